@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use mcast_packet::gmp::IgmpMessage;
-use mcast_relay::{LegArrival, LegId, PathId, Relay, RelayConfig, RelayOutput};
+use mcast_relay::{LegArrival, LegId, PathId, Relay, RelayConfig, RelayOutput, Trail};
 
 const RULES: &str = "mdns between s0 and s1 deny ipp\nssdp between s0 and s1\n\
     239.1.2.0/24:5000 from s0 to s1,udp://10.9.0.5:5000\n239.7.0.1:5000 from s1 to s2 as [ff15::1]:5001 always\n";
@@ -41,7 +41,15 @@ fuzz_target!(|bytes: &[u8]| {
                 let (hop_limit, mac) = (choice % 9, None);
                 relay.receive(
                     now,
-                    &LegArrival { leg: leg_id, source: from, destination, hop_limit, mac, payload },
+                    &LegArrival {
+                        leg: leg_id,
+                        source: from,
+                        destination,
+                        hop_limit,
+                        mac,
+                        trail: Trail::default(),
+                        payload,
+                    },
                 );
             }
             3 => relay.receive_on_path(now, PathId(u32::from(*choice)), from),

@@ -26,6 +26,8 @@ pub enum Filter {
     UdpBeginsWith([u8; 2]),
     /// Multicast control protocols: IGMP, MLD, multicast router discovery, and PIM.
     Control,
+    /// Frames that are neither IPv4, IPv6 nor ARP.
+    OtherProtocols,
 }
 
 impl Filter {
@@ -55,6 +57,7 @@ impl Filter {
                 !ip.destination.is_multicast() && (udp.source_port == port || udp.destination_port == port)
             }
             (Self::UdpBeginsWith(bytes), _, Some(Transport::Udp(udp))) => udp.payload.starts_with(&bytes),
+            (Self::OtherProtocols, Some(Network::Other { .. }), _) => true,
             (Self::Control, Some(Network::Ip(ip)), transport) => {
                 let igmp = ip.source.is_ipv4() && ip.protocol == protocol::IGMP;
                 igmp || ip.protocol == protocol::PIM || matches!(transport, Some(Transport::Mld(_)))

@@ -45,6 +45,7 @@ pub(crate) fn program(filter: Filter) -> Option<Vec<FilterInstruction>> {
         }
         Filter::UdpBeginsWith(bytes) => (v4_payload(bytes), v6_payload(bytes)),
         Filter::Control => (v4_control(), v6_control()),
+        Filter::OtherProtocols => return Some(other_protocols()),
     };
     let mut program = vec![load(BPF_W, PROTOCOL)];
     for tag in [ether_type::VLAN, ether_type::PROVIDER_VLAN, ether_type::OLD_DOUBLE_VLAN] {
@@ -59,6 +60,12 @@ pub(crate) fn program(filter: Filter) -> Option<Vec<FilterInstruction>> {
     }
     program.push(REFUSE);
     Some(program)
+}
+
+fn other_protocols() -> Vec<FilterInstruction> {
+    let usual = [ether_type::IPV4, ether_type::IPV6, ether_type::ARP];
+    let refuse = usual.into_iter().flat_map(|usual| [unless_equal(u32::from(usual), 1), REFUSE]);
+    [load(BPF_W, PROTOCOL)].into_iter().chain(refuse).chain([ADMIT]).collect()
 }
 
 /// Accepts packets to a group, and continues after these instructions for others.

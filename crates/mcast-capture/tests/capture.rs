@@ -308,6 +308,19 @@ fn vlan_tags_are_restored() {
 }
 
 #[test]
+fn frames_that_are_neither_ip_nor_arp_are_captured() {
+    let cable = Cable::new();
+    let mut capture = open(&cable.b, &cable.b0, Filter::OtherProtocols);
+    let mut other = vec![0xff; 12];
+    other.extend([0x88, 0x92, 1, 2, 3]);
+    other.resize(60, 0);
+    cable.sender().send_to(b"asks for the address first", "10.0.0.2:5001").unwrap();
+    inject(&cable, &[frame([10, 0, 0, 1].into(), GROUP.into(), b"a group"), other.clone()]);
+    assert_eq!(capture.next(Some(TIMEOUT)).unwrap().unwrap().bytes, &other[..]);
+    assert!(capture.next(Some(until_readable())).unwrap().is_none());
+}
+
+#[test]
 fn unicast_of_a_port_is_captured_without_groups() {
     let cable = Cable::new();
     let mut capture = open(&cable.b, &cable.b0, Filter::UnicastUdpPort(5000));

@@ -204,9 +204,12 @@ mod tests {
 
     /// Value names without candidates.
     const FREE: &[&str] = &[
+        "ADDRESS:PORT",
+        "NAME=HOST:PORT",
         "ADDRESS",
         "COLUMN",
         "DSCP",
+        "ENGINE",
         "FACTOR",
         "FROM=TO",
         "HOPS",
@@ -217,10 +220,12 @@ mod tests {
         "N",
         "NAME",
         "OFFSET:SIZE",
+        "ORIGIN",
         "PATH",
         "PERCENT",
         "PORT",
         "RATE",
+        "RELAY",
         "RULE",
         "SIZE",
         "SOURCE",

@@ -8,6 +8,7 @@ use mcast::group::WellKnown;
 use mcast_stream::publisher::{ConfigError, Refusal};
 use mcast_stream::{KeyFileAccessError, StreamError};
 use mcast_sys::{ClassifiedError, FailureClass};
+use mcast_traffic::TrafficError;
 use mcast_watch::live::LiveError;
 
 use crate::suggestion::closest;
@@ -192,7 +193,9 @@ fn classified(cause: Cause<'_>) -> Option<Classified<'_>> {
         of::<mcast_doctor::Error>,
         of::<mcast_demo::DemoError>,
         of::<StreamError>,
+        of::<mcast_bridge::BridgeError>,
         of::<LiveError>,
+        of::<TrafficError>,
         #[cfg(target_os = "linux")]
         of::<mcast_relay::driver::DriverError>,
         of::<KeyFileAccessError>,

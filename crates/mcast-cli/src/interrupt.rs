@@ -1,11 +1,12 @@
 //! Ctrl-C: asks the running loop to end, so that the summary is still printed.
 
+use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
 
 use anyhow::Context;
 use mcast::Waker;
+use mcast_traffic::StopSignal;
 
 use crate::exit::Outcome;
 use crate::sys;
@@ -13,14 +14,8 @@ use crate::sys;
 /// Ctrl-C, or a request to terminate. A second one ends the process at once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Interrupt {
-    state: Arc<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    status: AtomicU8,
-    lock: Mutex<()>,
-    arrived: Condvar,
+    stop: StopSignal,
+    status: Arc<AtomicU8>,
 }
 
 impl Interrupt {
@@ -32,9 +27,8 @@ impl Interrupt {
         let interrupt = Self::default();
         let caught = interrupt.clone();
         sys::catch_interrupts(move |status| {
-            caught.state.status.store(status, Ordering::Release);
-            drop(caught.state.lock.lock().unwrap_or_else(PoisonError::into_inner));
-            caught.state.arrived.notify_all();
+            caught.status.store(status, Ordering::Release);
+            caught.stop.set();
             wake();
         })
         .context("cannot catch Ctrl-C")?;
@@ -48,22 +42,27 @@ impl Interrupt {
 
     /// Returns the outcome of a command that an interrupt ended; `None` if none has arrived.
     pub(crate) fn outcome(&self) -> Option<Outcome> {
-        match self.state.status.load(Ordering::Acquire) {
-            0 => None,
-            status => Some(Outcome::Interrupted(status)),
-        }
+        self.has_arrived().then(|| Outcome::Interrupted(self.status.load(Ordering::Acquire)))
     }
 
     /// Returns whether the interrupt has arrived.
     pub(crate) fn has_arrived(&self) -> bool {
-        self.outcome().is_some()
+        self.stop.is_set()
     }
+}
 
-    /// Sleeps for this time or until the interrupt arrives; returns whether it arrived.
-    pub(crate) fn sleep(&self, time: Duration) -> bool {
-        let guard = self.state.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(self.state.arrived.wait_timeout_while(guard, time, |()| !self.has_arrived()));
-        self.has_arrived()
+/// The signal that ends the engines in the libraries.
+impl Deref for Interrupt {
+    type Target = StopSignal;
+
+    fn deref(&self) -> &StopSignal {
+        &self.stop
+    }
+}
+
+impl From<Interrupt> for StopSignal {
+    fn from(interrupt: Interrupt) -> Self {
+        interrupt.stop
     }
 }
 

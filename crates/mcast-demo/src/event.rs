@@ -129,7 +129,13 @@ pub struct Endpoint {
 
 impl From<GroupAddr> for Endpoint {
     fn from(address: GroupAddr) -> Self {
-        Self { group: address.group.addr(), port: address.port }
+        SocketAddr::from(address).into()
+    }
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(address: SocketAddr) -> Self {
+        Self { group: address.ip(), port: address.port() }
     }
 }
 

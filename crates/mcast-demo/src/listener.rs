@@ -83,7 +83,7 @@ impl Listener {
         while let Some(datagram) = self.receiver.recv_timeout(&mut buffer, left(until))? {
             if datagram.source.port() == self.origin.port {
                 return Ok(Event::Received {
-                    group: datagram.group.into(),
+                    group: datagram.destination.into(),
                     interface: self.name_of(datagram.interface.number()),
                     source: datagram.source.ip(),
                     ttl: datagram.hop_limit.filter(|_| self.origin.ttl.is_some()),

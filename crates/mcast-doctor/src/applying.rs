@@ -224,6 +224,8 @@ pub enum RemedyEffect {
     StillThere,
     /// The finding is gone, and datagrams arrive.
     Arrives,
+    /// The finding is gone, and datagrams arrived until a stream stopped.
+    Stopped,
     /// The finding is gone, and still nothing arrives.
     StillSilent,
     /// The finding is gone, and not all flows arrive, no more than before.
@@ -250,6 +252,7 @@ impl RemedyEffect {
             |report: &Report| report.flows.iter().filter(|flow| flow.depth == Depth::Arrives).count();
         match (after.arrival, is_about_traffic) {
             (ArrivalStatus::Arrives, _) => Self::Arrives,
+            (ArrivalStatus::Stopped, _) => Self::Stopped,
             (ArrivalStatus::Nothing, _) => Self::StillSilent,
             (ArrivalStatus::Incomplete, _) if arriving(after) > arriving(before) => Self::MoreArrive,
             (ArrivalStatus::Incomplete, _) => Self::Incomplete,
@@ -276,7 +279,7 @@ impl RemedyEffect {
     /// Returns whether the remedy stays: it succeeded, it helped, or its effect cannot be seen yet.
     #[must_use]
     pub const fn is_kept(self) -> bool {
-        self.is_success() || matches!(self, Self::MoreArrive | Self::NeedsRestart)
+        self.is_success() || matches!(self, Self::MoreArrive | Self::Stopped | Self::NeedsRestart)
     }
 }
 
@@ -286,6 +289,7 @@ impl fmt::Display for RemedyEffect {
         f.write_str(match self {
             Self::StillThere => "is still there",
             Self::Arrives => "is gone: datagrams arrive",
+            Self::Stopped => "is gone: datagrams arrived, and then a stream stopped",
             Self::StillSilent => "is no longer found, but nothing arrives",
             Self::Incomplete => "is no longer found, but not all datagrams arrive",
             Self::MoreArrive => "is gone: more datagrams arrive than before, but not all",
@@ -312,6 +316,7 @@ mod tests {
             RemedyEffect::of(Id::SourceIsLocal, &Report::default(), &report, is_about_traffic)
         };
         assert_eq!(effect(ArrivalStatus::Arrives, true), RemedyEffect::Arrives);
+        assert_eq!(effect(ArrivalStatus::Stopped, true), RemedyEffect::Stopped);
         assert_eq!(effect(ArrivalStatus::Nothing, true), RemedyEffect::StillSilent);
         assert_eq!(effect(ArrivalStatus::NotObserved, true), RemedyEffect::NotObserved);
         assert_eq!(effect(ArrivalStatus::NotObserved, false), RemedyEffect::SettingChanged);

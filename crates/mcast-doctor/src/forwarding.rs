@@ -119,10 +119,6 @@ impl Observation {
     /// below no other interface, and no multicast routing runs on it.
     pub(crate) fn is_unused(&self, link: &Link) -> bool {
         let Link { interface, .. } = link;
-        let is_link_local = |address: IpAddr| match address {
-            IpAddr::V4(address) => address.is_link_local(),
-            IpAddr::V6(address) => address.is_unicast_link_local(),
-        };
         // Of a pair of veth interfaces, each is the other's peer.
         let is_above =
             |upper: &Link| upper.lower == Some(interface.index) && upper.kind.as_deref() != Some("veth");
@@ -231,6 +227,14 @@ impl Observation {
             }
         }
         legs
+    }
+}
+
+/// Returns whether an interface gives itself this address.
+pub(crate) fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
     }
 }
 

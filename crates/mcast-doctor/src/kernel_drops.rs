@@ -20,6 +20,10 @@ const IGMP: u8 = 2;
 const MLD: [u8; 2] = [0, 58];
 /// The kernel's reason for datagrams that no socket takes.
 pub(crate) const NO_SOCKET: &str = "NO_SOCKET";
+/// The kernel's reason if it specifies none.
+pub(crate) const UNSPECIFIED: &str = "NOT_SPECIFIED";
+/// The kernel's reason for fragments of a datagram of which others never arrived.
+pub(crate) const FRAGMENTS_MISSING: &str = "FRAG_REASM_TIMEOUT";
 
 /// The packets to groups that the kernel dropped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,7 +96,22 @@ impl KernelDrop {
 
     /// Returns whether datagrams to this group and port may be among these.
     pub(crate) fn is_to(&self, destination: SocketAddr) -> bool {
-        !self.is_report() && is_same_or_unknown(self.destination, destination)
+        !self.is_report()
+            && self.other_protocol().is_none()
+            && is_same_or_unknown(self.destination, destination)
+    }
+
+    /// Returns the name of their protocol, if it is one that carries no UDP datagrams as such.
+    pub(crate) fn other_protocol(&self) -> Option<&'static str> {
+        Some(match self.protocol {
+            4 => "IPv4 in IP",
+            41 => "IPv6 in IP",
+            47 => "GRE",
+            50 => "ESP",
+            132 => "SCTP",
+            136 => "UDP-Lite",
+            _ => return None,
+        })
     }
 
     /// Returns whether these are IGMP or MLD messages, of which the older versions send reports to the group. MLD begins
@@ -166,7 +185,7 @@ pub(crate) fn meaning(reason: &str) -> Option<&'static str> {
         "SECURITY_HOOK" => "a security module",
         "BRIDGE_INGRESS_STP_STATE" => "spanning tree blocks the port",
         "CPU_BACKLOG" => "the backlog queue is full",
-        "FRAG_REASM_TIMEOUT" => "fragments were missing",
+        FRAGMENTS_MISSING => "fragments were missing",
         "DUP_FRAG" | "FRAG_TOO_FAR" => "fragments that do not fit together",
         "XFRM_POLICY" => "an IPsec policy",
         "DEV_READY" => "the interface is down",

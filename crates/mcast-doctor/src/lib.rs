@@ -68,7 +68,9 @@ pub use fleet::{
     FleetMatrix, FleetMember, FleetPair, FleetPlan, FleetReport, FleetTarget, FleetVerdict, MemberTarget,
     PathOutcome, SshOptions, SwitchPort, UnicastCell, examine_fleet, judge_fleet, parse_fleet,
 };
-pub use history::{History, HistoryEntry, HistoryQuerier, HistoryStream, HistoryTimeline, Onset};
+pub use history::{
+    History, HistoryEntry, HistoryPath, HistoryQuerier, HistoryStream, HistoryTimeline, Onset,
+};
 pub use measure::{
     PerfListener, PerfSendPlan, PerfSendProgress, PerfSendResult, PerfSender, PingPongPlayer, PingSchedule,
     Pinger, ProbeListener, ProbeListenerCounts, UNICAST_PROBE_PORT, clock_id,

@@ -16,7 +16,7 @@ use crate::kernel_drops::KernelDrops;
 use crate::netfilter::{HookCounts, Outcome};
 use crate::printed_error::{PrintedError, PrintedErrorKind};
 use crate::snapshot::{Counter, Link, Snapshot};
-use crate::wire::{Flow, Wire};
+use crate::wire::{Flow, FlowKey, Wire};
 use crate::{Evidence, EvidenceKind, Options};
 
 /// Everything that an examination observed.
@@ -273,10 +273,37 @@ impl Observation {
                 trial.joined.iter().map(interest).collect()
             }
             ExaminationTarget::Program(program) => {
-                program.sockets.iter().flat_map(ProgramSocket::interests).collect()
+                let mut own: Vec<_> = program.sockets.iter().flat_map(ProgramSocket::interests).collect();
+                let sends = self.wire.flows.iter().any(|flow| flow.key.outgoing && program.sends(flow));
+                if !sends && program.sockets.iter().all(ProgramSocket::never_joined) {
+                    own.extend(program.sockets.iter().flat_map(|socket| self.joined_by_others(socket)));
+                }
+                own
             }
             ExaminationTarget::Machine | ExaminationTarget::File => Vec::new(),
         }
+    }
+
+    /// Returns the groups that arrive for a socket because another program has joined them. The system delivers them to every
+    /// socket that is bound to their port and to no other address.
+    fn joined_by_others<'a>(&'a self, socket: &'a ProgramSocket) -> impl Iterator<Item = Interest<'a>> {
+        static ANY: SourceFilter = SourceFilter::ANY;
+        let flows = self.wire.flows.iter().filter(|flow| !flow.key.outgoing && flow.key.vlan.is_none());
+        let interest = move |flow: &Flow| {
+            let FlowKey { interface, group, port, .. } = flow.key;
+            let (local, family) = (socket.local?, Family::of(group));
+            let takes = |own: IpAddr| own == group || (own.is_unspecified() && Family::of(own) == family);
+            let is_joined = |machine: &Snapshot| machine.is_joined(group, interface);
+            let is_delivered = local.port() == port
+                && takes(local.ip())
+                && !socket.own_groups_only.contains(&family)
+                && is_joined(&self.before)
+                && is_joined(&self.after);
+            let joined = Group::new(group).ok().filter(|_| is_delivered)?;
+            let interest = Interest { group: joined, port, interface, sources: &ANY, socket: Some(socket) };
+            Some(((group, interface), interest))
+        };
+        flows.filter_map(interest).collect::<BTreeMap<_, _>>().into_values()
     }
 
     /// Returns the result of reporting a membership again, if that was done.
@@ -446,6 +473,11 @@ impl ProgramSocket {
                 socket: Some(self),
             })
         })
+    }
+
+    /// Returns whether the socket had joined no group, neither at first nor at last.
+    fn never_joined(&self) -> bool {
+        self.memberships.is_empty() && self.memberships_after.is_empty()
     }
 
     /// Returns the group that the socket is bound to, if it is bound to one.

@@ -40,10 +40,12 @@ pub(crate) enum PrintedErrorKind {
 
 /// The texts of each kind, in lower case: of the C library, which most languages print, and the name of the error. Then its
 /// number on Linux, which Python and Rust print as well.
-const TEXTS: [(PrintedErrorKind, [&str; 2], u32); 6] = [
+const TEXTS: [(PrintedErrorKind, [&str; 2], u32); 7] = [
     (PrintedErrorKind::AddressInUse, ["address already in use", "eaddrinuse"], 98),
     (PrintedErrorKind::NoDevice, ["no such device", "enodev"], 19),
     (PrintedErrorKind::NoRoute, ["network is unreachable", "enetunreach"], 101),
+    // A route of the type `unreachable`.
+    (PrintedErrorKind::NoRoute, ["no route to host", "ehostunreach"], 113),
     (PrintedErrorKind::AddressUnavailable, ["assign requested address", "eaddrnotavail"], 99),
     (PrintedErrorKind::LimitReached, ["no buffer space available", "enobufs"], 105),
     (PrintedErrorKind::MessageTooLong, ["message too long", "emsgsize"], 90),

@@ -43,6 +43,8 @@ pub struct ExaminedPart {
 pub enum ArrivalStatus {
     /// The datagrams of every expected flow arrive.
     Arrives,
+    /// They arrived, and at least one stream has stopped since (`stream-stopped`).
+    Stopped,
     /// Some flows arrive, and others do not.
     Incomplete,
     /// No flow arrives.
@@ -155,6 +157,7 @@ impl Report {
             _ if matches!(self.arrival, ArrivalStatus::Nothing | ArrivalStatus::Incomplete) => {
                 Verdict::Faults
             }
+            _ if self.arrival == ArrivalStatus::Stopped => Verdict::Warnings,
             _ => Verdict::Healthy,
         }
     }
@@ -191,6 +194,7 @@ impl Report {
     fn outcome(&self) -> Option<&'static str> {
         match self.arrival {
             ArrivalStatus::Arrives => Some("datagrams arrive"),
+            ArrivalStatus::Stopped => Some("a stream has stopped"),
             ArrivalStatus::Incomplete => Some("not all datagrams arrive"),
             ArrivalStatus::Nothing => Some("nothing arrives"),
             ArrivalStatus::NotObserved if self.flows.iter().any(|flow| flow.depth == Depth::Leaves) => {
@@ -224,8 +228,11 @@ impl ArrivalStatus {
     fn and(self, other: Self) -> Self {
         match (self, other) {
             (one, other) if one == other => one,
-            (Self::Incomplete | Self::Arrives, Self::Incomplete | Self::Nothing)
-            | (Self::Incomplete | Self::Nothing, Self::Incomplete | Self::Arrives) => Self::Incomplete,
+            (Self::Arrives | Self::Stopped, Self::Arrives | Self::Stopped) => Self::Stopped,
+            (Self::Incomplete | Self::Arrives | Self::Stopped, Self::Incomplete | Self::Nothing)
+            | (Self::Incomplete | Self::Nothing, Self::Incomplete | Self::Arrives | Self::Stopped) => {
+                Self::Incomplete
+            }
             (Self::NotObserved, lost @ (Self::Incomplete | Self::Nothing))
             | (lost @ (Self::Incomplete | Self::Nothing), Self::NotObserved) => lost,
             _ => Self::NotObserved,
@@ -338,6 +345,10 @@ mod tests {
         assert_eq!(report.summary(), "nothing arrives; 1 fault, 2 notes, 1 question unanswered");
         let arrives = Report { arrival: ArrivalStatus::Arrives, ..Report::default() };
         assert_eq!(arrives.summary(), "datagrams arrive");
+        let stopped = Report { arrival: ArrivalStatus::Stopped, ..Report::default() };
+        assert_eq!(stopped.summary(), "a stream has stopped");
+        assert_eq!(stopped.clone().and(arrives.clone()), stopped);
+        assert_eq!((arrives.verdict(), stopped.verdict()), (Verdict::Healthy, Verdict::Warnings));
     }
 
     #[test]

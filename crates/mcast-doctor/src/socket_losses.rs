@@ -132,7 +132,8 @@ impl Observation {
     pub(crate) fn passed_firewall(&self, flow: &Flow) -> Option<u64> {
         // The rules count fragments and coalesced datagrams in other numbers. What this machine sends need not come back.
         let is_counted = flow.fragmented == 0 && flow.resegmented == 0 && !flow.key.outgoing;
-        self.hooks.passed_input(&flow.key).filter(|_| is_counted)
+        let (reached, passed) = self.hooks.at_input(&flow.key).filter(|_| is_counted)?;
+        Some(share_passed(flow.datagrams, reached, passed))
     }
 
     /// Returns whether datagrams arrived for a socket, and none of them was read: its queue never became shorter, and what
@@ -148,6 +149,13 @@ impl Observation {
             && arrived >= MIN_ARRIVALS
             && arrived.saturating_sub(dropped).saturating_sub(queued) <= 1
     }
+}
+
+/// Returns how many captured datagrams passed a hook of which other numbers reached and passed it: the rules count for longer
+/// than the taps.
+pub(crate) fn share_passed(captured: u64, reached: u64, passed: u64) -> u64 {
+    let share = u128::from(captured) * u128::from(passed) / u128::from(reached.max(1));
+    passed.min(u64::try_from(share).unwrap_or(u64::MAX))
 }
 
 impl ProgramSocket {
@@ -170,6 +178,12 @@ impl ProcessState {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn counts_of_a_longer_time_are_scaled() {
+        assert_eq!(super::share_passed(147, 165, 149), 132);
+        assert_eq!((super::share_passed(100, 80, 80), super::share_passed(100, 0, 0)), (80, 0));
+    }
+
     use mcast::SourceFilter;
 
     use super::*;

@@ -108,6 +108,6 @@ impl FromStr for Destination {
 
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_target(f, self.address.group, self.interface.as_ref(), self.address.port)
+        write_target(f, self.address.group.addr(), self.interface.as_ref(), self.address.port)
     }
 }

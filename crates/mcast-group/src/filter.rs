@@ -47,6 +47,17 @@ impl SourceFilter {
         sources.iter().copied()
     }
 
+    /// Returns a filter that admits the sources that both filters admit.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::Include(a), Self::Include(b)) => Self::Include(a & b),
+            (Self::Exclude(a), Self::Exclude(b)) => Self::Exclude(a | b),
+            (Self::Exclude(excluded), Self::Include(included))
+            | (Self::Include(included), Self::Exclude(excluded)) => Self::Include(included - excluded),
+        }
+    }
+
     /// Returns a filter that admits the sources that either filter admits. Hosts merge the filters of their
     /// sockets by this rule (RFC 3376 section 3.2).
     #[must_use]

@@ -11,6 +11,7 @@
 //! | decide whether to use it | [`Group::advice`], or [`Group::explain`] for all of the above |
 //! | choose an unused group | [`pick`] |
 //! | describe what to join and where to send | [`Membership`], [`Destination`] |
+//! | the same on a network without multicast | [`HostAddr`] |
 //! | parse what a user typed: ranges, names and URLs | [`Expand`], [`GroupPattern`] for groups without ports |
 //! | parse a session description (SDP) | [`SessionDescription`] |
 //! | check a list of planned memberships | [`AddressPlan`] |
@@ -42,6 +43,7 @@ mod explain;
 mod filter;
 mod flags;
 mod group;
+mod host;
 mod interface;
 mod kind;
 mod membership;
@@ -64,6 +66,7 @@ pub use explain::Explanation;
 pub use filter::SourceFilter;
 pub use flags::GroupFlags;
 pub use group::{Family, Group, NotMulticast};
+pub use host::{HostAddr, IsMulticast};
 pub use interface::{InterfaceIndex, InterfaceSelector};
 pub use kind::{AdHocBlock, AdministrativeRange, GroupKind, Malformation, Prefix, SourceSpecificRange};
 pub use membership::Membership;

@@ -104,7 +104,7 @@ impl fmt::Display for Membership {
             }
             f.write_str("@")?;
         }
-        write_target(f, self.address.group, self.interface.as_ref(), self.address.port)
+        write_target(f, self.address.group.addr(), self.interface.as_ref(), self.address.port)
     }
 }
 

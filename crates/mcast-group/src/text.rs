@@ -232,13 +232,13 @@ fn check_brackets(endpoint: &Endpoint<'_>, group: Group) -> Result<(), ParseErro
 
 pub(crate) fn write_target(
     f: &mut fmt::Formatter<'_>,
-    group: Group,
+    address: IpAddr,
     interface: Option<&InterfaceSelector>,
     port: u16,
 ) -> fmt::Result {
-    let (open, close) = if group.addr().is_ipv6() { ("[", "]") } else { ("", "") };
+    let (open, close) = if address.is_ipv6() { ("[", "]") } else { ("", "") };
     match interface {
-        None => write!(f, "{open}{group}{close}:{port}"),
-        Some(interface) => write!(f, "{open}{group}%{interface}{close}:{port}"),
+        None => write!(f, "{open}{address}{close}:{port}"),
+        Some(interface) => write!(f, "{open}{address}%{interface}{close}:{port}"),
     }
 }

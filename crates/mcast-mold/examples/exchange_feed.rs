@@ -76,7 +76,7 @@ pub(crate) fn receive(feeds: [Membership; 2], server: SocketAddr) -> Result<(Vec
         let now = || ClockTime(0) + began.elapsed().into();
         // Replies to re-requests arrive on another socket, which is read every millisecond.
         if let Some(datagram) = receiver.recv_timeout(&mut buffer, Duration::from_millis(1))? {
-            let path = u8::from(datagram.arrival().group == groups[1]);
+            let path = u8::from(datagram.arrival().group() == Some(groups[1]));
             machine.handle(now(), path, datagram.payload(), &mut out);
         }
         while let Some((length, from)) = try_receive(&requests, &mut buffer)? {

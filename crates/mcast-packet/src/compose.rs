@@ -130,8 +130,33 @@ impl<A: Address> ControlFrame<'_, A> {
     /// # Errors
     /// Returns [`EmitError`] if the frame cannot be written. The content of the buffer is then unspecified.
     pub fn emit(&self, buffer: &mut [u8]) -> Result<usize, EmitError> {
+        let group = Group::new(self.message.destination().into()).map_err(|_| EmitError::NoSuchMessage)?;
+        let mut writer = Writer::new(buffer);
+        put_ethernet(&mut writer, self.mac, group)?;
+        let Self { source, message, .. } = *self;
+        let length = ControlPacket { source, message }.emit(writer.rest())?;
+        writer.skip(length);
+        Ok(writer.position())
+    }
+}
+
+/// An IGMP or MLD message in an IP packet without a link header, with hop limit 1, router alert, and the destination
+/// that the RFC defines. AMT carries such packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ControlPacket<'a, A: Address> {
+    /// The source address.
+    pub source: A,
+    /// The message.
+    pub message: GmpMessage<'a, A>,
+}
+
+impl<A: Address> ControlPacket<'_, A> {
+    /// Writes the packet to the start of the buffer and returns its length.
+    ///
+    /// # Errors
+    /// Returns [`EmitError`] if the packet cannot be written. The content of the buffer is then unspecified.
+    pub fn emit(&self, buffer: &mut [u8]) -> Result<usize, EmitError> {
         let destination = self.message.destination();
-        let group = Group::new(destination.into()).map_err(|_| EmitError::NoSuchMessage)?;
         let header = IpHeader {
             source: self.source.into(),
             destination: destination.into(),
@@ -140,7 +165,6 @@ impl<A: Address> ControlFrame<'_, A> {
             router_alert: true,
         };
         let mut writer = Writer::new(buffer);
-        put_ethernet(&mut writer, self.mac, group)?;
         header.put(&mut writer, A::PROTOCOL, self.message.length())?;
         let length = self.message.emit(writer.rest(), self.source, destination)?;
         writer.skip(length);

@@ -23,8 +23,9 @@ pub mod protocol {
     /// PIM.
     pub const PIM: u8 = 103;
 
-    /// Returns the name of a protocol that is common in multicast captures.
-    pub(crate) const fn name(number: u8) -> Option<&'static str> {
+    /// Returns the name of a protocol that is common in multicast captures, such as `UDP`.
+    #[must_use]
+    pub const fn name(number: u8) -> Option<&'static str> {
         Some(match number {
             ICMP => "ICMP",
             IGMP => "IGMP",

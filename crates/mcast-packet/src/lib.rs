@@ -6,7 +6,7 @@
 //! layers before it remain available. IGMP and MLD have the same messages with addresses of different widths,
 //! so one [`gmp::GmpMessage`] serves both, for parsing and building. [`pim::PimMessage`] does the same for
 //! PIM. [`Lldp`] names the switch port at the other end of a link. [`payload`] recognizes RTP, MPEG-TS, MoldUDP64,
-//! PTP, mDNS and SSDP, and [`sequence`] counts losses by sequence number.
+//! PTP, mDNS, SSDP and AMT, and [`sequence`] counts losses by sequence number.
 //!
 //! ```
 //! let frame = [
@@ -47,7 +47,7 @@ mod summary;
 mod udp;
 
 pub use checksum::{ChecksumStatus, Checksums, InternetChecksum};
-pub use compose::{ControlFrame, EmitError, PimFrame, UdpFrame, UdpPacket};
+pub use compose::{ControlFrame, ControlPacket, EmitError, PimFrame, UdpFrame, UdpPacket};
 pub use cooked::{Cooked, CookedKind};
 pub use hexdump::{Hexdump, hexdump};
 pub use ip::{Fragment, Ip, protocol};

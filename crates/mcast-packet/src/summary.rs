@@ -126,7 +126,7 @@ impl LineWriter<'_, '_> {
         let recognized = if ip.fragment.is_some() || ip.truncated {
             None
         } else {
-            payload::recognize(udp.destination_port, ip.destination, udp.payload)
+            payload::recognize(udp.recognized_port(), ip.destination, udp.payload)
         };
         match recognized {
             Some(payload) => self.layer(format_args!("{payload}")),

@@ -9,6 +9,7 @@ use crate::checksum::{ChecksumStatus, Checksums, InternetChecksum};
 use crate::ip::{Ip, protocol};
 use crate::link::LinkType;
 use crate::packet::Packet;
+use crate::payload::AmtMessage;
 
 /// A UDP header and the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,13 @@ impl<'a> Udp<'a> {
     pub const HEADER_LENGTH: usize = 8;
 
     const CHECKSUM_OFFSET: usize = 6;
+
+    /// Returns the port by which the payload is recognized: the destination port, or that of AMT if a relay sends from it
+    /// to the port of a gateway.
+    #[must_use]
+    pub const fn recognized_port(&self) -> u16 {
+        if self.source_port == AmtMessage::PORT { self.source_port } else { self.destination_port }
+    }
 
     pub(crate) fn decode(ip: &Ip<'a>, checksums: Checksums) -> Result<Self, &'static str> {
         let header = UdpHeaderSlice::from_slice(ip.payload).map_err(|_| "is shorter than its header")?;

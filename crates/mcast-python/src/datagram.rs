@@ -47,7 +47,7 @@ impl Datagram {
 #[expect(clippy::too_many_arguments, reason = "one for each field")]
 pub(crate) fn _datagram(
     payload: Py<PyBytes>,
-    group: &str,
+    destination: &str,
     interface: (u32, String),
     source: &str,
     header: (Option<u8>, Option<u8>),
@@ -57,11 +57,11 @@ pub(crate) fn _datagram(
     truncated: bool,
 ) -> PyResult<Datagram> {
     let invalid = || unpickle_error("Datagram");
-    let group = group.parse().map_err(|_| invalid())?;
+    let destination: SocketAddr = destination.parse().map_err(|_| invalid())?;
     let index = InterfaceIndex::new(interface.0).ok_or_else(invalid)?;
     let names = Arc::new(InterfaceNames::default());
     names.learn([(index, interface.1)]);
-    let mut arrival = Arrival::new(group, index, source.parse().map_err(|_| invalid())?);
+    let mut arrival = Arrival::new(destination, index, source.parse().map_err(|_| invalid())?);
     (arrival.hop_limit, arrival.traffic_class) = header;
     (arrival.time, arrival.hardware_time) = (times.0.map(time_of), times.1.map(time_of));
     (arrival.lost, arrival.length, arrival.truncated) = (lost, length, truncated);
@@ -75,7 +75,7 @@ impl Datagram {
             self.arrival;
         let arguments = (
             self.payload.clone_ref(py),
-            self.arrival.group.to_string(),
+            self.arrival.destination.to_string(),
             (self.interface_index(), self.interface()),
             self.arrival.source.to_string(),
             (hop_limit, traffic_class),
@@ -87,16 +87,22 @@ impl Datagram {
         pickled(py, "_datagram", arguments)
     }
 
-    /// The destination group.
+    /// The destination group; None if it was sent to this host or as a broadcast.
     #[getter]
-    fn group(&self) -> PyGroup {
-        PyGroup(self.arrival.group.group)
+    fn group(&self) -> Option<PyGroup> {
+        self.arrival.group().map(|address| PyGroup(address.group))
+    }
+
+    /// The destination in the format of the socket module: (host, port), for IPv6 (host, port, flow, scope).
+    #[getter]
+    fn destination<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        socket_address(py, self.arrival.destination)
     }
 
     /// The destination UDP port.
     #[getter]
     fn port(&self) -> u16 {
-        self.arrival.group.port
+        self.arrival.destination.port()
     }
 
     /// The name of the receiving interface; its index as text if the interface no longer exists.
@@ -193,8 +199,8 @@ impl Datagram {
     }
 
     fn __repr__(&self) -> String {
-        let Arrival { group, source, length, .. } = self.arrival;
-        format!("<Datagram of {length} bytes for {group} from {source} by {}>", self.interface())
+        let Arrival { destination, source, length, .. } = self.arrival;
+        format!("<Datagram of {length} bytes for {destination} from {source} by {}>", self.interface())
     }
 }
 

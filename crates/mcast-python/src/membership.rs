@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use mcast::{Destination, GroupAddr, SourceFilter};
+use mcast::{Destination, GroupAddr, HostAddr, SourceFilter};
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -141,6 +141,25 @@ impl<'py> FromPyObject<'_, 'py> for Target {
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
         text_or_pair(object, "a destination is text or a pair of group and port").map(Self)
+    }
+}
+
+/// The addresses of hosts: one or several, each as text or a pair of address and port.
+pub(crate) struct Hosts(pub(crate) Vec<HostAddr>);
+
+impl<'py> FromPyObject<'_, 'py> for Hosts {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(text) = object.extract::<String>() {
+            return Ok(Self(vec![parse(object.py(), &text)?]));
+        }
+        if let Ok((address, Port(port))) = object.extract::<(Address, Port)>() {
+            let host = HostAddr::new(address.0, port).map_err(value_error)?;
+            return Ok(Self(vec![host]));
+        }
+        let each = object.try_iter()?.map(|each| Ok(each?.extract::<Self>()?.0));
+        Ok(Self(each.collect::<PyResult<Vec<_>>>()?.concat()))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use mcast_packet::MacAddress;
+use mcast_tunnel::Trail;
 
 use crate::LegId;
 
@@ -19,6 +20,8 @@ pub struct LegArrival<'a> {
     pub hop_limit: u8,
     /// The Ethernet address it came from, if known. It names the culprit of a loop.
     pub mac: Option<MacAddress>,
+    /// The way that it has come through tunnels; empty for one that arrived on an interface.
+    pub trail: Trail,
     /// The payload.
     pub payload: &'a [u8],
 }
@@ -31,19 +34,20 @@ pub(crate) struct OwnedArrival {
     pub(crate) destination: SocketAddr,
     pub(crate) hop_limit: u8,
     pub(crate) mac: Option<MacAddress>,
+    pub(crate) trail: Trail,
     pub(crate) payload: Box<[u8]>,
 }
 
 impl OwnedArrival {
     pub(crate) fn as_arrival(&self) -> LegArrival<'_> {
-        let Self { leg, source, destination, hop_limit, mac, ref payload } = *self;
-        LegArrival { leg, source, destination, hop_limit, mac, payload }
+        let Self { leg, source, destination, hop_limit, mac, trail, ref payload } = *self;
+        LegArrival { leg, source, destination, hop_limit, mac, trail, payload }
     }
 }
 
 impl From<&LegArrival<'_>> for OwnedArrival {
     fn from(arrival: &LegArrival<'_>) -> Self {
-        let LegArrival { leg, source, destination, hop_limit, mac, payload } = *arrival;
-        Self { leg, source, destination, hop_limit, mac, payload: payload.into() }
+        let LegArrival { leg, source, destination, hop_limit, mac, trail, payload } = *arrival;
+        Self { leg, source, destination, hop_limit, mac, trail, payload: payload.into() }
     }
 }

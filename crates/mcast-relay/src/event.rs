@@ -1,9 +1,11 @@
 //! What the relay reports and what it asks its driver to do.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use mcast_group::{Family, Group, SourceFilter};
 use mcast_packet::MacAddress;
+use mcast_tunnel::Trail;
 
 use crate::{LegId, PathId, PathPort, PathSide, RelayId};
 
@@ -27,6 +29,12 @@ pub enum RelayOutput {
     Send {
         /// The socket.
         path: PathId,
+        /// Where the datagram came from that this is a copy of. Only a tunnel carries it.
+        source: SocketAddr,
+        /// The way of the copy through tunnels. Only a tunnel carries it.
+        trail: Trail,
+        /// The time in which a tunnel repairs it.
+        repair: Option<Duration>,
         /// The group, or a unicast or broadcast address.
         destination: SocketAddr,
         /// The hop limit; `None` for the system's default for unicast.
@@ -34,7 +42,21 @@ pub enum RelayOutput {
         /// The payload.
         payload: CopyPayload,
     },
-    /// Receive a group on a leg from these sources, instead of those before; from none: leave it.
+    /// Send a datagram to the gateways of AMT that have joined its group, with its original source.
+    Encapsulate {
+        /// The address at which they have requested it.
+        listener: SocketAddr,
+        /// The source.
+        source: SocketAddr,
+        /// The group and port.
+        destination: SocketAddr,
+        /// The hop limit.
+        hop_limit: u8,
+        /// The payload.
+        payload: CopyPayload,
+    },
+    /// Receive a group on a leg from these sources, instead of those before; from none: leave it. For a tunnel,
+    /// [`crate::Relay::wants`] has changed.
     Join {
         /// The leg.
         leg: LegId,
@@ -171,10 +193,16 @@ pub enum RefusalReason {
     Filtered,
     /// The unicast target cannot be reached at present.
     Unreachable,
+    /// It came back through tunnels to a relay that it had passed.
+    Returned,
+    /// It has already come through another tunnel.
+    Duplicate,
+    /// It has passed too many relays.
+    TooManyHops,
 }
 
 impl RefusalReason {
-    pub(crate) const COUNT: usize = Self::Unreachable as usize + 1;
+    pub(crate) const COUNT: usize = Self::TooManyHops as usize + 1;
     pub(crate) const ALL: [Self; Self::COUNT] = [
         Self::OwnCopy,
         Self::CopyOfPeer,
@@ -189,6 +217,9 @@ impl RefusalReason {
         Self::TooManyPaths,
         Self::Filtered,
         Self::Unreachable,
+        Self::Returned,
+        Self::Duplicate,
+        Self::TooManyHops,
     ];
 
     /// Returns its name in JSON and metrics.
@@ -208,6 +239,9 @@ impl RefusalReason {
             Self::TooManyPaths => "too-many-paths",
             Self::Filtered => "filtered",
             Self::Unreachable => "unreachable",
+            Self::Returned => "returned",
+            Self::Duplicate => "duplicate",
+            Self::TooManyHops => "too-many-hops",
         }
     }
 
@@ -215,7 +249,12 @@ impl RefusalReason {
     pub(crate) const fn is_reported(self) -> bool {
         matches!(
             self,
-            Self::TooManyRepeats | Self::HopLimit | Self::RateLimit | Self::TooManyPaths | Self::Unreachable
+            Self::TooManyRepeats
+                | Self::HopLimit
+                | Self::RateLimit
+                | Self::TooManyPaths
+                | Self::Unreachable
+                | Self::TooManyHops
         )
     }
 }

@@ -12,7 +12,10 @@
 //! | `guard` | boxes that relay without announcing themselves: proof of a loop, and its end |
 //! | `paths` | the sockets by which replies come back |
 //! | `demand` | what hosts downstream have joined (RFC 4605) |
+//! | `trails` | datagrams that come through several tunnels |
 //! | `mdns` | mDNS by service, without conflicts of names |
+//! | `http` | with the feature `http`: groups for HTTP clients |
+//! | [`amt`] | Automatic Multicast Tunneling: gateway and relay |
 //! | [`driver`] | with the feature `driver`, on Linux: the sockets, interfaces and namespaces |
 //!
 //! A relay never feeds a storm. What it holds against loops, in this order:
@@ -27,8 +30,11 @@
 //! 5. A datagram of a discovery protocol is not forwarded again within 250 ms: repeats of those are harmless.
 //! 6. For all other traffic, a source that repeats many contents is tested: its repeats are held back until it is clear
 //!    whether it is their origin or returns the relay's own copies. Identical datagrams of a program pass.
+//! 7. In tunnels, a datagram has the list of the relays that it has passed, and a number of the first one. It is not
+//!    forwarded by a relay that it has passed, nor a second time by one that it reaches by two ways.
 #![forbid(unsafe_code)]
 
+pub mod amt;
 mod arrival;
 mod counts;
 mod demand;
@@ -36,6 +42,8 @@ mod demand;
 pub mod driver;
 mod event;
 mod guard;
+#[cfg(feature = "http")]
+pub mod http;
 mod limits;
 mod mdns;
 mod paths;
@@ -43,12 +51,14 @@ mod peers;
 mod relay;
 mod rule;
 mod target;
+mod trails;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub use arrival::LegArrival;
 pub use counts::RuleCounts;
 pub use event::{CopyPayload, RefusalReason, RelayEvent, RelayOutput};
+pub use mcast_tunnel::{Trail, TunnelWant};
 pub use paths::{PathPort, PathSide};
 #[cfg(feature = "seal")]
 pub use peers::AnnouncementKey;

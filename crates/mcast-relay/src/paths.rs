@@ -22,6 +22,8 @@ pub enum PathSide {
     Leg(LegId),
     /// The route to this address, in the namespace of the relay.
     Route(SocketAddr),
+    /// The gateways of AMT that request it at this address. They need no path.
+    AmtGateways(SocketAddr),
 }
 
 /// The local port of a path.

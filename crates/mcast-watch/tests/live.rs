@@ -106,7 +106,7 @@ mod in_a_lab {
         };
         let packet = frame.packet();
         assert_eq!((packet.udp().unwrap().payload, frame.interface_name), (&b"joined"[..], Some("eth0")));
-        assert!(matches!(kind, GroupFrameKind::Datagram(arrival) if arrival.group.port == 5000));
+        assert!(matches!(kind, GroupFrameKind::Datagram(arrival) if arrival.destination.port() == 5000));
         traffic.observe(&frame, &packet);
         assert!(traffic.is_complete());
     }

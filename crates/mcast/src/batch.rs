@@ -205,7 +205,11 @@ mod tests {
         let source: SocketAddr = "10.0.0.1:5000".parse().unwrap();
         Arrival {
             lost: Some(3),
-            ..Arrival::new("239.1.2.3:7000".parse().unwrap(), InterfaceIndex::new(2).unwrap(), source)
+            ..Arrival::new(
+                "239.1.2.3:7000".parse::<SocketAddr>().unwrap(),
+                InterfaceIndex::new(2).unwrap(),
+                source,
+            )
         }
     }
 

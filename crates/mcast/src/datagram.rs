@@ -8,12 +8,13 @@ use std::time::SystemTime;
 
 use mcast_group::{Group, GroupAddr, InterfaceIndex};
 
-/// The metadata of a datagram: group, interface, source, time of arrival, and losses before it.
+/// The metadata of a datagram: destination, interface, source, time of arrival, and losses before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Arrival {
-    /// The group and port that it was sent to.
-    pub group: GroupAddr,
+    /// The address and port that it was sent to: those of a group, or of this host or a broadcast if the receiver
+    /// [listens](crate::ReceiverBuilder::listen) there.
+    pub destination: SocketAddr,
     /// The interface on which it arrived.
     pub interface: InterfaceIndex,
     /// The source address. The sender can forge it; nothing on the path verifies it.
@@ -50,9 +51,9 @@ pub struct Arrival {
 impl Arrival {
     /// Creates metadata with only these fields known, for simulators and tests.
     #[must_use]
-    pub const fn new(group: GroupAddr, interface: InterfaceIndex, source: SocketAddr) -> Self {
+    pub fn new(destination: impl Into<SocketAddr>, interface: InterfaceIndex, source: SocketAddr) -> Self {
         Self {
-            group,
+            destination: destination.into(),
             interface,
             source,
             hop_limit: None,
@@ -63,6 +64,12 @@ impl Arrival {
             length: 0,
             truncated: false,
         }
+    }
+
+    /// Returns the group and port that it was sent to; `None` if it was sent to this host or as a broadcast.
+    #[must_use]
+    pub fn group(&self) -> Option<GroupAddr> {
+        self.destination.try_into().ok()
     }
 
     /// Returns the differentiated services code point (RFC 2474).
@@ -105,10 +112,10 @@ impl<'a> Datagram<'a> {
         &self.arrival
     }
 
-    /// Returns the group that it was sent to.
+    /// Returns the group that it was sent to; `None` if it was sent to this host or as a broadcast.
     #[must_use]
-    pub const fn group(&self) -> Group {
-        self.arrival.group.group
+    pub fn group(&self) -> Option<Group> {
+        self.arrival.group().map(|address| address.group)
     }
 
     /// Returns the interface on which it arrived.

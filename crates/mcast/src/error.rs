@@ -1,5 +1,6 @@
 //! The error type: what was attempted, on which group and interface, why it failed, and what to do.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::{fmt, io};
 
@@ -22,7 +23,8 @@ pub struct Error(Box<Inner>);
 struct Inner {
     operation: Operation,
     kind: ErrorKind,
-    group: Option<GroupAddr>,
+    /// The address of a group or host.
+    address: Option<SocketAddr>,
     interface: Option<String>,
     detail: Option<String>,
     /// Overrides the remedy of the kind.
@@ -35,7 +37,7 @@ impl Error {
         Self(Box::new(Inner {
             operation,
             kind,
-            group: None,
+            address: None,
             interface: None,
             detail: None,
             remedy: None,
@@ -51,8 +53,9 @@ impl Error {
         error
     }
 
-    pub(crate) fn on_group(mut self, group: GroupAddr) -> Self {
-        self.0.group = Some(group);
+    /// Adds the address of the group or host concerned.
+    pub(crate) fn on_address(mut self, address: impl Into<SocketAddr>) -> Self {
+        self.0.address = Some(address.into());
         self
     }
 
@@ -98,7 +101,13 @@ impl Error {
     /// Returns the group and port concerned, if any.
     #[must_use]
     pub fn group(&self) -> Option<GroupAddr> {
-        self.0.group
+        self.0.address?.try_into().ok()
+    }
+
+    /// Returns the address and port of the group or host concerned, if any.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.0.address
     }
 
     /// Returns the interface concerned, if any, as the caller named it.
@@ -157,11 +166,11 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = &*self.0;
         write!(f, "cannot {}", inner.operation)?;
-        if let Some(group) = inner.group {
+        if let Some(address) = inner.address {
             match inner.operation {
-                Operation::Join | Operation::Leave => write!(f, " {group}")?,
-                Operation::Send | Operation::Route => write!(f, " to {group}")?,
-                _ => write!(f, " for {group}")?,
+                Operation::Join | Operation::Leave => write!(f, " {address}")?,
+                Operation::Send | Operation::Route => write!(f, " to {address}")?,
+                _ => write!(f, " for {address}")?,
             }
         }
         if let Some(interface) = &inner.interface {

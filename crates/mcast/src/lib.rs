@@ -12,7 +12,7 @@
 //! let mut buffer = [0; 65_536];
 //! let datagram = receiver.recv(&mut buffer)?;
 //! assert_eq!(datagram.payload(), b"hello");
-//! println!("for {} from {}", datagram.group(), datagram.source());
+//! println!("for {} from {}", datagram.destination, datagram.source());
 //! # Ok(()) }
 //! ```
 //!
@@ -20,6 +20,10 @@
 //! A datagram is delivered only if it was sent to a joined group, arrived on an interface on which
 //! that group is joined, and came from an admitted source. It is never delivered twice. All loss
 //! that the system can count is counted and reported. No datagram is taken from other programs.
+//!
+//! # Networks without multicast
+//! [`SenderBuilder::to_host`] sends to hosts and to all hosts of a subnet, and [`ReceiverBuilder::listen`] receives
+//! such datagrams, both by explicit request only.
 //!
 //! # Asynchronous programs
 //! The feature `tokio` adds the module `tokio` with the same receiver and sender for tokio. For
@@ -67,8 +71,8 @@ pub use interface::{
 };
 pub use mcast_group as group;
 pub use mcast_group::{
-    Destination, Family, Group, GroupAddr, InterfaceIndex, InterfaceSelector, Membership, ParseError,
-    SourceFilter,
+    Destination, Family, Group, GroupAddr, HostAddr, InterfaceIndex, InterfaceSelector, Membership,
+    ParseError, SourceFilter,
 };
 pub use outgoing::Outgoing;
 pub use receiver::{

@@ -1,5 +1,6 @@
 //! A datagram to send.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use mcast_group::{GroupAddr, InterfaceIndex};
@@ -16,7 +17,7 @@ use mcast_sys::OutgoingDatagram;
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing<'a> {
     pub(crate) payload: &'a [u8],
-    pub(crate) to: Option<GroupAddr>,
+    pub(crate) to: Option<SocketAddr>,
     pub(crate) interface: Option<InterfaceIndex>,
     pub(crate) hop_limit: Option<u8>,
     pub(crate) traffic_class: Option<u8>,
@@ -32,8 +33,14 @@ impl<'a> Outgoing<'a> {
 
     /// Sends it to this group instead of the sender's destinations.
     #[must_use]
-    pub const fn to(mut self, group: GroupAddr) -> Self {
-        self.to = Some(group);
+    pub const fn to(self, group: GroupAddr) -> Self {
+        self.to_address(SocketAddr::new(group.group.addr(), group.port))
+    }
+
+    /// Sends it to this address of a group or host instead of the sender's destinations.
+    #[must_use]
+    pub const fn to_address(mut self, to: SocketAddr) -> Self {
+        self.to = Some(to);
         self
     }
 
@@ -76,8 +83,8 @@ impl<'a> Outgoing<'a> {
 
     /// Returns the group, if it is not the sender's.
     #[must_use]
-    pub const fn group(&self) -> Option<GroupAddr> {
-        self.to
+    pub fn group(&self) -> Option<GroupAddr> {
+        self.to?.try_into().ok()
     }
 
     /// Returns the payload.

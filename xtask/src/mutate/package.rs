@@ -8,8 +8,18 @@ pub(super) struct Package {
     pub(super) library: &'static str,
     /// The test besides the simulation.
     pub(super) other: &'static str,
+    /// The features that the tests need.
+    pub(super) features: &'static [&'static str],
 }
 
 pub(super) static STREAM: Package =
-    Package { name: "mcast-stream-proto", library: "mcast_stream_proto", other: "model" };
-pub(super) static RELAY: Package = Package { name: "mcast-relay", library: "mcast_relay", other: "relay" };
+    Package { name: "mcast-stream-proto", library: "mcast_stream_proto", other: "model", features: &[] };
+pub(super) static TUNNEL: Package =
+    Package { name: "mcast-tunnel", library: "mcast_tunnel", other: "tunnel", features: &[] };
+pub(super) static RELAY: Package =
+    Package { name: "mcast-relay", library: "mcast_relay", other: "relay", features: &[] };
+/// The gateway and the relay of AMT, whose codes need a hash.
+pub(super) static AMT: Package =
+    Package { name: "mcast-relay", library: "mcast_relay", other: "amt", features: &["seal"] };
+pub(super) static BRIDGE: Package =
+    Package { name: "mcast-bridge", library: "mcast_bridge", other: "machine", features: &[] };

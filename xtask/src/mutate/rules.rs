@@ -1,6 +1,6 @@
-//! The rules of the stream protocol and of the relay, and how to break each.
+//! The rules of the stream protocol, the relay, tunnels and the bridge, and how to break each.
 
-use super::package::{Package, RELAY, STREAM};
+use super::package::{AMT, BRIDGE, Package, RELAY, STREAM, TUNNEL};
 
 /// A rule of a state machine.
 pub(super) struct Rule {
@@ -27,6 +27,28 @@ const fn relay_rule(
     broken: &'static str,
 ) -> Rule {
     Rule { name, package: &RELAY, file, code, broken }
+}
+
+const fn tunnel_rule(
+    name: &'static str,
+    file: &'static str,
+    code: &'static str,
+    broken: &'static str,
+) -> Rule {
+    Rule { name, package: &TUNNEL, file, code, broken }
+}
+
+const fn bridge_rule(
+    name: &'static str,
+    file: &'static str,
+    code: &'static str,
+    broken: &'static str,
+) -> Rule {
+    Rule { name, package: &BRIDGE, file, code, broken }
+}
+
+const fn amt_rule(name: &'static str, file: &'static str, code: &'static str, broken: &'static str) -> Rule {
+    Rule { name, package: &AMT, file, code, broken }
 }
 
 pub(super) const RULES: &[Rule] = &[
@@ -71,6 +93,12 @@ pub(super) const RULES: &[Rule] = &[
         "publisher/repair_scheduler.rs",
         "state.requested_by = state.requested_by.filter(|requester| *requester != id);",
         "",
+    ),
+    rule(
+        "a datagram that was overtaken does not count as lost",
+        "subscriber/arrive.rs",
+        "false => self.losses.note_overtaken(),",
+        "false => {}",
     ),
     rule(
         "a status that was overtaken gives no room",
@@ -318,6 +346,72 @@ pub(super) const RULES: &[Rule] = &[
         "        if self.has_everything() {\n            deadline = ClockTime::NEVER;",
         "        if self.delivery.has_ended() && self.base == Sequence::MAX {\n            deadline = ClockTime::NEVER;",
     ),
+    amt_rule(
+        "a relay of AMT keeps nothing without a valid code",
+        "amt/relay.rs",
+        "(None, self.is_authentic(from, nonce, mac) && self.update(now, from, packet))",
+        "(None, self.update(now, from, packet))",
+    ),
+    amt_rule(
+        "a teardown needs the code of the gateway that it names",
+        "amt/relay.rs",
+        "(None, self.is_authentic(gateway, nonce, mac) && self.remove(gateway))",
+        "(None, self.is_authentic(from, nonce, mac) && self.remove(gateway))",
+    ),
+    amt_rule(
+        "the code of AMT covers the port",
+        "amt/secret.rs",
+        "&gateway.port().to_be_bytes()",
+        "&0_u16.to_be_bytes()",
+    ),
+    amt_rule(
+        "secrets of AMT expire",
+        "amt/secret.rs",
+        "if now < self.rotate_at {",
+        "if now < self.rotate_at * 100 {",
+    ),
+    amt_rule(
+        "a flood of requests is not answered",
+        "amt/relay.rs",
+        "if limiter.allows(from.ip(), now) {",
+        "if limiter.allows(from.ip(), now) || !from.ip().is_loopback() {",
+    ),
+    amt_rule(
+        "a gateway takes data only of its relay",
+        "amt/gateway.rs",
+        "if !is_relay || !self.tunnels.iter().any(has_session) {",
+        "if !self.tunnels.iter().any(|tunnel| tunnel.session.is_some()) {",
+    ),
+    amt_rule(
+        "a gateway that has moved ends the tunnel to its old address",
+        "amt/gateway.rs",
+        "&& (before.relay, before.endpoint) != (session.relay, session.endpoint)",
+        "&& before.relay != session.relay",
+    ),
+    amt_rule(
+        "a gateway notices silence",
+        "amt/gateway.rs",
+        "if self.last_data.is_some_and(|last| now >= last + SILENCE) {",
+        "if self.last_data.is_some_and(|last| now >= last + SILENCE * 100) {",
+    ),
+    amt_rule(
+        "a gateway that found its relay again asks for a new code",
+        "amt/gateway.rs",
+        "self.request_where(now, |_| true);",
+        "self.request_where(now, |tunnel| tunnel.session.is_none());",
+    ),
+    amt_rule(
+        "reports of a gateway are repeated",
+        "amt/gateway.rs",
+        "tunnel.repeated.extend(added);",
+        "drop(added);",
+    ),
+    amt_rule(
+        "gateways receive only the sources that they have joined",
+        "amt/relay.rs",
+        "members.filter(move |(_, sources)| sources.admits(source)).map(|(gateway, _)| *gateway)",
+        "members.filter(move |(_, sources)| !sources.is_none() || source.is_loopback()).map(|(gateway, _)| *gateway)",
+    ),
     relay_rule(
         "a relay does not forward its own copies",
         "relay/forward.rs",
@@ -425,5 +519,180 @@ pub(super) const RULES: &[Rule] = &[
         "demand/group_state.rs",
         "const LAST_MEMBER: Duration = Duration::from_secs(2);",
         "const LAST_MEMBER: Duration = Duration::from_secs(20);",
+    ),
+    tunnel_rule(
+        "a counter is accepted once",
+        "session.rs",
+        "if !self.received.is_new(counter) {",
+        "if false {",
+    ),
+    tunnel_rule(
+        "an address that has no cookie gets one, and nothing else",
+        "endpoint.rs",
+        "if hello.cookie != cookie(period) && (period == 0 || hello.cookie != cookie(period - 1)) {",
+        "if false {",
+    ),
+    tunnel_rule(
+        "an old cookie proves nothing",
+        "endpoint.rs",
+        "let period = now.as_secs() / COOKIE_PERIOD.as_secs();",
+        "let period = 0;",
+    ),
+    tunnel_rule(
+        "a relay keeps its tunnel while it is there",
+        "endpoint.rs",
+        "Some(link) if link.is_of_another(hello.relay) && link.was_heard_within(now, IN_USE) => {",
+        "Some(link) if false => {",
+    ),
+    tunnel_rule(
+        "a secret that is removed ends its tunnels",
+        "endpoint.rs",
+        "if link.session().is_some_and(|(session, _)| !keys.has(session.epoch())) {",
+        "if false {",
+    ),
+    tunnel_rule(
+        "a new address is followed only once it has answered",
+        "link.rs",
+        "candidate.challenge == number && candidate.address == from;",
+        "candidate.address == from || candidate.challenge == number;",
+    ),
+    tunnel_rule("a new address is challenged", "link.rs", "is_newest && from != current.address", "false"),
+    tunnel_rule(
+        "a repaired piece is delivered once",
+        "link.rs",
+        "if arrived != Arrived::Duplicate {",
+        "if true {",
+    ),
+    tunnel_rule(
+        "a datagram is not longer than the path",
+        "link.rs",
+        "if start == 0 || self.room().is_none_or(|room| self.body.len() <= room) {",
+        "if true {",
+    ),
+    tunnel_rule(
+        "what an end wants is repeated until it is confirmed",
+        "link.rs",
+        "self.wants.as_mut().filter(|wants| !wants.is_received && wants.next <= now)",
+        "self.wants.as_mut().filter(|wants| wants.pause == FIRST_WANTS_PAUSE && !wants.is_received && wants.next <= now)",
+    ),
+    tunnel_rule(
+        "sequences start again with another relay at the other end",
+        "link.rs",
+        "            self.transport = Transport::default();\n        }",
+        "        }",
+    ),
+    tunnel_rule(
+        "missing pieces are requested until their bound",
+        "repair.rs",
+        "missing.retain(|_, missing| missing.until > now);",
+        "missing.retain(|_, missing| missing.until > now && !missing.was_asked);",
+    ),
+    tunnel_rule(
+        "the end of a burst is announced",
+        "repair.rs",
+        "self.tail = Some((now + tail_interval(mark.bound_ms), TAILS, mark.bound_ms));",
+        "self.tail = None;",
+    ),
+    tunnel_rule(
+        "the memory for repairs is bounded",
+        "repair.rs",
+        "while self.bytes > MAX_KEPT ||",
+        "while self.bytes > usize::MAX ||",
+    ),
+    tunnel_rule(
+        "the memory for incomplete records is bounded",
+        "reassembly.rs",
+        "while self.partial.len() > MAX_PARTIAL || self.bytes > MAX_BYTES {",
+        "while false {",
+    ),
+    tunnel_rule(
+        "a path that carries less is noticed",
+        "path_mtu.rs",
+        "None if self.size > BASE => (self.size, 1),",
+        "None if false => (self.size, 1),",
+    ),
+    relay_rule(
+        "a datagram does not come back through tunnels",
+        "trails.rs",
+        "if trail.relays().contains(&self.relay) {",
+        "if false {",
+    ),
+    relay_rule(
+        "a datagram that comes by two tunnels is forwarded once",
+        "trails.rs",
+        "if !window.is_new(trail.number) {",
+        "if false {",
+    ),
+    relay_rule(
+        "a site gets only what it wants",
+        "relay/membership.rs",
+        "return self.demand.site_wants(leg, destination, source);",
+        "return true;",
+    ),
+    bridge_rule(
+        "a bridge with a hole does not overtake a bridge without",
+        "machine/batch.rs",
+        "from.max(ready) + self.config.hole_wait",
+        "from.max(ready)",
+    ),
+    bridge_rule(
+        "bridges get their time at each hole",
+        "machine/batch.rs",
+        "Some(stored_before) => stored_before,",
+        "Some(_) => waiting.since,",
+    ),
+    bridge_rule(
+        "bridges get their time again after the engine stood still",
+        "machine/tail.rs",
+        "let stood_still = now.since(sent) > self.config.hole_wait / 4;",
+        "let stood_still = false;",
+    ),
+    bridge_rule(
+        "a gap record ends where another bridge has messages",
+        "machine/batch.rs",
+        "let end = end.min(self.hole.map_or(end, |waiting| waiting.least_end));",
+        "",
+    ),
+    bridge_rule(
+        "an incarnation that was not closed is closed by a gap record",
+        "machine/batch.rs",
+        "Some(Tail { position, closes: false, .. }) => {",
+        "Some(Tail { position, closes: false, .. }) if position.number.0 == u64::MAX => {",
+    ),
+    bridge_rule(
+        "the rest of a gap is recorded behind what another bridge stored of it",
+        "machine/batch.rs",
+        "Content::Gap { first: start.number, cause }",
+        "Content::Gap { first: record.first(), cause }",
+    ),
+    bridge_rule(
+        "what is sent behind a refused batch does not count",
+        "machine/tail.rs",
+        "                self.is_refused = true;\n                self.observe(tail)?;",
+        "                self.observe(tail)?;",
+    ),
+    bridge_rule(
+        "stored records are retained for an engine that loses them",
+        "machine/backlog.rs",
+        "while self.bytes > self.capacity && self.stored > 0 {",
+        "while self.stored > 0 {",
+    ),
+    bridge_rule(
+        "a full buffer stops a bridge",
+        "machine/backlog.rs",
+        "self.pending_bytes() >= self.capacity",
+        "false",
+    ),
+    bridge_rule(
+        "a bridge looks for records that the engine loses while it is idle",
+        "machine/batch.rs",
+        "self.deadline = self.deadline.min(self.poll_at);",
+        "",
+    ),
+    bridge_rule(
+        "a stream is not mixed with another one",
+        "machine/tail.rs",
+        ".filter(|found| *found != expected)",
+        ".filter(|_| false)",
     ),
 ];

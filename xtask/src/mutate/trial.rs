@@ -66,7 +66,8 @@ impl<'t> Trial<'t> {
     /// Builds a test of the copy; returns the path of its executable.
     fn build(&self, package: &Package, selection: &[&str], name: &str) -> Result<PathBuf> {
         let head = ["test", "--quiet", "--no-run", "--message-format=json", "--package", package.name];
-        let mut command = cargo(head.iter().chain(selection));
+        let features = package.features.iter().flat_map(|feature| ["--features", feature]);
+        let mut command = cargo(head.into_iter().chain(selection.iter().copied()).chain(features));
         command.current_dir(self.tree).env("CARGO_TARGET_DIR", crate::root().join("target/mutants/build"));
         command.env("RUSTFLAGS", "--cap-lints=allow");
         let built = finish(command, false)?;

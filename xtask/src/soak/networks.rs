@@ -17,8 +17,9 @@ const SEEDS: &str = "crates/mcast-stream-proto/tests/simulation/seeds.txt";
 
 pub(super) fn step(networks: u32, seed: u32) -> Step {
     let relays = networks / RELAY_COST;
-    let about =
-        format!("the stream protocol keeps its guarantees in {networks} networks, and relays in {relays}");
+    let about = format!(
+        "the stream protocol keeps its guarantees in {networks} networks, relays in {relays}, and bridges in {relays}"
+    );
     Step::new("simulation", about, move |options| {
         // Do not overlap with the seeds of the tests.
         let first = 1_000_000 + u64::from(seed) * 1_000_000;
@@ -30,7 +31,13 @@ pub(super) fn step(networks: u32, seed: u32) -> Step {
         };
         let finished = simulate("mcast-stream-proto", networks)?;
         if finished.success {
-            let finished = simulate("mcast-relay", relays)?;
+            let mut finished = simulate("mcast-relay", relays)?;
+            if finished.success {
+                finished = simulate("mcast-bridge", relays)?;
+            }
+            if finished.success {
+                finished = simulate("mcast-tunnel", relays)?;
+            }
             return Ok(match finished.success {
                 true => Outcome::passed(format!("seeds from {first}")),
                 false => Outcome::failed(finished.status, finished.output),

@@ -12,7 +12,11 @@ pub(super) fn steps() -> Vec<Step> {
         interop("socat", "the tests against socat"),
         interop("tshark", "the tests against tshark's dissectors"),
         interop("tcpdump", "the tests against tcpdump's captures"),
+        scapy(),
         interop("/usr/sbin/avahi-daemon", "the test of a relay between avahi daemons"),
+        interop("/usr/sbin/igmpproxy", "the test of a relay behind a multicast router"),
+        interop("iperf", "the test of a relay into a network namespace"),
+        interop("redis-server", "the tests of bridges to Redis"),
         interop("/usr/sbin/sshd", "the tests of fleets"),
         interop("sudo", "the test of fleets with --sudo"),
         interop("chromium", "the test of a fleet's page"),
@@ -51,10 +55,21 @@ fn namespaces() -> Outcome {
     }
 }
 
+fn scapy() -> Step {
+    let serves = "the tests of AMT with gateways and relays of others";
+    Step::new("has:scapy", format!("scapy, for {serves}"), move |_| {
+        // Another Python than that of the system may be the first one.
+        let has_scapy = |python: &&str| succeeds(program(python, ["-c", "import scapy"]));
+        Ok(match ["python3", "/usr/bin/python3"].iter().any(has_scapy) {
+            true => Outcome::passed("installed"),
+            false => Outcome::skipped(format!("scapy is not installed, so {serves} cannot run")),
+        })
+    })
+}
+
 fn interop(name: &'static str, serves: &'static str) -> Step {
-    let version = if matches!(name, "socat" | "/usr/sbin/sshd") { "-V" } else { "--version" };
     Step::new(format!("has:{name}"), format!("{name}, for {serves}"), move |_| {
-        Ok(match succeeds(program(name, [version])) {
+        Ok(match installed(name).is_some() {
             true => Outcome::passed("installed"),
             false => Outcome::skipped(format!("{name} is not installed, so {serves} cannot run")),
         })

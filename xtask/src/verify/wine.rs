@@ -18,7 +18,7 @@ use crate::target;
 
 const TARGET: &str = "x86_64-pc-windows-gnu";
 const COMPILER: &str = "x86_64-w64-mingw32-gcc";
-const PACKAGES: [&str; 10] = [
+const PACKAGES: [&str; 11] = [
     "mcast-group",
     "mcast-sys",
     "mcast-packet",
@@ -29,6 +29,7 @@ const PACKAGES: [&str; 10] = [
     "mcast",
     "mcast-metrics",
     "mcast-stream",
+    "mcast-traffic",
 ];
 
 /// Candidates for Wine's loader. Debian's 64-bit loader is not in the search path.

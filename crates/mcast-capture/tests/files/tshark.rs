@@ -9,12 +9,14 @@ use mcast_capture::{CaptureWriter, Direction, WriteFormat};
 use mcast_packet::gmp::{
     Address, GmpMessage, Query, Record, RecordKind, RouterDiscovery, SourceQuery, Sources,
 };
-use mcast_packet::payload::{MoldUdp64, Ptp, PtpKind, Rtp, TsPacket};
+use mcast_packet::payload::{AmtMac, AmtMessage, MoldUdp64, Ptp, PtpKind, Rtp, TsPacket};
 use mcast_packet::pim::{
     Assert, Bootstrap, CandidateRp, DfElection, DfStep, EncodedGroup, EncodedSource, GroupMapping, GroupSet,
     HelloOption, JoinPrune, Metric, PimMessage, Register, RendezvousPoint,
 };
-use mcast_packet::{ControlFrame, Cooked, CookedKind, LinkType, MacAddress, PimFrame, ether_type};
+use mcast_packet::{
+    ControlFrame, ControlPacket, Cooked, CookedKind, LinkType, MacAddress, PimFrame, UdpPacket, ether_type,
+};
 use tempfile::tempdir;
 
 use crate::support::{OwnedFrame, at, datagram, datagram_to, index, read, write};
@@ -463,6 +465,100 @@ fn tshark_agrees_on_payloads() {
             (
                 datagram_to([239, 255, 255, 250], 1900, search),
                 &["", "", "", "", "", "", "", "", "", "", "", "M-SEARCH"],
+            ),
+        ],
+    );
+}
+
+/// An IP packet with a message of IGMP or MLD, as AMT carries it.
+fn packet<A: Address>(source: A, message: GmpMessage<'_, A>) -> Vec<u8> {
+    payload(|buffer| ControlPacket { source, message }.emit(buffer).unwrap())
+}
+
+#[test]
+fn tshark_agrees_on_all_messages_of_amt() {
+    if !has_tshark() {
+        return;
+    }
+    let (mac, nonce) = (AmtMac([1, 2, 3, 4, 5, 6]), 0x0102_0304);
+    let gateway = "192.0.2.9:4660".parse().unwrap();
+    let sources = [Ipv4Addr::new(10, 0, 1, 7)];
+    let records = [Record { kind: RecordKind::ModeIsInclude, group: GROUP, sources: (&sources).into() }];
+    let (igmp, mld) = (packet(HOST, query(None, &[])), packet(HOST_6, query(None, &[])));
+    let report = packet(HOST, GmpMessage::V3Report((&records).into()));
+    let udp = UdpPacket {
+        source: (SOURCE, 4_000).into(),
+        destination: (GROUP, 5_000).into(),
+        hop_limit: 7,
+        traffic_class: 0,
+        payload: b"data",
+    };
+    let data = payload(|buffer| udp.emit(buffer).unwrap());
+    let emit = |message: AmtMessage<'_>| {
+        let bytes = payload(|buffer| message.emit(buffer).unwrap());
+        // tshark goes by the port alone.
+        datagram_to([239, 0, 0, 9], AmtMessage::PORT, &bytes)
+    };
+    let query =
+        |is_full, packet, gateway| emit(AmtMessage::MembershipQuery { is_full, mac, nonce, packet, gateway });
+    let names = [
+        "amt.type",
+        "amt.discovery_nonce",
+        "amt.relay_address.ipv4",
+        "amt.relay_address.ipv6",
+        "amt.request_nonce",
+        "amt.request.p",
+        "amt.membership_query.l",
+        "amt.membership_query.g",
+        "amt.response_mac",
+        "amt.gateway.port_number",
+        "amt.gateway.ip_address",
+        "igmp.type",
+        "icmpv6.type",
+        "udp.port",
+    ];
+    let (number, code) = ("0x01020304", "0x0000010203040506");
+    let outer = "4000,2268";
+    let relay_6 = "2001:db8::1".parse().unwrap();
+    let (port, address) = ("4660", "::192.0.2.9");
+    assert_tshark_finds(
+        &names,
+        &[
+            (
+                emit(AmtMessage::RelayDiscovery { nonce }),
+                &["1", number, "", "", "", "", "", "", "", "", "", "", "", outer],
+            ),
+            (
+                emit(AmtMessage::RelayAdvertisement { nonce, relay: SOURCE }),
+                &["2", number, "10.0.1.7", "", "", "", "", "", "", "", "", "", "", outer],
+            ),
+            (
+                emit(AmtMessage::RelayAdvertisement { nonce, relay: relay_6 }),
+                &["2", number, "", "2001:db8::1", "", "", "", "", "", "", "", "", "", outer],
+            ),
+            (
+                emit(AmtMessage::Request { nonce, wants_mld: true }),
+                &["3", "", "", "", number, "1", "", "", "", "", "", "", "", outer],
+            ),
+            (
+                query(false, &igmp, Some(gateway)),
+                &["4", "", "", "", number, "", "0", "1", code, port, address, "0x11", "", outer],
+            ),
+            (
+                query(true, &mld, None),
+                &["4", "", "", "", number, "", "1", "0", code, "", "", "", "130", outer],
+            ),
+            (
+                emit(AmtMessage::MembershipUpdate { mac, nonce, packet: &report }),
+                &["5", "", "", "", number, "", "", "", code, "", "", "0x22", "", outer],
+            ),
+            (
+                emit(AmtMessage::MulticastData { packet: &data }),
+                &["6", "", "", "", "", "", "", "", "", "", "", "", "", "4000,2268,4000,5000"],
+            ),
+            (
+                emit(AmtMessage::Teardown { mac, nonce, gateway }),
+                &["7", "", "", "", number, "", "", "", code, port, address, "", "", outer],
             ),
         ],
     );

@@ -1,9 +1,11 @@
 //! The memberships of subcommands that receive.
 
-use mcast::{InterfaceSelector, Membership};
+use mcast::{HostAddr, InterfaceSelector, Membership};
 
+use super::hosts::{BroadcastOption, hosts_on_each};
 use super::selected::{Admission, Selected, select_memberships};
 use crate::console::Console;
+use crate::exit::Failure;
 
 /// The memberships of `recv`, `record` and `perf recv`.
 #[derive(Debug, clap::Args)]
@@ -29,12 +31,23 @@ pub(crate) struct MembershipArguments {
 
 impl MembershipArguments {
     pub(crate) fn selected(&self, console: &Console) -> anyhow::Result<Selected<Membership>> {
-        select_memberships(
-            &self.memberships,
-            &self.interfaces,
-            &self.admission.sources,
-            self.admission.families,
-            console,
-        )
+        self.select(&self.memberships, console)
+    }
+
+    /// Returns the hosts or broadcasts among the arguments, and the memberships.
+    pub(crate) fn selected_with_hosts(
+        &self,
+        broadcast: BroadcastOption,
+        console: &Console,
+    ) -> anyhow::Result<(Vec<HostAddr>, Selected<Membership>)> {
+        let (hosts, groups) = broadcast.split(&self.memberships, self.admission.families)?;
+        if !hosts.is_empty() && !self.admission.sources.is_empty() {
+            return Err(Failure::usage("--source selects the senders to a group, not to a host").into());
+        }
+        Ok((hosts_on_each(hosts, &self.interfaces), self.select(&groups, console)?))
+    }
+
+    fn select(&self, texts: &[String], console: &Console) -> anyhow::Result<Selected<Membership>> {
+        select_memberships(texts, &self.interfaces, &self.admission.sources, self.admission.families, console)
     }
 }

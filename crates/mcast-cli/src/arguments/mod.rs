@@ -3,6 +3,7 @@
 mod description;
 mod dscp;
 mod duration;
+mod hosts;
 mod join_option;
 mod keys;
 mod limits;
@@ -16,6 +17,7 @@ mod stream_name;
 pub(crate) use description::read_description;
 pub(crate) use dscp::{parse_dscp, with_dscp};
 pub(crate) use duration::parse_duration;
+pub(crate) use hosts::{BroadcastOption, hosts_on_each, is_host};
 pub(crate) use join_option::JoinOption;
 pub(crate) use keys::{KeyFile, key_file, read_keys};
 pub(crate) use limits::{Goal, Limits};
@@ -23,8 +25,8 @@ pub(crate) use memberships::MembershipArguments;
 pub(crate) use packet_filter::{FilterOptions, Target, read_targets};
 pub(crate) use pattern::Pattern;
 pub(crate) use selected::{
-    Admission, Egress, Families, PacketInput, filter_of_sources, on_each, select_destination,
-    select_destinations, select_memberships,
+    Admission, Egress, Families, PacketInput, on_each, select_destination, select_destinations,
+    select_memberships,
 };
 pub(crate) use size::{parse_percent, parse_positive_size, parse_size};
 pub(crate) use stream_name::{is_stream_name, parse_stream_name};

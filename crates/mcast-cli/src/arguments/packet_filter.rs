@@ -13,7 +13,7 @@ use crate::console::Console;
 use crate::exit::Failure;
 
 /// `--port` and `--protocol`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct FilterOptions {
     /// Only datagrams to this UDP port or range of ports (`5000-5003`); repeatable
     #[arg(long = "port", value_name = "PORT", value_parser = parse_ports, value_delimiter = ',')]

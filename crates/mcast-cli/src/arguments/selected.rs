@@ -17,11 +17,11 @@ use crate::exit::Failure;
 pub(crate) struct Families {
     /// Use the IPv4 group of a name; reject IPv6 groups
     #[arg(short = '4', long = "ipv4", conflicts_with = "v6")]
-    v4: bool,
+    pub(super) v4: bool,
 
     /// Use the IPv6 group of a name; reject IPv4 groups
     #[arg(short = '6', long = "ipv6")]
-    v6: bool,
+    pub(super) v6: bool,
 }
 
 /// `-s`, `-4` and `-6` of the subcommands that join.

@@ -6,14 +6,13 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use mcast::{Reply, Sender, SenderBuilder};
-use serde::Serialize;
 
 use crate::arguments::{Egress, parse_duration, select_destination};
 use crate::console::{Console, Output};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{
-    InterfaceNames, Palette, Payload, SafeText, count_of, rfc3339, seconds, too_few, write_record,
+    InterfaceNames, Palette, Payload, SafeText, count_of, record, rfc3339, seconds, too_few, write_record,
 };
 
 /// Send one datagram and collect the answers
@@ -154,31 +153,19 @@ impl Printer {
     }
 }
 
-/// An answer as JSON: `schemas/answer.json`.
-#[derive(Serialize)]
-struct Record<'a> {
-    time: String,
-    source: IpAddr,
-    source_port: u16,
-    interface: Option<&'a str>,
-    seconds: f64,
-    length: usize,
-    truncated: bool,
-    #[serde(flatten)]
-    payload: Payload<'a>,
-}
+record! {
+    fn new(answer: &Reply<'a>, after: Duration, interface: Option<&'a str>) {}
 
-impl<'a> Record<'a> {
-    fn new(answer: &Reply<'a>, after: Duration, interface: Option<&'a str>) -> Self {
-        Self {
-            time: rfc3339(answer.time.unwrap_or_else(SystemTime::now)),
-            source: answer.source.ip(),
-            source_port: answer.source.port(),
-            interface,
-            seconds: after.as_secs_f64(),
-            length: answer.payload.len(),
-            truncated: answer.truncated,
-            payload: Payload::new(answer.payload),
-        }
+    /// An answer as JSON: `schemas/answer.json`.
+    struct Record<'a> {
+        time: String = rfc3339(answer.time.unwrap_or_else(SystemTime::now)),
+        source: IpAddr = answer.source.ip(),
+        source_port: u16 = answer.source.port(),
+        interface: Option<&'a str> = interface,
+        seconds: f64 = after.as_secs_f64(),
+        length: usize = answer.payload.len(),
+        truncated: bool = answer.truncated,
+        #[serde(flatten)]
+        payload: Payload<'a> = Payload::new(answer.payload),
     }
 }

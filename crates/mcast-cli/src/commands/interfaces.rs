@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::console::{Console, Output};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
-use crate::output::{Cell, Palette, Table, clock_time, rfc3339, write_json};
+use crate::output::{Cell, Palette, Table, clock_time, record, rfc3339, write_json};
 
 /// List network interfaces and whether multicast works on them
 #[derive(Debug, clap::Args)]
@@ -253,56 +253,35 @@ fn addresses(interface: &Interface) -> Vec<String> {
     shown.collect()
 }
 
-/// An interface as JSON: `schemas/interface.json`. With `--watch` it is a change: `schemas/interface-event.json`.
-#[derive(Serialize)]
-struct InterfaceRecord<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    time: Option<String>,
-    event: &'static str,
-    name: &'a str,
-    index: u32,
-    up: bool,
-    running: bool,
-    multicast: bool,
-    loopback: bool,
-    mtu: u32,
-    mac: Option<String>,
-    addresses: Vec<Address>,
-    default_v4: Option<bool>,
-    default_v6: Option<bool>,
-    warnings: Vec<String>,
+record! {
+    fn new(time: Option<SystemTime>, event: &'static str, interface: &'a Interface, defaults: Defaults) {
+        let addresses = interface.addresses.iter();
+        let is_it = |default| default == Some(interface.index);
+    }
+
+    /// An interface as JSON: `schemas/interface.json`. With `--watch` it is a change: `schemas/interface-event.json`.
+    struct InterfaceRecord<'a> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        time: Option<String> = time.map(rfc3339),
+        event: &'static str = event,
+        name: &'a str = &interface.name,
+        index: u32 = interface.index.number(),
+        up: bool = interface.up,
+        running: bool = interface.running,
+        multicast: bool = interface.multicast,
+        loopback: bool = interface.loopback,
+        mtu: u32 = interface.mtu,
+        mac: Option<String> = interface.hardware_address.map(|address| address.to_string()),
+        addresses: Vec<Address> =
+            addresses.map(|each| Address { address: each.address, prefix: each.prefix }).collect(),
+        default_v4: Option<bool> = defaults.v4.map(is_it),
+        default_v6: Option<bool> = defaults.v6.map(is_it),
+        warnings: Vec<String> = interface.warnings().iter().map(ToString::to_string).collect(),
+    }
 }
 
 #[derive(Serialize)]
 struct Address {
     address: std::net::IpAddr,
     prefix: u8,
-}
-
-impl<'a> InterfaceRecord<'a> {
-    fn new(
-        time: Option<SystemTime>,
-        event: &'static str,
-        interface: &'a Interface,
-        defaults: Defaults,
-    ) -> Self {
-        let addresses = interface.addresses.iter();
-        let is_it = |default| default == Some(interface.index);
-        Self {
-            time: time.map(rfc3339),
-            event,
-            name: &interface.name,
-            index: interface.index.number(),
-            up: interface.up,
-            running: interface.running,
-            multicast: interface.multicast,
-            loopback: interface.loopback,
-            mtu: interface.mtu,
-            mac: interface.hardware_address.map(|address| address.to_string()),
-            addresses: addresses.map(|each| Address { address: each.address, prefix: each.prefix }).collect(),
-            default_v4: defaults.v4.map(is_it),
-            default_v6: defaults.v6.map(is_it),
-            warnings: interface.warnings().iter().map(ToString::to_string).collect(),
-        }
-    }
 }

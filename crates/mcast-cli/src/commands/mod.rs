@@ -1,6 +1,7 @@
 //! The subcommands, one file or folder each.
 
 mod ask;
+mod bridge;
 mod completions;
 mod demo;
 mod doctor;
@@ -53,6 +54,7 @@ pub(crate) enum Command {
     Record(record::Arguments),
     Querier(querier::Arguments),
     Relay(relay::Arguments),
+    Bridge(bridge::Arguments),
     Replay(replay::Arguments),
     Lab(lab::Arguments),
     Help(help::Arguments),
@@ -63,7 +65,10 @@ pub(crate) enum Command {
 pub const HEADINGS: &[(&str, &[&str])] = &[
     ("Start here", &["demo", "lab"]),
     ("Inspect", &["interfaces", "groups", "sniff", "top", "explain", "pick", "plan"]),
-    ("Send and receive", &["send", "recv", "ask", "publish", "subscribe", "record", "replay", "relay"]),
+    (
+        "Send and receive",
+        &["send", "recv", "ask", "publish", "subscribe", "record", "replay", "relay", "bridge"],
+    ),
     ("Diagnose and measure", &["doctor", "querier", "ping", "perf"]),
     ("Help", &["help", "completions"]),
 ];
@@ -89,6 +94,7 @@ pub(crate) fn run(command: &Command, console: &Console) -> anyhow::Result<Outcom
         Command::Perf(arguments) => perf::run(arguments, console),
         Command::Querier(arguments) => querier::run(arguments, console),
         Command::Relay(arguments) => relay::run(arguments, console),
+        Command::Bridge(arguments) => bridge::run(arguments, console),
         Command::Record(arguments) => record::run(arguments, console),
         Command::Replay(arguments) => replay::run(arguments, console),
         Command::Lab(arguments) => lab::run(arguments, console),

@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use mcast::group::{AddressPlan, PlanCheck, PlanFinding, PlanSeverity};
-use serde::Serialize;
 
 use crate::console::{Console, Output};
 use crate::exit::{Failure, Outcome};
-use crate::output::{Palette, SafeText, as_text, count_of, write_record};
+use crate::output::{Palette, SafeText, as_text, count_of, record, write_record};
 
 /// Check a list of planned memberships
 #[derive(Debug, clap::Args)]
@@ -122,30 +121,19 @@ fn print(out: &mut Output, finding: &PlanFinding, palette: &Palette) -> io::Resu
     }
 }
 
-/// A finding as JSON: `schemas/plan-finding.json`.
-#[derive(Serialize)]
-struct FindingRecord<'a> {
-    file: &'a str,
-    line: usize,
-    #[serde(serialize_with = "as_text")]
-    severity: PlanSeverity,
-    #[serde(serialize_with = "as_text")]
-    id: PlanCheck,
-    name: Option<&'a str>,
-    message: &'a str,
-    reference: Option<&'a str>,
-}
+record! {
+    fn new(finding: &'a PlanFinding) {}
 
-impl<'a> FindingRecord<'a> {
-    fn new(finding: &'a PlanFinding) -> Self {
-        Self {
-            file: &finding.line.file,
-            line: finding.line.number,
-            severity: finding.severity(),
-            id: finding.check,
-            name: finding.name.as_deref(),
-            message: &finding.message,
-            reference: finding.reference.as_deref(),
-        }
+    /// A finding as JSON: `schemas/plan-finding.json`.
+    struct FindingRecord<'a> {
+        file: &'a str = &finding.line.file,
+        line: usize = finding.line.number,
+        #[serde(serialize_with = "as_text")]
+        severity: PlanSeverity = finding.severity(),
+        #[serde(serialize_with = "as_text")]
+        id: PlanCheck = finding.check,
+        name: Option<&'a str> = finding.name.as_deref(),
+        message: &'a str = &finding.message,
+        reference: Option<&'a str> = finding.reference.as_deref(),
     }
 }

@@ -1,15 +1,10 @@
-//! The names of groups, and of interfaces by their indexes.
+//! The names of interfaces by their indexes.
 
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use mcast::{Family, Group, InterfaceIndex};
-
-/// Returns the name of a group for any port: the short name if it has one, otherwise the name in the registry.
-pub(crate) fn name_of_group(group: Group) -> Option<&'static str> {
-    group.well_known().map(|known| known.name).next().or_else(|| group.name())
-}
+use mcast::{Family, InterfaceIndex};
 
 /// How long a known name is used before it is looked up again. A name, and the interface that an index belongs to,
 /// may change.
@@ -25,6 +20,11 @@ pub(crate) struct InterfaceNames {
 impl InterfaceNames {
     pub(crate) fn new() -> Self {
         Self { names: HashMap::new(), listed: None }
+    }
+
+    /// Sets the name of a tunnel, which the system does not list as an interface.
+    pub(crate) fn insert(&mut self, index: InterfaceIndex, name: &str) {
+        self.names.insert(index, name.into());
     }
 
     /// Returns the name of this interface, or the last name that it had; its index if no name is known.

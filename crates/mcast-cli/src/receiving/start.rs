@@ -1,7 +1,8 @@
 //! What a receiver prints when it starts.
 
-use mcast::MembershipStatus;
+use mcast::{HostAddr, MembershipStatus, ReceiverBuilder};
 
+use crate::arguments::BroadcastOption;
 use crate::console::Console;
 use crate::output::{bytes, count, count_of};
 
@@ -16,6 +17,23 @@ pub(crate) fn print_memberships(statuses: &[MembershipStatus], console: &Console
     let all = count_of(statuses.len() as u64, "membership");
     console.note(format_args!("joined {} of {all} (-v names them)", count(joined as u64)));
     statuses.iter().filter(|status| !status.is_joined()).for_each(|status| console.warn(status));
+}
+
+/// Adds the addresses of this host, or with `--broadcast` the broadcasts, to what is received.
+pub(crate) fn listen_at(
+    hosts: &[HostAddr],
+    broadcast: BroadcastOption,
+    builder: ReceiverBuilder,
+) -> ReceiverBuilder {
+    hosts.iter().cloned().fold(builder, |builder, host| match broadcast.broadcast {
+        true => builder.listen_broadcast(host.port, host.interface),
+        false => builder.listen(host),
+    })
+}
+
+/// Prints the addresses of this host at which datagrams are received.
+pub(crate) fn print_hosts(hosts: &[HostAddr], console: &Console) {
+    hosts.iter().for_each(|host| console.note(format_args!("listening at {host}")));
 }
 
 /// Prints the size of the receive buffer, as a warning if it is smaller than requested. `of_what` follows the size.

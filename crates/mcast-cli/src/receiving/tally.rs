@@ -1,20 +1,19 @@
 //! Counts of datagrams by group, interface and source.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use mcast::{Arrival, Drops, GroupAddr, InterfaceIndex, Statistics};
+use mcast::{Arrival, Drops, InterfaceIndex, Statistics};
 use mcast_watch::{FlowVolumes, TrafficVolume};
-use serde::Serialize;
 
 use super::flows::flow_table;
 use crate::console::Console;
-use crate::output::{InterfaceNames, as_text, count, traffic_in};
+use crate::output::{InterfaceNames, count, record, traffic_in};
 
-/// The group, interface and source of datagrams.
+/// The destination, interface and source of datagrams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Flow {
-    group: GroupAddr,
+    destination: SocketAddr,
     interface: InterfaceIndex,
     source: IpAddr,
 }
@@ -29,7 +28,11 @@ pub(crate) struct Tally {
 impl Tally {
     pub(crate) fn add(&mut self, arrival: &Arrival) {
         self.truncated += u64::from(arrival.truncated);
-        let flow = Flow { group: arrival.group, interface: arrival.interface, source: arrival.source.ip() };
+        let flow = Flow {
+            destination: arrival.destination,
+            interface: arrival.interface,
+            source: arrival.source.ip(),
+        };
         self.flows.add(flow, arrival.length);
     }
 
@@ -81,21 +84,14 @@ impl Tally {
     /// Returns the busiest flows, one line each.
     pub(crate) fn table(&self, names: &mut InterfaceNames, console: &Console) -> String {
         flow_table(&self.flows, "datagram", console, |flow| {
-            [flow.group.to_string(), names.of(flow.interface).to_string(), flow.source.to_string()]
+            [flow.destination.to_string(), names.of(flow.interface).to_string(), flow.source.to_string()]
         })
     }
 
     /// Returns all flows for JSON.
     pub(crate) fn flows(&self, names: &mut InterfaceNames) -> Vec<FlowSummary> {
-        let flows = self.flows.busiest_first().into_iter().map(|(flow, volume)| FlowSummary {
-            group: flow.group.group,
-            port: flow.group.port,
-            interface: names.of(flow.interface).to_string(),
-            source: flow.source,
-            datagrams: volume.count,
-            bytes: volume.bytes,
-        });
-        flows.collect()
+        let flows = self.flows.busiest_first().into_iter();
+        flows.map(|(flow, volume)| FlowSummary::new(&flow, volume, names)).collect()
     }
 
     /// Returns the summary for JSON.
@@ -105,63 +101,47 @@ impl Tally {
         time: Duration,
         names: &mut InterfaceNames,
     ) -> Summary {
-        Summary {
-            datagrams: self.flows.total().count,
-            bytes: self.flows.total().bytes,
-            seconds: time.as_secs_f64(),
-            dropped: statistics.dropped.count(),
-            dropped_certainty: certainty(statistics.dropped),
-            filtered_out: statistics.refused,
-            truncated: self.truncated,
-            flows: self.flows(names),
-            other_datagrams: self.flows.others().count,
-        }
+        Summary::new(self, statistics, time, names)
     }
 }
 
 /// Returns the number of dropped datagrams as text.
 pub(crate) fn drops_text(dropped: Drops) -> String {
-    match (dropped.count(), certainty(dropped)) {
+    match (dropped.count(), dropped.certainty()) {
         (None, _) => "unknown".into(),
         (Some(number), "exactly") | (Some(number @ 0), _) => count(number),
         (Some(number), certainty) => format!("{certainty} {}", count(number)),
     }
 }
 
-/// Returns how exact the number of dropped datagrams is.
-pub(crate) fn certainty(dropped: Drops) -> &'static str {
-    match dropped {
-        Drops::Unknown => "unknown",
-        Drops::Exactly(_) => "exactly",
-        Drops::AtLeast(_) => "at least",
-        Drops::AtMost(_) => "at most",
-        Drops::About(_) => "about",
+record! {
+    fn new(tally: &Tally, statistics: &Statistics, time: Duration, names: &mut InterfaceNames) {}
+
+    /// A summary as JSON: `schemas/recv-summary.json`.
+    pub(crate) struct Summary {
+        datagrams: u64 = tally.datagrams(),
+        bytes: u64 = tally.bytes(),
+        seconds: f64 = time.as_secs_f64(),
+        dropped: Option<u64> = statistics.dropped.count(),
+        dropped_certainty: &'static str = statistics.dropped.certainty(),
+        filtered_out: u64 = statistics.refused,
+        truncated: u64 = tally.truncated,
+        flows: Vec<FlowSummary> = tally.flows(names),
+        other_datagrams: u64 = tally.other_datagrams(),
     }
 }
 
-/// A summary as JSON: `schemas/recv-summary.json`.
-#[derive(Debug, Serialize)]
-pub(crate) struct Summary {
-    datagrams: u64,
-    bytes: u64,
-    seconds: f64,
-    dropped: Option<u64>,
-    dropped_certainty: &'static str,
-    filtered_out: u64,
-    truncated: u64,
-    flows: Vec<FlowSummary>,
-    other_datagrams: u64,
-}
+record! {
+    fn new(flow: &Flow, volume: TrafficVolume, names: &mut InterfaceNames) {}
 
-#[derive(Debug, Serialize)]
-pub(crate) struct FlowSummary {
-    #[serde(serialize_with = "as_text")]
-    group: mcast::Group,
-    port: u16,
-    interface: String,
-    source: IpAddr,
-    datagrams: u64,
-    bytes: u64,
+    pub(crate) struct FlowSummary {
+        group: IpAddr = flow.destination.ip(),
+        port: u16 = flow.destination.port(),
+        interface: String = names.of(flow.interface).to_string(),
+        source: IpAddr = flow.source,
+        datagrams: u64 = volume.count,
+        bytes: u64 = volume.bytes,
+    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ impl Capability {
             Self::SysAdmin => CapabilitySet::SYS_ADMIN,
             Self::Bpf => CapabilitySet::BPF,
             Self::PerfMon => CapabilitySet::PERFMON,
+            Self::SysLog => CapabilitySet::SYSLOG,
         }
     }
 }

@@ -50,6 +50,8 @@ pub(crate) enum Capability {
     Bpf,
     /// To attach them to tracepoints, and to read the kernel's memory in them.
     PerfMon,
+    /// To read the addresses of the kernel's functions.
+    SysLog,
 }
 
 /// Does nothing: this system has no capabilities to drop.

@@ -35,8 +35,8 @@ error: "239.1.2.3" has no port: write GROUP:PORT
 
 "#]],
     );
-    alone.fails(&["recv", "10.1.2.3:5000"], str![[r#"
-error: "10.1.2.3:5000" is not a multicast address ("10.1.2.3"): write one from 224.0.0.0 to 239.255.255.255, or one that begins with ff
+    alone.fails(&["recv", "10.1.2.3"], str![[r#"
+error: "10.1.2.3" is not a multicast address: write one from 224.0.0.0 to 239.255.255.255, or one that begins with ff
 
 "#]]);
     alone.fails(

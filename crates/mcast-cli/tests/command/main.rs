@@ -8,6 +8,7 @@ mod documents;
 mod errors;
 mod execute;
 mod help;
+mod hosts;
 mod interfaces;
 mod interop;
 mod limits;

@@ -203,6 +203,11 @@ impl Tail {
         self.shared.state.lock().unwrap().text()
     }
 
+    #[allow(dead_code)]
+    pub(crate) fn len(&self) -> usize {
+        self.shared.state.lock().unwrap().bytes.len()
+    }
+
     /// Waits until this text was written.
     pub(crate) fn wait_for(&self, text: &str) {
         let deadline = Instant::now() + PATIENCE;

@@ -596,3 +596,62 @@ fn a_fleet_has_at_least_two_machines_and_valid_names() {
         assert_eq!(ended.status, Some(2), "{arguments:?}: {ended:?}");
     }
 }
+
+#[test]
+fn a_watched_fleet_reports_changes_and_since_when_across_a_restart() {
+    if !has_sshd() {
+        return;
+    }
+    let fleet = Fleet::new();
+    let history = fleet.path("history");
+    let arguments = [
+        "--ssh",
+        "10.0.0.1,10.0.0.2,10.0.0.3",
+        GROUP,
+        "-c",
+        "1",
+        "--json",
+        "--watch",
+        "--every",
+        "1s",
+        "--journal",
+        history.to_str().unwrap(),
+    ];
+    let recorded = || fs::read_to_string(&history).unwrap_or_default();
+    let first = fleet.start(&arguments);
+    eventually("a healthy examination", || recorded().contains("\"verdict\":\"healthy\""));
+    drop_at(&fleet.lan.c, "input", "ip daddr 239.192.1.2");
+    eventually("the onset", || first.stdout.text().contains("\"event\":\"since\""));
+    let first = first.signalled(libc::SIGINT);
+    let since = |ended: &Ended| events(ended, "since").pop().unwrap();
+    let onset = since(&first);
+    assert_valid("doctor-since", &onset);
+    let paths: Vec<_> = onset["paths"].as_array().unwrap().iter().map(|path| named(path, "to")).collect();
+    assert_eq!(paths, ["10.0.0.3", "10.0.0.3"], "{first:?}");
+    assert!(onset["healthy_until"].as_str() < onset["since"].as_str(), "{first:?}");
+
+    // A power failure damages the last line.
+    fs::write(&history, recorded() + "{\"event\":\"history\",\"time\":\"2026-").unwrap();
+    let second = fleet.start(&arguments);
+    eventually("the onset again", || second.stdout.text().contains("\"event\":\"since\""));
+    let second = second.signalled(libc::SIGINT);
+    assert_eq!(since(&second), onset, "{second:?}");
+    events(&second, "history").iter().for_each(|entry| assert_valid("doctor-history", entry));
+    let shown = start(&fleet.lan.a, &["doctor", "--journal", history.to_str().unwrap()]).end();
+    assert!(shown.text().contains("10.0.0.1 to 10.0.0.3 silent (239.192.1.2:5000) since "), "{shown:?}");
+}
+
+#[test]
+fn what_machines_report_alike_is_printed_once() {
+    if !has_sshd() {
+        return;
+    }
+    let fleet = Fleet::new();
+    for host in [&fleet.lan.b, &fleet.lan.c] {
+        drop_at(host, "input", "ip daddr 239.192.1.2");
+    }
+    let ended = fleet.run(&["--ssh", "10.0.0.1,10.0.0.2,10.0.0.3", GROUP, "-c", "1"]);
+    let text = ended.text();
+    assert!(text.contains("10.0.0.2 and 10.0.0.3 report about themselves"), "{ended:?}");
+    assert_eq!(text.matches("fault     firewall-drops-data").count(), 1, "{ended:?}");
+}

@@ -45,7 +45,7 @@ fn ten_thousand_identical_datagrams_all_pass() {
     let (a, r, b) = (network.host("a", 1, &[1]), network.host("r", 9, &[1, 2]), network.host("b", 2, &[2]));
     let relay = relay(&r, &["239.1.2.3:5000 between eth0 and eth1 always"]);
     let receiver = recv(&b, &[GROUP, "-i", "eth0", "--discard", "--json", "-c", "10000", "-W", "25s"]);
-    send(&a, &[GROUP, "-i", "eth0", "--ttl", "4", "-c", "10000", "--rate", "1kpps", "the same"]);
+    send(&a, &[GROUP, "-i", "eth0", "--ttl", "4", "-c", "10000", "--rate", "5kpps", "the same"]);
     let received = receiver.end();
     let (events, summary) = stop(relay);
     assert_eq!(received.json()[0]["datagrams"], 10_000, "{received:?} {summary}");

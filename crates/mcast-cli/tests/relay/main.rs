@@ -2,16 +2,22 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod amt;
 mod avahi;
 mod forwarding;
+mod http;
 mod loops;
 mod namespaces;
 mod network;
 mod operating;
+mod programs;
 mod replies;
 #[path = "../command/schemas.rs"]
 mod schemas;
+mod sites;
+mod streams;
 #[allow(dead_code)]
 #[path = "../command/support.rs"]
 mod support;
 mod takeover;
+mod tunnels;

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
-use mcast_lab::{Host, Lab, Switch};
+use mcast_lab::{Host, Impairment, Lab, Switch};
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
@@ -31,6 +31,16 @@ impl Network {
             let addresses = addresses.each_ref().map(String::as_str);
             host.connect(&format!("eth{interface}"), switch, &addresses).unwrap();
         }
+        host
+    }
+
+    /// Adds a host whose interface `eth0` is on this segment, by a link that loses this share of frames.
+    pub(crate) fn lossy_host(&self, name: &str, number: u8, segment: u8, loss: f64) -> Host {
+        let host = self.lab.host(name).unwrap();
+        let address = format!("10.0.{segment}.{number}/24");
+        let switch = &self.segments[usize::from(segment) - 1];
+        let loses = Impairment { loss, seed: number.into(), ..Impairment::default() };
+        self.lab.connect_badly(&host, "eth0", switch, &[&address], loses).unwrap();
         host
     }
 }

@@ -16,6 +16,8 @@ pub(super) const CAUSE: Cause =
 
 /// Fewer datagrams are not a stream.
 const MIN_DATAGRAMS: u64 = 20;
+/// A device that takes over from another changes the Ethernet address less often.
+const MIN_CHANGES: u64 = 10;
 /// For how long two streams must be there at the same time. One may replace the other.
 const MIN_OVERLAP: Duration = Duration::from_millis(500);
 
@@ -32,12 +34,36 @@ fn check(observation: &Observation) -> Vec<Finding> {
         }
     }
     let mut findings: Vec<Finding> = Vec::new();
-    for finding in groups.iter().filter_map(|flows| judge(observation, flows)) {
+    let flows = groups.iter().flatten();
+    let shared = flows.filter_map(|flow| shared_address(observation, flow));
+    for finding in groups.iter().filter_map(|flows| judge(observation, flows)).chain(shared) {
         if !findings.contains(&finding) {
             findings.push(finding);
         }
     }
     findings
+}
+
+/// Judges a flow from an address of this network: whether several hosts have it and send in turn.
+fn shared_address(observation: &Observation, flow: &Flow) -> Option<Finding> {
+    let source = flow.key.source.ip();
+    let link = observation.link(flow.key.interface).filter(|link| link.is_next_to(source))?;
+    // A router or bond that takes over changes it once, and the copies of a redundant path repeat the payloads.
+    if flow.mac_changes < MIN_CHANGES || flow.repeats_by_other_path.saturating_mul(10) >= flow.datagrams {
+        return None;
+    }
+    let to = flow.destination();
+    let cause = format!(
+        "{} hosts send to {to} as {}, in turn and with different payloads: they have the same IP address {source}, and a receiver takes both for one stream.",
+        flow.macs.len(),
+        flow.key.source
+    );
+    let finding = Finding::warning(Id::ConflictingStreams, cause)
+        .about_flow(link.name(), flow)
+        .with_evidence(observation.packets_of(flow))
+        .evidence(EvidenceKind::Packet, link.name(), format!("Ethernet addresses {}, {} changes", flow.mac_list(), flow.mac_changes))
+        .advise(Tool::Network, format!("Give one of them another address. `arping -D -I {} {source}` and the switch's table of Ethernet addresses show where they are.", link.name()));
+    Some(finding)
 }
 
 /// Judges the flows to one group and port.
@@ -125,6 +151,25 @@ mod tests {
     fn two_streams_with_the_same_ssrc_conflict() {
         assert_eq!(outcome(rtp("10.9.0.7:6000", 7, 1000..1100)), [Severity::Warning]);
         assert_eq!(outcome(rtp("10.9.0.1:6001", 7, 1000..1100)), [Severity::Warning], "of one host");
+    }
+
+    #[test]
+    fn two_hosts_with_one_address_that_send_in_turn_conflict() {
+        let outcome = |turns: u64, source: &str, copies: bool| {
+            let mut one = flow(ETH0, source, TO);
+            for number in 0..100 {
+                let mac = mcast_packet::MacAddress([2, 0, 0, 0, 0, (number * turns / 100 % 2) as u8]);
+                let hash = if copies { number / 2 } else { number };
+                let time = begin() + Duration::from_millis(number * 10);
+                let summary = fixtures::datagram(time, 1000 + hash);
+                one.add(crate::wire::DatagramSummary { mac: Some(mac), identification: 7, ..summary });
+            }
+            severities(&CAUSE, &membership(TO, vec![one], 100))
+        };
+        assert_eq!(outcome(100, "10.9.0.1:6000", false), [Severity::Warning]);
+        assert_eq!(outcome(2, "10.9.0.1:6000", false), [], "a device takes over");
+        assert_eq!(outcome(100, "10.9.0.1:6000", true), [], "copies of a redundant path");
+        assert_eq!(outcome(100, "192.0.2.1:6000", false), [], "routers that share the load");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{Cause, Check};
-use crate::kernel_drops::{KernelDrop, evidence};
+use crate::kernel_drops::{KernelDrop, UNSPECIFIED, evidence};
 use crate::observation::Observation;
 use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
@@ -58,9 +58,12 @@ fn by_policy(observation: &Observation) -> Option<Finding> {
 }
 
 /// Returns whether no other cause reports the drop: those of filters, queues, and a hop limit of 0, for which the kernel
-/// gives no reason.
+/// gives no reason but only a function, whose name not everyone may read.
 fn is_reported(drop: &KernelDrop) -> bool {
-    let is_of_hop_limit = drop.function.as_ref().is_some_and(|function| function.contains("_output"));
+    let is_of_hop_limit = match &drop.function {
+        Some(function) => function.contains("_output"),
+        None => drop.reason == UNSPECIFIED,
+    };
     let others = ["TC_", "QDISC_", "FQ_", "CAKE_", "NETFILTER_"];
     !is_of_hop_limit && !others.iter().any(|other| drop.reason.starts_with(other))
 }

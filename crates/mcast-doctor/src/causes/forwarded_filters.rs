@@ -3,6 +3,7 @@
 use mcast::Family;
 
 use super::filter_rules::{met_by, responsible};
+use super::port_group_limit;
 use crate::forwarding::{BlockedFlow, Obstacle};
 use crate::kernel_drops::{KernelDrop, evidence};
 use crate::netfilter::{ControlKind, Hook, KnownPacket, Layer, RuleEffect};
@@ -95,7 +96,8 @@ fn is_reported_and_unlearnt(observation: &Observation, port: &Link, group: std::
     let Some((_, bridge)) = observation.bridge_of(port) else { return false };
     let has_space = bridge.table_limit == 0 || bridge.table_entries < bridge.table_limit;
     let is_open = observation.closed_state(port).is_none()
-        && port.port.is_some_and(|port| !port.locked && !port.has_all_groups());
+        && port.port.is_some_and(|port| !port.locked)
+        && !port_group_limit::has_all_groups(port);
     has_space && is_open && observation.unlearnt_report(port, group).is_some()
 }
 

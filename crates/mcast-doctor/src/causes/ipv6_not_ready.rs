@@ -1,6 +1,8 @@
 //! IPv6 is disabled on the interface, or has no usable address, so groups cannot be joined or sent to. A new
 //! address is usable only after duplicate address detection.
 
+use std::collections::BTreeMap;
+
 use mcast::interface::AddressState;
 use mcast::{ErrorKind, Family};
 
@@ -47,6 +49,9 @@ fn without_route(observation: &Observation, interest: &Interest<'_>) -> Option<F
 }
 
 fn without_address(observation: &Observation) -> Vec<Finding> {
+    if observation.program().is_some() {
+        return disabled_under_program(observation);
+    }
     let Some(trial) = observation.trial().filter(|trial| trial.group().addr().is_ipv6()) else {
         return Vec::new();
     };
@@ -58,6 +63,20 @@ fn without_address(observation: &Observation) -> Vec<Finding> {
     names.sort();
     names.dedup();
     names.iter().filter_map(|name| judge(observation, observation.after.link_named(name)?)).collect()
+}
+
+/// Judges the interfaces on which a program has joined IPv6 groups, and IPv6 was disabled since.
+fn disabled_under_program(observation: &Observation) -> Vec<Finding> {
+    let interests = observation.interests();
+    let joined = interests.iter().filter(|interest| interest.family() == Family::V6);
+    let links: BTreeMap<_, _> = joined
+        .filter_map(|interest| Some((interest.interface, observation.after.link(interest.interface)?)))
+        .collect();
+    let is_disabled = |link: &&Link| {
+        let setting = interface_setting(Family::V6, link.name(), "disable_ipv6");
+        observation.after.number(&setting) == Some(1)
+    };
+    links.into_values().filter(is_disabled).filter_map(|link| judge(observation, link)).collect()
 }
 
 fn judge(observation: &Observation, link: &Link) -> Option<Finding> {

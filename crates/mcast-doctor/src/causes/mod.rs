@@ -47,7 +47,7 @@ mod malformed_packets;
 mod members_get_nothing;
 mod membership_limit;
 mod mtu_too_small;
-mod no_multicast_route;
+pub(crate) mod no_multicast_route;
 mod no_querier;
 mod no_route;
 mod no_such_interface;

@@ -1,10 +1,12 @@
 //! The MTU of the interface is smaller than the packets that are sent: the device drops them before the IP
 //! layer.
 
+use mcast::Family;
+
 use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
 use crate::printed_error::PrintedErrorKind;
-use crate::snapshot::Link;
+use crate::snapshot::{Counter, Link};
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 8085 section 3.2"])
@@ -50,20 +52,22 @@ fn printed(observation: &Observation) -> Option<Finding> {
 }
 
 fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
-    let (before, after) =
-        (observation.before.link(interest.interface)?, observation.after.link(interest.interface)?);
-    let (old, new) = (before.statistics.refused(), after.statistics.refused());
-    let drops = new.saturating_sub(old);
-    // Without a tap, the counter includes frames of protocols that this machine does not handle.
-    if drops == 0
+    let after = observation.after.link(interest.interface)?;
+    let (old, new) = observation.wire.refused.get(&interest.interface).copied()?;
+    // An interface also refuses the frames of protocols that this machine does not handle: LLDP, say.
+    let others = observation.wire.other_protocols.get(&interest.interface).copied()?;
+    let drops = new.saturating_sub(old).saturating_sub(others);
+    if drops < MIN_DROPS
         || after.interface.loopback
         || after.is_tunnel()
+        // Without IPv6, its frames are among them, and were not counted.
+        || observation.rise_of(Counter::InReceives.name(Family::V6)).is_none()
         || !observation.wire.is_tapped(after.index())
     {
         return None;
     }
     let backlog_drops = observation.after.backlog_dropped > observation.before.backlog_dropped;
-    let is_silent = observation.arrivals(interest).is_empty() && drops >= MIN_DROPS;
+    let is_silent = observation.arrivals(interest).is_empty();
     let mtu = after.interface.mtu;
     let (wanted, what) = match mtu {
         ..ETHERNET => (ETHERNET, "but other hosts on the network may send 1500 bytes"),
@@ -104,4 +108,26 @@ pub(super) fn set_mtu(link: &Link, mtu: u32) -> Remedy {
         "larger packets also leave by {}, which every device behind it must accept; some devices lose their link for a moment, and with it a remote session",
         link.name()
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{ETH0, flow, membership, severities, with_counters};
+    use super::*;
+
+    #[test]
+    fn frames_that_nothing_else_explains_are_too_long() {
+        const TO: &str = "239.1.2.3:5000";
+        let outcome = |refused: u64, others: Option<u64>, arrives: bool| {
+            let flows = if arrives { vec![flow(ETH0, "10.9.0.1:6000", TO)] } else { Vec::new() };
+            let mut observation = with_counters(membership(TO, flows, 10), &[("Ip6InReceives", 0)]);
+            observation.wire.refused = [(ETH0, (100, 100 + refused))].into();
+            observation.wire.other_protocols = others.map(|others| (ETH0, others)).into_iter().collect();
+            severities(&CAUSE, &observation)
+        };
+        assert_eq!(outcome(50, Some(0), false), [Severity::Fault]);
+        assert_eq!(outcome(50, Some(49), false), [], "LLDP");
+        assert_eq!(outcome(50, None, false), [], "not counted");
+        assert_eq!(outcome(50, Some(0), true), []);
+    }
 }

@@ -8,7 +8,7 @@ use crate::netfilter::{Hook, Layer};
 use crate::observation::Observation;
 use crate::snapshot::{Link, MulticastRoute, interface_setting};
 use crate::wire::{ControlPacket, Flow, FlowKey};
-use crate::{Evidence, EvidenceKind, Finding, FlowStatus, Id, Severity, Tool};
+use crate::{Evidence, EvidenceKind, Finding, FlowStatus, Id, OpenQuestion, Severity, Tool};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 4605", "RFC 7761 section 4.1", "ip-sysctl: mc_forwarding"])
@@ -160,6 +160,53 @@ fn omits_member(
         .with_evidence(report)
         .advise(Tool::Network, format!("Have the routing daemon route the group to {name}, too. smcroute: `smcroutectl add {} {source} {group} {} {name}`. pimd, FRR: enable IGMP (or MLD) on {name}, and check that the router has learnt the member (`show ip igmp groups`). igmpproxy: `phyint {name} downstream`.", arrives.name(), to.join(" ")));
     Some(finding)
+}
+
+/// Returns an open question for each route of an examined group that omits interfaces on which no host has reported it. Hosts
+/// that joined earlier report it only when a querier asks. The doctor sends no query for that: it might replace the querier.
+pub(crate) fn unseen_members(observation: &Observation) -> Vec<OpenQuestion> {
+    let timeout = observation.options.querier_timeout();
+    if observation.listened() >= timeout {
+        return Vec::new();
+    }
+    let interests = observation.interests();
+    let mut questions = Vec::new();
+    for flow in interests.iter().flat_map(|interest| observation.arrivals(interest)) {
+        let Some(names) = unseen_legs(observation, flow) else { continue };
+        let (group, seconds) = (flow.key.group, observation.listened().as_secs());
+        let interval = observation.options.query_interval.as_secs();
+        let question = OpenQuestion::new(
+            format!("whether hosts behind {names} want {group}, which is not routed there"),
+            format!(
+                "no report for it in {seconds} s; hosts send one when they join, and when a querier asks, every {interval} s"
+            ),
+        );
+        let question = question.known_after(timeout);
+        if !questions.contains(&question) {
+            questions.push(question);
+        }
+    }
+    questions
+}
+
+/// Returns the interfaces to which multicast is routed, but not this flow, and on which neither a report nor the flow itself
+/// was seen.
+fn unseen_legs(observation: &Observation, flow: &Flow) -> Option<String> {
+    let arrives = observation.link_name(flow.key.interface);
+    let mut routes = observation.after.multicast_routes.iter();
+    let route = routes.find(|route| is_for(route, flow) && route.from.as_ref() == Some(&arrives))?;
+    let is_unseen = |link: &&Link| {
+        let mut copies = observation.wire.incoming(flow.key.group);
+        link.is_of_the_host()
+            && link.name() != arrives
+            && routes_groups(observation, link, Family::of(flow.key.group))
+            && !route.to.iter().any(|(name, _)| name == link.name())
+            && !members(observation, flow).any(|packet| packet.interface == link.index())
+            && !copies.any(|copy| copy.key.interface == link.index())
+    };
+    let unseen = observation.after.links.iter().filter(is_unseen).map(Link::name);
+    let names = unseen.collect::<Vec<_>>().join(", ");
+    (!names.is_empty() && !route.to.is_empty()).then_some(names)
 }
 
 /// Judges a machine on which no multicast routing runs: whether it is a router that should forward groups.
@@ -383,6 +430,14 @@ mod tests {
             sources.push(([239, 1, 2, 3].into(), [10, 9, 0, 7].into()));
         };
         assert_eq!(outcome(&["eth2"], &for_another_source), []);
+    }
+
+    #[test]
+    fn members_behind_omitted_interfaces_are_an_open_question() {
+        let questions = |to: &[&str]| unseen_members(&routing(vec![route(Some("eth0"), to)]));
+        let [question] = &questions(&["eth2"])[..] else { panic!() };
+        assert_eq!(question.question, "whether hosts behind eth1 want 239.1.2.3, which is not routed there");
+        assert_eq!((questions(&["eth1"]), questions(&[])), (vec![], vec![]));
     }
 
     #[test]

@@ -9,6 +9,8 @@ pub(super) const CAUSE: Cause = Cause::new(Check::Unexplained(check), &[]);
 
 /// The maximum number of groups that a sentence names.
 const MAX_NAMED: usize = 3;
+/// Fewer packets of another protocol are not a stream.
+const MIN_PACKETS: u64 = 3;
 
 fn check(observation: &Observation, unexplained: &[ExpectedFlow<'_>]) -> Vec<Finding> {
     let silent: Vec<_> = unexplained.iter().filter(|flow| flow.status.depth.is_silent()).collect();
@@ -57,11 +59,25 @@ fn hints(observation: &Observation, silent: &ExpectedFlow<'_>) -> Vec<String> {
             " This machine itself sends it by {by}: a program that should receive it here must join on {by}."
         )
     });
+    let others = observation.kernel_drops.drops.iter().find_map(|drop| {
+        let is_here = drop.arrived_on == Some(interest.interface)
+            && drop.destination.ip() == interest.group.addr()
+            && drop.packets >= MIN_PACKETS;
+        drop.other_protocol().filter(|_| is_here).map(|protocol| (drop, protocol))
+    });
+    let others = others.map(|(drop, protocol)| {
+        format!(
+            " {} sends packets of {protocol} (IP protocol {}) to {}, which are not UDP and which no program here takes.",
+            drop.source.ip(),
+            drop.protocol,
+            interest.group
+        )
+    });
     let link = observation.link(interest.interface);
     let macvlan = link.filter(|link| link.kind.as_deref() == Some("macvlan")).map(|link| {
         format!(" {} is a macvlan: it exchanges nothing with the host whose interface it is on.", link.name())
     });
-    own.into_iter().chain(macvlan).collect()
+    own.into_iter().chain(others).chain(macvlan).collect()
 }
 
 /// Returns what arrives on the same interface for the same group on another port.
@@ -80,8 +96,9 @@ mod tests {
     use mcast::SourceFilter;
     use mcast::interface::InterfaceAddress;
 
-    use super::super::fixtures::{ETH0, ETH1, flow, joined_socket, membership, program};
+    use super::super::fixtures::{ETH0, ETH1, flow, joined_socket, kernel_drop, membership, program};
     use crate::causes::judge;
+    use crate::kernel_drops::KernelDrop;
     use crate::observation::Observation;
     use crate::{Finding, Id};
 
@@ -111,6 +128,19 @@ mod tests {
         own.key.outgoing = true;
         let finding = silence(&program(vec![joined_socket(ETH0, SourceFilter::ANY)], vec![own])).unwrap();
         assert!(finding.cause.contains("This machine itself sends it by eth1"), "{}", finding.cause);
+    }
+
+    #[test]
+    fn packets_of_another_protocol_are_named() {
+        let mut observation = membership(TO, Vec::new(), 0);
+        let drop = kernel_drop("NOT_SPECIFIED", "10.9.0.1:0", "239.1.2.3:0", 9);
+        observation.kernel_drops.drops = vec![KernelDrop { protocol: 136, ..drop }];
+        let finding = silence(&observation).unwrap();
+        assert!(
+            finding.cause.contains("10.9.0.1 sends packets of UDP-Lite (IP protocol 136) to 239.1.2.3"),
+            "{}",
+            finding.cause
+        );
     }
 
     #[test]

@@ -11,17 +11,42 @@ use crate::{Action, Evidence, EvidenceKind, Finding, Id, Instructions, Remedy, R
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 4541 section 2.1.1", "bridge(8): mcast_max_groups"])
         .without_loss()
-        .offering(|on| vec![raise(on.name(), 16, "VALUE")]);
+        .offering(|on| {
+            let limit = |vlan| Limit { vlan, groups: 16, limit: 16 };
+            vec![raise(on.name(), limit(None), "VALUE"), raise(on.name(), limit(Some(42)), "VALUE")]
+        });
 
-fn check(observation: &Observation) -> Vec<Finding> {
-    observation.after.links.iter().filter_map(|port| judge(observation, port)).collect()
+/// The number of groups that a port has, or may have in a VLAN.
+#[derive(Clone, Copy)]
+struct Limit {
+    vlan: Option<u16>,
+    groups: u32,
+    limit: u32,
 }
 
-fn judge(observation: &Observation, port: &Link) -> Option<Finding> {
-    let settings = port.port.filter(|port| port.has_all_groups())?;
+fn check(observation: &Observation) -> Vec<Finding> {
+    let ports = observation.after.links.iter();
+    ports.flat_map(|port| limits(port).filter_map(|limit| judge(observation, port, limit))).collect()
+}
+
+/// Returns the limits that a port has reached.
+fn limits(port: &Link) -> impl Iterator<Item = Limit> {
+    let whole = port.port.map(|port| Limit { vlan: None, groups: port.groups, limit: port.group_limit });
+    let by_vlan = port.vlan_limits.iter();
+    let by_vlan = by_vlan.map(|each| Limit { vlan: Some(each.vlan), groups: each.groups, limit: each.limit });
+    whole.into_iter().chain(by_vlan).filter(|limit| limit.limit > 0 && limit.groups >= limit.limit)
+}
+
+/// Returns whether a port has as many groups as it may have, at least in one VLAN.
+pub(super) fn has_all_groups(port: &Link) -> bool {
+    limits(port).next().is_some()
+}
+
+fn judge(observation: &Observation, port: &Link, reached: Limit) -> Option<Finding> {
     let (bridge, _) = observation.bridge_of(port)?;
-    let (groups, group_limit) = (settings.groups, settings.group_limit);
+    let (groups, limit) = (reached.groups, reached.limit);
     let (name, of) = (port.name(), bridge.name());
+    let place = reached.vlan.map(|vlan| format!(" in VLAN {vlan}")).unwrap_or_default();
     let refused = refused(observation, port);
     let severity = if refused.is_some() { Severity::Fault } else { Severity::Warning };
     let outcome = match &refused {
@@ -33,17 +58,17 @@ fn judge(observation: &Observation, port: &Link) -> Option<Finding> {
         }
     };
     let cause = format!(
-        "{of} has learnt {groups} groups behind its port {name}, which may have {group_limit}: {outcome}."
+        "{of} has learnt {groups} groups behind its port {name}{place}, which may have {limit}: {outcome}."
     );
     let report = refused.iter().map(|(host, to)| {
         Evidence::new(EvidenceKind::Packet, name, format!("a report for {} from {host}", to.ip()))
     });
     let finding = Finding::new(Id::PortGroupLimit, severity, cause)
         .on_interface(name)
-        .evidence(EvidenceKind::Setting, format!("{name} mcast_max_groups"), group_limit)
-        .evidence(EvidenceKind::Table, format!("{name} mcast_n_groups"), groups)
+        .evidence(EvidenceKind::Setting, format!("{name}{place} mcast_max_groups"), limit)
+        .evidence(EvidenceKind::Table, format!("{name}{place} mcast_n_groups"), groups)
         .with_all_evidence(report)
-        .with_remedies([raise(name, group_limit, group_limit)])
+        .with_remedies([raise(name, reached, limit)])
         .advise(Tool::Network, format!("`bridge mdb show dev {of}` lists the groups. IPv6 hosts join several by themselves, one for each address."));
     Some(match refused {
         Some((_, to)) => finding.for_group(to),
@@ -60,14 +85,21 @@ fn refused(observation: &Observation, port: &Link) -> Option<(IpAddr, SocketAddr
     })
 }
 
-/// Raises the limit of a port from its value before. Older versions of `bridge` do not show it.
-fn raise(port: &str, limit: u32, before: impl fmt::Display) -> Remedy {
-    let set = |limit: String| ["link", "set", "dev", port, "mcast_max_groups", &limit].map(str::to_owned);
+/// Raises a limit from its value before. Older versions of `bridge` do not show it.
+fn raise(port: &str, reached: Limit, before: impl fmt::Display) -> Remedy {
+    let set = |limit: String| -> Vec<String> {
+        let vlan = reached.vlan.map(|vlan| vlan.to_string());
+        let on = match &vlan {
+            Some(vlan) => vec!["vlan", "set", "vid", vlan, "dev", port],
+            None => vec!["link", "set", "dev", port],
+        };
+        on.into_iter().chain(["mcast_max_groups", &limit]).map(str::to_owned).collect()
+    };
     let scope = RemedyScope::new(format!("every group that hosts behind {port} join")).warning(
         "the limit may protect the table of the bridge, or be what the hosts behind the port may receive; the bridge learns members with their next report",
     );
-    let undo = Action::Run { program: "bridge".into(), args: set(before.to_string()).into() };
-    let remedy = Remedy::now(Tool::Bridge, set(limit.max(16).saturating_mul(4).to_string()));
+    let undo = Action::Run { program: "bridge".into(), args: set(before.to_string()) };
+    let remedy = Remedy::now(Tool::Bridge, set(reached.limit.max(16).saturating_mul(4).to_string()));
     let undo = Some(Instructions::Actions { actions: vec![undo], needs_root: true });
     Remedy { undo, ..remedy.with_scope(scope) }
 }
@@ -77,7 +109,7 @@ mod tests {
     use super::*;
     use crate::causes::fixtures::{ETH1, control, report, severities};
     use crate::forwarding::tests::bridged;
-    use crate::snapshot::BridgeGroup;
+    use crate::snapshot::{BridgeGroup, VlanLimit};
     use crate::wire::ControlPacket;
 
     fn limited(groups: u32) -> Observation {
@@ -93,6 +125,16 @@ mod tests {
         assert_eq!(severities(&CAUSE, &limited(8)), [Severity::Warning; 2]);
         let unlimited = bridged(0, |_, port| port.groups = 1000);
         assert_eq!(severities(&CAUSE, &unlimited), []);
+    }
+
+    #[test]
+    fn limit_of_a_vlan_is_raised_in_that_vlan() {
+        let mut observation = bridged(0, |_, _| {});
+        observation.after.links[2].vlan_limits = vec![VlanLimit { vlan: 10, groups: 4, limit: 4 }];
+        let [finding] = &check(&observation)[..] else { panic!() };
+        assert!(finding.cause.contains("its port eth1 in VLAN 10, which may have 4"), "{}", finding.cause);
+        let command = finding.remedies[0].command().unwrap();
+        assert_eq!(command, "bridge vlan set vid 10 dev eth1 mcast_max_groups 64");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::{Cause, Check};
 use crate::finding::list;
+use crate::forwarding::is_link_local;
 use crate::observation::{Interest, Observation};
 use crate::snapshot::Link;
 use crate::{
@@ -17,11 +18,43 @@ pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["bridge(
         offers
     });
 
+/// Fewer frames come in by any interface that is up.
+const MIN_FRAMES: u64 = 3;
+
 fn check(observation: &Observation) -> Vec<Finding> {
     let down = observation.after.links.iter().filter_map(|port| down(observation, port));
     let interests = observation.interests();
     let outside = interests.iter().filter_map(|interest| outside(observation, interest));
-    down.chain(outside).collect()
+    let idle = observation.after.links.iter().filter(|_| observation.is_about_machine());
+    let idle = idle.filter_map(|link| beside_ports(observation, link));
+    down.chain(outside).chain(idle).collect()
+}
+
+/// Judges an interface that nothing uses, on a switch whose other interfaces of this kind are ports of a bridge. A machine
+/// that has an address on the bridge is more than a switch, and may have a spare interface.
+fn beside_ports(observation: &Observation, link: &Link) -> Option<Finding> {
+    let is_idle =
+        observation.is_unused(link) && !link.is_promiscuous && link.statistics.received >= MIN_FRAMES;
+    let same_kind = observation.after.links.iter().filter(|port| port.kind == link.kind);
+    let ports: Vec<_> = same_kind.filter_map(|port| Some((port, observation.bridge_of(port)?.0))).collect();
+    let (port, bridge) = *ports.first().filter(|_| is_idle)?;
+    let has_address = bridge.interface.addresses.iter().any(|own| !is_link_local(own.address));
+    let same_name = ports.iter().filter(|(port, _)| stem(port.name()) == stem(link.name())).count();
+    if has_address && same_name < 2 {
+        return None;
+    }
+    let (name, of, frames) = (link.name(), bridge.name(), link.statistics.received);
+    let cause = format!(
+        "{name} is up, and {frames} frames have come in by it, but nothing uses it: it has no address and is not a port of {of}, as {} is. Hosts and routers behind it neither send groups to the ports of {of} nor receive any.",
+        port.name()
+    );
+    let finding = finding(link, bridge, Severity::Warning, cause);
+    Some(finding.evidence(EvidenceKind::Interface, port.name(), format!("port of {of}")))
+}
+
+/// Returns the name of an interface up to its first digit, which interfaces of one kind have in common.
+fn stem(name: &str) -> &str {
+    name.split(|character: char| character.is_ascii_digit()).next().unwrap_or(name)
 }
 
 /// Judges a port that is down: whether it was in use, and whether an examined group is joined on its bridge.
@@ -81,7 +114,7 @@ fn source_outside(observation: &Observation, interest: &Interest<'_>, bridge: &L
         port.name()
     );
     let explained = ExplainedFlow { destination: to, source: None, interface: bridge.name().to_owned() };
-    let finding = finding(port, bridge, cause)
+    let finding = finding(port, bridge, Severity::Fault, cause)
         .for_group(to)
         .from_source(source)
         .explaining([explained])
@@ -109,12 +142,12 @@ fn member_outside(observation: &Observation, interest: &Interest<'_>, bridge: &L
         "{host} behind {name} has joined {group}, which arrives on {of} from {sources}. {name} is not a port of {of}, so the group does not reach {host}."
     );
     let report = Evidence::new(EvidenceKind::Packet, name, format!("a report for {group} from {host}"));
-    Some(finding(port, bridge, cause).for_group(to).with_evidence(report))
+    Some(finding(port, bridge, Severity::Fault, cause).for_group(to).with_evidence(report))
 }
 
-fn finding(port: &Link, bridge: &Link, cause: String) -> Finding {
+fn finding(port: &Link, bridge: &Link, severity: Severity, cause: String) -> Finding {
     let (name, of) = (port.name(), bridge.name());
-    Finding::fault(Id::PortMissing, cause)
+    Finding::new(Id::PortMissing, severity, cause)
         .on_interface(name)
         .evidence(EvidenceKind::Interface, name, "up, without an address, port of no bridge")
         .with_remedies([put_back(name, of)])
@@ -173,6 +206,28 @@ mod tests {
         observation.target = ExaminationTarget::Machine;
         observation.before = observation.after.clone();
         assert_eq!(severities(&CAUSE, &observation), [Severity::Warning]);
+    }
+
+    #[test]
+    fn idle_interface_beside_the_ports_of_a_switch_is_a_warning() {
+        let outcome = |change: fn(&mut Link, &mut Link)| {
+            let mut observation = bridged(0, |_, _| {});
+            let [_, _, port, bridge] = &mut observation.after.links[..] else { panic!() };
+            (port.port, port.interface.port_of) = (None, None);
+            port.interface.addresses.clear();
+            port.statistics.received = 100;
+            change(port, bridge);
+            observation.target = ExaminationTarget::Machine;
+            severities(&CAUSE, &observation)
+        };
+        assert_eq!(outcome(|_, _| {}), [Severity::Warning]);
+        assert_eq!(outcome(|port, _| port.is_promiscuous = true), [], "captures a mirrored port");
+        assert_eq!(outcome(|port, _| port.statistics.received = 0), [], "not connected");
+        assert_eq!(outcome(|port, _| port.kind = Some("tun".into())), [], "another kind");
+        let host = |_: &mut Link, bridge: &mut Link| {
+            bridge.interface.addresses = machine().links[1].interface.addresses.clone();
+        };
+        assert_eq!(outcome(host), [], "a host with a spare interface");
     }
 
     #[test]

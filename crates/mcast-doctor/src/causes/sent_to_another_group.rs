@@ -20,6 +20,8 @@ pub(super) enum Similarity {
     Character,
     /// Numbers are swapped.
     Numbers,
+    /// The flags or the scope of an IPv6 group differ, and the rest is equal.
+    Scope,
     /// A bit differs, as in groups that share an Ethernet address.
     Bit,
 }
@@ -148,9 +150,16 @@ pub(super) fn similarity(one: IpAddr, other: IpAddr) -> Option<Similarity> {
     match () {
         () if is_one_slip(&text(one), &text(other)) => Some(Similarity::Character),
         () if same_numbers => Some(Similarity::Numbers),
+        () if is_other_scope(one, other) => Some(Similarity::Scope),
         () if bits == 1 => Some(Similarity::Bit),
         () => None,
     }
+}
+
+/// Returns whether two IPv6 groups differ only in their flags and scope (RFC 4291 section 2.7).
+fn is_other_scope(one: IpAddr, other: IpAddr) -> bool {
+    let (IpAddr::V6(one), IpAddr::V6(other)) = (one, other) else { return false };
+    one != other && one.octets()[2..] == other.octets()[2..]
 }
 
 /// Returns the address with all its numbers, so that a slip in one does not change how others are abbreviated.
@@ -226,6 +235,7 @@ mod tests {
         }
         assert!(is_similar("ff15::1234", "ff05::1234") && is_similar("ff15::1234", "ff15::1243"));
         assert!(is_similar("ff15::1234", "ff15::123") && !is_similar("ff15::1234", "ff02::fb"));
+        assert!(is_similar("ff15::1234", "ff02::1234") && !is_similar("ff15::1234", "ff02::1235"));
         assert!(!is_similar("239.1.2.3", "ff15::1"));
     }
 

@@ -12,13 +12,15 @@ use std::net::{IpAddr, SocketAddr};
 use mcast::Family;
 
 use crate::ArrivalStatus;
-use crate::kernel_drops::DroppedFlow;
+use crate::kernel_drops::{DroppedFlow, FRAGMENTS_MISSING};
 use crate::observation::{ExaminationTarget, Interest, Loss, Observation, ReceivedCount, TrialMembership};
 use crate::wire::Flow;
 pub use status::{Depth, FlowStatus};
 
 /// Fewer datagrams that this machine sends prove nothing: the last one may still be on its way back.
 const MIN_OWN_DATAGRAMS: u64 = 3;
+/// Fewer datagrams may have been captured before counting began and accepted after it, on a busy machine.
+const MIN_ACCEPTED: u64 = 10;
 
 /// A flow that should arrive, or an interest for which nothing was seen.
 #[derive(Clone, Debug)]
@@ -76,9 +78,9 @@ impl Observation {
     }
 
     /// Returns the flows that the kernel dropped and that no capture shows, because they were dropped before it or do not
-    /// parse.
+    /// parse. Fragments are not dropped for lack of others unless those were lost before this machine.
     fn dropped_unseen<'a>(&'a self, interest: &Interest<'a>) -> Vec<ExpectedFlow<'a>> {
-        let mut dropped = self.dropped_flows(interest, |_| true);
+        let mut dropped = self.dropped_flows(interest, |drop| drop.reason != FRAGMENTS_MISSING);
         dropped.retain(|dropped| {
             let source = dropped.source.ip();
             dropped.flow.is_none()
@@ -280,7 +282,11 @@ impl Observation {
             return Depth::Arrives;
         }
         match self.accepted_by_ip(flow) {
-            Some(accepted) if loss.is_explained_by(accepted.saturating_sub(received)) => Depth::AtIp,
+            Some(accepted)
+                if on_wire >= MIN_ACCEPTED && loss.is_explained_by(accepted.saturating_sub(received)) =>
+            {
+                Depth::AtIp
+            }
             _ => Depth::OnWire,
         }
     }

@@ -6,7 +6,7 @@ use super::Depth;
 use crate::netfilter::{Hook, Layer};
 use crate::observation::{Interest, Observation, explains};
 use crate::snapshot::{Counter, UdpSocket};
-use crate::socket_losses::MIN_QUEUED;
+use crate::socket_losses::{MIN_QUEUED, share_passed};
 use crate::wire::Flow;
 
 /// Fewer datagrams may still be on their way.
@@ -53,7 +53,8 @@ fn before_delivery(observation: &Observation, flow: &Flow) -> Depth {
 /// one of these is unknown.
 fn taken_from_queue(observation: &Observation, interest: &Interest<'_>, flow: &Flow) -> Option<u64> {
     let socket = interest.socket.filter(|socket| !socket.closed)?;
-    let (_, passed) = observation.hooks.of_flow(Layer::Ip, Hook::Input, &flow.key)?;
+    let (reached, passed) = observation.hooks.of_flow(Layer::Ip, Hook::Input, &flow.key)?;
+    let passed = share_passed(flow.datagrams, reached, passed);
     let is_taken = observation.taken_by(socket).iter().any(|taken| taken.key == flow.key);
     let waiting = socket.queued.last()?.div_ceil(MIN_QUEUED);
     let dropped = socket.drops.1.saturating_sub(socket.drops.0);

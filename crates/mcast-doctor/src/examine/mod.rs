@@ -17,7 +17,7 @@ use mcast::joined::Visibility;
 use crate::gather::program::{add_socket_options, add_socket_owners, all_joined};
 use crate::gather::{snapshot, source_routes};
 use crate::observation::{ExaminationTarget, Observation};
-use crate::{ArrivalStatus, Depth, ExaminedPart, Report, Result, causes, depth, undo};
+use crate::{ArrivalStatus, Depth, ExaminedPart, Id, Report, Result, causes, depth, undo};
 
 /// Examines this machine: its interfaces, routes, settings, bridges and sockets. Joins nothing, sends
 /// nothing, and does not listen.
@@ -55,18 +55,18 @@ fn report(mut observation: Observation) -> Report {
     let observation = &observation;
     let expected = observation.expected_flows().into_iter().map(|flow| flow.status);
     let flows: Vec<_> = expected.chain(observation.sent_flows()).collect();
+    let findings = causes::judge(observation);
+    let has_stopped = findings.iter().any(|finding| finding.id == Id::StreamStopped);
     let arrival = match observation.trial() {
         // The join failed.
         Some(trial) if trial.joined.is_empty() => ArrivalStatus::Nothing,
-        _ => depth::arrival(&flows),
+        _ => match depth::arrival(&flows) {
+            ArrivalStatus::Arrives if has_stopped => ArrivalStatus::Stopped,
+            arrival => arrival,
+        },
     };
-    let mut report = Report {
-        findings: causes::judge(observation),
-        flows,
-        arrival,
-        examined: coverage::parts(observation),
-        ..Report::default()
-    };
+    let mut report =
+        Report { findings, flows, arrival, examined: coverage::parts(observation), ..Report::default() };
     summary::add_to(&mut report, observation);
     drops::add_to(&mut report, observation);
     if !matches!(observation.target, ExaminationTarget::File) {

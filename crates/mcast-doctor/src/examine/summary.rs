@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use mcast::{Family, InterfaceIndex};
 
+use crate::causes::no_multicast_route::unseen_members;
 use crate::depth::{Depth, FlowStatus};
 use crate::observation::{Interest, Observation, RejoinOutcome};
 use crate::snapshot::Counter;
@@ -26,6 +27,7 @@ pub(super) fn add_to(report: &mut Report, observation: &Observation) {
     note_refused_taps(observation, report);
     note_unknown_depths(observation, report);
     note_idle_program(observation, report);
+    report.open_questions.extend(unseen_members(observation));
 }
 
 fn report_wire(observation: &Observation, report: &mut Report) {

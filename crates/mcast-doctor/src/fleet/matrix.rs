@@ -94,6 +94,21 @@ pub enum PathOutcome {
     Complete,
 }
 
+impl PathOutcome {
+    /// Returns its name, as in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotTested => "not-tested",
+            Self::Silent => "silent",
+            Self::Forgotten => "forgotten",
+            Self::Limited => "limited",
+            Self::Lossy => "lossy",
+            Self::Complete => "complete",
+        }
+    }
+}
+
 impl FleetCell {
     /// Returns whether probes were sent and none arrived.
     #[must_use]

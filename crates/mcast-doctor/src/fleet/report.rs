@@ -9,7 +9,10 @@ use super::hosts::FleetHost;
 use super::matrix::{FleetMatrix, UnicastCell};
 use super::message::{OwnFinding, SwitchPort};
 use super::status::FleetHostStatus;
-use crate::{Finding, Id, Remedy, Severity, Tool};
+use crate::{Finding, HistoryEntry, Id, Remedy, Severity, Tool};
+
+/// The maximum number of machines that a sentence names besides the first and the last.
+const MAX_NAMED: usize = 6;
 
 /// What a fleet's examination has found.
 #[derive(Clone, Debug)]
@@ -65,19 +68,43 @@ impl FleetReport {
     /// Returns the number of findings of a severity, about the paths and of the machines about themselves.
     #[must_use]
     pub fn count(&self, severity: Severity) -> usize {
-        self.all_findings().filter(|finding| finding.severity == severity).count()
+        self.all_findings().iter().filter(|finding| finding.severity == severity).count()
     }
 
-    /// Returns all findings: first those of the machines about themselves, because they explain the others.
-    pub fn all_findings(&self) -> impl Iterator<Item = &Finding> {
-        let own = self.hosts.iter().flat_map(|host| &host.findings);
-        own.chain(self.findings.iter().map(|each| &each.finding))
+    /// Returns all findings: first those of the machines about themselves, because they explain the others. What several
+    /// machines report alike, apart from numbers, is one finding.
+    #[must_use]
+    pub fn all_findings(&self) -> Vec<Finding> {
+        let mut own: Vec<(String, Vec<&str>, &Finding)> = Vec::new();
+        for host in &self.hosts {
+            for finding in &host.findings {
+                let cause = finding.cause.strip_prefix(&about_itself(&host.name)).unwrap_or(&finding.cause);
+                let key = format!("{} {}", finding.id, without_digits(cause));
+                match own
+                    .iter_mut()
+                    .find(|(known, _, first)| *known == key && first.severity == finding.severity)
+                {
+                    Some((_, names, _)) => names.push(&host.name),
+                    None => own.push((key, vec![&host.name], finding)),
+                }
+            }
+        }
+        let own = own.into_iter().map(|(_, names, first)| of_machines(&names, first));
+        own.chain(self.findings.iter().map(|each| each.finding.clone())).collect()
+    }
+
+    /// Returns whether another examination has found the same, on the same paths.
+    #[must_use]
+    pub fn has_same_outcome(&self, other: &Self) -> bool {
+        HistoryEntry::of_fleet(self).has_same_outcome(&HistoryEntry::of_fleet(other))
     }
 
     /// Returns the verdict.
     #[must_use]
     pub fn verdict(&self) -> FleetVerdict {
-        let worst = self.all_findings().map(|finding| finding.severity).max();
+        let own = self.hosts.iter().flat_map(|host| &host.findings);
+        let findings = own.chain(self.findings.iter().map(|each| &each.finding));
+        let worst = findings.map(|finding| finding.severity).max();
         let mut absent = self
             .hosts
             .iter()
@@ -140,10 +167,38 @@ impl FleetHostReport {
     }
 }
 
+/// Returns the beginning of what a machine reports about itself.
+fn about_itself(host: &str) -> String {
+    format!("{host} reports about itself: ")
+}
+
+/// Returns what several machines report alike, in the words of the first.
+fn of_machines(names: &[&str], first: &Finding) -> Finding {
+    let [name, others @ .., last] = names else { return first.clone() };
+    let shown = others.iter().take(MAX_NAMED).map(|other| format!(", {other}")).collect::<String>();
+    let more = match others.len().saturating_sub(MAX_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} others"),
+    };
+    let cause = first.cause.strip_prefix(&about_itself(name)).unwrap_or(&first.cause);
+    let which = if names.len() == 2 { "both" } else { "each" };
+    let advice = format!("run `mcast doctor` on {which} of them for the remedy");
+    Finding::new(
+        first.id,
+        first.severity,
+        format!("{name}{shown}{more} and {last} report about themselves, {name} in these words: {cause}"),
+    )
+    .with_remedies([Remedy::advice(Tool::Network, advice)])
+}
+
+fn without_digits(text: &str) -> String {
+    text.chars().filter(|character| !character.is_ascii_digit()).collect()
+}
+
 /// Returns a finding of a machine about itself; `None` if this version does not know it.
 fn own_finding(host: &str, own: &OwnFinding) -> Option<Finding> {
     let severity = if own.is_fault { Severity::Fault } else { Severity::Warning };
-    let cause = format!("{host} reports about itself: {}", own.cause);
+    let cause = about_itself(host) + &own.cause;
     let remedy = Remedy::advice(Tool::Network, format!("run `mcast doctor` on {host} for the remedy"));
     Some(Finding::new(own.id.parse::<Id>().ok()?, severity, cause).with_remedies([remedy]))
 }
@@ -204,6 +259,21 @@ mod tests {
         assert_eq!(verdict(&[Examined, LoginRefused], &[]), FleetVerdict::NeedsRights);
         assert_eq!(verdict(&[Examined, LoginRefused, Unreachable], &[]), FleetVerdict::Unknown);
         assert_eq!(verdict(&[Examined, Unreachable], &[Severity::Fault]), FleetVerdict::Faults);
+    }
+
+    #[test]
+    fn what_several_machines_report_alike_is_one_finding() {
+        let mut report = report(&[FleetHostStatus::Examined; 4], &[]);
+        let causes = ["Drops 4 of 5.", "Drops 5 of 5.", "Is down.", "Drops 5 of 5."];
+        for (number, (host, cause)) in report.hosts.iter_mut().zip(causes).enumerate() {
+            host.name = format!("h{number}");
+            let own = OwnFinding { id: "no-route".into(), is_fault: true, cause: cause.into() };
+            host.findings = own_finding(&host.name, &own).into_iter().collect();
+        }
+        let causes: Vec<_> = report.all_findings().into_iter().map(|finding| finding.cause).collect();
+        let alike = "h0, h1 and h3 report about themselves, h0 in these words: Drops 4 of 5.";
+        assert_eq!(causes, [alike, "h2 reports about itself: Is down."]);
+        assert_eq!(report.count(Severity::Fault), 2);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 use mcast::{Family, InterfaceIndex, Receiver};
 use mcast_capture::{Capture, CaptureOptions, ErrorKind, Filter};
 
-use super::accepted_packets;
 use super::rejoin::Rejoin;
+use super::{accepted_packets, refused_frames};
 use crate::observation::{ReceivedCount, RejoinOutcome};
 use crate::snapshot::{Link, Snapshot};
 use crate::wire::{PortTraffic, Recorder, Refusal, Tap, UnicastRecorder, Wire};
@@ -43,12 +43,16 @@ pub(crate) struct Taps {
     port_recorder: Recorder,
     /// Taps without a filter on interfaces with an XDP program, each with the frames and bytes that arrived.
     unfiltered: Vec<(InterfaceIndex, Capture, (u64, u64))>,
+    /// Taps for frames of other protocols than IP and ARP, each with the number that arrived.
+    other_protocols: Vec<(InterfaceIndex, Capture, u64)>,
     /// Taps for the examined ports, on the interfaces of `open`.
     by_port: Vec<Capture>,
     unicast: UnicastRecorder,
     pub(crate) recorder: Recorder,
     /// How many packets to groups the IP layer had accepted when counting began; then, how many it accepted until it ended.
     accepted: BTreeMap<Family, u64>,
+    /// How many frames each interface had refused when counting began, and when it ended.
+    refused_frames: BTreeMap<InterfaceIndex, (u64, u64)>,
 }
 
 /// The group that the progress callback counts.
@@ -80,10 +84,12 @@ impl Taps {
             ports: Vec::new(),
             port_recorder: Recorder::default(),
             unfiltered: Vec::new(),
+            other_protocols: Vec::new(),
             by_port: Vec::new(),
             unicast: UnicastRecorder::default(),
             recorder: Recorder::default(),
             accepted: BTreeMap::new(),
+            refused_frames: BTreeMap::new(),
         };
         for link in links {
             taps.add(link);
@@ -97,6 +103,8 @@ impl Taps {
         self.recorder.count_data_from(now);
         self.port_recorder.count_data_from(now);
         self.accepted = accepted_packets();
+        let at_begin = refused_frames().into_iter();
+        self.refused_frames = at_begin.map(|(interface, count)| (interface, (count, count))).collect();
     }
 
     /// Ignores data captured after this moment, and returns it.
@@ -104,6 +112,9 @@ impl Taps {
         let earlier = std::mem::replace(&mut self.accepted, accepted_packets());
         for (family, count) in &mut self.accepted {
             *count = count.saturating_sub(earlier.get(family).copied().unwrap_or_default());
+        }
+        for (interface, count) in refused_frames() {
+            self.refused_frames.entry(interface).or_insert((count, count)).1 = count;
         }
         let now = SystemTime::now();
         self.recorder.count_data_until(now);
@@ -156,6 +167,10 @@ impl Taps {
                 self.refused.push(tap);
             }
         }
+        let others = CaptureOptions::on(link.index()).filter(Filter::OtherProtocols).outgoing(false);
+        if let Ok(capture) = Capture::open(others.buffer_size(PORT_BUFFER)) {
+            self.other_protocols.push((link.index(), capture, 0));
+        }
         if link.xdp_program.is_some()
             && let Ok(capture) = Capture::open(CaptureOptions::on(link.index()))
         {
@@ -171,6 +186,12 @@ impl Taps {
             for _ in 0..MAX_AT_ONCE {
                 let Ok(Some(frame)) = capture.next(Some(Duration::ZERO)) else { break };
                 self.unicast.record(&frame);
+            }
+        }
+        for (_, capture, frames) in &mut self.other_protocols {
+            for _ in 0..MAX_AT_ONCE {
+                let Ok(Some(_)) = capture.next(Some(Duration::ZERO)) else { break };
+                *frames += 1;
             }
         }
         for (_, capture, (frames, bytes)) in &mut self.unfiltered {
@@ -218,9 +239,22 @@ impl Taps {
             is_complete(&mut capture).then_some((interface, count))
         });
         let unfiltered = unfiltered.collect();
+        let other_protocols =
+            self.other_protocols.into_iter().filter_map(|(interface, mut capture, count)| {
+                is_complete(&mut capture).then_some((interface, count))
+            });
+        let other_protocols = other_protocols.collect();
         let unicast = self.unicast.finish();
-        let accepted = self.accepted;
-        Wire { ports, unfiltered, unicast, accepted, ..self.recorder.finish(taps, Some(until)) }
+        let (accepted, refused) = (self.accepted, self.refused_frames);
+        Wire {
+            ports,
+            unfiltered,
+            other_protocols,
+            unicast,
+            accepted,
+            refused,
+            ..self.recorder.finish(taps, Some(until))
+        }
     }
 }
 

@@ -22,11 +22,11 @@ use mcast::{Group, InterfaceIndex};
 use crate::snapshot::Route;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) use linux::{
-    DropCounter, accepted_packets, host_drops, processes, queues, refresh_counters, snapshot,
+    DropCounter, accepted_packets, host_drops, processes, queues, refresh_counters, refused_frames, snapshot,
 };
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) use other::{
-    DropCounter, accepted_packets, host_drops, processes, queues, refresh_counters, snapshot,
+    DropCounter, accepted_packets, host_drops, processes, queues, refresh_counters, refused_frames, snapshot,
 };
 
 /// The maximum number of sources that are looked up.

@@ -43,6 +43,12 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
 pub(crate) fn accepted_packets() -> BTreeMap<mcast::Family, u64> {
     BTreeMap::new()
 }
+
+/// Returns no counts: the tools that report them are slow.
+pub(crate) fn refused_frames() -> BTreeMap<mcast::InterfaceIndex, u64> {
+    BTreeMap::new()
+}
+
 /// Keeps the counters: the tools that report them are slow.
 pub(crate) fn refresh_counters(_machine: &mut Snapshot) {}
 

@@ -3,10 +3,17 @@
 use std::time::SystemTime;
 
 use jiff::Timestamp;
+use mcast::GroupAddr;
 use serde::{Deserialize, Serialize};
 
 use super::timeline::date_and_time;
-use crate::{Finding, FlowStatus, QuerierSighting, Report, Verdict};
+use crate::{
+    Finding, FleetFinding, FleetPair, FleetReport, FleetVerdict, FlowStatus, PathOutcome, QuerierSighting,
+    Report, Verdict,
+};
+
+/// The number of paths in one line, which is shorter than a history reads.
+const MAX_PATHS: usize = 256;
 
 /// The result of one examination, as a [`History`](super::History) keeps it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +29,22 @@ pub struct HistoryEntry {
     pub streams: Vec<HistoryStream>,
     /// The queriers heard since the history was opened.
     pub queriers: Vec<HistoryQuerier>,
+    /// The paths between the machines of a fleet on which not everything arrives, up to a number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<HistoryPath>,
+}
+
+/// A path between two machines of a fleet, on which not everything arrives.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct HistoryPath {
+    /// The machine that sends.
+    pub from: String,
+    /// The machine that should receive.
+    pub to: String,
+    /// The group and port.
+    pub group: String,
+    /// What became of the probes, as in `schemas/doctor-fleet-path.json`.
+    pub outcome: String,
 }
 
 /// A stream of which an examination received datagrams.
@@ -70,6 +93,31 @@ impl HistoryEntry {
             findings: report.findings.iter().map(description).collect(),
             streams,
             queriers: queriers.iter().map(querier).collect(),
+            paths: Vec::new(),
+        }
+    }
+
+    pub(crate) fn of_fleet(report: &FleetReport) -> Self {
+        let hosts = report.hosts.len();
+        let pairs = || (0..hosts).flat_map(|from| (0..hosts).map(move |to| (from, to)));
+        let targets = report.matrix.targets.iter().enumerate();
+        let cells = targets.flat_map(|(target, of)| pairs().map(move |pair| (target, of.group, pair)));
+        let path = |(target, group, (from, to)): (usize, GroupAddr, FleetPair)| {
+            let outcome = report.matrix.outcome(target, (from, to));
+            let name = |host: usize| report.hosts.get(host).map(|host| host.name.clone()).unwrap_or_default();
+            (from != to && outcome != PathOutcome::Complete).then(|| HistoryPath {
+                from: name(from),
+                to: name(to),
+                group: group.to_string(),
+                outcome: outcome.as_str().to_owned(),
+            })
+        };
+        Self {
+            time: rfc3339(SystemTime::now()),
+            verdict: fleet_verdict(report.verdict()).to_owned(),
+            findings: fleet_findings(report),
+            paths: cells.filter_map(path).take(MAX_PATHS).collect(),
+            ..Self::default()
         }
     }
 
@@ -87,8 +135,8 @@ impl HistoryEntry {
         self.verdict == verdict(Verdict::Healthy)
     }
 
-    pub(super) fn has_same_outcome(&self, other: &Self) -> bool {
-        (&self.verdict, &self.findings) == (&other.verdict, &other.findings)
+    pub(crate) fn has_same_outcome(&self, other: &Self) -> bool {
+        (&self.verdict, &self.findings, &self.paths) == (&other.verdict, &other.findings, &other.paths)
     }
 }
 
@@ -105,6 +153,26 @@ fn rfc3339(time: SystemTime) -> String {
     let is_past = time < SystemTime::UNIX_EPOCH;
     let time = Timestamp::try_from(time).unwrap_or(if is_past { Timestamp::MIN } else { Timestamp::MAX });
     format!("{time:.9}")
+}
+
+/// Returns the findings of a fleet with the machines: `no-route  on a`, `unicast-only  from a, b to c`.
+fn fleet_findings(report: &FleetReport) -> Vec<String> {
+    let own = report.hosts.iter().flat_map(|host| {
+        host.findings.iter().map(move |finding| format!("{}  on {}", finding.id, host.name))
+    });
+    let paths = report.findings.iter().map(|FleetFinding { finding, from, to, .. }| {
+        format!("{}  from {} to {}", finding.id, from.join(", "), to.join(", "))
+    });
+    own.chain(paths).collect()
+}
+
+const fn fleet_verdict(of: FleetVerdict) -> &'static str {
+    verdict(match of {
+        FleetVerdict::Healthy => Verdict::Healthy,
+        FleetVerdict::Warnings => Verdict::Warnings,
+        FleetVerdict::Unknown | FleetVerdict::NeedsRights => Verdict::Unknown,
+        FleetVerdict::Faults => Verdict::Faults,
+    })
 }
 
 /// Returns a verdict as in JSON.

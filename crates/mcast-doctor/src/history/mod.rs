@@ -8,10 +8,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
-pub use entry::{HistoryEntry, HistoryQuerier, HistoryStream};
+pub use entry::{HistoryEntry, HistoryPath, HistoryQuerier, HistoryStream};
 pub use timeline::{HistoryTimeline, Onset};
 
-use crate::{QuerierLog, Report, Result};
+use crate::{FleetReport, QuerierLog, Report, Result};
 
 /// When a file is larger, its older half is removed. At one examination per minute it lasts for weeks.
 const MAX_SIZE: u64 = 4 << 20;
@@ -62,6 +62,14 @@ impl History {
     pub fn record(&mut self, report: &Report) -> io::Result<()> {
         let queriers = self.queriers.as_ref().map(QuerierLog::heard).unwrap_or_default();
         self.add(&HistoryEntry::new(report, &queriers))
+    }
+
+    /// Records an examination of a fleet.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn record_fleet(&mut self, report: &FleetReport) -> io::Result<()> {
+        self.add(&HistoryEntry::of_fleet(report))
     }
 
     /// Returns since when something is wrong; `None` if nothing is.

@@ -5,12 +5,14 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use super::entry::{HistoryEntry, HistoryQuerier, HistoryStream};
+use super::entry::{HistoryEntry, HistoryPath, HistoryQuerier, HistoryStream};
 
 /// The maximum number of streams and of queriers that are remembered; those heard last stay.
 const MAX_HEARD: usize = 256;
 /// The maximum number of changes that are remembered.
 const MAX_CHANGES: usize = 100;
+/// The maximum number of paths that a text names.
+const MAX_SHOWN: usize = 12;
 
 /// The verdicts of a series of examinations, and when streams and queriers were last heard.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +26,8 @@ pub struct HistoryTimeline {
     present: Vec<HistoryStream>,
     streams: BTreeMap<HistoryStream, Timestamp>,
     queriers: BTreeMap<(String, String), Timestamp>,
+    /// The paths of a fleet on which not everything arrives, each with the first examination that found it.
+    paths: Vec<(HistoryPath, Timestamp)>,
     changes: VecDeque<HistoryEntry>,
 }
 
@@ -38,6 +42,8 @@ pub struct Onset {
     pub stopped: Vec<(HistoryStream, Timestamp)>,
     /// The queriers, with the time at which they were last heard.
     pub queriers: Vec<HistoryQuerier>,
+    /// The paths of a fleet on which not everything arrives, with the time of the first examination that found it.
+    pub paths: Vec<(HistoryPath, Timestamp)>,
 }
 
 impl HistoryTimeline {
@@ -62,6 +68,7 @@ impl HistoryTimeline {
         forget_oldest(&mut self.streams);
         forget_oldest(&mut self.queriers);
         self.present.clone_from(&entry.streams);
+        self.paths = entry.paths.iter().map(|path| (path.clone(), self.since(path, time))).collect();
         let is_change = self.changes.back().is_none_or(|last| !last.has_same_outcome(entry));
         self.verdict.clone_from(&entry.verdict);
         if is_change {
@@ -70,6 +77,14 @@ impl HistoryTimeline {
             }
             self.changes.push_back(entry.clone());
         }
+    }
+
+    /// Returns since when not everything arrives on a path that the examination at `time` found.
+    fn since(&self, path: &HistoryPath, time: Timestamp) -> Timestamp {
+        let is_same = |known: &HistoryPath| {
+            (&known.from, &known.to, &known.group) == (&path.from, &path.to, &path.group)
+        };
+        self.paths.iter().find(|(known, _)| is_same(known)).map_or(time, |(_, since)| *since)
     }
 
     /// Returns the examinations whose verdict or findings differ from those before, oldest first.
@@ -96,6 +111,7 @@ impl HistoryTimeline {
             healthy_until: until,
             stopped: stopped.map(|(stream, last)| (stream.clone(), *last)).collect(),
             queriers: queriers.collect(),
+            paths: self.paths.clone(),
         })
     }
 }
@@ -134,8 +150,14 @@ impl fmt::Display for Onset {
                 beside(last, self.since)
             ))
         });
+        let paths = self.paths.iter().take(MAX_SHOWN).map(|(path, since)| {
+            let HistoryPath { from, to, group, outcome } = path;
+            format!("{from} to {to} {outcome} ({group}) since {}", beside(*since, self.since))
+        });
+        let more = self.paths.len().saturating_sub(MAX_SHOWN);
+        let more = (more > 0).then(|| format!("and {more} more paths"));
         let mut separator = ": ";
-        for part in stopped.chain(queriers) {
+        for part in stopped.chain(queriers).chain(paths).chain(more) {
             write!(f, "{separator}{part}")?;
             separator = ", ";
         }
@@ -202,6 +224,32 @@ mod tests {
                         eth0 last heard 02:13:00Z, querier 10.0.0.1 on eth0 last heard 02:09:06Z";
         assert_eq!(timeline.onset().unwrap().to_string(), expected);
         assert_eq!(timeline.changes().count(), 2);
+    }
+
+    #[test]
+    fn paths_of_a_fleet_have_a_beginning_each() {
+        let path = |to: &str, outcome: &str| HistoryPath {
+            from: "a".into(),
+            to: to.into(),
+            group: "239.1.2.3:5000".into(),
+            outcome: outcome.into(),
+        };
+        let at = |time, verdict, paths: &[HistoryPath]| HistoryEntry {
+            paths: paths.to_vec(),
+            ..entry(time, verdict, &[], None)
+        };
+        let mut timeline = timeline(&[
+            at("02:13:00", "healthy", &[]),
+            at("02:14:00", "faults", &[path("b", "lossy")]),
+            at("02:15:00", "faults", &[path("b", "silent"), path("c", "silent")]),
+        ]);
+        let expected = "since 2026-11-21 02:14:00Z, healthy until 02:13:00Z: a to b silent (239.1.2.3:5000) since \
+                        02:14:00Z, a to c silent (239.1.2.3:5000) since 02:15:00Z";
+        assert_eq!(timeline.onset().unwrap().to_string(), expected);
+        timeline.add(&at("02:16:00", "faults", &[path("c", "silent")]));
+        timeline.add(&at("02:17:00", "faults", &[path("b", "silent"), path("c", "silent")]));
+        let since = timeline.onset().unwrap().paths.into_iter().map(|(_, since)| since.to_string());
+        assert_eq!(since.collect::<Vec<_>>(), ["2026-11-21T02:17:00Z", "2026-11-21T02:15:00Z"]);
     }
 
     #[test]

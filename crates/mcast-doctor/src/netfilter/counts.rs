@@ -58,15 +58,16 @@ impl HookCounts {
         Some(sum(self.counts.iter().filter(of_flow)))
     }
 
-    /// Returns how many packets of a flow passed the input hook, on whichever interface; `None` if they were not counted.
-    pub(crate) fn passed_input(&self, key: &FlowKey) -> Option<u64> {
+    /// Returns how many packets of a flow reached and passed the input hook, on whichever interface; `None` if they were not
+    /// counted.
+    pub(crate) fn at_input(&self, key: &FlowKey) -> Option<(u64, u64)> {
         let traffic = CountedTraffic::Datagrams(SocketAddr::new(key.group, key.port));
         let (layer, hook) = (Layer::Ip, Hook::Input);
         self.hooks.contains(&(layer, hook, traffic)).then_some(())?;
         let of_flow = |count: &&HookCount| {
             (count.layer, count.hook, count.traffic, count.peer) == (layer, hook, traffic, key.source)
         };
-        Some(self.counts.iter().filter(of_flow).map(|count| count.passed).sum())
+        Some(sum(self.counts.iter().filter(of_flow)))
     }
 
     /// Returns the IGMP or MLD messages on an interface that reached and passed a hook, of the sources for which

@@ -34,6 +34,19 @@ pub(crate) struct Link {
     pub(crate) filters: Vec<TrafficFilter>,
     /// The mode, if it is a macvlan.
     pub(crate) macvlan_mode: Option<MacvlanMode>,
+    /// Whether it takes frames to all addresses, because a program or a device above it wants them.
+    pub(crate) is_promiscuous: bool,
+    /// The VLANs of a port with a limit of groups.
+    pub(crate) vlan_limits: Vec<VlanLimit>,
+}
+
+/// A VLAN of a bridge port that may have a limited number of groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct VlanLimit {
+    pub(crate) vlan: u16,
+    /// The number of groups that snooping has learnt in it behind the port.
+    pub(crate) groups: u32,
+    pub(crate) limit: u32,
 }
 
 /// With which other macvlan interfaces on the same device a macvlan exchanges frames.
@@ -94,9 +107,6 @@ pub(crate) enum ConfigService {
 pub(crate) struct Statistics {
     pub(crate) received: u64,
     pub(crate) received_bytes: u64,
-    pub(crate) receive_dropped: u64,
-    /// Frames of invalid length.
-    pub(crate) receive_length_errors: u64,
     /// Frames dropped because the device's ring was full.
     pub(crate) receive_missed: u64,
 }
@@ -169,13 +179,6 @@ pub(crate) struct BridgePort {
     pub(crate) group_limit: u32,
 }
 
-impl BridgePort {
-    /// Returns whether it has as many groups as it may have.
-    pub(crate) fn has_all_groups(self) -> bool {
-        self.group_limit > 0 && self.groups >= self.group_limit
-    }
-}
-
 /// The spanning tree state of a port.
 #[cfg_attr(
     not(any(test, target_os = "linux", target_os = "android")),
@@ -228,6 +231,8 @@ impl From<Interface> for Link {
             classifier: None,
             filters: Vec::new(),
             macvlan_mode: None,
+            is_promiscuous: false,
+            vlan_limits: Vec::new(),
         }
     }
 }
@@ -270,12 +275,5 @@ impl Link {
     /// Returns whether an address is in one of its subnets.
     pub(crate) fn is_next_to(&self, address: IpAddr) -> bool {
         self.interface.addresses.iter().any(|own| own.contains(address))
-    }
-}
-
-impl Statistics {
-    /// Returns the number of frames received and not passed on.
-    pub(crate) fn refused(&self) -> u64 {
-        self.receive_dropped.saturating_add(self.receive_length_errors)
     }
 }

@@ -23,7 +23,7 @@ pub(crate) use link::{
     Bridge, ConfigService, Link, MacvlanMode, PortState, Queue, TrafficFilter, XdpProgram,
 };
 #[cfg(any(test, target_os = "linux", target_os = "android"))]
-pub(crate) use link::{BridgePort, OtherQuerier};
+pub(crate) use link::{BridgePort, OtherQuerier, VlanLimit};
 pub(crate) use tables::{
     BridgeGroup, DroppingRule, IpsecAction, IpsecPolicy, JoinedGroup, MulticastRoute, Route, SocketOwners,
     UdpSocket,

@@ -71,6 +71,8 @@ pub(crate) struct Flow {
     pub(crate) longest_pause: Duration,
     /// The Ethernet source addresses, at most [`MAX_ADDRESSES`]: of the sender, or of routers and relays.
     pub(crate) macs: BTreeSet<MacAddress>,
+    /// How often a datagram had another Ethernet source address than the one before.
+    pub(crate) mac_changes: u64,
     /// The Ethernet destination addresses, at most [`MAX_ADDRESSES`].
     pub(crate) ethernet_destinations: BTreeSet<MacAddress>,
     /// Datagrams that repeat an earlier one.
@@ -136,6 +138,7 @@ impl Flow {
             last: first.time,
             longest_pause: Duration::ZERO,
             macs: BTreeSet::new(),
+            mac_changes: 0,
             ethernet_destinations: BTreeSet::new(),
             repeats: 0,
             repeats_by_other_path: 0,
@@ -169,6 +172,7 @@ impl Flow {
         {
             addresses.extend(new.filter(|_| addresses.len() < MAX_ADDRESSES));
         }
+        self.mac_changes += u64::from(self.recent.back().is_some_and(|last| last.mac != summary.mac));
         self.note_repeat(&summary);
         self.payloads.insert(summary.hash);
         if self.payloads.len() > MAX_PAYLOADS {

@@ -39,6 +39,11 @@ pub(crate) struct Wire {
     pub(crate) span: Option<(SystemTime, SystemTime)>,
     /// How many packets to groups the IP layer accepted in that span, where the system counts them.
     pub(crate) accepted: BTreeMap<Family, u64>,
+    /// How many frames each interface had refused at the beginning and at the end of that span.
+    pub(crate) refused: BTreeMap<InterfaceIndex, (u64, u64)>,
+    /// How many frames of other protocols than IP and ARP arrived, which an interface refuses if nothing takes them; where
+    /// all were counted.
+    pub(crate) other_protocols: BTreeMap<InterfaceIndex, u64>,
     /// Captured frames that were not recorded, because they were of too many flows, datagrams or messages.
     pub(crate) unrecorded: u64,
     /// What was captured on the ports of tapped bridges and bonds.

@@ -109,6 +109,8 @@ impl Recorder {
             fragmented: self.fragmented.into_values().collect(),
             span: from.zip(until),
             accepted: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            other_protocols: BTreeMap::new(),
             unrecorded: self.unrecorded,
             ports: PortTraffic::default(),
             unfiltered: BTreeMap::new(),

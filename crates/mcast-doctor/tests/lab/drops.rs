@@ -128,6 +128,45 @@ pub(crate) fn other_hosts_address_v6() -> Report {
     })
 }
 
+/// Adds an option for a route chosen by the source to a frame, which has used it up.
+fn add_source_route(frame: &mut Vec<u8>) {
+    const OPTION: [u8; 8] = [131, 7, 8, 10, 9, 0, 1, 0];
+    frame.splice(34..34, OPTION);
+    let header = &mut frame[14..42];
+    header[0] = 0x47;
+    header[3] += OPTION.len() as u8;
+    header[10..12].fill(0);
+    let words = header.chunks(2).map(|word| u32::from(word[0]) << 8 | u32::from(word[1]));
+    let sum: u32 = words.sum();
+    let checksum = !((sum & 0xffff) + (sum >> 16)) as u16;
+    header[10..12].copy_from_slice(&checksum.to_be_bytes());
+}
+
+/// Frames with a route chosen by the source, which the kernel accepts only for unicast.
+fn source_routed() -> (Net, crate::net::Injection) {
+    let net = Net::new();
+    let frames = (0..20).map(|number| {
+        let mut frame = net.frame("10.9.0.1", "239.1.2.3:5000", number);
+        add_source_route(&mut frame);
+        frame
+    });
+    let injection = inject(&net.sender, "eth0", &frames.collect::<Vec<_>>());
+    (net, injection)
+}
+
+/// A loss that no cause explains.
+pub(crate) fn unexplained() -> Report {
+    let (net, _injection) = source_routed();
+    examine(&net.receiver, "239.1.2.3%eth0:5000")
+}
+
+/// The same with another program.
+pub(crate) fn unexplained_for_program() -> Report {
+    let (net, _injection) = source_routed();
+    let _listener = listener(&net.receiver, "0.0.0.0:5000", &[("239.1.2.3", "eth0")]);
+    examine_port(&net.receiver, 5000)
+}
+
 /// A group as the source.
 pub(crate) fn group_as_source() -> Report {
     changed("239.9.9.9", "239.1.2.3:5000", "239.1.2.3%eth0:5000", |_| {})

@@ -42,6 +42,15 @@ pub(crate) fn input_rule_for_program() -> Report {
     examine_port(&net.receiver, 5000)
 }
 
+/// A rule that drops every tenth datagram, examining another program.
+pub(crate) fn every_tenth_for_program() -> Report {
+    let net = Net::new();
+    let _listener = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
+    nft(&net.receiver, "inet", "hook input", "udp dport 5000 numgen inc mod 10 0 drop");
+    let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
+    examine_port(&net.receiver, 5000)
+}
+
 /// Outgoing IGMP is dropped.
 pub(crate) fn output_igmp() -> Report {
     let net = Net::new();

@@ -3,7 +3,7 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use mcast_doctor::Options;
+use mcast_doctor::{ArrivalStatus, Options, Verdict};
 use mcast_lab::{Impairment, Lab, RouteGroup, SwitchOptions};
 
 use crate::net::{
@@ -217,4 +217,16 @@ pub(crate) fn a_fast_sender_that_uses_segmentation_offload() {
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         reports.iter().for_each(assert_healthy);
     });
+}
+
+/// A program that binds a port and relies on the membership of another, as autojoin addresses of an interface do.
+#[test]
+pub(crate) fn program_that_relies_on_the_membership_of_another() {
+    let net = Net::new();
+    let _member = listener(&net.receiver, "0.0.0.0:5999", &[("239.1.2.3", "eth0")]);
+    let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
+    let _reader = listener(&net.receiver, "0.0.0.0:5000", &[]);
+    let report = examine_port(&net.receiver, 5000);
+    assert_healthy(&report);
+    assert_eq!((report.arrival, report.verdict()), (ArrivalStatus::Arrives, Verdict::Healthy), "{report:#?}");
 }

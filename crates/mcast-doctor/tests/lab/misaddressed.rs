@@ -1,9 +1,10 @@
 //! Datagrams that are sent to another address than the group: unicast, another group, another port.
 
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, UdpSocket};
 
 use mcast_doctor::{Id, Report};
 use mcast_lab::Host;
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::net::{Net, Stream, examine, examine_port, has, listener};
 
@@ -57,6 +58,29 @@ pub(crate) fn other_port_sent_here() -> Report {
     let net = Net::new();
     let _stream = Stream::to(&net.sender, "[ff15::1234]:500");
     examine(&net.sender, MEMBERSHIP_V6)
+}
+
+/// The same group number in another scope.
+pub(crate) fn other_scope() -> Report {
+    let net = Net::new();
+    let _stream = Stream::to(&net.sender, "[ff02::1234]:5000");
+    examine(&net.receiver, MEMBERSHIP_V6)
+}
+
+/// UDP-Lite instead of UDP.
+pub(crate) fn udp_lite() -> Report {
+    const UDP_LITE: i32 = 136;
+    let net = Net::new();
+    let socket = net.sender.run(|| {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::from(UDP_LITE))).unwrap();
+        socket.set_multicast_if_v4(&Ipv4Addr::new(10, 9, 0, 1)).unwrap();
+        socket
+    });
+    let _stream = Stream::by(socket.unwrap().into(), "239.1.2.3:5000".parse().unwrap(), 64);
+    let report = examine(&net.receiver, MEMBERSHIP);
+    let is_named = report.findings.iter().any(|finding| finding.cause.contains("UDP-Lite"));
+    assert!(is_named || !crate::drops::can_trace(), "{report:#?}");
+    report
 }
 
 #[test]

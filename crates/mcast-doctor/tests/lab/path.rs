@@ -1,9 +1,11 @@
 //! Faults in the network and in the datagrams.
 
-use mcast_doctor::Report;
+use std::time::Duration;
+
+use mcast_doctor::{Id, Options, Report};
 use mcast_lab::Impairment;
 
-use crate::net::{Net, Stream, examine, inject, nft};
+use crate::net::{Net, Stream, assert_only, examine, examine_for, has_programs, inject, nft};
 
 /// Examines a stream of frames modified by a function.
 fn injected(source: &str, change: impl Fn(&mut Vec<u8>)) -> Report {
@@ -57,6 +59,16 @@ pub(crate) fn fragments_lost_on_the_way() -> Report {
     examine(&net.receiver, "239.1.2.3%eth0:5000")
 }
 
+/// The network drops the first fragments, and the machine gives up the others while the doctor listens.
+pub(crate) fn first_fragments_lost_on_the_way() -> Report {
+    let net = Net::new();
+    net.receiver.sysctl("net/ipv4/ipfrag_time", "1").unwrap();
+    nft(&net.lan.inside(), "bridge", "hook forward", "'ether type ip @nh,48,16 & 0x3fff == 0x2000 drop'");
+    let _stream = Stream::sized(&net.sender, "239.1.2.3:5000", 1600, |_| {});
+    let options = Options::default().listening(Duration::from_secs(3));
+    examine_for(&net.receiver, "239.1.2.3%eth0:5000", &options)
+}
+
 /// The MTU of the receiver's interface is too small.
 pub(crate) fn small_mtu() -> Report {
     let net = Net::new();
@@ -95,4 +107,18 @@ pub(crate) fn relayed_twice() -> Report {
         .collect();
     let _injection = inject(&net.sender, "eth0", &frames);
     examine(&net.receiver, "239.1.2.3%eth0:5000")
+}
+
+/// Frames that no protocol of the receiver takes count as dropped while nobody captures.
+#[test]
+fn frames_of_other_protocols_do_not_suggest_that_the_mtu_is_too_small() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    let mut profinet = vec![0xff; 6];
+    profinet.extend([2, 0, 0, 0, 0, 9, 0x88, 0x92]);
+    profinet.resize(60, 0);
+    let _injection = inject(&net.sender, "eth0", &[profinet]);
+    assert_only(&examine(&net.receiver, "239.1.2.3%eth0:5000"), Id::NothingArrives);
 }

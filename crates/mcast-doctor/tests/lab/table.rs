@@ -299,11 +299,18 @@ cases! {
     address_in_use_printed_to_stdout: AddressInUse, "a program prints `EADDRINUSE` to standard output", started::address_in_use_on_stdout;
     decapsulated: Decapsulated, "a program whose socket decapsulates ESP in UDP", programs::decapsulated;
     decapsulated_v6: Decapsulated, "the same, IPv6 (ESP in UDP)", programs::decapsulated_v6;
+    first_fragments_lost: FragmentsLost, "the switch drops first fragments, and the receiver waits 1 s for them", path::first_fragments_lost_on_the_way;
+    other_scope: SentToAnotherGroup, "sent to ff02::1234, joined ff15::1234", misaddressed::other_scope;
+    udp_lite: NothingArrives, "sent by UDP-Lite", misaddressed::udp_lite;
+    firewall_drops_every_tenth: FirewallDropsData, "`nft` input rule for every tenth datagram, program examined", firewall::every_tenth_for_program;
+    two_hosts_with_one_address: ConflictingStreams, "two hosts with the same address", streams::two_hosts_with_one_address;
+    sender_taken_out_of_machine: PortMissing, "the sender's interface is taken out of the bridge, switch examined without a group", boxes::sender_taken_out_of_machine;
+    lost_in_this_machine: LostInThisMachine, "datagrams with a source route in the IP header", drops::unexplained;
+    lost_in_this_machine_for_a_program: LostInThisMachine, "the same, program examined (source route)", drops::unexplained_for_program;
 }
 
-/// Causes that a lab cannot create; unit tests cover them. Each loss that it can create has a cause of its own.
-pub(crate) const NOT_IN_A_LAB: &[Id] =
-    &[Id::CloudNetwork, Id::Wireless, Id::BacklogDrops, Id::LostInThisMachine];
+/// Causes that a lab cannot create; unit tests cover them.
+pub(crate) const NOT_IN_A_LAB: &[Id] = &[Id::CloudNetwork, Id::Wireless, Id::BacklogDrops];
 
 /// Causes that only the kernel's drop reasons show, which not every user may read.
 const NEEDS_TRACING: &[Id] = &[Id::TcDrops, Id::XdpDrops, Id::MalformedPackets, Id::DroppedWhenSending];

@@ -157,6 +157,7 @@ const CASES_NOT_APPLIED: &[(&str, &str)] = &[
     ("old_mld_querier", "the advice is to change the querier"),
     ("conflicting_transport_streams", "both streams have one source address"),
     ("conflicting_rtp_v6", "both streams have one source address"),
+    ("two_hosts_with_one_address", "the advice is to change the address of a machine"),
     ("membership_limit_printed", "the program has ended"),
     ("no_route_printed", "the program has ended"),
     ("message_too_long", "the program has ended"),

@@ -180,6 +180,12 @@ impl Group {
         self.assignments().next().map(|assignment| assignment.name)
     }
 
+    /// Returns the name for the group and any port: its short name, otherwise [`Self::name`].
+    #[must_use]
+    pub fn usual_name(self) -> Option<&'static str> {
+        self.well_known().map(|known| known.name).next().or_else(|| self.name())
+    }
+
     /// Returns the name for the group and this UDP port. The first of these that exists is used: the short
     /// name of a protocol that uses the port, the name registered with IANA, a name in use without
     /// registration that uses the port or has no known ports.

@@ -22,6 +22,7 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("lossy-link", include_str!("../../topologies/lossy-link.toml")),
     ("price-feed", include_str!("../../topologies/price-feed.toml")),
     ("vlans", include_str!("../../topologies/vlans.toml")),
+    ("sites", include_str!("../../topologies/sites.toml")),
 ];
 
 /// A network and the programs to run in it, as described by a TOML file.

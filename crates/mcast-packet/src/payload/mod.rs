@@ -1,4 +1,4 @@
-//! Common payloads of multicast datagrams: RTP, MPEG transport streams, MoldUDP64, PTP, mDNS, SSDP.
+//! Common payloads of multicast datagrams: RTP, MPEG transport streams, MoldUDP64, PTP, mDNS, SSDP, AMT.
 //!
 //! [`recognize`] determines the type of a payload and returns nothing if in doubt. A payload whose type is
 //! already known is parsed by the `parse` function of that type.
@@ -6,6 +6,7 @@
 use core::fmt;
 use core::net::IpAddr;
 
+mod amt;
 mod dns;
 mod mold_udp64;
 mod mpeg_ts;
@@ -13,6 +14,7 @@ mod ptp;
 mod rtp;
 mod ssdp;
 
+pub use amt::{AmtMac, AmtMessage};
 pub use dns::{
     Dns, DnsKind, DnsQuestion, DnsQuestions, DnsRecord, DnsRecords, DnsSection, DnsTexts, DnsValue, Name,
 };
@@ -38,12 +40,14 @@ pub enum Payload<'a> {
     Mdns(Dns<'a>),
     /// SSDP, the discovery protocol of UPnP.
     Ssdp(Ssdp<'a>),
+    /// AMT, which carries multicast in unicast (RFC 7450).
+    Amt(AmtMessage<'a>),
 }
 
 /// Returns the payload of a datagram sent to this port and address, which may be a group or a host. Returns
 /// `None` if the payload is of another type or ambiguous.
 ///
-/// PTP, mDNS and SSDP are recognized on their own ports only. A transport stream and MoldUDP64 are recognized
+/// PTP, mDNS, SSDP and AMT are recognized on their own ports only. A transport stream and MoldUDP64 are recognized
 /// by their structure, up to the last byte. RTP has little structure, so it is recognized only if it contains
 /// a transport stream, or if all fields and the port are plausible.
 #[must_use]
@@ -52,6 +56,8 @@ pub fn recognize(port: u16, group: IpAddr, payload: &[u8]) -> Option<Payload<'_>
         Ptp::EVENT_PORT | Ptp::GENERAL_PORT => return Ptp::parse(payload).map(Payload::Ptp),
         Dns::MDNS_PORT if Dns::is_mdns_group(group) => return Dns::parse(payload).map(Payload::Mdns),
         Ssdp::PORT => return Ssdp::parse(payload).map(Payload::Ssdp),
+        // AMT is unicast. A stream may have its port by chance.
+        AmtMessage::PORT if !group.is_multicast() => return AmtMessage::parse(payload).map(Payload::Amt),
         _ => {}
     }
     if let Some(stream) = MpegTs::parse(payload) {
@@ -74,6 +80,7 @@ impl<'a> Payload<'a> {
             Self::Ptp(_) => "PTP",
             Self::Mdns(_) => "mDNS",
             Self::Ssdp(_) => "SSDP",
+            Self::Amt(_) => "AMT",
         }
     }
 
@@ -85,7 +92,7 @@ impl<'a> Payload<'a> {
         match self {
             Self::Rtp(rtp) => Some((rtp.sequence as u64, 1, 16)),
             Self::MoldUdp64(mold) => Some((mold.sequence, mold.messages.len() as u64, 64)),
-            Self::MpegTs(_) | Self::Ptp(_) | Self::Mdns(_) | Self::Ssdp(_) => None,
+            Self::MpegTs(_) | Self::Ptp(_) | Self::Mdns(_) | Self::Ssdp(_) | Self::Amt(_) => None,
         }
     }
 
@@ -109,6 +116,7 @@ impl fmt::Display for Payload<'_> {
             Self::Ptp(ptp) => ptp.fmt(f),
             Self::Mdns(dns) => write!(f, "mDNS {dns}"),
             Self::Ssdp(ssdp) => ssdp.fmt(f),
+            Self::Amt(message) => message.fmt(f),
         }
     }
 }

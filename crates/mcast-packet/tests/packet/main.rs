@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod agreement;
+mod amt;
 mod control;
 mod frames;
 mod payloads;

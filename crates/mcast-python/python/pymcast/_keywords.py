@@ -16,6 +16,9 @@ GroupLike = Union[str, IPv4Address, IPv6Address, Group]
 SourceLike = Union[str, IPv4Address, IPv6Address]
 """An address: text or an ipaddress object."""
 
+HostLike = Union[str, tuple[SourceLike, int]]
+"""An address of a host and a port: "10.0.0.5:7000", "[fe80::5%eth0]:7000", or a pair."""
+
 InterfaceLike = Union[str, int, IPv4Address, IPv6Address, Interface]
 """An interface: its name, index or address, "default", "all", or an Interface."""
 
@@ -39,6 +42,8 @@ class ReceiverKeywords(TypedDict, total=False):
     """The keywords of `pymcast.Receiver`."""
 
     interface: InterfaceLike | Iterable[InterfaceLike] | None
+    listen: HostLike | Iterable[HostLike] | None
+    listen_broadcast: int | None
     receive_buffer: int | None
     loopback: bool | None
     follow: bool
@@ -51,7 +56,9 @@ class SenderKeywords(TypedDict, total=False):
     """The keywords of `pymcast.Sender`."""
 
     interface: InterfaceLike | Iterable[InterfaceLike] | None
-    hop_limit: int
+    hosts: HostLike | Iterable[HostLike] | None
+    broadcast: bool
+    hop_limit: int | None
     loopback: bool
     traffic_class: int | None
     source_port: int
@@ -94,7 +101,9 @@ class PublisherKeywords(TypedDict, total=False):
     eviction: float | None
     longest_message: int | None
     keys: KeysLike | None
-    hop_limit: int
+    hosts: HostLike | Iterable[HostLike] | None
+    broadcast: bool
+    hop_limit: int | None
     loopback: bool
 
 
@@ -102,6 +111,8 @@ class SubscriberKeywords(TypedDict, total=False):
     """The keywords of `pymcast.Subscriber`."""
 
     interface: InterfaceLike | Iterable[InterfaceLike] | None
+    listen: HostLike | Iterable[HostLike] | None
+    listen_broadcast: int | None
     start: Literal["now", "oldest", "snapshot"]
     policy: Literal["reliable", "deadline", "best-effort", "latest"]
     deadline: float | None

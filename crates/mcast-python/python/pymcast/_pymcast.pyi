@@ -12,6 +12,7 @@ from typing_extensions import Buffer, Self
 from pymcast._keywords import (
     DestinationLike,
     GroupLike,
+    HostLike,
     InterfaceLike,
     KeysLike,
     MembershipLike,
@@ -290,8 +291,11 @@ class Datagram:
     def payload(self) -> bytes:
         """The payload, cut off at the size of the buffer."""
     @property
-    def group(self) -> Group:
-        """The destination group."""
+    def group(self) -> Group | None:
+        """The destination group; None if it was sent to this host or as a broadcast."""
+    @property
+    def destination(self) -> tuple[str, int] | tuple[str, int, int, int]:
+        """The destination in the format of the socket module: (host, port), for IPv6 (host, port, flow, scope)."""
     @property
     def port(self) -> int:
         """The destination UDP port."""
@@ -352,6 +356,9 @@ class Receiver:
 
     interface: where to join memberships that name no interface: a name, index, address or Interface, or several.
         Default: all that are up, support multicast and are not loopback.
+    listen: addresses of this host at which to receive unicast, for networks without multicast: text
+        ("0.0.0.0:7000"), a pair of address and port, or several. 0.0.0.0 and :: are all its addresses.
+    listen_broadcast: a port at which to receive IPv4 broadcasts.
     receive_buffer: the size of each socket's buffer to request, in bytes. Default: 4 MiB.
     loopback: whether to receive datagrams sent by this host. On Unix the sender decides.
     follow: keep memberships joined when interfaces appear, disappear, flap or change addresses.
@@ -370,6 +377,8 @@ class Receiver:
         cls,
         *memberships: MembershipLike,
         interface: InterfaceLike | Iterable[InterfaceLike] | None = None,
+        listen: HostLike | Iterable[HostLike] | None = None,
+        listen_broadcast: int | None = None,
         receive_buffer: int | None = None,
         loopback: bool | None = None,
         follow: bool = False,
@@ -534,11 +543,14 @@ class SendStatistics:
     @property
     def trains(self) -> int:
         """Buffers of several datagrams that the system split into segments (GSO, Linux)."""
+    @property
+    def unreachable(self) -> int:
+        """Times at which hosts or routers had reported that datagrams sent earlier did not arrive (Linux)."""
     def __eq__(self, other: object, /) -> bool: ...
 
 @final
 class Sender:
-    """Sends datagrams to groups.
+    """Sends datagrams to groups, and on networks without multicast to hosts.
 
     Each destination is text ("239.1.2.3:7000", "[ff15::1%eth0]:7000") or a pair of group and port;
     without any, each datagram names its own. The constructor opens it; use it in a `with` statement, or
@@ -546,7 +558,11 @@ class Sender:
 
     interface: the egress interface for destinations that name none: a name, index, address or Interface, or
         several, and then each datagram is sent on each. Default: the route to the group.
-    hop_limit: the hop limit (IPv4: TTL). 1 keeps datagrams in the local network, 0 on this host.
+    hosts: hosts that are destinations, too: text ("10.0.0.5:7000", "[fe80::5%eth0]:7000"), a pair of address and
+        port, or several.
+    broadcast: allow hosts that are IPv4 broadcast addresses, such as "255.255.255.255%eth0:7000".
+    hop_limit: the hop limit (IPv4: TTL). 1 keeps datagrams in the local network, 0 on this host. Default: 1, and
+        for hosts the system's.
     loopback: whether receivers on this host also receive the datagrams. On Windows the receiver decides.
     traffic_class: DSCP in the upper six bits, ECN in the lower two.
     source_port, source_address: the port and address to send from. Default: chosen by the system.
@@ -563,7 +579,9 @@ class Sender:
         cls,
         *destinations: DestinationLike,
         interface: InterfaceLike | Iterable[InterfaceLike] | None = None,
-        hop_limit: int = 1,
+        hosts: HostLike | Iterable[HostLike] | None = None,
+        broadcast: bool = False,
+        hop_limit: int | None = None,
         loopback: bool = True,
         traffic_class: int | None = None,
         source_port: int = 0,
@@ -1311,14 +1329,17 @@ class Publisher:
         several, one for each path. Default: the route to the group.
     name: the name under which it is announced. The stream id is derived from it, so that subscribers continue
         with a publisher that restarts.
-    rate: the rate limit in bytes per second. Default: none.
+    rate: the rate limit in bytes per second; the copies to all hosts count. Default: none.
     history: the size of the retransmission buffer in bytes. Default: 8 MiB.
     flow: "slowest" waits for the slowest subscriber, "none" does not wait.
     eviction: a subscriber that holds up the others and makes no progress for this many seconds is evicted.
         Default: 2.
     longest_message: the maximum length of a message in bytes. Default: 16 MiB.
     keys: a Keys or the path of its file, to seal the stream. Default: it is not sealed.
-    hop_limit: the hop limit of its datagrams (IPv4: TTL).
+    hosts: hosts that it is sent to on a network without multicast, at most 64: text ("10.0.0.5:7000"), a pair of
+        address and port, or several. Subscribers there listen.
+    broadcast: allow hosts that are IPv4 broadcast addresses.
+    hop_limit: the hop limit of its datagrams (IPv4: TTL). Default: 1, and for hosts the system's.
     loopback: whether subscribers on this host receive it.
 
     Raises a subclass of pymcast.Error, and ValueError for invalid settings.
@@ -1337,7 +1358,9 @@ class Publisher:
         eviction: float | None = None,
         longest_message: int | None = None,
         keys: KeysLike | None = None,
-        hop_limit: int = 1,
+        hosts: HostLike | Iterable[HostLike] | None = None,
+        broadcast: bool = False,
+        hop_limit: int | None = None,
         loopback: bool = True,
     ) -> Self: ...
     def publish(
@@ -1409,6 +1432,9 @@ class Subscriber:
     seconds.
 
     interface: where to join memberships that name no interface. Default: as for Receiver.
+    listen: addresses of this host at which it is received on a network without multicast: text ("0.0.0.0:7000"), a
+        pair of address and port, or several. Together they are one path.
+    listen_broadcast: a port at which it is received from IPv4 broadcasts.
     start: "now", "oldest" (the oldest message that the publisher still retains), or "snapshot" (after a snapshot: an
         event requests one; call fetch_snapshot and resume).
     policy: "reliable", "deadline" (waits at most `deadline` seconds for a repair), "best-effort" (requests no
@@ -1427,6 +1453,8 @@ class Subscriber:
         cls,
         *memberships: MembershipLike | FoundStream,
         interface: InterfaceLike | Iterable[InterfaceLike] | None = None,
+        listen: HostLike | Iterable[HostLike] | None = None,
+        listen_broadcast: int | None = None,
         start: Literal["now", "oldest", "snapshot"] = "now",
         policy: Literal["reliable", "deadline", "best-effort", "latest"] = "reliable",
         deadline: float | None = None,

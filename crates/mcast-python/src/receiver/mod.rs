@@ -16,14 +16,14 @@ use pyo3::types::{PyByteArray, PyBytes, PyList, PyMemoryView, PyTuple};
 use crate::datagram::Datagram;
 use crate::error::{OrRaise, already_open_error, closed_error, timeout_error, value_error};
 use crate::interface::Selectors;
-use crate::membership::{Address, Membership, set_of};
-use crate::number::Bytes;
+use crate::membership::{Address, Hosts, Membership, set_of};
+use crate::number::{Bytes, Port};
 use crate::payload::Payload;
 use crate::sys;
 use open::Open;
 pub(crate) use reader::Reader;
 use settings::Settings;
-pub(crate) use settings::expand;
+pub(crate) use settings::{expand, listen_broadcasts};
 pub(crate) use status::{_statistics, MembershipStatus, Statistics};
 pub(crate) use wait::Timeout;
 
@@ -35,6 +35,9 @@ pub(crate) use wait::Timeout;
 ///
 /// interface: where to join memberships that name no interface: a name, index, address or Interface, or several.
 ///     Default: all that are up, support multicast and are not loopback.
+/// listen: addresses of this host at which to receive unicast, for networks without multicast: text
+///     ("0.0.0.0:7000"), a pair of address and port, or several. 0.0.0.0 and :: are all its addresses.
+/// listen_broadcast: a port at which to receive IPv4 broadcasts.
 /// receive_buffer: the size of each socket's buffer to request, in bytes. Default: 4 MiB.
 /// loopback: whether to receive datagrams sent by this host. On Unix the sender decides.
 /// follow: keep memberships joined when interfaces appear, disappear, flap or change addresses.
@@ -61,14 +64,16 @@ pub(crate) struct Receiver {
 impl Receiver {
     #[new]
     #[pyo3(signature = (
-        *memberships, interface=None, receive_buffer=None, loopback=None, follow=false,
-        allow_any_source=false, merging=true, details=true
+        *memberships, interface=None, listen=None, listen_broadcast=None, receive_buffer=None, loopback=None,
+        follow=false, allow_any_source=false, merging=true, details=true
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
     fn new(
         py: Python<'_>,
         memberships: &Bound<'_, PyTuple>,
         interface: Option<Selectors>,
+        listen: Option<Hosts>,
+        listen_broadcast: Option<Port>,
         receive_buffer: Option<Bytes>,
         loopback: Option<bool>,
         follow: bool,
@@ -81,6 +86,8 @@ impl Receiver {
         let interfaces = interface.map_or_else(Vec::new, |interfaces| interfaces.0);
         let settings = Settings {
             memberships: settings::expand(memberships, &interfaces),
+            listen: listen.map_or_else(Vec::new, |hosts| hosts.0),
+            listen_broadcast: listen_broadcast.map(|port| port.0),
             interfaces,
             receive_buffer: receive_buffer.map(|bytes| bytes.0),
             loopback,

@@ -1,6 +1,6 @@
 //! The settings of a receiver.
 
-use mcast::InterfaceSelector;
+use mcast::{HostAddr, InterfaceSelector, ReceiverBuilder};
 
 use super::open::Open;
 use crate::membership::Membership;
@@ -9,6 +9,8 @@ use crate::membership::Membership;
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) memberships: Vec<mcast::Membership>,
+    pub(super) listen: Vec<HostAddr>,
+    pub(super) listen_broadcast: Option<u16>,
     /// The interfaces on which to join memberships that name none.
     pub(super) interfaces: Vec<InterfaceSelector>,
     pub(super) receive_buffer: Option<usize>,
@@ -27,6 +29,9 @@ impl Settings {
             .allow_any_source(self.allow_any_source)
             .gro(self.merging)
             .details(self.details);
+        builder = self.listen.iter().cloned().fold(builder, ReceiverBuilder::listen);
+        builder = listen_broadcasts(self.listen_broadcast, &self.interfaces)
+            .fold(builder, |builder, (port, on)| builder.listen_broadcast(port, on));
         if let Some(bytes) = self.receive_buffer {
             builder = builder.receive_buffer(bytes);
         }
@@ -35,6 +40,18 @@ impl Settings {
         }
         builder.build().map(Open::new)
     }
+}
+
+/// Returns the port and the interface of each listener of broadcasts.
+pub(crate) fn listen_broadcasts(
+    port: Option<u16>,
+    interfaces: &[InterfaceSelector],
+) -> impl Iterator<Item = (u16, Option<InterfaceSelector>)> {
+    let on = match interfaces {
+        [] => vec![None],
+        several => several.iter().cloned().map(Some).collect(),
+    };
+    on.into_iter().filter_map(move |on| Some((port?, on)))
 }
 
 /// Expands memberships that name no interface to one for each of `interfaces`.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use mcast::Drops;
 use pyo3::prelude::*;
 
 use crate::membership::PyMembership;
@@ -115,13 +114,7 @@ impl From<mcast::Statistics> for Statistics {
             truncated: counted.truncated,
             refused: counted.refused,
             dropped: counted.dropped.count(),
-            dropped_certainty: match counted.dropped {
-                Drops::Unknown => "unknown",
-                Drops::Exactly(_) => "exactly",
-                Drops::AtLeast(_) => "at least",
-                Drops::AtMost(_) => "at most",
-                Drops::About(_) => "about",
-            },
+            dropped_certainty: counted.dropped.certainty(),
             calls: counted.calls,
             merged: counted.merged,
         }

@@ -92,18 +92,23 @@ pub(crate) struct SendStatistics {
     calls: u64,
     /// Buffers of several datagrams that the system split into segments (GSO, Linux).
     trains: u64,
+    /// Times at which hosts or routers had reported that datagrams sent earlier did not arrive (Linux).
+    unreachable: u64,
 }
 
 #[pymethods]
 impl SendStatistics {
     fn __repr__(&self) -> String {
-        let Self { datagrams, calls, trains } = self;
-        format!("<SendStatistics datagrams={datagrams} calls={calls} trains={trains}>")
+        let Self { datagrams, calls, trains, unreachable } = self;
+        format!(
+            "<SendStatistics datagrams={datagrams} calls={calls} trains={trains} unreachable={unreachable}>"
+        )
     }
 }
 
 impl From<mcast::SendStatistics> for SendStatistics {
     fn from(sent: mcast::SendStatistics) -> Self {
-        Self { datagrams: sent.datagrams, calls: sent.calls, trains: sent.trains }
+        let mcast::SendStatistics { datagrams, calls, trains, unreachable, .. } = sent;
+        Self { datagrams, calls, trains, unreachable }
     }
 }

@@ -14,7 +14,7 @@ use pyo3::types::{PyList, PyTuple};
 use crate::datagram::socket_address;
 use crate::error::{OrRaise, already_open_error, closed_error, timeout_error, value_error};
 use crate::interface::{Selector, Selectors};
-use crate::membership::{Address, Target};
+use crate::membership::{Address, Hosts, Target};
 use crate::number::{Bytes, HopLimit, Port, TrafficClass};
 use crate::outgoing::{Item, SendOptions};
 use crate::payload::Payload;
@@ -25,7 +25,7 @@ use settings::Settings;
 /// How often a wait for replies checks for signals.
 const SLICE: Duration = Duration::from_millis(50);
 
-/// Sends datagrams to groups.
+/// Sends datagrams to groups, and on networks without multicast to hosts.
 ///
 /// Each destination is text ("239.1.2.3:7000", "[ff15::1%eth0]:7000") or a pair of group and port;
 /// without any, each datagram names its own. The constructor opens it; use it in a `with` statement, or
@@ -33,7 +33,11 @@ const SLICE: Duration = Duration::from_millis(50);
 ///
 /// interface: the egress interface for destinations that name none: a name, index, address or Interface, or
 ///     several, and then each datagram is sent on each. Default: the route to the group.
-/// hop_limit: the hop limit (IPv4: TTL). 1 keeps datagrams in the local network, 0 on this host.
+/// hosts: hosts that are destinations, too: text ("10.0.0.5:7000", "[fe80::5%eth0]:7000"), a pair of address and
+///     port, or several.
+/// broadcast: allow hosts that are IPv4 broadcast addresses, such as "255.255.255.255%eth0:7000".
+/// hop_limit: the hop limit (IPv4: TTL). 1 keeps datagrams in the local network, 0 on this host. Default: 1, and
+///     for hosts the system's.
 /// loopback: whether receivers on this host also receive the datagrams. On Windows the receiver decides.
 /// traffic_class: DSCP in the upper six bits, ECN in the lower two.
 /// source_port, source_address: the port and address to send from. Default: chosen by the system.
@@ -58,12 +62,12 @@ pub(crate) struct Sender {
 impl Sender {
     #[new]
     #[pyo3(signature = (
-        *destinations, interface=None, hop_limit=HopLimit(1), loopback=true, traffic_class=None,
+        *destinations, interface=None, hosts=None, broadcast=false, hop_limit=None, loopback=true, traffic_class=None,
         source_port=Port(0),
         source_address=None, send_buffer=None, dont_fragment=false, segmentation=true, rate=None,
         bit_rate=None, follow=false
-    ), text_signature = "(*destinations, interface=None, hop_limit=1, loopback=True, traffic_class=None, \
-        source_port=0, source_address=None, send_buffer=None, dont_fragment=False, segmentation=True, \
+    ), text_signature = "(*destinations, interface=None, hosts=None, broadcast=False, hop_limit=None, \
+        loopback=True, traffic_class=None, source_port=0, source_address=None, send_buffer=None, dont_fragment=False, segmentation=True, \
         rate=None, bit_rate=None, follow=False)")]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
     #[expect(clippy::fn_params_excessive_bools, reason = "keyword arguments")]
@@ -71,7 +75,9 @@ impl Sender {
         py: Python<'_>,
         destinations: &Bound<'_, PyTuple>,
         interface: Option<Selectors>,
-        hop_limit: HopLimit,
+        hosts: Option<Hosts>,
+        broadcast: bool,
+        hop_limit: Option<HopLimit>,
         loopback: bool,
         traffic_class: Option<TrafficClass>,
         source_port: Port,
@@ -87,7 +93,9 @@ impl Sender {
         let settings = Settings {
             destinations: targets.collect::<PyResult<_>>()?,
             interfaces: interface.map_or_else(Vec::new, |interfaces| interfaces.0),
-            hop_limit: hop_limit.0,
+            hosts: hosts.map_or_else(Vec::new, |hosts| hosts.0),
+            broadcast,
+            hop_limit: hop_limit.map(|hops| hops.0),
             loopback,
             traffic_class: traffic_class.map(|class| class.0),
             source_port: source_port.0,

@@ -2,14 +2,16 @@
 
 use std::net::IpAddr;
 
-use mcast::{Destination, InterfaceSelector, Rate};
+use mcast::{Destination, HostAddr, InterfaceSelector, Rate, SenderBuilder};
 
 /// The settings of a sender, kept so that it can be reopened.
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) destinations: Vec<Destination>,
+    pub(super) hosts: Vec<HostAddr>,
+    pub(super) broadcast: bool,
     pub(super) interfaces: Vec<InterfaceSelector>,
-    pub(super) hop_limit: u8,
+    pub(super) hop_limit: Option<u8>,
     pub(super) loopback: bool,
     pub(super) traffic_class: Option<u8>,
     pub(super) source_port: u16,
@@ -24,7 +26,7 @@ pub(super) struct Settings {
 impl Settings {
     pub(super) fn open(&self) -> mcast::Result<mcast::Sender> {
         let mut builder = mcast::Sender::builder()
-            .hop_limit(self.hop_limit)
+            .broadcast(self.broadcast)
             .loopback(self.loopback)
             .source_port(self.source_port)
             .dont_fragment(self.dont_fragment)
@@ -33,6 +35,8 @@ impl Settings {
         for destination in &self.destinations {
             builder = builder.to(destination.clone());
         }
+        builder = self.hop_limit.into_iter().fold(builder, SenderBuilder::hop_limit);
+        builder = self.hosts.iter().cloned().fold(builder, SenderBuilder::to_host);
         for interface in &self.interfaces {
             builder = builder.interface(interface.clone());
         }

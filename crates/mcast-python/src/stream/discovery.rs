@@ -86,7 +86,10 @@ impl FoundStream {
 
 impl FoundStream {
     fn new(py: Python<'_>, found: AnnouncedStream) -> PyResult<Self> {
-        let memberships = found.memberships().map_err(|error| raise_stream(py, &error))?;
+        let memberships = match found.memberships() {
+            Err(_) if !found.hosts.is_empty() => Vec::new(),
+            memberships => memberships.map_err(|error| raise_stream(py, &error))?,
+        };
         Ok(Self { memberships: memberships.into_iter().map(PyMembership).collect(), found })
     }
 

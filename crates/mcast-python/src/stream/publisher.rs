@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use mcast_stream::publisher::Refusal;
 use mcast_stream::wire::StreamId;
-use mcast_stream::{SnapshotServer, StreamError};
+use mcast_stream::{PublisherBuilder, SnapshotServer, StreamError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
@@ -18,7 +18,7 @@ use super::statistics::PublisherStatistics;
 use crate::error::{closed_error, no_room_error, value_error};
 use crate::fork::OwnerProcess;
 use crate::interface::Selectors;
-use crate::membership::Target;
+use crate::membership::{Hosts, Target};
 use crate::number::{ByteRate, Bytes, HopLimit, MessageKey, Subscribers};
 use crate::payload::Payload;
 use crate::receiver::Timeout;
@@ -40,14 +40,17 @@ const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 ///     several, one for each path. Default: the route to the group.
 /// name: the name under which it is announced. The stream id is derived from it, so that subscribers continue
 ///     with a publisher that restarts.
-/// rate: the rate limit in bytes per second. Default: none.
+/// rate: the rate limit in bytes per second; the copies to all hosts count. Default: none.
 /// history: the size of the retransmission buffer in bytes. Default: 8 MiB.
 /// flow: "slowest" waits for the slowest subscriber, "none" does not wait.
 /// eviction: a subscriber that holds up the others and makes no progress for this many seconds is evicted.
 ///     Default: 2.
 /// longest_message: the maximum length of a message in bytes. Default: 16 MiB.
 /// keys: a Keys or the path of its file, to seal the stream. Default: it is not sealed.
-/// hop_limit: the hop limit of its datagrams (IPv4: TTL).
+/// hosts: hosts that it is sent to on a network without multicast, at most 64: text ("10.0.0.5:7000"), a pair of
+///     address and port, or several. Subscribers there listen.
+/// broadcast: allow hosts that are IPv4 broadcast addresses.
+/// hop_limit: the hop limit of its datagrams (IPv4: TTL). Default: 1, and for hosts the system's.
 /// loopback: whether subscribers on this host receive it.
 ///
 /// Raises a subclass of pymcast.Error, and ValueError for invalid settings.
@@ -70,9 +73,10 @@ impl Publisher {
     #[new]
     #[pyo3(signature = (
         *destinations, interface=None, name=None, rate=None, history=None, flow="slowest", eviction=None,
-        longest_message=None, keys=None, hop_limit=HopLimit(1), loopback=true
+        longest_message=None, keys=None, hosts=None, broadcast=false, hop_limit=None, loopback=true
     ), text_signature = "(*destinations, interface=None, name=None, rate=None, history=None, flow='slowest', \
-        eviction=None, longest_message=None, keys=None, hop_limit=1, loopback=True)")]
+        eviction=None, longest_message=None, keys=None, hosts=None, broadcast=False, hop_limit=None, \
+        loopback=True)")]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
     fn new(
         py: Python<'_>,
@@ -85,14 +89,19 @@ impl Publisher {
         eviction: Option<f64>,
         longest_message: Option<Bytes>,
         keys: Option<Secrets>,
-        hop_limit: HopLimit,
+        hosts: Option<Hosts>,
+        broadcast: bool,
+        hop_limit: Option<HopLimit>,
         loopback: bool,
     ) -> PyResult<Self> {
         let interfaces = interface.map_or_else(Vec::new, |interfaces| interfaces.0);
         let mut builder = mcast_stream::Publisher::builder()
             .flow(settings::flow(flow)?)
-            .hop_limit(hop_limit.0)
+            .broadcast(broadcast)
             .loopback(loopback);
+        builder = hop_limit.map(|hops| hops.0).into_iter().fold(builder, PublisherBuilder::hop_limit);
+        builder =
+            hosts.map_or_else(Vec::new, |hosts| hosts.0).into_iter().fold(builder, PublisherBuilder::to_host);
         for each in destinations {
             let destination = each.extract::<Target>()?.0;
             if destination.interface.is_some() || interfaces.is_empty() {

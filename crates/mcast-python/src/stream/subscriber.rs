@@ -9,7 +9,7 @@ use mcast::Waker;
 use mcast_stream::seal::Keys;
 use mcast_stream::subscriber::{Item, SubscriberEvent};
 use mcast_stream::wire::{Incarnation, StreamId};
-use mcast_stream::{AnnouncedStream, fetch_snapshot_while};
+use mcast_stream::{AnnouncedStream, SubscriberBuilder, fetch_snapshot_while};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -23,9 +23,9 @@ use super::snapshot::{Snapshot, SocketAddress};
 use super::statistics::SubscriberStatistics;
 use crate::error::{closed_error, timeout_error, value_error};
 use crate::interface::Selectors;
-use crate::membership::Membership;
-use crate::number::{Bytes, MessageNumber};
-use crate::receiver::{Timeout, expand};
+use crate::membership::{Hosts, Membership};
+use crate::number::{Bytes, MessageNumber, Port};
+use crate::receiver::{Timeout, expand, listen_broadcasts};
 use crate::sys;
 
 /// How often a wait checks for signals.
@@ -40,6 +40,9 @@ const SLICE: Duration = Duration::from_millis(50);
 /// seconds.
 ///
 /// interface: where to join memberships that name no interface. Default: as for Receiver.
+/// listen: addresses of this host at which it is received on a network without multicast: text ("0.0.0.0:7000"), a
+///     pair of address and port, or several. Together they are one path.
+/// listen_broadcast: a port at which it is received from IPv4 broadcasts.
 /// start: "now", "oldest" (the oldest message that the publisher still retains), or "snapshot" (after a snapshot: an
 ///     event requests one; call fetch_snapshot and resume).
 /// policy: "reliable", "deadline" (waits at most `deadline` seconds for a repair), "best-effort" (requests no
@@ -89,7 +92,7 @@ enum Poll {
 impl Subscriber {
     #[new]
     #[pyo3(signature = (
-        *memberships, interface=None, start="now", policy="reliable", deadline=None, on_loss=None, name=None,
+        *memberships, interface=None, listen=None, listen_broadcast=None, start="now", policy="reliable", deadline=None, on_loss=None, name=None,
         keys=None, receive_buffer=None, stay=false
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
@@ -97,6 +100,8 @@ impl Subscriber {
         py: Python<'_>,
         memberships: &Bound<'_, PyTuple>,
         interface: Option<Selectors>,
+        listen: Option<Hosts>,
+        listen_broadcast: Option<Port>,
         start: &str,
         policy: &str,
         deadline: Option<f64>,
@@ -107,7 +112,10 @@ impl Subscriber {
         stay: bool,
     ) -> PyResult<Self> {
         let (memberships, found) = paths(memberships)?;
-        let memberships = expand(memberships, &interface.map_or_else(Vec::new, |interfaces| interfaces.0));
+        let interfaces = interface.map_or_else(Vec::new, |interfaces| interfaces.0);
+        let memberships = expand(memberships, &interfaces);
+        let mut hosts = listen.map_or_else(Vec::new, |hosts| hosts.0);
+        hosts.extend(found.iter().flat_map(|found| found.hosts.clone()));
         let start = settings::start(start)?;
         let keys = keys.map_or_else(Keys::none, |keys| keys.0);
         let mut builder = mcast_stream::Subscriber::builder()
@@ -117,6 +125,10 @@ impl Subscriber {
             .stay(stay);
         for membership in &memberships {
             builder = builder.path(membership.clone());
+        }
+        builder = hosts.into_iter().fold(builder, SubscriberBuilder::listen);
+        for (port, on) in listen_broadcasts(listen_broadcast.map(|port| port.0), &interfaces) {
+            builder = builder.listen_broadcast(port, on);
         }
         if let Some(stream) = name.map(StreamId::named).or_else(|| found.as_ref().map(|found| found.stream)) {
             builder = builder.stream(stream);

@@ -5,17 +5,18 @@
 mod group_state;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use mcast_group::{Group, SourceFilter};
 use mcast_packet::gmp::{Address, GmpMessage, RecordKind};
+use mcast_tunnel::TunnelWant;
 
 use crate::LegId;
 use group_state::GroupState;
 
 /// Groups of one leg. Reports of more are ignored, so that forged reports do not fill the memory.
-const MAX_GROUPS: usize = 4_096;
+pub(crate) const MAX_GROUPS: usize = 4_096;
 /// Two query intervals and a response interval (RFC 3376 section 8): every host has been queried twice.
 const SILENCE: Duration = Duration::from_secs(260);
 
@@ -27,10 +28,11 @@ pub(crate) enum ReportVersion {
     V3,
 }
 
-/// The memberships of the hosts on all legs.
-#[derive(Debug, Default)]
-pub(crate) struct Demand {
-    legs: BTreeMap<LegId, LegDemand>,
+/// The memberships of the hosts on all legs, or of all gateways of AMT.
+#[derive(Debug)]
+pub(crate) struct Demand<L = LegId> {
+    legs: BTreeMap<L, LegDemand>,
+    max_groups: usize,
 }
 
 #[derive(Debug)]
@@ -38,19 +40,27 @@ struct LegDemand {
     groups: BTreeMap<Group, GroupState>,
     /// Groups that programs of the leg's own namespace have joined, whose reports are not received.
     local: BTreeSet<Group>,
+    /// What the other end of a tunnel wants.
+    site: BTreeMap<SocketAddr, SourceFilter>,
     /// When to report that no host has reported anything. `None` once one has, or that was reported.
     silent_at: Option<Duration>,
 }
 
-impl Demand {
+impl<L: Copy + Ord> Demand<L> {
+    /// Creates an empty table with at most this number of groups per leg.
+    pub(crate) const fn new(max_groups: usize) -> Self {
+        Self { legs: BTreeMap::new(), max_groups }
+    }
+
     /// Starts to listen on a leg.
-    pub(crate) fn start(&mut self, now: Duration, leg: LegId) {
+    pub(crate) fn start(&mut self, now: Duration, leg: L) {
         let silent_at = Some(now + SILENCE);
-        self.legs.insert(leg, LegDemand { groups: BTreeMap::new(), local: BTreeSet::new(), silent_at });
+        let (groups, local, site) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        self.legs.insert(leg, LegDemand { groups, local, site, silent_at });
     }
 
     /// Forgets a leg.
-    pub(crate) fn stop(&mut self, leg: LegId) {
+    pub(crate) fn stop(&mut self, leg: L) {
         self.legs.remove(&leg);
     }
 
@@ -58,13 +68,13 @@ impl Demand {
     pub(crate) fn receive<A: Address>(
         &mut self,
         now: Duration,
-        leg: LegId,
+        leg: L,
         message: &GmpMessage<'_, A>,
     ) -> Vec<Group> {
         let Some(leg) = self.legs.get_mut(&leg) else { return Vec::new() };
         let mut changed = Vec::new();
         let mut record = |version, kind, group: A, sources: Vec<IpAddr>| {
-            changed.extend(leg.record(now, version, kind, group.into(), &sources));
+            changed.extend(leg.record(now, version, kind, group.into(), &sources, self.max_groups));
         };
         match message {
             GmpMessage::V1Report { group } => {
@@ -88,15 +98,35 @@ impl Demand {
     }
 
     /// Replaces the groups that local programs have joined. Returns whether they have changed.
-    pub(crate) fn set_local(&mut self, leg: LegId, groups: &BTreeSet<Group>) -> bool {
+    pub(crate) fn set_local(&mut self, leg: L, groups: &BTreeSet<Group>) -> bool {
         let Some(leg) = self.legs.get_mut(&leg).filter(|leg| leg.local != *groups) else { return false };
         leg.local.clone_from(groups);
         leg.silent_at = leg.silent_at.filter(|_| groups.is_empty());
         true
     }
 
+    /// Replaces what the other end of a tunnel wants. Returns whether it has changed.
+    pub(crate) fn set_site(&mut self, leg: L, wants: Vec<TunnelWant>) -> bool {
+        let wants = wants.into_iter().map(|want| (want.destination, want.sources)).collect();
+        let Some(leg) = self.legs.get_mut(&leg).filter(|leg| leg.site != wants) else { return false };
+        leg.site = wants;
+        true
+    }
+
+    /// Returns whether the other end of a tunnel wants a datagram.
+    pub(crate) fn site_wants(&self, leg: L, destination: SocketAddr, source: IpAddr) -> bool {
+        let site = self.legs.get(&leg).map(|leg| &leg.site);
+        site.and_then(|site| site.get(&destination)).is_some_and(|sources| sources.admits(source))
+    }
+
+    /// Returns whether the other end of a tunnel wants something of this group.
+    pub(crate) fn site_has(&self, leg: L, group: Group) -> bool {
+        let (first, last) = (SocketAddr::new(group.addr(), 0), SocketAddr::new(group.addr(), u16::MAX));
+        self.legs.get(&leg).is_some_and(|leg| leg.site.range(first..=last).next().is_some())
+    }
+
     /// Returns the sources that hosts on the leg have requested of the group.
-    pub(crate) fn requested(&self, now: Duration, leg: LegId, group: Group) -> SourceFilter {
+    pub(crate) fn requested(&self, now: Duration, leg: L, group: Group) -> SourceFilter {
         let Some(leg) = self.legs.get(&leg) else { return SourceFilter::NONE };
         match leg.local.contains(&group) {
             true => SourceFilter::ANY,
@@ -105,10 +135,16 @@ impl Demand {
     }
 
     /// Returns the groups that hosts on the leg have joined.
-    pub(crate) fn groups(&self, leg: LegId) -> impl Iterator<Item = Group> {
+    pub(crate) fn groups(&self, leg: L) -> impl Iterator<Item = Group> {
         let leg = self.legs.get(&leg);
-        let groups: BTreeSet<Group> =
-            leg.into_iter().flat_map(|leg| leg.groups.keys().chain(&leg.local).copied()).collect();
+        let of_site = |leg: &&LegDemand| {
+            let groups = leg.site.keys().filter_map(|destination| Group::new(destination.ip()).ok());
+            groups.collect::<Vec<_>>()
+        };
+        let groups: BTreeSet<Group> = leg
+            .iter()
+            .flat_map(|leg| leg.groups.keys().chain(&leg.local).copied().chain(of_site(leg)))
+            .collect();
         groups.into_iter()
     }
 
@@ -126,7 +162,7 @@ impl Demand {
     }
 
     /// Returns the legs on which no host reports, each once.
-    pub(crate) fn silent(&mut self, now: Duration) -> Vec<LegId> {
+    pub(crate) fn silent(&mut self, now: Duration) -> Vec<L> {
         let silent = |leg: &mut LegDemand| leg.silent_at.take_if(|silent_at| *silent_at <= now).is_some();
         self.legs.iter_mut().filter_map(|(id, leg)| silent(leg).then_some(*id)).collect()
     }
@@ -146,10 +182,11 @@ impl LegDemand {
         kind: RecordKind,
         group: IpAddr,
         sources: &[IpAddr],
+        max_groups: usize,
     ) -> Option<Group> {
         let group = Group::new(group).ok()?;
         self.silent_at = None;
-        if !self.groups.contains_key(&group) && self.groups.len() >= MAX_GROUPS {
+        if !self.groups.contains_key(&group) && self.groups.len() >= max_groups {
             return None;
         }
         let state = self.groups.entry(group).or_insert_with(GroupState::new);

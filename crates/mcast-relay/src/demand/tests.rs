@@ -14,7 +14,7 @@ fn group() -> Group {
 }
 
 fn demand() -> Demand {
-    let mut demand = Demand::default();
+    let mut demand = Demand::new(MAX_GROUPS);
     demand.start(Duration::ZERO, LEG);
     demand
 }

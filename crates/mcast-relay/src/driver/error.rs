@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::net::SocketAddr;
 
 use mcast_sys::{ClassifiedError, FailureClass};
 
@@ -22,6 +23,14 @@ pub enum DriverError {
         /// The system's error.
         source: io::Error,
     },
+    /// HTTP clients cannot connect.
+    #[error("cannot listen for HTTP clients at {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The system's error.
+        source: io::Error,
+    },
     /// A network namespace cannot be opened or entered.
     #[error("cannot enter the network namespace of {leg}")]
     Namespace {
@@ -37,6 +46,14 @@ pub enum DriverError {
         leg: Leg,
         /// Why not.
         source: Box<dyn Error + Send + Sync>,
+    },
+    /// Gateways of AMT cannot be served at an address.
+    #[error("cannot serve gateways of AMT at {address}")]
+    AmtListener {
+        /// The address.
+        address: SocketAddr,
+        /// The system's error.
+        source: io::Error,
     },
     /// A group cannot be joined.
     #[error(transparent)]
@@ -54,9 +71,10 @@ impl DriverError {
     /// Returns whether a permission is missing, which waiting does not change.
     pub(super) fn is_permission(&self) -> bool {
         match self {
-            Self::System { source, .. } | Self::Namespace { source, .. } => {
-                source.kind() == io::ErrorKind::PermissionDenied
-            }
+            Self::System { source, .. }
+            | Self::Namespace { source, .. }
+            | Self::Listen { source, .. }
+            | Self::AmtListener { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
             Self::Multicast(error) => error.kind() == mcast::ErrorKind::Permission,
             Self::Capture(error) => error.kind() == mcast_capture::ErrorKind::Permission,
             Self::Container { source, .. } => source
@@ -71,7 +89,9 @@ impl ClassifiedError for DriverError {
     fn class(&self) -> Option<FailureClass> {
         match self {
             Self::TooManyLegs(_) => Some(FailureClass::Usage),
-            Self::Container { .. } if !self.is_permission() => Some(FailureClass::Environment),
+            Self::Container { .. } | Self::Listen { .. } if !self.is_permission() => {
+                Some(FailureClass::Environment)
+            }
             // The cause decides.
             _ => self.is_permission().then_some(FailureClass::Permission),
         }
@@ -85,6 +105,15 @@ impl ClassifiedError for DriverError {
             Self::Namespace { leg: Leg { namespace: Namespace::Named(name), .. }, .. } => {
                 format!("`ip netns list` lists the namespaces with a name; `ip netns add {name}` creates this one")
             }
+            Self::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+                "another program uses this port: name another one in the rule, or stop that program".into()
+            }
+            Self::AmtListener { source, .. } => match source.kind() {
+                io::ErrorKind::AddrInUse => "another program has this port; `ss -ulpn` shows which".into(),
+                io::ErrorKind::AddrNotAvailable => "write an address of this machine: `mcast interfaces`".into(),
+                io::ErrorKind::Unsupported => "this build has no hashes, which a relay of AMT needs".into(),
+                _ => return None,
+            },
             Self::Capture(_) if self.is_permission() => "receiving reports of memberships needs CAP_NET_RAW: run it as \
                 root, grant it with `setcap cap_net_raw+ep PROGRAM`, or add the option `always` to the rule, which \
                 then does not wait for members"

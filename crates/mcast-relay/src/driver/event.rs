@@ -1,8 +1,13 @@
 //! What a running relay reports.
 
-use std::net::IpAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 
-use crate::{LegId, PairStatus, PeerStatus, RelayEvent};
+use mcast_tunnel::{DownReason, LinkStatus, RefusedBy};
+
+use crate::amt::GatewayEvent;
+use crate::http::{HttpEvent, HttpRule};
+use crate::{LegId, PairStatus, PeerStatus, RelayEvent, RelayId};
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,12 +29,79 @@ pub enum DriverEvent {
         /// Why.
         reason: String,
     },
+    /// HTTP clients can connect to this address.
+    HttpListening(SocketAddr),
+    /// HTTP clients cannot connect to this address, at present.
+    HttpFailed {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        problem: String,
+    },
+    /// A request of an HTTP client was refused, or a client dropped.
+    Http(HttpEvent),
+    /// Something happened with the relay of AMT that is a leg.
+    Amt {
+        /// The leg.
+        leg: LegId,
+        /// What happened.
+        event: GatewayEvent,
+    },
     /// Something does not work on a leg, while the rest continues.
     Problem {
         /// The leg.
         leg: LegId,
         /// What does not work, and why.
         problem: String,
+    },
+    /// A tunnel is up, with another relay at its other end than before.
+    TunnelUp {
+        /// The tunnel.
+        leg: LegId,
+        /// The relay at the other end.
+        relay: RelayId,
+        /// Its address.
+        address: SocketAddr,
+    },
+    /// A tunnel is down.
+    TunnelDown {
+        /// The tunnel.
+        leg: LegId,
+        /// Why.
+        reason: DownReason,
+    },
+    /// The other end of a tunnel has another address.
+    TunnelMoved {
+        /// The tunnel.
+        leg: LegId,
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The other end refuses a tunnel.
+    TunnelRefused {
+        /// The tunnel.
+        leg: LegId,
+        /// Why.
+        reason: RefusedBy,
+    },
+    /// The other end of a tunnel does not answer.
+    TunnelUnanswered {
+        /// The tunnel.
+        leg: LegId,
+        /// The address that is dialed.
+        host: String,
+    },
+    /// Somebody dials with another key. Reported at most once per minute.
+    WrongTunnelKey {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// A member dials a tunnel that no rule names. Reported at most once per minute.
+    UnknownTunnel {
+        /// Its name.
+        name: String,
+        /// The address.
+        address: SocketAddr,
     },
 }
 
@@ -42,6 +114,27 @@ pub struct DriverCounts {
     pub invalid_announcements: u64,
 }
 
+/// Counters of AMT.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AmtStatistics {
+    /// Gateways that have joined something here.
+    pub gateways: u64,
+    /// Datagrams sent to gateways.
+    pub sent: u64,
+    /// Datagrams to gateways that the system did not take.
+    pub unsent: u64,
+    /// What arrived and was not used, by reason.
+    pub refused: BTreeMap<&'static str, u64>,
+}
+
+impl AmtStatistics {
+    pub(super) fn refuse(&mut self, reason: &'static str, count: u64) {
+        if count > 0 {
+            *self.refused.entry(reason).or_default() += count;
+        }
+    }
+}
+
 /// What a relay would do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckReport {
@@ -49,4 +142,8 @@ pub struct CheckReport {
     pub pairs: Vec<PairStatus>,
     /// The other relays.
     pub peers: Vec<PeerStatus>,
+    /// The tunnels.
+    pub tunnels: Vec<LinkStatus>,
+    /// What is served to HTTP clients.
+    pub http: Vec<HttpRule>,
 }

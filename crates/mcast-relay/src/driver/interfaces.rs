@@ -29,6 +29,10 @@ impl Driver {
     pub(super) fn add_legs(&mut self) -> Result<(), DriverError> {
         let added: Vec<Leg> = self.relay.legs().skip(self.legs.len()).map(|(_, leg)| leg.clone()).collect();
         for leg in added {
+            if let Some(name) = leg.amt_relay().cloned() {
+                self.add_gateway(leg, name)?;
+                continue;
+            }
             let known = self.namespaces.iter().position(|known| *known.name() == leg.namespace);
             let namespace = known.unwrap_or_else(|| {
                 self.namespaces.push(LegNamespace::new(leg.clone()));
@@ -74,12 +78,14 @@ impl Driver {
 
     /// Adapts to the rules after they have been replaced.
     pub(super) fn follow_rules(&mut self) -> Result<(), DriverError> {
+        self.name_tunnels();
         for position in 0..self.legs.len() {
             let id = LegId(position as u8);
             self.listen_to_broadcasts(id)?;
             self.listen_to_members(id)?;
             self.changed.insert(id);
         }
+        self.http.rules_changed();
         self.take_outputs()
     }
 
@@ -96,7 +102,7 @@ impl Driver {
         let interfaces = self.namespaces[namespace].interfaces()?;
         for position in 0..self.legs.len() {
             let (leg, id) = (&self.legs[position], LegId(position as u8));
-            if leg.namespace != namespace {
+            if leg.namespace != namespace || leg.leg.amt_relay().is_some() {
                 continue;
             }
             let found = leg.find(&interfaces);
@@ -148,6 +154,7 @@ impl Driver {
         let addresses = open.map(OpenLeg::addresses).unwrap_or_default();
         self.relay.leg_up(self.now(), id, &addresses);
         self.events.push_back(DriverEvent::LegUp { leg: id, addresses });
+        self.http.rules_changed();
         // An address may have made a family usable.
         self.changed.insert(id);
         self.take_outputs()
@@ -171,6 +178,7 @@ impl Driver {
                 self.registry.forget(readable);
             }
             self.relay.leg_down(self.now(), id);
+            self.http.rules_changed();
             self.take_outputs()?;
         }
         let reason = reason.to_owned();

@@ -13,6 +13,7 @@ use super::DriverError;
 use super::members::MemberListener;
 use super::namespace::LegNamespace;
 use super::path::unspecified;
+use crate::http::HttpDemand;
 use crate::{ANNOUNCEMENT_GROUPS, ANNOUNCEMENT_PORT, Leg, LegId, RuleTarget, Selection};
 use crate::{Relay, Rule};
 
@@ -64,10 +65,18 @@ impl DriverLeg {
         &mut self,
         id: LegId,
         relay: &Relay,
+        http: &HttpDemand,
         namespace: &LegNamespace,
     ) -> Result<(), DriverError> {
         let Some(open) = &mut self.open else { return Ok(()) };
-        let wanted = memberships(&self.wanted, &open.interface, |group| ports_of(relay, id, group));
+        let groups = self.wanted.iter().flat_map(|(group, sources)| {
+            let ports = ports_of(relay, id, *group).into_iter();
+            ports.map(move |port| (GroupAddr::new(*group, port), sources.clone()))
+        });
+        let wanted = memberships(
+            groups.chain(http.on(id).map(|(address, sources)| (address, sources.clone()))),
+            &open.interface,
+        );
         let gone = open.joined.iter().filter(|(address, _)| !wanted.contains_key(address));
         let gone: Vec<_> = gone.map(|(address, membership)| (*address, membership.clone())).collect();
         for (address, membership) in gone {
@@ -192,22 +201,23 @@ pub(super) fn usable_addresses(interface: &Interface) -> Vec<IpAddr> {
     interface.usable_addresses().map(|address| address.address).collect()
 }
 
-/// Returns the memberships of a leg: the wanted groups, each on its ports, and the groups of announcements.
+/// Returns the memberships of a leg: the wanted groups, which may occur twice, and the groups of announcements.
 fn memberships(
-    wanted: &BTreeMap<Group, SourceFilter>,
+    wanted: impl Iterator<Item = (GroupAddr, SourceFilter)>,
     interface: &Interface,
-    ports_of: impl Fn(Group) -> BTreeSet<u16>,
 ) -> BTreeMap<GroupAddr, Membership> {
     // Without an address of IPv6, the family is disabled or not ready. IPv4 can be received without one.
     let has_ipv6 = usable_addresses(interface).iter().any(IpAddr::is_ipv6);
     let announcements = ANNOUNCEMENT_GROUPS.into_iter().filter_map(|group| Group::new(group).ok());
     let announcements =
         announcements.map(|group| (GroupAddr::new(group, ANNOUNCEMENT_PORT), SourceFilter::ANY));
-    let groups = wanted.iter().flat_map(|(group, sources)| {
-        ports_of(*group).into_iter().map(|port| (GroupAddr::new(*group, port), sources.clone()))
-    });
-    announcements
-        .chain(groups)
+    let mut groups = BTreeMap::new();
+    for (address, sources) in announcements.chain(wanted) {
+        let known = groups.entry(address).or_insert(SourceFilter::NONE);
+        *known = known.union(&sources);
+    }
+    groups
+        .into_iter()
         .filter(|(address, _)| has_ipv6 || address.group.family() == Family::V4)
         .map(|(address, sources)| {
             let on = InterfaceSelector::Index(interface.index);
@@ -219,10 +229,9 @@ fn memberships(
 /// Returns the rules of which traffic arrives on a leg.
 fn rules_from(relay: &Relay, id: LegId) -> impl Iterator<Item = &Rule> {
     let leg = relay.legs().find(|(known, _)| *known == id).map(|(_, leg)| leg.clone());
-    relay
-        .rules()
-        .map(|(rule, _)| rule)
-        .filter(move |rule| rule.pairs().iter().any(|(from, _)| Some(from) == leg.as_ref()))
+    relay.rules().map(|(rule, _)| rule).filter(move |rule| {
+        !rule.is_http_only() && rule.pairs().iter().any(|(from, _)| Some(from) == leg.as_ref())
+    })
 }
 
 /// Returns the ports on which the rules name a group that arrives on a leg.
@@ -258,10 +267,7 @@ fn open_broadcasts(id: LegId, interface: &Interface, relay: &Relay) -> io::Resul
         })
         .collect();
     let mut addresses = BTreeSet::from([Ipv4Addr::BROADCAST]);
-    addresses.extend(interface.addresses.iter().filter_map(|address| match address.address {
-        IpAddr::V4(own) if address.prefix < 31 => Some(broadcast_address(own, address.prefix)),
-        _ => None,
-    }));
+    addresses.extend(interface.broadcast_addresses());
     let mut sockets = Vec::new();
     for port in ports {
         for address in &addresses {
@@ -273,11 +279,6 @@ fn open_broadcasts(id: LegId, interface: &Interface, relay: &Relay) -> io::Resul
         }
     }
     Ok(sockets)
-}
-
-fn broadcast_address(own: Ipv4Addr, prefix: u8) -> Ipv4Addr {
-    let hosts = u32::MAX.checked_shr(prefix.into()).unwrap_or(0);
-    Ipv4Addr::from_bits(own.to_bits() | hosts)
 }
 
 /// Returns whether an interface index is that of a leg.

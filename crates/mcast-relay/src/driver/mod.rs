@@ -3,8 +3,11 @@
 //! One thread waits for everything. Each leg has a [`mcast::Receiver`] and each path a socket, made in the network
 //! namespace of the leg by a short-lived thread, and used from this one.
 
+mod amt;
 mod error;
 mod event;
+mod http;
+mod http_thread;
 mod interfaces;
 mod leg;
 mod loops;
@@ -14,10 +17,12 @@ mod outputs;
 mod path;
 mod receive;
 mod registry;
+mod tunnels;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,16 +30,22 @@ use mcast::Batch;
 use mcast_sys::poller::Poller;
 use mcast_sys::ready::{READY_AT_ONCE, Ready};
 
+pub use amt::AmtReceiver;
 pub use error::DriverError;
-pub use event::{CheckReport, DriverCounts, DriverEvent};
+pub use event::{AmtStatistics, CheckReport, DriverCounts, DriverEvent};
 pub use namespace::ContainerLookup;
+pub use tunnels::{TunnelDial, TunnelOptions};
 
+use crate::http::{HttpConfig, HttpCounts};
 use crate::{LegId, PathId, PortBlock, Relay, RelayConfig, Rule};
+use amt::{AmtListener, GatewaySocket};
+use http::HttpSide;
 use leg::DriverLeg;
 use loops::PendingLoop;
 use namespace::LegNamespace;
 use path::PathSocket;
 use registry::Registry;
+use tunnels::Tunnels;
 
 /// Datagrams, or coalesced buffers of them, that are received at once.
 const BATCH: usize = 32;
@@ -53,6 +64,13 @@ pub struct DriverOptions {
     pub containers: ContainerLookup,
     /// Whether it sends IGMP and MLD queries where it waits for members, unless another querier does.
     pub sends_queries: bool,
+    /// Its tunnels.
+    pub tunnels: TunnelOptions,
+    /// How HTTP clients are served. `None` to find out only what would be done: then nobody can connect.
+    pub http: Option<HttpConfig>,
+    /// Whether it is opened for [`Driver::check`] only. Then it serves no gateways of AMT, at addresses at which a running
+    /// relay may serve them.
+    pub only_checks: bool,
 }
 
 impl fmt::Debug for DriverOptions {
@@ -75,7 +93,15 @@ pub struct Driver {
     /// Legs whose groups have to be joined or left.
     changed: BTreeSet<LegId>,
     paths: HashMap<PathId, PathSocket>,
+    /// Legs that are relays of AMT.
+    gateways: BTreeMap<LegId, GatewaySocket>,
+    /// Addresses at which gateways of AMT send requests.
+    listeners: BTreeMap<SocketAddr, AmtListener>,
+    /// Those of which gateways have joined or left groups.
+    changed_listeners: BTreeSet<SocketAddr>,
     loops: Vec<PendingLoop>,
+    tunnels: Tunnels,
+    http: HttpSide,
     containers: ContainerLookup,
     sends_queries: bool,
     /// While it starts, a missing permission is an error, later an event.
@@ -108,31 +134,43 @@ impl Driver {
     /// # Errors
     /// Returns an error if a permission is missing, or the rules name too many legs.
     pub fn open(options: DriverOptions) -> Result<Self, DriverError> {
-        let ports = options.relay.ports;
+        let (ports, rules) = (options.relay.ports, options.relay.rules.clone());
+        let (start, registry) =
+            (Instant::now(), Registry::new().map_err(DriverError::system("create a poller"))?);
         let mut driver = Self {
             relay: Relay::new(options.relay)?,
             ports,
-            start: Instant::now(),
-            registry: Registry::new().map_err(DriverError::system("create a poller"))?,
+            start,
+            http: HttpSide::new(options.http, start, registry.poller()),
+            registry,
             namespaces: Vec::new(),
             next_namespace_check: Duration::ZERO,
             next_member_check: Duration::ZERO,
             legs: Vec::new(),
             changed: BTreeSet::new(),
             paths: HashMap::new(),
+            gateways: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+            changed_listeners: BTreeSet::new(),
             loops: Vec::new(),
+            tunnels: Tunnels::new(),
             containers: options.containers,
             sends_queries: options.sends_queries,
             is_starting: true,
-            is_checking: false,
+            is_checking: options.only_checks,
             batch: Some(Batch::new(BATCH, DATAGRAM_BYTES)),
             buffer: vec![0; DATAGRAM_BYTES],
             events: VecDeque::new(),
             counts: DriverCounts::default(),
         };
         driver.add_own_namespace()?;
+        if !driver.is_checking {
+            driver.open_listeners(&rules)?;
+        }
         driver.add_legs()?;
         driver.check_namespaces()?;
+        driver.open_tunnels(options.tunnels)?;
+        driver.listen_for_clients()?;
         driver.is_starting = false;
         Ok(driver)
     }
@@ -142,6 +180,7 @@ impl Driver {
     /// # Errors
     /// Returns an error if the relay cannot continue.
     pub fn poll(&mut self, longest: Duration) -> Result<(), DriverError> {
+        self.http.start().map_err(DriverError::system("start a thread for HTTP clients"))?;
         self.do_due()?;
         let wait = self.deadline().saturating_sub(self.now()).min(longest);
         let failed = DriverError::system("wait for datagrams");
@@ -168,11 +207,14 @@ impl Driver {
     /// # Errors
     /// Returns an error if they name too many legs; the old rules then remain.
     pub fn replace_rules(&mut self, rules: Vec<Rule>) -> Result<(), DriverError> {
+        let unused = self.open_listeners(&rules)?;
         self.relay.replace_rules(self.now(), rules)?;
+        self.close_listeners(&unused);
         self.take_outputs()?;
         self.add_legs()?;
         self.check_namespaces()?;
-        self.follow_rules()
+        self.follow_rules()?;
+        self.listen_for_clients()
     }
 
     /// Listens for other relays, without forwarding anything, and returns what the relay would do.
@@ -185,14 +227,15 @@ impl Driver {
         while self.now() < end {
             self.poll(end.saturating_sub(self.now()))?;
         }
-        let peers = self.relay.peers(self.now());
+        let (peers, tunnels) = (self.relay.peers(self.now()), self.tunnels().collect());
         // The state machine decides what it would do, and what it requests for that is not done.
         let after = self.now() + DECISION_TIME;
         self.relay.handle_timeout(after);
         let pairs = self.relay.pairs().collect();
+        let http = http::http_rules(&self.relay, |leg| self.is_up(leg)).collect();
         while self.relay.poll_output().is_some() {}
         self.stop()?;
-        Ok(CheckReport { pairs, peers })
+        Ok(CheckReport { pairs, peers, tunnels, http })
     }
 
     /// Stops: says goodbye, so that another relay takes over at once.
@@ -201,7 +244,11 @@ impl Driver {
     /// As for [`Self::poll`].
     pub fn stop(&mut self) -> Result<(), DriverError> {
         self.relay.stop(self.now());
-        self.take_outputs()
+        self.http.stop();
+        self.take_outputs()?;
+        self.stop_amt();
+        self.stop_tunnels();
+        Ok(())
     }
 
     /// Returns the state machine, for its rules, legs and counters.
@@ -216,6 +263,12 @@ impl Driver {
         self.counts
     }
 
+    /// Returns what HTTP clients have been served.
+    #[must_use]
+    pub fn http_counts(&self) -> HttpCounts {
+        self.http.counts()
+    }
+
     /// Returns the relays whose announcements arrive.
     #[must_use]
     pub fn peers(&self) -> Vec<crate::PeerStatus> {
@@ -225,7 +278,8 @@ impl Driver {
     /// Returns whether the interface of a leg is up.
     #[must_use]
     pub fn is_up(&self, leg: LegId) -> bool {
-        self.legs.get(usize::from(leg.0)).is_some_and(|leg| leg.open.is_some())
+        let is_open = self.legs.get(usize::from(leg.0)).is_some_and(|leg| leg.open.is_some());
+        is_open || self.gateways.contains_key(&leg) || self.tunnels.is_up(leg)
     }
 
     /// Returns a handle that ends the wait of [`Self::poll`].
@@ -246,6 +300,9 @@ impl Driver {
             self.take_outputs()?;
         }
         self.report_loops(now);
+        self.do_due_in_tunnels()?;
+        self.follow_clients()?;
+        self.do_due_for_amt()?;
         for position in 0..self.legs.len() {
             let members = self.legs[position].open.as_mut().and_then(|open| open.members.as_mut());
             if let Some(Err(error)) = members.map(|members| members.send_due(now)) {
@@ -254,6 +311,7 @@ impl Driver {
         }
         if now >= self.next_namespace_check {
             self.check_namespaces()?;
+            self.listen_for_clients()?;
         }
         if now >= self.next_member_check {
             self.check_local_members()?;
@@ -265,7 +323,7 @@ impl Driver {
         let members = self.legs.iter().filter_map(|leg| leg.open.as_ref()?.members.as_ref());
         let queries = members.filter_map(members::MemberListener::deadline);
         let loops = self.loops.iter().map(|_| self.now() + loops::POLL_INTERVAL);
-        queries.chain(loops).fold(
+        queries.chain(loops).chain(self.amt_deadline()).chain(self.tunnels.deadline()).fold(
             self.relay.deadline().min(self.next_namespace_check).min(self.next_member_check),
             Duration::min,
         )

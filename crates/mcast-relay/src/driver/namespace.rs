@@ -66,7 +66,7 @@ impl LegNamespace {
     pub(super) fn is_outdated(&self) -> bool {
         match &self.state {
             NamespaceState::Own(_) => false,
-            NamespaceState::Absent => true,
+            NamespaceState::Absent => self.leg.namespace != Namespace::Tunnel,
             NamespaceState::Open { namespace, path, .. } => !namespace.is_at(path).unwrap_or(false),
         }
     }
@@ -79,7 +79,7 @@ impl LegNamespace {
     pub(super) fn open(&mut self, lookup: &mut ContainerLookup) -> Result<(), DriverError> {
         let failed = |source| DriverError::Namespace { leg: self.leg.clone(), source };
         let path = match &self.leg.namespace {
-            Namespace::Own => return Ok(()),
+            Namespace::Own | Namespace::Amt(_) | Namespace::Tunnel => return Ok(()),
             Namespace::Named(name) => Path::new("/run/netns").join(name),
             Namespace::Process(number) => of_process(*number),
             Namespace::Container(name) => {

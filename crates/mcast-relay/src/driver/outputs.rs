@@ -6,6 +6,7 @@ use mcast_group::Family;
 
 use super::path::{OutgoingCopy, PathSocket};
 use super::registry::Readable;
+use super::tunnels::TunnelCopy;
 use super::{Driver, DriverError};
 use crate::{CopyPayload, LegId, PathId, PathPort, PathSide, RelayOutput};
 
@@ -30,12 +31,20 @@ impl Driver {
     ) -> Result<(), DriverError> {
         while let Some(output) = self.relay.poll_output() {
             match output {
-                RelayOutput::Send { .. } | RelayOutput::OpenPath { .. } if self.is_checking => {}
-                RelayOutput::Send { path, destination, hop_limit, payload } => {
+                RelayOutput::Send { .. } | RelayOutput::OpenPath { .. } | RelayOutput::Encapsulate { .. }
+                    if self.is_checking => {}
+                encapsulated @ RelayOutput::Encapsulate { .. } => self.encapsulate(encapsulated, received),
+                RelayOutput::Send { path, source, trail, repair, destination, hop_limit, payload } => {
                     let payload = match payload {
                         CopyPayload::AsReceived => Cow::Borrowed(received),
                         CopyPayload::Other(bytes) => Cow::Owned(bytes.into()),
                     };
+                    if let Some(leg) = self.tunnels.leg_of(path) {
+                        let hop_limit = hop_limit.unwrap_or(0);
+                        let copy = TunnelCopy { path, source, destination, hop_limit, trail, payload };
+                        self.send_into_tunnel(leg, copy, repair);
+                        continue;
+                    }
                     copies.0.push((path, OutgoingCopy { destination, hop_limit, payload }));
                 }
                 RelayOutput::OpenPath { path, side, family, port } => {
@@ -43,9 +52,11 @@ impl Driver {
                 }
                 RelayOutput::ClosePath(path) => {
                     self.send(std::mem::take(copies));
+                    self.tunnels.close_path(path);
                     self.paths.remove(&path);
                     self.registry.forget(Readable::Path(path));
                 }
+                RelayOutput::Join { leg, group, sources } if self.join_by_amt(leg, group, &sources) => {}
                 RelayOutput::Join { leg, group, sources } => {
                     let Some(wanting) = self.legs.get_mut(usize::from(leg.0)) else { continue };
                     match sources.is_none() {
@@ -67,11 +78,21 @@ impl Driver {
     /// Sends the copies, and joins and leaves groups.
     pub(super) fn finish(&mut self, copies: PendingCopies<'_>) -> Result<(), DriverError> {
         self.send(copies);
+        let result = self.join_changed();
+        self.flush_tunnels();
+        result
+    }
+
+    fn join_changed(&mut self) -> Result<(), DriverError> {
         while let Some(leg) = self.changed.pop_first() {
             let position = usize::from(leg.0);
             let Some(changed) = self.legs.get_mut(position) else { continue };
+            if changed.leg.tunnel().is_some() {
+                self.want_from_tunnel(leg);
+                continue;
+            }
             let namespace = &self.namespaces[changed.namespace];
-            if let Err(error) = changed.sync_joins(leg, &self.relay, namespace) {
+            if let Err(error) = changed.sync_joins(leg, &self.relay, self.http.demand(), namespace) {
                 self.tolerate(position, error)?;
             }
         }
@@ -115,7 +136,11 @@ impl Driver {
         use std::os::fd::AsFd;
 
         let (namespace, interface) = match side {
-            PathSide::Route(_) => (0, None),
+            PathSide::Route(_) | PathSide::AmtGateways(_) => (0, None),
+            PathSide::Leg(leg) if self.is_tunnel(leg) => {
+                self.tunnels.open_path(path, leg);
+                return Ok(());
+            }
             PathSide::Leg(LegId(number)) => {
                 let leg = &self.legs[usize::from(number)];
                 (leg.namespace, leg.open.as_ref().map(|open| open.interface.index))
@@ -141,7 +166,7 @@ impl Driver {
                 let error = DriverError::System { operation: "open a socket for copies", source: failed };
                 self.tolerate(usize::from(leg.0), error)
             }
-            PathSide::Route(_) => Ok(()),
+            PathSide::Route(_) | PathSide::AmtGateways(_) => Ok(()),
         }
     }
 }

@@ -131,7 +131,7 @@ impl PathSocket {
     }
 }
 
-fn request<'a>(copy: &'a OutgoingCopy<'_>, interface: Option<InterfaceIndex>) -> SendRequest<'a> {
+pub(super) fn request<'a>(copy: &'a OutgoingCopy<'_>, interface: Option<InterfaceIndex>) -> SendRequest<'a> {
     SendRequest {
         payload: &copy.payload,
         to: copy.destination,

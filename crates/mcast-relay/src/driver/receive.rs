@@ -1,7 +1,7 @@
 //! From readable descriptors to the state machine.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use mcast::{Arrival, Batch};
 use mcast_sys::Received;
@@ -10,7 +10,7 @@ use super::leg::is_on;
 use super::outputs::PendingCopies;
 use super::registry::Readable;
 use super::{Driver, DriverError};
-use crate::{ANNOUNCEMENT_GROUPS, ANNOUNCEMENT_PORT, LegArrival, LegId, PathId, PathSide};
+use crate::{ANNOUNCEMENT_GROUPS, ANNOUNCEMENT_PORT, LegArrival, LegId, PathId, PathSide, Trail};
 
 /// Datagrams that are taken from a path or a broadcast socket before others are served.
 const AT_ONCE: usize = 64;
@@ -24,6 +24,12 @@ impl Driver {
             Some(Readable::Members(leg)) => self.receive_reports(leg),
             Some(Readable::Interfaces(namespace)) => self.interfaces_changed(namespace),
             Some(Readable::Path(path)) => self.receive_on_path(path),
+            Some(Readable::Tunnel(position)) => self.receive_from_tunnel(position),
+            Some(Readable::AmtGateway(leg)) => self.receive_from_amt(leg),
+            Some(Readable::AmtListener(address)) => {
+                self.receive_from_gateways(address);
+                Ok(())
+            }
             None => Ok(()),
         }
     }
@@ -41,7 +47,7 @@ impl Driver {
         done
     }
 
-    fn pass_batch(&mut self, leg: LegId, batch: &Batch) -> Result<(), DriverError> {
+    pub(super) fn pass_batch(&mut self, leg: LegId, batch: &Batch) -> Result<(), DriverError> {
         let (now, mut copies) = (self.now(), PendingCopies::default());
         for datagram in batch.iter() {
             let (arrival, payload) = (datagram.arrival(), datagram.payload());
@@ -50,21 +56,23 @@ impl Driver {
                     self.counts.invalid_announcements += 1;
                 }
             } else {
-                let destination = SocketAddr::new(arrival.group.group.addr(), arrival.group.port);
                 self.relay.receive(
                     now,
                     &LegArrival {
                         leg,
                         source: arrival.source,
-                        destination,
+                        destination: arrival.destination,
                         hop_limit: arrival.hop_limit.unwrap_or(1),
                         mac: None,
+                        trail: Trail::default(),
                         payload,
                     },
                 );
             }
             self.take_outputs_for(payload, &mut copies)?;
+            self.serve(now, leg, arrival, payload);
         }
+        self.http.pass();
         self.finish(copies)
     }
 
@@ -84,7 +92,8 @@ impl Driver {
                     continue;
                 }
                 let (payload, hop_limit) = (&buffer[..length], hop_limit.unwrap_or(1));
-                let arrival = LegArrival { leg, source, destination: local, hop_limit, mac: None, payload };
+                let (mac, trail) = (None, Trail::default());
+                let arrival = LegArrival { leg, source, destination: local, hop_limit, mac, trail, payload };
                 self.relay.receive(self.start.elapsed(), &arrival);
                 let mut copies = PendingCopies::default();
                 self.take_outputs_for(payload, &mut copies)?;
@@ -135,6 +144,7 @@ impl Driver {
     fn is_unicast_for(&self, side: PathSide, received: &Received) -> bool {
         let Some(destination) = received.destination else { return false };
         match side {
+            PathSide::AmtGateways(_) => false,
             PathSide::Route(_) => {
                 let is_broadcast = matches!(destination, IpAddr::V4(address) if address.is_broadcast());
                 !destination.is_multicast() && !is_broadcast
@@ -149,5 +159,6 @@ impl Driver {
 }
 
 fn is_announcement(arrival: &Arrival) -> bool {
-    arrival.group.port == ANNOUNCEMENT_PORT && ANNOUNCEMENT_GROUPS.contains(&arrival.group.group.addr())
+    let destination = arrival.destination;
+    destination.port() == ANNOUNCEMENT_PORT && ANNOUNCEMENT_GROUPS.contains(&destination.ip())
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
@@ -22,6 +23,12 @@ pub(super) enum Readable {
     Interfaces(usize),
     /// A path.
     Path(PathId),
+    /// A socket of tunnels, by its position.
+    Tunnel(usize),
+    /// A leg that is a relay of AMT.
+    AmtGateway(LegId),
+    /// The address at which gateways of AMT send requests.
+    AmtListener(SocketAddr),
 }
 
 /// The poller, and what its tokens stand for. Descriptors leave it when they are closed.

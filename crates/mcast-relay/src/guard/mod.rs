@@ -22,7 +22,7 @@ use crate::rule::DiscoveryProtocol;
 const SET_WINDOW: Duration = Duration::from_millis(250);
 /// Two seconds of 30,000 datagrams per second. Beyond that, only faster loops are recognized.
 const MAX_CONTENTS: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
-/// Payload of all sources that is held back.
+/// Memory of the repeats of all sources that are held back: those of small datagrams for two seconds at 50,000 per second.
 const MAX_HELD_BYTES: usize = 16 << 20;
 const MAX_SUSPECTS: NonZeroUsize = NonZeroUsize::new(1_024).unwrap();
 
@@ -95,8 +95,10 @@ impl Guard {
                     .filter_map(|source| self.suspects.peek(source))
                     .map(Suspect::held_bytes)
                     .sum();
-                let is_kept = bytes <= MAX_HELD_BYTES
-                    && self.suspects.peek_mut(&source).is_some_and(|suspect| suspect.keep(repeat));
+                let is_kept = bytes <= MAX_HELD_BYTES;
+                if let Some(suspect) = self.suspects.peek_mut(&source).filter(|_| is_kept) {
+                    suspect.keep(repeat);
+                }
                 if !self.tested.contains(&source) {
                     self.tested.push(source);
                 }

@@ -33,8 +33,8 @@ const PROBES: u8 = 3;
 const STORM_RATE: u64 = 200;
 /// Without an echo for this long, a source is no longer in quarantine.
 const QUARANTINE: Duration = Duration::from_secs(60);
-/// Repeats that are held back of one source, and contents that are observed.
-const MAX_HELD: usize = 2_048;
+/// Contents that are observed of one source.
+const MAX_TESTED: usize = 2_048;
 /// A content is quiet once it has not arrived for four of the longest intervals between repeats, within these limits.
 const QUIET: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(8));
 
@@ -43,6 +43,13 @@ const QUIET: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 pub(crate) struct PendingRepeat {
     pub(crate) key: ContentKey,
     pub(crate) arrival: OwnedArrival,
+}
+
+impl PendingRepeat {
+    /// Returns the memory that it takes.
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.arrival.payload.len()
+    }
 }
 
 /// What to do with an arrival.
@@ -158,7 +165,7 @@ impl Test {
         let (taken, rest) =
             std::mem::take(&mut self.pending).into_iter().partition(|repeat| repeat.key == key);
         self.pending = rest;
-        self.bytes = self.pending.iter().map(|repeat| repeat.arrival.payload.len()).sum();
+        self.bytes = self.pending.iter().map(PendingRepeat::bytes).sum();
         taken
     }
 }
@@ -205,15 +212,13 @@ impl Suspect {
         }
     }
 
-    /// Keeps a repeat. Returns whether there is room.
-    pub(super) fn keep(&mut self, repeat: PendingRepeat) -> bool {
-        let SuspectState::Tested(test) = &mut self.state else { return false };
-        let has_room = test.pending.len() < MAX_HELD;
-        if has_room {
-            test.bytes += repeat.arrival.payload.len();
+    /// Keeps a repeat. A source that has repeated a content fast before the test must repeat it as often again before it
+    /// is known to be the origin, so that their number has no limit of its own.
+    pub(super) fn keep(&mut self, repeat: PendingRepeat) {
+        if let SuspectState::Tested(test) = &mut self.state {
+            test.bytes += repeat.bytes();
             test.pending.push_back(repeat);
         }
-        has_room
     }
 
     /// Continues the test when its time has come: returns a repeat to send as a probe, or all of them if a probe did not
@@ -227,7 +232,7 @@ impl Suspect {
         let position = quietest.and_then(|(key, _)| test.pending.iter().position(|repeat| repeat.key == key));
         match position.and_then(|position| test.pending.remove(position)) {
             Some(probe) => {
-                test.bytes -= probe.arrival.payload.len();
+                test.bytes -= probe.bytes();
                 test.probe = Some((probe.key, now + test.quiet));
                 Some([probe].into())
             }
@@ -261,7 +266,7 @@ impl Suspect {
     /// Handles what may be an echo during a test.
     fn observe(&mut self, now: Duration, key: ContentKey, arrival: &ContentArrival) -> Step {
         let SuspectState::Tested(test) = &mut self.state else { return Step::Pass };
-        if test.contents.len() >= MAX_HELD && !test.contents.contains_key(&key) {
+        if test.contents.len() >= MAX_TESTED && !test.contents.contains_key(&key) {
             return Step::Keep;
         }
         let content = test.contents.entry(key).or_insert_with(|| TestedContent::new(now, arrival));

@@ -52,7 +52,8 @@ pub(crate) struct Candidacy {
     pub(crate) relay: RelayId,
     pub(crate) priority: u8,
     pub(crate) digest: u64,
-    pub(crate) from: LegId,
+    /// `None` for a relay of AMT.
+    pub(crate) from: Option<LegId>,
     /// `None` for a unicast target.
     pub(crate) to: Option<LegId>,
     pub(crate) is_forwarding: bool,
@@ -189,8 +190,11 @@ impl Peer {
     /// Returns what it does for the candidate's pair, if it is on both segments.
     fn state_of(&self, now: Duration, candidate: &Candidacy) -> Option<AnnouncedState> {
         let its_leg = |leg: LegId| Some(self.legs.get(&leg).filter(|leg| leg.is_alive(now))?.its_leg);
-        let from = its_leg(candidate.from)?;
-        let to = candidate.to.map_or(Some(UNICAST), its_leg)?;
+        let number = |leg: Option<LegId>| leg.map_or(Some(UNICAST), its_leg);
+        let (from, to) = (number(candidate.from)?, number(candidate.to)?);
+        if candidate.from.is_none() && !self.legs.values().any(|leg| leg.is_alive(now)) {
+            return None;
+        }
         let is_same =
             |pair: &&AnnouncedPair| (pair.digest, pair.from, pair.to) == (candidate.digest, from, to);
         self.chunks.values().flatten().find(is_same).map(|pair| pair.state)

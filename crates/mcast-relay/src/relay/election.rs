@@ -154,13 +154,13 @@ impl Relay {
     /// Announces this relay on all legs.
     pub(super) fn announce(&mut self, now: Duration, goodbye: bool) {
         let nonce = self.announcer.start_round(now);
-        let pairs: Vec<_> = self.pairs.iter().filter_map(announced).collect();
+        let pairs: Vec<_> = self.pairs.iter().filter_map(|pair| self.announced(pair)).collect();
         let chunks: Vec<_> = match pairs.is_empty() {
             true => vec![&[][..]],
             false => pairs.chunks(PAIRS_PER_CHUNK).take(usize::from(u8::MAX)).collect(),
         };
         let addresses: Vec<_> = self.legs.iter().filter_map(|leg| leg.addresses.clone()).flatten().collect();
-        let legs: Vec<_> = self.legs().map(|(leg, _)| leg).filter(|leg| self.is_up(*leg)).collect();
+        let legs: Vec<_> = self.legs().map(|(leg, _)| leg).filter(|leg| self.announces_on(*leg)).collect();
         for leg in legs {
             for (pairs, chunk) in chunks.iter().zip(0..) {
                 let announcement = Announcement {
@@ -180,6 +180,16 @@ impl Relay {
                 self.outputs.push_back(RelayOutput::Announce { leg, bytes });
             }
         }
+    }
+
+    /// Returns whether there is something to announce on a leg: HTTP clients are served beside other relays.
+    fn announces_on(&self, leg: LegId) -> bool {
+        let Some(state) = self.legs.get(usize::from(leg.0)).filter(|state| state.addresses.is_some()) else {
+            return false;
+        };
+        let mut rules = self.rules.iter().map(|state| &state.rule);
+        let mut here = rules.by_ref().filter(|rule| rule.legs().any(|known| *known == state.leg)).peekable();
+        here.peek().is_none() || !here.all(crate::Rule::is_http_only)
     }
 
     /// Decides for each pair whether this relay forwards.
@@ -229,21 +239,29 @@ impl Relay {
             relay: self.id,
             priority: self.priority,
             digest: pair.key.digest,
-            from,
+            from: self.segment(from),
             to,
             is_forwarding: pair.state == PairState::Forwarding,
         };
         self.peers.preferred_to(now, &candidate).map_or(PairState::Forwarding, PairState::Standby)
     }
-}
 
-fn announced(pair: &Pair) -> Option<AnnouncedPair> {
-    let state = match pair.state {
-        PairState::Down => return None,
-        PairState::Listening { .. } => AnnouncedState::Listening,
-        PairState::Standby(_) => AnnouncedState::Standby,
-        PairState::Forwarding => AnnouncedState::Forwarding,
-    };
-    let to = pair.key.to_leg().map_or(UNICAST, |leg| leg.0);
-    Some(AnnouncedPair { digest: pair.key.digest, from: pair.key.from.0, to, state })
+    /// Returns what is announced about a pair. A relay of AMT and a unicast target are on no segment.
+    fn announced(&self, pair: &Pair) -> Option<AnnouncedPair> {
+        let state = match pair.state {
+            PairState::Down => return None,
+            PairState::Listening { .. } => AnnouncedState::Listening,
+            PairState::Standby(_) => AnnouncedState::Standby,
+            PairState::Forwarding => AnnouncedState::Forwarding,
+        };
+        let number = |leg: Option<LegId>| leg.map_or(UNICAST, |leg| leg.0);
+        let (from, to) = (number(self.segment(pair.key.from)), number(pair.key.to_leg()));
+        Some(AnnouncedPair { digest: pair.key.digest, from, to, state })
+    }
+
+    /// Returns the leg if it is on a segment; `None` for a relay of AMT.
+    fn segment(&self, leg: LegId) -> Option<LegId> {
+        let state = self.legs.get(usize::from(leg.0))?;
+        state.leg.amt_relay().is_none().then_some(leg)
+    }
 }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use mcast_group::Family;
+use mcast_tunnel::Trail;
 
 use crate::arrival::LegArrival;
 use crate::event::{CopyPayload, RefusalReason, RelayEvent, RelayOutput};
@@ -13,6 +14,7 @@ use crate::paths::{PathKey, PathPort, PathSide};
 use crate::relay::rules::PairState;
 use crate::relay::{PathId, Relay};
 use crate::rule::DiscoveryProtocol;
+use crate::trails::CopyTrails;
 
 impl Relay {
     /// Handles a datagram for a group or for all hosts. All outputs of earlier calls must have been taken.
@@ -64,6 +66,22 @@ impl Relay {
         self.fail(now, |key| key.to == PathSide::Route(target));
     }
 
+    /// Counts a datagram that HTTP clients request by a rule. Returns whether the rate of the rule admits it.
+    ///
+    /// Neither the guard nor the election is asked: clients receive like hosts on the leg, and nothing comes back.
+    pub fn serve(&mut self, now: Duration, rule: usize, source: IpAddr, length: usize) -> bool {
+        let Some(state) = self.rules.get_mut(rule) else { return false };
+        // Otherwise it was counted when the relay received it.
+        state.counts.arrived += u64::from(state.rule.is_http_only());
+        if !state.limits.allow(now, source, length) {
+            self.refuse(now, rule, RefusalReason::RateLimit);
+            return false;
+        }
+        state.counts.copies += 1;
+        state.counts.bytes += length as u64;
+        true
+    }
+
     fn fail(&mut self, now: Duration, is_meant: impl Fn(&crate::paths::PairKey) -> bool) {
         self.pairs.iter_mut().filter(|pair| is_meant(&pair.key)).for_each(|pair| pair.reachability.fail(now));
     }
@@ -81,10 +99,12 @@ impl Relay {
         arrival: &LegArrival<'_>,
     ) -> Result<Option<ContentKey>, RefusalReason> {
         let protocol = rules.iter().find_map(|rule| self.rules[*rule].rule.traffic.protocol);
-        if self.is_own(arrival.source) {
+        // Another site may have the same addresses.
+        let is_local = !self.is_tunnel(arrival.leg);
+        if is_local && self.is_own(arrival.source) {
             return Err(RefusalReason::OwnCopy);
         }
-        if self.peers.sender_of(arrival.source).is_some() {
+        if is_local && self.peers.sender_of(arrival.source).is_some() {
             return Err(RefusalReason::CopyOfPeer);
         }
         if let Err(reason) = self.can_send(rules, arrival) {
@@ -93,6 +113,7 @@ impl Relay {
             }
             return Err(reason);
         }
+        self.trails.arrive(&arrival.trail)?;
         let content = match self.guard.arrive(now, protocol, arrival) {
             GuardVerdict::Pass(content) => content,
             GuardVerdict::Wait => return Ok(None),
@@ -137,21 +158,21 @@ impl Relay {
         payload: &CopyPayload,
     ) {
         // Two rules may send it to the same place.
-        let mut sent = Vec::new();
+        let mut sent = SentCopies::default();
         for rule in rules.iter().copied() {
-            let before = sent.len();
+            let before = sent.places.len();
             let refusal = self.forward_by(now, rule, arrival, payload, &mut sent);
-            let copies = (sent.len() - before) as u64;
+            let copies = (sent.places.len() - before) as u64;
             let counts = &mut self.rules[rule].counts;
             counts.copies += copies;
             counts.bytes += copies * arrival.payload.len() as u64;
             let is_counted =
-                |reason: &RefusalReason| sent.is_empty() || *reason == RefusalReason::Unreachable;
+                |reason: &RefusalReason| sent.places.is_empty() || *reason == RefusalReason::Unreachable;
             if let Some(reason) = refusal.filter(is_counted) {
                 self.refuse(now, rule, reason);
             }
         }
-        self.guard.emit(now, content, sent.len());
+        self.guard.emit(now, content, sent.places.len());
     }
 
     /// Sends the copies of a datagram by one rule. Returns why a copy was not sent.
@@ -161,7 +182,7 @@ impl Relay {
         rule: usize,
         arrival: &LegArrival<'_>,
         payload: &CopyPayload,
-        sent: &mut Vec<(PathSide, SocketAddr)>,
+        sent: &mut SentCopies,
     ) -> Option<RefusalReason> {
         let (mut refusal, mut has_budget) = (None, None);
         for index in self.rules[rule].pairs.clone() {
@@ -172,7 +193,7 @@ impl Relay {
             let side = pair.key.to;
             let result = self.prepare(now, index, arrival, payload).and_then(|copy| {
                 let place = (side, copy.destination);
-                if sent.contains(&place) {
+                if sent.places.contains(&place) {
                     return Ok(());
                 }
                 let limits = &mut self.rules[rule].limits;
@@ -180,7 +201,7 @@ impl Relay {
                 if !*has_budget.get_or_insert_with(|| limits.allow(now, arrival.source.ip(), length)) {
                     return Err(RefusalReason::RateLimit);
                 }
-                self.send(now, index, arrival, copy).map(|()| sent.push(place))
+                self.send(now, index, arrival, copy, &mut sent.trails).map(|()| sent.places.push(place))
             });
             refusal = result.err().or(refusal);
         }
@@ -200,10 +221,9 @@ impl Relay {
             return Err(RefusalReason::Unreachable);
         }
         let rule = &self.rules[pair.rule].rule;
-        let PathSide::Leg(to) = pair.key.to else {
-            let PathSide::Route(target) = pair.key.to else { return Err(RefusalReason::NoLeg) };
+        if let PathSide::Route(target) = pair.key.to {
             return Ok(Copy { destination: target, hop_limit: None, payload: payload.clone() });
-        };
+        }
         let hop_limit = match (rule.hop_limit, rule.traffic.protocol) {
             (Some(hop_limit), _) => hop_limit,
             (None, Some(protocol)) => protocol.hop_limit(),
@@ -211,13 +231,22 @@ impl Relay {
             (None, None) => return Err(RefusalReason::HopLimit),
         };
         let destination = rewritten(rule, arrival.destination);
+        let to = match pair.key.to {
+            PathSide::Leg(to) => to,
+            PathSide::AmtGateways(listener)
+                if self.is_wanted_by_gateways(listener, destination, arrival.source.ip()) =>
+            {
+                return Ok(Copy { destination, hop_limit: Some(hop_limit), payload: payload.clone() });
+            }
+            PathSide::AmtGateways(_) | PathSide::Route(_) => return Err(RefusalReason::NotWanted),
+        };
         let family = Family::of(destination.ip());
         let has_family =
             |addresses: &[IpAddr]| addresses.iter().any(|address| Family::of(*address) == family);
-        if !self.addresses(to).is_some_and(has_family) {
+        if !self.is_tunnel(to) && !self.addresses(to).is_some_and(has_family) {
             return Err(RefusalReason::NoLeg);
         }
-        if !self.is_wanted(now, index, to, destination) {
+        if !self.is_wanted(now, index, to, destination, arrival.source.ip()) {
             return Err(RefusalReason::NotWanted);
         }
         let rule = &self.rules[self.pairs[index].rule].rule;
@@ -245,9 +274,29 @@ impl Relay {
         index: usize,
         arrival: &LegArrival<'_>,
         copy: Copy,
+        trails: &mut CopyTrails,
     ) -> Result<(), RefusalReason> {
         let pair = &self.pairs[index];
-        let protocol = self.rules[pair.rule].rule.traffic.protocol;
+        if let (PathSide::AmtGateways(listener), Some(hop_limit)) = (pair.key.to, copy.hop_limit) {
+            let Copy { destination, payload, .. } = copy;
+            let source = arrival.source;
+            self.outputs.push_back(RelayOutput::Encapsulate {
+                listener,
+                source,
+                destination,
+                hop_limit,
+                payload,
+            });
+            return Ok(());
+        }
+        let trail = match pair.key.to_leg() {
+            Some(to) if self.is_tunnel(to) => {
+                self.trails.of_copy(&arrival.trail, arrival.destination, copy.destination, trails)?
+            }
+            _ => Trail::default(),
+        };
+        let rule = &self.rules[pair.rule].rule;
+        let (protocol, repair) = (rule.traffic.protocol, rule.repair);
         // A request from another port is answered to that port, so it needs a path of its own.
         let shared =
             protocol.and_then(DiscoveryProtocol::source_port).filter(|port| *port == arrival.source.port());
@@ -256,7 +305,16 @@ impl Relay {
         let (key, side) = (PathKey::Forward { pair: pair.key, family, sender }, pair.key.to);
         let path = self.path(now, key, side, family, shared.map(PathPort::Shared))?;
         let Copy { destination, hop_limit, payload } = copy;
-        self.outputs.push_back(RelayOutput::Send { path, destination, hop_limit, payload });
+        let source = arrival.source;
+        self.outputs.push_back(RelayOutput::Send {
+            path,
+            source,
+            trail,
+            repair,
+            destination,
+            hop_limit,
+            payload,
+        });
         Ok(())
     }
 
@@ -285,6 +343,13 @@ struct Copy {
     destination: SocketAddr,
     hop_limit: Option<u8>,
     payload: CopyPayload,
+}
+
+/// What was sent of a datagram.
+#[derive(Debug, Default)]
+struct SentCopies {
+    places: Vec<(PathSide, SocketAddr)>,
+    trails: CopyTrails,
 }
 
 /// Returns where the rule sends a datagram to this address.

@@ -16,13 +16,14 @@ use std::time::Duration;
 use mcast_group::{Group, SourceFilter};
 
 use crate::counts::RuleCounts;
-use crate::demand::Demand;
+use crate::demand::{Demand, MAX_GROUPS};
 use crate::event::{RelayEvent, RelayOutput};
 use crate::guard::Guard;
 use crate::mdns::ClaimedNames;
 use crate::paths::{PathSide, Paths};
 use crate::peers::{Authenticator, Peers, PortBlock, RelayId};
 use crate::rule::{Leg, Rule};
+use crate::trails::Trails;
 use election::Announcer;
 pub use rules::PairState;
 use rules::{Pair, RuleState};
@@ -101,10 +102,13 @@ pub struct Relay {
     same_segment: BTreeMap<(LegId, LegId), Duration>,
     paths: Paths,
     demand: Demand,
+    /// What gateways of AMT have joined, by the address at which they requested it.
+    amt_members: BTreeMap<SocketAddr, BTreeMap<Group, SourceFilter>>,
     joined: BTreeMap<(LegId, Group), SourceFilter>,
     /// Groups about which [`RelayEvent::OtherSources`] has been reported.
     other_sources: BTreeSet<(LegId, Group)>,
     names: ClaimedNames,
+    trails: Trails,
     outputs: VecDeque<RelayOutput>,
 }
 
@@ -124,6 +128,7 @@ impl Relay {
         let announcer = Announcer::new(config.seed, config.authenticator);
         let mut relay = Self {
             id: announcer.id(),
+            trails: Trails::new(announcer.id().0),
             priority: config.priority,
             ports: config.ports,
             legs: Vec::new(),
@@ -135,7 +140,8 @@ impl Relay {
             announcer,
             same_segment: BTreeMap::new(),
             paths: Paths::new(config.ports, config.max_paths, config.path_idle),
-            demand: Demand::default(),
+            demand: Demand::new(MAX_GROUPS),
+            amt_members: BTreeMap::new(),
             joined: BTreeMap::new(),
             other_sources: BTreeSet::new(),
             names: ClaimedNames::new(),
@@ -250,6 +256,11 @@ impl Relay {
 
     fn addresses(&self, leg: LegId) -> Option<&[IpAddr]> {
         self.legs.get(usize::from(leg.0))?.addresses.as_deref()
+    }
+
+    /// Returns whether the leg is a tunnel to another site.
+    fn is_tunnel(&self, leg: LegId) -> bool {
+        self.legs.get(usize::from(leg.0)).is_some_and(|state| state.leg.tunnel().is_some())
     }
 
     fn is_up(&self, leg: LegId) -> bool {

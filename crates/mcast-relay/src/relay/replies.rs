@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use mcast_group::Family;
+use mcast_tunnel::Trail;
 
 use crate::event::{CopyPayload, RelayOutput};
 use crate::paths::{PairKey, PathKey, PathPort, PathSide, can_reply_to};
@@ -26,13 +27,24 @@ impl Relay {
             Some(PathKey::Forward { .. }) | None => None,
         };
         let Some((path, destination, pair)) = sent else { return };
+        let mut repair = None;
         if let Some(rule) = self.pairs.iter().find(|known| known.key == pair).map(|pair| pair.rule)
             && let Some(state) = self.rules.get_mut(rule)
         {
             state.counts.replies += 1;
+            repair = state.rule.repair;
         }
         let payload = CopyPayload::AsReceived;
-        self.outputs.push_back(RelayOutput::Send { path, destination, hop_limit: None, payload });
+        let trail = Trail::default();
+        self.outputs.push_back(RelayOutput::Send {
+            path,
+            source,
+            trail,
+            repair,
+            destination,
+            hop_limit: None,
+            payload,
+        });
     }
 
     /// Returns the path on which the sender gets the replies of this host.

@@ -118,17 +118,20 @@ impl Relay {
         let to = match target {
             RuleTarget::Leg(leg) => PathSide::Leg(id(leg)?),
             RuleTarget::Unicast(address) => PathSide::Route(*address),
+            // Nothing comes back from there, so it needs neither guard nor election: see `Relay::serve`.
+            RuleTarget::Http(_) => return None,
+            RuleTarget::AmtGateways(address) => PathSide::AmtGateways(*address),
         };
         Some(PairKey { digest: rule.digest(target), from: id(from)?, to })
     }
 }
 
 impl PairKey {
-    /// Returns the leg that it sends on; `None` for a unicast target.
+    /// Returns the leg that it sends on; `None` for a unicast target and gateways of AMT.
     pub(super) const fn to_leg(self) -> Option<LegId> {
         match self.to {
             PathSide::Leg(leg) => Some(leg),
-            PathSide::Route(_) => None,
+            PathSide::Route(_) | PathSide::AmtGateways(_) => None,
         }
     }
 }

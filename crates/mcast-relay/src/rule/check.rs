@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use mcast_group::{AddrRange, GroupRange, SourceFilter};
 
-use super::{Rewrite, RewriteTarget, Route, Rule, RuleError, RuleTarget, Selection, ServiceFilter};
+use super::{Leg, Rewrite, RewriteTarget, Route, Rule, RuleError, RuleTarget, Selection, ServiceFilter};
+use crate::amt::AmtRelayName;
 use crate::rule::DiscoveryProtocol;
 
 /// The largest number of groups that a rule joins while nobody has joined them.
@@ -25,9 +26,11 @@ const REFUSED_PORTS: [(u16, &str); 6] = [
 
 pub(super) fn check(rule: &Rule) -> Result<(), RuleError> {
     check_legs(rule)?;
+    check_amt(rule)?;
     if rule.traffic.protocol.is_none() {
         check_traffic(&rule.traffic.selection)?;
     }
+    check_http(rule)?;
     if rule.services != ServiceFilter::All && rule.traffic.protocol != Some(DiscoveryProtocol::Mdns) {
         return Err(RuleError::ServicesWithoutMdns);
     }
@@ -39,6 +42,10 @@ pub(super) fn check(rule: &Rule) -> Result<(), RuleError> {
         rewrite.port.map_or(Ok(()), |port| check_ports(port..=port))?;
     }
     check_sources(rule)?;
+    let is_tunnel = |(_, to): &(_, RuleTarget)| matches!(to, RuleTarget::Leg(leg) if leg.tunnel().is_some());
+    if rule.repair.is_some() && !rule.pairs().iter().any(is_tunnel) {
+        return Err(RuleError::RepairWithoutTunnel);
+    }
     if rule.always { check_always(rule) } else { Ok(()) }
 }
 
@@ -58,6 +65,27 @@ fn check_legs(rule: &Rule) -> Result<(), RuleError> {
         names.push(name);
     }
     if names.len() < 2 { Err(RuleError::Form("a rule has at least two legs".into())) } else { Ok(()) }
+}
+
+/// AMT carries datagrams one way, from a relay to gateways.
+fn check_amt(rule: &Rule) -> Result<(), RuleError> {
+    let is_from = |leg: &Leg| matches!(&rule.route, Route::OneWay { from, .. } if from == leg);
+    if let Some(target) = rule.legs().find(|leg| leg.amt_relay().is_some() && !is_from(leg)) {
+        return Err(RuleError::AmtTarget(target.clone()));
+    }
+    let relay = rule.legs().find_map(Leg::amt_relay);
+    if relay.is_none() && rule.amt_addresses().next().is_none() {
+        return Ok(());
+    }
+    if rule.traffic.protocol.is_some() || rule.traffic.ranges().is_empty() {
+        return Err(RuleError::AmtTraffic);
+    }
+    let has_one_source =
+        matches!(&rule.traffic.sources, SourceFilter::Include(sources) if sources.len() == 1);
+    match relay {
+        Some(AmtRelayName::Driad) if !has_one_source => Err(RuleError::DriadSource),
+        _ => Ok(()),
+    }
 }
 
 fn check_traffic(selection: &Selection) -> Result<(), RuleError> {
@@ -116,8 +144,30 @@ fn check_rewrite(rule: &Rule, rewrite: &Rewrite) -> Result<(), &'static str> {
     }
 }
 
+/// HTTP clients request a group by its name, and get what arrives for it.
+fn check_http(rule: &Rule) -> Result<(), RuleError> {
+    if !rule.pairs().iter().any(|(_, target)| matches!(target, RuleTarget::Http(_))) {
+        return Ok(());
+    }
+    Err(RuleError::HttpOption(match rule {
+        _ if rule.traffic.ranges().is_empty() => "they request a group, and broadcast has none",
+        Rule { rewrite: Some(_), .. } => "they request the group as it is sent; remove as",
+        _ if rule.services != ServiceFilter::All => "they would see all services; remove allow and deny",
+        Rule { always: true, .. } if rule.is_http_only() => {
+            "a group is joined while a client requests it; remove always"
+        }
+        _ => return Ok(()),
+    }))
+}
+
 /// A source-specific group is joined from a source. Hosts downstream cannot name it: to them, the relay is the source.
+/// HTTP clients and gateways of AMT can.
 fn check_sources(rule: &Rule) -> Result<(), RuleError> {
+    let is_for_gateways =
+        matches!(&rule.route, Route::OneWay { to, .. } if to.len() == rule.amt_addresses().count());
+    if rule.is_http_only() || is_for_gateways && !rule.always {
+        return Ok(());
+    }
     let is_specific = |range: &&AddrRange| range.groups.first.is_source_specific();
     match (rule.traffic.ranges().iter().find(is_specific), &rule.traffic.sources) {
         (Some(range), SourceFilter::Exclude(_)) => Err(RuleError::NoSource(range.groups)),

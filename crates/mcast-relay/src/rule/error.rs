@@ -3,6 +3,9 @@
 use mcast_group::{GroupRange, ParseError};
 use mcast_measure::ParseRateError;
 
+use super::Leg;
+use crate::amt::InvalidRelayName;
+
 /// Why a text is not a valid rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -24,11 +27,34 @@ pub enum RuleError {
     /// A unicast target is not valid.
     #[error("\"{0}\" is not a unicast target; write udp://ADDRESS:PORT")]
     Unicast(String),
+    /// An address for HTTP clients is not valid.
+    #[error(
+        "\"{0}\" is not an address for HTTP clients; write http://localhost:PORT, or http://ADDRESS:PORT of this host"
+    )]
+    Http(String),
+    /// What a rule says does not apply to HTTP clients.
+    #[error("HTTP clients cannot be served like this: {0}")]
+    HttpOption(&'static str),
+    /// A relay of AMT is not valid.
+    #[error(transparent)]
+    AmtRelay(InvalidRelayName),
+    /// An address for gateways of AMT is not valid.
+    #[error("\"{0}\" is not an address to listen at; write amt-listen:ADDRESS or amt-listen:ADDRESS:PORT")]
+    AmtAddress(String),
+    /// A relay of AMT is not where traffic comes from.
+    #[error("{0} only sends: write it after from, and to serve gateways of AMT, write to amt-listen:ADDRESS")]
+    AmtTarget(Leg),
+    /// AMT does not carry this traffic.
+    #[error("AMT carries groups that cross networks, and no broadcasts or discovery protocols")]
+    AmtTraffic,
+    /// The relay of AMT is to be found by the source, of which there is none or are several.
+    #[error("driad finds the relay of one source; write SOURCE@GROUP:PORT")]
+    DriadSource,
     /// A leg occurs twice.
     #[error("{0} occurs twice: what arrives there is never sent there")]
     SameLeg(String),
     /// An option is unknown.
-    #[error("\"{0}\" is not an option of rules; they are as, ttl, rate, allow, deny and always")]
+    #[error("\"{0}\" is not an option of rules; they are as, ttl, rate, allow, deny, repair and always")]
     UnknownOption(String),
     /// An option occurs twice, or together with one that excludes it.
     #[error("the option {0} is given twice, or with one that excludes it")]
@@ -42,6 +68,12 @@ pub enum RuleError {
     /// The rate is not valid.
     #[error("the rate \"{0}\" {1}")]
     Rate(String, ParseRateError),
+    /// The time of repairs is not valid.
+    #[error("\"{0}\" is not a valid time for repairs; write one from 10ms to 10s, such as 200ms")]
+    Bound(String),
+    /// Repairs are requested, and no tunnel is named.
+    #[error("repair needs a tunnel: nothing else is repaired; send to tunnel:NAME, or omit repair")]
+    RepairWithoutTunnel,
     /// A service is not valid.
     #[error("\"{0}\" is not a type of service; write it without its protocol: ipp, airplay")]
     Service(String),

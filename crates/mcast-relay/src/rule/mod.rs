@@ -12,6 +12,7 @@ mod words;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use mcast_measure::Rate;
 
@@ -32,9 +33,9 @@ use words::Separated;
 /// | part | forms |
 /// |---|---|
 /// | `TRAFFIC` | `239.1.2.0/24:5000`, `10.0.0.7@232.1.2.3:5000`, `[ff15::1]:5000-5003`, `broadcast:6000`, or a discovery protocol: `mdns`, `ssdp`, `wsd`, `llmnr`, `coap`, `knx` |
-/// | `LEG` | an interface: `eth0`, `netns:NAME/eth0`, `netns:PID/eth0`, `docker:NAME/eth0` |
-/// | `TARGET` | a leg, or `udp://ADDRESS:PORT` for unicast |
-/// | `OPTION` | `as GROUP:PORT`, `as :PORT`, `as broadcast:PORT`, `ttl N`, `rate 10Mbit`, `allow SERVICE,…`, `deny SERVICE,…`, `always` |
+/// | `LEG` | an interface: `eth0`, `netns:NAME/eth0`, `netns:PID/eth0`, `docker:NAME/eth0`; a tunnel to another site: `tunnel:NAME`; after `from` also `amt:RELAY`, a relay of AMT |
+/// | `TARGET` | a leg, `udp://ADDRESS:PORT` for unicast, `http://ADDRESS:PORT` to serve clients there, or `amt-listen:ADDRESS[:PORT]` for gateways of AMT |
+/// | `OPTION` | `as GROUP:PORT`, `as :PORT`, `as broadcast:PORT`, `ttl N`, `rate 10Mbit`, `allow SERVICE,…`, `deny SERVICE,…`, `repair 200ms`, `always` |
 ///
 /// ```
 /// use mcast_relay::Rule;
@@ -58,6 +59,8 @@ pub struct Rule {
     pub rate: Option<Rate>,
     /// The services of mDNS to forward.
     pub services: ServiceFilter,
+    /// The time in which a datagram that is lost in a tunnel is repaired. Without one, it is not.
+    pub repair: Option<Duration>,
     /// Whether the groups are joined even while nobody downstream has joined them.
     pub always: bool,
 }
@@ -83,6 +86,10 @@ pub enum RuleTarget {
     Leg(Leg),
     /// To a unicast address.
     Unicast(SocketAddr),
+    /// To the HTTP clients that connect to this address of the relay's host.
+    Http(SocketAddr),
+    /// To the gateways of AMT that request it at this address.
+    AmtGateways(SocketAddr),
 }
 
 /// Which services of mDNS are forwarded, by type: `ipp` stands for `_ipp._tcp` and `_ipp._udp`.
@@ -119,7 +126,7 @@ impl Rule {
         };
         let to = to.iter().filter_map(|target| match target {
             RuleTarget::Leg(leg) => Some(leg),
-            RuleTarget::Unicast(_) => None,
+            RuleTarget::Unicast(_) | RuleTarget::Http(_) | RuleTarget::AmtGateways(_) => None,
         });
         from.into_iter().chain(to).chain(between)
     }
@@ -129,6 +136,25 @@ impl Rule {
     #[must_use]
     pub const fn is_always(&self) -> bool {
         self.always || self.traffic.protocol.is_some()
+    }
+
+    /// Returns whether it only serves HTTP clients, which request each group from the relay.
+    #[must_use]
+    pub fn is_http_only(&self) -> bool {
+        let is_http = |target: &RuleTarget| matches!(target, RuleTarget::Http(_));
+        matches!(&self.route, Route::OneWay { to, .. } if to.iter().all(is_http))
+    }
+
+    /// Returns the addresses at which gateways of AMT request what the rule sends.
+    pub fn amt_addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let to: &[RuleTarget] = match &self.route {
+            Route::OneWay { to, .. } => to,
+            Route::Between(_) => &[],
+        };
+        to.iter().filter_map(|target| match target {
+            RuleTarget::AmtGateways(address) => Some(*address),
+            RuleTarget::Leg(_) | RuleTarget::Unicast(_) | RuleTarget::Http(_) => None,
+        })
     }
 
     /// Returns each leg that the traffic arrives on with each target that it is sent to.
@@ -150,7 +176,8 @@ impl Rule {
     pub fn digest(&self, target: &RuleTarget) -> u64 {
         let unicast = match target {
             RuleTarget::Leg(_) => String::new(),
-            RuleTarget::Unicast(address) => address.to_string(),
+            RuleTarget::Unicast(address) | RuleTarget::Http(address) => address.to_string(),
+            RuleTarget::AmtGateways(_) => target.to_string(),
         };
         let rewrite = self.rewrite.as_ref().map(ToString::to_string).unwrap_or_default();
         let text = format!("{}\n{rewrite}\n{unicast}", self.traffic);
@@ -165,6 +192,8 @@ impl fmt::Display for RuleTarget {
         match self {
             Self::Leg(leg) => leg.fmt(f),
             Self::Unicast(address) => write!(f, "udp://{address}"),
+            Self::Http(address) => write!(f, "http://{address}"),
+            Self::AmtGateways(address) => write!(f, "amt-listen:{address}"),
         }
     }
 }
@@ -191,6 +220,9 @@ impl fmt::Display for Rule {
             ServiceFilter::All => {}
             ServiceFilter::Allow(services) => write!(f, " allow {}", Separated(",", services))?,
             ServiceFilter::Deny(services) => write!(f, " deny {}", Separated(",", services))?,
+        }
+        if let Some(bound) = self.repair {
+            write!(f, " repair {}ms", bound.as_millis())?;
         }
         if self.always { f.write_str(" always") } else { Ok(()) }
     }

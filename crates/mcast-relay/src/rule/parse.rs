@@ -1,8 +1,9 @@
 //! The parser of rules.
 
 use std::iter::Peekable;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
+use std::time::Duration;
 
 use mcast_group::{Expand, Family, Group, SourceFilter};
 
@@ -11,6 +12,7 @@ use super::{
     DiscoveryProtocol, Leg, Rewrite, RewriteTarget, Route, Rule, RuleError, RuleTarget, Selection,
     ServiceFilter, Traffic, check,
 };
+use crate::amt::AmtRelayName;
 
 impl FromStr for Rule {
     type Err = RuleError;
@@ -21,8 +23,16 @@ impl FromStr for Rule {
         let traffic = words.next().ok_or_else(|| RuleError::Form("it is empty".into()))?.parse()?;
         let route = parse_route(&mut words)?;
         let (traffic, services) = (traffic, ServiceFilter::All);
-        let mut rule =
-            Self { traffic, route, rewrite: None, hop_limit: None, rate: None, services, always: false };
+        let mut rule = Self {
+            traffic,
+            route,
+            rewrite: None,
+            hop_limit: None,
+            rate: None,
+            services,
+            repair: None,
+            always: false,
+        };
         parse_options(&mut rule, words)?;
         check::check(&rule)?;
         Ok(rule)
@@ -57,6 +67,15 @@ impl FromStr for RuleTarget {
     type Err = RuleError;
 
     fn from_str(text: &str) -> Result<Self, RuleError> {
+        if let Some(listener) = text.strip_prefix("http://") {
+            return parse_listener(listener).map(Self::Http).ok_or_else(|| RuleError::Http(text.to_owned()));
+        }
+        if let Some(address) = text.strip_prefix("amt-listen:") {
+            return match address.parse() {
+                Ok(AmtRelayName::Address(address)) => Ok(Self::AmtGateways(address)),
+                _ => Err(RuleError::AmtAddress(text.to_owned())),
+            };
+        }
         let Some(address) = text.strip_prefix("udp://") else { return Ok(Self::Leg(text.parse()?)) };
         let invalid = || RuleError::Unicast(text.to_owned());
         let address: SocketAddr = address.parse().map_err(|_| invalid())?;
@@ -66,6 +85,16 @@ impl FromStr for RuleTarget {
         };
         if is_unicast && address.port() > 0 { Ok(Self::Unicast(address)) } else { Err(invalid()) }
     }
+}
+
+/// Parses an address of this host, to which HTTP clients connect.
+fn parse_listener(text: &str) -> Option<SocketAddr> {
+    let text = text.strip_suffix('/').unwrap_or(text);
+    let address: SocketAddr = match text.strip_prefix("localhost:") {
+        Some(port) => SocketAddr::from((Ipv4Addr::LOCALHOST, port.parse().ok()?)),
+        None => text.parse().ok()?,
+    };
+    (address.port() > 0 && !address.ip().is_multicast()).then_some(address)
 }
 
 impl FromStr for Traffic {
@@ -143,6 +172,7 @@ fn parse_options<'a>(rule: &mut Rule, mut words: impl Iterator<Item = &'a str>) 
             }
             "allow" => replace_services(rule, ServiceFilter::Allow(parse_services(value("allow")?)?)),
             "deny" => replace_services(rule, ServiceFilter::Deny(parse_services(value("deny")?)?)),
+            "repair" => rule.repair.replace(parse_bound(value("repair")?)?).is_some(),
             "always" => std::mem::replace(&mut rule.always, true),
             _ => return Err(RuleError::UnknownOption(option.to_owned())),
         };
@@ -151,6 +181,21 @@ fn parse_options<'a>(rule: &mut Rule, mut words: impl Iterator<Item = &'a str>) 
         }
     }
     Ok(())
+}
+
+/// Parses the time in which something is repaired: less than the shortest helps nobody, and more than the longest is not
+/// kept.
+fn parse_bound(text: &str) -> Result<Duration, RuleError> {
+    let (number, milliseconds) = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
+        (Some(number), _) => (number, 1.0),
+        (None, Some(number)) => (number, 1_000.0),
+        (None, None) => ("", 1.0),
+    };
+    let time = number.parse::<f64>().ok().map(|number| number * milliseconds);
+    match time.filter(|time| (10.0..=10_000.0).contains(time)) {
+        Some(time) => Ok(Duration::from_millis(time as u64)),
+        None => Err(RuleError::Bound(text.to_owned())),
+    }
 }
 
 fn replace_services(rule: &mut Rule, services: ServiceFilter) -> bool {

@@ -1,6 +1,7 @@
 //! What one relay does with what arrives.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod amt;
 mod anything;
 mod forwarding;
 mod mdns;
@@ -8,3 +9,4 @@ mod membership;
 mod peers;
 mod replies;
 mod subject;
+mod tunnels;

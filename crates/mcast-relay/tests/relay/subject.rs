@@ -6,7 +6,7 @@ use std::time::Duration;
 use mcast_group::{Group, SourceFilter};
 use mcast_relay::{
     CopyPayload, LegArrival, LegId, PathId, PathPort, PathSide, RefusalReason, Relay, RelayConfig,
-    RelayEvent, RelayOutput, Rule,
+    RelayEvent, RelayOutput, Rule, Trail,
 };
 
 pub(crate) struct Subject {
@@ -16,6 +16,8 @@ pub(crate) struct Subject {
     pub(crate) events: Vec<RelayEvent>,
     pub(crate) joins: Vec<(LegId, Group, SourceFilter)>,
     pub(crate) announcements: Vec<(LegId, Box<[u8]>)>,
+    /// Datagrams for gateways of AMT: where they requested them, source, destination and hop limit.
+    pub(crate) encapsulated: Vec<(SocketAddr, SocketAddr, SocketAddr, u8)>,
 }
 
 /// A copy: where it is sent from and to, and what.
@@ -25,6 +27,7 @@ pub(crate) struct SentCopy {
     pub(crate) side: PathSide,
     pub(crate) destination: SocketAddr,
     pub(crate) hop_limit: Option<u8>,
+    pub(crate) trail: Trail,
     pub(crate) payload: Vec<u8>,
 }
 
@@ -46,8 +49,15 @@ impl Subject {
     pub(crate) fn with(config: RelayConfig) -> Self {
         let relay = Relay::new(config).unwrap();
         let (paths, events, joins) = (Vec::new(), Vec::new(), Vec::new());
-        let mut subject =
-            Self { relay, now: Duration::ZERO, paths, events, joins, announcements: Vec::new() };
+        let mut subject = Self {
+            relay,
+            now: Duration::ZERO,
+            paths,
+            events,
+            joins,
+            announcements: Vec::new(),
+            encapsulated: Vec::new(),
+        };
         let legs: Vec<LegId> = subject.relay.legs().map(|(leg, _)| leg).collect();
         for leg in legs {
             let addresses = [own(leg.0), format!("2001:db8:{}::200", leg.0).parse().unwrap()];
@@ -89,7 +99,8 @@ impl Subject {
         payload: &[u8],
     ) -> Vec<SentCopy> {
         let (leg, source, destination) = (LegId(leg), address(source), address(destination));
-        let arrival = LegArrival { leg, source, destination, hop_limit, mac: None, payload };
+        let arrival =
+            LegArrival { leg, source, destination, hop_limit, mac: None, trail: Trail::default(), payload };
         self.relay.receive(self.now, &arrival);
         self.outputs(payload)
     }
@@ -123,16 +134,19 @@ impl Subject {
                     let position = self.paths.iter().position(|(id, ..)| *id == path).unwrap();
                     self.paths.remove(position);
                 }
-                RelayOutput::Send { path, destination, hop_limit, payload } => {
+                RelayOutput::Send { path, trail, destination, hop_limit, payload, .. } => {
                     let side = self.paths.iter().find(|(id, ..)| *id == path).unwrap().1;
                     let payload = match payload {
                         CopyPayload::AsReceived => received.to_vec(),
                         CopyPayload::Other(bytes) => bytes.into(),
                     };
-                    copies.push(SentCopy { path, side, destination, hop_limit, payload });
+                    copies.push(SentCopy { path, side, destination, hop_limit, trail, payload });
                 }
                 RelayOutput::Join { leg, group, sources } => self.joins.push((leg, group, sources)),
                 RelayOutput::Announce { leg, bytes } => self.announcements.push((leg, bytes)),
+                RelayOutput::Encapsulate { listener, source, destination, hop_limit, .. } => {
+                    self.encapsulated.push((listener, source, destination, hop_limit));
+                }
                 RelayOutput::Event(event) => self.events.push(event),
             }
         }

@@ -36,6 +36,22 @@ fn ten_thousand_identical_datagrams_pass() {
     }
 }
 
+/// What was learnt of a slow source does not hold for a fast one: more repeats are held back than for the first test.
+#[test]
+fn identical_datagrams_whose_rate_grows_pass() {
+    for (before, pause) in [(1_000, 100), (300, 50), (2_000, 200)] {
+        let mut world = world(before, 1);
+        for number in 0..2 * before {
+            send(&mut world, 5 * SECOND + number * SECOND / before, 1, b"same");
+        }
+        for number in 0..20_000 {
+            send(&mut world, 7 * SECOND + number * pause, 1, b"same");
+        }
+        assert!(world.run(20 * SECOND));
+        assert_eq!(world.copies(1, b"same") as u64, 2 * before + 20_000, "{before}, then every {pause} µs");
+    }
+}
+
 #[test]
 fn a_burst_of_any_length_passes() {
     for_seeds(400, |seed| {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use mcast_group::Group;
 use mcast_relay::{
     ANNOUNCEMENT_PORT, CopyPayload, LegArrival, LegId, PathId, PathPort, PathSide, Relay, RelayConfig,
-    RelayEvent, RelayOutput,
+    RelayEvent, RelayOutput, Trail,
 };
 
 use crate::dice::Dice;
@@ -244,7 +244,15 @@ impl World {
         let Frame { source, destination, hop_limit, .. } = *frame;
         let payload = frame.payload.clone();
         self.with(node, Some(&payload), |relay, now| {
-            let arrival = LegArrival { leg, source, destination, hop_limit, mac: None, payload: &payload };
+            let arrival = LegArrival {
+                leg,
+                source,
+                destination,
+                hop_limit,
+                mac: None,
+                trail: Trail::default(),
+                payload: &payload,
+            };
             relay.receive(now, &arrival);
         });
     }
@@ -347,7 +355,7 @@ impl World {
                 assert!(self.ours[node].paths.insert(path, (side, port)).is_none());
             }
             RelayOutput::ClosePath(path) => assert!(self.ours[node].paths.remove(&path).is_some()),
-            RelayOutput::Send { path, destination, hop_limit, payload } => {
+            RelayOutput::Send { path, destination, hop_limit, payload, .. } => {
                 let (side, port) = self.ours[node].paths[&path];
                 let PathSide::Leg(leg) = side else { panic!("no unicast here") };
                 let segment = self.ours[node].segment(leg);
@@ -376,6 +384,7 @@ impl World {
                 let payload = Rc::from(&*bytes);
                 self.wire(Some(node), None, Frame { segment, source, destination, hop_limit: 1, payload });
             }
+            RelayOutput::Encapsulate { .. } => panic!("no gateways of AMT here"),
             RelayOutput::Event(event) => self.events.push((self.now, node, event)),
         }
     }

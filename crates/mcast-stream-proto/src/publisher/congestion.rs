@@ -23,6 +23,8 @@ const LONGEST_IMMUNITY: Nanos = Nanos::from_secs(60);
 /// sample that takes longer than `TRIAL_TIME` counts for several.
 const TRIAL_SAMPLES: u64 = 3;
 const TRIAL_TIME: Nanos = Nanos::from_millis(200);
+/// A trial does not fail with fewer datagrams than this: with 32 of them, half of a loss of 75 % may be chance.
+const TRIAL_DATAGRAMS: u64 = 64;
 /// A limited rate is doubled when there is no sample for this long.
 pub(crate) const LONGEST_SILENCE: Nanos = Nanos::from_secs(2);
 /// A trial divides the rate by at most this: what arrives of a burst says little about the link.
@@ -122,6 +124,11 @@ impl Trial {
             elapsed: self.elapsed + sample.elapsed,
             ..self
         }
+    }
+
+    /// Returns whether it has failed, unless its samples show less loss.
+    const fn is_complete(&self) -> bool {
+        self.samples == 0 && self.sent >= TRIAL_DATAGRAMS
     }
 
     /// Returns whether less was in fact sent than before: other subscribers may have caused as much.
@@ -270,7 +277,7 @@ impl RateControl {
         let has_fallen = trial.has_less_loss() || is_below(before, sample.sent, sample.lost);
         if !has_fallen {
             self.state = State::Trial(trial);
-            return if trial.samples == 0 { self.end_trial(now, &trial) } else { None };
+            return if trial.is_complete() { self.end_trial(now, &trial) } else { None };
         }
         if trial.loss_so_far().min(sample.loss()) < before / 2 {
             (self.state, self.immunity) = (State::Limited { rate }, FIRST_IMMUNITY);
@@ -440,6 +447,24 @@ mod tests {
         };
         assert_eq!(end_of_trial(500_000), (true, 300_000));
         assert_eq!(end_of_trial(1_000_000), (false, 0));
+    }
+
+    /// Behind a full link, repairs delay the data of a trial: its first sample may be small, and lossy by chance.
+    #[test]
+    fn a_trial_does_not_fail_with_few_datagrams() {
+        let mut control = RateControl::new(10_000);
+        control.observe(ClockTime(SECOND), transmit(1_300_000, 300_000, 0.0), false, false);
+        let sample = |sent, lost| Sample {
+            sent,
+            lost,
+            sent_bytes: sent * 1_000,
+            arrived_bytes: (sent - lost) * 1_000,
+            elapsed: Nanos::SECOND,
+        };
+        assert_eq!(control.observe(ClockTime(2 * SECOND), sample(32, 18), true, false), None);
+        assert!(control.is_on_trial());
+        let change = control.observe(ClockTime(3 * SECOND), sample(115, 33), true, false);
+        assert!(matches!(change, Some(RateChange::Slowed { .. })), "{change:?}");
     }
 
     #[test]

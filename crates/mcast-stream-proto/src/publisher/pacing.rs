@@ -230,7 +230,7 @@ impl Member {
         if !is_enough || elapsed < least {
             return None;
         }
-        let lost = u64::from(self.missed.wrapping_sub(mark.missed)).min(sent);
+        let lost = u64::from(newly_missed(mark.missed, self.missed)).min(sent);
         // Repairs to other subscribers did not pass this subscriber's link.
         let arrived = self.received.saturating_sub(mark.received).saturating_mul(average);
         let arrived_bytes = arrived + other_repairs.saturating_sub(mark.other_repairs);
@@ -242,5 +242,25 @@ impl Member {
     fn set_mark(&mut self, now: ClockTime, other_repairs: u64) {
         let (highest, received, missed) = (self.highest, self.received, self.missed);
         self.mark = LossMark { highest, received, missed, other_repairs, since: Some(now), ..self.mark };
+    }
+}
+
+/// Returns by how much a count of missing datagrams has grown, modulo 2^32. It is lower when datagrams have arrived that
+/// had only been overtaken.
+const fn newly_missed(before: u32, now: u32) -> u32 {
+    let growth = now.wrapping_sub(before);
+    if growth > i32::MAX as u32 { 0 } else { growth }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_of_missing_datagrams_may_wrap_and_fall() {
+        assert_eq!(newly_missed(5, 8), 3);
+        assert_eq!(newly_missed(u32::MAX, 1), 2);
+        assert_eq!(newly_missed(8, 5), 0);
+        assert_eq!(newly_missed(1, u32::MAX), 0);
     }
 }

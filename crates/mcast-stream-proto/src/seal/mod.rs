@@ -53,6 +53,21 @@ pub enum Sealed {
     Subscriber(SubscriberId),
     /// Both directions of the snapshot connection with this number.
     Snapshot(u64),
+    /// A part of a tunnel between relays, whose listener has drawn this number.
+    Tunnel(TunnelPart, u64),
+}
+
+/// The parts of a tunnel between relays. Each has a key of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TunnelPart {
+    /// The first datagrams of the end that dials.
+    Hello,
+    /// The answer of the end that listens.
+    Welcome,
+    /// Data of the end that dials.
+    FromDialer,
+    /// Data of the end that listens.
+    FromListener,
 }
 
 /// The purpose of a key. Each purpose has a key of its own.
@@ -89,6 +104,7 @@ impl Purpose {
             Sealed::Control(salt) => (1, salt.0),
             Sealed::Subscriber(subscriber) => (2, subscriber.0),
             Sealed::Snapshot(connection) => (3, connection),
+            Sealed::Tunnel(part, number) => (4 + part as u8, number),
         };
         let mut bytes = [0; 47];
         bytes[..16].copy_from_slice(b"mcast stream 1.0");

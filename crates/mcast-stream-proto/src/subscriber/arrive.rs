@@ -158,7 +158,10 @@ impl SubscriberMachine {
             self.highest = sequence + 1;
             return;
         }
-        self.statistics.repaired += u64::from(is_repair);
+        match is_repair {
+            true => self.statistics.repaired += 1,
+            false => self.losses.note_overtaken(),
+        }
         self.naks.fill(now, sequence, is_repair);
     }
 

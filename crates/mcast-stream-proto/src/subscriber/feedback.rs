@@ -249,7 +249,7 @@ impl SubscriberMachine {
             next,
             highest: self.highest.max(next),
             window: (self.room_end() - next) as u32,
-            missed: self.losses.missed(&self.statistics) as u32,
+            missed: self.losses.missed(&self.statistics).saturating_sub(self.naks.maybe_late(now)) as u32,
             clock: self.heartbeat.clock,
             held: self.liveness.elapsed(now).as_wire_micros(),
             flags,

@@ -76,6 +76,12 @@ impl NakScheduler {
         self.reordering
     }
 
+    /// Returns how many missing datagrams may be merely late: they have been missing for less time than others were late.
+    pub(super) fn maybe_late(&self, now: ClockTime) -> u64 {
+        let is_recent = |gap: &&Gap<Sequence>| gap.tries == 0 && now < gap.noticed + self.reordering;
+        self.gaps.iter().filter(is_recent).map(|gap| gap.end - gap.first).sum()
+    }
+
     /// Returns how long a missing datagram may be merely out of order.
     pub(super) fn reorder_guard(&self, round_trip: Nanos) -> Nanos {
         MIN_REORDER_GUARD.max(2 * self.reordering).max(round_trip / 8)

@@ -16,7 +16,8 @@ pub struct Status {
     pub highest: Sequence,
     /// The room for datagrams from `next` on.
     pub window: u32,
-    /// The number of datagrams detected as missing when a later one arrived: the lower half of the count.
+    /// The number of datagrams that were missing when a later one arrived, without those that then arrived and were no
+    /// repairs, or may soon: the lower half of the count.
     pub missed: u32,
     /// The clock of the last heartbeat.
     pub clock: u64,

@@ -29,6 +29,8 @@ pub(crate) struct Audit {
     former: Vec<Balance>,
     /// The cursor of each former incarnation when it was left.
     left_at: HashMap<u32, MessageNumber>,
+    /// The former incarnations whose end it delivered.
+    ended_before: Vec<u32>,
 }
 
 /// What a subscriber accounts for of an incarnation: one past the last message that it delivered or reported as lost,
@@ -57,6 +59,7 @@ impl Audit {
             lacks_unknown: false,
             former: Vec::new(),
             left_at: HashMap::new(),
+            ended_before: Vec::new(),
         }
     }
 
@@ -113,6 +116,7 @@ impl Audit {
                 self.former.retain(|balance| balance.incarnation != from.0);
                 self.former.extend(self.balance());
                 self.left_at.extend(self.incarnation.zip(self.cursor));
+                self.ended_before.extend(self.incarnation.filter(|_| self.ended));
                 (self.restarted, self.ended, self.wants_snapshot, self.lacks_unknown) =
                     (true, false, None, false);
             }
@@ -172,6 +176,11 @@ impl Audit {
     /// Whether a loss has stopped it, with `OnLoss::Stop`.
     pub(crate) fn may_have_stopped(&self) -> bool {
         self.policy == Policy::Reliable(OnLoss::Stop) && (!self.lost.is_empty() || self.unknown > 0)
+    }
+
+    /// Whether it delivered the end of this incarnation before it changed to another.
+    pub(crate) fn ended_before(&self, incarnation: u32) -> bool {
+        self.ended_before.contains(&incarnation)
     }
 
     pub(crate) fn latest(&self, key: MessageKey) -> Option<u64> {

@@ -3,9 +3,10 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use mcast::{Destination, Family, Group, GroupAddr, InterfaceSelector, Membership};
+use mcast::{ErrorKind, Family, Group, GroupAddr, HostAddr, InterfaceSelector, Membership};
 
 use super::error::StreamError;
+use super::publisher::{Endpoint, any_address};
 use crate::seal::Keys;
 use crate::wire::{Announce, AnnouncedPath, DatagramView, Incarnation, KeyEpoch, Kind, MINOR, StreamId};
 use crate::{ClockTime, Nanos};
@@ -37,6 +38,9 @@ pub struct AnnouncedStream {
     pub incarnation: Incarnation,
     /// The membership of each of its paths, on the interface on which the announcement arrived.
     pub paths: Vec<Membership>,
+    /// Where this host receives it, if the announcement was sent to this host rather than to a group: any of its
+    /// addresses, and a port.
+    pub hosts: Vec<HostAddr>,
     /// The address that serves snapshots.
     pub snapshot: Option<SocketAddr>,
     /// Its configured rate in bytes per second; 0: unlimited.
@@ -156,8 +160,11 @@ impl Announcements {
         loop {
             let Some(datagram) = self.receiver.recv_timeout(&mut self.buffer, left)? else { return Ok(None) };
             let interface = InterfaceSelector::Index(datagram.interface());
-            let (source, mut bytes) = (datagram.arrival().source, datagram.payload().to_vec());
-            if let Some(found) = read(&mut bytes, &self.keys, &interface, source) {
+            let (arrival, mut bytes) = (*datagram.arrival(), datagram.payload().to_vec());
+            if let Some(mut found) = read(&mut bytes, &self.keys, &interface, arrival.source) {
+                if arrival.group().is_some() {
+                    found.hosts.clear();
+                }
                 return Ok(Some(found));
             }
             // Other datagrams on the group do not extend the wait.
@@ -169,18 +176,27 @@ impl Announcements {
     }
 }
 
-/// Joins the groups of announcements. With both families, one of them suffices: the machine may not have IPv6.
+/// Joins the groups of announcements, and receives those that are sent to this host. With both families, one of them
+/// suffices: the machine may not have IPv6.
 fn join(family: Option<Family>, interface: Option<&InterfaceSelector>) -> mcast::Result<mcast::Receiver> {
-    let families =
-        [Family::V4, Family::V6].into_iter().filter(|each| family.is_none_or(|only| only == *each));
-    let memberships = families.filter_map(group).map(|group| match interface {
-        Some(interface) => Membership::new(group).on(interface.clone()),
-        None => Membership::new(group),
-    });
-    let memberships: Vec<Membership> = memberships.collect();
-    mcast::Receiver::builder().join_all(memberships.clone()).build().or_else(|error| {
-        memberships.into_iter().find_map(|each| mcast::Receiver::join_one(each).ok()).ok_or(error)
-    })
+    let families: Vec<Family> =
+        [Family::V4, Family::V6].into_iter().filter(|each| family.is_none_or(|only| only == *each)).collect();
+    let membership = |family: &Family| {
+        group(*family).map(|group| Membership { interface: interface.cloned(), ..Membership::new(group) })
+    };
+    let listener = |families: &[Family]| {
+        let hosts = families.iter().filter_map(|family| HostAddr::new(any_address(*family).ip(), PORT).ok());
+        hosts.fold(mcast::Receiver::builder().share_ports(true), mcast::ReceiverBuilder::listen)
+    };
+    let join =
+        |families: &[Family]| listener(families).join_all(families.iter().filter_map(membership)).build();
+    join(&families)
+        .or_else(|error| families.iter().find_map(|each| join(&[*each]).ok()).ok_or(error))
+        .or_else(|error| match error.kind() {
+            // Without any interface that can multicast, they are only sent to this host.
+            ErrorKind::NoUsableInterface => listener(&families).build(),
+            _ => Err(error),
+        })
 }
 
 fn read(
@@ -209,6 +225,7 @@ fn read(
         stream: header.stream,
         incarnation: header.incarnation,
         paths: announce.paths.iter().flatten().filter_map(membership).collect(),
+        hosts: announce.paths.iter().flatten().filter_map(|path| host(path.group)).collect(),
         snapshot: announce.snapshot,
         rate: announce.rate,
         sealed,
@@ -216,15 +233,25 @@ fn read(
     })
 }
 
+/// Returns where a host receives a stream that is announced for this address.
+fn host(address: SocketAddr) -> Option<HostAddr> {
+    HostAddr::try_from(address).ok().filter(|host| host.addr().is_unspecified() && host.port != 0)
+}
+
 fn group(family: Family) -> Option<GroupAddr> {
     let address = if family == Family::V4 { DISCOVERY_V4 } else { DISCOVERY_V6 };
     Some(GroupAddr::new(Group::new(address.ip()).ok()?, PORT))
 }
 
-/// Returns the destination of announcements for a stream to `first`, on the same interface.
-pub(super) fn destination(first: &Destination) -> Destination {
-    let address = group(first.address.group.family()).unwrap_or(first.address);
-    Destination { address, interface: first.interface.clone() }
+/// Returns where a stream is announced that is sent to these: to the group of announcements, on the interface of the
+/// first group, and to every host, on the same port.
+pub(super) fn endpoints(stream: &[Endpoint]) -> Vec<Endpoint> {
+    let discovery = |each: &Endpoint| {
+        let group = group(each.family()).filter(|_| each.is_group()).map(|group| group.group.addr());
+        let address = SocketAddr::new(group.unwrap_or_else(|| each.address.ip()), PORT);
+        Endpoint { address, ..each.clone() }
+    };
+    stream.iter().filter(|each| each.path == 0 || !each.is_group()).map(discovery).collect()
 }
 
 /// What a publisher announces, and when.
@@ -237,10 +264,17 @@ pub(super) struct Announcement {
 }
 
 impl Announcement {
-    pub(super) fn new(name: String, destinations: &[Destination]) -> Self {
+    /// Announces the groups, and for all hosts the port of the first one at an unspecified address.
+    pub(super) fn new(name: String, endpoints: &[Endpoint]) -> Self {
         let mut paths = [None; 4];
-        for (path, destination) in paths.iter_mut().zip(destinations) {
-            *path = Some(AnnouncedPath { group: destination.address.into(), source: None });
+        for endpoint in endpoints.iter().rev() {
+            let group = match endpoint.is_group() {
+                true => endpoint.address,
+                false => SocketAddr::new(any_address(endpoint.family()).ip(), endpoint.address.port()),
+            };
+            if let Some(path) = paths.get_mut(usize::from(endpoint.path)) {
+                *path = Some(AnnouncedPath { group, source: None });
+            }
         }
         Self { name, paths, snapshot: None, next: ClockTime(0) }
     }
@@ -272,6 +306,7 @@ mod tests {
             stream: StreamId(stream),
             incarnation: Incarnation(incarnation),
             paths: Vec::new(),
+            hosts: Vec::new(),
             snapshot: None,
             rate: 0,
             sealed: false,

@@ -31,7 +31,7 @@ pub enum StreamError {
         #[source]
         cause: std::io::Error,
     },
-    /// No group was given to publish to or to subscribe to.
+    /// No group and no host was given to publish to or to subscribe to.
     #[error("no group was given to publish to or to subscribe to")]
     NoDestination,
     /// No stream with this name was announced in time.
@@ -54,6 +54,9 @@ pub enum StreamError {
     /// More than four paths were given: the header has two bits for the path.
     #[error("a stream has at most four paths, not {0}")]
     TooManyPaths(usize),
+    /// Too many hosts were given.
+    #[error("a stream is sent to at most 64 hosts, not {0}")]
+    TooManyHosts(usize),
     /// The paths are of both address families.
     #[error("the paths of a stream must be all IPv4 or all IPv6")]
     MixedFamilies,
@@ -71,6 +74,7 @@ impl ClassifiedError for StreamError {
             Self::Settings(_)
             | Self::Refused(Refusal::TooLong { .. })
             | Self::TooManyPaths(_)
+            | Self::TooManyHosts(_)
             | Self::Name(_)
             | Self::MixedFamilies => Some(FailureClass::Usage),
             Self::NoSuchStream(_) => Some(FailureClass::No),

@@ -21,7 +21,7 @@ use mcast::{InterfaceIndex, InterfaceSelector};
 
 pub use discovery::{AnnouncedStream, Announcements, DISCOVERY_V4, DISCOVERY_V6, discover, find_stream};
 pub use error::StreamError;
-pub use health::PathChange;
+pub use health::{HostStatus, PathChange};
 pub use publisher::{Closing, Publisher, PublisherBuilder};
 pub use read_ahead::{ReadAhead, ReadOutcome};
 pub use snapshot::{

@@ -40,14 +40,18 @@ impl Subscriber {
 }
 
 impl AnnouncedStream {
-    /// Returns settings for a subscriber to this stream: its paths and its identity. For a sealed stream, add the
+    /// Returns settings for a subscriber to this stream: its paths, where this host receives it, and its identity. For a sealed stream, add the
     /// [keys](SubscriberBuilder::keys).
     ///
     /// # Errors
     /// As [`memberships`](Self::memberships).
     pub fn subscriber(&self) -> Result<SubscriberBuilder, StreamError> {
         let builder = Subscriber::builder().stream(self.stream);
-        Ok(self.memberships()?.into_iter().fold(builder, SubscriberBuilder::path))
+        let builder = self.hosts.iter().cloned().fold(builder, SubscriberBuilder::listen);
+        match self.memberships() {
+            Err(_) if !self.hosts.is_empty() => Ok(builder),
+            memberships => Ok(memberships?.into_iter().fold(builder, SubscriberBuilder::path)),
+        }
     }
 
     /// Returns the memberships of its paths. Source-specific groups are joined with the address that announced it.

@@ -3,24 +3,51 @@
 use mcast::{Family, Outgoing};
 
 use super::health::PathHealth;
+use super::publisher::Endpoint;
 use super::repairs::Repairs;
 use super::unicast::UnicastSocket;
 use crate::wire::{Flags, Sequence};
 use crate::{Control, Target};
 
+/// The socket of a group or host.
+#[derive(Debug)]
+pub(super) struct EndpointSocket {
+    pub(super) sender: mcast::Sender,
+    path: u8,
+}
+
+impl EndpointSocket {
+    pub(super) const fn new(sender: mcast::Sender, endpoint: &Endpoint) -> Self {
+        Self { sender, path: endpoint.path }
+    }
+}
+
 /// The sockets of a publisher.
 #[derive(Debug)]
 pub(super) struct PublisherSockets {
-    /// One for each path, so that each is sent in full batches.
-    pub(super) paths: Vec<mcast::Sender>,
+    /// One for each group and host, so that each is sent full batches, and an unreachable one does not fill the buffer
+    /// of others.
+    pub(super) all: Vec<EndpointSocket>,
+    /// Whether there are several paths, which the datagrams name.
+    marks_paths: bool,
     pub(super) family: Family,
     /// For the announcements of the stream's name, if it has one.
-    pub(super) discovery: Option<mcast::Sender>,
+    discovery: Option<mcast::Sender>,
     /// For single subscribers.
-    pub(super) unicast: UnicastSocket,
+    unicast: UnicastSocket,
 }
 
 impl PublisherSockets {
+    pub(super) fn new(
+        all: Vec<EndpointSocket>,
+        family: Family,
+        discovery: Option<mcast::Sender>,
+        unicast: UnicastSocket,
+    ) -> Self {
+        let marks_paths = all.iter().any(|socket| socket.path > 0);
+        Self { all, marks_paths, family, discovery, unicast }
+    }
+
     /// Sends new data. Datagrams that a socket refuses count as lost on the network, and are repaired.
     pub(super) fn send_data(
         &self,
@@ -29,11 +56,15 @@ impl PublisherSockets {
         count: u64,
         health: &mut PathHealth,
     ) {
-        for (path, sender) in self.usable(health) {
-            if self.paths.len() > 1 {
-                machine.mark_path(first, count, path as u8, false);
+        for (endpoint, EndpointSocket { sender, path }) in self.all.iter().enumerate() {
+            if !health.may_send_data(endpoint, count) {
+                continue;
             }
-            health.note(path, send_datagrams(sender, machine, Sequence::each(first..first + count)));
+            if self.marks_paths {
+                machine.mark_path(first, count, *path, false);
+            }
+            let sent = send_datagrams(sender, machine, Sequence::each(first..first + count));
+            health.note(endpoint, sent, sender);
         }
     }
 
@@ -49,11 +80,12 @@ impl PublisherSockets {
                 self.unicast.send_all(address, batch.iter().map(|sequence| machine.datagram(*sequence)));
                 continue;
             }
-            for (path, sender) in self.usable(health) {
-                batch
-                    .iter()
-                    .for_each(|sequence| machine.mark_path(*sequence, 1, path as u8 & Flags::PATH.0, true));
-                health.note(path, send_datagrams(sender, machine, batch.iter().copied()));
+            for (endpoint, EndpointSocket { sender, path }) in self.all.iter().enumerate() {
+                if !health.may_send_data(endpoint, batch.len() as u64) {
+                    continue;
+                }
+                batch.iter().for_each(|sequence| machine.mark_path(*sequence, 1, path & Flags::PATH.0, true));
+                health.note(endpoint, send_datagrams(sender, machine, batch.iter().copied()), sender);
             }
         }
     }
@@ -62,19 +94,16 @@ impl PublisherSockets {
     pub(super) fn send_control(&self, control: &Control, health: &mut PathHealth) {
         match control.to {
             Target::Group => {
-                for (path, sender) in self.usable(health) {
-                    health.note(path, sender.send(control.bytes()));
+                for (endpoint, EndpointSocket { sender, .. }) in self.all.iter().enumerate() {
+                    if health.may_send_control(endpoint) {
+                        health.note(endpoint, sender.send(control.bytes()), sender);
+                    }
                 }
             }
             Target::Address(address) => self.unicast.send(address, control.bytes()),
             // It leaves on the interface of the first path, where failures are noted.
             Target::Discovery => self.discovery.iter().for_each(|sender| _ = sender.send(control.bytes())),
         }
-    }
-
-    /// The paths that may be able to send.
-    fn usable(&self, health: &PathHealth) -> Vec<(usize, &mcast::Sender)> {
-        self.paths.iter().enumerate().filter(|(path, _)| health.may_send(*path)).collect()
     }
 }
 

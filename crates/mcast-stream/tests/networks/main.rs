@@ -5,6 +5,7 @@
 mod net;
 
 mod dropped;
+mod hosts;
 mod lossy;
 mod members;
 mod named;

@@ -9,6 +9,9 @@ pub use super::os::most_descriptors;
 /// A socket bound to a group receives only that group, and no unicast datagrams of other programs.
 pub const BINDS_TO_GROUP: bool = true;
 
+/// These systems bind sockets only to addresses of the machine itself.
+pub const BINDS_TO_BROADCAST: bool = false;
+
 /// A socket only receives what it joined itself, so other sockets cannot hold its memberships:
 /// every group has its own socket.
 pub const HOLDS_APART: bool = false;

@@ -148,6 +148,19 @@ impl Socket {
         }
     }
 
+    /// Sets the hop limit of outgoing unicast and broadcast.
+    pub fn set_unicast_hop_limit(&self, hops: u8) -> io::Result<()> {
+        match self.family {
+            Family::V4 => self.socket.set_ttl_v4(hops.into()),
+            Family::V6 => self.socket.set_unicast_hops_v6(hops.into()),
+        }
+    }
+
+    /// Allows sending to broadcast addresses.
+    pub fn allow_broadcast(&self) -> io::Result<()> {
+        self.socket.set_broadcast(true)
+    }
+
     /// Sets the traffic class (DSCP and ECN) of outgoing datagrams.
     pub fn set_traffic_class(&self, class: u8) -> io::Result<()> {
         match self.family {

@@ -8,6 +8,9 @@ use mcast_group::{Family, Group};
 /// A socket bound to a group receives only that group, and no unicast datagrams of other programs.
 pub const BINDS_TO_GROUP: bool = true;
 
+/// A socket bound to a broadcast address receives only broadcasts, and no unicast datagrams of other programs.
+pub const BINDS_TO_BROADCAST: bool = true;
+
 /// Sockets other than the receiving one may hold its memberships.
 pub const HOLDS_APART: bool = true;
 

@@ -16,6 +16,17 @@ const WAKE: u64 = u64::MAX;
 /// The token of the interface watch.
 const WATCH: u64 = u64::MAX - 1;
 
+/// What a descriptor is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// For nothing: only errors are reported.
+    Nothing,
+    /// For bytes or datagrams to read.
+    Readable,
+    /// Also for room to write.
+    ReadableOrWritable,
+}
+
 /// Waits for sockets, wake-ups and interface changes.
 #[derive(Debug)]
 pub struct Poller {
@@ -44,6 +55,21 @@ impl Poller {
     /// Registers any other descriptor under this token, such as that of another poller. Closing it removes it.
     pub fn add_descriptor(&self, descriptor: BorrowedFd<'_>, token: usize) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_ADD, descriptor, libc::EPOLLIN, token as u64)
+    }
+
+    /// Changes what a descriptor is waited for, which first is that it is readable.
+    pub fn set_interest(
+        &self,
+        descriptor: BorrowedFd<'_>,
+        token: usize,
+        interest: Interest,
+    ) -> io::Result<()> {
+        let events = match interest {
+            Interest::Nothing => 0,
+            Interest::Readable => libc::EPOLLIN,
+            Interest::ReadableOrWritable => libc::EPOLLIN | libc::EPOLLOUT,
+        };
+        self.control(libc::EPOLL_CTL_MOD, descriptor, events, token as u64)
     }
 
     /// Removes a socket.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::mem::{MaybeUninit, size_of, zeroed};
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 
 use super::address::read_address;
@@ -10,6 +11,15 @@ use super::socket::Socket;
 use crate::ReceiveBuffer;
 use crate::Received;
 use crate::cmsg::{self, Space};
+
+/// An error in the kernel's queue (`IP_RECVERR`).
+struct QueuedError {
+    /// Whether an ICMP message reported it.
+    is_from_network: bool,
+    number: libc::c_int,
+    /// Where the datagram that failed was sent to.
+    destination: Option<SocketAddr>,
+}
 
 impl Socket {
     /// The kernel can coalesce datagrams, since Linux 5.0.
@@ -64,36 +74,54 @@ impl Socket {
     /// error of the last call was one of these and does not concern the call.
     pub fn forget_errors(&self) -> bool {
         let mut from_network = false;
-        while let Some(origin) = self.next_error() {
-            from_network |= matches!(origin, libc::SO_EE_ORIGIN_ICMP | libc::SO_EE_ORIGIN_ICMP6);
+        while let Some(error) = self.next_error() {
+            from_network |= error.is_from_network;
         }
         from_network
     }
 
-    /// Returns the origin of the next queued error.
-    fn next_error(&self) -> Option<u8> {
+    /// Empties the kernel's error queue, and returns the destinations that ICMP reports as unreachable.
+    pub fn take_unreachable(&self) -> Vec<SocketAddr> {
+        let is_unreachable = |error: &QueuedError| {
+            matches!(error.number, libc::ECONNREFUSED | libc::EHOSTUNREACH | libc::ENETUNREACH)
+        };
+        let errors = std::iter::from_fn(|| self.next_error());
+        let unreachable = errors.filter(|error| error.is_from_network && is_unreachable(error));
+        unreachable.filter_map(|error| error.destination).collect()
+    }
+
+    /// Returns the next queued error.
+    fn next_error(&self) -> Option<QueuedError> {
+        let mut name = MaybeUninit::<libc::sockaddr_storage>::zeroed();
         let mut space = Space::<RECEIVE_SPACE>::new();
-        // SAFETY: an all-zero `msghdr` is valid: no name, no payload.
+        // SAFETY: an all-zero `msghdr` is valid: no payload.
         let mut header: libc::msghdr = unsafe { zeroed() };
+        header.msg_name = name.as_mut_ptr().cast();
+        header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
         header.msg_control = space.as_mut_ptr();
         header.msg_controllen = RECEIVE_SPACE as _;
-        // SAFETY: the header points to `space`, which outlives the call.
+        // SAFETY: the header points to `name` and `space`, which outlive the call.
         let length = unsafe { libc::recvmsg(self.socket.as_raw_fd(), &raw mut header, libc::MSG_ERRQUEUE) };
         if length < 0 {
             return None;
         }
-        let mut origin = libc::SO_EE_ORIGIN_NONE;
+        // SAFETY: the kernel wrote the destination of the datagram that failed, or left the zeros, which are not an address.
+        let destination = unsafe { read_address(name.as_ptr()) };
+        let mut queued = QueuedError { is_from_network: false, number: 0, destination };
         // SAFETY: `recvmsg` succeeded on this header, and `space` is alive.
         unsafe {
             cmsg::each(&header, |level, kind, value| {
                 if let (libc::IPPROTO_IP, libc::IP_RECVERR) | (libc::IPPROTO_IPV6, libc::IPV6_RECVERR) =
                     (level, kind)
+                    && let Some(error) = value.get::<libc::sock_extended_err>()
                 {
-                    origin = value.get::<libc::sock_extended_err>().map_or(origin, |error| error.ee_origin);
+                    let icmp = [libc::SO_EE_ORIGIN_ICMP, libc::SO_EE_ORIGIN_ICMP6];
+                    queued.is_from_network = icmp.contains(&error.ee_origin);
+                    queued.number = error.ee_errno as libc::c_int;
                 }
             });
         }
-        Some(origin)
+        Some(queued)
     }
 
     /// Receives into as many of `buffers` as there are datagrams, and returns the number.

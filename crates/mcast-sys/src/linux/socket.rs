@@ -181,6 +181,14 @@ impl Socket {
         }
     }
 
+    /// Sets the hop limit of outgoing unicast and broadcast.
+    pub fn set_unicast_hop_limit(&self, hops: u8) -> io::Result<()> {
+        match self.family {
+            Family::V4 => self.socket.set_ttl_v4(hops.into()),
+            Family::V6 => self.socket.set_unicast_hops_v6(hops.into()),
+        }
+    }
+
     /// Sets the traffic class (DSCP and ECN) of outgoing datagrams.
     pub fn set_traffic_class(&self, class: u8) -> io::Result<()> {
         match self.family {
@@ -216,6 +224,23 @@ impl Socket {
                 self.set(libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, libc::c_int::from(on))
             }
         }
+    }
+
+    /// Forbids fragmentation, and does not believe messages of ICMP about the path (`IP_PMTUDISC_PROBE`): the caller finds
+    /// out what the path carries.
+    pub fn probe_path_mtu(&self) -> io::Result<()> {
+        match self.family {
+            Family::V4 => self.set(libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE),
+            Family::V6 => {
+                self.set(libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE)?;
+                self.set(libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, 1 as libc::c_int)
+            }
+        }
+    }
+
+    /// Returns whether an error of sending means that the datagram is longer than the interface allows.
+    pub fn is_too_large(error: &io::Error) -> bool {
+        error.raw_os_error() == Some(libc::EMSGSIZE)
     }
 
     /// Allows sending to broadcast addresses.

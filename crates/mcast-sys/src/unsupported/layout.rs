@@ -3,6 +3,7 @@
 use mcast_group::{Family, Group};
 
 pub const BINDS_TO_GROUP: bool = false;
+pub const BINDS_TO_BROADCAST: bool = false;
 pub const HOLDS_APART: bool = false;
 pub const FILTERS_BY_INTERFACE_V6: bool = true;
 pub const COUNTS_DROPS: bool = false;

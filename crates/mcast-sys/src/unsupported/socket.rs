@@ -82,6 +82,14 @@ impl Socket {
         match *self {}
     }
 
+    pub fn set_unicast_hop_limit(&self, _hops: u8) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub fn allow_broadcast(&self) -> io::Result<()> {
+        match *self {}
+    }
+
     pub fn set_traffic_class(&self, _class: u8) -> io::Result<()> {
         match *self {}
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use mcast_group::{Family, InterfaceIndex};
 
@@ -104,6 +104,17 @@ impl Interface {
     /// Returns the addresses that are ready to use.
     pub fn usable_addresses(&self) -> impl Iterator<Item = &InterfaceAddress> + '_ {
         self.addresses.iter().filter(|entry| entry.state == AddressState::Ready)
+    }
+
+    /// Returns the broadcast address of each of its IPv4 subnets (RFC 919): the last address. Subnets of one or two
+    /// addresses have none (RFC 3021).
+    pub fn broadcast_addresses(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
+        self.addresses.iter().filter_map(|entry| match entry.address {
+            IpAddr::V4(own) if entry.prefix < 31 => {
+                Some(Ipv4Addr::from_bits(own.to_bits() | (u32::MAX >> entry.prefix)))
+            }
+            _ => None,
+        })
     }
 
     /// Returns its index in this family. Only Windows may use different ones.

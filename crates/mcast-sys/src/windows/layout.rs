@@ -6,6 +6,9 @@ use mcast_group::{Family, Group};
 /// it joined itself.
 pub const BINDS_TO_GROUP: bool = false;
 
+/// Windows binds sockets only to addresses of the machine itself.
+pub const BINDS_TO_BROADCAST: bool = false;
+
 /// A socket only receives what it joined itself, so other sockets cannot hold its memberships.
 pub const HOLDS_APART: bool = false;
 

@@ -158,6 +158,19 @@ impl Socket {
         self.use_hop_limit(&mut options, hops)
     }
 
+    /// Sets the hop limit of outgoing unicast and broadcast.
+    pub fn set_unicast_hop_limit(&self, hops: u8) -> io::Result<()> {
+        match self.family {
+            Family::V4 => self.socket.set_ttl_v4(hops.into()),
+            Family::V6 => self.socket.set_unicast_hops_v6(hops.into()),
+        }
+    }
+
+    /// Allows sending to broadcast addresses.
+    pub fn allow_broadcast(&self) -> io::Result<()> {
+        self.socket.set_broadcast(true)
+    }
+
     /// Accepts only traffic class 0. Windows accepts the socket option but ignores it, so any other
     /// class is an error.
     pub fn set_traffic_class(&self, class: u8) -> io::Result<()> {

@@ -35,7 +35,7 @@ impl<'a> RecognizedPayload<'a> {
         if let Some(datagram) = StreamDatagram::recognize(udp.payload, opened) {
             return Some(Self::Stream(datagram));
         }
-        payload::recognize(udp.destination_port, ip.destination, udp.payload).map(Self::Standard)
+        payload::recognize(udp.recognized_port(), ip.destination, udp.payload).map(Self::Standard)
     }
 
     /// Returns the mDNS message.

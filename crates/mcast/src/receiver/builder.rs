@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use mcast_group::Membership;
+use mcast_group::{HostAddr, InterfaceSelector, Membership};
 
 use super::Receiver;
 use super::control::Control;
 use super::data_socket::SocketOptions;
+use super::host_filter::Cast;
 use super::sockets::Sockets;
 use crate::error::{ErrorKind, Result};
 use crate::raise_descriptor_limit;
@@ -20,6 +21,8 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 #[must_use]
 pub struct ReceiverBuilder {
     memberships: Vec<Membership>,
+    hosts: Vec<(HostAddr, Cast)>,
+    shares_ports: bool,
     receive_buffer: usize,
     loopback: Option<bool>,
     follow: bool,
@@ -35,6 +38,8 @@ impl ReceiverBuilder {
     pub(crate) fn new() -> Self {
         Self {
             memberships: Vec::new(),
+            hosts: Vec::new(),
+            shares_ports: false,
             receive_buffer: RECEIVE_BUFFER,
             loopback: None,
             follow: false,
@@ -59,6 +64,43 @@ impl ReceiverBuilder {
     /// Adds several memberships.
     pub fn join_all(mut self, memberships: impl IntoIterator<Item = Membership>) -> Self {
         self.memberships.extend(memberships);
+        self
+    }
+
+    /// Also receives the datagrams that are sent to this address and port of this machine, for networks without
+    /// multicast. At `0.0.0.0` or `[::]` these are the unicast datagrams to all its addresses, and over IPv4
+    /// broadcasts. With an interface, only those that arrive there are delivered. The port is not shared with other
+    /// programs, unless the receiver is built with a group on the same port.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let receiver = mcast::Receiver::builder().listen("0.0.0.0:7000".parse()?).build()?;
+    /// let mut buffer = [0; 65_536];
+    /// let datagram = receiver.recv(&mut buffer)?;
+    /// println!("for {} from {}", datagram.destination, datagram.source());
+    /// # Ok(()) }
+    /// ```
+    pub fn listen(mut self, host: HostAddr) -> Self {
+        self.hosts.push((host, Cast::Unicast));
+        self
+    }
+
+    /// Sets whether other programs may [listen](Self::listen) at the same addresses and ports. Each unicast datagram
+    /// then reaches one of them (Linux: the one that began last), and each broadcast all. Default: no.
+    pub fn share_ports(mut self, on: bool) -> Self {
+        self.shares_ports = on;
+        self
+    }
+
+    /// Also receives IPv4 broadcasts to this port: to 255.255.255.255, and to the last address of each subnet that an
+    /// interface is in when the receiver is built. With an interface, only those that arrive there are delivered.
+    /// Several programs can receive the same broadcasts.
+    ///
+    /// On Linux, the unicast datagrams of other programs on the port still reach them. Elsewhere, the system may pass
+    /// them to this receiver, which then discards them.
+    pub fn listen_broadcast(mut self, port: u16, interface: Option<InterfaceSelector>) -> Self {
+        let host = interface.into_iter().fold(HostAddr::broadcast(port), HostAddr::on);
+        self.hosts.push((host, Cast::Broadcast));
         self
     }
 
@@ -160,6 +202,7 @@ impl ReceiverBuilder {
     pub fn build(self) -> Result<Receiver> {
         let control = Control::new(self.follow, self.any_source_allowed)?;
         let options = SocketOptions {
+            shares_ports: self.shares_ports,
             receive_buffer: self.receive_buffer,
             loopback: self.loopback,
             gro: self.gro && Socket::COALESCES,
@@ -168,7 +211,7 @@ impl ReceiverBuilder {
             details: self.details,
         };
         let gro = options.gro;
-        Receiver::new(self.memberships, control, Sockets::new(options), gro, self.spin)
+        Receiver::new(self.memberships, &self.hosts, control, Sockets::new(options), gro, self.spin)
     }
 
     /// Like [`Self::build`]. If a limit of this process is reached, raises its soft limit of descriptors and tries

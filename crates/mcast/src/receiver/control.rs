@@ -149,8 +149,9 @@ impl Control {
     }
 
     fn check(&self, membership: &Membership) -> Result<()> {
-        let refuse =
-            |kind, why: &str| Err(Error::new(Operation::Join, kind).on_group(membership.address).detail(why));
+        let refuse = |kind, why: &str| {
+            Err(Error::new(Operation::Join, kind).on_address(membership.address).detail(why))
+        };
         let group = membership.address.group;
         if membership.address.port == 0 {
             return refuse(ErrorKind::Mismatch, "port 0 cannot be joined");
@@ -165,7 +166,7 @@ impl Control {
             && matches!(membership.sources, SourceFilter::Exclude(_))
             && !self.any_source_allowed
         {
-            return Err(Error::new(Operation::Join, ErrorKind::SourceNeeded).on_group(membership.address));
+            return Err(Error::new(Operation::Join, ErrorKind::SourceNeeded).on_address(membership.address));
         }
         Ok(())
     }
@@ -225,7 +226,7 @@ impl Control {
         };
         let (found, waiting) = match select(selector, membership.address.group, interfaces, route) {
             Ok(found) => (found, None),
-            Err(error) => (Vec::new(), Some(error.during(Operation::Join).on_group(membership.address))),
+            Err(error) => (Vec::new(), Some(error.during(Operation::Join).on_address(membership.address))),
         };
         let family = membership.address.group.family();
         let before: BTreeSet<Key> =
@@ -344,7 +345,7 @@ impl Control {
         let ids = self.by_address.get(&membership.address).map_or(&[][..], Vec::as_slice);
         let is_this =
             |id: &&MembershipId| self.entries.get(id).is_some_and(|status| status.membership == *membership);
-        let not_joined = || Error::new(Operation::Leave, ErrorKind::NotJoined).on_group(membership.address);
+        let not_joined = || Error::new(Operation::Leave, ErrorKind::NotJoined).on_address(membership.address);
         ids.iter().find(is_this).copied().ok_or_else(not_joined)
     }
 }

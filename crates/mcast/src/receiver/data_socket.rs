@@ -1,13 +1,14 @@
 //! A receiving socket and the memberships admitted on it.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use mcast_group::{Family, Group, GroupAddr, InterfaceIndex, SourceFilter};
+use mcast_group::{Family, Group, InterfaceIndex, SourceFilter};
 
+use super::host_filter::{Cast, HostFilter, HostSocket};
 use super::membership_sockets::{MembershipSockets, is_limit};
 use super::sockets::BindTarget;
 use super::table::Table;
@@ -19,6 +20,8 @@ use mcast_sys::socket::Socket;
 /// The options of each socket of a receiver.
 #[derive(Clone, Debug)]
 pub(crate) struct SocketOptions {
+    /// Whether others may listen at the same addresses of this host.
+    pub(crate) shares_ports: bool,
     pub(crate) receive_buffer: usize,
     pub(crate) loopback: Option<bool>,
     /// Whether to enable GRO.
@@ -38,6 +41,8 @@ pub(crate) struct DataSocket {
     family: Family,
     /// The group it is bound to; `None` for a wildcard socket.
     group: Option<Group>,
+    /// The datagrams that it receives instead of those of groups.
+    hosts: Option<HostFilter>,
     /// Whether it is also bound to an interface.
     scoped: bool,
     /// Whether the system reports the group and interface of each datagram, which costs time. It is
@@ -66,6 +71,34 @@ impl SocketOptions {
             true => Socket::wildcard(family, port)?,
             false => Socket::bound_to_group(group, port, interface)?,
         };
+        let pktinfo_enabled = wildcard || !implies_interface(family);
+        if !pktinfo_enabled {
+            socket.set_pktinfo(false)?;
+        }
+        Ok(DataSocket {
+            group: (!wildcard).then_some(group),
+            scoped: !wildcard && interface.is_some(),
+            pktinfo_enabled,
+            delegated: wildcard && HOLDS_APART,
+            ..self.set_up(socket, family, port)?
+        })
+    }
+
+    /// Opens a socket for datagrams to this host.
+    pub(crate) fn open_host(&self, host: HostSocket, shares_port: bool) -> io::Result<DataSocket> {
+        let family = Family::of(host.address.ip());
+        let socket = Socket::open(family)?;
+        if shares_port || self.shares_ports || host.cast == Cast::Broadcast {
+            socket.share_port()?;
+        }
+        socket.receive_details()?;
+        socket.only_own_memberships(true)?;
+        socket.bind(host.address)?;
+        Ok(DataSocket { hosts: Some(host.filter), ..self.set_up(socket, family, host.address.port())? })
+    }
+
+    /// Sets the options of a socket.
+    fn set_up(&self, socket: Socket, family: Family, port: u16) -> io::Result<DataSocket> {
         if let Some(loopback) = self.loopback {
             socket.set_receive_loopback(loopback)?;
         }
@@ -81,20 +114,17 @@ impl SocketOptions {
         if !self.details {
             socket.disable_details()?;
         }
-        let pktinfo_enabled = wildcard || !implies_interface(family);
-        if !pktinfo_enabled {
-            socket.set_pktinfo(false)?;
-        }
         Ok(DataSocket {
             granted: socket.set_receive_buffer(self.receive_buffer)?,
             socket: Arc::new(socket),
             port,
             family,
-            group: (!wildcard).then_some(group),
-            scoped: !wildcard && interface.is_some(),
-            pktinfo_enabled,
+            group: None,
+            hosts: None,
+            scoped: false,
+            pktinfo_enabled: true,
             implied_interface: None,
-            delegated: wildcard && HOLDS_APART,
+            delegated: false,
             admitted: Table::default(),
             reports_drops: self.details && COUNTS_DROPS,
             details: self.details || self.hardware_time,
@@ -114,20 +144,25 @@ impl DataSocket {
         self.family
     }
 
-    /// Returns whether this group is received here on this interface.
-    pub(crate) fn has(&self, group: Group, interface: InterfaceIndex) -> bool {
-        self.admitted.has(group, interface)
+    /// Returns whether datagrams with this destination and interface are received here, from some sources.
+    pub(crate) fn has(&self, arrival: &Arrival) -> bool {
+        match &self.hosts {
+            Some(hosts) => hosts.admits(arrival.destination.ip(), Some(arrival.interface)),
+            None => {
+                arrival.group().is_some_and(|address| self.admitted.has(address.group, arrival.interface))
+            }
+        }
     }
 
-    /// Returns whether it is not bound to a group.
+    /// Returns whether it receives several groups.
     pub(crate) fn is_wildcard(&self) -> bool {
-        self.group.is_none()
+        self.group.is_none() && self.hosts.is_none()
     }
 
     /// Returns whether it may receive, and so overflow with, groups that were not joined on it.
     pub(crate) fn receives_others(&self) -> bool {
         let exact = self.family == Family::V4 || FILTERS_BY_INTERFACE_V6 || self.scoped;
-        self.delegated || self.is_wildcard() || !exact
+        self.hosts.is_none() && (self.delegated || self.is_wildcard() || !exact)
     }
 
     /// Returns whether anything of this group is admitted.
@@ -158,15 +193,11 @@ impl DataSocket {
     /// arrived on an interface where it is joined, from an admitted source.
     #[inline]
     pub(crate) fn arrival(&self, received: &Received) -> Option<Arrival> {
-        let group = match received.destination {
-            Some(destination) => Group::new(destination).ok()?,
-            None if self.pktinfo_enabled => return None,
-            None => self.group?,
-        };
         let interface = received.interface.or(self.implied_interface)?;
-        if !self.admits(group, interface, received.source.ip()) {
-            return None;
-        }
+        let destination = match &self.hosts {
+            Some(hosts) => hosts.destination(received)?,
+            None => self.group_of(received, interface)?.addr(),
+        };
         Some(Arrival {
             hop_limit: received.hop_limit,
             traffic_class: received.traffic_class,
@@ -175,8 +206,19 @@ impl DataSocket {
             lost: self.lost_before(received),
             length: received.full_length,
             truncated: received.truncated,
-            ..Arrival::new(GroupAddr::new(group, self.port), interface, received.source)
+            ..Arrival::new(SocketAddr::new(destination, self.port), interface, received.source)
         })
+    }
+
+    /// Returns the group of a datagram that is admitted.
+    #[inline]
+    fn group_of(&self, received: &Received, interface: InterfaceIndex) -> Option<Group> {
+        let group = match received.destination {
+            Some(destination) => Group::new(destination).ok()?,
+            None if self.pktinfo_enabled => return None,
+            None => self.group?,
+        };
+        self.admits(group, interface, received.source.ip()).then_some(group)
     }
 
     /// Returns whether a datagram to this group, on this interface, from this source is admitted.

@@ -3,6 +3,7 @@
 mod builder;
 mod control;
 mod data_socket;
+mod host_filter;
 mod membership_sockets;
 mod reader;
 mod receive;
@@ -20,7 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-use mcast_group::{Membership, SourceFilter};
+use mcast_group::{Family, HostAddr, Membership, SourceFilter};
 
 pub use builder::ReceiverBuilder;
 pub use reader::Reader;
@@ -36,6 +37,7 @@ use crate::datagram::{Arrival, Datagram};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use control::{Control, SocketsContext};
 use data_socket::DataSocket;
+use host_filter::Cast;
 use mcast_sys::SendRequest;
 use mcast_sys::poller::Poller;
 use mcast_sys::ready::WakeReason;
@@ -44,7 +46,8 @@ use sockets::Sockets;
 use statistics::Counters;
 
 /// Receives the datagrams of the groups that it joined, and no others. Each datagram is delivered
-/// once, with its group, interface and source.
+/// once, with its group, interface and source. On networks without multicast, it can also
+/// [listen](ReceiverBuilder::listen) at addresses of this host.
 ///
 /// The type is `Send + Sync` and its methods take `&self`. Threads may share it; each datagram goes
 /// to one of them. The descriptor is readable while there is anything to receive, including the
@@ -64,7 +67,7 @@ use statistics::Counters;
 /// }
 /// let mut buffer = [0; 65_536];
 /// let datagram = receiver.recv(&mut buffer)?;
-/// println!("{} bytes for {} from {}", datagram.length, datagram.group(), datagram.source());
+/// println!("{} bytes for {} from {}", datagram.length, datagram.destination, datagram.source());
 /// receiver.reply(&datagram, b"here")?;
 /// # Ok(()) }
 /// ```
@@ -103,6 +106,7 @@ impl Receiver {
 
     pub(crate) fn new(
         memberships: Vec<Membership>,
+        hosts: &[(HostAddr, Cast)],
         control: Control,
         sockets: Sockets,
         gro: bool,
@@ -125,6 +129,11 @@ impl Receiver {
             pool_pending: AtomicBool::new(false),
         };
         receiver.with_control(|control, context| {
+            for (host, cast) in hosts {
+                // Otherwise the port could not be bound for the group, too.
+                let is_joined = memberships.iter().any(|other| other.address.port == host.port);
+                context.sockets.listen(context.poller, host, *cast, is_joined)?;
+            }
             control.join(context, memberships)?;
             context.sockets.prepare_to_wait(context.poller).map_err(|error| Error::os(Operation::Open, error))
         })?;
@@ -224,13 +233,13 @@ impl Receiver {
     /// # Errors
     /// If the receiver has no socket for the group any more, or the system cannot send.
     pub fn reply(&self, to: &Arrival, payload: &[u8]) -> Result<()> {
-        let failed = |error: Error| error.on_group(to.group).on_interface(to.interface);
+        let failed = |error: Error| error.on_address(to.destination).on_interface(to.interface);
         let sockets = self.sockets();
-        let family = to.group.group.family();
-        let serving = |data: &&DataSocket| data.port() == to.group.port && data.family() == family;
+        let (family, port) = (Family::of(to.destination.ip()), to.destination.port());
+        let serving = |data: &&DataSocket| data.port() == port && data.family() == family;
         let data = sockets
             .iter()
-            .find(|data| serving(data) && data.has(to.group.group, to.interface))
+            .find(|data| serving(data) && data.has(to))
             .or_else(|| sockets.iter().find(serving))
             .ok_or_else(|| failed(Error::new(Operation::Send, ErrorKind::NotJoined)))?;
         let transmit = SendRequest {
@@ -242,7 +251,7 @@ impl Receiver {
             traffic_class: None,
             launch: None,
         };
-        crate::sender::send_patiently(&data.socket, &transmit)
+        crate::sender::send_patiently(&data.socket, &transmit, || {})
             .map_err(|error| failed(Error::os(Operation::Send, error)))
     }
 

@@ -11,9 +11,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mcast_group::{Family, GroupAddr, InterfaceIndex, SourceFilter};
+use mcast_group::{Family, GroupAddr, HostAddr, InterfaceIndex, SourceFilter};
 
 use super::data_socket::{DataSocket, SocketOptions};
+use super::host_filter::{Cast, sockets_for};
 use super::membership_sockets::MembershipSockets;
 use super::requested::Key;
 use crate::datagram::Arrival;
@@ -113,9 +114,10 @@ impl Sockets {
 
     /// Returns whether a datagram received earlier is still admitted.
     pub(crate) fn admits(&self, arrival: &Arrival) -> bool {
-        let token = self.tokens.get(&bind_target((arrival.group, arrival.interface)));
+        let Some(address) = arrival.group() else { return true };
+        let token = self.tokens.get(&bind_target((address, arrival.interface)));
         let data = token.and_then(|token| self.get(*token));
-        data.is_some_and(|data| data.admits(arrival.group.group, arrival.interface, arrival.source.ip()))
+        data.is_some_and(|data| data.admits(address.group, arrival.interface, arrival.source.ip()))
     }
 
     /// Returns all receiving sockets.
@@ -186,14 +188,15 @@ impl Sockets {
     }
 
     fn join(&mut self, poller: &Poller, (address, interface): Key, filter: &SourceFilter) -> Result<()> {
-        let failed = |operation, error| Error::os(operation, error).on_group(address).on_interface(interface);
+        let failed =
+            |operation, error| Error::os(operation, error).on_address(address).on_interface(interface);
         let token =
             self.socket_for(poller, (address, interface)).map_err(|error| failed(Operation::Open, error))?;
         match self.data[token].as_mut() {
             Some(data) => data
                 .admit(&mut self.membership_sockets, address.group, interface, filter)
                 .map_err(|error| failed(Operation::Join, error)),
-            None => Err(Error::new(Operation::Join, ErrorKind::Other).on_group(address)),
+            None => Err(Error::new(Operation::Join, ErrorKind::Other).on_address(address)),
         }
     }
 
@@ -212,7 +215,7 @@ impl Sockets {
         if empty {
             self.close(poller, token);
         }
-        result.map_err(|error| Error::os(Operation::Leave, error).on_group(address).on_interface(interface))
+        result.map_err(|error| Error::os(Operation::Leave, error).on_address(address).on_interface(interface))
     }
 
     fn close(&mut self, poller: &Poller, token: usize) {
@@ -263,8 +266,28 @@ impl Sockets {
         }
     }
 
+    /// Receives what is sent to this host from now on.
+    pub(crate) fn listen(
+        &mut self,
+        poller: &Poller,
+        host: &HostAddr,
+        cast: Cast,
+        shares_port: bool,
+    ) -> Result<()> {
+        let failed = |error| Error::os(Operation::Open, error).on_address(host);
+        for socket in sockets_for(host, cast)? {
+            let data = self.options.open_host(socket, shares_port).map_err(failed)?;
+            self.add(poller, data).map_err(failed)?;
+        }
+        Ok(())
+    }
+
     fn open(&mut self, poller: &Poller, target: BindTarget, wildcard: bool) -> io::Result<usize> {
         let data = self.options.open(target, wildcard)?;
+        self.add(poller, data)
+    }
+
+    fn add(&mut self, poller: &Poller, data: DataSocket) -> io::Result<usize> {
         let token = self.vacant.first().copied().unwrap_or(self.data.len());
         if !self.data.is_empty() {
             self.pool(poller)?;

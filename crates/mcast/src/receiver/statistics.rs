@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The counts of a receiver so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Statistics {
     /// Datagrams delivered.
@@ -23,9 +23,10 @@ pub struct Statistics {
 }
 
 /// The number of datagrams that the system dropped for lack of receive buffer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Drops {
     /// The system does not count (macOS, BSD, Windows).
+    #[default]
     Unknown,
     /// Exactly this number.
     Exactly(u64),
@@ -51,17 +52,26 @@ impl Drops {
             }
         }
     }
+
+    /// Returns how exact the number is: `exactly`, `at least`, `at most`, `about` or `unknown`.
+    #[must_use]
+    pub const fn certainty(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Exactly(_) => "exactly",
+            Self::AtLeast(_) => "at least",
+            Self::AtMost(_) => "at most",
+            Self::About(_) => "about",
+        }
+    }
 }
 
 impl fmt::Display for Drops {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unknown => f.write_str("unknown"),
-            Self::Exactly(count) => count.fmt(f),
-            Self::AtLeast(0) | Self::AtMost(0) | Self::About(0) => f.write_str("0"),
-            Self::AtLeast(count) => write!(f, "at least {count}"),
-            Self::AtMost(count) => write!(f, "at most {count}"),
-            Self::About(count) => write!(f, "about {count}"),
+        match (self, self.count()) {
+            (_, None) => f.write_str("unknown"),
+            (Self::Exactly(_), Some(count)) | (_, Some(count @ 0)) => count.fmt(f),
+            (_, Some(count)) => write!(f, "{} {count}", self.certainty()),
         }
     }
 }

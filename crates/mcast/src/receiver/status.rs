@@ -48,7 +48,7 @@ impl MembershipStatus {
         for interface in joined {
             if socket.has_interface(interface.index).is_ok_and(|exists| !exists) {
                 let deleted = Error::new(Operation::Join, ErrorKind::NoSuchInterface)
-                    .on_group(self.membership.address)
+                    .on_address(self.membership.address)
                     .on_interface(&interface.name)
                     .detail("the interface was deleted");
                 interface.failure = Some(deleted);

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use mcast_group::{Destination, Family, InterfaceSelector};
+use mcast_group::{Destination, Family, HostAddr, InterfaceSelector};
 
 use super::Sender;
 
@@ -15,9 +15,12 @@ use mcast_sys::socket::Socket;
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct SenderBuilder {
-    destinations: Vec<Destination>,
+    destinations: Vec<Addressee>,
     settings: Settings,
 }
+
+/// The address of a group or host, and the outgoing interface.
+pub(crate) type Addressee = (SocketAddr, Option<InterfaceSelector>);
 
 /// The settings that apply to everything a sender sends.
 #[derive(Clone, Debug)]
@@ -25,7 +28,8 @@ pub(crate) struct Settings {
     pub(crate) interfaces: Vec<InterfaceSelector>,
     pub(crate) follow: bool,
     pub(crate) source_address: Option<IpAddr>,
-    hop_limit: u8,
+    hop_limit: Option<u8>,
+    pub(crate) broadcast: bool,
     traffic_class: Option<u8>,
     loopback: bool,
     source_port: u16,
@@ -45,7 +49,8 @@ impl SenderBuilder {
                 interfaces: Vec::new(),
                 follow: false,
                 source_address: None,
-                hop_limit: 1,
+                hop_limit: None,
+                broadcast: false,
                 traffic_class: None,
                 loopback: true,
                 source_port: 0,
@@ -62,7 +67,36 @@ impl SenderBuilder {
     /// Adds a destination. A sender without destinations sends to the group that each datagram
     /// names.
     pub fn to(mut self, destination: Destination) -> Self {
-        self.destinations.push(destination);
+        self.destinations.push((destination.address.into(), destination.interface));
+        self
+    }
+
+    /// Adds a host as a destination, for networks without multicast. Each datagram is sent to every destination.
+    ///
+    /// An IPv4 broadcast address also needs [`broadcast`](Self::broadcast).
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use mcast::{HostAddr, Sender};
+    ///
+    /// let hosts = Sender::builder().to_host("10.0.0.5:7000".parse()?).to_host("10.0.0.6:7000".parse()?).build()?;
+    /// hosts.send(b"hello")?;
+    /// let subnet = HostAddr::broadcast(7000).on("eth0".parse()?);
+    /// Sender::builder().broadcast(true).to_host(subnet).build()?.send(b"hello, all")?;
+    /// # Ok(()) }
+    /// ```
+    pub fn to_host(mut self, host: HostAddr) -> Self {
+        self.destinations.push(((&host).into(), host.interface));
+        self
+    }
+
+    /// Sets whether datagrams may be sent to IPv4 broadcast addresses: 255.255.255.255 reaches all hosts on the link,
+    /// and the last address of a subnet those of the subnet. Default: no; the system then refuses them.
+    ///
+    /// On macOS and FreeBSD, the routing table selects the interface of unicast and broadcast over IPv4 even if one is
+    /// named: send to the last address of its subnet.
+    pub fn broadcast(mut self, on: bool) -> Self {
+        self.settings.broadcast = on;
         self
     }
 
@@ -74,9 +108,9 @@ impl SenderBuilder {
     }
 
     /// Sets the hop limit (IPv4: TTL): the number of networks a datagram may cross, since each
-    /// router decrements it. Default: 1, the local network. 0: this host only.
+    /// router decrements it. Default: 1, the local network, and for hosts the system's, usually 64. 0: this host only.
     pub fn hop_limit(mut self, hops: u8) -> Self {
-        self.settings.hop_limit = hops;
+        self.settings.hop_limit = Some(hops);
         self
     }
 
@@ -202,7 +236,14 @@ impl Settings {
             socket.set_pktinfo(false)?;
         }
         socket.only_own_memberships(true)?;
-        socket.set_hop_limit(self.hop_limit)?;
+        socket.set_hop_limit(self.hop_limit.unwrap_or(1))?;
+        // No system sends unicast with a hop limit of 0.
+        if let Some(hops) = self.hop_limit.filter(|hops| *hops > 0) {
+            socket.set_unicast_hop_limit(hops)?;
+        }
+        if self.broadcast && family == Family::V4 {
+            socket.allow_broadcast()?;
+        }
         socket.set_send_loopback(self.loopback)?;
         if let Some(class) = self.traffic_class {
             socket.set_traffic_class(class)?;

@@ -1,9 +1,9 @@
 //! The interfaces by which a sender sends, and their source addresses.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{PoisonError, RwLock};
 
-use mcast_group::{Family, GroupAddr, InterfaceIndex, InterfaceSelector};
+use mcast_group::{Family, Group, InterfaceIndex, InterfaceSelector};
 
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::interface::{Interface, interfaces, select};
@@ -21,7 +21,7 @@ impl Egress {
     /// again when sending.
     pub(crate) fn resolve(
         selectors: &[InterfaceSelector],
-        to: Option<GroupAddr>,
+        to: Option<SocketAddr>,
         follow: bool,
     ) -> Result<Self> {
         let selectors: Vec<_> =
@@ -61,7 +61,7 @@ impl Egress {
     }
 
     /// Looks the interfaces up again if they are followed; returns whether they changed.
-    pub(crate) fn refresh_egress(&self, to: Option<GroupAddr>) -> Result<bool> {
+    pub(crate) fn refresh_egress(&self, to: Option<SocketAddr>) -> Result<bool> {
         if !self.follow || self.selectors.is_empty() {
             return Ok(false);
         }
@@ -75,7 +75,7 @@ impl Egress {
     }
 }
 
-fn look_up(selectors: &[InterfaceSelector], to: Option<GroupAddr>) -> Result<Vec<InterfaceIndex>> {
+fn look_up(selectors: &[InterfaceSelector], to: Option<SocketAddr>) -> Result<Vec<InterfaceIndex>> {
     if selectors.is_empty() {
         return Ok(Vec::new());
     }
@@ -94,18 +94,16 @@ fn look_up(selectors: &[InterfaceSelector], to: Option<GroupAddr>) -> Result<Vec
 
 fn find(
     selector: &InterfaceSelector,
-    to: Option<GroupAddr>,
+    to: Option<SocketAddr>,
     list: &[Interface],
 ) -> Result<Vec<InterfaceIndex>> {
-    let family = to.map_or(Family::V4, |to| to.group.family());
-    let group = match to {
-        Some(to) => to.group,
-        // Only a default interface needs the group, and the route decides about those.
-        None => mcast_group::Group::new(std::net::Ipv4Addr::new(224, 0, 0, 1).into())
-            .map_err(|_| Error::new(Operation::Route, ErrorKind::Other))?,
-    };
+    let family = to.map_or(Family::V4, |to| Family::of(to.ip()));
+    // Only a default interface needs the group, and the route decides about those.
+    let any = || Group::new(std::net::Ipv4Addr::new(224, 0, 0, 1).into());
+    let group = to.map_or_else(any, |to| Group::new(to.ip()).or_else(|_| any()));
+    let group = group.map_err(|_| Error::new(Operation::Route, ErrorKind::Other))?;
     let found = select(selector, group, list, |_| Ok(None)).map_err(|error| match to {
-        Some(to) => error.during(Operation::Send).on_group(to),
+        Some(to) => error.during(Operation::Send).on_address(to),
         None => error,
     })?;
     // "All interfaces" means all that have an address to send from.
@@ -133,17 +131,17 @@ impl Addressed {
     }
 
     /// Looks up whether the interface has an address, and whether it must be given explicitly.
-    pub(crate) fn look_up(&self, to: GroupAddr, index: InterfaceIndex) -> Result<Option<IpAddr>> {
-        let family = to.group.family();
+    pub(crate) fn look_up(&self, to: SocketAddr, index: InterfaceIndex) -> Result<Option<IpAddr>> {
+        let family = Family::of(to.ip());
         let list = interfaces()?;
         let Some(interface) = list.iter().find(|interface| interface.index_for(family) == index) else {
             return Err(Error::new(Operation::Send, ErrorKind::NoSuchInterface)
-                .on_group(to)
+                .on_address(to)
                 .on_interface(index));
         };
         let Some(first) = interface.addresses_of(family).next() else {
             return Err(Error::new(Operation::Send, ErrorKind::NoAddress)
-                .on_group(to)
+                .on_address(to)
                 .on_interface(&interface.name));
         };
         // Linux does not choose a loopback address, whose scope is this host, and would send from
@@ -164,17 +162,17 @@ pub(crate) fn name_of(index: InterfaceIndex) -> String {
         .map_or_else(|| index.to_string(), |interface| interface.name)
 }
 
-/// Adds the reason why a group is unreachable although the interface was named.
-pub(crate) fn why_unreachable(error: Error, to: GroupAddr, index: Option<InterfaceIndex>) -> Error {
+/// Adds the reason why an address is unreachable although the interface was named.
+pub(crate) fn why_unreachable(error: Error, to: SocketAddr, index: Option<InterfaceIndex>) -> Error {
     let list = interfaces().unwrap_or_default();
-    let Some(interface) = list.iter().find(|interface| Some(interface.index_for(to.group.family())) == index)
-    else {
+    let family = Family::of(to.ip());
+    let Some(interface) = list.iter().find(|interface| Some(interface.index_for(family)) == index) else {
         return error.because(ErrorKind::NoSuchInterface);
     };
     if !interface.up {
         return error.because(ErrorKind::InterfaceDown);
     }
-    if to.group.family() == Family::V6 {
+    if family == Family::V6 {
         let (why, remedy) = mcast_sys::why_no_ipv6(interface.loopback);
         let error = error.because(ErrorKind::FamilyUnavailable).detail(why);
         return match remedy {

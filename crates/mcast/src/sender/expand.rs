@@ -1,9 +1,9 @@
 //! The (group, interface) pairs that a datagram is sent to, and sending it there.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use mcast_group::{Family, GroupAddr, InterfaceIndex};
+use mcast_group::{Family, InterfaceIndex};
 
 use super::egress::{self, Egress};
 use super::patience::{is_busy, send_patiently};
@@ -13,7 +13,7 @@ use crate::outgoing::Outgoing;
 use mcast_sys::SendRequest;
 
 impl Sender {
-    /// Returns a datagram for every group and interface that this one is sent to, for use with
+    /// Returns a datagram for every group, host and interface that this one is sent to, for use with
     /// [`try_send_one`](Self::try_send_one).
     ///
     /// # Errors
@@ -27,13 +27,13 @@ impl Sender {
 
     pub(super) fn expand_now<'a>(&self, outgoing: &Outgoing<'a>) -> Result<Vec<Outgoing<'a>>> {
         let mut expanded = Vec::new();
-        let mut add = |to: GroupAddr, egress: &Egress| match outgoing.interface {
+        let mut add = |to: SocketAddr, egress: &Egress| match outgoing.interface {
             Some(_) => {
-                expanded.push(outgoing.to(to));
+                expanded.push(outgoing.to_address(to));
                 Ok(())
             }
             None => egress.each(|interface| {
-                expanded.push(Outgoing { interface, ..outgoing.to(to) });
+                expanded.push(Outgoing { interface, ..outgoing.to_address(to) });
                 Ok(())
             }),
         };
@@ -55,7 +55,7 @@ impl Sender {
         let to = outgoing.to.ok_or_else(no_destination)?;
         let source = self.source(to, outgoing.interface)?;
         let transmit = transmit(outgoing, to, outgoing.interface, source);
-        let socket = self.socket(to.group.family())?;
+        let socket = self.socket(Family::of(to.ip()))?;
         loop {
             match socket.send(&transmit) {
                 Ok(()) => {
@@ -63,7 +63,7 @@ impl Sender {
                     return Ok(true);
                 }
                 Err(error) if is_busy(&error) => return Ok(false),
-                Err(_) if socket.forget_errors() => {}
+                Err(_) if self.forget_errors(socket) => {}
                 Err(error) => return Err(self.failed(error, outgoing, to, outgoing.interface)),
             }
         }
@@ -81,9 +81,9 @@ impl Sender {
         }
     }
 
-    /// Returns the outgoing interfaces for this group.
+    /// Returns the outgoing interfaces for this group or host.
     #[inline]
-    pub(super) fn egress_to(&self, to: GroupAddr) -> &Egress {
+    pub(super) fn egress_to(&self, to: SocketAddr) -> &Egress {
         let own = self.destinations.iter().find(|(address, _)| *address == to);
         own.map_or(&self.egress, |(_, egress)| egress)
     }
@@ -94,7 +94,7 @@ impl Sender {
     pub(super) fn single_destination(
         &self,
         outgoing: &Outgoing<'_>,
-    ) -> Option<(GroupAddr, Option<InterfaceIndex>)> {
+    ) -> Option<(SocketAddr, Option<InterfaceIndex>)> {
         let (to, egress) = match outgoing.to {
             Some(to) => (to, self.egress_to(to)),
             None => match &self.destinations[..] {
@@ -108,7 +108,7 @@ impl Sender {
         }
     }
 
-    pub(super) fn transmit(&self, outgoing: &Outgoing<'_>, to: GroupAddr, egress: &Egress) -> Result<()> {
+    pub(super) fn transmit(&self, outgoing: &Outgoing<'_>, to: SocketAddr, egress: &Egress) -> Result<()> {
         if let Some(interface) = outgoing.interface {
             return self.transmit_by(outgoing, to, Some(interface));
         }
@@ -127,7 +127,7 @@ impl Sender {
     pub(super) fn transmit_all(
         &self,
         outgoing: &Outgoing<'_>,
-        to: GroupAddr,
+        to: SocketAddr,
         egress: &Egress,
         sent: &mut Vec<InterfaceIndex>,
     ) -> Result<()> {
@@ -157,21 +157,22 @@ impl Sender {
     pub(super) fn transmit_by(
         &self,
         outgoing: &Outgoing<'_>,
-        to: GroupAddr,
+        to: SocketAddr,
         interface: Option<InterfaceIndex>,
     ) -> Result<()> {
         let source = self.source(to, interface)?;
-        let socket = self.socket(to.group.family())?;
+        let socket = self.socket(Family::of(to.ip()))?;
         let transmit = transmit(outgoing, to, interface, source);
-        send_patiently(socket, &transmit).map_err(|error| self.failed(error, outgoing, to, interface))?;
+        send_patiently(socket, &transmit, || self.counters.unreachable())
+            .map_err(|error| self.failed(error, outgoing, to, interface))?;
         self.counters.sent(ONE);
         Ok(())
     }
 
     /// Returns the source address; `None` leaves the choice to the system. Sending by an interface
     /// needs an address there, because the kernel would otherwise use another interface's, or none.
-    pub(super) fn source(&self, to: GroupAddr, interface: Option<InterfaceIndex>) -> Result<Option<IpAddr>> {
-        match (self.known_source(to.group.family(), interface), interface) {
+    pub(super) fn source(&self, to: SocketAddr, interface: Option<InterfaceIndex>) -> Result<Option<IpAddr>> {
+        match (self.known_source(Family::of(to.ip()), interface), interface) {
             (Some(source), _) => Ok(source),
             (None, Some(index)) => self.addressed.look_up(to, index),
             (None, None) => Ok(None),
@@ -196,10 +197,10 @@ impl Sender {
         &self,
         error: io::Error,
         outgoing: &Outgoing<'_>,
-        to: GroupAddr,
+        to: SocketAddr,
         interface: Option<InterfaceIndex>,
     ) -> Error {
-        let error = Error::os(Operation::Send, error).on_group(to);
+        let error = Error::os(Operation::Send, error).on_address(to);
         let error = match interface {
             Some(index) => error.on_interface(egress::name_of(index)),
             None => error,
@@ -207,6 +208,9 @@ impl Sender {
         match error.kind() {
             ErrorKind::TooLarge => error.detail(format!("{} bytes", outgoing.payload.len())),
             ErrorKind::NoRoute if interface.is_some() => egress::why_unreachable(error, to, interface),
+            ErrorKind::Permission if to.is_ipv4() && !to.ip().is_multicast() && !self.settings.broadcast => {
+                error.detail("a broadcast address must be allowed").remedied("allow broadcasts (--broadcast)")
+            }
             _ => error,
         }
     }
@@ -215,13 +219,13 @@ impl Sender {
 #[inline]
 pub(super) fn transmit<'a>(
     outgoing: &Outgoing<'a>,
-    to: GroupAddr,
+    to: SocketAddr,
     interface: Option<InterfaceIndex>,
     source: Option<IpAddr>,
 ) -> SendRequest<'a> {
     SendRequest {
         payload: outgoing.payload,
-        to: to.into(),
+        to,
         interface,
         source,
         hop_limit: outgoing.hop_limit,

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
-use mcast_group::{Destination, Family, GroupAddr};
+use mcast_group::{Family, GroupAddr};
 
 pub use builder::SenderBuilder;
 #[cfg(feature = "tokio")]
@@ -27,7 +27,7 @@ pub use statistics::SendStatistics;
 
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::outgoing::Outgoing;
-use builder::Settings;
+use builder::{Addressee, Settings};
 use egress::{Addressed, Egress};
 use mcast_sys::Sent;
 use mcast_sys::socket::Socket;
@@ -36,7 +36,7 @@ use statistics::Counters;
 /// A single datagram, for the counters.
 const ONE: Sent = Sent { datagrams: 1, segmented: 0 };
 
-/// Sends datagrams to groups.
+/// Sends datagrams to groups, and on networks without multicast to hosts.
 ///
 /// The type is `Send + Sync` and its methods take `&self`, so threads may share it. The default hop
 /// limit is 1: datagrams stay in the local network.
@@ -50,7 +50,7 @@ const ONE: Sent = Sent { datagrams: 1, segmented: 0 };
 #[derive(Debug)]
 pub struct Sender {
     settings: Settings,
-    destinations: Vec<(GroupAddr, Egress)>,
+    destinations: Vec<(SocketAddr, Egress)>,
     /// The outgoing interfaces for destinations that name none.
     egress: Egress,
     addressed: Addressed,
@@ -65,7 +65,7 @@ impl Sender {
     ///
     /// # Errors
     /// As [`SenderBuilder::build`].
-    pub fn to(destination: Destination) -> Result<Self> {
+    pub fn to(destination: mcast_group::Destination) -> Result<Self> {
         Self::builder().to(destination).build()
     }
 
@@ -74,17 +74,18 @@ impl Sender {
         SenderBuilder::new()
     }
 
-    pub(crate) fn new(settings: Settings, destinations: Vec<Destination>) -> Result<Self> {
+    pub(crate) fn new(settings: Settings, destinations: Vec<Addressee>) -> Result<Self> {
         let egress = Egress::resolve(&settings.interfaces, None, settings.follow)?;
-        let resolved = destinations.into_iter().map(|destination| {
-            let interfaces: Vec<_> = destination.interface.into_iter().collect();
-            let egress = match interfaces.is_empty() {
-                true => Egress::resolve(&settings.interfaces, Some(destination.address), settings.follow)?,
-                false => Egress::resolve(&interfaces, Some(destination.address), settings.follow)?,
-            };
-            Ok((destination.address, egress))
+        let resolved = destinations.into_iter().map(|(address, interface)| {
+            let own = interface.as_slice();
+            let interfaces = if own.is_empty() { &settings.interfaces } else { own };
+            if address.ip().is_unspecified() {
+                let error = Error::new(Operation::Send, ErrorKind::Mismatch).on_address(address);
+                return Err(error.detail("it is not the address of a host"));
+            }
+            Ok((address, Egress::resolve(interfaces, Some(address), settings.follow)?))
         });
-        let destinations: Vec<(GroupAddr, Egress)> = resolved.collect::<Result<_>>()?;
+        let destinations: Vec<(SocketAddr, Egress)> = resolved.collect::<Result<_>>()?;
         let pacer = settings.pace.map(|rate| Mutex::new(Pacer::new(rate)));
         let sender = Self {
             settings,
@@ -97,7 +98,7 @@ impl Sender {
             pacer,
         };
         for (address, egress) in &sender.destinations {
-            sender.socket(address.group.family())?;
+            sender.socket(Family::of(address.ip()))?;
             if !sender.settings.follow {
                 egress.each(|interface| sender.source(*address, interface).map(|_| ()))?;
             }
@@ -256,6 +257,16 @@ impl Sender {
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(false),
             result => result.map_err(|error| Error::os(Operation::Send, error)),
         }
+    }
+
+    /// Discards the errors that are queued on the socket; returns whether hosts reported some of them, about datagrams
+    /// sent earlier.
+    fn forget_errors(&self, socket: &Socket) -> bool {
+        let is_reported = socket.forget_errors();
+        if is_reported {
+            self.counters.unreachable();
+        }
+        is_reported
     }
 
     #[inline]

@@ -98,7 +98,7 @@ impl Sender {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // An error about a datagram sent earlier is not a reply.
-                Err(_) if socket.forget_errors() => {}
+                Err(_) if self.forget_errors(socket) => {}
                 Err(error) => return Err(Error::os(Operation::Receive, error)),
             }
         }
@@ -107,7 +107,7 @@ impl Sender {
     /// Discards the errors about datagrams sent earlier. Otherwise a wait would end at once, and
     /// the errors would take the buffer space of replies.
     pub(crate) fn discard_errors(&self, family: Family) -> Result<()> {
-        self.socket(family)?.forget_errors();
+        self.forget_errors(self.socket(family)?);
         Ok(())
     }
 

@@ -1,10 +1,12 @@
 //! Sequences of datagrams that one system call can send.
 
-use mcast_group::{Family, GroupAddr, InterfaceIndex};
+use std::net::SocketAddr;
+
+use mcast_group::{Family, InterfaceIndex};
 
 use super::Sender;
 use super::expand::{is_stale, transmit};
-use super::patience::{is_busy, wait};
+use super::patience::is_busy;
 use crate::error::{Error, Operation, Result};
 use crate::outgoing::Outgoing;
 
@@ -27,7 +29,9 @@ impl Sender {
                 // Several destinations: send to one after the other.
                 RunOutcome::Several => return self.send_everywhere(&outgoing[0]).map(|()| 1),
                 RunOutcome::Full(family) => {
-                    wait(self.socket(family)?).map_err(|error| Error::os(Operation::Send, error))?;
+                    let socket = self.socket(family)?;
+                    self.forget_errors(socket);
+                    super::patience::wait(socket).map_err(|error| Error::os(Operation::Send, error))?;
                 }
             }
         }
@@ -52,17 +56,17 @@ impl Sender {
     fn try_send_simple<'a>(
         &self,
         outgoing: &[Outgoing<'a>],
-        first: GroupAddr,
+        first: SocketAddr,
         interface: Option<InterfaceIndex>,
     ) -> Result<RunOutcome> {
         self.check_launch(&outgoing[0])?;
-        let family = first.group.family();
+        let family = Family::of(first.ip());
         let socket = self.socket(family)?;
         self.source(first, interface)?;
         // A datagram that does not fit starts the next call, or fails there.
         let transmit = |each: &Outgoing<'a>| {
             let (to, interface) = self.single_destination(each)?;
-            let fits = to.group.family() == family && self.check_launch(each).is_ok();
+            let fits = Family::of(to.ip()) == family && self.check_launch(each).is_ok();
             let source = if fits { self.known_source(family, interface) } else { None };
             source.map(|source| transmit(each, to, interface, source))
         };
@@ -73,7 +77,7 @@ impl Sender {
             }
             Err(error) if is_busy(&error) => Ok(RunOutcome::Full(family)),
             // An error about an earlier datagram; none of these has been sent yet.
-            Err(_) if socket.forget_errors() => Ok(RunOutcome::Sent(0)),
+            Err(_) if self.forget_errors(socket) => Ok(RunOutcome::Sent(0)),
             Err(error) => Err(self.failed(error, &outgoing[0], first, interface)),
         }
     }

@@ -128,7 +128,7 @@ impl Sender {
 
     async fn send_to_one(&self, destination: &Outgoing<'_>) -> Result<()> {
         while !self.sender.try_send_one(destination)? {
-            let family = destination.to.map_or(Family::V4, |to| to.group.family());
+            let family = destination.to.map_or(Family::V4, |to| Family::of(to.ip()));
             self.sockets.writable(&self.sender, family).await?;
         }
         Ok(())

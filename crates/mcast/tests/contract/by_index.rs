@@ -148,7 +148,12 @@ fn each_datagram_may_have_its_own_interface(net: &Net) {
         .iter()
         .map(|received| {
             let arrival = received.arrival;
-            (arrival.group, arrival.interface, arrival.hop_limit.unwrap(), arrival.traffic_class.unwrap())
+            (
+                arrival.group().unwrap(),
+                arrival.interface,
+                arrival.hop_limit.unwrap(),
+                arrival.traffic_class.unwrap(),
+            )
         })
         .collect();
     assert_eq!(

@@ -36,7 +36,7 @@ fn reports_group_interface_source_hop_limit_class_and_time(net: &Net) {
     let received = next(&receiver);
     let after = SystemTime::now();
     assert_eq!(received.text, "hello");
-    assert_eq!(received.arrival.group, net.group(1));
+    assert_eq!(received.arrival.group(), Some(net.group(1)));
     assert_eq!(received.arrival.interface, net.index(&net.receiver, "eth0"));
     assert_eq!(received.arrival.source, SocketAddr::new(source, 4321));
     assert_eq!(received.arrival.hop_limit, Some(7));
@@ -59,7 +59,7 @@ fn reports_group_interface_and_source_without_details(net: &Net) {
 
         let received = next(&receiver);
         assert_eq!(received.text, "hello");
-        assert_eq!(received.arrival.group, net.group(1));
+        assert_eq!(received.arrival.group(), Some(net.group(1)));
         assert_eq!(received.arrival.interface, net.index(&net.receiver, "eth0"));
         assert_eq!(received.arrival.source.ip(), net.address(0, 1));
         assert_eq!((received.arrival.length, received.arrival.truncated), (5, false));
@@ -85,8 +85,10 @@ fn distinguishes_several_groups_ports_and_interfaces(net: &Net) {
 
     let mut received: Vec<_> = (0..4).map(|_| next(&receiver)).collect();
     received.sort_by(|a, b| a.text.cmp(&b.text));
-    let actual: Vec<_> =
-        received.iter().map(|received| (received.arrival.group, received.arrival.interface)).collect();
+    let actual: Vec<_> = received
+        .iter()
+        .map(|received| (received.arrival.group().unwrap(), received.arrival.interface))
+        .collect();
     assert_eq!(
         actual,
         [(net.group(1), eth0), (other_port, eth1), (net.group(2), eth0), (net.group(1), eth1)]

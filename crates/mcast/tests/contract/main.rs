@@ -14,6 +14,7 @@ mod exact;
 mod explained;
 mod fast;
 mod honest;
+mod hosts;
 mod interleaved;
 mod many;
 mod model;

@@ -127,7 +127,9 @@ fn joins_while_a_task_waits(net: &Net) {
         let receiver = std::sync::Arc::new(mcast::tokio::Receiver::new(receiver).unwrap());
         let waiting = tokio::spawn({
             let receiver = receiver.clone();
-            async move { receiver.recv(&mut [0; 64]).await.map(|datagram| datagram.arrival().group).unwrap() }
+            async move {
+                receiver.recv(&mut [0; 64]).await.map(|datagram| datagram.arrival().group().unwrap()).unwrap()
+            }
         });
         tokio::task::yield_now().await;
         net.receiver.run(|| receiver.join(net.on("eth1", net.group(2)))).unwrap().unwrap();

@@ -25,9 +25,14 @@ const PARTS: &[(&str, &[(&str, &str)])] = &[
             ("Cross routers", "how-to/across-routers.md"),
             ("Across VLANs", "how-to/across-vlans.md"),
             ("Into containers", "how-to/into-containers.md"),
+            ("Between sites", "how-to/between-sites.md"),
+            ("IPTV in a browser", "how-to/iptv-in-a-browser.md"),
+            ("From networks without multicast", "how-to/amt.md"),
             ("In containers and Kubernetes", "how-to/containers.md"),
+            ("A network without multicast", "how-to/without-multicast.md"),
             ("Over Wi-Fi", "how-to/wireless.md"),
             ("Through the Windows firewall", "how-to/windows-firewall.md"),
+            ("Keep a stream in Redis", "how-to/keep-in-redis.md"),
             ("Change the key of a stream", "how-to/rotate-keys.md"),
             ("Run it as a service", "how-to/services.md"),
             ("Come from multicast_expert", "python/coming-from-multicast-expert.md"),
@@ -55,6 +60,7 @@ const FIGURES: &[(&str, &str)] = &[
     ("What each system does", "platforms.md"),
     ("How each claim is checked", "assurance.md"),
     ("The stream protocol", "protocol.md"),
+    ("The tunnel protocol", "tunnel.md"),
     ("Glossary", "design/glossary.md"),
     ("Capturing without loss", "capture.md"),
     ("Benchmarks", "benchmarks.md"),
@@ -79,6 +85,7 @@ const DECISIONS: &[(&str, &str)] = &[
     ("Packages are reproducible", "design/015-packages.md"),
     ("Constants of other systems are written down twice", "design/016-foreign-headers.md"),
     ("Drop reasons are counted in the kernel", "design/017-drop-reasons.md"),
+    ("What exactly-once means for a bridge", "design/018-exactly-once.md"),
 ];
 
 /// Returns the text of `SUMMARY.md` in mdBook's format.

@@ -95,6 +95,7 @@ fn conclude(
     applied.keep();
     Ok(match effect {
         RemedyEffect::NeedsRestart => Outcome::Undecided,
+        RemedyEffect::Stopped => Outcome::Warnings,
         effect => Outcome::of(effect.is_success()),
     })
 }

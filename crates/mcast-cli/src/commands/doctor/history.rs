@@ -4,7 +4,9 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::Context;
-use mcast_doctor::{History, HistoryEntry, HistoryQuerier, HistoryStream, HistoryTimeline, Onset};
+use mcast_doctor::{
+    History, HistoryEntry, HistoryPath, HistoryQuerier, HistoryStream, HistoryTimeline, Onset,
+};
 use serde::Serialize;
 
 use crate::console::{Console, Output};
@@ -18,6 +20,16 @@ struct OnsetRecord<'a> {
     healthy_until: Option<String>,
     stopped: Vec<Stopped<'a>>,
     queriers: &'a [HistoryQuerier],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    paths: Vec<FailingPath<'a>>,
+}
+
+/// A path of a fleet on which not everything arrives.
+#[derive(Serialize)]
+struct FailingPath<'a> {
+    #[serde(flatten)]
+    path: &'a HistoryPath,
+    since: String,
 }
 
 #[derive(Serialize)]
@@ -72,11 +84,13 @@ pub(super) fn write_onset(onset: &Onset, is_json: bool, out: &mut Output) -> io:
         return writeln!(out, "{}", super::text::safe(&onset.to_string()));
     }
     let stopped = onset.stopped.iter().map(|(stream, last)| Stopped { stream, last_heard: last.to_string() });
+    let paths = onset.paths.iter().map(|(path, since)| FailingPath { path, since: since.to_string() });
     let record = OnsetRecord {
         since: onset.since.to_string(),
         healthy_until: onset.healthy_until.map(|until| until.to_string()),
         stopped: stopped.collect(),
         queriers: &onset.queriers,
+        paths: paths.collect(),
     };
     write_record(out, "since", &record)
 }

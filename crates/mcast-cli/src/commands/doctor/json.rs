@@ -10,7 +10,7 @@ use mcast_doctor::{
 use serde::Serialize;
 
 use crate::console::Output;
-use crate::output::{rfc3339, write_json};
+use crate::output::{record, rfc3339, write_json};
 
 /// `schemas/doctor-*.json`.
 #[derive(Serialize)]
@@ -24,17 +24,20 @@ enum Object<'a> {
     Verdict(VerdictRecord),
 }
 
-#[derive(Serialize)]
-struct VerdictRecord {
-    /// The time of the examination, with `--watch`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    time: Option<String>,
-    verdict: Verdict,
-    arrival: ArrivalStatus,
-    faults: usize,
-    warnings: usize,
-    notes: usize,
-    open_questions: usize,
+record! {
+    fn of(report: &Report, time: Option<String>) {}
+
+    struct VerdictRecord {
+        /// The time of the examination, with `--watch`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        time: Option<String> = time,
+        verdict: Verdict = report.verdict(),
+        arrival: ArrivalStatus = report.arrival,
+        faults: usize = report.count(Severity::Fault),
+        warnings: usize = report.count(Severity::Warning),
+        notes: usize = report.count(Severity::Note),
+        open_questions: usize = report.open_questions.len(),
+    }
 }
 
 pub(super) fn write(report: &Report, out: &mut Output) -> io::Result<()> {
@@ -64,31 +67,14 @@ pub(super) fn write_verdict(report: &Report, out: &mut Output) -> io::Result<()>
     write_json(out, &Object::Verdict(VerdictRecord::of(report, Some(rfc3339(SystemTime::now())))))
 }
 
-impl VerdictRecord {
-    fn of(report: &Report, time: Option<String>) -> Self {
-        Self {
-            time,
-            verdict: report.verdict(),
-            arrival: report.arrival,
-            faults: report.count(Severity::Fault),
-            warnings: report.count(Severity::Warning),
-            notes: report.count(Severity::Note),
-            open_questions: report.open_questions.len(),
-        }
-    }
-}
+record! {
+    pub(super) fn new(event: &'static str, finding: &'a Finding) {}
 
-/// A finding that appeared or disappeared: `schemas/doctor-change.json`.
-#[derive(Serialize)]
-pub(super) struct Change<'a> {
-    event: &'static str,
-    time: String,
-    #[serde(flatten)]
-    finding: &'a Finding,
-}
-
-impl<'a> Change<'a> {
-    pub(super) fn new(event: &'static str, finding: &'a Finding) -> Self {
-        Self { event, time: rfc3339(SystemTime::now()), finding }
+    /// A finding that appeared or disappeared: `schemas/doctor-change.json`.
+    pub(super) struct Change<'a> {
+        event: &'static str = event,
+        time: String = rfc3339(SystemTime::now()),
+        #[serde(flatten)]
+        finding: &'a Finding = finding,
     }
 }

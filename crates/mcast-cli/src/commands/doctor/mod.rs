@@ -138,7 +138,7 @@ struct TimingOptions {
 
     /// Record each examination of --watch in this file, and report since when something is wrong; without --watch,
     /// print the history in the file
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["read", "command", "apply", "listen", "prober", "soak"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["read", "command", "apply", "listen", "probe", "soak"])]
     journal: Option<PathBuf>,
 
     /// Serve Prometheus metrics at http://ADDRESS/metrics, with --watch
@@ -171,8 +171,9 @@ struct ResultOptions {
 const EXAMPLES: &str = "\
 A group is observed at three levels at once: on the wire, in the counters of the IP layer, and at the
 socket. The last line says whether datagrams arrive. Exit status 0 if they do, 1 if there is a fault,
-5 if there are only warnings. If something could not be observed, the last line begins with unknown,
-and the exit status is 3 if only a permission is missing (the wire needs root or CAP_NET_RAW), else 6.
+5 if there are only warnings, or a stream has stopped. If something could not be observed, the last
+line begins with unknown, and the exit status is 3 if only a permission is missing (the wire needs root
+or CAP_NET_RAW), else 6.
 
 Examples:
   mcast doctor                                this machine: interfaces, routes, settings
@@ -186,19 +187,21 @@ Examples:
   mcast doctor --listen                       wait for the probes of another machine
   mcast doctor --probe -t 8                   probe the path from that machine, across routers
   mcast doctor --ssh a,b,c                    the paths between all of these, over ssh
+  mcast doctor --ssh a,b,c --watch --journal FILE   since when a path fails
   mcast doctor --apply reverse-path-filter 239.1.2.3:5000   apply the remedy
   mcast doctor --json --watch                 for programs, repeatedly
   mcast doctor 239.1.2.3:5000 --watch --metrics :9478   for Prometheus";
 
 /// The capabilities for repeated examinations: to capture, to read firewall rules, to find the processes of sockets,
-/// and to count what the kernel drops.
-pub(super) const RIGHTS: [Capability; 6] = [
+/// to count what the kernel drops, and to name the functions that drop it.
+pub(super) const RIGHTS: [Capability; 7] = [
     Capability::NetRaw,
     Capability::NetAdmin,
     Capability::SysPtrace,
     Capability::DacReadSearch,
     Capability::Bpf,
     Capability::PerfMon,
+    Capability::SysLog,
 ];
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
@@ -286,6 +289,7 @@ impl ResultOptions {
     fn outcome(&self, report: &Report) -> Outcome {
         match report.verdict() {
             Verdict::Healthy => Outcome::Yes,
+            Verdict::Warnings if self.strict => Outcome::No,
             _ if self.strict && report.worst() >= Some(Severity::Warning) => Outcome::No,
             Verdict::Warnings => Outcome::Warnings,
             Verdict::Unknown if report.undecided().all(|open| open.effect == Effect::NeedsRights) => {

@@ -11,8 +11,9 @@ use super::json::{self, Change};
 use super::{Doctor, history, text};
 use crate::console::{Level, Output};
 use crate::exit::Outcome;
-use crate::interrupt::Hangup;
+use crate::interrupt::{Hangup, Interrupt};
 use crate::output::{clock_time, write_json};
+use crate::service::Service;
 
 /// The interval of keep-alives and of checks for hang-ups during a wait.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -63,7 +64,7 @@ pub(super) fn run(
             }
             Err(error) => return Err(error),
         }
-        match wait(doctor, hangup.as_ref(), start, every) {
+        match wait(&doctor.interrupt, service, hangup.as_ref(), start + every) {
             Next::Examine => {}
             Next::Reload => {
                 console.note("received SIGHUP: examining now and reporting all findings");
@@ -159,21 +160,21 @@ impl Reporter<'_> {
 }
 
 /// What to do after a wait.
-enum Next {
+pub(super) enum Next {
     Examine,
     /// Report all findings again.
     Reload,
     End,
 }
 
-/// Waits until `every` has passed since `start`, or until an interrupt or a hang-up.
-fn wait(doctor: &Doctor<'_>, hangup: Option<&Hangup>, start: Instant, every: Duration) -> Next {
+/// Waits until `end`, or until an interrupt or a hang-up.
+pub(super) fn wait(interrupt: &Interrupt, service: &Service, hangup: Option<&Hangup>, end: Instant) -> Next {
     loop {
-        let left = every.saturating_sub(start.elapsed());
-        if doctor.interrupt.sleep(left.min(POLL_INTERVAL)) {
+        let left = end.saturating_duration_since(Instant::now());
+        if interrupt.sleep(left.min(POLL_INTERVAL)) {
             return Next::End;
         }
-        doctor.service.alive();
+        service.alive();
         if hangup.is_some_and(Hangup::has_arrived) {
             return Next::Reload;
         }

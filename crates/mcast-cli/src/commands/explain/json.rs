@@ -1,29 +1,38 @@
 //! Explanations as JSON.
 
 use mcast::Group;
-use mcast::group::{Explanation, WellKnown, WithReference};
+use mcast::group::{Advice, Assignment, Explanation, WellKnown, WithReference};
 use mcast_doctor::Id;
 use serde::Serialize;
 
-use crate::output::as_text;
+use crate::output::{as_text, record};
 
-/// An explanation: `schemas/explanation.json`.
-#[derive(Serialize)]
-pub(super) struct ExplanationRecord<'a> {
-    #[serde(serialize_with = "as_text")]
-    group: Group,
-    family: &'static str,
-    scope: StatementRecord,
-    kind: StatementRecord,
-    flags: Option<StatementRecord>,
-    relative: Option<StatementRecord>,
-    ethernet: StatementRecord,
-    ethernet_aliases: Vec<String>,
-    control_alias: Option<StatementRecord>,
-    names: Vec<AssignmentRecord<'a>>,
-    short_names: Vec<ShortNameRecord<'a>>,
-    registry_date: &'static str,
-    advice: Vec<AdviceRecord>,
+record! {
+    pub(super) fn new(explanation: &'a Explanation) {}
+
+    /// An explanation: `schemas/explanation.json`.
+    pub(super) struct ExplanationRecord<'a> {
+        #[serde(serialize_with = "as_text")]
+        group: Group = explanation.group,
+        family: &'static str = match explanation.group.family() {
+            mcast::Family::V4 => "IPv4",
+            mcast::Family::V6 => "IPv6",
+        },
+        scope: StatementRecord = StatementRecord::new(explanation.scope),
+        kind: StatementRecord = StatementRecord::new(explanation.kind),
+        flags: Option<StatementRecord> = explanation.flags.map(StatementRecord::new),
+        relative: Option<StatementRecord> = explanation.relative.map(StatementRecord::new),
+        ethernet: StatementRecord = StatementRecord::new(explanation.ethernet),
+        ethernet_aliases: Vec<String> =
+            explanation.ethernet_aliases.iter().map(ToString::to_string).collect(),
+        control_alias: Option<StatementRecord> = explanation.control_alias.map(StatementRecord::new),
+        names: Vec<AssignmentRecord<'a>> =
+            explanation.assignments.iter().map(AssignmentRecord::new).collect(),
+        short_names: Vec<ShortNameRecord<'a>> =
+            explanation.well_known.iter().copied().map(ShortNameRecord::new).collect(),
+        registry_date: &'static str = explanation.registry_date,
+        advice: Vec<AdviceRecord> = explanation.advice.iter().map(AdviceRecord::new).collect(),
+    }
 }
 
 /// A statement and its reference.
@@ -33,29 +42,38 @@ struct StatementRecord {
     reference: String,
 }
 
-#[derive(Serialize)]
-struct AssignmentRecord<'a> {
-    name: &'a str,
-    registered: bool,
-    standing: String,
-    addresses: String,
-    ports: &'a [u16],
-    references: Vec<String>,
+record! {
+    fn new(assignment: &'a Assignment) {}
+
+    struct AssignmentRecord<'a> {
+        name: &'a str = assignment.name,
+        registered: bool = assignment.standing.is_registered(),
+        standing: String = assignment.standing.to_string(),
+        addresses: String = assignment.addresses.to_string(),
+        ports: &'a [u16] = assignment.ports,
+        references: Vec<String> = assignment.references.iter().map(ToString::to_string).collect(),
+    }
 }
 
-#[derive(Serialize)]
-struct ShortNameRecord<'a> {
-    name: &'a str,
-    ports: &'a [u16],
-    hop_limit: Option<u8>,
-    reference: String,
+record! {
+    fn new(known: &'a WellKnown) {}
+
+    struct ShortNameRecord<'a> {
+        name: &'a str = known.name,
+        ports: &'a [u16] = known.ports,
+        hop_limit: Option<u8> = known.hop_limit,
+        reference: String = known.reference.to_string(),
+    }
 }
 
-#[derive(Serialize)]
-struct AdviceRecord {
-    severity: String,
-    text: String,
-    reference: String,
+record! {
+    fn new(advice: &Advice) {}
+
+    struct AdviceRecord {
+        severity: String = advice.severity.to_string(),
+        text: String = advice.statement.to_string(),
+        reference: String = advice.reference.to_string(),
+    }
 }
 
 impl StatementRecord {
@@ -64,77 +82,28 @@ impl StatementRecord {
     }
 }
 
-impl<'a> ExplanationRecord<'a> {
-    pub(super) fn new(explanation: &'a Explanation) -> Self {
-        let names = explanation.assignments.iter().map(|assignment| AssignmentRecord {
-            name: assignment.name,
-            registered: assignment.standing.is_registered(),
-            standing: assignment.standing.to_string(),
-            addresses: assignment.addresses.to_string(),
-            ports: assignment.ports,
-            references: assignment.references.iter().map(ToString::to_string).collect(),
-        });
-        let short_names = explanation.well_known.iter().map(|known| ShortNameRecord {
-            name: known.name,
-            ports: known.ports,
-            hop_limit: known.hop_limit,
-            reference: known.reference.to_string(),
-        });
-        let advice = explanation.advice.iter().map(|advice| AdviceRecord {
-            severity: advice.severity.to_string(),
-            text: advice.statement.to_string(),
-            reference: advice.reference.to_string(),
-        });
-        Self {
-            group: explanation.group,
-            family: match explanation.group.family() {
-                mcast::Family::V4 => "IPv4",
-                mcast::Family::V6 => "IPv6",
-            },
-            scope: StatementRecord::new(explanation.scope),
-            kind: StatementRecord::new(explanation.kind),
-            flags: explanation.flags.map(StatementRecord::new),
-            relative: explanation.relative.map(StatementRecord::new),
-            ethernet: StatementRecord::new(explanation.ethernet),
-            ethernet_aliases: explanation.ethernet_aliases.iter().map(ToString::to_string).collect(),
-            control_alias: explanation.control_alias.map(StatementRecord::new),
-            names: names.collect(),
-            short_names: short_names.collect(),
-            registry_date: explanation.registry_date,
-            advice: advice.collect(),
-        }
+record! {
+    pub(super) fn new(known: &WellKnown) {}
+
+    /// A group and its name: `schemas/name.json`.
+    pub(super) struct NameRecord {
+        name: &'static str = known.name,
+        #[serde(serialize_with = "as_text")]
+        group: Group = known.group,
+        ports: &'static [u16] = known.ports,
+        hop_limit: Option<u8> = known.hop_limit,
+        reference: String = known.reference.to_string(),
     }
 }
 
-/// A group and its name: `schemas/name.json`.
-#[derive(Serialize)]
-pub(super) struct NameRecord {
-    name: &'static str,
-    #[serde(serialize_with = "as_text")]
-    group: Group,
-    ports: &'static [u16],
-    hop_limit: Option<u8>,
-    reference: String,
-}
+record! {
+    pub(super) fn new(id: Id) {}
 
-impl NameRecord {
-    pub(super) fn new(known: &WellKnown) -> Self {
-        let WellKnown { name, group, ports, hop_limit, reference, .. } = *known;
-        Self { name, group, ports, hop_limit, reference: reference.to_string() }
-    }
-}
-
-/// The page of a finding: `schemas/finding-page.json`.
-#[derive(Serialize)]
-pub(super) struct PageRecord {
-    finding: Id,
-    summary: String,
-    references: &'static [&'static str],
-    text: String,
-}
-
-impl PageRecord {
-    pub(super) fn new(id: Id) -> Self {
-        Self { finding: id, summary: id.summary(), references: id.references(), text: id.page() }
+    /// The page of a finding: `schemas/finding-page.json`.
+    pub(super) struct PageRecord {
+        finding: Id = id,
+        summary: String = id.summary(),
+        references: &'static [&'static str] = id.references(),
+        text: String = id.page(),
     }
 }

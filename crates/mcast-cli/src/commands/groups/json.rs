@@ -1,30 +1,40 @@
 //! Memberships as JSON: `schemas/membership.json`.
 
-use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
 use mcast::SourceFilter;
 use mcast::joined::{Holder, Holding, SocketHolder, SocketKind};
+use mcast_packet::protocol;
 use serde::Serialize;
 
 use super::text::name;
-use crate::output::{protocol_name, rfc3339};
+use crate::output::{record, rfc3339};
 
-/// A membership and its holder.
-#[derive(Serialize)]
-pub(super) struct MembershipRecord<'a> {
-    group: IpAddr,
-    name: Option<&'static str>,
-    interface: &'a str,
-    index: u32,
-    version: Option<String>,
-    /// `socket`, `kernel` or `unseen`.
-    holder: &'static str,
-    /// The number of sockets that hold it; `null` if the system does not count them.
-    sockets: Option<u32>,
-    #[serde(flatten)]
-    holder_record: SocketRecord<'a>,
+record! {
+    pub(super) fn new(holding: &'a Holding) {
+        let (holder, sockets, holder_record) = match &holding.holder {
+            Holder::Socket(holder_record) => ("socket", Some(1), SocketRecord::new(holder_record)),
+            Holder::Kernel => ("kernel", Some(0), SocketRecord::default()),
+            Holder::Unseen { sockets } => ("unknown", *sockets, SocketRecord::default()),
+            _ => ("unknown", None, SocketRecord::default()),
+        };
+    }
+
+    /// A membership and its holder.
+    pub(super) struct MembershipRecord<'a> {
+        group: IpAddr = holding.group.addr(),
+        name: Option<&'static str> = name(holding),
+        interface: &'a str = &holding.interface_name,
+        index: u32 = holding.interface.number(),
+        version: Option<String> = holding.version.map(|version| version.to_string()),
+        /// `socket`, `kernel` or `unseen`.
+        holder: &'static str = holder,
+        /// The number of sockets that hold it; `null` if the system does not count them.
+        sockets: Option<u32> = sockets,
+        #[serde(flatten)]
+        holder_record: SocketRecord<'a> = holder_record,
+    }
 }
 
 /// The socket: all fields are `null` or empty if no socket was seen.
@@ -38,7 +48,7 @@ struct SocketRecord<'a> {
     drops: Option<u32>,
     buffer_bytes: Option<usize>,
     socket_kind: Option<&'static str>,
-    protocol: Option<Cow<'static, str>>,
+    protocol: Option<String>,
     local: Option<SocketAddr>,
     peer: Option<SocketAddr>,
     bound_index: Option<u32>,
@@ -56,34 +66,16 @@ struct ProcessRecord<'a> {
     descriptor: i32,
 }
 
-impl<'a> MembershipRecord<'a> {
-    pub(super) fn new(holding: &'a Holding) -> Self {
-        let (holder, sockets, holder_record) = match &holding.holder {
-            Holder::Socket(holder_record) => ("socket", Some(1), SocketRecord::new(holder_record)),
-            Holder::Kernel => ("kernel", Some(0), SocketRecord::default()),
-            Holder::Unseen { sockets } => ("unknown", *sockets, SocketRecord::default()),
-            _ => ("unknown", None, SocketRecord::default()),
-        };
-        Self {
-            group: holding.group.addr(),
-            name: name(holding),
-            interface: &holding.interface_name,
-            index: holding.interface.number(),
-            version: holding.version.map(|version| version.to_string()),
-            holder,
-            sockets,
-            holder_record,
-        }
-    }
-}
-
 impl<'a> SocketRecord<'a> {
     fn new(holder_record: &'a SocketHolder) -> Self {
         let socket = &holder_record.socket;
         let first = socket.processes.first();
         let (kind, protocol) = match socket.kind {
-            SocketKind::Udp => ("udp", Some(Cow::Borrowed("udp"))),
-            SocketKind::Raw { protocol } => ("raw", Some(protocol_name(protocol))),
+            SocketKind::Udp => ("udp", Some("udp".into())),
+            SocketKind::Raw { protocol: number } => (
+                "raw",
+                Some(protocol::name(number).map_or_else(|| number.to_string(), str::to_ascii_lowercase)),
+            ),
             _ => ("other", None),
         };
         let processes = socket.processes.iter().map(|process| ProcessRecord {
@@ -115,18 +107,15 @@ impl<'a> SocketRecord<'a> {
     }
 }
 
-/// A change of a membership: `schemas/membership-event.json`.
-#[derive(Serialize)]
-pub(super) struct MembershipEventRecord<'a> {
-    time: String,
-    /// `present`, `joined`, `left` or `changed`.
-    event: &'static str,
-    #[serde(flatten)]
-    holding: MembershipRecord<'a>,
-}
+record! {
+    pub(super) fn new(time: SystemTime, event: &'static str, holding: &'a Holding) {}
 
-impl<'a> MembershipEventRecord<'a> {
-    pub(super) fn new(time: SystemTime, event: &'static str, holding: &'a Holding) -> Self {
-        Self { time: rfc3339(time), event, holding: MembershipRecord::new(holding) }
+    /// A change of a membership: `schemas/membership-event.json`.
+    pub(super) struct MembershipEventRecord<'a> {
+        time: String = rfc3339(time),
+        /// `present`, `joined`, `left` or `changed`.
+        event: &'static str = event,
+        #[serde(flatten)]
+        holding: MembershipRecord<'a> = MembershipRecord::new(holding),
     }
 }

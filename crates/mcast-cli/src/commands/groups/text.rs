@@ -4,7 +4,7 @@ use mcast::SourceFilter;
 use mcast::joined::{Holder, Holding, JoinedSocket, Process, SocketHolder, SocketKind};
 
 use crate::console::Console;
-use crate::output::{Cell, InterfaceNames, Palette, SafeText, Table, count, name_of_group};
+use crate::output::{Cell, InterfaceNames, Palette, SafeText, Table, count};
 
 /// Longer names are cut without `-v`.
 const NAME_WIDTH: usize = 24;
@@ -71,7 +71,7 @@ pub(super) fn name(holding: &Holding) -> Option<&'static str> {
     {
         return group.name_at(port);
     }
-    name_of_group(group)
+    group.usual_name()
 }
 
 /// Returns the sources of a filter, one line each.

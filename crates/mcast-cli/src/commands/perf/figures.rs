@@ -4,31 +4,37 @@ use std::time::Duration;
 
 use mcast_measure::wire::{ReceiverReport, SessionSettings};
 use mcast_measure::{ClockRelation, Histogram, HistogramBar, Percentiles};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use crate::output::{Palette, count, per_second, rates, seconds};
+use crate::output::{Palette, count, per_second, rates, record, seconds};
 
-/// A receiver's numbers as JSON: part of `schemas/perf-recv.json` and `schemas/perf-send.json`.
-#[derive(Debug, Serialize)]
-pub(super) struct Figures {
-    sent: u64,
-    received: u64,
-    lost: u64,
-    duplicated: u64,
-    reordered: u64,
-    seconds: f64,
-    datagrams_per_second: Option<f64>,
-    bits_per_second: Option<f64>,
-    latency_us: Option<Micros>,
-    gso: Option<bool>,
-    gro: bool,
-    bytes: u64,
-    before_first: u64,
-    closed: bool,
-    jitter_us: f64,
-    clocks: &'static str,
-    datagrams_per_call: Option<f64>,
-    drops: Vec<DropFigure>,
+record! {
+    pub(super) fn new(report: &ReceiverReport, settings: Option<&SessionSettings>) {
+        let drops =
+            report.drops.nonzero().map(|(place, count)| DropFigure { counter: place.counter(), count });
+    }
+
+    /// A receiver's numbers as JSON: part of `schemas/perf-recv.json` and `schemas/perf-send.json`.
+    pub(super) struct Figures {
+        sent: u64 = report.sent,
+        received: u64 = report.received,
+        lost: u64 = report.lost,
+        duplicated: u64 = report.duplicated,
+        reordered: u64 = report.reordered,
+        seconds: f64 = report.elapsed.as_secs_f64(),
+        datagrams_per_second: Option<f64> = per_second(report.received as f64, report.elapsed),
+        bits_per_second: Option<f64> = per_second(report.bytes as f64 * 8.0, report.elapsed),
+        latency_us: Option<Micros> = report.delays.map(Micros::from),
+        gso: Option<bool> = settings.map(|settings| settings.gso),
+        gro: bool = report.gro,
+        bytes: u64 = report.bytes,
+        before_first: u64 = report.before_first,
+        closed: bool = report.closed,
+        jitter_us: f64 = micros(report.jitter),
+        clocks: &'static str = clock_relation_name(report.clocks),
+        datagrams_per_call: Option<f64> = per_call(report.received + report.duplicated, report.receive_calls),
+        drops: Vec<DropFigure> = drops.collect(),
+    }
 }
 
 /// Percentiles in microseconds.
@@ -47,34 +53,6 @@ struct DropFigure {
     count: u64,
 }
 
-impl Figures {
-    /// Creates the figures of a report and the settings that the sender announced.
-    pub(super) fn new(report: &ReceiverReport, settings: Option<&SessionSettings>) -> Self {
-        let drops =
-            report.drops.nonzero().map(|(place, count)| DropFigure { counter: place.counter(), count });
-        Self {
-            sent: report.sent,
-            received: report.received,
-            lost: report.lost,
-            duplicated: report.duplicated,
-            reordered: report.reordered,
-            seconds: report.elapsed.as_secs_f64(),
-            datagrams_per_second: per_second(report.received as f64, report.elapsed),
-            bits_per_second: per_second(report.bytes as f64 * 8.0, report.elapsed),
-            latency_us: report.delays.map(Micros::from),
-            gso: settings.map(|settings| settings.gso),
-            gro: report.gro,
-            bytes: report.bytes,
-            before_first: report.before_first,
-            closed: report.closed,
-            jitter_us: micros(report.jitter),
-            clocks: clock_relation_name(report.clocks),
-            datagrams_per_call: per_call(report.received + report.duplicated, report.receive_calls),
-            drops: drops.collect(),
-        }
-    }
-}
-
 impl From<Percentiles> for Micros {
     fn from(times: Percentiles) -> Self {
         let [p50, p90, p99, p999, max] = times.values().map(micros);
@@ -84,11 +62,6 @@ impl From<Percentiles> for Micros {
 
 pub(super) fn micros(time: Duration) -> f64 {
     time.as_nanos() as f64 / 1e3
-}
-
-/// Serializes a time in seconds.
-pub(super) fn as_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(time.as_secs_f64())
 }
 
 /// Returns the datagrams per system call; `None` without calls.

@@ -6,17 +6,18 @@ mod session;
 mod snapshot;
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mcast::{Destination, InterfaceSelector, Rate};
+use mcast::{Destination, HostAddr, InterfaceSelector, Rate};
 use mcast_stream::publisher::Congestion;
 use mcast_stream::wire::{FlowControl, StreamId};
 use mcast_stream::{Publisher, PublisherBuilder};
 
 use crate::arguments::{
-    Families, KeyFile, key_file, parse_duration, parse_size, parse_stream_name, read_keys,
-    select_destinations,
+    BroadcastOption, Families, KeyFile, hosts_on_each, key_file, parse_duration, parse_size,
+    parse_stream_name, read_keys, select_destinations,
 };
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
@@ -27,7 +28,8 @@ use snapshot::StateSource;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// Where to publish: `GROUP[%INTERFACE]:PORT`, or a URL (`udp://GROUP:PORT`)
+    /// Where to publish: `GROUP[%INTERFACE]:PORT`, or a URL (`udp://GROUP:PORT`); or without multicast a host
+    /// (`10.0.0.5:7000`)
     #[arg(value_name = "GROUP:PORT", required_unless_present_any = ["new_key", "next_key"])]
     destination: Option<String>,
 
@@ -38,6 +40,13 @@ pub(crate) struct Arguments {
     /// Also publish to this group (redundant path); subscribers keep the first copy; repeatable
     #[arg(long = "path", value_name = "GROUP:PORT")]
     paths: Vec<String>,
+
+    /// Also publish to these hosts, for networks without multicast; the port is that of the first; repeatable
+    #[arg(long, value_name = "ADDRESS[:PORT]", value_delimiter = ',')]
+    to: Vec<String>,
+
+    #[command(flatten)]
+    broadcast: BroadcastOption,
 
     /// Send on this interface: a name, index or address [default: the route to the group]
     #[arg(short, long, value_name = "INTERFACE")]
@@ -197,7 +206,9 @@ Examples:
                       late joiners start with the state
   mcast publish --new-key prices.key                        create a secret, for --key on both sides
   mcast publish 239.255.1.2:7000 --key prices.key secret    sealed
-  mcast publish 239.1.1.1%eth0:7000 --path 239.1.1.2%eth1:7000 twice    on two networks (redundant paths)";
+  mcast publish 239.1.1.1%eth0:7000 --path 239.1.1.2%eth1:7000 twice    on two networks (redundant paths)
+  mcast publish 10.0.0.5:7000 --to 10.0.0.6,10.0.0.7 hello  to three hosts, without multicast
+  mcast publish --broadcast 7000 -i eth0 hello              to all hosts on the link";
 
 /// Where and how to publish.
 #[derive(Debug)]
@@ -206,7 +217,7 @@ struct Plan<'a> {
     builder: PublisherBuilder,
     /// The groups, as they were named.
     destinations: String,
-    hop_limit: u8,
+    hop_limit: Option<u8>,
     /// The source of snapshots, and the port to serve them on.
     snapshot: Option<(StateSource, u16)>,
 }
@@ -236,27 +247,51 @@ impl Arguments {
             .chain(self.paths.iter().map(String::as_str))
             .map(Into::into)
             .collect();
-        let chosen = select_destinations(&texts, self.families, console)?;
-        if chosen.items.len() > texts.len() {
+        let (hosts, groups) = self.broadcast.split(&texts, self.families)?;
+        let chosen = select_destinations(&groups, self.families, console)?;
+        if chosen.items.len() > groups.len() {
             return Err(Failure::usage("a stream is published to single groups, not to ranges")
                 .remedy("name each group with --path, at most four in total")
                 .into());
         }
-        let hop_limit = self.ttl.or(chosen.hop_limit).unwrap_or(1);
-        let mut builder = Publisher::builder().hop_limit(hop_limit).loopback(!self.no_loopback);
+        let port = hosts
+            .first()
+            .map(|host| host.port)
+            .or_else(|| chosen.items.first().map(|group| group.address.port));
+        let more = self.to.iter().map(|text| parse_host(text, port));
+        let hosts = hosts.into_iter().map(Ok).chain(more).collect::<Result<Vec<_>, _>>()?;
+        let has_groups = !chosen.items.is_empty();
+        let hop_limit = self.ttl.or(chosen.hop_limit);
+        let mut builder =
+            Publisher::builder().loopback(!self.no_loopback).broadcast(self.broadcast.broadcast);
+        builder = hop_limit.into_iter().fold(builder, PublisherBuilder::hop_limit);
         for destination in chosen.items {
             let interface = destination.interface.clone().or_else(|| self.interface.clone());
             builder = builder.to(Destination { interface, ..destination });
         }
+        let destinations: Vec<String> =
+            groups.into_iter().chain(hosts.iter().map(HostAddr::to_string)).collect();
+        builder = hosts_on_each(hosts, self.interface.as_slice())
+            .into_iter()
+            .fold(builder, PublisherBuilder::to_host);
         let stream = &self.stream;
         Ok(Plan {
             arguments: self,
             builder: stream.apply_to(builder, console)?,
-            destinations: texts.join(" and "),
-            hop_limit,
+            destinations: destinations.join(" and "),
+            hop_limit: hop_limit.or_else(|| has_groups.then_some(1)),
             snapshot: stream.snapshot.clone().map(|source| (source, stream.snapshot_port.unwrap_or(0))),
         })
     }
+}
+
+/// Parses `ADDRESS:PORT`, or `ADDRESS` with the port of the first destination.
+fn parse_host(text: &str, port: Option<u16>) -> Result<HostAddr, Failure> {
+    let with_port = |port: u16| match text.parse::<IpAddr>() {
+        Ok(address) => HostAddr::new(address, port).map_err(|error| Failure::usage(error.to_string())),
+        Err(_) => text.parse().map_err(|error| Failure::usage(format!("{error}"))),
+    };
+    with_port(port.unwrap_or(0))
 }
 
 impl StreamOptions {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mcast_stream::publisher::{Audience, PublisherEvent, Standing};
 use mcast_stream::wire::{StreamId, SubscriberId};
-use mcast_stream::{Closing, PathChange, Publisher};
+use mcast_stream::{Closing, HostStatus, PathChange, Publisher};
 use serde::Serialize;
 
 use crate::console::Console;
@@ -78,6 +78,13 @@ pub(super) fn path_change(change: &PathChange, console: &Console) {
             .warn(format_args!("path {} is down: {error}; it is used again as soon as it works", path + 1)),
         PathChange::Up { path } => console.note(format_args!("path {} works again", path + 1)),
         PathChange::QueueFull { error, .. } => console.warn(format_args!("{error}: repaired")),
+        PathChange::HostUnreachable { host, error: None } => console.warn(format_args!(
+            "{host} is unreachable: the host is down, or nothing receives there; it gets the stream when it answers"
+        )),
+        PathChange::HostUnreachable { host, error: Some(error) } => {
+            console.warn(format_args!("{host} is unreachable: {error}; it gets the stream when it answers"));
+        }
+        PathChange::HostReachable { host } => console.note(format_args!("{host} is reachable again")),
         _ => {}
     }
 }
@@ -93,8 +100,24 @@ pub(super) struct Report {
     repairs: Repairs,
     subscriber_counts: Audience,
     subscribers: Vec<Member>,
+    hosts: Vec<Host>,
     #[serde(skip)]
     time: Duration,
+}
+
+/// A host that the stream is sent to.
+#[derive(Debug, Serialize)]
+struct Host {
+    address: String,
+    reachable: bool,
+    skipped_datagrams: u64,
+}
+
+impl Host {
+    fn new(status: &HostStatus) -> Self {
+        let HostStatus { address, is_reachable: reachable, skipped: skipped_datagrams, .. } = *status;
+        Self { address: address.to_string(), reachable, skipped_datagrams }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -148,7 +171,7 @@ impl Member {
 }
 
 impl Report {
-    pub(super) fn new(stream: StreamId, closing: &Closing, time: Duration) -> Self {
+    pub(super) fn new(stream: StreamId, closing: &Closing, hosts: &[HostStatus], time: Duration) -> Self {
         let statistics = &closing.statistics;
         Self {
             stream: stream.to_string(),
@@ -160,6 +183,7 @@ impl Report {
             repairs: Repairs::of(statistics),
             subscriber_counts: closing.audience,
             subscribers: closing.standings.iter().map(Member::new).collect(),
+            hosts: hosts.iter().map(Host::new).collect(),
             time,
         }
     }
@@ -196,6 +220,15 @@ impl Report {
                 count(complete),
                 count(all)
             )),
+        }
+        for Host { address, reachable, skipped_datagrams: skipped } in &self.hosts {
+            if *skipped > 0 {
+                let state = if *reachable { "was unreachable for a time" } else { "is unreachable" };
+                console.note(format_args!(
+                    "  {address}  {state}: {} not sent to it",
+                    count_of(*skipped, "datagram")
+                ));
+            }
         }
         for member in &self.subscribers {
             if let Some(description) = member.description() {

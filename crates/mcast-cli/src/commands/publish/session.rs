@@ -55,9 +55,10 @@ impl<'a> Session<'a> {
             ));
         }
         console.note(format_args!(
-            "stream {}{}, to {destinations}, hop limit {hop_limit}",
+            "stream {}{}, to {destinations}{}",
             publisher.stream(),
             if arguments.stream.own_name().is_some() { "" } else { ", new" },
+            hop_limit.map(|hops| format!(", hop limit {hops}")).unwrap_or_default(),
         ));
         let publisher = Arc::new(publisher);
         let serve = |(source, port)| Snapshots::serve(source, &publisher, port, console);
@@ -70,6 +71,8 @@ impl<'a> Session<'a> {
         self.wait_for_receivers();
         let begun = Instant::now();
         let failed = self.publish(messages).err();
+        // Later, the ports of subscribers that have ended are closed.
+        let hosts = self.publisher.hosts();
         let complete = self.linger(begun);
         self.handle_events();
         let statistics_time = begun.elapsed();
@@ -77,7 +80,7 @@ impl<'a> Session<'a> {
         // All subscribers have everything, so the closing messages need little time; or the time is over.
         let rest = if complete { Duration::from_secs(2) } else { Duration::ZERO };
         let closing = self.publisher.close(rest);
-        let report = Report::new(self.publisher.stream(), &closing, statistics_time);
+        let report = Report::new(self.publisher.stream(), &closing, &hosts, statistics_time);
         report.print(self.arguments.json, self.console)?;
         if let Some(error) = failed {
             return Err(error);

@@ -1,19 +1,21 @@
 //! `mcast querier`: shows queriers, or acts as one.
 
-mod active;
-mod event;
-mod interfaces;
-mod listen;
-mod table;
+mod json;
+mod text;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use mcast::InterfaceSelector;
+use mcast::{Bridge, ErrorKind, Family, InterfaceSelector};
 use mcast_packet::gmp::querier::QuerierSettings;
+use mcast_watch::live::{ActiveQueriers, QuerierInterface, QuerierListener};
 
 use crate::arguments::{Families, parse_duration};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
+use crate::interrupt::{Hangup, Interrupt};
+use crate::rights::{self, Capability};
+use crate::service::Service;
+use text::EventPrinter;
 
 /// Show IGMP and MLD queriers, or act as one
 #[derive(Debug, clap::Args)]
@@ -93,13 +95,149 @@ Examples:
   mcast querier -i eth0 --watch --json          every query, for programs
   sudo mcast querier -i eth0 --become           act as querier in a network without one";
 
+/// Longer than the time between two queries of a querier with default settings.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(130);
+/// The longest wait before checking for the end.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// The status for the service manager.
+const STATUS: &str = "Sends queries unless a querier with a lower address does";
+
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let settings = arguments.be.settings()?;
-    let targets = interfaces::find(&arguments.interfaces, arguments.families)?;
-    match arguments.be.be {
-        true => active::run(arguments, settings, targets, console),
-        false => listen::run(arguments, &targets, console),
+    let only = arguments.families.only();
+    let families =
+        [Family::V4, Family::V6].into_iter().filter(|family| only.is_none_or(|only| only == *family));
+    let targets = QuerierInterface::select(&arguments.interfaces, &families.collect::<Vec<_>>())?;
+    if targets.is_empty() {
+        return Err(Failure::environment("no interface is up and can multicast")
+            .remedy("`mcast interfaces` shows what each of them lacks")
+            .into());
     }
+    match arguments.be.be {
+        true => send_queries(arguments, settings, targets, console),
+        false => listen(arguments, &targets, console),
+    }
+}
+
+/// Listens for queries.
+fn listen(arguments: &Arguments, targets: &[QuerierInterface], console: &Console) -> anyhow::Result<Outcome> {
+    let mut printer = EventPrinter::new(arguments.json, console);
+    let known_bridges = bridges(console);
+    let mut listener = match QuerierListener::open(targets) {
+        Ok(listener) => listener,
+        Err(error) => {
+            // The state of the bridges is shown in any case.
+            text::print_table(targets, &[], &known_bridges, None, &mut printer)?;
+            return Err(error.into());
+        }
+    };
+    rights::keep(&[])?;
+    let interrupt = Interrupt::catch(|| {})?;
+    if arguments.provoke {
+        listener.provoke()?;
+    }
+    let timeout = (!arguments.watch).then(|| arguments.timeout.unwrap_or(DEFAULT_TIMEOUT));
+    match timeout {
+        Some(most) => {
+            console.note(format_args!("listening for queries, for at most {} s", most.as_secs_f64().ceil()));
+        }
+        None => console.note("listening for queries until Ctrl-C"),
+    }
+    let ends_when_known = !arguments.watch && arguments.timeout.is_none();
+    while !interrupt.has_arrived() {
+        let left = timeout.map_or(POLL_INTERVAL, |timeout| timeout.saturating_sub(listener.elapsed()));
+        if left.is_zero() || ends_when_known && listener.is_known(&known_bridges) {
+            break;
+        }
+        match listener.next(left.min(POLL_INTERVAL)) {
+            Ok(Some(query)) => printer.query(&query)?,
+            Ok(None) => {}
+            Err(error) if error.kind() == mcast_capture::ErrorKind::InterfaceDown => console.warn(&error),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // Bridges may have learned of queriers meanwhile.
+    let (bridges, listened) = (bridges(console), Some(listener.elapsed()));
+    let is_known = text::print_table(targets, &listener.observed(), &bridges, listened, &mut printer)?;
+    Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(is_known)))
+}
+
+/// Returns the bridges of this machine; none if the system does not support bridges.
+fn bridges(console: &Console) -> Vec<Bridge> {
+    match mcast::bridges() {
+        Ok(bridges) => bridges,
+        Err(error) if error.kind() == ErrorKind::Unsupported => Vec::new(),
+        Err(error) => {
+            console.warn(format_args!("cannot read the state of the kernel's bridges: {error}"));
+            Vec::new()
+        }
+    }
+}
+
+/// Sends queries unless a querier with a lower address does.
+fn send_queries(
+    arguments: &Arguments,
+    settings: QuerierSettings,
+    targets: Vec<QuerierInterface>,
+    console: &Console,
+) -> anyhow::Result<Outcome> {
+    let mut queriers = ActiveQueriers::open(targets, settings)?;
+    let service = Service::begin();
+    // Keeps only the capability to open sockets for interfaces that appear later.
+    rights::keep(&[Capability::NetRaw])?;
+    let interrupt = Interrupt::catch(|| {})?;
+    console.note(format_args!(
+        "sending queries every {} s unless a querier with a lower address does; a membership lasts {} s \
+         after its last report",
+        settings.query_interval().as_secs_f64(),
+        settings.group_membership_interval().as_secs_f64()
+    ));
+    let mut printer = EventPrinter::new(arguments.json, console);
+    let ended = serve(&mut queriers, arguments.timeout, &mut printer, &service, &interrupt);
+    service.stopping();
+    queriers.states().for_each(|(target, state, sent)| console.note(text::summary(target, state, sent)));
+    ended?;
+    Ok(interrupt.outcome().unwrap_or(Outcome::Yes))
+}
+
+/// Runs the queriers until the timeout or Ctrl-C. A hang-up restarts them.
+fn serve(
+    queriers: &mut ActiveQueriers,
+    timeout: Option<Duration>,
+    printer: &mut EventPrinter<'_>,
+    service: &Service,
+    interrupt: &Interrupt,
+) -> anyhow::Result<()> {
+    let start = Instant::now();
+    let hangup = service.hangups()?;
+    queriers.follow()?;
+    service.ready(STATUS);
+    while !interrupt.has_arrived() {
+        let left = timeout.map_or(POLL_INTERVAL, |timeout| timeout.saturating_sub(start.elapsed()));
+        if left.is_zero() {
+            break;
+        }
+        print_events(queriers, printer)?;
+        if let Some(query) = queriers.receive(left.min(POLL_INTERVAL))? {
+            printer.query(&query)?;
+        }
+        print_events(queriers, printer)?;
+        service.alive();
+        if hangup.as_ref().is_some_and(Hangup::has_arrived) {
+            service.reloading();
+            queriers.stop();
+            queriers.follow()?;
+            service.ready(STATUS);
+        }
+    }
+    Ok(())
+}
+
+fn print_events(queriers: &mut ActiveQueriers, printer: &mut EventPrinter<'_>) -> anyhow::Result<()> {
+    while let Some((target, event)) = queriers.next_event() {
+        printer.active(target, event)?;
+    }
+    Ok(())
 }
 
 impl QuerierOptions {

@@ -205,8 +205,8 @@ fn exchange(call: Call, child: &mut Child) -> io::Result<Vec<u8>> {
 fn facts(arrival: &Arrival, interface: &str) -> Vec<(&'static str, String)> {
     let known = |fact: Option<String>| fact.unwrap_or_default();
     vec![
-        ("MCAST_GROUP", arrival.group.group.to_string()),
-        ("MCAST_PORT", arrival.group.port.to_string()),
+        ("MCAST_GROUP", arrival.destination.ip().to_string()),
+        ("MCAST_PORT", arrival.destination.port().to_string()),
         ("MCAST_INTERFACE", interface.to_owned()),
         ("MCAST_SOURCE", arrival.source.ip().to_string()),
         ("MCAST_SOURCE_PORT", arrival.source.port().to_string()),

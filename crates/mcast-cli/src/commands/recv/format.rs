@@ -4,14 +4,12 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use mcast::{Arrival, Datagram, Group};
+use mcast::{Arrival, Datagram};
 use serde::Serialize;
 
 use super::OutputOptions;
 use crate::console::{self, Console, is_terminal};
-use crate::output::{
-    InterfaceNames, Palette, Payload, SafeText, as_text, clock_time, columns, rfc3339, write_record,
-};
+use crate::output::{InterfaceNames, Palette, Payload, SafeText, clock_time, columns, rfc3339, write_record};
 
 /// The maximum number of bytes of text in a line.
 const LINE_TEXT: usize = 400;
@@ -157,7 +155,7 @@ impl Printer {
         length_width: usize,
     ) -> io::Result<()> {
         let Palette { dim, address, group, interface: by, bad, warning, .. } = self.palette;
-        let (source, to) = (arrival.source.to_string(), arrival.group.to_string());
+        let (source, to) = (arrival.source.to_string(), arrival.destination.to_string());
         let Widths { source: source_width, group: to_width, interface: by_width } =
             self.widths.grow(&source, &to, interface);
         write!(
@@ -207,8 +205,8 @@ pub(super) fn time_of(arrival: &Arrival) -> SystemTime {
 #[derive(Debug, Serialize)]
 struct Record<'a> {
     time: String,
-    #[serde(serialize_with = "as_text")]
-    group: Group,
+    /// The group, or the address of this host or of a broadcast.
+    group: IpAddr,
     port: u16,
     interface: &'a str,
     source: IpAddr,
@@ -227,8 +225,8 @@ impl<'a> Record<'a> {
         let arrival = datagram.arrival();
         Self {
             time: rfc3339(time_of(arrival)),
-            group: arrival.group.group,
-            port: arrival.group.port,
+            group: arrival.destination.ip(),
+            port: arrival.destination.port(),
             interface,
             // Without its scope, because the interface is a separate field.
             source: arrival.source.ip(),

@@ -1,14 +1,15 @@
 //! The main loop: receives what is available, prints it, and flushes before it blocks.
 
 use std::io::Write;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mcast::{Batch, Datagram, Drops, ErrorKind, Receiver};
+use mcast::{Batch, Datagram, Drops, ErrorKind};
 
 use super::OutputOptions;
 use super::execute::Executor;
 use super::format::Printer;
+use super::input::Input;
+use super::platform::AmtInput;
 use crate::arguments::{Goal, Limits};
 use crate::console::{Console, Output};
 use crate::exit::Outcome;
@@ -25,7 +26,7 @@ pub(super) struct Listener<'a> {
     limits: &'a Limits,
     show: &'a OutputOptions,
     console: &'a Console,
-    receiver: Arc<Receiver>,
+    input: Input<'a>,
     interrupt: Interrupt,
     start: Instant,
     goal: Goal<'a>,
@@ -40,25 +41,26 @@ impl<'a> Listener<'a> {
     pub(super) fn new(
         limits: &'a Limits,
         show: &'a OutputOptions,
-        receiver: Receiver,
+        input: Input<'a>,
         interrupt: Interrupt,
         console: &'a Console,
     ) -> Self {
-        let receiver = Arc::new(receiver);
         let start = Instant::now();
         let executor = show.exec.as_ref().map(|command| {
-            Executor::new(command, show.exec_limit, show.exec_reply.then(|| Arc::clone(&receiver)))
+            Executor::new(command, show.exec_limit, input.receiver().filter(|_| show.exec_reply))
         });
+        let mut names = InterfaceNames::new();
+        names.insert(AmtInput::INTERFACE, "amt");
         Self {
             goal: Goal::new(limits, start),
             printer: Printer::new(show, console),
             out: console.output(),
-            names: InterfaceNames::new(),
+            names,
             tally: Tally::default(),
             limits,
             show,
             console,
-            receiver,
+            input,
             interrupt,
             start,
             executor,
@@ -67,8 +69,9 @@ impl<'a> Listener<'a> {
 
     pub(super) fn run(mut self) -> anyhow::Result<Outcome> {
         let mut unreachable_interfaces = UnreachableInterfaces::default();
-        unreachable_interfaces.warn(&self.receiver.memberships(), self.console);
+        unreachable_interfaces.warn(&self.input.memberships(), self.console);
         let end = self.listen();
+        self.input.stop();
         let time = self.start.elapsed();
         // Even after a failure, so that earlier data is printed.
         let printed = self.printer.end(&mut self.out).and_then(|()| self.out.flush());
@@ -78,7 +81,7 @@ impl<'a> Listener<'a> {
         let is_interrupted = end?;
         printed?;
         self.summarize(time)?;
-        unreachable_interfaces.warn(&self.receiver.memberships(), self.console);
+        unreachable_interfaces.warn(&self.input.memberships(), self.console);
         if is_interrupted {
             return Ok(self.interrupt.outcome().unwrap_or(Outcome::Yes));
         }
@@ -95,7 +98,7 @@ impl<'a> Listener<'a> {
             match self.fill(&mut batch) {
                 Err(error) if is_woken(&error) => continue,
                 Err(error) => return Err(error),
-                Ok(0) => return Ok(false),
+                Ok(0) => return Ok(self.interrupt.has_arrived()),
                 Ok(_) => self.goal.record_arrival(),
             }
             let mut datagrams = batch.iter();
@@ -117,16 +120,7 @@ impl<'a> Listener<'a> {
         if self.goal.is_past_deadline() {
             return Ok(0);
         }
-        let left = self.goal.time_left();
-        let there = self.receiver.try_recv_batch(batch)?;
-        if there > 0 || left == Some(Duration::ZERO) {
-            return Ok(there);
-        }
-        self.out.flush()?;
-        Ok(match left {
-            None => self.receiver.recv_batch(batch)?,
-            Some(left) => self.receiver.recv_batch_timeout(batch, left)?,
-        })
+        self.input.fill(batch, self.goal.time_left(), &mut self.out)
     }
 
     /// Prints a datagram or runs the command for it; returns `false` if the command could not be started in time.
@@ -149,7 +143,7 @@ impl<'a> Listener<'a> {
     }
 
     fn summarize(&mut self, time: Duration) -> anyhow::Result<()> {
-        let statistics = self.receiver.statistics();
+        let statistics = self.input.statistics();
         if self.show.discard && self.show.json {
             write_record(&mut self.out, "summary", &self.tally.summary(&statistics, time, &mut self.names))?;
             self.out.flush()?;
@@ -165,7 +159,7 @@ impl<'a> Listener<'a> {
     }
 
     fn judge(&self) -> Outcome {
-        let misses = self.goal.misses(self.tally.datagrams(), self.receiver.statistics().dropped);
+        let misses = self.goal.misses(self.tally.datagrams(), self.input.statistics().dropped);
         misses.iter().for_each(|miss| self.console.note(miss));
         Outcome::of(misses.is_empty())
     }

@@ -1,25 +1,45 @@
 //! `mcast recv`: receives the datagrams of groups.
 
+#[cfg(target_os = "linux")]
+mod amt;
 mod execute;
 mod format;
+mod input;
 mod listen;
+#[cfg(not(target_os = "linux"))]
+mod without_amt;
 
-use mcast::{Receiver, ReceiverBuilder};
+#[cfg(target_os = "linux")]
+use amt as platform;
+#[cfg(not(target_os = "linux"))]
+use without_amt as platform;
 
-use crate::arguments::{Limits, MembershipArguments, parse_positive_size, parse_size};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use mcast::{HostAddr, Membership, Receiver, ReceiverBuilder, SourceFilter};
+use mcast_relay::amt::AmtRelayName;
+
+use crate::arguments::{BroadcastOption, Limits, MembershipArguments, parse_positive_size, parse_size};
 use crate::console::Console;
-use crate::exit::Outcome;
+use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
-use crate::receiving::{print_buffer, print_memberships};
+use crate::receiving::{listen_at, print_buffer, print_hosts, print_memberships};
 use format::Format;
+use input::Input;
 use listen::Listener;
+use platform::AmtInput;
 
-/// Receive the datagrams of groups
+/// Receive the datagrams of groups, or those to this host
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[command(mut_arg("memberships", |argument| argument.help(WHAT)))]
 pub(crate) struct Arguments {
     #[command(flatten)]
     joining: MembershipArguments,
+
+    #[command(flatten)]
+    broadcast: BroadcastOption,
 
     /// Follow interfaces that appear, vanish or change; wait for missing ones
     #[arg(long)]
@@ -28,6 +48,11 @@ pub(crate) struct Arguments {
     /// Request a receive buffer of SIZE per socket [default: 4M]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     buffer: Option<usize>,
+
+    /// Receive through this relay of AMT (RFC 7450) instead of from interfaces: an address, a name, `driad` for the one
+    /// that the operator of the source names in the DNS, or `anycast`
+    #[arg(long, value_name = "RELAY", conflicts_with_all = ["interfaces", "follow", "buffer", "exec_reply"])]
+    amt: Option<AmtRelayName>,
 
     #[command(flatten)]
     limits: Limits,
@@ -70,6 +95,11 @@ struct OutputOptions {
     exec_limit: u16,
 }
 
+const WHAT: &str = "What to join: `[SOURCE[,SOURCE…]@]GROUP[%INTERFACE]:PORT`, a range (`239.1.2.0/28:5000`, \
+                    `239.1.2.3+10:5000`, `…:5000-5003`), a name (`mdns`, `ssdp`, `ptp`), a URL \
+                    (`udp://@GROUP:PORT`), or a session description (`FILE.sdp`); or without multicast an address of \
+                    this host (`0.0.0.0:5000` for all of them)";
+
 const EXAMPLES: &str = "\
 Formats:
   line   time (UTC), source, group, interface, TTL, length, and the payload as text (default)
@@ -87,12 +117,17 @@ Examples:
   mcast recv 239.255.1.2:5000 -i lo -c 1 -W 5        one datagram within 5 s, or exit status 1
   mcast recv 192.0.2.7@232.1.2.3:5000                from one source only (SSM)
   mcast recv mdns ssdp                               what services announce here
+  mcast recv 192.0.2.7@232.1.2.3:5000 --amt driad    from a network without multicast
   mcast recv 239.255.1.2:5000 --json                 for programs
+  mcast recv 0.0.0.0:5000                            unicast and broadcasts to this host
+  mcast recv --broadcast 5000 -i eth0                only broadcasts, beside other programs
   mcast recv 239.255.1.2:5000 --exec hostname --exec-reply    answer `mcast ask`";
 
 /// What to receive, and what to do with it: the arguments, resolved.
 struct Plan<'a> {
     builder: ReceiverBuilder,
+    /// The addresses to listen at.
+    hosts: Vec<HostAddr>,
     /// The requested receive buffer.
     buffer: Option<usize>,
     limits: &'a Limits,
@@ -100,28 +135,64 @@ struct Plan<'a> {
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
-    let Plan { builder, buffer, limits, show } = arguments.plan(console)?;
+    if let Some(relay) = &arguments.amt {
+        let input = AmtInput::open(relay, arguments.memberships_of_amt(relay, console)?, console)?;
+        let interrupt = input.interrupt.clone();
+        let Arguments { limits, show, .. } = arguments;
+        return Listener::new(limits, show, Input::Amt(Box::new(input)), interrupt, console).run();
+    }
+    let Plan { builder, hosts, buffer, limits, show } = arguments.plan(console)?;
     let receiver = builder.build_raising_limit()?;
     let interrupt = Interrupt::waking(receiver.waker())?;
     print_memberships(&receiver.memberships(), console);
+    print_hosts(&hosts, console);
     print_buffer(receiver.receive_buffer(), buffer, " per socket", console);
-    Listener::new(limits, show, receiver, interrupt, console).run()
+    Listener::new(limits, show, Input::Groups(Arc::new(receiver)), interrupt, console).run()
 }
 
 impl Arguments {
+    /// Returns the memberships to report to a relay of AMT.
+    fn memberships_of_amt(&self, relay: &AmtRelayName, console: &Console) -> anyhow::Result<Vec<Membership>> {
+        let memberships = self.joining.selected(console)?.items;
+        let mut sources = BTreeSet::new();
+        for membership in &memberships {
+            let is_any = matches!(membership.sources, SourceFilter::Exclude(_));
+            if membership.interface.is_some() {
+                let problem =
+                    format!("{membership}: a relay of AMT sends through a tunnel, and not on an interface");
+                return Err(Failure::usage(problem).remedy("remove the interface").into());
+            }
+            if is_any && membership.address.group.is_source_specific() && !self.joining.any_source {
+                let problem = format!("{membership}: the group is source-specific and no source was given");
+                return Err(Failure::usage(problem).remedy("use SOURCE@GROUP:PORT, or --any-source").into());
+            }
+            sources.extend(membership.sources.sources().filter(|_| !is_any));
+        }
+        match relay {
+            AmtRelayName::Driad if sources.len() != 1 => Err(Failure::usage(
+                "--amt driad finds the relay of one source, and the memberships have none or several",
+            )
+            .remedy("use SOURCE@GROUP:PORT, with one source per command")
+            .into()),
+            _ => Ok(memberships),
+        }
+    }
+
     fn plan(&self, console: &Console) -> anyhow::Result<Plan<'_>> {
-        let Self { joining, buffer, limits, show, .. } = self;
+        let Self { joining, broadcast, buffer, limits, show, .. } = self;
+        let (hosts, memberships) = joining.selected_with_hosts(*broadcast, console)?;
         // Coalesced buffers are faster, but prevent an exact count of drops.
         let prefers_speed = show.discard && limits.max_loss.is_none();
         let builder = Receiver::builder()
-            .join_all(joining.selected(console)?.items)
+            .join_all(memberships.items)
             .follow(self.follow)
             .gro(prefers_speed)
             .allow_any_source(joining.any_source);
+        let builder = listen_at(&hosts, *broadcast, builder);
         let builder = match *buffer {
             Some(bytes) => builder.receive_buffer(bytes),
             None => builder,
         };
-        Ok(Plan { builder, buffer: *buffer, limits, show })
+        Ok(Plan { builder, hosts, buffer: *buffer, limits, show })
     }
 }

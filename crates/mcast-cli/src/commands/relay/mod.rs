@@ -4,6 +4,7 @@
 mod elsewhere;
 #[cfg(target_os = "linux")]
 mod linux;
+mod tunnels;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,10 +19,12 @@ use anyhow::Context;
 use mcast::Rate;
 use mcast_metrics::ExporterAddress;
 use mcast_relay::{Authenticator, Rule};
+use mcast_tunnel::Keys;
 
-use crate::arguments::{key_file, parse_duration};
+use crate::arguments::{key_file, parse_duration, read_keys};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
+use tunnels::TunnelArguments;
 
 /// Forward multicast between networks, containers and VLANs
 #[derive(Debug, clap::Args)]
@@ -53,7 +56,34 @@ pub(crate) struct Arguments {
     metrics: Option<ExporterAddress>,
 
     #[command(flatten)]
+    tunnels: TunnelArguments,
+
+    #[command(flatten)]
     forwarding: ForwardingOptions,
+
+    #[command(flatten)]
+    clients: ClientOptions,
+}
+
+/// Options for HTTP clients.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "HTTP clients")]
+struct ClientOptions {
+    /// Serve at most N clients at the same time
+    #[arg(long, value_name = "N", default_value = "256", value_parser = clap::value_parser!(u16).range(1..))]
+    http_clients: u16,
+
+    /// Drop a client that takes nothing, or remains too far behind, for TIME
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
+    http_stall: Duration,
+
+    /// Serve requests for this name of the host too, not only for its addresses and localhost; repeatable
+    #[arg(long, value_name = "NAME", value_parser = parse_host)]
+    http_host: Vec<String>,
+
+    /// Let pages of this origin (https://tv.example) read the streams; `*` for all; repeatable
+    #[arg(long, value_name = "ORIGIN", value_parser = parse_origin)]
+    http_origin: Vec<String>,
 }
 
 /// Options for forwarding.
@@ -84,7 +114,8 @@ struct ForwardingOptions {
     #[arg(long, value_name = "N", default_value = "100")]
     priority: u8,
 
-    /// Accept announcements only of relays with the secrets in this file; `mcast publish --new-key FILE` creates one
+    /// Seal tunnels with the secrets in this file, and accept announcements only of relays with it; `mcast publish
+    /// --new-key FILE` creates one
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
 }
@@ -106,13 +137,19 @@ Legs and targets:
   eth0                                an interface of this machine
   netns:NAME/eth0, netns:PID/eth0     an interface of another network namespace
   docker:NAME                         the interface of a container
+  tunnel:NAME                         a tunnel to another site, with this name at both ends
   udp://10.9.0.5:5000                 a target for unicast
+  http://localhost:4022               clients that request /udp/GROUP:PORT/, /rtp/GROUP:PORT/,
+                                      /sse/GROUP:PORT, /ws/GROUP:PORT or /status there
+  amt:192.0.2.1, amt:driad            after from: a relay of AMT, as recv --amt
+  amt-listen:192.0.2.1                a target: gateways of AMT served there
 
 Options of a rule:
   as 239.9.9.9:6000                   send to another group, port, or broadcast:PORT
   ttl N                               send with this TTL; otherwise one less than received
   rate 10Mbit                         forward at most this much
   allow ipp,airplay; deny ipp         services of mdns
+  repair 200ms                        repair what a tunnel loses, in this time
   always                              also while no host downstream has joined
 
 Several relays with the same rule elect one that forwards, and the next one takes over within 3 s.
@@ -124,6 +161,9 @@ Examples:
   mcast relay '239.1.2.0/24:5000 from vlan10 to vlan20,vlan30' 'ssdp between vlan10 and vlan20'
   mcast relay 10.0.0.7@232.1.2.3:5000 from eth0 to udp://10.9.0.5:5000
   mcast relay mdns between eth0 and docker:web
+  mcast relay 239.1.2.3:5000 from eth0 to tunnel:paris --tunnel paris=hub.example:5700 --key sites.key
+  mcast relay 239.1.2.0/24:5000 from eth0 to http://localhost:4022
+  mcast relay 10.0.0.7@232.1.2.3:5000 from amt:relay.example.net to eth0
   mcast relay --config /etc/mcast/relay-home.rules --check";
 
 /// The arguments, resolved.
@@ -131,6 +171,7 @@ Examples:
 struct Plan<'a> {
     rules: Vec<Rule>,
     authenticator: Option<Arc<dyn Authenticator>>,
+    keys: Keys,
     arguments: &'a Arguments,
 }
 
@@ -138,7 +179,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let rules = arguments.read_rules()?;
     let authenticator =
         arguments.forwarding.key.as_deref().map(|path| authenticator(path, console)).transpose()?;
-    platform::run(Plan { rules, authenticator, arguments }, console)
+    let keys = arguments.read_keys(console)?;
+    platform::run(Plan { rules, authenticator, keys, arguments }, console)
 }
 
 impl Arguments {
@@ -148,7 +190,18 @@ impl Arguments {
             Some(path) => read_file(path)?,
             None => rule_texts(&self.rules).iter().map(|text| parse(text)).collect::<Result<_, _>>()?,
         };
-        rules.into_iter().map(|rule| self.forwarding.complete(rule)).collect()
+        let rules: Vec<Rule> =
+            rules.into_iter().map(|rule| self.forwarding.complete(rule)).collect::<anyhow::Result<_>>()?;
+        self.tunnels.check(&rules, self.forwarding.key.is_some())?;
+        Ok(rules)
+    }
+
+    /// Returns the secrets of the tunnels; none without tunnels.
+    fn read_keys(&self, console: &Console) -> anyhow::Result<Keys> {
+        match &self.forwarding.key {
+            Some(path) if !self.tunnels.is_empty() => Ok(read_keys(path, console)?),
+            _ => Ok(Keys::none()),
+        }
     }
 }
 
@@ -156,7 +209,7 @@ impl ForwardingOptions {
     /// Adds what applies to all rules.
     fn complete(&self, mut rule: Rule) -> anyhow::Result<Rule> {
         rule.rate = rule.rate.or(self.max_rate);
-        rule.always |= self.always && rule.traffic.protocol.is_none();
+        rule.always |= self.always && rule.traffic.protocol.is_none() && !rule.is_http_only();
         // Whatever a rule must not be is found where its text is parsed.
         parse(&rule.to_string())
     }
@@ -176,6 +229,25 @@ fn parse(text: &str) -> anyhow::Result<Rule> {
             .remedy("`mcast relay --help` describes the form of rules")
             .into()
     })
+}
+
+/// Parses the name of a host, as it is in the header `Host`.
+fn parse_host(text: &str) -> Result<String, &'static str> {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    match !text.is_empty() && text.bytes().all(is_name) {
+        true => Ok(text.to_owned()),
+        false => Err("write the name of this host without a port: tv.lan"),
+    }
+}
+
+/// Parses an origin, as it is in the header `Origin`.
+fn parse_origin(text: &str) -> Result<String, &'static str> {
+    let is_authority = |rest: &str| !rest.is_empty() && !rest.contains(['/', '?', '#', '@', ' ']);
+    match text.split_once("://") {
+        _ if ["*", "null"].contains(&text) => Ok(text.to_owned()),
+        Some(("http" | "https", authority)) if is_authority(authority) => Ok(text.to_ascii_lowercase()),
+        _ => Err("write a scheme and a host without a path: https://tv.example, or * for all"),
+    }
 }
 
 fn read_file(path: &Path) -> anyhow::Result<Vec<Rule>> {
@@ -224,6 +296,18 @@ mod tests {
     }
 
     #[test]
+    fn hosts_and_origins_are_those_that_a_browser_sends() {
+        assert_eq!(parse_host("tv.lan").unwrap(), "tv.lan");
+        assert!(["", "tv.lan:4022", "http://tv.lan", "[::1]"].iter().all(|text| parse_host(text).is_err()));
+        for origin in ["https://tv.example", "http://10.0.0.1:8000", "null", "*"] {
+            assert_eq!(parse_origin(origin).unwrap(), origin);
+        }
+        for other in ["tv.example", "https://tv.example/", "https://", "file://", "ftp://tv.example"] {
+            assert!(parse_origin(other).is_err(), "{other}");
+        }
+    }
+
+    #[test]
     fn options_for_all_rules_leave_their_own_alone() {
         let options = ForwardingOptions {
             always: true,
@@ -240,6 +324,8 @@ mod tests {
             "239.1.2.3:5000 from a to b rate 10000000bit always"
         );
         assert_eq!(complete("mdns between a and b"), "mdns between a and b rate 5000pps");
+        let http = "239.1.2.3:5000 from a to http://127.0.0.1:4022";
+        assert_eq!(complete(http), format!("{http} rate 5000pps"), "joined on request");
         assert!(
             options.complete("239.0.0.0/8:5000 from a to b".parse().unwrap()).is_err(),
             "too many to join"

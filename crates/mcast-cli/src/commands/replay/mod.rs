@@ -1,24 +1,25 @@
 //! `mcast replay`: sends the datagrams of a capture file again.
 
-mod deliver;
 mod json;
 mod text;
-mod timing;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use mcast::{InterfaceSelector, LaunchClock, Rate, Sender};
+use mcast::{InterfaceSelector, LaunchClock, Rate};
 use mcast_capture::{AddressMapping, Capture, CaptureOptions, Filter, Replay, TransmitTimes};
+use mcast_traffic::{ReplayHops, ReplayNotice, ReplayPlan, ReplaySender, ReplayTiming};
 
 use crate::arguments::{Families, parse_duration, select_memberships};
 use crate::capturing::open_file;
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
+use crate::output::write_record;
 use crate::rights::{self, Capability};
-use deliver::Delivery;
+use crate::sending::{targets, warn_of_refusal};
 
 /// Send the datagrams of a capture file again, with their timing
 #[derive(Debug, clap::Args)]
@@ -45,7 +46,7 @@ pub(crate) struct Arguments {
     /// How many networks to cross, or `recorded` for the TTL of each recorded datagram
     /// [default: 1, this network; 0 is this host]
     #[arg(short, long, value_name = "HOPS", value_parser = parse_hops)]
-    ttl: Option<Hops>,
+    ttl: Option<ReplayHops>,
 
     /// Do not deliver to receivers on this host
     #[arg(long)]
@@ -57,13 +58,6 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     timing: TimingOptions,
-}
-
-/// The hop limit of datagrams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hops {
-    Fixed(u8),
-    Recorded,
 }
 
 /// Options for speed and repetition.
@@ -125,27 +119,6 @@ Examples:
   mcast replay stream.pcapng -i lo --map 239.255.1.2:5000=239.255.9.9:6000
   mcast replay stream.pcapng 239.255.1.2:5000 -i lo --measure   one group, with a report on its timing";
 
-/// How to send the datagrams of the file.
-struct Plan<'a> {
-    interfaces: &'a [InterfaceSelector],
-    hops: Option<Hops>,
-    timing: Timing,
-    count: Option<u64>,
-    timeout: Option<Duration>,
-    /// The clock of launch times; `None` without `--txtime`.
-    clock: Option<LaunchClock>,
-    json: bool,
-}
-
-/// When datagrams are sent.
-#[derive(Clone, Copy, Debug)]
-enum Timing {
-    /// At their recorded times.
-    Recorded { speed: f64, max_gap: Option<Duration> },
-    /// At a rate; `None` is as fast as possible.
-    Paced(Option<Rate>),
-}
-
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let Arguments { file, only, map, interfaces, timing, .. } = arguments;
     let only = select_memberships(only, &[], &[], Families::default(), console)?.items;
@@ -155,8 +128,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
             .remedy("replay a file, or remove --loop")
             .into());
     }
-    let plan = Plan::new(arguments)?;
-    let sender = plan.sender(!arguments.no_loopback)?;
+    let plan = arguments.plan()?;
+    let sender = plan.sender().loopback(!arguments.no_loopback).build()?;
     let capture: Option<Capture> = timing.measure.then(|| open_capture(interfaces)).transpose()?;
     // Files may be hostile, so they are read without the capabilities that opening the capture required.
     let rounds = if timing.r#loop == 0 { u64::MAX } else { timing.r#loop };
@@ -165,38 +138,58 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     rights::keep(kept)?;
     let interrupt = Interrupt::catch(|| {})?;
     let times = capture.map(TransmitTimes::record).transpose().context("cannot start a thread")?;
-    Delivery::new(&plan, &sender, times, interrupt, console).run(replay)
+    let replay_sender = ReplaySender::new(&plan, &sender, times, interrupt.clone());
+    let report = replay_sender.run(replay, &mut |notice| print_notice(&notice, plan.hops, console))?;
+    if arguments.json {
+        let mut out = console.output();
+        write_record(&mut out, "summary", &json::Summary::new(&report))?;
+        out.flush()?;
+    }
+    text::print(&report, console);
+    let has_failed = report.counts.refused > 0 || report.counts.sent == 0 || report.is_damaged;
+    Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(!has_failed)))
 }
 
-impl<'a> Plan<'a> {
-    fn new(arguments: &'a Arguments) -> anyhow::Result<Self> {
-        let Arguments { interfaces, ttl, timing, json, .. } = arguments;
+impl Arguments {
+    /// Returns how to send the datagrams of the file.
+    fn plan(&self) -> anyhow::Result<ReplayPlan> {
+        let Self { interfaces, ttl, timing, .. } = self;
         let is_paced = timing.rate.is_some() || timing.flat_out;
-        Ok(Self {
-            interfaces,
+        Ok(ReplayPlan {
+            interfaces: interfaces.clone(),
             hops: *ttl,
             timing: match is_paced {
-                true => Timing::Paced(timing.rate),
-                false => Timing::Recorded { speed: timing.speed.unwrap_or(1.0), max_gap: timing.max_gap },
+                true => ReplayTiming::Paced(timing.rate),
+                false => {
+                    ReplayTiming::Recorded { speed: timing.speed.unwrap_or(1.0), max_gap: timing.max_gap }
+                }
             },
             count: timing.count,
             timeout: timing.timeout,
-            clock: timing.txtime.then(|| timing::launch_clock(interfaces)).transpose()?,
-            json: *json,
+            launch_clock: timing.txtime.then(|| launch_clock(interfaces)).transpose()?,
         })
     }
+}
 
-    fn sender(&self, loopback: bool) -> mcast::Result<Sender> {
-        let hop_limit = match self.hops {
-            Some(Hops::Fixed(hops)) => hops,
-            _ => 1,
-        };
-        let builder = Sender::builder().hop_limit(hop_limit).loopback(loopback);
-        match self.clock {
-            Some(clock) => builder.launch_clock(clock),
-            None => builder,
+fn launch_clock(interfaces: &[InterfaceSelector]) -> anyhow::Result<LaunchClock> {
+    mcast_traffic::launch_clock(interfaces)?
+        .ok_or_else(|| Failure::usage("--txtime needs an interface: -i").into())
+}
+
+fn print_notice(notice: &ReplayNotice<'_>, hops: Option<ReplayHops>, console: &Console) {
+    match *notice {
+        ReplayNotice::Destination(destination, found) => match hops {
+            None => targets::print(found, 1, true, console),
+            Some(ReplayHops::Fixed(hops)) => targets::print(found, hops, false, console),
+            Some(ReplayHops::Recorded) => {
+                console.note(format_args!("to {destination}, hop limits as recorded"));
+            }
+        },
+        ReplayNotice::Refused(error, vanished) => warn_of_refusal(error, vanished, console),
+        ReplayNotice::Damaged(failure) => {
+            console.warn(format_args!("{failure}; everything before it was sent"));
         }
-        .build()
+        _ => {}
     }
 }
 
@@ -207,10 +200,10 @@ fn open_capture(interfaces: &[InterfaceSelector]) -> anyhow::Result<Capture> {
     Ok(Capture::open(options.filter(Filter::Multicast).buffer_size(32 << 20))?)
 }
 
-fn parse_hops(text: &str) -> Result<Hops, String> {
+fn parse_hops(text: &str) -> Result<ReplayHops, String> {
     match text {
-        "recorded" => Ok(Hops::Recorded),
-        number => number.parse().map(Hops::Fixed).map_err(|_| "write 0 to 255, or recorded".into()),
+        "recorded" => Ok(ReplayHops::Recorded),
+        number => number.parse().map(ReplayHops::Fixed).map_err(|_| "write 0 to 255, or recorded".into()),
     }
 }
 

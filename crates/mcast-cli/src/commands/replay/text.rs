@@ -1,14 +1,15 @@
 //! The summary as text: datagrams sent, timing accuracy, and omitted frames.
 
 use mcast_capture::SkippedFrames;
+use mcast_traffic::{DispatchCounts, ReplayReport, TransmitErrors};
 
-use super::deliver::Report;
 use crate::console::Console;
 use crate::output::{count, count_of, seconds, traffic_in};
 
-pub(super) fn print(report: &Report, console: &Console) {
-    let sent = traffic_in(report.sent, "datagram", report.bytes, report.time, 2);
-    console.note(format_args!("sent {sent}; refused by the kernel: {}", count(report.refused)));
+pub(super) fn print(report: &ReplayReport, console: &Console) {
+    let DispatchCounts { sent, bytes, refused } = report.counts;
+    let text = traffic_in(sent, "datagram", bytes, report.elapsed, 2);
+    console.note(format_args!("sent {text}; refused by the kernel: {}", count(refused)));
     print_timing(report, console);
     if let Some(words) = skipped_text(&report.skipped) {
         console.note(format_args!("not sent: {words}"));
@@ -23,12 +24,12 @@ pub(super) fn print(report: &Report, console: &Console) {
         let times = count_of(report.clock_jumps, "time");
         console.warn(format_args!("the clock was set back {times} during the recording; sent without a gap"));
     }
-    if report.sent == 0 && report.refused == 0 {
+    if sent == 0 && refused == 0 {
         console.error("the file contains nothing that can be sent");
     }
 }
 
-fn print_timing(report: &Report, console: &Console) {
+fn print_timing(report: &ReplayReport, console: &Console) {
     if let Some(late) = report.late.percentiles() {
         console.note(format_args!(
             "send lateness: p50 {}, p99 {}, max {}",
@@ -37,8 +38,14 @@ fn print_timing(report: &Report, console: &Console) {
             seconds(late.max)
         ));
     }
-    let errors = report.transmit_errors.as_ref();
-    match errors.and_then(|errors| Some((errors.count(), errors.percentiles()?))) {
+    let measured = match &report.transmit_errors {
+        TransmitErrors::NotMeasured => return,
+        TransmitErrors::Unknown => None,
+        TransmitErrors::Known(errors) => {
+            errors.percentiles().map(|percentiles| (errors.count(), percentiles))
+        }
+    };
+    match measured {
         Some((datagrams, errors)) => console.note(format_args!(
             "kernel transmit times of {} are off by {} (half), {} (99%), {} (all)",
             count_of(datagrams, "datagram"),
@@ -46,10 +53,7 @@ fn print_timing(report: &Report, console: &Console) {
             seconds(errors.p99),
             seconds(errors.max)
         )),
-        None if report.measured => {
-            console.warn("not every datagram was captured when it was sent: the accuracy is unknown");
-        }
-        None => {}
+        None => console.warn("not every datagram was captured when it was sent: the accuracy is unknown"),
     }
 }
 

@@ -11,19 +11,21 @@ use std::time::Duration;
 use mcast::{Rate, Sender, SenderBuilder};
 
 use crate::arguments::{
-    Egress, parse_dscp, parse_duration, parse_positive_size, parse_size, select_destinations, with_dscp,
+    BroadcastOption, Egress, parse_dscp, parse_duration, parse_positive_size, parse_size,
+    select_destinations, with_dscp,
 };
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::sending::{Target, targets};
 use payloads::Payloads;
 
-/// Send datagrams to groups
+/// Send datagrams to groups, or to hosts
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, override_usage = USAGE)]
 pub(crate) struct Arguments {
     /// Where to send: `GROUP[%INTERFACE]:PORT`, a range, a name (`mdns`) or a URL
-    /// (`udp://GROUP:PORT`); then the messages, one datagram each [default: standard input]
+    /// (`udp://GROUP:PORT`), or without multicast a host (`10.0.0.5:5000`); then the messages, one datagram each
+    /// [default: standard input]
     #[arg(required = true, value_name = "GROUP:PORT… [MESSAGE…]")]
     words: Vec<OsString>,
 
@@ -33,6 +35,9 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     egress: Egress,
+
+    #[command(flatten)]
+    broadcast: BroadcastOption,
 
     /// Do not deliver to receivers on this host
     #[arg(long)]
@@ -118,7 +123,7 @@ struct TimingOptions {
 const USAGE: &str = "mcast send [OPTIONS] GROUP:PORT... [MESSAGE...]\n       mcast send [OPTIONS] GROUP:PORT... -- MESSAGE...";
 
 const EXAMPLES: &str = "\
-The first arguments are groups, up to the first one that is not an address; a name such as mdns is a
+The first arguments are groups or hosts, up to the first one that is not an address; a name such as mdns is a
 group only as the first argument. The rest are messages, as is everything after --. Exit status 1 if
 the kernel refused a datagram.
 
@@ -129,7 +134,9 @@ Examples:
   ls | mcast send 239.255.1.2:5000                      one datagram per line
   mcast send 239.255.1.2:5000 --file Cargo.toml --chunk 1400
   mcast send 239.255.1.2:5000 --random 1316 --rate 10Mbit -W 5 -i lo
-  mcast send '[ff15::1]:5000' --hex 48656c6c6f          IPv6, bytes in hexadecimal";
+  mcast send '[ff15::1]:5000' --hex 48656c6c6f          IPv6, bytes in hexadecimal
+  mcast send 10.0.0.5:5000 10.0.0.6:5000 hello          to two hosts, without multicast
+  mcast send --broadcast 5000 -i eth0 hello             to all hosts on the link";
 
 /// What to send, and where: the arguments, resolved.
 struct Plan<'a> {
@@ -148,16 +155,20 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
 }
 
 fn plan<'a>(arguments: &'a Arguments, console: &Console) -> anyhow::Result<Plan<'a>> {
-    let Arguments { egress, content, timing, .. } = arguments;
+    let Arguments { egress, content, timing, broadcast, .. } = arguments;
     let split = split::split(&arguments.words, &arguments.messages, egress.families.only())?;
-    let chosen = select_destinations(&split.groups, egress.families, console)?;
+    let (hosts, groups) = broadcast.split(&split.groups, egress.families)?;
+    let chosen = select_destinations(&groups, egress.families, console)?;
     let hop_limit = egress.hop_limit(chosen.hop_limit);
-    let builder = Sender::builder()
-        .hop_limit(hop_limit)
+    // Without any, the system's is used for hosts.
+    let given = egress.ttl.or(chosen.hop_limit);
+    let builder = given.into_iter().fold(Sender::builder(), SenderBuilder::hop_limit);
+    let builder = builder
+        .broadcast(broadcast.broadcast)
         .loopback(!arguments.no_loopback)
         .source_port(arguments.source_port);
     Ok(Plan {
-        targets: targets::resolve(&chosen.items, &egress.interfaces)?,
+        targets: targets::resolve_all(&chosen.items, &hosts, &egress.interfaces)?,
         hop_limit,
         is_default_reach: egress.ttl.is_none(),
         builder: with_dscp(builder, arguments.dscp),

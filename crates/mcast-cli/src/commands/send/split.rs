@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use mcast::group::Expand;
 use mcast::{Family, Group, Membership};
 
+use crate::arguments::is_host;
 use crate::exit::Failure;
 
 /// The arguments as groups and messages.
@@ -26,7 +27,7 @@ pub(super) fn split(
         return Ok(SplitArguments { groups: groups_of(words), messages: after.to_vec() });
     }
     let expand = Expand { family, ..Expand::default() };
-    let is_group = |word: &str| is_address(word) && expand.destinations(word).is_ok();
+    let is_group = |word: &str| is_address(word) && (is_host(word) || expand.destinations(word).is_ok());
     let groups = 1 + words.iter().skip(1).take_while(|word| word.to_str().is_some_and(is_group)).count();
     let (groups, messages) = words.split_at(groups.min(words.len()));
     if let Some(word) = messages.first().and_then(|word| word.to_str())
@@ -75,6 +76,7 @@ mod tests {
             split_words(&["239.1.2.3:5000", "[ff15::1]:5000", "hi"], &[]).unwrap(),
             (2, vec!["hi".into()])
         );
+        assert_eq!(split_words(&["10.0.0.5:5000", "[fe80::6%eth0]:5000", "hi"], &[]).unwrap().0, 2);
         assert_eq!(split_words(&["mdns", "ssdp"], &[]).unwrap(), (1, vec!["ssdp".into()]));
         assert_eq!(split_words(&["239.1.2.3:5000", "udp://239.1.2.4:1", "12:30"], &[]).unwrap().0, 2);
     }

@@ -8,11 +8,10 @@ use std::time::{Duration, Instant, SystemTime};
 use mcast::{Drops, InterfaceIndex};
 use mcast_capture::{CaptureWriter, ErrorKind, FileErrorKind, Frame, PacketFilter, SourceError, WriteFormat};
 use mcast_packet::{Packet, Transport, protocol};
-use mcast_watch::live::StreamFilter;
+use mcast_watch::live::{PacketSummaryRecord, StreamFilter};
 use mcast_watch::{FragmentPorts, PacketTally, Time};
 
 use super::join_monitor::JoinMonitor;
-use super::json::Summary;
 use super::source::Source;
 use super::text::{Ending, Printer, print_summary};
 use super::{Content, Plan};
@@ -215,7 +214,7 @@ impl<'a> Sniffer<'a> {
         let name = |interface| names.get(&interface).cloned().unwrap_or_default();
         let ending = Ending { time, lost };
         if plan.has_json_summary {
-            write_record(out, "summary", &Summary::new(tally, ending, name))?;
+            write_record(out, "summary", &PacketSummaryRecord::new(tally, time, lost, name))?;
             out.flush()?;
         }
         print_summary(tally, ending, name, console);

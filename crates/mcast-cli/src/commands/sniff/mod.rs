@@ -1,8 +1,6 @@
 //! `mcast sniff`: shows multicast packets on the interfaces, whether or not anything has joined the groups.
 
-mod dns;
 mod join_monitor;
-mod json;
 mod listen;
 mod source;
 mod text;

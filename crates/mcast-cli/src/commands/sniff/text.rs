@@ -5,15 +5,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use mcast::InterfaceIndex;
-use mcast_capture::Frame;
+use mcast_capture::{Direction, Frame};
 use mcast_packet::payload::{Dns, DnsSection};
 use mcast_packet::{Packet, hexdump, protocol};
 use mcast_stream::dissect::opened;
 use mcast_stream::seal::Keys;
-use mcast_watch::live::RecognizedPayload;
+use mcast_watch::live::{PacketRecord, RecognizedPayload};
 use mcast_watch::{PacketCounts, PacketFlow, PacketTally, TrafficVolume};
 
-use super::json::{Record, direction_name};
 use super::{OutputFormat, Plan};
 use crate::console::{self, Console};
 use crate::output::{Palette, SafeText, clock_time, count, fit_line, traffic_in, write_record};
@@ -60,7 +59,7 @@ impl Printer {
         let carried = RecognizedPayload::of(packet, opened.as_deref());
         match format {
             OutputFormat::Json => {
-                write_record(out, "packet", &Record::new(frame, packet, carried.as_ref(), interface))
+                write_record(out, "packet", &PacketRecord::new(frame, packet, carried.as_ref(), interface))
             }
             OutputFormat::Line => self.line(out, frame, packet, carried.as_ref(), interface),
             OutputFormat::Hex => {
@@ -84,7 +83,7 @@ impl Printer {
         let mut line = Vec::new();
         let buffer = &mut line;
         write!(buffer, "{dim}{}{dim:#} {by}{interface:width$}{by:#} ", clock_time(frame.time))?;
-        write!(buffer, "{dim}{:3}{dim:#} ", direction_name(frame.direction).unwrap_or("-"))?;
+        write!(buffer, "{dim}{:3}{dim:#} ", direction(frame.direction))?;
         let is_broken = packet.malformed.is_some() || carried.is_some_and(RecognizedPayload::is_broken);
         let style = if is_broken { warning } else { anstyle::Style::new() };
         match carried {
@@ -137,6 +136,14 @@ impl Printer {
             }
             _ => Ok(()),
         }
+    }
+}
+
+const fn direction(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Unknown => "-",
+        Direction::Outgoing => "out",
+        _ => "in",
     }
 }
 

@@ -9,9 +9,9 @@ use mcast_stream::{Snapshot, framing};
 use serde::Serialize;
 
 use super::OutputOptions;
-use super::event::EventRecord;
 use crate::console::is_terminal;
 use crate::output::{Payload, SafeText, rfc3339, write_json, write_record};
+use crate::receiving::EventRecord;
 
 /// Prints messages and, as JSON, events.
 #[derive(Debug)]

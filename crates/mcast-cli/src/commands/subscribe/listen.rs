@@ -10,7 +10,6 @@ use mcast_stream::wire::{MessageNumber, StreamId};
 use mcast_stream::{Snapshot, SnapshotFetcher, StreamError, Subscriber, Worker};
 
 use super::Plan;
-use super::event::{Importance, describe};
 use super::format::Printer;
 use super::outlet::{JobQueue, Outlet, Unfinished};
 use crate::arguments::{Goal, KeyFile, Limits};
@@ -19,6 +18,7 @@ use crate::execute::Call;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{bits_per_second, bytes, count, count_of, seconds};
+use crate::receiving::{Importance, describe, print_hosts};
 
 /// The longest wait before checking for the end.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
@@ -85,9 +85,10 @@ impl<'a> Listener<'a> {
         begun: Instant,
         console: &'a Console,
     ) -> anyhow::Result<Self> {
-        let Plan { builder, snapshots, limits, show, stays, is_unnamed } = plan;
+        let Plan { builder, snapshots, limits, show, stays, is_unnamed, hosts } = plan;
         let subscriber = builder.build()?;
         subscriber.receiver().memberships().iter().for_each(|status| console.note(status));
+        print_hosts(&hosts, console);
         let interrupt = Interrupt::waking(subscriber.waker())?;
         let sink = Sink {
             console,

@@ -1,24 +1,23 @@
 //! `mcast subscribe`: receives all messages of a stream in order, and reports losses.
 
-mod event;
 mod format;
 mod listen;
-mod named;
 mod outlet;
 mod policy;
 
 use std::path::PathBuf;
 use std::time::Instant;
 
-use mcast::{InterfaceSelector, Membership};
+use mcast::{HostAddr, InterfaceSelector};
 use mcast_stream::seal::Keys;
 use mcast_stream::subscriber::Start;
 use mcast_stream::wire::StreamId;
 use mcast_stream::{SnapshotFetcher, Subscriber, SubscriberBuilder};
 
-use crate::arguments::{Admission, KeyFile, Limits, is_stream_name, parse_size, select_memberships};
+use crate::arguments::{Admission, BroadcastOption, KeyFile, Limits, is_stream_name, parse_size};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
+use crate::receiving::{StreamPlace, locate_stream};
 use listen::Listener;
 use policy::{AfterLoss, PolicyArgument};
 
@@ -30,7 +29,7 @@ use policy::{AfterLoss, PolicyArgument};
 #[command(mut_arg("max_loss", |option| option.help(MAX_LOSS)))]
 pub(crate) struct Arguments {
     /// Where the stream is published: `[SOURCE@]GROUP[%INTERFACE]:PORT`, a URL or a session description;
-    /// or the name that its publisher announces
+    /// or the name that its publisher announces; or without multicast an address of this host (`0.0.0.0:7000`)
     #[arg(value_name = "MEMBERSHIP|NAME")]
     place: String,
 
@@ -41,6 +40,9 @@ pub(crate) struct Arguments {
     /// Join on this interface: a name, index or address [default: all that are up and can multicast]
     #[arg(short, long, value_name = "INTERFACE")]
     interface: Option<InterfaceSelector>,
+
+    #[command(flatten)]
+    broadcast: BroadcastOption,
 
     #[command(flatten)]
     admission: Admission,
@@ -149,7 +151,8 @@ Examples:
   mcast subscribe 239.255.1.2:7000 --key prices.key --json  sealed; for programs
   mcast subscribe 239.1.1.1%eth0:7000 --path 239.1.1.2%eth1:7000   on two networks (redundant paths)
   mcast subscribe 239.255.1.2:7000 --policy deadline=50ms   skip messages that are not repaired within 50 ms
-  mcast subscribe 239.255.1.2:7000 --exec 'jq .price'       one command per message";
+  mcast subscribe 239.255.1.2:7000 --exec 'jq .price'       one command per message
+  mcast subscribe 0.0.0.0:7000                              published to this host, without multicast";
 
 /// What to receive, and what to do with it.
 #[derive(Debug)]
@@ -162,6 +165,8 @@ struct Plan<'a> {
     stays: bool,
     /// Whether no stream was selected, so that the first one is followed.
     is_unnamed: bool,
+    /// The addresses to listen at.
+    hosts: Vec<HostAddr>,
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
@@ -177,14 +182,18 @@ impl Arguments {
     fn plan(&self, keys: Keys, console: &Console) -> anyhow::Result<Plan<'_>> {
         let stream = &self.stream;
         check(stream)?;
-        let (found, memberships) = match is_stream_name(&self.place) {
-            true => {
-                let (found, memberships) = named::find(self, &keys, console)?;
-                (Some(found), memberships)
-            }
-            false if stream.from == From::Snapshot => return Err(no_name().into()),
-            false => (None, memberships(self, console)?),
+        if stream.from == From::Snapshot && !is_stream_name(&self.place) {
+            return Err(no_name().into());
+        }
+        let place = StreamPlace {
+            place: &self.place,
+            paths: &self.paths,
+            interface: self.interface.as_ref(),
+            broadcast: self.broadcast,
+            admission: &self.admission,
+            timeout: self.limits.timeout,
         };
+        let (found, ways) = locate_stream(place, &keys, console)?;
         let start = match stream.from {
             From::Now => Start::Now,
             From::Oldest => Start::Oldest,
@@ -192,7 +201,7 @@ impl Arguments {
         };
         let policy = stream.policy.policy(start, stream.on_loss);
         let builder = Subscriber::builder().start(start).policy(policy).stay(stream.stay).keys(keys.clone());
-        let mut builder = memberships.into_iter().fold(builder, SubscriberBuilder::path);
+        let mut builder = ways.add_to(builder);
         let id =
             stream.name.as_deref().map(StreamId::named).or_else(|| found.as_ref().map(|found| found.stream));
         if let Some(id) = id {
@@ -209,6 +218,7 @@ impl Arguments {
             show: &self.show,
             stays: stream.stay,
             is_unnamed: id.is_none(),
+            hosts: ways.hosts,
         })
     }
 }
@@ -229,18 +239,4 @@ fn check(stream: &StreamOptions) -> Result<(), Failure> {
 fn no_name() -> Failure {
     Failure::usage("the address of snapshots is announced with the name of the stream")
         .remedy("subscribe to the NAME that `mcast publish --announce NAME --snapshot` announces")
-}
-
-/// Returns the memberships in the arguments.
-fn memberships(arguments: &Arguments, console: &Console) -> anyhow::Result<Vec<Membership>> {
-    let Arguments { place, paths, interface, admission, .. } = arguments;
-    let texts: Vec<String> = std::iter::once(place).chain(paths).cloned().collect();
-    let chosen =
-        select_memberships(&texts, interface.as_slice(), &admission.sources, admission.families, console)?;
-    if chosen.items.len() > 4 {
-        return Err(Failure::usage(format!("a stream has at most four paths, not {}", chosen.items.len()))
-            .remedy("name single groups, each on one interface")
-            .into());
-    }
-    Ok(chosen.items)
 }

@@ -1,7 +1,5 @@
 //! `mcast top`: shows live streams, their members, and routers.
 
-mod export;
-mod json;
 mod report;
 mod screen;
 mod table;
@@ -9,7 +7,7 @@ mod text;
 
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use mcast::{Group, GroupAddr, InterfaceSelector, Membership};
@@ -22,9 +20,7 @@ use mcast_watch::live::{
     HeldMemberships, InterfaceFollower, LiveError, LiveFrames, LocalMembersWatcher, Monitor, MonitorOptions,
 };
 
-use crate::arguments::{
-    PacketInput, Pattern, filter_of_sources, on_each, parse_duration, select_memberships,
-};
+use crate::arguments::{FilterOptions, PacketInput, on_each, parse_duration, read_targets};
 use crate::capturing::open_file;
 use crate::console::{self, Console};
 use crate::exit::{Failure, Outcome};
@@ -179,7 +175,12 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let service = Service::begin();
     let options = MonitorOptions { watch: plan.watch, filter, keys, local_members };
     let monitor = Monitor::start(frames, options).context("cannot start the thread that captures")?;
-    let exporter = bound.map(|bound| export::start(bound, &monitor)).transpose()?;
+    let exporter = bound
+        .map(|bound| {
+            let monitor = monitor.clone();
+            metrics::start(bound, move || monitor.report(SystemTime::now()).exposition())
+        })
+        .transpose()?;
     if plan.display != Display::Screen {
         print_start(&monitor, exporter.as_ref(), console);
     }
@@ -280,24 +281,14 @@ impl Arguments {
         let Self { memberships, interfaces, input, .. } = self;
         let is_file = input.read.is_some();
         let resolve = if is_file { in_file } else { by_name };
-        let mut filter =
-            PacketFilter::default().sources(filter_of_sources(&input.sources)?).family(input.families.only());
-        if is_file {
+        let targets = read_targets(memberships, input.families, console)?;
+        let filter =
+            FilterOptions::default().filter(&targets, input, |selector, _| Ok(vec![resolve(selector)?]))?;
+        if !is_file {
             // A live capture is opened on the selected interfaces.
-            filter = filter.interfaces(interfaces.iter().map(resolve).collect::<Result<_, _>>()?);
+            return Ok(filter);
         }
-        for text in memberships {
-            if let Ok(pattern) = text.parse::<Pattern>() {
-                filter = filter.groups(pattern.ranges());
-                continue;
-            }
-            let selected = select_memberships(std::slice::from_ref(text), &[], &[], input.families, console)?;
-            for membership in selected.items {
-                let interface = membership.interface.as_ref().map(resolve).transpose()?;
-                filter = filter.membership(&membership, interface.as_slice());
-            }
-        }
-        Ok(filter)
+        Ok(filter.interfaces(interfaces.iter().map(resolve).collect::<Result<_, _>>()?))
     }
 }
 

@@ -7,7 +7,6 @@ use mcast::Interface;
 use mcast_stream::wire::StreamId;
 use mcast_watch::Row;
 
-use super::json;
 use super::table::{self, Column};
 use super::text;
 use super::{Display, Plan};
@@ -132,7 +131,7 @@ impl Printer<'_> {
         let mut rows: Vec<&Row> = picture.watch.streams.iter().collect();
         table::sort(&mut rows, |row| row, self.plan.sort, false, &picture);
         if self.plan.display == Display::Json {
-            json::write(&mut self.out, &picture, &rows, now)?;
+            picture.write_json(&mut self.out, &rows, now)?;
         } else {
             self.table(&picture, &rows, now)?;
         }

@@ -5,13 +5,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use mcast::InterfaceIndex;
-use mcast_sys::netlink::{NetlinkProtocol, NetlinkReply, attribute, attributes, u32_at};
+use mcast_sys::netlink::{NetlinkProtocol, NetlinkReply, attribute, attributes, u16_at, u32_at};
 
 use super::dump;
-use crate::snapshot::{Bridge, BridgeGroup, BridgePort, Link, OtherQuerier, PortState};
+use crate::snapshot::{Bridge, BridgeGroup, BridgePort, Link, OtherQuerier, PortState, VlanLimit};
 
 pub(super) const AF_BRIDGE: u8 = 7;
 const GET_GROUPS: u16 = 86;
+const NEW_VLANS: u16 = 112;
+const GET_VLANS: u16 = 114;
+/// The length of the header of messages about VLANs (`struct br_vlan_msg`).
+const VLANS_HEADER: usize = 8;
 /// The length of the header of messages about groups (`struct br_port_msg`).
 const GROUPS_HEADER: usize = 8;
 
@@ -58,6 +62,39 @@ pub(super) fn tables(links: &mut [Link]) -> io::Result<BridgeTables> {
         }
     }
     Ok(tables)
+}
+
+/// Adds the VLANs in which ports may have a limited number of groups. A kernel whose bridges know no VLANs has none.
+pub(super) fn add_vlan_limits(links: &mut [Link]) -> io::Result<()> {
+    let mut header = [0; VLANS_HEADER];
+    header[0] = AF_BRIDGE;
+    let replies = match dump(NetlinkProtocol::Route, GET_VLANS, &header) {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => Vec::new(),
+        replies => replies?,
+    };
+    for (index, limits) in replies.iter().filter_map(vlan_limits) {
+        if let Some(link) = links.iter_mut().find(|link| link.index() == index) {
+            link.vlan_limits.extend(limits);
+        }
+    }
+    Ok(())
+}
+
+/// Reads a port and its VLANs with a limit (`struct br_vlan_msg` and `BRIDGE_VLANDB_ENTRY`).
+fn vlan_limits(reply: &NetlinkReply) -> Option<(InterfaceIndex, Vec<VlanLimit>)> {
+    const ENTRY: u16 = 1;
+    const INFO: u16 = 1;
+    const N_GROUPS: u16 = 7;
+    const MAX_GROUPS: u16 = 8;
+    let (header, body) = reply.payload.split_at_checked(VLANS_HEADER).filter(|_| reply.kind == NEW_VLANS)?;
+    let limit = |entry: &[u8]| {
+        let number = |kind| u32_at(attribute(entry, kind)?, 0);
+        let limit = number(MAX_GROUPS).filter(|limit| *limit > 0)?;
+        let vlan = u16_at(attribute(entry, INFO)?, 2)?;
+        Some(VlanLimit { vlan, groups: number(N_GROUPS)?, limit })
+    };
+    let entries = attributes(body).filter(|(kind, _)| *kind == ENTRY);
+    Some((InterfaceIndex::new(u32_at(header, 4)?)?, entries.filter_map(|(_, entry)| limit(entry)).collect()))
 }
 
 fn parse_tables(replies: &[NetlinkReply]) -> BridgeTables {
@@ -239,11 +276,27 @@ mod tests {
         assert_eq!((read(&ends), read(&state)), (Some(expected), None));
     }
 
+    #[test]
+    fn limits_of_groups_are_read_by_vlan() {
+        let entry = |vlan: u16, limit: u32| {
+            let info = [0_u16.to_ne_bytes(), vlan.to_ne_bytes()].concat();
+            let numbers = [encode(7, &8_u32.to_ne_bytes()), encode(8, &limit.to_ne_bytes())].concat();
+            encode(1, &[encode(1, &info), numbers].concat())
+        };
+        let mut payload = vec![AF_BRIDGE, 0, 0, 0];
+        payload.extend(7_u32.to_ne_bytes());
+        payload.extend([entry(10, 8), entry(20, 0)].concat());
+        let read = vlan_limits(&NetlinkReply { kind: NEW_VLANS, payload });
+        let limit = VlanLimit { vlan: 10, groups: 8, limit: 8 };
+        assert_eq!(read, Some((InterfaceIndex::new(7).unwrap(), vec![limit])));
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_parsed_without_panic(bytes: Vec<u8>) {
             let _ = (bridge(&bytes), bridge_port(&bytes), group(&bytes));
             let payload = bytes.clone();
+            let _ = vlan_limits(&NetlinkReply { kind: NEW_VLANS, payload: payload.clone() });
             let _ = parse_tables(&[NetlinkReply { kind: 0, payload }, reply(&bytes)]);
         }
     }

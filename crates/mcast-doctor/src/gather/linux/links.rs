@@ -26,6 +26,7 @@ const QUEUE_HEADER: usize = 20;
 const IFLA_LINK: u16 = 5;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_STATS64: u16 = 23;
+const IFLA_PROMISCUITY: u16 = 30;
 const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_XDP: u16 = 43;
 const INFO_KIND: u16 = 1;
@@ -63,6 +64,19 @@ fn add_details(links: &mut BTreeMap<InterfaceIndex, Link>) -> io::Result<()> {
     Ok(())
 }
 
+/// Returns how many frames each interface has received and not passed on; none if the system does not list them.
+pub(crate) fn refused_frames() -> BTreeMap<InterfaceIndex, u64> {
+    const RX_DROPPED: usize = 6;
+    const RX_LENGTH_ERRORS: usize = 10;
+    let replies = dump(NetlinkProtocol::Route, GET_LINK, &[0; LINK_HEADER]).unwrap_or_default();
+    let count = |reply: &NetlinkReply| {
+        let (index, attributes) = body(reply, NEW_LINK, LINK_HEADER)?;
+        let value = attribute(attributes, IFLA_STATS64)?;
+        Some((index, statistic(value, RX_DROPPED).saturating_add(statistic(value, RX_LENGTH_ERRORS))))
+    };
+    replies.iter().filter_map(count).collect()
+}
+
 /// Returns the interface in the header of a reply of this kind, and the attributes behind the header.
 fn body(reply: &NetlinkReply, kind: u16, header: usize) -> Option<(InterfaceIndex, &[u8])> {
     let (header, attributes) = reply.payload.split_at_checked(header).filter(|_| reply.kind == kind)?;
@@ -91,6 +105,7 @@ fn add_link_attributes(link: &mut Link, all: &[u8]) {
             IFLA_LINK_NETNSID => link.peer_elsewhere = true,
             IFLA_STATS64 => link.statistics = statistics(value),
             IFLA_LINKINFO => add_info(link, value),
+            IFLA_PROMISCUITY => link.is_promiscuous = u32_at(value, 0).is_some_and(|count| count > 0),
             IFLA_XDP => link.xdp_program = xdp_program(value),
             _ => {}
         }
@@ -111,21 +126,16 @@ fn xdp_program(value: &[u8]) -> Option<XdpProgram> {
     Some(XdpProgram { id: u32_at(attribute(value, PROGRAM)?, 0)?, mode })
 }
 
-/// Reads `struct rtnl_link_stats64`: `rx_packets`, `rx_dropped`, `rx_length_errors` and `rx_missed_errors`.
+/// Reads `rx_packets`, `rx_bytes` and `rx_missed_errors`.
 fn statistics(value: &[u8]) -> Statistics {
-    let at = |number: usize| {
-        value
-            .get(number * 8..)
-            .and_then(|rest| rest.first_chunk())
-            .map_or(0, |bytes| u64::from_ne_bytes(*bytes))
-    };
-    Statistics {
-        received: at(0),
-        received_bytes: at(2),
-        receive_dropped: at(6),
-        receive_length_errors: at(10),
-        receive_missed: at(15),
-    }
+    let [received, received_bytes, receive_missed] = [0, 2, 15].map(|number| statistic(value, number));
+    Statistics { received, received_bytes, receive_missed }
+}
+
+/// Returns a number of `struct rtnl_link_stats64`; 0 if it is missing.
+fn statistic(value: &[u8], number: usize) -> u64 {
+    let rest = value.get(number * 8..).and_then(|rest| rest.first_chunk());
+    rest.map_or(0, |bytes| u64::from_ne_bytes(*bytes))
 }
 
 fn add_info(link: &mut Link, info: &[u8]) {

@@ -17,6 +17,7 @@ mod traffic_filters;
 
 pub(crate) use counters::{accepted_packets, host_drops};
 pub(crate) use kernel_drops::DropCounter;
+pub(crate) use links::refused_frames;
 pub(crate) use sockets::queues;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,6 +47,7 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
     let mut tables = bridges::BridgeTables::default();
     if links.iter().any(|link| link.bridge.is_some()) {
         read("hosts behind the ports of bridges", links::add_hosts(&mut links), &mut parts);
+        read("VLANs of bridges", bridges::add_vlan_limits(&mut links), &mut parts);
         tables = read("groups of bridges", bridges::tables(&mut links), &mut parts);
     }
     if links.iter().any(|link| link.classifier.is_some()) {

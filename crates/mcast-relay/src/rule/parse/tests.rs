@@ -24,6 +24,7 @@ fn rules_of_the_documentation_are_parsed_and_written() {
         "239.1.2.3:5000 from eth0 to eth1 as broadcast",
         "!10.0.0.9@mdns between eth0 and eth1 and 10.0.0.1 deny airplay,raop",
         "10.0.0.7@232.0.0.0/8:5000 from eth0 to eth1",
+        "239.1.2.3:5000 between eth0 and tunnel:paris and tunnel:oslo-2 repair 200ms",
     ] {
         assert_eq!(rule(text).to_string(), text);
     }
@@ -87,6 +88,12 @@ fn rules_that_cannot_work_are_refused_with_the_reason() {
         ("mdns from eth0 to eth1 quickly", "\"quickly\" is not an option"),
         ("mdns from eth0 to eth1 ttl", "the option ttl has no value"),
         ("mdns from eth0 to eth1 ttl 0", "not a valid TTL"),
+        ("mdns from eth0 to tunnel:", "is not the name of a tunnel"),
+        ("mdns from eth0 to tunnel:a/b", "is not the name of a tunnel"),
+        ("mdns from eth0 to tunnel:a repair 200", "not a valid time for repairs"),
+        ("mdns from eth0 to tunnel:a repair 9ms", "not a valid time for repairs"),
+        ("mdns from eth0 to tunnel:a repair 11s", "not a valid time for repairs"),
+        ("mdns from tunnel:a to eth0 repair 200ms", "repair needs a tunnel"),
         ("mdns from eth0 to eth1 rate 10", "has no unit"),
         ("mdns from eth0 to eth1 allow a deny b", "given twice"),
         ("mdns from eth0 to eth1 allow a.b", "is not a type of service"),
@@ -150,6 +157,9 @@ fn words() -> impl Strategy<Value = String> {
         Just("eth0".into()),
         Just("eth1".into()),
         Just("netns:web/eth0".into()),
+        Just("tunnel:a".into()),
+        Just("repair".into()),
+        Just("1.5s".into()),
         Just("docker:a".into()),
         Just("udp://10.0.0.1:5".into()),
         Just("239.1.2.0/24:5000".into()),

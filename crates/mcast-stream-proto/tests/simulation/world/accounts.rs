@@ -100,7 +100,10 @@ impl World<'_> {
         let has_lost = audit.lost.iter().any(|(incarnation, ..)| *incarnation == self.incarnation);
         let is_whole =
             |balance: Balance| balance.incarnation == self.incarnation && balance.accounted == self.published;
-        audit.incarnation != Some(self.incarnation) && !has_lost && audit.balances().any(is_whole)
+        // With the latest value of each key only, a subscriber counts no messages.
+        let has_ended = audit.policy == Policy::Latest && audit.ended_before(self.incarnation);
+        let was_complete = has_ended || audit.balances().any(is_whole);
+        audit.incarnation != Some(self.incarnation) && !has_lost && was_complete
     }
 
     /// The present subscribers that are reported to have everything.

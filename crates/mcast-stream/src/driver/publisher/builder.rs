@@ -4,11 +4,12 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mcast::{Destination, Family};
+use mcast::{Destination, Family, HostAddr};
 
 use super::Publisher;
+use super::endpoint::Endpoint;
 use crate::StreamError;
-use crate::driver::{clock, present_index, state_file};
+use crate::driver::{clock, discovery, present_index, state_file};
 use crate::publisher::{Congestion, PublisherConfig};
 use crate::seal::Keys;
 use crate::wire::{FlowControl, Incarnation, StreamId};
@@ -20,10 +21,12 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 #[must_use]
 pub struct PublisherBuilder {
-    pub(super) destinations: Vec<Destination>,
+    destinations: Vec<Destination>,
+    hosts: Vec<HostAddr>,
+    broadcast: bool,
     pub(super) config: PublisherConfig,
     datagram: Option<usize>,
-    hop_limit: u8,
+    hop_limit: Option<u8>,
     loopback: bool,
     pub(super) drop_timeout: Duration,
     state_file: Option<PathBuf>,
@@ -39,9 +42,11 @@ impl PublisherBuilder {
         let drawn = (stream, config.incarnation);
         Self {
             destinations: Vec::new(),
+            hosts: Vec::new(),
+            broadcast: false,
             config,
             datagram: None,
-            hop_limit: 1,
+            hop_limit: None,
             loopback: true,
             drop_timeout: DROP_TIMEOUT,
             state_file: None,
@@ -50,19 +55,37 @@ impl PublisherBuilder {
         }
     }
 
-    /// Checks that one of the interfaces exists. Those of other paths may appear later.
-    pub(super) fn check_interfaces(&self) -> mcast::Result<()> {
-        let mut checks =
-            self.destinations.iter().map(|each| present_index(each.interface.as_ref()).map(drop));
+    /// Returns the groups and hosts to send to, at least one.
+    pub(super) fn endpoints(&self) -> Result<Vec<Endpoint>, StreamError> {
+        Endpoint::all(&self.destinations, &self.hosts)
+    }
+
+    /// Returns how often each datagram is on the wire that the rate limits: groups are paths of their own, and carry it
+    /// once each.
+    pub(super) fn copies(&self) -> u64 {
+        (self.hosts.len() + usize::from(!self.destinations.is_empty())) as u64
+    }
+
+    /// Checks that one of the interfaces exists. Those of others may appear later.
+    pub(super) fn check_interfaces(endpoints: &[Endpoint]) -> mcast::Result<()> {
+        let mut checks = endpoints.iter().map(|each| present_index(each.interface.as_ref()).map(drop));
         let first = checks.next().unwrap_or(Ok(()));
         first.or_else(|error| if checks.any(|check| check.is_ok()) { Ok(()) } else { Err(error) })
     }
 
-    /// Opens a socket to one of the destinations. It follows the interface if one is named.
-    pub(super) fn open(&self, destination: &Destination) -> mcast::Result<mcast::Sender> {
-        let follow = present_index(destination.interface.as_ref()).map_or(true, |there| there.is_some());
-        let builder = mcast::Sender::builder().hop_limit(self.hop_limit).loopback(self.loopback);
-        builder.follow(follow).send_buffer(4 << 20).to(destination.clone()).build()
+    /// Opens a socket to one of the groups and hosts. It follows the interface if one is named.
+    pub(super) fn open(&self, endpoint: &Endpoint) -> mcast::Result<mcast::Sender> {
+        let follow = present_index(endpoint.interface.as_ref()).map_or(true, |there| there.is_some());
+        let builder = mcast::Sender::builder().loopback(self.loopback).broadcast(self.broadcast);
+        let builder = self.hop_limit.into_iter().fold(builder, mcast::SenderBuilder::hop_limit);
+        endpoint.add_to(builder.follow(follow).send_buffer(4 << 20)).build()
+    }
+
+    /// Opens the socket of the announcements.
+    pub(super) fn open_discovery(&self, endpoints: &[Endpoint]) -> mcast::Result<mcast::Sender> {
+        let builder = mcast::Sender::builder().loopback(self.loopback).broadcast(self.broadcast).follow(true);
+        let builder = self.hop_limit.into_iter().fold(builder, mcast::SenderBuilder::hop_limit);
+        discovery::endpoints(endpoints).iter().fold(builder, |builder, each| each.add_to(builder)).build()
     }
 
     /// Waits until the quarter of a second of this incarnation is over, so that a publisher that is killed and
@@ -85,14 +108,39 @@ impl PublisherBuilder {
     }
 
     /// Returns the size of the longest datagram to send, in bytes of UDP payload.
-    pub(super) fn longest_datagram(&self) -> usize {
-        self.datagram.unwrap_or_else(|| path_datagram(&self.destinations))
+    pub(super) fn longest_datagram(&self, endpoints: &[Endpoint]) -> usize {
+        self.datagram.unwrap_or_else(|| path_datagram(endpoints))
     }
 
     /// Adds a group to publish to. With several, each carries the same datagrams as a redundant path, and subscribers
     /// keep the first copy. At most four.
     pub fn to(mut self, destination: Destination) -> Self {
         self.destinations.push(destination);
+        self
+    }
+
+    /// Adds a host to publish to, on a network without multicast: subscribers there
+    /// [listen](crate::SubscriberBuilder::listen) at the address and port. At most 64.
+    ///
+    /// New data, heartbeats, and repairs that several subscribers need are sent to each of these hosts. One that is
+    /// unreachable does not delay the others: it is reported ([`PathChange`](crate::PathChange)), and gets only
+    /// heartbeats until it answers. An IPv4 broadcast address also needs [`broadcast`](Self::broadcast).
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let builder = mcast_stream::Publisher::builder();
+    /// let publisher = builder.to_host("10.0.0.5:7000".parse()?).to_host("10.0.0.6:7000".parse()?).build()?;
+    /// publisher.publish(b"hello")?;
+    /// # Ok(()) }
+    /// ```
+    pub fn to_host(mut self, host: HostAddr) -> Self {
+        self.hosts.push(host);
+        self
+    }
+
+    /// Sets whether hosts may be IPv4 broadcast addresses, which all hosts of a subnet receive. Default: no.
+    pub const fn broadcast(mut self, on: bool) -> Self {
+        self.broadcast = on;
         self
     }
 
@@ -121,7 +169,8 @@ impl PublisherBuilder {
         self
     }
 
-    /// Sets the rate in bytes per second. Default: unlimited.
+    /// Sets the rate in bytes per second, on each path. It includes the copies to all [hosts](Self::to_host). Default:
+    /// unlimited.
     pub const fn rate(mut self, bytes_per_second: u64) -> Self {
         self.config.rate = Some(bytes_per_second);
         self
@@ -170,9 +219,9 @@ impl PublisherBuilder {
         self
     }
 
-    /// Sets the hop limit (TTL). Default: 1.
+    /// Sets the hop limit (TTL). Default: 1, and for hosts the system's.
     pub const fn hop_limit(mut self, hops: u8) -> Self {
-        self.hop_limit = hops;
+        self.hop_limit = Some(hops);
         self
     }
 
@@ -225,16 +274,12 @@ pub(in crate::driver) const fn any_address(family: Family) -> SocketAddr {
 }
 
 /// Returns the longest datagram that fits the MTU of all the interfaces, as far as they are known.
-fn path_datagram(destinations: &[Destination]) -> usize {
+fn path_datagram(endpoints: &[Endpoint]) -> usize {
     const IPV6_MINIMUM: usize = 1_232;
-    let of_one = |destination: &Destination| {
-        let family = destination.address.group.family();
-        let interface = match &destination.interface {
-            Some(selector) => mcast::find(selector).ok()?,
-            None => mcast::default_interface_of(family).ok()??,
-        };
-        let headers = if family == Family::V4 { 28 } else { 48 };
+    let of_one = |endpoint: &Endpoint| {
+        let interface = endpoint.interface().ok()??;
+        let headers = if endpoint.family() == Family::V4 { 28 } else { 48 };
         Some((interface.mtu as usize).clamp(IPV6_MINIMUM + headers, 9_000) - headers)
     };
-    destinations.iter().map(|each| of_one(each).unwrap_or(IPV6_MINIMUM)).min().unwrap_or(IPV6_MINIMUM)
+    endpoints.iter().map(|each| of_one(each).unwrap_or(IPV6_MINIMUM)).min().unwrap_or(IPV6_MINIMUM)
 }

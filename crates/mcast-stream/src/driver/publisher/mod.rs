@@ -2,6 +2,7 @@
 
 mod builder;
 mod closing;
+mod endpoint;
 mod shared;
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -18,13 +19,14 @@ pub use closing::Closing;
 pub(super) use closing::OnDrop;
 #[cfg(feature = "tokio")]
 pub(super) use closing::{END_INTERVAL, END_REPEATS, READ_TIMEOUT, is_complete, is_read};
+pub(super) use endpoint::Endpoint;
 
 use super::clock::{self, Clock};
-use super::discovery::{self, Announcement};
+use super::discovery::Announcement;
 use super::error::StreamError;
-use super::health::PathChange;
+use super::health::{HostStatus, PathChange};
 use super::snapshot::{Snapshot, SnapshotServer};
-use super::transmit::PublisherSockets;
+use super::transmit::{EndpointSocket, PublisherSockets};
 use super::unicast::UnicastSocket;
 use crate::ClockTime;
 use crate::publisher::{Audience, PublisherConfig, PublisherEvent, PublisherStatistics, Refusal, Standing};
@@ -56,8 +58,8 @@ const SEND_THRESHOLD: u64 = 256;
 #[derive(Debug)]
 pub struct Publisher {
     shared: Arc<Shared>,
-    /// The first of its destinations.
-    first: Destination,
+    /// The first of its groups and hosts.
+    first: Endpoint,
     /// Its groups and interfaces, as they were named.
     #[cfg(feature = "metrics")]
     labels: (String, String),
@@ -82,45 +84,41 @@ impl Publisher {
     }
 
     fn new(mut builder: PublisherBuilder) -> Result<Self, StreamError> {
-        let first = builder.destinations.first().cloned().ok_or(StreamError::NoDestination)?;
-        if builder.destinations.len() > 4 {
-            return Err(StreamError::TooManyPaths(builder.destinations.len()));
-        }
-        let family = first.address.group.family();
-        if builder.destinations.iter().any(|other| other.address.group.family() != family) {
-            return Err(StreamError::MixedFamilies);
-        }
+        let endpoints = builder.endpoints()?;
+        let first = endpoints.first().cloned().ok_or(StreamError::NoDestination)?;
+        let family = first.family();
         if let Some(name) = builder.name.as_ref().filter(|name| !(1..=255).contains(&name.len())) {
             return Err(StreamError::Name(name.len()));
         }
-        builder.check_interfaces()?;
+        PublisherBuilder::check_interfaces(&endpoints)?;
         let from_clock = builder.config.incarnation;
         let last_incarnation = builder.begin_incarnation()?;
         builder.wait_for_unique_incarnation();
         let clock = Clock::new();
-        let paths = builder.destinations.iter().map(|destination| builder.open(destination));
-        let paths: Vec<_> = paths.collect::<mcast::Result<_>>()?;
+        let open = |endpoint: &Endpoint| Ok(EndpointSocket::new(builder.open(endpoint)?, endpoint));
+        let sockets: Vec<_> = endpoints.iter().map(open).collect::<mcast::Result<_>>()?;
         let discovery = match builder.name {
-            Some(_) => Some(builder.open(&discovery::destination(&first))?),
+            Some(_) => Some(builder.open_discovery(&endpoints)?),
             None => None,
         };
-        let datagram = builder.longest_datagram();
+        let datagram = builder.longest_datagram(&endpoints);
         #[cfg(feature = "metrics")]
         let labels = (
-            super::label(builder.destinations.iter().map(|each| each.address)),
-            super::label(builder.destinations.iter().filter_map(|each| each.interface.as_ref())),
+            super::label(endpoints.iter().map(|each| each.address)),
+            super::label(endpoints.iter().filter_map(|each| each.interface.as_ref())),
         );
-        let announcement = builder.name.map(|name| Announcement::new(name, &builder.destinations));
         let (unix_offset, seed) = (clock.unix_offset(), clock::seed());
-        let copies = u8::try_from(paths.len()).unwrap_or(u8::MAX);
-        let config = PublisherConfig { datagram, paths: copies, unix_offset, seed, ..builder.config };
+        let rate = builder.config.rate.map(|rate| (rate / builder.copies()).max(1));
+        let paths = u8::try_from(endpoints.len()).unwrap_or(u8::MAX);
+        let announcement = builder.name.map(|name| Announcement::new(name, &endpoints));
+        let config = PublisherConfig { datagram, paths, rate, unix_offset, seed, ..builder.config };
         let control = UdpSocket::bind(any_address(family)).map_err(StreamError::Control)?;
         let machine = crate::PublisherMachine::new(config, clock.now())?;
         let shared = Arc::new(Shared {
             clock,
-            sockets: PublisherSockets { paths, family, discovery, unicast: UnicastSocket::new(control) },
+            sockets: PublisherSockets::new(sockets, family, discovery, UnicastSocket::new(control)),
             announcement: Mutex::new(announcement),
-            core: Mutex::new(Core::new(machine, builder.destinations.len())),
+            core: Mutex::new(Core::new(machine, &endpoints)),
             progress: Condvar::new(),
             timer: Condvar::new(),
             drop_timeout: builder.drop_timeout,
@@ -137,8 +135,8 @@ impl Publisher {
             clock_behind: last_incarnation.and_then(|last| clock::behind(from_clock, last)),
         };
         publisher.shared.send(&mut publisher.shared.core());
-        for path in 0..publisher.shared.sockets.paths.len() {
-            publisher.spawn("mcast-stream-listen", move |shared| shared.listen(path))?;
+        for endpoint in 0..endpoints.len() {
+            publisher.spawn("mcast-stream-listen", move |shared| shared.listen(endpoint))?;
         }
         publisher.spawn("mcast-stream-time", Shared::run_timer)?;
         Ok(publisher)
@@ -307,7 +305,10 @@ impl Publisher {
         loop {
             match core.health.change()? {
                 PathChange::Down { error, .. } | PathChange::QueueFull { error, .. } => return Some(error),
-                PathChange::Up { .. } => {}
+                PathChange::HostUnreachable { error: Some(error), .. } => return Some(error),
+                PathChange::Up { .. }
+                | PathChange::HostUnreachable { .. }
+                | PathChange::HostReachable { .. } => {}
             }
         }
     }
@@ -315,6 +316,12 @@ impl Publisher {
     /// Returns the next change of a path, for instance that it went down, the oldest first, each once.
     pub fn path_change(&self) -> Option<PathChange> {
         self.shared.core().health.change()
+    }
+
+    /// Returns the state of each [host](PublisherBuilder::to_host) that the stream is sent to.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<HostStatus> {
+        self.shared.core().health.hosts().collect()
     }
 
     /// Whether the last attempt to send on some path succeeded.
@@ -383,11 +390,7 @@ impl Publisher {
     /// If the interface cannot be found, or has no address but link-local ones, which are only valid together with an
     /// interface that differs between hosts.
     pub fn interface_address(&self) -> Result<IpAddr, StreamError> {
-        let family = self.first.address.group.family();
-        let interface = match &self.first.interface {
-            Some(selector) => Some(mcast::find(selector)?),
-            None => mcast::default_interface_of(family)?,
-        };
+        let (family, interface) = (self.first.family(), self.first.interface()?);
         let is_link_local =
             |address: IpAddr| matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
         let addresses = interface.iter().flat_map(|interface| &interface.addresses).map(|each| each.address);

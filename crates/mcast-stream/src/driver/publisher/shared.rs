@@ -10,6 +10,7 @@ use crate::ClockTime;
 use crate::driver::clock::Clock;
 use crate::driver::discovery::Announcement;
 use crate::driver::health::PathHealth;
+use crate::driver::publisher::Endpoint;
 use crate::driver::repairs::Repairs;
 use crate::driver::transmit::PublisherSockets;
 use crate::publisher::Transmit;
@@ -53,10 +54,10 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(machine: crate::PublisherMachine, paths: usize) -> Self {
+    pub(super) fn new(machine: crate::PublisherMachine, endpoints: &[Endpoint]) -> Self {
         let buffer = vec![0; MAX_FEEDBACK].into_boxed_slice();
         let repairs = Repairs::default();
-        let health = PathHealth::new(paths);
+        let health = PathHealth::new(endpoints.iter().map(|each| (!each.is_group()).then_some(each.address)));
         Self { machine, sleeps_until: ClockTime(0), health, feedback_due: FEEDBACK_EVERY, repairs, buffer }
     }
 }
@@ -129,10 +130,11 @@ impl Shared {
     /// Handles the feedback that has arrived; returns whether there was any.
     fn receive_feedback(&self, core: &mut Core) -> bool {
         let mut received = 0;
-        for socket in &self.sockets.paths {
+        for (endpoint, socket) in self.sockets.all.iter().enumerate() {
             while received < FEEDBACK_BATCH {
-                let answer = socket.recv_answer(self.sockets.family, &mut core.buffer, Duration::ZERO);
+                let answer = socket.sender.recv_answer(self.sockets.family, &mut core.buffer, Duration::ZERO);
                 let Ok(Some(answer)) = answer else { break };
+                core.health.note_feedback(endpoint);
                 core.machine.handle(self.clock.now(), answer.source, answer.payload);
                 received += 1;
             }
@@ -144,10 +146,10 @@ impl Shared {
     }
 
     /// Handles the feedback on one of the sockets while no thread is sending.
-    pub(super) fn listen(&self, path: usize) {
-        let Some(socket) = self.sockets.paths.get(path) else { return };
+    pub(super) fn listen(&self, endpoint: usize) {
+        let Some(socket) = self.sockets.all.get(endpoint) else { return };
         while !self.is_ending.load(Ordering::Acquire) {
-            match socket.wait_answer(self.sockets.family, Some(LISTEN_INTERVAL)) {
+            match socket.sender.wait_answer(self.sockets.family, Some(LISTEN_INTERVAL)) {
                 // The lock comes first: feedback that was read earlier would wait for it.
                 Ok(true) => {
                     let mut core = self.core();

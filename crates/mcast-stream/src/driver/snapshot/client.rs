@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use mcast::Family;
+
 use super::channel::Channel;
 use super::deadline::{CHECK_INTERVAL, StepDeadline};
 use super::{ANSWER, FIRST_ANSWER, FRAME, Snapshot, TIMEOUT, invalid, request_bytes};
@@ -132,9 +134,9 @@ fn next_announcement(
     deadline: Option<Instant>,
     keep_going: &mut dyn FnMut() -> bool,
 ) -> Option<AnnouncedStream> {
-    let path = stream.paths.first()?;
-    let family = path.address.group.family();
-    let mut announcements = Announcements::join(family, path.interface.clone(), keys.clone()).ok()?;
+    let interface = stream.paths.first().and_then(|path| path.interface.clone());
+    let family = Family::of(stream.source.ip());
+    let mut announcements = Announcements::join(family, interface, keys.clone()).ok()?;
     let (begun, mut second_best) = (Instant::now(), None);
     while keep_going() {
         let left = deadline.map_or(CHECK_INTERVAL, |deadline| {

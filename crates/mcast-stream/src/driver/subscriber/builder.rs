@@ -1,6 +1,6 @@
 //! The settings of a subscriber.
 
-use mcast::Membership;
+use mcast::{Family, HostAddr, InterfaceSelector, Membership};
 
 use super::Subscriber;
 use crate::StreamError;
@@ -13,6 +13,8 @@ use crate::wire::StreamId;
 #[must_use]
 pub struct SubscriberBuilder {
     pub(super) memberships: Vec<Membership>,
+    hosts: Vec<HostAddr>,
+    broadcasts: Vec<(u16, Option<InterfaceSelector>)>,
     pub(super) stream: Option<StreamId>,
     pub(super) config: SubscriberConfig,
     pub(super) receive_buffer: usize,
@@ -23,6 +25,8 @@ impl SubscriberBuilder {
     pub(super) const fn new() -> Self {
         Self {
             memberships: Vec::new(),
+            hosts: Vec::new(),
+            broadcasts: Vec::new(),
             stream: None,
             config: SubscriberConfig::new(StreamId(0)),
             receive_buffer: 4 << 20,
@@ -35,6 +39,52 @@ impl SubscriberBuilder {
     pub fn path(mut self, membership: Membership) -> Self {
         self.memberships.push(membership);
         self
+    }
+
+    /// Also receives the stream at this address and port of this machine, on a network without multicast: its publisher
+    /// sends it [to this host](crate::PublisherBuilder::to_host). The address may be `0.0.0.0` or `[::]`. All these
+    /// addresses together are one path.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut subscriber = mcast_stream::Subscriber::builder().listen("0.0.0.0:7000".parse()?).build()?;
+    /// while let Some(item) = subscriber.next()? {
+    ///     println!("{item:?}");
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn listen(mut self, host: HostAddr) -> Self {
+        self.hosts.push(host);
+        self
+    }
+
+    /// Also receives the stream from IPv4 broadcasts to this port; see
+    /// [`ReceiverBuilder::listen_broadcast`](mcast::ReceiverBuilder::listen_broadcast).
+    pub fn listen_broadcast(mut self, port: u16, interface: Option<InterfaceSelector>) -> Self {
+        self.broadcasts.push((port, interface));
+        self
+    }
+
+    /// Whether it receives what is sent to hosts.
+    pub(super) const fn listens(&self) -> bool {
+        !self.hosts.is_empty() || !self.broadcasts.is_empty()
+    }
+
+    /// Returns the address families of all paths.
+    pub(super) fn families(&self) -> impl Iterator<Item = Family> + '_ {
+        let groups = self.memberships.iter().map(|each| each.address.group.family());
+        let hosts = self.hosts.iter().map(HostAddr::family);
+        groups.chain(hosts).chain(self.broadcasts.iter().map(|_| Family::V4))
+    }
+
+    /// Returns the settings of the receiver.
+    pub(super) fn receiver(&self) -> mcast::ReceiverBuilder {
+        let builder = mcast::Receiver::builder().receive_buffer(self.receive_buffer);
+        let builder = builder.join_all(self.memberships.iter().cloned());
+        let builder = self.hosts.iter().cloned().fold(builder, mcast::ReceiverBuilder::listen);
+        self.broadcasts
+            .iter()
+            .fold(builder, |builder, (port, interface)| builder.listen_broadcast(*port, interface.clone()))
     }
 
     /// Sets the stream to receive. Default: the first one that is found on the group.

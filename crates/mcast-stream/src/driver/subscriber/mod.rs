@@ -13,7 +13,7 @@ use std::io;
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
-use mcast::{Batch, Cursor, ErrorKind, Family, Membership, Waker};
+use mcast::{Batch, Cursor, ErrorKind, Membership, Waker};
 
 use super::clock::Clock;
 use super::error::StreamError;
@@ -140,30 +140,28 @@ impl Subscriber {
     }
 
     fn new(builder: SubscriberBuilder) -> Result<Self, StreamError> {
-        let SubscriberBuilder { memberships, stream, mut config, receive_buffer, stays } = builder;
-        let first = memberships.first().ok_or(StreamError::NoDestination)?;
-        if memberships.len() > 4 {
-            return Err(StreamError::TooManyPaths(memberships.len()));
-        }
-        let family: Family = first.address.group.family();
-        if memberships.iter().any(|other| other.address.group.family() != family) {
+        let family = builder.families().next().ok_or(StreamError::NoDestination)?;
+        if builder.families().any(|other| other != family) {
             return Err(StreamError::MixedFamilies);
+        }
+        let receiver = builder.receiver();
+        let listens = builder.listens();
+        let SubscriberBuilder { memberships, stream, mut config, stays, .. } = builder;
+        let count = memberships.len() + usize::from(listens);
+        if count > 4 {
+            return Err(StreamError::TooManyPaths(count));
         }
         let with_interface =
             |membership: &Membership| Ok((membership.clone(), present_index(membership.interface.as_ref())?));
         let paths: Vec<_> = memberships.iter().map(with_interface).collect::<mcast::Result<_>>()?;
-        let paths = Paths::new(paths);
+        let paths = Paths::new(paths, listens);
         config.paths = paths.count();
         #[cfg(feature = "metrics")]
         let labels = (
             super::label(memberships.iter().map(|each| each.address)),
             super::label(memberships.iter().filter_map(|each| each.interface.as_ref())),
         );
-        let receiver = mcast::Receiver::builder()
-            .join_all(memberships)
-            .follow(paths.name_interfaces())
-            .receive_buffer(receive_buffer)
-            .build()?;
+        let receiver = receiver.follow(paths.name_interfaces()).build()?;
         let socket_buffer = receiver.receive_buffer() / usize::from(paths.count().max(1));
         config.socket_buffer = config.socket_buffer.min(socket_buffer.max(MIN_SOCKET_BUFFER));
         let control = UdpSocket::bind(any_address(family)).map_err(StreamError::Control)?;
@@ -535,7 +533,7 @@ impl Subscriber {
         };
         self.lent = Lent::Batch;
         let arrival = datagram.arrival();
-        let path = self.paths.of(arrival.group, arrival.interface, self.now, &self.receiver);
+        let path = self.paths.of(arrival, self.now, &self.receiver);
         let payload = datagram.payload();
         if self.core.is_none() {
             let chosen = self.stream.or(self.successor);

@@ -1,6 +1,6 @@
 //! Maps datagrams to paths, by the group and interface of each path's membership.
 
-use mcast::{GroupAddr, InterfaceIndex, Membership, MembershipStatus, Receiver};
+use mcast::{Arrival, GroupAddr, InterfaceIndex, Membership, MembershipStatus, Receiver};
 
 use crate::{ClockTime, Nanos};
 
@@ -11,6 +11,8 @@ const LOOKUP_INTERVAL: Nanos = Nanos::from_millis(10);
 #[derive(Debug)]
 pub(super) struct Paths {
     all: Vec<Path>,
+    /// Whether one more path carries what is sent to this host.
+    listens: bool,
     /// The earliest time of the next lookup of the interfaces.
     lookup_allowed_at: ClockTime,
 }
@@ -23,34 +25,33 @@ struct Path {
 }
 
 impl Paths {
-    /// Returns paths with their interfaces' present indexes.
-    pub(super) fn new(paths: impl IntoIterator<Item = (Membership, Option<InterfaceIndex>)>) -> Self {
+    /// Returns paths with their interfaces' present indexes, and one for this host if the subscriber listens there.
+    pub(super) fn new(
+        paths: impl IntoIterator<Item = (Membership, Option<InterfaceIndex>)>,
+        listens: bool,
+    ) -> Self {
         let path = |(membership, interface)| Path { membership, interface };
-        Self { all: paths.into_iter().map(path).collect(), lookup_allowed_at: ClockTime(0) }
+        Self { all: paths.into_iter().map(path).collect(), listens, lookup_allowed_at: ClockTime(0) }
     }
 
     pub(super) const fn count(&self) -> u8 {
-        self.all.len() as u8
+        self.all.len() as u8 + self.listens as u8
     }
 
-    /// Whether each path names an interface.
+    /// Whether there are groups, and each names an interface.
     pub(super) fn name_interfaces(&self) -> bool {
-        self.all.iter().all(|path| path.interface.is_some())
+        !self.all.is_empty() && self.all.iter().all(|path| path.interface.is_some())
     }
 
     /// Returns the path of a datagram. An unknown interface may be one that was created again with another index, so
     /// the interfaces are then looked up.
     #[inline]
-    pub(super) fn of(
-        &mut self,
-        group: GroupAddr,
-        interface: InterfaceIndex,
-        now: ClockTime,
-        receiver: &Receiver,
-    ) -> u8 {
-        if self.all.len() == 1 {
+    pub(super) fn of(&mut self, arrival: &Arrival, now: ClockTime, receiver: &Receiver) -> u8 {
+        if self.count() == 1 {
             return 0;
         }
+        let Some(group) = arrival.group() else { return self.all.len() as u8 };
+        let interface = arrival.interface;
         let mut path = self.find(group, interface);
         if path.is_none() && now >= self.lookup_allowed_at {
             self.lookup_allowed_at = now + LOOKUP_INTERVAL;

@@ -117,7 +117,7 @@ fn name_of(index: InterfaceIndex) -> String {
 fn packet<'a>(arrival: &Arrival, payload: &'a [u8]) -> UdpPacket<'a> {
     UdpPacket {
         source: SocketAddr::new(arrival.source.ip(), arrival.source.port()),
-        destination: arrival.group.into(),
+        destination: arrival.destination,
         hop_limit: arrival.hop_limit.unwrap_or(0),
         traffic_class: arrival.traffic_class.unwrap_or(0),
         payload,

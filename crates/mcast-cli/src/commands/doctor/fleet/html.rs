@@ -148,11 +148,11 @@ fn cell(report: &FleetReport, target: usize, pair: FleetPair, out: &mut impl Wri
 }
 
 fn findings(report: &FleetReport, out: &mut impl Write) -> io::Result<()> {
-    let mut all = report.all_findings().peekable();
-    if all.peek().is_some() {
+    let all = report.all_findings();
+    if !all.is_empty() {
         writeln!(out, "<h2>Findings</h2>")?;
     }
-    all.try_for_each(|each| finding(each, out))
+    all.iter().try_for_each(|each| finding(each, out))
 }
 
 fn finding(finding: &Finding, out: &mut impl Write) -> io::Result<()> {

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::text::pairs;
 use crate::console::Output;
-use crate::output::write_json;
+use crate::output::{record, write_json};
 
 #[derive(Serialize)]
 #[serde(tag = "event")]
@@ -26,91 +26,65 @@ enum Object<'a> {
     Verdict(VerdictRecord),
 }
 
-#[derive(Serialize)]
-struct Machine<'a> {
-    machine: &'a str,
-    status: FleetHostStatus,
-    reason: Option<&'a str>,
-    captures: bool,
-    not_probed: &'a [String],
-    switch_ports: &'a [SwitchPort],
-    findings: &'a [Finding],
-}
+record! {
+    fn new(host: &'a FleetHostReport) {}
 
-#[derive(Serialize)]
-struct Path<'a> {
-    from: &'a str,
-    to: &'a str,
-    family: &'static str,
-    group: String,
-    interface: Option<&'a str>,
-    outcome: PathOutcome,
-    unicast_sent: u64,
-    unicast_received: u64,
-    probes: &'a [FleetCell],
-}
-
-#[derive(Serialize)]
-struct VerdictRecord {
-    verdict: FleetVerdict,
-    machines: usize,
-    examined: usize,
-    faults: usize,
-    warnings: usize,
-}
-
-pub(super) fn write(report: &FleetReport, out: &mut Output) -> io::Result<()> {
-    report.hosts.iter().try_for_each(|host| write_json(out, &Object::Machine(machine(host))))?;
-    for target in 0..report.matrix.targets.len() {
-        for pair in pairs(report) {
-            write_json(out, &Object::Path(path(report, target, pair)))?;
-        }
-    }
-    report.findings.iter().try_for_each(|finding| write_json(out, &Object::Finding(finding)))?;
-    write_json(out, &Object::Verdict(verdict(report)))
-}
-
-fn machine(host: &FleetHostReport) -> Machine<'_> {
-    Machine {
-        machine: &host.name,
-        status: host.status,
-        reason: host.reason.as_deref(),
-        captures: host.captures,
-        not_probed: &host.not_probed,
-        switch_ports: &host.switch_ports,
-        findings: &host.findings,
+    struct Machine<'a> {
+        machine: &'a str = &host.name,
+        status: FleetHostStatus = host.status,
+        reason: Option<&'a str> = host.reason.as_deref(),
+        captures: bool = host.captures,
+        not_probed: &'a [String] = &host.not_probed,
+        switch_ports: &'a [SwitchPort] = &host.switch_ports,
+        findings: &'a [Finding] = &host.findings,
     }
 }
 
-fn path(report: &FleetReport, target: usize, pair: FleetPair) -> Path<'_> {
-    let (from, to) = pair;
-    let unicast =
-        report.unicast.iter().filter(|cell| (cell.target, cell.from, cell.to) == (target, from, to));
-    let (unicast_sent, unicast_received) =
-        unicast.fold((0, 0), |sum, cell| (sum.0 + cell.sent, sum.1 + cell.answered));
-    let FleetTarget { group, interface } = &report.matrix.targets[target];
-    Path {
-        from: &report.matrix.hosts[from],
-        to: &report.matrix.hosts[to],
-        family: match group.group.family() {
+record! {
+    fn new(report: &'a FleetReport, target: usize, pair: FleetPair) {
+        let (from, to) = pair;
+        let unicast =
+            report.unicast.iter().filter(|cell| (cell.target, cell.from, cell.to) == (target, from, to));
+        let (unicast_sent, unicast_received) =
+            unicast.fold((0, 0), |sum, cell| (sum.0 + cell.sent, sum.1 + cell.answered));
+        let FleetTarget { group, interface } = &report.matrix.targets[target];
+    }
+
+    struct Path<'a> {
+        from: &'a str = &report.matrix.hosts[from],
+        to: &'a str = &report.matrix.hosts[to],
+        family: &'static str = match group.group.family() {
             Family::V4 => "ipv4",
             Family::V6 => "ipv6",
         },
-        group: group.to_string(),
-        interface: interface.as_deref(),
-        outcome: report.matrix.outcome(target, pair),
-        unicast_sent,
-        unicast_received,
-        probes: report.matrix.between(target, pair),
+        group: String = group.to_string(),
+        interface: Option<&'a str> = interface.as_deref(),
+        outcome: PathOutcome = report.matrix.outcome(target, pair),
+        unicast_sent: u64 = unicast_sent,
+        unicast_received: u64 = unicast_received,
+        probes: &'a [FleetCell] = report.matrix.between(target, pair),
     }
 }
 
-fn verdict(report: &FleetReport) -> VerdictRecord {
-    VerdictRecord {
-        verdict: report.verdict(),
-        machines: report.hosts.len(),
-        examined: report.examined(),
-        faults: report.count(Severity::Fault),
-        warnings: report.count(Severity::Warning),
+record! {
+    fn new(report: &FleetReport) {}
+
+    struct VerdictRecord {
+        verdict: FleetVerdict = report.verdict(),
+        machines: usize = report.hosts.len(),
+        examined: usize = report.examined(),
+        faults: usize = report.count(Severity::Fault),
+        warnings: usize = report.count(Severity::Warning),
     }
+}
+
+pub(super) fn write(report: &FleetReport, out: &mut Output) -> io::Result<()> {
+    report.hosts.iter().try_for_each(|host| write_json(out, &Object::Machine(Machine::new(host))))?;
+    for target in 0..report.matrix.targets.len() {
+        for pair in pairs(report) {
+            write_json(out, &Object::Path(Path::new(report, target, pair)))?;
+        }
+    }
+    report.findings.iter().try_for_each(|finding| write_json(out, &Object::Finding(finding)))?;
+    write_json(out, &Object::Verdict(VerdictRecord::new(report)))
 }

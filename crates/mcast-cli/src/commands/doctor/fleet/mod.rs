@@ -3,12 +3,13 @@
 mod html;
 mod json;
 mod text;
+mod watch;
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -17,9 +18,9 @@ use mcast_doctor::{FleetHost, FleetMember, FleetPlan, FleetReport, FleetVerdict,
 use mcast_doctor::{examine_fleet, parse_fleet};
 
 use super::path::{groups, interface_of, is_here};
-use super::{Arguments, RIGHTS};
+use super::{Arguments, RIGHTS, history};
 use crate::arguments::{parse_duration, select_destinations, select_memberships};
-use crate::console::Console;
+use crate::console::{Console, Output};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::rights;
@@ -32,13 +33,13 @@ pub(super) struct FleetOptions {
     /// Let the machines in this file probe each other and examine themselves; one per line:
     /// [user@]host[:port] [interface=NAME]
     #[arg(long, value_name = "FILE", group = "prober", group = "many", conflicts_with_all = [
-        "listen", "pid", "port", "read", "command", "sources", "soak", "watch", "apply", "timeout", "peers",
+        "listen", "pid", "port", "read", "command", "sources", "soak", "metrics", "apply", "timeout", "peers",
     ])]
     fleet: Option<PathBuf>,
 
     /// The same for these machines, separated by commas
     #[arg(long = "ssh", value_name = "HOST", value_delimiter = ',', group = "prober", group = "many", conflicts_with_all = [
-        "listen", "pid", "port", "read", "command", "sources", "soak", "watch", "apply", "timeout", "peers",
+        "listen", "pid", "port", "read", "command", "sources", "soak", "metrics", "apply", "timeout", "peers",
     ])]
     hosts: Vec<FleetHost>,
 
@@ -82,28 +83,57 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         return be_member(arguments, console);
     }
     let plan = plan(arguments)?;
+    let page = arguments.fleet.html.as_deref();
     // Before the examination takes its time.
-    let page = arguments.fleet.html.as_ref().map(|path| {
-        let file = fs::File::create(path).with_context(|| format!("cannot write {}", path.display()));
-        file.map(|file| (path, file))
-    });
-    let page = page.transpose()?;
-    let interrupt = Interrupt::catch(|| {})?;
-    let steps = Steps::new(console);
-    let report = examine_fleet(&plan, &|| !interrupt.has_arrived(), &mut |step| steps.show(step));
-    steps.clear();
-    let mut out = console.output();
-    match arguments.results.json {
-        true => json::write(&report, &mut out)?,
-        false => text::write(&report, console, &mut out)?,
+    page.map(create).transpose()?;
+    let fleet =
+        Fleet { plan, page, is_json: arguments.results.json, interrupt: Interrupt::catch(|| {})?, console };
+    if arguments.timing.watch {
+        let history = arguments.timing.journal.as_deref();
+        let history = history.map(|path| history::open(path, console)).transpose()?;
+        return watch::run(&fleet, arguments.timing.every, history);
     }
-    out.flush()?;
-    // Last: the report is not lost if the disk is full.
-    if let Some((path, mut file)) = page {
-        let written = html::write(&report, &mut file);
-        written.with_context(|| format!("cannot write {}", path.display()))?;
+    let report = fleet.examine();
+    fleet.write(&report, &mut console.output())?;
+    Ok(fleet.interrupt.outcome().unwrap_or_else(|| outcome(&report, arguments.results.strict)))
+}
+
+fn create(page: &Path) -> anyhow::Result<fs::File> {
+    fs::File::create(page).with_context(|| format!("cannot write {}", page.display()))
+}
+
+/// A fleet, and how to report on it.
+struct Fleet<'a> {
+    plan: FleetPlan,
+    /// The HTML page to write.
+    page: Option<&'a Path>,
+    is_json: bool,
+    interrupt: Interrupt,
+    console: &'a Console,
+}
+
+impl Fleet<'_> {
+    fn examine(&self) -> FleetReport {
+        let steps = Steps::new(self.console);
+        let report =
+            examine_fleet(&self.plan, &|| !self.interrupt.has_arrived(), &mut |step| steps.show(step));
+        steps.clear();
+        report
     }
-    Ok(interrupt.outcome().unwrap_or_else(|| outcome(&report, arguments.results.strict)))
+
+    fn write(&self, report: &FleetReport, out: &mut Output) -> anyhow::Result<()> {
+        match self.is_json {
+            true => json::write(report, out)?,
+            false => text::write(report, self.console, out)?,
+        }
+        out.flush()?;
+        // Last: the report is not lost if the disk is full.
+        match self.page {
+            Some(path) => html::write(report, &mut create(path)?)
+                .with_context(|| format!("cannot write {}", path.display())),
+            None => Ok(()),
+        }
+    }
 }
 
 fn outcome(report: &FleetReport, is_strict: bool) -> Outcome {

@@ -19,7 +19,7 @@ pub(super) fn write(report: &FleetReport, console: &Console, out: &mut Output) -
         matrix(report, target, palette).write(out)?;
     }
     writeln!(out)?;
-    for finding in report.all_findings() {
+    for finding in &report.all_findings() {
         write_finding(finding, palette, out)?;
         writeln!(out)?;
     }

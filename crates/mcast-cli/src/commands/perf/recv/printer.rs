@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use mcast::InterfaceIndex;
 use mcast_measure::{EndedSession, Session, SessionProgress, SessionTotals};
-use serde::Serialize;
 
 use crate::commands::perf::figures::{Figures, lines, share, short_time};
 use crate::console::{Console, Output};
-use crate::output::{InterfaceNames, bytes, count, count_of, rates, write_record};
+use crate::output::{InterfaceNames, bytes, count, count_of, rates, record, write_record};
 
 /// Prints runs on standard output.
 pub(super) struct RunPrinter<'a> {
@@ -20,17 +19,22 @@ pub(super) struct RunPrinter<'a> {
     json: bool,
 }
 
-/// A run as JSON: `schemas/perf-recv.json`.
-#[derive(Debug, Serialize)]
-struct Summary {
-    source: IpAddr,
-    interface: String,
-    session: String,
-    size: Option<u32>,
-    streams: usize,
-    #[serde(flatten)]
-    figures: Figures,
-    too_late: u64,
+record! {
+    fn new(EndedSession { key, session, report }: &EndedSession, interface: String) {
+        let settings = session.settings();
+    }
+
+    /// A run as JSON: `schemas/perf-recv.json`.
+    struct Summary {
+        source: IpAddr = key.source,
+        interface: String = interface,
+        session: String = format!("{:016x}", key.session.0),
+        size: Option<u32> = settings.map(|settings| settings.size),
+        streams: usize = session.streams(),
+        #[serde(flatten)]
+        figures: Figures = Figures::new(report, settings),
+        too_late: u64 = session.totals().too_late,
+    }
 }
 
 impl<'a> RunPrinter<'a> {
@@ -86,18 +90,8 @@ impl<'a> RunPrinter<'a> {
         let EndedSession { key, session, report } = ended;
         let interface = InterfaceIndex::new(key.interface).map(|index| self.names.of(index).to_string());
         let interface = interface.unwrap_or_default();
-        let settings = session.settings();
         if self.json {
-            let summary = Summary {
-                source: key.source,
-                interface,
-                session: format!("{:016x}", key.session.0),
-                size: settings.map(|settings| settings.size),
-                streams: session.streams(),
-                figures: Figures::new(report, settings),
-                too_late: session.totals().too_late,
-            };
-            return write_record(&mut self.out, "result", &summary);
+            return write_record(&mut self.out, "result", &Summary::new(ended, interface));
         }
         let palette = *self.console.palette();
         let (heading, address) = (palette.heading, palette.address);
@@ -107,7 +101,7 @@ impl<'a> RunPrinter<'a> {
             key.source,
             describe(session)
         )?;
-        for line in lines(report, settings, &palette) {
+        for line in lines(report, session.settings(), &palette) {
             writeln!(self.out, "  {line}")?;
         }
         Ok(())

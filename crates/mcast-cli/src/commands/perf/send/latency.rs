@@ -7,14 +7,15 @@ use std::time::Duration;
 use mcast_doctor::{PingPongPlayer, clock_id};
 use mcast_measure::wire::SessionId;
 use mcast_measure::{Percentiles, PingPong, PingPongLimit, lost_percent};
-use serde::Serialize;
 
 use super::Plan;
-use crate::commands::perf::figures::{BarFigure, Micros, bar_figures, bars, percentiles, share, short_time};
+use crate::commands::perf::figures::{
+    BarFigure, Micros, bar_figures, bars, micros, percentiles, share, short_time,
+};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
-use crate::output::{bytes, count_of, seconds, write_record};
+use crate::output::{bytes, count_of, record, seconds, write_record};
 
 const DURATION: Duration = Duration::from_secs(10);
 
@@ -30,7 +31,7 @@ pub(super) fn run(plan: &Plan<'_>, interrupt: &Interrupt, console: &Console) -> 
     };
     let sender = plan.builder.clone().build()?;
     let game = PingPong::new(SessionId::random(), plan.size, clock_id(), limit, plan.rate);
-    let family = target.address().group.family();
+    let family = target.family();
     let mut player = PingPongPlayer::new(game, &sender, target.template(), family, plan.spin);
     let keep_going = || !interrupt.has_arrived();
     let Some(partner) = player.call(keep_going)? else {
@@ -42,7 +43,11 @@ pub(super) fn run(plan: &Plan<'_>, interrupt: &Interrupt, console: &Console) -> 
     console.note(format_args!("ping-pong with {partner}, {} per datagram", bytes(plan.size as u64)));
     let (game, elapsed) = player.play(keep_going)?;
     match plan.json {
-        true => write_json(plan, partner, elapsed, &game, console)?,
+        true => {
+            let mut out = console.output();
+            write_record(&mut out, "result", &Summary::new(plan, partner, elapsed, &game))?;
+            out.flush()?;
+        }
         false => write_text(partner, elapsed, &game, console)?,
     }
     let lost = lost_percent(game.lost(), game.sent());
@@ -81,51 +86,26 @@ fn half(times: Percentiles) -> Percentiles {
     Percentiles { p50, p90, p99, p999, max }
 }
 
-/// A ping-pong as JSON: `schemas/perf-latency.json`.
-#[derive(Serialize)]
-struct Summary {
-    address: IpAddr,
-    sent: u64,
-    received: u64,
-    lost: u64,
-    duplicated: u64,
-    late: u64,
-    seconds: f64,
-    size: usize,
-    spin: bool,
-    latency_us: Option<Micros>,
-    round_trip_us: Option<Micros>,
-    round_trip_min_us: Option<f64>,
-    round_trip_mean_us: Option<f64>,
-    histogram: Vec<BarFigure>,
-}
+record! {
+    fn new(plan: &Plan<'_>, partner: IpAddr, elapsed: Duration, trips: &PingPong) {
+        let times = trips.times();
+    }
 
-fn write_json(
-    plan: &Plan<'_>,
-    partner: IpAddr,
-    elapsed: Duration,
-    trips: &PingPong,
-    console: &Console,
-) -> io::Result<()> {
-    let times = trips.times();
-    let micros = |time: Option<Duration>| time.map(crate::commands::perf::figures::micros);
-    let summary = Summary {
-        address: partner,
-        sent: trips.sent(),
-        received: times.count(),
-        lost: trips.lost(),
-        duplicated: trips.duplicated(),
-        late: trips.late(),
-        seconds: elapsed.as_secs_f64(),
-        size: plan.size,
-        spin: plan.spin,
-        latency_us: times.percentiles().map(half).map(Micros::from),
-        round_trip_us: times.percentiles().map(Micros::from),
-        round_trip_min_us: micros(times.min()),
-        round_trip_mean_us: micros(times.mean()),
-        histogram: bar_figures(times),
-    };
-    let mut out = console.output();
-    write_record(&mut out, "result", &summary)?;
-    out.flush()
+    /// A ping-pong as JSON: `schemas/perf-latency.json`.
+    struct Summary {
+        address: IpAddr = partner,
+        sent: u64 = trips.sent(),
+        received: u64 = times.count(),
+        lost: u64 = trips.lost(),
+        duplicated: u64 = trips.duplicated(),
+        late: u64 = trips.late(),
+        seconds: f64 = elapsed.as_secs_f64(),
+        size: usize = plan.size,
+        spin: bool = plan.spin,
+        latency_us: Option<Micros> = times.percentiles().map(half).map(Micros::from),
+        round_trip_us: Option<Micros> = times.percentiles().map(Micros::from),
+        round_trip_min_us: Option<f64> = times.min().map(micros),
+        round_trip_mean_us: Option<f64> = times.mean().map(micros),
+        histogram: Vec<BarFigure> = bar_figures(times),
+    }
 }

@@ -6,17 +6,16 @@ use std::time::Duration;
 
 use mcast_doctor::{PerfSendPlan, PerfSendProgress, PerfSendResult};
 use mcast_measure::wire::SessionSettings;
-use mcast_measure::{ClockRelation, ReceiverReports};
-use serde::Serialize;
+use mcast_measure::{ClockRelation, ReceiverReports, ReportingReceiver};
 
 use super::{Plan, SuccessCriteria};
-use crate::commands::perf::figures::{Figures, per_call, share, short_time};
+use crate::commands::perf::figures::{Figures, Micros, per_call, share, short_time};
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{
-    Cell, Palette, Table, bits_per_second, bytes, count, count_of, excess_loss, per_second, rates, seconds,
-    write_record,
+    Cell, Palette, Table, bits_per_second, bytes, count, count_of, excess_loss, per_second, rates, record,
+    seconds, write_record,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -39,7 +38,11 @@ pub(super) fn run(plan: &Plan<'_>, interrupt: &Interrupt, console: &Console) -> 
     };
     let result = plan.sender()?.run(&session, &|| !interrupt.has_arrived(), each_second)?;
     match plan.json {
-        true => write_json(&result, console)?,
+        true => {
+            let mut out = console.output();
+            write_record(&mut out, "result", &Summary::new(&result))?;
+            out.flush()?;
+        }
         false => write_text(&result, console)?,
     }
     let foreign = result.reports.foreign();
@@ -159,67 +162,42 @@ fn explain(reports: &ReceiverReports, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// A session as JSON: `schemas/perf-send.json`. The receiver's counts are those of the one with the highest loss, or
-/// null if none reported.
-#[derive(Serialize)]
-struct Summary {
-    sent: u64,
-    received: Option<u64>,
-    lost: Option<u64>,
-    duplicated: Option<u64>,
-    reordered: Option<u64>,
-    seconds: f64,
-    datagrams_per_second: Option<f64>,
-    bits_per_second: Option<f64>,
-    latency_us: Option<crate::commands::perf::figures::Micros>,
-    gso: bool,
-    gro: Option<bool>,
-    size: u32,
-    streams: u16,
-    refused: u64,
-    datagrams_per_call: Option<f64>,
-    receivers: Vec<ReceiverFigures>,
+record! {
+    fn new(result: &PerfSendResult) {
+        let PerfSendResult { settings, sent, elapsed, reports, .. } = result;
+        let worst = reports.worst().map(|receiver| &receiver.report);
+    }
+
+    /// A session as JSON: `schemas/perf-send.json`. The receiver's counts are those of the one with the highest loss, or
+    /// null if none reported.
+    struct Summary {
+        sent: u64 = *sent,
+        received: Option<u64> = worst.map(|report| report.received),
+        lost: Option<u64> = worst.map(|report| report.lost),
+        duplicated: Option<u64> = worst.map(|report| report.duplicated),
+        reordered: Option<u64> = worst.map(|report| report.reordered),
+        seconds: f64 = elapsed.as_secs_f64(),
+        datagrams_per_second: Option<f64> = per_second(*sent as f64, *elapsed),
+        bits_per_second: Option<f64> = per_second((sent * u64::from(settings.size) * 8) as f64, *elapsed),
+        latency_us: Option<Micros> = worst.and_then(|report| report.delays).map(Into::into),
+        gso: bool = settings.gso,
+        gro: Option<bool> = worst.map(|report| report.gro),
+        size: u32 = settings.size,
+        streams: u16 = settings.streams,
+        refused: u64 = result.refused,
+        datagrams_per_call: Option<f64> = per_call(*sent, result.calls),
+        receivers: Vec<ReceiverFigures> =
+            reports.sorted().into_iter().map(|receiver| ReceiverFigures::new(receiver, settings)).collect(),
+    }
 }
 
-#[derive(Serialize)]
-struct ReceiverFigures {
-    address: IpAddr,
-    receiver: String,
-    #[serde(flatten)]
-    figures: Figures,
-}
+record! {
+    fn new(receiver: &ReportingReceiver, settings: &SessionSettings) {}
 
-fn write_json(result: &PerfSendResult, console: &Console) -> io::Result<()> {
-    let PerfSendResult { settings, sent, elapsed, reports, .. } = result;
-    let worst = reports.worst().map(|receiver| &receiver.report);
-    let summary = Summary {
-        sent: *sent,
-        received: worst.map(|report| report.received),
-        lost: worst.map(|report| report.lost),
-        duplicated: worst.map(|report| report.duplicated),
-        reordered: worst.map(|report| report.reordered),
-        seconds: elapsed.as_secs_f64(),
-        datagrams_per_second: per_second(*sent as f64, *elapsed),
-        bits_per_second: per_second((sent * u64::from(settings.size) * 8) as f64, *elapsed),
-        latency_us: worst.and_then(|report| report.delays).map(Into::into),
-        gso: settings.gso,
-        gro: worst.map(|report| report.gro),
-        size: settings.size,
-        streams: settings.streams,
-        refused: result.refused,
-        datagrams_per_call: per_call(*sent, result.calls),
-        receivers: receivers(reports, settings),
-    };
-    let mut out = console.output();
-    write_record(&mut out, "result", &summary)?;
-    out.flush()
-}
-
-fn receivers(reports: &ReceiverReports, settings: &SessionSettings) -> Vec<ReceiverFigures> {
-    let figures = |receiver: &&mcast_measure::ReportingReceiver| ReceiverFigures {
-        address: receiver.address,
-        receiver: format!("{:016x}", receiver.report.receiver),
-        figures: Figures::new(&receiver.report, Some(settings)),
-    };
-    reports.sorted().iter().map(figures).collect()
+    struct ReceiverFigures {
+        address: IpAddr = receiver.address,
+        receiver: String = format!("{:016x}", receiver.report.receiver),
+        #[serde(flatten)]
+        figures: Figures = Figures::new(&receiver.report, Some(settings)),
+    }
 }

@@ -1,24 +1,28 @@
 //! `--stream`: sends messages through the message layer, and measures it.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use mcast::{Destination, InterfaceSelector, Rate};
+use mcast::{Destination, InterfaceSelector};
 use mcast_doctor::clock_id;
-use mcast_measure::wire::{STREAM_MESSAGE_LENGTH, SessionId, StreamMessage, UnixNanos};
-use mcast_stream::publisher::{PublisherEvent, PublisherStatistics, Refusal};
-use mcast_stream::{Closing, Publisher, PublisherBuilder, StreamError};
+use mcast_measure::wire::STREAM_MESSAGE_LENGTH;
+use mcast_stream::publisher::PublisherEvent;
+use mcast_stream::wire::StreamId;
+use mcast_stream::{Publisher, PublisherBuilder};
+use mcast_traffic::{
+    BackPressure, MessagePublisher, PublishEvent, PublishPlan, PublishReport, PublishSecond,
+};
 use serde::Serialize;
 
 use super::Arguments;
 use crate::arguments::{parse_size, read_keys, select_destinations};
-use crate::commands::perf::figures::{as_seconds, share};
+use crate::commands::perf::figures::share;
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::message_layer::Repairs;
-use crate::output::{count, count_of, per_second, rates, seconds, write_record};
-use crate::sending::MessagePacer;
+use crate::output::{count, count_of, per_second, rates, record, seconds, write_record};
 
 /// Options for the message layer.
 #[derive(Debug, clap::Args)]
@@ -37,25 +41,13 @@ pub(super) struct StreamOptions {
     history: Option<usize>,
 }
 
-/// The longest wait before checking for events.
-const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// How long to wait at the end until all subscribers have everything.
-const LINGER: Duration = Duration::from_secs(10);
-/// Messages between two checks of the clock.
-const AT_ONCE: u64 = 64;
-
 /// What to publish, and where: the arguments, resolved.
 struct Plan {
     builder: PublisherBuilder,
     /// The group as typed.
     group: String,
     hop_limit: u8,
-    size: usize,
-    /// Messages per second.
-    rate: Option<f64>,
-    /// The number of messages; `None` to publish for `duration`.
-    count: Option<u64>,
-    duration: Duration,
+    publish: PublishPlan,
     /// The number of receivers to wait for.
     required: u64,
     sealed: bool,
@@ -85,10 +77,13 @@ fn plan(arguments: &Arguments, console: &Console) -> anyhow::Result<Plan> {
         builder,
         group: arguments.groups.join(", "),
         hop_limit,
-        size,
-        rate: arguments.rate.map(|rate| rate.datagrams_per_second(size)),
-        count: arguments.count,
-        duration: arguments.duration.unwrap_or(Duration::from_secs(10)),
+        publish: PublishPlan {
+            size,
+            rate: arguments.rate.map(|rate| rate.datagrams_per_second(size)),
+            count: arguments.count,
+            duration: arguments.duration.unwrap_or(Duration::from_secs(10)),
+            clock: clock_id(),
+        },
         required: arguments.criteria.expect.unwrap_or(1),
         sealed: messages.key.is_some(),
         json: arguments.json,
@@ -109,57 +104,25 @@ fn destination(groups: &[Destination], interfaces: &[InterfaceSelector]) -> Resu
 }
 
 fn measure(plan: Plan, interrupt: &Interrupt, console: &Console) -> anyhow::Result<Outcome> {
-    let Plan { size, required, sealed, json, .. } = plan;
+    let Plan { publish, required, sealed, json, .. } = plan;
     let publisher = plan.builder.build()?;
     let stream = publisher.stream();
     console.note(format_args!("stream {stream}, to {}, hop limit {}", plan.group, plan.hop_limit));
     console.note(format_args!("waiting for {} with --stream", count_of(required, "receiver")));
     let required = usize::try_from(required).unwrap_or(usize::MAX);
-    while !publisher.wait_for(required, POLL_INTERVAL) {
-        if interrupt.has_arrived() {
-            return Ok(interrupt.outcome().unwrap_or(Outcome::Yes));
-        }
+    let messages = MessagePublisher::new(&publisher, &publish, interrupt);
+    if !messages.wait_for_subscribers(required) {
+        return Ok(interrupt.outcome().unwrap_or(Outcome::Yes));
     }
-    let metadata = StreamMessage { session: SessionId::random(), time: UnixNanos::now(), clock: clock_id() };
-    let publish_loop = PublishLoop {
-        rate: plan.rate,
-        count: plan.count,
-        duration: plan.duration,
-        shows_progress: !json,
-        console,
-        interrupt,
-        publisher: &publisher,
-        buffer: vec![0; size],
-        metadata,
-        back_pressure: BackPressure::default(),
-        published: 0,
-    };
-    let begun = Instant::now();
-    let back_pressure = publish_loop.run(begun)?;
-    let published = Instant::now();
-    while !publisher.wait_complete(POLL_INTERVAL) && published.elapsed() < LINGER && !interrupt.has_arrived()
-    {
+    let report = messages.run(|event| print_event(&event, json, console))?;
+    let summary = Summary::new(stream, publish.size, sealed, &report);
+    if json {
+        let mut out = console.output();
+        write_record(&mut out, "result", &summary)?;
+        out.flush()?;
+    } else {
+        write_text(&summary, &report, console)?;
     }
-    let complete_time = begun.elapsed();
-    let Closing { statistics, complete, behind, .. } = publisher.close(Duration::from_secs(2));
-    let time = published - begun;
-    let report = Report {
-        stream: stream.to_string(),
-        size,
-        sealed,
-        messages: statistics.messages,
-        bytes: statistics.message_bytes,
-        time,
-        messages_per_second: per_second(statistics.messages as f64, time),
-        bits_per_second: per_second(statistics.message_bytes as f64 * 8.0, time),
-        datagrams: statistics.datagrams,
-        repairs: Repairs::of(&statistics),
-        back_pressure,
-        complete,
-        behind: behind.len(),
-        complete_time,
-    };
-    report.print(json, console)?;
     Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(report.behind == 0 && report.complete >= required)))
 }
 
@@ -174,192 +137,100 @@ fn checked_size(arguments: &Arguments) -> Result<usize, Failure> {
     }
 }
 
-struct PublishLoop<'a> {
-    /// Messages per second.
-    rate: Option<f64>,
-    count: Option<u64>,
-    duration: Duration,
-    shows_progress: bool,
-    console: &'a Console,
-    interrupt: &'a Interrupt,
-    publisher: &'a Publisher,
-    buffer: Vec<u8>,
-    metadata: StreamMessage,
-    back_pressure: BackPressure,
-    published: u64,
-}
-
-impl PublishLoop<'_> {
-    fn run(mut self, begun: Instant) -> anyhow::Result<BackPressure> {
-        let end = match self.count {
-            Some(_) => None,
-            None => begun.checked_add(self.duration),
-        };
-        let most = self.count.unwrap_or(u64::MAX);
-        let mut due = MessagePacer::new(self.rate.map(Rate::Datagrams));
-        let mut last_line = (begun, self.publisher.statistics());
-        while self.published < most && !self.interrupt.has_arrived() {
-            if self.published.is_multiple_of(AT_ONCE) || self.rate.is_some() {
-                let now = Instant::now();
-                if end.is_some_and(|end| now >= end) {
-                    break;
-                }
-                self.report_progress(begun, now, &mut last_line);
-            }
-            if !due.wait(self.interrupt, || self.publisher.flush()) {
-                break;
-            }
-            self.publish()?;
+/// Prints events, and an interim line every second.
+fn print_event(event: &PublishEvent, json: bool, console: &Console) {
+    match *event {
+        PublishEvent::Publisher(PublisherEvent::SubscriberEvicted(receiver, _)) => {
+            console.warn(format_args!("evicted receiver {receiver}: too slow"));
         }
-        self.publisher.flush();
-        Ok(self.back_pressure)
-    }
-
-    /// Publishes the next message, and waits for room if necessary.
-    fn publish(&mut self) -> anyhow::Result<()> {
-        let mut waiting: Option<Instant> = None;
-        loop {
-            // The timestamp is that of the first attempt, so that a wait for room is part of the delay.
-            if waiting.is_none() {
-                self.metadata.time = UnixNanos::now();
-                self.metadata.write(self.published, &mut self.buffer);
-            }
-            match self.publisher.try_queue(&self.buffer) {
-                Ok(_) => break,
-                Err(StreamError::Refused(refusal)) if refusal.is_temporary() => {
-                    match (waiting, refusal) {
-                        (Some(_), _) => {}
-                        (None, Refusal::WaitingFor { .. }) => self.back_pressure.for_subscribers += 1,
-                        (None, _) => self.back_pressure.for_sending += 1,
-                    }
-                    waiting.get_or_insert_with(Instant::now);
-                    if self.interrupt.has_arrived() {
-                        return Ok(());
-                    }
-                    self.publisher.wait_for_room(POLL_INTERVAL);
-                }
-                Err(error) => return Err(error.into()),
-            }
+        PublishEvent::Publisher(PublisherEvent::SubscriberSilent(receiver)) => {
+            console.warn(format_args!("receiver {receiver} has gone silent"));
         }
-        self.back_pressure.time += waiting.map_or(Duration::ZERO, |since| since.elapsed());
-        self.published += 1;
-        Ok(())
-    }
-
-    /// Reports events, and prints an interim line every second.
-    fn report_progress(&self, begun: Instant, now: Instant, last_line: &mut (Instant, PublisherStatistics)) {
-        const LINE: Duration = Duration::from_secs(1);
-
-        while let Some(event) = self.publisher.event() {
-            match event {
-                PublisherEvent::SubscriberEvicted(receiver, _) => {
-                    self.console.warn(format_args!("evicted receiver {receiver}: too slow"));
-                }
-                PublisherEvent::SubscriberSilent(receiver) => {
-                    self.console.warn(format_args!("receiver {receiver} has gone silent"));
-                }
-                _ => {}
-            }
+        PublishEvent::Second(PublishSecond { elapsed, time, messages, bytes, repairs }) if !json => {
+            console.note(format_args!(
+                "{:>6.1} s  {}  repaired {}",
+                elapsed.as_secs_f64(),
+                rates(messages, "message", bytes, time),
+                count(repairs),
+            ));
         }
-        if now - last_line.0 < LINE || !self.shows_progress {
-            return;
-        }
-        let (statistics, before) = (self.publisher.statistics(), last_line.1);
-        let rates = rates(
-            statistics.messages - before.messages,
-            "message",
-            statistics.message_bytes - before.message_bytes,
-            now - last_line.0,
-        );
-        self.console.note(format_args!(
-            "{:>6.1} s  {rates}  repaired {}",
-            (now - begun).as_secs_f64(),
-            count(repairs(&statistics) - repairs(&before)),
-        ));
-        *last_line = (now, statistics);
+        _ => {}
     }
 }
 
-const fn repairs(statistics: &PublisherStatistics) -> u64 {
-    statistics.group_repairs + statistics.single_repairs
-}
+record! {
+    fn new(stream: StreamId, size: usize, sealed: bool, report: &PublishReport) {
+        let PublishReport { statistics, time, back_pressure, complete, behind, .. } = report;
+        let BackPressure { for_subscribers, for_sending, time: waited } = *back_pressure;
+    }
 
-/// `schemas/perf-stream-send.json`.
-#[derive(Debug, Serialize)]
-struct Report {
-    stream: String,
-    size: usize,
-    sealed: bool,
-    messages: u64,
-    bytes: u64,
-    #[serde(rename = "seconds", serialize_with = "as_seconds")]
-    time: Duration,
-    messages_per_second: Option<f64>,
-    bits_per_second: Option<f64>,
-    datagrams: u64,
-    repairs: Repairs,
-    back_pressure: BackPressure,
-    complete: usize,
-    behind: usize,
-    /// The time until all receivers had everything.
-    #[serde(skip)]
-    complete_time: Duration,
+    /// `schemas/perf-stream-send.json`.
+    struct Summary {
+        stream: String = stream.to_string(),
+        size: usize = size,
+        sealed: bool = sealed,
+        messages: u64 = statistics.messages,
+        bytes: u64 = statistics.message_bytes,
+        seconds: f64 = time.as_secs_f64(),
+        messages_per_second: Option<f64> = per_second(statistics.messages as f64, *time),
+        bits_per_second: Option<f64> = per_second(statistics.message_bytes as f64 * 8.0, *time),
+        datagrams: u64 = statistics.datagrams,
+        repairs: Repairs = Repairs::of(statistics),
+        back_pressure: BackPressureFigures = BackPressureFigures {
+            for_subscribers,
+            for_sending,
+            seconds: waited.as_secs_f64(),
+        },
+        complete: usize = *complete,
+        behind: usize = *behind,
+    }
 }
 
 /// How often messages had to wait for room, for how long in total, and why.
-#[derive(Debug, Default, Serialize)]
-struct BackPressure {
+#[derive(Debug, Serialize)]
+struct BackPressureFigures {
     for_subscribers: u64,
     for_sending: u64,
-    #[serde(rename = "seconds", serialize_with = "as_seconds")]
-    time: Duration,
+    seconds: f64,
 }
 
-impl Report {
-    fn print(&self, json: bool, console: &Console) -> anyhow::Result<()> {
-        use std::io::Write;
-
-        let mut out = console.output();
-        if json {
-            write_record(&mut out, "result", self)?;
-            return Ok(out.flush()?);
-        }
-        let Repairs { multicast, unicast, naks, unavailable, .. } = self.repairs;
-        let pressure = &self.back_pressure;
-        writeln!(
-            out,
-            "published   {} of {} bytes in {}: {}",
-            count_of(self.messages, "message"),
-            count(self.size as u64),
-            seconds(self.time),
-            rates(self.messages, "message", self.bytes, self.time)
-        )?;
-        writeln!(
-            out,
-            "complete    {} after {}",
-            count_of(self.complete as u64, "receiver"),
-            seconds(self.complete_time)
-        )?;
-        writeln!(
-            out,
-            "repaired    {} of {}; {} to all, {} to one; requested {}, no longer available {}",
-            share(self.repairs.count(), self.datagrams),
-            count_of(self.datagrams, "datagram"),
-            count(multicast),
-            count(unicast),
-            count_of(naks, "time"),
-            count(unavailable)
-        )?;
-        writeln!(
-            out,
-            "delayed     {}: {} by receivers, {} by the network",
-            seconds(pressure.time),
-            count_of(pressure.for_subscribers, "time"),
-            count_of(pressure.for_sending, "time")
-        )?;
-        if self.behind > 0 {
-            writeln!(out, "incomplete  {} without everything", count_of(self.behind as u64, "receiver"))?;
-        }
-        Ok(out.flush()?)
+fn write_text(summary: &Summary, report: &PublishReport, console: &Console) -> io::Result<()> {
+    let Repairs { multicast, unicast, naks, unavailable, .. } = summary.repairs;
+    let pressure = &report.back_pressure;
+    let mut out = console.output();
+    writeln!(
+        out,
+        "published   {} of {} bytes in {}: {}",
+        count_of(summary.messages, "message"),
+        count(summary.size as u64),
+        seconds(report.time),
+        rates(summary.messages, "message", summary.bytes, report.time)
+    )?;
+    writeln!(
+        out,
+        "complete    {} after {}",
+        count_of(summary.complete as u64, "receiver"),
+        seconds(report.complete_time)
+    )?;
+    writeln!(
+        out,
+        "repaired    {} of {}; {} to all, {} to one; requested {}, no longer available {}",
+        share(summary.repairs.count(), summary.datagrams),
+        count_of(summary.datagrams, "datagram"),
+        count(multicast),
+        count(unicast),
+        count_of(naks, "time"),
+        count(unavailable)
+    )?;
+    writeln!(
+        out,
+        "delayed     {}: {} by receivers, {} by the network",
+        seconds(pressure.time),
+        count_of(pressure.for_subscribers, "time"),
+        count_of(pressure.for_sending, "time")
+    )?;
+    if summary.behind > 0 {
+        writeln!(out, "incomplete  {} without everything", count_of(summary.behind as u64, "receiver"))?;
     }
+    out.flush()
 }

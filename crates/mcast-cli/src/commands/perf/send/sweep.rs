@@ -14,7 +14,7 @@ use crate::commands::perf::figures::share;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
-use crate::output::{Palette, bits_per_second, count, per_second, rates, write_record};
+use crate::output::{Palette, bits_per_second, count, per_second, rates, record, write_record};
 
 /// The default first rate.
 const START: f64 = 1_000.0;
@@ -57,7 +57,11 @@ pub(super) fn run(plan: &Plan<'_>, interrupt: &Interrupt, console: &Console) -> 
     }
     sender.finish()?;
     match plan.json {
-        true => write_json(&sweep, &counters, *size, receivers, console)?,
+        true => {
+            let mut out = console.output();
+            write_record(&mut out, "sweep", &Summary::new(&sweep, &counters, *size, receivers))?;
+            out.flush()?;
+        }
         false => write_text(&sweep, &counters, *size, console)?,
     }
     let required = criteria.expect.unwrap_or(0);
@@ -171,57 +175,36 @@ fn describe(knee: Knee, size: usize) -> String {
     }
 }
 
-/// A sweep as JSON: `schemas/perf-sweep.json`.
-#[derive(Serialize)]
-struct Summary<'a> {
-    clean_datagrams_per_second: Option<f64>,
-    clean_bits_per_second: Option<f64>,
-    lossy_datagrams_per_second: Option<f64>,
-    lossy_bits_per_second: Option<f64>,
-    sender_limit: bool,
-    size: usize,
-    receivers: usize,
-    counters: &'a [LossCounter],
-    steps: Vec<StepFigures>,
+record! {
+    fn new(sweep: &Sweep, loss: &'a LossCounters, size: usize, receivers: usize) {
+        let (clean, lossy, sender_limit) = match sweep.knee() {
+            Knee::Between { clean, lossy } => (clean, Some(lossy), false),
+            Knee::Above { clean, sender_limit } => (Some(clean), None, sender_limit),
+            Knee::Unknown => (None, None, false),
+        };
+        let bits = |rate: Option<f64>| rate.map(|rate| rate * size as f64 * 8.0);
+    }
+
+    /// A sweep as JSON: `schemas/perf-sweep.json`.
+    struct Summary<'a> {
+        clean_datagrams_per_second: Option<f64> = clean,
+        clean_bits_per_second: Option<f64> = bits(clean),
+        lossy_datagrams_per_second: Option<f64> = lossy,
+        lossy_bits_per_second: Option<f64> = bits(lossy),
+        sender_limit: bool = sender_limit,
+        size: usize = size,
+        receivers: usize = receivers,
+        counters: &'a [LossCounter] = if lossy.is_some() { &loss.counters } else { &[] },
+        steps: Vec<StepFigures> = sweep.steps().iter().map(StepFigures::new).collect(),
+    }
 }
 
-#[derive(Serialize)]
-struct StepFigures {
-    requested_datagrams_per_second: f64,
-    datagrams_per_second: f64,
-    lost_percent: f64,
-}
+record! {
+    fn new(step: &SweepStep) {}
 
-fn write_json(
-    sweep: &Sweep,
-    counters: &LossCounters,
-    size: usize,
-    receivers: usize,
-    console: &Console,
-) -> io::Result<()> {
-    let (clean, lossy, sender_limit) = match sweep.knee() {
-        Knee::Between { clean, lossy } => (clean, Some(lossy), false),
-        Knee::Above { clean, sender_limit } => (Some(clean), None, sender_limit),
-        Knee::Unknown => (None, None, false),
-    };
-    let bits = |rate: Option<f64>| rate.map(|rate| rate * size as f64 * 8.0);
-    let figures = |step: &SweepStep| StepFigures {
-        requested_datagrams_per_second: step.requested,
-        datagrams_per_second: step.achieved,
-        lost_percent: step.lost_percent,
-    };
-    let summary = Summary {
-        clean_datagrams_per_second: clean,
-        clean_bits_per_second: bits(clean),
-        lossy_datagrams_per_second: lossy,
-        lossy_bits_per_second: bits(lossy),
-        sender_limit,
-        size,
-        receivers,
-        counters: if lossy.is_some() { &counters.counters } else { &[] },
-        steps: sweep.steps().iter().map(figures).collect(),
-    };
-    let mut out = console.output();
-    write_record(&mut out, "sweep", &summary)?;
-    out.flush()
+    struct StepFigures {
+        requested_datagrams_per_second: f64 = step.requested,
+        datagrams_per_second: f64 = step.achieved,
+        lost_percent: f64 = step.lost_percent,
+    }
 }

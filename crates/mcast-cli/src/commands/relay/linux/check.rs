@@ -1,7 +1,9 @@
 //! `--check`: what would be forwarded, and which other relays are here.
 
 use mcast_relay::driver::{CheckReport, Driver};
-use mcast_relay::{PairState, PairStatus, PeerStatus};
+use mcast_relay::http::HttpRule;
+use mcast_relay::{PairState, PairStatus, PeerStatus, RelayId};
+use mcast_tunnel::LinkStatus;
 
 use super::json::EventRecord;
 use super::names::Names;
@@ -16,10 +18,30 @@ pub(super) fn run(mut driver: Driver, json: bool, console: &Console) -> anyhow::
         printer.print(&event, &names)?;
     }
     console.note("listening for other relays");
-    let CheckReport { pairs, peers } = driver.check()?;
+    let CheckReport { pairs, peers, tunnels, http } = driver.check()?;
     peers.iter().try_for_each(|peer| printer.print_record(of_peer(peer, &names)))?;
+    tunnels.iter().try_for_each(|tunnel| printer.print_record(of_tunnel(tunnel)))?;
     pairs.iter().try_for_each(|pair| printer.print_record(of_pair(pair, &names)))?;
-    Ok(Outcome::of(pairs.iter().all(|pair| pair.state != PairState::Down)))
+    http.iter().try_for_each(|rule| printer.print_record(of_http(rule, &names)))?;
+    let can_forward = pairs.iter().all(|pair| pair.state != PairState::Down);
+    Ok(Outcome::of(can_forward && http.iter().all(|rule| rule.is_up)))
+}
+
+fn of_http(rule: &HttpRule, names: &Names) -> EventRecord {
+    let (from, to, text) = (&rule.leg_name, format!("http://{}", rule.listener), names.rule(rule.rule));
+    let (event, text) = match rule.is_up {
+        true => ("would-serve", format!("would serve from {from} at {to}, while clients request it: {text}")),
+        false => {
+            ("cannot-serve", format!("cannot serve from {from} at {to}, the interface is unusable: {text}"))
+        }
+    };
+    EventRecord {
+        rule: Some(names.rule(rule.rule).to_owned()),
+        from: Some(from.clone()),
+        to: Some(to),
+        text,
+        ..EventRecord::new(event)
+    }
 }
 
 fn of_peer(peer: &PeerStatus, names: &Names) -> EventRecord {
@@ -41,6 +63,24 @@ fn of_peer(peer: &PeerStatus, names: &Names) -> EventRecord {
     }
 }
 
+fn of_tunnel(tunnel: &LinkStatus) -> EventRecord {
+    let leg = format!("tunnel:{}", tunnel.name);
+    match tunnel.peer {
+        Some((relay, address)) => EventRecord {
+            text: format!("{leg} is up: relay {} at {address}", RelayId(relay)),
+            leg: Some(leg),
+            relay: Some(RelayId(relay).to_string()),
+            peer: Some(address.to_string()),
+            ..EventRecord::new("tunnel-up")
+        },
+        None => EventRecord {
+            text: format!("{leg} is down: its other end does not answer or dial, or refuses it"),
+            leg: Some(leg),
+            ..EventRecord::new("tunnel-down")
+        },
+    }
+}
+
 fn of_pair(pair: &PairStatus, names: &Names) -> EventRecord {
     let (rule, from, to) = (names.rule(pair.rule), names.leg(pair.from), names.side(pair.to));
     let (event, relay, text) = match pair.state {
@@ -53,7 +93,7 @@ fn of_pair(pair: &PairStatus, names: &Names) -> EventRecord {
         }
         PairState::Down => {
             let text = format!(
-                "cannot forward from {from} to {to}, an interface is unusable or both are on the same segment: {rule}"
+                "cannot forward from {from} to {to}, an interface or tunnel is unusable or both are on the same segment: {rule}"
             );
             ("cannot-forward", None, text)
         }

@@ -4,10 +4,12 @@ use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mcast_metrics::{BoundExporter, Exporter, Exposition, MetricKind};
-use mcast_relay::driver::{Driver, DriverCounts};
+use mcast_relay::driver::{AmtStatistics, Driver, DriverCounts};
+use mcast_relay::http::HttpCounts;
 use mcast_relay::{PairState, RuleCounts};
 
 use super::names::Names;
+use super::tunnels::TunnelFigures;
 use crate::metrics;
 
 /// The latest figures of a relay.
@@ -22,6 +24,9 @@ struct State {
     peers: usize,
     loops: u64,
     counts: DriverCounts,
+    tunnels: TunnelFigures,
+    http: HttpCounts,
+    amt: AmtStatistics,
 }
 
 impl Figures {
@@ -49,6 +54,9 @@ impl Figures {
             peers: driver.peers().len(),
             loops,
             counts: driver.counts(),
+            tunnels: TunnelFigures::of(driver),
+            http: driver.http_counts(),
+            amt: driver.amt(),
         };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
@@ -99,6 +107,35 @@ impl State {
             help,
             self.counts.invalid_announcements,
         );
+        let help = "Gateways of AMT that have joined something here.";
+        one("mcast_relay_amt_gateways", MetricKind::Gauge, help, self.amt.gateways);
+        let help = "Datagrams sent to gateways of AMT.";
+        one("mcast_relay_amt_sent_total", MetricKind::Counter, help, self.amt.sent);
+        let help = "Datagrams to gateways of AMT that the system did not take.";
+        one("mcast_relay_amt_unsent_total", MetricKind::Counter, help, self.amt.unsent);
+        let help = "Datagrams of relays and gateways of AMT that were not used.";
+        let mut family = out.family("mcast_relay_amt_refused_total", MetricKind::Counter, help);
+        self.amt.refused.iter().for_each(|(reason, count)| family.sample(&[("reason", reason)], *count));
+        self.add_http(&mut out);
+        self.tunnels.write(&mut out);
         out
+    }
+
+    fn add_http(&self, out: &mut Exposition) {
+        let HttpCounts { clients, groups, served, datagrams, sent_bytes, skipped, .. } = &self.http;
+        let mut one = |name, kind, help, value: u64| out.family(name, kind, help).sample(&[], value);
+        let (gauge, counter) = (MetricKind::Gauge, MetricKind::Counter);
+        one("mcast_relay_http_clients", gauge, "HTTP clients that receive a stream.", *clients as u64);
+        one("mcast_relay_http_groups", gauge, "Groups received for HTTP clients.", *groups as u64);
+        one("mcast_relay_http_served_total", counter, "Streams served to HTTP clients.", *served);
+        one("mcast_relay_http_datagrams_total", counter, "Datagrams for HTTP clients.", *datagrams);
+        one("mcast_relay_http_sent_bytes_total", counter, "Bytes sent to HTTP clients.", *sent_bytes);
+        let help = "Datagrams not sent to an HTTP client that had fallen behind.";
+        one("mcast_relay_http_skipped_datagrams_total", counter, help, *skipped);
+        let help = "Requests of HTTP clients that were refused, and clients that were dropped.";
+        let mut family = out.family("mcast_relay_http_refused_total", counter, help);
+        for (reason, count) in self.http.refusals() {
+            family.sample(&[("reason", &reason.name())], count);
+        }
     }
 }

@@ -1,13 +1,16 @@
 //! Events and the summary as JSON.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
-use mcast_relay::driver::{Driver, DriverEvent};
+use mcast_relay::amt::GatewayEvent;
+use mcast_relay::driver::{AmtStatistics, Driver, DriverEvent};
+use mcast_relay::http::HttpCounts;
 use mcast_relay::{RelayEvent, RuleCounts};
 use serde::Serialize;
 
 use super::names::Names;
+use super::tunnels::TunnelSummary;
 use crate::output::rfc3339;
 
 /// An event: `schemas/relay-event.json`. Fields that do not apply to an event are null.
@@ -26,9 +29,11 @@ pub(super) struct EventRecord {
     pub(super) address: Option<IpAddr>,
     pub(super) mac: Option<String>,
     pub(super) destination: Option<String>,
+    pub(super) peer: Option<String>,
     pub(super) group: Option<String>,
     pub(super) reason: Option<String>,
     pub(super) count: Option<u64>,
+    pub(super) client: Option<SocketAddr>,
     /// The event in words.
     pub(super) text: String,
     /// What to do about it.
@@ -52,7 +57,36 @@ impl EventRecord {
             DriverEvent::Problem { leg: id, problem } => {
                 Self { leg: leg(*id), reason: Some(problem.clone()), ..Self::new("problem") }
             }
+            DriverEvent::Amt { leg: id, event } => Self { leg: leg(*id), ..Self::of_amt(event) },
             DriverEvent::Relay(event) => Self::of_relay(event, names),
+            DriverEvent::HttpListening(address) => {
+                Self { to: Some(format!("http://{address}")), ..Self::new("http-listening") }
+            }
+            DriverEvent::HttpFailed { address, problem } => Self {
+                to: Some(format!("http://{address}")),
+                reason: Some(problem.clone()),
+                ..Self::new("http-failed")
+            },
+            DriverEvent::Http(event) => Self {
+                to: Some(format!("http://{}", event.listener)),
+                client: Some(event.client),
+                reason: Some(event.reason.name().to_owned()),
+                count: Some(event.count),
+                ..Self::new("http-refused")
+            },
+            _ => super::tunnels::record(event, names).unwrap_or_else(|| Self::new("other")),
+        }
+    }
+
+    fn of_amt(event: &GatewayEvent) -> Self {
+        match event {
+            GatewayEvent::Connected { relay } => {
+                Self { address: Some(relay.ip()), ..Self::new("amt-connected") }
+            }
+            GatewayEvent::Lost { relay, failure } => {
+                Self { address: Some(relay.ip()), reason: Some(failure.to_string()), ..Self::new("amt-lost") }
+            }
+            GatewayEvent::NoRelay => Self::new("amt-no-relay"),
             _ => Self::new("other"),
         }
     }
@@ -111,9 +145,32 @@ impl EventRecord {
 pub(super) struct Summary {
     seconds: f64,
     rules: Vec<RuleSummary>,
+    tunnels: Vec<TunnelSummary>,
+    tunnels_dropped: Vec<RefusedCount>,
     unsent: u64,
     invalid_announcements: u64,
     loops: u64,
+    http: HttpSummary,
+    amt: AmtSummary,
+}
+
+/// What HTTP clients have been served.
+#[derive(Debug, Serialize)]
+struct HttpSummary {
+    served: u64,
+    datagrams: u64,
+    sent_bytes: u64,
+    skipped: u64,
+    refused: Vec<RefusedCount>,
+}
+
+/// The gateways served, and what arrived from relays and gateways of AMT.
+#[derive(Debug, Serialize)]
+struct AmtSummary {
+    gateways: u64,
+    sent: u64,
+    unsent: u64,
+    refused: Vec<RefusedCount>,
 }
 
 /// What a rule has forwarded and refused.
@@ -127,11 +184,11 @@ struct RuleSummary {
     refused: Vec<RefusedCount>,
 }
 
-/// The datagrams that were not forwarded for one reason.
+/// The datagrams or requests that were refused for one reason.
 #[derive(Debug, Serialize)]
-struct RefusedCount {
-    reason: &'static str,
-    count: u64,
+pub(super) struct RefusedCount {
+    pub(super) reason: &'static str,
+    pub(super) count: u64,
 }
 
 impl Summary {
@@ -150,9 +207,34 @@ impl Summary {
         Self {
             seconds: time.as_secs_f64(),
             rules: driver.relay().rules().map(rule).collect(),
+            tunnels: driver.tunnels().map(TunnelSummary::from).collect(),
+            tunnels_dropped: super::tunnels::dropped(driver),
             unsent: driver.counts().unsent,
             invalid_announcements: driver.counts().invalid_announcements,
             loops,
+            http: HttpSummary::new(&driver.http_counts()),
+            amt: AmtSummary::new(driver),
         }
+    }
+}
+
+impl HttpSummary {
+    fn new(counts: &HttpCounts) -> Self {
+        let refused = counts.refusals().map(|(reason, count)| RefusedCount { reason: reason.name(), count });
+        Self {
+            served: counts.served,
+            datagrams: counts.datagrams,
+            sent_bytes: counts.sent_bytes,
+            skipped: counts.skipped,
+            refused: refused.collect(),
+        }
+    }
+}
+
+impl AmtSummary {
+    fn new(driver: &Driver) -> Self {
+        let AmtStatistics { gateways, sent, unsent, refused } = driver.amt();
+        let refused = refused.into_iter().map(|(reason, count)| RefusedCount { reason, count }).collect();
+        Self { gateways, sent, unsent, refused }
     }
 }

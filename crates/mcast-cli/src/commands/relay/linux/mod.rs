@@ -7,13 +7,16 @@ mod json;
 mod names;
 mod session;
 mod text;
+mod tunnels;
 
 use std::hash::{BuildHasher, RandomState};
 
-use mcast_relay::driver::{Driver, DriverOptions};
-use mcast_relay::{Namespace, RelayConfig, Rule};
+use mcast_relay::driver::{Driver, DriverOptions, TunnelDial, TunnelOptions};
+use mcast_relay::http::HttpConfig;
+use mcast_relay::{Leg, Namespace, RelayConfig, Rule};
 
 use super::Plan;
+use super::tunnels::DialedTunnel;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::metrics;
@@ -42,12 +45,31 @@ fn open(plan: &Plan<'_>) -> anyhow::Result<Driver> {
         authenticator: plan.authenticator.clone(),
         ..RelayConfig::new(plan.rules.clone(), seed)
     };
+    let clients = &plan.arguments.clients;
+    let http = HttpConfig {
+        max_clients: clients.http_clients.into(),
+        stall: clients.http_stall,
+        hosts: clients.http_host.clone(),
+        origins: clients.http_origin.clone(),
+        ..HttpConfig::new(seed)
+    };
     mcast::raise_descriptor_limit();
     Ok(Driver::open(DriverOptions {
         relay,
         containers: Box::new(containers::process_of),
         sends_queries: !forwarding.no_querier,
+        tunnels: TunnelOptions {
+            keys: plan.keys.clone(),
+            dial: plan.arguments.tunnels.tunnel.iter().map(dial).collect(),
+            listen: plan.arguments.tunnels.listen_tunnel,
+        },
+        http: (!plan.arguments.check).then_some(http),
+        only_checks: plan.arguments.check,
     })?)
+}
+
+fn dial(dialed: &DialedTunnel) -> TunnelDial {
+    TunnelDial { name: dialed.name.clone(), host: dialed.host.clone() }
 }
 
 /// Drops the rights that sockets for interfaces that appear later do not need.
@@ -60,5 +82,7 @@ fn keep_rights(needs_namespaces: bool) -> anyhow::Result<()> {
 }
 
 fn enters_namespaces(rules: &[Rule]) -> bool {
-    rules.iter().flat_map(Rule::legs).any(|leg| leg.namespace != Namespace::Own)
+    let is_elsewhere =
+        |leg: &Leg| !matches!(leg.namespace, Namespace::Own | Namespace::Amt(_) | Namespace::Tunnel);
+    rules.iter().flat_map(Rule::legs).any(is_elsewhere)
 }

@@ -25,6 +25,7 @@ impl Names {
         match side {
             PathSide::Leg(leg) => self.leg(leg).to_owned(),
             PathSide::Route(target) => format!("udp://{target}"),
+            PathSide::AmtGateways(address) => format!("amt-listen:{address}"),
         }
     }
 

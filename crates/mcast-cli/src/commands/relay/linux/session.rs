@@ -58,10 +58,10 @@ impl<'a> Session<'a> {
             start,
             // If the waker fails, the wait ends after its longest time.
             interrupt: Interrupt::catch(move || drop(waker.wake()))?,
-            hangup: match arguments.config {
-                Some(_) => Some(Hangup::catch()?),
+            hangup: match arguments.config.is_some() || !arguments.tunnels.is_empty() {
+                true => Some(Hangup::catch()?),
                 // Rules of the command line cannot change. A service manager may request a reload anyway.
-                None => service.hangups()?,
+                false => service.hangups()?,
             },
             service,
         })
@@ -71,6 +71,9 @@ impl<'a> Session<'a> {
         let exporter = bound.map(|bound| self.figures.serve(bound)).transpose()?;
         if let Some(exporter) = &exporter {
             self.console.note(format_args!("metrics at http://{}/metrics", exporter.address()));
+        }
+        if let Some(address) = self.arguments.tunnels.listen_tunnel {
+            self.console.note(format_args!("listening for tunnels at {address}"));
         }
         self.service.ready(STATUS);
         let ended = self.relay();
@@ -118,13 +121,19 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Rereads the rules. If they are not valid, the current ones remain.
+    /// Rereads the rules and the keys of the tunnels. If they are not valid, the current ones remain.
     fn reload(&mut self) -> anyhow::Result<()> {
         self.service.reloading();
-        match self.arguments.read_rules() {
-            Ok(rules) => {
-                let count = rules.len();
-                self.driver.replace_rules(rules)?;
+        let read = || Ok((self.arguments.read_rules()?, self.arguments.read_keys(self.console)?));
+        let replaced: anyhow::Result<_> = read().and_then(|(rules, keys)| {
+            let count = rules.len();
+            // Gateways of AMT, for example, cannot be served at every address.
+            self.driver.replace_rules(rules)?;
+            self.driver.set_tunnel_keys(&keys)?;
+            Ok(count)
+        });
+        match replaced {
+            Ok(count) => {
                 self.names = Names::of(self.driver.relay());
                 let text = format!("reread the rules: {count}");
                 let count = Some(count as u64);

@@ -3,7 +3,9 @@
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
+use mcast_relay::amt::GatewayEvent;
 use mcast_relay::driver::{Driver, DriverEvent};
+use mcast_relay::http::{HttpCounts, HttpEvent, HttpRefusal};
 use mcast_relay::{RefusalReason, RelayEvent, Rule, RuleCounts};
 
 use super::json::EventRecord;
@@ -66,9 +68,30 @@ fn describe(event: &DriverEvent, names: &Names) -> (String, Option<String>) {
         DriverEvent::LegDown { leg, reason } => {
             (format!("{} cannot be used: {reason}", names.leg(*leg)), None)
         }
+        DriverEvent::Amt { leg, event } => (describe_amt(names.leg(*leg), event), None),
         DriverEvent::Problem { leg, problem } => (format!("{}: {problem}", names.leg(*leg)), None),
         DriverEvent::Relay(event) => describe_relay(event, names),
-        _ => (String::new(), None),
+        DriverEvent::HttpListening(address) => {
+            (format!("serving HTTP clients at http://{address}/status"), None)
+        }
+        DriverEvent::HttpFailed { problem, .. } => (problem.clone(), None),
+        DriverEvent::Http(HttpEvent { client, count, text, reason, .. }) => {
+            let others = if *count > 1 { format!(", the last of {count}") } else { String::new() };
+            let what = if *reason == HttpRefusal::Stalled { "client" } else { "request of" };
+            (format!("{what} {client}{others}: {text}"), None)
+        }
+        _ => super::tunnels::describe(event, names).unwrap_or_default(),
+    }
+}
+
+fn describe_amt(leg: &str, event: &GatewayEvent) -> String {
+    match event {
+        GatewayEvent::Connected { relay } => format!("{leg}: the relay {relay} accepts memberships"),
+        GatewayEvent::Lost { relay, failure } => {
+            format!("{leg}: the relay {relay} {failure}, looking for another one")
+        }
+        GatewayEvent::NoRelay => format!("{leg}: no relay answers, trying again"),
+        _ => String::new(),
     }
 }
 
@@ -127,7 +150,7 @@ fn describe_relay(event: &RelayEvent, names: &Names) -> (String, Option<String>)
 const fn refusal(reason: RefusalReason) -> (&'static str, Option<&'static str>) {
     match reason {
         RefusalReason::HopLimit => {
-            ("because their TTL was 1", Some("add the option `ttl N` to the rule, or send with a larger TTL"))
+            ("because the TTL was 1", Some("add the option `ttl N` to the rule, or send with a larger TTL"))
         }
         RefusalReason::RateLimit => ("above the rate", Some("raise the rate of the rule, if it should pass")),
         RefusalReason::TooManyPaths => ("too many senders", Some("raise --max-paths, or lower --path-idle")),
@@ -142,6 +165,12 @@ const fn refusal(reason: RefusalReason) -> (&'static str, Option<&'static str>) 
         RefusalReason::NotWanted => ("nobody has joined", None),
         RefusalReason::Repeat => ("repeated", None),
         RefusalReason::Echo => ("sent back by a box that also relays", None),
+        RefusalReason::Returned => ("returned by tunnels", None),
+        RefusalReason::Duplicate => ("arrived by another tunnel before", None),
+        RefusalReason::TooManyHops => (
+            "they have passed too many relays",
+            Some("connect the sites by fewer tunnels in a row: at most 8 relays"),
+        ),
         RefusalReason::Filtered => ("contain nothing that the rule forwards", None),
         _ => ("refused", None),
     }
@@ -150,12 +179,44 @@ const fn refusal(reason: RefusalReason) -> (&'static str, Option<&'static str>) 
 /// Returns the summary.
 pub(super) fn summary_lines(driver: &Driver, time: Duration) -> Vec<String> {
     let mut lines: Vec<_> = driver.relay().rules().map(|(rule, counts)| summary_line(rule, counts)).collect();
+    lines.extend(super::tunnels::summary_lines(driver));
+    lines.extend(http_line(&driver.http_counts()));
+    let amt = driver.amt();
+    if amt.sent > 0 || amt.gateways > 0 || !amt.refused.is_empty() {
+        let refused: Vec<_> =
+            amt.refused.iter().map(|(reason, number)| format!("{} ({reason})", count(*number))).collect();
+        let refused =
+            if refused.is_empty() { String::new() } else { format!("; not used: {}", refused.join(", ")) };
+        let (gateways, sent) = (count_of(amt.gateways, "gateway"), count_of(amt.sent, "datagram"));
+        lines.push(format!("AMT: {gateways}, sent {sent}{refused}"));
+    }
     let unsent = match driver.counts().unsent {
         0 => String::new(),
         unsent => format!("; not taken by the system: {}", count(unsent)),
     };
     lines.push(format!("relayed for {}{unsent}", seconds(time)));
     lines
+}
+
+/// Returns what HTTP clients have been served, if there was one.
+fn http_line(counts: &HttpCounts) -> Option<String> {
+    let refused: Vec<_> =
+        counts.refusals().map(|(reason, number)| format!("{} ({})", count(number), reason.name())).collect();
+    if counts.served == 0 && refused.is_empty() {
+        return None;
+    }
+    let mut text = format!(
+        "HTTP: served {}, sent {}",
+        count_of(counts.served, "stream"),
+        count_of(counts.sent_bytes, "byte")
+    );
+    if counts.skipped > 0 {
+        text += &format!(", skipped {} for slow clients", count_of(counts.skipped, "datagram"));
+    }
+    if !refused.is_empty() {
+        text += &format!("; refused or dropped: {}", refused.join(", "));
+    }
+    Some(text)
 }
 
 fn summary_line(rule: &Rule, counts: &RuleCounts) -> String {

@@ -16,7 +16,7 @@ use ratatui::widgets::Paragraph;
 use super::super::text::{self, sources, span};
 use super::state::State;
 use super::theme::Theme;
-use crate::output::{SafeText, clock_time, count_of, name_of_group};
+use crate::output::{SafeText, clock_time, count_of};
 use mcast_watch::live::MonitorReport;
 
 /// The maximum number of messages below the members.
@@ -126,7 +126,7 @@ fn advertisement(router: &RouterAdvertisement, picture: &MonitorReport, theme: T
 
 fn member(member: &GroupMember, picture: &MonitorReport, theme: Theme) -> Line<'static> {
     let protocol = if member.group.addr().is_ipv4() { "IGMP" } else { "MLD" };
-    let name = name_of_group(member.group).map_or_else(String::new, |name| format!(" ({name})"));
+    let name = member.group.usual_name().map_or_else(String::new, |name| format!(" ({name})"));
     let text = format!(
         "{name}  {}  {protocol}v{}, sources {}, {} ago{}",
         member.host,

@@ -15,7 +15,7 @@ use std::os::unix::fs::MetadataExt;
 use mcast_sys::bpf::{Attachment, BpfProgram, Map, ProgramKind};
 
 use self::layout::KernelLayout;
-use crate::kernel_drops::{KernelDrop, KernelDrops};
+use crate::kernel_drops::{KernelDrop, KernelDrops, UNSPECIFIED};
 use crate::wire::Refusal;
 
 /// The number of kinds of drops to distinguish. A busy host has a few hundred.
@@ -94,7 +94,6 @@ impl Counting {
 
 /// Adds the names of the functions to the drops for which the kernel specifies no reason.
 fn with_functions(drops: Vec<(KernelDrop, u64)>) -> Vec<KernelDrop> {
-    const UNSPECIFIED: &str = "NOT_SPECIFIED";
     let unknown = drops.iter().filter(|(drop, _)| drop.reason == UNSPECIFIED);
     let functions = symbols::functions(&unknown.map(|(_, location)| *location).collect());
     let named = |(drop, location)| {

@@ -1,0 +1,66 @@
+//! Why a bridge stops.
+
+use std::error::Error;
+
+use mcast_stream::StreamError;
+use mcast_stream::wire::StreamId;
+use mcast_sys::{ClassifiedError, FailureClass};
+
+use crate::engine::EngineError;
+use crate::machine::RefusedTail;
+
+/// Why a bridge stops.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BridgeError {
+    /// The stream cannot be received.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// The engine cannot be used, and waiting does not help.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The engine holds another stream there.
+    #[error(transparent)]
+    OtherStream(#[from] RefusedTail),
+    /// The group carries another stream than the one that the bridge has begun with.
+    #[error("stream {from} is silent or has ended, and the group now carries stream {to}")]
+    StreamChanged {
+        /// The bridge's stream.
+        from: StreamId,
+        /// The other one.
+        to: StreamId,
+    },
+    /// A thread could not be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+impl ClassifiedError for BridgeError {
+    fn class(&self) -> Option<FailureClass> {
+        match self {
+            Self::Engine(_) | Self::OtherStream(_) | Self::StreamChanged { .. } => {
+                Some(FailureClass::Environment)
+            }
+            Self::Stream(_) | Self::Thread(_) => None,
+        }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Engine(error) => error.remedy.clone(),
+            Self::OtherStream(_) => Some("give each stream a key of its own: ?key=KEY".into()),
+            Self::StreamChanged { .. } => Some(
+                "publish under a name and select it with --name, so that a restart continues the stream"
+                    .into(),
+            ),
+            Self::Stream(_) | Self::Thread(_) => None,
+        }
+    }
+
+    fn transparent(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Stream(error) => Some(error),
+            _ => None,
+        }
+    }
+}

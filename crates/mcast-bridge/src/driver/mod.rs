@@ -1,0 +1,257 @@
+//! A bridge: a subscriber, the decisions, and a thread for the engine.
+
+mod connection;
+mod error;
+
+use std::time::{Duration, Instant, SystemTime};
+
+use mcast_stream::seal::Keys;
+use mcast_stream::subscriber::{Item, SubscriberEvent};
+use mcast_stream::wire::StreamId;
+use mcast_stream::{ClockTime, Nanos, Subscriber};
+
+use crate::engine::{EngineError, SinkConnector};
+use crate::machine::{BridgeConfig, BridgeEvent, BridgeMachine, BridgeStatistics};
+use connection::{EngineConnection, Report};
+pub use error::BridgeError;
+
+/// The longest wait, and the most messages to receive between two looks at the engine.
+const LONGEST_WAIT: Duration = Duration::from_millis(200);
+const MESSAGES: usize = 64;
+
+/// Something that a bridge reports.
+#[derive(Clone, Debug)]
+pub enum BridgeNotice {
+    /// An event of the stream.
+    Stream(SubscriberEvent),
+    /// An event of the bridge.
+    StreamBridge(BridgeEvent),
+    /// There is a connection to the engine, again if there was one before.
+    Connected,
+    /// The engine cannot be used at present. The bridge tries again, and the subscriber buffers meanwhile.
+    Disconnected(EngineError),
+}
+
+/// A running bridge.
+#[derive(Debug)]
+pub struct StreamBridge {
+    subscriber: Subscriber,
+    engine: EngineConnection,
+    /// Exists once the stream is found.
+    machine: Option<BridgeMachine>,
+    config: BridgeConfig,
+    stream: Option<StreamId>,
+    is_connected: bool,
+    start: Instant,
+    notices: std::collections::VecDeque<BridgeNotice>,
+}
+
+impl StreamBridge {
+    /// Starts a bridge. The stream of `config` is ignored: it is the one that the subscriber follows.
+    ///
+    /// # Errors
+    /// If no thread can be started. Errors of the engine are reported by [`next`](Self::next).
+    pub fn start(
+        subscriber: Subscriber,
+        connector: Box<dyn SinkConnector>,
+        config: BridgeConfig,
+    ) -> Result<Self, BridgeError> {
+        let engine = EngineConnection::start(connector, subscriber.waker()).map_err(BridgeError::Thread)?;
+        Ok(Self {
+            subscriber,
+            engine,
+            machine: None,
+            config,
+            stream: None,
+            is_connected: false,
+            start: Instant::now(),
+            notices: std::collections::VecDeque::new(),
+        })
+    }
+
+    /// Waits for the next notice for at most `timeout` and returns it; `None` if the time is over, or a waker of the
+    /// subscriber ended the wait.
+    ///
+    /// # Errors
+    /// If the subscriber fails, or the engine cannot be used any more. An engine that may recover is a notice.
+    pub fn next(&mut self, timeout: Duration) -> Result<Option<BridgeNotice>, BridgeError> {
+        let until = Instant::now() + timeout;
+        loop {
+            self.exchange(Duration::ZERO)?;
+            if let Some(notice) = self.notices.pop_front() {
+                return Ok(Some(notice));
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            let is_woken = self.receive(left.min(LONGEST_WAIT))?;
+            if left.is_zero() || is_woken && self.notices.is_empty() {
+                self.exchange(Duration::ZERO)?;
+                return Ok(self.notices.pop_front());
+            }
+        }
+    }
+
+    /// Appends what was received, for at most `timeout`, without receiving more; returns whether everything is stored.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub fn flush(&mut self, timeout: Duration) -> Result<bool, BridgeError> {
+        let until = Instant::now() + timeout;
+        if let Some(machine) = &mut self.machine {
+            machine.finish();
+        }
+        while self.machine.as_ref().is_some_and(|machine| !machine.is_idle()) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            self.exchange(self.until_deadline().min(left).min(Duration::from_millis(20)))?;
+            if !self.subscriber.is_over() {
+                self.subscriber.keep_alive(Duration::ZERO)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Returns a notice that is left after [`flush`](Self::flush).
+    pub fn left_notice(&mut self) -> Option<BridgeNotice> {
+        self.notices.pop_front()
+    }
+
+    /// Replaces the secrets of sealed streams.
+    pub fn set_keys(&mut self, keys: Keys) {
+        self.subscriber.set_keys(keys);
+    }
+
+    /// Returns the subscriber.
+    #[must_use]
+    pub const fn subscriber(&self) -> &Subscriber {
+        &self.subscriber
+    }
+
+    /// Returns the stream, once it is found.
+    #[must_use]
+    pub const fn stream(&self) -> Option<StreamId> {
+        self.stream
+    }
+
+    /// Whether there is a connection to the engine.
+    #[must_use]
+    pub const fn is_connected(&self) -> bool {
+        self.is_connected
+    }
+
+    /// Returns the counters, and how long the oldest record that is not stored has been waiting.
+    #[must_use]
+    pub fn statistics(&self) -> (BridgeStatistics, Duration) {
+        let statistics = self.machine.as_ref().map(BridgeMachine::statistics).unwrap_or_default();
+        (statistics, statistics.lag(self.now()).into())
+    }
+
+    fn now(&self) -> ClockTime {
+        ClockTime(Nanos::from(self.start.elapsed()).0)
+    }
+
+    fn until_deadline(&self) -> Duration {
+        let deadline = self.machine.as_ref().map_or(ClockTime::NEVER, BridgeMachine::deadline);
+        deadline.since(self.now()).into()
+    }
+
+    /// Handles reports of the engine, waiting for the first for at most `timeout`, and sends it what is due.
+    fn exchange(&mut self, timeout: Duration) -> Result<(), BridgeError> {
+        let mut timeout = timeout;
+        while let Some(report) = self.engine.report(std::mem::take(&mut timeout)) {
+            let now = self.now();
+            match report {
+                Report::Connected => {
+                    self.is_connected = true;
+                    self.machine.iter_mut().for_each(BridgeMachine::connected);
+                    self.notices.push_back(BridgeNotice::Connected);
+                }
+                Report::Response(response) => {
+                    if let Some(machine) = &mut self.machine {
+                        machine.response(now, response)?;
+                    }
+                }
+                Report::Failed(error) if !error.is_passing => return Err(error.into()),
+                Report::Failed(error) => {
+                    self.is_connected = false;
+                    self.machine.iter_mut().for_each(BridgeMachine::disconnected);
+                    self.notices.push_back(BridgeNotice::Disconnected(error));
+                }
+            }
+        }
+        let now = self.now();
+        if let Some(machine) = &mut self.machine {
+            while let Some(request) = machine.poll(now) {
+                self.engine.send(request);
+            }
+            while let Some(event) = machine.poll_event() {
+                self.notices.push_back(BridgeNotice::StreamBridge(event));
+            }
+        }
+        Ok(())
+    }
+
+    /// Receives messages until there are none, waiting for the first for at most `timeout`; returns whether a waker
+    /// ended the wait.
+    fn receive(&mut self, timeout: Duration) -> Result<bool, BridgeError> {
+        let mut wait = timeout.min(self.until_deadline());
+        if self.machine.as_ref().is_some_and(BridgeMachine::is_full) {
+            self.subscriber.keep_alive(wait)?;
+            return Ok(true);
+        }
+        if self.subscriber.is_over() {
+            self.exchange(wait)?;
+            return Ok(false);
+        }
+        for _ in 0..MESSAGES {
+            let now = ClockTime(Nanos::from(self.start.elapsed()).0);
+            let Some(item) = self.subscriber.next_timeout(std::mem::take(&mut wait))? else {
+                return Ok(true);
+            };
+            match item {
+                Item::Message(message) => {
+                    if let Some(machine) = &mut self.machine {
+                        machine.message(now, milliseconds(), &message);
+                        if machine.is_full() {
+                            return Ok(false);
+                        }
+                    }
+                }
+                Item::Event(event) => {
+                    self.handle(&event)?;
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn handle(&mut self, event: &SubscriberEvent) -> Result<(), BridgeError> {
+        if let SubscriberEvent::StreamChanged { from, to } = *event {
+            return Err(BridgeError::StreamChanged { from, to });
+        }
+        if self.machine.is_none()
+            && let Some(stream) = self.subscriber.stream()
+        {
+            self.stream = Some(stream);
+            let mut machine = BridgeMachine::new(BridgeConfig { stream, ..self.config.clone() });
+            if self.is_connected {
+                machine.connected();
+            }
+            self.machine = Some(machine);
+        }
+        let now = self.now();
+        if let Some(machine) = &mut self.machine {
+            machine.event(now, milliseconds(), event);
+        }
+        self.notices.push_back(BridgeNotice::Stream(*event));
+        Ok(())
+    }
+}
+
+/// Returns the time in milliseconds since 1970.
+fn milliseconds() -> u64 {
+    let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,141 @@
+//! What a bridge requests of an engine.
+
+use std::time::Duration;
+
+use mcast_stream::wire::{MessageNumber, StreamId};
+
+use crate::record::{Position, StreamRecord};
+
+/// The last record in an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tail {
+    /// Its position.
+    pub position: Position,
+    /// The stream that it belongs to; `None` if the engine no longer has the record.
+    pub stream: Option<StreamId>,
+    /// Whether it [closes](StreamRecord::closes) its incarnation. `false` if the engine no longer has the record.
+    pub closes: bool,
+}
+
+/// Records to append together or not at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordBatch {
+    /// The stream.
+    pub stream: StreamId,
+    /// The position of the engine's last record; `None` if it has none. If it is another, nothing is appended.
+    pub expected: Option<Position>,
+    /// The records, in order. There is at least one.
+    pub records: Vec<StreamRecord>,
+}
+
+/// Messages that a bridge waits for, because another bridge may have them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hole {
+    /// The first of them: the one behind the engine's last record.
+    pub start: Position,
+    /// One past the last of them; [`MessageNumber::MAX`] if their number is unknown.
+    pub end: MessageNumber,
+}
+
+/// A bridge, as the other ones see it. Only how long a bridge waits at a hole depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Presence {
+    /// Identifies the bridge: a random number.
+    pub bridge: u64,
+    /// What it waits for.
+    pub hole: Option<Hole>,
+}
+
+/// What a bridge requests of an engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// The last record, and the other bridges. The engine keeps this presence for [`Presence::KEPT_FOR`].
+    Tail(Presence),
+    /// Append these records.
+    Append(RecordBatch),
+}
+
+/// The response of an engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Response {
+    /// The last record, and the other bridges.
+    Tail {
+        /// The last record.
+        tail: Option<Tail>,
+        /// What each other bridge waits for.
+        others: Vec<Option<Hole>>,
+    },
+    /// The records were appended.
+    Appended,
+    /// The last record is another than expected, so nothing was appended.
+    Refused {
+        /// The last record.
+        tail: Option<Tail>,
+    },
+}
+
+impl Presence {
+    /// How long an engine keeps it.
+    pub const KEPT_FOR: Duration = Duration::from_secs(5);
+}
+
+/// Why an engine cannot be used.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct EngineError {
+    /// What failed and why.
+    pub what: String,
+    /// What to do about it.
+    pub remedy: Option<String>,
+    /// Whether it may succeed later without a change of the bridge's settings.
+    pub is_passing: bool,
+}
+
+/// A connection to an engine that records are appended on.
+///
+/// Requests are executed in order, and each at most once. A bridge has at most two of them under way. After an error it
+/// makes a new connection, while the engine may still execute what was sent on the old one.
+pub trait Sink: Send {
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// If the connection is broken.
+    fn send(&mut self, request: &Request) -> Result<(), EngineError>;
+
+    /// Waits for the response to the oldest request without one.
+    ///
+    /// # Errors
+    /// If the connection is broken or the engine reports an error. In both cases, the connection is not used again.
+    fn receive(&mut self) -> Result<Response, EngineError>;
+}
+
+/// Makes connections to an engine.
+pub trait SinkConnector: Send {
+    /// Connects to the engine.
+    ///
+    /// # Errors
+    /// If the engine cannot be reached or rejects the bridge.
+    fn connect(&mut self) -> Result<Box<dyn Sink>, EngineError>;
+}
+
+/// Reads records back from an engine.
+pub trait Source: Send {
+    /// Returns the last record; `None` if there is none.
+    ///
+    /// # Errors
+    /// If the engine cannot be used, or its last record was not written by a bridge.
+    fn last(&mut self) -> Result<Option<StreamRecord>, EngineError>;
+
+    /// Returns at most `count` records, starting with the one that accounts for this position, or the next one.
+    ///
+    /// # Errors
+    /// As [`last`](Self::last).
+    fn read(&mut self, from: Position, count: usize) -> Result<Vec<StreamRecord>, EngineError>;
+
+    /// Returns the first record that a bridge received at this time or later, in milliseconds since 1970. Clocks of
+    /// bridges differ, so that it may be some records early or late where another bridge took over.
+    ///
+    /// # Errors
+    /// As [`last`](Self::last).
+    fn find_time(&mut self, time: u64) -> Result<Option<StreamRecord>, EngineError>;
+}

@@ -1,0 +1,25 @@
+//! Streams of messages over multicast to durable engines, with exactly-once effect.
+//!
+//! A bridge subscribes to a stream and appends its messages to an engine. A message is identified by its stream, the
+//! incarnation of its publisher and its number, and an append is compare-and-append: the engine takes a batch only if
+//! its last record is the one that the bridge expects. So any number of bridges may append the same stream at the same
+//! time, each may be killed at any moment, and none keeps state of its own: the engine holds each number once, in order,
+//! and a gap record for the rest.
+//!
+//! [`BridgeMachine`] decides what is appended and when, without an engine, sockets or clocks. [`Sink`] is what an engine
+//! offers to it, [`Source`] reads the records back.
+#![forbid(unsafe_code)]
+
+mod driver;
+mod engine;
+mod machine;
+mod record;
+#[cfg(feature = "redis")]
+pub mod redis;
+
+pub use driver::{BridgeError, BridgeNotice, StreamBridge};
+pub use engine::{
+    EngineError, Hole, Presence, RecordBatch, Request, Response, Sink, SinkConnector, Source, Tail,
+};
+pub use machine::{BridgeConfig, BridgeEvent, BridgeMachine, BridgeStatistics, RefusedTail};
+pub use record::{Content, GapCause, Position, StreamRecord};

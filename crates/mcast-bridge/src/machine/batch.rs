@@ -1,0 +1,199 @@
+//! The next request: a batch, or a look at the engine's last record.
+
+use mcast_stream::ClockTime;
+use mcast_stream::wire::MessageNumber;
+
+use super::backlog::Entry;
+use super::{
+    BridgeEvent, BridgeMachine, Connection, FIRST_POLL, IN_FLIGHT, LONGEST_POLL, REGULAR_POLL, Waiting,
+};
+use crate::engine::{Hole, Presence, RecordBatch, Request, Tail};
+use crate::record::{Content, GapCause, Position, StreamRecord};
+
+/// Messages that are missing between the engine's last record and the next one that the bridge has.
+#[derive(Debug)]
+struct Missing {
+    hole: Hole,
+    cause: GapCause,
+    /// Since when they are known to be missing, if the subscriber reported that.
+    since: Option<ClockTime>,
+    /// Whether the next record of the bridge is the gap itself.
+    is_reported: bool,
+}
+
+impl BridgeMachine {
+    pub(super) fn next_request(&mut self, now: ClockTime) -> Option<Request> {
+        let (since, assumed) = match self.connection {
+            Connection::Down => return None,
+            Connection::Unknown if self.in_flight.is_empty() => return Some(self.request_tail(now)),
+            Connection::Unknown => return None,
+            Connection::Ready { since, assumed } => (since, assumed),
+        };
+        if self.in_flight.len() >= IN_FLIGHT || self.is_refused {
+            return None;
+        }
+        if now >= self.poll_at && self.hole.is_none() {
+            return Some(self.request_tail(now));
+        }
+        let records = self.next_records(now, since, assumed);
+        if now >= self.poll_at {
+            return Some(self.request_tail(now));
+        }
+        if records.is_empty() {
+            self.deadline = self.deadline.min(self.poll_at);
+            return None;
+        }
+        let expected = assumed.map(|tail| tail.position);
+        Some(Request::Append(RecordBatch { stream: self.config.stream, expected, records }))
+    }
+
+    fn request_tail(&mut self, now: ClockTime) -> Request {
+        let hole = self.hole.filter(|waiting| waiting.stored_before.is_some()).map(|waiting| waiting.hole);
+        let interval = if hole.is_some() { self.poll_interval } else { REGULAR_POLL };
+        self.poll_at = now + interval;
+        self.poll_interval = (2 * self.poll_interval).min(LONGEST_POLL);
+        Request::Tail(Presence { bridge: self.config.id, hole })
+    }
+
+    /// Returns the records to append behind `assumed` now; none if the bridge waits for more of them or at a hole.
+    fn next_records(&mut self, now: ClockTime, ready: ClockTime, assumed: Option<Tail>) -> Vec<StreamRecord> {
+        let (mut records, mut tail, mut bytes) = (Vec::new(), assumed, 0);
+        let mut index = self.backlog.after(assumed.map(|tail| tail.position));
+        while records.len() < self.config.batch_records && bytes < self.config.batch_bytes {
+            let Some(entry) = self.backlog.get(index) else { break };
+            if let Some(missing) = self.missing_before(tail, entry) {
+                let is_next = records.is_empty() && self.in_flight.is_empty();
+                let due = self.wait_at(now, ready, &missing, is_next);
+                if now < due {
+                    self.deadline = self.deadline.min(due);
+                    // What is before the hole need not wait for it.
+                    return records;
+                }
+                self.record_gap(index, missing);
+            } else if records.is_empty() {
+                self.hole = None;
+                let due = entry.since + self.config.batch_delay;
+                if now < due && !self.is_complete(index) {
+                    self.deadline = self.deadline.min(due);
+                    return records;
+                }
+            }
+            let Some(Entry { record, .. }) = self.backlog.get(index) else { break };
+            let stream = Some(self.config.stream);
+            tail = Some(Tail { position: record.position, stream, closes: record.closes() });
+            bytes += record.size();
+            records.push(record.clone());
+            index += 1;
+        }
+        if records.is_empty() {
+            self.hole = None;
+        }
+        records
+    }
+
+    /// Whether the records from this one on fill a batch, or no more are received.
+    fn is_complete(&self, index: usize) -> bool {
+        self.is_finishing
+            || self.backlog.count_from(index) >= self.config.batch_records
+            || self.backlog.pending_bytes() >= self.config.batch_bytes
+    }
+
+    /// Returns what is missing between the engine's last record and the next one.
+    fn missing_before(&self, tail: Option<Tail>, entry: &Entry) -> Option<Missing> {
+        let StreamRecord { position, content, .. } = &entry.record;
+        let incarnation = position.incarnation;
+        let expected = match tail {
+            Some(tail) if tail.position.incarnation == incarnation => tail.position.number + 1,
+            Some(Tail { position, closes: false, .. }) => {
+                let start = Position::new(position.incarnation, position.number + 1);
+                let hole = Hole { start, end: MessageNumber::MAX };
+                return Some(Missing { hole, cause: self.cause_at(start), since: None, is_reported: false });
+            }
+            _ => MessageNumber(0),
+        };
+        let start = Position::new(incarnation, expected);
+        let first = entry.record.first();
+        if first > expected {
+            let hole = Hole { start, end: first };
+            return Some(Missing { hole, cause: self.cause_at(start), since: None, is_reported: false });
+        }
+        let (cause, end) = match *content {
+            Content::Gap { cause, .. } => (cause, position.number + 1),
+            Content::OpenGap { cause } => (cause, MessageNumber::MAX),
+            _ => return None,
+        };
+        // After a part of it was stored by another bridge, which may store the rest, too.
+        let since = (first == expected).then_some(entry.since);
+        Some(Missing { hole: Hole { start, end }, cause, since, is_reported: true })
+    }
+
+    /// Returns the cause of a hole that the subscriber did not report.
+    fn cause_at(&self, start: Position) -> GapCause {
+        match self.highest {
+            Some(highest) if start <= highest => GapCause::EngineLost,
+            _ => GapCause::JoinedLate,
+        }
+    }
+
+    /// Waits at a hole; returns until when. `is_next` is whether everything before it is stored.
+    fn wait_at(&mut self, now: ClockTime, ready: ClockTime, missing: &Missing, is_next: bool) -> ClockTime {
+        let hole = missing.hole;
+        let known = self.hole.filter(|waiting| waiting.hole.start == hole.start);
+        let since = missing.since.unwrap_or(now);
+        let mut waiting = known.unwrap_or(Waiting {
+            hole,
+            since,
+            stored_before: None,
+            least_end: MessageNumber::MAX,
+            is_announced: false,
+            is_reported: false,
+        });
+        waiting.hole = hole;
+        if is_next && waiting.stored_before.is_none() {
+            waiting.stored_before = Some(now);
+            (self.poll_interval, self.poll_at) = (FIRST_POLL, now);
+        }
+        self.hole = Some(waiting);
+        let is_agreed = self.others.iter().all(|other| other.is_some_and(|other| other.start == hole.start));
+        let from = match waiting.stored_before {
+            // Nobody has the messages who might append them.
+            _ if self.others.is_empty() => waiting.since,
+            Some(_) if is_agreed && waiting.is_announced => waiting.since,
+            // Before, the other bridges could not append them.
+            Some(stored_before) => stored_before,
+            None => return ClockTime::NEVER,
+        };
+        from.max(ready) + self.config.hole_wait
+    }
+
+    /// Makes the next record a gap of what is missing, as far as no bridge has named an earlier end.
+    fn record_gap(&mut self, index: usize, missing: Missing) {
+        let Missing { hole: Hole { start, end }, cause, is_reported, .. } = missing;
+        // Another bridge has the messages after that.
+        let end = end.min(self.hole.map_or(end, |waiting| waiting.least_end));
+        let Some(Entry { record, since }) = self.backlog.get(index).cloned() else { return };
+        let (number, content) = match end {
+            MessageNumber::MAX => (start.number, Content::OpenGap { cause }),
+            _ => (MessageNumber(end.0 - 1), Content::Gap { first: start.number, cause }),
+        };
+        let position = Position::new(start.incarnation, number);
+        let gap = StreamRecord { position, content, ..record };
+        if is_reported && gap.position == record.position {
+            return self.backlog.replace(index, gap);
+        }
+        if is_reported && matches!(record.content, Content::OpenGap { .. }) {
+            // It begins where the known part ends.
+            let position = Position::new(start.incarnation, end);
+            self.backlog.replace(index, StreamRecord { position, ..record });
+        }
+        self.backlog.insert(index, Entry { record: gap, since });
+    }
+
+    /// Reports, once, the hole that the bridge waits at.
+    pub(super) fn report_waiting(&mut self) {
+        if let Some(waiting) = self.hole.as_mut().filter(|waiting| !waiting.is_reported) {
+            waiting.is_reported = true;
+            self.events.push_back(BridgeEvent::Waiting(waiting.hole));
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What a bridge reports: events and counters.
+
+use mcast_stream::wire::{Incarnation, MessageNumber, StreamId};
+use mcast_stream::{ClockTime, Nanos};
+
+use crate::engine::Hole;
+use crate::record::{GapCause, Position};
+
+/// Something that happened to a bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BridgeEvent {
+    /// The bridge lacks messages, and waits in case another bridge has them.
+    Waiting(Hole),
+    /// The bridge recorded that messages are missing.
+    Gap {
+        /// Their incarnation.
+        incarnation: Incarnation,
+        /// The first of them.
+        first: MessageNumber,
+        /// One past the last of them; `None` if their number is unknown.
+        end: Option<MessageNumber>,
+        /// Why.
+        cause: GapCause,
+    },
+    /// Messages arrive of an incarnation that is older than the last record. They are not stored, unless another bridge
+    /// stored them before: the publisher's clock was set back, or this bridge is late.
+    Superseded {
+        /// The incarnation of the messages.
+        incarnation: Incarnation,
+        /// That of the last record.
+        stored: Incarnation,
+    },
+    /// The engine has lost records that it had stored.
+    EngineLost {
+        /// Its last record before.
+        before: Position,
+        /// Its last record now; `None` if it has none.
+        now: Option<Position>,
+    },
+    /// The engine has stored again what it had lost.
+    EngineHealed {
+        /// Its last record.
+        now: Position,
+    },
+}
+
+/// The counters of a bridge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BridgeStatistics {
+    /// Messages that were received.
+    pub messages: u64,
+    /// Their bytes.
+    pub message_bytes: u64,
+    /// Records that the bridge appended. A record that the engine lost and that was appended again counts twice.
+    pub appended: u64,
+    /// Records that another bridge had appended before.
+    pub already_stored: u64,
+    /// Batches that the engine refused because its last record was another.
+    pub refused: u64,
+    /// Gap records that the bridge appended.
+    pub gaps: u64,
+    /// The messages in them, where their number is known.
+    pub missing: u64,
+    /// How often the engine had lost records.
+    pub engine_losses: u64,
+    /// Messages that this bridge does not store, because a newer incarnation is stored already.
+    pub superseded: u64,
+    /// Records that are not stored.
+    pub pending: usize,
+    /// Their bytes.
+    pub pending_bytes: usize,
+    /// Since when the oldest of them waits.
+    pub pending_since: Option<ClockTime>,
+    /// Bytes of all records in memory, including stored ones that the engine may lose.
+    pub buffered_bytes: usize,
+    /// Requests without a response.
+    pub in_flight: usize,
+}
+
+impl BridgeStatistics {
+    /// Returns how long the oldest record that is not stored has been waiting.
+    #[must_use]
+    pub fn lag(&self, now: ClockTime) -> Nanos {
+        self.pending_since.map_or(Nanos::ZERO, |since| now.since(since))
+    }
+}
+
+/// The engine's last record belongs to another stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the last record there belongs to stream {found}, not to stream {expected}")]
+pub struct RefusedTail {
+    /// The bridge's stream.
+    pub expected: StreamId,
+    /// The other one.
+    pub found: StreamId,
+}

@@ -1,0 +1,126 @@
+//! Responses of the engine, and what its last record shows.
+
+use mcast_stream::ClockTime;
+use mcast_stream::wire::MessageNumber;
+
+use super::{BridgeEvent, BridgeMachine, Connection, FIRST_POLL, InFlight, RefusedTail, Waiting};
+use crate::engine::{Hole, Response, Tail};
+use crate::record::{Content, StreamRecord};
+
+impl BridgeMachine {
+    /// Handles the response to the oldest request without one.
+    ///
+    /// # Errors
+    /// If the engine's last record belongs to another stream, so that nothing may be appended there.
+    pub fn response(&mut self, now: ClockTime, response: Response) -> Result<(), RefusedTail> {
+        let Some((sent, request)) = self.in_flight.pop_front() else { return Ok(()) };
+        match (request, response) {
+            (InFlight::Append { records, tail }, Response::Appended) => {
+                self.statistics.appended += records as u64;
+                self.report_appended(tail);
+                self.note_tail(Some(tail));
+            }
+            (InFlight::Append { .. }, Response::Refused { tail }) => {
+                self.statistics.refused += 1;
+                self.is_refused = true;
+                self.observe(tail)?;
+            }
+            (InFlight::Tail(hole), Response::Tail { tail, others }) => {
+                self.others = others;
+                // A batch behind this request expects the last record that was known.
+                self.is_refused = tail.map(|tail| tail.position) != self.stored();
+                self.observe(tail)?;
+                if let Some(waiting) = &mut self.hole {
+                    waiting.is_announced |= hole.is_some_and(|hole| hole.start == waiting.hole.start);
+                    waiting.note_others(&self.others);
+                }
+            }
+            // Not a response to this request: the engine is asked for its last record again.
+            _ => {
+                self.connected();
+                return Ok(());
+            }
+        }
+        self.note_response(now, sent);
+        Ok(())
+    }
+
+    /// Notes that the engine responded to a request that was sent at this time.
+    fn note_response(&mut self, now: ClockTime, sent: ClockTime) {
+        // While an engine stands still, other bridges cannot append either: they get their time again.
+        let stood_still = now.since(sent) > self.config.hole_wait / 4;
+        let (since, mut assumed) = match self.connection {
+            Connection::Ready { since, assumed } if !stood_still => (since, assumed),
+            Connection::Ready { assumed, .. } => (now, assumed),
+            _ => (now, None),
+        };
+        if self.in_flight.is_empty() {
+            self.is_refused = false;
+            assumed = self.tail;
+        }
+        self.connection = Connection::Ready { since, assumed };
+    }
+
+    /// Notes the engine's last record, which another bridge may have written.
+    fn observe(&mut self, tail: Option<Tail>) -> Result<(), RefusedTail> {
+        let expected = self.config.stream;
+        if let Some(found) = tail.and_then(|tail| tail.stream).filter(|found| *found != expected) {
+            return Err(RefusedTail { expected, found });
+        }
+        let (before, after) =
+            (self.backlog.after(self.stored()), self.backlog.after(tail.map(|tail| tail.position)));
+        let new = after.saturating_sub(before);
+        self.statistics.already_stored += new as u64;
+        if new > 0 {
+            self.poll_interval = FIRST_POLL;
+        }
+        self.note_tail(tail);
+        Ok(())
+    }
+
+    fn note_tail(&mut self, tail: Option<Tail>) {
+        let (before, now) = (self.stored(), tail.map(|tail| tail.position));
+        if let Some(before) = before.filter(|_| now < before) {
+            self.is_healing = true;
+            self.statistics.engine_losses += 1;
+            self.events.push_back(BridgeEvent::EngineLost { before, now });
+        }
+        self.tail = tail;
+        if now >= self.highest {
+            self.highest = now;
+            if let Some(now) = now.filter(|_| std::mem::take(&mut self.is_healing)) {
+                self.events.push_back(BridgeEvent::EngineHealed { now });
+            }
+        }
+        self.backlog.set_stored(now);
+        self.report_waiting();
+    }
+
+    /// Reports the gaps among the records that were appended.
+    fn report_appended(&mut self, tail: Tail) {
+        let end = self.backlog.after(Some(tail.position));
+        for index in self.backlog.after(self.stored())..end {
+            let Some(entry) = self.backlog.get(index) else { return };
+            let StreamRecord { position, content, .. } = &entry.record;
+            let incarnation = position.incarnation;
+            let (first, end, cause) = match *content {
+                Content::Gap { first, cause } => (first, Some(position.number + 1), cause),
+                Content::OpenGap { cause } => (position.number, None, cause),
+                _ => continue,
+            };
+            self.statistics.gaps += 1;
+            self.statistics.missing += end.map_or(0, |end| end.ahead_of(first));
+            self.events.push_back(BridgeEvent::Gap { incarnation, first, end, cause });
+        }
+    }
+}
+
+impl Waiting {
+    /// Notes the ends that other bridges have announced. They remain valid, even if a request that was delayed on an old
+    /// connection hides them later.
+    fn note_others(&mut self, others: &[Option<Hole>]) {
+        let Hole { start, .. } = self.hole;
+        let same = others.iter().flatten().filter(|other| other.start == start && other.end > start.number);
+        self.least_end = same.map(|other| other.end).fold(self.least_end, MessageNumber::min);
+    }
+}

@@ -1,0 +1,148 @@
+//! What an engine stores.
+
+use std::fmt;
+use std::sync::Arc;
+
+use mcast_stream::subscriber::Cause;
+use mcast_stream::wire::{Incarnation, MessageKey, MessageNumber};
+
+/// A place in a stream. Positions only grow: incarnations do, and message numbers within an incarnation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Position {
+    /// The incarnation of the publisher.
+    pub incarnation: Incarnation,
+    /// The number of the message.
+    pub number: MessageNumber,
+}
+
+impl Position {
+    pub(crate) fn new(incarnation: Incarnation, number: MessageNumber) -> Self {
+        Self { incarnation, number }
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "message {} of incarnation {}", self.number, self.incarnation)
+    }
+}
+
+/// A record of a stream in an engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamRecord {
+    /// Its position. Of a gap, that of the last missing message, so that none of them can be appended behind it.
+    pub position: Position,
+    /// When a bridge received it, in milliseconds since 1970.
+    pub time: u64,
+    /// What it is.
+    pub content: Content,
+}
+
+/// The content of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A message.
+    Message {
+        /// Its key, if it was published with one.
+        key: Option<MessageKey>,
+        /// Its bytes.
+        bytes: Arc<[u8]>,
+    },
+    /// The messages from `first` to the record's position are missing.
+    Gap {
+        /// The first missing message.
+        first: MessageNumber,
+        /// Why.
+        cause: GapCause,
+    },
+    /// An unknown number of messages, from the record's position on, may be missing. Messages of the incarnation follow
+    /// only if another bridge received them and came too late to prevent this record.
+    OpenGap {
+        /// Why.
+        cause: GapCause,
+    },
+    /// The stream was closed. The number in the record's position is the number of messages in the incarnation.
+    End,
+}
+
+/// Why messages are missing in an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GapCause {
+    /// No bridge received them. The cause is that of the bridge that wrote the record.
+    Lost(Cause),
+    /// No bridge was running, or none could reach the engine for too long, when they were published.
+    JoinedLate,
+    /// The engine had stored them and lost them, and no bridge retained them.
+    EngineLost,
+}
+
+impl GapCause {
+    const ALL: [Self; 9] = [
+        Self::Lost(Cause::Unrecoverable),
+        Self::Lost(Cause::Deadline),
+        Self::Lost(Cause::NotRepaired),
+        Self::Lost(Cause::Restart),
+        Self::Lost(Cause::Unreadable),
+        Self::Lost(Cause::Abandoned),
+        Self::Lost(Cause::PublisherGone),
+        Self::JoinedLate,
+        Self::EngineLost,
+    ];
+
+    /// Returns its name, for instance `joined-late`, as in records and in the command's JSON. Names never change.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Lost(cause) => cause.name(),
+            Self::JoinedLate => "joined-late",
+            Self::EngineLost => "engine-lost",
+        }
+    }
+
+    /// Returns the cause with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.name() == name)
+    }
+}
+
+impl StreamRecord {
+    /// Returns the first message number that the record accounts for.
+    #[must_use]
+    pub const fn first(&self) -> MessageNumber {
+        match self.content {
+            Content::Gap { first, .. } => first,
+            _ => self.position.number,
+        }
+    }
+
+    /// Whether it is the last record of its incarnation, as far as the bridge that wrote it knew.
+    #[must_use]
+    pub const fn closes(&self) -> bool {
+        matches!(self.content, Content::OpenGap { .. } | Content::End)
+    }
+
+    /// Returns the memory that it takes, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        // The counts of an `Arc`, and what the allocator adds.
+        const ALLOCATION: usize = 32;
+        let bytes = match &self.content {
+            Content::Message { bytes, .. } => bytes.len() + ALLOCATION,
+            _ => 0,
+        };
+        size_of::<Self>() + bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_found_by_their_names() {
+        for cause in GapCause::ALL {
+            assert_eq!(GapCause::from_name(cause.name()), Some(cause));
+        }
+        assert_eq!(GapCause::from_name("else"), None);
+    }
+}

@@ -1,0 +1,176 @@
+//! Entries of a Redis stream: their ids and fields.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use mcast_stream::wire::{Incarnation, MessageKey, MessageNumber, StreamId};
+use redis::Value;
+
+use crate::engine::{EngineError, Hole, Tail};
+use crate::record::{Content, GapCause, Position, StreamRecord};
+
+/// Returns the id of the record at a position. Redis has no id 0-0, so that numbers start with 1 there.
+pub(super) fn id(position: Position) -> String {
+    format!("{}-{}", position.incarnation, position.number + 1)
+}
+
+/// Returns the position of the record with this id.
+pub(super) fn position(id: &str) -> Option<Position> {
+    let (incarnation, number) = id.split_once('-')?;
+    let number: u64 = number.parse().ok()?;
+    Some(Position::new(Incarnation(incarnation.parse().ok()?), MessageNumber(number.checked_sub(1)?)))
+}
+
+/// Appends the id of a record, the count of its fields and values, and those, except `s`.
+pub(super) fn write(record: &StreamRecord, command: &mut redis::Cmd) {
+    let time = record.time;
+    command.arg(id(record.position));
+    match &record.content {
+        Content::Message { key: None, bytes } => command.arg(4).arg("t").arg(time).arg("d").arg(&**bytes),
+        Content::Message { key: Some(key), bytes } => {
+            command.arg(6).arg("t").arg(time).arg("k").arg(key.0).arg("d").arg(&**bytes)
+        }
+        Content::Gap { first, cause } => {
+            let end = record.position.number + 1;
+            command.arg(10).arg("t").arg(time).arg("kind").arg("gap").arg("first").arg(first.0);
+            command.arg("end").arg(end.0).arg("cause").arg(cause.name())
+        }
+        Content::OpenGap { cause } => {
+            command.arg(8).arg("t").arg(time).arg("kind").arg("gap").arg("first");
+            command.arg(record.position.number.0).arg("cause").arg(cause.name())
+        }
+        Content::End => command.arg(4).arg("t").arg(time).arg("kind").arg("end"),
+    };
+}
+
+/// Returns the record with this id and these fields; `None` if no bridge wrote it.
+pub(super) fn read(id: &str, fields: &Value) -> Option<(StreamId, StreamRecord)> {
+    let fields: HashMap<String, Vec<u8>> = redis::from_redis_value_ref(fields).ok()?;
+    let text = |name: &str| std::str::from_utf8(fields.get(name)?).ok();
+    let number = |name: &str| text(name)?.parse::<u64>().ok();
+    let stream = StreamId(u64::from_str_radix(text("s")?, 16).ok()?);
+    let content = match text("kind") {
+        None => Content::Message { key: number("k").map(MessageKey), bytes: Arc::from(&**fields.get("d")?) },
+        Some("end") => Content::End,
+        Some("gap") => {
+            let (first, cause) = (MessageNumber(number("first")?), GapCause::from_name(text("cause")?)?);
+            if fields.contains_key("end") {
+                Content::Gap { first, cause }
+            } else {
+                Content::OpenGap { cause }
+            }
+        }
+        Some(_) => return None,
+    };
+    Some((stream, StreamRecord { position: position(id)?, time: number("t")?, content }))
+}
+
+/// Returns the last record as the script describes it.
+pub(super) fn tail(id: &Value, fields: &Value) -> Result<Option<Tail>, EngineError> {
+    let id: String = redis::from_redis_value_ref(id).map_err(|_| unexpected())?;
+    if id.is_empty() {
+        return Ok(None);
+    }
+    let position = position(&id).ok_or_else(|| foreign(&id))?;
+    if matches!(fields, Value::Array(fields) if fields.is_empty()) {
+        // It was deleted or trimmed.
+        return Ok(Some(Tail { position, stream: None, closes: false }));
+    }
+    let (stream, record) = read(&id, fields).ok_or_else(|| foreign(&id))?;
+    Ok(Some(Tail { position, stream: Some(stream), closes: record.closes() }))
+}
+
+/// Returns a hole as text.
+pub(super) fn hole_text(hole: Option<Hole>) -> String {
+    hole.map_or_else(String::new, |Hole { start, end }| {
+        format!("{} {} {end}", start.incarnation, start.number)
+    })
+}
+
+/// Returns the hole in a text; `None` if there is none.
+pub(super) fn hole(text: &str) -> Option<Hole> {
+    let mut numbers = text.split(' ');
+    let incarnation = Incarnation(numbers.next()?.parse().ok()?);
+    let mut number = || Some(MessageNumber(numbers.next()?.parse().ok()?));
+    Some(Hole { start: Position::new(incarnation, number()?), end: number()? })
+}
+
+/// The error for an entry that no bridge wrote.
+pub(super) fn foreign(id: &str) -> EngineError {
+    EngineError {
+        what: format!("no bridge wrote the entry {id} there"),
+        remedy: Some("give each stream a key of its own: ?key=KEY".into()),
+        is_passing: false,
+    }
+}
+
+/// The error for a response of an unexpected form.
+pub(super) fn unexpected() -> EngineError {
+    EngineError {
+        what: "the server's response has an unexpected form".into(),
+        remedy: None,
+        is_passing: true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mcast_stream::subscriber::Cause;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn contents() -> impl Strategy<Value = Content> {
+        let bytes = prop::collection::vec(any::<u8>(), 0..40);
+        let message = (any::<Option<u64>>(), bytes)
+            .prop_map(|(key, bytes)| Content::Message { key: key.map(MessageKey), bytes: bytes.into() });
+        let cause = prop_oneof![
+            Just(GapCause::JoinedLate),
+            Just(GapCause::EngineLost),
+            Just(GapCause::Lost(Cause::Unrecoverable)),
+        ];
+        let gap = (any::<u64>(), cause.clone())
+            .prop_map(|(first, cause)| Content::Gap { first: MessageNumber(first), cause });
+        prop_oneof![message, gap, cause.prop_map(|cause| Content::OpenGap { cause }), Just(Content::End)]
+    }
+
+    proptest! {
+        #[test]
+        fn records_are_read_as_they_were_written(
+            content in contents(),
+            incarnation: u32,
+            number in 0..u64::MAX - 1,
+            time: u64,
+        ) {
+            let position = Position::new(Incarnation(incarnation), MessageNumber(number));
+            let record = StreamRecord { position, time, content };
+            let mut command = redis::Cmd::new();
+            write(&record, &mut command);
+            let mut arguments = command.args_iter().filter_map(|argument| match argument {
+                redis::Arg::Simple(bytes) => Some(bytes.to_vec()),
+                _ => None,
+            });
+            let id = String::from_utf8(arguments.next().unwrap()).unwrap();
+            let count: usize = String::from_utf8(arguments.next().unwrap()).unwrap().parse().unwrap();
+            let mut fields = vec![b"s".to_vec(), b"00000000000000ff".to_vec()];
+            fields.extend(arguments);
+            prop_assert_eq!(fields.len(), count + 2);
+            let fields = Value::Array(fields.into_iter().map(Value::BulkString).collect());
+            prop_assert_eq!(read(&id, &fields), Some((StreamId(255), record)));
+        }
+
+        #[test]
+        fn any_entry_is_read_or_refused(id: String, fields in prop::collection::vec(any::<Vec<u8>>(), 0..8)) {
+            let fields = Value::Array(fields.into_iter().map(Value::BulkString).collect());
+            let _ = (read(&id, &fields), tail(&Value::BulkString(id.clone().into_bytes()), &fields), hole(&id));
+        }
+    }
+
+    #[test]
+    fn holes_are_read_as_they_were_written() {
+        let start = Position::new(Incarnation(7), MessageNumber(9));
+        let known = Hole { start, end: MessageNumber::MAX };
+        assert_eq!(hole(&hole_text(Some(known))), Some(known));
+        assert_eq!(hole(&hole_text(None)), None);
+    }
+}

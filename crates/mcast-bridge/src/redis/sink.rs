@@ -1,0 +1,81 @@
+//! Appending to a Redis stream: one script per batch.
+
+use std::collections::VecDeque;
+
+use redis::{Cmd, Connection, RedisError, Value, cmd};
+
+use super::entry;
+use super::error::engine_error;
+use crate::engine::{EngineError, Presence, Request, Response, Sink};
+
+const SCRIPT: &str = include_str!("bridge.lua");
+
+pub(super) struct RedisSink {
+    connection: Connection,
+    address: String,
+    key: String,
+    script: String,
+    /// Whether each request without a response is one for the last record.
+    are_tails: VecDeque<bool>,
+}
+
+impl RedisSink {
+    pub(super) fn new(mut connection: Connection, key: &str, address: String) -> Result<Self, EngineError> {
+        let script = cmd("SCRIPT").arg("LOAD").arg(SCRIPT).query(&mut connection);
+        let script = script.map_err(|error| engine_error(&address, &error))?;
+        Ok(Self { connection, address, key: key.to_owned(), script, are_tails: VecDeque::new() })
+    }
+
+    fn command(&self) -> Cmd {
+        let mut command = cmd("EVALSHA");
+        command.arg(&self.script).arg(2).arg(&self.key).arg(format!("{}:bridges", self.key));
+        command
+    }
+
+    fn failed(&self, error: &RedisError) -> EngineError {
+        engine_error(&self.address, error)
+    }
+}
+
+impl Sink for RedisSink {
+    fn send(&mut self, request: &Request) -> Result<(), EngineError> {
+        let mut command = self.command();
+        match request {
+            Request::Tail(Presence { bridge, hole }) => {
+                command.arg("tail").arg(format!("{bridge:016x}")).arg(entry::hole_text(*hole));
+                command.arg(u64::try_from(Presence::KEPT_FOR.as_millis()).unwrap_or(u64::MAX));
+            }
+            Request::Append(batch) => {
+                command.arg("append").arg(batch.expected.map(entry::id).unwrap_or_default());
+                command.arg(batch.stream.to_string());
+                batch.records.iter().for_each(|record| entry::write(record, &mut command));
+            }
+        }
+        let sent = self.connection.send_packed_command(&command.get_packed_command());
+        sent.map_err(|error| self.failed(&error))?;
+        self.are_tails.push_back(matches!(request, Request::Tail(_)));
+        Ok(())
+    }
+
+    fn receive(&mut self) -> Result<Response, EngineError> {
+        let received = self.connection.recv_response().and_then(Value::extract_error);
+        let value = received.map_err(|error| self.failed(&error))?;
+        match (self.are_tails.pop_front(), value) {
+            (Some(false), Value::Int(_)) => Ok(Response::Appended),
+            (Some(false), Value::Array(parts)) => match &parts[..] {
+                [id, fields] => Ok(Response::Refused { tail: entry::tail(id, fields)? }),
+                _ => Err(entry::unexpected()),
+            },
+            (Some(true), Value::Array(parts)) => match &parts[..] {
+                [id, fields, others] => {
+                    let others: Vec<String> =
+                        redis::from_redis_value_ref(others).map_err(|_| entry::unexpected())?;
+                    let others = others.iter().map(|text| entry::hole(text)).collect();
+                    Ok(Response::Tail { tail: entry::tail(id, fields)?, others })
+                }
+                _ => Err(entry::unexpected()),
+            },
+            _ => Err(entry::unexpected()),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! The model of an engine: it appends, refuses, loses its tail, stands still, and executes late.
+
+use std::collections::BTreeMap;
+
+use mcast_bridge::{Hole, Presence, Request, Response, StreamRecord, Tail};
+use mcast_stream::wire::StreamId;
+use mcast_stream::{ClockTime, Nanos};
+
+#[derive(Debug, Default)]
+pub(crate) struct Engine {
+    pub(crate) records: Vec<StreamRecord>,
+    /// The bridges, and until when each is kept.
+    bridges: BTreeMap<u64, (Option<Hole>, ClockTime)>,
+}
+
+pub(crate) const STREAM: StreamId = StreamId(7);
+
+impl Engine {
+    pub(crate) fn execute(&mut self, now: ClockTime, request: &Request) -> Response {
+        match request {
+            Request::Tail(Presence { bridge, hole }) => {
+                self.bridges.insert(*bridge, (*hole, now + Nanos::from(Presence::KEPT_FOR)));
+                self.bridges.retain(|_, (_, until)| now < *until);
+                let others = self.bridges.iter().filter(|(other, _)| *other != bridge);
+                Response::Tail { tail: self.tail(), others: others.map(|(_, (hole, _))| *hole).collect() }
+            }
+            Request::Append(batch) => {
+                if self.tail().map(|tail| tail.position) != batch.expected {
+                    return Response::Refused { tail: self.tail() };
+                }
+                self.records.extend(batch.records.iter().cloned());
+                Response::Appended
+            }
+        }
+    }
+
+    pub(crate) fn tail(&self) -> Option<Tail> {
+        let last = self.records.last()?;
+        Some(Tail { position: last.position, stream: Some(STREAM), closes: last.closes() })
+    }
+}

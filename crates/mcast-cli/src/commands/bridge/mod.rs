@@ -1,0 +1,169 @@
+//! `mcast bridge`: keeps a stream in a durable engine.
+
+mod engine;
+mod export;
+mod json;
+mod session;
+mod text;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mcast::InterfaceSelector;
+use mcast_bridge::{BridgeConfig, StreamBridge};
+use mcast_metrics::ExporterAddress;
+use mcast_stream::Subscriber;
+use mcast_stream::subscriber::Start;
+use mcast_stream::wire::StreamId;
+
+use crate::arguments::{Admission, BroadcastOption, KeyFile, parse_duration, parse_positive_size};
+use crate::console::Console;
+use crate::exit::Outcome;
+use crate::metrics;
+use crate::receiving::{StreamPlace, locate_stream, print_hosts};
+use session::Session;
+
+/// Keep a stream in a durable engine, each message once
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// Where the stream is published: `[SOURCE@]GROUP[%INTERFACE]:PORT`, a URL or a session description;
+    /// or the name that its publisher announces
+    #[arg(value_name = "MEMBERSHIP|NAME")]
+    place: String,
+
+    /// The word `to`
+    #[arg(value_name = "to", value_parser = ["to"], hide_possible_values = true)]
+    to: String,
+
+    /// Where to keep it: `redis://[USER@]HOST[:PORT][/DB][?key=KEY]` [default key: mcast:NAME]
+    #[arg(value_name = "ENGINE")]
+    engine: String,
+
+    /// Also receive on this membership (redundant path) and keep the first copy; repeatable
+    #[arg(long = "path", value_name = "MEMBERSHIP")]
+    paths: Vec<String>,
+
+    /// Join on this interface: a name, index or address [default: all that are up and can multicast]
+    #[arg(short, long, value_name = "INTERFACE")]
+    interface: Option<InterfaceSelector>,
+
+    #[command(flatten)]
+    admission: Admission,
+
+    #[command(flatten)]
+    stream: StreamOptions,
+
+    #[command(flatten)]
+    keeping: EngineOptions,
+
+    /// Stop after TIME; exit status 1 if not everything that was received is stored by then
+    #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
+    timeout: Option<Duration>,
+
+    /// Print one JSON object per event, and one with the summary
+    #[arg(long)]
+    json: bool,
+
+    /// Serve Prometheus metrics at http://ADDRESS/metrics
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<ExporterAddress>,
+}
+
+/// Options of the stream.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Which messages")]
+struct StreamOptions {
+    /// Only the stream with this name [default: the first that is received]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+
+    /// Open sealed streams with the secrets in this file; SIGHUP rereads it
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+
+    /// When the stream has ended, wait for its publisher to start again
+    #[arg(long)]
+    stay: bool,
+}
+
+/// Options of the engine.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Engine")]
+struct EngineOptions {
+    /// Wait TIME for another bridge before recording that messages are missing
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
+    hole_wait: Duration,
+
+    /// Keep messages in a buffer of SIZE: those that are not stored, and the latest stored ones, which an engine may lose
+    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = parse_positive_size)]
+    buffer: usize,
+
+    /// Read the password of the engine from the first line of this file
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "\
+The engine holds each message once and in order, and a record for each gap. Any number of bridges
+may keep the same stream at the same time, and each may be killed at any moment: the last record in
+the engine is the only state. A bridge starts with the oldest message that the publisher retains,
+and continues after what is stored.
+
+The command ends when the publisher closes the stream; exit status 1 if it had to record a gap.
+While the engine cannot be reached, messages are buffered; when the buffer is full, the publisher
+waits for this bridge or evicts it (see `publish --flow`).
+
+Redis: a stream with the entry INCARNATION-(NUMBER + 1) for each message, with the fields `s`
+(stream), `t` (when it was received, in milliseconds since 1970), `k` (key, if there is one) and `d`
+(the message). Gaps and ends have `kind`, and `first`, `end` and `cause`.
+
+Examples:
+  mcast bridge prices to redis://10.0.0.9
+  mcast bridge 239.255.1.2:7000 --name prices to redis://10.0.0.9/2?key=prices --stay
+  mcast bridge prices to redis://feeds@10.0.0.9 --password-file /etc/mcast/redis.password
+  mcast bridge 239.1.1.1%eth0:7000 to redis://10.0.0.9?key=prices --path 239.1.1.2%eth1:7000
+  mcast bridge prices to redis://10.0.0.9 --metrics 127.0.0.1:9480 --json";
+
+pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    // Before anything that takes time, so that SIGHUP does not end the process meanwhile.
+    let key_file = arguments.stream.key.as_deref().map(KeyFile::watch).transpose()?;
+    let keys = key_file.as_ref().map(|file| file.read(console)).transpose()?.unwrap_or_default();
+    let target = engine::Target::parse(arguments)?;
+    let bound = arguments.metrics.as_ref().map(metrics::bind).transpose()?;
+    let place = StreamPlace {
+        place: &arguments.place,
+        paths: &arguments.paths,
+        interface: arguments.interface.as_ref(),
+        broadcast: BroadcastOption { broadcast: false },
+        admission: &arguments.admission,
+        timeout: arguments.timeout,
+    };
+    let (found, ways) = locate_stream(place, &keys, console)?;
+    let id =
+        arguments.stream.name.as_deref().map(StreamId::named).or_else(|| found.map(|found| found.stream));
+    let builder = Subscriber::builder().start(Start::Oldest).stay(arguments.stream.stay).keys(keys);
+    let mut builder = ways.add_to(builder);
+    if let Some(id) = id {
+        builder = builder.stream(id);
+    }
+    let subscriber = builder.build()?;
+    subscriber.receiver().memberships().iter().for_each(|status| console.note(status));
+    print_hosts(&ways.hosts, console);
+    let waker = subscriber.waker();
+    // The machine takes the stream from the subscriber.
+    let config = BridgeConfig {
+        hole_wait: arguments.keeping.hole_wait.into(),
+        buffer: arguments.keeping.buffer,
+        ..BridgeConfig::new(StreamId(0), random())
+    };
+    let description = target.description();
+    let bridge = StreamBridge::start(subscriber, target.connector(), config)?;
+    Session::new(bridge, waker, description, key_file, arguments, console)?.run(bound)
+}
+
+/// Returns a random number.
+fn random() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
+}

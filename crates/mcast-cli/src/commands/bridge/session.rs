@@ -1,0 +1,228 @@
+//! The main loop.
+
+use std::io::Write;
+use std::time::{Duration, Instant, SystemTime};
+
+use mcast::Waker;
+use mcast_bridge::{BridgeError, BridgeNotice, StreamBridge};
+use mcast_metrics::BoundExporter;
+use serde::Serialize;
+
+use super::Arguments;
+use super::export::Figures;
+use super::json::{BridgeRecord, Summary};
+use super::text::{backlog_text, describe_bridge, summary_text};
+use crate::arguments::KeyFile;
+use crate::console::{Console, Output};
+use crate::exit::Outcome;
+use crate::interrupt::{Hangup, Interrupt};
+use crate::output::{rfc3339, write_json, write_record};
+use crate::receiving::{EventRecord, Importance, describe};
+use crate::service::Service;
+
+/// The longest wait before checking for the end.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+const FIGURES_INTERVAL: Duration = Duration::from_secs(1);
+/// The interval of notes on a backlog, and its least age.
+const BACKLOG_INTERVAL: Duration = Duration::from_secs(10);
+/// How long to store what was received after an interrupt.
+const GRACE: Duration = Duration::from_secs(2);
+/// How long to repeat to the publisher that everything was received.
+const CONFIRMATION: Duration = Duration::from_secs(2);
+/// The status for the service manager.
+const STATUS: &str = "Bridging";
+
+/// The state of `mcast bridge`.
+pub(super) struct Session<'a> {
+    bridge: StreamBridge,
+    engine: String,
+    key_file: Option<KeyFile<'a>>,
+    /// Catches hang-ups where there is no key file to reread.
+    _hangup: Option<Hangup>,
+    arguments: &'a Arguments,
+    console: &'a Console,
+    out: Output,
+    figures: Figures,
+    start: Instant,
+    next_figures: Instant,
+    next_backlog: Instant,
+    ended: Option<Instant>,
+    was_connected: bool,
+    /// The latest reason why the engine cannot be used, which is reported once.
+    problem: Option<String>,
+    interrupt: Interrupt,
+    service: Service,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(
+        bridge: StreamBridge,
+        waker: Waker,
+        engine: String,
+        key_file: Option<KeyFile<'a>>,
+        arguments: &'a Arguments,
+        console: &'a Console,
+    ) -> anyhow::Result<Self> {
+        let (start, service) = (Instant::now(), Service::begin());
+        Ok(Self {
+            bridge,
+            engine,
+            _hangup: if key_file.is_none() { service.hangups()? } else { None },
+            key_file,
+            arguments,
+            console,
+            out: console.output(),
+            figures: Figures::default(),
+            start,
+            next_figures: start,
+            next_backlog: start,
+            ended: None,
+            was_connected: false,
+            problem: None,
+            interrupt: Interrupt::waking(waker)?,
+            service,
+        })
+    }
+
+    pub(super) fn run(mut self, bound: Option<BoundExporter>) -> anyhow::Result<Outcome> {
+        let exporter = bound.map(|bound| self.figures.serve(bound)).transpose()?;
+        if let Some(exporter) = &exporter {
+            self.console.note(format_args!("metrics at http://{}/metrics", exporter.address()));
+        }
+        let outcome = self.keep();
+        self.service.stopping();
+        let is_stored = match &outcome {
+            Ok(()) => self.bridge.flush(GRACE),
+            Err(_) => Ok(false),
+        };
+        while let Some(notice) = self.bridge.left_notice() {
+            self.handle(&notice)?;
+        }
+        self.summarize()?;
+        outcome?;
+        let has_gaps = self.bridge.statistics().0.gaps > 0;
+        Ok(self
+            .interrupt
+            .outcome()
+            .unwrap_or_else(|| Outcome::of(matches!(is_stored, Ok(true)) && !has_gaps)))
+    }
+
+    /// Keeps the stream until its end, the end of the time, or an interrupt.
+    fn keep(&mut self) -> anyhow::Result<()> {
+        let end = self.arguments.timeout.and_then(|timeout| self.start.checked_add(timeout));
+        while !self.interrupt.has_arrived() && !self.is_over() {
+            let left = end.map_or(POLL_INTERVAL, |end| end.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                break;
+            }
+            if let Some(notice) = self.bridge.next(left.min(POLL_INTERVAL))? {
+                self.handle(&notice)?;
+            }
+            self.service.alive();
+            if let Some(keys) = self.key_file.as_ref().and_then(|file| file.reread(self.console)) {
+                let epoch = keys.latest();
+                self.console.note(format_args!("read the key file again: its latest epoch is {epoch}"));
+                self.bridge.set_keys(keys);
+            }
+            self.update_figures();
+        }
+        Ok(())
+    }
+
+    /// Whether the stream has ended, everything is stored, and the publisher knows that it was received.
+    fn is_over(&mut self) -> bool {
+        let subscriber = self.bridge.subscriber();
+        if self.arguments.stream.stay || !subscriber.has_ended() || self.bridge.statistics().0.pending > 0 {
+            return false;
+        }
+        let ended = *self.ended.get_or_insert_with(Instant::now);
+        subscriber.is_over() || ended.elapsed() >= CONFIRMATION
+    }
+
+    fn handle(&mut self, notice: &BridgeNotice) -> anyhow::Result<()> {
+        match notice {
+            BridgeNotice::Stream(event) => {
+                let (importance, text) = describe(event);
+                match importance {
+                    Importance::Warning => self.console.warn(text),
+                    Importance::Note => self.console.note(text),
+                    Importance::Detail => self.console.detail(text),
+                }
+                self.print(&EventRecord::new(event, rfc3339(SystemTime::now())))
+            }
+            BridgeNotice::StreamBridge(event) => {
+                let (is_warning, text) = describe_bridge(event);
+                if is_warning {
+                    self.console.warn(text);
+                } else {
+                    self.console.note(text);
+                }
+                self.print(&BridgeRecord::of(event))
+            }
+            BridgeNotice::Connected => {
+                self.service.ready(STATUS);
+                if !self.was_connected {
+                    self.console.note(format_args!("keeping the stream in {}", self.engine));
+                    self.was_connected = true;
+                }
+                self.print(&BridgeRecord::connected(&self.engine))
+            }
+            BridgeNotice::Disconnected(error) if !self.was_connected => {
+                Err(BridgeError::Engine(error.clone()).into())
+            }
+            BridgeNotice::Disconnected(error) => {
+                if self.problem.as_ref() == Some(&error.what) {
+                    return Ok(());
+                }
+                self.problem = Some(error.what.clone());
+                self.console
+                    .warn(format_args!("messages are buffered until the engine can be used: {error}"));
+                if let Some(remedy) = &error.remedy {
+                    self.console.advise(remedy);
+                }
+                self.print(&BridgeRecord::disconnected(&self.engine, error))
+            }
+        }
+    }
+
+    fn update_figures(&mut self) {
+        let now = Instant::now();
+        if self.next_figures > now {
+            return;
+        }
+        self.next_figures = now + FIGURES_INTERVAL;
+        self.figures.update(&self.bridge);
+        let (statistics, lag) = self.bridge.statistics();
+        if statistics.pending == 0 && self.problem.take().is_some() {
+            self.console.note("everything is stored again");
+        }
+        if lag >= BACKLOG_INTERVAL && self.next_backlog <= now {
+            self.next_backlog = now + BACKLOG_INTERVAL;
+            self.console.note(backlog_text(&statistics, lag));
+        }
+    }
+
+    fn summarize(&mut self) -> anyhow::Result<()> {
+        let (time, (statistics, lag)) = (self.start.elapsed(), self.bridge.statistics());
+        if statistics.pending > 0 {
+            self.console.warn(backlog_text(&statistics, lag));
+        }
+        if self.arguments.json {
+            let stream = self.bridge.stream().map(|stream| stream.to_string());
+            let summary = Summary::new(&self.engine, stream, &statistics, time);
+            write_record(&mut self.out, "summary", &summary)?;
+            self.out.flush()?;
+        } else if self.was_connected {
+            self.console.note(summary_text(&statistics, time));
+        }
+        Ok(())
+    }
+
+    fn print(&mut self, record: &impl Serialize) -> anyhow::Result<()> {
+        if self.arguments.json {
+            write_json(&mut self.out, record)?;
+            self.out.flush()?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,131 @@
+//! `--tunnel` and `--listen-tunnel`: which tunnels the rules name, and where their other ends are.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use mcast_relay::Rule;
+
+use crate::exit::Failure;
+
+/// Options for tunnels to other sites.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Tunnels")]
+pub(super) struct TunnelArguments {
+    /// Dial the other end of tunnel:NAME at this address; repeatable
+    #[arg(long, value_name = "NAME=HOST:PORT")]
+    pub(super) tunnel: Vec<DialedTunnel>,
+
+    /// Listen here for all other tunnels of the rules
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(super) listen_tunnel: Option<SocketAddr>,
+}
+
+/// A tunnel that is dialed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct DialedTunnel {
+    pub(super) name: String,
+    pub(super) host: String,
+}
+
+impl FromStr for DialedTunnel {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let invalid = || "write NAME=HOST:PORT, such as paris=hub.example:5700".to_owned();
+        let (name, host) = text.split_once('=').ok_or_else(invalid)?;
+        let (address, port) = host.rsplit_once(':').ok_or_else(invalid)?;
+        let is_port = port.parse::<u16>().is_ok_and(|port| port > 0);
+        let is_address = address.starts_with('[') == address.contains(':') && !address.is_empty();
+        let is_name = format!("tunnel:{name}").parse::<mcast_relay::Leg>().is_ok();
+        match is_name && is_port && is_address {
+            true => Ok(Self { name: name.to_owned(), host: host.to_owned() }),
+            false => Err(invalid()),
+        }
+    }
+}
+
+impl TunnelArguments {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.tunnel.is_empty() && self.listen_tunnel.is_none()
+    }
+
+    /// Checks that the rules and these options name the same tunnels.
+    pub(super) fn check(&self, rules: &[Rule], has_key: bool) -> anyhow::Result<()> {
+        let legs = rules.iter().flat_map(Rule::legs);
+        let named: BTreeSet<&str> = legs.filter_map(mcast_relay::Leg::tunnel).collect();
+        let dialed: BTreeSet<&str> = self.tunnel.iter().map(|dialed| dialed.name.as_str()).collect();
+        if dialed.len() < self.tunnel.len() {
+            return Err(Failure::usage("--tunnel names a tunnel twice")
+                .remedy("give every tunnel a name of its own")
+                .into());
+        }
+        if let Some(name) = dialed.difference(&named).next() {
+            return Err(Failure::usage(format!("no rule names tunnel:{name}"))
+                .remedy(format!("write a rule, such as '239.1.2.3:5000 from eth0 to tunnel:{name}'"))
+                .into());
+        }
+        let mut listened = named.difference(&dialed);
+        match (listened.next(), self.listen_tunnel) {
+            (Some(name), None) => Err(Failure::usage(format!(
+                "a rule names tunnel:{name}, and this relay neither dials it nor listens for it"
+            ))
+            .remedy(format!(
+                "dial its other end with --tunnel {name}=HOST:PORT, or listen for it with --listen-tunnel 0.0.0.0:5700"
+            ))
+            .into()),
+            (None, Some(address)) => Err(Failure::usage(format!("no rule names a tunnel to listen for at {address}"))
+                .remedy("write a rule, such as '239.1.2.3:5000 from eth0 to tunnel:paris'")
+                .into()),
+            _ if !named.is_empty() && !has_key => Err(Failure::usage("tunnels are sealed, and --key is missing")
+                .remedy(
+                    "create a key file with `mcast publish --new-key FILE`, and give it to both ends with --key FILE",
+                )
+                .into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dialed_tunnel_has_a_name_a_host_and_a_port() {
+        for text in ["paris=hub.example:5700", "a.b_c-d=10.0.0.1:1", "x=[2001:db8::1]:5700"] {
+            assert!(text.parse::<DialedTunnel>().is_ok(), "{text}");
+        }
+        for text in
+            ["paris", "=hub:5700", "paris=hub", "paris=hub:0", "paris=:5700", "p/q=hub:1", "x=2001:db8::1:5"]
+        {
+            let error = text.parse::<DialedTunnel>().unwrap_err();
+            assert!(error.contains("paris=hub.example:5700"), "{text}");
+        }
+    }
+
+    #[test]
+    fn rules_and_options_name_the_same_tunnels() {
+        let check = |rules: &str, tunnel: &[&str], listen: Option<&str>, has_key| {
+            let arguments = TunnelArguments {
+                tunnel: tunnel.iter().map(|text| text.parse().unwrap()).collect(),
+                listen_tunnel: listen.map(|text| text.parse().unwrap()),
+            };
+            let rules = mcast_relay::parse_rules(rules).unwrap();
+            arguments.check(&rules, has_key).err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        let rule = "239.1.2.3:5000 between eth0 and tunnel:paris";
+        assert_eq!(check(rule, &["paris=hub:1"], None, true), "");
+        assert_eq!(check(rule, &[], Some("0.0.0.0:1"), true), "");
+        assert_eq!(check("239.1.2.3:5000 from eth0 to eth1", &[], None, false), "");
+        for (error, expected) in [
+            (check(rule, &[], None, true), "neither dials it nor listens for it"),
+            (check(rule, &["rome=hub:1"], Some("0.0.0.0:1"), true), "no rule names tunnel:rome"),
+            (check(rule, &["paris=hub:1", "paris=hub:2"], None, true), "names a tunnel twice"),
+            (check(rule, &["paris=hub:1"], Some("0.0.0.0:1"), true), "no rule names a tunnel to listen for"),
+            (check(rule, &["paris=hub:1"], None, false), "--key is missing"),
+        ] {
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Events of a stream, as text and as JSON.
+
+use mcast_stream::subscriber::{Cause, SubscriberEvent};
+use mcast_stream::wire::MessageNumber;
+use serde::Serialize;
+
+use crate::output::count_of;
+
+/// An event as a JSON object.
+#[derive(Debug, Serialize)]
+pub(crate) struct EventRecord {
+    event: &'static str,
+    time: String,
+    #[serde(flatten)]
+    fields: Option<EventFields>,
+}
+
+/// The fields of some events.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum EventFields {
+    Joined { incarnation: u32, publisher: String, sequence: MessageNumber },
+    Lost { sequence: MessageNumber, count: u64, cause: &'static str },
+    Message { sequence: MessageNumber },
+    Incarnation { incarnation: u32 },
+    Count { count: u64 },
+    Path { path: u8 },
+    Key { epoch: u16 },
+    OtherStream { publisher: String, stream: String },
+    Stream { stream: String },
+}
+
+impl EventRecord {
+    pub(crate) fn new(event: &SubscriberEvent, time: String) -> Self {
+        Self { event: event.name(), time, fields: EventFields::new(event) }
+    }
+}
+
+impl EventFields {
+    fn new(event: &SubscriberEvent) -> Option<Self> {
+        Some(match *event {
+            SubscriberEvent::Joined { incarnation, publisher, message } => Self::Joined {
+                incarnation: incarnation.0,
+                publisher: publisher.to_string(),
+                sequence: message,
+            },
+            SubscriberEvent::Lost { first, end, cause } => {
+                Self::Lost { sequence: first, count: end.ahead_of(first), cause: cause.name() }
+            }
+            SubscriberEvent::LostUnknown { first: sequence }
+            | SubscriberEvent::SnapshotWanted { message: sequence } => Self::Message { sequence },
+            SubscriberEvent::Restarted { to: incarnation, .. }
+            | SubscriberEvent::Rival { ignored: incarnation, .. } => {
+                Self::Incarnation { incarnation: incarnation.0 }
+            }
+            SubscriberEvent::Ended { messages: count } | SubscriberEvent::Stalled { waiting: count, .. } => {
+                Self::Count { count }
+            }
+            SubscriberEvent::PathSilent(path) | SubscriberEvent::PathBack(path) => Self::Path { path },
+            SubscriberEvent::KeyMissing(epoch) | SubscriberEvent::KeyWrong(epoch) => {
+                Self::Key { epoch: epoch.0 }
+            }
+            SubscriberEvent::OtherStream { stream, publisher } => {
+                Self::OtherStream { publisher: publisher.to_string(), stream: stream.to_string() }
+            }
+            SubscriberEvent::StreamChanged { to, .. } => Self::Stream { stream: to.to_string() },
+            _ => return None,
+        })
+    }
+}
+
+/// Returns a cause as text.
+const fn why(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Unrecoverable => {
+            "they have left the publisher's retransmission buffer (its --history enlarges it)"
+        }
+        Cause::Deadline => "they were not repaired in time",
+        Cause::NotRepaired => "no repair was requested",
+        Cause::Restart => "the publisher was restarted and no longer has them",
+        Cause::Unreadable => "they are too long, or their fragments do not form a message",
+        Cause::Abandoned => "they had not arrived when this subscriber ended",
+        Cause::PublisherGone => "the publisher is gone",
+        _ => "they could not be repaired",
+    }
+}
+
+/// How important an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Importance {
+    Warning,
+    Note,
+    Detail,
+}
+
+/// Returns an event as text, with its importance.
+pub(crate) fn describe(event: &SubscriberEvent) -> (Importance, String) {
+    match *event {
+        SubscriberEvent::Joined { publisher, message, .. } => {
+            (Importance::Note, format!("subscribed to {}, starting with message {message}", publisher.ip()))
+        }
+        SubscriberEvent::Lost { first, end, cause } => {
+            let lost = count_of(end.ahead_of(first), "message");
+            (Importance::Warning, format!("lost {lost}, starting with {first}: {}", why(cause)))
+        }
+        SubscriberEvent::LostUnknown { first } => {
+            let text = format!(
+                "an unknown number of messages may be lost, starting with {first}: the publisher was gone before it \
+                 reported how many there are"
+            );
+            (Importance::Warning, text)
+        }
+        SubscriberEvent::Restarted { .. } => (Importance::Note, "the publisher has restarted".into()),
+        SubscriberEvent::Ended { messages } => {
+            (Importance::Note, format!("the stream has ended after {}", count_of(messages, "message")))
+        }
+        SubscriberEvent::Stalled { waiting, .. } => (
+            Importance::Note,
+            format!("waiting for a repair; {} are buffered behind it", count_of(waiting, "datagram")),
+        ),
+        SubscriberEvent::PathSilent(path) => (Importance::Warning, format!("path {} is silent", path + 1)),
+        SubscriberEvent::PathBack(path) => (Importance::Note, format!("path {} is back", path + 1)),
+        SubscriberEvent::PublisherSilent => (Importance::Warning, "the publisher has gone silent".into()),
+        SubscriberEvent::PublisherBack => (Importance::Note, "the publisher is back".into()),
+        SubscriberEvent::Evicted => (Importance::Warning, "evicted by the publisher: too slow".into()),
+        SubscriberEvent::KeyMissing(epoch) => (
+            Importance::Warning,
+            format!(
+                "sealed with the secret of epoch {epoch}, which is missing here: add it to the file of --key, and \
+                 send SIGHUP to this process"
+            ),
+        ),
+        SubscriberEvent::Stale => {
+            let text = "ignoring a publisher whose clock differs from this machine's by more than 2 minutes (possible \
+                        replay): set both clocks";
+            (Importance::Warning, text.into())
+        }
+        SubscriberEvent::KeyWrong(epoch) => (
+            Importance::Warning,
+            format!("not sealed with the secret of epoch {epoch} that is known here: the key files differ, \
+                or the datagrams are forged"),
+        ),
+        SubscriberEvent::Full => (
+            Importance::Warning,
+            "the publisher has too many subscribers: it repairs nothing for this one and does not wait for it".into(),
+        ),
+        SubscriberEvent::Rival { followed, ignored } => (
+            Importance::Warning,
+            format!("another publisher of this stream, incarnation {ignored}, is ignored beside incarnation {followed}: its clock was set back (see publish --state), or two publish under one name"),
+        ),
+        SubscriberEvent::OtherStream { stream, publisher } => {
+            let text = format!(
+                "ignoring stream {stream} of {}, which is published here, too: select a stream with --name \
+                 or by its announced name",
+                publisher.ip()
+            );
+            (Importance::Warning, text)
+        }
+        SubscriberEvent::StreamChanged { from, to } => {
+            let text = format!("stream {from} is silent or has ended: following stream {to} from now on");
+            (Importance::Warning, text)
+        }
+        SubscriberEvent::SnapshotWanted { message } => {
+            (Importance::Detail, format!("requesting a snapshot up to message {message}"))
+        }
+        _ => (Importance::Detail, format!("{event:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mcast_stream::wire::{Incarnation, KeyEpoch, Sequence, StreamId};
+
+    use super::*;
+
+    #[test]
+    fn the_schema_names_every_event_and_cause() {
+        let schema: serde_json::Value =
+            serde_json::from_str(include_str!("../../schemas/stream-event.json")).unwrap();
+        let lost = |cause| SubscriberEvent::Lost { first: MessageNumber(1), end: MessageNumber(3), cause };
+        let events = [
+            SubscriberEvent::Joined {
+                incarnation: Incarnation(1),
+                publisher: ([10, 0, 0, 1], 7).into(),
+                message: MessageNumber(2),
+            },
+            lost(Cause::Unrecoverable),
+            lost(Cause::Deadline),
+            lost(Cause::NotRepaired),
+            lost(Cause::Restart),
+            lost(Cause::Unreadable),
+            SubscriberEvent::SnapshotWanted { message: MessageNumber(1) },
+            SubscriberEvent::Restarted { from: Incarnation(1), to: Incarnation(2) },
+            SubscriberEvent::Ended { messages: 3 },
+            SubscriberEvent::Stalled { datagram: Sequence(1), waiting: 2 },
+            SubscriberEvent::PathSilent(0),
+            SubscriberEvent::PathBack(0),
+            SubscriberEvent::PublisherSilent,
+            SubscriberEvent::PublisherBack,
+            SubscriberEvent::Evicted,
+            SubscriberEvent::KeyMissing(KeyEpoch(1)),
+            SubscriberEvent::Stale,
+            lost(Cause::Abandoned),
+            lost(Cause::PublisherGone),
+            SubscriberEvent::LostUnknown { first: MessageNumber(7) },
+            SubscriberEvent::Full,
+            SubscriberEvent::Rival { followed: Incarnation(2), ignored: Incarnation(1) },
+            SubscriberEvent::KeyWrong(KeyEpoch(1)),
+            SubscriberEvent::OtherStream { stream: StreamId(1), publisher: ([10, 0, 0, 1], 7).into() },
+            SubscriberEvent::StreamChanged { from: StreamId(1), to: StreamId(2) },
+        ];
+        for event in events {
+            let record = serde_json::to_value(EventRecord::new(&event, String::new())).unwrap();
+            for field in ["event", "cause"] {
+                let Some(name) = record.get(field) else { continue };
+                let known = schema["properties"][field]["enum"].as_array().unwrap();
+                assert!(known.contains(name), "{name} is not a {field} in the schema");
+            }
+            assert!(!describe(&event).1.is_empty());
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Sites behind NATs, a hub, and the network between them.
+
+use std::net::{Ipv4Addr, UdpSocket};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mcast_lab::{BadLink, Host, Impairment, Lab, Switch};
+
+use crate::network::{member, relay_unready, sender};
+use crate::support::{Running, eventually, program, start};
+
+pub(crate) const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
+pub(crate) const HUB: &str = "203.0.113.1:5700";
+/// 239.1.2.3 as the kernel lists it.
+pub(crate) const GROUP_IN_TABLE: &str = "030201EF";
+
+/// A network 203.0.113.0/24 between sites, and a key file that they share.
+pub(crate) struct Sites {
+    pub(crate) lab: Lab,
+    pub(crate) wan: Switch,
+    pub(crate) folder: tempfile::TempDir,
+}
+
+/// A site: its network 10.N.0.0/24 with a host and a relay.
+pub(crate) struct Site {
+    pub(crate) number: u8,
+    pub(crate) host: Host,
+    pub(crate) relay: Host,
+    /// The NAT between the relay and the world, if there is one.
+    pub(crate) nat: Option<(Host, BadLink)>,
+}
+
+impl Sites {
+    pub(crate) fn new() -> Self {
+        let lab = Lab::new().unwrap();
+        let wan = lab.switch("wan").unwrap();
+        let sites = Self { lab, wan, folder: tempfile::tempdir().unwrap() };
+        let maker = sites.lab.host("maker").unwrap();
+        for name in ["sites.key", "other.key"] {
+            let file = sites.file(name);
+            maker.connect(&name[..4], &sites.wan, &["203.0.113.200/24"]).unwrap();
+            let publish = ["publish", "239.9.9.9:7000", "-i", &name[..4], "--new-key", &file, "x"];
+            start(&maker, &publish).end().succeeded();
+            maker.delete_interface(&name[..4]).unwrap();
+        }
+        sites
+    }
+
+    pub(crate) fn file(&self, name: &str) -> String {
+        PathBuf::from(self.folder.path()).join(name).to_str().unwrap().to_owned()
+    }
+
+    /// Adds a site whose relay is on the network between sites itself, as 203.0.113.N.
+    pub(crate) fn open_site(&self, name: &str, number: u8) -> Site {
+        let site = self.lan(name, number);
+        site.relay.connect("wan", &self.wan, &[&format!("203.0.113.{number}/24")]).unwrap();
+        site
+    }
+
+    /// Adds a site behind a NAT, with a path of MTU 1280 that impairs what is sent.
+    pub(crate) fn site_behind_nat(&self, name: &str, number: u8, impairment: Impairment) -> Site {
+        let site = self.lan(name, number);
+        let nat = self.lab.host(&format!("{name}-nat")).unwrap();
+        let outside = format!("203.0.113.{number}/24");
+        let (_, link) = self.lab.connect_badly(&nat, "wan", &self.wan, &[&outside], impairment).unwrap();
+        nat.set_mtu("wan", 1_280).unwrap();
+        self.lab.link(&site.relay, "wan", &["192.168.1.1/24"], &nat, "lan", &["192.168.1.254/24"]).unwrap();
+        site.relay.add_route_via("0.0.0.0/0", "192.168.1.254").unwrap();
+        nat.sysctl("net/ipv4/ip_forward", "1").unwrap();
+        let rules = "add table ip nat; add chain ip nat out { type nat hook postrouting priority 100; }; \
+            add rule ip nat out oifname wan masquerade; \
+            add table ip firewall; add chain ip firewall forward { type filter hook forward priority 0; policy drop; }; \
+            add rule ip firewall forward iifname lan accept; \
+            add rule ip firewall forward ct state established,related accept";
+        program(&nat, "nft", &[rules], false).end().succeeded();
+        Site { nat: Some((nat, link)), ..site }
+    }
+
+    fn lan(&self, name: &str, number: u8) -> Site {
+        let switch = self.lab.switch(&format!("{name}-lan")).unwrap();
+        let add = |host: &str, last: u8| {
+            let host = self.lab.host(host).unwrap();
+            host.connect("eth0", &switch, &[&format!("10.{number}.0.{last}/24")]).unwrap();
+            host
+        };
+        Site { number, host: add(&format!("{name}-host"), 1), relay: add(name, 9), nat: None }
+    }
+
+    /// Starts a relay with the shared key.
+    pub(crate) fn relay(&self, site: &Site, arguments: &[&str]) -> Running {
+        relay_unready(&site.relay, &[arguments, &["--key", &self.file("sites.key")]].concat())
+    }
+}
+
+impl Site {
+    /// Opens a socket that sends to groups, with TTL 8.
+    pub(crate) fn sender(&self) -> UdpSocket {
+        sender(&self.host, [10, self.number, 0, 1].into())
+    }
+
+    /// Opens a socket on port 5000 that joins a group.
+    pub(crate) fn member(&self, group: Ipv4Addr) -> UdpSocket {
+        let socket = member(&self.host, group, [10, self.number, 0, 1].into());
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        socket
+    }
+}
+
+/// Returns whether there is a NAT on this machine; says so if there is none.
+pub(crate) fn has_nft() -> bool {
+    let is_there = std::process::Command::new("nft").arg("--version").output().is_ok();
+    if !is_there {
+        eprintln!("SKIPPED: tunnels through NATs: nft is not installed");
+        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none_or(|value| value != "1"));
+    }
+    is_there
+}
+
+/// Sends a datagram again and again until one arrives.
+pub(crate) fn wait_for_path(sender: &UdpSocket, group: Ipv4Addr, member: &UdpSocket) {
+    let mut buffer = [0; 64];
+    member.set_nonblocking(true).unwrap();
+    eventually("a datagram through the tunnels", || {
+        sender.send_to(b"anybody there?", (group, 5000)).unwrap();
+        member.recv_from(&mut buffer).is_ok()
+    });
+    member.set_nonblocking(false).unwrap();
+    // What is still under way.
+    member.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    while member.recv_from(&mut buffer).is_ok() {}
+}

@@ -1,0 +1,149 @@
+//! Records as JSON Lines: one object per line, by the convention of the command `mcast`. Its records are described by
+//! the files in `schemas/` of the crate `mcast-cli`.
+//!
+//! `event` is the type of a record. A name ends in the unit of its number (`_seconds`, `_ms`, `_us`, `_per_second`)
+//! unless it is a count or a length in bytes. `protocol` is a name in lowercase. Times are RFC 3339 in UTC with
+//! nanoseconds.
+//!
+//! ```
+//! use std::time::{Duration, SystemTime};
+//!
+//! mcast_json::record! {
+//!     fn new(time: SystemTime, length: usize, age: Duration) {}
+//!
+//!     /// An arrival.
+//!     struct ArrivalRecord {
+//!         time: String = mcast_json::rfc3339(time),
+//!         length: usize = length,
+//!         age_seconds: f64 = age.as_secs_f64(),
+//!     }
+//! }
+//!
+//! let mut out = Vec::new();
+//! let record = ArrivalRecord::new(SystemTime::UNIX_EPOCH, 7, Duration::from_millis(500));
+//! mcast_json::write_record(&mut out, "arrival", &record)?;
+//! assert_eq!(
+//!     String::from_utf8_lossy(&out),
+//!     "{\"event\":\"arrival\",\"time\":\"1970-01-01T00:00:00.000000000Z\",\"length\":7,\"age_seconds\":0.5}\n"
+//! );
+//! # Ok::<(), std::io::Error>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod time;
+
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Serialize, Serializer};
+
+pub use time::{clock_time, rfc3339};
+
+/// Defines a record, and the function that makes it: each field with its type and its value. The statements in the
+/// body of the function are for values that several fields need. The caller's crate needs `serde`; see the crate's
+/// documentation for an example.
+#[macro_export]
+macro_rules! record {
+    (
+        $(#[$new_attribute:meta])*
+        $new_visibility:vis fn $new:ident($($argument:tt)*) { $($statements:tt)* }
+
+        $(#[$attribute:meta])*
+        $visibility:vis struct $name:ident $(<$life:lifetime>)? {
+            $($(#[$field_attribute:meta])* $field:ident: $type:ty = $value:expr,)*
+        }
+    ) => {
+        $(#[$attribute])*
+        #[derive(serde::Serialize)]
+        $visibility struct $name $(<$life>)? {
+            $($(#[$field_attribute])* $field: $type,)*
+        }
+
+        impl $(<$life>)? $name $(<$life>)? {
+            $(#[$new_attribute])*
+            $new_visibility fn $new($($argument)*) -> Self {
+                $($statements)*
+                Self { $($field: $value,)* }
+            }
+        }
+    };
+}
+/// Writes an object as one line.
+///
+/// # Errors
+/// If writing fails.
+pub fn write_json(out: &mut impl Write, object: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, object)?;
+    out.write_all(b"\n")
+}
+
+/// Writes a record with `event` before its own fields.
+///
+/// # Errors
+/// If writing fails.
+pub fn write_record(out: &mut impl Write, event: &'static str, fields: &impl Serialize) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Record<'a, T> {
+        event: &'static str,
+        #[serde(flatten)]
+        fields: &'a T,
+    }
+
+    write_json(out, &Record { event, fields })
+}
+
+/// Bytes as fields of an object: `text` if they are UTF-8, otherwise `base64`.
+#[derive(Clone, Debug, Serialize)]
+pub struct PayloadRecord<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base64: Option<String>,
+}
+
+impl<'a> PayloadRecord<'a> {
+    /// Creates the fields for these bytes.
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self { text: Some(text), base64: None },
+            Err(_) => Self { text: None, base64: Some(base64(bytes)) },
+        }
+    }
+}
+
+/// Returns bytes in the standard encoding of Base64.
+#[must_use]
+pub fn base64(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
+}
+
+/// Serializes a field as its `Display` text, for `#[serde(serialize_with)]`.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn as_text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_starts_with_its_event() {
+        let mut line = Vec::new();
+        write_record(&mut line, "bytes", &PayloadRecord::new(b"x")).unwrap();
+        assert_eq!(line, b"{\"event\":\"bytes\",\"text\":\"x\"}\n");
+    }
+
+    #[test]
+    fn utf8_bytes_are_text_and_others_base64() {
+        let json = |bytes: &[u8]| serde_json::to_string(&PayloadRecord::new(bytes)).unwrap();
+        assert_eq!(json("grüß\n".as_bytes()), r#"{"text":"grüß\n"}"#);
+        assert_eq!(json(b""), r#"{"text":""}"#);
+        assert_eq!(json(&[0xff, 0]), r#"{"base64":"/wA="}"#);
+    }
+}

@@ -1,0 +1,108 @@
+//! The packets inside of tunnels. All of them come from the network, so everything is checked.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use mcast_group::{Family, Group, GroupAddr};
+use mcast_packet::gmp::{Address, GmpMessage};
+use mcast_packet::{ChecksumStatus, Packet, Transport};
+
+/// A datagram of a group that arrived in a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TunnelledDatagram<'a> {
+    /// The source.
+    pub source: SocketAddr,
+    /// The group and port.
+    pub group: GroupAddr,
+    /// TTL or hop limit.
+    pub hop_limit: u8,
+    /// DSCP in the upper six bits, ECN in the lower two.
+    pub traffic_class: u8,
+    /// The payload.
+    pub payload: &'a [u8],
+}
+
+/// Why a packet inside of a tunnel is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvalidPacket {
+    /// It is not a complete IP packet.
+    Malformed,
+    /// It is a fragment. These are not reassembled.
+    Fragment,
+    /// A checksum is wrong or missing.
+    Checksum,
+    /// It is not UDP.
+    NotUdp,
+    /// Its destination is not a group, or its source cannot be a host.
+    Address,
+}
+
+impl<'a> TunnelledDatagram<'a> {
+    /// Reads the IP packet of a multicast data message.
+    ///
+    /// # Errors
+    /// Returns [`InvalidPacket`] if it is not a whole UDP datagram from a host to a group.
+    pub fn parse(packet: &'a [u8]) -> Result<Self, InvalidPacket> {
+        let packet = Packet::ip(packet);
+        let ip = packet.ip_layer().ok_or(InvalidPacket::Malformed)?;
+        if ip.fragment.is_some() {
+            return Err(InvalidPacket::Fragment);
+        }
+        if packet.malformed.is_some() || ip.truncated {
+            return Err(InvalidPacket::Malformed);
+        }
+        let udp = packet.udp().ok_or(InvalidPacket::NotUdp)?;
+        let stated = usize::from(udp.length);
+        if stated != udp.payload.len() + mcast_packet::Udp::HEADER_LENGTH {
+            return Err(InvalidPacket::Malformed);
+        }
+        // RFC 768: over IPv4, a datagram may have no checksum.
+        let may_lack_checksum = ip.source.is_ipv4() && udp.checksum == ChecksumStatus::Absent;
+        let is_intact = udp.checksum == ChecksumStatus::Valid || may_lack_checksum;
+        if !is_intact || ip.header_checksum.is_invalid() {
+            return Err(InvalidPacket::Checksum);
+        }
+        let group = Group::new(ip.destination).map_err(|_| InvalidPacket::Address)?;
+        if !is_host(ip.source) || udp.destination_port == 0 {
+            return Err(InvalidPacket::Address);
+        }
+        Ok(Self {
+            source: SocketAddr::new(ip.source, udp.source_port),
+            group: GroupAddr::new(group, udp.destination_port),
+            hop_limit: ip.hop_limit,
+            traffic_class: ip.dscp << 2 | ip.ecn,
+            payload: udp.payload,
+        })
+    }
+}
+
+/// Returns whether the address can be that of a host.
+pub(super) fn is_host(address: IpAddr) -> bool {
+    let is_broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
+    !address.is_multicast() && !address.is_unspecified() && !is_broadcast
+}
+
+/// Returns the query interval of a general query of IGMPv3 or MLDv2, with `None` in it if the query does not state it.
+pub(super) fn general_query(packet: &[u8], family: Family) -> Option<Option<Duration>> {
+    fn interval<A: Address>(message: &GmpMessage<'_, A>) -> Option<Option<Duration>> {
+        match message {
+            GmpMessage::Query(query) if query.group.is_none() && query.source_query.is_some() => {
+                Some(query.interval())
+            }
+            _ => None,
+        }
+    }
+    let packet = Packet::ip(packet);
+    if packet.malformed.is_some() {
+        return None;
+    }
+    match (family, packet.transport?) {
+        (Family::V4, Transport::Igmp(control)) if control.checksum == ChecksumStatus::Valid => {
+            interval(&control.message)
+        }
+        (Family::V6, Transport::Mld(control)) if control.checksum == ChecksumStatus::Valid => {
+            interval(&control.message)
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,26 @@
+//! Automatic Multicast Tunneling (RFC 7450), both ends, as state machines: no sockets, no clocks.
+//!
+//! A gateway fetches groups from a relay over unicast. It looks for a relay (discovery, advertisement), proves that it
+//! receives at its address (request, query), and reports its memberships (update), for which it receives the datagrams.
+//! The relay stores nothing until an update contains the code that it computed for that address, port and number.
+
+mod driad;
+mod gateway;
+mod inner;
+mod outgoing;
+#[cfg(feature = "seal")]
+mod relay;
+mod relay_name;
+mod report;
+#[cfg(feature = "seal")]
+mod secret;
+
+pub use driad::{DriadRelay, DriadTarget, driad_query, parse_driad_response};
+pub use gateway::{AmtGateway, GatewayCounts, GatewayEvent, GatewayOutput, RelayFailure};
+pub use inner::{InvalidPacket, TunnelledDatagram};
+pub use outgoing::encapsulate;
+#[cfg(feature = "seal")]
+pub use relay::{AmtRelay, AmtRelayCounts, AmtRelayLimits};
+pub use relay_name::{AmtRelayName, InvalidRelayName};
+#[cfg(feature = "seal")]
+pub use secret::NoRandom;

@@ -1,0 +1,338 @@
+//! The relay (RFC 7450 section 5.3): answers gateways, and keeps the memberships of those that have proved their address.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use mcast_group::{Group, SourceFilter};
+use mcast_measure::{Limiter, Quota};
+use mcast_packet::gmp::{Address, GmpMessage, Query, SourceQuery};
+use mcast_packet::payload::{AmtMac, AmtMessage};
+use mcast_packet::{ChecksumStatus, ControlPacket, Packet, Transport};
+
+use super::inner::is_host;
+use super::outgoing::bytes;
+use super::secret::{MacSecrets, NoRandom};
+use crate::demand::Demand;
+
+/// How long the hosts behind a gateway may take to answer a query.
+const RESPONSE_TIME: Duration = Duration::from_secs(1);
+const ROBUSTNESS: u8 = 2;
+/// The time between checks for gateways that have gone.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// The source of queries of MLD, which has to be link-local (RFC 3810 section 5.1.14).
+const MLD_SOURCE: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+
+/// Answers per address and second, and in total: an answer is longer than its request, and the address may be forged. As
+/// many gateways as there may be behind one NAT can start at once.
+const ANSWERS_EACH: Quota = Quota { per_second: 10, burst: 256 };
+const ANSWERS_IN_TOTAL: Quota = Quota { per_second: 500, burst: 1_000 };
+
+/// What a relay holds at most.
+#[derive(Clone, Copy, Debug)]
+pub struct AmtRelayLimits {
+    /// Gateways.
+    pub gateways: usize,
+    /// Gateways at one address: several may be behind one NAT.
+    pub gateways_per_address: usize,
+    /// Groups of one gateway.
+    pub groups_per_gateway: usize,
+    /// The time between two reports of a gateway.
+    pub query_interval: Duration,
+}
+
+impl Default for AmtRelayLimits {
+    fn default() -> Self {
+        Self {
+            gateways: 1_024,
+            gateways_per_address: 128,
+            groups_per_gateway: 256,
+            // Shorter than the time after which a NAT forgets a port that is silent, which is often 30 s.
+            query_interval: Duration::from_secs(25),
+        }
+    }
+}
+
+/// What a relay has received and refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AmtRelayCounts {
+    /// Datagrams that are not valid messages, or that no relay receives.
+    pub invalid: u64,
+    /// Updates and teardowns with a code that is not valid.
+    pub wrong_mac: u64,
+    /// Updates of gateways above the limits.
+    pub refused_gateways: u64,
+    /// Discoveries and requests that were not answered, because there were too many.
+    pub unanswered: u64,
+}
+
+/// A relay: its driver passes what arrives, and sends what is returned.
+#[derive(Debug)]
+pub struct AmtRelay {
+    address: SocketAddr,
+    limits: AmtRelayLimits,
+    secrets: MacSecrets,
+    /// The gateways, each with the time of its latest update.
+    gateways: BTreeMap<SocketAddr, Duration>,
+    demand: Demand<SocketAddr>,
+    /// What each gateway has joined.
+    members: BTreeMap<Group, BTreeMap<SocketAddr, SourceFilter>>,
+    /// For gateways that are not known, and for those that are, which a flood must not starve.
+    answers: [Limiter; 2],
+    next_check: Duration,
+    counts: AmtRelayCounts,
+}
+
+impl AmtRelay {
+    /// Creates a relay that gateways reach at this address.
+    ///
+    /// # Errors
+    /// Returns an error if the system has no random numbers.
+    pub fn new(address: SocketAddr, limits: AmtRelayLimits) -> Result<Self, NoRandom> {
+        Ok(Self {
+            address,
+            limits,
+            // A gateway uses a code until its next request is answered, which takes an interval and some attempts.
+            secrets: MacSecrets::new(limits.query_interval * 2)?,
+            gateways: BTreeMap::new(),
+            demand: Demand::new(limits.groups_per_gateway),
+            members: BTreeMap::new(),
+            answers: [(); 2].map(|()| Limiter::new(ANSWERS_EACH, ANSWERS_IN_TOTAL)),
+            next_check: Duration::MAX,
+            counts: AmtRelayCounts::default(),
+        })
+    }
+
+    /// Returns the address at which gateways reach it.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns what it has received and refused.
+    #[must_use]
+    pub const fn counts(&self) -> AmtRelayCounts {
+        self.counts
+    }
+
+    /// Returns the gateways that have joined something.
+    pub fn gateways(&self) -> impl ExactSizeIterator<Item = SocketAddr> {
+        self.gateways.keys().copied()
+    }
+
+    /// Returns the groups that gateways have joined, each with the sources that any of them admits.
+    #[must_use]
+    pub fn wanted(&self) -> BTreeMap<Group, SourceFilter> {
+        let union = |members: &BTreeMap<SocketAddr, SourceFilter>| {
+            members.values().fold(SourceFilter::NONE, |all, one| all.union(one))
+        };
+        self.members.iter().map(|(group, members)| (*group, union(members))).collect()
+    }
+
+    /// Returns the gateways that receive datagrams of this source to this group.
+    pub fn receivers(&self, group: Group, source: IpAddr) -> impl Iterator<Item = SocketAddr> {
+        let members = self.members.get(&group).into_iter().flatten();
+        members.filter(move |(_, sources)| sources.admits(source)).map(|(gateway, _)| *gateway)
+    }
+
+    /// Handles a datagram. Returns the answer to its sender, and whether memberships have changed.
+    pub fn receive(&mut self, now: Duration, from: SocketAddr, datagram: &[u8]) -> (Option<Vec<u8>>, bool) {
+        self.secrets.rotate(now);
+        let from = SocketAddr::new(from.ip(), from.port());
+        if !is_host(from.ip()) || from.port() == 0 {
+            self.counts.invalid += 1;
+            return (None, false);
+        }
+        match AmtMessage::parse(datagram) {
+            Some(AmtMessage::RelayDiscovery { nonce }) => {
+                let relay = self.address.ip();
+                (self.answer(now, from, || bytes(&AmtMessage::RelayAdvertisement { nonce, relay })), false)
+            }
+            Some(AmtMessage::Request { nonce, wants_mld }) => {
+                let (is_full, mac) = (!self.admits(from), self.secrets.mac(from, nonce));
+                let interval = self.limits.query_interval;
+                let query = || query(is_full, mac, nonce, wants_mld, from, interval);
+                (self.answer(now, from, query), false)
+            }
+            Some(AmtMessage::MembershipUpdate { mac, nonce, packet }) => {
+                (None, self.is_authentic(from, nonce, mac) && self.update(now, from, packet))
+            }
+            Some(AmtMessage::Teardown { mac, nonce, gateway }) => {
+                (None, self.is_authentic(gateway, nonce, mac) && self.remove(gateway))
+            }
+            Some(_) | None => {
+                self.counts.invalid += 1;
+                (None, false)
+            }
+        }
+    }
+
+    /// Handles that nothing receives at the address of a gateway, as an ICMP message reports. Returns whether memberships
+    /// have changed.
+    pub fn unreachable(&mut self, gateway: SocketAddr) -> bool {
+        self.remove(gateway)
+    }
+
+    /// Removes gateways that no longer report. Returns whether memberships have changed.
+    pub fn handle_timeout(&mut self, now: Duration) -> bool {
+        if now < self.next_check {
+            return false;
+        }
+        let lifetime = self.limits.query_interval * ROBUSTNESS.into() + Duration::from_secs(10);
+        let is_gone = |last: &Duration| now >= *last + lifetime;
+        let gone: Vec<_> =
+            self.gateways.iter().filter(|(_, last)| is_gone(last)).map(|(gateway, _)| *gateway).collect();
+        let mut has_changed = false;
+        for gateway in gone {
+            has_changed |= self.remove(gateway);
+        }
+        // Nobody waits for reports here, so silence is not reported.
+        self.demand.silent(now);
+        for group in self.demand.expire(now) {
+            let members: Option<Vec<_>> =
+                self.members.get(&group).map(|members| members.keys().copied().collect());
+            for gateway in members.unwrap_or_default() {
+                self.take_over(now, gateway, group);
+                self.forget_if_idle(gateway);
+            }
+            has_changed = true;
+        }
+        self.next_check = if self.gateways.is_empty() { Duration::MAX } else { now + CHECK_INTERVAL };
+        has_changed
+    }
+
+    /// Returns when to call [`Self::handle_timeout`] next.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Duration> {
+        (self.next_check != Duration::MAX).then_some(self.next_check)
+    }
+
+    /// Returns the answer to a gateway, unless too many have been requested.
+    fn answer(
+        &mut self,
+        now: Duration,
+        from: SocketAddr,
+        answer: impl FnOnce() -> Vec<u8>,
+    ) -> Option<Vec<u8>> {
+        let limiter = &mut self.answers[usize::from(self.gateways.contains_key(&from))];
+        if limiter.allows(from.ip(), now) {
+            return Some(answer());
+        }
+        self.counts.unanswered += 1;
+        None
+    }
+
+    fn is_authentic(&mut self, gateway: SocketAddr, nonce: u32, mac: AmtMac) -> bool {
+        let is_authentic = self.secrets.verify(gateway, nonce, mac);
+        self.counts.wrong_mac += u64::from(!is_authentic);
+        is_authentic
+    }
+
+    /// Returns whether there is room for the gateway.
+    fn admits(&self, gateway: SocketAddr) -> bool {
+        let ports = SocketAddr::new(gateway.ip(), 0)..=SocketAddr::new(gateway.ip(), u16::MAX);
+        self.gateways.contains_key(&gateway)
+            || self.gateways.len() < self.limits.gateways
+                && self.gateways.range(ports).count() < self.limits.gateways_per_address
+    }
+
+    /// Applies a report. Returns whether memberships have changed.
+    fn update(&mut self, now: Duration, gateway: SocketAddr, packet: &[u8]) -> bool {
+        let packet = Packet::ip(packet);
+        let is_whole = packet.malformed.is_none() && packet.ip_layer().is_some_and(|ip| !ip.truncated);
+        match packet.transport {
+            Some(Transport::Igmp(control)) if is_whole && control.checksum == ChecksumStatus::Valid => {
+                self.report(now, gateway, &control.message)
+            }
+            Some(Transport::Mld(control)) if is_whole && control.checksum == ChecksumStatus::Valid => {
+                self.report(now, gateway, &control.message)
+            }
+            _ => {
+                self.counts.invalid += 1;
+                false
+            }
+        }
+    }
+
+    fn report<A: Address>(
+        &mut self,
+        now: Duration,
+        gateway: SocketAddr,
+        message: &GmpMessage<'_, A>,
+    ) -> bool {
+        if !self.admits(gateway) {
+            self.counts.refused_gateways += 1;
+            return false;
+        }
+        let before = self.gateways.insert(gateway, now);
+        if before.is_none() {
+            self.demand.start(now, gateway);
+        }
+        let changed = self.demand.receive(now, gateway, message);
+        changed.iter().for_each(|group| self.take_over(now, gateway, *group));
+        self.forget_if_idle(gateway);
+        self.next_check = self.next_check.min(now + CHECK_INTERVAL);
+        !changed.is_empty()
+    }
+
+    /// Takes over what a gateway has joined of a group.
+    fn take_over(&mut self, now: Duration, gateway: SocketAddr, group: Group) {
+        let sources = self.demand.requested(now, gateway, group);
+        match sources.is_none() {
+            true => self.forget_member(gateway, group),
+            false => _ = self.members.entry(group).or_default().insert(gateway, sources),
+        }
+    }
+
+    fn forget_member(&mut self, gateway: SocketAddr, group: Group) {
+        let Some(members) = self.members.get_mut(&group) else { return };
+        members.remove(&gateway);
+        if members.is_empty() {
+            self.members.remove(&group);
+        }
+    }
+
+    /// Forgets a gateway that has joined nothing.
+    fn forget_if_idle(&mut self, gateway: SocketAddr) {
+        if self.demand.groups(gateway).next().is_none() {
+            self.remove(gateway);
+        }
+    }
+
+    fn remove(&mut self, gateway: SocketAddr) -> bool {
+        let groups: Vec<Group> = self.demand.groups(gateway).collect();
+        groups.into_iter().for_each(|group| self.forget_member(gateway, group));
+        self.demand.stop(gateway);
+        self.gateways.remove(&gateway).is_some()
+    }
+}
+
+fn query(
+    is_full: bool,
+    mac: AmtMac,
+    nonce: u32,
+    wants_mld: bool,
+    gateway: SocketAddr,
+    interval: Duration,
+) -> Vec<u8> {
+    let mut buffer = [0; 128];
+    let length = match wants_mld {
+        true => general(MLD_SOURCE, interval, &mut buffer),
+        false => general(Ipv4Addr::UNSPECIFIED, interval, &mut buffer),
+    };
+    let packet = buffer.get(..length).unwrap_or_default();
+    bytes(&AmtMessage::MembershipQuery { is_full, mac, nonce, packet, gateway: Some(gateway) })
+}
+
+/// Writes a general query, and returns its length.
+fn general<A: Address>(source: A, interval: Duration, buffer: &mut [u8]) -> usize {
+    let source_query =
+        SourceQuery { suppress: false, robustness: ROBUSTNESS, interval, sources: (&[]).into() };
+    let message = GmpMessage::Query(Query {
+        group: None,
+        max_response_time: RESPONSE_TIME,
+        source_query: Some(source_query),
+    });
+    // It fits in the buffer.
+    ControlPacket { source, message }.emit(buffer).unwrap_or(0)
+}

@@ -1,0 +1,550 @@
+//! The sockets of tunnels: one for all that listen, and one for each that dials.
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::num::NonZeroUsize;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use lru::LruCache;
+use mcast_group::Family;
+use mcast_sys::poller::wait_writable;
+use mcast_sys::socket::{ReceiveSlots, Socket};
+use mcast_sys::{ReceiveBuffer, SendRequest};
+use mcast_tunnel::{
+    DropReason, EndpointConfig, EndpointRole, Keys, LinkId, LinkStatus, MAX_DATAGRAM, Trail, TunnelDatagram,
+    TunnelEndpoint, TunnelEvent, TunnelTransmit,
+};
+
+use super::outputs::PendingCopies;
+use super::path::{OutgoingCopy, request, unspecified};
+use super::registry::Readable;
+use super::{Driver, DriverError, DriverEvent, describe};
+use crate::{LegArrival, LegId, PathId, RelayId};
+
+/// Datagrams received at once, and how often before others are served.
+const AT_ONCE: usize = 64;
+const ROUNDS: usize = 4;
+/// Buffers of the kernel: bursts of many groups arrive in one socket.
+const SOCKET_BUFFER: usize = 4 << 20;
+/// Other ends' paths by which replies go back.
+const MAX_LEARNED: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
+/// The time between attempts to resolve a name.
+const RESOLVE_INTERVAL: Duration = Duration::from_secs(5);
+/// How long a full queue of the system is waited for.
+const QUEUE_PATIENCE: Duration = Duration::from_millis(2);
+/// The time between events about datagrams of strangers.
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The tunnels of a relay.
+#[derive(Clone, Debug, Default)]
+pub struct TunnelOptions {
+    /// The secrets that both ends share.
+    pub keys: Keys,
+    /// The tunnels that it dials.
+    pub dial: Vec<TunnelDial>,
+    /// Where it listens for all others that its rules name.
+    pub listen: Option<SocketAddr>,
+}
+
+/// A tunnel that is dialed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TunnelDial {
+    /// Its name.
+    pub name: String,
+    /// The other end: `hub.example:5700`.
+    pub host: String,
+}
+
+/// A copy to send into a tunnel.
+pub(super) struct TunnelCopy<'a> {
+    pub(super) path: PathId,
+    pub(super) source: SocketAddr,
+    pub(super) destination: SocketAddr,
+    pub(super) hop_limit: u8,
+    pub(super) trail: Trail,
+    pub(super) payload: Cow<'a, [u8]>,
+}
+
+/// A resolved name, or why not, and the position of its tunnel.
+type Resolved = (usize, io::Result<Vec<SocketAddr>>);
+
+/// The tunnels, and what their paths are.
+pub(super) struct Tunnels {
+    sockets: Vec<TunnelSocket>,
+    /// Paths on tunnels, which need no sockets.
+    paths: HashMap<PathId, LegId>,
+    /// The other end's path by which a host is reached: the last one that it has sent by.
+    learned: LruCache<(LegId, SocketAddr), u32>,
+    up: BTreeSet<LegId>,
+    resolved: (Sender<Resolved>, Receiver<Resolved>),
+    reported: HashMap<&'static str, Duration>,
+}
+
+struct TunnelSocket {
+    endpoint: TunnelEndpoint,
+    socket: Option<(Family, Socket)>,
+    dial: Option<TunnelDial>,
+    /// How often the name was resolved, and when it is resolved again after a failure.
+    resolutions: usize,
+    resolve_at: Option<Duration>,
+    slots: ReceiveSlots,
+    buffers: Vec<ReceiveBuffer>,
+    /// The own address that each other end sends to. A host with several must answer from the same one, or a NAT drops it.
+    local: LruCache<SocketAddr, IpAddr>,
+}
+
+impl Tunnels {
+    pub(super) fn new() -> Self {
+        Self {
+            sockets: Vec::new(),
+            paths: HashMap::new(),
+            learned: LruCache::new(MAX_LEARNED),
+            up: BTreeSet::new(),
+            resolved: channel(),
+            reported: HashMap::new(),
+        }
+    }
+
+    /// Returns the tunnel that a path is on.
+    pub(super) fn leg_of(&self, path: PathId) -> Option<LegId> {
+        self.paths.get(&path).copied()
+    }
+
+    pub(super) fn open_path(&mut self, path: PathId, leg: LegId) {
+        self.paths.insert(path, leg);
+    }
+
+    pub(super) fn close_path(&mut self, path: PathId) {
+        self.paths.remove(&path);
+    }
+
+    pub(super) fn is_up(&self, leg: LegId) -> bool {
+        self.up.contains(&leg)
+    }
+
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        let of_socket =
+            |socket: &TunnelSocket| socket.endpoint.deadline().into_iter().chain(socket.resolve_at).min();
+        self.sockets.iter().filter_map(of_socket).min()
+    }
+
+    /// Returns whether to report something about strangers, which is at most once per minute.
+    fn is_news(&mut self, now: Duration, what: &'static str) -> bool {
+        let is_due = self.reported.get(what).is_none_or(|last| now >= *last + REPORT_INTERVAL);
+        if is_due {
+            self.reported.insert(what, now);
+        }
+        is_due
+    }
+}
+
+impl TunnelSocket {
+    fn new(role: EndpointRole, keys: &Keys, relay: RelayId) -> Self {
+        // The hash has a key of its own in every process and for every state.
+        let mut count = 0_u64;
+        let random = Box::new(move || {
+            count += 1;
+            RandomState::new().hash_one(count)
+        });
+        let config = EndpointConfig { keys: keys.clone(), relay: relay.0, random, role };
+        Self {
+            endpoint: TunnelEndpoint::new(config),
+            socket: None,
+            dial: None,
+            resolutions: 0,
+            resolve_at: None,
+            slots: ReceiveSlots::new(AT_ONCE),
+            buffers: (0..AT_ONCE).map(|_| ReceiveBuffer::new(usize::from(MAX_DATAGRAM) + 1)).collect(),
+            local: LruCache::new(MAX_LEARNED),
+        }
+    }
+
+    /// Receives what has arrived. Returns whether there may be more.
+    fn receive(&mut self, now: Duration) -> bool {
+        let Self { endpoint, socket, slots, buffers, dial, local, .. } = self;
+        let Some((_, socket)) = socket else { return false };
+        let Ok(count) = socket.receive_many(slots, buffers) else { return false };
+        for (number, buffer) in buffers.iter_mut().enumerate().take(count) {
+            let Ok(received) = slots.received(number) else { continue };
+            if let Some(bytes) = buffer.bytes_mut().get_mut(..received.length).filter(|_| !received.truncated)
+            {
+                if let (Some(own), None) = (received.destination, &dial) {
+                    local.put(received.source, own);
+                }
+                endpoint.receive(now, received.source, bytes);
+            }
+        }
+        count == AT_ONCE
+    }
+
+    /// Sends what the endpoint wants to send. Returns how much of it the system did not take.
+    fn flush(&mut self, now: Duration) -> u64 {
+        let outgoing: Vec<_> = std::iter::from_fn(|| self.endpoint.poll_transmit())
+            .map(|TunnelTransmit { to, bytes }| OutgoingCopy {
+                destination: to,
+                hop_limit: None,
+                payload: Cow::Owned(bytes),
+            })
+            .collect();
+        let Some((_, socket)) = &self.socket else { return 0 };
+        let local = &self.local;
+        let with_source = |copy| {
+            let request: SendRequest<'_> = request(copy, None);
+            Some(SendRequest { source: local.peek(&request.to).copied(), ..request })
+        };
+        let (mut rest, mut unsent, mut may_wait) = (outgoing.as_slice(), 0, true);
+        while let Some(first) = rest.first() {
+            match socket.send_run(rest, with_source) {
+                Ok(sent) => rest = &rest[sent.datagrams.clamp(1, rest.len())..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if !std::mem::take(&mut may_wait)
+                        || !wait_writable(socket, Some(QUEUE_PATIENCE)).unwrap_or(false)
+                    {
+                        return unsent + rest.len() as u64;
+                    }
+                }
+                Err(error) => {
+                    if Socket::is_too_large(&error) {
+                        self.endpoint.too_large(now, first.destination);
+                    }
+                    unsent += 1;
+                    rest = &rest[1..];
+                }
+            }
+        }
+        unsent
+    }
+}
+
+impl Driver {
+    /// Returns the tunnels that the rules name, each with its state and its counters.
+    pub fn tunnels(&self) -> impl Iterator<Item = LinkStatus> {
+        self.tunnels.sockets.iter().flat_map(|socket| socket.endpoint.links().map(|(_, status)| status))
+    }
+
+    /// Returns the reasons for which datagrams at the sockets of tunnels were dropped, with their numbers.
+    #[must_use]
+    pub fn dropped_by_tunnels(&self) -> Vec<(DropReason, u64)> {
+        let of_reason = |reason: DropReason| {
+            let dropped = self.tunnels.sockets.iter().flat_map(|socket| socket.endpoint.dropped());
+            dropped.filter(|(known, _)| *known == reason).map(|(_, count)| count).sum()
+        };
+        let counts = DropReason::ALL.into_iter().map(|reason| (reason, of_reason(reason)));
+        counts.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Replaces the secrets of the tunnels.
+    ///
+    /// # Errors
+    /// As for [`Self::poll`].
+    pub fn set_tunnel_keys(&mut self, keys: &Keys) -> Result<(), DriverError> {
+        let now = self.now();
+        for socket in &mut self.tunnels.sockets {
+            socket.endpoint.set_keys(now, keys.clone());
+        }
+        self.do_due_in_tunnels()
+    }
+
+    pub(super) fn open_tunnels(&mut self, options: TunnelOptions) -> Result<(), DriverError> {
+        let relay = self.relay.id();
+        if let Some(address) = options.listen {
+            let socket = TunnelSocket::new(EndpointRole::Listener, &options.keys, relay);
+            self.tunnels.sockets.push(socket);
+            self.bind_tunnel(0, address).map_err(DriverError::system("listen for tunnels"))?;
+        }
+        for dial in options.dial {
+            let role = EndpointRole::Dialer(dial.name.clone());
+            let socket = TunnelSocket { dial: Some(dial), ..TunnelSocket::new(role, &options.keys, relay) };
+            self.tunnels.sockets.push(socket);
+            self.resolve_tunnel(self.tunnels.sockets.len() - 1);
+        }
+        self.name_tunnels();
+        Ok(())
+    }
+
+    /// Passes the names of the tunnels in the rules to the listener.
+    pub(super) fn name_tunnels(&mut self) {
+        let of_rules = self.relay.rules().flat_map(|(rule, _)| rule.legs()).filter_map(|leg| leg.tunnel());
+        let dialed: Vec<_> =
+            self.tunnels.sockets.iter().filter_map(|socket| Some(&socket.dial.as_ref()?.name)).collect();
+        let names = of_rules.map(str::to_owned).filter(|name| !dialed.contains(&name));
+        let names: BTreeSet<String> = names.collect();
+        self.tunnels.sockets.iter_mut().for_each(|socket| socket.endpoint.set_names(&names));
+    }
+
+    pub(super) fn is_tunnel(&self, leg: LegId) -> bool {
+        self.legs.get(usize::from(leg.0)).is_some_and(|leg| leg.leg.tunnel().is_some())
+    }
+
+    /// Sends a copy, a reply, or an answer to one.
+    pub(super) fn send_into_tunnel(&mut self, leg: LegId, copy: TunnelCopy<'_>, repair: Option<Duration>) {
+        let now = self.now();
+        let TunnelCopy { path, source, destination, hop_limit, trail, payload } = copy;
+        // A copy is for many hosts, and has a trail.
+        let to_path = match trail.relays().is_empty() {
+            false => None,
+            true => match self.tunnels.learned.get(&(leg, destination)) {
+                Some(path) => Some(*path),
+                None => {
+                    self.counts.unsent += 1;
+                    return;
+                }
+            },
+        };
+        let (path, payload) = (path.0, payload.into_owned());
+        let datagram = TunnelDatagram { trail, path, to_path, hop_limit, source, destination, payload };
+        let is_sent = self.socket_of(leg).is_some_and(|(position, link)| {
+            self.tunnels.sockets[position].endpoint.send(now, link, &datagram, repair)
+        });
+        self.counts.unsent += u64::from(!is_sent);
+    }
+
+    /// Sends what this end wants to receive to the other end of a tunnel.
+    pub(super) fn want_from_tunnel(&mut self, leg: LegId) {
+        if self.is_checking {
+            return;
+        }
+        let (now, wants) = (self.now(), self.relay.wants(leg));
+        if let Some((position, link)) = self.socket_of(leg) {
+            let endpoint = &mut self.tunnels.sockets[position].endpoint;
+            endpoint.set_wants(now, link, wants);
+            endpoint.handle_timeout(now);
+        }
+    }
+
+    pub(super) fn flush_tunnels(&mut self) {
+        let now = self.now();
+        for socket in &mut self.tunnels.sockets {
+            self.counts.unsent += socket.flush(now);
+        }
+    }
+
+    pub(super) fn do_due_in_tunnels(&mut self) -> Result<(), DriverError> {
+        while let Ok((position, result)) = self.tunnels.resolved.1.try_recv() {
+            self.tunnel_resolved(position, result)?;
+        }
+        let now = self.now();
+        for position in 0..self.tunnels.sockets.len() {
+            let socket = &mut self.tunnels.sockets[position];
+            if socket.resolve_at.take_if(|at| *at <= now).is_some() {
+                self.resolve_tunnel(position);
+            }
+            let endpoint = &mut self.tunnels.sockets[position].endpoint;
+            if endpoint.deadline().is_some_and(|deadline| deadline <= now) {
+                endpoint.handle_timeout(now);
+            }
+            self.take_tunnel_events(position)?;
+        }
+        self.flush_tunnels();
+        Ok(())
+    }
+
+    pub(super) fn receive_from_tunnel(&mut self, position: usize) -> Result<(), DriverError> {
+        for _ in 0..ROUNDS {
+            let now = self.now();
+            let has_more = self.tunnels.sockets.get_mut(position).is_some_and(|socket| socket.receive(now));
+            self.take_tunnel_events(position)?;
+            if !has_more {
+                break;
+            }
+        }
+        self.flush_tunnels();
+        Ok(())
+    }
+
+    /// Says goodbye to the other ends.
+    pub(super) fn stop_tunnels(&mut self) {
+        self.tunnels.sockets.iter_mut().for_each(|socket| socket.endpoint.stop());
+        self.flush_tunnels();
+    }
+
+    /// Returns the socket of a tunnel, and the tunnel's number there.
+    fn socket_of(&self, leg: LegId) -> Option<(usize, LinkId)> {
+        let name = self.legs.get(usize::from(leg.0))?.leg.tunnel()?;
+        let mut sockets = self.tunnels.sockets.iter().enumerate();
+        sockets.find_map(|(position, socket)| Some((position, socket.endpoint.link(name)?)))
+    }
+
+    fn leg_of_link(&self, position: usize, link: LinkId) -> Option<LegId> {
+        let name = self.tunnels.sockets.get(position)?.endpoint.name(link)?;
+        self.relay.legs().find(|(_, leg)| leg.tunnel() == Some(name)).map(|(id, _)| id)
+    }
+
+    fn take_tunnel_events(&mut self, position: usize) -> Result<(), DriverError> {
+        let endpoint = &mut self.tunnels.sockets[position].endpoint;
+        let events: Vec<TunnelEvent> = std::iter::from_fn(|| endpoint.poll_event()).collect();
+        let mut copies = PendingCopies::default();
+        for event in &events {
+            match event {
+                TunnelEvent::Datagram { link, datagram } => {
+                    let Some(leg) = self.leg_of_link(position, *link) else { continue };
+                    self.receive_datagram(leg, datagram);
+                    self.take_outputs_for(&datagram.payload, &mut copies)?;
+                }
+                TunnelEvent::Up { link, .. }
+                | TunnelEvent::Down { link, .. }
+                | TunnelEvent::Moved { link, .. }
+                | TunnelEvent::Refused { link, .. }
+                | TunnelEvent::Unanswered { link }
+                | TunnelEvent::Wants { link, .. } => {
+                    if let Some(leg) = self.leg_of_link(position, *link) {
+                        self.tunnel_changed(position, leg, event);
+                        self.take_outputs_for(&[], &mut copies)?;
+                    }
+                }
+                _ => self.report_stranger(event),
+            }
+        }
+        self.finish(copies)
+    }
+
+    fn receive_datagram(&mut self, leg: LegId, datagram: &TunnelDatagram) {
+        let now = self.now();
+        let TunnelDatagram { trail, path, to_path, hop_limit, source, destination, ref payload } = *datagram;
+        match to_path.map(PathId) {
+            None if trail.relays().is_empty() => return,
+            None => {
+                let mac = None;
+                let arrival = LegArrival { leg, source, destination, hop_limit, mac, trail, payload };
+                self.relay.receive(now, &arrival);
+            }
+            Some(own) if self.tunnels.leg_of(own) == Some(leg) => {
+                self.relay.receive_on_path(now, own, source);
+            }
+            Some(_) => return,
+        }
+        self.tunnels.learned.put((leg, source), path);
+    }
+
+    fn tunnel_changed(&mut self, position: usize, leg: LegId, event: &TunnelEvent) {
+        let now = self.now();
+        let report = match event {
+            TunnelEvent::Up { relay, address, .. } => {
+                self.tunnels.up.insert(leg);
+                self.relay.set_site_wants(now, leg, Vec::new());
+                self.relay.leg_up(now, leg, &[]);
+                self.changed.insert(leg);
+                self.forget_reports(leg);
+                DriverEvent::TunnelUp { leg, relay: RelayId(*relay), address: *address }
+            }
+            TunnelEvent::Down { reason, .. } => {
+                self.tunnels.up.remove(&leg);
+                self.relay.leg_down(now, leg);
+                DriverEvent::TunnelDown { leg, reason: *reason }
+            }
+            TunnelEvent::Moved { address, .. } => DriverEvent::TunnelMoved { leg, address: *address },
+            TunnelEvent::Refused { reason, .. } => DriverEvent::TunnelRefused { leg, reason: *reason },
+            TunnelEvent::Unanswered { .. } => {
+                self.resolve_tunnel(position);
+                let dial = self.tunnels.sockets[position].dial.as_ref();
+                let host = dial.map(|dial| dial.host.clone()).unwrap_or_default();
+                if !self.legs[usize::from(leg.0)].reported.insert(host.clone()) {
+                    return;
+                }
+                DriverEvent::TunnelUnanswered { leg, host }
+            }
+            TunnelEvent::Wants { wants, .. } => {
+                self.relay.set_site_wants(now, leg, wants.clone());
+                return;
+            }
+            _ => return,
+        };
+        self.events.push_back(report);
+    }
+
+    fn forget_reports(&mut self, leg: LegId) {
+        if let Some(leg) = self.legs.get_mut(usize::from(leg.0)) {
+            leg.reported.clear();
+        }
+    }
+
+    fn report_stranger(&mut self, event: &TunnelEvent) {
+        let now = self.now();
+        match event {
+            TunnelEvent::WrongKey { address } if self.tunnels.is_news(now, "key") => {
+                self.events.push_back(DriverEvent::WrongTunnelKey { address: *address });
+            }
+            TunnelEvent::UnknownName { name, address } if self.tunnels.is_news(now, "name") => {
+                self.events.push_back(DriverEvent::UnknownTunnel { name: name.clone(), address: *address });
+            }
+            _ => {}
+        }
+    }
+
+    /// Resolves the name of a tunnel's other end, in a thread of its own: that may take seconds.
+    fn resolve_tunnel(&mut self, position: usize) {
+        let Some(dial) = &self.tunnels.sockets[position].dial else { return };
+        let (host, sender) = (dial.host.clone(), self.tunnels.resolved.0.clone());
+        let waker = self.waker();
+        std::thread::spawn(move || {
+            let addresses = host.to_socket_addrs().map(Iterator::collect);
+            // If the relay has ended, nobody waits for it.
+            let _ = sender.send((position, addresses));
+            let _ = waker.wake();
+        });
+    }
+
+    fn tunnel_resolved(
+        &mut self,
+        position: usize,
+        result: io::Result<Vec<SocketAddr>>,
+    ) -> Result<(), DriverError> {
+        let now = self.now();
+        match result.and_then(|addresses| self.choose_address(position, &addresses)) {
+            Ok(address) => self.tunnels.sockets[position].endpoint.set_address(now, address),
+            Err(source) => {
+                self.tunnels.sockets[position].resolve_at = Some(now + RESOLVE_INTERVAL);
+                let error = DriverError::System { operation: "resolve the address of the other end", source };
+                if let Some(leg) = self.leg_of_link(position, LinkId(0)) {
+                    let problem = describe(&error);
+                    if self.legs[usize::from(leg.0)].reported.insert(problem.clone()) {
+                        self.events.push_back(DriverEvent::Problem { leg, problem });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns an address to dial, with a socket of its family. If one address does not answer, another one may.
+    fn choose_address(&mut self, position: usize, addresses: &[SocketAddr]) -> io::Result<SocketAddr> {
+        let socket = &mut self.tunnels.sockets[position];
+        let count = addresses.len().max(1);
+        let address = *addresses.get(socket.resolutions % count).ok_or(io::ErrorKind::NotFound)?;
+        socket.resolutions += 1;
+        let family = Family::of(address.ip());
+        if socket.socket.as_ref().is_none_or(|(known, _)| *known != family) {
+            self.bind_tunnel(position, SocketAddr::new(unspecified(family), 0))?;
+        }
+        Ok(address)
+    }
+
+    fn bind_tunnel(&mut self, position: usize, address: SocketAddr) -> io::Result<()> {
+        use std::os::fd::AsFd;
+
+        let family = Family::of(address.ip());
+        let socket = Socket::open(family)?;
+        socket.only_own_memberships(true)?;
+        socket.set_pktinfo(true)?;
+        socket.probe_path_mtu()?;
+        socket.set_send_buffer(SOCKET_BUFFER)?;
+        socket.set_receive_buffer(SOCKET_BUFFER)?;
+        socket.bind(address)?;
+        self.registry.forget(Readable::Tunnel(position));
+        self.registry.add(socket.as_fd(), Readable::Tunnel(position))?;
+        self.tunnels.sockets[position].socket = Some((family, socket));
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Tunnels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tunnels").field("up", &self.up).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,241 @@
+//! A group that is received for clients, in each form that they want.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mcast_packet::payload::{MpegTs, Rtp};
+
+use super::HttpDatagram;
+use super::encode::{self, GapReason};
+use super::feed::{Chunk, Cursor, Feed};
+use super::reorder::Reorder;
+use super::resource::StreamKind;
+
+/// The time for which a stream is kept after its last client has left, so that one that returns misses nothing.
+pub(super) const LINGER: Duration = Duration::from_secs(2);
+/// The time over which rates are measured.
+const RATE_WINDOW: Duration = Duration::from_secs(1);
+
+/// The group from one leg, for one set of sources.
+#[derive(Debug)]
+pub(super) struct Channel {
+    /// The number of the rule that names it.
+    pub(super) rule: usize,
+    /// Distinguishes its numbers from those of other channels and relays.
+    epoch: u64,
+    /// The number of the last datagram. The first one has 1.
+    last: u64,
+    streams: BTreeMap<StreamKind, Stream>,
+    pub(super) counts: ChannelCounts,
+    rate: RateMeter,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ChannelCounts {
+    pub(super) datagrams: u64,
+    pub(super) bytes: u64,
+    /// Datagrams that were lost on this host.
+    pub(super) lost: u64,
+}
+
+/// The channel in one form.
+#[derive(Debug)]
+struct Stream {
+    feed: Feed,
+    clients: usize,
+    /// When the last client has left.
+    idle_since: Option<Duration>,
+    reorder: Option<Reorder<Chunk>>,
+}
+
+#[derive(Debug, Default)]
+struct RateMeter {
+    start: Duration,
+    bytes: u64,
+    rate: f64,
+}
+
+/// Where a new client starts.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub(super) cursor: Cursor,
+    /// The report of datagrams that are gone.
+    pub(super) gap: Vec<u8>,
+}
+
+impl Channel {
+    pub(super) fn new(rule: usize, epoch: u64) -> Self {
+        let (counts, rate) = (ChannelCounts::default(), RateMeter::default());
+        Self { rule, epoch, last: 0, streams: BTreeMap::new(), counts, rate }
+    }
+
+    pub(super) fn receive(&mut self, now: Duration, datagram: &HttpDatagram, capacity: usize) {
+        let length = datagram.payload.len();
+        self.counts.datagrams += 1;
+        self.counts.bytes += length as u64;
+        self.counts.lost += datagram.lost;
+        self.rate.add(now, length);
+        let before = self.last + datagram.lost;
+        self.last = before + 1;
+        let id = event_id(self.epoch, self.last);
+        for (kind, stream) in &mut self.streams {
+            match kind {
+                StreamKind::Udp => {
+                    stream.feed.push(Chunk::whole(Arc::clone(&datagram.payload)), self.last, capacity);
+                }
+                StreamKind::Rtp => stream.receive_rtp(now, &datagram.payload, capacity),
+                StreamKind::Sse | StreamKind::WebSocket | StreamKind::RawWebSocket => {
+                    if datagram.lost > 0 {
+                        let (id, lost) = (event_id(self.epoch, before), Some(datagram.lost));
+                        let gap = encode::gap(*kind, &id, GapReason::Lost, lost);
+                        stream.feed.push(Chunk::whole(gap), before, capacity);
+                    }
+                    let event = encode::datagram(*kind, &id, datagram);
+                    stream.feed.push(Chunk::whole(event), self.last, capacity);
+                }
+            }
+        }
+    }
+
+    /// Adds a client. With the identifier of an event, it starts after that one.
+    pub(super) fn subscribe(&mut self, kind: StreamKind, last_event_id: Option<&str>) -> Start {
+        let (epoch, last) = (self.epoch, self.last);
+        let stream = self.streams.entry(kind).or_insert_with(|| Stream::after(kind, last));
+        stream.clients += 1;
+        stream.idle_since = None;
+        let live = stream.feed.live();
+        let Some(given) = last_event_id else { return Start { cursor: live, gap: Vec::new() } };
+        let number = number_of(epoch, given).filter(|number| *number <= last);
+        let Some(number) = number else {
+            let gap = encode::gap(kind, &event_id(epoch, last), GapReason::Unknown, None);
+            return Start { cursor: live, gap };
+        };
+        let mut cursor = stream.feed.after_number(number);
+        let gap = match stream.feed.catch_up(&mut cursor) {
+            0 => Vec::new(),
+            missed => encode::gap(kind, &event_id(epoch, cursor.number), GapReason::Expired, Some(missed)),
+        };
+        Start { cursor, gap }
+    }
+
+    pub(super) fn unsubscribe(&mut self, now: Duration, kind: StreamKind) {
+        let Some(stream) = self.streams.get_mut(&kind) else { return };
+        stream.clients = stream.clients.saturating_sub(1);
+        stream.idle_since = (stream.clients == 0).then_some(now);
+    }
+
+    /// Moves a client that has fallen behind. Returns how many datagrams it misses, and the report for it.
+    pub(super) fn catch_up(&self, kind: StreamKind, cursor: &mut Cursor) -> Option<(u64, Vec<u8>)> {
+        let missed = self.streams.get(&kind)?.feed.catch_up(cursor);
+        let gap = || encode::gap(kind, &event_id(self.epoch, cursor.number), GapReason::Slow, Some(missed));
+        (missed > 0).then(|| (missed, gap()))
+    }
+
+    pub(super) fn feed(&self, kind: StreamKind) -> Option<&Feed> {
+        self.streams.get(&kind).map(|stream| &stream.feed)
+    }
+
+    /// Sends what has been held back for too long, and forgets streams that nobody has received for a while. Returns
+    /// whether any remains.
+    pub(super) fn expire(&mut self, now: Duration, capacity: usize) -> bool {
+        self.streams.retain(|_, stream| {
+            stream.release(now, capacity);
+            // With more streams, each of them keeps less.
+            stream.feed.trim(capacity);
+            stream.idle_since.is_none_or(|since| now < since + LINGER)
+        });
+        !self.streams.is_empty()
+    }
+
+    /// Returns when to call [`Self::expire`].
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        let deadlines = |stream: &Stream| {
+            let held = stream.reorder.as_ref().and_then(Reorder::deadline);
+            [held, stream.idle_since.map(|since| since + LINGER)]
+        };
+        self.streams.values().flat_map(deadlines).flatten().min()
+    }
+
+    pub(super) fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    pub(super) fn clients(&self) -> usize {
+        self.streams.values().map(|stream| stream.clients).sum()
+    }
+
+    /// Returns the packets of RTP that were missing, and those that were late or repeated.
+    pub(super) fn rtp_counts(&self) -> (u64, u64) {
+        let reorder = self.streams.get(&StreamKind::Rtp).and_then(|stream| stream.reorder.as_ref());
+        reorder.map_or((0, 0), |reorder| (reorder.missing, reorder.discarded))
+    }
+
+    /// Returns the present rate in bits per second.
+    pub(super) fn bit_rate(&self, now: Duration) -> f64 {
+        self.rate.bits(now)
+    }
+}
+
+impl Stream {
+    fn after(kind: StreamKind, number: u64) -> Self {
+        let reorder = (kind == StreamKind::Rtp).then(Reorder::new);
+        Self { feed: Feed::after(number), clients: 0, idle_since: None, reorder }
+    }
+
+    /// Takes a packet of RTP, or a part of a transport stream without it, which some senders change to.
+    fn receive_rtp(&mut self, now: Duration, payload: &Arc<[u8]>, capacity: usize) {
+        let mut out = Vec::new();
+        match (Rtp::parse(payload), &mut self.reorder) {
+            (Some(packet), Some(reorder)) => {
+                let end = packet.payload.as_ptr().addr() - payload.as_ptr().addr();
+                let chunk = Chunk::part(Arc::clone(payload), end..end + packet.payload.len());
+                reorder.push(now, &packet, chunk, &mut out);
+            }
+            _ if MpegTs::parse(payload).is_some() => out.push(Chunk::whole(Arc::clone(payload))),
+            _ => {}
+        }
+        self.send(out, capacity);
+    }
+
+    fn release(&mut self, now: Duration, capacity: usize) {
+        let mut out = Vec::new();
+        if let Some(reorder) = &mut self.reorder {
+            reorder.expire(now, &mut out);
+        }
+        self.send(out, capacity);
+    }
+
+    /// Adds chunks that have numbers of their own.
+    fn send(&mut self, chunks: Vec<Chunk>, capacity: usize) {
+        for chunk in chunks {
+            self.feed.push(chunk, self.feed.last() + 1, capacity);
+        }
+    }
+}
+
+impl RateMeter {
+    fn add(&mut self, now: Duration, bytes: usize) {
+        let passed = now.saturating_sub(self.start);
+        if passed >= RATE_WINDOW {
+            self.rate =
+                if passed < 2 * RATE_WINDOW { self.bytes as f64 * 8.0 / passed.as_secs_f64() } else { 0.0 };
+            (self.start, self.bytes) = (now, 0);
+        }
+        self.bytes += bytes as u64;
+    }
+
+    fn bits(&self, now: Duration) -> f64 {
+        if now < self.start + 3 * RATE_WINDOW { self.rate } else { 0.0 }
+    }
+}
+
+fn event_id(epoch: u64, number: u64) -> String {
+    format!("{epoch:016x}-{number}")
+}
+
+/// Returns the number in an identifier of this epoch.
+fn number_of(epoch: u64, id: &str) -> Option<u64> {
+    let (given, number) = id.split_once('-')?;
+    (u64::from_str_radix(given, 16).ok()? == epoch).then(|| number.parse().ok())?
+}

@@ -1,0 +1,124 @@
+//! Groups over HTTP, as a state machine: no sockets, no clocks, no threads.
+//!
+//! A driver passes connections, what arrives on them, and datagrams of groups to an [`HttpServer`], which returns what to
+//! write to each connection, and which groups to receive. The paths are those of udpxy, and two more:
+//!
+//! | path | response |
+//! |---|---|
+//! | `/udp/[SOURCE@]GROUP:PORT/` | the payloads, one after the other |
+//! | `/rtp/[SOURCE@]GROUP:PORT/` | those of RTP, in order, each once, without header and padding |
+//! | `/sse/[SOURCE@]GROUP:PORT` | an event per datagram, which a browser's `EventSource` receives |
+//! | `/ws/[SOURCE@]GROUP:PORT` | a message per datagram over WebSocket; with `?raw`, its bytes |
+//! | `/status` | clients, groups and rates, as a page or as JSON |
+//!
+//! Clients may be hostile. These rules hold:
+//!
+//! 1. Only groups of the rules are served, and only to requests that name the server by an address or a name that is
+//!    allowed, and come from no other site: a page elsewhere cannot read the network of its visitor.
+//! 2. A group is received once, however many clients it has, and each datagram is kept once. A client is a position in
+//!    a ring of chunks that all clients of the stream share. One that stays behind the ring is dropped.
+//! 3. Connections, the length and the time of a request, streams and the bytes kept for all of them are bounded.
+//! 4. Datagrams that a client of `/sse` or `/ws` misses are reported as a gap, with their number unless the group was not
+//!    received in between.
+
+mod access;
+mod channel;
+mod client;
+mod demand;
+mod encode;
+mod feed;
+mod refusal;
+mod reorder;
+mod request;
+mod resource;
+mod response;
+mod server;
+mod status;
+mod websocket;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use mcast_group::GroupAddr;
+
+use crate::{LegId, Traffic};
+
+pub use demand::HttpDemand;
+pub use refusal::{HttpCounts, HttpRefusal};
+pub use server::{HttpClientId, HttpServer};
+
+/// Settings of an [`HttpServer`].
+#[derive(Clone, Debug)]
+pub struct HttpConfig {
+    /// The largest number of clients that receive a stream at the same time.
+    pub max_clients: usize,
+    /// A client is dropped if it takes nothing, or remains behind, for this time.
+    pub stall: Duration,
+    /// Names of this host, beside its addresses and `localhost`. Requests for others are refused.
+    pub hosts: Vec<String>,
+    /// Origins (`https://tv.example`) whose pages may read the streams, or `*` for all. Pages of this server may.
+    pub origins: Vec<String>,
+    /// A random number, another one for each start: identifiers of events contain it.
+    pub seed: u64,
+}
+
+impl HttpConfig {
+    /// Creates a configuration with the defaults: 256 clients, which are dropped after 5 s.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        Self { max_clients: 256, stall: Duration::from_secs(5), hosts: Vec::new(), origins: Vec::new(), seed }
+    }
+}
+
+/// What is served at an address: the traffic of a rule, from its leg.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpRule {
+    /// The address that clients connect to.
+    pub listener: SocketAddr,
+    /// The number of the rule.
+    pub rule: usize,
+    /// What it names.
+    pub traffic: Traffic,
+    /// The leg it arrives on.
+    pub leg: LegId,
+    /// The name of the leg.
+    pub leg_name: String,
+    /// Whether the leg can be used at present.
+    pub is_up: bool,
+}
+
+/// A datagram that arrived for a group.
+#[derive(Clone, Debug)]
+pub struct HttpDatagram {
+    /// The leg.
+    pub leg: LegId,
+    /// The group and port.
+    pub address: GroupAddr,
+    /// The source.
+    pub source: SocketAddr,
+    /// When the kernel received it.
+    pub time: Option<SystemTime>,
+    /// Datagrams that were lost on this host since the one before, as far as known.
+    pub lost: u64,
+    /// The payload.
+    pub payload: Arc<[u8]>,
+}
+
+/// Something that an operator may want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpEvent {
+    /// The address that the client was connected to.
+    pub listener: SocketAddr,
+    /// The client, the last one of them.
+    pub client: SocketAddr,
+    /// What was refused.
+    pub reason: HttpRefusal,
+    /// How often, since the last event with the same reason. There is at most one per minute.
+    pub count: u64,
+    /// The reason in words, as the client receives it.
+    pub text: String,
+}
+
+#[cfg(test)]
+mod tests;

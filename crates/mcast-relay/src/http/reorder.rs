@@ -1,0 +1,215 @@
+//! The order of RTP packets (RFC 3550): a packet that is late by a little is sent in its place, and each once.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use mcast_packet::payload::Rtp;
+
+/// How far ahead of a missing packet others are held back for it.
+const MAX_HELD: usize = 32;
+/// The longest time that a packet is held back.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// Packets up to this far behind are late or repeated. One that is farther away belongs to a source that has started
+/// again.
+const MAX_DISTANCE: i16 = 512;
+/// Another source is accepted if the present one has been silent for this time.
+const SILENCE: Duration = Duration::from_millis(300);
+
+/// Sorts the packets of one stream.
+#[derive(Debug)]
+pub(super) struct Reorder<T> {
+    source: Option<SourceState>,
+    /// The packets after the missing one, each with its time of arrival. The last place is not empty.
+    held: VecDeque<Option<(T, Duration)>>,
+    /// Packets that did not arrive in time.
+    pub(super) missing: u64,
+    /// Packets that had been sent already, came too late, or were of another source.
+    pub(super) discarded: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct SourceState {
+    ssrc: u32,
+    /// The sequence number that is sent next.
+    next: u16,
+    last: Duration,
+}
+
+impl<T> Reorder<T> {
+    pub(super) const fn new() -> Self {
+        Self { source: None, held: VecDeque::new(), missing: 0, discarded: 0 }
+    }
+
+    /// Takes a packet with its content, and adds what can be sent.
+    pub(super) fn push(&mut self, now: Duration, packet: &Rtp<'_>, content: T, out: &mut Vec<T>) {
+        self.expire(now, out);
+        let (ssrc, sequence) = (packet.ssrc, packet.sequence);
+        let source = *self.source.get_or_insert(SourceState { ssrc, next: sequence, last: now });
+        if source.ssrc != ssrc && now < source.last + SILENCE {
+            self.discarded += 1;
+            return;
+        }
+        let distance = sequence.wrapping_sub(source.next).cast_signed();
+        if source.ssrc != ssrc || !(-MAX_DISTANCE..=MAX_DISTANCE).contains(&distance) {
+            out.extend(self.held.drain(..).flatten().map(|(content, _)| content));
+            self.source = Some(SourceState { ssrc, next: sequence.wrapping_add(1), last: now });
+            out.push(content);
+            return;
+        }
+        self.source = Some(SourceState { last: now, ..source });
+        match usize::try_from(distance) {
+            Ok(distance) => self.place(now, distance, content, out),
+            Err(_) => self.discarded += 1,
+        }
+    }
+
+    /// Gives up packets for which others have been held back for too long.
+    pub(super) fn expire(&mut self, now: Duration, out: &mut Vec<T>) {
+        while self.deadline().is_some_and(|deadline| now >= deadline) {
+            self.give_up(out);
+        }
+    }
+
+    /// Returns when to call [`Self::expire`].
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        self.held.iter().flatten().next().map(|(_, arrived)| *arrived + PATIENCE)
+    }
+
+    /// Places a packet that is `distance` after the one that is sent next.
+    fn place(&mut self, now: Duration, mut distance: usize, content: T, out: &mut Vec<T>) {
+        while distance > MAX_HELD {
+            distance -= self.give_up(out).min(distance);
+        }
+        let Some(place) = distance.checked_sub(1) else {
+            out.push(content);
+            self.advance(1);
+            self.release(out);
+            return;
+        };
+        if self.held.len() <= place {
+            self.held.resize_with(place + 1, || None);
+        }
+        match &mut self.held[place] {
+            Some(_) => self.discarded += 1,
+            empty => *empty = Some((content, now)),
+        }
+    }
+
+    /// Gives up the missing packet, and sends what follows it. Returns by how much the sequence has advanced.
+    fn give_up(&mut self, out: &mut Vec<T>) -> usize {
+        self.missing += 1;
+        self.advance(1);
+        1 + self.release(out)
+    }
+
+    /// Sends what is next, up to the packet that is missing then. Returns how many were sent.
+    fn release(&mut self, out: &mut Vec<T>) -> usize {
+        let mut count = 0;
+        while let Some(Some((content, _))) = self.held.pop_front() {
+            out.push(content);
+            count += 1;
+        }
+        self.advance(count);
+        count
+    }
+
+    const fn advance(&mut self, count: usize) {
+        if let Some(source) = &mut self.source {
+            source.next = source.next.wrapping_add(count as u16);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn packet(ssrc: u32, sequence: u16) -> Rtp<'static> {
+        let (marker, payload_type, timestamp, csrc_count, extension) = (false, 33, 0, 0, None);
+        Rtp { marker, payload_type, sequence, timestamp, ssrc, csrc_count, extension, payload: &[] }
+    }
+
+    /// Packets of one source, each with its number as its content, one per millisecond.
+    fn sorted(numbers: impl IntoIterator<Item = u16>) -> (Vec<u16>, Reorder<u16>) {
+        let (mut reorder, mut out, mut now) = (Reorder::new(), Vec::new(), Duration::ZERO);
+        for number in numbers {
+            now += Duration::from_millis(1);
+            reorder.push(now, &packet(7, number), number, &mut out);
+        }
+        reorder.expire(now + PATIENCE, &mut out);
+        (out, reorder)
+    }
+
+    proptest! {
+        #[test]
+        fn packets_that_are_late_by_a_little_are_sorted_and_repeats_removed(
+            first: u16, delays in prop::collection::vec((0_usize..16, any::<bool>()), 1..300)
+        ) {
+            let mut arrivals: Vec<(usize, u16)> = Vec::new();
+            for (position, (delay, is_repeated)) in delays.iter().enumerate() {
+                let number = first.wrapping_add(position as u16);
+                // The first one defines the order.
+                let delay = if position == 0 { 0 } else { *delay };
+                arrivals.push((position + delay, number));
+                arrivals.extend(is_repeated.then_some((position + 15, number)));
+            }
+            arrivals.sort_by_key(|(time, _)| *time);
+            let (out, reorder) = sorted(arrivals.into_iter().map(|(_, number)| number));
+            let expected: Vec<u16> = (0..delays.len()).map(|position| first.wrapping_add(position as u16)).collect();
+            prop_assert_eq!(out, expected);
+            prop_assert_eq!(reorder.missing, 0);
+            let repeats = delays.iter().filter(|(_, is_repeated)| *is_repeated).count();
+            prop_assert_eq!(reorder.discarded, repeats as u64);
+        }
+
+        #[test]
+        fn any_packets_are_sent_at_most_once_and_few_are_held(
+            packets in prop::collection::vec((0_u32..3, any::<u16>(), 0_u64..200), 0..300)
+        ) {
+            let (mut reorder, mut out, mut now) = (Reorder::new(), Vec::new(), Duration::ZERO);
+            for (number, (ssrc, sequence, pause)) in packets.iter().enumerate() {
+                now += Duration::from_millis(*pause);
+                reorder.push(now, &packet(*ssrc, *sequence), number, &mut out);
+                prop_assert!(reorder.held.len() <= MAX_HELD);
+                prop_assert!(reorder.held.back().is_none_or(Option::is_some));
+            }
+            reorder.expire(now + PATIENCE, &mut out);
+            prop_assert!(reorder.held.is_empty());
+            prop_assert_eq!(out.len() as u64 + reorder.discarded, packets.len() as u64);
+            out.sort_unstable();
+            out.dedup();
+            prop_assert_eq!(out.len() as u64 + reorder.discarded, packets.len() as u64);
+        }
+    }
+
+    #[test]
+    fn a_missing_packet_delays_others_only_for_a_time() {
+        let (out, reorder) = sorted([65_534, 65_535, 2, 3]);
+        assert_eq!((out, reorder.missing), (vec![65_534, 65_535, 2, 3], 2));
+        let (mut reorder, mut out) = (Reorder::new(), Vec::new());
+        reorder.push(Duration::ZERO, &packet(7, 1), 1, &mut out);
+        reorder.push(Duration::ZERO, &packet(7, 5), 5, &mut out);
+        reorder.push(Duration::ZERO, &packet(7, 3), 3, &mut out);
+        assert_eq!((&out[..], reorder.deadline()), (&[1][..], Some(PATIENCE)));
+        reorder.push(Duration::from_millis(50), &packet(7, 6), 6, &mut out);
+        reorder.expire(PATIENCE, &mut out);
+        assert_eq!((&out[..], reorder.deadline()), (&[1, 3, 5, 6][..], None));
+    }
+
+    #[test]
+    fn a_source_that_starts_again_is_followed_and_a_second_one_is_not() {
+        let (out, _) = sorted([10, 11, 40_000, 40_001]);
+        assert_eq!(out, [10, 11, 40_000, 40_001]);
+        let (mut reorder, mut out) = (Reorder::new(), Vec::new());
+        for millisecond in 0..100 {
+            let now = Duration::from_millis(millisecond);
+            reorder.push(now, &packet(1, millisecond as u16), 1, &mut out);
+            reorder.push(now, &packet(2, 9_000 + millisecond as u16), 2, &mut out);
+        }
+        assert_eq!((out.len(), reorder.discarded), (100, 100));
+        reorder.push(Duration::from_millis(99) + SILENCE, &packet(2, 9_999), 2, &mut out);
+        assert_eq!(out.last(), Some(&2));
+    }
+}

@@ -1,0 +1,532 @@
+//! The server: connections, and the groups that they receive.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::IoSlice;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use mcast_group::{GroupAddr, Membership, SourceFilter};
+
+use super::access;
+use super::channel::{Channel, Start};
+use super::client::{Client, ClientState, Outbox, Subscription};
+use super::demand::HttpDemand;
+use super::encode;
+use super::feed::Feed;
+use super::refusal::{HttpCounts, HttpRefusal, Refusal};
+use super::request::{self, MAX_HEAD, Request};
+use super::resource::{self, Resource, StreamKind};
+use super::response;
+use super::websocket::{self, ClientFrame, CloseCode, FrameReader, Opcode};
+use super::{HttpConfig, HttpDatagram, HttpEvent, HttpRule};
+use crate::LegId;
+
+/// The time in which a request must be complete.
+const REQUEST_TIME: Duration = Duration::from_secs(5);
+/// The time that a client has to take the end of a response.
+const ENDING_TIME: Duration = Duration::from_secs(2);
+/// The time without datagrams after which something else is sent to clients of events.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How often clients are looked at.
+const TICK: Duration = Duration::from_millis(250);
+/// Connections beside those that receive a stream.
+const SPARE_CONNECTIONS: usize = 64;
+/// The largest number of streams at the same time: of groups in one form.
+const MAX_STREAMS: usize = 256;
+/// The bytes that are kept for all streams together, and for each.
+const MAX_KEPT: usize = 64 << 20;
+const MAX_KEPT_EACH: usize = 4 << 20;
+/// The time after which a browser connects again: before a stream without clients is forgotten.
+const RETRY: &[u8] = b"retry: 1000\n\n";
+
+/// The number of a connection, given by the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HttpClientId(pub u64);
+
+/// What a channel is received from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ChannelKey {
+    pub(super) leg: LegId,
+    pub(super) address: GroupAddr,
+    pub(super) sources: SourceFilter,
+}
+
+/// Serves groups to HTTP clients. Its driver passes connections, what arrives on them, and datagrams; it writes what
+/// [`Self::pending`] returns, and receives what [`Self::take_demand`] returns. Times are durations since any fixed
+/// moment.
+#[derive(Debug)]
+pub struct HttpServer {
+    pub(super) config: HttpConfig,
+    pub(super) rules: Vec<HttpRule>,
+    pub(super) clients: BTreeMap<HttpClientId, Client>,
+    pub(super) channels: BTreeMap<ChannelKey, Channel>,
+    pub(super) counts: HttpCounts,
+    next_client: u64,
+    epochs: u64,
+    next_tick: Duration,
+    is_demand_changed: bool,
+    events: VecDeque<HttpEvent>,
+}
+
+impl HttpServer {
+    /// Creates a server without rules.
+    #[must_use]
+    pub fn new(config: HttpConfig) -> Self {
+        Self {
+            config,
+            rules: Vec::new(),
+            clients: BTreeMap::new(),
+            channels: BTreeMap::new(),
+            counts: HttpCounts::default(),
+            next_client: 0,
+            epochs: 0,
+            next_tick: Duration::ZERO,
+            is_demand_changed: false,
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Replaces the rules. The streams of groups that they no longer name end.
+    pub fn set_rules(&mut self, now: Duration, rules: Vec<HttpRule>) {
+        self.rules = rules;
+        self.is_demand_changed = true;
+        for (key, channel) in &mut self.channels {
+            let rule = self.rules.iter().find(|rule| names(rule, key));
+            channel.rule = rule.map_or(channel.rule, |rule| rule.rule);
+        }
+        let is_gone = |client: &Client| {
+            let is_named = |key: &ChannelKey| {
+                self.rules.iter().any(|rule| rule.listener == client.listener && names(rule, key))
+            };
+            client.subscription().is_some_and(|subscription| !is_named(&subscription.channel))
+        };
+        let gone: Vec<_> =
+            self.clients.iter().filter(|(_, client)| is_gone(client)).map(|(id, _)| *id).collect();
+        for id in gone {
+            self.end_stream(now, id, CloseCode::GoingAway);
+        }
+    }
+
+    /// Handles a connection. Returns `None` if there are too many: it is to be closed.
+    pub fn connect(
+        &mut self,
+        now: Duration,
+        listener: SocketAddr,
+        address: SocketAddr,
+    ) -> Option<HttpClientId> {
+        let limit = self.config.max_clients.saturating_add(SPARE_CONNECTIONS);
+        if self.clients.len() >= limit {
+            self.refused(now, listener, address, &busy("there are too many connections"));
+            return None;
+        }
+        let id = HttpClientId(self.next_client);
+        self.next_client += 1;
+        self.clients.insert(id, Client::new(now, listener, address));
+        Some(id)
+    }
+
+    /// Handles bytes of a client.
+    pub fn receive(&mut self, now: Duration, id: HttpClientId, bytes: &[u8]) {
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        match &mut client.state {
+            ClientState::Request(head) => {
+                head.extend(bytes.iter().take(MAX_HEAD + 1 - head.len()));
+                // Only the end of a line can complete it.
+                if bytes.contains(&b'\n') || head.len() > MAX_HEAD {
+                    let head = std::mem::take(head);
+                    self.receive_head(now, id, head);
+                }
+            }
+            ClientState::Stream(subscription) if subscription.kind.is_websocket() => {
+                self.receive_frames(now, id, bytes);
+            }
+            ClientState::Stream(_) | ClientState::Ending(_) | ClientState::Gone => {}
+        }
+    }
+
+    /// Handles that a client has closed its connection, or that it has failed.
+    pub fn disconnected(&mut self, now: Duration, id: HttpClientId) {
+        if let Some(client) = self.clients.remove(&id)
+            && let ClientState::Stream(subscription) = client.state
+        {
+            self.unsubscribe(now, &subscription);
+        }
+    }
+
+    /// Handles a datagram.
+    pub fn datagram(&mut self, now: Duration, datagram: &HttpDatagram) {
+        let capacity = self.capacity();
+        let (leg, address) = (datagram.leg, datagram.address);
+        let first = ChannelKey { leg, address, sources: SourceFilter::NONE };
+        for (key, channel) in self.channels.range_mut(first..) {
+            if (key.leg, key.address) != (leg, address) {
+                break;
+            }
+            if key.sources.admits(datagram.source.ip()) {
+                channel.receive(now, datagram, capacity);
+                self.counts.datagrams += 1;
+            }
+        }
+    }
+
+    /// Returns what to write to a client. The driver reports what it has written by [`Self::wrote`] before any other
+    /// call.
+    pub fn pending(&mut self, now: Duration, id: HttpClientId) -> Vec<IoSlice<'_>> {
+        let Some(client) = self.clients.get_mut(&id) else { return Vec::new() };
+        let channel = client.subscription().and_then(|subscription| self.channels.get(&subscription.channel));
+        if let Some(channel) = channel {
+            self.counts.skipped += client.catch_up(now, channel);
+        }
+        let Some(client) = self.clients.get(&id) else { return Vec::new() };
+        client.slices(feed_of(&self.channels, client))
+    }
+
+    /// Returns whether there is something to write to a client.
+    #[must_use]
+    pub fn has_pending(&self, id: HttpClientId) -> bool {
+        self.clients.get(&id).is_some_and(|client| client.has_pending(feed_of(&self.channels, client)))
+    }
+
+    /// Handles that this many bytes of [`Self::pending`] have been written.
+    pub fn wrote(&mut self, now: Duration, id: HttpClientId, count: usize) {
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        self.counts.sent_bytes += count as u64;
+        let feed = feed_of(&self.channels, client);
+        client.wrote(now, count, feed);
+    }
+
+    /// Returns whether nothing more is written to a client, so that its connection is to be shut down for writing.
+    #[must_use]
+    pub fn is_ending(&self, id: HttpClientId) -> bool {
+        self.clients.get(&id).is_none_or(|client| match client.state {
+            ClientState::Ending(_) => client.outbox.is_empty(),
+            ClientState::Gone => true,
+            ClientState::Request(_) | ClientState::Stream(_) => false,
+        })
+    }
+
+    /// Returns whether the connection of a client is to be closed. The driver then calls [`Self::disconnected`].
+    #[must_use]
+    pub fn is_gone(&self, id: HttpClientId) -> bool {
+        self.clients.get(&id).is_none_or(|client| matches!(client.state, ClientState::Gone))
+    }
+
+    /// Does what is due at this time.
+    pub fn handle_timeout(&mut self, now: Duration) {
+        let capacity = self.capacity();
+        let before = self.channels.len();
+        self.channels.retain(|_, channel| channel.expire(now, capacity));
+        self.is_demand_changed |= self.channels.len() < before;
+        if now < self.next_tick {
+            return;
+        }
+        self.next_tick = now + TICK;
+        let ids: Vec<_> = self.clients.keys().copied().collect();
+        for id in ids {
+            self.look_at(now, id);
+        }
+    }
+
+    /// Returns when to call [`Self::handle_timeout`] next, if ever.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Duration> {
+        let channels = self.channels.values().filter_map(Channel::deadline).min();
+        let tick = (!self.clients.is_empty()).then_some(self.next_tick);
+        channels.into_iter().chain(tick).min()
+    }
+
+    /// Returns the groups to receive, if they have changed.
+    pub fn take_demand(&mut self) -> Option<HttpDemand> {
+        std::mem::take(&mut self.is_demand_changed).then(|| {
+            let mut demand = HttpDemand::default();
+            for (key, channel) in &self.channels {
+                demand.add(key.leg, key.address, &key.sources, channel.rule);
+            }
+            demand
+        })
+    }
+
+    /// Returns the next event.
+    pub fn next_event(&mut self) -> Option<HttpEvent> {
+        self.events.pop_front()
+    }
+
+    /// Returns the counters.
+    #[must_use]
+    pub fn counts(&self) -> HttpCounts {
+        let (clients, groups) = (self.streaming(), self.channels.len());
+        let mut counts = self.counts.clone();
+        (counts.clients, counts.groups) = (clients, groups);
+        counts
+    }
+
+    fn streaming(&self) -> usize {
+        self.channels.values().map(Channel::clients).sum()
+    }
+
+    /// Returns the bytes that are kept for each stream.
+    fn capacity(&self) -> usize {
+        (MAX_KEPT / self.streams().max(1)).min(MAX_KEPT_EACH)
+    }
+
+    fn streams(&self) -> usize {
+        self.channels.values().map(Channel::streams).sum()
+    }
+
+    fn receive_head(&mut self, now: Duration, id: HttpClientId, head: Vec<u8>) {
+        let parsed = match request::parse(&head) {
+            Ok(None) if head.len() > MAX_HEAD => {
+                let text = format!("the request is longer than {MAX_HEAD} bytes");
+                Err(Refusal::new(HttpRefusal::TooLarge, text))
+            }
+            parsed => parsed,
+        };
+        let request = match parsed {
+            Ok(Some(request)) => request,
+            Ok(None) => {
+                if let Some(client) = self.clients.get_mut(&id) {
+                    client.state = ClientState::Request(head);
+                }
+                return;
+            }
+            Err(refusal) => return self.refuse(now, id, &refusal, false),
+        };
+        if let Err(refusal) = self.answer(now, id, &request) {
+            self.refuse(now, id, &refusal, request.is_head);
+        }
+        // A client may have sent frames together with its request.
+        self.receive(now, id, head.get(request.length..).unwrap_or_default());
+    }
+
+    fn answer(&mut self, now: Duration, id: HttpClientId, request: &Request) -> Result<(), Refusal> {
+        let origin = access::check(request, &self.config)?;
+        match resource::find(request)? {
+            Resource::Stream { kind, membership } => {
+                self.open_stream(now, id, request, kind, &membership, origin.as_deref())
+            }
+            Resource::Status { json } => {
+                let (content_type, body) = self.status(now, json);
+                let page = response::page(content_type, &body, origin.as_deref(), request.is_head);
+                self.end(now, id, &page);
+                Ok(())
+            }
+        }
+    }
+
+    fn open_stream(
+        &mut self,
+        now: Duration,
+        id: HttpClientId,
+        request: &Request,
+        kind: StreamKind,
+        membership: &Membership,
+        origin: Option<&str>,
+    ) -> Result<(), Refusal> {
+        let Some(client) = self.clients.get(&id) else { return Ok(()) };
+        let (rule, key) = self.find_channel(client.listener, membership)?;
+        let mut head = match (kind.is_websocket(), &request.websocket_key) {
+            (false, _) => response::stream_head(kind, origin),
+            (true, Some(key)) if !request.is_head => {
+                let accept = websocket::accept_key(key).ok_or_else(not_a_websocket)?;
+                response::upgrade(&accept)
+            }
+            (true, _) => return Err(not_a_websocket()),
+        };
+        if request.is_head {
+            self.end(now, id, &head);
+            return Ok(());
+        }
+        let is_new = self.channels.get(&key).is_none_or(|channel| channel.feed(kind).is_none());
+        if self.streaming() >= self.config.max_clients || is_new && self.streams() >= MAX_STREAMS {
+            return Err(busy("there are too many clients"));
+        }
+        self.is_demand_changed |= !self.channels.contains_key(&key);
+        let epoch = self.next_epoch();
+        let channel = self.channels.entry(key.clone()).or_insert_with(|| Channel::new(rule, epoch));
+        let parameter = request.parameter("last-event-id");
+        let last_event_id = request.last_event_id.as_deref().or(parameter.as_deref());
+        let Start { cursor, gap } = channel.subscribe(kind, last_event_id);
+        if kind == StreamKind::Sse {
+            head.extend(RETRY);
+        }
+        head.extend(gap);
+        self.counts.served += 1;
+        let (behind_since, skipped, frames) = (None, 0, FrameReader::default());
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.state = ClientState::Stream(Subscription {
+                channel: key,
+                kind,
+                cursor,
+                behind_since,
+                skipped,
+                frames,
+            });
+            client.outbox.push(&head);
+        }
+        Ok(())
+    }
+
+    /// Returns the channel of a membership, and the number of its rule.
+    fn find_channel(
+        &self,
+        listener: SocketAddr,
+        membership: &Membership,
+    ) -> Result<(usize, ChannelKey), Refusal> {
+        let address = membership.address;
+        let is_any = membership.sources.is_any();
+        let channel = |rule: &HttpRule| {
+            let sources = if is_any { &rule.traffic.sources } else { &membership.sources };
+            ChannelKey { leg: rule.leg, address, sources: sources.clone() }
+        };
+        let of_listener = self.rules.iter().filter(|rule| rule.listener == listener);
+        let mut named = of_listener.filter(|rule| names(rule, &channel(rule))).peekable();
+        let Some(first) = named.peek() else {
+            let text = format!(
+                "no rule of this relay serves {membership}: add one with its group, or request another"
+            );
+            return Err(Refusal::new(HttpRefusal::Group, text));
+        };
+        let down = format!("{} cannot be used at present: try again later", first.leg_name);
+        let Some(rule) = named.find(|rule| rule.is_up) else {
+            return Err(Refusal::new(HttpRefusal::LegDown, down));
+        };
+        let key = channel(rule);
+        if address.group.is_source_specific() && matches!(key.sources, SourceFilter::Exclude(_)) {
+            let text = format!("{} is source-specific: request SOURCE@{address}", address.group);
+            return Err(Refusal::new(HttpRefusal::Invalid, text));
+        }
+        Ok((rule.rule, key))
+    }
+
+    fn receive_frames(&mut self, now: Duration, id: HttpClientId, bytes: &[u8]) {
+        let mut rest = bytes;
+        while let Some(client) = self.clients.get_mut(&id)
+            && let ClientState::Stream(subscription) = &mut client.state
+            && let Some((frame, after)) = subscription.frames.read(rest)
+        {
+            rest = after;
+            match frame {
+                // A client that does not read the replies receives no more of them.
+                ClientFrame::Ping(payload) if !client.outbox.is_full() => {
+                    client.outbox.push(&websocket::frame(Opcode::Pong, &payload));
+                }
+                ClientFrame::Ping(_) | ClientFrame::Pong => {}
+                ClientFrame::Close => self.end_stream(now, id, CloseCode::GoingAway),
+                ClientFrame::Refused(code) => self.end_stream(now, id, code),
+            }
+        }
+    }
+
+    /// Ends what is due to end, and keeps the rest alive.
+    fn look_at(&mut self, now: Duration, id: HttpClientId) {
+        let has_pending = self.has_pending(id);
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        if has_pending {
+            client.blocked_since.get_or_insert(now);
+        } else {
+            client.blocked_since = None;
+        }
+        let is_over = |since: Option<Duration>| since.is_some_and(|since| now >= since + self.config.stall);
+        match &client.state {
+            ClientState::Request(_) if now >= client.since + REQUEST_TIME => {
+                let text = format!("the request was not complete within {} s", REQUEST_TIME.as_secs());
+                self.refuse(now, id, &Refusal::new(HttpRefusal::Timeout, text), false);
+            }
+            ClientState::Ending(until) if now >= *until => client.state = ClientState::Gone,
+            ClientState::Stream(own) if is_over(client.blocked_since) || is_over(own.behind_since) => {
+                self.drop_stalled(now, id);
+            }
+            ClientState::Stream(own) if !has_pending && now >= client.last_sent + KEEP_ALIVE => {
+                let bytes = encode::keep_alive(own.kind);
+                client.outbox.push(&bytes);
+            }
+            _ => {}
+        }
+    }
+
+    fn drop_stalled(&mut self, now: Duration, id: HttpClientId) {
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        let (listener, address) = (client.listener, client.address);
+        if let ClientState::Stream(subscription) = std::mem::replace(&mut client.state, ClientState::Gone) {
+            let text = format!(
+                "dropped from {}, because it took less than was sent: {} datagrams behind",
+                subscription.channel.address, subscription.skipped
+            );
+            self.unsubscribe(now, &subscription);
+            self.refused(now, listener, address, &Refusal::new(HttpRefusal::Stalled, text));
+        }
+    }
+
+    /// Ends a stream: what is being sent is completed.
+    fn end_stream(&mut self, now: Duration, id: HttpClientId, code: CloseCode) {
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        let ending = ClientState::Ending(now + ENDING_TIME);
+        if let ClientState::Stream(subscription) = std::mem::replace(&mut client.state, ending) {
+            if subscription.kind.is_websocket() {
+                client.outbox.push(&websocket::close(code));
+            }
+            self.unsubscribe(now, &subscription);
+        }
+    }
+
+    fn unsubscribe(&mut self, now: Duration, subscription: &Subscription) {
+        if let Some(channel) = self.channels.get_mut(&subscription.channel) {
+            channel.unsubscribe(now, subscription.kind);
+        }
+    }
+
+    fn refuse(&mut self, now: Duration, id: HttpClientId, refusal: &Refusal, is_head: bool) {
+        let Some(client) = self.clients.get(&id) else { return };
+        self.refused(now, client.listener, client.address, refusal);
+        self.end(now, id, &response::refusal(refusal, is_head));
+    }
+
+    /// Sends a last response.
+    fn end(&mut self, now: Duration, id: HttpClientId, response: &[u8]) {
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.state = ClientState::Ending(now + ENDING_TIME);
+            client.outbox = Outbox::default();
+            client.outbox.push(response);
+        }
+    }
+
+    /// Counts a refusal, and reports it if that is due.
+    fn refused(&mut self, now: Duration, listener: SocketAddr, client: SocketAddr, refusal: &Refusal) {
+        let Refusal { reason, ref text } = *refusal;
+        if let Some(count) = self.counts.refuse(now, reason) {
+            self.events.push_back(HttpEvent { listener, client, reason, count, text: text.clone() });
+        }
+    }
+
+    /// Returns a number that no other channel has had, here or after a restart.
+    const fn next_epoch(&mut self) -> u64 {
+        self.epochs += 1;
+        self.config.seed.wrapping_add(self.epochs)
+    }
+}
+
+/// Returns the feed of a client.
+fn feed_of<'a>(channels: &'a BTreeMap<ChannelKey, Channel>, client: &Client) -> Option<&'a Feed> {
+    let subscription = client.subscription()?;
+    channels.get(&subscription.channel)?.feed(subscription.kind)
+}
+
+/// Returns whether a rule names all that a channel receives.
+fn names(rule: &HttpRule, key: &ChannelKey) -> bool {
+    let traffic = &rule.traffic;
+    let has_group = traffic.ranges().iter().any(|range| range.contains(key.address));
+    let has_sources = match &key.sources {
+        SourceFilter::Include(sources) => sources.iter().all(|source| traffic.sources.admits(*source)),
+        SourceFilter::Exclude(_) => key.sources == traffic.sources,
+    };
+    rule.leg == key.leg && has_group && has_sources
+}
+
+fn not_a_websocket() -> Refusal {
+    let text = "this is a WebSocket: open it with a program for those, or request /sse/ instead of /ws/";
+    Refusal::new(HttpRefusal::Upgrade, text)
+}
+
+fn busy(problem: &str) -> Refusal {
+    Refusal::new(HttpRefusal::Busy, format!("{problem}: try again later, or raise --http-clients"))
+}

@@ -1,0 +1,155 @@
+//! Tunnels as legs of rules.
+
+use std::time::Duration;
+
+use mcast_group::{Group, SourceFilter};
+use mcast_relay::{LegArrival, LegId, RefusalReason, Trail, TunnelWant};
+
+use crate::subject::{SentCopy, Subject, address};
+
+const RULE: &str = "239.1.2.0/30:5000 between eth0 and tunnel:a and tunnel:b repair 200ms";
+const GROUP: &str = "239.1.2.3:5000";
+const HOST: &str = "10.0.0.1:40000";
+
+fn want(destination: &str) -> TunnelWant {
+    TunnelWant { destination: address(destination), sources: SourceFilter::ANY }
+}
+
+/// Returns a relay on whose tunnels the other ends want the group.
+fn relay(rule: &str) -> Subject {
+    let mut subject = Subject::new(rule);
+    for leg in [1, 2] {
+        subject.relay.set_site_wants(subject.now, LegId(leg), vec![want(GROUP)]);
+    }
+    subject.outputs(&[]);
+    subject
+}
+
+fn from_tunnel(subject: &mut Subject, leg: u8, trail: Trail, destination: &str) -> Vec<SentCopy> {
+    let (leg, source, payload) = (LegId(leg), address(HOST), b"x");
+    let destination = address(destination);
+    let arrival = LegArrival { leg, source, destination, hop_limit: 8, mac: None, trail, payload };
+    subject.relay.receive(subject.now, &arrival);
+    subject.outputs(payload)
+}
+
+#[test]
+fn a_site_gets_what_it_wants_and_nothing_else() {
+    let mut subject = relay(RULE);
+    assert_eq!(subject.receive(0, HOST, GROUP, b"x").len(), 2);
+    assert!(subject.receive(0, HOST, "239.1.2.2:5000", b"x").is_empty());
+    let sources = SourceFilter::Include(["10.0.0.7".parse().unwrap()].into());
+    subject.relay.set_site_wants(
+        subject.now,
+        LegId(1),
+        vec![TunnelWant { destination: address(GROUP), sources }],
+    );
+    subject.relay.set_site_wants(subject.now, LegId(2), vec![]);
+    assert!(subject.receive(0, HOST, GROUP, b"x").is_empty());
+    assert_eq!(subject.receive(0, "10.0.0.7:1", GROUP, b"x").len(), 1);
+    assert_eq!(subject.refused(RefusalReason::NotWanted), 2);
+}
+
+#[test]
+fn a_site_gets_what_it_wants_only_also_if_the_rule_joins_always() {
+    let mut subject = Subject::new("239.1.2.3:5000 from eth0 to tunnel:a always");
+    assert!(subject.receive(0, HOST, GROUP, b"x").is_empty());
+}
+
+#[test]
+fn what_one_site_wants_is_wanted_of_the_others() {
+    let mut subject = relay(RULE);
+    let group: Group = "239.1.2.3".parse().unwrap();
+    for leg in 0..3 {
+        assert!(
+            subject.joins.iter().any(|(joined, known, _)| (*joined, *known) == (LegId(leg), group)),
+            "{leg}"
+        );
+        assert_eq!(subject.relay.wants(LegId(leg)), [want(GROUP)]);
+    }
+    subject.relay.set_site_wants(subject.now, LegId(1), vec![]);
+    subject.relay.set_site_wants(subject.now, LegId(2), vec![]);
+    assert!(subject.relay.wants(LegId(1)).is_empty());
+}
+
+#[test]
+fn broadcasts_and_sources_are_wanted_as_the_rules_name_them() {
+    let mut subject = Subject::new(
+        "broadcast:6000 from tunnel:a to eth0\n10.0.0.7@232.1.2.3:5000-5001 from tunnel:a to eth0 always",
+    );
+    let wants = subject.relay.wants(LegId(0));
+    let destinations: Vec<_> = wants.iter().map(|want| want.destination.to_string()).collect();
+    assert_eq!(destinations, ["232.1.2.3:5000", "232.1.2.3:5001", "255.255.255.255:6000"]);
+    assert_eq!(wants[0].sources, SourceFilter::Include(["10.0.0.7".parse().unwrap()].into()));
+    subject.relay.leg_down(subject.now, LegId(0));
+    assert!(subject.relay.wants(LegId(0)).is_empty());
+}
+
+#[test]
+fn copies_into_all_tunnels_have_one_trail_and_equal_datagrams_have_others() {
+    let mut subject = relay(RULE);
+    let first = subject.receive(0, HOST, GROUP, b"x");
+    let second = subject.receive(0, HOST, GROUP, b"x");
+    assert_eq!(first[0].trail, first[1].trail);
+    assert_eq!(first[0].trail.relays(), [subject.relay.id().0]);
+    assert_ne!(first[0].trail, second[0].trail);
+}
+
+#[test]
+fn a_datagram_that_comes_by_two_tunnels_is_forwarded_once() {
+    let mut subject = relay(RULE);
+    let trail = |number| Trail::new(7, number, &[7]).unwrap();
+    let copies = from_tunnel(&mut subject, 1, trail(1), GROUP);
+    assert_eq!(copies.len(), 1, "to the other tunnel; nobody on the leg has joined: {copies:?}");
+    assert_eq!(copies[0].trail, Trail::new(7, 1, &[7, subject.relay.id().0]).unwrap());
+    assert!(from_tunnel(&mut subject, 2, trail(1), GROUP).is_empty());
+    assert_eq!(subject.refused(RefusalReason::Duplicate), 1);
+    assert_eq!(from_tunnel(&mut subject, 2, trail(2), GROUP).len(), 1);
+}
+
+#[test]
+fn a_datagram_does_not_come_back_and_has_passed_at_most_eight_relays() {
+    let mut subject = relay(RULE);
+    let own = subject.relay.id().0;
+    assert!(from_tunnel(&mut subject, 1, Trail::new(7, 1, &[7, own, 8]).unwrap(), GROUP).is_empty());
+    assert_eq!(subject.refused(RefusalReason::Returned), 1);
+    let full = Trail::new(7, 2, &[7; Trail::MAX]).unwrap();
+    assert!(from_tunnel(&mut subject, 1, full, GROUP).is_empty());
+    assert_eq!(subject.refused(RefusalReason::TooManyHops), 1);
+}
+
+#[test]
+fn a_datagram_with_another_group_is_another_datagram() {
+    let mut subject = Subject::new(
+        "239.1.2.3:5000 from tunnel:a to tunnel:b as 239.9.9.9\n239.1.2.3:5000 from tunnel:a to tunnel:b",
+    );
+    let wants = vec![want("239.9.9.9:5000"), want(GROUP)];
+    subject.relay.set_site_wants(subject.now, LegId(1), wants);
+    let trail = Trail::new(7, 1, &[7]).unwrap();
+    let copies = from_tunnel(&mut subject, 0, trail, GROUP);
+    assert_eq!((copies[0].trail.origin, copies[1].trail.origin), (subject.relay.id().0, 7));
+    assert_eq!(copies[0].trail.relays(), copies[1].trail.relays());
+}
+
+#[test]
+fn another_site_may_have_the_addresses_of_this_one() {
+    let mut subject = relay(RULE);
+    subject.relay.leg_up(subject.now, LegId(1), &[]);
+    let (leg, destination, payload) = (LegId(1), address(GROUP), b"x");
+    let source = (crate::subject::own(0), 61_450).into();
+    let trail = Trail::new(7, 1, &[7]).unwrap();
+    let arrival = LegArrival { leg, source, destination, hop_limit: 8, mac: None, trail, payload };
+    subject.relay.receive(subject.now, &arrival);
+    assert_eq!(subject.outputs(payload).len(), 1);
+}
+
+#[test]
+fn replies_go_back_into_the_tunnel() {
+    let mut subject = Subject::new("239.1.2.3:5000 between eth0 and tunnel:a always");
+    let copies = from_tunnel(&mut subject, 1, Trail::new(7, 1, &[7]).unwrap(), GROUP);
+    let replies = subject.reply(copies[0].path, "10.0.0.5:5000", b"I am");
+    assert_eq!((replies[0].destination, replies[0].trail.relays().len()), (address(HOST), 0));
+    let answers = subject.reply(replies[0].path, HOST, b"good");
+    assert_eq!((answers[0].destination, answers[0].path), (address("10.0.0.5:5000"), copies[0].path));
+    subject.wait(Duration::from_secs(1));
+}

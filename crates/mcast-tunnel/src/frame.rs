@@ -1,0 +1,223 @@
+//! Frames: what a datagram of data consists of, once it is opened. Each has a kind (8), a length (16) and a content.
+
+use crate::wire::Reader;
+
+const PADDING: u8 = 0;
+const PING: u8 = 1;
+const PONG: u8 = 2;
+const CHALLENGE: u8 = 3;
+const RESPONSE: u8 = 4;
+const PIECE: u8 = 5;
+const REPAIRABLE: u8 = 6;
+const NAK: u8 = 7;
+const TAIL: u8 = 8;
+const PROBE: u8 = 9;
+const PROBED: u8 = 10;
+const WANTS_RECEIVED: u8 = 11;
+const GOODBYE: u8 = 12;
+
+/// Kind and length.
+const HEADER: usize = 3;
+/// The bytes before the content of the longest frame that carries a piece.
+pub(crate) const PIECE_OVERHEAD: usize = HEADER + 18;
+/// Pieces of one record: of the longest, if each has half of the smallest path.
+const MAX_PIECES: u16 = 256;
+/// Ranges in one NAK.
+pub(crate) const MAX_RANGES: usize = 64;
+
+/// A piece of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RecordPiece<'a> {
+    /// The record that it is of.
+    pub(crate) record: u32,
+    pub(crate) index: u16,
+    pub(crate) count: u16,
+    pub(crate) bytes: &'a [u8],
+}
+
+/// The place of a piece among those that are repaired, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RepairMark {
+    pub(crate) sequence: u64,
+    pub(crate) bound_ms: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Frame<'a> {
+    /// Contains the clock of its sender, which the pong returns.
+    Ping(u64),
+    Pong(u64),
+    Challenge(u64),
+    Response(u64),
+    Piece(Option<RepairMark>, RecordPiece<'a>),
+    /// Missing pieces: the first of each range, and the number.
+    Nak(Vec<(u64, u16)>),
+    /// The sequence of the next piece that is repaired.
+    Tail(RepairMark),
+    /// A datagram of this length has arrived, if this does.
+    Probe(u16),
+    Probed(u16),
+    WantsReceived(u32),
+    Goodbye,
+    /// Of a later version.
+    Unknown,
+}
+
+impl<'a> Frame<'a> {
+    /// Appends the frame.
+    pub(crate) fn put(&self, bytes: &mut Vec<u8>) {
+        let start = bytes.len();
+        bytes.extend([self.kind(), 0, 0]);
+        match self {
+            Self::Ping(number) | Self::Pong(number) | Self::Challenge(number) | Self::Response(number) => {
+                bytes.extend(number.to_be_bytes());
+            }
+            Self::Piece(mark, piece) => {
+                mark.iter().for_each(|mark| mark.put(bytes));
+                bytes.extend(piece.record.to_be_bytes());
+                bytes.extend(piece.index.to_be_bytes());
+                bytes.extend(piece.count.to_be_bytes());
+                bytes.extend(piece.bytes);
+            }
+            Self::Nak(ranges) => {
+                for (first, count) in ranges.iter().take(MAX_RANGES) {
+                    bytes.extend(first.to_be_bytes());
+                    bytes.extend(count.to_be_bytes());
+                }
+            }
+            Self::Tail(mark) => mark.put(bytes),
+            Self::Probe(size) | Self::Probed(size) => bytes.extend(size.to_be_bytes()),
+            Self::WantsReceived(version) => bytes.extend(version.to_be_bytes()),
+            Self::Goodbye | Self::Unknown => {}
+        }
+        let length = (bytes.len() - start - HEADER) as u16;
+        bytes[start + 1..start + HEADER].copy_from_slice(&length.to_be_bytes());
+    }
+
+    const fn kind(&self) -> u8 {
+        match self {
+            Self::Ping(_) => PING,
+            Self::Pong(_) => PONG,
+            Self::Challenge(_) => CHALLENGE,
+            Self::Response(_) => RESPONSE,
+            Self::Piece(None, _) => PIECE,
+            Self::Piece(Some(_), _) => REPAIRABLE,
+            Self::Nak(_) => NAK,
+            Self::Tail(_) => TAIL,
+            Self::Probe(_) => PROBE,
+            Self::Probed(_) => PROBED,
+            Self::WantsReceived(_) => WANTS_RECEIVED,
+            Self::Goodbye => GOODBYE,
+            Self::Unknown => PADDING,
+        }
+    }
+
+    fn read(kind: u8, mut body: Reader<'a>) -> Option<Self> {
+        Some(match kind {
+            PING => Self::Ping(body.number()?),
+            PONG => Self::Pong(body.number()?),
+            CHALLENGE => Self::Challenge(body.number()?),
+            RESPONSE => Self::Response(body.number()?),
+            PIECE => Self::Piece(None, RecordPiece::read(body)?),
+            REPAIRABLE => Self::Piece(Some(RepairMark::read(&mut body)?), RecordPiece::read(body)?),
+            NAK => {
+                let mut ranges = Vec::new();
+                while ranges.len() < MAX_RANGES && !body.0.is_empty() {
+                    ranges.push((body.number()?, body.short()?));
+                }
+                Self::Nak(ranges)
+            }
+            TAIL => Self::Tail(RepairMark::read(&mut body)?),
+            PROBE => Self::Probe(body.short()?),
+            PROBED => Self::Probed(body.short()?),
+            WANTS_RECEIVED => Self::WantsReceived(body.word()?),
+            GOODBYE => Self::Goodbye,
+            _ => Self::Unknown,
+        })
+    }
+}
+
+impl RepairMark {
+    fn put(self, bytes: &mut Vec<u8>) {
+        bytes.extend(self.sequence.to_be_bytes());
+        bytes.extend(self.bound_ms.to_be_bytes());
+    }
+
+    fn read(body: &mut Reader<'_>) -> Option<Self> {
+        Some(Self { sequence: body.number()?, bound_ms: body.short()? })
+    }
+}
+
+impl<'a> RecordPiece<'a> {
+    fn read(mut body: Reader<'a>) -> Option<Self> {
+        let piece = Self { record: body.word()?, index: body.short()?, count: body.short()?, bytes: body.0 };
+        (piece.index < piece.count && piece.count <= MAX_PIECES).then_some(piece)
+    }
+}
+
+/// The frames of a datagram, up to its padding or to one that is not valid.
+#[derive(Debug)]
+pub(crate) struct Frames<'a>(Reader<'a>);
+
+impl<'a> Frames<'a> {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
+        Self(Reader(bytes))
+    }
+}
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = Frame<'a>;
+
+    fn next(&mut self) -> Option<Frame<'a>> {
+        let kind = self.0.byte().filter(|kind| *kind != PADDING)?;
+        let length = self.0.short()?;
+        Frame::read(kind, Reader(self.0.bytes(usize::from(length))?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frames() -> impl Strategy<Value = Frame<'static>> {
+        let mark =
+            (any::<u64>(), any::<u16>()).prop_map(|(sequence, bound_ms)| RepairMark { sequence, bound_ms });
+        let piece = (any::<u32>(), any::<u16>(), 1..=MAX_PIECES, prop::collection::vec(any::<u8>(), 0..20))
+            .prop_map(|(record, index, count, bytes)| RecordPiece {
+                record,
+                index: index % count,
+                count,
+                bytes: bytes.leak(),
+            });
+        prop_oneof![
+            any::<u64>().prop_map(Frame::Ping),
+            any::<u64>().prop_map(Frame::Pong),
+            any::<u64>().prop_map(Frame::Challenge),
+            any::<u64>().prop_map(Frame::Response),
+            (prop::option::of(mark.clone()), piece).prop_map(|(mark, piece)| Frame::Piece(mark, piece)),
+            prop::collection::vec(any::<(u64, u16)>(), 0..MAX_RANGES).prop_map(Frame::Nak),
+            mark.prop_map(Frame::Tail),
+            any::<u16>().prop_map(Frame::Probe),
+            any::<u16>().prop_map(Frame::Probed),
+            any::<u32>().prop_map(Frame::WantsReceived),
+            Just(Frame::Goodbye),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn frames_round_trip(frames in prop::collection::vec(frames(), 0..5), padding in 0_usize..5) {
+            let mut bytes = Vec::new();
+            frames.iter().for_each(|frame| frame.put(&mut bytes));
+            bytes.resize(bytes.len() + padding, 0);
+            prop_assert_eq!(Frames::new(&bytes).collect::<Vec<_>>(), frames);
+        }
+
+        #[test]
+        fn reading_does_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            prop_assert!(Frames::new(&bytes).count() <= 100);
+        }
+    }
+}
