@@ -1,7 +1,7 @@
 //! The sockets of tunnels: one for all that listen, and one for each that dials.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -11,15 +11,16 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use lru::LruCache;
-use mcast_group::Family;
+use mcast_group::{Family, GroupAddr, SourceFilter};
 use mcast_sys::poller::wait_writable;
 use mcast_sys::socket::{ReceiveSlots, Socket};
 use mcast_sys::{ReceiveBuffer, SendRequest};
 use mcast_tunnel::{
     DropReason, EndpointConfig, EndpointRole, Keys, LinkId, LinkStatus, MAX_DATAGRAM, Trail, TunnelDatagram,
-    TunnelEndpoint, TunnelEvent, TunnelTransmit,
+    TunnelEndpoint, TunnelEvent, TunnelTransmit, TunnelWant,
 };
 
+use super::http::ServedArrival;
 use super::outputs::PendingCopies;
 use super::path::{OutgoingCopy, request, unspecified};
 use super::registry::Readable;
@@ -310,12 +311,25 @@ impl Driver {
         if self.is_checking {
             return;
         }
-        let (now, wants) = (self.now(), self.relay.wants(leg));
+        let (now, wants) = (self.now(), self.wants(leg));
         if let Some((position, link)) = self.socket_of(leg) {
             let endpoint = &mut self.tunnels.sockets[position].endpoint;
             endpoint.set_wants(now, link, wants);
             endpoint.handle_timeout(now);
         }
+    }
+
+    /// Returns what the rules and HTTP clients want to receive from a tunnel.
+    fn wants(&self, leg: LegId) -> Vec<TunnelWant> {
+        let of_rules = self.relay.wants(leg).into_iter().map(|want| (want.destination, want.sources));
+        let of_clients = self.http.demand().on(leg);
+        let of_clients = of_clients.map(|(address, sources)| (SocketAddr::from(address), sources.clone()));
+        let mut wants: BTreeMap<SocketAddr, SourceFilter> = BTreeMap::new();
+        for (destination, sources) in of_rules.chain(of_clients) {
+            let wanted = wants.entry(destination).or_insert(SourceFilter::NONE);
+            *wanted = wanted.union(&sources);
+        }
+        wants.into_iter().map(|(destination, sources)| TunnelWant { destination, sources }).collect()
     }
 
     pub(super) fn flush_tunnels(&mut self) {
@@ -386,6 +400,7 @@ impl Driver {
                     let Some(leg) = self.leg_of_link(position, *link) else { continue };
                     self.receive_datagram(leg, datagram);
                     self.take_outputs_for(&datagram.payload, &mut copies)?;
+                    self.serve_from_tunnel(leg, datagram);
                 }
                 TunnelEvent::Up { link, .. }
                 | TunnelEvent::Down { link, .. }
@@ -401,7 +416,19 @@ impl Driver {
                 _ => self.report_stranger(event),
             }
         }
+        self.http.pass();
         self.finish(copies)
+    }
+
+    /// Passes a datagram for a group to HTTP clients that request it. A reply is for one host.
+    fn serve_from_tunnel(&mut self, leg: LegId, datagram: &TunnelDatagram) {
+        let is_copy = datagram.to_path.is_none() && !datagram.trail.relays().is_empty();
+        let Ok(address) = GroupAddr::try_from(datagram.destination) else { return };
+        if is_copy {
+            let source = datagram.source;
+            let arrival = ServedArrival { leg, address, source, time: None, lost: 0 };
+            self.serve(self.now(), arrival, &datagram.payload);
+        }
     }
 
     fn receive_datagram(&mut self, leg: LegId, datagram: &TunnelDatagram) {
@@ -430,12 +457,14 @@ impl Driver {
                 self.relay.set_site_wants(now, leg, Vec::new());
                 self.relay.leg_up(now, leg, &[]);
                 self.changed.insert(leg);
+                self.http.rules_changed();
                 self.forget_reports(leg);
                 DriverEvent::TunnelUp { leg, relay: RelayId(*relay), address: *address }
             }
             TunnelEvent::Down { reason, .. } => {
                 self.tunnels.up.remove(&leg);
                 self.relay.leg_down(now, leg);
+                self.http.rules_changed();
                 DriverEvent::TunnelDown { leg, reason: *reason }
             }
             TunnelEvent::Moved { address, .. } => DriverEvent::TunnelMoved { leg, address: *address },

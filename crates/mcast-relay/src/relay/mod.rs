@@ -109,6 +109,8 @@ pub struct Relay {
     other_sources: BTreeSet<(LegId, Group)>,
     names: ClaimedNames,
     trails: Trails,
+    /// The rules whose limits have been asked about the present datagram, each with the answer.
+    admitted: Vec<(usize, bool)>,
     outputs: VecDeque<RelayOutput>,
 }
 
@@ -145,6 +147,7 @@ impl Relay {
             joined: BTreeMap::new(),
             other_sources: BTreeSet::new(),
             names: ClaimedNames::new(),
+            admitted: Vec::new(),
             outputs: VecDeque::new(),
         };
         relay.replace_rules(Duration::ZERO, config.rules)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mcast::Arrival;
-use mcast_group::{Group, SourceFilter};
+use mcast_group::SourceFilter;
 
 use super::{AmtListener, AmtReceiver, GatewaySocket};
 use crate::amt::{AmtRelayName, GatewayCounts};
@@ -92,20 +92,17 @@ impl Driver {
         }
     }
 
-    /// Joins or leaves a group at a relay of AMT. Returns whether the leg is one.
-    pub(in crate::driver) fn join_by_amt(
-        &mut self,
-        leg: LegId,
-        group: Group,
-        sources: &SourceFilter,
-    ) -> bool {
+    /// Joins at a relay of AMT what the rules and HTTP clients want, and leaves the rest.
+    pub(in crate::driver) fn join_by_amt(&mut self, leg: LegId) {
         let now = self.now();
-        let Some(gateway) = self.gateways.get_mut(&leg) else { return false };
-        if !self.is_checking {
-            gateway.set_membership(now, group, sources.clone());
-            self.serve_gateway(leg);
+        let (Some(gateway), false) = (self.gateways.get_mut(&leg), self.is_checking) else { return };
+        let mut wanted = self.legs[usize::from(leg.0)].wanted.clone();
+        for (address, sources) in self.http.demand().on(leg) {
+            let known = wanted.entry(address.group).or_insert(SourceFilter::NONE);
+            *known = known.union(sources);
         }
-        true
+        gateway.set_memberships(now, wanted);
+        self.serve_gateway(leg);
     }
 
     /// Sends a datagram to gateways.
