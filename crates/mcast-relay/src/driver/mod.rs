@@ -37,8 +37,8 @@ pub use namespace::ContainerLookup;
 pub use tunnels::{TunnelDial, TunnelOptions};
 
 use crate::http::{HttpConfig, HttpCounts};
-use crate::{LegId, PathId, PortBlock, Relay, RelayConfig, Rule};
-use amt::{AmtListener, GatewaySocket};
+use crate::{Authenticator, LegId, PathId, PortBlock, Relay, RelayConfig, Rule};
+use amt::{AddedListeners, AmtListener, GatewaySocket};
 use http::HttpSide;
 use leg::DriverLeg;
 use loops::PendingLoop;
@@ -108,6 +108,8 @@ pub struct Driver {
     is_starting: bool,
     /// Whether it only finds out what it would do: then it sends no copies.
     is_checking: bool,
+    /// Whether the rules have been replaced, and nothing else has been done about that.
+    has_new_rules: bool,
     batch: Option<Batch>,
     buffer: Vec<u8>,
     events: VecDeque<DriverEvent>,
@@ -158,6 +160,7 @@ impl Driver {
             sends_queries: options.sends_queries,
             is_starting: true,
             is_checking: options.only_checks,
+            has_new_rules: false,
             batch: Some(Batch::new(BATCH, DATAGRAM_BYTES)),
             buffer: vec![0; DATAGRAM_BYTES],
             events: VecDeque::new(),
@@ -205,16 +208,22 @@ impl Driver {
     /// Replaces the rules. What both have in common continues without interruption.
     ///
     /// # Errors
-    /// Returns an error if they name too many legs; the old rules then remain.
+    /// Returns an error if they name too many legs, or gateways of AMT cannot be served at an address; the old rules then
+    /// remain. The sockets for the new ones are opened by the next [`Self::poll`].
     pub fn replace_rules(&mut self, rules: Vec<Rule>) -> Result<(), DriverError> {
-        let unused = self.open_listeners(&rules)?;
-        self.relay.replace_rules(self.now(), rules)?;
+        let AddedListeners { added, unused } = self.open_listeners(&rules)?;
+        if let Err(error) = self.relay.replace_rules(self.now(), rules) {
+            self.close_listeners(&added);
+            return Err(error.into());
+        }
         self.close_listeners(&unused);
-        self.take_outputs()?;
-        self.add_legs()?;
-        self.check_namespaces()?;
-        self.follow_rules()?;
-        self.listen_for_clients()
+        self.has_new_rules = true;
+        Ok(())
+    }
+
+    /// Replaces what authenticates announcements.
+    pub fn set_authenticators(&mut self, authenticators: Vec<Arc<dyn Authenticator>>) {
+        self.relay.set_authenticators(self.now(), authenticators);
     }
 
     /// Listens for other relays, without forwarding anything, and returns what the relay would do.
@@ -295,6 +304,13 @@ impl Driver {
     /// Does what is due.
     fn do_due(&mut self) -> Result<(), DriverError> {
         let now = self.now();
+        if std::mem::take(&mut self.has_new_rules) {
+            self.add_legs()?;
+            self.take_outputs()?;
+            self.check_namespaces()?;
+            self.follow_rules()?;
+            self.listen_for_clients()?;
+        }
         if self.relay.deadline() <= now {
             self.relay.handle_timeout(now);
             self.take_outputs()?;

@@ -240,16 +240,12 @@ impl Driver {
         counts.filter(|(_, count)| *count > 0).collect()
     }
 
-    /// Replaces the secrets of the tunnels.
-    ///
-    /// # Errors
-    /// As for [`Self::poll`].
-    pub fn set_tunnel_keys(&mut self, keys: &Keys) -> Result<(), DriverError> {
+    /// Replaces the secrets of the tunnels, from the next [`Self::poll`] on.
+    pub fn set_tunnel_keys(&mut self, keys: &Keys) {
         let now = self.now();
         for socket in &mut self.tunnels.sockets {
             socket.endpoint.set_keys(now, keys.clone());
         }
-        self.do_due_in_tunnels()
     }
 
     pub(super) fn open_tunnels(&mut self, options: TunnelOptions) -> Result<(), DriverError> {

@@ -73,7 +73,11 @@ impl GatewaySocket {
     }
 
     /// Receives these groups, and leaves all others. Call [`Self::do_due`] after this.
-    pub(in crate::driver) fn set_memberships(&mut self, now: Duration, wanted: BTreeMap<Group, SourceFilter>) {
+    pub(in crate::driver) fn set_memberships(
+        &mut self,
+        now: Duration,
+        wanted: BTreeMap<Group, SourceFilter>,
+    ) {
         let gone: Vec<Group> = self.gateway.groups().filter(|group| !wanted.contains_key(group)).collect();
         // The tunnel ends with the last group, so those that are added come first.
         wanted.into_iter().for_each(|(group, sources)| self.gateway.set_membership(now, group, sources));

@@ -15,6 +15,14 @@ use crate::driver::registry::Readable;
 use crate::driver::{AmtStatistics, Driver, DriverError, DriverEvent};
 use crate::{CopyPayload, Leg, LegId, RelayOutput, Rule};
 
+/// Addresses at which gateways are served.
+pub(in crate::driver) struct AddedListeners {
+    /// Those of which the sockets have been opened.
+    pub(in crate::driver) added: Vec<SocketAddr>,
+    /// Those that the rules do not name.
+    pub(in crate::driver) unused: Vec<SocketAddr>,
+}
+
 impl Driver {
     /// Opens the sockets of a relay of AMT that is a leg.
     pub(in crate::driver) fn add_gateway(&mut self, leg: Leg, name: AmtRelayName) -> Result<(), DriverError> {
@@ -38,11 +46,11 @@ impl Driver {
         self.take_outputs()
     }
 
-    /// Opens the sockets for gateways that these rules name, and returns the addresses that none of them names.
+    /// Opens the sockets for gateways that these rules name.
     pub(in crate::driver) fn open_listeners(
         &mut self,
         rules: &[Rule],
-    ) -> Result<Vec<SocketAddr>, DriverError> {
+    ) -> Result<AddedListeners, DriverError> {
         use std::os::fd::AsFd;
 
         let named: BTreeSet<SocketAddr> = rules.iter().flat_map(Rule::amt_addresses).collect();
@@ -50,12 +58,14 @@ impl Driver {
         for address in named.iter().filter(|address| !self.listeners.contains_key(address)) {
             opened.push((*address, AmtListener::open(*address)?));
         }
+        let added: Vec<SocketAddr> = opened.iter().map(|(address, _)| *address).collect();
         for (address, listener) in opened {
-            let added = self.registry.add(listener.socket.as_fd(), Readable::AmtListener(address));
-            added.map_err(DriverError::system("wait for gateways of AMT"))?;
+            let registered = self.registry.add(listener.socket.as_fd(), Readable::AmtListener(address));
+            registered.map_err(DriverError::system("wait for gateways of AMT"))?;
             self.listeners.insert(address, listener);
         }
-        Ok(self.listeners.keys().copied().filter(|address| !named.contains(address)).collect())
+        let unused = self.listeners.keys().copied().filter(|address| !named.contains(address)).collect();
+        Ok(AddedListeners { added, unused })
     }
 
     /// Closes the sockets at these addresses.

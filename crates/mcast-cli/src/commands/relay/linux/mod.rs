@@ -42,7 +42,7 @@ fn open(plan: &Plan<'_>) -> anyhow::Result<Driver> {
         priority: forwarding.priority,
         max_paths: forwarding.max_paths.into(),
         path_idle: forwarding.path_idle,
-        authenticator: plan.authenticator.clone(),
+        authenticators: plan.authenticators.clone(),
         ..RelayConfig::new(plan.rules.clone(), seed)
     };
     let clients = &plan.arguments.clients;
