@@ -4,6 +4,7 @@
 
 mod amt;
 mod avahi;
+mod combinations;
 mod forwarding;
 mod http;
 mod loops;

@@ -107,12 +107,12 @@ pub(crate) fn texts(ended: &Ended) -> Vec<String> {
     ended.json().iter().filter_map(|datagram| Some(datagram["text"].as_str()?.to_owned())).collect()
 }
 
-/// Opens a socket on port 5000 that joins a group on the interface with this address, as programs do that share the port.
-pub(crate) fn member(host: &Host, group: Ipv4Addr, own: Ipv4Addr) -> UdpSocket {
+/// Opens a socket that joins a group on the interface with this address, as programs do that share the port.
+pub(crate) fn member(host: &Host, (group, port): (Ipv4Addr, u16), own: Ipv4Addr) -> UdpSocket {
     let open = || {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
         socket.set_reuse_address(true)?;
-        socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 5000)).into())?;
+        socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into())?;
         socket.join_multicast_v4(&group, &own)?;
         Ok::<_, std::io::Error>(socket.into())
     };
