@@ -4,6 +4,7 @@
 //! namespace of the leg by a short-lived thread, and used from this one.
 
 mod amt;
+mod containers;
 mod error;
 mod event;
 mod http;
@@ -31,14 +32,15 @@ use mcast_sys::poller::Poller;
 use mcast_sys::ready::{READY_AT_ONCE, Ready};
 
 pub use amt::AmtReceiver;
+pub use containers::ContainerLookup;
 pub use error::DriverError;
 pub use event::{AmtStatistics, CheckReport, DriverCounts, DriverEvent};
-pub use namespace::ContainerLookup;
 pub use tunnels::{TunnelDial, TunnelOptions};
 
 use crate::http::{HttpConfig, HttpCounts};
 use crate::{Authenticator, LegId, PathId, PortBlock, Relay, RelayConfig, Rule};
 use amt::{AddedListeners, AmtListener, GatewaySocket};
+use containers::Containers;
 use http::HttpSide;
 use leg::DriverLeg;
 use loops::PendingLoop;
@@ -102,7 +104,7 @@ pub struct Driver {
     loops: Vec<PendingLoop>,
     tunnels: Tunnels,
     http: HttpSide,
-    containers: ContainerLookup,
+    containers: Containers,
     sends_queries: bool,
     /// While it starts, a missing permission is an error, later an event.
     is_starting: bool,
@@ -156,7 +158,7 @@ impl Driver {
             changed_listeners: BTreeSet::new(),
             loops: Vec::new(),
             tunnels: Tunnels::new(),
-            containers: options.containers,
+            containers: Containers::new(options.containers),
             sends_queries: options.sends_queries,
             is_starting: true,
             is_checking: options.only_checks,
@@ -320,9 +322,16 @@ impl Driver {
         self.follow_clients()?;
         self.do_due_for_amt()?;
         for position in 0..self.legs.len() {
-            let members = self.legs[position].open.as_mut().and_then(|open| open.members.as_mut());
-            if let Some(Err(error)) = members.map(|members| members.send_due(now)) {
+            let Some(members) = self.legs[position].open.as_mut().and_then(|open| open.members.as_mut())
+            else {
+                continue;
+            };
+            let (sent, has_more) = (members.send_due(now), members.has_more);
+            if let Err(error) = sent {
                 self.tolerate(position, error)?;
+            }
+            if has_more {
+                self.receive_reports(LegId(position as u8))?;
             }
         }
         if now >= self.next_namespace_check {

@@ -109,7 +109,7 @@ impl Driver {
         Ok(())
     }
 
-    fn receive_reports(&mut self, leg: LegId) -> Result<(), DriverError> {
+    pub(super) fn receive_reports(&mut self, leg: LegId) -> Result<(), DriverError> {
         let (now, position) = (self.now(), usize::from(leg.0));
         let members = self.legs[position].open.as_mut().and_then(|open| open.members.as_mut());
         if let Some(Err(error)) = members.map(|members| members.receive(now, leg, &mut self.relay)) {

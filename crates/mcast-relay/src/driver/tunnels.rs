@@ -93,6 +93,7 @@ struct TunnelSocket {
     /// How often the name was resolved, and when it is resolved again after a failure.
     resolutions: usize,
     resolve_at: Option<Duration>,
+    is_resolving: bool,
     slots: ReceiveSlots,
     buffers: Vec<ReceiveBuffer>,
     /// The own address that each other end sends to. A host with several must answer from the same one, or a NAT drops it.
@@ -159,6 +160,7 @@ impl TunnelSocket {
             dial: None,
             resolutions: 0,
             resolve_at: None,
+            is_resolving: false,
             slots: ReceiveSlots::new(AT_ONCE),
             buffers: (0..AT_ONCE).map(|_| ReceiveBuffer::new(usize::from(MAX_DATAGRAM) + 1)).collect(),
             local: LruCache::new(MAX_LEARNED),
@@ -507,12 +509,21 @@ impl Driver {
         let Some(dial) = &self.tunnels.sockets[position].dial else { return };
         let (host, sender) = (dial.host.clone(), self.tunnels.resolved.0.clone());
         let waker = self.waker();
-        std::thread::spawn(move || {
+        let socket = &mut self.tunnels.sockets[position];
+        // One that hangs is not joined by others.
+        if std::mem::replace(&mut socket.is_resolving, true) {
+            return;
+        }
+        let started = std::thread::Builder::new().name("resolve".into()).spawn(move || {
             let addresses = host.to_socket_addrs().map(Iterator::collect);
             // If the relay has ended, nobody waits for it.
             let _ = sender.send((position, addresses));
             let _ = waker.wake();
         });
+        if let Err(error) = started {
+            // As a thread would report it.
+            let _ = self.tunnels.resolved.0.send((position, Err(error)));
+        }
     }
 
     fn tunnel_resolved(
@@ -521,6 +532,7 @@ impl Driver {
         result: io::Result<Vec<SocketAddr>>,
     ) -> Result<(), DriverError> {
         let now = self.now();
+        self.tunnels.sockets[position].is_resolving = false;
         match result.and_then(|addresses| self.choose_address(position, &addresses)) {
             Ok(address) => self.tunnels.sockets[position].endpoint.set_address(now, address),
             Err(source) => {

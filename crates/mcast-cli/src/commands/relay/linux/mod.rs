@@ -10,6 +10,7 @@ mod text;
 mod tunnels;
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
 use mcast_relay::driver::{Driver, DriverOptions, TunnelDial, TunnelOptions};
 use mcast_relay::http::HttpConfig;
@@ -56,7 +57,7 @@ fn open(plan: &Plan<'_>) -> anyhow::Result<Driver> {
     mcast::raise_descriptor_limit();
     Ok(Driver::open(DriverOptions {
         relay,
-        containers: Box::new(containers::process_of),
+        containers: Arc::new(containers::process_of),
         sends_queries: !forwarding.no_querier,
         tunnels: TunnelOptions {
             keys: plan.keys.clone(),
