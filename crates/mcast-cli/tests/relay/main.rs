@@ -6,6 +6,7 @@ mod amt;
 mod avahi;
 mod combinations;
 mod forwarding;
+mod hostile;
 mod http;
 mod loops;
 mod namespaces;

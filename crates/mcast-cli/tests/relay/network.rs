@@ -26,12 +26,16 @@ impl Network {
     pub(crate) fn host(&self, name: &str, number: u8, segments: &[u8]) -> Host {
         let host = self.lab.host(name).unwrap();
         for (interface, segment) in segments.iter().enumerate() {
-            let addresses = [format!("10.0.{segment}.{number}/24"), format!("fd00:{segment}::{number}/64")];
-            let switch = &self.segments[usize::from(*segment) - 1];
-            let addresses = addresses.each_ref().map(String::as_str);
-            host.connect(&format!("eth{interface}"), switch, &addresses).unwrap();
+            self.connect(&host, &format!("eth{interface}"), number, *segment);
         }
         host
+    }
+
+    /// Adds an interface on this segment to a host.
+    pub(crate) fn connect(&self, host: &Host, interface: &str, number: u8, segment: u8) {
+        let addresses = [format!("10.0.{segment}.{number}/24"), format!("fd00:{segment}::{number}/64")];
+        let switch = &self.segments[usize::from(segment) - 1];
+        host.connect(interface, switch, &addresses.each_ref().map(String::as_str)).unwrap();
     }
 
     /// Adds a host whose interface `eth0` is on this segment, by a link that loses this share of frames.
