@@ -114,8 +114,8 @@ struct ForwardingOptions {
     #[arg(long, value_name = "N", default_value = "100")]
     priority: u8,
 
-    /// Seal tunnels with the secrets in this file, and accept announcements only of relays with it; `mcast publish
-    /// --new-key FILE` creates one
+    /// Seal tunnels with the secrets in this file, and accept announcements only of relays with one of them;
+    /// SIGHUP rereads it; `mcast publish --new-key FILE` creates one
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
 }
