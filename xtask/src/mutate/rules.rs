@@ -754,7 +754,7 @@ pub(super) const RULES: &[Rule] = &[
         "missing.retain(|_, missing| missing.until > now && !missing.was_asked);",
     ),
     tunnel_rule(
-        "the end of a burst is announced",
+        "the end of a burst in a tunnel is announced",
         "repair.rs",
         "self.tail = Some((now + tail_interval(mark.bound_ms), TAILS, mark.bound_ms));",
         "self.tail = None;",
