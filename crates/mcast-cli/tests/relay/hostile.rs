@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,14 +16,20 @@ use crate::support::{MCAST, PATIENCE, eventually, program};
 
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
 
+/// Returns a payload that no other datagram of the test has: repeats of a source are tested before they are forwarded.
+fn new_payload() -> [u8; 4] {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    COUNT.fetch_add(1, Ordering::Relaxed).to_be_bytes()
+}
+
 /// Sends 100 datagrams, one after the other has arrived; returns the longest time that one has taken.
 fn slowest(socket: &UdpSocket, member: &UdpSocket) -> Duration {
     member.set_read_timeout(Some(PATIENCE)).unwrap();
-    let times = (0..100_u32).map(|number| {
-        let sent = Instant::now();
-        socket.send_to(&number.to_be_bytes(), (GROUP, 5000)).unwrap();
+    let times = (0..100).map(|_| {
+        let (sent, payload) = (Instant::now(), new_payload());
+        socket.send_to(&payload, (GROUP, 5000)).unwrap();
         let mut buffer = [0; 64];
-        while member.recv(&mut buffer).unwrap() != 4 || buffer[..4] != number.to_be_bytes() {}
+        while member.recv(&mut buffer).unwrap() != 4 || buffer[..4] != payload {}
         thread::sleep(Duration::from_millis(10));
         sent.elapsed()
     });
@@ -134,7 +140,7 @@ fn interfaces_that_are_deleted_while_they_forward_delay_nothing_and_return() {
         network.connect(&r, "eth2", 9, 3);
         while returning.recv(&mut [0; 64]).is_ok() {}
         eventually("a copy on the new interface", || {
-            socket.send_to(b"again", (GROUP, 5000)).unwrap();
+            socket.send_to(&new_payload(), (GROUP, 5000)).unwrap();
             returning.recv(&mut [0; 64]).is_ok()
         });
     }
