@@ -440,7 +440,33 @@ fn a_request_is_limited_in_length_and_time() {
     assert!(lan.text(many).starts_with("HTTP/1.1 431 "));
     let connected =
         (0..1_000).filter(|_| lan.server.connect(lan.now, listener(), client_address()).is_some());
-    assert!(connected.count() <= 256 + 64);
+    assert!(connected.count() <= 256 + 64 + 64);
+}
+
+#[test]
+fn connections_without_a_request_do_not_keep_others_out() {
+    let mut lan = Lan::with(HttpConfig { max_clients: 2, ..HttpConfig::new(7) }, &[GROUP]);
+    let connect = |lan: &mut Lan, address: &str| {
+        lan.server.connect(lan.now, listener(), address.parse().unwrap()).unwrap()
+    };
+    let streams = [lan.get("/udp/239.1.2.3:5000"), lan.get("/udp/239.1.2.3:5000")];
+    let own = connect(&mut lan, "10.0.0.3:1");
+    let mut flood = Vec::new();
+    for port in 1..2_000 {
+        flood.push(connect(&mut lan, &format!("10.0.0.66:{port}")));
+        // As the driver does.
+        let (gone, open) = flood.into_iter().partition(|id| lan.server.is_gone(*id));
+        let gone: Vec<HttpClientId> = gone;
+        gone.into_iter().for_each(|id| lan.server.disconnected(lan.now, id));
+        flood = open;
+        assert!(lan.server.clients.len() <= 2 + 64, "{}", lan.server.clients.len());
+    }
+    let late = connect(&mut lan, "10.0.0.4:1");
+    for id in [own, late] {
+        lan.server.receive(lan.now, id, format!("GET /status HTTP/1.1\r\n{HOST}\r\n").as_bytes());
+        assert!(lan.text(id).starts_with("HTTP/1.1 200 "));
+    }
+    assert!(!streams.iter().any(|id| lan.server.is_gone(*id)), "a stream is not dropped for that");
 }
 
 #[test]
