@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use mcast::{Family, InterfaceIndex};
 
 use crate::causes::filter_rules::{Suspects, arriving, met_by, responsible};
+use crate::causes::tc_filters::is_filtered;
 use crate::kernel_drops::KernelDrop;
 use crate::netfilter::{Hook, Layer, RuleEffect};
 use crate::observation::{Observation, explains};
@@ -61,6 +62,8 @@ pub(crate) enum Obstacle {
     Down,
     /// A firewall rule.
     Firewall,
+    /// A filter of traffic control.
+    TrafficControl,
     Unknown,
 }
 
@@ -106,13 +109,17 @@ impl Observation {
 
     /// Returns whether more than a tenth of a flow that comes in at a port did not reach the bridge itself.
     pub(crate) fn is_short_on(&self, bridge: &Link, flow: &Flow) -> bool {
+        self.wire.is_complete(bridge.index()) && is_short(flow.datagrams, self.passed_to(bridge, flow))
+    }
+
+    /// Returns how many datagrams of a flow that comes in at a port reached the bridge itself.
+    pub(crate) fn passed_to(&self, bridge: &Link, flow: &Flow) -> u64 {
         let key = &flow.key;
         let of_flow = self.wire.incoming(key.group).filter(|passed| {
             let passed = &passed.key;
             passed.interface == bridge.index() && (passed.source, passed.port) == (key.source, key.port)
         });
-        let passed = of_flow.map(|passed| passed.datagrams).sum();
-        self.wire.is_complete(bridge.index()) && is_short(flow.datagrams, passed)
+        of_flow.map(|passed| passed.datagrams).sum()
     }
 
     /// Returns whether an interface works and nothing of this machine uses it: it has no address but link-local ones, is
@@ -282,6 +289,7 @@ impl Leg<'_> {
             () if isolated(self.from) && isolated(self.to) => Obstacle::Isolation,
             () if locked && self.forwarded == 0 => Obstacle::Lock,
             () if self.is_by_firewall(observation) => Obstacle::Firewall,
+            () if self.is_by_traffic_control(observation) => Obstacle::TrafficControl,
             () if self.exceeds_mtu() => Obstacle::Mtu,
             () => Obstacle::Unknown,
         }
@@ -298,6 +306,11 @@ impl Leg<'_> {
             drops.iter().filter(|drop| drop.reason == "NETFILTER_DROP").map(|drop| drop.packets).sum();
         let suspects = self.suspects(observation);
         explains(dropped, self.lost()) || (suspects.is_proven && !suspects.is_empty())
+    }
+
+    fn is_by_traffic_control(&self, observation: &Observation) -> bool {
+        let is_at = |link, is_ingress| is_filtered(observation, self.flow, self.lost(), (link, is_ingress));
+        is_at(self.from, true) || is_at(self.to, false)
     }
 
     /// Returns the drops of the kernel that are of this flow on its way through.

@@ -83,7 +83,7 @@ mod source_zero;
 mod ssm_without_source;
 mod stream_stopped;
 mod tc_drops;
-mod tc_filters;
+pub(crate) mod tc_filters;
 mod ttl_threshold;
 mod ttl_too_small;
 mod two_queriers;

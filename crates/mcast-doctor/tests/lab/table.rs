@@ -93,6 +93,8 @@ cases! {
     interface_down: InterfaceDown, "the interface is down", sockets::interface_down;
     snooping_table_full: SnoopingTableFull, "`mcast_hash_max` 4, ten groups", switches::full_table;
     vlan_tagged: VlanTagged, "frames with VLAN tag 42", path::vlan_tagged;
+    vlan_tagged_in_part: VlanTagged, "every second frame with VLAN tag 42", path::vlan_tagged_in_part;
+    vlan_tagged_in_part_v6: VlanTagged, "some frames with VLAN tag 42, equal payloads, IPv6", path::vlan_tagged_in_part_v6;
     connected_elsewhere: ConnectedElsewhere, "a socket connected to another host", sockets::connected_elsewhere;
     not_joined: NotJoined, "a program that binds but does not join", sockets::not_joined;
     router_wrong_interface: RouterWrongInterface, "a multicast route that expects the group on the other interface", routers::wrong_interface;
@@ -223,7 +225,10 @@ cases! {
     firewall_of_the_receivers_port: FirewallDropsData, "`nft` egress rule of the receiver's port, examined on the switch", boxes::egress_rule_of_port;
     firewall_of_the_senders_port: FirewallDropsData, "`nft` ingress rule of the sender's port, examined on the switch", boxes::ingress_rule_of_port;
     firewall_drops_igmp_at_a_port: FirewallDropsIgmp, "`nft` rule of a bridge for IGMP, examined on the switch", boxes::igmp_dropped_at_port;
-    filter_of_a_port: NotForwarded, "a `tc` filter of the receiver's port, examined on the switch", boxes::tc_at_port;
+    tc_drops_at_a_port: TcDrops, "a `tc` ingress filter of the sender's port, examined on the switch", boxes::tc_at_ingress_of_port;
+    tc_diverts_at_a_port_v6: TcDrops, "one that redirects to another interface, IPv6", boxes::tc_diverts_at_port_v6;
+    full_queue_of_a_port: NotForwarded, "a `tc` token bucket of the receiver's port that is too small, examined on the switch", boxes::full_queue_of_port;
+    filter_of_a_port: TcDrops, "a `tc` filter of the receiver's port, examined on the switch", boxes::tc_at_port;
     mtu_of_a_port: MtuTooSmall, "a port with MTU 1000, 1400 bytes sent, examined on the switch", boxes::small_port;
     querier_of_the_switch_has_stopped: NoQuerier, "the querier has stopped, switch examined without a group", boxes::stopped_querier;
     router_without_a_route: NoMulticastRoute, "a router without a route for the group, examined there", boxes::no_route;
