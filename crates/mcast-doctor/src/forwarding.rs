@@ -98,6 +98,14 @@ impl Observation {
         Some((bridge, bridge.bridge?))
     }
 
+    /// Returns whether frames that arrive on an interface are passed on to another one, of which it is a port or on which
+    /// that one is a macvlan.
+    pub(crate) fn is_below(&self, lower: InterfaceIndex, upper: InterfaceIndex) -> bool {
+        let is_port = self.link(lower).is_some_and(|link| link.interface.port_of == Some(upper));
+        is_port
+            || self.link(upper).is_some_and(|link| link.macvlan_mode.is_some() && link.lower == Some(lower))
+    }
+
     /// Returns the spanning tree state in which a port passes no frames, or passed none when the examination began; `None`
     /// if the port forwarded at both times.
     pub(crate) fn closed_state(&self, port: &Link) -> Option<PortState> {
@@ -208,6 +216,21 @@ impl Observation {
         (has_router(&self.before) && has_router(&self.after)).then_some(Demand::Router)
     }
 
+    /// Returns how many datagrams of a flow this machine sent by an interface, also with an address of its own as the source
+    /// (`masquerade`).
+    fn routed_to(&self, flow: &Flow, to: &Link) -> u64 {
+        let sent = || self.wire.outgoing(flow.key.group).filter(|sent| sent.key.interface == to.index());
+        let same: u64 =
+            sent().filter(|sent| is_sent(sent, flow, to.index())).map(|sent| sent.datagrams).sum();
+        if same > 0 {
+            return same;
+        }
+        let is_translated = |sent: &&Flow| {
+            sent.key.port == flow.key.port && self.after.is_own(sent.key.source.ip()) && sent.is_copy_of(flow)
+        };
+        sent().filter(is_translated).map(|sent| sent.datagrams).sum()
+    }
+
     /// Returns the flows that this machine should route, once for each outgoing interface of their routes.
     fn router_legs(&self) -> Vec<Leg<'_>> {
         let mut legs = Vec::new();
@@ -226,8 +249,7 @@ impl Observation {
                     let to = self.after.link_named(name)?;
                     let passes = flow.hop_limits.0 > (*threshold).max(1);
                     let is_seen = self.wire.is_complete(to.index()) || !to.interface.up;
-                    let sent = self.wire.outgoing(route.group).filter(|sent| is_sent(sent, flow, to.index()));
-                    let forwarded = sent.map(|sent| sent.datagrams).sum();
+                    let forwarded = self.routed_to(flow, to);
                     let leg = Leg { flow, from, to, bridge: None, demand: Demand::Routed, forwarded };
                     (passes && is_seen && to.index() != from.index()).then_some(leg)
                 }));

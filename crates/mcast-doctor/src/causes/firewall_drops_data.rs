@@ -188,8 +188,8 @@ fn suspects_on_path(
     responsible(observation, outcomes, missing)
 }
 
-/// Returns findings about flows that arrive at ports of the joined bridge and are dropped before the bridge takes them,
-/// or before it forwards them.
+/// Returns findings about flows that arrive at ports of the joined bridge, or at the interface below a macvlan, and are
+/// dropped before the bridge or macvlan takes them, or before the bridge forwards them.
 fn dropped_at_ports(observation: &Observation, interest: &Interest<'_>) -> Vec<Finding> {
     const PLACES: [(Layer, Hook); 4] = [
         (Layer::Device, Hook::Ingress),
@@ -198,13 +198,12 @@ fn dropped_at_ports(observation: &Observation, interest: &Interest<'_>) -> Vec<F
         (Layer::Bridge, Hook::Forward),
     ];
     let is_below = |flow: &&Flow| {
-        let above = observation.link(flow.key.interface).and_then(|port| port.interface.port_of);
         !flow.key.outgoing
-            && above == Some(interest.interface)
+            && observation.is_below(flow.key.interface, interest.interface)
             && flow.destination() == interest.destination()
             && interest.sources.admits(flow.key.source.ip())
     };
-    let flows = observation.wire.ports.flows.iter().filter(is_below);
+    let flows = observation.wire.ports.flows.iter().chain(&observation.wire.flows).filter(is_below);
     let losses = flows.flat_map(|flow| PLACES.map(|place| loss_at(observation, flow, place)));
     losses.flatten().filter_map(|loss| dropped_at_port(observation, interest, &loss)).collect()
 }
@@ -222,7 +221,7 @@ fn dropped_at_port(
         _ => ("taken by", &bridge, Severity::Fault),
     };
     let cause = format!(
-        "This machine's firewall drops the datagrams from {} to {to} that arrive at {port}, a port of {bridge}: {} of {} did not pass the {} hook to be {what} {bridge}, and {}.",
+        "This machine's firewall drops the datagrams from {} to {to} that arrive at {port}, below {bridge}: {} of {} did not pass the {} hook to be {what} {bridge}, and {}.",
         loss.sources(),
         loss.lost(),
         loss.reached,

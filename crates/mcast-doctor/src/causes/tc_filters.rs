@@ -23,18 +23,11 @@ pub(super) fn check(observation: &Observation) -> Vec<Finding> {
     findings
 }
 
-/// Returns the findings about what a bridge or router should forward.
+/// Returns the findings about what a bridge or router should forward, and about what does not get from a port to its
+/// bridge, or to a macvlan.
 fn at_ports(observation: &Observation) -> Vec<Finding> {
-    let destinations: Vec<_> = observation.interests().iter().map(Interest::destination).collect();
-    let incoming = observation.wire.ports.flows.iter().filter(|flow| !flow.key.outgoing);
-    let at_ingress = incoming.filter(|flow| destinations.contains(&flow.destination())).filter_map(|flow| {
-        let port = observation.after.link(flow.key.interface)?;
-        let (bridge, _) = observation.bridge_of(port)?;
-        let is_short = observation.is_short_on(bridge, flow);
-        let lost = flow.datagrams.saturating_sub(observation.passed_to(bridge, flow));
-        let is_here = is_short && is_filtered(observation, flow, lost, (port, true));
-        is_here.then(|| at_port(observation, flow, lost, (port, true)))
-    });
+    let interests = observation.interests();
+    let at_ingress = interests.iter().flat_map(|interest| dropped_below(observation, interest));
     let mut findings: Vec<_> = at_ingress.collect();
     for blocked in observation.blocked_flows(Obstacle::TrafficControl) {
         for leg in &blocked.legs {
@@ -44,6 +37,24 @@ fn at_ports(observation: &Observation) -> Vec<Finding> {
         }
     }
     findings
+}
+
+fn dropped_below(observation: &Observation, interest: &Interest<'_>) -> Vec<Finding> {
+    let is_below = |flow: &&Flow| {
+        !flow.key.outgoing
+            && observation.is_below(flow.key.interface, interest.interface)
+            && flow.destination() == interest.destination()
+    };
+    let Some(upper) = observation.link(interest.interface) else { return Vec::new() };
+    let flows = observation.wire.ports.flows.iter().chain(&observation.wire.flows).filter(is_below);
+    let findings = flows.filter_map(|flow| {
+        let port = observation.after.link(flow.key.interface)?;
+        let is_short = observation.is_short_on(upper, flow);
+        let lost = flow.datagrams.saturating_sub(observation.passed_to(upper, flow));
+        let is_here = is_short && is_filtered(observation, flow, lost, (port, true));
+        is_here.then(|| at_port(observation, flow, lost, (port, true)))
+    });
+    findings.collect()
 }
 
 fn at_port(observation: &Observation, flow: &Flow, lost: u64, (link, is_ingress): (&Link, bool)) -> Finding {
@@ -84,7 +95,7 @@ pub(crate) fn is_filtered(
     // A filter that hands the packets to another interface counts no drops.
     let diverts = || {
         let refused = observation.kernel_drops.drops.iter().any(|drop| drop.is_of(&flow.key));
-        let is_open = observation.closed_state(link).is_none() && link.port.is_some_and(|port| !port.locked);
+        let is_open = observation.closed_state(link).is_none() && link.port.is_none_or(|port| !port.locked);
         is_ingress
             && lost == flow.datagrams
             && is_open

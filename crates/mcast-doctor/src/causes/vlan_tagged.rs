@@ -58,8 +58,12 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     }
     // VLAN id 0 carries only a priority, and every system removes it.
     let in_vlan = |flow: &Flow| flow.key.vlan.is_some_and(|tagging| tagging.id != 0);
-    let tagged = |flow: &&Flow| flow.key.interface == wire && flow.key.port == interest.port && in_vlan(flow);
     let incoming = || observation.wire.incoming(interest.group.addr());
+    let is_to_port = |flow: &&Flow| flow.key.port == interest.port;
+    // Without any datagram to the port, those to another one are probably meant.
+    let has_port = incoming().any(|flow| is_to_port(&flow));
+    let tagged =
+        |flow: &&Flow| flow.key.interface == wire && in_vlan(flow) && (!has_port || is_to_port(flow));
     let untagged = |flow: &Flow| {
         let source = flow.key.source.ip();
         let same = incoming().filter(move |other| other.key.source.ip() == source);
@@ -83,6 +87,7 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     let to = interest.destination();
     let others: u64 = untagged(flow).iter().map(|other| other.datagrams).sum();
     let what = match others {
+        0 if !has_port => format!("{}, not {to},", flow.destination()),
         0 => to.to_string(),
         _ => format!(
             "A part of {to} ({} of {} datagrams from {})",

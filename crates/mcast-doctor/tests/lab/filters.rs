@@ -228,6 +228,27 @@ pub(crate) fn tc_diverts() -> Report {
     net.examine(GROUP, MEMBERSHIP)
 }
 
+/// A rule without a verdict of its own: two chains return, and the policy drops.
+pub(crate) fn policy_behind_goto() -> Report {
+    let net = Net::new();
+    let rules = "table inet t {
+        chain last {
+            return
+        }
+        chain next {
+            goto last
+        }
+        chain input {
+            type filter hook input priority 0; policy drop;
+            udp dport 5000 jump next
+            udp dport 5000 goto last
+            accept
+        }
+    }";
+    run(&net.receiver, &format!("nft -f - <<'END'\n{rules}\nEND"));
+    net.examine(GROUP, MEMBERSHIP)
+}
+
 /// Attaches an XDP program of two instructions that drops everything, in generic mode.
 fn xdp_drop(host: &Host) {
     const PROGRAM: &str = "import ctypes, platform, socket, struct

@@ -43,6 +43,18 @@ pub(crate) fn vlan_tagged() -> Report {
     })
 }
 
+/// A VLAN tag and another port.
+pub(crate) fn vlan_tagged_to_another_port() -> Report {
+    let net = Net::new();
+    let frame = |number| {
+        let mut frame = net.frame("10.9.0.1", "239.1.2.3:5001", number);
+        frame.splice(12..12, [0x81, 0, 0, 42]);
+        frame
+    };
+    let _injection = inject(&net.sender, "eth0", &(0..20).map(frame).collect::<Vec<_>>());
+    examine(&net.receiver, "239.1.2.3%eth0:5000")
+}
+
 /// A VLAN tag on every second datagram.
 pub(crate) fn vlan_tagged_in_part() -> Report {
     tagged_in_part("10.9.0.1", "239.1.2.3:5000", "239.1.2.3%eth0:5000", |number| number % 2 == 0)

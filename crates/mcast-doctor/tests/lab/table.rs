@@ -95,6 +95,7 @@ cases! {
     vlan_tagged: VlanTagged, "frames with VLAN tag 42", path::vlan_tagged;
     vlan_tagged_in_part: VlanTagged, "every second frame with VLAN tag 42", path::vlan_tagged_in_part;
     vlan_tagged_in_part_v6: VlanTagged, "some frames with VLAN tag 42, equal payloads, IPv6", path::vlan_tagged_in_part_v6;
+    vlan_tagged_to_another_port: VlanTagged, "frames with VLAN tag 42 to port 5001", path::vlan_tagged_to_another_port;
     connected_elsewhere: ConnectedElsewhere, "a socket connected to another host", sockets::connected_elsewhere;
     not_joined: NotJoined, "a program that binds but does not join", sockets::not_joined;
     router_wrong_interface: RouterWrongInterface, "a multicast route that expects the group on the other interface", routers::wrong_interface;
@@ -312,6 +313,11 @@ cases! {
     sender_taken_out_of_machine: PortMissing, "the sender's interface is taken out of the bridge, switch examined without a group", boxes::sender_taken_out_of_machine;
     lost_in_this_machine: LostInThisMachine, "datagrams with a source route in the IP header", drops::unexplained;
     lost_in_this_machine_for_a_program: LostInThisMachine, "the same, program examined (source route)", drops::unexplained_for_program;
+    macvlan_behind_a_rule_v6: FirewallDropsData, "`nft` ingress rule of the interface below a macvlan, joined on the macvlan, IPv6", interfaces::macvlan_behind_a_rule_v6;
+    program_on_macvlan_behind_a_rule_v6: FirewallDropsData, "the same, program examined (macvlan)", interfaces::program_on_macvlan_behind_a_rule_v6;
+    macvlan_behind_a_filter: TcDrops, "a `tc` ingress filter of the interface below a macvlan", interfaces::macvlan_behind_a_filter;
+    slow_reader_of_large_datagrams_v6: ReceiveBufferOverflow, "a program that reads slowly, large datagrams, IPv6", programs::slow_reader_of_large_datagrams_v6;
+    firewall_drops_data_by_policy_behind_goto: FirewallDropsData, "`nft` input policy behind chains with `goto` and `return`", filters::policy_behind_goto;
 }
 
 /// Causes that a lab cannot create; unit tests cover them.
