@@ -6,7 +6,7 @@ use crate::filters;
 use crate::net::assert_only;
 use crate::{
     boxes, depth, drops, files, firewall, fleet, interfaces, ipsec, ipv6, misaddressed, path, programs,
-    remedies, routers, routing, sockets, started, streams, switches, translation, wire,
+    relays, remedies, routers, routing, sockets, started, streams, switches, translation, wire,
 };
 
 /// An injection and the cause that must be found.
@@ -318,6 +318,8 @@ cases! {
     macvlan_behind_a_filter: TcDrops, "a `tc` ingress filter of the interface below a macvlan", interfaces::macvlan_behind_a_filter;
     slow_reader_of_large_datagrams_v6: ReceiveBufferOverflow, "a program that reads slowly, large datagrams, IPv6", programs::slow_reader_of_large_datagrams_v6;
     firewall_drops_data_by_policy_behind_goto: FirewallDropsData, "`nft` input policy behind chains with `goto` and `return`", filters::policy_behind_goto;
+    not_relayed: NotRelayed, "a relay whose datagrams have TTL 1, the group examined there", relays::ttl_used_up;
+    not_relayed_of_machine: NotRelayed, "a relay with datagrams above the rate of a rule, machine examined, IPv6", relays::above_the_rate;
 }
 
 /// Causes that a lab cannot create; unit tests cover them.
