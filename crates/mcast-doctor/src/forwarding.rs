@@ -106,6 +106,15 @@ impl Observation {
             || self.link(upper).is_some_and(|link| link.macvlan_mode.is_some() && link.lower == Some(lower))
     }
 
+    /// Returns whether the frames of bridges also pass the hooks of the IP layer (`br_netfilter`).
+    pub(crate) fn is_bridge_filtered_by_ip(&self, family: Family) -> bool {
+        let setting = match family {
+            Family::V4 => "net.bridge.bridge-nf-call-iptables",
+            Family::V6 => "net.bridge.bridge-nf-call-ip6tables",
+        };
+        self.after.number(setting).is_some_and(|value| value != 0)
+    }
+
     /// Returns the spanning tree state in which a port passes no frames, or passed none when the examination began; `None`
     /// if the port forwarded at both times.
     pub(crate) fn closed_state(&self, port: &Link) -> Option<PortState> {

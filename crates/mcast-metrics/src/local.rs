@@ -23,10 +23,7 @@ const MAX_TEXT: u64 = 256 << 10;
 ///
 /// # Errors
 /// The system's error, if the name is taken or the thread cannot be started.
-pub fn serve_locally(
-    name: &str,
-    figures: impl Fn() -> Exposition + Send + Sync + 'static,
-) -> io::Result<()> {
+pub fn serve_locally(name: &str, figures: impl Fn() -> Exposition + Send + Sync + 'static) -> io::Result<()> {
     let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(name)?)?;
     let serve = move || {
         for client in listener.incoming() {

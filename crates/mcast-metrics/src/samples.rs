@@ -61,7 +61,8 @@ mod tests {
 
     #[test]
     fn invalid_lines_are_omitted() {
-        let text = "a{b=\"c\" 1\na{b=\"c\\\na{b\na{} 1\na{b=\"c\"}1\na -1\na 1.5\na{b=\"c\"x=\"d\"} 1\na{b=\"ü\\";
+        let text =
+            "a{b=\"c\" 1\na{b=\"c\\\na{b\na{} 1\na{b=\"c\"}1\na -1\na 1.5\na{b=\"c\"x=\"d\"} 1\na{b=\"ü\\";
         assert_eq!(samples(text, "a").collect::<Vec<_>>(), []);
     }
 }

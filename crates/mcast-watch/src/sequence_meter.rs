@@ -4,8 +4,8 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use mcast_group::Group;
-use mcast_measure::{LossCounter, LossCounts, SequenceOrder};
 use mcast_measure::wire::{MessageType, SessionHeader};
+use mcast_measure::{LossCounter, LossCounts, SequenceOrder};
 use mcast_packet::Payload;
 use mcast_packet::payload::{ContinuityTracker, MpegTs, Rtp, recognize};
 use mcast_packet::sequence::SequenceField;

@@ -257,6 +257,25 @@ pub(crate) fn bridge_rule_v6() -> Report {
     examine(&net.switch, ON_BRIDGE_V6)
 }
 
+/// The policy of the IP layer, which frames of a bridge meet where `bridge-nf-call-iptables` is set.
+pub(crate) fn forward_policy() -> Report {
+    let net = Switched::new(TO);
+    drop_forwarded(&net.switch, "ip");
+    net.examine()
+}
+
+/// The same in IPv6.
+pub(crate) fn forward_policy_v6() -> Report {
+    let net = Switched::new(TO_V6);
+    drop_forwarded(&net.switch, "ip6");
+    examine(&net.switch, ON_BRIDGE_V6)
+}
+
+fn drop_forwarded(switch: &Host, family: &str) {
+    let chain = "{ type filter hook forward priority 0 ; policy drop ; }";
+    run(switch, &format!("nft add table {family} filter && nft 'add chain {family} filter FORWARD {chain}'"));
+}
+
 /// A rule at the port of the receiver.
 pub(crate) fn egress_rule_of_port() -> Report {
     let net = Switched::new(TO);

@@ -320,6 +320,10 @@ cases! {
     firewall_drops_data_by_policy_behind_goto: FirewallDropsData, "`nft` input policy behind chains with `goto` and `return`", filters::policy_behind_goto;
     not_relayed: NotRelayed, "a relay whose datagrams have TTL 1, the group examined there", relays::ttl_used_up;
     not_relayed_of_machine: NotRelayed, "a relay with datagrams above the rate of a rule, machine examined, IPv6", relays::above_the_rate;
+    forward_policy_of_a_bridge: FirewallDropsData, "`nft` forward policy of the IP layer and `bridge-nf-call-iptables`, examined on the switch", boxes::forward_policy;
+    forward_policy_of_a_bridge_v6: FirewallDropsData, "the same in IPv6 (`bridge-nf-call-ip6tables`)", boxes::forward_policy_v6;
+    firewall_drops_data_first_of_all: FirewallDropsData, "`nft` ingress rule with the lowest priority, IPv6", filters::first_of_all_v6;
+    firewall_drops_data_last_of_all: FirewallDropsData, "`nft` input rule with the highest priority", filters::last_of_all;
 }
 
 /// Causes that a lab cannot create; unit tests cover them.

@@ -155,7 +155,9 @@ fn net_table(name: &str) -> String {
 
 /// Reads the settings that the causes use, for the machine and each interface.
 fn settings(links: &[Link]) -> BTreeMap<String, String> {
-    const MACHINE: [&str; 9] = [
+    const MACHINE: [&str; 11] = [
+        "net.bridge.bridge-nf-call-iptables",
+        "net.bridge.bridge-nf-call-ip6tables",
         "net.ipv4.ip_forward",
         "net.ipv6.conf.all.forwarding",
         "net.ipv4.igmp_max_memberships",
