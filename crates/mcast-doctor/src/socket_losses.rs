@@ -157,8 +157,10 @@ impl Observation {
     fn is_certainly_read(&self, socket: &ProgramSocket) -> bool {
         const SEVERAL: u64 = 3;
         let Some(local) = socket.local else { return false };
-        let family =
-            self.taken_by(socket).first().map_or(Family::of(local.ip()), |flow| Family::of(flow.key.group));
+        let family = self
+            .taken_by(socket)
+            .first()
+            .map_or_else(|| Family::of(local.ip()), |flow| Family::of(flow.key.group));
         let is_receiver = |other: &UdpSocket| {
             let to = |flow: &Flow| {
                 let own = other.local.ip();
