@@ -132,7 +132,7 @@ impl NatsSink {
         let last = self.stream.last()?;
         let known = last.as_ref().map(|last| self.stream.record(last)).transpose()?;
         let known = known.map(|(stream, record)| entry::tail(stream, &record));
-        self.unnamed = (None, sequence);
+        self.unnamed = (None, 0);
         if sequence == 0 || last.is_some_and(|last| last.sequence >= sequence) {
             return Ok(known);
         }
@@ -149,7 +149,7 @@ impl NatsSink {
         if let Some(position) = id.and_then(|id| entry::position(&id)) {
             return Ok(Some(Tail { position, stream: None, closes: false }));
         }
-        self.unnamed.0 = known.map(|tail| tail.position);
+        self.unnamed = (known.map(|tail| tail.position), sequence);
         Ok(known)
     }
 

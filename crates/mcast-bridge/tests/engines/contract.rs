@@ -43,6 +43,7 @@ fn a_batch_is_appended_only_behind_the_expected_record<T: Engine>(engine: T) {
     assert_eq!(call(&mut *sink, &presence(1, None)), Response::Tail { tail: None, others: Vec::new() });
     assert_eq!(append(&mut *sink, None, vec![message(1, 0, b"a"), message(1, 1, b"b")]), Response::Appended);
     let known = tail(position(1, 1), false);
+    assert_eq!(call(&mut *sink, &presence(1, None)), Response::Tail { tail: known, others: Vec::new() });
     for expected in [None, Some(position(1, 0)), Some(position(2, 0))] {
         let records = vec![message(3, 0, b"x"), message(3, 1, b"y"), message(3, 2, b"z")];
         assert_eq!(append(&mut *sink, expected, records), Response::Refused { tail: known });
