@@ -34,6 +34,8 @@ async def respond(jetstream, request, *arguments):
             return info.config.as_dict()
         case "last":
             return (await jetstream.get_last_msg(stream, f"mcast.{stream}")).headers
+        case "last-text":
+            return (await jetstream.get_last_msg(stream, f"mcast.{stream}")).data.decode()
         case "dump":
             return await dump(jetstream, f"mcast.{stream}")
         case "create":
