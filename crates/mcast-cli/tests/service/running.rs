@@ -8,7 +8,7 @@ use std::path::Path;
 use mcast_lab::Host;
 
 use crate::manager::{ServiceManager, allow};
-use crate::rights::{BPF, DAC_OVERRIDE, NET_ADMIN, NET_RAW, PERFMON, Rights};
+use crate::rights::{BPF, DAC_OVERRIDE, NET_ADMIN, NET_RAW, PERFMON, Rights, SYSLOG};
 use crate::support::{Lan, MCAST, Running, eventually, program, send};
 use crate::unit::{UNITS, Unit};
 
@@ -20,6 +20,8 @@ struct Served {
     manager: ServiceManager,
     unit: Unit,
     running: Running,
+    /// The engine of a bridge.
+    _engine: Option<Running>,
 }
 
 impl Served {
@@ -32,10 +34,11 @@ impl Served {
     fn start_with(name: &str, lan: Lan, manager: ServiceManager, settings: &str) -> Self {
         let (_, instance, _) = UNITS.into_iter().find(|(each, ..)| *each == name).unwrap();
         let unit = Unit::read(name, instance, settings);
+        let engine = (name == "bridge").then(|| redis(&lan.b));
         let running = serve(&lan.b, &unit, &manager);
         let ready = manager.next_report();
         assert!(ready.starts_with("READY=1\nSTATUS="), "{name}: {ready}");
-        Self { lan, manager, unit, running }
+        Self { lan, manager, unit, running, _engine: engine }
     }
 
     /// Makes it reload, and waits until it is ready again.
@@ -62,6 +65,15 @@ impl Served {
             self.unit.words().iter().skip_while(|word| *word != "--metrics").nth(1).unwrap().clone();
         self.lan.b.run(|| fetch(&address)).unwrap()
     }
+}
+
+/// Starts a Redis server on the host's loopback.
+fn redis(host: &Host) -> Running {
+    let server = program(host, "redis-server", &["--save", "", "--dir", "/"], false);
+    eventually("a server that replies", || {
+        host.run(|| TcpStream::connect("127.0.0.1:6379").is_ok()).unwrap()
+    });
+    server
 }
 
 /// Starts a unit as systemd would: as another user if the test runs as root, with the rights of the unit only, and without
@@ -130,7 +142,8 @@ fn every_unit_keeps_only_the_rights_it_needs() {
         ("querier", NET_RAW),
         ("relay", NET_RAW),
         ("top", 0),
-        ("doctor", NET_RAW | NET_ADMIN | BPF | PERFMON),
+        ("doctor", NET_RAW | NET_ADMIN | BPF | PERFMON | SYSLOG),
+        ("bridge", 0),
     ];
     for (name, ..) in UNITS {
         let left = kept.iter().find(|(each, _)| *each == name).unwrap().1;

@@ -252,9 +252,9 @@ fn events_have_a_source_a_time_and_the_payload_as_text_or_base64() {
     let response = lan.text(sse);
     assert!(response.contains("Content-Type: text/event-stream\r\n"), "{response}");
     let expected = "retry: 1000\n\n\
-        id: 0000000000000008-1\ndata: {\"id\":\"0000000000000008-1\",\"source\":\"10.0.0.7:4000\",\
+        id: 0000000000000008-1\ndata: {\"event\":\"datagram\",\"id\":\"0000000000000008-1\",\"source\":\"10.0.0.7:4000\",\
         \"time\":\"2023-11-14T22:13:20.000000001Z\",\"text\":\"grüß\\n\\\"dich\\\"\"}\n\n\
-        id: 0000000000000008-2\ndata: {\"id\":\"0000000000000008-2\",\"source\":\"10.0.0.7:4000\",\
+        id: 0000000000000008-2\ndata: {\"event\":\"datagram\",\"id\":\"0000000000000008-2\",\"source\":\"10.0.0.7:4000\",\
         \"time\":\"2023-11-14T22:13:20.000000001Z\",\"base64\":\"/wA=\"}\n\n";
     assert_eq!(body(&response), expected);
 }
@@ -294,7 +294,7 @@ fn what_is_gone_is_told() {
         gap
     };
     // Nothing is kept before the first client.
-    let unknown = "{\"id\":\"0000000000000008-0\",\"gap\":\"unknown-id\",\"missed\":null}";
+    let unknown = "{\"event\":\"gap\",\"id\":\"0000000000000008-0\",\"gap\":\"unknown-id\",\"missed\":null}";
     assert_eq!(gap_after(&mut lan, "0000000000000007-12").as_deref(), Some(unknown));
     for other in ["", "x", "0000000000000008-99", "8-", "-1", "0000000000000008--1"] {
         assert_eq!(gap_after(&mut lan, other).as_deref(), Some(unknown), "{other:?}");
@@ -309,7 +309,9 @@ fn what_is_gone_is_told() {
     lan.send_from("10.0.0.7:4000", b"after a loss", 7);
     let events = lan.text(client);
     assert!(events.starts_with("id: 0000000000000008-107\nevent: gap\n"), "{events}");
-    assert!(events.contains("{\"id\":\"0000000000000008-107\",\"gap\":\"lost-on-this-host\",\"missed\":7}"));
+    assert!(events.contains(
+        "{\"event\":\"gap\",\"id\":\"0000000000000008-107\",\"gap\":\"lost-on-this-host\",\"missed\":7}"
+    ));
     assert!(events.contains("\nid: 0000000000000008-108\n"));
     // The group is left and joined again: nobody knows what was sent in between.
     lan.server.disconnected(lan.now, client);

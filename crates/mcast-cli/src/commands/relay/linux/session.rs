@@ -72,6 +72,9 @@ impl<'a> Session<'a> {
         if let Some(exporter) = &exporter {
             self.console.note(format_args!("metrics at http://{}/metrics", exporter.address()));
         }
+        if let Err(error) = self.figures.serve_locally() {
+            self.console.note(format_args!("mcast doctor will not see what is not forwarded: {error}"));
+        }
         if let Some(address) = self.arguments.tunnels.listen_tunnel {
             self.console.note(format_args!("listening for tunnels at {address}"));
         }
