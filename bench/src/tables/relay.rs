@@ -74,7 +74,7 @@ impl Forwarder {
                 let (settings, socket) = (made.join("smcroute.conf"), made.join("smcroute.socket"));
                 let route = format!("mroute from {INTERFACE} group 239.77.0.0/24 to {DOWNSTREAM}\n");
                 fs::write(&settings, route).context("writing the settings of smcroute")?;
-                let mut program = of(&["smcrouted", "-n", "-N", "-l", "none"]);
+                let mut program = of(&["smcrouted", "-n", "-l", "none"]);
                 let files = [("-f", settings), ("-u", socket), ("-P", made.join("smcroute.pid"))];
                 program.extend(files.into_iter().flat_map(|(option, path)| [option.into(), path.into()]));
                 vec![program]

@@ -95,7 +95,7 @@ impl Tools {
             Need::Iperf => packages::provide(("iperf", "iperf"), &["--version"], "version", install),
             Need::Sockperf => packages::provide(("sockperf", "sockperf"), &["--version"], "version", install),
             Need::Nft => packages::provide(("nft", "nftables"), &["--version"], "nftables", install),
-            Need::Smcroute => packages::provide(("smcrouted", "smcroute"), &["-v"], "version", install),
+            Need::Smcroute => packages::provide(("smcrouted", "smcroute"), &["-v"], "smcroute", install),
             Need::Aeron => aeron::build(&self.source.join("peers/aeron"), &self.made, &self.aeron(), install),
             Need::Norm => norm::build(&self.source.join("peers/norm"), &self.norm(), install),
         }
