@@ -261,3 +261,37 @@ proptest! {
         prop_assert!(relay.wanted().contains_key(&group("239.7.7.7")));
     }
 }
+
+#[test]
+fn a_query_that_answers_no_request_of_the_gateway_is_ignored() {
+    /// The type of a query, and the place of its nonce (RFC 7450 section 5.1.4).
+    const QUERY: u8 = 4;
+    const NONCE: usize = 11;
+    let (mut subject, mut relay) = (Subject::new(&[RELAY]), new_relay());
+    subject.gateway.set_membership(Duration::ZERO, group("232.1.2.3"), only("192.0.2.7"));
+    let mut queries = Vec::new();
+    loop {
+        let sent = subject.sent(Duration::ZERO);
+        if sent.is_empty() {
+            break;
+        }
+        for (to, bytes) in sent {
+            let (answer, _) = relay.receive(Duration::ZERO, OWN.parse().unwrap(), &bytes);
+            let Some(answer) = answer else { continue };
+            match answer[0] == QUERY {
+                true => queries.push(answer),
+                false => drop(subject.gateway.receive(Duration::ZERO, to, &answer)),
+            }
+        }
+    }
+    let [query] = queries.as_slice() else { panic!("{queries:?}") };
+    let mut forged = query.clone();
+    forged[NONCE] ^= 1;
+    let before = subject.gateway.counts().invalid_messages;
+    assert!(subject.gateway.receive(Duration::ZERO, relay_address(), &forged).is_none());
+    assert_eq!(subject.gateway.counts().invalid_messages, before + 1);
+    assert!(subject.sent(Duration::ZERO).is_empty() && subject.events.is_empty(), "{:?}", subject.events);
+    assert!(subject.gateway.receive(Duration::ZERO, relay_address(), query).is_none());
+    subject.sent(Duration::ZERO);
+    assert_eq!(subject.events, [GatewayEvent::Connected { relay: relay_address() }]);
+}
