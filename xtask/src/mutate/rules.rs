@@ -485,8 +485,8 @@ pub(super) const RULES: &[Rule] = &[
     http_rule(
         "a request is limited in length",
         "http/server.rs",
-        "head.extend(bytes.iter().take(MAX_HEAD + 1 - head.len()));",
-        "head.extend(bytes);",
+        "Ok(None) if head.len() > MAX_HEAD => {",
+        "Ok(None) if head.len() > MAX_HEAD * 1_000 => {",
     ),
     http_rule(
         "connections without a request do not keep others out",

@@ -234,3 +234,23 @@ fn codes_of_another_relay_are_worthless() {
     other.receive(Duration::ZERO, own, &zero);
     assert_eq!((other.gateways().len(), other.counts().wrong_mac), (0, 2));
 }
+
+#[test]
+fn a_report_with_a_wrong_checksum_is_not_applied() {
+    for text in ["232.1.2.3", "ff3e::8000:1"] {
+        let (mut relay, own) = (new_relay(), "198.51.100.1:5000".parse().unwrap());
+        let source = if text.contains(':') { "2001:db8::7" } else { "192.0.2.7" };
+        let updates = updates(&mut relay, own, text, only(source));
+        assert!(!updates.is_empty());
+        for update in &updates {
+            let mut damaged = update.clone();
+            // The last octet of the source.
+            *damaged.last_mut().unwrap() ^= 1;
+            assert_eq!(relay.receive(Duration::ZERO, own, &damaged), (None, false));
+        }
+        assert!(relay.wanted().is_empty() && relay.gateways().len() == 0, "{text}");
+        assert_eq!(relay.counts().invalid, updates.len() as u64);
+        updates.iter().for_each(|update| drop(relay.receive(Duration::ZERO, own, update)));
+        assert_eq!(relay.wanted().len(), 1, "{text}");
+    }
+}
