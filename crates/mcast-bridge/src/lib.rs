@@ -16,10 +16,16 @@ mod machine;
 mod record;
 #[cfg(feature = "redis")]
 pub mod redis;
+mod reverse;
 
 pub use driver::{BridgeError, BridgeNotice, StreamBridge};
 pub use engine::{
-    EngineError, Hole, Presence, RecordBatch, Request, Response, Sink, SinkConnector, Source, Tail,
+    EngineError, Hole, Presence, RecordBatch, Request, Response, Sink, SinkConnector, Source,
+    SourceConnector, StoredStream, Tail,
 };
 pub use machine::{BridgeConfig, BridgeEvent, BridgeMachine, BridgeStatistics, RefusedTail};
 pub use record::{Content, GapCause, Position, StreamRecord};
+pub use reverse::{
+    Heard, PublisherAction, PublisherState, ReverseConfig, ReverseEvent, ReverseMachine, ReverseRefusal,
+    ReverseStatistics, SourceRequest, SourceResponse, StartAt,
+};

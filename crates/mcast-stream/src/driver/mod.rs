@@ -4,6 +4,7 @@ mod clock;
 mod discovery;
 mod error;
 mod health;
+mod heartbeats;
 mod named;
 mod publisher;
 mod read_ahead;
@@ -22,6 +23,7 @@ use mcast::{InterfaceIndex, InterfaceSelector};
 pub use discovery::{AnnouncedStream, Announcements, DISCOVERY_V4, DISCOVERY_V6, discover, find_stream};
 pub use error::StreamError;
 pub use health::{HostStatus, PathChange};
+pub use heartbeats::{HeardHeartbeat, HeartbeatListener};
 pub use publisher::{Closing, Publisher, PublisherBuilder};
 pub use read_ahead::{ReadAhead, ReadOutcome};
 pub use snapshot::{
