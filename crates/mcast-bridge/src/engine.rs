@@ -24,6 +24,8 @@ pub struct RecordBatch {
     pub stream: StreamId,
     /// The position of the engine's last record; `None` if it has none. If it is another, nothing is appended.
     pub expected: Option<Position>,
+    /// The engines that the messages came out of before.
+    pub engines: EngineTrail,
     /// The records, in order. There is at least one.
     pub records: Vec<StreamRecord>,
 }
@@ -96,6 +98,13 @@ pub struct EngineError {
 /// Requests are executed in order, and each at most once. A bridge has at most two of them under way. After an error it
 /// makes a new connection, while the engine may still execute what was sent on the old one.
 pub trait Sink: Send {
+    /// Returns the number that identifies the engine and the key, so that messages that came out of there are not
+    /// appended again. Default: `None`, for an engine that has no such number, of which a bridge notices only streams
+    /// with another identity.
+    fn engine_key(&self) -> Option<EngineKey> {
+        None
+    }
+
     /// Sends a request.
     ///
     /// # Errors

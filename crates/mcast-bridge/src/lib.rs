@@ -18,7 +18,7 @@ mod record;
 pub mod redis;
 mod reverse;
 
-pub use driver::{BridgeError, BridgeNotice, StreamBridge};
+pub use driver::{BridgeError, BridgeNotice, ReverseBridge, ReverseNotice, StreamBridge};
 pub use engine::{
     EngineError, Hole, Presence, RecordBatch, Request, Response, Sink, SinkConnector, Source,
     SourceConnector, StoredStream, Tail,

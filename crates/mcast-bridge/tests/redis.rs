@@ -12,7 +12,7 @@ use mcast_bridge::{
     Content, GapCause, Hole, Position, Presence, RecordBatch, Request, Response, Sink, SinkConnector, Source,
     StreamRecord, Tail,
 };
-use mcast_stream::wire::{Incarnation, MessageKey, MessageNumber, StreamId};
+use mcast_stream::wire::{EngineTrail, Incarnation, MessageKey, MessageNumber, StreamId};
 
 const STREAM: StreamId = StreamId(0xfeed);
 
@@ -93,7 +93,10 @@ fn call(sink: &mut dyn Sink, request: &Request) -> Response {
 }
 
 fn append(sink: &mut dyn Sink, expected: Option<Position>, records: Vec<StreamRecord>) -> Response {
-    call(sink, &Request::Append(RecordBatch { stream: STREAM, expected, records }))
+    call(
+        sink,
+        &Request::Append(RecordBatch { stream: STREAM, expected, engines: EngineTrail::default(), records }),
+    )
 }
 
 fn tail(position: Position, closes: bool) -> Option<Tail> {
@@ -144,7 +147,12 @@ fn two_batches_under_way_are_executed_in_order() {
     let Some(server) = Server::start(&[]) else { return };
     let mut sink = server.sink();
     let batch = |expected, number| {
-        Request::Append(RecordBatch { stream: STREAM, expected, records: vec![message(1, number, b"x")] })
+        Request::Append(RecordBatch {
+            stream: STREAM,
+            expected,
+            engines: EngineTrail::default(),
+            records: vec![message(1, number, b"x")],
+        })
     };
     sink.send(&batch(None, 0)).unwrap();
     sink.send(&batch(Some(position(1, 0)), 1)).unwrap();
@@ -226,8 +234,12 @@ fn a_wrong_password_does_not_pass_and_a_full_memory_does() {
     let mut sink = server.target().password("secret").unwrap().connect().unwrap();
     append(&mut *sink, None, vec![message(1, 0, b"a")]);
     server.cli(&["-a", "secret", "CONFIG", "SET", "maxmemory", "1"]);
-    let batch =
-        RecordBatch { stream: STREAM, expected: Some(position(1, 0)), records: vec![message(1, 1, b"b")] };
+    let batch = RecordBatch {
+        stream: STREAM,
+        expected: Some(position(1, 0)),
+        engines: EngineTrail::default(),
+        records: vec![message(1, 1, b"b")],
+    };
     sink.send(&Request::Append(batch)).unwrap();
     let error = sink.receive().unwrap_err();
     assert!(error.is_passing && error.remedy.as_ref().unwrap().contains("maxmemory"), "{error:?}");

@@ -2,8 +2,9 @@
 
 use mcast_stream::{ClockTime, Nanos};
 
-/// The shortest time, in which bridges that began at the same time hear each other.
-const LEAST: Nanos = Nanos::from_millis(100);
+/// The shortest time, in which bridges that began at the same time hear each other. Incarnations are counted in such
+/// times, so that they do not get ahead of the time of day.
+const LEAST: Nanos = Nanos::from_millis(250);
 /// How often to look for subscribers.
 const INTERVAL: Nanos = Nanos::from_millis(10);
 

@@ -27,10 +27,10 @@ pub struct ReverseConfig {
     pub stream: StreamId,
     /// A random number that identifies this bridge.
     pub publisher: u32,
-    /// The incarnation to publish under, unless a greater one was heard: from the time of day.
+    /// The incarnation by the time of day when the bridge starts: quarters of a second.
     pub incarnation: Incarnation,
-    /// A small random number: how much greater than one that was heard the incarnation is. Two bridges that take over at
-    /// the same time then usually have different ones.
+    /// A random number below 4, which is added, so that two bridges that begin at the same time usually have different
+    /// incarnations. A greater number would get ahead of the time of day.
     pub step: u32,
     /// Where to start, unless another bridge has begun. Default: with the oldest record.
     pub start: StartAt,
@@ -40,7 +40,8 @@ pub struct ReverseConfig {
     pub stay: bool,
     /// How many subscribers to wait for before anything is published. Default: 0.
     pub wait_for: u64,
-    /// How long to listen for another bridge at the start. Default: 1 s.
+    /// How long to listen for another bridge at the start. Default: 1.5 s, in which the incarnation by the time of day
+    /// becomes greater than that of a bridge that was killed just before.
     pub listen: Nanos,
     /// Take over from a bridge that was silent for this time. Default: 2 s.
     pub silence: Nanos,
@@ -65,7 +66,7 @@ impl ReverseConfig {
             speed: None,
             stay: false,
             wait_for: 0,
-            listen: Nanos::SECOND,
+            listen: Nanos::from_millis(1_500),
             silence: Nanos::from_secs(2),
             jitter: Nanos::ZERO,
             claim: Nanos::from_millis(700),

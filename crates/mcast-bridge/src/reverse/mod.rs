@@ -22,6 +22,8 @@ pub use reading::{SourceRequest, SourceResponse};
 
 /// How often to look whether subscribers have everything.
 const DRAIN_INTERVAL: Nanos = Nanos::from_millis(10);
+/// Incarnations count quarters of a second.
+const QUARTER: Nanos = Nanos::from_millis(250);
 
 /// A heartbeat that was heard on the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +99,7 @@ enum Role {
 #[derive(Debug)]
 pub struct ReverseMachine {
     config: ReverseConfig,
+    start: ClockTime,
     role: Role,
     reading: Reading,
     /// The heartbeat with the greatest incarnation so far, of another bridge.
@@ -122,6 +125,7 @@ impl ReverseMachine {
     #[must_use]
     pub fn new(config: ReverseConfig, now: ClockTime) -> Self {
         Self {
+            start: now,
             role: Role::Standby { until: now + config.listen + config.jitter },
             reading: Reading::new(),
             heard: None,
@@ -282,13 +286,19 @@ impl ReverseMachine {
                 _ => ClockTime::NEVER,
             },
         };
-        role.min(self.reading.deadline())
+        role.min(self.reading.deadline(self.role == Role::Locating))
     }
 
     /// Whether this bridge publishes, or is about to.
     #[must_use]
     pub const fn is_publishing(&self) -> bool {
         self.incarnation.is_some()
+    }
+
+    /// Whether it waits until subscribers have everything.
+    #[must_use]
+    pub const fn is_draining(&self) -> bool {
+        matches!(self.role, Role::Draining { .. })
     }
 
     /// Whether the engine's stream has ended, and subscribers have everything.
@@ -340,8 +350,10 @@ impl ReverseMachine {
         let Some(stored) = self.reading.stored() else { return };
         let heard = self.heard.map_or(Incarnation(0), |heard| heard.incarnation);
         let known = heard.max(self.statistics.incarnation.unwrap_or(Incarnation(0)));
+        let quarters = u32::try_from(now.since(self.start) / QUARTER).unwrap_or(u32::MAX);
+        let by_time = self.config.incarnation.0.saturating_add(quarters);
         let incarnation =
-            self.config.incarnation.max(Incarnation(known.0.saturating_add(1 + self.config.step)));
+            Incarnation(by_time.max(known.0.saturating_add(1)).saturating_add(self.config.step));
         // It was checked when the stream became known.
         let engines = EngineTrail::prefixed(stored.key, stored.earlier).unwrap_or_default();
         let origin = Origin {

@@ -190,8 +190,13 @@ impl Reading {
     }
 
     /// Returns when the next request is due.
-    pub(super) fn deadline(&self) -> ClockTime {
-        let is_idle = self.is_waiting || self.connection == Connection::Down || self.bytes >= AHEAD;
+    pub(super) fn deadline(&self, locates: bool) -> ClockTime {
+        let is_idle = self.is_waiting
+            || match self.connection {
+                Connection::Down => true,
+                Connection::Unknown => false,
+                Connection::Ready => self.bytes >= AHEAD || self.from.is_none() && !locates,
+            };
         if is_idle { ClockTime::NEVER } else { self.poll_at }
     }
 

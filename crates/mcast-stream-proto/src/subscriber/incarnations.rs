@@ -107,6 +107,12 @@ impl Incarnations {
         origins.is_some_and(|(origin, other)| origin.is_same_content(&other))
     }
 
+    /// Whether this one has messages from before those of the current one, which subscribers have delivered.
+    pub(super) fn is_ahead_of(&self, identity: &IncarnationIdentity) -> bool {
+        let origins = self.origin.zip(identity.origin);
+        origins.is_some_and(|(own, other)| own.stream == other.stream && own.incarnation > other.incarnation)
+    }
+
     /// Whether the successor has the messages of the current one, with the same numbers.
     pub(super) fn is_continued(&self) -> bool {
         self.successor.is_some_and(|successor| self.is_continued_by(&successor.identity))

@@ -198,6 +198,8 @@ impl SubscriberMachine {
             Some(_) if self.delivery.has_ended() && self.incarnations.is_continued_by(&identity) => {
                 self.statistics.other += 1;
             }
+            // A bridge has begun again with records of the engine that were delivered.
+            Some(_) if self.incarnations.is_ahead_of(&identity) => self.statistics.other += 1,
             Some(_) => self.incarnations.set_successor(identity, heartbeat, from),
         }
     }

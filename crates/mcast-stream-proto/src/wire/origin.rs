@@ -28,6 +28,9 @@ impl EngineTrail {
     /// The most engines that one message comes out of.
     pub const MAX: usize = 4;
 
+    /// Of messages that came out of no engine.
+    pub const EMPTY: Self = Self { keys: [None; Self::MAX] };
+
     /// Returns the trail of messages that came out of this engine, and of those in `earlier` before; `None` if these
     /// are too many.
     #[must_use]

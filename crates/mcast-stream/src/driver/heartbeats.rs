@@ -16,6 +16,9 @@ use crate::wire::{
 /// The number of buffers in a batch, and the size of each, which holds any coalesced buffer (GRO).
 const BUFFERS: usize = 32;
 const BYTES: usize = 65_536;
+/// The most batches without a heartbeat in one call that does not wait, so that a flooded group does not block the
+/// caller.
+const MAX_BATCHES: usize = 64;
 /// Enough for what a fast publisher sends while this process does not run.
 const RECEIVE_BUFFER: usize = 4 << 20;
 /// A sealed heartbeat of a publisher whose clock is off by more than this may be replayed, in nanoseconds.
@@ -87,6 +90,7 @@ impl HeartbeatListener {
     /// If the socket fails.
     pub fn next(&mut self, timeout: Duration) -> Result<Option<HeardHeartbeat>, StreamError> {
         let until = Instant::now() + timeout;
+        let mut batches = 0;
         loop {
             while let Some(datagram) = self.batch.next_at(&mut self.next) {
                 let (payload, source) = (datagram.payload(), datagram.arrival().source);
@@ -98,6 +102,10 @@ impl HeartbeatListener {
             }
             self.next = Cursor::default();
             let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() && batches == MAX_BATCHES {
+                return Ok(None);
+            }
+            batches += 1;
             let received = match self.receiver.try_recv_batch(&mut self.batch) {
                 Ok(0) if left.is_zero() => return Ok(None),
                 Ok(0) => self.receiver.recv_batch_timeout(&mut self.batch, left),
