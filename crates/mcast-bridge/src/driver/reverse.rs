@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use mcast_stream::publisher::PublisherEvent;
 use mcast_stream::seal::Keys;
+use mcast_stream::wire::StreamId;
 use mcast_stream::{
     ClockTime, HeardHeartbeat, HeartbeatListener, Nanos, Publisher, PublisherBuilder, StreamError, Waker,
 };
@@ -41,6 +42,7 @@ pub enum ReverseNotice {
 /// A running bridge out of an engine.
 pub struct ReverseBridge {
     machine: ReverseMachine,
+    stream: StreamId,
     listener: HeartbeatListener,
     source: SourceConnection,
     publisher: Option<Publisher>,
@@ -70,6 +72,7 @@ impl ReverseBridge {
         let stream = config.stream;
         Ok(Self {
             machine: ReverseMachine::new(config, ClockTime(0)),
+            stream,
             listener,
             source,
             publisher: None,
@@ -123,6 +126,12 @@ impl ReverseBridge {
             publisher.set_keys(keys.clone());
         }
         self.keys = keys;
+    }
+
+    /// Returns the stream that is published.
+    #[must_use]
+    pub const fn stream(&self) -> StreamId {
+        self.stream
     }
 
     /// Returns the publisher, while this bridge publishes.

@@ -24,6 +24,10 @@ pub use reading::{SourceRequest, SourceResponse};
 const DRAIN_INTERVAL: Nanos = Nanos::from_millis(10);
 /// Incarnations count quarters of a second.
 const QUARTER: Nanos = Nanos::from_millis(250);
+/// A bridge that did not run for longer than this listens first. Another one takes over after a longer time.
+const PAUSE: Nanos = Nanos::from_secs(1);
+/// How long it listens then: for some heartbeats.
+const LISTEN_AGAIN: Nanos = Nanos::from_millis(600);
 
 /// A heartbeat that was heard on the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +104,10 @@ enum Role {
 pub struct ReverseMachine {
     config: ReverseConfig,
     start: ClockTime,
+    /// When it ran last.
+    polled: ClockTime,
+    /// Until when it only listens, because it did not run for a while.
+    quiet_until: ClockTime,
     role: Role,
     reading: Reading,
     /// The heartbeat with the greatest incarnation so far, of another bridge.
@@ -126,6 +134,8 @@ impl ReverseMachine {
     pub fn new(config: ReverseConfig, now: ClockTime) -> Self {
         Self {
             start: now,
+            polled: now,
+            quiet_until: now,
             role: Role::Standby { until: now + config.listen + config.jitter },
             reading: Reading::new(),
             heard: None,
@@ -229,7 +239,12 @@ impl ReverseMachine {
 
     /// Returns what the publisher must do next, if there is anything now.
     pub fn poll_action(&mut self, now: ClockTime, publisher: PublisherState) -> Option<PublisherAction> {
-        if self.actions.is_empty() {
+        if now.since(self.polled) > PAUSE && self.incarnation.is_some() {
+            // Another bridge may have taken over, whose heartbeats the socket had no room for.
+            self.quiet_until = now + LISTEN_AGAIN;
+        }
+        self.polled = now;
+        if self.actions.is_empty() && now >= self.quiet_until {
             self.advance(now, publisher);
         }
         self.actions.pop_front()
@@ -239,7 +254,7 @@ impl ReverseMachine {
     /// returned nothing.
     #[must_use]
     pub fn due(&mut self, now: ClockTime) -> Option<&StreamRecord> {
-        if self.role != Role::Active || !self.actions.is_empty() {
+        if self.role != Role::Active || !self.actions.is_empty() || now < self.quiet_until {
             return None;
         }
         let record = self.reading.front()?;
@@ -286,6 +301,7 @@ impl ReverseMachine {
                 _ => ClockTime::NEVER,
             },
         };
+        let role = if now < self.quiet_until { self.quiet_until } else { role };
         role.min(self.reading.deadline(self.role == Role::Locating))
     }
 
@@ -348,12 +364,11 @@ impl ReverseMachine {
     /// Begins to publish at a position, under a greater incarnation than any that was heard.
     fn begin(&mut self, now: ClockTime, position: Position, subscribers: u32) {
         let Some(stored) = self.reading.stored() else { return };
-        let heard = self.heard.map_or(Incarnation(0), |heard| heard.incarnation);
-        let known = heard.max(self.statistics.incarnation.unwrap_or(Incarnation(0)));
+        let heard = self.heard.map_or(0, |heard| heard.incarnation.0.saturating_add(self.config.step));
+        let own = self.statistics.incarnation.map_or(0, |own| own.0);
         let quarters = u32::try_from(now.since(self.start) / QUARTER).unwrap_or(u32::MAX);
-        let by_time = self.config.incarnation.0.saturating_add(quarters);
-        let incarnation =
-            Incarnation(by_time.max(known.0.saturating_add(1)).saturating_add(self.config.step));
+        let by_time = self.config.incarnation.0.saturating_add(quarters).saturating_add(self.config.step);
+        let incarnation = Incarnation(by_time.max(heard.max(own).saturating_add(1)));
         // It was checked when the stream became known.
         let engines = EngineTrail::prefixed(stored.key, stored.earlier).unwrap_or_default();
         let origin = Origin {

@@ -32,6 +32,13 @@ pub use snapshot::{
 pub use subscriber::{StallCause, Subscriber, SubscriberBuilder};
 pub use worker::{JobContext, Worker};
 
+/// Returns the incarnation by the time of day, which publishers have unless their caller sets another one: quarters of a
+/// second since 2024.
+#[must_use]
+pub fn present_incarnation() -> crate::wire::Incarnation {
+    crate::wire::Incarnation(clock::incarnation())
+}
+
 /// Returns the index of the selected interface, which must exist at the start; `None` if the selector does not name a
 /// single interface. Sockets follow the name, because an interface that is created again has another index.
 fn present_index(selector: Option<&InterfaceSelector>) -> mcast::Result<Option<InterfaceIndex>> {
