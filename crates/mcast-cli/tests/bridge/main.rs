@@ -6,6 +6,7 @@ mod faults;
 mod killed;
 mod network;
 mod redis;
+mod reverse;
 #[path = "../command/schemas.rs"]
 mod schemas;
 mod stored;

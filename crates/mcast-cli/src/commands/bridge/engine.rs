@@ -30,8 +30,11 @@ impl Target {
         if redis.key().is_none() {
             let name = arguments.stream.name.as_deref().filter(|_| announced.is_some());
             let Some(name) = name.or(announced).filter(|name| is_stream_name(name)) else {
-                return Err(Failure::usage("the stream needs a key in the engine, and it has no name")
-                    .remedy("add ?key=KEY to the URL, or --name NAME")
+                return Err(Failure::usage("the stream needs a key in the engine")
+                    .remedy(match announced {
+                        Some(_) => "add ?key=KEY to the URL, or --name NAME",
+                        None => "add ?key=KEY to the URL",
+                    })
                     .into());
             };
             redis = redis.with_key(format!("mcast:{name}"));

@@ -56,7 +56,7 @@ pub(super) struct ReverseOptions {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     wait_for: Option<u32>,
 
-    /// At the end, wait at most TIME until all subscribers have everything [default: 10s]
+    /// At the end, wait at most TIME until all subscribers have everything
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     linger: Option<Duration>,
 }

@@ -148,7 +148,7 @@ impl<'a> Session<'a> {
         } else if self.was_connected {
             self.console.note(text::summary(&statistics, time));
         }
-        if !is_complete {
+        if !is_complete && statistics.messages > 0 {
             self.console.warn("not all subscribers have everything that was published");
         }
         Ok(())
