@@ -26,6 +26,6 @@ pub use engine::{
 pub use machine::{BridgeConfig, BridgeEvent, BridgeMachine, BridgeStatistics, RefusedTail};
 pub use record::{Content, GapCause, Position, StreamRecord};
 pub use reverse::{
-    Heard, PublisherAction, PublisherState, ReverseConfig, ReverseEvent, ReverseMachine, ReverseRefusal,
-    ReverseStatistics, SourceRequest, SourceResponse, StartAt,
+    ObservedHeartbeat, PublisherAction, PublisherState, ReverseConfig, ReverseEvent, ReverseMachine,
+    ReverseRefusal, ReverseStatistics, SourceRequest, SourceResponse, StartAt,
 };

@@ -14,7 +14,8 @@ use super::source::{SourceConnection, SourceReport};
 use crate::engine::{EngineError, SourceConnector};
 use crate::record::Content;
 use crate::reverse::{
-    Heard, PublisherAction, PublisherState, ReverseConfig, ReverseEvent, ReverseMachine, ReverseStatistics,
+    ObservedHeartbeat, PublisherAction, PublisherState, ReverseConfig, ReverseEvent, ReverseMachine,
+    ReverseStatistics,
 };
 
 /// The longest wait.
@@ -182,7 +183,14 @@ impl ReverseBridge {
     fn hear(&mut self, heard: &HeardHeartbeat) -> Result<(), BridgeError> {
         let HeardHeartbeat { incarnation, heartbeat, is_end, origin, publisher } = *heard;
         let (oldest, next) = (heartbeat.oldest_message, heartbeat.next_message);
-        let heard = Heard { incarnation, origin, oldest, next, subscribers: heartbeat.group_size, is_end };
+        let heard = ObservedHeartbeat {
+            incarnation,
+            origin,
+            oldest,
+            next,
+            subscribers: heartbeat.group_size,
+            is_end,
+        };
         let refused = |refusal| BridgeError::NotPublished { refusal, publisher: Some(publisher) };
         self.machine.heard(self.now(), heard).map_err(refused)
     }

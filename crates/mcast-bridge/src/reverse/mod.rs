@@ -29,9 +29,9 @@ const PAUSE: Nanos = Nanos::from_secs(1);
 /// How long it listens then: for some heartbeats.
 const LISTEN_AGAIN: Nanos = Nanos::from_millis(600);
 
-/// A heartbeat that was heard on the group.
+/// A heartbeat that was received on the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Heard {
+pub struct ObservedHeartbeat {
     /// The incarnation of its publisher.
     pub incarnation: Incarnation,
     /// Where its messages come from; `None` if they come from no engine.
@@ -111,7 +111,7 @@ pub struct ReverseMachine {
     role: Role,
     reading: Reading,
     /// The heartbeat with the greatest incarnation so far, of another bridge.
-    heard: Option<Heard>,
+    heard: Option<ObservedHeartbeat>,
     /// The incarnation that this bridge publishes under.
     incarnation: Option<Incarnation>,
     /// Where the present incarnation began.
@@ -196,7 +196,7 @@ impl ReverseMachine {
     /// # Errors
     /// If the stream is published by something else than a bridge of the same stream, as far as that is known before
     /// this bridge publishes.
-    pub fn heard(&mut self, now: ClockTime, heard: Heard) -> Result<(), ReverseRefusal> {
+    pub fn heard(&mut self, now: ClockTime, heard: ObservedHeartbeat) -> Result<(), ReverseRefusal> {
         let Some(origin) = heard.origin else { return self.refuse(ReverseRefusal::NotABridge) };
         if origin.publisher == self.config.publisher || self.role == Role::Over {
             return Ok(());
@@ -329,7 +329,7 @@ impl ReverseMachine {
         self.statistics
     }
 
-    /// Fails if this bridge has never published; later, whoever sends to the group cannot stop it.
+    /// Fails if this bridge has never published; later, what is sent to the group cannot stop it.
     fn refuse(&mut self, refusal: ReverseRefusal) -> Result<(), ReverseRefusal> {
         match self.statistics.begun {
             0 => Err(refusal),
@@ -361,7 +361,7 @@ impl ReverseMachine {
         self.reading.stop();
     }
 
-    /// Begins to publish at a position, under a greater incarnation than any that was heard.
+    /// Begins to publish at a position, under a greater incarnation than any that was received.
     fn begin(&mut self, now: ClockTime, position: Position, subscribers: u32) {
         let Some(stored) = self.reading.stored() else { return };
         let heard = self.heard.map_or(0, |heard| heard.incarnation.0.saturating_add(self.config.step));
@@ -391,7 +391,7 @@ impl ReverseMachine {
         self.role = Role::Claiming(Claim::new(now, required, subscribers.into(), self.config.claim));
     }
 
-    /// Changes the role, and handles the records that are no messages.
+    /// Changes the role, and handles the records other than messages.
     fn advance(&mut self, now: ClockTime, publisher: PublisherState) {
         match self.role {
             Role::Standby { until } if now >= until && self.reading.stored().is_some() => self.take_over(now),
@@ -406,7 +406,7 @@ impl ReverseMachine {
             Role::Claiming(claim) if claim.is_over(now, publisher.subscribers) => self.role = Role::Active,
             Role::Active => self.handle_front(now),
             Role::Draining { until } if publisher.is_complete || now >= until => {
-                self.follow_on(now, publisher)
+                self.follow_on(now, publisher);
             }
             _ => {}
         }
@@ -463,7 +463,7 @@ impl ReverseMachine {
         }
     }
 
-    /// Handles a record that is no message. Of a gap, the messages from `first` on are missing.
+    /// Handles a record other than a message. Of a gap, the messages from `first` on are missing.
     fn handle_mark(&mut self, position: Position, first: MessageNumber, content: &Content) {
         let Position { incarnation, number } = position;
         match *content {

@@ -36,7 +36,7 @@ fn expected(engine: &Engine) -> Vec<Delivered> {
 }
 
 /// Removes losses that are followed by an unknown one, which covers them: the last heartbeat of an incarnation, which
-/// tells of a gap at its end, may be lost.
+/// reports a gap at its end, may be lost.
 fn settled(delivered: &[Delivered]) -> Vec<Delivered> {
     let is_covered = |index: usize, lost: Incarnation| match delivered.get(index + 1) {
         Some(Delivered::Unknown(incarnation)) => *incarnation == lost,
@@ -99,7 +99,7 @@ fn nothing_is_missing_and_nothing_comes_twice_when_bridges_are_killed_stopped_an
                 State::Dead => {}
             }
         }
-        // Whoever was stopped is woken in the end.
+        // In the end, all that were stopped are woken.
         for bridge in world.bridges.iter_mut().filter(|bridge| bridge.state == State::Stopped) {
             bridge.state = State::Running;
         }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use mcast_bridge::{
-    Content, Heard, PublisherAction, PublisherState, ReverseConfig, ReverseEvent, ReverseMachine,
+    Content, ObservedHeartbeat, PublisherAction, PublisherState, ReverseConfig, ReverseEvent, ReverseMachine,
     SourceRequest, SourceResponse, StartAt,
 };
 use mcast_stream::publisher::{PublisherConfig, Transmit};
@@ -274,7 +274,7 @@ impl Bridge {
             }
         } else if view.header.kind == Kind::Heartbeat {
             let heartbeat = Heartbeat::read(view.body).unwrap();
-            let heard = Heard {
+            let heard = ObservedHeartbeat {
                 incarnation: view.header.incarnation,
                 origin: Origin::of(&view),
                 oldest: heartbeat.oldest_message,

@@ -260,7 +260,7 @@ fn seeds() -> std::ops::Range<u64> {
 }
 
 #[test]
-fn subscribers_deliver_what_the_engine_holds_once_and_in_order_whoever_publishes_it() {
+fn subscribers_deliver_what_the_engine_holds_once_and_in_order_from_all_publishers() {
     let mut continued = 0;
     for seed in seeds() {
         let mut world = World::new(seed);

@@ -159,7 +159,7 @@ fn publisher(plan: &Plan, options: &ReverseOptions) -> impl Fn() -> PublisherBui
     let (history, evict_after) = (options.history, options.evict_after);
     move || {
         let builder = destinations.iter().cloned().fold(Publisher::builder(), PublisherBuilder::to);
-        let builder = announce.iter().fold(builder, |builder, name| builder.announce(name));
+        let builder = announce.iter().fold(builder, PublisherBuilder::announce);
         let builder = ttl.into_iter().fold(builder, PublisherBuilder::hop_limit);
         let builder = history.into_iter().fold(builder, PublisherBuilder::history);
         evict_after.into_iter().fold(builder, PublisherBuilder::eviction)
