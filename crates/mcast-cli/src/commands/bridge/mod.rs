@@ -24,7 +24,7 @@ use crate::metrics;
 use crate::receiving::{StreamPlace, locate_stream, print_hosts};
 use session::Session;
 
-/// Keep a stream in a durable engine, each message once, or publish it from there
+/// Keep a stream in a durable engine, or publish it from there
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
