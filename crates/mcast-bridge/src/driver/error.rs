@@ -74,8 +74,11 @@ impl ClassifiedError for BridgeError {
                     "remove a bridge: the messages may be going round in a circle".into()
                 }
             }),
-            Self::WriteBack => Some("keep it in another engine, or under another key: ?key=KEY".into()),
-            Self::OtherStream(_) => Some("give each stream a key of its own: ?key=KEY".into()),
+            Self::WriteBack => Some("keep it in another engine, or elsewhere in this one: ?key=KEY in Redis, ?stream=STREAM in NATS".into()),
+            Self::OtherStream(_) => Some(
+                "give each stream one of its own in the engine: ?key=KEY in Redis, ?stream=STREAM in NATS"
+                    .into(),
+            ),
             Self::StreamChanged { .. } => Some(
                 "publish under a name and select it with --name, so that a restart continues the stream"
                     .into(),

@@ -4,8 +4,8 @@ use mcast_bridge::{Content, GapCause, Position, StoredStream, StreamRecord};
 use mcast_stream::wire::{EngineKey, EngineTrail, Incarnation, MessageNumber, StreamId};
 use mcast_stream::{ClockTime, Nanos};
 
-use crate::dice::Dice;
 use crate::{MILLISECOND, SECOND};
+use mcast_dice::Dice;
 
 /// The stream that the engine holds.
 pub(crate) const STORED: StreamId = StreamId(3);

@@ -5,10 +5,10 @@ use mcast_stream::subscriber::SubscriberEvent;
 use mcast_stream::wire::Incarnation;
 use mcast_stream::{ClockTime, Nanos};
 
-use crate::dice::Dice;
 use crate::engine::Engine;
 use crate::world::{Delivered, State, Subscriber, World};
-use crate::{MILLISECOND, SECOND, for_seeds};
+use crate::{MILLISECOND, SECOND};
+use mcast_dice::{Dice, for_seeds};
 
 /// Returns what subscribers must deliver and report.
 fn expected(engine: &Engine) -> Vec<Delivered> {

@@ -14,9 +14,9 @@ use mcast_stream::wire::{
 };
 use mcast_stream::{ClockTime, Nanos, PublisherMachine, SubscriberMachine, Target};
 
-use crate::dice::Dice;
 use crate::engine::{DESCRIPTION, Engine};
 use crate::{MILLISECOND, SECOND};
+use mcast_dice::Dice;
 
 /// The stream that is published.
 pub(crate) const STREAM: StreamId = StreamId(7);

@@ -12,8 +12,8 @@ use mcast_stream_proto::wire::{
 };
 use mcast_stream_proto::{ClockTime, Nanos, PublisherMachine, SubscriberMachine, Target};
 
-use crate::dice::Dice;
 use crate::plan::{MILLISECOND, SECOND};
+use mcast_dice::Dice;
 
 const STREAM: StreamId = StreamId(7);
 /// How long a publisher sends only heartbeats at first: until the subscribers of the former one have joined, but no

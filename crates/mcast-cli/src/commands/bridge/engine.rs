@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
+use mcast_bridge::nats::{NatsConnector, NatsTarget};
 use mcast_bridge::redis::RedisTarget;
 use mcast_bridge::{EngineError, Position, SinkConnector, SourceConnector};
 
@@ -12,58 +13,113 @@ use crate::exit::Failure;
 
 /// A stream in an engine.
 #[derive(Debug)]
-pub(super) struct Target {
-    redis: RedisTarget,
+pub(super) enum Target {
+    Nats(NatsTarget),
+    Redis(RedisTarget),
 }
 
 impl Target {
-    /// Parses the URL of an engine. Without a key in it, the stream is kept under the name `announced` or that of --name.
-    pub(super) fn parse(url: &str, arguments: &Arguments, announced: Option<&str>) -> anyhow::Result<Self> {
-        let usage = |error: EngineError| {
+    /// Parses the URL of an engine that a stream is kept in.
+    pub(super) fn parse(arguments: &Arguments) -> anyhow::Result<Self> {
+        let announced = Some(&arguments.place).filter(|place| is_stream_name(place));
+        let name = arguments.stream.name.as_ref().or(announced);
+        Self::parse_url(&arguments.engine, arguments, name)
+    }
+
+    /// Parses the URL of an engine that a stream is published from.
+    pub(super) fn parse_source(arguments: &Arguments) -> anyhow::Result<Self> {
+        Self::parse_url(&arguments.place, arguments, None)
+    }
+
+    fn parse_url(url: &str, arguments: &Arguments, name: Option<&String>) -> anyhow::Result<Self> {
+        let password = arguments.keeping.password_file.as_deref().map(first_line).transpose()?;
+        let target = match url.split_once("://") {
+            Some(("nats", _)) => Self::nats(url, password.as_deref(), name),
+            Some(("redis" | "redis+unix", _)) => Self::redis(url, password.as_deref(), name),
+            _ => Err(EngineError {
+                what: format!("\"{url}\" is not a URL of NATS or Redis"),
+                remedy: Some(
+                    "write nats://HOST[:PORT][?stream=STREAM] or redis://HOST[:PORT][/DB][?key=KEY]".into(),
+                ),
+                is_passing: false,
+            }),
+        };
+        Ok(target.map_err(|error| {
             let failure = Failure::usage(format!("cannot bridge to this engine: {}", error.what));
             failure.remedy(error.remedy.unwrap_or_default())
-        };
-        let mut redis = RedisTarget::parse(url).map_err(usage)?;
-        if let Some(path) = &arguments.keeping.password_file {
-            redis = redis.password(&first_line(path)?).map_err(usage)?;
+        })?)
+    }
+
+    fn nats(url: &str, password: Option<&str>, name: Option<&String>) -> Result<Self, EngineError> {
+        let mut nats = NatsTarget::parse(url)?;
+        if let Some(password) = password {
+            nats = nats.password(password);
+        }
+        if nats.stream().is_none() {
+            nats = nats.with_stream(name.ok_or_else(|| unnamed("stream", "?stream=STREAM"))?.clone())?;
+        }
+        Ok(Self::Nats(nats))
+    }
+
+    fn redis(url: &str, password: Option<&str>, name: Option<&String>) -> Result<Self, EngineError> {
+        let mut redis = RedisTarget::parse(url)?;
+        if let Some(password) = password {
+            redis = redis.password(password)?;
         }
         if redis.key().is_none() {
-            let name = arguments.stream.name.as_deref().filter(|_| announced.is_some());
-            let Some(name) = name.or(announced).filter(|name| is_stream_name(name)) else {
-                return Err(Failure::usage("the stream needs a key in the engine")
-                    .remedy(match announced {
-                        Some(_) => "add ?key=KEY to the URL, or --name NAME",
-                        None => "add ?key=KEY to the URL",
-                    })
-                    .into());
-            };
+            let name = name.ok_or_else(|| unnamed("key", "?key=KEY"))?;
             redis = redis.with_key(format!("mcast:{name}"));
         }
-        Ok(Self { redis })
+        Ok(Self::Redis(redis))
     }
 
-    /// Returns the engine and the key, without secrets.
+    /// Returns the engine and the stream in it, without secrets.
     pub(super) fn description(&self) -> String {
-        format!("\"{}\" at {}", self.redis.key().unwrap_or_default(), self.redis.address())
+        let (stream, address) = match self {
+            Self::Nats(nats) => (nats.stream(), nats.address()),
+            Self::Redis(redis) => (redis.key(), redis.address()),
+        };
+        format!("\"{}\" at {address}", stream.unwrap_or_default())
     }
 
-    /// Returns the key of the stream.
+    /// Returns the name of the stream in the engine.
     pub(super) fn key(&self) -> &str {
-        self.redis.key().unwrap_or_default()
+        match self {
+            Self::Nats(nats) => nats.stream().unwrap_or_default(),
+            Self::Redis(redis) => redis.key().unwrap_or_default(),
+        }
     }
 
-    pub(super) fn source_connector(self) -> Box<dyn SourceConnector> {
-        Box::new(self.redis)
+    /// Returns what reads the stream.
+    pub(super) fn source_connector(self) -> anyhow::Result<Box<dyn SourceConnector>> {
+        match self {
+            Self::Redis(redis) => Ok(Box::new(redis)),
+            Self::Nats(_) => Err(Failure::usage("streams are published from Redis only, not from NATS")
+                .remedy("keep the stream in Redis, too: mcast bridge NAME to redis://HOST")
+                .into()),
+        }
     }
 
     pub(super) fn connector(self) -> Box<dyn SinkConnector> {
-        Box::new(self.redis)
+        match self {
+            Self::Nats(nats) => Box::new(NatsConnector::new(nats)),
+            Self::Redis(redis) => Box::new(redis),
+        }
+    }
+}
+
+/// The error for a stream without a name, which would be that of a stream or a key in the engine.
+fn unnamed(what: &str, parameter: &str) -> EngineError {
+    EngineError {
+        what: format!("the {what} in the engine needs a name, and the stream has none"),
+        remedy: Some(format!("add {parameter} to the URL, or --name NAME")),
+        is_passing: false,
     }
 }
 
 /// Returns whether this is the URL of an engine.
 pub(super) fn is_engine(text: &str) -> bool {
-    ["redis://", "redis+unix://"].iter().any(|scheme| text.starts_with(scheme))
+    ["nats://", "redis://", "redis+unix://"].iter().any(|scheme| text.starts_with(scheme))
 }
 
 /// Returns the position of the record that an engine shows with this id.

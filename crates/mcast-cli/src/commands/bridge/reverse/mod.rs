@@ -96,7 +96,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     // Before anything that takes time, so that SIGHUP does not end the process meanwhile.
     let key_file = arguments.stream.key.as_deref().map(KeyFile::watch).transpose()?;
     let keys = key_file.as_ref().map(|file| file.read(console)).transpose()?.unwrap_or_default();
-    let target = engine::Target::parse(&arguments.place, arguments, None)?;
+    let target = engine::Target::parse_source(arguments)?;
     let bound = arguments.metrics.as_ref().map(metrics::bind).transpose()?;
     let plan = plan(arguments, &target, console)?;
     let stream = StreamId::named(&plan.name);
@@ -119,7 +119,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let description = target.description();
     console.note(format_args!("stream {stream} (\"{}\"), from {description} to {}", plan.name, plan.texts));
     let builder = publisher(&plan, options);
-    let bridge = ReverseBridge::start(listener, builder, keys, target.source_connector(), config)?;
+    let bridge = ReverseBridge::start(listener, builder, keys, target.source_connector()?, config)?;
     Session::new(bridge, description, key_file, arguments, console)?.run(bound)
 }
 
