@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use mcast_lab::{Host, Lab};
 use serde_json::Value;
 
+use crate::engine::{Engine, Setup};
 use crate::redis::Redis;
 use crate::support::{Running, eventually, start};
 
@@ -123,7 +124,7 @@ fn records(ended: &crate::support::Ended) -> (Vec<Value>, Value) {
 
 #[test]
 fn subscribers_deliver_what_redis_holds() {
-    let Some(redis) = Redis::start(&[]) else { return };
+    let Some(redis) = Redis::launch(Setup::Plain) else { return };
     let network = Network::new();
     let gap = mark(5, 119, "kind gap first 100 end 120 cause joined-late");
     let open = mark(6, 50, "kind gap first 50 cause restart");
@@ -156,7 +157,7 @@ fn subscribers_deliver_what_redis_holds() {
 
 #[test]
 fn a_bridge_starts_at_a_number_a_time_or_an_id_and_follows_new_records() {
-    let Some(redis) = Redis::start(&[]) else { return };
+    let Some(redis) = Redis::launch(Setup::Plain) else { return };
     let network = Network::new();
     execute(&redis, &messages(5, 0..1_000));
     let mut subscription = network.subscribe(0);
@@ -181,7 +182,7 @@ fn a_bridge_starts_at_a_number_a_time_or_an_id_and_follows_new_records() {
 
 #[test]
 fn recorded_times_are_repeated_at_a_speed() {
-    let Some(redis) = Redis::start(&[]) else { return };
+    let Some(redis) = Redis::launch(Setup::Plain) else { return };
     let network = Network::new();
     execute(&redis, &[messages(5, 0..31), mark(5, 31, "kind end")].concat());
     let subscription = network.subscribe(0);
@@ -240,7 +241,7 @@ fn finish(redis: &Redis, next: u64, subscriptions: [Subscription; 2]) {
 
 #[test]
 fn a_standby_takes_over_from_a_bridge_that_is_killed() {
-    let Some(redis) = Redis::start(&[]) else { return };
+    let Some(redis) = Redis::launch(Setup::Plain) else { return };
     let network = Network::new();
     let subscriptions = [network.subscribe(0), network.subscribe(1)];
     execute(&redis, &messages(5, 0..1_000));
@@ -267,7 +268,7 @@ fn a_standby_takes_over_from_a_bridge_that_is_killed() {
 
 #[test]
 fn a_bridge_that_was_stopped_goes_silent_when_it_is_woken() {
-    let Some(redis) = Redis::start(&[]) else { return };
+    let Some(redis) = Redis::launch(Setup::Plain) else { return };
     let network = Network::new();
     let subscriptions = [network.subscribe(0), network.subscribe(1)];
     execute(&redis, &messages(5, 0..1_000));
@@ -295,7 +296,7 @@ fn a_bridge_that_was_stopped_goes_silent_when_it_is_woken() {
 
 #[test]
 fn messages_are_not_written_back_to_where_they_came_from() {
-    let Some(redis) = Redis::start(&[]) else { return };
+    let Some(redis) = Redis::launch(Setup::Plain) else { return };
     let network = Network::new();
     execute(&redis, &messages(5, 0..100));
     let url = redis.url();
@@ -319,7 +320,7 @@ fn messages_are_not_written_back_to_where_they_came_from() {
 
 #[test]
 fn errors_name_the_cause_and_the_remedy() {
-    let Some(redis) = Redis::start(&[]) else { return };
+    let Some(redis) = Redis::launch(Setup::Plain) else { return };
     let network = Network::new();
     let url = redis.url();
     let run = |arguments: &[&str]| start(&network.bridges[0], arguments).end();
