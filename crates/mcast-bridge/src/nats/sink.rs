@@ -62,7 +62,7 @@ impl NatsSink {
             let (mut headers, payload) = entry::write(batch.stream, record);
             match before {
                 Some(position) if before != self.unnamed.0 => {
-                    headers.set(entry::EXPECTED_ID, entry::id(position))
+                    headers.set(entry::EXPECTED_ID, entry::id(position));
                 }
                 _ => headers.set(entry::EXPECTED_SEQUENCE, self.unnamed.1),
             }
