@@ -9,8 +9,8 @@ use mcast_stream::Waker;
 use crate::engine::{EngineError, Request, Response, Sink, SinkConnector};
 
 /// The first interval between attempts to connect, which doubles until the longest.
-const FIRST_RETRY: Duration = Duration::from_millis(100);
-const LONGEST_RETRY: Duration = Duration::from_secs(5);
+pub(super) const FIRST_RETRY: Duration = Duration::from_millis(100);
+pub(super) const LONGEST_RETRY: Duration = Duration::from_secs(5);
 /// While one request is under way, how long to wait for a second one before waiting for the response.
 const SECOND_REQUEST: Duration = Duration::from_millis(5);
 const IN_FLIGHT: usize = 2;
@@ -34,10 +34,15 @@ pub(super) struct EngineConnection {
 }
 
 impl EngineConnection {
-    pub(super) fn start(connector: Box<dyn SinkConnector>, waker: Waker) -> io::Result<Self> {
+    pub(super) fn start(
+        connector: Box<dyn SinkConnector>,
+        waker: Waker,
+        longest_retry: Duration,
+    ) -> io::Result<Self> {
         let (requests, incoming) = channel();
         let (outgoing, reports) = channel();
-        let worker = Worker { connector, requests: incoming, reports: outgoing, waker, number: 0 };
+        let worker =
+            Worker { connector, requests: incoming, reports: outgoing, waker, longest_retry, number: 0 };
         std::thread::Builder::new().name("mcast-engine".to_owned()).spawn(move || worker.run())?;
         Ok(Self { requests, reports, number: 0 })
     }
@@ -64,6 +69,7 @@ struct Worker {
     requests: Receiver<(u64, Request)>,
     reports: Sender<Report>,
     waker: Waker,
+    longest_retry: Duration,
     /// Counts the connections.
     number: u64,
 }
@@ -89,7 +95,7 @@ impl Worker {
             if !self.report(Report::Failed(failed)) || is_final || !self.wait(retry) {
                 return;
             }
-            retry = (2 * retry).min(LONGEST_RETRY);
+            retry = (2 * retry).min(self.longest_retry);
         }
     }
 

@@ -92,10 +92,14 @@ impl NatsServer {
         self.child.wait().unwrap();
     }
 
-    /// Starts the server again.
+    /// Starts the server again, and waits until its streams are there.
     pub(crate) fn restart(&mut self) {
         self.child = spawn(&installed("nats-server").unwrap(), &self.host, &self.folder, &self.options);
         self.wait();
+        let until = Instant::now() + Duration::from_secs(30);
+        while self.request(&json!(["info"])).is_null() {
+            assert!(Instant::now() < until, "the server has no stream");
+        }
     }
 
     #[allow(dead_code)]
