@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use mcast::{Family, InterfaceIndex};
 
 use crate::causes::filter_rules::{Suspects, arriving, met_by, responsible};
+use crate::causes::tc_filters::is_filtered;
 use crate::kernel_drops::KernelDrop;
 use crate::netfilter::{Hook, Layer, RuleEffect};
 use crate::observation::{Observation, explains};
@@ -61,6 +62,8 @@ pub(crate) enum Obstacle {
     Down,
     /// A firewall rule.
     Firewall,
+    /// A filter of traffic control.
+    TrafficControl,
     Unknown,
 }
 
@@ -95,6 +98,23 @@ impl Observation {
         Some((bridge, bridge.bridge?))
     }
 
+    /// Returns whether frames that arrive on an interface are passed on to another one, of which it is a port or on which
+    /// that one is a macvlan.
+    pub(crate) fn is_below(&self, lower: InterfaceIndex, upper: InterfaceIndex) -> bool {
+        let is_port = self.link(lower).is_some_and(|link| link.interface.port_of == Some(upper));
+        is_port
+            || self.link(upper).is_some_and(|link| link.macvlan_mode.is_some() && link.lower == Some(lower))
+    }
+
+    /// Returns whether the frames of bridges also pass the hooks of the IP layer (`br_netfilter`).
+    pub(crate) fn is_bridge_filtered_by_ip(&self, family: Family) -> bool {
+        let setting = match family {
+            Family::V4 => "net.bridge.bridge-nf-call-iptables",
+            Family::V6 => "net.bridge.bridge-nf-call-ip6tables",
+        };
+        self.after.number(setting).is_some_and(|value| value != 0)
+    }
+
     /// Returns the spanning tree state in which a port passes no frames, or passed none when the examination began; `None`
     /// if the port forwarded at both times.
     pub(crate) fn closed_state(&self, port: &Link) -> Option<PortState> {
@@ -106,13 +126,17 @@ impl Observation {
 
     /// Returns whether more than a tenth of a flow that comes in at a port did not reach the bridge itself.
     pub(crate) fn is_short_on(&self, bridge: &Link, flow: &Flow) -> bool {
+        self.wire.is_complete(bridge.index()) && is_short(flow.datagrams, self.passed_to(bridge, flow))
+    }
+
+    /// Returns how many datagrams of a flow that comes in at a port reached the bridge itself.
+    pub(crate) fn passed_to(&self, bridge: &Link, flow: &Flow) -> u64 {
         let key = &flow.key;
         let of_flow = self.wire.incoming(key.group).filter(|passed| {
             let passed = &passed.key;
             passed.interface == bridge.index() && (passed.source, passed.port) == (key.source, key.port)
         });
-        let passed = of_flow.map(|passed| passed.datagrams).sum();
-        self.wire.is_complete(bridge.index()) && is_short(flow.datagrams, passed)
+        of_flow.map(|passed| passed.datagrams).sum()
     }
 
     /// Returns whether an interface works and nothing of this machine uses it: it has no address but link-local ones, is
@@ -201,6 +225,21 @@ impl Observation {
         (has_router(&self.before) && has_router(&self.after)).then_some(Demand::Router)
     }
 
+    /// Returns how many datagrams of a flow this machine sent by an interface, also with an address of its own as the source
+    /// (`masquerade`).
+    fn routed_to(&self, flow: &Flow, to: &Link) -> u64 {
+        let sent = || self.wire.outgoing(flow.key.group).filter(|sent| sent.key.interface == to.index());
+        let same: u64 =
+            sent().filter(|sent| is_sent(sent, flow, to.index())).map(|sent| sent.datagrams).sum();
+        if same > 0 {
+            return same;
+        }
+        let is_translated = |sent: &&Flow| {
+            sent.key.port == flow.key.port && self.after.is_own(sent.key.source.ip()) && sent.is_copy_of(flow)
+        };
+        sent().filter(is_translated).map(|sent| sent.datagrams).sum()
+    }
+
     /// Returns the flows that this machine should route, once for each outgoing interface of their routes.
     fn router_legs(&self) -> Vec<Leg<'_>> {
         let mut legs = Vec::new();
@@ -219,8 +258,7 @@ impl Observation {
                     let to = self.after.link_named(name)?;
                     let passes = flow.hop_limits.0 > (*threshold).max(1);
                     let is_seen = self.wire.is_complete(to.index()) || !to.interface.up;
-                    let sent = self.wire.outgoing(route.group).filter(|sent| is_sent(sent, flow, to.index()));
-                    let forwarded = sent.map(|sent| sent.datagrams).sum();
+                    let forwarded = self.routed_to(flow, to);
                     let leg = Leg { flow, from, to, bridge: None, demand: Demand::Routed, forwarded };
                     (passes && is_seen && to.index() != from.index()).then_some(leg)
                 }));
@@ -282,6 +320,7 @@ impl Leg<'_> {
             () if isolated(self.from) && isolated(self.to) => Obstacle::Isolation,
             () if locked && self.forwarded == 0 => Obstacle::Lock,
             () if self.is_by_firewall(observation) => Obstacle::Firewall,
+            () if self.is_by_traffic_control(observation) => Obstacle::TrafficControl,
             () if self.exceeds_mtu() => Obstacle::Mtu,
             () => Obstacle::Unknown,
         }
@@ -298,6 +337,11 @@ impl Leg<'_> {
             drops.iter().filter(|drop| drop.reason == "NETFILTER_DROP").map(|drop| drop.packets).sum();
         let suspects = self.suspects(observation);
         explains(dropped, self.lost()) || (suspects.is_proven && !suspects.is_empty())
+    }
+
+    fn is_by_traffic_control(&self, observation: &Observation) -> bool {
+        let is_at = |link, is_ingress| is_filtered(observation, self.flow, self.lost(), (link, is_ingress));
+        is_at(self.from, true) || is_at(self.to, false)
     }
 
     /// Returns the drops of the kernel that are of this flow on its way through.

@@ -30,6 +30,7 @@ mod causes;
 mod depth;
 mod error;
 mod examine;
+mod exit_status;
 mod finding;
 mod fleet;
 mod forwarding;

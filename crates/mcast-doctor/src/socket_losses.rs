@@ -5,9 +5,10 @@ use std::time::Duration;
 use mcast::Family;
 use mcast_sys::Encapsulation;
 
+use crate::depth::program::unicast_packets;
 use crate::kernel_drops::{KernelDrop, NO_SOCKET};
 use crate::observation::{Interest, Observation, ProcessState, ProgramSocket, RunState, TrialMembership};
-use crate::snapshot::Counter;
+use crate::snapshot::{Counter, UdpSocket};
 use crate::wire::Flow;
 
 /// The least memory that the kernel accounts for a queued datagram.
@@ -148,6 +149,28 @@ impl Observation {
             && self.listened() >= MIN_WATCHED
             && arrived >= MIN_ARRIVALS
             && arrived.saturating_sub(dropped).saturating_sub(queued) <= 1
+            && !self.is_certainly_read(socket)
+    }
+
+    /// Returns whether datagrams were read that no other socket can have had. Where few of many are read, the counts of what
+    /// arrived and of what was dropped are too close together to show it.
+    fn is_certainly_read(&self, socket: &ProgramSocket) -> bool {
+        const SEVERAL: u64 = 3;
+        let Some(local) = socket.local else { return false };
+        let family = self
+            .taken_by(socket)
+            .first()
+            .map_or_else(|| Family::of(local.ip()), |flow| Family::of(flow.key.group));
+        let is_receiver = |other: &UdpSocket| {
+            let to = |flow: &Flow| {
+                let own = other.local.ip();
+                flow.key.port == other.local.port() && (own.is_unspecified() || own == flow.key.group)
+            };
+            other.inode != socket.inode && self.wire.flows.iter().any(to)
+        };
+        let read = self.rise(Counter::DatagramsRead, family).unwrap_or_default();
+        let by_unicast = unicast_packets(self, family).unwrap_or(u64::MAX);
+        !self.after.udp_sockets.iter().any(is_receiver) && read >= by_unicast.saturating_add(SEVERAL)
     }
 }
 

@@ -13,6 +13,7 @@ use mcast_sys::process;
 use mcast_sys::terminal::PseudoTerminal;
 
 use crate::examine::{examine_started, explain_failure};
+use crate::exit_status::Outcome;
 use crate::gather::{processes, program};
 use crate::observation::Program;
 use crate::printed_error::ProgramOutput;
@@ -168,7 +169,8 @@ impl StartedProgram {
 
     fn ended(&mut self) -> Error {
         self.end();
-        let status = self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+        let status =
+            self.child.wait().map_or_else(|error| error.to_string(), |status| Outcome(status).to_string());
         Error::Ended { program: self.name.clone(), status }
     }
 

@@ -47,6 +47,11 @@ impl Exposition {
         self.text
     }
 
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     fn put(&mut self, text: impl Display) {
         // Writing to a string does not fail.
         let _ = write!(self.text, "{text}");

@@ -21,7 +21,13 @@
 
 mod exporter;
 mod exposition;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod local;
 mod request;
+mod samples;
 
 pub use exporter::{BoundExporter, Exporter, ExporterAddress, InvalidAddress};
 pub use exposition::{Exposition, MetricFamily, MetricKind};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub use local::{fetch_locally, local_exporters, serve_locally};
+pub use samples::samples;

@@ -4,8 +4,8 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use mcast_group::Group;
-use mcast_measure::LossCounter;
 use mcast_measure::wire::{MessageType, SessionHeader};
+use mcast_measure::{LossCounter, LossCounts, SequenceOrder};
 use mcast_packet::Payload;
 use mcast_packet::payload::{ContinuityTracker, MpegTs, Rtp, recognize};
 use mcast_packet::sequence::SequenceField;
@@ -103,7 +103,11 @@ struct Sequence {
     unit: Unit,
     /// The session that the numbers belong to: the SSRC of RTP, or a hash of the MoldUDP64 session.
     session: u64,
-    /// Counts of earlier sessions.
+    /// The session before this one, whose last datagrams may arrive late.
+    previous: Option<(u64, LossCounter)>,
+    /// How many datagrams have arrived since this session began.
+    age: u32,
+    /// Counts of the sessions before these two.
     earlier: Counts,
 }
 
@@ -308,9 +312,12 @@ impl SequenceMeter {
         let NumberRange { session, first, count, bits } = numbers;
         let mut is_new = false;
         let sequence = self.sequence.get_or_insert_with(|| Box::new(Sequence::new(session, bits, unit)));
+        sequence.age = sequence.age.saturating_add(1);
         if sequence.session != session {
-            let earlier = Counts { restarts: sequence.sums().restarts + 1, ..sequence.sums() };
-            **sequence = Sequence { earlier, ..Sequence::new(session, bits, unit) };
+            if sequence.count_late(session, first, count) {
+                return false;
+            }
+            sequence.change_to(session, bits);
             is_new = true;
         }
         sequence.counter.record_range(first, count);
@@ -318,26 +325,63 @@ impl SequenceMeter {
     }
 }
 
+impl Counts {
+    fn plus(self, counts: LossCounts) -> Self {
+        Self {
+            received: self
+                .received
+                .saturating_add(counts.received)
+                .saturating_add(counts.duplicates)
+                .saturating_add(counts.strays),
+            missing: self.missing.saturating_add(counts.missing),
+            duplicates: self.duplicates.saturating_add(counts.duplicates),
+            reordered: self.reordered.saturating_add(counts.reordered),
+            restarts: self.restarts.saturating_add(counts.restarts),
+        }
+    }
+}
+
 impl Sequence {
     fn new(session: u64, bits: u32, unit: Unit) -> Self {
-        Self { counter: LossCounter::new(bits), unit, session, earlier: Counts::default() }
+        let counter = LossCounter::new(bits);
+        Self { counter, unit, session, previous: None, age: 0, earlier: Counts::default() }
+    }
+
+    /// Records numbers of the session before this one, if they continue it: the network has reordered the last
+    /// datagrams of that session and the first of this one. Returns whether they do.
+    fn count_late(&mut self, session: u64, first: u64, count: u64) -> bool {
+        /// How many datagrams of both sessions may be mixed.
+        const MIXED: u32 = 64;
+        /// How many numbers of the earlier session may be missing before these.
+        const LONGEST_GAP: u64 = 16;
+        let age = self.age;
+        let previous = self.previous.as_mut().filter(|(previous, _)| *previous == session && age <= MIXED);
+        let Some((_, counter)) = previous else { return false };
+        let mut continued = counter.clone();
+        match continued.record_range(first, count) {
+            SequenceOrder::Gap { missing } if missing > LONGEST_GAP => return false,
+            SequenceOrder::Stray | SequenceOrder::Restart => return false,
+            _ => *counter = continued,
+        }
+        true
+    }
+
+    /// Begins a session.
+    fn change_to(&mut self, session: u64, bits: u32) {
+        if let Some((_, counter)) = self.previous.take() {
+            self.earlier = self.earlier.plus(counter.counts());
+        }
+        let counter = std::mem::replace(&mut self.counter, LossCounter::new(bits));
+        self.previous = Some((std::mem::replace(&mut self.session, session), counter));
+        self.earlier.restarts = self.earlier.restarts.saturating_add(1);
+        self.age = 0;
     }
 
     fn sums(&self) -> Counts {
-        let (now, earlier) = (self.counter.counts(), self.earlier);
-        Counts {
-            received: earlier
-                .received
-                .saturating_add(now.received)
-                .saturating_add(now.duplicates)
-                .saturating_add(now.strays),
-            missing: earlier.missing.saturating_add(now.missing),
-            duplicates: earlier.duplicates.saturating_add(now.duplicates),
-            reordered: earlier.reordered.saturating_add(now.reordered),
-            restarts: earlier.restarts.saturating_add(now.restarts),
-        }
+        let counters = [Some(&self.counter), self.previous.as_ref().map(|(_, counter)| counter)];
+        let counts = counters.into_iter().flatten().map(LossCounter::counts);
+        counts.fold(self.earlier, Counts::plus)
     }
-
     fn numbers(&self) -> SequenceStatistics {
         let Counts { received, missing, duplicates, reordered, restarts } = self.sums();
         let reordered = Some(reordered);

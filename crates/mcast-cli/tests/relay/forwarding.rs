@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use mcast_lab::Host;
 
 use crate::network::{Network, address, of_type, refused, relay, sender, stop, texts};
-use crate::support::{PATIENCE, eventually, recv, send};
+use crate::support::{PATIENCE, eventually, mcast, recv, send};
 
 const GROUP: &str = "239.1.2.3:5000";
 /// 239.1.2.3 as the kernel lists it.
@@ -153,4 +153,29 @@ fn a_datagram_with_ttl_1_is_not_forwarded_unless_the_rule_says_so() {
     let (events, _) = stop(relay);
     let refused = of_type(&events, "not-forwarded");
     assert!(refused[0]["remedy"].as_str().unwrap().contains("ttl N"), "{refused:?}");
+}
+
+#[test]
+fn doctor_on_the_machine_of_a_relay_states_what_is_not_forwarded() {
+    let network = Network::new(2);
+    let (a, r) = (network.host("a", 1, &[1]), network.host("r", 9, &[1, 2]));
+    let relay = relay(&r, &["239.1.2.3:5000 from eth0 to eth1 always"]);
+    send(&a, &[GROUP, "-i", "eth0", "one hop"]);
+    relay.stdout.wait_for("\"reason\":\"hop-limit\"");
+    let finding = || {
+        let report = mcast(&r, &["doctor", "--json"]).json();
+        report.into_iter().find(|record| record["id"] == "not-relayed")
+    };
+    // The relay updates its counters every second.
+    eventually("the counter of the relay", || finding().is_some());
+    let finding = finding().unwrap();
+    let cause = finding["cause"].as_str().unwrap();
+    assert!(
+        cause.starts_with("1 datagrams of the rule `239.1.2.3:5000 from eth0 to eth1 always` had TTL 1"),
+        "{cause}"
+    );
+    assert!(finding["remedies"][0].to_string().contains("--ttl 2"), "{finding}");
+    stop(relay);
+    let after = mcast(&r, &["doctor", "--json"]).json();
+    assert!(after.iter().all(|record| record["id"] != "not-relayed"), "{after:?}");
 }

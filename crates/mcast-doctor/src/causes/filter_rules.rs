@@ -117,12 +117,33 @@ pub(super) fn masquerading(observation: &Observation, flow: &Flow) -> Option<Sus
 pub(crate) fn met_by(
     observation: &Observation,
     packet: &KnownPacket,
-    (layer, hook): (Layer, Hook),
+    place: (Layer, Hook),
     device: &str,
     effects: &[RuleEffect],
 ) -> Vec<Outcome> {
-    let mut outcomes = observation.after.ruleset.trace(packet, layer, hook, device);
+    let mut outcomes = trace(observation, packet, place, device);
     outcomes.retain(|outcome| effects.contains(&outcome.effect));
+    outcomes
+}
+
+/// Returns the rules and policies that a packet meets at a hook. The frames of bridges may also meet those of the IP layer.
+fn trace(
+    observation: &Observation,
+    packet: &KnownPacket,
+    (layer, hook): (Layer, Hook),
+    device: &str,
+) -> Vec<Outcome> {
+    let ruleset = &observation.after.ruleset;
+    let mut outcomes = ruleset.trace(packet, layer, hook, device);
+    let port = observation.after.link_named(device).filter(|_| layer == Layer::Bridge);
+    let bridge = port.and_then(|port| observation.bridge_of(port));
+    if let Some((bridge, _)) = bridge.filter(|_| observation.is_bridge_filtered_by_ip(packet.family())) {
+        // There, the bridge is the interface in both directions.
+        let (index, name) = (bridge.index(), bridge.name());
+        let packet = packet.clone().arriving_on(index, name);
+        let packet = if hook == Hook::Prerouting { packet } else { packet.leaving_by(index, name) };
+        outcomes.extend(ruleset.trace(&packet, Layer::Ip, hook, name));
+    }
     outcomes
 }
 
@@ -269,7 +290,8 @@ pub(super) fn loss_at<'a>(
         observation.hooks.of_flow(layer, hook, &flow.key).filter(|_| flow.fragmented == 0)?;
     is_serious(reached, passed).then_some(())?;
     let device = observation.link_name(flow.key.interface);
-    let mut outcomes = observation.after.ruleset.trace(&arriving(observation, flow), layer, hook, &device);
+    let packet = arriving(observation, flow);
+    let mut outcomes = trace(observation, &packet, place, &device);
     outcomes.retain(|outcome| outcome.effect != RuleEffect::Masquerade);
     let suspects = responsible(observation, outcomes, reached - passed);
     let effect = suspects.effect().or_else(|| by_legacy_rule(observation, flow, hook, reached - passed));

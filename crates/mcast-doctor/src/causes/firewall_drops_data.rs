@@ -48,13 +48,27 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Vec<Finding> {
         return by_counters_alone(observation, interest).into_iter().collect();
     }
     match hook_losses(observation, unfiltered(observation, interest)) {
-        Some(losses) => losses
-            .iter()
-            .filter(|loss| loss.effect.is_none_or(|effect| DROPS.contains(&effect)))
-            .map(|loss| counted_at_hook(observation, interest, loss))
-            .collect(),
-        None => by_reason_or_counters(observation, interest).into_iter().collect(),
+        Some(losses) => {
+            let drops = losses.iter().filter(|loss| loss.effect.is_none_or(|effect| DROPS.contains(&effect)));
+            let counted = drops.map(|loss| counted_at_hook(observation, interest, loss));
+            // Rules with the lowest and the highest priority act before and behind the temporary ones.
+            let mut others = unfiltered(observation, interest);
+            others.retain(|lost| {
+                is_proven(observation, lost)
+                    && !losses.iter().any(|loss| loss.flows.iter().any(|flow| flow.key == lost.flow.key))
+            });
+            counted.chain(by_reason_or_counters(observation, interest, others)).collect()
+        }
+        None => {
+            let lost = unfiltered(observation, interest);
+            by_reason_or_counters(observation, interest, lost).into_iter().collect()
+        }
     }
+}
+
+/// Returns whether the kernel states that its packet filter drops a flow.
+fn is_proven(observation: &Observation, lost: &LostFlow<'_>) -> bool {
+    observation.kernel_verdict(lost, REASON) == KernelVerdict::Proven
 }
 
 /// Returns the finding about datagrams that temporary rules counted before a hook and not behind it.
@@ -81,10 +95,12 @@ fn counted_at_hook(observation: &Observation, interest: &Interest<'_>, loss: &Ho
 }
 
 /// Judges by the kernel's reasons; if it gives none, by the counters of the IP layer and of the rules.
-fn by_reason_or_counters(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
-    let is_proven = |lost: &LostFlow<'_>| observation.kernel_verdict(lost, REASON) == KernelVerdict::Proven;
-    let (proven, others): (Vec<_>, Vec<_>) =
-        unfiltered(observation, interest).into_iter().partition(is_proven);
+fn by_reason_or_counters<'a>(
+    observation: &'a Observation,
+    interest: &Interest<'a>,
+    lost: Vec<LostFlow<'a>>,
+) -> Option<Finding> {
+    let (proven, others): (Vec<_>, Vec<_>) = lost.into_iter().partition(|lost| is_proven(observation, lost));
     let (lost, suspects) = match proven.is_empty() {
         true => explained(observation, interest, others)?,
         false => {
@@ -188,8 +204,8 @@ fn suspects_on_path(
     responsible(observation, outcomes, missing)
 }
 
-/// Returns findings about flows that arrive at ports of the joined bridge and are dropped before the bridge takes them,
-/// or before it forwards them.
+/// Returns findings about flows that arrive at ports of the joined bridge, or at the interface below a macvlan, and are
+/// dropped before the bridge or macvlan takes them, or before the bridge forwards them.
 fn dropped_at_ports(observation: &Observation, interest: &Interest<'_>) -> Vec<Finding> {
     const PLACES: [(Layer, Hook); 4] = [
         (Layer::Device, Hook::Ingress),
@@ -198,13 +214,12 @@ fn dropped_at_ports(observation: &Observation, interest: &Interest<'_>) -> Vec<F
         (Layer::Bridge, Hook::Forward),
     ];
     let is_below = |flow: &&Flow| {
-        let above = observation.link(flow.key.interface).and_then(|port| port.interface.port_of);
         !flow.key.outgoing
-            && above == Some(interest.interface)
+            && observation.is_below(flow.key.interface, interest.interface)
             && flow.destination() == interest.destination()
             && interest.sources.admits(flow.key.source.ip())
     };
-    let flows = observation.wire.ports.flows.iter().filter(is_below);
+    let flows = observation.wire.ports.flows.iter().chain(&observation.wire.flows).filter(is_below);
     let losses = flows.flat_map(|flow| PLACES.map(|place| loss_at(observation, flow, place)));
     losses.flatten().filter_map(|loss| dropped_at_port(observation, interest, &loss)).collect()
 }
@@ -222,7 +237,7 @@ fn dropped_at_port(
         _ => ("taken by", &bridge, Severity::Fault),
     };
     let cause = format!(
-        "This machine's firewall drops the datagrams from {} to {to} that arrive at {port}, a port of {bridge}: {} of {} did not pass the {} hook to be {what} {bridge}, and {}.",
+        "This machine's firewall drops the datagrams from {} to {to} that arrive at {port}, below {bridge}: {} of {} did not pass the {} hook to be {what} {bridge}, and {}.",
         loss.sources(),
         loss.lost(),
         loss.reached,
@@ -230,13 +245,16 @@ fn dropped_at_port(
         loss.suspects.clause()
     );
     let explained = ExplainedFlow { destination: to, source: None, interface: interface.clone() };
+    let rule = loss.suspects.rule();
+    // Rules of the IP layer meet frames as if they had arrived on the bridge.
+    let rule_interface = if rule.is_some_and(|rule| rule.layer == Layer::Ip) { &bridge } else { &port };
     let finding = Finding::new(Id::FirewallDropsData, severity, cause)
         .on_interface(interface)
         .for_group(to)
         .explaining([explained])
         .with_evidence(loss.evidence())
         .with_all_evidence(loss.suspects.evidence(observation))
-        .with_remedies(admit(observation, &port, to, (loss.hook, loss.suspects.rule())));
+        .with_remedies(admit(observation, rule_interface, to, (loss.hook, rule)));
     Some(finding)
 }
 

@@ -38,6 +38,9 @@ fn of_flow(observation: &Observation, blocked: &BlockedFlow<'_>) -> Finding {
         .wire
         .incoming(to.ip())
         .any(|flow| Some(flow.key.interface) == first.bridge.map(Link::index));
+    // Rules of the IP layer meet frames as if they had arrived on the bridge.
+    let bridge = first.bridge.filter(|_| suspects.rule().is_some_and(|rule| rule.layer == Layer::Ip));
+    let from = bridge.unwrap_or(first.from).name();
     let subject = if first.bridge.is_some() && !arrives { first.from.name() } else { &names };
     Finding::fault(
         Id::FirewallDropsData,
@@ -47,7 +50,7 @@ fn of_flow(observation: &Observation, blocked: &BlockedFlow<'_>) -> Finding {
     .with_all_evidence(blocked.evidence())
     .with_all_evidence(suspects.evidence(observation))
     .with_all_evidence(evidence(first.drops(observation)))
-    .with_remedies(remedies::admit_forwarded((first.from.name(), first.to.name()), to, suspects.rule()))
+    .with_remedies(remedies::admit_forwarded((from, first.to.name()), to, suspects.rule()))
 }
 
 /// Returns findings for ports at which hosts report an examined group that the bridge does not learn.

@@ -7,7 +7,7 @@ use mcast_watch::{Format, SequenceStatistics, Unit};
 
 use super::{Cause, Check};
 use crate::observation::{ExaminationTarget, Observation, TrialMembership};
-use crate::wire::{Flow, Gap, LossPattern};
+use crate::wire::{Flow, FlowKey, Gap, LossPattern};
 use crate::{EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause =
@@ -36,6 +36,7 @@ fn judge(observation: &Observation, flow: &Flow) -> Option<Finding> {
     }
     let losses = LostNumbers::of(observation, flow)?;
     let missed = dropped_by_device(observation, flow).saturating_add(missed_by_tap(observation, flow));
+    let missed = missed.saturating_add(in_other_vlans(observation, flow));
     if losses.datagrams(flow) <= missed.saturating_mul(2) {
         return None;
     }
@@ -152,6 +153,14 @@ fn dropped_by_device(observation: &Observation, flow: &Flow) -> u64 {
 fn missed_by_tap(observation: &Observation, flow: &Flow) -> u64 {
     let received = |trial: &TrialMembership| trial.received_from(flow.key.interface, flow.key.source);
     observation.trial().map_or(0, received).saturating_sub(flow.datagrams)
+}
+
+/// Returns how many datagrams of the same stream arrived on the same interface in another VLAN, or without a tag.
+fn in_other_vlans(observation: &Observation, flow: &Flow) -> u64 {
+    let key = |vlan| FlowKey { vlan, ..flow.key };
+    let others = observation.wire.incoming(flow.key.group).filter(|other| other.key == key(other.key.vlan));
+    let others = others.filter(|other| other.key.vlan != flow.key.vlan && !other.is_copy_of(flow));
+    others.map(|other| other.datagrams).sum()
 }
 
 /// Returns what is numbered: `RTP sequence numbers`.

@@ -54,6 +54,7 @@ mod no_such_interface;
 mod not_forwarded;
 mod not_joined;
 mod not_read;
+mod not_relayed;
 mod nothing_arrives;
 mod own_groups_only;
 mod path_tests;
@@ -83,7 +84,7 @@ mod source_zero;
 mod ssm_without_source;
 mod stream_stopped;
 mod tc_drops;
-mod tc_filters;
+pub(crate) mod tc_filters;
 mod ttl_threshold;
 mod ttl_too_small;
 mod two_queriers;
@@ -305,6 +306,7 @@ causes! {
     conflicting_streams::CAUSE: ConflictingStreams = "conflicting-streams";
     stream_stopped::CAUSE: StreamStopped = "stream-stopped";
     program_ended::CAUSE: ProgramEnded = "program-ended";
+    not_relayed::CAUSE: NotRelayed = "not-relayed";
 }
 
 impl Id {

@@ -3,13 +3,11 @@
 use std::process::ExitStatus;
 
 use super::{Cause, Check};
+use crate::exit_status::Outcome;
 use crate::observation::{Interest, Observation};
 use crate::{EvidenceKind, Finding, Id, Severity, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["wait(2)", "signal(7)"]);
-
-/// Shells exit with this status plus the signal that has ended what they waited for.
-const SIGNALLED: i32 = 128;
 
 fn check(observation: &Observation) -> Vec<Finding> {
     observation
@@ -21,17 +19,11 @@ fn check(observation: &Observation) -> Vec<Finding> {
 
 fn judge(observation: &Observation, program: &str, status: ExitStatus) -> Option<Finding> {
     let severity = if status.success() { Severity::Note } else { Severity::Fault };
-    let of_child = match status.code() {
-        Some(code) if (SIGNALLED + 1..SIGNALLED + 65).contains(&code) => {
-            format!(", which a shell returns if signal {} ends its child", code - SIGNALLED)
-        }
-        _ => String::new(),
-    };
     let outcome = match status.success() {
         true => "",
         false => " Its sockets are closed, and it receives nothing.",
     };
-    let cause = format!("{program} ended while it was examined ({status}{of_child}).{outcome}");
+    let cause = format!("{program} ended while it was examined ({}).{outcome}", Outcome(status));
     let finding = Finding::new(Id::ProgramEnded, severity, cause)
         .in_program(program)
         .evidence(EvidenceKind::Answer, "exit status", status)
@@ -66,11 +58,9 @@ mod tests {
     }
 
     #[test]
-    fn signal_and_exit_status_are_named() {
+    fn program_that_fails_is_a_fault() {
         let (severity, cause) = outcome(11);
         assert!(severity == Severity::Fault && cause.contains("signal: 11 (SIGSEGV)"), "{cause}");
-        let (_, cause) = outcome(139 << 8);
-        assert!(cause.contains("exit status: 139, which a shell returns if signal 11"), "{cause}");
         assert_eq!(outcome(1 << 8).0, Severity::Fault);
         assert_eq!(outcome(0).0, Severity::Note);
     }

@@ -58,13 +58,22 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     }
     // VLAN id 0 carries only a priority, and every system removes it.
     let in_vlan = |flow: &Flow| flow.key.vlan.is_some_and(|tagging| tagging.id != 0);
-    let tagged = |flow: &&Flow| flow.key.interface == wire && flow.key.port == interest.port && in_vlan(flow);
     let incoming = || observation.wire.incoming(interest.group.addr());
+    let is_to_port = |flow: &&Flow| flow.key.port == interest.port;
+    // Without any datagram to the port, those to another one are probably meant.
+    let has_port = incoming().any(|flow| is_to_port(&flow));
+    let tagged =
+        |flow: &&Flow| flow.key.interface == wire && in_vlan(flow) && (!has_port || is_to_port(flow));
     let untagged = |flow: &Flow| {
-        let is_same = |other: &Flow| other.key.source.ip() == flow.key.source.ip();
-        incoming().any(|other| other.key.port == interest.port && !in_vlan(other) && is_same(other))
+        let source = flow.key.source.ip();
+        let same = incoming().filter(move |other| other.key.source.ip() == source);
+        same.filter(|other| other.key.port == interest.port && !in_vlan(other)).collect::<Vec<_>>()
     };
-    let flows: Vec<_> = incoming().filter(tagged).filter(|flow| !untagged(flow)).collect();
+    // On a trunk, the native VLAN carries what another one carries, too.
+    let is_copy = |flow: &Flow| {
+        untagged(flow).iter().any(|other| other.key.interface != wire || is_trunk || flow.is_copy_of(other))
+    };
+    let flows: Vec<_> = incoming().filter(tagged).filter(|flow| !is_copy(flow)).collect();
     let flow = flows.first()?;
     let tagging = flow.key.vlan?;
     let vlan = tagging.id;
@@ -75,19 +84,32 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     }
     let sources = list(flows.iter().map(|flow| flow.key.source));
     let interface = observation.link_name(wire);
-    let finding = Finding::fault(
-        Id::VlanTagged,
-        format!(
-            "{} arrives on {interface} in VLAN {vlan}, but no interface of this machine is in that VLAN.",
-            interest.destination()
+    let to = interest.destination();
+    let others: u64 = untagged(flow).iter().map(|other| other.datagrams).sum();
+    let what = match others {
+        0 if !has_port => format!("{}, not {to},", flow.destination()),
+        0 => to.to_string(),
+        _ => format!(
+            "A part of {to} ({} of {} datagrams from {})",
+            flow.datagrams,
+            flow.datagrams + others,
+            flow.key.source.ip()
         ),
-    )
-    .on_interface(&interface)
-    .for_group(interest.destination())
-    .from_source(sources)
-    .evidence(EvidenceKind::Packet, &interface, format!("{} datagrams with VLAN tag {vlan}", flow.datagrams))
-    .with_remedies(create_vlan_interface(&interface, tagging))
-    .advise(Tool::Network, format!("Or configure the switch to send VLAN {vlan} to this port untagged."));
+    };
+    let cause = format!(
+        "{what} arrives on {interface} in VLAN {vlan}, but no interface of this machine is in that VLAN."
+    );
+    let finding = Finding::fault(Id::VlanTagged, cause)
+        .on_interface(&interface)
+        .for_group(interest.destination())
+        .from_source(sources)
+        .evidence(
+            EvidenceKind::Packet,
+            &interface,
+            format!("{} datagrams with VLAN tag {vlan}", flow.datagrams),
+        )
+        .with_remedies(create_vlan_interface(&interface, tagging))
+        .advise(Tool::Network, format!("Or configure the switch to send VLAN {vlan} to this port untagged."));
     Some(finding)
 }
 
@@ -125,7 +147,9 @@ fn create_vlan_interface(interface: &str, tagging: Tagging) -> Vec<Remedy> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, ETH1, flow, membership};
+    use std::time::Duration;
+
+    use super::super::fixtures::{ETH0, ETH1, begin, datagram, flow, membership};
     use super::*;
 
     const TO: &str = "239.1.2.3:5000";
@@ -161,6 +185,30 @@ mod tests {
         };
         assert_eq!(sources("10.9.0.7:6000"), ["10.9.0.7:6000"]);
         assert!(sources("10.9.0.1:6000").is_empty(), "a copy of what arrives");
+    }
+
+    #[test]
+    fn tagged_part_of_a_stream_is_missing() {
+        let part = |hashes: [u64; 3], delay, vlan| {
+            let mut part = flow(ETH0, "10.9.0.1:6000", TO);
+            part.key.vlan = vlan;
+            let mut part = Flow::new(part.key, &datagram(begin(), 0));
+            for (number, hash) in (0_u64..).zip(hashes) {
+                part.add(datagram(begin() + Duration::from_millis(delay + number * 20), hash));
+            }
+            part
+        };
+        let causes = |own, tagged, delay| {
+            let tagging = Tagging { id: 77, protocol: ether_type::VLAN, inner: None };
+            let flows = vec![part(own, 0, None), part(tagged, delay, Some(tagging))];
+            let findings = CAUSE.judge(&membership(TO, flows, 3));
+            findings.into_iter().map(|finding| finding.cause).collect::<Vec<_>>()
+        };
+        let half = "A part of 239.1.2.3:5000 (3 of 6 datagrams from 10.9.0.1) arrives on eth0 in VLAN 77, but no interface of this machine is in that VLAN.";
+        assert_eq!(causes([0, 2, 4], [1, 3, 5], 10), [half]);
+        assert_eq!(causes([7; 3], [7; 3], 10), [half], "equal payloads in turn");
+        assert!(causes([7; 3], [7; 3], 0).is_empty(), "equal payloads together");
+        assert!(causes([0, 1, 2], [0, 1, 2], 10).is_empty(), "late copies");
     }
 
     #[test]

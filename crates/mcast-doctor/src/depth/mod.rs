@@ -4,7 +4,7 @@
 //! received is known exactly. What another program has read follows only from sums of counters, so its flows have a
 //! known depth only where the sums prove it.
 
-mod program;
+pub(crate) mod program;
 mod status;
 
 use std::net::{IpAddr, SocketAddr};
@@ -259,7 +259,9 @@ impl Observation {
     /// a rule of the packet filter changes it: as many as were on the wire, if this flow is the only one without receipts.
     fn received_from_another_source(&self, interest: &Interest<'_>, flow: &Flow) -> u64 {
         let Some(trial) = self.trial() else { return 0 };
-        let same = |other: &&Flow| other.destination() == flow.destination();
+        let same = |other: &&Flow| {
+            other.destination() == flow.destination() && other.key.interface == interest.interface
+        };
         let captured: Vec<_> = self.wire.flows.iter().filter(same).map(|other| other.key.source).collect();
         let is_received = |source| trial.received.iter().any(|count| count.source == source);
         let are_others_received =

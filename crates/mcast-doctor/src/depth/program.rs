@@ -102,8 +102,8 @@ fn certainly_read(observation: &Observation, interest: &Interest<'_>, flow: &Flo
     let other_family = if family == Family::V4 { Family::V6 } else { Family::V4 };
     // TCP is counted for both families together, and without IPv6 there are no counters for it.
     let segments = observation.rise_of("TcpInSegs").unwrap_or_default();
-    let segments = segments.saturating_sub(unicast(observation, other_family).unwrap_or_default());
-    let by_unicast = unicast(observation, family)?.saturating_sub(segments);
+    let segments = segments.saturating_sub(unicast_packets(observation, other_family).unwrap_or_default());
+    let by_unicast = unicast_packets(observation, family)?.saturating_sub(segments);
     let is_open = |socket: &UdpSocket, flow: &Flow| {
         let local = socket.local.ip();
         socket.local.port() == flow.key.port && (local.is_unspecified() || local == flow.key.group)
@@ -139,7 +139,7 @@ fn dropped_at(observation: &Observation, socket: &UdpSocket) -> u64 {
 }
 
 /// Returns the number of packets that arrived, were not sent to a group, and may have been delivered to a socket.
-fn unicast(observation: &Observation, family: Family) -> Option<u64> {
+pub(crate) fn unicast_packets(observation: &Observation, family: Family) -> Option<u64> {
     let received = observation.rise(Counter::InReceives, family)?;
     let (unclaimed, forwarded) = match family {
         Family::V4 => ("UdpNoPorts", "IpForwDatagrams"),

@@ -99,6 +99,9 @@ impl Taps {
 
     /// Ignores data captured before this moment.
     pub(crate) fn begin_counting(&mut self) {
+        // The kernel begins to note arrivals some time after a tap is opened; until then, a frame has the time at which it is
+        // read. An early one that is read later would count, and all numbers between it and the next would be missing.
+        self.drain();
         let now = SystemTime::now();
         self.recorder.count_data_from(now);
         self.port_recorder.count_data_from(now);

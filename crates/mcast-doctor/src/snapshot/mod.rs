@@ -25,8 +25,8 @@ pub(crate) use link::{
 #[cfg(any(test, target_os = "linux", target_os = "android"))]
 pub(crate) use link::{BridgePort, OtherQuerier, VlanLimit};
 pub(crate) use tables::{
-    BridgeGroup, DroppingRule, IpsecAction, IpsecPolicy, JoinedGroup, MulticastRoute, Route, SocketOwners,
-    UdpSocket,
+    BridgeGroup, DroppingRule, IpsecAction, IpsecPolicy, JoinedGroup, MulticastRoute, RelayRefusal, Route,
+    SocketOwners, UdpSocket,
 };
 
 /// This machine, or this thread's network namespace, at one moment.
@@ -68,6 +68,8 @@ pub(crate) struct Snapshot {
     pub(crate) has_routing_rules: bool,
     /// The IPsec policies for packets that arrive, if they can be read.
     pub(crate) ipsec_policies: Vec<IpsecPolicy>,
+    /// How many datagrams the relays on this machine have refused.
+    pub(crate) relay_refusals: BTreeMap<RelayRefusal, u64>,
 }
 
 /// The kind of machine.

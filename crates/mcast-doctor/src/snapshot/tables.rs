@@ -165,6 +165,16 @@ pub(crate) struct UdpSocket {
     pub(crate) programs: Vec<String>,
 }
 
+/// What a relay on this machine does not forward.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RelayRefusal {
+    pub(crate) pid: u32,
+    /// The rule, as the relay was given it.
+    pub(crate) rule: String,
+    /// The relay's name for the reason.
+    pub(crate) reason: String,
+}
+
 /// A group that is joined on an interface, by any program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct JoinedGroup {

@@ -200,6 +200,28 @@ impl Flow {
         common * 10 >= self.payloads.len().min(other.payloads.len())
     }
 
+    /// Returns whether a flow carries the same datagrams as this one at the same time, as a mirrored port does. If all payloads
+    /// are equal, datagrams of both must arrive together.
+    pub(crate) fn is_copy_of(&self, other: &Self) -> bool {
+        const TOGETHER: Duration = Duration::from_millis(1);
+        if self.payloads.len() > 1 || other.payloads.len() > 1 {
+            return self.has_payloads_of(other);
+        }
+        let duration = self.last.duration_since(self.first).unwrap_or_default();
+        let interval = duration / u32::try_from(self.datagrams).unwrap_or(u32::MAX).max(1);
+        let tolerance = TOGETHER.max(interval / 8);
+        let distance = |one: SystemTime, other: SystemTime| {
+            one.duration_since(other).unwrap_or_else(|earlier| earlier.duration())
+        };
+        let has_mate = |own: &&DatagramSummary| {
+            other
+                .recent
+                .iter()
+                .any(|each| each.hash == own.hash && distance(each.time, own.time) <= tolerance)
+        };
+        self.recent.iter().filter(has_mate).count() * 2 >= self.recent.len()
+    }
+
     /// Returns whether the flow has stopped: it had at least 10 datagrams, and has been silent for at least 2 s
     /// and five times its longest pause.
     pub(crate) fn has_stopped(&self, until: SystemTime) -> bool {

@@ -283,6 +283,19 @@ mod tests {
     }
 
     #[test]
+    fn last_numbers_of_a_session_may_arrive_in_the_next_one() {
+        let sessions = |mixed: &[(u16, u32)]| {
+            let (before, after) = ((0..50).map(|number| (number, 7)), (9..50).map(|number| (number, 8)));
+            let packets = before.chain(mixed.iter().copied()).chain(after);
+            missing(&numbering(packets.map(|(number, session)| fixtures::rtp(number, session))))
+        };
+        let reordered = [(50, 7), (53, 7), (5, 8), (51, 7), (7, 8), (54, 7), (52, 7), (6, 8), (8, 8)];
+        assert_eq!(sessions(&reordered), Vec::<u64>::new());
+        let lossy = sessions(&[(50, 7), (53, 7), (5, 8), (7, 8), (52, 7), (8, 8)]);
+        assert_eq!(lossy.iter().sum::<u64>(), 2, "51 and 6");
+    }
+
+    #[test]
     fn number_that_is_missing_at_the_end_may_still_arrive() {
         let numbers = (0..50_u16).filter(|number| *number != 45).map(rtp);
         let numbering = numbering(numbers);

@@ -257,6 +257,25 @@ pub(crate) fn bridge_rule_v6() -> Report {
     examine(&net.switch, ON_BRIDGE_V6)
 }
 
+/// The policy of the IP layer, which frames of a bridge meet where `bridge-nf-call-iptables` is set.
+pub(crate) fn forward_policy() -> Report {
+    let net = Switched::new(TO);
+    drop_forwarded(&net.switch, "ip");
+    net.examine()
+}
+
+/// The same in IPv6.
+pub(crate) fn forward_policy_v6() -> Report {
+    let net = Switched::new(TO_V6);
+    drop_forwarded(&net.switch, "ip6");
+    examine(&net.switch, ON_BRIDGE_V6)
+}
+
+fn drop_forwarded(switch: &Host, family: &str) {
+    let chain = "{ type filter hook forward priority 0 ; policy drop ; }";
+    run(switch, &format!("nft add table {family} filter && nft 'add chain {family} filter FORWARD {chain}'"));
+}
+
 /// A rule at the port of the receiver.
 pub(crate) fn egress_rule_of_port() -> Report {
     let net = Switched::new(TO);
@@ -319,6 +338,37 @@ pub(crate) fn tc_at_port() -> Report {
             "tc qdisc add dev {0} clsact && tc filter add dev {0} egress pref 7 bpf da bytecode '1,6 0 0 2'",
             net.ports[1]
         ),
+    );
+    net.examine()
+}
+
+/// A traffic control filter at the port of the sender.
+pub(crate) fn tc_at_ingress_of_port() -> Report {
+    let net = Switched::new(TO);
+    filter(&net, "bpf da bytecode '1,6 0 0 2'");
+    net.examine()
+}
+
+/// One that hands the packets to another interface, in IPv6.
+pub(crate) fn tc_diverts_at_port_v6() -> Report {
+    let net = Switched::new(TO_V6);
+    run(&net.switch, "ip link add waste0 type veth peer name waste1 && ip link set waste0 up");
+    filter(&net, "protocol ipv6 u32 match u32 0 0 action mirred egress redirect dev waste0");
+    examine(&net.switch, ON_BRIDGE_V6)
+}
+
+fn filter(net: &Switched, filter: &str) {
+    let add =
+        format!("tc qdisc add dev {0} clsact && tc filter add dev {0} ingress pref 7 {filter}", net.ports[0]);
+    run(&net.switch, &add);
+}
+
+/// A queue at the port of the receiver that is too small.
+pub(crate) fn full_queue_of_port() -> Report {
+    let net = Switched::new(TO);
+    run(
+        &net.switch,
+        &format!("tc qdisc add dev {} root tbf rate 8kbit burst 200 latency 20ms", net.ports[1]),
     );
     net.examine()
 }
@@ -387,8 +437,12 @@ impl Routed {
 
     /// Connects the router to a third network with `r2`, and a host there.
     fn third_network(&self) -> (Host, Switch) {
+        self.third_network_of(self.lab.host("member").unwrap())
+    }
+
+    /// The same, with this host.
+    fn third_network_of(&self, host: Host) -> (Host, Switch) {
         let lan = self.lab.switch_with("lan3", SwitchOptions::default().snooping(true)).unwrap();
-        let host = self.lab.host("member").unwrap();
         self.router.connect("r2", &lan, &["10.3.0.254/24", "fd03::fe/64"]).unwrap();
         host.connect("eth0", &lan, &["10.3.0.1/24", "fd03::1/64"]).unwrap();
         host.add_route_via("0.0.0.0/0", "10.3.0.254").unwrap();
@@ -436,7 +490,11 @@ pub(crate) fn omitted_leg() -> Report {
 #[test]
 fn member_that_does_not_report_to_a_router_is_an_open_question() {
     let net = Routed::new();
-    let (member, lan) = net.third_network();
+    let member = net.lab.host("member").unwrap();
+    // It sends one report, and does not repeat it while the doctor listens. Interfaces take the setting over when they
+    // are created.
+    member.sysctl("net/ipv4/igmp_qrv", "1").unwrap();
+    let (member, lan) = net.third_network_of(member);
     net.route("239.1.2.3", &["r1"]);
     net.router
         .route_group(RouteGroup {
@@ -447,8 +505,6 @@ fn member_that_does_not_report_to_a_router_is_an_open_question() {
             ttl_threshold: 1,
         })
         .unwrap();
-    // It sends one report, and does not repeat it.
-    member.sysctl("net/ipv4/igmp_qrv", "1").unwrap();
     let _listener = listener(&member, "0.0.0.0:5000", &[("239.1.2.3", "eth0")]);
     lan.wait_for_member(&member, "eth0", [239, 1, 2, 3].into(), TIMEOUT).unwrap();
     let report = net.examine();

@@ -228,6 +228,50 @@ pub(crate) fn tc_diverts() -> Report {
     net.examine(GROUP, MEMBERSHIP)
 }
 
+/// A rule without a verdict of its own: two chains return, and the policy drops.
+pub(crate) fn policy_behind_goto() -> Report {
+    let net = Net::new();
+    let rules = "table inet t {
+        chain last {
+            return
+        }
+        chain next {
+            goto last
+        }
+        chain input {
+            type filter hook input priority 0; policy drop;
+            udp dport 5000 jump next
+            udp dport 5000 goto last
+            accept
+        }
+    }";
+    run(&net.receiver, &format!("nft -f - <<'END'\n{rules}\nEND"));
+    net.examine(GROUP, MEMBERSHIP)
+}
+
+/// A rule before those with which the doctor counts.
+pub(crate) fn first_of_all_v6() -> Report {
+    let net = Net::new();
+    rule_with_priority(&net.receiver, "netdev", "ingress device eth0", i32::MIN);
+    net.examine("[ff15::1234]:5000", "[ff15::1234%eth0]:5000")
+}
+
+/// A rule behind them.
+pub(crate) fn last_of_all() -> Report {
+    let net = Net::new();
+    rule_with_priority(&net.receiver, "ip", "input", i32::MAX);
+    net.examine(GROUP, MEMBERSHIP)
+}
+
+fn rule_with_priority(host: &Host, family: &str, hook: &str, priority: i32) {
+    run(
+        host,
+        &format!(
+            "nft add table {family} t && nft 'add chain {family} t c {{ type filter hook {hook} priority {priority} ; }}' && nft add rule {family} t c udp dport 5000 drop"
+        ),
+    );
+}
+
 /// Attaches an XDP program of two instructions that drops everything, in generic mode.
 fn xdp_drop(host: &Host) {
     const PROGRAM: &str = "import ctypes, platform, socket, struct

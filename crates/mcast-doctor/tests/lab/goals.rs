@@ -84,6 +84,8 @@ networks! {
     unusual::small_mtu_on_both_sides,
     unusual::ipv4_group_on_a_host_without_ipv6,
     unusual::unused_interface_that_is_down,
+    unusual::a_router_that_masquerades,
+    unusual::a_mirror_of_tagged_frames,
     programs::healthy::ipv6_socket_that_has_joined_an_ipv4_group_itself,
     programs::healthy::sockets_that_share_a_port,
     programs::healthy::one_socket_for_each_interface,

@@ -4,7 +4,7 @@ use mcast_doctor::{ArrivalStatus, Id, Report};
 use mcast_lab::Lab;
 
 use crate::net::{
-    Net, Stream, assert_received, examine, examine_port, has, has_programs, listener, run, socket,
+    Net, Stream, assert_received, examine, examine_port, has, has_programs, listener, nft, run, socket,
     stream_of_program,
 };
 
@@ -21,6 +21,53 @@ pub(crate) fn macvlan_in_source_mode() -> Report {
         "ip link add mv0 link eth0 type macvlan mode source && ip link set mv0 up && ip address add 10.9.0.22/24 dev mv0",
     );
     net.examine(GROUP, "239.1.2.3%mv0:5000")
+}
+
+/// A rule at the interface below a macvlan.
+pub(crate) fn macvlan_behind_a_rule_v6() -> Report {
+    macvlan_behind_rule().examine(GROUP_V6, "[ff15::1234%mv0]:5000")
+}
+
+/// The same for a program.
+pub(crate) fn program_on_macvlan_behind_a_rule_v6() -> Report {
+    let net = macvlan_behind_rule();
+    let _listener = listener(&net.receiver, "[::]:5000", &[("ff15::1234", "mv0")]);
+    let _stream = Stream::to(&net.sender, GROUP_V6);
+    examine_port(&net.receiver, 5000)
+}
+
+fn macvlan_behind_rule() -> Net {
+    let net = Net::new();
+    net.receiver.macvlan("mv0", "eth0", &["fd09::3/64"]).unwrap();
+    nft(&net.receiver, "netdev", "hook ingress device eth0", "udp dport 5000 drop");
+    net
+}
+
+/// A traffic control filter at the interface below a macvlan.
+pub(crate) fn macvlan_behind_a_filter() -> Report {
+    let net = Net::new();
+    net.receiver.macvlan("mv0", "eth0", &["10.9.0.3/24"]).unwrap();
+    run(
+        &net.receiver,
+        "tc qdisc add dev eth0 clsact && tc filter add dev eth0 ingress pref 7 bpf da bytecode '1,6 0 0 2'",
+    );
+    net.examine(GROUP, "239.1.2.3%mv0:5000")
+}
+
+#[test]
+fn rule_behind_a_bridge_is_the_only_one_named() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    run(
+        &net.receiver,
+        "ip link add br0 type bridge && ip link set eth0 master br0 && ip link set br0 up && ip address add fd09::5/64 dev br0 nodad",
+    );
+    nft(&net.receiver, "ip6", "hook input", "udp dport 5000 numgen inc mod 2 0 drop");
+    let report = net.examine(GROUP_V6, "[ff15::1234%br0]:5000");
+    let [finding] = &report.findings[..] else { panic!("{report:#?}") };
+    assert!(finding.id == Id::FirewallDropsData && finding.cause.contains("input hook"), "{finding:#?}");
 }
 
 /// Of two networks, the one with the sender is down.

@@ -20,6 +20,7 @@ mod misaddressed;
 mod net;
 mod path;
 mod programs;
+mod relays;
 mod remedies;
 mod routers;
 mod routing;

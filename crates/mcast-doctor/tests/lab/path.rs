@@ -43,6 +43,42 @@ pub(crate) fn vlan_tagged() -> Report {
     })
 }
 
+/// A VLAN tag and another port.
+pub(crate) fn vlan_tagged_to_another_port() -> Report {
+    let net = Net::new();
+    let frame = |number| {
+        let mut frame = net.frame("10.9.0.1", "239.1.2.3:5001", number);
+        frame.splice(12..12, [0x81, 0, 0, 42]);
+        frame
+    };
+    let _injection = inject(&net.sender, "eth0", &(0..20).map(frame).collect::<Vec<_>>());
+    examine(&net.receiver, "239.1.2.3%eth0:5000")
+}
+
+/// A VLAN tag on every second datagram.
+pub(crate) fn vlan_tagged_in_part() -> Report {
+    tagged_in_part("10.9.0.1", "239.1.2.3:5000", "239.1.2.3%eth0:5000", |number| number % 2 == 0)
+}
+
+/// The same in IPv6, at irregular intervals and with equal payloads.
+pub(crate) fn vlan_tagged_in_part_v6() -> Report {
+    tagged_in_part("fd09::1", "[ff15::1234]:5000", "[ff15::1234%eth0]:5000", |number| number % 7 < 3)
+}
+
+fn tagged_in_part(source: &str, to: &str, membership: &str, is_tagged: fn(u32) -> bool) -> Report {
+    let net = Net::new();
+    let frame = |number| {
+        let mut frame = net.frame(source, to, if source.contains(':') { 0 } else { number });
+        if is_tagged(number) {
+            frame.splice(12..12, [0x81, 0, 0, 42]);
+        }
+        frame
+    };
+    let frames: Vec<_> = (0..21).map(frame).collect();
+    let _injection = inject(&net.sender, "eth0", &frames);
+    examine(&net.receiver, membership)
+}
+
 /// A filter on the receiver drops all fragments except the first.
 pub(crate) fn fragments_filtered() -> Report {
     let net = Net::new();

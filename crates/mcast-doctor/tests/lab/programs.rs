@@ -228,6 +228,19 @@ while True:
     examine_port(&net.receiver, 5000)
 }
 
+/// The same in IPv6, where only one of the large datagrams fits into the buffer.
+pub(crate) fn slow_reader_of_large_datagrams_v6() -> Report {
+    const SLOWLY: &str = "
+s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+while True:
+    s.recv(2000)
+    time.sleep(0.2)";
+    let net = Net::new();
+    let _player = Player::start(&net.receiver, GROUP_V6, SLOWLY);
+    let _stream = Stream::sized(&net.sender, GROUP_V6, 1300, |_| {});
+    examine_port(&net.receiver, 5000)
+}
+
 /// A program that never reads.
 pub(crate) fn not_read() -> Report {
     let net = Net::new();

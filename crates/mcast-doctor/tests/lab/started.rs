@@ -103,6 +103,14 @@ for last in range(30):
     examine_command(&net.receiver, &["python3", "-c", GREEDY])
 }
 
+#[test]
+fn signal_that_ends_the_child_of_a_shell_at_once_is_named() {
+    let script = "sh -c 'kill -9 $$'; exit $?";
+    let mut started = StartedProgram::start(std::process::Command::new("sh").args(["-c", script])).unwrap();
+    let error = started.wait_until_joined(|| false).unwrap_err().to_string();
+    assert!(error.contains("exit status: 137") && error.contains("signal: 9 (SIGKILL)"), "{error}");
+}
+
 /// A wrapper that ends at once and leaves the program running in the background, in a session of its own.
 const DETACHED: &str = "setsid python3 -c \"$0\" 239.1.2.3 5000 10.9.0.2 > /dev/null &";
 

@@ -6,7 +6,7 @@ use crate::filters;
 use crate::net::assert_only;
 use crate::{
     boxes, depth, drops, files, firewall, fleet, interfaces, ipsec, ipv6, misaddressed, path, programs,
-    remedies, routers, routing, sockets, started, streams, switches, translation, wire,
+    relays, remedies, routers, routing, sockets, started, streams, switches, translation, wire,
 };
 
 /// An injection and the cause that must be found.
@@ -93,6 +93,9 @@ cases! {
     interface_down: InterfaceDown, "the interface is down", sockets::interface_down;
     snooping_table_full: SnoopingTableFull, "`mcast_hash_max` 4, ten groups", switches::full_table;
     vlan_tagged: VlanTagged, "frames with VLAN tag 42", path::vlan_tagged;
+    vlan_tagged_in_part: VlanTagged, "every second frame with VLAN tag 42", path::vlan_tagged_in_part;
+    vlan_tagged_in_part_v6: VlanTagged, "some frames with VLAN tag 42, equal payloads, IPv6", path::vlan_tagged_in_part_v6;
+    vlan_tagged_to_another_port: VlanTagged, "frames with VLAN tag 42 to port 5001", path::vlan_tagged_to_another_port;
     connected_elsewhere: ConnectedElsewhere, "a socket connected to another host", sockets::connected_elsewhere;
     not_joined: NotJoined, "a program that binds but does not join", sockets::not_joined;
     router_wrong_interface: RouterWrongInterface, "a multicast route that expects the group on the other interface", routers::wrong_interface;
@@ -223,7 +226,10 @@ cases! {
     firewall_of_the_receivers_port: FirewallDropsData, "`nft` egress rule of the receiver's port, examined on the switch", boxes::egress_rule_of_port;
     firewall_of_the_senders_port: FirewallDropsData, "`nft` ingress rule of the sender's port, examined on the switch", boxes::ingress_rule_of_port;
     firewall_drops_igmp_at_a_port: FirewallDropsIgmp, "`nft` rule of a bridge for IGMP, examined on the switch", boxes::igmp_dropped_at_port;
-    filter_of_a_port: NotForwarded, "a `tc` filter of the receiver's port, examined on the switch", boxes::tc_at_port;
+    tc_drops_at_a_port: TcDrops, "a `tc` ingress filter of the sender's port, examined on the switch", boxes::tc_at_ingress_of_port;
+    tc_diverts_at_a_port_v6: TcDrops, "one that redirects to another interface, IPv6", boxes::tc_diverts_at_port_v6;
+    full_queue_of_a_port: NotForwarded, "a `tc` token bucket of the receiver's port that is too small, examined on the switch", boxes::full_queue_of_port;
+    filter_of_a_port: TcDrops, "a `tc` filter of the receiver's port, examined on the switch", boxes::tc_at_port;
     mtu_of_a_port: MtuTooSmall, "a port with MTU 1000, 1400 bytes sent, examined on the switch", boxes::small_port;
     querier_of_the_switch_has_stopped: NoQuerier, "the querier has stopped, switch examined without a group", boxes::stopped_querier;
     router_without_a_route: NoMulticastRoute, "a router without a route for the group, examined there", boxes::no_route;
@@ -307,6 +313,17 @@ cases! {
     sender_taken_out_of_machine: PortMissing, "the sender's interface is taken out of the bridge, switch examined without a group", boxes::sender_taken_out_of_machine;
     lost_in_this_machine: LostInThisMachine, "datagrams with a source route in the IP header", drops::unexplained;
     lost_in_this_machine_for_a_program: LostInThisMachine, "the same, program examined (source route)", drops::unexplained_for_program;
+    macvlan_behind_a_rule_v6: FirewallDropsData, "`nft` ingress rule of the interface below a macvlan, joined on the macvlan, IPv6", interfaces::macvlan_behind_a_rule_v6;
+    program_on_macvlan_behind_a_rule_v6: FirewallDropsData, "the same, program examined (macvlan)", interfaces::program_on_macvlan_behind_a_rule_v6;
+    macvlan_behind_a_filter: TcDrops, "a `tc` ingress filter of the interface below a macvlan", interfaces::macvlan_behind_a_filter;
+    slow_reader_of_large_datagrams_v6: ReceiveBufferOverflow, "a program that reads slowly, large datagrams, IPv6", programs::slow_reader_of_large_datagrams_v6;
+    firewall_drops_data_by_policy_behind_goto: FirewallDropsData, "`nft` input policy behind chains with `goto` and `return`", filters::policy_behind_goto;
+    not_relayed: NotRelayed, "a relay whose datagrams have TTL 1, the group examined there", relays::ttl_used_up;
+    not_relayed_of_machine: NotRelayed, "a relay with datagrams above the rate of a rule, machine examined, IPv6", relays::above_the_rate;
+    forward_policy_of_a_bridge: FirewallDropsData, "`nft` forward policy of the IP layer and `bridge-nf-call-iptables`, examined on the switch", boxes::forward_policy;
+    forward_policy_of_a_bridge_v6: FirewallDropsData, "the same in IPv6 (`bridge-nf-call-ip6tables`)", boxes::forward_policy_v6;
+    firewall_drops_data_first_of_all: FirewallDropsData, "`nft` ingress rule with the lowest priority, IPv6", filters::first_of_all_v6;
+    firewall_drops_data_last_of_all: FirewallDropsData, "`nft` input rule with the highest priority", filters::last_of_all;
 }
 
 /// Causes that a lab cannot create; unit tests cover them.

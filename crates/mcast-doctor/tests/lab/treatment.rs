@@ -107,7 +107,7 @@ const NOT_APPLIED: &[(&str, &[Id])] = &[
         ],
     ),
     (
-        "the advice is to change another machine, a router or a switch",
+        "the advice is to change another machine, a router or a switch, or the rules of a relay",
         &[
             Id::NoQuerier,
             Id::TwoQueriers,
@@ -125,6 +125,7 @@ const NOT_APPLIED: &[(&str, &[Id])] = &[
             Id::NothingArrives,
             Id::MembersGetNothing,
             Id::NoMulticastRoute,
+            Id::NotRelayed,
         ],
     ),
     (

@@ -366,3 +366,43 @@ pub(crate) fn unused_interface_that_is_down() {
     net.receiver.set_down("eth1").unwrap();
     assert_both_received(&net);
 }
+
+/// The copy for the router itself has the translated source as well.
+#[test]
+pub(crate) fn a_router_that_masquerades() {
+    if !has_programs() {
+        return;
+    }
+    let net = crate::boxes::Routed::new();
+    for (family, group, to, membership) in [
+        ("ip", "239.1.2.3", GROUP, "239.1.2.3%r0:5000"),
+        ("ip6", "ff15::1234", GROUP_V6, "[ff15::1234%r0]:5000"),
+    ] {
+        net.route(group, &["r1"]);
+        let chain = "{ type nat hook postrouting priority 100 ; }";
+        run(
+            &net.router,
+            &format!(
+                "nft add table {family} nat && nft 'add chain {family} nat c {chain}' && nft add rule {family} nat c oifname r1 masquerade"
+            ),
+        );
+        let _stream = Stream::to(&net.sender, to);
+        assert_received(&examine(&net.router, membership));
+    }
+}
+
+/// As at a port that mirrors a trunk, with equal payloads.
+#[test]
+pub(crate) fn a_mirror_of_tagged_frames() {
+    let net = Net::new();
+    for (source, to, membership) in [("10.9.0.1", GROUP, MEMBERSHIP), ("fd09::1", GROUP_V6, MEMBERSHIP_V6)] {
+        let copies = |number| {
+            let frame = net.frame(source, to, number);
+            let mut tagged = frame.clone();
+            tagged.splice(12..12, [0x81, 0, 0, 42]);
+            [frame, tagged]
+        };
+        let _injection = inject(&net.sender, "eth0", &(0..20).flat_map(copies).collect::<Vec<_>>());
+        assert_received(&examine(&net.receiver, membership));
+    }
+}

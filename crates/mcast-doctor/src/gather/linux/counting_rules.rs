@@ -261,7 +261,9 @@ impl Side {
 
     const fn priority(self) -> i32 {
         match self {
-            Self::First => i32::MIN,
+            // Netfilter of bridges (`bridge-nf-call-iptables`) has passed the packets of a bridge through the hook before, and
+            // skips it at the very first priority.
+            Self::First => i32::MIN + 1,
             Self::Last => i32::MAX,
         }
     }

@@ -12,6 +12,7 @@ mod multicast_routes;
 mod nft_expressions;
 mod nftables;
 pub(crate) mod processes;
+mod relays;
 mod sockets;
 mod traffic_filters;
 
@@ -53,6 +54,11 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
     if links.iter().any(|link| link.classifier.is_some()) {
         read("tc filters", traffic_filters::add(&mut links), &mut parts);
     }
+    let mut relay_refusals = BTreeMap::new();
+    match relays::refusals() {
+        Ok(refusals) if refusals.is_empty() => {}
+        refusals => relay_refusals = read("relays", refusals, &mut parts),
+    }
     // Android does not let every app read it.
     let memberships = read("joined groups", mcast_sys::joined::table(), &mut parts);
     let mut udp_sockets = sockets::parse(&net_table("udp"));
@@ -78,6 +84,7 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
         router_ports: tables.router_ports,
         has_routing_rules: has_routing_rules(),
         ipsec_policies: ipsec::policies(),
+        relay_refusals,
         links,
         parts,
     })
@@ -148,7 +155,9 @@ fn net_table(name: &str) -> String {
 
 /// Reads the settings that the causes use, for the machine and each interface.
 fn settings(links: &[Link]) -> BTreeMap<String, String> {
-    const MACHINE: [&str; 9] = [
+    const MACHINE: [&str; 11] = [
+        "net.bridge.bridge-nf-call-iptables",
+        "net.bridge.bridge-nf-call-ip6tables",
         "net.ipv4.ip_forward",
         "net.ipv6.conf.all.forwarding",
         "net.ipv4.igmp_max_memberships",

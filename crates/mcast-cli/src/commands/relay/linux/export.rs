@@ -1,6 +1,7 @@
 //! Prometheus metrics.
 
 use std::fmt::Display;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mcast_metrics::{BoundExporter, Exporter, Exposition, MetricKind};
@@ -34,6 +35,14 @@ impl Figures {
     pub(super) fn serve(&self, bound: BoundExporter) -> anyhow::Result<Exporter> {
         let state = Arc::clone(&self.0);
         metrics::start(bound, move || state.lock().unwrap_or_else(PoisonError::into_inner).exposition())
+    }
+
+    /// Starts to serve them to `mcast doctor` on this machine.
+    pub(super) fn serve_locally(&self) -> io::Result<()> {
+        let state = Arc::clone(&self.0);
+        let name = format!("mcast-relay.{}", std::process::id());
+        let figures = move || state.lock().unwrap_or_else(PoisonError::into_inner).exposition();
+        mcast_metrics::serve_locally(&name, figures)
     }
 
     /// Replaces them.
