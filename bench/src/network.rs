@@ -48,6 +48,47 @@ impl Link {
     }
 }
 
+/// The interface of the router towards the receiver.
+pub const DOWNSTREAM: &str = "eth1";
+/// The receiver's address behind the router.
+pub const BEHIND_ROUTER: &str = "10.77.1.2";
+
+/// Two hosts with a router between them.
+#[derive(Debug)]
+pub struct RoutedNetwork {
+    /// Who sends, on the router's interface [`INTERFACE`].
+    pub sender: Host,
+    /// What forwards.
+    pub router: Host,
+    /// Who receives, on the router's interface [`DOWNSTREAM`].
+    pub receiver: Host,
+    /// Holds them up.
+    _lab: Lab,
+}
+
+impl RoutedNetwork {
+    /// Builds the hosts and their links.
+    ///
+    /// # Errors
+    /// Where namespaces are refused, and what else the kernel says.
+    pub fn new(link: Link) -> Result<Self> {
+        let lab = Lab::new().context("the lab to compare in")?;
+        let (sender, router, receiver) = (lab.host("sender")?, lab.host("router")?, lab.host("receiver")?);
+        lab.link(&sender, INTERFACE, &["10.77.0.1/24"], &router, INTERFACE, &["10.77.0.2/24"])?;
+        lab.link(&router, DOWNSTREAM, &["10.77.1.1/24"], &receiver, INTERFACE, &["10.77.1.2/24"])?;
+        sender.add_route("224.0.0.0/4", INTERFACE)?;
+        if link != Link::Whole {
+            let cut = Offload { tx_udp_segmentation: false, tso: false, ..Offload::default() };
+            sender.offload(INTERFACE, cut)?;
+            router.offload(DOWNSTREAM, cut)?;
+        }
+        if link == Link::Merged {
+            router.offload(INTERFACE, Offload { gro: true, ..Offload::default() })?;
+        }
+        Ok(Self { sender, router, receiver, _lab: lab })
+    }
+}
+
 /// The two hosts.
 #[derive(Debug)]
 pub struct Network {

@@ -5,6 +5,7 @@ mod doctor;
 mod fuzz;
 mod memory;
 mod networks;
+mod relay;
 mod runs;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -62,6 +63,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         model(),
         chaos::step(arguments.chaos_minutes, seed),
         doctor::step(seed),
+        relay::step(),
         advisories(),
         kernel::step(),
     ];

@@ -129,7 +129,12 @@ impl Layout {
     fn of(figures: &Figures) -> Self {
         let (columns, notation): (Vec<_>, fn(f64) -> String) = match figures.main.as_str() {
             "rate" => (
-                vec![("rate", "datagrams/s"), ("cpu_ns", "its CPU, ns each"), ("offered", "offered/s")],
+                vec![
+                    ("rate", "datagrams/s"),
+                    ("cpu_ns", "its CPU, ns each"),
+                    ("offered", "offered/s"),
+                    ("half_loss", "% lost at half of that"),
+                ],
                 numbers::rate,
             ),
             "goodput" => (

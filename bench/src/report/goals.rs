@@ -77,6 +77,7 @@ pub(super) fn goals(results: &Results) -> Vec<Goal> {
     latency(results, &mut goals);
     loss(results, &mut goals);
     groups(results, &mut goals);
+    relay(results, &mut goals);
     message_goals::add(results, &mut goals);
     python(results, &mut goals);
     goals
@@ -171,6 +172,32 @@ fn groups(results: &Results, goals: &mut Vec<Goal>) {
         let promise = format!("{row}: processor time within {bound} of one group's");
         let names = (row, "1 joined", "total_ns");
         goals.push(ratio(results, table.to_owned(), promise, names, Bound::AtMost(bound)));
+    }
+}
+
+fn relay(results: &Results, goals: &mut Vec<Goal>) {
+    for table in ["relay-a", "relay-b"] {
+        for (other, factor) in [("socat", 5.0), ("kernel", 0.5)] {
+            let promise = format!("`mcast relay`, 200 groups, at least {factor} times {other}");
+            let names = ("mcast relay", other, "rate");
+            goals.push(ratio(results, table.to_owned(), promise, names, Bound::AtLeast(factor)));
+        }
+    }
+    let (table, promise) = ("relay-b", "`mcast relay`, 200 groups, no loss at half of its rate".to_owned());
+    let row = results.table(table).and_then(|figures| figures.row("mcast relay"));
+    goals.push(match row.and_then(|row| row.spread("half_loss")) {
+        None => not_measured(promise, table.to_owned()),
+        Some(spread) => Goal {
+            measured: format!("{} % lost", numbers::short(spread.median)),
+            verdict: Bound::AtMost(0.0).judge(spread),
+            promise,
+            table: table.to_owned(),
+        },
+    });
+    for name in ["one without a host", "one without a program"] {
+        let promise = format!("`mcast relay` to ten targets, {name}: p99 of the others within 1.05");
+        let names = (name, "all reachable", "p99");
+        goals.push(ratio(results, "relay-targets".to_owned(), promise, names, Bound::AtMost(1.05)));
     }
 }
 

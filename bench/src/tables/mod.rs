@@ -7,6 +7,8 @@ mod messages;
 mod perf;
 mod plan;
 mod queue;
+mod relay;
+mod relay_targets;
 mod rounds;
 mod sockperf;
 mod throughput;

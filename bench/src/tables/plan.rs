@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::messages::{self, LARGE, SMALL, Subject};
-use super::{Bench, groups, latency, loss, queue, throughput};
+use super::{Bench, groups, latency, loss, queue, relay, relay_targets, throughput};
 use crate::arguments::Measure;
 use crate::contestants::{ALL, Contestant};
 use crate::network::Link;
@@ -27,6 +27,8 @@ enum Kind {
     Loss { equal_buffers: bool },
     Groups { v6: bool },
     Messages(Subject),
+    Relay(Link),
+    RelayTargets,
 }
 
 /// Small datagrams, and those that fill a frame.
@@ -58,6 +60,15 @@ pub(crate) fn all() -> Vec<Plan> {
     ));
     plans.push(plan("groups-v4", "Cost of a datagram by IPv4 groups joined", Kind::Groups { v6: false }));
     plans.push(plan("groups-v6", "Cost of a datagram by IPv6 groups joined", Kind::Groups { v6: true }));
+    plans.extend([Link::Whole, Link::Frames].map(|link| {
+        let title = format!("Forwarding, 1,316 bytes, 200 groups, {}", link.description());
+        plan(&format!("relay-{}", link.letter()), &title, Kind::Relay(link))
+    }));
+    plans.push(plan(
+        "relay-targets",
+        "Forwarding to ten unicast targets, one of which cannot be reached, microseconds",
+        Kind::RelayTargets,
+    ));
     plans.extend(messages());
     plans.push(plan("python-queue", "Python: a datagram a call and batches, 64 bytes", Kind::Queue));
     for (direction, link) in [Direction::Receive, Direction::Send]
@@ -112,6 +123,8 @@ impl Plan {
             Kind::Latency => vec![Need::Reference, Need::Mcast, Need::Sockperf],
             Kind::Groups { .. } => vec![Need::Reference],
             Kind::Messages(subject) => messages::needs(subject, options),
+            Kind::Relay(_) => vec![Need::Mcast, Need::Socat, Need::Smcroute],
+            Kind::RelayTargets => vec![Need::Mcast],
         }
     }
 
@@ -125,6 +138,8 @@ impl Plan {
             Kind::Loss { equal_buffers } => loss::measure(bench, self, equal_buffers),
             Kind::Groups { v6 } => groups::measure(bench, self, v6),
             Kind::Messages(subject) => messages::measure(bench, self, subject),
+            Kind::Relay(link) => relay::measure(bench, self, link),
+            Kind::RelayTargets => relay_targets::measure(bench, self),
         }
     }
 }
@@ -145,6 +160,6 @@ mod tests {
         let plans = all();
         let names: HashSet<_> = plans.iter().map(|plan| &plan.name).collect();
         assert_eq!(names.len(), plans.len());
-        assert_eq!(plans.len(), 3 * 3 * 2 + 5 + 6 + 5);
+        assert_eq!(plans.len(), 3 * 3 * 2 + 5 + 3 + 6 + 5);
     }
 }

@@ -40,6 +40,8 @@ pub enum Need {
     Sockperf,
     /// The program `nft`, which makes links lose.
     Nft,
+    /// The program `smcrouted`, which sets up the kernel's forwarding of multicast.
+    Smcroute,
     /// The program on Aeron, from `bench/peers/`.
     Aeron,
     /// The program on libnorm, from `bench/peers/`.
@@ -93,6 +95,7 @@ impl Tools {
             Need::Iperf => packages::provide(("iperf", "iperf"), &["--version"], "version", install),
             Need::Sockperf => packages::provide(("sockperf", "sockperf"), &["--version"], "version", install),
             Need::Nft => packages::provide(("nft", "nftables"), &["--version"], "nftables", install),
+            Need::Smcroute => packages::provide(("smcrouted", "smcroute"), &["-v"], "version", install),
             Need::Aeron => aeron::build(&self.source.join("peers/aeron"), &self.made, &self.aeron(), install),
             Need::Norm => norm::build(&self.source.join("peers/norm"), &self.norm(), install),
         }

@@ -205,6 +205,7 @@ mod tests {
     /// Value names without candidates.
     const FREE: &[&str] = &[
         "ADDRESS:PORT",
+        "ADDRESS[:PORT]",
         "NAME=HOST:PORT",
         "ADDRESS",
         "COLUMN",

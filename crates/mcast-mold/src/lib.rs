@@ -10,10 +10,6 @@
 
 extern crate alloc;
 
-#[cfg(test)]
-#[allow(dead_code, reason = "the simulation of mcast-stream-proto uses all of it")]
-#[path = "../../mcast-stream-proto/tests/simulation/dice.rs"]
-mod dice;
 mod extent;
 mod receiver;
 mod sender;

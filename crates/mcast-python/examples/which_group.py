@@ -11,9 +11,10 @@ import pymcast
 
 
 def describe(datagram: pymcast.Datagram) -> str:
-    name = datagram.group.name or datagram.group.kind
+    group = datagram.group
+    name = (group.name or group.kind) if group else "not a group"
     return (
-        f"{len(datagram)} bytes for {datagram.group} ({name}) port {datagram.port}"
+        f"{len(datagram)} bytes for {group} ({name}) port {datagram.port}"
         f" by {datagram.interface} from {datagram.source}, hop limit {datagram.hop_limit}"
     )
 

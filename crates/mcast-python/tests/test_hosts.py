@@ -11,8 +11,7 @@ import pytest
 
 def test_unicast_reaches_a_receiver_that_listens(other: lab.Host, port: int) -> None:
     with other.run(lambda: pymcast.Receiver(listen=f"0.0.0.0:{port}")) as receiver:
-        hosts = [(lab.address("one", 2), port), f"{lab.address('two', 2)}:{port}"]
-        with pymcast.Sender(hosts=hosts) as sender:
+        with pymcast.Sender(hosts=[(lab.address("one", 2), port), f"{lab.address('two', 2)}:{port}"]) as sender:
             sender.send(b"hello")
         got = {datagram.interface: datagram for datagram in (receiver.recv(timeout=30) for _ in range(2))}
     assert sorted(got) == ["one", "two"]
@@ -41,7 +40,7 @@ def test_a_stream_is_published_to_hosts(other: lab.Host, port: int) -> None:
         while True:
             item = subscriber.next(timeout=30)
             if isinstance(item, pymcast.Message):
-                assert bytes(item) == b"hello"
+                assert item.payload == b"hello"
                 break
             assert item is not None
         publisher.close(timeout=0)

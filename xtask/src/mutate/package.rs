@@ -21,5 +21,8 @@ pub(super) static RELAY: Package =
 /// The gateway and the relay of AMT, whose codes need a hash.
 pub(super) static AMT: Package =
     Package { name: "mcast-relay", library: "mcast_relay", other: "amt", features: &["seal"] };
+/// What serves HTTP clients, and the keys of announcements.
+pub(super) static HTTP: Package =
+    Package { name: "mcast-relay", library: "mcast_relay", other: "relay", features: &["http", "seal"] };
 pub(super) static BRIDGE: Package =
     Package { name: "mcast-bridge", library: "mcast_bridge", other: "machine", features: &[] };

@@ -1,6 +1,6 @@
 //! The rules of the stream protocol, the relay, tunnels and the bridge, and how to break each.
 
-use super::package::{AMT, BRIDGE, Package, RELAY, STREAM, TUNNEL};
+use super::package::{AMT, BRIDGE, HTTP, Package, RELAY, STREAM, TUNNEL};
 
 /// A rule of a state machine.
 pub(super) struct Rule {
@@ -49,6 +49,10 @@ const fn bridge_rule(
 
 const fn amt_rule(name: &'static str, file: &'static str, code: &'static str, broken: &'static str) -> Rule {
     Rule { name, package: &AMT, file, code, broken }
+}
+
+const fn http_rule(name: &'static str, file: &'static str, code: &'static str, broken: &'static str) -> Rule {
+    Rule { name, package: &HTTP, file, code, broken }
 }
 
 pub(super) const RULES: &[Rule] = &[
@@ -412,16 +416,178 @@ pub(super) const RULES: &[Rule] = &[
         "members.filter(move |(_, sources)| sources.admits(source)).map(|(gateway, _)| *gateway)",
         "members.filter(move |(_, sources)| !sources.is_none() || source.is_loopback()).map(|(gateway, _)| *gateway)",
     ),
+    amt_rule(
+        "gateways at one address are limited",
+        "amt/relay.rs",
+        "&& self.gateways.range(ports).count() < self.limits.gateways_per_address",
+        "&& self.gateways.range(ports).count() < self.limits.gateways",
+    ),
+    amt_rule(
+        "a gateway takes only answers to its own requests",
+        "amt/gateway.rs",
+        "tunnel.request.is_some_and(|attempt| attempt.nonce == nonce)",
+        "tunnel.request.is_some_and(|attempt| attempt.nonce == nonce || nonce > 0)",
+    ),
+    amt_rule(
+        "a gateway takes only what it has joined",
+        "amt/gateway.rs",
+        "if !joined.is_some_and(|sources| sources.admits(datagram.source.ip())) {",
+        "if !joined.is_some_and(|sources| !sources.is_none()) {",
+    ),
+    amt_rule(
+        "gateways that no longer report are forgotten",
+        "amt/relay.rs",
+        "let is_gone = |last: &Duration| now >= *last + lifetime;",
+        "let is_gone = |last: &Duration| now >= *last + lifetime * 100;",
+    ),
+    amt_rule(
+        "a damaged report is not applied",
+        "amt/relay.rs",
+        "Some(Transport::Igmp(control)) if is_whole && control.checksum == ChecksumStatus::Valid => {",
+        "Some(Transport::Igmp(control)) if is_whole => {",
+    ),
+    http_rule(
+        "a name that is not of this host is refused",
+        "http/access.rs",
+        "if request.host.is_some() && !is_own(host, &config.hosts) {",
+        "if request.host.is_some() && host.is_empty() {",
+    ),
+    http_rule(
+        "pages of other sites read nothing",
+        "http/access.rs",
+        "Some(origin) if origin.strip_prefix(\"http://\") == request.host.as_deref() => Ok(None),",
+        "Some(origin) if origin.starts_with(\"http://\") => Ok(None),",
+    ),
+    http_rule(
+        "pages of other sites cause no joins",
+        "http/access.rs",
+        "None if request.is_cross_site && !config.origins.iter().any(|allowed| allowed == \"*\") => {",
+        "None if request.is_cross_site && config.origins.len() > 100 => {",
+    ),
+    http_rule(
+        "HTTP clients receive only groups of the rules",
+        "http/server.rs",
+        "rule.leg == key.leg && has_group && has_sources",
+        "rule.leg == key.leg && has_sources",
+    ),
+    http_rule(
+        "HTTP clients receive only sources of the rules",
+        "http/server.rs",
+        "SourceFilter::Include(sources) => sources.iter().all(|source| traffic.sources.admits(*source)),",
+        "SourceFilter::Include(_) => true,",
+    ),
+    http_rule(
+        "a request is limited in time",
+        "http/server.rs",
+        "ClientState::Request(_) if now >= client.since + REQUEST_TIME => {",
+        "ClientState::Request(_) if now >= client.since + REQUEST_TIME * 1_000 => {",
+    ),
+    http_rule(
+        "a request is limited in length",
+        "http/server.rs",
+        "head.extend(bytes.iter().take(MAX_HEAD + 1 - head.len()));",
+        "head.extend(bytes);",
+    ),
+    http_rule(
+        "connections without a request do not keep others out",
+        "http/server.rs",
+        "self.idlest().filter(|_| has_room)?.state = ClientState::Gone;",
+        "self.idlest().filter(|_| !has_room)?.state = ClientState::Gone;",
+    ),
+    http_rule(
+        "a connection is closed in favour of others of another address",
+        "http/server.rs",
+        "let (most, _) = counts.into_iter().max_by_key(|(_, count)| *count)?;",
+        "let (most, _) = counts.into_iter().min_by_key(|(_, count)| *count)?;",
+    ),
+    http_rule(
+        "a client that takes nothing is dropped",
+        "http/server.rs",
+        "is_over(client.blocked_since) || is_over(own.behind_since)",
+        "is_over(own.behind_since)",
+    ),
+    http_rule(
+        "a client that remains behind is dropped",
+        "http/server.rs",
+        "if is_over(client.blocked_since) || is_over(own.behind_since) => {",
+        "if is_over(client.blocked_since) => {",
+    ),
+    http_rule(
+        "streams that rules no longer name end",
+        "http/server.rs",
+        "self.end_stream(now, id, CloseCode::GoingAway);\n        }\n    }",
+        "let _ = (now, id);\n        }\n    }",
+    ),
+    http_rule(
+        "what is kept for HTTP clients is bounded",
+        "http/feed.rs",
+        "while self.cost > capacity && self.chunks.len() > 1 {",
+        "while self.cost > capacity * 100 && self.chunks.len() > 1 {",
+    ),
+    http_rule(
+        "clients are told what they have missed",
+        "http/channel.rs",
+        "(missed > 0).then(|| (missed, gap()))",
+        "(missed > 0).then(|| (missed, Vec::new()))",
+    ),
+    http_rule(
+        "a group is left after its last client",
+        "http/channel.rs",
+        "stream.idle_since = (stream.clients == 0).then_some(now);",
+        "stream.idle_since = None;",
+    ),
+    http_rule(
+        "an identifier of another life is unknown",
+        "http/channel.rs",
+        "(u64::from_str_radix(given, 16).ok()? == epoch).then(|| number.parse().ok())?",
+        "(u64::from_str_radix(given, 16).is_ok()).then(|| number.parse().ok())?",
+    ),
+    http_rule(
+        "a control frame of a client is short",
+        "http/websocket.rs",
+        "&& first & !0x0f == FIN && length <= MAX_CONTROL => {}",
+        "&& first & !0x0f == FIN => {}",
+    ),
+    http_rule(
+        "data of a client is refused",
+        "http/websocket.rs",
+        "0..=2 => return refused(CloseCode::Data),",
+        "0..=2 if length > 1_000 => return refused(CloseCode::Data),",
+    ),
+    http_rule(
+        "pings of a client are bounded",
+        "http/server.rs",
+        "ClientFrame::Ping(payload) if !client.outbox.is_full() => {",
+        "ClientFrame::Ping(payload) => {",
+    ),
+    http_rule(
+        "a datagram counts once for the rate of a rule",
+        "relay/forward.rs",
+        "if let Some((_, is_admitted)) = self.admitted.iter().find(|(known, _)| *known == rule) {",
+        "if let Some((_, is_admitted)) = self.admitted.iter().find(|(known, _)| *known == rule && *known > 99) {",
+    ),
+    http_rule(
+        "announcements are sent with each key",
+        "relay/election.rs",
+        "false => self.authenticators.iter().map(|key| announcement.emit(Some(&**key))).collect(),",
+        "false => self.authenticators.iter().take(1).map(|key| announcement.emit(Some(&**key))).collect(),",
+    ),
+    http_rule(
+        "announcements are accepted with each key",
+        "relay/election.rs",
+        "others.iter().fold(parse(first), |parsed, key| parsed.or_else(|_| parse(key)))",
+        "others.iter().take(0).fold(parse(first), |parsed, key| parsed.or_else(|_| parse(key)))",
+    ),
     relay_rule(
         "a relay does not forward its own copies",
         "relay/forward.rs",
-        "if self.is_own(arrival.source) {",
+        "if is_local && self.is_own(arrival.source) {",
         "if false {",
     ),
     relay_rule(
         "a relay does not forward the copies of another one",
         "relay/forward.rs",
-        "if self.peers.sender_of(arrival.source).is_some() {",
+        "if is_local && self.peers.sender_of(arrival.source).is_some() {",
         "if false {",
     ),
     relay_rule(
@@ -433,8 +599,8 @@ pub(super) const RULES: &[Rule] = &[
     relay_rule(
         "relays do not keep memberships of each other alive",
         "relay/membership.rs",
-        "|| self.peers.has_address(source) {",
-        "{",
+        "|| self.peers.has_address(source);",
+        ";",
     ),
     relay_rule(
         "a relay that starts listens first",
@@ -511,7 +677,7 @@ pub(super) const RULES: &[Rule] = &[
     relay_rule(
         "each copy may come back",
         "relay/forward.rs",
-        "self.guard.emit(now, content, sent.len());",
+        "self.guard.emit(now, content, sent.places.len());",
         "self.guard.emit(now, content, 0);",
     ),
     relay_rule(

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use mcast_bridge::{BridgeEvent, Content, GapCause, Position};
+use mcast_dice::{Dice, for_seeds};
 use mcast_stream::ClockTime;
 
 use crate::audit::{audit, audit_acknowledged};
-use crate::dice::Dice;
 use crate::publisher::{Reception, lives};
 use crate::world::{Fault, World};
-use crate::{MILLISECOND, SECOND, for_seeds};
+use crate::{MILLISECOND, SECOND};
 
 fn reception(dice: &mut Dice) -> Reception {
     Reception {

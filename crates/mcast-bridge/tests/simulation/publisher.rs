@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 
+use mcast_dice::Dice;
 use mcast_stream::subscriber::{Cause, SubscriberEvent};
 use mcast_stream::wire::{Incarnation, MessageNumber};
 use mcast_stream::{ClockTime, Nanos};
 
 use crate::MILLISECOND;
-use crate::dice::Dice;
 
 /// An incarnation of the publisher.
 #[derive(Clone, Debug)]

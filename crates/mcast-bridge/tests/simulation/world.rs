@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use mcast_bridge::{BridgeConfig, BridgeEvent, BridgeMachine, Position, Request, Response};
+use mcast_dice::Dice;
 use mcast_stream::subscriber::{Message, SubscriberEvent};
 use mcast_stream::wire::{Incarnation, MessageNumber};
 use mcast_stream::{ClockTime, Nanos};
 
-use crate::dice::Dice;
 use crate::engine::{Engine, STREAM};
 use crate::publisher::{Input, Life, Reception, deliveries};
 use crate::{MILLISECOND, SECOND};

@@ -488,7 +488,8 @@ fn tshark_agrees_on_all_messages_of_amt() {
     let report = packet(HOST, GmpMessage::V3Report((&records).into()));
     let udp = UdpPacket {
         source: (SOURCE, 4_000).into(),
-        destination: (GROUP, 5_000).into(),
+        // tshark takes 5000 for TAPA.
+        destination: (GROUP, 9_000).into(),
         hop_limit: 7,
         traffic_class: 0,
         payload: b"data",
@@ -554,7 +555,7 @@ fn tshark_agrees_on_all_messages_of_amt() {
             ),
             (
                 emit(AmtMessage::MulticastData { packet: &data }),
-                &["6", "", "", "", "", "", "", "", "", "", "", "", "", "4000,2268,4000,5000"],
+                &["6", "", "", "", "", "", "", "", "", "", "", "", "", "4000,2268,4000,9000"],
             ),
             (
                 emit(AmtMessage::Teardown { mac, nonce, gateway }),

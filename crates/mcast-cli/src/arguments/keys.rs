@@ -44,9 +44,16 @@ impl<'a> KeyFile<'a> {
     /// Returns the keys in the file if SIGHUP has arrived since the last call. An invalid file is reported, and the
     /// current keys stay in use.
     pub(crate) fn reread(&self, console: &Console) -> Option<Keys> {
-        if !self.hangup.has_arrived() {
-            return None;
-        }
+        self.has_hangup_arrived().then(|| self.read_again(console))?
+    }
+
+    /// Returns whether SIGHUP has arrived since the last call.
+    pub(crate) fn has_hangup_arrived(&self) -> bool {
+        self.hangup.has_arrived()
+    }
+
+    /// Returns the keys in the file. If it is invalid, this is reported, and the current keys stay in use.
+    pub(crate) fn read_again(&self, console: &Console) -> Option<Keys> {
         let keys = self.read(console);
         keys.inspect_err(|error| console.warn(format_args!("keeping the current keys: {error}"))).ok()
     }

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use mcast_dice::Dice;
 use mcast_lab::{Host, Impairment};
 
 use crate::GROUP;
-use crate::dice::Dice;
 
 /// A fault of a subscriber, its link, or the publisher.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -6,9 +6,6 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../../../mcast-stream-proto/tests/simulation/dice.rs"]
-#[allow(dead_code)]
-mod dice;
 mod harm;
 mod judge;
 mod ledger;
@@ -21,7 +18,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use dice::Dice;
+use mcast_dice::Dice;
 use round::Round;
 
 const GROUP: &str = "239.1.2.3:7000";

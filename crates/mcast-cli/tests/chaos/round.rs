@@ -4,9 +4,9 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
+use mcast_dice::Dice;
 use mcast_lab::{Host, Impairment, Lab, LinkDirection};
 
-use crate::dice::Dice;
 use crate::harm::{Flood, Harm, loss};
 use crate::judge;
 use crate::publisher::{EndedPublisher, Publisher};

@@ -14,6 +14,7 @@ mod interop;
 mod limits;
 mod narrow;
 mod recv;
+mod schema_conventions;
 mod schemas;
 mod send;
 mod support;

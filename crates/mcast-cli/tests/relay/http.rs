@@ -315,7 +315,7 @@ fn a_client_of_events_resumes_after_the_last_one() {
     // The group is left; what is sent now nobody receives.
     eventually("the leave", || users(&r) == 0);
     let late = curl(&b, &["-H", &format!("Last-Event-ID: {id}"), &url]);
-    late.stdout.wait_for("event: gap\ndata: {\"id\":\"");
+    late.stdout.wait_for("event: gap\ndata: {\"event\":\"gap\"");
     late.stdout.wait_for("\"gap\":\"unknown-id\",\"missed\":null}");
     assert_data_is_valid(&late.signalled(libc::SIGTERM), 1);
     stop(relay);

@@ -4,7 +4,9 @@
 
 mod amt;
 mod avahi;
+mod combinations;
 mod forwarding;
+mod hostile;
 mod http;
 mod loops;
 mod namespaces;

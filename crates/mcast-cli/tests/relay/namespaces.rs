@@ -17,7 +17,7 @@ fn a_program_in_a_namespace_without_routes_receives_and_is_answered() {
     let leg = format!("netns:{}/eth0", holder.child.id());
     let relay = relay(&r, &[&format!("239.1.2.3:5000 between eth0 and {leg}")]);
     // A program on the leg's own host, whose reports the relay does not receive.
-    let member = member(&inside, Ipv4Addr::new(239, 1, 2, 3), Ipv4Addr::new(10, 0, 2, 5));
+    let member = member(&inside, (Ipv4Addr::new(239, 1, 2, 3), 5000), Ipv4Addr::new(10, 0, 2, 5));
     member.set_read_timeout(Some(PATIENCE)).unwrap();
     let asker = sender(&a, address(1, 1));
     asker.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -26,12 +26,16 @@ impl Network {
     pub(crate) fn host(&self, name: &str, number: u8, segments: &[u8]) -> Host {
         let host = self.lab.host(name).unwrap();
         for (interface, segment) in segments.iter().enumerate() {
-            let addresses = [format!("10.0.{segment}.{number}/24"), format!("fd00:{segment}::{number}/64")];
-            let switch = &self.segments[usize::from(*segment) - 1];
-            let addresses = addresses.each_ref().map(String::as_str);
-            host.connect(&format!("eth{interface}"), switch, &addresses).unwrap();
+            self.connect(&host, &format!("eth{interface}"), number, *segment);
         }
         host
+    }
+
+    /// Adds an interface on this segment to a host.
+    pub(crate) fn connect(&self, host: &Host, interface: &str, number: u8, segment: u8) {
+        let addresses = [format!("10.0.{segment}.{number}/24"), format!("fd00:{segment}::{number}/64")];
+        let switch = &self.segments[usize::from(segment) - 1];
+        host.connect(interface, switch, &addresses.each_ref().map(String::as_str)).unwrap();
     }
 
     /// Adds a host whose interface `eth0` is on this segment, by a link that loses this share of frames.
@@ -107,12 +111,12 @@ pub(crate) fn texts(ended: &Ended) -> Vec<String> {
     ended.json().iter().filter_map(|datagram| Some(datagram["text"].as_str()?.to_owned())).collect()
 }
 
-/// Opens a socket on port 5000 that joins a group on the interface with this address, as programs do that share the port.
-pub(crate) fn member(host: &Host, group: Ipv4Addr, own: Ipv4Addr) -> UdpSocket {
+/// Opens a socket that joins a group on the interface with this address, as programs do that share the port.
+pub(crate) fn member(host: &Host, (group, port): (Ipv4Addr, u16), own: Ipv4Addr) -> UdpSocket {
     let open = || {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
         socket.set_reuse_address(true)?;
-        socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 5000)).into())?;
+        socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into())?;
         socket.join_multicast_v4(&group, &own)?;
         Ok::<_, std::io::Error>(socket.into())
     };

@@ -5,7 +5,8 @@ use std::net::TcpStream;
 
 use crate::network::{Network, of_type, relay, stop};
 use crate::schemas::assert_valid;
-use crate::support::{mcast, recv, send, start};
+use crate::sites::new_key;
+use crate::support::{Running, eventually, mcast, recv, send, start};
 
 const RULE: &str = "239.1.2.3:5000 from eth0 to eth1 always";
 
@@ -118,4 +119,53 @@ fn wrong_rules_are_refused_with_a_remedy() {
         assert!(ended.stderr.contains(expected), "{expected}: {ended:?}");
         assert!([Some(2), Some(4)].contains(&ended.status), "{ended:?}");
     }
+}
+
+#[test]
+fn the_key_of_announcements_is_reread_on_a_hangup() {
+    let network = Network::new(2);
+    let (one, other) = (network.host("r8", 8, &[1, 2]), network.host("r9", 9, &[1, 2]));
+    let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let keys = folders.each_ref().map(|folder| new_key(&one, folder.path()));
+    std::fs::copy(&keys[0], &keys[1]).unwrap();
+    // Without a file of rules: the key is reread all the same.
+    let forwarder = relay(&one, &[RULE, "--key", &keys[0], "--priority", "120"]);
+    let standby = relay(&other, &[RULE, "--key", &keys[1]]);
+    assert!(standby.stdout.text().contains(r#""event":"standing-by""#));
+    let hangup = |relay: &Running, reloaded: usize| {
+        relay.child.signal(libc::SIGHUP).unwrap();
+        eventually("a reload", || relay.stdout.text().matches(r#""event":"reloaded""#).count() == reloaded);
+    };
+    std::fs::copy(&keys[2], &keys[1]).unwrap();
+    hangup(&standby, 1);
+    standby.stdout.wait_for(r#""event":"forwarding""#);
+    std::fs::copy(&keys[2], &keys[0]).unwrap();
+    hangup(&forwarder, 1);
+    eventually("one forwarder", || standby.stdout.text().matches(r#""event":"standing-by""#).count() == 2);
+    stop(forwarder);
+    stop(standby);
+}
+
+#[test]
+fn rules_and_keys_are_replaced_together_or_not_at_all() {
+    let network = Network::new(2);
+    let r = network.host("r", 9, &[1, 2]);
+    let folder = tempfile::tempdir().unwrap();
+    let (file, key) = (folder.path().join("rules"), new_key(&r, folder.path()));
+    std::fs::write(&file, RULE).unwrap();
+    let relay = relay(&r, &["--config", file.to_str().unwrap(), "--key", &key]);
+    std::fs::write(&file, format!("{RULE}\n239.1.2.4:5000 from eth0 to eth1 always")).unwrap();
+    let secret = std::fs::read(&key).unwrap();
+    std::fs::write(&key, "no secret").unwrap();
+    relay.child.signal(libc::SIGHUP).unwrap();
+    relay.stdout.wait_for(r#""event":"not-reloaded""#);
+    assert!(relay.stderr.text().contains("keeping the current rules and keys"), "{}", relay.stderr.text());
+    std::fs::write(&key, secret).unwrap();
+    relay.child.signal(libc::SIGHUP).unwrap();
+    relay.stdout.wait_for(r#""event":"reloaded""#);
+    let (events, summary) = stop(relay);
+    let old = of_type(&events, "not-reloaded");
+    let new = of_type(&events, "reloaded");
+    assert_eq!((old.len(), &new[0]["count"]), (1, &2.into()), "{events:?}");
+    assert_eq!(summary["rules"].as_array().unwrap().len(), 2);
 }

@@ -90,7 +90,7 @@ fn a_sender_can_answer_a_reply() {
     let network = Network::new(2);
     let (a, r, b) = (network.host("a", 1, &[1]), network.host("r", 9, &[1, 2]), network.host("b", 2, &[2]));
     let group = Ipv4Addr::new(239, 1, 2, 3);
-    let member = member(&b, group, Ipv4Addr::new(10, 0, 2, 2));
+    let member = member(&b, (group, 5000), Ipv4Addr::new(10, 0, 2, 2));
     let relay = relay(&r, &["239.1.2.3:5000 from eth0 to eth1 always"]);
     let asker = sender(&a, address(1, 1));
     for socket in [&asker, &member] {

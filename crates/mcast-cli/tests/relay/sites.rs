@@ -1,7 +1,7 @@
 //! Sites behind NATs, a hub, and the network between them.
 
 use std::net::{Ipv4Addr, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mcast_lab::{BadLink, Host, Impairment, Lab, Switch};
@@ -100,7 +100,7 @@ impl Site {
 
     /// Opens a socket on port 5000 that joins a group.
     pub(crate) fn member(&self, group: Ipv4Addr) -> UdpSocket {
-        let socket = member(&self.host, group, [10, self.number, 0, 1].into());
+        let socket = member(&self.host, (group, 5000), [10, self.number, 0, 1].into());
         socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         socket
     }
@@ -128,4 +128,11 @@ pub(crate) fn wait_for_path(sender: &UdpSocket, group: Ipv4Addr, member: &UdpSoc
     // What is still under way.
     member.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
     while member.recv_from(&mut buffer).is_ok() {}
+}
+
+/// Creates a key file in this folder, by a host with an interface `eth0`.
+pub(crate) fn new_key(host: &Host, folder: &Path) -> String {
+    let file = folder.join("relays.key").to_str().unwrap().to_owned();
+    start(host, &["publish", "239.9.9.9:7000", "-i", "eth0", "--new-key", &file, "x"]).end().succeeded();
+    file
 }

@@ -1,11 +1,12 @@
 //! Several relays between the same segments.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::network::{Network, address, relay, sender, stop};
+use crate::network::{Network, address, member, relay, sender, stop};
 use crate::support::{Running, eventually, recv, send};
 
 const GROUP: &str = "239.1.2.3:5000";
@@ -81,6 +82,51 @@ fn a_standby_takes_over_within_three_seconds_from_a_forwarder_that_was_killed() 
     texts.sort();
     texts.dedup();
     assert_eq!(texts.len(), all, "a datagram came twice");
+    stop(standby);
+}
+
+/// Returns a number of the environment, or this one.
+pub(crate) fn setting(name: &str, default: u32) -> u32 {
+    std::env::var(name).map_or(default, |value| value.parse().unwrap())
+}
+
+#[test]
+fn a_forwarder_that_is_killed_again_and_again_is_replaced_each_time() {
+    let flaps = setting("MCAST_RELAY_FLAPS", 2);
+    let network = Network::new(2);
+    let (a, b) = (network.host("a", 1, &[1]), network.host("b", 2, &[2]));
+    let hosts = [network.host("r8", 8, &[1, 2]), network.host("r9", 9, &[1, 2])];
+    let [mut forwarder, mut standby] = hosts.each_ref().map(|host| relay(host, &[RULE]));
+    assert!(forwards(&forwarder) && stands_by(&standby) && !forwards(&standby));
+    let member = member(&b, (Ipv4Addr::new(239, 1, 2, 3), 5000), Ipv4Addr::new(10, 0, 2, 2));
+    member.set_nonblocking(true).unwrap();
+    let socket = sender(&a, address(1, 1));
+    let (mut copies, mut buffer) = (Vec::<u32>::new(), [0; 64]);
+    // Sends the next number, and counts what has come. Returns whether the number has.
+    let mut exchange = |copies: &mut Vec<u32>| {
+        copies.push(0);
+        socket.send_to(&(copies.len() as u32 - 1).to_be_bytes(), GROUP).unwrap();
+        thread::sleep(Duration::from_millis(5));
+        while member.recv(&mut buffer).is_ok() {
+            copies[u32::from_be_bytes(buffer[..4].try_into().unwrap()) as usize] += 1;
+        }
+        copies.last() > Some(&0)
+    };
+    for flap in 0..flaps {
+        eventually("a datagram by the forwarder", || exchange(&mut copies));
+        forwarder.child.kill().unwrap();
+        forwarder.child.wait().unwrap();
+        let killed = Instant::now();
+        while !exchange(&mut copies) {
+            assert!(killed.elapsed() < Duration::from_secs(3), "flap {flap}: {:?}", killed.elapsed());
+        }
+        forwarder = std::mem::replace(&mut standby, relay(&hosts[flap as usize % 2], &[RULE]));
+        assert!(stands_by(&standby) && !forwards(&standby), "flap {flap}: {}", standby.stdout.text());
+    }
+    assert!(copies.iter().all(|count| *count <= 2), "more than two copies of a datagram");
+    let twice = copies.iter().filter(|count| **count > 1).count();
+    assert!(twice <= flaps as usize, "{twice} datagrams came twice");
+    stop(forwarder);
     stop(standby);
 }
 

@@ -14,12 +14,13 @@ const DAC_READ_SEARCH: u64 = 1 << 2;
 pub(crate) const NET_ADMIN: u64 = 1 << 12;
 pub(crate) const NET_RAW: u64 = 1 << 13;
 const SYS_PTRACE: u64 = 1 << 19;
+pub(crate) const SYSLOG: u64 = 1 << 34;
 pub(crate) const PERFMON: u64 = 1 << 38;
 pub(crate) const BPF: u64 = 1 << 39;
 /// To find the processes of sockets.
 const FIND_OWNERS: u64 = SYS_PTRACE | DAC_READ_SEARCH | NET_ADMIN;
 /// To examine a machine.
-const EXAMINE: u64 = FIND_OWNERS | NET_RAW | BPF | PERFMON;
+const EXAMINE: u64 = FIND_OWNERS | NET_RAW | BPF | PERFMON | SYSLOG;
 
 /// The rights of a process.
 #[derive(Debug)]

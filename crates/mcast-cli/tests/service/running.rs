@@ -8,7 +8,7 @@ use std::path::Path;
 use mcast_lab::Host;
 
 use crate::manager::{ServiceManager, allow};
-use crate::rights::{BPF, DAC_OVERRIDE, NET_ADMIN, NET_RAW, PERFMON, Rights};
+use crate::rights::{BPF, DAC_OVERRIDE, NET_ADMIN, NET_RAW, PERFMON, Rights, SYSLOG};
 use crate::support::{Lan, MCAST, Running, eventually, program, send};
 use crate::unit::{UNITS, Unit};
 
@@ -20,17 +20,25 @@ struct Served {
     manager: ServiceManager,
     unit: Unit,
     running: Running,
+    /// The engine of a bridge.
+    _engine: Option<Running>,
 }
 
 impl Served {
     /// Starts it, and waits until it is ready.
     fn start(name: &str) -> Self {
-        let (_, instance, settings) = UNITS.into_iter().find(|(each, ..)| *each == name).unwrap();
-        let (lan, manager, unit) = (Lan::new(), ServiceManager::new(), Unit::read(name, instance, settings));
+        let (_, _, settings) = UNITS.into_iter().find(|(each, ..)| *each == name).unwrap();
+        Self::start_with(name, Lan::new(), ServiceManager::new(), settings)
+    }
+
+    fn start_with(name: &str, lan: Lan, manager: ServiceManager, settings: &str) -> Self {
+        let (_, instance, _) = UNITS.into_iter().find(|(each, ..)| *each == name).unwrap();
+        let unit = Unit::read(name, instance, settings);
+        let engine = (name == "bridge").then(|| redis(&lan.b));
         let running = serve(&lan.b, &unit, &manager);
         let ready = manager.next_report();
         assert!(ready.starts_with("READY=1\nSTATUS="), "{name}: {ready}");
-        Self { lan, manager, unit, running }
+        Self { lan, manager, unit, running, _engine: engine }
     }
 
     /// Makes it reload, and waits until it is ready again.
@@ -57,6 +65,15 @@ impl Served {
             self.unit.words().iter().skip_while(|word| *word != "--metrics").nth(1).unwrap().clone();
         self.lan.b.run(|| fetch(&address)).unwrap()
     }
+}
+
+/// Starts a Redis server on the host's loopback.
+fn redis(host: &Host) -> Running {
+    let server = program(host, "redis-server", &["--save", "", "--dir", "/"], false);
+    eventually("a server that replies", || {
+        host.run(|| TcpStream::connect("127.0.0.1:6379").is_ok()).unwrap()
+    });
+    server
 }
 
 /// Starts a unit as systemd would: as another user if the test runs as root, with the rights of the unit only, and without
@@ -125,7 +142,8 @@ fn every_unit_keeps_only_the_rights_it_needs() {
         ("querier", NET_RAW),
         ("relay", NET_RAW),
         ("top", 0),
-        ("doctor", NET_RAW | NET_ADMIN | BPF | PERFMON),
+        ("doctor", NET_RAW | NET_ADMIN | BPF | PERFMON | SYSLOG),
+        ("bridge", 0),
     ];
     for (name, ..) in UNITS {
         let left = kept.iter().find(|(each, _)| *each == name).unwrap().1;
@@ -140,6 +158,28 @@ fn every_unit_keeps_only_the_rights_it_needs() {
         }
         served.stop();
     }
+}
+
+#[test]
+fn a_relay_with_tunnels_reads_a_key_file_that_only_its_user_can_read() {
+    let (lan, manager) = (Lan::new(), ServiceManager::new());
+    let key = manager.folder.path().join("relay-home.key").to_str().unwrap().to_owned();
+    let created =
+        program(&lan.b, MCAST, &["publish", "239.9.9.9:7000", "-i", "eth0", "--new-key", &key, "x"], false);
+    created.end().succeeded();
+    let metadata = std::fs::metadata(&key).unwrap();
+    assert_eq!(metadata.mode() & 0o777, 0o600);
+    if metadata.uid() == 0 {
+        std::os::unix::fs::chown(&key, Some(65_534), None).unwrap();
+    }
+    let settings = format!(
+        "ARGUMENTS=239.1.2.3:5000 from tunnel:paris to udp://127.0.0.1:9 --key {key} --listen-tunnel 127.0.0.1:5700"
+    );
+    let served = Served::start_with("relay", lan, manager, &settings);
+    served.reload();
+    served.running.stdout.wait_for("reread the rules");
+    assert!(!served.running.stderr.text().contains("keeping"), "{}", served.running.stderr.text());
+    served.stop();
 }
 
 #[test]

@@ -13,10 +13,11 @@ pub(crate) struct Unit {
 }
 
 /// All of them, each with an instance and settings for it.
-pub(crate) const UNITS: [(&str, &str, &str); 5] = [
+pub(crate) const UNITS: [(&str, &str, &str); 6] = [
     ("record", "day", "ARGUMENTS=239.1.2.3:5000 -i eth0 --rotate 1h"),
     ("querier", "eth0", "ARGUMENTS=-4"),
     ("relay", "home", "ARGUMENTS=239.1.2.3:5000 from eth0 to udp://127.0.0.1:9"),
+    ("bridge", "prices", "ARGUMENTS=239.1.2.3:5000 to redis://127.0.0.1?key=prices --stay"),
     ("top", "eth0", ""),
     ("doctor", "stream", "ARGUMENTS=239.1.2.3:5000 -i eth0 -W 200ms --every 200ms"),
 ];

@@ -1563,7 +1563,7 @@ def run_command(arguments: Sequence[str]) -> int:
 # What is pickled is made again by these.
 def _datagram(
     payload: bytes,
-    group: str,
+    destination: str,
     interface: tuple[int, str],
     source: str,
     header: tuple[int | None, int | None],

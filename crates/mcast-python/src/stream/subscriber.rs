@@ -111,6 +111,11 @@ impl Subscriber {
         receive_buffer: Option<Bytes>,
         stay: bool,
     ) -> PyResult<Self> {
+        if memberships.is_empty() && listen.is_none() && listen_broadcast.is_none() {
+            return Err(PyTypeError::new_err(
+                "give a group and port to subscribe to, or an address with `listen`",
+            ));
+        }
         let (memberships, found) = paths(memberships)?;
         let interfaces = interface.map_or_else(Vec::new, |interfaces| interfaces.0);
         let memberships = expand(memberships, &interfaces);
@@ -331,10 +336,9 @@ impl Subscriber {
 
 /// Returns the memberships to join, given as such or as an announcement.
 fn paths(arguments: &Bound<'_, PyTuple>) -> PyResult<(Vec<Membership>, Option<AnnouncedStream>)> {
-    if arguments.is_empty() {
-        return Err(PyTypeError::new_err("give a group and port to subscribe to"));
-    }
-    if let Ok(found) = arguments.get_item(0)?.cast::<FoundStream>() {
+    if let Some(first) = arguments.iter().next()
+        && let Ok(found) = first.cast::<FoundStream>()
+    {
         if arguments.len() > 1 {
             return Err(value_error("a FoundStream already has its memberships: omit the other arguments"));
         }

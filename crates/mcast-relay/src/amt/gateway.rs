@@ -198,6 +198,11 @@ impl AmtGateway {
         self.outputs.pop_front()
     }
 
+    /// Returns the groups that it receives.
+    pub fn groups(&self) -> impl Iterator<Item = Group> {
+        self.memberships.keys().copied()
+    }
+
     /// Receives a group from these sources, instead of those before; from none: leaves it.
     pub fn set_membership(&mut self, now: Duration, group: Group, sources: SourceFilter) {
         let is_left = sources.is_none();

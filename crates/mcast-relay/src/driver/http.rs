@@ -6,9 +6,8 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use mcast::Arrival;
 use mcast_group::GroupAddr;
 use mcast_sys::poller::Poller;
 
@@ -37,6 +36,16 @@ pub(super) struct HttpSide {
     /// Datagrams of a batch that are passed together, and those that did not fit.
     batch: Vec<HttpDatagram>,
     lost: BTreeMap<(LegId, GroupAddr), u64>,
+}
+
+/// What is known about a datagram that clients may request: the fields of [`HttpDatagram`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ServedArrival {
+    pub(super) leg: LegId,
+    pub(super) address: GroupAddr,
+    pub(super) source: SocketAddr,
+    pub(super) time: Option<SystemTime>,
+    pub(super) lost: u64,
 }
 
 /// What the driver and the thread pass to each other.
@@ -249,12 +258,11 @@ impl Driver {
         self.take_outputs()
     }
 
-    /// Passes a datagram to the thread if a client requests it.
-    pub(super) fn serve(&mut self, now: Duration, leg: LegId, arrival: &Arrival, payload: &[u8]) {
-        let (Some(address), source) = (arrival.group(), arrival.source) else { return };
+    /// Passes a datagram to the thread if a client requests it. The relay has received it before.
+    pub(super) fn serve(&mut self, now: Duration, arrival: ServedArrival, payload: &[u8]) {
+        let ServedArrival { leg, address, source, time, lost } = arrival;
         let Some(rule) = self.http.demand.rule_for(leg, address, source.ip()) else { return };
         if self.relay.serve(now, rule, source.ip(), payload.len()) {
-            let (time, lost) = (arrival.time, arrival.lost.unwrap_or(0));
             self.http.batch.push(HttpDatagram { leg, address, source, time, lost, payload: payload.into() });
         }
     }

@@ -13,6 +13,9 @@ use crate::{Leg, LegId, Namespace};
 
 /// The time between checks whether namespaces have come, changed or gone.
 const NAMESPACE_INTERVAL: Duration = Duration::from_secs(1);
+/// The same while the engine of containers is being asked.
+const ANSWER_INTERVAL: Duration = Duration::from_millis(50);
+const CONTAINER_GONE: &str = "its container has stopped or started again";
 /// Why a leg is closed that is opened again at once. One that was not open is not reported.
 const REPLACED: &str = "the interface was replaced";
 
@@ -47,24 +50,28 @@ impl Driver {
 
     /// Opens namespaces that have come or been replaced, and closes the legs of those that have gone.
     pub(super) fn check_namespaces(&mut self) -> Result<(), DriverError> {
-        self.next_namespace_check = self.now() + NAMESPACE_INTERVAL;
         for position in 0..self.namespaces.len() {
             if !self.namespaces[position].is_outdated() {
                 continue;
             }
             self.registry.forget(Readable::Interfaces(position));
+            let was_open = self.namespaces[position].watch().is_some();
             self.namespaces[position].close();
-            let opened = self.namespaces[position].open(&mut self.containers);
+            let opened = self.namespaces[position].open(&mut self.containers, self.is_starting);
             match opened {
+                Ok(false) if was_open => self.close_legs_in(position, CONTAINER_GONE)?,
+                Ok(false) => {}
                 Err(error) if self.is_starting && error.is_permission() => return Err(error),
                 Err(error) => self.close_legs_in(position, &describe(&error))?,
-                Ok(()) => {
+                Ok(true) => {
                     self.close_legs_in(position, REPLACED)?;
                     self.watch(position)?;
                     self.refresh(position)?;
                 }
             }
         }
+        let interval = if self.containers.is_asking() { ANSWER_INTERVAL } else { NAMESPACE_INTERVAL };
+        self.next_namespace_check = self.now() + interval;
         Ok(())
     }
 

@@ -144,6 +144,8 @@ impl OpenLeg {
         relay: &Relay,
         namespace: &LegNamespace,
     ) -> Result<(), DriverError> {
+        // Without those from before: what cannot be opened is not received.
+        self.broadcasts.clear();
         self.broadcasts = namespace
             .run(|| open_broadcasts(id, &self.interface, relay))?
             .map_err(DriverError::system("receive broadcasts"))?;

@@ -19,6 +19,9 @@ use crate::{LegId, Namespace, Relay};
 /// The time between looks at the memberships of programs in a namespace.
 const LOCAL_INTERVAL: Duration = Duration::from_millis(500);
 
+/// Frames that are taken before others are served.
+const AT_ONCE: usize = 64;
+
 /// Receives the reports on a leg, and sends queries unless another querier does.
 #[derive(Debug)]
 pub(super) struct MemberListener {
@@ -26,6 +29,8 @@ pub(super) struct MemberListener {
     interface: InterfaceIndex,
     queriers: Vec<InterfaceQuerier>,
     sends_queries: bool,
+    /// Whether frames may remain that have arrived.
+    pub(super) has_more: bool,
 }
 
 impl MemberListener {
@@ -37,7 +42,7 @@ impl MemberListener {
         // Reports are sent to groups of routers, which this host need not have joined.
         let options = CaptureOptions::on(interface).filter(Filter::Control).all_multicast(true);
         let capture = namespace.run(|| Capture::open(options))??;
-        Ok(Self { capture, interface, queriers: Vec::new(), sends_queries })
+        Ok(Self { capture, interface, queriers: Vec::new(), sends_queries, has_more: false })
     }
 
     /// Starts the queriers of families that have an address for queries by now.
@@ -67,15 +72,32 @@ impl MemberListener {
         Ok(())
     }
 
-    /// Passes what has arrived to the relay.
+    /// Passes what has arrived to the relay. A flood of reports must not delay the rest, so some may remain.
     pub(super) fn receive(
         &mut self,
         now: Duration,
         leg: LegId,
         relay: &mut Relay,
     ) -> Result<(), DriverError> {
-        let Self { capture, queriers, .. } = self;
-        while let Some(frame) = capture.next(Some(Duration::ZERO))? {
+        let has_changed = &mut false;
+        let result = self.note(now, leg, relay, has_changed);
+        if *has_changed {
+            relay.follow_memberships(now);
+        }
+        result
+    }
+
+    fn note(
+        &mut self,
+        now: Duration,
+        leg: LegId,
+        relay: &mut Relay,
+        has_changed: &mut bool,
+    ) -> Result<(), DriverError> {
+        let Self { capture, queriers, has_more, .. } = self;
+        *has_more = false;
+        for _ in 0..AT_ONCE {
+            let Some(frame) = capture.next(Some(Duration::ZERO))? else { return Ok(()) };
             // The relay's own machine is not downstream of it.
             if frame.direction.is_outgoing() {
                 continue;
@@ -85,15 +107,17 @@ impl MemberListener {
             let (Some(ip), Some(transport)) = (packet.ip_layer(), packet.transport) else { continue };
             match transport {
                 Transport::Igmp(control) if !control.checksum.is_invalid() => {
-                    relay.receive_membership(now, leg, ip.source, &control.message);
+                    *has_changed |= relay.note_membership(now, leg, ip.source, &control.message);
                 }
                 // RFC 3810 section 5.2.
                 Transport::Mld(control) if !control.checksum.is_invalid() && ip.hop_limit == 1 => {
-                    relay.receive_membership(now, leg, ip.source, &control.message);
+                    *has_changed |= relay.note_membership(now, leg, ip.source, &control.message);
                 }
                 _ => {}
             }
         }
+        // Frames may wait in the capture without its descriptor being readable.
+        *has_more = true;
         Ok(())
     }
 
@@ -107,9 +131,10 @@ impl MemberListener {
         Ok(())
     }
 
-    /// Returns when to call [`Self::send_due`].
+    /// Returns when to call [`Self::send_due`], and [`Self::receive`] if it has more.
     pub(super) fn deadline(&self) -> Option<Duration> {
-        self.queriers.iter().map(|querier| querier.state().deadline).min()
+        let queries = self.queriers.iter().map(|querier| querier.state().deadline);
+        queries.chain(self.has_more.then_some(Duration::ZERO)).min()
     }
 }
 

@@ -4,6 +4,7 @@
 //! namespace of the leg by a short-lived thread, and used from this one.
 
 mod amt;
+mod containers;
 mod error;
 mod event;
 mod http;
@@ -31,14 +32,15 @@ use mcast_sys::poller::Poller;
 use mcast_sys::ready::{READY_AT_ONCE, Ready};
 
 pub use amt::AmtReceiver;
+pub use containers::ContainerLookup;
 pub use error::DriverError;
 pub use event::{AmtStatistics, CheckReport, DriverCounts, DriverEvent};
-pub use namespace::ContainerLookup;
 pub use tunnels::{TunnelDial, TunnelOptions};
 
 use crate::http::{HttpConfig, HttpCounts};
-use crate::{LegId, PathId, PortBlock, Relay, RelayConfig, Rule};
-use amt::{AmtListener, GatewaySocket};
+use crate::{Authenticator, LegId, PathId, PortBlock, Relay, RelayConfig, Rule};
+use amt::{AddedListeners, AmtListener, GatewaySocket};
+use containers::Containers;
 use http::HttpSide;
 use leg::DriverLeg;
 use loops::PendingLoop;
@@ -102,12 +104,14 @@ pub struct Driver {
     loops: Vec<PendingLoop>,
     tunnels: Tunnels,
     http: HttpSide,
-    containers: ContainerLookup,
+    containers: Containers,
     sends_queries: bool,
     /// While it starts, a missing permission is an error, later an event.
     is_starting: bool,
     /// Whether it only finds out what it would do: then it sends no copies.
     is_checking: bool,
+    /// Whether the rules have been replaced, and nothing else has been done about that.
+    has_new_rules: bool,
     batch: Option<Batch>,
     buffer: Vec<u8>,
     events: VecDeque<DriverEvent>,
@@ -154,10 +158,11 @@ impl Driver {
             changed_listeners: BTreeSet::new(),
             loops: Vec::new(),
             tunnels: Tunnels::new(),
-            containers: options.containers,
+            containers: Containers::new(options.containers),
             sends_queries: options.sends_queries,
             is_starting: true,
             is_checking: options.only_checks,
+            has_new_rules: false,
             batch: Some(Batch::new(BATCH, DATAGRAM_BYTES)),
             buffer: vec![0; DATAGRAM_BYTES],
             events: VecDeque::new(),
@@ -205,16 +210,22 @@ impl Driver {
     /// Replaces the rules. What both have in common continues without interruption.
     ///
     /// # Errors
-    /// Returns an error if they name too many legs; the old rules then remain.
+    /// Returns an error if they name too many legs, or gateways of AMT cannot be served at an address; the old rules then
+    /// remain. The sockets for the new ones are opened by the next [`Self::poll`].
     pub fn replace_rules(&mut self, rules: Vec<Rule>) -> Result<(), DriverError> {
-        let unused = self.open_listeners(&rules)?;
-        self.relay.replace_rules(self.now(), rules)?;
+        let AddedListeners { added, unused } = self.open_listeners(&rules)?;
+        if let Err(error) = self.relay.replace_rules(self.now(), rules) {
+            self.close_listeners(&added);
+            return Err(error.into());
+        }
         self.close_listeners(&unused);
-        self.take_outputs()?;
-        self.add_legs()?;
-        self.check_namespaces()?;
-        self.follow_rules()?;
-        self.listen_for_clients()
+        self.has_new_rules = true;
+        Ok(())
+    }
+
+    /// Replaces what authenticates announcements.
+    pub fn set_authenticators(&mut self, authenticators: Vec<Arc<dyn Authenticator>>) {
+        self.relay.set_authenticators(self.now(), authenticators);
     }
 
     /// Listens for other relays, without forwarding anything, and returns what the relay would do.
@@ -295,6 +306,13 @@ impl Driver {
     /// Does what is due.
     fn do_due(&mut self) -> Result<(), DriverError> {
         let now = self.now();
+        if std::mem::take(&mut self.has_new_rules) {
+            self.add_legs()?;
+            self.take_outputs()?;
+            self.check_namespaces()?;
+            self.follow_rules()?;
+            self.listen_for_clients()?;
+        }
         if self.relay.deadline() <= now {
             self.relay.handle_timeout(now);
             self.take_outputs()?;
@@ -304,9 +322,16 @@ impl Driver {
         self.follow_clients()?;
         self.do_due_for_amt()?;
         for position in 0..self.legs.len() {
-            let members = self.legs[position].open.as_mut().and_then(|open| open.members.as_mut());
-            if let Some(Err(error)) = members.map(|members| members.send_due(now)) {
+            let Some(members) = self.legs[position].open.as_mut().and_then(|open| open.members.as_mut())
+            else {
+                continue;
+            };
+            let (sent, has_more) = (members.send_due(now), members.has_more);
+            if let Err(error) = sent {
                 self.tolerate(position, error)?;
+            }
+            if has_more {
+                self.receive_reports(LegId(position as u8))?;
             }
         }
         if now >= self.next_namespace_check {

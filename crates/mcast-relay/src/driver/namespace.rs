@@ -1,6 +1,5 @@
 //! The network namespaces of the legs.
 
-use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -9,10 +8,8 @@ use mcast_sys::namespace::NetworkNamespace;
 use mcast_sys::watch::InterfaceWatch;
 
 use super::DriverError;
+use super::containers::Containers;
 use crate::{Leg, Namespace};
-
-/// Returns the number of a process in a container.
-pub type ContainerLookup = Box<dyn FnMut(&str) -> Result<u32, Box<dyn Error + Send + Sync>> + Send>;
 
 /// A namespace with legs in it.
 #[derive(Debug)]
@@ -75,22 +72,24 @@ impl LegNamespace {
         self.state = NamespaceState::Absent;
     }
 
-    /// Opens it.
-    pub(super) fn open(&mut self, lookup: &mut ContainerLookup) -> Result<(), DriverError> {
+    /// Opens it. Returns `false` if it has to be called again, because the engine of its container has not answered; with
+    /// `waits`, it waits for that.
+    pub(super) fn open(&mut self, containers: &mut Containers, waits: bool) -> Result<bool, DriverError> {
         let failed = |source| DriverError::Namespace { leg: self.leg.clone(), source };
         let path = match &self.leg.namespace {
-            Namespace::Own | Namespace::Amt(_) | Namespace::Tunnel => return Ok(()),
+            Namespace::Own | Namespace::Amt(_) | Namespace::Tunnel => return Ok(true),
             Namespace::Named(name) => Path::new("/run/netns").join(name),
             Namespace::Process(number) => of_process(*number),
             Namespace::Container(name) => {
-                let leg = || self.leg.clone();
-                of_process(lookup(name).map_err(|source| DriverError::Container { leg: leg(), source })?)
+                let found = if waits { Some(containers.find_now(name)) } else { containers.find(name) };
+                let Some(found) = found else { return Ok(false) };
+                of_process(found.map_err(|source| DriverError::Container { leg: self.leg.clone(), source })?)
             }
         };
         let namespace = NetworkNamespace::open(&path).map_err(failed)?;
         let watch = namespace.run(InterfaceWatch::open).and_then(|watch| watch).map_err(failed)?;
         self.state = NamespaceState::Open { namespace, path, watch };
-        Ok(())
+        Ok(true)
     }
 
     /// Runs a function in it.

@@ -56,7 +56,6 @@ impl Driver {
                     self.paths.remove(&path);
                     self.registry.forget(Readable::Path(path));
                 }
-                RelayOutput::Join { leg, group, sources } if self.join_by_amt(leg, group, &sources) => {}
                 RelayOutput::Join { leg, group, sources } => {
                     let Some(wanting) = self.legs.get_mut(usize::from(leg.0)) else { continue };
                     match sources.is_none() {
@@ -89,6 +88,10 @@ impl Driver {
             let Some(changed) = self.legs.get_mut(position) else { continue };
             if changed.leg.tunnel().is_some() {
                 self.want_from_tunnel(leg);
+                continue;
+            }
+            if changed.leg.amt_relay().is_some() {
+                self.join_by_amt(leg);
                 continue;
             }
             let namespace = &self.namespaces[changed.namespace];

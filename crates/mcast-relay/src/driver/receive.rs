@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use mcast::{Arrival, Batch};
 use mcast_sys::Received;
 
+use super::http::ServedArrival;
 use super::leg::is_on;
 use super::outputs::PendingCopies;
 use super::registry::Readable;
@@ -70,7 +71,11 @@ impl Driver {
                 );
             }
             self.take_outputs_for(payload, &mut copies)?;
-            self.serve(now, leg, arrival, payload);
+            if let Some(address) = arrival.group() {
+                let (source, time) = (arrival.source, arrival.time);
+                let served = ServedArrival { leg, address, source, time, lost: arrival.lost.unwrap_or(0) };
+                self.serve(now, served, payload);
+            }
         }
         self.http.pass();
         self.finish(copies)
@@ -104,7 +109,7 @@ impl Driver {
         Ok(())
     }
 
-    fn receive_reports(&mut self, leg: LegId) -> Result<(), DriverError> {
+    pub(super) fn receive_reports(&mut self, leg: LegId) -> Result<(), DriverError> {
         let (now, position) = (self.now(), usize::from(leg.0));
         let members = self.legs[position].open.as_mut().and_then(|open| open.members.as_mut());
         if let Some(Err(error)) = members.map(|members| members.receive(now, leg, &mut self.relay)) {

@@ -1,7 +1,7 @@
 //! The sockets of tunnels: one for all that listen, and one for each that dials.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -11,15 +11,16 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use lru::LruCache;
-use mcast_group::Family;
+use mcast_group::{Family, GroupAddr, SourceFilter};
 use mcast_sys::poller::wait_writable;
 use mcast_sys::socket::{ReceiveSlots, Socket};
 use mcast_sys::{ReceiveBuffer, SendRequest};
 use mcast_tunnel::{
     DropReason, EndpointConfig, EndpointRole, Keys, LinkId, LinkStatus, MAX_DATAGRAM, Trail, TunnelDatagram,
-    TunnelEndpoint, TunnelEvent, TunnelTransmit,
+    TunnelEndpoint, TunnelEvent, TunnelTransmit, TunnelWant,
 };
 
+use super::http::ServedArrival;
 use super::outputs::PendingCopies;
 use super::path::{OutgoingCopy, request, unspecified};
 use super::registry::Readable;
@@ -92,6 +93,7 @@ struct TunnelSocket {
     /// How often the name was resolved, and when it is resolved again after a failure.
     resolutions: usize,
     resolve_at: Option<Duration>,
+    is_resolving: bool,
     slots: ReceiveSlots,
     buffers: Vec<ReceiveBuffer>,
     /// The own address that each other end sends to. A host with several must answer from the same one, or a NAT drops it.
@@ -158,6 +160,7 @@ impl TunnelSocket {
             dial: None,
             resolutions: 0,
             resolve_at: None,
+            is_resolving: false,
             slots: ReceiveSlots::new(AT_ONCE),
             buffers: (0..AT_ONCE).map(|_| ReceiveBuffer::new(usize::from(MAX_DATAGRAM) + 1)).collect(),
             local: LruCache::new(MAX_LEARNED),
@@ -239,16 +242,12 @@ impl Driver {
         counts.filter(|(_, count)| *count > 0).collect()
     }
 
-    /// Replaces the secrets of the tunnels.
-    ///
-    /// # Errors
-    /// As for [`Self::poll`].
-    pub fn set_tunnel_keys(&mut self, keys: &Keys) -> Result<(), DriverError> {
+    /// Replaces the secrets of the tunnels, from the next [`Self::poll`] on.
+    pub fn set_tunnel_keys(&mut self, keys: &Keys) {
         let now = self.now();
         for socket in &mut self.tunnels.sockets {
             socket.endpoint.set_keys(now, keys.clone());
         }
-        self.do_due_in_tunnels()
     }
 
     pub(super) fn open_tunnels(&mut self, options: TunnelOptions) -> Result<(), DriverError> {
@@ -310,12 +309,25 @@ impl Driver {
         if self.is_checking {
             return;
         }
-        let (now, wants) = (self.now(), self.relay.wants(leg));
+        let (now, wants) = (self.now(), self.wants(leg));
         if let Some((position, link)) = self.socket_of(leg) {
             let endpoint = &mut self.tunnels.sockets[position].endpoint;
             endpoint.set_wants(now, link, wants);
             endpoint.handle_timeout(now);
         }
+    }
+
+    /// Returns what the rules and HTTP clients want to receive from a tunnel.
+    fn wants(&self, leg: LegId) -> Vec<TunnelWant> {
+        let of_rules = self.relay.wants(leg).into_iter().map(|want| (want.destination, want.sources));
+        let of_clients = self.http.demand().on(leg);
+        let of_clients = of_clients.map(|(address, sources)| (SocketAddr::from(address), sources.clone()));
+        let mut wants: BTreeMap<SocketAddr, SourceFilter> = BTreeMap::new();
+        for (destination, sources) in of_rules.chain(of_clients) {
+            let wanted = wants.entry(destination).or_insert(SourceFilter::NONE);
+            *wanted = wanted.union(&sources);
+        }
+        wants.into_iter().map(|(destination, sources)| TunnelWant { destination, sources }).collect()
     }
 
     pub(super) fn flush_tunnels(&mut self) {
@@ -386,6 +398,7 @@ impl Driver {
                     let Some(leg) = self.leg_of_link(position, *link) else { continue };
                     self.receive_datagram(leg, datagram);
                     self.take_outputs_for(&datagram.payload, &mut copies)?;
+                    self.serve_from_tunnel(leg, datagram);
                 }
                 TunnelEvent::Up { link, .. }
                 | TunnelEvent::Down { link, .. }
@@ -401,7 +414,19 @@ impl Driver {
                 _ => self.report_stranger(event),
             }
         }
+        self.http.pass();
         self.finish(copies)
+    }
+
+    /// Passes a datagram for a group to HTTP clients that request it. A reply is for one host.
+    fn serve_from_tunnel(&mut self, leg: LegId, datagram: &TunnelDatagram) {
+        let is_copy = datagram.to_path.is_none() && !datagram.trail.relays().is_empty();
+        let Ok(address) = GroupAddr::try_from(datagram.destination) else { return };
+        if is_copy {
+            let source = datagram.source;
+            let arrival = ServedArrival { leg, address, source, time: None, lost: 0 };
+            self.serve(self.now(), arrival, &datagram.payload);
+        }
     }
 
     fn receive_datagram(&mut self, leg: LegId, datagram: &TunnelDatagram) {
@@ -430,12 +455,14 @@ impl Driver {
                 self.relay.set_site_wants(now, leg, Vec::new());
                 self.relay.leg_up(now, leg, &[]);
                 self.changed.insert(leg);
+                self.http.rules_changed();
                 self.forget_reports(leg);
                 DriverEvent::TunnelUp { leg, relay: RelayId(*relay), address: *address }
             }
             TunnelEvent::Down { reason, .. } => {
                 self.tunnels.up.remove(&leg);
                 self.relay.leg_down(now, leg);
+                self.http.rules_changed();
                 DriverEvent::TunnelDown { leg, reason: *reason }
             }
             TunnelEvent::Moved { address, .. } => DriverEvent::TunnelMoved { leg, address: *address },
@@ -482,12 +509,21 @@ impl Driver {
         let Some(dial) = &self.tunnels.sockets[position].dial else { return };
         let (host, sender) = (dial.host.clone(), self.tunnels.resolved.0.clone());
         let waker = self.waker();
-        std::thread::spawn(move || {
+        let socket = &mut self.tunnels.sockets[position];
+        // One that hangs is not joined by others.
+        if std::mem::replace(&mut socket.is_resolving, true) {
+            return;
+        }
+        let started = std::thread::Builder::new().name("resolve".into()).spawn(move || {
             let addresses = host.to_socket_addrs().map(Iterator::collect);
             // If the relay has ended, nobody waits for it.
             let _ = sender.send((position, addresses));
             let _ = waker.wake();
         });
+        if let Err(error) = started {
+            // As a thread would report it.
+            let _ = self.tunnels.resolved.0.send((position, Err(error)));
+        }
     }
 
     fn tunnel_resolved(
@@ -496,6 +532,7 @@ impl Driver {
         result: io::Result<Vec<SocketAddr>>,
     ) -> Result<(), DriverError> {
         let now = self.now();
+        self.tunnels.sockets[position].is_resolving = false;
         match result.and_then(|addresses| self.choose_address(position, &addresses)) {
             Ok(address) => self.tunnels.sockets[position].endpoint.set_address(now, address),
             Err(source) => {

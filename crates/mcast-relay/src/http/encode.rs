@@ -37,6 +37,7 @@ impl GapReason {
 
 #[derive(Serialize)]
 struct DatagramEvent<'a> {
+    event: &'static str,
     id: &'a str,
     source: String,
     time: Option<String>,
@@ -48,6 +49,7 @@ struct DatagramEvent<'a> {
 
 #[derive(Serialize)]
 struct GapEvent<'a> {
+    event: &'static str,
     id: &'a str,
     gap: &'static str,
     missed: Option<u64>,
@@ -60,6 +62,7 @@ pub(super) fn datagram(kind: StreamKind, id: &str, datagram: &HttpDatagram) -> V
     }
     let text = std::str::from_utf8(&datagram.payload).ok();
     let event = DatagramEvent {
+        event: "datagram",
         id,
         source: datagram.source.to_string(),
         time: datagram.time.and_then(rfc3339),
@@ -71,7 +74,8 @@ pub(super) fn datagram(kind: StreamKind, id: &str, datagram: &HttpDatagram) -> V
 
 /// Returns the chunk of a gap; `missed` is `None` if the number of datagrams is not known. `id` is that of the last one.
 pub(super) fn gap(kind: StreamKind, id: &str, reason: GapReason, missed: Option<u64>) -> Vec<u8> {
-    wrap(kind, id, "event: gap\n", &to_json(&GapEvent { id, gap: reason.name(), missed }))
+    let event = GapEvent { event: "gap", id, gap: reason.name(), missed };
+    wrap(kind, id, "event: gap\n", &to_json(&event))
 }
 
 /// Returns what shows a client without datagrams, and boxes between, that the connection is in use.

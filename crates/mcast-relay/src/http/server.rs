@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use mcast_group::{GroupAddr, Membership, SourceFilter};
@@ -107,7 +107,7 @@ impl HttpServer {
         }
     }
 
-    /// Handles a connection. Returns `None` if there are too many: it is to be closed.
+    /// Handles a connection. Returns `None` if there are too many that receive a stream: it is to be closed.
     pub fn connect(
         &mut self,
         now: Duration,
@@ -115,9 +115,11 @@ impl HttpServer {
         address: SocketAddr,
     ) -> Option<HttpClientId> {
         let limit = self.config.max_clients.saturating_add(SPARE_CONNECTIONS);
-        if self.clients.len() >= limit {
+        if self.connections() >= limit {
             self.refused(now, listener, address, &busy("there are too many connections"));
-            return None;
+            // Connections without a stream must not keep others out. The driver closes them after this.
+            let has_room = self.clients.len() < limit.saturating_add(SPARE_CONNECTIONS);
+            self.idlest().filter(|_| has_room)?.state = ClientState::Gone;
         }
         let id = HttpClientId(self.next_client);
         self.next_client += 1;
@@ -258,6 +260,23 @@ impl HttpServer {
         let mut counts = self.counts.clone();
         (counts.clients, counts.groups) = (clients, groups);
         counts
+    }
+
+    /// Returns the number of connections that are not about to be closed.
+    fn connections(&self) -> usize {
+        self.clients.values().filter(|client| !matches!(client.state, ClientState::Gone)).count()
+    }
+
+    /// Returns the oldest connection without a stream, of the address that has most of these.
+    fn idlest(&mut self) -> Option<&mut Client> {
+        let is_idle =
+            |client: &Client| matches!(client.state, ClientState::Request(_) | ClientState::Ending(_));
+        let mut counts: BTreeMap<IpAddr, usize> = BTreeMap::new();
+        for client in self.clients.values().filter(|client| is_idle(client)) {
+            *counts.entry(client.address.ip()).or_default() += 1;
+        }
+        let (most, _) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+        self.clients.values_mut().find(|client| is_idle(client) && client.address.ip() == most)
     }
 
     fn streaming(&self) -> usize {

@@ -11,6 +11,7 @@ use super::server::{ChannelKey, HttpServer};
 
 #[derive(Serialize)]
 struct Status {
+    event: &'static str,
     clients: Vec<ClientStatus>,
     groups: Vec<GroupStatus>,
     rules: Vec<RuleStatus>,
@@ -87,6 +88,7 @@ impl HttpServer {
             is_up: rule.is_up,
         });
         Status {
+            event: "status",
             clients: self.clients.values().filter_map(client).collect(),
             groups: self.channels.iter().map(|(key, channel)| self.group_status(now, key, channel)).collect(),
             rules: rules.collect(),

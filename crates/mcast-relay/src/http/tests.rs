@@ -252,9 +252,9 @@ fn events_have_a_source_a_time_and_the_payload_as_text_or_base64() {
     let response = lan.text(sse);
     assert!(response.contains("Content-Type: text/event-stream\r\n"), "{response}");
     let expected = "retry: 1000\n\n\
-        id: 0000000000000008-1\ndata: {\"id\":\"0000000000000008-1\",\"source\":\"10.0.0.7:4000\",\
+        id: 0000000000000008-1\ndata: {\"event\":\"datagram\",\"id\":\"0000000000000008-1\",\"source\":\"10.0.0.7:4000\",\
         \"time\":\"2023-11-14T22:13:20.000000001Z\",\"text\":\"grüß\\n\\\"dich\\\"\"}\n\n\
-        id: 0000000000000008-2\ndata: {\"id\":\"0000000000000008-2\",\"source\":\"10.0.0.7:4000\",\
+        id: 0000000000000008-2\ndata: {\"event\":\"datagram\",\"id\":\"0000000000000008-2\",\"source\":\"10.0.0.7:4000\",\
         \"time\":\"2023-11-14T22:13:20.000000001Z\",\"base64\":\"/wA=\"}\n\n";
     assert_eq!(body(&response), expected);
 }
@@ -294,7 +294,7 @@ fn what_is_gone_is_told() {
         gap
     };
     // Nothing is kept before the first client.
-    let unknown = "{\"id\":\"0000000000000008-0\",\"gap\":\"unknown-id\",\"missed\":null}";
+    let unknown = "{\"event\":\"gap\",\"id\":\"0000000000000008-0\",\"gap\":\"unknown-id\",\"missed\":null}";
     assert_eq!(gap_after(&mut lan, "0000000000000007-12").as_deref(), Some(unknown));
     for other in ["", "x", "0000000000000008-99", "8-", "-1", "0000000000000008--1"] {
         assert_eq!(gap_after(&mut lan, other).as_deref(), Some(unknown), "{other:?}");
@@ -309,7 +309,9 @@ fn what_is_gone_is_told() {
     lan.send_from("10.0.0.7:4000", b"after a loss", 7);
     let events = lan.text(client);
     assert!(events.starts_with("id: 0000000000000008-107\nevent: gap\n"), "{events}");
-    assert!(events.contains("{\"id\":\"0000000000000008-107\",\"gap\":\"lost-on-this-host\",\"missed\":7}"));
+    assert!(events.contains(
+        "{\"event\":\"gap\",\"id\":\"0000000000000008-107\",\"gap\":\"lost-on-this-host\",\"missed\":7}"
+    ));
     assert!(events.contains("\nid: 0000000000000008-108\n"));
     // The group is left and joined again: nobody knows what was sent in between.
     lan.server.disconnected(lan.now, client);
@@ -438,7 +440,33 @@ fn a_request_is_limited_in_length_and_time() {
     assert!(lan.text(many).starts_with("HTTP/1.1 431 "));
     let connected =
         (0..1_000).filter(|_| lan.server.connect(lan.now, listener(), client_address()).is_some());
-    assert!(connected.count() <= 256 + 64);
+    assert!(connected.count() <= 256 + 64 + 64);
+}
+
+#[test]
+fn connections_without_a_request_do_not_keep_others_out() {
+    let mut lan = Lan::with(HttpConfig { max_clients: 2, ..HttpConfig::new(7) }, &[GROUP]);
+    let connect = |lan: &mut Lan, address: &str| {
+        lan.server.connect(lan.now, listener(), address.parse().unwrap()).unwrap()
+    };
+    let streams = [lan.get("/udp/239.1.2.3:5000"), lan.get("/udp/239.1.2.3:5000")];
+    let own = connect(&mut lan, "10.0.0.3:1");
+    let mut flood = Vec::new();
+    for port in 1..2_000 {
+        flood.push(connect(&mut lan, &format!("10.0.0.66:{port}")));
+        // As the driver does.
+        let (gone, open) = flood.into_iter().partition(|id| lan.server.is_gone(*id));
+        let gone: Vec<HttpClientId> = gone;
+        gone.into_iter().for_each(|id| lan.server.disconnected(lan.now, id));
+        flood = open;
+        assert!(lan.server.clients.len() <= 2 + 64, "{}", lan.server.clients.len());
+    }
+    let late = connect(&mut lan, "10.0.0.4:1");
+    for id in [own, late] {
+        lan.server.receive(lan.now, id, format!("GET /status HTTP/1.1\r\n{HOST}\r\n").as_bytes());
+        assert!(lan.text(id).starts_with("HTTP/1.1 200 "));
+    }
+    assert!(!streams.iter().any(|id| lan.server.is_gone(*id)), "a stream is not dropped for that");
 }
 
 #[test]

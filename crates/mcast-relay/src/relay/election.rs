@@ -26,7 +26,7 @@ const LISTENING: Duration = Duration::from_millis(1_650);
 pub(super) struct Announcer {
     seed: u64,
     count: u64,
-    authenticator: Option<Arc<dyn Authenticator>>,
+    authenticators: Vec<Arc<dyn Authenticator>>,
     last: Option<Duration>,
     next: Duration,
     /// The latest nonces, each with its time.
@@ -34,8 +34,27 @@ pub(super) struct Announcer {
 }
 
 impl Announcer {
-    pub(super) const fn new(seed: u64, authenticator: Option<Arc<dyn Authenticator>>) -> Self {
-        Self { seed, count: 0, authenticator, last: None, next: Duration::ZERO, nonces: VecDeque::new() }
+    pub(super) const fn new(seed: u64, authenticators: Vec<Arc<dyn Authenticator>>) -> Self {
+        Self { seed, count: 0, authenticators, last: None, next: Duration::ZERO, nonces: VecDeque::new() }
+    }
+
+    /// Returns the announcement in a datagram, if it has the tag of one of the keys.
+    fn parse(&self, bytes: &[u8]) -> Result<Announcement, AnnouncementError> {
+        let parse = |key: &Arc<dyn Authenticator>| Announcement::parse(bytes, Some(&**key));
+        match self.authenticators.split_first() {
+            None => Announcement::parse(bytes, None),
+            Some((first, others)) => {
+                others.iter().fold(parse(first), |parsed, key| parsed.or_else(|_| parse(key)))
+            }
+        }
+    }
+
+    /// Returns the datagrams of an announcement: one for each key, because others may not have all of them.
+    fn emit(&self, announcement: &Announcement) -> Vec<Vec<u8>> {
+        match self.authenticators.is_empty() {
+            true => vec![announcement.emit(None)],
+            false => self.authenticators.iter().map(|key| announcement.emit(Some(&**key))).collect(),
+        }
     }
 
     pub(super) const fn id(&self) -> RelayId {
@@ -70,7 +89,7 @@ impl Announcer {
     /// Returns a number that nobody without the key can predict, so that an announcement that contains it is new.
     fn nonce(&self) -> u64 {
         let numbers = [self.seed.to_be_bytes(), self.count.to_be_bytes()].concat();
-        match &self.authenticator {
+        match self.authenticators.first() {
             None => mix(self.seed.wrapping_add(self.count)),
             Some(authenticator) => {
                 let tag = authenticator.tag(&[b"nonce", numbers.as_slice()].concat());
@@ -87,7 +106,7 @@ impl Announcer {
     /// anybody can make one.
     fn is_new(&self, now: Duration, announcement: &Announcement) -> bool {
         let is_answer = |(relay, nonce): &(RelayId, u64)| *relay == self.id() && self.is_recent(now, *nonce);
-        self.authenticator.is_none() || announcement.received.iter().any(is_answer)
+        self.authenticators.is_empty() || announcement.received.iter().any(is_answer)
     }
 }
 
@@ -100,6 +119,13 @@ const fn mix(value: u64) -> u64 {
 }
 
 impl Relay {
+    /// Replaces what authenticates announcements, as in [`RelayConfig::authenticators`](crate::RelayConfig). A relay with
+    /// which it still shares one is not interrupted.
+    pub fn set_authenticators(&mut self, now: Duration, authenticators: Vec<Arc<dyn Authenticator>>) {
+        self.announcer.authenticators = authenticators;
+        self.announcer.hurry(now);
+    }
+
     /// Handles a datagram to the group of announcements.
     ///
     /// # Errors
@@ -110,7 +136,7 @@ impl Relay {
         leg: LegId,
         bytes: &[u8],
     ) -> Result<(), AnnouncementError> {
-        let announcement = Announcement::parse(bytes, self.announcer.authenticator.as_deref())?;
+        let announcement = self.announcer.parse(bytes)?;
         if !self.is_up(leg) {
             return Ok(());
         }
@@ -176,8 +202,9 @@ impl Relay {
                     received: self.peers.received_on(now, leg),
                     pairs: pairs.to_vec(),
                 };
-                let bytes = announcement.emit(self.announcer.authenticator.as_deref()).into();
-                self.outputs.push_back(RelayOutput::Announce { leg, bytes });
+                for bytes in self.announcer.emit(&announcement) {
+                    self.outputs.push_back(RelayOutput::Announce { leg, bytes: bytes.into() });
+                }
             }
         }
     }

@@ -19,6 +19,7 @@ use crate::trails::CopyTrails;
 impl Relay {
     /// Handles a datagram for a group or for all hosts. All outputs of earlier calls must have been taken.
     pub fn receive(&mut self, now: Duration, arrival: &LegArrival<'_>) {
+        self.admitted.clear();
         let rules = self.rules_for(arrival);
         if rules.is_empty() {
             return;
@@ -40,8 +41,20 @@ impl Relay {
     pub(super) fn release(&mut self, now: Duration, repeat: &PendingRepeat) {
         let arrival = repeat.arrival.as_arrival();
         let payload = CopyPayload::Other(arrival.payload.into());
+        let of_arrival = std::mem::take(&mut self.admitted);
         // The rules may have changed in the meantime.
         self.forward(now, &self.rules_for(&arrival), repeat.key, &arrival, &payload);
+        self.admitted = of_arrival;
+    }
+
+    /// Returns whether the limits of a rule admit the datagram. It counts once, however often and to whatever it is sent.
+    fn is_admitted(&mut self, now: Duration, rule: usize, source: IpAddr, length: usize) -> bool {
+        if let Some((_, is_admitted)) = self.admitted.iter().find(|(known, _)| *known == rule) {
+            return *is_admitted;
+        }
+        let is_admitted = self.rules[rule].limits.allow(now, source, length);
+        self.admitted.push((rule, is_admitted));
+        is_admitted
     }
 
     /// Returns the rules that name the datagram.
@@ -66,19 +79,24 @@ impl Relay {
         self.fail(now, |key| key.to == PathSide::Route(target));
     }
 
-    /// Counts a datagram that HTTP clients request by a rule. Returns whether the rate of the rule admits it.
+    /// Counts a datagram that HTTP clients request by a rule. Returns whether the rate of the rule admits it. Call this
+    /// after [`Self::receive`] with the same datagram, which counts once for both.
     ///
     /// Neither the guard nor the election is asked: clients receive like hosts on the leg, and nothing comes back.
     pub fn serve(&mut self, now: Duration, rule: usize, source: IpAddr, length: usize) -> bool {
         let Some(state) = self.rules.get_mut(rule) else { return false };
         // Otherwise it was counted when the relay received it.
         state.counts.arrived += u64::from(state.rule.is_http_only());
-        if !state.limits.allow(now, source, length) {
-            self.refuse(now, rule, RefusalReason::RateLimit);
+        let was_refused = self.admitted.contains(&(rule, false));
+        if !self.is_admitted(now, rule, source, length) {
+            if !was_refused {
+                self.refuse(now, rule, RefusalReason::RateLimit);
+            }
             return false;
         }
-        state.counts.copies += 1;
-        state.counts.bytes += length as u64;
+        let counts = &mut self.rules[rule].counts;
+        counts.copies += 1;
+        counts.bytes += length as u64;
         true
     }
 
@@ -184,7 +202,7 @@ impl Relay {
         payload: &CopyPayload,
         sent: &mut SentCopies,
     ) -> Option<RefusalReason> {
-        let (mut refusal, mut has_budget) = (None, None);
+        let mut refusal = None;
         for index in self.rules[rule].pairs.clone() {
             let pair = &self.pairs[index];
             if pair.key.from != arrival.leg || pair.state != PairState::Forwarding {
@@ -196,9 +214,7 @@ impl Relay {
                 if sent.places.contains(&place) {
                     return Ok(());
                 }
-                let limits = &mut self.rules[rule].limits;
-                let length = arrival.payload.len();
-                if !*has_budget.get_or_insert_with(|| limits.allow(now, arrival.source.ip(), length)) {
+                if !self.is_admitted(now, rule, arrival.source.ip(), arrival.payload.len()) {
                     return Err(RefusalReason::RateLimit);
                 }
                 self.send(now, index, arrival, copy, &mut sent.trails).map(|()| sent.places.push(place))

@@ -26,13 +26,28 @@ impl Relay {
         source: IpAddr,
         message: &GmpMessage<'_, A>,
     ) {
+        if self.note_membership(now, leg, source, message) {
+            self.follow_memberships(now);
+        }
+    }
+
+    /// Handles a message as [`Self::receive_membership`], but joins nothing yet. Returns whether
+    /// [`Self::follow_memberships`] is to be called, once after many messages: that takes time for every group.
+    pub fn note_membership<A: Address>(
+        &mut self,
+        now: Duration,
+        leg: LegId,
+        source: IpAddr,
+        message: &GmpMessage<'_, A>,
+    ) -> bool {
         let mut own = self.legs.iter().filter_map(|leg| leg.addresses.as_ref()).flatten();
-        if own.any(|address| *address == source) || self.peers.has_address(source) {
-            return;
-        }
-        if !self.demand.receive(now, leg, message).is_empty() {
-            self.update_joins(now);
-        }
+        let is_relay = own.any(|address| *address == source) || self.peers.has_address(source);
+        !is_relay && !self.demand.receive(now, leg, message).is_empty()
+    }
+
+    /// Joins and leaves what has changed since.
+    pub fn follow_memberships(&mut self, now: Duration) {
+        self.update_joins(now);
     }
 
     /// Replaces the groups that programs in the namespace of a leg have joined. Their reports are not received, as those of

@@ -50,8 +50,9 @@ pub struct RelayConfig {
     pub max_paths: usize,
     /// The time after which an unused path is closed.
     pub path_idle: Duration,
-    /// Authenticates the announcements. Without one, anybody on a segment can make the relay stand by.
-    pub authenticator: Option<Arc<dyn Authenticator>>,
+    /// Authenticate the announcements: each is sent with every one of them, and accepted with any. Without one, anybody on
+    /// a segment can make the relay stand by.
+    pub authenticators: Vec<Arc<dyn Authenticator>>,
     /// A random number, another one for each start.
     pub seed: u64,
 }
@@ -61,7 +62,7 @@ impl RelayConfig {
     #[must_use]
     pub fn new(rules: Vec<Rule>, seed: u64) -> Self {
         let (ports, path_idle) = (PortBlock::default(), Duration::from_secs(120));
-        Self { rules, priority: 100, ports, max_paths: 1_024, path_idle, authenticator: None, seed }
+        Self { rules, priority: 100, ports, max_paths: 1_024, path_idle, authenticators: Vec::new(), seed }
     }
 }
 
@@ -109,6 +110,8 @@ pub struct Relay {
     other_sources: BTreeSet<(LegId, Group)>,
     names: ClaimedNames,
     trails: Trails,
+    /// The rules whose limits have been asked about the present datagram, each with the answer.
+    admitted: Vec<(usize, bool)>,
     outputs: VecDeque<RelayOutput>,
 }
 
@@ -125,7 +128,7 @@ impl Relay {
     /// # Errors
     /// Returns [`TooManyLegs`] if the rules name more than 255.
     pub fn new(config: RelayConfig) -> Result<Self, TooManyLegs> {
-        let announcer = Announcer::new(config.seed, config.authenticator);
+        let announcer = Announcer::new(config.seed, config.authenticators);
         let mut relay = Self {
             id: announcer.id(),
             trails: Trails::new(announcer.id().0),
@@ -145,6 +148,7 @@ impl Relay {
             joined: BTreeMap::new(),
             other_sources: BTreeSet::new(),
             names: ClaimedNames::new(),
+            admitted: Vec::new(),
             outputs: VecDeque::new(),
         };
         relay.replace_rules(Duration::ZERO, config.rules)?;

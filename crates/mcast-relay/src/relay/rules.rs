@@ -93,6 +93,7 @@ impl Relay {
             rules.dedup();
             rules
         };
+        self.admitted.clear();
         self.rules_on = (0..self.legs.len()).map(|leg| rules_on(leg as u8)).collect();
         let keys: Vec<_> = self.pairs.iter().map(|pair| pair.key).collect();
         self.close_paths(|key| !keys.contains(key));

@@ -2,22 +2,20 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use mcast_dice::{Dice, for_seeds};
 use mcast_group::SourceFilter;
 use mcast_packet::payload::{AmtMac, AmtMessage};
 
-use crate::world::{Dice, NAT, RELAY, World, group, new_relay, only, seconds};
+use crate::world::{NAT, RELAY, World, group, new_relay, only, seconds};
 
 const SEEDS: u64 = 60;
 const SOURCE: &str = "192.0.2.7";
 const OTHER_SOURCE: &str = "192.0.2.8";
 const GATEWAYS: usize = 6;
 
-/// Runs a scenario with many seeds, and names the one that fails.
-fn for_seeds(scenario: impl Fn(World) + std::panic::RefUnwindSafe) {
-    for seed in 0..SEEDS {
-        let result = std::panic::catch_unwind(|| scenario(World::new(seed, GATEWAYS)));
-        assert!(result.is_ok(), "seed {seed} failed");
-    }
+/// Runs a scenario with many seeds.
+fn in_networks(scenario: impl Fn(World)) {
+    for_seeds(SEEDS, |seed| scenario(World::new(seed, GATEWAYS)));
 }
 
 /// Makes the network bad: a tenth of the datagrams are lost, and many overtake others.
@@ -32,7 +30,7 @@ fn forged(dice: &mut Dice) -> SocketAddr {
 
 #[test]
 fn gateways_behind_one_nat_each_receive_what_they_have_joined() {
-    for_seeds(|mut world| {
+    in_networks(|mut world| {
         make_bad(&mut world);
         let (shared, own) = (group("232.1.2.3"), group("ff3e::8000:1"));
         for gateway in 0..GATEWAYS {
@@ -57,11 +55,11 @@ fn gateways_behind_one_nat_each_receive_what_they_have_joined() {
 
 #[test]
 fn forged_datagrams_leave_the_state_unchanged() {
-    for_seeds(|mut world| {
+    in_networks(|mut world| {
         make_bad(&mut world);
         let shared = group("239.1.2.3");
         (0..GATEWAYS).for_each(|gateway| world.join(gateway, shared, SourceFilter::ANY));
-        let mut dice = Dice(world.dice.next());
+        let mut dice = Dice::new(world.dice.next());
         let packet = [0x46, 0, 0, 40];
         for _ in 0..500 {
             let from = forged(&mut dice);
@@ -89,7 +87,7 @@ fn forged_datagrams_leave_the_state_unchanged() {
 
 #[test]
 fn a_restarted_relay_serves_again_within_seconds() {
-    for_seeds(|mut world| {
+    in_networks(|mut world| {
         let shared = group("239.1.2.3");
         (0..GATEWAYS).for_each(|gateway| world.join(gateway, shared, SourceFilter::ANY));
         world.stream(seconds(3), &[(SOURCE, shared)]);
@@ -108,7 +106,7 @@ fn a_restarted_relay_serves_again_within_seconds() {
 
 #[test]
 fn a_gateway_with_another_address_tears_the_old_tunnel_down() {
-    for_seeds(|mut world| {
+    in_networks(|mut world| {
         let shared = group("239.1.2.3");
         (0..GATEWAYS).for_each(|gateway| world.join(gateway, shared, SourceFilter::ANY));
         world.stream(seconds(3), &[(SOURCE, shared)]);
@@ -129,7 +127,7 @@ fn a_gateway_with_another_address_tears_the_old_tunnel_down() {
 
 #[test]
 fn memberships_last_through_a_bad_network_and_secret_rotations() {
-    for_seeds(|mut world| {
+    in_networks(|mut world| {
         make_bad(&mut world);
         let shared = group("239.1.2.3");
         (0..GATEWAYS).for_each(|gateway| world.join(gateway, shared, SourceFilter::ANY));
@@ -146,7 +144,7 @@ fn memberships_last_through_a_bad_network_and_secret_rotations() {
 
 #[test]
 fn nothing_remains_of_gateways_that_leave_or_vanish() {
-    for_seeds(|mut world| {
+    in_networks(|mut world| {
         make_bad(&mut world);
         let shared = group("239.1.2.3");
         (0..GATEWAYS).for_each(|gateway| world.join(gateway, shared, SourceFilter::ANY));

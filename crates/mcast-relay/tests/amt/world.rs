@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use mcast_dice::Dice;
 use mcast_group::{Group, SourceFilter};
 use mcast_relay::amt::{AmtGateway, AmtRelay, AmtRelayLimits, GatewayOutput, encapsulate};
 
@@ -22,23 +23,6 @@ pub(crate) fn group(text: &str) -> Group {
 
 pub(crate) fn only(source: &str) -> SourceFilter {
     SourceFilter::Include([source.parse().unwrap()].into())
-}
-
-/// Random numbers of a seed (SplitMix64).
-#[derive(Clone, Debug)]
-pub(crate) struct Dice(pub(crate) u64);
-
-impl Dice {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
 }
 
 /// A datagram under way, by the time of its arrival.
@@ -64,9 +48,9 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(seed: u64, gateways: usize) -> Self {
-        let mut dice = Dice(seed);
+        let mut dice = Dice::new(seed);
         let gateway = |_| {
-            let mut own = Dice(dice.next());
+            let mut own = Dice::new(dice.next());
             AmtGateway::new(move || own.next() as u32)
         };
         Self {

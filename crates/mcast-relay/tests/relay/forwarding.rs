@@ -195,3 +195,24 @@ fn a_leg_that_is_down_gets_nothing_and_comes_back() {
     assert_eq!(subject.receive(0, "10.0.0.1:4000", "239.1.2.3:5000", b"3"), []);
     assert_eq!(subject.refused(RefusalReason::NoLeg), 1);
 }
+
+#[test]
+fn a_rate_counts_a_datagram_once_however_many_ways_it_is_sent() {
+    const RATE: &str = "239.1.2.3:5000 from s0 to s1,http://127.0.0.1:4022 rate 100pps always";
+    let mut subject = Subject::new(RATE);
+    let (mut copies, mut served) = (0, 0);
+    for number in 0..200_u32 {
+        // The burst is 32 datagrams.
+        copies += subject.receive(0, "10.0.0.1:4000", "239.1.2.3:5000", &number.to_be_bytes()).len();
+        served += u64::from(subject.relay.serve(subject.now, 0, [10, 0, 0, 1].into(), 1));
+    }
+    assert_eq!((copies, served), (32, 32));
+    assert_eq!(subject.refused(RefusalReason::RateLimit), 168);
+    // A datagram for HTTP clients alone counts as well.
+    let mut subject = Subject::new("239.1.2.3:5000 from s0 to http://127.0.0.1:4022 rate 100pps");
+    let served = (0..200).filter(|_| {
+        assert!(subject.receive(0, "10.0.0.1:4000", "239.1.2.3:5000", b"x").is_empty());
+        subject.relay.serve(subject.now, 0, [10, 0, 0, 1].into(), 1)
+    });
+    assert_eq!(served.count(), 32);
+}

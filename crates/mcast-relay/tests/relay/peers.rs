@@ -74,13 +74,58 @@ fn an_old_announcement_of_its_own_does_not_separate_legs() {
 mod with_key {
     use std::sync::Arc;
 
-    use mcast_relay::AnnouncementKey;
+    use mcast_relay::{AnnouncementKey, Authenticator};
 
     use super::*;
 
     fn keyed(seed: u64, priority: u8) -> Subject {
-        let key = AnnouncementKey::new(b"sixteen bytes at least").unwrap();
-        Subject::with(RelayConfig { authenticator: Some(Arc::new(key)), priority, ..config(seed) })
+        Subject::with(RelayConfig { authenticators: keys(&["one"]), priority, ..config(seed) })
+    }
+
+    fn keys(names: &[&str]) -> Vec<Arc<dyn Authenticator>> {
+        let key = |name: &&str| {
+            let secret = format!("sixteen bytes at least: {name}");
+            Arc::new(AnnouncementKey::new(secret.as_bytes()).unwrap()) as Arc<dyn Authenticator>
+        };
+        names.iter().map(key).collect()
+    }
+
+    /// Lets relays exchange announcements for two of their lifetimes. What has no valid tag is dropped.
+    fn exchange(one: &mut Subject, other: &mut Subject) {
+        for _ in 0..12 {
+            send(one, other);
+            send(other, one);
+        }
+    }
+
+    fn send(from: &mut Subject, to: &mut Subject) {
+        from.wait(Duration::from_millis(400));
+        for (leg, bytes) in from.announcements.drain(..) {
+            let _ = to.relay.receive_announcement(to.now, leg, &bytes);
+            to.outputs(&[]);
+        }
+    }
+
+    #[test]
+    fn keys_are_replaced_one_relay_after_the_other_without_interruption() {
+        let (mut standby, mut forwarder) = (keyed(1, 100), keyed(2, 200));
+        exchange(&mut standby, &mut forwarder);
+        let is_gone = |event: &RelayEvent| matches!(event, RelayEvent::PeerDisappeared { .. });
+        for (of_standby, of_forwarder) in [
+            (&["one"][..], &["one", "two"][..]),
+            (&["one", "two"], &["one", "two"]),
+            (&["one", "two"], &["two"]),
+            (&["two"], &["two"]),
+        ] {
+            standby.relay.set_authenticators(standby.now, keys(of_standby));
+            forwarder.relay.set_authenticators(forwarder.now, keys(of_forwarder));
+            exchange(&mut standby, &mut forwarder);
+            assert!(!standby.events.iter().any(is_gone) && !forwarder.events.iter().any(is_gone));
+        }
+        // Without a key that both have, they do not know each other.
+        standby.relay.set_authenticators(standby.now, keys(&["three"]));
+        exchange(&mut standby, &mut forwarder);
+        assert!(standby.events.iter().any(is_gone) && forwarder.events.iter().any(is_gone));
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use mcast_dice::for_seeds;
 use mcast_relay::RelayEvent;
 
-use crate::for_seeds;
 use crate::world::{Foreign, Frame, MILLISECOND, Ours, SECOND, World, host};
 
 fn frame(segment: usize, source: u8, payload: &[u8]) -> Frame {

@@ -3,7 +3,6 @@
 //! `MCAST_SEEDS=100000` runs 100,000 seeds instead of 2,000, from `MCAST_FIRST_SEED` on; `MCAST_SEED=17` runs seed 17.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-mod dice;
 mod foreign;
 mod policies;
 mod random;
@@ -11,23 +10,3 @@ mod repeats;
 mod table;
 mod takeover;
 mod world;
-
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
-/// Calls `check` for each seed; names the first one that fails.
-fn for_seeds(default: u64, check: impl Fn(u64)) {
-    if let Some(seed) = number("MCAST_SEED") {
-        return check(seed);
-    }
-    let first = number("MCAST_FIRST_SEED").unwrap_or(0);
-    for seed in first..first + number("MCAST_SEEDS").unwrap_or(default) {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| check(seed))) {
-            eprintln!("seed {seed} failed: run it with MCAST_SEED={seed}");
-            std::panic::resume_unwind(panic);
-        }
-    }
-}

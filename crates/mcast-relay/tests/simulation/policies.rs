@@ -5,7 +5,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::dice::Dice;
+use mcast_dice::Dice;
 
 /// What a relay does against loops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::for_seeds;
+use mcast_dice::{Dice, for_seeds};
+
 use crate::world::{Fault, Frame, MILLISECOND, Ours, SECOND, Segment, World, host};
 
 /// A network, and what happens to it.
@@ -17,7 +18,7 @@ struct Plan {
 
 const END: u64 = 30 * SECOND;
 
-fn plan(world_dice: &mut crate::dice::Dice, with_faults: bool) -> Plan {
+fn plan(world_dice: &mut Dice, with_faults: bool) -> Plan {
     let dice = world_dice;
     let segments = dice.between(2, 4) as usize;
     let mut ours = Vec::new();
@@ -57,7 +58,7 @@ fn plan(world_dice: &mut crate::dice::Dice, with_faults: bool) -> Plan {
 
 /// Runs the plan with a datagram every 37 ms from any segment; returns the copies of each, by segment.
 fn run(seed: u64, with_faults: bool) -> (World, Plan, BTreeMap<u64, (u64, Segment)>) {
-    let mut dice = crate::dice::Dice::new(seed);
+    let mut dice = Dice::new(seed);
     let plan = plan(&mut dice, with_faults);
     let mut world = World::new(dice.next(), plan.ours.clone(), vec![]);
     world.announcement_loss = dice.pick(&[0, 0, 10, 50]);

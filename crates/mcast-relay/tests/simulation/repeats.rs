@@ -1,6 +1,7 @@
 //! Identical datagrams of a program are not a loop: the guard loses none of them.
 
-use crate::for_seeds;
+use mcast_dice::for_seeds;
+
 use crate::world::{Frame, Ours, SECOND, World, host};
 
 fn world(seed: u64, relays: usize) -> World {

@@ -1,8 +1,8 @@
 //! One relay forwards, and another one takes over.
 
+use mcast_dice::for_seeds;
 use mcast_relay::RelayEvent;
 
-use crate::for_seeds;
 use crate::world::{Fault, Frame, MILLISECOND, Ours, SECOND, Sent, World, host};
 
 const RULE: &str = "239.1.2.3:5000 from s0 to s1 always";

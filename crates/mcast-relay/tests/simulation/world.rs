@@ -6,13 +6,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
+use mcast_dice::Dice;
 use mcast_group::Group;
 use mcast_relay::{
     ANNOUNCEMENT_PORT, CopyPayload, LegArrival, LegId, PathId, PathPort, PathSide, Relay, RelayConfig,
     RelayEvent, RelayOutput, Trail,
 };
-
-use crate::dice::Dice;
 
 pub(crate) type Segment = usize;
 type Node = usize;

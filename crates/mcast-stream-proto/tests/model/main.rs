@@ -9,9 +9,6 @@
 mod audit;
 #[path = "../simulation/cipher.rs"]
 mod cipher;
-#[path = "../simulation/dice.rs"]
-#[allow(dead_code, reason = "the simulation uses the rest")]
-mod dice;
 mod group;
 mod journal;
 mod network;

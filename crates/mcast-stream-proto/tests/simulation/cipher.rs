@@ -4,9 +4,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use mcast_dice::mix;
 use mcast_stream_proto::seal::{Cipher, Purpose, Secret};
-
-use crate::dice::mix;
 
 type SealedTexts = Arc<Mutex<HashMap<(Vec<u8>, u64), u64>>>;
 

@@ -1,9 +1,9 @@
 //! The content of messages. It follows from the message's number and the publisher's incarnation, so that subscribers
 //! can check it.
 
+use mcast_dice::{Dice, mix};
 use mcast_stream_proto::wire::MessageKey;
 
-use crate::dice::{Dice, mix};
 use crate::plan::Plan;
 
 pub(crate) fn message(plan: &Plan, incarnation: u32, number: u64) -> (Option<MessageKey>, Vec<u8>) {

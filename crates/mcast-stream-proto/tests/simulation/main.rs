@@ -12,7 +12,6 @@ mod buffer;
 mod cipher;
 mod clocks;
 mod content;
-mod dice;
 mod feedback;
 mod link;
 mod lives;
@@ -27,6 +26,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use link::Quality;
+use mcast_dice::number;
 use mcast_stream_proto::subscriber::Start;
 use plan::{MILLISECOND, Plan, SECOND, SubscriberPlan};
 use world::{Outcome, World};
@@ -130,10 +130,6 @@ fn a_cut_path_causes_no_naks_and_no_delay() {
 fn failed_seeds() -> Vec<u64> {
     let lines = include_str!("seeds.txt").lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     lines.map(|line| line.split(' ').next().unwrap().parse().unwrap()).collect()
-}
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
 }
 
 /// Prints the number of failures of each kind, with an example of each.

@@ -2,10 +2,10 @@
 
 mod troubles;
 
+use mcast_dice::Dice;
 use mcast_stream_proto::Nanos;
 use mcast_stream_proto::subscriber::{OnLoss, Policy, Start};
 
-use crate::dice::Dice;
 use crate::link::Quality;
 
 pub(crate) const MILLISECOND: u64 = 1_000_000;

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use mcast_dice::{Dice, for_seeds};
 use mcast_group::SourceFilter;
 use mcast_tunnel::{TunnelEvent, TunnelWant};
 
-use crate::dice::Dice;
-use crate::for_seeds;
 use crate::world::{End, LINK, Network, World, datagram, hub_address, keys};
 
 const BOUND: Duration = Duration::from_millis(1_000);

@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use mcast_dice::Dice;
 use mcast_stream_proto::seal::{Algorithm, GroupSecret, Keys};
 use mcast_stream_proto::wire::KeyEpoch;
 use mcast_tunnel::{
     EndpointConfig, EndpointRole, LinkCounts, LinkId, Trail, TunnelDatagram, TunnelEndpoint, TunnelEvent,
 };
-
-use crate::dice::Dice;
 
 pub(crate) const LINK: LinkId = LinkId(0);
 

@@ -38,7 +38,7 @@ pub(super) struct Session<'a> {
     engine: String,
     key_file: Option<KeyFile<'a>>,
     /// Catches hang-ups where there is no key file to reread.
-    _hangup: Option<Hangup>,
+    hangup: Option<Hangup>,
     arguments: &'a Arguments,
     console: &'a Console,
     out: Output,
@@ -67,7 +67,7 @@ impl<'a> Session<'a> {
         Ok(Self {
             bridge,
             engine,
-            _hangup: if key_file.is_none() { service.hangups()? } else { None },
+            hangup: if key_file.is_none() { service.hangups()? } else { None },
             key_file,
             arguments,
             console,
@@ -119,14 +119,29 @@ impl<'a> Session<'a> {
                 self.handle(&notice)?;
             }
             self.service.alive();
-            if let Some(keys) = self.key_file.as_ref().and_then(|file| file.reread(self.console)) {
-                let epoch = keys.latest();
-                self.console.note(format_args!("read the key file again: its latest epoch is {epoch}"));
-                self.bridge.set_keys(keys);
+            if self.has_hangup_arrived() {
+                self.reload();
             }
             self.update_figures();
         }
         Ok(())
+    }
+
+    fn has_hangup_arrived(&self) -> bool {
+        match &self.key_file {
+            Some(file) => file.has_hangup_arrived(),
+            None => self.hangup.as_ref().is_some_and(Hangup::has_arrived),
+        }
+    }
+
+    fn reload(&mut self) {
+        self.service.reloading();
+        if let Some(keys) = self.key_file.as_ref().and_then(|file| file.read_again(self.console)) {
+            let epoch = keys.latest();
+            self.console.note(format_args!("read the key file again: its latest epoch is {epoch}"));
+            self.bridge.set_keys(keys);
+        }
+        self.service.ready(STATUS);
     }
 
     /// Whether the stream has ended, everything is stored, and the publisher knows that it was received.

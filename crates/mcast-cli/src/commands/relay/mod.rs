@@ -114,8 +114,8 @@ struct ForwardingOptions {
     #[arg(long, value_name = "N", default_value = "100")]
     priority: u8,
 
-    /// Seal tunnels with the secrets in this file, and accept announcements only of relays with it; `mcast publish
-    /// --new-key FILE` creates one
+    /// Seal tunnels with the secrets in this file, and accept announcements only of relays with one of them;
+    /// SIGHUP rereads it; `mcast publish --new-key FILE` creates one
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
 }
@@ -170,17 +170,16 @@ Examples:
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "relays run on Linux only"))]
 struct Plan<'a> {
     rules: Vec<Rule>,
-    authenticator: Option<Arc<dyn Authenticator>>,
+    authenticators: Vec<Arc<dyn Authenticator>>,
     keys: Keys,
     arguments: &'a Arguments,
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let rules = arguments.read_rules()?;
-    let authenticator =
-        arguments.forwarding.key.as_deref().map(|path| authenticator(path, console)).transpose()?;
+    let authenticators = arguments.read_authenticators(console)?;
     let keys = arguments.read_keys(console)?;
-    platform::run(Plan { rules, authenticator, keys, arguments }, console)
+    platform::run(Plan { rules, authenticators, keys, arguments }, console)
 }
 
 impl Arguments {
@@ -194,6 +193,12 @@ impl Arguments {
             rules.into_iter().map(|rule| self.forwarding.complete(rule)).collect::<anyhow::Result<_>>()?;
         self.tunnels.check(&rules, self.forwarding.key.is_some())?;
         Ok(rules)
+    }
+
+    /// Returns what authenticates announcements; nothing without a key file.
+    fn read_authenticators(&self, console: &Console) -> anyhow::Result<Vec<Arc<dyn Authenticator>>> {
+        let path = self.forwarding.key.as_deref();
+        path.map_or_else(|| Ok(Vec::new()), |path| authenticators(path, console))
     }
 
     /// Returns the secrets of the tunnels; none without tunnels.
@@ -260,22 +265,25 @@ fn read_file(path: &Path) -> anyhow::Result<Vec<Rule>> {
     }
 }
 
-/// Returns what authenticates announcements: the secrets in a key file. Comments do not count.
+/// Returns what authenticates announcements: each of the secrets in a key file. Comments do not count.
 #[cfg(feature = "seal")]
-fn authenticator(path: &Path, console: &Console) -> anyhow::Result<Arc<dyn Authenticator>> {
+fn authenticators(path: &Path, console: &Console) -> anyhow::Result<Vec<Arc<dyn Authenticator>>> {
     let file = key_file(path, console);
     file.read()?;
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let is_secret = |line: &&str| !line.is_empty() && !line.starts_with('#');
-    let secrets: Vec<&str> = text.lines().map(str::trim).filter(is_secret).collect();
-    let key = mcast_relay::AnnouncementKey::new(secrets.join("\n").as_bytes());
-    let key = key.ok_or_else(|| Failure::usage(format!("{} contains no secret", path.display())))?;
-    Ok(Arc::new(key))
+    let secrets = text.lines().map(str::trim).filter(is_secret);
+    let keys = secrets.filter_map(|secret| mcast_relay::AnnouncementKey::new(secret.as_bytes()));
+    let keys: Vec<_> = keys.map(|key| Arc::new(key) as Arc<dyn Authenticator>).collect();
+    match keys.is_empty() {
+        true => Err(Failure::usage(format!("{} contains no secret", path.display())).into()),
+        false => Ok(keys),
+    }
 }
 
 /// Returns an error: this build cannot authenticate.
 #[cfg(not(feature = "seal"))]
-fn authenticator(path: &Path, console: &Console) -> anyhow::Result<Arc<dyn Authenticator>> {
+fn authenticators(path: &Path, console: &Console) -> anyhow::Result<Vec<Arc<dyn Authenticator>>> {
     key_file(path, console).read()?;
     Err(mcast_stream::KeyFileAccessError::NoCiphers.into())
 }

@@ -1,5 +1,6 @@
 //! A gateway on sockets.
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -69,6 +70,18 @@ impl GatewaySocket {
     /// Receives a group from these sources; from none: leaves it. Call [`Self::do_due`] after this.
     pub(in crate::driver) fn set_membership(&mut self, now: Duration, group: Group, sources: SourceFilter) {
         self.gateway.set_membership(now, group, sources);
+    }
+
+    /// Receives these groups, and leaves all others. Call [`Self::do_due`] after this.
+    pub(in crate::driver) fn set_memberships(
+        &mut self,
+        now: Duration,
+        wanted: BTreeMap<Group, SourceFilter>,
+    ) {
+        let gone: Vec<Group> = self.gateway.groups().filter(|group| !wanted.contains_key(group)).collect();
+        // The tunnel ends with the last group, so those that are added come first.
+        wanted.into_iter().for_each(|(group, sources)| self.gateway.set_membership(now, group, sources));
+        gone.into_iter().for_each(|group| self.gateway.set_membership(now, group, SourceFilter::NONE));
     }
 
     /// Leaves all groups, and ends the tunnel.

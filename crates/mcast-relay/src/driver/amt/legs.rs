@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mcast::Arrival;
-use mcast_group::{Group, SourceFilter};
+use mcast_group::SourceFilter;
 
 use super::{AmtListener, AmtReceiver, GatewaySocket};
 use crate::amt::{AmtRelayName, GatewayCounts};
@@ -14,6 +14,14 @@ use crate::driver::leg::DriverLeg;
 use crate::driver::registry::Readable;
 use crate::driver::{AmtStatistics, Driver, DriverError, DriverEvent};
 use crate::{CopyPayload, Leg, LegId, RelayOutput, Rule};
+
+/// Addresses at which gateways are served.
+pub(in crate::driver) struct AddedListeners {
+    /// Those of which the sockets have been opened.
+    pub(in crate::driver) added: Vec<SocketAddr>,
+    /// Those that the rules do not name.
+    pub(in crate::driver) unused: Vec<SocketAddr>,
+}
 
 impl Driver {
     /// Opens the sockets of a relay of AMT that is a leg.
@@ -38,11 +46,11 @@ impl Driver {
         self.take_outputs()
     }
 
-    /// Opens the sockets for gateways that these rules name, and returns the addresses that none of them names.
+    /// Opens the sockets for gateways that these rules name.
     pub(in crate::driver) fn open_listeners(
         &mut self,
         rules: &[Rule],
-    ) -> Result<Vec<SocketAddr>, DriverError> {
+    ) -> Result<AddedListeners, DriverError> {
         use std::os::fd::AsFd;
 
         let named: BTreeSet<SocketAddr> = rules.iter().flat_map(Rule::amt_addresses).collect();
@@ -50,12 +58,14 @@ impl Driver {
         for address in named.iter().filter(|address| !self.listeners.contains_key(address)) {
             opened.push((*address, AmtListener::open(*address)?));
         }
+        let added: Vec<SocketAddr> = opened.iter().map(|(address, _)| *address).collect();
         for (address, listener) in opened {
-            let added = self.registry.add(listener.socket.as_fd(), Readable::AmtListener(address));
-            added.map_err(DriverError::system("wait for gateways of AMT"))?;
+            let registered = self.registry.add(listener.socket.as_fd(), Readable::AmtListener(address));
+            registered.map_err(DriverError::system("wait for gateways of AMT"))?;
             self.listeners.insert(address, listener);
         }
-        Ok(self.listeners.keys().copied().filter(|address| !named.contains(address)).collect())
+        let unused = self.listeners.keys().copied().filter(|address| !named.contains(address)).collect();
+        Ok(AddedListeners { added, unused })
     }
 
     /// Closes the sockets at these addresses.
@@ -92,20 +102,17 @@ impl Driver {
         }
     }
 
-    /// Joins or leaves a group at a relay of AMT. Returns whether the leg is one.
-    pub(in crate::driver) fn join_by_amt(
-        &mut self,
-        leg: LegId,
-        group: Group,
-        sources: &SourceFilter,
-    ) -> bool {
+    /// Joins at a relay of AMT what the rules and HTTP clients want, and leaves the rest.
+    pub(in crate::driver) fn join_by_amt(&mut self, leg: LegId) {
         let now = self.now();
-        let Some(gateway) = self.gateways.get_mut(&leg) else { return false };
-        if !self.is_checking {
-            gateway.set_membership(now, group, sources.clone());
-            self.serve_gateway(leg);
+        let (Some(gateway), false) = (self.gateways.get_mut(&leg), self.is_checking) else { return };
+        let mut wanted = self.legs[usize::from(leg.0)].wanted.clone();
+        for (address, sources) in self.http.demand().on(leg) {
+            let known = wanted.entry(address.group).or_insert(SourceFilter::NONE);
+            *known = known.union(sources);
         }
-        true
+        gateway.set_memberships(now, wanted);
+        self.serve_gateway(leg);
     }
 
     /// Sends a datagram to gateways.

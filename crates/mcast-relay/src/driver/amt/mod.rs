@@ -13,6 +13,7 @@ mod receiver;
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 
 pub(super) use gateway::GatewaySocket;
+pub(super) use legs::AddedListeners;
 pub(super) use listener::AmtListener;
 pub use receiver::AmtReceiver;
 

@@ -1,8 +1,9 @@
 //! Faults that were added to the plans later. They have their own random numbers, so that the rest of a seed's plan
 //! does not change.
 
+use mcast_dice::Dice;
+
 use super::{Bottleneck, MILLISECOND, Plan, SECOND, Stranger, Stuck, SubscriberPlan};
-use crate::dice::Dice;
 use crate::link::Quality;
 
 pub(super) fn added(plan: Plan) -> Plan {

@@ -15,6 +15,7 @@ mod subscribers;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
 
+use mcast_dice::Dice;
 use mcast_stream_proto::publisher::PublisherStatistics;
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{KeyEpoch, Kind, Status, StreamId, SubscriberId};
@@ -22,7 +23,6 @@ use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
 
 use crate::audit::Audit;
 use crate::cipher::Notary;
-use crate::dice::Dice;
 use crate::link::{Link, Quality};
 use crate::plan::{Bottleneck, MILLISECOND, Plan, SubscriberPlan};
 pub(crate) use delays::EVICTION;

@@ -10,6 +10,7 @@ mod text;
 mod tunnels;
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
 use mcast_relay::driver::{Driver, DriverOptions, TunnelDial, TunnelOptions};
 use mcast_relay::http::HttpConfig;
@@ -42,7 +43,7 @@ fn open(plan: &Plan<'_>) -> anyhow::Result<Driver> {
         priority: forwarding.priority,
         max_paths: forwarding.max_paths.into(),
         path_idle: forwarding.path_idle,
-        authenticator: plan.authenticator.clone(),
+        authenticators: plan.authenticators.clone(),
         ..RelayConfig::new(plan.rules.clone(), seed)
     };
     let clients = &plan.arguments.clients;
@@ -56,7 +57,7 @@ fn open(plan: &Plan<'_>) -> anyhow::Result<Driver> {
     mcast::raise_descriptor_limit();
     Ok(Driver::open(DriverOptions {
         relay,
-        containers: Box::new(containers::process_of),
+        containers: Arc::new(containers::process_of),
         sends_queries: !forwarding.no_querier,
         tunnels: TunnelOptions {
             keys: plan.keys.clone(),

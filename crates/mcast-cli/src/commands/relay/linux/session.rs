@@ -58,7 +58,7 @@ impl<'a> Session<'a> {
             start,
             // If the waker fails, the wait ends after its longest time.
             interrupt: Interrupt::catch(move || drop(waker.wake()))?,
-            hangup: match arguments.config.is_some() || !arguments.tunnels.is_empty() {
+            hangup: match arguments.config.is_some() || arguments.forwarding.key.is_some() {
                 true => Some(Hangup::catch()?),
                 // Rules of the command line cannot change. A service manager may request a reload anyway.
                 false => service.hangups()?,
@@ -124,18 +124,10 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Rereads the rules and the keys of the tunnels. If they are not valid, the current ones remain.
+    /// Rereads the rules and the key file. Unless both are valid, the current rules and keys remain.
     fn reload(&mut self) -> anyhow::Result<()> {
         self.service.reloading();
-        let read = || Ok((self.arguments.read_rules()?, self.arguments.read_keys(self.console)?));
-        let replaced: anyhow::Result<_> = read().and_then(|(rules, keys)| {
-            let count = rules.len();
-            // Gateways of AMT, for example, cannot be served at every address.
-            self.driver.replace_rules(rules)?;
-            self.driver.set_tunnel_keys(&keys)?;
-            Ok(count)
-        });
-        match replaced {
+        match self.replace() {
             Ok(count) => {
                 self.names = Names::of(self.driver.relay());
                 let text = format!("reread the rules: {count}");
@@ -143,8 +135,9 @@ impl<'a> Session<'a> {
                 self.printer.print_record(EventRecord { count, text, ..EventRecord::new("reloaded") })?;
             }
             Err(error) => {
-                self.console.warn(format_args!("keeping the current rules: {error:#}"));
-                let (reason, text) = (Some(format!("{error:#}")), "kept the current rules".to_owned());
+                self.console.warn(format_args!("keeping the current rules and keys: {error:#}"));
+                let (reason, text) =
+                    (Some(format!("{error:#}")), "kept the current rules and keys".to_owned());
                 self.printer.print_record(EventRecord {
                     reason,
                     text,
@@ -154,5 +147,18 @@ impl<'a> Session<'a> {
         }
         self.service.ready(STATUS);
         Ok(())
+    }
+
+    /// Replaces the rules and the keys, or neither. Returns the number of rules.
+    fn replace(&mut self) -> anyhow::Result<usize> {
+        let rules = self.arguments.read_rules()?;
+        let keys = self.arguments.read_keys(self.console)?;
+        let authenticators = self.arguments.read_authenticators(self.console)?;
+        let count = rules.len();
+        // Gateways of AMT, for example, cannot be served at every address.
+        self.driver.replace_rules(rules)?;
+        self.driver.set_tunnel_keys(&keys);
+        self.driver.set_authenticators(authenticators);
+        Ok(count)
     }
 }
