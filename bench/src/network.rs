@@ -62,7 +62,7 @@ pub struct RoutedNetwork {
     pub router: Host,
     /// Who receives, on the router's interface [`DOWNSTREAM`].
     pub receiver: Host,
-    /// Holds them up.
+    /// Keeps the namespaces.
     _lab: Lab,
 }
 
@@ -70,7 +70,7 @@ impl RoutedNetwork {
     /// Builds the hosts and their links.
     ///
     /// # Errors
-    /// Where namespaces are refused, and what else the kernel says.
+    /// If namespaces are not permitted, or the kernel rejects a link.
     pub fn new(link: Link) -> Result<Self> {
         let lab = Lab::new().context("the lab to compare in")?;
         let (sender, router, receiver) = (lab.host("sender")?, lab.host("router")?, lab.host("receiver")?);

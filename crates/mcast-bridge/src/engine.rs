@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+#[cfg(any(feature = "nats", feature = "redis"))]
+use mcast_stream::wire::Incarnation;
 use mcast_stream::wire::{MessageNumber, StreamId};
 
 use crate::record::{Position, StreamRecord};
@@ -74,6 +76,24 @@ pub enum Response {
     },
 }
 
+#[cfg(any(feature = "nats", feature = "redis"))]
+impl Hole {
+    /// Returns it as bridges note it in an engine; an empty text if there is none.
+    pub(crate) fn text(hole: Option<Self>) -> String {
+        hole.map_or_else(String::new, |Self { start, end }| {
+            format!("{} {} {end}", start.incarnation, start.number)
+        })
+    }
+
+    /// Returns the hole in such a text; `None` if there is none.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut numbers = text.split(' ');
+        let incarnation = Incarnation(numbers.next()?.parse().ok()?);
+        let mut number = || Some(MessageNumber(numbers.next()?.parse().ok()?));
+        Some(Self { start: Position::new(incarnation, number()?), end: number()? })
+    }
+}
+
 impl Presence {
     /// How long an engine keeps it.
     pub const KEPT_FOR: Duration = Duration::from_secs(5);
@@ -138,4 +158,18 @@ pub trait Source: Send {
     /// # Errors
     /// As [`last`](Self::last).
     fn find_time(&mut self, time: u64) -> Result<Option<StreamRecord>, EngineError>;
+}
+
+#[cfg(all(test, any(feature = "nats", feature = "redis")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holes_are_read_as_they_were_written() {
+        let start = Position::new(Incarnation(7), MessageNumber(9));
+        let known = Hole { start, end: MessageNumber::MAX };
+        assert_eq!(Hole::parse(&Hole::text(Some(known))), Some(known));
+        assert_eq!(Hole::parse(&Hole::text(None)), None);
+        assert_eq!(Hole::parse("7 x 9"), None);
+    }
 }

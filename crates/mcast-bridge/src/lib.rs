@@ -13,6 +13,8 @@
 mod driver;
 mod engine;
 mod machine;
+#[cfg(feature = "nats")]
+pub mod nats;
 mod record;
 #[cfg(feature = "redis")]
 pub mod redis;

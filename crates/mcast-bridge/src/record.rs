@@ -134,6 +134,20 @@ impl StreamRecord {
     }
 }
 
+/// Any content, for the tests of engines.
+#[cfg(all(test, any(feature = "nats", feature = "redis")))]
+pub(crate) fn contents() -> impl proptest::strategy::Strategy<Value = Content> {
+    use proptest::prelude::*;
+
+    let bytes = prop::collection::vec(any::<u8>(), 0..40);
+    let message = (any::<Option<u64>>(), bytes)
+        .prop_map(|(key, bytes)| Content::Message { key: key.map(MessageKey), bytes: bytes.into() });
+    let cause = proptest::sample::select(&GapCause::ALL[..]);
+    let gap = (any::<u64>(), cause.clone())
+        .prop_map(|(first, cause)| Content::Gap { first: MessageNumber(first), cause });
+    prop_oneof![message, gap, cause.prop_map(|cause| Content::OpenGap { cause }), Just(Content::End)]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

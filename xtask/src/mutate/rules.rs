@@ -525,7 +525,7 @@ pub(super) const RULES: &[Rule] = &[
         "while self.cost > capacity * 100 && self.chunks.len() > 1 {",
     ),
     http_rule(
-        "clients are told what they have missed",
+        "what a client has missed is reported to it",
         "http/channel.rs",
         "(missed > 0).then(|| (missed, gap()))",
         "(missed > 0).then(|| (missed, Vec::new()))",

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::engines;
 use crate::command::{finish, program, succeeds};
 use crate::step::{Outcome, Step};
 
@@ -17,6 +18,7 @@ pub(super) fn steps() -> Vec<Step> {
         interop("/usr/sbin/igmpproxy", "the test of a relay behind a multicast router"),
         interop("iperf", "the test of a relay into a network namespace"),
         interop("redis-server", "the tests of bridges to Redis"),
+        engines::step(),
         interop("/usr/sbin/sshd", "the tests of fleets"),
         interop("sudo", "the test of fleets with --sudo"),
         interop("chromium", "the test of a fleet's page"),

@@ -48,7 +48,10 @@ impl ClassifiedError for BridgeError {
     fn remedy(&self) -> Option<String> {
         match self {
             Self::Engine(error) => error.remedy.clone(),
-            Self::OtherStream(_) => Some("give each stream a key of its own: ?key=KEY".into()),
+            Self::OtherStream(_) => Some(
+                "give each stream one of its own in the engine: ?key=KEY in Redis, ?stream=STREAM in NATS"
+                    .into(),
+            ),
             Self::StreamChanged { .. } => Some(
                 "publish under a name and select it with --name, so that a restart continues the stream"
                     .into(),

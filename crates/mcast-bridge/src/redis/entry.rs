@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mcast_stream::wire::{Incarnation, MessageKey, MessageNumber, StreamId};
 use redis::Value;
 
-use crate::engine::{EngineError, Hole, Tail};
+use crate::engine::{EngineError, Tail};
 use crate::record::{Content, GapCause, Position, StreamRecord};
 
 /// Returns the id of the record at a position. Redis has no id 0-0, so that numbers start with 1 there.
@@ -80,21 +80,6 @@ pub(super) fn tail(id: &Value, fields: &Value) -> Result<Option<Tail>, EngineErr
     Ok(Some(Tail { position, stream: Some(stream), closes: record.closes() }))
 }
 
-/// Returns a hole as text.
-pub(super) fn hole_text(hole: Option<Hole>) -> String {
-    hole.map_or_else(String::new, |Hole { start, end }| {
-        format!("{} {} {end}", start.incarnation, start.number)
-    })
-}
-
-/// Returns the hole in a text; `None` if there is none.
-pub(super) fn hole(text: &str) -> Option<Hole> {
-    let mut numbers = text.split(' ');
-    let incarnation = Incarnation(numbers.next()?.parse().ok()?);
-    let mut number = || Some(MessageNumber(numbers.next()?.parse().ok()?));
-    Some(Hole { start: Position::new(incarnation, number()?), end: number()? })
-}
-
 /// The error for an entry that no bridge wrote.
 pub(super) fn foreign(id: &str) -> EngineError {
     EngineError {
@@ -115,24 +100,10 @@ pub(super) fn unexpected() -> EngineError {
 
 #[cfg(test)]
 mod tests {
-    use mcast_stream::subscriber::Cause;
     use proptest::prelude::*;
 
     use super::*;
-
-    fn contents() -> impl Strategy<Value = Content> {
-        let bytes = prop::collection::vec(any::<u8>(), 0..40);
-        let message = (any::<Option<u64>>(), bytes)
-            .prop_map(|(key, bytes)| Content::Message { key: key.map(MessageKey), bytes: bytes.into() });
-        let cause = prop_oneof![
-            Just(GapCause::JoinedLate),
-            Just(GapCause::EngineLost),
-            Just(GapCause::Lost(Cause::Unrecoverable)),
-        ];
-        let gap = (any::<u64>(), cause.clone())
-            .prop_map(|(first, cause)| Content::Gap { first: MessageNumber(first), cause });
-        prop_oneof![message, gap, cause.prop_map(|cause| Content::OpenGap { cause }), Just(Content::End)]
-    }
+    use crate::record::contents;
 
     proptest! {
         #[test]
@@ -162,15 +133,7 @@ mod tests {
         #[test]
         fn any_entry_is_read_or_refused(id: String, fields in prop::collection::vec(any::<Vec<u8>>(), 0..8)) {
             let fields = Value::Array(fields.into_iter().map(Value::BulkString).collect());
-            let _ = (read(&id, &fields), tail(&Value::BulkString(id.clone().into_bytes()), &fields), hole(&id));
+            let _ = (read(&id, &fields), tail(&Value::BulkString(id.clone().into_bytes()), &fields));
         }
-    }
-
-    #[test]
-    fn holes_are_read_as_they_were_written() {
-        let start = Position::new(Incarnation(7), MessageNumber(9));
-        let known = Hole { start, end: MessageNumber::MAX };
-        assert_eq!(hole(&hole_text(Some(known))), Some(known));
-        assert_eq!(hole(&hole_text(None)), None);
     }
 }

@@ -6,7 +6,7 @@ use redis::{Cmd, Connection, RedisError, Value, cmd};
 
 use super::entry;
 use super::error::engine_error;
-use crate::engine::{EngineError, Presence, Request, Response, Sink};
+use crate::engine::{EngineError, Hole, Presence, Request, Response, Sink};
 
 const SCRIPT: &str = include_str!("bridge.lua");
 
@@ -42,7 +42,7 @@ impl Sink for RedisSink {
         let mut command = self.command();
         match request {
             Request::Tail(Presence { bridge, hole }) => {
-                command.arg("tail").arg(format!("{bridge:016x}")).arg(entry::hole_text(*hole));
+                command.arg("tail").arg(format!("{bridge:016x}")).arg(Hole::text(*hole));
                 command.arg(u64::try_from(Presence::KEPT_FOR.as_millis()).unwrap_or(u64::MAX));
             }
             Request::Append(batch) => {
@@ -70,7 +70,7 @@ impl Sink for RedisSink {
                 [id, fields, others] => {
                     let others: Vec<String> =
                         redis::from_redis_value_ref(others).map_err(|_| entry::unexpected())?;
-                    let others = others.iter().map(|text| entry::hole(text)).collect();
+                    let others = others.iter().map(|text| Hole::parse(text)).collect();
                     Ok(Response::Tail { tail: entry::tail(id, fields)?, others })
                 }
                 _ => Err(entry::unexpected()),

@@ -2,9 +2,19 @@
 
 use std::time::{Duration, Instant};
 
+use crate::audit::{audit, records};
+use crate::engine::{Engine, Setup, scenarios};
 use crate::network::{Network, close, text, write};
-use crate::redis::{Redis, audit, records};
 use crate::support::eventually;
+
+scenarios! {
+    while_the_engine_stands_still_memory_is_bounded_and_nothing_is_lost
+    what_the_engine_loses_is_stored_again
+    what_is_no_longer_buffered_is_recorded_as_lost_by_the_engine
+    an_engine_without_room_is_waited_for
+    what_cannot_work_ends_with_its_cause_and_a_remedy
+    a_key_of_another_stream_is_refused
+}
 
 /// Returns the memory of a process in bytes.
 fn memory(process: u32) -> u64 {
@@ -13,17 +23,16 @@ fn memory(process: u32) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
 }
 
-#[test]
-fn while_the_engine_stands_still_memory_is_bounded_and_nothing_is_lost() {
-    let Some(redis) = Redis::start(&[]) else { return };
+fn while_the_engine_stands_still_memory_is_bounded_and_nothing_is_lost<T: Engine>() {
     let still = std::env::var("MCAST_BRIDGE_STILL").map_or(3, |text| text.parse().unwrap());
     let network = Network::new([0.0, 0.0]);
-    let bridge = network.bridge(0, &redis, &["--buffer", "1M"]);
+    let Some(engine) = T::start(&network, Setup::Plain) else { return };
+    let bridge = network.bridge(0, &engine, &["--buffer", "1M"]);
     let mut publisher = network.publish(&["--wait-for", "1", "--history", "1M", "--evict-after", "60s"]);
     write(&mut publisher, 0..1_000);
-    eventually("1,000 messages", || redis.length() == 1_000);
+    eventually("1,000 messages", || engine.length() == 1_000);
     let before = memory(bridge.child.id());
-    redis.signal(libc::SIGSTOP);
+    engine.signal(libc::SIGSTOP);
     let since = Instant::now();
     let writer = std::thread::spawn(move || {
         write(&mut publisher, 1_000..60_000);
@@ -35,34 +44,32 @@ fn while_the_engine_stands_still_memory_is_bounded_and_nothing_is_lost() {
         most = most.max(memory(bridge.child.id()));
         std::thread::yield_now();
     }
-    redis.signal(libc::SIGCONT);
-    eventually("the end", || redis.length() == 60_001);
+    engine.signal(libc::SIGCONT);
+    eventually("the end", || engine.length() == 60_001);
     writer.join().unwrap().end();
     let (_, summary) = records(&bridge.end().succeeded());
     assert_eq!(summary["gaps"], 0);
     // The buffer, what is in flight, the windows of the subscriber and what the allocator keeps.
     assert!(most < before + (24 << 20), "{before} bytes before, {most} bytes then");
-    assert_eq!(audit(&redis.entries(), |_, number| Some(text(number))).messages, 60_000);
+    assert_eq!(audit(&engine.entries(), |_, number| Some(text(number))).messages, 60_000);
 }
 
-#[test]
-fn what_the_engine_loses_is_stored_again() {
-    let Some(mut redis) = Redis::start(&[]) else { return };
+fn what_the_engine_loses_is_stored_again<T: Engine>() {
     let network = Network::new([0.0, 0.0]);
-    let bridge = network.bridge(0, &redis, &[]);
+    let Some(mut engine) = T::start(&network, Setup::Plain) else { return };
+    let bridge = network.bridge(0, &engine, &[]);
     let mut publisher = network.publish(&["--wait-for", "1"]);
     write(&mut publisher, 0..1_000);
-    eventually("1,000 messages", || redis.length() == 1_000);
+    eventually("1,000 messages", || engine.length() == 1_000);
     // A server that restarts from an older state.
-    redis.cli(&["SAVE"]);
+    engine.save();
     write(&mut publisher, 1_000..2_000);
-    eventually("2,000 messages", || redis.length() == 2_000);
-    redis.kill();
-    redis.restart();
-    eventually("2,000 messages again", || redis.length() == 2_000);
+    eventually("2,000 messages", || engine.length() == 2_000);
+    engine.roll_back();
+    eventually("2,000 messages again", || engine.length() == 2_000);
     // The stream is deleted, and nothing is published meanwhile.
-    redis.cli(&["DEL", "prices"]);
-    eventually("2,000 messages a second time", || redis.length() == 2_000);
+    engine.delete_stream();
+    eventually("2,000 messages a second time", || engine.length() == 2_000);
     write(&mut publisher, 2_000..2_100);
     close(&mut publisher);
     publisher.end();
@@ -70,83 +77,77 @@ fn what_the_engine_loses_is_stored_again() {
     assert!(ended.stderr.contains("the stream was deleted"), "{ended:?}");
     let (events, summary) = records(&ended);
     assert_eq!(summary["engine_losses"], 2, "{events:?}");
-    let stored = audit(&redis.entries(), |_, number| Some(text(number)));
+    let stored = audit(&engine.entries(), |_, number| Some(text(number)));
     assert_eq!((stored.messages, stored.gaps.len()), (2_100, 0));
 }
 
-#[test]
-fn what_is_no_longer_buffered_is_recorded_as_lost_by_the_engine() {
-    let Some(redis) = Redis::start(&[]) else { return };
+fn what_is_no_longer_buffered_is_recorded_as_lost_by_the_engine<T: Engine>() {
     let network = Network::new([0.0, 0.0]);
-    let bridge = network.bridge(0, &redis, &["--buffer", "100K", "--hole-wait", "300ms"]);
+    let Some(engine) = T::start(&network, Setup::Plain) else { return };
+    let bridge = network.bridge(0, &engine, &["--buffer", "100K", "--hole-wait", "300ms"]);
     let mut publisher = network.publish(&["--wait-for", "1"]);
     write(&mut publisher, 0..5_000);
-    eventually("5,000 messages", || redis.length() == 5_000);
-    redis.cli(&["DEL", "prices"]);
-    eventually("a gap", || redis.length() > 0);
+    eventually("5,000 messages", || engine.length() == 5_000);
+    engine.delete_stream();
+    eventually("a gap", || engine.length() > 0);
     close(&mut publisher);
     publisher.end();
     assert_eq!(bridge.end().status, Some(1));
-    let stored = audit(&redis.entries(), |_, number| Some(text(number)));
+    let stored = audit(&engine.entries(), |_, number| Some(text(number)));
     let [(0, Some(end), cause)] = &stored.gaps[..] else { panic!("{:?}", stored.gaps) };
     assert_eq!((stored.messages + end, cause.as_str()), (5_000, "engine-lost"));
 }
 
-#[test]
-fn an_engine_without_room_is_waited_for() {
-    let Some(redis) = Redis::start(&["--maxmemory", "3mb"]) else { return };
+fn an_engine_without_room_is_waited_for<T: Engine>() {
     let network = Network::new([0.0, 0.0]);
-    let bridge = network.bridge(0, &redis, &[]);
+    let Some(engine) = T::start(&network, Setup::Small) else { return };
+    let bridge = network.bridge(0, &engine, &[]);
     let mut publisher = network.publish(&["--wait-for", "1"]);
     write(&mut publisher, 0..60_000);
     close(&mut publisher);
-    bridge.stderr.wait_for("remedy: raise `maxmemory`");
-    redis.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+    bridge.stderr.wait_for(T::NO_ROOM);
+    engine.make_room();
     publisher.end();
     bridge.end().succeeded();
-    assert_eq!(audit(&redis.entries(), |_, number| Some(text(number))).messages, 60_000);
+    assert_eq!(audit(&engine.entries(), |_, number| Some(text(number))).messages, 60_000);
 }
 
-#[test]
-fn what_cannot_work_ends_with_its_cause_and_a_remedy() {
-    let Some(redis) = Redis::start(&["--requirepass", "secret"]) else { return };
+fn what_cannot_work_ends_with_its_cause_and_a_remedy<T: Engine>() {
     let network = Network::new([0.0, 0.0]);
+    let Some(engine) = T::start(&network, Setup::Password) else { return };
     let attempt = |url: &str, options: &[&str]| {
         let ended = network.start_bridge(0, url, options).end();
         (ended.status, ended.stderr)
     };
-    let (status, stderr) = attempt(&redis.url(), &[]);
+    let (status, stderr) = attempt(&engine.url(), &[]);
     assert_eq!(status, Some(4), "{stderr}");
-    assert!(
-        stderr.contains("NOAUTH") && stderr.contains("remedy: give the right user and password"),
-        "{stderr}"
-    );
-    let (status, stderr) = attempt("redis://127.0.0.1:9?key=prices", &[]);
+    assert!(T::REJECTED.iter().all(|text| stderr.contains(text)), "{stderr}");
+    let (status, stderr) = attempt(T::UNREACHABLE, &[]);
     assert_eq!(status, Some(4), "{stderr}");
     assert!(stderr.contains("127.0.0.1:9 cannot be reached") && stderr.contains("remedy: check"), "{stderr}");
     let (status, stderr) = attempt("ftp://127.0.0.1", &[]);
     assert_eq!(status, Some(2), "{stderr}");
-    redis.cli(&["-a", "secret", "SET", "prices", "text"]);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("password");
     std::fs::write(&file, "secret\n").unwrap();
-    let (status, stderr) = attempt(&redis.url(), &["--password-file", file.to_str().unwrap(), "-W", "1s"]);
-    // It looks at the key once there is a stream.
+    let (status, stderr) = attempt(&engine.url(), &["--password-file", file.to_str().unwrap(), "-W", "1s"]);
     assert_eq!(status, Some(0), "{stderr}");
 }
 
-#[test]
-fn a_key_of_another_stream_is_refused() {
-    let Some(redis) = Redis::start(&[]) else { return };
-    redis.cli(&["XADD", "prices", "1-1", "s", "00000000000000ff", "t", "1", "d", "x"]);
+fn a_key_of_another_stream_is_refused<T: Engine>() {
     let network = Network::new([0.0, 0.0]);
-    let bridge = network.bridge(0, &redis, &[]);
+    let Some(engine) = T::start(&network, Setup::Plain) else { return };
+    engine.add_other_stream();
+    let bridge = network.bridge(0, &engine, &[]);
     let mut publisher = network.publish(&["--wait-for", "1"]);
     write(&mut publisher, 0..10);
     let ended = bridge.end();
     // It may wait for another subscriber.
     publisher.child.kill().unwrap();
     assert_eq!(ended.status, Some(4), "{ended:?}");
-    assert!(ended.stderr.contains("belongs to stream 00000000000000ff") && ended.stderr.contains("?key=KEY"));
-    assert_eq!(redis.length(), 1);
+    assert!(
+        ended.stderr.contains("belongs to stream 00000000000000ff")
+            && ended.stderr.contains("?key=KEY in Redis, ?stream=STREAM in NATS")
+    );
+    assert_eq!(engine.length(), 1);
 }

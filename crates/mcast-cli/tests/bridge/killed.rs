@@ -2,9 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use crate::audit::audit;
+use crate::engine::{Engine, Setup, scenarios};
 use crate::network::{Network, text, write};
-use crate::redis::{Redis, audit};
 use crate::support::{Running, eventually};
+
+scenarios! {
+    the_engine_is_complete_after_kills_at_random_moments
+}
 
 /// 100 with `MCAST_BRIDGE_ROUNDS=100`.
 fn rounds() -> u64 {
@@ -35,17 +40,16 @@ fn write_for(publisher: &mut Running, next: &mut u64, time: Duration) {
     }
 }
 
-#[test]
-fn the_engine_is_complete_after_kills_at_random_moments() {
+fn the_engine_is_complete_after_kills_at_random_moments<T: Engine>() {
     let seed = seed();
     eprintln!("MCAST_SEED={seed} repeats the moments");
     let mut dice = Dice(seed);
-    let Some(mut redis) = Redis::start(&["--appendonly", "yes"]) else { return };
     let network = Network::new([0.01, 0.01]);
+    let Some(mut engine) = T::start(&network, Setup::Durable) else { return };
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
     let options = ["--state", state.to_str().unwrap()];
-    let start = |index| network.bridge(index, &redis, &["--stay", "--hole-wait", "500ms"]);
+    let start = |index| network.bridge(index, &engine, &["--stay", "--hole-wait", "500ms"]);
     let mut bridges = [start(0), start(1)];
     let (mut publisher, mut next) = (network.publish(&options), 0);
     for _ in 0..rounds() {
@@ -57,28 +61,25 @@ fn the_engine_is_complete_after_kills_at_random_moments() {
                 (publisher, next) = (network.publish(&options), 0);
             }
             1 => {
-                redis.kill();
+                engine.kill();
                 write_for(&mut publisher, &mut next, Duration::from_millis(dice.below(300)));
-                redis.restart();
+                engine.restart();
             }
             index => {
                 let index = index as usize - 2;
                 bridges[index].child.kill().unwrap();
                 write_for(&mut publisher, &mut next, Duration::from_millis(dice.below(300)));
-                bridges[index] = network.bridge(index, &redis, &["--stay", "--hole-wait", "500ms"]);
+                bridges[index] = network.bridge(index, &engine, &["--stay", "--hole-wait", "500ms"]);
             }
         }
     }
     write_for(&mut publisher, &mut next, Duration::from_millis(300));
-    eventually("the last message", || {
-        let last = redis.cli(&["XREVRANGE", "prices", "+", "-", "COUNT", "1"]);
-        last.contains(&text(next - 1))
-    });
+    eventually("the last message", || engine.last_text() == text(next - 1));
     for bridge in bridges {
         let ended = bridge.signalled(libc::SIGINT);
         assert_eq!(ended.status, Some(130), "{ended:?}");
     }
-    let stored = audit(&redis.entries(), |_, number| Some(text(number)));
+    let stored = audit(&engine.entries(), |_, number| Some(text(number)));
     assert!(stored.messages > 0);
     // What a killed publisher could no longer repair or had not sent is lost; all else was retained by it or by a bridge.
     let known: Vec<_> =

@@ -1,9 +1,14 @@
-//! `mcast bridge` to a real Redis server, over networks that lose datagrams, with programs that are killed.
+//! `mcast bridge` to real servers, over networks that lose datagrams, with programs that are killed.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod audit;
+mod engine;
 mod faults;
 mod killed;
+mod nats;
+#[path = "../../../mcast-bridge/tests/servers/nats.rs"]
+mod nats_server;
 mod network;
 mod redis;
 #[path = "../command/schemas.rs"]

@@ -2,7 +2,7 @@
 
 use mcast_lab::{BadLink, Host, Impairment, Lab};
 
-use crate::redis::Redis;
+use crate::engine::Engine;
 use crate::support::{MCAST, Running, program, start};
 
 pub(crate) struct Network {
@@ -10,10 +10,15 @@ pub(crate) struct Network {
     pub(crate) publisher: Host,
     pub(crate) bridges: [Host; 2],
     pub(crate) links: [BadLink; 2],
+    /// The host of an engine, which the bridges reach without loss.
+    pub(crate) engine: Host,
 }
 
 /// The groups of the two links: redundant paths of one stream.
 const GROUPS: [&str; 2] = ["239.1.2.3%eth0:7000", "239.1.2.4%eth1:7000"];
+
+/// The address of the host of an engine.
+pub(crate) const ENGINE: &str = "10.9.0.9";
 
 impl Network {
     pub(crate) fn new(losses: [f64; 2]) -> Self {
@@ -27,7 +32,13 @@ impl Network {
             lab.bad_link(&publisher, &interface, &[&near], &bridges[index], "eth0", &[&far], impairment)
                 .unwrap()
         });
-        Self { _lab: lab, publisher, bridges, links }
+        let engine = lab.host("e").unwrap();
+        let switch = lab.switch("engines").unwrap();
+        engine.connect("eth0", &switch, &[&format!("{ENGINE}/24")]).unwrap();
+        for (index, bridge) in bridges.iter().enumerate() {
+            bridge.connect("engine", &switch, &[&format!("10.9.0.{}/24", index + 1)]).unwrap();
+        }
+        Self { _lab: lab, publisher, bridges, links, engine }
     }
 
     /// Starts `mcast publish` on both paths, with its standard input open.
@@ -37,8 +48,8 @@ impl Network {
     }
 
     /// Starts a bridge, and waits until it is connected to the engine.
-    pub(crate) fn bridge(&self, index: usize, redis: &Redis, options: &[&str]) -> Running {
-        let running = self.start_bridge(index, &redis.url(), options);
+    pub(crate) fn bridge(&self, index: usize, engine: &impl Engine, options: &[&str]) -> Running {
+        let running = self.start_bridge(index, &engine.url(), options);
         running.stdout.wait_for(r#""event":"connected""#);
         running
     }

@@ -3,12 +3,13 @@
 //! `sender$ mcast send …` runs on the host *sender*; without a name it is the receiver; `sender2$` is a second terminal
 //! there. A command waits until the previous one of its terminal has ended, and until those of other terminals have
 //! printed something. Each line that is shown must be printed, in this order; `…` in it matches anything. `^C` is Ctrl-C,
-//! pressed when all lines before it were printed and all other commands have ended. A command ends with status 0, unless
-//! `(status 1)` follows its output.
+//! pressed when all lines before it were printed and all other commands have ended. A command ends with status 0, or 130
+//! after Ctrl-C, unless `(status 1)` follows its output.
 //!
 //! A block of `sh` is a script that must succeed; one of `sh elsewhere` cannot run in a lab. A block with
 //! `file=NAME` is written to that file first; one with `from=PATH` is an excerpt of that file of the project, which has
-//! tests of its own. `<!-- lab: NAME -->` on a page selects that network.
+//! tests of its own. `<!-- lab: NAME -->` on a page selects that network, and `<!-- needs: PROGRAM -->` names a program of
+//! others without which it cannot be followed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -74,7 +75,7 @@ fn run(block: &Block, network: &Network, folder: &Path) -> Result<(), String> {
     for (step, child) in interrupted {
         let before: Vec<_> = step.shown.iter().take_while(|line| *line != INTERRUPT).cloned().collect();
         eventually("the lines before Ctrl-C", || missing(&before, &child.printed()).is_none());
-        check(step, &child.signalled(libc::SIGINT), 130)?;
+        check(step, &child.signalled(libc::SIGINT), step.stated_status().unwrap_or(130))?;
     }
     Ok(())
 }
@@ -89,8 +90,12 @@ fn end(step: &Step, mut child: Running) -> Result<Ended, String> {
 
 impl Step {
     fn status(&self) -> i32 {
+        self.stated_status().unwrap_or(0)
+    }
+
+    fn stated_status(&self) -> Option<i32> {
         let status = self.shown.iter().find_map(|line| line.strip_prefix(STATUS)?.strip_suffix(')'));
-        status.map_or(0, |status| status.parse().unwrap())
+        status.map(|status| status.parse().unwrap())
     }
 
     /// What it prints, as it is shown.
@@ -104,7 +109,8 @@ fn start(step: &Step, network: &Network, folder: &Path) -> Running {
     let programs = Path::new(MCAST).parent().unwrap().display();
     // A pipeline has no single process that Ctrl-C could be meant for.
     let exec = if step.command.contains(['|', ';', '&', '>']) { "" } else { "exec " };
-    let script = format!("PATH={programs}:$PATH; cd {}; {exec}{}", folder.display(), step.command);
+    let engines = engines().display().to_string();
+    let script = format!("PATH={programs}:{engines}:$PATH; cd {}; {exec}{}", folder.display(), step.command);
     program(network.host(&step.host), "sh", &["-c", &script], false)
 }
 
@@ -201,12 +207,29 @@ fn check_excerpt(block: &Block, path: &str) -> Result<(), String> {
     if is_there { Ok(()) } else { Err(format!("{path} has no such lines")) }
 }
 
+/// Where `cargo verify` installs the servers of engines that Debian does not have.
+fn engines() -> PathBuf {
+    top().join("../target/engines/bin")
+}
+
+/// Whether the programs of others are installed that a page needs. They are, where that is required.
+fn has_programs(page: &str) -> bool {
+    let needed = page.lines().filter_map(|line| line.strip_prefix("<!-- needs: ")?.strip_suffix(" -->"));
+    let missing: Vec<&str> = needed.filter(|name| !engines().join(name).exists()).collect();
+    assert!(
+        missing.is_empty() || std::env::var_os("MCAST_REQUIRE_ALL").is_none(),
+        "{missing:?} is not installed"
+    );
+    missing.iter().for_each(|name| eprintln!("SKIPPED: {name} is not installed"));
+    missing.is_empty()
+}
+
 /// Carries out the blocks of a page in their order, on a network and in a folder of their own, because they may build on
 /// each other. Returns how many there were, and how the page differs from what happened.
 fn follow(file: &Path) -> (usize, Vec<String>) {
     let text = fs::read_to_string(file).unwrap();
     let all = blocks(&text);
-    if !all.iter().any(|block| ["console", "sh"].contains(&block.info.as_str())) {
+    if !all.iter().any(|block| ["console", "sh"].contains(&block.info.as_str())) || !has_programs(&text) {
         return (0, Vec::new());
     }
     let (network, folder) = (Network::of(&text), tempfile::tempdir().unwrap());

@@ -31,7 +31,7 @@ struct World {
     source: Host,
     relay: Host,
     receiver: Host,
-    /// Between segments 1 and 3: the other end of what comes through a tunnel or AMT.
+    /// Between segments 1 and 3: the other end of tunnels and AMT.
     upstream: Host,
     /// Between segments 3 and 4: the other end of what goes into a tunnel or to gateways of AMT.
     downstream: Host,

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
+use mcast_bridge::nats::{NatsConnector, NatsTarget};
 use mcast_bridge::redis::RedisTarget;
 use mcast_bridge::{EngineError, SinkConnector};
 
@@ -12,39 +13,79 @@ use crate::exit::Failure;
 
 /// A stream in an engine.
 #[derive(Debug)]
-pub(super) struct Target {
-    redis: RedisTarget,
+pub(super) enum Target {
+    Nats(NatsTarget),
+    Redis(RedisTarget),
 }
 
 impl Target {
     pub(super) fn parse(arguments: &Arguments) -> anyhow::Result<Self> {
-        let usage = |error: EngineError| {
+        let announced = Some(&arguments.place).filter(|place| is_stream_name(place));
+        let name = arguments.stream.name.as_ref().or(announced);
+        let password = arguments.keeping.password_file.as_deref().map(first_line).transpose()?;
+        let target = match arguments.engine.split_once("://") {
+            Some(("nats", _)) => Self::nats(&arguments.engine, password.as_deref(), name),
+            Some(("redis" | "redis+unix", _)) => Self::redis(&arguments.engine, password.as_deref(), name),
+            _ => Err(EngineError {
+                what: format!("\"{}\" is not a URL of NATS or Redis", arguments.engine),
+                remedy: Some(
+                    "write nats://HOST[:PORT][?stream=STREAM] or redis://HOST[:PORT][/DB][?key=KEY]".into(),
+                ),
+                is_passing: false,
+            }),
+        };
+        Ok(target.map_err(|error| {
             let failure = Failure::usage(format!("cannot bridge to this engine: {}", error.what));
             failure.remedy(error.remedy.unwrap_or_default())
-        };
-        let mut redis = RedisTarget::parse(&arguments.engine).map_err(usage)?;
-        if let Some(path) = &arguments.keeping.password_file {
-            redis = redis.password(&first_line(path)?).map_err(usage)?;
-        }
-        if redis.key().is_none() {
-            let announced = Some(&arguments.place).filter(|place| is_stream_name(place));
-            let Some(name) = arguments.stream.name.as_ref().or(announced) else {
-                return Err(Failure::usage("the stream needs a key in the engine, and it has no name")
-                    .remedy("add ?key=KEY to the URL, or --name NAME")
-                    .into());
-            };
-            redis = redis.with_key(format!("mcast:{name}"));
-        }
-        Ok(Self { redis })
+        })?)
     }
 
-    /// Returns the engine and the key, without secrets.
+    fn nats(url: &str, password: Option<&str>, name: Option<&String>) -> Result<Self, EngineError> {
+        let mut nats = NatsTarget::parse(url)?;
+        if let Some(password) = password {
+            nats = nats.password(password);
+        }
+        if nats.stream().is_none() {
+            nats = nats.with_stream(name.ok_or_else(|| unnamed("stream", "?stream=STREAM"))?.clone())?;
+        }
+        Ok(Self::Nats(nats))
+    }
+
+    fn redis(url: &str, password: Option<&str>, name: Option<&String>) -> Result<Self, EngineError> {
+        let mut redis = RedisTarget::parse(url)?;
+        if let Some(password) = password {
+            redis = redis.password(password)?;
+        }
+        if redis.key().is_none() {
+            let name = name.ok_or_else(|| unnamed("key", "?key=KEY"))?;
+            redis = redis.with_key(format!("mcast:{name}"));
+        }
+        Ok(Self::Redis(redis))
+    }
+
+    /// Returns the engine and the stream in it, without secrets.
     pub(super) fn description(&self) -> String {
-        format!("\"{}\" at {}", self.redis.key().unwrap_or_default(), self.redis.address())
+        let (stream, address) = match self {
+            Self::Nats(nats) => (nats.stream(), nats.address()),
+            Self::Redis(redis) => (redis.key(), redis.address()),
+        };
+        format!("\"{}\" at {address}", stream.unwrap_or_default())
     }
 
     pub(super) fn connector(self) -> Box<dyn SinkConnector> {
-        Box::new(self.redis)
+        match self {
+            Self::Nats(nats) => Box::new(NatsConnector::new(nats)),
+            Self::Redis(redis) => Box::new(redis),
+        }
+    }
+}
+
+/// The error for a stream without a name, which would be that of a stream or a key in the engine.
+fn unnamed(what: &str, parameter: &str) -> EngineError {
+    EngineError {
+        what: format!("the {what} in the engine needs a name, and the stream has none"),
+        remedy: Some(format!("add {parameter} to the URL, or --name NAME")),
+        is_passing: false,
     }
 }
 

@@ -36,7 +36,8 @@ pub(crate) struct Arguments {
     #[arg(value_name = "to", value_parser = ["to"], hide_possible_values = true)]
     to: String,
 
-    /// Where to keep it: `redis://[USER@]HOST[:PORT][/DB][?key=KEY]` [default key: mcast:NAME]
+    /// Where to keep it: `redis://[USER@]HOST[:PORT][/DB][?key=KEY]` [default key: mcast:NAME], or
+    /// `nats://[USER@]HOST[:PORT][?stream=STREAM]` [default stream: NAME]
     #[arg(value_name = "ENGINE")]
     engine: String,
 
@@ -118,8 +119,14 @@ Redis: a stream with the entry INCARNATION-(NUMBER + 1) for each message, with t
 (stream), `t` (when it was received, in milliseconds since 1970), `k` (key, if there is one) and `d`
 (the message). Gaps and ends have `kind`, and `first`, `end` and `cause`.
 
+NATS JetStream: a stream with a message for each message, with the id (`Nats-Msg-Id`)
+INCARNATION-NUMBER and the headers `Mcast-Stream`, `Mcast-Time` and `Mcast-Key`, which mean the same
+as the fields of Redis. Gaps and ends have `Mcast-Kind`, and `Mcast-First`, `Mcast-End` and
+`Mcast-Cause`. If the stream does not exist in NATS, it is created with the subject mcast.STREAM.
+
 Examples:
   mcast bridge prices to redis://10.0.0.9
+  mcast bridge prices to nats://10.0.0.9
   mcast bridge 239.255.1.2:7000 --name prices to redis://10.0.0.9/2?key=prices --stay
   mcast bridge prices to redis://feeds@10.0.0.9 --password-file /etc/mcast/redis.password
   mcast bridge 239.1.1.1%eth0:7000 to redis://10.0.0.9?key=prices --path 239.1.1.2%eth1:7000

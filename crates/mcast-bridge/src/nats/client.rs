@@ -1,0 +1,240 @@
+//! A connection to a NATS server.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::error::{self, ApiError};
+use super::protocol::{self, Delivery, Headers, Operation};
+use super::target::{Login, NatsTarget};
+use crate::engine::EngineError;
+
+/// How long to wait for a connection or a response. A server that stands still for longer is connected to again.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// The first server that returns several messages in one response, which notes of bridges are read with.
+const VERSION: (u32, u32) = (2, 11);
+/// The most responses that are set aside while an earlier one is missing.
+const SET_ASIDE: usize = 64;
+
+/// A connection. Requests have numbers, which are in the subjects of their responses.
+#[derive(Debug)]
+pub(super) struct Client {
+    socket: TcpStream,
+    address: String,
+    input: Vec<u8>,
+    output: Vec<u8>,
+    inbox: String,
+    request: u64,
+    /// Responses to requests that are newer than the one that is waited for.
+    aside: VecDeque<(u64, Delivery)>,
+    /// The largest message that the server takes, headers included.
+    max_payload: usize,
+}
+
+/// What a server says of itself. What it leaves out is not required.
+fn info(text: &str) -> Option<(Value, (u32, u32))> {
+    let info: Value = serde_json::from_str(text).ok()?;
+    let mut parts = info["version"].as_str()?.split('.').map(str::parse);
+    let version = (parts.next()?.ok()?, parts.next()?.ok()?);
+    Some((info, version))
+}
+
+impl Client {
+    /// Connects to a server and logs in.
+    pub(super) fn connect(target: &NatsTarget) -> Result<Self, EngineError> {
+        let address = target.address();
+        let failed = |error: &std::io::Error| error::unreachable(&address, error);
+        let socket = connect_socket(target).map_err(|error| failed(&error))?;
+        let prepare = || {
+            socket.set_nodelay(true)?;
+            socket.set_write_timeout(Some(TIMEOUT))
+        };
+        prepare().map_err(|error| failed(&error))?;
+        let inbox = format!("_INBOX.{:016x}", RandomState::new().build_hasher().finish());
+        let (input, output, aside) = (Vec::new(), Vec::new(), VecDeque::new());
+        let mut client = Self { socket, address, input, output, inbox, request: 0, aside, max_payload: 0 };
+        client.log_in(&target.login)?;
+        Ok(client)
+    }
+
+    fn log_in(&mut self, login: &Login) -> Result<(), EngineError> {
+        let until = Instant::now() + TIMEOUT;
+        let Operation::Info(text) = self.read(until)? else { return Err(error::unexpected(&self.address)) };
+        let (info, version) = info(&text).ok_or_else(|| error::unexpected(&self.address))?;
+        if info["tls_required"] == true {
+            return Err(error::needs_tls(&self.address));
+        }
+        if version < VERSION {
+            return Err(error::too_old(&self.address, &info["version"]));
+        }
+        self.max_payload =
+            info["max_payload"].as_u64().and_then(|size| size.try_into().ok()).unwrap_or(1 << 20);
+        let mut options = json!({
+            "verbose": false, "pedantic": false, "headers": true, "no_responders": true, "protocol": 1,
+            "lang": "mcast", "version": env!("CARGO_PKG_VERSION"), "name": "mcast bridge",
+        });
+        match login {
+            Login::None => {}
+            Login::Token(token) => options["auth_token"] = json!(token),
+            Login::User(user, password) => {
+                (options["user"], options["pass"]) = (json!(user), json!(password))
+            }
+        }
+        let line = format!("CONNECT {options}\r\nSUB {}.* 1\r\nPING\r\n", self.inbox);
+        self.output.extend_from_slice(line.as_bytes());
+        self.flush()?;
+        loop {
+            match self.read(until)? {
+                Operation::Pong => return Ok(()),
+                Operation::Error(text) => return Err(error::rejected(&self.address, &text)),
+                _ => {}
+            }
+        }
+    }
+
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Returns the largest message that the server takes, headers included.
+    pub(super) const fn max_payload(&self) -> usize {
+        self.max_payload
+    }
+
+    /// Publishes a message with the next [`flush`](Self::flush).
+    pub(super) fn publish(&mut self, subject: &str, headers: &Headers, payload: &[u8]) {
+        protocol::publish(&mut self.output, subject, None, headers, payload);
+    }
+
+    /// Publishes a message that is responded to, with the next [`flush`](Self::flush); returns the number of the
+    /// request.
+    pub(super) fn request(&mut self, subject: &str, headers: &Headers, payload: &[u8]) -> u64 {
+        self.request += 1;
+        let reply = format!("{}.{}", self.inbox, self.request);
+        protocol::publish(&mut self.output, subject, Some(&reply), headers, payload);
+        self.request
+    }
+
+    /// Sends what was published.
+    pub(super) fn flush(&mut self) -> Result<(), EngineError> {
+        let written = self.socket.write_all(&self.output);
+        self.output.clear();
+        written.map_err(|error| error::unreachable(&self.address, &error))
+    }
+
+    /// Waits for a response to this request. Responses to earlier ones are dropped.
+    pub(super) fn response(&mut self, request: u64) -> Result<Delivery, EngineError> {
+        self.aside.retain(|(number, _)| *number >= request);
+        if let Some(at) = self.aside.iter().position(|(number, _)| *number == request)
+            && let Some((_, delivery)) = self.aside.remove(at)
+        {
+            return Ok(delivery);
+        }
+        let until = Instant::now() + TIMEOUT;
+        loop {
+            match self.read(until)? {
+                Operation::Message(delivery) => {
+                    let number = delivery.subject.rsplit('.').next().and_then(|number| number.parse().ok());
+                    match number {
+                        Some(number) if number == request => return Ok(delivery),
+                        Some(number) if number > request && self.aside.len() < SET_ASIDE => {
+                            self.aside.push_back((number, delivery));
+                        }
+                        Some(number) if number < request => {}
+                        _ => return Err(error::unexpected(&self.address)),
+                    }
+                }
+                Operation::Error(text) => return Err(error::rejected(&self.address, &text)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Requests something of JetStream.
+    pub(super) fn api(&mut self, what: &str, body: &Value) -> Result<Result<Value, ApiError>, EngineError> {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let request = self.request(&format!("$JS.API.{what}"), &Headers::default(), body.as_bytes());
+        self.flush()?;
+        let delivery = self.response(request)?;
+        if delivery.headers.status.is_some() {
+            return Err(error::no_jetstream(&self.address));
+        }
+        self.json(&delivery.payload)
+    }
+
+    /// Returns the content of a response of JetStream.
+    pub(super) fn json(&self, payload: &[u8]) -> Result<Result<Value, ApiError>, EngineError> {
+        let value: Value = serde_json::from_slice(payload).map_err(|_| error::unexpected(&self.address))?;
+        Ok(ApiError::of(&value).map_or(Ok(value), Err))
+    }
+
+    /// Requests several messages at once; returns them.
+    pub(super) fn messages(&mut self, stream: &str, body: &Value) -> Result<Vec<Delivery>, EngineError> {
+        let subject = format!("$JS.API.DIRECT.GET.{stream}");
+        let request = self.request(&subject, &Headers::default(), body.to_string().as_bytes());
+        self.flush()?;
+        let mut messages = Vec::new();
+        loop {
+            let message = self.response(request)?;
+            match message.headers.status {
+                None => messages.push(message),
+                // The end, or nothing at all.
+                Some(204 | 404) => return Ok(messages),
+                Some(_) => return Err(error::no_direct_get(&self.address, stream)),
+            }
+        }
+    }
+
+    /// Returns the next operation of the server, other than pings.
+    fn read(&mut self, until: Instant) -> Result<Operation, EngineError> {
+        loop {
+            let parsed =
+                protocol::parse(&self.input).map_err(|error| error::broken(&self.address, &error))?;
+            if let Some((operation, length)) = parsed {
+                self.input.drain(..length);
+                if operation != Operation::Ping {
+                    return Ok(operation);
+                }
+                self.output.extend_from_slice(b"PONG\r\n");
+                self.flush()?;
+                continue;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(error::silent(&self.address));
+            }
+            let start = self.input.len();
+            self.input.resize(start + (64 << 10), 0);
+            let read = self
+                .socket
+                .set_read_timeout(Some(left))
+                .and_then(|()| self.socket.read(&mut self.input[start..]));
+            self.input.truncate(start + read.as_ref().copied().unwrap_or(0));
+            match read {
+                Ok(0) => return Err(error::closed(&self.address)),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    return Err(error::silent(&self.address));
+                }
+                Err(error) => return Err(error::unreachable(&self.address, &error)),
+            }
+        }
+    }
+}
+
+/// Connects to the first address that accepts.
+fn connect_socket(target: &NatsTarget) -> std::io::Result<TcpStream> {
+    let mut last = std::io::Error::new(ErrorKind::NotFound, "the name has no address");
+    for address in (target.host.as_str(), target.port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, TIMEOUT) {
+            Ok(socket) => return Ok(socket),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}

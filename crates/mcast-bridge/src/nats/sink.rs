@@ -1,0 +1,216 @@
+//! Appending to a stream in NATS.
+//!
+//! Each message names the id of the one that it is stored behind, so that a batch needs no lock: if one is refused, all
+//! that follow it are. The first and the last message of a batch are acknowledged. If the last one is stored, all are.
+
+use std::collections::VecDeque;
+
+use serde_json::json;
+
+use super::error::{self, ApiError};
+use super::protocol::{Delivery, Headers};
+use super::stream::Stream;
+use super::{client::Client, entry};
+use crate::engine::{EngineError, Hole, Presence, RecordBatch, Request, Response, Sink, Tail};
+use crate::record::Position;
+
+/// The bucket in which bridges note what they wait for.
+const BUCKET: &str = "mcast-bridges";
+
+pub(super) struct NatsSink {
+    stream: Stream,
+    /// The last record, if the server does not know its id, and the sequence to expect instead.
+    unnamed: (Option<Position>, u64),
+    /// Batches without a response.
+    sent: VecDeque<SentBatch>,
+    /// Responses that were not yet received.
+    ready: VecDeque<Response>,
+}
+
+/// A batch without a response.
+#[derive(Clone, Copy, Debug)]
+struct SentBatch {
+    expected: Option<Position>,
+    /// The requests that are the first and the last message.
+    first: u64,
+    last: u64,
+}
+
+/// What became of a message.
+enum Outcome {
+    Stored,
+    /// Another message than expected is the last one, or a message with this id is stored.
+    Refused,
+    /// There is no stream.
+    Gone,
+}
+
+impl NatsSink {
+    pub(super) const fn new(stream: Stream) -> Self {
+        Self { stream, unnamed: (None, 0), sent: VecDeque::new(), ready: VecDeque::new() }
+    }
+
+    fn client(&mut self) -> &mut Client {
+        &mut self.stream.client
+    }
+
+    /// Publishes a batch.
+    fn publish(&mut self, batch: &RecordBatch) -> Result<(), EngineError> {
+        let mut before = batch.expected;
+        let (mut first, mut last) = (None, 0);
+        for (index, record) in batch.records.iter().enumerate() {
+            let (mut headers, payload) = entry::write(batch.stream, record);
+            match before {
+                Some(position) if before != self.unnamed.0 => {
+                    headers.set(entry::EXPECTED_ID, entry::id(position))
+                }
+                _ => headers.set(entry::EXPECTED_SEQUENCE, self.unnamed.1),
+            }
+            before = Some(record.position);
+            let (size, most) = (headers.block().len() + payload.len(), self.stream.client.max_payload());
+            if size > most {
+                return Err(error::too_large(self.stream.client.address(), size, most));
+            }
+            if index == 0 || index + 1 == batch.records.len() {
+                last = self.stream.client.request(&self.stream.subject, &headers, payload);
+                first = first.or(Some(last));
+            } else {
+                self.stream.client.publish(&self.stream.subject, &headers, payload);
+            }
+        }
+        self.client().flush()?;
+        let first = first.unwrap_or(last);
+        self.sent.push_back(SentBatch { expected: batch.expected, first, last });
+        Ok(())
+    }
+
+    /// Waits for the response to the oldest batch. If it was refused, so are those that were sent behind it.
+    fn finish(&mut self, batch: SentBatch) -> Result<(), EngineError> {
+        let first = self.outcome(batch.first)?;
+        let last = if batch.last == batch.first { None } else { Some(self.outcome(batch.last)?) };
+        if matches!(last.as_ref().unwrap_or(&first), Outcome::Stored) {
+            self.ready.push_back(Response::Appended);
+            return Ok(());
+        }
+        let behind: Vec<SentBatch> = self.sent.drain(..).collect();
+        for behind in &behind {
+            self.outcome(behind.last)?;
+        }
+        let tail = self.tail()?;
+        // It would be refused again.
+        if batch.expected.is_some() && tail.map(|tail| tail.position) == batch.expected {
+            return Err(error::unexpected(self.client().address()));
+        }
+        for _ in 0..=behind.len() {
+            self.ready.push_back(Response::Refused { tail });
+        }
+        Ok(())
+    }
+
+    fn outcome(&mut self, request: u64) -> Result<Outcome, EngineError> {
+        let delivery = self.client().response(request)?;
+        self.outcome_of(&delivery)
+    }
+
+    fn outcome_of(&mut self, delivery: &Delivery) -> Result<Outcome, EngineError> {
+        if delivery.headers.status.is_some() {
+            return Ok(Outcome::Gone);
+        }
+        match self.client().json(&delivery.payload)? {
+            Ok(stored) if stored["duplicate"] == true => Ok(Outcome::Refused),
+            Ok(_) => Ok(Outcome::Stored),
+            Err(ApiError { code: error::WRONG_LAST_ID | error::WRONG_LAST_SEQUENCE, .. }) => {
+                Ok(Outcome::Refused)
+            }
+            Err(error) => Err(error::api(self.client().address(), &error)),
+        }
+    }
+
+    /// Returns the last record.
+    fn tail(&mut self) -> Result<Option<Tail>, EngineError> {
+        let sequence = self.stream.create()?;
+        let last = self.stream.last()?;
+        let known = last.as_ref().map(|last| self.stream.record(last)).transpose()?;
+        let known = known.map(|(stream, record)| entry::tail(stream, &record));
+        self.unnamed = (None, 0);
+        if sequence == 0 || last.is_some_and(|last| last.sequence >= sequence) {
+            return Ok(known);
+        }
+        // The last message was removed. The server knows its id until it restarts, and reports it to a message that it
+        // refuses.
+        let mut headers = Headers::default();
+        headers.set(entry::EXPECTED_ID, "-");
+        let subject = self.stream.subject.clone();
+        let request = self.client().request(&subject, &headers, b"");
+        self.client().flush()?;
+        let delivery = self.client().response(request)?;
+        let refused = self.client().json(&delivery.payload)?.err();
+        let id = refused.and_then(|error| Some(error.description.rsplit_once(": ")?.1.to_owned()));
+        if let Some(position) = id.and_then(|id| entry::position(&id)) {
+            return Ok(Some(Tail { position, stream: None, closes: false }));
+        }
+        self.unnamed = (known.map(|tail| tail.position), sequence);
+        Ok(known)
+    }
+
+    /// Notes a bridge, and returns what the others wait for.
+    fn note(&mut self, presence: Presence) -> Result<Vec<Option<Hole>>, EngineError> {
+        let prefix = format!("$KV.{BUCKET}.{}", self.stream.name);
+        let subject = format!("{prefix}.{:016x}", presence.bridge);
+        let text = Hole::text(presence.hole);
+        let mut is_created = false;
+        loop {
+            let request = self.client().request(&subject, &Headers::default(), text.as_bytes());
+            self.client().flush()?;
+            let delivery = self.client().response(request)?;
+            match self.outcome_of(&delivery)? {
+                Outcome::Gone if !std::mem::replace(&mut is_created, true) => self.create_bucket()?,
+                Outcome::Gone => return Err(error::no_jetstream(self.client().address())),
+                _ => break,
+            }
+        }
+        let notes = self
+            .client()
+            .messages(&format!("KV_{BUCKET}"), &json!({ "multi_last": [format!("{prefix}.*")] }))?;
+        let others = notes.into_iter().filter(|note| note.headers.field("Nats-Subject") != Some(&subject));
+        Ok(others.map(|note| Hole::parse(&String::from_utf8_lossy(&note.payload))).collect())
+    }
+
+    /// Creates the bucket for notes, of the same form as other clients do.
+    fn create_bucket(&mut self) -> Result<(), EngineError> {
+        let kept_for = u64::try_from(Presence::KEPT_FOR.as_nanos()).unwrap_or(u64::MAX);
+        let replicas = self.stream.replicas();
+        self.stream.created(&json!({
+            "name": format!("KV_{BUCKET}"), "subjects": [format!("$KV.{BUCKET}.>")], "storage": "memory",
+            "max_age": kept_for, "max_msgs_per_subject": 1, "discard": "new", "deny_delete": true,
+            "allow_rollup_hdrs": true, "allow_direct": true, "num_replicas": replicas,
+        }))
+    }
+}
+
+impl Sink for NatsSink {
+    fn send(&mut self, request: &Request) -> Result<(), EngineError> {
+        match request {
+            Request::Append(batch) => self.publish(batch),
+            // The server executes it beside what was published before, so it is sent when that is done.
+            Request::Tail(presence) => {
+                while let Some(batch) = self.sent.pop_front() {
+                    self.finish(batch)?;
+                }
+                let others = self.note(*presence)?;
+                let tail = self.tail()?;
+                self.ready.push_back(Response::Tail { tail, others });
+                Ok(())
+            }
+        }
+    }
+
+    fn receive(&mut self) -> Result<Response, EngineError> {
+        if self.ready.is_empty()
+            && let Some(batch) = self.sent.pop_front()
+        {
+            self.finish(batch)?;
+        }
+        self.ready.pop_front().ok_or_else(|| error::unexpected(self.stream.client.address()))
+    }
+}

@@ -1,0 +1,171 @@
+//! A stream in NATS: what it is, and its messages.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use mcast_stream::wire::StreamId;
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::protocol::Headers;
+use super::target::NatsTarget;
+use super::{entry, error};
+use crate::engine::EngineError;
+use crate::record::StreamRecord;
+
+/// How long NATS remembers the ids of messages, the least that it allows, in nanoseconds. Nothing depends on it, but it
+/// costs memory, and for as long a message is not taken again after it was removed.
+const DUPLICATE_WINDOW: u64 = 100_000_000;
+
+/// The configuration of a stream as it was last, in case that the stream is deleted.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Settings(Arc<Mutex<Option<Value>>>);
+
+impl Settings {
+    fn set(&self, settings: Value) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(settings);
+    }
+
+    /// Returns the settings to create the stream with.
+    fn creation(&self, name: &str) -> Value {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        known.unwrap_or_else(|| {
+            json!({
+                "name": name, "subjects": [format!("mcast.{name}")], "storage": "file", "retention": "limits",
+                "discard": "old", "num_replicas": 1, "allow_direct": true, "duplicate_window": DUPLICATE_WINDOW,
+            })
+        })
+    }
+}
+
+/// A stored message, with its sequence.
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub(super) sequence: u64,
+    headers: Headers,
+    payload: Vec<u8>,
+}
+
+/// A stream on a connection.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) client: Client,
+    pub(super) name: String,
+    pub(super) subject: String,
+    settings: Settings,
+}
+
+impl Stream {
+    /// Opens a stream, which is created if it does not exist.
+    pub(super) fn open(client: Client, target: &NatsTarget, settings: Settings) -> Result<Self, EngineError> {
+        let mut stream = Self::unopened(client, target, settings)?;
+        stream.create()?;
+        Ok(stream)
+    }
+
+    /// Opens a stream to read from it; `None` if it does not exist.
+    pub(super) fn find(client: Client, target: &NatsTarget) -> Result<Option<Self>, EngineError> {
+        let mut stream = Self::unopened(client, target, Settings::default())?;
+        Ok(stream.info()?.map(|_| stream))
+    }
+
+    fn unopened(client: Client, target: &NatsTarget, settings: Settings) -> Result<Self, EngineError> {
+        let missing = || EngineError { what: "no stream was given".into(), remedy: None, is_passing: false };
+        let name = target.stream().ok_or_else(missing)?.to_owned();
+        Ok(Self { client, name, subject: String::new(), settings })
+    }
+
+    /// Returns the first and last sequence of the stream; `None` if it does not exist.
+    pub(super) fn info(&mut self) -> Result<Option<(u64, u64)>, EngineError> {
+        let info = match self.client.api(&format!("STREAM.INFO.{}", self.name), &Value::Null)? {
+            Ok(info) => info,
+            Err(error) if error.code == error::NO_STREAM => return Ok(None),
+            Err(error) => return Err(error::api(self.client.address(), &error)),
+        };
+        let mut settings = info["config"].clone();
+        let subject = match settings["subjects"].as_array().map(Vec::as_slice) {
+            Some([Value::String(subject)]) if !subject.contains(['*', '>']) => subject.clone(),
+            _ => return Err(error::other_subjects(&self.name)),
+        };
+        self.subject = subject;
+        // The server's own notes, which it adds again.
+        if let Some(settings) = settings.as_object_mut() {
+            settings.remove("metadata");
+        }
+        self.settings.set(settings);
+        let number = |name: &str| info["state"][name].as_u64();
+        let range = number("first_seq").zip(number("last_seq"));
+        range.map(Some).ok_or_else(|| error::unexpected(self.client.address()))
+    }
+
+    /// Creates the stream if it does not exist; returns the sequence of its last message.
+    pub(super) fn create(&mut self) -> Result<u64, EngineError> {
+        if let Some((_, last)) = self.info()? {
+            return Ok(last);
+        }
+        let creation = self.settings.creation(&self.name);
+        self.created(&creation)?;
+        Ok(self.info()?.map_or(0, |(_, last)| last))
+    }
+
+    /// Creates a stream of this configuration.
+    pub(super) fn created(&mut self, configuration: &Value) -> Result<(), EngineError> {
+        let name = configuration["name"].as_str().unwrap_or_default();
+        let created = self.client.api(&format!("STREAM.CREATE.{name}"), configuration)?;
+        created.map(|_| ()).map_err(|error| error::api(self.client.address(), &error))
+    }
+
+    /// Returns the number of copies of the stream.
+    pub(super) fn replicas(&self) -> u64 {
+        self.settings.creation(&self.name)["num_replicas"].as_u64().unwrap_or(1)
+    }
+
+    /// Returns the last message. The stream's leader is asked, because other servers of a cluster may lag behind.
+    pub(super) fn last(&mut self) -> Result<Option<Stored>, EngineError> {
+        let body = json!({ "last_by_subj": self.subject });
+        self.message(&body)
+    }
+
+    /// Returns the first message with this sequence or a later one.
+    pub(super) fn first_from(&mut self, sequence: u64) -> Result<Option<Stored>, EngineError> {
+        let body = json!({ "seq": sequence, "next_by_subj": self.subject });
+        self.message(&body)
+    }
+
+    /// Returns a message; `None` if there is none, or the stream does not exist.
+    fn message(&mut self, body: &Value) -> Result<Option<Stored>, EngineError> {
+        let response = match self.client.api(&format!("STREAM.MSG.GET.{}", self.name), body)? {
+            Ok(response) => response,
+            Err(error) if matches!(error.code, error::NO_MESSAGE | error::NO_STREAM) => return Ok(None),
+            Err(error) => return Err(error::api(self.client.address(), &error)),
+        };
+        let decoded =
+            |name: &str| STANDARD.decode(response["message"][name].as_str().unwrap_or_default()).ok();
+        let stored = || {
+            let (headers, payload) = (decoded("hdrs")?, decoded("data")?);
+            let headers =
+                if headers.is_empty() { Headers::default() } else { Headers::parse(&headers).ok()? };
+            Some(Stored { sequence: response["message"]["seq"].as_u64()?, headers, payload })
+        };
+        stored().map(Some).ok_or_else(|| error::unexpected(self.client.address()))
+    }
+
+    /// Returns messages from this sequence on, at most `count` of them.
+    pub(super) fn messages(&mut self, sequence: u64, count: usize) -> Result<Vec<Stored>, EngineError> {
+        let body = json!({ "seq": sequence, "batch": count, "next_by_subj": self.subject });
+        let messages = self.client.messages(&self.name, &body)?;
+        let stored = |message: super::protocol::Delivery| {
+            let sequence = message.headers.field("Nats-Sequence").and_then(|text| text.parse().ok());
+            let sequence = sequence.ok_or_else(|| error::unexpected(self.client.address()))?;
+            Ok(Stored { sequence, headers: message.headers, payload: message.payload })
+        };
+        messages.into_iter().map(stored).collect()
+    }
+
+    /// Returns the record that a message is.
+    pub(super) fn record(&self, stored: &Stored) -> Result<(StreamId, StreamRecord), EngineError> {
+        entry::read(&stored.headers, &stored.payload)
+            .ok_or_else(|| error::foreign(&self.name, stored.sequence))
+    }
+}

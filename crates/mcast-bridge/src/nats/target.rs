@@ -1,0 +1,162 @@
+//! Where a stream is kept in NATS.
+
+use url::Url;
+
+use crate::engine::EngineError;
+
+/// The port that servers listen on by default.
+const PORT: u16 = 4222;
+
+/// A stream in NATS JetStream.
+#[derive(Clone)]
+pub struct NatsTarget {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) login: Login,
+    stream: Option<String>,
+}
+
+/// What a bridge proves who it is with.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Login {
+    None,
+    Token(String),
+    User(String, String),
+}
+
+fn invalid(why: &str) -> EngineError {
+    EngineError {
+        what: format!("not a URL of NATS: {why}"),
+        remedy: Some("write nats://HOST[:PORT][?stream=STREAM]".into()),
+        is_passing: false,
+    }
+}
+
+impl NatsTarget {
+    /// Parses `nats://[USER[:PASSWORD]@]HOST[:PORT][?stream=STREAM]`. A user without a password is a token, unless
+    /// [`password`](Self::password) follows.
+    ///
+    /// # Errors
+    /// If it is not such a URL.
+    pub fn parse(url: &str) -> Result<Self, EngineError> {
+        let parsed = Url::parse(url).map_err(|error| invalid(&error.to_string()))?;
+        if parsed.scheme() != "nats" || !matches!(parsed.path(), "" | "/") || parsed.fragment().is_some() {
+            return Err(invalid("it has another form"));
+        }
+        let host =
+            parsed.host_str().filter(|host| !host.is_empty()).ok_or_else(|| invalid("it has no host"))?;
+        let decoded = |text: &str| {
+            let bytes = percent_encoding::percent_decode_str(text);
+            bytes.decode_utf8().map(String::from).map_err(|_| invalid("it is not UTF-8"))
+        };
+        let login = match (decoded(parsed.username())?, parsed.password().map(decoded).transpose()?) {
+            (user, Some(password)) => Login::User(user, password),
+            (user, None) if user.is_empty() => Login::None,
+            (token, None) => Login::Token(token),
+        };
+        let mut stream = None;
+        for (name, value) in parsed.query_pairs() {
+            match &*name {
+                "stream" => stream = Some(value.into_owned()),
+                _ => return Err(invalid(&format!("it has the unknown parameter \"{name}\""))),
+            }
+        }
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let target = Self { host, port: parsed.port().unwrap_or(PORT), login, stream: None };
+        match stream {
+            Some(stream) => target.with_stream(stream),
+            None => Ok(target),
+        }
+    }
+
+    /// Sets the password, so that it need not be in the URL. Without a user, it is a token.
+    #[must_use]
+    pub fn password(self, password: &str) -> Self {
+        let login = match self.login {
+            Login::Token(user) | Login::User(user, _) => Login::User(user, password.to_owned()),
+            Login::None => Login::Token(password.to_owned()),
+        };
+        Self { login, ..self }
+    }
+
+    /// Returns the name of the stream, if the URL has one.
+    #[must_use]
+    pub fn stream(&self) -> Option<&str> {
+        self.stream.as_deref()
+    }
+
+    /// Sets the name of the stream.
+    ///
+    /// # Errors
+    /// If NATS does not allow it.
+    pub fn with_stream(self, stream: String) -> Result<Self, EngineError> {
+        let is_reserved = |character: char| {
+            character.is_whitespace() || character.is_control() || ".*>/\\".contains(character)
+        };
+        if stream.is_empty() || stream.contains(is_reserved) {
+            return Err(EngineError {
+                what: format!("\"{stream}\" cannot be the name of a stream in NATS"),
+                remedy: Some("choose one without spaces, dots, slashes, * and >: ?stream=STREAM".into()),
+                is_passing: false,
+            });
+        }
+        Ok(Self { stream: Some(stream), ..self })
+    }
+
+    /// Returns the address of the server, without secrets.
+    #[must_use]
+    pub fn address(&self) -> String {
+        match self.host.contains(':') {
+            true => format!("[{}]:{}", self.host, self.port),
+            false => format!("{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// Without secrets.
+impl std::fmt::Debug for NatsTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NatsTarget")
+            .field("address", &self.address())
+            .field("stream", &self.stream)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_parsed_and_others_refused() {
+        let target = NatsTarget::parse("nats://example.org:7000?stream=prices").unwrap();
+        assert_eq!((target.stream(), &*target.address()), (Some("prices"), "example.org:7000"));
+        let target = NatsTarget::parse("nats://a%40b:c@[::1]/").unwrap();
+        assert_eq!((target.stream(), &*target.address()), (None, "[::1]:4222"));
+        assert!(target.login == Login::User("a@b".into(), "c".into()));
+        for text in [
+            "",
+            "nats",
+            "nats://",
+            "http://a",
+            "nats://a/b",
+            "nats://a?stream=",
+            "nats://a?stream=a.b",
+            "nats://a?stream=a%20b",
+            "nats://a?key=b",
+            "tls://a",
+        ] {
+            assert!(NatsTarget::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_password_completes_a_user_or_is_a_token() {
+        let login = |url: &str| NatsTarget::parse(url).unwrap().password("secret").login;
+        assert!(login("nats://a") == Login::Token("secret".into()));
+        assert!(login("nats://user@a") == Login::User("user".into(), "secret".into()));
+        let target = NatsTarget::parse("nats://token@a").unwrap();
+        assert!(target.login == Login::Token("token".into()));
+        assert!(!format!("{target:?}").contains("token"));
+    }
+}

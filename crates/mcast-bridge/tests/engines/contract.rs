@@ -1,0 +1,186 @@
+//! The same for each engine.
+
+use mcast_bridge::{Hole, Response, Tail};
+use mcast_stream::wire::MessageNumber;
+
+use super::*;
+
+/// Defines these tests for each engine.
+macro_rules! contract {
+    ($($test:ident)*) => {
+        mod redis {
+            $(#[test] fn $test() { super::test(super::$test::<crate::redis::Redis>); })*
+        }
+        mod nats {
+            $(#[test] fn $test() { super::test(super::$test::<crate::nats::Nats>); })*
+        }
+    };
+}
+
+/// Runs a test with an engine, if it is installed.
+fn test<T: Engine>(test: fn(T)) {
+    if let Some(engine) = T::start() {
+        test(engine);
+    }
+}
+
+contract! {
+    a_batch_is_appended_only_behind_the_expected_record
+    a_batch_that_was_appended_in_part_is_continued
+    two_batches_under_way_are_executed_in_order
+    a_batch_behind_a_refused_one_is_refused
+    records_are_read_back_as_they_were_appended
+    many_records_are_read_in_parts
+    bridges_see_what_the_others_wait_for
+    a_deleted_stream_is_noticed
+    removed_records_are_not_appended_again
+    what_no_bridge_wrote_is_an_error_that_does_not_pass
+    a_server_that_is_gone_is_an_error_that_passes
+}
+
+fn a_batch_is_appended_only_behind_the_expected_record<T: Engine>(engine: T) {
+    let mut sink = engine.sink();
+    assert_eq!(call(&mut *sink, &presence(1, None)), Response::Tail { tail: None, others: Vec::new() });
+    assert_eq!(append(&mut *sink, None, vec![message(1, 0, b"a"), message(1, 1, b"b")]), Response::Appended);
+    let known = tail(position(1, 1), false);
+    assert_eq!(call(&mut *sink, &presence(1, None)), Response::Tail { tail: known, others: Vec::new() });
+    for expected in [None, Some(position(1, 0)), Some(position(2, 0))] {
+        let records = vec![message(3, 0, b"x"), message(3, 1, b"y"), message(3, 2, b"z")];
+        assert_eq!(append(&mut *sink, expected, records), Response::Refused { tail: known });
+    }
+    assert_eq!(append(&mut *sink, Some(position(1, 1)), vec![message(1, 2, b"c")]), Response::Appended);
+    assert_eq!(engine.length(), 3);
+}
+
+fn a_batch_that_was_appended_in_part_is_continued<T: Engine>(engine: T) {
+    let (mut one, mut other) = (engine.sink(), engine.sink());
+    let all: Vec<_> = (0..9).map(|number| message(1, number, b"x")).collect();
+    call(&mut *one, &presence(1, None));
+    assert_eq!(append(&mut *one, None, all[..4].to_vec()), Response::Appended);
+    // As by another bridge with the same messages in other batches.
+    let refused = match append(&mut *other, Some(position(1, 1)), all[2..6].to_vec()) {
+        Response::Appended => None,
+        Response::Refused { tail } => tail,
+        response @ Response::Tail { .. } => panic!("{response:?}"),
+    };
+    let stored = refused.map_or(6, |tail| tail.position.number.0 + 1) as usize;
+    let before = Some(all[stored - 1].position);
+    assert_eq!(append(&mut *other, before, all[stored..].to_vec()), Response::Appended);
+    assert_eq!(engine.source().read(position(1, 0), 100).unwrap(), all);
+}
+
+fn two_batches_under_way_are_executed_in_order<T: Engine>(engine: T) {
+    let mut sink = engine.sink();
+    sink.send(&batch(None, vec![message(1, 0, b"x")])).unwrap();
+    sink.send(&batch(Some(position(1, 0)), vec![message(1, 1, b"x")])).unwrap();
+    assert_eq!((sink.receive().unwrap(), sink.receive().unwrap()), (Response::Appended, Response::Appended));
+    sink.send(&batch(Some(position(1, 1)), vec![message(1, 2, b"x")])).unwrap();
+    sink.send(&presence(1, None)).unwrap();
+    assert_eq!(sink.receive().unwrap(), Response::Appended);
+    let last = Response::Tail { tail: tail(position(1, 2), false), others: Vec::new() };
+    assert_eq!(sink.receive().unwrap(), last);
+}
+
+fn a_batch_behind_a_refused_one_is_refused<T: Engine>(engine: T) {
+    let (mut one, mut other) = (engine.sink(), engine.sink());
+    append(&mut *one, None, vec![message(1, 0, b"a"), message(1, 1, b"b")]);
+    // The other bridge knows only the first record, and has a gap behind it.
+    let gap = Content::Gap { first: MessageNumber(1), cause: GapCause::JoinedLate };
+    let gap = StreamRecord { content: gap, ..message(1, 5, b"") };
+    other.send(&batch(Some(position(1, 0)), vec![gap])).unwrap();
+    other.send(&batch(Some(position(1, 5)), vec![message(1, 6, b"x"), message(1, 7, b"x")])).unwrap();
+    let refused = Response::Refused { tail: tail(position(1, 1), false) };
+    assert_eq!((other.receive().unwrap(), other.receive().unwrap()), (refused.clone(), refused));
+    assert_eq!(engine.length(), 2);
+}
+
+fn records_are_read_back_as_they_were_appended<T: Engine>(engine: T) {
+    let mut sink = engine.sink();
+    let all = records();
+    assert_eq!(append(&mut *sink, None, all.clone()), Response::Appended);
+    let mut source = engine.source();
+    assert_eq!(source.last().unwrap().as_ref(), all.last());
+    assert_eq!(source.read(position(0, 0), 100).unwrap(), all);
+    assert_eq!(source.read(position(1, 5), 1).unwrap(), all[2..3], "the gap that contains it");
+    assert_eq!(source.read(position(3, 0), 1).unwrap(), []);
+    for (time, index) in [(0, 0), (1_001, 1), (1_011, 2), (1_091, 3), (1_101, 4)] {
+        assert_eq!(source.find_time(time).unwrap().as_ref(), Some(&all[index]), "{time}");
+    }
+    assert_eq!(source.find_time(2_011).unwrap(), None);
+    let response = call(&mut *sink, &presence(1, None));
+    assert_eq!(response, Response::Tail { tail: tail(position(2, 1), true), others: Vec::new() });
+}
+
+fn many_records_are_read_in_parts<T: Engine>(engine: T) {
+    let mut source = engine.source();
+    assert_eq!((source.last().unwrap(), source.read(position(0, 0), 9).unwrap()), (None, Vec::new()));
+    let all: Vec<_> = (0..2_500).map(|number| message(1, number, &[b'x'; 100])).collect();
+    let mut sink = engine.sink();
+    let mut expected = None;
+    for part in all.chunks(1_000) {
+        assert_eq!(append(&mut *sink, expected, part.to_vec()), Response::Appended);
+        expected = part.last().map(|record| record.position);
+    }
+    let mut read: Vec<StreamRecord> = Vec::new();
+    loop {
+        let part = source.read(position(1, read.len() as u64), 700).unwrap();
+        if part.is_empty() {
+            break;
+        }
+        read.extend(part);
+    }
+    assert!(read == all, "{} records of {}", read.len(), all.len());
+    append(&mut *sink, expected, vec![message(1, 2_500, b"later")]);
+    assert_eq!(source.read(position(1, 2_500), 700).unwrap(), [message(1, 2_500, b"later")]);
+}
+
+fn bridges_see_what_the_others_wait_for<T: Engine>(engine: T) {
+    let (mut one, mut other) = (engine.sink(), engine.sink());
+    let hole = Hole { start: position(1, 7), end: MessageNumber::MAX };
+    call(&mut *one, &presence(1, Some(hole)));
+    let response = call(&mut *other, &presence(2, None));
+    assert_eq!(response, Response::Tail { tail: None, others: vec![Some(hole)] });
+    let response = call(&mut *one, &presence(1, None));
+    assert_eq!(response, Response::Tail { tail: None, others: vec![None] });
+    engine.age_notes();
+    assert_eq!(call(&mut *one, &presence(1, None)), Response::Tail { tail: None, others: Vec::new() });
+}
+
+fn a_deleted_stream_is_noticed<T: Engine>(engine: T) {
+    let mut sink = engine.sink();
+    append(&mut *sink, None, vec![message(1, 0, b"a"), message(1, 1, b"b")]);
+    engine.delete_stream();
+    let refused = append(&mut *sink, Some(position(1, 1)), vec![message(1, 2, b"c")]);
+    assert_eq!(refused, Response::Refused { tail: None });
+    assert_eq!(append(&mut *sink, None, vec![message(1, 0, b"a")]), Response::Appended);
+    engine.delete_stream();
+    assert_eq!(call(&mut *sink, &presence(1, None)), Response::Tail { tail: None, others: Vec::new() });
+    assert_eq!(append(&mut *sink, None, vec![message(1, 0, b"a")]), Response::Appended);
+}
+
+fn removed_records_are_not_appended_again<T: Engine>(engine: T) {
+    let mut sink = engine.sink();
+    append(&mut *sink, None, vec![message(1, 0, b"a"), message(1, 1, b"b")]);
+    engine.delete_records();
+    let removed = Some(Tail { position: position(1, 1), stream: None, closes: false });
+    let refused = append(&mut *sink, Some(position(1, 0)), vec![message(1, 1, b"b")]);
+    assert_eq!(refused, Response::Refused { tail: removed });
+    assert_eq!(append(&mut *sink, Some(position(1, 1)), vec![message(1, 2, b"c")]), Response::Appended);
+    assert_eq!(engine.length(), 1);
+}
+
+fn what_no_bridge_wrote_is_an_error_that_does_not_pass<T: Engine>(engine: T) {
+    let mut sink = engine.sink();
+    engine.add_foreign();
+    let error = sink.send(&presence(1, None)).and_then(|()| sink.receive()).unwrap_err();
+    assert!(!error.is_passing && error.what.contains("no bridge wrote"), "{error:?}");
+}
+
+fn a_server_that_is_gone_is_an_error_that_passes<T: Engine>(mut engine: T) {
+    let mut sink = engine.sink();
+    engine.kill();
+    let lost = sink.send(&presence(1, None)).and_then(|()| sink.receive().map(|_| ()));
+    assert!(lost.unwrap_err().is_passing);
+    let error = engine.connect().err().unwrap();
+    assert!(error.is_passing && error.what.contains("cannot be reached"), "{error:?}");
+}

@@ -1,0 +1,91 @@
+//! What bridges need of an engine, with real servers.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod contract;
+mod nats;
+#[path = "../servers/nats.rs"]
+mod nats_server;
+mod redis;
+
+use std::sync::Arc;
+
+use mcast_bridge::{
+    Content, EngineError, GapCause, Hole, Position, Presence, RecordBatch, Request, Response, Sink, Source,
+    StreamRecord, Tail,
+};
+use mcast_stream::wire::{Incarnation, MessageKey, MessageNumber, StreamId};
+
+const STREAM: StreamId = StreamId(0xfeed);
+
+/// An engine with the stream `prices`.
+trait Engine: Sized {
+    /// Starts a server; `None` if it is not installed, unless that is required.
+    fn start() -> Option<Self>;
+    fn connect(&self) -> Result<Box<dyn Sink>, EngineError>;
+    fn source(&self) -> Box<dyn Source>;
+    /// Returns the number of records, which a client that others wrote counts.
+    fn length(&self) -> u64;
+    fn delete_stream(&self);
+    /// Removes all records, but not the stream.
+    fn delete_records(&self);
+    /// Adds a record that no bridge wrote.
+    fn add_foreign(&self);
+    /// Removes the notes of bridges, or makes them too old.
+    fn age_notes(&self);
+    fn kill(&mut self);
+
+    fn sink(&self) -> Box<dyn Sink> {
+        self.connect().unwrap()
+    }
+}
+
+fn position(incarnation: u32, number: u64) -> Position {
+    Position { incarnation: Incarnation(incarnation), number: MessageNumber(number) }
+}
+
+fn message(incarnation: u32, number: u64, bytes: &[u8]) -> StreamRecord {
+    let content = Content::Message { key: None, bytes: Arc::from(bytes) };
+    StreamRecord {
+        position: position(incarnation, number),
+        time: 1_000 * u64::from(incarnation) + 10 * number,
+        content,
+    }
+}
+
+fn call(sink: &mut dyn Sink, request: &Request) -> Response {
+    sink.send(request).unwrap();
+    sink.receive().unwrap()
+}
+
+fn batch(expected: Option<Position>, records: Vec<StreamRecord>) -> Request {
+    Request::Append(RecordBatch { stream: STREAM, expected, records })
+}
+
+fn append(sink: &mut dyn Sink, expected: Option<Position>, records: Vec<StreamRecord>) -> Response {
+    call(sink, &batch(expected, records))
+}
+
+fn tail(position: Position, closes: bool) -> Option<Tail> {
+    Some(Tail { position, stream: Some(STREAM), closes })
+}
+
+fn presence(bridge: u64, hole: Option<Hole>) -> Request {
+    Request::Tail(Presence { bridge, hole })
+}
+
+/// A message with any bytes, a keyed one, a gap, an end, and the next incarnation.
+fn records() -> Vec<StreamRecord> {
+    let bytes: Vec<u8> = (0..=255).collect();
+    let keyed = Content::Message { key: Some(MessageKey(u64::MAX)), bytes: Arc::from(&b""[..]) };
+    let gap = Content::Gap { first: MessageNumber(2), cause: GapCause::JoinedLate };
+    let open = Content::OpenGap { cause: GapCause::EngineLost };
+    vec![
+        message(1, 0, &bytes),
+        StreamRecord { content: keyed, ..message(1, 1, b"") },
+        StreamRecord { content: gap, ..message(1, 9, b"") },
+        StreamRecord { content: Content::End, ..message(1, 10, b"") },
+        message(2, 0, b"a"),
+        StreamRecord { content: open, ..message(2, 1, b"") },
+    ]
+}

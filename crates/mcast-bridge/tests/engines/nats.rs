@@ -1,0 +1,178 @@
+//! NATS JetStream.
+
+use std::time::{Duration, Instant};
+
+use mcast_bridge::SinkConnector;
+use mcast_bridge::nats::{NatsConnector, NatsSource, NatsTarget};
+use mcast_lab::{Host, Lab};
+use serde_json::json;
+
+use super::*;
+use crate::nats_server::NatsServer;
+
+/// A server on a host of its own.
+pub(crate) struct Nats {
+    server: NatsServer,
+    host: Host,
+    _lab: Lab,
+}
+
+impl Nats {
+    fn with(options: &[&str], login: &str) -> Option<Self> {
+        let lab = Lab::new().unwrap();
+        let host = lab.host("engine").unwrap();
+        let server = NatsServer::start(&host, "prices", options, login)?;
+        Some(Self { server, host, _lab: lab })
+    }
+
+    fn connector(&self, url: &str) -> NatsConnector {
+        NatsConnector::new(NatsTarget::parse(url).unwrap())
+    }
+
+    fn connect_to(&self, mut connector: NatsConnector) -> Result<Box<dyn Sink>, EngineError> {
+        self.host.run(|| connector.connect()).unwrap()
+    }
+}
+
+const URL: &str = "nats://127.0.0.1?stream=prices";
+
+impl Engine for Nats {
+    fn start() -> Option<Self> {
+        Self::with(&[], "")
+    }
+
+    fn connect(&self) -> Result<Box<dyn Sink>, EngineError> {
+        self.connect_to(self.connector(URL))
+    }
+
+    fn source(&self) -> Box<dyn Source> {
+        let target = NatsTarget::parse(URL).unwrap();
+        // It connects again when the stream is created later.
+        Box::new(InHost(self.host.clone(), self.host.run(|| NatsSource::connect(&target)).unwrap().unwrap()))
+    }
+
+    fn length(&self) -> u64 {
+        self.server.length()
+    }
+
+    fn delete_stream(&self) {
+        self.server.request(&json!(["delete"]));
+    }
+
+    fn delete_records(&self) {
+        self.server.request(&json!(["purge"]));
+    }
+
+    fn add_foreign(&self) {
+        self.server.request(&json!(["publish", "text", {}]));
+    }
+
+    fn age_notes(&self) {
+        let until = Instant::now() + Duration::from_secs(20);
+        while self.server.request(&json!(["notes"])) != 0 {
+            assert!(Instant::now() < until, "notes are kept for too long");
+        }
+    }
+
+    fn kill(&mut self) {
+        self.server.kill();
+    }
+}
+
+/// A source in a host.
+struct InHost(Host, NatsSource);
+
+impl Source for InHost {
+    fn last(&mut self) -> Result<Option<StreamRecord>, EngineError> {
+        self.0.run(|| self.1.last()).unwrap()
+    }
+
+    fn read(&mut self, from: Position, count: usize) -> Result<Vec<StreamRecord>, EngineError> {
+        self.0.run(|| self.1.read(from, count)).unwrap()
+    }
+
+    fn find_time(&mut self, time: u64) -> Result<Option<StreamRecord>, EngineError> {
+        self.0.run(|| self.1.find_time(time)).unwrap()
+    }
+}
+
+#[test]
+fn ids_and_headers_are_as_documented() {
+    let Some(nats) = Nats::start() else { return };
+    let mut sink = nats.sink();
+    append(&mut *sink, None, vec![message(1, 0, b"a"), message(1, 1, b"b")]);
+    let expected = json!({
+        "Nats-Msg-Id": "1-1", "Mcast-Stream": "000000000000feed", "Mcast-Time": "1010",
+        "Nats-Expected-Last-Msg-Id": "1-0",
+    });
+    assert_eq!(nats.server.request(&json!(["last"])), expected);
+}
+
+#[test]
+fn a_stream_that_is_deleted_is_created_again_with_its_settings() {
+    let Some(nats) = Nats::start() else { return };
+    nats.server.request(&json!(["create", { "max_bytes": 123_456, "allow_direct": true }]));
+    let mut sink = nats.sink();
+    append(&mut *sink, None, vec![message(1, 0, b"a")]);
+    nats.delete_stream();
+    append(&mut *sink, Some(position(1, 0)), vec![message(1, 1, b"b")]);
+    assert_eq!(nats.server.request(&json!(["info"]))["max_bytes"], 123_456);
+}
+
+#[test]
+fn a_wrong_password_does_not_pass() {
+    let Some(nats) = Nats::with(&["--user", "feeds", "--pass", "secret"], "feeds:secret@") else { return };
+    for url in [URL, "nats://feeds@127.0.0.1?stream=prices", "nats://feeds:wrong@127.0.0.1?stream=prices"] {
+        let error = nats.connect_to(nats.connector(url)).err().unwrap();
+        assert!(!error.is_passing && error.remedy.as_ref().unwrap().contains("password"), "{error:?}");
+    }
+    let target = NatsTarget::parse("nats://feeds@127.0.0.1?stream=prices").unwrap().password("secret");
+    let mut sink = nats.connect_to(NatsConnector::new(target)).unwrap();
+    assert_eq!(append(&mut *sink, None, vec![message(1, 0, b"a")]), Response::Appended);
+}
+
+#[test]
+fn a_full_stream_is_an_error_that_passes() {
+    let Some(nats) = Nats::start() else { return };
+    nats.server.request(&json!(["create", { "max_msgs": 2, "discard": "new" }]));
+    let mut sink = nats.sink();
+    let records = (0..4).map(|number| message(1, number, b"x")).collect();
+    // The reason is known when the first message of a batch is refused.
+    assert_eq!(append(&mut *sink, None, records), Response::Refused { tail: tail(position(1, 1), false) });
+    sink.send(&batch(Some(position(1, 1)), vec![message(1, 2, b"x")])).unwrap();
+    let error = sink.receive().unwrap_err();
+    assert!(error.is_passing && error.remedy.as_ref().unwrap().starts_with("make room"), "{error:?}");
+    let mut sink = nats.sink();
+    nats.server.request(&json!(["edit", { "max_msgs": -1 }]));
+    assert_eq!(append(&mut *sink, Some(position(1, 1)), vec![message(1, 2, b"x")]), Response::Appended);
+}
+
+#[test]
+fn what_can_not_be_used_is_an_error_with_a_remedy() {
+    let Some(nats) = Nats::start() else { return };
+    nats.server.request(&json!(["create", { "subjects": ["a.*"] }]));
+    let error = nats.connect().err().unwrap();
+    assert!(!error.is_passing && error.remedy.as_ref().unwrap().contains("?stream="), "{error:?}");
+    let mut sink = nats.connect_to(nats.connector("nats://127.0.0.1?stream=others")).unwrap();
+    let error = sink.send(&batch(None, vec![message(1, 0, &vec![b'x'; 1 << 20])])).err().unwrap();
+    assert!(!error.is_passing && error.remedy.as_ref().unwrap().contains("max_payload"), "{error:?}");
+}
+
+#[test]
+fn the_last_record_is_known_after_it_was_removed() {
+    let Some(mut nats) = Nats::start() else { return };
+    let mut sink = nats.sink();
+    append(&mut *sink, None, vec![message(1, 0, b"a"), message(1, 1, b"b")]);
+    nats.server.request(&json!(["delete-last"]));
+    let removed = Some(Tail { position: position(1, 1), stream: None, closes: false });
+    assert_eq!(call(&mut *sink, &presence(1, None)), Response::Tail { tail: removed, others: Vec::new() });
+    assert_eq!(append(&mut *sink, Some(position(1, 1)), vec![message(1, 2, b"c")]), Response::Appended);
+    // A server that restarts knows only what it has.
+    nats.server.request(&json!(["delete-last"]));
+    nats.server.kill();
+    nats.server.restart();
+    let mut sink = nats.sink();
+    let last = Response::Tail { tail: tail(position(1, 0), false), others: Vec::new() };
+    assert_eq!(call(&mut *sink, &presence(1, None)), last);
+    assert_eq!(append(&mut *sink, Some(position(1, 0)), vec![message(1, 1, b"b")]), Response::Appended);
+}

@@ -1,0 +1,141 @@
+//! Redis Streams.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use mcast_bridge::SinkConnector;
+use mcast_bridge::redis::{RedisSource, RedisTarget};
+
+use super::*;
+
+/// A server on a socket in a folder of its own, without a network.
+pub(crate) struct Redis {
+    child: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Redis {
+    /// Starts a server; `None` if it is not installed, unless that is required.
+    fn with(options: &[&str]) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("redis.sock");
+        let child = Command::new("redis-server")
+            .args(["--port", "0", "--save", "", "--daemonize", "no", "--unixsocket"])
+            .arg(&socket)
+            .args(options)
+            .current_dir(folder.path())
+            .stdout(Stdio::null())
+            .spawn();
+        let Ok(child) = child else {
+            assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "redis-server is not installed");
+            eprintln!("SKIPPED: redis-server is not installed");
+            return None;
+        };
+        let until = Instant::now() + Duration::from_secs(20);
+        while std::os::unix::net::UnixStream::connect(&socket).is_err() {
+            assert!(Instant::now() < until, "the server does not start");
+            std::thread::yield_now();
+        }
+        Some(Self { child, folder })
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("redis.sock")
+    }
+
+    fn target(&self) -> RedisTarget {
+        RedisTarget::parse(&format!("redis+unix://{}?key=prices", self.socket().display())).unwrap()
+    }
+
+    /// Returns what redis-cli prints.
+    fn cli(&self, arguments: &[&str]) -> String {
+        let output = Command::new("redis-cli").arg("-s").arg(self.socket()).args(arguments).output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Engine for Redis {
+    fn start() -> Option<Self> {
+        Self::with(&[])
+    }
+
+    fn connect(&self) -> Result<Box<dyn Sink>, EngineError> {
+        self.target().connect()
+    }
+
+    fn source(&self) -> Box<dyn Source> {
+        Box::new(RedisSource::connect(&self.target()).unwrap())
+    }
+
+    fn length(&self) -> u64 {
+        self.cli(&["XLEN", "prices"]).parse().unwrap()
+    }
+
+    fn delete_stream(&self) {
+        self.cli(&["DEL", "prices"]);
+    }
+
+    fn delete_records(&self) {
+        self.cli(&["XTRIM", "prices", "MAXLEN", "0"]);
+    }
+
+    fn add_foreign(&self) {
+        self.cli(&["XADD", "prices", "*", "field", "value"]);
+    }
+
+    fn age_notes(&self) {
+        let remaining: i64 = self.cli(&["PTTL", "prices:bridges"]).parse().unwrap();
+        assert!((1..=5_000).contains(&remaining), "{remaining} ms");
+        self.cli(&["HSET", "prices:bridges", "0000000000000002", "1 "]);
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+#[test]
+fn ids_and_fields_are_as_documented() {
+    let Some(redis) = Redis::start() else { return };
+    let mut sink = redis.sink();
+    append(&mut *sink, None, vec![message(1, 0, b"a"), message(1, 1, b"b"), message(1, 2, b"c")]);
+    let entries = redis.cli(&["XRANGE", "prices", "1-3", "1-3"]);
+    assert_eq!(entries, "1-3\ns\n000000000000feed\nt\n1020\nd\nc");
+}
+
+#[test]
+fn another_type_of_key_is_an_error_that_does_not_pass() {
+    let Some(redis) = Redis::start() else { return };
+    redis.cli(&["SET", "prices", "text"]);
+    let mut sink = redis.sink();
+    sink.send(&presence(1, None)).unwrap();
+    let error = sink.receive().unwrap_err();
+    assert!(!error.is_passing && error.remedy.unwrap().contains("?key="));
+}
+
+#[test]
+fn a_wrong_password_does_not_pass_and_a_full_memory_does() {
+    let Some(redis) = Redis::with(&["--requirepass", "secret"]) else { return };
+    let error = redis.target().connect().err().unwrap();
+    assert!(!error.is_passing && error.remedy.as_ref().unwrap().contains("password"), "{error:?}");
+    let error = redis.target().password("wrong").unwrap().connect().err().unwrap();
+    assert!(!error.is_passing, "{error:?}");
+    let mut sink = redis.target().password("secret").unwrap().connect().unwrap();
+    append(&mut *sink, None, vec![message(1, 0, b"a")]);
+    redis.cli(&["-a", "secret", "CONFIG", "SET", "maxmemory", "1"]);
+    let batch =
+        RecordBatch { stream: STREAM, expected: Some(position(1, 0)), records: vec![message(1, 1, b"b")] };
+    sink.send(&Request::Append(batch)).unwrap();
+    let error = sink.receive().unwrap_err();
+    assert!(error.is_passing && error.remedy.as_ref().unwrap().contains("maxmemory"), "{error:?}");
+}

@@ -1,0 +1,72 @@
+"""Requests of tests to a NATS server, by a client that others wrote: a JSON array per line, and a JSON value in return."""
+
+import asyncio
+import json
+import sys
+
+import nats
+from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
+from nats.js.errors import NotFoundError
+
+server, stream = sys.argv[1:]
+
+
+async def dump(jetstream, subject):
+    """Returns the id, the headers and the text of each message, whose bytes are its characters."""
+    left = (await jetstream.stream_info(stream)).state.messages
+    settings = ConsumerConfig(ack_policy=AckPolicy.NONE, max_deliver=1, mem_storage=True)
+    consumer = await jetstream.pull_subscribe(subject, stream=stream, config=settings)
+    messages = []
+    while left > 0:
+        fetched = await consumer.fetch(min(left, 1000), timeout=10)
+        messages += [[message.headers, message.data.decode("latin-1")] for message in fetched]
+        left -= len(fetched)
+    await consumer.unsubscribe()
+    return messages
+
+
+async def respond(jetstream, request, *arguments):
+    match request:
+        case "length":
+            return (await jetstream.stream_info(stream)).state.messages
+        case "info":
+            info = await jetstream.stream_info(stream)
+            return info.config.as_dict()
+        case "last":
+            return (await jetstream.get_last_msg(stream, f"mcast.{stream}")).headers
+        case "last-text":
+            return (await jetstream.get_last_msg(stream, f"mcast.{stream}")).data.decode()
+        case "dump":
+            return await dump(jetstream, f"mcast.{stream}")
+        case "create":
+            settings = {"name": stream, "subjects": [f"mcast.{stream}"], **arguments[0]}
+            await jetstream.add_stream(StreamConfig(**settings))
+        case "edit":
+            info = await jetstream.stream_info(stream)
+            await jetstream.update_stream(info.config.evolve(**arguments[0]))
+        case "publish":
+            await jetstream.publish(f"mcast.{stream}", arguments[0].encode(), headers=arguments[1])
+        case "delete":
+            await jetstream.delete_stream(stream)
+        case "delete-last":
+            await jetstream.delete_msg(stream, (await jetstream.stream_info(stream)).state.last_seq)
+        case "purge":
+            await jetstream.purge_stream(stream)
+        case "notes":
+            return (await jetstream.stream_info("KV_mcast-bridges")).state.messages
+        case "note":
+            await jetstream.publish(f"$KV.mcast-bridges.{stream}.{arguments[0]}", arguments[1].encode())
+
+
+async def main():
+    for line in sys.stdin:
+        client = await nats.connect(server, allow_reconnect=False, connect_timeout=5)
+        try:
+            result = await respond(client.jetstream(), *json.loads(line))
+        except NotFoundError:
+            result = None
+        await client.close()
+        print(json.dumps(result), flush=True)
+
+
+asyncio.run(main())

@@ -1,0 +1,63 @@
+//! What the scenarios need of an engine.
+
+use crate::audit::Entry;
+use crate::network::Network;
+
+/// How an engine is set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Setup {
+    Plain,
+    /// It keeps what it acknowledged when it is killed.
+    Durable,
+    /// It has room for fewer than 60,000 messages.
+    Small,
+    /// It requires the password `secret`.
+    Password,
+}
+
+/// A server with a stream, and a client that others wrote.
+pub(crate) trait Engine: Sized {
+    /// What a bridge prints that is rejected: the cause, and the remedy.
+    const REJECTED: [&'static str; 2];
+    /// The remedy that it prints while there is no room.
+    const NO_ROOM: &'static str;
+    /// The URL of port 9 of the bridge's host.
+    const UNREACHABLE: &'static str;
+
+    /// Starts a server; `None` if it is not installed, unless that is required.
+    fn start(network: &Network, setup: Setup) -> Option<Self>;
+    /// Returns the URL of the stream, without a password.
+    fn url(&self) -> String;
+    /// Returns the number of records.
+    fn length(&self) -> u64;
+    fn entries(&self) -> Vec<Entry>;
+    /// Returns the text of the last message.
+    fn last_text(&self) -> String;
+    /// Kills the server without notice.
+    fn kill(&mut self);
+    /// Starts the server again.
+    fn restart(&mut self);
+    /// Keeps a copy of what the server has.
+    fn save(&mut self);
+    /// Kills the server, and starts it again with what it had when it was saved.
+    fn roll_back(&mut self);
+    fn signal(&self, signal: i32);
+    fn delete_stream(&self);
+    /// Gives a small server more room.
+    fn make_room(&self);
+    /// Adds a message of the stream 00000000000000ff.
+    fn add_other_stream(&self);
+}
+
+/// Defines tests from these scenarios, with each engine.
+macro_rules! scenarios {
+    ($($scenario:ident)*) => {
+        mod redis {
+            $(#[test] fn $scenario() { super::$scenario::<crate::redis::Redis>(); })*
+        }
+        mod nats {
+            $(#[test] fn $scenario() { super::$scenario::<crate::nats::Nats>(); })*
+        }
+    };
+}
+pub(crate) use scenarios;

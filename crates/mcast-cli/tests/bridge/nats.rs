@@ -1,0 +1,131 @@
+//! NATS JetStream on a host of its own, which both bridges reach without loss.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::audit::Entry;
+use crate::engine::{Engine, Setup};
+use crate::nats_server::NatsServer;
+use crate::network::{ENGINE, Network};
+
+pub(crate) struct Nats {
+    server: NatsServer,
+    url: String,
+    saved: Option<tempfile::TempDir>,
+}
+
+/// The names of fields in Redis for headers in NATS.
+const FIELDS: [(&str, &str); 7] = [
+    ("Mcast-Stream", "s"),
+    ("Mcast-Time", "t"),
+    ("Mcast-Key", "k"),
+    ("Mcast-Kind", "kind"),
+    ("Mcast-First", "first"),
+    ("Mcast-End", "end"),
+    ("Mcast-Cause", "cause"),
+];
+
+impl Engine for Nats {
+    const REJECTED: [&'static str; 2] =
+        ["Authorization Violation", "remedy: give the right user and password"];
+    const NO_ROOM: &'static str = "remedy: make room";
+    const UNREACHABLE: &'static str = "nats://127.0.0.1:9?stream=prices";
+
+    fn start(network: &Network, setup: Setup) -> Option<Self> {
+        let (options, login, user): (&[&str], _, _) = match setup {
+            Setup::Password => (&["--user", "feeds", "--pass", "secret"], "feeds:secret@", "feeds@"),
+            _ => (&[], "", ""),
+        };
+        let server = NatsServer::start(&network.engine, "prices", options, login)?;
+        if setup == Setup::Small {
+            server.request(&json!(["create", { "max_bytes": 3 << 20, "discard": "new" }]));
+        }
+        Some(Self { server, url: format!("nats://{user}{ENGINE}?stream=prices"), saved: None })
+    }
+
+    fn url(&self) -> String {
+        self.url.clone()
+    }
+
+    fn length(&self) -> u64 {
+        self.server.length()
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        let messages = self.server.request(&json!(["dump"]));
+        messages.as_array().into_iter().flatten().map(entry).collect()
+    }
+
+    fn last_text(&self) -> String {
+        self.server.request(&json!(["last-text"])).as_str().unwrap_or_default().to_owned()
+    }
+
+    fn kill(&mut self) {
+        self.server.kill();
+    }
+
+    fn restart(&mut self) {
+        self.server.restart();
+    }
+
+    fn save(&mut self) {
+        let saved = tempfile::tempdir().unwrap();
+        copy(&self.server.store(), &saved.path().join("jetstream"));
+        self.saved = Some(saved);
+    }
+
+    fn roll_back(&mut self) {
+        self.server.kill();
+        let store = self.server.store();
+        std::fs::remove_dir_all(&store).unwrap();
+        copy(&self.saved.as_ref().unwrap().path().join("jetstream"), &store);
+        self.server.restart();
+    }
+
+    fn signal(&self, signal: i32) {
+        self.server.signal(signal);
+    }
+
+    fn delete_stream(&self) {
+        self.server.request(&json!(["delete"]));
+    }
+
+    fn make_room(&self) {
+        self.server.request(&json!(["edit", { "max_bytes": -1 }]));
+    }
+
+    fn add_other_stream(&self) {
+        self.server.request(&json!(["create", {}]));
+        let headers = json!({ "Nats-Msg-Id": "1-0", "Mcast-Stream": "00000000000000ff", "Mcast-Time": "1" });
+        self.server.request(&json!(["publish", "x", headers]));
+    }
+}
+
+/// Returns the entry that a message is: its headers and its text.
+fn entry(message: &Value) -> Entry {
+    let header = |name: &str| message[0][name].as_str();
+    let (incarnation, number) = header("Nats-Msg-Id").unwrap().split_once('-').unwrap();
+    let fields =
+        FIELDS.iter().filter_map(|(name, field)| Some((field.to_string(), header(name)?.to_owned())));
+    let mut fields: BTreeMap<String, String> = fields.collect();
+    if !fields.contains_key("kind") {
+        fields.insert("d".into(), message[1].as_str().unwrap().to_owned());
+    }
+    Entry { incarnation: incarnation.parse().unwrap(), number: number.parse().unwrap(), fields }
+}
+
+/// Copies a folder.
+fn copy(from: &Path, to: &PathBuf) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), &to).unwrap();
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Installs the servers of engines that Debian does not have, in a virtual environment of Python.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::command::{finish, program};
+use crate::step::{Outcome, RunOptions, Step};
+
+const REQUIREMENTS: &str = "crates/mcast-bridge/tests/servers/requirements.txt";
+
+pub(super) fn step() -> Step {
+    Step::new("has:nats-server", "nats-server, for the tests of bridges to NATS", install)
+}
+
+/// Where the tests look for the programs.
+fn home() -> PathBuf {
+    crate::root().join("target/engines")
+}
+
+fn install(options: &RunOptions) -> Result<Outcome> {
+    let requirements = crate::root().join(REQUIREMENTS);
+    let wanted = std::fs::read_to_string(&requirements).with_context(|| format!("reading {REQUIREMENTS}"))?;
+    let installed = home().join("installed.txt");
+    if std::fs::read_to_string(&installed).is_ok_and(|installed| installed == wanted) {
+        return Ok(Outcome::passed("installed"));
+    }
+    let mut environment = program("python3", ["-m", "venv", "--clear"]);
+    environment.arg(home());
+    if !finish(environment, options.verbose)?.success {
+        return Ok(Outcome::skipped("Python's venv is not installed (Debian's python3-venv)"));
+    }
+    let quiet = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
+    let mut pip = program(home().join("bin/python"), quiet);
+    pip.arg(&requirements);
+    let fetched = finish(pip, options.verbose)?;
+    if !fetched.success {
+        let why = fetched.output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        return Ok(Outcome::skipped(format!("pip cannot install the servers of engines: {why}")));
+    }
+    std::fs::write(&installed, wanted).with_context(|| format!("writing {}", installed.display()))?;
+    Ok(Outcome::passed("installed by pip"))
+}
