@@ -36,10 +36,15 @@ pub(super) struct EngineConnection {
 }
 
 impl EngineConnection {
-    pub(super) fn start(connector: Box<dyn SinkConnector>, waker: Waker) -> io::Result<Self> {
+    pub(super) fn start(
+        connector: Box<dyn SinkConnector>,
+        waker: Waker,
+        longest_retry: Duration,
+    ) -> io::Result<Self> {
         let (requests, incoming) = channel();
         let (outgoing, reports) = channel();
-        let worker = Worker { connector, requests: incoming, reports: outgoing, waker, number: 0 };
+        let worker =
+            Worker { connector, requests: incoming, reports: outgoing, waker, longest_retry, number: 0 };
         std::thread::Builder::new().name("mcast-engine".to_owned()).spawn(move || worker.run())?;
         Ok(Self { requests, reports, number: 0 })
     }
@@ -66,6 +71,7 @@ struct Worker {
     requests: Receiver<(u64, Request)>,
     reports: Sender<Report>,
     waker: Waker,
+    longest_retry: Duration,
     /// Counts the connections.
     number: u64,
 }
@@ -91,7 +97,7 @@ impl Worker {
             if !self.report(Report::Failed(failed)) || is_final || !self.wait(retry) {
                 return;
             }
-            retry = (2 * retry).min(LONGEST_RETRY);
+            retry = (2 * retry).min(self.longest_retry);
         }
     }
 

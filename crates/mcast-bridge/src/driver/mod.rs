@@ -14,7 +14,7 @@ use mcast_stream::{ClockTime, Nanos, Subscriber};
 
 use crate::engine::{EngineError, SinkConnector};
 use crate::machine::{BridgeConfig, BridgeEvent, BridgeMachine, BridgeStatistics};
-use connection::{EngineConnection, Report};
+use connection::{EngineConnection, FIRST_RETRY, LONGEST_RETRY, Report};
 pub use error::BridgeError;
 pub use reverse::{ReverseBridge, ReverseNotice};
 
@@ -61,7 +61,10 @@ impl StreamBridge {
         connector: Box<dyn SinkConnector>,
         config: BridgeConfig,
     ) -> Result<Self, BridgeError> {
-        let engine = EngineConnection::start(connector, subscriber.waker()).map_err(BridgeError::Thread)?;
+        // After an outage, all bridges are back before one of them gives up waiting for another at a hole.
+        let longest_retry = (Duration::from(config.hole_wait) / 2).clamp(FIRST_RETRY, LONGEST_RETRY);
+        let engine = EngineConnection::start(connector, subscriber.waker(), longest_retry);
+        let engine = engine.map_err(BridgeError::Thread)?;
         Ok(Self {
             subscriber,
             engine,
