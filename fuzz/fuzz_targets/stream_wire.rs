@@ -3,7 +3,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mcast_stream_proto::wire::{Announce, DatagramView, Heartbeat, Messages, Nak, Ncf, Probe, Reset, Status};
+use mcast_stream_proto::wire::{
+    Announce, DatagramView, EngineTrail, Heartbeat, Messages, Nak, Ncf, Origin, Probe, Reset, Status,
+};
 
 fuzz_target!(|bytes: &[u8]| {
     read_body(bytes);
@@ -12,6 +14,9 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(view) = DatagramView::parse(&datagram) else { return };
     assert_eq!(view.head.len() + view.body.len(), datagram.len());
     assert!(view.extensions.count() <= 55);
+    if let Some(origin) = Origin::of(&view) {
+        assert!(origin.engines.iter().count() <= EngineTrail::MAX);
+    }
     read_body(view.body);
 });
 

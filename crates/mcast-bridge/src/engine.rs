@@ -4,7 +4,7 @@ use std::time::Duration;
 
 #[cfg(any(feature = "nats", feature = "redis"))]
 use mcast_stream::wire::Incarnation;
-use mcast_stream::wire::{MessageNumber, StreamId};
+use mcast_stream::wire::{EngineKey, EngineTrail, MessageNumber, StreamId};
 
 use crate::record::{Position, StreamRecord};
 
@@ -26,6 +26,8 @@ pub struct RecordBatch {
     pub stream: StreamId,
     /// The position of the engine's last record; `None` if it has none. If it is another, nothing is appended.
     pub expected: Option<Position>,
+    /// The engines that the messages came out of before.
+    pub engines: EngineTrail,
     /// The records, in order. There is at least one.
     pub records: Vec<StreamRecord>,
 }
@@ -116,6 +118,13 @@ pub struct EngineError {
 /// Requests are executed in order, and each at most once. A bridge has at most two of them under way. After an error it
 /// makes a new connection, while the engine may still execute what was sent on the old one.
 pub trait Sink: Send {
+    /// Returns the number that identifies the engine and the key, so that messages that came out of there are not
+    /// appended again. Default: `None`, for an engine that has no such number, of which a bridge notices only streams
+    /// with another identity.
+    fn engine_key(&self) -> Option<EngineKey> {
+        None
+    }
+
     /// Sends a request.
     ///
     /// # Errors
@@ -138,18 +147,45 @@ pub trait SinkConnector: Send {
     fn connect(&mut self) -> Result<Box<dyn Sink>, EngineError>;
 }
 
-/// Reads records back from an engine.
+/// A stream in an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredStream {
+    /// The stream.
+    pub stream: StreamId,
+    /// Identifies the engine and the key, under whichever address they are reached.
+    pub key: EngineKey,
+    /// The engines that the messages came out of before they were stored in this one.
+    pub earlier: EngineTrail,
+}
+
+/// Makes connections to an engine that records are read on.
+pub trait SourceConnector: Send {
+    /// Connects to the engine.
+    ///
+    /// # Errors
+    /// If the engine cannot be reached or rejects the bridge.
+    fn connect(&mut self) -> Result<Box<dyn Source>, EngineError>;
+}
+
+/// Reads records back from an engine. After an error, it is not used again.
 pub trait Source: Send {
+    /// Returns what is stored there; `None` if there is nothing yet.
+    ///
+    /// # Errors
+    /// As [`last`](Self::last).
+    fn stored(&mut self) -> Result<Option<StoredStream>, EngineError>;
+
     /// Returns the last record; `None` if there is none.
     ///
     /// # Errors
     /// If the engine cannot be used, or its last record was not written by a bridge.
     fn last(&mut self) -> Result<Option<StreamRecord>, EngineError>;
 
-    /// Returns at most `count` records, starting with the one that accounts for this position, or the next one.
+    /// Returns at most `count` records, starting with the one that accounts for this position, or the next one. They
+    /// may be fewer, so that they take a bounded amount of memory, but there is one if there are any.
     ///
     /// # Errors
-    /// As [`last`](Self::last).
+    /// As [`last`](Self::last), and if they belong to another stream than [`stored`](Self::stored) returned.
     fn read(&mut self, from: Position, count: usize) -> Result<Vec<StreamRecord>, EngineError>;
 
     /// Returns the first record that a bridge received at this time or later, in milliseconds since 1970. Clocks of

@@ -18,10 +18,16 @@ pub mod nats;
 mod record;
 #[cfg(feature = "redis")]
 pub mod redis;
+mod reverse;
 
-pub use driver::{BridgeError, BridgeNotice, StreamBridge};
+pub use driver::{BridgeError, BridgeNotice, ReverseBridge, ReverseNotice, StreamBridge};
 pub use engine::{
-    EngineError, Hole, Presence, RecordBatch, Request, Response, Sink, SinkConnector, Source, Tail,
+    EngineError, Hole, Presence, RecordBatch, Request, Response, Sink, SinkConnector, Source,
+    SourceConnector, StoredStream, Tail,
 };
 pub use machine::{BridgeConfig, BridgeEvent, BridgeMachine, BridgeStatistics, RefusedTail};
 pub use record::{Content, GapCause, Position, StreamRecord};
+pub use reverse::{
+    ObservedHeartbeat, PublisherAction, PublisherState, ReverseConfig, ReverseEvent, ReverseMachine,
+    ReverseRefusal, ReverseStatistics, SourceRequest, SourceResponse, StartAt,
+};

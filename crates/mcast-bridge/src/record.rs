@@ -16,8 +16,17 @@ pub struct Position {
 }
 
 impl Position {
+    /// Before every other position.
+    pub(crate) const START: Self = Self { incarnation: Incarnation(0), number: MessageNumber(0) };
+
     pub(crate) fn new(incarnation: Incarnation, number: MessageNumber) -> Self {
         Self { incarnation, number }
+    }
+
+    /// Returns the next position of the incarnation.
+    #[must_use]
+    pub fn following(self) -> Self {
+        Self { number: self.number + 1, ..self }
     }
 }
 

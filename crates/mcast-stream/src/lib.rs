@@ -16,10 +16,10 @@ mod sys;
 #[cfg(feature = "tokio")]
 pub use driver::tokio;
 pub use driver::{
-    AnnouncedStream, Announcements, Closing, DISCOVERY_V4, DISCOVERY_V6, HostStatus, JobContext,
-    MAX_SNAPSHOT, PathChange, Publisher, PublisherBuilder, ReadAhead, ReadOutcome, Snapshot, SnapshotFetcher,
-    SnapshotServer, StallCause, StreamError, Subscriber, SubscriberBuilder, Worker, discover, fetch_snapshot,
-    fetch_snapshot_while, find_stream,
+    AnnouncedStream, Announcements, Closing, DISCOVERY_V4, DISCOVERY_V6, HeardHeartbeat, HeartbeatListener,
+    HostStatus, JobContext, MAX_SNAPSHOT, PathChange, Publisher, PublisherBuilder, ReadAhead, ReadOutcome,
+    Snapshot, SnapshotFetcher, SnapshotServer, StallCause, StreamError, Subscriber, SubscriberBuilder,
+    Worker, discover, fetch_snapshot, fetch_snapshot_while, find_stream, present_incarnation,
 };
 pub use key_file::{KeyFile, KeyFileAccessError};
 pub use mcast::Waker;

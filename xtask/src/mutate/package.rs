@@ -26,3 +26,6 @@ pub(super) static HTTP: Package =
     Package { name: "mcast-relay", library: "mcast_relay", other: "relay", features: &["http", "seal"] };
 pub(super) static BRIDGE: Package =
     Package { name: "mcast-bridge", library: "mcast_bridge", other: "machine", features: &[] };
+/// Bridges out of engines.
+pub(super) static REVERSE: Package =
+    Package { name: "mcast-bridge", library: "mcast_bridge", other: "reverse", features: &[] };

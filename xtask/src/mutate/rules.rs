@@ -1,6 +1,6 @@
 //! The rules of the stream protocol, the relay, tunnels and the bridge, and how to break each.
 
-use super::package::{AMT, BRIDGE, HTTP, Package, RELAY, STREAM, TUNNEL};
+use super::package::{AMT, BRIDGE, HTTP, Package, RELAY, REVERSE, STREAM, TUNNEL};
 
 /// A rule of a state machine.
 pub(super) struct Rule {
@@ -45,6 +45,15 @@ const fn bridge_rule(
     broken: &'static str,
 ) -> Rule {
     Rule { name, package: &BRIDGE, file, code, broken }
+}
+
+const fn reverse_rule(
+    name: &'static str,
+    file: &'static str,
+    code: &'static str,
+    broken: &'static str,
+) -> Rule {
+    Rule { name, package: &REVERSE, file, code, broken }
 }
 
 const fn amt_rule(name: &'static str, file: &'static str, code: &'static str, broken: &'static str) -> Rule {
@@ -794,6 +803,48 @@ pub(super) const RULES: &[Rule] = &[
         "relay/membership.rs",
         "return self.demand.site_wants(leg, destination, source);",
         "return true;",
+    ),
+    rule(
+        "another publisher of the same messages continues the stream",
+        "subscriber/incarnations.rs",
+        "self.successor.is_some_and(|successor| self.is_continued_by(&successor.identity))",
+        "false",
+    ),
+    rule(
+        "what a publisher that continues has is not given up",
+        "subscriber/deliver.rs",
+        "None if self.incarnations.is_continued() => {",
+        "None if false => {",
+    ),
+    reverse_rule(
+        "a bridge that hears a greater incarnation is silent",
+        "reverse/mod.rs",
+        "Some(own) if own > heard.incarnation => {}",
+        "Some(_) => {}",
+    ),
+    reverse_rule(
+        "a bridge takes over with the oldest message that the former one retained",
+        "reverse/mod.rs",
+        "Position::new(origin.incarnation, heard.oldest)",
+        "Position::new(origin.incarnation, heard.next)",
+    ),
+    reverse_rule(
+        "subscribers have everything before another incarnation begins",
+        "reverse/mod.rs",
+        "Role::Draining { until } if publisher.is_complete || now >= until =>",
+        "Role::Draining { .. } =>",
+    ),
+    reverse_rule(
+        "a bridge takes over within 3 s",
+        "reverse/config.rs",
+        "silence: Nanos::from_secs(2),",
+        "silence: Nanos::from_secs(3),",
+    ),
+    reverse_rule(
+        "messages that are missing in the engine are skipped",
+        "reverse/mod.rs",
+        "if end > next.number {\n                self.actions.push_back(PublisherAction::Skip(end));",
+        "if end > next.number {",
     ),
     bridge_rule(
         "a bridge with a hole does not overtake a bridge without",

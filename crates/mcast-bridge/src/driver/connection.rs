@@ -5,12 +5,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use mcast_stream::Waker;
+use mcast_stream::wire::EngineKey;
 
 use crate::engine::{EngineError, Request, Response, Sink, SinkConnector};
 
 /// The first interval between attempts to connect, which doubles until the longest.
-const FIRST_RETRY: Duration = Duration::from_millis(100);
-const LONGEST_RETRY: Duration = Duration::from_secs(5);
+pub(super) const FIRST_RETRY: Duration = Duration::from_millis(100);
+pub(super) const LONGEST_RETRY: Duration = Duration::from_secs(5);
 /// While one request is under way, how long to wait for a second one before waiting for the response.
 const SECOND_REQUEST: Duration = Duration::from_millis(5);
 const IN_FLIGHT: usize = 2;
@@ -18,7 +19,8 @@ const IN_FLIGHT: usize = 2;
 /// What the thread reports.
 #[derive(Debug)]
 pub(super) enum Report {
-    Connected,
+    /// The number identifies the engine and the key.
+    Connected(Option<EngineKey>),
     Response(Response),
     /// The connection broke, or could not be made.
     Failed(EngineError),
@@ -34,10 +36,15 @@ pub(super) struct EngineConnection {
 }
 
 impl EngineConnection {
-    pub(super) fn start(connector: Box<dyn SinkConnector>, waker: Waker) -> io::Result<Self> {
+    pub(super) fn start(
+        connector: Box<dyn SinkConnector>,
+        waker: Waker,
+        longest_retry: Duration,
+    ) -> io::Result<Self> {
         let (requests, incoming) = channel();
         let (outgoing, reports) = channel();
-        let worker = Worker { connector, requests: incoming, reports: outgoing, waker, number: 0 };
+        let worker =
+            Worker { connector, requests: incoming, reports: outgoing, waker, longest_retry, number: 0 };
         std::thread::Builder::new().name("mcast-engine".to_owned()).spawn(move || worker.run())?;
         Ok(Self { requests, reports, number: 0 })
     }
@@ -54,7 +61,7 @@ impl EngineConnection {
             true => self.reports.try_recv().ok()?,
             false => self.reports.recv_timeout(timeout).ok()?,
         };
-        self.number += u64::from(matches!(report, Report::Connected));
+        self.number += u64::from(matches!(report, Report::Connected(_)));
         Some(report)
     }
 }
@@ -64,6 +71,7 @@ struct Worker {
     requests: Receiver<(u64, Request)>,
     reports: Sender<Report>,
     waker: Waker,
+    longest_retry: Duration,
     /// Counts the connections.
     number: u64,
 }
@@ -75,7 +83,7 @@ impl Worker {
             let failed = match self.connector.connect() {
                 Ok(mut sink) => {
                     self.number += 1;
-                    if !self.report(Report::Connected) {
+                    if !self.report(Report::Connected(sink.engine_key())) {
                         return;
                     }
                     match self.serve(&mut *sink, &mut retry) {
@@ -89,7 +97,7 @@ impl Worker {
             if !self.report(Report::Failed(failed)) || is_final || !self.wait(retry) {
                 return;
             }
-            retry = (2 * retry).min(LONGEST_RETRY);
+            retry = (2 * retry).min(self.longest_retry);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Why a bridge stops.
 
 use std::error::Error;
+use std::net::SocketAddr;
 
 use mcast_stream::StreamError;
 use mcast_stream::wire::StreamId;
@@ -8,6 +9,7 @@ use mcast_sys::{ClassifiedError, FailureClass};
 
 use crate::engine::EngineError;
 use crate::machine::RefusedTail;
+use crate::reverse::ReverseRefusal;
 
 /// Why a bridge stops.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +32,17 @@ pub enum BridgeError {
         /// The other one.
         to: StreamId,
     },
+    /// The messages came out of the engine that they are to be stored in.
+    #[error("the messages of this stream came out of this key of the engine, and are not written back")]
+    WriteBack,
+    /// The stream must not be published.
+    #[error("{refusal}{}", .publisher.map(|publisher| format!(" (at {publisher})")).unwrap_or_default())]
+    NotPublished {
+        /// Why.
+        refusal: ReverseRefusal,
+        /// The publisher that prevents it.
+        publisher: Option<SocketAddr>,
+    },
     /// A thread could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] std::io::Error),
@@ -38,9 +51,11 @@ pub enum BridgeError {
 impl ClassifiedError for BridgeError {
     fn class(&self) -> Option<FailureClass> {
         match self {
-            Self::Engine(_) | Self::OtherStream(_) | Self::StreamChanged { .. } => {
-                Some(FailureClass::Environment)
-            }
+            Self::Engine(_)
+            | Self::OtherStream(_)
+            | Self::StreamChanged { .. }
+            | Self::NotPublished { .. }
+            | Self::WriteBack => Some(FailureClass::Environment),
             Self::Stream(_) | Self::Thread(_) => None,
         }
     }
@@ -48,6 +63,18 @@ impl ClassifiedError for BridgeError {
     fn remedy(&self) -> Option<String> {
         match self {
             Self::Engine(error) => error.remedy.clone(),
+            Self::NotPublished { refusal, .. } => Some(match refusal {
+                ReverseRefusal::NotABridge
+                | ReverseRefusal::OtherContent { .. }
+                | ReverseRefusal::SameStream(_) => "publish it under a name of its own: --name NAME".into(),
+                ReverseRefusal::StreamChanged { .. } => {
+                    "start the bridge again to publish the new stream".into()
+                }
+                ReverseRefusal::TooManyEngines => {
+                    "remove a bridge: the messages may be going round in a circle".into()
+                }
+            }),
+            Self::WriteBack => Some("keep it in another engine, or elsewhere in this one: ?key=KEY in Redis, ?stream=STREAM in NATS".into()),
             Self::OtherStream(_) => Some(
                 "give each stream one of its own in the engine: ?key=KEY in Redis, ?stream=STREAM in NATS"
                     .into(),

@@ -2,18 +2,21 @@
 
 mod connection;
 mod error;
+mod reverse;
+mod source;
 
 use std::time::{Duration, Instant, SystemTime};
 
 use mcast_stream::seal::Keys;
 use mcast_stream::subscriber::{Item, SubscriberEvent};
-use mcast_stream::wire::StreamId;
+use mcast_stream::wire::{EngineKey, Origin, StreamId};
 use mcast_stream::{ClockTime, Nanos, Subscriber};
 
 use crate::engine::{EngineError, SinkConnector};
 use crate::machine::{BridgeConfig, BridgeEvent, BridgeMachine, BridgeStatistics};
-use connection::{EngineConnection, Report};
+use connection::{EngineConnection, FIRST_RETRY, LONGEST_RETRY, Report};
 pub use error::BridgeError;
+pub use reverse::{ReverseBridge, ReverseNotice};
 
 /// The longest wait, and the most messages to receive between two looks at the engine.
 const LONGEST_WAIT: Duration = Duration::from_millis(200);
@@ -42,6 +45,8 @@ pub struct StreamBridge {
     config: BridgeConfig,
     stream: Option<StreamId>,
     is_connected: bool,
+    /// Identifies the engine and the key.
+    engine_key: Option<EngineKey>,
     start: Instant,
     notices: std::collections::VecDeque<BridgeNotice>,
 }
@@ -56,7 +61,10 @@ impl StreamBridge {
         connector: Box<dyn SinkConnector>,
         config: BridgeConfig,
     ) -> Result<Self, BridgeError> {
-        let engine = EngineConnection::start(connector, subscriber.waker()).map_err(BridgeError::Thread)?;
+        // After an outage, all bridges are back before one of them gives up waiting for another at a hole.
+        let longest_retry = (Duration::from(config.hole_wait) / 2).clamp(FIRST_RETRY, LONGEST_RETRY);
+        let engine = EngineConnection::start(connector, subscriber.waker(), longest_retry);
+        let engine = engine.map_err(BridgeError::Thread)?;
         Ok(Self {
             subscriber,
             engine,
@@ -64,6 +72,7 @@ impl StreamBridge {
             config,
             stream: None,
             is_connected: false,
+            engine_key: None,
             start: Instant::now(),
             notices: std::collections::VecDeque::new(),
         })
@@ -162,8 +171,10 @@ impl StreamBridge {
         while let Some(report) = self.engine.report(std::mem::take(&mut timeout)) {
             let now = self.now();
             match report {
-                Report::Connected => {
+                Report::Connected(key) => {
                     self.is_connected = true;
+                    self.engine_key = key;
+                    self.check_origin()?;
                     self.machine.iter_mut().for_each(BridgeMachine::connected);
                     self.notices.push_back(BridgeNotice::Connected);
                 }
@@ -228,6 +239,7 @@ impl StreamBridge {
     }
 
     fn handle(&mut self, event: &SubscriberEvent) -> Result<(), BridgeError> {
+        use SubscriberEvent::{Continued, Joined, Restarted};
         if let SubscriberEvent::StreamChanged { from, to } = *event {
             return Err(BridgeError::StreamChanged { from, to });
         }
@@ -242,11 +254,33 @@ impl StreamBridge {
             self.machine = Some(machine);
         }
         let now = self.now();
+        let origin = self.subscriber.origin();
+        if matches!(event, Joined { .. } | Restarted { .. } | Continued { .. }) {
+            self.check_origin()?;
+        }
         if let Some(machine) = &mut self.machine {
-            machine.event(now, milliseconds(), event);
+            machine.set_engines(origin.map(|origin| origin.engines).unwrap_or_default());
+            // Messages out of an engine keep their positions, whichever bridge publishes them.
+            let event = match (*event, origin) {
+                (Joined { publisher, message, .. }, Some(Origin { incarnation, .. })) => {
+                    Joined { incarnation, publisher, message }
+                }
+                (Restarted { from, .. }, Some(Origin { incarnation: to, .. })) => Restarted { from, to },
+                (event, _) => event,
+            };
+            machine.event(now, milliseconds(), &event);
         }
         self.notices.push_back(BridgeNotice::Stream(*event));
         Ok(())
+    }
+
+    /// Checks that the messages of the stream did not come out of the engine that they are to be stored in.
+    fn check_origin(&self) -> Result<(), BridgeError> {
+        let engines = self.subscriber.origin().map(|origin| origin.engines).unwrap_or_default();
+        match self.engine_key.filter(|key| engines.contains(*key)) {
+            Some(_) => Err(BridgeError::WriteBack),
+            None => Ok(()),
+        }
     }
 }
 

@@ -44,7 +44,12 @@ impl BridgeMachine {
             return None;
         }
         let expected = assumed.map(|tail| tail.position);
-        Some(Request::Append(RecordBatch { stream: self.config.stream, expected, records }))
+        Some(Request::Append(RecordBatch {
+            stream: self.config.stream,
+            expected,
+            engines: self.engines,
+            records,
+        }))
     }
 
     fn request_tail(&mut self, now: ClockTime) -> Request {

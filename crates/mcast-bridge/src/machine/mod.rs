@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use mcast_stream::subscriber::{Cause, Message, SubscriberEvent};
-use mcast_stream::wire::{Incarnation, MessageNumber, StreamId};
+use mcast_stream::wire::{EngineTrail, Incarnation, MessageNumber, StreamId};
 use mcast_stream::{ClockTime, Nanos};
 
 use crate::engine::{Hole, Request, Tail};
@@ -94,6 +94,8 @@ pub struct BridgeMachine {
     deadline: ClockTime,
     events: VecDeque<BridgeEvent>,
     statistics: BridgeStatistics,
+    /// The engines that the messages of the stream came out of.
+    engines: EngineTrail,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,8 +137,9 @@ struct Waiting {
 impl BridgeMachine {
     /// Returns a bridge that is not connected.
     #[must_use]
-    pub const fn new(config: BridgeConfig) -> Self {
+    pub fn new(config: BridgeConfig) -> Self {
         Self {
+            engines: EngineTrail::default(),
             backlog: Backlog::new(config.buffer),
             config,
             incarnation: None,
@@ -214,6 +217,11 @@ impl BridgeMachine {
         self.connection = Connection::Down;
         self.in_flight.clear();
         self.is_refused = false;
+    }
+
+    /// Sets the engines that the messages of the stream came out of.
+    pub const fn set_engines(&mut self, engines: EngineTrail) {
+        self.engines = engines;
     }
 
     /// Notes that nothing more is received, so that batches need not wait for more records.

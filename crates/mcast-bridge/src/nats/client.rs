@@ -81,7 +81,7 @@ impl Client {
             Login::None => {}
             Login::Token(token) => options["auth_token"] = json!(token),
             Login::User(user, password) => {
-                (options["user"], options["pass"]) = (json!(user), json!(password))
+                (options["user"], options["pass"]) = (json!(user), json!(password));
             }
         }
         let line = format!("CONNECT {options}\r\nSUB {}.* 1\r\nPING\r\n", self.inbox);

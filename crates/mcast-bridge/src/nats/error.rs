@@ -132,6 +132,16 @@ pub(super) fn other_subjects(stream: &str) -> EngineError {
     )
 }
 
+pub(super) fn has_copies(stream: &str) -> EngineError {
+    let remedy = format!(
+        "keep one copy (nats stream edit {stream} --replicas 1), and a mirror of the stream elsewhere"
+    );
+    let what = format!(
+        "the stream \"{stream}\" has several copies, and NATS stops such a stream when two bridges append at the same time"
+    );
+    error(what, &remedy, false)
+}
+
 pub(super) fn too_large(address: &str, size: usize, most: usize) -> EngineError {
     let what =
         format!("a message of {size} bytes with its headers exceeds the {most} bytes that {address} allows");

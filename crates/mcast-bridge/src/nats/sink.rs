@@ -62,7 +62,7 @@ impl NatsSink {
             let (mut headers, payload) = entry::write(batch.stream, record);
             match before {
                 Some(position) if before != self.unnamed.0 => {
-                    headers.set(entry::EXPECTED_ID, entry::id(position))
+                    headers.set(entry::EXPECTED_ID, entry::id(position));
                 }
                 _ => headers.set(entry::EXPECTED_SEQUENCE, self.unnamed.1),
             }
@@ -176,14 +176,14 @@ impl NatsSink {
         Ok(others.map(|note| Hole::parse(&String::from_utf8_lossy(&note.payload))).collect())
     }
 
-    /// Creates the bucket for notes, of the same form as other clients do.
+    /// Creates the bucket for notes, of the same form as other clients do. It outlasts a restart of the server, after which
+    /// the bridges are not back at the same time.
     fn create_bucket(&mut self) -> Result<(), EngineError> {
         let kept_for = u64::try_from(Presence::KEPT_FOR.as_nanos()).unwrap_or(u64::MAX);
-        let replicas = self.stream.replicas();
         self.stream.created(&json!({
-            "name": format!("KV_{BUCKET}"), "subjects": [format!("$KV.{BUCKET}.>")], "storage": "memory",
+            "name": format!("KV_{BUCKET}"), "subjects": [format!("$KV.{BUCKET}.>")], "storage": "file",
             "max_age": kept_for, "max_msgs_per_subject": 1, "discard": "new", "deny_delete": true,
-            "allow_rollup_hdrs": true, "allow_direct": true, "num_replicas": replicas,
+            "allow_rollup_hdrs": true, "allow_direct": true, "num_replicas": 1,
         }))
     }
 }

@@ -1,9 +1,11 @@
 //! Reading records back from a stream in NATS.
 
+use mcast_stream::wire::EngineTrail;
+
 use super::client::Client;
 use super::stream::Stream;
 use super::target::NatsTarget;
-use crate::engine::{EngineError, Source};
+use crate::engine::{EngineError, Source, StoredStream};
 use crate::record::{Position, StreamRecord};
 
 /// Reads the records of a stream in NATS.
@@ -62,6 +64,14 @@ fn first_not(
 }
 
 impl Source for NatsSource {
+    fn stored(&mut self) -> Result<Option<StoredStream>, EngineError> {
+        let Some(stream) = self.stream()? else { return Ok(None) };
+        let Some(last) = stream.last()? else { return Ok(None) };
+        let (id, _) = stream.record(&last)?;
+        let key = stream.engine_key()?;
+        Ok(Some(StoredStream { stream: id, key, earlier: EngineTrail::EMPTY }))
+    }
+
     fn last(&mut self) -> Result<Option<StreamRecord>, EngineError> {
         let Some(stream) = self.stream()? else { return Ok(None) };
         let Some(last) = stream.last()? else { return Ok(None) };

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use mcast_stream::wire::StreamId;
+use mcast_stream::wire::{EngineKey, StreamId};
 use serde_json::{Value, json};
 
 use super::client::Client;
@@ -84,11 +84,7 @@ impl Stream {
             Err(error) => return Err(error::api(self.client.address(), &error)),
         };
         let mut settings = info["config"].clone();
-        let subject = match settings["subjects"].as_array().map(Vec::as_slice) {
-            Some([Value::String(subject)]) if !subject.contains(['*', '>']) => subject.clone(),
-            _ => return Err(error::other_subjects(&self.name)),
-        };
-        self.subject = subject;
+        self.subject = usable_subject(&self.name, &settings)?;
         // The server's own notes, which it adds again.
         if let Some(settings) = settings.as_object_mut() {
             settings.remove("metadata");
@@ -97,6 +93,14 @@ impl Stream {
         let number = |name: &str| info["state"][name].as_u64();
         let range = number("first_seq").zip(number("last_seq"));
         range.map(Some).ok_or_else(|| error::unexpected(self.client.address()))
+    }
+
+    /// Returns the number that identifies the stream, from its name and the time when it was created.
+    pub(super) fn engine_key(&mut self) -> Result<EngineKey, EngineError> {
+        let info = self.client.api(&format!("STREAM.INFO.{}", self.name), &Value::Null)?;
+        let info = info.map_err(|error| error::api(self.client.address(), &error))?;
+        let created = info["created"].as_str().ok_or_else(|| error::unexpected(self.client.address()))?;
+        Ok(EngineKey(StreamId::named(&format!("{} {created}", self.name)).0))
     }
 
     /// Creates the stream if it does not exist; returns the sequence of its last message.
@@ -114,11 +118,6 @@ impl Stream {
         let name = configuration["name"].as_str().unwrap_or_default();
         let created = self.client.api(&format!("STREAM.CREATE.{name}"), configuration)?;
         created.map(|_| ()).map_err(|error| error::api(self.client.address(), &error))
-    }
-
-    /// Returns the number of copies of the stream.
-    pub(super) fn replicas(&self) -> u64 {
-        self.settings.creation(&self.name)["num_replicas"].as_u64().unwrap_or(1)
     }
 
     /// Returns the last message. The stream's leader is asked, because other servers of a cluster may lag behind.
@@ -167,5 +166,35 @@ impl Stream {
     pub(super) fn record(&self, stored: &Stored) -> Result<(StreamId, StreamRecord), EngineError> {
         entry::read(&stored.headers, &stored.payload)
             .ok_or_else(|| error::foreign(&self.name, stored.sequence))
+    }
+}
+
+/// Returns the subject of a stream with this configuration, if a bridge can use it.
+fn usable_subject(name: &str, configuration: &Value) -> Result<String, EngineError> {
+    // A server that finds another last id than expected when it writes the copies of a message (seen with 2.15.1) stops
+    // the stream on all servers.
+    if configuration["num_replicas"].as_u64().is_some_and(|replicas| replicas > 1) {
+        return Err(error::has_copies(name));
+    }
+    match configuration["subjects"].as_array().map(Vec::as_slice) {
+        Some([Value::String(subject)]) if !subject.contains(['*', '>']) => Ok(subject.clone()),
+        _ => Err(error::other_subjects(name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_needs_one_subject_and_one_copy() {
+        let subject = |configuration: &Value| usable_subject("prices", configuration);
+        assert_eq!(subject(&json!({ "subjects": ["a.b"], "num_replicas": 1 })).unwrap(), "a.b");
+        for subjects in [json!([]), json!(["a.*"]), json!([">"]), json!(["a", "b"]), json!(null)] {
+            let error = subject(&json!({ "subjects": subjects, "num_replicas": 1 })).unwrap_err();
+            assert!(!error.is_passing && error.what.contains("subject"), "{error:?}");
+        }
+        let error = subject(&json!({ "subjects": ["a.b"], "num_replicas": 3 })).unwrap_err();
+        assert!(!error.is_passing && error.remedy.unwrap().contains("--replicas 1"));
     }
 }

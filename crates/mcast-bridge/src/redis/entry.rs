@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use mcast_stream::wire::{Incarnation, MessageKey, MessageNumber, StreamId};
+use mcast_stream::wire::{EngineKey, EngineTrail, Incarnation, MessageKey, MessageNumber, StreamId};
 use redis::Value;
 
 use crate::engine::{EngineError, Tail};
@@ -22,25 +22,42 @@ pub(super) fn position(id: &str) -> Option<Position> {
 }
 
 /// Appends the id of a record, the count of its fields and values, and those, except `s`.
-pub(super) fn write(record: &StreamRecord, command: &mut redis::Cmd) {
-    let time = record.time;
-    command.arg(id(record.position));
+pub(super) fn write(record: &StreamRecord, engines: &EngineTrail, command: &mut redis::Cmd) {
+    let fields = match &record.content {
+        Content::Message { key: None, .. } | Content::End => 4,
+        Content::Message { key: Some(_), .. } => 6,
+        Content::OpenGap { .. } => 8,
+        Content::Gap { .. } => 10,
+    };
+    let origin = if engines.is_empty() { 0 } else { 2 };
+    command.arg(id(record.position)).arg(fields + origin).arg("t").arg(record.time);
+    if !engines.is_empty() {
+        let engines: Vec<String> = engines.iter().map(|key| key.to_string()).collect();
+        command.arg("o").arg(engines.join(","));
+    }
     match &record.content {
-        Content::Message { key: None, bytes } => command.arg(4).arg("t").arg(time).arg("d").arg(&**bytes),
-        Content::Message { key: Some(key), bytes } => {
-            command.arg(6).arg("t").arg(time).arg("k").arg(key.0).arg("d").arg(&**bytes)
-        }
+        Content::Message { key: None, bytes } => command.arg("d").arg(&**bytes),
+        Content::Message { key: Some(key), bytes } => command.arg("k").arg(key.0).arg("d").arg(&**bytes),
         Content::Gap { first, cause } => {
             let end = record.position.number + 1;
-            command.arg(10).arg("t").arg(time).arg("kind").arg("gap").arg("first").arg(first.0);
+            command.arg("kind").arg("gap").arg("first").arg(first.0);
             command.arg("end").arg(end.0).arg("cause").arg(cause.name())
         }
         Content::OpenGap { cause } => {
-            command.arg(8).arg("t").arg(time).arg("kind").arg("gap").arg("first");
-            command.arg(record.position.number.0).arg("cause").arg(cause.name())
+            command.arg("kind").arg("gap").arg("first").arg(record.position.number.0);
+            command.arg("cause").arg(cause.name())
         }
-        Content::End => command.arg(4).arg("t").arg(time).arg("kind").arg("end"),
+        Content::End => command.arg("kind").arg("end"),
     };
+}
+
+/// Returns the engines that a record came out of before; `None` if no bridge wrote it.
+pub(super) fn engines(fields: &Value) -> Option<EngineTrail> {
+    let fields: HashMap<String, Vec<u8>> = redis::from_redis_value_ref(fields).ok()?;
+    let Some(text) = fields.get("o") else { return Some(EngineTrail::default()) };
+    let key = |text: &str| u64::from_str_radix(text, 16).ok().map(EngineKey);
+    let keys: Option<Vec<EngineKey>> = std::str::from_utf8(text).ok()?.split(',').map(key).collect();
+    EngineTrail::of(keys?)
 }
 
 /// Returns the record with this id and these fields; `None` if no bridge wrote it.
@@ -112,11 +129,13 @@ mod tests {
             incarnation: u32,
             number in 0..u64::MAX - 1,
             time: u64,
+            keys in prop::collection::vec(any::<u64>(), 0..=EngineTrail::MAX),
         ) {
+            let trail = EngineTrail::of(keys.into_iter().map(EngineKey)).unwrap();
             let position = Position::new(Incarnation(incarnation), MessageNumber(number));
             let record = StreamRecord { position, time, content };
             let mut command = redis::Cmd::new();
-            write(&record, &mut command);
+            write(&record, &trail, &mut command);
             let mut arguments = command.args_iter().filter_map(|argument| match argument {
                 redis::Arg::Simple(bytes) => Some(bytes.to_vec()),
                 _ => None,
@@ -127,13 +146,14 @@ mod tests {
             fields.extend(arguments);
             prop_assert_eq!(fields.len(), count + 2);
             let fields = Value::Array(fields.into_iter().map(Value::BulkString).collect());
+            prop_assert_eq!(engines(&fields), Some(trail));
             prop_assert_eq!(read(&id, &fields), Some((StreamId(255), record)));
         }
 
         #[test]
         fn any_entry_is_read_or_refused(id: String, fields in prop::collection::vec(any::<Vec<u8>>(), 0..8)) {
             let fields = Value::Array(fields.into_iter().map(Value::BulkString).collect());
-            let _ = (read(&id, &fields), tail(&Value::BulkString(id.clone().into_bytes()), &fields));
+            let _ = (read(&id, &fields), engines(&fields), tail(&Value::BulkString(id.clone().into_bytes()), &fields));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What went wrong, and what to do about it.
 
+use mcast_stream::wire::StreamId;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::engine::EngineError;
@@ -9,6 +10,15 @@ pub(super) fn passing(what: String) -> EngineError {
     EngineError { what, remedy: None, is_passing: true }
 }
 
+/// The error for a key that holds another stream than before.
+pub(super) fn other_stream(known: StreamId, stream: StreamId) -> EngineError {
+    EngineError {
+        what: format!("the key held stream {known}, and now holds stream {stream}"),
+        remedy: Some("give each stream a key of its own: ?key=KEY".into()),
+        is_passing: false,
+    }
+}
+
 /// Returns the error of a server at this address.
 pub(super) fn engine_error(address: &str, error: &RedisError) -> EngineError {
     let (remedy, is_passing) = match (error.code(), error.kind()) {
@@ -16,8 +26,8 @@ pub(super) fn engine_error(address: &str, error: &RedisError) -> EngineError {
             ("give the right user and password: redis://USER:PASSWORD@HOST", false)
         }
         (_, ErrorKind::Server(ServerErrorKind::NoPerm)) => (
-            "allow this user the commands EVALSHA, SCRIPT, EXISTS, TIME, XADD, XINFO, XRANGE, HSET, HGETALL, HDEL and \
-             PEXPIRE, on the key of the stream and on KEY:bridges",
+            "allow this user the commands EVALSHA, SCRIPT, EXISTS, TIME, XADD, XINFO, XRANGE, XREVRANGE, HSET, HGETALL, \
+             HDEL, PEXPIRE, GET and SET, on the key of the stream and on KEY:bridges and KEY:engine",
             false,
         ),
         (Some("WRONGTYPE"), _) => ("the key holds something else: choose another one with ?key=KEY", false),

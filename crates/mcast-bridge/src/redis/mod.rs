@@ -2,11 +2,13 @@
 //!
 //! A record's id is `INCARNATION-(NUMBER + 1)`; a gap's is that of the last missing message. Its fields are `s` (the
 //! stream), `t` (when a bridge received it, in milliseconds since 1970), and of a message `k` (its key, if it has one)
-//! and `d` (its bytes). Other records have `kind`: a `gap` has `first`, `end` (one past the last; absent if unknown)
+//! and `d` (its bytes), and of a stream that came out of engines `o` (which ones, 16 hexadecimal digits each, the latest
+//! first, separated by commas). Other records have `kind`: a `gap` has `first`, `end` (one past the last; absent if unknown)
 //! and `cause`, an `end` has nothing else.
 
 mod entry;
 mod error;
+mod identity;
 mod sink;
 mod source;
 
@@ -15,6 +17,7 @@ use std::time::Duration;
 use redis::{Client, Connection, IntoConnectionInfo, RedisConnectionInfo};
 
 use crate::engine::{EngineError, Sink, SinkConnector};
+use crate::record::Position;
 use error::passing;
 pub use source::RedisSource;
 
@@ -71,6 +74,13 @@ impl RedisTarget {
     #[must_use]
     pub fn with_key(self, key: String) -> Self {
         Self { key: Some(key), ..self }
+    }
+
+    /// Returns the position of the record with this id, as Redis shows it: `INCARNATION-NUMBER`, where numbers start with
+    /// 1.
+    #[must_use]
+    pub fn position(id: &str) -> Option<Position> {
+        entry::position(id)
     }
 
     /// Returns the address of the server, without secrets.

@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 
+use mcast_stream::wire::EngineKey;
 use redis::{Cmd, Connection, RedisError, Value, cmd};
 
-use super::entry;
 use super::error::engine_error;
+use super::{entry, identity};
 use crate::engine::{EngineError, Hole, Presence, Request, Response, Sink};
 
 const SCRIPT: &str = include_str!("bridge.lua");
@@ -15,6 +16,7 @@ pub(super) struct RedisSink {
     address: String,
     key: String,
     script: String,
+    engine_key: EngineKey,
     /// Whether each request without a response is one for the last record.
     are_tails: VecDeque<bool>,
 }
@@ -23,7 +25,8 @@ impl RedisSink {
     pub(super) fn new(mut connection: Connection, key: &str, address: String) -> Result<Self, EngineError> {
         let script = cmd("SCRIPT").arg("LOAD").arg(SCRIPT).query(&mut connection);
         let script = script.map_err(|error| engine_error(&address, &error))?;
-        Ok(Self { connection, address, key: key.to_owned(), script, are_tails: VecDeque::new() })
+        let engine_key = identity::engine_key(&mut connection, key, &address)?;
+        Ok(Self { connection, address, key: key.to_owned(), script, engine_key, are_tails: VecDeque::new() })
     }
 
     fn command(&self) -> Cmd {
@@ -38,6 +41,10 @@ impl RedisSink {
 }
 
 impl Sink for RedisSink {
+    fn engine_key(&self) -> Option<EngineKey> {
+        Some(self.engine_key)
+    }
+
     fn send(&mut self, request: &Request) -> Result<(), EngineError> {
         let mut command = self.command();
         match request {
@@ -48,7 +55,7 @@ impl Sink for RedisSink {
             Request::Append(batch) => {
                 command.arg("append").arg(batch.expected.map(entry::id).unwrap_or_default());
                 command.arg(batch.stream.to_string());
-                batch.records.iter().for_each(|record| entry::write(record, &mut command));
+                batch.records.iter().for_each(|record| entry::write(record, &batch.engines, &mut command));
             }
         }
         let sent = self.connection.send_packed_command(&command.get_packed_command());

@@ -1,18 +1,25 @@
 //! Reading records back from a Redis stream.
 
-use mcast_stream::wire::{Incarnation, MessageNumber};
+use mcast_stream::wire::{EngineKey, EngineTrail, Incarnation, MessageNumber, StreamId};
 use redis::{Connection, FromRedisValue, Value, cmd};
 
-use super::error::engine_error;
-use super::{RedisTarget, entry};
-use crate::engine::{EngineError, Source};
+use super::error::{engine_error, other_stream};
+use super::{RedisTarget, entry, identity};
+use crate::engine::{EngineError, Source, SourceConnector, StoredStream};
 use crate::record::{Position, StreamRecord};
+
+const SCRIPT: &str = include_str!("read.lua");
+/// The size of the records in a response, after which only one more follows.
+const BYTES: usize = 1 << 20;
 
 /// Reads the records of a stream in Redis.
 pub struct RedisSource {
     connection: Connection,
     address: String,
     key: String,
+    script: String,
+    /// The stream that was returned, so that another one there is an error.
+    stream: Option<StreamId>,
 }
 
 impl RedisSource {
@@ -21,8 +28,11 @@ impl RedisSource {
     /// # Errors
     /// If it cannot be reached or rejects the user.
     pub fn connect(target: &RedisTarget) -> Result<Self, EngineError> {
-        let (connection, key) = target.connect_client()?;
-        Ok(Self { connection, address: target.address(), key: key.to_owned() })
+        let (mut connection, key) = target.connect_client()?;
+        let address = target.address();
+        let script = cmd("SCRIPT").arg("LOAD").arg(SCRIPT).query(&mut connection);
+        let script = script.map_err(|error| engine_error(&address, &error))?;
+        Ok(Self { connection, address, key: key.to_owned(), script, stream: None })
     }
 
     fn query<T: FromRedisValue>(&mut self, command: &redis::Cmd) -> Result<T, EngineError> {
@@ -31,10 +41,28 @@ impl RedisSource {
 
     /// Returns the records with ids from `from` on, at most `count` of them.
     fn range(&mut self, from: &str, count: usize) -> Result<Vec<StreamRecord>, EngineError> {
-        let mut command = cmd("XRANGE");
-        command.arg(&self.key).arg(from).arg("+").arg("COUNT").arg(count);
+        let mut command = cmd("EVALSHA");
+        command.arg(&self.script).arg(1).arg(&self.key).arg(from).arg(count).arg(BYTES);
         let entries = self.query(&command)?;
-        records(entries)
+        self.records(entries)
+    }
+
+    /// Returns the last entry.
+    fn last_entry(&mut self) -> Result<Vec<(String, Value)>, EngineError> {
+        let mut command = cmd("XREVRANGE");
+        command.arg(&self.key).arg("+").arg("-").arg("COUNT").arg(1);
+        self.query(&command)
+    }
+
+    fn records(&self, entries: Vec<(String, Value)>) -> Result<Vec<StreamRecord>, EngineError> {
+        let record = |(id, fields): (String, Value)| {
+            let (stream, record) = entry::read(&id, &fields).ok_or_else(|| entry::foreign(&id))?;
+            match self.stream.filter(|known| *known != stream) {
+                Some(known) => Err(other_stream(known, stream)),
+                None => Ok(record),
+            }
+        };
+        entries.into_iter().map(record).collect()
     }
 
     /// Returns the first record at this place among all positions or after it.
@@ -45,11 +73,18 @@ impl RedisSource {
 }
 
 impl Source for RedisSource {
+    fn stored(&mut self) -> Result<Option<StoredStream>, EngineError> {
+        let Some((id, fields)) = self.last_entry()?.pop() else { return Ok(None) };
+        let (stream, _) = entry::read(&id, &fields).ok_or_else(|| entry::foreign(&id))?;
+        let earlier: EngineTrail = entry::engines(&fields).ok_or_else(|| entry::foreign(&id))?;
+        self.stream = Some(stream);
+        let key: EngineKey = identity::engine_key(&mut self.connection, &self.key, &self.address)?;
+        Ok(Some(StoredStream { stream, key, earlier }))
+    }
+
     fn last(&mut self) -> Result<Option<StreamRecord>, EngineError> {
-        let mut command = cmd("XREVRANGE");
-        command.arg(&self.key).arg("+").arg("-").arg("COUNT").arg(1);
-        let entries = self.query(&command)?;
-        Ok(records(entries)?.pop())
+        let entries = self.last_entry()?;
+        Ok(self.records(entries)?.pop())
     }
 
     fn read(&mut self, from: Position, count: usize) -> Result<Vec<StreamRecord>, EngineError> {
@@ -74,16 +109,15 @@ impl Source for RedisSource {
     }
 }
 
+impl SourceConnector for RedisTarget {
+    fn connect(&mut self) -> Result<Box<dyn Source>, EngineError> {
+        Ok(Box::new(RedisSource::connect(self)?))
+    }
+}
+
 /// Returns the place of a position among all positions.
 fn place(position: Position) -> u128 {
     u128::from(position.incarnation.0) << 64 | u128::from(position.number.0)
-}
-
-fn records(entries: Vec<(String, Value)>) -> Result<Vec<StreamRecord>, EngineError> {
-    let record = |(id, fields): (String, Value)| {
-        entry::read(&id, &fields).map(|(_, record)| record).ok_or_else(|| entry::foreign(&id))
-    };
-    entries.into_iter().map(record).collect()
 }
 
 impl std::fmt::Debug for RedisSource {

@@ -14,7 +14,7 @@ use mcast_bridge::{
     Content, EngineError, GapCause, Hole, Position, Presence, RecordBatch, Request, Response, Sink, Source,
     StreamRecord, Tail,
 };
-use mcast_stream::wire::{Incarnation, MessageKey, MessageNumber, StreamId};
+use mcast_stream::wire::{EngineTrail, Incarnation, MessageKey, MessageNumber, StreamId};
 
 const STREAM: StreamId = StreamId(0xfeed);
 
@@ -59,7 +59,7 @@ fn call(sink: &mut dyn Sink, request: &Request) -> Response {
 }
 
 fn batch(expected: Option<Position>, records: Vec<StreamRecord>) -> Request {
-    Request::Append(RecordBatch { stream: STREAM, expected, records })
+    Request::Append(RecordBatch { stream: STREAM, expected, engines: EngineTrail::default(), records })
 }
 
 fn append(sink: &mut dyn Sink, expected: Option<Position>, records: Vec<StreamRecord>) -> Response {

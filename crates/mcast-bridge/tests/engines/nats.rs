@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use mcast_bridge::SinkConnector;
 use mcast_bridge::nats::{NatsConnector, NatsSource, NatsTarget};
+use mcast_bridge::{SinkConnector, StoredStream};
 use mcast_lab::{Host, Lab};
 use serde_json::json;
 
@@ -83,6 +83,10 @@ impl Engine for Nats {
 struct InHost(Host, NatsSource);
 
 impl Source for InHost {
+    fn stored(&mut self) -> Result<Option<StoredStream>, EngineError> {
+        self.0.run(|| self.1.stored()).unwrap()
+    }
+
     fn last(&mut self) -> Result<Option<StreamRecord>, EngineError> {
         self.0.run(|| self.1.last()).unwrap()
     }
@@ -175,4 +179,56 @@ fn the_last_record_is_known_after_it_was_removed() {
     let last = Response::Tail { tail: tail(position(1, 0), false), others: Vec::new() };
     assert_eq!(call(&mut *sink, &presence(1, None)), last);
     assert_eq!(append(&mut *sink, Some(position(1, 0)), vec![message(1, 1, b"b")]), Response::Appended);
+}
+
+#[test]
+fn a_full_disk_is_an_error_that_passes() {
+    let Some(nats) = Nats::with(&["size=4m"], "") else { return };
+    let mut sink = nats.sink();
+    let (mut expected, mut number) = (None, 0);
+    let error = loop {
+        let records: Vec<_> =
+            (number..number + 10).map(|number| message(1, number, &[b'x'; 10_000])).collect();
+        let last = records.last().map(|record| record.position);
+        assert!(number < 2_000, "the disk is not full after 20 MB");
+        match sink.send(&batch(expected, records)).and_then(|()| sink.receive()) {
+            Ok(Response::Appended) => (expected, number) = (last, number + 10),
+            Ok(Response::Refused { tail: Some(tail) }) => {
+                (expected, number) = (Some(tail.position), tail.position.number.0 + 1);
+            }
+            Ok(response) => panic!("{response:?}"),
+            Err(error) => break error,
+        }
+    };
+    assert!(error.is_passing, "{error:?}");
+    let remedy = error.remedy.as_ref().expect("a remedy");
+    assert!(remedy.starts_with("make room") || remedy.contains("because the disk is full"), "{error:?}");
+}
+
+/// Options of a server whose user `feeds` may publish to these subjects only.
+fn permissions(folder: &tempfile::TempDir, publish: &str) -> [String; 2] {
+    let file = folder.path().join("nats.conf");
+    let users = format!(
+        "authorization {{ users: [\n\
+         {{ user: feeds, password: secret, permissions: {{ publish: [{publish}], subscribe: [\"_INBOX.>\"] }} }}\n\
+         {{ user: admin, password: secret }}\n] }}"
+    );
+    std::fs::write(&file, users).unwrap();
+    ["--config".to_owned(), file.to_str().unwrap().to_owned()]
+}
+
+#[test]
+fn the_documented_permissions_are_enough_and_others_are_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = "nats://feeds:secret@127.0.0.1?stream=prices";
+    let options = permissions(&folder, "\"$JS.API.>\", \"$KV.mcast-bridges.>\", \"mcast.prices\"");
+    let Some(nats) = Nats::with(&options.each_ref().map(String::as_str), "admin:secret@") else { return };
+    let mut sink = nats.connect_to(nats.connector(url)).unwrap();
+    call(&mut *sink, &presence(1, None));
+    assert_eq!(append(&mut *sink, None, vec![message(1, 0, b"a")]), Response::Appended);
+    drop(nats);
+    let options = permissions(&folder, "\"mcast.prices\"");
+    let nats = Nats::with(&options.each_ref().map(String::as_str), "admin:secret@").unwrap();
+    let error = nats.connect_to(nats.connector(url)).err().unwrap();
+    assert!(!error.is_passing && error.remedy.as_ref().unwrap().contains("$KV.mcast-bridges.>"), "{error:?}");
 }

@@ -133,8 +133,12 @@ fn a_wrong_password_does_not_pass_and_a_full_memory_does() {
     let mut sink = redis.target().password("secret").unwrap().connect().unwrap();
     append(&mut *sink, None, vec![message(1, 0, b"a")]);
     redis.cli(&["-a", "secret", "CONFIG", "SET", "maxmemory", "1"]);
-    let batch =
-        RecordBatch { stream: STREAM, expected: Some(position(1, 0)), records: vec![message(1, 1, b"b")] };
+    let batch = RecordBatch {
+        stream: STREAM,
+        expected: Some(position(1, 0)),
+        engines: EngineTrail::default(),
+        records: vec![message(1, 1, b"b")],
+    };
     sink.send(&Request::Append(batch)).unwrap();
     let error = sink.receive().unwrap_err();
     assert!(error.is_passing && error.remedy.as_ref().unwrap().contains("maxmemory"), "{error:?}");

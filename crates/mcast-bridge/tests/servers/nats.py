@@ -6,7 +6,7 @@ import sys
 
 import nats
 from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
-from nats.js.errors import NotFoundError
+from nats.js.errors import NotFoundError, ServiceUnavailableError
 
 server, stream = sys.argv[1:]
 
@@ -63,7 +63,7 @@ async def main():
         client = await nats.connect(server, allow_reconnect=False, connect_timeout=5)
         try:
             result = await respond(client.jetstream(), *json.loads(line))
-        except NotFoundError:
+        except (NotFoundError, ServiceUnavailableError):
             result = None
         await client.close()
         print(json.dumps(result), flush=True)

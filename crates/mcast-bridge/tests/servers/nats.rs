@@ -92,10 +92,14 @@ impl NatsServer {
         self.child.wait().unwrap();
     }
 
-    /// Starts the server again.
+    /// Starts the server again, and waits until its streams are there.
     pub(crate) fn restart(&mut self) {
         self.child = spawn(&installed("nats-server").unwrap(), &self.host, &self.folder, &self.options);
         self.wait();
+        let until = Instant::now() + Duration::from_secs(30);
+        while self.request(&json!(["info"])).is_null() {
+            assert!(Instant::now() < until, "the server has no stream");
+        }
     }
 
     #[allow(dead_code)]
@@ -115,7 +119,15 @@ impl Drop for NatsServer {
 }
 
 fn spawn(server: &Path, host: &Host, folder: &tempfile::TempDir, options: &[String]) -> Child {
-    let mut command = host.command(server).unwrap();
-    command.args(["--jetstream", "--store_dir", "."]).args(options).current_dir(folder.path());
+    // On a disk of its own, of the size that the first option states.
+    let is_small = options.first().is_some_and(|option| option.starts_with("size="));
+    let mut command = host.command(if is_small { Path::new("unshare") } else { server }).unwrap();
+    if is_small {
+        let script = "mount -t tmpfs -o $1 tmpfs jetstream && shift && exec \"$@\"";
+        command.args(["--mount", "sh", "-c", script, "sh"]).arg(&options[0]).arg(server);
+        std::fs::create_dir_all(folder.path().join("jetstream")).unwrap();
+    }
+    command.args(["--jetstream", "--store_dir", "."]).args(&options[usize::from(is_small)..]);
+    command.current_dir(folder.path());
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }

@@ -12,6 +12,7 @@ mod packet_filter;
 mod pattern;
 mod selected;
 mod size;
+mod speed;
 mod stream_name;
 
 pub(crate) use description::read_description;
@@ -29,4 +30,5 @@ pub(crate) use selected::{
     select_memberships,
 };
 pub(crate) use size::{parse_percent, parse_positive_size, parse_size};
+pub(crate) use speed::parse_speed;
 pub(crate) use stream_name::{is_stream_name, parse_stream_name};

@@ -26,6 +26,7 @@ enum EventFields {
     Count { count: u64 },
     Path { path: u8 },
     Key { epoch: u16 },
+    Continued { incarnation: u32, publisher: String },
     OtherStream { publisher: String, stream: String },
     Stream { stream: String },
 }
@@ -52,6 +53,9 @@ impl EventFields {
             SubscriberEvent::Restarted { to: incarnation, .. }
             | SubscriberEvent::Rival { ignored: incarnation, .. } => {
                 Self::Incarnation { incarnation: incarnation.0 }
+            }
+            SubscriberEvent::Continued { to, publisher, .. } => {
+                Self::Continued { incarnation: to.0, publisher: publisher.to_string() }
             }
             SubscriberEvent::Ended { messages: count } | SubscriberEvent::Stalled { waiting: count, .. } => {
                 Self::Count { count }
@@ -111,6 +115,9 @@ pub(crate) fn describe(event: &SubscriberEvent) -> (Importance, String) {
             (Importance::Warning, text)
         }
         SubscriberEvent::Restarted { .. } => (Importance::Note, "the publisher has restarted".into()),
+        SubscriberEvent::Continued { publisher, .. } => {
+            (Importance::Note, format!("{} continues the stream", publisher.ip()))
+        }
         SubscriberEvent::Ended { messages } => {
             (Importance::Note, format!("the stream has ended after {}", count_of(messages, "message")))
         }
@@ -191,6 +198,11 @@ mod tests {
             lost(Cause::Unreadable),
             SubscriberEvent::SnapshotWanted { message: MessageNumber(1) },
             SubscriberEvent::Restarted { from: Incarnation(1), to: Incarnation(2) },
+            SubscriberEvent::Continued {
+                from: Incarnation(1),
+                to: Incarnation(2),
+                publisher: ([10, 0, 0, 1], 7).into(),
+            },
             SubscriberEvent::Ended { messages: 3 },
             SubscriberEvent::Stalled { datagram: Sequence(1), waiting: 2 },
             SubscriberEvent::PathSilent(0),

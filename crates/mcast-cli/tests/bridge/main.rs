@@ -11,6 +11,7 @@ mod nats;
 mod nats_server;
 mod network;
 mod redis;
+mod reverse;
 #[path = "../command/schemas.rs"]
 mod schemas;
 mod stored;

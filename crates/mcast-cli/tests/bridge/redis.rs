@@ -17,30 +17,8 @@ pub(crate) struct Redis {
 }
 
 impl Redis {
-    fn wait(&self) {
-        eventually("a server that replies", || {
-            let ping = Command::new("redis-cli").arg("-s").arg(self.socket()).arg("PING").output().unwrap();
-            ping.stdout.starts_with(b"PONG") || ping.stdout.starts_with(b"NOAUTH")
-        });
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.path().join("redis.sock")
-    }
-
-    fn cli(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new("redis-cli");
-        let output = command.arg("-s").arg(self.socket()).args(self.login).args(arguments).output().unwrap();
-        String::from_utf8(output.stdout).unwrap()
-    }
-}
-
-impl Engine for Redis {
-    const REJECTED: [&'static str; 2] = ["NOAUTH", "remedy: give the right user and password"];
-    const NO_ROOM: &'static str = "remedy: raise `maxmemory`";
-    const UNREACHABLE: &'static str = "redis://127.0.0.1:9?key=prices";
-
-    fn start(_: &Network, setup: Setup) -> Option<Self> {
+    /// Starts a server; `None` if it is not installed, unless that is required.
+    pub(crate) fn launch(setup: Setup) -> Option<Self> {
         if Command::new("redis-server").arg("--version").stdout(Stdio::null()).status().is_err() {
             assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "redis-server is not installed");
             eprintln!("SKIPPED: redis-server is not installed");
@@ -57,6 +35,33 @@ impl Engine for Redis {
         let redis = Self { child, folder, options, login };
         redis.wait();
         Some(redis)
+    }
+
+    fn wait(&self) {
+        eventually("a server that replies", || {
+            let ping = Command::new("redis-cli").arg("-s").arg(self.socket()).arg("PING").output().unwrap();
+            ping.stdout.starts_with(b"PONG") || ping.stdout.starts_with(b"NOAUTH")
+        });
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.path().join("redis.sock")
+    }
+
+    pub(crate) fn cli(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new("redis-cli");
+        let output = command.arg("-s").arg(self.socket()).args(self.login).args(arguments).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Engine for Redis {
+    const REJECTED: [&'static str; 2] = ["NOAUTH", "remedy: give the right user and password"];
+    const NO_ROOM: &'static str = "remedy: raise `maxmemory`";
+    const UNREACHABLE: &'static str = "redis://127.0.0.1:9?key=prices";
+
+    fn start(_: &Network, setup: Setup) -> Option<Self> {
+        Self::launch(setup)
     }
 
     fn url(&self) -> String {

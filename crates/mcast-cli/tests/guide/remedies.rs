@@ -94,7 +94,7 @@ fn suggested_mcast_commands_are_valid() {
 }
 
 /// What this machine's kernel or its owner cannot change in a namespace.
-const NOT_HERE: [(&str, &str); 9] = [
+const NOT_HERE: [(&str, &str); 10] = [
     ("mld_max_msf", "is the machine's"),
     ("net.core.", "is the machine's"),
     ("mcast_max_groups", "older versions of `bridge` do not know the option"),
@@ -104,6 +104,7 @@ const NOT_HERE: [(&str, &str); 9] = [
     ("docker ", "there is no Docker"),
     ("systemctl ", "no service manager runs"),
     ("pref PREFERENCE", "there is no filter to delete; the doctor's own tests delete one"),
+    ("smcroutectl ", "its daemon does not run"),
 ];
 
 #[test]

@@ -54,7 +54,9 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Vec<Finding> {
             // Rules with the lowest and the highest priority act before and behind the temporary ones.
             let mut others = unfiltered(observation, interest);
             others.retain(|lost| {
-                is_proven(observation, lost)
+                // Fragments are another cause (`fragments-lost`).
+                lost.flow.fragmented == 0
+                    && is_proven(observation, lost)
                     && !losses.iter().any(|loss| loss.flows.iter().any(|flow| flow.key == lost.flow.key))
             });
             counted.chain(by_reason_or_counters(observation, interest, others)).collect()

@@ -31,10 +31,15 @@ fn of_membership(observation: &Observation) -> Option<Finding> {
     if sent.any(|flow| trial.joined.contains(&flow.key.interface)) {
         return None;
     }
+    let arrives = |flow: &Flow| {
+        let mut incoming = observation.wire.incoming(flow.key.group);
+        incoming.any(|other| other.destination() == flow.destination() && flow.is_copy_of(other))
+    };
     let elsewhere = |flow: &&Flow| {
         let source = flow.key.source.ip();
-        // What this machine forwards or diverts has another source.
+        // What this machine forwards or diverts has another source, unless a router masquerades.
         flow.key.port == trial.port()
+            && !arrives(flow)
             && trial.membership.sources.admits(source)
             && observation.after.is_own(source)
     };

@@ -60,8 +60,8 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     let in_vlan = |flow: &Flow| flow.key.vlan.is_some_and(|tagging| tagging.id != 0);
     let incoming = || observation.wire.incoming(interest.group.addr());
     let is_to_port = |flow: &&Flow| flow.key.port == interest.port;
-    // Without any datagram to the port, those to another one are probably meant.
-    let has_port = incoming().any(|flow| is_to_port(&flow));
+    // Without any datagram to the port, those to another one are probably meant, unless this is a trunk.
+    let has_port = is_trunk || incoming().any(|flow| is_to_port(&flow));
     let tagged =
         |flow: &&Flow| flow.key.interface == wire && in_vlan(flow) && (!has_port || is_to_port(flow));
     let untagged = |flow: &Flow| {

@@ -83,3 +83,16 @@ fn masquerade_of_another_network() {
     assert_healthy(&examine_port(&net.sender, port));
     assert_received(&examine(&net.sender, MEMBERSHIP));
 }
+
+#[test]
+fn what_a_router_masquerades_is_not_what_it_sends_itself() {
+    if !has_programs() {
+        return;
+    }
+    let net = crate::boxes::Routed::new();
+    net.route("239.1.2.3", &["r1"]);
+    load(&net.router, "type nat hook postrouting priority 100", "oifname r1 masquerade");
+    nft(&net.router, "ip", "hook input", "udp dport 5000 drop");
+    let _stream = Stream::to(&net.sender, GROUP);
+    crate::net::assert_only(&examine(&net.router, "239.1.2.3%r0:5000"), mcast_doctor::Id::FirewallDropsData);
+}

@@ -1107,7 +1107,8 @@ class StreamEvent:
         `end` are lost, because of `cause`), "lost-unknown" (an unknown number of messages from `message` on may be
         lost, because the publisher's previous incarnation did not end its stream), "snapshot-wanted" (the subscriber
         needs a snapshot that includes all messages before `message`), "restarted" (the publisher restarted as
-        `incarnation`, and numbers messages from 0 again), "ended" (after `message` messages), "stalled" (delivery waits
+        `incarnation`, and numbers messages from 0 again), "continued" (another publisher, with `incarnation`, continues
+        the stream for the former one), "ended" (after `message` messages), "stalled" (delivery waits
         for a gap), "path-silent", "path-back", "publisher-silent", "publisher-back", "evicted" (this subscriber was too slow
         for the publisher), "full" (the publisher accepts no more subscribers), "rival" (ignoring another publisher of
         the stream, with `incarnation`), "key-missing" (the key of `epoch`), "key-wrong" (datagrams name the key of
@@ -1129,7 +1130,7 @@ class StreamEvent:
         """The incarnation of the publisher."""
     @property
     def sender(self) -> str | None:
-        """Of "joined": the publisher's source address, as "ADDRESS:PORT"."""
+        """Of "joined" and "continued": the publisher's source address, as "ADDRESS:PORT"."""
     @property
     def path(self) -> int | None:
         """The path, counted from 0."""

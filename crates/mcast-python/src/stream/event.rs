@@ -32,7 +32,8 @@ pub(crate) struct StreamEvent {
     /// `end` are lost, because of `cause`), "lost-unknown" (an unknown number of messages from `message` on may be
     /// lost, because the publisher's previous incarnation did not end its stream), "snapshot-wanted" (the subscriber
     /// needs a snapshot that includes all messages before `message`), "restarted" (the publisher restarted as
-    /// `incarnation`, and numbers messages from 0 again), "ended" (after `message` messages), "stalled" (delivery waits
+    /// `incarnation`, and numbers messages from 0 again), "continued" (another publisher, with `incarnation`, continues
+    /// the stream for the former one), "ended" (after `message` messages), "stalled" (delivery waits
     /// for a gap), "path-silent", "path-back", "publisher-silent", "publisher-back", "evicted" (this subscriber was too slow
     /// for the publisher), "full" (the publisher accepts no more subscribers), "rival" (ignoring another publisher of
     /// the stream, with `incarnation`), "key-missing" (the key of `epoch`), "key-wrong" (datagrams name the key of
@@ -47,7 +48,7 @@ pub(crate) struct StreamEvent {
     cause: Option<&'static str>,
     /// The incarnation of the publisher.
     incarnation: Option<u32>,
-    /// Of "joined": the publisher's source address, as "ADDRESS:PORT".
+    /// Of "joined" and "continued": the publisher's source address, as "ADDRESS:PORT".
     sender: Option<String>,
     /// The path, counted from 0.
     path: Option<u8>,
@@ -103,6 +104,9 @@ impl From<&SubscriberEvent> for StreamEvent {
             }
             SubscriberEvent::SnapshotWanted { message } => Self { message: Some(message.0), ..plain },
             SubscriberEvent::Restarted { to, .. } => Self { incarnation: Some(to.0), ..plain },
+            SubscriberEvent::Continued { to, publisher, .. } => {
+                Self { incarnation: Some(to.0), sender: Some(publisher.to_string()), ..plain }
+            }
             SubscriberEvent::Ended { messages } => Self { message: Some(messages), ..plain },
             SubscriberEvent::PathSilent(path) | SubscriberEvent::PathBack(path) => {
                 Self { path: Some(path), ..plain }

@@ -2,7 +2,7 @@
 
 use crate::Nanos;
 use crate::seal::Keys;
-use crate::wire::{FlowControl, Incarnation, StreamId};
+use crate::wire::{FlowControl, Incarnation, MessageNumber, Origin, StreamId};
 
 /// Settings of a [`PublisherMachine`](super::PublisherMachine).
 #[derive(Clone, Debug)]
@@ -11,6 +11,12 @@ pub struct PublisherConfig {
     pub stream: StreamId,
     /// The incarnation of this publisher: greater than all earlier ones of the stream.
     pub incarnation: Incarnation,
+    /// The number of the first message. Default: 0.
+    pub first_message: MessageNumber,
+    /// Where the messages come from, if the publisher reads them from an engine. Default: `None`.
+    pub origin: Option<Origin>,
+    /// The longest time between two heartbeats, at most 1 s. Default: 1 s.
+    pub idle_interval: Nanos,
     /// Size of the longest datagram in bytes. Default: 1,232, which fits the minimum MTU of IPv6.
     pub datagram: usize,
     /// Size of the retransmission buffer in bytes: about as many bytes of payload as it keeps for repairs and late
@@ -70,6 +76,9 @@ impl PublisherConfig {
         Self {
             stream,
             incarnation,
+            first_message: MessageNumber(0),
+            origin: None,
+            idle_interval: Nanos::SECOND,
             datagram: 1232,
             history: 8 << 20,
             longest_message: 16 << 20,

@@ -96,6 +96,9 @@ pub enum Refusal {
         /// The greatest length in bytes.
         longest: usize,
     },
+    /// Too many messages were to be omitted at once.
+    #[error("more than {} messages cannot be omitted in one incarnation", super::PublisherMachine::MAX_SKIP)]
+    TooFar,
     /// The stream was closed.
     #[error("the stream is closed")]
     Closed,

@@ -144,8 +144,9 @@ impl PublisherMachine {
     /// Schedules a heartbeat for a subscriber that joins, if the bytes of such requests have paid for it.
     fn heartbeat_on_demand(&mut self, now: ClockTime) {
         let sealed = if self.seals() { SEALED_EXTRA } else { 0 };
-        let price =
-            ((HEADER_LENGTH + Heartbeat::LENGTH + sealed) * usize::from(self.config.paths.max(1))) as u64;
+        let origin = self.config.origin.map_or(0, |origin| origin.extension_length());
+        let length = HEADER_LENGTH + origin + Heartbeat::LENGTH + sealed;
+        let price = (length * usize::from(self.config.paths.max(1))) as u64;
         let paid = (HEADER_LENGTH + SUBSCRIBER_EXTENSION + Status::LENGTH) as u64
             + if self.seals() { TAG_LENGTH as u64 } else { 0 };
         self.heartbeats.request(now, paid, price);

@@ -7,7 +7,7 @@ const BUSY_INTERVAL: Nanos = Nanos::from_millis(10);
 const MIN_INTERVAL: Nanos = Nanos::from_millis(5);
 /// The shortest time between the first two heartbeats of a publisher that waits for subscribers.
 const WAITING_INTERVAL: Nanos = Nanos::from_millis(1);
-/// The longest time between the heartbeats of an idle publisher.
+/// The longest time that may be chosen for the interval between the heartbeats of an idle publisher.
 const IDLE_INTERVAL: Nanos = Nanos::SECOND;
 /// Bounds of the delay of the heartbeat after a burst, which is half a round trip.
 const SHORTEST_TAIL: Nanos = Nanos::from_micros(100);
@@ -22,14 +22,22 @@ pub(super) struct HeartbeatSchedule {
     last: ClockTime,
     interval: Nanos,
     has_sent_data: bool,
+    longest_interval: Nanos,
     /// Bytes of heartbeat requests received from unproven addresses.
     demand_credit: u64,
 }
 
 impl HeartbeatSchedule {
-    /// Schedules the first heartbeat at once.
-    pub(super) const fn new(now: ClockTime) -> Self {
-        Self { at: now, last: now, interval: BUSY_INTERVAL, has_sent_data: false, demand_credit: 0 }
+    /// Schedules the first heartbeat at once. Later ones are at most `longest_interval` apart.
+    pub(super) fn new(now: ClockTime, longest_interval: Nanos) -> Self {
+        Self {
+            at: now,
+            last: now,
+            interval: BUSY_INTERVAL,
+            has_sent_data: false,
+            longest_interval: longest_interval.clamp(BUSY_INTERVAL, IDLE_INTERVAL),
+            demand_credit: 0,
+        }
     }
 
     /// Returns when the next heartbeat is due.
@@ -90,7 +98,7 @@ impl HeartbeatSchedule {
         let interval = match self.has_sent_data {
             true if is_waiting => waiting_interval(round_trip),
             true => BUSY_INTERVAL,
-            false => (2 * self.interval).min(IDLE_INTERVAL),
+            false => (2 * self.interval).min(self.longest_interval),
         };
         self.interval = interval.max(spacing);
         self.has_sent_data = false;

@@ -87,6 +87,10 @@ pub struct PublisherMachine {
 }
 
 impl PublisherMachine {
+    /// The most messages to omit at once: numbers in datagrams have 32 bits, and each is read as the nearest one to that
+    /// of the message before.
+    pub const MAX_SKIP: u64 = 1 << 30;
+
     /// Creates a publisher whose clock reads `now`.
     ///
     /// # Errors
@@ -98,7 +102,7 @@ impl PublisherMachine {
             ring: Ring::new(config.history, config.datagram),
             open: None,
             long_message: None,
-            next_message: MessageNumber(0),
+            next_message: config.first_message,
             closed: false,
             broken: false,
             members: Members::new(),
@@ -115,7 +119,7 @@ impl PublisherMachine {
             data_sent_at: now,
             data_resumed_at: now,
             slowed_to: None,
-            heartbeats: HeartbeatSchedule::new(now),
+            heartbeats: HeartbeatSchedule::new(now, config.idle_interval),
             round_trip: config.round_trip.clamp(MIN_ROUND_TRIP, LONGEST_ROUND_TRIP),
             forgotten: Audience::default(),
             check_at: now,
@@ -129,6 +133,25 @@ impl PublisherMachine {
         self.flush(now);
         self.closed = true;
         self.heartbeats.restart(now);
+    }
+
+    /// Omits the messages before this number, because they are missing where the publisher reads them from. Subscribers
+    /// report them as lost.
+    ///
+    /// # Errors
+    /// [`Refusal::Writing`] while a long message is being written, [`Refusal::Closed`] after the end, and
+    /// [`Refusal::TooFar`] for more than [`MAX_SKIP`](Self::MAX_SKIP) messages: these need another incarnation.
+    pub fn skip_to(&mut self, now: ClockTime, number: MessageNumber) -> Result<(), Refusal> {
+        self.check_open()?;
+        if number.ahead_of(self.next_message) > Self::MAX_SKIP {
+            return Err(Refusal::TooFar);
+        }
+        self.flush(now);
+        if number > self.next_message {
+            self.next_message = number;
+            self.heartbeats.restart(now);
+        }
+        Ok(())
     }
 
     /// Seals with the greatest epoch in `keys` from the next datagram on, and opens with all of them. Give subscribers

@@ -254,7 +254,7 @@ impl PublisherMachine {
         }
     }
 
-    fn check_open(&self) -> Result<(), Refusal> {
+    pub(super) fn check_open(&self) -> Result<(), Refusal> {
         match (self.broken, self.closed, self.long_message) {
             (true, ..) => Err(Refusal::CannotSeal),
             (_, true, _) => Err(Refusal::Closed),

@@ -67,7 +67,11 @@ impl PublisherMachine {
         let is_over = self.closed && sent == self.ring.next;
         let end = if is_over { Flags::END_OF_STREAM } else { Flags(0) };
         let flags = end.with(self.requested_statuses());
-        self.push_control(Target::Group, Kind::Heartbeat, flags, |writer| heartbeat.write(writer));
+        let origin = self.config.origin;
+        self.push_control(Target::Group, Kind::Heartbeat, flags, |writer| {
+            origin.map_or(Ok(()), |origin| origin.write(writer))?;
+            heartbeat.write(writer)
+        });
         self.statistics.heartbeats += 1;
         self.heartbeats.note_sent(now, self.flow.is_blocked(), self.round_trip, self.heartbeat_spacing());
     }

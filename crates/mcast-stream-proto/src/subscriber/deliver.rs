@@ -122,6 +122,10 @@ impl SubscriberMachine {
                 }
                 Some(lost)
             }
+            // What is missing comes from the publisher that continues.
+            None if self.incarnations.is_continued() => {
+                self.follow_successor(now).map(|event| Some(Step(StepKind::Event(event))))
+            }
             None if self.base < self.highest => self.give_up(now).then_some(None),
             None if self.base < self.heartbeat.next => {
                 if !self.skip_unavailable() {

@@ -82,6 +82,16 @@ pub enum SubscriberEvent {
         /// Its present incarnation.
         to: Incarnation,
     },
+    /// Another publisher continues the stream for the one that was followed, because it reads the same messages from an
+    /// engine. Their numbers continue.
+    Continued {
+        /// The incarnation of the former publisher.
+        from: Incarnation,
+        /// The incarnation of the present one.
+        to: Incarnation,
+        /// The address that it sends from.
+        publisher: SocketAddr,
+    },
     /// The stream was closed, and everything was delivered or reported as lost.
     Ended {
         /// The number of messages in the stream.
@@ -147,6 +157,7 @@ impl SubscriberEvent {
             Self::Lost { .. } => "lost",
             Self::SnapshotWanted { .. } => "snapshot-wanted",
             Self::Restarted { .. } => "restarted",
+            Self::Continued { .. } => "continued",
             Self::Ended { .. } => "ended",
             Self::Stalled { .. } => "stalled",
             Self::PathSilent(_) => "path-silent",

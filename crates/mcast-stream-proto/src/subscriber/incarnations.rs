@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 
 use super::former::{FormerIncarnation, FormerIncarnations};
 use crate::replay::Counts;
-use crate::wire::{DatagramView, Header, Heartbeat, Incarnation, IncarnationSalt, KeyEpoch};
+use crate::wire::{DatagramView, Header, Heartbeat, Incarnation, IncarnationSalt, KeyEpoch, Origin};
 use crate::{ClockTime, Nanos};
 
 /// Heartbeats of an older incarnation over a longer time than this are not merely late.
@@ -18,12 +18,13 @@ pub(super) struct IncarnationIdentity {
     pub(super) epoch: KeyEpoch,
     /// The sequence of that heartbeat.
     pub(super) count: u64,
+    pub(super) origin: Option<Origin>,
 }
 
 impl IncarnationIdentity {
     pub(super) fn of(view: &DatagramView<'_>) -> Self {
         let Header { incarnation, epoch, sequence: count, .. } = view.header;
-        Self { incarnation, salt: view.salt(), epoch, count }
+        Self { incarnation, salt: view.salt(), epoch, count, origin: Origin::of(view) }
     }
 }
 
@@ -54,6 +55,8 @@ pub(super) struct Incarnations {
     salt: IncarnationSalt,
     /// The epoch of the key that it seals with.
     epoch: KeyEpoch,
+    /// Where its messages come from.
+    origin: Option<Origin>,
     /// The counts of its control datagrams.
     counts: Counts,
     /// A new one, which is followed once the rest of the current one is delivered.
@@ -70,6 +73,7 @@ impl Incarnations {
             current: None,
             salt: IncarnationSalt::NONE,
             epoch: KeyEpoch::CLEAR,
+            origin: None,
             counts: Counts::default(),
             successor: None,
             former: FormerIncarnations::default(),
@@ -90,6 +94,28 @@ impl Incarnations {
     /// Returns the epoch of the current one's key, if one is followed.
     pub(super) fn epoch(&self) -> Option<KeyEpoch> {
         self.current.map(|_| self.epoch)
+    }
+
+    /// Returns where the messages of the current one come from, if it reads them from an engine.
+    pub(super) const fn origin(&self) -> Option<Origin> {
+        self.origin
+    }
+
+    /// Whether this one has the messages of the current one, with the same numbers.
+    pub(super) fn is_continued_by(&self, identity: &IncarnationIdentity) -> bool {
+        let origins = self.origin.zip(identity.origin);
+        origins.is_some_and(|(origin, other)| origin.is_same_content(&other))
+    }
+
+    /// Whether this one has messages from before those of the current one, which subscribers have delivered.
+    pub(super) fn is_ahead_of(&self, identity: &IncarnationIdentity) -> bool {
+        let origins = self.origin.zip(identity.origin);
+        origins.is_some_and(|(own, other)| own.stream == other.stream && own.incarnation > other.incarnation)
+    }
+
+    /// Whether the successor has the messages of the current one, with the same numbers.
+    pub(super) fn is_continued(&self) -> bool {
+        self.successor.is_some_and(|successor| self.is_continued_by(&successor.identity))
     }
 
     pub(super) const fn set_epoch(&mut self, epoch: KeyEpoch) {
@@ -120,6 +146,7 @@ impl Incarnations {
     pub(super) fn follow(&mut self, identity: IncarnationIdentity) {
         self.current = Some(identity.incarnation);
         (self.salt, self.epoch, self.counts) = (identity.salt, identity.epoch, Counts::default());
+        self.origin = identity.origin;
     }
 
     #[inline]

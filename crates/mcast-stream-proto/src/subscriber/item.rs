@@ -8,7 +8,8 @@ use crate::wire::{MessageKey, MessageNumber, Sequence};
 /// A message, borrowed from the subscriber or from the datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
-    /// Its number. The first message of an incarnation is 0, and there are no gaps.
+    /// Its number. The first message of an incarnation is 0, and there are no gaps, unless the messages come out of an
+    /// engine: then their numbers are those that they have there.
     pub number: MessageNumber,
     /// Its key, if it was published with one.
     pub key: Option<MessageKey>,

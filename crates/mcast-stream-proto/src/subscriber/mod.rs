@@ -34,7 +34,7 @@ pub use item::{Item, Message, Step};
 use crate::outbox::{Control, Outbox};
 use crate::random::Random;
 use crate::seal::{Ciphers, Keys};
-use crate::wire::{Heartbeat, Incarnation, MessageNumber, Sequence, StreamId, SubscriberId};
+use crate::wire::{Heartbeat, Incarnation, MessageNumber, Origin, Sequence, StreamId, SubscriberId};
 use crate::{ClockTime, Nanos};
 use address::{MAX_ROUND_TRIP, MIN_ROUND_TRIP, PublisherAddress};
 use assembly::Assembly;
@@ -236,6 +236,12 @@ impl SubscriberMachine {
     #[must_use]
     pub const fn incarnation(&self) -> Option<Incarnation> {
         self.incarnations.current()
+    }
+
+    /// Returns where the messages of that incarnation come from, if its publisher reads them from an engine.
+    #[must_use]
+    pub const fn origin(&self) -> Option<Origin> {
+        self.incarnations.origin()
     }
 
     /// Returns the address from which the heartbeats of that publisher arrive.

@@ -12,7 +12,7 @@ use super::{MIN_CREDIT, Start, SubscriberMachine};
 use crate::backoff::SMALL_GROUP;
 use crate::wire::{
     DatagramView, Flags, Header, Heartbeat, Incarnation, KeyEpoch, Kind, MessageNumber, Ncf, Probe, Reset,
-    ResetReason, Status,
+    ResetReason, Sequence, Status,
 };
 use crate::{ClockTime, Nanos};
 
@@ -194,6 +194,12 @@ impl SubscriberMachine {
                 self.follow(now, identity, heartbeat, from, self.config.start);
                 self.incarnations.note_control(identity.count, identity.salt);
             }
+            // The end was delivered, and nothing follows it.
+            Some(_) if self.delivery.has_ended() && self.incarnations.is_continued_by(&identity) => {
+                self.statistics.other += 1;
+            }
+            // A bridge has begun again with records of the engine that were delivered.
+            Some(_) if self.incarnations.is_ahead_of(&identity) => self.statistics.other += 1,
             Some(_) => self.incarnations.set_successor(identity, heartbeat, from),
         }
     }
@@ -248,31 +254,18 @@ impl SubscriberMachine {
         let incarnation = identity.incarnation;
         let former = self.incarnations.former(incarnation);
         self.incarnations.follow(identity);
-        self.heartbeat = heartbeat;
-        self.liveness.note_heartbeat(now);
-        self.publisher.change(now, from);
-        (self.base, self.expected) = match (start, former) {
+        let (base, expected) = match (start, former) {
             // What was delivered is not delivered again.
             (Start::Oldest, Some(former)) => former.position,
             (Start::Oldest, None) => (heartbeat.oldest_retained, heartbeat.oldest_message),
             (Start::Now | Start::Snapshot, _) => (heartbeat.next, heartbeat.next_message),
         };
-        (self.highest, self.oldest_retained, self.credit) =
-            (self.base, heartbeat.oldest_retained, MIN_CREDIT);
-        self.note_credit(&heartbeat);
-        self.transit = Transit::default();
-        self.transit.note(now, heartbeat.clock);
-        self.end = None;
-        self.window.clear();
-        self.naks.clear();
+        self.expected = expected;
+        self.begin_following(now, heartbeat, from, base);
         self.latest.clear();
-        self.assembly.abandon();
-        self.current = None;
         let (given_up, lost_before) = former.map_or((0, 0), |former| (former.given_up, former.lost_messages));
         // Statuses still report what it lost of this incarnation earlier.
         self.losses = LossAccount::begin(&self.statistics, given_up, lost_before);
-        self.statuses.restart(self.window.length() as u32);
-        self.liveness.note_heard();
         self.delivery.begin(start == Start::Snapshot);
         self.emit(SubscriberEvent::Joined { incarnation, publisher: from, message: self.expected });
         if self.delivery.awaits_snapshot() {
@@ -302,6 +295,9 @@ impl SubscriberMachine {
     /// Changes to the publisher's new incarnation, once everything available of the current one is delivered.
     pub(super) fn follow_successor(&mut self, now: ClockTime) -> Option<SubscriberEvent> {
         let successor = self.incarnations.successor()?;
+        if self.incarnations.is_continued() {
+            return self.follow_continued(now, successor);
+        }
         if !self.delivery.has_stopped()
             && let Some(event) = self.report_remaining_loss(successor)
         {
@@ -322,6 +318,53 @@ impl SubscriberMachine {
             (self.expected, self.cause) = (MessageNumber(0), Cause::Unrecoverable);
         }
         Some(SubscriberEvent::Restarted { from: former, to: identity.incarnation })
+    }
+
+    /// Changes to a publisher that has the same messages as the current one, with the same numbers: those that were
+    /// delivered are skipped, and nothing is lost that it has.
+    fn follow_continued(&mut self, now: ClockTime, successor: Successor) -> Option<SubscriberEvent> {
+        let Successor { identity, heartbeat, from: publisher, .. } = successor;
+        let former = self.incarnations.current()?;
+        self.incarnations.clear_successor();
+        self.remember_current_incarnation();
+        self.incarnations.follow(identity);
+        self.incarnations.note_control(identity.count, identity.salt);
+        self.begin_following(now, heartbeat, publisher, heartbeat.oldest_retained);
+        self.cause = Cause::Unrecoverable;
+        self.losses = LossAccount::begin(
+            &self.statistics,
+            self.losses.given_up(),
+            self.losses.lost_messages(&self.statistics),
+        );
+        self.note_sent_before(now, heartbeat.next);
+        let at = now + self.jitter();
+        self.statuses.reschedule(at);
+        Some(SubscriberEvent::Continued { from: former, to: identity.incarnation, publisher })
+    }
+
+    /// Takes the state of a publisher from its first heartbeat, and begins with the datagram `base`.
+    fn begin_following(
+        &mut self,
+        now: ClockTime,
+        heartbeat: Heartbeat,
+        publisher: SocketAddr,
+        base: Sequence,
+    ) {
+        self.heartbeat = heartbeat;
+        self.liveness.note_heartbeat(now);
+        self.publisher.change(now, publisher);
+        (self.base, self.highest) = (base, base);
+        (self.oldest_retained, self.credit) = (heartbeat.oldest_retained, MIN_CREDIT);
+        self.note_credit(&heartbeat);
+        self.transit = Transit::default();
+        self.transit.note(now, heartbeat.clock);
+        self.end = None;
+        self.window.clear();
+        self.naks.clear();
+        self.assembly.abandon();
+        self.current = None;
+        self.statuses.restart(self.window.length() as u32);
+        self.liveness.note_heard();
     }
 
     /// Reports the known losses of the old incarnation and then, unless it ended its stream, an unknown loss.

@@ -35,6 +35,8 @@ impl ExtensionKind {
 
     /// The salt of the publisher's incarnation (64 bits): on all datagrams of the publisher of a sealed stream.
     pub const SALT: Self = Self(Self::CRITICAL | 10);
+    /// Where the messages come from: on heartbeats of a publisher that reads them from an engine.
+    pub const ORIGIN: Self = Self(11);
 
     const fn is_critical(self) -> bool {
         self.0 & Self::CRITICAL != 0

@@ -91,6 +91,31 @@ fn heartbeat() {
 }
 
 #[test]
+fn heartbeat_with_an_origin() {
+    let origin = Origin {
+        stream: StreamId(0xa1),
+        incarnation: Incarnation(0xb2),
+        publisher: 0xc3,
+        engines: EngineTrail::of([EngineKey(0xd4), EngineKey(0xe5)]).unwrap(),
+    };
+    let written = written(&header(Kind::Heartbeat, 10), |writer| {
+        origin.write(writer).unwrap();
+        Heartbeat { next: Sequence(1), oldest_retained: Sequence(1), ..Heartbeat::default() }
+            .write(writer)
+            .unwrap();
+    });
+    agree(
+        &written,
+        "4d43 10 03 11 00 0000 0102030405060708 11223344 00000000 000000000000000a
+         0b09 0000 00000000000000a1 000000b2 000000c3 00000000000000d4 00000000000000e5
+         0000000000000001 0000000000000000 0000000000000001 0000000000000000
+         0000000000000000 0000000000000000 0000000000000000 00000000 00000000 00 01 00 00
+         00000000 0000 0000 00000000",
+    );
+    assert_eq!(Origin::of(&DatagramView::parse(&written).unwrap()), Some(origin));
+}
+
+#[test]
 fn nak() {
     let mut list = NakWriter::new();
     assert!(list.add(Sequence(50), 1) && list.add(Sequence(52), 2) && list.add(Sequence(200), 100));

@@ -156,6 +156,41 @@ fn an_unknown_extension_is_passed_over_unless_it_is_critical() {
     assert_eq!(with(0xc2), Err(WireError::CriticalExtension(0xc2)));
 }
 
+proptest! {
+    #[test]
+    fn origins_are_read_as_they_were_written(
+        stream: u64,
+        incarnation: u32,
+        publisher: u32,
+        keys in prop::collection::vec(any::<u64>(), 0..=EngineTrail::MAX),
+    ) {
+        let origin = Origin {
+            stream: StreamId(stream),
+            incarnation: Incarnation(incarnation),
+            publisher,
+            engines: EngineTrail::of(keys.into_iter().map(EngineKey)).unwrap(),
+        };
+        let mut buffer = [0; 128];
+        let mut writer = DatagramWriter::new(&mut buffer, &data_header()).unwrap();
+        origin.write(&mut writer).unwrap();
+        let length = writer.finish();
+        prop_assert_eq!(length, HEADER_LENGTH + origin.extension_length());
+        prop_assert_eq!(Origin::of(&DatagramView::parse(&buffer[..length]).unwrap()), Some(origin));
+    }
+
+    #[test]
+    fn an_origin_of_another_length_is_none(value in prop::collection::vec(any::<u8>(), 0..80)) {
+        let mut buffer = [0; 160];
+        let mut writer = DatagramWriter::new(&mut buffer, &data_header()).unwrap();
+        writer.extension(ExtensionKind::ORIGIN, 0, &value).unwrap();
+        let length = writer.finish();
+        let read = Origin::of(&DatagramView::parse(&buffer[..length]).unwrap());
+        let padded = value.len().next_multiple_of(4);
+        let keys = padded.checked_sub(16).filter(|keys| keys % 8 == 0).map(|keys| keys / 8);
+        prop_assert_eq!(read.is_some(), keys.is_some_and(|keys| keys <= EngineTrail::MAX));
+    }
+}
+
 #[test]
 fn a_list_refuses_what_it_cannot_hold() {
     let mut list = NakWriter::new();

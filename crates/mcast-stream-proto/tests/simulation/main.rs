@@ -12,6 +12,7 @@ mod buffer;
 mod cipher;
 mod clocks;
 mod content;
+mod continued;
 mod feedback;
 mod link;
 mod lives;

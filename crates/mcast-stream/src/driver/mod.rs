@@ -4,6 +4,7 @@ mod clock;
 mod discovery;
 mod error;
 mod health;
+mod heartbeats;
 mod named;
 mod publisher;
 mod read_ahead;
@@ -22,6 +23,7 @@ use mcast::{InterfaceIndex, InterfaceSelector};
 pub use discovery::{AnnouncedStream, Announcements, DISCOVERY_V4, DISCOVERY_V6, discover, find_stream};
 pub use error::StreamError;
 pub use health::{HostStatus, PathChange};
+pub use heartbeats::{HeardHeartbeat, HeartbeatListener};
 pub use publisher::{Closing, Publisher, PublisherBuilder};
 pub use read_ahead::{ReadAhead, ReadOutcome};
 pub use snapshot::{
@@ -29,6 +31,13 @@ pub use snapshot::{
 };
 pub use subscriber::{StallCause, Subscriber, SubscriberBuilder};
 pub use worker::{JobContext, Worker};
+
+/// Returns the incarnation by the time of day, which publishers have unless their caller sets another one: quarters of a
+/// second since 2024.
+#[must_use]
+pub fn present_incarnation() -> crate::wire::Incarnation {
+    crate::wire::Incarnation(clock::incarnation())
+}
 
 /// Returns the index of the selected interface, which must exist at the start; `None` if the selector does not name a
 /// single interface. Sockets follow the name, because an interface that is created again has another index.

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 use mcast_bridge::nats::{NatsConnector, NatsTarget};
 use mcast_bridge::redis::RedisTarget;
-use mcast_bridge::{EngineError, SinkConnector};
+use mcast_bridge::{EngineError, Position, SinkConnector, SourceConnector};
 
 use super::Arguments;
 use crate::arguments::is_stream_name;
@@ -19,15 +19,25 @@ pub(super) enum Target {
 }
 
 impl Target {
+    /// Parses the URL of an engine that a stream is kept in.
     pub(super) fn parse(arguments: &Arguments) -> anyhow::Result<Self> {
         let announced = Some(&arguments.place).filter(|place| is_stream_name(place));
         let name = arguments.stream.name.as_ref().or(announced);
+        Self::parse_url(&arguments.engine, arguments, name)
+    }
+
+    /// Parses the URL of an engine that a stream is published from.
+    pub(super) fn parse_source(arguments: &Arguments) -> anyhow::Result<Self> {
+        Self::parse_url(&arguments.place, arguments, None)
+    }
+
+    fn parse_url(url: &str, arguments: &Arguments, name: Option<&String>) -> anyhow::Result<Self> {
         let password = arguments.keeping.password_file.as_deref().map(first_line).transpose()?;
-        let target = match arguments.engine.split_once("://") {
-            Some(("nats", _)) => Self::nats(&arguments.engine, password.as_deref(), name),
-            Some(("redis" | "redis+unix", _)) => Self::redis(&arguments.engine, password.as_deref(), name),
+        let target = match url.split_once("://") {
+            Some(("nats", _)) => Self::nats(url, password.as_deref(), name),
+            Some(("redis" | "redis+unix", _)) => Self::redis(url, password.as_deref(), name),
             _ => Err(EngineError {
-                what: format!("\"{}\" is not a URL of NATS or Redis", arguments.engine),
+                what: format!("\"{url}\" is not a URL of NATS or Redis"),
                 remedy: Some(
                     "write nats://HOST[:PORT][?stream=STREAM] or redis://HOST[:PORT][/DB][?key=KEY]".into(),
                 ),
@@ -72,6 +82,24 @@ impl Target {
         format!("\"{}\" at {address}", stream.unwrap_or_default())
     }
 
+    /// Returns the name of the stream in the engine.
+    pub(super) fn key(&self) -> &str {
+        match self {
+            Self::Nats(nats) => nats.stream().unwrap_or_default(),
+            Self::Redis(redis) => redis.key().unwrap_or_default(),
+        }
+    }
+
+    /// Returns what reads the stream.
+    pub(super) fn source_connector(self) -> anyhow::Result<Box<dyn SourceConnector>> {
+        match self {
+            Self::Redis(redis) => Ok(Box::new(redis)),
+            Self::Nats(_) => Err(Failure::usage("streams are published from Redis only, not from NATS")
+                .remedy("keep the stream in Redis, too: mcast bridge NAME to redis://HOST")
+                .into()),
+        }
+    }
+
     pub(super) fn connector(self) -> Box<dyn SinkConnector> {
         match self {
             Self::Nats(nats) => Box::new(NatsConnector::new(nats)),
@@ -87,6 +115,16 @@ fn unnamed(what: &str, parameter: &str) -> EngineError {
         remedy: Some(format!("add {parameter} to the URL, or --name NAME")),
         is_passing: false,
     }
+}
+
+/// Returns whether this is the URL of an engine.
+pub(super) fn is_engine(text: &str) -> bool {
+    ["nats://", "redis://", "redis+unix://"].iter().any(|scheme| text.starts_with(scheme))
+}
+
+/// Returns the position of the record that an engine shows with this id.
+pub(super) fn record_position(id: &str) -> Option<Position> {
+    RedisTarget::position(id)
 }
 
 fn first_line(path: &Path) -> anyhow::Result<String> {

@@ -1,8 +1,9 @@
-//! `mcast bridge`: keeps a stream in a durable engine.
+//! `mcast bridge`: keeps a stream in a durable engine, or publishes one from there.
 
 mod engine;
 mod export;
 mod json;
+mod reverse;
 mod session;
 mod text;
 
@@ -18,17 +19,17 @@ use mcast_stream::wire::StreamId;
 
 use crate::arguments::{Admission, BroadcastOption, KeyFile, parse_duration, parse_positive_size};
 use crate::console::Console;
-use crate::exit::Outcome;
+use crate::exit::{Failure, Outcome};
 use crate::metrics;
 use crate::receiving::{StreamPlace, locate_stream, print_hosts};
 use session::Session;
 
-/// Keep a stream in a durable engine, each message once
+/// Keep a stream in a durable engine, or publish it from there
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     /// Where the stream is published: `[SOURCE@]GROUP[%INTERFACE]:PORT`, a URL or a session description;
-    /// or the name that its publisher announces
+    /// or the name that its publisher announces; or an engine to publish from
     #[arg(value_name = "MEMBERSHIP|NAME")]
     place: String,
 
@@ -37,7 +38,8 @@ pub(crate) struct Arguments {
     to: String,
 
     /// Where to keep it: `redis://[USER@]HOST[:PORT][/DB][?key=KEY]` [default key: mcast:NAME], or
-    /// `nats://[USER@]HOST[:PORT][?stream=STREAM]` [default stream: NAME]
+    /// `nats://[USER@]HOST[:PORT][?stream=STREAM]` [default stream: NAME]; out of an engine,
+    /// `GROUP[%INTERFACE]:PORT` to publish to
     #[arg(value_name = "ENGINE")]
     engine: String,
 
@@ -57,6 +59,9 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     keeping: EngineOptions,
+
+    #[command(flatten)]
+    reverse: reverse::ReverseOptions,
 
     /// Stop after TIME; exit status 1 if not everything that was received is stored by then
     #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
@@ -111,6 +116,11 @@ may keep the same stream at the same time, and each may be killed at any moment:
 the engine is the only state. A bridge starts with the oldest message that the publisher retains,
 and continues after what is stored.
 
+Out of an engine, the messages keep their numbers, and a gap in the engine is reported by
+subscribers. Of several bridges of one stream, one publishes and the others stand by: after 2 s of
+silence one of them takes over, and subscribers miss nothing and deliver nothing twice. The stream
+needs a name other than that of the stream in the engine [default: the key].
+
 The command ends when the publisher closes the stream; exit status 1 if it had to record a gap.
 While the engine cannot be reached, messages are buffered; when the buffer is full, the publisher
 waits for this bridge or evicts it (see `publish --flow`).
@@ -130,9 +140,19 @@ Examples:
   mcast bridge 239.255.1.2:7000 --name prices to redis://10.0.0.9/2?key=prices --stay
   mcast bridge prices to redis://feeds@10.0.0.9 --password-file /etc/mcast/redis.password
   mcast bridge 239.1.1.1%eth0:7000 to redis://10.0.0.9?key=prices --path 239.1.1.2%eth1:7000
-  mcast bridge prices to redis://10.0.0.9 --metrics 127.0.0.1:9480 --json";
+  mcast bridge prices to redis://10.0.0.9 --metrics 127.0.0.1:9480 --json
+  mcast bridge redis://10.0.0.9?key=mcast:prices to 239.255.1.3:7000 --announce again --stay
+  mcast bridge redis://10.0.0.9?key=mcast:prices to 239.255.1.3:7000 --from 24h --speed 10";
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    if engine::is_engine(&arguments.place) {
+        return reverse::run(arguments, console);
+    }
+    if let Some(option) = arguments.reverse.given() {
+        return Err(Failure::usage(format!("{option} applies only out of an engine"))
+            .remedy("remove the option, or name the engine first: mcast bridge ENGINE to GROUP:PORT")
+            .into());
+    }
     // Before anything that takes time, so that SIGHUP does not end the process meanwhile.
     let key_file = arguments.stream.key.as_deref().map(KeyFile::watch).transpose()?;
     let keys = key_file.as_ref().map(|file| file.read(console)).transpose()?.unwrap_or_default();

@@ -12,7 +12,7 @@ use mcast::{InterfaceSelector, LaunchClock, Rate};
 use mcast_capture::{AddressMapping, Capture, CaptureOptions, Filter, Replay, TransmitTimes};
 use mcast_traffic::{ReplayHops, ReplayNotice, ReplayPlan, ReplaySender, ReplayTiming};
 
-use crate::arguments::{Families, parse_duration, select_memberships};
+use crate::arguments::{Families, parse_duration, parse_speed, select_memberships};
 use crate::capturing::open_file;
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
@@ -205,12 +205,4 @@ fn parse_hops(text: &str) -> Result<ReplayHops, String> {
         "recorded" => Ok(ReplayHops::Recorded),
         number => number.parse().map(ReplayHops::Fixed).map_err(|_| "write 0 to 255, or recorded".into()),
     }
-}
-
-fn parse_speed(text: &str) -> Result<f64, String> {
-    let speed = text.strip_suffix('x').unwrap_or(text).parse().ok();
-    // Beyond these limits the times of a long recording could not be represented.
-    speed
-        .filter(|speed| (1e-6..=1e6).contains(speed))
-        .ok_or_else(|| "write a factor such as 2 or 0.5 (--flat-out sends as fast as possible)".into())
 }

@@ -288,6 +288,18 @@ impl Publisher {
         Ok(last)
     }
 
+    /// Omits the messages before this number, because they are missing where the publisher reads them from. Subscribers
+    /// report them as lost.
+    ///
+    /// # Errors
+    /// [`StreamError::Refused`] after the end, and for more than [`MAX_SKIP`](crate::PublisherMachine::MAX_SKIP) messages.
+    pub fn skip_to(&self, number: MessageNumber) -> Result<(), StreamError> {
+        let mut core = self.shared.core();
+        core.machine.skip_to(self.shared.clock.now(), number)?;
+        self.shared.send(&mut core);
+        Ok(())
+    }
+
     /// Sends the queued messages.
     pub fn flush(&self) {
         self.flush_now(&mut self.shared.core());

@@ -23,7 +23,7 @@ use crate::Target;
 use crate::seal::Keys;
 use crate::subscriber::{Item, PathStatistics, Step, SubscriberConfig, SubscriberStatistics};
 use crate::sys;
-use crate::wire::{Header, MessageNumber, StreamId};
+use crate::wire::{Header, MessageNumber, Origin, StreamId};
 use crate::{ClockTime, Nanos};
 pub use builder::SubscriberBuilder;
 use others::OtherStreams;
@@ -323,6 +323,12 @@ impl Subscriber {
     #[must_use]
     pub fn stream(&self) -> Option<StreamId> {
         self.core.as_ref().map(crate::SubscriberMachine::stream)
+    }
+
+    /// Returns where the messages of the followed publisher come from, if it reads them from an engine.
+    #[must_use]
+    pub fn origin(&self) -> Option<Origin> {
+        self.core.as_ref()?.origin()
     }
 
     /// Returns its groups and interfaces, as metric labels.

@@ -1,0 +1,167 @@
+//! `mcast bridge ENGINE to GROUP:PORT`: publishes a stream that an engine holds.
+
+mod export;
+mod json;
+mod session;
+mod start;
+mod text;
+
+use std::time::Duration;
+
+use mcast::{Destination, Membership};
+use mcast_bridge::{ReverseBridge, ReverseConfig, StartAt};
+use mcast_stream::wire::StreamId;
+use mcast_stream::{HeartbeatListener, Publisher, PublisherBuilder, present_incarnation};
+
+use super::{Arguments, engine, random};
+use crate::arguments::{
+    KeyFile, parse_duration, parse_size, parse_speed, parse_stream_name, select_destinations,
+};
+use crate::console::Console;
+use crate::exit::{Failure, Outcome};
+use crate::metrics;
+use session::Session;
+
+/// Options that apply out of an engine.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Out of an engine")]
+pub(super) struct ReverseOptions {
+    /// Where to start: `now`, at the `oldest` message available, with a message NUMBER, an ID of the engine, or a TIME
+    /// (`2026-11-22T09:30:00Z`, or `24h` ago) [default: oldest]
+    #[arg(long, value_name = "WHERE", value_parser = start::parse)]
+    from: Option<StartAt>,
+
+    /// Speed up or slow down by FACTOR: 2, or 0.5 [default: as fast as subscribers receive]
+    #[arg(long, value_name = "FACTOR", value_parser = parse_speed)]
+    speed: Option<f64>,
+
+    /// Announce the stream under NAME, for `mcast subscribe NAME`; also the name of the stream, unless
+    /// --name is given
+    #[arg(long, value_name = "NAME", value_parser = parse_stream_name)]
+    announce: Option<String>,
+
+    /// How many networks to cross [default: 1, this network]
+    #[arg(short, long, value_name = "HOPS")]
+    ttl: Option<u8>,
+
+    /// Size of the retransmission buffer, also for late joiners [default: 8M]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    history: Option<usize>,
+
+    /// Evict a subscriber that makes no progress for TIME [default: 2s]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    evict_after: Option<Duration>,
+
+    /// Wait until N subscribers have joined; best-effort subscribers are not counted
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    wait_for: Option<u32>,
+
+    /// At the end, wait at most TIME until all subscribers have everything
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    linger: Option<Duration>,
+}
+
+const LINGER: Duration = Duration::from_secs(10);
+
+impl ReverseOptions {
+    /// Returns the name of an option that applies only out of an engine, and was given.
+    pub(super) fn given(&self) -> Option<&'static str> {
+        let given = [
+            (self.from.is_some(), "--from"),
+            (self.speed.is_some(), "--speed"),
+            (self.announce.is_some(), "--announce"),
+            (self.ttl.is_some(), "--ttl"),
+            (self.history.is_some(), "--history"),
+            (self.evict_after.is_some(), "--evict-after"),
+            (self.wait_for.is_some(), "--wait-for"),
+            (self.linger.is_some(), "--linger"),
+        ];
+        given.into_iter().find_map(|(is_given, name)| is_given.then_some(name))
+    }
+
+    fn linger(&self) -> Duration {
+        self.linger.unwrap_or(LINGER)
+    }
+}
+
+/// What is published, and where.
+struct Plan {
+    name: String,
+    destinations: Vec<Destination>,
+    /// The same, as they were named.
+    texts: String,
+}
+
+pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    // Before anything that takes time, so that SIGHUP does not end the process meanwhile.
+    let key_file = arguments.stream.key.as_deref().map(KeyFile::watch).transpose()?;
+    let keys = key_file.as_ref().map(|file| file.read(console)).transpose()?.unwrap_or_default();
+    let target = engine::Target::parse_source(arguments)?;
+    let bound = arguments.metrics.as_ref().map(metrics::bind).transpose()?;
+    let plan = plan(arguments, &target, console)?;
+    let stream = StreamId::named(&plan.name);
+    let memberships = plan.destinations.iter().map(|destination| Membership {
+        interface: destination.interface.clone(),
+        ..Membership::new(destination.address)
+    });
+    let listener = HeartbeatListener::join(memberships, stream, keys.clone())?;
+    let random = random();
+    let options = &arguments.reverse;
+    let config = ReverseConfig {
+        step: random as u32 % 4,
+        jitter: mcast_stream::Nanos::from_millis((random >> 8) % 200),
+        start: options.from.unwrap_or(StartAt::Oldest),
+        speed: options.speed,
+        stay: arguments.stream.stay,
+        wait_for: options.wait_for.unwrap_or(0).into(),
+        ..ReverseConfig::new(stream, (random >> 32) as u32, present_incarnation())
+    };
+    let description = target.description();
+    console.note(format_args!("stream {stream} (\"{}\"), from {description} to {}", plan.name, plan.texts));
+    let builder = publisher(&plan, options);
+    let bridge = ReverseBridge::start(listener, builder, keys, target.source_connector()?, config)?;
+    Session::new(bridge, description, key_file, arguments, console)?.run(bound)
+}
+
+fn plan(arguments: &Arguments, target: &engine::Target, console: &Console) -> anyhow::Result<Plan> {
+    let (options, families) = (&arguments.reverse, arguments.admission.families);
+    let texts: Vec<String> = std::iter::once(&arguments.engine).chain(&arguments.paths).cloned().collect();
+    let chosen = select_destinations(&texts, families, console)?;
+    if chosen.items.len() > texts.len() {
+        return Err(Failure::usage("a stream is published to single groups, not to ranges")
+            .remedy("name each group with --path, at most four in total")
+            .into());
+    }
+    if let Some(destination) = chosen.items.iter().find(|each| each.address.group.is_source_specific()) {
+        let group = destination.address.group;
+        return Err(Failure::usage(format!(
+            "{group} is a source-specific group, on which bridges cannot hear each other"
+        ))
+        .remedy("publish to a group outside 232.0.0.0/8 and ff3x::/32")
+        .into());
+    }
+    let on_interface = |destination: Destination| Destination {
+        interface: destination.interface.clone().or_else(|| arguments.interface.clone()),
+        ..destination
+    };
+    let name = arguments.stream.name.as_ref().or(options.announce.as_ref());
+    Ok(Plan {
+        name: name.cloned().unwrap_or_else(|| target.key().to_owned()),
+        destinations: chosen.items.into_iter().map(on_interface).collect(),
+        texts: texts.join(" and "),
+    })
+}
+
+/// Returns the settings of the publisher.
+fn publisher(plan: &Plan, options: &ReverseOptions) -> impl Fn() -> PublisherBuilder + 'static {
+    let destinations = plan.destinations.clone();
+    let (announce, ttl) = (options.announce.clone(), options.ttl);
+    let (history, evict_after) = (options.history, options.evict_after);
+    move || {
+        let builder = destinations.iter().cloned().fold(Publisher::builder(), PublisherBuilder::to);
+        let builder = announce.iter().fold(builder, PublisherBuilder::announce);
+        let builder = ttl.into_iter().fold(builder, PublisherBuilder::hop_limit);
+        let builder = history.into_iter().fold(builder, PublisherBuilder::history);
+        evict_after.into_iter().fold(builder, PublisherBuilder::eviction)
+    }
+}

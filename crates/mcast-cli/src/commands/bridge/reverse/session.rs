@@ -1,0 +1,164 @@
+//! The main loop.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use mcast_bridge::{ReverseBridge, ReverseNotice};
+use mcast_metrics::BoundExporter;
+use serde::Serialize;
+
+use super::export::Figures;
+use super::json::{EventRecord, Summary};
+use super::text;
+use crate::arguments::KeyFile;
+use crate::commands::bridge::Arguments;
+use crate::console::{Console, Output};
+use crate::exit::Outcome;
+use crate::interrupt::{Hangup, Interrupt};
+use crate::output::{write_json, write_record};
+use crate::service::Service;
+
+/// The longest wait before checking for the end.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+const FIGURES_INTERVAL: Duration = Duration::from_secs(1);
+/// The status for the service manager.
+const STATUS: &str = "Bridging";
+
+/// The state of `mcast bridge` out of an engine.
+pub(super) struct Session<'a> {
+    bridge: ReverseBridge,
+    engine: String,
+    key_file: Option<KeyFile<'a>>,
+    /// Catches hang-ups where there is no key file to reread.
+    _hangup: Option<Hangup>,
+    arguments: &'a Arguments,
+    console: &'a Console,
+    out: Output,
+    figures: Figures,
+    start: Instant,
+    next_figures: Instant,
+    was_connected: bool,
+    /// The latest reason why the engine cannot be used, which is reported once.
+    problem: Option<String>,
+    interrupt: Interrupt,
+    service: Service,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(
+        bridge: ReverseBridge,
+        engine: String,
+        key_file: Option<KeyFile<'a>>,
+        arguments: &'a Arguments,
+        console: &'a Console,
+    ) -> anyhow::Result<Self> {
+        let (start, service) = (Instant::now(), Service::begin());
+        Ok(Self {
+            interrupt: Interrupt::waking(bridge.waker())?,
+            bridge,
+            engine,
+            _hangup: if key_file.is_none() { service.hangups()? } else { None },
+            key_file,
+            arguments,
+            console,
+            out: console.output(),
+            figures: Figures::default(),
+            start,
+            next_figures: start,
+            was_connected: false,
+            problem: None,
+            service,
+        })
+    }
+
+    pub(super) fn run(mut self, bound: Option<BoundExporter>) -> anyhow::Result<Outcome> {
+        let exporter = bound.map(|bound| self.figures.serve(bound)).transpose()?;
+        if let Some(exporter) = &exporter {
+            self.console.note(format_args!("metrics at http://{}/metrics", exporter.address()));
+        }
+        let outcome = self.publish();
+        self.service.stopping();
+        let is_complete = outcome.is_ok() && self.bridge.finish(self.arguments.reverse.linger());
+        self.summarize(is_complete)?;
+        outcome?;
+        let has_gaps = self.bridge.statistics().gaps > 0;
+        Ok(self.interrupt.outcome().unwrap_or_else(|| Outcome::of(is_complete && !has_gaps)))
+    }
+
+    /// Publishes until the end of the stream in the engine, the end of the time, or an interrupt.
+    fn publish(&mut self) -> anyhow::Result<()> {
+        let end = self.arguments.timeout.and_then(|timeout| self.start.checked_add(timeout));
+        while !self.interrupt.has_arrived() && !self.bridge.is_over() {
+            let left = end.map_or(POLL_INTERVAL, |end| end.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                break;
+            }
+            if let Some(notice) = self.bridge.next(left.min(POLL_INTERVAL))? {
+                self.handle(&notice)?;
+            }
+            self.service.alive();
+            if let Some(keys) = self.key_file.as_ref().and_then(|file| file.reread(self.console)) {
+                self.console.note(format_args!("sealing with epoch {} from now on", keys.latest()));
+                self.bridge.set_keys(keys);
+            }
+            if self.next_figures <= Instant::now() {
+                self.next_figures = Instant::now() + FIGURES_INTERVAL;
+                self.figures.update(&self.bridge);
+            }
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, notice: &ReverseNotice) -> anyhow::Result<()> {
+        match notice {
+            ReverseNotice::Bridge(event) => {
+                text::print(event, self.console);
+                self.print(&EventRecord::of(event))
+            }
+            ReverseNotice::Publisher(event) => {
+                text::print_publisher(event, self.console);
+                Ok(())
+            }
+            ReverseNotice::Connected => {
+                self.service.ready(STATUS);
+                (self.was_connected, self.problem) = (true, None);
+                self.print(&EventRecord::connected(&self.engine))
+            }
+            ReverseNotice::Disconnected(error) if !self.was_connected => Err(error.clone().into()),
+            ReverseNotice::Disconnected(error) => {
+                if self.problem.as_ref() == Some(&error.what) {
+                    return Ok(());
+                }
+                self.problem = Some(error.what.clone());
+                self.console.warn(format_args!("nothing is published until the engine can be used: {error}"));
+                if let Some(remedy) = &error.remedy {
+                    self.console.advise(remedy);
+                }
+                self.print(&EventRecord::disconnected(&self.engine, error))
+            }
+        }
+    }
+
+    fn summarize(&mut self, is_complete: bool) -> anyhow::Result<()> {
+        let (time, statistics) = (self.start.elapsed(), self.bridge.statistics());
+        if self.arguments.json {
+            let summary = Summary::new(&self.engine, self.bridge.stream(), &statistics, time, is_complete);
+            write_record(&mut self.out, "summary", &summary)?;
+            self.out.flush()?;
+        } else if self.was_connected {
+            self.console.note(text::summary(&statistics, time));
+        }
+        if !is_complete && statistics.messages > 0 {
+            self.console.warn("not all subscribers have everything that was published");
+        }
+        Ok(())
+    }
+
+    fn print(&mut self, record: &impl Serialize) -> anyhow::Result<()> {
+        if self.arguments.json {
+            write_json(&mut self.out, record)?;
+            self.out.flush()?;
+        }
+        Ok(())
+    }
+}

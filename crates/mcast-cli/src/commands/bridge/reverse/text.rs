@@ -1,0 +1,78 @@
+//! Events and the summary as text.
+
+use std::time::Duration;
+
+use mcast_bridge::{GapCause, ReverseEvent, ReverseStatistics};
+use mcast_stream::publisher::PublisherEvent;
+
+use crate::console::Console;
+use crate::output::{bytes, count_of, seconds};
+
+/// Prints an event of the bridge.
+pub(super) fn print(event: &ReverseEvent, console: &Console) {
+    match *event {
+        ReverseEvent::StandingBy { incarnation } => console.note(format_args!(
+            "another bridge publishes the stream, under incarnation {incarnation}: standing by"
+        )),
+        ReverseEvent::Began { incarnation, position, is_takeover: true } => console
+            .note(format_args!("taking over under incarnation {incarnation}, starting with {position}")),
+        ReverseEvent::Began { incarnation, position, .. } => {
+            console
+                .note(format_args!("publishing under incarnation {incarnation}, starting with {position}"));
+        }
+        ReverseEvent::Gap { from, end, cause } => {
+            let missing = count_of(end.ahead_of(from.number), "message");
+            let why = cause.map_or("they were removed from it", cause_text);
+            console.warn(format_args!("the engine lacks {missing}, starting with {from}: {why}"));
+        }
+        ReverseEvent::OpenGap { position, cause } => console.warn(format_args!(
+            "the engine may lack messages, starting with {position}: {}",
+            cause_text(cause)
+        )),
+        ReverseEvent::Ended { incarnation, messages } => console.note(format_args!(
+            "incarnation {incarnation} has ended after {}",
+            count_of(messages, "message")
+        )),
+        _ => console.detail(format_args!("{event:?}")),
+    }
+}
+
+fn cause_text(cause: GapCause) -> &'static str {
+    match cause {
+        GapCause::JoinedLate => "no bridge was there when they were published",
+        GapCause::EngineLost => "the engine lost them",
+        GapCause::Lost(_) => "no bridge received them",
+    }
+}
+
+/// Prints an event of the publisher.
+pub(super) fn print_publisher(event: &PublisherEvent, console: &Console) {
+    match *event {
+        PublisherEvent::SubscriberJoined(_, address) => {
+            console.note(format_args!("subscriber {} joined", address.ip()));
+        }
+        PublisherEvent::SubscriberEvicted(subscriber, missing) => console.warn(format_args!(
+            "evicted subscriber {subscriber}: too slow, {} behind (--evict-after allows more time)",
+            count_of(missing, "datagram")
+        )),
+        PublisherEvent::Unrecoverable(subscriber, first, end) => console.warn(format_args!(
+            "subscriber {subscriber} missed {} that have left the retransmission buffer (--history enlarges it)",
+            count_of(end.ahead_of(first), "datagram")
+        )),
+        _ => console.detail(format_args!("{event:?}")),
+    }
+}
+
+/// Returns the summary.
+pub(super) fn summary(statistics: &ReverseStatistics, time: Duration) -> String {
+    let gaps = match statistics.gaps {
+        0 => "no gaps".to_owned(),
+        gaps => format!("{} for {}", count_of(gaps, "gap"), count_of(statistics.missing, "missing message")),
+    };
+    format!(
+        "published {} ({}) in {}; {gaps}",
+        count_of(statistics.messages, "message"),
+        bytes(statistics.message_bytes),
+        seconds(time),
+    )
+}
