@@ -347,7 +347,10 @@ fn a_websocket_has_a_message_per_datagram_and_answers_pings() {
     let rude = lan.request("GET /ws/239.1.2.3:5000", handshake);
     (0..100_000).for_each(|_| lan.server.receive(lan.now, rude, b"\x89\x82\0\0\0\0ab"));
     let length = lan.take(rude, usize::MAX).len();
-    assert!((1_000..20_000).contains(&length), "replies of {length} bytes wait for a client that does not read");
+    assert!(
+        (1_000..20_000).contains(&length),
+        "replies of {length} bytes wait for a client that does not read"
+    );
 }
 
 #[test]
