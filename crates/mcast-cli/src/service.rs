@@ -4,8 +4,11 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use mcast::LaunchClock;
+use mcast_stream::seal::Keys;
 use mcast_sys::service::{ManagerConnection, watchdog_interval};
 
+use crate::arguments::KeyFile;
+use crate::console::Console;
 use crate::interrupt::Hangup;
 
 /// The connection to the service manager, if there is one.
@@ -61,5 +64,37 @@ impl Service {
         if let Some(manager) = &self.manager {
             manager.send_state(state);
         }
+    }
+}
+
+/// Reloads of a service whose only file is that of its keys, which it may do without.
+pub(crate) struct KeyReload<'a> {
+    key_file: Option<KeyFile<'a>>,
+    /// Catches hang-ups where there is no key file.
+    hangup: Option<Hangup>,
+}
+
+impl<'a> KeyReload<'a> {
+    pub(crate) fn new(key_file: Option<KeyFile<'a>>, service: &Service) -> anyhow::Result<Self> {
+        let hangup = if key_file.is_none() { service.hangups()? } else { None };
+        Ok(Self { key_file, hangup })
+    }
+
+    /// If a reload was requested, passes the keys of the file to `set`, and reports with this status that the service is
+    /// ready again. An invalid file is reported.
+    pub(crate) fn poll(&self, service: &Service, status: &str, console: &Console, set: impl FnOnce(Keys)) {
+        let is_due = match &self.key_file {
+            Some(file) => file.has_hangup_arrived(),
+            None => self.hangup.as_ref().is_some_and(Hangup::has_arrived),
+        };
+        if !is_due {
+            return;
+        }
+        service.reloading();
+        if let Some(keys) = self.key_file.as_ref().and_then(|file| file.read_again(console)) {
+            console.note(format_args!("read the key file again: its latest epoch is {}", keys.latest()));
+            set(keys);
+        }
+        service.ready(status);
     }
 }

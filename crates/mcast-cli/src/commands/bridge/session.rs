@@ -15,10 +15,10 @@ use super::text::{backlog_text, describe_bridge, summary_text};
 use crate::arguments::KeyFile;
 use crate::console::{Console, Output};
 use crate::exit::Outcome;
-use crate::interrupt::{Hangup, Interrupt};
+use crate::interrupt::Interrupt;
 use crate::output::{rfc3339, write_json, write_record};
 use crate::receiving::{EventRecord, Importance, describe};
-use crate::service::Service;
+use crate::service::{KeyReload, Service};
 
 /// The longest wait before checking for the end.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -36,9 +36,7 @@ const STATUS: &str = "Bridging";
 pub(super) struct Session<'a> {
     bridge: StreamBridge,
     engine: String,
-    key_file: Option<KeyFile<'a>>,
-    /// Catches hang-ups where there is no key file to reread.
-    hangup: Option<Hangup>,
+    reload: KeyReload<'a>,
     arguments: &'a Arguments,
     console: &'a Console,
     out: Output,
@@ -67,8 +65,7 @@ impl<'a> Session<'a> {
         Ok(Self {
             bridge,
             engine,
-            hangup: if key_file.is_none() { service.hangups()? } else { None },
-            key_file,
+            reload: KeyReload::new(key_file, &service)?,
             arguments,
             console,
             out: console.output(),
@@ -119,29 +116,11 @@ impl<'a> Session<'a> {
                 self.handle(&notice)?;
             }
             self.service.alive();
-            if self.has_hangup_arrived() {
-                self.reload();
-            }
+            let set = |keys| self.bridge.set_keys(keys);
+            self.reload.poll(&self.service, STATUS, self.console, set);
             self.update_figures();
         }
         Ok(())
-    }
-
-    fn has_hangup_arrived(&self) -> bool {
-        match &self.key_file {
-            Some(file) => file.has_hangup_arrived(),
-            None => self.hangup.as_ref().is_some_and(Hangup::has_arrived),
-        }
-    }
-
-    fn reload(&mut self) {
-        self.service.reloading();
-        if let Some(keys) = self.key_file.as_ref().and_then(|file| file.read_again(self.console)) {
-            let epoch = keys.latest();
-            self.console.note(format_args!("read the key file again: its latest epoch is {epoch}"));
-            self.bridge.set_keys(keys);
-        }
-        self.service.ready(STATUS);
     }
 
     /// Whether the stream has ended, everything is stored, and the publisher knows that it was received.

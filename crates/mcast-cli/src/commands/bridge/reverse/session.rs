@@ -14,9 +14,9 @@ use crate::arguments::KeyFile;
 use crate::commands::bridge::Arguments;
 use crate::console::{Console, Output};
 use crate::exit::Outcome;
-use crate::interrupt::{Hangup, Interrupt};
+use crate::interrupt::Interrupt;
 use crate::output::{write_json, write_record};
-use crate::service::Service;
+use crate::service::{KeyReload, Service};
 
 /// The longest wait before checking for the end.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -28,9 +28,7 @@ const STATUS: &str = "Bridging";
 pub(super) struct Session<'a> {
     bridge: ReverseBridge,
     engine: String,
-    key_file: Option<KeyFile<'a>>,
-    /// Catches hang-ups where there is no key file to reread.
-    _hangup: Option<Hangup>,
+    reload: KeyReload<'a>,
     arguments: &'a Arguments,
     console: &'a Console,
     out: Output,
@@ -57,8 +55,7 @@ impl<'a> Session<'a> {
             interrupt: Interrupt::waking(bridge.waker())?,
             bridge,
             engine,
-            _hangup: if key_file.is_none() { service.hangups()? } else { None },
-            key_file,
+            reload: KeyReload::new(key_file, &service)?,
             arguments,
             console,
             out: console.output(),
@@ -97,10 +94,8 @@ impl<'a> Session<'a> {
                 self.handle(&notice)?;
             }
             self.service.alive();
-            if let Some(keys) = self.key_file.as_ref().and_then(|file| file.reread(self.console)) {
-                self.console.note(format_args!("sealing with epoch {} from now on", keys.latest()));
-                self.bridge.set_keys(keys);
-            }
+            let set = |keys| self.bridge.set_keys(keys);
+            self.reload.poll(&self.service, STATUS, self.console, set);
             if self.next_figures <= Instant::now() {
                 self.next_figures = Instant::now() + FIGURES_INTERVAL;
                 self.figures.update(&self.bridge);
