@@ -229,7 +229,7 @@ fn unknown_names_are_reported_with_the_existing_ones() {
     let output = lab(&["run", "/nowhere/net.toml"]);
     assert_status(&output, 4);
     assert!(
-        text(&output.stderr).contains("four-hosts, two-lans, lossy-link, price-feed, vlans"),
+        text(&output.stderr).contains("four-hosts, two-lans, lossy-link, price-feed, vlans, sites"),
         "{}",
         text(&output.stderr)
     );
@@ -245,7 +245,7 @@ fn networks_are_listed_and_shown() {
     assert_status(&listed, 0);
     let names: Vec<_> =
         objects(&listed, "lab-network").into_iter().map(|object| object["name"].clone()).collect();
-    assert_eq!(names, ["four-hosts", "two-lans", "lossy-link", "price-feed", "vlans"]);
+    assert_eq!(names, ["four-hosts", "two-lans", "lossy-link", "price-feed", "vlans", "sites"]);
     let shown = lab(&["show", "two-lans"]);
     let file = File::new(text(&shown.stdout));
     assert_status(&lab(&["run", file.path()]), 0);
