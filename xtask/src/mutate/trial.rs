@@ -40,19 +40,24 @@ impl<'t> Trial<'t> {
         let other = self.build(package, &["--test", package.other], package.other)?;
         let started = Instant::now();
         let rounds = [
-            (&unit, 0, 0),
-            (&simulation, 0, FIRST_SEEDS.min(self.seeds)),
-            (&other, 0, 0),
-            (&simulation, FIRST_SEEDS, self.seeds.saturating_sub(FIRST_SEEDS)),
+            (&unit, None),
+            (&simulation, Some((0, FIRST_SEEDS.min(self.seeds)))),
+            // It has as many seeds as in other runs, if it has any.
+            (&other, None),
+            (&simulation, Some((FIRST_SEEDS, self.seeds.saturating_sub(FIRST_SEEDS)))),
         ];
-        for (binary, first_seed, seeds) in rounds {
+        for (binary, seeds) in rounds {
             let mut command = Command::new(binary);
             command
                 .current_dir(self.tree)
                 .env("MCAST_SHRINK", "0")
                 .env("RUST_BACKTRACE", "0")
-                .env_remove("MCAST_SEED");
-            command.env("MCAST_FIRST_SEED", first_seed.to_string()).env("MCAST_SEEDS", seeds.to_string());
+                .env_remove("MCAST_SEED")
+                .env_remove("MCAST_FIRST_SEED")
+                .env_remove("MCAST_SEEDS");
+            if let Some((first_seed, seeds)) = seeds {
+                command.env("MCAST_FIRST_SEED", first_seed.to_string()).env("MCAST_SEEDS", seeds.to_string());
+            }
             let by = match finish_within(command, self.limit)? {
                 None => format!("it did not finish within {} s", self.limit.as_secs()),
                 Some(finished) if finished.success => continue,
