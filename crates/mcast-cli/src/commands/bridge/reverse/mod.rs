@@ -52,8 +52,7 @@ pub(super) struct ReverseOptions {
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     evict_after: Option<Duration>,
 
-    /// Wait until N subscribers have joined. Not counted: best-effort subscribers, and those that have received
-    /// more of the stream before
+    /// Wait until N subscribers have joined; best-effort subscribers are not counted
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     wait_for: Option<u32>,
 
