@@ -96,6 +96,21 @@ impl Hole {
     }
 }
 
+/// Returns engines as bridges note them in an engine: 16 hexadecimal digits each, the latest first, separated by commas.
+#[cfg(any(feature = "nats", feature = "redis"))]
+pub(crate) fn trail_text(engines: &EngineTrail) -> String {
+    let engines: Vec<String> = engines.iter().map(|key| key.to_string()).collect();
+    engines.join(",")
+}
+
+/// Returns the engines in such a text; `None` if it is none.
+#[cfg(any(feature = "nats", feature = "redis"))]
+pub(crate) fn parse_trail(text: &str) -> Option<EngineTrail> {
+    let key = |text: &str| u64::from_str_radix(text, 16).ok().map(EngineKey);
+    let keys: Option<Vec<EngineKey>> = text.split(',').map(key).collect();
+    EngineTrail::of(keys?)
+}
+
 impl Presence {
     /// How long an engine keeps it.
     pub const KEPT_FOR: Duration = Duration::from_secs(5);
@@ -111,6 +126,18 @@ pub struct EngineError {
     pub remedy: Option<String>,
     /// Whether it may succeed later without a change of the bridge's settings.
     pub is_passing: bool,
+}
+
+#[cfg(any(feature = "nats", feature = "redis"))]
+impl EngineError {
+    /// The error of a source whose records belong to another stream than before.
+    pub(crate) fn other_stream(known: StreamId, found: StreamId) -> Self {
+        Self {
+            what: format!("a record there belongs to stream {found}, not to stream {known}"),
+            remedy: Some("give each stream one of its own in the engine, and start the bridge again".into()),
+            is_passing: false,
+        }
+    }
 }
 
 /// A connection to an engine that records are appended on.

@@ -14,6 +14,9 @@ use crate::reverse::{SourceRequest, SourceResponse, StartAt};
 /// The most records to read at once.
 const RECORDS: usize = 4_096;
 
+/// How often an idle connection is used, because servers close silent ones: a bridge may stand by for days.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
 /// What the thread reports.
 #[derive(Debug)]
 pub(super) enum SourceReport {
@@ -85,14 +88,21 @@ impl Worker {
 
     /// Executes requests until the connection breaks; `Ok` if the bridge is gone.
     fn serve(&self, source: &mut dyn Source, retry: &mut Duration) -> Result<(), EngineError> {
-        while let Ok((number, request)) = self.requests.recv() {
+        loop {
+            let (number, request) = match self.requests.recv_timeout(KEEP_ALIVE) {
+                Ok(request) => request,
+                Err(RecvTimeoutError::Timeout) => {
+                    source.last()?;
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            };
             let response = execute(source, request)?;
             *retry = FIRST_RETRY;
             if !self.report(SourceReport::Response(number, response)) {
-                break;
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     /// Waits, discarding requests for the broken connection; returns whether the bridge is still there.

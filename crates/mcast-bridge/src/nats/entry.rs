@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use mcast_stream::wire::{Incarnation, MessageKey, MessageNumber, StreamId};
+use mcast_stream::wire::{EngineTrail, Incarnation, MessageKey, MessageNumber, StreamId};
 
 use super::protocol::Headers;
-use crate::engine::Tail;
+use crate::engine::{Tail, parse_trail, trail_text};
 use crate::record::{Content, GapCause, Position, StreamRecord};
 
 /// The header with the id, which is the position.
@@ -27,11 +27,18 @@ pub(super) fn position(id: &str) -> Option<Position> {
 }
 
 /// Returns the headers of a record, and its payload.
-pub(super) fn write(stream: StreamId, record: &StreamRecord) -> (Headers, &[u8]) {
+pub(super) fn write<'a>(
+    stream: StreamId,
+    record: &'a StreamRecord,
+    engines: &EngineTrail,
+) -> (Headers, &'a [u8]) {
     let mut headers = Headers::default();
     headers.set(ID, id(record.position));
     headers.set("Mcast-Stream", stream);
     headers.set("Mcast-Time", record.time);
+    if !engines.is_empty() {
+        headers.set("Mcast-Origin", trail_text(engines));
+    }
     let mut gap = |first: MessageNumber, end: Option<MessageNumber>, cause: GapCause| {
         headers.set("Mcast-Kind", "gap");
         headers.set("Mcast-First", first);
@@ -49,6 +56,11 @@ pub(super) fn write(stream: StreamId, record: &StreamRecord) -> (Headers, &[u8])
         Content::End => headers.set("Mcast-Kind", "end"),
     }
     (headers, payload)
+}
+
+/// Returns the engines that a record came out of before; `None` if no bridge wrote it.
+pub(super) fn engines(headers: &Headers) -> Option<EngineTrail> {
+    headers.field("Mcast-Origin").map_or(Some(EngineTrail::EMPTY), parse_trail)
 }
 
 /// Returns the record with these headers and this payload; `None` if no bridge wrote it.
@@ -79,6 +91,7 @@ pub(super) fn tail(stream: StreamId, record: &StreamRecord) -> Tail {
 
 #[cfg(test)]
 mod tests {
+    use mcast_stream::wire::EngineKey;
     use proptest::prelude::*;
 
     use super::*;
@@ -91,11 +104,14 @@ mod tests {
             incarnation: u32,
             number in 0..u64::MAX - 1,
             time: u64,
+            keys in prop::collection::vec(any::<u64>(), 0..=EngineTrail::MAX),
         ) {
+            let trail = EngineTrail::of(keys.into_iter().map(EngineKey)).unwrap();
             let position = Position::new(Incarnation(incarnation), MessageNumber(number));
             let record = StreamRecord { position, time, content };
-            let (headers, payload) = write(StreamId(255), &record);
+            let (headers, payload) = write(StreamId(255), &record, &trail);
             let headers = Headers::parse(headers.block().as_bytes()).unwrap();
+            prop_assert_eq!(engines(&headers), Some(trail));
             prop_assert_eq!(read(&headers, payload), Some((StreamId(255), record.clone())));
         }
 
@@ -105,9 +121,10 @@ mod tests {
             headers.set(ID, id);
             headers.set("Mcast-Stream", &number);
             headers.set("Mcast-Time", &number);
-            headers.set("Mcast-First", number);
+            headers.set("Mcast-First", &number);
+            headers.set("Mcast-Origin", number);
             kind.iter().for_each(|kind| headers.set("Mcast-Kind", kind));
-            let _ = read(&headers, &payload);
+            let _ = (read(&headers, &payload), engines(&headers));
         }
     }
 }

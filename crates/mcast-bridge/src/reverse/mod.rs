@@ -404,6 +404,12 @@ impl ReverseMachine {
                 }
             }
             Role::Claiming(claim) if claim.is_over(now, publisher.subscribers) => self.role = Role::Active,
+            Role::Claiming(ref mut claim) => {
+                let joined = publisher.subscribers;
+                if let Some(required) = claim.report(now, joined) {
+                    self.events.push_back(ReverseEvent::WaitingForSubscribers { joined, required });
+                }
+            }
             Role::Active => self.handle_front(now),
             Role::Draining { until } if publisher.is_complete || now >= until => {
                 self.follow_on(now, publisher);

@@ -14,7 +14,7 @@ use mcast_bridge::{
     Content, EngineError, GapCause, Hole, Position, Presence, RecordBatch, Request, Response, Sink, Source,
     StreamRecord, Tail,
 };
-use mcast_stream::wire::{EngineTrail, Incarnation, MessageKey, MessageNumber, StreamId};
+use mcast_stream::wire::{EngineKey, EngineTrail, Incarnation, MessageKey, MessageNumber, StreamId};
 
 const STREAM: StreamId = StreamId(0xfeed);
 

@@ -142,7 +142,7 @@ Examples:
   mcast bridge 239.1.1.1%eth0:7000 to redis://10.0.0.9?key=prices --path 239.1.1.2%eth1:7000
   mcast bridge prices to redis://10.0.0.9 --metrics 127.0.0.1:9480 --json
   mcast bridge redis://10.0.0.9?key=mcast:prices to 239.255.1.3:7000 --announce again --stay
-  mcast bridge redis://10.0.0.9?key=mcast:prices to 239.255.1.3:7000 --from 24h --speed 10";
+  mcast bridge nats://10.0.0.9?stream=prices to 239.255.1.3:7000 --name again --from 24h --speed 10";
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     if engine::is_engine(&arguments.place) {

@@ -59,6 +59,9 @@ impl EventRecord {
                     position.number,
                 )
             },
+            ReverseEvent::WaitingForSubscribers { joined, required } => {
+                Self { count: Some(required.saturating_sub(joined)), ..Self::new("waiting-for-subscribers") }
+            }
             ReverseEvent::Gap { from, end, cause } => Self {
                 count: Some(end.ahead_of(from.number)),
                 cause: Some(cause.map_or("removed", |cause| cause.name())),

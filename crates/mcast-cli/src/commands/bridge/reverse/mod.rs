@@ -21,6 +21,7 @@ use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::metrics;
 use session::Session;
+use start::StartOption;
 
 /// Options that apply out of an engine.
 #[derive(Debug, clap::Args)]
@@ -29,7 +30,7 @@ pub(super) struct ReverseOptions {
     /// Where to start: `now`, at the `oldest` message available, with a message NUMBER, an ID of the engine, or a TIME
     /// (`2026-11-22T09:30:00Z`, or `24h` ago) [default: oldest]
     #[arg(long, value_name = "WHERE", value_parser = start::parse)]
-    from: Option<StartAt>,
+    from: Option<StartOption>,
 
     /// Speed up or slow down by FACTOR: 2, or 0.5 [default: as fast as subscribers receive]
     #[arg(long, value_name = "FACTOR", value_parser = parse_speed)]
@@ -110,7 +111,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let config = ReverseConfig {
         step: random as u32 % 4,
         jitter: mcast_stream::Nanos::from_millis((random >> 8) % 200),
-        start: options.from.unwrap_or(StartAt::Oldest),
+        start: options.from.as_ref().map_or(Ok(StartAt::Oldest), |from| from.resolve(&target))?,
         speed: options.speed,
         stay: arguments.stream.stay,
         wait_for: options.wait_for.unwrap_or(0).into(),
@@ -119,7 +120,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let description = target.description();
     console.note(format_args!("stream {stream} (\"{}\"), from {description} to {}", plan.name, plan.texts));
     let builder = publisher(&plan, options);
-    let bridge = ReverseBridge::start(listener, builder, keys, target.source_connector()?, config)?;
+    let bridge = ReverseBridge::start(listener, builder, keys, target.source_connector(), config)?;
     Session::new(bridge, description, key_file, arguments, console)?.run(bound)
 }
 

@@ -20,6 +20,16 @@ pub(super) fn print(event: &ReverseEvent, console: &Console) {
             console
                 .note(format_args!("publishing under incarnation {incarnation}, starting with {position}"));
         }
+        ReverseEvent::WaitingForSubscribers { joined, required } => {
+            let missing = count_of(required.saturating_sub(joined), "more subscriber");
+            console.warn(format_args!(
+                "nothing is published yet: waiting for {missing} (--wait-for). A subscriber that has received later \
+                 messages of this stream does not join"
+            ));
+            console.advise(
+                "start such a subscriber again, or publish under another name with --name, or further on with --from",
+            );
+        }
         ReverseEvent::Gap { from, end, cause } => {
             let missing = count_of(end.ahead_of(from.number), "message");
             let why = cause.map_or("they were removed from it", cause_text);
