@@ -6,7 +6,7 @@ use std::time::Duration;
 use mcast_stream::wire::Incarnation;
 use mcast_stream::wire::{EngineKey, EngineTrail, MessageNumber, StreamId};
 
-use crate::record::{Position, StreamRecord};
+use crate::record::{Content, Position, StreamRecord};
 
 /// The last record in an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,6 +183,37 @@ pub struct StoredStream {
     pub key: EngineKey,
     /// The engines that the messages came out of before they were stored in this one.
     pub earlier: EngineTrail,
+}
+
+/// What the records in an engine are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoredKind {
+    /// Messages of a stream.
+    Stream,
+    /// Datagrams of plain groups.
+    Datagrams,
+}
+
+/// Returns what the records in an engine are; `None` if there is neither a message nor a datagram.
+///
+/// # Errors
+/// As [`Source::last`].
+pub fn stored_kind(source: &mut dyn Source) -> Result<Option<StoredKind>, EngineError> {
+    const RECORDS: usize = 64;
+    let mut from = Position::START;
+    loop {
+        let records = source.read(from, RECORDS)?;
+        let Some(last) = records.last() else { return Ok(None) };
+        let kind = |record: &StreamRecord| match record.content {
+            Content::Message { .. } | Content::End => Some(StoredKind::Stream),
+            Content::Datagram { .. } => Some(StoredKind::Datagrams),
+            Content::Gap { .. } | Content::OpenGap { .. } => None,
+        };
+        if let Some(kind) = records.iter().find_map(kind) {
+            return Ok(Some(kind));
+        }
+        from = last.position.following();
+    }
 }
 
 /// Makes connections to an engine that records are read on.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use mcast_stream::subscriber::Cause;
 use mcast_stream::wire::{Incarnation, MessageKey, MessageNumber};
 
+use crate::metadata::DatagramMetadata;
+
 /// A place in a stream. Positions only grow: incarnations do, and message numbers within an incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Position {
@@ -57,6 +59,13 @@ pub enum Content {
         /// Its bytes.
         bytes: Arc<[u8]>,
     },
+    /// A datagram of a plain group.
+    Datagram {
+        /// Where it was sent, and how it arrived.
+        metadata: Box<DatagramMetadata>,
+        /// Its payload.
+        bytes: Arc<[u8]>,
+    },
     /// The messages from `first` to the record's position are missing.
     Gap {
         /// The first missing message.
@@ -83,10 +92,12 @@ pub enum GapCause {
     JoinedLate,
     /// The engine had stored them and lost them, and no bridge retained them.
     EngineLost,
+    /// The system dropped datagrams of a plain group, because the receive buffer was full.
+    ReceiveBufferFull,
 }
 
 impl GapCause {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Lost(Cause::Unrecoverable),
         Self::Lost(Cause::Deadline),
         Self::Lost(Cause::NotRepaired),
@@ -96,6 +107,7 @@ impl GapCause {
         Self::Lost(Cause::PublisherGone),
         Self::JoinedLate,
         Self::EngineLost,
+        Self::ReceiveBufferFull,
     ];
 
     /// Returns its name, for instance `joined-late`, as in records and in the command's JSON. Names never change.
@@ -105,6 +117,7 @@ impl GapCause {
             Self::Lost(cause) => cause.name(),
             Self::JoinedLate => "joined-late",
             Self::EngineLost => "engine-lost",
+            Self::ReceiveBufferFull => "receive-buffer-full",
         }
     }
 
@@ -131,12 +144,24 @@ impl StreamRecord {
         matches!(self.content, Content::OpenGap { .. } | Content::End)
     }
 
+    /// Returns when the kernel received the datagram, or else when a bridge received the record, in nanoseconds since
+    /// 1970.
+    #[must_use]
+    pub fn arrived(&self) -> u64 {
+        let kernel_time = match &self.content {
+            Content::Datagram { metadata, .. } => metadata.kernel_time,
+            _ => None,
+        };
+        kernel_time.unwrap_or(self.time.saturating_mul(1_000_000))
+    }
+
     /// Returns the memory that it takes, in bytes.
     pub(crate) fn size(&self) -> usize {
         // The counts of an `Arc`, and what the allocator adds.
         const ALLOCATION: usize = 32;
         let bytes = match &self.content {
             Content::Message { bytes, .. } => bytes.len() + ALLOCATION,
+            Content::Datagram { bytes, .. } => bytes.len() + size_of::<DatagramMetadata>() + 3 * ALLOCATION,
             _ => 0,
         };
         size_of::<Self>() + bytes
@@ -151,10 +176,33 @@ pub(crate) fn contents() -> impl proptest::strategy::Strategy<Value = Content> {
     let bytes = prop::collection::vec(any::<u8>(), 0..40);
     let message = (any::<Option<u64>>(), bytes)
         .prop_map(|(key, bytes)| Content::Message { key: key.map(MessageKey), bytes: bytes.into() });
+    let datagram = (
+        any::<std::net::SocketAddr>(),
+        "[a-z][a-z0-9]{0,14}",
+        any::<[Option<u8>; 2]>(),
+        any::<Option<u64>>(),
+    )
+        .prop_map(|(address, interface, [hop_limit, dscp], kernel_time)| {
+            let (mut source, mut group) = (address, address);
+            if let std::net::SocketAddr::V6(source) = &mut source {
+                source.set_flowinfo(0);
+            }
+            group.set_port(5000);
+            group.set_ip(std::net::Ipv4Addr::new(239, 1, 2, 3).into());
+            let interface = interface.as_str().into();
+            let metadata = DatagramMetadata { source, group, interface, kernel_time, hop_limit, dscp };
+            Content::Datagram { metadata: Box::new(metadata), bytes: Arc::from(&b"payload"[..]) }
+        });
     let cause = proptest::sample::select(&GapCause::ALL[..]);
     let gap = (any::<u64>(), cause.clone())
         .prop_map(|(first, cause)| Content::Gap { first: MessageNumber(first), cause });
-    prop_oneof![message, gap, cause.prop_map(|cause| Content::OpenGap { cause }), Just(Content::End)]
+    prop_oneof![
+        message,
+        datagram,
+        gap,
+        cause.prop_map(|cause| Content::OpenGap { cause }),
+        Just(Content::End)
+    ]
 }
 
 #[cfg(test)]

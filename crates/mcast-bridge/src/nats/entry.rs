@@ -6,6 +6,7 @@ use mcast_stream::wire::{EngineTrail, Incarnation, MessageKey, MessageNumber, St
 
 use super::protocol::Headers;
 use crate::engine::{Tail, parse_trail, trail_text};
+use crate::metadata::DatagramMetadata;
 use crate::record::{Content, GapCause, Position, StreamRecord};
 
 /// The header with the id, which is the position.
@@ -14,6 +15,16 @@ pub(super) const ID: &str = "Nats-Msg-Id";
 pub(super) const EXPECTED_ID: &str = "Nats-Expected-Last-Msg-Id";
 /// A message is only stored behind the one with this sequence.
 pub(super) const EXPECTED_SEQUENCE: &str = "Nats-Expected-Last-Sequence";
+
+/// The headers of a datagram of a plain group, and the names of its fields.
+const METADATA: [(&str, &str); 6] = [
+    ("Mcast-Source", "source"),
+    ("Mcast-Group", "group"),
+    ("Mcast-Interface", "interface"),
+    ("Mcast-Kernel-Time", "kernel"),
+    ("Mcast-TTL", "ttl"),
+    ("Mcast-DSCP", "dscp"),
+];
 
 /// Returns the id of the record at a position.
 pub(super) fn id(position: Position) -> String {
@@ -51,6 +62,15 @@ pub(super) fn write<'a>(
             key.iter().for_each(|key| headers.set("Mcast-Key", key.0));
             payload = bytes;
         }
+        Content::Datagram { metadata, bytes } => {
+            for (name, value) in metadata.fields() {
+                METADATA
+                    .iter()
+                    .filter(|(_, field)| *field == name)
+                    .for_each(|(header, _)| headers.set(header, &value));
+            }
+            payload = bytes;
+        }
         Content::Gap { first, cause } => gap(*first, Some(record.position.number + 1), *cause),
         Content::OpenGap { cause } => gap(record.position.number, None, *cause),
         Content::End => headers.set("Mcast-Kind", "end"),
@@ -68,6 +88,12 @@ pub(super) fn read(headers: &Headers, payload: &[u8]) -> Option<(StreamId, Strea
     let number = |name: &str| headers.field(name)?.parse::<u64>().ok();
     let stream = StreamId(u64::from_str_radix(headers.field("Mcast-Stream")?, 16).ok()?);
     let content = match headers.field("Mcast-Kind") {
+        None if headers.field("Mcast-Group").is_some() => {
+            let header =
+                |name: &str| METADATA.iter().find(|(_, field)| *field == name).map(|(header, _)| *header);
+            let metadata = DatagramMetadata::parse(|name| headers.field(header(name)?))?;
+            Content::Datagram { metadata: Box::new(metadata), bytes: Arc::from(payload) }
+        }
         None => Content::Message { key: number("Mcast-Key").map(MessageKey), bytes: Arc::from(payload) },
         Some("end") => Content::End,
         Some("gap") => {

@@ -6,6 +6,9 @@
 //! `Mcast-Origin` (which ones, 16 hexadecimal digits each, the latest first, separated by commas). Other records have
 //! `Mcast-Kind`: a `gap` has `Mcast-First`, `Mcast-End` (one past the last; absent if unknown) and `Mcast-Cause`, an `end` has
 //! nothing else.
+//!
+//! A datagram of a plain group has `Mcast-Source`, `Mcast-Group`, `Mcast-Interface`, `Mcast-Kernel-Time` (when the kernel
+//! received it, in nanoseconds since 1970), `Mcast-TTL` and `Mcast-DSCP`, as far as they are known.
 
 mod client;
 mod entry;

@@ -7,6 +7,7 @@ use mcast_stream::wire::{EngineTrail, Incarnation, MessageKey, MessageNumber, St
 use redis::Value;
 
 use crate::engine::{EngineError, Tail, parse_trail, trail_text};
+use crate::metadata::DatagramMetadata;
 use crate::record::{Content, GapCause, Position, StreamRecord};
 
 /// Returns the id of the record at a position. Redis has no id 0-0, so that numbers start with 1 there.
@@ -26,6 +27,7 @@ pub(super) fn write(record: &StreamRecord, engines: &EngineTrail, command: &mut 
     let fields = match &record.content {
         Content::Message { key: None, .. } | Content::End => 4,
         Content::Message { key: Some(_), .. } => 6,
+        Content::Datagram { metadata, .. } => 4 + 2 * metadata.fields().count(),
         Content::OpenGap { .. } => 8,
         Content::Gap { .. } => 10,
     };
@@ -37,6 +39,12 @@ pub(super) fn write(record: &StreamRecord, engines: &EngineTrail, command: &mut 
     match &record.content {
         Content::Message { key: None, bytes } => command.arg("d").arg(&**bytes),
         Content::Message { key: Some(key), bytes } => command.arg("k").arg(key.0).arg("d").arg(&**bytes),
+        Content::Datagram { metadata, bytes } => {
+            metadata.fields().for_each(|(name, value)| {
+                command.arg(name).arg(value);
+            });
+            command.arg("d").arg(&**bytes)
+        }
         Content::Gap { first, cause } => {
             let end = record.position.number + 1;
             command.arg("kind").arg("gap").arg("first").arg(first.0);
@@ -64,6 +72,10 @@ pub(super) fn read(id: &str, fields: &Value) -> Option<(StreamId, StreamRecord)>
     let number = |name: &str| text(name)?.parse::<u64>().ok();
     let stream = StreamId(u64::from_str_radix(text("s")?, 16).ok()?);
     let content = match text("kind") {
+        None if fields.contains_key("group") => {
+            let metadata = Box::new(DatagramMetadata::parse(text)?);
+            Content::Datagram { metadata, bytes: Arc::from(&**fields.get("d")?) }
+        }
         None => Content::Message { key: number("k").map(MessageKey), bytes: Arc::from(&**fields.get("d")?) },
         Some("end") => Content::End,
         Some("gap") => {

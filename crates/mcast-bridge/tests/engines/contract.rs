@@ -1,6 +1,6 @@
 //! The same for each engine.
 
-use mcast_bridge::{Hole, Response, Tail};
+use mcast_bridge::{Hole, Response, StoredKind, Tail, stored_kind};
 use mcast_stream::wire::MessageNumber;
 
 use super::*;
@@ -30,6 +30,7 @@ contract! {
     two_batches_under_way_are_executed_in_order
     a_batch_behind_a_refused_one_is_refused
     records_are_read_back_as_they_were_appended
+    datagrams_of_plain_groups_are_read_back_with_their_arrival
     many_records_are_read_in_parts
     large_records_are_read_a_few_at_a_time
     a_source_finds_its_place_in_a_stream_that_was_stored_again
@@ -113,6 +114,27 @@ fn records_are_read_back_as_they_were_appended<T: Engine>(engine: T) {
     assert_eq!(source.find_time(2_011).unwrap(), None);
     let response = call(&mut *sink, &presence(1, None));
     assert_eq!(response, Response::Tail { tail: tail(position(2, 1), true), others: Vec::new() });
+}
+
+fn datagrams_of_plain_groups_are_read_back_with_their_arrival<T: Engine>(engine: T) {
+    let mut sink = engine.sink();
+    assert_eq!(stored_kind(&mut *engine.source()).unwrap(), None);
+    let gap = Content::Gap { first: MessageNumber(0), cause: GapCause::ReceiveBufferFull };
+    let all = vec![
+        StreamRecord { content: gap, ..message(1, 3, b"") },
+        datagram(1, 4, true),
+        datagram(1, 5, false),
+    ];
+    assert_eq!(append(&mut *sink, None, all[..1].to_vec()), Response::Appended);
+    assert_eq!(stored_kind(&mut *engine.source()).unwrap(), None);
+    assert_eq!(append(&mut *sink, Some(position(1, 3)), all[1..].to_vec()), Response::Appended);
+    assert_eq!(engine.source().read(position(0, 0), 9).unwrap(), all);
+    assert_eq!(stored_kind(&mut *engine.source()).unwrap(), Some(StoredKind::Datagrams));
+    let response = call(&mut *sink, &presence(1, None));
+    assert_eq!(response, Response::Tail { tail: tail(position(1, 5), false), others: Vec::new() });
+    engine.delete_stream();
+    append(&mut *engine.sink(), None, vec![message(1, 0, b"x")]);
+    assert_eq!(stored_kind(&mut *engine.source()).unwrap(), Some(StoredKind::Stream));
 }
 
 fn many_records_are_read_in_parts<T: Engine>(engine: T) {

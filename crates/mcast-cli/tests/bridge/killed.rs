@@ -52,24 +52,36 @@ fn the_engine_is_complete_after_kills_at_random_moments<T: Engine>() {
     let start = |index| network.bridge(index, &engine, &["--stay", "--hole-wait", "500ms"]);
     let mut bridges = [start(0), start(1)];
     let (mut publisher, mut next) = (network.publish(&options), 0);
+    let mut log = Vec::new();
+    let mut note = |text: String| log.push(format!("{:?} {text}", std::time::UNIX_EPOCH.elapsed().unwrap()));
     for _ in 0..rounds() {
         write_for(&mut publisher, &mut next, Duration::from_millis(100 + dice.below(400)));
         match dice.below(4) {
             0 => {
                 publisher.child.kill().unwrap();
-                publisher.end();
+                let ended = publisher.end();
+                note(format!("the publisher is killed after {next} messages: {}", ended.stderr));
                 (publisher, next) = (network.publish(&options), 0);
             }
             1 => {
                 engine.kill();
+                note(format!("the engine is killed after {next} messages"));
                 write_for(&mut publisher, &mut next, Duration::from_millis(dice.below(300)));
                 engine.restart();
+                note(format!("the engine is back after {next} messages"));
             }
             index => {
                 let index = index as usize - 2;
                 bridges[index].child.kill().unwrap();
+                note(format!("bridge {index} is killed after {next} messages"));
                 write_for(&mut publisher, &mut next, Duration::from_millis(dice.below(300)));
-                bridges[index] = network.bridge(index, &engine, &["--stay", "--hole-wait", "500ms"]);
+                let started = network.bridge(index, &engine, &["--stay", "--hole-wait", "500ms"]);
+                note(format!("bridge {index} is back after {next} messages"));
+                let ended = std::mem::replace(&mut bridges[index], started).end();
+                note(format!(
+                    "the killed bridge {index} had printed:\n{}",
+                    String::from_utf8_lossy(&ended.stdout)
+                ));
             }
         }
     }
@@ -77,6 +89,7 @@ fn the_engine_is_complete_after_kills_at_random_moments<T: Engine>() {
     eventually("the last message", || engine.last_text() == text(next - 1));
     for bridge in bridges {
         let ended = bridge.signalled(libc::SIGINT);
+        note(format!("a bridge ended and had printed:\n{}", String::from_utf8_lossy(&ended.stdout)));
         assert_eq!(ended.status, Some(130), "{ended:?}");
     }
     let stored = audit(&engine.entries(), |_, number| Some(text(number)));
@@ -84,5 +97,5 @@ fn the_engine_is_complete_after_kills_at_random_moments<T: Engine>() {
     // What a killed publisher could no longer repair or had not sent is lost; all else was retained by it or by a bridge.
     let known: Vec<_> =
         stored.gaps.iter().filter(|(_, end, cause)| end.is_some() && cause != "restart").collect();
-    assert!(known.is_empty(), "{known:?}");
+    assert!(known.is_empty(), "{known:?}\n{}", log.join("\n"));
 }

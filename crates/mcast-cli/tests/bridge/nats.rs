@@ -17,11 +17,17 @@ pub(crate) struct Nats {
 }
 
 /// The names of fields in Redis for headers in NATS.
-const FIELDS: [(&str, &str); 8] = [
+const FIELDS: [(&str, &str); 14] = [
     ("Mcast-Stream", "s"),
     ("Mcast-Time", "t"),
     ("Mcast-Key", "k"),
     ("Mcast-Origin", "o"),
+    ("Mcast-Source", "source"),
+    ("Mcast-Group", "group"),
+    ("Mcast-Interface", "interface"),
+    ("Mcast-Kernel-Time", "kernel"),
+    ("Mcast-TTL", "ttl"),
+    ("Mcast-DSCP", "dscp"),
     ("Mcast-Kind", "kind"),
     ("Mcast-First", "first"),
     ("Mcast-End", "end"),

@@ -91,10 +91,10 @@ impl Target {
     }
 
     /// Returns what reads the stream.
-    pub(super) fn source_connector(self) -> Box<dyn SourceConnector> {
+    pub(super) fn source_connector(&self) -> Box<dyn SourceConnector> {
         match self {
-            Self::Nats(nats) => Box::new(nats),
-            Self::Redis(redis) => Box::new(redis),
+            Self::Nats(nats) => Box::new(nats.clone()),
+            Self::Redis(redis) => Box::new(redis.clone()),
         }
     }
 

@@ -82,7 +82,7 @@ impl EventRecord {
 #[derive(Debug, Serialize)]
 pub(super) struct Summary {
     engine: String,
-    stream: String,
+    stream: Option<String>,
     seconds: f64,
     messages: u64,
     bytes: u64,
@@ -96,14 +96,14 @@ pub(super) struct Summary {
 impl Summary {
     pub(super) fn new(
         engine: &str,
-        stream: StreamId,
+        stream: Option<StreamId>,
         statistics: &ReverseStatistics,
         time: Duration,
         complete: bool,
     ) -> Self {
         Self {
             engine: engine.to_owned(),
-            stream: stream.to_string(),
+            stream: stream.map(|stream| stream.to_string()),
             seconds: time.as_secs_f64(),
             messages: statistics.messages,
             bytes: statistics.message_bytes,

@@ -1,7 +1,9 @@
 //! `mcast bridge ENGINE to GROUP:PORT`: publishes a stream that an engine holds.
 
+mod datagrams;
 mod export;
 mod json;
+mod running;
 mod session;
 mod start;
 mod text;
@@ -20,6 +22,7 @@ use crate::arguments::{
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::metrics;
+use running::Running;
 use session::Session;
 use start::StartOption;
 
@@ -99,6 +102,10 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let keys = key_file.as_ref().map(|file| file.read(console)).transpose()?.unwrap_or_default();
     let target = engine::Target::parse_source(arguments)?;
     let bound = arguments.metrics.as_ref().map(metrics::bind).transpose()?;
+    if datagrams::are_stored(&target)? {
+        let bridge = datagrams::start(arguments, &target, console)?;
+        return Session::new(bridge, target.description(), None, arguments, console)?.run(bound);
+    }
     let plan = plan(arguments, &target, console)?;
     let stream = StreamId::named(&plan.name);
     let memberships = plan.destinations.iter().map(|destination| Membership {
@@ -121,6 +128,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     console.note(format_args!("stream {stream} (\"{}\"), from {description} to {}", plan.name, plan.texts));
     let builder = publisher(&plan, options);
     let bridge = ReverseBridge::start(listener, builder, keys, target.source_connector(), config)?;
+    let bridge = Running::Stream(Box::new(bridge));
     Session::new(bridge, description, key_file, arguments, console)?.run(bound)
 }
 

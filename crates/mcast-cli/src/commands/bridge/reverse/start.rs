@@ -80,9 +80,9 @@ mod tests {
         assert_eq!(parse("17"), Ok(StartOption::At(StartAt::Number(MessageNumber(17)))));
         assert_eq!(parse("5-7"), Ok(StartOption::Id("5-7".to_owned())));
         let time = StartOption::At(StartAt::Time(1_795_339_800_000));
-        assert_eq!(parse("2026-11-22T09:30:00Z"), Ok(time));
-        assert_eq!(parse("2026-11-22T09:30"), Ok(time));
-        assert_eq!(parse("2026-11-22T10:30:00+01:00"), Ok(time));
+        assert_eq!(parse("2026-11-22T09:30:00Z"), Ok(time.clone()));
+        assert_eq!(parse("2026-11-22T09:30"), Ok(time.clone()));
+        assert_eq!(parse("2026-11-22T10:30:00+01:00"), Ok(time.clone()));
         let Ok(StartOption::At(StartAt::Time(hour_ago))) = parse("1h") else { panic!("an age is a time") };
         let now = milliseconds_before(Duration::ZERO);
         assert!(now - hour_ago >= 3_590_000 && now - hour_ago <= 3_610_000);
