@@ -259,7 +259,7 @@ fn a_circle_is_noticed<T: SourceEngine>() {
     let ended = start(&network.bridges[0], &["bridge", &url, "to", GROUP, "--stay", "--speed", "1000"]).end();
     assert_eq!(ended.status, Some(4), "{ended:?}");
     assert!(ended.stderr.contains("send them to another group"), "{ended:?}");
-    // Each was stored once more, and not again and again.
+    // Each was stored twice, and not again and again.
     assert!(engine.length() <= 2 * before + 64, "{} records of {before}", engine.length());
     keeping.signalled(libc::SIGINT);
 }
