@@ -88,8 +88,17 @@ fn without_sources(options: &RunOptions) -> Result<Outcome> {
     std::fs::create_dir_all(folder("thread"))?;
     let object = absolute(&folder("thread"))?.join("synchronization.o");
     let mut compiler = program("cc", [format!("-DCRATE=\"{name}\""), "-c".into(), SYNCHRONIZATION.into()]);
-    finish({ compiler.arg("-o").arg(&object); compiler }, false)?;
-    let symbols = finish(program("nm", ["--defined-only"].map(OsStr::new).into_iter().chain([object.as_os_str()])), false)?;
+    finish(
+        {
+            compiler.arg("-o").arg(&object);
+            compiler
+        },
+        false,
+    )?;
+    let symbols = finish(
+        program("nm", ["--defined-only"].map(OsStr::new).into_iter().chain([object.as_os_str()])),
+        false,
+    )?;
     let wrapped = symbols.output.split_whitespace().filter_map(|word| word.strip_prefix("__wrap_"));
     let mut flags: Vec<String> = wrapped.map(|symbol| format!("-Clink-arg=-Wl,--wrap={symbol}")).collect();
     flags.push(format!("-Clink-arg={}", object.display()));
@@ -110,9 +119,7 @@ fn symbol_of_std() -> Result<Option<String>> {
     let options = ["--dynamic", "--defined-only"].map(OsStr::new);
     let symbols = finish(program("nm", options.into_iter().chain([library.as_os_str()])), false)?.output;
     let (before, after) = ("_RNvMNtNtNtNt", "3sys4sync5mutex5futexNtB2_5Mutex14lock_contended");
-    let name = symbols
-        .split_whitespace()
-        .find_map(|symbol| symbol.strip_prefix(before)?.strip_suffix(after));
+    let name = symbols.split_whitespace().find_map(|symbol| symbol.strip_prefix(before)?.strip_suffix(after));
     let source = std::fs::read_to_string(SYNCHRONIZATION)?;
     let has_all = source
         .lines()

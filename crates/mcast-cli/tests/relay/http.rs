@@ -401,7 +401,8 @@ fn played_by_vlc(host: &Host, url: &str) -> String {
     std::fs::set_permissions(directory.path(), Permissions::from_mode(0o777)).unwrap();
     let home = directory.path().to_str().unwrap();
     let (recording, variable) = (format!("{home}/recording.ts"), format!("HOME={home}"));
-    let as_nobody = ["--reuid", "65534", "--regid", "65534", "--clear-groups", "env", &variable, "cvlc", "-q"];
+    let as_nobody =
+        ["--reuid", "65534", "--regid", "65534", "--clear-groups", "env", &variable, "cvlc", "-q"];
     let output = format!("#standard{{access=file,mux=ts,dst={recording}}}");
     let play = ["--intf", "dummy", "--no-audio", "--run-time", "2", "--sout", &output, url, "vlc://quit"];
     program(host, "setpriv", &[&as_nobody[..], &play].concat(), false).end().succeeded();
