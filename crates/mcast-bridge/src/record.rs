@@ -152,7 +152,7 @@ impl StreamRecord {
             Content::Datagram { metadata, .. } => metadata.kernel_time,
             _ => None,
         };
-        kernel_time.unwrap_or(self.time.saturating_mul(1_000_000))
+        kernel_time.unwrap_or_else(|| self.time.saturating_mul(1_000_000))
     }
 
     /// Returns the memory that it takes, in bytes.

@@ -45,7 +45,7 @@ pub enum BridgeNotice {
 #[derive(Debug)]
 enum Input {
     Stream(Box<Subscriber>),
-    Group(GroupInput),
+    Group(Box<GroupInput>),
 }
 
 /// A running bridge, of a stream or of plain groups.
@@ -96,7 +96,8 @@ impl StreamBridge {
         // No other bridge has what is missing.
         let config = BridgeConfig { group, hole_wait: Nanos::ZERO, ..config };
         let machine = BridgeMachine::new(config.clone());
-        Self::new(Input::Group(GroupInput::new(receiver, name_of)), engine, Some(machine), config)
+        let input = Input::Group(Box::new(GroupInput::new(receiver, name_of)));
+        Self::new(input, engine, Some(machine), config)
     }
 
     fn new(
