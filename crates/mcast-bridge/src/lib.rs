@@ -15,6 +15,8 @@ mod engine;
 mod machine;
 #[cfg(feature = "nats")]
 pub mod nats;
+#[cfg(feature = "rabbitmq")]
+pub mod rabbitmq;
 mod record;
 #[cfg(feature = "redis")]
 pub mod redis;
