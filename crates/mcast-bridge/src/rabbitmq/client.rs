@@ -305,7 +305,10 @@ impl Client {
             out.text(name);
             out.text(stream);
         })?;
-        self.is_there(code)
+        match code {
+            error::PRECONDITION_FAILED => Err(error::blocked(&self.address).into()),
+            code => self.is_there(code),
+        }
     }
 
     /// Deletes a publisher.

@@ -12,7 +12,12 @@ pub(super) const OK: u16 = 1;
 pub(super) const NO_STREAM: u16 = 2;
 pub(super) const STREAM_EXISTS: u16 = 5;
 pub(super) const NOT_AVAILABLE: u16 = 6;
+pub(super) const PRECONDITION_FAILED: u16 = 17;
 pub(super) const NO_PUBLISHER: u16 = 18;
+
+/// A server that is short of disk or memory blocks publishers, and does not tell them why.
+const MAKE_ROOM: &str = "check that the server runs, and that it has not blocked publishers (rabbitmq-diagnostics alarms): \
+                         make room on its disk, or raise disk_free_limit or vm_memory_high_watermark";
 
 fn error(what: String, remedy: &str, is_passing: bool) -> EngineError {
     EngineError { what, remedy: (!remedy.is_empty()).then(|| remedy.into()), is_passing }
@@ -25,9 +30,11 @@ pub(super) fn unreachable(address: &str, cause: &io::Error) -> EngineError {
 }
 
 pub(super) fn silent(address: &str) -> EngineError {
-    let remedy = "if the server runs, it may have blocked publishers: make room on its disk, or raise its limits of memory \
-                  and disk (rabbitmq-diagnostics alarms)";
-    error(format!("{address} does not respond"), remedy, true)
+    error(format!("{address} does not respond"), MAKE_ROOM, true)
+}
+
+pub(super) fn blocked(address: &str) -> EngineError {
+    error(format!("{address} does not accept messages at present ({PRECONDITION_FAILED})"), MAKE_ROOM, true)
 }
 
 pub(super) fn closed(address: &str, reason: &str) -> EngineError {
@@ -78,7 +85,7 @@ pub(super) fn code(address: &str, code: u16) -> EngineError {
              set_permissions",
             false,
         ),
-        17 => (
+        PRECONDITION_FAILED => (
             "a queue with this name exists that is not a stream, or the stream has impossible settings",
             "choose another name with ?stream=STREAM",
             false,

@@ -15,10 +15,11 @@ macro_rules! contract {
             $(#[test] fn $test() { super::test(super::$test::<crate::nats::Nats>); })*
         }
         mod rabbitmq {
-            /// In one process, with one server.
+            /// One server for all, because it takes long to start.
             #[test]
-            fn the_same() {
+            fn all() {
                 crate::rabbitmq::with_node(|| {
+                    crate::rabbitmq::own_tests();
                     $(
                         eprintln!("{}", stringify!($test));
                         super::test(super::$test::<crate::rabbitmq::Rabbitmq>);

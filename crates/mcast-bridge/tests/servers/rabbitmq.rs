@@ -31,8 +31,8 @@ struct Tool {
 
 impl RabbitmqServer {
     /// Starts a server with this user and password, and a client; `None` if they are not installed, unless that is
-    /// required.
-    pub(crate) fn start(host: &Host, login: [&str; 2]) -> Option<Self> {
+    /// required. A small one has room for 6 MB.
+    pub(crate) fn start(host: &Host, login: [&str; 2], is_small: bool) -> Option<Self> {
         let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/engines/bin/python");
         if !Path::new(PROGRAMS).exists() || !python.exists() {
             assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "rabbitmq-server is not installed");
@@ -44,12 +44,14 @@ impl RabbitmqServer {
         let folder = tempfile::tempdir().unwrap();
         let settings = format!(
             "listeners.tcp = none\nstream.listeners.tcp.1 = 0.0.0.0:5552\nloopback_users = none\n\
-             default_user = {}\ndefault_pass = {}\nlog.console = false\n",
-            login[0], login[1]
+             default_user = {}\ndefault_pass = {}\nlog.console = false\ndisk_free_limit.absolute = {}\n",
+            login[0],
+            login[1],
+            if is_small { "58MB" } else { "1MB" },
         );
         std::fs::write(folder.path().join("rabbitmq.conf"), settings).unwrap();
         std::fs::write(folder.path().join("plugins"), "[rabbitmq_stream].").unwrap();
-        let child = program(host, folder.path(), "rabbitmq-server", &[]).own_group().spawn().unwrap();
+        let child = spawn(host, folder.path(), is_small);
         let mut command = host.command(python).unwrap();
         command.args(["-c", SCRIPT, "127.0.0.1", login[0], login[1]]);
         let mut tool =
@@ -94,7 +96,8 @@ impl RabbitmqServer {
     /// Has rabbitmqctl change a setting.
     #[allow(dead_code)]
     pub(crate) fn control(&self, arguments: &[&str]) {
-        let status = program(&self.host, self.folder.path(), "rabbitmqctl", arguments).status().unwrap();
+        let mut control = program(&self.host, self.folder.path(), &Path::new(PROGRAMS).join("rabbitmqctl"));
+        let status = control.args(arguments).status().unwrap();
         assert!(status.success(), "{arguments:?}");
     }
 
@@ -107,8 +110,7 @@ impl RabbitmqServer {
     /// Starts the server again.
     #[allow(dead_code)]
     pub(crate) fn restart(&mut self) {
-        self.child =
-            program(&self.host, self.folder.path(), "rabbitmq-server", &[]).own_group().spawn().unwrap();
+        self.child = spawn(&self.host, self.folder.path(), false);
         self.wait();
     }
 
@@ -134,9 +136,21 @@ impl Drop for RabbitmqServer {
     }
 }
 
+fn spawn(host: &Host, folder: &Path, is_small: bool) -> Child {
+    let server = Path::new(PROGRAMS).join("rabbitmq-server");
+    if !is_small {
+        return program(host, folder, &server).own_group().spawn().unwrap();
+    }
+    // On a disk of its own.
+    std::fs::create_dir_all(folder.join("mnesia")).unwrap();
+    let script = "mount -t tmpfs -o size=64m tmpfs mnesia && exec \"$1\"";
+    let mut command = program(host, folder, Path::new("unshare"));
+    command.args(["--mount", "sh", "-c", script, "sh"]).arg(server).own_group().spawn().unwrap()
+}
+
 /// Returns a program of the package, with everything that it reads and writes in this folder.
-fn program(host: &Host, folder: &Path, name: &str, arguments: &[&str]) -> mcast_lab::Command {
-    let mut command = host.command(Path::new(PROGRAMS).join(name)).unwrap();
+fn program(host: &Host, folder: &Path, path: &Path) -> mcast_lab::Command {
+    let mut command = host.command(path).unwrap();
     let within = |name: &str| folder.join(name).into_os_string();
     let places = [
         ("HOME", within("")),
@@ -153,11 +167,6 @@ fn program(host: &Host, folder: &Path, name: &str, arguments: &[&str]) -> mcast_
     for (name, value) in places {
         command.env(name, value);
     }
-    command
-        .args(arguments)
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command
 }

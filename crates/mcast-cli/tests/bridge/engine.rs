@@ -49,7 +49,7 @@ pub(crate) trait Engine: Sized {
     fn add_other_stream(&self);
 }
 
-/// Defines tests from these scenarios, with each engine.
+/// Defines tests from these scenarios, with each engine. RabbitMQ takes long to start, so `cargo soak` runs those with it.
 macro_rules! scenarios {
     ($($scenario:ident)*) => {
         mod redis {
@@ -57,6 +57,15 @@ macro_rules! scenarios {
         }
         mod nats {
             $(#[test] fn $scenario() { super::$scenario::<crate::nats::Nats>(); })*
+        }
+        mod rabbitmq {
+            $(
+                #[test]
+                #[ignore = "the server takes long to start: cargo soak --only bridge"]
+                fn $scenario() {
+                    super::$scenario::<crate::rabbitmq::Rabbitmq>();
+                }
+            )*
         }
     };
 }

@@ -114,9 +114,11 @@ impl Target {
         match self {
             Self::Rabbitmq(rabbitmq) => Ok(Box::new(rabbitmq)),
             Self::Redis(redis) => Ok(Box::new(redis)),
-            Self::Nats(_) => Err(Failure::usage("streams are published from RabbitMQ and Redis only, not from NATS")
-                .remedy("keep the stream in Redis, too: mcast bridge NAME to redis://HOST")
-                .into()),
+            Self::Nats(_) => {
+                Err(Failure::usage("streams are published from RabbitMQ and Redis only, not from NATS")
+                    .remedy("keep the stream in Redis, too: mcast bridge NAME to redis://HOST")
+                    .into())
+            }
         }
     }
 
@@ -140,7 +142,9 @@ fn unnamed(what: &str, parameter: &str) -> EngineError {
 
 /// Returns whether this is the URL of an engine.
 pub(super) fn is_engine(text: &str) -> bool {
-    ["nats://", "rabbitmq-stream://", "redis://", "redis+unix://"].iter().any(|scheme| text.starts_with(scheme))
+    ["nats://", "rabbitmq-stream://", "redis://", "redis+unix://"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme))
 }
 
 /// Returns the position of the record that an engine shows with this id.
