@@ -282,6 +282,8 @@ impl Client {
         match code {
             error::OK => Ok(true),
             error::STREAM_EXISTS => Ok(false),
+            // It may exist with other settings.
+            error::PRECONDITION_FAILED if self.metadata(stream)?.0 == error::OK => Ok(false),
             code => Err(error::code(&self.address, code)),
         }
     }
@@ -355,8 +357,8 @@ impl Client {
         }
     }
 
-    /// Checks that the server leads a stream, so that it need not pass on each message.
-    pub(super) fn check_leader(&mut self, stream: &str) -> Result<(), EngineError> {
+    /// Returns the code for a stream, and the address of its leader.
+    fn metadata(&mut self, stream: &str) -> Result<(u16, Option<(String, u32)>), EngineError> {
         let request = self.request(key::METADATA, |out| {
             out.number(1_u32.to_be_bytes());
             out.text(stream);
@@ -365,7 +367,12 @@ impl Client {
         let (high, rest) = self.response(request)?;
         let mut bytes = high.to_be_bytes().to_vec();
         bytes.extend(rest);
-        let leader = leader(&bytes).map_err(|error| error::broken(&self.address, error))?;
+        metadata(&bytes).map_err(|error| error::broken(&self.address, error))
+    }
+
+    /// Checks that the server leads a stream, so that it need not pass on each message.
+    pub(super) fn check_leader(&mut self, stream: &str) -> Result<(), EngineError> {
+        let (_, leader) = self.metadata(stream)?;
         match (leader, &self.own_address) {
             (Some(leader), Some(own)) if leader != *own => {
                 Err(error::other_leader(&self.address, &format!("{}:{}", leader.0, leader.1)))
@@ -467,15 +474,15 @@ fn size(frame: &Frame) -> usize {
     bytes + size_of::<Frame>()
 }
 
-/// Returns the address of the leader of the only stream in a response about streams.
-fn leader(bytes: &[u8]) -> Result<Option<(String, u32)>, ProtocolError> {
+/// Returns the code for the only stream in a response about streams, and the address of its leader.
+fn metadata(bytes: &[u8]) -> Result<(u16, Option<(String, u32)>), ProtocolError> {
     let mut reader = Reader(bytes);
     let mut brokers = HashMap::new();
     for _ in 0..reader.length()? {
         brokers.insert(reader.u16()?, (reader.text()?, reader.u32()?));
     }
-    let (_streams, _name, _code) = (reader.u32()?, reader.text()?, reader.u16()?);
-    Ok(brokers.remove(&reader.u16()?))
+    let (_streams, _name, code) = (reader.u32()?, reader.text()?, reader.u16()?);
+    Ok((code, brokers.remove(&reader.u16()?)))
 }
 
 /// Adds a list of names and values.
@@ -513,7 +520,7 @@ mod tests {
     use super::*;
 
     /// The response about a stream whose leader is the second of two servers.
-    fn metadata() -> Vec<u8> {
+    fn response() -> Vec<u8> {
         let mut bytes = Vec::new();
         bytes.number(2_u32.to_be_bytes());
         for (reference, host) in [(0_u16, "a"), (1, "b")] {
@@ -530,14 +537,14 @@ mod tests {
 
     #[test]
     fn the_leader_of_a_stream_is_read() {
-        let bytes = metadata();
-        assert_eq!(leader(&bytes), Ok(Some(("b".to_owned(), 5552))));
+        let bytes = response();
+        assert_eq!(metadata(&bytes), Ok((1, Some(("b".to_owned(), 5552)))));
         for end in 0..bytes.len() {
-            assert!(leader(&bytes[..end]).is_err(), "{end} bytes");
+            assert!(metadata(&bytes[..end]).is_err(), "{end} bytes");
         }
         let mut absent = bytes;
         let at = absent.len() - 1;
         absent[at] = 9;
-        assert_eq!(leader(&absent), Ok(None));
+        assert_eq!(metadata(&absent), Ok((1, None)));
     }
 }

@@ -33,7 +33,7 @@ pub(crate) fn with_node(tests: impl FnOnce()) {
     let lab = Lab::new().unwrap();
     let host = lab.host("engine").unwrap();
     let began = Instant::now();
-    let Some(server) = RabbitmqServer::start(&host, ["feeds", "secret"], false) else { return };
+    let Some(server) = RabbitmqServer::start(&host, false) else { return };
     eprintln!("the server started in {:?}", began.elapsed());
     let _guard = Guard;
     *NODE.lock().unwrap() = Some(Arc::new(Node { server: Mutex::new(server), host, _lab: lab }));
@@ -310,13 +310,18 @@ fn a_time_and_a_position_are_found_in_a_long_stream(engine: &Rabbitmq) {
 fn what_can_not_be_used_is_an_error_with_a_remedy(engine: &Rabbitmq) {
     let error = engine.connect_to(engine.target("feeds:wrong")).err().unwrap();
     assert!(!error.is_passing && error.remedy.as_ref().unwrap().contains("password"), "{error:?}");
+    let mut sink = engine.connect_to(engine.target("limited:secret")).unwrap();
+    call(&mut *sink, &presence(1, None));
+    assert_eq!(append(&mut *sink, None, messages(0..1)), Response::Appended, "as documented");
+    let error = engine.connect_to(engine.target("stranger:secret")).err().unwrap();
+    assert!(!error.is_passing && error.remedy.as_ref().unwrap().contains("set_permissions"), "{error:?}");
     let other = RabbitmqTarget::parse("rabbitmq-stream://feeds:secret@127.0.0.1/other?stream=x").unwrap();
     let error = engine.connect_to(other).err().unwrap();
     assert!(!error.is_passing && error.remedy.as_ref().unwrap().contains("/VHOST"), "{error:?}");
     let other = RabbitmqTarget::parse("rabbitmq-stream://127.0.0.1:4369?stream=x").unwrap();
     let error = engine.connect_to(other).err().unwrap();
     assert!(error.is_passing, "a port of another service: {error:?}");
-    let mut sink = engine.sink();
-    let error = sink.send(&batch(None, vec![message(1, 0, &vec![b'x'; 1 << 20])])).err().unwrap();
+    let error =
+        sink.send(&batch(Some(position(1, 0)), vec![message(1, 1, &vec![b'x'; 1 << 20])])).err().unwrap();
     assert!(!error.is_passing && error.remedy.as_ref().unwrap().contains("frame_max"), "{error:?}");
 }

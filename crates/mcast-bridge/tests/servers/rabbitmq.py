@@ -11,7 +11,7 @@ import time
 
 from rstream import AMQPMessage, OffsetType, Producer, amqp_decoder
 from rstream.client import Client
-from rstream.exceptions import StreamDoesNotExist
+from rstream.exceptions import ServerError, StreamDoesNotExist
 from rstream.schema import Deliver, OffsetSpec
 
 host, user, password = sys.argv[1:]
@@ -108,8 +108,12 @@ async def main():
             await client.authenticate("/", user, password)
             result = await respond(client, *json.loads(line))
             await client.close()
-        except (OSError, StreamDoesNotExist, asyncio.TimeoutError) as error:
-            print(repr(error), file=sys.stderr)
+        except (OSError, StreamDoesNotExist, asyncio.TimeoutError):
+            pass
+        except ServerError:
+            # While it starts, it refuses everything.
+            if "ping" not in line:
+                raise
         print(json.dumps(result), flush=True)
 
 

@@ -18,7 +18,6 @@ pub(crate) struct RabbitmqServer {
     host: Host,
     child: Child,
     folder: tempfile::TempDir,
-    login: [String; 2],
     tool: Mutex<Tool>,
 }
 
@@ -30,9 +29,9 @@ struct Tool {
 }
 
 impl RabbitmqServer {
-    /// Starts a server with this user and password, and a client; `None` if they are not installed, unless that is
+    /// Starts a server with the user `feeds` and the password `secret`, and a client; `None` if they are not installed, unless that is
     /// required. A small one has room for 6 MB.
-    pub(crate) fn start(host: &Host, login: [&str; 2], is_small: bool) -> Option<Self> {
+    pub(crate) fn start(host: &Host, is_small: bool) -> Option<Self> {
         let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/engines/bin/python");
         if !Path::new(PROGRAMS).exists() || !python.exists() {
             assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "rabbitmq-server is not installed");
@@ -44,22 +43,20 @@ impl RabbitmqServer {
         let folder = tempfile::tempdir().unwrap();
         let settings = format!(
             "listeners.tcp = none\nstream.listeners.tcp.1 = 0.0.0.0:5552\nloopback_users = none\n\
-             default_user = {}\ndefault_pass = {}\nlog.console = false\ndisk_free_limit.absolute = {}\n",
-            login[0],
-            login[1],
+             log.console = false\nload_definitions = {}\ndisk_free_limit.absolute = {}\n",
+            folder.path().join("users.json").display(),
             if is_small { "58MB" } else { "1MB" },
         );
+        std::fs::write(folder.path().join("users.json"), users().to_string()).unwrap();
         std::fs::write(folder.path().join("rabbitmq.conf"), settings).unwrap();
         std::fs::write(folder.path().join("plugins"), "[rabbitmq_stream].").unwrap();
         let child = spawn(host, folder.path(), is_small);
         let mut command = host.command(python).unwrap();
-        command.args(["-c", SCRIPT, "127.0.0.1", login[0], login[1]]);
-        let mut tool =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        command.args(["-c", SCRIPT, "127.0.0.1", "feeds", "secret"]);
+        let mut tool = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (input, output) = (tool.stdin.take().unwrap(), BufReader::new(tool.stdout.take().unwrap()));
         let tool = Mutex::new(Tool { child: tool, input, output });
-        let login = login.map(str::to_owned);
-        let server = Self { host: host.clone(), child, folder, login, tool };
+        let server = Self { host: host.clone(), child, folder, tool };
         server.wait();
         Some(server)
     }
@@ -118,12 +115,6 @@ impl RabbitmqServer {
     pub(crate) fn signal(&self, signal: i32) {
         self.child.signal(signal).unwrap();
     }
-
-    /// Returns the user.
-    #[allow(dead_code)]
-    pub(crate) fn user(&self) -> &str {
-        &self.login[0]
-    }
 }
 
 impl Drop for RabbitmqServer {
@@ -134,6 +125,22 @@ impl Drop for RabbitmqServer {
             let _ = child.wait();
         }
     }
+}
+
+/// The password `secret`: a salt, and the hash (SHA-256) of both.
+const SECRET: &str = "c2FsdL7ekDhtRQzqi3e4IviIcGXk5avxMsL53M/Mf71Mul41";
+
+/// Returns a user who may do everything, `limited`, who may do what the guide says, and `stranger`, who may do nothing; each
+/// with the password `secret`.
+fn users() -> Value {
+    let all = [("feeds", ".*"), ("limited", "^prices"), ("stranger", "^$")];
+    json!({
+        "vhosts": [{ "name": "/" }],
+        "users": all.map(|(name, _)| json!({ "name": name, "password_hash": SECRET, "hashing_algorithm": "rabbit_password_hashing_sha256", "tags": "" })),
+        "permissions": all.map(|(user, names)| {
+            json!({ "user": user, "vhost": "/", "configure": names, "write": names, "read": names })
+        }),
+    })
 }
 
 fn spawn(host: &Host, folder: &Path, is_small: bool) -> Child {

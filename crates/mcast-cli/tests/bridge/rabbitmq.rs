@@ -40,7 +40,7 @@ impl Engine for Rabbitmq {
     const UNREACHABLE: &'static str = "rabbitmq-stream://127.0.0.1:9?stream=prices";
 
     fn start(network: &Network, setup: Setup) -> Option<Self> {
-        let server = RabbitmqServer::start(&network.engine, ["feeds", "secret"], setup == Setup::Small)?;
+        let server = RabbitmqServer::start(&network.engine, setup == Setup::Small)?;
         let login = if setup == Setup::Password { "feeds" } else { "feeds:secret" };
         let url = format!("rabbitmq-stream://{login}@{ENGINE}?stream=prices");
         Some(Self { server, url, saved: None })
