@@ -188,6 +188,10 @@ fn value(reader: &mut Reader<'_>) -> Result<Value, ProtocolError> {
         SMALL_ULONG | 0x52 => Value::Number(at.u8()?.into()),
         ULONG => Value::Number(at.u64()?),
         0x70 => Value::Number(at.u32()?.into()),
+        // Signed numbers, which clients of some languages write.
+        0x54 | 0x55 => signed(at.u8()?.cast_signed().into()),
+        0x71 => signed(at.u32()?.cast_signed().into()),
+        0x81 => signed(at.u64()?.cast_signed()),
         TEXT => {
             let length = usize::from(at.u8()?);
             Value::Text(String::from_utf8_lossy(at.bytes(length)?).into_owned())
@@ -203,6 +207,10 @@ fn value(reader: &mut Reader<'_>) -> Result<Value, ProtocolError> {
     };
     *reader = at;
     Ok(value)
+}
+
+fn signed(number: i64) -> Value {
+    u64::try_from(number).map_or(Value::Other, Value::Number)
 }
 
 fn body<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], ProtocolError> {
@@ -250,6 +258,16 @@ mod tests {
             bytes.splice(0..0, [DESCRIBED, SMALL_ULONG, section]);
             let _ = Message::parse(&bytes);
         }
+    }
+
+    #[test]
+    fn signed_numbers_are_read() {
+        let read = |bytes: &[u8]| value(&mut Reader(bytes));
+        assert_eq!(read(&[0x55, 7]), Ok(Value::Number(7)));
+        assert_eq!(read(&[0x54, 0xff]), Ok(Value::Other), "-1");
+        assert_eq!(read(&[0x71, 0, 0, 1, 0]), Ok(Value::Number(256)));
+        assert_eq!(read(&[0x81, 0, 0, 0, 1, 0, 0, 0, 0]), Ok(Value::Number(1 << 32)));
+        assert_eq!(read(&[0x81, 0x80, 0, 0, 1, 0, 0, 0, 0]), Ok(Value::Other));
     }
 
     #[test]

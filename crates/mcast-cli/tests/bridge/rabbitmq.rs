@@ -150,9 +150,10 @@ fn the_program_of_the_guide_reads_what_a_bridge_stores_and_a_bridge_publishes_it
     publisher.end().succeeded();
     bridge.end().succeeded();
 
-    let script = READER.replace("10.0.0.3", ENGINE);
+    // It connects to the name that the server advertises, "localhost".
+    let script = READER.replace("10.0.0.3", "127.0.0.1");
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/engines/bin/python");
-    let reader = program(&network.bridges[0], python.to_str().unwrap(), &["-c", &script], false);
+    let reader = program(&network.engine, python.to_str().unwrap(), &["-c", &script], false);
     reader.stdout.wait_for("end");
     let lines = reader.stdout.text();
     let expected = ["-0 message message 0", "-1 message message 1 x", "-2 message message 2 xx", "-3 end"];
