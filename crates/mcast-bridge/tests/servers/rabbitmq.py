@@ -54,8 +54,7 @@ async def read(client, stream):
             if (is_next or properties.get("mcast-after") == tail) and "mcast-number" in properties:
                 is_next = False
                 tail = f"{properties['mcast-incarnation']}-{properties['mcast-number']}"
-                # The body is a list of the bytes of data sections in some versions.
-                body = b"".join(message.body) if isinstance(message.body, (list, tuple)) else bytes(message.body)
+                body = message.body or b""
                 records.append([properties, body.decode("latin-1")])
         following = found.chunk_first_offset + found.num_entries
     streams[stream] = following, tail, records

@@ -13,7 +13,7 @@ async def receive(message: AMQPMessage, context):
         return
     tail = f"{properties['mcast-incarnation']}-{properties['mcast-number']}"
     kind = properties.get("mcast-kind", "message")
-    print(tail, kind, b"".join(message.body).decode(), flush=True)
+    print(tail, kind, (message.body or b"").decode(), flush=True)
     if kind == "end":
         context.consumer.stop()
 
