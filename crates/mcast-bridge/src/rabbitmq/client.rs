@@ -26,7 +26,7 @@ pub(super) struct Client {
     input: Vec<u8>,
     output: Vec<u8>,
     request: u32,
-    /// What came while a response was waited for, and its bytes.
+    /// Frames that were received while a response was awaited, and their bytes.
     aside: VecDeque<Frame>,
     aside_bytes: usize,
     frame_max: usize,
@@ -132,7 +132,7 @@ impl Client {
                 None => return Err(error::silent(&self.address)),
             }
         };
-        // 0 is no limit.
+        // 0: without a limit.
         if let Some(frame_max) = usize::try_from(frame_max).ok().filter(|size| *size > 0) {
             self.frame_max = frame_max;
         }

@@ -15,7 +15,7 @@ pub(super) const NOT_AVAILABLE: u16 = 6;
 pub(super) const PRECONDITION_FAILED: u16 = 17;
 pub(super) const NO_PUBLISHER: u16 = 18;
 
-/// A server that is short of disk or memory blocks publishers, and does not tell them why.
+/// A server that is short of disk or memory blocks publishers, and does not send them the reason.
 const MAKE_ROOM: &str = "check that the server runs, and that it has not blocked publishers (rabbitmq-diagnostics alarms): \
                          make room on its disk, or raise disk_free_limit or vm_memory_high_watermark";
 

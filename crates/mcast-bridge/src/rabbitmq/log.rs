@@ -1,6 +1,6 @@
 //! A stream on a connection, and what is effective in it.
 
-use super::chain::{Chain, ForeignMessage, Start, entries};
+use super::chain::{Chain, ChainError, Start, entries};
 use super::client::{Client, Failure, Offset};
 use super::entry::Entry;
 use super::error;
@@ -81,18 +81,22 @@ impl Log {
     }
 
     /// Returns the effective records of a chunk that came for the subscription.
-    pub(super) fn read(&mut self, bytes: &[u8]) -> Result<Vec<(u64, Entry)>, EngineError> {
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Result<Vec<(u64, Entry)>, Failure> {
         let chunk = self.parse(bytes)?;
         let mut effective = Vec::new();
-        self.chain.read(&chunk, &mut effective).map_err(|error| self.failed(error))?;
-        self.client.credit(FOLLOW);
+        match self.chain.read(&chunk, &mut effective) {
+            Ok(()) => self.client.credit(FOLLOW),
+            // It names ever later records, so that this ends.
+            Err(ChainError::Missed(offset)) => self.follow(Start::Effective(offset))?,
+            Err(error) => return Err(self.failed(error).into()),
+        }
         Ok(effective)
     }
 
-    /// Waits for the next effective records. There may be none in what comes next.
+    /// Waits for the next effective records. There may be none in the next frame.
     pub(super) fn next(&mut self) -> Result<Vec<(u64, Entry)>, Failure> {
         match self.client.wait()? {
-            Frame::Chunk { subscription: FOLLOW, chunk } => Ok(self.read(&chunk)?),
+            Frame::Chunk { subscription: FOLLOW, chunk } => self.read(&chunk),
             Frame::Changed { stream } if stream == self.name => Err(Failure::Gone),
             _ => Ok(Vec::new()),
         }
@@ -102,9 +106,11 @@ impl Log {
         Chunk::parse(bytes).map_err(|error| error::broken(self.client.address(), error))
     }
 
-    fn failed(&self, error: ForeignMessage) -> EngineError {
-        let ForeignMessage(offset) = error;
-        error::foreign(&self.name, offset)
+    fn failed(&self, error: ChainError) -> EngineError {
+        match error {
+            ChainError::Foreign(offset) => error::foreign(&self.name, offset),
+            ChainError::Missed(_) => error::unexpected(self.client.address()),
+        }
     }
 }
 

@@ -147,7 +147,8 @@ impl RabbitmqSink {
     fn step(&mut self) -> Result<(), EngineError> {
         match self.log.client.wait()? {
             Frame::Chunk { subscription: FOLLOW, chunk } => {
-                for (_, entry) in self.log.read(&chunk)? {
+                let read = self.log.read(&chunk);
+                for (_, entry) in self.there(read)?.unwrap_or_default() {
                     self.sent.iter_mut().for_each(|batch| batch.note(&entry, self.writer));
                 }
                 Ok(())
@@ -174,15 +175,15 @@ impl RabbitmqSink {
 
     /// Reads everything that is stored.
     fn catch_up(&mut self) -> Result<(), EngineError> {
-        loop {
+        'again: loop {
             let end = self.log.end();
             let Some(end) = self.there(end)? else { continue };
             while self.log.chain.next() < end {
                 let next = self.log.chain.next();
                 self.step()?;
                 if self.log.chain.next() < next {
-                    // It was created again.
-                    return Ok(());
+                    // It was created again, or is read from another record on.
+                    continue 'again;
                 }
             }
             return Ok(());

@@ -44,6 +44,8 @@ async def read(client, stream):
         following, tail, records = 0, None, []
     while following < end:
         found = await chunk(client, stream, OffsetType.OFFSET, following)
+        if found is None:
+            break
         # The first records were removed, so that the next one is effective whatever it follows.
         is_next = not records and found.chunk_first_offset > following
         for offset, message in enumerate(found.get_messages(), found.chunk_first_offset):
