@@ -64,14 +64,13 @@ impl Chain {
             }
             let entry = entry?;
             let is_missed = |known: &u64| *known < offset && self.known().is_none_or(|last| last < *known);
-            if !self.is_anchored
-                && let Some(missed) = entry.known.filter(is_missed)
-            {
+            let is_anchored = std::mem::take(&mut self.is_anchored);
+            if !is_anchored && let Some(missed) = entry.known.filter(is_missed) {
                 return Err(ChainError::Missed(missed));
             }
             self.next = offset.saturating_add(1);
             let follows = entry.after == self.tail().map(|tail| tail.position);
-            if follows || std::mem::take(&mut self.is_anchored) {
+            if follows || is_anchored {
                 self.tail = Some((offset, entry.tail()));
                 out.push((offset, entry));
             }

@@ -157,7 +157,7 @@ fn all(engine: &Rabbitmq) -> Vec<StreamRecord> {
     let mut source = engine.source();
     let mut all: Vec<StreamRecord> = Vec::new();
     loop {
-        let from = all.last().map_or(position(0, 0), |last| last.position.following());
+        let from = all.last().map_or_else(|| position(0, 0), |last| last.position.following());
         match source.read(from, 1_000).unwrap() {
             more if more.is_empty() => return all,
             more => all.extend(more),
