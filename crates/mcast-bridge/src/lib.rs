@@ -12,6 +12,10 @@
 
 mod driver;
 mod engine;
+#[cfg(any(feature = "kafka", feature = "nats"))]
+mod headers;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 mod machine;
 #[cfg(feature = "nats")]
 pub mod nats;
