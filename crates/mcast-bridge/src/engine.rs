@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-#[cfg(any(feature = "kafka", feature = "nats", feature = "redis"))]
+#[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "redis"))]
 use mcast_stream::wire::Incarnation;
 use mcast_stream::wire::{EngineKey, EngineTrail, MessageNumber, StreamId};
 
@@ -78,7 +78,7 @@ pub enum Response {
     },
 }
 
-#[cfg(any(feature = "kafka", feature = "nats", feature = "redis"))]
+#[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "redis"))]
 impl Hole {
     /// Returns it as bridges note it in an engine; an empty text if there is none.
     pub(crate) fn text(hole: Option<Self>) -> String {
@@ -196,7 +196,7 @@ pub trait Source: Send {
     fn find_time(&mut self, time: u64) -> Result<Option<StreamRecord>, EngineError>;
 }
 
-#[cfg(all(test, any(feature = "kafka", feature = "nats", feature = "redis")))]
+#[cfg(all(test, any(all(feature = "kafka", unix), feature = "nats", feature = "redis")))]
 mod tests {
     use super::*;
 

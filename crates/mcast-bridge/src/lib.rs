@@ -12,9 +12,9 @@
 
 mod driver;
 mod engine;
-#[cfg(any(feature = "kafka", feature = "nats"))]
+#[cfg(any(all(feature = "kafka", unix), feature = "nats"))]
 mod headers;
-#[cfg(feature = "kafka")]
+#[cfg(all(feature = "kafka", unix))]
 pub mod kafka;
 mod machine;
 #[cfg(feature = "nats")]

@@ -144,7 +144,7 @@ impl StreamRecord {
 }
 
 /// Any content, for the tests of engines.
-#[cfg(all(test, any(feature = "kafka", feature = "nats", feature = "redis")))]
+#[cfg(all(test, any(all(feature = "kafka", unix), feature = "nats", feature = "redis")))]
 pub(crate) fn contents() -> impl proptest::strategy::Strategy<Value = Content> {
     use proptest::prelude::*;
 

@@ -74,9 +74,9 @@ impl ClassifiedError for BridgeError {
                     "remove a bridge: the messages may be going round in a circle".into()
                 }
             }),
-            Self::WriteBack => Some("keep it in another engine, or elsewhere in this one: ?key=KEY in Redis, ?stream=STREAM in NATS".into()),
+            Self::WriteBack => Some("keep it in another engine, or elsewhere in this one: ?key=KEY in Redis, ?stream=STREAM in NATS, /TOPIC in Kafka".into()),
             Self::OtherStream(_) => Some(
-                "give each stream one of its own in the engine: ?key=KEY in Redis, ?stream=STREAM in NATS"
+                "give each stream one of its own in the engine: ?key=KEY in Redis, ?stream=STREAM in NATS, /TOPIC in Kafka"
                     .into(),
             ),
             Self::StreamChanged { .. } => Some(

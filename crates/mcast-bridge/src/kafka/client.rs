@@ -12,7 +12,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseProducer, ProducerContext};
+use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, ClientContext, Message};
 
@@ -24,6 +24,8 @@ use crate::engine::EngineError;
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a request for metadata waits before the errors that occurred meanwhile are looked at.
 const SLICE: Duration = Duration::from_millis(500);
+/// How long a look for delivered records takes, whether there are some or not.
+const POLL: Duration = Duration::from_millis(1);
 /// The group of consumers that a bridge names, because the client requires one. It stores nothing there.
 pub(super) const GROUP: &str = "mcast-bridge";
 
@@ -39,6 +41,7 @@ pub(super) struct Reports {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Delivered {
     pub(super) count: usize,
+    failed: usize,
     /// The least and the greatest offset.
     pub(super) offsets: Option<(i64, i64)>,
     pub(super) error: Option<RDKafkaErrorCode>,
@@ -94,7 +97,10 @@ impl ProducerContext for Context {
                 let (least, greatest) = delivered.offsets.unwrap_or((offset, offset));
                 delivered.offsets = Some((least.min(offset), greatest.max(offset)));
             }
-            Err((error, _)) => delivered.error = delivered.error.or_else(|| error.rdkafka_error_code()),
+            Err((error, _)) => {
+                delivered.failed += 1;
+                delivered.error = delivered.error.or_else(|| error.rdkafka_error_code());
+            }
         }
     }
 }
@@ -140,6 +146,28 @@ pub(super) fn producer(
         config.set(*name, *value);
     }
     config.create_with_context(Context::default()).map_err(|cause| error::client(&cause))
+}
+
+/// Waits until so many records were delivered, or could not be. The client's own `flush` takes at least 100 ms.
+pub(super) fn delivered(producer: &KafkaProducer, count: usize) -> Delivered {
+    let until = Instant::now() + TIMEOUT + SLICE;
+    let mut all = Delivered::default();
+    while all.count + all.failed < count {
+        if Instant::now() > until {
+            all.error = Some(RDKafkaErrorCode::MessageTimedOut);
+            break;
+        }
+        producer.poll(POLL);
+        let new = producer.client().context().take_delivered();
+        all.count += new.count;
+        all.failed += new.failed;
+        all.error = all.error.or(new.error);
+        all.offsets = match (all.offsets, new.offsets) {
+            (Some((least, greatest)), Some((low, high))) => Some((least.min(low), greatest.max(high))),
+            (known, new) => known.or(new),
+        };
+    }
+    all
 }
 
 /// Returns the error for a failed request: the reason that the client reported meanwhile, if there is one.

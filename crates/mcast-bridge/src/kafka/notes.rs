@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
-use rdkafka::producer::{BaseRecord, Producer};
+use rdkafka::producer::BaseRecord;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
 use super::client::{self, KafkaConsumer, KafkaProducer, TIMEOUT};
@@ -95,8 +95,7 @@ impl Notes {
         let (key, text) = (format!("{:016x}", self.bridge), note.text(self.count));
         let record = BaseRecord::to(&self.topic).partition(0).key(&key).payload(&text);
         self.producer.send(record).map_err(|(cause, _)| error::request(&self.target.address(), &cause))?;
-        self.producer.flush(TIMEOUT).map_err(|cause| error::request(&self.target.address(), &cause))?;
-        if let Some(code) = self.producer.client().context().take_delivered().error {
+        if let Some(code) = client::delivered(&self.producer, 1).error {
             return Err(error::undelivered(&self.target.address(), code));
         }
         let until = Instant::now() + TIMEOUT;

@@ -39,8 +39,7 @@ impl Writer {
                 ("transactional.id", &format!("mcast-bridge.{topic}")),
                 // After this time, the broker aborts what a killed bridge has left.
                 ("transaction.timeout.ms", &timeout),
-                // A batch is flushed when it is complete.
-                ("linger.ms", "1000"),
+                ("linger.ms", "1"),
                 ("batch.size", "524288"),
                 ("compression.type", "lz4"),
                 // To see the records of other producers that are not committed.
@@ -96,8 +95,7 @@ impl Writer {
             let to_send = BaseRecord::to(&self.topic).partition(0).key(&key).payload(payload);
             self.producer.send(to_send.timestamp(time).headers(set)).map_err(|(cause, _)| cause)?;
         }
-        self.producer.flush(TIMEOUT)?;
-        let delivered = self.producer.client().context().take_delivered();
+        let delivered = client::delivered(&self.producer, batch.records.len());
         if let Some(code) = delivered.error {
             return Ok(Err(code));
         }

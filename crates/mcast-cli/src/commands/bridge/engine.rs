@@ -1,21 +1,30 @@
 //! The engine that a URL names.
 
+#[cfg_attr(not(all(feature = "kafka", unix)), path = "engine/no_kafka.rs")]
+mod kafka;
+
 use std::path::Path;
 
 use anyhow::Context;
 use mcast_bridge::nats::{NatsConnector, NatsTarget};
 use mcast_bridge::redis::RedisTarget;
-use mcast_bridge::{EngineError, Position, SinkConnector, SourceConnector};
+use mcast_bridge::{EngineError, Position, SinkConnector, SourceConnector, StartAt};
+use mcast_stream::wire::{Incarnation, MessageNumber};
 
 use super::Arguments;
 use crate::arguments::is_stream_name;
 use crate::exit::Failure;
 
 /// A stream in an engine.
-#[derive(Debug)]
-pub(super) enum Target {
-    Nats(NatsTarget),
-    Redis(RedisTarget),
+pub(super) struct Target {
+    /// The name of the stream in the engine.
+    key: String,
+    address: String,
+    sink: Box<dyn SinkConnector>,
+    /// What reads the stream; `None` if streams are not published from this engine.
+    source: Option<Box<dyn SourceConnector>>,
+    /// The number of the first message in ids of the engine.
+    first_id: u64,
 }
 
 impl Target {
@@ -34,12 +43,15 @@ impl Target {
     fn parse_url(url: &str, arguments: &Arguments, name: Option<&String>) -> anyhow::Result<Self> {
         let password = arguments.keeping.password_file.as_deref().map(first_line).transpose()?;
         let target = match url.split_once("://") {
+            Some(("kafka", _)) => kafka::target(url, password.as_deref(), name),
             Some(("nats", _)) => Self::nats(url, password.as_deref(), name),
             Some(("redis" | "redis+unix", _)) => Self::redis(url, password.as_deref(), name),
             _ => Err(EngineError {
-                what: format!("\"{url}\" is not a URL of NATS or Redis"),
+                what: format!("\"{url}\" is not a URL of Kafka, NATS or Redis"),
                 remedy: Some(
-                    "write nats://HOST[:PORT][?stream=STREAM] or redis://HOST[:PORT][/DB][?key=KEY]".into(),
+                    "write kafka://HOST[:PORT][/TOPIC], nats://HOST[:PORT][?stream=STREAM] or \
+                     redis://HOST[:PORT][/DB][?key=KEY]"
+                        .into(),
                 ),
                 is_passing: false,
             }),
@@ -58,7 +70,13 @@ impl Target {
         if nats.stream().is_none() {
             nats = nats.with_stream(name.ok_or_else(|| unnamed("stream", "?stream=STREAM"))?.clone())?;
         }
-        Ok(Self::Nats(nats))
+        Ok(Self {
+            key: nats.stream().unwrap_or_default().to_owned(),
+            address: nats.address(),
+            sink: Box::new(NatsConnector::new(nats)),
+            source: None,
+            first_id: 0,
+        })
     }
 
     fn redis(url: &str, password: Option<&str>, name: Option<&String>) -> Result<Self, EngineError> {
@@ -70,41 +88,47 @@ impl Target {
             let name = name.ok_or_else(|| unnamed("key", "?key=KEY"))?;
             redis = redis.with_key(format!("mcast:{name}"));
         }
-        Ok(Self::Redis(redis))
+        Ok(Self {
+            key: redis.key().unwrap_or_default().to_owned(),
+            address: redis.address(),
+            source: Some(Box::new(redis.clone())),
+            sink: Box::new(redis),
+            first_id: 1,
+        })
     }
 
     /// Returns the engine and the stream in it, without secrets.
     pub(super) fn description(&self) -> String {
-        let (stream, address) = match self {
-            Self::Nats(nats) => (nats.stream(), nats.address()),
-            Self::Redis(redis) => (redis.key(), redis.address()),
-        };
-        format!("\"{}\" at {address}", stream.unwrap_or_default())
+        format!("\"{}\" at {}", self.key, self.address)
     }
 
     /// Returns the name of the stream in the engine.
     pub(super) fn key(&self) -> &str {
-        match self {
-            Self::Nats(nats) => nats.stream().unwrap_or_default(),
-            Self::Redis(redis) => redis.key().unwrap_or_default(),
+        &self.key
+    }
+
+    /// Returns where to start, of which a position is an id as this engine shows it.
+    pub(super) fn start(&self, start: StartAt) -> StartAt {
+        match start {
+            StartAt::Position(id) => {
+                let number = MessageNumber(id.number.0.saturating_sub(self.first_id));
+                StartAt::Position(Position { number, ..id })
+            }
+            start => start,
         }
     }
 
     /// Returns what reads the stream.
     pub(super) fn source_connector(self) -> anyhow::Result<Box<dyn SourceConnector>> {
-        match self {
-            Self::Redis(redis) => Ok(Box::new(redis)),
-            Self::Nats(_) => Err(Failure::usage("streams are published from Redis only, not from NATS")
+        let unsupported = || {
+            Failure::usage("streams are published from Kafka and Redis only, not from NATS")
                 .remedy("keep the stream in Redis, too: mcast bridge NAME to redis://HOST")
-                .into()),
-        }
+        };
+        Ok(self.source.ok_or_else(unsupported)?)
     }
 
     pub(super) fn connector(self) -> Box<dyn SinkConnector> {
-        match self {
-            Self::Nats(nats) => Box::new(NatsConnector::new(nats)),
-            Self::Redis(redis) => Box::new(redis),
-        }
+        self.sink
     }
 }
 
@@ -119,12 +143,14 @@ fn unnamed(what: &str, parameter: &str) -> EngineError {
 
 /// Returns whether this is the URL of an engine.
 pub(super) fn is_engine(text: &str) -> bool {
-    ["nats://", "redis://", "redis+unix://"].iter().any(|scheme| text.starts_with(scheme))
+    ["kafka://", "nats://", "redis://", "redis+unix://"].iter().any(|scheme| text.starts_with(scheme))
 }
 
-/// Returns the position of the record that an engine shows with this id.
-pub(super) fn record_position(id: &str) -> Option<Position> {
-    RedisTarget::position(id)
+/// Returns the incarnation and the number in an id, as an engine shows it.
+pub(super) fn record_id(id: &str) -> Option<Position> {
+    let (incarnation, number) = id.split_once('-')?;
+    let incarnation = Incarnation(incarnation.parse().ok()?);
+    Some(Position { incarnation, number: MessageNumber(number.parse().ok()?) })
 }
 
 fn first_line(path: &Path) -> anyhow::Result<String> {

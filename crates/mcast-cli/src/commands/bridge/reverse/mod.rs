@@ -110,7 +110,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let config = ReverseConfig {
         step: random as u32 % 4,
         jitter: mcast_stream::Nanos::from_millis((random >> 8) % 200),
-        start: options.from.unwrap_or(StartAt::Oldest),
+        start: target.start(options.from.unwrap_or(StartAt::Oldest)),
         speed: options.speed,
         stay: arguments.stream.stay,
         wait_for: options.wait_for.unwrap_or(0).into(),

@@ -8,10 +8,11 @@ use jiff::tz::TimeZone;
 use mcast_bridge::StartAt;
 use mcast_stream::wire::MessageNumber;
 
-use super::super::engine::record_position;
+use super::super::engine::record_id;
 use crate::arguments::parse_duration;
 
-/// Parses `oldest`, `now`, a message number, an id as the engine shows it, a time of day or an age.
+/// Parses `oldest`, `now`, a message number, an id as the engine shows it, a time of day or an age. The position of an id
+/// has the number in the id.
 pub(super) fn parse(text: &str) -> Result<StartAt, String> {
     match text {
         "oldest" => return Ok(StartAt::Oldest),
@@ -21,7 +22,7 @@ pub(super) fn parse(text: &str) -> Result<StartAt, String> {
     if let Ok(number) = text.parse() {
         return Ok(StartAt::Number(MessageNumber(number)));
     }
-    if let Some(position) = record_position(text) {
+    if let Some(position) = record_id(text) {
         return Ok(StartAt::Position(position));
     }
     if let Some(time) = parse_time(text) {
@@ -59,7 +60,7 @@ mod tests {
         assert_eq!(parse("oldest"), Ok(StartAt::Oldest));
         assert_eq!(parse("new"), Ok(StartAt::New));
         assert_eq!(parse("17"), Ok(StartAt::Number(MessageNumber(17))));
-        let position = Position { incarnation: Incarnation(5), number: MessageNumber(6) };
+        let position = Position { incarnation: Incarnation(5), number: MessageNumber(7) };
         assert_eq!(parse("5-7"), Ok(StartAt::Position(position)));
         let time = StartAt::Time(1_795_339_800_000);
         assert_eq!(parse("2026-11-22T09:30:00Z"), Ok(time));
