@@ -1,6 +1,7 @@
 //! Clients of Kafka, and the topics that they use.
 
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as TaskContext, Poll, Wake};
 use std::thread::Thread;
@@ -34,6 +35,8 @@ pub(super) const GROUP: &str = "mcast-bridge";
 pub(super) struct Reports {
     /// The latest error.
     problem: Mutex<Option<(RDKafkaErrorCode, String)>>,
+    /// Whether no broker is left, or one rejected the user.
+    is_final: AtomicBool,
     delivered: Mutex<Delivered>,
 }
 
@@ -74,9 +77,13 @@ impl ClientContext for Context {
         if let Some(code) = error.rdkafka_error_code()
             && code != RDKafkaErrorCode::PartitionEOF
         {
+            use RDKafkaErrorCode::{AllBrokersDown, Authentication, SaslAuthenticationFailed};
+            if [AllBrokersDown, Authentication, SaslAuthenticationFailed].contains(&code) {
+                self.0.is_final.store(true, Ordering::Relaxed);
+            }
             let mut problem = self.0.problem.lock().unwrap_or_else(PoisonError::into_inner);
             // That no broker is left is the consequence of another error.
-            if problem.is_none() || code != RDKafkaErrorCode::AllBrokersDown {
+            if problem.is_none() || code != AllBrokersDown {
                 *problem = Some((code, reason.to_owned()));
             }
         }
@@ -198,7 +205,8 @@ pub(super) fn topic_state(
             Ok(metadata) => metadata,
             Err(cause) => {
                 let failed = failed(consumer, target, &cause);
-                if is_timeout(&cause) && failed.what.ends_with(error::SILENT) && Instant::now() < until {
+                let is_final = consumer.client().context().0.is_final.swap(false, Ordering::Relaxed);
+                if is_transient(&cause) && !is_final && Instant::now() < until {
                     continue;
                 }
                 return Err(failed);
@@ -221,10 +229,12 @@ pub(super) fn topic_state(
     }
 }
 
-fn is_timeout(cause: &KafkaError) -> bool {
-    cause.rdkafka_error_code().is_some_and(|code| {
-        matches!(code, RDKafkaErrorCode::OperationTimedOut | RDKafkaErrorCode::BrokerTransportFailure)
-    })
+/// Returns whether the client tries again by itself, for instance with another broker of the cluster.
+pub(super) fn is_transient(cause: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    let transient =
+        [Code::BrokerTransportFailure, Code::AllBrokersDown, Code::Resolve, Code::OperationTimedOut];
+    cause.rdkafka_error_code().is_some_and(|code| transient.contains(&code))
 }
 
 /// Creates a topic of one partition unless it exists, and waits until it does.

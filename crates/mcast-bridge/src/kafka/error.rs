@@ -5,9 +5,6 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use crate::engine::EngineError;
 
-/// How the error for a broker without a response ends.
-pub(super) const SILENT: &str = "does not respond";
-
 fn error(what: String, remedy: &str, is_passing: bool) -> EngineError {
     EngineError { what, remedy: (!remedy.is_empty()).then(|| remedy.into()), is_passing }
 }
@@ -88,7 +85,7 @@ pub(super) fn request(address: &str, cause: &KafkaError) -> EngineError {
 }
 
 pub(super) fn silent(address: &str) -> EngineError {
-    error(format!("{address} {SILENT}"), "", true)
+    error(format!("{address} does not respond"), "", true)
 }
 
 /// The error for records that were not delivered.

@@ -122,6 +122,7 @@ impl Notes {
                 Some(Ok(message)) => parse(&message),
                 // The end, for now.
                 Some(Err(KafkaError::PartitionEOF(_))) => None,
+                Some(Err(cause)) if client::is_transient(&cause) => None,
                 Some(Err(cause)) => return Err(client::failed(&self.consumer, &self.target, &cause)),
             };
             let Some((bridge, count, note, time)) = read else { continue };

@@ -108,7 +108,7 @@ impl Reader {
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => return Ok(Next::End),
                 // The client connects again, and reports what lasts when the time is over.
-                Some(Err(cause)) if is_transient(&cause) && Instant::now() < until => {}
+                Some(Err(cause)) if client::is_transient(&cause) && Instant::now() < until => {}
                 Some(Err(cause)) => return Err(self.failed(&cause)),
             }
         }
@@ -174,11 +174,4 @@ pub(super) enum Next {
     End,
     /// Nothing within the time.
     Nothing,
-}
-
-fn is_transient(cause: &KafkaError) -> bool {
-    use RDKafkaErrorCode as Code;
-    let transient =
-        [Code::BrokerTransportFailure, Code::AllBrokersDown, Code::Resolve, Code::OperationTimedOut];
-    cause.rdkafka_error_code().is_some_and(|code| transient.contains(&code))
 }

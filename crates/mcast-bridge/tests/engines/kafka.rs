@@ -195,6 +195,15 @@ fn the_last_record_is_found_before_many_aborted_ones() {
 }
 
 #[test]
+fn one_of_several_brokers_may_be_down() {
+    let Some(kafka) = Kafka::start() else { return };
+    let mut sink = kafka.connect_to("kafka://127.0.0.1:9,127.0.0.1/prices").unwrap();
+    call(&mut *sink, &presence(1, None));
+    kafka.append(&mut *sink, 0..3);
+    assert_eq!(kafka.length(), 3);
+}
+
+#[test]
 fn several_partitions_are_refused() {
     let Some(kafka) = Kafka::start() else { return };
     kafka.server.request(&json!(["create", 3, {}]));
