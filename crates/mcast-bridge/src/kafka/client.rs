@@ -27,6 +27,8 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 const SLICE: Duration = Duration::from_millis(500);
 /// How long a look for delivered records takes, whether there are some or not.
 const POLL: Duration = Duration::from_millis(1);
+/// How long to wait for the reason of a failure.
+const REASON: Duration = Duration::from_millis(50);
 /// The group of consumers that a bridge names, because the client requires one. It stores nothing there.
 pub(super) const GROUP: &str = "mcast-bridge";
 
@@ -155,7 +157,7 @@ pub(super) fn producer(
     config.create_with_context(Context::default()).map_err(|cause| error::client(&cause))
 }
 
-/// Waits until so many records were delivered, or could not be. The client's own `flush` takes at least 100 ms.
+/// Waits until `count` records were delivered, or could not be. The client's own `flush` takes at least 100 ms.
 pub(super) fn delivered(producer: &KafkaProducer, count: usize) -> Delivered {
     let until = Instant::now() + TIMEOUT + SLICE;
     let mut all = Delivered::default();
@@ -179,7 +181,8 @@ pub(super) fn delivered(producer: &KafkaProducer, count: usize) -> Delivered {
 
 /// Returns the error for a failed request: the reason that the client reported meanwhile, if there is one.
 pub(super) fn failed(consumer: &KafkaConsumer, target: &KafkaTarget, cause: &KafkaError) -> EngineError {
-    while consumer.poll(Duration::ZERO).is_some() {}
+    // The reason follows the failure.
+    while consumer.poll(REASON).is_some() {}
     match consumer.client().context().take_problem() {
         Some((code, reason)) => error::reported(&target.address(), code, &reason),
         None => error::request(&target.address(), cause),
@@ -229,7 +232,7 @@ pub(super) fn topic_state(
     }
 }
 
-/// Returns whether the client tries again by itself, for instance with another broker of the cluster.
+/// Returns whether the client tries again on its own, for instance with another broker of the cluster.
 pub(super) fn is_transient(cause: &KafkaError) -> bool {
     use RDKafkaErrorCode as Code;
     let transient =

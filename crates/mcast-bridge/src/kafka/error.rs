@@ -58,7 +58,8 @@ pub(super) fn reported(address: &str, code: RDKafkaErrorCode, reason: &str) -> E
     let (remedy, is_passing) = remedy(code);
     let what = match code {
         Code::BrokerTransportFailure | Code::AllBrokersDown | Code::Resolve => {
-            format!("{address} cannot be reached: {reason}")
+            // How often and when it happened follows in parentheses.
+            format!("{address} cannot be reached: {}", reason.split(" (after ").next().unwrap_or(reason))
         }
         _ => format!("{address} replied: {reason}"),
     };

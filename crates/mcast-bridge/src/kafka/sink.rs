@@ -29,7 +29,7 @@ const MARKER: Duration = Duration::from_millis(2);
 
 /// The last record that is known.
 #[derive(Clone, Copy, Debug)]
-struct Known {
+struct KnownTail {
     tail: Tail,
     offset: i64,
     end: End,
@@ -44,7 +44,7 @@ enum End {
     Unknown,
 }
 
-impl Known {
+impl KnownTail {
     /// Returns whether it is still the last record, if the topic ends here.
     fn is_last(&self, end: i64) -> bool {
         match self.end {
@@ -62,7 +62,7 @@ pub(super) struct KafkaSink {
     /// There is one while this bridge is active.
     writer: Option<Writer>,
     standby: Arc<Mutex<Standby>>,
-    known: Option<Known>,
+    known: Option<KnownTail>,
     engine_key: EngineKey,
     requests: VecDeque<Request>,
 }
@@ -112,7 +112,7 @@ impl KafkaSink {
                     std::thread::sleep(MARKER);
                 }
                 Some(known) if known.is_last(range.end) => {
-                    self.known = Some(Known { end: End::Read(range.end), ..known });
+                    self.known = Some(KnownTail { end: End::Read(range.end), ..known });
                     return Ok(Some(present(known, range)));
                 }
                 _ => break range,
@@ -122,15 +122,15 @@ impl KafkaSink {
         self.known = match (last, self.known) {
             (Some(stored), _) => {
                 let tail = headers::tail(stored.stream, &stored.record);
-                Some(Known { tail, offset: stored.offset, end: End::Read(range.end) })
+                Some(KnownTail { tail, offset: stored.offset, end: End::Read(range.end) })
             }
             // It was removed.
-            (None, known) => known.map(|known| Known { end: End::Read(range.end), ..known }),
+            (None, known) => known.map(|known| KnownTail { end: End::Read(range.end), ..known }),
         };
         Ok(self.known.map(|known| present(known, range)))
     }
 
-    /// Forgets the last record, because the topic has lost it. The producer starts anew, as the topic may have.
+    /// Forgets the last record, because the topic has lost it. The producer starts again, as the topic may have.
     fn forget(&mut self) {
         self.known = None;
         self.writer = None;
@@ -170,7 +170,7 @@ impl KafkaSink {
         match writer.append(batch, self.known.map(|known| known.offset))? {
             Appended::Stored(offset) => {
                 let tail = headers::tail(batch.stream, last);
-                self.known = Some(Known { tail, offset, end: End::Appended });
+                self.known = Some(KnownTail { tail, offset, end: End::Appended });
                 // Until everyone sees it.
                 self.tail()?;
                 Ok(Some(Response::Appended))
@@ -206,7 +206,7 @@ impl KafkaSink {
 }
 
 /// Returns the last record as it is in the topic: it may have been removed.
-fn present(known: Known, range: Range) -> Tail {
+fn present(known: KnownTail, range: Range) -> Tail {
     match known.offset < range.low {
         true => Tail { stream: None, closes: false, ..known.tail },
         false => known.tail,

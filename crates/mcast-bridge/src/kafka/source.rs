@@ -17,7 +17,7 @@ const BYTES: usize = 1 << 20;
 /// Reads the records of a topic in Kafka.
 pub struct KafkaSource {
     reader: Reader,
-    /// The position and the offset after the last record that was read, while the reader goes on there.
+    /// The position and the offset after the last record that was read, while the reader continues there.
     next: Option<(Position, i64)>,
     /// The end of the topic when the reader started.
     end: i64,
