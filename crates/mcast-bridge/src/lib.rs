@@ -15,6 +15,10 @@
 
 mod driver;
 mod engine;
+#[cfg(any(all(feature = "kafka", unix), feature = "nats"))]
+mod headers;
+#[cfg(all(feature = "kafka", unix))]
+pub mod kafka;
 mod machine;
 mod metadata;
 #[cfg(feature = "nats")]

@@ -169,7 +169,10 @@ impl StreamRecord {
 }
 
 /// Any content, for the tests of engines.
-#[cfg(all(test, any(feature = "nats", feature = "rabbitmq", feature = "redis")))]
+#[cfg(all(
+    test,
+    any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq", feature = "redis")
+))]
 pub(crate) fn contents() -> impl proptest::strategy::Strategy<Value = Content> {
     use proptest::prelude::*;
 

@@ -46,10 +46,14 @@ fn run(seed: u32, options: &RunOptions) -> Result<Outcome> {
 
 /// The tests with an engine that takes long to start.
 pub(super) fn rabbitmq() -> Step {
-    Step::new("bridge:rabbitmq", "bridges, and RabbitMQ, are killed, stand still and lose records", |options| {
-        let head = ["test", "--quiet", "--package", "mcast-cli", "--test", "bridge", "--", "--nocapture"];
-        // Each of them starts a server.
-        let which = ["--ignored", "--test-threads", "2", "rabbitmq::"];
-        tests::outcome(cargo(head.iter().chain(&which)), "cargo test", options)
-    })
+    Step::new(
+        "bridge:rabbitmq",
+        "bridges, and RabbitMQ, are killed, stand still and lose records",
+        |options| {
+            let head = ["test", "--quiet", "--package", "mcast-cli", "--test", "bridge", "--", "--nocapture"];
+            // Each of them starts a server.
+            let which = ["--ignored", "--test-threads", "2", "rabbitmq::"];
+            tests::outcome(cargo(head.iter().chain(&which)), "cargo test", options)
+        },
+    )
 }

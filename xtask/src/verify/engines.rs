@@ -10,7 +10,7 @@ use crate::step::{Outcome, RunOptions, Step};
 const REQUIREMENTS: &str = "crates/mcast-bridge/tests/servers/requirements.txt";
 
 pub(super) fn step() -> Step {
-    Step::new("has:nats-server", "nats-server, for the tests of bridges to NATS", install)
+    Step::new("has:engines", "nats-server and confluent-kafka, for the tests of bridges", install)
 }
 
 /// Where the tests look for the programs.

@@ -1,13 +1,11 @@
 //! Messages of a stream in NATS: their ids and headers.
 
-use std::sync::Arc;
-
-use mcast_stream::wire::{EngineTrail, Incarnation, MessageKey, MessageNumber, StreamId};
+use mcast_stream::wire::{EngineTrail, StreamId};
 
 use super::protocol::Headers;
-use crate::engine::{Tail, parse_trail, trail_text};
-use crate::metadata::DatagramMetadata;
-use crate::record::{Content, GapCause, Position, StreamRecord};
+use crate::headers;
+pub(super) use crate::headers::{id, position, tail};
+use crate::record::StreamRecord;
 
 /// The header with the id, which is the position.
 pub(super) const ID: &str = "Nats-Msg-Id";
@@ -15,27 +13,6 @@ pub(super) const ID: &str = "Nats-Msg-Id";
 pub(super) const EXPECTED_ID: &str = "Nats-Expected-Last-Msg-Id";
 /// A message is only stored behind the one with this sequence.
 pub(super) const EXPECTED_SEQUENCE: &str = "Nats-Expected-Last-Sequence";
-
-/// The headers of a datagram of a plain group, and the names of its fields.
-const METADATA: [(&str, &str); 6] = [
-    ("Mcast-Source", "source"),
-    ("Mcast-Group", "group"),
-    ("Mcast-Interface", "interface"),
-    ("Mcast-Kernel-Time", "kernel"),
-    ("Mcast-TTL", "ttl"),
-    ("Mcast-DSCP", "dscp"),
-];
-
-/// Returns the id of the record at a position.
-pub(super) fn id(position: Position) -> String {
-    format!("{}-{}", position.incarnation, position.number)
-}
-
-/// Returns the position of the record with this id.
-pub(super) fn position(id: &str) -> Option<Position> {
-    let (incarnation, number) = id.split_once('-')?;
-    Some(Position::new(Incarnation(incarnation.parse().ok()?), MessageNumber(number.parse().ok()?)))
-}
 
 /// Returns the headers of a record, and its payload.
 pub(super) fn write<'a>(
@@ -45,83 +22,27 @@ pub(super) fn write<'a>(
 ) -> (Headers, &'a [u8]) {
     let mut headers = Headers::default();
     headers.set(ID, id(record.position));
-    headers.set("Mcast-Stream", stream);
-    headers.set("Mcast-Time", record.time);
-    if !engines.is_empty() {
-        headers.set("Mcast-Origin", trail_text(engines));
-    }
-    let mut gap = |first: MessageNumber, end: Option<MessageNumber>, cause: GapCause| {
-        headers.set("Mcast-Kind", "gap");
-        headers.set("Mcast-First", first);
-        end.iter().for_each(|end| headers.set("Mcast-End", end));
-        headers.set("Mcast-Cause", cause.name());
-    };
-    let mut payload = &[][..];
-    match &record.content {
-        Content::Message { key, bytes } => {
-            key.iter().for_each(|key| headers.set("Mcast-Key", key.0));
-            payload = bytes;
-        }
-        Content::Datagram { metadata, bytes } => {
-            for (name, value) in metadata.fields() {
-                METADATA
-                    .iter()
-                    .filter(|(_, field)| *field == name)
-                    .for_each(|(header, _)| headers.set(header, &value));
-            }
-            payload = bytes;
-        }
-        Content::Gap { first, cause } => gap(*first, Some(record.position.number + 1), *cause),
-        Content::OpenGap { cause } => gap(record.position.number, None, *cause),
-        Content::End => headers.set("Mcast-Kind", "end"),
-    }
+    let payload = headers::write(stream, record, engines, |name, value| headers.set(name, value));
     (headers, payload)
 }
 
 /// Returns the engines that a record came out of before; `None` if no bridge wrote it.
 pub(super) fn engines(headers: &Headers) -> Option<EngineTrail> {
-    headers.field("Mcast-Origin").map_or(Some(EngineTrail::EMPTY), parse_trail)
+    headers::engines(|name| headers.field(name))
 }
 
 /// Returns the record with these headers and this payload; `None` if no bridge wrote it.
 pub(super) fn read(headers: &Headers, payload: &[u8]) -> Option<(StreamId, StreamRecord)> {
-    let number = |name: &str| headers.field(name)?.parse::<u64>().ok();
-    let stream = StreamId(u64::from_str_radix(headers.field("Mcast-Stream")?, 16).ok()?);
-    let content = match headers.field("Mcast-Kind") {
-        None if headers.field("Mcast-Group").is_some() => {
-            let header =
-                |name: &str| METADATA.iter().find(|(_, field)| *field == name).map(|(header, _)| *header);
-            let metadata = DatagramMetadata::parse(|name| headers.field(header(name)?))?;
-            Content::Datagram { metadata: Box::new(metadata), bytes: Arc::from(payload) }
-        }
-        None => Content::Message { key: number("Mcast-Key").map(MessageKey), bytes: Arc::from(payload) },
-        Some("end") => Content::End,
-        Some("gap") => {
-            let first = MessageNumber(number("Mcast-First")?);
-            let cause = GapCause::from_name(headers.field("Mcast-Cause")?)?;
-            match headers.field("Mcast-End") {
-                Some(_) => Content::Gap { first, cause },
-                None => Content::OpenGap { cause },
-            }
-        }
-        Some(_) => return None,
-    };
-    let position = position(headers.field(ID)?)?;
-    Some((stream, StreamRecord { position, time: number("Mcast-Time")?, content }))
-}
-
-/// Returns the last record as a bridge sees it.
-pub(super) fn tail(stream: StreamId, record: &StreamRecord) -> Tail {
-    Tail { position: record.position, stream: Some(stream), closes: record.closes() }
+    headers::read(headers.field(ID)?, |name| headers.field(name), payload)
 }
 
 #[cfg(test)]
 mod tests {
-    use mcast_stream::wire::EngineKey;
+    use mcast_stream::wire::{EngineKey, Incarnation, MessageNumber};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::record::contents;
+    use crate::record::{Position, contents};
 
     proptest! {
         #[test]

@@ -4,6 +4,7 @@ use mcast_stream::wire::{EngineTrail, Incarnation, MessageKey, MessageNumber, St
 
 use super::amqp::{Message, Value};
 use crate::engine::{Tail, parse_trail, trail_text};
+pub(super) use crate::engine::{id, position};
 use crate::metadata::DatagramMetadata;
 use crate::record::{Content, GapCause, Position, StreamRecord};
 
@@ -19,17 +20,6 @@ pub(super) struct Entry {
     /// Who wrote a gap: a random number.
     pub(super) writer: Option<u64>,
     pub(super) engines: EngineTrail,
-}
-
-/// Returns the text of a position.
-pub(super) fn id(position: Position) -> String {
-    format!("{}-{}", position.incarnation, position.number)
-}
-
-/// Returns the position in such a text.
-pub(super) fn position(id: &str) -> Option<Position> {
-    let (incarnation, number) = id.split_once('-')?;
-    Some(Position::new(Incarnation(incarnation.parse().ok()?), MessageNumber(number.parse().ok()?)))
 }
 
 impl Entry {

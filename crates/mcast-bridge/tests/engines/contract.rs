@@ -8,6 +8,9 @@ use super::*;
 /// Defines these tests for each engine.
 macro_rules! contract {
     ($($test:ident)*) => {
+        mod kafka {
+            $(#[test] fn $test() { super::test(super::$test::<crate::kafka::Kafka>); })*
+        }
         mod redis {
             $(#[test] fn $test() { super::test(super::$test::<crate::redis::Redis>); })*
         }

@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod contract;
+mod kafka;
+#[path = "../servers/kafka.rs"]
+mod kafka_server;
 mod nats;
 #[path = "../servers/nats.rs"]
 mod nats_server;
@@ -12,6 +15,7 @@ mod rabbitmq_server;
 mod redis;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use mcast_bridge::{
     Content, DatagramMetadata, EngineError, GapCause, Hole, Position, Presence, RecordBatch, Request,
@@ -66,8 +70,17 @@ fn batch(expected: Option<Position>, records: Vec<StreamRecord>) -> Request {
     Request::Append(RecordBatch { stream: STREAM, expected, engines: EngineTrail::default(), records })
 }
 
+/// Appends as a bridge does, which tries again if another one was active in its place.
 fn append(sink: &mut dyn Sink, expected: Option<Position>, records: Vec<StreamRecord>) -> Response {
-    call(sink, &batch(expected, records))
+    let (request, until) = (batch(expected, records), Instant::now() + Duration::from_secs(30));
+    loop {
+        let response = call(sink, &request);
+        let stands_by =
+            matches!(&response, Response::Refused { tail } if tail.map(|tail| tail.position) == expected);
+        if !stands_by || Instant::now() > until {
+            return response;
+        }
+    }
 }
 
 fn tail(position: Position, closes: bool) -> Option<Tail> {

@@ -41,7 +41,7 @@ impl NatsServer {
     pub(crate) fn start(host: &Host, stream: &str, options: &[&str], login: &str) -> Option<Self> {
         let (Some(server), Some(python)) = (installed("nats-server"), installed("python")) else {
             assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "nats-server is not installed");
-            eprintln!("SKIPPED: nats-server is not installed (cargo verify has:nats-server installs it)");
+            eprintln!("SKIPPED: nats-server is not installed (cargo verify has:engines installs it)");
             return None;
         };
         let folder = tempfile::tempdir().unwrap();

@@ -68,14 +68,21 @@ pub(crate) trait SourceEngine: Engine {
     fn copied(&self) -> Vec<Entry>;
 }
 
-/// Defines tests from these scenarios, with each engine. RabbitMQ takes long to start, so `cargo soak` runs those with it.
+/// Defines tests from these scenarios, with each engine. Those `without kafka` need something that its broker in tests
+/// does not have. RabbitMQ takes long to start, so `cargo soak` runs those with it.
 macro_rules! scenarios {
-    ($($scenario:ident)*) => {
+    ($($scenario:ident)* $(; without kafka: $($other:ident)*)?) => {
         mod redis {
             $(#[test] fn $scenario() { super::$scenario::<crate::redis::Redis>(); })*
+            $($(#[test] fn $other() { super::$other::<crate::redis::Redis>(); })*)?
         }
         mod nats {
             $(#[test] fn $scenario() { super::$scenario::<crate::nats::Nats>(); })*
+            $($(#[test] fn $other() { super::$other::<crate::nats::Nats>(); })*)?
+        }
+        #[cfg(feature = "kafka")]
+        mod kafka {
+            $(#[test] fn $scenario() { super::$scenario::<crate::kafka::Kafka>(); })*
         }
         mod rabbitmq {
             $(

@@ -11,9 +11,10 @@ scenarios! {
     while_the_engine_stands_still_memory_is_bounded_and_nothing_is_lost
     what_the_engine_loses_is_stored_again
     what_is_no_longer_buffered_is_recorded_as_lost_by_the_engine
-    an_engine_without_room_is_waited_for
     what_cannot_work_ends_with_its_cause_and_a_remedy
-    a_key_of_another_stream_is_refused
+    a_key_of_another_stream_is_refused;
+    without kafka:
+    an_engine_without_room_is_waited_for
 }
 
 /// Returns the memory of a process in bytes.

@@ -6,6 +6,11 @@ mod audit;
 mod datagrams;
 mod engine;
 mod faults;
+#[cfg(feature = "kafka")]
+mod kafka;
+#[cfg(feature = "kafka")]
+#[path = "../../../mcast-bridge/tests/servers/kafka.rs"]
+mod kafka_server;
 mod killed;
 mod nats;
 #[path = "../../../mcast-bridge/tests/servers/nats.rs"]

@@ -9,17 +9,21 @@
 //! A block of `sh` is a script that must succeed; one of `sh elsewhere` cannot run in a lab. A block with
 //! `file=NAME` is written to that file first; one with `from=PATH` is an excerpt of that file of the project, which has
 //! tests of its own. `<!-- lab: NAME -->` on a page selects that network, and `<!-- needs: PROGRAM -->` names a program of
-//! others without which it cannot be followed.
+//! others without which it cannot be followed. `<!-- broker: kafka -->` starts a broker of Kafka on the host *other*, and needs
+//! its client and the feature `kafka`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
 
+use crate::kafka_server::KafkaServer;
 use crate::markdown::{Block, blocks, files, top};
 use crate::network::Network;
 use crate::support::{Ended, MCAST, PATIENCE, Running, eventually, program};
 
+/// The line of a page that needs a broker of Kafka.
+const BROKER: &str = "<!-- broker: kafka -->";
 const INTERRUPT: &str = "^C";
 const STATUS: &str = "(status ";
 /// Pages that are followed at the same time.
@@ -224,6 +228,15 @@ fn has_programs(page: &str) -> bool {
     missing.is_empty()
 }
 
+/// Starts a broker of Kafka; `None` if the command or the client of a page lacks it.
+fn broker(network: &Network) -> Option<KafkaServer> {
+    if !cfg!(feature = "kafka") {
+        eprintln!("SKIPPED: built without the feature kafka");
+        return None;
+    }
+    KafkaServer::start(network.host("other"), "10.0.0.3", "prices", None)
+}
+
 /// Carries out the blocks of a page in their order, on a network and in a folder of their own, because they may build on
 /// each other. Returns how many there were, and how the page differs from what happened.
 fn follow(file: &Path) -> (usize, Vec<String>) {
@@ -233,6 +246,10 @@ fn follow(file: &Path) -> (usize, Vec<String>) {
         return (0, Vec::new());
     }
     let (network, folder) = (Network::of(&text), tempfile::tempdir().unwrap());
+    let broker = text.lines().any(|line| line == BROKER).then(|| broker(&network));
+    if let Some(None) = broker {
+        return (0, Vec::new());
+    }
     let (mut followed, mut wrong) = (0, Vec::new());
     for block in all {
         let Some(outcome) = perform(&block, &network, folder.path()) else { continue };

@@ -4,6 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod console;
+#[allow(dead_code)]
+#[path = "../../../mcast-bridge/tests/servers/kafka.rs"]
+mod kafka_server;
 mod links;
 mod markdown;
 mod network;

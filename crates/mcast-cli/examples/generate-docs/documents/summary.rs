@@ -36,6 +36,7 @@ const PARTS: &[(&str, &[(&str, &str)])] = &[
             ("Keep a stream in NATS", "how-to/keep-in-nats.md"),
             ("Keep a stream in RabbitMQ", "how-to/keep-in-rabbitmq.md"),
             ("Keep the datagrams of a group", "how-to/keep-datagrams.md"),
+            ("Keep a stream in Kafka", "how-to/keep-in-kafka.md"),
             ("Replay yesterday", "how-to/replay-yesterday.md"),
             ("Two bridges", "how-to/two-bridges.md"),
             ("Change the key of a stream", "how-to/rotate-keys.md"),

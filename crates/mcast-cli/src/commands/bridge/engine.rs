@@ -1,5 +1,8 @@
 //! The engine that a URL names.
 
+#[cfg_attr(not(all(feature = "kafka", unix)), path = "engine/no_kafka.rs")]
+mod kafka;
+
 use std::path::Path;
 
 use anyhow::Context;
@@ -12,12 +15,18 @@ use super::Arguments;
 use crate::arguments::is_stream_name;
 use crate::exit::Failure;
 
+type SourceMaker = Box<dyn Fn() -> Box<dyn SourceConnector>>;
+
 /// A stream in an engine.
-#[derive(Debug)]
-pub(super) enum Target {
-    Nats(NatsTarget),
-    Rabbitmq(RabbitmqTarget),
-    Redis(RedisTarget),
+pub(super) struct Target {
+    /// The name of the stream in the engine.
+    key: String,
+    address: String,
+    sink: Box<dyn SinkConnector>,
+    /// Makes what reads the stream.
+    source: SourceMaker,
+    /// Returns the position of the record that the engine shows with this id.
+    position: fn(&str) -> Option<Position>,
 }
 
 impl Target {
@@ -36,13 +45,15 @@ impl Target {
     fn parse_url(url: &str, arguments: &Arguments, name: Option<&String>) -> anyhow::Result<Self> {
         let password = arguments.keeping.password_file.as_deref().map(first_line).transpose()?;
         let target = match url.split_once("://") {
+            Some(("kafka", _)) => kafka::target(url, password.as_deref(), name),
             Some(("nats", _)) => Self::nats(url, password.as_deref(), name),
             Some(("rabbitmq-stream", _)) => Self::rabbitmq(url, password.as_deref(), name),
             Some(("redis" | "redis+unix", _)) => Self::redis(url, password.as_deref(), name),
             _ => Err(EngineError {
-                what: format!("\"{url}\" is not a URL of NATS, RabbitMQ or Redis"),
+                what: format!("\"{url}\" is not a URL of Kafka, NATS, RabbitMQ or Redis"),
                 remedy: Some(
-                    "write nats://HOST[:PORT][?stream=STREAM], rabbitmq-stream://HOST[:PORT][/VHOST][?stream=STREAM] or \
+                    "write kafka://HOST[:PORT][/TOPIC], nats://HOST[:PORT][?stream=STREAM], \
+                     rabbitmq-stream://HOST[:PORT][/VHOST][?stream=STREAM] or \
                      redis://HOST[:PORT][/DB][?key=KEY]"
                         .into(),
                 ),
@@ -63,7 +74,13 @@ impl Target {
         if nats.stream().is_none() {
             nats = nats.with_stream(name.ok_or_else(|| unnamed("stream", "?stream=STREAM"))?.clone())?;
         }
-        Ok(Self::Nats(nats))
+        Ok(Self {
+            key: nats.stream().unwrap_or_default().to_owned(),
+            address: nats.address(),
+            source: source_of(&nats),
+            sink: Box::new(NatsConnector::new(nats)),
+            position: NatsTarget::position,
+        })
     }
 
     fn rabbitmq(url: &str, password: Option<&str>, name: Option<&String>) -> Result<Self, EngineError> {
@@ -75,7 +92,13 @@ impl Target {
             let name = name.ok_or_else(|| unnamed("stream", "?stream=STREAM"))?;
             rabbitmq = rabbitmq.with_stream(name.clone())?;
         }
-        Ok(Self::Rabbitmq(rabbitmq))
+        Ok(Self {
+            key: rabbitmq.stream().unwrap_or_default().to_owned(),
+            address: rabbitmq.address(),
+            source: source_of(&rabbitmq),
+            sink: Box::new(RabbitmqConnector::new(rabbitmq)),
+            position: RabbitmqTarget::position,
+        })
     }
 
     fn redis(url: &str, password: Option<&str>, name: Option<&String>) -> Result<Self, EngineError> {
@@ -87,55 +110,45 @@ impl Target {
             let name = name.ok_or_else(|| unnamed("key", "?key=KEY"))?;
             redis = redis.with_key(format!("mcast:{name}"));
         }
-        Ok(Self::Redis(redis))
+        Ok(Self {
+            key: redis.key().unwrap_or_default().to_owned(),
+            address: redis.address(),
+            source: source_of(&redis),
+            sink: Box::new(redis),
+            position: RedisTarget::position,
+        })
     }
 
     /// Returns the engine and the stream in it, without secrets.
     pub(super) fn description(&self) -> String {
-        let (stream, address) = match self {
-            Self::Nats(nats) => (nats.stream(), nats.address()),
-            Self::Rabbitmq(rabbitmq) => (rabbitmq.stream(), rabbitmq.address()),
-            Self::Redis(redis) => (redis.key(), redis.address()),
-        };
-        format!("\"{}\" at {address}", stream.unwrap_or_default())
+        format!("\"{}\" at {}", self.key, self.address)
     }
 
     /// Returns the name of the stream in the engine.
     pub(super) fn key(&self) -> &str {
-        match self {
-            Self::Nats(nats) => nats.stream().unwrap_or_default(),
-            Self::Rabbitmq(rabbitmq) => rabbitmq.stream().unwrap_or_default(),
-            Self::Redis(redis) => redis.key().unwrap_or_default(),
-        }
+        &self.key
     }
 
     /// Returns what reads the stream.
     pub(super) fn source_connector(&self) -> Box<dyn SourceConnector> {
-        match self {
-            Self::Nats(nats) => Box::new(nats.clone()),
-            Self::Rabbitmq(rabbitmq) => Box::new(rabbitmq.clone()),
-            Self::Redis(redis) => Box::new(redis.clone()),
-        }
+        (self.source)()
     }
 
     /// Returns the position of the record that the engine shows with this id.
     pub(super) fn record_position(&self, id: &str) -> anyhow::Result<Position> {
-        let position = match self {
-            Self::Nats(_) => NatsTarget::position(id),
-            Self::Rabbitmq(_) => RabbitmqTarget::position(id),
-            Self::Redis(_) => RedisTarget::position(id),
-        };
+        let position = (self.position)(id);
         Ok(position
             .ok_or_else(|| Failure::usage(format!("\"{id}\" is not an id of a record in this engine")))?)
     }
 
     pub(super) fn connector(self) -> Box<dyn SinkConnector> {
-        match self {
-            Self::Nats(nats) => Box::new(NatsConnector::new(nats)),
-            Self::Rabbitmq(rabbitmq) => Box::new(RabbitmqConnector::new(rabbitmq)),
-            Self::Redis(redis) => Box::new(redis),
-        }
+        self.sink
     }
+}
+
+fn source_of<T: SourceConnector + Clone + 'static>(target: &T) -> SourceMaker {
+    let target = target.clone();
+    Box::new(move || Box::new(target.clone()))
 }
 
 /// The error for a stream without a name, which would be that of a stream or a key in the engine.
@@ -149,7 +162,7 @@ fn unnamed(what: &str, parameter: &str) -> EngineError {
 
 /// Returns whether this is the URL of an engine.
 pub(super) fn is_engine(text: &str) -> bool {
-    ["nats://", "rabbitmq-stream://", "redis://", "redis+unix://"]
+    ["kafka://", "nats://", "rabbitmq-stream://", "redis://", "redis+unix://"]
         .iter()
         .any(|scheme| text.starts_with(scheme))
 }

@@ -41,8 +41,9 @@ pub(crate) struct Arguments {
 
     /// Where to keep it: `redis://[USER@]HOST[:PORT][/DB][?key=KEY]` [default key: mcast:NAME],
     /// `nats://[USER@]HOST[:PORT][?stream=STREAM]` or
-    /// `rabbitmq-stream://[USER@]HOST[:PORT][/VHOST][?stream=STREAM]` [default stream: NAME]; out of an
-    /// engine, `GROUP[%INTERFACE]:PORT` to publish to
+    /// `rabbitmq-stream://[USER@]HOST[:PORT][/VHOST][?stream=STREAM]` [default stream: NAME], or
+    /// `kafka://[USER@]HOST[:PORT][,HOST[:PORT]][/TOPIC]` [default topic: NAME]; out of an engine,
+    /// `GROUP[%INTERFACE]:PORT` to publish to
     #[arg(value_name = "ENGINE")]
     engine: String,
 
@@ -147,6 +148,12 @@ application properties `mcast-stream`, `mcast-incarnation`, `mcast-number`, `mca
 reader skips each record whose `mcast-after` is not the position of the last one that it did not
 skip. If the stream does not exist in RabbitMQ, it is created, and STREAM.bridges for the bridges.
 
+Kafka (in builds with the feature `kafka`): a topic of one partition with a record for each message,
+with the key INCARNATION-NUMBER and the headers of NATS in lower case, such as `mcast-stream`. One
+bridge appends, each batch in a transaction, and the others stand by. One of them takes over when
+nothing was appended for 3 s of what it has, or at once if it has what the first one lacks. If the
+topic does not exist, it is created, and TOPIC-bridges, in which bridges note what they wait for.
+
 With --datagrams, each datagram of a group that carries no stream is a record, numbered from 0 under
 an incarnation of this bridge, with the fields `source`, `group`, `interface`, `kernel` (when the
 kernel received it, in nanoseconds since 1970), `ttl` and `dscp`, in NATS with the headers
@@ -160,6 +167,7 @@ Examples:
   mcast bridge prices to redis://10.0.0.9
   mcast bridge prices to nats://10.0.0.9
   mcast bridge prices to rabbitmq-stream://10.0.0.9
+  mcast bridge prices to kafka://10.0.0.9,10.0.0.10/prices
   mcast bridge 239.255.1.2:7000 --name prices to redis://10.0.0.9/2?key=prices --stay
   mcast bridge prices to redis://feeds@10.0.0.9 --password-file /etc/mcast/redis.password
   mcast bridge 239.1.1.1%eth0:7000 to redis://10.0.0.9?key=prices --path 239.1.1.2%eth1:7000

@@ -1,0 +1,298 @@
+//! Clients of Kafka, and the topics that they use.
+
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context as TaskContext, Poll, Wake};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{ClientConfig, ClientContext, Message};
+
+use super::error;
+use super::target::{KafkaTarget, Login};
+use crate::engine::EngineError;
+
+/// How long to wait for a connection or a response. A broker that stands still for longer is connected to again.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a request for metadata waits before the errors that occurred meanwhile are looked at.
+const SLICE: Duration = Duration::from_millis(500);
+/// How long a look for delivered records takes, whether there are some or not.
+const POLL: Duration = Duration::from_millis(1);
+/// How long to wait for the reason of a failure.
+const REASON: Duration = Duration::from_millis(50);
+/// The group of consumers that a bridge names, because the client requires one. It stores nothing there.
+pub(super) const GROUP: &str = "mcast-bridge";
+
+/// What a client reports, other than in responses.
+#[derive(Debug, Default)]
+pub(super) struct Reports {
+    /// The latest error.
+    problem: Mutex<Option<(RDKafkaErrorCode, String)>>,
+    /// Whether no broker is left, or one rejected the user.
+    is_final: AtomicBool,
+    delivered: Mutex<Delivered>,
+}
+
+/// What became of the records that were produced.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Delivered {
+    pub(super) count: usize,
+    failed: usize,
+    /// The least and the greatest offset.
+    pub(super) offsets: Option<(i64, i64)>,
+    pub(super) error: Option<RDKafkaErrorCode>,
+}
+
+/// A handle of reports that a client holds.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Context(Arc<Reports>);
+
+pub(super) type KafkaConsumer = BaseConsumer<Context>;
+pub(super) type KafkaProducer = BaseProducer<Context>;
+
+impl Context {
+    /// Returns the latest error, and forgets it.
+    fn take_problem(&self) -> Option<(RDKafkaErrorCode, String)> {
+        self.0.problem.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Returns what was delivered, and forgets it.
+    pub(super) fn take_delivered(&self) -> Delivered {
+        std::mem::take(&mut *self.0.delivered.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl ClientContext for Context {
+    /// Errors are reported by what fails because of them.
+    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if let Some(code) = error.rdkafka_error_code()
+            && code != RDKafkaErrorCode::PartitionEOF
+        {
+            use RDKafkaErrorCode::{AllBrokersDown, Authentication, SaslAuthenticationFailed};
+            if [AllBrokersDown, Authentication, SaslAuthenticationFailed].contains(&code) {
+                self.0.is_final.store(true, Ordering::Relaxed);
+            }
+            let mut problem = self.0.problem.lock().unwrap_or_else(PoisonError::into_inner);
+            // That no broker is left is the consequence of another error.
+            if problem.is_none() || code != AllBrokersDown {
+                *problem = Some((code, reason.to_owned()));
+            }
+        }
+    }
+}
+
+impl ConsumerContext for Context {}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        let mut delivered = self.0.delivered.lock().unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Ok(message) => {
+                let offset = message.offset();
+                delivered.count += 1;
+                let (least, greatest) = delivered.offsets.unwrap_or((offset, offset));
+                delivered.offsets = Some((least.min(offset), greatest.max(offset)));
+            }
+            Err((error, _)) => {
+                delivered.failed += 1;
+                delivered.error = delivered.error.or_else(|| error.rdkafka_error_code());
+            }
+        }
+    }
+}
+
+/// Returns the settings of all clients.
+fn config(target: &KafkaTarget) -> Result<ClientConfig, EngineError> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", target.address()).set("client.id", "mcast bridge");
+    let timeout = TIMEOUT.as_millis().to_string();
+    config.set("socket.timeout.ms", &timeout).set("reconnect.backoff.max.ms", "1000");
+    if let Some(Login { user, password }) = &target.login {
+        if user.is_empty() || password.is_empty() {
+            return Err(error::no_password());
+        }
+        config.set("security.protocol", "sasl_plaintext").set("sasl.mechanisms", "PLAIN");
+        config.set("sasl.username", user).set("sasl.password", password);
+    }
+    config.set_log_level(RDKafkaLogLevel::Emerg);
+    Ok(config)
+}
+
+/// Returns a consumer of committed records, which waits this long for new ones at the broker.
+pub(super) fn consumer(target: &KafkaTarget, wait: Duration) -> Result<KafkaConsumer, EngineError> {
+    let mut config = config(target)?;
+    config.set("group.id", GROUP).set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
+    config.set("isolation.level", "read_committed").set("auto.offset.reset", "error");
+    config.set("enable.partition.eof", "true").set("allow.auto.create.topics", "false");
+    config.set("fetch.wait.max.ms", wait.as_millis().to_string());
+    // What is read ahead.
+    config.set("queued.max.messages.kbytes", "4096").set("fetch.queue.backoff.ms", "10");
+    config.create_with_context(Context::default()).map_err(|cause| error::client(&cause))
+}
+
+/// Returns a producer, with these settings besides the common ones.
+pub(super) fn producer(
+    target: &KafkaTarget,
+    settings: &[(&str, &str)],
+) -> Result<KafkaProducer, EngineError> {
+    let mut config = config(target)?;
+    let timeout = TIMEOUT.as_millis().to_string();
+    config.set("message.timeout.ms", &timeout).set("message.max.bytes", "1000000000");
+    for (name, value) in settings {
+        config.set(*name, *value);
+    }
+    config.create_with_context(Context::default()).map_err(|cause| error::client(&cause))
+}
+
+/// Waits until `count` records were delivered, or could not be. The client's own `flush` takes at least 100 ms.
+pub(super) fn delivered(producer: &KafkaProducer, count: usize) -> Delivered {
+    let until = Instant::now() + TIMEOUT + SLICE;
+    let mut all = Delivered::default();
+    while all.count + all.failed < count {
+        if Instant::now() > until {
+            all.error = Some(RDKafkaErrorCode::MessageTimedOut);
+            break;
+        }
+        producer.poll(POLL);
+        let new = producer.client().context().take_delivered();
+        all.count += new.count;
+        all.failed += new.failed;
+        all.error = all.error.or(new.error);
+        all.offsets = match (all.offsets, new.offsets) {
+            (Some((least, greatest)), Some((low, high))) => Some((least.min(low), greatest.max(high))),
+            (known, new) => known.or(new),
+        };
+    }
+    all
+}
+
+/// Returns the error for a failed request: the reason that the client reported meanwhile, if there is one.
+pub(super) fn failed(consumer: &KafkaConsumer, target: &KafkaTarget, cause: &KafkaError) -> EngineError {
+    // The reason follows the failure.
+    while consumer.poll(REASON).is_some() {}
+    match consumer.client().context().take_problem() {
+        Some((code, reason)) => error::reported(&target.address(), code, &reason),
+        None => error::request(&target.address(), cause),
+    }
+}
+
+/// What is known of a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TopicState {
+    Exists,
+    Missing,
+}
+
+/// Returns whether a topic exists.
+pub(super) fn topic_state(
+    consumer: &KafkaConsumer,
+    target: &KafkaTarget,
+    topic: &str,
+) -> Result<TopicState, EngineError> {
+    let until = Instant::now() + TIMEOUT;
+    loop {
+        let metadata = match consumer.fetch_metadata(Some(topic), SLICE) {
+            Ok(metadata) => metadata,
+            Err(cause) => {
+                let failed = failed(consumer, target, &cause);
+                let is_final = consumer.client().context().0.is_final.swap(false, Ordering::Relaxed);
+                if is_transient(&cause) && !is_final && Instant::now() < until {
+                    continue;
+                }
+                return Err(failed);
+            }
+        };
+        let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
+            return Ok(TopicState::Missing);
+        };
+        let code = found.error().map_or(RDKafkaErrorCode::NoError, RDKafkaErrorCode::from);
+        match code {
+            RDKafkaErrorCode::NoError if found.partitions().len() == 1 => return Ok(TopicState::Exists),
+            RDKafkaErrorCode::NoError if found.partitions().is_empty() => return Ok(TopicState::Missing),
+            RDKafkaErrorCode::NoError => return Err(error::partitions(topic, found.partitions().len())),
+            RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => {
+                return Ok(TopicState::Missing);
+            }
+            RDKafkaErrorCode::LeaderNotAvailable if Instant::now() < until => {}
+            code => return Err(error::topic(topic, code)),
+        }
+    }
+}
+
+/// Returns whether the client tries again on its own, for instance with another broker of the cluster.
+pub(super) fn is_transient(cause: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    let transient =
+        [Code::BrokerTransportFailure, Code::AllBrokersDown, Code::Resolve, Code::OperationTimedOut];
+    cause.rdkafka_error_code().is_some_and(|code| transient.contains(&code))
+}
+
+/// Creates a topic of one partition unless it exists, and waits until it does.
+pub(super) fn create_topic(
+    consumer: &KafkaConsumer,
+    target: &KafkaTarget,
+    topic: &str,
+    settings: &[(&str, &str)],
+) -> Result<(), EngineError> {
+    if topic_state(consumer, target, topic)? == TopicState::Exists {
+        return Ok(());
+    }
+    let admin: AdminClient<DefaultClientContext> =
+        config(target)?.create().map_err(|cause| error::client(&cause))?;
+    // As many copies as the cluster keeps by default.
+    let new =
+        settings.iter().fold(NewTopic::new(topic, 1, TopicReplication::Fixed(-1)), |new, (name, value)| {
+            new.set(name, value)
+        });
+    let created = wait(admin.create_topics(&[new], &AdminOptions::new().operation_timeout(Some(TIMEOUT))));
+    let results = created.map_err(|cause| error::request(&target.address(), &cause))?;
+    for result in results {
+        match result {
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((_, code)) => return Err(error::creation(topic, code)),
+        }
+    }
+    let until = Instant::now() + TIMEOUT;
+    while topic_state(consumer, target, topic)? == TopicState::Missing {
+        if Instant::now() > until {
+            return Err(error::creation(topic, RDKafkaErrorCode::UnknownTopicOrPartition));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// Wakes a thread that waits for a future.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Waits for a future. The only ones are those of the client for administration.
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    let waker = Arc::new(Unpark(std::thread::current())).into();
+    let mut context = TaskContext::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Appending to a topic.
+//!
+//! A batch is appended only by the bridge that is active, which knows the last record: it read that after it had fenced
+//! all others, and nobody else appends since. That the topic has not lost it is checked before and in each transaction.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use mcast_stream::wire::{EngineKey, StreamId};
+
+use super::client::TIMEOUT;
+use super::error;
+use super::notes::{Note, Notes};
+use super::reader::{Range, Reader};
+use super::standby::Standby;
+use super::target::KafkaTarget;
+use super::writer::{Appended, Writer};
+use crate::engine::{EngineError, RecordBatch, Request, Response, Sink, Tail};
+use crate::headers;
+
+/// How long a bridge that stands by waits for the active one before it refuses a batch.
+const STANDBY_WAIT: Duration = Duration::from_millis(50);
+/// How often it looks meanwhile.
+const LOOK: Duration = Duration::from_millis(10);
+/// How often the active bridge looks for the marker of its last transaction, before which nobody sees the records.
+const MARKER: Duration = Duration::from_millis(2);
+
+/// The last record that is known.
+#[derive(Clone, Copy, Debug)]
+struct KnownTail {
+    tail: Tail,
+    offset: i64,
+    end: End,
+}
+
+/// The end of the topic as of when the last record was the last one.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Read(i64),
+    /// This bridge has appended the record. Only the marker of its transaction follows.
+    Appended,
+    Unknown,
+}
+
+impl KnownTail {
+    /// Returns whether it is still the last record, if the topic ends here.
+    fn is_last(&self, end: i64) -> bool {
+        match self.end {
+            End::Read(known) => known == end,
+            End::Appended => end - self.offset <= 2,
+            End::Unknown => false,
+        }
+    }
+}
+
+pub(super) struct KafkaSink {
+    target: KafkaTarget,
+    reader: Reader,
+    notes: Notes,
+    /// There is one while this bridge is active.
+    writer: Option<Writer>,
+    standby: Arc<Mutex<Standby>>,
+    known: Option<KnownTail>,
+    engine_key: EngineKey,
+    requests: VecDeque<Request>,
+}
+
+impl KafkaSink {
+    pub(super) fn connect(target: &KafkaTarget, standby: Arc<Mutex<Standby>>) -> Result<Self, EngineError> {
+        let reader = Reader::new(target)?;
+        reader.create()?;
+        let engine_key = engine_key(&reader)?;
+        // Until a request names the bridge.
+        let bridge = RandomState::new().build_hasher().finish();
+        Ok(Self {
+            notes: Notes::open(target, bridge)?,
+            target: target.clone(),
+            reader,
+            writer: None,
+            standby,
+            known: None,
+            engine_key,
+            requests: VecDeque::new(),
+        })
+    }
+
+    /// Returns the last committed record.
+    fn tail(&mut self) -> Result<Option<Tail>, EngineError> {
+        let until = Instant::now() + TIMEOUT;
+        let range = loop {
+            let Some(range) = self.reader.range()? else {
+                self.forget();
+                self.reader.create()?;
+                continue;
+            };
+            match self.known {
+                Some(known) if range.end <= known.offset => {
+                    // It was lost, unless the marker of the transaction is still to be written.
+                    let is_there = match &self.writer {
+                        Some(writer) => writer.end()? > known.offset,
+                        None => false,
+                    };
+                    if !is_there {
+                        self.forget();
+                        break range;
+                    }
+                    if Instant::now() >= until {
+                        return Err(error::silent(&self.target.address()));
+                    }
+                    std::thread::sleep(MARKER);
+                }
+                Some(known) if known.is_last(range.end) => {
+                    self.known = Some(KnownTail { end: End::Read(range.end), ..known });
+                    return Ok(Some(present(known, range)));
+                }
+                _ => break range,
+            }
+        };
+        let last = self.reader.last(range)?;
+        self.known = match (last, self.known) {
+            (Some(stored), _) => {
+                let tail = headers::tail(stored.stream, &stored.record);
+                Some(KnownTail { tail, offset: stored.offset, end: End::Read(range.end) })
+            }
+            // It was removed.
+            (None, known) => known.map(|known| KnownTail { end: End::Read(range.end), ..known }),
+        };
+        Ok(self.known.map(|known| present(known, range)))
+    }
+
+    /// Forgets the last record, because the topic has lost it. The producer starts again, as the topic may have.
+    fn forget(&mut self) {
+        self.known = None;
+        self.writer = None;
+    }
+
+    /// Notes what this bridge waits for, and whether it is active.
+    fn note(&mut self, hole: Option<crate::engine::Hole>) -> Result<(), EngineError> {
+        self.notes.note(Note { is_active: self.writer.is_some(), hole })
+    }
+
+    fn append(&mut self, batch: &RecordBatch) -> Result<Response, EngineError> {
+        let until = Instant::now() + STANDBY_WAIT;
+        loop {
+            let tail = self.tail()?;
+            if tail.map(|tail| tail.position) != batch.expected {
+                return Ok(Response::Refused { tail });
+            }
+            if self.writer.is_some() {
+                match self.append_active(batch)? {
+                    Some(response) => return Ok(response),
+                    None => continue,
+                }
+            }
+            if self.is_due(batch)? {
+                self.take_over()?;
+            } else if Instant::now() >= until {
+                return Ok(Response::Refused { tail });
+            } else {
+                std::thread::sleep(LOOK);
+            }
+        }
+    }
+
+    /// Appends as the active bridge; `None` if it no longer is, or the topic has lost records.
+    fn append_active(&mut self, batch: &RecordBatch) -> Result<Option<Response>, EngineError> {
+        let (Some(writer), Some(last)) = (&self.writer, batch.records.last()) else { return Ok(None) };
+        match writer.append(batch, self.known.map(|known| known.offset))? {
+            Appended::Stored(offset) => {
+                let tail = headers::tail(batch.stream, last);
+                self.known = Some(KnownTail { tail, offset, end: End::Appended });
+                // Until everyone sees it.
+                self.tail()?;
+                Ok(Some(Response::Appended))
+            }
+            Appended::Fenced => {
+                self.writer = None;
+                let tail = self.tail()?;
+                Ok(Some(Response::Refused { tail }))
+            }
+            Appended::Shortened => {
+                self.forget();
+                Ok(None)
+            }
+        }
+    }
+
+    /// Returns whether to take over from the active bridge.
+    fn is_due(&mut self, batch: &RecordBatch) -> Result<bool, EngineError> {
+        self.notes.refresh()?;
+        let Some(first) = batch.records.first() else { return Ok(false) };
+        let mut standby = self.standby.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(standby.is_due(Instant::now(), batch.expected, first, self.notes.active()))
+    }
+
+    fn take_over(&mut self) -> Result<(), EngineError> {
+        self.writer = Some(Writer::begin(&self.target)?);
+        // What others appended before they were fenced is read again, too.
+        if let Some(known) = &mut self.known {
+            known.end = End::Unknown;
+        }
+        self.note(None)
+    }
+}
+
+/// Returns the last record as it is in the topic: it may have been removed.
+fn present(known: KnownTail, range: Range) -> Tail {
+    match known.offset < range.low {
+        true => Tail { stream: None, closes: false, ..known.tail },
+        false => known.tail,
+    }
+}
+
+/// Returns the number that identifies the topic: from the cluster and its name.
+pub(super) fn engine_key(reader: &Reader) -> Result<EngineKey, EngineError> {
+    Ok(EngineKey(StreamId::named(&format!("{} {}", reader.cluster()?, reader.topic())).0))
+}
+
+impl Sink for KafkaSink {
+    fn engine_key(&self) -> Option<EngineKey> {
+        Some(self.engine_key)
+    }
+
+    fn send(&mut self, request: &Request) -> Result<(), EngineError> {
+        self.requests.push_back(request.clone());
+        Ok(())
+    }
+
+    fn receive(&mut self) -> Result<Response, EngineError> {
+        match self.requests.pop_front() {
+            Some(Request::Tail(presence)) => {
+                self.notes.set_bridge(presence.bridge);
+                self.note(presence.hole)?;
+                let tail = self.tail()?;
+                Ok(Response::Tail { tail, others: self.notes.holes() })
+            }
+            Some(Request::Append(batch)) => self.append(&batch),
+            None => Err(error::silent(&self.target.address())),
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Kafka.
+
+use mcast_bridge::kafka::{KafkaConnector, KafkaSource, KafkaTarget};
+use mcast_bridge::{SinkConnector, StoredStream};
+use mcast_lab::{Host, Lab};
+use serde_json::json;
+
+use super::*;
+use crate::kafka_server::KafkaServer;
+
+/// A broker on a host of its own.
+pub(crate) struct Kafka {
+    server: KafkaServer,
+    host: Host,
+    _lab: Lab,
+}
+
+const URL: &str = "kafka://127.0.0.1/prices";
+
+impl Kafka {
+    fn with(password: Option<&str>) -> Option<Self> {
+        let lab = Lab::new().unwrap();
+        let host = lab.host("engine").unwrap();
+        let server = KafkaServer::start(&host, "127.0.0.1", "prices", password)?;
+        Some(Self { server, host, _lab: lab })
+    }
+
+    fn connect_to(&self, url: &str) -> Result<Box<dyn Sink>, EngineError> {
+        let mut connector = KafkaConnector::new(KafkaTarget::parse(url).unwrap());
+        self.host.run(|| connector.connect()).unwrap().map(|sink| self.in_host(sink))
+    }
+
+    /// Returns a sink whose threads start in the host.
+    fn in_host(&self, sink: Box<dyn Sink>) -> Box<dyn Sink> {
+        Box::new(InHost(self.host.clone(), sink))
+    }
+
+    /// Appends a message for each of these numbers.
+    fn append(&self, sink: &mut dyn Sink, numbers: std::ops::Range<u64>) {
+        let expected = numbers.start.checked_sub(1).map(|number| position(1, number));
+        let records = numbers.map(|number| message(1, number, b"x")).collect();
+        assert_eq!(append(sink, expected, records), Response::Appended);
+    }
+}
+
+/// A sink or a source in a host.
+struct InHost<T>(Host, T);
+
+impl Sink for InHost<Box<dyn Sink>> {
+    fn send(&mut self, request: &Request) -> Result<(), EngineError> {
+        self.0.run(|| self.1.send(request)).unwrap()
+    }
+
+    fn receive(&mut self) -> Result<Response, EngineError> {
+        self.0.run(|| self.1.receive()).unwrap()
+    }
+}
+
+impl Source for InHost<KafkaSource> {
+    fn stored(&mut self) -> Result<Option<StoredStream>, EngineError> {
+        self.0.run(|| self.1.stored()).unwrap()
+    }
+
+    fn last(&mut self) -> Result<Option<StreamRecord>, EngineError> {
+        self.0.run(|| self.1.last()).unwrap()
+    }
+
+    fn read(&mut self, from: Position, count: usize) -> Result<Vec<StreamRecord>, EngineError> {
+        self.0.run(|| self.1.read(from, count)).unwrap()
+    }
+
+    fn find_time(&mut self, time: u64) -> Result<Option<StreamRecord>, EngineError> {
+        self.0.run(|| self.1.find_time(time)).unwrap()
+    }
+}
+
+impl Engine for Kafka {
+    fn start() -> Option<Self> {
+        Self::with(None)
+    }
+
+    fn connect(&self) -> Result<Box<dyn Sink>, EngineError> {
+        self.connect_to(URL)
+    }
+
+    fn source(&self) -> Box<dyn Source> {
+        let target = KafkaTarget::parse(URL).unwrap();
+        let source = self.host.run(|| KafkaSource::connect(&target)).unwrap().unwrap();
+        Box::new(InHost(self.host.clone(), source))
+    }
+
+    fn length(&self) -> u64 {
+        self.server.length()
+    }
+
+    fn delete_stream(&self) {
+        self.server.request(&json!(["delete"]));
+    }
+
+    fn delete_records(&self, _: &mut Box<dyn Sink>) -> Option<Tail> {
+        self.server.request(&json!(["purge"]));
+        Some(Tail { position: position(1, 1), stream: None, closes: false })
+    }
+
+    fn add_foreign(&self) {
+        self.server.request(&json!(["produce", "key", "text", {}]));
+    }
+
+    fn age_notes(&self) {
+        self.server.advance(mcast_bridge::Presence::KEPT_FOR);
+    }
+
+    fn kill(&mut self) {
+        self.server.kill();
+    }
+}
+
+#[test]
+fn keys_and_headers_are_as_documented() {
+    let Some(kafka) = Kafka::start() else { return };
+    let mut sink = kafka.sink();
+    kafka.append(&mut *sink, 0..3);
+    let headers = json!({ "mcast-stream": "000000000000feed", "mcast-time": "1020" });
+    assert_eq!(kafka.server.request(&json!(["last"])), json!(["1-2", headers, "x"]));
+    assert_eq!(kafka.server.request(&json!(["topics"])), json!(["prices", "prices-bridges"]));
+}
+
+#[test]
+fn a_bridge_that_takes_over_fences_the_active_one() {
+    let Some(kafka) = Kafka::start() else { return };
+    let (mut one, mut other) = (kafka.sink(), kafka.sink());
+    call(&mut *one, &presence(1, None));
+    kafka.append(&mut *one, 0..3);
+    let since = Instant::now();
+    kafka.append(&mut *other, 3..5);
+    let took = since.elapsed();
+    assert!(took >= Duration::from_secs(3), "it stood by for {took:?}");
+    // The first one expects a record that is no longer the last one, and then stands by.
+    let refused = call(&mut *one, &batch(Some(position(1, 2)), vec![message(1, 3, b"late")]));
+    assert_eq!(refused, Response::Refused { tail: tail(position(1, 4), false) });
+    let refused = call(&mut *one, &batch(Some(position(1, 4)), vec![message(1, 5, b"x")]));
+    assert_eq!(refused, Response::Refused { tail: tail(position(1, 4), false) });
+    kafka.append(&mut *other, 5..6);
+    let stored: Vec<_> = (0..6).map(|number| message(1, number, b"x")).collect();
+    assert_eq!(kafka.source().read(position(1, 0), 100).unwrap(), stored);
+}
+
+#[test]
+fn a_bridge_that_has_what_the_active_one_lacks_takes_over_at_once() {
+    let Some(kafka) = Kafka::start() else { return };
+    let (mut one, mut other) = (kafka.sink(), kafka.sink());
+    call(&mut *one, &presence(1, None));
+    kafka.append(&mut *one, 0..3);
+    call(&mut *one, &presence(1, Some(Hole { start: position(1, 3), end: MessageNumber(5) })));
+    let since = Instant::now();
+    kafka.append(&mut *other, 3..5);
+    let took = since.elapsed();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    // The first one has what follows.
+    call(&mut *other, &presence(2, Some(Hole { start: position(1, 5), end: MessageNumber(7) })));
+    kafka.append(&mut *one, 5..7);
+    assert_eq!(kafka.length(), 7);
+}
+
+#[test]
+fn what_a_bridge_left_uncommitted_is_not_stored() {
+    let Some(kafka) = Kafka::start() else { return };
+    let mut sink = kafka.sink();
+    kafka.append(&mut *sink, 0..3);
+    kafka.server.request(&json!(["leave", "mcast-bridge.prices", "1-3", "left"]));
+    drop(sink);
+    kafka.age_notes();
+    let mut sink = kafka.sink();
+    let known = Response::Tail { tail: tail(position(1, 2), false), others: vec![] };
+    assert_eq!(call(&mut *sink, &presence(1, None)), known);
+    kafka.append(&mut *sink, 3..5);
+    assert_eq!(kafka.server.request(&json!(["last"]))[2], "x");
+    assert_eq!(kafka.length(), 5);
+}
+
+#[test]
+fn the_last_record_is_found_before_many_aborted_ones() {
+    let Some(kafka) = Kafka::start() else { return };
+    let mut sink = kafka.sink();
+    kafka.append(&mut *sink, 0..3);
+    for _ in 0..50 {
+        kafka.server.request(&json!(["abort", "other", "1-3", "aborted"]));
+    }
+    assert_eq!(kafka.source().last().unwrap(), Some(message(1, 2, b"x")));
+    let mut fresh = kafka.sink();
+    let known = Response::Tail { tail: tail(position(1, 2), false), others: vec![None] };
+    call(&mut *sink, &presence(1, None));
+    assert_eq!(call(&mut *fresh, &presence(2, None)), known);
+    kafka.append(&mut *sink, 3..4);
+    assert_eq!(kafka.length(), 4);
+}
+
+#[test]
+fn one_of_several_brokers_may_be_down() {
+    let Some(kafka) = Kafka::start() else { return };
+    let mut sink = kafka.connect_to("kafka://127.0.0.1:9,127.0.0.1/prices").unwrap();
+    call(&mut *sink, &presence(1, None));
+    kafka.append(&mut *sink, 0..3);
+    assert_eq!(kafka.length(), 3);
+}
+
+#[test]
+fn several_partitions_are_refused() {
+    let Some(kafka) = Kafka::start() else { return };
+    kafka.server.request(&json!(["create", 3, {}]));
+    let error = kafka.connect().err().unwrap();
+    assert!(!error.is_passing && error.what.contains("has 3 partitions"), "{error:?}");
+}
+
+#[test]
+fn a_topic_that_may_not_be_used_or_created_is_an_error_that_does_not_pass() {
+    let Some(kafka) = Kafka::start() else { return };
+    let error = kafka.connect_to("kafka://127.0.0.1/denied").err().unwrap();
+    assert!(!error.is_passing && error.remedy.as_ref().unwrap().contains("mcast-bridge.TOPIC"), "{error:?}");
+    let error = kafka.connect_to("kafka://127.0.0.1/refused").err().unwrap();
+    assert!(!error.is_passing && error.remedy.as_ref().unwrap().contains("--partitions 1"), "{error:?}");
+}
+
+#[test]
+fn a_message_that_is_too_large_does_not_pass() {
+    let Some(kafka) = Kafka::start() else { return };
+    kafka.server.request(&json!(["create", 1, { "max.message.bytes": "1000" }]));
+    let mut sink = kafka.sink();
+    let noise: Vec<u8> = (0..4_000_u32).map(|number| (number * number / 7) as u8).collect();
+    sink.send(&batch(None, vec![message(1, 0, &noise)])).unwrap();
+    let error = sink.receive().unwrap_err();
+    assert!(!error.is_passing && error.remedy.as_ref().unwrap().contains("max.message.bytes"), "{error:?}");
+}
+
+#[test]
+fn a_wrong_password_does_not_pass() {
+    let Some(kafka) = Kafka::with(Some("secret")) else { return };
+    for url in ["kafka://feeds@127.0.0.1/prices", "kafka://feeds:wrong@127.0.0.1/prices"] {
+        let error = kafka.connect_to(url).err().unwrap();
+        assert!(!error.is_passing && error.remedy.as_ref().unwrap().contains("password"), "{error:?}");
+    }
+    let mut sink = kafka.connect_to("kafka://feeds:secret@127.0.0.1/prices").unwrap();
+    kafka.append(&mut *sink, 0..1);
+    assert_eq!(kafka.length(), 1);
+}
+
+#[test]
+fn headers_that_are_not_text_are_an_error() {
+    let Some(kafka) = Kafka::start() else { return };
+    let mut sink = kafka.sink();
+    kafka.server.request(&json!(["garbage", "1-0"]));
+    sink.send(&presence(1, None)).unwrap();
+    let error = sink.receive().unwrap_err();
+    assert!(!error.is_passing && error.what.contains("no bridge wrote"), "{error:?}");
+}
+
+/// A cluster of the client's library, which is another implementation of the protocol. It has neither fencing nor
+/// aborted transactions, loses its content with the process, and has no requests that create topics.
+#[test]
+fn one_bridge_appends_to_the_cluster_of_the_library() {
+    let lab = Lab::new().unwrap();
+    let host = lab.host("engine").unwrap();
+    host.run(|| {
+        let cluster = rdkafka::mocking::MockCluster::new(1).unwrap();
+        cluster.create_topic("prices", 1, 1).unwrap();
+        cluster.create_topic("prices-bridges", 1, 1).unwrap();
+        let target = KafkaTarget::parse(&format!("kafka://{}/prices", cluster.bootstrap_servers())).unwrap();
+        let mut sink = KafkaConnector::new(target.clone()).connect().unwrap();
+        let all = records();
+        call(&mut *sink, &presence(1, None));
+        assert_eq!(append(&mut *sink, None, all.clone()), Response::Appended);
+        let last = Response::Tail { tail: tail(position(2, 1), true), others: Vec::new() };
+        assert_eq!(call(&mut *sink, &presence(1, None)), last);
+        assert_eq!(KafkaSource::connect(&target).unwrap().read(position(0, 0), 100).unwrap(), all);
+    })
+    .unwrap();
+}

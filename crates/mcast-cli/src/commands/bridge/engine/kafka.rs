@@ -1,0 +1,27 @@
+//! A topic in Kafka.
+
+use mcast_bridge::EngineError;
+use mcast_bridge::kafka::{KafkaConnector, KafkaTarget};
+
+use super::{Target, source_of, unnamed};
+
+pub(super) fn target(
+    url: &str,
+    password: Option<&str>,
+    name: Option<&String>,
+) -> Result<Target, EngineError> {
+    let mut kafka = KafkaTarget::parse(url)?;
+    if let Some(password) = password {
+        kafka = kafka.password(password)?;
+    }
+    if kafka.topic().is_none() {
+        kafka = kafka.with_topic(name.ok_or_else(|| unnamed("topic", "/TOPIC"))?.clone())?;
+    }
+    Ok(Target {
+        key: kafka.topic().unwrap_or_default().to_owned(),
+        address: kafka.address(),
+        source: source_of(&kafka),
+        sink: Box::new(KafkaConnector::new(kafka)),
+        position: KafkaTarget::position,
+    })
+}

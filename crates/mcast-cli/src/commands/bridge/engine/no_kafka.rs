@@ -1,0 +1,15 @@
+//! Without Kafka.
+
+use mcast_bridge::EngineError;
+
+use super::Target;
+
+pub(super) fn target(_: &str, _: Option<&str>, _: Option<&String>) -> Result<Target, EngineError> {
+    Err(EngineError {
+        what: "this build of mcast has no client of Kafka".into(),
+        remedy: Some(
+            "on Linux and other Unix systems, build it with: cargo install mcast-cli --features kafka".into(),
+        ),
+        is_passing: false,
+    })
+}

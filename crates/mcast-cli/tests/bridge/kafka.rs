@@ -1,0 +1,195 @@
+//! Kafka on a host of its own, which both bridges reach without loss.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::audit::{Entry, audit, records};
+use crate::engine::{Engine, Setup, SourceEngine, Stored};
+use crate::kafka_server::KafkaServer;
+use crate::network::{ENGINE, Network, close, text, write};
+use crate::support::{eventually, start};
+
+pub(crate) struct Kafka {
+    server: KafkaServer,
+    url: String,
+    saved: Option<Vec<u8>>,
+}
+
+/// The names of fields in Redis for headers in Kafka.
+const FIELDS: [(&str, &str); 13] = [
+    ("mcast-stream", "s"),
+    ("mcast-time", "t"),
+    ("mcast-key", "k"),
+    ("mcast-kind", "kind"),
+    ("mcast-first", "first"),
+    ("mcast-end", "end"),
+    ("mcast-cause", "cause"),
+    ("mcast-source", "source"),
+    ("mcast-group", "group"),
+    ("mcast-interface", "interface"),
+    ("mcast-kernel-time", "kernel"),
+    ("mcast-ttl", "ttl"),
+    ("mcast-dscp", "dscp"),
+];
+
+impl Engine for Kafka {
+    const REJECTED: [&'static str; 2] = ["no password was given", "remedy: give the right user and password"];
+    const NO_ROOM: &'static str = "remedy: make room";
+    const UNREACHABLE: &'static str = "kafka://127.0.0.1:9/prices";
+
+    fn start(network: &Network, setup: Setup) -> Option<Self> {
+        let (password, user) = match setup {
+            Setup::Password => (Some("secret"), "feeds@"),
+            _ => (None, ""),
+        };
+        let server = KafkaServer::start(&network.engine, ENGINE, "prices", password)?;
+        Some(Self { server, url: format!("kafka://{user}{ENGINE}/prices"), saved: None })
+    }
+
+    fn url(&self) -> String {
+        self.url.clone()
+    }
+
+    fn length(&self) -> u64 {
+        self.server.length()
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        let messages = self.server.request(&json!(["dump"]));
+        messages.as_array().into_iter().flatten().map(entry).collect()
+    }
+
+    fn last_text(&self) -> String {
+        self.server.request(&json!(["last"]))[2].as_str().unwrap_or_default().to_owned()
+    }
+
+    fn kill(&mut self) {
+        self.server.kill();
+    }
+
+    fn restart(&mut self) {
+        self.server.restart();
+    }
+
+    fn save(&mut self) {
+        self.saved = Some(std::fs::read(self.server.journal()).unwrap());
+    }
+
+    fn roll_back(&mut self) {
+        self.server.kill();
+        std::fs::write(self.server.journal(), self.saved.as_ref().unwrap()).unwrap();
+        self.server.restart();
+    }
+
+    fn signal(&self, signal: i32) {
+        self.server.signal(signal);
+    }
+
+    fn delete_stream(&self) {
+        self.server.request(&json!(["delete"]));
+    }
+
+    fn make_room(&self) {}
+
+    fn add_other_stream(&self) {
+        self.server.request(&json!(["create", 1, {}]));
+        let headers = json!({ "mcast-stream": "00000000000000ff", "mcast-time": "1" });
+        self.server.request(&json!(["produce", "1-0", "x", headers]));
+    }
+}
+
+impl SourceEngine for Kafka {
+    fn store(&self, records: &[Stored]) {
+        let messages: Vec<Value> = records.iter().map(message).collect();
+        self.server.request(&json!(["produce-all", messages]));
+    }
+
+    fn id(incarnation: u64, number: u64) -> String {
+        format!("{incarnation}-{number}")
+    }
+
+    fn copy_url(&self) -> String {
+        self.url.replace("/prices", "/copy")
+    }
+
+    fn copied(&self) -> Vec<Entry> {
+        let messages = self.server.request(&json!(["dump", "copy"]));
+        messages.as_array().into_iter().flatten().map(entry).collect()
+    }
+}
+
+/// Returns the key, the text and the headers of a record.
+fn message(record: &Stored) -> Value {
+    let mut headers = json!({});
+    let mut text = "";
+    for (name, value) in &record.fields {
+        match FIELDS.iter().find(|(_, field)| field == name) {
+            Some((header, _)) => headers[header] = json!(value),
+            None => text = value,
+        }
+    }
+    json!([Kafka::id(record.incarnation, record.number), text, headers])
+}
+
+/// Returns the entry that a record is: its key, its headers and its value.
+fn entry(record: &Value) -> Entry {
+    let (incarnation, number) = record[0].as_str().unwrap().split_once('-').unwrap();
+    let fields = FIELDS
+        .iter()
+        .filter_map(|(name, field)| Some((field.to_string(), record[1][name].as_str()?.to_owned())));
+    let mut fields: BTreeMap<String, String> = fields.collect();
+    if !fields.contains_key("kind") {
+        fields.insert("d".into(), record[2].as_str().unwrap().to_owned());
+    }
+    Entry { incarnation: incarnation.parse().unwrap(), number: number.parse().unwrap(), fields }
+}
+
+#[test]
+fn subscribers_deliver_what_kafka_holds() {
+    let network = Network::new([0.0, 0.0]);
+    let Some(kafka) = Kafka::start(&network, Setup::Plain) else { return };
+    let bridge = network.bridge(0, &kafka, &[]);
+    let mut publisher = network.publish(&["--wait-for", "1"]);
+    write(&mut publisher, 0..3_000);
+    close(&mut publisher);
+    publisher.end().succeeded();
+    bridge.end().succeeded();
+    let stored = audit(&kafka.entries(), |_, number| Some(text(number)));
+    assert_eq!((stored.messages, stored.gaps.len(), stored.ends), (3_000, 0, 1));
+    // Out of Kafka, from an id as Kafka shows it. The publisher's host subscribes, over the link of the bridge.
+    let from = format!("{}-1000", kafka.entries()[0].incarnation);
+    let subscribed = ["subscribe", "239.1.2.5%eth0:7000", "--name", "again", "--from", "oldest", "--json"];
+    let subscriber = start(&network.publisher, &subscribed);
+    let url = kafka.url();
+    let group = "239.1.2.5%eth0:7000";
+    let arguments = ["bridge", &url, "to", group, "--name", "again", "--from", &from, "--wait-for", "1"];
+    start(&network.bridges[0], &arguments).end().succeeded();
+    let messages: Vec<_> =
+        subscriber.end().json().into_iter().filter(|record| record["event"] == "message").collect();
+    assert_eq!(messages.len(), 2_000);
+    assert_eq!(messages[0]["text"], text(1_000));
+}
+
+#[test]
+fn of_two_bridges_one_appends_and_the_other_takes_over_when_it_is_killed() {
+    let network = Network::new([0.0, 0.0]);
+    let Some(kafka) = Kafka::start(&network, Setup::Plain) else { return };
+    let mut bridges = vec![network.bridge(0, &kafka, &[])];
+    let mut publisher = network.publish(&["--wait-for", "1"]);
+    write(&mut publisher, 0..1_000);
+    eventually("1,000 messages", || kafka.length() == 1_000);
+    bridges.push(network.bridge(1, &kafka, &[]));
+    write(&mut publisher, 1_000..2_000);
+    eventually("2,000 messages", || kafka.length() == 2_000);
+    // The first one is active.
+    bridges[0].child.kill().unwrap();
+    write(&mut publisher, 2_000..3_000);
+    eventually("3,000 messages", || kafka.length() == 3_000);
+    close(&mut publisher);
+    publisher.end();
+    let (_, summary) = records(&bridges.pop().unwrap().end().succeeded());
+    assert_eq!(summary["gaps"], 0);
+    let stored = audit(&kafka.entries(), |_, number| Some(text(number)));
+    assert_eq!((stored.messages, stored.gaps.len(), stored.ends), (3_000, 0, 1));
+}
