@@ -20,8 +20,7 @@ use crate::run::{Cpu, Running, start};
 use crate::tools::Need;
 
 const GROUP: &str = "239.77.0.1:7700";
-/// Records of a run without a pace, and of one with.
-const RECORDS: u32 = 100_000;
+/// Records of a run with a pace.
 const PACED: u32 = 40_000;
 /// Records per second while delays are measured.
 const RATE: u32 = 10_000;
@@ -58,6 +57,14 @@ impl Engine {
         }
     }
 
+    /// Records of a run without a pace, which takes some seconds, so that starting and ending count for little.
+    const fn records(self) -> u32 {
+        match self {
+            Self::Redis => 500_000,
+            Self::Nats => 100_000,
+        }
+    }
+
     /// The engine's own client.
     pub(super) const fn client(self) -> &'static str {
         match self {
@@ -84,9 +91,10 @@ struct Delays {
 
 pub(super) fn measure(bench: &Bench, plan: &Plan, engine: Engine) -> Result<Figures> {
     let about = format!(
-        "{RECORDS} records are stored as fast as possible: by the engine's own client alone, and by `mcast bridge`, which \
+        "{} records are stored as fast as possible: by the engine's own client alone, and by `mcast bridge`, which \
          receives them from `mcast publish` on another host. Then {PACED} are stored at {RATE} per second, and the delay is \
-         the time from when a record is made until it is stored, in microseconds."
+         the time from when a record is made until it is stored, in microseconds.",
+        engine.records()
     );
     let mut figures = bench.figures(plan, about, "stored", engine.client());
     if let Some(why) = bench.missing(engine.need()) {
@@ -202,7 +210,7 @@ impl<'a> Trial<'a> {
 
     fn stored_per_second(&self, writer: Writer) -> Result<f64> {
         // What is stored is made before, so that making it takes no time.
-        let (count, input) = (RECORDS.to_string(), self.folder.join("input"));
+        let (count, input) = (self.engine.records().to_string(), self.folder.join("input"));
         let make = match (self.engine, writer) {
             (Engine::Redis, Writer::Client) => vec!["redis-commands", &count, "0"],
             _ => vec!["lines", &count, "0"],
@@ -232,8 +240,11 @@ impl<'a> Trial<'a> {
         let seconds = began.elapsed().as_secs_f64();
         let stored = self.count()?;
         // A bridge stores the end, too.
-        ensure!(stored == RECORDS + u32::from(writer == Writer::Bridge), "{stored} records are stored");
-        Ok(f64::from(RECORDS) / seconds)
+        ensure!(
+            stored == self.engine.records() + u32::from(writer == Writer::Bridge),
+            "{stored} records are stored"
+        );
+        Ok(f64::from(self.engine.records()) / seconds)
     }
 
     fn delays(&self, writer: Writer) -> Result<Delays> {

@@ -274,7 +274,7 @@ fn options_of_streams_are_refused_for_datagrams<T: SourceEngine>() {
         ("--name applies to a stream", vec!["bridge", &url, "to", GROUP, "--name", "x"]),
         ("--datagrams applies only into an engine", vec!["bridge", &url, "to", GROUP, "--datagrams"]),
         ("cannot be used with", vec!["bridge", GROUP, "to", &url, "--datagrams", "--name", "x"]),
-        ("add ?", vec!["bridge", GROUP, "to", "redis://127.0.0.1:9", "--datagrams"]),
+        ("add ?key=KEY to the URL\n", vec!["bridge", GROUP, "to", "redis://127.0.0.1:9", "--datagrams"]),
     ]);
     for (expected, arguments) in cases {
         let ended = start(&network.bridges[0], &arguments).end();

@@ -40,7 +40,7 @@ fn write_for(publisher: &mut Running, next: &mut u64, time: Duration) {
     }
 }
 
-/// Whether the first of these records is a gap that is no loss by a killed publisher.
+/// Whether the first of these records is a gap for which no killed publisher accounts.
 fn is_avoidable(entries: &[Entry]) -> bool {
     let is_gap = |entry: &Entry| entry.field("kind") == Some("gap");
     let is_open = |entry: &Entry| is_gap(entry) && entry.field("end").is_none();

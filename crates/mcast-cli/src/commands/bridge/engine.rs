@@ -45,10 +45,10 @@ impl Target {
     fn parse_url(url: &str, arguments: &Arguments, name: Option<&String>) -> anyhow::Result<Self> {
         let password = arguments.keeping.password_file.as_deref().map(first_line).transpose()?;
         let target = match url.split_once("://") {
-            Some(("kafka", _)) => kafka::target(url, password.as_deref(), name),
-            Some(("nats", _)) => Self::nats(url, password.as_deref(), name),
-            Some(("rabbitmq-stream", _)) => Self::rabbitmq(url, password.as_deref(), name),
-            Some(("redis" | "redis+unix", _)) => Self::redis(url, password.as_deref(), name),
+            Some(("kafka", _)) => kafka::target(url, password.as_deref(), name, arguments),
+            Some(("nats", _)) => Self::nats(url, password.as_deref(), name, arguments),
+            Some(("rabbitmq-stream", _)) => Self::rabbitmq(url, password.as_deref(), name, arguments),
+            Some(("redis" | "redis+unix", _)) => Self::redis(url, password.as_deref(), name, arguments),
             _ => Err(EngineError {
                 what: format!("\"{url}\" is not a URL of Kafka, NATS, RabbitMQ or Redis"),
                 remedy: Some(
@@ -66,13 +66,19 @@ impl Target {
         })?)
     }
 
-    fn nats(url: &str, password: Option<&str>, name: Option<&String>) -> Result<Self, EngineError> {
+    fn nats(
+        url: &str,
+        password: Option<&str>,
+        name: Option<&String>,
+        arguments: &Arguments,
+    ) -> Result<Self, EngineError> {
         let mut nats = NatsTarget::parse(url)?;
         if let Some(password) = password {
             nats = nats.password(password);
         }
         if nats.stream().is_none() {
-            nats = nats.with_stream(name.ok_or_else(|| unnamed("stream", "?stream=STREAM"))?.clone())?;
+            nats = nats
+                .with_stream(name.ok_or_else(|| unnamed("stream", "?stream=STREAM", arguments))?.clone())?;
         }
         Ok(Self {
             key: nats.stream().unwrap_or_default().to_owned(),
@@ -83,13 +89,18 @@ impl Target {
         })
     }
 
-    fn rabbitmq(url: &str, password: Option<&str>, name: Option<&String>) -> Result<Self, EngineError> {
+    fn rabbitmq(
+        url: &str,
+        password: Option<&str>,
+        name: Option<&String>,
+        arguments: &Arguments,
+    ) -> Result<Self, EngineError> {
         let mut rabbitmq = RabbitmqTarget::parse(url)?;
         if let Some(password) = password {
             rabbitmq = rabbitmq.password(password);
         }
         if rabbitmq.stream().is_none() {
-            let name = name.ok_or_else(|| unnamed("stream", "?stream=STREAM"))?;
+            let name = name.ok_or_else(|| unnamed("stream", "?stream=STREAM", arguments))?;
             rabbitmq = rabbitmq.with_stream(name.clone())?;
         }
         Ok(Self {
@@ -101,13 +112,18 @@ impl Target {
         })
     }
 
-    fn redis(url: &str, password: Option<&str>, name: Option<&String>) -> Result<Self, EngineError> {
+    fn redis(
+        url: &str,
+        password: Option<&str>,
+        name: Option<&String>,
+        arguments: &Arguments,
+    ) -> Result<Self, EngineError> {
         let mut redis = RedisTarget::parse(url)?;
         if let Some(password) = password {
             redis = redis.password(password)?;
         }
         if redis.key().is_none() {
-            let name = name.ok_or_else(|| unnamed("key", "?key=KEY"))?;
+            let name = name.ok_or_else(|| unnamed("key", "?key=KEY", arguments))?;
             redis = redis.with_key(format!("mcast:{name}"));
         }
         Ok(Self {
@@ -152,10 +168,14 @@ fn source_of<T: SourceConnector + Clone + 'static>(target: &T) -> SourceMaker {
 }
 
 /// The error for a stream without a name, which would be that of a stream or a key in the engine.
-fn unnamed(what: &str, parameter: &str) -> EngineError {
+fn unnamed(what: &str, parameter: &str, arguments: &Arguments) -> EngineError {
+    let (why, alternative) = match arguments.datagrams {
+        true => ("", ""),
+        false => (", and the stream has none", ", or --name NAME"),
+    };
     EngineError {
-        what: format!("the {what} in the engine needs a name, and the stream has none"),
-        remedy: Some(format!("add {parameter} to the URL, or --name NAME")),
+        what: format!("the {what} in the engine needs a name{why}"),
+        remedy: Some(format!("add {parameter} to the URL{alternative}")),
         is_passing: false,
     }
 }

@@ -3,19 +3,21 @@
 use mcast_bridge::EngineError;
 use mcast_bridge::kafka::{KafkaConnector, KafkaTarget};
 
+use super::super::Arguments;
 use super::{Target, source_of, unnamed};
 
 pub(super) fn target(
     url: &str,
     password: Option<&str>,
     name: Option<&String>,
+    arguments: &Arguments,
 ) -> Result<Target, EngineError> {
     let mut kafka = KafkaTarget::parse(url)?;
     if let Some(password) = password {
         kafka = kafka.password(password)?;
     }
     if kafka.topic().is_none() {
-        kafka = kafka.with_topic(name.ok_or_else(|| unnamed("topic", "/TOPIC"))?.clone())?;
+        kafka = kafka.with_topic(name.ok_or_else(|| unnamed("topic", "/TOPIC", arguments))?.clone())?;
     }
     Ok(Target {
         key: kafka.topic().unwrap_or_default().to_owned(),

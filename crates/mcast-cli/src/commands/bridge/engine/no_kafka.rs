@@ -2,9 +2,15 @@
 
 use mcast_bridge::EngineError;
 
+use super::super::Arguments;
 use super::Target;
 
-pub(super) fn target(_: &str, _: Option<&str>, _: Option<&String>) -> Result<Target, EngineError> {
+pub(super) fn target(
+    _: &str,
+    _: Option<&str>,
+    _: Option<&String>,
+    _: &Arguments,
+) -> Result<Target, EngineError> {
     Err(EngineError {
         what: "this build of mcast has no client of Kafka".into(),
         remedy: Some(
