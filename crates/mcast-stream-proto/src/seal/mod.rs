@@ -197,6 +197,17 @@ impl Keys {
         open(&*self.cipher(&Purpose::of(&header, sealed))?, &header, bytes)
     }
 
+    /// Seals a control datagram that is not sent by the publisher's or subscriber's state machine, such as the
+    /// announcement of a history server. Its header names the epoch, and its extension a salt that its sender has drawn.
+    /// Returns `false` if that is not possible.
+    #[must_use]
+    pub fn seal(&self, bytes: &mut Vec<u8>) -> bool {
+        let Ok(view) = DatagramView::parse(bytes) else { return false };
+        let (header, sealed) = (view.header, Sealed::Control(view.salt()));
+        let cipher = self.cipher(&Purpose::of(&header, sealed));
+        cipher.is_some_and(|cipher| seal_vector(&*cipher, header.sequence, bytes))
+    }
+
     /// Returns the cipher for this purpose, if the secret of its epoch is known.
     #[must_use]
     pub fn cipher(&self, purpose: &Purpose) -> Option<Box<dyn Cipher>> {
