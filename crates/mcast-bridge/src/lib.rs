@@ -12,6 +12,7 @@
 
 mod driver;
 mod engine;
+mod history;
 mod machine;
 #[cfg(feature = "nats")]
 pub mod nats;
@@ -25,6 +26,7 @@ pub use engine::{
     EngineError, Hole, Presence, RecordBatch, Request, Response, Sink, SinkConnector, Source,
     SourceConnector, StoredStream, Tail,
 };
+pub use history::EngineHistory;
 pub use machine::{BridgeConfig, BridgeEvent, BridgeMachine, BridgeStatistics, RefusedTail};
 pub use record::{Content, GapCause, Position, StreamRecord};
 pub use reverse::{

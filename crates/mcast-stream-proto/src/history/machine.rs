@@ -297,6 +297,12 @@ impl HistoryMachine {
         self.frames.len() < 2
     }
 
+    /// Begins with another stream, at its live end. The counters remain.
+    pub fn restart(&mut self, now: ClockTime) {
+        let config = HistoryConfig { start: None, ..self.config.clone() };
+        *self = Self { statistics: self.statistics, last_request: self.last_request, ..Self::new(config, now) };
+    }
+
     /// Stops waiting for the history, for an application that is about to stop.
     pub const fn abandon(&mut self) {
         self.is_abandoned = true;
