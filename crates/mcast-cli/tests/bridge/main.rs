@@ -5,6 +5,7 @@
 mod audit;
 mod engine;
 mod faults;
+mod history;
 mod killed;
 mod nats;
 #[path = "../../../mcast-bridge/tests/servers/nats.rs"]

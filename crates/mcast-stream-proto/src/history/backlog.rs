@@ -20,9 +20,16 @@ pub(super) struct LiveItem {
 
 #[derive(Debug)]
 pub(super) enum LiveContent {
-    Message { key: Option<MessageKey>, bytes: Box<[u8]> },
+    Message {
+        key: Option<MessageKey>,
+        bytes: Box<[u8]>,
+    },
     /// The live stream begins with an incarnation, under its publisher's own number.
-    Begun { own: Incarnation, publisher: SocketAddr, message: MessageNumber },
+    Begun {
+        own: Incarnation,
+        publisher: SocketAddr,
+        message: MessageNumber,
+    },
     Event(SubscriberEvent),
 }
 

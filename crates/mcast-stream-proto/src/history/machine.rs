@@ -244,10 +244,7 @@ impl HistoryMachine {
     /// Whether everything that was passed is delivered.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.reading.is_none()
-            && self.backlog.is_empty()
-            && self.events.is_empty()
-            && self.pending.is_none()
+        self.reading.is_none() && self.backlog.is_empty() && self.events.is_empty() && self.pending.is_none()
     }
 
     /// Whether it starts with a message that is still to be published.
@@ -300,7 +297,8 @@ impl HistoryMachine {
     /// Begins with another stream, at its live end. The counters remain.
     pub fn restart(&mut self, now: ClockTime) {
         let config = HistoryConfig { start: None, ..self.config.clone() };
-        *self = Self { statistics: self.statistics, last_request: self.last_request, ..Self::new(config, now) };
+        *self =
+            Self { statistics: self.statistics, last_request: self.last_request, ..Self::new(config, now) };
     }
 
     /// Stops waiting for the history, for an application that is about to stop.

@@ -16,7 +16,8 @@ mod wire;
 
 pub use announcement::HistoryAnnouncement;
 pub use machine::{
-    HistoryConfig, HistoryFailure, HistoryMachine, HistoryQuery, HistoryStart, HistoryStatistics, LiveIdentity,
+    HistoryConfig, HistoryFailure, HistoryMachine, HistoryQuery, HistoryStart, HistoryStatistics,
+    LiveIdentity,
 };
 pub use record::{GapCause, HistoryContent, HistoryRecord, Position};
 pub use wire::{

@@ -328,7 +328,8 @@ impl World {
         let accounts = |from: Position| {
             move |record: &&&HistoryRecord<Vec<u8>>| {
                 record.end() > from
-                    || record.first == from && matches!(record.content, HistoryContent::OpenGap { .. } | HistoryContent::End)
+                    || record.first == from
+                        && matches!(record.content, HistoryContent::OpenGap { .. } | HistoryContent::End)
             }
         };
         let records: Vec<_> = match query.start {
@@ -345,7 +346,8 @@ impl World {
             let mut record = (*record).clone();
             if self.is_hostile && self.dice.chance(0.05) {
                 // Another position; or the frame is not even one.
-                record.first.number.0 = self.dice.pick(&[0, record.first.number.0 / 2, record.first.number.0 + 7, 1 << 60]);
+                record.first.number.0 =
+                    self.dice.pick(&[0, record.first.number.0 / 2, record.first.number.0 + 7, 1 << 60]);
                 record.first.incarnation.0 = self.dice.pick(&[0, 10, 20, 35, u32::MAX]);
                 if let HistoryContent::Gap { end, .. } = &mut record.content {
                     *end = record.first.number + 5;
@@ -354,7 +356,8 @@ impl World {
                     *bytes = payload(record.first.incarnation, record.first.number.0);
                 }
                 if self.dice.chance(0.2) {
-                    let garbage = (0..self.dice.below(60)).map(|_| self.dice.pick(&[0_u8, 1, 2, 3, 4, 255])).collect();
+                    let garbage =
+                        (0..self.dice.below(60)).map(|_| self.dice.pick(&[0_u8, 1, 2, 3, 4, 255])).collect();
                     self.answers.push_back((at, query.id, garbage));
                 }
             }
@@ -378,7 +381,8 @@ impl World {
         let mut is_tail_known = true;
         let (mut messages, mut lost, mut unknown) = (0, 0, 0);
         for (index, each) in self.delivered.iter().enumerate() {
-            let context = || format!("{:?} after {:?}", each, &self.delivered[index.saturating_sub(4)..index]);
+            let context =
+                || format!("{:?} after {:?}", each, &self.delivered[index.saturating_sub(4)..index]);
             match each {
                 Delivered::Message(number, bytes) => {
                     assert_eq!(*number, next, "{}", context());

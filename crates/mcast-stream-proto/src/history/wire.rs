@@ -173,7 +173,9 @@ impl FrameWriter {
             _ => 10,
         };
         match self.next {
-            Some(next) if next != record.first || self.bytes.len() + length > MAX_HISTORY_FRAME => return false,
+            Some(next) if next != record.first || self.bytes.len() + length > MAX_HISTORY_FRAME => {
+                return false;
+            }
             Some(_) => {}
             None => {
                 self.bytes.clear();
@@ -444,7 +446,10 @@ mod tests {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let start = RequestedStart::At(Position::new(Incarnation(0x1122_3344), MessageNumber(7)));
         let request = HistoryRequest { stream: StreamId(0x0102_0304_0506_0708), count: 100, start };
-        assert_eq!(hex(&request.bytes()), "010203040506070800000064010000001122334400000000000000 07".replace(' ', ""));
+        assert_eq!(
+            hex(&request.bytes()),
+            "010203040506070800000064010000001122334400000000000000 07".replace(' ', "")
+        );
         let at = |number| Position::new(Incarnation(0x1122_3344), MessageNumber(number));
         let mut writer = FrameWriter::default();
         let records = [

@@ -198,13 +198,11 @@ impl Keys {
     }
 
     /// Seals a control datagram that is not sent by the publisher's or subscriber's state machine, such as the
-    /// announcement of a history server. Its header names the epoch, and its extension a salt that its sender has drawn.
-    /// Returns `false` if that is not possible.
+    /// announcement of a history server. It begins with this header, which names the epoch, and has an extension with this
+    /// salt, which its sender has drawn. Returns `false` if that is not possible.
     #[must_use]
-    pub fn seal(&self, bytes: &mut Vec<u8>) -> bool {
-        let Ok(view) = DatagramView::parse(bytes) else { return false };
-        let (header, sealed) = (view.header, Sealed::Control(view.salt()));
-        let cipher = self.cipher(&Purpose::of(&header, sealed));
+    pub fn seal(&self, header: &Header, salt: IncarnationSalt, bytes: &mut Vec<u8>) -> bool {
+        let cipher = self.cipher(&Purpose::of(header, Sealed::Control(salt)));
         cipher.is_some_and(|cipher| seal_vector(&*cipher, header.sequence, bytes))
     }
 

@@ -62,7 +62,12 @@ impl Step {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum StepKind {
-    Message { number: MessageNumber, keyed: bool, location: BodyLocation, range: Range<usize> },
+    Message {
+        number: MessageNumber,
+        keyed: bool,
+        location: BodyLocation,
+        range: Range<usize>,
+    },
     Event(SubscriberEvent),
     /// A message of a history, which is not in the subscriber.
     History,

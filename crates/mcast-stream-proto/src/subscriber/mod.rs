@@ -266,7 +266,8 @@ impl SubscriberMachine {
     /// delay its confirmation.
     #[must_use]
     pub fn is_at_end(&self) -> bool {
-        let is_whole = |(end, messages): (Sequence, MessageNumber)| self.base >= end && self.expected >= messages;
+        let is_whole =
+            |(end, messages): (Sequence, MessageNumber)| self.base >= end && self.expected >= messages;
         self.end.is_some_and(is_whole)
             && self.current.is_none()
             && !self.delivery.has_ended()

@@ -178,7 +178,10 @@ impl Announcements {
 
 /// Joins the groups of announcements, and receives those that are sent to this host. With both families, one of them
 /// suffices: the machine may not have IPv6.
-pub(super) fn join(family: Option<Family>, interface: Option<&InterfaceSelector>) -> mcast::Result<mcast::Receiver> {
+pub(super) fn join(
+    family: Option<Family>,
+    interface: Option<&InterfaceSelector>,
+) -> mcast::Result<mcast::Receiver> {
     let families: Vec<Family> =
         [Family::V4, Family::V6].into_iter().filter(|each| family.is_none_or(|only| only == *each)).collect();
     let membership = |family: &Family| {

@@ -209,7 +209,10 @@ impl<'a> Listener<'a> {
             SubscriberEvent::Joined { .. } if self.is_unnamed => self.report_stream(),
             SubscriberEvent::Stalled { .. } => self.explain_stall(),
             SubscriberEvent::HistoryFailed { .. } => {
-                self.subscriber.history_problem().into_iter().for_each(|problem| self.console.advise(problem));
+                self.subscriber
+                    .history_problem()
+                    .into_iter()
+                    .for_each(|problem| self.console.advise(problem));
             }
             _ => {}
         }

@@ -244,7 +244,9 @@ fn check(stream: &StreamOptions) -> Result<(), Failure> {
         _ if matches!(stream.from, From::Number(_) | From::Time(_))
             && stream.policy == PolicyArgument::Latest =>
         {
-            Err(Failure::usage("--from with a number or a time needs all messages in order, without --policy latest"))
+            Err(Failure::usage(
+                "--from with a number or a time needs all messages in order, without --policy latest",
+            ))
         }
         Some(AfterLoss::Snapshot) if stream.from != From::Snapshot => {
             Err(Failure::usage("--on-loss snapshot needs --from snapshot").remedy("add --from snapshot"))

@@ -9,14 +9,12 @@ use std::time::Duration;
 use mcast::{Destination, Family, InterfaceIndex, InterfaceSelector};
 
 use super::NO_INCARNATION;
+use crate::driver::clock;
 use crate::driver::discovery;
 use crate::driver::error::StreamError;
-use crate::driver::clock;
 use crate::history::HistoryAnnouncement;
 use crate::seal::Keys;
-use crate::wire::{
-    DatagramView, DatagramWriter, Header, IncarnationSalt, KeyEpoch, Kind, StreamId,
-};
+use crate::wire::{DatagramView, DatagramWriter, Header, IncarnationSalt, KeyEpoch, Kind, StreamId};
 
 /// The time between two announcements.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -90,7 +88,7 @@ fn announcement(
     HistoryAnnouncement { address }.write(&mut writer).ok()?;
     let length = writer.finish();
     bytes.truncate(length);
-    (epoch == KeyEpoch::CLEAR || keys.seal(&mut bytes)).then_some(bytes)
+    (epoch == KeyEpoch::CLEAR || keys.seal(&header, salt, &mut bytes)).then_some(bytes)
 }
 
 /// Receives the announcements of history servers.

@@ -6,8 +6,8 @@ mod reader;
 mod server;
 mod subscription;
 
-pub(super) use subscription::HistorySubscription;
 pub use server::{HistoryListener, HistoryProvider, HistoryServer, HistorySource, HistoryUnavailable};
+pub(super) use subscription::HistorySubscription;
 
 use crate::wire::Incarnation;
 

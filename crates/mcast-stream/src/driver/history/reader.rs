@@ -166,7 +166,9 @@ impl Worker {
                     self.session = Some(session);
                     return Ok(());
                 }
-                Err(failure) if failure.has_begun => return Err(self.unusable(session.server, &failure.error)),
+                Err(failure) if failure.has_begun => {
+                    return Err(self.unusable(session.server, &failure.error));
+                }
                 // The server has closed it meanwhile.
                 Err(_) => {}
             }

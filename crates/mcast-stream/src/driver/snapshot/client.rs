@@ -279,7 +279,8 @@ mod tests {
         });
         let (limit, began, mut keep_going) = (Duration::from_millis(100), Instant::now(), || true);
         let connection = TcpStream::connect(address).unwrap();
-        let mut channel = Channel::new(connection, GREETING, StepDeadline::new(limit, &mut keep_going)).unwrap();
+        let mut channel =
+            Channel::new(connection, GREETING, StepDeadline::new(limit, &mut keep_going)).unwrap();
         let greeting = channel.receive_greeting(1);
         assert_eq!(greeting.unwrap_err().kind(), io::ErrorKind::TimedOut);
         assert!((limit..SOON).contains(&began.elapsed()));

@@ -555,9 +555,12 @@ impl Subscriber {
 
     /// Passes what the live stream delivers to the history.
     fn take_live(&mut self) {
-        let (Some(mut core), Some(mut history)) = (self.core.take(), self.history.take()) else { return };
-        history.take_live(self.now, &mut core, self.lent_bytes());
-        (self.core, self.history) = (Some(core), Some(history));
+        let Some(mut core) = self.core.take() else { return };
+        if let Some(mut history) = self.history.take() {
+            history.take_live(self.now, &mut core, self.lent_bytes());
+            self.history = Some(history);
+        }
+        self.core = Some(core);
     }
 
     /// Updates the offset to the time of day regularly, because the system's clock may be stepped.
