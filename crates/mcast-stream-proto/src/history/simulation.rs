@@ -2,6 +2,7 @@
 //! the live stream and a hostile server do.
 
 use alloc::vec::Vec;
+use std::cell::RefCell;
 use std::collections::VecDeque;
 
 use mcast_dice::{Dice, for_seeds};
@@ -35,6 +36,8 @@ struct World {
     /// Records, and when each is stored.
     stored: Vec<(ClockTime, HistoryRecord<Vec<u8>>)>,
     is_hostile: bool,
+    start: Option<HistoryStart>,
+    heals: bool,
     /// From then on, the server is silent.
     silent_from: ClockTime,
     machine: HistoryMachine,
@@ -94,9 +97,10 @@ impl World {
             Some(HistoryStart::Time(0)),
             Some(HistoryStart::Number(number)),
         ]);
+        let heals = start.is_none() || dice.chance(0.5);
         let config = HistoryConfig {
             start,
-            heal: start.is_none() || dice.chance(0.5),
+            heal: heals,
             backlog: dice.pick(&[2_000, 20_000, 1 << 20]),
             ..HistoryConfig::default()
         };
@@ -111,6 +115,8 @@ impl World {
             live,
             stored,
             is_hostile,
+            start,
+            heals,
             silent_from,
             machine: HistoryMachine::new(config, begins),
             now: begins,
@@ -438,9 +444,57 @@ impl World {
 
 #[test]
 fn what_is_delivered_and_what_is_lost_is_everything_from_the_start_on() {
+    let seen = RefCell::new([0_u64; 6]);
     for_seeds(3_000, |seed| {
         let mut world = World::new(seed);
         world.run();
         world.audit();
+        let is = |event: fn(&SubscriberEvent) -> bool| {
+            let events = world.delivered.iter().filter_map(|each| match each {
+                Delivered::Event(event) => Some(event),
+                Delivered::Message(..) => None,
+            });
+            events.filter(|each| event(each)).count() as u64
+        };
+        let mut statistics = SubscriberStatistics::default();
+        world.machine.statistics().add_to(&mut statistics);
+        let counts = [
+            statistics.from_history,
+            is(|event| matches!(event, SubscriberEvent::Lost { .. })),
+            is(|event| matches!(event, SubscriberEvent::LostUnknown { .. })),
+            is(|event| matches!(event, SubscriberEvent::Restarted { .. })),
+            is(|event| matches!(event, SubscriberEvent::HistoryFailed { .. })),
+            statistics.malformed,
+        ];
+        seen.borrow_mut().iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+    });
+    // Otherwise the simulation shows nothing.
+    if std::env::var_os("MCAST_SEED").is_none() {
+        assert!(seen.borrow().iter().all(|count| *count > 100), "{seen:?}");
+    }
+}
+
+#[test]
+fn a_healthy_history_heals_every_loss() {
+    for_seeds(500, |seed| {
+        let mut world = World::new(seed);
+        let is_start = |start| matches!(start, Some(HistoryStart::Oldest | HistoryStart::Time(_)) | None);
+        if world.is_hostile || world.silent_from != ClockTime::NEVER || !is_start(world.start) || !world.heals
+        {
+            return;
+        }
+        let is_gap = |(_, record): &(ClockTime, HistoryRecord<Vec<u8>>)| {
+            matches!(record.content, HistoryContent::Gap { .. })
+        };
+        let is_trimmed = world.stored.first().is_none_or(|(_, first)| {
+            first.first != Position::new(world.lives[0].incarnation, MessageNumber(0))
+        });
+        if is_trimmed || world.stored.iter().any(is_gap) {
+            return;
+        }
+        world.run();
+        world.audit();
+        let lost = |each: &&Delivered| matches!(each, Delivered::Event(SubscriberEvent::Lost { .. }));
+        assert_eq!(world.delivered.iter().find(lost), None);
     });
 }

@@ -276,3 +276,138 @@ impl Worker {
         }
     }
 }
+
+#[cfg(all(test, feature = "seal"))]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::driver::history::{HistoryListener, HistoryProvider, HistorySource, HistoryUnavailable};
+    use crate::history::{HistoryContent, HistoryRecord, Position, RecordReader, RequestedStart};
+    use crate::seal::{Algorithm, GroupSecret};
+    use crate::wire::{Incarnation, KeyEpoch, MessageNumber};
+
+    const STREAM: StreamId = StreamId(1);
+    const MESSAGES: u64 = 10_000;
+
+    struct Numbers;
+
+    impl HistoryProvider for Numbers {
+        fn open(&self, _: StreamId) -> Result<Box<dyn HistorySource>, HistoryUnavailable> {
+            Ok(Box::new(Self))
+        }
+    }
+
+    impl HistorySource for Numbers {
+        fn locate(&mut self, start: RequestedStart) -> Result<Option<Position>, HistoryUnavailable> {
+            match start {
+                RequestedStart::Time(_) => Err(HistoryUnavailable::Unreadable("there are no times".into())),
+                _ => Ok(Some(Position::new(Incarnation(7), MessageNumber(0)))),
+            }
+        }
+
+        fn read(
+            &mut self,
+            from: Position,
+            count: usize,
+        ) -> Result<Vec<HistoryRecord<Arc<[u8]>>>, HistoryUnavailable> {
+            let numbers = (from.number.0..MESSAGES).take(count);
+            let record = |number: u64| HistoryRecord {
+                first: Position::new(Incarnation(7), MessageNumber(number)),
+                content: HistoryContent::Message { key: None, bytes: Arc::from(&number.to_be_bytes()[..]) },
+            };
+            Ok(numbers.map(record).collect())
+        }
+    }
+
+    fn secret(byte: u8) -> Keys {
+        Keys::one(KeyEpoch(1), GroupSecret::new(&[byte; 32], Algorithm::Aes128Gcm))
+    }
+
+    fn reader(server: SocketAddr) -> HistoryReader {
+        let config = ReaderConfig { servers: vec![server], interface: None, longest_message: 1_000 };
+        HistoryReader::start(config).unwrap()
+    }
+
+    fn job(id: u64, start: RequestedStart, keys: &Keys) -> Job {
+        let query = HistoryQuery { id, start, count: u32::MAX, is_optional: false };
+        Job { query, stream: STREAM, keys: keys.clone() }
+    }
+
+    fn next_report(reader: &HistoryReader) -> Report {
+        reader.reports.recv_timeout(Duration::from_secs(30)).unwrap()
+    }
+
+    #[test]
+    fn records_arrive_in_order_on_one_connection_sealed_or_in_clear() {
+        for keys in [Keys::none(), secret(1)] {
+            let listener = HistoryListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let address = listener.address();
+            let server = listener.serve(STREAM, keys.clone(), Box::new(Numbers)).unwrap();
+            let reader = reader(address);
+            for (id, first) in [(1, 0), (2, 9_990)] {
+                let from = Position::new(Incarnation(7), MessageNumber(first));
+                reader.ask(job(id, RequestedStart::At(from), &keys));
+                let mut next = first;
+                loop {
+                    let Report::Frame(of, _, frame) = next_report(&reader) else { panic!("a frame") };
+                    assert_eq!(of, id);
+                    let Ok(mut records) = RecordReader::new(&frame) else { break };
+                    while let Some(record) = records.next(&frame).unwrap() {
+                        let HistoryContent::Message { bytes, .. } = record.content else {
+                            panic!("a message")
+                        };
+                        assert_eq!(record.first.number.0, next);
+                        assert_eq!(frame[bytes], next.to_be_bytes());
+                        next += 1;
+                    }
+                }
+                assert_eq!(next, MESSAGES);
+            }
+            reader.ask(job(3, RequestedStart::Time(0), &keys));
+            let Report::Failed(3, HistoryFailure::Unusable, why) = next_report(&reader) else {
+                panic!("a failure")
+            };
+            assert!(why.contains("there are no times"), "{why}");
+            drop(server);
+        }
+    }
+
+    #[test]
+    fn a_client_with_keys_refuses_a_server_that_does_not_seal_and_a_server_a_client_without() {
+        let cases = [(Keys::none(), secret(1)), (secret(1), Keys::none()), (secret(1), secret(2))];
+        for (of_server, of_client) in cases {
+            let listener = HistoryListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let address = listener.address();
+            let _server = listener.serve(STREAM, of_server, Box::new(Numbers)).unwrap();
+            let reader = reader(address);
+            reader.ask(job(1, RequestedStart::Oldest, &of_client));
+            let report = next_report(&reader);
+            assert!(matches!(report, Report::Failed(1, HistoryFailure::Unusable, _)), "{report:?}");
+        }
+    }
+
+    #[test]
+    fn lengths_and_frames_that_are_not_answers_are_refused() {
+        let answers: [&[u8]; 4] = [&[255; 4], &[0, 2, 0, 0], &[0, 0, 0, 1, 9], &[0, 0, 0, 0]];
+        for answer in answers {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let server = std::thread::spawn(move || {
+                let (mut connection, _) = listener.accept().unwrap();
+                connection.write_all(b"MCH1\0\0\0\0\0\0\0\x01\0\0").unwrap();
+                connection.read_exact(&mut [0; 8 + 4 + 28]).unwrap();
+                connection.write_all(answer).unwrap();
+                // It stays open until the client ends the connection.
+                let _ = connection.read(&mut [0]);
+            });
+            let reader = reader(address);
+            reader.ask(job(1, RequestedStart::Oldest, &Keys::none()));
+            let report = next_report(&reader);
+            assert!(matches!(report, Report::Failed(1, HistoryFailure::Unusable, _)), "{report:?}");
+            server.join().unwrap();
+        }
+    }
+}
