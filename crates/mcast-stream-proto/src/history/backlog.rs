@@ -66,6 +66,11 @@ impl Backlog {
         self.items.is_empty()
     }
 
+    /// Whether it has anything that the live stream has to deliver.
+    pub(super) const fn has_messages(&self) -> bool {
+        self.front.is_some()
+    }
+
     /// The memory that it takes, in bytes.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes

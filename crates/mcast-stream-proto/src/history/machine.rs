@@ -20,7 +20,7 @@ use crate::{ClockTime, Nanos};
 
 /// The interval of requests that bring nothing new, which doubles until the longest.
 const FIRST_RETRY: Nanos = Nanos::from_millis(20);
-const LONGEST_RETRY: Nanos = Nanos::SECOND;
+const LONGEST_RETRY: Nanos = Nanos::from_millis(200);
 /// How long a start with a number waits for the live stream, which shows the present incarnation.
 const LIVE_WAIT: Nanos = Nanos::from_millis(1_500);
 /// How long after the end of a closed stream a live one is awaited: a publisher sends heartbeats every second.
@@ -28,7 +28,7 @@ const ABSENCE: Nanos = Nanos::from_secs(3);
 /// How long nothing is healed after no server could be used.
 const HEAL_PAUSE: Nanos = Nanos::from_secs(10);
 /// A full backlog ends the healing of a loss if the history has brought nothing for this time.
-const STALL: Nanos = Nanos::from_millis(500);
+const STALL: Nanos = Nanos::SECOND;
 /// The most records of an answer.
 const RECORDS: u32 = 1 << 16;
 
@@ -181,6 +181,8 @@ pub struct HistoryMachine {
     /// The incarnation that the backlog entered last.
     backlog_entered: Option<Incarnation>,
     backlog: Backlog,
+    /// When the first message of the backlog arrived.
+    filling_since: ClockTime,
     request: Option<u64>,
     last_request: u64,
     /// How the last answer ended, until its records are taken.
@@ -216,6 +218,7 @@ impl HistoryMachine {
             live: None,
             backlog_entered: None,
             backlog: Backlog::default(),
+            filling_since: now,
             request: None,
             last_request: 0,
             answered: None,
@@ -322,6 +325,9 @@ impl HistoryMachine {
         self.statistics.messages = self.statistics.messages.wrapping_sub(1);
         self.statistics.message_bytes =
             self.statistics.message_bytes.wrapping_sub(message_length(message.key, message.bytes));
+        if !self.backlog.has_messages() {
+            self.filling_since = now;
+        }
         let content = LiveContent::Message { key: message.key, bytes: message.bytes.into() };
         self.backlog.push(LiveItem { at, content });
         self.limit_backlog(now);
@@ -423,7 +429,9 @@ impl HistoryMachine {
     fn limit_backlog(&mut self, now: ClockTime) {
         let Some(reading) = self.reading else { return };
         while self.backlog.bytes() > self.config.backlog {
-            let is_stalled = now >= reading.progress_at + STALL && self.frames.is_empty();
+            // While nothing is published, the history brings nothing either.
+            let since = reading.progress_at.max(self.filling_since);
+            let is_stalled = now >= since + STALL && self.frames.is_empty();
             if !self.is_catching_up && is_stalled {
                 // The history does not bring them, and what is here must not get lost as well.
                 self.must_give_up = true;

@@ -495,6 +495,10 @@ fn a_healthy_history_heals_every_loss() {
         world.run();
         world.audit();
         let lost = |each: &&Delivered| matches!(each, Delivered::Event(SubscriberEvent::Lost { .. }));
-        assert_eq!(world.delivered.iter().find(lost), None);
+        let context = || {
+            let at = world.delivered.iter().position(|each| lost(&each)).unwrap_or(0);
+            format!("{:?} {:?} {:?}", world.start, world.lives, &world.delivered[at.saturating_sub(5)..at + 1])
+        };
+        assert_eq!(world.delivered.iter().find(lost), None, "{}", context());
     });
 }
