@@ -1,5 +1,6 @@
 //! `cargo soak`: the long-running checks.
 
+mod bridge;
 mod chaos;
 mod doctor;
 mod fuzz;
@@ -64,6 +65,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         chaos::step(arguments.chaos_minutes, seed),
         doctor::step(seed),
         relay::step(),
+        bridge::step(seed),
         advisories(),
         kernel::step(),
     ];

@@ -3,7 +3,7 @@
 mod bench;
 pub(crate) mod built;
 pub(crate) mod dependencies;
-mod engines;
+pub(crate) mod engines;
 mod environment;
 pub(crate) mod kernel;
 mod ordinary_user;

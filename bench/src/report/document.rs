@@ -146,6 +146,10 @@ impl Layout {
                 ],
                 numbers::rate,
             ),
+            "stored" => (
+                vec![("stored", "messages/s"), ("p50", "p50 until stored, µs"), ("p99", "p99, µs")],
+                numbers::rate,
+            ),
             "loss" => (vec![("loss", "% lost"), ("rate", "sent/s")], numbers::short),
             "p50" => (
                 vec![
@@ -200,8 +204,11 @@ impl Layout {
     }
 
     fn cell(&self, row: &Row, series: &str) -> String {
-        let notation =
-            if matches!(series, "rate" | "offered" | "goodput") { numbers::rate } else { numbers::short };
+        let notation = if matches!(series, "rate" | "offered" | "goodput" | "stored") {
+            numbers::rate
+        } else {
+            numbers::short
+        };
         row.spread(series).map_or_else(|| "–".to_owned(), |spread: Spread| numbers::spread(spread, notation))
     }
 }

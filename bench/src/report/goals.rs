@@ -78,6 +78,7 @@ pub(super) fn goals(results: &Results) -> Vec<Goal> {
     loss(results, &mut goals);
     groups(results, &mut goals);
     relay(results, &mut goals);
+    bridge(results, &mut goals);
     message_goals::add(results, &mut goals);
     python(results, &mut goals);
     goals
@@ -198,6 +199,14 @@ fn relay(results: &Results, goals: &mut Vec<Goal>) {
         let promise = format!("`mcast relay` to ten targets, {name}: p99 of the others within 1.05");
         let names = (name, "all reachable", "p99");
         goals.push(ratio(results, "relay-targets".to_owned(), promise, names, Bound::AtMost(1.05)));
+    }
+}
+
+fn bridge(results: &Results, goals: &mut Vec<Goal>) {
+    for (table, client) in [("bridge-redis", "redis-cli --pipe"), ("bridge-nats", "nats-py publish_async")] {
+        let promise = format!("`mcast bridge`, messages per second, at least 0.8 times {client} alone");
+        let names = ("mcast bridge", client, "stored");
+        goals.push(ratio(results, table.to_owned(), promise, names, Bound::AtLeast(0.8)));
     }
 }
 

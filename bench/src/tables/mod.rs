@@ -1,5 +1,6 @@
 //! The tables: what is measured.
 
+mod bridge;
 mod groups;
 mod latency;
 mod loss;

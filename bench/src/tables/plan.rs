@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use super::bridge::{self, Engine};
 use super::messages::{self, LARGE, SMALL, Subject};
 use super::{Bench, groups, latency, loss, queue, relay, relay_targets, throughput};
 use crate::arguments::Measure;
@@ -29,6 +30,7 @@ enum Kind {
     Messages(Subject),
     Relay(Link),
     RelayTargets,
+    Bridge(Engine),
 }
 
 /// Small datagrams, and those that fill a frame.
@@ -69,6 +71,10 @@ pub(crate) fn all() -> Vec<Plan> {
         "Forwarding to ten unicast targets, one of which cannot be reached, microseconds",
         Kind::RelayTargets,
     ));
+    plans.extend(
+        Engine::ALL
+            .map(|engine| plan(&format!("bridge-{}", engine.name()), engine.title(), Kind::Bridge(engine))),
+    );
     plans.extend(messages());
     plans.push(plan("python-queue", "Python: a datagram a call and batches, 64 bytes", Kind::Queue));
     for (direction, link) in [Direction::Receive, Direction::Send]
@@ -125,6 +131,8 @@ impl Plan {
             Kind::Messages(subject) => messages::needs(subject, options),
             Kind::Relay(_) => vec![Need::Mcast, Need::Socat, Need::Smcroute],
             Kind::RelayTargets => vec![Need::Mcast],
+            Kind::Bridge(Engine::Redis) => vec![Need::Mcast, Need::NatsServer, Need::Redis],
+            Kind::Bridge(Engine::Nats) => vec![Need::Mcast, Need::NatsServer],
         }
     }
 
@@ -140,6 +148,7 @@ impl Plan {
             Kind::Messages(subject) => messages::measure(bench, self, subject),
             Kind::Relay(link) => relay::measure(bench, self, link),
             Kind::RelayTargets => relay_targets::measure(bench, self),
+            Kind::Bridge(engine) => bridge::measure(bench, self, engine),
         }
     }
 }

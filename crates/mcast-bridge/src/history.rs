@@ -59,19 +59,22 @@ impl HistorySource for EngineHistorySource {
         count: usize,
     ) -> Result<Vec<HistoryRecord<Arc<[u8]>>>, HistoryUnavailable> {
         let records = self.0.read(from, count).map_err(unreadable)?;
-        Ok(records.into_iter().map(history_record).collect())
+        records.into_iter().map(history_record).collect()
     }
 }
 
-fn history_record(record: StreamRecord) -> HistoryRecord<Arc<[u8]>> {
+fn history_record(record: StreamRecord) -> Result<HistoryRecord<Arc<[u8]>>, HistoryUnavailable> {
     let first = Position::new(record.position.incarnation, record.first());
     let content = match record.content {
         Content::Message { key, bytes } => HistoryContent::Message { key, bytes },
         Content::Gap { cause, .. } => HistoryContent::Gap { end: record.position.following().number, cause },
         Content::OpenGap { cause } => HistoryContent::OpenGap { cause },
         Content::End => HistoryContent::End,
+        Content::Datagram { .. } => {
+            return Err(HistoryUnavailable::Unreadable("it has datagrams of groups, not a stream".into()));
+        }
     };
-    HistoryRecord { first, content }
+    Ok(HistoryRecord { first, content })
 }
 
 fn unreadable(error: EngineError) -> HistoryUnavailable {

@@ -6,6 +6,9 @@
 //! time, each may be killed at any moment, and none keeps state of its own: the engine holds each number once, in order,
 //! and a gap record for the rest.
 //!
+//! A plain group, which carries no stream, is kept as well: each datagram is a record, which the bridge numbers. There is
+//! one bridge of such a key at a time.
+//!
 //! [`BridgeMachine`] decides what is appended and when, without an engine, sockets or clocks. [`Sink`] is what an engine
 //! offers to it, [`Source`] reads the records back.
 #![forbid(unsafe_code)]
@@ -14,6 +17,7 @@ mod driver;
 mod engine;
 mod history;
 mod machine;
+mod metadata;
 #[cfg(feature = "nats")]
 pub mod nats;
 mod record;
@@ -21,15 +25,18 @@ mod record;
 pub mod redis;
 mod reverse;
 
-pub use driver::{BridgeError, BridgeNotice, ReverseBridge, ReverseNotice, StreamBridge};
+pub use driver::{
+    BridgeError, BridgeNotice, GroupReplay, InterfaceNameOf, ReverseBridge, ReverseNotice, StreamBridge,
+};
 pub use engine::{
     EngineError, Hole, Presence, RecordBatch, Request, Response, Sink, SinkConnector, Source,
-    SourceConnector, StoredStream, Tail,
+    SourceConnector, StoredKind, StoredStream, Tail, stored_kind,
 };
 pub use history::EngineHistory;
-pub use machine::{BridgeConfig, BridgeEvent, BridgeMachine, BridgeStatistics, RefusedTail};
+pub use machine::{BridgeConfig, BridgeEvent, BridgeMachine, BridgeRefusal, BridgeStatistics, RefusedTail};
+pub use metadata::DatagramMetadata;
 pub use record::{Content, GapCause, Position, StreamRecord};
 pub use reverse::{
-    ObservedHeartbeat, PublisherAction, PublisherState, ReverseConfig, ReverseEvent, ReverseMachine,
-    ReverseRefusal, ReverseStatistics, SourceRequest, SourceResponse, StartAt,
+    ObservedHeartbeat, PublisherAction, PublisherState, ReplayConfig, ReplayMachine, ReverseConfig,
+    ReverseEvent, ReverseMachine, ReverseRefusal, ReverseStatistics, SourceRequest, SourceResponse, StartAt,
 };

@@ -5,6 +5,8 @@ use std::sync::Arc;
 pub use mcast_stream::history::{GapCause, Position};
 use mcast_stream::wire::{MessageKey, MessageNumber};
 
+use crate::metadata::DatagramMetadata;
+
 /// A record of a stream in an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamRecord {
@@ -24,6 +26,13 @@ pub enum Content {
         /// Its key, if it was published with one.
         key: Option<MessageKey>,
         /// Its bytes.
+        bytes: Arc<[u8]>,
+    },
+    /// A datagram of a plain group.
+    Datagram {
+        /// Where it was sent, and how it arrived.
+        metadata: Box<DatagramMetadata>,
+        /// Its payload.
         bytes: Arc<[u8]>,
     },
     /// The messages from `first` to the record's position are missing.
@@ -59,12 +68,24 @@ impl StreamRecord {
         matches!(self.content, Content::OpenGap { .. } | Content::End)
     }
 
+    /// Returns when the kernel received the datagram, or else when a bridge received the record, in nanoseconds since
+    /// 1970.
+    #[must_use]
+    pub fn arrived(&self) -> u64 {
+        let kernel_time = match &self.content {
+            Content::Datagram { metadata, .. } => metadata.kernel_time,
+            _ => None,
+        };
+        kernel_time.unwrap_or_else(|| self.time.saturating_mul(1_000_000))
+    }
+
     /// Returns the memory that it takes, in bytes.
     pub(crate) fn size(&self) -> usize {
         // The counts of an `Arc`, and what the allocator adds.
         const ALLOCATION: usize = 32;
         let bytes = match &self.content {
             Content::Message { bytes, .. } => bytes.len() + ALLOCATION,
+            Content::Datagram { bytes, .. } => bytes.len() + size_of::<DatagramMetadata>() + 3 * ALLOCATION,
             _ => 0,
         };
         size_of::<Self>() + bytes
@@ -79,8 +100,31 @@ pub(crate) fn contents() -> impl proptest::strategy::Strategy<Value = Content> {
     let bytes = prop::collection::vec(any::<u8>(), 0..40);
     let message = (any::<Option<u64>>(), bytes)
         .prop_map(|(key, bytes)| Content::Message { key: key.map(MessageKey), bytes: bytes.into() });
+    let datagram = (
+        any::<std::net::SocketAddr>(),
+        "[a-z][a-z0-9]{0,14}",
+        any::<[Option<u8>; 2]>(),
+        any::<Option<u64>>(),
+    )
+        .prop_map(|(address, interface, [hop_limit, dscp], kernel_time)| {
+            let (mut source, mut group) = (address, address);
+            if let std::net::SocketAddr::V6(source) = &mut source {
+                source.set_flowinfo(0);
+            }
+            group.set_port(5000);
+            group.set_ip(std::net::Ipv4Addr::new(239, 1, 2, 3).into());
+            let interface = interface.as_str().into();
+            let metadata = DatagramMetadata { source, group, interface, kernel_time, hop_limit, dscp };
+            Content::Datagram { metadata: Box::new(metadata), bytes: Arc::from(&b"payload"[..]) }
+        });
     let cause = proptest::sample::select(&GapCause::ALL[..]);
     let gap = (any::<u64>(), cause.clone())
         .prop_map(|(first, cause)| Content::Gap { first: MessageNumber(first), cause });
-    prop_oneof![message, gap, cause.prop_map(|cause| Content::OpenGap { cause }), Just(Content::End)]
+    prop_oneof![
+        message,
+        datagram,
+        gap,
+        cause.prop_map(|cause| Content::OpenGap { cause }),
+        Just(Content::End)
+    ]
 }

@@ -2,7 +2,8 @@
 //! batch continues the record that it expects.
 
 use mcast_bridge::{
-    BridgeConfig, BridgeEvent, BridgeMachine, Content, Hole, Position, Request, Response, Tail,
+    BridgeConfig, BridgeEvent, BridgeMachine, BridgeRefusal, Content, DatagramMetadata, GapCause, Hole,
+    Position, RefusedTail, Request, Response, StreamRecord, Tail,
 };
 use mcast_stream::subscriber::{Cause, Message, SubscriberEvent};
 use mcast_stream::wire::{Incarnation, MessageNumber, StreamId};
@@ -136,7 +137,7 @@ fn a_tail_of_another_stream_is_refused() {
     let position = Position { incarnation: Incarnation(1), number: MessageNumber(1) };
     let tail = Some(Tail { position, stream: Some(StreamId(8)), closes: false });
     let refused = bridge.response(ClockTime(0), Response::Tail { tail, others: Vec::new() }).unwrap_err();
-    assert_eq!(refused.found, StreamId(8));
+    assert_eq!(refused, BridgeRefusal::OtherStream(RefusedTail { expected: STREAM, found: StreamId(8) }));
 }
 
 #[test]
@@ -155,4 +156,137 @@ fn an_incarnation_that_is_older_than_what_is_stored_is_reported_once() {
     let stored = Incarnation(7);
     assert_eq!(bridge.poll_event(), Some(BridgeEvent::Superseded { incarnation: to, stored }));
     assert_eq!((bridge.poll_event(), bridge.statistics().superseded), (None, 2));
+}
+
+/// A bridge of plain groups which starts at incarnation 7 and is connected.
+fn group_bridge() -> BridgeMachine {
+    let group = Some(Incarnation(7));
+    let mut bridge =
+        BridgeMachine::new(BridgeConfig { group, hole_wait: Nanos::ZERO, ..BridgeConfig::new(STREAM, 1) });
+    bridge.connected();
+    assert!(matches!(bridge.poll(ClockTime(0)), Some(Request::Tail(_))));
+    bridge
+}
+
+fn stored(incarnation: u32, number: u64) -> Option<Tail> {
+    let position = Position { incarnation: Incarnation(incarnation), number: MessageNumber(number) };
+    Some(Tail { position, stream: Some(STREAM), closes: false })
+}
+
+fn datagram(bridge: &mut BridgeMachine, now: ClockTime) {
+    let address = ([239, 1, 2, 3], 5000).into();
+    let metadata = DatagramMetadata {
+        source: ([10, 0, 0, 1], 7).into(),
+        group: address,
+        interface: "eth0".into(),
+        kernel_time: None,
+        hop_limit: Some(1),
+        dscp: None,
+    };
+    bridge.datagram(now, 0, metadata, b"x");
+}
+
+/// Returns the records of the next batch.
+fn batch(bridge: &mut BridgeMachine, now: ClockTime) -> Vec<StreamRecord> {
+    loop {
+        match bridge.poll(now) {
+            Some(Request::Append(batch)) => return batch.records,
+            Some(Request::Tail(_)) => {}
+            None => return Vec::new(),
+        }
+    }
+}
+
+fn positions_of(records: &[StreamRecord]) -> Vec<(u32, u64, u64)> {
+    let position =
+        |record: &StreamRecord| (record.position.incarnation.0, record.first().0, record.position.number.0);
+    records.iter().map(position).collect()
+}
+
+const LATER: ClockTime = ClockTime(100_000_000);
+
+#[test]
+fn datagrams_are_numbered_and_dropped_ones_are_gaps() {
+    let mut bridge = group_bridge();
+    assert!(!bridge.has_begun());
+    bridge.response(ClockTime(0), Response::Tail { tail: None, others: Vec::new() }).unwrap();
+    assert!(bridge.has_begun());
+    datagram(&mut bridge, ClockTime(0));
+    bridge.dropped(ClockTime(0), 0, 0);
+    bridge.dropped(ClockTime(0), 0, 3);
+    datagram(&mut bridge, ClockTime(0));
+    let records = batch(&mut bridge, LATER);
+    assert_eq!(positions_of(&records), [(7, 0, 0), (7, 1, 3), (7, 4, 4)]);
+    let gap = Content::Gap { first: MessageNumber(1), cause: GapCause::ReceiveBufferFull };
+    assert_eq!(records[1].content, gap);
+    bridge.response(LATER, Response::Appended).unwrap();
+    assert_eq!((bridge.statistics().gaps, bridge.statistics().missing), (1, 3));
+    let events: Vec<_> = std::iter::from_fn(|| bridge.poll_event()).collect();
+    assert!(matches!(events[..], [BridgeEvent::Gap { .. }]), "no other bridge is waited for: {events:?}");
+}
+
+#[test]
+fn a_bridge_of_groups_begins_behind_what_is_stored_and_records_that_something_may_be_missing() {
+    for (last, expected) in [(5, 7), (7, 8), (9, 10)] {
+        let mut bridge = group_bridge();
+        bridge.response(ClockTime(0), Response::Tail { tail: stored(last, 41), others: Vec::new() }).unwrap();
+        datagram(&mut bridge, ClockTime(0));
+        let records = batch(&mut bridge, LATER);
+        assert_eq!(positions_of(&records), [(last, 42, 42), (expected, 0, 0)]);
+        assert_eq!(records[0].content, Content::OpenGap { cause: GapCause::JoinedLate });
+    }
+}
+
+#[test]
+fn a_bridge_of_groups_waits_until_another_one_is_gone() {
+    let mut bridge = group_bridge();
+    let tail = stored(5, 41);
+    bridge.response(ClockTime(0), Response::Tail { tail, others: vec![None] }).unwrap();
+    datagram(&mut bridge, ClockTime(0));
+    assert_eq!(batch(&mut bridge, LATER), []);
+    assert_eq!(bridge.poll_event(), Some(BridgeEvent::OtherBridge));
+    let second = ClockTime(1_000_000_000);
+    assert_eq!(bridge.deadline(), second);
+    assert!(matches!(bridge.poll(second), Some(Request::Tail(_))));
+    bridge.response(second, Response::Tail { tail, others: Vec::new() }).unwrap();
+    assert_eq!(
+        positions_of(&batch(&mut bridge, second)),
+        [(5, 42, 42), (7, 0, 0)],
+        "nothing was lost meanwhile"
+    );
+}
+
+#[test]
+fn a_bridge_of_groups_is_refused_while_another_one_stays() {
+    let mut bridge = group_bridge();
+    let mut now = ClockTime(0);
+    let refused = loop {
+        if let Err(refused) = bridge.response(now, Response::Tail { tail: None, others: vec![None] }) {
+            break refused;
+        }
+        datagram(&mut bridge, now);
+        assert_eq!(bridge.poll(now), None);
+        now = bridge.deadline();
+        assert!(now < ClockTime(20_000_000_000));
+        assert!(matches!(bridge.poll(now), Some(Request::Tail(_))));
+    };
+    assert_eq!(refused, BridgeRefusal::OtherBridge);
+    assert!(now > ClockTime(5_000_000_000), "one that was killed is noted for 5 s: {now:?}");
+}
+
+#[test]
+fn a_bridge_of_groups_stops_when_another_one_has_taken_over() {
+    let mut bridge = group_bridge();
+    bridge.response(ClockTime(0), Response::Tail { tail: None, others: Vec::new() }).unwrap();
+    datagram(&mut bridge, ClockTime(0));
+    assert_eq!(positions_of(&batch(&mut bridge, LATER)), [(7, 0, 0)]);
+    let refused = bridge.response(LATER, Response::Refused { tail: stored(8, 3) }).unwrap_err();
+    assert_eq!(refused, BridgeRefusal::TakenOver(Incarnation(8)));
+    // While it is the one that stores, others that come do not stop it.
+    let mut bridge = group_bridge();
+    bridge.response(ClockTime(0), Response::Tail { tail: None, others: Vec::new() }).unwrap();
+    bridge.poll(ClockTime(1_000_000_000));
+    bridge.response(ClockTime(1_000_000_000), Response::Tail { tail: None, others: vec![None] }).unwrap();
+    datagram(&mut bridge, ClockTime(1_000_000_000));
+    assert_eq!(positions_of(&batch(&mut bridge, ClockTime(1_100_000_000))), [(7, 0, 0)]);
 }

@@ -18,7 +18,8 @@ fn home() -> PathBuf {
     crate::root().join("target/engines")
 }
 
-fn install(options: &RunOptions) -> Result<Outcome> {
+/// Installs them.
+pub(crate) fn install(options: &RunOptions) -> Result<Outcome> {
     let requirements = crate::root().join(REQUIREMENTS);
     let wanted = std::fs::read_to_string(&requirements).with_context(|| format!("reading {REQUIREMENTS}"))?;
     let installed = home().join("installed.txt");

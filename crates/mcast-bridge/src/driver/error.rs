@@ -8,7 +8,7 @@ use mcast_stream::wire::StreamId;
 use mcast_sys::{ClassifiedError, FailureClass};
 
 use crate::engine::EngineError;
-use crate::machine::RefusedTail;
+use crate::machine::BridgeRefusal;
 use crate::reverse::ReverseRefusal;
 
 /// Why a bridge stops.
@@ -21,9 +21,17 @@ pub enum BridgeError {
     /// The engine cannot be used, and waiting does not help.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The engine holds another stream there.
+    /// Nothing may be stored in the engine there.
     #[error(transparent)]
-    OtherStream(#[from] RefusedTail),
+    Refused(#[from] BridgeRefusal),
+    /// The datagrams of a plain group cannot be received or sent.
+    #[error(transparent)]
+    Group(#[from] mcast::Error),
+    /// Datagrams that are sent again are stored again.
+    #[error(
+        "the engine stores the datagrams that are sent from there: a bridge of their group keeps them there"
+    )]
+    Circle,
     /// The group carries another stream than the one that the bridge has begun with.
     #[error("stream {from} is silent or has ended, and the group now carries stream {to}")]
     StreamChanged {
@@ -52,11 +60,12 @@ impl ClassifiedError for BridgeError {
     fn class(&self) -> Option<FailureClass> {
         match self {
             Self::Engine(_)
-            | Self::OtherStream(_)
+            | Self::Refused(_)
+            | Self::Circle
             | Self::StreamChanged { .. }
             | Self::NotPublished { .. }
             | Self::WriteBack => Some(FailureClass::Environment),
-            Self::Stream(_) | Self::Thread(_) => None,
+            Self::Stream(_) | Self::Group(_) | Self::Thread(_) => None,
         }
     }
 
@@ -75,7 +84,13 @@ impl ClassifiedError for BridgeError {
                 }
             }),
             Self::WriteBack => Some("keep it in another engine, or elsewhere in this one: ?key=KEY in Redis, ?stream=STREAM in NATS".into()),
-            Self::OtherStream(_) => Some(
+            Self::Circle => Some("send them to another group, or stop the other bridge".into()),
+            Self::Refused(BridgeRefusal::OtherBridge | BridgeRefusal::TakenOver(_)) => Some(
+                "give each bridge of a plain group one of its own in the engine (?key=KEY in Redis, ?stream=STREAM in \
+                 NATS), or stop the other bridge"
+                    .into(),
+            ),
+            Self::Refused(_) => Some(
                 "give each stream one of its own in the engine: ?key=KEY in Redis, ?stream=STREAM in NATS"
                     .into(),
             ),
@@ -83,13 +98,14 @@ impl ClassifiedError for BridgeError {
                 "publish under a name and select it with --name, so that a restart continues the stream"
                     .into(),
             ),
-            Self::Stream(_) | Self::Thread(_) => None,
+            Self::Stream(_) | Self::Group(_) | Self::Thread(_) => None,
         }
     }
 
     fn transparent(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Stream(error) => Some(error),
+            Self::Group(error) => Some(error),
             _ => None,
         }
     }

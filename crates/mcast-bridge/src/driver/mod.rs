@@ -2,20 +2,26 @@
 
 mod connection;
 mod error;
+mod group;
+mod replay;
 mod reverse;
 mod source;
 
 use std::time::{Duration, Instant, SystemTime};
 
+use mcast::Receiver;
 use mcast_stream::seal::Keys;
 use mcast_stream::subscriber::{Item, SubscriberEvent};
 use mcast_stream::wire::{EngineKey, Origin, StreamId};
-use mcast_stream::{ClockTime, Nanos, Subscriber};
+use mcast_stream::{ClockTime, Nanos, Subscriber, present_incarnation};
 
 use crate::engine::{EngineError, SinkConnector};
 use crate::machine::{BridgeConfig, BridgeEvent, BridgeMachine, BridgeStatistics};
 use connection::{EngineConnection, FIRST_RETRY, LONGEST_RETRY, Report};
 pub use error::BridgeError;
+use group::GroupInput;
+pub use group::InterfaceNameOf;
+pub use replay::GroupReplay;
 pub use reverse::{ReverseBridge, ReverseNotice};
 
 /// The longest wait, and the most messages to receive between two looks at the engine.
@@ -35,10 +41,17 @@ pub enum BridgeNotice {
     Disconnected(EngineError),
 }
 
-/// A running bridge.
+/// Where the records of a bridge come from.
+#[derive(Debug)]
+enum Input {
+    Stream(Box<Subscriber>),
+    Group(Box<GroupInput>),
+}
+
+/// A running bridge, of a stream or of plain groups.
 #[derive(Debug)]
 pub struct StreamBridge {
-    subscriber: Subscriber,
+    input: Input,
     engine: EngineConnection,
     /// Exists once the stream is found.
     machine: Option<BridgeMachine>,
@@ -64,13 +77,41 @@ impl StreamBridge {
         // After an outage, all bridges are back before one of them gives up waiting for another at a hole.
         let longest_retry = (Duration::from(config.hole_wait) / 2).clamp(FIRST_RETRY, LONGEST_RETRY);
         let engine = EngineConnection::start(connector, subscriber.waker(), longest_retry);
-        let engine = engine.map_err(BridgeError::Thread)?;
+        Self::new(Input::Stream(Box::new(subscriber)), engine, None, config)
+    }
+
+    /// Starts a bridge of plain groups, which carry no stream. The stream of `config` identifies them. `name_of` returns
+    /// the names of interfaces.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_group(
+        receiver: Receiver,
+        name_of: InterfaceNameOf,
+        connector: Box<dyn SinkConnector>,
+        config: BridgeConfig,
+    ) -> Result<Self, BridgeError> {
+        let engine = EngineConnection::start(connector, receiver.waker(), LONGEST_RETRY);
+        let group = Some(config.group.unwrap_or_else(present_incarnation));
+        // No other bridge has what is missing.
+        let config = BridgeConfig { group, hole_wait: Nanos::ZERO, ..config };
+        let machine = BridgeMachine::new(config.clone());
+        let input = Input::Group(Box::new(GroupInput::new(receiver, name_of)));
+        Self::new(input, engine, Some(machine), config)
+    }
+
+    fn new(
+        input: Input,
+        engine: std::io::Result<EngineConnection>,
+        machine: Option<BridgeMachine>,
+        config: BridgeConfig,
+    ) -> Result<Self, BridgeError> {
         Ok(Self {
-            subscriber,
-            engine,
-            machine: None,
+            input,
+            engine: engine.map_err(BridgeError::Thread)?,
+            stream: machine.as_ref().map(|_| config.stream),
+            machine,
             config,
-            stream: None,
             is_connected: false,
             engine_key: None,
             start: Instant::now(),
@@ -104,8 +145,11 @@ impl StreamBridge {
     /// # Errors
     /// As [`next`](Self::next).
     pub fn flush(&mut self, timeout: Duration) -> Result<bool, BridgeError> {
-        let until = Instant::now() + timeout;
+        let (until, now) = (Instant::now() + timeout, self.now());
         if let Some(machine) = &mut self.machine {
+            if let Input::Group(group) = &mut self.input {
+                group.note_dropped(machine, now);
+            }
             machine.finish();
         }
         while self.machine.as_ref().is_some_and(|machine| !machine.is_idle()) {
@@ -114,8 +158,10 @@ impl StreamBridge {
                 return Ok(false);
             }
             self.exchange(self.until_deadline().min(left).min(Duration::from_millis(20)))?;
-            if !self.subscriber.is_over() {
-                self.subscriber.keep_alive(Duration::ZERO)?;
+            if let Input::Stream(subscriber) = &mut self.input
+                && !subscriber.is_over()
+            {
+                subscriber.keep_alive(Duration::ZERO)?;
             }
         }
         Ok(true)
@@ -128,13 +174,18 @@ impl StreamBridge {
 
     /// Replaces the secrets of sealed streams.
     pub fn set_keys(&mut self, keys: Keys) {
-        self.subscriber.set_keys(keys);
+        if let Input::Stream(subscriber) = &mut self.input {
+            subscriber.set_keys(keys);
+        }
     }
 
-    /// Returns the subscriber.
+    /// Returns the subscriber; `None` if the bridge keeps datagrams of plain groups.
     #[must_use]
-    pub const fn subscriber(&self) -> &Subscriber {
-        &self.subscriber
+    pub const fn subscriber(&self) -> Option<&Subscriber> {
+        match &self.input {
+            Input::Stream(subscriber) => Some(subscriber),
+            Input::Group(_) => None,
+        }
     }
 
     /// Returns the stream, once it is found.
@@ -157,7 +208,7 @@ impl StreamBridge {
     }
 
     fn now(&self) -> ClockTime {
-        ClockTime(Nanos::from(self.start.elapsed()).0)
+        clock(self.start)
     }
 
     fn until_deadline(&self) -> Duration {
@@ -207,17 +258,32 @@ impl StreamBridge {
     /// ended the wait.
     fn receive(&mut self, timeout: Duration) -> Result<bool, BridgeError> {
         let mut wait = timeout.min(self.until_deadline());
-        if self.machine.as_ref().is_some_and(BridgeMachine::is_full) {
-            self.subscriber.keep_alive(wait)?;
+        let is_full = self.machine.as_ref().is_some_and(BridgeMachine::is_full);
+        let subscriber = match &mut self.input {
+            Input::Group(group) => {
+                // What the buffer has no room for waits in the socket, and what the socket has no room for is counted.
+                if let Some(machine) = self.machine.as_mut().filter(|machine| !is_full && machine.has_begun())
+                {
+                    let start = self.start;
+                    return Ok(group.receive(machine, || clock(start), wait)?);
+                }
+                self.exchange(wait)?;
+                return Ok(false);
+            }
+            Input::Stream(subscriber) => subscriber,
+        };
+        if is_full {
+            subscriber.keep_alive(wait)?;
             return Ok(true);
         }
-        if self.subscriber.is_over() {
+        if subscriber.is_over() {
             self.exchange(wait)?;
             return Ok(false);
         }
         for _ in 0..MESSAGES {
-            let now = ClockTime(Nanos::from(self.start.elapsed()).0);
-            let Some(item) = self.subscriber.next_timeout(std::mem::take(&mut wait))? else {
+            let now = clock(self.start);
+            let Input::Stream(subscriber) = &mut self.input else { break };
+            let Some(item) = subscriber.next_timeout(std::mem::take(&mut wait))? else {
                 return Ok(true);
             };
             match item {
@@ -244,7 +310,7 @@ impl StreamBridge {
             return Err(BridgeError::StreamChanged { from, to });
         }
         if self.machine.is_none()
-            && let Some(stream) = self.subscriber.stream()
+            && let Some(stream) = self.subscriber().and_then(Subscriber::stream)
         {
             self.stream = Some(stream);
             let mut machine = BridgeMachine::new(BridgeConfig { stream, ..self.config.clone() });
@@ -254,7 +320,7 @@ impl StreamBridge {
             self.machine = Some(machine);
         }
         let now = self.now();
-        let origin = self.subscriber.origin();
+        let origin = self.subscriber().and_then(Subscriber::origin);
         if matches!(event, Joined { .. } | Restarted { .. } | Continued { .. }) {
             self.check_origin()?;
         }
@@ -276,12 +342,18 @@ impl StreamBridge {
 
     /// Checks that the messages of the stream did not come out of the engine that they are to be stored in.
     fn check_origin(&self) -> Result<(), BridgeError> {
-        let engines = self.subscriber.origin().map(|origin| origin.engines).unwrap_or_default();
+        let origin = self.subscriber().and_then(Subscriber::origin);
+        let engines = origin.map(|origin| origin.engines).unwrap_or_default();
         match self.engine_key.filter(|key| engines.contains(*key)) {
             Some(_) => Err(BridgeError::WriteBack),
             None => Ok(()),
         }
     }
+}
+
+/// Returns the time since the start of a bridge.
+fn clock(start: Instant) -> ClockTime {
+    ClockTime(Nanos::from(start.elapsed()).0)
 }
 
 /// Returns the time in milliseconds since 1970.

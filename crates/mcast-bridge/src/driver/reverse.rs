@@ -69,7 +69,10 @@ impl ReverseBridge {
         connector: Box<dyn SourceConnector>,
         config: ReverseConfig,
     ) -> Result<Self, BridgeError> {
-        let source = SourceConnection::start(connector, listener.waker()).map_err(BridgeError::Thread)?;
+        let waker = listener.waker();
+        // If the waker fails, the bridge's wait times out.
+        let source = SourceConnection::start(connector, move || drop(waker.wake()));
+        let source = source.map_err(BridgeError::Thread)?;
         let stream = config.stream;
         Ok(Self {
             machine: ReverseMachine::new(config, ClockTime(0)),

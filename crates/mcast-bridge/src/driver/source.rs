@@ -4,8 +4,6 @@ use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use mcast_stream::Waker;
-
 use super::connection::{FIRST_RETRY, LONGEST_RETRY};
 use crate::engine::{EngineError, Source, SourceConnector};
 use crate::record::Position;
@@ -13,6 +11,9 @@ use crate::reverse::{SourceRequest, SourceResponse, StartAt};
 
 /// The most records to read at once.
 const RECORDS: usize = 4_096;
+
+/// How often an idle connection is used, because servers close silent ones: a bridge may stand by for days.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// What the thread reports.
 #[derive(Debug)]
@@ -32,10 +33,14 @@ pub(super) struct SourceConnection {
 }
 
 impl SourceConnection {
-    pub(super) fn start(connector: Box<dyn SourceConnector>, waker: Waker) -> io::Result<Self> {
+    pub(super) fn start(
+        connector: Box<dyn SourceConnector>,
+        wake: impl Fn() + Send + 'static,
+    ) -> io::Result<Self> {
+        let wake: Box<dyn Fn() + Send> = Box::new(wake);
         let (requests, incoming) = channel();
         let (outgoing, reports) = channel();
-        let worker = Worker { connector, requests: incoming, reports: outgoing, waker };
+        let worker = Worker { connector, requests: incoming, reports: outgoing, wake };
         std::thread::Builder::new().name("mcast-engine".to_owned()).spawn(move || worker.run())?;
         Ok(Self { requests, reports })
     }
@@ -44,6 +49,11 @@ impl SourceConnection {
     pub(super) fn send(&self, number: u64, request: SourceRequest) {
         // If the thread is over, it has reported why.
         let _ = self.requests.send((number, request));
+    }
+
+    /// Returns the next report, waiting for at most this time.
+    pub(super) fn wait(&self, timeout: Duration) -> Option<SourceReport> {
+        self.reports.recv_timeout(timeout).ok()
     }
 
     /// Returns the next report, if there is one.
@@ -56,7 +66,8 @@ struct Worker {
     connector: Box<dyn SourceConnector>,
     requests: Receiver<(u64, SourceRequest)>,
     reports: Sender<SourceReport>,
-    waker: Waker,
+    /// Called after each report.
+    wake: Box<dyn Fn() + Send>,
 }
 
 impl Worker {
@@ -85,14 +96,21 @@ impl Worker {
 
     /// Executes requests until the connection breaks; `Ok` if the bridge is gone.
     fn serve(&self, source: &mut dyn Source, retry: &mut Duration) -> Result<(), EngineError> {
-        while let Ok((number, request)) = self.requests.recv() {
+        loop {
+            let (number, request) = match self.requests.recv_timeout(KEEP_ALIVE) {
+                Ok(request) => request,
+                Err(RecvTimeoutError::Timeout) => {
+                    source.last()?;
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            };
             let response = execute(source, request)?;
             *retry = FIRST_RETRY;
             if !self.report(SourceReport::Response(number, response)) {
-                break;
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     /// Waits, discarding requests for the broken connection; returns whether the bridge is still there.
@@ -110,8 +128,7 @@ impl Worker {
     /// Reports something; returns whether the bridge is still there.
     fn report(&self, report: SourceReport) -> bool {
         let is_there = self.reports.send(report).is_ok();
-        // If the waker fails, the bridge's wait times out.
-        let _ = self.waker.wake();
+        (self.wake)();
         is_there
     }
 }

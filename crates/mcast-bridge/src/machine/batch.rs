@@ -32,6 +32,10 @@ impl BridgeMachine {
         if self.in_flight.len() >= IN_FLIGHT || self.is_refused {
             return None;
         }
+        if !self.may_append() {
+            self.deadline = self.poll_at;
+            return (now >= self.poll_at).then(|| self.request_tail(now));
+        }
         if now >= self.poll_at && self.hole.is_none() {
             return Some(self.request_tail(now));
         }
@@ -196,7 +200,9 @@ impl BridgeMachine {
 
     /// Reports, once, the hole that the bridge waits at.
     pub(super) fn report_waiting(&mut self) {
-        if let Some(waiting) = self.hole.as_mut().filter(|waiting| !waiting.is_reported) {
+        // No other bridge has datagrams of a plain group.
+        let hole = self.hole.as_mut().filter(|_| self.config.group.is_none());
+        if let Some(waiting) = hole.filter(|waiting| !waiting.is_reported) {
             waiting.is_reported = true;
             self.events.push_back(BridgeEvent::Waiting(waiting.hole));
         }

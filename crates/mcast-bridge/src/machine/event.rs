@@ -12,6 +12,8 @@ use crate::record::{GapCause, Position};
 pub enum BridgeEvent {
     /// The bridge lacks messages, and waits in case another bridge has them.
     Waiting(Hole),
+    /// Another bridge keeps datagrams there, or did within the last seconds. Until it is gone, nothing is stored.
+    OtherBridge,
     /// The bridge recorded that messages are missing.
     Gap {
         /// Their incarnation.
@@ -85,6 +87,23 @@ impl BridgeStatistics {
     pub fn lag(&self, now: ClockTime) -> Nanos {
         self.pending_since.map_or(Nanos::ZERO, |since| now.since(since))
     }
+}
+
+/// Why nothing may be stored in an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BridgeRefusal {
+    /// The engine holds another stream there.
+    #[error(transparent)]
+    OtherStream(#[from] RefusedTail),
+    /// Another bridge keeps datagrams of a plain group there, and the numbers of both would be mixed up.
+    #[error(
+        "another bridge keeps datagrams there, and two bridges number the datagrams of a group differently"
+    )]
+    OtherBridge,
+    /// Another bridge began to keep datagrams of a plain group there while this one could not reach the engine.
+    #[error("another bridge has begun to keep datagrams there, under incarnation {0}")]
+    TakenOver(Incarnation),
 }
 
 /// The engine's last record belongs to another stream.

@@ -3,6 +3,7 @@
 mod backlog;
 mod batch;
 mod event;
+mod numbering;
 mod tail;
 
 use std::collections::VecDeque;
@@ -15,7 +16,8 @@ use mcast_stream::{ClockTime, Nanos};
 use crate::engine::{Hole, Request, Tail};
 use crate::record::{Content, GapCause, Position, StreamRecord};
 use backlog::{Backlog, Entry};
-pub use event::{BridgeEvent, BridgeStatistics, RefusedTail};
+pub use event::{BridgeEvent, BridgeRefusal, BridgeStatistics, RefusedTail};
+use numbering::Numbering;
 
 /// The most requests without a response.
 const IN_FLIGHT: usize = 2;
@@ -32,6 +34,9 @@ pub struct BridgeConfig {
     pub stream: StreamId,
     /// A random number that identifies the bridge.
     pub id: u64,
+    /// The records are datagrams of plain groups, which the bridge numbers, under this incarnation or a greater one.
+    /// Default: they are messages of a stream.
+    pub group: Option<Incarnation>,
     /// How long it waits for another bridge before it records that messages are missing. Default: 2 s.
     pub hole_wait: Nanos,
     /// Bytes of records in memory: those that are not stored, and of the stored ones the latest. Default: 64 MiB.
@@ -51,6 +56,7 @@ impl BridgeConfig {
         Self {
             stream,
             id,
+            group: None,
             hole_wait: Nanos::from_secs(2),
             buffer: 64 << 20,
             batch_records: 1_000,
@@ -64,7 +70,9 @@ impl BridgeConfig {
 ///
 /// The caller passes what its subscriber delivers to [`message`](Self::message) and [`event`](Self::event), unless the
 /// bridge [is full](Self::is_full). It calls [`poll`](Self::poll) after that, after each response, and when the
-/// [deadline](Self::deadline) is over, until that returns nothing, and sends the requests to the engine.
+/// [deadline](Self::deadline) is over, until that returns nothing, and sends the requests to the engine. Of a plain group,
+/// it passes datagrams to [`datagram`](Self::datagram) and [`dropped`](Self::dropped), once the bridge
+/// [has begun](Self::has_begun).
 #[derive(Debug)]
 pub struct BridgeMachine {
     config: BridgeConfig,
@@ -96,6 +104,7 @@ pub struct BridgeMachine {
     statistics: BridgeStatistics,
     /// The engines that the messages of the stream came out of.
     engines: EngineTrail,
+    numbering: Numbering,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +149,7 @@ impl BridgeMachine {
     pub fn new(config: BridgeConfig) -> Self {
         Self {
             engines: EngineTrail::default(),
+            numbering: Numbering::default(),
             backlog: Backlog::new(config.buffer),
             config,
             incarnation: None,

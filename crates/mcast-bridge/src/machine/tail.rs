@@ -3,7 +3,9 @@
 use mcast_stream::ClockTime;
 use mcast_stream::wire::MessageNumber;
 
-use super::{BridgeEvent, BridgeMachine, Connection, FIRST_POLL, InFlight, RefusedTail, Waiting};
+use super::{
+    BridgeEvent, BridgeMachine, BridgeRefusal, Connection, FIRST_POLL, InFlight, RefusedTail, Waiting,
+};
 use crate::engine::{Hole, Response, Tail};
 use crate::record::{Content, StreamRecord};
 
@@ -11,8 +13,9 @@ impl BridgeMachine {
     /// Handles the response to the oldest request without one.
     ///
     /// # Errors
-    /// If the engine's last record belongs to another stream, so that nothing may be appended there.
-    pub fn response(&mut self, now: ClockTime, response: Response) -> Result<(), RefusedTail> {
+    /// If the engine's last record belongs to another stream, or another bridge keeps datagrams of a plain group there, so
+    /// that nothing may be appended.
+    pub fn response(&mut self, now: ClockTime, response: Response) -> Result<(), BridgeRefusal> {
         let Some((sent, request)) = self.in_flight.pop_front() else { return Ok(()) };
         match (request, response) {
             (InFlight::Append { records, tail }, Response::Appended) => {
@@ -30,6 +33,7 @@ impl BridgeMachine {
                 // A batch behind this request expects the last record that was known.
                 self.is_refused = tail.map(|tail| tail.position) != self.stored();
                 self.observe(tail)?;
+                self.begin(now)?;
                 if let Some(waiting) = &mut self.hole {
                     waiting.is_announced |= hole.is_some_and(|hole| hole.start == waiting.hole.start);
                     waiting.note_others(&self.others);
@@ -62,10 +66,15 @@ impl BridgeMachine {
     }
 
     /// Notes the engine's last record, which another bridge may have written.
-    fn observe(&mut self, tail: Option<Tail>) -> Result<(), RefusedTail> {
+    fn observe(&mut self, tail: Option<Tail>) -> Result<(), BridgeRefusal> {
         let expected = self.config.stream;
         if let Some(found) = tail.and_then(|tail| tail.stream).filter(|found| *found != expected) {
-            return Err(RefusedTail { expected, found });
+            return Err(RefusedTail { expected, found }.into());
+        }
+        let newer =
+            tail.map(|tail| tail.position.incarnation).filter(|there| Some(*there) > self.incarnation);
+        if let Some(newer) = newer.filter(|_| self.config.group.is_some() && self.has_begun()) {
+            return Err(BridgeRefusal::TakenOver(newer));
         }
         let (before, after) =
             (self.backlog.after(self.stored()), self.backlog.after(tail.map(|tail| tail.position)));

@@ -2,9 +2,13 @@
 //!
 //! A stream of NATS has one subject and one message for each record. Its id (`Nats-Msg-Id`) is `INCARNATION-NUMBER`; a
 //! gap's is that of the last missing message. Its headers are `Mcast-Stream`, `Mcast-Time` (when a bridge received it,
-//! in milliseconds since 1970), and of a message `Mcast-Key` (its key, if it has one). Other records have `Mcast-Kind`:
-//! a `gap` has `Mcast-First`, `Mcast-End` (one past the last; absent if unknown) and `Mcast-Cause`, an `end` has
+//! in milliseconds since 1970), of a message `Mcast-Key` (its key, if it has one), and of a stream that came out of engines
+//! `Mcast-Origin` (which ones, 16 hexadecimal digits each, the latest first, separated by commas). Other records have
+//! `Mcast-Kind`: a `gap` has `Mcast-First`, `Mcast-End` (one past the last; absent if unknown) and `Mcast-Cause`, an `end` has
 //! nothing else.
+//!
+//! A datagram of a plain group has `Mcast-Source`, `Mcast-Group`, `Mcast-Interface`, `Mcast-Kernel-Time` (when the kernel
+//! received it, in nanoseconds since 1970), `Mcast-TTL` and `Mcast-DSCP`, as far as they are known.
 
 mod client;
 mod entry;

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use mcast_stream::wire::EngineKey;
 use serde_json::json;
 
 use super::error::{self, ApiError};
@@ -59,7 +60,7 @@ impl NatsSink {
         let mut before = batch.expected;
         let (mut first, mut last) = (None, 0);
         for (index, record) in batch.records.iter().enumerate() {
-            let (mut headers, payload) = entry::write(batch.stream, record);
+            let (mut headers, payload) = entry::write(batch.stream, record, &batch.engines);
             match before {
                 Some(position) if before != self.unnamed.0 => {
                     headers.set(entry::EXPECTED_ID, entry::id(position));
@@ -189,6 +190,10 @@ impl NatsSink {
 }
 
 impl Sink for NatsSink {
+    fn engine_key(&self) -> Option<EngineKey> {
+        self.stream.key
+    }
+
     fn send(&mut self, request: &Request) -> Result<(), EngineError> {
         match request {
             Request::Append(batch) => self.publish(batch),

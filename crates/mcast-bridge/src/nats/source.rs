@@ -1,11 +1,12 @@
 //! Reading records back from a stream in NATS.
 
-use mcast_stream::wire::EngineTrail;
+use mcast_stream::wire::StreamId;
 
 use super::client::Client;
-use super::stream::Stream;
+use super::error;
+use super::stream::{Stored, Stream};
 use super::target::NatsTarget;
-use crate::engine::{EngineError, Source, StoredStream};
+use crate::engine::{EngineError, Source, SourceConnector, StoredStream};
 use crate::record::{Position, StreamRecord};
 
 /// Reads the records of a stream in NATS.
@@ -14,6 +15,8 @@ pub struct NatsSource {
     /// `None` as long as it does not exist.
     stream: Option<Stream>,
     target: NatsTarget,
+    /// What was stored there when that was asked, so that another stream there is an error.
+    known: Option<StreamId>,
     /// The sequence after the last record that was read, and the position after it.
     next: Option<(Position, u64)>,
 }
@@ -25,7 +28,7 @@ impl NatsSource {
     /// If it cannot be reached or rejects the user.
     pub fn connect(target: &NatsTarget) -> Result<Self, EngineError> {
         let stream = Stream::find(Client::connect(target)?, target)?;
-        Ok(Self { stream, target: target.clone(), next: None })
+        Ok(Self { stream, target: target.clone(), known: None, next: None })
     }
 
     /// Returns the stream; `None` if it does not exist.
@@ -34,6 +37,15 @@ impl NatsSource {
             self.stream = Stream::find(Client::connect(&self.target)?, &self.target)?;
         }
         Ok(self.stream.as_mut())
+    }
+}
+
+/// Returns the record that a message is. It is an error if that is of another stream than `known`.
+fn record(stream: &Stream, known: Option<StreamId>, stored: &Stored) -> Result<StreamRecord, EngineError> {
+    let (id, record) = stream.record(stored)?;
+    match known.filter(|known| *known != id) {
+        Some(known) => Err(EngineError::other_stream(known, id)),
+        None => Ok(record),
     }
 }
 
@@ -68,24 +80,30 @@ impl Source for NatsSource {
         let Some(stream) = self.stream()? else { return Ok(None) };
         let Some(last) = stream.last()? else { return Ok(None) };
         let (id, _) = stream.record(&last)?;
-        let key = stream.engine_key()?;
-        Ok(Some(StoredStream { stream: id, key, earlier: EngineTrail::EMPTY }))
+        let earlier = stream.engines(&last)?;
+        let missing = error::unexpected(stream.client.address());
+        let key = stream.key.ok_or(missing)?;
+        self.known = Some(id);
+        Ok(Some(StoredStream { stream: id, key, earlier }))
     }
 
     fn last(&mut self) -> Result<Option<StreamRecord>, EngineError> {
+        let known = self.known;
         let Some(stream) = self.stream()? else { return Ok(None) };
         let Some(last) = stream.last()? else { return Ok(None) };
-        Ok(Some(stream.record(&last)?.1))
+        record(stream, known, &last).map(Some)
     }
 
     fn read(&mut self, from: Position, count: usize) -> Result<Vec<StreamRecord>, EngineError> {
-        let known = self.next.filter(|(position, _)| *position == from).map(|(_, sequence)| sequence);
+        let (stream_id, next) = (self.known, self.next);
+        let known = next.filter(|(position, _)| *position == from).map(|(_, sequence)| sequence);
         let Some(stream) = self.stream()? else { return Ok(Vec::new()) };
         let last = stream.info()?.map_or(0, |(_, last)| last);
         let sequence = match known {
             Some(sequence) if sequence > last.saturating_add(1) => None,
             known => known,
         };
+        let sequence_is_known = sequence.is_some();
         let sequence = match sequence {
             // There is nothing behind it yet.
             Some(sequence) if sequence > last => return Ok(Vec::new()),
@@ -98,11 +116,20 @@ impl Source for NatsSource {
         let messages = stream.messages(sequence, count)?;
         let mut records = Vec::with_capacity(messages.len());
         for stored in &messages {
-            records.push(stream.record(stored)?.1);
+            records.push(record(stream, stream_id, stored)?);
+        }
+        // A stream that was deleted or set back, and appended to again, may have other sequences.
+        let is_next = |record: &StreamRecord| {
+            record.position.incarnation == from.incarnation
+                && record.first() <= from.number
+                && from <= record.position
+        };
+        if sequence_is_known && records.first().is_some_and(|record| !is_next(record)) {
+            self.next = None;
+            return self.read(from, count);
         }
         if let (Some(record), Some(stored)) = (records.last(), messages.last()) {
-            let Position { incarnation, number } = record.position;
-            self.next = Some((Position::new(incarnation, number + 1), stored.sequence.saturating_add(1)));
+            self.next = Some((record.position.following(), stored.sequence.saturating_add(1)));
         }
         Ok(records)
     }
@@ -110,5 +137,11 @@ impl Source for NatsSource {
     fn find_time(&mut self, time: u64) -> Result<Option<StreamRecord>, EngineError> {
         let Some(stream) = self.stream()? else { return Ok(None) };
         Ok(first_not(stream, |record| record.time < time)?.map(|(_, record)| record))
+    }
+}
+
+impl SourceConnector for NatsTarget {
+    fn connect(&mut self) -> Result<Box<dyn Source>, EngineError> {
+        Ok(Box::new(NatsSource::connect(self)?))
     }
 }

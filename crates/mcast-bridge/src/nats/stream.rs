@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use mcast_stream::wire::{EngineKey, StreamId};
+use mcast_stream::wire::{EngineKey, EngineTrail, StreamId};
 use serde_json::{Value, json};
 
 use super::client::Client;
@@ -17,6 +17,9 @@ use crate::record::StreamRecord;
 /// How long NATS remembers the ids of messages, the least that it allows, in nanoseconds. Nothing depends on it, but it
 /// costs memory, and for as long a message is not taken again after it was removed.
 const DUPLICATE_WINDOW: u64 = 100_000_000;
+
+/// The size of the messages that are requested at once.
+const BYTES: usize = 1 << 20;
 
 /// The configuration of a stream as it was last, in case that the stream is deleted.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +56,8 @@ pub(super) struct Stream {
     pub(super) client: Client,
     pub(super) name: String,
     pub(super) subject: String,
+    /// Identifies the stream, by its name and the time when it was created; `None` until that is known.
+    pub(super) key: Option<EngineKey>,
     settings: Settings,
 }
 
@@ -73,7 +78,7 @@ impl Stream {
     fn unopened(client: Client, target: &NatsTarget, settings: Settings) -> Result<Self, EngineError> {
         let missing = || EngineError { what: "no stream was given".into(), remedy: None, is_passing: false };
         let name = target.stream().ok_or_else(missing)?.to_owned();
-        Ok(Self { client, name, subject: String::new(), settings })
+        Ok(Self { client, name, subject: String::new(), key: None, settings })
     }
 
     /// Returns the first and last sequence of the stream; `None` if it does not exist.
@@ -90,17 +95,11 @@ impl Stream {
             settings.remove("metadata");
         }
         self.settings.set(settings);
+        let created = info["created"].as_str().ok_or_else(|| error::unexpected(self.client.address()))?;
+        self.key = Some(EngineKey(StreamId::named(&format!("{} {created}", self.name)).0));
         let number = |name: &str| info["state"][name].as_u64();
         let range = number("first_seq").zip(number("last_seq"));
         range.map(Some).ok_or_else(|| error::unexpected(self.client.address()))
-    }
-
-    /// Returns the number that identifies the stream, from its name and the time when it was created.
-    pub(super) fn engine_key(&mut self) -> Result<EngineKey, EngineError> {
-        let info = self.client.api(&format!("STREAM.INFO.{}", self.name), &Value::Null)?;
-        let info = info.map_err(|error| error::api(self.client.address(), &error))?;
-        let created = info["created"].as_str().ok_or_else(|| error::unexpected(self.client.address()))?;
-        Ok(EngineKey(StreamId::named(&format!("{} {created}", self.name)).0))
     }
 
     /// Creates the stream if it does not exist; returns the sequence of its last message.
@@ -150,9 +149,11 @@ impl Stream {
         stored().map(Some).ok_or_else(|| error::unexpected(self.client.address()))
     }
 
-    /// Returns messages from this sequence on, at most `count` of them.
+    /// Returns messages from this sequence on, at most `count` of them, and fewer if they are large.
     pub(super) fn messages(&mut self, sequence: u64, count: usize) -> Result<Vec<Stored>, EngineError> {
-        let body = json!({ "seq": sequence, "batch": count, "next_by_subj": self.subject });
+        let body = json!({
+            "seq": sequence, "batch": count, "max_bytes": BYTES, "next_by_subj": self.subject,
+        });
         let messages = self.client.messages(&self.name, &body)?;
         let stored = |message: super::protocol::Delivery| {
             let sequence = message.headers.field("Nats-Sequence").and_then(|text| text.parse().ok());
@@ -160,6 +161,11 @@ impl Stream {
             Ok(Stored { sequence, headers: message.headers, payload: message.payload })
         };
         messages.into_iter().map(stored).collect()
+    }
+
+    /// Returns the engines that a message came out of before.
+    pub(super) fn engines(&self, stored: &Stored) -> Result<EngineTrail, EngineError> {
+        entry::engines(&stored.headers).ok_or_else(|| error::foreign(&self.name, stored.sequence))
     }
 
     /// Returns the record that a message is.

@@ -2,7 +2,9 @@
 
 use url::Url;
 
+use super::entry;
 use crate::engine::EngineError;
+use crate::record::Position;
 
 /// The port that servers listen on by default.
 const PORT: u16 = 4222;
@@ -101,6 +103,12 @@ impl NatsTarget {
             });
         }
         Ok(Self { stream: Some(stream), ..self })
+    }
+
+    /// Returns the position of the record with this id (`Nats-Msg-Id`): `INCARNATION-NUMBER`.
+    #[must_use]
+    pub fn position(id: &str) -> Option<Position> {
+        entry::position(id)
     }
 
     /// Returns the address of the server, without secrets.

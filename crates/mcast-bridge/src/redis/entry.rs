@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use mcast_stream::wire::{EngineKey, EngineTrail, Incarnation, MessageKey, MessageNumber, StreamId};
+use mcast_stream::wire::{EngineTrail, Incarnation, MessageKey, MessageNumber, StreamId};
 use redis::Value;
 
-use crate::engine::{EngineError, Tail};
+use crate::engine::{EngineError, Tail, parse_trail, trail_text};
+use crate::metadata::DatagramMetadata;
 use crate::record::{Content, GapCause, Position, StreamRecord};
 
 /// Returns the id of the record at a position. Redis has no id 0-0, so that numbers start with 1 there.
@@ -26,18 +27,24 @@ pub(super) fn write(record: &StreamRecord, engines: &EngineTrail, command: &mut 
     let fields = match &record.content {
         Content::Message { key: None, .. } | Content::End => 4,
         Content::Message { key: Some(_), .. } => 6,
+        Content::Datagram { metadata, .. } => 4 + 2 * metadata.fields().count(),
         Content::OpenGap { .. } => 8,
         Content::Gap { .. } => 10,
     };
     let origin = if engines.is_empty() { 0 } else { 2 };
     command.arg(id(record.position)).arg(fields + origin).arg("t").arg(record.time);
     if !engines.is_empty() {
-        let engines: Vec<String> = engines.iter().map(|key| key.to_string()).collect();
-        command.arg("o").arg(engines.join(","));
+        command.arg("o").arg(trail_text(engines));
     }
     match &record.content {
         Content::Message { key: None, bytes } => command.arg("d").arg(&**bytes),
         Content::Message { key: Some(key), bytes } => command.arg("k").arg(key.0).arg("d").arg(&**bytes),
+        Content::Datagram { metadata, bytes } => {
+            metadata.fields().for_each(|(name, value)| {
+                command.arg(name).arg(value);
+            });
+            command.arg("d").arg(&**bytes)
+        }
         Content::Gap { first, cause } => {
             let end = record.position.number + 1;
             command.arg("kind").arg("gap").arg("first").arg(first.0);
@@ -55,9 +62,7 @@ pub(super) fn write(record: &StreamRecord, engines: &EngineTrail, command: &mut 
 pub(super) fn engines(fields: &Value) -> Option<EngineTrail> {
     let fields: HashMap<String, Vec<u8>> = redis::from_redis_value_ref(fields).ok()?;
     let Some(text) = fields.get("o") else { return Some(EngineTrail::default()) };
-    let key = |text: &str| u64::from_str_radix(text, 16).ok().map(EngineKey);
-    let keys: Option<Vec<EngineKey>> = std::str::from_utf8(text).ok()?.split(',').map(key).collect();
-    EngineTrail::of(keys?)
+    parse_trail(std::str::from_utf8(text).ok()?)
 }
 
 /// Returns the record with this id and these fields; `None` if no bridge wrote it.
@@ -67,6 +72,10 @@ pub(super) fn read(id: &str, fields: &Value) -> Option<(StreamId, StreamRecord)>
     let number = |name: &str| text(name)?.parse::<u64>().ok();
     let stream = StreamId(u64::from_str_radix(text("s")?, 16).ok()?);
     let content = match text("kind") {
+        None if fields.contains_key("group") => {
+            let metadata = Box::new(DatagramMetadata::parse(text)?);
+            Content::Datagram { metadata, bytes: Arc::from(&**fields.get("d")?) }
+        }
         None => Content::Message { key: number("k").map(MessageKey), bytes: Arc::from(&**fields.get("d")?) },
         Some("end") => Content::End,
         Some("gap") => {
@@ -117,6 +126,7 @@ pub(super) fn unexpected() -> EngineError {
 
 #[cfg(test)]
 mod tests {
+    use mcast_stream::wire::EngineKey;
     use proptest::prelude::*;
 
     use super::*;

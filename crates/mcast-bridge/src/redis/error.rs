@@ -1,6 +1,5 @@
 //! What went wrong, and what to do about it.
 
-use mcast_stream::wire::StreamId;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::engine::EngineError;
@@ -8,15 +7,6 @@ use crate::engine::EngineError;
 /// Returns an error that may pass.
 pub(super) fn passing(what: String) -> EngineError {
     EngineError { what, remedy: None, is_passing: true }
-}
-
-/// The error for a key that holds another stream than before.
-pub(super) fn other_stream(known: StreamId, stream: StreamId) -> EngineError {
-    EngineError {
-        what: format!("the key held stream {known}, and now holds stream {stream}"),
-        remedy: Some("give each stream a key of its own: ?key=KEY".into()),
-        is_passing: false,
-    }
 }
 
 /// Returns the error of a server at this address.

@@ -5,6 +5,9 @@
 //! and `d` (its bytes), and of a stream that came out of engines `o` (which ones, 16 hexadecimal digits each, the latest
 //! first, separated by commas). Other records have `kind`: a `gap` has `first`, `end` (one past the last; absent if unknown)
 //! and `cause`, an `end` has nothing else.
+//!
+//! A datagram of a plain group has `source`, `group`, `interface`, `kernel` (when the kernel received it, in nanoseconds
+//! since 1970), `ttl` and `dscp`, as far as they are known, and `d`.
 
 mod entry;
 mod error;

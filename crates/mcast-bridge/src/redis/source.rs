@@ -3,7 +3,7 @@
 use mcast_stream::wire::{EngineKey, EngineTrail, Incarnation, MessageNumber, StreamId};
 use redis::{Connection, FromRedisValue, Value, cmd};
 
-use super::error::{engine_error, other_stream};
+use super::error::engine_error;
 use super::{RedisTarget, entry, identity};
 use crate::engine::{EngineError, Source, SourceConnector, StoredStream};
 use crate::record::{Position, StreamRecord};
@@ -58,7 +58,7 @@ impl RedisSource {
         let record = |(id, fields): (String, Value)| {
             let (stream, record) = entry::read(&id, &fields).ok_or_else(|| entry::foreign(&id))?;
             match self.stream.filter(|known| *known != stream) {
-                Some(known) => Err(other_stream(known, stream)),
+                Some(known) => Err(EngineError::other_stream(known, stream)),
                 None => Ok(record),
             }
         };

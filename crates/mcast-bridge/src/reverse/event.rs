@@ -22,6 +22,14 @@ pub enum ReverseEvent {
         /// Whether it continues for another bridge.
         is_takeover: bool,
     },
+    /// This bridge has waited for subscribers for 5 s. Subscribers that have received messages of a later incarnation in
+    /// the engine, or the end of this one, do not join.
+    WaitingForSubscribers {
+        /// How many have joined.
+        joined: u64,
+        /// How many it waits for.
+        required: u64,
+    },
     /// The messages from `from` to before `end` are missing in the engine, and subscribers report them as lost.
     Gap {
         /// The first missing message.

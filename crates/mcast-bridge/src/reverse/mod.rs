@@ -5,6 +5,7 @@ mod config;
 mod event;
 mod pace;
 mod reading;
+mod replay;
 
 use std::collections::VecDeque;
 
@@ -19,6 +20,7 @@ pub use event::{ReverseEvent, ReverseRefusal, ReverseStatistics};
 use pace::Pace;
 use reading::Reading;
 pub use reading::{SourceRequest, SourceResponse};
+pub use replay::{ReplayConfig, ReplayMachine};
 
 /// How often to look whether subscribers have everything.
 const DRAIN_INTERVAL: Nanos = Nanos::from_millis(10);
@@ -263,7 +265,7 @@ impl ReverseMachine {
             return None;
         }
         let is_paced = record.position.number >= self.catch_up;
-        (!is_paced || self.pace.due(now, record.time) <= now).then_some(record)
+        (!is_paced || self.pace.due(now, record.arrived()) <= now).then_some(record)
     }
 
     /// Notes that the message that is due was published.
@@ -271,7 +273,7 @@ impl ReverseMachine {
         let Some(record) = self.reading.pop() else { return };
         let Content::Message { bytes, .. } = &record.content else { return };
         if record.position.number >= self.catch_up {
-            self.pace.advance(now, record.time);
+            self.pace.advance(now, record.arrived());
         }
         self.statistics.messages += 1;
         self.statistics.message_bytes += bytes.len() as u64;
@@ -295,7 +297,7 @@ impl ReverseMachine {
             Role::Draining { .. } => now + DRAIN_INTERVAL,
             Role::Active => match self.reading.front() {
                 Some(record) if record.position.number >= self.catch_up => {
-                    let time = record.time;
+                    let time = record.arrived();
                     self.pace.due(now, time)
                 }
                 _ => ClockTime::NEVER,
@@ -404,6 +406,12 @@ impl ReverseMachine {
                 }
             }
             Role::Claiming(claim) if claim.is_over(now, publisher.subscribers) => self.role = Role::Active,
+            Role::Claiming(ref mut claim) => {
+                let joined = publisher.subscribers;
+                if let Some(required) = claim.report(now, joined) {
+                    self.events.push_back(ReverseEvent::WaitingForSubscribers { joined, required });
+                }
+            }
             Role::Active => self.handle_front(now),
             Role::Draining { until } if publisher.is_complete || now >= until => {
                 self.follow_on(now, publisher);
@@ -478,7 +486,8 @@ impl ReverseMachine {
                 self.actions.push_back(PublisherAction::Close);
                 self.events.push_back(ReverseEvent::Ended { incarnation, messages: number.0 });
             }
-            Content::Message { .. } => return,
+            // Datagrams of plain groups are never in one stream with messages.
+            Content::Message { .. } | Content::Datagram { .. } => return,
         }
         (self.is_closed, self.next) = (true, Some(position.following()));
     }

@@ -8,7 +8,7 @@ use mcast_stream::{ClockTime, Nanos};
 pub(super) struct Pace {
     /// The speed; `None`: as fast as possible.
     speed: Option<f64>,
-    /// When the last message was due, and its recorded time in milliseconds.
+    /// When the last message was due, and its recorded time in nanoseconds.
     last: Option<(ClockTime, u64)>,
 }
 
@@ -25,7 +25,7 @@ impl Pace {
     /// Returns when a message with this recorded time is due.
     pub(super) fn due(&self, now: ClockTime, time: u64) -> ClockTime {
         let (Some(speed), Some((due, last))) = (self.speed, self.last) else { return now };
-        let pause = time.saturating_sub(last) as f64 * 1e6 / speed;
+        let pause = time.saturating_sub(last) as f64 / speed;
         // Conversions of floating-point numbers saturate.
         due + Nanos(pause as u64)
     }
@@ -41,25 +41,26 @@ impl Pace {
 mod tests {
     use super::*;
 
-    const START: ClockTime = ClockTime(5_000_000_000);
+    const MILLISECOND: u64 = 1_000_000;
+    const START: ClockTime = ClockTime(5_000_000_000 * MILLISECOND);
 
     #[test]
     fn recorded_pauses_are_divided_by_the_speed() {
         let mut pace = Pace::new(Some(10.0));
-        pace.advance(START, 70_000);
-        assert_eq!(pace.due(START, 71_000), START + Nanos::from_millis(100));
+        pace.advance(START, 70_000 * MILLISECOND);
+        assert_eq!(pace.due(START, 71_000 * MILLISECOND), START + Nanos::from_millis(100));
         // It was published late, and the next one is due at its own time.
-        pace.advance(START + Nanos::SECOND, 71_000);
-        assert_eq!(pace.due(START, 72_000), START + Nanos::from_millis(200));
+        pace.advance(START + Nanos::SECOND, 71_000 * MILLISECOND);
+        assert_eq!(pace.due(START, 72_000 * MILLISECOND), START + Nanos::from_millis(200));
     }
 
     #[test]
     fn times_that_go_back_make_no_pause() {
         let mut pace = Pace::new(Some(1.0));
-        pace.advance(START, 70_000);
-        pace.advance(START, 60_000);
-        assert_eq!(pace.due(START, 65_000), START);
-        assert_eq!(pace.due(START, 70_500), START + Nanos::from_millis(500));
+        pace.advance(START, 70_000 * MILLISECOND);
+        pace.advance(START, 60_000 * MILLISECOND);
+        assert_eq!(pace.due(START, 65_000 * MILLISECOND), START);
+        assert_eq!(pace.due(START, 70_500 * MILLISECOND), START + Nanos::from_millis(500));
     }
 
     #[test]

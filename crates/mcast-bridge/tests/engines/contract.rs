@@ -1,6 +1,6 @@
 //! The same for each engine.
 
-use mcast_bridge::{Hole, Response, Tail};
+use mcast_bridge::{Hole, Response, StoredKind, Tail, stored_kind};
 use mcast_stream::wire::MessageNumber;
 
 use super::*;
@@ -30,7 +30,12 @@ contract! {
     two_batches_under_way_are_executed_in_order
     a_batch_behind_a_refused_one_is_refused
     records_are_read_back_as_they_were_appended
+    datagrams_of_plain_groups_are_read_back_with_their_arrival
     many_records_are_read_in_parts
+    large_records_are_read_a_few_at_a_time
+    a_source_finds_its_place_in_a_stream_that_was_stored_again
+    where_messages_came_from_is_read_back
+    another_stream_there_is_an_error_of_a_source
     bridges_see_what_the_others_wait_for
     a_deleted_stream_is_noticed
     removed_records_are_not_appended_again
@@ -111,6 +116,27 @@ fn records_are_read_back_as_they_were_appended<T: Engine>(engine: T) {
     assert_eq!(response, Response::Tail { tail: tail(position(2, 1), true), others: Vec::new() });
 }
 
+fn datagrams_of_plain_groups_are_read_back_with_their_arrival<T: Engine>(engine: T) {
+    let mut sink = engine.sink();
+    assert_eq!(stored_kind(&mut *engine.source()).unwrap(), None);
+    let gap = Content::Gap { first: MessageNumber(0), cause: GapCause::ReceiveBufferFull };
+    let all = vec![
+        StreamRecord { content: gap, ..message(1, 3, b"") },
+        datagram(1, 4, true),
+        datagram(1, 5, false),
+    ];
+    assert_eq!(append(&mut *sink, None, all[..1].to_vec()), Response::Appended);
+    assert_eq!(stored_kind(&mut *engine.source()).unwrap(), None);
+    assert_eq!(append(&mut *sink, Some(position(1, 3)), all[1..].to_vec()), Response::Appended);
+    assert_eq!(engine.source().read(position(0, 0), 9).unwrap(), all);
+    assert_eq!(stored_kind(&mut *engine.source()).unwrap(), Some(StoredKind::Datagrams));
+    let response = call(&mut *sink, &presence(1, None));
+    assert_eq!(response, Response::Tail { tail: tail(position(1, 5), false), others: Vec::new() });
+    engine.delete_stream();
+    append(&mut *engine.sink(), None, vec![message(1, 0, b"x")]);
+    assert_eq!(stored_kind(&mut *engine.source()).unwrap(), Some(StoredKind::Stream));
+}
+
 fn many_records_are_read_in_parts<T: Engine>(engine: T) {
     let mut source = engine.source();
     assert_eq!((source.last().unwrap(), source.read(position(0, 0), 9).unwrap()), (None, Vec::new()));
@@ -132,6 +158,64 @@ fn many_records_are_read_in_parts<T: Engine>(engine: T) {
     assert!(read == all, "{} records of {}", read.len(), all.len());
     append(&mut *sink, expected, vec![message(1, 2_500, b"later")]);
     assert_eq!(source.read(position(1, 2_500), 700).unwrap(), [message(1, 2_500, b"later")]);
+}
+
+fn large_records_are_read_a_few_at_a_time<T: Engine>(engine: T) {
+    let all: Vec<_> = (0..12).map(|number| message(1, number, &vec![b'x'; 500_000])).collect();
+    let mut sink = engine.sink();
+    let mut expected = None;
+    for part in all.chunks(2) {
+        assert_eq!(append(&mut *sink, expected, part.to_vec()), Response::Appended);
+        expected = part.last().map(|record| record.position);
+    }
+    let (mut source, mut read) = (engine.source(), Vec::new());
+    while read.len() < all.len() {
+        let part = source.read(position(1, read.len() as u64), 4_096).unwrap();
+        assert!((1..=4).contains(&part.len()), "{} records of 500,000 bytes", part.len());
+        read.extend(part);
+    }
+    assert!(read == all);
+}
+
+fn a_source_finds_its_place_in_a_stream_that_was_stored_again<T: Engine>(engine: T) {
+    let all: Vec<_> = (0..20).map(|number| message(1, number, b"x")).collect();
+    let (mut sink, mut source) = (engine.sink(), engine.source());
+    assert_eq!(append(&mut *sink, None, all[..10].to_vec()), Response::Appended);
+    assert_eq!(source.read(position(1, 0), 100).unwrap(), all[..10]);
+    engine.delete_stream();
+    // What is no longer buffered is one record.
+    let gap = Content::Gap { first: MessageNumber(0), cause: GapCause::EngineLost };
+    let gap = StreamRecord { content: gap, ..message(1, 4, b"") };
+    call(&mut *sink, &presence(1, None));
+    let again = [&[gap], &all[5..]].concat();
+    assert_eq!(append(&mut *sink, None, again), Response::Appended);
+    assert_eq!(source.read(position(1, 10), 100).unwrap(), all[10..]);
+}
+
+fn where_messages_came_from_is_read_back<T: Engine>(engine: T) {
+    let mut sink = engine.sink();
+    let engines = EngineTrail::of([EngineKey(1), EngineKey(u64::MAX)]).unwrap();
+    assert_eq!(engine.source().stored().unwrap(), None);
+    let records = vec![message(1, 0, b"x")];
+    let batch = RecordBatch { stream: STREAM, expected: None, engines, records };
+    assert_eq!(call(&mut *sink, &Request::Append(batch)), Response::Appended);
+    let stored = engine.source().stored().unwrap().unwrap();
+    assert_eq!((stored.stream, stored.earlier), (STREAM, engines));
+    assert_eq!(engine.sink().engine_key(), Some(stored.key), "another connection sees the same key");
+}
+
+fn another_stream_there_is_an_error_of_a_source<T: Engine>(engine: T) {
+    let (mut sink, mut source) = (engine.sink(), engine.source());
+    append(&mut *sink, None, vec![message(1, 0, b"x")]);
+    assert!(source.stored().unwrap().is_some());
+    let (expected, engines) = (Some(position(1, 0)), EngineTrail::default());
+    let batch = RecordBatch { stream: StreamId(1), expected, engines, records: vec![message(2, 0, b"y")] };
+    assert_eq!(call(&mut *sink, &Request::Append(batch)), Response::Appended);
+    let errors = [source.last().unwrap_err(), source.read(position(1, 0), 9).unwrap_err()];
+    assert!(
+        errors.iter().all(|error| !error.is_passing && error.what.contains("belongs to stream")),
+        "{errors:?}"
+    );
 }
 
 fn bridges_see_what_the_others_wait_for<T: Engine>(engine: T) {

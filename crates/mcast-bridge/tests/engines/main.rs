@@ -11,10 +11,10 @@ mod redis;
 use std::sync::Arc;
 
 use mcast_bridge::{
-    Content, EngineError, GapCause, Hole, Position, Presence, RecordBatch, Request, Response, Sink, Source,
-    StreamRecord, Tail,
+    Content, DatagramMetadata, EngineError, GapCause, Hole, Position, Presence, RecordBatch, Request,
+    Response, Sink, Source, StreamRecord, Tail,
 };
-use mcast_stream::wire::{EngineTrail, Incarnation, MessageKey, MessageNumber, StreamId};
+use mcast_stream::wire::{EngineKey, EngineTrail, Incarnation, MessageKey, MessageNumber, StreamId};
 
 const STREAM: StreamId = StreamId(0xfeed);
 
@@ -72,6 +72,20 @@ fn tail(position: Position, closes: bool) -> Option<Tail> {
 
 fn presence(bridge: u64, hole: Option<Hole>) -> Request {
     Request::Tail(Presence { bridge, hole })
+}
+
+/// A datagram of a plain group, whose arrival is known as far as systems report it, or only what all do.
+fn datagram(incarnation: u32, number: u64, is_known: bool) -> StreamRecord {
+    let metadata = DatagramMetadata {
+        source: "[fe80::7%2]:40000".parse().unwrap(),
+        group: "[ff02::1:3]:5000".parse().unwrap(),
+        interface: "eth0".into(),
+        kernel_time: is_known.then_some(1_795_339_800_123_456_789),
+        hop_limit: is_known.then_some(255),
+        dscp: is_known.then_some(46),
+    };
+    let content = Content::Datagram { metadata: Box::new(metadata), bytes: Arc::from(&b"\0payload"[..]) };
+    StreamRecord { content, ..message(incarnation, number, b"") }
 }
 
 /// A message with any bytes, a keyed one, a gap, an end, and the next incarnation.

@@ -25,6 +25,7 @@ fn expected(engine: &Engine) -> Vec<Delivered> {
                 }
                 _ => Delivered::Lost(incarnation, *first, number + 1),
             },
+            Content::Datagram { .. } => panic!("{record:?} is of no stream"),
             // It is known only when another incarnation follows.
             Content::OpenGap { .. } if index + 1 < engine.records.len() => Delivered::Unknown(incarnation),
             Content::OpenGap { .. } => continue,

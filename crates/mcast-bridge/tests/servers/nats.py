@@ -11,8 +11,9 @@ from nats.js.errors import NotFoundError, ServiceUnavailableError
 server, stream = sys.argv[1:]
 
 
-async def dump(jetstream, subject):
-    """Returns the id, the headers and the text of each message, whose bytes are its characters."""
+async def dump(jetstream, stream):
+    """Returns the headers and the text of each message, whose bytes are its characters."""
+    subject = f"mcast.{stream}"
     left = (await jetstream.stream_info(stream)).state.messages
     settings = ConsumerConfig(ack_policy=AckPolicy.NONE, max_deliver=1, mem_storage=True)
     consumer = await jetstream.pull_subscribe(subject, stream=stream, config=settings)
@@ -25,7 +26,8 @@ async def dump(jetstream, subject):
     return messages
 
 
-async def respond(jetstream, request, *arguments):
+async def respond(client, request, *arguments):
+    jetstream = client.jetstream()
     match request:
         case "length":
             return (await jetstream.stream_info(stream)).state.messages
@@ -37,7 +39,7 @@ async def respond(jetstream, request, *arguments):
         case "last-text":
             return (await jetstream.get_last_msg(stream, f"mcast.{stream}")).data.decode()
         case "dump":
-            return await dump(jetstream, f"mcast.{stream}")
+            return await dump(jetstream, *(arguments or [stream]))
         case "create":
             settings = {"name": stream, "subjects": [f"mcast.{stream}"], **arguments[0]}
             await jetstream.add_stream(StreamConfig(**settings))
@@ -46,6 +48,11 @@ async def respond(jetstream, request, *arguments):
             await jetstream.update_stream(info.config.evolve(**arguments[0]))
         case "publish":
             await jetstream.publish(f"mcast.{stream}", arguments[0].encode(), headers=arguments[1])
+        case "publish-all":
+            *most, last = arguments[0]
+            for text, headers in most:
+                await client.publish(f"mcast.{stream}", text.encode(), headers=headers)
+            await jetstream.publish(f"mcast.{stream}", last[0].encode(), headers=last[1])
         case "delete":
             await jetstream.delete_stream(stream)
         case "delete-last":
@@ -62,7 +69,7 @@ async def main():
     for line in sys.stdin:
         client = await nats.connect(server, allow_reconnect=False, connect_timeout=5)
         try:
-            result = await respond(client.jetstream(), *json.loads(line))
+            result = await respond(client, *json.loads(line))
         except (NotFoundError, ServiceUnavailableError):
             result = None
         await client.close()

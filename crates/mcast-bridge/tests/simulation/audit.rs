@@ -50,6 +50,7 @@ pub(crate) fn audit(world: &World) -> Holding {
                 holding.missing.extend(numbers.map(|number| Position { incarnation, number }));
             }
             Content::OpenGap { cause } => holding.gaps.push((record.clone(), *cause)),
+            Content::Datagram { .. } => panic!("{record:?} is of no stream"),
             Content::End => {
                 let life = world.lives.iter().find(|life| life.incarnation == incarnation).unwrap();
                 assert!(life.ended && life.messages == number.0, "{record:?}");

@@ -1,7 +1,7 @@
 //! The names of interfaces by their indexes.
 
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mcast::{Family, InterfaceIndex};
@@ -13,7 +13,7 @@ const FRESH: Duration = Duration::from_secs(1);
 /// Interface names, listed again when an unknown index appears, and otherwise at most once per second.
 #[derive(Debug)]
 pub(crate) struct InterfaceNames {
-    names: HashMap<InterfaceIndex, Rc<str>>,
+    names: HashMap<InterfaceIndex, Arc<str>>,
     listed: Option<Instant>,
 }
 
@@ -28,14 +28,14 @@ impl InterfaceNames {
     }
 
     /// Returns the name of this interface, or the last name that it had; its index if no name is known.
-    pub(crate) fn of(&mut self, index: InterfaceIndex) -> Rc<str> {
+    pub(crate) fn of(&mut self, index: InterfaceIndex) -> Arc<str> {
         let is_fresh = self.listed.is_some_and(|listed| listed.elapsed() < FRESH);
         if !is_fresh || !self.names.contains_key(&index) {
             self.list();
         }
         // An unknown interface keeps its index until the next listing, so that it is not looked up for
         // every datagram.
-        Rc::clone(self.names.entry(index).or_insert_with(|| index.to_string().into()))
+        Arc::clone(self.names.entry(index).or_insert_with(|| index.to_string().into()))
     }
 
     fn list(&mut self) {
@@ -43,9 +43,9 @@ impl InterfaceNames {
         // The old names stay, for interfaces that have vanished or can no longer be listed.
         let Ok(interfaces) = mcast::interfaces() else { return };
         for interface in interfaces {
-            let name: Rc<str> = interface.name.as_str().into();
+            let name: Arc<str> = interface.name.as_str().into();
             for family in [Family::V4, Family::V6] {
-                self.names.insert(interface.index_for(family), Rc::clone(&name));
+                self.names.insert(interface.index_for(family), Arc::clone(&name));
             }
         }
     }

@@ -76,7 +76,16 @@ pub(crate) fn records(ended: &crate::support::Ended) -> (Vec<Value>, Value) {
     let mut records = ended.json();
     let summary = records.pop().unwrap();
     crate::schemas::assert_valid("bridge-summary", &summary);
-    let own = ["connected", "disconnected", "waiting", "gap", "superseded", "engine-lost", "engine-healed"];
+    let own = [
+        "connected",
+        "disconnected",
+        "waiting",
+        "other-bridge",
+        "gap",
+        "superseded",
+        "engine-lost",
+        "engine-healed",
+    ];
     for record in &records {
         let is_own = own.contains(&record["event"].as_str().unwrap());
         crate::schemas::assert_valid(if is_own { "bridge-event" } else { "stream-event" }, record);

@@ -49,6 +49,25 @@ pub(crate) trait Engine: Sized {
     fn add_other_stream(&self);
 }
 
+/// A record to store, as a bridge would have: its position, and its fields by their names in Redis.
+pub(crate) struct Stored {
+    pub(crate) incarnation: u64,
+    pub(crate) number: u64,
+    pub(crate) fields: Vec<(&'static str, String)>,
+}
+
+/// An engine that bridges publish from.
+pub(crate) trait SourceEngine: Engine {
+    /// Stores records with a client that others wrote.
+    fn store(&self, records: &[Stored]);
+    /// Returns what the engine shows as the id of this record.
+    fn id(incarnation: u64, number: u64) -> String;
+    /// Returns the URL of another stream, which is named `copy`.
+    fn copy_url(&self) -> String;
+    /// Returns the records of that stream.
+    fn copied(&self) -> Vec<Entry>;
+}
+
 /// Defines tests from these scenarios, with each engine.
 macro_rules! scenarios {
     ($($scenario:ident)*) => {

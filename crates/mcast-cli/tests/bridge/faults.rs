@@ -49,6 +49,13 @@ fn while_the_engine_stands_still_memory_is_bounded_and_nothing_is_lost<T: Engine
     writer.join().unwrap().end();
     let (_, summary) = records(&bridge.end().succeeded());
     assert_eq!(summary["gaps"], 0);
+    let megabytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    eprintln!(
+        "{}: memory of the bridge after {still} s: {:.1} MiB, before {:.1} MiB",
+        engine.url().split(':').next().unwrap_or_default(),
+        megabytes(most),
+        megabytes(before)
+    );
     // The buffer, what is in flight, the windows of the subscriber and what the allocator keeps.
     assert!(most < before + (24 << 20), "{before} bytes before, {most} bytes then");
     assert_eq!(audit(&engine.entries(), |_, number| Some(text(number))).messages, 60_000);

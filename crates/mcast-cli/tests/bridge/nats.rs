@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::audit::Entry;
-use crate::engine::{Engine, Setup};
+use crate::engine::{Engine, Setup, SourceEngine, Stored};
 use crate::nats_server::NatsServer;
 use crate::network::{ENGINE, Network};
 
@@ -17,10 +17,17 @@ pub(crate) struct Nats {
 }
 
 /// The names of fields in Redis for headers in NATS.
-const FIELDS: [(&str, &str); 7] = [
+const FIELDS: [(&str, &str); 14] = [
     ("Mcast-Stream", "s"),
     ("Mcast-Time", "t"),
     ("Mcast-Key", "k"),
+    ("Mcast-Origin", "o"),
+    ("Mcast-Source", "source"),
+    ("Mcast-Group", "group"),
+    ("Mcast-Interface", "interface"),
+    ("Mcast-Kernel-Time", "kernel"),
+    ("Mcast-TTL", "ttl"),
+    ("Mcast-DSCP", "dscp"),
     ("Mcast-Kind", "kind"),
     ("Mcast-First", "first"),
     ("Mcast-End", "end"),
@@ -101,6 +108,42 @@ impl Engine for Nats {
         let headers = json!({ "Nats-Msg-Id": "1-0", "Mcast-Stream": "00000000000000ff", "Mcast-Time": "1" });
         self.server.request(&json!(["publish", "x", headers]));
     }
+}
+
+impl SourceEngine for Nats {
+    fn store(&self, records: &[Stored]) {
+        if self.length() == 0 {
+            self.server.request(&json!(["create", { "allow_direct": true }]));
+        }
+        let messages: Vec<Value> = records.iter().map(message).collect();
+        self.server.request(&json!(["publish-all", messages]));
+    }
+
+    fn id(incarnation: u64, number: u64) -> String {
+        format!("{incarnation}-{number}")
+    }
+
+    fn copy_url(&self) -> String {
+        self.url.replace("stream=prices", "stream=copy")
+    }
+
+    fn copied(&self) -> Vec<Entry> {
+        let messages = self.server.request(&json!(["dump", "copy"]));
+        messages.as_array().into_iter().flatten().map(entry).collect()
+    }
+}
+
+/// Returns the text and the headers of a record.
+fn message(record: &Stored) -> Value {
+    let mut headers = json!({ "Nats-Msg-Id": Nats::id(record.incarnation, record.number) });
+    let mut text = "";
+    for (name, value) in &record.fields {
+        match FIELDS.iter().find(|(_, field)| field == name) {
+            Some((header, _)) => headers[header] = json!(value),
+            None => text = value,
+        }
+    }
+    json!([text, headers])
 }
 
 /// Returns the entry that a message is: its headers and its text.

@@ -6,7 +6,7 @@ use crate::engine::Engine;
 use crate::support::{MCAST, Running, program, start};
 
 pub(crate) struct Network {
-    _lab: Lab,
+    pub(crate) lab: Lab,
     pub(crate) publisher: Host,
     pub(crate) bridges: [Host; 2],
     pub(crate) links: [BadLink; 2],
@@ -38,7 +38,7 @@ impl Network {
         for (index, bridge) in bridges.iter().enumerate() {
             bridge.connect("engine", &switch, &[&format!("10.9.0.{}/24", index + 1)]).unwrap();
         }
-        Self { _lab: lab, publisher, bridges, links, engine }
+        Self { lab, publisher, bridges, links, engine }
     }
 
     /// Starts `mcast publish` on both paths, with its standard input open.

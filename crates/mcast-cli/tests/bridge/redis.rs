@@ -1,10 +1,11 @@
 //! A Redis server on a socket in a folder of its own, and what `redis-cli` reads from it.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use crate::audit::Entry;
-use crate::engine::{Engine, Setup};
+use crate::engine::{Engine, Setup, SourceEngine, Stored};
 use crate::network::Network;
 use crate::support::eventually;
 
@@ -53,6 +54,18 @@ impl Redis {
         let output = command.arg("-s").arg(self.socket()).args(self.login).args(arguments).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     }
+
+    fn entries_of(&self, key: &str) -> Vec<Entry> {
+        let text = self.cli(&["--json", "XRANGE", key, "-", "+"]);
+        let entries: Vec<(String, Vec<String>)> = serde_json::from_str(&text).unwrap();
+        let entry = |(id, fields): (String, Vec<String>)| {
+            let (incarnation, number) = id.split_once('-').unwrap();
+            let number: u64 = number.parse().unwrap();
+            let fields = fields.chunks(2).map(|field| (field[0].clone(), field[1].clone())).collect();
+            Entry { incarnation: incarnation.parse().unwrap(), number: number - 1, fields }
+        };
+        entries.into_iter().map(entry).collect()
+    }
 }
 
 impl Engine for Redis {
@@ -73,15 +86,7 @@ impl Engine for Redis {
     }
 
     fn entries(&self) -> Vec<Entry> {
-        let text = self.cli(&["--json", "XRANGE", "prices", "-", "+"]);
-        let entries: Vec<(String, Vec<String>)> = serde_json::from_str(&text).unwrap();
-        let entry = |(id, fields): (String, Vec<String>)| {
-            let (incarnation, number) = id.split_once('-').unwrap();
-            let number: u64 = number.parse().unwrap();
-            let fields = fields.chunks(2).map(|field| (field[0].clone(), field[1].clone())).collect();
-            Entry { incarnation: incarnation.parse().unwrap(), number: number - 1, fields }
-        };
-        entries.into_iter().map(entry).collect()
+        self.entries_of("prices")
     }
 
     fn last_text(&self) -> String {
@@ -127,6 +132,36 @@ impl Engine for Redis {
 
     fn add_other_stream(&self) {
         self.cli(&["XADD", "prices", "1-1", "s", "00000000000000ff", "t", "1", "d", "x"]);
+    }
+}
+
+impl SourceEngine for Redis {
+    fn store(&self, records: &[Stored]) {
+        let command = |record: &Stored| {
+            let fields = record.fields.iter().map(|(name, value)| format!("{name} \"{value}\""));
+            let fields: Vec<String> = fields.collect();
+            format!("XADD prices {} {}\n", Self::id(record.incarnation, record.number), fields.join(" "))
+        };
+        let commands: String = records.iter().map(command).collect();
+        let mut command = Command::new("redis-cli");
+        command.arg("-s").arg(self.socket()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(commands.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let has_failed = String::from_utf8_lossy(&output.stdout).contains("ERR");
+        assert!(output.status.success() && !has_failed, "{output:?}");
+    }
+
+    fn id(incarnation: u64, number: u64) -> String {
+        format!("{incarnation}-{}", number + 1)
+    }
+
+    fn copy_url(&self) -> String {
+        self.url().replace("key=prices", "key=copy")
+    }
+
+    fn copied(&self) -> Vec<Entry> {
+        self.entries_of("copy")
     }
 }
 

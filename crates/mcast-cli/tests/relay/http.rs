@@ -1,7 +1,9 @@
-//! HTTP clients: curl, ffprobe and Chromium receive groups from a relay.
+//! HTTP clients: curl, ffprobe, VLC and Chromium receive groups from a relay.
 
+use std::fs::Permissions;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -393,17 +395,40 @@ fn a_check_opens_nothing_and_an_address_in_use_is_refused() {
     assert_eq!(status, Some(0));
 }
 
+/// Returns the streams that VLC finds in what it plays for two seconds. It refuses to run as root.
+fn played_by_vlc(host: &Host, url: &str) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), Permissions::from_mode(0o777)).unwrap();
+    let home = directory.path().to_str().unwrap();
+    let (recording, variable) = (format!("{home}/recording.ts"), format!("HOME={home}"));
+    let as_nobody =
+        ["--reuid", "65534", "--regid", "65534", "--clear-groups", "env", &variable, "cvlc", "-q"];
+    let output = format!("#standard{{access=file,mux=ts,dst={recording}}}");
+    let play = ["--intf", "dummy", "--no-audio", "--run-time", "2", "--sout", &output, url, "vlc://quit"];
+    program(host, "setpriv", &[&as_nobody[..], &play].concat(), false).end().succeeded();
+    streams(host, &recording)
+}
+
+/// Returns the streams that ffprobe finds.
+fn streams(host: &Host, url: &str) -> String {
+    let probe = ["-v", "error", "-show_entries", "stream=codec_name,width", "-of", "csv=p=0", url];
+    program(host, "ffprobe", &probe, false).end().succeeded().text().into()
+}
+
 #[test]
-fn ffprobe_finds_the_streams_of_a_transmitter() {
-    if Command::new("ffprobe").arg("-version").output().is_err() {
-        eprintln!("SKIPPED: playing over HTTP: ffprobe is not installed");
-        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none_or(|value| value != "1"));
-        return;
+fn ffprobe_and_vlc_play_the_streams_of_a_transmitter() {
+    for needed in [["ffprobe", "-version"], ["cvlc", "--help"]] {
+        if Command::new(needed[0]).arg(needed[1]).output().is_err() {
+            eprintln!("SKIPPED: playing over HTTP: {} is not installed", needed[0]);
+            assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none_or(|value| value != "1"));
+            return;
+        }
     }
     let network = Network::new(1);
     let (a, r, b) = (network.host("a", 1, &[1]), network.host("r", 9, &[1]), network.host("b", 2, &[1]));
     a.add_route("224.0.0.0/4", "eth0").unwrap();
-    let relay = server(&r, &[RULE, "10.0.1.1@232.1.2.3:5000 from eth0 to http://10.0.1.9:4022"]);
+    let one_source = "10.0.1.1@232.1.2.3:5000 from eth0 to http://10.0.1.9:4022";
+    let relay = server(&r, &[RULE, one_source, "[ff15::1:3]:5000 from eth0 to http://10.0.1.9:4022"]);
     let transmit = |format: &str, url: &str| {
         let source = ["-v", "error", "-re", "-f", "lavfi", "-i", "testsrc=size=320x180:rate=25"];
         let encode = ["-c:v", "mpeg2video", "-g", "10", "-f", format, url];
@@ -413,12 +438,19 @@ fn ffprobe_finds_the_streams_of_a_transmitter() {
         transmit("mpegts", "udp://239.1.2.3:5000?pkt_size=1316&ttl=4"),
         transmit("rtp_mpegts", "rtp://239.1.2.4:5000?ttl=4"),
         transmit("mpegts", "udp://232.1.2.3:5000?pkt_size=1316&ttl=4"),
+        transmit("mpegts", "udp://[ff15::1:3]:5000?pkt_size=1316&ttl=4"),
     ];
-    for path in ["/udp/239.1.2.3:5000/", "/rtp/239.1.2.4:5000/", "/udp/10.0.1.1@232.1.2.3:5000/"] {
-        let probe = ["-v", "error", "-show_entries", "stream=codec_name,width", "-of", "csv=p=0"];
+    let paths = [
+        "/udp/239.1.2.3:5000/",
+        "/rtp/239.1.2.4:5000/",
+        "/udp/10.0.1.1@232.1.2.3:5000/",
+        "/udp/[ff15::1:3]:5000/",
+    ];
+    for path in paths {
         let url = format!("{SERVER}{path}");
-        let found = program(&b, "ffprobe", &[&probe[..], &[&url]].concat(), false).end().succeeded();
-        assert!(found.text().contains("mpeg2video,320"), "{path}: {found:?}");
+        for (player, found) in [("ffprobe", streams(&b, &url)), ("VLC", played_by_vlc(&b, &url))] {
+            assert!(found.contains("mpeg2video,320"), "{player}, {path}: {found}");
+        }
     }
     for mut transmitter in transmitters {
         transmitter.child.kill().unwrap();

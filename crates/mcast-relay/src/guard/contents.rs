@@ -1,10 +1,12 @@
 //! The memory of recent contents: which source sent each, and how often the relay has sent it on.
 
-use std::hash::{BuildHasher, RandomState};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::iter;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::time::Duration;
-
-use lru::LruCache;
 
 use crate::LegId;
 
@@ -30,7 +32,9 @@ pub(crate) struct Content {
     last: Duration,
     /// When it last passed the set of a discovery protocol.
     pub(crate) passed: Option<Duration>,
-    sources: Vec<ContentSource>,
+    /// Most contents have one source, which needs no memory of its own.
+    first: ContentSource,
+    others: Vec<ContentSource>,
     emitted: RecentCount,
     /// The copies sent since the content became known.
     total: u64,
@@ -72,26 +76,57 @@ impl RecentCount {
     }
 }
 
+impl ContentSource {
+    fn new(now: Duration, source: LegSource) -> Self {
+        let mut count = RecentCount::default();
+        count.add(now, 1);
+        Self { source, last: now, count }
+    }
+}
+
 impl Content {
-    fn new(now: Duration) -> Self {
-        Self { last: now, passed: None, sources: Vec::new(), emitted: RecentCount::default(), total: 0 }
+    fn new(now: Duration, source: LegSource) -> Self {
+        Self {
+            last: now,
+            passed: None,
+            first: ContentSource::new(now, source),
+            others: Vec::new(),
+            emitted: RecentCount::default(),
+            total: 0,
+        }
     }
 
     /// Counts an arrival from the source. Returns the time since the one before, and the recent ones.
     fn count_source(&mut self, now: Duration, source: LegSource) -> (Option<Duration>, u32) {
-        if let Some(known) = self.sources.iter_mut().find(|known| known.source == source) {
+        let mut sources = iter::once(&mut self.first).chain(&mut self.others);
+        if let Some(known) = sources.find(|known| known.source == source) {
             let interval = now.saturating_sub(std::mem::replace(&mut known.last, now));
             known.count.add(now, 1);
             return (Some(interval), known.count.count(now));
         }
-        if self.sources.len() == MAX_SOURCES {
+        if self.others.len() + 1 == MAX_SOURCES {
             // Too many to count each: all further ones repeat.
             return (Some(now.saturating_sub(self.last)), 1);
         }
-        let mut count = RecentCount::default();
-        count.add(now, 1);
-        self.sources.push(ContentSource { source, last: now, count });
+        self.others.push(ContentSource::new(now, source));
         (None, 1)
+    }
+
+    /// Handles an arrival from the source.
+    fn arrive(&mut self, now: Duration, source: LegSource) -> ContentArrival {
+        let (interval, from_source) = self.count_source(now, source);
+        self.last = now;
+        self.seen(now, interval, from_source)
+    }
+
+    fn seen(&self, now: Duration, interval: Option<Duration>, from_source: u32) -> ContentArrival {
+        ContentArrival {
+            interval,
+            from_source,
+            emitted: self.emitted.count(now),
+            total: self.total,
+            several_sources: !self.others.is_empty(),
+        }
     }
 }
 
@@ -117,17 +152,50 @@ impl ContentArrival {
     }
 }
 
-/// All recent contents, at most as many as the capacity.
+/// The hash of a key that is a hash.
+#[derive(Clone, Copy, Debug, Default)]
+struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+}
+
+type ContentTable = HashMap<ContentKey, Content, BuildHasherDefault<KeyHasher>>;
+
+/// All recent contents: the latest, and at most as many before these.
+///
+/// A table that is emptied as a whole costs fewer accesses to memory for each datagram than a list in order of use.
 #[derive(Debug)]
 pub(crate) struct Contents {
-    table: LruCache<ContentKey, Content>,
+    latest: ContentTable,
+    earlier: ContentTable,
+    /// When `latest` was empty.
+    since: Duration,
+    capacity: usize,
     hasher: RandomState,
 }
 
 impl Contents {
-    pub(crate) fn new(capacity: std::num::NonZeroUsize) -> Self {
-        // The hash has a random key: otherwise, a sender could make contents collide.
-        Self { table: LruCache::new(capacity), hasher: RandomState::new() }
+    /// Creates a table that remembers at least this many contents.
+    pub(crate) fn new(capacity: NonZeroUsize) -> Self {
+        Self {
+            latest: ContentTable::default(),
+            earlier: ContentTable::default(),
+            since: Duration::ZERO,
+            capacity: capacity.get(),
+            // The hash has a random key: otherwise, a sender could make contents collide.
+            hasher: RandomState::new(),
+        }
     }
 
     /// Returns the identity of a content; with a source, only of that source's.
@@ -137,24 +205,28 @@ impl Contents {
 
     /// Records that a content has arrived.
     pub(crate) fn arrive(&mut self, now: Duration, key: ContentKey, source: LegSource) -> ContentArrival {
-        let content = self.table.get_or_insert_mut(key, || Content::new(now));
-        if now.saturating_sub(content.last) > MEMORY {
-            *content = Content::new(now);
+        if self.latest.len() >= self.capacity || now.saturating_sub(self.since) >= MEMORY {
+            std::mem::swap(&mut self.latest, &mut self.earlier);
+            self.latest.clear();
+            self.since = now;
         }
-        let (interval, from_source) = content.count_source(now, source);
-        content.last = now;
-        ContentArrival {
-            interval,
-            from_source,
-            emitted: content.emitted.count(now),
-            total: content.total,
-            several_sources: content.sources.len() > 1,
+        let is_recent = |content: &Content| now.saturating_sub(content.last) <= MEMORY;
+        match self.latest.entry(key) {
+            Entry::Occupied(mut known) if is_recent(known.get()) => known.get_mut().arrive(now, source),
+            Entry::Occupied(mut old) => {
+                old.insert(Content::new(now, source));
+                old.get().seen(now, None, 1)
+            }
+            Entry::Vacant(place) => match self.earlier.remove(&key).filter(is_recent) {
+                Some(known) => place.insert(known).arrive(now, source),
+                None => place.insert(Content::new(now, source)).seen(now, None, 1),
+            },
         }
     }
 
     /// Records that the relay has sent copies of a content.
     pub(crate) fn emit(&mut self, now: Duration, key: ContentKey, copies: u32) {
-        if let Some(content) = self.table.get_mut(&key) {
+        if let Some(content) = self.get_mut(key) {
             content.emitted.add(now, copies);
             content.total = content.total.saturating_add(copies.into());
         }
@@ -162,11 +234,18 @@ impl Contents {
 
     /// Returns whether the content has passed within the window; if not, it passes now.
     pub(crate) fn is_in_set(&mut self, now: Duration, key: ContentKey, window: Duration) -> bool {
-        let Some(content) = self.table.get_mut(&key) else { return false };
+        let Some(content) = self.get_mut(key) else { return false };
         let is_repeat = content.passed.is_some_and(|passed| now.saturating_sub(passed) < window);
         if !is_repeat {
             content.passed = Some(now);
         }
         is_repeat
+    }
+
+    fn get_mut(&mut self, key: ContentKey) -> Option<&mut Content> {
+        match self.latest.get_mut(&key) {
+            Some(content) => Some(content),
+            None => self.earlier.get_mut(&key),
+        }
     }
 }

@@ -20,7 +20,7 @@ use crate::rule::DiscoveryProtocol;
 
 /// Repeats of a discovery protocol within this time are dropped.
 const SET_WINDOW: Duration = Duration::from_millis(250);
-/// Two seconds of 30,000 datagrams per second. Beyond that, only faster loops are recognized.
+/// Two seconds of 30,000 datagrams per second, and as much before that. Beyond that, only faster loops are recognized.
 const MAX_CONTENTS: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
 /// Memory of the repeats of all sources that are held back: those of small datagrams for two seconds at 50,000 per second.
 const MAX_HELD_BYTES: usize = 16 << 20;

@@ -46,11 +46,13 @@ pub enum GapCause {
     JoinedLate,
     /// The engine had stored them and lost them, and no bridge retained them.
     EngineLost,
+    /// The system dropped datagrams of a plain group, because the receive buffer was full.
+    ReceiveBufferFull,
 }
 
 impl GapCause {
     /// All causes, in the order of their numbers on the wire.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Lost(Cause::Unrecoverable),
         Self::Lost(Cause::Deadline),
         Self::Lost(Cause::NotRepaired),
@@ -60,6 +62,7 @@ impl GapCause {
         Self::Lost(Cause::PublisherGone),
         Self::JoinedLate,
         Self::EngineLost,
+        Self::ReceiveBufferFull,
         Self::Lost(Cause::NotInHistory),
     ];
 
@@ -70,6 +73,7 @@ impl GapCause {
             Self::Lost(cause) => cause.name(),
             Self::JoinedLate => "joined-late",
             Self::EngineLost => "engine-lost",
+            Self::ReceiveBufferFull => "receive-buffer-full",
         }
     }
 
@@ -97,7 +101,7 @@ impl GapCause {
     pub const fn reported(self) -> Cause {
         match self {
             Self::Lost(cause) => cause,
-            Self::JoinedLate | Self::EngineLost => Cause::NotInHistory,
+            Self::JoinedLate | Self::EngineLost | Self::ReceiveBufferFull => Cause::NotInHistory,
         }
     }
 }

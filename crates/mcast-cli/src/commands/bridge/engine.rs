@@ -91,13 +91,21 @@ impl Target {
     }
 
     /// Returns what reads the stream.
-    pub(super) fn source_connector(self) -> anyhow::Result<Box<dyn SourceConnector>> {
+    pub(super) fn source_connector(&self) -> Box<dyn SourceConnector> {
         match self {
-            Self::Redis(redis) => Ok(Box::new(redis)),
-            Self::Nats(_) => Err(Failure::usage("streams are published from Redis only, not from NATS")
-                .remedy("keep the stream in Redis, too: mcast bridge NAME to redis://HOST")
-                .into()),
+            Self::Nats(nats) => Box::new(nats.clone()),
+            Self::Redis(redis) => Box::new(redis.clone()),
         }
+    }
+
+    /// Returns the position of the record that the engine shows with this id.
+    pub(super) fn record_position(&self, id: &str) -> anyhow::Result<Position> {
+        let position = match self {
+            Self::Nats(_) => NatsTarget::position(id),
+            Self::Redis(_) => RedisTarget::position(id),
+        };
+        Ok(position
+            .ok_or_else(|| Failure::usage(format!("\"{id}\" is not an id of a record in this engine")))?)
     }
 
     pub(super) fn connector(self) -> Box<dyn SinkConnector> {
@@ -120,11 +128,6 @@ fn unnamed(what: &str, parameter: &str) -> EngineError {
 /// Returns whether this is the URL of an engine.
 pub(super) fn is_engine(text: &str) -> bool {
     ["nats://", "redis://", "redis+unix://"].iter().any(|scheme| text.starts_with(scheme))
-}
-
-/// Returns the position of the record that an engine shows with this id.
-pub(super) fn record_position(id: &str) -> Option<Position> {
-    RedisTarget::position(id)
 }
 
 fn first_line(path: &Path) -> anyhow::Result<String> {

@@ -19,7 +19,7 @@ pub(super) enum History {
 impl History {
     /// Listens at this address.
     pub(super) fn bind(at: SocketAddr, arguments: &Arguments, keys: Keys) -> anyhow::Result<Self> {
-        let connector = engine::Target::parse(arguments)?.source_connector()?;
+        let connector = engine::Target::parse(arguments)?.source_connector();
         Ok(Self::Waiting(HistoryListener::bind(at)?, EngineHistory::new(connector), keys))
     }
 
@@ -30,7 +30,8 @@ impl History {
             (other, _) => return Ok(other),
         };
         let mut server = listener.serve(stream, keys, Box::new(history))?;
-        let statuses = bridge.subscriber().receiver().memberships();
+        let statuses = bridge.subscriber().map(|subscriber| subscriber.receiver().memberships());
+        let statuses = statuses.unwrap_or_default();
         let mut interfaces: Vec<_> =
             statuses.iter().flat_map(|status| &status.interfaces).map(|on| on.index).collect();
         interfaces.sort_unstable();

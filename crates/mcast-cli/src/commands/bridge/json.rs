@@ -48,6 +48,7 @@ impl BridgeRecord {
                 count: (hole.end != MessageNumber::MAX).then(|| hole.end.ahead_of(hole.start.number)),
                 ..Self::new("waiting")
             },
+            BridgeEvent::OtherBridge => Self::new("other-bridge"),
             BridgeEvent::Gap { incarnation, first, end, cause } => Self {
                 incarnation: Some(incarnation.0),
                 sequence: Some(first),

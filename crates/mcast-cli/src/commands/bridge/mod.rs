@@ -2,6 +2,7 @@
 
 mod engine;
 mod export;
+mod group;
 mod history;
 mod json;
 mod reverse;
@@ -32,7 +33,8 @@ use session::Session;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     /// Where the stream is published: `[SOURCE@]GROUP[%INTERFACE]:PORT`, a URL or a session description;
-    /// or the name that its publisher announces; or an engine to publish from
+    /// or the name that its publisher announces; or an engine to publish from; with --datagrams, groups that carry no
+    /// stream
     #[arg(value_name = "MEMBERSHIP|NAME")]
     place: String,
 
@@ -45,6 +47,10 @@ pub(crate) struct Arguments {
     /// `GROUP[%INTERFACE]:PORT` to publish to
     #[arg(value_name = "ENGINE")]
     engine: String,
+
+    /// Keep each datagram of the groups, which carry no stream, with its arrival; one bridge at a time per key
+    #[arg(long, conflicts_with_all = ["paths", "name", "key", "stay", "hole_wait"])]
+    datagrams: bool,
 
     /// Also receive on this membership (redundant path) and keep the first copy; repeatable
     #[arg(long = "path", value_name = "MEMBERSHIP")]
@@ -142,6 +148,15 @@ INCARNATION-NUMBER and the headers `Mcast-Stream`, `Mcast-Time` and `Mcast-Key`,
 as the fields of Redis. Gaps and ends have `Mcast-Kind`, and `Mcast-First`, `Mcast-End` and
 `Mcast-Cause`. If the stream does not exist in NATS, it is created with the subject mcast.STREAM.
 
+With --datagrams, each datagram of a group that carries no stream is a record, numbered from 0 under
+an incarnation of this bridge, with the fields `source`, `group`, `interface`, `kernel` (when the
+kernel received it, in nanoseconds since 1970), `ttl` and `dscp`, in NATS with the headers
+`Mcast-Source`, `Mcast-Group`, `Mcast-Interface`, `Mcast-Kernel-Time`, `Mcast-TTL` and `Mcast-DSCP`.
+Datagrams that the system dropped are recorded as a gap. Two bridges cannot be merged, because the
+datagrams have no numbers of their own: a key that another bridge keeps datagrams in is refused. Out
+of the engine, such records are sent again as datagrams, at the recorded speed unless --speed is
+given, and the command ends behind the last one unless --stay is given.
+
 Examples:
   mcast bridge prices to redis://10.0.0.9
   mcast bridge prices to nats://10.0.0.9
@@ -151,16 +166,32 @@ Examples:
   mcast bridge prices to redis://10.0.0.9 --serve-history 0.0.0.0:7768
   mcast bridge prices to redis://10.0.0.9 --metrics 127.0.0.1:9480 --json
   mcast bridge redis://10.0.0.9?key=mcast:prices to 239.255.1.3:7000 --announce again --stay
-  mcast bridge redis://10.0.0.9?key=mcast:prices to 239.255.1.3:7000 --from 24h --speed 10";
+  mcast bridge nats://10.0.0.9?stream=prices to 239.255.1.3:7000 --name again --from 24h --speed 10
+  mcast bridge 239.1.2.3:5000 to redis://10.0.0.9?key=sensors --datagrams -i eth0
+  mcast bridge redis://10.0.0.9?key=sensors to 239.1.2.4:5000 --from 1h --speed 2";
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    let keeps_a_stream = !engine::is_engine(&arguments.place) && !arguments.datagrams;
+    if arguments.keeping.serve_history.is_some() && !keeps_a_stream {
+        return Err(Failure::usage("--serve-history applies only to a stream that is kept in an engine")
+            .remedy("remove the option")
+            .into());
+    }
     if engine::is_engine(&arguments.place) {
+        if arguments.datagrams {
+            return Err(Failure::usage("--datagrams applies only into an engine")
+                .remedy("remove the option: the records in the engine show whether they are datagrams")
+                .into());
+        }
         return reverse::run(arguments, console);
     }
     if let Some(option) = arguments.reverse.given() {
         return Err(Failure::usage(format!("{option} applies only out of an engine"))
             .remedy("remove the option, or name the engine first: mcast bridge ENGINE to GROUP:PORT")
             .into());
+    }
+    if arguments.datagrams {
+        return group::run(arguments, console);
     }
     // Before anything that takes time, so that SIGHUP does not end the process meanwhile.
     let key_file = arguments.stream.key.as_deref().map(KeyFile::watch).transpose()?;

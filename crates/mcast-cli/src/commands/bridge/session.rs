@@ -40,6 +40,8 @@ pub(super) struct Session<'a> {
     engine: String,
     reload: KeyReload<'a>,
     arguments: &'a Arguments,
+    /// What is kept: messages or datagrams.
+    unit: &'static str,
     console: &'a Console,
     out: Output,
     figures: Figures,
@@ -72,6 +74,7 @@ impl<'a> Session<'a> {
             engine,
             reload: KeyReload::new(key_file, &service)?,
             arguments,
+            unit: if arguments.datagrams { "datagram" } else { "message" },
             console,
             out: console.output(),
             figures: Figures::default(),
@@ -137,7 +140,7 @@ impl<'a> Session<'a> {
 
     /// Whether the stream has ended, everything is stored, and the publisher knows that it was received.
     fn is_over(&mut self) -> bool {
-        let subscriber = self.bridge.subscriber();
+        let Some(subscriber) = self.bridge.subscriber() else { return false };
         if self.arguments.stream.stay || !subscriber.has_ended() || self.bridge.statistics().0.pending > 0 {
             return false;
         }
@@ -157,7 +160,7 @@ impl<'a> Session<'a> {
                 self.print(&EventRecord::new(event, rfc3339(SystemTime::now())))
             }
             BridgeNotice::StreamBridge(event) => {
-                let (is_warning, text) = describe_bridge(event);
+                let (is_warning, text) = describe_bridge(event, self.unit);
                 if is_warning {
                     self.console.warn(text);
                 } else {
@@ -168,7 +171,8 @@ impl<'a> Session<'a> {
             BridgeNotice::Connected => {
                 self.service.ready(STATUS);
                 if !self.was_connected {
-                    self.console.note(format_args!("keeping the stream in {}", self.engine));
+                    let what = if self.arguments.datagrams { "datagrams" } else { "the stream" };
+                    self.console.note(format_args!("keeping {what} in {}", self.engine));
                     self.was_connected = true;
                 }
                 self.print(&BridgeRecord::connected(&self.engine))
@@ -182,7 +186,7 @@ impl<'a> Session<'a> {
                 }
                 self.problem = Some(error.what.clone());
                 self.console
-                    .warn(format_args!("messages are buffered until the engine can be used: {error}"));
+                    .warn(format_args!("{}s are buffered until the engine can be used: {error}", self.unit));
                 if let Some(remedy) = &error.remedy {
                     self.console.advise(remedy);
                 }
@@ -219,7 +223,7 @@ impl<'a> Session<'a> {
             write_record(&mut self.out, "summary", &summary)?;
             self.out.flush()?;
         } else if self.was_connected {
-            self.console.note(summary_text(&statistics, time));
+            self.console.note(summary_text(&statistics, self.unit, time));
         }
         Ok(())
     }

@@ -7,8 +7,8 @@ use mcast_stream::wire::MessageNumber;
 
 use crate::output::{bytes, count_of, seconds};
 
-/// Returns an event as text, and whether it is a warning.
-pub(super) fn describe_bridge(event: &BridgeEvent) -> (bool, String) {
+/// Returns an event as text, and whether it is a warning. `unit` is what is kept: messages or datagrams.
+pub(super) fn describe_bridge(event: &BridgeEvent, unit: &str) -> (bool, String) {
     match *event {
         BridgeEvent::Waiting(hole) => {
             let missing = match hole.end {
@@ -19,10 +19,15 @@ pub(super) fn describe_bridge(event: &BridgeEvent) -> (bool, String) {
             let place = format!("starting with {number} of incarnation {incarnation}");
             (false, format!("waiting in case another bridge has {missing}, {place}"))
         }
+        BridgeEvent::OtherBridge => (
+            false,
+            "another bridge keeps datagrams there, or did within the last 5 s; datagrams are buffered until it is gone"
+                .to_owned(),
+        ),
         BridgeEvent::Gap { incarnation, first, end, cause } => {
             let missing = match end {
-                Some(end) => count_of(end.ahead_of(first), "missing message"),
-                None => "an unknown number of missing messages".to_owned(),
+                Some(end) => count_of(end.ahead_of(first), &format!("missing {unit}")),
+                None => format!("an unknown number of missing {unit}s"),
             };
             let place = format!("starting with {first} of incarnation {incarnation}");
             (true, format!("recorded {missing}, {place}: {}", cause_text(cause)))
@@ -52,6 +57,7 @@ fn cause_text(cause: GapCause) -> &'static str {
     match cause {
         GapCause::JoinedLate => "no bridge was there when they were published",
         GapCause::EngineLost => "the engine lost them, and they are no longer buffered (see --buffer)",
+        GapCause::ReceiveBufferFull => "the system dropped them, because the receive buffer was full",
         GapCause::Lost(_) => "no bridge received them",
     }
 }
@@ -63,19 +69,22 @@ pub(super) fn backlog_text(statistics: &BridgeStatistics, lag: Duration) -> Stri
     format!("{pending} ({size}) are not stored yet; the oldest has been waiting for {}", seconds(lag))
 }
 
-/// Returns the summary.
-pub(super) fn summary_text(statistics: &BridgeStatistics, time: Duration) -> String {
+/// Returns the summary. `unit` is what is kept: messages or datagrams.
+pub(super) fn summary_text(statistics: &BridgeStatistics, unit: &str, time: Duration) -> String {
     let others = match statistics.already_stored {
         0 => String::new(),
         records => format!("; {} had been stored before", count_of(records, "record")),
     };
     let gaps = match statistics.gaps {
         0 => "no gaps".to_owned(),
-        gaps => format!("{} for {}", count_of(gaps, "gap"), count_of(statistics.missing, "missing message")),
+        gaps => {
+            let missing = count_of(statistics.missing, &format!("missing {unit}"));
+            format!("{} for {missing}", count_of(gaps, "gap"))
+        }
     };
     format!(
         "received {} ({}) in {}; appended {}{others}; {gaps}",
-        count_of(statistics.messages, "message"),
+        count_of(statistics.messages, unit),
         bytes(statistics.message_bytes),
         seconds(time),
         count_of(statistics.appended, "record"),

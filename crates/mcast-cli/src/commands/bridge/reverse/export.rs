@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mcast_bridge::{ReverseBridge, ReverseStatistics};
+use mcast_bridge::ReverseStatistics;
 use mcast_metrics::{BoundExporter, Exporter, Exposition, MetricKind};
 
+use super::running::Running;
 use crate::metrics;
 
 /// The latest figures of a bridge.
@@ -27,12 +28,12 @@ impl Figures {
     }
 
     /// Replaces them.
-    pub(super) fn update(&self, bridge: &ReverseBridge) {
+    pub(super) fn update(&self, bridge: &Running) {
         let publisher = bridge.publisher();
         let state = State {
             statistics: bridge.statistics(),
             subscribers: publisher.map_or(0, |publisher| publisher.statistics().subscribers),
-            is_publishing: publisher.is_some(),
+            is_publishing: bridge.is_publishing(),
             is_connected: bridge.is_connected(),
         };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = state;

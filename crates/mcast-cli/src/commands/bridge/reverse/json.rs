@@ -59,6 +59,9 @@ impl EventRecord {
                     position.number,
                 )
             },
+            ReverseEvent::WaitingForSubscribers { joined, required } => {
+                Self { count: Some(required.saturating_sub(joined)), ..Self::new("waiting-for-subscribers") }
+            }
             ReverseEvent::Gap { from, end, cause } => Self {
                 count: Some(end.ahead_of(from.number)),
                 cause: Some(cause.map_or("removed", |cause| cause.name())),
@@ -79,7 +82,7 @@ impl EventRecord {
 #[derive(Debug, Serialize)]
 pub(super) struct Summary {
     engine: String,
-    stream: String,
+    stream: Option<String>,
     seconds: f64,
     messages: u64,
     bytes: u64,
@@ -93,14 +96,14 @@ pub(super) struct Summary {
 impl Summary {
     pub(super) fn new(
         engine: &str,
-        stream: StreamId,
+        stream: Option<StreamId>,
         statistics: &ReverseStatistics,
         time: Duration,
         complete: bool,
     ) -> Self {
         Self {
             engine: engine.to_owned(),
-            stream: stream.to_string(),
+            stream: stream.map(|stream| stream.to_string()),
             seconds: time.as_secs_f64(),
             messages: statistics.messages,
             bytes: statistics.message_bytes,

@@ -1,7 +1,9 @@
 //! `mcast bridge ENGINE to GROUP:PORT`: publishes a stream that an engine holds.
 
+mod datagrams;
 mod export;
 mod json;
+mod running;
 mod session;
 mod start;
 mod text;
@@ -20,7 +22,9 @@ use crate::arguments::{
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::metrics;
+use running::Running;
 use session::Session;
+use start::StartOption;
 
 /// Options that apply out of an engine.
 #[derive(Debug, clap::Args)]
@@ -29,7 +33,7 @@ pub(super) struct ReverseOptions {
     /// Where to start: `now`, at the `oldest` message available, with a message NUMBER, an ID of the engine, or a TIME
     /// (`2026-11-22T09:30:00Z`, or `24h` ago) [default: oldest]
     #[arg(long, value_name = "WHERE", value_parser = start::parse)]
-    from: Option<StartAt>,
+    from: Option<StartOption>,
 
     /// Speed up or slow down by FACTOR: 2, or 0.5 [default: as fast as subscribers receive]
     #[arg(long, value_name = "FACTOR", value_parser = parse_speed)]
@@ -98,6 +102,10 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let keys = key_file.as_ref().map(|file| file.read(console)).transpose()?.unwrap_or_default();
     let target = engine::Target::parse_source(arguments)?;
     let bound = arguments.metrics.as_ref().map(metrics::bind).transpose()?;
+    if datagrams::are_stored(&target)? {
+        let bridge = datagrams::start(arguments, &target, console)?;
+        return Session::new(bridge, target.description(), None, arguments, console)?.run(bound);
+    }
     let plan = plan(arguments, &target, console)?;
     let stream = StreamId::named(&plan.name);
     let memberships = plan.destinations.iter().map(|destination| Membership {
@@ -110,7 +118,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let config = ReverseConfig {
         step: random as u32 % 4,
         jitter: mcast_stream::Nanos::from_millis((random >> 8) % 200),
-        start: options.from.unwrap_or(StartAt::Oldest),
+        start: options.from.as_ref().map_or(Ok(StartAt::Oldest), |from| from.resolve(&target))?,
         speed: options.speed,
         stay: arguments.stream.stay,
         wait_for: options.wait_for.unwrap_or(0).into(),
@@ -119,7 +127,8 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let description = target.description();
     console.note(format_args!("stream {stream} (\"{}\"), from {description} to {}", plan.name, plan.texts));
     let builder = publisher(&plan, options);
-    let bridge = ReverseBridge::start(listener, builder, keys, target.source_connector()?, config)?;
+    let bridge = ReverseBridge::start(listener, builder, keys, target.source_connector(), config)?;
+    let bridge = Running::Stream(Box::new(bridge));
     Session::new(bridge, description, key_file, arguments, console)?.run(bound)
 }
 

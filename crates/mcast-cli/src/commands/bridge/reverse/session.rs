@@ -3,12 +3,13 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use mcast_bridge::{ReverseBridge, ReverseNotice};
+use mcast_bridge::ReverseNotice;
 use mcast_metrics::BoundExporter;
 use serde::Serialize;
 
 use super::export::Figures;
 use super::json::{EventRecord, Summary};
+use super::running::Running;
 use super::text;
 use crate::arguments::KeyFile;
 use crate::commands::bridge::Arguments;
@@ -26,7 +27,7 @@ const STATUS: &str = "Bridging";
 
 /// The state of `mcast bridge` out of an engine.
 pub(super) struct Session<'a> {
-    bridge: ReverseBridge,
+    bridge: Running,
     engine: String,
     reload: KeyReload<'a>,
     arguments: &'a Arguments,
@@ -44,7 +45,7 @@ pub(super) struct Session<'a> {
 
 impl<'a> Session<'a> {
     pub(super) fn new(
-        bridge: ReverseBridge,
+        bridge: Running,
         engine: String,
         key_file: Option<KeyFile<'a>>,
         arguments: &'a Arguments,
@@ -52,7 +53,7 @@ impl<'a> Session<'a> {
     ) -> anyhow::Result<Self> {
         let (start, service) = (Instant::now(), Service::begin());
         Ok(Self {
-            interrupt: Interrupt::waking(bridge.waker())?,
+            interrupt: bridge.interrupt()?,
             bridge,
             engine,
             reload: KeyReload::new(key_file, &service)?,
@@ -107,7 +108,7 @@ impl<'a> Session<'a> {
     fn handle(&mut self, notice: &ReverseNotice) -> anyhow::Result<()> {
         match notice {
             ReverseNotice::Bridge(event) => {
-                text::print(event, self.console);
+                text::print(event, self.bridge.unit(), self.console);
                 self.print(&EventRecord::of(event))
             }
             ReverseNotice::Publisher(event) => {
@@ -141,7 +142,7 @@ impl<'a> Session<'a> {
             write_record(&mut self.out, "summary", &summary)?;
             self.out.flush()?;
         } else if self.was_connected {
-            self.console.note(text::summary(&statistics, time));
+            self.console.note(text::summary(&statistics, self.bridge.unit(), time));
         }
         if !is_complete && statistics.messages > 0 {
             self.console.warn("not all subscribers have everything that was published");

@@ -8,8 +8,8 @@ use mcast_stream::publisher::PublisherEvent;
 use crate::console::Console;
 use crate::output::{bytes, count_of, seconds};
 
-/// Prints an event of the bridge.
-pub(super) fn print(event: &ReverseEvent, console: &Console) {
+/// Prints an event of the bridge. `unit` is what it publishes: messages or datagrams.
+pub(super) fn print(event: &ReverseEvent, unit: &str, console: &Console) {
     match *event {
         ReverseEvent::StandingBy { incarnation } => console.note(format_args!(
             "another bridge publishes the stream, under incarnation {incarnation}: standing by"
@@ -20,13 +20,23 @@ pub(super) fn print(event: &ReverseEvent, console: &Console) {
             console
                 .note(format_args!("publishing under incarnation {incarnation}, starting with {position}"));
         }
+        ReverseEvent::WaitingForSubscribers { joined, required } => {
+            let missing = count_of(required.saturating_sub(joined), "more subscriber");
+            console.warn(format_args!(
+                "nothing is published yet: waiting for {missing} (--wait-for). A subscriber that has received later \
+                 messages of this stream does not join"
+            ));
+            console.advise(
+                "start such a subscriber again, or publish under another name with --name, or further on with --from",
+            );
+        }
         ReverseEvent::Gap { from, end, cause } => {
-            let missing = count_of(end.ahead_of(from.number), "message");
+            let missing = count_of(end.ahead_of(from.number), unit);
             let why = cause.map_or("they were removed from it", cause_text);
             console.warn(format_args!("the engine lacks {missing}, starting with {from}: {why}"));
         }
         ReverseEvent::OpenGap { position, cause } => console.warn(format_args!(
-            "the engine may lack messages, starting with {position}: {}",
+            "the engine may lack {unit}s, starting with {position}: {}",
             cause_text(cause)
         )),
         ReverseEvent::Ended { incarnation, messages } => console.note(format_args!(
@@ -41,6 +51,7 @@ fn cause_text(cause: GapCause) -> &'static str {
     match cause {
         GapCause::JoinedLate => "no bridge was there when they were published",
         GapCause::EngineLost => "the engine lost them",
+        GapCause::ReceiveBufferFull => "the system of the bridge that stored the others dropped them",
         GapCause::Lost(_) => "no bridge received them",
     }
 }
@@ -63,15 +74,19 @@ pub(super) fn print_publisher(event: &PublisherEvent, console: &Console) {
     }
 }
 
-/// Returns the summary.
-pub(super) fn summary(statistics: &ReverseStatistics, time: Duration) -> String {
+/// Returns the summary. `unit` is what was published: messages or datagrams.
+pub(super) fn summary(statistics: &ReverseStatistics, unit: &str, time: Duration) -> String {
     let gaps = match statistics.gaps {
         0 => "no gaps".to_owned(),
-        gaps => format!("{} for {}", count_of(gaps, "gap"), count_of(statistics.missing, "missing message")),
+        gaps => {
+            let missing = count_of(statistics.missing, &format!("missing {unit}"));
+            format!("{} for {missing}", count_of(gaps, "gap"))
+        }
     };
+    let verb = if unit == "datagram" { "sent" } else { "published" };
     format!(
-        "published {} ({}) in {}; {gaps}",
-        count_of(statistics.messages, "message"),
+        "{verb} {} ({}) in {}; {gaps}",
+        count_of(statistics.messages, unit),
         bytes(statistics.message_bytes),
         seconds(time),
     )

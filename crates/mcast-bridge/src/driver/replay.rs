@@ -1,0 +1,151 @@
+//! Sends the datagrams of a plain group again, which an engine holds.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use mcast::{Family, Outgoing, Sender};
+
+use super::reverse::ReverseNotice;
+use super::source::{SourceConnection, SourceReport};
+use super::{BridgeError, clock};
+use crate::engine::SourceConnector;
+use crate::record::{Content, StreamRecord};
+use crate::reverse::{ReplayConfig, ReplayMachine, ReverseStatistics};
+
+/// The most datagrams to send between two looks at the engine.
+const DATAGRAMS: usize = 64;
+
+/// Sends the datagrams of a plain group again.
+#[derive(Debug)]
+pub struct GroupReplay {
+    machine: ReplayMachine,
+    sender: Sender,
+    source: SourceConnection,
+    is_connected: bool,
+    start: Instant,
+    notices: VecDeque<ReverseNotice>,
+}
+
+impl GroupReplay {
+    /// Starts to send what the engine holds.
+    ///
+    /// # Errors
+    /// If no thread can be started. Errors of the engine are reported by [`next`](Self::next).
+    pub fn start(
+        sender: Sender,
+        connector: Box<dyn SourceConnector>,
+        config: ReplayConfig,
+    ) -> Result<Self, BridgeError> {
+        Ok(Self {
+            machine: ReplayMachine::new(config),
+            sender,
+            // It waits for reports.
+            source: SourceConnection::start(connector, || {}).map_err(BridgeError::Thread)?,
+            is_connected: false,
+            start: Instant::now(),
+            notices: VecDeque::new(),
+        })
+    }
+
+    /// Waits for the next notice for at most `timeout` and returns it.
+    ///
+    /// # Errors
+    /// If datagrams cannot be sent, or the engine cannot be used any more. An engine that may recover is a notice.
+    pub fn next(&mut self, timeout: Duration) -> Result<Option<ReverseNotice>, BridgeError> {
+        let until = Instant::now() + timeout;
+        loop {
+            while let Some(report) = self.source.report() {
+                self.handle(report)?;
+            }
+            self.send()?;
+            let now = clock(self.start);
+            while let Some((number, request)) = self.machine.poll_request(now) {
+                self.source.send(number, request);
+            }
+            self.notices.extend(std::iter::from_fn(|| self.machine.poll_event()).map(ReverseNotice::Bridge));
+            if let Some(notice) = self.notices.pop_front() {
+                return Ok(Some(notice));
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.machine.is_over() {
+                return Ok(None);
+            }
+            let due: Duration = self.machine.deadline(now).since(now).into();
+            if let Some(report) = self.source.wait(left.min(due)) {
+                self.handle(report)?;
+            }
+        }
+    }
+
+    /// Whether everything that the engine holds was sent.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.machine.is_over()
+    }
+
+    /// Whether there is a connection to the engine.
+    #[must_use]
+    pub const fn is_connected(&self) -> bool {
+        self.is_connected
+    }
+
+    /// Returns the counters.
+    #[must_use]
+    pub const fn statistics(&self) -> ReverseStatistics {
+        self.machine.statistics()
+    }
+
+    fn handle(&mut self, report: SourceReport) -> Result<(), BridgeError> {
+        let now = clock(self.start);
+        match report {
+            SourceReport::Connected => {
+                self.is_connected = true;
+                self.machine.connected(now);
+                self.notices.push_back(ReverseNotice::Connected);
+            }
+            SourceReport::Response(number, response) => {
+                let refused = |refusal| BridgeError::NotPublished { refusal, publisher: None };
+                self.machine.response(now, number, response).map_err(refused)?;
+            }
+            SourceReport::Failed(error) if !error.is_passing => return Err(error.into()),
+            SourceReport::Failed(error) => {
+                self.is_connected = false;
+                self.machine.disconnected();
+                self.notices.push_back(ReverseNotice::Disconnected(error));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the datagrams that are due.
+    fn send(&mut self) -> Result<(), BridgeError> {
+        for _ in 0..DATAGRAMS {
+            let now = clock(self.start);
+            let Some(StreamRecord { content, .. }) = self.machine.due(now) else { break };
+            let Content::Datagram { metadata, bytes } = content else { break };
+            if is_own(&self.sender, metadata.source) {
+                return Err(BridgeError::Circle);
+            }
+            // It waits for room in a full queue.
+            self.sender.send_batch(&[Outgoing::new(bytes)])?;
+            self.machine.sent(now);
+        }
+        Ok(())
+    }
+}
+
+/// Whether this is the address that datagrams are sent from.
+fn is_own(sender: &Sender, source: SocketAddr) -> bool {
+    let Ok(own) = sender.local_address(Family::of(source.ip())) else { return false };
+    if own.port() == 0 || own.port() != source.port() {
+        return false;
+    }
+    let is_of_this_host = || {
+        let interfaces = mcast::interfaces().unwrap_or_default();
+        interfaces
+            .iter()
+            .any(|interface| interface.addresses.iter().any(|address| address.address == source.ip()))
+    };
+    own.ip() == source.ip() || own.ip().is_unspecified() && is_of_this_host()
+}

@@ -1,0 +1,45 @@
+//! Long runs of tests of bridges with every engine, of which `cargo verify` runs short ones.
+
+use anyhow::Result;
+
+use crate::command::{cargo, finish};
+use crate::step::{Outcome, RunOptions, Step, Verdict};
+use crate::verify::engines;
+
+const MESSAGES: u32 = 1_000_000;
+const ROUNDS: u32 = 100;
+const SECONDS: u32 = 30;
+/// The tests, with each engine.
+const TESTS: [&str; 3] = [
+    "every_message_is_stored_once_and_in_order_over_a_network_that_loses_a_twentieth",
+    "the_engine_is_complete_after_kills_at_random_moments",
+    "while_the_engine_stands_still_memory_is_bounded_and_nothing_is_lost",
+];
+
+pub(super) fn step(seed: u32) -> Step {
+    let about = format!(
+        "engines hold {MESSAGES} messages over a network that loses 5 %, and all of them after {ROUNDS} kills and a \
+         standstill of {SECONDS} s; seed {seed}"
+    );
+    Step::new("bridge", about, move |options| run(seed, options))
+}
+
+fn run(seed: u32, options: &RunOptions) -> Result<Outcome> {
+    let installed = engines::install(options)?;
+    if installed.verdict != Verdict::Passed {
+        return Ok(installed);
+    }
+    // One at a time: a bridge records a gap if another one does not get to run for too long.
+    let head = ["test", "--quiet", "--package", "mcast-cli", "--test", "bridge", "--"];
+    let mut command = cargo(head.iter().chain(&TESTS).chain(&["--nocapture", "--test-threads", "1"]));
+    command.env("MCAST_SEED", seed.to_string()).env("MCAST_BRIDGE_MESSAGES", MESSAGES.to_string());
+    command.env("MCAST_BRIDGE_ROUNDS", ROUNDS.to_string()).env("MCAST_BRIDGE_STILL", SECONDS.to_string());
+    command.env("MCAST_REQUIRE_ALL", "1");
+    let finished = finish(command, options.verbose)?;
+    let memory: Vec<&str> =
+        finished.output.lines().filter(|line| line.contains("memory of the bridge")).collect();
+    Ok(match finished.success {
+        true => Outcome::passed(memory.join("; ")),
+        false => Outcome::failed(finished.status, finished.output),
+    })
+}
