@@ -376,7 +376,7 @@ impl HistoryMachine {
                 self.note_live(identity, None);
                 // How far the incarnation goes is unknown, so that the history is asked for all of it.
                 self.backlog.next = Some(of_live(MessageNumber::MAX));
-                if is_live && !(self.heals(now) && !self.is_abandoned) {
+                if is_live && !self.heals(now) {
                     (self.is_tail_known, self.has_stopped) = (true, self.config.stops);
                     self.position = self.backlog.next;
                     return Some(event);
@@ -420,7 +420,7 @@ impl HistoryMachine {
     }
 
     fn note_live(&mut self, identity: LiveIdentity, publisher: Option<SocketAddr>) {
-        let publisher = publisher.or(self.live.map(|(_, publisher)| publisher)).unwrap_or(UNKNOWN);
+        let publisher = publisher.or_else(|| self.live.map(|(_, known)| known)).unwrap_or(UNKNOWN);
         self.live = Some((identity, publisher));
         self.has_ended = false;
     }
@@ -744,7 +744,7 @@ impl HistoryMachine {
                     self.note_progress(now);
                 }
             }
-            // If the incarnation does go on, the live stream or the next record shows it.
+            // If the incarnation continues, the live stream or the next record shows it.
             HistoryContent::OpenGap { .. } => {}
             HistoryContent::End => self.is_tail_known = true,
         }

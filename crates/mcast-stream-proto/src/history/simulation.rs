@@ -497,7 +497,12 @@ fn a_healthy_history_heals_every_loss() {
         let lost = |each: &&Delivered| matches!(each, Delivered::Event(SubscriberEvent::Lost { .. }));
         let context = || {
             let at = world.delivered.iter().position(|each| lost(&each)).unwrap_or(0);
-            format!("{:?} {:?} {:?}", world.start, world.lives, &world.delivered[at.saturating_sub(5)..at + 1])
+            format!(
+                "{:?} {:?} {:?}",
+                world.start,
+                world.lives,
+                &world.delivered[at.saturating_sub(5)..at + 1]
+            )
         };
         assert_eq!(world.delivered.iter().find(lost), None, "{}", context());
     });

@@ -31,7 +31,7 @@ const QUEUE: usize = 4;
 /// The bytes of a frame with one message, without the message.
 const FRAME_OVERHEAD: usize = 64;
 
-/// A request, and whom to ask.
+/// A request, the stream, and its keys.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) query: HistoryQuery,
@@ -134,7 +134,7 @@ struct Session {
 /// Why a request failed.
 struct Failure {
     error: io::Error,
-    /// Whether the server had begun to answer, so that what is left is requested anew.
+    /// Whether the server had begun to answer, so that the rest has to be requested again.
     has_begun: bool,
 }
 

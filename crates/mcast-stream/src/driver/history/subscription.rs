@@ -87,7 +87,7 @@ impl HistorySubscription {
             let Some(step) = core.step(now, datagram) else { return };
             match (core.item(&step, datagram), identity(core)) {
                 (Item::Message(message), Some(identity)) => {
-                    self.machine.live_message(now, identity, &message)
+                    self.machine.live_message(now, identity, &message);
                 }
                 (Item::Message(_), None) => {}
                 (Item::Event(event), _) => {

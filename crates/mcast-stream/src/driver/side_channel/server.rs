@@ -1,4 +1,4 @@
-//! A server: it accepts clients, at most so many at once, and serves each on a thread.
+//! A server: it accepts a limited number of clients, and serves each on a thread.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

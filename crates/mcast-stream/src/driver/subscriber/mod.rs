@@ -490,7 +490,7 @@ impl Subscriber {
         }
     }
 
-    /// Returns what comes from the history or waited for it, and receives the live stream meanwhile; `None` when the live
+    /// Returns a message of the history, or one that waited for it, and receives the live stream meanwhile; `None` when the live
     /// stream is next.
     fn poll_history(&mut self) -> Result<Option<Poll>, StreamError> {
         if self.is_caller_busy || self.since_live >= HISTORY_STEPS {
