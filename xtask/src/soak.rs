@@ -66,6 +66,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         doctor::step(seed),
         relay::step(),
         bridge::step(seed),
+        bridge::rabbitmq(),
         advisories(),
         kernel::step(),
     ];

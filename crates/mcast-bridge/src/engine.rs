@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-#[cfg(any(feature = "nats", feature = "redis"))]
+#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
 use mcast_stream::wire::Incarnation;
 use mcast_stream::wire::{EngineKey, EngineTrail, MessageNumber, StreamId};
 
@@ -78,7 +78,7 @@ pub enum Response {
     },
 }
 
-#[cfg(any(feature = "nats", feature = "redis"))]
+#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
 impl Hole {
     /// Returns it as bridges note it in an engine; an empty text if there is none.
     pub(crate) fn text(hole: Option<Self>) -> String {
@@ -97,14 +97,14 @@ impl Hole {
 }
 
 /// Returns engines as bridges note them in an engine: 16 hexadecimal digits each, the latest first, separated by commas.
-#[cfg(any(feature = "nats", feature = "redis"))]
+#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
 pub(crate) fn trail_text(engines: &EngineTrail) -> String {
     let engines: Vec<String> = engines.iter().map(|key| key.to_string()).collect();
     engines.join(",")
 }
 
 /// Returns the engines in such a text; `None` if it is none.
-#[cfg(any(feature = "nats", feature = "redis"))]
+#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
 pub(crate) fn parse_trail(text: &str) -> Option<EngineTrail> {
     let key = |text: &str| u64::from_str_radix(text, 16).ok().map(EngineKey);
     let keys: Option<Vec<EngineKey>> = text.split(',').map(key).collect();
@@ -128,7 +128,7 @@ pub struct EngineError {
     pub is_passing: bool,
 }
 
-#[cfg(any(feature = "nats", feature = "redis"))]
+#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
 impl EngineError {
     /// The error of a source whose records belong to another stream than before.
     pub(crate) fn other_stream(known: StreamId, found: StreamId) -> Self {
@@ -254,7 +254,7 @@ pub trait Source: Send {
     fn find_time(&mut self, time: u64) -> Result<Option<StreamRecord>, EngineError>;
 }
 
-#[cfg(all(test, any(feature = "nats", feature = "redis")))]
+#[cfg(all(test, any(feature = "nats", feature = "rabbitmq", feature = "redis")))]
 mod tests {
     use super::*;
 

@@ -20,6 +20,8 @@ mod machine;
 mod metadata;
 #[cfg(feature = "nats")]
 pub mod nats;
+#[cfg(feature = "rabbitmq")]
+pub mod rabbitmq;
 mod record;
 #[cfg(feature = "redis")]
 pub mod redis;

@@ -20,7 +20,7 @@ pub struct DatagramMetadata {
     pub dscp: Option<u8>,
 }
 
-#[cfg(any(feature = "nats", feature = "redis"))]
+#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
 impl DatagramMetadata {
     /// Returns the names and values of its fields in an engine.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&'static str, String)> {

@@ -93,7 +93,7 @@ impl StreamRecord {
 }
 
 /// Any content, for the tests of engines.
-#[cfg(all(test, any(feature = "nats", feature = "redis")))]
+#[cfg(all(test, any(feature = "nats", feature = "rabbitmq", feature = "redis")))]
 pub(crate) fn contents() -> impl proptest::strategy::Strategy<Value = Content> {
     use proptest::prelude::*;
 

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::command::{cargo, finish};
 use crate::step::{Outcome, RunOptions, Step, Verdict};
-use crate::verify::engines;
+use crate::verify::{engines, tests};
 
 const MESSAGES: u32 = 1_000_000;
 const ROUNDS: u32 = 100;
@@ -21,7 +21,7 @@ pub(super) fn step(seed: u32) -> Step {
         "engines hold {MESSAGES} messages over a network that loses 5 %, and all of them after {ROUNDS} kills and a \
          standstill of {SECONDS} s; seed {seed}"
     );
-    Step::new("bridge", about, move |options| run(seed, options))
+    Step::new("bridge:long", about, move |options| run(seed, options))
 }
 
 fn run(seed: u32, options: &RunOptions) -> Result<Outcome> {
@@ -41,5 +41,15 @@ fn run(seed: u32, options: &RunOptions) -> Result<Outcome> {
     Ok(match finished.success {
         true => Outcome::passed(memory.join("; ")),
         false => Outcome::failed(finished.status, finished.output),
+    })
+}
+
+/// The tests with an engine that takes long to start.
+pub(super) fn rabbitmq() -> Step {
+    Step::new("bridge:rabbitmq", "bridges, and RabbitMQ, are killed, stand still and lose records", |options| {
+        let head = ["test", "--quiet", "--package", "mcast-cli", "--test", "bridge", "--", "--nocapture"];
+        // Each of them starts a server.
+        let which = ["--ignored", "--test-threads", "2", "rabbitmq::"];
+        tests::outcome(cargo(head.iter().chain(&which)), "cargo test", options)
     })
 }

@@ -18,6 +18,7 @@ pub(super) fn steps() -> Vec<Step> {
         interop("/usr/sbin/igmpproxy", "the test of a relay behind a multicast router"),
         interop("iperf", "the test of a relay into a network namespace"),
         interop("redis-server", "the tests of bridges to Redis"),
+        interop("/usr/lib/rabbitmq/bin/rabbitmq-server", "the tests of bridges to RabbitMQ"),
         engines::step(),
         interop("/usr/sbin/sshd", "the tests of fleets"),
         interop("sudo", "the test of fleets with --sudo"),

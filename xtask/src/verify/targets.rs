@@ -20,7 +20,7 @@ const SYSTEMS: [&str; 7] = [
 const HOST_ONLY: &str = "xtask";
 
 /// All features except the ciphers, whose C and assembly code needs a compiler for each target.
-const FEATURES: &str = "mcast-bridge/nats,mcast-bridge/redis,mcast-measure/std,mcast-relay/driver,mcast-relay/http,\
+const FEATURES: &str = "mcast-bridge/nats,mcast-bridge/rabbitmq,mcast-bridge/redis,mcast-measure/std,mcast-relay/driver,mcast-relay/http,\
     mcast-stream-proto/serde,mcast-stream/metrics,mcast-stream/serde,mcast-stream/tokio,mcast-sys/tokio,\
     mcast-watch/json,mcast-watch/live,mcast-watch/metrics,mcast/tokio";
 #[cfg(test)]

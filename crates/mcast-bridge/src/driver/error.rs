@@ -83,15 +83,15 @@ impl ClassifiedError for BridgeError {
                     "remove a bridge: the messages may be going round in a circle".into()
                 }
             }),
-            Self::WriteBack => Some("keep it in another engine, or elsewhere in this one: ?key=KEY in Redis, ?stream=STREAM in NATS".into()),
+            Self::WriteBack => Some("keep it in another engine, or elsewhere in this one: ?key=KEY in Redis, ?stream=STREAM in NATS and RabbitMQ".into()),
             Self::Circle => Some("send them to another group, or stop the other bridge".into()),
             Self::Refused(BridgeRefusal::OtherBridge | BridgeRefusal::TakenOver(_)) => Some(
                 "give each bridge of a plain group one of its own in the engine (?key=KEY in Redis, ?stream=STREAM in \
-                 NATS), or stop the other bridge"
+                 NATS and RabbitMQ), or stop the other bridge"
                     .into(),
             ),
             Self::Refused(_) => Some(
-                "give each stream one of its own in the engine: ?key=KEY in Redis, ?stream=STREAM in NATS"
+                "give each stream one of its own in the engine: ?key=KEY in Redis, ?stream=STREAM in NATS and RabbitMQ"
                     .into(),
             ),
             Self::StreamChanged { .. } => Some(

@@ -14,6 +14,19 @@ macro_rules! contract {
         mod nats {
             $(#[test] fn $test() { super::test(super::$test::<crate::nats::Nats>); })*
         }
+        mod rabbitmq {
+            /// One server for all, because it takes long to start.
+            #[test]
+            fn all() {
+                crate::rabbitmq::with_node(|| {
+                    crate::rabbitmq::own_tests();
+                    $(
+                        eprintln!("{}", stringify!($test));
+                        super::test(super::$test::<crate::rabbitmq::Rabbitmq>);
+                    )*
+                });
+            }
+        }
     };
 }
 
@@ -245,12 +258,21 @@ fn a_deleted_stream_is_noticed<T: Engine>(engine: T) {
 fn removed_records_are_not_appended_again<T: Engine>(engine: T) {
     let mut sink = engine.sink();
     append(&mut *sink, None, vec![message(1, 0, b"a"), message(1, 1, b"b")]);
-    engine.delete_records();
-    let removed = Some(Tail { position: position(1, 1), stream: None, closes: false });
+    let tail = engine.delete_records(&mut sink);
     let refused = append(&mut *sink, Some(position(1, 0)), vec![message(1, 1, b"b")]);
-    assert_eq!(refused, Response::Refused { tail: removed });
-    assert_eq!(append(&mut *sink, Some(position(1, 1)), vec![message(1, 2, b"c")]), Response::Appended);
-    assert_eq!(engine.length(), 1);
+    assert_eq!(refused, Response::Refused { tail });
+    let last = tail.unwrap().position;
+    let next = message(1, last.number.0 + 1, b"c");
+    assert_eq!(append(&mut *sink, Some(last), vec![next.clone()]), Response::Appended);
+    let left = engine.source().read(position(0, 0), 1_000).unwrap();
+    assert!(left[0].position > position(1, 1) && left.last() == Some(&next), "{left:?}");
+    assert_eq!(engine.length(), left.len() as u64);
+    // As a bridge that has just started sees it.
+    let last = Some(Tail { position: next.position, stream: Some(STREAM), closes: false });
+    assert_eq!(
+        call(&mut *engine.sink(), &presence(1, None)),
+        Response::Tail { tail: last, others: Vec::new() }
+    );
 }
 
 fn what_no_bridge_wrote_is_an_error_that_does_not_pass<T: Engine>(engine: T) {

@@ -6,6 +6,9 @@ mod contract;
 mod nats;
 #[path = "../servers/nats.rs"]
 mod nats_server;
+mod rabbitmq;
+#[path = "../servers/rabbitmq.rs"]
+mod rabbitmq_server;
 mod redis;
 
 use std::sync::Arc;
@@ -27,8 +30,9 @@ trait Engine: Sized {
     /// Returns the number of records, which a client that others wrote counts.
     fn length(&self) -> u64;
     fn delete_stream(&self);
-    /// Removes all records, but not the stream.
-    fn delete_records(&self);
+    /// Removes records, but not the stream: all, or as many as the engine can, for which it may have appended others in the
+    /// place of those that are there, on another connection. Returns the last record as bridges then see it.
+    fn delete_records(&self, sink: &mut Box<dyn Sink>) -> Option<Tail>;
     /// Adds a record that no bridge wrote.
     fn add_foreign(&self);
     /// Removes the notes of bridges, or makes them too old.

@@ -59,8 +59,9 @@ impl Engine for Nats {
         self.server.request(&json!(["delete"]));
     }
 
-    fn delete_records(&self) {
+    fn delete_records(&self, _: &mut Box<dyn Sink>) -> Option<Tail> {
         self.server.request(&json!(["purge"]));
+        Some(Tail { position: position(1, 1), stream: None, closes: false })
     }
 
     fn add_foreign(&self) {

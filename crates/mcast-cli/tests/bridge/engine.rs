@@ -68,7 +68,7 @@ pub(crate) trait SourceEngine: Engine {
     fn copied(&self) -> Vec<Entry>;
 }
 
-/// Defines tests from these scenarios, with each engine.
+/// Defines tests from these scenarios, with each engine. RabbitMQ takes long to start, so `cargo soak` runs those with it.
 macro_rules! scenarios {
     ($($scenario:ident)*) => {
         mod redis {
@@ -76,6 +76,15 @@ macro_rules! scenarios {
         }
         mod nats {
             $(#[test] fn $scenario() { super::$scenario::<crate::nats::Nats>(); })*
+        }
+        mod rabbitmq {
+            $(
+                #[test]
+                #[ignore = "the server takes long to start: cargo soak --only bridge"]
+                fn $scenario() {
+                    super::$scenario::<crate::rabbitmq::Rabbitmq>();
+                }
+            )*
         }
     };
 }

@@ -154,7 +154,7 @@ fn a_key_of_another_stream_is_refused<T: Engine>() {
     assert_eq!(ended.status, Some(4), "{ended:?}");
     assert!(
         ended.stderr.contains("belongs to stream 00000000000000ff")
-            && ended.stderr.contains("?key=KEY in Redis, ?stream=STREAM in NATS")
+            && ended.stderr.contains("?key=KEY in Redis, ?stream=STREAM in NATS and RabbitMQ")
     );
     assert_eq!(engine.length(), 1);
 }

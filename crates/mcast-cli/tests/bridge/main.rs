@@ -12,6 +12,9 @@ mod nats;
 #[path = "../../../mcast-bridge/tests/servers/nats.rs"]
 mod nats_server;
 mod network;
+mod rabbitmq;
+#[path = "../../../mcast-bridge/tests/servers/rabbitmq.rs"]
+mod rabbitmq_server;
 mod redis;
 mod reverse;
 #[path = "../command/schemas.rs"]

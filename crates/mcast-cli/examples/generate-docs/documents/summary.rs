@@ -34,6 +34,7 @@ const PARTS: &[(&str, &[(&str, &str)])] = &[
             ("Through the Windows firewall", "how-to/windows-firewall.md"),
             ("Keep a stream in Redis", "how-to/keep-in-redis.md"),
             ("Keep a stream in NATS", "how-to/keep-in-nats.md"),
+            ("Keep a stream in RabbitMQ", "how-to/keep-in-rabbitmq.md"),
             ("Keep the datagrams of a group", "how-to/keep-datagrams.md"),
             ("Replay yesterday", "how-to/replay-yesterday.md"),
             ("Two bridges", "how-to/two-bridges.md"),

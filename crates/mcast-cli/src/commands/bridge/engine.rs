@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use mcast_bridge::nats::{NatsConnector, NatsTarget};
+use mcast_bridge::rabbitmq::{RabbitmqConnector, RabbitmqTarget};
 use mcast_bridge::redis::RedisTarget;
 use mcast_bridge::{EngineError, Position, SinkConnector, SourceConnector};
 
@@ -15,6 +16,7 @@ use crate::exit::Failure;
 #[derive(Debug)]
 pub(super) enum Target {
     Nats(NatsTarget),
+    Rabbitmq(RabbitmqTarget),
     Redis(RedisTarget),
 }
 
@@ -35,11 +37,14 @@ impl Target {
         let password = arguments.keeping.password_file.as_deref().map(first_line).transpose()?;
         let target = match url.split_once("://") {
             Some(("nats", _)) => Self::nats(url, password.as_deref(), name),
+            Some(("rabbitmq-stream", _)) => Self::rabbitmq(url, password.as_deref(), name),
             Some(("redis" | "redis+unix", _)) => Self::redis(url, password.as_deref(), name),
             _ => Err(EngineError {
-                what: format!("\"{url}\" is not a URL of NATS or Redis"),
+                what: format!("\"{url}\" is not a URL of NATS, RabbitMQ or Redis"),
                 remedy: Some(
-                    "write nats://HOST[:PORT][?stream=STREAM] or redis://HOST[:PORT][/DB][?key=KEY]".into(),
+                    "write nats://HOST[:PORT][?stream=STREAM], rabbitmq-stream://HOST[:PORT][/VHOST][?stream=STREAM] or \
+                     redis://HOST[:PORT][/DB][?key=KEY]"
+                        .into(),
                 ),
                 is_passing: false,
             }),
@@ -61,6 +66,18 @@ impl Target {
         Ok(Self::Nats(nats))
     }
 
+    fn rabbitmq(url: &str, password: Option<&str>, name: Option<&String>) -> Result<Self, EngineError> {
+        let mut rabbitmq = RabbitmqTarget::parse(url)?;
+        if let Some(password) = password {
+            rabbitmq = rabbitmq.password(password);
+        }
+        if rabbitmq.stream().is_none() {
+            let name = name.ok_or_else(|| unnamed("stream", "?stream=STREAM"))?;
+            rabbitmq = rabbitmq.with_stream(name.clone())?;
+        }
+        Ok(Self::Rabbitmq(rabbitmq))
+    }
+
     fn redis(url: &str, password: Option<&str>, name: Option<&String>) -> Result<Self, EngineError> {
         let mut redis = RedisTarget::parse(url)?;
         if let Some(password) = password {
@@ -77,6 +94,7 @@ impl Target {
     pub(super) fn description(&self) -> String {
         let (stream, address) = match self {
             Self::Nats(nats) => (nats.stream(), nats.address()),
+            Self::Rabbitmq(rabbitmq) => (rabbitmq.stream(), rabbitmq.address()),
             Self::Redis(redis) => (redis.key(), redis.address()),
         };
         format!("\"{}\" at {address}", stream.unwrap_or_default())
@@ -86,6 +104,7 @@ impl Target {
     pub(super) fn key(&self) -> &str {
         match self {
             Self::Nats(nats) => nats.stream().unwrap_or_default(),
+            Self::Rabbitmq(rabbitmq) => rabbitmq.stream().unwrap_or_default(),
             Self::Redis(redis) => redis.key().unwrap_or_default(),
         }
     }
@@ -94,6 +113,7 @@ impl Target {
     pub(super) fn source_connector(&self) -> Box<dyn SourceConnector> {
         match self {
             Self::Nats(nats) => Box::new(nats.clone()),
+            Self::Rabbitmq(rabbitmq) => Box::new(rabbitmq.clone()),
             Self::Redis(redis) => Box::new(redis.clone()),
         }
     }
@@ -102,6 +122,7 @@ impl Target {
     pub(super) fn record_position(&self, id: &str) -> anyhow::Result<Position> {
         let position = match self {
             Self::Nats(_) => NatsTarget::position(id),
+            Self::Rabbitmq(_) => RabbitmqTarget::position(id),
             Self::Redis(_) => RedisTarget::position(id),
         };
         Ok(position
@@ -111,6 +132,7 @@ impl Target {
     pub(super) fn connector(self) -> Box<dyn SinkConnector> {
         match self {
             Self::Nats(nats) => Box::new(NatsConnector::new(nats)),
+            Self::Rabbitmq(rabbitmq) => Box::new(RabbitmqConnector::new(rabbitmq)),
             Self::Redis(redis) => Box::new(redis),
         }
     }
@@ -127,7 +149,9 @@ fn unnamed(what: &str, parameter: &str) -> EngineError {
 
 /// Returns whether this is the URL of an engine.
 pub(super) fn is_engine(text: &str) -> bool {
-    ["nats://", "redis://", "redis+unix://"].iter().any(|scheme| text.starts_with(scheme))
+    ["nats://", "rabbitmq-stream://", "redis://", "redis+unix://"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme))
 }
 
 fn first_line(path: &Path) -> anyhow::Result<String> {

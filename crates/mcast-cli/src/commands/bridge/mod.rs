@@ -42,9 +42,10 @@ pub(crate) struct Arguments {
     #[arg(value_name = "to", value_parser = ["to"], hide_possible_values = true)]
     to: String,
 
-    /// Where to keep it: `redis://[USER@]HOST[:PORT][/DB][?key=KEY]` [default key: mcast:NAME], or
-    /// `nats://[USER@]HOST[:PORT][?stream=STREAM]` [default stream: NAME]; out of an engine,
-    /// `GROUP[%INTERFACE]:PORT` to publish to
+    /// Where to keep it: `redis://[USER@]HOST[:PORT][/DB][?key=KEY]` [default key: mcast:NAME],
+    /// `nats://[USER@]HOST[:PORT][?stream=STREAM]` or
+    /// `rabbitmq-stream://[USER@]HOST[:PORT][/VHOST][?stream=STREAM]` [default stream: NAME]; out of an
+    /// engine, `GROUP[%INTERFACE]:PORT` to publish to
     #[arg(value_name = "ENGINE")]
     engine: String,
 
@@ -148,6 +149,12 @@ INCARNATION-NUMBER and the headers `Mcast-Stream`, `Mcast-Time` and `Mcast-Key`,
 as the fields of Redis. Gaps and ends have `Mcast-Kind`, and `Mcast-First`, `Mcast-End` and
 `Mcast-Cause`. If the stream does not exist in NATS, it is created with the subject mcast.STREAM.
 
+RabbitMQ: a stream (plugin rabbitmq_stream) with a message of AMQP 1.0 for each message, with the
+application properties `mcast-stream`, `mcast-incarnation`, `mcast-number`, `mcast-time` and
+`mcast-key`. Gaps and ends have `mcast-kind`, and `mcast-first`, `mcast-end` and `mcast-cause`. A
+reader skips each record whose `mcast-after` is not the position of the last one that it did not
+skip. If the stream does not exist in RabbitMQ, it is created, and STREAM.bridges for the bridges.
+
 With --datagrams, each datagram of a group that carries no stream is a record, numbered from 0 under
 an incarnation of this bridge, with the fields `source`, `group`, `interface`, `kernel` (when the
 kernel received it, in nanoseconds since 1970), `ttl` and `dscp`, in NATS with the headers
@@ -160,6 +167,7 @@ given, and the command ends behind the last one unless --stay is given.
 Examples:
   mcast bridge prices to redis://10.0.0.9
   mcast bridge prices to nats://10.0.0.9
+  mcast bridge prices to rabbitmq-stream://10.0.0.9
   mcast bridge 239.255.1.2:7000 --name prices to redis://10.0.0.9/2?key=prices --stay
   mcast bridge prices to redis://feeds@10.0.0.9 --password-file /etc/mcast/redis.password
   mcast bridge 239.1.1.1%eth0:7000 to redis://10.0.0.9?key=prices --path 239.1.1.2%eth1:7000

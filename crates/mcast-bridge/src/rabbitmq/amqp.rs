@@ -1,0 +1,284 @@
+//! The part of AMQP 1.0 that messages of a stream are encoded in: application properties, then data.
+
+use std::sync::Arc;
+
+use super::bytes::{ProtocolError, Reader, Write};
+
+/// The sections of a message that are read, and the formats of values (AMQP 1.0, parts 1.6 and 3.2).
+const PROPERTIES: u8 = 0x74;
+const DATA: u8 = 0x75;
+const DESCRIBED: u8 = 0x00;
+const SMALL_ULONG: u8 = 0x53;
+const ULONG: u8 = 0x80;
+const ULONG_0: u8 = 0x44;
+const TEXT: u8 = 0xa1;
+const LONG_TEXT: u8 = 0xb1;
+const MAP: u8 = 0xc1;
+const LONG_MAP: u8 = 0xd1;
+const BINARY: u8 = 0xa0;
+const LONG_BINARY: u8 = 0xb0;
+
+/// The most application properties that are read.
+const MOST: u32 = 64;
+
+/// A value of a property.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    Number(u64),
+    Text(String),
+    /// Of a type that bridges do not write.
+    Other,
+}
+
+/// A message: its application properties and its bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Message {
+    properties: Vec<(String, Value)>,
+    pub(super) bytes: Arc<[u8]>,
+}
+
+impl Message {
+    pub(super) fn set(&mut self, name: &str, value: Value) {
+        self.properties.push((name.to_owned(), value));
+    }
+
+    fn value(&self, name: &str) -> Option<&Value> {
+        self.properties.iter().find(|(known, _)| known == name).map(|(_, value)| value)
+    }
+
+    pub(super) fn number(&self, name: &str) -> Option<u64> {
+        match self.value(name)? {
+            Value::Number(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        match self.value(name)? {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.value(name).is_some()
+    }
+
+    /// Adds the encoded message.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        let mut map = Vec::new();
+        for (name, value) in &self.properties {
+            write_bytes(&mut map, TEXT, LONG_TEXT, name.as_bytes());
+            match value {
+                Value::Number(number) => match u8::try_from(*number) {
+                    Ok(number) => map.number([SMALL_ULONG, number]),
+                    Err(_) => {
+                        map.push(ULONG);
+                        map.number(number.to_be_bytes());
+                    }
+                },
+                Value::Text(text) => write_bytes(&mut map, TEXT, LONG_TEXT, text.as_bytes()),
+                // Null.
+                Value::Other => map.push(0x40),
+            }
+        }
+        out.number([DESCRIBED, SMALL_ULONG, PROPERTIES]);
+        let count = 2 * self.properties.len();
+        match (u8::try_from(map.len() + 1), u8::try_from(count)) {
+            (Ok(length), Ok(count)) => out.number([MAP, length, count]),
+            _ => {
+                out.push(LONG_MAP);
+                out.number(u32::try_from(map.len() + 4).unwrap_or(u32::MAX).to_be_bytes());
+                out.number(u32::try_from(count).unwrap_or(u32::MAX).to_be_bytes());
+            }
+        }
+        out.extend(map);
+        out.number([DESCRIBED, SMALL_ULONG, DATA]);
+        write_bytes(out, BINARY, LONG_BINARY, &self.bytes);
+    }
+
+    /// Reads an encoded message.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, ProtocolError> {
+        let mut reader = Reader(bytes);
+        let (mut message, mut data) = (Self::default(), None);
+        while !reader.0.is_empty() {
+            match section(&mut reader)? {
+                PROPERTIES => message.properties = properties(&mut reader)?,
+                DATA if data.is_none() => data = Some(body(&mut reader)?),
+                _ => skip(&mut reader)?,
+            }
+        }
+        message.bytes = Arc::from(data.ok_or(ProtocolError("a message has no data"))?);
+        Ok(message)
+    }
+}
+
+fn write_bytes(out: &mut Vec<u8>, short: u8, long: u8, bytes: &[u8]) {
+    match u8::try_from(bytes.len()) {
+        Ok(length) => out.number([short, length]),
+        Err(_) => {
+            out.push(long);
+            out.number(u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
+        }
+    }
+    out.extend_from_slice(bytes);
+}
+
+/// Takes the descriptor of a section. Those of messages are numbers below 256.
+fn section(reader: &mut Reader<'_>) -> Result<u8, ProtocolError> {
+    match (reader.u8()?, reader.u8()?) {
+        (DESCRIBED, SMALL_ULONG) => reader.u8(),
+        (DESCRIBED, ULONG) => {
+            u8::try_from(reader.u64()?).map_err(|_| ProtocolError("a message has an unknown section"))
+        }
+        _ => Err(ProtocolError("a message is not one of AMQP 1.0")),
+    }
+}
+
+/// Takes a value of which only the length matters.
+fn skip(reader: &mut Reader<'_>) -> Result<(), ProtocolError> {
+    let format = reader.u8()?;
+    let length = match format >> 4 {
+        0x4 => 0,
+        0x5 => 1,
+        0x6 => 2,
+        0x7 => 4,
+        0x8 => 8,
+        0x9 => 16,
+        0xa | 0xc | 0xe => usize::from(reader.u8()?),
+        0xb | 0xd | 0xf => reader.length()?,
+        _ => return Err(ProtocolError("a value has an unknown type")),
+    };
+    reader.bytes(length).map(|_| ())
+}
+
+fn properties(reader: &mut Reader<'_>) -> Result<Vec<(String, Value)>, ProtocolError> {
+    let (mut map, count) = match reader.u8()? {
+        MAP => {
+            let length = usize::from(reader.u8()?);
+            let mut map = Reader(reader.bytes(length)?);
+            let count = u32::from(map.u8()?);
+            (map, count)
+        }
+        LONG_MAP => {
+            let length = reader.length()?;
+            let mut map = Reader(reader.bytes(length)?);
+            let count = map.u32()?;
+            (map, count)
+        }
+        _ => return Err(ProtocolError("application properties are not a map")),
+    };
+    if count > 2 * MOST {
+        return Err(ProtocolError("a message has too many properties"));
+    }
+    let mut properties = Vec::new();
+    for _ in 0..count / 2 {
+        let Value::Text(name) = value(&mut map)? else {
+            return Err(ProtocolError("the name of a property is not a text"));
+        };
+        properties.push((name, value(&mut map)?));
+    }
+    Ok(properties)
+}
+
+fn value(reader: &mut Reader<'_>) -> Result<Value, ProtocolError> {
+    let mut at = *reader;
+    let value = match at.u8()? {
+        ULONG_0 | 0x43 => Value::Number(0),
+        SMALL_ULONG | 0x52 => Value::Number(at.u8()?.into()),
+        ULONG => Value::Number(at.u64()?),
+        0x70 => Value::Number(at.u32()?.into()),
+        // Signed numbers, which clients of some languages write.
+        0x54 | 0x55 => signed(at.u8()?.cast_signed().into()),
+        0x71 => signed(at.u32()?.cast_signed().into()),
+        0x81 => signed(at.u64()?.cast_signed()),
+        TEXT => {
+            let length = usize::from(at.u8()?);
+            Value::Text(String::from_utf8_lossy(at.bytes(length)?).into_owned())
+        }
+        LONG_TEXT => {
+            let length = at.length()?;
+            Value::Text(String::from_utf8_lossy(at.bytes(length)?).into_owned())
+        }
+        _ => {
+            skip(reader)?;
+            return Ok(Value::Other);
+        }
+    };
+    *reader = at;
+    Ok(value)
+}
+
+fn signed(number: i64) -> Value {
+    u64::try_from(number).map_or(Value::Other, Value::Number)
+}
+
+fn body<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], ProtocolError> {
+    let length = match reader.u8()? {
+        BINARY => usize::from(reader.u8()?),
+        LONG_BINARY => reader.length()?,
+        _ => return Err(ProtocolError("the data of a message is not binary")),
+    };
+    reader.bytes(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn values() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            any::<u64>().prop_map(Value::Number),
+            any::<u8>().prop_map(|number| Value::Number(number.into())),
+            any::<String>().prop_map(Value::Text),
+            Just(Value::Other),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn messages_are_read_as_they_were_written(
+            properties in prop::collection::vec((any::<String>(), values()), 0..9),
+            bytes in prop::collection::vec(any::<u8>(), 0..700),
+        ) {
+            let message = Message { properties, bytes: bytes.into() };
+            let mut out = Vec::new();
+            message.write(&mut out);
+            prop_assert_eq!(Message::parse(&out), Ok(message));
+            for end in 0..out.len() {
+                prop_assert!(Message::parse(&out[..end]).is_err(), "a message of {} bytes", end);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(mut bytes: Vec<u8>, section in 0x70_u8..0x79) {
+            let _ = Message::parse(&bytes);
+            bytes.splice(0..0, [DESCRIBED, SMALL_ULONG, section]);
+            let _ = Message::parse(&bytes);
+        }
+    }
+
+    #[test]
+    fn signed_numbers_are_read() {
+        let read = |bytes: &[u8]| value(&mut Reader(bytes));
+        assert_eq!(read(&[0x55, 7]), Ok(Value::Number(7)));
+        assert_eq!(read(&[0x54, 0xff]), Ok(Value::Other), "-1");
+        assert_eq!(read(&[0x71, 0, 0, 1, 0]), Ok(Value::Number(256)));
+        assert_eq!(read(&[0x81, 0, 0, 0, 1, 0, 0, 0, 0]), Ok(Value::Number(1 << 32)));
+        assert_eq!(read(&[0x81, 0x80, 0, 0, 1, 0, 0, 0, 0]), Ok(Value::Other));
+    }
+
+    #[test]
+    fn other_sections_and_types_are_skipped() {
+        // A header with a list, properties with a boolean, data.
+        let bytes = [
+            0, 0x53, 0x70, 0xc0, 2, 1, 0x41, 0, 0x53, 0x74, 0xc1, 9, 4, 0xa1, 1, b'a', 0x41, 0xa1, 1, b'b',
+            0x44, 0, 0x53, 0x75, 0xa0, 1, b'x',
+        ];
+        let message = Message::parse(&bytes).unwrap();
+        assert_eq!((message.value("a"), message.number("b")), (Some(&Value::Other), Some(0)));
+        assert_eq!(&*message.bytes, b"x");
+    }
+}

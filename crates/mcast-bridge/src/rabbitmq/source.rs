@@ -1,0 +1,181 @@
+//! Reading records back from a stream in RabbitMQ.
+
+use std::collections::VecDeque;
+
+use mcast_stream::wire::{EngineKey, StreamId};
+
+use super::chain::Start;
+use super::client::{Client, Failure, Offset};
+use super::entry::Entry;
+use super::log::Log;
+use super::target::RabbitmqTarget;
+use crate::engine::{EngineError, Source, SourceConnector, StoredStream};
+use crate::record::{Position, StreamRecord};
+
+/// The size of the records in a response, after which only one more follows.
+const BYTES: usize = 1 << 20;
+/// Where fewer messages than this are left, they are read one after the other.
+const FEW: u64 = 1_000;
+
+/// Reads the effective records of a stream in RabbitMQ.
+#[derive(Debug)]
+pub struct RabbitmqSource {
+    log: Log,
+    virtual_host: String,
+    /// The stream that was returned, so that another one there is an error.
+    stream: Option<StreamId>,
+    /// The position behind the records that were returned last; the log is read behind them.
+    next: Option<Position>,
+    /// Effective records that were read, but not returned.
+    read: VecDeque<Entry>,
+}
+
+impl RabbitmqSource {
+    /// Connects to the server.
+    ///
+    /// # Errors
+    /// If it cannot be reached or rejects the user.
+    pub fn connect(target: &RabbitmqTarget) -> Result<Self, EngineError> {
+        let client = Client::connect(target)?;
+        let name = target.named()?.to_owned();
+        let (virtual_host, read) = (target.virtual_host.clone(), VecDeque::new());
+        Ok(Self { log: Log::new(client, name), virtual_host, stream: None, next: None, read })
+    }
+
+    /// Returns the result of what needs the stream; nothing if it does not exist.
+    fn there<T: Default>(&mut self, result: Result<T, Failure>) -> Result<T, EngineError> {
+        match result {
+            Ok(value) => Ok(value),
+            Err(Failure::Gone) => {
+                (self.next, self.read) = (None, VecDeque::new());
+                Ok(T::default())
+            }
+            Err(Failure::Engine(error)) => Err(error),
+        }
+    }
+
+    /// Returns the last effective record.
+    fn last_entry(&mut self) -> Result<Option<Entry>, Failure> {
+        self.next = None;
+        let (start, end) = (self.log.before_end()?, self.log.end()?);
+        self.log.follow(start)?;
+        let mut last = None;
+        while self.log.chain.next() < end {
+            last = self.log.next()?.pop().map(|(_, entry)| entry).or(last);
+        }
+        Ok(last)
+    }
+
+    /// Returns where to start so that the first effective record for which `is_before` is false follows, by bisection. All
+    /// before it are.
+    fn start_before(&mut self, is_before: impl Fn(&StreamRecord) -> bool) -> Result<Start, Failure> {
+        let mut start = self.log.oldest()?;
+        let mut low = match start {
+            Start::Beginning => 0,
+            Start::Effective(offset) => offset,
+        };
+        let mut high = self.log.end()?;
+        while high.saturating_sub(low) > FEW {
+            let middle = low + (high - low) / 2;
+            let Some(chunk) = self.log.probe(Offset::At(middle))? else { break };
+            match self.log.effective_before(&chunk)? {
+                Some((offset, entry)) if is_before(&entry.record) => {
+                    (low, start) = (middle, Start::Effective(offset));
+                }
+                Some(_) => high = middle,
+                // What is effective there is not known nearby.
+                None => break,
+            }
+        }
+        Ok(start)
+    }
+
+    /// Returns effective records from this position on.
+    fn records_from(&mut self, from: Position, count: usize) -> Result<Vec<StreamRecord>, Failure> {
+        if self.next != Some(from) {
+            let start = self.start_before(|record| record.position < from)?;
+            self.read.clear();
+            self.log.follow(start)?;
+        }
+        self.next = None;
+        let records = self.take(count, |record| record.position < from)?;
+        // What is read next is behind them.
+        self.next = Some(records.last().map_or(from, |last| last.position.following()));
+        Ok(records)
+    }
+
+    /// Takes records that were read, and reads more, without those that are before what is wanted.
+    fn take(
+        &mut self,
+        count: usize,
+        is_before: impl Fn(&StreamRecord) -> bool,
+    ) -> Result<Vec<StreamRecord>, Failure> {
+        let mut end = None;
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        while records.len() < count && bytes < BYTES {
+            if let Some(Entry { stream, record, .. }) = self.read.pop_front() {
+                if is_before(&record) {
+                    continue;
+                }
+                if let Some(known) = self.stream.filter(|known| *known != stream) {
+                    return Err(EngineError::other_stream(known, stream).into());
+                }
+                bytes += record.size();
+                records.push(record);
+                continue;
+            }
+            let end = match end {
+                Some(end) => end,
+                None => *end.insert(self.log.end()?),
+            };
+            if self.log.chain.next() >= end {
+                break;
+            }
+            self.read.extend(self.log.next()?.into_iter().map(|(_, entry)| entry));
+        }
+        Ok(records)
+    }
+
+    fn first_since(&mut self, time: u64) -> Result<Option<StreamRecord>, Failure> {
+        let start = self.start_before(|record| record.time < time)?;
+        (self.next, self.read) = (None, VecDeque::new());
+        self.log.follow(start)?;
+        Ok(self.take(1, |record| record.time < time)?.pop())
+    }
+}
+
+impl Source for RabbitmqSource {
+    fn stored(&mut self) -> Result<Option<StoredStream>, EngineError> {
+        let last = self.last_entry();
+        let Some(Entry { stream, engines: earlier, .. }) = self.there(last)? else { return Ok(None) };
+        self.stream = Some(stream);
+        let key = engine_key(self.log.client.cluster(), &self.virtual_host, &self.log.name);
+        Ok(Some(StoredStream { stream, key, earlier }))
+    }
+
+    fn last(&mut self) -> Result<Option<StreamRecord>, EngineError> {
+        let last = self.last_entry();
+        Ok(self.there(last)?.map(|entry| entry.record))
+    }
+
+    fn read(&mut self, from: Position, count: usize) -> Result<Vec<StreamRecord>, EngineError> {
+        let records = self.records_from(from, count);
+        self.there(records)
+    }
+
+    fn find_time(&mut self, time: u64) -> Result<Option<StreamRecord>, EngineError> {
+        let found = self.first_since(time);
+        self.there(found)
+    }
+}
+
+impl SourceConnector for RabbitmqTarget {
+    fn connect(&mut self) -> Result<Box<dyn Source>, EngineError> {
+        Ok(Box::new(RabbitmqSource::connect(self)?))
+    }
+}
+
+/// Returns the number that identifies a stream, under whichever address it is reached.
+pub(super) fn engine_key(cluster: &str, virtual_host: &str, stream: &str) -> EngineKey {
+    EngineKey(StreamId::named(&format!("{cluster} {virtual_host} {stream}")).0)
+}

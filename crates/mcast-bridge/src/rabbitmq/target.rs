@@ -1,0 +1,167 @@
+//! Where a stream is kept in RabbitMQ.
+
+use url::Url;
+
+use super::entry;
+use crate::engine::EngineError;
+use crate::record::Position;
+
+/// The port that the plugin listens on by default.
+const PORT: u16 = 5552;
+/// The longest name that RabbitMQ allows is 255 bytes, of which ".bridges" takes some.
+const LONGEST_NAME: usize = 240;
+
+/// A stream in RabbitMQ.
+#[derive(Clone)]
+pub struct RabbitmqTarget {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) user: String,
+    pub(super) password: String,
+    pub(super) virtual_host: String,
+    stream: Option<String>,
+}
+
+fn invalid(why: &str) -> EngineError {
+    EngineError {
+        what: format!("not a URL of RabbitMQ: {why}"),
+        remedy: Some("write rabbitmq-stream://[USER@]HOST[:PORT][/VHOST][?stream=STREAM]".into()),
+        is_passing: false,
+    }
+}
+
+impl RabbitmqTarget {
+    /// Parses `rabbitmq-stream://[USER[:PASSWORD]@]HOST[:PORT][/VHOST][?stream=STREAM]`. By default, user and password are
+    /// `guest`, and the virtual host is `/`.
+    ///
+    /// # Errors
+    /// If it is not such a URL.
+    pub fn parse(url: &str) -> Result<Self, EngineError> {
+        let parsed = Url::parse(url).map_err(|error| invalid(&error.to_string()))?;
+        if parsed.scheme() != "rabbitmq-stream" || parsed.fragment().is_some() {
+            return Err(invalid("it has another form"));
+        }
+        let host =
+            parsed.host_str().filter(|host| !host.is_empty()).ok_or_else(|| invalid("it has no host"))?;
+        let decoded = |text: &str| {
+            let bytes = percent_encoding::percent_decode_str(text);
+            bytes.decode_utf8().map(String::from).map_err(|_| invalid("it is not UTF-8"))
+        };
+        let or = |text: String, default: &str| if text.is_empty() { default.to_owned() } else { text };
+        let path = parsed.path().trim_start_matches('/');
+        if path.contains('/') {
+            return Err(invalid("the virtual host has slashes, which are written %2F"));
+        }
+        let mut stream = None;
+        for (name, value) in parsed.query_pairs() {
+            match &*name {
+                "stream" => stream = Some(value.into_owned()),
+                _ => return Err(invalid(&format!("it has the unknown parameter \"{name}\""))),
+            }
+        }
+        let target = Self {
+            host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
+            port: parsed.port().unwrap_or(PORT),
+            user: or(decoded(parsed.username())?, "guest"),
+            password: or(decoded(parsed.password().unwrap_or_default())?, "guest"),
+            virtual_host: or(decoded(path)?, "/"),
+            stream: None,
+        };
+        match stream {
+            Some(stream) => target.with_stream(stream),
+            None => Ok(target),
+        }
+    }
+
+    /// Sets the password, so that it need not be in the URL.
+    #[must_use]
+    pub fn password(self, password: &str) -> Self {
+        Self { password: password.to_owned(), ..self }
+    }
+
+    /// Returns the name of the stream, if the URL has one.
+    #[must_use]
+    pub fn stream(&self) -> Option<&str> {
+        self.stream.as_deref()
+    }
+
+    /// Returns the name of the stream, which is known when it is connected to.
+    pub(super) fn named(&self) -> Result<&str, EngineError> {
+        let missing = || EngineError { what: "no stream was given".into(), remedy: None, is_passing: false };
+        self.stream().ok_or_else(missing)
+    }
+
+    /// Sets the name of the stream.
+    ///
+    /// # Errors
+    /// If RabbitMQ does not allow it.
+    pub fn with_stream(self, stream: String) -> Result<Self, EngineError> {
+        if stream.is_empty() || stream.len() > LONGEST_NAME || stream.starts_with("amq.") {
+            return Err(EngineError {
+                what: format!("\"{stream}\" cannot be the name of a stream in RabbitMQ"),
+                remedy: Some(format!(
+                    "choose one of at most {LONGEST_NAME} bytes that does not begin with \"amq.\": ?stream=STREAM"
+                )),
+                is_passing: false,
+            });
+        }
+        Ok(Self { stream: Some(stream), ..self })
+    }
+
+    /// Returns the position of the record that `mcast-after` of the next one names so: `INCARNATION-NUMBER`.
+    #[must_use]
+    pub fn position(id: &str) -> Option<Position> {
+        entry::position(id)
+    }
+
+    /// Returns the address of the server, without secrets.
+    #[must_use]
+    pub fn address(&self) -> String {
+        match self.host.contains(':') {
+            true => format!("[{}]:{}", self.host, self.port),
+            false => format!("{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// Without secrets.
+impl std::fmt::Debug for RabbitmqTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RabbitmqTarget")
+            .field("address", &self.address())
+            .field("virtual_host", &self.virtual_host)
+            .field("stream", &self.stream)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_parsed_and_others_refused() {
+        let target =
+            RabbitmqTarget::parse("rabbitmq-stream://a:b%40c@example.org:7000/v%2Fw?stream=prices").unwrap();
+        assert_eq!((target.stream(), &*target.address()), (Some("prices"), "example.org:7000"));
+        assert_eq!((&*target.user, &*target.password, &*target.virtual_host), ("a", "b@c", "v/w"));
+        let target = RabbitmqTarget::parse("rabbitmq-stream://feeds@[::1]/").unwrap().password("secret");
+        assert_eq!((target.stream(), &*target.address()), (None, "[::1]:5552"));
+        assert_eq!((&*target.user, &*target.password, &*target.virtual_host), ("feeds", "secret", "/"));
+        assert!(!format!("{target:?}").contains("secret"));
+        let long = format!("rabbitmq-stream://a?stream={}", "x".repeat(241));
+        for text in [
+            "",
+            "rabbitmq-stream",
+            "rabbitmq-stream://",
+            "http://a",
+            "rabbitmq-stream://a/b/c",
+            "rabbitmq-stream://a?stream=",
+            "rabbitmq-stream://a?stream=amq.x",
+            "rabbitmq-stream://a?key=b",
+            &long,
+        ] {
+            assert!(RabbitmqTarget::parse(text).is_err(), "{text}");
+        }
+    }
+}
