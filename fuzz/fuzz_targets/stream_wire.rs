@@ -1,8 +1,9 @@
-//! Any bytes as a datagram of a stream, and as the body of each kind of datagram.
+//! Any bytes as a datagram of a stream, as the body of each kind of datagram, and as a frame of a history server.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use mcast_stream_proto::history::{AnswerFrame, HistoryAnnouncement, HistoryRequest, RecordReader};
 use mcast_stream_proto::wire::{
     Announce, DatagramView, EngineTrail, Heartbeat, Messages, Nak, Ncf, Origin, Probe, Reset, Status,
 };
@@ -27,7 +28,11 @@ fn read_body(body: &[u8]) {
         Probe::read(body),
         Reset::read(body),
         Announce::read(body),
+        HistoryAnnouncement::read(body),
+        HistoryRequest::read(body),
     );
+    read_frame(&[&[1], body].concat());
+    read_frame(body);
     if let Ok((messages, count)) = Messages::read(body) {
         assert_eq!(messages.count(), count as usize);
     }
@@ -37,4 +42,15 @@ fn read_body(body: &[u8]) {
     if let Ok(mut confirmation) = Ncf::read(body) {
         assert!(confirmation.coming.all(|(_, count)| count > 0));
     }
+}
+
+fn read_frame(frame: &[u8]) {
+    let _ = AnswerFrame::read(frame);
+    let Ok(mut reader) = RecordReader::new(frame) else { return };
+    let (mut count, mut last) = (0, None);
+    while let Ok(Some(record)) = reader.next(frame) {
+        assert!(last.is_none_or(|last| last == record.first));
+        (count, last) = (count + 1, Some(record.end()));
+    }
+    assert!(count <= frame.len());
 }

@@ -17,6 +17,7 @@ mod driver;
 mod engine;
 #[cfg(any(all(feature = "kafka", unix), feature = "nats"))]
 mod headers;
+mod history;
 #[cfg(all(feature = "kafka", unix))]
 pub mod kafka;
 mod machine;
@@ -37,6 +38,7 @@ pub use engine::{
     EngineError, Hole, Presence, RecordBatch, Request, Response, Sink, SinkConnector, Source,
     SourceConnector, StoredKind, StoredStream, Tail, stored_kind,
 };
+pub use history::EngineHistory;
 pub use machine::{BridgeConfig, BridgeEvent, BridgeMachine, BridgeRefusal, BridgeStatistics, RefusedTail};
 pub use metadata::DatagramMetadata;
 pub use record::{Content, GapCause, Position, StreamRecord};

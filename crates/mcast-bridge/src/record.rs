@@ -1,42 +1,11 @@
 //! What an engine stores.
 
-use std::fmt;
 use std::sync::Arc;
 
-use mcast_stream::subscriber::Cause;
-use mcast_stream::wire::{Incarnation, MessageKey, MessageNumber};
+pub use mcast_stream::history::{GapCause, Position};
+use mcast_stream::wire::{MessageKey, MessageNumber};
 
 use crate::metadata::DatagramMetadata;
-
-/// A place in a stream. Positions only grow: incarnations do, and message numbers within an incarnation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Position {
-    /// The incarnation of the publisher.
-    pub incarnation: Incarnation,
-    /// The number of the message.
-    pub number: MessageNumber,
-}
-
-impl Position {
-    /// Before every other position.
-    pub(crate) const START: Self = Self { incarnation: Incarnation(0), number: MessageNumber(0) };
-
-    pub(crate) fn new(incarnation: Incarnation, number: MessageNumber) -> Self {
-        Self { incarnation, number }
-    }
-
-    /// Returns the next position of the incarnation.
-    #[must_use]
-    pub fn following(self) -> Self {
-        Self { number: self.number + 1, ..self }
-    }
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "message {} of incarnation {}", self.number, self.incarnation)
-    }
-}
 
 /// A record of a stream in an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,51 +50,6 @@ pub enum Content {
     },
     /// The stream was closed. The number in the record's position is the number of messages in the incarnation.
     End,
-}
-
-/// Why messages are missing in an engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GapCause {
-    /// No bridge received them. The cause is that of the bridge that wrote the record.
-    Lost(Cause),
-    /// No bridge was running, or none could reach the engine for too long, when they were published.
-    JoinedLate,
-    /// The engine had stored them and lost them, and no bridge retained them.
-    EngineLost,
-    /// The system dropped datagrams of a plain group, because the receive buffer was full.
-    ReceiveBufferFull,
-}
-
-impl GapCause {
-    const ALL: [Self; 10] = [
-        Self::Lost(Cause::Unrecoverable),
-        Self::Lost(Cause::Deadline),
-        Self::Lost(Cause::NotRepaired),
-        Self::Lost(Cause::Restart),
-        Self::Lost(Cause::Unreadable),
-        Self::Lost(Cause::Abandoned),
-        Self::Lost(Cause::PublisherGone),
-        Self::JoinedLate,
-        Self::EngineLost,
-        Self::ReceiveBufferFull,
-    ];
-
-    /// Returns its name, for instance `joined-late`, as in records and in the command's JSON. Names never change.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Lost(cause) => cause.name(),
-            Self::JoinedLate => "joined-late",
-            Self::EngineLost => "engine-lost",
-            Self::ReceiveBufferFull => "receive-buffer-full",
-        }
-    }
-
-    /// Returns the cause with this name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|cause| cause.name() == name)
-    }
 }
 
 impl StreamRecord {
@@ -206,17 +130,4 @@ pub(crate) fn contents() -> impl proptest::strategy::Strategy<Value = Content> {
         cause.prop_map(|cause| Content::OpenGap { cause }),
         Just(Content::End)
     ]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn causes_are_found_by_their_names() {
-        for cause in GapCause::ALL {
-            assert_eq!(GapCause::from_name(cause.name()), Some(cause));
-        }
-        assert_eq!(GapCause::from_name("else"), None);
-    }
 }

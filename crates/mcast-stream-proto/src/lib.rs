@@ -14,6 +14,7 @@ pub mod gaps;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod goodput;
+pub mod history;
 mod outbox;
 pub mod publisher;
 mod random;

@@ -45,7 +45,7 @@ pub(super) fn read(message: &impl Message) -> Option<Stored> {
     let text = |name: &str| {
         texts.iter().find(|(each, _)| each.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     };
-    let (stream, record) = headers::read(id, &text, message.payload().unwrap_or_default())?;
+    let (stream, record) = headers::read(id, text, message.payload().unwrap_or_default())?;
     let engines = headers::engines(text)?;
     Some(Stored { offset: message.offset(), stream, record, engines })
 }

@@ -8,6 +8,7 @@ mod join_option;
 mod keys;
 mod limits;
 mod memberships;
+mod moment;
 mod packet_filter;
 mod pattern;
 mod selected;
@@ -23,6 +24,7 @@ pub(crate) use join_option::JoinOption;
 pub(crate) use keys::{KeyFile, key_file, read_keys};
 pub(crate) use limits::{Goal, Limits};
 pub(crate) use memberships::MembershipArguments;
+pub(crate) use moment::parse_moment;
 pub(crate) use packet_filter::{FilterOptions, Target, read_targets};
 pub(crate) use pattern::Pattern;
 pub(crate) use selected::{

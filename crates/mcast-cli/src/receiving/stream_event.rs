@@ -49,6 +49,7 @@ impl EventFields {
                 Self::Lost { sequence: first, count: end.ahead_of(first), cause: cause.name() }
             }
             SubscriberEvent::LostUnknown { first: sequence }
+            | SubscriberEvent::HistoryFailed { first: Some(sequence) }
             | SubscriberEvent::SnapshotWanted { message: sequence } => Self::Message { sequence },
             SubscriberEvent::Restarted { to: incarnation, .. }
             | SubscriberEvent::Rival { ignored: incarnation, .. } => {
@@ -85,6 +86,7 @@ const fn why(cause: Cause) -> &'static str {
         Cause::Unreadable => "they are too long, or their fragments do not form a message",
         Cause::Abandoned => "they had not arrived when this subscriber ended",
         Cause::PublisherGone => "the publisher is gone",
+        Cause::NotInHistory => "the publisher no longer retains them, and no history has them",
         _ => "they could not be repaired",
     }
 }
@@ -114,6 +116,10 @@ pub(crate) fn describe(event: &SubscriberEvent) -> (Importance, String) {
             );
             (Importance::Warning, text)
         }
+        SubscriberEvent::HistoryFailed { .. } => (
+            Importance::Warning,
+            "no history could be read, so that messages that the publisher no longer retains are lost".into(),
+        ),
         SubscriberEvent::Restarted { .. } => (Importance::Note, "the publisher has restarted".into()),
         SubscriberEvent::Continued { publisher, .. } => {
             (Importance::Note, format!("{} continues the stream", publisher.ip()))

@@ -6,6 +6,7 @@ mod audit;
 mod datagrams;
 mod engine;
 mod faults;
+mod history;
 #[cfg(feature = "kafka")]
 mod kafka;
 #[cfg(feature = "kafka")]

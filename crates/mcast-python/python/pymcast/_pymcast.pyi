@@ -1122,8 +1122,8 @@ class StreamEvent:
         """Of "lost": the number after the last lost message."""
     @property
     def cause(self) -> str | None:
-        """Of "lost": "unrecoverable", "deadline", "not-repaired", "restart", "unreadable", "abandoned" or
-        "publisher-gone".
+        """Of "lost": "unrecoverable", "deadline", "not-repaired", "restart", "unreadable", "abandoned",
+        "publisher-gone" or "not-in-history".
         """
     @property
     def incarnation(self) -> int | None:

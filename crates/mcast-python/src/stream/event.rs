@@ -43,8 +43,8 @@ pub(crate) struct StreamEvent {
     message: Option<u64>,
     /// Of "lost": the number after the last lost message.
     end: Option<u64>,
-    /// Of "lost": "unrecoverable", "deadline", "not-repaired", "restart", "unreadable", "abandoned" or
-    /// "publisher-gone".
+    /// Of "lost": "unrecoverable", "deadline", "not-repaired", "restart", "unreadable", "abandoned",
+    /// "publisher-gone" or "not-in-history".
     cause: Option<&'static str>,
     /// The incarnation of the publisher.
     incarnation: Option<u32>,

@@ -197,6 +197,15 @@ impl Keys {
         open(&*self.cipher(&Purpose::of(&header, sealed))?, &header, bytes)
     }
 
+    /// Seals a control datagram that is not sent by the publisher's or subscriber's state machine, such as the
+    /// announcement of a history server. It begins with this header, which names the epoch, and has an extension with this
+    /// salt, which its sender has drawn. Returns `false` if that is not possible.
+    #[must_use]
+    pub fn seal(&self, header: &Header, salt: IncarnationSalt, bytes: &mut Vec<u8>) -> bool {
+        let cipher = self.cipher(&Purpose::of(header, Sealed::Control(salt)));
+        cipher.is_some_and(|cipher| seal_vector(&*cipher, header.sequence, bytes))
+    }
+
     /// Returns the cipher for this purpose, if the secret of its epoch is known.
     #[must_use]
     pub fn cipher(&self, purpose: &Purpose) -> Option<Box<dyn Cipher>> {

@@ -23,6 +23,8 @@ pub enum Cause {
     Abandoned,
     /// The publisher closed the stream and was gone before they arrived.
     PublisherGone,
+    /// The publisher no longer retains them, and the history does not have them either.
+    NotInHistory,
 }
 
 impl Cause {
@@ -36,6 +38,7 @@ impl Cause {
             Self::Unreadable => "unreadable",
             Self::Abandoned => "abandoned",
             Self::PublisherGone => "publisher-gone",
+            Self::NotInHistory => "not-in-history",
         }
     }
 }
@@ -144,6 +147,12 @@ pub enum SubscriberEvent {
         /// The stream that is followed now.
         to: StreamId,
     },
+    /// No history server could be used. Messages that only a history has are reported as lost, from this one on if its
+    /// number is known.
+    HistoryFailed {
+        /// The first message that was wanted.
+        first: Option<MessageNumber>,
+    },
     /// A publisher was ignored because its clock is too far from this subscriber's clock: its datagrams may be
     /// replayed.
     Stale,
@@ -172,6 +181,7 @@ impl SubscriberEvent {
             Self::KeyMissing(_) => "key-missing",
             Self::OtherStream { .. } => "other-stream",
             Self::StreamChanged { .. } => "stream-changed",
+            Self::HistoryFailed { .. } => "history-failed",
             Self::Stale => "stale",
         }
     }
@@ -219,6 +229,8 @@ pub struct SubscriberStatistics {
     pub reordering: Nanos,
     /// Datagrams in the window that wait for missing ones.
     pub waiting: u64,
+    /// Messages that came from a history.
+    pub from_history: u64,
 }
 
 /// The counters of one path.

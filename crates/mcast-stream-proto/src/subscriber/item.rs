@@ -37,21 +37,40 @@ impl Step {
         Self(StepKind::Event(event))
     }
 
+    /// Returns a step for a message of a [`HistoryMachine`](crate::history::HistoryMachine), which has its bytes.
+    pub(crate) const fn of_history() -> Self {
+        Self(StepKind::History)
+    }
+
+    /// Whether it is a message of a [`HistoryMachine`](crate::history::HistoryMachine).
+    #[must_use]
+    #[inline]
+    pub const fn is_of_history(&self) -> bool {
+        matches!(self.0, StepKind::History)
+    }
+
     /// Returns the event, if it is one.
     #[must_use]
     #[inline]
     pub const fn event(&self) -> Option<SubscriberEvent> {
         match self.0 {
             StepKind::Event(event) => Some(event),
-            StepKind::Message { .. } => None,
+            StepKind::Message { .. } | StepKind::History => None,
         }
     }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum StepKind {
-    Message { number: MessageNumber, keyed: bool, location: BodyLocation, range: Range<usize> },
+    Message {
+        number: MessageNumber,
+        keyed: bool,
+        location: BodyLocation,
+        range: Range<usize>,
+    },
     Event(SubscriberEvent),
+    /// A message of a history, which is not in the subscriber.
+    History,
 }
 
 /// Where the bytes of a message are.

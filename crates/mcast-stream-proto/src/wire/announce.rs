@@ -126,7 +126,7 @@ fn put_address(writer: &mut DatagramWriter<'_>, address: IpAddr) -> Result<(), W
 }
 
 /// The family's number (4 or 6), the port, the address.
-fn put_socket(writer: &mut DatagramWriter<'_>, address: SocketAddr) -> Result<(), WriteError> {
+pub(crate) fn put_socket(writer: &mut DatagramWriter<'_>, address: SocketAddr) -> Result<(), WriteError> {
     writer.put(&[if address.is_ipv4() { 4 } else { 6 }])?;
     writer.put(&address.port().to_be_bytes())?;
     put_address(writer, address.ip())
@@ -140,7 +140,7 @@ fn read_address(family: u8, bytes: &[u8]) -> Option<(IpAddr, &[u8])> {
     }
 }
 
-fn read_socket(bytes: &[u8]) -> Option<(SocketAddr, &[u8])> {
+pub(crate) fn read_socket(bytes: &[u8]) -> Option<(SocketAddr, &[u8])> {
     let (address, rest) = read_address(*bytes.first()?, bytes.get(3..)?)?;
     Some((SocketAddr::new(address, u16_at(bytes, 1)?), rest))
 }

@@ -39,10 +39,12 @@ pub enum Kind {
     Reset,
     /// The publisher's answer to a probe.
     Echo,
+    /// The address of a server that keeps the messages of a stream.
+    History,
 }
 
 impl Kind {
-    const ALL: [(u8, Self); 11] = [
+    const ALL: [(u8, Self); 12] = [
         (1, Self::Data),
         (2, Self::Parity),
         (3, Self::Heartbeat),
@@ -54,13 +56,14 @@ impl Kind {
         (9, Self::Announce),
         (10, Self::Reset),
         (11, Self::Echo),
+        (12, Self::History),
     ];
 
     /// Returns the kind with this number; `None` if it is unknown.
     #[must_use]
     pub const fn from_number(number: u8) -> Option<Self> {
         match number {
-            1..=11 => Some(Self::ALL[number as usize - 1].1),
+            1..=12 => Some(Self::ALL[number as usize - 1].1),
             _ => None,
         }
     }

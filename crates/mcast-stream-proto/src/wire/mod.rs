@@ -35,6 +35,7 @@ mod view;
 mod writer;
 
 pub use announce::{Announce, AnnouncedPath};
+pub(crate) use announce::{put_socket, read_socket};
 pub use extension::{Extension, ExtensionKind, Extensions};
 pub use header::{Flags, HEADER_LENGTH, Header, Kind, MAGIC, MAJOR, MINOR};
 pub use heartbeat::{FlowControl, Heartbeat};

@@ -95,6 +95,7 @@ pub(super) const fn kind_name(kind: Kind) -> &'static str {
         Kind::Announce => "announcement",
         Kind::Reset => "reset",
         Kind::Echo => "echo",
+        Kind::History => "history",
         _ => "unknown",
     }
 }

@@ -178,7 +178,10 @@ impl Announcements {
 
 /// Joins the groups of announcements, and receives those that are sent to this host. With both families, one of them
 /// suffices: the machine may not have IPv6.
-fn join(family: Option<Family>, interface: Option<&InterfaceSelector>) -> mcast::Result<mcast::Receiver> {
+pub(super) fn join(
+    family: Option<Family>,
+    interface: Option<&InterfaceSelector>,
+) -> mcast::Result<mcast::Receiver> {
     let families: Vec<Family> =
         [Family::V4, Family::V6].into_iter().filter(|each| family.is_none_or(|only| only == *each)).collect();
     let membership = |family: &Family| {
@@ -238,7 +241,7 @@ fn host(address: SocketAddr) -> Option<HostAddr> {
     HostAddr::try_from(address).ok().filter(|host| host.addr().is_unspecified() && host.port != 0)
 }
 
-fn group(family: Family) -> Option<GroupAddr> {
+pub(super) fn group(family: Family) -> Option<GroupAddr> {
     let address = if family == Family::V4 { DISCOVERY_V4 } else { DISCOVERY_V6 };
     Some(GroupAddr::new(Group::new(address.ip()).ok()?, PORT))
 }

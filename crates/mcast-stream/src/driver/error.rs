@@ -51,6 +51,18 @@ pub enum StreamError {
         /// The limit.
         limit: u64,
     },
+    /// A history cannot be served.
+    #[error("cannot serve the history at {at}: {cause}")]
+    History {
+        /// The address.
+        at: std::net::SocketAddr,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// A history is delivered in order and without snapshots, which the policy or the start does not allow.
+    #[error("a history cannot be combined with the policy `latest`, or with snapshots")]
+    HistoryOrder,
     /// More than four paths were given: the header has two bits for the path.
     #[error("a stream has at most four paths, not {0}")]
     TooManyPaths(usize),
@@ -76,6 +88,7 @@ impl ClassifiedError for StreamError {
             | Self::TooManyPaths(_)
             | Self::TooManyHosts(_)
             | Self::Name(_)
+            | Self::HistoryOrder
             | Self::MixedFamilies => Some(FailureClass::Usage),
             Self::NoSuchStream(_) => Some(FailureClass::No),
             Self::NoAddress(_) => Some(FailureClass::Environment),

@@ -5,10 +5,12 @@ mod discovery;
 mod error;
 mod health;
 mod heartbeats;
+mod history;
 mod named;
 mod publisher;
 mod read_ahead;
 mod repairs;
+mod side_channel;
 mod snapshot;
 mod state_file;
 mod subscriber;
@@ -24,6 +26,7 @@ pub use discovery::{AnnouncedStream, Announcements, DISCOVERY_V4, DISCOVERY_V6, 
 pub use error::StreamError;
 pub use health::{HostStatus, PathChange};
 pub use heartbeats::{HeardHeartbeat, HeartbeatListener};
+pub use history::{HistoryListener, HistoryProvider, HistoryServer, HistorySource, HistoryUnavailable};
 pub use publisher::{Closing, Publisher, PublisherBuilder};
 pub use read_ahead::{ReadAhead, ReadOutcome};
 pub use snapshot::{

@@ -34,7 +34,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let config = BridgeConfig { buffer: arguments.keeping.buffer, ..BridgeConfig::new(stream, random()) };
     let (description, waker) = (target.description(), receiver.waker());
     let bridge = StreamBridge::start_group(receiver, Box::new(names()), target.connector(), config)?;
-    Session::new(bridge, waker, description, None, arguments, console)?.run(bound)
+    Session::new(bridge, waker, description, None, None, arguments, console)?.run(bound)
 }
 
 /// Returns a function that returns the names of interfaces.

@@ -3,11 +3,13 @@
 mod engine;
 mod export;
 mod group;
+mod history;
 mod json;
 mod reverse;
 mod session;
 mod text;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,6 +25,7 @@ use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::metrics;
 use crate::receiving::{StreamPlace, locate_stream, print_hosts};
+use history::History;
 use session::Session;
 
 /// Keep a stream in a durable engine, or publish it from there
@@ -113,6 +116,11 @@ struct EngineOptions {
     #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = parse_positive_size)]
     buffer: usize,
 
+    /// Serve what is stored to subscribers at this TCP address, and announce it to them, for `mcast subscribe` with
+    /// `--from` or `--heal`; port 0 selects a free one
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    serve_history: Option<SocketAddr>,
+
     /// Read the password of the engine from the first line of this file
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
@@ -171,6 +179,7 @@ Examples:
   mcast bridge 239.255.1.2:7000 --name prices to redis://10.0.0.9/2?key=prices --stay
   mcast bridge prices to redis://feeds@10.0.0.9 --password-file /etc/mcast/redis.password
   mcast bridge 239.1.1.1%eth0:7000 to redis://10.0.0.9?key=prices --path 239.1.1.2%eth1:7000
+  mcast bridge prices to redis://10.0.0.9 --serve-history 0.0.0.0:7768
   mcast bridge prices to redis://10.0.0.9 --metrics 127.0.0.1:9480 --json
   mcast bridge redis://10.0.0.9?key=mcast:prices to 239.255.1.3:7000 --announce again --stay
   mcast bridge nats://10.0.0.9?stream=prices to 239.255.1.3:7000 --name again --from 24h --speed 10
@@ -178,6 +187,12 @@ Examples:
   mcast bridge redis://10.0.0.9?key=sensors to 239.1.2.4:5000 --from 1h --speed 2";
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    let keeps_a_stream = !engine::is_engine(&arguments.place) && !arguments.datagrams;
+    if arguments.keeping.serve_history.is_some() && !keeps_a_stream {
+        return Err(Failure::usage("--serve-history applies only to a stream that is kept in an engine")
+            .remedy("remove the option")
+            .into());
+    }
     if engine::is_engine(&arguments.place) {
         if arguments.datagrams {
             return Err(Failure::usage("--datagrams applies only into an engine")
@@ -198,6 +213,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let key_file = arguments.stream.key.as_deref().map(KeyFile::watch).transpose()?;
     let keys = key_file.as_ref().map(|file| file.read(console)).transpose()?.unwrap_or_default();
     let target = engine::Target::parse(arguments)?;
+    let history = arguments.keeping.serve_history;
+    let history = history.map(|at| History::bind(at, arguments, keys.clone())).transpose()?;
     let bound = arguments.metrics.as_ref().map(metrics::bind).transpose()?;
     let place = StreamPlace {
         place: &arguments.place,
@@ -227,7 +244,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     };
     let description = target.description();
     let bridge = StreamBridge::start(subscriber, target.connector(), config)?;
-    Session::new(bridge, waker, description, key_file, arguments, console)?.run(bound)
+    Session::new(bridge, waker, description, key_file, history, arguments, console)?.run(bound)
 }
 
 /// Returns a random number.

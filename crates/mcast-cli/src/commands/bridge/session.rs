@@ -6,10 +6,12 @@ use std::time::{Duration, Instant, SystemTime};
 use mcast::Waker;
 use mcast_bridge::{BridgeError, BridgeNotice, StreamBridge};
 use mcast_metrics::BoundExporter;
+use mcast_stream::seal::Keys;
 use serde::Serialize;
 
 use super::Arguments;
 use super::export::Figures;
+use super::history::History;
 use super::json::{BridgeRecord, Summary};
 use super::text::{backlog_text, describe_bridge, summary_text};
 use crate::arguments::KeyFile;
@@ -50,6 +52,8 @@ pub(super) struct Session<'a> {
     was_connected: bool,
     /// The latest reason why the engine cannot be used, which is reported once.
     problem: Option<String>,
+    /// The history server, if there is one.
+    history: Option<History>,
     interrupt: Interrupt,
     service: Service,
 }
@@ -60,6 +64,7 @@ impl<'a> Session<'a> {
         waker: Waker,
         engine: String,
         key_file: Option<KeyFile<'a>>,
+        history: Option<History>,
         arguments: &'a Arguments,
         console: &'a Console,
     ) -> anyhow::Result<Self> {
@@ -79,6 +84,7 @@ impl<'a> Session<'a> {
             ended: None,
             was_connected: false,
             problem: None,
+            history,
             interrupt: Interrupt::waking(waker)?,
             service,
         })
@@ -119,7 +125,13 @@ impl<'a> Session<'a> {
                 self.handle(&notice)?;
             }
             self.service.alive();
-            let set = |keys| self.bridge.set_keys(keys);
+            if let Some(history) = self.history.take() {
+                self.history = Some(history.poll(&self.bridge, self.console)?);
+            }
+            let set = |keys: Keys| {
+                self.history.iter_mut().for_each(|history| history.set_keys(&keys));
+                self.bridge.set_keys(keys);
+            };
             self.reload.poll(&self.service, STATUS, self.console, set);
             self.update_figures();
         }

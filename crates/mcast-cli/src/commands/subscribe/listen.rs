@@ -208,6 +208,12 @@ impl<'a> Listener<'a> {
         match event {
             SubscriberEvent::Joined { .. } if self.is_unnamed => self.report_stream(),
             SubscriberEvent::Stalled { .. } => self.explain_stall(),
+            SubscriberEvent::HistoryFailed { .. } => {
+                self.subscriber
+                    .history_problem()
+                    .into_iter()
+                    .for_each(|problem| self.console.advise(problem));
+            }
             _ => {}
         }
         if let Some(snapshots) = &mut self.snapshots {
@@ -389,8 +395,12 @@ impl<'a> Listener<'a> {
         let time = self.begun.elapsed();
         let rate = bits_per_second(length, time).map(|rate| format!(" ({rate})")).unwrap_or_default();
         let statistics = self.subscriber.statistics();
+        let history = match statistics.from_history {
+            0 => String::new(),
+            messages => format!("; {} came from the history", count_of(messages, "message")),
+        };
         self.console.note(format_args!(
-            "received {}, {} in {}{rate}; lost {}; repaired {}",
+            "received {}, {} in {}{rate}; lost {}; repaired {}{history}",
             count_of(messages, "message"),
             bytes(length),
             seconds(time),

@@ -1,10 +1,12 @@
 //! `mcast subscribe`: receives all messages of a stream in order, and reports losses.
 
 mod format;
+mod from;
 mod listen;
 mod outlet;
 mod policy;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -18,6 +20,7 @@ use crate::arguments::{Admission, BroadcastOption, KeyFile, Limits, is_stream_na
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::receiving::{StreamPlace, locate_stream};
+use from::From;
 use listen::Listener;
 use policy::{AfterLoss, PolicyArgument};
 
@@ -65,9 +68,20 @@ struct StreamOptions {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
-    /// Where to start: `now`, at the `oldest` message available, or with a `snapshot` of the state
-    #[arg(long, value_name = "WHERE", default_value = "now", hide_possible_values = true)]
+    /// Where to start: `now`, at the `oldest` message available, with a message NUMBER, at a TIME
+    /// (`2026-11-22T09:30:00Z`, or `24h` ago), or with a `snapshot` of the state
+    #[arg(long, value_name = "WHERE", default_value = "now", value_parser = from::parse)]
     from: From,
+
+    /// Request messages that the publisher can no longer repair from the history of a bridge before reporting them as
+    /// lost
+    #[arg(long)]
+    heal: bool,
+
+    /// Read the history from the server at this TCP address (see `bridge --serve-history`) instead of one that is
+    /// announced; repeatable
+    #[arg(long = "history-server", value_name = "ADDRESS:PORT")]
+    history_servers: Vec<SocketAddr>,
 
     /// How to handle gaps: `reliable`, `deadline=50ms`, `best-effort` or `latest`; see below
     #[arg(long, value_name = "POLICY", default_value = "reliable", value_parser = policy::parse)]
@@ -93,17 +107,6 @@ struct StreamOptions {
     /// When the stream has ended, wait for its publisher to start again
     #[arg(long)]
     stay: bool,
-}
-
-/// Where to start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum From {
-    /// With the next message
-    Now,
-    /// With the oldest message available
-    Oldest,
-    /// With a snapshot of the state (`publish --snapshot`), then the messages after it
-    Snapshot,
 }
 
 /// What to do with the messages.
@@ -143,11 +146,18 @@ Policies:
   best-effort     request no repairs: report what is missing and continue immediately
   latest          deliver only the latest message of each key
 
+With --from oldest, a number or a time, messages that the publisher no longer retains come from the
+history of a bridge (`mcast bridge NAME to ENGINE --serve-history ADDRESS:PORT`), and then the live
+stream follows without a gap. What the history does not have is reported as lost. A number is that of
+a message since the publisher was started.
+
 Examples:
   mcast subscribe 239.255.1.2:7000                          until the stream ends
   mcast subscribe prices                                    the stream announced as prices
   mcast subscribe prices --from snapshot                    first the state, then the updates
   mcast subscribe 239.255.1.2:7000 --from oldest -c 10      ten messages, starting with the oldest
+  mcast subscribe prices --from 24h                         the history of a day, then the stream
+  mcast subscribe prices --heal                             what repairs cannot bring from the history
   mcast subscribe 239.255.1.2:7000 --key prices.key --json  sealed; for programs
   mcast subscribe 239.1.1.1%eth0:7000 --path 239.1.1.2%eth1:7000   on two networks (redundant paths)
   mcast subscribe 239.255.1.2:7000 --policy deadline=50ms   skip messages that are not repaired within 50 ms
@@ -194,13 +204,12 @@ impl Arguments {
             timeout: self.limits.timeout,
         };
         let (found, ways) = locate_stream(place, &keys, console)?;
-        let start = match stream.from {
-            From::Now => Start::Now,
-            From::Oldest => Start::Oldest,
-            From::Snapshot => Start::Snapshot,
-        };
+        let start = stream.from.start();
         let policy = stream.policy.policy(start, stream.on_loss);
-        let builder = Subscriber::builder().start(start).policy(policy).stay(stream.stay).keys(keys.clone());
+        let builder = Subscriber::builder().policy(policy).stay(stream.stay).keys(keys.clone());
+        let builder = stream.from.apply(builder, stream.policy);
+        let builder = if stream.heal { builder.heal(true) } else { builder };
+        let builder = stream.history_servers.iter().copied().fold(builder, SubscriberBuilder::history_server);
         let mut builder = ways.add_to(builder);
         let id =
             stream.name.as_deref().map(StreamId::named).or_else(|| found.as_ref().map(|found| found.stream));
@@ -229,6 +238,16 @@ fn check(stream: &StreamOptions) -> Result<(), Failure> {
             "--on-loss needs --policy reliable: the other policies always continue after \
                 a loss",
         )),
+        _ if stream.heal && (stream.policy == PolicyArgument::Latest || stream.from == From::Snapshot) => {
+            Err(Failure::usage("--heal needs all messages in order, without --policy latest and snapshots"))
+        }
+        _ if matches!(stream.from, From::Number(_) | From::Time(_))
+            && stream.policy == PolicyArgument::Latest =>
+        {
+            Err(Failure::usage(
+                "--from with a number or a time needs all messages in order, without --policy latest",
+            ))
+        }
         Some(AfterLoss::Snapshot) if stream.from != From::Snapshot => {
             Err(Failure::usage("--on-loss snapshot needs --from snapshot").remedy("add --from snapshot"))
         }

@@ -1,18 +1,18 @@
 //! The client of snapshots.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use mcast::Family;
 
-use super::channel::Channel;
-use super::deadline::{CHECK_INTERVAL, StepDeadline};
-use super::{ANSWER, FIRST_ANSWER, FRAME, Snapshot, TIMEOUT, invalid, request_bytes};
+use super::{ANSWER, FRAME, GREETING, Snapshot, request_bytes};
 use crate::driver::clock;
 use crate::driver::discovery::{AnnouncedStream, Announcements};
 use crate::driver::error::StreamError;
+use crate::driver::side_channel::{
+    CHECK_INTERVAL, Channel, FIRST_ANSWER, StepDeadline, TIMEOUT, connect, invalid,
+};
 use crate::seal::Keys;
 use crate::wire::{Incarnation, MessageNumber, StreamId};
 
@@ -177,7 +177,7 @@ fn request<'p>(
     mut deadline: StepDeadline<'p>,
 ) -> io::Result<Answer<'p>> {
     let connection = connect(from, &mut deadline)?;
-    let mut channel = Channel::new(connection, deadline)?;
+    let mut channel = Channel::new(connection, GREETING, deadline)?;
     let epoch = channel.receive_greeting(clock::seed())?;
     channel.seal_with(keys, epoch, stream, incarnation)?;
     channel.send(1, &request_bytes(stream, incarnation, message))?;
@@ -209,29 +209,11 @@ impl Answer<'_> {
     }
 }
 
-/// Connects on a separate thread, because a connection attempt cannot be cancelled. If the caller gives up, the thread
-/// ends on its own.
-fn connect(to: SocketAddr, deadline: &mut StepDeadline<'_>) -> io::Result<TcpStream> {
-    let (sender, connected) = channel();
-    let work = move || {
-        // It fails if the caller gave up.
-        let _ = sender.send(TcpStream::connect_timeout(&to, TIMEOUT));
-    };
-    std::thread::Builder::new().name("mcast-connect".to_owned()).spawn(work)?;
-    loop {
-        match connected.recv_timeout(CHECK_INTERVAL) {
-            Ok(connection) => return connection,
-            Err(RecvTimeoutError::Timeout) => deadline.check()?,
-            Err(RecvTimeoutError::Disconnected) => return Err(io::ErrorKind::NotConnected.into()),
-        }
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::io::Write as _;
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
     use std::thread::JoinHandle;
 
     use super::*;
@@ -297,7 +279,8 @@ mod tests {
         });
         let (limit, began, mut keep_going) = (Duration::from_millis(100), Instant::now(), || true);
         let connection = TcpStream::connect(address).unwrap();
-        let mut channel = Channel::new(connection, StepDeadline::new(limit, &mut keep_going)).unwrap();
+        let mut channel =
+            Channel::new(connection, GREETING, StepDeadline::new(limit, &mut keep_going)).unwrap();
         let greeting = channel.receive_greeting(1);
         assert_eq!(greeting.unwrap_err().kind(), io::ErrorKind::TimedOut);
         assert!((limit..SOON).contains(&began.elapsed()));

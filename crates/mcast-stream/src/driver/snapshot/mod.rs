@@ -1,10 +1,7 @@
 //! Snapshots over TCP, sealed with the stream's keys. `docs/protocol.md` specifies the protocol, under *Snapshot
 //! servers*.
 
-mod channel;
 mod client;
-mod clients;
-mod deadline;
 mod fetcher;
 mod server;
 
@@ -12,18 +9,12 @@ pub use client::{MAX_SNAPSHOT, fetch_snapshot, fetch_snapshot_while};
 pub use fetcher::SnapshotFetcher;
 pub use server::SnapshotServer;
 
-use std::io;
-use std::time::Duration;
-
 use crate::wire::{Incarnation, MessageNumber, StreamId};
 
-/// The time limit for one step of the other side.
-const TIMEOUT: Duration = Duration::from_secs(10);
+const GREETING: &[u8; 4] = b"MCS1";
 const REQUEST: usize = 20;
 const ANSWER: usize = 16;
 const FRAME: usize = 16 << 10;
-/// The number of the server's first frame. The client's only frame has number 1.
-const FIRST_ANSWER: u64 = 1 << 32;
 
 /// A state of the application, and the messages that it covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,8 +31,4 @@ fn request_bytes(stream: StreamId, incarnation: Incarnation, message: MessageNum
     request[8..12].copy_from_slice(&incarnation.0.to_be_bytes());
     request[12..].copy_from_slice(&message.0.to_be_bytes());
     request
-}
-
-fn invalid(why: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, why)
 }

@@ -1,11 +1,14 @@
 //! The settings of a subscriber.
 
+use std::net::SocketAddr;
+
 use mcast::{Family, HostAddr, InterfaceSelector, Membership};
 
 use super::Subscriber;
 use crate::StreamError;
+use crate::history::{HistoryConfig, HistoryStart};
 use crate::seal::Keys;
-use crate::subscriber::{Policy, Start, SubscriberConfig};
+use crate::subscriber::{OnLoss, Policy, Start, SubscriberConfig};
 use crate::wire::StreamId;
 
 /// Settings of a [`Subscriber`].
@@ -19,6 +22,8 @@ pub struct SubscriberBuilder {
     pub(super) config: SubscriberConfig,
     pub(super) receive_buffer: usize,
     pub(super) stays: bool,
+    pub(super) history: Option<HistoryConfig>,
+    pub(super) history_servers: Vec<SocketAddr>,
 }
 
 impl SubscriberBuilder {
@@ -31,6 +36,8 @@ impl SubscriberBuilder {
             config: SubscriberConfig::new(StreamId(0)),
             receive_buffer: 4 << 20,
             stays: false,
+            history: None,
+            history_servers: Vec::new(),
         }
     }
 
@@ -97,6 +104,71 @@ impl SubscriberBuilder {
     pub const fn start(mut self, start: Start) -> Self {
         self.config.start = start;
         self
+    }
+
+    /// Starts in the past: with messages from a history server, if the publisher does not retain them, and then the live
+    /// stream, without a gap or a repeat between them. Servers are found by their announcements, unless one
+    /// [is named](Self::history_server). What no server has is reported as lost.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use mcast_stream::Subscriber;
+    /// use mcast_stream::history::HistoryStart;
+    ///
+    /// let builder = Subscriber::builder().path("239.1.2.3%eth0:7000".parse()?);
+    /// let mut subscriber = builder.from(HistoryStart::Oldest).build()?;
+    /// while let Some(item) = subscriber.next()? {
+    ///     println!("{item:?}");
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn from(mut self, start: HistoryStart) -> Self {
+        self.history.get_or_insert_default().start = Some(start);
+        self
+    }
+
+    /// Sets whether messages that the publisher can no longer repair are requested from a history server before they are
+    /// reported as lost. Meanwhile, the messages after them wait. Default: no.
+    pub fn heal(mut self, on: bool) -> Self {
+        self.history.get_or_insert_default().heal = on;
+        self
+    }
+
+    /// Adds the address of a history server. With any, announced ones are not used: any host can announce a history of
+    /// a stream in clear.
+    pub fn history_server(mut self, address: SocketAddr) -> Self {
+        self.history_servers.push(address);
+        self
+    }
+
+    /// Changes any other setting of the history.
+    pub fn configure_history(mut self, change: impl FnOnce(&mut HistoryConfig)) -> Self {
+        change(self.history.get_or_insert_default());
+        self
+    }
+
+    /// Prepares the settings for a history; returns those of the history, if one is used.
+    pub(super) fn prepare_history(&mut self) -> Result<Option<HistoryConfig>, StreamError> {
+        let Some(mut history) = self.history.take().filter(|history| history.start.is_some() || history.heal)
+        else {
+            return Ok(None);
+        };
+        match self.config.policy {
+            Policy::Latest | Policy::Reliable(OnLoss::Snapshot) => return Err(StreamError::HistoryOrder),
+            Policy::Reliable(OnLoss::Stop) => {
+                // Only a loss that is not in the history stops it.
+                (self.config.policy, history.stops) = (Policy::Reliable(OnLoss::Continue), true);
+            }
+            Policy::Reliable(OnLoss::Continue) | Policy::Deadline(_) | Policy::BestEffort(_) => {}
+        }
+        match (history.start, self.config.start) {
+            (None, Start::Snapshot) => return Err(StreamError::HistoryOrder),
+            (None, _) => {}
+            // What the publisher retains needs no history.
+            (Some(HistoryStart::Oldest | HistoryStart::Number(_)), _) => self.config.start = Start::Oldest,
+            (Some(HistoryStart::Time(_)), _) => self.config.start = Start::Now,
+        }
+        Ok(Some(history))
     }
 
     /// Sets what to do about gaps. Default: reliable.

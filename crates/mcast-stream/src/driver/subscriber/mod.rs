@@ -13,10 +13,11 @@ use std::io;
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
-use mcast::{Batch, Cursor, ErrorKind, Membership, Waker};
+use mcast::{Batch, Cursor, ErrorKind, InterfaceSelector, Membership, Waker};
 
 use super::clock::Clock;
 use super::error::StreamError;
+use super::history::HistorySubscription;
 use super::present_index;
 use super::publisher::any_address;
 use crate::Target;
@@ -42,6 +43,8 @@ const MAX_BATCHES: usize = 8;
 const MIN_SOCKET_BUFFER: usize = 1 << 20;
 /// How often the time of day is read.
 const CLOCK_INTERVAL: Nanos = Nanos::SECOND;
+/// After this many steps from the history, the live stream is received again.
+const HISTORY_STEPS: usize = 64;
 /// The longest wait, so that a clock that was set back cannot cause a longer one.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
@@ -104,6 +107,12 @@ pub struct Subscriber {
     is_caller_busy: bool,
     /// Whether the caller stops, so that nothing more is received.
     is_abandoned: bool,
+    /// The history, if one is used.
+    history: Option<Box<HistorySubscription>>,
+    /// Whether messages of the history are delivered, or the live stream waits for them.
+    is_joining: bool,
+    /// Steps that were delivered from the history since the live stream was last received.
+    since_live: usize,
 }
 
 /// The result of polling a subscriber.
@@ -139,14 +148,15 @@ impl Subscriber {
         SubscriberBuilder::new()
     }
 
-    fn new(builder: SubscriberBuilder) -> Result<Self, StreamError> {
+    fn new(mut builder: SubscriberBuilder) -> Result<Self, StreamError> {
+        let history = builder.prepare_history()?;
         let family = builder.families().next().ok_or(StreamError::NoDestination)?;
         if builder.families().any(|other| other != family) {
             return Err(StreamError::MixedFamilies);
         }
         let receiver = builder.receiver();
         let listens = builder.listens();
-        let SubscriberBuilder { memberships, stream, mut config, stays, .. } = builder;
+        let SubscriberBuilder { memberships, stream, mut config, stays, history_servers, .. } = builder;
         let count = memberships.len() + usize::from(listens);
         if count > 4 {
             return Err(StreamError::TooManyPaths(count));
@@ -168,8 +178,18 @@ impl Subscriber {
         control.set_nonblocking(true).map_err(StreamError::Control)?;
         let clock = Clock::new();
         config.unix_offset = clock.unix_offset();
+        let now = clock.now();
+        let interface = common_interface(&memberships);
+        let with_history = |history| {
+            let longest = config.longest_message;
+            Box::new(HistorySubscription::new(history, history_servers, interface, longest, now))
+        };
+        let history = history.map(with_history);
         Ok(Self {
-            now: clock.now(),
+            now,
+            is_joining: history.as_ref().is_some_and(|history| !history.machine.is_live()),
+            history,
+            since_live: 0,
             clock,
             receiver,
             control,
@@ -241,13 +261,18 @@ impl Subscriber {
     /// Whether the stream was closed, and everything was delivered or reported as lost.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.core.as_ref().is_some_and(crate::SubscriberMachine::has_ended)
+        let has_ended = self.core.as_ref().is_some_and(crate::SubscriberMachine::has_ended);
+        match &self.history {
+            None => has_ended,
+            Some(history) => history.machine.has_ended() || has_ended && history.machine.is_idle(),
+        }
     }
 
     /// Whether a loss has stopped it, with [`OnLoss::Stop`](crate::subscriber::OnLoss::Stop).
     #[must_use]
     pub fn has_stopped(&self) -> bool {
         self.core.as_ref().is_some_and(crate::SubscriberMachine::has_stopped)
+            || self.history.as_ref().is_some_and(|history| history.machine.has_stopped())
     }
 
     /// Whether nothing more will be received: a loss [has stopped it](Self::has_stopped); it was
@@ -256,7 +281,18 @@ impl Subscriber {
     #[must_use]
     pub fn is_over(&self) -> bool {
         let is_settled = self.core.as_ref().is_some_and(crate::SubscriberMachine::is_settled);
+        let is_settled = match &self.history {
+            None => is_settled,
+            Some(history) => history.machine.has_ended() || is_settled && history.machine.is_idle(),
+        };
         self.is_abandoned || self.has_stopped() || is_settled && !self.stays
+    }
+
+    /// Returns why no history server could be used, after
+    /// [`SubscriberEvent::HistoryFailed`](crate::subscriber::SubscriberEvent::HistoryFailed).
+    #[must_use]
+    pub fn history_problem(&self) -> Option<&str> {
+        self.history.as_ref()?.problem()
     }
 
     /// Returns the longest time to wait before the next call if nothing arrives, because it must send something then.
@@ -264,7 +300,9 @@ impl Subscriber {
     #[must_use]
     pub fn due(&self) -> Duration {
         let due = self.core.as_ref().map_or(MAX_WAIT, |core| self.clock.until(core.next_deadline()));
-        due.min(MAX_WAIT)
+        let history = self.history.as_ref().filter(|_| self.is_joining);
+        let history = history.map_or(MAX_WAIT, |history| history.wait(|deadline| self.clock.until(deadline)));
+        due.min(MAX_WAIT).min(history)
     }
 
     /// Waits until the next call may have something to do, for at most `timeout`. Afterwards call
@@ -304,6 +342,9 @@ impl Subscriber {
     pub fn statistics(&self) -> SubscriberStatistics {
         let mut statistics = self.core.as_ref().map(crate::SubscriberMachine::statistics).unwrap_or_default();
         statistics.refused += self.selector.refused;
+        if let Some(history) = &self.history {
+            history.machine.statistics().add_to(&mut statistics);
+        }
         statistics
     }
 
@@ -361,6 +402,7 @@ impl Subscriber {
     pub(crate) fn item(&self, step: &Step) -> Option<Item<'_>> {
         match (&self.core, step.event()) {
             (_, Some(event)) => Some(Item::Event(event)),
+            _ if step.is_of_history() => self.history.as_ref()?.machine.item(),
             (core, None) => Some(core.as_ref()?.item(step, self.lent_bytes())),
         }
     }
@@ -399,8 +441,17 @@ impl Subscriber {
     pub(crate) fn poll(&mut self) -> Result<Poll, StreamError> {
         let mut batches = 0;
         loop {
+            if self.is_joining {
+                match self.poll_history()? {
+                    Some(poll) => return Ok(poll),
+                    None => continue,
+                }
+            }
             if let Some(step) = self.step() {
                 return Ok(Poll::Step(step));
+            }
+            if self.is_joining {
+                continue;
             }
             if self.handle_next() {
                 continue;
@@ -410,6 +461,9 @@ impl Subscriber {
             self.send_control();
             if let Some(step) = self.step() {
                 return Ok(Poll::Step(step));
+            }
+            if self.is_joining {
+                continue;
             }
             if self.change_stream() {
                 continue;
@@ -436,6 +490,79 @@ impl Subscriber {
         }
     }
 
+    /// Returns a message of the history, or one that waited for it, and receives the live stream meanwhile; `None` when the live
+    /// stream is next.
+    fn poll_history(&mut self) -> Result<Option<Poll>, StreamError> {
+        if self.is_caller_busy || self.since_live >= HISTORY_STEPS {
+            self.receive_beside_history()?;
+        }
+        for attempt in 0..2 {
+            if let Some(step) = self.history_step()? {
+                return Ok(Some(Poll::Step(step)));
+            }
+            if !self.is_joining {
+                return Ok(None);
+            }
+            if attempt == 0 {
+                self.receive_beside_history()?;
+            }
+        }
+        if core::mem::take(&mut self.woken) || self.is_over() {
+            return Ok(Some(Poll::Ended));
+        }
+        Ok(Some(Poll::Pending(self.due())))
+    }
+
+    /// Returns the next step while messages of the history are delivered.
+    fn history_step(&mut self) -> Result<Option<Step>, StreamError> {
+        let stream = self.core.as_ref().map(crate::SubscriberMachine::stream).or(self.stream);
+        let Some(history) = &mut self.history else { return Ok(None) };
+        history.exchange(self.now, stream, &self.config.keys)?;
+        if self.is_caller_busy {
+            return Ok(None);
+        }
+        let event = self.others.event().or_else(|| history.event());
+        let event = event.or_else(|| self.selector.event().filter(|_| self.core.is_none()));
+        let step = event.map(Step::of_event).or_else(|| history.machine.next(self.now));
+        self.since_live += 1;
+        self.is_joining = step.is_some() || !history.machine.is_live();
+        Ok(step)
+    }
+
+    /// Receives the live stream without delivering it.
+    fn receive_beside_history(&mut self) -> Result<(), StreamError> {
+        self.since_live = 0;
+        let mut batches = 0;
+        loop {
+            self.take_live();
+            if self.handle_next() {
+                continue;
+            }
+            self.now = self.clock.now();
+            self.check_clock();
+            self.send_control();
+            self.take_live();
+            if self.handle_unicast()? {
+                continue;
+            }
+            self.unicast_handled = 0;
+            batches += 1;
+            if !self.refill()? || batches == MAX_BATCHES {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Passes what the live stream delivers to the history.
+    fn take_live(&mut self) {
+        let Some(mut core) = self.core.take() else { return };
+        if let Some(mut history) = self.history.take() {
+            history.take_live(self.now, &mut core, self.lent_bytes());
+            self.history = Some(history);
+        }
+        self.core = Some(core);
+    }
+
     /// Updates the offset to the time of day regularly, because the system's clock may be stepped.
     fn check_clock(&mut self) {
         if self.now < self.check_clock_at {
@@ -454,6 +581,9 @@ impl Subscriber {
         self.is_abandoned = true;
         if let Some(core) = &mut self.core {
             core.abandon();
+        }
+        if let Some(history) = &mut self.history {
+            history.machine.abandon();
         }
     }
 
@@ -491,6 +621,9 @@ impl Subscriber {
         self.core = None;
         self.successor = Some(to);
         self.others.follow(from, to, self.now);
+        if let Some(history) = &mut self.history {
+            history.machine.restart(self.now);
+        }
         true
     }
 
@@ -526,7 +659,11 @@ impl Subscriber {
             }
             Lent::Unicast => &self.unicast[..self.unicast_length],
         };
-        core.step(self.now, lent)
+        let step = core.step(self.now, lent)?;
+        let (Some(history), Some(event)) = (&mut self.history, step.event()) else { return Some(step) };
+        let step = history.pass(self.now, core, event).map(Step::of_event);
+        self.is_joining = !history.machine.is_live();
+        step
     }
 
     /// Handles the next datagram of the batch, if there is one.
@@ -616,6 +753,12 @@ impl Drop for Subscriber {
         self.now = self.clock.now();
         self.send_control();
     }
+}
+
+/// Returns the interface of all memberships, if they name the same one.
+fn common_interface(memberships: &[Membership]) -> Option<InterfaceSelector> {
+    let first = memberships.first()?.interface.clone()?;
+    memberships.iter().all(|each| each.interface.as_ref() == Some(&first)).then_some(first)
 }
 
 /// Whether a datagram is from the publisher of this stream, by its header.

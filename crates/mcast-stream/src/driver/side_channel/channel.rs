@@ -1,4 +1,4 @@
-//! A snapshot connection: its greeting, its frames, and their sealing.
+//! A connection: its greeting, its frames, and their sealing.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -9,11 +9,12 @@ use super::invalid;
 use crate::seal::{Cipher, Keys, Purpose, Sealed};
 use crate::wire::{Incarnation, KeyEpoch, StreamId, TAG_LENGTH};
 
-const GREETING: &[u8; 4] = b"MCS1";
 const HELLO: usize = 14;
 
-pub(super) struct Channel<'p> {
+pub(in crate::driver) struct Channel<'p> {
     connection: TcpStream,
+    /// The four bytes that begin the greeting, and that seals authenticate.
+    magic: &'static [u8; 4],
     deadline: StepDeadline<'p>,
     /// The random numbers of the server and the client, from which the keys are derived.
     numbers: (u64, u64),
@@ -21,22 +22,26 @@ pub(super) struct Channel<'p> {
 }
 
 impl<'p> Channel<'p> {
-    pub(super) fn new(connection: TcpStream, deadline: StepDeadline<'p>) -> io::Result<Self> {
+    pub(in crate::driver) fn new(
+        connection: TcpStream,
+        magic: &'static [u8; 4],
+        deadline: StepDeadline<'p>,
+    ) -> io::Result<Self> {
         connection.set_read_timeout(Some(CHECK_INTERVAL))?;
         connection.set_write_timeout(Some(CHECK_INTERVAL))?;
         connection.set_nodelay(true)?;
-        Ok(Self { connection, deadline, numbers: (0, 0), cipher: None })
+        Ok(Self { connection, magic, deadline, numbers: (0, 0), cipher: None })
     }
 
     /// Sets the time limit of each step from here on.
-    pub(super) const fn restart_for_each_step(&mut self, limit: Duration) {
+    pub(in crate::driver) const fn restart_for_each_step(&mut self, limit: Duration) {
         self.deadline.restart_for_each_step(limit);
     }
 
     /// Sends the server's greeting, and receives the client's number.
-    pub(super) fn greet(&mut self, number: u64, epoch: KeyEpoch) -> io::Result<()> {
+    pub(in crate::driver) fn greet(&mut self, number: u64, epoch: KeyEpoch) -> io::Result<()> {
         let mut greeting = [0; HELLO];
-        greeting[..4].copy_from_slice(GREETING);
+        greeting[..4].copy_from_slice(self.magic);
         greeting[4..12].copy_from_slice(&number.to_be_bytes());
         greeting[12..].copy_from_slice(&epoch.0.to_be_bytes());
         self.write(&greeting)?;
@@ -47,18 +52,18 @@ impl<'p> Channel<'p> {
     }
 
     /// Receives the server's greeting, and sends the client's number; returns the server's key epoch.
-    pub(super) fn receive_greeting(&mut self, number: u64) -> io::Result<KeyEpoch> {
+    pub(in crate::driver) fn receive_greeting(&mut self, number: u64) -> io::Result<KeyEpoch> {
         let mut greeting = [0; HELLO];
         self.read(&mut greeting)?;
         let (theirs, epoch) =
-            read_greeting(greeting).ok_or_else(|| invalid("it is not a snapshot server"))?;
+            read_greeting(self.magic, greeting).ok_or_else(|| invalid("it is another kind of server"))?;
         self.numbers = (theirs, number);
         self.write(&number.to_be_bytes())?;
         Ok(epoch)
     }
 
     /// Seals everything from here on with the server's key epoch. A client with keys refuses a connection in clear.
-    pub(super) fn seal_with(
+    pub(in crate::driver) fn seal_with(
         &mut self,
         keys: &Keys,
         epoch: KeyEpoch,
@@ -77,17 +82,17 @@ impl<'p> Channel<'p> {
         Ok(())
     }
 
-    pub(super) fn send(&mut self, count: u64, bytes: &[u8]) -> io::Result<()> {
+    pub(in crate::driver) fn send(&mut self, count: u64, bytes: &[u8]) -> io::Result<()> {
         let mut frame = bytes.to_vec();
         if let Some(cipher) = &self.cipher {
-            let tag = cipher.seal(count, GREETING, &mut frame);
+            let tag = cipher.seal(count, self.magic, &mut frame);
             frame.extend_from_slice(&tag.ok_or_else(|| invalid("the cipher failed"))?);
         }
         self.write(&(frame.len() as u32).to_be_bytes())?;
         self.write(&frame)
     }
 
-    pub(super) fn receive(&mut self, count: u64, longest: usize) -> io::Result<Vec<u8>> {
+    pub(in crate::driver) fn receive(&mut self, count: u64, longest: usize) -> io::Result<Vec<u8>> {
         let mut length = [0; 4];
         self.read(&mut length)?;
         let length = u32::from_be_bytes(length) as usize;
@@ -97,7 +102,7 @@ impl<'p> Channel<'p> {
         let mut frame = vec![0; length];
         self.read(&mut frame)?;
         if let Some(cipher) = &self.cipher {
-            if !cipher.open(count, GREETING, &mut frame) {
+            if !cipher.open(count, self.magic, &mut frame) {
                 return Err(invalid("it was not sealed with this key"));
             }
             frame.truncate(length.saturating_sub(TAG_LENGTH));
@@ -140,8 +145,8 @@ impl<'p> Channel<'p> {
 }
 
 /// Returns the server's number and key epoch.
-fn read_greeting(greeting: [u8; HELLO]) -> Option<(u64, KeyEpoch)> {
-    let rest = greeting.strip_prefix(GREETING)?;
+fn read_greeting(magic: &[u8; 4], greeting: [u8; HELLO]) -> Option<(u64, KeyEpoch)> {
+    let rest = greeting.strip_prefix(magic)?;
     let (number, epoch) = rest.split_first_chunk()?;
     Some((u64::from_be_bytes(*number), KeyEpoch(u16::from_be_bytes(*epoch.first_chunk()?))))
 }

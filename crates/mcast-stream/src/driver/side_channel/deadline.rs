@@ -4,31 +4,31 @@ use std::io;
 use std::time::{Duration, Instant};
 
 /// How often a wait asks the caller whether to continue.
-pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(50);
+pub(in crate::driver) const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A time limit, for each step or for all steps together, with a callback by which the caller can cancel.
-pub(super) struct StepDeadline<'p> {
+pub(in crate::driver) struct StepDeadline<'p> {
     limit: Duration,
     /// When all steps together must be done; `None` if the limit is for each step.
     end: Option<Instant>,
-    keep_going: &'p mut dyn FnMut() -> bool,
+    keep_going: Box<dyn FnMut() -> bool + 'p>,
     checked_at: Instant,
     deadline: Instant,
 }
 
 impl<'p> StepDeadline<'p> {
-    pub(super) fn new(limit: Duration, keep_going: &'p mut dyn FnMut() -> bool) -> Self {
+    pub(in crate::driver) fn new(limit: Duration, keep_going: impl FnMut() -> bool + 'p) -> Self {
         let now = Instant::now();
-        Self { limit, end: None, keep_going, checked_at: now, deadline: now + limit }
+        Self { limit, end: None, keep_going: Box::new(keep_going), checked_at: now, deadline: now + limit }
     }
 
     /// Returns a limit for all steps together.
-    pub(super) fn for_all_steps(limit: Duration, keep_going: &'p mut dyn FnMut() -> bool) -> Self {
+    pub(in crate::driver) fn for_all_steps(limit: Duration, keep_going: impl FnMut() -> bool + 'p) -> Self {
         Self { end: Some(Instant::now() + limit), ..Self::new(limit, keep_going) }
     }
 
     /// Sets a limit for each step from here on.
-    pub(super) const fn restart_for_each_step(&mut self, limit: Duration) {
+    pub(in crate::driver) const fn restart_for_each_step(&mut self, limit: Duration) {
         (self.limit, self.end) = (limit, None);
     }
 
@@ -36,7 +36,7 @@ impl<'p> StepDeadline<'p> {
     ///
     /// # Errors
     /// As [`check`](Self::check).
-    pub(super) fn begin_step(&mut self) -> io::Result<()> {
+    pub(in crate::driver) fn begin_step(&mut self) -> io::Result<()> {
         let now = Instant::now();
         self.deadline = self.end.unwrap_or(now + self.limit);
         match now.duration_since(self.checked_at) >= CHECK_INTERVAL {
@@ -49,7 +49,7 @@ impl<'p> StepDeadline<'p> {
     ///
     /// # Errors
     /// If the caller gives up, or the step has taken too long.
-    pub(super) fn check(&mut self) -> io::Result<()> {
+    pub(in crate::driver) fn check(&mut self) -> io::Result<()> {
         self.checked_at = Instant::now();
         if !(self.keep_going)() {
             // Not `ErrorKind::Interrupted`, because callers retry on that.

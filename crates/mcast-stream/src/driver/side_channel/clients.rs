@@ -1,4 +1,4 @@
-//! The clients of a snapshot server. Their number is limited, in all and per address; at the limit, a new client
+//! The clients of a server. Their number is limited, in all and per address; at the limit, a new client
 //! replaces the idlest one.
 
 use std::net::IpAddr;
@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Limit of clients at a time.
-pub(super) const MAX_CLIENTS: usize = 16;
+pub(in crate::driver) const MAX_CLIENTS: usize = 16;
 /// Limit of clients with the same address.
 const MAX_CLIENTS_PER_ADDRESS: usize = 4;
 
 /// The progress of one client.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(in crate::driver) struct Progress {
     begun: Instant,
     has_requested: AtomicBool,
     /// When it last sent or received something, in nanoseconds since `begun`.
@@ -21,18 +21,18 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(begun: Instant) -> Self {
+    pub(in crate::driver) fn new(begun: Instant) -> Self {
         Self { begun, has_requested: AtomicBool::new(false), last: AtomicU64::new(0) }
     }
 
     /// Notes that the client sent or received something.
-    pub(super) fn note(&self) {
+    pub(in crate::driver) fn note(&self) {
         let elapsed = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.last.store(elapsed, Ordering::Release);
     }
 
     /// Notes that the client has made a valid request: of a sealed stream, that it has the keys.
-    pub(super) fn note_request(&self) {
+    pub(in crate::driver) fn note_request(&self) {
         self.has_requested.store(true, Ordering::Release);
     }
 
@@ -53,18 +53,18 @@ struct Client<C> {
 
 /// The clients that are served, with the handles that end their connections.
 #[derive(Debug)]
-pub(super) struct Clients<C> {
+pub(in crate::driver) struct Clients<C> {
     all: Vec<Client<C>>,
     next: u64,
 }
 
 impl<C> Clients<C> {
-    pub(super) const fn new() -> Self {
+    pub(in crate::driver) const fn new() -> Self {
         Self { all: Vec::new(), next: 0 }
     }
 
     /// Adds a client; returns its number, and the connection of the client that it replaces, if any.
-    pub(super) fn admit(
+    pub(in crate::driver) fn admit(
         &mut self,
         address: IpAddr,
         progress: Arc<Progress>,
@@ -83,7 +83,7 @@ impl<C> Clients<C> {
         (self.next, evicted)
     }
 
-    pub(super) fn remove(&mut self, number: u64) {
+    pub(in crate::driver) fn remove(&mut self, number: u64) {
         self.all.retain(|client| client.number != number);
     }
 

@@ -1,0 +1,879 @@
+//! Joins a history with the live stream, without sockets or clocks.
+//!
+//! There is one position: the next message to deliver. While it is before the oldest message that the live stream has
+//! here, records come from the history, and the live stream waits in a backlog. Once the position has reached the
+//! backlog, that is delivered, and then the live stream. A subscriber that starts in the past begins like this; a loss
+//! that is healed leads back to it.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::ops::Range;
+
+use super::backlog::{Backlog, LiveContent, LiveItem};
+use super::record::{HistoryContent, HistoryRecord, Position};
+use super::wire::{AnswerFrame, AnswerStatus, RecordReader, RequestedStart};
+use crate::subscriber::{Cause, Item, Message, Step, SubscriberEvent, SubscriberStatistics};
+use crate::wire::{Incarnation, MessageKey, MessageNumber};
+use crate::{ClockTime, Nanos};
+
+/// The interval of requests that bring nothing new, which doubles until the longest.
+const FIRST_RETRY: Nanos = Nanos::from_millis(20);
+const LONGEST_RETRY: Nanos = Nanos::from_millis(200);
+/// How long a start with a number waits for the live stream, which shows the present incarnation.
+const LIVE_WAIT: Nanos = Nanos::from_millis(1_500);
+/// How long after the end of a closed stream a live one is awaited: a publisher sends heartbeats every second.
+const ABSENCE: Nanos = Nanos::from_secs(3);
+/// How long nothing is healed after no server could be used.
+const HEAL_PAUSE: Nanos = Nanos::from_secs(10);
+/// A full backlog ends the healing of a loss if the history has brought nothing for this time.
+const STALL: Nanos = Nanos::SECOND;
+/// The most records of an answer.
+const RECORDS: u32 = 1 << 16;
+
+/// Where to start in the past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HistoryStart {
+    /// With the oldest message that the history or the publisher has.
+    Oldest,
+    /// With this message of the present incarnation; of the latest one in the history if there is no publisher.
+    Number(MessageNumber),
+    /// With the first message of this time or later, in milliseconds since 1970.
+    Time(u64),
+}
+
+/// Settings of a [`HistoryMachine`].
+#[derive(Clone, Debug)]
+pub struct HistoryConfig {
+    /// Where to start. Default: with the live stream.
+    pub start: Option<HistoryStart>,
+    /// Whether losses are requested from the history before they are reported. Default: no.
+    pub heal: bool,
+    /// Whether nothing more is delivered after a loss. Default: no.
+    pub stops: bool,
+    /// The memory for the live stream while messages come from the history, in bytes. Default: 64 MiB. If it is full,
+    /// the oldest messages in it are discarded, and come from the history as well.
+    pub backlog: usize,
+    /// How long to wait for a history that brings nothing new. Default: 5 s, longer than bridges wait for each other.
+    pub patience: Nanos,
+}
+
+impl Default for HistoryConfig {
+    fn default() -> Self {
+        Self { start: None, heal: false, stops: false, backlog: 64 << 20, patience: Nanos::from_secs(5) }
+    }
+}
+
+/// The publisher that the live stream comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiveIdentity {
+    /// The incarnation that its messages have in a history: that of their origin, if it reads them from an engine.
+    pub content: Incarnation,
+    /// Its own incarnation.
+    pub own: Incarnation,
+}
+
+/// What to request of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryQuery {
+    /// Identifies the request; a later one replaces it.
+    pub id: u64,
+    /// Where to start.
+    pub start: RequestedStart,
+    /// The most records.
+    pub count: u32,
+    /// Whether there may be no server, so that a short search is enough.
+    pub is_optional: bool,
+}
+
+/// Why a request has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HistoryFailure {
+    /// No server was found.
+    NotFound,
+    /// None of the servers can be used at present.
+    Unusable,
+}
+
+/// What the machine adds to the counters of its subscriber. The sums wrap.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HistoryStatistics {
+    messages: u64,
+    message_bytes: u64,
+    lost: u64,
+    unknown: u64,
+    from_history: u64,
+    malformed: u64,
+}
+
+impl HistoryStatistics {
+    /// Adds to the counters of the subscriber of the live stream, so that they count what was delivered.
+    pub fn add_to(&self, statistics: &mut SubscriberStatistics) {
+        statistics.messages = statistics.messages.wrapping_add(self.messages);
+        statistics.message_bytes = statistics.message_bytes.wrapping_add(self.message_bytes);
+        statistics.lost_messages = statistics.lost_messages.wrapping_add(self.lost);
+        statistics.unknown_losses = statistics.unknown_losses.wrapping_add(self.unknown);
+        statistics.from_history += self.from_history;
+        statistics.malformed += self.malformed;
+    }
+}
+
+/// The message that was delivered last.
+#[derive(Debug)]
+enum Current {
+    /// It is in the first frame.
+    Stored(MessageNumber, Option<MessageKey>, Range<usize>),
+    Live(MessageNumber, Option<MessageKey>, Box<[u8]>),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    /// When the position last advanced.
+    progress_at: ClockTime,
+    next_request_at: ClockTime,
+    retry: Nanos,
+    /// The position of the last request.
+    requested_from: Option<Position>,
+    /// Whether a server has answered.
+    is_answered: bool,
+    failure: Option<HistoryFailure>,
+    /// Since when the answers reach the end of the history.
+    edge_since: Option<ClockTime>,
+}
+
+impl Reading {
+    const fn new(now: ClockTime) -> Self {
+        Self {
+            progress_at: now,
+            next_request_at: now,
+            retry: FIRST_RETRY,
+            requested_from: None,
+            is_answered: false,
+            failure: None,
+            edge_since: None,
+        }
+    }
+}
+
+/// Delivers a history and then the live stream, each message once and in order.
+///
+/// Pass what the subscriber of the live stream delivers to [`live_message`](Self::live_message) and
+/// [`live_event`](Self::live_event), and frames of the server to [`frame`](Self::frame). [`next`](Self::next) returns
+/// what is to be delivered, [`poll`](Self::poll) what to request. While it [is live](Self::is_live), messages of the
+/// live stream need not be passed.
+#[derive(Debug)]
+pub struct HistoryMachine {
+    config: HistoryConfig,
+    begun: ClockTime,
+    /// `None`: the live stream is delivered, after its backlog.
+    reading: Option<Reading>,
+    /// The next message to deliver. `None` until the start is known.
+    position: Option<Position>,
+    /// Why messages are missing that the history is asked for.
+    cause: Cause,
+    /// The incarnation of the content that was entered, and the number it was reported under.
+    entered: Option<(Incarnation, Incarnation)>,
+    /// How the entered incarnation ends has been reported.
+    is_tail_known: bool,
+    is_catching_up: bool,
+    live: Option<(LiveIdentity, SocketAddr)>,
+    /// The incarnation that the backlog entered last.
+    backlog_entered: Option<Incarnation>,
+    backlog: Backlog,
+    /// When the first message of the backlog arrived.
+    filling_since: ClockTime,
+    request: Option<u64>,
+    last_request: u64,
+    /// How the last answer ended, until its records are taken.
+    answered: Option<AnswerStatus>,
+    frames: VecDeque<(Vec<u8>, RecordReader)>,
+    server: Option<SocketAddr>,
+    events: VecDeque<SubscriberEvent>,
+    /// The next message, after the events.
+    pending: Option<Current>,
+    current: Option<Current>,
+    /// The backlog is full, and the history brings nothing.
+    must_give_up: bool,
+    no_healing_before: ClockTime,
+    is_abandoned: bool,
+    has_stopped: bool,
+    has_ended: bool,
+    statistics: HistoryStatistics,
+}
+
+impl HistoryMachine {
+    /// Returns a machine that starts at `now`.
+    #[must_use]
+    pub fn new(config: HistoryConfig, now: ClockTime) -> Self {
+        let reading = config.start.map(|_| Reading::new(now));
+        Self {
+            begun: now,
+            is_catching_up: reading.is_some(),
+            reading,
+            position: None,
+            cause: Cause::NotInHistory,
+            entered: None,
+            is_tail_known: false,
+            live: None,
+            backlog_entered: None,
+            backlog: Backlog::default(),
+            filling_since: now,
+            request: None,
+            last_request: 0,
+            answered: None,
+            frames: VecDeque::new(),
+            server: None,
+            events: VecDeque::new(),
+            pending: None,
+            current: None,
+            must_give_up: false,
+            no_healing_before: ClockTime(0),
+            is_abandoned: false,
+            has_stopped: false,
+            has_ended: false,
+            statistics: HistoryStatistics::default(),
+            config,
+        }
+    }
+
+    /// Whether the live stream is delivered and nothing waits here, so that its messages need not be passed.
+    #[inline]
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.is_idle() && !self.is_ahead()
+    }
+
+    /// Whether everything that was passed is delivered.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.reading.is_none() && self.backlog.is_empty() && self.events.is_empty() && self.pending.is_none()
+    }
+
+    /// Whether it starts with a message that is still to be published.
+    fn is_ahead(&self) -> bool {
+        self.position.zip(self.backlog.next).is_some_and(|(position, next)| position > next)
+    }
+
+    /// Whether it has nothing more to do: the live stream is delivered, and its losses are not handled here.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.is_live() && !self.config.heal && !self.config.stops
+    }
+
+    /// Whether a message of the live stream can be passed. If not, deliver what is here first.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.reading.is_some() || self.backlog.bytes() < self.config.backlog
+    }
+
+    /// Whether the live stream has no publisher, and everything in the history was delivered up to its end.
+    #[must_use]
+    pub const fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Whether a loss has stopped it.
+    #[must_use]
+    pub const fn has_stopped(&self) -> bool {
+        self.has_stopped
+    }
+
+    /// Returns what to add to the counters of the subscriber.
+    #[must_use]
+    pub const fn statistics(&self) -> HistoryStatistics {
+        self.statistics
+    }
+
+    /// Returns the request that is under way.
+    #[must_use]
+    pub const fn request(&self) -> Option<u64> {
+        self.request
+    }
+
+    /// Whether another frame can be passed. If not, deliver what is here first.
+    #[must_use]
+    pub fn wants_frame(&self) -> bool {
+        self.frames.len() < 2
+    }
+
+    /// Begins with another stream, at its live end. The counters remain.
+    pub fn restart(&mut self, now: ClockTime) {
+        let config = HistoryConfig { start: None, ..self.config.clone() };
+        *self =
+            Self { statistics: self.statistics, last_request: self.last_request, ..Self::new(config, now) };
+    }
+
+    /// Stops waiting for the history, for an application that is about to stop.
+    pub const fn abandon(&mut self) {
+        self.is_abandoned = true;
+    }
+
+    /// Returns the latest time for the next call of [`next`](Self::next) and [`poll`](Self::poll).
+    #[must_use]
+    pub fn deadline(&self) -> ClockTime {
+        let Some(reading) = &self.reading else { return ClockTime::NEVER };
+        let retry = if self.request.is_none() { reading.next_request_at } else { ClockTime::NEVER };
+        retry.min(reading.progress_at + self.config.patience)
+    }
+
+    /// Takes a message of the live stream, while it [is not live](Self::is_live).
+    pub fn live_message(&mut self, now: ClockTime, identity: LiveIdentity, message: &Message<'_>) {
+        self.note_live(identity, None);
+        let at = Position::new(identity.content, message.number);
+        self.backlog.next = Some(at.following());
+        self.statistics.messages = self.statistics.messages.wrapping_sub(1);
+        self.statistics.message_bytes =
+            self.statistics.message_bytes.wrapping_sub(message_length(message.key, message.bytes));
+        if !self.backlog.has_messages() {
+            self.filling_since = now;
+        }
+        let content = LiveContent::Message { key: message.key, bytes: message.bytes.into() };
+        self.backlog.push(LiveItem { at, content });
+        self.limit_backlog(now);
+    }
+
+    /// Takes an event of the live stream; returns it if it is to be delivered now.
+    pub fn live_event(
+        &mut self,
+        now: ClockTime,
+        identity: LiveIdentity,
+        event: SubscriberEvent,
+    ) -> Option<SubscriberEvent> {
+        use SubscriberEvent::{Continued, Ended, Joined, Lost, LostUnknown, Restarted};
+        let is_live = self.is_live();
+        let of_live = |number| Position::new(identity.content, number);
+        match event {
+            Joined { publisher, message, .. } => {
+                self.note_live(identity, Some(publisher));
+                // What is missing before the first message of a new incarnation is reported as lost.
+                let is_first = self.backlog.next.is_none_or(|next| next.incarnation == identity.content);
+                let next = if is_first { message } else { MessageNumber(0) };
+                self.backlog.next = Some(of_live(next));
+                if is_live {
+                    self.entered = Some((identity.content, identity.own));
+                    (self.is_tail_known, self.backlog_entered) = (false, Some(identity.content));
+                    self.position = self.backlog.next;
+                    return Some(event);
+                }
+                let content = LiveContent::Begun { own: identity.own, publisher, message: next };
+                self.backlog.push(LiveItem { at: of_live(next), content });
+                None
+            }
+            // While the history is read, it follows from `Joined`.
+            Restarted { .. } => is_live.then_some(event),
+            Lost { first, end, cause } => {
+                self.note_live(identity, None);
+                self.backlog.next = Some(of_live(end));
+                if is_live && !(self.heals(now) && cause != Cause::Abandoned) {
+                    (self.has_stopped, self.position) = (self.config.stops, self.backlog.next);
+                    return Some(event);
+                }
+                self.statistics.lost = self.statistics.lost.wrapping_sub(end.ahead_of(first));
+                self.take_positioned(is_live, of_live(first), event)
+            }
+            LostUnknown { first } => {
+                self.note_live(identity, None);
+                // How far the incarnation goes is unknown, so that the history is asked for all of it.
+                self.backlog.next = Some(of_live(MessageNumber::MAX));
+                if is_live && !self.heals(now) {
+                    (self.is_tail_known, self.has_stopped) = (true, self.config.stops);
+                    self.position = self.backlog.next;
+                    return Some(event);
+                }
+                self.statistics.unknown = self.statistics.unknown.wrapping_sub(1);
+                self.take_positioned(is_live, of_live(first), event)
+            }
+            Ended { messages } => {
+                self.note_live(identity, None);
+                if is_live {
+                    self.is_tail_known = true;
+                    return Some(event);
+                }
+                self.take_positioned(false, of_live(MessageNumber(messages)), event)
+            }
+            Continued { publisher, .. } => {
+                self.note_live(identity, Some(publisher));
+                if let Some((content, own)) = &mut self.entered
+                    && *content == identity.content
+                {
+                    *own = identity.own;
+                }
+                Some(event)
+            }
+            _ => Some(event),
+        }
+    }
+
+    /// Puts an event into the backlog. If nothing else is there, the next message to deliver is at its position.
+    fn take_positioned(
+        &mut self,
+        is_live: bool,
+        at: Position,
+        event: SubscriberEvent,
+    ) -> Option<SubscriberEvent> {
+        if is_live {
+            self.position = Some(at);
+        }
+        self.backlog.push(LiveItem { at, content: LiveContent::Event(event) });
+        None
+    }
+
+    fn note_live(&mut self, identity: LiveIdentity, publisher: Option<SocketAddr>) {
+        let publisher = publisher.or_else(|| self.live.map(|(_, known)| known)).unwrap_or(UNKNOWN);
+        self.live = Some((identity, publisher));
+        self.has_ended = false;
+    }
+
+    /// Discards the oldest items of a full backlog: they come from the history as well.
+    fn limit_backlog(&mut self, now: ClockTime) {
+        let Some(reading) = self.reading else { return };
+        while self.backlog.bytes() > self.config.backlog {
+            // While nothing is published, the history brings nothing either.
+            let since = reading.progress_at.max(self.filling_since);
+            let is_stalled = now >= since + STALL && self.frames.is_empty();
+            if !self.is_catching_up && is_stalled {
+                // The history does not bring them, and what is here must not get lost as well.
+                self.must_give_up = true;
+                return;
+            }
+            self.backlog.pop();
+        }
+    }
+
+    /// Returns what to request now.
+    pub fn poll(&mut self, now: ClockTime) -> Option<HistoryQuery> {
+        if self.request.is_some() || !self.frames.is_empty() || self.is_abandoned {
+            return None;
+        }
+        let mut reading = self.reading?;
+        let start = self.due_request(now, &mut reading);
+        if start.is_some() {
+            (reading.requested_from, reading.failure) = (self.position, None);
+        }
+        self.reading = Some(reading);
+        let start = start?;
+        let is_optional = self.config.start == Some(HistoryStart::Oldest) && !reading.is_answered;
+        self.last_request += 1;
+        self.request = Some(self.last_request);
+        Some(HistoryQuery { id: self.last_request, start, count: RECORDS, is_optional })
+    }
+
+    /// Returns where the request starts that is due now.
+    fn due_request(&mut self, now: ClockTime, reading: &mut Reading) -> Option<RequestedStart> {
+        if let Some(status) = self.answered.take() {
+            let has_advanced = self.position != reading.requested_from;
+            reading.retry = if has_advanced { FIRST_RETRY } else { (2 * reading.retry).min(LONGEST_RETRY) };
+            let is_at_once = status == AnswerStatus::More && has_advanced;
+            reading.next_request_at = if is_at_once { now } else { now + reading.retry };
+        }
+        if now < reading.next_request_at {
+            return None;
+        }
+        let start = match (self.position, self.config.start, self.live) {
+            (Some(position), ..) => RequestedStart::At(position),
+            (None, Some(HistoryStart::Number(number)), Some((live, _))) => {
+                let position = Position::new(live.content, number);
+                self.position = Some(position);
+                RequestedStart::At(position)
+            }
+            (None, Some(HistoryStart::Number(_)), None) if now < self.begun + LIVE_WAIT => {
+                reading.next_request_at = self.begun + LIVE_WAIT;
+                return None;
+            }
+            (None, Some(HistoryStart::Number(number)), None) => RequestedStart::Latest(number),
+            (None, Some(HistoryStart::Time(time)), _) => RequestedStart::Time(time),
+            (None, Some(HistoryStart::Oldest) | None, _) => RequestedStart::Oldest,
+        };
+        (!self.is_reached()).then_some(start)
+    }
+
+    /// Takes a frame of the answer to a request, from this server. Returns `false` if it is malformed: then the
+    /// connection is not to be used any more.
+    pub fn frame(&mut self, now: ClockTime, id: u64, server: SocketAddr, frame: Vec<u8>) -> bool {
+        let Some(reading) = self.reading.as_mut().filter(|_| self.request == Some(id)) else { return true };
+        match AnswerFrame::read(&frame) {
+            Ok(AnswerFrame::Records) => {
+                let Ok(reader) = RecordReader::new(&frame) else { return self.fail(now) };
+                reading.is_answered = true;
+                self.server = Some(server);
+                self.frames.push_back((frame, reader));
+            }
+            Ok(AnswerFrame::End { status: status @ (AnswerStatus::More | AnswerStatus::Edge), .. }) => {
+                reading.is_answered = true;
+                if status == AnswerStatus::Edge {
+                    reading.edge_since.get_or_insert(now);
+                }
+                (self.request, self.answered) = (None, Some(status));
+            }
+            Ok(AnswerFrame::End { .. }) => self.failed(now, id, HistoryFailure::Unusable),
+            Err(_) => return self.fail(now),
+        }
+        true
+    }
+
+    fn fail(&mut self, now: ClockTime) -> bool {
+        self.statistics.malformed += 1;
+        if let Some(id) = self.request {
+            self.failed(now, id, HistoryFailure::Unusable);
+        }
+        false
+    }
+
+    /// Notes that a request has no answer, or no complete one.
+    pub fn failed(&mut self, now: ClockTime, id: u64, failure: HistoryFailure) {
+        let Some(reading) = self.reading.as_mut().filter(|_| self.request == Some(id)) else { return };
+        self.request = None;
+        reading.failure = Some(failure);
+        reading.retry = (2 * reading.retry).min(LONGEST_RETRY);
+        reading.next_request_at = now + reading.retry;
+    }
+
+    /// Returns the next message or event; `None` if there is none at present. When it [is live](Self::is_live)
+    /// afterwards, the live stream is next.
+    pub fn next(&mut self, now: ClockTime) -> Option<Step> {
+        self.current = None;
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Some(Step::of_event(event));
+            }
+            if self.has_stopped {
+                return None;
+            }
+            if let Some(message) = self.pending.take() {
+                self.current = Some(message);
+                return Some(Step::of_history());
+            }
+            match self.reading.is_some() {
+                true => self.advance_history(now)?,
+                false => self.advance_live(now)?,
+            }
+        }
+    }
+
+    /// Returns the message that [`next`](Self::next) returned last.
+    #[must_use]
+    pub fn item(&self) -> Option<Item<'_>> {
+        let (number, key, bytes) = match self.current.as_ref()? {
+            Current::Stored(number, key, range) => {
+                (*number, *key, self.frames.front()?.0.get(range.clone()).unwrap_or_default())
+            }
+            Current::Live(number, key, bytes) => (*number, *key, &**bytes),
+        };
+        Some(Item::Message(Message { number, key, bytes }))
+    }
+
+    /// Takes the next item of the backlog; `None` if there is none.
+    fn advance_live(&mut self, now: ClockTime) -> Option<()> {
+        let Some(LiveItem { at, content }) = self.backlog.pop() else {
+            self.is_catching_up = false;
+            return None;
+        };
+        let is_past = self.position.is_some_and(|position| at < position);
+        match content {
+            LiveContent::Begun { own, publisher, message } => {
+                // Back to an older incarnation: its messages come after those that were delivered.
+                let is_back = self.backlog_entered.is_some_and(|entered| entered > at.incarnation);
+                self.backlog_entered = Some(at.incarnation);
+                if is_back || self.position.is_none_or(|position| position.incarnation < at.incarnation) {
+                    // The live stream has reported how the former one ends.
+                    self.is_tail_known = true;
+                    self.live_entered(at, own, publisher, message);
+                }
+            }
+            LiveContent::Message { .. } if is_past => {}
+            LiveContent::Message { key, bytes } => {
+                self.enter(at);
+                self.count_message(key, &bytes);
+                self.position = Some(at.following());
+                self.pending = Some(Current::Live(at.number, key, bytes));
+            }
+            LiveContent::Event(SubscriberEvent::Lost { end, cause, .. }) => {
+                let first = self.position.map_or(at, |position| position.max(at));
+                if first < Position::new(at.incarnation, end) {
+                    self.position = Some(first);
+                    self.heal_or(now, cause, |machine| {
+                        machine.skip_to(Position::new(at.incarnation, end), cause);
+                    });
+                }
+            }
+            LiveContent::Event(SubscriberEvent::LostUnknown { .. }) => {
+                if self.position.is_none_or(|position| position.incarnation <= at.incarnation)
+                    && !self.is_tail_known
+                {
+                    self.position = Some(self.position.map_or(at, |position| position.max(at)));
+                    self.heal_or(now, Cause::Restart, Self::report_unknown);
+                }
+            }
+            LiveContent::Event(event) => {
+                if self.position.is_none_or(|position| position.incarnation <= at.incarnation) {
+                    self.is_tail_known = true;
+                    self.events.push_back(event);
+                }
+            }
+        }
+        Some(())
+    }
+
+    fn live_entered(
+        &mut self,
+        at: Position,
+        own: Incarnation,
+        publisher: SocketAddr,
+        message: MessageNumber,
+    ) {
+        self.report_entered(at.incarnation, own, publisher, message);
+        self.position = Some(at);
+    }
+
+    /// Asks the history for what is missing from the position on, or else reports the loss.
+    fn heal_or(&mut self, now: ClockTime, cause: Cause, report: impl FnOnce(&mut Self)) {
+        if self.heals(now) && cause != Cause::Abandoned {
+            self.cause = cause;
+            self.reading = Some(Reading::new(now));
+        } else {
+            report(self);
+        }
+    }
+
+    fn heals(&self, now: ClockTime) -> bool {
+        (self.config.heal || self.is_catching_up) && !self.is_abandoned && now >= self.no_healing_before
+    }
+
+    fn is_reached(&self) -> bool {
+        let positions = self.position.zip(self.backlog.front());
+        positions.is_some_and(|(position, front)| position >= front)
+    }
+
+    /// Takes the next record of the history; `None` if there is none.
+    fn advance_history(&mut self, now: ClockTime) -> Option<()> {
+        if let Some(position) = self.position.filter(|_| self.is_reached()) {
+            self.enter(position);
+            self.finish_reading();
+            return Some(());
+        }
+        if let Some((frame, reader)) = self.frames.front_mut() {
+            match reader.next(frame) {
+                Ok(Some(record)) => self.take_record(now, record),
+                Ok(None) => drop(self.frames.pop_front()),
+                Err(_) => {
+                    self.statistics.malformed += 1;
+                    self.frames.clear();
+                    self.request = None;
+                }
+            }
+            return Some(());
+        }
+        let reading = self.reading?;
+        let front = self.backlog.front();
+        let is_empty = reading.edge_since.is_some() && self.position.is_none();
+        let is_over = self.is_abandoned
+            || self.must_give_up
+            || now >= reading.progress_at + self.config.patience
+            || reading.failure == Some(HistoryFailure::NotFound) && self.request.is_none()
+            || is_empty && self.config.start == Some(HistoryStart::Oldest);
+        match front {
+            Some(_) if is_over => {
+                self.give_up(now);
+                return Some(());
+            }
+            None if self.is_abandoned => {
+                self.finish_reading();
+                return Some(());
+            }
+            _ => {}
+        }
+        let is_absent = reading.edge_since.is_some_and(|since| now >= since + ABSENCE);
+        if self.live.is_none() && self.is_tail_known && is_absent && !self.has_ended {
+            self.has_ended = true;
+            let messages = self.position?.number.0;
+            self.events.push_back(SubscriberEvent::Ended { messages });
+            return Some(());
+        }
+        None
+    }
+
+    fn take_record(&mut self, now: ClockTime, record: HistoryRecord<Range<usize>>) {
+        let (first, end, front) = (record.first, record.end(), self.backlog.front());
+        if let Some(front) = front.filter(|front| first >= *front) {
+            // From there on, the live stream has them.
+            if self.position.is_some() {
+                return self.skip_to(front, Cause::NotInHistory);
+            }
+            self.enter(front);
+            self.position = Some(front);
+            return;
+        }
+        if self.live.is_some_and(|(live, _)| first.incarnation > live.content) {
+            // The live stream will show it, if it exists.
+            return;
+        }
+        let position = self.position.unwrap_or_else(|| match self.config.start {
+            Some(HistoryStart::Number(number)) => Position::new(first.incarnation, number),
+            _ => first,
+        });
+        if self.position.is_none() {
+            self.position = Some(position);
+            self.note_progress(now);
+        }
+        if end < position || end == position && matches!(record.content, HistoryContent::Message { .. }) {
+            return;
+        }
+        self.enter(position);
+        if first > position {
+            self.skip_to(first, Cause::NotInHistory);
+            self.note_progress(now);
+        }
+        if self.has_stopped {
+            return;
+        }
+        match record.content {
+            HistoryContent::Message { key, bytes } => {
+                let length = self.frames.front().and_then(|(frame, _)| frame.get(bytes.clone()));
+                let length = message_length(key, length.unwrap_or_default());
+                self.add_message(length);
+                self.statistics.from_history += 1;
+                self.position = Some(end);
+                self.pending = Some(Current::Stored(first.number, key, bytes));
+                self.note_progress(now);
+            }
+            HistoryContent::Gap { cause, .. } => {
+                let end = front.map_or(end, |front| end.min(front));
+                if end > position {
+                    self.skip_to(end, cause.reported());
+                    self.note_progress(now);
+                }
+            }
+            // If the incarnation continues, the live stream or the next record shows it.
+            HistoryContent::OpenGap { .. } => {}
+            HistoryContent::End => self.is_tail_known = true,
+        }
+    }
+
+    fn note_progress(&mut self, now: ClockTime) {
+        if let Some(reading) = &mut self.reading {
+            (reading.progress_at, reading.edge_since) = (now, None);
+        }
+    }
+
+    /// Continues with the live stream, and reports what is missing before it as lost.
+    fn give_up(&mut self, now: ClockTime) {
+        let (Some(reading), Some(front)) = (self.reading, self.backlog.front()) else { return };
+        let is_expected = self.config.start == Some(HistoryStart::Oldest)
+            && self.position.is_none()
+            && reading.failure == Some(HistoryFailure::NotFound);
+        if !reading.is_answered && !self.is_abandoned && !is_expected {
+            let first = self.position.map(|position| position.number);
+            self.events.push_back(SubscriberEvent::HistoryFailed { first });
+        }
+        if !reading.is_answered {
+            self.no_healing_before = now + HEAL_PAUSE;
+        }
+        let cause = if self.is_abandoned { Cause::Abandoned } else { self.cause };
+        match (self.position, self.config.start) {
+            (None, Some(HistoryStart::Number(number))) => {
+                let start = Position::new(front.incarnation, number);
+                self.position = Some(start);
+                self.skip_to(front.max(start), cause);
+            }
+            (None, start) => {
+                self.enter(front);
+                self.position = Some(front);
+                if matches!(start, Some(HistoryStart::Time(_))) && !reading.is_answered {
+                    // How many messages there were since that time is unknown.
+                    self.report_unknown();
+                    self.is_tail_known = false;
+                }
+            }
+            // Nothing is known of the rest of an incarnation that another one has not followed yet.
+            (Some(_), _) if front.number == MessageNumber::MAX => self.report_unknown(),
+            (Some(_), _) => self.skip_to(front, cause),
+        }
+        self.finish_reading();
+    }
+
+    fn finish_reading(&mut self) {
+        self.reading = None;
+        self.frames.clear();
+        (self.request, self.answered, self.must_give_up) = (None, None, false);
+    }
+
+    /// Moves the position forward, and reports the messages before it as lost.
+    fn skip_to(&mut self, target: Position, cause: Cause) {
+        let position = self.position.unwrap_or(target);
+        if target.incarnation != position.incarnation {
+            // How many messages followed in the former incarnation is unknown.
+            self.enter(Position::new(target.incarnation, MessageNumber(0)));
+        } else {
+            self.enter(position);
+        }
+        let first = match target.incarnation == position.incarnation {
+            true => position.number,
+            false => MessageNumber(0),
+        };
+        self.position = Some(target);
+        if first < target.number {
+            self.statistics.lost = self.statistics.lost.wrapping_add(target.number.ahead_of(first));
+            self.events.push_back(SubscriberEvent::Lost { first, end: target.number, cause });
+            self.has_stopped = self.config.stops;
+        }
+    }
+
+    /// Reports that messages from the position on may be lost.
+    fn report_unknown(&mut self) {
+        let Some(position) = self.position else { return };
+        self.is_tail_known = true;
+        self.statistics.unknown = self.statistics.unknown.wrapping_add(1);
+        self.events.push_back(SubscriberEvent::LostUnknown { first: position.number });
+        self.has_stopped = self.config.stops;
+    }
+
+    /// Reports the incarnation of this position, if it was not entered yet.
+    fn enter(&mut self, at: Position) {
+        if self.entered.is_some_and(|(content, _)| content == at.incarnation) {
+            return;
+        }
+        if self.entered.is_some() && !self.is_tail_known {
+            self.report_unknown();
+        }
+        let (own, publisher) = match self.live {
+            Some((live, publisher)) if live.content == at.incarnation => (live.own, publisher),
+            Some((_, publisher)) => (at.incarnation, publisher),
+            None => (at.incarnation, self.server.unwrap_or(UNKNOWN)),
+        };
+        self.report_entered(at.incarnation, own, publisher, at.number);
+    }
+
+    fn report_entered(
+        &mut self,
+        content: Incarnation,
+        own: Incarnation,
+        publisher: SocketAddr,
+        message: MessageNumber,
+    ) {
+        if let Some((_, from)) = self.entered {
+            self.events.push_back(SubscriberEvent::Restarted { from, to: own });
+        }
+        self.events.push_back(SubscriberEvent::Joined { incarnation: own, publisher, message });
+        self.entered = Some((content, own));
+        self.is_tail_known = false;
+    }
+
+    fn count_message(&mut self, key: Option<MessageKey>, bytes: &[u8]) {
+        self.add_message(message_length(key, bytes));
+    }
+
+    fn add_message(&mut self, length: u64) {
+        self.statistics.messages = self.statistics.messages.wrapping_add(1);
+        self.statistics.message_bytes = self.statistics.message_bytes.wrapping_add(length);
+        self.has_ended = false;
+    }
+}
+
+/// Returns the length of a message as subscribers count it.
+const fn message_length(key: Option<MessageKey>, bytes: &[u8]) -> u64 {
+    (bytes.len() + if key.is_some() { MessageKey::LENGTH } else { 0 }) as u64
+}
+
+/// The address of a publisher that is not known.
+const UNKNOWN: SocketAddr = SocketAddr::new(core::net::IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED), 0);

@@ -1,0 +1,26 @@
+//! Messages that a publisher no longer retains, from a server that keeps them: its protocol, and how what it delivers is
+//! joined with the live stream.
+//!
+//! `docs/protocol.md` specifies the protocol, under *History servers*. [`HistoryMachine`] delivers what a subscriber
+//! asks for from the history, and then the live stream, so that each message is delivered once, in order, or reported as
+//! lost.
+
+mod announcement;
+mod backlog;
+mod machine;
+mod record;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod simulation;
+mod wire;
+
+pub use announcement::HistoryAnnouncement;
+pub use machine::{
+    HistoryConfig, HistoryFailure, HistoryMachine, HistoryQuery, HistoryStart, HistoryStatistics,
+    LiveIdentity,
+};
+pub use record::{GapCause, HistoryContent, HistoryRecord, Position};
+pub use wire::{
+    AnswerFrame, AnswerStatus, FrameWriter, HISTORY_REQUEST, HistoryRequest, MAX_HISTORY_FRAME, RecordReader,
+    RequestedStart,
+};

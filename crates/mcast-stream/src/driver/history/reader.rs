@@ -1,0 +1,413 @@
+//! The client of history servers, on a thread of its own.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::time::{Duration, Instant};
+
+use mcast::InterfaceSelector;
+
+use super::announce::HistoryAnnouncements;
+use super::{GREETING, MOST_FRAMES, NO_INCARNATION};
+use crate::driver::clock;
+use crate::driver::error::StreamError;
+use crate::driver::side_channel::{
+    CHECK_INTERVAL, Channel, FIRST_ANSWER, StepDeadline, TIMEOUT, connect, invalid,
+};
+use crate::history::{
+    AnswerFrame, AnswerStatus, HistoryFailure, HistoryQuery, HistoryRequest, MAX_HISTORY_FRAME,
+};
+use crate::seal::Keys;
+use crate::wire::StreamId;
+
+/// How long to wait for an announcement. They are sent once per second.
+const SEARCH: Duration = Duration::from_millis(2_500);
+/// How long to wait where there may be no server.
+const SHORT_SEARCH: Duration = Duration::from_millis(1_500);
+/// Frames that wait for the subscriber.
+const QUEUE: usize = 4;
+/// The bytes of a frame with one message, without the message.
+const FRAME_OVERHEAD: usize = 64;
+
+/// A request, the stream, and its keys.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) query: HistoryQuery,
+    pub(super) stream: StreamId,
+    pub(super) keys: Keys,
+}
+
+/// What the thread reports about a request.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// A frame, from this server.
+    Frame(u64, SocketAddr, Vec<u8>),
+    /// There is no answer, or no complete one.
+    Failed(u64, HistoryFailure, String),
+}
+
+impl Report {
+    pub(super) const fn id(&self) -> u64 {
+        match self {
+            Self::Frame(id, ..) | Self::Failed(id, ..) => *id,
+        }
+    }
+}
+
+/// Where servers are, and what to accept of them.
+#[derive(Clone, Debug)]
+pub(super) struct ReaderConfig {
+    /// The servers that were named; if there are none, those that are announced.
+    pub(super) servers: Vec<SocketAddr>,
+    /// Where announcements are received; `None`: on all interfaces.
+    pub(super) interface: Option<InterfaceSelector>,
+    pub(super) longest_message: usize,
+}
+
+/// The thread.
+#[derive(Debug)]
+pub(super) struct HistoryReader {
+    jobs: Sender<Job>,
+    reports: Receiver<Report>,
+    /// The request that is under way; the thread gives up any other one.
+    current: Arc<AtomicU64>,
+}
+
+impl HistoryReader {
+    pub(super) fn start(config: ReaderConfig) -> Result<Self, StreamError> {
+        let ((jobs, incoming), (outgoing, reports)) = (channel(), sync_channel(QUEUE));
+        let (current, active) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let wanted = Arc::clone(&current);
+        let work = move || {
+            let (jobs, reports, failed) = (incoming, outgoing, Vec::new());
+            Worker { config, jobs, reports, current: wanted, active, session: None, failed }.run();
+        };
+        let thread = std::thread::Builder::new().name("mcast-past".to_owned()).spawn(work);
+        thread.map_err(StreamError::Thread)?;
+        Ok(Self { jobs, reports, current })
+    }
+
+    pub(super) fn ask(&self, job: Job) {
+        self.set_current(Some(job.query.id));
+        // It fails if the thread has panicked; then there is no answer.
+        let _ = self.jobs.send(job);
+    }
+
+    /// Gives up every other request than this one.
+    pub(super) fn set_current(&self, id: Option<u64>) {
+        self.current.store(id.unwrap_or(0), Ordering::Release);
+    }
+
+    pub(super) fn report(&self) -> Option<Report> {
+        self.reports.try_recv().ok()
+    }
+}
+
+impl Drop for HistoryReader {
+    fn drop(&mut self) {
+        self.set_current(None);
+    }
+}
+
+struct Worker {
+    config: ReaderConfig,
+    jobs: Receiver<Job>,
+    reports: SyncSender<Report>,
+    current: Arc<AtomicU64>,
+    /// The request that the thread works on.
+    active: Arc<AtomicU64>,
+    session: Option<Session>,
+    /// Servers that failed, so that others are preferred.
+    failed: Vec<SocketAddr>,
+}
+
+/// A connection to a server.
+struct Session {
+    channel: Channel<'static>,
+    server: SocketAddr,
+    requests: u64,
+    frames: u64,
+}
+
+/// Why a request failed.
+struct Failure {
+    error: io::Error,
+    /// Whether the server had begun to answer, so that the rest has to be requested again.
+    has_begun: bool,
+}
+
+impl Worker {
+    fn run(mut self) {
+        while let Ok(job) = self.jobs.recv() {
+            let id = job.query.id;
+            self.active.store(id, Ordering::Release);
+            if !self.is_wanted() {
+                continue;
+            }
+            if let Err((failure, why)) = self.answer(&job)
+                && self.reports.send(Report::Failed(id, failure, why)).is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    /// Whether the request is not replaced.
+    fn is_wanted(&self) -> bool {
+        self.current.load(Ordering::Acquire) == self.active.load(Ordering::Acquire)
+    }
+
+    fn answer(&mut self, job: &Job) -> Result<(), (HistoryFailure, String)> {
+        if let Some(mut session) = self.session.take() {
+            match self.ask(&mut session, job) {
+                Ok(()) => {
+                    self.session = Some(session);
+                    return Ok(());
+                }
+                Err(failure) if failure.has_begun => {
+                    return Err(self.unusable(session.server, &failure.error));
+                }
+                // The server has closed it meanwhile.
+                Err(_) => {}
+            }
+        }
+        let servers = match self.config.servers.is_empty() {
+            true => vec![self.search(job)?],
+            false => self.config.servers.clone(),
+        };
+        let mut last = (HistoryFailure::Unusable, String::new());
+        for server in servers {
+            let asked = self.connect(server, job).map_err(|error| Failure { error, has_begun: false });
+            match asked.and_then(|mut session| self.ask(&mut session, job).map(|()| session)) {
+                Ok(session) => {
+                    self.failed.clear();
+                    self.session = Some(session);
+                    return Ok(());
+                }
+                Err(failure) => {
+                    last = self.unusable(server, &failure.error);
+                    if failure.has_begun || !self.is_wanted() {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(last)
+    }
+
+    fn unusable(&mut self, server: SocketAddr, error: &io::Error) -> (HistoryFailure, String) {
+        if !self.failed.contains(&server) && self.is_wanted() {
+            self.failed.push(server);
+        }
+        let why = match error.kind() {
+            io::ErrorKind::UnexpectedEof => format!("the history server {server} has closed the connection"),
+            _ => format!("the history server {server} cannot be used: {error}"),
+        };
+        (HistoryFailure::Unusable, why)
+    }
+
+    /// Waits for the announcement of a server, preferably one that has not failed.
+    fn search(&mut self, job: &Job) -> Result<SocketAddr, (HistoryFailure, String)> {
+        let time = if job.query.is_optional { SHORT_SEARCH } else { SEARCH };
+        let missing = |why: String| (HistoryFailure::NotFound, why);
+        let interface = self.config.interface.as_ref();
+        let mut announcements = HistoryAnnouncements::join(job.stream, interface, job.keys.clone())
+            .map_err(|error| missing(format!("cannot look for history servers: {error}")))?;
+        let (until, mut second_best) = (Instant::now() + time, None);
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || !self.is_wanted() {
+                break;
+            }
+            match announcements.next_timeout(left.min(CHECK_INTERVAL)) {
+                Ok(Some(server)) if self.failed.contains(&server) => second_best = Some(server),
+                Ok(Some(server)) => return Ok(server),
+                Ok(None) => {}
+                Err(error) => return Err(missing(format!("cannot look for history servers: {error}"))),
+            }
+        }
+        self.failed.clear();
+        second_best.ok_or_else(|| missing("no history server of this stream is announced".to_owned()))
+    }
+
+    fn connect(&self, server: SocketAddr, job: &Job) -> io::Result<Session> {
+        let (current, active) = (Arc::clone(&self.current), Arc::clone(&self.active));
+        let is_wanted = move || current.load(Ordering::Acquire) == active.load(Ordering::Acquire);
+        let mut deadline = StepDeadline::new(TIMEOUT, is_wanted);
+        let mut channel = Channel::new(connect(server, &mut deadline)?, GREETING, deadline)?;
+        let epoch = channel.receive_greeting(clock::seed())?;
+        channel.seal_with(&job.keys, epoch, job.stream, NO_INCARNATION)?;
+        Ok(Session { channel, server, requests: 0, frames: 0 })
+    }
+
+    /// Sends the request, and passes the frames of the answer on.
+    fn ask(&self, session: &mut Session, job: &Job) -> Result<(), Failure> {
+        let HistoryQuery { id, start, count, .. } = job.query;
+        let before = |error| Failure { error, has_begun: false };
+        session.requests += 1;
+        if session.requests >= MOST_FRAMES {
+            return Err(before(invalid("the connection has no more keys")));
+        }
+        let request = HistoryRequest { stream: job.stream, count, start };
+        session.channel.send(session.requests, &request.bytes()).map_err(before)?;
+        let longest = MAX_HISTORY_FRAME.max(self.config.longest_message.saturating_add(FRAME_OVERHEAD));
+        let mut has_begun = false;
+        loop {
+            let frame = session.channel.receive(FIRST_ANSWER + session.frames, longest);
+            let frame = frame.map_err(|error| Failure { error, has_begun })?;
+            session.frames += 1;
+            has_begun = true;
+            let malformed = |_| Failure { error: invalid("an answer is malformed"), has_begun: true };
+            match AnswerFrame::read(&frame).map_err(malformed)? {
+                AnswerFrame::End { status: AnswerStatus::Unavailable | AnswerStatus::OtherStream, text } => {
+                    return Err(Failure { error: io::Error::other(text.to_owned()), has_begun: true });
+                }
+                end_or_records => {
+                    let is_end = matches!(end_or_records, AnswerFrame::End { .. });
+                    let gone = |_| Failure { error: invalid("the subscriber is gone"), has_begun: true };
+                    self.reports.send(Report::Frame(id, session.server, frame)).map_err(gone)?;
+                    if is_end {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(all(test, feature = "seal"))]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::driver::history::{HistoryListener, HistoryProvider, HistorySource, HistoryUnavailable};
+    use crate::history::{HistoryContent, HistoryRecord, Position, RecordReader, RequestedStart};
+    use crate::seal::{Algorithm, GroupSecret};
+    use crate::wire::{Incarnation, KeyEpoch, MessageNumber};
+
+    const STREAM: StreamId = StreamId(1);
+    const MESSAGES: u64 = 10_000;
+
+    struct Numbers;
+
+    impl HistoryProvider for Numbers {
+        fn open(&self, _: StreamId) -> Result<Box<dyn HistorySource>, HistoryUnavailable> {
+            Ok(Box::new(Self))
+        }
+    }
+
+    impl HistorySource for Numbers {
+        fn locate(&mut self, start: RequestedStart) -> Result<Option<Position>, HistoryUnavailable> {
+            match start {
+                RequestedStart::Time(_) => Err(HistoryUnavailable::Unreadable("there are no times".into())),
+                _ => Ok(Some(Position::new(Incarnation(7), MessageNumber(0)))),
+            }
+        }
+
+        fn read(
+            &mut self,
+            from: Position,
+            count: usize,
+        ) -> Result<Vec<HistoryRecord<Arc<[u8]>>>, HistoryUnavailable> {
+            let numbers = (from.number.0..MESSAGES).take(count);
+            let record = |number: u64| HistoryRecord {
+                first: Position::new(Incarnation(7), MessageNumber(number)),
+                content: HistoryContent::Message { key: None, bytes: Arc::from(&number.to_be_bytes()[..]) },
+            };
+            Ok(numbers.map(record).collect())
+        }
+    }
+
+    fn secret(byte: u8) -> Keys {
+        Keys::one(KeyEpoch(1), GroupSecret::new(&[byte; 32], Algorithm::Aes128Gcm))
+    }
+
+    fn reader(server: SocketAddr) -> HistoryReader {
+        let config = ReaderConfig { servers: vec![server], interface: None, longest_message: 1_000 };
+        HistoryReader::start(config).unwrap()
+    }
+
+    fn job(id: u64, start: RequestedStart, keys: &Keys) -> Job {
+        let query = HistoryQuery { id, start, count: u32::MAX, is_optional: false };
+        Job { query, stream: STREAM, keys: keys.clone() }
+    }
+
+    fn next_report(reader: &HistoryReader) -> Report {
+        reader.reports.recv_timeout(Duration::from_secs(30)).unwrap()
+    }
+
+    #[test]
+    fn records_arrive_in_order_on_one_connection_sealed_or_in_clear() {
+        for keys in [Keys::none(), secret(1)] {
+            let listener = HistoryListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let address = listener.address();
+            let server = listener.serve(STREAM, keys.clone(), Box::new(Numbers)).unwrap();
+            let reader = reader(address);
+            for (id, first) in [(1, 0), (2, 9_990)] {
+                let from = Position::new(Incarnation(7), MessageNumber(first));
+                reader.ask(job(id, RequestedStart::At(from), &keys));
+                let mut next = first;
+                loop {
+                    let Report::Frame(of, _, frame) = next_report(&reader) else { panic!("a frame") };
+                    assert_eq!(of, id);
+                    let Ok(mut records) = RecordReader::new(&frame) else { break };
+                    while let Some(record) = records.next(&frame).unwrap() {
+                        let HistoryContent::Message { bytes, .. } = record.content else {
+                            panic!("a message")
+                        };
+                        assert_eq!(record.first.number.0, next);
+                        assert_eq!(frame[bytes], next.to_be_bytes());
+                        next += 1;
+                    }
+                }
+                assert_eq!(next, MESSAGES);
+            }
+            reader.ask(job(3, RequestedStart::Time(0), &keys));
+            let Report::Failed(3, HistoryFailure::Unusable, why) = next_report(&reader) else {
+                panic!("a failure")
+            };
+            assert!(why.contains("there are no times"), "{why}");
+            drop(server);
+        }
+    }
+
+    #[test]
+    fn a_client_with_keys_refuses_a_server_that_does_not_seal_and_a_server_a_client_without() {
+        let cases = [(Keys::none(), secret(1)), (secret(1), Keys::none()), (secret(1), secret(2))];
+        for (of_server, of_client) in cases {
+            let listener = HistoryListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let address = listener.address();
+            let _server = listener.serve(STREAM, of_server, Box::new(Numbers)).unwrap();
+            let reader = reader(address);
+            reader.ask(job(1, RequestedStart::Oldest, &of_client));
+            let report = next_report(&reader);
+            assert!(matches!(report, Report::Failed(1, HistoryFailure::Unusable, _)), "{report:?}");
+        }
+    }
+
+    #[test]
+    fn lengths_and_frames_that_are_not_answers_are_refused() {
+        let answers: [&[u8]; 4] = [&[255; 4], &[0, 2, 0, 0], &[0, 0, 0, 1, 9], &[0, 0, 0, 0]];
+        for answer in answers {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let server = std::thread::spawn(move || {
+                let (mut connection, _) = listener.accept().unwrap();
+                connection.write_all(b"MCH1\0\0\0\0\0\0\0\x01\0\0").unwrap();
+                connection.read_exact(&mut [0; 8 + 4 + 28]).unwrap();
+                connection.write_all(answer).unwrap();
+                // It stays open until the client ends the connection.
+                let _ = connection.read(&mut [0]);
+            });
+            let reader = reader(address);
+            reader.ask(job(1, RequestedStart::Oldest, &Keys::none()));
+            let report = next_report(&reader);
+            assert!(matches!(report, Report::Failed(1, HistoryFailure::Unusable, _)), "{report:?}");
+            server.join().unwrap();
+        }
+    }
+}

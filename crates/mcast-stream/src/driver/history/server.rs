@@ -1,0 +1,276 @@
+//! The server of a history.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use mcast::InterfaceIndex;
+
+use super::announce::Announcer;
+use super::{GREETING, MOST_FRAMES, NO_INCARNATION};
+use crate::driver::clock;
+use crate::driver::error::StreamError;
+use crate::driver::side_channel::{
+    Channel, FIRST_ANSWER, Progress, REQUEST_TIME, Service, SideServer, StepDeadline, TIMEOUT, pace,
+};
+use crate::history::{
+    AnswerFrame, AnswerStatus, FrameWriter, HISTORY_REQUEST, HistoryContent, HistoryRecord, HistoryRequest,
+    Position, RequestedStart,
+};
+use crate::seal::Keys;
+use crate::wire::StreamId;
+
+/// How long a client may wait until its next request.
+const IDLE: Duration = Duration::from_secs(60);
+/// The most records to read at once.
+const RECORDS: usize = 4_096;
+
+/// Why records cannot be read.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum HistoryUnavailable {
+    /// They cannot be read at present, for this reason.
+    #[error("{0}")]
+    Unreadable(String),
+    /// They belong to another stream, or to none.
+    #[error("the history is that of another stream")]
+    OtherStream,
+}
+
+/// Reads the records of a stream for one client. After an error, it is not used again.
+pub trait HistorySource: Send {
+    /// Returns the position to start at; `None` if there is no record there or later.
+    ///
+    /// # Errors
+    /// If the records cannot be read.
+    fn locate(&mut self, start: RequestedStart) -> Result<Option<Position>, HistoryUnavailable>;
+
+    /// Returns at most `count` records, in order, starting with the one that accounts for this position, or the next
+    /// one. They may be fewer, but there is one if there are any.
+    ///
+    /// # Errors
+    /// If the records cannot be read.
+    fn read(
+        &mut self,
+        from: Position,
+        count: usize,
+    ) -> Result<Vec<HistoryRecord<Arc<[u8]>>>, HistoryUnavailable>;
+}
+
+/// Opens the records of a stream for each client of a [`HistoryServer`].
+pub trait HistoryProvider: Send + Sync {
+    /// Opens them.
+    ///
+    /// # Errors
+    /// If the records cannot be read.
+    fn open(&self, stream: StreamId) -> Result<Box<dyn HistorySource>, HistoryUnavailable>;
+}
+
+/// The address of a [`HistoryServer`] that does not serve yet.
+#[derive(Debug)]
+pub struct HistoryListener {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+/// Serves the history of a stream until it is dropped: what a bridge stores in an engine, for instance. Subscribers
+/// start [in the past](crate::SubscriberBuilder::from) with it, and [heal](crate::SubscriberBuilder::heal) losses.
+#[derive(Debug)]
+pub struct HistoryServer {
+    stream: StreamId,
+    keys: Arc<Mutex<Keys>>,
+    server: SideServer,
+    announcer: Option<Announcer>,
+}
+
+struct HistoryService {
+    stream: StreamId,
+    keys: Arc<Mutex<Keys>>,
+    provider: Box<dyn HistoryProvider>,
+}
+
+impl HistoryListener {
+    /// Listens at this address. With port 0, the system selects one.
+    ///
+    /// # Errors
+    /// If the address cannot be listened on.
+    pub fn bind(at: SocketAddr) -> Result<Self, StreamError> {
+        let listener = TcpListener::bind(at).map_err(|error| StreamError::History { at, cause: error })?;
+        let address = listener.local_addr().map_err(|error| StreamError::History { at, cause: error })?;
+        Ok(Self { listener, address })
+    }
+
+    /// Returns the address.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves the history of this stream. With keys, everything is sealed.
+    ///
+    /// # Errors
+    /// If a thread cannot be started.
+    pub fn serve(
+        self,
+        stream: StreamId,
+        keys: Keys,
+        provider: Box<dyn HistoryProvider>,
+    ) -> Result<HistoryServer, StreamError> {
+        let keys = Arc::new(Mutex::new(keys));
+        let service = HistoryService { stream, keys: Arc::clone(&keys), provider };
+        let server = SideServer::start(self.listener, "mcast-history", service);
+        let server = server.map_err(StreamError::Thread)?;
+        Ok(HistoryServer { stream, keys, server, announcer: None })
+    }
+}
+
+impl HistoryServer {
+    /// Returns the address that it listens on.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// Announces the server once per second on these interfaces, for subscribers of this network.
+    ///
+    /// # Errors
+    /// If the announcements cannot be sent.
+    pub fn announce(&mut self, on: &[InterfaceIndex]) -> Result<(), StreamError> {
+        let keys = Arc::clone(&self.keys);
+        self.announcer = Some(Announcer::start(self.stream, self.address(), keys, on)?);
+        Ok(())
+    }
+
+    /// Replaces the secrets of a sealed stream, for clients that connect from now on.
+    pub fn set_keys(&self, keys: Keys) {
+        *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = keys;
+    }
+}
+
+impl Service for HistoryService {
+    fn serve(
+        &self,
+        connection: TcpStream,
+        progress: &Progress,
+        is_running: &dyn Fn() -> bool,
+    ) -> io::Result<()> {
+        let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let deadline = StepDeadline::for_all_steps(REQUEST_TIME, is_running);
+        let mut channel = Channel::new(connection, GREETING, deadline)?;
+        channel.greet(clock::seed(), keys.latest())?;
+        channel.seal_with(&keys, keys.latest(), self.stream, NO_INCARNATION)?;
+        let mut answer = Answer { channel, progress, next: FIRST_ANSWER, frame: FrameWriter::default() };
+        let mut source = None;
+        for number in 1..MOST_FRAMES {
+            let request = answer.channel.receive(number, HISTORY_REQUEST)?;
+            let request = HistoryRequest::read(&request)
+                .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the request is malformed"))?;
+            progress.note_request();
+            answer.channel.restart_for_each_step(TIMEOUT);
+            match self.answer(&request, &mut source, &mut answer) {
+                Ok(status) => answer.end(status, "")?,
+                Err(Failure::Connection(error)) => return Err(error),
+                Err(Failure::Source(error)) => {
+                    let status = match error {
+                        HistoryUnavailable::OtherStream => AnswerStatus::OtherStream,
+                        HistoryUnavailable::Unreadable(_) => AnswerStatus::Unavailable,
+                    };
+                    answer.end(status, &error.to_string())?;
+                    source = None;
+                }
+            }
+            answer.channel.restart_for_each_step(IDLE);
+        }
+        Ok(())
+    }
+}
+
+enum Failure {
+    Connection(io::Error),
+    Source(HistoryUnavailable),
+}
+
+impl From<HistoryUnavailable> for Failure {
+    fn from(error: HistoryUnavailable) -> Self {
+        Self::Source(error)
+    }
+}
+
+impl HistoryService {
+    /// Sends the records of an answer; returns how it ends.
+    fn answer(
+        &self,
+        request: &HistoryRequest,
+        source: &mut Option<Box<dyn HistorySource>>,
+        answer: &mut Answer<'_, '_>,
+    ) -> Result<AnswerStatus, Failure> {
+        if request.stream != self.stream {
+            return Err(HistoryUnavailable::OtherStream.into());
+        }
+        let source = match source {
+            Some(source) => source,
+            None => source.insert(self.provider.open(self.stream)?),
+        };
+        let mut from = match request.start {
+            RequestedStart::At(position) => Some(position),
+            other => source.locate(other)?,
+        };
+        let mut left = request.count as usize;
+        while let Some(at) = from.filter(|_| left > 0) {
+            let records = source.read(at, left.min(RECORDS))?;
+            left = left.saturating_sub(records.len());
+            from = records.last().map(|last| match last.content {
+                // The end is a record of its own, with a position of its own.
+                HistoryContent::End | HistoryContent::OpenGap { .. } => last.first.following(),
+                _ => last.end(),
+            });
+            records.iter().try_for_each(|record| answer.push(record)).map_err(Failure::Connection)?;
+        }
+        answer.flush().map_err(Failure::Connection)?;
+        Ok(if from.is_some() { AnswerStatus::More } else { AnswerStatus::Edge })
+    }
+}
+
+/// The frames to a client.
+struct Answer<'a, 'p> {
+    channel: Channel<'a>,
+    progress: &'p Progress,
+    next: u64,
+    frame: FrameWriter,
+}
+
+impl Answer<'_, '_> {
+    fn push(&mut self, record: &HistoryRecord<Arc<[u8]>>) -> io::Result<()> {
+        if !self.frame.push(record) {
+            self.flush()?;
+            // It fits into an empty frame.
+            let _ = self.frame.push(record);
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self.frame.take() {
+            Some(frame) => self.send(&frame),
+            None => Ok(()),
+        }
+    }
+
+    fn end(&mut self, status: AnswerStatus, text: &str) -> io::Result<()> {
+        // The records that were read before an error are sent as well.
+        self.flush()?;
+        self.send(&AnswerFrame::end(status, text))
+    }
+
+    fn send(&mut self, frame: &[u8]) -> io::Result<()> {
+        if self.next >= FIRST_ANSWER + MOST_FRAMES {
+            // The client connects again, and gets other keys.
+            return Err(io::Error::other("the connection has sent as much as one key may seal"));
+        }
+        self.channel.send(self.next, frame)?;
+        self.next += 1;
+        self.progress.note();
+        pace(frame.len());
+        Ok(())
+    }
+}

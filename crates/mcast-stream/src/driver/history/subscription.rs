@@ -1,0 +1,158 @@
+//! What a subscriber needs of a history.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use mcast::InterfaceSelector;
+
+use super::reader::{HistoryReader, Job, ReaderConfig, Report};
+use crate::history::{HistoryConfig, HistoryMachine, LiveIdentity};
+use crate::seal::Keys;
+use crate::subscriber::{Item, SubscriberEvent};
+use crate::wire::StreamId;
+use crate::{ClockTime, StreamError, SubscriberMachine};
+
+/// How long to wait for frames that may arrive at any time.
+const POLL: Duration = Duration::from_millis(2);
+/// Limit of the events of the live stream that wait to be delivered. Further ones are dropped.
+const MAX_EVENTS: usize = 256;
+
+/// The machine that joins a history with the live stream, and the thread that talks to servers.
+#[derive(Debug)]
+pub(in crate::driver) struct HistorySubscription {
+    pub(in crate::driver) machine: HistoryMachine,
+    config: ReaderConfig,
+    reader: Option<HistoryReader>,
+    /// A report for which the machine has no room yet.
+    held: Option<Report>,
+    /// Events of the live stream that do not belong to a position.
+    events: VecDeque<SubscriberEvent>,
+    problem: Option<String>,
+}
+
+impl HistorySubscription {
+    pub(in crate::driver) fn new(
+        config: HistoryConfig,
+        servers: Vec<SocketAddr>,
+        interface: Option<InterfaceSelector>,
+        longest_message: usize,
+        now: ClockTime,
+    ) -> Self {
+        Self {
+            machine: HistoryMachine::new(config, now),
+            config: ReaderConfig { servers, interface, longest_message },
+            reader: None,
+            held: None,
+            events: VecDeque::new(),
+            problem: None,
+        }
+    }
+
+    /// Returns why the servers that were asked last could not be used.
+    pub(in crate::driver) fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
+    /// Returns the next event of the live stream that does not belong to a position.
+    pub(in crate::driver) fn event(&mut self) -> Option<SubscriberEvent> {
+        self.events.pop_front()
+    }
+
+    /// Passes an event of the live stream; returns it if it is to be delivered now.
+    pub(in crate::driver) fn pass(
+        &mut self,
+        now: ClockTime,
+        core: &SubscriberMachine,
+        event: SubscriberEvent,
+    ) -> Option<SubscriberEvent> {
+        match identity(core) {
+            Some(identity) => self.machine.live_event(now, identity, event),
+            None => Some(event),
+        }
+    }
+
+    /// Takes what the live stream delivers. `datagram` is the one that it handled last.
+    pub(in crate::driver) fn take_live(
+        &mut self,
+        now: ClockTime,
+        core: &mut SubscriberMachine,
+        datagram: &[u8],
+    ) {
+        loop {
+            // The end is confirmed once everything before it is delivered.
+            if !self.machine.has_room() || core.is_at_end() && !self.machine.is_idle() {
+                return core.start_buffering(datagram);
+            }
+            let Some(step) = core.step(now, datagram) else { return };
+            match (core.item(&step, datagram), identity(core)) {
+                (Item::Message(message), Some(identity)) => {
+                    self.machine.live_message(now, identity, &message);
+                }
+                (Item::Message(_), None) => {}
+                (Item::Event(event), _) => {
+                    if let Some(event) = self.pass(now, core, event)
+                        && self.events.len() < MAX_EVENTS
+                    {
+                        self.events.push_back(event);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends what is to be requested, and passes on what has arrived.
+    pub(in crate::driver) fn exchange(
+        &mut self,
+        now: ClockTime,
+        stream: Option<StreamId>,
+        keys: &Keys,
+    ) -> Result<(), StreamError> {
+        let Some(stream) = stream else { return Ok(()) };
+        if let Some(query) = self.machine.poll(now) {
+            let reader = match &mut self.reader {
+                Some(reader) => reader,
+                None => self.reader.insert(HistoryReader::start(self.config.clone())?),
+            };
+            reader.ask(Job { query, stream, keys: keys.clone() });
+        }
+        let Some(reader) = &self.reader else { return Ok(()) };
+        let request = self.machine.request();
+        reader.set_current(request);
+        while let Some(report) = self.held.take().or_else(|| reader.report()) {
+            if Some(report.id()) != self.machine.request() {
+                // It belongs to a request that was given up.
+                continue;
+            }
+            match report {
+                report if !self.machine.wants_frame() => {
+                    self.held = Some(report);
+                    break;
+                }
+                Report::Frame(id, server, frame) => {
+                    // After a malformed frame, the request is given up, and the thread ends the connection.
+                    let _ = self.machine.frame(now, id, server, frame);
+                }
+                Report::Failed(id, failure, why) => {
+                    self.problem = Some(why);
+                    self.machine.failed(now, id, failure);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the longest time to wait before the next exchange.
+    pub(in crate::driver) fn wait(&self, until: impl Fn(ClockTime) -> Duration) -> Duration {
+        match self.machine.request() {
+            Some(_) => POLL,
+            None => until(self.machine.deadline()),
+        }
+    }
+}
+
+/// Returns the incarnation that the messages of the live stream have in a history.
+fn identity(core: &SubscriberMachine) -> Option<LiveIdentity> {
+    let own = core.incarnation()?;
+    Some(LiveIdentity { content: core.origin().map_or(own, |origin| origin.incarnation), own })
+}
