@@ -26,7 +26,7 @@ const INTERPRETED: [&str; 7] = [
 const SANITIZED: &str = "package(mcast) & kind(test) + package(mcast-lab) & kind(test) + package(mcast-stream) & binary(networks) + package(mcast-mold) & kind(test) + package(mcast-capture) & kind(test)";
 const PACKAGES: [&str; 5] = ["mcast", "mcast-lab", "mcast-stream", "mcast-mold", "mcast-capture"];
 
-/// Tells ThreadSanitizer what the standard library synchronizes, if that was built without it.
+/// Reports to ThreadSanitizer what the standard library synchronizes, where that was built without it.
 const SYNCHRONIZATION: &str = "xtask/src/soak/synchronization.c";
 const SUPPRESSIONS: &str = "xtask/src/soak/thread-sanitizer.txt";
 

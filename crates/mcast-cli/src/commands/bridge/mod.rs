@@ -43,8 +43,8 @@ pub(crate) struct Arguments {
     to: String,
 
     /// Where to keep it: `redis://[USER@]HOST[:PORT][/DB][?key=KEY]` [default key: mcast:NAME],
-    /// `nats://[USER@]HOST[:PORT][?stream=STREAM]` or
-    /// `rabbitmq-stream://[USER@]HOST[:PORT][/VHOST][?stream=STREAM]` [default stream: NAME], or
+    /// `nats://[USER@]HOST[:PORT][?stream=S]` or
+    /// `rabbitmq-stream://[USER@]HOST[:PORT][/VHOST][?stream=S]` [default S: NAME], or
     /// `kafka://[USER@]HOST[:PORT][,HOST[:PORT]][/TOPIC]` [default topic: NAME]; out of an engine,
     /// `GROUP[%INTERFACE]:PORT` to publish to
     #[arg(value_name = "ENGINE")]
