@@ -30,6 +30,8 @@ mod record;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod reverse;
+#[cfg(any(feature = "nats", feature = "rabbitmq"))]
+mod server;
 
 pub use driver::{
     BridgeError, BridgeNotice, GroupReplay, InterfaceNameOf, ReverseBridge, ReverseNotice, StreamBridge,

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -48,7 +48,7 @@ impl Client {
     pub(super) fn connect(target: &NatsTarget) -> Result<Self, EngineError> {
         let address = target.address();
         let failed = |error: &std::io::Error| error::unreachable(&address, error);
-        let socket = connect_socket(target).map_err(|error| failed(&error))?;
+        let socket = target.server.connect(TIMEOUT).map_err(|error| failed(&error))?;
         let prepare = || {
             socket.set_nodelay(true)?;
             socket.set_write_timeout(Some(TIMEOUT))
@@ -225,16 +225,4 @@ impl Client {
             }
         }
     }
-}
-
-/// Connects to the first address that accepts.
-fn connect_socket(target: &NatsTarget) -> std::io::Result<TcpStream> {
-    let mut last = std::io::Error::new(ErrorKind::NotFound, "the name has no address");
-    for address in (target.host.as_str(), target.port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, TIMEOUT) {
-            Ok(socket) => return Ok(socket),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }

@@ -1,10 +1,9 @@
 //! Where a stream is kept in NATS.
 
-use url::Url;
-
 use super::entry;
 use crate::engine::EngineError;
 use crate::record::Position;
+use crate::server::{ServerAddress, ServerUrl};
 
 /// The port that servers listen on by default.
 const PORT: u16 = 4222;
@@ -12,8 +11,7 @@ const PORT: u16 = 4222;
 /// A stream in NATS JetStream.
 #[derive(Clone)]
 pub struct NatsTarget {
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub(super) server: ServerAddress,
     pub(super) login: Login,
     stream: Option<String>,
 }
@@ -41,30 +39,17 @@ impl NatsTarget {
     /// # Errors
     /// If it is not such a URL.
     pub fn parse(url: &str) -> Result<Self, EngineError> {
-        let parsed = Url::parse(url).map_err(|error| invalid(&error.to_string()))?;
-        if parsed.scheme() != "nats" || !matches!(parsed.path(), "" | "/") || parsed.fragment().is_some() {
-            return Err(invalid("it has another form"));
+        let ServerUrl { address: server, user, password, path, stream } =
+            ServerUrl::parse(url, "nats", PORT, invalid)?;
+        if !path.is_empty() {
+            return Err(invalid("it has a path"));
         }
-        let host =
-            parsed.host_str().filter(|host| !host.is_empty()).ok_or_else(|| invalid("it has no host"))?;
-        let decoded = |text: &str| {
-            let bytes = percent_encoding::percent_decode_str(text);
-            bytes.decode_utf8().map(String::from).map_err(|_| invalid("it is not UTF-8"))
+        let login = match password {
+            Some(password) => Login::User(user, password),
+            None if user.is_empty() => Login::None,
+            None => Login::Token(user),
         };
-        let login = match (decoded(parsed.username())?, parsed.password().map(decoded).transpose()?) {
-            (user, Some(password)) => Login::User(user, password),
-            (user, None) if user.is_empty() => Login::None,
-            (token, None) => Login::Token(token),
-        };
-        let mut stream = None;
-        for (name, value) in parsed.query_pairs() {
-            match &*name {
-                "stream" => stream = Some(value.into_owned()),
-                _ => return Err(invalid(&format!("it has the unknown parameter \"{name}\""))),
-            }
-        }
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let target = Self { host, port: parsed.port().unwrap_or(PORT), login, stream: None };
+        let target = Self { server, login, stream: None };
         match stream {
             Some(stream) => target.with_stream(stream),
             None => Ok(target),
@@ -114,10 +99,7 @@ impl NatsTarget {
     /// Returns the address of the server, without secrets.
     #[must_use]
     pub fn address(&self) -> String {
-        match self.host.contains(':') {
-            true => format!("[{}]:{}", self.host, self.port),
-            false => format!("{}:{}", self.host, self.port),
-        }
+        self.server.to_string()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{ErrorKind, Read, Write as _};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::bytes::{ProtocolError, Reader, Write};
@@ -82,7 +82,7 @@ impl Client {
     pub(super) fn connect(target: &RabbitmqTarget) -> Result<Self, EngineError> {
         let address = target.address();
         let failed = |error: &std::io::Error| error::unreachable(&address, error);
-        let socket = connect_socket(target).map_err(|error| failed(&error))?;
+        let socket = target.server.connect(TIMEOUT).map_err(|error| failed(&error))?;
         let prepare = || {
             socket.set_nodelay(true)?;
             socket.set_write_timeout(Some(WRITE))
@@ -501,18 +501,6 @@ fn write_subscription(out: &mut Vec<u8>, subscription: u8, stream: &str, offset:
     offset.write(out);
     out.number(chunks.to_be_bytes());
     write_map(out, &[]);
-}
-
-/// Connects to the first address that accepts.
-fn connect_socket(target: &RabbitmqTarget) -> std::io::Result<TcpStream> {
-    let mut last = std::io::Error::new(ErrorKind::NotFound, "the name has no address");
-    for address in (target.host.as_str(), target.port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, TIMEOUT) {
-            Ok(socket) => return Ok(socket),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 #[cfg(test)]

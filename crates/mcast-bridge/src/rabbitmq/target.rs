@@ -1,10 +1,9 @@
 //! Where a stream is kept in RabbitMQ.
 
-use url::Url;
-
 use super::entry;
 use crate::engine::EngineError;
 use crate::record::Position;
+use crate::server::{ServerAddress, ServerUrl};
 
 /// The port that the plugin listens on by default.
 const PORT: u16 = 5552;
@@ -14,8 +13,7 @@ const LONGEST_NAME: usize = 240;
 /// A stream in RabbitMQ.
 #[derive(Clone)]
 pub struct RabbitmqTarget {
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub(super) server: ServerAddress,
     pub(super) user: String,
     pub(super) password: String,
     pub(super) virtual_host: String,
@@ -37,34 +35,14 @@ impl RabbitmqTarget {
     /// # Errors
     /// If it is not such a URL.
     pub fn parse(url: &str) -> Result<Self, EngineError> {
-        let parsed = Url::parse(url).map_err(|error| invalid(&error.to_string()))?;
-        if parsed.scheme() != "rabbitmq-stream" || parsed.fragment().is_some() {
-            return Err(invalid("it has another form"));
-        }
-        let host =
-            parsed.host_str().filter(|host| !host.is_empty()).ok_or_else(|| invalid("it has no host"))?;
-        let decoded = |text: &str| {
-            let bytes = percent_encoding::percent_decode_str(text);
-            bytes.decode_utf8().map(String::from).map_err(|_| invalid("it is not UTF-8"))
-        };
+        let ServerUrl { address: server, user, password, path, stream } =
+            ServerUrl::parse(url, "rabbitmq-stream", PORT, invalid)?;
         let or = |text: String, default: &str| if text.is_empty() { default.to_owned() } else { text };
-        let path = parsed.path().trim_start_matches('/');
-        if path.contains('/') {
-            return Err(invalid("the virtual host has slashes, which are written %2F"));
-        }
-        let mut stream = None;
-        for (name, value) in parsed.query_pairs() {
-            match &*name {
-                "stream" => stream = Some(value.into_owned()),
-                _ => return Err(invalid(&format!("it has the unknown parameter \"{name}\""))),
-            }
-        }
         let target = Self {
-            host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
-            port: parsed.port().unwrap_or(PORT),
-            user: or(decoded(parsed.username())?, "guest"),
-            password: or(decoded(parsed.password().unwrap_or_default())?, "guest"),
-            virtual_host: or(decoded(path)?, "/"),
+            server,
+            user: or(user, "guest"),
+            password: or(password.unwrap_or_default(), "guest"),
+            virtual_host: or(path, "/"),
             stream: None,
         };
         match stream {
@@ -117,10 +95,7 @@ impl RabbitmqTarget {
     /// Returns the address of the server, without secrets.
     #[must_use]
     pub fn address(&self) -> String {
-        match self.host.contains(':') {
-            true => format!("[{}]:{}", self.host, self.port),
-            false => format!("{}:{}", self.host, self.port),
-        }
+        self.server.to_string()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Kafka.
 
+use mcast_bridge::SinkConnector;
 use mcast_bridge::kafka::{KafkaConnector, KafkaSource, KafkaTarget};
-use mcast_bridge::{SinkConnector, StoredStream};
 use mcast_lab::{Host, Lab};
 use serde_json::json;
 
@@ -43,37 +43,6 @@ impl Kafka {
     }
 }
 
-/// A sink or a source in a host.
-struct InHost<T>(Host, T);
-
-impl Sink for InHost<Box<dyn Sink>> {
-    fn send(&mut self, request: &Request) -> Result<(), EngineError> {
-        self.0.run(|| self.1.send(request)).unwrap()
-    }
-
-    fn receive(&mut self) -> Result<Response, EngineError> {
-        self.0.run(|| self.1.receive()).unwrap()
-    }
-}
-
-impl Source for InHost<KafkaSource> {
-    fn stored(&mut self) -> Result<Option<StoredStream>, EngineError> {
-        self.0.run(|| self.1.stored()).unwrap()
-    }
-
-    fn last(&mut self) -> Result<Option<StreamRecord>, EngineError> {
-        self.0.run(|| self.1.last()).unwrap()
-    }
-
-    fn read(&mut self, from: Position, count: usize) -> Result<Vec<StreamRecord>, EngineError> {
-        self.0.run(|| self.1.read(from, count)).unwrap()
-    }
-
-    fn find_time(&mut self, time: u64) -> Result<Option<StreamRecord>, EngineError> {
-        self.0.run(|| self.1.find_time(time)).unwrap()
-    }
-}
-
 impl Engine for Kafka {
     fn start() -> Option<Self> {
         Self::with(None)
@@ -86,7 +55,7 @@ impl Engine for Kafka {
     fn source(&self) -> Box<dyn Source> {
         let target = KafkaTarget::parse(URL).unwrap();
         let source = self.host.run(|| KafkaSource::connect(&target)).unwrap().unwrap();
-        Box::new(InHost(self.host.clone(), source))
+        Box::new(InHost(self.host.clone(), Box::new(source) as Box<dyn Source>))
     }
 
     fn length(&self) -> u64 {

@@ -9,6 +9,8 @@ mod kafka_server;
 mod nats;
 #[path = "../servers/nats.rs"]
 mod nats_server;
+#[path = "../servers/client.rs"]
+mod python_client;
 mod rabbitmq;
 #[path = "../servers/rabbitmq.rs"]
 mod rabbitmq_server;
@@ -19,11 +21,43 @@ use std::time::{Duration, Instant};
 
 use mcast_bridge::{
     Content, DatagramMetadata, EngineError, GapCause, Hole, Position, Presence, RecordBatch, Request,
-    Response, Sink, Source, StreamRecord, Tail,
+    Response, Sink, Source, StoredStream, StreamRecord, Tail,
 };
+use mcast_lab::Host;
 use mcast_stream::wire::{EngineKey, EngineTrail, Incarnation, MessageKey, MessageNumber, StreamId};
 
 const STREAM: StreamId = StreamId(0xfeed);
+
+/// A sink or a source in a host.
+struct InHost<T>(Host, T);
+
+impl Sink for InHost<Box<dyn Sink>> {
+    fn send(&mut self, request: &Request) -> Result<(), EngineError> {
+        self.0.run(|| self.1.send(request)).unwrap()
+    }
+
+    fn receive(&mut self) -> Result<Response, EngineError> {
+        self.0.run(|| self.1.receive()).unwrap()
+    }
+}
+
+impl Source for InHost<Box<dyn Source>> {
+    fn stored(&mut self) -> Result<Option<StoredStream>, EngineError> {
+        self.0.run(|| self.1.stored()).unwrap()
+    }
+
+    fn last(&mut self) -> Result<Option<StreamRecord>, EngineError> {
+        self.0.run(|| self.1.last()).unwrap()
+    }
+
+    fn read(&mut self, from: Position, count: usize) -> Result<Vec<StreamRecord>, EngineError> {
+        self.0.run(|| self.1.read(from, count)).unwrap()
+    }
+
+    fn find_time(&mut self, time: u64) -> Result<Option<StreamRecord>, EngineError> {
+        self.0.run(|| self.1.find_time(time)).unwrap()
+    }
+}
 
 /// An engine with the stream `prices`.
 trait Engine: Sized {

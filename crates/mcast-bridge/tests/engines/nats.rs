@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use mcast_bridge::SinkConnector;
 use mcast_bridge::nats::{NatsConnector, NatsSource, NatsTarget};
-use mcast_bridge::{SinkConnector, StoredStream};
 use mcast_lab::{Host, Lab};
 use serde_json::json;
 
@@ -48,7 +48,8 @@ impl Engine for Nats {
     fn source(&self) -> Box<dyn Source> {
         let target = NatsTarget::parse(URL).unwrap();
         // It connects again when the stream is created later.
-        Box::new(InHost(self.host.clone(), self.host.run(|| NatsSource::connect(&target)).unwrap().unwrap()))
+        let source = self.host.run(|| NatsSource::connect(&target)).unwrap().unwrap();
+        Box::new(InHost(self.host.clone(), Box::new(source) as Box<dyn Source>))
     }
 
     fn length(&self) -> u64 {
@@ -77,27 +78,6 @@ impl Engine for Nats {
 
     fn kill(&mut self) {
         self.server.kill();
-    }
-}
-
-/// A source in a host.
-struct InHost(Host, NatsSource);
-
-impl Source for InHost {
-    fn stored(&mut self) -> Result<Option<StoredStream>, EngineError> {
-        self.0.run(|| self.1.stored()).unwrap()
-    }
-
-    fn last(&mut self) -> Result<Option<StreamRecord>, EngineError> {
-        self.0.run(|| self.1.last()).unwrap()
-    }
-
-    fn read(&mut self, from: Position, count: usize) -> Result<Vec<StreamRecord>, EngineError> {
-        self.0.run(|| self.1.read(from, count)).unwrap()
-    }
-
-    fn find_time(&mut self, time: u64) -> Result<Option<StreamRecord>, EngineError> {
-        self.0.run(|| self.1.find_time(time)).unwrap()
     }
 }
 

@@ -1,14 +1,15 @@
 //! A broker of Kafka on a host of a lab, and what a client that others wrote reads from it.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, ChildStdout, Stdio};
-use std::sync::Mutex;
+use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use mcast_lab::{Child, Host};
 use serde_json::{Value, json};
+
+use crate::python_client::{PythonClient, absent, installed};
 
 const BROKER: &str = include_str!("kafka_broker.py");
 const SCRIPT: &str = include_str!("kafka.py");
@@ -19,22 +20,15 @@ pub(crate) struct KafkaServer {
     child: Child,
     folder: tempfile::TempDir,
     options: Vec<String>,
-    tool: Mutex<Tool>,
+    client: PythonClient,
 }
 
-/// The client.
-struct Tool {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-/// Returns Python of the virtual environment that `cargo verify` makes for the tests of engines, if it has the client.
+/// Returns Python of the virtual environment, if it has the client.
 fn python() -> Option<PathBuf> {
-    let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/engines");
-    let libraries = std::fs::read_dir(home.join("lib")).ok()?.flatten();
+    let python = installed("python")?;
+    let libraries = std::fs::read_dir(python.parent()?.parent()?.join("lib")).ok()?.flatten();
     let is_client = |folder: PathBuf| folder.join("site-packages/confluent_kafka").exists();
-    libraries.map(|entry| entry.path()).any(is_client).then(|| home.join("bin/python"))
+    libraries.map(|entry| entry.path()).any(is_client).then_some(python)
 }
 
 impl KafkaServer {
@@ -42,20 +36,15 @@ impl KafkaServer {
     /// not installed, unless that is required.
     pub(crate) fn start(host: &Host, address: &str, topic: &str, password: Option<&str>) -> Option<Self> {
         let Some(python) = python() else {
-            assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "confluent-kafka is not installed");
-            eprintln!("SKIPPED: confluent-kafka is not installed (cargo verify has:engines installs it)");
-            return None;
+            return absent("confluent-kafka");
         };
         let mut options = vec!["--host".to_owned(), address.to_owned()];
         options.extend(password.iter().flat_map(|password| ["--password".to_owned(), password.to_string()]));
         let folder = tempfile::tempdir().unwrap();
         let child = spawn(host, &folder, &options);
-        let mut command = host.command(python).unwrap();
-        command.args(["-c", SCRIPT, "127.0.0.1:9092", topic, password.unwrap_or_default()]);
-        let mut tool = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let (input, output) = (tool.stdin.take().unwrap(), BufReader::new(tool.stdout.take().unwrap()));
-        let tool = Mutex::new(Tool { child: tool, input, output });
-        let server = Self { host: host.clone(), child, folder, options, tool };
+        let arguments = ["127.0.0.1:9092", topic, password.unwrap_or_default()];
+        let client = PythonClient::start(host, &python, SCRIPT, &arguments);
+        let server = Self { host: host.clone(), child, folder, options, client };
         server.wait();
         Some(server)
     }
@@ -71,11 +60,7 @@ impl KafkaServer {
 
     /// Has the client do something; returns its reply.
     pub(crate) fn request(&self, request: &Value) -> Value {
-        let mut tool = self.tool.lock().unwrap();
-        writeln!(tool.input, "{request}").unwrap();
-        let mut reply = String::new();
-        tool.output.read_line(&mut reply).unwrap();
-        let reply: Value = serde_json::from_str(&reply).unwrap_or_else(|_| panic!("{request} failed"));
+        let reply = self.client.request(request);
         assert!(reply.get("error").is_none(), "{request}: {reply}");
         reply
     }
@@ -122,11 +107,8 @@ impl KafkaServer {
 
 impl Drop for KafkaServer {
     fn drop(&mut self) {
-        let tool = self.tool.get_mut().unwrap();
-        for child in [&mut self.child, &mut tool.child] {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

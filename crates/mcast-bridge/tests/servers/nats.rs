@@ -1,14 +1,14 @@
 //! A NATS server on a host of a lab, and what a client that others wrote reads from it.
 
-use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, ChildStdout, Stdio};
-use std::sync::Mutex;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use mcast_lab::{Child, Host};
 use serde_json::{Value, json};
+
+use crate::python_client::{PythonClient, absent, installed};
 
 const SCRIPT: &str = include_str!("nats.py");
 
@@ -18,21 +18,7 @@ pub(crate) struct NatsServer {
     child: Child,
     folder: tempfile::TempDir,
     options: Vec<String>,
-    tool: Mutex<Tool>,
-}
-
-/// The client.
-struct Tool {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-/// Returns a program of the virtual environment that `cargo verify` makes for the tests of engines.
-fn installed(name: &str) -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let program = root.join("target/engines/bin").join(name);
-    program.exists().then_some(program)
+    client: PythonClient,
 }
 
 impl NatsServer {
@@ -40,19 +26,14 @@ impl NatsServer {
     /// unless that is required. `login` is what precedes the host in the client's URL.
     pub(crate) fn start(host: &Host, stream: &str, options: &[&str], login: &str) -> Option<Self> {
         let (Some(server), Some(python)) = (installed("nats-server"), installed("python")) else {
-            assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "nats-server is not installed");
-            eprintln!("SKIPPED: nats-server is not installed (cargo verify has:engines installs it)");
-            return None;
+            return absent("nats-server");
         };
         let folder = tempfile::tempdir().unwrap();
-        let mut command = host.command(python).unwrap();
-        command.args(["-c", SCRIPT, &format!("nats://{login}127.0.0.1:4222"), stream]);
-        let mut tool = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let (input, output) = (tool.stdin.take().unwrap(), BufReader::new(tool.stdout.take().unwrap()));
+        let url = format!("nats://{login}127.0.0.1:4222");
+        let client = PythonClient::start(host, &python, SCRIPT, &[&url, stream]);
         let options: Vec<String> = options.iter().map(ToString::to_string).collect();
         let child = spawn(&server, host, &folder, &options);
-        let tool = Mutex::new(Tool { child: tool, input, output });
-        let server = Self { host: host.clone(), child, folder, options, tool };
+        let server = Self { host: host.clone(), child, folder, options, client };
         server.wait();
         Some(server)
     }
@@ -68,11 +49,7 @@ impl NatsServer {
 
     /// Has the client do something; returns its reply.
     pub(crate) fn request(&self, request: &Value) -> Value {
-        let mut tool = self.tool.lock().unwrap();
-        writeln!(tool.input, "{request}").unwrap();
-        let mut reply = String::new();
-        tool.output.read_line(&mut reply).unwrap();
-        serde_json::from_str(&reply).unwrap_or_else(|_| panic!("{request} failed"))
+        self.client.request(request)
     }
 
     /// Returns the number of messages.
@@ -110,11 +87,8 @@ impl NatsServer {
 
 impl Drop for NatsServer {
     fn drop(&mut self) {
-        let tool = self.tool.get_mut().unwrap();
-        for child in [&mut self.child, &mut tool.child] {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -1,13 +1,13 @@
 //! A RabbitMQ server on a host of a lab, and what a client that others wrote reads from it.
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, ChildStdout, Stdio};
-use std::sync::Mutex;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use mcast_lab::{Child, Host};
 use serde_json::{Value, json};
+
+use crate::python_client::{PythonClient, absent, installed};
 
 const SCRIPT: &str = include_str!("rabbitmq.py");
 /// The programs of the package, which do not change to another user.
@@ -18,28 +18,16 @@ pub(crate) struct RabbitmqServer {
     host: Host,
     child: Child,
     folder: tempfile::TempDir,
-    tool: Mutex<Tool>,
-}
-
-/// The client.
-struct Tool {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
+    client: PythonClient,
 }
 
 impl RabbitmqServer {
     /// Starts a server with the user `feeds` and the password `secret`, and a client; `None` if they are not installed, unless that is
     /// required. A small one has room for 6 MB.
     pub(crate) fn start(host: &Host, is_small: bool) -> Option<Self> {
-        let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/engines/bin/python");
-        if !Path::new(PROGRAMS).exists() || !python.exists() {
-            assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "rabbitmq-server is not installed");
-            eprintln!(
-                "SKIPPED: rabbitmq-server is not installed (Debian's package, and cargo verify --only has:nats-server)"
-            );
-            return None;
-        }
+        let Some(python) = installed("python").filter(|_| Path::new(PROGRAMS).exists()) else {
+            return absent("rabbitmq-server");
+        };
         let folder = tempfile::tempdir().unwrap();
         let settings = format!(
             "listeners.tcp = none\nstream.listeners.tcp.1 = 0.0.0.0:5552\nloopback_users = none\n\
@@ -51,12 +39,8 @@ impl RabbitmqServer {
         std::fs::write(folder.path().join("rabbitmq.conf"), settings).unwrap();
         std::fs::write(folder.path().join("plugins"), "[rabbitmq_stream].").unwrap();
         let child = spawn(host, folder.path(), is_small);
-        let mut command = host.command(python).unwrap();
-        command.args(["-c", SCRIPT, "127.0.0.1", "feeds", "secret"]);
-        let mut tool = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let (input, output) = (tool.stdin.take().unwrap(), BufReader::new(tool.stdout.take().unwrap()));
-        let tool = Mutex::new(Tool { child: tool, input, output });
-        let server = Self { host: host.clone(), child, folder, tool };
+        let client = PythonClient::start(host, &python, SCRIPT, &["127.0.0.1", "feeds", "secret"]);
+        let server = Self { host: host.clone(), child, folder, client };
         server.wait();
         Some(server)
     }
@@ -72,11 +56,7 @@ impl RabbitmqServer {
 
     /// Has the client do something; returns its reply, null if the server or the stream is not there.
     pub(crate) fn request(&self, request: &Value) -> Value {
-        let mut tool = self.tool.lock().unwrap();
-        writeln!(tool.input, "{request}").unwrap();
-        let mut reply = String::new();
-        tool.output.read_line(&mut reply).unwrap();
-        serde_json::from_str(&reply).unwrap_or_else(|_| panic!("{request} failed"))
+        self.client.request(request)
     }
 
     /// Returns the number of effective records of a stream.
@@ -119,11 +99,8 @@ impl RabbitmqServer {
 
 impl Drop for RabbitmqServer {
     fn drop(&mut self) {
-        let tool = self.tool.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for child in [&mut self.child, &mut tool.child] {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

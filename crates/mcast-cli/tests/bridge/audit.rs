@@ -14,6 +14,23 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// Returns a record with this id (`INCARNATION-NUMBER`), these properties and this text. `names` are those of properties,
+    /// each with the name of the field in Redis.
+    pub(crate) fn of(id: &str, properties: &Value, text: &Value, names: &[(&str, &str)]) -> Self {
+        let (incarnation, number) = id.split_once('-').unwrap();
+        let value = |name: &str| match &properties[name] {
+            Value::Null => None,
+            Value::String(text) => Some(text.clone()),
+            number => Some(number.to_string()),
+        };
+        let fields = names.iter().filter_map(|(name, field)| Some((field.to_string(), value(name)?)));
+        let mut fields: BTreeMap<String, String> = fields.collect();
+        if !fields.contains_key("kind") {
+            fields.insert("d".into(), text.as_str().unwrap().to_owned());
+        }
+        Self { incarnation: incarnation.parse().unwrap(), number: number.parse().unwrap(), fields }
+    }
+
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.fields.get(name).map(String::as_str)
     }

@@ -1,5 +1,9 @@
 //! What the scenarios need of an engine.
 
+use std::path::Path;
+
+use serde_json::{Value, json};
+
 use crate::audit::Entry;
 use crate::network::Network;
 
@@ -54,6 +58,34 @@ pub(crate) struct Stored {
     pub(crate) incarnation: u64,
     pub(crate) number: u64,
     pub(crate) fields: Vec<(&'static str, String)>,
+}
+
+impl Stored {
+    /// Returns the text of a message or a datagram, and the other fields by the names that an engine has for them.
+    pub(crate) fn named(&self, fields: &[(&str, &str)]) -> (&str, Value) {
+        let (mut text, mut named) = ("", json!({}));
+        for (name, value) in &self.fields {
+            match fields.iter().find(|(_, field)| field == name) {
+                Some((header, _)) => named[header] = json!(value),
+                None => text = value,
+            }
+        }
+        (text, named)
+    }
+}
+
+/// Copies a folder.
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), &to).unwrap();
+        }
+    }
 }
 
 /// An engine that bridges publish from.

@@ -1,7 +1,5 @@
 //! Kafka on a host of its own, which both bridges reach without loss.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
 use crate::audit::{Entry, audit, records};
@@ -121,28 +119,13 @@ impl SourceEngine for Kafka {
 
 /// Returns the key, the text and the headers of a record.
 fn message(record: &Stored) -> Value {
-    let mut headers = json!({});
-    let mut text = "";
-    for (name, value) in &record.fields {
-        match FIELDS.iter().find(|(_, field)| field == name) {
-            Some((header, _)) => headers[header] = json!(value),
-            None => text = value,
-        }
-    }
+    let (text, headers) = record.named(&FIELDS);
     json!([Kafka::id(record.incarnation, record.number), text, headers])
 }
 
 /// Returns the entry that a record is: its key, its headers and its value.
 fn entry(record: &Value) -> Entry {
-    let (incarnation, number) = record[0].as_str().unwrap().split_once('-').unwrap();
-    let fields = FIELDS
-        .iter()
-        .filter_map(|(name, field)| Some((field.to_string(), record[1][name].as_str()?.to_owned())));
-    let mut fields: BTreeMap<String, String> = fields.collect();
-    if !fields.contains_key("kind") {
-        fields.insert("d".into(), record[2].as_str().unwrap().to_owned());
-    }
-    Entry { incarnation: incarnation.parse().unwrap(), number: number.parse().unwrap(), fields }
+    Entry::of(record[0].as_str().unwrap(), &record[1], &record[2], &FIELDS)
 }
 
 #[test]

@@ -17,6 +17,8 @@ mod nats;
 #[path = "../../../mcast-bridge/tests/servers/nats.rs"]
 mod nats_server;
 mod network;
+#[path = "../../../mcast-bridge/tests/servers/client.rs"]
+mod python_client;
 mod rabbitmq;
 #[path = "../../../mcast-bridge/tests/servers/rabbitmq.rs"]
 mod rabbitmq_server;

@@ -1,12 +1,9 @@
 //! NATS JetStream on a host of its own, which both bridges reach without loss.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
 use serde_json::{Value, json};
 
 use crate::audit::Entry;
-use crate::engine::{Engine, Setup, SourceEngine, Stored};
+use crate::engine::{Engine, Setup, SourceEngine, Stored, copy_folder};
 use crate::nats_server::NatsServer;
 use crate::network::{ENGINE, Network};
 
@@ -79,7 +76,7 @@ impl Engine for Nats {
 
     fn save(&mut self) {
         let saved = tempfile::tempdir().unwrap();
-        copy(&self.server.store(), &saved.path().join("jetstream"));
+        copy_folder(&self.server.store(), &saved.path().join("jetstream"));
         self.saved = Some(saved);
     }
 
@@ -87,7 +84,7 @@ impl Engine for Nats {
         self.server.kill();
         let store = self.server.store();
         std::fs::remove_dir_all(&store).unwrap();
-        copy(&self.saved.as_ref().unwrap().path().join("jetstream"), &store);
+        copy_folder(&self.saved.as_ref().unwrap().path().join("jetstream"), &store);
         self.server.restart();
     }
 
@@ -135,40 +132,12 @@ impl SourceEngine for Nats {
 
 /// Returns the text and the headers of a record.
 fn message(record: &Stored) -> Value {
-    let mut headers = json!({ "Nats-Msg-Id": Nats::id(record.incarnation, record.number) });
-    let mut text = "";
-    for (name, value) in &record.fields {
-        match FIELDS.iter().find(|(_, field)| field == name) {
-            Some((header, _)) => headers[header] = json!(value),
-            None => text = value,
-        }
-    }
+    let (text, mut headers) = record.named(&FIELDS);
+    headers["Nats-Msg-Id"] = json!(Nats::id(record.incarnation, record.number));
     json!([text, headers])
 }
 
 /// Returns the entry that a message is: its headers and its text.
 fn entry(message: &Value) -> Entry {
-    let header = |name: &str| message[0][name].as_str();
-    let (incarnation, number) = header("Nats-Msg-Id").unwrap().split_once('-').unwrap();
-    let fields =
-        FIELDS.iter().filter_map(|(name, field)| Some((field.to_string(), header(name)?.to_owned())));
-    let mut fields: BTreeMap<String, String> = fields.collect();
-    if !fields.contains_key("kind") {
-        fields.insert("d".into(), message[1].as_str().unwrap().to_owned());
-    }
-    Entry { incarnation: incarnation.parse().unwrap(), number: number.parse().unwrap(), fields }
-}
-
-/// Copies a folder.
-fn copy(from: &Path, to: &PathBuf) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            std::fs::copy(entry.path(), &to).unwrap();
-        }
-    }
+    Entry::of(message[0]["Nats-Msg-Id"].as_str().unwrap(), &message[0], &message[1], &FIELDS)
 }

@@ -1,12 +1,11 @@
 //! RabbitMQ on a host of its own, which both bridges reach without loss.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
 use crate::audit::Entry;
-use crate::engine::{Engine, Setup, SourceEngine, Stored};
+use crate::engine::{Engine, Setup, SourceEngine, Stored, copy_folder};
 use crate::network::{ENGINE, Network, close, write};
 use crate::rabbitmq_server::RabbitmqServer;
 use crate::support::{eventually, program, start};
@@ -82,7 +81,7 @@ impl Engine for Rabbitmq {
         // What is copied while a server writes may not be whole.
         self.server.signal(libc::SIGSTOP);
         let saved = tempfile::tempdir().unwrap();
-        copy(&self.server.store(), &saved.path().join("mnesia"));
+        copy_folder(&self.server.store(), &saved.path().join("mnesia"));
         self.saved = Some(saved);
         self.server.signal(libc::SIGCONT);
     }
@@ -91,7 +90,7 @@ impl Engine for Rabbitmq {
         self.server.kill();
         let store = self.server.store();
         std::fs::remove_dir_all(&store).unwrap();
-        copy(&self.saved.as_ref().unwrap().path().join("mnesia"), &store);
+        copy_folder(&self.saved.as_ref().unwrap().path().join("mnesia"), &store);
         self.request("forget");
         self.server.restart();
     }
@@ -140,16 +139,13 @@ impl SourceEngine for Rabbitmq {
 
 /// Returns the text and the properties of a record that follows the one with this id.
 fn message(record: &Stored, after: Option<String>) -> Value {
-    let mut properties = json!({ "mcast-incarnation": record.incarnation, "mcast-number": record.number });
+    let (text, mut properties) = record.named(&FIELDS);
+    properties["mcast-incarnation"] = json!(record.incarnation);
+    properties["mcast-number"] = json!(record.number);
     after.into_iter().for_each(|after| properties["mcast-after"] = json!(after));
-    let mut text = "";
-    for (name, value) in &record.fields {
-        match FIELDS.iter().find(|(_, field)| field == name) {
-            Some((property, _)) if NUMBERS.contains(property) => {
-                properties[property] = json!(value.parse::<u64>().unwrap());
-            }
-            Some((property, _)) => properties[property] = json!(value),
-            None => text = value,
+    for name in NUMBERS {
+        if let Some(text) = properties[name].as_str() {
+            properties[name] = json!(text.parse::<u64>().unwrap());
         }
     }
     json!([text, properties])
@@ -157,32 +153,8 @@ fn message(record: &Stored, after: Option<String>) -> Value {
 
 /// Returns the entry that a message is: its properties and its text.
 fn entry(message: &Value) -> Entry {
-    let property = |name: &str| match &message[0][name] {
-        Value::Null => None,
-        Value::String(text) => Some(text.clone()),
-        number => Some(number.to_string()),
-    };
-    let number = |name: &str| message[0][name].as_u64().unwrap();
-    let fields = FIELDS.iter().filter_map(|(name, field)| Some((field.to_string(), property(name)?)));
-    let mut fields: BTreeMap<String, String> = fields.collect();
-    if !fields.contains_key("kind") {
-        fields.insert("d".into(), message[1].as_str().unwrap().to_owned());
-    }
-    Entry { incarnation: number("mcast-incarnation"), number: number("mcast-number"), fields }
-}
-
-/// Copies a folder.
-fn copy(from: &Path, to: &PathBuf) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            std::fs::copy(entry.path(), &to).unwrap();
-        }
-    }
+    let id = format!("{}-{}", message[0]["mcast-incarnation"], message[0]["mcast-number"]);
+    Entry::of(&id, &message[0], &message[1], &FIELDS)
 }
 
 /// The program of the guide.

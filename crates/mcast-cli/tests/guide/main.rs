@@ -10,6 +10,9 @@ mod kafka_server;
 mod links;
 mod markdown;
 mod network;
+#[allow(dead_code)]
+#[path = "../../../mcast-bridge/tests/servers/client.rs"]
+mod python_client;
 mod remedies;
 #[allow(dead_code)]
 #[path = "../command/support.rs"]
