@@ -846,6 +846,42 @@ pub(super) const RULES: &[Rule] = &[
         "if end > next.number {\n                self.actions.push_back(PublisherAction::Skip(end));",
         "if end > next.number {",
     ),
+    rule(
+        "a message that came from the history is not delivered again from the live stream",
+        "history/machine.rs",
+        "LiveContent::Message { .. } if is_past => {}",
+        "LiveContent::Message { .. } if is_past && at.number.0 == u64::MAX => {}",
+    ),
+    rule(
+        "what the history lacks is reported as lost",
+        "history/machine.rs",
+        "            self.skip_to(first, Cause::NotInHistory);\n            self.note_progress(now);",
+        "            self.position = Some(first);\n            self.note_progress(now);",
+    ),
+    rule(
+        "a gap in the history is reported as lost",
+        "history/machine.rs",
+        "self.skip_to(end, cause.reported());",
+        "self.position = Some(end);",
+    ),
+    rule(
+        "what a history brings that was delivered is skipped",
+        "history/machine.rs",
+        "if end < position || end == position && matches!(record.content, HistoryContent::Message { .. }) {",
+        "if end < position && first.number.0 == u64::MAX {",
+    ),
+    rule(
+        "a history that brings nothing ends the wait",
+        "history/machine.rs",
+        "|| now >= reading.progress_at + self.config.patience\n",
+        "\n",
+    ),
+    rule(
+        "what is discarded of a full backlog comes from the history",
+        "history/machine.rs",
+        "            self.backlog.pop();\n        }\n    }",
+        "            self.backlog.pop();\n            self.position = self.backlog.front();\n        }\n    }",
+    ),
     bridge_rule(
         "a bridge with a hole does not overtake a bridge without",
         "machine/batch.rs",
