@@ -169,6 +169,6 @@ mod tests {
         let plans = all();
         let names: HashSet<_> = plans.iter().map(|plan| &plan.name).collect();
         assert_eq!(names.len(), plans.len());
-        assert_eq!(plans.len(), 3 * 3 * 2 + 5 + 3 + 6 + 5);
+        assert_eq!(plans.len(), 3 * 3 * 2 + 5 + 3 + 6 + 5 + 2);
     }
 }

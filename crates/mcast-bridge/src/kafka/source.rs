@@ -81,6 +81,12 @@ impl KafkaSource {
         }
     }
 
+    /// Finds the place again: the topic may have been deleted and created again, with other offsets.
+    fn read_elsewhere(&mut self, from: Position, count: usize) -> Result<Vec<StreamRecord>, EngineError> {
+        self.stop()?;
+        self.read(from, count)
+    }
+
     fn checked(&self, stored: Stored) -> Result<StreamRecord, EngineError> {
         match self.stream {
             Some(known) if known != stored.stream => Err(EngineError::other_stream(known, stored.stream)),
@@ -102,11 +108,15 @@ impl Source for KafkaSource {
 
     fn read(&mut self, from: Position, count: usize) -> Result<Vec<StreamRecord>, EngineError> {
         let mut records = Vec::new();
-        match self.next.filter(|(next, _)| *next == from) {
+        let continued = self.next.filter(|(next, _)| *next == from);
+        match continued {
             Some(_) if !self.is_at_end => {}
             Some((_, offset)) => {
                 let range = self.reader.range()?.filter(|range| range.end != self.end);
                 let Some(range) = range else { return Ok(records) };
+                if offset > range.end {
+                    return self.read_elsewhere(from, count);
+                }
                 self.start(from, offset.max(range.low), range)?;
             }
             None => {
@@ -121,6 +131,10 @@ impl Source for KafkaSource {
         while records.len() < count && bytes < BYTES {
             match self.reader.next(TIMEOUT)? {
                 Next::Record(stored) => {
+                    let first = Position::new(stored.record.position.incarnation, stored.record.first());
+                    if continued.is_some() && records.is_empty() && first != from {
+                        return self.read_elsewhere(from, count);
+                    }
                     let offset = stored.offset + 1;
                     let record = self.checked(stored)?;
                     bytes += record.size();

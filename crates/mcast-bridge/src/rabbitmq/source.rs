@@ -92,16 +92,33 @@ impl RabbitmqSource {
 
     /// Returns effective records from this position on.
     fn records_from(&mut self, from: Position, count: usize) -> Result<Vec<StreamRecord>, Failure> {
-        if self.next != Some(from) {
-            let start = self.start_before(|record| record.position < from)?;
-            self.read.clear();
-            self.log.follow(start)?;
+        let is_continued = self.next.take() == Some(from);
+        if !is_continued {
+            self.search(from)?;
         }
-        self.next = None;
-        let records = self.take(count, |record| record.position < from)?;
+        let before = self.log.chain.next();
+        let mut read = self.take(count, |record| record.position < from);
+        // What was stored since may follow something else, or the stream may have been deleted and created again.
+        let is_elsewhere = match &read {
+            Ok(records) => records.is_empty() && self.log.chain.next() != before,
+            Err(Failure::Gone) => true,
+            Err(Failure::Engine(_)) => false,
+        };
+        if is_continued && is_elsewhere {
+            self.search(from)?;
+            read = self.take(count, |record| record.position < from);
+        }
+        let records = read?;
         // What is read next is behind them.
         self.next = Some(records.last().map_or(from, |last| last.position.following()));
         Ok(records)
+    }
+
+    /// Finds the first effective record at this position or behind it.
+    fn search(&mut self, from: Position) -> Result<(), Failure> {
+        let start = self.start_before(|record| record.position < from)?;
+        self.read.clear();
+        self.log.follow(start)
     }
 
     /// Takes records that were read, and reads more, without those that are before what is wanted.
@@ -155,7 +172,12 @@ impl Source for RabbitmqSource {
 
     fn last(&mut self) -> Result<Option<StreamRecord>, EngineError> {
         let last = self.last_entry();
-        Ok(self.there(last)?.map(|entry| entry.record))
+        match (self.there(last)?, self.stream) {
+            (Some(Entry { stream, .. }), Some(known)) if stream != known => {
+                Err(EngineError::other_stream(known, stream))
+            }
+            (last, _) => Ok(last.map(|entry| entry.record)),
+        }
     }
 
     fn read(&mut self, from: Position, count: usize) -> Result<Vec<StreamRecord>, EngineError> {

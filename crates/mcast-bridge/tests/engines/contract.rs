@@ -205,7 +205,12 @@ fn a_source_finds_its_place_in_a_stream_that_was_stored_again<T: Engine>(engine:
     call(&mut *sink, &presence(1, None));
     let again = [&[gap], &all[5..]].concat();
     assert_eq!(append(&mut *sink, None, again), Response::Appended);
-    assert_eq!(source.read(position(1, 10), 100).unwrap(), all[10..]);
+    let read = match source.read(position(1, 10), 100) {
+        // A bridge connects again after such an error.
+        Err(error) if error.is_passing => engine.source().read(position(1, 10), 100),
+        read => read,
+    };
+    assert_eq!(read.unwrap(), all[10..]);
 }
 
 fn where_messages_came_from_is_read_back<T: Engine>(engine: T) {
@@ -272,10 +277,8 @@ fn removed_records_are_not_appended_again<T: Engine>(engine: T) {
     assert_eq!(engine.length(), left.len() as u64);
     // As a bridge that has just started sees it.
     let last = Some(Tail { position: next.position, stream: Some(STREAM), closes: false });
-    assert_eq!(
-        call(&mut *engine.sink(), &presence(1, None)),
-        Response::Tail { tail: last, others: Vec::new() }
-    );
+    let seen = call(&mut *engine.sink(), &presence(1, None));
+    assert!(matches!(&seen, Response::Tail { tail, .. } if *tail == last), "{seen:?}");
 }
 
 fn what_no_bridge_wrote_is_an_error_that_does_not_pass<T: Engine>(engine: T) {

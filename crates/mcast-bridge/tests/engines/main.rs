@@ -32,6 +32,10 @@ const STREAM: StreamId = StreamId(0xfeed);
 struct InHost<T>(Host, T);
 
 impl Sink for InHost<Box<dyn Sink>> {
+    fn engine_key(&self) -> Option<EngineKey> {
+        self.1.engine_key()
+    }
+
     fn send(&mut self, request: &Request) -> Result<(), EngineError> {
         self.0.run(|| self.1.send(request)).unwrap()
     }

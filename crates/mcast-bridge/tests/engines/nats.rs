@@ -57,7 +57,10 @@ impl Engine for Nats {
     }
 
     fn delete_stream(&self) {
-        self.server.request(&json!(["delete"]));
+        // A busy server may not do it at once.
+        while !self.server.request(&json!(["info"])).is_null() {
+            self.server.request(&json!(["delete"]));
+        }
     }
 
     fn delete_records(&self, _: &mut Box<dyn Sink>) -> Option<Tail> {

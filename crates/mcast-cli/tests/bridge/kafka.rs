@@ -15,7 +15,8 @@ pub(crate) struct Kafka {
 }
 
 /// The names of fields in Redis for headers in Kafka.
-const FIELDS: [(&str, &str); 13] = [
+const FIELDS: [(&str, &str); 14] = [
+    ("mcast-origin", "o"),
     ("mcast-stream", "s"),
     ("mcast-time", "t"),
     ("mcast-key", "k"),

@@ -17,7 +17,8 @@ pub(crate) struct Rabbitmq {
 }
 
 /// The names of fields in Redis for properties in RabbitMQ.
-const FIELDS: [(&str, &str); 13] = [
+const FIELDS: [(&str, &str); 14] = [
+    ("mcast-engines", "o"),
     ("mcast-stream", "s"),
     ("mcast-time", "t"),
     ("mcast-key", "k"),

@@ -306,6 +306,13 @@ impl SubscriberMachine {
         if self.delivery.has_stopped() {
             return None;
         }
+        // An application that took long over the last messages has not been told yet.
+        if let Some((_, messages)) =
+            self.end.filter(|(end, _)| *end <= self.base && !self.delivery.has_ended())
+        {
+            self.delivery.end();
+            return Some(SubscriberEvent::Ended { messages: messages.0 });
+        }
         let Successor { identity, heartbeat, from, .. } = successor;
         self.incarnations.clear_successor();
         let former = self.incarnations.current()?;
