@@ -306,7 +306,7 @@ impl SubscriberMachine {
         if self.delivery.has_stopped() {
             return None;
         }
-        // An application that took long over the last messages has not been told yet.
+        // The end is not reported before an application is done with the last messages.
         if let Some((_, messages)) =
             self.end.filter(|(end, _)| *end <= self.base && !self.delivery.has_ended())
         {
