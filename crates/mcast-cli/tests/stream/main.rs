@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod hosts;
+mod logged;
 mod lossy;
 mod named;
 mod paths;

@@ -93,7 +93,9 @@ impl<'a> Session<'a> {
         // All subscribers have everything, so the closing messages need little time; or the time is over.
         let rest = if complete { Duration::from_secs(2) } else { Duration::ZERO };
         let closing = self.feed.close(rest, self.interrupt.has_arrived())?;
-        let report = Report::new(self.feed.publisher().stream(), &closing, &hosts, statistics_time);
+        let published = self.feed.published(&closing);
+        let report =
+            Report::new(self.feed.publisher().stream(), published, &closing, &hosts, statistics_time);
         report.print(self.arguments.json, self.console)?;
         if let Some(error) = failed {
             return Err(error);
