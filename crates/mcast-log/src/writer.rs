@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use mcast_stream_proto::history::{HistoryContent, Position};
@@ -105,13 +105,34 @@ pub struct Writer {
 /// The segment that is written.
 #[derive(Debug)]
 struct Segment {
-    file: Arc<dyn LogFile>,
+    file: Arc<SegmentFile>,
     header: SegmentHeader,
     /// The length of everything that was accepted.
     length: u64,
     first_append: Option<LogTime>,
     index: IndexBuilder,
     seal: Option<SegmentSeal>,
+}
+
+/// The file of a segment, which two threads may sync.
+#[derive(Debug)]
+struct SegmentFile {
+    file: Arc<dyn LogFile>,
+    has_failed: Mutex<bool>,
+}
+
+impl SegmentFile {
+    /// Syncs the file, unless that has failed before. The system reports a failure once, and to one of two threads:
+    /// therefore one waits for the other.
+    fn sync(&self) -> io::Result<()> {
+        let mut has_failed = self.has_failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if *has_failed {
+            return Err(io::Error::other("a sync of this file failed before"));
+        }
+        let result = self.file.sync();
+        *has_failed = result.is_err();
+        result
+    }
 }
 
 #[derive(Debug)]
@@ -130,7 +151,7 @@ enum State {
 #[derive(Debug)]
 #[must_use = "nothing is synced before `run`"]
 pub struct PendingSync {
-    file: Arc<dyn LogFile>,
+    file: Arc<SegmentFile>,
     path: PathBuf,
     next: MessageNumber,
     appends: u64,
@@ -232,7 +253,7 @@ impl Writer {
         buffer.clear();
         let written = encode(segment, &mut buffer, first, time, batch).and_then(|next| {
             let path = || self.files.path(&name_of(&segment.header).segment_file());
-            write_all(&*segment.file, &buffer)
+            write_all(&*segment.file.file, &buffer)
                 .map_err(|error| LogError::io(Operation::Write, path())(error))?;
             Ok(next)
         });
@@ -427,7 +448,7 @@ impl Writer {
         let name = name_of(&segment.header);
         // If that fails, readers ignore what is behind the last record that was accepted, because the next segment begins
         // with the number after it.
-        let is_whole = !is_broken || segment.file.truncate(segment.length).is_ok();
+        let is_whole = !is_broken || segment.file.file.truncate(segment.length).is_ok();
         let path = || self.files.path(&name.segment_file());
         segment.file.sync().map_err(|error| LogError::io(Operation::Sync, path())(error))?;
         self.durable = self.next;
@@ -467,6 +488,7 @@ impl Writer {
         }
         let seal = SegmentSeal::new(&self.options.keys, &header);
         let length = header.len() as u64;
+        let file = Arc::new(SegmentFile { file, has_failed: Mutex::new(false) });
         let index = IndexBuilder::default();
         self.state = State::Writing(Segment { file, header, length, first_append: None, index, seal });
         if let Some(empty) = self.empty.take() {

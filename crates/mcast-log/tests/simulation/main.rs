@@ -16,7 +16,7 @@ use crate::world::{Counts, World};
 #[test]
 fn what_was_durable_is_there_after_any_crash_and_nothing_else() {
     let all = Cell::new(Counts::default());
-    for_seeds(3_000, |seed| {
+    for_seeds(1_000, |seed| {
         let mut world = World::new(seed);
         for _ in 0..8 {
             world.live();

@@ -287,7 +287,8 @@ impl World {
                 }
                 Item::Damage(damage) if damage.is_loss() => {
                     let (first, end) = (damage.first.number.0, damage.end.0);
-                    let lost = self.truth.accepted.range(first..end.min(self.truth.durable)).next();
+                    let durable = end.min(self.truth.durable);
+                    let lost = self.truth.accepted.range(first.min(durable)..durable).next();
                     assert!(lost.is_none(), "durable and lost: {lost:?}, {damage:?}");
                 }
                 Item::Damage(_) => {}
@@ -300,7 +301,8 @@ impl World {
         {
             assert_eq!(oldest, expected, "nothing is removed");
         }
-        for (number, expected) in self.truth.accepted.range(oldest..self.truth.durable) {
+        let durable = self.truth.durable;
+        for (number, expected) in self.truth.accepted.range(oldest.min(durable)..durable) {
             assert_eq!(found.get(number), Some(expected), "message {number} was durable");
         }
         found
