@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use mcast_stream_proto::history::Position;
+use mcast_stream_proto::wire::MessageNumber;
 
 use crate::LogTime;
 use crate::error::{LogError, Operation};
@@ -43,6 +44,13 @@ impl Catalog {
     pub(crate) fn at(&self, position: Position) -> Option<&SegmentName> {
         let after = self.segments.partition_point(|name| name.first <= position);
         self.segments.get(after.saturating_sub(1))
+    }
+
+    /// Returns the position of a message, whichever incarnation it is of: numbers go on from one to the next.
+    pub(crate) fn position(&self, number: MessageNumber) -> Option<Position> {
+        let after = self.segments.partition_point(|name| name.first.number <= number);
+        let name = self.segments.get(after.saturating_sub(1))?;
+        Some(Position { incarnation: name.first.incarnation, number })
     }
 
     /// Returns the index of a segment, if there is a valid one, that is, if the segment is closed.

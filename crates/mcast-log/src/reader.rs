@@ -161,7 +161,8 @@ impl Reader {
         self.next
     }
 
-    /// Continues with the record that accounts for this start, or the next one. Returns its position; `None` if there is
+    /// Continues with the record that accounts for this start, or the next one. A number without an incarnation
+    /// ([`RequestedStart::Latest`]) is that of a message of any incarnation, because numbers go on. Returns its position; `None` if there is
     /// none yet, and then it continues with the first one that will be there.
     ///
     /// # Errors
@@ -173,9 +174,7 @@ impl Reader {
             RequestedStart::Oldest => self.start_at(Position::START)?,
             RequestedStart::At(position) => self.start_at(position)?,
             RequestedStart::Latest(number) => {
-                let newest = self.catalog.segments.last().map(|name| name.first.incarnation);
-                let position = newest.map(|incarnation| Position { incarnation, number });
-                self.start_at(position.unwrap_or(Position::START))?;
+                self.start_at(self.catalog.position(number).unwrap_or(Position::START))?;
             }
             RequestedStart::Time(milliseconds) => {
                 self.start_at_time(LogTime::from_milliseconds(milliseconds))?;

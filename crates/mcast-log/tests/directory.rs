@@ -86,6 +86,8 @@ fn incarnations_grow_although_the_clock_went_back_and_numbers_go_on() {
     assert_eq!(numbers(directory.path(), RequestedStart::Oldest), (0..9).collect::<Vec<_>>());
     assert_eq!(numbers(directory.path(), RequestedStart::At(at(102, 4))), [4, 5, 6, 7, 8]);
     assert_eq!(numbers(directory.path(), RequestedStart::Latest(MessageNumber(7))), [7, 8]);
+    assert_eq!(numbers(directory.path(), RequestedStart::Latest(MessageNumber(4))), [4, 5, 6, 7, 8]);
+    assert_eq!(numbers(directory.path(), RequestedStart::Latest(MessageNumber(9))), []);
     assert_eq!(numbers(directory.path(), RequestedStart::At(at(101, 0))), [3, 4, 5, 6, 7, 8]);
 }
 
