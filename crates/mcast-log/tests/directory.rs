@@ -2,14 +2,16 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::fs;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use mcast_log::{
-    Directory, Item, LogError, LogOptions, LogTime, Reader, Retention, SegmentName, SyncPolicy, Writer,
-    prune, segments,
+    Directory, Files, Item, Lock, LogError, LogFile, LogOptions, LogTime, Reader, Retention, SegmentName,
+    SyncPolicy, Writer, prune, segments,
 };
 use mcast_stream_proto::history::{GapCause, HistoryContent, Position, RequestedStart};
 use mcast_stream_proto::seal::{Algorithm, GroupSecret, Keys};
@@ -183,7 +185,7 @@ fn retention_removes_the_oldest_segments_by_bytes_and_by_age() {
     let mut writer = open(directory.path(), LogOptions { retention, ..small() });
     append(&mut writer, 2_000);
     let total = |path: &Path| -> u64 {
-        let files = std::sync::Arc::new(Directory::open(path).unwrap());
+        let files = Arc::new(Directory::open(path).unwrap());
         segments(files, &Keys::none()).unwrap().iter().map(|segment| segment.bytes).sum()
     };
     assert!((15_000..=25_000).contains(&total(directory.path())), "{}", total(directory.path()));
@@ -192,8 +194,7 @@ fn retention_removes_the_oldest_segments_by_bytes_and_by_age() {
     assert!(retained.windows(2).all(|pair| pair[0] + 1 == pair[1]));
 
     let middle = retained[retained.len() / 2];
-    let files: std::sync::Arc<dyn mcast_log::Files> =
-        std::sync::Arc::new(Directory::open(directory.path()).unwrap());
+    let files: Arc<dyn Files> = Arc::new(Directory::open(directory.path()).unwrap());
     let age = Retention { bytes: None, age: Some(Duration::from_millis(10)) };
     let removed = prune(&files, &age, LogTime::from_milliseconds(middle + 10)).unwrap();
     assert!(!removed.is_empty());
@@ -210,8 +211,7 @@ fn a_reader_reports_what_was_removed_before_it_was_read() {
     let mut reader = Reader::open(directory.path(), Keys::none()).unwrap();
     assert_eq!(reader.read(Position::START, 10).unwrap().len(), 10);
     append(&mut writer, 1_000);
-    let files: std::sync::Arc<dyn mcast_log::Files> =
-        std::sync::Arc::new(Directory::open(directory.path()).unwrap());
+    let files: Arc<dyn Files> = Arc::new(Directory::open(directory.path()).unwrap());
     prune(&files, &Retention { bytes: Some(0), age: None }, LogTime(0)).unwrap();
     let mut next = 10;
     let mut gaps = 0;
@@ -343,4 +343,64 @@ fn names_of_files_are_those_of_the_specification() {
     let names = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
     let segments: Vec<_> = names.filter_map(|name| SegmentName::read(name.to_str()?)).collect();
     assert_eq!(segments, [SegmentName { segment: 1, first: at(1, 0) }]);
+}
+
+/// Does something when the directory is listed for the second time, which is when a reader looks for the next segment.
+struct OnSecondList {
+    files: Directory,
+    action: Mutex<(u32, Option<Box<dyn FnOnce() + Send>>)>,
+}
+
+impl std::fmt::Debug for OnSecondList {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnSecondList")
+    }
+}
+
+impl Files for OnSecondList {
+    fn path(&self, name: &str) -> PathBuf {
+        self.files.path(name)
+    }
+    fn lock(&self) -> io::Result<Option<Lock>> {
+        self.files.lock()
+    }
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut action = self.action.lock().unwrap();
+        action.0 += 1;
+        if action.0 == 2 {
+            action.1.take().unwrap()();
+        }
+        self.files.list()
+    }
+    fn create(&self, name: &str) -> io::Result<Arc<dyn LogFile>> {
+        self.files.create(name)
+    }
+    fn open(&self, name: &str) -> io::Result<Arc<dyn LogFile>> {
+        self.files.open(name)
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.files.rename(from, to)
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.files.remove(name)
+    }
+    fn sync_directory(&self) -> io::Result<()> {
+        self.files.sync_directory()
+    }
+}
+
+#[test]
+fn what_is_appended_between_the_last_look_and_the_next_segment_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = open(directory.path(), small());
+    append(&mut writer, 3);
+    // That is more than fits into the segment.
+    let action =
+        Mutex::new((0, Some(Box::new(move || append(&mut writer, 200)) as Box<dyn FnOnce() + Send>)));
+    let files = OnSecondList { files: Directory::open(directory.path()).unwrap(), action };
+    let mut reader = Reader::open_files(Arc::new(files), Keys::none()).unwrap();
+    for number in 0..203 {
+        let Some(Item::Record(record)) = reader.next().unwrap() else { panic!("at {number}") };
+        assert_eq!(record.record.first, at(1, number));
+    }
 }
