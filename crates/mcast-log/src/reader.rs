@@ -259,6 +259,15 @@ impl Reader {
         Ok(records)
     }
 
+    /// Returns the position at which each segment begins, oldest first. Numbers go on from one segment to the next.
+    ///
+    /// # Errors
+    /// If the directory cannot be read.
+    pub fn starts(&mut self) -> Result<Vec<Position>, LogError> {
+        self.catalog.refresh()?;
+        Ok(self.catalog.segments.iter().map(|name| name.first).collect())
+    }
+
     fn start_at(&mut self, position: Position) -> Result<(), LogError> {
         self.skip = Skip::Before(position);
         let name = self.catalog.at(position).copied();
