@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use libfuzzer_sys::fuzz_target;
 use mcast_log::{
-    Files, Item, Lock, LogFile, LogOptions, LogTime, Reader, SegmentHeader, SegmentIndex, SegmentName, Writer,
+    Files, Lock, LogFile, LogItem, LogOptions, LogReader, LogTime, SegmentHeader, SegmentIndex, SegmentName,
+    Writer,
 };
 use mcast_stream_proto::history::{HistoryContent, Position, RequestedStart};
 use mcast_stream_proto::seal::Keys;
@@ -70,14 +71,14 @@ fn read_changed(messages: &[Vec<u8>], changes: &[(u16, u8)]) {
 }
 
 fn read(memory: &Memory, check: impl Fn(MessageNumber, &[u8])) {
-    let Ok(mut reader) = Reader::open_files(Arc::new(memory.clone()), Keys::none()) else { return };
+    let Ok(mut reader) = LogReader::open_files(Arc::new(memory.clone()), Keys::none()) else { return };
     for start in [RequestedStart::Oldest, RequestedStart::Time(0), RequestedStart::Latest(MessageNumber(3))] {
         if reader.seek(start).is_err() {
             continue;
         }
         let mut last = None;
         while let Ok(Some(item)) = reader.next() {
-            let Item::Record(record) = item else { continue };
+            let LogItem::Record(record) = item else { continue };
             let first = record.record.first;
             assert!(last.is_none_or(|last| last <= first), "positions grow");
             last = Some(first);

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use mcast_log::{Item, LogOptions, LogTime, Reader, SyncPolicy, Writer};
+use mcast_log::{LogItem, LogOptions, LogReader, LogTime, SyncPolicy, Writer};
 use mcast_stream_proto::history::HistoryContent;
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{Incarnation, StreamId};
@@ -33,10 +33,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         let synced = started.elapsed();
         drop(writer);
         let started = Instant::now();
-        let mut reader = Reader::open(&path, Keys::none())?;
+        let mut reader = LogReader::open(&path, Keys::none())?;
         let mut bytes = 0;
         while let Some(item) = reader.next()? {
-            if let Item::Record(record) = item
+            if let LogItem::Record(record) = item
                 && let HistoryContent::Message { bytes: message, .. } = record.record.content
             {
                 bytes += message.len();

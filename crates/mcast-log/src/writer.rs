@@ -11,7 +11,7 @@ use mcast_stream_proto::wire::{Incarnation, MessageNumber, StreamId};
 
 use crate::LogTime;
 use crate::catalog::{Catalog, name_of};
-use crate::error::{LogError, Operation};
+use crate::error::{FileOperation, LogError};
 use crate::files::{Directory, Files, Lock, LogFile};
 use crate::format::{IndexBuilder, MAX_BODY, SegmentHeader, SegmentName, write_record};
 use crate::recovery::{Recovery, recover};
@@ -171,7 +171,7 @@ pub struct CompletedSync {
 impl PendingSync {
     /// Syncs, and returns when the disk has everything that was appended before.
     pub fn run(self) -> CompletedSync {
-        let result = self.file.sync().map_err(LogError::io(Operation::Sync, self.path));
+        let result = self.file.sync().map_err(LogError::io(FileOperation::Sync, self.path));
         CompletedSync { result, next: self.next, appends: self.appends, started: self.started }
     }
 }
@@ -191,7 +191,7 @@ impl Writer {
         options: LogOptions,
     ) -> Result<(Self, Recovery), LogError> {
         let files = Directory::create(directory);
-        let files = files.map_err(LogError::io(Operation::Create, directory.to_owned()))?;
+        let files = files.map_err(LogError::io(FileOperation::Create, directory.to_owned()))?;
         Self::open_files(Arc::new(files), stream, name, proposed, options)
     }
 
@@ -207,7 +207,7 @@ impl Writer {
         options: LogOptions,
     ) -> Result<(Self, Recovery), LogError> {
         let directory = files.path("");
-        let lock = files.lock().map_err(LogError::io(Operation::Lock, directory.clone()))?;
+        let lock = files.lock().map_err(LogError::io(FileOperation::Lock, directory.clone()))?;
         let lock = lock.ok_or(LogError::InUse(directory))?;
         let catalog = Catalog::read(Arc::clone(&files))?;
         let recovery = recover(&catalog, stream, &options.keys)?;
@@ -254,7 +254,7 @@ impl Writer {
         let written = encode(segment, &mut buffer, first, time, batch).and_then(|next| {
             let path = || self.files.path(&name_of(&segment.header).segment_file());
             write_all(&*segment.file.file, &buffer)
-                .map_err(|error| LogError::io(Operation::Write, path())(error))?;
+                .map_err(|error| LogError::io(FileOperation::Write, path())(error))?;
             Ok(next)
         });
         let length = buffer.len() as u64;
@@ -450,7 +450,7 @@ impl Writer {
         // with the number after it.
         let is_whole = !is_broken || segment.file.file.truncate(segment.length).is_ok();
         let path = || self.files.path(&name.segment_file());
-        segment.file.sync().map_err(|error| LogError::io(Operation::Sync, path())(error))?;
+        segment.file.sync().map_err(|error| LogError::io(FileOperation::Sync, path())(error))?;
         self.durable = self.next;
         self.unsynced_since = None;
         self.state = State::Closed;
@@ -484,7 +484,7 @@ impl Writer {
         if let Err(cause) = self.files.sync_directory() {
             // As for files: a later sync could succeed without writing anything.
             self.state = State::Failed;
-            return Err(LogError::Io { operation: Operation::Sync, path: self.files.path(""), cause });
+            return Err(LogError::Io { operation: FileOperation::Sync, path: self.files.path(""), cause });
         }
         let seal = SegmentSeal::new(&self.options.keys, &header);
         let length = header.len() as u64;
@@ -543,13 +543,13 @@ pub(crate) fn write_file(
         let _ = files.remove(&unfinished);
         LogError::io(operation, files.path(&unfinished))(error)
     };
-    let file = files.create(&unfinished).map_err(|error| fail(Operation::Create, error))?;
-    write_all(&*file, bytes).map_err(|error| fail(Operation::Write, error))?;
+    let file = files.create(&unfinished).map_err(|error| fail(FileOperation::Create, error))?;
+    write_all(&*file, bytes).map_err(|error| fail(FileOperation::Write, error))?;
     if sync {
         // A file that was just made is left behind after a failure: its sync says nothing about other files.
-        file.sync().map_err(|error| fail(Operation::Write, error))?;
+        file.sync().map_err(|error| fail(FileOperation::Write, error))?;
     }
-    files.rename(&unfinished, name).map_err(|error| fail(Operation::Rename, error))?;
+    files.rename(&unfinished, name).map_err(|error| fail(FileOperation::Rename, error))?;
     Ok(file)
 }
 

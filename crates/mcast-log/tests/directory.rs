@@ -10,8 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use mcast_log::{
-    Directory, Files, Item, Lock, LogError, LogFile, LogOptions, LogTime, Reader, Retention, SegmentName,
-    SyncPolicy, Writer, prune, segments,
+    Directory, Files, Lock, LogError, LogFile, LogItem, LogOptions, LogReader, LogTime, Retention,
+    SegmentName, SyncPolicy, Writer, prune, segments,
 };
 use mcast_stream_proto::history::{GapCause, HistoryContent, Position, RequestedStart};
 use mcast_stream_proto::seal::{Algorithm, GroupSecret, Keys};
@@ -44,11 +44,11 @@ fn at(incarnation: u32, number: u64) -> Position {
 
 /// Returns the numbers of the messages that a reader finds from a start on.
 fn numbers(directory: &Path, start: RequestedStart) -> Vec<u64> {
-    let mut reader = Reader::open(directory, Keys::none()).unwrap();
+    let mut reader = LogReader::open(directory, Keys::none()).unwrap();
     reader.seek(start).unwrap();
     let mut numbers = Vec::new();
     while let Some(item) = reader.next().unwrap() {
-        let Item::Record(record) = item else { panic!("{item:?}") };
+        let LogItem::Record(record) = item else { panic!("{item:?}") };
         numbers.push(record.record.first.number.0);
     }
     numbers
@@ -151,9 +151,12 @@ fn a_directory_that_cannot_be_written_can_be_read() {
     fs::remove_file(directory.path().join("lock")).unwrap();
     assert_eq!(numbers(directory.path(), RequestedStart::Oldest), [0, 1, 2]);
     assert!(!directory.path().join("lock").exists());
-    assert!(matches!(Reader::open(&directory.path().join("none"), Keys::none()), Err(LogError::Io { .. })));
+    assert!(matches!(
+        LogReader::open(&directory.path().join("none"), Keys::none()),
+        Err(LogError::Io { .. })
+    ));
     let empty = tempfile::tempdir().unwrap();
-    assert!(matches!(Reader::open(empty.path(), Keys::none()), Err(LogError::Empty(_))));
+    assert!(matches!(LogReader::open(empty.path(), Keys::none()), Err(LogError::Empty(_))));
 }
 
 #[test]
@@ -162,7 +165,7 @@ fn a_reader_follows_a_writer_over_segments() {
     let mut writer = open(directory.path(), small());
     let path = directory.path().to_owned();
     let follower = thread::spawn(move || {
-        let mut reader = Reader::open(&path, Keys::none()).unwrap();
+        let mut reader = LogReader::open(&path, Keys::none()).unwrap();
         let (mut from, mut count) = (Position::START, 0);
         while count < 5_000 {
             for record in reader.read(from, 100).unwrap() {
@@ -208,7 +211,7 @@ fn a_reader_reports_what_was_removed_before_it_was_read() {
     let directory = tempfile::tempdir().unwrap();
     let mut writer = open(directory.path(), small());
     append(&mut writer, 100);
-    let mut reader = Reader::open(directory.path(), Keys::none()).unwrap();
+    let mut reader = LogReader::open(directory.path(), Keys::none()).unwrap();
     assert_eq!(reader.read(Position::START, 10).unwrap().len(), 10);
     append(&mut writer, 1_000);
     let files: Arc<dyn Files> = Arc::new(Directory::open(directory.path()).unwrap());
@@ -247,7 +250,7 @@ fn every_kind_of_record_is_read_as_it_was_appended_also_sealed() {
         .unwrap()
         .0;
         assert_eq!(writer.next_number(), MessageNumber(10));
-        writer.append(LogTime(3), &[open_gap.clone()]).unwrap();
+        writer.append(LogTime(3), std::slice::from_ref(&open_gap)).unwrap();
 
         let expected = [
             (at(1, 0), message(b"one")),
@@ -257,18 +260,18 @@ fn every_kind_of_record_is_read_as_it_was_appended_also_sealed() {
             (at(1, 10), HistoryContent::End),
             (at(5, 10), open_gap),
         ];
-        let mut reader = Reader::open(directory.path(), keys.clone()).unwrap();
+        let mut reader = LogReader::open(directory.path(), keys.clone()).unwrap();
         for (first, content) in expected {
-            let Some(Item::Record(record)) = reader.next().unwrap() else { panic!() };
+            let Some(LogItem::Record(record)) = reader.next().unwrap() else { panic!() };
             assert_eq!((record.record.first, record.record.content), (first, content));
         }
         assert_eq!(reader.next().unwrap(), None);
         if !keys.is_empty() {
-            let refused = Reader::open(directory.path(), Keys::none()).unwrap().next().map(|_| ());
+            let refused = LogReader::open(directory.path(), Keys::none()).unwrap().next().map(|_| ());
             assert!(matches!(refused, Err(LogError::NoKey { epoch: KeyEpoch(2), .. })), "{refused:?}");
             let other = Keys::one(KeyEpoch(2), GroupSecret::new(&[8; 32], Algorithm::Aes128Gcm));
-            let mut reader = Reader::open(directory.path(), other).unwrap();
-            assert!(matches!(reader.next().unwrap(), Some(Item::Damage(damage)) if damage.is_loss()));
+            let mut reader = LogReader::open(directory.path(), other).unwrap();
+            assert!(matches!(reader.next().unwrap(), Some(LogItem::Damage(damage)) if damage.is_loss()));
             for entry in fs::read_dir(directory.path()).unwrap() {
                 let bytes = fs::read(entry.unwrap().path()).unwrap();
                 assert!(!bytes.windows(12).any(|window| window == b"secret words"));
@@ -345,10 +348,12 @@ fn names_of_files_are_those_of_the_specification() {
     assert_eq!(segments, [SegmentName { segment: 1, first: at(1, 0) }]);
 }
 
+type Action = Box<dyn FnOnce() + Send>;
+
 /// Does something when the directory is listed for the second time, which is when a reader looks for the next segment.
 struct OnSecondList {
     files: Directory,
-    action: Mutex<(u32, Option<Box<dyn FnOnce() + Send>>)>,
+    action: Mutex<(u32, Option<Action>)>,
 }
 
 impl std::fmt::Debug for OnSecondList {
@@ -395,12 +400,11 @@ fn what_is_appended_between_the_last_look_and_the_next_segment_is_read() {
     let mut writer = open(directory.path(), small());
     append(&mut writer, 3);
     // That is more than fits into the segment.
-    let action =
-        Mutex::new((0, Some(Box::new(move || append(&mut writer, 200)) as Box<dyn FnOnce() + Send>)));
+    let action = Mutex::new((0, Some(Box::new(move || append(&mut writer, 200)) as Action)));
     let files = OnSecondList { files: Directory::open(directory.path()).unwrap(), action };
-    let mut reader = Reader::open_files(Arc::new(files), Keys::none()).unwrap();
+    let mut reader = LogReader::open_files(Arc::new(files), Keys::none()).unwrap();
     for number in 0..203 {
-        let Some(Item::Record(record)) = reader.next().unwrap() else { panic!("at {number}") };
+        let Some(LogItem::Record(record)) = reader.next().unwrap() else { panic!("at {number}") };
         assert_eq!(record.record.first, at(1, number));
     }
 }

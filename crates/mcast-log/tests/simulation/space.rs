@@ -1,6 +1,6 @@
 //! A full disk.
 
-use mcast_log::{Item, LogOptions, LogTime, Reader, SyncPolicy, Writer};
+use mcast_log::{LogItem, LogOptions, LogReader, LogTime, SyncPolicy, Writer};
 use mcast_stream_proto::history::HistoryContent;
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{Incarnation, MessageNumber};
@@ -13,15 +13,15 @@ fn message(bytes: &[u8]) -> [HistoryContent<&[u8]>; 1] {
 }
 
 fn read(disk: &Disk) -> Vec<Vec<u8>> {
-    let mut reader = Reader::open_files(disk.files(), Keys::none()).unwrap();
+    let mut reader = LogReader::open_files(disk.files(), Keys::none()).unwrap();
     let mut found = Vec::new();
     while let Some(item) = reader.next().unwrap() {
         match item {
-            Item::Record(record) => match record.record.content {
+            LogItem::Record(record) => match record.record.content {
                 HistoryContent::Message { bytes, .. } => found.push(bytes.to_vec()),
                 other => panic!("{other:?}"),
             },
-            Item::Damage(damage) => assert!(!damage.is_loss(), "{damage:?}"),
+            LogItem::Damage(damage) => assert!(!damage.is_loss(), "{damage:?}"),
         }
     }
     found

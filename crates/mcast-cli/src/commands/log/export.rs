@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use mcast::InterfaceIndex;
 use mcast_capture::{CaptureWriter, Direction, Frame, WriteFormat};
-use mcast_log::{Item, LogRecord, LogTime, Reader};
+use mcast_log::{LogItem, LogReader, LogRecord, LogTime};
 use mcast_packet::{Checksums, LinkType, UdpPacket};
 use mcast_stream::history::{HistoryContent, RequestedStart};
 use mcast_stream::wire::{MessageNumber, StreamId};
@@ -102,7 +102,7 @@ fn parse_destination(text: &str) -> Result<SocketAddr, String> {
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let keys = arguments.log.keys(console)?;
-    let mut reader = Reader::open_files(arguments.log.files()?, keys)?;
+    let mut reader = LogReader::open_files(arguments.log.files()?, keys)?;
     let stream = reader.stream();
     let mut out = console.output();
     let mut capture = match (&arguments.write, arguments.destination) {
@@ -114,14 +114,14 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     while arguments.count.is_none_or(|count| messages < count) {
         match reader.next()? {
             None => break,
-            Some(Item::Damage(damage)) => {
+            Some(LogItem::Damage(damage)) => {
                 damaged += 1;
                 missing += damage.end.0 - damage.first.number.0;
                 if capture.is_none() {
                     write_record(&mut out, "damage", &DamageRecord::new(&damage))?;
                 }
             }
-            Some(Item::Record(record)) => {
+            Some(LogItem::Record(record)) => {
                 let message = match record.record.content {
                     HistoryContent::Message { key, bytes } => Some((key, bytes)),
                     _ => None,

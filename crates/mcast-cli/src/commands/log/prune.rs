@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mcast_log::{LogTime, Reader, Retention, prune};
+use mcast_log::{LogReader, LogTime, Retention, prune};
 use mcast_stream::seal::Keys;
 
 use super::files;
@@ -46,7 +46,7 @@ Examples:
 pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let files = files(&arguments.directory)?;
     // A directory without a log is an error.
-    Reader::open_files(files.clone(), Keys::none())?;
+    LogReader::open_files(files.clone(), Keys::none())?;
     let retention = Retention { bytes: arguments.max_size.map(|bytes| bytes as u64), age: arguments.max_age };
     let removed = prune(&files, &retention, LogTime::now())?;
     let mut out = console.output();

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use mcast_log::{Damage, Item, Reader, segments};
+use mcast_log::{Damage, LogItem, LogReader, segments};
 use mcast_stream::history::{HistoryContent, Position};
 
 use super::LogArguments;
@@ -37,7 +37,7 @@ Examples:
 pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let keys = arguments.log.keys(console)?;
     let files = arguments.log.files()?;
-    let mut reader = Reader::open_files(files.clone(), keys.clone())?;
+    let mut reader = LogReader::open_files(files.clone(), keys.clone())?;
     let mut summary = SummaryRecord {
         stream: reader.stream().to_string(),
         name: reader.name().to_owned(),
@@ -48,7 +48,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let mut last: Option<Position> = None;
     while let Some(item) = reader.next()? {
         match item {
-            Item::Record(record) => {
+            LogItem::Record(record) => {
                 let first = record.record.first;
                 let is_message = matches!(record.record.content, HistoryContent::Message { .. });
                 summary.records += 1;
@@ -57,7 +57,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
                     u64::from(last.is_none_or(|last| last.incarnation != first.incarnation));
                 last = Some(first);
             }
-            Item::Damage(damage) => {
+            LogItem::Damage(damage) => {
                 summary.damaged += 1;
                 summary.missing += damage.end.0 - damage.first.number.0;
                 if arguments.json {
