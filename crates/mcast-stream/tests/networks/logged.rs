@@ -9,7 +9,7 @@ use mcast::Family;
 use mcast_lab::Impairment;
 use mcast_stream::history::HistoryStart;
 use mcast_stream::log::{LogOptions, SyncPolicy};
-use mcast_stream::subscriber::{LogItem, SubscriberEvent};
+use mcast_stream::subscriber::{Item, SubscriberEvent};
 use mcast_stream::wire::{MessageNumber, StreamId};
 use mcast_stream::{LoggedPublisher, Publisher, StreamError, Subscriber};
 
@@ -57,12 +57,12 @@ fn receive_until(subscriber: &mut Subscriber, first: u64, end: u64) -> Vec<Subsc
     let (mut next, mut events) = (first, Vec::new());
     while next < end {
         match subscriber.next_timeout(TIMEOUT).unwrap() {
-            Some(LogItem::Message(received)) => {
+            Some(Item::Message(received)) => {
                 assert_eq!(received.number, MessageNumber(next));
                 assert!(received.bytes == message(next), "message {next} is wrong");
                 next += 1;
             }
-            Some(LogItem::Event(event)) => events.push(event),
+            Some(Item::Event(event)) => events.push(event),
             None => panic!("the stream ended before message {next}: {events:?}"),
         }
     }
