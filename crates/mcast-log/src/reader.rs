@@ -388,7 +388,7 @@ impl LogReader {
 
     /// Looks at what is at the cursor.
     fn step(&mut self, cursor: &mut Cursor) -> Result<Progress, LogError> {
-        let path = cursor.path.clone();
+        let path = &cursor.path;
         let fail = |error| LogError::io(FileOperation::Read, path.clone())(error);
         let at = cursor.at;
         let parsed = cursor.scanner.parse(at).map_err(fail)?;
@@ -424,12 +424,12 @@ impl LogReader {
             && next_segment.is_none_or(|name| head.is_before(name.first.number))
         {
             cursor.at = found;
-            return Ok(Progress::Found(Step::Damage(self.lose(&path, at, found - at, head.number))));
+            return Ok(Progress::Found(Step::Damage(self.lose(&cursor.path, at, found - at, head.number))));
         }
         let Some(next_segment) = next_segment else { return Ok(Progress::Edge) };
         let length = cursor.scanner.file_length().map_err(fail)?;
         cursor.at = length;
-        let damage = self.lose(&path, at, length.saturating_sub(at), next_segment.first.number);
+        let damage = self.lose(&cursor.path, at, length.saturating_sub(at), next_segment.first.number);
         Ok(Progress::Found(Step::Damage(damage)))
     }
 

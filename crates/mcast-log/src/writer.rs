@@ -264,7 +264,9 @@ impl Writer {
         match written {
             Ok(next) => {
                 segment.length += length;
-                segment.first_append.get_or_insert(time);
+                if length > 0 {
+                    segment.first_append.get_or_insert(time);
+                }
                 self.next = next;
             }
             Err(error) => {

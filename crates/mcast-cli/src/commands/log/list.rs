@@ -8,7 +8,7 @@ use super::LogArguments;
 use super::json::SegmentRecord;
 use crate::console::Console;
 use crate::exit::Outcome;
-use crate::output::{Cell, SafeText, Table, bytes, count, rfc3339, write_record};
+use crate::output::{Cell, SafeText, Table, bytes, count, count_of, rfc3339, write_record};
 
 /// List the segments of a log, the oldest first
 ///
@@ -45,9 +45,9 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         console.note(format_args!("there is no log in {}", arguments.log.directory.display()));
     } else if let Some(header) = segments.iter().rev().find_map(|segment| segment.header.as_ref()) {
         let (name, stream) = (SafeText::new(header.name.as_bytes()), header.stream);
-        let records = count(segments.iter().map(|segment| segment.records).sum());
+        let records = count_of(segments.iter().map(|segment| segment.records).sum(), "record");
         let size = bytes(segments.iter().map(|segment| segment.bytes).sum());
-        console.note(format_args!("stream {stream} {name}: {records} records, {size}"));
+        console.note(format_args!("stream {stream} {name}: {records}, {size}"));
     }
     Ok(Outcome::of(!segments.is_empty()))
 }
