@@ -67,6 +67,7 @@ const FIGURES: &[(&str, &str)] = &[
     ("How each claim is checked", "assurance.md"),
     ("The stream protocol", "protocol.md"),
     ("The tunnel protocol", "tunnel.md"),
+    ("The log of a stream", "log-format.md"),
     ("Glossary", "design/glossary.md"),
     ("Capturing without loss", "capture.md"),
     ("Benchmarks", "benchmarks.md"),
@@ -92,6 +93,7 @@ const DECISIONS: &[(&str, &str)] = &[
     ("Constants of other systems are written down twice", "design/016-foreign-headers.md"),
     ("Drop reasons are counted in the kernel", "design/017-drop-reasons.md"),
     ("What exactly-once means for a bridge", "design/018-exactly-once.md"),
+    ("The log is append-only files of its own", "design/019-log.md"),
 ];
 
 /// Returns the text of `SUMMARY.md` in mdBook's format.
