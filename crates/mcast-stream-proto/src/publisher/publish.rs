@@ -178,6 +178,7 @@ impl PublisherMachine {
             (message.len() + MessageKey::LENGTH + TOTAL_EXTENSION + KEYED_EXTENSION).div_ceil(capacity);
         self.check_open()?;
         self.check_length(message.len())?;
+        self.check_quorum()?;
         if fragments as u64 + 1 > self.ring.capacity() {
             let longest = (self.ring.capacity() as usize - 1) * capacity
                 - MessageKey::LENGTH
@@ -200,6 +201,7 @@ impl PublisherMachine {
     ) -> Result<MessageNumber, Refusal> {
         self.check_open()?;
         self.check_length(length)?;
+        self.check_quorum()?;
         self.flush(now);
         self.room_for(now, 1)?;
         let total = length + if key.is_some() { MessageKey::LENGTH } else { 0 };
@@ -229,6 +231,7 @@ impl PublisherMachine {
             return Err(Refusal::TooLong { length, longest });
         }
         self.check_length(length)?;
+        self.check_quorum()?;
         let whole = length + if key.is_some() { MessageKey::LENGTH } else { 0 };
         let end = self.config.datagram - self.tag_length();
         let fits =
@@ -259,6 +262,15 @@ impl PublisherMachine {
             (true, ..) => Err(Refusal::CannotSeal),
             (_, true, _) => Err(Refusal::Closed),
             (_, _, Some(_)) => Err(Refusal::Writing),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that a new message may be acknowledged as required.
+    #[inline]
+    fn check_quorum(&self) -> Result<(), Refusal> {
+        match &self.acknowledgements {
+            Some(acknowledgements) if acknowledgements.blocks() => Err(Refusal::NoQuorum),
             _ => Ok(()),
         }
     }

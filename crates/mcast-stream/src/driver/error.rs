@@ -31,6 +31,9 @@ pub enum StreamError {
         #[source]
         cause: std::io::Error,
     },
+    /// The publisher requires no acknowledgements.
+    #[error("the publisher requires no acknowledgements")]
+    NoQuorum,
     /// No group and no host was given to publish to or to subscribe to.
     #[error("no group was given to publish to or to subscribe to")]
     NoDestination,
@@ -89,6 +92,7 @@ impl ClassifiedError for StreamError {
             | Self::TooManyHosts(_)
             | Self::Name(_)
             | Self::HistoryOrder
+            | Self::NoQuorum
             | Self::MixedFamilies => Some(FailureClass::Usage),
             Self::NoSuchStream(_) => Some(FailureClass::No),
             Self::NoAddress(_) => Some(FailureClass::Environment),

@@ -1,5 +1,6 @@
 //! `mcast publish`: publishes messages with repair of losses.
 
+mod acknowledgements;
 mod messages;
 mod report;
 mod session;
@@ -21,6 +22,7 @@ use crate::arguments::{
 };
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
+use acknowledgements::AckOptions;
 use session::Session;
 use snapshot::StateSource;
 
@@ -72,6 +74,9 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     stream: StreamOptions,
+
+    #[command(flatten)]
+    acknowledgements: AckOptions,
 
     /// Print the closing report as a JSON object on standard output
     #[arg(long)]
@@ -201,6 +206,7 @@ Examples:
   tail -f log | mcast publish 239.255.1.2:7000              one message per line
   mcast publish 239.255.1.2:7000 --files *.json             one message per file
   mcast publish 239.255.1.2:7000 --wait-for 3 ready         start when three have joined
+  mcast publish 239.255.1.2:7000 --ack 2 hello              two subscribers must acknowledge it
   mcast publish 239.255.1.2:7000 --announce prices          for `mcast subscribe prices`
   feed | mcast publish 239.255.1.2:7000 --announce prices --snapshot state.json
                       late joiners start with the state
@@ -274,6 +280,9 @@ impl Arguments {
         builder = hosts_on_each(hosts, self.interface.as_slice())
             .into_iter()
             .fold(builder, PublisherBuilder::to_host);
+        if let Some(quorum) = self.acknowledgements.quorum() {
+            builder = builder.acknowledge(quorum);
+        }
         let stream = &self.stream;
         Ok(Plan {
             arguments: self,

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mcast_stream::publisher::AckProgress;
 use mcast_stream::{Publisher, ReadAhead, ReadOutcome, StreamError};
 
+use super::acknowledgements::AckReporter;
 use super::messages::key_of;
 use super::report::{self, Report};
 use super::snapshot::Snapshots;
@@ -29,6 +31,7 @@ pub(super) struct Session<'a> {
     snapshots: Option<Snapshots>,
     interrupt: Interrupt,
     key_file: Option<KeyFile<'a>>,
+    acks: AckReporter,
 }
 
 impl<'a> Session<'a> {
@@ -64,7 +67,15 @@ impl<'a> Session<'a> {
         let serve = |(source, port)| Snapshots::serve(source, &publisher, port, console);
         let snapshots = snapshot.map(serve).transpose()?;
         let interrupt = Interrupt::catch(|| {})?;
-        Ok(Self { arguments, console, publisher, snapshots, interrupt, key_file })
+        Ok(Self {
+            arguments,
+            console,
+            publisher,
+            snapshots,
+            interrupt,
+            key_file,
+            acks: AckReporter::default(),
+        })
     }
 
     pub(super) fn run(mut self, messages: &ReadAhead<anyhow::Error>) -> anyhow::Result<Outcome> {
@@ -85,7 +96,12 @@ impl<'a> Session<'a> {
         if let Some(error) = failed {
             return Err(error);
         }
-        Ok(self.interrupt.outcome().unwrap_or_else(|| Outcome::of(closing.is_complete())))
+        // With --ack, it only matters whether the messages were acknowledged as required.
+        let is_complete = match report.is_acknowledged() {
+            Some(is_acknowledged) => is_acknowledged && closing.unsent == 0,
+            None => closing.is_complete(),
+        };
+        Ok(self.interrupt.outcome().unwrap_or_else(|| Outcome::of(is_complete)))
     }
 
     fn wait_for_receivers(&mut self) {
@@ -166,7 +182,10 @@ impl<'a> Session<'a> {
                 sent = datagrams;
                 deadline = Some(Instant::now().checked_add(session.arguments.stream.linger));
             }
-            (deadline.flatten(), session.publisher.wait_complete(POLL_INTERVAL))
+            let is_acked = |progress: AckProgress| progress.is_settled();
+            let is_settled = session.publisher.wait_all_acked(POLL_INTERVAL).is_ok_and(is_acked);
+            let is_settled = is_settled || session.publisher.ack_progress().is_none();
+            (deadline.flatten(), is_settled && session.publisher.wait_complete(POLL_INTERVAL))
         });
         self.outlast_incarnation_number(begun);
         if is_complete {
@@ -197,6 +216,7 @@ impl<'a> Session<'a> {
         while let Some(event) = self.publisher.event() {
             report::event(&event, &self.publisher, self.console);
         }
+        self.acks.report(&self.publisher, self.console);
         while let Some(change) = self.publisher.path_change() {
             report::path_change(&change, self.console);
         }

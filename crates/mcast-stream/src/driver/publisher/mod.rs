@@ -1,5 +1,6 @@
 //! Publishing a stream. The caller's thread sends; the publisher's own threads receive feedback and run timers.
 
+mod acknowledgements;
 mod builder;
 mod closing;
 mod endpoint;
