@@ -163,6 +163,7 @@ impl SubscriberMachine {
         if !self.config.mute {
             let at = now + self.jitter();
             self.statuses.confirm_end(at);
+            self.report_acknowledgement_soon();
         }
         Some(SubscriberEvent::Ended { messages: messages.0 })
     }

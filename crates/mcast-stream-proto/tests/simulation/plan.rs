@@ -257,7 +257,13 @@ impl Plan {
         };
         let mut acks = Dice::new(seed ^ 0x6163_6b73);
         let plan = troubles::added(plan);
-        let acknowledge = acks.chance(0.4).then(|| AckPlan::draw(&mut acks, plan.subscribers.len()));
+        let mut acknowledge = acks.chance(0.4).then(|| AckPlan::draw(&mut acks, plan.subscribers.len()));
+        // A publisher that blocks ends its stream late, and neither strangers nor its predecessor are quiet before that.
+        if let Some(known) =
+            acknowledge.as_mut().filter(|_| plan.stranger.is_some() || plan.overlap.is_some())
+        {
+            known.blocks = false;
+        }
         Self { acknowledge, ..plan }
     }
 

@@ -1,6 +1,7 @@
 use crate::wire::{
-    AddressToken, Announce, AnnouncedPath, DatagramWriter, Flags, Header, Incarnation, IncarnationSalt,
-    KeyEpoch, Kind, NakWriter, Reset, ResetReason, Sequence, StreamId, SubscriberId,
+    Acknowledgement, AddressToken, Announce, AnnouncedPath, DatagramWriter, Flags, Header, Incarnation,
+    IncarnationSalt, KeyEpoch, Kind, MessageNumber, NakWriter, Reset, ResetReason, Sequence, Status,
+    StreamId, SubscriberId, SubscriberName,
 };
 use proptest::prelude::*;
 

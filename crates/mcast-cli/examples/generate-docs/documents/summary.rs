@@ -19,6 +19,7 @@ const PARTS: &[(&str, &[(&str, &str)])] = &[
         &[
             ("Choose an address", "how-to/choose-an-address.md"),
             ("Choose a policy", "how-to/choose-a-policy.md"),
+            ("Know who has a message", "how-to/acknowledge.md"),
             ("Find out why it does not arrive", "how-to/find-out-why.md"),
             ("Test many machines", "how-to/test-many-machines.md"),
             ("Use a switch with snooping", "how-to/snooping-switch.md"),

@@ -111,13 +111,27 @@ impl World<'_> {
         }
     }
 
-    /// Whether all who had joined before this message have it. A snapshot may cover it.
+    /// Notes that a subscriber joined.
+    pub(super) fn note_present(&mut self, id: SubscriberId) {
+        self.present.entry(id).or_default().push((self.now, u64::MAX));
+    }
+
+    /// Notes that a subscriber departed.
+    pub(super) fn note_departed(&mut self, id: SubscriberId) {
+        if let Some(last) = self.present.entry(id).or_default().last_mut() {
+            last.1 = self.now;
+        }
+    }
+
+    /// Whether all who were present when this message was published have it. A snapshot may cover it.
     fn all_have(&self, number: u64, by: &HashSet<SubscriberId>) -> bool {
         let Some(published) = self.published_at.get(number as usize) else { return false };
         let is_exempt =
             |audit: &Audit| matches!(audit.policy, Policy::BestEffort(_)) || audit.start() == Start::Snapshot;
-        let had_joined = |id: &SubscriberId| self.waited_since.get(id).is_some_and(|at| at < published);
-        self.audits().all(|(id, _, audit)| !had_joined(&id) || is_exempt(audit) || by.contains(&id))
+        let was_present = |id: &SubscriberId| {
+            self.present.get(id).into_iter().flatten().any(|(from, to)| from < published && published < to)
+        };
+        self.audits().all(|(id, _, audit)| !was_present(&id) || is_exempt(audit) || by.contains(&id))
     }
 
     /// All subscribers, with those before a restart.

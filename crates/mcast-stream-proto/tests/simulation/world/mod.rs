@@ -182,6 +182,8 @@ pub(crate) struct World<'p> {
     /// How long the publisher waited for each subscriber that is gone.
     waited_for_absent: HashMap<SubscriberId, u64>,
     acks: AckAudit,
+    /// When each subscriber was known to the present publisher.
+    present: HashMap<SubscriberId, Vec<(u64, u64)>>,
     /// When the publisher began to wait for subscribers that must acknowledge messages.
     blocked_since: Option<u64>,
     /// Violations that were noticed during the run.
@@ -284,6 +286,7 @@ impl<'p> World<'p> {
             progress: HashMap::new(),
             waited_for_absent: HashMap::new(),
             acks: AckAudit::default(),
+            present: HashMap::new(),
             blocked_since: None,
             violations: Vec::new(),
         }

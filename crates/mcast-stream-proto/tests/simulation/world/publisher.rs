@@ -26,7 +26,8 @@ impl World<'_> {
             return Ok(());
         }
         let now = self.publisher_now();
-        if self.published == self.plan.messages {
+        let gives_up = self.blocked_since.is_some_and(|since| self.now > since + PATIENCE);
+        if self.published == self.plan.messages || gives_up {
             self.closed = true;
             self.publisher.close(ClockTime(now));
             return Ok(());
@@ -54,11 +55,8 @@ impl World<'_> {
                 if let Refusal::WaitingFor { subscriber, .. } = refusal {
                     self.note_waiting(subscriber);
                 }
-                if refusal == Refusal::NoQuorum
-                    && self.now > *self.blocked_since.get_or_insert(self.now) + PATIENCE
-                {
-                    self.closed = true;
-                    self.publisher.close(ClockTime(now));
+                if refusal == Refusal::NoQuorum {
+                    self.blocked_since.get_or_insert(self.now);
                 }
                 Ok(MILLISECOND)
             }
@@ -119,6 +117,7 @@ impl World<'_> {
         self.meter.start_new_publisher();
         self.published_at.clear();
         self.waited_since.clear();
+        self.present.clear();
     }
 
     pub(super) fn serve_publisher(&mut self) {
@@ -138,8 +137,11 @@ impl World<'_> {
             PublisherEvent::SubscriberJoined(id, from) => {
                 self.note_joined(id, from);
                 self.waited_since.entry(id).or_insert(self.now);
+                self.note_present(id);
             }
+            PublisherEvent::SubscriberLeft(id) => self.note_departed(id),
             PublisherEvent::SubscriberSilent(id) => {
+                self.note_departed(id);
                 self.excused.insert(id);
             }
             PublisherEvent::SubscriberEvicted(id, _) => {
