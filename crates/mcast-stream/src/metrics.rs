@@ -48,7 +48,7 @@ use ::metrics::{
     Label, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 
-use crate::publisher::{Presence, Watermarks};
+use crate::publisher::{SubscriberPresence, Watermarks};
 use crate::{Nanos, Publisher, Subscriber};
 
 /// The name, description and present value of a counter.
@@ -97,7 +97,8 @@ impl Publisher {
 impl Publisher {
     /// Passes what the present subscribers that have a name have acknowledged. Others have no label that stays the same.
     fn export_watermarks(&self, labels: &[Label]) {
-        for watermarks in self.watermarks().iter().filter(|each| each.presence == Presence::Present) {
+        for watermarks in self.watermarks().iter().filter(|each| each.presence == SubscriberPresence::Present)
+        {
             let Some(name) = watermarks.name else { continue };
             let mut labels = labels.to_vec();
             labels.push(Label::new("subscriber", name.to_string()));

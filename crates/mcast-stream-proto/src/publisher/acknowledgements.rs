@@ -10,7 +10,8 @@ use super::PublisherMachine;
 use super::event::PublisherEvent;
 use super::members::{Departure, Members, Progress, Role};
 use super::quorum::{
-    AckLevel, AckProgress, AckState, AckWait, Acknowledgers, Presence, Quorum, QuorumLoss, Watermarks,
+    AckLevel, AckProgress, AckState, AckWait, Acknowledgers, Quorum, QuorumLoss, SubscriberPresence,
+    Watermarks,
 };
 use crate::wire::{Acknowledgement, MessageNumber, SubscriberId, SubscriberName};
 use crate::{ClockTime, Nanos};
@@ -245,7 +246,7 @@ impl Acknowledgements {
         .map(|end| end.min(next))
     }
 
-    /// Returns who has acknowledged a message, how many must, and who may or cannot.
+    /// Returns which subscribers have acknowledged a message, how many must, and which may or cannot.
     fn wait_for(&self, all: &[Acknowledger], message: MessageNumber) -> (AckWait, bool) {
         let mut by_identity: BTreeMap<Identity, (bool, bool, bool, SubscriberId)> = BTreeMap::new();
         for each in all {
@@ -348,16 +349,16 @@ impl PublisherMachine {
     pub fn watermarks(&self) -> impl Iterator<Item = Watermarks> {
         let present = self.members.iter().filter_map(|(id, member)| {
             let presence = match member.role {
-                Role::Awaited => Presence::Present,
-                Role::Evicted => Presence::Evicted,
+                Role::Awaited => SubscriberPresence::Present,
+                Role::Evicted => SubscriberPresence::Evicted,
                 Role::Unknown | Role::BestEffort => return None,
             };
             self.watermarks_of(id, &member.progress, member.address, presence)
         });
         let departed = self.members.departed().filter_map(|(id, departed)| {
             let presence = match departed.departure {
-                Departure::Left => Presence::Left,
-                Departure::Silent => Presence::Silent,
+                Departure::Left => SubscriberPresence::Left,
+                Departure::Silent => SubscriberPresence::Silent,
             };
             self.watermarks_of(id, &departed.progress, departed.address, presence)
         });
@@ -369,7 +370,7 @@ impl PublisherMachine {
         subscriber: SubscriberId,
         progress: &Progress,
         address: core::net::SocketAddr,
-        presence: Presence,
+        presence: SubscriberPresence,
     ) -> Option<Watermarks> {
         let AckRecord { name, reported, .. } = progress.acknowledgements;
         let Acknowledgement { since, received, processed } = reported?;

@@ -30,7 +30,8 @@ pub use audience::{Audience, Standing};
 pub use config::{ConfigError, Congestion, PublisherConfig};
 pub use event::{PublisherEvent, PublisherStatistics, Refusal};
 pub use quorum::{
-    AckLevel, AckProgress, AckState, AckWait, Acknowledgers, Presence, Quorum, QuorumLoss, Watermarks,
+    AckLevel, AckProgress, AckState, AckWait, Acknowledgers, Quorum, QuorumLoss, SubscriberPresence,
+    Watermarks,
 };
 pub use transmit::Transmit;
 

@@ -107,7 +107,7 @@ pub struct Watermarks {
     /// Its address.
     pub address: core::net::SocketAddr,
     /// How it takes part.
-    pub presence: Presence,
+    pub presence: SubscriberPresence,
     /// It has acknowledged messages from this one on.
     pub since: MessageNumber,
     /// Its application was given the messages before this one.
@@ -123,7 +123,7 @@ pub struct Watermarks {
 /// How a subscriber takes part in acknowledging.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Presence {
+pub enum SubscriberPresence {
     /// It is present.
     Present,
     /// It was evicted, because it was too slow.
@@ -134,7 +134,7 @@ pub enum Presence {
     Silent,
 }
 
-impl Presence {
+impl SubscriberPresence {
     /// Returns its name, as in the command's JSON and in Python. Names never change.
     #[must_use]
     pub const fn name(self) -> &'static str {

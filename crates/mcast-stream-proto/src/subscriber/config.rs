@@ -48,7 +48,7 @@ pub enum OnLoss {
 pub struct SubscriberConfig {
     /// The stream.
     pub stream: StreamId,
-    /// The name that it tells the publisher. Nothing proves it but the group's secret, which only proves that a member of
+    /// The name that it reports to the publisher. Nothing proves it but the group's secret, which only proves that a member of
     /// the group claims it. Default: none.
     pub name: Option<SubscriberName>,
     /// Where it starts. Default: now.

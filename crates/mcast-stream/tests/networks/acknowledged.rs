@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mcast::Family;
 use mcast_lab::Impairment;
-use mcast_stream::publisher::{AckLevel, AckState, Acknowledgers, Presence, Quorum};
+use mcast_stream::publisher::{AckLevel, AckState, Acknowledgers, Quorum, SubscriberPresence};
 use mcast_stream::subscriber::Item;
 use mcast_stream::wire::MessageNumber;
 use mcast_stream::{StreamError, Subscriber};
@@ -56,7 +56,7 @@ fn a_message_is_acknowledged_once_the_application_has_processed_it() {
         let one = publisher.watermarks()[0];
         assert_eq!(
             (one.name.map(|name| name.to_string()), one.presence),
-            (Some("db".into()), Presence::Present)
+            (Some("db".into()), SubscriberPresence::Present)
         );
         assert_eq!((one.received.0, one.processed.0, one.missing), (1, 1, 0));
         assert_eq!(publisher.wait_acked(MessageNumber(1), Duration::ZERO).unwrap(), AckState::Pending);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use mcast_stream::Publisher;
 use mcast_stream::publisher::{
-    AckLevel, AckProgress, AckWait, Acknowledgers, Presence, Quorum, QuorumLoss, Watermarks,
+    AckLevel, AckProgress, AckWait, Acknowledgers, Quorum, QuorumLoss, SubscriberPresence, Watermarks,
 };
 use mcast_stream::wire::{SubscriberId, SubscriberName};
 use serde::Serialize;
@@ -159,9 +159,9 @@ fn waiting_for(publisher: &Publisher, progress: AckProgress, wait: &AckWait) -> 
         let why = |id: SubscriberId| {
             let of = watermarks.iter().find(|each| each.subscriber == id)?;
             Some(match of.presence {
-                Presence::Present => "does not have it",
-                Presence::Evicted => "evicted",
-                Presence::Left => "left",
+                SubscriberPresence::Present => "does not have it",
+                SubscriberPresence::Evicted => "evicted",
+                SubscriberPresence::Left => "left",
                 _ => "silent",
             })
         };

@@ -261,7 +261,7 @@ impl<'a> Listener<'a> {
         self.sink.outlet.worker().error().map_or(Ok(()), Err)
     }
 
-    /// Tells the publisher which messages are processed, if it wants to know.
+    /// Reports to the publisher which messages are processed, if it requests that.
     fn acknowledge(&mut self) {
         if let Some(position) = self.sink.outlet.processed(self.subscriber.is_to_acknowledge()) {
             self.subscriber.ack(position);

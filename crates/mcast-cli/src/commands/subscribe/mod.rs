@@ -68,7 +68,7 @@ struct StreamOptions {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
-    /// Tell the publisher this name, for `publish --ack`: a claim, which only --key restricts to members of the group
+    /// Name of this subscriber, for `publish --ack`; a claim, which only --key restricts to members of the group
     #[arg(long = "as", value_name = "NAME")]
     own_name: Option<SubscriberName>,
 
