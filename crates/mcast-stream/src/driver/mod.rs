@@ -6,6 +6,7 @@ mod error;
 mod health;
 mod heartbeats;
 mod history;
+mod logged;
 mod named;
 mod publisher;
 mod read_ahead;
@@ -27,6 +28,7 @@ pub use error::StreamError;
 pub use health::{HostStatus, PathChange};
 pub use heartbeats::{HeardHeartbeat, HeartbeatListener};
 pub use history::{HistoryListener, HistoryProvider, HistoryServer, HistorySource, HistoryUnavailable};
+pub use logged::{LoggedPublisher, LoggedPublisherBuilder};
 pub use publisher::{Closing, Publisher, PublisherBuilder};
 pub use read_ahead::{ReadAhead, ReadOutcome};
 pub use snapshot::{

@@ -7,6 +7,7 @@ mod net;
 mod acknowledged;
 mod dropped;
 mod hosts;
+mod logged;
 mod lossy;
 mod members;
 mod named;
