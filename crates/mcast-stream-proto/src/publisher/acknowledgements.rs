@@ -136,6 +136,7 @@ pub(super) struct Acknowledgements {
     settled: MessageNumber,
     /// Messages that were given up, in ascending order: from the first to before the second.
     given_up: VecDeque<(MessageNumber, MessageNumber)>,
+    acknowledged: u64,
     unacknowledged: u64,
     is_lost: bool,
     /// A forgotten subscriber had to acknowledge messages before this one.
@@ -150,6 +151,7 @@ impl Acknowledgements {
             quorum,
             settled: first,
             given_up: VecDeque::new(),
+            acknowledged: 0,
             unacknowledged: 0,
             is_lost: true,
             forgotten: MessageNumber(0),
@@ -170,6 +172,16 @@ impl Acknowledgements {
     #[inline]
     pub(super) fn blocks(&self) -> bool {
         self.is_lost && self.quorum.on_loss == QuorumLoss::Block
+    }
+
+    /// Omits the messages before `end`, which are not published; returns whether all before those are settled. Otherwise
+    /// subscribers might not acknowledge these any more: for them, omitted messages are lost.
+    pub(super) fn skip(&mut self, next: MessageNumber, end: MessageNumber) -> bool {
+        let is_settled = self.settled == next;
+        if is_settled {
+            self.settled = end;
+        }
+        is_settled
     }
 
     fn state_of(&self, message: MessageNumber) -> AckState {
@@ -299,6 +311,7 @@ impl Acknowledgements {
             while self.settled < next
                 && let Some(end) = self.acknowledged_until(&all, next)
             {
+                self.acknowledged += end - self.settled;
                 self.settled = end;
             }
             let is_published = self.settled < next;
@@ -322,8 +335,9 @@ impl PublisherMachine {
     /// Returns how far the messages are acknowledged as required; `None` if nothing is.
     #[must_use]
     pub fn ack_progress(&self) -> Option<AckProgress> {
-        let Acknowledgements { settled, unacknowledged, is_lost, .. } = *self.acknowledgements.as_ref()?;
-        Some(AckProgress { next: self.next_message, settled, unacknowledged, is_lost })
+        let Acknowledgements { settled, acknowledged, unacknowledged, is_lost, .. } =
+            *self.acknowledgements.as_ref()?;
+        Some(AckProgress { next: self.next_message, settled, acknowledged, unacknowledged, is_lost })
     }
 
     /// Returns whether a message is acknowledged as required; `None` if nothing is required. Of more than 256 separate

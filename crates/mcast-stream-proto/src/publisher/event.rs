@@ -97,12 +97,10 @@ pub enum Refusal {
     /// Earlier messages are not sent yet: the rate, or the system, admits no more.
     #[error("waiting until what was published before is sent")]
     Unsent,
-    /// The subscribers that must acknowledge messages are not all present.
+    /// The subscribers that must acknowledge messages are not all present, or have not acknowledged those before messages
+    /// that are to be omitted.
     #[error("waiting for subscribers that must acknowledge messages")]
     NoQuorum,
-    /// Messages cannot be omitted, because messages must be acknowledged.
-    #[error("no message can be omitted by a publisher whose messages must be acknowledged")]
-    Acknowledged,
     /// A long message is being written.
     #[error("a long message is being written: end it first")]
     Writing,

@@ -153,17 +153,18 @@ impl PublisherMachine {
     /// # Errors
     /// [`Refusal::Writing`] while a long message is being written, [`Refusal::Closed`] after the end, and
     /// [`Refusal::TooFar`] for more than [`MAX_SKIP`](Self::MAX_SKIP) messages: these need another incarnation; and
-    /// [`Refusal::Acknowledged`] with a [`quorum`](PublisherConfig::quorum): nobody acknowledges omitted messages.
+    /// [`Refusal::NoQuorum`] until the messages before are acknowledged as the [`quorum`](PublisherConfig::quorum) requires.
     pub fn skip_to(&mut self, now: ClockTime, number: MessageNumber) -> Result<(), Refusal> {
         self.check_open()?;
-        if self.acknowledgements.is_some() && number > self.next_message {
-            return Err(Refusal::Acknowledged);
-        }
         if number.ahead_of(self.next_message) > Self::MAX_SKIP {
             return Err(Refusal::TooFar);
         }
         self.flush(now);
         if number > self.next_message {
+            let next = self.next_message;
+            if self.acknowledgements.as_mut().is_some_and(|known| !known.skip(next, number)) {
+                return Err(Refusal::NoQuorum);
+            }
             self.next_message = number;
             self.heartbeats.restart(now);
         }

@@ -76,6 +76,8 @@ pub struct AckProgress {
     pub next: MessageNumber,
     /// All messages before this one were acknowledged, or given up.
     pub settled: MessageNumber,
+    /// The number of messages that were acknowledged.
+    pub acknowledged: u64,
     /// The number of messages that were given up.
     pub unacknowledged: u64,
     /// Whether the first message that is not settled, or the next one, cannot be acknowledged at present.

@@ -241,7 +241,7 @@ impl AckReport {
         };
         Self {
             complete: progress.is_complete(),
-            acknowledged: progress.settled.0.saturating_sub(progress.unacknowledged),
+            acknowledged: progress.acknowledged,
             unacknowledged: progress.unacknowledged,
             pending: progress.next.ahead_of(progress.settled),
             watermarks: watermarks.iter().map(row).collect(),

@@ -59,8 +59,11 @@ impl World<'_> {
             }
         }
         audit.settled = settled;
-        if audit.given_up != progress.unacknowledged {
-            return Err(format!("{} messages given up, {progress:?}", audit.given_up));
+        if (audit.acknowledged, audit.given_up) != (progress.acknowledged, progress.unacknowledged) {
+            return Err(format!(
+                "{} acknowledged, {} given up, {progress:?}",
+                audit.acknowledged, audit.given_up
+            ));
         }
         self.acks = audit;
         Ok(())

@@ -293,7 +293,8 @@ impl Publisher {
     /// report them as lost.
     ///
     /// # Errors
-    /// [`StreamError::Refused`] after the end, and for more than [`MAX_SKIP`](crate::PublisherMachine::MAX_SKIP) messages.
+    /// [`StreamError::Refused`] after the end, for more than [`MAX_SKIP`](crate::PublisherMachine::MAX_SKIP) messages, and
+    /// while messages before are not acknowledged as [required](PublisherBuilder::acknowledge).
     pub fn skip_to(&self, number: MessageNumber) -> Result<(), StreamError> {
         let mut core = self.shared.core();
         core.machine.skip_to(self.shared.clock.now(), number)?;
