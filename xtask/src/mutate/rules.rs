@@ -384,12 +384,6 @@ pub(super) const RULES: &[Rule] = &[
         "let is_known = at.incarnation > Incarnation(0);",
     ),
     rule(
-        "acknowledgements after the end are confirmed again",
-        "subscriber/acknowledgements.rs",
-        "if self.delivery.has_ended() {",
-        "if self.delivery.has_ended() && interval == crate::Nanos::ZERO {",
-    ),
-    rule(
         "a small group acknowledges without a heartbeat",
         "subscriber/acknowledgements.rs",
         "if self.acknowledgements.is_requested\n            && self.heartbeat.group_size <= SMALL_GROUP",
