@@ -1,6 +1,6 @@
-//! The rules of the stream protocol, the relay, tunnels and the bridge, and how to break each.
+//! The rules of the stream protocol, the relay, tunnels, the bridge and the log, and how to break each.
 
-use super::package::{AMT, BRIDGE, HTTP, Package, RELAY, REVERSE, STREAM, TUNNEL};
+use super::package::{AMT, BRIDGE, HTTP, LOG, Package, RELAY, REVERSE, STREAM, TUNNEL};
 
 /// A rule of a state machine.
 pub(super) struct Rule {
@@ -54,6 +54,10 @@ const fn reverse_rule(
     broken: &'static str,
 ) -> Rule {
     Rule { name, package: &REVERSE, file, code, broken }
+}
+
+const fn log_rule(name: &'static str, file: &'static str, code: &'static str, broken: &'static str) -> Rule {
+    Rule { name, package: &LOG, file, code, broken }
 }
 
 const fn amt_rule(name: &'static str, file: &'static str, code: &'static str, broken: &'static str) -> Rule {
@@ -1001,5 +1005,102 @@ pub(super) const RULES: &[Rule] = &[
         "machine/tail.rs",
         ".filter(|found| *found != expected)",
         ".filter(|_| false)",
+    ),
+    log_rule(
+        "what is found in a log is synced before it is called durable",
+        "recovery.rs",
+        "rewrite(&*files, &scanner, &name, index.length)?;",
+        "",
+    ),
+    log_rule(
+        "incarnations in a log grow, whatever the clock does",
+        "writer.rs",
+        "incarnation: proposed.max(least),",
+        "incarnation: proposed,",
+    ),
+    log_rule(
+        "a segment is synced before the next one begins",
+        "writer.rs",
+        "segment.file.sync().map_err(|error| LogError::io(Operation::Sync, path())(error))?;",
+        "",
+    ),
+    log_rule(
+        "a segment is not written again after a failed write",
+        "writer.rs",
+        "self.state = State::Broken(segment);",
+        "self.state = State::Writing(segment);",
+    ),
+    log_rule(
+        "after a failed sync nothing is accepted",
+        "writer.rs",
+        "self.state = State::Failed;\n            return Err(error);",
+        "return Err(error);",
+    ),
+    log_rule("a failed sync of another thread is known", "writer.rs", "*has_failed = result.is_err();", ""),
+    log_rule(
+        "the name of a segment is durable before its records",
+        "writer.rs",
+        "if let Err(cause) = self.files.sync_directory() {",
+        "if let Err(cause) = Ok::<(), io::Error>(()) {",
+    ),
+    log_rule(
+        "the header of a segment is durable before its name",
+        "writer.rs",
+        "&header.bytes(), true)?;",
+        "&header.bytes(), false)?;",
+    ),
+    log_rule(
+        "no two segments have the same salt",
+        "writer.rs",
+        "salt: self.salts.draw(segment),",
+        "salt: 7,",
+    ),
+    log_rule(
+        "a log has one writer",
+        "writer.rs",
+        "lock.ok_or(LogError::InUse(directory))?;",
+        "lock.unwrap_or_else(|| Box::new(directory));",
+    ),
+    log_rule(
+        "a segment without records is removed after the next one has begun",
+        "writer.rs",
+        "self.empty = Some(name);",
+        "let _ = self.files.remove(&name.segment_file());",
+    ),
+    log_rule(
+        "a batch that was refused has no numbers",
+        "writer.rs",
+        "segment.index.restore(before);\n",
+        "segment.index.restore(before);\n                self.next.0 += 1;\n",
+    ),
+    log_rule(
+        "records of a refused batch do not count",
+        "reader.rs",
+        "Parsed::Record(head) if end.is_some_and(|end| !head.is_before(end)) => Parsed::End,",
+        "",
+    ),
+    log_rule(
+        "a reader looks again before it leaves a segment",
+        "reader.rs",
+        "if !cursor.is_second_look {",
+        "if false {",
+    ),
+    log_rule(
+        "damaged records are not delivered",
+        "format/record.rs",
+        "if checksum(record, salt, offset) != u32_at(head, CHECKSUM_AT) {",
+        "if false {",
+    ),
+    log_rule(
+        "an index by time is right although clocks go back",
+        "format/index.rs",
+        "latest_before: self.state.latest",
+        "latest_before: time",
+    ),
+    log_rule(
+        "removed segments leave no hole",
+        "retention.rs",
+        "files.sync_directory()",
+        "Ok::<(), std::io::Error>(())",
     ),
 ];

@@ -130,6 +130,37 @@ fn what_the_publisher_no_longer_retains_is_served_from_the_log() {
     });
 }
 
+/// The log has one stream that ended, and one that is published.
+#[test]
+fn a_history_has_the_streams_before_the_present_one() {
+    use SubscriberEvent::{Lost, LostUnknown, Restarted};
+
+    let net = Net::new(Family::V4, 1, Impairment::default());
+    let directory = tempfile::tempdir().unwrap();
+    let first = net.logged(directory.path(), lazy(), 64 << 10);
+    publish(&first, 0..70);
+    assert!(first.close(TIMEOUT).unwrap().is_complete());
+    drop(first);
+    drop(net.logged(directory.path(), lazy(), 64 << 10));
+    let publisher = net.logged(directory.path(), lazy(), 64 << 10);
+    assert!(publisher.continues());
+    let at = HISTORY.parse::<SocketAddr>().unwrap();
+    let server = net.publisher.run(|| publisher.serve_history(at).unwrap()).unwrap();
+    publish(&publisher, 0..500);
+    let from = |settings: mcast_stream::SubscriberBuilder| {
+        settings.from(HistoryStart::Oldest).history_server(server.address())
+    };
+    let mut subscriber = net.subscriber(0, from);
+    let receive = || {
+        let before = receive_until(&mut subscriber, 0, 70);
+        let after = receive_until(&mut subscriber, 0, 500);
+        before.into_iter().chain(after).collect::<Vec<_>>()
+    };
+    let events = net.subscribers[0].0.run(receive).unwrap();
+    assert!(!events.iter().any(|event| matches!(event, Lost { .. } | LostUnknown { .. })), "{events:?}");
+    assert!(events.iter().any(|event| matches!(event, Restarted { .. })), "{events:?}");
+}
+
 #[test]
 fn a_stream_that_was_closed_begins_a_new_incarnation() {
     let net = Net::new(Family::V4, 1, Impairment::default());
@@ -141,7 +172,7 @@ fn a_stream_that_was_closed_begins_a_new_incarnation() {
         let receiving = scope.spawn(|| {
             let events = receive_until(&mut subscriber, 0, 20);
             assert!(!events.iter().any(is_loss), "{events:?}");
-            receive_until(&mut subscriber, 20, 40)
+            receive_until(&mut subscriber, 0, 30)
         });
         assert!(first.publisher().wait_for(1, TIMEOUT));
         publish(&first, 0..20);
@@ -150,9 +181,11 @@ fn a_stream_that_was_closed_begins_a_new_incarnation() {
         let second = net.logged(directory.path(), each(), 1 << 20);
         assert!(!second.continues(), "subscribers know that the stream has ended");
         assert!(second.publisher().wait_for(1, TIMEOUT));
-        publish(&second, 20..40);
+        publish(&second, 0..30);
         let events = receiving.join().unwrap();
-        assert!(events.iter().any(|event| matches!(event, SubscriberEvent::Ended { .. })), "{events:?}");
+        let ended = |event: &SubscriberEvent| matches!(event, SubscriberEvent::Ended { .. });
+        assert!(events.iter().any(ended), "{events:?}");
+        assert!(!events.iter().any(|event| matches!(event, SubscriberEvent::Lost { .. })), "{events:?}");
     });
 }
 
@@ -160,6 +193,7 @@ fn a_stream_that_was_closed_begins_a_new_incarnation() {
 #[test]
 fn a_power_failure_that_took_messages_is_reported_by_subscribers() {
     let net = Net::new(Family::V4, 1, Impairment::default());
+    let unknown = |event: &SubscriberEvent| matches!(event, SubscriberEvent::LostUnknown { .. });
     let [lost, kept] = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let mut subscriber = net.subscriber(0, |settings| settings);
     let first = net.logged(lost.path(), lazy(), 1 << 20);
@@ -168,7 +202,7 @@ fn a_power_failure_that_took_messages_is_reported_by_subscribers() {
         let receiving = scope.spawn(move || {
             receive_until(&mut subscriber, 0, 60);
             reached.send(()).unwrap();
-            receive_until(&mut subscriber, 50, 100)
+            receive_until(&mut subscriber, 0, 50)
         });
         assert!(first.publisher().wait_for(1, TIMEOUT));
         publish(&first, 0..50);
@@ -188,9 +222,11 @@ fn a_power_failure_that_took_messages_is_reported_by_subscribers() {
         let second = net.logged(kept.path(), lazy(), 1 << 20);
         assert!(!second.continues());
         assert!(second.publisher().wait_for(1, TIMEOUT));
-        publish(&second, 50..100);
+        publish(&second, 0..50);
         let events = receiving.join().unwrap();
         assert!(events.iter().any(|event| matches!(event, SubscriberEvent::Restarted { .. })), "{events:?}");
+        assert!(events.iter().any(unknown), "{events:?}");
+        assert!(!events.iter().any(|event| matches!(event, SubscriberEvent::Lost { .. })), "{events:?}");
     });
 }
 

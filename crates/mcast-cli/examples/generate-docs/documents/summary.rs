@@ -68,6 +68,7 @@ const FIGURES: &[(&str, &str)] = &[
     ("How each claim is checked", "assurance.md"),
     ("The stream protocol", "protocol.md"),
     ("The tunnel protocol", "tunnel.md"),
+    ("The log of a stream", "log-format.md"),
     ("Glossary", "design/glossary.md"),
     ("Capturing without loss", "capture.md"),
     ("Benchmarks", "benchmarks.md"),
@@ -93,6 +94,7 @@ const DECISIONS: &[(&str, &str)] = &[
     ("Constants of other systems are written down twice", "design/016-foreign-headers.md"),
     ("Drop reasons are counted in the kernel", "design/017-drop-reasons.md"),
     ("What exactly-once means for a bridge", "design/018-exactly-once.md"),
+    ("The log is append-only files of its own", "design/019-log.md"),
     ("A subscriber acknowledges one range of messages", "design/020-acknowledgements.md"),
 ];
 

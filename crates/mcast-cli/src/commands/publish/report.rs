@@ -176,12 +176,18 @@ impl Member {
 }
 
 impl Report {
-    pub(super) fn new(stream: StreamId, closing: &Closing, hosts: &[HostStatus], time: Duration) -> Self {
+    pub(super) fn new(
+        stream: StreamId,
+        (messages, bytes): (u64, u64),
+        closing: &Closing,
+        hosts: &[HostStatus],
+        time: Duration,
+    ) -> Self {
         let statistics = &closing.statistics;
         Self {
             stream: stream.to_string(),
-            messages: statistics.messages,
-            bytes: statistics.message_bytes,
+            messages,
+            bytes,
             seconds: time.as_secs_f64(),
             datagrams: statistics.datagrams,
             unsent_datagrams: closing.unsent,

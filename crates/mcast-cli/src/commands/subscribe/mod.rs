@@ -77,13 +77,12 @@ struct StreamOptions {
     #[arg(long, value_name = "WHERE", default_value = "now", value_parser = from::parse)]
     from: From,
 
-    /// Request messages that the publisher can no longer repair from the history of a bridge before reporting them as
-    /// lost
+    /// Request messages that the publisher can no longer repair from a history before reporting them as lost
     #[arg(long)]
     heal: bool,
 
-    /// Read the history from the server at this TCP address (see `bridge --serve-history`) instead of one that is
-    /// announced; repeatable
+    /// Read the history from the server at this TCP address (see `--serve-history` of publish and bridge) instead of
+    /// one that is announced; repeatable
     #[arg(long = "history-server", value_name = "ADDRESS:PORT")]
     history_servers: Vec<SocketAddr>,
 
@@ -150,10 +149,11 @@ Policies:
   best-effort     request no repairs: report what is missing and continue immediately
   latest          deliver only the latest message of each key
 
-With --from oldest, a number or a time, messages that the publisher no longer retains come from the
-history of a bridge (`mcast bridge NAME to ENGINE --serve-history ADDRESS:PORT`), and then the live
-stream follows without a gap. What the history does not have is reported as lost. A number is that of
-a message since the publisher was started.
+With --from oldest, a number or a time, messages that the publisher no longer retains come from a
+history: the publisher's log (`mcast publish --log DIR --serve-history ADDRESS:PORT`), or an engine
+(`mcast bridge NAME to ENGINE --serve-history ADDRESS:PORT`). Then the live stream follows without a
+gap. What the history does not have is reported as lost. A number is that of a message since the
+publisher was started, or since it began its log.
 
 Examples:
   mcast subscribe 239.255.1.2:7000                          until the stream ends

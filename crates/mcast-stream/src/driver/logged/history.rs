@@ -4,15 +4,15 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mcast_log::{LogError, Reader};
+use mcast_log::{LogError, LogReader};
 
-use super::lineage::Lineages;
+use super::lineage::{Lineage, Lineages};
 use super::load;
 use crate::driver::history::{HistoryProvider, HistorySource, HistoryUnavailable};
 use crate::history::{GapCause, HistoryContent, HistoryRecord, Position, RequestedStart};
 use crate::seal::Keys;
 use crate::subscriber::Cause;
-use crate::wire::{Incarnation, StreamId};
+use crate::wire::StreamId;
 
 /// The log of a publisher, for the clients of a history server.
 pub(super) struct LogHistory {
@@ -30,14 +30,14 @@ impl HistoryProvider for LogHistory {
             return Err(HistoryUnavailable::OtherStream);
         }
         let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let reader = Reader::open(&self.directory, keys).map_err(|error| unreadable(&error))?;
+        let reader = LogReader::open(&self.directory, keys).map_err(|error| unreadable(&error))?;
         let (lineages, sendable) = (self.lineages.clone(), Arc::clone(&self.sendable));
         Ok(Box::new(LogSource { reader, lineages, sendable, place: None }))
     }
 }
 
 struct LogSource {
-    reader: Reader,
+    reader: LogReader,
     lineages: Lineages,
     sendable: Arc<AtomicU64>,
     /// Where the next read continues.
@@ -45,13 +45,13 @@ struct LogSource {
 }
 
 /// A position in the stream, and the same place in the log, where positions have the incarnation of the publisher that
-/// wrote them.
+/// wrote them, and numbers go on over the ends of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
     position: Position,
     in_log: Position,
     /// The lineage that was read, unless its end was.
-    open_lineage: Option<Incarnation>,
+    open_lineage: Option<Lineage>,
 }
 
 impl HistorySource for LogSource {
@@ -59,12 +59,12 @@ impl HistorySource for LogSource {
         let start = match start {
             RequestedStart::At(position) => return Ok(Some(position)),
             RequestedStart::Latest(number) => {
-                return Ok(Some(Position::new(self.lineages.present(), number)));
+                return Ok(Some(Position::new(self.lineages.present().incarnation, number)));
             }
             RequestedStart::Oldest | RequestedStart::Time(_) => start,
         };
         let found = self.reader.seek(start).map_err(|error| unreadable(&error))?;
-        Ok(found.map(|found| Position { incarnation: self.lineages.of(found.incarnation), ..found }))
+        Ok(found.map(|found| in_stream(self.lineages.of(found.incarnation), found)))
     }
 
     fn read(
@@ -107,30 +107,37 @@ impl LogSource {
         if let Some(open) = place.open_lineage.filter(|open| *open != lineage) {
             // It did not end: what subscribers have received of it beyond the log is unknown.
             let content = HistoryContent::OpenGap { cause: GapCause::Lost(Cause::Restart) };
-            let first = Position::new(open, place.position.number.min(record.first.number));
+            let first = in_stream(open, record.first);
             translated.push(HistoryRecord { first, content });
         }
         let closes = matches!(record.content, HistoryContent::End | HistoryContent::OpenGap { .. });
         place.open_lineage = (!closes).then_some(lineage);
         let end = if closes { record.first.following() } else { record.end() };
         place.in_log = end;
-        place.position = Position { incarnation: lineage, ..end };
-        translated.push(HistoryRecord { first: Position { incarnation: lineage, ..record.first }, ..record });
+        place.position = in_stream(lineage, end);
+        let first = in_stream(lineage, record.first);
+        let content = match record.content {
+            HistoryContent::Gap { end, cause } => HistoryContent::Gap { end: lineage.in_stream(end), cause },
+            content => content,
+        };
+        translated.push(HistoryRecord { first, content });
     }
 
     /// Finds the place of a position in the log; `None` if the log is empty.
     fn find(&mut self, from: Position) -> Result<Option<Place>, LogError> {
         let starts = self.reader.starts()?;
+        let number = self.lineages.of(from.incarnation).in_log(from.number);
         let lineage = |start: &Position| self.lineages.of(start.incarnation);
-        let later = starts.iter().find(|start| lineage(start) > from.incarnation);
-        let is_past = |start: &Position| lineage(start) <= from.incarnation && start.number <= from.number;
+        let later = starts.iter().find(|start| lineage(start).incarnation > from.incarnation);
+        let is_past =
+            |start: &Position| lineage(start).incarnation <= from.incarnation && start.number <= number;
         let (in_log, open_lineage) = match (starts.iter().rfind(|start| is_past(start)), later) {
             // Everything of this lineage, and its end, comes before.
-            (_, Some(later)) if from.number > later.number => (*later, None),
-            (Some(start), _) => (
-                Position { number: from.number, ..*start },
-                Some(lineage(start)).filter(|of| *of == from.incarnation),
-            ),
+            (_, Some(later)) if number > later.number => (*later, None),
+            (Some(start), _) => {
+                let open = Some(lineage(start)).filter(|of| of.incarnation == from.incarnation);
+                (Position { number, ..*start }, open)
+            }
             (None, later) => match starts.first().or(later) {
                 Some(first) => (*first, None),
                 None => return Ok(None),
@@ -138,6 +145,11 @@ impl LogSource {
         };
         Ok(Some(Place { position: from, in_log, open_lineage }))
     }
+}
+
+/// Returns the position in the stream of one in the log.
+const fn in_stream(lineage: Lineage, in_log: Position) -> Position {
+    Position { incarnation: lineage.incarnation, number: lineage.in_stream(in_log.number) }
 }
 
 fn unreadable(error: &LogError) -> HistoryUnavailable {

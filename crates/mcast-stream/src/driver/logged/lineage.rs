@@ -1,9 +1,9 @@
 //! Which of the publishers that wrote a log continued the one before them.
 //!
 //! Message numbers go on where the log ends. If subscribers may have messages that the log has lost, or know that the
-//! stream has ended, those numbers would stand for other messages: then a new lineage begins, which subscribers follow
-//! like another publisher. Messages have the incarnation of the first publisher of their lineage as their position, in
-//! the stream's origin and in its history.
+//! stream has ended, those numbers would stand for other messages: then a new lineage begins, whose messages are numbered
+//! from 0 again, and which subscribers follow like any restarted publisher. In the stream's origin and in its history,
+//! messages have the incarnation of the first publisher of their lineage. In the log, numbers always go on.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,9 +21,30 @@ const NAME: &str = "lineage";
 /// The lineages of a log, as its file has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Lineages {
-    /// The first incarnation of each, in ascending order, at least one.
-    starts: Vec<Incarnation>,
+    /// In ascending order, at least one.
+    all: Vec<Lineage>,
     state: LastState,
+}
+
+/// Publishers that continued each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lineage {
+    /// That of the first publisher.
+    pub(super) incarnation: Incarnation,
+    /// The number that its message 0 has in the log.
+    pub(super) base: MessageNumber,
+}
+
+impl Lineage {
+    /// Returns the number in the stream of a message in the log.
+    pub(super) const fn in_stream(self, in_log: MessageNumber) -> MessageNumber {
+        MessageNumber(in_log.0.saturating_sub(self.base.0))
+    }
+
+    /// Returns the number in the log of a message of the stream.
+    pub(super) const fn in_log(self, in_stream: MessageNumber) -> MessageNumber {
+        MessageNumber(in_stream.0.saturating_add(self.base.0))
+    }
 }
 
 /// How the last publisher ended.
@@ -64,11 +85,11 @@ impl Lineages {
             SyncPolicy::None | SyncPolicy::Interval(_) => LastState::Running { boot: boot.clone() },
         };
         let continues = last.as_ref().is_some_and(|last| last.can_continue(next, &boot));
-        let mut starts = last.map(|last| last.starts).unwrap_or_default();
+        let mut all = last.map(|last| last.all).unwrap_or_default();
         if !continues {
-            starts.push(incarnation);
+            all.push(Lineage { incarnation, base: next });
         }
-        let lineages = Self { starts, state };
+        let lineages = Self { all, state };
         lineages.write(directory)?;
         Ok((lineages, continues))
     }
@@ -83,14 +104,15 @@ impl Lineages {
     }
 
     /// Returns the present lineage.
-    pub(super) fn present(&self) -> Incarnation {
-        self.starts.last().copied().unwrap_or(Incarnation(0))
+    pub(super) fn present(&self) -> Lineage {
+        self.all.last().copied().unwrap_or(UNRECORDED)
     }
 
     /// Returns the lineage of a publisher.
-    pub(super) fn of(&self, incarnation: Incarnation) -> Incarnation {
-        let later = self.starts.partition_point(|start| *start <= incarnation);
-        later.checked_sub(1).and_then(|at| self.starts.get(at)).copied().unwrap_or(incarnation)
+    pub(super) fn of(&self, incarnation: Incarnation) -> Lineage {
+        let later = self.all.partition_point(|lineage| lineage.incarnation <= incarnation);
+        let known = later.checked_sub(1).and_then(|at| self.all.get(at)).copied();
+        known.unwrap_or(Lineage { incarnation, ..UNRECORDED })
     }
 
     /// Whether all messages that subscribers may have are in the log, which ends before `next`.
@@ -119,14 +141,15 @@ impl Lineages {
     }
 
     fn write(&self, directory: &Path) -> io::Result<()> {
-        let starts: Vec<String> = self.starts.iter().map(Incarnation::to_string).collect();
+        let all = self.all.iter().map(|Lineage { incarnation, base }| format!("{incarnation}:{base}"));
+        let all: Vec<String> = all.collect();
         let state = match &self.state {
             LastState::Durable => "durable".to_owned(),
             LastState::Running { boot } => format!("running {boot}"),
             LastState::Synced { next } => format!("synced {next}"),
             LastState::Over => "over".to_owned(),
         };
-        state_file::replace(&path(directory), &format!("{FORMAT}\n{}\n{state}\n", starts.join(" ")))
+        state_file::replace(&path(directory), &format!("{FORMAT}\n{}\n{state}\n", all.join(" ")))
     }
 }
 
@@ -137,11 +160,18 @@ pub(super) fn path(directory: &Path) -> PathBuf {
 
 fn parse(text: &str) -> Option<Lineages> {
     let mut lines = text.lines();
-    let (FORMAT, starts, state, None) = (lines.next()?, lines.next()?, lines.next()?, lines.next()) else {
+    let (FORMAT, all, state, None) = (lines.next()?, lines.next()?, lines.next()?, lines.next()) else {
         return None;
     };
-    let starts: Option<Vec<_>> = starts.split(' ').map(|word| word.parse().ok().map(Incarnation)).collect();
-    let starts = starts.filter(|starts| starts.is_sorted_by(|one, next| one < next))?;
+    let lineage = |word: &str| {
+        let (incarnation, base) = word.split_once(':')?;
+        let (incarnation, base) = (incarnation.parse().ok()?, base.parse().ok()?);
+        Some(Lineage { incarnation: Incarnation(incarnation), base: MessageNumber(base) })
+    };
+    let all: Option<Vec<_>> = all.split(' ').map(lineage).collect();
+    let is_later =
+        |one: &Lineage, next: &Lineage| one.incarnation < next.incarnation && one.base <= next.base;
+    let all = all.filter(|all| all.is_sorted_by(is_later))?;
     let words: Vec<&str> = state.split(' ').collect();
     let state = match words[..] {
         ["durable"] => LastState::Durable,
@@ -150,8 +180,11 @@ fn parse(text: &str) -> Option<Lineages> {
         ["over"] => LastState::Over,
         _ => return None,
     };
-    Some(Lineages { starts, state })
+    Some(Lineages { all, state })
 }
+
+/// Of publishers that were not recorded.
+const UNRECORDED: Lineage = Lineage { incarnation: Incarnation(0), base: MessageNumber(0) };
 
 /// Of a system that does not tell its boots apart.
 const UNKNOWN: &str = "?";
@@ -191,7 +224,12 @@ mod tests {
         assert!(!begin(directory, 7, 10, SyncPolicy::Each).1, "after a power failure");
         let (mut lineages, continues) = begin(directory, 8, 12, LAZY);
         assert!(continues, "everything was on the disk before it was sent");
-        assert_eq!(lineages.present(), Incarnation(7));
+        let present = lineages.present();
+        assert_eq!(present, Lineage { incarnation: Incarnation(7), base: MessageNumber(10) });
+        assert_eq!(
+            [present.in_stream(MessageNumber(12)), present.in_log(MessageNumber(2))].map(|number| number.0),
+            [2, 12]
+        );
 
         lineages.end(directory, Ending::Continues { next: MessageNumber(20) }).unwrap();
         assert!(!begin(directory, 9, 19, LAZY).1, "a message is missing");
@@ -205,8 +243,8 @@ mod tests {
 
     #[test]
     fn each_publisher_belongs_to_the_lineage_that_began_before_it() {
-        let lineages = parse("mcast-log-lineage-1\n5 9\ndurable\n").unwrap();
-        let of = |incarnation| lineages.of(Incarnation(incarnation)).0;
+        let lineages = parse("mcast-log-lineage-1\n5:0 9:70\ndurable\n").unwrap();
+        let of = |incarnation| lineages.of(Incarnation(incarnation)).incarnation.0;
         assert_eq!([of(5), of(8), of(9), of(30)], [5, 5, 9, 9]);
         assert_eq!(of(3), 3, "of a log whose lineages are not recorded from the beginning");
     }
@@ -215,11 +253,12 @@ mod tests {
     fn what_is_written_is_read_and_nothing_else_is() {
         let directory = tempfile::tempdir().unwrap();
         for state in ["durable", "running boot", "synced 17", "over"] {
-            let lineages = parse(&format!("{FORMAT}\n1 2 300\n{state}\n")).unwrap();
+            let lineages = parse(&format!("{FORMAT}\n1:0 2:7 300:7\n{state}\n")).unwrap();
             lineages.write(directory.path()).unwrap();
             assert_eq!(Lineages::read(directory.path()).unwrap(), Some(lineages));
         }
-        for text in ["", "mcast-log-lineage-1\n\nover\n", "mcast-log-lineage-1\n2 1\nover\n", "x\n1\nover\n"]
+        for text in
+            ["", "mcast-log-lineage-1\n\nover\n", "mcast-log-lineage-1\n2:0 1:0\nover\n", "x\n1:0\nover\n"]
         {
             assert_eq!(parse(text), None);
         }

@@ -8,7 +8,7 @@ mod tail;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -40,9 +40,9 @@ pub struct LoggedPublisherBuilder {
 /// A message is accepted when it is in the log, and sent after that. The next publisher with the same log continues the
 /// stream: message numbers go on, subscribers notice no gap and no repeat, and what was accepted is sent or, if it no
 /// longer fits the retransmission buffer, [served](Self::serve_history). What a power failure may take is decided by the
-/// [`SyncPolicy`]; the end of the process takes nothing. If a power failure took messages that subscribers may have, or
-/// the stream was [closed](Self::close), the next publisher begins a new incarnation of the stream, which subscribers
-/// report.
+/// [`SyncPolicy`]; the end of the process takes nothing. If a power failure may have taken messages that subscribers have,
+/// or the stream was [closed](Self::close), the next publisher does not continue the stream but starts it again, with
+/// message 0, which subscribers report like any restart.
 ///
 /// It is `Send + Sync`: threads may share it, and the messages of each thread stay in order.
 ///
@@ -69,6 +69,8 @@ pub struct LoggedPublisher {
     recovery: Recovery,
     continues: bool,
     thread: Option<JoinHandle<()>>,
+    /// Whether the end of the stream is recorded.
+    has_ended: AtomicBool,
     /// How long dropping it waits.
     drop_timeout: Duration,
 }
@@ -108,19 +110,20 @@ impl LoggedPublisherBuilder {
             path: lineage::path(&directory).display().to_string(),
             cause,
         })?;
+        let lineage = lineages.present();
         let waiting = match continues {
-            true => tail::read(&directory, keys.clone(), lineages.present(), next, builder.config.history)?,
+            true => tail::read(&directory, keys.clone(), lineage.incarnation, next, builder.config.history)?,
             false => VecDeque::new(),
         };
         let first = waiting.front().map_or(next, stage::Waiting::first);
         let origin = Origin {
             stream,
-            incarnation: lineages.present(),
+            incarnation: lineage.incarnation,
             publisher: clock::seed() as u32,
             engines: EngineTrail::EMPTY,
         };
         let builder = builder.incarnation(writer.incarnation()).configure(|config| {
-            config.first_message = first;
+            config.first_message = lineage.in_stream(first);
             config.origin = Some(origin);
         });
         let publisher = builder.build()?;
@@ -128,6 +131,7 @@ impl LoggedPublisherBuilder {
         let shared = Arc::new(Shared {
             publisher,
             longest,
+            lineage,
             sync,
             stage: Mutex::new(Stage::new(writer, waiting)),
             sendable: Arc::new(AtomicU64::new(next.0)),
@@ -138,7 +142,18 @@ impl LoggedPublisherBuilder {
             std::thread::Builder::new().name("mcast-stream-log".to_owned()).spawn(move || worker.run());
         let thread = Some(thread.map_err(StreamError::Thread)?);
         let (keys, lineages) = (Arc::new(Mutex::new(keys)), Mutex::new(lineages));
-        Ok(LoggedPublisher { shared, directory, keys, lineages, recovery, continues, thread, drop_timeout })
+        let has_ended = AtomicBool::new(false);
+        Ok(LoggedPublisher {
+            shared,
+            directory,
+            keys,
+            lineages,
+            recovery,
+            continues,
+            thread,
+            has_ended,
+            drop_timeout,
+        })
     }
 }
 
@@ -230,9 +245,45 @@ impl LoggedPublisher {
         let mut closing = self.shared.publisher.close(left_until(deadline));
         closing.unsent += unsent;
         synced?;
-        self.shared.append_end()?;
-        self.end_lineage(Ending::Over)?;
+        self.record_end()?;
         Ok(closing)
+    }
+
+    /// Stops publishing without ending the stream: what was accepted is synced and sent, and until all subscribers have
+    /// it, this waits for at most `timeout`. The next publisher with the same log continues.
+    ///
+    /// # Errors
+    /// [`StreamError::Log`] if what was accepted cannot be synced.
+    pub fn stop(&self, timeout: Duration) -> Result<Closing, StreamError> {
+        let deadline = Instant::now().checked_add(timeout);
+        let synced = self.shared.sync();
+        self.shared.wait_sent(deadline);
+        let unsent = self.shared.refuse_more();
+        let mut closing = self.shared.publisher.stop(left_until(deadline));
+        closing.unsent += unsent;
+        synced?;
+        Ok(closing)
+    }
+
+    /// Ends the stream without waiting for subscribers, like [`Publisher::end`]. Call it when everything
+    /// [was sent](Self::wait_complete).
+    ///
+    /// # Errors
+    /// [`StreamError::Log`] if the end cannot be recorded in the log.
+    pub fn end(&self) -> Result<(), StreamError> {
+        self.shared.refuse_more();
+        self.shared.publisher.end();
+        self.record_end()
+    }
+
+    /// Records in the log that the stream has ended.
+    fn record_end(&self) -> Result<(), StreamError> {
+        if !self.has_ended.load(Ordering::Acquire) {
+            self.shared.append_end()?;
+            self.end_lineage(Ending::Over)?;
+            self.has_ended.store(true, Ordering::Release);
+        }
+        Ok(())
     }
 
     /// Serves the log at this address over TCP, sealed like the stream, and announces it on the interfaces of the
@@ -288,7 +339,7 @@ impl LoggedPublisher {
         self.continues
     }
 
-    /// Returns the number of the next message.
+    /// Returns the number of the next message. In the log, numbers also go on over the ends of the stream.
     #[must_use]
     pub fn next_message(&self) -> MessageNumber {
         self.shared.next_message()
@@ -298,6 +349,14 @@ impl LoggedPublisher {
     #[must_use]
     pub fn unsent(&self) -> usize {
         self.shared.unsent()
+    }
+
+    /// Returns the number of messages that were accepted, and of their bytes. Those that the former publisher had
+    /// accepted, and that are sent again, are not counted; in the
+    /// [statistics](Publisher::statistics) they are.
+    #[must_use]
+    pub fn accepted(&self) -> (u64, u64) {
+        self.shared.accepted()
     }
 
     /// Returns the directory of the log.
@@ -318,14 +377,14 @@ impl LoggedPublisher {
 impl Drop for LoggedPublisher {
     fn drop(&mut self) {
         self.shared.wait_sent(Instant::now().checked_add(self.drop_timeout));
-        let is_open = self.shared.is_open();
+        let has_ended = self.has_ended.load(Ordering::Acquire);
         let ended = self.shared.end();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
         // If it cannot be recorded, the next publisher knows less about what subscribers have, and says so.
         match ended {
-            Ok(next) if is_open => drop(self.end_lineage(Ending::Continues { next })),
+            Ok(next) if !has_ended => drop(self.end_lineage(Ending::Continues { next })),
             Err(_) if self.shared.sync != SyncPolicy::Each => drop(self.end_lineage(Ending::Over)),
             Ok(_) | Err(_) => {}
         }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use mcast_log::{LogError, LogTime, SyncPolicy, Writer};
 
+use super::lineage::Lineage;
 use super::{content, load};
 use crate::StreamError;
 use crate::driver::publisher::Publisher;
@@ -28,9 +29,10 @@ pub(super) struct Shared {
     pub(super) publisher: Publisher,
     /// The length of the longest message that the publisher accepts.
     pub(super) longest: usize,
+    pub(super) lineage: Lineage,
     pub(super) sync: SyncPolicy,
     pub(super) stage: Mutex<Stage>,
-    /// The number before which everything may be sent.
+    /// The number in the log before which everything may be sent.
     pub(super) sendable: Arc<AtomicU64>,
     /// Notified when anything of the stage changes that a thread may wait for.
     pub(super) changed: Condvar,
@@ -42,8 +44,10 @@ pub(super) struct Stage {
     writer: Option<Writer>,
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
-    /// The number of the next message to publish.
+    /// The number in the log of the next message to publish.
     next: MessageNumber,
+    /// The messages that were accepted, and their bytes.
+    accepted: (u64, u64),
     /// When the first message was appended that is not synced.
     unsynced_since: Option<Instant>,
     /// Whether a thread waits for a sync, whatever the policy says.
@@ -68,7 +72,7 @@ enum Phase {
     Refused(Refusal),
 }
 
-/// What is in the log and is to be published.
+/// What is in the log and is to be published. Its numbers are those in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Waiting {
     Message {
@@ -123,6 +127,7 @@ impl Stage {
             waiting_bytes: waiting.iter().map(Waiting::size).sum(),
             waiting,
             next,
+            accepted: (0, 0),
             unsynced_since: None,
             is_sync_wanted: false,
             refusal: None,
@@ -163,6 +168,7 @@ impl Stage {
         for (key, bytes) in messages {
             let message = Waiting::Message { number, key: *key, bytes: (*bytes).into() };
             self.waiting_bytes += message.size();
+            self.accepted = (self.accepted.0 + 1, self.accepted.1 + bytes.len() as u64);
             self.waiting.push_back(message);
             number += 1;
         }
@@ -209,7 +215,7 @@ impl Shared {
             }
             stage = self.wait(stage, Duration::from_secs(1));
         }
-        Ok(last)
+        Ok(self.lineage.in_stream(last))
     }
 
     fn wait_for_room(&self, wait: Wait) -> Result<MutexGuard<'_, Stage>, StreamError> {
@@ -247,9 +253,11 @@ impl Shared {
                 Waiting::Message { key: Some(key), bytes, .. } => {
                     self.publisher.try_queue_keyed(*key, bytes).map(Some)
                 }
-                Waiting::Gap { end, .. } => self.publisher.skip_to(*end).map(|()| None),
+                Waiting::Gap { end, .. } => {
+                    self.publisher.skip_to(self.lineage.in_stream(*end)).map(|()| None)
+                }
             };
-            let expected = waiting.first();
+            let expected = self.lineage.in_stream(waiting.first());
             match published {
                 Ok(Some(number)) if number != expected => stage.phase = Phase::Bypassed,
                 Ok(_) => {
@@ -395,10 +403,6 @@ impl Shared {
         Ok(writer.sync().map(drop)?)
     }
 
-    pub(super) fn is_open(&self) -> bool {
-        self.stage().phase == Phase::Open
-    }
-
     /// Closes the log and ends the thread; returns the number of the next message, if everything before it is synced.
     pub(super) fn end(&self) -> Result<MessageNumber, LogError> {
         let mut stage = self.stage();
@@ -430,7 +434,11 @@ impl Shared {
 
     pub(super) fn next_message(&self) -> MessageNumber {
         let stage = self.stage();
-        stage.writer.as_ref().map_or(stage.next, Writer::next_number)
+        self.lineage.in_stream(stage.writer.as_ref().map_or(stage.next, Writer::next_number))
+    }
+
+    pub(super) fn accepted(&self) -> (u64, u64) {
+        self.stage().accepted
     }
 
     pub(super) fn unsent(&self) -> usize {
