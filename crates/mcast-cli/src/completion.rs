@@ -219,6 +219,7 @@ mod tests {
         "LIMIT",
         "MESSAGE",
         "N",
+        "N|all|NAME,...",
         "NAME",
         "OFFSET:SIZE",
         "ORIGIN",

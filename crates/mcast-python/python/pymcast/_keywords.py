@@ -105,6 +105,9 @@ class PublisherKeywords(TypedDict, total=False):
     broadcast: bool
     hop_limit: int | None
     loopback: bool
+    ack: int | str | Sequence[str] | None
+    ack_when: Literal["received", "processed"]
+    ack_lost: Literal["block", "report"]
 
 
 class SubscriberKeywords(TypedDict, total=False):
@@ -121,3 +124,4 @@ class SubscriberKeywords(TypedDict, total=False):
     keys: KeysLike | None
     receive_buffer: int | None
     stay: bool
+    subscriber_name: str | None

@@ -13,7 +13,7 @@ use std::time::Instant;
 use mcast::{HostAddr, InterfaceSelector};
 use mcast_stream::seal::Keys;
 use mcast_stream::subscriber::Start;
-use mcast_stream::wire::StreamId;
+use mcast_stream::wire::{StreamId, SubscriberName};
 use mcast_stream::{SnapshotFetcher, Subscriber, SubscriberBuilder};
 
 use crate::arguments::{Admission, BroadcastOption, KeyFile, Limits, is_stream_name, parse_size};
@@ -67,6 +67,10 @@ struct StreamOptions {
     /// Only the stream with this name [default: the first that is received]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+
+    /// Name of this subscriber, for `publish --ack`; a claim, which only --key restricts to members of the group
+    #[arg(long = "as", value_name = "NAME")]
+    own_name: Option<SubscriberName>,
 
     /// Where to start: `now`, at the `oldest` message available, with a message NUMBER, at a TIME
     /// (`2026-11-22T09:30:00Z`, or `24h` ago), or with a `snapshot` of the state
@@ -208,6 +212,7 @@ impl Arguments {
         let policy = stream.policy.policy(start, stream.on_loss);
         let builder = Subscriber::builder().policy(policy).stay(stream.stay).keys(keys.clone());
         let builder = stream.from.apply(builder, stream.policy);
+        let builder = stream.own_name.into_iter().fold(builder, SubscriberBuilder::name);
         let builder = if stream.heal { builder.heal(true) } else { builder };
         let builder = stream.history_servers.iter().copied().fold(builder, SubscriberBuilder::history_server);
         let mut builder = ways.add_to(builder);
