@@ -34,7 +34,7 @@ const REASONS: &[Reason] = &[
     Reason {
         promise: "`mcast bridge`, messages per second, at least 0.8 times redis-cli",
         table: "bridge-redis",
-        why: "The engine shares a processor with whoever writes. redis-cli sends prepared commands; the bridge also receives \
+        why: "The engine shares a processor with its client or the bridge. redis-cli sends prepared commands; the bridge also receives \
               the messages from the network, and the engine runs a script for each batch, which compares the tail before \
               it appends.",
     },

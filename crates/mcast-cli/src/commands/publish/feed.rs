@@ -122,7 +122,7 @@ fn report_log(publisher: &LoggedPublisher, console: &Console) {
     }
     if recovery.damaged_bytes > 0 {
         console.warn(format_args!(
-            "log {directory}: {} are damaged; `mcast log verify {directory}` tells where",
+            "log {directory}: {} are damaged; `mcast log verify {directory}` reports where",
             bytes(recovery.damaged_bytes)
         ));
     }

@@ -224,9 +224,9 @@ impl<'a> Session<'a> {
             (deadline.flatten(), is_settled && session.feed.wait_complete(POLL_INTERVAL))
         });
         self.outlast_incarnation_number(begun);
-        // With a log, the stream goes on after an interrupt.
-        let goes_on = self.arguments.log.directory.is_some() && self.interrupt.has_arrived();
-        if is_complete && !goes_on {
+        // With a log, the stream continues after an interrupt.
+        let continues = self.arguments.log.directory.is_some() && self.interrupt.has_arrived();
+        if is_complete && !continues {
             // Closing reports it, too.
             let _ = self.feed.end();
             let is_read = |session: &Self| session.feed.publisher().wait_read(POLL_INTERVAL);

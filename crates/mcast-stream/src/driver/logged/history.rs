@@ -32,7 +32,7 @@ impl HistoryProvider for LogHistory {
         let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let reader = LogReader::open(&self.directory, keys).map_err(|error| unreadable(&error))?;
         let (lineages, sendable) = (self.lineages.clone(), Arc::clone(&self.sendable));
-        Ok(Box::new(LogSource { reader, lineages, sendable, place: None }))
+        Ok(Box::new(LogSource { reader, lineages, sendable, mark: None }))
     }
 }
 
@@ -41,13 +41,13 @@ struct LogSource {
     lineages: Lineages,
     sendable: Arc<AtomicU64>,
     /// Where the next read continues.
-    place: Option<Place>,
+    mark: Option<Mark>,
 }
 
 /// A position in the stream, and the same place in the log, where positions have the incarnation of the publisher that
-/// wrote them, and numbers go on over the ends of the stream.
+/// wrote them, and numbers continue over the ends of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
+struct Mark {
     position: Position,
     in_log: Position,
     /// The lineage that was read, unless its end was.
@@ -72,49 +72,49 @@ impl HistorySource for LogSource {
         from: Position,
         count: usize,
     ) -> Result<Vec<HistoryRecord<Arc<[u8]>>>, HistoryUnavailable> {
-        let place = match self.place.filter(|place| place.position == from) {
-            Some(place) => place,
+        let mark = match self.mark.filter(|mark| mark.position == from) {
+            Some(mark) => mark,
             None => match self.find(from).map_err(|error| unreadable(&error))? {
-                Some(place) => place,
+                Some(mark) => mark,
                 None => return Ok(Vec::new()),
             },
         };
-        let records = self.reader.read(place.in_log, count).map_err(|error| unreadable(&error))?;
+        let records = self.reader.read(mark.in_log, count).map_err(|error| unreadable(&error))?;
         let sendable = load(&self.sendable);
         let is_sent = |record: &HistoryRecord<Arc<[u8]>>| match record.content {
             HistoryContent::Message { .. } => record.first.number < sendable,
             _ => record.first.number <= sendable,
         };
-        let mut place = place;
+        let mut mark = mark;
         let mut translated = Vec::with_capacity(records.len());
         for record in records.into_iter().take_while(is_sent) {
-            self.pass(record, &mut place, &mut translated);
+            self.pass(record, &mut mark, &mut translated);
         }
-        self.place = Some(place);
+        self.mark = Some(mark);
         Ok(translated)
     }
 }
 
 impl LogSource {
-    /// Translates a record, and advances the place behind it.
+    /// Translates a record, and moves the mark behind it.
     fn pass(
         &self,
         record: HistoryRecord<Arc<[u8]>>,
-        place: &mut Place,
+        mark: &mut Mark,
         translated: &mut Vec<HistoryRecord<Arc<[u8]>>>,
     ) {
         let lineage = self.lineages.of(record.first.incarnation);
-        if let Some(open) = place.open_lineage.filter(|open| *open != lineage) {
+        if let Some(open) = mark.open_lineage.filter(|open| *open != lineage) {
             // It did not end: what subscribers have received of it beyond the log is unknown.
             let content = HistoryContent::OpenGap { cause: GapCause::Lost(Cause::Restart) };
             let first = in_stream(open, record.first);
             translated.push(HistoryRecord { first, content });
         }
         let closes = matches!(record.content, HistoryContent::End | HistoryContent::OpenGap { .. });
-        place.open_lineage = (!closes).then_some(lineage);
+        mark.open_lineage = (!closes).then_some(lineage);
         let end = if closes { record.first.following() } else { record.end() };
-        place.in_log = end;
-        place.position = in_stream(lineage, end);
+        mark.in_log = end;
+        mark.position = in_stream(lineage, end);
         let first = in_stream(lineage, record.first);
         let content = match record.content {
             HistoryContent::Gap { end, cause } => HistoryContent::Gap { end: lineage.in_stream(end), cause },
@@ -123,8 +123,8 @@ impl LogSource {
         translated.push(HistoryRecord { first, content });
     }
 
-    /// Finds the place of a position in the log; `None` if the log is empty.
-    fn find(&mut self, from: Position) -> Result<Option<Place>, LogError> {
+    /// Finds where a position is in the log; `None` if the log is empty.
+    fn find(&mut self, from: Position) -> Result<Option<Mark>, LogError> {
         let starts = self.reader.starts()?;
         let number = self.lineages.of(from.incarnation).in_log(from.number);
         let lineage = |start: &Position| self.lineages.of(start.incarnation);
@@ -143,7 +143,7 @@ impl LogSource {
                 None => return Ok(None),
             },
         };
-        Ok(Some(Place { position: from, in_log, open_lineage }))
+        Ok(Some(Mark { position: from, in_log, open_lineage }))
     }
 }
 

@@ -1,9 +1,9 @@
 //! Which of the publishers that wrote a log continued the one before them.
 //!
-//! Message numbers go on where the log ends. If subscribers may have messages that the log has lost, or know that the
+//! Message numbers continue where the log ends. If subscribers may have messages that the log has lost, or know that the
 //! stream has ended, those numbers would stand for other messages: then a new lineage begins, whose messages are numbered
 //! from 0 again, and which subscribers follow like any restarted publisher. In the stream's origin and in its history,
-//! messages have the incarnation of the first publisher of their lineage. In the log, numbers always go on.
+//! messages have the incarnation of the first publisher of their lineage. In the log, numbers always continue.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -186,7 +186,7 @@ fn parse(text: &str) -> Option<Lineages> {
 /// Of publishers that were not recorded.
 const UNRECORDED: Lineage = Lineage { incarnation: Incarnation(0), base: MessageNumber(0) };
 
-/// Of a system that does not tell its boots apart.
+/// Of a system that does not distinguish its boots.
 const UNKNOWN: &str = "?";
 
 /// Returns what identifies this boot of the system.
@@ -217,7 +217,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let directory = directory.path();
         assert!(!begin(directory, 5, 0, LAZY).1, "the first one");
-        // The process was killed. Where boots are not told apart, a power failure cannot be excluded.
+        // The process was killed. Where boots are not distinguished, a power failure cannot be excluded.
         assert_eq!(begin(directory, 6, 10, LAZY).1, boot() != UNKNOWN);
         let text = std::fs::read_to_string(path(directory)).unwrap();
         std::fs::write(path(directory), text.replace(&boot(), "another")).unwrap();

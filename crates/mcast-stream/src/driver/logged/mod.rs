@@ -38,7 +38,7 @@ pub struct LoggedPublisherBuilder {
 /// A [`Publisher`] that keeps its stream in a log, across restarts and crashes.
 ///
 /// A message is accepted when it is in the log, and sent after that. The next publisher with the same log continues the
-/// stream: message numbers go on, subscribers notice no gap and no repeat, and what was accepted is sent or, if it no
+/// stream: message numbers continue, subscribers notice no gap and no repeat, and what was accepted is sent or, if it no
 /// longer fits the retransmission buffer, [served](Self::serve_history). What a power failure may take is decided by the
 /// [`SyncPolicy`]; the end of the process takes nothing. If a power failure may have taken messages that subscribers have,
 /// or the stream was [closed](Self::close), the next publisher does not continue the stream but starts it again, with
@@ -339,7 +339,7 @@ impl LoggedPublisher {
         self.continues
     }
 
-    /// Returns the number of the next message. In the log, numbers also go on over the ends of the stream.
+    /// Returns the number of the next message. In the log, numbers also continue over the ends of the stream.
     #[must_use]
     pub fn next_message(&self) -> MessageNumber {
         self.shared.next_message()

@@ -68,7 +68,7 @@ enum Phase {
     SyncFailed,
     /// Something was published without the log.
     Bypassed,
-    /// The publisher refused a message for good.
+    /// The publisher refused a message permanently.
     Refused(Refusal),
 }
 
