@@ -22,6 +22,7 @@ mod json;
 mod tests;
 mod text;
 
+use crate::history::HistoryAnnouncement;
 use crate::seal::Keys;
 use crate::wire::{
     Announce, DatagramView, ExtensionKind, Flags, HEADER_LENGTH, Header, Heartbeat, KeyEpoch, Kind, MAGIC,
@@ -82,6 +83,8 @@ pub enum Body<'a> {
     Echo(Probe),
     /// The name and the paths of a stream.
     Announcement(Announce<'a>),
+    /// The address of a history server.
+    HistoryServer(HistoryAnnouncement),
     /// The refusal of a subscriber.
     Reset(Reset),
     /// A kind reserved by the protocol.
@@ -164,6 +167,7 @@ impl<'a> Body<'a> {
             Kind::Probe => Self::Probe(Probe::read(bytes)?),
             Kind::Echo => Self::Echo(Probe::read(bytes)?),
             Kind::Announce => Self::Announcement(Announce::read(bytes)?),
+            Kind::History => Self::HistoryServer(HistoryAnnouncement::read(bytes)?),
             Kind::Reset => Self::Reset(Reset::read(bytes)?),
             _ => Self::Reserved,
         })
