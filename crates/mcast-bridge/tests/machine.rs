@@ -285,8 +285,12 @@ fn a_bridge_of_groups_stops_when_another_one_has_taken_over() {
     // While it is the one that stores, others that come do not stop it.
     let mut bridge = group_bridge();
     bridge.response(ClockTime(0), Response::Tail { tail: None, others: Vec::new() }).unwrap();
-    bridge.poll(ClockTime(1_000_000_000));
-    bridge.response(ClockTime(1_000_000_000), Response::Tail { tail: None, others: vec![None] }).unwrap();
-    datagram(&mut bridge, ClockTime(1_000_000_000));
-    assert_eq!(positions_of(&batch(&mut bridge, ClockTime(1_100_000_000))), [(7, 0, 0)]);
+    // Longer than it waits for others before it stores.
+    for second in [1, 9] {
+        let now = ClockTime(second * 1_000_000_000);
+        assert!(matches!(bridge.poll(now), Some(Request::Tail(_))));
+        bridge.response(now, Response::Tail { tail: None, others: vec![None] }).unwrap();
+    }
+    datagram(&mut bridge, ClockTime(9_000_000_000));
+    assert_eq!(positions_of(&batch(&mut bridge, ClockTime(9_100_000_000))), [(7, 0, 0)]);
 }
