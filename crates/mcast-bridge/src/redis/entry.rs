@@ -1,6 +1,5 @@
 //! Entries of a Redis stream: their ids and fields.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use mcast_stream::wire::{EngineTrail, Incarnation, MessageKey, MessageNumber, StreamId};
@@ -58,29 +57,70 @@ pub(super) fn write(record: &StreamRecord, engines: &EngineTrail, command: &mut 
     };
 }
 
+/// The names and values of an entry's fields.
+#[derive(Clone, Copy)]
+struct Fields<'a>(&'a [Value]);
+
+impl<'a> Fields<'a> {
+    fn of(fields: &'a Value) -> Option<Self> {
+        match fields {
+            Value::Array(parts) if parts.len().is_multiple_of(2) => Some(Self(parts)),
+            _ => None,
+        }
+    }
+
+    fn bytes(self, name: &str) -> Option<&'a [u8]> {
+        self.0.chunks_exact(2).find_map(|field| match field {
+            [Value::BulkString(field), Value::BulkString(value)] if field == name.as_bytes() => {
+                Some(&**value)
+            }
+            _ => None,
+        })
+    }
+
+    fn text(self, name: &str) -> Option<&'a str> {
+        std::str::from_utf8(self.bytes(name)?).ok()
+    }
+
+    fn number(self, name: &str) -> Option<u64> {
+        self.text(name)?.parse().ok()
+    }
+}
+
+/// Returns the id and the fields of an entry.
+pub(super) fn parts(entry: &Value) -> Option<(&str, &Value)> {
+    let Value::Array(parts) = entry else { return None };
+    match &parts[..] {
+        [Value::BulkString(id), fields] => Some((std::str::from_utf8(id).ok()?, fields)),
+        _ => None,
+    }
+}
+
 /// Returns the engines that a record came out of before; `None` if no bridge wrote it.
 pub(super) fn engines(fields: &Value) -> Option<EngineTrail> {
-    let fields: HashMap<String, Vec<u8>> = redis::from_redis_value_ref(fields).ok()?;
-    let Some(text) = fields.get("o") else { return Some(EngineTrail::default()) };
-    parse_trail(std::str::from_utf8(text).ok()?)
+    match Fields::of(fields)?.bytes("o") {
+        Some(text) => parse_trail(std::str::from_utf8(text).ok()?),
+        None => Some(EngineTrail::default()),
+    }
 }
 
 /// Returns the record with this id and these fields; `None` if no bridge wrote it.
 pub(super) fn read(id: &str, fields: &Value) -> Option<(StreamId, StreamRecord)> {
-    let fields: HashMap<String, Vec<u8>> = redis::from_redis_value_ref(fields).ok()?;
-    let text = |name: &str| std::str::from_utf8(fields.get(name)?).ok();
-    let number = |name: &str| text(name)?.parse::<u64>().ok();
-    let stream = StreamId(u64::from_str_radix(text("s")?, 16).ok()?);
-    let content = match text("kind") {
-        None if fields.contains_key("group") => {
-            let metadata = Box::new(DatagramMetadata::parse(text)?);
-            Content::Datagram { metadata, bytes: Arc::from(&**fields.get("d")?) }
+    let fields = Fields::of(fields)?;
+    let stream = StreamId(u64::from_str_radix(fields.text("s")?, 16).ok()?);
+    let content = match fields.text("kind") {
+        None if fields.bytes("group").is_some() => {
+            let metadata = Box::new(DatagramMetadata::parse(|name| fields.text(name))?);
+            Content::Datagram { metadata, bytes: Arc::from(fields.bytes("d")?) }
         }
-        None => Content::Message { key: number("k").map(MessageKey), bytes: Arc::from(&**fields.get("d")?) },
+        None => {
+            Content::Message { key: fields.number("k").map(MessageKey), bytes: Arc::from(fields.bytes("d")?) }
+        }
         Some("end") => Content::End,
         Some("gap") => {
-            let (first, cause) = (MessageNumber(number("first")?), GapCause::from_name(text("cause")?)?);
-            if fields.contains_key("end") {
+            let (first, cause) =
+                (MessageNumber(fields.number("first")?), GapCause::from_name(fields.text("cause")?)?);
+            if fields.bytes("end").is_some() {
                 Content::Gap { first, cause }
             } else {
                 Content::OpenGap { cause }
@@ -88,7 +128,7 @@ pub(super) fn read(id: &str, fields: &Value) -> Option<(StreamId, StreamRecord)>
         }
         Some(_) => return None,
     };
-    Some((stream, StreamRecord { position: position(id)?, time: number("t")?, content }))
+    Some((stream, StreamRecord { position: position(id)?, time: fields.number("t")?, content }))
 }
 
 /// Returns the last record as the script describes it.

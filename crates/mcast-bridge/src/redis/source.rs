@@ -44,25 +44,28 @@ impl RedisSource {
         let mut command = cmd("EVALSHA");
         command.arg(&self.script).arg(1).arg(&self.key).arg(from).arg(count).arg(BYTES);
         let entries = self.query(&command)?;
-        self.records(entries)
+        self.records(&entries)
     }
 
     /// Returns the last entry.
-    fn last_entry(&mut self) -> Result<Vec<(String, Value)>, EngineError> {
+    fn last_entry(&mut self) -> Result<Value, EngineError> {
         let mut command = cmd("XREVRANGE");
         command.arg(&self.key).arg("+").arg("-").arg("COUNT").arg(1);
         self.query(&command)
     }
 
-    fn records(&self, entries: Vec<(String, Value)>) -> Result<Vec<StreamRecord>, EngineError> {
-        let record = |(id, fields): (String, Value)| {
-            let (stream, record) = entry::read(&id, &fields).ok_or_else(|| entry::foreign(&id))?;
-            match self.stream.filter(|known| *known != stream) {
-                Some(known) => Err(EngineError::other_stream(known, stream)),
-                None => Ok(record),
-            }
-        };
-        entries.into_iter().map(record).collect()
+    fn records(&self, entries: &Value) -> Result<Vec<StreamRecord>, EngineError> {
+        let Value::Array(entries) = entries else { return Err(entry::unexpected()) };
+        entries.iter().map(|entry| self.record(entry)).collect()
+    }
+
+    fn record(&self, entry: &Value) -> Result<StreamRecord, EngineError> {
+        let (id, fields) = entry::parts(entry).ok_or_else(entry::unexpected)?;
+        let (stream, record) = entry::read(id, fields).ok_or_else(|| entry::foreign(id))?;
+        match self.stream.filter(|known| *known != stream) {
+            Some(known) => Err(EngineError::other_stream(known, stream)),
+            None => Ok(record),
+        }
     }
 
     /// Returns the first record at this place among all positions or after it.
@@ -74,9 +77,12 @@ impl RedisSource {
 
 impl Source for RedisSource {
     fn stored(&mut self) -> Result<Option<StoredStream>, EngineError> {
-        let Some((id, fields)) = self.last_entry()?.pop() else { return Ok(None) };
-        let (stream, _) = entry::read(&id, &fields).ok_or_else(|| entry::foreign(&id))?;
-        let earlier: EngineTrail = entry::engines(&fields).ok_or_else(|| entry::foreign(&id))?;
+        let entries = self.last_entry()?;
+        let Value::Array(entries) = &entries else { return Err(entry::unexpected()) };
+        let Some(entry) = entries.first() else { return Ok(None) };
+        let (id, fields) = entry::parts(entry).ok_or_else(entry::unexpected)?;
+        let (stream, _) = entry::read(id, fields).ok_or_else(|| entry::foreign(id))?;
+        let earlier: EngineTrail = entry::engines(fields).ok_or_else(|| entry::foreign(id))?;
         self.stream = Some(stream);
         let key: EngineKey = identity::engine_key(&mut self.connection, &self.key, &self.address)?;
         Ok(Some(StoredStream { stream, key, earlier }))
@@ -84,7 +90,7 @@ impl Source for RedisSource {
 
     fn last(&mut self) -> Result<Option<StreamRecord>, EngineError> {
         let entries = self.last_entry()?;
-        Ok(self.records(entries)?.pop())
+        Ok(self.records(&entries)?.pop())
     }
 
     fn read(&mut self, from: Position, count: usize) -> Result<Vec<StreamRecord>, EngineError> {
