@@ -212,7 +212,8 @@ impl Drop for KafkaServer {
                 let _ = broker.child.wait();
             }
             Broker::Users(tunnel) => {
-                (tunnel.pause(false), tunnel.restore());
+                tunnel.pause(false);
+                tunnel.restore();
                 let _ = self.client.request(&json!(["delete-all"]));
             }
         }
