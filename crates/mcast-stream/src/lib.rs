@@ -18,13 +18,15 @@ pub use driver::tokio;
 pub use driver::{
     AnnouncedStream, Announcements, Closing, DISCOVERY_V4, DISCOVERY_V6, HeardHeartbeat, HeartbeatListener,
     HistoryListener, HistoryProvider, HistoryServer, HistoryServerStatistics, HistorySource,
-    HistoryUnavailable, HostStatus, JobContext, MAX_SNAPSHOT, PathChange, Publisher, PublisherBuilder,
-    ReadAhead, ReadOutcome, RefusedHistory, Snapshot, SnapshotFetcher, SnapshotServer, StallCause,
-    StreamError, Subscriber, SubscriberBuilder, Worker, discover, fetch_snapshot, fetch_snapshot_while,
-    find_stream, present_incarnation,
+    HistoryUnavailable, HostStatus, JobContext, LoggedPublisher, LoggedPublisherBuilder, MAX_SNAPSHOT,
+    PathChange, Publisher, PublisherBuilder, ReadAhead, ReadOutcome, RefusedHistory, Snapshot,
+    SnapshotFetcher, SnapshotServer, StallCause, StreamError, Subscriber, SubscriberBuilder, Worker,
+    discover, fetch_snapshot, fetch_snapshot_while, find_stream, present_incarnation,
 };
 pub use key_file::{KeyFile, KeyFileAccessError};
 pub use mcast::Waker;
+/// The log of a stream in files.
+pub use mcast_log as log;
 pub use mcast_stream_proto::{
     ClockTime, Control, Nanos, PublisherMachine, SubscriberMachine, Target, history, publisher, seal,
     subscriber, wire,

@@ -4,6 +4,7 @@
 //! namespace of the leg by a short-lived thread, and used from this one.
 
 mod amt;
+mod batches;
 mod containers;
 mod error;
 mod event;
@@ -27,7 +28,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mcast::Batch;
 use mcast_sys::poller::Poller;
 use mcast_sys::ready::{READY_AT_ONCE, Ready};
 
@@ -40,6 +40,7 @@ pub use tunnels::{TunnelDial, TunnelOptions};
 use crate::http::{HttpConfig, HttpCounts};
 use crate::{Authenticator, LegId, PathId, PortBlock, Relay, RelayConfig, Rule};
 use amt::{AddedListeners, AmtListener, GatewaySocket};
+use batches::Batches;
 use containers::Containers;
 use http::HttpSide;
 use leg::DriverLeg;
@@ -49,8 +50,6 @@ use path::PathSocket;
 use registry::Registry;
 use tunnels::Tunnels;
 
-/// Datagrams, or coalesced buffers of them, that are received at once.
-const BATCH: usize = 32;
 const DATAGRAM_BYTES: usize = 65_536;
 /// The time that [`Driver::check`] listens: two announcements of every other relay, and shorter than the state machine
 /// listens before it forwards.
@@ -112,7 +111,7 @@ pub struct Driver {
     is_checking: bool,
     /// Whether the rules have been replaced, and nothing else has been done about that.
     has_new_rules: bool,
-    batch: Option<Batch>,
+    batches: Option<Batches>,
     buffer: Vec<u8>,
     events: VecDeque<DriverEvent>,
     counts: DriverCounts,
@@ -163,7 +162,7 @@ impl Driver {
             is_starting: true,
             is_checking: options.only_checks,
             has_new_rules: false,
-            batch: Some(Batch::new(BATCH, DATAGRAM_BYTES)),
+            batches: Some(Batches::new()),
             buffer: vec![0; DATAGRAM_BYTES],
             events: VecDeque::new(),
             counts: DriverCounts::default(),

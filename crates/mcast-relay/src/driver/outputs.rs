@@ -104,7 +104,8 @@ impl Driver {
 
     fn send(&mut self, copies: PendingCopies<'_>) {
         let mut copies = copies.0;
-        copies.sort_by_key(|(path, _)| *path);
+        // Stable: the datagrams of one sender to one group stay in order.
+        copies.sort_by_key(|(path, copy)| (*path, copy.destination, copy.hop_limit));
         let mut together = Vec::with_capacity(copies.len());
         let mut copies = copies.into_iter().peekable();
         while let Some((path, copy)) = copies.next() {

@@ -36,15 +36,16 @@ impl Driver {
     }
 
     fn receive_groups(&mut self, leg: LegId) -> Result<(), DriverError> {
-        let Some(mut batch) = self.batch.take() else { return Ok(()) };
+        let Some(mut batches) = self.batches.take() else { return Ok(()) };
+        let batch = batches.current();
         let open = self.legs.get(usize::from(leg.0)).and_then(|leg| leg.open.as_ref());
-        let received = open.map_or(Ok(0), |open| open.receiver.try_recv_batch(&mut batch));
+        let received = open.map_or(Ok(0), |open| open.receiver.try_recv_batch(batch));
         let done = match received {
-            Ok(_) => self.pass_batch(leg, &batch),
+            Ok(_) => self.pass_batch(leg, batch),
             Err(error) => self.tolerate(usize::from(leg.0), error.into()),
         };
-        batch.clear();
-        self.batch = Some(batch);
+        batches.finish();
+        self.batches = Some(batches);
         done
     }
 

@@ -10,6 +10,8 @@ use crate::wire::{
 const TOTAL_EXTENSION: usize = 8;
 const KEYED_EXTENSION: usize = 4;
 const SALT_EXTENSION: usize = 12;
+/// What fragments have at most in addition to the bytes of a message and their headers.
+const FRAGMENTED_EXTRA: usize = MessageKey::LENGTH + TOTAL_EXTENSION + KEYED_EXTENSION;
 
 /// The datagram that is being written.
 #[derive(Clone, Copy, Debug)]
@@ -173,18 +175,13 @@ impl PublisherMachine {
         key: Option<MessageKey>,
         message: &[u8],
     ) -> Result<MessageNumber, Refusal> {
-        let capacity = self.config.datagram - HEADER_LENGTH - self.seal_length();
-        let fragments =
-            (message.len() + MessageKey::LENGTH + TOTAL_EXTENSION + KEYED_EXTENSION).div_ceil(capacity);
         self.check_open()?;
         self.check_length(message.len())?;
-        if fragments as u64 + 1 > self.ring.capacity() {
-            let longest = (self.ring.capacity() as usize - 1) * capacity
-                - MessageKey::LENGTH
-                - TOTAL_EXTENSION
-                - KEYED_EXTENSION;
+        let longest = self.longest_fragmented();
+        if message.len() > longest {
             return Err(Refusal::TooLong { length: message.len(), longest });
         }
+        let fragments = (message.len() + FRAGMENTED_EXTRA).div_ceil(self.fragment_capacity());
         self.flush(now);
         self.room_for(now, fragments as u64)?;
         let number = self.begin_with(now, key, message.len())?;
@@ -261,6 +258,22 @@ impl PublisherMachine {
             (_, _, Some(_)) => Err(Refusal::Writing),
             _ => Ok(()),
         }
+    }
+
+    /// Returns the length of the longest message that can be published, in bytes.
+    #[must_use]
+    pub fn longest_message(&self) -> usize {
+        self.config.longest_message.min(self.longest_fragmented())
+    }
+
+    /// Returns the length of the longest message whose fragments, and one datagram more, fit the retransmission buffer.
+    fn longest_fragmented(&self) -> usize {
+        let fragments = usize::try_from(self.ring.capacity() - 1).unwrap_or(usize::MAX);
+        fragments.saturating_mul(self.fragment_capacity()).saturating_sub(FRAGMENTED_EXTRA)
+    }
+
+    const fn fragment_capacity(&self) -> usize {
+        self.config.datagram - HEADER_LENGTH - self.seal_length()
     }
 
     const fn check_length(&self, length: usize) -> Result<(), Refusal> {

@@ -55,6 +55,8 @@ pub enum Sealed {
     Snapshot(u64),
     /// A part of a tunnel between relays, whose listener has drawn this number.
     Tunnel(TunnelPart, u64),
+    /// A segment of the stream's log, whose writer has drawn this number.
+    Log(u64),
 }
 
 /// The parts of a tunnel between relays. Each has a key of its own.
@@ -105,6 +107,7 @@ impl Purpose {
             Sealed::Subscriber(subscriber) => (2, subscriber.0),
             Sealed::Snapshot(connection) => (3, connection),
             Sealed::Tunnel(part, number) => (4 + part as u8, number),
+            Sealed::Log(salt) => (8, salt),
         };
         let mut bytes = [0; 47];
         bytes[..16].copy_from_slice(b"mcast stream 1.0");

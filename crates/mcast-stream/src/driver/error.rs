@@ -31,6 +31,15 @@ pub enum StreamError {
         #[source]
         cause: std::io::Error,
     },
+    /// The log of a publisher cannot be used.
+    #[error(transparent)]
+    Log(#[from] mcast_log::LogError),
+    /// A log needs a stream that the next publisher can name.
+    #[error("a log needs a stream that was chosen, not a random one")]
+    LogWithoutStream,
+    /// A message was published without the log, so that the numbers of the log are no longer those of the stream.
+    #[error("a message was published without the log of the stream")]
+    LogBypassed,
     /// No group and no host was given to publish to or to subscribe to.
     #[error("no group was given to publish to or to subscribe to")]
     NoDestination,
@@ -89,20 +98,28 @@ impl ClassifiedError for StreamError {
             | Self::TooManyHosts(_)
             | Self::Name(_)
             | Self::HistoryOrder
+            | Self::LogWithoutStream
+            | Self::LogBypassed
             | Self::MixedFamilies => Some(FailureClass::Usage),
             Self::NoSuchStream(_) => Some(FailureClass::No),
             Self::NoAddress(_) => Some(FailureClass::Environment),
+            Self::Log(error) => error.class(),
             _ => None,
         }
     }
 
     fn remedy(&self) -> Option<String> {
-        matches!(self, Self::NoAddress(_)).then(|| "give it one that is not link-local".into())
+        match self {
+            Self::NoAddress(_) => Some("give it one that is not link-local".into()),
+            Self::Log(error) => error.remedy(),
+            _ => None,
+        }
     }
 
     fn transparent(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Socket(error) => Some(error),
+            Self::Log(error) => Some(error),
             _ => None,
         }
     }

@@ -6,6 +6,7 @@ mod error;
 mod health;
 mod heartbeats;
 mod history;
+mod logged;
 mod named;
 mod publisher;
 mod read_ahead;
@@ -30,6 +31,7 @@ pub use history::{
     HistoryListener, HistoryProvider, HistoryServer, HistoryServerStatistics, HistorySource,
     HistoryUnavailable, RefusedHistory,
 };
+pub use logged::{LoggedPublisher, LoggedPublisherBuilder};
 pub use publisher::{Closing, Publisher, PublisherBuilder};
 pub use read_ahead::{ReadAhead, ReadOutcome};
 pub use snapshot::{

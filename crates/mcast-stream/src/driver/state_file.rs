@@ -50,7 +50,7 @@ fn invalid(why: &str) -> io::Error {
 }
 
 /// Replaces the file atomically: after a crash there is either the old or the new one.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
+pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let new = PathBuf::from(name);

@@ -6,6 +6,7 @@ mod net;
 
 mod dropped;
 mod hosts;
+mod logged;
 mod lossy;
 mod members;
 mod named;

@@ -1,5 +1,7 @@
 //! `mcast publish`: publishes messages with repair of losses.
 
+mod feed;
+mod log;
 mod messages;
 mod report;
 mod session;
@@ -21,6 +23,7 @@ use crate::arguments::{
 };
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
+use log::LogArguments;
 use session::Session;
 use snapshot::StateSource;
 
@@ -72,6 +75,9 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     stream: StreamOptions,
+
+    #[command(flatten)]
+    log: LogArguments,
 
     /// Print the closing report as a JSON object on standard output
     #[arg(long)]
@@ -194,7 +200,8 @@ enum Flow {
 
 const EXAMPLES: &str = "\
 The command ends when all subscribers have received everything. Otherwise it reports those that have
-not, with exit status 1.
+not, with exit status 1. With --log, Ctrl-C and SIGTERM do not end the stream: the next publisher with
+the same log continues it, and first sends what the last one had accepted.
 
 Examples:
   mcast publish 239.255.1.2:7000 hello world                two messages
@@ -202,6 +209,8 @@ Examples:
   mcast publish 239.255.1.2:7000 --files *.json             one message per file
   mcast publish 239.255.1.2:7000 --wait-for 3 ready         start when three have joined
   mcast publish 239.255.1.2:7000 --announce prices          for `mcast subscribe prices`
+  feed | mcast publish 239.255.1.2:7000 --announce prices --log prices-log --serve-history 0.0.0.0:0
+                      stored first; for `subscribe prices --from oldest`, and after a crash
   feed | mcast publish 239.255.1.2:7000 --announce prices --snapshot state.json
                       late joiners start with the state
   mcast publish --new-key prices.key                        create a secret, for --key on both sides
@@ -275,6 +284,11 @@ impl Arguments {
             .into_iter()
             .fold(builder, PublisherBuilder::to_host);
         let stream = &self.stream;
+        if self.log.directory.is_some() && stream.own_name().is_none() {
+            return Err(Failure::usage("--log needs a stream with a name")
+                .remedy("add --name NAME or --announce NAME")
+                .into());
+        }
         Ok(Plan {
             arguments: self,
             builder: stream.apply_to(builder, console)?,

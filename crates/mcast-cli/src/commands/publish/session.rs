@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mcast_stream::{Publisher, ReadAhead, ReadOutcome, StreamError};
+use mcast_stream::{HistoryServer, ReadAhead, ReadOutcome, StreamError};
 
+use super::feed::Feed;
 use super::messages::key_of;
 use super::report::{self, Report};
 use super::snapshot::Snapshots;
@@ -18,6 +19,8 @@ use crate::sending::MessagePacer;
 
 /// The longest wait before checking for events.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// How long to wait until the log is written again.
+const LOG_PAUSE: Duration = Duration::from_millis(200);
 /// Messages published before checking for events.
 const AT_ONCE: usize = 256;
 
@@ -25,8 +28,9 @@ const AT_ONCE: usize = 256;
 pub(super) struct Session<'a> {
     arguments: &'a Arguments,
     console: &'a Console,
-    publisher: Arc<Publisher>,
+    feed: Arc<Feed>,
     snapshots: Option<Snapshots>,
+    history: Option<HistoryServer>,
     interrupt: Interrupt,
     key_file: Option<KeyFile<'a>>,
 }
@@ -39,7 +43,10 @@ impl<'a> Session<'a> {
         console: &'a Console,
     ) -> anyhow::Result<Self> {
         let Plan { arguments, builder, destinations, hop_limit, snapshot } = plan;
-        let publisher = builder.build()?;
+        let log = arguments.log.log();
+        let log = log.as_ref().map(|(directory, options)| (directory.as_path(), options.clone()));
+        let feed = Arc::new(Feed::open(builder, log, console)?);
+        let publisher = feed.publisher();
         // The publisher has sent its first heartbeat. Without a working path there is no point in starting.
         if !publisher.is_any_path_up()
             && let Some(error) = publisher.failure()
@@ -60,11 +67,17 @@ impl<'a> Session<'a> {
             if arguments.stream.own_name().is_some() { "" } else { ", new" },
             hop_limit.map(|hops| format!(", hop limit {hops}")).unwrap_or_default(),
         ));
-        let publisher = Arc::new(publisher);
-        let serve = |(source, port)| Snapshots::serve(source, &publisher, port, console);
+        let serve = |(source, port)| Snapshots::serve(source, &feed, port, console);
         let snapshots = snapshot.map(serve).transpose()?;
+        let history = match (&*feed, arguments.log.serve_history) {
+            (Feed::Logged(publisher), Some(at)) => Some(publisher.serve_history(at)?),
+            _ => None,
+        };
+        if let Some(server) = &history {
+            console.note(format_args!("serving the history at {}", server.address()));
+        }
         let interrupt = Interrupt::catch(|| {})?;
-        Ok(Self { arguments, console, publisher, snapshots, interrupt, key_file })
+        Ok(Self { arguments, console, feed, snapshots, history, interrupt, key_file })
     }
 
     pub(super) fn run(mut self, messages: &ReadAhead<anyhow::Error>) -> anyhow::Result<Outcome> {
@@ -72,15 +85,15 @@ impl<'a> Session<'a> {
         let begun = Instant::now();
         let failed = self.publish(messages).err();
         // Later, the ports of subscribers that have ended are closed.
-        let hosts = self.publisher.hosts();
+        let hosts = self.feed.publisher().hosts();
         let complete = self.linger(begun);
         self.handle_events();
         let statistics_time = begun.elapsed();
         drop(self.snapshots);
         // All subscribers have everything, so the closing messages need little time; or the time is over.
         let rest = if complete { Duration::from_secs(2) } else { Duration::ZERO };
-        let closing = self.publisher.close(rest);
-        let report = Report::new(self.publisher.stream(), &closing, &hosts, statistics_time);
+        let closing = self.feed.close(rest, self.interrupt.has_arrived())?;
+        let report = Report::new(self.feed.publisher().stream(), &closing, &hosts, statistics_time);
         report.print(self.arguments.json, self.console)?;
         if let Some(error) = failed {
             return Err(error);
@@ -91,7 +104,8 @@ impl<'a> Session<'a> {
     fn wait_for_receivers(&mut self) {
         let Some(wanted) = self.arguments.stream.wait_for else { return };
         self.console.note(format_args!("waiting for {} to join", count_of(u64::from(wanted), "subscriber")));
-        while !self.interrupt.has_arrived() && !self.publisher.wait_for(wanted as usize, POLL_INTERVAL) {
+        while !self.interrupt.has_arrived() && !self.feed.publisher().wait_for(wanted as usize, POLL_INTERVAL)
+        {
             self.handle_events();
         }
     }
@@ -112,7 +126,7 @@ impl<'a> Session<'a> {
             }
             for message in waiting.drain(..) {
                 let meanwhile = || {
-                    self.publisher.flush();
+                    self.feed.publisher().flush();
                     self.handle_events();
                 };
                 if !due.wait(&interrupt, meanwhile) {
@@ -120,27 +134,38 @@ impl<'a> Session<'a> {
                 }
                 self.queue(&message)?;
             }
-            self.publisher.flush();
+            self.feed.publisher().flush();
         }
     }
 
-    /// Queues a message. An interrupt ends a wait for subscribers.
+    /// Queues a message. An interrupt ends a wait for subscribers, or for space on the disk.
     fn queue(&mut self, message: &[u8]) -> anyhow::Result<()> {
+        let key = self.arguments.keyed.then(|| key_of(message));
+        let mut is_log_refused = false;
         loop {
-            let queued = match self.arguments.keyed {
-                true => self.publisher.try_queue_keyed(key_of(message), message),
-                false => self.publisher.try_queue(message),
-            };
-            match queued {
+            match self.feed.try_queue(key, message) {
                 Err(StreamError::Refused(refusal)) if refusal.is_temporary() => {
-                    self.handle_events();
-                    if self.interrupt.has_arrived() {
-                        return Ok(());
+                    self.feed.publisher().wait_for_room(POLL_INTERVAL);
+                }
+                Err(StreamError::Log(error)) if error.is_temporary() => {
+                    if !std::mem::replace(&mut is_log_refused, true) {
+                        let failure = anyhow::Error::from(StreamError::Log(error));
+                        self.console
+                            .warn(format_args!("{failure:#}; nothing is published until it can be written"));
                     }
-                    self.publisher.wait_for_room(POLL_INTERVAL);
+                    self.interrupt.sleep(LOG_PAUSE);
                 }
                 Err(error) => return Err(error.into()),
-                Ok(_) => return Ok(()),
+                Ok(()) => {
+                    if is_log_refused {
+                        self.console.note("the log can be written again");
+                    }
+                    return Ok(());
+                }
+            }
+            self.handle_events();
+            if self.interrupt.has_arrived() {
+                return Ok(());
             }
         }
     }
@@ -148,7 +173,7 @@ impl<'a> Session<'a> {
     /// Waits until the next incarnation has another number: incarnations are numbered by the quarter of a second in
     /// which they start.
     fn outlast_incarnation_number(&self, begun: Instant) {
-        if self.arguments.stream.own_name().is_some() {
+        if self.arguments.stream.own_name().is_some() && self.arguments.log.directory.is_none() {
             self.interrupt.sleep(Duration::from_millis(250).saturating_sub(begun.elapsed()));
         }
     }
@@ -161,17 +186,21 @@ impl<'a> Session<'a> {
         let is_complete = self.wait_until(|session| {
             // The deadline starts after the last datagram, because at a low rate sending may take longer than
             // `--linger`.
-            let datagrams = session.publisher.statistics().datagrams;
+            let datagrams = session.feed.publisher().statistics().datagrams;
             if deadline.is_none() || datagrams != sent {
                 sent = datagrams;
                 deadline = Some(Instant::now().checked_add(session.arguments.stream.linger));
             }
-            (deadline.flatten(), session.publisher.wait_complete(POLL_INTERVAL))
+            (deadline.flatten(), session.feed.wait_complete(POLL_INTERVAL))
         });
         self.outlast_incarnation_number(begun);
-        if is_complete {
-            self.publisher.end();
-            self.wait_until(|session| (deadline.flatten(), session.publisher.wait_read(POLL_INTERVAL)));
+        // With a log, the stream goes on after an interrupt.
+        let goes_on = self.arguments.log.directory.is_some() && self.interrupt.has_arrived();
+        if is_complete && !goes_on {
+            // Closing reports it, too.
+            let _ = self.feed.end();
+            let is_read = |session: &Self| session.feed.publisher().wait_read(POLL_INTERVAL);
+            self.wait_until(|session| (deadline.flatten(), is_read(session)));
         }
         is_complete
     }
@@ -194,10 +223,11 @@ impl<'a> Session<'a> {
 
     /// Reports events, and rereads the keys after SIGHUP.
     fn handle_events(&mut self) {
-        while let Some(event) = self.publisher.event() {
-            report::event(&event, &self.publisher, self.console);
+        let publisher = self.feed.publisher();
+        while let Some(event) = publisher.event() {
+            report::event(&event, publisher, self.console);
         }
-        while let Some(change) = self.publisher.path_change() {
+        while let Some(change) = publisher.path_change() {
             report::path_change(&change, self.console);
         }
         while let Some(failure) = self.snapshots.as_ref().and_then(Snapshots::failure) {
@@ -205,7 +235,12 @@ impl<'a> Session<'a> {
         }
         if let Some(keys) = self.key_file.as_ref().and_then(|file| file.reread(self.console)) {
             self.console.note(format_args!("sealing with epoch {} from now on", keys.latest()));
-            self.publisher.set_keys(keys);
+            if let Some(history) = &self.history {
+                history.set_keys(keys.clone());
+            }
+            if let Err(error) = self.feed.set_keys(keys) {
+                self.console.warn(format_args!("{:#}", anyhow::Error::from(error)));
+            }
         }
     }
 }

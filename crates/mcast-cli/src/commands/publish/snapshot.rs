@@ -9,8 +9,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use anyhow::Context;
-use mcast_stream::{Publisher, Snapshot, SnapshotServer};
+use mcast_stream::{Snapshot, SnapshotServer};
 
+use super::feed::Feed;
 use crate::console::Console;
 use crate::sys;
 
@@ -32,13 +33,13 @@ pub(super) struct Snapshots {
 impl Snapshots {
     pub(super) fn serve(
         state: StateSource,
-        publisher: &Arc<Publisher>,
+        feed: &Arc<Feed>,
         port: u16,
         console: &Console,
     ) -> anyhow::Result<Self> {
         let (failure_sender, failures) = channel();
         let what = state.description();
-        let weak = Arc::downgrade(publisher);
+        let weak = Arc::downgrade(feed);
         let capture = move || {
             // The number is read first: messages published meanwhile may be in the state, and are delivered again.
             let message = weak.upgrade()?.next_message();
@@ -51,6 +52,7 @@ impl Snapshots {
                 }
             }
         };
+        let publisher = feed.publisher();
         let at = SocketAddr::new(publisher.interface_address()?, port);
         let server = publisher
             .serve_snapshots(at, capture)

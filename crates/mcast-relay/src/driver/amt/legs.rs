@@ -80,15 +80,16 @@ impl Driver {
     pub(in crate::driver) fn receive_from_amt(&mut self, leg: LegId) -> Result<(), DriverError> {
         let now = self.now();
         let Some(gateway) = self.gateways.get_mut(&leg) else { return Ok(()) };
-        let Some(mut batch) = self.batch.take() else { return Ok(()) };
+        let Some(mut batches) = self.batches.take() else { return Ok(()) };
+        let batch = batches.current();
         gateway.receive(now, &mut self.buffer, |datagram, _| {
             let mut arrival = Arrival::new(datagram.group, AmtReceiver::INTERFACE, datagram.source);
             arrival.hop_limit = Some(datagram.hop_limit);
             batch.push(datagram.payload, arrival) && batch.len() < batch.capacity()
         });
-        let done = self.pass_batch(leg, &batch);
-        batch.clear();
-        self.batch = Some(batch);
+        let done = self.pass_batch(leg, batch);
+        batches.finish();
+        self.batches = Some(batches);
         self.serve_gateway(leg);
         done
     }

@@ -24,13 +24,13 @@ pub struct PublisherBuilder {
     destinations: Vec<Destination>,
     hosts: Vec<HostAddr>,
     broadcast: bool,
-    pub(super) config: PublisherConfig,
+    pub(in crate::driver) config: PublisherConfig,
     datagram: Option<usize>,
     hop_limit: Option<u8>,
     loopback: bool,
-    pub(super) drop_timeout: Duration,
+    pub(in crate::driver) drop_timeout: Duration,
     state_file: Option<PathBuf>,
-    pub(super) name: Option<String>,
+    pub(in crate::driver) name: Option<String>,
     /// The random identity and the incarnation from the clock, which apply unless the caller sets others.
     drawn: (StreamId, Incarnation),
 }
@@ -95,6 +95,11 @@ impl PublisherBuilder {
         if self.config.stream != stream && self.config.incarnation == incarnation {
             clock::wait_for_the_next(incarnation);
         }
+    }
+
+    /// Whether the stream has a random identity, which no other publisher knows.
+    pub(in crate::driver) fn has_random_stream(&self) -> bool {
+        self.config.stream == self.drawn.0
     }
 
     /// Sets an incarnation that is greater than the state file's; returns the one that the file had.

@@ -116,6 +116,13 @@ impl Publisher {
         Closing::of(&self.shared.core().machine)
     }
 
+    /// Waits until all subscribers have everything, for at most `timeout`, without ending the stream.
+    pub(in crate::driver) fn stop(&self, timeout: Duration) -> Closing {
+        let _ = self.wait_complete(timeout);
+        self.settle();
+        Closing::of(&self.shared.core().machine)
+    }
+
     /// Notes that the caller knows how the stream ended, so that dropping the publisher does not wait.
     pub(crate) fn settle(&self) {
         self.shared.is_settled.store(true, Ordering::Release);

@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mcast::{Destination, Family};
+use mcast::{Destination, Family, InterfaceIndex};
 
 pub use builder::PublisherBuilder;
 pub(super) use builder::any_address;
@@ -393,6 +393,21 @@ impl Publisher {
     #[must_use]
     pub fn next_message(&self) -> MessageNumber {
         self.shared.core().machine.next_message()
+    }
+
+    /// Returns the length of the longest message that can be published, in bytes.
+    #[must_use]
+    pub fn longest_message(&self) -> usize {
+        self.shared.core().machine.longest_message()
+    }
+
+    /// Returns the interface on which the stream is sent, of the first path if there are several; `None` if it is sent
+    /// to hosts.
+    pub(super) fn first_interface(&self) -> Result<Option<InterfaceIndex>, StreamError> {
+        if !self.first.is_group() {
+            return Ok(None);
+        }
+        Ok(self.first.interface()?.map(|interface| interface.index))
     }
 
     /// Returns an address of the interface on which the stream is sent, of the first path if there are several.

@@ -1,0 +1,122 @@
+//! What messages are given to: a publisher, with a log or without.
+
+use std::path::Path;
+use std::time::Duration;
+
+use mcast_stream::log::LogOptions;
+use mcast_stream::seal::Keys;
+use mcast_stream::wire::{MessageKey, MessageNumber};
+use mcast_stream::{Closing, LoggedPublisher, Publisher, PublisherBuilder, StreamError};
+
+use crate::console::Console;
+use crate::output::{bytes, count_of};
+
+#[derive(Debug)]
+pub(super) enum Feed {
+    Direct(Publisher),
+    Logged(LoggedPublisher),
+}
+
+impl Feed {
+    pub(super) fn open(
+        builder: PublisherBuilder,
+        log: Option<(&Path, LogOptions)>,
+        console: &Console,
+    ) -> anyhow::Result<Self> {
+        let Some((directory, options)) = log else { return Ok(Self::Direct(builder.build()?)) };
+        let publisher = builder.log(directory, options).build()?;
+        report_log(&publisher, console);
+        Ok(Self::Logged(publisher))
+    }
+
+    pub(super) fn publisher(&self) -> &Publisher {
+        match self {
+            Self::Direct(publisher) => publisher,
+            Self::Logged(publisher) => publisher.publisher(),
+        }
+    }
+
+    pub(super) fn next_message(&self) -> MessageNumber {
+        match self {
+            Self::Direct(publisher) => publisher.next_message(),
+            Self::Logged(publisher) => publisher.next_message(),
+        }
+    }
+
+    pub(super) fn try_queue(&self, key: Option<MessageKey>, message: &[u8]) -> Result<(), StreamError> {
+        match (self, key) {
+            (Self::Direct(publisher), Some(key)) => publisher.try_queue_keyed(key, message).map(drop),
+            (Self::Direct(publisher), None) => publisher.try_queue(message).map(drop),
+            (Self::Logged(publisher), key) => publisher.try_queue_all(&[(key, message)]).map(drop),
+        }
+    }
+
+    /// Waits until everything was sent, and all subscribers have it, for at most `timeout`; returns whether they have.
+    pub(super) fn wait_complete(&self, timeout: Duration) -> bool {
+        match self {
+            Self::Direct(publisher) => publisher.wait_complete(timeout),
+            Self::Logged(publisher) => publisher.wait_complete(timeout),
+        }
+    }
+
+    /// Ends the stream, after everything was sent.
+    pub(super) fn end(&self) -> Result<(), StreamError> {
+        match self {
+            Self::Direct(publisher) => {
+                publisher.end();
+                Ok(())
+            }
+            Self::Logged(publisher) => publisher.end(),
+        }
+    }
+
+    /// Ends the stream and returns how it ended. A stream with a log is not over if publishing was interrupted: the next
+    /// publisher continues it.
+    pub(super) fn close(&self, timeout: Duration, is_interrupted: bool) -> Result<Closing, StreamError> {
+        match self {
+            Self::Direct(publisher) => Ok(publisher.close(timeout)),
+            Self::Logged(publisher) if is_interrupted => publisher.stop(timeout),
+            Self::Logged(publisher) => publisher.close(timeout),
+        }
+    }
+
+    pub(super) fn set_keys(&self, keys: Keys) -> Result<(), StreamError> {
+        match self {
+            Self::Direct(publisher) => {
+                publisher.set_keys(keys);
+                Ok(())
+            }
+            Self::Logged(publisher) => publisher.set_keys(keys),
+        }
+    }
+}
+
+/// Reports what was found in the log.
+fn report_log(publisher: &LoggedPublisher, console: &Console) {
+    let (directory, next) = (publisher.directory().display(), publisher.next_message());
+    match (publisher.continues(), next.0) {
+        (_, 0) => console.note(format_args!("log {directory}: empty")),
+        (true, next) => console.note(format_args!(
+            "log {directory}: continuing after {}", count_of(next, "message")
+        )),
+        (false, next) => console.note(format_args!(
+            "log {directory}: after {}, a new incarnation, because the stream had ended, or the machine stopped before \
+             everything that was sent was on the disk",
+            count_of(next, "message")
+        )),
+    }
+    let recovery = publisher.recovery();
+    if let Some(file) = &recovery.torn {
+        console.warn(format_args!(
+            "{}: cut off an incomplete record of {}, which was not accepted",
+            file.display(),
+            bytes(recovery.cut_bytes)
+        ));
+    }
+    if recovery.damaged_bytes > 0 {
+        console.warn(format_args!(
+            "log {directory}: {} are damaged; `mcast log verify {directory}` tells where",
+            bytes(recovery.damaged_bytes)
+        ));
+    }
+}

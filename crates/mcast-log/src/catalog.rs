@@ -1,0 +1,90 @@
+//! The segments of a directory.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use mcast_stream_proto::history::Position;
+
+use crate::LogTime;
+use crate::error::{LogError, Operation};
+use crate::files::Files;
+use crate::format::{SegmentHeader, SegmentIndex, SegmentName};
+use crate::scan::{Scanner, read_prefix};
+
+/// The segments, in order, as of the last listing.
+#[derive(Clone, Debug)]
+pub(crate) struct Catalog {
+    pub(crate) files: Arc<dyn Files>,
+    pub(crate) segments: Vec<SegmentName>,
+}
+
+impl Catalog {
+    pub(crate) fn read(files: Arc<dyn Files>) -> Result<Self, LogError> {
+        let mut catalog = Self { files, segments: Vec::new() };
+        catalog.refresh()?;
+        Ok(catalog)
+    }
+
+    /// Lists the directory again.
+    pub(crate) fn refresh(&mut self) -> Result<(), LogError> {
+        let names = self.files.list().map_err(LogError::io(Operation::List, self.files.path("")))?;
+        self.segments = names.iter().filter_map(|name| SegmentName::read(name)).collect();
+        self.segments.sort_unstable();
+        Ok(())
+    }
+
+    /// Returns the first segment after the one with this number.
+    pub(crate) fn after(&self, segment: u64) -> Option<&SegmentName> {
+        self.segments.get(self.segments.partition_point(|name| name.segment <= segment))
+    }
+
+    /// Returns the last segment that begins at this position or before it, or the oldest one.
+    pub(crate) fn at(&self, position: Position) -> Option<&SegmentName> {
+        let after = self.segments.partition_point(|name| name.first <= position);
+        self.segments.get(after.saturating_sub(1))
+    }
+
+    /// Returns the index of a segment, if there is a valid one, that is, if the segment is closed.
+    pub(crate) fn index(&self, header: &SegmentHeader, length: u64) -> Option<SegmentIndex> {
+        let file = self.files.open(&name_of(header).index_file()).ok()?;
+        let most = SegmentIndex::longest(length);
+        if file.length().ok()? > most {
+            return None;
+        }
+        let index = SegmentIndex::read(&read_prefix(&*file, usize::try_from(most).ok()?).ok()?)?;
+        (index.salt == header.salt && index.length == length).then_some(index)
+    }
+
+    pub(crate) fn path_of(&self, header: &SegmentHeader) -> PathBuf {
+        self.files.path(&name_of(header).segment_file())
+    }
+}
+
+/// Returns the name of the segment with this header.
+pub(crate) const fn name_of(header: &SegmentHeader) -> SegmentName {
+    let first = Position { incarnation: header.incarnation, number: header.first };
+    SegmentName { segment: header.segment, first }
+}
+
+/// Returns the latest time of a segment; `None` if it has no records, or no longer exists.
+pub(crate) fn latest(catalog: &Catalog, name: &SegmentName) -> Result<Option<LogTime>, LogError> {
+    let Some(mut scanner) = Scanner::open(&*catalog.files, name)? else { return Ok(None) };
+    let path = catalog.files.path(&name.segment_file());
+    let length = scanner.file_length().map_err(LogError::io(Operation::Read, path.clone()))?;
+    let index = match catalog.index(scanner.header(), length) {
+        Some(index) => index,
+        None => scanner.survey(None, &path)?.index,
+    };
+    Ok((index.records > 0).then_some(index.latest))
+}
+
+/// Returns the length of a segment; 0 if it no longer exists.
+pub(crate) fn length(files: &dyn Files, name: &SegmentName) -> Result<u64, LogError> {
+    let file = name.segment_file();
+    match files.open(&file).and_then(|file| file.length()) {
+        Ok(length) => Ok(length),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(LogError::io(Operation::Open, files.path(&file))(error)),
+    }
+}

@@ -1,0 +1,124 @@
+//! The header of a segment.
+
+use mcast_stream_proto::wire::{Incarnation, KeyEpoch, MessageNumber, StreamId};
+
+use super::bytes::{u16_at, u32_at, u64_at};
+use crate::LogTime;
+
+const MAGIC: &[u8; 8] = b"MCASTLOG";
+const VERSION: u16 = 1;
+const CHECKSUM_AT: usize = 60;
+/// The length of a header without the name.
+const FIXED: usize = 64;
+/// The length of the longest name of a stream, in bytes.
+pub const MAX_NAME: usize = 255;
+
+/// The beginning of a segment file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentHeader {
+    /// The stream.
+    pub stream: StreamId,
+    /// The name of the stream; empty if it has none.
+    pub name: String,
+    /// The incarnation of its publisher, to which all records of the segment belong.
+    pub incarnation: Incarnation,
+    /// The epoch of the secret that seals the records; [`KeyEpoch::CLEAR`] if they are not sealed.
+    pub epoch: KeyEpoch,
+    /// The number of the segment in the log.
+    pub segment: u64,
+    /// The number of the first record.
+    pub first: MessageNumber,
+    /// Drawn at random for each segment: it marks the records, and no two sealed segments share a key.
+    pub salt: u64,
+    /// When the segment was begun.
+    pub begun: LogTime,
+}
+
+/// Why bytes are not the header of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HeaderError {
+    /// They do not begin like a segment.
+    #[error("it is not a segment of a log")]
+    Magic,
+    /// They are of a later version.
+    #[error("its format is version {0}, and this program reads version 1")]
+    Version(u16),
+    /// The file has the name of another segment.
+    #[error("its name is that of another segment")]
+    Renamed,
+    /// They are cut off, or their checksum is wrong.
+    #[error("its header is damaged")]
+    Damaged,
+}
+
+impl SegmentHeader {
+    /// The length of the longest header.
+    pub const LONGEST: usize = FIXED + MAX_NAME;
+
+    /// Returns its bytes. A name that is too long is cut off.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        let name = &self.name.as_bytes()[..self.name_length()];
+        let mut bytes = Vec::with_capacity(FIXED + name.len());
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&VERSION.to_be_bytes());
+        bytes.extend_from_slice(&self.epoch.0.to_be_bytes());
+        bytes.extend_from_slice(&self.incarnation.0.to_be_bytes());
+        for number in [self.stream.0, self.segment, self.first.0, self.salt, self.begun.0] {
+            bytes.extend_from_slice(&number.to_be_bytes());
+        }
+        bytes.extend_from_slice(&(name.len() as u16).to_be_bytes());
+        bytes.extend_from_slice(&[0; 2]);
+        let checksum = crc32c::crc32c_append(crc32c::crc32c(&bytes), name);
+        bytes.extend_from_slice(&checksum.to_be_bytes());
+        bytes.extend_from_slice(name);
+        bytes
+    }
+
+    /// Reads the header at the beginning of these bytes.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn read(bytes: &[u8]) -> Result<Self, HeaderError> {
+        if !bytes.starts_with(MAGIC) {
+            return Err(HeaderError::Magic);
+        }
+        let fixed = bytes.get(..FIXED).ok_or(HeaderError::Damaged)?;
+        // The version comes before the checksum, which a later version may have elsewhere.
+        match u16_at(fixed, 8) {
+            VERSION => {}
+            version => return Err(HeaderError::Version(version)),
+        }
+        let length = usize::from(u16_at(fixed, 56));
+        let name = bytes.get(FIXED..FIXED + length).ok_or(HeaderError::Damaged)?;
+        let checksum = crc32c::crc32c_append(crc32c::crc32c(&fixed[..CHECKSUM_AT]), name);
+        let name = str::from_utf8(name).map_err(|_| HeaderError::Damaged)?;
+        if checksum != u32_at(fixed, CHECKSUM_AT) || length > MAX_NAME {
+            return Err(HeaderError::Damaged);
+        }
+        Ok(Self {
+            stream: StreamId(u64_at(fixed, 16)),
+            name: name.to_owned(),
+            incarnation: Incarnation(u32_at(fixed, 12)),
+            epoch: KeyEpoch(u16_at(fixed, 10)),
+            segment: u64_at(fixed, 24),
+            first: MessageNumber(u64_at(fixed, 32)),
+            salt: u64_at(fixed, 40),
+            begun: LogTime(u64_at(fixed, 48)),
+        })
+    }
+
+    /// Returns its length in bytes, which is where the first record begins.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "a header is never empty")]
+    pub fn len(&self) -> usize {
+        FIXED + self.name_length()
+    }
+
+    /// Returns how many bytes of the name are written: whole characters only.
+    fn name_length(&self) -> usize {
+        let longest = MAX_NAME.min(self.name.len());
+        (0..=longest).rev().find(|end| self.name.is_char_boundary(*end)).unwrap_or(0)
+    }
+}

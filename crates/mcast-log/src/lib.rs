@@ -1,0 +1,81 @@
+//! The log of a stream: its messages in a directory of segment files. No sockets, no threads.
+//!
+//! `docs/log-format.md` specifies the files, and `docs/design/019-log.md` explains the decisions.
+//!
+//! # Writing
+//! A publisher opens its log with [`Writer::open`], which returns what was found ([`Recovery`]); then it publishes under
+//! [`Writer::incarnation`], and its first message has the number [`Writer::next_number`]: numbers go on where the log
+//! ends, and incarnations only grow. It appends each batch of messages with [`Writer::append`] before it sends them.
+//! What a power failure may take is decided by [`SyncPolicy`]:
+//!
+//! - [`SyncPolicy::Each`]: nothing; `append` returns when the batch is on the disk, with one sync for the whole batch.
+//! - [`SyncPolicy::Interval`]: what was appended within that time. The caller calls [`Writer::sync`] at
+//!   [`Writer::sync_due`], or runs [`Writer::begin_sync`] on another thread, while it appends.
+//! - [`SyncPolicy::None`]: what the system has not written.
+//!
+//! # Reading
+//! [`Reader::read`] returns records as a [history server] sends them; [`Reader::seek`] begins at a position, a time, the
+//! oldest or the latest incarnation; [`Reader::next`] returns one record at a time, with its time, without copying it, and
+//! what is damaged.
+//!
+//! [history server]: mcast_stream_proto::history
+//!
+//! ```
+//! use mcast_log::{Item, LogOptions, LogTime, Reader, Writer};
+//! use mcast_stream_proto::history::{HistoryContent, Position};
+//! use mcast_stream_proto::seal::Keys;
+//! use mcast_stream_proto::wire::{Incarnation, StreamId};
+//!
+//! # let directory = tempfile::tempdir()?;
+//! # let directory = directory.path();
+//! let stream = StreamId::named("prices");
+//! let (mut log, _) = Writer::open(directory, stream, "prices", Incarnation(1), LogOptions::default())?;
+//! let batch = [HistoryContent::Message { key: None, bytes: &b"EUR 1.08"[..] }];
+//! let appended = log.append(LogTime::now(), &batch)?;
+//! assert_eq!(appended.durable, appended.next);
+//!
+//! let mut reader = Reader::open(directory, Keys::none())?;
+//! let records = reader.read(Position::START, 100)?;
+//! assert_eq!(records.len(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Modules
+//! | module | its idea |
+//! |---|---|
+//! | `format` | bytes: headers, records, indexes, names |
+//! | `seal` | keys and nonces of a segment |
+//! | `files` | the operations on files that a log needs, as traits; tests inject faults there |
+//! | `catalog` | which segments there are |
+//! | `scan` | one segment, record by record, also if it is damaged |
+//! | `writer`, `recovery`, `retention` | appending; what a writer does with what it finds; removing |
+//! | `reader` | from any start to the end, over segments, damage and restarts |
+#![forbid(unsafe_code)]
+
+mod catalog;
+mod error;
+mod files;
+mod format;
+#[cfg_attr(windows, path = "lock_windows.rs")]
+mod lock;
+mod reader;
+mod recovery;
+mod retention;
+mod scan;
+mod seal;
+mod segments;
+mod time;
+mod writer;
+
+pub use error::{LogError, Operation};
+pub use files::{Directory, Files, Lock, LogFile};
+pub use format::{
+    HeaderError, INDEX_INTERVAL, IndexEntry, MAX_BODY, MAX_NAME, RECORD_HEAD, SegmentHeader, SegmentIndex,
+    SegmentName,
+};
+pub use reader::{Damage, Item, LogRecord, Reader};
+pub use recovery::Recovery;
+pub use retention::{Retention, prune};
+pub use segments::{SegmentSummary, segments};
+pub use time::LogTime;
+pub use writer::{Appended, CompletedSync, LogOptions, PendingSync, SyncPolicy, Writer};

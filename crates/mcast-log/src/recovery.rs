@@ -1,0 +1,109 @@
+//! What a writer does with the log that it finds.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use mcast_stream_proto::seal::Keys;
+use mcast_stream_proto::wire::{MessageNumber, StreamId};
+
+use crate::catalog::Catalog;
+use crate::error::{LogError, Operation};
+use crate::files::Files;
+use crate::format::SegmentName;
+use crate::scan::{Scanner, Survey};
+use crate::writer::{write_all, write_file};
+
+/// How much is copied at once.
+const CHUNK: usize = 1 << 18;
+
+/// What was found in a log when it was opened to write.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// The number that the next message gets.
+    pub next: MessageNumber,
+    /// The file whose end was cut off, because it was not a complete record.
+    pub torn: Option<PathBuf>,
+    /// How many bytes were cut off: of appends that were not synced when the machine or the process stopped.
+    pub cut_bytes: u64,
+    /// How many bytes before intact records are damaged. They are still there, and readers report what is missing.
+    pub damaged_bytes: u64,
+    /// A segment without records, which is removed when the next one is there.
+    pub(crate) empty: Option<SegmentName>,
+}
+
+/// Finds the end of the log. Afterwards everything in it is on the disk.
+pub(crate) fn recover(catalog: &Catalog, stream: StreamId, keys: &Keys) -> Result<Recovery, LogError> {
+    let files = Arc::clone(&catalog.files);
+    remove_unfinished(&*files)?;
+    let mut recovery = Recovery { next: MessageNumber(0), ..Recovery::default() };
+    let Some(name) = catalog.segments.last().copied() else { return Ok(recovery) };
+    let Some(mut scanner) = Scanner::open(&*files, &name)? else {
+        return Err(LogError::Empty(files.path(&name.segment_file())));
+    };
+    let header = scanner.header().clone();
+    let path = catalog.path_of(&header);
+    if header.stream != stream {
+        let path = files.path("");
+        return Err(LogError::OtherStream { path, found: header.stream, expected: stream });
+    }
+    let length = scanner.file_length().map_err(LogError::io(Operation::Read, path.clone()))?;
+    if let Some(index) = catalog.index(&header, length) {
+        // The index was written after the segment had been synced.
+        recovery.next = index.end;
+        recovery.empty = (index.records == 0).then_some(name);
+        return Ok(recovery);
+    }
+    let Survey { index, damaged, behind } = scanner.survey(Some(keys), &path)?;
+    recovery.next = index.end;
+    recovery.damaged_bytes = damaged;
+    recovery.cut_bytes = behind;
+    recovery.torn = (behind > 0).then_some(path);
+    if index.records == 0 {
+        recovery.empty = Some(name);
+        return Ok(recovery);
+    }
+    rewrite(&*files, &scanner, &name, index.length)?;
+    // Without it, the next writer does all this again.
+    let _ = write_file(&*files, &name.index_file(), &index.bytes(), false);
+    Ok(recovery)
+}
+
+/// Writes a segment once more, up to `length`, and replaces it. What can be read may be in memory only: a sync that
+/// failed before may have left it there, and the next sync of the same file would succeed without writing it.
+fn rewrite(files: &dyn Files, scanner: &Scanner, name: &SegmentName, length: u64) -> Result<(), LogError> {
+    let target = name.segment_file();
+    let unfinished = format!("{target}{}", SegmentName::UNFINISHED);
+    let fail = |operation| LogError::io(operation, files.path(&unfinished));
+    let copy = files.create(&unfinished).map_err(fail(Operation::Create))?;
+    let mut buffer = vec![0; CHUNK];
+    let mut at = 0;
+    while at < length {
+        let most = usize::try_from(length - at).unwrap_or(CHUNK).min(CHUNK);
+        let count = scanner.read_at(at, &mut buffer[..most]);
+        match count.map_err(LogError::io(Operation::Read, files.path(&target)))? {
+            0 => return Err(fail(Operation::Read)(std::io::ErrorKind::UnexpectedEof.into())),
+            count => {
+                write_all(&*copy, &buffer[..count]).map_err(fail(Operation::Write))?;
+                at += count as u64;
+            }
+        }
+    }
+    copy.sync().map_err(fail(Operation::Sync))?;
+    files.rename(&unfinished, &target).map_err(fail(Operation::Rename))?;
+    files.sync_directory().map_err(LogError::io(Operation::Sync, files.path("")))
+}
+
+/// Removes what a writer left unfinished, and indexes without segments.
+fn remove_unfinished(files: &dyn Files) -> Result<(), LogError> {
+    let names = files.list().map_err(LogError::io(Operation::List, files.path("")))?;
+    let is_left = |name: &&String| {
+        let finished = name.strip_suffix(SegmentName::UNFINISHED);
+        finished
+            .is_some_and(|name| SegmentName::read(name).is_some() || SegmentName::read_index(name).is_some())
+            || SegmentName::read_index(name).is_some_and(|index| !names.contains(&index.segment_file()))
+    };
+    for name in names.iter().filter(is_left) {
+        files.remove(name).map_err(LogError::io(Operation::Remove, files.path(name)))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,41 @@
+//! Simulated disks and publishers that die: what was reported durable is there after any crash, in order and once,
+//! nothing is there that was never appended, incarnations grow, and numbers never go back.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod damage;
+mod disk;
+mod space;
+mod world;
+
+use std::cell::Cell;
+
+use mcast_dice::for_seeds;
+
+use crate::world::{Counts, World};
+
+#[test]
+fn what_was_durable_is_there_after_any_crash_and_nothing_else() {
+    let all = Cell::new(Counts::default());
+    for_seeds(3_000, |seed| {
+        let mut world = World::new(seed);
+        for _ in 0..8 {
+            world.live();
+        }
+        let (Counts { crashes, torn, damaged, lost_unsynced, full, failed_syncs, appended }, mut sum) =
+            (world.counts, all.get());
+        sum.crashes += crashes;
+        sum.torn += torn;
+        sum.damaged += damaged;
+        sum.lost_unsynced += lost_unsynced;
+        sum.full += full;
+        sum.failed_syncs += failed_syncs;
+        sum.appended += appended;
+        all.set(sum);
+    });
+    let Counts { crashes, torn, damaged, lost_unsynced, full, failed_syncs, appended } = all.get();
+    if mcast_dice::number("MCAST_SEED").is_none() && mcast_dice::number("MCAST_SEEDS").is_none() {
+        // The simulation did what it is for.
+        assert!(appended > crashes && torn > 100 && damaged > 20 && lost_unsynced > 100, "{:?}", all.get());
+        assert!(full > 100 && failed_syncs > 100, "{:?}", all.get());
+    }
+}

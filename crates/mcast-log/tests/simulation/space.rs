@@ -1,0 +1,69 @@
+//! A full disk.
+
+use mcast_log::{Item, LogOptions, LogTime, Reader, Writer};
+use mcast_stream_proto::history::HistoryContent;
+use mcast_stream_proto::seal::Keys;
+use mcast_stream_proto::wire::{Incarnation, MessageNumber};
+
+use crate::disk::{Disk, Faults};
+use crate::world::STREAM;
+
+fn message(bytes: &[u8]) -> [HistoryContent<&[u8]>; 1] {
+    [HistoryContent::Message { key: None, bytes }]
+}
+
+fn read(disk: &Disk) -> Vec<Vec<u8>> {
+    let mut reader = Reader::open_files(disk.files(), Keys::none()).unwrap();
+    let mut found = Vec::new();
+    while let Some(item) = reader.next().unwrap() {
+        match item {
+            Item::Record(record) => match record.record.content {
+                HistoryContent::Message { bytes, .. } => found.push(bytes.to_vec()),
+                other => panic!("{other:?}"),
+            },
+            Item::Damage(damage) => assert!(!damage.is_loss(), "{damage:?}"),
+        }
+    }
+    found
+}
+
+#[test]
+fn a_full_disk_refuses_and_the_log_continues_when_there_is_space() {
+    let disk = Disk::new(1);
+    let (mut writer, _) =
+        Writer::open_files(disk.files(), STREAM, "", Incarnation(1), LogOptions::default()).unwrap();
+    writer.append(LogTime(1), &message(b"one")).unwrap();
+    disk.set_free(50);
+    for _ in 0..3 {
+        let error = writer.append(LogTime(2), &message(&[2; 100])).unwrap_err();
+        assert!(error.is_storage_full() && error.is_temporary(), "{error:?}");
+        assert_eq!(writer.next_number(), MessageNumber(1));
+        assert_eq!(read(&disk), [b"one"]);
+    }
+    disk.set_free(10_000);
+    writer.append(LogTime(3), &message(b"two")).unwrap();
+    disk.crash();
+    assert_eq!(read(&disk), [b"one", b"two"]);
+}
+
+#[test]
+fn after_a_failed_sync_the_writer_is_of_no_use_and_the_next_one_writes_everything_again() {
+    let disk = Disk::new(2);
+    let open = || Writer::open_files(disk.files(), STREAM, "", Incarnation(1), LogOptions::default());
+    let (mut writer, _) = open().unwrap();
+    writer.append(LogTime(1), &message(b"one")).unwrap();
+    disk.set_faults(Faults { sync_error: 1.0, ..Faults::default() });
+    let error = writer.append(LogTime(2), &message(b"two")).unwrap_err();
+    assert!(!error.is_temporary(), "{error:?}");
+    disk.set_faults(Faults::default());
+    writer.append(LogTime(2), &message(b"two")).unwrap_err();
+    writer.sync().unwrap_err();
+    assert_eq!(writer.durable(), MessageNumber(1));
+    disk.kill();
+    let (writer, recovery) = open().unwrap();
+    let found = read(&disk);
+    assert_eq!(recovery.next.0, found.len() as u64);
+    drop(writer);
+    disk.crash();
+    assert_eq!(read(&disk), found, "what the next writer found is durable");
+}

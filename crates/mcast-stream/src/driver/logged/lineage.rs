@@ -1,0 +1,268 @@
+//! Which of the publishers that wrote a log continued the one before them.
+//!
+//! Message numbers go on where the log ends. If subscribers may have messages that the log has lost, or know that the
+//! stream has ended, those numbers would stand for other messages: then a new lineage begins, whose messages are numbered
+//! from 0 again, and which subscribers follow like any restarted publisher. In the stream's origin and in its history,
+//! messages have the incarnation of the first publisher of their lineage. In the log, numbers always go on.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use mcast_log::SyncPolicy;
+
+use crate::driver::state_file;
+use crate::wire::{Incarnation, MessageNumber};
+
+/// The first word of the file.
+const FORMAT: &str = "mcast-log-lineage-1";
+/// The name of the file in the directory of the log.
+const NAME: &str = "lineage";
+
+/// The lineages of a log, as its file has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Lineages {
+    /// In ascending order, at least one.
+    all: Vec<Lineage>,
+    state: LastState,
+}
+
+/// Publishers that continued each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lineage {
+    /// That of the first publisher.
+    pub(super) incarnation: Incarnation,
+    /// The number that its message 0 has in the log.
+    pub(super) base: MessageNumber,
+}
+
+impl Lineage {
+    /// Returns the number in the stream of a message in the log.
+    pub(super) const fn in_stream(self, in_log: MessageNumber) -> MessageNumber {
+        MessageNumber(in_log.0.saturating_sub(self.base.0))
+    }
+
+    /// Returns the number in the log of a message of the stream.
+    pub(super) const fn in_log(self, in_stream: MessageNumber) -> MessageNumber {
+        MessageNumber(in_stream.0.saturating_add(self.base.0))
+    }
+}
+
+/// How the last publisher ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum LastState {
+    /// It sent only what was on the disk, and did not end the stream.
+    Durable,
+    /// It sent what was in the system's memory since this boot; `?`: of an unknown one.
+    Running { boot: String },
+    /// It synced everything before this number, and did not end the stream.
+    Synced { next: MessageNumber },
+    /// It ended the stream, or does not know what the disk has.
+    Over,
+}
+
+/// How a publisher ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Another publisher may continue.
+    Continues { next: MessageNumber },
+    /// The stream has ended, or it is not known what the disk has.
+    Over,
+}
+
+impl Lineages {
+    /// Begins to publish with this incarnation, where the log ends before `next`. It is on the disk when this returns.
+    /// Returns the lineages, and whether the last one is continued.
+    pub(super) fn begin(
+        directory: &Path,
+        incarnation: Incarnation,
+        next: MessageNumber,
+        sync: SyncPolicy,
+    ) -> io::Result<(Self, bool)> {
+        let boot = boot();
+        let last = Self::read(directory)?;
+        let state = match sync {
+            SyncPolicy::Each => LastState::Durable,
+            SyncPolicy::None | SyncPolicy::Interval(_) => LastState::Running { boot: boot.clone() },
+        };
+        let continues = last.as_ref().is_some_and(|last| last.can_continue(next, &boot));
+        let mut all = last.map(|last| last.all).unwrap_or_default();
+        if !continues {
+            all.push(Lineage { incarnation, base: next });
+        }
+        let lineages = Self { all, state };
+        lineages.write(directory)?;
+        Ok((lineages, continues))
+    }
+
+    /// Records how the publisher ended.
+    pub(super) fn end(&mut self, directory: &Path, ending: Ending) -> io::Result<()> {
+        self.state = match ending {
+            Ending::Continues { next } => LastState::Synced { next },
+            Ending::Over => LastState::Over,
+        };
+        self.write(directory)
+    }
+
+    /// Returns the present lineage.
+    pub(super) fn present(&self) -> Lineage {
+        self.all.last().copied().unwrap_or(UNRECORDED)
+    }
+
+    /// Returns the lineage of a publisher.
+    pub(super) fn of(&self, incarnation: Incarnation) -> Lineage {
+        let later = self.all.partition_point(|lineage| lineage.incarnation <= incarnation);
+        let known = later.checked_sub(1).and_then(|at| self.all.get(at)).copied();
+        known.unwrap_or(Lineage { incarnation, ..UNRECORDED })
+    }
+
+    /// Whether all messages that subscribers may have are in the log, which ends before `next`.
+    fn can_continue(&self, next: MessageNumber, boot: &str) -> bool {
+        match &self.state {
+            LastState::Durable => true,
+            // The memory of the system outlives the process.
+            LastState::Running { boot: of } => of == boot && of != UNKNOWN,
+            LastState::Synced { next: synced } => *synced == next,
+            LastState::Over => false,
+        }
+    }
+
+    fn read(directory: &Path) -> io::Result<Option<Self>> {
+        match std::fs::read_to_string(path(directory)) {
+            Ok(text) => match parse(&text) {
+                Some(lineages) => Ok(Some(lineages)),
+                None => Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "it does not describe the lineages of a log",
+                )),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write(&self, directory: &Path) -> io::Result<()> {
+        let all = self.all.iter().map(|Lineage { incarnation, base }| format!("{incarnation}:{base}"));
+        let all: Vec<String> = all.collect();
+        let state = match &self.state {
+            LastState::Durable => "durable".to_owned(),
+            LastState::Running { boot } => format!("running {boot}"),
+            LastState::Synced { next } => format!("synced {next}"),
+            LastState::Over => "over".to_owned(),
+        };
+        state_file::replace(&path(directory), &format!("{FORMAT}\n{}\n{state}\n", all.join(" ")))
+    }
+}
+
+/// Returns the path of the file.
+pub(super) fn path(directory: &Path) -> PathBuf {
+    directory.join(NAME)
+}
+
+fn parse(text: &str) -> Option<Lineages> {
+    let mut lines = text.lines();
+    let (FORMAT, all, state, None) = (lines.next()?, lines.next()?, lines.next()?, lines.next()) else {
+        return None;
+    };
+    let lineage = |word: &str| {
+        let (incarnation, base) = word.split_once(':')?;
+        let (incarnation, base) = (incarnation.parse().ok()?, base.parse().ok()?);
+        Some(Lineage { incarnation: Incarnation(incarnation), base: MessageNumber(base) })
+    };
+    let all: Option<Vec<_>> = all.split(' ').map(lineage).collect();
+    let is_later =
+        |one: &Lineage, next: &Lineage| one.incarnation < next.incarnation && one.base <= next.base;
+    let all = all.filter(|all| all.is_sorted_by(is_later))?;
+    let words: Vec<&str> = state.split(' ').collect();
+    let state = match words[..] {
+        ["durable"] => LastState::Durable,
+        ["running", boot] => LastState::Running { boot: boot.to_owned() },
+        ["synced", next] => LastState::Synced { next: MessageNumber(next.parse().ok()?) },
+        ["over"] => LastState::Over,
+        _ => return None,
+    };
+    Some(Lineages { all, state })
+}
+
+/// Of publishers that were not recorded.
+const UNRECORDED: Lineage = Lineage { incarnation: Incarnation(0), base: MessageNumber(0) };
+
+/// Of a system that does not tell its boots apart.
+const UNKNOWN: &str = "?";
+
+/// Returns what identifies this boot of the system.
+fn boot() -> String {
+    // Other systems are treated as if each process had a boot of its own.
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    match boot.trim() {
+        boot if !boot.is_empty() && !boot.contains(char::is_whitespace) => boot.to_owned(),
+        _ => UNKNOWN.to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const LAZY: SyncPolicy = SyncPolicy::Interval(Duration::from_secs(1));
+
+    fn begin(directory: &Path, incarnation: u32, next: u64, sync: SyncPolicy) -> (Lineages, bool) {
+        Lineages::begin(directory, Incarnation(incarnation), MessageNumber(next), sync).unwrap()
+    }
+
+    #[test]
+    fn a_publisher_continues_only_if_the_log_has_everything_that_was_sent() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        assert!(!begin(directory, 5, 0, LAZY).1, "the first one");
+        // The process was killed. Where boots are not told apart, a power failure cannot be excluded.
+        assert_eq!(begin(directory, 6, 10, LAZY).1, boot() != UNKNOWN);
+        let text = std::fs::read_to_string(path(directory)).unwrap();
+        std::fs::write(path(directory), text.replace(&boot(), "another")).unwrap();
+        assert!(!begin(directory, 7, 10, SyncPolicy::Each).1, "after a power failure");
+        let (mut lineages, continues) = begin(directory, 8, 12, LAZY);
+        assert!(continues, "everything was on the disk before it was sent");
+        let present = lineages.present();
+        assert_eq!(present, Lineage { incarnation: Incarnation(7), base: MessageNumber(10) });
+        assert_eq!(
+            [present.in_stream(MessageNumber(12)), present.in_log(MessageNumber(2))].map(|number| number.0),
+            [2, 12]
+        );
+
+        lineages.end(directory, Ending::Continues { next: MessageNumber(20) }).unwrap();
+        assert!(!begin(directory, 9, 19, LAZY).1, "a message is missing");
+        let (mut lineages, _) = begin(directory, 10, 19, LAZY);
+        lineages.end(directory, Ending::Continues { next: MessageNumber(20) }).unwrap();
+        assert!(begin(directory, 11, 20, LAZY).1);
+        let (mut lineages, _) = begin(directory, 12, 20, LAZY);
+        lineages.end(directory, Ending::Over).unwrap();
+        assert!(!begin(directory, 13, 20, LAZY).1, "the stream has ended");
+    }
+
+    #[test]
+    fn each_publisher_belongs_to_the_lineage_that_began_before_it() {
+        let lineages = parse("mcast-log-lineage-1\n5:0 9:70\ndurable\n").unwrap();
+        let of = |incarnation| lineages.of(Incarnation(incarnation)).incarnation.0;
+        assert_eq!([of(5), of(8), of(9), of(30)], [5, 5, 9, 9]);
+        assert_eq!(of(3), 3, "of a log whose lineages are not recorded from the beginning");
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_nothing_else_is() {
+        let directory = tempfile::tempdir().unwrap();
+        for state in ["durable", "running boot", "synced 17", "over"] {
+            let lineages = parse(&format!("{FORMAT}\n1:0 2:7 300:7\n{state}\n")).unwrap();
+            lineages.write(directory.path()).unwrap();
+            assert_eq!(Lineages::read(directory.path()).unwrap(), Some(lineages));
+        }
+        for text in
+            ["", "mcast-log-lineage-1\n\nover\n", "mcast-log-lineage-1\n2:0 1:0\nover\n", "x\n1:0\nover\n"]
+        {
+            assert_eq!(parse(text), None);
+        }
+        std::fs::write(path(directory.path()), "hello").unwrap();
+        assert_eq!(Lineages::read(directory.path()).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+}

@@ -1,0 +1,398 @@
+//! Publishing through a log: a message is accepted when it is in the log, and sent after that.
+
+mod history;
+mod lineage;
+mod stage;
+mod tail;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use mcast_log::{LogOptions, Recovery, SyncPolicy, Writer};
+
+use super::clock;
+use super::error::StreamError;
+use super::history::{HistoryListener, HistoryServer};
+use super::publisher::{Closing, Publisher, PublisherBuilder};
+use crate::history::HistoryContent;
+use crate::seal::Keys;
+use crate::wire::{EngineTrail, MessageKey, MessageNumber, Origin};
+use history::LogHistory;
+use lineage::{Ending, Lineages};
+use stage::{Shared, Stage, Wait};
+
+/// Settings of a [`LoggedPublisher`].
+#[derive(Debug)]
+#[must_use]
+pub struct LoggedPublisherBuilder {
+    publisher: PublisherBuilder,
+    directory: PathBuf,
+    options: LogOptions,
+}
+
+/// A [`Publisher`] that keeps its stream in a log, across restarts and crashes.
+///
+/// A message is accepted when it is in the log, and sent after that. The next publisher with the same log continues the
+/// stream: message numbers go on, subscribers notice no gap and no repeat, and what was accepted is sent or, if it no
+/// longer fits the retransmission buffer, [served](Self::serve_history). What a power failure may take is decided by the
+/// [`SyncPolicy`]; the end of the process takes nothing. If a power failure may have taken messages that subscribers have,
+/// or the stream was [closed](Self::close), the next publisher does not continue the stream but starts it again, with
+/// message 0, which subscribers report like any restart.
+///
+/// It is `Send + Sync`: threads may share it, and the messages of each thread stay in order.
+///
+/// ```no_run
+/// use std::path::Path;
+///
+/// use mcast_stream::Publisher;
+/// use mcast_stream::log::LogOptions;
+/// use mcast_stream::wire::StreamId;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let builder = Publisher::builder().to("239.1.2.3%eth0:7000".parse()?).stream(StreamId::named("prices"));
+/// let publisher = builder.log(Path::new("/var/lib/prices"), LogOptions::default()).build()?;
+/// publisher.publish(b"EUR 1.08")?;
+/// // It is on the disk now, and on its way.
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct LoggedPublisher {
+    shared: Arc<Shared>,
+    directory: PathBuf,
+    keys: Arc<Mutex<Keys>>,
+    lineages: Mutex<Lineages>,
+    recovery: Recovery,
+    continues: bool,
+    thread: Option<JoinHandle<()>>,
+    /// Whether the end of the stream is recorded.
+    has_ended: AtomicBool,
+    /// How long dropping it waits.
+    drop_timeout: Duration,
+}
+
+impl PublisherBuilder {
+    /// Publishes through a log in this directory, which is created if there is none. Call it last.
+    ///
+    /// The [`stream`](Self::stream) must be set. The log is sealed with the [`keys`](Self::keys) of the stream; those of
+    /// the options are not used.
+    pub fn log(self, directory: &Path, options: LogOptions) -> LoggedPublisherBuilder {
+        LoggedPublisherBuilder { publisher: self, directory: directory.to_owned(), options }
+    }
+}
+
+impl LoggedPublisherBuilder {
+    /// Opens the log, the sockets, and starts the threads. Then the last messages of the log, as many as fit the
+    /// retransmission buffer, are sent again, for subscribers that did not receive them from the former publisher.
+    ///
+    /// # Errors
+    /// If another publisher has the log, or it is that of another stream; otherwise as [`PublisherBuilder::build`].
+    pub fn build(self) -> Result<LoggedPublisher, StreamError> {
+        let Self { publisher: builder, directory, mut options } = self;
+        if builder.has_random_stream() {
+            return Err(StreamError::LogWithoutStream);
+        }
+        let (stream, sync, drop_timeout) = (builder.config.stream, options.sync, builder.drop_timeout);
+        let keys = builder.config.keys.clone();
+        options.keys = keys.clone();
+        // The thread syncs, so that others can append meanwhile.
+        options.sync = SyncPolicy::None;
+        let name = builder.name.clone().unwrap_or_default();
+        let (writer, recovery) =
+            Writer::open(&directory, stream, &name, builder.config.incarnation, options)?;
+        let next = writer.next_number();
+        let begun = Lineages::begin(&directory, writer.incarnation(), next, sync);
+        let (lineages, continues) = begun.map_err(|cause| StreamError::State {
+            path: lineage::path(&directory).display().to_string(),
+            cause,
+        })?;
+        let lineage = lineages.present();
+        let waiting = match continues {
+            true => tail::read(&directory, keys.clone(), lineage.incarnation, next, builder.config.history)?,
+            false => VecDeque::new(),
+        };
+        let first = waiting.front().map_or(next, stage::Waiting::first);
+        let origin = Origin {
+            stream,
+            incarnation: lineage.incarnation,
+            publisher: clock::seed() as u32,
+            engines: EngineTrail::EMPTY,
+        };
+        let builder = builder.incarnation(writer.incarnation()).configure(|config| {
+            config.first_message = lineage.in_stream(first);
+            config.origin = Some(origin);
+        });
+        let publisher = builder.build()?;
+        let longest = publisher.longest_message();
+        let shared = Arc::new(Shared {
+            publisher,
+            longest,
+            lineage,
+            sync,
+            stage: Mutex::new(Stage::new(writer, waiting)),
+            sendable: Arc::new(AtomicU64::new(next.0)),
+            changed: Condvar::new(),
+        });
+        let worker = Arc::clone(&shared);
+        let thread =
+            std::thread::Builder::new().name("mcast-stream-log".to_owned()).spawn(move || worker.run());
+        let thread = Some(thread.map_err(StreamError::Thread)?);
+        let (keys, lineages) = (Arc::new(Mutex::new(keys)), Mutex::new(lineages));
+        let has_ended = AtomicBool::new(false);
+        Ok(LoggedPublisher {
+            shared,
+            directory,
+            keys,
+            lineages,
+            recovery,
+            continues,
+            thread,
+            has_ended,
+            drop_timeout,
+        })
+    }
+}
+
+impl LoggedPublisher {
+    /// Publishes a message, and returns its number. When this returns, the message is in the log, with
+    /// [`SyncPolicy::Each`] on the disk: threads that publish at the same time share a sync. While more than 4 MiB of
+    /// what is in the log cannot be sent yet, this blocks.
+    ///
+    /// # Errors
+    /// [`StreamError::Refused`] if the message can never be accepted, and [`StreamError::Log`] if it cannot be stored:
+    /// then it is not accepted, and is not sent. If [that is temporary](mcast_log::LogError::is_temporary), the message
+    /// can be published again later.
+    pub fn publish(&self, message: &[u8]) -> Result<MessageNumber, StreamError> {
+        self.shared.accept(&[(None, message)], Wait::UntilStored(None))
+    }
+
+    /// Publishes a message with a key, for subscribers that want only the latest message of each key.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn publish_keyed(&self, key: MessageKey, message: &[u8]) -> Result<MessageNumber, StreamError> {
+        self.shared.accept(&[(Some(key), message)], Wait::UntilStored(None))
+    }
+
+    /// Publishes a message like [`publish`](Self::publish), but waits for room for at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish), and [`StreamError::Refused`] if there was no room in time.
+    pub fn publish_timeout(&self, message: &[u8], timeout: Duration) -> Result<MessageNumber, StreamError> {
+        self.shared.accept(&[(None, message)], Wait::UntilStored(Some(timeout)))
+    }
+
+    /// Appends messages to the log with one write, and sends them; returns the number of the last one. With
+    /// [`SyncPolicy::Each`], they are on the disk when this returns, after one sync.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish); then none of them is accepted.
+    pub fn publish_all(
+        &self,
+        messages: &[(Option<MessageKey>, &[u8])],
+    ) -> Result<Option<MessageNumber>, StreamError> {
+        if messages.is_empty() {
+            return Ok(None);
+        }
+        self.shared.accept(messages, Wait::UntilStored(None)).map(Some)
+    }
+
+    /// Appends messages to the log with one write, without waiting; returns the number of the last one. They are sent as
+    /// soon as they may be: with [`SyncPolicy::Each`], when they are on the disk.
+    ///
+    /// # Errors
+    /// As [`publish_all`](Self::publish_all), and [`StreamError::Refused`] if there is no room.
+    pub fn try_queue_all(
+        &self,
+        messages: &[(Option<MessageKey>, &[u8])],
+    ) -> Result<Option<MessageNumber>, StreamError> {
+        if messages.is_empty() {
+            return Ok(None);
+        }
+        self.shared.accept(messages, Wait::Never).map(Some)
+    }
+
+    /// Waits until everything that was accepted is on the disk.
+    ///
+    /// # Errors
+    /// [`StreamError::Log`] if that fails. Then nothing can be published any more.
+    pub fn sync(&self) -> Result<(), StreamError> {
+        self.shared.sync()
+    }
+
+    /// Waits until everything that was accepted was sent, and all subscribers have it; returns `false` when the time is
+    /// over.
+    #[must_use]
+    pub fn wait_complete(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now().checked_add(timeout);
+        self.shared.wait_sent(deadline) && self.shared.publisher.wait_complete(left_until(deadline))
+    }
+
+    /// Ends the stream like [`Publisher::close`]: before, everything that was accepted is synced and sent. What was not
+    /// sent in time counts as unsent, and is served by the [history](Self::serve_history) of a later publisher.
+    ///
+    /// # Errors
+    /// [`StreamError::Log`] if what was accepted cannot be synced.
+    pub fn close(&self, timeout: Duration) -> Result<Closing, StreamError> {
+        let deadline = Instant::now().checked_add(timeout);
+        let synced = self.shared.sync();
+        self.shared.wait_sent(deadline);
+        let unsent = self.shared.refuse_more();
+        let mut closing = self.shared.publisher.close(left_until(deadline));
+        closing.unsent += unsent;
+        synced?;
+        self.record_end()?;
+        Ok(closing)
+    }
+
+    /// Stops publishing without ending the stream: what was accepted is synced and sent, and until all subscribers have
+    /// it, this waits for at most `timeout`. The next publisher with the same log continues.
+    ///
+    /// # Errors
+    /// [`StreamError::Log`] if what was accepted cannot be synced.
+    pub fn stop(&self, timeout: Duration) -> Result<Closing, StreamError> {
+        let deadline = Instant::now().checked_add(timeout);
+        let synced = self.shared.sync();
+        self.shared.wait_sent(deadline);
+        let unsent = self.shared.refuse_more();
+        let mut closing = self.shared.publisher.stop(left_until(deadline));
+        closing.unsent += unsent;
+        synced?;
+        Ok(closing)
+    }
+
+    /// Ends the stream without waiting for subscribers, like [`Publisher::end`]. Call it when everything
+    /// [was sent](Self::wait_complete).
+    ///
+    /// # Errors
+    /// [`StreamError::Log`] if the end cannot be recorded in the log.
+    pub fn end(&self) -> Result<(), StreamError> {
+        self.shared.refuse_more();
+        self.shared.publisher.end();
+        self.record_end()
+    }
+
+    /// Records in the log that the stream has ended.
+    fn record_end(&self) -> Result<(), StreamError> {
+        if !self.has_ended.load(Ordering::Acquire) {
+            self.shared.append_end()?;
+            self.end_lineage(Ending::Over)?;
+            self.has_ended.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Serves the log at this address over TCP, sealed like the stream, and announces it on the interfaces of the
+    /// stream. Subscribers read it to start [in the past](crate::SubscriberBuilder::from), and to
+    /// [heal](crate::SubscriberBuilder::heal) losses. With port 0, the system selects one.
+    ///
+    /// # Errors
+    /// If the address cannot be listened on.
+    pub fn serve_history(&self, at: SocketAddr) -> Result<HistoryServer, StreamError> {
+        let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let lineages = self.lineages.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let stream = self.publisher().stream();
+        let history = LogHistory {
+            stream,
+            directory: self.directory.clone(),
+            keys: Arc::clone(&self.keys),
+            lineages,
+            sendable: Arc::clone(&self.shared.sendable),
+        };
+        let mut server = HistoryListener::bind(at)?.serve(stream, keys, Box::new(history))?;
+        if let Some(interface) = self.publisher().first_interface()? {
+            server.announce(&[interface])?;
+        }
+        Ok(server)
+    }
+
+    /// Seals with the greatest epoch of these from now on, in the log as well.
+    ///
+    /// # Errors
+    /// [`StreamError::Log`] if the segment of the log cannot be closed.
+    pub fn set_keys(&self, keys: Keys) -> Result<(), StreamError> {
+        *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = keys.clone();
+        self.shared.set_keys(keys)
+    }
+
+    /// Returns the publisher, for its events, statistics and subscribers. Messages that are published with it directly
+    /// are not in the log: after that, this one refuses everything ([`StreamError::LogBypassed`]).
+    #[must_use]
+    pub fn publisher(&self) -> &Publisher {
+        &self.shared.publisher
+    }
+
+    /// Returns what was found in the log.
+    #[must_use]
+    pub const fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// Whether this publisher continues the stream of the one before it, so that subscribers notice no gap. Otherwise it
+    /// is the first one, the stream had ended, or a power failure may have taken messages that subscribers have.
+    #[must_use]
+    pub const fn continues(&self) -> bool {
+        self.continues
+    }
+
+    /// Returns the number of the next message. In the log, numbers also go on over the ends of the stream.
+    #[must_use]
+    pub fn next_message(&self) -> MessageNumber {
+        self.shared.next_message()
+    }
+
+    /// Returns the number of accepted messages that are not sent yet.
+    #[must_use]
+    pub fn unsent(&self) -> usize {
+        self.shared.unsent()
+    }
+
+    /// Returns the directory of the log.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    fn end_lineage(&self, ending: Ending) -> Result<(), StreamError> {
+        let mut lineages = self.lineages.lock().unwrap_or_else(PoisonError::into_inner);
+        lineages.end(&self.directory, ending).map_err(|cause| StreamError::State {
+            path: lineage::path(&self.directory).display().to_string(),
+            cause,
+        })
+    }
+}
+
+impl Drop for LoggedPublisher {
+    fn drop(&mut self) {
+        self.shared.wait_sent(Instant::now().checked_add(self.drop_timeout));
+        let has_ended = self.has_ended.load(Ordering::Acquire);
+        let ended = self.shared.end();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        // If it cannot be recorded, the next publisher knows less about what subscribers have, and says so.
+        match ended {
+            Ok(next) if !has_ended => drop(self.end_lineage(Ending::Continues { next })),
+            Err(_) if self.shared.sync != SyncPolicy::Each => drop(self.end_lineage(Ending::Over)),
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
+fn left_until(deadline: Option<Instant>) -> Duration {
+    deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()))
+}
+
+/// Returns a message as the log stores it.
+const fn content(key: Option<MessageKey>, bytes: &[u8]) -> HistoryContent<&[u8]> {
+    HistoryContent::Message { key, bytes }
+}
+
+/// The number before which everything may be sent.
+fn load(sendable: &AtomicU64) -> MessageNumber {
+    MessageNumber(sendable.load(Ordering::Acquire))
+}

@@ -1,0 +1,439 @@
+//! The messages that are in the log and not sent yet.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use mcast_log::{LogError, LogTime, SyncPolicy, Writer};
+
+use super::lineage::Lineage;
+use super::{content, load};
+use crate::StreamError;
+use crate::driver::publisher::Publisher;
+use crate::history::HistoryContent;
+use crate::publisher::Refusal;
+use crate::seal::Keys;
+use crate::wire::{MessageKey, MessageNumber};
+
+/// While more bytes wait to be sent, nothing is accepted.
+const MOST_WAITING: usize = 4 << 20;
+/// What a waiting message takes in addition to its bytes.
+const OVERHEAD: usize = 64;
+/// How long to wait for subscribers that have no room, or for the rate, before the next attempt.
+const ROOM_WAIT: Duration = Duration::from_millis(5);
+
+/// The state that the threads share. The lock of the stage comes before that of the publisher.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) publisher: Publisher,
+    /// The length of the longest message that the publisher accepts.
+    pub(super) longest: usize,
+    pub(super) lineage: Lineage,
+    pub(super) sync: SyncPolicy,
+    pub(super) stage: Mutex<Stage>,
+    /// The number in the log before which everything may be sent.
+    pub(super) sendable: Arc<AtomicU64>,
+    /// Notified when anything of the stage changes that a thread may wait for.
+    pub(super) changed: Condvar,
+}
+
+#[derive(Debug)]
+pub(super) struct Stage {
+    /// `None` after the end.
+    writer: Option<Writer>,
+    waiting: VecDeque<Waiting>,
+    waiting_bytes: usize,
+    /// The number in the log of the next message to publish.
+    next: MessageNumber,
+    /// When the first message was appended that is not synced.
+    unsynced_since: Option<Instant>,
+    /// Whether a thread waits for a sync, whatever the policy says.
+    is_sync_wanted: bool,
+    /// Why the publisher has no room at present.
+    refusal: Option<Refusal>,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// Nothing more is accepted; what was accepted is synced, and sent as far as possible.
+    Closed,
+    /// The thread ends.
+    Ending,
+    /// A sync failed.
+    SyncFailed,
+    /// Something was published without the log.
+    Bypassed,
+    /// The publisher refused a message for good.
+    Refused(Refusal),
+}
+
+/// What is in the log and is to be published. Its numbers are those in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Waiting {
+    Message {
+        number: MessageNumber,
+        key: Option<MessageKey>,
+        bytes: Box<[u8]>,
+    },
+    /// The messages from the first number to before the second one are missing in the log.
+    Gap {
+        first: MessageNumber,
+        end: MessageNumber,
+    },
+}
+
+/// What to wait for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wait {
+    /// For room, for at most this time, and then until the messages may be sent.
+    UntilStored(Option<Duration>),
+    Never,
+}
+
+impl Waiting {
+    pub(super) const fn first(&self) -> MessageNumber {
+        match self {
+            Self::Message { number, .. } => *number,
+            Self::Gap { first, .. } => *first,
+        }
+    }
+
+    const fn end(&self) -> MessageNumber {
+        match self {
+            Self::Message { number, .. } => MessageNumber(number.0.saturating_add(1)),
+            Self::Gap { end, .. } => *end,
+        }
+    }
+
+    /// Returns the bytes of memory that it takes.
+    pub(super) const fn size(&self) -> usize {
+        match self {
+            Self::Message { bytes, .. } => bytes.len() + OVERHEAD,
+            Self::Gap { .. } => OVERHEAD,
+        }
+    }
+}
+
+impl Stage {
+    pub(super) fn new(writer: Writer, waiting: VecDeque<Waiting>) -> Self {
+        let next = waiting.front().map_or_else(|| writer.next_number(), Waiting::first);
+        Self {
+            writer: Some(writer),
+            waiting_bytes: waiting.iter().map(Waiting::size).sum(),
+            waiting,
+            next,
+            unsynced_since: None,
+            is_sync_wanted: false,
+            refusal: None,
+            phase: Phase::Open,
+        }
+    }
+
+    /// Returns why nothing can be accepted any more.
+    fn check(&self) -> Result<(), StreamError> {
+        match self.phase {
+            Phase::Open => Ok(()),
+            Phase::Closed | Phase::Ending => Err(Refusal::Closed.into()),
+            Phase::SyncFailed => Err(LogError::SyncFailed.into()),
+            Phase::Bypassed => Err(StreamError::LogBypassed),
+            Phase::Refused(refusal) => Err(refusal.into()),
+        }
+    }
+
+    const fn has_failed(&self) -> bool {
+        matches!(self.phase, Phase::SyncFailed | Phase::Bypassed | Phase::Refused(_))
+    }
+
+    const fn has_room(&self) -> bool {
+        self.waiting_bytes < MOST_WAITING
+    }
+
+    /// Appends messages to the log: all of them, or none. Returns the number of the last one.
+    fn append(&mut self, messages: &[(Option<MessageKey>, &[u8])]) -> Result<MessageNumber, StreamError> {
+        let writer = self.writer.as_mut().ok_or(Refusal::Closed)?;
+        let mut number = match messages {
+            [(key, bytes)] => writer.append(LogTime::now(), &[content(*key, bytes)]),
+            messages => {
+                let batch: Vec<_> = messages.iter().map(|(key, bytes)| content(*key, bytes)).collect();
+                writer.append(LogTime::now(), &batch)
+            }
+        }?
+        .first;
+        for (key, bytes) in messages {
+            let message = Waiting::Message { number, key: *key, bytes: (*bytes).into() };
+            self.waiting_bytes += message.size();
+            self.waiting.push_back(message);
+            number += 1;
+        }
+        self.unsynced_since.get_or_insert_with(Instant::now);
+        Ok(MessageNumber(number.0 - 1))
+    }
+}
+
+impl Shared {
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, stage: MutexGuard<'a, Stage>, time: Duration) -> MutexGuard<'a, Stage> {
+        self.changed.wait_timeout(stage, time).map_or_else(|error| error.into_inner().0, |(stage, _)| stage)
+    }
+
+    /// Accepts messages; returns the number of the last one.
+    pub(super) fn accept(
+        &self,
+        messages: &[(Option<MessageKey>, &[u8])],
+        wait: Wait,
+    ) -> Result<MessageNumber, StreamError> {
+        if let Some(length) =
+            messages.iter().map(|(_, bytes)| bytes.len()).find(|length| *length > self.longest)
+        {
+            return Err(Refusal::TooLong { length, longest: self.longest }.into());
+        }
+        let mut stage = self.wait_for_room(wait)?;
+        let last = stage.append(messages)?;
+        let syncs_each = self.sync == SyncPolicy::Each;
+        if !syncs_each {
+            self.sendable.store(last.0 + 1, Ordering::Release);
+            self.send(&mut stage);
+        }
+        if matches!(wait, Wait::UntilStored(_)) {
+            self.publisher.flush();
+        }
+        self.changed.notify_all();
+        // The thread syncs. What is appended meanwhile shares the next sync.
+        while syncs_each && matches!(wait, Wait::UntilStored(_)) && load(&self.sendable) <= last {
+            if stage.has_failed() {
+                stage.check()?;
+            }
+            stage = self.wait(stage, Duration::from_secs(1));
+        }
+        Ok(self.lineage.in_stream(last))
+    }
+
+    fn wait_for_room(&self, wait: Wait) -> Result<MutexGuard<'_, Stage>, StreamError> {
+        let deadline = match wait {
+            Wait::UntilStored(timeout) => timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+            Wait::Never => Some(Instant::now()),
+        };
+        let mut stage = self.stage();
+        loop {
+            stage.check()?;
+            if !stage.has_room() {
+                self.send(&mut stage);
+            }
+            if stage.has_room() {
+                return Ok(stage);
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Err(stage.refusal.unwrap_or(Refusal::Unsent).into());
+            }
+            stage = self.wait(stage, left.unwrap_or(Duration::MAX).min(ROOM_WAIT));
+        }
+    }
+
+    /// Publishes what may be sent, as far as the publisher has room.
+    fn send(&self, stage: &mut Stage) {
+        let sendable = load(&self.sendable);
+        stage.refusal = None;
+        while let Some(waiting) = stage.waiting.front().filter(|waiting| waiting.end() <= sendable) {
+            if stage.has_failed() {
+                return;
+            }
+            let published = match waiting {
+                Waiting::Message { key: None, bytes, .. } => self.publisher.try_queue(bytes).map(Some),
+                Waiting::Message { key: Some(key), bytes, .. } => {
+                    self.publisher.try_queue_keyed(*key, bytes).map(Some)
+                }
+                Waiting::Gap { end, .. } => {
+                    self.publisher.skip_to(self.lineage.in_stream(*end)).map(|()| None)
+                }
+            };
+            let expected = self.lineage.in_stream(waiting.first());
+            match published {
+                Ok(Some(number)) if number != expected => stage.phase = Phase::Bypassed,
+                Ok(_) => {
+                    (stage.next, stage.waiting_bytes) =
+                        (waiting.end(), stage.waiting_bytes.saturating_sub(waiting.size()));
+                    stage.waiting.pop_front();
+                }
+                Err(StreamError::Refused(refusal)) if refusal.is_temporary() => {
+                    stage.refusal = Some(refusal);
+                    return;
+                }
+                Err(StreamError::Refused(refusal)) => stage.phase = Phase::Refused(refusal),
+                Err(_) => stage.phase = Phase::Refused(Refusal::Closed),
+            }
+        }
+    }
+
+    /// Syncs and sends, until the publisher ends.
+    pub(super) fn run(&self) {
+        let mut stage = self.stage();
+        loop {
+            if self.is_sync_due(&stage) {
+                stage = self.sync_now(stage);
+                self.changed.notify_all();
+                continue;
+            }
+            let before = stage.waiting.len();
+            self.send(&mut stage);
+            if stage.waiting.len() < before {
+                self.publisher.flush();
+                self.changed.notify_all();
+            }
+            if stage.phase == Phase::Ending {
+                return;
+            }
+            if stage.refusal.is_some() && !stage.has_failed() {
+                drop(stage);
+                self.publisher.wait_for_room(ROOM_WAIT);
+                stage = self.stage();
+                continue;
+            }
+            let due = match self.sync {
+                SyncPolicy::Interval(interval) => stage.unsynced_since.map(|since| since + interval),
+                SyncPolicy::None | SyncPolicy::Each => None,
+            };
+            let left =
+                due.map_or(Duration::from_secs(1), |due| due.saturating_duration_since(Instant::now()));
+            stage = self.wait(stage, left);
+        }
+    }
+
+    fn is_sync_due(&self, stage: &Stage) -> bool {
+        let Some(since) = stage.unsynced_since.filter(|_| !stage.has_failed()) else { return false };
+        stage.is_sync_wanted
+            || match self.sync {
+                SyncPolicy::Each => true,
+                SyncPolicy::Interval(interval) => since.elapsed() >= interval,
+                SyncPolicy::None => false,
+            }
+    }
+
+    /// Syncs everything that was appended, without the lock.
+    fn sync_now<'a>(&'a self, mut stage: MutexGuard<'a, Stage>) -> MutexGuard<'a, Stage> {
+        let pending = stage.writer.as_mut().map(Writer::begin_sync);
+        (stage.unsynced_since, stage.is_sync_wanted) = (None, false);
+        let pending = match pending {
+            Some(Ok(Some(pending))) => pending,
+            // A segment was closed, and everything synced with it.
+            Some(Ok(None)) => {
+                self.let_send(&mut stage);
+                return stage;
+            }
+            Some(Err(_)) => {
+                stage.phase = Phase::SyncFailed;
+                return stage;
+            }
+            None => return stage,
+        };
+        drop(stage);
+        let done = pending.run();
+        let mut stage = self.stage();
+        match stage.writer.as_mut().map(|writer| writer.complete_sync(done)) {
+            Some(Ok(_)) => self.let_send(&mut stage),
+            Some(Err(_)) => stage.phase = Phase::SyncFailed,
+            None => {}
+        }
+        stage
+    }
+
+    /// Sends what has become durable.
+    fn let_send(&self, stage: &mut Stage) {
+        if let (SyncPolicy::Each, Some(writer)) = (self.sync, &stage.writer) {
+            self.sendable.fetch_max(writer.durable().0, Ordering::AcqRel);
+            self.send(stage);
+            self.publisher.flush();
+        }
+    }
+
+    /// Waits until everything that was appended is synced.
+    pub(super) fn sync(&self) -> Result<(), StreamError> {
+        let mut stage = self.stage();
+        let Some(next) = stage.writer.as_ref().map(Writer::next_number) else { return Ok(()) };
+        loop {
+            if stage.has_failed() {
+                return stage.check();
+            }
+            if stage.writer.as_ref().is_none_or(|writer| writer.durable() >= next) {
+                return Ok(());
+            }
+            stage.is_sync_wanted = true;
+            self.changed.notify_all();
+            stage = self.wait(stage, Duration::from_secs(1));
+        }
+    }
+
+    /// Waits until everything that was accepted is published; returns `false` when the time is over.
+    pub(super) fn wait_sent(&self, deadline: Option<Instant>) -> bool {
+        let mut stage = self.stage();
+        while !stage.waiting.is_empty() && !stage.has_failed() {
+            let left = super::left_until(deadline);
+            if left.is_zero() {
+                return false;
+            }
+            stage = self.wait(stage, left.min(Duration::from_secs(1)));
+        }
+        stage.waiting.is_empty()
+    }
+
+    /// Accepts nothing more; returns the number of messages that were accepted and not published.
+    pub(super) fn refuse_more(&self) -> u64 {
+        let mut stage = self.stage();
+        if stage.phase == Phase::Open {
+            stage.phase = Phase::Closed;
+        }
+        stage.waiting.len() as u64
+    }
+
+    /// Records in the log that the stream has ended.
+    pub(super) fn append_end(&self) -> Result<(), StreamError> {
+        let mut stage = self.stage();
+        let Some(writer) = stage.writer.as_mut() else { return Ok(()) };
+        writer.append(LogTime::now(), &[HistoryContent::End])?;
+        Ok(writer.sync().map(drop)?)
+    }
+
+    /// Closes the log and ends the thread; returns the number of the next message, if everything before it is synced.
+    pub(super) fn end(&self) -> Result<MessageNumber, LogError> {
+        let mut stage = self.stage();
+        let has_failed = stage.phase == Phase::SyncFailed;
+        stage.phase = Phase::Ending;
+        stage.waiting.clear();
+        let writer = stage.writer.take();
+        drop(stage);
+        self.changed.notify_all();
+        match writer {
+            Some(_) | None if has_failed => Err(LogError::SyncFailed),
+            Some(writer) => {
+                let next = writer.next_number();
+                writer.close().map(|()| next)
+            }
+            None => Err(LogError::SyncFailed),
+        }
+    }
+
+    pub(super) fn set_keys(&self, keys: Keys) -> Result<(), StreamError> {
+        let mut stage = self.stage();
+        if let Some(writer) = stage.writer.as_mut() {
+            writer.set_keys(keys.clone())?;
+        }
+        drop(stage);
+        self.publisher.set_keys(keys);
+        Ok(())
+    }
+
+    pub(super) fn next_message(&self) -> MessageNumber {
+        let stage = self.stage();
+        self.lineage.in_stream(stage.writer.as_ref().map_or(stage.next, Writer::next_number))
+    }
+
+    pub(super) fn unsent(&self) -> usize {
+        self.stage().waiting.len()
+    }
+}

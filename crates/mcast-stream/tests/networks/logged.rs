@@ -1,0 +1,282 @@
+//! Publishers with a log: restarts without a gap or a repeat, histories, and what a power failure takes.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use mcast::Family;
+use mcast_lab::Impairment;
+use mcast_stream::history::HistoryStart;
+use mcast_stream::log::{LogOptions, SyncPolicy};
+use mcast_stream::subscriber::{Item, SubscriberEvent};
+use mcast_stream::wire::{MessageNumber, StreamId};
+use mcast_stream::{LoggedPublisher, Publisher, StreamError, Subscriber};
+
+use crate::net::{Net, TIMEOUT, message, receive_stream};
+
+const HISTORY: &str = "10.0.0.1:0";
+
+impl Net {
+    /// Publishes through a log with a retransmission buffer of this size.
+    fn logged(&self, directory: &Path, options: LogOptions, history: usize) -> LoggedPublisher {
+        self.try_logged(directory, options, history).unwrap()
+    }
+
+    fn try_logged(
+        &self,
+        directory: &Path,
+        options: LogOptions,
+        history: usize,
+    ) -> Result<LoggedPublisher, StreamError> {
+        let membership = self.membership();
+        let destination =
+            mcast::Destination { address: membership.address, interface: membership.interface.clone() };
+        let build = || {
+            let builder = Publisher::builder().to(destination).stream(StreamId(7)).history(history);
+            builder.log(directory, options).build()
+        };
+        self.publisher.run(build).unwrap()
+    }
+}
+
+fn lazy() -> LogOptions {
+    LogOptions { sync: SyncPolicy::Interval(Duration::from_millis(20)), ..LogOptions::default() }
+}
+
+fn each() -> LogOptions {
+    LogOptions { sync: SyncPolicy::Each, ..LogOptions::default() }
+}
+
+fn publish(publisher: &LoggedPublisher, numbers: std::ops::Range<u64>) {
+    numbers.for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap().0, number));
+}
+
+/// Reads messages up to this number; each must be as published, and in order.
+fn receive_until(subscriber: &mut Subscriber, first: u64, end: u64) -> Vec<SubscriberEvent> {
+    let (mut next, mut events) = (first, Vec::new());
+    while next < end {
+        match subscriber.next_timeout(TIMEOUT).unwrap() {
+            Some(Item::Message(received)) => {
+                assert_eq!(received.number, MessageNumber(next));
+                assert!(received.bytes == message(next), "message {next} is wrong");
+                next += 1;
+            }
+            Some(Item::Event(event)) => events.push(event),
+            None => panic!("the stream ended before message {next}: {events:?}"),
+        }
+    }
+    events
+}
+
+fn is_loss(event: &SubscriberEvent) -> bool {
+    use SubscriberEvent::{Lost, LostUnknown, Restarted};
+    matches!(event, Lost { .. } | LostUnknown { .. } | Restarted { .. })
+}
+
+#[test]
+fn a_restart_continues_the_stream_without_a_gap_or_a_repeat() {
+    for options in [each(), lazy()] {
+        let net = Net::new(Family::V4, 1, Impairment { loss: 0.05, ..Impairment::default() });
+        let directory = tempfile::tempdir().unwrap();
+        let mut subscriber = net.subscriber(0, |settings| settings);
+        let start = || net.logged(directory.path(), options.clone(), 1 << 20);
+        let first = start();
+        assert!(!first.continues());
+        thread::scope(|scope| {
+            let receiving = scope.spawn(|| receive_stream(&mut subscriber, message));
+            assert!(first.publisher().wait_for(1, TIMEOUT));
+            publish(&first, 0..200);
+            drop(first);
+            let second = start();
+            assert!(second.continues());
+            assert!(second.publisher().wait_for(1, TIMEOUT));
+            publish(&second, 200..400);
+            assert!(second.close(TIMEOUT).unwrap().is_complete());
+            let received = receiving.join().unwrap();
+            assert_eq!(received.messages, 400, "{:?}", received.events);
+            assert!(!received.events.iter().any(is_loss), "{:?}", received.events);
+        });
+    }
+}
+
+#[test]
+fn what_the_publisher_no_longer_retains_is_served_from_the_log() {
+    let net = Net::new(Family::V4, 2, Impairment { loss: 0.02, ..Impairment::default() });
+    let directory = tempfile::tempdir().unwrap();
+    publish(&net.logged(directory.path(), lazy(), 64 << 10), 0..1_000);
+    let publisher = net.logged(directory.path(), lazy(), 64 << 10);
+    let server = net
+        .publisher
+        .run(|| publisher.serve_history(HISTORY.parse::<SocketAddr>().unwrap()).unwrap())
+        .unwrap();
+    let mut all = net.subscriber(0, |settings| settings.from(HistoryStart::Oldest));
+    let at = server.address();
+    let later = HistoryStart::Number(MessageNumber(500));
+    let mut half = net.subscriber(1, |settings| settings.from(later).history_server(at));
+    thread::scope(|scope| {
+        // Their connections are made while they receive.
+        let [at_first, at_second] = [0, 1].map(|number| &net.subscribers[number].0);
+        let all = scope.spawn(|| at_first.run(|| receive_stream(&mut all, message)).unwrap());
+        let half = scope.spawn(|| at_second.run(|| receive_stream(&mut half, message)).unwrap());
+        assert!(publisher.publisher().wait_for(2, TIMEOUT));
+        publish(&publisher, 1_000..1_500);
+        let closing = publisher.close(TIMEOUT).unwrap();
+        assert!(closing.behind.is_empty() && closing.unsent == 0, "{closing:?}");
+        let (all, half) = (all.join().unwrap(), half.join().unwrap());
+        assert_eq!((all.first, all.messages), (Some(0), 1_500), "{:?}", all.events);
+        assert_eq!((half.first, half.messages), (Some(500), 1_000), "{:?}", half.events);
+        assert!(!all.events.iter().chain(&half.events).any(is_loss));
+    });
+}
+
+/// The log has one stream that ended, and one that is published.
+#[test]
+fn a_history_has_the_streams_before_the_present_one() {
+    use SubscriberEvent::{Lost, LostUnknown, Restarted};
+
+    let net = Net::new(Family::V4, 1, Impairment::default());
+    let directory = tempfile::tempdir().unwrap();
+    let first = net.logged(directory.path(), lazy(), 64 << 10);
+    publish(&first, 0..70);
+    assert!(first.close(TIMEOUT).unwrap().is_complete());
+    drop(first);
+    drop(net.logged(directory.path(), lazy(), 64 << 10));
+    let publisher = net.logged(directory.path(), lazy(), 64 << 10);
+    assert!(publisher.continues());
+    let at = HISTORY.parse::<SocketAddr>().unwrap();
+    let server = net.publisher.run(|| publisher.serve_history(at).unwrap()).unwrap();
+    publish(&publisher, 0..500);
+    let from = |settings: mcast_stream::SubscriberBuilder| {
+        settings.from(HistoryStart::Oldest).history_server(server.address())
+    };
+    let mut subscriber = net.subscriber(0, from);
+    let receive = || {
+        let before = receive_until(&mut subscriber, 0, 70);
+        let after = receive_until(&mut subscriber, 0, 500);
+        before.into_iter().chain(after).collect::<Vec<_>>()
+    };
+    let events = net.subscribers[0].0.run(receive).unwrap();
+    assert!(!events.iter().any(|event| matches!(event, Lost { .. } | LostUnknown { .. })), "{events:?}");
+    assert!(events.iter().any(|event| matches!(event, Restarted { .. })), "{events:?}");
+}
+
+#[test]
+fn a_stream_that_was_closed_begins_a_new_incarnation() {
+    let net = Net::new(Family::V4, 1, Impairment::default());
+    let directory = tempfile::tempdir().unwrap();
+    let mut subscriber = net.subscriber(0, |settings| settings.stay(true));
+    let first = net.logged(directory.path(), each(), 1 << 20);
+    assert!(first.publisher().wait_for(0, TIMEOUT));
+    thread::scope(|scope| {
+        let receiving = scope.spawn(|| {
+            let events = receive_until(&mut subscriber, 0, 20);
+            assert!(!events.iter().any(is_loss), "{events:?}");
+            receive_until(&mut subscriber, 0, 30)
+        });
+        assert!(first.publisher().wait_for(1, TIMEOUT));
+        publish(&first, 0..20);
+        assert!(first.close(TIMEOUT).unwrap().is_complete());
+        drop(first);
+        let second = net.logged(directory.path(), each(), 1 << 20);
+        assert!(!second.continues(), "subscribers know that the stream has ended");
+        assert!(second.publisher().wait_for(1, TIMEOUT));
+        publish(&second, 0..30);
+        let events = receiving.join().unwrap();
+        let ended = |event: &SubscriberEvent| matches!(event, SubscriberEvent::Ended { .. });
+        assert!(events.iter().any(ended), "{events:?}");
+        assert!(!events.iter().any(|event| matches!(event, SubscriberEvent::Lost { .. })), "{events:?}");
+    });
+}
+
+/// Subscribers have messages that a power failure took from the log; their numbers then stand for other messages.
+#[test]
+fn a_power_failure_that_took_messages_is_reported_by_subscribers() {
+    let net = Net::new(Family::V4, 1, Impairment::default());
+    let unknown = |event: &SubscriberEvent| matches!(event, SubscriberEvent::LostUnknown { .. });
+    let [lost, kept] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let mut subscriber = net.subscriber(0, |settings| settings);
+    let first = net.logged(lost.path(), lazy(), 1 << 20);
+    thread::scope(|scope| {
+        let (reached, position) = std::sync::mpsc::channel();
+        let receiving = scope.spawn(move || {
+            receive_until(&mut subscriber, 0, 60);
+            reached.send(()).unwrap();
+            receive_until(&mut subscriber, 0, 50)
+        });
+        assert!(first.publisher().wait_for(1, TIMEOUT));
+        publish(&first, 0..50);
+        first.sync().unwrap();
+        // What the disk has now is all that is there after the failure.
+        for entry in std::fs::read_dir(lost.path()).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), kept.path().join(entry.file_name())).unwrap();
+        }
+        publish(&first, 50..60);
+        position.recv_timeout(TIMEOUT).unwrap();
+        drop(first);
+        let file = kept.path().join("lineage");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let words: Vec<&str> = text.split_whitespace().collect();
+        std::fs::write(&file, text.replace(words[words.len() - 1], "an-earlier-boot")).unwrap();
+        let second = net.logged(kept.path(), lazy(), 1 << 20);
+        assert!(!second.continues());
+        assert!(second.publisher().wait_for(1, TIMEOUT));
+        publish(&second, 0..50);
+        let events = receiving.join().unwrap();
+        assert!(events.iter().any(|event| matches!(event, SubscriberEvent::Restarted { .. })), "{events:?}");
+        assert!(events.iter().any(unknown), "{events:?}");
+        assert!(!events.iter().any(|event| matches!(event, SubscriberEvent::Lost { .. })), "{events:?}");
+    });
+}
+
+#[test]
+fn a_second_publisher_and_other_streams_are_refused() {
+    let net = Net::new(Family::V4, 0, Impairment::default());
+    let directory = tempfile::tempdir().unwrap();
+    let first = net.logged(directory.path(), each(), 1 << 20);
+    let second = net.try_logged(directory.path(), each(), 1 << 20).unwrap_err();
+    assert!(second.to_string().contains("another publisher is writing the log"), "{second}");
+    drop(first);
+    let membership = net.membership();
+    let build = |stream: Option<StreamId>| {
+        let destination =
+            mcast::Destination { address: membership.address, interface: membership.interface.clone() };
+        let builder = Publisher::builder().to(destination);
+        stream
+            .into_iter()
+            .fold(builder, mcast_stream::PublisherBuilder::stream)
+            .log(directory.path(), each())
+            .build()
+    };
+    let other = net.publisher.run(|| build(Some(StreamId(8)))).unwrap().unwrap_err();
+    assert!(other.to_string().contains("belongs to stream"), "{other}");
+    assert!(matches!(net.publisher.run(|| build(None)).unwrap(), Err(StreamError::LogWithoutStream)));
+}
+
+#[test]
+fn threads_share_syncs_and_every_message_is_there_once() {
+    let net = Net::new(Family::V4, 0, Impairment::default());
+    let directory = tempfile::tempdir().unwrap();
+    let publisher = net.logged(directory.path(), each(), 1 << 20);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut last = None;
+                for _ in 0..50 {
+                    let number = publisher.publish(b"hello").unwrap();
+                    assert!(last < Some(number), "{number} after {last:?}");
+                    last = Some(number);
+                }
+            });
+        }
+    });
+    assert_eq!(publisher.next_message(), MessageNumber(200));
+    assert_eq!(publisher.publish_all(&[(None, b"a"), (None, b"b")]).unwrap(), Some(MessageNumber(201)));
+    assert!(publisher.wait_complete(TIMEOUT));
+    assert_eq!(publisher.publisher().statistics().messages, 202);
+    let directly = publisher.publisher().publish(b"not in the log").unwrap();
+    assert_eq!(directly, MessageNumber(202));
+    assert!(matches!(publisher.publish(b"hello"), Ok(_) | Err(StreamError::LogBypassed)));
+    assert!(matches!(publisher.publish(b"hello"), Err(StreamError::LogBypassed)));
+}
