@@ -18,7 +18,7 @@ const LENGTH: usize = 100;
 const BLOCK: u64 = 1_000;
 /// Messages per second that are published while the subscriber reads what is stored.
 const LIVE: u64 = 10_000;
-/// Messages per second that the subscriber must get, in a release build.
+/// Messages per second that the subscriber must get out of Redis, in a release build.
 const GOAL: f64 = 200_000.0;
 
 /// How many messages are stored before the subscriber joins.
@@ -68,10 +68,11 @@ fn processor_time(process: &Child) -> Duration {
     Duration::from_millis(10 * ticks)
 }
 
-fn everything_that_is_stored_arrives_and_then_the_live_stream<T: Engine>(name: &str) {
+/// Returns the rate, if the engine is installed.
+fn everything_that_is_stored_arrives_and_then_the_live_stream<T: Engine>(name: &str) -> Option<f64> {
     // The publisher is on the host of the engine, and the subscriber on that of the second bridge.
     let network = Network::new([0.0, 0.0]);
-    let Some(engine) = T::start(&network, Setup::Plain) else { return };
+    let engine = T::start(&network, Setup::Plain)?;
     let group = "239.1.2.3%engine:7000";
     let url = engine.url();
     // It stays at the end of the stream, because the subscriber may still need the history then.
@@ -123,13 +124,15 @@ fn everything_that_is_stored_arrives_and_then_the_live_stream<T: Engine>(name: &
     assert!(subscriber.wait().unwrap().success());
     assert_eq!(check.join().unwrap(), next);
     bridge.child.kill().unwrap();
-    assert!(cfg!(debug_assertions) || rate >= GOAL, "{rate:.0} messages per second");
+    Some(rate)
 }
 
 #[test]
 #[ignore = "stores 10,000,000 messages: cargo soak --only bridge:joining"]
 fn everything_in_redis_arrives_and_then_the_live_stream() {
-    everything_that_is_stored_arrives_and_then_the_live_stream::<crate::redis::Redis>("Redis");
+    let rate = everything_that_is_stored_arrives_and_then_the_live_stream::<crate::redis::Redis>("Redis");
+    let is_met = rate.is_none_or(|rate| cfg!(debug_assertions) || rate >= GOAL);
+    assert!(is_met, "{rate:?} messages per second");
 }
 
 #[test]
