@@ -107,7 +107,7 @@ proptest! {
         for operation in operations {
             match operation {
                 Operation::Message(number) => {
-                    let message = Message { number: MessageNumber(number), key: None, bytes: &[1, 2, 3] };
+                    let message = Message { incarnation: Incarnation(1), number: MessageNumber(number), key: None, bytes: &[1, 2, 3] };
                     bridge.message(now, 0, &message);
                 }
                 Operation::Event(event) => bridge.event(now, 0, &event),
@@ -151,7 +151,11 @@ fn an_incarnation_that_is_older_than_what_is_stored_is_reported_once() {
     let (to, from) = (Incarnation(3), Incarnation(2));
     bridge.event(ClockTime(0), 0, &SubscriberEvent::Restarted { from, to });
     for number in [0, 1] {
-        bridge.message(ClockTime(0), 0, &Message { number: MessageNumber(number), key: None, bytes: &[] });
+        bridge.message(
+            ClockTime(0),
+            0,
+            &Message { incarnation: Incarnation(3), number: MessageNumber(number), key: None, bytes: &[] },
+        );
     }
     let stored = Incarnation(7);
     assert_eq!(bridge.poll_event(), Some(BridgeEvent::Superseded { incarnation: to, stored }));

@@ -104,7 +104,7 @@ impl Values {
     /// Returns the possible values of a value name; `None` if there are no candidates for it.
     fn named(name: &str) -> Option<Self> {
         Some(match name {
-            "FILE" | "FILE|COMMAND" => Self::Files,
+            "DIR" | "FILE" | "FILE|COMMAND" => Self::Files,
             "COMMAND" => Self::Commands,
             "INTERFACE" => Self::Interfaces,
             "GROUP"
@@ -219,6 +219,7 @@ mod tests {
         "LIMIT",
         "MESSAGE",
         "N",
+        "N|all|NAME,...",
         "NAME",
         "OFFSET:SIZE",
         "ORIGIN",

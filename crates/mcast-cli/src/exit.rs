@@ -194,6 +194,7 @@ fn classified(cause: Cause<'_>) -> Option<Classified<'_>> {
         of::<mcast_demo::DemoError>,
         of::<StreamError>,
         of::<mcast_bridge::BridgeError>,
+        of::<mcast_log::LogError>,
         of::<LiveError>,
         of::<TrafficError>,
         #[cfg(target_os = "linux")]

@@ -31,7 +31,7 @@ const MEANINGS: &[(&str, &str)] = &[
     ("every", "Time between "),
     ("exec", "Run this shell command per "),
     ("expect", "Exit status 1 if fewer than N "),
-    ("from", "Where to start: `now`, at the `oldest` message available"),
+    ("from", "at the `oldest` message"),
     ("history", "Size of the retransmission buffer"),
     ("idle", " for TIME"),
     ("interface", " this interface: a name, index or address"),

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use mcast_stream_proto::history::Position;
+use mcast_stream_proto::wire::MessageNumber;
 
 use crate::LogTime;
-use crate::error::{LogError, Operation};
+use crate::error::{FileOperation, LogError};
 use crate::files::Files;
 use crate::format::{SegmentHeader, SegmentIndex, SegmentName};
 use crate::scan::{Scanner, read_prefix};
@@ -28,7 +29,7 @@ impl Catalog {
 
     /// Lists the directory again.
     pub(crate) fn refresh(&mut self) -> Result<(), LogError> {
-        let names = self.files.list().map_err(LogError::io(Operation::List, self.files.path("")))?;
+        let names = self.files.list().map_err(LogError::io(FileOperation::List, self.files.path("")))?;
         self.segments = names.iter().filter_map(|name| SegmentName::read(name)).collect();
         self.segments.sort_unstable();
         Ok(())
@@ -43,6 +44,13 @@ impl Catalog {
     pub(crate) fn at(&self, position: Position) -> Option<&SegmentName> {
         let after = self.segments.partition_point(|name| name.first <= position);
         self.segments.get(after.saturating_sub(1))
+    }
+
+    /// Returns the position of a message, whichever incarnation it is of: numbers continue from one to the next.
+    pub(crate) fn position(&self, number: MessageNumber) -> Option<Position> {
+        let after = self.segments.partition_point(|name| name.first.number <= number);
+        let name = self.segments.get(after.saturating_sub(1))?;
+        Some(Position { incarnation: name.first.incarnation, number })
     }
 
     /// Returns the index of a segment, if there is a valid one, that is, if the segment is closed.
@@ -71,7 +79,7 @@ pub(crate) const fn name_of(header: &SegmentHeader) -> SegmentName {
 pub(crate) fn latest(catalog: &Catalog, name: &SegmentName) -> Result<Option<LogTime>, LogError> {
     let Some(mut scanner) = Scanner::open(&*catalog.files, name)? else { return Ok(None) };
     let path = catalog.files.path(&name.segment_file());
-    let length = scanner.file_length().map_err(LogError::io(Operation::Read, path.clone()))?;
+    let length = scanner.file_length().map_err(LogError::io(FileOperation::Read, path.clone()))?;
     let index = match catalog.index(scanner.header(), length) {
         Some(index) => index,
         None => scanner.survey(None, &path)?.index,
@@ -85,6 +93,6 @@ pub(crate) fn length(files: &dyn Files, name: &SegmentName) -> Result<u64, LogEr
     match files.open(&file).and_then(|file| file.length()) {
         Ok(length) => Ok(length),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-        Err(error) => Err(LogError::io(Operation::Open, files.path(&file))(error)),
+        Err(error) => Err(LogError::io(FileOperation::Open, files.path(&file))(error)),
     }
 }

@@ -12,7 +12,7 @@ use crate::format::{HeaderError, MAX_BODY};
 /// What could not be done with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Operation {
+pub enum FileOperation {
     /// Create a file or a directory.
     Create,
     /// Open a file.
@@ -33,7 +33,7 @@ pub enum Operation {
     Remove,
 }
 
-impl fmt::Display for Operation {
+impl fmt::Display for FileOperation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Create => "create",
@@ -58,7 +58,7 @@ pub enum LogError {
     #[error("cannot {operation} {}", .path.display())]
     Io {
         /// What was refused.
-        operation: Operation,
+        operation: FileOperation,
         /// The file or directory.
         path: PathBuf,
         /// The system's error.
@@ -111,7 +111,7 @@ pub enum LogError {
 }
 
 impl LogError {
-    pub(crate) fn io(operation: Operation, path: PathBuf) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(operation: FileOperation, path: PathBuf) -> impl FnOnce(io::Error) -> Self {
         move |cause| Self::Io { operation, path, cause }
     }
 
@@ -122,10 +122,10 @@ impl LogError {
         matches!(self, Self::Io { cause, .. } if matches!(cause.kind(), StorageFull | QuotaExceeded))
     }
 
-    /// Returns whether the writer can go on: the append is tried again, for example when there is space again.
+    /// Returns whether the same append can be tried again, for example when there is space.
     #[must_use]
     pub const fn is_temporary(&self) -> bool {
-        matches!(self, Self::Io { operation, .. } if !matches!(operation, Operation::Sync))
+        matches!(self, Self::Io { operation, .. } if !matches!(operation, FileOperation::Sync))
     }
 }
 

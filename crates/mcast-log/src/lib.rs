@@ -4,7 +4,7 @@
 //!
 //! # Writing
 //! A publisher opens its log with [`Writer::open`], which returns what was found ([`Recovery`]); then it publishes under
-//! [`Writer::incarnation`], and its first message has the number [`Writer::next_number`]: numbers go on where the log
+//! [`Writer::incarnation`], and its first message has the number [`Writer::next_number`]: numbers continue where the log
 //! ends, and incarnations only grow. It appends each batch of messages with [`Writer::append`] before it sends them.
 //! What a power failure may take is decided by [`SyncPolicy`]:
 //!
@@ -14,14 +14,14 @@
 //! - [`SyncPolicy::None`]: what the system has not written.
 //!
 //! # Reading
-//! [`Reader::read`] returns records as a [history server] sends them; [`Reader::seek`] begins at a position, a time, the
-//! oldest or the latest incarnation; [`Reader::next`] returns one record at a time, with its time, without copying it, and
+//! [`LogReader::read`] returns records as a [history server] sends them; [`LogReader::seek`] begins at a position, a time, the
+//! oldest or the latest incarnation; [`LogReader::next`] returns one record at a time, with its time, without copying it, and
 //! what is damaged.
 //!
 //! [history server]: mcast_stream_proto::history
 //!
 //! ```
-//! use mcast_log::{Item, LogOptions, LogTime, Reader, Writer};
+//! use mcast_log::{LogItem, LogOptions, LogTime, LogReader, Writer};
 //! use mcast_stream_proto::history::{HistoryContent, Position};
 //! use mcast_stream_proto::seal::Keys;
 //! use mcast_stream_proto::wire::{Incarnation, StreamId};
@@ -34,7 +34,7 @@
 //! let appended = log.append(LogTime::now(), &batch)?;
 //! assert_eq!(appended.durable, appended.next);
 //!
-//! let mut reader = Reader::open(directory, Keys::none())?;
+//! let mut reader = LogReader::open(directory, Keys::none())?;
 //! let records = reader.read(Position::START, 100)?;
 //! assert_eq!(records.len(), 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -67,13 +67,13 @@ mod segments;
 mod time;
 mod writer;
 
-pub use error::{LogError, Operation};
+pub use error::{FileOperation, LogError};
 pub use files::{Directory, Files, Lock, LogFile};
 pub use format::{
     HeaderError, INDEX_INTERVAL, IndexEntry, MAX_BODY, MAX_NAME, RECORD_HEAD, SegmentHeader, SegmentIndex,
     SegmentName,
 };
-pub use reader::{Damage, Item, LogRecord, Reader};
+pub use reader::{Damage, LogItem, LogReader, LogRecord};
 pub use recovery::Recovery;
 pub use retention::{Retention, prune};
 pub use segments::{SegmentSummary, segments};

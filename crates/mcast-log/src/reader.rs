@@ -9,13 +9,13 @@ use mcast_stream_proto::wire::{MessageNumber, StreamId};
 
 use crate::LogTime;
 use crate::catalog::{Catalog, latest, length};
-use crate::error::{LogError, Operation};
+use crate::error::{FileOperation, LogError};
 use crate::files::{Directory, Files};
 use crate::format::{HeaderError, IndexEntry, RecordHead, SegmentIndex, SegmentName};
 use crate::scan::{Parsed, Scanner};
 use crate::seal::SegmentSeal;
 
-/// The most bytes of messages that [`Reader::read`] returns, if there is more than one.
+/// The most bytes of messages that [`LogReader::read`] returns, if there is more than one.
 const MOST_BYTES: usize = 1 << 22;
 
 /// Reads a log, also while a writer appends to it in this or another process, and while old segments are removed. Its
@@ -23,7 +23,7 @@ const MOST_BYTES: usize = 1 << 22;
 ///
 /// It also reads what is not durable yet.
 #[derive(Debug)]
-pub struct Reader {
+pub struct LogReader {
     catalog: Catalog,
     keys: Keys,
     stream: StreamId,
@@ -33,7 +33,7 @@ pub struct Reader {
     segment: Option<u64>,
     /// The position after everything that was read.
     next: Position,
-    /// The position with which [`Reader::read`] continues.
+    /// The position with which [`LogReader::read`] continues.
     resume: Position,
     skip: Skip,
     /// Found while a position was searched, and not returned yet.
@@ -43,7 +43,7 @@ pub struct Reader {
 
 /// What is in a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Item<'a> {
+pub enum LogItem<'a> {
     /// A record.
     Record(LogRecord<&'a [u8]>),
     /// Bytes that are not a record, or messages that are missing.
@@ -93,7 +93,7 @@ struct Cursor {
     is_second_look: bool,
 }
 
-/// What comes before the requested start.
+/// Records before the requested start.
 #[derive(Clone, Copy, Debug)]
 enum Skip {
     Before(Position),
@@ -111,17 +111,20 @@ enum Step {
     Damage(Damage),
 }
 
-impl Reader {
+impl LogReader {
     /// Opens a log at its oldest record. The keys open sealed segments.
     ///
     /// # Errors
     /// If there is no log, or it cannot be read.
     pub fn open(directory: &Path, keys: Keys) -> Result<Self, LogError> {
         let files = Directory::open(directory);
-        Self::open_files(Arc::new(files.map_err(LogError::io(Operation::Open, directory.to_owned()))?), keys)
+        Self::open_files(
+            Arc::new(files.map_err(LogError::io(FileOperation::Open, directory.to_owned()))?),
+            keys,
+        )
     }
 
-    /// As [`Reader::open`], with these files.
+    /// As [`LogReader::open`], with these files.
     ///
     /// # Errors
     /// The same.
@@ -161,7 +164,8 @@ impl Reader {
         self.next
     }
 
-    /// Continues with the record that accounts for this start, or the next one. Returns its position; `None` if there is
+    /// Continues with the record that accounts for this start, or the next one. A number without an incarnation
+    /// ([`RequestedStart::Latest`]) is that of a message of any incarnation, because numbers continue. Returns its position; `None` if there is
     /// none yet, and then it continues with the first one that will be there.
     ///
     /// # Errors
@@ -173,9 +177,7 @@ impl Reader {
             RequestedStart::Oldest => self.start_at(Position::START)?,
             RequestedStart::At(position) => self.start_at(position)?,
             RequestedStart::Latest(number) => {
-                let newest = self.catalog.segments.last().map(|name| name.first.incarnation);
-                let position = newest.map(|incarnation| Position { incarnation, number });
-                self.start_at(position.unwrap_or(Position::START))?;
+                self.start_at(self.catalog.position(number).unwrap_or(Position::START))?;
             }
             RequestedStart::Time(milliseconds) => {
                 self.start_at_time(LogTime::from_milliseconds(milliseconds))?;
@@ -206,13 +208,13 @@ impl Reader {
     /// # Errors
     /// If the log cannot be read.
     #[expect(clippy::should_implement_trait, reason = "an item borrows from the reader")]
-    pub fn next(&mut self) -> Result<Option<Item<'_>>, LogError> {
+    pub fn next(&mut self) -> Result<Option<LogItem<'_>>, LogError> {
         if let Some(damage) = self.pending.take() {
-            return Ok(Some(Item::Damage(damage)));
+            return Ok(Some(LogItem::Damage(damage)));
         }
         let (at, head) = match self.advance()? {
             None => return Ok(None),
-            Some(Step::Damage(damage)) => return Ok(Some(Item::Damage(damage))),
+            Some(Step::Damage(damage)) => return Ok(Some(LogItem::Damage(damage))),
             Some(Step::Record { at, head, .. }) => (at, head),
         };
         let Some(cursor) = &self.cursor else { return Ok(None) };
@@ -221,7 +223,7 @@ impl Reader {
             None => cursor.scanner.body(at, &head),
         };
         let record = head.content(cursor.scanner.header().incarnation, body);
-        Ok(record.map(|record| Item::Record(LogRecord { time: head.time, record })))
+        Ok(record.map(|record| LogItem::Record(LogRecord { time: head.time, record })))
     }
 
     /// Returns at most `count` records, beginning with the one that accounts for this position, or the next one. Missing
@@ -236,12 +238,12 @@ impl Reader {
         let (mut records, mut bytes) = (Vec::new(), 0);
         while records.len() < count && bytes < MOST_BYTES {
             let record = match self.next() {
-                Ok(Some(Item::Record(LogRecord { record, .. }))) => owned(&record),
-                Ok(Some(Item::Damage(damage))) if damage.is_loss() => HistoryRecord {
+                Ok(Some(LogItem::Record(LogRecord { record, .. }))) => owned(&record),
+                Ok(Some(LogItem::Damage(damage))) if damage.is_loss() => HistoryRecord {
                     first: damage.first,
                     content: HistoryContent::Gap { end: damage.end, cause: GapCause::EngineLost },
                 },
-                Ok(Some(Item::Damage(_))) => continue,
+                Ok(Some(LogItem::Damage(_))) => continue,
                 Ok(None) => break,
                 // The next call reports the error.
                 Err(_) if !records.is_empty() => break,
@@ -260,7 +262,7 @@ impl Reader {
         Ok(records)
     }
 
-    /// Returns the position at which each segment begins, oldest first. Numbers go on from one segment to the next.
+    /// Returns the position at which each segment begins, oldest first. Numbers continue from one segment to the next.
     ///
     /// # Errors
     /// If the directory cannot be read.
@@ -303,7 +305,7 @@ impl Reader {
         (self.next, self.resume) = (name.first, name.first);
         let Some(mut cursor) = self.open_segment(&name).ok().flatten() else { return Ok(()) };
         let length = cursor.scanner.file_length();
-        let length = length.map_err(LogError::io(Operation::Read, cursor.path.clone()))?;
+        let length = length.map_err(LogError::io(FileOperation::Read, cursor.path.clone()))?;
         if let Some(entry) = self.catalog.index(cursor.scanner.header(), length).as_ref().and_then(entry) {
             cursor.at = entry.offset;
             self.next.number = entry.number;
@@ -386,8 +388,8 @@ impl Reader {
 
     /// Looks at what is at the cursor.
     fn step(&mut self, cursor: &mut Cursor) -> Result<Progress, LogError> {
-        let path = cursor.path.clone();
-        let fail = |error| LogError::io(Operation::Read, path.clone())(error);
+        let path = &cursor.path;
+        let fail = |error| LogError::io(FileOperation::Read, path.clone())(error);
         let at = cursor.at;
         let parsed = cursor.scanner.parse(at).map_err(fail)?;
         // What a writer appended and did not accept comes again in the next segment, or nothing does.
@@ -422,12 +424,12 @@ impl Reader {
             && next_segment.is_none_or(|name| head.is_before(name.first.number))
         {
             cursor.at = found;
-            return Ok(Progress::Found(Step::Damage(self.lose(&path, at, found - at, head.number))));
+            return Ok(Progress::Found(Step::Damage(self.lose(&cursor.path, at, found - at, head.number))));
         }
         let Some(next_segment) = next_segment else { return Ok(Progress::Edge) };
         let length = cursor.scanner.file_length().map_err(fail)?;
         cursor.at = length;
-        let damage = self.lose(&path, at, length.saturating_sub(at), next_segment.first.number);
+        let damage = self.lose(&cursor.path, at, length.saturating_sub(at), next_segment.first.number);
         Ok(Progress::Found(Step::Damage(damage)))
     }
 

@@ -7,7 +7,7 @@ use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{MessageNumber, StreamId};
 
 use crate::catalog::Catalog;
-use crate::error::{LogError, Operation};
+use crate::error::{FileOperation, LogError};
 use crate::files::Files;
 use crate::format::SegmentName;
 use crate::scan::{Scanner, Survey};
@@ -46,7 +46,7 @@ pub(crate) fn recover(catalog: &Catalog, stream: StreamId, keys: &Keys) -> Resul
         let path = files.path("");
         return Err(LogError::OtherStream { path, found: header.stream, expected: stream });
     }
-    let length = scanner.file_length().map_err(LogError::io(Operation::Read, path.clone()))?;
+    let length = scanner.file_length().map_err(LogError::io(FileOperation::Read, path.clone()))?;
     if let Some(index) = catalog.index(&header, length) {
         // The index was written after the segment had been synced.
         recovery.next = index.end;
@@ -68,34 +68,34 @@ pub(crate) fn recover(catalog: &Catalog, stream: StreamId, keys: &Keys) -> Resul
     Ok(recovery)
 }
 
-/// Writes a segment once more, up to `length`, and replaces it. What can be read may be in memory only: a sync that
+/// Writes a segment again, up to `length`, and replaces it. What can be read may be in memory only: a sync that
 /// failed before may have left it there, and the next sync of the same file would succeed without writing it.
 fn rewrite(files: &dyn Files, scanner: &Scanner, name: &SegmentName, length: u64) -> Result<(), LogError> {
     let target = name.segment_file();
     let unfinished = format!("{target}{}", SegmentName::UNFINISHED);
     let fail = |operation| LogError::io(operation, files.path(&unfinished));
-    let copy = files.create(&unfinished).map_err(fail(Operation::Create))?;
+    let copy = files.create(&unfinished).map_err(fail(FileOperation::Create))?;
     let mut buffer = vec![0; CHUNK];
     let mut at = 0;
     while at < length {
         let most = usize::try_from(length - at).unwrap_or(CHUNK).min(CHUNK);
         let count = scanner.read_at(at, &mut buffer[..most]);
-        match count.map_err(LogError::io(Operation::Read, files.path(&target)))? {
-            0 => return Err(fail(Operation::Read)(std::io::ErrorKind::UnexpectedEof.into())),
+        match count.map_err(LogError::io(FileOperation::Read, files.path(&target)))? {
+            0 => return Err(fail(FileOperation::Read)(std::io::ErrorKind::UnexpectedEof.into())),
             count => {
-                write_all(&*copy, &buffer[..count]).map_err(fail(Operation::Write))?;
+                write_all(&*copy, &buffer[..count]).map_err(fail(FileOperation::Write))?;
                 at += count as u64;
             }
         }
     }
-    copy.sync().map_err(fail(Operation::Sync))?;
-    files.rename(&unfinished, &target).map_err(fail(Operation::Rename))?;
-    files.sync_directory().map_err(LogError::io(Operation::Sync, files.path("")))
+    copy.sync().map_err(fail(FileOperation::Sync))?;
+    files.rename(&unfinished, &target).map_err(fail(FileOperation::Rename))?;
+    files.sync_directory().map_err(LogError::io(FileOperation::Sync, files.path("")))
 }
 
 /// Removes what a writer left unfinished, and indexes without segments.
 fn remove_unfinished(files: &dyn Files) -> Result<(), LogError> {
-    let names = files.list().map_err(LogError::io(Operation::List, files.path("")))?;
+    let names = files.list().map_err(LogError::io(FileOperation::List, files.path("")))?;
     let is_left = |name: &&String| {
         let finished = name.strip_suffix(SegmentName::UNFINISHED);
         finished
@@ -103,7 +103,7 @@ fn remove_unfinished(files: &dyn Files) -> Result<(), LogError> {
             || SegmentName::read_index(name).is_some_and(|index| !names.contains(&index.segment_file()))
     };
     for name in names.iter().filter(is_left) {
-        files.remove(name).map_err(LogError::io(Operation::Remove, files.path(name)))?;
+        files.remove(name).map_err(LogError::io(FileOperation::Remove, files.path(name)))?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::LogTime;
 use crate::catalog::{Catalog, latest, length};
-use crate::error::{LogError, Operation};
+use crate::error::{FileOperation, LogError};
 use crate::files::Files;
 use crate::format::SegmentName;
 
@@ -53,7 +53,7 @@ pub fn prune(
         remove(&**files, &name.segment_file())?;
         remove(&**files, &name.index_file())?;
         // One at a time: after a crash there must not be an older one without the ones after it.
-        files.sync_directory().map_err(LogError::io(Operation::Sync, files.path("")))?;
+        files.sync_directory().map_err(LogError::io(FileOperation::Sync, files.path("")))?;
         total = total.saturating_sub(length);
         removed.push(*name);
     }
@@ -64,6 +64,6 @@ fn remove(files: &dyn Files, name: &str) -> Result<(), LogError> {
     match files.remove(name) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(LogError::io(Operation::Remove, files.path(name))(error)),
+        Err(error) => Err(LogError::io(FileOperation::Remove, files.path(name))(error)),
     }
 }

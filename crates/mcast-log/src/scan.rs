@@ -8,7 +8,7 @@ use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{KeyEpoch, MessageNumber, TAG_LENGTH};
 
 use crate::catalog::name_of;
-use crate::error::{LogError, Operation};
+use crate::error::{FileOperation, LogError};
 use crate::files::{Files, LogFile};
 use crate::format::{
     HeaderError, IndexBuilder, MAX_SEALED_BODY, RECORD_HEAD, RecordError, RecordHead, RecordKind,
@@ -64,10 +64,10 @@ impl Scanner {
         let file = match files.open(&file_name) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(LogError::io(Operation::Open, path())(error)),
+            Err(error) => return Err(LogError::io(FileOperation::Open, path())(error)),
         };
         let bytes = read_prefix(&*file, SegmentHeader::LONGEST);
-        let bytes = bytes.map_err(LogError::io(Operation::Read, path()))?;
+        let bytes = bytes.map_err(LogError::io(FileOperation::Read, path()))?;
         let header = SegmentHeader::read(&bytes);
         let header = header.map_err(|cause| LogError::Header { path: path(), cause })?;
         if name_of(&header) != *name {
@@ -166,7 +166,7 @@ impl Scanner {
     /// Reads all records, and returns the index of the segment. The keys are used for gaps only; without any, the index
     /// does not know where a sealed gap ends.
     pub(crate) fn survey(&mut self, keys: Option<&Keys>, path: &Path) -> Result<Survey, LogError> {
-        let fail = |error| LogError::io(Operation::Read, path.to_owned())(error);
+        let fail = |error| LogError::io(FileOperation::Read, path.to_owned())(error);
         let (mut index, mut next) = (IndexBuilder::default(), self.header.first);
         let (mut at, mut end, mut damaged) = (self.header.len() as u64, self.header.len() as u64, 0);
         let length = self.file.length().map_err(fail)?;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use mcast_stream_proto::history::{HistoryContent, Position};
@@ -11,7 +11,7 @@ use mcast_stream_proto::wire::{Incarnation, MessageNumber, StreamId};
 
 use crate::LogTime;
 use crate::catalog::{Catalog, name_of};
-use crate::error::{LogError, Operation};
+use crate::error::{FileOperation, LogError};
 use crate::files::{Directory, Files, Lock, LogFile};
 use crate::format::{IndexBuilder, MAX_BODY, SegmentHeader, SegmentName, write_record};
 use crate::recovery::{Recovery, recover};
@@ -105,13 +105,34 @@ pub struct Writer {
 /// The segment that is written.
 #[derive(Debug)]
 struct Segment {
-    file: Arc<dyn LogFile>,
+    file: Arc<SegmentFile>,
     header: SegmentHeader,
     /// The length of everything that was accepted.
     length: u64,
     first_append: Option<LogTime>,
     index: IndexBuilder,
     seal: Option<SegmentSeal>,
+}
+
+/// The file of a segment, which two threads may sync.
+#[derive(Debug)]
+struct SegmentFile {
+    file: Arc<dyn LogFile>,
+    has_failed: Mutex<bool>,
+}
+
+impl SegmentFile {
+    /// Syncs the file, unless that has failed before. The system reports a failure once, and to one of two threads:
+    /// therefore one waits for the other.
+    fn sync(&self) -> io::Result<()> {
+        let mut has_failed = self.has_failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if *has_failed {
+            return Err(io::Error::other("a sync of this file failed before"));
+        }
+        let result = self.file.sync();
+        *has_failed = result.is_err();
+        result
+    }
 }
 
 #[derive(Debug)]
@@ -130,7 +151,7 @@ enum State {
 #[derive(Debug)]
 #[must_use = "nothing is synced before `run`"]
 pub struct PendingSync {
-    file: Arc<dyn LogFile>,
+    file: Arc<SegmentFile>,
     path: PathBuf,
     next: MessageNumber,
     appends: u64,
@@ -150,7 +171,7 @@ pub struct CompletedSync {
 impl PendingSync {
     /// Syncs, and returns when the disk has everything that was appended before.
     pub fn run(self) -> CompletedSync {
-        let result = self.file.sync().map_err(LogError::io(Operation::Sync, self.path));
+        let result = self.file.sync().map_err(LogError::io(FileOperation::Sync, self.path));
         CompletedSync { result, next: self.next, appends: self.appends, started: self.started }
     }
 }
@@ -170,7 +191,7 @@ impl Writer {
         options: LogOptions,
     ) -> Result<(Self, Recovery), LogError> {
         let files = Directory::create(directory);
-        let files = files.map_err(LogError::io(Operation::Create, directory.to_owned()))?;
+        let files = files.map_err(LogError::io(FileOperation::Create, directory.to_owned()))?;
         Self::open_files(Arc::new(files), stream, name, proposed, options)
     }
 
@@ -186,7 +207,7 @@ impl Writer {
         options: LogOptions,
     ) -> Result<(Self, Recovery), LogError> {
         let directory = files.path("");
-        let lock = files.lock().map_err(LogError::io(Operation::Lock, directory.clone()))?;
+        let lock = files.lock().map_err(LogError::io(FileOperation::Lock, directory.clone()))?;
         let lock = lock.ok_or(LogError::InUse(directory))?;
         let catalog = Catalog::read(Arc::clone(&files))?;
         let recovery = recover(&catalog, stream, &options.keys)?;
@@ -232,8 +253,8 @@ impl Writer {
         buffer.clear();
         let written = encode(segment, &mut buffer, first, time, batch).and_then(|next| {
             let path = || self.files.path(&name_of(&segment.header).segment_file());
-            write_all(&*segment.file, &buffer)
-                .map_err(|error| LogError::io(Operation::Write, path())(error))?;
+            write_all(&*segment.file.file, &buffer)
+                .map_err(|error| LogError::io(FileOperation::Write, path())(error))?;
             Ok(next)
         });
         let length = buffer.len() as u64;
@@ -243,7 +264,9 @@ impl Writer {
         match written {
             Ok(next) => {
                 segment.length += length;
-                segment.first_append.get_or_insert(time);
+                if length > 0 {
+                    segment.first_append.get_or_insert(time);
+                }
                 self.next = next;
             }
             Err(error) => {
@@ -427,9 +450,9 @@ impl Writer {
         let name = name_of(&segment.header);
         // If that fails, readers ignore what is behind the last record that was accepted, because the next segment begins
         // with the number after it.
-        let is_whole = !is_broken || segment.file.truncate(segment.length).is_ok();
+        let is_whole = !is_broken || segment.file.file.truncate(segment.length).is_ok();
         let path = || self.files.path(&name.segment_file());
-        segment.file.sync().map_err(|error| LogError::io(Operation::Sync, path())(error))?;
+        segment.file.sync().map_err(|error| LogError::io(FileOperation::Sync, path())(error))?;
         self.durable = self.next;
         self.unsynced_since = None;
         self.state = State::Closed;
@@ -463,10 +486,11 @@ impl Writer {
         if let Err(cause) = self.files.sync_directory() {
             // As for files: a later sync could succeed without writing anything.
             self.state = State::Failed;
-            return Err(LogError::Io { operation: Operation::Sync, path: self.files.path(""), cause });
+            return Err(LogError::Io { operation: FileOperation::Sync, path: self.files.path(""), cause });
         }
         let seal = SegmentSeal::new(&self.options.keys, &header);
         let length = header.len() as u64;
+        let file = Arc::new(SegmentFile { file, has_failed: Mutex::new(false) });
         let index = IndexBuilder::default();
         self.state = State::Writing(Segment { file, header, length, first_append: None, index, seal });
         if let Some(empty) = self.empty.take() {
@@ -521,13 +545,13 @@ pub(crate) fn write_file(
         let _ = files.remove(&unfinished);
         LogError::io(operation, files.path(&unfinished))(error)
     };
-    let file = files.create(&unfinished).map_err(|error| fail(Operation::Create, error))?;
-    write_all(&*file, bytes).map_err(|error| fail(Operation::Write, error))?;
+    let file = files.create(&unfinished).map_err(|error| fail(FileOperation::Create, error))?;
+    write_all(&*file, bytes).map_err(|error| fail(FileOperation::Write, error))?;
     if sync {
         // A file that was just made is left behind after a failure: its sync says nothing about other files.
-        file.sync().map_err(|error| fail(Operation::Write, error))?;
+        file.sync().map_err(|error| fail(FileOperation::Write, error))?;
     }
-    files.rename(&unfinished, name).map_err(|error| fail(Operation::Rename, error))?;
+    files.rename(&unfinished, name).map_err(|error| fail(FileOperation::Rename, error))?;
     Ok(file)
 }
 

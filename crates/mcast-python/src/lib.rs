@@ -62,7 +62,7 @@ mod _pymcast {
     #[pymodule_export]
     use super::stream::{
         Announcements, Closing, FoundStream, Message, Publisher, PublisherEvent, PublisherStatistics, PyKeys,
-        Snapshot, StreamEvent, Subscriber, SubscriberStatistics,
+        Snapshot, StreamEvent, Subscriber, SubscriberStatistics, Watermark,
     };
 
     #[pymodule_init]

@@ -453,3 +453,28 @@ def test_closing_ends_fetching_a_snapshot(other: lab.Host, port: int) -> None:
         assert not thread.is_alive()
         connection.close()
     assert [type(error) for error in raised] == [pymcast.ClosedError]
+
+
+def test_a_message_is_acknowledged_once_it_is_processed(other: lab.Host, port: int) -> None:
+    place = f"239.30.0.1%one:{port}"
+    with pymcast.Subscriber(place, subscriber_name="db") as subscriber:
+        publisher = other.run(lambda: pymcast.Publisher(place, ack=["db"], ack_when="processed"))
+        with publisher:
+            # Nothing is published before the subscriber is there.
+            while (number := publisher.try_publish(b"order")) is None:
+                subscriber.try_next()
+            message = subscriber.next(timeout=20)
+            while not isinstance(message, pymcast.Message):
+                message = subscriber.next(timeout=20)
+            assert not publisher.wait_acked(number, timeout=0.05)
+            subscriber.ack(message)
+            while not publisher.wait_acked(number, timeout=0.01):
+                subscriber.try_next()
+            (watermark,) = publisher.watermarks()
+            assert (watermark.name, watermark.presence) == ("db", "present")
+            assert (watermark.received, watermark.processed, watermark.missing) == (1, 1, 0)
+            closing = publisher.close(timeout=0)
+            assert closing is not None
+            assert closing.acknowledged is True
+    with pytest.raises(ValueError, match="name of a subscriber"):
+        pymcast.Publisher(place, ack="a b")

@@ -19,6 +19,8 @@
 //! | `statuses_total`, `heartbeats_total` | statuses received and heartbeats sent |
 //! | `foreign_total`, `refused_total` | datagrams received that do not belong to this stream, or that were refused |
 //! | `receivers`, `round_trip_seconds` | subscribers known, the group round-trip time |
+//! | `settled_total`, `unacknowledged_total`, `quorum_lost` | with [`acknowledge`](crate::PublisherBuilder::acknowledge): messages acknowledged as required or given up, messages given up, and 1 if messages cannot be acknowledged at present |
+//! | `acked_received`, `acked_processed`, `acked_missing` | the same, for each present subscriber with a name, which is the label `subscriber`: the first message that it has not received, the first that it has not processed, and the number of messages after those that it has received |
 //!
 //! | subscriber | |
 //! |---|---|
@@ -46,6 +48,7 @@ use ::metrics::{
     Label, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 
+use crate::publisher::{SubscriberPresence, Watermarks};
 use crate::{Nanos, Publisher, Subscriber};
 
 /// The name, description and present value of a counter.
@@ -64,6 +67,12 @@ pub fn describe() {
         describe_histogram!(sample, Unit::Seconds, "the group round-trip time at each export");
     }
     describe_gauge!(format!("{PUBLISHER}receivers"), "subscribers known");
+    describe_counter!(format!("{PUBLISHER}{SETTLED}"), "messages acknowledged as required, or given up");
+    describe_counter!(format!("{PUBLISHER}{UNACKNOWLEDGED}"), "messages given up");
+    describe_gauge!(format!("{PUBLISHER}{QUORUM_LOST}"), "1 if messages cannot be acknowledged as required");
+    for (name, meaning, _) in subscriber_gauges(0, 0, 0) {
+        describe_gauge!(format!("{PUBLISHER}{name}"), meaning);
+    }
     describe_gauge!(format!("{SUBSCRIBER}waiting"), "datagrams buffered behind a gap");
 }
 
@@ -73,7 +82,31 @@ impl Publisher {
         let statistics = self.statistics();
         let labels = labels(self.stream().0, self.labels());
         export(PUBLISHER, &publisher_counters(&statistics), statistics.round_trip, &labels);
-        gauge!(format!("{PUBLISHER}receivers"), labels).set(statistics.subscribers as f64);
+        gauge!(format!("{PUBLISHER}receivers"), labels.clone()).set(statistics.subscribers as f64);
+        if let Some(progress) = self.ack_progress() {
+            counter!(format!("{PUBLISHER}{SETTLED}"), labels.clone()).absolute(progress.settled.0);
+            counter!(format!("{PUBLISHER}{UNACKNOWLEDGED}"), labels.clone())
+                .absolute(progress.unacknowledged);
+            gauge!(format!("{PUBLISHER}{QUORUM_LOST}"), labels.clone())
+                .set(f64::from(u8::from(progress.is_lost)));
+            self.export_watermarks(&labels);
+        }
+    }
+}
+
+impl Publisher {
+    /// Passes what the present subscribers that have a name have acknowledged. Others have no label that stays the same.
+    fn export_watermarks(&self, labels: &[Label]) {
+        for watermarks in self.watermarks().iter().filter(|each| each.presence == SubscriberPresence::Present)
+        {
+            let Some(name) = watermarks.name else { continue };
+            let mut labels = labels.to_vec();
+            labels.push(Label::new("subscriber", name.to_string()));
+            let Watermarks { received, processed, missing, .. } = *watermarks;
+            for (metric, _, value) in subscriber_gauges(received.0, processed.0, missing) {
+                gauge!(format!("{PUBLISHER}{metric}"), labels.clone()).set(value as f64);
+            }
+        }
     }
 }
 
@@ -91,6 +124,17 @@ impl Subscriber {
 
 const PUBLISHER: &str = "mcast_stream_publisher_";
 const SUBSCRIBER: &str = "mcast_stream_subscriber_";
+const SETTLED: &str = "settled_total";
+const UNACKNOWLEDGED: &str = "unacknowledged_total";
+const QUORUM_LOST: &str = "quorum_lost";
+
+const fn subscriber_gauges(received: u64, processed: u64, missing: u64) -> [Figure; 3] {
+    [
+        ("acked_received", "the first message that a subscriber has not received", received),
+        ("acked_processed", "the first message that a subscriber has not processed", processed),
+        ("acked_missing", "messages published after those that a subscriber has received", missing),
+    ]
+}
 
 fn export(prefix: &str, counters: &[Figure], round_trip: Nanos, labels: &[Label]) {
     for (name, _, value) in counters {

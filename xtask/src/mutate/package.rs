@@ -24,6 +24,8 @@ pub(super) static AMT: Package =
 /// What serves HTTP clients, and the keys of announcements.
 pub(super) static HTTP: Package =
     Package { name: "mcast-relay", library: "mcast_relay", other: "relay", features: &["http", "seal"] };
+pub(super) static LOG: Package =
+    Package { name: "mcast-log", library: "mcast_log", other: "directory", features: &[] };
 pub(super) static BRIDGE: Package =
     Package { name: "mcast-bridge", library: "mcast_bridge", other: "machine", features: &[] };
 /// Bridges out of engines.

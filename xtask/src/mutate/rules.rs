@@ -1,6 +1,6 @@
-//! The rules of the stream protocol, the relay, tunnels and the bridge, and how to break each.
+//! The rules of the stream protocol, the relay, tunnels, the bridge and the log, and how to break each.
 
-use super::package::{AMT, BRIDGE, HTTP, KAFKA, Package, RABBITMQ, RELAY, REVERSE, STREAM, TUNNEL};
+use super::package::{AMT, BRIDGE, HTTP, KAFKA, LOG, Package, RABBITMQ, RELAY, REVERSE, STREAM, TUNNEL};
 
 /// A rule of a state machine.
 pub(super) struct Rule {
@@ -72,6 +72,10 @@ const fn kafka_rule(
     broken: &'static str,
 ) -> Rule {
     Rule { name, package: &KAFKA, file, code, broken }
+}
+
+const fn log_rule(name: &'static str, file: &'static str, code: &'static str, broken: &'static str) -> Rule {
+    Rule { name, package: &LOG, file, code, broken }
 }
 
 const fn amt_rule(name: &'static str, file: &'static str, code: &'static str, broken: &'static str) -> Rule {
@@ -376,6 +380,60 @@ pub(super) const RULES: &[Rule] = &[
         "subscriber/feedback.rs",
         "        if self.has_everything() {\n            deadline = ClockTime::NEVER;",
         "        if self.delivery.has_ended() && self.base == Sequence::MAX {\n            deadline = ClockTime::NEVER;",
+    ),
+    rule(
+        "a lost message is never acknowledged",
+        "subscriber/deliver.rs",
+        "        self.acknowledgements.skip_to(end);\n",
+        "",
+    ),
+    rule(
+        "messages that a snapshot covers are not acknowledged",
+        "subscriber/mod.rs",
+        "            self.acknowledgements.skip_to(message);\n",
+        "",
+    ),
+    rule(
+        "a message that waits to be processed is not acknowledged as processed",
+        "subscriber/acknowledgements.rs",
+        "let processed = if self.unprocessed.is_none() { expected } else { self.processed };",
+        "let processed = expected;",
+    ),
+    rule(
+        "messages of another incarnation acknowledge nothing",
+        "subscriber/acknowledgements.rs",
+        "let is_known = self.content_incarnation() == Some(at.incarnation);",
+        "let is_known = at.incarnation > Incarnation(0);",
+    ),
+    rule(
+        "a small group acknowledges without a heartbeat",
+        "subscriber/acknowledgements.rs",
+        "if self.acknowledgements.is_requested\n            && self.heartbeat.group_size <= SMALL_GROUP",
+        "if self.acknowledgements.is_requested\n            && self.heartbeat.group_size > SMALL_GROUP",
+    ),
+    rule(
+        "a subscriber acknowledges only messages after its last loss",
+        "publisher/acknowledgements.rs",
+        "self.range.0 <= message && message < self.range.1",
+        "message < self.range.1",
+    ),
+    rule(
+        "subscribers with the same name acknowledge once",
+        "publisher/acknowledgements.rs",
+        "identity: name.map_or(Identity::Unnamed(id), Identity::Named),",
+        "identity: name.filter(|_| !is_present).map_or(Identity::Unnamed(id), Identity::Named),",
+    ),
+    rule(
+        "all who were present must acknowledge a message",
+        "publisher/acknowledgements.rs",
+        "self.owes.0 <= message && self.owes.1.is_none_or(|end| message < end)",
+        "self.owes.0 <= message && self.owes.1.is_none()",
+    ),
+    rule(
+        "a publisher blocks while messages cannot be acknowledged",
+        "publisher/acknowledgements.rs",
+        "self.is_lost && self.quorum.on_loss == QuorumLoss::Block",
+        "self.is_lost && self.settled == MessageNumber::MAX",
     ),
     amt_rule(
         "a relay of AMT keeps nothing without a valid code",
@@ -1097,5 +1155,102 @@ pub(super) const RULES: &[Rule] = &[
         "kafka/standby.rs",
         "    !is_gap\n        && record",
         "    record",
+    ),
+    log_rule(
+        "what is found in a log is synced before it is called durable",
+        "recovery.rs",
+        "rewrite(&*files, &scanner, &name, index.length)?;",
+        "",
+    ),
+    log_rule(
+        "incarnations in a log grow, whatever the clock does",
+        "writer.rs",
+        "incarnation: proposed.max(least),",
+        "incarnation: proposed,",
+    ),
+    log_rule(
+        "a segment is synced before the next one begins",
+        "writer.rs",
+        "segment.file.sync().map_err(|error| LogError::io(Operation::Sync, path())(error))?;",
+        "",
+    ),
+    log_rule(
+        "a segment is not written again after a failed write",
+        "writer.rs",
+        "self.state = State::Broken(segment);",
+        "self.state = State::Writing(segment);",
+    ),
+    log_rule(
+        "after a failed sync nothing is accepted",
+        "writer.rs",
+        "self.state = State::Failed;\n            return Err(error);",
+        "return Err(error);",
+    ),
+    log_rule("a failed sync of another thread is known", "writer.rs", "*has_failed = result.is_err();", ""),
+    log_rule(
+        "the name of a segment is durable before its records",
+        "writer.rs",
+        "if let Err(cause) = self.files.sync_directory() {",
+        "if let Err(cause) = Ok::<(), io::Error>(()) {",
+    ),
+    log_rule(
+        "the header of a segment is durable before its name",
+        "writer.rs",
+        "&header.bytes(), true)?;",
+        "&header.bytes(), false)?;",
+    ),
+    log_rule(
+        "no two segments have the same salt",
+        "writer.rs",
+        "salt: self.salts.draw(segment),",
+        "salt: 7,",
+    ),
+    log_rule(
+        "a log has one writer",
+        "writer.rs",
+        "lock.ok_or(LogError::InUse(directory))?;",
+        "lock.unwrap_or_else(|| Box::new(directory));",
+    ),
+    log_rule(
+        "a segment without records is removed after the next one has begun",
+        "writer.rs",
+        "self.empty = Some(name);",
+        "let _ = self.files.remove(&name.segment_file());",
+    ),
+    log_rule(
+        "a batch that was refused has no numbers",
+        "writer.rs",
+        "segment.index.restore(before);\n",
+        "segment.index.restore(before);\n                self.next.0 += 1;\n",
+    ),
+    log_rule(
+        "records of a refused batch do not count",
+        "reader.rs",
+        "Parsed::Record(head) if end.is_some_and(|end| !head.is_before(end)) => Parsed::End,",
+        "",
+    ),
+    log_rule(
+        "a reader looks again before it leaves a segment",
+        "reader.rs",
+        "if !cursor.is_second_look {",
+        "if false {",
+    ),
+    log_rule(
+        "damaged records are not delivered",
+        "format/record.rs",
+        "if checksum(record, salt, offset) != u32_at(head, CHECKSUM_AT) {",
+        "if false {",
+    ),
+    log_rule(
+        "an index by time is right although clocks go back",
+        "format/index.rs",
+        "latest_before: self.state.latest",
+        "latest_before: time",
+    ),
+    log_rule(
+        "removed segments leave no hole",
+        "retention.rs",
+        "files.sync_directory()",
+        "Ok::<(), std::io::Error>(())",
     ),
 ];

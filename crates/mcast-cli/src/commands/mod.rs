@@ -10,6 +10,7 @@ mod groups;
 mod help;
 mod interfaces;
 mod lab;
+mod log;
 mod perf;
 mod pick;
 mod ping;
@@ -56,6 +57,7 @@ pub(crate) enum Command {
     Relay(relay::Arguments),
     Bridge(bridge::Arguments),
     Replay(replay::Arguments),
+    Log(log::Arguments),
     Lab(lab::Arguments),
     Help(help::Arguments),
     Completions(completions::Arguments),
@@ -67,7 +69,7 @@ pub const HEADINGS: &[(&str, &[&str])] = &[
     ("Inspect", &["interfaces", "groups", "sniff", "top", "explain", "pick", "plan"]),
     (
         "Send and receive",
-        &["send", "recv", "ask", "publish", "subscribe", "record", "replay", "relay", "bridge"],
+        &["send", "recv", "ask", "publish", "subscribe", "record", "replay", "relay", "bridge", "log"],
     ),
     ("Diagnose and measure", &["doctor", "querier", "ping", "perf"]),
     ("Help", &["help", "completions"]),
@@ -97,6 +99,7 @@ pub(crate) fn run(command: &Command, console: &Console) -> anyhow::Result<Outcom
         Command::Bridge(arguments) => bridge::run(arguments, console),
         Command::Record(arguments) => record::run(arguments, console),
         Command::Replay(arguments) => replay::run(arguments, console),
+        Command::Log(arguments) => log::run(arguments, console),
         Command::Lab(arguments) => lab::run(arguments, console),
         Command::Help(arguments) => help::run(arguments, console),
         Command::Completions(arguments) => completions::run(arguments, console),

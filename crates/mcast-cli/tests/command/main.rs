@@ -12,6 +12,7 @@ mod hosts;
 mod interfaces;
 mod interop;
 mod limits;
+mod log;
 mod narrow;
 mod recv;
 mod schema_conventions;

@@ -2,7 +2,9 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod acknowledged;
 mod hosts;
+mod logged;
 mod lossy;
 mod named;
 mod paths;

@@ -1,7 +1,7 @@
 //! Damaged files: nothing wrong is read, and what is missing is reported.
 
 use mcast_dice::{Dice, for_seeds};
-use mcast_log::{Item, LogOptions, LogTime, Reader, SegmentName, Writer};
+use mcast_log::{LogItem, LogOptions, LogReader, LogTime, SegmentName, Writer};
 use mcast_stream_proto::history::{HistoryContent, Position, RequestedStart};
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{Incarnation, MessageNumber};
@@ -39,13 +39,13 @@ fn segments(disk: &Disk) -> Vec<(String, usize)> {
 
 /// Reads everything, and returns how many messages were delivered and reported lost.
 fn read(disk: &Disk, keys: Keys, start: u64) -> (u64, u64) {
-    let mut reader = Reader::open_files(disk.files(), keys).unwrap();
+    let mut reader = LogReader::open_files(disk.files(), keys).unwrap();
     let from = Position { incarnation: Incarnation(1), number: MessageNumber(start) };
     reader.seek(RequestedStart::At(from)).unwrap();
     let (mut delivered, mut lost, mut next) = (0, 0, start);
     while let Some(item) = reader.next().unwrap() {
         match item {
-            Item::Record(record) => {
+            LogItem::Record(record) => {
                 let number = record.record.first.number.0;
                 assert_eq!(number, next, "each number is delivered or reported lost");
                 assert_eq!(record.time, LogTime(number * 1_000_000));
@@ -53,7 +53,7 @@ fn read(disk: &Disk, keys: Keys, start: u64) -> (u64, u64) {
                 assert_eq!(bytes, message(number));
                 (delivered, next) = (delivered + 1, number + 1);
             }
-            Item::Damage(damage) => {
+            LogItem::Damage(damage) => {
                 if damage.is_loss() {
                     assert_eq!(damage.first.number.0, next);
                     lost += damage.end.0 - next;
@@ -116,7 +116,7 @@ fn indexes_are_not_needed_and_damaged_ones_are_ignored() {
         }
         let start = dice.below(MESSAGES);
         assert_eq!(read(&disk, Keys::none(), start), (MESSAGES - start, 0));
-        let mut reader = Reader::open_files(disk.files(), Keys::none()).unwrap();
+        let mut reader = LogReader::open_files(disk.files(), Keys::none()).unwrap();
         let found = reader.seek(RequestedStart::Time(start)).unwrap();
         assert_eq!(found.map(|position| position.number.0), Some(start));
     });

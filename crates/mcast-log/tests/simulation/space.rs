@@ -1,6 +1,6 @@
 //! A full disk.
 
-use mcast_log::{Item, LogOptions, LogTime, Reader, Writer};
+use mcast_log::{LogItem, LogOptions, LogReader, LogTime, SyncPolicy, Writer};
 use mcast_stream_proto::history::HistoryContent;
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{Incarnation, MessageNumber};
@@ -13,15 +13,15 @@ fn message(bytes: &[u8]) -> [HistoryContent<&[u8]>; 1] {
 }
 
 fn read(disk: &Disk) -> Vec<Vec<u8>> {
-    let mut reader = Reader::open_files(disk.files(), Keys::none()).unwrap();
+    let mut reader = LogReader::open_files(disk.files(), Keys::none()).unwrap();
     let mut found = Vec::new();
     while let Some(item) = reader.next().unwrap() {
         match item {
-            Item::Record(record) => match record.record.content {
+            LogItem::Record(record) => match record.record.content {
                 HistoryContent::Message { bytes, .. } => found.push(bytes.to_vec()),
                 other => panic!("{other:?}"),
             },
-            Item::Damage(damage) => assert!(!damage.is_loss(), "{damage:?}"),
+            LogItem::Damage(damage) => assert!(!damage.is_loss(), "{damage:?}"),
         }
     }
     found
@@ -66,4 +66,20 @@ fn after_a_failed_sync_the_writer_is_of_no_use_and_the_next_one_writes_everythin
     drop(writer);
     disk.crash();
     assert_eq!(read(&disk), found, "what the next writer found is durable");
+}
+
+#[test]
+fn a_failed_sync_of_another_thread_is_known_before_its_result_is_taken() {
+    let disk = Disk::new(3);
+    let options = LogOptions { sync: SyncPolicy::None, segment_bytes: 4_096, ..LogOptions::default() };
+    let (mut writer, _) = Writer::open_files(disk.files(), STREAM, "", Incarnation(1), options).unwrap();
+    writer.append(LogTime(1), &message(&[1; 5_000])).unwrap();
+    let pending = writer.begin_sync().unwrap().unwrap();
+    disk.set_faults(Faults { sync_error: 1.0, ..Faults::default() });
+    let completed = pending.run();
+    disk.set_faults(Faults::default());
+    // The segment is full: the next append syncs it, and the kernel has nothing left to write.
+    writer.append(LogTime(2), &message(b"two")).unwrap_err();
+    assert_eq!(writer.durable(), MessageNumber(0));
+    writer.complete_sync(completed).unwrap_err();
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mcast_dice::Dice;
-use mcast_log::{Item, LogError, LogOptions, LogTime, Reader, Retention, SyncPolicy, Writer};
+use mcast_log::{LogError, LogItem, LogOptions, LogReader, LogTime, Retention, SyncPolicy, Writer};
 use mcast_stream_proto::history::{GapCause, HistoryContent, HistoryRecord, Position};
 use mcast_stream_proto::seal::{Algorithm, Cipher, GroupSecret, Keys, Purpose, Secret};
 use mcast_stream_proto::wire::{Incarnation, KeyEpoch, MessageKey, MessageNumber, StreamId};
@@ -113,7 +113,7 @@ impl World {
         self.truth.incarnation = Some(incarnation);
         let next = writer.next_number().0;
         assert_eq!(recovery.next, writer.next_number());
-        assert!(next >= self.truth.durable, "numbers go on: {next} after {}", self.truth.durable);
+        assert!(next >= self.truth.durable, "numbers continue: {next} after {}", self.truth.durable);
         self.counts.torn += u64::from(recovery.cut_bytes > 0);
         self.counts.damaged += u64::from(recovery.damaged_bytes > 0);
         // What is there now stays.
@@ -122,7 +122,7 @@ impl World {
         self.counts.lost_unsynced += u64::from(self.truth.accepted.len() < before);
         self.truth.durable = next;
         let mut follower =
-            Follower::new(Reader::open_files(self.disk.files(), self.options.keys.clone()).unwrap());
+            Follower::new(LogReader::open_files(self.disk.files(), self.options.keys.clone()).unwrap());
         let is_pruned = self.options.retention.bytes.is_some();
         for _ in 0..self.dice.below(30) {
             match self.dice.below(12) {
@@ -264,12 +264,12 @@ impl World {
 
     /// Reads the log up to this number. What was reported durable must be there, and nothing that was never tried.
     fn read_all(&self, next: u64) -> BTreeMap<u64, (Incarnation, Entry)> {
-        let mut reader = Reader::open_files(self.disk.files(), self.options.keys.clone()).unwrap();
+        let mut reader = LogReader::open_files(self.disk.files(), self.options.keys.clone()).unwrap();
         let mut found = BTreeMap::new();
         let mut last: Option<Position> = None;
         while let Some(item) = reader.next().unwrap() {
             match item {
-                Item::Record(record) => {
+                LogItem::Record(record) => {
                     let (number, entry) = entry_of(&record.record);
                     if number >= next {
                         // It was refused, and is not removed yet.
@@ -285,12 +285,13 @@ impl World {
                     );
                     found.insert(number, (incarnation, entry));
                 }
-                Item::Damage(damage) if damage.is_loss() => {
+                LogItem::Damage(damage) if damage.is_loss() => {
                     let (first, end) = (damage.first.number.0, damage.end.0);
-                    let lost = self.truth.accepted.range(first..end.min(self.truth.durable)).next();
+                    let durable = end.min(self.truth.durable);
+                    let lost = self.truth.accepted.range(first.min(durable)..durable).next();
                     assert!(lost.is_none(), "durable and lost: {lost:?}, {damage:?}");
                 }
-                Item::Damage(_) => {}
+                LogItem::Damage(_) => {}
             }
         }
         let oldest = found.first_key_value().map_or(next, |(number, _)| *number);
@@ -300,7 +301,8 @@ impl World {
         {
             assert_eq!(oldest, expected, "nothing is removed");
         }
-        for (number, expected) in self.truth.accepted.range(oldest..self.truth.durable) {
+        let durable = self.truth.durable;
+        for (number, expected) in self.truth.accepted.range(oldest.min(durable)..durable) {
             assert_eq!(found.get(number), Some(expected), "message {number} was durable");
         }
         found
@@ -309,31 +311,31 @@ impl World {
 
 /// A reader that follows the log while it is written.
 struct Follower {
-    reader: Reader,
+    reader: LogReader,
     last: Option<u64>,
 }
 
 impl Follower {
-    fn new(reader: Reader) -> Self {
+    fn new(reader: LogReader) -> Self {
         Self { reader, last: None }
     }
 
     fn follow(&mut self, truth: &Truth, is_pruned: bool) {
         while let Some(item) = self.reader.next().unwrap() {
             match item {
-                Item::Record(record) => {
+                LogItem::Record(record) => {
                     let (number, entry) = entry_of(&record.record);
                     assert!(self.last.is_none_or(|last| number > last), "{number} after {:?}", self.last);
                     self.last = Some(number);
                     let incarnation = record.record.first.incarnation;
                     assert!(truth.tried.contains(&(incarnation, number, entry)));
                 }
-                Item::Damage(damage) if damage.is_loss() => {
+                LogItem::Damage(damage) if damage.is_loss() => {
                     // What was lost in a crash is not in the truth any more.
                     let lost = truth.accepted.range(damage.first.number.0..damage.end.0).next();
                     assert!(is_pruned || lost.is_none(), "{damage:?} {lost:?}");
                 }
-                Item::Damage(_) => {}
+                LogItem::Damage(_) => {}
             }
         }
     }
@@ -365,16 +367,19 @@ fn entry_of(record: &HistoryRecord<&[u8]>) -> (u64, Entry) {
     (record.first.number.0, entry)
 }
 
+/// What was sealed with each purpose and count.
+type UsedNonces = Arc<Mutex<HashMap<([u8; 47], u64), Vec<u8>>>>;
+
 /// A secret that panics if a nonce is used twice.
 struct Recording {
     secret: Arc<GroupSecret>,
-    used: Arc<Mutex<HashMap<([u8; 47], u64), Vec<u8>>>>,
+    used: UsedNonces,
 }
 
 struct RecordingCipher {
     cipher: Box<dyn Cipher>,
     purpose: [u8; 47],
-    used: Arc<Mutex<HashMap<([u8; 47], u64), Vec<u8>>>>,
+    used: UsedNonces,
 }
 
 impl Secret for Recording {

@@ -106,6 +106,9 @@ class PublisherKeywords(TypedDict, total=False):
     broadcast: bool
     hop_limit: int | None
     loopback: bool
+    ack: int | str | Sequence[str] | None
+    ack_when: Literal["received", "processed"]
+    ack_lost: Literal["block", "report"]
 
 
 class SubscriberKeywords(TypedDict, total=False):
@@ -122,5 +125,6 @@ class SubscriberKeywords(TypedDict, total=False):
     keys: KeysLike | None
     receive_buffer: int | None
     stay: bool
+    subscriber_name: str | None
     heal: bool
     history_servers: tuple[SourceLike, int] | Iterable[tuple[SourceLike, int]] | None

@@ -61,6 +61,7 @@ __all__ = [
     "StreamEvent",
     "Subscriber",
     "SubscriberStatistics",
+    "Watermark",
     "__version__",
     "_datagram",
     "_interface",
@@ -1098,6 +1099,11 @@ class Message:
     @property
     def key(self) -> int | None:
         """Its key, an integer, if the publisher gave one."""
+    @property
+    def incarnation(self) -> int:
+        """The incarnation of its publisher; if that reads its messages from an engine, the incarnation that they have
+        there.
+        """
 
 @final
 class StreamEvent:
@@ -1149,7 +1155,8 @@ class PublisherEvent:
         """"joined", "left", "silent" (no status for too long), "evicted" (too slow; it was `count` datagrams behind),
         "returned" (caught up), "refused" (too many subscribers), "unrecoverable" (missed `count` datagrams that have
         left the retransmission buffer), "slowed" (it lost datagrams, so the rate was lowered to `count` bytes per second),
-        "recovered" (the rate is as configured again), "incomplete" (has given up `count` datagrams), "missed" (`count`
+        "quorum-lost" (messages cannot be acknowledged as required), "quorum-present" (they can again), "unacknowledged"
+        (`count` messages were given up), "recovered" (the rate is as configured again), "incomplete" (has given up `count` datagrams), "missed" (`count`
         events were discarded because they were not fetched), or "other".
         """
     @property
@@ -1231,6 +1238,38 @@ class SubscriberStatistics:
     def __eq__(self, other: object, /) -> bool: ...
 
 @final
+class Watermark:
+    """What a subscriber has acknowledged."""
+    @property
+    def subscriber(self) -> int:
+        """The id of the subscriber."""
+    @property
+    def name(self) -> str | None:
+        """The name that it claims, if any: only the group's keys restrict who can claim it."""
+    @property
+    def address(self) -> str:
+        """Its address, as "ADDRESS:PORT"."""
+    @property
+    def presence(self) -> str:
+        """"present", "evicted" (too slow), "left" or "silent"."""
+    @property
+    def since(self) -> int:
+        """The number of the first message that it acknowledges: the first after its last loss."""
+    @property
+    def received(self) -> int:
+        """The number of the first message after those that its application was given."""
+    @property
+    def processed(self) -> int:
+        """The number of the first message after those that its application has processed."""
+    @property
+    def missing(self) -> int:
+        """The number of messages that were published after those that it has received."""
+    @property
+    def lost(self) -> int:
+        """The number of messages that it has lost."""
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
 class Closing:
     """The result of closing a publisher."""
     @property
@@ -1251,6 +1290,9 @@ class Closing:
     @property
     def unsent(self) -> int:
         """Datagrams that were queued but not sent before the timeout."""
+    @property
+    def acknowledged(self) -> bool | None:
+        """Whether every message was acknowledged as `ack` requires; None if it was not given."""
     @property
     def statistics(self) -> PublisherStatistics:
         """The final statistics."""
@@ -1342,6 +1384,11 @@ class Publisher:
         Default: 2.
     longest_message: the maximum length of a message in bytes. Default: 16 MiB.
     keys: a Keys or the path of its file, to seal the stream. Default: it is not sealed.
+    ack: which subscribers must acknowledge each message: a number, "all" that are present, or their names (see
+        Subscriber). Default: none. See wait_acked.
+    ack_when: "received" (the application was given it) or "processed" (the application called Subscriber.ack).
+    ack_lost: if a message cannot be acknowledged, because subscribers are absent, evicted or have lost it: "block"
+        (publish nothing more until it can) or "report" (give it up, with an event).
     hosts: hosts that it is sent to on a network without multicast, at most 64: text ("10.0.0.5:7000"), a pair of
         address and port, or several. Subscribers there listen.
     broadcast: allow hosts that are IPv4 broadcast addresses.
@@ -1368,6 +1415,9 @@ class Publisher:
         broadcast: bool = False,
         hop_limit: int | None = None,
         loopback: bool = True,
+        ack: int | str | Sequence[str] | None = None,
+        ack_when: Literal["received", "processed"] = "received",
+        ack_lost: Literal["block", "report"] = "block",
     ) -> Self: ...
     def publish(
         self, payload: PayloadLike, *, key: int | None = None, timeout: float | None = None
@@ -1392,6 +1442,16 @@ class Publisher:
     def events(self) -> list[PublisherEvent]:
         """Returns the events since the last call, the oldest first: subscribers that joined, left, were evicted, and so
         on.
+        """
+    def wait_acked(self, message: int, timeout: float | None = None) -> bool:
+        """Waits until the message with this number is acknowledged as `ack` requires; returns False after `timeout`
+        seconds, and if it was given up (ack_lost="report"). Raises ValueError if `ack` was not given.
+        """
+    def _is_settled(self, message: int) -> bool:
+        """For pymcast.aio: whether the message with this number is acknowledged as `ack` requires, or given up."""
+    def watermarks(self) -> list[Watermark]:
+        """Returns what each subscriber has acknowledged, if `ack` was given. Of subscribers that have left, only the last
+        few thousand are listed.
         """
     @property
     def statistics(self) -> PublisherStatistics:
@@ -1454,6 +1514,8 @@ class Subscriber:
     name: the name of the stream. Default: the first stream received.
     keys: a Keys or the path of its file; datagrams that are not sealed with them are rejected.
     receive_buffer: the size of the socket buffer to request, in bytes. Default: 4 MiB.
+    subscriber_name: the name that publishers know it by, for `Publisher(ack=...)`: ASCII letters, digits, "-", "_" and
+        ".". It is a claim; only keys restrict it to members of the group. Default: none.
     stay: wait for the publisher's next incarnation after the stream has ended.
     heal: request messages that the publisher can no longer repair from a history server before they are lost.
     history_servers: the addresses and ports of history servers, instead of those that are announced: any host can
@@ -1475,6 +1537,7 @@ class Subscriber:
         keys: KeysLike | None = None,
         receive_buffer: int | None = None,
         stay: bool = False,
+        subscriber_name: str | None = None,
         heal: bool = False,
         history_servers: tuple[SourceLike, int] | Iterable[tuple[SourceLike, int]] | None = None,
     ) -> Self: ...
@@ -1508,6 +1571,11 @@ class Subscriber:
         abandoned: Callable[[], bool],
     ) -> Snapshot:
         """For pymcast.aio: as `fetch_snapshot`, until `abandoned()` is true."""
+    def ack(self, message: Message) -> None:
+        """Notes that this message is processed, and all that were returned before it. A publisher with
+        ack_when="processed" learns of it with one of the next calls. Messages of an earlier incarnation have no effect.
+        With policy="latest", only the message that was returned last has one.
+        """
     def resume(self, message: int) -> None:
         """Continues after a snapshot that includes all messages before this number."""
     def set_keys(self, keys: KeysLike) -> None:

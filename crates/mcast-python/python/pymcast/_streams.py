@@ -84,6 +84,18 @@ class Publisher:
         """Waits until all subscribers have received everything; returns False after `timeout` seconds."""
         return await self._until(lambda: self._publisher.wait_complete(0), timeout)
 
+    async def wait_acked(self, message: int, timeout: float | None = None) -> bool:
+        """Waits until the message with this number is acknowledged as `ack` requires.
+
+        Returns False after `timeout` seconds, and if the message was given up (`ack_lost="report"`).
+        """
+        await self._until(lambda: self._publisher._is_settled(message), timeout)
+        return self._publisher.wait_acked(message, 0)
+
+    def watermarks(self) -> list[pymcast.Watermark]:
+        """Returns what each subscriber has acknowledged, if `ack` was given."""
+        return self._publisher.watermarks()
+
     def events(self) -> list[pymcast.PublisherEvent]:
         """Returns the events since the last call, the oldest first."""
         return self._publisher.events()
@@ -184,6 +196,10 @@ class Subscriber(Receiving["pymcast.Message | pymcast.StreamEvent"]):
             )
         finally:
             abandoned.set()
+
+    def ack(self, message: pymcast.Message) -> None:
+        """Notes that this message is processed, and all that were returned before it."""
+        self._subscriber.ack(message)
 
     def resume(self, message: int) -> None:
         """Continues after a snapshot that includes all messages before this number."""

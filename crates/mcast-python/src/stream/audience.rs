@@ -12,7 +12,8 @@ pub(crate) struct PublisherEvent {
     /// "joined", "left", "silent" (no status for too long), "evicted" (too slow; it was `count` datagrams behind),
     /// "returned" (caught up), "refused" (too many subscribers), "unrecoverable" (missed `count` datagrams that have
     /// left the retransmission buffer), "slowed" (it lost datagrams, so the rate was lowered to `count` bytes per second),
-    /// "recovered" (the rate is as configured again), "incomplete" (has given up `count` datagrams), "missed" (`count`
+    /// "quorum-lost" (messages cannot be acknowledged as required), "quorum-present" (they can again), "unacknowledged"
+    /// (`count` messages were given up), "recovered" (the rate is as configured again), "incomplete" (has given up `count` datagrams), "missed" (`count`
     /// events were discarded because they were not fetched), or "other".
     kind: &'static str,
     /// The subscriber that it is about.
@@ -52,6 +53,16 @@ impl From<Event> for PublisherEvent {
                 Self { count: Some(rate), ..about("slowed", subscriber) }
             }
             Event::Recovered => Self { kind: "recovered", subscriber: None, address: None, count: None },
+            Event::QuorumLost => Self { kind: "quorum-lost", subscriber: None, address: None, count: None },
+            Event::QuorumPresent => {
+                Self { kind: "quorum-present", subscriber: None, address: None, count: None }
+            }
+            Event::Unacknowledged { first, end } => Self {
+                kind: "unacknowledged",
+                subscriber: None,
+                address: None,
+                count: Some(end.ahead_of(first)),
+            },
             Event::Missed(events) => {
                 Self { kind: "missed", subscriber: None, address: None, count: Some(events) }
             }
@@ -93,6 +104,8 @@ pub(crate) struct Closing {
     unknown: u64,
     /// Datagrams that were queued but not sent before the timeout.
     unsent: u64,
+    /// Whether every message was acknowledged as `ack` requires; None if it was not given.
+    acknowledged: Option<bool>,
     /// The final statistics.
     statistics: PublisherStatistics,
 }
@@ -106,6 +119,7 @@ impl From<mcast_stream::Closing> for Closing {
             incomplete: closing.audience.incomplete,
             unknown: closing.audience.unknown,
             unsent: closing.unsent,
+            acknowledged: closing.acknowledged.map(|progress| progress.is_complete()),
             statistics: closing.statistics.into(),
         }
     }

@@ -12,6 +12,7 @@ pub(super) fn raise_stream(py: Python<'_>, error: &StreamError) -> PyErr {
         StreamError::Settings(_)
         | StreamError::Name(_)
         | StreamError::NoDestination
+        | StreamError::NoQuorum
         | StreamError::HistoryOrder
         | StreamError::TooManyPaths(_)
         | StreamError::MixedFamilies => {

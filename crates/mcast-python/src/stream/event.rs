@@ -1,6 +1,7 @@
 //! The items that a subscriber returns: messages and events.
 
-use mcast_stream::subscriber::{Item, SubscriberEvent};
+use mcast_stream::subscriber::{Item, Position, SubscriberEvent};
+use mcast_stream::wire::{Incarnation, MessageNumber};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -15,6 +16,15 @@ pub(crate) struct Message {
     number: u64,
     /// Its key, an integer, if the publisher gave one.
     key: Option<u64>,
+    /// The incarnation of its publisher; if that reads its messages from an engine, the incarnation that they have
+    /// there.
+    incarnation: u32,
+}
+
+impl Message {
+    pub(super) const fn position(&self) -> Position {
+        Position::new(Incarnation(self.incarnation), MessageNumber(self.number))
+    }
 }
 
 #[pymethods]
@@ -127,7 +137,13 @@ pub(super) fn item_to_python(py: Python<'_>, item: &Item<'_>) -> PyResult<Py<PyA
     match item {
         Item::Message(message) => {
             let payload = PyBytes::new(py, message.bytes).unbind();
-            Message { payload, number: message.number.0, key: message.key.map(|key| key.0) }.into_py_any(py)
+            Message {
+                payload,
+                number: message.number.0,
+                key: message.key.map(|key| key.0),
+                incarnation: message.incarnation.0,
+            }
+            .into_py_any(py)
         }
         Item::Event(event) => StreamEvent::from(event).into_py_any(py),
     }

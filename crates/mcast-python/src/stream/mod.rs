@@ -1,5 +1,6 @@
 //! Streams of messages: publishers and subscribers.
 
+mod acknowledgement;
 mod audience;
 mod discovery;
 mod error;
@@ -14,6 +15,7 @@ mod snapshot;
 mod statistics;
 mod subscriber;
 
+pub(crate) use acknowledgement::Watermark;
 pub(crate) use audience::{Closing, PublisherEvent};
 pub(crate) use discovery::{Announcements, FoundStream};
 pub(crate) use event::{Message, StreamEvent};

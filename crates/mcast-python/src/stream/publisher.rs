@@ -3,12 +3,13 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use mcast_stream::publisher::Refusal;
+use mcast_stream::publisher::{AckState, Refusal};
 use mcast_stream::wire::StreamId;
 use mcast_stream::{PublisherBuilder, SnapshotServer, StreamError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use super::acknowledgement::{AckBy, Watermark};
 use super::audience::{Closing, PublisherEvent};
 use super::error::raise_stream;
 use super::keys::Secrets;
@@ -19,7 +20,7 @@ use crate::error::{closed_error, no_room_error, value_error};
 use crate::fork::OwnerProcess;
 use crate::interface::Selectors;
 use crate::membership::{Hosts, Target};
-use crate::number::{ByteRate, Bytes, HopLimit, MessageKey, Subscribers};
+use crate::number::{ByteRate, Bytes, HopLimit, MessageKey, MessageNumber, Subscribers};
 use crate::payload::Payload;
 use crate::receiver::Timeout;
 use crate::unclosed::{self, warn_of_loss, warn_unraisable};
@@ -47,6 +48,11 @@ const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 ///     Default: 2.
 /// longest_message: the maximum length of a message in bytes. Default: 16 MiB.
 /// keys: a Keys or the path of its file, to seal the stream. Default: it is not sealed.
+/// ack: which subscribers must acknowledge each message: a number, "all" that are present, or their names (see
+///     Subscriber). Default: none. See wait_acked.
+/// ack_when: "received" (the application was given it) or "processed" (the application called Subscriber.ack).
+/// ack_lost: if a message cannot be acknowledged, because subscribers are absent, evicted or have lost it: "block"
+///     (publish nothing more until it can) or "report" (give it up, with an event).
 /// hosts: hosts that it is sent to on a network without multicast, at most 64: text ("10.0.0.5:7000"), a pair of
 ///     address and port, or several. Subscribers there listen.
 /// broadcast: allow hosts that are IPv4 broadcast addresses.
@@ -73,10 +79,11 @@ impl Publisher {
     #[new]
     #[pyo3(signature = (
         *destinations, interface=None, name=None, rate=None, history=None, flow="slowest", eviction=None,
-        longest_message=None, keys=None, hosts=None, broadcast=false, hop_limit=None, loopback=true
+        longest_message=None, keys=None, hosts=None, broadcast=false, hop_limit=None, loopback=true, ack=None,
+        ack_when="received", ack_lost="block"
     ), text_signature = "(*destinations, interface=None, name=None, rate=None, history=None, flow='slowest', \
         eviction=None, longest_message=None, keys=None, hosts=None, broadcast=False, hop_limit=None, \
-        loopback=True)")]
+        loopback=True, ack=None, ack_when='received', ack_lost='block')")]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
     fn new(
         py: Python<'_>,
@@ -93,6 +100,9 @@ impl Publisher {
         broadcast: bool,
         hop_limit: Option<HopLimit>,
         loopback: bool,
+        ack: Option<AckBy>,
+        ack_when: &str,
+        ack_lost: &str,
     ) -> PyResult<Self> {
         let interfaces = interface.map_or_else(Vec::new, |interfaces| interfaces.0);
         let mut builder = mcast_stream::Publisher::builder()
@@ -115,6 +125,9 @@ impl Publisher {
         }
         if let Some(name) = name {
             builder = builder.stream(StreamId::named(&name)).announce(name);
+        }
+        if let Some(ack) = ack {
+            builder = builder.acknowledge(ack.quorum(ack_when, ack_lost)?);
         }
         if let Some(rate) = rate {
             builder = builder.rate(rate.0);
@@ -224,6 +237,37 @@ impl Publisher {
     fn events(&self, py: Python<'_>) -> PyResult<Vec<PublisherEvent>> {
         let publisher = self.opened(py)?;
         Ok(py.detach(|| std::iter::from_fn(|| publisher.event()).map(PublisherEvent::from).collect()))
+    }
+
+    /// Waits until the message with this number is acknowledged as `ack` requires; returns False after `timeout`
+    /// seconds, and if it was given up (ack_lost="report"). Raises ValueError if `ack` was not given.
+    #[pyo3(signature = (message, timeout=None))]
+    fn wait_acked(&self, py: Python<'_>, message: MessageNumber, timeout: Option<f64>) -> PyResult<bool> {
+        let message = mcast_stream::wire::MessageNumber(message.0);
+        let state = Mutex::new(Ok(AckState::Pending));
+        self.wait(py, Timeout::new(timeout)?, |publisher, left| {
+            let now = publisher.wait_acked(message, left);
+            let is_over = !matches!(now, Ok(AckState::Pending));
+            *state.lock().unwrap_or_else(PoisonError::into_inner) = now;
+            is_over
+        })?;
+        let state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(state.map_err(|error| raise_stream(py, &error))? == AckState::Acknowledged)
+    }
+
+    /// For pymcast.aio: whether the message with this number is acknowledged as `ack` requires, or given up.
+    fn _is_settled(&self, py: Python<'_>, message: MessageNumber) -> PyResult<bool> {
+        let publisher = self.opened(py)?;
+        let message = mcast_stream::wire::MessageNumber(message.0);
+        let state = py.detach(|| publisher.wait_acked(message, Duration::ZERO));
+        Ok(state.map_err(|error| raise_stream(py, &error))? != AckState::Pending)
+    }
+
+    /// Returns what each subscriber has acknowledged, if `ack` was given. Of subscribers that have left, only the last
+    /// few thousand are listed.
+    fn watermarks(&self, py: Python<'_>) -> PyResult<Vec<Watermark>> {
+        let publisher = self.opened(py)?;
+        Ok(py.detach(|| publisher.watermarks()).iter().map(Watermark::from).collect())
     }
 
     /// Its statistics; also available once it is closed.

@@ -14,9 +14,10 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use super::acknowledgement;
 use super::discovery::FoundStream;
 use super::error::raise_stream;
-use super::event::item_to_python;
+use super::event::{Message, item_to_python};
 use super::keys::Secrets;
 use super::settings::{self, StartAt};
 use super::snapshot::{Snapshot, SocketAddress, SocketAddresses};
@@ -56,6 +57,8 @@ const SLICE: Duration = Duration::from_millis(50);
 /// name: the name of the stream. Default: the first stream received.
 /// keys: a Keys or the path of its file; datagrams that are not sealed with them are rejected.
 /// receive_buffer: the size of the socket buffer to request, in bytes. Default: 4 MiB.
+/// subscriber_name: the name that publishers know it by, for `Publisher(ack=...)`: ASCII letters, digits, "-", "_" and
+///     ".". It is a claim; only keys restrict it to members of the group. Default: none.
 /// stay: wait for the publisher's next incarnation after the stream has ended.
 /// heal: request messages that the publisher can no longer repair from a history server before they are lost.
 /// history_servers: the addresses and ports of history servers, instead of those that are announced: any host can
@@ -99,10 +102,10 @@ impl Subscriber {
     #[new]
     #[pyo3(signature = (
         *memberships, interface=None, listen=None, listen_broadcast=None, start=StartAt::Now, policy="reliable", deadline=None, on_loss=None, name=None,
-        keys=None, receive_buffer=None, stay=false, heal=false, history_servers=None
+        keys=None, receive_buffer=None, stay=false, subscriber_name=None, heal=false, history_servers=None
     ), text_signature = "(*memberships, interface=None, listen=None, listen_broadcast=None, start='now', \
         policy='reliable', deadline=None, on_loss=None, name=None, keys=None, receive_buffer=None, stay=False, \
-        heal=False, history_servers=None)")]
+        subscriber_name=None, heal=False, history_servers=None)")]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
     fn new(
         py: Python<'_>,
@@ -118,6 +121,7 @@ impl Subscriber {
         keys: Option<Secrets>,
         receive_buffer: Option<Bytes>,
         stay: bool,
+        subscriber_name: Option<&str>,
         heal: bool,
         history_servers: Option<SocketAddresses>,
     ) -> PyResult<Self> {
@@ -149,6 +153,9 @@ impl Subscriber {
         }
         if let Some(stream) = name.map(StreamId::named).or_else(|| found.as_ref().map(|found| found.stream)) {
             builder = builder.stream(stream);
+        }
+        if let Some(name) = subscriber_name {
+            builder = builder.name(acknowledgement::subscriber_name(name)?);
         }
         if let Some(bytes) = receive_buffer {
             builder = builder.receive_buffer(bytes.0);
@@ -231,6 +238,14 @@ impl Subscriber {
         abandoned: Bound<'_, PyAny>,
     ) -> PyResult<Snapshot> {
         self.fetch(py, address, timeout, max_size, Some(abandoned.unbind()))
+    }
+
+    /// Notes that this message is processed, and all that were returned before it. A publisher with
+    /// ack_when="processed" learns of it with one of the next calls. Messages of an earlier incarnation have no effect.
+    /// With policy="latest", only the message that was returned last has one.
+    fn ack(&self, py: Python<'_>, message: &Message) -> PyResult<()> {
+        let position = message.position();
+        self.with(py, |open| open.subscriber.ack(position))
     }
 
     /// Continues after a snapshot that includes all messages before this number.

@@ -551,6 +551,12 @@ impl HistoryMachine {
         }
     }
 
+    /// Returns the position of the next message to deliver, once it is known.
+    #[must_use]
+    pub const fn position(&self) -> Option<Position> {
+        self.position
+    }
+
     /// Returns the message that [`next`](Self::next) returned last.
     #[must_use]
     pub fn item(&self) -> Option<Item<'_>> {
@@ -560,7 +566,8 @@ impl HistoryMachine {
             }
             Current::Live(number, key, bytes) => (*number, *key, &**bytes),
         };
-        Some(Item::Message(Message { number, key, bytes }))
+        let incarnation = self.position.map_or(Incarnation(0), |position| position.incarnation);
+        Some(Item::Message(Message { incarnation, number, key, bytes }))
     }
 
     /// Takes the next item of the backlog; `None` if there is none.

@@ -295,7 +295,12 @@ impl World {
             match step {
                 LiveStep::Message(number) => {
                     let bytes = payload(incarnation, number);
-                    let message = Message { number: MessageNumber(number), key: None, bytes: &bytes };
+                    let message = Message {
+                        incarnation: Incarnation(0),
+                        number: MessageNumber(number),
+                        key: None,
+                        bytes: &bytes,
+                    };
                     self.live_statistics.messages += 1;
                     self.live_statistics.message_bytes += bytes.len() as u64;
                     match self.machine.is_live() {

@@ -1,5 +1,6 @@
 //! Settings of a publisher.
 
+use super::quorum::{Acknowledgers, Quorum};
 use crate::Nanos;
 use crate::seal::Keys;
 use crate::wire::{FlowControl, Incarnation, MessageNumber, Origin, StreamId};
@@ -50,6 +51,8 @@ pub struct PublisherConfig {
     pub backoff: u8,
     /// The group round-trip time assumed before the first measurement. Default: 1 ms.
     pub round_trip: Nanos,
+    /// Which subscribers must acknowledge messages. Default: `None`, none.
+    pub quorum: Option<Quorum>,
     /// The offset from the publisher's clock to nanoseconds since 1970. `None`: unknown.
     pub unix_offset: Option<u64>,
     /// Seed of the random numbers: a different one for each publisher.
@@ -94,6 +97,7 @@ impl PublisherConfig {
             linger: Nanos::from_millis(1),
             backoff: 6,
             round_trip: Nanos::from_millis(1),
+            quorum: None,
             unix_offset: None,
             seed: 0,
             keys: Keys::none(),
@@ -116,6 +120,9 @@ pub enum ConfigError {
     /// A rate of 0 would never send anything.
     #[error("the rate must not be 0: set none for an unlimited rate")]
     Rate,
+    /// A quorum of nobody would acknowledge nothing.
+    #[error("a quorum of nobody acknowledges nothing: require at least one subscriber")]
+    Quorum,
 }
 
 impl PublisherConfig {
@@ -129,6 +136,11 @@ impl PublisherConfig {
         }
         if self.rate == Some(0) {
             return Err(ConfigError::Rate);
+        }
+        match self.quorum.as_ref().map(|quorum| &quorum.acknowledgers) {
+            Some(Acknowledgers::Count(0)) => return Err(ConfigError::Quorum),
+            Some(Acknowledgers::Named(names)) if names.is_empty() => return Err(ConfigError::Quorum),
+            _ => {}
         }
         if self.history / self.datagram < 16 {
             return Err(ConfigError::History(self.history));

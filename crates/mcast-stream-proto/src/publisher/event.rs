@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 use core::net::SocketAddr;
 
 use crate::Nanos;
-use crate::wire::{Sequence, SubscriberId};
+use crate::wire::{MessageNumber, Sequence, SubscriberId};
 
 /// Events kept until the caller fetches them; older ones are dropped.
 const MAX_EVENTS: usize = 1024;
@@ -66,6 +66,18 @@ pub enum PublisherEvent {
     /// A subscriber has given up datagrams for the first time; the number is how many.
     /// [`PublisherMachine::standings`](super::PublisherMachine::standings) reports what it lacks at the end.
     SubscriberIncomplete(SubscriberId, u64),
+    /// The first message that is not settled, or the next one, cannot be acknowledged as required: subscribers are absent,
+    /// were evicted, or have lost it. [`PublisherMachine::ack_wait`](super::PublisherMachine::ack_wait) returns which.
+    QuorumLost,
+    /// All messages that are not settled, and the next one, may be acknowledged as required again.
+    QuorumPresent,
+    /// Messages were given up, because they cannot be acknowledged as required.
+    Unacknowledged {
+        /// The first of them.
+        first: MessageNumber,
+        /// The first after them.
+        end: MessageNumber,
+    },
     /// Events were not fetched in time; the number is how many were dropped before this one.
     Missed(u64),
 }
@@ -85,6 +97,10 @@ pub enum Refusal {
     /// Earlier messages are not sent yet: the rate, or the system, admits no more.
     #[error("waiting until what was published before is sent")]
     Unsent,
+    /// The subscribers that must acknowledge messages are not all present, or have not acknowledged those before messages
+    /// that are to be omitted.
+    #[error("waiting for subscribers that must acknowledge messages")]
+    NoQuorum,
     /// A long message is being written.
     #[error("a long message is being written: end it first")]
     Writing,
@@ -111,7 +127,7 @@ impl Refusal {
     /// Returns whether a later attempt may succeed.
     #[must_use]
     pub const fn is_temporary(self) -> bool {
-        matches!(self, Self::WaitingFor { .. } | Self::Unsent)
+        matches!(self, Self::WaitingFor { .. } | Self::Unsent | Self::NoQuorum)
     }
 }
 

@@ -8,8 +8,8 @@ use super::repair_flow::RepairFlow;
 use super::{PublisherEvent, PublisherMachine};
 use crate::outbox::Target;
 use crate::wire::{
-    AddressToken, DatagramView, Flags, HEADER_LENGTH, Header, Heartbeat, KeyEpoch, Kind, Nak, Probe, Reset,
-    ResetReason, Status, SubscriberId, TAG_LENGTH,
+    Acknowledgement, AddressToken, DatagramView, Flags, HEADER_LENGTH, Header, Heartbeat, KeyEpoch, Kind,
+    Nak, Probe, Reset, ResetReason, Status, SubscriberId, SubscriberName, TAG_LENGTH,
 };
 use crate::{ClockTime, Nanos};
 
@@ -48,7 +48,7 @@ impl PublisherMachine {
         match self.sealer.open(&self.config.keys, id, member, &header, &mut scratch) {
             Some(end) => {
                 if let Some(body) = scratch.get(view.head.len()..end) {
-                    self.take_from(now, id, from, &header, body);
+                    self.take_from(now, id, from, &view, body);
                 }
             }
             None => self.statistics.refused += 1,
@@ -61,9 +61,10 @@ impl PublisherMachine {
         now: ClockTime,
         id: SubscriberId,
         from: SocketAddr,
-        header: &Header,
+        view: &DatagramView<'_>,
         body: &[u8],
     ) {
+        let header = &view.header;
         match header.kind {
             Kind::Probe => {
                 if let Ok(Probe { clock, .. }) = Probe::read(body) {
@@ -81,7 +82,7 @@ impl PublisherMachine {
             }
             Kind::Status => {
                 if let Ok(status) = Status::read(body) {
-                    self.take_status(now, id, from, header, &status);
+                    self.take_status(now, id, from, view, &status);
                 }
             }
             _ => {}
@@ -93,14 +94,16 @@ impl PublisherMachine {
         now: ClockTime,
         id: SubscriberId,
         from: SocketAddr,
-        header: &Header,
+        view: &DatagramView<'_>,
         status: &Status,
     ) {
         if status.flags & Status::JOINING != 0 {
             return self.heartbeat_on_demand(now);
         }
-        if self.admit(now, id, from, header, status.token) {
+        if self.admit(now, id, from, &view.header, status.token) {
+            self.note_acknowledgement(id, view, status);
             self.on_status(now, id, from, status);
+            self.settle_after_report(now);
         }
     }
 
@@ -134,6 +137,9 @@ impl PublisherMachine {
                 now,
             );
             self.members.join(id, from, now, repairs, sent);
+            if let Some(member) = self.members.get_mut(id) {
+                member.progress.acknowledgements.join(self.next_message);
+            }
         }
         let Some(member) = self.members.get_mut(id) else { return false };
         member.progress.counts.note(header.sequence);
@@ -150,6 +156,19 @@ impl PublisherMachine {
         let paid = (HEADER_LENGTH + SUBSCRIBER_EXTENSION + Status::LENGTH) as u64
             + if self.seals() { TAG_LENGTH as u64 } else { 0 };
         self.heartbeats.request(now, paid, price);
+    }
+
+    /// Takes the name and the acknowledgement of a status.
+    fn note_acknowledgement(&mut self, id: SubscriberId, view: &DatagramView<'_>, status: &Status) {
+        let next_message = self.next_message;
+        let Some(member) = self.members.get_mut(id) else { return };
+        let record = &mut member.progress.acknowledgements;
+        record.name = SubscriberName::of(view).or(record.name);
+        // No subscriber can have messages that were never published.
+        let report = Acknowledgement::of(view).filter(|report| report.received <= next_message);
+        if let Some(report) = report.filter(|_| self.acknowledgements.is_some()) {
+            record.record(report, status.given_up > 0 || status.lost_messages > 0);
+        }
     }
 
     fn on_status(&mut self, now: ClockTime, id: SubscriberId, from: SocketAddr, status: &Status) {
@@ -216,7 +235,13 @@ impl PublisherMachine {
 
     pub(super) fn depart(&mut self, id: SubscriberId, departure: Departure) {
         self.repairs.cancel(id, &mut self.members, &mut self.ring);
+        if let Some(member) = self.members.get_mut(id) {
+            member.progress.acknowledgements.depart(self.next_message);
+        }
         let forgotten = self.members.depart(id, departure);
+        if let (Some(forgotten), Some(acknowledgements)) = (&forgotten, &mut self.acknowledgements) {
+            acknowledgements.forget(&forgotten.progress.acknowledgements);
+        }
         if let Some(standing) = forgotten.and_then(|forgotten| self.standing_of_departed(&forgotten)) {
             self.forgotten.add(standing);
         }

@@ -5,6 +5,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use core::fmt;
 use core::net::SocketAddr;
 
+use super::acknowledgements::AckRecord;
 use super::congestion::RateControl;
 use super::pacing::LossMark;
 use super::repair_flow::RepairFlow;
@@ -59,6 +60,7 @@ pub(crate) struct Progress {
     pub(crate) end: End,
     /// The counts of the control datagrams received from it, to detect replays.
     pub(crate) counts: Counts,
+    pub(crate) acknowledgements: AckRecord,
 }
 
 impl Progress {
@@ -355,6 +357,11 @@ impl Members {
 
     pub(crate) fn departed(&self) -> impl Iterator<Item = (SubscriberId, &Departed)> {
         self.departed.iter().map(|(id, departed)| (*id, departed))
+    }
+
+    /// Returns the progress of a departed subscriber.
+    pub(crate) fn departed_progress(&self, id: SubscriberId) -> Option<&Progress> {
+        self.departed.get(&id).map(|departed| &departed.progress)
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (SubscriberId, &mut Member)> {

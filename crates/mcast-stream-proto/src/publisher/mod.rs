@@ -1,5 +1,6 @@
 //! The publisher's state machine: new data, the retransmission buffer, repairs, flow control and congestion control.
 
+mod acknowledgements;
 mod audience;
 mod config;
 mod congestion;
@@ -12,6 +13,7 @@ mod pacer;
 mod pacing;
 mod proof;
 mod publish;
+mod quorum;
 mod repair;
 mod repair_flow;
 mod repair_scheduler;
@@ -27,6 +29,10 @@ use core::fmt;
 pub use audience::{Audience, Standing};
 pub use config::{ConfigError, Congestion, PublisherConfig};
 pub use event::{PublisherEvent, PublisherStatistics, Refusal};
+pub use quorum::{
+    AckLevel, AckProgress, AckState, AckWait, Acknowledgers, Quorum, QuorumLoss, SubscriberPresence,
+    Watermarks,
+};
 pub use transmit::Transmit;
 
 use crate::outbox::Outbox;
@@ -34,6 +40,7 @@ use crate::random::Random;
 use crate::seal::Keys;
 use crate::wire::{FlowControl, Header, Kind, MessageNumber};
 use crate::{ClockTime, Nanos};
+use acknowledgements::Acknowledgements;
 use event::EventQueue;
 use flow::FlowState;
 use heartbeat::HeartbeatSchedule;
@@ -83,6 +90,7 @@ pub struct PublisherMachine {
     round_trip: Nanos,
     /// The sums over departed subscribers that are no longer remembered one by one.
     forgotten: Audience,
+    acknowledgements: Option<Acknowledgements>,
     check_at: ClockTime,
 }
 
@@ -122,6 +130,10 @@ impl PublisherMachine {
             heartbeats: HeartbeatSchedule::new(now, config.idle_interval),
             round_trip: config.round_trip.clamp(MIN_ROUND_TRIP, LONGEST_ROUND_TRIP),
             forgotten: Audience::default(),
+            acknowledgements: config
+                .quorum
+                .clone()
+                .map(|quorum| Acknowledgements::new(quorum, config.first_message)),
             check_at: now,
             config,
         })
@@ -140,7 +152,8 @@ impl PublisherMachine {
     ///
     /// # Errors
     /// [`Refusal::Writing`] while a long message is being written, [`Refusal::Closed`] after the end, and
-    /// [`Refusal::TooFar`] for more than [`MAX_SKIP`](Self::MAX_SKIP) messages: these need another incarnation.
+    /// [`Refusal::TooFar`] for more than [`MAX_SKIP`](Self::MAX_SKIP) messages: these need another incarnation; and
+    /// [`Refusal::NoQuorum`] until the messages before are acknowledged as the [`quorum`](PublisherConfig::quorum) requires.
     pub fn skip_to(&mut self, now: ClockTime, number: MessageNumber) -> Result<(), Refusal> {
         self.check_open()?;
         if number.ahead_of(self.next_message) > Self::MAX_SKIP {
@@ -148,6 +161,10 @@ impl PublisherMachine {
         }
         self.flush(now);
         if number > self.next_message {
+            let next = self.next_message;
+            if self.acknowledgements.as_mut().is_some_and(|known| !known.skip(next, number)) {
+                return Err(Refusal::NoQuorum);
+            }
             self.next_message = number;
             self.heartbeats.restart(now);
         }

@@ -177,6 +177,7 @@ impl PublisherMachine {
     ) -> Result<MessageNumber, Refusal> {
         self.check_open()?;
         self.check_length(message.len())?;
+        self.check_quorum()?;
         let longest = self.longest_fragmented();
         if message.len() > longest {
             return Err(Refusal::TooLong { length: message.len(), longest });
@@ -197,6 +198,7 @@ impl PublisherMachine {
     ) -> Result<MessageNumber, Refusal> {
         self.check_open()?;
         self.check_length(length)?;
+        self.check_quorum()?;
         self.flush(now);
         self.room_for(now, 1)?;
         let total = length + if key.is_some() { MessageKey::LENGTH } else { 0 };
@@ -226,6 +228,7 @@ impl PublisherMachine {
             return Err(Refusal::TooLong { length, longest });
         }
         self.check_length(length)?;
+        self.check_quorum()?;
         let whole = length + if key.is_some() { MessageKey::LENGTH } else { 0 };
         let end = self.config.datagram - self.tag_length();
         let fits =
@@ -256,6 +259,15 @@ impl PublisherMachine {
             (true, ..) => Err(Refusal::CannotSeal),
             (_, true, _) => Err(Refusal::Closed),
             (_, _, Some(_)) => Err(Refusal::Writing),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that a new message may be acknowledged as required.
+    #[inline]
+    fn check_quorum(&self) -> Result<(), Refusal> {
+        match &self.acknowledgements {
+            Some(acknowledgements) if acknowledgements.blocks() => Err(Refusal::NoQuorum),
             _ => Ok(()),
         }
     }

@@ -37,6 +37,7 @@ impl PublisherMachine {
             self.flow.extend_flight(now, &self.ring, &mut self.members);
             self.relax(now);
             self.keep_pace(now);
+            self.settle_acknowledgements();
         }
     }
 
@@ -66,7 +67,8 @@ impl PublisherMachine {
         };
         let is_over = self.closed && sent == self.ring.next;
         let end = if is_over { Flags::END_OF_STREAM } else { Flags(0) };
-        let flags = end.with(self.requested_statuses());
+        let acknowledge = if self.acknowledgements.is_some() { Flags::ACKNOWLEDGE } else { Flags(0) };
+        let flags = end.with(acknowledge).with(self.requested_statuses());
         let origin = self.config.origin;
         self.push_control(Target::Group, Kind::Heartbeat, flags, |writer| {
             origin.map_or(Ok(()), |origin| origin.write(writer))?;
@@ -211,5 +213,6 @@ impl PublisherMachine {
         self.flow.unblock();
         self.reset(to, id, ResetReason::Evicted);
         self.events.push(PublisherEvent::SubscriberEvicted(id, self.ring.sent.ahead_of(next)));
+        self.settle_acknowledgements();
     }
 }

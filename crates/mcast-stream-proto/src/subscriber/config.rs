@@ -2,7 +2,7 @@
 
 use crate::Nanos;
 use crate::seal::Keys;
-use crate::wire::StreamId;
+use crate::wire::{StreamId, SubscriberName};
 
 /// Where in the stream a subscriber starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +48,9 @@ pub enum OnLoss {
 pub struct SubscriberConfig {
     /// The stream.
     pub stream: StreamId,
+    /// The name that it reports to the publisher. Nothing proves it but the group's secret, which only proves that a member of
+    /// the group claims it. Default: none.
+    pub name: Option<SubscriberName>,
     /// Where it starts. Default: now.
     pub start: Start,
     /// What it does about gaps. Default: reliable, continuing after a loss.
@@ -87,6 +90,7 @@ impl SubscriberConfig {
     pub const fn new(stream: StreamId) -> Self {
         Self {
             stream,
+            name: None,
             start: Start::Now,
             policy: Policy::Reliable(OnLoss::Continue),
             window: 8192,

@@ -8,7 +8,7 @@ use super::event::{Cause, SubscriberEvent};
 use super::item::{BodyLocation, Item, Message, Step, StepKind};
 use super::window::{Meta, SlotContent};
 use super::{OnLoss, Policy, SubscriberMachine};
-use crate::wire::{Flags, MessageKey, MessageNumber, Messages, Sequence, batch_overhead};
+use crate::wire::{Flags, Incarnation, MessageKey, MessageNumber, Messages, Sequence, batch_overhead};
 use crate::{ClockTime, Nanos};
 
 /// The datagram whose messages are being delivered.
@@ -84,11 +84,13 @@ impl SubscriberMachine {
             return Item::Event(event);
         };
         let bytes = self.bytes_at(*location, datagram).get(range.clone()).unwrap_or_default();
+        let (number, incarnation) = (*number, self.content_incarnation().unwrap_or(Incarnation(0)));
         let message = match bytes.split_first_chunk::<{ MessageKey::LENGTH }>().filter(|_| *keyed) {
             Some((key, rest)) => {
-                Message { number: *number, key: Some(MessageKey(u64::from_be_bytes(*key))), bytes: rest }
+                let key = Some(MessageKey(u64::from_be_bytes(*key)));
+                Message { incarnation, number, key, bytes: rest }
             }
-            None => Message { number: *number, key: None, bytes },
+            None => Message { incarnation, number, key: None, bytes },
         };
         Item::Message(message)
     }
@@ -161,6 +163,7 @@ impl SubscriberMachine {
         if !self.config.mute {
             let at = now + self.jitter();
             self.statuses.confirm_end(at);
+            self.report_acknowledgement_soon();
         }
         Some(SubscriberEvent::Ended { messages: messages.0 })
     }
@@ -361,6 +364,7 @@ impl SubscriberMachine {
         if number < self.expected {
             return None;
         }
+        let expected = self.expected;
         if in_order {
             self.expected = number + 1;
         }
@@ -372,6 +376,7 @@ impl SubscriberMachine {
             }
         }
         self.delivery.note_message();
+        self.acknowledgements.note_message(number, expected);
         self.statistics.messages += 1;
         self.statistics.message_bytes += range.len() as u64;
         Some(Step(StepKind::Message { number, keyed, location, range }))
@@ -406,6 +411,7 @@ impl SubscriberMachine {
         self.base += 1;
         self.highest = self.highest.max(self.base);
         self.schedule_status_after_progress();
+        self.report_acknowledgement_soon();
     }
 
     /// Returns an event for the messages between the expected one and this one, which are lost.
@@ -429,6 +435,7 @@ impl SubscriberMachine {
     pub(super) fn report_lost(&mut self, end: MessageNumber, cause: Cause) -> SubscriberEvent {
         let first = self.expected;
         self.expected = end;
+        self.acknowledgements.skip_to(end);
         self.assembly.abandon();
         self.statistics.lost_messages = self.statistics.lost_messages.saturating_add(end.ahead_of(first));
         if cause == Cause::Unreadable {

@@ -260,7 +260,14 @@ impl SubscriberMachine {
             given_up: self.losses.given_up(),
             lost_messages: self.losses.lost_messages(&self.statistics),
         };
-        self.push_control(publisher, incarnation, Kind::Status, |writer| status.write(writer));
+        let acknowledgement = self.acknowledgements.wanted(self.expected);
+        let name = self.config.name;
+        self.push_control(publisher, incarnation, Kind::Status, |writer| {
+            name.map_or(Ok(()), |name| name.write(writer))?;
+            acknowledgement.map_or(Ok(()), |acknowledgement| acknowledgement.write(writer))?;
+            status.write(writer)
+        });
+        self.acknowledgements.note_reported(acknowledgement);
         self.statistics.statuses += 1;
         let interval = self.status_interval().max(END_CONFIRMATION_INTERVAL).max(2 * self.round_trip());
         self.statuses.note_sent(now, status, interval);
@@ -288,6 +295,7 @@ impl SubscriberMachine {
         let has_news = self.confirmed() != reported.next
             || self.room_end() != self.statuses.reported_room()
             || self.paths.repairs() as u32 != reported.repairs
+            || self.acknowledgements.has_news(self.expected)
             || self.flags() & !reported.flags & (Status::ENDED | Status::DELIVERED) != 0;
         let is_latest = has_news || now >= self.statuses.last() + IDLE_STATUS / 2;
         let is_late = self.end.is_some() && self.base < self.heartbeat.next;
@@ -342,7 +350,7 @@ impl SubscriberMachine {
         }
     }
 
-    fn status_interval(&self) -> Nanos {
+    pub(super) fn status_interval(&self) -> Nanos {
         Nanos::from_micros(self.heartbeat.status_interval.into())
     }
 

@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 
 use super::former::{FormerIncarnation, FormerIncarnations};
 use crate::replay::Counts;
-use crate::wire::{DatagramView, Header, Heartbeat, Incarnation, IncarnationSalt, KeyEpoch, Origin};
+use crate::wire::{DatagramView, Flags, Header, Heartbeat, Incarnation, IncarnationSalt, KeyEpoch, Origin};
 use crate::{ClockTime, Nanos};
 
 /// Heartbeats of an older incarnation over a longer time than this are not merely late.
@@ -19,12 +19,20 @@ pub(super) struct IncarnationIdentity {
     /// The sequence of that heartbeat.
     pub(super) count: u64,
     pub(super) origin: Option<Origin>,
+    pub(super) requests_acknowledgements: bool,
 }
 
 impl IncarnationIdentity {
     pub(super) fn of(view: &DatagramView<'_>) -> Self {
-        let Header { incarnation, epoch, sequence: count, .. } = view.header;
-        Self { incarnation, salt: view.salt(), epoch, count, origin: Origin::of(view) }
+        let Header { incarnation, epoch, sequence: count, flags, .. } = view.header;
+        Self {
+            incarnation,
+            salt: view.salt(),
+            epoch,
+            count,
+            origin: Origin::of(view),
+            requests_acknowledgements: flags.has(Flags::ACKNOWLEDGE),
+        }
     }
 }
 

@@ -3,11 +3,14 @@
 use core::ops::Range;
 
 use super::event::SubscriberEvent;
-use crate::wire::{MessageKey, MessageNumber, Sequence};
+use crate::history::Position;
+use crate::wire::{Incarnation, MessageKey, MessageNumber, Sequence};
 
 /// A message, borrowed from the subscriber or from the datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
+    /// The incarnation of its publisher; if that reads its messages from an engine, the incarnation that they have there.
+    pub incarnation: Incarnation,
     /// Its number. The first message of an incarnation is 0, and there are no gaps, unless the messages come out of an
     /// engine: then their numbers are those that they have there.
     pub number: MessageNumber,
@@ -15,6 +18,14 @@ pub struct Message<'a> {
     pub key: Option<MessageKey>,
     /// Its bytes.
     pub bytes: &'a [u8],
+}
+
+impl Message<'_> {
+    /// Returns its position in the stream.
+    #[must_use]
+    pub const fn position(&self) -> Position {
+        Position::new(self.incarnation, self.number)
+    }
 }
 
 /// A message or an event.

@@ -1,5 +1,6 @@
 //! The receiving side of a stream: it delivers messages in order, requests repairs with NAKs, and reports losses.
 
+mod acknowledgements;
 mod address;
 mod arrive;
 mod assembly;
@@ -27,6 +28,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
 
+pub use crate::history::Position;
 pub use config::{OnLoss, Policy, Start, SubscriberConfig};
 pub use event::{Cause, PathStatistics, SubscriberEvent, SubscriberStatistics};
 pub use item::{Item, Message, Step};
@@ -36,6 +38,7 @@ use crate::random::Random;
 use crate::seal::{Ciphers, Keys};
 use crate::wire::{Heartbeat, Incarnation, MessageNumber, Origin, Sequence, StreamId, SubscriberId};
 use crate::{ClockTime, Nanos};
+use acknowledgements::AcknowledgementAccount;
 use address::{MAX_ROUND_TRIP, MIN_ROUND_TRIP, PublisherAddress};
 use assembly::Assembly;
 use deliver::Current;
@@ -101,6 +104,7 @@ pub struct SubscriberMachine {
     transit: Transit,
     statuses: StatusScheduler,
     losses: LossAccount,
+    acknowledgements: AcknowledgementAccount,
     reported: Reported,
     statistics: SubscriberStatistics,
 }
@@ -143,6 +147,7 @@ impl SubscriberMachine {
             transit: Transit::default(),
             statuses: StatusScheduler::default(),
             losses: LossAccount::default(),
+            acknowledgements: AcknowledgementAccount::default(),
             reported: Reported::nothing(),
             statistics: SubscriberStatistics::default(),
             config,
@@ -189,6 +194,7 @@ impl SubscriberMachine {
         if self.delivery.resume() {
             self.assembly.abandon();
             self.expected = message;
+            self.acknowledgements.skip_to(message);
         }
     }
 

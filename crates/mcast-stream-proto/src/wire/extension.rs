@@ -37,6 +37,11 @@ impl ExtensionKind {
     pub const SALT: Self = Self(Self::CRITICAL | 10);
     /// Where the messages come from: on heartbeats of a publisher that reads them from an engine.
     pub const ORIGIN: Self = Self(11);
+    /// What the subscriber's application has received and processed: on statuses that the publisher requests with
+    /// [`Flags::ACKNOWLEDGE`](super::Flags::ACKNOWLEDGE).
+    pub const ACKNOWLEDGEMENT: Self = Self(12);
+    /// The name of the subscriber: on statuses. The small value is its length in bytes.
+    pub const NAME: Self = Self(13);
 
     const fn is_critical(self) -> bool {
         self.0 & Self::CRITICAL != 0

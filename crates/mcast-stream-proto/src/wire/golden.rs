@@ -178,6 +178,45 @@ fn status() {
 }
 
 #[test]
+fn status_with_an_acknowledgement_and_a_name() {
+    let status = Status {
+        next: Sequence(60),
+        highest: Sequence(100),
+        window: 4096,
+        missed: 10_000,
+        clock: 1,
+        held: 150,
+        token: AddressToken(5),
+        received: 59,
+        repairs: 11,
+        ..Status::default()
+    };
+    let name: SubscriberName = "db-1".parse().unwrap();
+    let acknowledgement = Acknowledgement {
+        since: MessageNumber(20),
+        received: MessageNumber(90),
+        processed: MessageNumber(60),
+    };
+    let written = written(&header(Kind::Status, 3), |writer| {
+        writer.subscriber(SubscriberId(0xaabb)).unwrap();
+        name.write(writer).unwrap();
+        acknowledgement.write(writer).unwrap();
+        status.write(writer).unwrap();
+    });
+    agree(
+        &written,
+        "4d43 10 05 14 00 0000 0102030405060708 11223344 00000000 0000000000000003
+         8903 0000 000000000000aabb 0d02 0004 64622d31
+         0c07 0000 0000000000000014 000000000000005a 000000000000003c
+         000000000000003c 0000000000000064 00001000 00002710
+         0000000000000001 00000096 00000000 0000000000000005 000000000000003b 00000000
+         0000000b 0000000000000000 0000000000000000",
+    );
+    let view = DatagramView::parse(&written).unwrap();
+    assert_eq!((SubscriberName::of(&view), Acknowledgement::of(&view)), (Some(name), Some(acknowledgement)));
+}
+
+#[test]
 fn probe_echo_and_reset() {
     let probe = Probe { clock: 9, token: AddressToken::NONE, subscriber: SubscriberId(0xaabb) };
     let request = written(&header(Kind::Probe, 1), |writer| {

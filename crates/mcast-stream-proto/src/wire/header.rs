@@ -98,6 +98,8 @@ impl Flags {
     pub const URGENT: Self = Self(0x80);
     /// Of a heartbeat: the publisher waits only for subscribers that have no room for the datagram `next`.
     pub const NO_ROOM: Self = Self(0x40);
+    /// Of a heartbeat: statuses are to report what applications have received and processed.
+    pub const ACKNOWLEDGE: Self = Self(0x08);
     /// Whole messages, each prefixed with its length.
     pub const BATCH: Self = Self(0x08);
     /// Must be zero.

@@ -18,6 +18,7 @@
 //! Extensions follow, then the body. A sealed datagram ends with a tag of 16 bytes. Parsing allocates nothing and never
 //! panics.
 
+mod acknowledgement;
 mod announce;
 mod bytes;
 mod extension;
@@ -34,6 +35,7 @@ mod status;
 mod view;
 mod writer;
 
+pub use acknowledgement::{Acknowledgement, SubscriberName, SubscriberNameError};
 pub use announce::{Announce, AnnouncedPath};
 pub(crate) use announce::{put_socket, read_socket};
 pub use extension::{Extension, ExtensionKind, Extensions};

@@ -44,6 +44,42 @@ proptest! {
     }
 
     #[test]
+    fn acknowledgements_and_names_survive(a in any::<[u64; 3]>(), name in "[a-z._-][A-Za-z0-9._-]{0,63}") {
+        let mut numbers = a;
+        numbers.sort_unstable();
+        let [since, processed, received] = numbers.map(MessageNumber);
+        let acknowledgement = Acknowledgement { since, received, processed };
+        let name = name.parse::<SubscriberName>();
+        prop_assume!(name.is_ok());
+        let mut buffer = [0; 200];
+        let mut writer = DatagramWriter::new(&mut buffer, &Header::new(Kind::Status, StreamId(9), Incarnation(8), 7)).unwrap();
+        name.unwrap().write(&mut writer).unwrap();
+        acknowledgement.write(&mut writer).unwrap();
+        let length = writer.finish();
+        let view = DatagramView::parse(&buffer[..length]).unwrap();
+        prop_assert_eq!((SubscriberName::of(&view), Acknowledgement::of(&view)), (name.ok(), Some(acknowledgement)));
+    }
+
+    /// Whatever a datagram claims, the numbers are in order, and a name can be printed.
+    #[test]
+    fn hostile_acknowledgements_are_in_order_and_names_printable(
+        value in prop::collection::vec(any::<u8>(), 0..64), small: u16, name in prop::collection::vec(any::<u8>(), 0..80),
+    ) {
+        let mut buffer = [0; 400];
+        let mut writer = DatagramWriter::new(&mut buffer, &Header::new(Kind::Status, StreamId(9), Incarnation(8), 7)).unwrap();
+        writer.extension(ExtensionKind::ACKNOWLEDGEMENT, small, &value).unwrap();
+        writer.extension(ExtensionKind::NAME, small % 100, &name).unwrap();
+        let length = writer.finish();
+        let view = DatagramView::parse(&buffer[..length]).unwrap();
+        if let Some(Acknowledgement { since, received, processed }) = Acknowledgement::of(&view) {
+            prop_assert!(since <= processed && processed <= received);
+        }
+        if let Some(name) = SubscriberName::of(&view) {
+            prop_assert!((1..=64).contains(&name.as_str().len()) && name.as_str().bytes().all(|byte| byte.is_ascii_graphic()));
+        }
+    }
+
+    #[test]
     fn statuses_and_their_subscriber_survive(a in any::<[u64; 5]>(), b in any::<[u32; 6]>()) {
         let status = Status {
             next: Sequence(a[0].min(a[1])), highest: Sequence(a[0].max(a[1])), window: b[0], missed: b[1], clock: a[2], held: b[2],

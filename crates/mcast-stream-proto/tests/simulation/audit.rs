@@ -1,8 +1,8 @@
 //! Checks everything that a subscriber delivers and reports.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use mcast_stream_proto::subscriber::{Cause, Message, OnLoss, Policy, Start, SubscriberEvent};
+use mcast_stream_proto::subscriber::{Cause, Message, OnLoss, Policy, Position, Start, SubscriberEvent};
 use mcast_stream_proto::wire::{MessageKey, MessageNumber};
 
 use crate::content;
@@ -31,6 +31,9 @@ pub(crate) struct Audit {
     left_at: HashMap<u32, MessageNumber>,
     /// The former incarnations whose end it delivered.
     ended_before: Vec<u32>,
+    /// The messages that were delivered, and those that were processed, by incarnation.
+    received: HashSet<(u32, u64)>,
+    processed: HashSet<(u32, u64)>,
 }
 
 /// What a subscriber accounts for of an incarnation: one past the last message that it delivered or reported as lost,
@@ -60,6 +63,8 @@ impl Audit {
             former: Vec::new(),
             left_at: HashMap::new(),
             ended_before: Vec::new(),
+            received: HashSet::new(),
+            processed: HashSet::new(),
         }
     }
 
@@ -76,6 +81,9 @@ impl Audit {
             return Err(format!("message {} is not what was sent", message.number));
         }
         self.messages += 1;
+        if plan.acknowledge.is_some() {
+            self.received.insert((incarnation, message.number.0));
+        }
         if self.policy == Policy::Latest {
             return self.latest_message(message);
         }
@@ -158,6 +166,37 @@ impl Audit {
         self.lost.push((self.incarnation.unwrap_or(0), first, end, cause));
         self.cursor = Some(end);
         Ok(())
+    }
+
+    pub(crate) const fn start(&self) -> Start {
+        self.start
+    }
+
+    pub(crate) fn note_processed(&mut self, position: Position) {
+        self.processed.insert((position.incarnation.0, position.number.0));
+    }
+
+    /// Whether it received a message; with [`Policy::Latest`], a later one of the same key may have superseded it.
+    pub(crate) fn has_received(&self, incarnation: u32, number: u64) -> bool {
+        let is_lost = |(of, first, end, _): &(u32, MessageNumber, MessageNumber, Cause)| {
+            *of == incarnation && (first.0..end.0).contains(&number)
+        };
+        match self.policy {
+            Policy::Latest => !self.lost.iter().any(is_lost),
+            _ => self.received.contains(&(incarnation, number)),
+        }
+    }
+
+    /// Whether it processed a message, if it was given that.
+    pub(crate) fn has_processed(&self, incarnation: u32, number: u64) -> bool {
+        match self.policy {
+            Policy::Latest => {
+                self.has_received(incarnation, number)
+                    && (self.processed.contains(&(incarnation, number))
+                        || !self.received.contains(&(incarnation, number)))
+            }
+            _ => self.processed.contains(&(incarnation, number)),
+        }
     }
 
     /// Returns what it accounts for of each incarnation that it followed.

@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use mcast_stream_proto::publisher::{PublisherConfig, Transmit};
+use mcast_stream_proto::publisher::{Acknowledgers, PublisherConfig, Quorum, Refusal, Transmit};
 use mcast_stream_proto::wire::{
-    AddressToken, DatagramView, DatagramWriter, Header, Incarnation, Kind, NakWriter, Probe, Sequence,
-    StreamId, SubscriberId, WriteError,
+    Acknowledgement, AddressToken, DatagramView, DatagramWriter, Header, Incarnation, Kind, MessageNumber,
+    NakWriter, Probe, Sequence, Status, StreamId, SubscriberId, SubscriberName, WriteError,
 };
 use mcast_stream_proto::{ClockTime, PublisherMachine, Target};
 
@@ -59,6 +59,64 @@ fn repaired_to(
         }
     }
     to
+}
+
+/// A status of the subscriber with this name and acknowledgement.
+fn status(count: u64, token: AddressToken, name: &str, [since, received, processed]: [u64; 3]) -> Vec<u8> {
+    let [since, received, processed] = [since, received, processed].map(MessageNumber);
+    subscriber_datagram(Kind::Status, count, |writer| {
+        name.parse::<SubscriberName>().unwrap().write(writer)?;
+        Acknowledgement { since, received, processed }.write(writer)?;
+        let (next, highest) = (Sequence(1), Sequence(1));
+        Status { next, highest, window: 64, token, ..Status::default() }.write(writer)
+    })
+}
+
+/// A status may be forged, repeated or overtaken: what is settled stays so, and nothing that was never published is.
+#[test]
+fn acknowledgements_only_move_forward_and_omitted_messages_follow_settled_ones() {
+    let own = SocketAddr::from(([10, 0, 0, 2], 7000));
+    let (now, names) = (2 * SECOND, vec!["db".parse().unwrap()]);
+    let quorum = Some(Quorum::new(Acknowledgers::Named(names)));
+    let mut publisher = publisher(PublisherConfig { quorum, ..settings() });
+    assert_eq!(publisher.publish(ClockTime(now), b"a"), Err(Refusal::NoQuorum));
+    let probe = subscriber_datagram(Kind::Probe, 1, |writer| {
+        Probe { clock: 1, token: AddressToken::NONE, subscriber: SUBSCRIBER }.write(writer)
+    });
+    publisher.handle(ClockTime(now), own, &probe);
+    let mut token = AddressToken::NONE;
+    while let Some(transmit) = publisher.poll(ClockTime(now)) {
+        let Transmit::Control(control) = transmit else { continue };
+        let view = DatagramView::parse(control.bytes()).unwrap();
+        if view.header.kind == Kind::Echo {
+            token = Probe::read(view.body).unwrap().token;
+        }
+    }
+    let mut count = 1;
+    let mut settled = |publisher: &mut PublisherMachine, name, numbers| {
+        count += 1;
+        publisher.handle(ClockTime(now), own, &status(count, token, name, numbers));
+        publisher.ack_progress().unwrap().settled.0
+    };
+    assert_eq!(settled(&mut publisher, "db", [0, 5, 5]), 0, "nothing was published");
+    assert_eq!(settled(&mut publisher, "db", [0, 0, 0]), 0);
+    (0..10).for_each(|_| _ = publisher.publish(ClockTime(now), b"a").unwrap());
+    assert_eq!(publisher.skip_to(ClockTime(now), MessageNumber(20)), Err(Refusal::NoQuorum));
+    assert_eq!(settled(&mut publisher, "db", [0, 4, 2]), 4);
+    assert_eq!(settled(&mut publisher, "db", [0, 3, 3]), 4, "an overtaken status");
+    assert_eq!(settled(&mut publisher, "db", [6, 10, 10]), 4, "messages 4 and 5 are lost");
+    assert_eq!(settled(&mut publisher, "db", [0, 10, 10]), 4, "an overtaken or forged status");
+    assert!(publisher.ack_progress().unwrap().is_lost);
+    assert_eq!(publisher.publish(ClockTime(now), b"a"), Err(Refusal::NoQuorum));
+
+    let quorum = Some(Quorum::new(Acknowledgers::Count(1)));
+    let mut publisher = self::publisher(PublisherConfig { quorum, seed: 0, ..settings() });
+    assert_eq!(settled(&mut publisher, "db", [0, 0, 0]), 0);
+    (0..10).for_each(|_| _ = publisher.publish(ClockTime(now), b"a").unwrap());
+    assert_eq!(settled(&mut publisher, "db", [0, 10, 0]), 10);
+    publisher.skip_to(ClockTime(now), MessageNumber(20)).unwrap();
+    let progress = publisher.ack_progress().unwrap();
+    assert_eq!((progress.settled.0, progress.acknowledged, progress.is_complete()), (20, 10, true));
 }
 
 /// A forged source address gets no repairs.

@@ -6,6 +6,7 @@
 //! outcome. Seeds that once failed are in `seeds.txt`; every run starts with them.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod acknowledged;
 mod audit;
 mod bounds;
 mod buffer;

@@ -50,6 +50,51 @@ pub(crate) struct Plan {
     pub(crate) overlap: Option<u64>,
     /// A host without a key, with its own address.
     pub(crate) stranger: Option<Stranger>,
+    /// Who must acknowledge messages.
+    pub(crate) acknowledge: Option<AckPlan>,
+}
+
+/// Who must acknowledge messages, and how.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct AckPlan {
+    pub(crate) by: Acknowledge,
+    /// Messages are acknowledged when they are processed, and not when they are received.
+    pub(crate) processed: bool,
+    /// How long processing takes, in nanoseconds.
+    pub(crate) processing: u64,
+    pub(crate) blocks: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Acknowledge {
+    Count(usize),
+    /// The same of subscribers with names.
+    NamedCount(usize),
+    All,
+    /// The first of the subscribers, by name.
+    Named(usize),
+}
+
+impl AckPlan {
+    pub(crate) const fn has_names(self) -> bool {
+        matches!(self.by, Acknowledge::NamedCount(_) | Acknowledge::Named(_))
+    }
+
+    fn draw(dice: &mut Dice, subscribers: usize) -> Self {
+        let count = dice.between(1, subscribers as u64) as usize;
+        let all = [
+            Acknowledge::Count(count),
+            Acknowledge::NamedCount(count),
+            Acknowledge::All,
+            Acknowledge::Named(count),
+        ];
+        Self {
+            by: dice.pick(&all),
+            processed: dice.chance(0.5),
+            processing: dice.pick(&[0, MILLISECOND, 300 * MILLISECOND]),
+            blocks: dice.chance(0.4),
+        }
+    }
 }
 
 /// A link with this rate in bytes per second, and a drop-tail queue of this size in bytes.
@@ -208,8 +253,18 @@ impl Plan {
             bottleneck: None,
             overlap: None,
             stranger: None,
+            acknowledge: None,
         };
-        troubles::added(plan)
+        let mut acks = Dice::new(seed ^ 0x6163_6b73);
+        let plan = troubles::added(plan);
+        let mut acknowledge = acks.chance(0.4).then(|| AckPlan::draw(&mut acks, plan.subscribers.len()));
+        // A publisher that blocks ends its stream late, and neither strangers nor its predecessor are quiet before that.
+        if let Some(known) =
+            acknowledge.as_mut().filter(|_| plan.stranger.is_some() || plan.overlap.is_some())
+        {
+            known.blocks = false;
+        }
+        Self { acknowledge, ..plan }
     }
 
     /// A short plan without faults.
@@ -238,6 +293,7 @@ impl Plan {
             bottleneck: None,
             overlap: None,
             stranger: None,
+            acknowledge: None,
         }
     }
 
@@ -338,6 +394,8 @@ impl Plan {
         add(&|plan| plan.overlap = None);
         add(&|plan| plan.bottleneck = None);
         add(&|plan| plan.stranger = None);
+        add(&|plan| plan.acknowledge = None);
+        add(&|plan| plan.acknowledge = plan.acknowledge.map(|known| AckPlan { processed: false, ..known }));
         add(&|plan| plan.jump = None);
         add(&|plan| plan.hostile = None);
         add(&|plan| plan.sizes = Sizes::Small);

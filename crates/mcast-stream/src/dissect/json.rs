@@ -7,8 +7,8 @@ use serde::{Serialize, Serializer};
 use super::text::{kind_name, reason_name, status_names};
 use super::{Body, ParsedDatagram, StreamDatagram};
 use crate::wire::{
-    Announce, Flags, FlowControl, Header, Heartbeat, KeyEpoch, MessageNumber, Ncf, Ranges, Reset, Sequence,
-    Status,
+    Acknowledgement, Announce, Flags, FlowControl, Header, Heartbeat, KeyEpoch, MessageNumber, Ncf, Ranges,
+    Reset, Sequence, Status, SubscriberName,
 };
 
 impl Serialize for StreamDatagram<'_> {
@@ -32,6 +32,10 @@ struct Object {
     truncated: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     subscriber: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<SubscriberName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acknowledgement: Option<Acknowledgement>,
     #[serde(flatten)]
     body: Option<BodyFields>,
 }
@@ -107,6 +111,8 @@ impl Object {
         match datagram {
             StreamDatagram::Whole(whole) => Self {
                 subscriber: whole.subscriber.map(|subscriber| subscriber.to_string()),
+                name: whole.name,
+                acknowledgement: whole.acknowledgement,
                 truncated: whole.body == Body::CutOff,
                 body: BodyFields::new(whole),
                 ..Self::of_header(&whole.header)

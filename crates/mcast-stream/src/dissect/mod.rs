@@ -25,8 +25,9 @@ mod text;
 use crate::history::HistoryAnnouncement;
 use crate::seal::Keys;
 use crate::wire::{
-    Announce, DatagramView, ExtensionKind, Flags, HEADER_LENGTH, Header, Heartbeat, KeyEpoch, Kind, MAGIC,
-    MAJOR, Messages, Nak, Ncf, Probe, Reset, Status, SubscriberId, TAG_LENGTH, WireError,
+    Acknowledgement, Announce, DatagramView, ExtensionKind, Flags, HEADER_LENGTH, Header, Heartbeat,
+    KeyEpoch, Kind, MAGIC, MAJOR, Messages, Nak, Ncf, Probe, Reset, Status, SubscriberId, SubscriberName,
+    TAG_LENGTH, WireError,
 };
 
 /// A datagram of the stream protocol. Its `Display` is a line of text, safe for a terminal. With the feature `serde` it
@@ -52,6 +53,10 @@ pub struct ParsedDatagram<'a> {
     pub header: Header,
     /// The subscriber that sent it; `None` if its publisher did.
     pub subscriber: Option<SubscriberId>,
+    /// The name of the subscriber, if it has one.
+    pub name: Option<SubscriberName>,
+    /// What a status acknowledges.
+    pub acknowledgement: Option<Acknowledgement>,
     /// What the datagram says.
     pub body: Body<'a>,
     /// The length of the body on the wire, without the authentication tag of a sealed datagram.
@@ -129,7 +134,14 @@ impl<'a> StreamDatagram<'a> {
             let subscriber = view.subscriber();
             let tag = if view.header.epoch == KeyEpoch::CLEAR { 0 } else { TAG_LENGTH };
             let length = view.body.len().saturating_sub(tag);
-            Ok(Box::new(ParsedDatagram { header: view.header, subscriber, body: body(&view)?, length }))
+            Ok(Box::new(ParsedDatagram {
+                header: view.header,
+                subscriber,
+                name: SubscriberName::of(&view),
+                acknowledgement: Acknowledgement::of(&view),
+                body: body(&view)?,
+                length,
+            }))
         });
         Some(match whole {
             Ok(whole) => Self::Whole(whole),

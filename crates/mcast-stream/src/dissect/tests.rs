@@ -1,6 +1,7 @@
 use crate::wire::{
-    AddressToken, Announce, AnnouncedPath, DatagramWriter, Flags, Header, Incarnation, IncarnationSalt,
-    KeyEpoch, Kind, NakWriter, Reset, ResetReason, Sequence, StreamId, SubscriberId,
+    Acknowledgement, AddressToken, Announce, AnnouncedPath, DatagramWriter, Flags, Header, Incarnation,
+    IncarnationSalt, KeyEpoch, Kind, MessageNumber, NakWriter, Reset, ResetReason, Sequence, Status,
+    StreamId, SubscriberId, SubscriberName,
 };
 use proptest::prelude::*;
 
@@ -145,6 +146,26 @@ fn a_reset_says_whether_it_refuses() {
 #[test]
 fn every_flag_of_a_status_has_a_name() {
     assert_eq!(super::text::status_names(63).count(), 6);
+}
+
+#[test]
+fn a_status_shows_its_name_and_what_it_acknowledges() {
+    let shown = |since, received, processed| {
+        let mut buffer = [0; 200];
+        let header = Header::new(Kind::Status, StreamId(1), Incarnation(2), 0);
+        let mut writer = DatagramWriter::new(&mut buffer, &header).unwrap();
+        writer.subscriber(SubscriberId(7)).unwrap();
+        "db-1".parse::<SubscriberName>().unwrap().write(&mut writer).unwrap();
+        let [since, received, processed] = [since, received, processed].map(MessageNumber);
+        Acknowledgement { since, received, processed }.write(&mut writer).unwrap();
+        Status::default().write(&mut writer).unwrap();
+        let length = writer.finish();
+        text(&buffer[..length]).unwrap()
+    };
+    let one = shown(20, 90, 60);
+    assert!(one.contains("subscriber 0000000000000007 (db-1)"), "{one}");
+    assert!(one.ends_with(", received messages 20 to 89, processed to 59"), "{one}");
+    assert!(shown(20, 20, 20).ends_with(", received no messages"));
 }
 
 #[test]

@@ -7,8 +7,8 @@ use mcast::group::SafeText;
 
 use super::{Body, ParsedDatagram, StreamDatagram};
 use crate::wire::{
-    Announce, AnnouncedPath, Flags, Header, Heartbeat, KeyEpoch, Kind, Nak, Ncf, Ranges, Reset, ResetReason,
-    Status,
+    Acknowledgement, Announce, AnnouncedPath, Flags, Header, Heartbeat, KeyEpoch, Kind, Nak, Ncf, Ranges,
+    Reset, ResetReason, Status,
 };
 
 /// The maximum number of ranges in text; further ones are only counted.
@@ -36,6 +36,9 @@ impl Display for ParsedDatagram<'_> {
         if let Some(subscriber) = self.subscriber {
             write!(f, ", subscriber {subscriber}")?;
         }
+        if let Some(name) = self.name {
+            write!(f, " ({name})")?;
+        }
         match header.flags.has(Flags::REPAIR) {
             true if header.kind == Kind::Data => f.write_str(", sent again")?,
             _ => {}
@@ -46,7 +49,15 @@ impl Display for ParsedDatagram<'_> {
         if header.epoch != KeyEpoch::CLEAR {
             write!(f, ", sealed with epoch {}", header.epoch)?;
         }
-        self.fmt_body(f)
+        self.fmt_body(f)?;
+        match self.acknowledgement {
+            Some(Acknowledgement { since, received, processed }) if received > since => {
+                write!(f, ", received messages {since} to {}", received.0 - 1)?;
+                if processed > since { write!(f, ", processed to {}", processed.0 - 1) } else { Ok(()) }
+            }
+            Some(_) => f.write_str(", received no messages"),
+            None => Ok(()),
+        }
     }
 }
 

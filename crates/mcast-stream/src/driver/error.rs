@@ -31,6 +31,9 @@ pub enum StreamError {
         #[source]
         cause: std::io::Error,
     },
+    /// The publisher requires no acknowledgements.
+    #[error("the publisher requires no acknowledgements")]
+    NoQuorum,
     /// The log of a publisher cannot be used.
     #[error(transparent)]
     Log(#[from] mcast_log::LogError),
@@ -98,6 +101,7 @@ impl ClassifiedError for StreamError {
             | Self::TooManyHosts(_)
             | Self::Name(_)
             | Self::HistoryOrder
+            | Self::NoQuorum
             | Self::LogWithoutStream
             | Self::LogBypassed
             | Self::MixedFamilies => Some(FailureClass::Usage),

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use super::publisher::{END_INTERVAL, END_REPEATS, OnDrop, READ_TIMEOUT, is_complete, is_read};
 use super::subscriber::Poll;
 use crate::ClockTime;
-use crate::publisher::Refusal;
+use crate::publisher::{AckState, Refusal};
 use crate::seal::Keys;
-use crate::subscriber::Item;
+use crate::subscriber::{Item, Position};
 use crate::wire::{Incarnation, MessageKey, MessageNumber};
 use crate::{AnnouncedStream, Closing, Snapshot, StreamError};
 
@@ -81,6 +81,20 @@ impl Publisher {
     /// Waits until all subscribers have everything that was published; returns `false` when the time is over.
     pub async fn wait_complete(&self, timeout: Duration) -> bool {
         self.until(timeout, is_complete).await
+    }
+
+    /// Waits until a message is acknowledged as required, or given up, like the blocking
+    /// [`wait_acked`](crate::Publisher::wait_acked).
+    ///
+    /// # Errors
+    /// [`StreamError::NoQuorum`] if the publisher requires no acknowledgements.
+    pub async fn wait_acked(
+        &self,
+        message: MessageNumber,
+        timeout: Duration,
+    ) -> Result<AckState, StreamError> {
+        self.until(timeout, |machine| machine.ack_state(message) != Some(AckState::Pending)).await;
+        self.run(|machine, _| machine.ack_state(message)).await.ok_or(StreamError::NoQuorum)
     }
 
     /// Ends the stream, waits up to `timeout` until all subscribers have everything, and returns the standing of each,
@@ -172,6 +186,12 @@ impl Subscriber {
     /// Continues after a snapshot that covers all messages before this number.
     pub fn resume(&mut self, message: MessageNumber) {
         self.subscriber.resume(message);
+    }
+
+    /// Notes that the application has processed the message at this position, like the blocking
+    /// [`ack`](crate::Subscriber::ack).
+    pub fn ack(&mut self, position: Position) {
+        self.subscriber.ack(position);
     }
 
     /// Replaces the secrets of sealed streams.

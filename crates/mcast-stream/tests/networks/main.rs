@@ -4,6 +4,7 @@
 
 mod net;
 
+mod acknowledged;
 mod dropped;
 mod hosts;
 mod logged;

@@ -8,6 +8,7 @@ use std::thread;
 use mcast::Family;
 use mcast_lab::{Host, Impairment};
 use mcast_stream::history::{GapCause, HistoryContent, HistoryRecord, Position, RequestedStart};
+use mcast_stream::publisher::{AckLevel, AckState, Acknowledgers, Quorum};
 use mcast_stream::seal::{Algorithm, GroupSecret, Keys};
 use mcast_stream::wire::{Incarnation, KeyEpoch, MessageKey, MessageNumber, StreamId};
 use mcast_stream::{HistoryListener, HistoryProvider, HistorySource, HistoryUnavailable, Snapshot};
@@ -51,11 +52,22 @@ fn second_receives_everything(keys: &Keys, count: u64) {
         return;
     }
     let net = Net::new(Family::V4, 1, lossy());
-    let publisher = net.publisher(|settings| settings.keys(keys.clone()));
+    let quorum = Quorum {
+        level: AckLevel::Processed,
+        ..Quorum::new(Acknowledgers::Named(vec!["second".parse().unwrap()]))
+    };
+    let publisher = net.publisher(|settings| settings.keys(keys.clone()).acknowledge(quorum));
     let receiver = program(&net.subscribers[0].0, "receiver.py", &["239.7.7.7", "7000", "10.0.0.2"], keys);
     assert!(publisher.wait_for(1, TIMEOUT), "{:?}", publisher.statistics());
     (0..count).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap().0, number));
     let closing = publisher.close(TIMEOUT);
+    let last = MessageNumber(count - 1);
+    assert_eq!(
+        publisher.wait_acked(last, TIMEOUT).unwrap(),
+        AckState::Acknowledged,
+        "{:?}",
+        publisher.watermarks()
+    );
     let output = receiver.wait_with_output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}");

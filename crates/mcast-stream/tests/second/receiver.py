@@ -38,18 +38,26 @@ class Receiver:
         self.received = self.repaired = self.repairs = self.naks = 0
         self.fragments, self.total = [], 0
         self.messages, self.content = 0, []
+        self.is_to_acknowledge, self.first_message = False, 0
         self.last, self.status_sent, self.probed = None, 0.0, 0.0
 
-    def send(self, kind, body, identity=None, to=None):
+    def send(self, kind, body, identity=None, to=None, extensions=()):
         self.count += 1
-        datagram = Datagram(kind, *(identity or self.identity), self.count, extensions={0x89: struct.pack(">Q", self.id)}, body=body)
+        extensions = {0x89: struct.pack(">Q", self.id), **dict(extensions)}
+        datagram = Datagram(kind, *(identity or self.identity), self.count, extensions=extensions, body=body)
         self.socket.sendto(datagram.write(self.secret), to or self.sender)
 
     def send_status(self, flags, identity=None, to=None):
         held = int((time.monotonic() - self.since) * 1e6) if self.since else 0
         self.status_sent = time.monotonic()
+        extensions = {NAME: b"second"}
+        if self.is_to_acknowledge:
+            # Messages are processed one behind the other, and the last at the end.
+            received = self.first_message + self.messages
+            processed = received if flags & DELIVERED else max(received - 1, self.first_message)
+            extensions[ACKNOWLEDGEMENT] = struct.pack(">QQQ", self.first_message, received, processed)
         self.send(STATUS, STATUS_BODY.pack(self.next, self.highest, WINDOW, 0, self.clock, held, flags, self.token,
-                                          self.received, 0, self.repairs, 0, 0), identity, to)
+                                          self.received, 0, self.repairs, 0, 0), identity, to, extensions)
 
     def take(self, bytes_, source):
         try:
@@ -77,13 +85,15 @@ class Receiver:
 
     def follow(self, identity, source, heartbeat):
         self.identity, self.sender = identity, source
-        self.next = self.highest = HEARTBEAT_BODY.unpack_from(heartbeat.body)[2]
+        _, _, self.next, self.first_message = HEARTBEAT_BODY.unpack_from(heartbeat.body)[:4]
+        self.highest = self.next
         self.take_heartbeat(heartbeat)
         self.send_status(0)
 
     def take_heartbeat(self, heartbeat):
         upcoming, _, oldest_retained, _, self.clock = HEARTBEAT_BODY.unpack_from(heartbeat.body)[:5]
         self.since = time.monotonic()
+        self.is_to_acknowledge = bool(heartbeat.flags & ACKNOWLEDGE)
         if oldest_retained > self.next:
             raise SystemExit("lost datagrams have left the retransmission buffer")
         self.know(upcoming)

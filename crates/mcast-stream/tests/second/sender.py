@@ -34,6 +34,7 @@ class Sender:
         self.count, self.next, self.message = 0, 1, 0
         self.retained, self.first_messages, self.repairs, self.naks = {}, {}, 0, 0
         self.receivers, self.ended, self.heartbeat_sent = {}, False, 0.0
+        self.acknowledged = {}
 
     def send_control(self, kind, body, to, flags=0):
         self.count += 1
@@ -45,7 +46,7 @@ class Sender:
         oldest_retained = min(self.retained, default=self.next)
         body = HEARTBEAT_BODY.pack(self.next, self.message, oldest_retained, self.first_messages.get(oldest_retained, self.message), time.monotonic_ns(),
                                    time.time_ns(), 0, 1000, len(self.receivers), 4, 1, 0, 0, 1000, 1400)
-        self.send_control(HEARTBEAT, body, self.group, END_OF_STREAM if self.ended else 0)
+        self.send_control(HEARTBEAT, body, self.group, ACKNOWLEDGE | (END_OF_STREAM if self.ended else 0))
 
     def send(self, body, flags, extensions=()):
         datagram = Datagram(DATA, self.stream, self.incarnation, self.next, self.message, flags, 0, {**self.salt, **dict(extensions)}, body)
@@ -80,6 +81,8 @@ class Sender:
         if datagram.kind == STATUS:
             status = STATUS_BODY.unpack_from(datagram.body)
             self.receivers[datagram.receiver] = (status[0], status[2], status[6])
+            if datagram.acknowledged:
+                self.acknowledged[datagram.receiver] = datagram.acknowledged
             if status[6] & JOINING:
                 self.send_heartbeat()
         elif datagram.kind == PROBE:
@@ -112,6 +115,10 @@ class Sender:
         while not all(next >= self.next and flags & ENDED for next, _, flags in self.receivers.values()):
             if time.monotonic() > deadline:
                 raise SystemExit(f"timed out, some receivers are incomplete: {self.receivers}, next {self.next}")
+            self.receive(0.002)
+        while not all(self.acknowledged.get(known, ())[:2] == (0, self.message) for known in self.receivers):
+            if time.monotonic() > deadline:
+                raise SystemExit(f"timed out, acknowledged: {self.acknowledged} of {self.message}")
             self.receive(0.002)
         return {"messages": self.message, "datagrams": self.next - 1, "repairs": self.repairs, "naks": self.naks}
 

@@ -6,6 +6,8 @@ import struct
 
 DATA, HEARTBEAT, NAK, STATUS, CONFIRMATION, PROBE, ANNOUNCEMENT, RESET, ECHO, HISTORY = 1, 3, 4, 5, 6, 7, 9, 10, 11, 12
 BEGIN, END, REPAIR, END_OF_STREAM, BATCH, PATH = 0x80, 0x40, 0x20, 0x10, 0x08, 0x03
+ACKNOWLEDGE = 0x08  # in heartbeats
+ACKNOWLEDGEMENT, NAME = 0x0C, 0x0D
 JOINING, LEAVING, PASSIVE, ENDED, DELIVERED = 1, 2, 4, 8, 32
 HEADER = struct.Struct(">2sBBBBHQIIQ")
 HEARTBEAT_BODY = struct.Struct(">QQQQQQQIIBBBBIH6x")
@@ -40,9 +42,11 @@ class Datagram:
         return read
 
     def write(self, secret=None):
-        extensions = b"".join(
-            struct.pack(">BBH", number, 1 + len(value) // 4, 0) + value for number, value in self.extensions.items()
-        )
+        extensions = b""
+        for number, value in self.extensions.items():
+            small = len(value) if number == NAME else 0
+            value += bytes(-len(value) % 4)
+            extensions += struct.pack(">BBH", number, 1 + len(value) // 4, small) + value
         words = (HEADER.size + len(extensions)) // 4
         epoch = secret.epoch if secret else 0
         head = HEADER.pack(b"MC", 0x10, self.kind, words, self.flags, epoch, self.stream, self.incarnation,
@@ -61,6 +65,15 @@ class Datagram:
     @property
     def receiver(self):
         return int.from_bytes(self.extensions.get(0x89, b""), "big")
+
+    @property
+    def acknowledged(self):
+        """Returns the messages that the application has received and processed: since, received, processed."""
+        value = self.extensions.get(ACKNOWLEDGEMENT)
+        if value is None:
+            return None
+        since, received = struct.unpack_from(">QQ", value)
+        return since, received, struct.unpack_from(">Q", value, 16)[0] if len(value) >= 24 else received
 
     @property
     def salt(self):

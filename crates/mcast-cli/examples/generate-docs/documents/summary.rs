@@ -19,6 +19,7 @@ const PARTS: &[(&str, &[(&str, &str)])] = &[
         &[
             ("Choose an address", "how-to/choose-an-address.md"),
             ("Choose a policy", "how-to/choose-a-policy.md"),
+            ("Wait for acknowledgements", "how-to/acknowledge.md"),
             ("Find out why it does not arrive", "how-to/find-out-why.md"),
             ("Test many machines", "how-to/test-many-machines.md"),
             ("Use a switch with snooping", "how-to/snooping-switch.md"),
@@ -32,6 +33,7 @@ const PARTS: &[(&str, &[(&str, &str)])] = &[
             ("A network without multicast", "how-to/without-multicast.md"),
             ("Over Wi-Fi", "how-to/wireless.md"),
             ("Through the Windows firewall", "how-to/windows-firewall.md"),
+            ("Keep a stream in a log", "how-to/keep-in-a-log.md"),
             ("Keep a stream in Redis", "how-to/keep-in-redis.md"),
             ("Keep a stream in NATS", "how-to/keep-in-nats.md"),
             ("Keep a stream in RabbitMQ", "how-to/keep-in-rabbitmq.md"),
@@ -67,6 +69,7 @@ const FIGURES: &[(&str, &str)] = &[
     ("How each claim is checked", "assurance.md"),
     ("The stream protocol", "protocol.md"),
     ("The tunnel protocol", "tunnel.md"),
+    ("The log of a stream", "log-format.md"),
     ("Glossary", "design/glossary.md"),
     ("Capturing without loss", "capture.md"),
     ("Benchmarks", "benchmarks.md"),
@@ -92,6 +95,8 @@ const DECISIONS: &[(&str, &str)] = &[
     ("Constants of other systems are written down twice", "design/016-foreign-headers.md"),
     ("Drop reasons are counted in the kernel", "design/017-drop-reasons.md"),
     ("What exactly-once means for a bridge", "design/018-exactly-once.md"),
+    ("The log is append-only files of its own", "design/019-log.md"),
+    ("A subscriber acknowledges one range of messages", "design/020-acknowledgements.md"),
 ];
 
 /// Returns the text of `SUMMARY.md` in mdBook's format.

@@ -80,6 +80,14 @@ impl Feed {
         }
     }
 
+    /// Returns the number of messages that were published by this command, and of their bytes.
+    pub(super) fn published(&self, closing: &Closing) -> (u64, u64) {
+        match self {
+            Self::Direct(_) => (closing.statistics.messages, closing.statistics.message_bytes),
+            Self::Logged(publisher) => publisher.accepted(),
+        }
+    }
+
     pub(super) fn set_keys(&self, keys: Keys) -> Result<(), StreamError> {
         match self {
             Self::Direct(publisher) => {
@@ -95,14 +103,13 @@ impl Feed {
 fn report_log(publisher: &LoggedPublisher, console: &Console) {
     let (directory, next) = (publisher.directory().display(), publisher.next_message());
     match (publisher.continues(), next.0) {
-        (_, 0) => console.note(format_args!("log {directory}: empty")),
+        (_, 0) if publisher.recovery().next.0 == 0 => console.note(format_args!("log {directory}: empty")),
         (true, next) => console.note(format_args!(
             "log {directory}: continuing after {}", count_of(next, "message")
         )),
-        (false, next) => console.note(format_args!(
-            "log {directory}: after {}, a new incarnation, because the stream had ended, or the machine stopped before \
-             everything that was sent was on the disk",
-            count_of(next, "message")
+        (false, _) => console.note(format_args!(
+            "log {directory}: starting again with message 0, because the stream had ended, or the machine stopped before \
+             everything that was sent was on the disk"
         )),
     }
     let recovery = publisher.recovery();

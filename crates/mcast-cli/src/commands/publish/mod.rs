@@ -1,5 +1,6 @@
 //! `mcast publish`: publishes messages with repair of losses.
 
+mod acknowledgements;
 mod feed;
 mod log;
 mod messages;
@@ -23,6 +24,7 @@ use crate::arguments::{
 };
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
+use acknowledgements::AckOptions;
 use log::LogArguments;
 use session::Session;
 use snapshot::StateSource;
@@ -75,6 +77,9 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     stream: StreamOptions,
+
+    #[command(flatten)]
+    acknowledgements: AckOptions,
 
     #[command(flatten)]
     log: LogArguments,
@@ -208,6 +213,7 @@ Examples:
   tail -f log | mcast publish 239.255.1.2:7000              one message per line
   mcast publish 239.255.1.2:7000 --files *.json             one message per file
   mcast publish 239.255.1.2:7000 --wait-for 3 ready         start when three have joined
+  mcast publish 239.255.1.2:7000 --ack 2 hello              two subscribers must acknowledge it
   mcast publish 239.255.1.2:7000 --announce prices          for `mcast subscribe prices`
   feed | mcast publish 239.255.1.2:7000 --announce prices --log prices-log --serve-history 0.0.0.0:0
                       stored first; for `subscribe prices --from oldest`, and after a crash
@@ -283,6 +289,9 @@ impl Arguments {
         builder = hosts_on_each(hosts, self.interface.as_slice())
             .into_iter()
             .fold(builder, PublisherBuilder::to_host);
+        if let Some(quorum) = self.acknowledgements.quorum() {
+            builder = builder.acknowledge(quorum);
+        }
         let stream = &self.stream;
         if self.log.directory.is_some() && stream.own_name().is_none() {
             return Err(Failure::usage("--log needs a stream with a name")

@@ -8,6 +8,7 @@ use mcast_stream::wire::{StreamId, SubscriberId};
 use mcast_stream::{Closing, HostStatus, PathChange, Publisher};
 use serde::Serialize;
 
+use super::acknowledgements::{AckReport, name_of};
 use crate::console::Console;
 use crate::message_layer::Repairs;
 use crate::output::{bits_per_second, bytes, count, count_of, seconds, write_record};
@@ -18,13 +19,10 @@ const NO_FEEDBACK: &str = "no subscriber reported in: none listened, all are bes
 
 /// Reports an event: that a subscriber joined or left, for instance.
 pub(super) fn event(event: &PublisherEvent, publisher: &Publisher, console: &Console) {
-    let name = |subscriber: SubscriberId| match publisher.address_of(subscriber) {
-        Some(address) => address.ip().to_string(),
-        None => subscriber.to_string(),
-    };
+    let name = |subscriber: SubscriberId| name_of(publisher, subscriber);
     match *event {
-        PublisherEvent::SubscriberJoined(_, address) => {
-            console.note(format_args!("subscriber {} joined", address.ip()));
+        PublisherEvent::SubscriberJoined(subscriber, _) => {
+            console.note(format_args!("subscriber {} joined", name(subscriber)));
         }
         PublisherEvent::SubscriberLeft(subscriber) => {
             console.note(format_args!("subscriber {} left", name(subscriber)));
@@ -64,6 +62,11 @@ pub(super) fn event(event: &PublisherEvent, publisher: &Publisher, console: &Con
             name(subscriber),
             count_of(given_up, "datagram")
         )),
+        PublisherEvent::Unacknowledged { first, end } if end == first + 1 => {
+            console.warn(format_args!("message {first} cannot be acknowledged as --ack requires"));
+        }
+        PublisherEvent::Unacknowledged { first, end } => console
+            .warn(format_args!("messages {first} to {} cannot be acknowledged as --ack requires", end.0 - 1)),
         PublisherEvent::Missed(events) => {
             console.detail(format_args!("{} were not reported", count_of(events, "event")));
         }
@@ -101,6 +104,8 @@ pub(super) struct Report {
     subscriber_counts: Audience,
     subscribers: Vec<Member>,
     hosts: Vec<Host>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acknowledgements: Option<AckReport>,
     #[serde(skip)]
     time: Duration,
 }
@@ -171,12 +176,18 @@ impl Member {
 }
 
 impl Report {
-    pub(super) fn new(stream: StreamId, closing: &Closing, hosts: &[HostStatus], time: Duration) -> Self {
+    pub(super) fn new(
+        stream: StreamId,
+        (messages, bytes): (u64, u64),
+        closing: &Closing,
+        hosts: &[HostStatus],
+        time: Duration,
+    ) -> Self {
         let statistics = &closing.statistics;
         Self {
             stream: stream.to_string(),
-            messages: statistics.messages,
-            bytes: statistics.message_bytes,
+            messages,
+            bytes,
             seconds: time.as_secs_f64(),
             datagrams: statistics.datagrams,
             unsent_datagrams: closing.unsent,
@@ -184,8 +195,16 @@ impl Report {
             subscriber_counts: closing.audience,
             subscribers: closing.standings.iter().map(Member::new).collect(),
             hosts: hosts.iter().map(Host::new).collect(),
+            acknowledgements: closing
+                .acknowledged
+                .map(|progress| AckReport::new(progress, &closing.watermarks)),
             time,
         }
+    }
+
+    /// Returns whether all messages were acknowledged as required, if anything is.
+    pub(super) fn is_acknowledged(&self) -> Option<bool> {
+        self.acknowledgements.as_ref().map(AckReport::is_complete)
     }
 
     pub(super) fn print(&self, json: bool, console: &Console) -> anyhow::Result<()> {
@@ -234,6 +253,9 @@ impl Report {
             if let Some(description) = member.description() {
                 console.note(format_args!("  {}  {description}", member.address));
             }
+        }
+        if let Some(acknowledgements) = &self.acknowledgements {
+            acknowledgements.print(console);
         }
         Ok(())
     }

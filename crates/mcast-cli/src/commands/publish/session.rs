@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mcast_stream::publisher::AckProgress;
 use mcast_stream::{HistoryServer, ReadAhead, ReadOutcome, StreamError};
+use mcast_sys::ClassifiedError;
 
+use super::acknowledgements::AckReporter;
 use super::feed::Feed;
 use super::messages::key_of;
 use super::report::{self, Report};
@@ -33,6 +36,7 @@ pub(super) struct Session<'a> {
     history: Option<HistoryServer>,
     interrupt: Interrupt,
     key_file: Option<KeyFile<'a>>,
+    acks: AckReporter,
 }
 
 impl<'a> Session<'a> {
@@ -77,7 +81,16 @@ impl<'a> Session<'a> {
             console.note(format_args!("serving the history at {}", server.address()));
         }
         let interrupt = Interrupt::catch(|| {})?;
-        Ok(Self { arguments, console, feed, snapshots, history, interrupt, key_file })
+        Ok(Self {
+            arguments,
+            console,
+            feed,
+            snapshots,
+            history,
+            interrupt,
+            key_file,
+            acks: AckReporter::default(),
+        })
     }
 
     pub(super) fn run(mut self, messages: &ReadAhead<anyhow::Error>) -> anyhow::Result<Outcome> {
@@ -93,12 +106,23 @@ impl<'a> Session<'a> {
         // All subscribers have everything, so the closing messages need little time; or the time is over.
         let rest = if complete { Duration::from_secs(2) } else { Duration::ZERO };
         let closing = self.feed.close(rest, self.interrupt.has_arrived())?;
-        let report = Report::new(self.feed.publisher().stream(), &closing, &hosts, statistics_time);
+        let published = self.feed.published(&closing);
+        let report =
+            Report::new(self.feed.publisher().stream(), published, &closing, &hosts, statistics_time);
         report.print(self.arguments.json, self.console)?;
         if let Some(error) = failed {
             return Err(error);
         }
-        Ok(self.interrupt.outcome().unwrap_or_else(|| Outcome::of(closing.is_complete())))
+        // With --ack, it only matters whether the messages were acknowledged as required.
+        let is_complete = match report.is_acknowledged() {
+            Some(is_acknowledged) => {
+                // Messages in the log may not have been published yet.
+                let is_all = self.feed.next_message() == self.feed.publisher().next_message();
+                is_acknowledged && is_all && closing.unsent == 0
+            }
+            None => closing.is_complete(),
+        };
+        Ok(self.interrupt.outcome().unwrap_or_else(|| Outcome::of(is_complete)))
     }
 
     fn wait_for_receivers(&mut self) {
@@ -149,9 +173,11 @@ impl<'a> Session<'a> {
                 }
                 Err(StreamError::Log(error)) if error.is_temporary() => {
                     if !std::mem::replace(&mut is_log_refused, true) {
-                        let failure = anyhow::Error::from(StreamError::Log(error));
-                        self.console
-                            .warn(format_args!("{failure:#}; nothing is published until it can be written"));
+                        let remedy = error.remedy().map(|remedy| format!(": {remedy}")).unwrap_or_default();
+                        let failure = anyhow::Error::from(error);
+                        self.console.warn(format_args!(
+                            "{failure:#}; nothing is published until it can be written{remedy}"
+                        ));
                     }
                     self.interrupt.sleep(LOG_PAUSE);
                 }
@@ -191,7 +217,11 @@ impl<'a> Session<'a> {
                 sent = datagrams;
                 deadline = Some(Instant::now().checked_add(session.arguments.stream.linger));
             }
-            (deadline.flatten(), session.feed.wait_complete(POLL_INTERVAL))
+            let publisher = session.feed.publisher();
+            let is_acked = |progress: AckProgress| progress.is_settled();
+            let is_settled = publisher.ack_progress().is_none()
+                || publisher.wait_all_acked(POLL_INTERVAL).is_ok_and(is_acked);
+            (deadline.flatten(), is_settled && session.feed.wait_complete(POLL_INTERVAL))
         });
         self.outlast_incarnation_number(begun);
         // With a log, the stream goes on after an interrupt.
@@ -227,6 +257,7 @@ impl<'a> Session<'a> {
         while let Some(event) = publisher.event() {
             report::event(&event, publisher, self.console);
         }
+        self.acks.report(publisher, self.console);
         while let Some(change) = publisher.path_change() {
             report::path_change(&change, self.console);
         }

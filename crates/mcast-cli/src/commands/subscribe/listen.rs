@@ -117,6 +117,7 @@ impl<'a> Listener<'a> {
         let end = self.listen().and_then(|end| self.account_for_remaining(end).map(|()| end));
         // Even after a failure, so that earlier data is printed.
         let unfinished = self.finish_output()?;
+        self.acknowledge();
         if matches!(end, Ok(End::StreamEnded)) {
             self.confirm_the_end()?;
         }
@@ -158,6 +159,7 @@ impl<'a> Listener<'a> {
             if let Some(error) = self.sink.outlet.worker().error() {
                 return Err(error);
             }
+            self.acknowledge();
             self.update_keys();
             if let Some(fetched) = self.snapshots.as_mut().and_then(SnapshotFetcher::fetched) {
                 self.deliver_snapshot(fetched.map_err(without_snapshot)?)?;
@@ -237,7 +239,7 @@ impl<'a> Listener<'a> {
             let mut call = call_with(command, stream, snapshot.message, snapshot.bytes);
             // It includes all messages before its number.
             call.variables.push(("MCAST_SNAPSHOT", "1".into()));
-            self.sink.outlet.call(call);
+            self.sink.outlet.call(call, None);
         }
         Ok(())
     }
@@ -253,9 +255,17 @@ impl<'a> Listener<'a> {
                 true => self.sink.outlet.worker().wait(glance),
                 false => self.subscriber.keep_alive(glance)?,
             }
+            self.acknowledge();
             self.update_keys();
         }
         self.sink.outlet.worker().error().map_or(Ok(()), Err)
+    }
+
+    /// Reports to the publisher which messages are processed, if it requests that.
+    fn acknowledge(&mut self) {
+        if let Some(position) = self.sink.outlet.processed(self.subscriber.is_to_acknowledge()) {
+            self.subscriber.ack(position);
+        }
     }
 
     /// Rereads the keys after SIGHUP.
@@ -302,7 +312,8 @@ impl<'a> Listener<'a> {
             match self.subscriber.next_timeout(Duration::ZERO)? {
                 None => break,
                 Some(Item::Message(message)) if !has_time || self.sink.outlet.worker().is_full() => {
-                    let number = message.number;
+                    let (number, position) = (message.number, message.position());
+                    self.subscriber.withdraw_before(position.following());
                     match &mut undelivered {
                         Some(range) if range.end == number => range.end += 1,
                         _ => {
@@ -435,8 +446,12 @@ impl Sink<'_> {
         self.printer.message(self.outlet.buffer(), stream, self.tally.incarnation, message)?;
         self.tally.messages += 1;
         self.tally.bytes += message.bytes.len() as u64;
-        if let Some(command) = &self.command {
-            self.outlet.call(call_with(command, stream, message.number, message.bytes.to_vec()));
+        match &self.command {
+            Some(command) => {
+                let call = call_with(command, stream, message.number, message.bytes.to_vec());
+                self.outlet.call(call, Some(message.position()));
+            }
+            None => self.outlet.note(message.position()),
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use std::time::Instant;
 use mcast::{HostAddr, InterfaceSelector};
 use mcast_stream::seal::Keys;
 use mcast_stream::subscriber::Start;
-use mcast_stream::wire::StreamId;
+use mcast_stream::wire::{StreamId, SubscriberName};
 use mcast_stream::{SnapshotFetcher, Subscriber, SubscriberBuilder};
 
 use crate::arguments::{Admission, BroadcastOption, KeyFile, Limits, is_stream_name, parse_size};
@@ -68,18 +68,21 @@ struct StreamOptions {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
+    /// Name of this subscriber, for `publish --ack`; a claim, which only --key restricts to members of the group
+    #[arg(long = "as", value_name = "NAME")]
+    own_name: Option<SubscriberName>,
+
     /// Where to start: `now`, at the `oldest` message available, with a message NUMBER, at a TIME
     /// (`2026-11-22T09:30:00Z`, or `24h` ago), or with a `snapshot` of the state
     #[arg(long, value_name = "WHERE", default_value = "now", value_parser = from::parse)]
     from: From,
 
-    /// Request messages that the publisher can no longer repair from the history of a bridge before reporting them as
-    /// lost
+    /// Request messages that the publisher can no longer repair from a history before reporting them as lost
     #[arg(long)]
     heal: bool,
 
-    /// Read the history from the server at this TCP address (see `bridge --serve-history`) instead of one that is
-    /// announced; repeatable
+    /// Read the history from the server at this TCP address (see `--serve-history` of publish and bridge) instead of
+    /// one that is announced; repeatable
     #[arg(long = "history-server", value_name = "ADDRESS:PORT")]
     history_servers: Vec<SocketAddr>,
 
@@ -146,10 +149,11 @@ Policies:
   best-effort     request no repairs: report what is missing and continue immediately
   latest          deliver only the latest message of each key
 
-With --from oldest, a number or a time, messages that the publisher no longer retains come from the
-history of a bridge (`mcast bridge NAME to ENGINE --serve-history ADDRESS:PORT`), and then the live
-stream follows without a gap. What the history does not have is reported as lost. A number is that of
-a message since the publisher was started.
+With --from oldest, a number or a time, messages that the publisher no longer retains come from a
+history: the publisher's log (`mcast publish --log DIR --serve-history ADDRESS:PORT`), or an engine
+(`mcast bridge NAME to ENGINE --serve-history ADDRESS:PORT`). Then the live stream follows without a
+gap. What the history does not have is reported as lost. A number is that of a message since the
+publisher was started, or since it began its log.
 
 Examples:
   mcast subscribe 239.255.1.2:7000                          until the stream ends
@@ -208,6 +212,7 @@ impl Arguments {
         let policy = stream.policy.policy(start, stream.on_loss);
         let builder = Subscriber::builder().policy(policy).stay(stream.stay).keys(keys.clone());
         let builder = stream.from.apply(builder, stream.policy);
+        let builder = stream.own_name.into_iter().fold(builder, SubscriberBuilder::name);
         let builder = if stream.heal { builder.heal(true) } else { builder };
         let builder = stream.history_servers.iter().copied().fold(builder, SubscriberBuilder::history_server);
         let mut builder = ways.add_to(builder);

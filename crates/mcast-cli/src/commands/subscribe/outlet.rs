@@ -2,12 +2,14 @@
 //! subscriber from talking to its publisher.
 
 use std::io::Write;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
 use mcast::Waker;
+use mcast_stream::subscriber::Position;
+use mcast_stream::wire::Incarnation;
 use mcast_stream::{JobContext, Worker};
 
 use crate::console::Output;
@@ -25,6 +27,8 @@ pub(super) struct Outlet {
     buffer: Vec<u8>,
     /// Whether jobs were added since the last check whether the queue is full.
     has_new_jobs: bool,
+    /// The last message in the buffer.
+    last: Option<Position>,
     worker: JobQueue,
     counts: Arc<Counts>,
 }
@@ -32,9 +36,10 @@ pub(super) struct Outlet {
 /// The jobs of the thread.
 pub(super) type JobQueue = Worker<Job, anyhow::Error>;
 
+/// Each with the last message that is processed when it is done.
 pub(super) enum Job {
-    Write(Vec<u8>),
-    Call(Call),
+    Write(Vec<u8>, Option<Position>),
+    Call(Call, Option<Position>),
 }
 
 /// The jobs that are left, and the commands that failed.
@@ -43,6 +48,39 @@ struct Counts {
     bytes: AtomicUsize,
     commands: AtomicUsize,
     failed: AtomicUsize,
+    processed: Processed,
+}
+
+/// Which messages are processed.
+#[derive(Default)]
+struct Processed {
+    /// Whether the subscriber is to be woken when messages are processed.
+    is_awaited: AtomicBool,
+    /// The last message, until it is fetched, and whether there is one.
+    last: Mutex<Option<Position>>,
+    is_new: AtomicBool,
+    /// The incarnation of the publisher in which a command has failed: what followed is not all processed.
+    failed_in: Mutex<Option<Incarnation>>,
+}
+
+impl Processed {
+    /// Notes a message for which the command failed.
+    fn fail(&self, at: Position) {
+        *self.failed_in.lock().unwrap_or_else(PoisonError::into_inner) = Some(at.incarnation);
+    }
+
+    /// Notes that a message is processed, and all before it, unless one of them failed.
+    fn note(&self, at: Position, waker: &Waker) {
+        if *self.failed_in.lock().unwrap_or_else(PoisonError::into_inner) == Some(at.incarnation) {
+            return;
+        }
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+        self.is_new.store(true, Ordering::Release);
+        if self.is_awaited.load(Ordering::Acquire) {
+            // If the waker fails, the caller's wait times out.
+            let _ = waker.wake();
+        }
+    }
 }
 
 /// The jobs that were not completed before the end.
@@ -59,9 +97,10 @@ impl Outlet {
     pub(super) fn new(mut out: Output, waker: Waker) -> anyhow::Result<Self> {
         let counts = Arc::<Counts>::default();
         let done = Arc::clone(&counts);
-        let work = move |job, context: &JobContext<'_>| done.work(job, &mut out, context);
+        let wake = waker.clone();
+        let work = move |job, context: &JobContext<'_>| done.work(job, &mut out, context, &wake);
         let worker = Worker::start(MAX_BYTES, waker, work)?;
-        Ok(Self { buffer: Vec::with_capacity(AT_ONCE), has_new_jobs: false, worker, counts })
+        Ok(Self { buffer: Vec::with_capacity(AT_ONCE), has_new_jobs: false, last: None, worker, counts })
     }
 
     /// Returns the buffer for output.
@@ -69,12 +108,28 @@ impl Outlet {
         &mut self.buffer
     }
 
-    /// Adds a command, to run after everything written so far.
-    pub(super) fn call(&mut self, call: Call) {
+    /// Notes that the buffer contains a message, which is processed when it is written.
+    pub(super) const fn note(&mut self, position: Position) {
+        self.last = Some(position);
+    }
+
+    /// Returns the last message that is processed, with all before it, once.
+    pub(super) fn processed(&self, is_awaited: bool) -> Option<Position> {
+        let processed = &self.counts.processed;
+        processed.is_awaited.store(is_awaited, Ordering::Release);
+        if !processed.is_new.swap(false, Ordering::AcqRel) {
+            return None;
+        }
+        processed.last.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Adds a command, to run after everything written so far. The message at `position` is processed when the command
+    /// has succeeded.
+    pub(super) fn call(&mut self, call: Call, position: Option<Position>) {
         self.flush();
         self.has_new_jobs = true;
         self.counts.commands.fetch_add(1, Ordering::Relaxed);
-        self.worker.push(Job::Call(call), MAX_BYTES);
+        self.worker.push(Job::Call(call, position), MAX_BYTES);
     }
 
     /// Passes the buffer to the thread if it is large enough; returns whether the queue may be full.
@@ -87,14 +142,14 @@ impl Outlet {
 
     /// Passes the buffer to the thread, without waiting.
     pub(super) fn flush(&mut self) {
-        if self.buffer.is_empty() {
+        if self.buffer.is_empty() && self.last.is_none() {
             return;
         }
         self.has_new_jobs = true;
         let full = std::mem::replace(&mut self.buffer, Vec::with_capacity(AT_ONCE));
         let length = full.len();
         self.counts.bytes.fetch_add(length, Ordering::Relaxed);
-        self.worker.push(Job::Write(full), length);
+        self.worker.push(Job::Write(full, self.last.take()), length);
     }
 
     pub(super) const fn worker(&self) -> &JobQueue {
@@ -122,21 +177,33 @@ impl Outlet {
 }
 
 impl Counts {
-    fn work(&self, job: Job, out: &mut Output, context: &JobContext<'_>) -> anyhow::Result<()> {
+    fn work(
+        &self,
+        job: Job,
+        out: &mut Output,
+        context: &JobContext<'_>,
+        waker: &Waker,
+    ) -> anyhow::Result<()> {
         match job {
-            Job::Write(bytes) => {
+            Job::Write(bytes, last) => {
                 out.write_all(&bytes)?;
-                if context.is_last() {
+                if context.is_last() || last.is_some() {
                     out.flush()?;
                 }
                 self.bytes.fetch_sub(bytes.len(), Ordering::Relaxed);
+                last.inspect(|last| self.processed.note(*last, waker));
             }
-            Job::Call(call) => {
+            Job::Call(call, position) => {
                 // The command may print as well.
                 out.flush()?;
                 let succeeded = call.run(|| context.is_cancelled()).context("cannot run the command")?;
                 self.failed.fetch_add(usize::from(!succeeded), Ordering::Relaxed);
                 self.commands.fetch_sub(1, Ordering::Relaxed);
+                match position {
+                    Some(position) if succeeded => self.processed.note(position, waker),
+                    Some(position) => self.processed.fail(position),
+                    None => {}
+                }
             }
         }
         Ok(())

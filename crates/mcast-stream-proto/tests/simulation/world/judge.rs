@@ -32,6 +32,7 @@ impl World<'_> {
         for index in 0..self.nodes.len() {
             self.stop_reading(index)?;
         }
+        self.check_acknowledgements()?;
         self.judge_accounts()?;
         self.judge_reports(&had_ended)?;
         let statistics = self.publisher.statistics();
@@ -59,6 +60,7 @@ impl World<'_> {
             published: self.published_at.last().copied().unwrap_or(0),
             evicted: self.evicted,
             meter: self.meter,
+            acks: self.acks,
             intruder: self.intruder,
             subscribers: self.nodes.into_iter().map(delivery).collect(),
         })

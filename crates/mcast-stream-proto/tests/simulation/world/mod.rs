@@ -2,6 +2,7 @@
 //! event.
 
 mod accounts;
+mod acknowledgements;
 mod delays;
 mod former;
 mod hostile;
@@ -18,6 +19,7 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
 use mcast_dice::Dice;
 use mcast_stream_proto::publisher::PublisherStatistics;
 use mcast_stream_proto::seal::Keys;
+use mcast_stream_proto::subscriber::Position;
 use mcast_stream_proto::wire::{KeyEpoch, Kind, Status, StreamId, SubscriberId};
 use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
 
@@ -25,6 +27,7 @@ use crate::audit::Audit;
 use crate::cipher::Notary;
 use crate::link::{Link, Quality};
 use crate::plan::{Bottleneck, MILLISECOND, Plan, SubscriberPlan};
+pub(crate) use acknowledgements::AckAudit;
 pub(crate) use delays::EVICTION;
 use delays::ReportedProgress;
 use former::FormerPublisher;
@@ -83,6 +86,8 @@ struct Node {
     clock: u64,
     /// The time from publishing to delivery of each message.
     latencies: Vec<u64>,
+    /// Messages that its application has not processed yet, and when it has.
+    unprocessed: VecDeque<(u64, Position)>,
 }
 
 /// The result of a run.
@@ -106,6 +111,7 @@ pub(crate) struct Outcome {
     pub(crate) published: u64,
     pub(crate) evicted: Vec<usize>,
     pub(crate) meter: Meter,
+    pub(crate) acks: AckAudit,
     pub(crate) intruder: Intruder,
     pub(crate) subscribers: Vec<Delivery>,
 }
@@ -175,6 +181,11 @@ pub(crate) struct World<'p> {
     progress: HashMap<SubscriberId, ReportedProgress>,
     /// How long the publisher waited for each subscriber that is gone.
     waited_for_absent: HashMap<SubscriberId, u64>,
+    acks: AckAudit,
+    /// When each subscriber was known to the present publisher.
+    present: HashMap<SubscriberId, Vec<(u64, u64)>>,
+    /// When the publisher began to wait for subscribers that must acknowledge messages.
+    blocked_since: Option<u64>,
     /// Violations that were noticed during the run.
     violations: Vec<String>,
 }
@@ -221,6 +232,7 @@ impl<'p> World<'p> {
             delivered: 0,
             clock: 0,
             latencies: Vec::new(),
+            unprocessed: VecDeque::new(),
         };
         let nodes = plan.subscribers.iter().map(node).collect();
         let trunk = |path| Quality {
@@ -273,6 +285,9 @@ impl<'p> World<'p> {
             statuses: HashMap::new(),
             progress: HashMap::new(),
             waited_for_absent: HashMap::new(),
+            acks: AckAudit::default(),
+            present: HashMap::new(),
+            blocked_since: None,
             violations: Vec::new(),
         }
     }
@@ -366,7 +381,7 @@ impl<'p> World<'p> {
             Happening::Quiet => self.make_quiet(),
         }
         self.serve_publisher();
-        Ok(())
+        self.check_acknowledgements()
     }
 }
 

@@ -1,14 +1,20 @@
 //! The publisher: its messages, its faults and its output.
 
-use mcast_stream_proto::publisher::{PublisherConfig, PublisherEvent, Refusal, Transmit};
+use mcast_stream_proto::publisher::{
+    AckLevel, Acknowledgers, PublisherConfig, PublisherEvent, Quorum, QuorumLoss, Refusal, Transmit,
+};
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{FlowControl, Incarnation, KeyEpoch, Sequence};
 use mcast_stream_proto::{ClockTime, PublisherMachine, Target};
 
+use super::acknowledgements::name_of;
 use super::former::FormerPublisher;
 use super::{FIRST_INCARNATION, Happening, STREAM, World};
 use crate::content;
-use crate::plan::{MILLISECOND, NextIncarnation, Plan, SECOND};
+use crate::plan::{AckPlan, Acknowledge, MILLISECOND, NextIncarnation, Plan, SECOND};
+
+/// How long the application waits for subscribers that must acknowledge messages, before it ends the stream.
+const PATIENCE: u64 = 12 * SECOND;
 
 impl World<'_> {
     pub(super) fn publisher_now(&self) -> u64 {
@@ -20,7 +26,8 @@ impl World<'_> {
             return Ok(());
         }
         let now = self.publisher_now();
-        if self.published == self.plan.messages {
+        let gives_up = self.blocked_since.is_some_and(|since| self.now > since + PATIENCE);
+        if self.published == self.plan.messages || gives_up {
             self.closed = true;
             self.publisher.close(ClockTime(now));
             return Ok(());
@@ -48,6 +55,9 @@ impl World<'_> {
                 if let Refusal::WaitingFor { subscriber, .. } = refusal {
                     self.note_waiting(subscriber);
                 }
+                if refusal == Refusal::NoQuorum {
+                    self.blocked_since.get_or_insert(self.now);
+                }
                 Ok(MILLISECOND)
             }
             Err(refusal) => Err(format!("message {} was refused: {refusal}", self.published)),
@@ -56,6 +66,7 @@ impl World<'_> {
 
     /// Notes a published message, and starts the faults that are planned after it.
     fn note_published(&mut self) {
+        self.blocked_since = None;
         (self.published, self.progress_at) = (self.published + 1, self.now);
         self.accepted.insert(self.incarnation, self.published);
         self.published_at.push(self.now);
@@ -106,6 +117,7 @@ impl World<'_> {
         self.meter.start_new_publisher();
         self.published_at.clear();
         self.waited_since.clear();
+        self.present.clear();
     }
 
     pub(super) fn serve_publisher(&mut self) {
@@ -125,8 +137,11 @@ impl World<'_> {
             PublisherEvent::SubscriberJoined(id, from) => {
                 self.note_joined(id, from);
                 self.waited_since.entry(id).or_insert(self.now);
+                self.note_present(id);
             }
+            PublisherEvent::SubscriberLeft(id) => self.note_departed(id),
             PublisherEvent::SubscriberSilent(id) => {
+                self.note_departed(id);
                 self.excused.insert(id);
             }
             PublisherEvent::SubscriberEvicted(id, _) => {
@@ -189,6 +204,18 @@ impl World<'_> {
     }
 }
 
+fn quorum(plan: AckPlan) -> Quorum {
+    Quorum {
+        acknowledgers: match plan.by {
+            Acknowledge::Count(count) | Acknowledge::NamedCount(count) => Acknowledgers::Count(count),
+            Acknowledge::All => Acknowledgers::All,
+            Acknowledge::Named(count) => Acknowledgers::Named((0..count).map(name_of).collect()),
+        },
+        level: if plan.processed { AckLevel::Processed } else { AckLevel::Received },
+        on_loss: if plan.blocks { QuorumLoss::Block } else { QuorumLoss::Report },
+    }
+}
+
 pub(super) fn new_publisher(plan: &Plan, incarnation: u32, keys: &Keys, now: u64) -> PublisherMachine {
     let config = PublisherConfig {
         datagram: plan.datagram,
@@ -199,6 +226,7 @@ pub(super) fn new_publisher(plan: &Plan, incarnation: u32, keys: &Keys, now: u64
         seed: plan.seed ^ u64::from(incarnation),
         keys: keys.clone(),
         paths: plan.paths,
+        quorum: plan.acknowledge.map(quorum),
         ..PublisherConfig::new(STREAM, Incarnation(incarnation))
     };
     PublisherMachine::new(config, ClockTime(now)).unwrap()

@@ -1,12 +1,14 @@
 //! The subscribers: their starts, their input and their output.
 
 use mcast_stream_proto::ClockTime;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use mcast_stream_proto::SubscriberMachine;
-use mcast_stream_proto::subscriber::{Cause, Item, SubscriberConfig, SubscriberEvent};
+use mcast_stream_proto::subscriber::{Cause, Item, Position, SubscriberConfig, SubscriberEvent};
 use mcast_stream_proto::wire::{DatagramView, Kind, MessageNumber, SubscriberId};
 
+use super::acknowledgements::name_of;
 use super::{BUFFER, Happening, STREAM, World};
 use crate::audit::Audit;
 use crate::plan::{SECOND, Stuck};
@@ -29,6 +31,7 @@ impl World<'_> {
             window: plan.window,
             socket_buffer: if plan.knows_buffer { BUFFER * self.plan.datagram } else { usize::MAX },
             paths: self.plan.paths,
+            name: self.plan.acknowledge.filter(|plan| plan.has_names()).map(|_| name_of(index)),
             keys: self.keys.clone(),
             unix_offset: Some(SECOND),
             seed: self.plan.seed ^ (index as u64) << 32 ^ node.starts << 20,
@@ -37,6 +40,7 @@ impl World<'_> {
         node.subscriber = Some(SubscriberMachine::new(config, ClockTime(self.now + node.clock)));
         node.inbox.clear();
         node.busy_until = 0;
+        node.unprocessed.clear();
         let former = std::mem::replace(&mut node.audit, Audit::new(plan.policy, plan.start));
         if let Some(id) =
             node.id.replace(node.subscriber.as_ref().map_or(SubscriberId(0), SubscriberMachine::id))
@@ -114,13 +118,15 @@ impl World<'_> {
     fn take_all(&mut self, index: usize, bytes: &[u8]) -> Result<(), String> {
         let (plan, now) = (self.plan, self.now);
         let (published, incarnation) = (self.published, self.incarnation);
+        let processing = self.plan.acknowledge.filter(|plan| plan.processed).map(|plan| plan.processing);
         let node = &mut self.nodes[index];
         let clock = node.clock;
         let Some(subscriber) = &mut node.subscriber else { return Ok(()) };
+        process(&mut node.unprocessed, &mut node.audit, subscriber, now, clock);
         let id = subscriber.id();
         let blame = |what: String| format!("subscriber {index} at {now}: {what}");
         let busy = self.plan.subscribers[index].busy.filter(|_| now < plan.good_from);
-        let (mut lost, mut free_at) = (Vec::new(), None);
+        let (mut lost, mut free_at, mut process_at) = (Vec::new(), None, None);
         while now >= node.busy_until {
             resume(&mut node.audit, subscriber, incarnation, published);
             let Some(item) = subscriber.next(ClockTime(now + clock), bytes) else { break };
@@ -128,6 +134,10 @@ impl World<'_> {
             match item {
                 Item::Message(message) => {
                     node.audit.message(plan, &message).map_err(blame)?;
+                    if let Some(processing) = processing.filter(|_| !node.has_stopped) {
+                        node.unprocessed.push_back((now + processing, message.position()));
+                        process_at = Some(now + processing);
+                    }
                     if let Some(at) = self.published_at.get(message.number.0 as usize) {
                         let latency = now.saturating_sub(*at);
                         self.slowest = self.slowest.max(latency);
@@ -159,7 +169,7 @@ impl World<'_> {
             return Err(blame("it buffers more than its window".into()));
         }
         let audited = node.audit.incarnation;
-        if let Some(at) = free_at {
+        for at in free_at.into_iter().chain(process_at) {
             self.at(at, Happening::SubscriberWakes(index));
         }
         for (first, cause) in lost {
@@ -226,6 +236,26 @@ impl World<'_> {
             node.wakes_at = at;
             self.at(at, Happening::SubscriberWakes(index));
         }
+    }
+}
+
+/// Processes what has been waiting for long enough, and acknowledges it.
+fn process(
+    unprocessed: &mut VecDeque<(u64, Position)>,
+    audit: &mut Audit,
+    subscriber: &mut SubscriberMachine,
+    now: u64,
+    clock: u64,
+) {
+    let mut last = None;
+    while let Some((_, position)) = unprocessed.front().copied().filter(|(at, _)| *at <= now) {
+        unprocessed.pop_front();
+        audit.note_processed(position);
+        last = Some(position);
+    }
+    // They may be of another incarnation than the one that the subscriber follows by now.
+    if let Some(position) = last {
+        subscriber.acknowledge(ClockTime(now + clock), position);
     }
 }
 

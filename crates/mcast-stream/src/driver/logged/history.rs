@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mcast_log::{LogError, Reader};
+use mcast_log::{LogError, LogReader};
 
 use super::lineage::{Lineage, Lineages};
 use super::load;
@@ -30,14 +30,14 @@ impl HistoryProvider for LogHistory {
             return Err(HistoryUnavailable::OtherStream);
         }
         let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let reader = Reader::open(&self.directory, keys).map_err(|error| unreadable(&error))?;
+        let reader = LogReader::open(&self.directory, keys).map_err(|error| unreadable(&error))?;
         let (lineages, sendable) = (self.lineages.clone(), Arc::clone(&self.sendable));
         Ok(Box::new(LogSource { reader, lineages, sendable, place: None }))
     }
 }
 
 struct LogSource {
-    reader: Reader,
+    reader: LogReader,
     lineages: Lineages,
     sendable: Arc<AtomicU64>,
     /// Where the next read continues.

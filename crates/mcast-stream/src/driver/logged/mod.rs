@@ -351,6 +351,14 @@ impl LoggedPublisher {
         self.shared.unsent()
     }
 
+    /// Returns the number of messages that were accepted, and of their bytes. Those that the former publisher had
+    /// accepted, and that are sent again, are not counted; in the
+    /// [statistics](Publisher::statistics) they are.
+    #[must_use]
+    pub fn accepted(&self) -> (u64, u64) {
+        self.shared.accepted()
+    }
+
     /// Returns the directory of the log.
     #[must_use]
     pub fn directory(&self) -> &Path {

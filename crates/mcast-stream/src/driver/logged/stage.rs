@@ -46,6 +46,8 @@ pub(super) struct Stage {
     waiting_bytes: usize,
     /// The number in the log of the next message to publish.
     next: MessageNumber,
+    /// The messages that were accepted, and their bytes.
+    accepted: (u64, u64),
     /// When the first message was appended that is not synced.
     unsynced_since: Option<Instant>,
     /// Whether a thread waits for a sync, whatever the policy says.
@@ -125,6 +127,7 @@ impl Stage {
             waiting_bytes: waiting.iter().map(Waiting::size).sum(),
             waiting,
             next,
+            accepted: (0, 0),
             unsynced_since: None,
             is_sync_wanted: false,
             refusal: None,
@@ -165,6 +168,7 @@ impl Stage {
         for (key, bytes) in messages {
             let message = Waiting::Message { number, key: *key, bytes: (*bytes).into() };
             self.waiting_bytes += message.size();
+            self.accepted = (self.accepted.0 + 1, self.accepted.1 + bytes.len() as u64);
             self.waiting.push_back(message);
             number += 1;
         }
@@ -431,6 +435,10 @@ impl Shared {
     pub(super) fn next_message(&self) -> MessageNumber {
         let stage = self.stage();
         self.lineage.in_stream(stage.writer.as_ref().map_or(stage.next, Writer::next_number))
+    }
+
+    pub(super) fn accepted(&self) -> (u64, u64) {
+        self.stage().accepted
     }
 
     pub(super) fn unsent(&self) -> usize {

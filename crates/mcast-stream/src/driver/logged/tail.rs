@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
-use mcast_log::{Item, LogRecord, Reader};
+use mcast_log::{LogItem, LogReader, LogRecord};
 
 use super::stage::Waiting;
 use crate::StreamError;
@@ -23,7 +23,7 @@ pub(super) fn read(
     next: MessageNumber,
     bytes: usize,
 ) -> Result<VecDeque<Waiting>, StreamError> {
-    let mut reader = Reader::open(directory, keys)?;
+    let mut reader = LogReader::open(directory, keys)?;
     let starts: Vec<_> = reader
         .starts()?
         .into_iter()
@@ -50,7 +50,7 @@ pub(super) fn read(
 }
 
 fn read_from(
-    reader: &mut Reader,
+    reader: &mut LogReader,
     start: Position,
     next: MessageNumber,
 ) -> Result<VecDeque<Waiting>, StreamError> {
@@ -58,8 +58,8 @@ fn read_from(
     reader.seek(RequestedStart::At(start))?;
     while let Some(item) = reader.next()? {
         match item {
-            Item::Record(LogRecord { record, .. }) if record.first.number >= next => break,
-            Item::Record(LogRecord { record, .. }) => match record.content {
+            LogItem::Record(LogRecord { record, .. }) if record.first.number >= next => break,
+            LogItem::Record(LogRecord { record, .. }) => match record.content {
                 HistoryContent::Message { key, bytes } => {
                     let (number, bytes) = (record.first.number, bytes.into());
                     tail.push_back(Waiting::Message { number, key, bytes });
@@ -69,10 +69,10 @@ fn read_from(
                 }
                 HistoryContent::OpenGap { .. } | HistoryContent::End => {}
             },
-            Item::Damage(damage) if damage.is_loss() => {
+            LogItem::Damage(damage) if damage.is_loss() => {
                 tail.push_back(Waiting::Gap { first: damage.first.number, end: damage.end.min(next) });
             }
-            Item::Damage(_) => {}
+            LogItem::Damage(_) => {}
         }
     }
     Ok(tail)

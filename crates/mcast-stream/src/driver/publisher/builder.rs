@@ -10,7 +10,7 @@ use super::Publisher;
 use super::endpoint::Endpoint;
 use crate::StreamError;
 use crate::driver::{clock, discovery, present_index, state_file};
-use crate::publisher::{Congestion, PublisherConfig};
+use crate::publisher::{Congestion, PublisherConfig, Quorum};
 use crate::seal::Keys;
 use crate::wire::{FlowControl, Incarnation, StreamId};
 
@@ -202,6 +202,28 @@ impl PublisherBuilder {
     /// Sets the time after which a subscriber that makes no progress, and delays the others, is evicted. Default: 2 s.
     pub fn eviction(mut self, time: Duration) -> Self {
         self.config.eviction = time.into();
+        self
+    }
+
+    /// Sets which subscribers must acknowledge messages. Default: none.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// use mcast_stream::Publisher;
+    /// use mcast_stream::publisher::{AckState, Acknowledgers, Quorum};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let quorum = Quorum::new(Acknowledgers::Count(2));
+    /// let publisher = Publisher::builder().to("239.1.2.3%eth0:7000".parse()?).acknowledge(quorum).build()?;
+    /// // Blocks until two subscribers are present.
+    /// let number = publisher.publish(b"hello")?;
+    /// let state = publisher.wait_acked(number, Duration::from_secs(1))?;
+    /// assert_eq!(state, AckState::Acknowledged);
+    /// # Ok(()) }
+    /// ```
+    pub fn acknowledge(mut self, quorum: Quorum) -> Self {
+        self.config.quorum = Some(quorum);
         self
     }
 

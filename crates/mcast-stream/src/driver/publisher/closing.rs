@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Publisher;
 use super::shared::Shared;
-use crate::publisher::{Audience, PublisherStatistics, Standing};
+use crate::publisher::{AckProgress, Audience, PublisherStatistics, Standing, Watermarks};
 use crate::wire::SubscriberId;
 
 /// How long a publisher that closes waits for applications that have not read everything that they received.
@@ -43,6 +43,11 @@ pub struct Closing {
     /// Datagrams that were accepted and never sent, because the rate, flow control or the system did not allow it in
     /// time.
     pub unsent: u64,
+    /// How far messages were acknowledged as required; `None` if nothing is.
+    pub acknowledged: Option<AckProgress>,
+    /// What each subscriber has acknowledged, if acknowledgements are required. Of subscribers that have left, only the last
+    /// few thousand are listed.
+    pub watermarks: Vec<Watermarks>,
     /// The publisher's final counters.
     pub statistics: PublisherStatistics,
 }
@@ -62,6 +67,8 @@ impl Closing {
             audience: machine.audience(),
             standings: machine.standings().collect(),
             unsent: machine.unsent(),
+            acknowledged: machine.ack_progress(),
+            watermarks: machine.watermarks().collect(),
             statistics: machine.statistics(),
         }
     }

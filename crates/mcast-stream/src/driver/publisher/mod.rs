@@ -1,5 +1,6 @@
 //! Publishing a stream. The caller's thread sends; the publisher's own threads receive feedback and run timers.
 
+mod acknowledgements;
 mod builder;
 mod closing;
 mod endpoint;
@@ -292,7 +293,8 @@ impl Publisher {
     /// report them as lost.
     ///
     /// # Errors
-    /// [`StreamError::Refused`] after the end, and for more than [`MAX_SKIP`](crate::PublisherMachine::MAX_SKIP) messages.
+    /// [`StreamError::Refused`] after the end, for more than [`MAX_SKIP`](crate::PublisherMachine::MAX_SKIP) messages, and
+    /// while messages before are not acknowledged as [required](PublisherBuilder::acknowledge).
     pub fn skip_to(&self, number: MessageNumber) -> Result<(), StreamError> {
         let mut core = self.shared.core();
         core.machine.skip_to(self.shared.clock.now(), number)?;

@@ -9,7 +9,7 @@ use crate::StreamError;
 use crate::history::{HistoryConfig, HistoryStart};
 use crate::seal::Keys;
 use crate::subscriber::{OnLoss, Policy, Start, SubscriberConfig};
-use crate::wire::StreamId;
+use crate::wire::{StreamId, SubscriberName};
 
 /// Settings of a [`Subscriber`].
 #[derive(Debug)]
@@ -97,6 +97,13 @@ impl SubscriberBuilder {
     /// Sets the stream to receive. Default: the first one that is found on the group.
     pub const fn stream(mut self, stream: StreamId) -> Self {
         self.stream = Some(stream);
+        self
+    }
+
+    /// Sets the name that publishers know this subscriber by. It is a claim: in a clear stream anybody can make it, and in
+    /// a sealed one all members of the group can. Default: none.
+    pub const fn name(mut self, name: SubscriberName) -> Self {
+        self.config.name = Some(name);
         self
     }
 

@@ -22,9 +22,11 @@ use super::present_index;
 use super::publisher::any_address;
 use crate::Target;
 use crate::seal::Keys;
-use crate::subscriber::{Item, PathStatistics, Step, SubscriberConfig, SubscriberStatistics};
+use crate::subscriber::{
+    Item, PathStatistics, Position, Step, SubscriberConfig, SubscriberEvent, SubscriberStatistics,
+};
 use crate::sys;
-use crate::wire::{Header, MessageNumber, Origin, StreamId};
+use crate::wire::{Acknowledgement, Header, MessageNumber, Origin, StreamId};
 use crate::{ClockTime, Nanos};
 pub use builder::SubscriberBuilder;
 use others::OtherStreams;
@@ -329,6 +331,39 @@ impl Subscriber {
         }
     }
 
+    /// Notes that the application has processed the message at this [position](crate::subscriber::Message::position), and
+    /// all that were returned before it. A publisher that [waits](crate::PublisherBuilder::acknowledge) for messages to be
+    /// processed learns of it with one of the next calls. Messages that have another incarnation than the present one
+    /// count for nothing.
+    ///
+    /// With [`Policy::Latest`](crate::subscriber::Policy::Latest), which returns messages out of order, only the message
+    /// that was returned last has an effect.
+    pub fn ack(&mut self, position: Position) {
+        let now = self.clock.now();
+        if let Some(core) = &mut self.core {
+            core.acknowledge(now, position);
+        }
+    }
+
+    /// Acknowledges nothing before this position any more: the application has discarded messages that it was given.
+    pub fn withdraw_before(&mut self, position: Position) {
+        if let Some(core) = &mut self.core {
+            core.withdraw_before(position);
+        }
+    }
+
+    /// Whether the publisher requests acknowledgements.
+    #[must_use]
+    pub fn is_to_acknowledge(&self) -> bool {
+        self.core.as_ref().is_some_and(crate::SubscriberMachine::is_to_acknowledge)
+    }
+
+    /// Returns what is acknowledged of the present incarnation.
+    #[must_use]
+    pub fn acknowledgement(&self) -> Option<Acknowledgement> {
+        self.core.as_ref().map(crate::SubscriberMachine::acknowledgement)
+    }
+
     /// Replaces the secrets of sealed streams.
     pub fn set_keys(&mut self, keys: Keys) {
         self.config.keys = keys.clone();
@@ -524,6 +559,11 @@ impl Subscriber {
         let event = self.others.event().or_else(|| history.event());
         let event = event.or_else(|| self.selector.event().filter(|_| self.core.is_none()));
         let step = event.map(Step::of_event).or_else(|| history.machine.next(self.now));
+        if let (Some(SubscriberEvent::Lost { end, .. }), Some(core), Some(position)) =
+            (step.as_ref().and_then(Step::event), &mut self.core, history.machine.position())
+        {
+            core.withdraw_before(Position::new(position.incarnation, end));
+        }
         self.since_live += 1;
         self.is_joining = step.is_some() || !history.machine.is_live();
         Ok(step)
@@ -735,6 +775,11 @@ impl Subscriber {
     /// Sends the state machine's datagrams.
     fn send_control(&mut self) {
         let Some(core) = &mut self.core else { return };
+        if let Some(history) = &self.history {
+            // Messages that the live stream has delivered wait there.
+            let position = history.machine.position().unwrap_or(Position::START);
+            core.set_handed(self.now, (!history.machine.is_live()).then_some(position));
+        }
         while let Some(control) = core.poll(self.now) {
             if let Target::Address(address) = control.to {
                 // The state machine repeats what gets lost.

@@ -1,0 +1,299 @@
+//! `--ack`: which subscribers must acknowledge messages, what is waited for, and what each has acknowledged.
+
+use std::time::{Duration, Instant};
+
+use mcast_stream::Publisher;
+use mcast_stream::publisher::{
+    AckLevel, AckProgress, AckWait, Acknowledgers, Quorum, QuorumLoss, SubscriberPresence, Watermarks,
+};
+use mcast_stream::wire::{SubscriberId, SubscriberName};
+use serde::Serialize;
+
+use crate::console::Console;
+use crate::output::{count, count_of};
+
+/// How long a message may wait for an acknowledgement before that is reported.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Subscribers that are named one by one; further ones are only counted.
+const MOST_NAMED: usize = 8;
+
+/// Options of acknowledgements.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Acknowledgements")]
+pub(super) struct AckOptions {
+    /// Require that N subscribers, `all` that are present, or those with these names (`subscribe --as NAME`)
+    /// acknowledge each message; exit status 1 if any is not acknowledged
+    #[arg(long, value_name = "N|all|NAME,...", value_parser = parse_acknowledgers)]
+    ack: Option<Acknowledgers>,
+
+    /// What acknowledges a message: that a subscriber has `received` it, or that it has `processed` it: has written
+    /// it, or its --exec command has succeeded
+    #[arg(
+        long,
+        value_name = "WHAT",
+        default_value = "received",
+        hide_possible_values = true,
+        requires = "ack"
+    )]
+    ack_when: AckWhen,
+
+    /// If a message cannot be acknowledged, because subscribers are absent, evicted or have lost it: publish
+    /// nothing more until it can (`block`), or `report` it and continue
+    #[arg(long, value_name = "WHAT", default_value = "block", hide_possible_values = true, requires = "ack")]
+    ack_lost: AckLost,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum AckWhen {
+    /// The application was given it
+    Received,
+    /// The application has processed it
+    Processed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum AckLost {
+    /// Publish nothing more until it can be acknowledged
+    Block,
+    /// Report it and continue
+    Report,
+}
+
+impl AckOptions {
+    /// Returns what is required, if anything is.
+    pub(super) fn quorum(&self) -> Option<Quorum> {
+        let acknowledgers = self.ack.clone()?;
+        let level = match self.ack_when {
+            AckWhen::Received => AckLevel::Received,
+            AckWhen::Processed => AckLevel::Processed,
+        };
+        let on_loss = match self.ack_lost {
+            AckLost::Block => QuorumLoss::Block,
+            AckLost::Report => QuorumLoss::Report,
+        };
+        Some(Quorum { acknowledgers, level, on_loss })
+    }
+}
+
+/// Parses a number, `all`, or names.
+fn parse_acknowledgers(text: &str) -> Result<Acknowledgers, String> {
+    match (text, text.parse()) {
+        ("all", _) => Ok(Acknowledgers::All),
+        (_, Ok(0)) => Err("must be at least 1".into()),
+        (_, Ok(count)) if count <= 4096 => Ok(Acknowledgers::Count(count)),
+        (_, Ok(_)) => Err("a publisher knows at most 4096 subscribers".into()),
+        _ => {
+            let mut names = Vec::new();
+            for name in text.split(',') {
+                let name = name.parse::<SubscriberName>().map_err(|error| error.to_string())?;
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+            Ok(Acknowledgers::Named(names))
+        }
+    }
+}
+
+/// Reports what acknowledgements wait for, each time that this changes.
+#[derive(Debug, Default)]
+pub(super) struct AckReporter {
+    reported: Option<String>,
+    /// The first message that is not settled, and since when.
+    pending: Option<(u64, Instant)>,
+}
+
+impl AckReporter {
+    /// Reports what is waited for if nothing can be published, or if a message has waited for long.
+    pub(super) fn report(&mut self, publisher: &Publisher, console: &Console) {
+        let Some(progress) = publisher.ack_progress() else { return };
+        let first = (progress.settled < progress.next).then_some(progress.settled.0);
+        let since = match (first, self.pending) {
+            (Some(first), Some((known, since))) if known == first => Some(since),
+            (Some(_), _) => Some(Instant::now()),
+            (None, _) => None,
+        };
+        self.pending = first.zip(since);
+        let is_late = since.is_some_and(|since| since.elapsed() >= PATIENCE);
+        if !progress.is_lost && !is_late {
+            if self.reported.take().is_some() {
+                console.note("all subscribers that must acknowledge messages are present");
+            }
+            return;
+        }
+        let Some(wait) = publisher.ack_wait() else { return };
+        let text = waiting_for(publisher, progress, &wait);
+        if self.reported.as_ref() != Some(&text) {
+            console.note(&text);
+            self.reported = Some(text);
+        }
+    }
+}
+
+/// Returns a description of what is waited for.
+fn waiting_for(publisher: &Publisher, progress: AckProgress, wait: &AckWait) -> String {
+    let AckWait { message, acknowledged, required, waiting, lacking, absent, .. } = wait;
+    let mut parts = Vec::new();
+    if progress.settled < progress.next {
+        parts.push(format!(
+            "message {message} is acknowledged by {acknowledged} of {}",
+            count_of(*required as u64, "subscriber")
+        ));
+        if !waiting.is_empty() {
+            parts.push(format!("waiting for {}", names(publisher, waiting, |_| None)));
+        }
+    } else {
+        let present = waiting.len() + acknowledged;
+        parts.push(format!(
+            "waiting for {} that must acknowledge messages: {} present",
+            count_of(*required as u64, "subscriber"),
+            if present == 1 { "1 is".into() } else { format!("{} are", count(present as u64)) }
+        ));
+    }
+    if !absent.is_empty() {
+        let all: Vec<_> = absent.iter().map(SubscriberName::as_str).collect();
+        parts.push(format!("nobody is present as {}", all.join(", ")));
+    }
+    if !lacking.is_empty() && progress.settled < progress.next {
+        let watermarks = publisher.watermarks();
+        let why = |id: SubscriberId| {
+            let of = watermarks.iter().find(|each| each.subscriber == id)?;
+            Some(match of.presence {
+                SubscriberPresence::Present => "does not have it",
+                SubscriberPresence::Evicted => "evicted",
+                SubscriberPresence::Left => "left",
+                _ => "silent",
+            })
+        };
+        parts.push(format!("not from {}", names(publisher, lacking, why)));
+    }
+    parts.join("; ")
+}
+
+/// Returns the names of subscribers, or their addresses, each with a remark.
+fn names(
+    publisher: &Publisher,
+    subscribers: &[SubscriberId],
+    remark: impl Fn(SubscriberId) -> Option<&'static str>,
+) -> String {
+    let name = |id: &SubscriberId| {
+        let name = name_of(publisher, *id);
+        match remark(*id) {
+            Some(remark) => format!("{name} ({remark})"),
+            None => name,
+        }
+    };
+    let mut all: Vec<_> = subscribers.iter().take(MOST_NAMED).map(name).collect();
+    if let Some(more) = subscribers.len().checked_sub(MOST_NAMED).filter(|more| *more > 0) {
+        all.push(format!("{} more", count(more as u64)));
+    }
+    all.join(", ")
+}
+
+/// Returns the name of a subscriber with its address, or what is known of them.
+pub(super) fn name_of(publisher: &Publisher, subscriber: SubscriberId) -> String {
+    let address = publisher.address_of(subscriber).map(|address| address.ip().to_string());
+    match (publisher.name_of(subscriber), address) {
+        (Some(name), Some(address)) => format!("{name} ({address})"),
+        (Some(name), None) => name.to_string(),
+        (None, Some(address)) => address,
+        (None, None) => subscriber.to_string(),
+    }
+}
+
+/// What is reported about acknowledgements at the end.
+#[derive(Debug, Serialize)]
+pub(super) struct AckReport {
+    /// Whether all messages were acknowledged as required.
+    complete: bool,
+    acknowledged: u64,
+    unacknowledged: u64,
+    pending: u64,
+    watermarks: Vec<Row>,
+}
+
+/// What one subscriber has acknowledged.
+#[derive(Debug, Serialize)]
+struct Row {
+    subscriber: String,
+    name: Option<String>,
+    address: String,
+    presence: &'static str,
+    since: u64,
+    received: u64,
+    processed: u64,
+    missing: u64,
+    lost: u64,
+}
+
+impl AckReport {
+    pub(super) fn new(progress: AckProgress, watermarks: &[Watermarks]) -> Self {
+        let row = |each: &Watermarks| Row {
+            subscriber: each.subscriber.to_string(),
+            name: each.name.map(|name| name.to_string()),
+            address: each.address.to_string(),
+            presence: each.presence.name(),
+            since: each.since.0,
+            received: each.received.0,
+            processed: each.processed.0,
+            missing: each.missing,
+            lost: each.lost,
+        };
+        Self {
+            complete: progress.is_complete(),
+            acknowledged: progress.acknowledged,
+            unacknowledged: progress.unacknowledged,
+            pending: progress.next.ahead_of(progress.settled),
+            watermarks: watermarks.iter().map(row).collect(),
+        }
+    }
+
+    /// Returns whether all messages were acknowledged as required.
+    pub(super) const fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    pub(super) fn print(&self, console: &Console) {
+        let Self { acknowledged, unacknowledged, pending, .. } = *self;
+        let all = acknowledged + unacknowledged + pending;
+        let text = format!("acknowledged {} of {}", count(acknowledged), count_of(all, "message"));
+        match self.complete {
+            true => console.note(text),
+            false => console.warn(text),
+        }
+        if self.watermarks.is_empty() {
+            return;
+        }
+        let label = |row: &Row| {
+            row.name.as_ref().map_or(row.address.clone(), |name| format!("{name} {}", row.address))
+        };
+        let width = self.watermarks.iter().map(|row| label(row).len()).max().unwrap_or(0);
+        console.note(format_args!(
+            "  {:width$}  {:>10} {:>10} {:>10} {:>10}  presence",
+            "subscriber", "received", "processed", "missing", "lost"
+        ));
+        for row in &self.watermarks {
+            let Row { presence, received, processed, missing, lost, .. } = row;
+            console.note(format_args!(
+                "  {:width$}  {received:>10} {processed:>10} {missing:>10} {lost:>10}  {presence}",
+                label(row)
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_all_and_names_are_told_apart() {
+        assert_eq!(parse_acknowledgers("2"), Ok(Acknowledgers::Count(2)));
+        assert_eq!(parse_acknowledgers("all"), Ok(Acknowledgers::All));
+        let names = ["db", "audit-1"].map(|name| name.parse().unwrap());
+        assert_eq!(parse_acknowledgers("db,audit-1,db"), Ok(Acknowledgers::Named(names.to_vec())));
+        for text in ["", "0", "4097", "db,", "db,all", "db,2", "a b"] {
+            parse_acknowledgers(text).unwrap_err();
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! `mcast publish --log`: kills, full disks, and what subscribers get.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use mcast_dice::Dice;
+use mcast_stream::history::HistoryContent;
+use mcast_stream::log::{LogItem, LogReader};
+use mcast_stream::seal::Keys;
+
+use crate::support::{Lan, MCAST, PATIENCE, Running, mcast, program};
+use crate::{GROUP, publisher, subscriber};
+
+/// How often the publisher is killed: more often by `cargo soak --only log`.
+const KILLS: u64 = 20;
+
+/// `mcast publish` with this log, reading from its standard input.
+fn logged(lan: &Lan, log: &str, more: &[&str]) -> Running {
+    let arguments = [&["publish", "-i", "eth0", GROUP, "--name", "prices", "--log", log], more].concat();
+    let running = program(&lan.a, MCAST, &arguments, true);
+    running.stderr.wait_for("stream ");
+    running
+}
+
+/// The messages in a log, as lines.
+fn stored(log: &Path) -> Vec<String> {
+    let mut reader = LogReader::open(log, Keys::none()).unwrap();
+    let mut lines = Vec::new();
+    while let Some(item) = reader.next().unwrap() {
+        match item {
+            LogItem::Record(stored) => match stored.record.content {
+                HistoryContent::Message { bytes, .. } => {
+                    lines.push(String::from_utf8(bytes.to_vec()).unwrap())
+                }
+                HistoryContent::End => {}
+                other => panic!("{other:?}"),
+            },
+            LogItem::Damage(damage) => panic!("{damage:?}"),
+        }
+    }
+    lines
+}
+
+/// Writes lines with ascending numbers until the pipe breaks or the time is over; returns whether it broke.
+fn feed(running: &mut Running, from: usize, time: Duration) -> bool {
+    let input = running.child.stdin.as_mut().unwrap();
+    let until = Instant::now() + time;
+    (from..).take_while(|_| Instant::now() < until).any(|number| writeln!(input, "{number}").is_err())
+}
+
+fn kill_repeatedly(kills: u64, sync: &str) {
+    let seed = std::env::var("MCAST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(17);
+    println!("seed {seed}");
+    let mut dice = Dice::new(seed);
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let name = log.to_str().unwrap();
+    let subscribing = subscriber(&lan.b, &[GROUP, "--name", "prices"]);
+    let more = ["--sync", sync, "--wait-for", "1"];
+    for round in 0..kills {
+        let next = if round == 0 { 0 } else { stored(&log).len() };
+        let mut running = logged(&lan, name, &more);
+        feed(&mut running, next, Duration::from_millis(dice.below(300)));
+        running.signalled(libc::SIGKILL);
+    }
+    let next = stored(&log).len();
+    let mut last = logged(&lan, name, &more);
+    feed(&mut last, next, Duration::from_millis(50));
+    drop(last.child.stdin.take());
+    let ended = last.end().succeeded();
+    assert!(ended.stderr.contains("continuing after"), "{ended:?}");
+    let ended = subscribing.end().succeeded();
+    let stored = stored(&log);
+    // The log has what was accepted: the lines from the first on, of which each publisher read the ones after those of
+    // the one before.
+    let expected: Vec<String> = (0..stored.len()).map(|number| number.to_string()).collect();
+    assert!(!stored.is_empty() && stored == expected);
+    assert!(ended.lines() == stored, "{} of {}: {}", ended.lines().len(), stored.len(), ended.stderr);
+    assert!(ended.stderr.contains("lost 0 messages"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("has restarted"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_publisher_that_is_killed_again_and_again_loses_and_repeats_nothing() {
+    kill_repeatedly(KILLS, "20ms");
+}
+
+#[test]
+fn the_same_if_each_message_is_synced_before_it_is_sent() {
+    kill_repeatedly(KILLS / 4, "each");
+}
+
+#[test]
+#[ignore = "long: `cargo soak --only log`"]
+fn a_publisher_that_is_killed_two_hundred_times_loses_and_repeats_nothing() {
+    kill_repeatedly(200, "20ms");
+}
+
+#[test]
+fn an_interrupt_does_not_end_the_stream_and_the_end_of_the_input_does() {
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log").display().to_string();
+    let subscribing = subscriber(&lan.b, &[GROUP, "--name", "prices"]);
+    let mut first = logged(&lan, &log, &["--wait-for", "1"]);
+    first.child.stdin.as_mut().unwrap().write_all(b"one\n").unwrap();
+    subscribing.stdout.wait_for("one");
+    let interrupted = first.signalled(libc::SIGINT);
+    assert!(interrupted.stderr.contains("published 1 message"), "{interrupted:?}");
+    let mut second = logged(&lan, &log, &[]);
+    second.child.stdin.take().unwrap().write_all(b"two\n").unwrap();
+    let ended = second.end().succeeded();
+    assert!(ended.stderr.contains("continuing after 1 message"), "{ended:?}");
+    assert!(ended.stderr.contains("published 1 message"), "{ended:?}");
+    assert_eq!(subscribing.end().succeeded().lines(), ["one", "two"]);
+}
+
+#[test]
+fn a_late_subscriber_gets_what_only_the_log_has() {
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log").display().to_string();
+    let more = ["--history", "64K", "--sync", "none", "--announce", "feed", "--serve-history", "10.0.0.1:0"];
+    let mut publishing = logged(&lan, &log, &more);
+    let lines: Vec<String> = (0..5_000).map(|number| format!("{number} {}", "x".repeat(40))).collect();
+    let input = publishing.child.stdin.as_mut().unwrap();
+    input.write_all((lines.join("\n") + "\n").as_bytes()).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while stored(Path::new(&log)).len() < lines.len() {
+        assert!(Instant::now() < deadline, "{}", publishing.stderr.text());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let all = subscriber(&lan.b, &["feed", "--name", "prices", "--from", "oldest", "-c", "5000"]).end();
+    let all = all.succeeded();
+    assert!(all.lines() == lines, "{}", all.stderr);
+    assert!(all.stderr.contains("came from the history"), "{all:?}");
+    publishing.signalled(libc::SIGKILL);
+}
+
+#[test]
+fn a_full_disk_stops_the_publisher_until_there_is_space() {
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().to_str().unwrap();
+    let subscribing = subscriber(&lan.b, &[GROUP, "--name", "prices"]);
+    // In a mount namespace of its own.
+    let script = format!(
+        "mount -t tmpfs -o size=512k small {disk} && head -c 400000 /dev/zero > {disk}/other && \
+         exec {MCAST} publish -i eth0 {GROUP} --name prices --log {disk}/log --wait-for 1 --sync none"
+    );
+    let mut publishing = program(&lan.a, "unshare", &["-m", "sh", "-c", &script], true);
+    let lines: Vec<String> = (0..3_000).map(|number| format!("{number} {}", "x".repeat(40))).collect();
+    let mut input = publishing.child.stdin.take().unwrap();
+    let text = lines.join("\n") + "\n";
+    let writing = std::thread::spawn(move || input.write_all(text.as_bytes()).unwrap());
+    publishing.stderr.wait_for("nothing is published until it can be written");
+    assert!(publishing.stderr.text().contains("free space on the disk"), "{}", publishing.stderr.text());
+    assert!(!subscribing.stdout.text().contains("2999 "), "it is not in the log");
+    std::fs::remove_file(format!("/proc/{}/root{disk}/other", publishing.child.id())).unwrap();
+    publishing.stderr.wait_for("the log can be written again");
+    writing.join().unwrap();
+    publishing.end().succeeded();
+    assert!(subscribing.end().succeeded().lines() == lines);
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_an_error() {
+    let lan = Lan::new();
+    let arguments = ["publish", "-i", "eth0", GROUP, "--name", "prices", "--log", "/proc/log", "hello"];
+    let ended = mcast(&lan.a, &arguments);
+    assert!(ended.status.is_some_and(|status| status > 1), "{ended:?}");
+    assert!(ended.stderr.contains("/proc/log"), "{ended:?}");
+}
+
+#[test]
+fn a_log_needs_a_name_and_is_written_by_one_publisher() {
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log").display().to_string();
+    let ended = publisher(&lan.a, &[GROUP, "--log", &log, "hello"]).end();
+    assert_eq!(ended.status, Some(2), "{ended:?}");
+    assert!(ended.stderr.contains("--log needs a stream with a name"), "{ended:?}");
+    let first = logged(&lan, &log, &[]);
+    let ended = publisher(&lan.a, &[GROUP, "--name", "prices", "--log", &log, "hello"]).end();
+    assert!(ended.stderr.contains("another publisher is writing the log"), "{ended:?}");
+    assert!(ended.stderr.contains("use another directory"), "{ended:?}");
+    first.signalled(libc::SIGKILL);
+}

@@ -1,0 +1,410 @@
+//! Logs in directories of a real system.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use mcast_log::{
+    Directory, Files, Lock, LogError, LogFile, LogItem, LogOptions, LogReader, LogTime, Retention,
+    SegmentName, SyncPolicy, Writer, prune, segments,
+};
+use mcast_stream_proto::history::{GapCause, HistoryContent, Position, RequestedStart};
+use mcast_stream_proto::seal::{Algorithm, GroupSecret, Keys};
+use mcast_stream_proto::wire::{Incarnation, KeyEpoch, MessageKey, MessageNumber, StreamId};
+
+const STREAM: StreamId = StreamId(7);
+
+fn open(directory: &Path, options: LogOptions) -> Writer {
+    Writer::open(directory, STREAM, "prices", Incarnation(1), options).unwrap().0
+}
+
+fn small() -> LogOptions {
+    LogOptions { segment_bytes: 4_096, sync: SyncPolicy::None, ..LogOptions::default() }
+}
+
+fn message(bytes: &[u8]) -> HistoryContent<&[u8]> {
+    HistoryContent::Message { key: None, bytes }
+}
+
+fn append(writer: &mut Writer, count: u64) {
+    for _ in 0..count {
+        let number = writer.next_number().0;
+        writer.append(LogTime(number * 1_000_000), &[message(&number.to_be_bytes())]).unwrap();
+    }
+}
+
+fn at(incarnation: u32, number: u64) -> Position {
+    Position { incarnation: Incarnation(incarnation), number: MessageNumber(number) }
+}
+
+/// Returns the numbers of the messages that a reader finds from a start on.
+fn numbers(directory: &Path, start: RequestedStart) -> Vec<u64> {
+    let mut reader = LogReader::open(directory, Keys::none()).unwrap();
+    reader.seek(start).unwrap();
+    let mut numbers = Vec::new();
+    while let Some(item) = reader.next().unwrap() {
+        let LogItem::Record(record) = item else { panic!("{item:?}") };
+        numbers.push(record.record.first.number.0);
+    }
+    numbers
+}
+
+#[test]
+fn two_writers_of_a_directory_are_one_too_many() {
+    let directory = tempfile::tempdir().unwrap();
+    let writer = open(directory.path(), small());
+    let second = Writer::open(directory.path(), STREAM, "prices", Incarnation(1), small());
+    assert!(matches!(second, Err(LogError::InUse(path)) if path == directory.path()));
+    drop(writer);
+    open(directory.path(), small());
+}
+
+#[test]
+fn a_log_of_another_stream_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    open(directory.path(), small());
+    let other = Writer::open(directory.path(), StreamId(8), "other", Incarnation(1), small());
+    assert!(matches!(other, Err(LogError::OtherStream { found: STREAM, expected: StreamId(8), .. })));
+}
+
+#[test]
+fn incarnations_grow_although_the_clock_went_back_and_numbers_go_on() {
+    let directory = tempfile::tempdir().unwrap();
+    for expected in [100, 101, 102, 200] {
+        let proposed = Incarnation(if expected < 200 { 100 } else { 200 });
+        let (mut writer, recovery) =
+            Writer::open(directory.path(), STREAM, "prices", proposed, small()).unwrap();
+        assert_eq!(writer.incarnation(), Incarnation(expected));
+        assert_eq!(recovery.cut_bytes, 0);
+        if expected != 101 {
+            append(&mut writer, 3);
+        }
+    }
+    assert_eq!(numbers(directory.path(), RequestedStart::Oldest), (0..9).collect::<Vec<_>>());
+    assert_eq!(numbers(directory.path(), RequestedStart::At(at(102, 4))), [4, 5, 6, 7, 8]);
+    assert_eq!(numbers(directory.path(), RequestedStart::Latest(MessageNumber(7))), [7, 8]);
+    assert_eq!(numbers(directory.path(), RequestedStart::Latest(MessageNumber(4))), [4, 5, 6, 7, 8]);
+    assert_eq!(numbers(directory.path(), RequestedStart::Latest(MessageNumber(9))), []);
+    assert_eq!(numbers(directory.path(), RequestedStart::At(at(101, 0))), [3, 4, 5, 6, 7, 8]);
+}
+
+#[test]
+fn messages_are_found_by_number_and_by_time_in_open_and_closed_segments() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = open(directory.path(), small());
+    append(&mut writer, 1_000);
+    let read = |start| numbers(directory.path(), start).first().copied();
+    for number in [0, 1, 99, 500, 998, 999] {
+        assert_eq!(read(RequestedStart::At(at(1, number))), Some(number));
+        assert_eq!(read(RequestedStart::Time(number)), Some(number));
+    }
+    assert_eq!(read(RequestedStart::At(at(1, 1_000))), None);
+    assert_eq!(read(RequestedStart::Time(1_000)), None);
+    assert_eq!(read(RequestedStart::At(at(2, 0))), None);
+}
+
+#[test]
+fn a_search_by_time_finds_the_first_one_although_the_clock_went_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = open(directory.path(), small());
+    for time in [10, 50, 20, 60, 30, 70].into_iter().flat_map(|time| [time; 50]) {
+        writer.append(LogTime::from_milliseconds(time), &[message(&[0; 100])]).unwrap();
+    }
+    for (time, first) in [(0, 0), (10, 0), (11, 50), (50, 50), (51, 150), (60, 150), (61, 250), (70, 250)] {
+        assert_eq!(numbers(directory.path(), RequestedStart::Time(time)).first(), Some(&first), "{time}");
+    }
+    assert_eq!(numbers(directory.path(), RequestedStart::Time(71)), []);
+}
+
+#[test]
+fn a_torn_end_is_cut_off_and_reported() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = open(directory.path(), small());
+    append(&mut writer, 3);
+    drop(writer);
+    let files = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
+    let segment = files.into_iter().find(|path| path.extension().is_some_and(|end| end == "log")).unwrap();
+    let length = fs::metadata(&segment).unwrap().len();
+    fs::OpenOptions::new().write(true).open(&segment).unwrap().set_len(length - 5).unwrap();
+    assert_eq!(numbers(directory.path(), RequestedStart::Oldest), [0, 1]);
+    let (mut writer, recovery) =
+        Writer::open(directory.path(), STREAM, "prices", Incarnation(1), small()).unwrap();
+    assert_eq!((recovery.next, recovery.cut_bytes), (MessageNumber(2), 32 + 8 - 5));
+    assert_eq!(recovery.torn.as_deref(), Some(segment.as_path()));
+    append(&mut writer, 1);
+    assert_eq!(numbers(directory.path(), RequestedStart::Oldest), [0, 1, 2]);
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_can_be_read() {
+    let directory = tempfile::tempdir().unwrap();
+    append(&mut open(directory.path(), small()), 3);
+    let path = Path::new("/proc/self/mcast-log");
+    let refused = Writer::open(path, STREAM, "prices", Incarnation(1), small());
+    assert!(matches!(refused, Err(LogError::Io { .. })), "{refused:?}");
+    // Readers need no lock and create nothing.
+    fs::remove_file(directory.path().join("lock")).unwrap();
+    assert_eq!(numbers(directory.path(), RequestedStart::Oldest), [0, 1, 2]);
+    assert!(!directory.path().join("lock").exists());
+    assert!(matches!(
+        LogReader::open(&directory.path().join("none"), Keys::none()),
+        Err(LogError::Io { .. })
+    ));
+    let empty = tempfile::tempdir().unwrap();
+    assert!(matches!(LogReader::open(empty.path(), Keys::none()), Err(LogError::Empty(_))));
+}
+
+#[test]
+fn a_reader_follows_a_writer_over_segments() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = open(directory.path(), small());
+    let path = directory.path().to_owned();
+    let follower = thread::spawn(move || {
+        let mut reader = LogReader::open(&path, Keys::none()).unwrap();
+        let (mut from, mut count) = (Position::START, 0);
+        while count < 5_000 {
+            for record in reader.read(from, 100).unwrap() {
+                assert_eq!(record.first, at(1, count));
+                assert!(matches!(record.content, HistoryContent::Message { .. }), "{record:?}");
+                count += 1;
+                from = record.end();
+            }
+            thread::yield_now();
+        }
+    });
+    append(&mut writer, 5_000);
+    follower.join().unwrap();
+}
+
+#[test]
+fn retention_removes_the_oldest_segments_by_bytes_and_by_age() {
+    let directory = tempfile::tempdir().unwrap();
+    let retention = Retention { bytes: Some(20_000), age: None };
+    let mut writer = open(directory.path(), LogOptions { retention, ..small() });
+    append(&mut writer, 2_000);
+    let total = |path: &Path| -> u64 {
+        let files = Arc::new(Directory::open(path).unwrap());
+        segments(files, &Keys::none()).unwrap().iter().map(|segment| segment.bytes).sum()
+    };
+    assert!((15_000..=25_000).contains(&total(directory.path())), "{}", total(directory.path()));
+    let retained = numbers(directory.path(), RequestedStart::Oldest);
+    assert_eq!(retained.last(), Some(&1_999));
+    assert!(retained.windows(2).all(|pair| pair[0] + 1 == pair[1]));
+
+    let middle = retained[retained.len() / 2];
+    let files: Arc<dyn Files> = Arc::new(Directory::open(directory.path()).unwrap());
+    let age = Retention { bytes: None, age: Some(Duration::from_millis(10)) };
+    let removed = prune(&files, &age, LogTime::from_milliseconds(middle + 10)).unwrap();
+    assert!(!removed.is_empty());
+    let left = numbers(directory.path(), RequestedStart::Oldest);
+    assert!(left[0] <= middle && left[0] > retained[0], "{} {middle}", left[0]);
+    append(&mut writer, 10);
+}
+
+#[test]
+fn a_reader_reports_what_was_removed_before_it_was_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = open(directory.path(), small());
+    append(&mut writer, 100);
+    let mut reader = LogReader::open(directory.path(), Keys::none()).unwrap();
+    assert_eq!(reader.read(Position::START, 10).unwrap().len(), 10);
+    append(&mut writer, 1_000);
+    let files: Arc<dyn Files> = Arc::new(Directory::open(directory.path()).unwrap());
+    prune(&files, &Retention { bytes: Some(0), age: None }, LogTime(0)).unwrap();
+    let mut next = 10;
+    let mut gaps = 0;
+    loop {
+        let records = reader.read(at(1, next), 1_000).unwrap();
+        let Some(last) = records.last() else { break };
+        gaps += records.iter().filter(|record| matches!(record.content, HistoryContent::Gap { .. })).count();
+        assert_eq!(records[0].first.number.0, next);
+        next = last.end().number.0;
+    }
+    assert_eq!((next, gaps), (1_100, 1));
+}
+
+#[test]
+fn every_kind_of_record_is_read_as_it_was_appended_also_sealed() {
+    let keys = Keys::one(KeyEpoch(2), GroupSecret::new(&[9; 32], Algorithm::Aes128Gcm));
+    for keys in [Keys::none(), keys] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut writer = open(directory.path(), LogOptions { keys: keys.clone(), ..small() });
+        let gap = HistoryContent::Gap { end: MessageNumber(9), cause: GapCause::JoinedLate };
+        let open_gap = HistoryContent::OpenGap { cause: GapCause::EngineLost };
+        let keyed = HistoryContent::Message { key: Some(MessageKey(3)), bytes: &b"secret words"[..] };
+        writer.append(LogTime(1), &[message(b"one"), keyed.clone(), gap.clone()]).unwrap();
+        writer.append(LogTime(2), &[message(&[7; 100_000]), HistoryContent::End]).unwrap();
+        drop(writer);
+        let mut writer = Writer::open(
+            directory.path(),
+            STREAM,
+            "p",
+            Incarnation(5),
+            LogOptions { keys: keys.clone(), ..small() },
+        )
+        .unwrap()
+        .0;
+        assert_eq!(writer.next_number(), MessageNumber(10));
+        writer.append(LogTime(3), std::slice::from_ref(&open_gap)).unwrap();
+
+        let expected = [
+            (at(1, 0), message(b"one")),
+            (at(1, 1), keyed),
+            (at(1, 2), gap),
+            (at(1, 9), message(&[7; 100_000])),
+            (at(1, 10), HistoryContent::End),
+            (at(5, 10), open_gap),
+        ];
+        let mut reader = LogReader::open(directory.path(), keys.clone()).unwrap();
+        for (first, content) in expected {
+            let Some(LogItem::Record(record)) = reader.next().unwrap() else { panic!() };
+            assert_eq!((record.record.first, record.record.content), (first, content));
+        }
+        assert_eq!(reader.next().unwrap(), None);
+        if !keys.is_empty() {
+            let refused = LogReader::open(directory.path(), Keys::none()).unwrap().next().map(|_| ());
+            assert!(matches!(refused, Err(LogError::NoKey { epoch: KeyEpoch(2), .. })), "{refused:?}");
+            let other = Keys::one(KeyEpoch(2), GroupSecret::new(&[8; 32], Algorithm::Aes128Gcm));
+            let mut reader = LogReader::open(directory.path(), other).unwrap();
+            assert!(matches!(reader.next().unwrap(), Some(LogItem::Damage(damage)) if damage.is_loss()));
+            for entry in fs::read_dir(directory.path()).unwrap() {
+                let bytes = fs::read(entry.unwrap().path()).unwrap();
+                assert!(!bytes.windows(12).any(|window| window == b"secret words"));
+            }
+        }
+    }
+}
+
+/// Runs the reader in Python, which was written from the specification.
+fn second_reader(directory: &Path, secret: &str) -> String {
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/second_reader.py");
+    let mut python = Command::new("python3");
+    python.args(["-B", program]).arg(directory);
+    if !secret.is_empty() {
+        python.arg(secret);
+    }
+    let output = python.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    if bytes.is_empty() { "-".to_owned() } else { bytes.iter().map(|byte| format!("{byte:02x}")).collect() }
+}
+
+#[test]
+fn a_second_implementation_reads_the_same() {
+    if Command::new("python3").arg("--version").output().is_err() {
+        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "there is no python3");
+        return eprintln!("SKIPPED: there is no python3");
+    }
+    let secret = [0x5a; 32];
+    let sealed = Keys::one(KeyEpoch(1), GroupSecret::new(&secret, Algorithm::ChaCha20Poly1305));
+    for (keys, secret) in [(Keys::none(), String::new()), (sealed, hex(&secret))] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut expected = String::new();
+        for incarnation in [4, 9] {
+            let options = LogOptions { keys: keys.clone(), segment_bytes: 90_000, ..small() };
+            let mut writer =
+                Writer::open(directory.path(), STREAM, "prices", Incarnation(incarnation), options);
+            let writer = &mut writer.as_mut().unwrap().0;
+            for round in 0..60_u64 {
+                let number = writer.next_number().0;
+                let bytes = vec![round as u8; (round * 53) as usize];
+                let end = MessageNumber(number + 5);
+                let batch = [
+                    message(&bytes),
+                    HistoryContent::Message { key: Some(MessageKey(round)), bytes: b"k" },
+                    HistoryContent::Gap { end, cause: GapCause::EngineLost },
+                ];
+                writer.append(LogTime(round), &batch).unwrap();
+                let bodies = [bytes, [&round.to_be_bytes()[..], b"k"].concat(), end.0.to_be_bytes().to_vec()];
+                for (kind, body) in bodies.into_iter().enumerate() {
+                    let cause = if kind == 2 { 8 } else { 0 };
+                    let number = number + kind as u64;
+                    expected += &format!("{incarnation} {number} {round} {kind} {cause} {}\n", hex(&body));
+                }
+            }
+            writer.append(LogTime(99), &[HistoryContent::End]).unwrap();
+            expected += &format!("{incarnation} {} 99 4 0 -\n", writer.next_number());
+        }
+        let indexes = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
+        assert!(indexes.filter(|path| path.extension().is_some_and(|end| end == "index")).count() > 2);
+        assert!(second_reader(directory.path(), &secret) == expected);
+    }
+}
+
+#[test]
+fn names_of_files_are_those_of_the_specification() {
+    let directory = tempfile::tempdir().unwrap();
+    append(&mut open(directory.path(), small()), 1);
+    let names = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let segments: Vec<_> = names.filter_map(|name| SegmentName::read(name.to_str()?)).collect();
+    assert_eq!(segments, [SegmentName { segment: 1, first: at(1, 0) }]);
+}
+
+type Action = Box<dyn FnOnce() + Send>;
+
+/// Does something when the directory is listed for the second time, which is when a reader looks for the next segment.
+struct OnSecondList {
+    files: Directory,
+    action: Mutex<(u32, Option<Action>)>,
+}
+
+impl std::fmt::Debug for OnSecondList {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnSecondList")
+    }
+}
+
+impl Files for OnSecondList {
+    fn path(&self, name: &str) -> PathBuf {
+        self.files.path(name)
+    }
+    fn lock(&self) -> io::Result<Option<Lock>> {
+        self.files.lock()
+    }
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut action = self.action.lock().unwrap();
+        action.0 += 1;
+        if action.0 == 2 {
+            action.1.take().unwrap()();
+        }
+        self.files.list()
+    }
+    fn create(&self, name: &str) -> io::Result<Arc<dyn LogFile>> {
+        self.files.create(name)
+    }
+    fn open(&self, name: &str) -> io::Result<Arc<dyn LogFile>> {
+        self.files.open(name)
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.files.rename(from, to)
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.files.remove(name)
+    }
+    fn sync_directory(&self) -> io::Result<()> {
+        self.files.sync_directory()
+    }
+}
+
+#[test]
+fn what_is_appended_between_the_last_look_and_the_next_segment_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = open(directory.path(), small());
+    append(&mut writer, 3);
+    // That is more than fits into the segment.
+    let action = Mutex::new((0, Some(Box::new(move || append(&mut writer, 200)) as Action)));
+    let files = OnSecondList { files: Directory::open(directory.path()).unwrap(), action };
+    let mut reader = LogReader::open_files(Arc::new(files), Keys::none()).unwrap();
+    for number in 0..203 {
+        let Some(LogItem::Record(record)) = reader.next().unwrap() else { panic!("at {number}") };
+        assert_eq!(record.record.first, at(1, number));
+    }
+}

@@ -1,0 +1,420 @@
+//! Determines from the reports of subscribers which messages are acknowledged as required.
+//!
+//! Messages are settled in order: each is acknowledged, or given up. A subscriber acknowledges the messages of one range,
+//! in which it lost nothing, so that what it has lost is never taken for acknowledged. What is settled stays so.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+use super::PublisherMachine;
+use super::event::PublisherEvent;
+use super::members::{Departure, Members, Progress, Role};
+use super::quorum::{
+    AckLevel, AckProgress, AckState, AckWait, Acknowledgers, Quorum, QuorumLoss, SubscriberPresence,
+    Watermarks,
+};
+use crate::wire::{Acknowledgement, MessageNumber, SubscriberId, SubscriberName};
+use crate::{ClockTime, Nanos};
+
+/// Ranges of messages that were given up, remembered one by one. Beyond that, the two oldest become one range, which
+/// includes the acknowledged messages between them.
+const MAX_GIVEN_UP: usize = 256;
+/// With more subscribers, reports are evaluated at most once in this time.
+const LARGE_GROUP: usize = 64;
+const SETTLE_INTERVAL: Nanos = Nanos::from_millis(10);
+
+/// What a subscriber has reported about acknowledgements. It is kept after the subscriber's departure.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct AckRecord {
+    pub(super) name: Option<SubscriberName>,
+    reported: Option<Acknowledgement>,
+    /// The first message that was published after it joined, and the first after it departed.
+    owes: (MessageNumber, Option<MessageNumber>),
+}
+
+impl AckRecord {
+    /// Notes that the subscriber joined, or returned, before this message was published.
+    pub(super) fn join(&mut self, next: MessageNumber) {
+        match self.owes {
+            (_, Some(_)) => self.owes.1 = None,
+            _ => self.owes = (next, None),
+        }
+    }
+
+    /// Notes that the subscriber departed before this message was published.
+    pub(super) const fn depart(&mut self, next: MessageNumber) {
+        self.owes.1 = Some(next);
+    }
+
+    /// Takes a report. Statuses may be overtaken on the way: the ranges of a subscriber only move forward.
+    pub(super) fn record(&mut self, report: Acknowledgement, has_lost: bool) {
+        let known = match self.reported {
+            // A snapshot may cover messages that were published after the subscriber joined.
+            None if !has_lost => {
+                self.owes.0 = self.owes.0.max(report.since);
+                report
+            }
+            None => report,
+            Some(known) if report.since < known.since => return,
+            Some(known) if report.since > known.since => {
+                // After a loss, everything before it counts no more, unless it is settled.
+                if report.received < known.received {
+                    return;
+                }
+                report
+            }
+            Some(known) => Acknowledgement {
+                since: known.since,
+                received: known.received.max(report.received),
+                processed: known.processed.max(report.processed),
+            },
+        };
+        self.reported = Some(known);
+    }
+}
+
+/// Subscribers with the same name are one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Identity {
+    Named(SubscriberName),
+    Unnamed(SubscriberId),
+}
+
+/// A subscriber, as far as it matters for acknowledgements.
+#[derive(Clone, Copy, Debug)]
+struct Acknowledger {
+    id: SubscriberId,
+    identity: Identity,
+    /// It has acknowledged the messages from the first to before the second.
+    range: (MessageNumber, MessageNumber),
+    /// Whether the publisher waits for it, so that it may acknowledge more.
+    is_awaited: bool,
+    owes: (MessageNumber, Option<MessageNumber>),
+}
+
+impl Acknowledger {
+    fn new(
+        id: SubscriberId,
+        progress: &Progress,
+        role: Role,
+        is_present: bool,
+        level: AckLevel,
+    ) -> Option<Self> {
+        let AckRecord { name, reported, owes } = progress.acknowledgements;
+        let range = match (reported, level) {
+            (Some(known), AckLevel::Received) => (known.since, known.received),
+            (Some(known), AckLevel::Processed) => (known.since, known.processed),
+            // It may be an implementation that reports nothing.
+            (None, _) => (MessageNumber::MAX, MessageNumber(0)),
+        };
+        matches!(role, Role::Awaited | Role::Evicted).then_some(Self {
+            id,
+            identity: name.map_or(Identity::Unnamed(id), Identity::Named),
+            range,
+            is_awaited: is_present && role == Role::Awaited,
+            owes,
+        })
+    }
+
+    fn has(&self, message: MessageNumber) -> bool {
+        self.range.0 <= message && message < self.range.1
+    }
+
+    fn may_get(&self, message: MessageNumber) -> bool {
+        self.is_awaited && self.range.0 <= message
+    }
+
+    fn owes(&self, message: MessageNumber) -> bool {
+        self.owes.0 <= message && self.owes.1.is_none_or(|end| message < end)
+    }
+}
+
+/// What the publisher knows about acknowledgements.
+#[derive(Debug)]
+pub(super) struct Acknowledgements {
+    quorum: Quorum,
+    settled: MessageNumber,
+    /// Messages that were given up, in ascending order: from the first to before the second.
+    given_up: VecDeque<(MessageNumber, MessageNumber)>,
+    acknowledged: u64,
+    unacknowledged: u64,
+    is_lost: bool,
+    /// A forgotten subscriber had to acknowledge messages before this one.
+    forgotten: MessageNumber,
+    /// In a large group, the time until which reports are only collected.
+    next_at: ClockTime,
+}
+
+impl Acknowledgements {
+    pub(super) const fn new(quorum: Quorum, first: MessageNumber) -> Self {
+        Self {
+            quorum,
+            settled: first,
+            given_up: VecDeque::new(),
+            acknowledged: 0,
+            unacknowledged: 0,
+            is_lost: true,
+            forgotten: MessageNumber(0),
+            next_at: ClockTime(0),
+        }
+    }
+
+    /// Forgets a departed subscriber. What it had to acknowledge, and has not, all subscribers never do.
+    pub(super) fn forget(&mut self, record: &AckRecord) {
+        if let (first, Some(end)) = record.owes
+            && first < end
+        {
+            self.forgotten = self.forgotten.max(end);
+        }
+    }
+
+    /// Returns whether nothing may be published at present.
+    #[inline]
+    pub(super) fn blocks(&self) -> bool {
+        self.is_lost && self.quorum.on_loss == QuorumLoss::Block
+    }
+
+    /// Omits the messages before `end`, which are not published; returns whether all before those are settled. Otherwise
+    /// subscribers might not acknowledge these any more: for them, omitted messages are lost.
+    pub(super) fn skip(&mut self, next: MessageNumber, end: MessageNumber) -> bool {
+        let is_settled = self.settled == next;
+        if is_settled {
+            self.settled = end;
+        }
+        is_settled
+    }
+
+    fn state_of(&self, message: MessageNumber) -> AckState {
+        let is_given_up = |(first, end): &(MessageNumber, MessageNumber)| (*first..*end).contains(&message);
+        if message >= self.settled {
+            AckState::Pending
+        } else if self.given_up.iter().any(is_given_up) {
+            AckState::Unacknowledged
+        } else {
+            AckState::Acknowledged
+        }
+    }
+
+    /// Gives up the messages from the first that is not settled to before `end`.
+    fn give_up(&mut self, end: MessageNumber) -> PublisherEvent {
+        let first = self.settled;
+        self.unacknowledged += end - first;
+        self.settled = end;
+        match self.given_up.back_mut() {
+            Some(last) if last.1 == first => last.1 = end,
+            _ => self.given_up.push_back((first, end)),
+        }
+        if self.given_up.len() > MAX_GIVEN_UP
+            && let (Some(oldest), Some(next)) = (self.given_up.pop_front(), self.given_up.front_mut())
+        {
+            next.0 = oldest.0;
+        }
+        PublisherEvent::Unacknowledged { first, end }
+    }
+
+    fn acknowledgers(&self, members: &Members) -> Vec<Acknowledger> {
+        let level = self.quorum.level;
+        let present = members
+            .iter()
+            .filter_map(|(id, member)| Acknowledger::new(id, &member.progress, member.role, true, level));
+        let departed = members.departed().filter_map(|(id, departed)| {
+            Acknowledger::new(id, &departed.progress, departed.role, false, level)
+        });
+        // What a departed subscriber has, or owes, only matters for messages that are not settled.
+        let matters = |departed: &Acknowledger| {
+            departed.range.1 > self.settled || departed.owes.1.is_some_and(|end| end > self.settled)
+        };
+        present.chain(departed.filter(matters)).collect()
+    }
+
+    /// Returns up to where the messages from the first that is not settled on are acknowledged; `None` if that one is
+    /// not.
+    fn acknowledged_until(&self, all: &[Acknowledger], next: MessageNumber) -> Option<MessageNumber> {
+        let message = self.settled;
+        let mut ends = BTreeMap::new();
+        for each in all.iter().filter(|each| each.has(message)) {
+            let end = ends.entry(each.identity).or_insert(each.range.1);
+            *end = each.range.1.max(*end);
+        }
+        match &self.quorum.acknowledgers {
+            Acknowledgers::Count(count) => {
+                let mut ends: Vec<_> = ends.into_values().collect();
+                ends.sort_unstable_by(|a, b| b.cmp(a));
+                ends.get(count.max(&1) - 1).copied()
+            }
+            Acknowledgers::Named(names) => {
+                let end = |name: &SubscriberName| ends.get(&Identity::Named(*name)).copied();
+                names.iter().map(end).min().flatten()
+            }
+            Acknowledgers::All if message < self.forgotten => None,
+            Acknowledgers::All => {
+                let owing = || all.iter().filter(|each| each.owes(message));
+                let acknowledged = owing().map(|each| ends.get(&each.identity).copied()).min().flatten()?;
+                // After that, others owe the messages.
+                let changes = all.iter().flat_map(|each| [Some(each.owes.0), each.owes.1]).flatten();
+                changes.filter(|change| *change > message).chain([acknowledged]).min()
+            }
+        }
+        .map(|end| end.min(next))
+    }
+
+    /// Returns which subscribers have acknowledged a message, how many must, and which may or cannot.
+    fn wait_for(&self, all: &[Acknowledger], message: MessageNumber) -> (AckWait, bool) {
+        let mut by_identity: BTreeMap<Identity, (bool, bool, bool, SubscriberId)> = BTreeMap::new();
+        for each in all {
+            let entry = by_identity.entry(each.identity).or_insert((false, false, false, each.id));
+            if each.is_awaited {
+                entry.3 = each.id;
+            }
+            entry.0 |= each.has(message);
+            entry.1 |= each.may_get(message);
+            entry.2 |= each.owes(message);
+        }
+        let mut wait = AckWait { message, ..AckWait::default() };
+        let note = |wait: &mut AckWait, (has, may, _, id): (bool, bool, bool, SubscriberId)| match (has, may)
+        {
+            (true, _) => wait.acknowledged += 1,
+            (_, true) => wait.waiting.push(id),
+            _ => wait.lacking.push(id),
+        };
+        let is_possible = match &self.quorum.acknowledgers {
+            Acknowledgers::Count(count) => {
+                by_identity.values().for_each(|entry| note(&mut wait, *entry));
+                wait.required = *count.max(&1);
+                wait.acknowledged + wait.waiting.len() >= wait.required
+            }
+            Acknowledgers::All => {
+                let owing = by_identity.values().filter(|(_, _, owes, _)| *owes);
+                owing.for_each(|entry| note(&mut wait, *entry));
+                wait.required = (wait.acknowledged + wait.waiting.len() + wait.lacking.len()).max(1);
+                message >= self.forgotten && wait.acknowledged + wait.waiting.len() >= wait.required
+            }
+            Acknowledgers::Named(names) => {
+                wait.required = names.len();
+                for name in names {
+                    match by_identity.get(&Identity::Named(*name)) {
+                        Some(entry) => note(&mut wait, *entry),
+                        None => wait.absent.push(*name),
+                    }
+                }
+                wait.acknowledged + wait.waiting.len() >= wait.required
+            }
+        };
+        (wait, is_possible)
+    }
+
+    /// Settles what can be settled; returns the events.
+    fn settle(&mut self, members: &Members, next: MessageNumber) -> Vec<PublisherEvent> {
+        let mut events = Vec::new();
+        let all = self.acknowledgers(members);
+        let is_possible = loop {
+            while self.settled < next
+                && let Some(end) = self.acknowledged_until(&all, next)
+            {
+                self.acknowledged += end - self.settled;
+                self.settled = end;
+            }
+            let is_published = self.settled < next;
+            let (_, is_possible) = self.wait_for(&all, self.settled);
+            if is_possible || !is_published || self.quorum.on_loss == QuorumLoss::Block {
+                break is_possible;
+            }
+            let changes = all.iter().flat_map(|each| [Some(each.range.0), Some(each.owes.0), each.owes.1]);
+            let changes = changes.chain([Some(self.forgotten)]);
+            let later = changes.flatten().filter(|change| *change > self.settled);
+            events.push(self.give_up(later.chain([next]).min().unwrap_or(next).min(next)));
+        };
+        if core::mem::replace(&mut self.is_lost, !is_possible) == is_possible {
+            events.push(if is_possible { PublisherEvent::QuorumPresent } else { PublisherEvent::QuorumLost });
+        }
+        events
+    }
+}
+
+impl PublisherMachine {
+    /// Returns how far the messages are acknowledged as required; `None` if nothing is.
+    #[must_use]
+    pub fn ack_progress(&self) -> Option<AckProgress> {
+        let Acknowledgements { settled, acknowledged, unacknowledged, is_lost, .. } =
+            *self.acknowledgements.as_ref()?;
+        Some(AckProgress { next: self.next_message, settled, acknowledged, unacknowledged, is_lost })
+    }
+
+    /// Returns whether a message is acknowledged as required; `None` if nothing is required. Of more than 256 separate
+    /// ranges of unacknowledged messages, acknowledged messages between the oldest count as unacknowledged.
+    #[must_use]
+    pub fn ack_state(&self, message: MessageNumber) -> Option<AckState> {
+        Some(self.acknowledgements.as_ref()?.state_of(message))
+    }
+
+    /// Returns what the first message that is not settled waits for; `None` if no acknowledgement is required, or if all
+    /// messages are settled and the next one could be acknowledged.
+    #[must_use]
+    pub fn ack_wait(&self) -> Option<AckWait> {
+        let acknowledgements = self.acknowledgements.as_ref()?;
+        let all = acknowledgements.acknowledgers(&self.members);
+        let is_published = acknowledgements.settled < self.next_message;
+        let (wait, is_possible) = acknowledgements.wait_for(&all, acknowledgements.settled);
+        (is_published || !is_possible).then_some(wait)
+    }
+
+    /// Returns what each subscriber has acknowledged, if the publisher requires acknowledgements. Of subscribers that have
+    /// departed, the last 4,096 are listed. Best-effort subscribers acknowledge nothing.
+    pub fn watermarks(&self) -> impl Iterator<Item = Watermarks> {
+        let present = self.members.iter().filter_map(|(id, member)| {
+            let presence = match member.role {
+                Role::Awaited => SubscriberPresence::Present,
+                Role::Evicted => SubscriberPresence::Evicted,
+                Role::Unknown | Role::BestEffort => return None,
+            };
+            self.watermarks_of(id, &member.progress, member.address, presence)
+        });
+        let departed = self.members.departed().filter_map(|(id, departed)| {
+            let presence = match departed.departure {
+                Departure::Left => SubscriberPresence::Left,
+                Departure::Silent => SubscriberPresence::Silent,
+            };
+            self.watermarks_of(id, &departed.progress, departed.address, presence)
+        });
+        present.chain(departed)
+    }
+
+    fn watermarks_of(
+        &self,
+        subscriber: SubscriberId,
+        progress: &Progress,
+        address: core::net::SocketAddr,
+        presence: SubscriberPresence,
+    ) -> Option<Watermarks> {
+        let AckRecord { name, reported, .. } = progress.acknowledgements;
+        let Acknowledgement { since, received, processed } = reported?;
+        let (missing, lost) = (self.next_message.ahead_of(received), progress.lost_messages);
+        Some(Watermarks { subscriber, name, address, presence, since, received, processed, missing, lost })
+    }
+
+    /// Returns the name that a subscriber claims, if it has one.
+    #[must_use]
+    pub fn name_of(&self, subscriber: SubscriberId) -> Option<SubscriberName> {
+        let present = self.members.get(subscriber).map(|member| &member.progress);
+        present.or_else(|| self.members.departed_progress(subscriber))?.acknowledgements.name
+    }
+
+    /// Settles messages after a report. In a large group, where that takes long, not after each.
+    pub(super) fn settle_after_report(&mut self, now: ClockTime) {
+        let is_large = self.members.len() > LARGE_GROUP;
+        let Some(acknowledgements) = &mut self.acknowledgements else { return };
+        if is_large && now < acknowledgements.next_at {
+            return;
+        }
+        acknowledgements.next_at = now + SETTLE_INTERVAL;
+        self.settle_acknowledgements();
+    }
+
+    /// Settles the messages that can be settled by now.
+    pub(super) fn settle_acknowledgements(&mut self) {
+        let Some(acknowledgements) = &mut self.acknowledgements else { return };
+        for event in acknowledgements.settle(&self.members, self.next_message) {
+            self.events.push(event);
+        }
+    }
+}

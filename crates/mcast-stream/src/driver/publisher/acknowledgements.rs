@@ -1,0 +1,65 @@
+//! Waiting until subscribers have acknowledged messages.
+
+use std::time::Duration;
+
+use super::Publisher;
+use crate::StreamError;
+use crate::publisher::{AckProgress, AckState, AckWait, Watermarks};
+use crate::wire::{MessageNumber, SubscriberId, SubscriberName};
+
+impl Publisher {
+    /// Waits until a message is acknowledged as [required](super::PublisherBuilder::acknowledge), or given up, for at most
+    /// `timeout`; returns whether it is. [`AckState::Pending`]: the time is over.
+    ///
+    /// # Errors
+    /// [`StreamError::NoQuorum`] if the publisher requires no acknowledgements.
+    pub fn wait_acked(&self, message: MessageNumber, timeout: Duration) -> Result<AckState, StreamError> {
+        self.flush();
+        let mut state = None;
+        self.shared.wait_until(timeout, |machine| {
+            state = machine.ack_state(message);
+            state != Some(AckState::Pending)
+        });
+        state.ok_or(StreamError::NoQuorum)
+    }
+
+    /// Waits until all messages that were published are acknowledged as required, or given up, for at most `timeout`;
+    /// returns how far they are.
+    ///
+    /// # Errors
+    /// As [`wait_acked`](Self::wait_acked).
+    pub fn wait_all_acked(&self, timeout: Duration) -> Result<AckProgress, StreamError> {
+        self.flush();
+        let mut progress = None;
+        self.shared.wait_until(timeout, |machine| {
+            progress = machine.ack_progress();
+            progress.is_none_or(|progress| progress.is_settled())
+        });
+        progress.ok_or(StreamError::NoQuorum)
+    }
+
+    /// Returns how far messages are acknowledged as required; `None` if nothing is.
+    #[must_use]
+    pub fn ack_progress(&self) -> Option<AckProgress> {
+        self.shared.core().machine.ack_progress()
+    }
+
+    /// Returns what the first message that is not settled waits for; `None` if nothing is waited for.
+    #[must_use]
+    pub fn ack_wait(&self) -> Option<AckWait> {
+        self.shared.core().machine.ack_wait()
+    }
+
+    /// Returns what each subscriber has acknowledged, if acknowledgements are required. Of subscribers that have left, only
+    /// the last few thousand are listed.
+    #[must_use]
+    pub fn watermarks(&self) -> Vec<Watermarks> {
+        self.shared.core().machine.watermarks().collect()
+    }
+
+    /// Returns the name that a subscriber claims, if it has one.
+    #[must_use]
+    pub fn name_of(&self, subscriber: SubscriberId) -> Option<SubscriberName> {
+        self.shared.core().machine.name_of(subscriber)
+    }
+}
