@@ -67,6 +67,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         relay::step(),
         bridge::step(seed),
         bridge::rabbitmq(),
+        bridge::kafka(),
+        bridge::joining(),
         advisories(),
         kernel::step(),
     ];

@@ -107,7 +107,7 @@ proptest! {
         for operation in operations {
             match operation {
                 Operation::Message(number) => {
-                    let message = Message { number: MessageNumber(number), key: None, bytes: &[1, 2, 3] };
+                    let message = Message { incarnation: Incarnation(1), number: MessageNumber(number), key: None, bytes: &[1, 2, 3] };
                     bridge.message(now, 0, &message);
                 }
                 Operation::Event(event) => bridge.event(now, 0, &event),
@@ -151,7 +151,11 @@ fn an_incarnation_that_is_older_than_what_is_stored_is_reported_once() {
     let (to, from) = (Incarnation(3), Incarnation(2));
     bridge.event(ClockTime(0), 0, &SubscriberEvent::Restarted { from, to });
     for number in [0, 1] {
-        bridge.message(ClockTime(0), 0, &Message { number: MessageNumber(number), key: None, bytes: &[] });
+        bridge.message(
+            ClockTime(0),
+            0,
+            &Message { incarnation: Incarnation(3), number: MessageNumber(number), key: None, bytes: &[] },
+        );
     }
     let stored = Incarnation(7);
     assert_eq!(bridge.poll_event(), Some(BridgeEvent::Superseded { incarnation: to, stored }));
@@ -285,8 +289,12 @@ fn a_bridge_of_groups_stops_when_another_one_has_taken_over() {
     // While it is the one that stores, others that come do not stop it.
     let mut bridge = group_bridge();
     bridge.response(ClockTime(0), Response::Tail { tail: None, others: Vec::new() }).unwrap();
-    bridge.poll(ClockTime(1_000_000_000));
-    bridge.response(ClockTime(1_000_000_000), Response::Tail { tail: None, others: vec![None] }).unwrap();
-    datagram(&mut bridge, ClockTime(1_000_000_000));
-    assert_eq!(positions_of(&batch(&mut bridge, ClockTime(1_100_000_000))), [(7, 0, 0)]);
+    // Longer than it waits for others before it stores.
+    for second in [1, 9] {
+        let now = ClockTime(second * 1_000_000_000);
+        assert!(matches!(bridge.poll(now), Some(Request::Tail(_))));
+        bridge.response(now, Response::Tail { tail: None, others: vec![None] }).unwrap();
+    }
+    datagram(&mut bridge, ClockTime(9_000_000_000));
+    assert_eq!(positions_of(&batch(&mut bridge, ClockTime(9_100_000_000))), [(7, 0, 0)]);
 }

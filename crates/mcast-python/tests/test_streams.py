@@ -287,7 +287,7 @@ def test_invalid_settings_are_rejected(other: lab.Host, port: int) -> None:
         pymcast.Subscriber()
     with pytest.raises(ValueError, match="no group was given"):
         pymcast.Publisher()
-    with pytest.raises(ValueError, match="use now, oldest or snapshot"):
+    with pytest.raises(ValueError, match="use now, oldest, snapshot, the number"):
         pymcast.Subscriber(place, start="then")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="deadline=0.05"):
         pymcast.Subscriber(place, policy="deadline")

@@ -17,11 +17,11 @@ mod sys;
 pub use driver::tokio;
 pub use driver::{
     AnnouncedStream, Announcements, Closing, DISCOVERY_V4, DISCOVERY_V6, HeardHeartbeat, HeartbeatListener,
-    HistoryListener, HistoryProvider, HistoryServer, HistorySource, HistoryUnavailable, HostStatus,
-    JobContext, LoggedPublisher, LoggedPublisherBuilder, MAX_SNAPSHOT, PathChange, Publisher,
-    PublisherBuilder, ReadAhead, ReadOutcome, Snapshot, SnapshotFetcher, SnapshotServer, StallCause,
-    StreamError, Subscriber, SubscriberBuilder, Worker, discover, fetch_snapshot, fetch_snapshot_while,
-    find_stream, present_incarnation,
+    HistoryListener, HistoryProvider, HistoryServer, HistoryServerStatistics, HistorySource,
+    HistoryUnavailable, HostStatus, JobContext, LoggedPublisher, LoggedPublisherBuilder, MAX_SNAPSHOT,
+    PathChange, Publisher, PublisherBuilder, ReadAhead, ReadOutcome, RefusedHistory, Snapshot,
+    SnapshotFetcher, SnapshotServer, StallCause, StreamError, Subscriber, SubscriberBuilder, Worker,
+    discover, fetch_snapshot, fetch_snapshot_while, find_stream, present_incarnation,
 };
 pub use key_file::{KeyFile, KeyFileAccessError};
 pub use mcast::Waker;

@@ -31,3 +31,9 @@ pub(super) static BRIDGE: Package =
 /// Bridges out of engines.
 pub(super) static REVERSE: Package =
     Package { name: "mcast-bridge", library: "mcast_bridge", other: "reverse", features: &[] };
+/// What is effective in RabbitMQ.
+pub(super) static RABBITMQ: Package =
+    Package { name: "mcast-bridge", library: "mcast_bridge", other: "machine", features: &["rabbitmq"] };
+/// When bridges to Kafka take over.
+pub(super) static KAFKA: Package =
+    Package { name: "mcast-bridge", library: "mcast_bridge", other: "machine", features: &["kafka"] };

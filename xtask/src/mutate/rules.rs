@@ -1,6 +1,6 @@
 //! The rules of the stream protocol, the relay, tunnels, the bridge and the log, and how to break each.
 
-use super::package::{AMT, BRIDGE, HTTP, LOG, Package, RELAY, REVERSE, STREAM, TUNNEL};
+use super::package::{AMT, BRIDGE, HTTP, KAFKA, LOG, Package, RABBITMQ, RELAY, REVERSE, STREAM, TUNNEL};
 
 /// A rule of a state machine.
 pub(super) struct Rule {
@@ -54,6 +54,24 @@ const fn reverse_rule(
     broken: &'static str,
 ) -> Rule {
     Rule { name, package: &REVERSE, file, code, broken }
+}
+
+const fn rabbitmq_rule(
+    name: &'static str,
+    file: &'static str,
+    code: &'static str,
+    broken: &'static str,
+) -> Rule {
+    Rule { name, package: &RABBITMQ, file, code, broken }
+}
+
+const fn kafka_rule(
+    name: &'static str,
+    file: &'static str,
+    code: &'static str,
+    broken: &'static str,
+) -> Rule {
+    Rule { name, package: &KAFKA, file, code, broken }
 }
 
 const fn log_rule(name: &'static str, file: &'static str, code: &'static str, broken: &'static str) -> Rule {
@@ -1005,6 +1023,138 @@ pub(super) const RULES: &[Rule] = &[
         "machine/tail.rs",
         ".filter(|found| *found != expected)",
         ".filter(|_| false)",
+    ),
+    bridge_rule(
+        "each datagram of a group has a number of its own",
+        "machine/numbering.rs",
+        "self.numbering.next = number + 1;",
+        "",
+    ),
+    bridge_rule(
+        "datagrams of a group that the system dropped have numbers",
+        "machine/numbering.rs",
+        "self.numbering.next = first + count;",
+        "",
+    ),
+    bridge_rule(
+        "a bridge of groups never continues an incarnation",
+        "machine/numbering.rs",
+        "self.incarnation = Some(least.max(next));",
+        "self.incarnation = Some(least);",
+    ),
+    bridge_rule(
+        "a bridge of groups stores nothing while another one is noted",
+        "machine/numbering.rs",
+        "self.config.group.is_none() || self.numbering.is_alone",
+        "true",
+    ),
+    bridge_rule(
+        "a bridge of groups gives up when another one stays",
+        "machine/numbering.rs",
+        "if now.since(since) > PATIENCE { Err(BridgeRefusal::OtherBridge) } else { Ok(()) }",
+        "if now.since(since) > PATIENCE { Ok(()) } else { Ok(()) }",
+    ),
+    bridge_rule(
+        "a bridge of groups stops when another one has taken over",
+        "machine/tail.rs",
+        "newer.filter(|_| self.config.group.is_some() && self.has_begun())",
+        "newer.filter(|_| false)",
+    ),
+    bridge_rule(
+        "what other bridges of groups do later does not stop one that stores",
+        "machine/numbering.rs",
+        "        if self.numbering.is_alone {\n            return Ok(());\n        }\n",
+        "",
+    ),
+    rabbitmq_rule(
+        "a record in RabbitMQ is effective only behind the one that it names",
+        "rabbitmq/chain.rs",
+        "if follows || is_anchored {",
+        "if true {",
+    ),
+    rabbitmq_rule(
+        "a reader of RabbitMQ begins with a record that is known to be effective",
+        "rabbitmq/chain.rs",
+        "if follows || is_anchored {",
+        "if follows {",
+    ),
+    rabbitmq_rule(
+        "a reader of RabbitMQ goes back to an effective record that it missed",
+        "rabbitmq/chain.rs",
+        "entry.known.filter(is_missed)",
+        "entry.known.filter(|_| false)",
+    ),
+    rabbitmq_rule(
+        "a reader of RabbitMQ takes only records for missed that it has not read",
+        "rabbitmq/chain.rs",
+        "self.known().is_none_or(|last| last < *known)",
+        "self.known().is_none_or(|last| last <= *known)",
+    ),
+    rabbitmq_rule(
+        "a reader of RabbitMQ skips what is before its place",
+        "rabbitmq/chain.rs",
+        "if offset < self.next {",
+        "if false {",
+    ),
+    rabbitmq_rule(
+        "a gap record in RabbitMQ has no name that would drop messages",
+        "rabbitmq/sink.rs",
+        "(!is_gap(record) && number > last?)",
+        "(number > last?)",
+    ),
+    rabbitmq_rule(
+        "what RabbitMQ would drop has no name",
+        "rabbitmq/sink.rs",
+        "(!is_gap(record) && number > last?)",
+        "(!is_gap(record) && number >= last?)",
+    ),
+    rabbitmq_rule(
+        "gap records are published to RabbitMQ alone",
+        "rabbitmq/sink.rs",
+        "is_gap(before) || is_gap(record) ||",
+        "",
+    ),
+    rabbitmq_rule(
+        "incarnations are published to RabbitMQ one after the other",
+        "rabbitmq/sink.rs",
+        " || before.position.incarnation != record.position.incarnation",
+        "",
+    ),
+    kafka_rule(
+        "a bridge stands by while the active one may append",
+        "kafka/standby.rs",
+        "let is_over = now.saturating_duration_since(since) >= period;",
+        "let is_over = true;",
+    ),
+    kafka_rule(
+        "a bridge stands by while the active one appends",
+        "kafka/standby.rs",
+        "Some((known, since)) if known == tail => since,",
+        "Some((_, since)) => since,",
+    ),
+    kafka_rule(
+        "bridges do not take over from each other ever again",
+        "kafka/standby.rs",
+        "period.saturating_mul(2)",
+        "period",
+    ),
+    kafka_rule(
+        "a bridge takes over at once where none is active",
+        "kafka/standby.rs",
+        "ActiveBridge::None => true,",
+        "ActiveBridge::None => false,",
+    ),
+    kafka_rule(
+        "a bridge that has what the active one lacks takes over at once",
+        "kafka/standby.rs",
+        "if fills(next, hole) => true,",
+        "if fills(next, hole) => false,",
+    ),
+    kafka_rule(
+        "a bridge does not take over in order to record a gap",
+        "kafka/standby.rs",
+        "    !is_gap\n        && record",
+        "    record",
     ),
     log_rule(
         "what is found in a log is synced before it is called durable",

@@ -57,3 +57,52 @@ pub(super) fn rabbitmq() -> Step {
         },
     )
 }
+
+/// The tests with a broker of Kafka that is there already.
+pub(super) fn kafka() -> Step {
+    const BROKER: &str = "MCAST_TEST_KAFKA";
+    Step::new("bridge:kafka", format!("the tests of bridges with the broker at {BROKER}"), |options| {
+        if std::env::var_os(BROKER).is_none() {
+            let why = format!("name a broker of Kafka: {BROKER}=HOST:PORT (docs/how-to/keep-in-kafka.md)");
+            return Ok(Outcome::skipped(why));
+        }
+        let installed = engines::install(options)?;
+        if installed.verdict != Verdict::Passed {
+            return Ok(installed);
+        }
+        for (package, test) in [("mcast-bridge", "engines"), ("mcast-cli", "bridge")] {
+            let head = ["test", "--quiet", "--package", package, "--all-features", "--test", test, "--"];
+            let rest = ["--nocapture", "--test-threads", "2", "kafka::"];
+            let outcome = tests::outcome(cargo(head.iter().chain(&rest)), "cargo test", options)?;
+            if outcome.verdict != Verdict::Passed {
+                return Ok(outcome);
+            }
+        }
+        Ok(Outcome::passed("with mcast-bridge and mcast-cli"))
+    })
+}
+
+/// What is stored before a subscriber joins, in a release build.
+pub(super) fn joining() -> Step {
+    Step::new(
+        "bridge:joining",
+        "a subscriber that joins after 10,000,000 messages gets 200,000 per second, and then the live stream",
+        |options| {
+            let installed = engines::install(options)?;
+            if installed.verdict != Verdict::Passed {
+                return Ok(installed);
+            }
+            let head = ["test", "--quiet", "--release", "--package", "mcast-cli", "--test", "bridge", "--"];
+            let which = ["--nocapture", "--ignored", "--test-threads", "1", "joining::"];
+            let mut command = cargo(head.iter().chain(&which));
+            command.env("MCAST_REQUIRE_ALL", "1");
+            let finished = finish(command, options.verbose)?;
+            let rates = finished.output.lines().filter(|line| line.contains("messages per second"));
+            let rates: Vec<&str> = rates.collect();
+            Ok(match finished.success {
+                true => Outcome::passed(rates.join("; ")),
+                false => Outcome::failed(finished.status, finished.output),
+            })
+        },
+    )
+}

@@ -139,6 +139,18 @@ mod tests {
         log
     }
 
+    #[test]
+    fn a_reader_that_missed_an_effective_record_goes_back_to_it() {
+        let log = [entry(0, None, None), entry(1, Some(0), Some(0)), entry(2, Some(0), Some(1))];
+        let mut chain = Chain::new(Start::Beginning);
+        (chain.next, chain.tail) = (1, Some((0, log[0].tail())));
+        let mut bytes = Vec::new();
+        log[2].message().write(&mut bytes);
+        let (chunk, mut out) = (Chunk { first: 2, time: 0, messages: vec![Some(&bytes[..])] }, Vec::new());
+        assert_eq!(chain.read(&chunk, &mut out), Err(ChainError::Missed(1)));
+        assert_eq!(out, []);
+    }
+
     proptest! {
         #[test]
         fn all_readers_agree_wherever_they_begin(choices in prop::collection::vec((0..6_u8, 0..3_u8), 1..60)) {

@@ -283,14 +283,12 @@ impl RabbitmqSink {
             if bytes.len() + OVERHEAD > most {
                 return Err(error::too_large(self.log.client.address(), bytes.len(), most - OVERHEAD));
             }
-            // Numbers of publishers start with 1.
-            let number = record.position.number.0.saturating_add(1);
-            let is_named = !gap && self.name.is_some_and(|(_, last)| number > last);
-            let (publisher, number) = if is_named {
-                (NAMED, number)
-            } else {
-                self.unnamed += 1;
-                (UNNAMED, self.unnamed)
+            let (publisher, number) = match named_number(record, self.name.map(|(_, last)| last)) {
+                Some(number) => (NAMED, number),
+                None => {
+                    self.unnamed += 1;
+                    (UNNAMED, self.unnamed)
+                }
             };
             let is_other = messages.first().is_some_and(|(first, ..)| *first != publisher);
             if is_other || size + bytes.len() + OVERHEAD > most {
@@ -398,6 +396,14 @@ const fn is_gap(record: &StreamRecord) -> bool {
     matches!(record.content, Content::Gap { .. } | Content::OpenGap { .. })
 }
 
+/// Returns the number that a record is published with under the name whose last number is `last`. A gap has no name,
+/// because it would have the messages dropped that it stands for; what the server would drop has none either.
+fn named_number(record: &StreamRecord, last: Option<u64>) -> Option<u64> {
+    // Numbers of publishers start with 1.
+    let number = record.position.number.0.saturating_add(1);
+    (!is_gap(record) && number > last?).then_some(number)
+}
+
 impl Sink for RabbitmqSink {
     fn engine_key(&self) -> Option<EngineKey> {
         Some(self.key)
@@ -422,5 +428,44 @@ impl Sink for RabbitmqSink {
             self.respond()?;
         }
         self.ready.pop_front().ok_or_else(|| error::unexpected(self.log.client.address()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mcast_stream::wire::MessageNumber;
+
+    use super::*;
+    use crate::record::GapCause;
+
+    fn record(incarnation: u32, number: u64, content: Content) -> StreamRecord {
+        let position = Position::new(Incarnation(incarnation), MessageNumber(number));
+        StreamRecord { position, time: 0, content }
+    }
+
+    fn message(incarnation: u32, number: u64) -> StreamRecord {
+        record(incarnation, number, Content::Message { key: None, bytes: [][..].into() })
+    }
+
+    fn gap(first: u64, last: u64) -> StreamRecord {
+        record(1, last, Content::Gap { first: MessageNumber(first), cause: GapCause::JoinedLate })
+    }
+
+    #[test]
+    fn gaps_and_incarnations_are_published_alone() {
+        assert!(!is_separate(&message(1, 0), &message(1, 1)));
+        assert!(is_separate(&message(1, 0), &message(2, 0)));
+        assert!(is_separate(&message(1, 0), &gap(1, 4)));
+        assert!(is_separate(&gap(1, 4), &message(1, 5)));
+        let open = record(1, 1, Content::OpenGap { cause: GapCause::EngineLost });
+        assert!(is_separate(&message(1, 0), &open));
+    }
+
+    #[test]
+    fn what_the_server_would_drop_and_gaps_have_no_name() {
+        assert_eq!(named_number(&message(1, 4), Some(4)), Some(5));
+        assert_eq!(named_number(&message(1, 4), Some(5)), None, "the server has a message with this number");
+        assert_eq!(named_number(&gap(3, 9), Some(3)), None, "the server would drop messages 3 to 9");
+        assert_eq!(named_number(&message(1, 4), None), None, "no name is declared");
     }
 }

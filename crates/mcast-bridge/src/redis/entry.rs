@@ -1,6 +1,5 @@
 //! Entries of a Redis stream: their ids and fields.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use mcast_stream::wire::{EngineTrail, Incarnation, MessageKey, MessageNumber, StreamId};
@@ -58,29 +57,71 @@ pub(super) fn write(record: &StreamRecord, engines: &EngineTrail, command: &mut 
     };
 }
 
+/// The name and the value of a field of an entry.
+pub(super) type Field<'a> = (&'a [u8], &'a [u8]);
+
+/// The fields of an entry.
+#[derive(Clone, Copy)]
+struct Fields<'a>(&'a [Field<'a>]);
+
+impl<'a> Fields<'a> {
+    fn bytes(self, name: &str) -> Option<&'a [u8]> {
+        self.0.iter().find(|(field, _)| *field == name.as_bytes()).map(|(_, value)| *value)
+    }
+
+    fn text(self, name: &str) -> Option<&'a str> {
+        std::str::from_utf8(self.bytes(name)?).ok()
+    }
+
+    fn number(self, name: &str) -> Option<u64> {
+        self.text(name)?.parse().ok()
+    }
+}
+
+/// Returns the id and the fields of an entry in a reply.
+pub(super) fn parts(entry: &Value) -> Option<(&str, Vec<Field<'_>>)> {
+    let Value::Array(parts) = entry else { return None };
+    match &parts[..] {
+        [Value::BulkString(id), fields] => Some((std::str::from_utf8(id).ok()?, fields_of(fields)?)),
+        _ => None,
+    }
+}
+
+/// Returns the fields in a reply.
+fn fields_of(fields: &Value) -> Option<Vec<Field<'_>>> {
+    let Value::Array(parts) = fields else { return None };
+    let fields = parts.chunks(2).map(|field| match field {
+        [Value::BulkString(name), Value::BulkString(value)] => Some((&name[..], &value[..])),
+        _ => None,
+    });
+    fields.collect()
+}
+
 /// Returns the engines that a record came out of before; `None` if no bridge wrote it.
-pub(super) fn engines(fields: &Value) -> Option<EngineTrail> {
-    let fields: HashMap<String, Vec<u8>> = redis::from_redis_value_ref(fields).ok()?;
-    let Some(text) = fields.get("o") else { return Some(EngineTrail::default()) };
-    parse_trail(std::str::from_utf8(text).ok()?)
+pub(super) fn engines(fields: &[Field<'_>]) -> Option<EngineTrail> {
+    match Fields(fields).bytes("o") {
+        Some(text) => parse_trail(std::str::from_utf8(text).ok()?),
+        None => Some(EngineTrail::default()),
+    }
 }
 
 /// Returns the record with this id and these fields; `None` if no bridge wrote it.
-pub(super) fn read(id: &str, fields: &Value) -> Option<(StreamId, StreamRecord)> {
-    let fields: HashMap<String, Vec<u8>> = redis::from_redis_value_ref(fields).ok()?;
-    let text = |name: &str| std::str::from_utf8(fields.get(name)?).ok();
-    let number = |name: &str| text(name)?.parse::<u64>().ok();
-    let stream = StreamId(u64::from_str_radix(text("s")?, 16).ok()?);
-    let content = match text("kind") {
-        None if fields.contains_key("group") => {
-            let metadata = Box::new(DatagramMetadata::parse(text)?);
-            Content::Datagram { metadata, bytes: Arc::from(&**fields.get("d")?) }
+pub(super) fn read(id: &str, fields: &[Field<'_>]) -> Option<(StreamId, StreamRecord)> {
+    let fields = Fields(fields);
+    let stream = StreamId(u64::from_str_radix(fields.text("s")?, 16).ok()?);
+    let content = match fields.text("kind") {
+        None if fields.bytes("group").is_some() => {
+            let metadata = Box::new(DatagramMetadata::parse(|name| fields.text(name))?);
+            Content::Datagram { metadata, bytes: Arc::from(fields.bytes("d")?) }
         }
-        None => Content::Message { key: number("k").map(MessageKey), bytes: Arc::from(&**fields.get("d")?) },
+        None => {
+            Content::Message { key: fields.number("k").map(MessageKey), bytes: Arc::from(fields.bytes("d")?) }
+        }
         Some("end") => Content::End,
         Some("gap") => {
-            let (first, cause) = (MessageNumber(number("first")?), GapCause::from_name(text("cause")?)?);
-            if fields.contains_key("end") {
+            let (first, cause) =
+                (MessageNumber(fields.number("first")?), GapCause::from_name(fields.text("cause")?)?);
+            if fields.bytes("end").is_some() {
                 Content::Gap { first, cause }
             } else {
                 Content::OpenGap { cause }
@@ -88,7 +129,7 @@ pub(super) fn read(id: &str, fields: &Value) -> Option<(StreamId, StreamRecord)>
         }
         Some(_) => return None,
     };
-    Some((stream, StreamRecord { position: position(id)?, time: number("t")?, content }))
+    Some((stream, StreamRecord { position: position(id)?, time: fields.number("t")?, content }))
 }
 
 /// Returns the last record as the script describes it.
@@ -102,7 +143,8 @@ pub(super) fn tail(id: &Value, fields: &Value) -> Result<Option<Tail>, EngineErr
         // It was deleted or trimmed.
         return Ok(Some(Tail { position, stream: None, closes: false }));
     }
-    let (stream, record) = read(&id, fields).ok_or_else(|| foreign(&id))?;
+    let fields = fields_of(fields).ok_or_else(unexpected)?;
+    let (stream, record) = read(&id, &fields).ok_or_else(|| foreign(&id))?;
     Ok(Some(Tail { position, stream: Some(stream), closes: record.closes() }))
 }
 
@@ -156,6 +198,7 @@ mod tests {
             fields.extend(arguments);
             prop_assert_eq!(fields.len(), count + 2);
             let fields = Value::Array(fields.into_iter().map(Value::BulkString).collect());
+            let fields = fields_of(&fields).unwrap();
             prop_assert_eq!(engines(&fields), Some(trail));
             prop_assert_eq!(read(&id, &fields), Some((StreamId(255), record)));
         }
@@ -163,7 +206,10 @@ mod tests {
         #[test]
         fn any_entry_is_read_or_refused(id: String, fields in prop::collection::vec(any::<Vec<u8>>(), 0..8)) {
             let fields = Value::Array(fields.into_iter().map(Value::BulkString).collect());
-            let _ = (read(&id, &fields), engines(&fields), tail(&Value::BulkString(id.clone().into_bytes()), &fields));
+            let _ = tail(&Value::BulkString(id.clone().into_bytes()), &fields);
+            if let Some(fields) = fields_of(&fields) {
+                let _ = (read(&id, &fields), engines(&fields));
+            }
         }
     }
 }

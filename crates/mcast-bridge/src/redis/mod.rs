@@ -12,6 +12,7 @@
 mod entry;
 mod error;
 mod identity;
+mod packed;
 mod sink;
 mod source;
 

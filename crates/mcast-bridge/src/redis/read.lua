@@ -1,16 +1,26 @@
--- ARGV: FROM COUNT BYTES. Returns entries of KEYS[1] from FROM on: at most COUNT, and at most one beyond BYTES bytes, so
--- that the response is bounded whatever the entries contain.
-local entries, bytes, last = {}, 0, nil
-local count, most = tonumber(ARGV[2]), tonumber(ARGV[3])
-while true do
-  local some = redis.call('XRANGE', KEYS[1], last or ARGV[1], '+', 'COUNT', 33)
-  local known = last
-  for _, entry in ipairs(some) do
-    if entry[1] ~= known then
-      if #entries >= count or bytes >= most then return entries end
-      entries[#entries + 1], last = entry, entry[1]
-      for _, part in ipairs(entry[2]) do bytes = bytes + #part end
+-- ARGV: FROM COUNT BYTES. Returns entries of KEYS[1] from FROM on, in parts, each an array in MessagePack, which takes half
+-- the time of a reply with their fields. They are at most COUNT, and at most one beyond BYTES bytes, so that the response is
+-- bounded whatever the entries contain.
+local parts, bytes, from, known = {}, 0, ARGV[1], 0
+local left, most = tonumber(ARGV[2]), tonumber(ARGV[3])
+while left > 0 and bytes < most do
+  local wanted = math.min(left, 33)
+  local some = redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', known + wanted)
+  -- After the first call, it starts with an entry that is known: ranges without it need Redis 6.2.
+  if known == 1 then table.remove(some, 1) end
+  local count, part = #some, cmsgpack.pack(some)
+  if bytes + #part > most then
+    local kept = {}
+    for _, entry in ipairs(some) do
+      if bytes >= most then break end
+      kept[#kept + 1] = entry
+      for _, text in ipairs(entry[2]) do bytes = bytes + #text end
     end
+    parts[#parts + 1] = cmsgpack.pack(kept)
+    return parts
   end
-  if last == known or #some < 33 then return entries end
+  parts[#parts + 1], bytes = part, bytes + #part
+  if count < wanted then break end
+  left, from, known = left - count, some[count][1], 1
 end
+return parts

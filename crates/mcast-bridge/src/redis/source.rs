@@ -3,7 +3,9 @@
 use mcast_stream::wire::{EngineKey, EngineTrail, Incarnation, MessageNumber, StreamId};
 use redis::{Connection, FromRedisValue, Value, cmd};
 
+use super::entry::Field;
 use super::error::engine_error;
+use super::packed::PackedEntries;
 use super::{RedisTarget, entry, identity};
 use crate::engine::{EngineError, Source, SourceConnector, StoredStream};
 use crate::record::{Position, StreamRecord};
@@ -43,26 +45,33 @@ impl RedisSource {
     fn range(&mut self, from: &str, count: usize) -> Result<Vec<StreamRecord>, EngineError> {
         let mut command = cmd("EVALSHA");
         command.arg(&self.script).arg(1).arg(&self.key).arg(from).arg(count).arg(BYTES);
-        let entries = self.query(&command)?;
-        self.records(entries)
+        let Value::Array(parts) = self.query(&command)? else { return Err(entry::unexpected()) };
+        let mut records = Vec::new();
+        for part in &parts {
+            let Value::BulkString(part) = part else { return Err(entry::unexpected()) };
+            let mut entries = PackedEntries::new(part).ok_or_else(entry::unexpected)?;
+            let mut fields = Vec::new();
+            while !entries.is_empty() {
+                let id = entries.next(&mut fields).ok_or_else(entry::unexpected)?;
+                records.push(self.record(id, &fields)?);
+            }
+        }
+        Ok(records)
     }
 
     /// Returns the last entry.
-    fn last_entry(&mut self) -> Result<Vec<(String, Value)>, EngineError> {
+    fn last_entry(&mut self) -> Result<Value, EngineError> {
         let mut command = cmd("XREVRANGE");
         command.arg(&self.key).arg("+").arg("-").arg("COUNT").arg(1);
         self.query(&command)
     }
 
-    fn records(&self, entries: Vec<(String, Value)>) -> Result<Vec<StreamRecord>, EngineError> {
-        let record = |(id, fields): (String, Value)| {
-            let (stream, record) = entry::read(&id, &fields).ok_or_else(|| entry::foreign(&id))?;
-            match self.stream.filter(|known| *known != stream) {
-                Some(known) => Err(EngineError::other_stream(known, stream)),
-                None => Ok(record),
-            }
-        };
-        entries.into_iter().map(record).collect()
+    fn record(&self, id: &str, fields: &[Field<'_>]) -> Result<StreamRecord, EngineError> {
+        let (stream, record) = entry::read(id, fields).ok_or_else(|| entry::foreign(id))?;
+        match self.stream.filter(|known| *known != stream) {
+            Some(known) => Err(EngineError::other_stream(known, stream)),
+            None => Ok(record),
+        }
     }
 
     /// Returns the first record at this place among all positions or after it.
@@ -74,9 +83,12 @@ impl RedisSource {
 
 impl Source for RedisSource {
     fn stored(&mut self) -> Result<Option<StoredStream>, EngineError> {
-        let Some((id, fields)) = self.last_entry()?.pop() else { return Ok(None) };
-        let (stream, _) = entry::read(&id, &fields).ok_or_else(|| entry::foreign(&id))?;
-        let earlier: EngineTrail = entry::engines(&fields).ok_or_else(|| entry::foreign(&id))?;
+        let entries = self.last_entry()?;
+        let Value::Array(entries) = &entries else { return Err(entry::unexpected()) };
+        let Some(entry) = entries.first() else { return Ok(None) };
+        let (id, fields) = entry::parts(entry).ok_or_else(entry::unexpected)?;
+        let (stream, _) = entry::read(id, &fields).ok_or_else(|| entry::foreign(id))?;
+        let earlier: EngineTrail = entry::engines(&fields).ok_or_else(|| entry::foreign(id))?;
         self.stream = Some(stream);
         let key: EngineKey = identity::engine_key(&mut self.connection, &self.key, &self.address)?;
         Ok(Some(StoredStream { stream, key, earlier }))
@@ -84,7 +96,10 @@ impl Source for RedisSource {
 
     fn last(&mut self) -> Result<Option<StreamRecord>, EngineError> {
         let entries = self.last_entry()?;
-        Ok(self.records(entries)?.pop())
+        let Value::Array(entries) = &entries else { return Err(entry::unexpected()) };
+        let Some(entry) = entries.first() else { return Ok(None) };
+        let (id, fields) = entry::parts(entry).ok_or_else(entry::unexpected)?;
+        self.record(id, &fields).map(Some)
     }
 
     fn read(&mut self, from: Position, count: usize) -> Result<Vec<StreamRecord>, EngineError> {

@@ -15,14 +15,17 @@ pub(crate) struct Kafka {
     _lab: Lab,
 }
 
-const URL: &str = "kafka://127.0.0.1/prices";
-
 impl Kafka {
     fn with(password: Option<&str>) -> Option<Self> {
         let lab = Lab::new().unwrap();
         let host = lab.host("engine").unwrap();
-        let server = KafkaServer::start(&host, "127.0.0.1", "prices", password)?;
+        let server = KafkaServer::of_user_or_start(&host, "127.0.0.1", "prices", password)?;
         Some(Self { server, host, _lab: lab })
+    }
+
+    /// Returns the URL of the topic.
+    fn url(&self) -> String {
+        format!("kafka://{}/{}", self.server.address(), self.server.topic())
     }
 
     fn connect_to(&self, url: &str) -> Result<Box<dyn Sink>, EngineError> {
@@ -49,11 +52,11 @@ impl Engine for Kafka {
     }
 
     fn connect(&self) -> Result<Box<dyn Sink>, EngineError> {
-        self.connect_to(URL)
+        self.connect_to(&self.url())
     }
 
     fn source(&self) -> Box<dyn Source> {
-        let target = KafkaTarget::parse(URL).unwrap();
+        let target = KafkaTarget::parse(&self.url()).unwrap();
         let source = self.host.run(|| KafkaSource::connect(&target)).unwrap().unwrap();
         Box::new(InHost(self.host.clone(), Box::new(source) as Box<dyn Source>))
     }
@@ -91,7 +94,8 @@ fn keys_and_headers_are_as_documented() {
     kafka.append(&mut *sink, 0..3);
     let headers = json!({ "mcast-stream": "000000000000feed", "mcast-time": "1020" });
     assert_eq!(kafka.server.request(&json!(["last"])), json!(["1-2", headers, "x"]));
-    assert_eq!(kafka.server.request(&json!(["topics"])), json!(["prices", "prices-bridges"]));
+    let topic = kafka.server.topic();
+    assert_eq!(kafka.server.request(&json!(["topics"])), json!([topic, format!("{topic}-bridges")]));
 }
 
 #[test]
@@ -136,7 +140,8 @@ fn what_a_bridge_left_uncommitted_is_not_stored() {
     let Some(kafka) = Kafka::start() else { return };
     let mut sink = kafka.sink();
     kafka.append(&mut *sink, 0..3);
-    kafka.server.request(&json!(["leave", "mcast-bridge.prices", "1-3", "left"]));
+    let transaction = format!("mcast-bridge.{}", kafka.server.topic());
+    kafka.server.request(&json!(["leave", transaction, "1-3", "left"]));
     drop(sink);
     kafka.age_notes();
     let mut sink = kafka.sink();
@@ -167,7 +172,8 @@ fn the_last_record_is_found_before_many_aborted_ones() {
 #[test]
 fn one_of_several_brokers_may_be_down() {
     let Some(kafka) = Kafka::start() else { return };
-    let mut sink = kafka.connect_to("kafka://127.0.0.1:9,127.0.0.1/prices").unwrap();
+    let url = kafka.url().replace("kafka://", "kafka://127.0.0.1:9,");
+    let mut sink = kafka.connect_to(&url).unwrap();
     call(&mut *sink, &presence(1, None));
     kafka.append(&mut *sink, 0..3);
     assert_eq!(kafka.length(), 3);
@@ -183,7 +189,7 @@ fn several_partitions_are_refused() {
 
 #[test]
 fn a_topic_that_may_not_be_used_or_created_is_an_error_that_does_not_pass() {
-    let Some(kafka) = Kafka::start() else { return };
+    let Some(kafka) = Kafka::start().filter(|kafka| kafka.server.is_of_tests()) else { return };
     let error = kafka.connect_to("kafka://127.0.0.1/denied").err().unwrap();
     assert!(!error.is_passing && error.remedy.as_ref().unwrap().contains("mcast-bridge.TOPIC"), "{error:?}");
     let error = kafka.connect_to("kafka://127.0.0.1/refused").err().unwrap();

@@ -15,6 +15,8 @@ mod rabbitmq;
 #[path = "../servers/rabbitmq.rs"]
 mod rabbitmq_server;
 mod redis;
+#[path = "../servers/tunnel.rs"]
+mod tunnel;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

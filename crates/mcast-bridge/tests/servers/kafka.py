@@ -64,13 +64,18 @@ def respond(request, *arguments):
         case "last":
             return committed()[-1]
         case "topics":
-            return sorted(admin.list_topics(timeout=10).topics)
+            return sorted(name for name in admin.list_topics(timeout=10).topics if name.startswith(topic))
         case "create":
             (future,) = admin.create_topics([NewTopic(topic, arguments[0], config=arguments[1])]).values()
             future.result()
         case "delete":
             (future,) = admin.delete_topics([topic]).values()
             future.result()
+        case "delete-all":
+            # Everything that the tests have made: the topics, their notes and copies.
+            own = [name for name in admin.list_topics(timeout=10).topics if name.startswith(topic)]
+            for future in admin.delete_topics(own).values() if own else ():
+                future.result()
         case "purge":
             (future,) = admin.delete_records([TopicPartition(topic, 0, -1)]).values()
             future.result()

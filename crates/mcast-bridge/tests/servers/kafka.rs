@@ -1,7 +1,9 @@
-//! A broker of Kafka on a host of a lab, and what a client that others wrote reads from it.
+//! A broker of Kafka on a host of a lab, and what a client that others wrote reads from it. With `MCAST_TEST_KAFKA`, it
+//! is a broker of the user.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::Write;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -10,17 +12,41 @@ use mcast_lab::{Child, Host};
 use serde_json::{Value, json};
 
 use crate::python_client::{PythonClient, absent, installed};
+use crate::tunnel::Tunnel;
 
 const BROKER: &str = include_str!("kafka_broker.py");
 const SCRIPT: &str = include_str!("kafka.py");
+/// `HOST:PORT` of a broker of the user, as it names itself to clients.
+const USERS: &str = "MCAST_TEST_KAFKA";
 
-/// A broker, which listens on all addresses of its host.
+/// A broker, which listens on all addresses of its host, or is reached from there.
 pub(crate) struct KafkaServer {
+    broker: Broker,
+    /// Where clients find it.
+    address: String,
+    topic: String,
+    client: PythonClient,
+}
+
+enum Broker {
+    Tests(OwnBroker),
+    Users(Tunnel),
+}
+
+/// The broker of the tests.
+struct OwnBroker {
     host: Host,
     child: Child,
     folder: tempfile::TempDir,
     options: Vec<String>,
-    client: PythonClient,
+}
+
+/// Returns the broker of the user and its address, if there is one.
+fn users_broker() -> Option<(String, SocketAddr)> {
+    let address = std::env::var(USERS).ok()?;
+    let resolved = address.to_socket_addrs().unwrap_or_else(|error| panic!("{USERS}={address}: {error}"));
+    let resolved = resolved.into_iter().next().unwrap_or_else(|| panic!("{USERS}={address} has no address"));
+    Some((address, resolved))
 }
 
 /// Returns Python of the virtual environment, if it has the client.
@@ -35,27 +61,61 @@ impl KafkaServer {
     /// Starts a broker with this address and password, and a client for the topic of this name; `None` if the client is
     /// not installed, unless that is required.
     pub(crate) fn start(host: &Host, address: &str, topic: &str, password: Option<&str>) -> Option<Self> {
-        let Some(python) = python() else {
-            return absent("confluent-kafka");
-        };
-        let mut options = vec!["--host".to_owned(), address.to_owned()];
-        options.extend(password.iter().flat_map(|password| ["--password".to_owned(), password.to_string()]));
-        let folder = tempfile::tempdir().unwrap();
-        let child = spawn(host, &folder, &options);
+        let python = python().or_else(|| absent("confluent-kafka"))?;
+        let broker = Broker::Tests(OwnBroker::start(host, address, password));
         let arguments = ["127.0.0.1:9092", topic, password.unwrap_or_default()];
         let client = PythonClient::start(host, &python, SCRIPT, &arguments);
-        let server = Self { host: host.clone(), child, folder, options, client };
-        server.wait();
-        Some(server)
+        Some(Self { broker, address: format!("{address}:9092"), topic: topic.to_owned(), client })
     }
 
-    /// Waits until it accepts connections.
-    fn wait(&self) {
-        let until = Instant::now() + Duration::from_secs(30);
-        while self.host.run(|| TcpStream::connect(("127.0.0.1", 9093))).unwrap().is_err() {
-            assert!(Instant::now() < until, "the broker does not start");
-            std::thread::yield_now();
+    /// As [`start`](Self::start), unless there is a broker of the user: on that, the topic has a name with a random number,
+    /// and there is no password, so that tests that set one are skipped.
+    #[allow(dead_code)]
+    pub(crate) fn of_user_or_start(
+        host: &Host,
+        address: &str,
+        topic: &str,
+        password: Option<&str>,
+    ) -> Option<Self> {
+        let Some((users, server)) = users_broker() else {
+            return Self::start(host, address, topic, password);
+        };
+        if password.is_some() {
+            eprintln!("SKIPPED: the broker of {USERS} is used without a password");
+            return None;
         }
+        let python = python().or_else(|| absent("confluent-kafka"))?;
+        let tunnel = Tunnel::to(server);
+        tunnel.open_on(host);
+        let topic = format!("mcast-test-{topic}-{:016x}", RandomState::new().build_hasher().finish());
+        let client = PythonClient::start(host, &python, SCRIPT, &[&users, &topic, ""]);
+        Some(Self { broker: Broker::Users(tunnel), address: users, topic, client })
+    }
+
+    /// Returns the addresses that clients are given: `HOST:PORT`.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(crate) fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// Lets programs on another host reach the broker.
+    #[allow(dead_code)]
+    pub(crate) fn open_on(&self, host: &Host) {
+        if let Broker::Users(tunnel) = &self.broker {
+            tunnel.open_on(host);
+        }
+    }
+
+    /// Returns whether it is the broker of the tests, for what that of a user does not have or must not be asked for.
+    pub(crate) fn is_of_tests(&self) -> bool {
+        let is_of_tests = matches!(self.broker, Broker::Tests(_));
+        if !is_of_tests {
+            eprintln!("SKIPPED: only with the broker of the tests, not with that of {USERS}");
+        }
+        is_of_tests
     }
 
     /// Has the client do something; returns its reply.
@@ -70,45 +130,93 @@ impl KafkaServer {
         self.request(&json!(["length"])).as_u64().unwrap()
     }
 
-    /// Moves the clock of the broker.
+    /// Moves the clock of the broker of the tests, or waits.
     #[allow(dead_code)]
     pub(crate) fn advance(&self, time: Duration) {
-        let mut control = self.host.run(|| TcpStream::connect(("127.0.0.1", 9093))).unwrap().unwrap();
+        let Broker::Tests(broker) = &self.broker else { return std::thread::sleep(time) };
+        let mut control = broker.host.run(|| TcpStream::connect(("127.0.0.1", 9093))).unwrap().unwrap();
         writeln!(control, "{}", time.as_millis()).unwrap();
         // It has read the line when it closes the connection.
         control.shutdown(std::net::Shutdown::Write).unwrap();
         let _ = std::io::copy(&mut control, &mut std::io::sink());
     }
 
-    /// Returns the file in which it keeps everything.
+    /// Returns the file in which the broker of the tests keeps everything.
     #[allow(dead_code)]
-    pub(crate) fn journal(&self) -> PathBuf {
-        self.folder.path().join("journal")
+    pub(crate) fn journal(&self) -> Option<PathBuf> {
+        match &self.broker {
+            Broker::Tests(broker) => Some(broker.folder.path().join("journal")),
+            Broker::Users(_) => None,
+        }
     }
 
-    /// Kills the broker without notice.
+    /// Kills the broker without notice, or ends all connections to that of the user.
     pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        match &mut self.broker {
+            Broker::Tests(broker) => {
+                broker.child.kill().unwrap();
+                broker.child.wait().unwrap();
+            }
+            Broker::Users(tunnel) => tunnel.cut(),
+        }
     }
 
     /// Starts the broker again.
     #[allow(dead_code)]
     pub(crate) fn restart(&mut self) {
-        self.child = spawn(&self.host, &self.folder, &self.options);
-        self.wait();
+        match &mut self.broker {
+            Broker::Tests(broker) => {
+                broker.child = spawn(&broker.host, &broker.folder, &broker.options);
+                broker.wait();
+            }
+            Broker::Users(tunnel) => tunnel.restore(),
+        }
     }
 
+    /// Sends the broker a signal to stand still, or to continue.
     #[allow(dead_code)]
-    pub(crate) fn signal(&self, signal: i32) {
-        self.child.signal(signal).unwrap();
+    pub(crate) fn signal(&self, signal: i32, is_to_stand_still: bool) {
+        match &self.broker {
+            Broker::Tests(broker) => broker.child.signal(signal).unwrap(),
+            Broker::Users(tunnel) => tunnel.pause(is_to_stand_still),
+        }
+    }
+}
+
+impl OwnBroker {
+    fn start(host: &Host, address: &str, password: Option<&str>) -> Self {
+        let mut options = vec!["--host".to_owned(), address.to_owned()];
+        options.extend(password.iter().flat_map(|password| ["--password".to_owned(), password.to_string()]));
+        let folder = tempfile::tempdir().unwrap();
+        let child = spawn(host, &folder, &options);
+        let broker = Self { host: host.clone(), child, folder, options };
+        broker.wait();
+        broker
+    }
+
+    /// Waits until it accepts connections.
+    fn wait(&self) {
+        let until = Instant::now() + Duration::from_secs(30);
+        while self.host.run(|| TcpStream::connect(("127.0.0.1", 9093))).unwrap().is_err() {
+            assert!(Instant::now() < until, "the broker does not start");
+            std::thread::yield_now();
+        }
     }
 }
 
 impl Drop for KafkaServer {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        match &mut self.broker {
+            Broker::Tests(broker) => {
+                let _ = broker.child.kill();
+                let _ = broker.child.wait();
+            }
+            Broker::Users(tunnel) => {
+                tunnel.pause(false);
+                tunnel.restore();
+                let _ = self.client.request(&json!(["delete-all"]));
+            }
+        }
     }
 }
 

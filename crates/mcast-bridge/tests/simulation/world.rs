@@ -220,7 +220,11 @@ impl World {
                 Input::Message(number, bytes) => {
                     let incarnation = bridge.incarnation.unwrap();
                     bridge.received.insert(Position { incarnation, number });
-                    machine.message(now, now.0 / 1_000_000, &Message { number, key: None, bytes: &bytes });
+                    machine.message(
+                        now,
+                        now.0 / 1_000_000,
+                        &Message { incarnation, number, key: None, bytes: &bytes },
+                    );
                 }
                 Input::Event(event) => {
                     match event {

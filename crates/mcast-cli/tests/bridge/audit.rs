@@ -102,6 +102,8 @@ pub(crate) fn records(ended: &crate::support::Ended) -> (Vec<Value>, Value) {
         "superseded",
         "engine-lost",
         "engine-healed",
+        "serving-history",
+        "history-refused",
     ];
     for record in &records {
         let is_own = own.contains(&record["event"].as_str().unwrap());

@@ -13,6 +13,8 @@ pub(crate) enum Setup {
     Plain,
     /// It keeps what it acknowledged when it is killed.
     Durable,
+    /// It can be rolled back.
+    Restorable,
     /// It has room for fewer than 60,000 messages.
     Small,
     /// It requires the password `secret`.

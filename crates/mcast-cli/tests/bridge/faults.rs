@@ -64,7 +64,7 @@ fn while_the_engine_stands_still_memory_is_bounded_and_nothing_is_lost<T: Engine
 
 fn what_the_engine_loses_is_stored_again<T: Engine>() {
     let network = Network::new([0.0, 0.0]);
-    let Some(mut engine) = T::start(&network, Setup::Plain) else { return };
+    let Some(mut engine) = T::start(&network, Setup::Restorable) else { return };
     let bridge = network.bridge(0, &engine, &[]);
     let mut publisher = network.publish(&["--wait-for", "1"]);
     write(&mut publisher, 0..1_000);

@@ -1,7 +1,11 @@
 //! Subscribers that read what a bridge has stored in Redis, and then the live stream.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
 use mcast_lab::{Host, Lab};
 
+use crate::audit::records;
 use crate::engine::{Engine, Setup};
 use crate::network::{Network, close, text, write};
 use crate::redis::Redis;
@@ -114,6 +118,63 @@ fn a_subscriber_reads_the_history_of_a_restarted_publisher() {
     assert!(ended.text() == lines(0..500) + &lines(0..500), "{}", ended.stderr);
     assert!(ended.stderr.contains("the publisher has restarted"), "{}", ended.stderr);
     bridge.child.kill().unwrap();
+}
+
+/// Returns what a server responds to these bytes, on a host.
+fn response(host: &Host, to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    host.run(|| {
+        let (mut connection, mut response) = (TcpStream::connect(to).unwrap(), Vec::new());
+        connection.write_all(bytes).unwrap();
+        // It may reset the connection.
+        let _ = connection.read_to_end(&mut response);
+        response
+    })
+    .unwrap()
+}
+
+#[test]
+fn what_the_history_server_does_is_in_events_metrics_and_the_summary() {
+    let lan = Lan::new();
+    let Some(redis) = Redis::launch(Setup::Plain) else { return };
+    let options = ["--serve-history", "10.0.0.2:0", "--json", "--metrics", "10.0.0.2:0"];
+    let bridge = lan.keep(&redis, &options);
+    let mut publisher = lan.publish(&[]);
+    write(&mut publisher, 0..500);
+    eventually("500 messages", || redis.length() == 500);
+    bridge.stdout.wait_for(r#""event":"serving-history""#);
+    let text = bridge.stdout.text();
+    let serving = text.lines().find(|line| line.contains("serving-history")).unwrap();
+    let serving: serde_json::Value = serde_json::from_str(serving).unwrap();
+    let history: SocketAddr = serving["address"].as_str().unwrap().parse().unwrap();
+    let subscriber = lan.subscribe(&["--from", "oldest", "--history-server", &history.to_string()]);
+    subscriber.stdout.wait_for("message 499 ");
+
+    // A request with an unknown start.
+    let mut request = [&[0; 8][..], &28_u32.to_be_bytes(), &[0; 28]].concat();
+    request[8 + 4 + 12] = 9;
+    let greeting = response(&lan.subscriber, history, &request);
+    assert!(greeting.starts_with(b"MCH1") && greeting.len() == 14, "{greeting:?}");
+    bridge.stdout.wait_for(r#""event":"history-refused""#);
+    bridge.stderr.wait_for("was refused: the request is malformed");
+
+    let note = bridge.stderr.text();
+    let metrics = note.split_once("metrics at http://").unwrap().1.split_once('/').unwrap().0;
+    let metrics = metrics.parse().unwrap();
+    eventually("the metrics", || {
+        let page = response(&lan.subscriber, metrics, b"GET /metrics HTTP/1.0\r\n\r\n");
+        String::from_utf8(page).unwrap().contains("\nmcast_bridge_history_refused_total 1\n")
+    });
+    close(&mut publisher);
+    publisher.end().succeeded();
+    subscriber.end().succeeded();
+    let (events, summary) = records(&bridge.signalled(libc::SIGINT));
+    let refused = events.iter().find(|event| event["event"] == "history-refused").unwrap();
+    assert_eq!((&refused["count"], &refused["reason"]), (&1.into(), &"the request is malformed".into()));
+    assert!(refused["address"].as_str().unwrap().starts_with("10.0.0.3:"), "{refused}");
+    let served = &summary["history"];
+    assert_eq!(served["refused"], 1);
+    assert!(served["requests"].as_u64() > Some(0) && served["records"].as_u64() >= Some(500), "{served}");
+    assert!(served["bytes"].as_u64() > served["records"].as_u64(), "{served}");
 }
 
 #[test]

@@ -42,8 +42,13 @@ impl Engine for Kafka {
             Setup::Password => (Some("secret"), "feeds@"),
             _ => (None, ""),
         };
-        let server = KafkaServer::start(&network.engine, ENGINE, "prices", password)?;
-        Some(Self { server, url: format!("kafka://{user}{ENGINE}/prices"), saved: None })
+        let server = KafkaServer::of_user_or_start(&network.engine, ENGINE, "prices", password)?;
+        if setup == Setup::Restorable && !server.is_of_tests() {
+            return None;
+        }
+        network.bridges.iter().for_each(|host| server.open_on(host));
+        let url = format!("kafka://{user}{}/{}", server.address(), server.topic());
+        Some(Self { server, url, saved: None })
     }
 
     fn url(&self) -> String {
@@ -72,17 +77,17 @@ impl Engine for Kafka {
     }
 
     fn save(&mut self) {
-        self.saved = Some(std::fs::read(self.server.journal()).unwrap());
+        self.saved = Some(std::fs::read(self.server.journal().unwrap()).unwrap());
     }
 
     fn roll_back(&mut self) {
         self.server.kill();
-        std::fs::write(self.server.journal(), self.saved.as_ref().unwrap()).unwrap();
+        std::fs::write(self.server.journal().unwrap(), self.saved.as_ref().unwrap()).unwrap();
         self.server.restart();
     }
 
     fn signal(&self, signal: i32) {
-        self.server.signal(signal);
+        self.server.signal(signal, signal == libc::SIGSTOP);
     }
 
     fn delete_stream(&self) {
@@ -109,11 +114,11 @@ impl SourceEngine for Kafka {
     }
 
     fn copy_url(&self) -> String {
-        self.url.replace("/prices", "/copy")
+        format!("{}-copy", self.url)
     }
 
     fn copied(&self) -> Vec<Entry> {
-        let messages = self.server.request(&json!(["dump", "copy"]));
+        let messages = self.server.request(&json!(["dump", format!("{}-copy", self.server.topic())]));
         messages.as_array().into_iter().flatten().map(entry).collect()
     }
 }

@@ -7,6 +7,7 @@ mod datagrams;
 mod engine;
 mod faults;
 mod history;
+mod joining;
 #[cfg(feature = "kafka")]
 mod kafka;
 #[cfg(feature = "kafka")]
@@ -30,3 +31,6 @@ mod stored;
 #[allow(dead_code)]
 #[path = "../command/support.rs"]
 mod support;
+#[cfg(feature = "kafka")]
+#[path = "../../../mcast-bridge/tests/servers/tunnel.rs"]
+mod tunnel;

@@ -27,7 +27,7 @@ impl Redis {
         }
         let folder = tempfile::tempdir().unwrap();
         let (options, login): (&[&str], &[&str]) = match setup {
-            Setup::Plain => (&[], &[]),
+            Setup::Plain | Setup::Restorable => (&[], &[]),
             Setup::Durable => (&["--appendonly", "yes"], &[]),
             Setup::Small => (&["--maxmemory", "3mb"], &[]),
             Setup::Password => (&["--requirepass", "secret"], &["-a", "secret"]),

@@ -17,3 +17,6 @@ mod remedies;
 #[allow(dead_code)]
 #[path = "../command/support.rs"]
 mod support;
+#[allow(dead_code)]
+#[path = "../../../mcast-bridge/tests/servers/tunnel.rs"]
+mod tunnel;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
 from os import PathLike
 from typing import Literal, TypedDict, Union
@@ -116,7 +117,7 @@ class SubscriberKeywords(TypedDict, total=False):
     interface: InterfaceLike | Iterable[InterfaceLike] | None
     listen: HostLike | Iterable[HostLike] | None
     listen_broadcast: int | None
-    start: Literal["now", "oldest", "snapshot"]
+    start: Literal["now", "oldest", "snapshot"] | int | datetime
     policy: Literal["reliable", "deadline", "best-effort", "latest"]
     deadline: float | None
     on_loss: Literal["continue", "snapshot", "stop"] | None
@@ -125,3 +126,5 @@ class SubscriberKeywords(TypedDict, total=False):
     receive_buffer: int | None
     stay: bool
     subscriber_name: str | None
+    heal: bool
+    history_servers: tuple[SourceLike, int] | Iterable[tuple[SourceLike, int]] | None

@@ -2,6 +2,7 @@
 
 import builtins
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from os import PathLike
 from pathlib import Path
@@ -1118,7 +1119,8 @@ class StreamEvent:
         for a gap), "path-silent", "path-back", "publisher-silent", "publisher-back", "evicted" (this subscriber was too slow
         for the publisher), "full" (the publisher accepts no more subscribers), "rival" (ignoring another publisher of
         the stream, with `incarnation`), "key-missing" (the key of `epoch`), "key-wrong" (datagrams name the key of
-        `epoch` but were not sealed with it), or "stale" (ignoring a publisher whose clock is off by minutes).
+        `epoch` but were not sealed with it), "stale" (ignoring a publisher whose clock is off by minutes), or
+        "history-failed" (no history server can be used; what only a history has is lost).
         """
     @property
     def message(self) -> int | None:
@@ -1206,6 +1208,9 @@ class SubscriberStatistics:
     @property
     def message_bytes(self) -> int:
         """Their bytes."""
+    @property
+    def from_history(self) -> int:
+        """How many of them came from a history server."""
     @property
     def lost_messages(self) -> int:
         """Messages reported as lost."""
@@ -1496,8 +1501,11 @@ class Subscriber:
     listen: addresses of this host at which it is received on a network without multicast: text ("0.0.0.0:7000"), a
         pair of address and port, or several. Together they are one path.
     listen_broadcast: a port at which it is received from IPv4 broadcasts.
-    start: "now", "oldest" (the oldest message that the publisher still retains), or "snapshot" (after a snapshot: an
-        event requests one; call fetch_snapshot and resume).
+    start: "now", "oldest" (the oldest message available), the number of a message, a datetime with a time zone, or
+        "snapshot" (after a snapshot: an event requests one; call fetch_snapshot and resume). With "oldest", a number or
+        a datetime, messages that the publisher no longer retains come from a history server, such as
+        `mcast bridge --serve-history`, and then the live stream follows without a gap; what the history does not have
+        is lost.
     policy: "reliable", "deadline" (waits at most `deadline` seconds for a repair), "best-effort" (requests no
         repairs), or "latest" (only the latest message of each key).
     on_loss: with the policy "reliable", what to do after an unrecoverable loss: "continue" with the next message,
@@ -1509,6 +1517,9 @@ class Subscriber:
     subscriber_name: the name that publishers know it by, for `Publisher(ack=...)`: ASCII letters, digits, "-", "_" and
         ".". It is a claim; only keys restrict it to members of the group. Default: none.
     stay: wait for the publisher's next incarnation after the stream has ended.
+    heal: request messages that the publisher can no longer repair from a history server before they are lost.
+    history_servers: the addresses and ports of history servers, instead of those that are announced: any host can
+        announce a history of an unsealed stream.
 
     Raises the same exceptions as Receiver. Threads may share it; each item is delivered to one of them.
     """
@@ -1518,7 +1529,7 @@ class Subscriber:
         interface: InterfaceLike | Iterable[InterfaceLike] | None = None,
         listen: HostLike | Iterable[HostLike] | None = None,
         listen_broadcast: int | None = None,
-        start: Literal["now", "oldest", "snapshot"] = "now",
+        start: Literal["now", "oldest", "snapshot"] | int | datetime = "now",
         policy: Literal["reliable", "deadline", "best-effort", "latest"] = "reliable",
         deadline: float | None = None,
         on_loss: Literal["continue", "snapshot", "stop"] | None = None,
@@ -1527,6 +1538,8 @@ class Subscriber:
         receive_buffer: int | None = None,
         stay: bool = False,
         subscriber_name: str | None = None,
+        heal: bool = False,
+        history_servers: tuple[SourceLike, int] | Iterable[tuple[SourceLike, int]] | None = None,
     ) -> Self: ...
     def next(self, timeout: float | None = None) -> Message | StreamEvent | None:
         """Waits for the next item, a Message or a StreamEvent; returns None if the stream has ended. Raises TimeoutError

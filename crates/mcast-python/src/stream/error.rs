@@ -13,6 +13,7 @@ pub(super) fn raise_stream(py: Python<'_>, error: &StreamError) -> PyErr {
         | StreamError::Name(_)
         | StreamError::NoDestination
         | StreamError::NoQuorum
+        | StreamError::HistoryOrder
         | StreamError::TooManyPaths(_)
         | StreamError::MixedFamilies => {
             return value_error(error);

@@ -47,7 +47,8 @@ pub(crate) struct StreamEvent {
     /// for a gap), "path-silent", "path-back", "publisher-silent", "publisher-back", "evicted" (this subscriber was too slow
     /// for the publisher), "full" (the publisher accepts no more subscribers), "rival" (ignoring another publisher of
     /// the stream, with `incarnation`), "key-missing" (the key of `epoch`), "key-wrong" (datagrams name the key of
-    /// `epoch` but were not sealed with it), or "stale" (ignoring a publisher whose clock is off by minutes).
+    /// `epoch` but were not sealed with it), "stale" (ignoring a publisher whose clock is off by minutes), or
+    /// "history-failed" (no history server can be used; what only a history has is lost).
     kind: &'static str,
     /// The number of a message, or the number of messages.
     message: Option<u64>,

@@ -2,23 +2,95 @@
 
 use std::time::Duration;
 
-use mcast_stream::Nanos;
+use mcast_stream::history::HistoryStart;
 use mcast_stream::subscriber::{OnLoss, Policy, Start};
 use mcast_stream::wire::FlowControl;
+use mcast_stream::{Nanos, SubscriberBuilder};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use crate::error::value_error;
+use crate::number::MessageNumber;
 
 /// How long the best-effort policy waits for datagrams that arrive out of order.
 const REORDERING_WINDOW: Nanos = Nanos::from_millis(1);
 
-pub(super) fn start(word: &str) -> PyResult<Start> {
-    match word {
-        "now" => Ok(Start::Now),
-        "oldest" => Ok(Start::Oldest),
-        "snapshot" => Ok(Start::Snapshot),
-        _ => Err(value_error(format_args!("{word:?} is not a start: use now, oldest or snapshot"))),
+/// Where a subscriber starts.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum StartAt {
+    Now,
+    Oldest,
+    Snapshot,
+    Number(mcast_stream::wire::MessageNumber),
+    /// In milliseconds since 1970.
+    Time(u64),
+}
+
+impl StartAt {
+    pub(super) const fn of_stream(self) -> Start {
+        match self {
+            Self::Now => Start::Now,
+            Self::Snapshot => Start::Snapshot,
+            Self::Oldest | Self::Number(_) | Self::Time(_) => Start::Oldest,
+        }
     }
+
+    /// Sets where the subscriber starts.
+    pub(super) fn apply(self, builder: SubscriberBuilder, policy: Policy) -> SubscriberBuilder {
+        let builder = builder.start(self.of_stream());
+        match self {
+            // The latest message of each key needs no history.
+            Self::Oldest if policy == Policy::Latest => builder,
+            Self::Oldest => builder.from(HistoryStart::Oldest),
+            Self::Number(number) => builder.from(HistoryStart::Number(number)),
+            Self::Time(time) => builder.from(HistoryStart::Time(time)),
+            Self::Now | Self::Snapshot => builder,
+        }
+    }
+}
+
+impl<'py> FromPyObject<'_, 'py> for StartAt {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(word) = object.extract::<String>() {
+            return match &*word {
+                "now" => Ok(Self::Now),
+                "oldest" => Ok(Self::Oldest),
+                "snapshot" => Ok(Self::Snapshot),
+                _ => Err(value_error(format_args!(
+                    "{word:?} is not a start: use now, oldest, snapshot, the number of a message, or a datetime"
+                ))),
+            };
+        }
+        let class = object.py().import("datetime")?.getattr("datetime")?;
+        if object.is_instance(&class)? {
+            return time_of(object).map(Self::Time);
+        }
+        match object.extract::<MessageNumber>() {
+            Ok(number) => Ok(Self::Number(mcast_stream::wire::MessageNumber(number.0))),
+            Err(error) if error.is_instance_of::<PyTypeError>(object.py()) => {
+                let class = object.get_type();
+                Err(PyTypeError::new_err(format!(
+                    "a start is a word, the number of a message, or a datetime, not {class}"
+                )))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Returns the time of a datetime in milliseconds since 1970.
+fn time_of(datetime: Borrowed<'_, '_, PyAny>) -> PyResult<u64> {
+    if datetime.call_method0("utcoffset")?.is_none() {
+        return Err(value_error(
+            "a start needs a time zone: use a datetime with one, such as datetime.now(timezone.utc)",
+        ));
+    }
+    let seconds: f64 = datetime.call_method0("timestamp")?.extract()?;
+    let since = Duration::try_from_secs_f64(seconds);
+    let since = since.map_err(|_| value_error("a start must not be before 1970"))?;
+    u64::try_from(since.as_millis()).map_err(|_| value_error("a start is too late"))
 }
 
 /// Parses what to do after an unrecoverable loss. The default is `continue`, or `snapshot` when starting from one.

@@ -62,6 +62,21 @@ impl<'py> FromPyObject<'_, 'py> for SocketAddress {
     }
 }
 
+/// An argument that is a pair of address and port, or several.
+pub(super) struct SocketAddresses(pub(super) Vec<SocketAddr>);
+
+impl<'py> FromPyObject<'_, 'py> for SocketAddresses {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(SocketAddress(address)) = object.extract() {
+            return Ok(Self(vec![address]));
+        }
+        let each = object.try_iter()?.map(|each| Ok(each?.extract::<SocketAddress>()?.0));
+        Ok(Self(each.collect::<PyResult<_>>()?))
+    }
+}
+
 /// Converts an address to a pair for Python.
 pub(super) fn pair(address: SocketAddr) -> (String, u16) {
     (address.ip().to_string(), address.port())

@@ -59,6 +59,8 @@ pub(crate) struct SubscriberStatistics {
     messages: u64,
     /// Their bytes.
     message_bytes: u64,
+    /// How many of them came from a history server.
+    from_history: u64,
     /// Messages reported as lost.
     lost_messages: u64,
     /// Data datagrams received, not counting copies.
@@ -82,6 +84,7 @@ impl From<subscriber::SubscriberStatistics> for SubscriberStatistics {
         Self {
             messages: counted.messages,
             message_bytes: counted.message_bytes,
+            from_history: counted.from_history,
             lost_messages: counted.lost_messages,
             received: counted.received,
             repaired: counted.repaired,

@@ -19,8 +19,8 @@ use super::discovery::FoundStream;
 use super::error::raise_stream;
 use super::event::{Message, item_to_python};
 use super::keys::Secrets;
-use super::settings;
-use super::snapshot::{Snapshot, SocketAddress};
+use super::settings::{self, StartAt};
+use super::snapshot::{Snapshot, SocketAddress, SocketAddresses};
 use super::statistics::SubscriberStatistics;
 use crate::error::{closed_error, timeout_error, value_error};
 use crate::interface::Selectors;
@@ -44,8 +44,11 @@ const SLICE: Duration = Duration::from_millis(50);
 /// listen: addresses of this host at which it is received on a network without multicast: text ("0.0.0.0:7000"), a
 ///     pair of address and port, or several. Together they are one path.
 /// listen_broadcast: a port at which it is received from IPv4 broadcasts.
-/// start: "now", "oldest" (the oldest message that the publisher still retains), or "snapshot" (after a snapshot: an
-///     event requests one; call fetch_snapshot and resume).
+/// start: "now", "oldest" (the oldest message available), the number of a message, a datetime with a time zone, or
+///     "snapshot" (after a snapshot: an event requests one; call fetch_snapshot and resume). With "oldest", a number or
+///     a datetime, messages that the publisher no longer retains come from a history server, such as
+///     `mcast bridge --serve-history`, and then the live stream follows without a gap; what the history does not have
+///     is lost.
 /// policy: "reliable", "deadline" (waits at most `deadline` seconds for a repair), "best-effort" (requests no
 ///     repairs), or "latest" (only the latest message of each key).
 /// on_loss: with the policy "reliable", what to do after an unrecoverable loss: "continue" with the next message,
@@ -57,6 +60,9 @@ const SLICE: Duration = Duration::from_millis(50);
 /// subscriber_name: the name that publishers know it by, for `Publisher(ack=...)`: ASCII letters, digits, "-", "_" and
 ///     ".". It is a claim; only keys restrict it to members of the group. Default: none.
 /// stay: wait for the publisher's next incarnation after the stream has ended.
+/// heal: request messages that the publisher can no longer repair from a history server before they are lost.
+/// history_servers: the addresses and ports of history servers, instead of those that are announced: any host can
+///     announce a history of an unsealed stream.
 ///
 /// Raises the same exceptions as Receiver. Threads may share it; each item is delivered to one of them.
 #[pyclass(frozen, weakref, module = "pymcast")]
@@ -95,9 +101,11 @@ enum Poll {
 impl Subscriber {
     #[new]
     #[pyo3(signature = (
-        *memberships, interface=None, listen=None, listen_broadcast=None, start="now", policy="reliable", deadline=None, on_loss=None, name=None,
-        keys=None, receive_buffer=None, stay=false, subscriber_name=None
-    ))]
+        *memberships, interface=None, listen=None, listen_broadcast=None, start=StartAt::Now, policy="reliable", deadline=None, on_loss=None, name=None,
+        keys=None, receive_buffer=None, stay=false, subscriber_name=None, heal=false, history_servers=None
+    ), text_signature = "(*memberships, interface=None, listen=None, listen_broadcast=None, start='now', \
+        policy='reliable', deadline=None, on_loss=None, name=None, keys=None, receive_buffer=None, stay=False, \
+        subscriber_name=None, heal=False, history_servers=None)")]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
     fn new(
         py: Python<'_>,
@@ -105,7 +113,7 @@ impl Subscriber {
         interface: Option<Selectors>,
         listen: Option<Hosts>,
         listen_broadcast: Option<Port>,
-        start: &str,
+        start: StartAt,
         policy: &str,
         deadline: Option<f64>,
         on_loss: Option<&str>,
@@ -114,6 +122,8 @@ impl Subscriber {
         receive_buffer: Option<Bytes>,
         stay: bool,
         subscriber_name: Option<&str>,
+        heal: bool,
+        history_servers: Option<SocketAddresses>,
     ) -> PyResult<Self> {
         if memberships.is_empty() && listen.is_none() && listen_broadcast.is_none() {
             return Err(PyTypeError::new_err(
@@ -125,13 +135,15 @@ impl Subscriber {
         let memberships = expand(memberships, &interfaces);
         let mut hosts = listen.map_or_else(Vec::new, |hosts| hosts.0);
         hosts.extend(found.iter().flat_map(|found| found.hosts.clone()));
-        let start = settings::start(start)?;
         let keys = keys.map_or_else(Keys::none, |keys| keys.0);
-        let mut builder = mcast_stream::Subscriber::builder()
-            .start(start)
-            .policy(settings::policy(policy, deadline, on_loss, start)?)
-            .keys(keys.clone())
-            .stay(stay);
+        let policy = settings::policy(policy, deadline, on_loss, start.of_stream())?;
+        let builder = mcast_stream::Subscriber::builder().policy(policy).keys(keys.clone()).stay(stay);
+        let mut builder = start.apply(builder, policy);
+        if heal {
+            builder = builder.heal(true);
+        }
+        let servers = history_servers.map_or_else(Vec::new, |servers| servers.0);
+        builder = servers.into_iter().fold(builder, SubscriberBuilder::history_server);
         for membership in &memberships {
             builder = builder.path(membership.clone());
         }

@@ -51,6 +51,7 @@ enum BodyFields {
     Heartbeat { heartbeat: Beat },
     Status { status: State },
     Announcement { announcement: Announcement },
+    HistoryServer { history_server: SocketAddr },
     Reset { reset: &'static str, to_subscriber: String },
     Echo { to_subscriber: String },
 }
@@ -156,6 +157,7 @@ impl BodyFields {
                 Self::Confirmation { pending_repairs: all_ranges(*coming), oldest_retained: *oldest_retained }
             }
             Body::Announcement(announce) => Self::Announcement { announcement: Announcement::new(announce) },
+            Body::HistoryServer(server) => Self::HistoryServer { history_server: server.address },
             Body::Reset(Reset { subscriber, reason }) => {
                 Self::Reset { reset: reason_name(*reason), to_subscriber: subscriber.to_string() }
             }

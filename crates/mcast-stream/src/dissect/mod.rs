@@ -22,6 +22,7 @@ mod json;
 mod tests;
 mod text;
 
+use crate::history::HistoryAnnouncement;
 use crate::seal::Keys;
 use crate::wire::{
     Acknowledgement, Announce, DatagramView, ExtensionKind, Flags, HEADER_LENGTH, Header, Heartbeat,
@@ -87,6 +88,8 @@ pub enum Body<'a> {
     Echo(Probe),
     /// The name and the paths of a stream.
     Announcement(Announce<'a>),
+    /// The address of a history server.
+    HistoryServer(HistoryAnnouncement),
     /// The refusal of a subscriber.
     Reset(Reset),
     /// A kind reserved by the protocol.
@@ -176,6 +179,7 @@ impl<'a> Body<'a> {
             Kind::Probe => Self::Probe(Probe::read(bytes)?),
             Kind::Echo => Self::Echo(Probe::read(bytes)?),
             Kind::Announce => Self::Announcement(Announce::read(bytes)?),
+            Kind::History => Self::HistoryServer(HistoryAnnouncement::read(bytes)?),
             Kind::Reset => Self::Reset(Reset::read(bytes)?),
             _ => Self::Reserved,
         })

@@ -14,6 +14,8 @@ const PIECE: &str =
 const NAK: &str = "4d43 10 04 0b 00 0000 0102030405060708 11223344 00000000 0000000000000003
     8903 0000 000000000000aabb 0000000000000005
     0000000000000032 0001 0001 00000000 00000006 00000096 00000064";
+const HISTORY: &str =
+    "4d43 10 0c 08 00 0000 0102030405060708 00000000 00000000 0000000000000001 0307 04 1e58 0a000001";
 
 fn bytes(hexadecimal: &str) -> Vec<u8> {
     let digits: Vec<u8> = hexadecimal.bytes().filter(u8::is_ascii_hexdigit).collect();
@@ -41,6 +43,16 @@ fn golden_vectors_as_text() {
     );
 }
 
+#[test]
+fn history_servers_are_named() {
+    let of = "mcast stream history, stream 0102030405060708, incarnation 0";
+    assert_eq!(text(&bytes(HISTORY)).unwrap(), format!("{of}, history from 10.0.0.1:7768"));
+    let unspecified = HISTORY.replace("0a000001", "00000000");
+    assert_eq!(text(&bytes(&unspecified)).unwrap(), format!("{of}, history from port 7768 of its source"));
+    let broken = HISTORY.replace("0307", "0308");
+    assert!(text(&bytes(&broken)).unwrap().contains("broken"));
+}
+
 #[cfg(feature = "serde")]
 fn json(hexadecimal: &str) -> serde_json::Value {
     let datagram = bytes(hexadecimal);
@@ -62,6 +74,8 @@ fn golden_vectors_as_json() {
     ]);
     assert_eq!(nak["missing"], missing);
     assert_eq!(nak["subscriber"], "000000000000aabb");
+    let history = json(HISTORY);
+    assert_eq!((&history["kind"], &history["history_server"]), (&"history".into(), &"10.0.0.1:7768".into()));
 }
 
 #[cfg(feature = "serde")]

@@ -1,6 +1,7 @@
 //! A datagram as text.
 
 use std::fmt::{self, Display, Formatter};
+use std::net::SocketAddr;
 
 use mcast::group::SafeText;
 
@@ -83,6 +84,7 @@ impl ParsedDatagram<'_> {
             Body::Probe(_) => f.write_str(", proves its address"),
             Body::Echo(echo) => write!(f, ", to subscriber {}", echo.subscriber),
             Body::Announcement(announcement) => fmt_announcement(f, announcement),
+            Body::HistoryServer(server) => fmt_history_server(f, server.address),
             Body::Reset(reset) => fmt_reset(f, reset),
             Body::Reserved => f.write_str(", of a newer version"),
             Body::Hidden if header.flags.has(Flags::END_OF_STREAM) => f.write_str(", the stream ends"),
@@ -223,6 +225,13 @@ fn fmt_announcement(f: &mut Formatter<'_>, announcement: &Announce<'_>) -> fmt::
         write!(f, ", {rate} bytes/s")?;
     }
     if *key > 0 { write!(f, ", key {key:016x}") } else { Ok(()) }
+}
+
+fn fmt_history_server(f: &mut Formatter<'_>, address: SocketAddr) -> fmt::Result {
+    match address.ip().is_unspecified() {
+        true => write!(f, ", history from port {} of its source", address.port()),
+        false => write!(f, ", history from {address}"),
+    }
 }
 
 fn fmt_reset(f: &mut Formatter<'_>, reset: &Reset) -> fmt::Result {

@@ -27,7 +27,10 @@ pub use discovery::{AnnouncedStream, Announcements, DISCOVERY_V4, DISCOVERY_V6, 
 pub use error::StreamError;
 pub use health::{HostStatus, PathChange};
 pub use heartbeats::{HeardHeartbeat, HeartbeatListener};
-pub use history::{HistoryListener, HistoryProvider, HistoryServer, HistorySource, HistoryUnavailable};
+pub use history::{
+    HistoryListener, HistoryProvider, HistoryServer, HistoryServerStatistics, HistorySource,
+    HistoryUnavailable, RefusedHistory,
+};
 pub use logged::{LoggedPublisher, LoggedPublisherBuilder};
 pub use publisher::{Closing, Publisher, PublisherBuilder};
 pub use read_ahead::{ReadAhead, ReadOutcome};

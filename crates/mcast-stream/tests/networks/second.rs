@@ -2,14 +2,16 @@
 //! document describes what is on the wire.
 
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::thread;
 
 use mcast::Family;
 use mcast_lab::{Host, Impairment};
-use mcast_stream::Snapshot;
+use mcast_stream::history::{GapCause, HistoryContent, HistoryRecord, Position, RequestedStart};
 use mcast_stream::publisher::{AckLevel, AckState, Acknowledgers, Quorum};
 use mcast_stream::seal::{Algorithm, GroupSecret, Keys};
-use mcast_stream::wire::{KeyEpoch, MessageNumber};
+use mcast_stream::wire::{Incarnation, KeyEpoch, MessageKey, MessageNumber, StreamId};
+use mcast_stream::{HistoryListener, HistoryProvider, HistorySource, HistoryUnavailable, Snapshot};
 
 use crate::net::{Net, TIMEOUT, message, receive_stream};
 
@@ -121,6 +123,84 @@ fn second_finds_and_fetches(keys: &Keys, length: usize) {
     assert!(output.status.success() && output.stdout == snapshot);
 }
 
+/// A history of two incarnations, with every kind of record.
+#[derive(Clone)]
+struct Records(Vec<HistoryRecord<Arc<[u8]>>>);
+
+impl Records {
+    fn new() -> Self {
+        let record = |incarnation, number, content| HistoryRecord {
+            first: Position::new(Incarnation(incarnation), MessageNumber(number)),
+            content,
+        };
+        let message =
+            |number| record(7, number, HistoryContent::Message { key: None, bytes: message(number).into() });
+        let mut records: Vec<_> = (0..50).map(message).collect();
+        let keyed = HistoryContent::Message { key: Some(MessageKey(9)), bytes: Arc::from(&b"keyed"[..]) };
+        let gap = HistoryContent::Gap { end: MessageNumber(60), cause: GapCause::JoinedLate };
+        records.extend([record(7, 50, keyed), record(7, 51, gap)]);
+        records.extend((60..65).map(message));
+        records.push(record(7, 65, HistoryContent::End));
+        // Longer than a frame with several records.
+        let long = HistoryContent::Message { key: None, bytes: vec![7; 70_000].into() };
+        let open = HistoryContent::OpenGap { cause: GapCause::EngineLost };
+        records.extend([record(8, 0, long), record(8, 1, open)]);
+        Self(records)
+    }
+}
+
+impl HistoryProvider for Records {
+    fn open(&self, _: StreamId) -> Result<Box<dyn HistorySource>, HistoryUnavailable> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl HistorySource for Records {
+    fn locate(&mut self, _: RequestedStart) -> Result<Option<Position>, HistoryUnavailable> {
+        Ok(Some(self.0[0].first))
+    }
+
+    fn read(
+        &mut self,
+        from: Position,
+        count: usize,
+    ) -> Result<Vec<HistoryRecord<Arc<[u8]>>>, HistoryUnavailable> {
+        let records = self.0.iter().filter(|record| record.first >= from || record.end() > from);
+        Ok(records.take(count).cloned().collect())
+    }
+}
+
+fn second_reads_the_history(keys: &Keys) {
+    if !has_python() {
+        return;
+    }
+    let net = Net::new(Family::V4, 1, Impairment::default());
+    let (stream, records) = (StreamId(0xfeed), Records::new());
+    let provider = Box::new(records.clone());
+    let serve = || {
+        let listener = HistoryListener::bind("0.0.0.0:0".parse().unwrap()).unwrap();
+        let mut server = listener.serve(stream, keys.clone(), provider).unwrap();
+        let interfaces = mcast::interfaces().unwrap();
+        server.announce(&[interfaces.iter().find(|one| one.name == "eth0").unwrap().index]).unwrap();
+        server
+    };
+    let _server = net.publisher.run(serve).unwrap();
+    let reader = program(&net.subscribers[0].0, "history.py", &["000000000000feed", "10.0.0.2"], keys);
+    let output = reader.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    // Incarnation, number, kind, one past the last number, and key or cause.
+    let others = "[[7, 50, 1, 51, 9], [7, 51, 2, 60, 7], [7, 65, 4, 65, null], [8, 1, 3, 1, 8]]\n";
+    assert_eq!(stderr, others);
+    let expected = records.0.iter().filter_map(|record| match &record.content {
+        HistoryContent::Message { bytes, .. } => {
+            Some([&(bytes.len() as u32).to_be_bytes(), &bytes[..]].concat())
+        }
+        _ => None,
+    });
+    assert!(output.stdout == expected.flatten().collect::<Vec<u8>>(), "it read something else");
+}
+
 #[test]
 fn a_second_implementation_receives_from_this_one() {
     second_receives_everything(&Keys::none(), MESSAGES);
@@ -145,4 +225,10 @@ fn this_one_receives_sealed_from_a_second_implementation() {
 fn a_second_implementation_finds_streams_and_fetches_snapshots() {
     second_finds_and_fetches(&Keys::none(), 1 << 20);
     second_finds_and_fetches(&secret(), 40_000);
+}
+
+#[test]
+fn a_second_implementation_reads_histories() {
+    second_reads_the_history(&Keys::none());
+    second_reads_the_history(&secret());
 }

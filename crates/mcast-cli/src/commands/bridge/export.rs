@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mcast_bridge::{BridgeStatistics, StreamBridge};
 use mcast_metrics::{BoundExporter, Exporter, Exposition, MetricKind};
+use mcast_stream::HistoryServerStatistics;
 
 use crate::metrics;
 
@@ -17,6 +18,8 @@ struct State {
     statistics: BridgeStatistics,
     lag: Duration,
     is_connected: bool,
+    /// If a history is served.
+    history: Option<HistoryServerStatistics>,
 }
 
 impl Figures {
@@ -27,9 +30,9 @@ impl Figures {
     }
 
     /// Replaces them.
-    pub(super) fn update(&self, bridge: &StreamBridge) {
+    pub(super) fn update(&self, bridge: &StreamBridge, history: Option<HistoryServerStatistics>) {
         let (statistics, lag) = bridge.statistics();
-        let state = State { statistics, lag, is_connected: bridge.is_connected() };
+        let state = State { statistics, lag, is_connected: bridge.is_connected(), history };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 }
@@ -57,6 +60,16 @@ const COUNTERS: [Metric; 9] = [
     }),
 ];
 
+/// A metric of the history server.
+type HistoryMetric = (&'static str, &'static str, fn(&HistoryServerStatistics) -> u64);
+
+const HISTORY: [HistoryMetric; 4] = [
+    ("mcast_bridge_history_requests_total", "Requests for the history.", |counts| counts.requests),
+    ("mcast_bridge_history_records_total", "Records of the history sent.", |counts| counts.records),
+    ("mcast_bridge_history_bytes_total", "Bytes of the history sent.", |counts| counts.bytes),
+    ("mcast_bridge_history_refused_total", "Requests for the history refused.", |counts| counts.refused),
+];
+
 const GAUGES: [Metric; 4] = [
     ("mcast_bridge_pending_records", "Records that are not stored.", |counts| counts.pending as u64),
     ("mcast_bridge_pending_bytes", "Bytes of records that are not stored.", |counts| {
@@ -72,6 +85,11 @@ impl State {
         for (metrics, kind) in [(&COUNTERS[..], MetricKind::Counter), (&GAUGES[..], MetricKind::Gauge)] {
             for (name, help, value) in metrics {
                 out.family(name, kind, help).sample(&[], value(&self.statistics));
+            }
+        }
+        if let Some(history) = &self.history {
+            for (name, help, value) in HISTORY {
+                out.family(name, MetricKind::Counter, help).sample(&[], value(history));
             }
         }
         let help = "How long the oldest record that is not stored has been waiting.";

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use mcast_bridge::{EngineHistory, StreamBridge};
 use mcast_stream::seal::Keys;
-use mcast_stream::{HistoryListener, HistoryServer};
+use mcast_stream::{HistoryListener, HistoryServer, HistoryServerStatistics, RefusedHistory};
 
 use super::{Arguments, engine};
 use crate::console::Console;
@@ -43,6 +43,22 @@ impl History {
             false => server.announce(&interfaces)?,
         }
         Ok(Self::Serving(server))
+    }
+
+    /// Returns the address and what the server has done, if it serves.
+    pub(super) fn statistics(&self) -> Option<(SocketAddr, HistoryServerStatistics)> {
+        match self {
+            Self::Waiting(..) => None,
+            Self::Serving(server) => Some((server.address(), server.statistics())),
+        }
+    }
+
+    /// Returns the latest request that was refused since the last call.
+    pub(super) fn take_refused(&self) -> Option<RefusedHistory> {
+        match self {
+            Self::Waiting(..) => None,
+            Self::Serving(server) => server.take_refused(),
+        }
     }
 
     pub(super) fn set_keys(&mut self, new: &Keys) {

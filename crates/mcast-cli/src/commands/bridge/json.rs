@@ -1,9 +1,11 @@
 //! Events and the summary as JSON.
 
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use mcast_bridge::{BridgeEvent, BridgeStatistics, EngineError};
 use mcast_stream::wire::MessageNumber;
+use mcast_stream::{HistoryServerStatistics, RefusedHistory};
 use serde::Serialize;
 
 use crate::output::rfc3339;
@@ -14,6 +16,7 @@ pub(super) struct BridgeRecord {
     event: &'static str,
     time: String,
     engine: Option<String>,
+    address: Option<SocketAddr>,
     incarnation: Option<u32>,
     sequence: Option<MessageNumber>,
     count: Option<u64>,
@@ -37,6 +40,20 @@ impl BridgeRecord {
             reason: Some(error.what.clone()),
             remedy: error.remedy.clone(),
             ..Self::new("disconnected")
+        }
+    }
+
+    pub(super) fn serving_history(at: SocketAddr) -> Self {
+        Self { address: Some(at), ..Self::new("serving-history") }
+    }
+
+    /// `count` is how many requests for the history were refused so far.
+    pub(super) fn history_refused(refused: RefusedHistory, count: u64) -> Self {
+        Self {
+            address: Some(refused.client),
+            count: Some(count),
+            reason: Some(refused.reason),
+            ..Self::new("history-refused")
         }
     }
 
@@ -90,6 +107,23 @@ pub(super) struct Summary {
     engine_losses: u64,
     superseded: u64,
     pending: u64,
+    history: Option<ServedHistory>,
+}
+
+/// What the history server has done.
+#[derive(Debug, Serialize)]
+struct ServedHistory {
+    requests: u64,
+    records: u64,
+    bytes: u64,
+    refused: u64,
+}
+
+impl ServedHistory {
+    const fn new(statistics: &HistoryServerStatistics) -> Self {
+        let HistoryServerStatistics { requests, records, bytes, refused } = *statistics;
+        Self { requests, records, bytes, refused }
+    }
 }
 
 impl Summary {
@@ -97,6 +131,7 @@ impl Summary {
         engine: &str,
         stream: Option<String>,
         statistics: &BridgeStatistics,
+        history: Option<&HistoryServerStatistics>,
         time: Duration,
     ) -> Self {
         Self {
@@ -113,6 +148,7 @@ impl Summary {
             engine_losses: statistics.engine_losses,
             superseded: statistics.superseded,
             pending: statistics.pending as u64,
+            history: history.map(ServedHistory::new),
         }
     }
 }

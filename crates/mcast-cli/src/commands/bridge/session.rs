@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use mcast::Waker;
 use mcast_bridge::{BridgeError, BridgeNotice, StreamBridge};
 use mcast_metrics::BoundExporter;
+use mcast_stream::HistoryServerStatistics;
 use mcast_stream::seal::Keys;
 use serde::Serialize;
 
@@ -13,12 +14,12 @@ use super::Arguments;
 use super::export::Figures;
 use super::history::History;
 use super::json::{BridgeRecord, Summary};
-use super::text::{backlog_text, describe_bridge, summary_text};
+use super::text::{backlog_text, describe_bridge, history_text, summary_text};
 use crate::arguments::KeyFile;
 use crate::console::{Console, Output};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
-use crate::output::{rfc3339, write_json, write_record};
+use crate::output::{SafeText, rfc3339, write_json, write_record};
 use crate::receiving::{EventRecord, Importance, describe};
 use crate::service::{KeyReload, Service};
 
@@ -54,6 +55,8 @@ pub(super) struct Session<'a> {
     problem: Option<String>,
     /// The history server, if there is one.
     history: Option<History>,
+    /// Whether it was reported that it serves.
+    is_serving: bool,
     interrupt: Interrupt,
     service: Service,
 }
@@ -85,6 +88,7 @@ impl<'a> Session<'a> {
             was_connected: false,
             problem: None,
             history,
+            is_serving: false,
             interrupt: Interrupt::waking(waker)?,
             service,
         })
@@ -127,15 +131,37 @@ impl<'a> Session<'a> {
             self.service.alive();
             if let Some(history) = self.history.take() {
                 self.history = Some(history.poll(&self.bridge, self.console)?);
+                self.report_serving()?;
             }
             let set = |keys: Keys| {
                 self.history.iter_mut().for_each(|history| history.set_keys(&keys));
                 self.bridge.set_keys(keys);
             };
             self.reload.poll(&self.service, STATUS, self.console, set);
-            self.update_figures();
+            self.update_figures()?;
         }
         Ok(())
+    }
+
+    fn report_serving(&mut self) -> anyhow::Result<()> {
+        let Some((at, _)) = self.history.as_ref().and_then(History::statistics) else { return Ok(()) };
+        match std::mem::replace(&mut self.is_serving, true) {
+            true => Ok(()),
+            false => self.print(&BridgeRecord::serving_history(at)),
+        }
+    }
+
+    fn history_statistics(&self) -> Option<HistoryServerStatistics> {
+        self.history.as_ref().and_then(History::statistics).map(|(_, statistics)| statistics)
+    }
+
+    /// Reports the latest request for the history that was refused.
+    fn report_refused(&mut self) -> anyhow::Result<()> {
+        let refused = self.history.as_ref().and_then(History::take_refused);
+        let Some((refused, statistics)) = refused.zip(self.history_statistics()) else { return Ok(()) };
+        let (client, reason) = (refused.client, SafeText::new(refused.reason.as_bytes()));
+        self.console.warn(format_args!("a request for the history from {client} was refused: {reason}"));
+        self.print(&BridgeRecord::history_refused(refused, statistics.refused))
     }
 
     /// Whether the stream has ended, everything is stored, and the publisher knows that it was received.
@@ -195,13 +221,14 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn update_figures(&mut self) {
+    fn update_figures(&mut self) -> anyhow::Result<()> {
         let now = Instant::now();
         if self.next_figures > now {
-            return;
+            return Ok(());
         }
         self.next_figures = now + FIGURES_INTERVAL;
-        self.figures.update(&self.bridge);
+        self.figures.update(&self.bridge, self.history_statistics());
+        self.report_refused()?;
         let (statistics, lag) = self.bridge.statistics();
         if statistics.pending == 0 && self.problem.take().is_some() {
             self.console.note("everything is stored again");
@@ -210,20 +237,24 @@ impl<'a> Session<'a> {
             self.next_backlog = now + BACKLOG_INTERVAL;
             self.console.note(backlog_text(&statistics, lag));
         }
+        Ok(())
     }
 
     fn summarize(&mut self) -> anyhow::Result<()> {
+        self.report_refused()?;
+        let history = self.history_statistics();
         let (time, (statistics, lag)) = (self.start.elapsed(), self.bridge.statistics());
         if statistics.pending > 0 {
             self.console.warn(backlog_text(&statistics, lag));
         }
         if self.arguments.json {
             let stream = self.bridge.stream().map(|stream| stream.to_string());
-            let summary = Summary::new(&self.engine, stream, &statistics, time);
+            let summary = Summary::new(&self.engine, stream, &statistics, history.as_ref(), time);
             write_record(&mut self.out, "summary", &summary)?;
             self.out.flush()?;
         } else if self.was_connected {
             self.console.note(summary_text(&statistics, self.unit, time));
+            history.iter().for_each(|history| self.console.note(history_text(history)));
         }
         Ok(())
     }

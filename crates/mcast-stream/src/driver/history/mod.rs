@@ -6,7 +6,10 @@ mod reader;
 mod server;
 mod subscription;
 
-pub use server::{HistoryListener, HistoryProvider, HistoryServer, HistorySource, HistoryUnavailable};
+pub use server::{
+    HistoryListener, HistoryProvider, HistoryServer, HistoryServerStatistics, HistorySource,
+    HistoryUnavailable, RefusedHistory,
+};
 pub(super) use subscription::HistorySubscription;
 
 use crate::wire::Incarnation;

@@ -2,8 +2,11 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvError, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use mcast::InterfaceIndex;
 
@@ -12,7 +15,7 @@ use super::{GREETING, MOST_FRAMES, NO_INCARNATION};
 use crate::driver::clock;
 use crate::driver::error::StreamError;
 use crate::driver::side_channel::{
-    Channel, FIRST_ANSWER, Progress, REQUEST_TIME, Service, SideServer, StepDeadline, TIMEOUT, pace,
+    Channel, FIRST_ANSWER, Pace, Progress, REQUEST_TIME, Service, SideServer, StepDeadline, TIMEOUT,
 };
 use crate::history::{
     AnswerFrame, AnswerStatus, FrameWriter, HISTORY_REQUEST, HistoryContent, HistoryRecord, HistoryRequest,
@@ -23,8 +26,11 @@ use crate::wire::StreamId;
 
 /// How long a client may wait until its next request.
 const IDLE: Duration = Duration::from_secs(60);
-/// The most records to read at once.
+/// The most records to read at once: at first few, so that the answer begins soon.
+const FIRST_RECORDS: usize = 256;
 const RECORDS: usize = 4_096;
+/// How many times records are read in advance, while the former ones are sent.
+const READ_AHEAD: usize = 1;
 
 /// Why records cannot be read.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -73,12 +79,52 @@ pub struct HistoryListener {
     address: SocketAddr,
 }
 
+/// What a [`HistoryServer`] has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HistoryServerStatistics {
+    /// Requests received.
+    pub requests: u64,
+    /// Records sent.
+    pub records: u64,
+    /// Bytes sent.
+    pub bytes: u64,
+    /// Requests that were refused: malformed ones, those of clients without the keys, and those for what is not here or
+    /// cannot be read.
+    pub refused: u64,
+}
+
+/// A request that a [`HistoryServer`] has refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedHistory {
+    /// The client.
+    pub client: SocketAddr,
+    /// Why.
+    pub reason: String,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    requests: AtomicU64,
+    records: AtomicU64,
+    bytes: AtomicU64,
+    refused: AtomicU64,
+    latest: Mutex<Option<RefusedHistory>>,
+}
+
+impl Counts {
+    fn refuse(&self, client: SocketAddr, reason: String) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(RefusedHistory { client, reason });
+    }
+}
+
 /// Serves the history of a stream until it is dropped: what a bridge stores in an engine, for instance. Subscribers
 /// start [in the past](crate::SubscriberBuilder::from) with it, and [heal](crate::SubscriberBuilder::heal) losses.
 #[derive(Debug)]
 pub struct HistoryServer {
     stream: StreamId,
     keys: Arc<Mutex<Keys>>,
+    counts: Arc<Counts>,
     server: SideServer,
     announcer: Option<Announcer>,
 }
@@ -86,6 +132,7 @@ pub struct HistoryServer {
 struct HistoryService {
     stream: StreamId,
     keys: Arc<Mutex<Keys>>,
+    counts: Arc<Counts>,
     provider: Box<dyn HistoryProvider>,
 }
 
@@ -116,11 +163,12 @@ impl HistoryListener {
         keys: Keys,
         provider: Box<dyn HistoryProvider>,
     ) -> Result<HistoryServer, StreamError> {
-        let keys = Arc::new(Mutex::new(keys));
-        let service = HistoryService { stream, keys: Arc::clone(&keys), provider };
+        let (keys, counts) = (Arc::new(Mutex::new(keys)), Arc::<Counts>::default());
+        let service =
+            HistoryService { stream, keys: Arc::clone(&keys), counts: Arc::clone(&counts), provider };
         let server = SideServer::start(self.listener, "mcast-history", service);
         let server = server.map_err(StreamError::Thread)?;
-        Ok(HistoryServer { stream, keys, server, announcer: None })
+        Ok(HistoryServer { stream, keys, counts, server, announcer: None })
     }
 }
 
@@ -141,6 +189,25 @@ impl HistoryServer {
         Ok(())
     }
 
+    /// Returns what it has done.
+    #[must_use]
+    pub fn statistics(&self) -> HistoryServerStatistics {
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let Counts { requests, records, bytes, refused, .. } = &*self.counts;
+        HistoryServerStatistics {
+            requests: count(requests),
+            records: count(records),
+            bytes: count(bytes),
+            refused: count(refused),
+        }
+    }
+
+    /// Returns the latest request that was refused since the last call.
+    #[must_use]
+    pub fn take_refused(&self) -> Option<RefusedHistory> {
+        self.counts.latest.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// Replaces the secrets of a sealed stream, for clients that connect from now on.
     pub fn set_keys(&self, keys: Keys) {
         *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = keys;
@@ -154,34 +221,14 @@ impl Service for HistoryService {
         progress: &Progress,
         is_running: &dyn Fn() -> bool,
     ) -> io::Result<()> {
-        let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let deadline = StepDeadline::for_all_steps(REQUEST_TIME, is_running);
-        let mut channel = Channel::new(connection, GREETING, deadline)?;
-        channel.greet(clock::seed(), keys.latest())?;
-        channel.seal_with(&keys, keys.latest(), self.stream, NO_INCARNATION)?;
-        let mut answer = Answer { channel, progress, next: FIRST_ANSWER, frame: FrameWriter::default() };
-        let mut source = None;
-        for number in 1..MOST_FRAMES {
-            let request = answer.channel.receive(number, HISTORY_REQUEST)?;
-            let request = HistoryRequest::read(&request)
-                .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the request is malformed"))?;
-            progress.note_request();
-            answer.channel.restart_for_each_step(TIMEOUT);
-            match self.answer(&request, &mut source, &mut answer) {
-                Ok(status) => answer.end(status, "")?,
-                Err(Failure::Connection(error)) => return Err(error),
-                Err(Failure::Source(error)) => {
-                    let status = match error {
-                        HistoryUnavailable::OtherStream => AnswerStatus::OtherStream,
-                        HistoryUnavailable::Unreadable(_) => AnswerStatus::Unavailable,
-                    };
-                    answer.end(status, &error.to_string())?;
-                    source = None;
-                }
-            }
-            answer.channel.restart_for_each_step(IDLE);
+        let client = connection.peer_addr()?;
+        let served = self.serve_client(connection, client, progress, is_running);
+        if let Err(error) = &served
+            && error.kind() == io::ErrorKind::InvalidData
+        {
+            self.counts.refuse(client, error.to_string());
         }
-        Ok(())
+        served
     }
 }
 
@@ -197,6 +244,47 @@ impl From<HistoryUnavailable> for Failure {
 }
 
 impl HistoryService {
+    fn serve_client(
+        &self,
+        connection: TcpStream,
+        client: SocketAddr,
+        progress: &Progress,
+        is_running: &dyn Fn() -> bool,
+    ) -> io::Result<()> {
+        let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let deadline = StepDeadline::for_all_steps(REQUEST_TIME, is_running);
+        let mut channel = Channel::new(connection, GREETING, deadline)?;
+        channel.greet(clock::seed(), keys.latest())?;
+        channel.seal_with(&keys, keys.latest(), self.stream, NO_INCARNATION)?;
+        let pace = Pace::new(Instant::now());
+        let (counts, frame) = (&*self.counts, FrameWriter::default());
+        let mut answer = Answer { channel, progress, counts, pace, next: FIRST_ANSWER, frame };
+        let mut source = None;
+        for number in 1..MOST_FRAMES {
+            let request = answer.channel.receive(number, HISTORY_REQUEST)?;
+            let request = HistoryRequest::read(&request)
+                .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the request is malformed"))?;
+            progress.note_request();
+            self.counts.requests.fetch_add(1, Ordering::Relaxed);
+            answer.channel.restart_for_each_step(TIMEOUT);
+            match self.answer(&request, &mut source, &mut answer) {
+                Ok(status) => answer.end(status, "")?,
+                Err(Failure::Connection(error)) => return Err(error),
+                Err(Failure::Source(error)) => {
+                    let status = match error {
+                        HistoryUnavailable::OtherStream => AnswerStatus::OtherStream,
+                        HistoryUnavailable::Unreadable(_) => AnswerStatus::Unavailable,
+                    };
+                    self.counts.refuse(client, error.to_string());
+                    answer.end(status, &error.to_string())?;
+                    source = None;
+                }
+            }
+            answer.channel.restart_for_each_step(IDLE);
+        }
+        Ok(())
+    }
+
     /// Sends the records of an answer; returns how it ends.
     fn answer(
         &self,
@@ -211,35 +299,78 @@ impl HistoryService {
             Some(source) => source,
             None => source.insert(self.provider.open(self.stream)?),
         };
-        let mut from = match request.start {
+        let from = match request.start {
             RequestedStart::At(position) => Some(position),
             other => source.locate(other)?,
         };
-        let mut left = request.count as usize;
-        while let Some(at) = from.filter(|_| left > 0) {
-            let records = source.read(at, left.min(RECORDS))?;
-            left = left.saturating_sub(records.len());
-            from = records.last().map(|last| match last.content {
-                // The end is a record of its own, with a position of its own.
-                HistoryContent::End | HistoryContent::OpenGap { .. } => last.first.following(),
-                _ => last.end(),
-            });
-            records.iter().try_for_each(|record| answer.push(record)).map_err(Failure::Connection)?;
-        }
-        answer.flush().map_err(Failure::Connection)?;
-        Ok(if from.is_some() { AnswerStatus::More } else { AnswerStatus::Edge })
+        let (chunks, received) = sync_channel(READ_AHEAD);
+        // The next records are read while the former ones are sent.
+        thread::scope(|scope| {
+            let read = || read_records(&mut **source, from, request.count, chunks);
+            let reader = thread::Builder::new().name("mcast-reader".to_owned()).spawn_scoped(scope, read);
+            let reader = reader.map_err(Failure::Connection)?;
+            answer.records(received).map_err(Failure::Connection)?;
+            let ended = || HistoryUnavailable::Unreadable("the thread that reads it has ended".into());
+            Ok(reader.join().map_err(|_| ended())??)
+        })
     }
+}
+
+type Chunk = Vec<HistoryRecord<Arc<[u8]>>>;
+
+/// Reads records from this position on, and passes them on; returns how the answer ends.
+fn read_records(
+    source: &mut dyn HistorySource,
+    mut from: Option<Position>,
+    count: u32,
+    chunks: SyncSender<Chunk>,
+) -> Result<AnswerStatus, HistoryUnavailable> {
+    let (mut left, mut most) = (count as usize, FIRST_RECORDS);
+    while let Some(at) = from.filter(|_| left > 0) {
+        let records = source.read(at, left.min(most))?;
+        most = (4 * most).min(RECORDS);
+        left = left.saturating_sub(records.len());
+        from = records.last().map(|last| match last.content {
+            // The end is a record of its own, with a position of its own.
+            HistoryContent::End | HistoryContent::OpenGap { .. } => last.first.following(),
+            _ => last.end(),
+        });
+        if chunks.send(records).is_err() {
+            // The connection has failed.
+            break;
+        }
+    }
+    Ok(if from.is_some() { AnswerStatus::More } else { AnswerStatus::Edge })
 }
 
 /// The frames to a client.
 struct Answer<'a, 'p> {
     channel: Channel<'a>,
     progress: &'p Progress,
+    counts: &'p Counts,
+    pace: Pace,
     next: u64,
     frame: FrameWriter,
 }
 
 impl Answer<'_, '_> {
+    /// Sends records until there are no more. While none are there, nothing is held back.
+    fn records(&mut self, chunks: Receiver<Chunk>) -> io::Result<()> {
+        loop {
+            let chunk = match chunks.try_recv() {
+                Err(TryRecvError::Empty) => {
+                    self.flush()?;
+                    chunks.recv()
+                }
+                Err(TryRecvError::Disconnected) => Err(RecvError),
+                Ok(chunk) => Ok(chunk),
+            };
+            let Ok(chunk) = chunk else { return self.flush() };
+            chunk.iter().try_for_each(|record| self.push(record))?;
+            self.counts.records.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+        }
+    }
+
     fn push(&mut self, record: &HistoryRecord<Arc<[u8]>>) -> io::Result<()> {
         if !self.frame.push(record) {
             self.flush()?;
@@ -270,7 +401,8 @@ impl Answer<'_, '_> {
         self.channel.send(self.next, frame)?;
         self.next += 1;
         self.progress.note();
-        pace(frame.len());
+        self.counts.bytes.fetch_add(frame.len() as u64, Ordering::Relaxed);
+        self.pace.wait(frame.len());
         Ok(())
     }
 }

@@ -10,6 +10,8 @@ use crate::seal::{Cipher, Keys, Purpose, Sealed};
 use crate::wire::{Incarnation, KeyEpoch, StreamId, TAG_LENGTH};
 
 const HELLO: usize = 14;
+/// The length of the length of a frame.
+const LENGTH: usize = 4;
 
 pub(in crate::driver) struct Channel<'p> {
     connection: TcpStream,
@@ -83,17 +85,19 @@ impl<'p> Channel<'p> {
     }
 
     pub(in crate::driver) fn send(&mut self, count: u64, bytes: &[u8]) -> io::Result<()> {
-        let mut frame = bytes.to_vec();
+        let tag_length = if self.cipher.is_some() { TAG_LENGTH } else { 0 };
+        let mut frame = Vec::with_capacity(LENGTH + bytes.len() + tag_length);
+        frame.extend_from_slice(&((bytes.len() + tag_length) as u32).to_be_bytes());
+        frame.extend_from_slice(bytes);
         if let Some(cipher) = &self.cipher {
-            let tag = cipher.seal(count, self.magic, &mut frame);
+            let tag = cipher.seal(count, self.magic, &mut frame[LENGTH..]);
             frame.extend_from_slice(&tag.ok_or_else(|| invalid("the cipher failed"))?);
         }
-        self.write(&(frame.len() as u32).to_be_bytes())?;
         self.write(&frame)
     }
 
     pub(in crate::driver) fn receive(&mut self, count: u64, longest: usize) -> io::Result<Vec<u8>> {
-        let mut length = [0; 4];
+        let mut length = [0; LENGTH];
         self.read(&mut length)?;
         let length = u32::from_be_bytes(length) as usize;
         if length > longest + TAG_LENGTH {

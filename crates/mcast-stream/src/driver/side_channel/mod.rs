@@ -3,6 +3,7 @@
 mod channel;
 mod clients;
 mod deadline;
+mod pace;
 mod server;
 
 use std::io;
@@ -15,6 +16,7 @@ pub(super) use channel::Channel;
 pub(super) use clients::MAX_CLIENTS;
 pub(super) use clients::Progress;
 pub(super) use deadline::{CHECK_INTERVAL, StepDeadline};
+pub(super) use pace::Pace;
 pub(super) use server::{Service, SideServer};
 
 /// The time limit for one step of the other side.
@@ -23,13 +25,6 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const REQUEST_TIME: Duration = Duration::from_secs(3);
 /// The number of the server's first frame. The client's first frame has number 1.
 pub(super) const FIRST_ANSWER: u64 = 1 << 32;
-/// Bytes per second to each client.
-const RATE: f64 = 64e6;
-
-/// Waits for as long as this many bytes take at the rate of a client.
-pub(super) fn pace(bytes: usize) {
-    std::thread::sleep(Duration::from_secs_f64(bytes as f64 / RATE));
-}
 
 pub(super) fn invalid(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)

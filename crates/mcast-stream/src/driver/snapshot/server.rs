@@ -2,12 +2,13 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Instant;
 
 use super::{ANSWER, FRAME, GREETING, REQUEST, Snapshot, request_bytes};
 use crate::driver::clock;
 use crate::driver::error::StreamError;
 use crate::driver::side_channel::{
-    Channel, FIRST_ANSWER, Progress, REQUEST_TIME, Service, SideServer, StepDeadline, TIMEOUT, invalid, pace,
+    Channel, FIRST_ANSWER, Pace, Progress, REQUEST_TIME, Service, SideServer, StepDeadline, TIMEOUT, invalid,
 };
 use crate::seal::Keys;
 use crate::wire::{Incarnation, MessageNumber, StreamId};
@@ -71,10 +72,11 @@ impl<F: Fn() -> Option<Snapshot> + Send + Sync + 'static> Service for SnapshotSe
         answer[..8].copy_from_slice(&snapshot.message.0.to_be_bytes());
         answer[8..].copy_from_slice(&(snapshot.bytes.len() as u64).to_be_bytes());
         channel.send(FIRST_ANSWER, &answer)?;
+        let mut pace = Pace::new(Instant::now());
         for (count, frame) in (FIRST_ANSWER + 1..).zip(snapshot.bytes.chunks(FRAME)) {
             channel.send(count, frame)?;
             progress.note();
-            pace(frame.len());
+            pace.wait(frame.len());
         }
         Ok(())
     }
@@ -84,7 +86,7 @@ impl<F: Fn() -> Option<Snapshot> + Send + Sync + 'static> Service for SnapshotSe
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::panic::resume_unwind;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use super::*;
     use crate::driver::side_channel::MAX_CLIENTS;
