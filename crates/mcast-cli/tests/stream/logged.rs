@@ -9,7 +9,7 @@ use mcast_stream::history::HistoryContent;
 use mcast_stream::log::{LogItem, LogReader};
 use mcast_stream::seal::Keys;
 
-use crate::support::{Lan, MCAST, PATIENCE, Running, mcast_with_input, program};
+use crate::support::{Lan, MCAST, PATIENCE, Running, mcast, program};
 use crate::{GROUP, publisher, subscriber};
 
 /// How often the publisher is killed: more often by `cargo soak --only log`.
@@ -143,21 +143,35 @@ fn a_late_subscriber_gets_what_only_the_log_has() {
 fn a_full_disk_stops_the_publisher_until_there_is_space() {
     let lan = Lan::new();
     let folder = tempfile::tempdir().unwrap();
-    let disk = folder.path().display().to_string();
-    // In a mount namespace of its own. The other file takes the space, and is removed when the publisher waits.
+    let disk = folder.path().to_str().unwrap();
+    let subscribing = subscriber(&lan.b, &[GROUP, "--name", "prices"]);
+    // In a mount namespace of its own.
     let script = format!(
-        "mount -t tmpfs -o size=600k none {disk} && head -c 300000 /dev/zero > {disk}/other && \
-         {{ seq 1 20000; until [ -e {disk}/../go ]; do sleep 0.05; done; rm {disk}/other; }} | \
-         {MCAST} publish -i eth0 {GROUP} --name prices --log {disk}/log --wait-for 1 --sync none --max-size 256K"
+        "mount -t tmpfs -o size=512k small {disk} && head -c 400000 /dev/zero > {disk}/other && \
+         exec {MCAST} publish -i eth0 {GROUP} --name prices --log {disk}/log --wait-for 1 --sync none"
     );
-    let _ = script;
-    let ended = mcast_with_input(
-        &lan.a,
-        &["publish", "-i", "eth0", GROUP, "--name", "prices", "--log", "/dev/full/log"],
-        b"hello\n",
-    );
-    assert_eq!(ended.status, Some(4), "{ended:?}");
-    assert!(ended.stderr.contains("/dev/full/log"), "{ended:?}");
+    let mut publishing = program(&lan.a, "unshare", &["-m", "sh", "-c", &script], true);
+    let lines: Vec<String> = (0..3_000).map(|number| format!("{number} {}", "x".repeat(40))).collect();
+    let mut input = publishing.child.stdin.take().unwrap();
+    let text = lines.join("\n") + "\n";
+    let writing = std::thread::spawn(move || input.write_all(text.as_bytes()).unwrap());
+    publishing.stderr.wait_for("nothing is published until it can be written");
+    assert!(publishing.stderr.text().contains("free space on the disk"), "{}", publishing.stderr.text());
+    assert!(!subscribing.stdout.text().contains("2999 "), "it is not in the log");
+    std::fs::remove_file(format!("/proc/{}/root{disk}/other", publishing.child.id())).unwrap();
+    publishing.stderr.wait_for("the log can be written again");
+    writing.join().unwrap();
+    publishing.end().succeeded();
+    assert!(subscribing.end().succeeded().lines() == lines);
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_an_error() {
+    let lan = Lan::new();
+    let arguments = ["publish", "-i", "eth0", GROUP, "--name", "prices", "--log", "/proc/log", "hello"];
+    let ended = mcast(&lan.a, &arguments);
+    assert!(ended.status.is_some_and(|status| status > 1), "{ended:?}");
+    assert!(ended.stderr.contains("/proc/log"), "{ended:?}");
 }
 
 #[test]

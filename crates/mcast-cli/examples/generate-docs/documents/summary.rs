@@ -33,6 +33,7 @@ const PARTS: &[(&str, &[(&str, &str)])] = &[
             ("A network without multicast", "how-to/without-multicast.md"),
             ("Over Wi-Fi", "how-to/wireless.md"),
             ("Through the Windows firewall", "how-to/windows-firewall.md"),
+            ("Keep a stream in a log", "how-to/keep-in-a-log.md"),
             ("Keep a stream in Redis", "how-to/keep-in-redis.md"),
             ("Keep a stream in NATS", "how-to/keep-in-nats.md"),
             ("Keep a stream in RabbitMQ", "how-to/keep-in-rabbitmq.md"),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use mcast_stream::publisher::AckProgress;
 use mcast_stream::{HistoryServer, ReadAhead, ReadOutcome, StreamError};
+use mcast_sys::ClassifiedError;
 
 use super::acknowledgements::AckReporter;
 use super::feed::Feed;
@@ -173,9 +174,11 @@ impl<'a> Session<'a> {
                 }
                 Err(StreamError::Log(error)) if error.is_temporary() => {
                     if !std::mem::replace(&mut is_log_refused, true) {
-                        let failure = anyhow::Error::from(StreamError::Log(error));
-                        self.console
-                            .warn(format_args!("{failure:#}; nothing is published until it can be written"));
+                        let remedy = error.remedy().map(|remedy| format!(": {remedy}")).unwrap_or_default();
+                        let failure = anyhow::Error::from(error);
+                        self.console.warn(format_args!(
+                            "{failure:#}; nothing is published until it can be written{remedy}"
+                        ));
                     }
                     self.interrupt.sleep(LOG_PAUSE);
                 }
