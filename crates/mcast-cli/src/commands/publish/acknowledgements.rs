@@ -101,12 +101,22 @@ pub(super) struct AckReporter {
     reported: Option<String>,
     /// The first message that is not settled, and since when.
     pending: Option<(u64, Instant)>,
+    /// Whether all messages were published, so that none is waited for once those are settled.
+    has_ended: bool,
 }
 
 impl AckReporter {
+    /// Notes that all messages were published.
+    pub(super) const fn end(&mut self) {
+        self.has_ended = true;
+    }
+
     /// Reports what is waited for if nothing can be published, or if a message has waited for long.
     pub(super) fn report(&mut self, publisher: &Publisher, console: &Console) {
         let Some(progress) = publisher.ack_progress() else { return };
+        if self.has_ended && progress.is_settled() {
+            return;
+        }
         let first = (progress.settled < progress.next).then_some(progress.settled.0);
         let since = match (first, self.pending) {
             (Some(first), Some((known, since))) if known == first => Some(since),

@@ -99,6 +99,7 @@ impl<'a> Session<'a> {
         let failed = self.publish(messages).err();
         // Later, the ports of subscribers that have ended are closed.
         let hosts = self.feed.publisher().hosts();
+        self.acks.end();
         let complete = self.linger(begun);
         self.handle_events();
         let statistics_time = begun.elapsed();
