@@ -4,6 +4,7 @@ mod bridge;
 mod chaos;
 mod doctor;
 mod fuzz;
+mod log;
 mod memory;
 mod networks;
 mod relay;
@@ -69,6 +70,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         bridge::rabbitmq(),
         bridge::kafka(),
         bridge::joining(),
+        log::step(),
         advisories(),
         kernel::step(),
     ];
