@@ -21,7 +21,7 @@ pub use driver::{
     HistoryUnavailable, HostStatus, JobContext, LoggedPublisher, LoggedPublisherBuilder, MAX_SNAPSHOT,
     PathChange, Publisher, PublisherBuilder, ReadAhead, ReadOutcome, RefusedHistory, Snapshot,
     SnapshotFetcher, SnapshotServer, StallCause, StreamError, Subscriber, SubscriberBuilder, Worker,
-    discover, fetch_snapshot, fetch_snapshot_while, find_stream, present_incarnation,
+    discover, fetch_snapshot, fetch_snapshot_while, find_stream, present_incarnation, replace_file,
 };
 pub use key_file::{KeyFile, KeyFileAccessError};
 pub use mcast::Waker;

@@ -140,6 +140,49 @@ fn a_late_subscriber_gets_what_only_the_log_has() {
 }
 
 #[test]
+fn a_subscriber_that_is_killed_continues_after_what_it_processed() {
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log").display().to_string();
+    let position = folder.path().join("position").display().to_string();
+    let more = ["--history", "64K", "--sync", "none", "--announce", "feed", "--serve-history", "10.0.0.1:0"];
+    let mut publishing = logged(&lan, &log, &more);
+    let mut input = publishing.child.stdin.take().unwrap();
+    let resumed = ["feed", "--name", "prices", "--from", "oldest", "--resume", &position];
+    // The first run begins with the stream, so that the second one finds its first messages in the log only.
+    let first = subscriber(&lan.b, &resumed);
+    let lines: Vec<String> = (0..6_000).map(|number| format!("{number} {}", "x".repeat(40))).collect();
+    let write = |input: &mut std::process::ChildStdin, lines: &[String]| {
+        input.write_all((lines.join("\n") + "\n").as_bytes()).unwrap();
+    };
+    write(&mut input, &lines[..1_000]);
+    first.stdout.wait_for("999 x");
+    let deadline = Instant::now() + PATIENCE;
+    while !std::fs::read_to_string(&position).is_ok_and(|text| text.contains(" 1000\n")) {
+        assert!(Instant::now() < deadline, "{:?}", std::fs::read_to_string(&position));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    write(&mut input, &lines[1_000..1_100]);
+    first.stdout.wait_for("1099 x");
+    let first = first.signalled(libc::SIGKILL);
+    assert!(first.lines() == lines[..1_100]);
+    write(&mut input, &lines[1_100..]);
+    let second = subscriber(&lan.b, &resumed);
+    second.stdout.wait_for("5999 x");
+    drop(input);
+    let second = second.end().succeeded();
+    let received = second.lines();
+    let from: usize = received[0].split(' ').next().unwrap().parse().unwrap();
+    // What was processed after the last write comes again, and nothing is missing.
+    assert!((1_000..=1_100).contains(&from), "{from}");
+    assert!(received == lines[from..], "{second:?}");
+    let other = mcast(&lan.b, &["subscribe", GROUP, "--name", "other", "--resume", &position, "-W", "1s"]);
+    assert_eq!(other.status, Some(2), "{other:?}");
+    assert!(other.stderr.contains("belongs to stream"), "{other:?}");
+    publishing.end();
+}
+
+#[test]
 fn a_full_disk_stops_the_publisher_until_there_is_space() {
     let lan = Lan::new();
     let folder = tempfile::tempdir().unwrap();

@@ -41,6 +41,9 @@ pub enum HistoryStart {
     Number(MessageNumber),
     /// With the first message of this time or later, in milliseconds since 1970.
     Time(u64),
+    /// With the message at this position, or the next one: where an application continues that has stored how far it came
+    /// ([`Message::position`](crate::subscriber::Message::position)).
+    At(Position),
 }
 
 /// Settings of a [`HistoryMachine`].
@@ -207,11 +210,15 @@ impl HistoryMachine {
     #[must_use]
     pub fn new(config: HistoryConfig, now: ClockTime) -> Self {
         let reading = config.start.map(|_| Reading::new(now));
+        let position = match config.start {
+            Some(HistoryStart::At(position)) => Some(position),
+            _ => None,
+        };
         Self {
             begun: now,
             is_catching_up: reading.is_some(),
             reading,
-            position: None,
+            position,
             cause: Cause::NotInHistory,
             entered: None,
             is_tail_known: false,
@@ -483,7 +490,7 @@ impl HistoryMachine {
             }
             (None, Some(HistoryStart::Number(number)), None) => RequestedStart::Latest(number),
             (None, Some(HistoryStart::Time(time)), _) => RequestedStart::Time(time),
-            (None, Some(HistoryStart::Oldest) | None, _) => RequestedStart::Oldest,
+            (None, Some(HistoryStart::Oldest | HistoryStart::At(_)) | None, _) => RequestedStart::Oldest,
         };
         (!self.is_reached()).then_some(start)
     }
@@ -840,7 +847,13 @@ impl HistoryMachine {
         if self.entered.is_some_and(|(content, _)| content == at.incarnation) {
             return;
         }
-        if self.entered.is_some() && !self.is_tail_known {
+        // Of the incarnation that an application had reached, nothing was delivered.
+        let has_left = match (self.entered, self.config.start) {
+            (Some(_), _) => true,
+            (None, Some(HistoryStart::At(start))) => start.incarnation != at.incarnation,
+            (None, _) => false,
+        };
+        if has_left && !self.is_tail_known {
             self.report_unknown();
         }
         let (own, publisher) = match self.live {

@@ -91,11 +91,14 @@ impl World {
         let is_hostile = dice.chance(0.2);
         let stored = Self::stored(&mut dice, &published, lag);
         let number = MessageNumber(dice.below(200));
+        let reached = dice.pick(&lives);
+        let reached = Position::new(reached.incarnation, MessageNumber(dice.below(reached.messages + 1)));
         let start = dice.pick(&[
             None,
             Some(HistoryStart::Oldest),
             Some(HistoryStart::Time(0)),
             Some(HistoryStart::Number(number)),
+            Some(HistoryStart::At(reached)),
         ]);
         let heals = start.is_none() || dice.chance(0.5);
         let config = HistoryConfig {
@@ -434,6 +437,9 @@ impl World {
                 Delivered::Event(_) => {}
             }
         }
+        if let Some(HistoryStart::At(position)) = self.start {
+            self.audit_position(position);
+        }
         let last = self.lives.last().unwrap();
         // A start may be after the last message.
         let end = if messages == 0 { last.messages.max(next) } else { last.messages };
@@ -444,6 +450,26 @@ impl World {
         assert_eq!(statistics.messages, messages, "messages");
         assert_eq!(statistics.lost_messages, lost, "lost");
         assert_eq!(statistics.unknown_losses, unknown, "unknown");
+    }
+}
+
+impl World {
+    /// Checks that an application that has come this far gets everything after it, and nothing before.
+    fn audit_position(&self, position: Position) {
+        let first = self.delivered.iter().find_map(|each| match each {
+            Delivered::Event(SubscriberEvent::Joined { incarnation, message, .. }) => {
+                Some(Position::new(*incarnation, *message))
+            }
+            _ => None,
+        });
+        let is_unknown =
+            |each: &Delivered| matches!(each, Delivered::Event(SubscriberEvent::LostUnknown { .. }));
+        let was_complete = self.lives.iter().any(|life| {
+            life.incarnation == position.incarnation && life.is_closed && life.messages == position.number.0
+        });
+        let follows = first.is_some_and(|first| first.incarnation > position.incarnation);
+        let is_told = was_complete || self.delivered.iter().any(is_unknown);
+        assert!(first == Some(position) || follows && is_told, "{first:?} instead of {position}");
     }
 }
 

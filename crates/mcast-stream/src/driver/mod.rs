@@ -37,6 +37,7 @@ pub use read_ahead::{ReadAhead, ReadOutcome};
 pub use snapshot::{
     MAX_SNAPSHOT, Snapshot, SnapshotFetcher, SnapshotServer, fetch_snapshot, fetch_snapshot_while,
 };
+pub use state_file::replace as replace_file;
 pub use subscriber::{StallCause, Subscriber, SubscriberBuilder};
 pub use worker::{JobContext, Worker};
 

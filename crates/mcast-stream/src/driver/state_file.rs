@@ -49,8 +49,11 @@ fn invalid(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
-/// Replaces the file atomically: after a crash there is either the old or the new one.
-pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
+/// Replaces a file atomically, and syncs it to the disk: after a crash there is either the old or the new one.
+///
+/// # Errors
+/// The system's.
+pub fn replace(path: &Path, text: &str) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let new = PathBuf::from(name);

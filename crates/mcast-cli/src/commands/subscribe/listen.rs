@@ -12,6 +12,7 @@ use mcast_stream::{Snapshot, SnapshotFetcher, StreamError, Subscriber, Worker};
 use super::Plan;
 use super::format::Printer;
 use super::outlet::{JobQueue, Outlet, Unfinished};
+use super::resume::ResumeFile;
 use crate::arguments::{Goal, KeyFile, Limits};
 use crate::console::Console;
 use crate::execute::Call;
@@ -35,6 +36,7 @@ pub(super) struct Listener<'a> {
     console: &'a Console,
     subscriber: Subscriber,
     snapshots: Option<SnapshotFetcher>,
+    resume: Option<ResumeFile>,
     interrupt: Interrupt,
     key_file: Option<KeyFile<'a>>,
     goal: Goal<'a>,
@@ -85,7 +87,7 @@ impl<'a> Listener<'a> {
         begun: Instant,
         console: &'a Console,
     ) -> anyhow::Result<Self> {
-        let Plan { builder, snapshots, limits, show, stays, is_unnamed, hosts } = plan;
+        let Plan { builder, snapshots, resume, limits, show, stays, is_unnamed, hosts } = plan;
         let subscriber = builder.build()?;
         subscriber.receiver().memberships().iter().for_each(|status| console.note(status));
         print_hosts(&hosts, console);
@@ -103,6 +105,7 @@ impl<'a> Listener<'a> {
             console,
             subscriber,
             snapshots,
+            resume,
             interrupt,
             key_file,
             goal,
@@ -117,7 +120,10 @@ impl<'a> Listener<'a> {
         let end = self.listen().and_then(|end| self.account_for_remaining(end).map(|()| end));
         // Even after a failure, so that earlier data is printed.
         let unfinished = self.finish_output()?;
-        self.acknowledge();
+        self.acknowledge()?;
+        if let Some(resume) = &mut self.resume {
+            resume.write(self.subscriber.stream())?;
+        }
         if matches!(end, Ok(End::StreamEnded)) {
             self.confirm_the_end()?;
         }
@@ -159,7 +165,7 @@ impl<'a> Listener<'a> {
             if let Some(error) = self.sink.outlet.worker().error() {
                 return Err(error);
             }
-            self.acknowledge();
+            self.acknowledge()?;
             self.update_keys();
             if let Some(fetched) = self.snapshots.as_mut().and_then(SnapshotFetcher::fetched) {
                 self.deliver_snapshot(fetched.map_err(without_snapshot)?)?;
@@ -188,6 +194,9 @@ impl<'a> Listener<'a> {
             match item {
                 Item::Message(message) => {
                     self.goal.record_arrival();
+                    if let Some(resume) = &mut self.resume {
+                        resume.begin(stream, message.position())?;
+                    }
                     self.sink.message(stream, &message)?;
                 }
                 Item::Event(event) => self.handle_event(&event)?,
@@ -255,16 +264,23 @@ impl<'a> Listener<'a> {
                 true => self.sink.outlet.worker().wait(glance),
                 false => self.subscriber.keep_alive(glance)?,
             }
-            self.acknowledge();
+            self.acknowledge()?;
             self.update_keys();
         }
         self.sink.outlet.worker().error().map_or(Ok(()), Err)
     }
 
-    /// Reports to the publisher which messages are processed, if it requests that.
-    fn acknowledge(&mut self) {
-        if let Some(position) = self.sink.outlet.processed(self.subscriber.is_to_acknowledge()) {
+    /// Reports to the publisher which messages are processed, if it requests that, and stores it for `--resume`.
+    fn acknowledge(&mut self) -> anyhow::Result<()> {
+        let is_to_acknowledge = self.subscriber.is_to_acknowledge();
+        let is_awaited = is_to_acknowledge || self.resume.is_some();
+        let Some(position) = self.sink.outlet.processed(is_awaited) else { return Ok(()) };
+        if is_to_acknowledge {
             self.subscriber.ack(position);
+        }
+        match &mut self.resume {
+            Some(resume) => resume.processed(self.subscriber.stream(), position),
+            None => Ok(()),
         }
     }
 

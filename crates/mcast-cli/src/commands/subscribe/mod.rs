@@ -5,12 +5,14 @@ mod from;
 mod listen;
 mod outlet;
 mod policy;
+mod resume;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use mcast::{HostAddr, InterfaceSelector};
+use mcast_stream::history::HistoryStart;
 use mcast_stream::seal::Keys;
 use mcast_stream::subscriber::Start;
 use mcast_stream::wire::{StreamId, SubscriberName};
@@ -23,6 +25,7 @@ use crate::receiving::{StreamPlace, locate_stream};
 use from::From;
 use listen::Listener;
 use policy::{AfterLoss, PolicyArgument};
+use resume::ResumeFile;
 
 /// Receive all messages of a stream
 #[derive(Debug, clap::Args)]
@@ -76,6 +79,11 @@ struct StreamOptions {
     /// (`2026-11-22T09:30:00Z`, or `24h` ago), or with a `snapshot` of the state
     #[arg(long, value_name = "WHERE", default_value = "now", value_parser = from::parse)]
     from: From,
+
+    /// Keep in this file which messages were processed, and continue after them, with a history if necessary: after a
+    /// crash, messages that were processed since the last write come again; the first time, --from applies
+    #[arg(long, value_name = "FILE")]
+    resume: Option<PathBuf>,
 
     /// Request messages that the publisher can no longer repair from a history before reporting them as lost
     #[arg(long)]
@@ -161,6 +169,7 @@ Examples:
   mcast subscribe prices --from snapshot                    first the state, then the updates
   mcast subscribe 239.255.1.2:7000 --from oldest -c 10      ten messages, starting with the oldest
   mcast subscribe prices --from 24h                         the history of a day, then the stream
+  mcast subscribe prices --resume position --exec ./store   continue where it ended, also after a crash
   mcast subscribe prices --heal                             what repairs cannot bring from the history
   mcast subscribe 239.255.1.2:7000 --key prices.key --json  sealed; for programs
   mcast subscribe 239.1.1.1%eth0:7000 --path 239.1.1.2%eth1:7000   on two networks (redundant paths)
@@ -174,6 +183,7 @@ struct Plan<'a> {
     builder: SubscriberBuilder,
     /// The fetcher of snapshots, if they are used.
     snapshots: Option<SnapshotFetcher>,
+    resume: Option<ResumeFile>,
     limits: &'a Limits,
     show: &'a OutputOptions,
     stays: bool,
@@ -196,6 +206,8 @@ impl Arguments {
     fn plan(&self, keys: Keys, console: &Console) -> anyhow::Result<Plan<'_>> {
         let stream = &self.stream;
         check(stream)?;
+        let resume = stream.resume.as_deref().map(ResumeFile::open).transpose()?;
+        let reached = resume.as_ref().and_then(ResumeFile::stored);
         if stream.from == From::Snapshot && !is_stream_name(&self.place) {
             return Err(no_name().into());
         }
@@ -211,13 +223,24 @@ impl Arguments {
         let start = stream.from.start();
         let policy = stream.policy.policy(start, stream.on_loss);
         let builder = Subscriber::builder().policy(policy).stay(stream.stay).keys(keys.clone());
-        let builder = stream.from.apply(builder, stream.policy);
+        let builder = match reached {
+            Some((_, position)) => builder.from(HistoryStart::At(position)),
+            None => stream.from.apply(builder, stream.policy),
+        };
         let builder = stream.own_name.into_iter().fold(builder, SubscriberBuilder::name);
         let builder = if stream.heal { builder.heal(true) } else { builder };
         let builder = stream.history_servers.iter().copied().fold(builder, SubscriberBuilder::history_server);
         let mut builder = ways.add_to(builder);
         let id =
             stream.name.as_deref().map(StreamId::named).or_else(|| found.as_ref().map(|found| found.stream));
+        if let (Some(path), Some(id), Some((of, _))) = (&stream.resume, id, reached)
+            && id != of
+        {
+            return Err(Failure::usage(format!("{} belongs to stream {of}, not to {id}", path.display()))
+                .remedy("use one file for each stream")
+                .into());
+        }
+        let id = id.or_else(|| reached.map(|(of, _)| of));
         if let Some(id) = id {
             builder = builder.stream(id);
         }
@@ -228,6 +251,7 @@ impl Arguments {
         Ok(Plan {
             builder,
             snapshots: found.filter(|_| start == Start::Snapshot).map(fetcher),
+            resume,
             limits: &self.limits,
             show: &self.show,
             stays: stream.stay,
@@ -239,6 +263,11 @@ impl Arguments {
 
 fn check(stream: &StreamOptions) -> Result<(), Failure> {
     match stream.on_loss {
+        _ if stream.resume.is_some()
+            && (stream.policy == PolicyArgument::Latest || stream.from == From::Snapshot) =>
+        {
+            Err(Failure::usage("--resume needs all messages in order, without --policy latest and snapshots"))
+        }
         Some(_) if stream.policy != PolicyArgument::Reliable => Err(Failure::usage(
             "--on-loss needs --policy reliable: the other policies always continue after \
                 a loss",

@@ -172,7 +172,9 @@ impl SubscriberBuilder {
             (None, Start::Snapshot) => return Err(StreamError::HistoryOrder),
             (None, _) => {}
             // What the publisher retains needs no history.
-            (Some(HistoryStart::Oldest | HistoryStart::Number(_)), _) => self.config.start = Start::Oldest,
+            (Some(HistoryStart::Oldest | HistoryStart::Number(_) | HistoryStart::At(_)), _) => {
+                self.config.start = Start::Oldest;
+            }
             (Some(HistoryStart::Time(_)), _) => self.config.start = Start::Now,
         }
         Ok(Some(history))
