@@ -275,7 +275,7 @@ impl AckReport {
             return;
         }
         let label = |row: &Row| {
-            row.name.as_ref().map_or(row.address.clone(), |name| format!("{name} {}", row.address))
+            row.name.as_ref().map_or_else(|| row.address.clone(), |name| format!("{name} {}", row.address))
         };
         let width = self.watermarks.iter().map(|row| label(row).len()).max().unwrap_or(0);
         console.note(format_args!(
