@@ -31,7 +31,7 @@ fn stored(log: &Path) -> Vec<String> {
         match item {
             LogItem::Record(stored) => match stored.record.content {
                 HistoryContent::Message { bytes, .. } => {
-                    lines.push(String::from_utf8(bytes.to_vec()).unwrap())
+                    lines.push(String::from_utf8(bytes.to_vec()).unwrap());
                 }
                 HistoryContent::End => {}
                 other => panic!("{other:?}"),
