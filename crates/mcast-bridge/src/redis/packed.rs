@@ -97,7 +97,10 @@ mod tests {
         [&head[..], bytes].concat()
     }
 
-    fn read_all(bytes: &[u8]) -> Option<Vec<(String, Vec<(Vec<u8>, Vec<u8>)>)>> {
+    /// The id of an entry, and its fields.
+    type ReadEntry = (String, Vec<(Vec<u8>, Vec<u8>)>);
+
+    fn read_all(bytes: &[u8]) -> Option<Vec<ReadEntry>> {
         let (mut entries, mut fields, mut all) = (PackedEntries::new(bytes)?, Vec::new(), Vec::new());
         while !entries.is_empty() {
             let id = entries.next(&mut fields)?.to_owned();
