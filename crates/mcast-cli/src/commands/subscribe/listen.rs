@@ -274,14 +274,14 @@ impl<'a> Listener<'a> {
     fn acknowledge(&mut self) -> anyhow::Result<()> {
         let is_to_acknowledge = self.subscriber.is_to_acknowledge();
         let is_awaited = is_to_acknowledge || self.resume.is_some();
-        let Some(position) = self.sink.outlet.processed(is_awaited) else { return Ok(()) };
-        if is_to_acknowledge {
-            self.subscriber.ack(position);
+        if let Some(position) = self.sink.outlet.processed(is_awaited) {
+            if is_to_acknowledge {
+                self.subscriber.ack(position);
+            }
+            self.resume.iter_mut().for_each(|resume| resume.processed(position));
         }
-        match &mut self.resume {
-            Some(resume) => resume.processed(self.subscriber.stream(), position),
-            None => Ok(()),
-        }
+        let stream = self.subscriber.stream();
+        self.resume.as_mut().map_or(Ok(()), |resume| resume.write_in_time(stream))
     }
 
     /// Rereads the keys after SIGHUP.

@@ -53,9 +53,13 @@ impl ResumeFile {
         self.write(stream)
     }
 
-    /// Notes that this message, and all before it, are processed. It is written at most every 100 ms.
-    pub(super) fn processed(&mut self, stream: Option<StreamId>, last: Position) -> anyhow::Result<()> {
+    /// Notes that this message, and all before it, are processed.
+    pub(super) fn processed(&mut self, last: Position) {
         self.reached = Some(last.following());
+    }
+
+    /// Writes the position if it has changed, at most every 100 ms.
+    pub(super) fn write_in_time(&mut self, stream: Option<StreamId>) -> anyhow::Result<()> {
         if self.written_at.elapsed() < INTERVAL { Ok(()) } else { self.write(stream) }
     }
 
@@ -103,8 +107,8 @@ mod tests {
         assert_eq!(file.stored(), None);
         file.begin(Some(STREAM), at(3)).unwrap();
         assert_eq!(ResumeFile::open(&path).unwrap().stored(), Some((STREAM, at(3))), "nothing is processed");
-        file.processed(Some(STREAM), at(3)).unwrap();
-        file.processed(Some(STREAM), at(8)).unwrap();
+        file.processed(at(3));
+        file.processed(at(8));
         file.write(Some(STREAM)).unwrap();
         let mut again = ResumeFile::open(&path).unwrap();
         assert_eq!(again.stored(), Some((STREAM, at(9))));
