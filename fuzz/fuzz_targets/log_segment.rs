@@ -17,7 +17,10 @@ use mcast_stream_proto::history::{HistoryContent, Position, RequestedStart};
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{Incarnation, KeyEpoch, MessageNumber, StreamId};
 
-fuzz_target!(|input: (Vec<u8>, Vec<Vec<u8>>, Vec<(u16, u8)>)| {
+/// The bytes of a file, messages, and changes of bytes in their segment.
+type Input = (Vec<u8>, Vec<Vec<u8>>, Vec<(u16, u8)>);
+
+fuzz_target!(|input: Input| {
     let (bytes, messages, changes) = input;
     read_any(&bytes);
     read_changed(&messages, &changes);

@@ -79,6 +79,9 @@ pub(super) fn goals(results: &Results) -> Vec<Goal> {
     groups(results, &mut goals);
     relay(results, &mut goals);
     bridge(results, &mut goals);
+    let promise = "messages of 1 KiB into a log, a sync for each batch, at least 0.8 times fio".to_owned();
+    let names = ("mcast-log, each batch synced", "fio", "written");
+    goals.push(ratio(results, "log".to_owned(), promise, names, Bound::AtLeast(0.8)));
     message_goals::add(results, &mut goals);
     python(results, &mut goals);
     goals

@@ -3,6 +3,7 @@
 mod bridge;
 mod groups;
 mod latency;
+mod log;
 mod loss;
 mod messages;
 mod perf;

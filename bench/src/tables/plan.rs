@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::bridge::{self, Engine};
 use super::messages::{self, LARGE, SMALL, Subject};
-use super::{Bench, groups, latency, loss, queue, relay, relay_targets, throughput};
+use super::{Bench, groups, latency, log, loss, queue, relay, relay_targets, throughput};
 use crate::arguments::Measure;
 use crate::contestants::{ALL, Contestant};
 use crate::network::Link;
@@ -31,6 +31,7 @@ enum Kind {
     Relay(Link),
     RelayTargets,
     Bridge(Engine),
+    Log,
 }
 
 /// Small datagrams, and those that fill a frame.
@@ -75,6 +76,7 @@ pub(crate) fn all() -> Vec<Plan> {
         Engine::ALL
             .map(|engine| plan(&format!("bridge-{}", engine.name()), engine.title(), Kind::Bridge(engine))),
     );
+    plans.push(plan("log", "Messages of 1 KiB into the log of a stream, MB/s", Kind::Log));
     plans.extend(messages());
     plans.push(plan("python-queue", "Python: a datagram a call and batches, 64 bytes", Kind::Queue));
     for (direction, link) in [Direction::Receive, Direction::Send]
@@ -131,6 +133,7 @@ impl Plan {
             Kind::Messages(subject) => messages::needs(subject, options),
             Kind::Relay(_) => vec![Need::Mcast, Need::Socat, Need::Smcroute],
             Kind::RelayTargets => vec![Need::Mcast],
+            Kind::Log => vec![Need::Fio],
             Kind::Bridge(Engine::Redis) => vec![Need::Mcast, Need::NatsServer, Need::Redis],
             Kind::Bridge(Engine::Nats) => vec![Need::Mcast, Need::NatsServer],
         }
@@ -149,6 +152,7 @@ impl Plan {
             Kind::Relay(link) => relay::measure(bench, self, link),
             Kind::RelayTargets => relay_targets::measure(bench, self),
             Kind::Bridge(engine) => bridge::measure(bench, self, engine),
+            Kind::Log => log::measure(bench, self),
         }
     }
 }
@@ -169,6 +173,6 @@ mod tests {
         let plans = all();
         let names: HashSet<_> = plans.iter().map(|plan| &plan.name).collect();
         assert_eq!(names.len(), plans.len());
-        assert_eq!(plans.len(), 3 * 3 * 2 + 5 + 3 + 6 + 5 + 2);
+        assert_eq!(plans.len(), 3 * 3 * 2 + 5 + 3 + 6 + 5 + 2 + 1);
     }
 }

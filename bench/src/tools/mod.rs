@@ -44,6 +44,8 @@ pub enum Need {
     Smcroute,
     /// The program `redis-server`, with `redis-cli`.
     Redis,
+    /// The program of this name, which measures disks.
+    Fio,
     /// A Python environment that has `nats-server` and nats-py, as the tests of bridges have it.
     NatsServer,
     /// The program on Aeron, from `bench/peers/`.
@@ -103,6 +105,7 @@ impl Tools {
             Need::Redis => {
                 packages::provide(("redis-server", "redis-server"), &["--version"], "redis", install)
             }
+            Need::Fio => packages::provide(("fio", "fio"), &["--version"], "fio", install),
             Need::NatsServer => python::engines(&self.source, &self.made.join("engines"), install),
             Need::Aeron => aeron::build(&self.source.join("peers/aeron"), &self.made, &self.aeron(), install),
             Need::Norm => norm::build(&self.source.join("peers/norm"), &self.norm(), install),

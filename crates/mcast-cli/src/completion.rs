@@ -232,6 +232,7 @@ mod tests {
         "SIZE",
         "SOURCE",
         "TIME",
+        "WHEN",
         "WHERE",
     ];
 

@@ -206,6 +206,7 @@ mod tests {
     use mcast_lab::Lab;
 
     use super::*;
+    use crate::publisher::{Acknowledgers, Quorum};
 
     /// A recorder that keeps the last value by name and labels, and the names that were described.
     #[derive(Default, Clone)]
@@ -283,16 +284,21 @@ mod tests {
     }
 
     fn publish_three(recorder: &TestRecorder) {
-        let publisher = Publisher::to("239.7.7.7%lo:7000".parse().unwrap()).unwrap();
-        let mut subscriber = Subscriber::join_one("239.7.7.7%lo:7000".parse().unwrap()).unwrap();
+        let quorum = Quorum::new(Acknowledgers::Count(1));
+        let builder = Publisher::builder().to("239.7.7.7%lo:7000".parse().unwrap()).acknowledge(quorum);
+        let publisher = builder.build().unwrap();
+        let builder = Subscriber::builder().path("239.7.7.7%lo:7000".parse().unwrap());
+        let mut subscriber = builder.name("db".parse().unwrap()).build().unwrap();
         ::metrics::with_local_recorder(recorder, || subscriber.export_metrics());
         assert!(recorder.values.lock().unwrap().is_empty(), "no stream was received yet");
         while publisher.statistics().subscribers == 0 {
             let _ = subscriber.next_timeout(Duration::from_millis(1)).unwrap();
         }
-        (0..3).for_each(|_| _ = publisher.publish(b"four").unwrap());
-        while subscriber.statistics().messages < 3 {
-            let _ = subscriber.next_timeout(Duration::from_secs(1)).unwrap();
+        // Publishing waits for the quorum.
+        let mut published = 0;
+        while published < 3 || subscriber.statistics().messages < 3 {
+            let _ = subscriber.next_timeout(Duration::from_millis(1)).unwrap();
+            published += usize::from(published < 3 && publisher.try_publish(b"four").is_ok());
         }
         ::metrics::with_local_recorder(recorder, || {
             describe();
