@@ -182,6 +182,76 @@ fn a_subscriber_that_is_killed_continues_after_what_it_processed() {
     publishing.end();
 }
 
+/// Writes these lines, and waits until the subscriber has printed the last one.
+fn pass(publishing: &mut Running, subscribing: &Running, lines: &[&str]) {
+    let text = lines.join("\n") + "\n";
+    publishing.child.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
+    subscribing.stdout.wait_for(lines[lines.len() - 1]);
+}
+
+#[test]
+fn acknowledgements_continue_after_a_restart_of_the_publisher() {
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log").display().to_string();
+    let subscribing = subscriber(&lan.b, &[GROUP, "--name", "prices", "--as", "db"]);
+    for lines in [["one", "two"], ["three", "four"]] {
+        let mut publishing = logged(&lan, &log, &["--ack", "db", "--linger", "30s"]);
+        pass(&mut publishing, &subscribing, &lines);
+        publishing.signalled(libc::SIGKILL);
+    }
+    let mut last = logged(&lan, &log, &["--ack", "db", "--linger", "30s"]);
+    pass(&mut last, &subscribing, &["five"]);
+    drop(last.child.stdin.take());
+    let ended = last.end().succeeded();
+    assert!(ended.stderr.contains("acknowledged 1 of 1 message"), "{ended:?}");
+    let ended = subscribing.end().succeeded();
+    assert_eq!(ended.lines(), ["one", "two", "three", "four", "five"]);
+    assert!(!ended.stderr.contains("has restarted"), "{ended:?}");
+}
+
+#[test]
+fn what_could_not_be_sent_before_the_end_is_sent_by_the_next_publisher() {
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log").display().to_string();
+    // Nothing is sent without the subscriber that must acknowledge it.
+    let arguments = ["publish", "-i", "eth0", GROUP, "--name", "prices", "--log", &log, "--ack", "db"];
+    let first = mcast(&lan.a, &[&arguments[..], &["--linger", "500ms", "one", "two"]].concat());
+    assert_eq!(first.status, Some(1), "{first:?}");
+    let subscribing = subscriber(&lan.b, &[GROUP, "--name", "prices", "--as", "db", "--from", "oldest"]);
+    let second = mcast(&lan.a, &[&arguments[..], &["--wait-for", "1", "--linger", "30s", "three"]].concat());
+    let second = second.succeeded();
+    assert!(second.stderr.contains("continuing after 2 messages"), "{second:?}");
+    assert_eq!(subscribing.end().succeeded().lines(), ["one", "two", "three"]);
+}
+
+#[test]
+fn a_log_that_has_lost_messages_is_not_continued() {
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let name = log.to_str().unwrap();
+    let subscribing = subscriber(&lan.b, &[GROUP, "--name", "prices"]);
+    let mut first = logged(&lan, name, &["--wait-for", "1"]);
+    pass(&mut first, &subscribing, &["one", "two", "three"]);
+    first.signalled(libc::SIGKILL);
+    for entry in std::fs::read_dir(&log).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "log") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    let mut second = logged(&lan, name, &["--wait-for", "1"]);
+    assert!(!second.stderr.text().contains("continuing"), "{}", second.stderr.text());
+    pass(&mut second, &subscribing, &["four", "five"]);
+    drop(second.child.stdin.take());
+    second.end().succeeded();
+    let ended = subscribing.end();
+    assert_eq!(ended.lines(), ["one", "two", "three", "four", "five"]);
+    assert_eq!(ended.status, Some(1), "an unknown number of messages may be lost: {ended:?}");
+}
+
 #[test]
 fn a_full_disk_stops_the_publisher_until_there_is_space() {
     let lan = Lan::new();

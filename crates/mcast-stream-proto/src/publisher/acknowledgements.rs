@@ -133,6 +133,8 @@ impl Acknowledger {
 #[derive(Debug)]
 pub(super) struct Acknowledgements {
     quorum: Quorum,
+    /// The first message that must be acknowledged.
+    first: MessageNumber,
     settled: MessageNumber,
     /// Messages that were given up, in ascending order: from the first to before the second.
     given_up: VecDeque<(MessageNumber, MessageNumber)>,
@@ -149,6 +151,7 @@ impl Acknowledgements {
     pub(super) const fn new(quorum: Quorum, first: MessageNumber) -> Self {
         Self {
             quorum,
+            first,
             settled: first,
             given_up: VecDeque::new(),
             acknowledged: 0,
@@ -168,25 +171,28 @@ impl Acknowledgements {
         }
     }
 
-    /// Returns whether nothing may be published at present.
+    /// Returns whether this message may not be published at present.
     #[inline]
-    pub(super) fn blocks(&self) -> bool {
-        self.is_lost && self.quorum.on_loss == QuorumLoss::Block
+    pub(super) fn blocks(&self, next: MessageNumber) -> bool {
+        self.is_lost && self.quorum.on_loss == QuorumLoss::Block && next >= self.first
     }
 
     /// Omits the messages before `end`, which are not published; returns whether all before those are settled. Otherwise
     /// subscribers might not acknowledge these any more: for them, omitted messages are lost.
     pub(super) fn skip(&mut self, next: MessageNumber, end: MessageNumber) -> bool {
-        let is_settled = self.settled == next;
+        // It is after the next one while messages are published again.
+        let is_settled = self.settled >= next;
         if is_settled {
-            self.settled = end;
+            self.settled = self.settled.max(end);
         }
         is_settled
     }
 
     fn state_of(&self, message: MessageNumber) -> AckState {
         let is_given_up = |(first, end): &(MessageNumber, MessageNumber)| (*first..*end).contains(&message);
-        if message >= self.settled {
+        if message < self.first {
+            AckState::Unacknowledged
+        } else if message >= self.settled {
             AckState::Pending
         } else if self.given_up.iter().any(is_given_up) {
             AckState::Unacknowledged

@@ -53,6 +53,9 @@ pub struct PublisherConfig {
     pub round_trip: Nanos,
     /// Which subscribers must acknowledge messages. Default: `None`, none.
     pub quorum: Option<Quorum>,
+    /// The first message that the [`quorum`](Self::quorum) is for. Those before it are published again: it is not known who
+    /// has acknowledged them. Default: 0.
+    pub acknowledge_from: MessageNumber,
     /// The offset from the publisher's clock to nanoseconds since 1970. `None`: unknown.
     pub unix_offset: Option<u64>,
     /// Seed of the random numbers: a different one for each publisher.
@@ -98,6 +101,7 @@ impl PublisherConfig {
             backoff: 6,
             round_trip: Nanos::from_millis(1),
             quorum: None,
+            acknowledge_from: MessageNumber(0),
             unix_offset: None,
             seed: 0,
             keys: Keys::none(),

@@ -130,10 +130,9 @@ impl PublisherMachine {
             heartbeats: HeartbeatSchedule::new(now, config.idle_interval),
             round_trip: config.round_trip.clamp(MIN_ROUND_TRIP, LONGEST_ROUND_TRIP),
             forgotten: Audience::default(),
-            acknowledgements: config
-                .quorum
-                .clone()
-                .map(|quorum| Acknowledgements::new(quorum, config.first_message)),
+            acknowledgements: config.quorum.clone().map(|quorum| {
+                Acknowledgements::new(quorum, config.first_message.max(config.acknowledge_from))
+            }),
             check_at: now,
             config,
         })

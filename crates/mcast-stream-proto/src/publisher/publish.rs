@@ -267,7 +267,7 @@ impl PublisherMachine {
     #[inline]
     fn check_quorum(&self) -> Result<(), Refusal> {
         match &self.acknowledgements {
-            Some(acknowledgements) if acknowledgements.blocks() => Err(Refusal::NoQuorum),
+            Some(acknowledgements) if acknowledgements.blocks(self.next_message) => Err(Refusal::NoQuorum),
             _ => Ok(()),
         }
     }

@@ -80,6 +80,14 @@ impl Feed {
         }
     }
 
+    /// Returns the number of messages that wait in the log.
+    pub(super) fn unsent(&self) -> usize {
+        match self {
+            Self::Direct(_) => 0,
+            Self::Logged(publisher) => publisher.unsent(),
+        }
+    }
+
     /// Returns the number of messages that were published by this command, and of their bytes.
     pub(super) fn published(&self, closing: &Closing) -> (u64, u64) {
         match self {

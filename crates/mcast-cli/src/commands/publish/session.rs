@@ -220,8 +220,9 @@ impl<'a> Session<'a> {
             }
             let publisher = session.feed.publisher();
             let is_acked = |progress: AckProgress| progress.is_settled();
+            // While messages wait in the log, those that were published may be settled.
             let is_settled = publisher.ack_progress().is_none()
-                || publisher.wait_all_acked(POLL_INTERVAL).is_ok_and(is_acked);
+                || session.feed.unsent() == 0 && publisher.wait_all_acked(POLL_INTERVAL).is_ok_and(is_acked);
             (deadline.flatten(), is_settled && session.feed.wait_complete(POLL_INTERVAL))
         });
         self.outlast_incarnation_number(begun);

@@ -8,9 +8,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use mcast_log::SyncPolicy;
+use mcast_log::{LogReader, SyncPolicy};
 
 use crate::driver::state_file;
+use crate::seal::Keys;
 use crate::wire::{Incarnation, MessageNumber};
 
 /// The first word of the file.
@@ -18,11 +19,32 @@ const FORMAT: &str = "mcast-log-lineage-1";
 /// The name of the file in the directory of the log.
 const NAME: &str = "lineage";
 
+/// What was found in a log before anything was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FoundLog {
+    /// The publisher that began the newest segment.
+    pub(super) last: Option<Incarnation>,
+    /// The number after the last message.
+    pub(super) next: MessageNumber,
+    /// Whether something at its end could not be read.
+    pub(super) is_damaged: bool,
+}
+
+/// Returns the publisher that began the newest segment of a log, if there is one.
+pub(super) fn last_writer(directory: &Path) -> Option<Incarnation> {
+    let starts = LogReader::open(directory, Keys::none()).and_then(|mut log| log.starts());
+    starts.ok()?.last().map(|start| start.incarnation)
+}
+
 /// The lineages of a log, as its file has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Lineages {
     /// In ascending order, at least one.
     all: Vec<Lineage>,
+    /// The last publisher, which began a segment.
+    last: Incarnation,
+    /// The file that is locked, if the system distinguishes files: a copy of a log is not the log.
+    identity: String,
     state: LastState,
 }
 
@@ -70,26 +92,30 @@ pub(super) enum Ending {
 }
 
 impl Lineages {
-    /// Begins to publish with this incarnation, where the log ends before `next`. It is on the disk when this returns.
-    /// Returns the lineages, and whether the last one is continued.
+    /// Begins to publish with this incarnation in the log that was found. It is on the disk when this returns. Returns
+    /// the lineages, and whether the last one is continued.
     pub(super) fn begin(
         directory: &Path,
         incarnation: Incarnation,
-        next: MessageNumber,
+        found: FoundLog,
         sync: SyncPolicy,
     ) -> io::Result<(Self, bool)> {
-        let boot = boot();
+        let (boot, identity) = (boot(), identity(directory));
         let last = Self::read(directory)?;
         let state = match sync {
             SyncPolicy::Each => LastState::Durable,
             SyncPolicy::None | SyncPolicy::Interval(_) => LastState::Running { boot: boot.clone() },
         };
-        let continues = last.as_ref().is_some_and(|last| last.can_continue(next, &boot));
+        // A message that was sent may be among what cannot be read, or in a segment that was removed.
+        let is_whole =
+            |last: &Self| !found.is_damaged && found.last >= Some(last.last) && last.identity == identity;
+        let continues =
+            last.as_ref().is_some_and(|last| is_whole(last) && last.can_continue(found.next, &boot));
         let mut all = last.map(|last| last.all).unwrap_or_default();
         if !continues {
-            all.push(Lineage { incarnation, base: next });
+            all.push(Lineage { incarnation, base: found.next });
         }
-        let lineages = Self { all, state };
+        let lineages = Self { all, last: incarnation, identity, state };
         lineages.write(directory)?;
         Ok((lineages, continues))
     }
@@ -149,7 +175,10 @@ impl Lineages {
             LastState::Synced { next } => format!("synced {next}"),
             LastState::Over => "over".to_owned(),
         };
-        state_file::replace(&path(directory), &format!("{FORMAT}\n{}\n{state}\n", all.join(" ")))
+        state_file::replace(
+            &path(directory),
+            &format!("{FORMAT}\n{}\n{} {}\n{state}\n", all.join(" "), self.last, self.identity),
+        )
     }
 }
 
@@ -160,9 +189,11 @@ pub(super) fn path(directory: &Path) -> PathBuf {
 
 fn parse(text: &str) -> Option<Lineages> {
     let mut lines = text.lines();
-    let (FORMAT, all, state, None) = (lines.next()?, lines.next()?, lines.next()?, lines.next()) else {
+    let (FORMAT, all, last, state) = (lines.next()?, lines.next()?, lines.next()?, lines.next()?) else {
         return None;
     };
+    let (last, identity) = last.split_once(' ').filter(|_| lines.next().is_none())?;
+    let last = Incarnation(last.parse().ok()?);
     let lineage = |word: &str| {
         let (incarnation, base) = word.split_once(':')?;
         let (incarnation, base) = (incarnation.parse().ok()?, base.parse().ok()?);
@@ -180,7 +211,7 @@ fn parse(text: &str) -> Option<Lineages> {
         ["over"] => LastState::Over,
         _ => return None,
     };
-    Some(Lineages { all, state })
+    Some(Lineages { all, last, identity: identity.to_owned(), state })
 }
 
 /// Of publishers that were not recorded.
@@ -188,6 +219,20 @@ const UNRECORDED: Lineage = Lineage { incarnation: Incarnation(0), base: Message
 
 /// Of a system that does not distinguish its boots.
 const UNKNOWN: &str = "?";
+
+/// Returns what identifies the file that is locked, on systems that number files.
+fn identity(directory: &Path) -> String {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        if let Ok(metadata) = std::fs::metadata(directory.join("lock")) {
+            return metadata.ino().to_string();
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = directory;
+    UNKNOWN.to_owned()
+}
 
 /// Returns what identifies this boot of the system.
 fn boot() -> String {
@@ -208,8 +253,32 @@ mod tests {
 
     const LAZY: SyncPolicy = SyncPolicy::Interval(Duration::from_secs(1));
 
+    /// Begins after the publisher with the incarnation before this one.
     fn begin(directory: &Path, incarnation: u32, next: u64, sync: SyncPolicy) -> (Lineages, bool) {
-        Lineages::begin(directory, Incarnation(incarnation), MessageNumber(next), sync).unwrap()
+        let (last, next) = (Some(Incarnation(incarnation - 1)), MessageNumber(next));
+        let found = FoundLog { last, next, is_damaged: false };
+        Lineages::begin(directory, Incarnation(incarnation), found, sync).unwrap()
+    }
+
+    #[test]
+    fn a_log_that_is_not_what_the_last_publisher_left_is_not_continued() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        let whole = FoundLog { last: Some(Incarnation(5)), next: MessageNumber(9), is_damaged: false };
+        let begin = |incarnation: u32, found: FoundLog| {
+            Lineages::begin(directory, Incarnation(incarnation), found, SyncPolicy::Each).unwrap().1
+        };
+        begin(5, FoundLog { last: None, ..whole });
+        assert!(begin(6, whole));
+        assert!(!begin(7, FoundLog { last: Some(Incarnation(6)), is_damaged: true, ..whole }));
+        assert!(
+            !begin(8, FoundLog { last: Some(Incarnation(6)), ..whole }),
+            "the newest segment was removed"
+        );
+        std::fs::write(directory.join("lock"), "").unwrap();
+        let is_copy = identity(directory) != UNKNOWN;
+        assert_eq!(begin(9, FoundLog { last: Some(Incarnation(8)), ..whole }), !is_copy);
+        assert!(begin(10, FoundLog { last: Some(Incarnation(9)), ..whole }));
     }
 
     #[test]
@@ -243,7 +312,7 @@ mod tests {
 
     #[test]
     fn each_publisher_belongs_to_the_lineage_that_began_before_it() {
-        let lineages = parse("mcast-log-lineage-1\n5:0 9:70\ndurable\n").unwrap();
+        let lineages = parse("mcast-log-lineage-1\n5:0 9:70\n30 ?\ndurable\n").unwrap();
         let of = |incarnation| lineages.of(Incarnation(incarnation)).incarnation.0;
         assert_eq!([of(5), of(8), of(9), of(30)], [5, 5, 9, 9]);
         assert_eq!(of(3), 3, "of a log whose lineages are not recorded from the beginning");
@@ -253,13 +322,16 @@ mod tests {
     fn what_is_written_is_read_and_nothing_else_is() {
         let directory = tempfile::tempdir().unwrap();
         for state in ["durable", "running boot", "synced 17", "over"] {
-            let lineages = parse(&format!("{FORMAT}\n1:0 2:7 300:7\n{state}\n")).unwrap();
+            let lineages = parse(&format!("{FORMAT}\n1:0 2:7 300:7\n300 17\n{state}\n")).unwrap();
             lineages.write(directory.path()).unwrap();
             assert_eq!(Lineages::read(directory.path()).unwrap(), Some(lineages));
         }
-        for text in
-            ["", "mcast-log-lineage-1\n\nover\n", "mcast-log-lineage-1\n2:0 1:0\nover\n", "x\n1:0\nover\n"]
-        {
+        for text in [
+            "",
+            "mcast-log-lineage-1\n\nover\n",
+            "mcast-log-lineage-1\n2:0 1:0\n2 ?\nover\n",
+            "x\n1:0\n1 ?\nover\n",
+        ] {
             assert_eq!(parse(text), None);
         }
         std::fs::write(path(directory.path()), "hello").unwrap();

@@ -23,7 +23,7 @@ use crate::history::HistoryContent;
 use crate::seal::Keys;
 use crate::wire::{EngineTrail, MessageKey, MessageNumber, Origin};
 use history::LogHistory;
-use lineage::{Ending, Lineages};
+use lineage::{Ending, FoundLog, Lineages};
 use stage::{Shared, Stage, Wait};
 
 /// Settings of a [`LoggedPublisher`].
@@ -86,8 +86,9 @@ impl PublisherBuilder {
 }
 
 impl LoggedPublisherBuilder {
-    /// Opens the log, the sockets, and starts the threads. Then the last messages of the log, as many as fit the
-    /// retransmission buffer, are sent again, for subscribers that did not receive them from the former publisher.
+    /// Opens the log, the sockets, and starts the threads. Then the last messages of the log are sent again, for
+    /// subscribers that did not receive them from the former publisher: twice as many bytes as it can have retained for
+    /// repairs and not sent yet.
     ///
     /// # Errors
     /// If another publisher has the log, or it is that of another stream; otherwise as [`PublisherBuilder::build`].
@@ -102,17 +103,24 @@ impl LoggedPublisherBuilder {
         // The thread syncs, so that others can append meanwhile.
         options.sync = SyncPolicy::None;
         let name = builder.name.clone().unwrap_or_default();
+        let last = lineage::last_writer(&directory);
         let (writer, recovery) =
             Writer::open(&directory, stream, &name, builder.config.incarnation, options)?;
         let next = writer.next_number();
-        let begun = Lineages::begin(&directory, writer.incarnation(), next, sync);
+        let is_damaged = recovery.cut_bytes > 0 || recovery.damaged_bytes > 0;
+        let found = FoundLog { last, next, is_damaged };
+        let begun = Lineages::begin(&directory, writer.incarnation(), found, sync);
         let (lineages, continues) = begun.map_err(|cause| StreamError::State {
             path: lineage::path(&directory).display().to_string(),
             cause,
         })?;
         let lineage = lineages.present();
         let waiting = match continues {
-            true => tail::read(&directory, keys.clone(), lineage.incarnation, next, builder.config.history)?,
+            true => {
+                // What the former publisher retained, and what waited for room.
+                let bytes = builder.config.history.saturating_add(stage::MOST_WAITING).saturating_mul(2);
+                tail::read(&directory, keys.clone(), lineage.incarnation, next, bytes)?
+            }
             false => VecDeque::new(),
         };
         let first = waiting.front().map_or(next, stage::Waiting::first);
@@ -124,6 +132,7 @@ impl LoggedPublisherBuilder {
         };
         let builder = builder.incarnation(writer.incarnation()).configure(|config| {
             config.first_message = lineage.in_stream(first);
+            config.acknowledge_from = lineage.in_stream(next);
             config.origin = Some(origin);
         });
         let publisher = builder.build()?;
@@ -232,18 +241,20 @@ impl LoggedPublisher {
         self.shared.wait_sent(deadline) && self.shared.publisher.wait_complete(left_until(deadline))
     }
 
-    /// Ends the stream like [`Publisher::close`]: before, everything that was accepted is synced and sent. What was not
-    /// sent in time counts as unsent, and is served by the [history](Self::serve_history) of a later publisher.
+    /// Ends the stream like [`Publisher::close`], after everything that was accepted was synced and sent. If something
+    /// could not be sent in time, the stream does not end: this is then like [`stop`](Self::stop), and the next publisher
+    /// with the log sends it.
     ///
     /// # Errors
     /// [`StreamError::Log`] if what was accepted cannot be synced.
     pub fn close(&self, timeout: Duration) -> Result<Closing, StreamError> {
         let deadline = Instant::now().checked_add(timeout);
         let synced = self.shared.sync();
-        self.shared.wait_sent(deadline);
-        let unsent = self.shared.refuse_more();
-        let mut closing = self.shared.publisher.close(left_until(deadline));
-        closing.unsent += unsent;
+        if !self.shared.wait_sent(deadline) {
+            return self.stop(Duration::ZERO);
+        }
+        self.shared.refuse_more();
+        let closing = self.shared.publisher.close(left_until(deadline));
         synced?;
         self.record_end()?;
         Ok(closing)

@@ -17,7 +17,7 @@ use crate::seal::Keys;
 use crate::wire::{MessageKey, MessageNumber};
 
 /// While more bytes wait to be sent, nothing is accepted.
-const MOST_WAITING: usize = 4 << 20;
+pub(super) const MOST_WAITING: usize = 4 << 20;
 /// What a waiting message takes in addition to its bytes.
 const OVERHEAD: usize = 64;
 /// How long to wait for subscribers that have no room, or for the rate, before the next attempt.
