@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -113,19 +115,32 @@ def test_late_subscribers_read_the_history_and_then_the_live_stream(
             assert read(subscriber, MESSAGES) == [MESSAGES]
 
 
+def begin(publisher: pymcast.Publisher, subscriber: pymcast.Subscriber) -> int:
+    """Publishes until the subscriber follows the stream; returns the number of the next message."""
+    for number in itertools.count(MESSAGES):
+        publisher.publish(payload(number))
+        with contextlib.suppress(TimeoutError):
+            while not isinstance(item := subscriber.next(timeout=0.2), pymcast.Message):
+                assert item is not None
+            if item.number < number:
+                read(subscriber, number)
+            return number + 1
+    raise AssertionError
+
+
 def test_what_the_publisher_cannot_repair_is_healed(kept: tuple[str, pymcast.Publisher, int]) -> None:
     place, publisher, history = kept
     servers = (lab.address("one", 2), history)
     with pymcast.Subscriber(
         place, name="prices", heal=True, history_servers=servers, receive_buffer=4096
     ) as subscriber:
-        publisher.publish(payload(MESSAGES))
-        assert read(subscriber, MESSAGES)[-1] == MESSAGES
+        first = begin(publisher, subscriber)
+        last = first + 2 * MESSAGES
         # It does not read these, and the publisher does not wait.
-        for number in range(MESSAGES + 1, 3 * MESSAGES):
+        for number in range(first, last + 1):
             publisher.queue(payload(number))
         publisher.flush()
-        assert read(subscriber, 3 * MESSAGES - 1) == list(range(MESSAGES + 1, 3 * MESSAGES))
+        assert read(subscriber, last) == list(range(first, last + 1))
         assert subscriber.statistics.from_history > 0
 
 
