@@ -53,8 +53,8 @@ pub struct PublisherConfig {
     pub round_trip: Nanos,
     /// Which subscribers must acknowledge messages. Default: `None`, none.
     pub quorum: Option<Quorum>,
-    /// The first message that the [`quorum`](Self::quorum) is for. Those before it are published again: it is not known who
-    /// has acknowledged them. Default: 0.
+    /// The first message that the [`quorum`](Self::quorum) is for. Those before it are published again: which subscribers have
+    /// acknowledged them is not known. Default: 0.
     pub acknowledge_from: MessageNumber,
     /// The offset from the publisher's clock to nanoseconds since 1970. `None`: unknown.
     pub unix_offset: Option<u64>,
