@@ -9,7 +9,7 @@ use mcast_stream::history::HistoryContent;
 use mcast_stream::log::{LogItem, LogReader};
 use mcast_stream::seal::Keys;
 
-use crate::support::{Lan, MCAST, PATIENCE, Running, mcast, program};
+use crate::support::{Lan, MCAST, PATIENCE, Running, mcast, mcast_with_input, program};
 use crate::{GROUP, publisher, subscriber};
 
 /// How often the publisher is killed: more often by `cargo soak --only log`.
@@ -180,6 +180,19 @@ fn a_subscriber_that_is_killed_continues_after_what_it_processed() {
     assert_eq!(other.status, Some(2), "{other:?}");
     assert!(other.stderr.contains("belongs to stream"), "{other:?}");
     publishing.end();
+}
+
+#[test]
+fn an_error_of_the_input_does_not_end_the_stream() {
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log").display().to_string();
+    let arguments = ["publish", "-i", "eth0", GROUP, "--name", "prices", "--log", &log];
+    let records = b"\0\0\0\x03one\0\0\0\x09two";
+    let first = mcast_with_input(&lan.a, &[&arguments[..], &["--records"]].concat(), records);
+    assert!(first.status.is_some_and(|status| status > 1), "{first:?}");
+    let second = mcast(&lan.a, &[&arguments[..], &["two"]].concat()).succeeded();
+    assert!(second.stderr.contains("continuing after 1 message"), "{second:?}");
 }
 
 /// Writes these lines, and waits until the subscriber has printed the last one.

@@ -70,8 +70,8 @@ impl Feed {
         }
     }
 
-    /// Ends the stream and returns how it ended. A stream with a log is not over if publishing was interrupted: the next
-    /// publisher continues it.
+    /// Ends the stream and returns how it ended. A stream with a log is not over if publishing was interrupted, or the
+    /// input failed: the next publisher continues it.
     pub(super) fn close(&self, timeout: Duration, is_interrupted: bool) -> Result<Closing, StreamError> {
         match self {
             Self::Direct(publisher) => Ok(publisher.close(timeout)),

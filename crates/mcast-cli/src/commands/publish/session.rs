@@ -100,13 +100,15 @@ impl<'a> Session<'a> {
         // Later, the ports of subscribers that have ended are closed.
         let hosts = self.feed.publisher().hosts();
         self.acks.end();
-        let complete = self.linger(begun);
+        // With a log, the stream continues after an interrupt, and after an error of the input.
+        let has_failed = failed.is_some();
+        let complete = self.linger(begun, has_failed);
         self.handle_events();
         let statistics_time = begun.elapsed();
         drop(self.snapshots);
         // All subscribers have everything, so the closing messages need little time; or the time is over.
         let rest = if complete { Duration::from_secs(2) } else { Duration::ZERO };
-        let closing = self.feed.close(rest, self.interrupt.has_arrived())?;
+        let closing = self.feed.close(rest, has_failed || self.interrupt.has_arrived())?;
         let published = self.feed.published(&closing);
         let report =
             Report::new(self.feed.publisher().stream(), published, &closing, &hosts, statistics_time);
@@ -207,7 +209,7 @@ impl<'a> Session<'a> {
 
     /// Waits until all subscribers have received and read everything, at most for `--linger` after the last datagram
     /// was sent; returns whether they have received it.
-    fn linger(&mut self, begun: Instant) -> bool {
+    fn linger(&mut self, begun: Instant, has_failed: bool) -> bool {
         let mut sent = 0;
         let mut deadline = None;
         let is_complete = self.wait_until(|session| {
@@ -226,8 +228,8 @@ impl<'a> Session<'a> {
             (deadline.flatten(), is_settled && session.feed.wait_complete(POLL_INTERVAL))
         });
         self.outlast_incarnation_number(begun);
-        // With a log, the stream continues after an interrupt.
-        let continues = self.arguments.log.directory.is_some() && self.interrupt.has_arrived();
+        let continues =
+            self.arguments.log.directory.is_some() && (has_failed || self.interrupt.has_arrived());
         if is_complete && !continues {
             // Closing reports it, too.
             let _ = self.feed.end();

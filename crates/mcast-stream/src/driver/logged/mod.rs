@@ -387,7 +387,10 @@ impl LoggedPublisher {
 
 impl Drop for LoggedPublisher {
     fn drop(&mut self) {
-        self.shared.wait_sent(Instant::now().checked_add(self.drop_timeout));
+        // After it was closed or stopped, the caller knows what was not sent.
+        if self.shared.is_open() {
+            self.shared.wait_sent(Instant::now().checked_add(self.drop_timeout));
+        }
         let has_ended = self.has_ended.load(Ordering::Acquire);
         let ended = self.shared.end();
         if let Some(thread) = self.thread.take() {

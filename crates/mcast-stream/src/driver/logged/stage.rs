@@ -403,6 +403,10 @@ impl Shared {
         Ok(writer.sync().map(drop)?)
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        self.stage().phase == Phase::Open
+    }
+
     /// Closes the log and ends the thread; returns the number of the next message, if everything before it is synced.
     pub(super) fn end(&self) -> Result<MessageNumber, LogError> {
         let mut stage = self.stage();
