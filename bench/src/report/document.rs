@@ -150,6 +150,7 @@ impl Layout {
                 vec![("stored", "messages/s"), ("p50", "p50 until stored, µs"), ("p99", "p99, µs")],
                 numbers::rate,
             ),
+            "written" => (vec![("written", "MB/s")], numbers::short),
             "loss" => (vec![("loss", "% lost"), ("rate", "sent/s")], numbers::short),
             "p50" => (
                 vec![
