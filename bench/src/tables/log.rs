@@ -1,6 +1,6 @@
 //! The log of a stream: how fast messages are appended and synced, beside `fio` on the same disk.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
@@ -64,18 +64,17 @@ fn turn<'a>(folder: &'a Path, name: &str, sync: SyncPolicy) -> Turn<'a> {
 }
 
 /// Runs this with an empty folder, which is removed afterwards.
-fn with_folder(folder: &Path, run: impl FnOnce(&PathBuf) -> Result<f64>) -> Result<Values> {
-    let folder = folder.to_owned();
+fn with_folder(folder: &Path, run: impl FnOnce(&Path) -> Result<f64>) -> Result<Values> {
     if folder.exists() {
-        std::fs::remove_dir_all(&folder).context("removing the log of an earlier run")?;
+        std::fs::remove_dir_all(folder).context("removing the log of an earlier run")?;
     }
-    std::fs::create_dir_all(&folder).context("making the folder of a log")?;
-    let written = run(&folder);
-    std::fs::remove_dir_all(&folder).context("removing a log")?;
+    std::fs::create_dir_all(folder).context("making the folder of a log")?;
+    let written = run(folder);
+    std::fs::remove_dir_all(folder).context("removing a log")?;
     Ok(vec![("written", written?)])
 }
 
-fn append(folder: &PathBuf, sync: SyncPolicy) -> Result<f64> {
+fn append(folder: &Path, sync: SyncPolicy) -> Result<f64> {
     let payload = vec![0x5a; SIZE];
     let batch = vec![HistoryContent::Message { key: None, bytes: &payload[..] }; BATCH];
     let options = LogOptions { sync, ..LogOptions::default() };
@@ -106,7 +105,7 @@ struct FioWrites {
     runtime: f64,
 }
 
-fn fio(folder: &PathBuf) -> Result<f64> {
+fn fio(folder: &Path) -> Result<f64> {
     let mut command = Command::new("fio");
     command.args(["--name=log", "--rw=write", "--bs=1m", "--fdatasync=1", "--ioengine=sync"]);
     command.args(["--output-format=json", &format!("--size={BATCHES}m")]).arg("--directory").arg(folder);
