@@ -20,6 +20,7 @@ mod repair_scheduler;
 mod ring;
 mod sealer;
 mod sent_log;
+mod signing;
 mod state;
 mod transmit;
 
@@ -52,6 +53,7 @@ use repair::ConfirmationSchedule;
 use repair_scheduler::RepairScheduler;
 use ring::Ring;
 use sealer::Sealer;
+use signing::Signing;
 
 /// A shorter timer would be lost in the scheduling delay of the system.
 const MIN_ROUND_TRIP: Nanos = Nanos::from_micros(50);
@@ -76,6 +78,7 @@ pub struct PublisherMachine {
     statistics: PublisherStatistics,
     proof: AddressProof,
     sealer: Sealer,
+    signing: Option<Signing>,
     scratch: Vec<u8>,
     pacer: Pacer,
     repairs: RepairScheduler,
@@ -119,6 +122,7 @@ impl PublisherMachine {
             statistics: PublisherStatistics::default(),
             proof: AddressProof::new(&mut random),
             sealer: Sealer::new(config.seed),
+            signing: config.signer.clone().map(|signer| Signing::new(signer, config.datagram, now)),
             scratch: Vec::new(),
             pacer: Pacer::new(config.rate, config.datagram, now),
             repairs: RepairScheduler::new(&config, now),
@@ -142,6 +146,7 @@ impl PublisherMachine {
     /// continue for as long as the caller polls the publisher.
     pub fn close(&mut self, now: ClockTime) {
         self.flush(now);
+        self.write_manifest(now);
         self.closed = true;
         self.heartbeats.restart(now);
     }
@@ -174,6 +179,7 @@ impl PublisherMachine {
     /// a new secret before the publisher.
     pub fn set_keys(&mut self, now: ClockTime, keys: Keys) {
         self.flush(now);
+        self.write_manifest(now);
         self.config.keys = keys;
         self.sealer.clear();
         for (_, member) in self.members.iter_mut() {
@@ -218,7 +224,8 @@ impl PublisherMachine {
     #[inline]
     #[must_use]
     pub fn is_sent(&self) -> bool {
-        self.ring.sent == self.ring.next && self.open.is_none()
+        let is_signed = self.signing.as_ref().is_none_or(Signing::is_complete);
+        self.ring.sent == self.ring.next && self.open.is_none() && is_signed
     }
 
     /// Returns the number of complete datagrams not sent yet.

@@ -88,7 +88,7 @@ impl Keys {
                 return Err(KeyFileError::TooMany);
             }
             let algorithm = Algorithm::named(algorithm).ok_or(KeyFileError::Algorithm(number))?;
-            let secret = bytes(secret).ok_or(KeyFileError::Secret(number))?;
+            let secret = hexadecimal(secret).ok_or(KeyFileError::Secret(number))?;
             keys.add(epoch, GroupSecret::new(&secret, algorithm) as Arc<_>);
         }
         if keys.is_empty() { Err(KeyFileError::Empty) } else { Ok(keys) }
@@ -106,7 +106,8 @@ impl Keys {
     }
 }
 
-fn bytes(digits: &str) -> Option<[u8; 32]> {
+/// Returns the bytes of 64 hexadecimal digits.
+pub(crate) fn hexadecimal(digits: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
     if digits.len() != 64 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;

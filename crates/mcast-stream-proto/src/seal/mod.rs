@@ -19,9 +19,11 @@ use core::fmt;
 pub use aead::{Algorithm, GroupSecret};
 #[cfg(feature = "seal")]
 pub use file::KeyFileError;
+#[cfg(feature = "seal")]
+pub(crate) use file::hexadecimal;
 
 use crate::wire::{
-    DatagramView, Flags, Header, Incarnation, IncarnationSalt, KeyEpoch, Kind, StreamId, SubscriberId,
+    DatagramView, Flags, Header, Incarnation, IncarnationSalt, KeyEpoch, StreamId, SubscriberId,
     TAG_LENGTH,
 };
 
@@ -193,7 +195,7 @@ impl Keys {
         let view = DatagramView::parse(bytes).ok()?;
         let header = view.header;
         let sealed = match header.kind {
-            Kind::Data => Sealed::Data(view.salt()),
+            kind if kind.is_in_sequence() => Sealed::Data(view.salt()),
             kind if kind.is_from_subscribers() => Sealed::Subscriber(view.subscriber()?),
             _ => Sealed::Control(view.salt()),
         };

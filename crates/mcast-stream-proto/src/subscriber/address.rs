@@ -47,6 +47,8 @@ pub(super) struct PublisherAddress {
     /// The token that proves this subscriber's address to the publisher.
     token: AddressToken,
     probe_at: ClockTime,
+    /// The clock in the last probe.
+    last_probe: ClockTime,
     /// Probes sent since this publisher address is known, saturating.
     probes: u32,
     /// The smoothed round-trip time to the publisher; 0 until it is measured.
@@ -63,6 +65,7 @@ impl PublisherAddress {
             elsewhere: 0,
             token: AddressToken::NONE,
             probe_at: ClockTime::NEVER,
+            last_probe: ClockTime(0),
             probes: 0,
             round_trip: Nanos::ZERO,
             doubtful: None,
@@ -124,7 +127,18 @@ impl PublisherAddress {
     pub(super) fn note_probe(&mut self, now: ClockTime) {
         let is_settled = self.is_proven() && self.doubtful.is_none();
         self.probe_at = now + if is_settled { PROBE_INTERVAL } else { (1 << self.probes) * PROBE_AGAIN };
+        self.last_probe = now;
         self.probes = (self.probes + 1).min(PROBE_DOUBLINGS);
+    }
+
+    /// Returns whether an echo answers the last probe, whose clock only the publisher has seen. Any other one, such as that
+    /// which answers a datagram with an outdated token, causes a probe, and nothing else.
+    pub(super) fn is_expected(&mut self, now: ClockTime, echo: &Probe) -> bool {
+        let is_answer = echo.clock != 0 && ClockTime(echo.clock) == self.last_probe;
+        if !is_answer {
+            self.probe_at = self.probe_at.min((self.last_probe + PROBE_AGAIN).max(now));
+        }
+        is_answer
     }
 
     /// Takes the token of an echo, and measures the round trip. Returns whether the token is new.

@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 use core::ops::Range;
 
 use super::SubscriberMachine;
-use super::config::Policy;
+use super::config::{Policy, VERIFIED_WINDOW};
 use super::event::{Cause, SubscriberEvent};
 use crate::backoff::backoff;
 use crate::outbox::Target;
@@ -183,6 +183,7 @@ impl SubscriberMachine {
             _ => ClockTime(0),
         };
         let spread = self.backoff();
+        self.distrust_staged(now);
         let before = self.statistics.naks;
         let mut list = NakWriter::new();
         let mut naks = 1;
@@ -212,7 +213,7 @@ impl SubscriberMachine {
         let Range { mut start, end } = gap;
         while start < end {
             let missing =
-                Sequence::each(start..end).take_while(|sequence| !self.window.has(*sequence)).count() as u64;
+                Sequence::each(start..end).take_while(|sequence| !self.has_arrived(*sequence)).count() as u64;
             if missing == 0 {
                 start += 1;
                 continue;
@@ -378,7 +379,10 @@ impl SubscriberMachine {
     /// below what an earlier status confirmed.
     fn confirmed(&self) -> Sequence {
         let arrived = match self.delivery.is_buffering() {
-            true => self.naks.first_gap().map_or(self.highest, |gap| gap.first),
+            true => {
+                let missing = self.naks.first_gap().map_or(self.highest, |gap| gap.first);
+                self.verification.stage.first().map_or(missing, |unverified| missing.min(unverified))
+            }
             false => self.base,
         };
         arrived.max(self.base).max(self.statuses.reported().next)
@@ -386,7 +390,8 @@ impl SubscriberMachine {
 
     /// The first datagram for which there is no room: in the window, or in the socket's receive buffer.
     fn room_end(&self) -> Sequence {
-        (self.base + self.window.length()).min(self.highest.max(self.base) + self.socket_room())
+        let arrived = self.highest.max(self.base).max(self.verification.stage.end());
+        (self.base + self.window.length()).min(arrived + self.socket_room())
     }
 
     /// The number of datagrams that the socket's receive buffer holds. The kernel counts its overhead separately (Linux
@@ -394,8 +399,13 @@ impl SubscriberMachine {
     pub(super) fn socket_room(&self) -> u64 {
         match self.heartbeat.datagram {
             0 => u64::MAX,
-            longest => (self.config.socket_buffer as u64 / u64::from(longest)).max(MIN_SOCKET_ROOM),
+            longest => (self.config.socket_buffer as u64 / u64::from(longest)).max(self.least_room()),
         }
+    }
+
+    /// The room that the publisher is always given: a subscriber that verifies needs the next manifest.
+    const fn least_room(&self) -> u64 {
+        if self.is_verifying() { VERIFIED_WINDOW as u64 } else { MIN_SOCKET_ROOM }
     }
 
     /// Whether the end is known, and no datagram before it is missing.

@@ -11,6 +11,7 @@ use super::acknowledgements::name_of;
 use super::former::FormerPublisher;
 use super::{FIRST_INCARNATION, Happening, STREAM, World};
 use crate::content;
+use crate::signer;
 use crate::plan::{AckPlan, Acknowledge, MILLISECOND, NextIncarnation, Plan, SECOND};
 
 /// How long the application waits for subscribers that must acknowledge messages, before it ends the stream.
@@ -79,6 +80,10 @@ impl World<'_> {
         }
         if self.plan.rotate == Some(self.published) {
             self.rotate();
+        }
+        if self.plan.new_signer == Some(self.published) {
+            let now = self.publisher_now();
+            self.publisher.set_signer(ClockTime(now), signer::key(self.plan.seed, true));
         }
         if let Some((_, forward)) = self.plan.jump.filter(|(at, _)| *at == self.published) {
             self.publisher_clock += forward;
@@ -225,6 +230,7 @@ pub(super) fn new_publisher(plan: &Plan, incarnation: u32, keys: &Keys, now: u64
         unix_offset: Some(SECOND),
         seed: plan.seed ^ u64::from(incarnation),
         keys: keys.clone(),
+        signer: plan.signed.then(|| signer::key(plan.seed, false) as _),
         paths: plan.paths,
         quorum: plan.acknowledge.map(quorum),
         ..PublisherConfig::new(STREAM, Incarnation(incarnation))
