@@ -185,6 +185,7 @@ impl PublisherMachine {
         }
         let fragments = (message.len() + FRAGMENTED_EXTRA).div_ceil(self.fragment_capacity());
         self.flush(now);
+        self.write_manifest(now);
         self.room_for(now, fragments as u64)?;
         let number = self.begin_with(now, key, message.len())?;
         self.write(now, message);

@@ -146,7 +146,8 @@ impl PublisherMachine {
         let length = self.push_control(Target::Group, Kind::Ncf, Flags(0), |writer| {
             list.write_ncf(oldest, oldest_message, writer)
         });
-        let interval = self.round_trip.min(CONFIRM_INTERVAL).max(self.pacer.spacing(length)).max(least_interval);
+        let interval =
+            self.round_trip.min(CONFIRM_INTERVAL).max(self.pacer.spacing(length)).max(least_interval);
         self.confirmations.note_sent(now, interval, length, self.statistics.repair_bytes);
         self.outbox.pop().map(Transmit::Control)
     }

@@ -67,7 +67,7 @@ impl Signing {
 
     /// Returns how many datagrams `count` datagrams of data need, with their manifests.
     pub(super) const fn with_manifests(&self, count: u64) -> u64 {
-        count + 1 + count.div_ceil(self.most as u64)
+        count + 1 + (self.digests.len() as u64 + count) / self.most as u64
     }
 
     /// Notes a datagram that was just completed.

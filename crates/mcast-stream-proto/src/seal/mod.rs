@@ -23,8 +23,7 @@ pub use file::KeyFileError;
 pub(crate) use file::hexadecimal;
 
 use crate::wire::{
-    DatagramView, Flags, Header, Incarnation, IncarnationSalt, KeyEpoch, StreamId, SubscriberId,
-    TAG_LENGTH,
+    DatagramView, Flags, Header, Incarnation, IncarnationSalt, KeyEpoch, StreamId, SubscriberId, TAG_LENGTH,
 };
 
 /// Seals and opens with one key. The nonce is derived from the count, which is never used twice.

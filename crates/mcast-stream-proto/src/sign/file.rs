@@ -170,7 +170,10 @@ mod tests {
             (PinnedKeys::read("").unwrap_err(), SigningKeyError::Empty),
             (PinnedKeys::read(&line).unwrap_err(), SigningKeyError::IsPrivate(1)),
             (PinnedKeys::read("ed25519:12").unwrap_err(), SigningKeyError::PublicLine(1)),
-            (PinnedKeys::read(&format!("ed25519 {digits}\n").repeat(17)).unwrap_err(), SigningKeyError::TooMany),
+            (
+                PinnedKeys::read(&format!("ed25519 {digits}\n").repeat(17)).unwrap_err(),
+                SigningKeyError::TooMany,
+            ),
         ];
         for (error, expected) in cases {
             assert_eq!(error, expected);

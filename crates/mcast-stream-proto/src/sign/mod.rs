@@ -150,7 +150,9 @@ pub(crate) fn signed_text(head: &[u8], body: &[u8], text: &mut Vec<u8>) {
 
 /// Signs a datagram that is not sealed yet and has room for the signature. Returns `false` if it has no such room.
 pub(crate) fn sign(signer: &dyn Signer, datagram: &mut [u8], text: &mut Vec<u8>) -> bool {
-    let Some(end) = datagram.get(Header::LENGTH_AT).map(|words| usize::from(*words) * 4) else { return false };
+    let Some(end) = datagram.get(Header::LENGTH_AT).map(|words| usize::from(*words) * 4) else {
+        return false;
+    };
     let Some((head, body)) = datagram.split_at_checked(end) else { return false };
     let Some(place) = signature_place(head) else { return false };
     signed_text(head, body, text);

@@ -85,7 +85,9 @@ impl SubscriberMachine {
             false => ClockTime::NEVER,
         };
         match self.config.policy {
-            Policy::Deadline(patience) | Policy::BestEffort(patience) => stalled.min(noticed + patience),
+            Policy::Deadline(patience) | Policy::BestEffort(patience) => {
+                stalled.min(noticed + patience.max(self.verification.stage.patience(self.base)))
+            }
             _ => stalled,
         }
     }
@@ -248,7 +250,7 @@ impl SubscriberMachine {
         let next = self.confirmed();
         let status = Status {
             next,
-            highest: self.highest.max(next),
+            highest: self.known_end().max(next),
             window: (self.room_end() - next) as u32,
             missed: self.losses.missed(&self.statistics).saturating_sub(self.naks.maybe_late(now)) as u32,
             clock: self.heartbeat.clock,
@@ -295,6 +297,7 @@ impl SubscriberMachine {
         let reported = self.statuses.reported();
         let has_news = self.confirmed() != reported.next
             || self.room_end() != self.statuses.reported_room()
+            || self.is_verifying() && self.known_end() != reported.highest
             || self.paths.repairs() as u32 != reported.repairs
             || self.acknowledgements.has_news(self.expected)
             || self.flags() & !reported.flags & (Status::ENDED | Status::DELIVERED) != 0;
@@ -320,7 +323,7 @@ impl SubscriberMachine {
         let confirmed = self.statuses.reported().next;
         let reported_room = self.statuses.reported_room();
         let next = self.confirmed();
-        let enough = if self.highest.ahead_of(confirmed) >= self.credit / 4 * 3 {
+        let enough = if self.known_end().ahead_of(confirmed) >= self.credit / 4 * 3 {
             self.credit / 16
         } else {
             self.credit / 4
@@ -390,8 +393,13 @@ impl SubscriberMachine {
 
     /// The first datagram for which there is no room: in the window, or in the socket's receive buffer.
     fn room_end(&self) -> Sequence {
-        let arrived = self.highest.max(self.base).max(self.verification.stage.end());
-        (self.base + self.window.length()).min(arrived + self.socket_room())
+        (self.base + self.window.length()).min(self.known_end().max(self.base) + self.socket_room())
+    }
+
+    /// One past the last datagram that is known to have been sent, including those that have arrived and wait for their
+    /// manifest.
+    fn known_end(&self) -> Sequence {
+        self.highest.max(self.verification.stage.end())
     }
 
     /// The number of datagrams that the socket's receive buffer holds. The kernel counts its overhead separately (Linux

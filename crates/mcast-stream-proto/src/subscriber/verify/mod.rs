@@ -121,8 +121,7 @@ impl SubscriberMachine {
         }
         let sequence = Sequence(view.header.sequence);
         let is_current = self.current.as_ref().is_some_and(|current| current.sequence == sequence);
-        let is_in_window =
-            sequence.offset_from(self.base).is_some_and(|ahead| ahead < self.window.length());
+        let is_in_window = sequence.offset_from(self.base).is_some_and(|ahead| ahead < self.window.length());
         if !is_in_window || is_current || self.window.has(sequence) {
             // It is counted as a copy, or as beyond the window.
             return true;
@@ -245,8 +244,7 @@ impl SubscriberMachine {
 
     /// Notes the signed digest of a datagram, and releases the datagram if it has arrived.
     fn vouch(&mut self, now: ClockTime, sequence: Sequence, digest: Digest) {
-        let is_in_window =
-            sequence.offset_from(self.base).is_some_and(|ahead| ahead < self.window.length());
+        let is_in_window = sequence.offset_from(self.base).is_some_and(|ahead| ahead < self.window.length());
         if !is_in_window || self.window.has(sequence) {
             return;
         }
@@ -262,6 +260,7 @@ impl SubscriberMachine {
         }
         self.statistics.verified += 1;
         self.statistics.received += 1;
+        self.naks.remove(sequence);
         match (staged.is_late, staged.is_repair) {
             (true, true) => self.statistics.repaired += 1,
             (true, false) => self.losses.note_overtaken(),

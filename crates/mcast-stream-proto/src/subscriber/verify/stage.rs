@@ -60,7 +60,10 @@ impl Stage {
     }
 
     /// Returns the parts of a range that are not among them, in ascending order.
-    pub(in crate::subscriber) fn missing(&self, range: Range<Sequence>) -> impl Iterator<Item = Range<Sequence>> {
+    pub(in crate::subscriber) fn missing(
+        &self,
+        range: Range<Sequence>,
+    ) -> impl Iterator<Item = Range<Sequence>> {
         let Range { mut start, end } = range;
         let ends = self.waiting.range(start..end).map(|(sequence, _)| *sequence).chain([end]);
         ends.filter_map(move |arrived| {

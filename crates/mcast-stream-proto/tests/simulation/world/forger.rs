@@ -37,7 +37,8 @@ impl Forger {
             true => self.sequence = header.sequence,
             false => self.count = header.sequence,
         }
-        let signature = view.extensions.find(ExtensionKind::SIGNATURE).and_then(|found| found.value.try_into().ok());
+        let signature =
+            view.extensions.find(ExtensionKind::SIGNATURE).and_then(|found| found.value.try_into().ok());
         self.signature = signature.or(self.signature);
     }
 }
@@ -90,7 +91,11 @@ impl World<'_> {
             _ => Flags(0),
         };
         let number = if kind.is_in_sequence() { ahead.0 } else { count };
-        let header = Header { flags, message: message.low(), ..Header::new(kind, STREAM, Incarnation(incarnation), number) };
+        let header = Header {
+            flags,
+            message: message.low(),
+            ..Header::new(kind, STREAM, Incarnation(incarnation), number)
+        };
         self.seal_forgery(header, |writer| match kind {
             Kind::Data => {
                 let mut body = [0; 8];
@@ -126,7 +131,8 @@ impl World<'_> {
         bytes.truncate(length);
         if epoch != KeyEpoch::CLEAR {
             let secret = Notary::default().secret(self.plan.seed ^ u64::from(epoch.0 - 1));
-            let sealed = if header.kind.is_in_sequence() { Sealed::Data(salt) } else { Sealed::Control(salt) };
+            let sealed =
+                if header.kind.is_in_sequence() { Sealed::Data(salt) } else { Sealed::Control(salt) };
             let cipher = Keys::one(epoch, secret).cipher(&Purpose::of(&header, sealed))?;
             let end = usize::from(bytes[4]) * 4;
             let (head, text) = bytes.split_at_mut(end);

@@ -11,8 +11,8 @@ use super::acknowledgements::name_of;
 use super::former::FormerPublisher;
 use super::{FIRST_INCARNATION, Happening, STREAM, World};
 use crate::content;
-use crate::signer;
 use crate::plan::{AckPlan, Acknowledge, MILLISECOND, NextIncarnation, Plan, SECOND};
+use crate::signer;
 
 /// How long the application waits for subscribers that must acknowledge messages, before it ends the stream.
 const PATIENCE: u64 = 12 * SECOND;

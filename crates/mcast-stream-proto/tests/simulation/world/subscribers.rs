@@ -12,8 +12,8 @@ use mcast_stream_proto::wire::{DatagramView, Kind, MessageNumber, SubscriberId};
 use super::acknowledgements::name_of;
 use super::{BUFFER, FIRST_INCARNATION, Happening, STREAM, World};
 use crate::audit::Audit;
-use crate::signer;
 use crate::plan::{SECOND, Stuck};
+use crate::signer;
 
 const PUBLISHER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)), 9);
 
