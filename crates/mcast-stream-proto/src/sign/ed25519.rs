@@ -109,6 +109,10 @@ impl Verifier for PublicKey {
         self.id
     }
 
+    fn public(&self) -> [u8; 32] {
+        self.bytes
+    }
+
     fn verify(&self, text: &[u8], signature: &[u8; SIGNATURE_LENGTH]) -> bool {
         UnparsedPublicKey::new(&ED25519, self.bytes).verify(text, signature).is_ok()
     }

@@ -46,6 +46,9 @@ pub trait Verifier: fmt::Debug + Send + Sync {
     /// Returns the id of the key.
     fn id(&self) -> SignerId;
 
+    /// Returns the bytes of the key.
+    fn public(&self) -> [u8; 32];
+
     /// Returns whether the private key has signed this text.
     fn verify(&self, text: &[u8], signature: &[u8; SIGNATURE_LENGTH]) -> bool;
 
@@ -89,6 +92,12 @@ impl PinnedKeys {
     #[must_use]
     pub fn has(&self, id: SignerId) -> bool {
         self.keys.iter().any(|key| key.id() == id)
+    }
+
+    /// Returns whether this key is among them.
+    #[must_use]
+    pub fn contains(&self, public: &[u8; 32]) -> bool {
+        self.keys.iter().any(|key| key.public() == *public)
     }
 
     /// Checks the signature of a datagram that is not sealed, or was decrypted: its head and its body. This is for

@@ -58,6 +58,10 @@ impl Verifier for ToyKey {
         self.id()
     }
 
+    fn public(&self) -> [u8; 32] {
+        [0; 32]
+    }
+
     fn verify(&self, text: &[u8], signature: &[u8; SIGNATURE_LENGTH]) -> bool {
         self.signature(text) == *signature
     }

@@ -169,7 +169,9 @@ impl World<'_> {
                     {
                         return Err(blame(format!("it joined incarnation {incarnation}, which is forged")));
                     }
-                    if event == SubscriberEvent::Evicted && !self.evicted.contains(&index) {
+                    // The evictions of a former publisher are not recorded.
+                    let is_recorded = plan.overlap.is_none() && plan.restart.is_none();
+                    if event == SubscriberEvent::Evicted && is_recorded && !self.evicted.contains(&index) {
                         return Err(blame("it was told that it was evicted, by a forger".into()));
                     }
                     if let SubscriberEvent::Lost { first, cause, .. } = event {
