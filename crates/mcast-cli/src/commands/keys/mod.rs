@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use mcast_stream::{KeyFile, KeyFileContent};
+use mcast_stream::{KeyFile, KeyFileAccessError, KeyFileContent};
 
 use crate::arguments::key_file;
 use crate::console::Console;
@@ -81,9 +81,9 @@ Examples:
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     match &arguments.action {
         Action::Make(MakeArguments { file, signing }) => make(file, *signing, console),
-        Action::Show(ShowArguments { file }) => show(&key_file(file, console).content()?, console),
+        Action::Show(ShowArguments { file }) => show(&open(file, console)?.content()?, console),
         Action::Rotate(RotateArguments { file }) => {
-            let content = key_file(file, console).rotate()?;
+            let content = open(file, console)?.rotate()?;
             console.note(match &content {
                 KeyFileContent::Secrets(_) => {
                     "give the file to all subscribers, send them SIGHUP, and then the publisher"
@@ -92,7 +92,16 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
             });
             show(&content, console)
         }
-        Action::Drop(DropArguments { file }) => show(&key_file(file, console).drop_oldest()?, console),
+        Action::Drop(DropArguments { file }) => show(&open(file, console)?.drop_oldest()?, console),
+    }
+}
+
+/// Returns a key file, and warns if other users can read secrets in it.
+fn open(path: &Path, console: &Console) -> Result<KeyFile, KeyFileAccessError> {
+    let file = KeyFile::new(path);
+    match file.content()? {
+        KeyFileContent::Public(_) => Ok(file),
+        KeyFileContent::Secrets(_) | KeyFileContent::Signing(_) => Ok(key_file(path, console)),
     }
 }
 

@@ -427,6 +427,9 @@ impl<'a> Listener<'a> {
             return;
         }
         let why = match self.key_file {
+            _ if self.subscriber.is_verifying() => {
+                "none was signed with a trusted key: check --sign of the publisher, and --signed-by"
+            }
             _ if self.sink.tally.stale => {
                 "the clocks of its publisher and of this machine differ by more than 2 minutes: set both"
             }

@@ -254,7 +254,7 @@ impl Arguments {
         let builder = builder.signed_by(self.pinned(pinned.unwrap_or_default(), found.as_ref(), console)?);
         let builder = match reached {
             Some((_, position)) => builder.from(HistoryStart::At(position)),
-            None => stream.from.apply(builder, stream.policy),
+            None => stream.from.apply(builder, stream.policy, stream.is_verifying()),
         };
         let builder = stream.own_name.into_iter().fold(builder, SubscriberBuilder::name);
         let builder = if stream.heal { builder.heal(true) } else { builder };
@@ -287,6 +287,16 @@ impl Arguments {
             is_unnamed: id.is_none(),
             hosts: ways.hosts,
         })
+    }
+}
+
+impl StreamOptions {
+    /// Whether only what is signed is delivered.
+    fn is_verifying(&self) -> bool {
+        #[cfg(feature = "seal")]
+        return self.signed || self.signed_by.is_some();
+        #[cfg(not(feature = "seal"))]
+        false
     }
 }
 

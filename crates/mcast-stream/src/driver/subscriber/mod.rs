@@ -384,6 +384,12 @@ impl Subscriber {
         }
     }
 
+    /// Whether it delivers only what is signed.
+    #[must_use]
+    pub const fn is_verifying(&self) -> bool {
+        !self.config.signed_by.is_empty()
+    }
+
     /// Returns the counters. Before a stream is found, they only count datagrams that the keys refused.
     #[must_use]
     pub fn statistics(&self) -> SubscriberStatistics {
