@@ -54,7 +54,7 @@ fn streams(criterion: &mut Criterion) {
         group.bench_function("publish signed", |bencher| {
             bencher.iter_batched_ref(
                 || publisher(&key, &keys),
-                |publisher| publish(publisher, |datagram| drop(black_box(datagram))),
+                |publisher| publish(publisher, |datagram| _ = black_box(datagram)),
                 BatchSize::LargeInput,
             );
         });
@@ -84,7 +84,8 @@ fn streams(criterion: &mut Criterion) {
                                 messages += u64::from(matches!(item, Item::Message(_)));
                             }
                         }
-                        assert!(messages > MESSAGES - 64, "{messages}");
+                        // The last manifest is not due yet.
+                        assert!(messages >= MESSAGES - 64, "{messages}");
                     },
                     BatchSize::LargeInput,
                 );
