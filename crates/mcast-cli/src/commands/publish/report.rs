@@ -100,6 +100,7 @@ pub(super) struct Report {
     seconds: f64,
     datagrams: u64,
     unsent_datagrams: u64,
+    unsent_messages: u64,
     repairs: Repairs,
     subscriber_counts: Audience,
     subscribers: Vec<Member>,
@@ -191,13 +192,14 @@ impl Report {
             seconds: time.as_secs_f64(),
             datagrams: statistics.datagrams,
             unsent_datagrams: closing.unsent,
+            unsent_messages: closing.unsent_messages,
             repairs: Repairs::of(statistics),
             subscriber_counts: closing.audience,
             subscribers: closing.standings.iter().map(Member::new).collect(),
             hosts: hosts.iter().map(Host::new).collect(),
             acknowledgements: closing
                 .acknowledged
-                .map(|progress| AckReport::new(progress, &closing.watermarks)),
+                .map(|progress| AckReport::new(progress, closing.unsent_messages, &closing.watermarks)),
             time,
         }
     }
@@ -228,6 +230,12 @@ impl Report {
             console.warn(format_args!(
                 "{} were never sent: --linger allows more time",
                 count_of(self.unsent_datagrams, "datagram")
+            ));
+        }
+        if self.unsent_messages > 0 {
+            console.warn(format_args!(
+                "{} in the log were not sent: the next publisher sends them; --linger allows more time",
+                count_of(self.unsent_messages, "message")
             ));
         }
         let complete = self.subscriber_counts.complete;
