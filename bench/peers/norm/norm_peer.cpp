@@ -136,7 +136,7 @@ static void write_message(struct kept_stream *to, const char *message, uint64_t 
 /* Waits until all receivers have acknowledged everything. */
 static void wait_acknowledged(NormInstanceHandle instance, NormSessionHandle session, NormObjectHandle stream) {
     uint64_t patience = now() + PATIENCE_SECONDS * 1000000000ull;
-    NormStreamFlush(stream, true, NORM_FLUSH_ACTIVE);
+    NormStreamFlush(stream, true, NORM_FLUSH_PASSIVE);
     NormSetWatermark(session, stream, true);
     while (now() < patience) {
         NormEvent event;
