@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use mcast_stream::publisher::{Audience, PublisherEvent, Standing};
 use mcast_stream::wire::{StreamId, SubscriberId};
-use mcast_stream::{Closing, HostStatus, PathChange, Publisher};
+use mcast_stream::{Closing, HistoryServer, HostStatus, PathChange, Publisher};
 use serde::Serialize;
 
 use super::acknowledgements::{AckReport, name_of};
 use crate::console::Console;
-use crate::message_layer::Repairs;
+use crate::message_layer::{Repairs, ServedHistory};
 use crate::output::{bits_per_second, bytes, count, count_of, seconds, write_record};
 
 /// The possible causes if no subscriber sent feedback.
@@ -100,12 +100,15 @@ pub(super) struct Report {
     seconds: f64,
     datagrams: u64,
     unsent_datagrams: u64,
+    unsent_messages: u64,
     repairs: Repairs,
     subscriber_counts: Audience,
     subscribers: Vec<Member>,
     hosts: Vec<Host>,
     #[serde(skip_serializing_if = "Option::is_none")]
     acknowledgements: Option<AckReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history: Option<ServedHistory>,
     #[serde(skip)]
     time: Duration,
 }
@@ -181,6 +184,7 @@ impl Report {
         (messages, bytes): (u64, u64),
         closing: &Closing,
         hosts: &[HostStatus],
+        history: Option<&HistoryServer>,
         time: Duration,
     ) -> Self {
         let statistics = &closing.statistics;
@@ -191,13 +195,15 @@ impl Report {
             seconds: time.as_secs_f64(),
             datagrams: statistics.datagrams,
             unsent_datagrams: closing.unsent,
+            unsent_messages: closing.unsent_messages,
             repairs: Repairs::of(statistics),
             subscriber_counts: closing.audience,
             subscribers: closing.standings.iter().map(Member::new).collect(),
             hosts: hosts.iter().map(Host::new).collect(),
             acknowledgements: closing
                 .acknowledged
-                .map(|progress| AckReport::new(progress, &closing.watermarks)),
+                .map(|progress| AckReport::new(progress, closing.unsent_messages, &closing.watermarks)),
+            history: history.map(|server| ServedHistory::new(&server.statistics())),
             time,
         }
     }
@@ -230,6 +236,12 @@ impl Report {
                 count_of(self.unsent_datagrams, "datagram")
             ));
         }
+        if self.unsent_messages > 0 {
+            console.warn(format_args!(
+                "{} in the log were not sent: the next publisher sends them; --linger allows more time",
+                count_of(self.unsent_messages, "message")
+            ));
+        }
         let complete = self.subscriber_counts.complete;
         match self.subscriber_counts.total() {
             0 => console.note(NO_FEEDBACK),
@@ -256,6 +268,9 @@ impl Report {
         }
         if let Some(acknowledgements) = &self.acknowledgements {
             acknowledgements.print(console);
+        }
+        if let Some(history) = &self.history {
+            console.note(history.text());
         }
         Ok(())
     }
