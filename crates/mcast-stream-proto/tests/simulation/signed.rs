@@ -1,9 +1,17 @@
 //! Signed streams, and a member of the group that forges the publisher.
 
-use mcast_stream_proto::subscriber::Start;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use mcast_stream_proto::publisher::{PublisherConfig, Transmit};
+use mcast_stream_proto::sign::{PinnedKeys, SIGNATURE_LENGTH, Signer, Verifier};
+use mcast_stream_proto::subscriber::{Start, SubscriberConfig};
+use mcast_stream_proto::wire::{Digest, Incarnation, SignerId, StreamId};
+use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
 
 use crate::link::Quality;
 use crate::plan::{MILLISECOND, Plan, SECOND, SubscriberPlan};
+use crate::signer::{self, ToyKey};
 use crate::world::World;
 
 fn verifying() -> SubscriberPlan {
@@ -80,4 +88,61 @@ fn a_member_can_forge_a_stream_that_is_not_verified() {
         let why = World::run(&Plan { forger: Some(200_000), sealed, ..plan }).unwrap_err();
         assert!(!why.is_empty());
     }
+}
+
+/// A key that counts how often it is used.
+#[derive(Debug)]
+struct CountingKey(Arc<ToyKey>, AtomicU64);
+
+impl Verifier for CountingKey {
+    fn id(&self) -> SignerId {
+        Verifier::id(&*self.0)
+    }
+
+    fn public(&self) -> [u8; 32] {
+        Verifier::public(&*self.0)
+    }
+
+    fn verify(&self, text: &[u8], signature: &[u8; SIGNATURE_LENGTH]) -> bool {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.verify(text, signature)
+    }
+
+    fn digest(&self, parts: [&[u8]; 3]) -> Digest {
+        Verifier::digest(&*self.0, parts)
+    }
+}
+
+/// Forged heartbeats cost the subscriber a bounded time.
+#[test]
+fn a_flood_of_wrong_signatures_is_checked_at_most_a_thousand_times_per_second() {
+    let signer = signer::key(1, false);
+    let config = PublisherConfig {
+        signer: Some(signer.clone() as Arc<dyn Signer>),
+        ..PublisherConfig::new(StreamId(7), Incarnation(1))
+    };
+    let mut publisher = PublisherMachine::new(config, ClockTime(SECOND)).unwrap();
+    let mut heartbeat = || match publisher.poll(ClockTime(SECOND)) {
+        Some(Transmit::Control(control)) => control.bytes().to_vec(),
+        other => panic!("{other:?}"),
+    };
+    let (genuine, from) = (heartbeat(), ([10, 0, 0, 66], 7).into());
+    let key = Arc::new(CountingKey(signer, AtomicU64::new(0)));
+    let mut signed_by = PinnedKeys::none();
+    assert!(signed_by.add(key.clone()));
+    let config = SubscriberConfig { signed_by, ..SubscriberConfig::new(StreamId(7)) };
+    let mut subscriber = SubscriberMachine::new(config, ClockTime(SECOND));
+
+    let mut forged = genuine.clone();
+    for at in 0..100_000_u64 {
+        forged[24..32].copy_from_slice(&(at + 2).to_be_bytes());
+        subscriber.handle(ClockTime(SECOND + at * 10_000), 0, from, &forged);
+    }
+    let checked = key.1.load(Ordering::Relaxed);
+    assert!((900..=1_101).contains(&checked), "{checked}");
+    assert_eq!(subscriber.incarnation(), None);
+    assert_eq!(subscriber.statistics().not_verified, 100_000);
+
+    subscriber.handle(ClockTime(2 * SECOND + 50 * MILLISECOND), 0, from, &genuine);
+    assert_eq!(subscriber.incarnation(), Some(Incarnation(1)));
 }

@@ -1,4 +1,4 @@
-//! A toy signature with the interface of a real one, without its security: whoever is given a [`ToyKey`] can sign.
+//! A toy signature with the interface of a real one, without its security: a [`ToyKey`] signs and verifies.
 
 use std::sync::Arc;
 

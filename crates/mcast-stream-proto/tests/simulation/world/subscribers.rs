@@ -172,7 +172,7 @@ impl World<'_> {
                     // The evictions of a former publisher are not recorded.
                     let is_recorded = plan.overlap.is_none() && plan.restart.is_none();
                     if event == SubscriberEvent::Evicted && is_recorded && !self.evicted.contains(&index) {
-                        return Err(blame("it was told that it was evicted, by a forger".into()));
+                        return Err(blame("it takes a forged reset for an eviction".into()));
                     }
                     if let SubscriberEvent::Lost { first, cause, .. } = event {
                         lost.push((first, cause));
