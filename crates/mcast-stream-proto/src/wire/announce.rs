@@ -43,7 +43,7 @@ pub struct Announce<'a> {
     /// The least and the greatest minor version.
     pub minors: (u8, u8),
     /// The Ed25519 public key of the publisher, if the stream is signed.
-    pub public_key: Option<[u8; 32]>,
+    pub public_key: Option<&'a [u8; 32]>,
 }
 
 impl<'a> Announce<'a> {
@@ -81,7 +81,7 @@ impl<'a> Announce<'a> {
                 RATE => announce.rate = u64_at(value, 0).ok_or(WireError::Body)?,
                 KEY => announce.key = u64_at(value, 0).ok_or(WireError::Body)?,
                 VERSIONS => announce.minors = array(value, 0).map(|[a, b]| (a, b)).ok_or(WireError::Body)?,
-                PUBLIC_KEY => announce.public_key = Some(array(value, 0).ok_or(WireError::Body)?),
+                PUBLIC_KEY => announce.public_key = Some(value.first_chunk().ok_or(WireError::Body)?),
                 _ => {}
             }
             rest = next;
@@ -119,7 +119,7 @@ impl<'a> Announce<'a> {
         writer.put(&[VERSIONS, 2, self.minors.0, self.minors.1])?;
         self.public_key.map_or(Ok(()), |key| {
             writer.put(&[PUBLIC_KEY, key.len() as u8])?;
-            writer.put(&key)
+            writer.put(key)
         })
     }
 }

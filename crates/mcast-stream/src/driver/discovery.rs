@@ -248,7 +248,7 @@ fn read(
     };
     let (head, body) = (bytes.get(..head)?, bytes.get(head..end)?);
     let announce = Announce::read(body).ok()?;
-    if announce.public_key.is_some_and(|key| !is_signed_by(key, head, body)) {
+    if announce.public_key.is_some_and(|key| !is_signed_by(*key, head, body)) {
         return None;
     }
     let membership = |place: &AnnouncedPath| {
@@ -264,7 +264,7 @@ fn read(
         snapshot: announce.snapshot,
         rate: announce.rate,
         sealed,
-        public_key: announce.public_key,
+        public_key: announce.public_key.copied(),
         source,
     })
 }
@@ -338,6 +338,7 @@ impl Announcement {
             let rate = machine.config().rate.unwrap_or(0);
             let (paths, snapshot, minors) = (self.paths, self.snapshot, (0, MINOR));
             let public_key = machine.config().signer.as_ref().map(|signer| signer.public());
+            let public_key = public_key.as_ref();
             machine.announce(&Announce {
                 paths,
                 snapshot,
