@@ -209,6 +209,7 @@ impl PublisherMachine {
             }
             self.flow.extend_flight(now, &self.ring, &mut self.members);
             self.observe_loss(now, id, reception);
+            self.observe_path(now, id, status, reception != Reception::Interrupted);
         }
         self.observe_repairs(now, id, status, reception);
         if before == Role::Unknown && role == Role::Awaited {

@@ -221,7 +221,7 @@ pub(super) fn new_publisher(plan: &Plan, incarnation: u32, keys: &Keys, now: u64
         datagram: plan.datagram,
         history: plan.slots * plan.datagram,
         flow: if plan.waits { FlowControl::Slowest } else { FlowControl::None },
-        rate: plan.rate,
+        rate: plan.rate.into(),
         unix_offset: Some(SECOND),
         seed: plan.seed ^ u64::from(incarnation),
         keys: keys.clone(),
