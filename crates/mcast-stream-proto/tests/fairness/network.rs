@@ -283,7 +283,7 @@ impl<'s> Network<'s> {
     }
 
     fn serve_flow(&mut self, index: usize) {
-        if self.now >= SECOND + self.scene.flow_time.1 {
+        if self.now >= self.scene.flow_time.1.saturating_add(SECOND) {
             return;
         }
         while let Some(number) = self.flows[index].send(self.now) {

@@ -7,6 +7,7 @@
 
 mod cubic;
 mod filter;
+mod flow;
 mod machine;
 mod model;
 mod solitude;

@@ -1,6 +1,6 @@
 //! What the statuses of one subscriber show of the path to it, and the rate that follows from that.
 
-use super::cubic::Cubic;
+use super::flow::{Flow, FlowReport};
 use super::filter::{Greatest, Least};
 use super::solitude::{SolitudeTest, Verdict};
 use crate::wire::Sequence;
@@ -23,10 +23,12 @@ pub(super) const SLOWEST: u64 = 16_384;
 const GREATEST_GAIN: f64 = 0.25;
 const GREATEST_CUT: f64 = 0.5;
 /// The time from the verdict that others fill the queue to the next test.
-const FIRST_PATIENCE: Nanos = Nanos::from_secs(4);
-const LONGEST_PATIENCE: Nanos = Nanos::from_secs(30);
+const FIRST_PATIENCE: Nanos = Nanos::from_secs(2);
+const LONGEST_PATIENCE: Nanos = Nanos::from_secs(10);
 /// The greatest loss for which the rate makes up.
 const GREATEST_BACKGROUND: f64 = 0.6;
+/// Loss beyond that, from which on what arrives is a limit.
+const SEVERE: f64 = 0.1;
 /// A trial's result counts as fresh for this long.
 const FRESH: Nanos = Nanos::from_secs(2);
 /// A segment of TCP, with its headers.
@@ -71,9 +73,9 @@ enum Mode {
     /// The rate doubles until the queue grows, or no more arrives.
     Startup { best: u64, stagnant: u8, since: ClockTime },
     /// What arrives, a little more or less, so that the queue is as long as aimed at. A test runs while it is longer.
-    Alone { test: Option<SolitudeTest>, resume: Option<Cubic>, since: ClockTime },
+    Alone { test: Option<SolitudeTest>, resume: Option<Flow>, since: ClockTime },
     /// Others fill the queue: as much as one TCP flow.
-    Beside { flow: Cubic, test_at: ClockTime },
+    Beside { flow: Flow, test_at: ClockTime, short_since: Option<ClockTime> },
 }
 
 /// The model of the path to one subscriber.
@@ -92,6 +94,7 @@ pub(crate) struct PathModel {
     rate: Option<u64>,
     queue: Nanos,
     round_trip: Nanos,
+    last_trip: Nanos,
     /// The queue at which datagrams were lost limits the target.
     longest_target: Nanos,
     /// What arrived when datagrams were lost limits the rate; it grows by this part of itself.
@@ -148,6 +151,7 @@ impl PathModel {
             rate: None,
             queue: Nanos::ZERO,
             round_trip: Nanos::ZERO,
+            last_trip: Nanos::ZERO,
             longest_target: LONGEST_TARGET,
             ceiling: None,
             trial: Losses::default(),
@@ -200,7 +204,7 @@ impl PathModel {
 
     /// Returns the time until a change of the rate shows in a sample.
     pub(super) fn delay(&self, elapsed: Nanos) -> Nanos {
-        self.round_trip + elapsed.max(SAMPLE_TIME)
+        self.round_trip.max(self.last_trip) + elapsed.max(SAMPLE_TIME)
     }
 
     /// Notes a round-trip time.
@@ -230,6 +234,7 @@ impl PathModel {
         self.mark = Some(Mark { at: now, sent, reported });
         let base = self.base.get().unwrap_or(least.0);
         self.queue = Nanos(least.0.saturating_sub(base));
+        self.last_trip = least;
         self.round_trip = match self.round_trip {
             Nanos::ZERO => least,
             smoothed => smoothed - smoothed / 4 + least / 4,
@@ -279,6 +284,8 @@ impl PathModel {
         }
         self.change_mode(now, sample, has_congestion, delay);
         self.rate = Some(self.derive_rate(delay).max(SLOWEST));
+        if std::env::var_os("MCAST_DEBUG").is_some() { let m = match self.mode { Mode::Startup{..} => "S", Mode::Alone{test: Some(_),..} => "T", Mode::Alone{..} => "A", Mode::Beside{..}=>"B"};
+        std::eprintln!("{:.3} {m} rate {:.2} deliv {:.2} sent {:.2} arr {:.2} q {:.1} base {:.1} lost {}/{} b {:.3} ceil {:?} full {} trial {} tgt {:.1} cong {} want {}", now.0 as f64/1e9, self.rate.unwrap() as f64*8e-6, self.delivered.get() as f64*8e-6, sample.sent as f64*8e-6, sample.arrived as f64*8e-6, self.queue.0 as f64/1e6, self.base.get().unwrap_or(0) as f64/1e6, sample.lost, sample.datagrams, self.background(), self.ceiling.map(|c| (c.0 as f64*8e-6, c.1)), sample.is_full, sample.in_trial, self.target().0 as f64/1e6, has_congestion, self.wants_trial); }
     }
 
     /// Counts losses; returns whether they are more than those that do not depend on the rate.
@@ -290,11 +297,11 @@ impl PathModel {
         }
         let expected = self.background() * datagrams as f64;
         let more = lost as f64 - expected;
-        if more <= 0.0 || more * more <= 9.0 * expected + expected * expected {
+        if more <= 0.0 || more * more <= 16.0 * expected + expected * expected {
             return false;
         }
         // Where a queue overflows, it is long.
-        let is_queue_long = sample.queue_at_loss >= LEAST_TARGET && 2 * sample.queue_at_loss.0 >= self.top.get();
+        let is_queue_long = sample.queue_at_loss >= SHORTEST_TARGET / 2 && 2 * sample.queue_at_loss.0 >= self.top.get();
         let is_fresh = self.tried.is_some_and(|tried| now.since(tried) < FRESH);
         self.wants_trial |= !is_queue_long && !is_fresh;
         is_queue_long || is_fresh
@@ -310,7 +317,10 @@ impl PathModel {
 
     fn note_congestion(&mut self, sample: &Sample) {
         self.longest_target = (sample.queue_at_loss / 2).clamp(LEAST_TARGET, self.longest_target);
-        self.ceiling = Some((self.compensated(sample.arrived), 1.0 / 128.0));
+        let expected = self.background() * sample.datagrams as f64;
+        if sample.lost as f64 - expected > SEVERE * sample.datagrams as f64 {
+            self.ceiling = Some((self.compensated(sample.arrived), 1.0 / 128.0));
+        }
     }
 
     /// Returns what must be sent so that this much arrives.
@@ -357,25 +367,31 @@ impl PathModel {
                     Verdict::Shared => self.compete(now, test.rate, resume),
                 }
             }
-            Mode::Beside { flow, test_at } if now >= test_at => {
+            Mode::Beside { flow, test_at, .. } if now >= test_at => {
                 self.delivered.restart(self.delivered.get().min(sample.arrived.max(SLOWEST)));
                 Mode::Alone { test: None, resume: Some(flow), since: now }
             }
-            Mode::Beside { mut flow, test_at } => {
-                if has_congestion && now.since(flow.reduced()) >= delay {
-                    flow.reduce(now);
-                } else if sample.is_full {
-                    flow.grow(now, self.round_trip);
-                } else {
-                    flow.pause(now);
+            Mode::Beside { mut flow, test_at, short_since } => {
+                let short_since = (2 * self.queue < target).then(|| short_since.unwrap_or(now));
+                if short_since.is_some_and(|since| now.since(since) >= 4 * delay) {
+                    return self.mode = Mode::Alone { test: None, resume: None, since: now };
                 }
-                Mode::Beside { flow, test_at }
+                flow.observe(&FlowReport {
+                    now,
+                    queue: self.queue,
+                    round_trip: self.round_trip,
+                    base: Nanos(self.base.get().unwrap_or_default()),
+                    delay,
+                    is_full: sample.is_full,
+                    loss: has_congestion.then(|| sample.lost as f64 / sample.datagrams.max(1) as f64),
+                });
+                Mode::Beside { flow, test_at, short_since }
             }
         };
     }
 
     /// Behaves like a TCP flow from now on, with the window that it had before the test, or has at this rate.
-    fn compete(&mut self, now: ClockTime, rate: u64, resume: Option<Cubic>) -> Mode {
+    fn compete(&mut self, now: ClockTime, rate: u64, resume: Option<Flow>) -> Mode {
         let flow = match resume {
             Some(mut flow) => {
                 flow.pause(now);
@@ -383,12 +399,12 @@ impl PathModel {
             }
             None => {
                 let bytes = rate as f64 * self.round_trip.0 as f64 / Nanos::SECOND.0 as f64;
-                Cubic::new(now, bytes / SEGMENT)
+                Flow::new(now, bytes / SEGMENT)
             }
         };
         let test_at = now + self.patience;
         self.patience = (2 * self.patience).min(LONGEST_PATIENCE);
-        Mode::Beside { flow, test_at }
+        Mode::Beside { flow, test_at, short_since: None }
     }
 
     fn derive_rate(&self, delay: Nanos) -> u64 {

@@ -3,8 +3,8 @@
 
 use crate::{ClockTime, Nanos};
 
-/// The queue must have had time to shrink by this before anything is concluded.
-const CONCLUSIVE: Nanos = Nanos::from_millis(6);
+/// The queue must have had time to shrink by this, and by a quarter, before anything is concluded.
+const CONCLUSIVE: Nanos = Nanos::from_millis(8);
 
 /// The verdict of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,11 +24,13 @@ pub(super) struct SolitudeTest {
     queue: Nanos,
     /// By how much it should have shrunk since.
     expected: Nanos,
+    /// Whether the last sample showed that others fill the queue.
+    is_likely: bool,
 }
 
 impl SolitudeTest {
     pub(super) const fn new(now: ClockTime, rate: u64, queue: Nanos) -> Self {
-        Self { since: now, rate, queue, expected: Nanos::ZERO }
+        Self { since: now, rate, queue, expected: Nanos::ZERO, is_likely: false }
     }
 
     /// Takes a sample that took `elapsed`, in which `sent` bytes per second were sent. `delay` is the time until a
@@ -49,7 +51,10 @@ impl SolitudeTest {
         let drained = u128::from(elapsed.0) * u128::from(less) / u128::from(self.rate.max(1));
         self.expected += Nanos(u64::try_from(drained).unwrap_or(u64::MAX));
         let shrunk = self.queue - queue;
-        if self.expected >= CONCLUSIVE && 2 * shrunk < self.expected { Verdict::Shared } else { Verdict::Open }
+        let is_conclusive = self.expected >= CONCLUSIVE.max(self.queue / 4);
+        // One sample may have been delayed elsewhere.
+        let was_likely = core::mem::replace(&mut self.is_likely, is_conclusive && 2 * shrunk < self.expected);
+        if self.is_likely && was_likely { Verdict::Shared } else { Verdict::Open }
     }
 }
 
@@ -63,7 +68,7 @@ mod tests {
     fn test(share: f64) -> Verdict {
         let mut test = SolitudeTest::new(ClockTime(0), 1_000_000, 40 * MILLISECOND);
         let mut queue = 40.0;
-        for step in 1..=6 {
+        for step in 1..=7 {
             let now = ClockTime(10 * step * MILLISECOND.0);
             if step > 2 {
                 queue -= 5.0 * share;
