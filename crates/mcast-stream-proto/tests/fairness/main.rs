@@ -72,3 +72,145 @@ fn survey() {
         }
     }
 }
+
+/// Runs a scene with several seeds at once.
+fn with_seeds(scene: &Scene, check: impl Fn(&Outcome, &str) + Sync) {
+    std::thread::scope(|scope| {
+        for seed in SEEDS {
+            let (scene, check) = (Scene { seed, ..scene.clone() }, &check);
+            scope.spawn(move || {
+                let outcome = scene.run();
+                check(&outcome, &format!("seed {seed}: {}", describe(&scene, &outcome)));
+            });
+        }
+    });
+}
+
+/// Checks that the stream uses nine tenths of the bottleneck, and that the queue stays short: at most 20 ms, or twice the
+/// round-trip time without it.
+fn fills_the_bottleneck(scene: &Scene) {
+    let longest = (2 * scene.round_trip).max(20 * MILLISECOND);
+    with_seeds(scene, |outcome, text| {
+        assert!(outcome.stream >= 0.9 * scene.rate as f64, "{text}");
+        assert!(outcome.queue <= 20 * MILLISECOND && outcome.queue_p95 <= longest, "{text}");
+    });
+}
+
+#[test]
+fn alone_it_fills_the_bottleneck_and_not_the_queue() {
+    for (megabits, round_trip) in [SLOW, (20, MILLISECOND), (100, 10 * MILLISECOND)] {
+        for queue in [1, 4] {
+            fills_the_bottleneck(&Scene::alone(megabits, round_trip, queue, 1));
+        }
+    }
+}
+
+#[test]
+fn alone_it_fills_a_gigabit() {
+    let (megabits, round_trip) = FAST;
+    for queue in [1, 4] {
+        let scene = Scene { time: 4 * SECOND, warm_up: SECOND, ..Scene::alone(megabits, round_trip, queue, 1) };
+        fills_the_bottleneck(&scene);
+    }
+}
+
+/// A status of each of many subscribers arrives rarely.
+#[test]
+fn many_subscribers_do_not_slow_it() {
+    let scene = Scene { subscribers: vec![Receiver::GOOD; 20], ..Scene::alone(SLOW.0, SLOW.1, 1, 1) };
+    fills_the_bottleneck(&scene);
+}
+
+#[test]
+fn beside_a_cubic_flow_it_takes_between_half_and_twice_as_much() {
+    for queue in [1, 4] {
+        let alone = Scene::alone(SLOW.0, SLOW.1, queue, 1);
+        let scene = Scene { flows: vec![Algorithm::Cubic], time: 40 * SECOND, warm_up: 6 * SECOND, ..alone };
+        with_seeds(&scene, |outcome, text| {
+            assert!((0.5..=2.0).contains(&outcome.fairness()), "queue {queue}: {text}");
+        });
+    }
+}
+
+/// BBR fills a queue of one product of rate and round-trip time whatever is lost.
+#[test]
+fn beside_a_bbr_flow_it_takes_between_half_and_twice_as_much() {
+    let alone = Scene::alone(SLOW.0, SLOW.1, 1, 1);
+    let scene = Scene { flows: vec![Algorithm::Bbr], time: 40 * SECOND, warm_up: 6 * SECOND, ..alone };
+    with_seeds(&scene, |outcome, text| {
+        assert!((0.5..=2.0).contains(&outcome.fairness()), "{text}");
+    });
+}
+
+/// When the others have ended, the queue is short again.
+#[test]
+fn after_the_others_have_ended_it_fills_the_bottleneck() {
+    let scene = Scene {
+        flows: vec![Algorithm::Cubic],
+        flow_time: (SECOND, 12 * SECOND),
+        time: 30 * SECOND,
+        warm_up: 20 * SECOND,
+        ..Scene::alone(SLOW.0, SLOW.1, 4, 1)
+    };
+    fills_the_bottleneck(&scene);
+}
+
+/// Loss that does not depend on the rate is left to repair: half of it is near the subscriber.
+#[test]
+fn random_loss_does_not_reduce_the_rate() {
+    for loss in [0.01, 0.05, 0.1] {
+        let subscribers = vec![Receiver { loss, ..Receiver::GOOD }; 2];
+        let scene = Scene { subscribers, ..Scene::alone(SLOW.0, SLOW.1, 1, 1) };
+        with_seeds(&scene, |outcome, text| {
+            assert!(outcome.stream >= 0.85 * scene.rate as f64, "loss {loss}: {text}");
+        });
+    }
+}
+
+/// It follows a bottleneck that becomes four times slower, or faster.
+#[test]
+fn it_follows_a_change_of_the_bottleneck() {
+    for (before, after) in [(20, 5), (5, 20)] {
+        let scene = Scene {
+            change: Some((8 * SECOND, after * 125_000)),
+            warm_up: 12 * SECOND,
+            queue: 100_000,
+            ..Scene::alone(before, SLOW.1, 1, 1)
+        };
+        with_seeds(&scene, |outcome, text| {
+            assert!(outcome.stream >= 0.85 * (after * 125_000) as f64, "{before} to {after}: {text}");
+            assert!(outcome.queue <= 20 * MILLISECOND, "{before} to {after}: {text}");
+        });
+    }
+}
+
+/// An application that publishes little, with pauses, gets what it publishes through, and the rate is then as it was.
+#[test]
+fn an_application_that_publishes_little_is_not_limited() {
+    for feed in [20_000, 250_000, 1_500_000] {
+        let scene = Scene { feed: Some(feed), ..Scene::alone(SLOW.0, SLOW.1, 1, 1) };
+        with_seeds(&scene, |outcome, text| {
+            assert!(outcome.goodput[0] >= 0.98 * feed as f64, "{feed}: {text}");
+            assert!(outcome.queue <= 2 * MILLISECOND, "{feed}: {text}");
+        });
+    }
+}
+
+/// The slowest subscriber determines the rate, unless it is slower than configured and others are not.
+#[test]
+fn a_subscriber_below_the_floor_is_evicted() {
+    let slow = Receiver { rate: Some(250_000), ..Receiver::GOOD };
+    let alone = Scene::alone(SLOW.0, SLOW.1, 1, 1);
+    let both = Scene { subscribers: vec![Receiver::GOOD, slow.clone()], ..alone };
+    with_seeds(&both, |outcome, text| {
+        assert!(outcome.evicted.is_empty() && outcome.stream <= 280_000.0, "{text}");
+        assert!(outcome.stream >= 0.85 * 250_000.0, "{text}");
+    });
+    let scene = Scene { slowest: Some(1_000_000), warm_up: 8 * SECOND, ..both.clone() };
+    with_seeds(&scene, |outcome, text| {
+        assert!(!outcome.evicted.is_empty() && outcome.goodput[0] >= 0.8 * scene.rate as f64, "{text}");
+    });
+    // All are as slow: nobody would gain.
+    let scene = Scene { subscribers: vec![slow; 2], slowest: Some(1_000_000), ..both };
+    with_seeds(&scene, |outcome, text| assert!(outcome.evicted.is_empty(), "{text}"));
+}

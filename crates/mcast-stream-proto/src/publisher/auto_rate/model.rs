@@ -25,6 +25,8 @@ const GREATEST_CUT: f64 = 0.5;
 /// The time from the verdict that others fill the queue to the next test.
 const FIRST_PATIENCE: Nanos = Nanos::from_secs(2);
 const LONGEST_PATIENCE: Nanos = Nanos::from_secs(10);
+/// For how long the window of the flow beside others is remembered.
+const MEMORY: Nanos = Nanos::from_secs(5);
 /// The greatest loss for which the rate makes up.
 const GREATEST_BACKGROUND: f64 = 0.6;
 /// Loss beyond that, from which on what arrives is a limit.
@@ -284,8 +286,6 @@ impl PathModel {
         }
         self.change_mode(now, sample, has_congestion, delay);
         self.rate = Some(self.derive_rate(delay).max(SLOWEST));
-        if std::env::var_os("MCAST_DEBUG").is_some() { let m = match self.mode { Mode::Startup{..} => "S", Mode::Alone{test: Some(_),..} => "T", Mode::Alone{..} => "A", Mode::Beside{..}=>"B"};
-        std::eprintln!("{:.3} {m} rate {:.2} deliv {:.2} sent {:.2} arr {:.2} q {:.1} base {:.1} lost {}/{} b {:.3} ceil {:?} full {} trial {} tgt {:.1} cong {} want {}", now.0 as f64/1e9, self.rate.unwrap() as f64*8e-6, self.delivered.get() as f64*8e-6, sample.sent as f64*8e-6, sample.arrived as f64*8e-6, self.queue.0 as f64/1e6, self.base.get().unwrap_or(0) as f64/1e6, sample.lost, sample.datagrams, self.background(), self.ceiling.map(|c| (c.0 as f64*8e-6, c.1)), sample.is_full, sample.in_trial, self.target().0 as f64/1e6, has_congestion, self.wants_trial); }
     }
 
     /// Counts losses; returns whether they are more than those that do not depend on the rate.
@@ -351,8 +351,8 @@ impl PathModel {
                 }
             }
             Mode::Alone { resume, since, .. } if !is_long => {
-                let resume = resume.filter(|_| now.since(since) < 2 * delay);
-                if now.since(since) > FIRST_PATIENCE {
+                let resume = resume.filter(|_| now.since(since) < MEMORY);
+                if now.since(since) > MEMORY {
                     self.patience = FIRST_PATIENCE;
                 }
                 Mode::Alone { test: None, resume, since }
@@ -374,7 +374,7 @@ impl PathModel {
             Mode::Beside { mut flow, test_at, short_since } => {
                 let short_since = (2 * self.queue < target).then(|| short_since.unwrap_or(now));
                 if short_since.is_some_and(|since| now.since(since) >= 4 * delay) {
-                    return self.mode = Mode::Alone { test: None, resume: None, since: now };
+                    return self.mode = Mode::Alone { test: None, resume: Some(flow), since: now };
                 }
                 flow.observe(&FlowReport {
                     now,
