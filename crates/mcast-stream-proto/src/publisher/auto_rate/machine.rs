@@ -53,11 +53,6 @@ impl AutoControl {
         }
     }
 
-    /// Returns the rate in bytes per second.
-    pub(in crate::publisher) const fn rate(&self) -> u64 {
-        self.rate
-    }
-
     /// Returns the subscriber whose path limits the rate, and the queueing delay on it.
     pub(in crate::publisher) const fn limiting(&self) -> (Option<SubscriberId>, Nanos) {
         (self.limiting, self.queue)
@@ -74,7 +69,7 @@ impl PublisherMachine {
         is_steady: bool,
     ) {
         let Some(auto) = self.auto else { return };
-        let bytes = self.paced_bytes();
+        let (bytes, data_bytes) = (self.pacer.taken(), self.statistics.datagram_bytes);
         let average = self.average_length();
         let single_bytes = self.repairs.single_bytes();
         let held_back = self.pacer.held_back();
@@ -92,6 +87,7 @@ impl PublisherMachine {
         }
         let sent = Sent {
             bytes,
+            data_bytes,
             elsewhere: single_bytes - member.repairs.single_bytes(),
             held_back,
             average,
@@ -184,10 +180,5 @@ impl PublisherMachine {
             }
         }
         evicted
-    }
-
-    /// Returns the bytes that the rate has counted.
-    fn paced_bytes(&self) -> u64 {
-        self.pacer.taken()
     }
 }

@@ -3,6 +3,7 @@
 use super::flow::{Flow, FlowReport};
 use super::filter::{Greatest, Least};
 use super::solitude::{SolitudeTest, Verdict};
+use crate::publisher::pacing::newly_missed;
 use crate::wire::Sequence;
 use crate::{ClockTime, Nanos};
 
@@ -33,6 +34,10 @@ const GREATEST_BACKGROUND: f64 = 0.6;
 const SEVERE: f64 = 0.1;
 /// A trial's result counts as fresh for this long.
 const FRESH: Nanos = Nanos::from_secs(2);
+/// The greatest plausible ratio of all bytes sent to those of new data.
+const GREATEST_OVERHEAD: f64 = 1.5;
+/// The least number of datagrams of a trial.
+const TRIAL_DATAGRAMS: u64 = 32;
 /// A segment of TCP, with its headers.
 const SEGMENT: f64 = 1_500.0;
 
@@ -41,6 +46,8 @@ const SEGMENT: f64 = 1_500.0;
 pub(crate) struct Sent {
     /// Bytes that the rate counts: data, repairs and control datagrams.
     pub(super) bytes: u64,
+    /// Those of new data.
+    pub(super) data_bytes: u64,
     /// Bytes of them that this subscriber does not count as received: repairs for others.
     pub(super) elsewhere: u64,
     /// How often the rate delayed data.
@@ -101,11 +108,14 @@ pub(crate) struct PathModel {
     longest_target: Nanos,
     /// What arrived when datagrams were lost limits the rate; it grows by this part of itself.
     ceiling: Option<(u64, f64)>,
-    /// Datagrams and losses at a reduced rate, and in all.
+    /// Datagrams and losses in the present trial, in trials, and in all.
+    present_trial: Losses,
     trial: Losses,
     recent: Losses,
     tried: Option<ClockTime>,
     wants_trial: bool,
+    /// The bytes sent for each byte of new data.
+    overhead: f64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -156,10 +166,12 @@ impl PathModel {
             last_trip: Nanos::ZERO,
             longest_target: LONGEST_TARGET,
             ceiling: None,
+            present_trial: Losses::default(),
             trial: Losses::default(),
             recent: Losses::default(),
             tried: None,
             wants_trial: false,
+            overhead: 1.0,
         }
     }
 
@@ -185,18 +197,24 @@ impl PathModel {
 
     /// Returns whether a trial has shown enough.
     pub(super) fn is_drained(&self) -> bool {
-        self.trial.sent >= 64 && self.queue <= (self.target() / 4).max(Nanos::from_micros(500))
+        self.present_trial.sent >= 2 * TRIAL_DATAGRAMS && self.queue <= (self.target() / 4).max(Nanos::from_micros(500))
     }
 
     /// Begins to count the losses of a trial.
-    pub(super) const fn begin_trial(&mut self) {
-        self.trial.age();
-        self.trial.age();
+    pub(super) fn begin_trial(&mut self) {
+        self.present_trial = Losses::default();
     }
 
     /// Ends a trial.
-    pub(super) const fn end_trial(&mut self, now: ClockTime) {
-        (self.tried, self.wants_trial) = (Some(now), false);
+    pub(super) fn end_trial(&mut self, now: ClockTime) {
+        self.wants_trial = false;
+        let Losses { sent, lost } = self.present_trial;
+        if sent >= TRIAL_DATAGRAMS {
+            self.tried = Some(now);
+            self.trial.age();
+            self.trial.age();
+            self.trial.add(sent, lost);
+        }
     }
 
     /// Restarts sampling, because what was received since the last status says nothing about the path.
@@ -242,17 +260,22 @@ impl PathModel {
             smoothed => smoothed - smoothed / 4 + least / 4,
         };
         let elsewhere = sent.elsewhere.saturating_sub(mark.sent.elsewhere);
-        let arrived = received.saturating_mul(sent.average) + elsewhere;
         let datagrams = reported.highest.ahead_of(mark.reported.highest);
-        let missed = super::super::pacing::newly_missed(mark.reported.missed, reported.missed);
+        let missed = newly_missed(mark.reported.missed, reported.missed);
+        let lost = u64::from(missed).min(datagrams);
+        // Copies, repairs for others and control datagrams pass the path, too, and are not reported.
+        let bytes = sent.bytes.saturating_sub(mark.sent.bytes);
+        let overhead = bytes as f64 / sent.data_bytes.saturating_sub(mark.sent.data_bytes).max(1) as f64;
+        self.overhead += (overhead.min(GREATEST_OVERHEAD) - self.overhead) / 8.0;
+        let arrived = received.saturating_mul(sent.average) + elsewhere;
         let rate = self.rate.unwrap_or(u64::MAX);
         let is_limiting = rate == u64::MAX || rate <= sent.rate.saturating_add(sent.rate / 16);
         let sample = Sample {
             elapsed,
             arrived: per_second(arrived, elapsed),
-            sent: per_second(sent.bytes.saturating_sub(mark.sent.bytes), elapsed),
+            sent: per_second(bytes, elapsed),
             datagrams,
-            lost: u64::from(missed).min(datagrams),
+            lost,
             queue_at_loss: Nanos(greatest.0.saturating_sub(base)),
             is_full: is_limiting && sent.held_back != mark.sent.held_back && sent.trial.is_none(),
             is_trial: sent.trial.is_some_and(|from| mark.reported.highest >= from),
@@ -280,7 +303,8 @@ impl PathModel {
             self.note_congestion(sample);
         } else if sample.is_full {
             self.longest_target = (self.longest_target + self.longest_target / 32).min(LONGEST_TARGET);
-            self.ceiling = self.ceiling.map(|(ceiling, step)| {
+            let delivered = self.delivered.get();
+            self.ceiling = self.ceiling.filter(|(ceiling, _)| *ceiling / 4 < delivered).map(|(ceiling, step)| {
                 ((ceiling as f64 * (1.0 + step)) as u64, (2.0 * step).min(GREATEST_GAIN))
             });
         }
@@ -293,7 +317,7 @@ impl PathModel {
         let Sample { datagrams, lost, .. } = *sample;
         self.recent.add(datagrams, lost);
         if sample.is_trial {
-            self.trial.add(datagrams, lost);
+            self.present_trial.add(datagrams, lost);
         }
         let expected = self.background() * datagrams as f64;
         let more = lost as f64 - expected;
@@ -309,9 +333,6 @@ impl PathModel {
 
     /// Returns the share of datagrams that are lost whatever the rate.
     fn background(&self) -> f64 {
-        if self.tried.is_none() || self.trial.sent < 16 {
-            return 0.0;
-        }
         self.trial.share().min(self.recent.share()).min(GREATEST_BACKGROUND)
     }
 
@@ -415,7 +436,9 @@ impl PathModel {
                 let target = self.target().0 as f64;
                 let gain = GREATEST_GAIN.min(target / (2.0 * delay.0 as f64));
                 let missing = (target - self.queue.0 as f64) / target;
-                let rate = (capacity * (1.0 + (gain * missing).clamp(-GREATEST_CUT, gain))) as u64;
+                let unreported = (self.overhead - 1.0) * missing.clamp(0.0, 1.0);
+                let change = (gain * missing).clamp(-GREATEST_CUT, gain);
+                let rate = (capacity * (1.0 + unreported) * (1.0 + change)) as u64;
                 self.ceiling.map_or(rate, |(ceiling, _)| rate.min(ceiling))
             }
             Mode::Beside { flow, .. } => {
