@@ -8,6 +8,7 @@
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
+extern crate std;
 
 mod backoff;
 pub mod gaps;

@@ -216,3 +216,13 @@ fn a_subscriber_below_the_floor_is_evicted() {
         assert!(outcome.evicted.is_empty(), "{:?} {text}", outcome.evicted);
     });
 }
+#[test]
+fn dbg_loss() {
+        let scene = Scene {
+            change: Some((8 * SECOND, 5 * 125_000)),
+            warm_up: 12 * SECOND,
+            queue: 100_000,
+            ..Scene::alone(20, SLOW.1, 1, 1)
+        };
+    println!("{}", describe(&scene, &scene.run()));
+}

@@ -73,9 +73,7 @@ impl PublisherMachine {
         let average = self.average_length();
         let single_bytes = self.repairs.single_bytes();
         let held_back = self.pacer.held_back();
-        let Some(member) = self.members.get_mut(id).filter(|member| member.role == Role::Awaited) else {
-            return;
-        };
+        let Some(member) = self.members.get_mut(id).filter(|member| member.is_measured()) else { return };
         if !is_steady {
             return member.path.interrupt();
         }
@@ -161,24 +159,43 @@ impl PublisherMachine {
         self.auto = Some(auto);
     }
 
+    /// Returns the rate below which the publisher does not slow down for a single subscriber.
+    pub(in crate::publisher) fn rate_floor(&self) -> Option<u64> {
+        self.auto.and_then(|auto| auto.slowest)
+    }
+
     /// Returns the subscribers whose paths have carried less than the configured floor for the eviction time, if
     /// others carry more: the publisher does not slow down for them.
     pub(in crate::publisher) fn below_floor(&mut self, now: ClockTime) -> alloc::vec::Vec<SubscriberId> {
-        let Some(floor) = self.auto.and_then(|auto| auto.slowest) else { return alloc::vec::Vec::new() };
-        let is_slow = |member: &Member| member.path.rate().is_some_and(|rate| rate < floor);
+        let floor = self.rate_floor();
+        if floor.is_none() {
+            return alloc::vec::Vec::new();
+        }
         let is_common = {
             let mut awaited = self.members.iter().filter(|(_, member)| member.role == Role::Awaited);
-            awaited.all(|(_, member)| is_slow(member))
+            awaited.all(|(_, member)| member.is_below(floor))
         };
         let eviction = self.config.eviction;
         let mut evicted = alloc::vec::Vec::new();
         for (id, member) in self.members.iter_mut() {
-            let slow = is_slow(member) && !is_common && member.role == Role::Awaited;
+            let slow = member.is_below(floor) && !is_common && member.role == Role::Awaited;
             member.slow_since = slow.then(|| member.slow_since.unwrap_or(now));
             if member.slow_since.is_some_and(|since| now.since(since) >= eviction) {
                 evicted.push(id);
             }
         }
         evicted
+    }
+}
+
+impl Member {
+    /// Whether its path was found to carry less than this.
+    pub(in crate::publisher) fn is_below(&self, floor: Option<u64>) -> bool {
+        floor.zip(self.path.rate()).is_some_and(|(floor, rate)| rate < floor)
+    }
+
+    /// Whether its statuses show what its path carries. That of an evicted one may have become faster.
+    fn is_measured(&self) -> bool {
+        matches!(self.role, Role::Awaited | Role::Evicted)
     }
 }

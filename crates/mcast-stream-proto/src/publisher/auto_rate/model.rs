@@ -96,8 +96,9 @@ pub(crate) struct PathModel {
     base: Least,
     /// The longest queues of the last time.
     top: Greatest,
-    /// What arrived, in bytes per second.
+    /// What arrived, in bytes per second: the most, and the average of the last samples.
     delivered: Greatest,
+    average: u64,
     mode: Mode,
     patience: Nanos,
     rate: Option<u64>,
@@ -158,6 +159,7 @@ impl PathModel {
             base: Least::default(),
             top: Greatest::default(),
             delivered: Greatest::default(),
+            average: 0,
             mode: Mode::Startup { best: 0, stagnant: 0, since: ClockTime(0) },
             patience: FIRST_PATIENCE,
             rate: None,
@@ -299,6 +301,10 @@ impl PathModel {
         } else {
             self.delivered.hold(sample.arrived);
         }
+        self.average = match self.average {
+            0 => sample.arrived,
+            average => average - average / 4 + sample.arrived / 4,
+        };
         if has_congestion {
             self.note_congestion(sample);
         } else if sample.is_full {
@@ -310,6 +316,8 @@ impl PathModel {
         }
         self.change_mode(now, sample, has_congestion, delay);
         self.rate = Some(self.derive_rate(delay).max(SLOWEST));
+        if std::env::var_os("MCAST_DEBUG").is_some() { let m = match self.mode { Mode::Startup{..} => "S", Mode::Alone{test: Some(_),..} => "T", Mode::Alone{..} => "A", Mode::Beside{..}=>"B"};
+        std::eprintln!("{:.3} {m} rate {:.2} deliv {:.2} sent {:.2} arr {:.2} q {:.1} base {:.1} lost {}/{} b {:.3} ceil {:?} full {} trial {} tgt {:.1} cong {} want {}", now.0 as f64/1e9, self.rate.unwrap() as f64*8e-6, self.delivered.get() as f64*8e-6, sample.sent as f64*8e-6, sample.arrived as f64*8e-6, self.queue.0 as f64/1e6, self.base.get().unwrap_or(0) as f64/1e6, sample.lost, sample.datagrams, self.background(), self.ceiling.map(|c| (c.0 as f64*8e-6, c.1)), sample.is_full, sample.in_trial, self.target().0 as f64/1e6, has_congestion, self.wants_trial); } // DEBUG
     }
 
     /// Counts losses; returns whether they are more than those that do not depend on the rate.
@@ -357,7 +365,7 @@ impl PathModel {
 
     fn change_mode(&mut self, now: ClockTime, sample: &Sample, has_congestion: bool, delay: Nanos) {
         let target = self.target();
-        let is_long = self.queue > target + target / 4;
+        let is_long = self.queue > target + target / 2;
         let delivered = self.delivered.get();
         self.mode = match self.mode {
             Mode::Startup { best, stagnant, since } => {
@@ -379,13 +387,16 @@ impl PathModel {
                 Mode::Alone { test: None, resume, since }
             }
             Mode::Alone { test: None, resume, since } => {
-                let test = SolitudeTest::new(now, delivered, self.queue);
+                let test = SolitudeTest::new(now, self.average, self.queue);
                 Mode::Alone { test: Some(test), resume, since }
             }
             Mode::Alone { test: Some(mut test), resume, since } => {
                 match test.observe(now, self.queue, sample.sent, sample.elapsed, delay) {
                     Verdict::Open => Mode::Alone { test: Some(test), resume, since },
-                    Verdict::Shared => self.compete(now, test.rate, resume),
+                    // The path itself may have become slower.
+                    Verdict::Shared => {
+                        self.compete(now, test.rate.min(sample.arrived + sample.arrived / 2), resume)
+                    }
                 }
             }
             Mode::Beside { flow, test_at, .. } if now >= test_at => {
