@@ -8,7 +8,6 @@
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
-extern crate std;
 
 mod backoff;
 pub mod gaps;

@@ -102,7 +102,6 @@ pub(crate) struct Outcome {
     pub(crate) evicted: Vec<PublisherEvent>,
     /// The rate of the stream in each tenth of a second.
     pub(crate) history: Vec<f64>,
-    pub(crate) statuses: u64,
 }
 
 impl Outcome {
@@ -227,7 +226,6 @@ impl<'s> Network<'s> {
             goodput: self.message_bytes.iter().map(per_second).collect(),
             queue: self.queues.iter().sum::<u64>() / count as u64,
             queue_p95: self.queues.get(count * 95 / 100).copied().unwrap_or_default(),
-            statuses: self.publisher.statistics().statuses,
             ..self.outcome
         }
     }

@@ -316,8 +316,6 @@ impl PathModel {
         }
         self.change_mode(now, sample, has_congestion, delay);
         self.rate = Some(self.derive_rate(delay).max(SLOWEST));
-        if std::env::var_os("MCAST_DEBUG").is_some() { let m = match self.mode { Mode::Startup{..} => "S", Mode::Alone{test: Some(_),..} => "T", Mode::Alone{..} => "A", Mode::Beside{..}=>"B"};
-        std::eprintln!("{:.3} {m} rate {:.2} deliv {:.2} sent {:.2} arr {:.2} q {:.1} base {:.1} lost {}/{} b {:.3} ceil {:?} full {} trial {} tgt {:.1} cong {} want {}", now.0 as f64/1e9, self.rate.unwrap() as f64*8e-6, self.delivered.get() as f64*8e-6, sample.sent as f64*8e-6, sample.arrived as f64*8e-6, self.queue.0 as f64/1e6, self.base.get().unwrap_or(0) as f64/1e6, sample.lost, sample.datagrams, self.background(), self.ceiling.map(|c| (c.0 as f64*8e-6, c.1)), sample.is_full, sample.in_trial, self.target().0 as f64/1e6, has_congestion, self.wants_trial); } // DEBUG
     }
 
     /// Counts losses; returns whether they are more than those that do not depend on the rate.
@@ -365,7 +363,7 @@ impl PathModel {
 
     fn change_mode(&mut self, now: ClockTime, sample: &Sample, has_congestion: bool, delay: Nanos) {
         let target = self.target();
-        let is_long = self.queue > target + target / 2;
+        let is_long = self.queue > target + target / 4;
         let delivered = self.delivered.get();
         self.mode = match self.mode {
             Mode::Startup { best, stagnant, since } => {
