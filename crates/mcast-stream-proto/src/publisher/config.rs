@@ -94,7 +94,7 @@ pub struct AutoRate {
     /// A subscriber whose path carries fewer bytes per second than this, for the
     /// [eviction time](PublisherConfig::eviction), is evicted if the paths of others carry more. Default: `None`, the
     /// publisher slows down for the slowest subscriber.
-    pub slowest: Option<u64>,
+    pub evict_below: Option<u64>,
 }
 
 impl Rate {

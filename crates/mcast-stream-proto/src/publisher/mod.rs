@@ -125,7 +125,7 @@ impl PublisherMachine {
             sealer: Sealer::new(config.seed),
             scratch: Vec::new(),
             pacer: Pacer::new(config.rate.fixed(), config.datagram, now),
-            auto: config.rate.auto().map(|auto| AutoControl::new(auto.slowest, now)),
+            auto: config.rate.auto().map(|auto| AutoControl::new(auto.evict_below, now)),
             repairs: RepairScheduler::new(&config, now),
             confirmations: ConfirmationSchedule::new(now),
             flow: FlowState::new(),

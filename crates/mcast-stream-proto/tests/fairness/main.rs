@@ -213,12 +213,12 @@ fn a_subscriber_below_the_floor_is_evicted() {
         assert!(outcome.evicted.is_empty() && outcome.stream <= 280_000.0, "{text}");
         assert!(outcome.stream >= 0.85 * 250_000.0, "{text}");
     });
-    let scene = Scene { slowest: Some(1_000_000), warm_up: 8 * SECOND, ..both.clone() };
+    let scene = Scene { evict_below: Some(1_000_000), warm_up: 8 * SECOND, ..both.clone() };
     with_seeds(&scene, |outcome, text| {
         assert!(!outcome.evicted.is_empty() && outcome.goodput[0] >= 0.8 * scene.rate as f64, "{text}");
     });
     // Others would gain nothing.
-    let scene = Scene { subscribers: vec![slow; 2], slowest: Some(1_000_000), ..both };
+    let scene = Scene { subscribers: vec![slow; 2], evict_below: Some(1_000_000), ..both };
     with_seeds(&scene, |outcome, text| {
         assert!(outcome.evicted.is_empty(), "{:?} {text}", outcome.evicted);
     });

@@ -37,7 +37,7 @@ pub(crate) struct Scene {
     pub(crate) time: u64,
     /// What is measured begins then.
     pub(crate) warm_up: u64,
-    pub(crate) slowest: Option<u64>,
+    pub(crate) evict_below: Option<u64>,
     /// The application publishes this many bytes per second, if it has not unlimited data.
     pub(crate) feed: Option<u64>,
     /// When the bottleneck changes, and to which rate.
@@ -75,7 +75,7 @@ impl Scene {
             flow_time: (2 * SECOND, u64::MAX),
             time: 20 * SECOND,
             warm_up: 3 * SECOND,
-            slowest: None,
+            evict_below: None,
             feed: None,
             change: None,
             stalls: 0,
@@ -154,7 +154,7 @@ impl<'s> Network<'s> {
     fn new(scene: &'s Scene) -> Self {
         let config = PublisherConfig {
             datagram: DATAGRAM,
-            rate: Rate::Auto(AutoRate { slowest: scene.slowest }),
+            rate: Rate::Auto(AutoRate { evict_below: scene.evict_below }),
             seed: scene.seed,
             ..PublisherConfig::new(STREAM, Incarnation(1))
         };

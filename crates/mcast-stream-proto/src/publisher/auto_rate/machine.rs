@@ -30,7 +30,7 @@ struct Trial {
 /// The state of the automatic rate.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::publisher) struct AutoControl {
-    slowest: Option<u64>,
+    evict_below: Option<u64>,
     rate: u64,
     limiting: Option<SubscriberId>,
     queue: Nanos,
@@ -41,9 +41,9 @@ pub(in crate::publisher) struct AutoControl {
 }
 
 impl AutoControl {
-    pub(in crate::publisher) const fn new(slowest: Option<u64>, now: ClockTime) -> Self {
+    pub(in crate::publisher) const fn new(evict_below: Option<u64>, now: ClockTime) -> Self {
         Self {
-            slowest,
+            evict_below,
             rate: UNKNOWN,
             limiting: None,
             queue: Nanos::ZERO,
@@ -161,7 +161,7 @@ impl PublisherMachine {
 
     /// Returns the rate below which the publisher does not slow down for a single subscriber.
     pub(in crate::publisher) fn rate_floor(&self) -> Option<u64> {
-        self.auto.and_then(|auto| auto.slowest)
+        self.auto.and_then(|auto| auto.evict_below)
     }
 
     /// Returns the subscribers whose paths have carried less than the configured floor for the eviction time, if
