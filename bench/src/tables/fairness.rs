@@ -28,6 +28,9 @@ const MESSAGE: usize = 1_400;
 /// The time between two probes of the queue.
 const PROBE_INTERVAL: Duration = Duration::from_millis(5);
 const TIMEOUT: Duration = Duration::from_secs(20);
+/// Seconds before the window, and windows of other tables: flows share a link over many round trips.
+const WARM_UP: f64 = 5.0;
+const WINDOWS: f64 = 40.0;
 
 /// A bottleneck.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +71,7 @@ impl Scene {
 
 pub(super) fn measure(bench: &Bench, plan: &Plan, bottleneck: Bottleneck) -> Result<Figures> {
     let Bottleneck { rate, round_trip } = bottleneck;
-    let (warm_up, seconds) = if bench.options.quick { (3.0, 4.0) } else { (6.0, 20.0) };
+    let (warm_up, seconds) = (WARM_UP, bench.options.window() * WINDOWS);
     let about = format!(
         "A stream with an automatic rate (`--rate auto`) to one subscriber, through a link of {rate} Mbit/s with a \
          round-trip time of {round_trip} ms and a tail-drop queue of one or four times the product of both (BDP), alone \
@@ -105,9 +108,11 @@ impl Work {
     fn start(&mut self, mut step: impl FnMut(&AtomicU64) -> Result<()> + Send + 'static) -> Arc<AtomicU64> {
         let counter = Arc::new(AtomicU64::new(0));
         let (is_over, counted) = (Arc::clone(&self.is_over), Arc::clone(&counter));
-        self.threads.push(thread::spawn(move || {
-            while !is_over.load(Ordering::Relaxed) && step(&counted).is_ok() {}
-        }));
+        self.threads.push(thread::spawn(
+            move || {
+                while !is_over.load(Ordering::Relaxed) && step(&counted).is_ok() {}
+            },
+        ));
         counter
     }
 }
@@ -182,7 +187,8 @@ fn connect(
 
 /// Starts the stream; returns the bytes that its subscriber receives.
 fn stream(work: &mut Work, sender: &Host, receiver: &Host) -> Result<Arc<AtomicU64>> {
-    let mut subscriber = receiver.run(|| Subscriber::join_one(GROUP.parse()?).map_err(anyhow::Error::from))??;
+    let mut subscriber =
+        receiver.run(|| Subscriber::join_one(GROUP.parse()?).map_err(anyhow::Error::from))??;
     let publisher = sender.run(|| {
         let builder = Publisher::builder().to(GROUP.parse()?).auto_rate(AutoRate::default());
         builder.build().map_err(anyhow::Error::from)

@@ -27,7 +27,8 @@ fn an_automatic_rate_is_that_of_the_bottleneck() {
     link.set_direction(LinkDirection::Forward, bottleneck).unwrap();
 
     let running = subscriber(&b, &[GROUP]);
-    let arguments = ["publish", "-i", "eth0", GROUP, "--wait-for", "1", "--rate", "auto", "--json", "--linger", "60s"];
+    let arguments =
+        ["publish", "-i", "eth0", GROUP, "--wait-for", "1", "--rate", "auto", "--json", "--linger", "60s"];
     let mut publishing = program(&a, MCAST, &arguments, true);
     let mut input = publishing.child.stdin.take().unwrap();
     let lines = format!("{}\n", "x".repeat(1_000)).repeat(MESSAGES);
@@ -55,7 +56,10 @@ fn a_floor_needs_an_automatic_rate() {
         (&["--rate", "1Mbit", "--evict-below", "2Mbit"][..], "--evict-below has no effect with a fixed rate"),
         (&["--rate", "auto", "--evict-below", "2pps"][..], "must be bits per second"),
         (&["--rate", "fast"][..], "or write `auto`"),
-        (&["--rate", "auto", "--evict-below", "2Mbit", "--flow", "none"][..], "--flow none evicts no subscriber"),
+        (
+            &["--rate", "auto", "--evict-below", "2Mbit", "--flow", "none"][..],
+            "--flow none evicts no subscriber",
+        ),
     ] {
         let ended = publisher(&lan.a, &[&[GROUP], arguments, &["hello"]].concat()).end();
         assert_eq!(ended.status, Some(2), "{ended:?}");

@@ -53,9 +53,7 @@ impl From<Event> for PublisherEvent {
             Event::Slowed { subscriber, rate, .. } => {
                 Self { count: Some(rate), ..about("slowed", subscriber) }
             }
-            Event::Limited { subscriber, rate } => {
-                Self { count: Some(rate), ..about("limited", subscriber) }
-            }
+            Event::Limited { subscriber, rate } => Self { count: Some(rate), ..about("limited", subscriber) },
             Event::Recovered => Self { kind: "recovered", subscriber: None, address: None, count: None },
             Event::QuorumLost => Self { kind: "quorum-lost", subscriber: None, address: None, count: None },
             Event::QuorumPresent => {

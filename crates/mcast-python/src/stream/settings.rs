@@ -160,7 +160,9 @@ pub(super) enum StreamRate {
 pub(super) fn rate(rate: &Bound<'_, PyAny>) -> PyResult<StreamRate> {
     match rate.extract::<String>() {
         Ok(name) if name == "auto" => Ok(StreamRate::Auto),
-        Ok(name) => Err(value_error(format_args!("{name:?} is not a rate: use bytes per second, or \"auto\""))),
+        Ok(name) => {
+            Err(value_error(format_args!("{name:?} is not a rate: use bytes per second, or \"auto\"")))
+        }
         Err(_) => Ok(StreamRate::Fixed(rate.extract::<ByteRate>()?.0)),
     }
 }

@@ -45,7 +45,9 @@ fn survey() {
     };
     let only = std::env::var("MCAST_SCENE").unwrap_or_default();
     for queue in [1, 4] {
-        for (megabits, round_trip) in [SLOW, FAST, (20, MILLISECOND), (20, 100 * MILLISECOND), (1_000, MILLISECOND / 2)] {
+        for (megabits, round_trip) in
+            [SLOW, FAST, (20, MILLISECOND), (20, 100 * MILLISECOND), (1_000, MILLISECOND / 2)]
+        {
             let time = if megabits == 20 { 40 * SECOND } else { 12 * SECOND };
             let alone = Scene { time, ..Scene::alone(megabits, round_trip, queue, 1) };
             let name = format!("{megabits}-{}us-{queue}", round_trip / 1_000);
@@ -109,7 +111,8 @@ fn alone_it_fills_the_bottleneck_and_not_the_queue() {
 fn alone_it_fills_a_gigabit() {
     let (megabits, round_trip) = FAST;
     for queue in [1, 4] {
-        let scene = Scene { time: 4 * SECOND, warm_up: SECOND, ..Scene::alone(megabits, round_trip, queue, 1) };
+        let scene =
+            Scene { time: 4 * SECOND, warm_up: SECOND, ..Scene::alone(megabits, round_trip, queue, 1) };
         fills_the_bottleneck(&scene);
     }
 }

@@ -215,8 +215,10 @@ impl<'s> Network<'s> {
     }
 
     fn finish(mut self, begun: u64) -> Outcome {
-        let measured = (self.now.min(begun + self.scene.time) - begun - self.scene.warm_up) as f64 / SECOND as f64;
-        let since_flows = (self.scene.time - self.scene.warm_up.max(self.scene.flow_time.0)) as f64 / SECOND as f64;
+        let measured =
+            (self.now.min(begun + self.scene.time) - begun - self.scene.warm_up) as f64 / SECOND as f64;
+        let since_flows =
+            (self.scene.time - self.scene.warm_up.max(self.scene.flow_time.0)) as f64 / SECOND as f64;
         let per_second = |bytes: &u64| *bytes as f64 / measured;
         self.queues.sort_unstable();
         let count = self.queues.len().max(1);

@@ -138,7 +138,9 @@ impl Tcp {
         let delivered = (self.delivered, self.delivered_at);
         self.in_flight.push_back(Segment { number, sent_at: now, delivered });
         self.sends_at = match &self.control {
-            Control::Bbr(bbr) if bbr.bandwidth > 0.0 => now + (SECOND as f64 / (bbr.gain() * bbr.bandwidth)) as u64,
+            Control::Bbr(bbr) if bbr.bandwidth > 0.0 => {
+                now + (SECOND as f64 / (bbr.gain() * bbr.bandwidth)) as u64
+            }
             _ => now,
         };
         Some(number)
@@ -160,15 +162,19 @@ impl Tcp {
     /// Handles the acknowledgement of a segment.
     pub(crate) fn acknowledge(&mut self, now: u64, number: u64) {
         self.last_ack = now;
-        let Some(position) = self.in_flight.iter().position(|segment| segment.number == number) else { return };
+        let Some(position) = self.in_flight.iter().position(|segment| segment.number == number) else {
+            return;
+        };
         let segment = self.in_flight[position];
         self.in_flight.remove(position);
         self.delivered += 1;
         self.delivered_at = now;
         let sample = (now - segment.sent_at) as f64;
-        self.round_trip = if self.round_trip == 0.0 { sample } else { 0.875 * self.round_trip + 0.125 * sample };
+        self.round_trip =
+            if self.round_trip == 0.0 { sample } else { 0.875 * self.round_trip + 0.125 * sample };
         let is_lost = |lost: &Segment| lost.number + 3 <= number;
-        let lost = self.in_flight.iter().filter(|segment| is_lost(segment)).map(|segment| segment.number).max();
+        let lost =
+            self.in_flight.iter().filter(|segment| is_lost(segment)).map(|segment| segment.number).max();
         self.in_flight.retain(|segment| !is_lost(segment));
         let is_event = lost.is_some_and(|lost| lost >= self.recovery_end);
         if is_event {

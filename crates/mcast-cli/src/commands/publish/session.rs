@@ -115,8 +115,14 @@ impl<'a> Session<'a> {
         let rest = if complete { Duration::from_secs(2) } else { Duration::ZERO };
         let closing = self.feed.close(rest, has_failed || self.interrupt.has_arrived())?;
         let published = self.feed.published(&closing);
-        let report =
-            Report::new(self.feed.publisher().stream(), published, &closing, &hosts, automatic, statistics_time);
+        let report = Report::new(
+            self.feed.publisher().stream(),
+            published,
+            &closing,
+            &hosts,
+            automatic,
+            statistics_time,
+        );
         report.print(self.arguments.json, self.console)?;
         if let Some(error) = failed {
             return Err(error);

@@ -107,7 +107,8 @@ impl PublisherMachine {
     pub(in crate::publisher) fn update_auto_rate(&mut self, now: ClockTime) {
         let Some(mut auto) = self.auto else { return };
         let awaited = || self.members.iter().filter(|(_, member)| member.role == Role::Awaited);
-        let known = |(id, member): (SubscriberId, &Member)| Some((member.path.rate()?, id, member.path.queue()));
+        let known =
+            |(id, member): (SubscriberId, &Member)| Some((member.path.rate()?, id, member.path.queue()));
         let least = awaited().filter_map(known).min_by_key(|(rate, ..)| *rate);
         let has_subscribers = awaited().next().is_some();
         let Some((rate, limiting, queue)) = least else {
@@ -120,8 +121,7 @@ impl PublisherMachine {
         (auto.limiting, auto.queue) = (Some(limiting), queue);
         match auto.trial {
             Some(trial) => {
-                let is_drained =
-                    self.members.get(limiting).is_some_and(|member| member.path.is_drained());
+                let is_drained = self.members.get(limiting).is_some_and(|member| member.path.is_drained());
                 if is_drained || now >= trial.until {
                     (auto.trial, auto.last_trial) = (None, now);
                     self.members.iter_mut().for_each(|(_, member)| member.path.end_trial(now));

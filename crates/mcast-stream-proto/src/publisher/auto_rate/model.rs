@@ -1,7 +1,7 @@
 //! What the statuses of one subscriber show of the path to it, and the rate that follows from that.
 
-use super::flow::{Flow, FlowReport};
 use super::filter::{Greatest, Least};
+use super::flow::{Flow, FlowReport};
 use super::solitude::{SolitudeTest, Verdict};
 use crate::publisher::pacing::newly_missed;
 use crate::wire::Sequence;
@@ -199,7 +199,8 @@ impl PathModel {
 
     /// Returns whether a trial has shown enough.
     pub(super) fn is_drained(&self) -> bool {
-        self.present_trial.sent >= 2 * TRIAL_DATAGRAMS && self.queue <= (self.target() / 4).max(Nanos::from_micros(500))
+        self.present_trial.sent >= 2 * TRIAL_DATAGRAMS
+            && self.queue <= (self.target() / 4).max(Nanos::from_micros(500))
     }
 
     /// Begins to count the losses of a trial.
@@ -310,9 +311,10 @@ impl PathModel {
         } else if sample.is_full {
             self.longest_target = (self.longest_target + self.longest_target / 32).min(LONGEST_TARGET);
             let delivered = self.delivered.get();
-            self.ceiling = self.ceiling.filter(|(ceiling, _)| *ceiling / 4 < delivered).map(|(ceiling, step)| {
-                ((ceiling as f64 * (1.0 + step)) as u64, (2.0 * step).min(GREATEST_GAIN))
-            });
+            self.ceiling =
+                self.ceiling.filter(|(ceiling, _)| *ceiling / 4 < delivered).map(|(ceiling, step)| {
+                    ((ceiling as f64 * (1.0 + step)) as u64, (2.0 * step).min(GREATEST_GAIN))
+                });
         }
         self.change_mode(now, sample, has_congestion, delay);
         self.rate = Some(self.derive_rate(delay).max(SLOWEST));
@@ -331,7 +333,8 @@ impl PathModel {
             return false;
         }
         // Where a queue overflows, it is long.
-        let is_queue_long = sample.queue_at_loss >= SHORTEST_TARGET / 2 && 2 * sample.queue_at_loss.0 >= self.top.get();
+        let is_queue_long =
+            sample.queue_at_loss >= SHORTEST_TARGET / 2 && 2 * sample.queue_at_loss.0 >= self.top.get();
         let is_fresh = self.tried.is_some_and(|tried| now.since(tried) < FRESH);
         self.wants_trial |= !is_queue_long && !is_fresh;
         is_queue_long || is_fresh

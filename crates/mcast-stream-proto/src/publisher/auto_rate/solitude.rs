@@ -6,6 +6,9 @@ use crate::{ClockTime, Nanos};
 /// The queue must have had time to shrink by this, and by a quarter, before anything is concluded.
 const CONCLUSIVE: Nanos = Nanos::from_millis(8);
 
+/// Samples that must agree: some are delayed elsewhere, for instance by a process that is not scheduled.
+const ENOUGH: u8 = 3;
+
 /// The verdict of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -24,13 +27,13 @@ pub(super) struct SolitudeTest {
     queue: Nanos,
     /// By how much it should have shrunk since.
     expected: Nanos,
-    /// Whether the last sample showed that others fill the queue.
-    is_likely: bool,
+    /// How many samples in a row showed that others fill the queue.
+    shared: u8,
 }
 
 impl SolitudeTest {
     pub(super) const fn new(now: ClockTime, rate: u64, queue: Nanos) -> Self {
-        Self { since: now, rate, queue, expected: Nanos::ZERO, is_likely: false }
+        Self { since: now, rate, queue, expected: Nanos::ZERO, shared: 0 }
     }
 
     /// Takes a sample that took `elapsed`, in which `sent` bytes per second were sent. `delay` is the time until a
@@ -52,9 +55,9 @@ impl SolitudeTest {
         self.expected += Nanos(u64::try_from(drained).unwrap_or(u64::MAX));
         let shrunk = self.queue - queue;
         let is_conclusive = self.expected >= CONCLUSIVE.max(self.queue / 4);
-        // One sample may have been delayed elsewhere.
-        let was_likely = core::mem::replace(&mut self.is_likely, is_conclusive && 2 * shrunk < self.expected);
-        if self.is_likely && was_likely { Verdict::Shared } else { Verdict::Open }
+        let is_shared = is_conclusive && 2 * shrunk < self.expected;
+        self.shared = if is_shared { self.shared + 1 } else { 0 };
+        if self.shared >= ENOUGH { Verdict::Shared } else { Verdict::Open }
     }
 }
 
@@ -68,7 +71,7 @@ mod tests {
     fn test(share: f64) -> Verdict {
         let mut test = SolitudeTest::new(ClockTime(0), 1_000_000, 40 * MILLISECOND);
         let mut queue = 40.0;
-        for step in 1..=7 {
+        for step in 1..=8 {
             let now = ClockTime(10 * step * MILLISECOND.0);
             if step > 2 {
                 queue -= 5.0 * share;

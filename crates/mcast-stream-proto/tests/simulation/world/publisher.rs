@@ -1,7 +1,8 @@
 //! The publisher: its messages, its faults and its output.
 
 use mcast_stream_proto::publisher::{
-    AckLevel, Acknowledgers, AutoRate, PublisherConfig, PublisherEvent, Quorum, QuorumLoss, Rate, Refusal, Transmit,
+    AckLevel, Acknowledgers, AutoRate, PublisherConfig, PublisherEvent, Quorum, QuorumLoss, Rate, Refusal,
+    Transmit,
 };
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{FlowControl, Incarnation, KeyEpoch, Sequence};
