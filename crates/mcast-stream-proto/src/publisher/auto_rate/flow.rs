@@ -7,7 +7,7 @@ use crate::{ClockTime, Nanos};
 /// Loss at which the window is reduced, whatever others do.
 const SEVERE: f64 = 0.2;
 /// For how many delays the window is not reduced after others did not react to loss.
-const HOLD: u64 = 20;
+const HOLD: u64 = 8;
 
 /// What a sample shows.
 #[derive(Clone, Copy, Debug)]
