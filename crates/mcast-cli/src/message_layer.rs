@@ -1,7 +1,47 @@
-//! The statistics of a publisher that several subcommands print.
+//! What several subcommands print about messages and their publishers.
+
+use std::time::SystemTime;
 
 use mcast_stream::publisher::PublisherStatistics;
+use mcast_stream::wire::{Incarnation, MessageKey, MessageNumber, StreamId};
+use mcast_stream::{HistoryServerStatistics, RefusedHistory};
 use serde::Serialize;
+
+use crate::output::{Payload, SafeText, bytes, count_of, rfc3339};
+
+/// A message: `schemas/message.json`.
+#[derive(Debug, Serialize)]
+pub(crate) struct MessageRecord<'a> {
+    stream: String,
+    incarnation: Option<u32>,
+    sequence: MessageNumber,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<MessageKey>,
+    length: usize,
+    time: String,
+    #[serde(flatten)]
+    payload: Payload<'a>,
+}
+
+impl<'a> MessageRecord<'a> {
+    pub(crate) fn new(
+        (stream, incarnation): (StreamId, Option<Incarnation>),
+        number: MessageNumber,
+        key: Option<MessageKey>,
+        time: SystemTime,
+        bytes: &'a [u8],
+    ) -> Self {
+        Self {
+            stream: stream.to_string(),
+            incarnation: incarnation.map(|incarnation| incarnation.0),
+            sequence: number,
+            key,
+            length: bytes.len(),
+            time: rfc3339(time),
+            payload: Payload::new(bytes),
+        }
+    }
+}
 
 /// The repairs that a publisher has sent.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -29,4 +69,40 @@ impl Repairs {
     pub(crate) const fn count(&self) -> u64 {
         self.multicast + self.unicast
     }
+}
+
+/// What a history server has done.
+#[derive(Debug, Serialize)]
+pub(crate) struct ServedHistory {
+    requests: u64,
+    records: u64,
+    bytes: u64,
+    refused: u64,
+}
+
+impl ServedHistory {
+    pub(crate) const fn new(statistics: &HistoryServerStatistics) -> Self {
+        let HistoryServerStatistics { requests, records, bytes, refused } = *statistics;
+        Self { requests, records, bytes, refused }
+    }
+
+    /// Returns a description.
+    pub(crate) fn text(&self) -> String {
+        let refused = match self.refused {
+            0 => String::new(),
+            requests => format!("; refused {}", count_of(requests, "request")),
+        };
+        format!(
+            "sent {} of the history ({}) for {}{refused}",
+            count_of(self.records, "record"),
+            bytes(self.bytes),
+            count_of(self.requests, "request"),
+        )
+    }
+}
+
+/// Returns a description of a request for the history that was refused.
+pub(crate) fn refusal_text(refused: &RefusedHistory) -> String {
+    let RefusedHistory { client, reason } = refused;
+    format!("a request for the history from {client} was refused: {}", SafeText::new(reason.as_bytes()))
 }

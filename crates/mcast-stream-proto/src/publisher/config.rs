@@ -36,7 +36,7 @@ pub struct PublisherConfig {
     /// Largest number of subscribers known at a time. Default: 4,096.
     pub most_subscribers: usize,
     /// The rate. Default: unlimited.
-    pub rate: Rate,
+    pub rate: PublisherRate,
     /// Bandwidth of repairs in percent of the bandwidth of new data. Default: 50.
     pub repair_percent: u8,
     /// Bandwidth of repairs that is granted in addition, in bytes per second. Default: 12.5 MB.
@@ -77,7 +77,7 @@ pub enum Congestion {
 
 /// The rate of a publisher.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Rate {
+pub enum PublisherRate {
     /// As fast as the system and the subscribers allow.
     #[default]
     Unlimited,
@@ -88,7 +88,7 @@ pub enum Rate {
     Auto(AutoRate),
 }
 
-/// Settings of [`Rate::Auto`].
+/// Settings of [`PublisherRate::Auto`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AutoRate {
     /// A subscriber whose path carries fewer bytes per second than this, for the
@@ -97,7 +97,7 @@ pub struct AutoRate {
     pub evict_below: Option<u64>,
 }
 
-impl Rate {
+impl PublisherRate {
     /// Returns the fixed rate in bytes per second, if it is one.
     #[must_use]
     pub const fn fixed(self) -> Option<u64> {
@@ -117,7 +117,7 @@ impl Rate {
     }
 }
 
-impl From<Option<u64>> for Rate {
+impl From<Option<u64>> for PublisherRate {
     fn from(fixed: Option<u64>) -> Self {
         fixed.map_or(Self::Unlimited, Self::Fixed)
     }
@@ -140,7 +140,7 @@ impl PublisherConfig {
             eviction: Nanos::from_secs(2),
             subscriber_timeout: Nanos::from_secs(5),
             most_subscribers: 4096,
-            rate: Rate::Unlimited,
+            rate: PublisherRate::Unlimited,
             repair_percent: 50,
             repair_floor: 12_500_000,
             congestion: Congestion::Adapt,

@@ -28,7 +28,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 pub use audience::{Audience, Standing};
-pub use config::{AutoRate, ConfigError, Congestion, PublisherConfig, Rate};
+pub use config::{AutoRate, ConfigError, Congestion, PublisherConfig, PublisherRate};
 pub use event::{PublisherEvent, PublisherStatistics, Refusal};
 pub use quorum::{
     AckLevel, AckProgress, AckState, AckWait, Acknowledgers, Quorum, QuorumLoss, SubscriberPresence,

@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 use std::net::SocketAddr;
 
 use mcast_dice::Dice;
-use mcast_stream_proto::publisher::{AutoRate, PublisherConfig, PublisherEvent, Rate, Transmit};
+use mcast_stream_proto::publisher::{AutoRate, PublisherConfig, PublisherEvent, PublisherRate, Transmit};
 use mcast_stream_proto::subscriber::{Item, SubscriberConfig};
 use mcast_stream_proto::wire::{Incarnation, Sequence, StreamId};
 use mcast_stream_proto::{ClockTime, Nanos, PublisherMachine, SubscriberMachine, Target};
@@ -154,7 +154,7 @@ impl<'s> Network<'s> {
     fn new(scene: &'s Scene) -> Self {
         let config = PublisherConfig {
             datagram: DATAGRAM,
-            rate: Rate::Auto(AutoRate { evict_below: scene.evict_below }),
+            rate: PublisherRate::Auto(AutoRate { evict_below: scene.evict_below }),
             seed: scene.seed,
             ..PublisherConfig::new(STREAM, Incarnation(1))
         };
@@ -320,7 +320,7 @@ impl<'s> Network<'s> {
                 Transmit::Data { first, count } => {
                     for sequence in Sequence::each(first..first + count) {
                         let bytes = self.publisher.datagram(sequence).to_vec();
-                        self.to_all(&bytes);
+                        self.send_to_group(&bytes);
                     }
                     self.publish();
                 }
@@ -359,7 +359,7 @@ impl<'s> Network<'s> {
 
     fn send(&mut self, to: Target, bytes: &[u8]) {
         match to {
-            Target::Group => self.to_all(bytes),
+            Target::Group => self.send_to_group(bytes),
             Target::Address(to) => {
                 let index = (0..self.subscribers.len()).find(|index| address(*index) == to);
                 let arrives = self.pass_bottleneck(bytes.len() as u64 + OVERHEAD);
@@ -372,7 +372,7 @@ impl<'s> Network<'s> {
         }
     }
 
-    fn to_all(&mut self, bytes: &[u8]) {
+    fn send_to_group(&mut self, bytes: &[u8]) {
         let arrives = self.pass_bottleneck(bytes.len() as u64 + OVERHEAD);
         self.count_stream(bytes, arrives);
         if let Some(at) = arrives {

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use mcast_stream::publisher::{Audience, PublisherEvent, Standing};
 use mcast_stream::wire::{StreamId, SubscriberId};
-use mcast_stream::{Closing, HostStatus, PathChange, Publisher};
+use mcast_stream::{Closing, HistoryServer, HostStatus, PathChange, Publisher};
 use serde::Serialize;
 
 use super::acknowledgements::{AckReport, name_of};
 use super::rate::RateReport;
 use crate::console::Console;
-use crate::message_layer::Repairs;
+use crate::message_layer::{Repairs, ServedHistory};
 use crate::output::{bits_per_second, bytes, count, count_of, seconds, write_record};
 
 /// The possible causes if no subscriber sent feedback.
@@ -106,6 +106,7 @@ pub(super) struct Report {
     seconds: f64,
     datagrams: u64,
     unsent_datagrams: u64,
+    unsent_messages: u64,
     repairs: Repairs,
     subscriber_counts: Audience,
     subscribers: Vec<Member>,
@@ -114,6 +115,8 @@ pub(super) struct Report {
     acknowledgements: Option<AckReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     automatic_rate: Option<RateReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history: Option<ServedHistory>,
     #[serde(skip)]
     time: Duration,
 }
@@ -189,7 +192,7 @@ impl Report {
         (messages, bytes): (u64, u64),
         closing: &Closing,
         hosts: &[HostStatus],
-        automatic_rate: Option<RateReport>,
+        history: Option<&HistoryServer>,
         time: Duration,
     ) -> Self {
         let statistics = &closing.statistics;
@@ -200,16 +203,23 @@ impl Report {
             seconds: time.as_secs_f64(),
             datagrams: statistics.datagrams,
             unsent_datagrams: closing.unsent,
+            unsent_messages: closing.unsent_messages,
             repairs: Repairs::of(statistics),
             subscriber_counts: closing.audience,
             subscribers: closing.standings.iter().map(Member::new).collect(),
             hosts: hosts.iter().map(Host::new).collect(),
             acknowledgements: closing
                 .acknowledged
-                .map(|progress| AckReport::new(progress, &closing.watermarks)),
-            automatic_rate,
+                .map(|progress| AckReport::new(progress, closing.unsent_messages, &closing.watermarks)),
+            automatic_rate: None,
+            history: history.map(|server| ServedHistory::new(&server.statistics())),
             time,
         }
+    }
+
+    /// Adds the automatic rate, if it is one.
+    pub(super) fn with_rate(self, automatic_rate: Option<RateReport>) -> Self {
+        Self { automatic_rate, ..self }
     }
 
     /// Returns whether all messages were acknowledged as required, if anything is.
@@ -240,6 +250,12 @@ impl Report {
                 count_of(self.unsent_datagrams, "datagram")
             ));
         }
+        if self.unsent_messages > 0 {
+            console.warn(format_args!(
+                "{} in the log were not sent: the next publisher sends them; --linger allows more time",
+                count_of(self.unsent_messages, "message")
+            ));
+        }
         let complete = self.subscriber_counts.complete;
         match self.subscriber_counts.total() {
             0 => console.note(NO_FEEDBACK),
@@ -266,6 +282,9 @@ impl Report {
         }
         if let Some(acknowledgements) = &self.acknowledgements {
             acknowledgements.print(console);
+        }
+        if let Some(history) = &self.history {
+            console.note(history.text());
         }
         Ok(())
     }

@@ -18,6 +18,7 @@ use crate::arguments::KeyFile;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
+use crate::message_layer::refusal_text;
 use crate::output::{count_of, seconds};
 use crate::sending::MessagePacer;
 
@@ -52,7 +53,8 @@ impl<'a> Session<'a> {
         let Plan { arguments, builder, destinations, hop_limit, snapshot } = plan;
         let log = arguments.log.log();
         let log = log.as_ref().map(|(directory, options)| (directory.as_path(), options.clone()));
-        let feed = Arc::new(Feed::open(builder, log, console)?);
+        let name = arguments.stream.own_name();
+        let feed = Arc::new(Feed::open(builder, log, name, console)?);
         let publisher = feed.publisher();
         // The publisher has sent its first heartbeat. Without a working path there is no point in starting.
         if !publisher.is_any_path_up()
@@ -115,25 +117,16 @@ impl<'a> Session<'a> {
         let rest = if complete { Duration::from_secs(2) } else { Duration::ZERO };
         let closing = self.feed.close(rest, has_failed || self.interrupt.has_arrived())?;
         let published = self.feed.published(&closing);
-        let report = Report::new(
-            self.feed.publisher().stream(),
-            published,
-            &closing,
-            &hosts,
-            automatic,
-            statistics_time,
-        );
+        let (stream, history) = (self.feed.publisher().stream(), self.history.as_ref());
+        let report =
+            Report::new(stream, published, &closing, &hosts, history, statistics_time).with_rate(automatic);
         report.print(self.arguments.json, self.console)?;
         if let Some(error) = failed {
             return Err(error);
         }
         // With --ack, it only matters whether the messages were acknowledged as required.
         let is_complete = match report.is_acknowledged() {
-            Some(is_acknowledged) => {
-                // Messages in the log may not have been published yet.
-                let is_all = self.feed.next_message() == self.feed.publisher().next_message();
-                is_acknowledged && is_all && closing.unsent == 0
-            }
+            Some(is_acknowledged) => is_acknowledged && closing.unsent == 0,
             None => closing.is_complete(),
         };
         Ok(self.interrupt.outcome().unwrap_or_else(|| Outcome::of(is_complete)))
@@ -278,6 +271,9 @@ impl<'a> Session<'a> {
         }
         while let Some(change) = publisher.path_change() {
             report::path_change(&change, self.console);
+        }
+        if let Some(refused) = self.history.as_ref().and_then(HistoryServer::take_refused) {
+            self.console.warn(refusal_text(&refused));
         }
         while let Some(failure) = self.snapshots.as_ref().and_then(Snapshots::failure) {
             self.console.warn(failure);

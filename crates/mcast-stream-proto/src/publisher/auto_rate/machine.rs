@@ -2,7 +2,7 @@
 
 use super::super::members::{Member, Role};
 use super::super::{PublisherEvent, PublisherMachine};
-use super::model::{Effect, Reported, SLOWEST, Sent};
+use super::model::{Effect, PathModel, Reported, SLOWEST, Sent};
 use crate::wire::{Sequence, Status, SubscriberId};
 use crate::{ClockTime, Nanos};
 
@@ -130,7 +130,7 @@ impl PublisherMachine {
             None => {
                 let since = now.since(auto.last_trial);
                 let path = self.members.get(limiting).map(|member| &member.path);
-                let is_due = path.is_some_and(|path| path.is_alone()) && since >= TRIAL_INTERVAL;
+                let is_due = path.is_some_and(PathModel::is_alone) && since >= TRIAL_INTERVAL;
                 let is_wanted = since >= SHORTEST_INTERVAL
                     && self.members.iter().any(|(_, member)| member.path.wants_trial());
                 if is_due || is_wanted {

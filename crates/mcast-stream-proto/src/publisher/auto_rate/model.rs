@@ -147,7 +147,7 @@ impl Losses {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
     None,
-    /// The rate was computed anew.
+    /// The rate was computed.
     Updated,
 }
 

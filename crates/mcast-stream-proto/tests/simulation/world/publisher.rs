@@ -1,8 +1,8 @@
 //! The publisher: its messages, its faults and its output.
 
 use mcast_stream_proto::publisher::{
-    AckLevel, Acknowledgers, AutoRate, PublisherConfig, PublisherEvent, Quorum, QuorumLoss, Rate, Refusal,
-    Transmit,
+    AckLevel, Acknowledgers, AutoRate, PublisherConfig, PublisherEvent, PublisherRate, Quorum, QuorumLoss,
+    Refusal, Transmit,
 };
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{FlowControl, Incarnation, KeyEpoch, Sequence};
@@ -222,12 +222,13 @@ pub(super) fn new_publisher(plan: &Plan, incarnation: u32, keys: &Keys, now: u64
         datagram: plan.datagram,
         history: plan.slots * plan.datagram,
         flow: if plan.waits { FlowControl::Slowest } else { FlowControl::None },
-        rate: if plan.auto { Rate::Auto(AutoRate::default()) } else { plan.rate.into() },
+        rate: if plan.auto { PublisherRate::Auto(AutoRate::default()) } else { plan.rate.into() },
         unix_offset: Some(SECOND),
         seed: plan.seed ^ u64::from(incarnation),
         keys: keys.clone(),
         paths: plan.paths,
         quorum: plan.acknowledge.map(quorum),
+        most_subscribers: plan.subscribers.len().max(4_096),
         ..PublisherConfig::new(STREAM, Incarnation(incarnation))
     };
     PublisherMachine::new(config, ClockTime(now)).unwrap()

@@ -31,7 +31,7 @@ use super::transmit::{EndpointSocket, PublisherSockets};
 use super::unicast::UnicastSocket;
 use crate::ClockTime;
 use crate::publisher::{
-    Audience, PublisherConfig, PublisherEvent, PublisherStatistics, Rate, Refusal, Standing,
+    Audience, PublisherConfig, PublisherEvent, PublisherRate, PublisherStatistics, Refusal, Standing,
 };
 use crate::seal::Keys;
 use crate::wire::{Incarnation, MessageKey, MessageNumber, StreamId, SubscriberId};
@@ -112,7 +112,7 @@ impl Publisher {
         );
         let (unix_offset, seed) = (clock.unix_offset(), clock::seed());
         let rate = match builder.config.rate {
-            Rate::Fixed(rate) => Rate::Fixed((rate / builder.copies()).max(1)),
+            PublisherRate::Fixed(rate) => PublisherRate::Fixed((rate / builder.copies()).max(1)),
             other => other,
         };
         let paths = u8::try_from(endpoints.len()).unwrap_or(u8::MAX);
