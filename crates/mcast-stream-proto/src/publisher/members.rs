@@ -6,6 +6,7 @@ use core::fmt;
 use core::net::SocketAddr;
 
 use super::acknowledgements::AckRecord;
+use super::auto_rate::PathModel;
 use super::congestion::RateControl;
 use super::pacing::LossMark;
 use super::repair_flow::RepairFlow;
@@ -108,6 +109,9 @@ pub(crate) struct Member {
     pub(super) mark: LossMark,
     /// The rate that its link carries.
     pub(crate) control: RateControl,
+    /// What its path carries, if the rate is automatic, and since when that is less than the configured floor.
+    pub(crate) path: PathModel,
+    pub(crate) slow_since: Option<ClockTime>,
     /// NAKs that it may still send, and the time of the last refill.
     naks_left: (u32, ClockTime),
     pub(crate) repairs: RepairFlow,
@@ -134,6 +138,8 @@ impl Member {
             missed: 0,
             mark: LossMark::default(),
             control: RateControl::new(SLOWEST),
+            path: PathModel::new(),
+            slow_since: None,
             naks_left: (NAK_BURST, now),
             repairs,
             cipher: None,

@@ -335,7 +335,7 @@ impl Announcement {
     ) -> ClockTime {
         if now >= self.next {
             self.next = now + INTERVAL;
-            let rate = machine.config().rate.unwrap_or(0);
+            let rate = machine.config().rate.fixed().unwrap_or(0);
             let (paths, snapshot, minors) = (self.paths, self.snapshot, (0, MINOR));
             let public_key = machine.config().signer.as_ref().map(|signer| signer.public());
             let public_key = public_key.as_ref();
