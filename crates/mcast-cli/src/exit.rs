@@ -240,15 +240,13 @@ fn option_for_keys(error: &KeyFileAccessError) -> Option<&'static str> {
     Some(match error {
         KeyFileAccessError::Read { source, .. } => match source.kind() {
             io::ErrorKind::NotFound => {
-                "name the key file that all members of the group share; `mcast publish --new-key FILE` creates one"
+                "name the key file that all members of the group share; `mcast keys make FILE` creates one"
             }
             io::ErrorKind::PermissionDenied => return None,
-            _ => "--key needs a file that `mcast publish --new-key FILE` created",
+            _ => "--key needs a file that `mcast keys make FILE` created",
         },
         #[cfg(feature = "seal")]
-        KeyFileAccessError::Content { .. } => {
-            "`mcast publish --new-key FILE` creates a file with a new secret"
-        }
+        KeyFileAccessError::Content { .. } => "`mcast keys make FILE` creates a file with a new secret",
         KeyFileAccessError::Exists(_) => "name another file, or use this one with --key",
         _ => return None,
     })

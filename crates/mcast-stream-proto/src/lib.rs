@@ -20,6 +20,7 @@ pub mod publisher;
 mod random;
 mod replay;
 pub mod seal;
+pub mod sign;
 pub mod subscriber;
 mod time;
 pub mod wire;

@@ -4,12 +4,13 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
+use crate::sign::SIGNATURE_EXTENSION;
 use crate::wire::{DatagramWriter, Header, NakWriter, TAG_LENGTH, WriteError};
 
 /// The largest number of queued datagrams: a control datagram that does not fit is generated again later.
 const MAX_QUEUED: usize = 256;
-/// The length of the longest control datagram: a list with its headers and the tag.
-const LONGEST: usize = 64 + NakWriter::LONGEST_BODY + 64 + TAG_LENGTH;
+/// The length of the longest control datagram: a list with its headers, a signature and the tag.
+const LONGEST: usize = 64 + NakWriter::LONGEST_BODY + 64 + SIGNATURE_EXTENSION + TAG_LENGTH;
 
 /// The destination of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

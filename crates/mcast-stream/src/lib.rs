@@ -13,6 +13,8 @@ mod key_file;
 pub mod metrics;
 mod sys;
 
+#[cfg(feature = "seal")]
+pub use driver::find_signed_stream;
 #[cfg(feature = "tokio")]
 pub use driver::tokio;
 pub use driver::{
@@ -23,11 +25,13 @@ pub use driver::{
     SnapshotFetcher, SnapshotServer, StallCause, StreamError, Subscriber, SubscriberBuilder, Worker,
     discover, fetch_snapshot, fetch_snapshot_while, find_stream, present_incarnation, replace_file,
 };
+#[cfg(feature = "seal")]
+pub use key_file::KeyFileContent;
 pub use key_file::{KeyFile, KeyFileAccessError};
 pub use mcast::Waker;
 /// The log of a stream in files.
 pub use mcast_log as log;
 pub use mcast_stream_proto::{
-    ClockTime, Control, Nanos, PublisherMachine, SubscriberMachine, Target, history, publisher, seal,
+    ClockTime, Control, Nanos, PublisherMachine, SubscriberMachine, Target, history, publisher, seal, sign,
     subscriber, wire,
 };

@@ -12,6 +12,8 @@ mod moment;
 mod packet_filter;
 mod pattern;
 mod selected;
+#[cfg(feature = "seal")]
+mod signatures;
 mod size;
 mod speed;
 mod stream_name;
@@ -31,6 +33,8 @@ pub(crate) use selected::{
     Admission, Egress, Families, PacketInput, on_each, select_destination, select_destinations,
     select_memberships,
 };
+#[cfg(feature = "seal")]
+pub(crate) use signatures::{PublicKeys, SignedBy, SigningFile};
 pub(crate) use size::{parse_percent, parse_positive_size, parse_size};
 pub(crate) use speed::parse_speed;
 pub(crate) use stream_name::{is_stream_name, parse_stream_name};

@@ -9,6 +9,8 @@ mod explain;
 mod groups;
 mod help;
 mod interfaces;
+#[cfg(feature = "seal")]
+mod keys;
 mod lab;
 mod log;
 mod perf;
@@ -58,6 +60,8 @@ pub(crate) enum Command {
     Bridge(bridge::Arguments),
     Replay(replay::Arguments),
     Log(log::Arguments),
+    #[cfg(feature = "seal")]
+    Keys(keys::Arguments),
     Lab(lab::Arguments),
     Help(help::Arguments),
     Completions(completions::Arguments),
@@ -69,7 +73,19 @@ pub const HEADINGS: &[(&str, &[&str])] = &[
     ("Inspect", &["interfaces", "groups", "sniff", "top", "explain", "pick", "plan"]),
     (
         "Send and receive",
-        &["send", "recv", "ask", "publish", "subscribe", "record", "replay", "relay", "bridge", "log"],
+        &[
+            "send",
+            "recv",
+            "ask",
+            "publish",
+            "subscribe",
+            "record",
+            "replay",
+            "relay",
+            "bridge",
+            "log",
+            "keys",
+        ],
     ),
     ("Diagnose and measure", &["doctor", "querier", "ping", "perf"]),
     ("Help", &["help", "completions"]),
@@ -100,6 +116,8 @@ pub(crate) fn run(command: &Command, console: &Console) -> anyhow::Result<Outcom
         Command::Record(arguments) => record::run(arguments, console),
         Command::Replay(arguments) => replay::run(arguments, console),
         Command::Log(arguments) => log::run(arguments, console),
+        #[cfg(feature = "seal")]
+        Command::Keys(arguments) => keys::run(arguments, console),
         Command::Lab(arguments) => lab::run(arguments, console),
         Command::Help(arguments) => help::run(arguments, console),
         Command::Completions(arguments) => completions::run(arguments, console),

@@ -5,6 +5,8 @@ use std::time::Duration;
 use mcast::{HostAddr, InterfaceSelector, Membership};
 use mcast_stream::seal::Keys;
 use mcast_stream::{AnnouncedStream, StreamError, SubscriberBuilder, find_stream};
+#[cfg(feature = "seal")]
+use mcast_stream::{find_signed_stream, sign::PinnedKeys};
 
 use crate::arguments::{Admission, BroadcastOption, hosts_on_each, is_stream_name, select_memberships};
 use crate::console::Console;
@@ -25,6 +27,9 @@ pub(crate) struct StreamPlace<'a> {
     pub(crate) admission: &'a Admission,
     /// How long to look for a name.
     pub(crate) timeout: Option<Duration>,
+    /// The public keys of the publisher: another announcement of the name is ignored.
+    #[cfg(feature = "seal")]
+    pub(crate) signed_by: Option<&'a PinnedKeys>,
 }
 
 /// How a stream is received.
@@ -79,7 +84,7 @@ fn find(
     keys: &Keys,
     console: &Console,
 ) -> anyhow::Result<(AnnouncedStream, StreamWays)> {
-    let StreamPlace { place: name, paths, interface, admission, timeout, broadcast } = place;
+    let StreamPlace { place: name, paths, interface, admission, timeout, broadcast, .. } = place;
     if !paths.is_empty() || !admission.sources.is_empty() {
         return Err(Failure::usage("an announcement already names the groups and sources to join")
             .remedy("remove --path and --source, or give the groups instead of the name")
@@ -87,7 +92,15 @@ fn find(
     }
     let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
     console.note(format_args!("looking for \"{name}\""));
-    let found = match find_stream(name, admission.families.only(), interface.cloned(), keys, timeout) {
+    let (family, interface) = (admission.families.only(), interface.cloned());
+    #[cfg(feature = "seal")]
+    let found = match place.signed_by {
+        None => find_stream(name, family, interface, keys, timeout),
+        Some(signed_by) => find_signed_stream(name, family, interface, keys, signed_by, timeout),
+    };
+    #[cfg(not(feature = "seal"))]
+    let found = find_stream(name, family, interface, keys, timeout);
+    let found = match found {
         Err(StreamError::NoSuchStream(_)) => return Err(not_announced(name, keys, timeout).into()),
         found => found?,
     };

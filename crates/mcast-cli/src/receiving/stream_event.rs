@@ -1,6 +1,6 @@
 //! Events of a stream, as text and as JSON.
 
-use mcast_stream::subscriber::{Cause, SubscriberEvent};
+use mcast_stream::subscriber::{Cause, Distrust, SubscriberEvent};
 use mcast_stream::wire::MessageNumber;
 use serde::Serialize;
 
@@ -19,16 +19,47 @@ pub(crate) struct EventRecord {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum EventFields {
-    Joined { incarnation: u32, publisher: String, sequence: MessageNumber },
-    Lost { sequence: MessageNumber, count: u64, cause: &'static str },
-    Message { sequence: MessageNumber },
-    Incarnation { incarnation: u32 },
-    Count { count: u64 },
-    Path { path: u8 },
-    Key { epoch: u16 },
-    Continued { incarnation: u32, publisher: String },
-    OtherStream { publisher: String, stream: String },
-    Stream { stream: String },
+    Joined {
+        incarnation: u32,
+        publisher: String,
+        sequence: MessageNumber,
+    },
+    Lost {
+        sequence: MessageNumber,
+        count: u64,
+        cause: &'static str,
+    },
+    Message {
+        sequence: MessageNumber,
+    },
+    Incarnation {
+        incarnation: u32,
+    },
+    Count {
+        count: u64,
+    },
+    Path {
+        path: u8,
+    },
+    Key {
+        epoch: u16,
+    },
+    Continued {
+        incarnation: u32,
+        publisher: String,
+    },
+    OtherStream {
+        publisher: String,
+        stream: String,
+    },
+    Stream {
+        stream: String,
+    },
+    Distrust {
+        reason: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        signer: Option<String>,
+    },
 }
 
 impl EventRecord {
@@ -65,6 +96,11 @@ impl EventFields {
             SubscriberEvent::KeyMissing(epoch) | SubscriberEvent::KeyWrong(epoch) => {
                 Self::Key { epoch: epoch.0 }
             }
+            SubscriberEvent::Forged { datagrams: count } => Self::Count { count },
+            SubscriberEvent::NotVerified(distrust) => Self::Distrust {
+                reason: distrust.name(),
+                signer: distrust.signer().map(|signer| signer.to_string()),
+            },
             SubscriberEvent::OtherStream { stream, publisher } => {
                 Self::OtherStream { publisher: publisher.to_string(), stream: stream.to_string() }
             }
@@ -88,6 +124,24 @@ const fn why(cause: Cause) -> &'static str {
         Cause::PublisherGone => "the publisher is gone",
         Cause::NotInHistory => "the publisher no longer retains them, and no history has them",
         _ => "they could not be repaired",
+    }
+}
+
+/// Returns why datagrams are ignored that should be signed, as text.
+fn why_not_verified(distrust: Distrust) -> String {
+    match distrust {
+        Distrust::Unsigned => {
+            "ignoring datagrams that no trusted key has signed: check that the publisher signs \
+             (--sign), and with the key that --signed-by names"
+                .into()
+        }
+        Distrust::UnknownKey(id) => format!(
+            "ignoring datagrams of a key that is not trusted (id {id}): add its public key to the file of --signed-by, \
+             and send SIGHUP to this process, if it is the publisher's"
+        ),
+        Distrust::WrongSignature(id) => {
+            format!("ignoring datagrams whose signature is wrong (key id {id}): they are forged")
+        }
     }
 }
 
@@ -153,6 +207,16 @@ pub(crate) fn describe(event: &SubscriberEvent) -> (Importance, String) {
             format!("not sealed with the secret of epoch {epoch} that is known here: the key files differ, \
                 or the datagrams are forged"),
         ),
+        SubscriberEvent::Signed => (
+            Importance::Note,
+            "the stream is signed, which is not verified: see --signed-by".into(),
+        ),
+        SubscriberEvent::NotVerified(distrust) => (Importance::Warning, why_not_verified(distrust)),
+        SubscriberEvent::Forged { datagrams } => (
+            Importance::Warning,
+            format!("discarded {}, which the publisher did not sign: a member of the group forges its stream",
+                count_of(datagrams, "datagram")),
+        ),
         SubscriberEvent::Full => (
             Importance::Warning,
             "the publisher has too many subscribers: it repairs nothing for this one and does not wait for it".into(),
@@ -182,7 +246,7 @@ pub(crate) fn describe(event: &SubscriberEvent) -> (Importance, String) {
 
 #[cfg(test)]
 mod tests {
-    use mcast_stream::wire::{Incarnation, KeyEpoch, Sequence, StreamId};
+    use mcast_stream::wire::{Incarnation, KeyEpoch, Sequence, SignerId, StreamId};
 
     use super::*;
 
@@ -226,6 +290,9 @@ mod tests {
             SubscriberEvent::KeyWrong(KeyEpoch(1)),
             SubscriberEvent::OtherStream { stream: StreamId(1), publisher: ([10, 0, 0, 1], 7).into() },
             SubscriberEvent::StreamChanged { from: StreamId(1), to: StreamId(2) },
+            SubscriberEvent::Signed,
+            SubscriberEvent::NotVerified(Distrust::UnknownKey(SignerId(7))),
+            SubscriberEvent::Forged { datagrams: 3 },
         ];
         for event in events {
             let record = serde_json::to_value(EventRecord::new(&event, String::new())).unwrap();

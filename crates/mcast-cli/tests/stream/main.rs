@@ -13,6 +13,7 @@ mod refused;
 #[path = "../command/schemas.rs"]
 mod schemas;
 mod sealed;
+mod signed;
 mod slow;
 mod snapshots;
 #[allow(dead_code)]

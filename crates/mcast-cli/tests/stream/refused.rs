@@ -56,7 +56,7 @@ fn an_unreadable_key_file_is_reported_with_a_remedy() {
             let ended = mcast(&lan.a, &[&[command, "--key", path], group].concat());
             assert_eq!((ended.status, ended.text()), (Some(4), ""), "{command}: {ended:?}");
             assert!(ended.stderr.contains(&format!("cannot read {path}")), "{command}: {ended:?}");
-            assert!(ended.stderr.contains("mcast publish --new-key FILE"), "{command}: {ended:?}");
+            assert!(ended.stderr.contains("mcast keys make FILE"), "{command}: {ended:?}");
             assert!(ended.stderr.contains(remedy), "{command}: {ended:?}");
         }
     }

@@ -1,8 +1,11 @@
 //! Settings of a publisher.
 
 use super::quorum::{Acknowledgers, Quorum};
+use alloc::sync::Arc;
+
 use crate::Nanos;
 use crate::seal::Keys;
+use crate::sign::Signer;
 use crate::wire::{FlowControl, Incarnation, MessageNumber, Origin, StreamId};
 
 /// Settings of a [`PublisherMachine`](super::PublisherMachine).
@@ -62,6 +65,8 @@ pub struct PublisherConfig {
     pub seed: u64,
     /// The group's secrets; the one with the greatest epoch seals. Default: none, nothing is sealed.
     pub keys: Keys,
+    /// The key that signs. Default: none, nothing is signed.
+    pub signer: Option<Arc<dyn Signer>>,
 }
 
 /// What a publisher does when subscribers lose much of what it sends (RFC 8084).
@@ -153,6 +158,7 @@ impl PublisherConfig {
             unix_offset: None,
             seed: 0,
             keys: Keys::none(),
+            signer: None,
         }
     }
 }

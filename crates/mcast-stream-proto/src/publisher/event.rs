@@ -150,6 +150,8 @@ pub struct PublisherStatistics {
     pub datagrams: u64,
     /// Their bytes.
     pub datagram_bytes: u64,
+    /// Of the data datagrams, those that sign others.
+    pub manifests: u64,
     /// Repairs sent to the group.
     pub group_repairs: u64,
     /// Repairs sent to a single subscriber.

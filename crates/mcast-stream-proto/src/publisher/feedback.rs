@@ -15,8 +15,6 @@ use crate::{ClockTime, Nanos};
 
 /// Bytes that the salt and the tag add to a sealed datagram of the publisher.
 const SEALED_EXTRA: usize = 12 + TAG_LENGTH;
-/// Bytes of the extension that identifies a subscriber.
-const SUBSCRIBER_EXTENSION: usize = 12;
 /// Losses of a subscriber that received nothing new for longer than this and four status intervals, although data was
 /// sent, do not count against the rate.
 const MAX_SILENCE: Nanos = Nanos::from_millis(500);
@@ -98,7 +96,7 @@ impl PublisherMachine {
         status: &Status,
     ) {
         if status.flags & Status::JOINING != 0 {
-            return self.heartbeat_on_demand(now);
+            return self.heartbeat_on_demand(now, view.head.len() + view.body.len());
         }
         if self.admit(now, id, from, &view.header, status.token) {
             self.note_acknowledgement(id, view, status);
@@ -148,14 +146,12 @@ impl PublisherMachine {
     }
 
     /// Schedules a heartbeat for a subscriber that joins, if the bytes of such requests have paid for it.
-    fn heartbeat_on_demand(&mut self, now: ClockTime) {
+    fn heartbeat_on_demand(&mut self, now: ClockTime, paid: usize) {
         let sealed = if self.seals() { SEALED_EXTRA } else { 0 };
         let origin = self.config.origin.map_or(0, |origin| origin.extension_length());
-        let length = HEADER_LENGTH + origin + Heartbeat::LENGTH + sealed;
+        let length = HEADER_LENGTH + origin + Heartbeat::LENGTH + sealed + self.signature_length();
         let price = (length * usize::from(self.config.paths.max(1))) as u64;
-        let paid = (HEADER_LENGTH + SUBSCRIBER_EXTENSION + Status::LENGTH) as u64
-            + if self.seals() { TAG_LENGTH as u64 } else { 0 };
-        self.heartbeats.request(now, paid, price);
+        self.heartbeats.request(now, paid as u64, price);
     }
 
     /// Takes the name and the acknowledgement of a status.

@@ -21,6 +21,7 @@ mod repair_scheduler;
 mod ring;
 mod sealer;
 mod sent_log;
+mod signing;
 mod state;
 mod transmit;
 
@@ -54,6 +55,7 @@ use repair::ConfirmationSchedule;
 use repair_scheduler::RepairScheduler;
 use ring::Ring;
 use sealer::Sealer;
+use signing::Signing;
 
 /// A shorter timer would be lost in the scheduling delay of the system.
 const MIN_ROUND_TRIP: Nanos = Nanos::from_micros(50);
@@ -78,6 +80,7 @@ pub struct PublisherMachine {
     statistics: PublisherStatistics,
     proof: AddressProof,
     sealer: Sealer,
+    signing: Option<Signing>,
     scratch: Vec<u8>,
     pacer: Pacer,
     /// The automatic rate, if it is configured.
@@ -123,6 +126,7 @@ impl PublisherMachine {
             statistics: PublisherStatistics::default(),
             proof: AddressProof::new(&mut random),
             sealer: Sealer::new(config.seed),
+            signing: config.signer.clone().map(|signer| Signing::new(signer, config.datagram, now)),
             scratch: Vec::new(),
             pacer: Pacer::new(config.rate.fixed(), config.datagram, now),
             auto: config.rate.auto().map(|auto| AutoControl::new(auto.evict_below, now)),
@@ -147,6 +151,7 @@ impl PublisherMachine {
     /// continue for as long as the caller polls the publisher.
     pub fn close(&mut self, now: ClockTime) {
         self.flush(now);
+        self.write_manifest(now);
         self.closed = true;
         self.heartbeats.restart(now);
     }
@@ -179,6 +184,7 @@ impl PublisherMachine {
     /// a new secret before the publisher.
     pub fn set_keys(&mut self, now: ClockTime, keys: Keys) {
         self.flush(now);
+        self.write_manifest(now);
         self.config.keys = keys;
         self.sealer.clear();
         for (_, member) in self.members.iter_mut() {
@@ -226,7 +232,8 @@ impl PublisherMachine {
     #[inline]
     #[must_use]
     pub fn is_sent(&self) -> bool {
-        self.ring.sent == self.ring.next && self.open.is_none()
+        let is_signed = self.signing.as_ref().is_none_or(Signing::is_complete);
+        self.ring.sent == self.ring.next && self.open.is_none() && is_signed
     }
 
     /// Returns the number of complete datagrams not sent yet.

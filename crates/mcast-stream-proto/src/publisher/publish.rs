@@ -9,7 +9,7 @@ use crate::wire::{
 
 const TOTAL_EXTENSION: usize = 8;
 const KEYED_EXTENSION: usize = 4;
-const SALT_EXTENSION: usize = 12;
+pub(super) const SALT_EXTENSION: usize = 12;
 /// What fragments have at most in addition to the bytes of a message and their headers.
 const FRAGMENTED_EXTRA: usize = MessageKey::LENGTH + TOTAL_EXTENSION + KEYED_EXTENSION;
 
@@ -140,6 +140,7 @@ impl PublisherMachine {
     pub fn flush(&mut self, now: ClockTime) {
         if self.long_message.is_none() {
             self.close_datagram(now);
+            self.hasten_manifest(now);
         }
     }
 
@@ -184,6 +185,7 @@ impl PublisherMachine {
         }
         let fragments = (message.len() + FRAGMENTED_EXTRA).div_ceil(self.fragment_capacity());
         self.flush(now);
+        self.write_manifest(now);
         self.room_for(now, fragments as u64)?;
         let number = self.begin_with(now, key, message.len())?;
         self.write(now, message);
@@ -200,6 +202,8 @@ impl PublisherMachine {
         self.check_length(length)?;
         self.check_quorum()?;
         self.flush(now);
+        // A manifest cannot be written between fragments that wait for their bytes.
+        self.write_manifest(now);
         self.room_for(now, 1)?;
         let total = length + if key.is_some() { MessageKey::LENGTH } else { 0 };
         let number = self.next_message;
@@ -280,7 +284,9 @@ impl PublisherMachine {
 
     /// Returns the length of the longest message whose fragments, and one datagram more, fit the retransmission buffer.
     fn longest_fragmented(&self) -> usize {
-        let fragments = usize::try_from(self.ring.capacity() - 1).unwrap_or(usize::MAX);
+        let capacity = self.ring.capacity() - 1;
+        let manifests = self.with_manifests(capacity) - capacity;
+        let fragments = usize::try_from(capacity.saturating_sub(manifests)).unwrap_or(usize::MAX);
         fragments.saturating_mul(self.fragment_capacity()).saturating_sub(FRAGMENTED_EXTRA)
     }
 
@@ -295,6 +301,7 @@ impl PublisherMachine {
 
     /// Checks that `count` more datagrams fit without overwriting data that is still needed.
     fn room_for(&mut self, now: ClockTime, count: u64) -> Result<(), Refusal> {
+        let count = self.with_manifests(count);
         let sent = self.ring.sent;
         let slowest = if self.has_flow_control() { self.members.slowest() } else { None };
         let keep = slowest.map_or(sent, |(_, next)| next.clamp(self.ring.oldest_retained, sent));
@@ -406,10 +413,11 @@ impl PublisherMachine {
         if self.is_sent_but_one() {
             self.heartbeats.let_data_precede(now);
         }
+        self.note_completed(now);
     }
 
     /// Returns whether only the datagram that was just closed is unsent: then the heartbeat follows it.
-    fn is_sent_but_one(&self) -> bool {
+    pub(super) fn is_sent_but_one(&self) -> bool {
         self.ring.sent + 1 == self.ring.next
     }
 

@@ -2,6 +2,7 @@
 
 use super::repair_scheduler::Repair;
 use super::ring::RepairTarget;
+use super::signing::{CONFIRMATION_INTERVAL, CONFIRMED_ENTRIES};
 use super::{PublisherEvent, PublisherMachine, Transmit};
 use crate::outbox::Target;
 use crate::wire::{Flags, Kind, NakWriter, Ranges, Sequence, SubscriberId};
@@ -133,15 +134,20 @@ impl PublisherMachine {
         let oldest = self.ring.oldest_retained;
         let oldest_message = self.message_at(oldest);
         let mut list = NakWriter::new();
+        let (most, least_interval) = match &self.signing {
+            Some(_) => (CONFIRMED_ENTRIES, CONFIRMATION_INTERVAL),
+            None => (usize::MAX, Nanos::ZERO),
+        };
         for sequence in self.repairs.coming(&self.members, &self.ring) {
-            if !list.add(sequence, 1) {
+            if list.len() >= most || !list.add(sequence, 1) {
                 break;
             }
         }
         let length = self.push_control(Target::Group, Kind::Ncf, Flags(0), |writer| {
             list.write_ncf(oldest, oldest_message, writer)
         });
-        let interval = self.round_trip.min(CONFIRM_INTERVAL).max(self.pacer.spacing(length));
+        let interval =
+            self.round_trip.min(CONFIRM_INTERVAL).max(self.pacer.spacing(length)).max(least_interval);
         self.confirmations.note_sent(now, interval, length, self.statistics.repair_bytes);
         self.outbox.pop().map(Transmit::Control)
     }

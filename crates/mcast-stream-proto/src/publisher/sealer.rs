@@ -40,6 +40,11 @@ impl Sealer {
         if header.epoch == KeyEpoch::CLEAR { IncarnationSalt::NONE } else { self.salt }
     }
 
+    /// Returns the salt of the incarnation.
+    pub(super) const fn incarnation_salt(&self) -> IncarnationSalt {
+        self.salt
+    }
+
     /// Seals a datagram of data, whose body begins at `body` and whose last bytes are room for the tag. Returns `false`
     /// if it cannot be sealed.
     #[inline]

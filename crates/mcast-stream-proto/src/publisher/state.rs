@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::members::{Departure, Member, Role};
+use super::signing::{is_signed, write_room};
 use super::{LONGEST_ROUND_TRIP, MIN_ROUND_TRIP, PublisherEvent, PublisherMachine};
 use crate::outbox::Target;
 use crate::wire::{
@@ -25,9 +26,14 @@ impl PublisherMachine {
     pub(super) fn run_timers(&mut self, now: ClockTime) {
         self.pacer.refill(now);
         self.repairs.refill(now);
+        self.refill_signatures(now);
         let is_over = |since: ClockTime| now >= since + self.config.linger;
         if self.open.is_some_and(|open| is_over(open.since())) {
             self.flush(now);
+        }
+        if now >= self.manifest_due() {
+            self.flush(now);
+            self.write_manifest(now);
         }
         if now >= self.check_at {
             self.excuse_pause(now);
@@ -114,13 +120,25 @@ impl PublisherMachine {
     ) -> u64 {
         let count = self.sealer.next_control();
         let header = crate::wire::Header { flags, ..self.header(kind, count) };
-        let salt = self.sealer.salt(&header);
+        let mut salt = self.sealer.salt(&header);
+        let Self { sealer, config, outbox, signing, .. } = self;
+        let mut signing = signing.as_mut().filter(|_| is_signed(kind));
+        if signing.is_some() {
+            salt = sealer.incarnation_salt();
+        }
+        if kind == Kind::Reset && signing.as_mut().is_some_and(|signing| !signing.may_reply()) {
+            return 0;
+        }
+        let signer = signing.as_ref().map(|signing| signing.signer());
         let whole = |writer: &mut DatagramWriter<'_>| {
             writer.salt(salt)?;
+            signer.map_or(Ok(()), |signer| write_room(signer, writer))?;
             write(writer)
         };
-        let Self { sealer, config, outbox, .. } = self;
-        let seal = |bytes: &mut Vec<u8>| sealer.seal_control(&config.keys, &header, bytes);
+        let seal = |bytes: &mut Vec<u8>| {
+            signing.is_none_or(|signing| signing.sign(bytes))
+                && sealer.seal_control(&config.keys, &header, bytes)
+        };
         let length = outbox.push(to, &header, whole, seal) as u64;
         // A datagram to one address answers one from there that was at least as long.
         if to == Target::Group {

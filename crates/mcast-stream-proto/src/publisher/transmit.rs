@@ -80,7 +80,7 @@ impl PublisherMachine {
         if let Some(open) = self.open.filter(|_| self.long_message.is_none()) {
             deadline = deadline.min(open.since() + self.config.linger);
         }
-        deadline = deadline.min(self.repairs.next_time());
+        deadline = deadline.min(self.manifest_due()).min(self.repairs.next_time());
         if self.ring.sent < self.ring.next && self.may_send_more() {
             let length = self.ring.get(self.ring.sent).len() as u64;
             deadline = deadline.min(self.pacer.when(length));
@@ -138,6 +138,6 @@ impl PublisherMachine {
 
     /// Returns the shortest time between two heartbeats that the rate admits.
     pub(super) fn heartbeat_spacing(&self) -> Nanos {
-        self.pacer.spacing((HEADER_LENGTH + Heartbeat::LENGTH) as u64)
+        self.pacer.spacing((HEADER_LENGTH + Heartbeat::LENGTH + self.signature_length()) as u64)
     }
 }

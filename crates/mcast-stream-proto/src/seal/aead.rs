@@ -42,7 +42,23 @@ impl GroupSecret {
         Arc::new(Self { root: Salt::new(HKDF_SHA256, b"mcast stream").extract(secret), algorithm })
     }
 
+    /// Returns a number by which people can compare secrets. It does not reveal the secret.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        self.expand(&[b"mcast fingerprint"]).map_or(0, u64::from_be_bytes)
+    }
+
+    /// Returns the cipher.
+    #[must_use]
+    pub const fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
     fn derive<const N: usize>(&self, purpose: &Purpose, what: &[u8]) -> Option<[u8; N]> {
+        self.expand(&[&purpose.bytes(), what])
+    }
+
+    fn expand<const N: usize>(&self, info: &[&[u8]]) -> Option<[u8; N]> {
         struct Length(usize);
         impl KeyType for Length {
             fn len(&self) -> usize {
@@ -50,7 +66,7 @@ impl GroupSecret {
             }
         }
         let mut bytes = [0; N];
-        self.root.expand(&[&purpose.bytes(), what], Length(N)).ok()?.fill(&mut bytes).ok()?;
+        self.root.expand(info, Length(N)).ok()?.fill(&mut bytes).ok()?;
         Some(bytes)
     }
 

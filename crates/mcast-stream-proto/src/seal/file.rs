@@ -3,6 +3,7 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use ring::rand::{SecureRandom, SystemRandom};
 
@@ -72,6 +73,18 @@ impl Keys {
     /// ```
     pub fn read(file: &str) -> Result<Self, KeyFileError> {
         let mut keys = Self::none();
+        for (epoch, secret) in Self::read_secrets(file)? {
+            keys.add(epoch, secret as Arc<_>);
+        }
+        Ok(keys)
+    }
+
+    /// Reads the secrets like [`read`](Self::read), and returns them in the order of the file.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_secrets(file: &str) -> Result<Vec<(KeyEpoch, Arc<GroupSecret>)>, KeyFileError> {
+        let mut secrets: Vec<(KeyEpoch, Arc<GroupSecret>)> = Vec::new();
         let lines = file.lines().enumerate().map(|(place, line)| (place + 1, line.trim()));
         for (number, line) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
             let mut words = line.split_ascii_whitespace();
@@ -81,17 +94,17 @@ impl Keys {
                 return Err(KeyFileError::Line(number));
             };
             let epoch = epoch.parse().map(KeyEpoch).map_err(|_| KeyFileError::Epoch(number))?;
-            if epoch == KeyEpoch::CLEAR || keys.has(epoch) {
+            if epoch == KeyEpoch::CLEAR || secrets.iter().any(|(known, _)| *known == epoch) {
                 return Err(KeyFileError::Epoch(number));
             }
-            if keys.secrets.len() == Self::MOST {
+            if secrets.len() == Self::MOST {
                 return Err(KeyFileError::TooMany);
             }
             let algorithm = Algorithm::named(algorithm).ok_or(KeyFileError::Algorithm(number))?;
-            let secret = bytes(secret).ok_or(KeyFileError::Secret(number))?;
-            keys.add(epoch, GroupSecret::new(&secret, algorithm) as Arc<_>);
+            let secret = hexadecimal(secret).ok_or(KeyFileError::Secret(number))?;
+            secrets.push((epoch, GroupSecret::new(&secret, algorithm)));
         }
-        if keys.is_empty() { Err(KeyFileError::Empty) } else { Ok(keys) }
+        if secrets.is_empty() { Err(KeyFileError::Empty) } else { Ok(secrets) }
     }
 
     /// Returns a line for a key file, with a new random secret.
@@ -106,7 +119,8 @@ impl Keys {
     }
 }
 
-fn bytes(digits: &str) -> Option<[u8; 32]> {
+/// Returns the bytes of 64 hexadecimal digits.
+pub(crate) fn hexadecimal(digits: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
     if digits.len() != 64 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;

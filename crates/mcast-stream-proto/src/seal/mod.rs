@@ -19,10 +19,11 @@ use core::fmt;
 pub use aead::{Algorithm, GroupSecret};
 #[cfg(feature = "seal")]
 pub use file::KeyFileError;
+#[cfg(feature = "seal")]
+pub(crate) use file::hexadecimal;
 
 use crate::wire::{
-    DatagramView, Flags, Header, Incarnation, IncarnationSalt, KeyEpoch, Kind, StreamId, SubscriberId,
-    TAG_LENGTH,
+    DatagramView, Flags, Header, Incarnation, IncarnationSalt, KeyEpoch, StreamId, SubscriberId, TAG_LENGTH,
 };
 
 /// Seals and opens with one key. The nonce is derived from the count, which is never used twice.
@@ -193,7 +194,7 @@ impl Keys {
         let view = DatagramView::parse(bytes).ok()?;
         let header = view.header;
         let sealed = match header.kind {
-            Kind::Data => Sealed::Data(view.salt()),
+            kind if kind.is_in_sequence() => Sealed::Data(view.salt()),
             kind if kind.is_from_subscribers() => Sealed::Subscriber(view.subscriber()?),
             _ => Sealed::Control(view.salt()),
         };

@@ -12,6 +12,9 @@ const PROBE_AGAIN: Nanos = Nanos::from_millis(10);
 const PROBE_DOUBLINGS: u32 = 9;
 /// After this many unanswered probes a subscriber gives up confirming the end: its address is not proven.
 const PROBES_WITHOUT_PROOF: u32 = 6;
+/// How many probes are remembered, and how often an echo that answers none of them causes another.
+const REMEMBERED_PROBES: usize = 8;
+const UNEXPECTED_ECHO_INTERVAL: Nanos = Nanos::from_millis(250);
 /// The publisher's address stays valid for this time after its last heartbeat, which is more than two heartbeats.
 pub(super) const ADDRESS_TIME: Nanos = Nanos::from_millis(2500);
 /// While heartbeats are frequent, another address replaces it sooner: after this time, if at least this number of
@@ -47,6 +50,8 @@ pub(super) struct PublisherAddress {
     /// The token that proves this subscriber's address to the publisher.
     token: AddressToken,
     probe_at: ClockTime,
+    /// The clocks in the last probes, the latest first.
+    last_probes: [ClockTime; REMEMBERED_PROBES],
     /// Probes sent since this publisher address is known, saturating.
     probes: u32,
     /// The smoothed round-trip time to the publisher; 0 until it is measured.
@@ -63,6 +68,7 @@ impl PublisherAddress {
             elsewhere: 0,
             token: AddressToken::NONE,
             probe_at: ClockTime::NEVER,
+            last_probes: [ClockTime(0); REMEMBERED_PROBES],
             probes: 0,
             round_trip: Nanos::ZERO,
             doubtful: None,
@@ -124,7 +130,19 @@ impl PublisherAddress {
     pub(super) fn note_probe(&mut self, now: ClockTime) {
         let is_settled = self.is_proven() && self.doubtful.is_none();
         self.probe_at = now + if is_settled { PROBE_INTERVAL } else { (1 << self.probes) * PROBE_AGAIN };
+        self.last_probes.rotate_right(1);
+        self.last_probes[0] = now;
         self.probes = (self.probes + 1).min(PROBE_DOUBLINGS);
+    }
+
+    /// Returns whether an echo answers one of the last probes, whose clock only the publisher has seen. Any other one, such
+    /// as that which answers a datagram with an outdated token, causes a probe, and nothing else.
+    pub(super) fn is_expected(&mut self, now: ClockTime, echo: &Probe) -> bool {
+        let is_answer = echo.clock != 0 && self.last_probes.contains(&ClockTime(echo.clock));
+        if !is_answer {
+            self.probe_at = self.probe_at.min((self.last_probes[0] + UNEXPECTED_ECHO_INTERVAL).max(now));
+        }
+        is_answer
     }
 
     /// Takes the token of an echo, and measures the round trip. Returns whether the token is new.

@@ -40,6 +40,7 @@ impl SubscriberMachine {
         }
         match view.header.kind {
             Kind::Data => self.on_data(now, path, from, datagram, &view),
+            Kind::Manifest => self.on_manifest(now, path, from, datagram, &view),
             kind if kind.is_from_subscribers() => self.statistics.foreign += 1,
             _ => self.on_control(now, path, from, datagram, &view),
         }
@@ -53,17 +54,7 @@ impl SubscriberMachine {
         datagram: &[u8],
         view: &DatagramView<'_>,
     ) {
-        if !self.incarnations.is_current(view.header.incarnation) {
-            self.statistics.other += 1;
-            // A datagram that the group did not seal gets no reply.
-            if self.may_ask_to_join(now, view.header.incarnation) && self.open(view, datagram).is_some() {
-                self.ask_to_join(now, from, view.header.incarnation);
-            }
-            return;
-        }
-        // A datagram longer than the publisher announces is forged, and would exceed the memory planned for the window.
-        if self.heartbeat.datagram != 0 && datagram.len() > usize::from(self.heartbeat.datagram) {
-            self.statistics.malformed += 1;
+        if !self.is_followed(now, from, datagram, view) || !self.may_be_genuine(now, path, datagram, view) {
             return;
         }
         let (sequence, is_repair) = (Sequence(view.header.sequence), view.header.flags.has(Flags::REPAIR));
@@ -112,6 +103,29 @@ impl SubscriberMachine {
         }
     }
 
+    /// Returns whether a datagram with a sequence is of the incarnation that is followed; asks another one for a heartbeat.
+    pub(super) fn is_followed(
+        &mut self,
+        now: ClockTime,
+        from: SocketAddr,
+        datagram: &[u8],
+        view: &DatagramView<'_>,
+    ) -> bool {
+        if !self.incarnations.is_current(view.header.incarnation) {
+            self.statistics.other += 1;
+            // A datagram that the group did not seal gets no reply.
+            if self.may_ask_to_join(now, view.header.incarnation) && self.open(view, datagram).is_some() {
+                self.ask_to_join(now, from, view.header.incarnation);
+            }
+            return false;
+        }
+        // A datagram longer than the publisher announces is forged, and would exceed the memory planned for the window.
+        let is_too_long =
+            self.heartbeat.datagram != 0 && datagram.len() > usize::from(self.heartbeat.datagram);
+        self.statistics.malformed += u64::from(is_too_long);
+        !is_too_long
+    }
+
     /// Returns where the body is, decrypted if it was sealed; `None` if the seal does not fit.
     pub(super) fn open(
         &mut self,
@@ -128,7 +142,7 @@ impl SubscriberMachine {
             self.statistics.refused += 1;
             return None;
         }
-        let sealed = if header.kind == Kind::Data { Sealed::Data(salt) } else { Sealed::Control(salt) };
+        let sealed = if header.kind.is_in_sequence() { Sealed::Data(salt) } else { Sealed::Control(salt) };
         let Some(cipher) = self.ciphers.find(&self.config.keys, Purpose::of(header, sealed)) else {
             self.statistics.refused += 1;
             if self.reported.note_missing_key(header.epoch) {
@@ -151,7 +165,7 @@ impl SubscriberMachine {
     }
 
     /// Accounts for the first copy of a datagram: opens the gap before it, or fills the gap that it was missing in.
-    fn note_arrival(&mut self, now: ClockTime, sequence: Sequence, is_repair: bool) {
+    pub(super) fn note_arrival(&mut self, now: ClockTime, sequence: Sequence, is_repair: bool) {
         self.statistics.received += 1;
         if sequence >= self.highest {
             self.note_sent_before(now, sequence);
@@ -173,9 +187,12 @@ impl SubscriberMachine {
             return;
         }
         self.highest = end;
-        self.statistics.missed += end - first;
         let due = now + self.naks.reorder_guard(self.round_trip()) + self.backoff();
-        self.naks.open_gap(first..end, now, due);
+        let Self { verification, naks, statistics, .. } = self;
+        for missing in verification.stage.missing(first..end) {
+            statistics.missed += missing.end - missing.start;
+            naks.open_gap(missing, now, due);
+        }
     }
 
     pub(super) fn note_path(&mut self, now: ClockTime, path: u8, first: bool) {

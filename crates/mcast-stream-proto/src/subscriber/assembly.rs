@@ -73,6 +73,13 @@ impl Assembly {
         if is_last { AssemblyOutcome::Complete } else { AssemblyOutcome::Incomplete }
     }
 
+    /// Skips a datagram between fragments that is none of them.
+    pub(super) fn skip(&mut self, sequence: Sequence) {
+        if let Some((_, _, next)) = self.current.as_mut().filter(|(_, _, next)| *next == sequence) {
+            *next += 1;
+        }
+    }
+
     pub(super) fn abandon(&mut self) {
         self.current = None;
     }

@@ -2,7 +2,12 @@
 
 use crate::Nanos;
 use crate::seal::Keys;
-use crate::wire::{StreamId, SubscriberName};
+use crate::sign::PinnedKeys;
+use crate::wire::{Manifest, StreamId, SubscriberName};
+
+/// The smallest window of a subscriber that verifies: the datagrams of two manifests, so that a manifest always fits that
+/// is later than what waits for it.
+pub(super) const VERIFIED_WINDOW: usize = 2 * Manifest::MOST;
 
 /// Where in the stream a subscriber starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,6 +87,9 @@ pub struct SubscriberConfig {
     pub seed: u64,
     /// The group's secrets. Default: none. With any, datagrams that are not sealed are refused.
     pub keys: Keys,
+    /// The public keys of the publisher. Default: none. With any, nothing is delivered or reported that the publisher has
+    /// not signed, and the window has at least 128 datagrams.
+    pub signed_by: PinnedKeys,
 }
 
 impl SubscriberConfig {
@@ -106,12 +114,14 @@ impl SubscriberConfig {
             unix_offset: None,
             seed: 0,
             keys: Keys::none(),
+            signed_by: PinnedKeys::none(),
         }
     }
 
     /// The size of the window in slots.
     pub(crate) fn slots(&self) -> usize {
-        self.window.clamp(16, 1 << 22).next_power_of_two()
+        let least = if self.signed_by.is_empty() { 16 } else { VERIFIED_WINDOW };
+        self.window.clamp(least, 1 << 22).next_power_of_two()
     }
 
     /// Whether it requests repairs.

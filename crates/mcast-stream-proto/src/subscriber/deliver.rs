@@ -110,10 +110,20 @@ impl SubscriberMachine {
         if self.delivery.has_ended() && !self.incarnations.has_successor() {
             return None;
         }
+        if let Some((sequence, meta)) = self.next_early() {
+            let range = 0..self.window.body(sequence).len();
+            self.current = Some(Current::new(sequence, meta, BodyLocation::Window(sequence), range));
+            return Some(None);
+        }
         match self.window.content(self.base) {
             Some(SlotContent::Buffered(meta)) => {
                 let range = 0..self.window.body(self.base).len();
                 self.current = Some(Current::new(self.base, meta, BodyLocation::Window(self.base), range));
+                Some(None)
+            }
+            Some(SlotContent::Manifest) => {
+                self.assembly.skip(self.base);
+                self.advance_base();
                 Some(None)
             }
             Some(SlotContent::Delivered(first, count)) => {
@@ -196,6 +206,7 @@ impl SubscriberMachine {
         (self.base, self.cause) = (end, cause);
         self.highest = self.highest.max(end);
         self.naks.trim(end);
+        self.discard_staged_before(end);
         self.assembly.abandon();
         true
     }
@@ -216,7 +227,9 @@ impl SubscriberMachine {
         }
         let gap_end = self.naks.first_gap().map_or(self.highest, |gap| gap.end.max(self.base + 1));
         let noticed = self.naks.first_gap().map_or(now, |gap| gap.noticed);
-        let is_over = |limit: Nanos| now >= noticed + limit;
+        // What has arrived waits for its manifest, also if nothing else is waited for.
+        let least = self.verification.stage.patience(self.base);
+        let is_over = |limit: Nanos| now >= noticed + limit.max(least);
         let (end, cause) = match self.config.policy {
             _ if self.base < self.oldest_retained => {
                 (gap_end.min(self.oldest_retained), Cause::Unrecoverable)
@@ -235,6 +248,7 @@ impl SubscriberMachine {
             self.note_given_up(1);
         }
         self.naks.trim(self.base);
+        self.discard_staged_before(self.base);
         self.assembly.abandon();
         true
     }

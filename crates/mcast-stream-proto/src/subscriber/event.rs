@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use crate::wire::{Incarnation, KeyEpoch, MessageNumber, Sequence, StreamId};
+use crate::wire::{Incarnation, KeyEpoch, MessageNumber, Sequence, SignerId, StreamId};
 use crate::{ClockTime, Nanos};
 
 /// Why messages were lost.
@@ -132,6 +132,16 @@ pub enum SubscriberEvent {
     /// Datagrams name the epoch of a secret that this subscriber has, but were not sealed with it: the secrets differ,
     /// or the datagrams are forged.
     KeyWrong(KeyEpoch),
+    /// The stream is signed, and this subscriber verifies nothing, because it was given no public key. Reported once.
+    Signed,
+    /// Datagrams were refused because no key that this subscriber trusts has signed them. Each reason is reported once.
+    NotVerified(Distrust),
+    /// Datagrams of data were discarded because they are not what the publisher has signed: another member of the group
+    /// has forged them. Reported at most once per second.
+    Forged {
+        /// The number of datagrams since the last report.
+        datagrams: u64,
+    },
     /// There is another stream on the same group. It is not delivered: the subscriber follows the first stream that it
     /// received, until that one is silent. Reported only if no stream was chosen.
     OtherStream {
@@ -179,10 +189,45 @@ impl SubscriberEvent {
             Self::Rival { .. } => "rival",
             Self::KeyWrong(_) => "key-wrong",
             Self::KeyMissing(_) => "key-missing",
+            Self::Signed => "signed",
+            Self::NotVerified(_) => "not-verified",
+            Self::Forged { .. } => "forged",
             Self::OtherStream { .. } => "other-stream",
             Self::StreamChanged { .. } => "stream-changed",
             Self::HistoryFailed { .. } => "history-failed",
             Self::Stale => "stale",
+        }
+    }
+}
+
+/// Why a datagram was refused that should be signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Distrust {
+    /// It is not signed.
+    Unsigned,
+    /// It names a key that is not trusted.
+    UnknownKey(SignerId),
+    /// It names a key that is trusted, which has not signed it.
+    WrongSignature(SignerId),
+}
+
+impl Distrust {
+    /// Returns its name, for instance `unsigned`. Names never change.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unsigned => "unsigned",
+            Self::UnknownKey(_) => "unknown-key",
+            Self::WrongSignature(_) => "wrong-signature",
+        }
+    }
+
+    /// Returns the id of the key that the datagram names.
+    #[must_use]
+    pub const fn signer(self) -> Option<SignerId> {
+        match self {
+            Self::Unsigned => None,
+            Self::UnknownKey(id) | Self::WrongSignature(id) => Some(id),
         }
     }
 }
@@ -219,6 +264,12 @@ pub struct SubscriberStatistics {
     pub malformed: u64,
     /// Datagrams that the group did not seal, or sealed with a key that does not fit.
     pub refused: u64,
+    /// Data datagrams whose signed digest matched.
+    pub verified: u64,
+    /// Data datagrams that were discarded because their signed digest did not match.
+    pub forged: u64,
+    /// Datagrams that were refused because no trusted key has signed them.
+    pub not_verified: u64,
     /// NAKs that were sent.
     pub naks: u64,
     /// Statuses that were sent.

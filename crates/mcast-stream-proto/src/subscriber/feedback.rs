@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 use core::ops::Range;
 
 use super::SubscriberMachine;
-use super::config::Policy;
+use super::config::{Policy, VERIFIED_WINDOW};
 use super::event::{Cause, SubscriberEvent};
 use crate::backoff::backoff;
 use crate::outbox::Target;
@@ -85,7 +85,9 @@ impl SubscriberMachine {
             false => ClockTime::NEVER,
         };
         match self.config.policy {
-            Policy::Deadline(patience) | Policy::BestEffort(patience) => stalled.min(noticed + patience),
+            Policy::Deadline(patience) | Policy::BestEffort(patience) => {
+                stalled.min(noticed + patience.max(self.verification.stage.patience(self.base)))
+            }
             _ => stalled,
         }
     }
@@ -183,6 +185,7 @@ impl SubscriberMachine {
             _ => ClockTime(0),
         };
         let spread = self.backoff();
+        self.distrust_staged(now);
         let before = self.statistics.naks;
         let mut list = NakWriter::new();
         let mut naks = 1;
@@ -212,7 +215,7 @@ impl SubscriberMachine {
         let Range { mut start, end } = gap;
         while start < end {
             let missing =
-                Sequence::each(start..end).take_while(|sequence| !self.window.has(*sequence)).count() as u64;
+                Sequence::each(start..end).take_while(|sequence| !self.has_arrived(*sequence)).count() as u64;
             if missing == 0 {
                 start += 1;
                 continue;
@@ -247,7 +250,7 @@ impl SubscriberMachine {
         let next = self.confirmed();
         let status = Status {
             next,
-            highest: self.highest.max(next),
+            highest: self.known_end().max(next),
             window: (self.room_end() - next) as u32,
             missed: self.losses.missed(&self.statistics).saturating_sub(self.naks.maybe_late(now)) as u32,
             clock: self.heartbeat.clock,
@@ -294,6 +297,7 @@ impl SubscriberMachine {
         let reported = self.statuses.reported();
         let has_news = self.confirmed() != reported.next
             || self.room_end() != self.statuses.reported_room()
+            || self.is_verifying() && self.known_end() != reported.highest
             || self.paths.repairs() as u32 != reported.repairs
             || self.acknowledgements.has_news(self.expected)
             || self.flags() & !reported.flags & (Status::ENDED | Status::DELIVERED) != 0;
@@ -324,7 +328,7 @@ impl SubscriberMachine {
         let confirmed = self.statuses.reported().next;
         let reported_room = self.statuses.reported_room();
         let next = self.confirmed();
-        let enough = if self.highest.ahead_of(confirmed) >= self.credit / 4 * 3 {
+        let enough = if self.known_end().ahead_of(confirmed) >= self.credit / 4 * 3 {
             self.credit / 16
         } else {
             self.credit / 4
@@ -383,7 +387,10 @@ impl SubscriberMachine {
     /// below what an earlier status confirmed.
     fn confirmed(&self) -> Sequence {
         let arrived = match self.delivery.is_buffering() {
-            true => self.naks.first_gap().map_or(self.highest, |gap| gap.first),
+            true => {
+                let missing = self.naks.first_gap().map_or(self.highest, |gap| gap.first);
+                self.verification.stage.first().map_or(missing, |unverified| missing.min(unverified))
+            }
             false => self.base,
         };
         arrived.max(self.base).max(self.statuses.reported().next)
@@ -391,7 +398,13 @@ impl SubscriberMachine {
 
     /// The first datagram for which there is no room: in the window, or in the socket's receive buffer.
     fn room_end(&self) -> Sequence {
-        (self.base + self.window.length()).min(self.highest.max(self.base) + self.socket_room())
+        (self.base + self.window.length()).min(self.known_end().max(self.base) + self.socket_room())
+    }
+
+    /// One past the last datagram that is known to have been sent, including those that have arrived and wait for their
+    /// manifest.
+    fn known_end(&self) -> Sequence {
+        self.highest.max(self.verification.stage.end())
     }
 
     /// The number of datagrams that the socket's receive buffer holds. The kernel counts its overhead separately (Linux
@@ -399,8 +412,13 @@ impl SubscriberMachine {
     pub(super) fn socket_room(&self) -> u64 {
         match self.heartbeat.datagram {
             0 => u64::MAX,
-            longest => (self.config.socket_buffer as u64 / u64::from(longest)).max(MIN_SOCKET_ROOM),
+            longest => (self.config.socket_buffer as u64 / u64::from(longest)).max(self.least_room()),
         }
+    }
+
+    /// The room that the publisher is always given: a subscriber that verifies needs the next manifest.
+    const fn least_room(&self) -> u64 {
+        if self.is_verifying() { VERIFIED_WINDOW as u64 } else { MIN_SOCKET_ROOM }
     }
 
     /// Whether the end is known, and no datagram before it is missing.

@@ -21,6 +21,7 @@ mod publisher_state;
 mod reported;
 mod statuses;
 mod transit;
+mod verify;
 mod window;
 
 use alloc::collections::VecDeque;
@@ -30,12 +31,13 @@ use core::net::SocketAddr;
 
 pub use crate::history::Position;
 pub use config::{OnLoss, Policy, Start, SubscriberConfig};
-pub use event::{Cause, PathStatistics, SubscriberEvent, SubscriberStatistics};
+pub use event::{Cause, Distrust, PathStatistics, SubscriberEvent, SubscriberStatistics};
 pub use item::{Item, Message, Step};
 
 use crate::outbox::{Control, Outbox};
 use crate::random::Random;
 use crate::seal::{Ciphers, Keys};
+use crate::sign::PinnedKeys;
 use crate::wire::{Heartbeat, Incarnation, MessageNumber, Origin, Sequence, StreamId, SubscriberId};
 use crate::{ClockTime, Nanos};
 use acknowledgements::AcknowledgementAccount;
@@ -52,6 +54,7 @@ use paths::Paths;
 use reported::Reported;
 use statuses::StatusScheduler;
 use transit::Transit;
+use verify::Verification;
 use window::Window;
 
 /// Credit until the heartbeats of a publisher that has just started show how much it retains, in datagrams.
@@ -106,6 +109,7 @@ pub struct SubscriberMachine {
     losses: LossAccount,
     acknowledgements: AcknowledgementAccount,
     reported: Reported,
+    verification: Verification,
     statistics: SubscriberStatistics,
 }
 
@@ -149,6 +153,7 @@ impl SubscriberMachine {
             losses: LossAccount::default(),
             acknowledgements: AcknowledgementAccount::default(),
             reported: Reported::nothing(),
+            verification: Verification::new(&config, now),
             statistics: SubscriberStatistics::default(),
             config,
         }
@@ -159,6 +164,15 @@ impl SubscriberMachine {
         self.config.keys = keys;
         self.ciphers.clear();
         self.reported.forget_keys();
+    }
+
+    /// Replaces the public keys that it trusts, for a publisher that changes its key. A subscriber that was created with
+    /// none, or is given none, is not changed.
+    pub fn set_signed_by(&mut self, keys: PinnedKeys) {
+        if self.is_verifying() && !keys.is_empty() {
+            self.config.signed_by = keys;
+            self.verification.forget_reports();
+        }
     }
 
     /// Sets the offset from its clock to nanoseconds since 1970, by which replayed recordings of sealed streams are

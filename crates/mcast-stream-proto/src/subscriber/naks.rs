@@ -135,6 +135,14 @@ impl NakScheduler {
         }
     }
 
+    /// Notes that a datagram that had arrived is no longer waited for.
+    pub(super) fn remove(&mut self, sequence: Sequence) {
+        self.gaps.fill(sequence);
+        if self.gaps.is_empty() {
+            self.at = ClockTime::NEVER;
+        }
+    }
+
     /// Updates the smoothed repair time and its mean deviation, as in RFC 6298 section 2.
     fn measure_repair(&mut self, took: Nanos) {
         let took = took.min(MAX_REPAIR);

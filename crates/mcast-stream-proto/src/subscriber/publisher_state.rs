@@ -10,6 +10,7 @@ use super::losses::LossAccount;
 use super::transit::Transit;
 use super::{MIN_CREDIT, Start, SubscriberMachine};
 use crate::backoff::SMALL_GROUP;
+use crate::sign::SIGNATURE_EXTENSION;
 use crate::wire::{
     DatagramView, Flags, Header, Heartbeat, Incarnation, KeyEpoch, Kind, MessageNumber, Ncf, Probe, Reset,
     ResetReason, Sequence, Status,
@@ -18,6 +19,8 @@ use crate::{ClockTime, Nanos};
 
 /// A sealed publisher whose clock is off by more than this may be a replayed recording.
 const MAX_SKEW: Nanos = Nanos::from_secs(120);
+/// What a request for a signed heartbeat has in addition: the length of the signature, and of the salt.
+const JOINING_PADDING: usize = SIGNATURE_EXTENSION + 12;
 /// The shortest time between two requests to join.
 const JOIN_INTERVAL: Nanos = Nanos::from_millis(50);
 
@@ -49,7 +52,12 @@ impl SubscriberMachine {
             super::item::BodyLocation::Decrypted => decrypted.get(range),
             _ => datagram.get(range),
         };
-        let is_good = self.take_control(now, from, view, body.unwrap_or_default());
+        let body = body.unwrap_or_default();
+        if self.is_verifying() && !self.is_authentic(now, from, view, body) {
+            self.decrypted = decrypted;
+            return;
+        }
+        let is_good = self.take_control(now, from, view, body);
         self.decrypted = decrypted;
         match is_good {
             true => self.note_path_activity(now, path),
@@ -67,12 +75,14 @@ impl SubscriberMachine {
     ) -> bool {
         let header = &view.header;
         let is_current = self.incarnations.is_current(header.incarnation);
-        if is_current {
+        // An echo is not signed: its count must not suppress what is.
+        if is_current && !(self.is_verifying() && header.kind == Kind::Echo) {
             self.incarnations.note_control(header.sequence, view.salt());
         }
         match header.kind {
             Kind::Heartbeat => {
                 let Ok(heartbeat) = Heartbeat::read(body) else { return false };
+                self.note_signed_stream(view);
                 match is_current {
                     true => self.on_heartbeat(now, from, header, heartbeat),
                     false if self.incarnations.is_replayed(header.incarnation, heartbeat.clock) => {
@@ -96,7 +106,7 @@ impl SubscriberMachine {
             }
             Kind::Echo => {
                 let Ok(echo) = Probe::read(body) else { return false };
-                if echo.subscriber == self.id {
+                if echo.subscriber == self.id && self.is_expected(now, &echo) {
                     self.on_echo(now, &echo);
                 }
             }
@@ -186,7 +196,7 @@ impl SubscriberMachine {
         identity: IncarnationIdentity,
         heartbeat: Heartbeat,
     ) {
-        if identity.epoch != KeyEpoch::CLEAR && self.is_stale(now, &heartbeat) {
+        if self.proves_age(&identity) && self.is_stale(now, &heartbeat) {
             if self.reported.note_stale() {
                 self.emit(SubscriberEvent::Stale);
             }
@@ -222,7 +232,7 @@ impl SubscriberMachine {
             return;
         }
         // A recording of a sealed stream is older than the incarnation that was followed.
-        let is_recorded = identity.epoch != KeyEpoch::CLEAR
+        let is_recorded = self.proves_age(&identity)
             && (self.is_stale(now, &heartbeat) || heartbeat.unix_time <= self.heartbeat.unix_time);
         if is_over && !is_recorded {
             self.incarnations.clear_rival();
@@ -234,6 +244,11 @@ impl SubscriberMachine {
             self.statistics.unknown_losses += 1;
             self.emit(SubscriberEvent::Rival { followed, ignored: identity.incarnation });
         }
+    }
+
+    /// Whether a heartbeat of this incarnation cannot claim another time of day than that at which it was sent.
+    fn proves_age(&self, identity: &IncarnationIdentity) -> bool {
+        identity.epoch != KeyEpoch::CLEAR || self.is_verifying()
     }
 
     /// Whether a heartbeat may be a replayed recording, by its time of day.
@@ -373,6 +388,7 @@ impl SubscriberMachine {
         self.transit.note(now, heartbeat.clock);
         self.end = None;
         self.window.clear();
+        self.verification.begin();
         self.naks.clear();
         self.assembly.abandon();
         self.current = None;
@@ -405,7 +421,12 @@ impl SubscriberMachine {
     pub(super) fn ask_to_join(&mut self, now: ClockTime, from: SocketAddr, incarnation: Incarnation) {
         self.statuses.note_join_request(now);
         let status = Status { flags: Status::JOINING, ..Status::default() };
-        self.push_control(from, incarnation, Kind::Status, |writer| status.write(writer));
+        // A signed heartbeat is longer: the request must pay for it.
+        let padding: &[u8] = if self.is_verifying() { &[0; JOINING_PADDING] } else { &[] };
+        self.push_control(from, incarnation, Kind::Status, |writer| {
+            status.write(writer)?;
+            writer.put(padding)
+        });
         self.statistics.statuses += 1;
     }
 }

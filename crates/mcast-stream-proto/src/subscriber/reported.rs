@@ -14,6 +14,8 @@ pub(super) struct Reported {
     unknown_loss: bool,
     missing_key: KeyEpoch,
     wrong_key: KeyEpoch,
+    /// The stream is signed, and nothing verifies it.
+    signed: bool,
 }
 
 impl Reported {
@@ -24,6 +26,7 @@ impl Reported {
             unknown_loss: false,
             missing_key: KeyEpoch::CLEAR,
             wrong_key: KeyEpoch::CLEAR,
+            signed: false,
         }
     }
 
@@ -62,6 +65,11 @@ impl Reported {
     /// Notes that the key of this epoch is another one; returns whether that is new.
     pub(super) fn note_wrong_key(&mut self, epoch: KeyEpoch) -> bool {
         core::mem::replace(&mut self.wrong_key, epoch) != epoch
+    }
+
+    /// Notes that the stream is signed and not verified; returns whether that is new.
+    pub(super) const fn note_signed(&mut self) -> bool {
+        !core::mem::replace(&mut self.signed, true)
     }
 
     /// Forgets keys: there are new ones.

@@ -39,6 +39,8 @@ enum Slot {
     Buffered(Meta, Vec<u8>),
     /// It was delivered out of order: its first message, and the number of its messages.
     Delivered(MessageNumber, u64),
+    /// A manifest: there is nothing to deliver.
+    Manifest,
 }
 
 /// What a slot contains, without the bytes.
@@ -46,6 +48,7 @@ enum Slot {
 pub(super) enum SlotContent {
     Buffered(Meta),
     Delivered(MessageNumber, u64),
+    Manifest,
 }
 
 /// Longer buffers are freed instead of reused, in bytes.
@@ -89,10 +92,32 @@ impl Window {
     }
 
     pub(super) fn buffer(&mut self, sequence: Sequence, meta: Meta, body: &[u8]) {
+        let bytes = self.copy(body);
+        self.put(sequence, Slot::Buffered(meta, bytes));
+    }
+
+    /// Copies a body into a buffer of its own, for [`insert`](Self::insert) or [`reuse`](Self::reuse).
+    pub(super) fn copy(&mut self, body: &[u8]) -> Vec<u8> {
         let mut bytes = self.spare.pop().unwrap_or_default();
         bytes.clear();
         bytes.extend_from_slice(body);
-        self.put(sequence, Slot::Buffered(meta, bytes));
+        bytes
+    }
+
+    /// Buffers a datagram whose body was copied before.
+    pub(super) fn insert(&mut self, sequence: Sequence, meta: Meta, body: Vec<u8>) {
+        self.put(sequence, Slot::Buffered(meta, body));
+    }
+
+    /// Takes back a buffer.
+    pub(super) fn reuse(&mut self, bytes: Vec<u8>) {
+        if bytes.capacity() <= MAX_SPARE {
+            self.spare.push(bytes);
+        }
+    }
+
+    pub(super) fn mark_manifest(&mut self, sequence: Sequence) {
+        self.put(sequence, Slot::Manifest);
     }
 
     pub(super) fn mark_delivered(&mut self, sequence: Sequence, first: MessageNumber, count: u64) {
@@ -104,6 +129,7 @@ impl Window {
             Slot::Empty => None,
             Slot::Buffered(meta, _) => Some(SlotContent::Buffered(*meta)),
             Slot::Delivered(first, count) => Some(SlotContent::Delivered(*first, *count)),
+            Slot::Manifest => Some(SlotContent::Manifest),
         }
     }
 
@@ -122,11 +148,9 @@ impl Window {
             Slot::Buffered(_, bytes) => {
                 self.bytes -= bytes.len();
                 self.len -= 1;
-                if bytes.capacity() <= MAX_SPARE {
-                    self.spare.push(bytes);
-                }
+                self.reuse(bytes);
             }
-            Slot::Delivered(..) => self.len -= 1,
+            Slot::Delivered(..) | Slot::Manifest => self.len -= 1,
         }
     }
 

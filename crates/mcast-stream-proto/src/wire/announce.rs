@@ -14,6 +14,7 @@ const SNAPSHOT: u8 = 3;
 const RATE: u8 = 4;
 const KEY: u8 = 5;
 const VERSIONS: u8 = 6;
+const PUBLIC_KEY: u8 = 7;
 /// The largest number of paths: the header has two bits for the path.
 const MOST_PATHS: usize = 4;
 
@@ -41,13 +42,23 @@ pub struct Announce<'a> {
     pub key: u64,
     /// The least and the greatest minor version.
     pub minors: (u8, u8),
+    /// The Ed25519 public key of the publisher, if the stream is signed.
+    pub public_key: Option<&'a [u8; 32]>,
 }
 
 impl<'a> Announce<'a> {
     /// Creates an announcement with only a name.
     #[must_use]
     pub const fn new(name: &'a str) -> Self {
-        Self { name, paths: [None; MOST_PATHS], snapshot: None, rate: 0, key: 0, minors: (0, 0) }
+        Self {
+            name,
+            paths: [None; MOST_PATHS],
+            snapshot: None,
+            rate: 0,
+            key: 0,
+            minors: (0, 0),
+            public_key: None,
+        }
     }
 
     /// Reads a body.
@@ -70,6 +81,7 @@ impl<'a> Announce<'a> {
                 RATE => announce.rate = u64_at(value, 0).ok_or(WireError::Body)?,
                 KEY => announce.key = u64_at(value, 0).ok_or(WireError::Body)?,
                 VERSIONS => announce.minors = array(value, 0).map(|[a, b]| (a, b)).ok_or(WireError::Body)?,
+                PUBLIC_KEY => announce.public_key = Some(value.first_chunk().ok_or(WireError::Body)?),
                 _ => {}
             }
             rest = next;
@@ -104,7 +116,11 @@ impl<'a> Announce<'a> {
         writer.put(&self.rate.to_be_bytes())?;
         writer.put(&[KEY, 8])?;
         writer.put(&self.key.to_be_bytes())?;
-        writer.put(&[VERSIONS, 2, self.minors.0, self.minors.1])
+        writer.put(&[VERSIONS, 2, self.minors.0, self.minors.1])?;
+        self.public_key.map_or(Ok(()), |key| {
+            writer.put(&[PUBLIC_KEY, key.len() as u8])?;
+            writer.put(key)
+        })
     }
 }
 

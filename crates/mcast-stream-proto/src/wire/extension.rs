@@ -26,8 +26,9 @@ impl ExtensionKind {
     pub const DEADLINE: Self = Self(5);
     /// The address of a snapshot server: reserved.
     pub const SNAPSHOT: Self = Self(6);
-    /// A proof against a signed manifest: reserved.
-    pub const PROOF: Self = Self(7);
+    /// The signature of the publisher (64 bytes), with the id of its key as the small value: on manifests, heartbeats,
+    /// confirmations, resets and announcements of a signed stream.
+    pub const SIGNATURE: Self = Self(7);
     /// An identifier for tracing (64 bits): reserved.
     pub const TRACE: Self = Self(8);
     /// The subscriber that sends the datagram (64 bits).

@@ -260,3 +260,36 @@ fn announcement() {
          0508 0000000000000001 0602 0000",
     );
 }
+
+/// Computed with another implementation of SHA-256 and Ed25519.
+#[cfg(feature = "seal")]
+#[test]
+fn a_manifest() {
+    use crate::sign::{self, SIGNATURE_LENGTH, Signer, SigningKey};
+    let data = [
+        bytes("4d43 10 01 08 08 0000 0102030405060708 11223344 00000007 0000000000000005 0002 6869 0000"),
+        bytes(
+            "4d43 10 01 0a 80 0000 0102030405060708 11223344 00000008 0000000000000006 8102 0000 00000bb8 616263",
+        ),
+    ];
+    let key = SigningKey::new(&core::array::from_fn(|at| at as u8)).unwrap();
+    let digests = data.map(|datagram| sign::digest(&*key, &datagram).unwrap());
+    let mut written = written(&header(Kind::Manifest, 7), |writer| {
+        writer.salt(IncarnationSalt(0xaabb_ccdd_eeff_0011)).unwrap();
+        writer.extension(ExtensionKind::SIGNATURE, key.id().0, &[0; SIGNATURE_LENGTH]).unwrap();
+        Manifest::write(&digests, writer).unwrap();
+    });
+    assert!(sign::sign(&*key, &mut written, &mut Vec::new()));
+    agree(
+        &written,
+        "4d43 10 08 1c 00 0000 0102030405060708 11223344 00000000 0000000000000007
+         8a03 0000 aabbccddeeff0011 0711 5647
+         2a96973771fb95416a76a934a676cfb5776b000104290c14b3969474e313ce5d
+         d2a46e4d421c875ec9aab04917ec655190f4796e0dcb1092230acd9327a34704
+         0002 0000 e2cceabf3b5fad40f0c391e09548ee5f 80ca607179976cc1a6810522caf3cbca",
+    );
+    let view = DatagramView::parse(&written).unwrap();
+    assert!(key.public_key().pinned().verify(view.head, view.body));
+    let covered: Vec<_> = Manifest::read(view.body).unwrap().covered(Sequence(7)).collect();
+    assert_eq!(covered, [(Sequence(5), digests[0]), (Sequence(6), digests[1])]);
+}

@@ -31,7 +31,7 @@ pub enum Kind {
     Ncf,
     /// A subscriber requests an echo, to prove its address and to measure the round-trip time.
     Probe,
-    /// Signed hashes: reserved, not sent yet.
+    /// The digests of the datagrams before it, signed. It has a sequence like data.
     Manifest,
     /// The name and the paths of a stream.
     Announce,
@@ -72,6 +72,13 @@ impl Kind {
     #[must_use]
     pub const fn number(self) -> u8 {
         Self::ALL[self as usize].0
+    }
+
+    /// Returns whether datagrams of this kind have a sequence of the data, and are repaired.
+    #[inline]
+    #[must_use]
+    pub const fn is_in_sequence(self) -> bool {
+        matches!(self, Self::Data | Self::Manifest)
     }
 
     /// Returns whether subscribers send this kind to the publisher.

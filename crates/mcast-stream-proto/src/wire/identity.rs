@@ -32,6 +32,11 @@ pub struct IncarnationSalt(pub u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyEpoch(pub u16);
 
+/// The first two bytes of the SHA-256 hash of a public key, which select the key that a signature is checked with. They
+/// prove nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SignerId(pub u16);
+
 impl KeyEpoch {
     /// Not sealed.
     pub const CLEAR: Self = Self(0);
@@ -92,6 +97,12 @@ impl fmt::Display for Incarnation {
 impl fmt::Display for SubscriberId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Display for SignerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04x}", self.0)
     }
 }
 

@@ -25,6 +25,7 @@ mod extension;
 mod header;
 mod heartbeat;
 mod identity;
+mod manifest;
 mod messages;
 mod nak;
 mod number;
@@ -42,8 +43,9 @@ pub use extension::{Extension, ExtensionKind, Extensions};
 pub use header::{Flags, HEADER_LENGTH, Header, Kind, MAGIC, MAJOR, MINOR};
 pub use heartbeat::{FlowControl, Heartbeat};
 pub use identity::{
-    AddressToken, Incarnation, IncarnationSalt, KeyEpoch, MessageKey, StreamId, SubscriberId,
+    AddressToken, Incarnation, IncarnationSalt, KeyEpoch, MessageKey, SignerId, StreamId, SubscriberId,
 };
+pub use manifest::{Digest, Manifest};
 pub use messages::{Messages, batch_overhead, push_message};
 pub(crate) use nak::NAK_INTERVAL;
 pub use nak::{Nak, NakWriter, Ncf, Ranges};

@@ -163,7 +163,13 @@ impl NakWriter {
     /// Returns whether the list is empty.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.spot_count + self.range_count == 0
+        self.len() == 0
+    }
+
+    /// Returns the number of entries.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.spot_count + self.range_count
     }
 
     /// Removes all entries.

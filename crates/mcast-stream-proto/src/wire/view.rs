@@ -1,7 +1,7 @@
 //! A datagram as a view over its bytes.
 
 use super::extension::{ExtensionKind, Extensions};
-use super::header::{Header, Kind};
+use super::header::Header;
 use super::identity::{IncarnationSalt, KeyEpoch, SubscriberId};
 
 /// The reason why bytes cannot be parsed as a datagram of this protocol.
@@ -63,7 +63,7 @@ impl<'a> DatagramView<'a> {
         if header.epoch != KeyEpoch::CLEAR && body.len() < super::TAG_LENGTH {
             return Err(WireError::Short);
         }
-        if header.kind == Kind::Data && header.sequence == 0 {
+        if header.kind.is_in_sequence() && header.sequence == 0 {
             return Err(WireError::Body);
         }
         Ok(Self { header, extensions, head, body })

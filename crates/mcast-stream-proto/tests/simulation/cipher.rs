@@ -83,7 +83,7 @@ impl Cipher for ToyCipher {
     }
 }
 
-fn hash(seed: u64, bytes: &[u8]) -> u64 {
+pub(crate) fn hash(seed: u64, bytes: &[u8]) -> u64 {
     let mut state = mix(seed ^ bytes.len() as u64);
     for chunk in bytes.chunks(8) {
         let mut word = [0; 8];

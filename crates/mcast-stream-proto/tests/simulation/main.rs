@@ -20,6 +20,8 @@ mod link;
 mod lives;
 mod plan;
 mod reports;
+mod signed;
+mod signer;
 mod stuck;
 mod traffic;
 mod world;

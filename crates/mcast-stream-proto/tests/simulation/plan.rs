@@ -54,6 +54,12 @@ pub(crate) struct Plan {
     pub(crate) stranger: Option<Stranger>,
     /// Who must acknowledge messages.
     pub(crate) acknowledge: Option<AckPlan>,
+    /// Whether the publisher signs.
+    pub(crate) signed: bool,
+    /// The number of messages after which its signing key changes.
+    pub(crate) new_signer: Option<u64>,
+    /// The interval of the forgeries of a member of the group, in nanoseconds.
+    pub(crate) forger: Option<u64>,
 }
 
 /// Who must acknowledge messages, and how.
@@ -188,6 +194,8 @@ pub(crate) struct SubscriberPlan {
     pub(crate) leaves: Option<u64>,
     /// Whether it knows the size of its socket buffer.
     pub(crate) knows_buffer: bool,
+    /// Whether it knows the publisher's public keys.
+    pub(crate) verifies: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -257,6 +265,9 @@ impl Plan {
             overlap: None,
             stranger: None,
             acknowledge: None,
+            signed: false,
+            new_signer: None,
+            forger: None,
         };
         let mut acks = Dice::new(seed ^ 0x6163_6b73);
         let plan = troubles::added(plan);
@@ -268,7 +279,20 @@ impl Plan {
             known.blocks = false;
         }
         let auto = plan.rate.is_none() && Dice::new(seed ^ 0x6175_746f).chance(0.25);
-        Self { acknowledge, auto, ..plan }
+        Self { acknowledge, auto, ..plan }.draw_signing()
+    }
+
+    fn draw_signing(mut self) -> Self {
+        let mut dice = Dice::new(self.seed ^ 0x7369_676e);
+        self.signed = dice.chance(0.5);
+        let everyone = dice.chance(0.7);
+        for subscriber in &mut self.subscribers {
+            subscriber.verifies = self.signed && (everyone || dice.chance(0.5));
+        }
+        self.new_signer = (self.signed && dice.chance(0.3)).then(|| dice.between(1, 300));
+        let has_forger = dice.chance(0.4) && self.subscribers.iter().all(|subscriber| subscriber.verifies);
+        self.forger = has_forger.then(|| dice.pick(&[300_000, 2 * MILLISECOND, 30 * MILLISECOND]));
+        self
     }
 
     /// A short plan without faults.
@@ -299,14 +323,18 @@ impl Plan {
             overlap: None,
             stranger: None,
             acknowledge: None,
+            signed: false,
+            new_signer: None,
+            forger: None,
         }
     }
 
     /// This plan without faults of links, subscribers or clocks.
     pub(crate) fn calm(self) -> Self {
-        let calm = |SubscriberPlan { start, window, .. }| SubscriberPlan {
+        let calm = |SubscriberPlan { start, window, verifies, .. }| SubscriberPlan {
             start,
             window,
+            verifies,
             ..SubscriberPlan::simple()
         };
         let subscribers = self.subscribers.into_iter().map(calm).collect();
@@ -315,6 +343,7 @@ impl Plan {
             subscribers,
             trunk,
             hostile,
+            forger: None,
             paths: 1,
             restart: None,
             rotate: None,
@@ -350,7 +379,7 @@ impl Plan {
         let is_free = |subscriber: &SubscriberPlan| {
             is_fast(subscriber) && is_wide(subscriber) && !has_bursts(subscriber)
         };
-        self.bottleneck.is_none() && self.subscribers.iter().all(is_free)
+        self.bottleneck.is_none() && self.forger.is_none() && self.subscribers.iter().all(is_free)
     }
 
     /// Plans that lack one fault or feature each.
@@ -404,6 +433,12 @@ impl Plan {
         add(&|plan| plan.acknowledge = plan.acknowledge.map(|known| AckPlan { processed: false, ..known }));
         add(&|plan| plan.jump = None);
         add(&|plan| plan.hostile = None);
+        add(&|plan| plan.forger = None);
+        add(&|plan| plan.new_signer = None);
+        add(&|plan| {
+            (plan.signed, plan.new_signer, plan.forger) = (false, None, None);
+            plan.subscribers.iter_mut().for_each(|subscriber| subscriber.verifies = false);
+        });
         add(&|plan| plan.sizes = Sizes::Small);
         add(&|plan| plan.keyed = false);
         add(&|plan| plan.flush = true);
@@ -438,6 +473,7 @@ impl SubscriberPlan {
             firewalled: false,
             leaves: None,
             knows_buffer: false,
+            verifies: false,
         }
     }
 

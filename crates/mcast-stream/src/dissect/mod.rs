@@ -26,8 +26,8 @@ use crate::history::HistoryAnnouncement;
 use crate::seal::Keys;
 use crate::wire::{
     Acknowledgement, Announce, DatagramView, ExtensionKind, Flags, HEADER_LENGTH, Header, Heartbeat,
-    KeyEpoch, Kind, MAGIC, MAJOR, Messages, Nak, Ncf, Probe, Reset, Status, SubscriberId, SubscriberName,
-    TAG_LENGTH, WireError,
+    KeyEpoch, Kind, MAGIC, MAJOR, Manifest, Messages, Nak, Ncf, Probe, Reset, Sequence, Status, SubscriberId,
+    SubscriberName, TAG_LENGTH, WireError,
 };
 
 /// A datagram of the stream protocol. Its `Display` is a line of text, safe for a terminal. With the feature `serde` it
@@ -66,6 +66,7 @@ pub struct ParsedDatagram<'a> {
 /// The body of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "one exists at a time, in the box of its datagram")]
 pub enum Body<'a> {
     /// This many complete messages.
     Messages(u32),
@@ -92,6 +93,8 @@ pub enum Body<'a> {
     HistoryServer(HistoryAnnouncement),
     /// The refusal of a subscriber.
     Reset(Reset),
+    /// The signed digests of this many datagrams before it.
+    Manifest(u64),
     /// A kind reserved by the protocol.
     Reserved,
     /// Sealed, and none of the keys opens it.
@@ -162,7 +165,7 @@ impl<'a> StreamDatagram<'a> {
     #[must_use]
     pub fn sequence(&self) -> Option<u64> {
         let header = self.header()?;
-        (header.kind == Kind::Data).then_some(header.sequence)
+        header.kind.is_in_sequence().then_some(header.sequence)
     }
 }
 
@@ -172,6 +175,9 @@ impl<'a> Body<'a> {
         Ok(match header.kind {
             Kind::Data if header.flags.has(Flags::BATCH) => Self::Messages(Messages::read(bytes)?.1),
             Kind::Data => Self::Piece { total: extensions.u32(ExtensionKind::TOTAL_LENGTH) },
+            Kind::Manifest => {
+                Self::Manifest(Manifest::read(bytes)?.covered(Sequence(header.sequence)).count() as u64)
+            }
             Kind::Heartbeat => Self::Heartbeat(Heartbeat::read(bytes)?),
             Kind::Nak => Self::Nak(Nak::read(bytes)?),
             Kind::Status => Self::Status(Status::read(bytes)?),

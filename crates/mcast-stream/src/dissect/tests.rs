@@ -277,3 +277,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_manifest_names_the_datagrams_that_it_signs() {
+    let mut datagram = Header::new(Kind::Manifest, StreamId(1), Incarnation(2), 7).bytes().to_vec();
+    datagram.extend_from_slice(&[0, 2, 0, 0]);
+    datagram.extend_from_slice(&[9; 32]);
+    let read = StreamDatagram::recognize(&datagram, None).unwrap();
+    assert!(read.to_string().contains("manifest"), "{read}");
+    assert!(read.to_string().contains("number 7, signs numbers 5 to 6"), "{read}");
+    assert_eq!(read.sequence(), Some(7));
+}

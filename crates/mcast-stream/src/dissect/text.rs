@@ -30,7 +30,7 @@ impl Display for ParsedDatagram<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let header = &self.header;
         write!(f, "mcast stream {}, {}", kind_name(header.kind), Origin(header))?;
-        if header.kind == Kind::Data {
+        if header.kind.is_in_sequence() {
             write!(f, ", number {}", header.sequence)?;
         }
         if let Some(subscriber) = self.subscriber {
@@ -40,7 +40,7 @@ impl Display for ParsedDatagram<'_> {
             write!(f, " ({name})")?;
         }
         match header.flags.has(Flags::REPAIR) {
-            true if header.kind == Kind::Data => f.write_str(", sent again")?,
+            true if header.kind.is_in_sequence() => f.write_str(", sent again")?,
             _ => {}
         }
         if header.flags.path() > 0 {
@@ -86,6 +86,12 @@ impl ParsedDatagram<'_> {
             Body::Announcement(announcement) => fmt_announcement(f, announcement),
             Body::HistoryServer(server) => fmt_history_server(f, server.address),
             Body::Reset(reset) => fmt_reset(f, reset),
+            Body::Manifest(1) => write!(f, ", signs number {}", header.sequence.saturating_sub(1)),
+            Body::Manifest(count) => {
+                let (first, last) =
+                    (header.sequence.saturating_sub(*count), header.sequence.saturating_sub(1));
+                write!(f, ", signs numbers {first} to {last}")
+            }
             Body::Reserved => f.write_str(", of a newer version"),
             Body::Hidden if header.flags.has(Flags::END_OF_STREAM) => f.write_str(", the stream ends"),
             Body::Hidden => write!(f, ", {} bytes", self.length),

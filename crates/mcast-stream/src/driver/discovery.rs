@@ -47,6 +47,9 @@ pub struct AnnouncedStream {
     pub rate: u64,
     /// Whether it is sealed.
     pub sealed: bool,
+    /// The public key of its publisher, if the stream is signed. The announcement is signed with it, which proves that the
+    /// announcer has the private key, and not that it is the publisher of this name.
+    pub public_key: Option<[u8; 32]>,
     /// The address that announced it.
     pub source: SocketAddr,
 }
@@ -100,6 +103,31 @@ pub fn find_stream(
     let mut named = None;
     listen(family.into(), interface, keys, time, |found| {
         if found.name == name {
+            named = Some(found);
+        }
+        named.is_some()
+    })?;
+    named.ok_or_else(|| StreamError::NoSuchStream(name.to_owned()))
+}
+
+/// Waits for the announcement of the stream with this name that is signed with one of these keys, like [`find_stream`].
+/// Other announcements of the name are ignored.
+///
+/// # Errors
+/// As [`find_stream`].
+#[cfg(feature = "seal")]
+pub fn find_signed_stream(
+    name: &str,
+    family: impl Into<Option<Family>>,
+    interface: Option<InterfaceSelector>,
+    keys: &Keys,
+    signed_by: &crate::sign::PinnedKeys,
+    time: Duration,
+) -> Result<AnnouncedStream, StreamError> {
+    let is_pinned = |key: [u8; 32]| signed_by.contains(&key);
+    let mut named = None;
+    listen(family.into(), interface, keys, time, |found| {
+        if found.name == name && found.public_key.is_some_and(is_pinned) {
             named = Some(found);
         }
         named.is_some()
@@ -218,7 +246,11 @@ fn read(
         true => keys.open(bytes)?,
         false => bytes.len(),
     };
-    let announce = Announce::read(bytes.get(head..end)?).ok()?;
+    let (head, body) = (bytes.get(..head)?, bytes.get(head..end)?);
+    let announce = Announce::read(body).ok()?;
+    if announce.public_key.is_some_and(|key| !is_signed_by(*key, head, body)) {
+        return None;
+    }
     let membership = |place: &AnnouncedPath| {
         let group = Group::new(place.group.ip()).ok()?;
         Some(Membership::new(GroupAddr::new(group, place.group.port())).on(interface.clone()))
@@ -232,8 +264,21 @@ fn read(
         snapshot: announce.snapshot,
         rate: announce.rate,
         sealed,
+        public_key: announce.public_key.copied(),
         source,
     })
+}
+
+/// Returns whether a datagram with this head and body is signed with the private key of this public key.
+#[cfg(feature = "seal")]
+fn is_signed_by(key: [u8; 32], head: &[u8], body: &[u8]) -> bool {
+    crate::sign::PublicKey::new(key).pinned().verify(head, body)
+}
+
+/// Without the feature `seal` signatures are not checked, and [`AnnouncedStream::public_key`] proves nothing.
+#[cfg(not(feature = "seal"))]
+fn is_signed_by(_: [u8; 32], _: &[u8], _: &[u8]) -> bool {
+    true
 }
 
 /// Returns where a host receives a stream that is announced for this address.
@@ -292,7 +337,16 @@ impl Announcement {
             self.next = now + INTERVAL;
             let rate = machine.config().rate.fixed().unwrap_or(0);
             let (paths, snapshot, minors) = (self.paths, self.snapshot, (0, MINOR));
-            machine.announce(&Announce { paths, snapshot, rate, minors, ..Announce::new(&self.name) });
+            let public_key = machine.config().signer.as_ref().map(|signer| signer.public());
+            let public_key = public_key.as_ref();
+            machine.announce(&Announce {
+                paths,
+                snapshot,
+                rate,
+                minors,
+                public_key,
+                ..Announce::new(&self.name)
+            });
         }
         self.next
     }
@@ -313,6 +367,7 @@ mod tests {
             snapshot: None,
             rate: 0,
             sealed: false,
+            public_key: None,
             source: (source, 7).into(),
         }
     }

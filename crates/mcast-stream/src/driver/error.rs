@@ -75,6 +75,11 @@ pub enum StreamError {
     /// A history is delivered in order and without snapshots, which the policy or the start does not allow.
     #[error("a history cannot be combined with the policy `latest`, or with snapshots")]
     HistoryOrder,
+    /// Only what the publisher signs is to be delivered, and histories and snapshots are not signed.
+    #[error(
+        "histories and snapshots are not signed, so that they cannot be combined with public keys of the publisher"
+    )]
+    NotSigned,
     /// More than four paths were given: the header has two bits for the path.
     #[error("a stream has at most four paths, not {0}")]
     TooManyPaths(usize),
@@ -101,6 +106,7 @@ impl ClassifiedError for StreamError {
             | Self::TooManyHosts(_)
             | Self::Name(_)
             | Self::HistoryOrder
+            | Self::NotSigned
             | Self::NoQuorum
             | Self::LogWithoutStream
             | Self::LogBypassed

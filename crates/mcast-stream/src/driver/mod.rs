@@ -23,6 +23,8 @@ mod worker;
 
 use mcast::{InterfaceIndex, InterfaceSelector};
 
+#[cfg(feature = "seal")]
+pub use discovery::find_signed_stream;
 pub use discovery::{AnnouncedStream, Announcements, DISCOVERY_V4, DISCOVERY_V6, discover, find_stream};
 pub use error::StreamError;
 pub use health::{HostStatus, PathChange};

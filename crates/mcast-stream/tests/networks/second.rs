@@ -10,6 +10,7 @@ use mcast_lab::{Host, Impairment};
 use mcast_stream::history::{GapCause, HistoryContent, HistoryRecord, Position, RequestedStart};
 use mcast_stream::publisher::{AckLevel, AckState, Acknowledgers, Quorum};
 use mcast_stream::seal::{Algorithm, GroupSecret, Keys};
+use mcast_stream::sign::SigningKey;
 use mcast_stream::wire::{Incarnation, KeyEpoch, MessageKey, MessageNumber, StreamId};
 use mcast_stream::{HistoryListener, HistoryProvider, HistorySource, HistoryUnavailable, Snapshot};
 
@@ -38,16 +39,26 @@ fn has_python() -> bool {
 }
 
 fn program(host: &Host, name: &str, arguments: &[&str], keys: &Keys) -> mcast_lab::Child {
+    program_with(host, name, arguments, keys, None)
+}
+
+fn program_with(
+    host: &Host,
+    name: &str,
+    arguments: &[&str],
+    keys: &Keys,
+    public_key: Option<&str>,
+) -> mcast_lab::Child {
     let path = format!("{}/tests/second/{name}", env!("CARGO_MANIFEST_DIR"));
     let mut command = host.command("python3").unwrap();
     command.args(["-B", &path]).args(arguments);
     if !keys.is_empty() {
         command.args([&SECRET.map(|byte| format!("{byte:02x}")).concat(), "3"]);
     }
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    command.args(public_key).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-fn second_receives_everything(keys: &Keys, count: u64) {
+fn second_receives_everything(keys: &Keys, signer: Option<Arc<SigningKey>>, count: u64) {
     if !has_python() {
         return;
     }
@@ -56,8 +67,14 @@ fn second_receives_everything(keys: &Keys, count: u64) {
         level: AckLevel::Processed,
         ..Quorum::new(Acknowledgers::Named(vec!["second".parse().unwrap()]))
     };
-    let publisher = net.publisher(|settings| settings.keys(keys.clone()).acknowledge(quorum));
-    let receiver = program(&net.subscribers[0].0, "receiver.py", &["239.7.7.7", "7000", "10.0.0.2"], keys);
+    let publisher = net.publisher(|settings| {
+        let settings = settings.keys(keys.clone()).acknowledge(quorum);
+        signer.clone().into_iter().fold(settings, |settings, key| settings.signing_key(key))
+    });
+    let place = ["239.7.7.7", "7000", "10.0.0.2"];
+    let public_key =
+        signer.as_ref().map(|key| key.public_key().bytes().map(|byte| format!("{byte:02x}")).concat());
+    let receiver = program_with(&net.subscribers[0].0, "receiver.py", &place, keys, public_key.as_deref());
     assert!(publisher.wait_for(1, TIMEOUT), "{:?}", publisher.statistics());
     (0..count).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap().0, number));
     let closing = publisher.close(TIMEOUT);
@@ -78,6 +95,7 @@ fn second_receives_everything(keys: &Keys, count: u64) {
     });
     assert!(output.stdout == expected.collect::<Vec<u8>>(), "it received something else: {stderr}");
     assert!(closing.statistics.repair_bytes > 0 && !stderr.contains("\"repaired\": 0"), "{stderr}");
+    assert_eq!(stderr.contains("\"verified\": 0"), signer.is_none(), "{stderr}");
 }
 
 fn second_is_received(keys: &Keys, count: u64) {
@@ -203,12 +221,20 @@ fn second_reads_the_history(keys: &Keys) {
 
 #[test]
 fn a_second_implementation_receives_from_this_one() {
-    second_receives_everything(&Keys::none(), MESSAGES);
+    second_receives_everything(&Keys::none(), None, MESSAGES);
 }
 
 #[test]
 fn a_second_implementation_receives_sealed_from_this_one() {
-    second_receives_everything(&secret(), SEALED);
+    second_receives_everything(&secret(), None, SEALED);
+}
+
+/// It checks the signatures, and delivers only what they cover.
+#[test]
+fn a_second_implementation_verifies_what_this_one_signs() {
+    let signer = SigningKey::new(&SECRET).unwrap();
+    second_receives_everything(&Keys::none(), Some(signer.clone()), MESSAGES);
+    second_receives_everything(&secret(), Some(signer), SEALED);
 }
 
 #[test]

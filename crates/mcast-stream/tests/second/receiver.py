@@ -1,6 +1,6 @@
 """A receiver implemented from docs/protocol.md: follows a stream to its end, and requests repairs.
 
-    receiver.py GROUP PORT INTERFACE-ADDRESS [SECRET EPOCH]
+    receiver.py GROUP PORT INTERFACE-ADDRESS [SECRET EPOCH] [PUBLIC-KEY]
 
 At the end, writes each message with a length prefix to standard output, and counters as JSON to standard error."""
 
@@ -19,8 +19,9 @@ LONGEST = 16 << 20
 
 
 class Receiver:
-    def __init__(self, group, port, interface, secret):
-        self.secret = secret
+    def __init__(self, group, port, interface, secret, public_key):
+        self.secret, self.public_key = secret, public_key
+        self.unverified, self.digests, self.verified = {}, {}, 0
         self.group_socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.group_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.group_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
@@ -65,6 +66,8 @@ class Receiver:
         except (ValueError, struct.error):
             return
         identity = datagram.stream, datagram.incarnation
+        if self.public_key and datagram.kind in (HEARTBEAT, MANIFEST) and not self.public_key.has_signed(datagram):
+            return
         if self.identity is None:
             if datagram.kind == HEARTBEAT:
                 self.follow(identity, source, datagram)
@@ -74,7 +77,9 @@ class Receiver:
             return
         if datagram.kind == HEARTBEAT:
             self.take_heartbeat(datagram)
-        elif datagram.kind == DATA:
+        elif datagram.kind == MANIFEST:
+            self.take_manifest(datagram)
+        elif datagram.kind == DATA and self.is_genuine(datagram):
             self.take_data(datagram)
         elif datagram.kind == ECHO:
             clock, token, receiver = PROBE_BODY.unpack_from(datagram.body)
@@ -106,6 +111,25 @@ class Receiver:
                 self.requests[number] = time.monotonic() + 0.001
         self.highest = max(self.highest, upcoming)
 
+    def is_genuine(self, datagram):
+        """Without its digest, a datagram waits for the manifest."""
+        if not self.public_key:
+            return True
+        expected = self.digests.get(datagram.sequence)
+        if expected is None and len(self.unverified) < WINDOW:
+            self.unverified[datagram.sequence] = datagram
+        self.verified += expected == datagram.digest
+        return expected == datagram.digest
+
+    def take_manifest(self, datagram):
+        covered = manifest(datagram)
+        self.take_data(datagram)
+        self.digests.update(covered)
+        for number in covered:
+            waiting = self.unverified.pop(number, None)
+            if waiting and self.is_genuine(waiting):
+                self.take_data(waiting)
+
     def take_data(self, datagram):
         number = datagram.sequence
         self.repairs += bool(datagram.flags & REPAIR)
@@ -126,6 +150,8 @@ class Receiver:
 
     def deliver(self, datagram):
         body, flags = datagram.body, datagram.flags
+        if datagram.kind == MANIFEST:
+            return
         if flags & BATCH:
             while body:
                 length = struct.unpack_from(">H", body)[0]
@@ -173,10 +199,11 @@ class Receiver:
             self.send_status(ENDED | DELIVERED)
             time.sleep(0.003)
         sys.stdout.buffer.write(b"".join(self.content))
-        return {"messages": self.messages, "repaired": self.repaired, "naks": self.naks}
+        return {"messages": self.messages, "repaired": self.repaired, "naks": self.naks, "verified": self.verified}
 
 
 if __name__ == "__main__":
-    group, port, interface, *sealed = sys.argv[1:]
-    secret = Secret(sealed[0], int(sealed[1])) if sealed else None
-    print(json.dumps(Receiver(group, int(port), interface, secret).run()), file=sys.stderr)
+    group, port, interface, *keys = sys.argv[1:]
+    public_key = PublicKey(keys.pop()) if len(keys) % 2 else None
+    secret = Secret(keys[0], int(keys[1])) if keys else None
+    print(json.dumps(Receiver(group, int(port), interface, secret, public_key).run()), file=sys.stderr)

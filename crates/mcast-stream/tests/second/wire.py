@@ -4,10 +4,10 @@ import hashlib
 import hmac
 import struct
 
-DATA, HEARTBEAT, NAK, STATUS, CONFIRMATION, PROBE, ANNOUNCEMENT, RESET, ECHO, HISTORY = 1, 3, 4, 5, 6, 7, 9, 10, 11, 12
+DATA, HEARTBEAT, NAK, STATUS, CONFIRMATION, PROBE, MANIFEST, ANNOUNCEMENT, RESET, ECHO, HISTORY = 1, *range(3, 13)
 BEGIN, END, REPAIR, END_OF_STREAM, BATCH, PATH = 0x80, 0x40, 0x20, 0x10, 0x08, 0x03
 ACKNOWLEDGE = 0x08  # in heartbeats
-ACKNOWLEDGEMENT, NAME = 0x0C, 0x0D
+ACKNOWLEDGEMENT, NAME, SIGNATURE = 0x0C, 0x0D, 0x07
 JOINING, LEAVING, PASSIVE, ENDED, DELIVERED = 1, 2, 4, 8, 32
 HEADER = struct.Struct(">2sBBBBHQIIQ")
 HEARTBEAT_BODY = struct.Struct(">QQQQQQQIIBBBBIH6x")
@@ -39,6 +39,7 @@ class Datagram:
             at += 4 * length
         read = cls(kind, stream, incarnation, sequence, message, flags, epoch, extensions, datagram[4 * words :])
         read.head = datagram[: 4 * words]
+        read.digest = hashlib.sha256(fixed(datagram)).digest()[:16]
         return read
 
     def write(self, secret=None):
@@ -110,7 +111,7 @@ class Secret:
         self.epoch = epoch
 
     def _keys(self, datagram):
-        party = 2 if datagram.kind in (NAK, STATUS, PROBE) else 0 if datagram.kind == DATA else 1
+        party = 2 if datagram.kind in (NAK, STATUS, PROBE) else 0 if datagram.kind in (DATA, MANIFEST) else 1
         info = b"mcast stream 1.0" + struct.pack(
             ">QIHBQQ", datagram.stream, datagram.incarnation, self.epoch, party,
             datagram.receiver if party == 2 else datagram.salt, datagram.sequence >> 22)
@@ -166,3 +167,90 @@ def poly1305(key, nonce, head, ciphertext):
     for at in range(0, len(text), 16):
         total = (total + int.from_bytes(text[at : at + 16] + b"\x01", "little")) * r % (2**130 - 5)
     return ((total + int.from_bytes(once[16:], "little")) % 2**128).to_bytes(16, "little")
+
+
+def fixed(text):
+    """Clears the flags that may differ between two copies of a datagram."""
+    return text[:5] + bytes([text[5] & ~(REPAIR | PATH)]) + text[6:]
+
+
+def signed_text(datagram):
+    """Returns what the signature of a decrypted datagram covers."""
+    head, at = bytearray(fixed(datagram.head)), HEADER.size
+    while at < len(head):
+        end = at + 4 * head[at + 1]
+        if head[at] == SIGNATURE:
+            head[at + 4 : end] = bytes(end - at - 4)
+        at = end
+    return b"mcast stream signature 1" + bytes(head) + datagram.body
+
+
+def manifest(datagram):
+    """Returns the digest of each datagram before a manifest, by sequence."""
+    count = struct.unpack_from(">H", datagram.body)[0]
+    digests = [datagram.body[4 + 16 * at : 20 + 16 * at] for at in range(count)]
+    if not 1 <= count <= 64 or len(digests[-1]) < 16:
+        raise ValueError("a malformed manifest")
+    return {datagram.sequence - count + at: digest for at, digest in enumerate(digests)}
+
+
+# Ed25519: RFC 8032, section 5.1, with points as (X, Y, Z, T).
+P = 2**255 - 19
+ORDER = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, -1, P) % P
+
+
+def add(one, other):
+    a = (one[1] - one[0]) * (other[1] - other[0]) % P
+    b = (one[1] + one[0]) * (other[1] + other[0]) % P
+    c = 2 * one[3] * other[3] * D % P
+    d = 2 * one[2] * other[2] % P
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return e * f % P, g * h % P, f * g % P, e * h % P
+
+
+def multiply(point, scalar):
+    total = (0, 1, 1, 0)
+    while scalar:
+        if scalar & 1:
+            total = add(total, point)
+        point, scalar = add(point, point), scalar >> 1
+    return total
+
+
+def decode(text):
+    y, sign = int.from_bytes(text, "little") % 2**255, text[31] >> 7
+    square = (y * y - 1) * pow(D * y * y + 1, -1, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    if (x * x - square) % P:
+        x = x * pow(2, (P - 1) // 4, P) % P
+    if y >= P or (x * x - square) % P or (x == 0 and sign):
+        raise ValueError("not a point")
+    x = P - x if x & 1 != sign else x
+    return x, y, 1, x * y % P
+
+
+BASE = decode((4 * pow(5, -1, P) % P).to_bytes(32, "little"))
+
+
+class PublicKey:
+    """Verifies what the publisher has signed."""
+
+    def __init__(self, text):
+        self.bytes = bytes.fromhex(text)
+        self.point = decode(self.bytes)
+
+    def has_signed(self, datagram):
+        signature = datagram.extensions.get(SIGNATURE, b"")
+        if len(signature) != 64:
+            return False
+        try:
+            start = decode(signature[:32])
+        except ValueError:
+            return False
+        scalar = int.from_bytes(signature[32:], "little")
+        hashed = hashlib.sha512(signature[:32] + self.bytes + signed_text(datagram)).digest()
+        challenge = int.from_bytes(hashed, "little") % ORDER
+        left, right = multiply(BASE, scalar), add(start, multiply(self.point, challenge))
+        same = lambda at: (left[at] * right[2] - right[at] * left[2]) % P == 0
+        return scalar < ORDER and same(0) and same(1)

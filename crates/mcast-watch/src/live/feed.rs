@@ -159,7 +159,8 @@ impl<'a> StreamPacket<'a> {
     /// Returns the sequence information; `None` for an invalid datagram. A key is only needed for the current end of
     /// the stream, which is in the body.
     fn sequence_info(&self, keys: &Keys) -> Option<SequenceInfo> {
-        let (header, is_data) = (&self.view.header, self.is(Kind::Data));
+        let header = &self.view.header;
+        let is_data = header.kind.is_in_sequence();
         let body = if self.is(Kind::Heartbeat) { self.body(keys) } else { None };
         let end = match body {
             Some(body) => Some(Heartbeat::read(&body).ok()?.next.0),

@@ -42,6 +42,7 @@ const PARTS: &[(&str, &[(&str, &str)])] = &[
             ("Keep a stream in Kafka", "how-to/keep-in-kafka.md"),
             ("Replay yesterday", "how-to/replay-yesterday.md"),
             ("Two bridges", "how-to/two-bridges.md"),
+            ("Sign a stream", "how-to/sign-a-stream.md"),
             ("Change the key of a stream", "how-to/rotate-keys.md"),
             ("Run it as a service", "how-to/services.md"),
             ("Come from multicast_expert", "python/coming-from-multicast-expert.md"),
@@ -98,6 +99,10 @@ const DECISIONS: &[(&str, &str)] = &[
     ("What exactly-once means for a bridge", "design/018-exactly-once.md"),
     ("The log is append-only files of its own", "design/019-log.md"),
     ("A subscriber acknowledges one range of messages", "design/020-acknowledgements.md"),
+    (
+        "A manifest vouches for the datagrams before it, and nothing unverified moves state",
+        "design/022-signed-streams.md",
+    ),
     ("The automatic rate models the path", "design/023-automatic-rate.md"),
 ];
 

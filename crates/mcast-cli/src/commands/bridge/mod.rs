@@ -223,6 +223,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         broadcast: BroadcastOption { broadcast: false },
         admission: &arguments.admission,
         timeout: arguments.timeout,
+        #[cfg(feature = "seal")]
+        signed_by: None,
     };
     let (found, ways) = locate_stream(place, &keys, console)?;
     let id =

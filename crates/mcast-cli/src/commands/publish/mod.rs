@@ -19,6 +19,8 @@ use mcast_stream::publisher::Congestion;
 use mcast_stream::wire::{FlowControl, StreamId};
 use mcast_stream::{Publisher, PublisherBuilder};
 
+#[cfg(feature = "seal")]
+use crate::arguments::SigningFile;
 use crate::arguments::{
     BroadcastOption, Families, KeyFile, hosts_on_each, key_file, parse_duration, parse_size,
     parse_stream_name, read_keys, select_destinations,
@@ -166,6 +168,11 @@ struct StreamOptions {
     #[arg(long, value_name = "FILE", conflicts_with = "new_key")]
     key: Option<PathBuf>,
 
+    /// Sign with the last signing key in this file, which `mcast keys make --signing` creates; SIGHUP rereads it
+    #[cfg(feature = "seal")]
+    #[arg(long, value_name = "FILE")]
+    sign: Option<PathBuf>,
+
     /// Create this file with a new secret, and seal with it
     #[arg(long, value_name = "FILE")]
     new_key: Option<PathBuf>,
@@ -230,6 +237,7 @@ Examples:
                       late joiners start with the state
   mcast publish --new-key prices.key                        create a secret, for --key on both sides
   mcast publish 239.255.1.2:7000 --key prices.key secret    sealed
+  mcast publish 239.255.1.2:7000 --sign signing.key hello   signed (see `mcast keys`)
   mcast publish 239.1.1.1%eth0:7000 --path 239.1.1.2%eth1:7000 twice    on two networks (redundant paths)
   mcast publish 10.0.0.5:7000 --to 10.0.0.6,10.0.0.7 hello  to three hosts, without multicast
   mcast publish --broadcast 7000 -i eth0 hello              to all hosts on the link";
@@ -261,8 +269,13 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let messages = messages::read(arguments.messages.clone(), &arguments.content)?;
     // Before anything that takes time, so that SIGHUP does not end the process meanwhile.
     let key_file = arguments.stream.key.as_deref().map(KeyFile::watch).transpose()?;
+    #[cfg(feature = "seal")]
+    let signing = arguments.stream.sign.as_deref().map(SigningFile::watch).transpose()?;
     let plan = arguments.plan(destination, console)?;
-    Session::open(plan, key_file, console)?.run(&messages)
+    let session = Session::open(plan, key_file, console)?;
+    #[cfg(feature = "seal")]
+    let session = session.rereading(signing);
+    session.run(&messages)
 }
 
 impl Arguments {
@@ -377,6 +390,10 @@ impl StreamOptions {
         }
         if let Some(path) = self.key.as_ref().or(self.new_key.as_ref()) {
             builder = builder.keys(read_keys(path, console)?);
+        }
+        #[cfg(feature = "seal")]
+        if let Some(path) = &self.sign {
+            builder = builder.signing_key(SigningFile::read(path, console)?);
         }
         Ok(builder)
     }

@@ -15,6 +15,8 @@ use super::report::{self, Report};
 use super::snapshot::Snapshots;
 use super::{Arguments, Plan};
 use crate::arguments::KeyFile;
+#[cfg(feature = "seal")]
+use crate::arguments::SigningFile;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
@@ -38,6 +40,8 @@ pub(super) struct Session<'a> {
     history: Option<HistoryServer>,
     interrupt: Interrupt,
     key_file: Option<KeyFile<'a>>,
+    #[cfg(feature = "seal")]
+    signing: Option<SigningFile<'a>>,
     acks: AckReporter,
     /// With an automatic rate.
     rate: Option<RateReporter>,
@@ -94,6 +98,8 @@ impl<'a> Session<'a> {
             history,
             interrupt,
             key_file,
+            #[cfg(feature = "seal")]
+            signing: None,
             acks: AckReporter::default(),
             rate: matches!(arguments.stream.rate, Some(StreamRate::Auto)).then(RateReporter::new),
         })
@@ -259,8 +265,24 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Rereads the signing key after SIGHUP as well.
+    #[cfg(feature = "seal")]
+    pub(super) fn rereading(self, signing: Option<SigningFile<'a>>) -> Self {
+        Self { signing, ..self }
+    }
+
+    #[cfg(feature = "seal")]
+    fn update_signing_key(&self) {
+        if let Some(key) = self.signing.as_ref().and_then(|file| file.reread(self.console)) {
+            self.console.note(format_args!("signing with {} from now on", key.public_key()));
+            self.feed.publisher().set_signing_key(key);
+        }
+    }
+
     /// Reports events, and rereads the keys after SIGHUP.
     fn handle_events(&mut self) {
+        #[cfg(feature = "seal")]
+        self.update_signing_key();
         let publisher = self.feed.publisher();
         while let Some(event) = publisher.event() {
             report::event(&event, publisher, self.console);

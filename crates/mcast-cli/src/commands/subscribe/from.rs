@@ -29,11 +29,16 @@ impl From {
     }
 
     /// Sets where the subscriber starts.
-    pub(super) fn apply(self, builder: SubscriberBuilder, policy: PolicyArgument) -> SubscriberBuilder {
+    pub(super) fn apply(
+        self,
+        builder: SubscriberBuilder,
+        policy: PolicyArgument,
+        is_verifying: bool,
+    ) -> SubscriberBuilder {
         let builder = builder.start(self.start());
         match self {
-            // The latest message of each key needs no history.
-            Self::Oldest if policy == PolicyArgument::Latest => builder,
+            // The latest message of each key needs no history, and a history is not signed.
+            Self::Oldest if policy == PolicyArgument::Latest || is_verifying => builder,
             Self::Oldest => builder.from(HistoryStart::Oldest),
             Self::Number(number) => builder.from(HistoryStart::Number(number)),
             Self::Time(time) => builder.from(HistoryStart::Time(time)),

@@ -13,6 +13,8 @@ use super::Plan;
 use super::format::Printer;
 use super::outlet::{JobQueue, Outlet, Unfinished};
 use super::resume::ResumeFile;
+#[cfg(feature = "seal")]
+use crate::arguments::PublicKeys;
 use crate::arguments::{Goal, KeyFile, Limits};
 use crate::console::Console;
 use crate::execute::Call;
@@ -39,6 +41,8 @@ pub(super) struct Listener<'a> {
     resume: Option<ResumeFile>,
     interrupt: Interrupt,
     key_file: Option<KeyFile<'a>>,
+    #[cfg(feature = "seal")]
+    public_keys: Option<PublicKeys<'a>>,
     goal: Goal<'a>,
     sink: Sink<'a>,
     begun: Instant,
@@ -108,6 +112,8 @@ impl<'a> Listener<'a> {
             resume,
             interrupt,
             key_file,
+            #[cfg(feature = "seal")]
+            public_keys: None,
             goal,
             sink,
             begun,
@@ -284,8 +290,24 @@ impl<'a> Listener<'a> {
         self.resume.as_mut().map_or(Ok(()), |resume| resume.write_in_time(stream))
     }
 
+    /// Rereads the public keys after SIGHUP as well.
+    #[cfg(feature = "seal")]
+    pub(super) fn rereading(self, public_keys: Option<PublicKeys<'a>>) -> Self {
+        Self { public_keys, ..self }
+    }
+
+    #[cfg(feature = "seal")]
+    fn update_public_keys(&mut self) {
+        if let Some(keys) = self.public_keys.as_ref().and_then(|file| file.reread(self.console)) {
+            self.console.note("read the public keys again");
+            self.subscriber.set_signed_by(keys);
+        }
+    }
+
     /// Rereads the keys after SIGHUP.
     fn update_keys(&mut self) {
+        #[cfg(feature = "seal")]
+        self.update_public_keys();
         let Some(keys) = self.key_file.as_ref().and_then(|file| file.reread(self.console)) else { return };
         self.console.note(format_args!("read the key file again: its latest epoch is {}", keys.latest()));
         if let Some(snapshots) = &mut self.snapshots {
@@ -405,6 +427,9 @@ impl<'a> Listener<'a> {
             return;
         }
         let why = match self.key_file {
+            _ if self.subscriber.is_verifying() => {
+                "none was signed with a trusted key: check --sign of the publisher, and --signed-by"
+            }
             _ if self.sink.tally.stale => {
                 "the clocks of its publisher and of this machine differ by more than 2 minutes: set both"
             }

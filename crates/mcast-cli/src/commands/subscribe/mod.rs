@@ -12,13 +12,19 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use mcast::{HostAddr, InterfaceSelector};
+#[cfg(feature = "seal")]
+use mcast_stream::AnnouncedStream;
 use mcast_stream::history::HistoryStart;
 use mcast_stream::seal::Keys;
+#[cfg(feature = "seal")]
+use mcast_stream::sign::{PinnedKeys, PublicKey};
 use mcast_stream::subscriber::Start;
 use mcast_stream::wire::{StreamId, SubscriberName};
 use mcast_stream::{SnapshotFetcher, Subscriber, SubscriberBuilder};
 
 use crate::arguments::{Admission, BroadcastOption, KeyFile, Limits, is_stream_name, parse_size};
+#[cfg(feature = "seal")]
+use crate::arguments::{PublicKeys, SignedBy};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::receiving::{StreamPlace, locate_stream};
@@ -111,6 +117,17 @@ struct StreamOptions {
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
 
+    /// Deliver only what the publisher with this public key has signed: `ed25519:...`, or a file with one per line, which
+    /// SIGHUP rereads; `mcast keys show` prints it
+    #[cfg(feature = "seal")]
+    #[arg(long, value_name = "FILE|KEY")]
+    signed_by: Option<SignedBy>,
+
+    /// Deliver only what is signed with the key that the first announcement of NAME contains; nothing proves whose that is
+    #[cfg(feature = "seal")]
+    #[arg(long, conflicts_with = "signed_by")]
+    signed: bool,
+
     /// Request a receive buffer of SIZE [default: 4M]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     buffer: Option<usize>,
@@ -172,6 +189,7 @@ Examples:
   mcast subscribe prices --resume position --exec ./store   continue where it ended, also after a crash
   mcast subscribe prices --heal                             what repairs cannot bring from the history
   mcast subscribe 239.255.1.2:7000 --key prices.key --json  sealed; for programs
+  mcast subscribe 239.255.1.2:7000 --signed-by publisher.pub  only what its publisher has signed
   mcast subscribe 239.1.1.1%eth0:7000 --path 239.1.1.2%eth1:7000   on two networks (redundant paths)
   mcast subscribe 239.255.1.2:7000 --policy deadline=50ms   skip messages that are not repaired within 50 ms
   mcast subscribe 239.255.1.2:7000 --exec 'jq .price'       one command per message
@@ -198,8 +216,13 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     // Before anything that takes time, so that SIGHUP does not end the process meanwhile.
     let key_file = arguments.stream.key.as_deref().map(KeyFile::watch).transpose()?;
     let keys = key_file.as_ref().map(|file| file.read(console)).transpose()?.unwrap_or_default();
+    #[cfg(feature = "seal")]
+    let public_keys = arguments.stream.signed_by.as_ref().map(PublicKeys::watch).transpose()?;
     let plan = arguments.plan(keys, console)?;
-    Listener::open(plan, key_file, begun, console)?.run()
+    let listener = Listener::open(plan, key_file, begun, console)?;
+    #[cfg(feature = "seal")]
+    let listener = listener.rereading(public_keys);
+    listener.run()
 }
 
 impl Arguments {
@@ -211,6 +234,8 @@ impl Arguments {
         if stream.from == From::Snapshot && !is_stream_name(&self.place) {
             return Err(no_name().into());
         }
+        #[cfg(feature = "seal")]
+        let pinned = stream.signed_by.as_ref().map(SignedBy::read).transpose()?;
         let place = StreamPlace {
             place: &self.place,
             paths: &self.paths,
@@ -218,14 +243,18 @@ impl Arguments {
             broadcast: self.broadcast,
             admission: &self.admission,
             timeout: self.limits.timeout,
+            #[cfg(feature = "seal")]
+            signed_by: pinned.as_ref(),
         };
         let (found, ways) = locate_stream(place, &keys, console)?;
         let start = stream.from.start();
         let policy = stream.policy.policy(start, stream.on_loss);
         let builder = Subscriber::builder().policy(policy).stay(stream.stay).keys(keys.clone());
+        #[cfg(feature = "seal")]
+        let builder = builder.signed_by(self.pinned(pinned.unwrap_or_default(), found.as_ref(), console)?);
         let builder = match reached {
             Some((_, position)) => builder.from(HistoryStart::At(position)),
-            None => stream.from.apply(builder, stream.policy),
+            None => stream.from.apply(builder, stream.policy, stream.is_verifying()),
         };
         let builder = stream.own_name.into_iter().fold(builder, SubscriberBuilder::name);
         let builder = if stream.heal { builder.heal(true) } else { builder };
@@ -258,6 +287,43 @@ impl Arguments {
             is_unnamed: id.is_none(),
             hosts: ways.hosts,
         })
+    }
+}
+
+impl StreamOptions {
+    /// Whether only what is signed is delivered.
+    fn is_verifying(&self) -> bool {
+        #[cfg(feature = "seal")]
+        return self.signed || self.signed_by.is_some();
+        #[cfg(not(feature = "seal"))]
+        false
+    }
+}
+
+#[cfg(feature = "seal")]
+impl Arguments {
+    /// Returns the public keys that are trusted: with `--signed`, the one that was announced.
+    fn pinned(
+        &self,
+        pinned: PinnedKeys,
+        found: Option<&AnnouncedStream>,
+        console: &Console,
+    ) -> anyhow::Result<PinnedKeys> {
+        if !self.stream.signed {
+            return Ok(pinned);
+        }
+        let Some(found) = found else {
+            return Err(Failure::usage("a public key is announced with the name of a stream")
+                .remedy("subscribe to a NAME, or give the key: --signed-by")
+                .into());
+        };
+        let Some(key) = found.public_key.map(PublicKey::new) else {
+            return Err(Failure::no(format!("\"{}\" is announced without a public key", found.name))
+                .remedy("start its publisher with --sign")
+                .into());
+        };
+        console.note(format_args!("trusting {key}, which nothing but its announcement vouches for"));
+        Ok(key.pinned())
     }
 }
 

@@ -62,6 +62,7 @@ impl World<'_> {
             meter: self.meter,
             acks: self.acks,
             intruder: self.intruder,
+            forged: (self.forger.datagrams, self.discarded),
             subscribers: self.nodes.into_iter().map(delivery).collect(),
         })
     }

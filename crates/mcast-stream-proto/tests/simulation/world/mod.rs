@@ -4,6 +4,7 @@
 mod accounts;
 mod acknowledgements;
 mod delays;
+mod forger;
 mod former;
 mod hostile;
 mod judge;
@@ -30,6 +31,7 @@ use crate::plan::{Bottleneck, MILLISECOND, Plan, SubscriberPlan};
 pub(crate) use acknowledgements::AckAudit;
 pub(crate) use delays::EVICTION;
 use delays::ReportedProgress;
+use forger::Forger;
 use former::FormerPublisher;
 pub(crate) use meter::Meter;
 use publisher::new_publisher;
@@ -58,6 +60,7 @@ enum Happening {
     ToSubscriber(usize, u8, Vec<u8>),
     ToPublisher(usize, Vec<u8>),
     Hostile,
+    Forger,
     Quiet,
 }
 
@@ -113,6 +116,8 @@ pub(crate) struct Outcome {
     pub(crate) meter: Meter,
     pub(crate) acks: AckAudit,
     pub(crate) intruder: Intruder,
+    /// Datagrams that a member has forged, and the data that subscribers discarded because of that.
+    pub(crate) forged: (u64, u64),
     pub(crate) subscribers: Vec<Delivery>,
 }
 
@@ -172,6 +177,9 @@ pub(crate) struct World<'p> {
     /// Datagrams of subscribers, for an intruder to replay.
     overheard: Vec<Vec<u8>>,
     intruder: Intruder,
+    forger: Forger,
+    /// Data that subscribers discarded because it was forged.
+    discarded: u64,
     waited: u64,
     evicted: Vec<usize>,
     slowed: u64,
@@ -279,6 +287,8 @@ impl<'p> World<'p> {
             accepted: BTreeMap::new(),
             overheard: Vec::new(),
             intruder: Intruder::default(),
+            forger: Forger::default(),
+            discarded: 0,
             waited: 0,
             evicted: Vec::new(),
             slowed: 0,
@@ -316,6 +326,9 @@ impl<'p> World<'p> {
         self.at(self.plan.good_from, Happening::Quiet);
         if self.plan.hostile.is_some() {
             self.at(MILLISECOND, Happening::Hostile);
+        }
+        if self.plan.forger.is_some() {
+            self.at(MILLISECOND, Happening::Forger);
         }
         if let Some(stranger) = self.plan.stranger {
             self.at(100 * MILLISECOND + stranger.every(), Happening::Stranger);
@@ -378,6 +391,7 @@ impl<'p> World<'p> {
                 }
             }
             Happening::Hostile => self.hostile(),
+            Happening::Forger => self.forge(),
             Happening::Quiet => self.make_quiet(),
         }
         self.serve_publisher();
@@ -393,6 +407,7 @@ fn name(happening: &Happening) -> &'static str {
         Happening::ToSubscriber(..) => "to subscriber",
         Happening::ToPublisher(..) => "to publisher",
         Happening::Hostile => "hostile",
+        Happening::Forger => "forger",
         _ => "other",
     }
 }

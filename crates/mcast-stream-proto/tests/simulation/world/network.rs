@@ -7,7 +7,8 @@ use crate::link::Quality;
 
 impl World<'_> {
     pub(super) fn reach_group(&mut self, path: u8, bytes: &[u8]) {
-        if self.recorded.len() < 4_000 && self.plan.hostile.is_some() {
+        self.forger.observe(bytes);
+        if self.recorded.len() < 4_000 && (self.plan.hostile.is_some() || self.plan.forger.is_some()) {
             self.recorded.push(bytes.to_vec());
         }
         self.record(bytes);

@@ -13,6 +13,7 @@ use super::former::FormerPublisher;
 use super::{FIRST_INCARNATION, Happening, STREAM, World};
 use crate::content;
 use crate::plan::{AckPlan, Acknowledge, MILLISECOND, NextIncarnation, Plan, SECOND};
+use crate::signer;
 
 /// How long the application waits for subscribers that must acknowledge messages, before it ends the stream.
 const PATIENCE: u64 = 12 * SECOND;
@@ -80,6 +81,10 @@ impl World<'_> {
         }
         if self.plan.rotate == Some(self.published) {
             self.rotate();
+        }
+        if self.plan.new_signer == Some(self.published) {
+            let now = self.publisher_now();
+            self.publisher.set_signer(ClockTime(now), signer::key(self.plan.seed, true));
         }
         if let Some((_, forward)) = self.plan.jump.filter(|(at, _)| *at == self.published) {
             self.publisher_clock += forward;
@@ -226,6 +231,7 @@ pub(super) fn new_publisher(plan: &Plan, incarnation: u32, keys: &Keys, now: u64
         unix_offset: Some(SECOND),
         seed: plan.seed ^ u64::from(incarnation),
         keys: keys.clone(),
+        signer: plan.signed.then(|| signer::key(plan.seed, false) as _),
         paths: plan.paths,
         quorum: plan.acknowledge.map(quorum),
         most_subscribers: plan.subscribers.len().max(4_096),

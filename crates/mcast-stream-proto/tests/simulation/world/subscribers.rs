@@ -5,13 +5,15 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use mcast_stream_proto::SubscriberMachine;
+use mcast_stream_proto::sign::PinnedKeys;
 use mcast_stream_proto::subscriber::{Cause, Item, Position, SubscriberConfig, SubscriberEvent};
 use mcast_stream_proto::wire::{DatagramView, Kind, MessageNumber, SubscriberId};
 
 use super::acknowledgements::name_of;
-use super::{BUFFER, Happening, STREAM, World};
+use super::{BUFFER, FIRST_INCARNATION, Happening, STREAM, World};
 use crate::audit::Audit;
 use crate::plan::{SECOND, Stuck};
+use crate::signer;
 
 const PUBLISHER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)), 9);
 
@@ -33,6 +35,7 @@ impl World<'_> {
             paths: self.plan.paths,
             name: self.plan.acknowledge.filter(|plan| plan.has_names()).map(|_| name_of(index)),
             keys: self.keys.clone(),
+            signed_by: if plan.verifies { signer::pinned(self.plan.seed) } else { PinnedKeys::none() },
             unix_offset: Some(SECOND),
             seed: self.plan.seed ^ (index as u64) << 32 ^ node.starts << 20,
             ..SubscriberConfig::new(STREAM)
@@ -70,6 +73,7 @@ impl World<'_> {
         }
         self.take_all(index, &[])?;
         if let Some(subscriber) = self.nodes[index].subscriber.take() {
+            self.discarded += subscriber.statistics().forged;
             self.without_room += subscriber.statistics().beyond * self.plan.datagram as u64;
         }
         Ok(())
@@ -159,13 +163,24 @@ impl World<'_> {
                 }
                 Item::Event(event) => {
                     node.audit.event(&event).map_err(blame)?;
+                    if let SubscriberEvent::Joined { incarnation, .. } = event
+                        && !self.accepted.contains_key(&incarnation.0)
+                        && incarnation.0 != FIRST_INCARNATION
+                    {
+                        return Err(blame(format!("it joined incarnation {incarnation}, which is forged")));
+                    }
+                    // The evictions of a former publisher are not recorded.
+                    let is_recorded = plan.overlap.is_none() && plan.restart.is_none();
+                    if event == SubscriberEvent::Evicted && is_recorded && !self.evicted.contains(&index) {
+                        return Err(blame("it takes a forged reset for an eviction".into()));
+                    }
                     if let SubscriberEvent::Lost { first, cause, .. } = event {
                         lost.push((first, cause));
                     }
                 }
             }
         }
-        if subscriber.kept() > subscriber.config().window.max(16).next_power_of_two() {
+        if subscriber.kept() > subscriber.config().window.max(128).next_power_of_two() {
             return Err(blame("it buffers more than its window".into()));
         }
         let audited = node.audit.incarnation;

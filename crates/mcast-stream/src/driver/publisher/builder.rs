@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mcast::{Destination, Family, HostAddr};
@@ -12,6 +13,7 @@ use crate::StreamError;
 use crate::driver::{clock, discovery, present_index, state_file};
 use crate::publisher::{AutoRate, Congestion, PublisherConfig, PublisherRate, Quorum};
 use crate::seal::Keys;
+use crate::sign::Signer;
 use crate::wire::{FlowControl, Incarnation, StreamId};
 
 /// How long dropping waits: the same as the default eviction time.
@@ -252,6 +254,15 @@ impl PublisherBuilder {
     /// Sets the secrets to seal with. Default: none.
     pub fn keys(mut self, keys: Keys) -> Self {
         self.config.keys = keys;
+        self
+    }
+
+    /// Sets the key to sign with, such as a [`SigningKey`](crate::sign::SigningKey). Default: none.
+    ///
+    /// Subscribers that are given its public key deliver only what this publisher has signed, whatever other members of the
+    /// group send. Each datagram is delivered once a signature that covers it has arrived: at most a millisecond later.
+    pub fn signing_key(mut self, key: Arc<dyn Signer>) -> Self {
+        self.config.signer = Some(key);
         self
     }
 

@@ -34,6 +34,7 @@ use crate::publisher::{
     Audience, PublisherConfig, PublisherEvent, PublisherRate, PublisherStatistics, Refusal, Standing,
 };
 use crate::seal::Keys;
+use crate::sign::Signer;
 use crate::wire::{Incarnation, MessageKey, MessageNumber, StreamId, SubscriberId};
 use shared::{Core, Shared};
 
@@ -468,6 +469,13 @@ impl Publisher {
     pub fn set_keys(&self, keys: Keys) {
         let now = self.shared.clock.now();
         self.shared.core().machine.set_keys(now, keys);
+    }
+
+    /// Signs with this key from now on, if the publisher was built with a [key](PublisherBuilder::signing_key). The stream
+    /// continues: give subscribers the new public key first.
+    pub fn set_signing_key(&self, key: Arc<dyn Signer>) {
+        let now = self.shared.clock.now();
+        self.shared.core().machine.set_signer(now, key);
     }
 
     fn queue_by(

@@ -8,6 +8,7 @@ use super::Subscriber;
 use crate::StreamError;
 use crate::history::{HistoryConfig, HistoryStart};
 use crate::seal::Keys;
+use crate::sign::PinnedKeys;
 use crate::subscriber::{OnLoss, Policy, Start, SubscriberConfig};
 use crate::wire::{StreamId, SubscriberName};
 
@@ -156,10 +157,18 @@ impl SubscriberBuilder {
 
     /// Prepares the settings for a history; returns those of the history, if one is used.
     pub(super) fn prepare_history(&mut self) -> Result<Option<HistoryConfig>, StreamError> {
+        let uses_snapshots =
+            self.config.start == Start::Snapshot || self.config.policy == Policy::Reliable(OnLoss::Snapshot);
+        if uses_snapshots && !self.config.signed_by.is_empty() {
+            return Err(StreamError::NotSigned);
+        }
         let Some(mut history) = self.history.take().filter(|history| history.start.is_some() || history.heal)
         else {
             return Ok(None);
         };
+        if !self.config.signed_by.is_empty() {
+            return Err(StreamError::NotSigned);
+        }
         match self.config.policy {
             Policy::Latest | Policy::Reliable(OnLoss::Snapshot) => return Err(StreamError::HistoryOrder),
             Policy::Reliable(OnLoss::Stop) => {
@@ -189,6 +198,15 @@ impl SubscriberBuilder {
     /// Sets the secrets of sealed streams. Default: none.
     pub fn keys(mut self, keys: Keys) -> Self {
         self.config.keys = keys;
+        self
+    }
+
+    /// Sets the public keys of the publisher. Default: none.
+    ///
+    /// With any, nothing is delivered or reported that none of them has signed. It is an error to combine them with a
+    /// history or with snapshots, which are not signed.
+    pub fn signed_by(mut self, keys: PinnedKeys) -> Self {
+        self.config.signed_by = keys;
         self
     }
 

@@ -22,6 +22,7 @@ use super::present_index;
 use super::publisher::any_address;
 use crate::Target;
 use crate::seal::Keys;
+use crate::sign::PinnedKeys;
 use crate::subscriber::{
     Item, PathStatistics, Position, Step, SubscriberConfig, SubscriberEvent, SubscriberStatistics,
 };
@@ -370,6 +371,23 @@ impl Subscriber {
         if let Some(core) = &mut self.core {
             core.set_keys(keys);
         }
+    }
+
+    /// Replaces the public keys of the publisher, if the subscriber was built with any.
+    pub fn set_signed_by(&mut self, keys: PinnedKeys) {
+        if self.config.signed_by.is_empty() || keys.is_empty() {
+            return;
+        }
+        self.config.signed_by = keys.clone();
+        if let Some(core) = &mut self.core {
+            core.set_signed_by(keys);
+        }
+    }
+
+    /// Whether it delivers only what is signed.
+    #[must_use]
+    pub const fn is_verifying(&self) -> bool {
+        !self.config.signed_by.is_empty()
     }
 
     /// Returns the counters. Before a stream is found, they only count datagrams that the keys refused.
@@ -727,7 +745,7 @@ impl Subscriber {
         }
         if let Some(core) = &mut self.core {
             if self.stream.is_none() {
-                self.others.note(core.stream(), &self.config.keys, payload, arrival.source, self.now);
+                self.others.note(core.stream(), &self.config, payload, arrival.source, self.now);
             }
             core.handle(self.now, path, arrival.source, payload);
         }

@@ -3,9 +3,8 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use super::select::is_heartbeat;
-use crate::seal::Keys;
-use crate::subscriber::SubscriberEvent;
+use super::select::{Verifications, is_heartbeat};
+use crate::subscriber::{SubscriberConfig, SubscriberEvent};
 use crate::wire::{Header, StreamId};
 use crate::{ClockTime, Nanos};
 
@@ -22,6 +21,7 @@ pub(super) struct OtherStreams {
     last: Option<(StreamId, ClockTime)>,
     reported: Vec<StreamId>,
     events: VecDeque<SubscriberEvent>,
+    verifications: Verifications,
 }
 
 impl OtherStreams {
@@ -30,7 +30,7 @@ impl OtherStreams {
     pub(super) fn note(
         &mut self,
         followed: StreamId,
-        keys: &Keys,
+        config: &SubscriberConfig,
         datagram: &[u8],
         sender: SocketAddr,
         now: ClockTime,
@@ -38,7 +38,9 @@ impl OtherStreams {
         let Ok((header, _)) = Header::read(datagram) else { return };
         if header.stream == followed {
             self.followed_heard_at = now;
-        } else if is_heartbeat(keys, datagram) {
+        } else if (config.signed_by.is_empty() || self.verifications.may_verify(now))
+            && is_heartbeat(config, datagram)
+        {
             self.note_other(header.stream, sender, now);
         }
     }

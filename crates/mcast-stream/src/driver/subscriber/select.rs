@@ -1,10 +1,9 @@
 //! Selects the stream to follow by the first datagrams that arrive.
 
-use crate::ClockTime;
 use crate::driver::clock;
-use crate::seal::Keys;
-use crate::subscriber::{SubscriberConfig, SubscriberEvent};
+use crate::subscriber::{Distrust, SubscriberConfig, SubscriberEvent};
 use crate::wire::{Header, Heartbeat, KeyEpoch, Kind, StreamId};
+use crate::{ClockTime, Nanos};
 
 /// The state before a stream is followed: datagrams that were refused, and reports about missing and wrong keys.
 #[derive(Debug, Default)]
@@ -15,6 +14,10 @@ pub(super) struct StreamSelector {
     missing: Option<(KeyEpoch, bool)>,
     /// The last epoch whose key did not open a datagram, and whether that is still to be reported.
     wrong: Option<(KeyEpoch, bool)>,
+    verifications: Verifications,
+    /// A heartbeat arrived that no trusted key has signed, and whether that was reported.
+    unverified: bool,
+    is_unverified_reported: bool,
 }
 
 impl StreamSelector {
@@ -37,8 +40,14 @@ impl StreamSelector {
             return None;
         }
         // Only a heartbeat selects a stream, so that a stray datagram does not.
-        if chosen.is_none() && !is_heartbeat(&config.keys, datagram) {
-            return None;
+        if chosen.is_none() {
+            if !config.signed_by.is_empty() && !self.verifications.may_verify(now) {
+                return None;
+            }
+            if !is_heartbeat(config, datagram) {
+                self.unverified |= header.kind == Kind::Heartbeat && !config.signed_by.is_empty();
+                return None;
+            }
         }
         let config = SubscriberConfig { stream: header.stream, seed: clock::seed(), ..config.clone() };
         Some(crate::SubscriberMachine::new(config, now))
@@ -50,6 +59,10 @@ impl StreamSelector {
             let (epoch, is_new) = of.as_mut()?;
             core::mem::take(is_new).then_some(*epoch)
         };
+        if self.unverified && !self.is_unverified_reported {
+            self.is_unverified_reported = true;
+            return Some(SubscriberEvent::NotVerified(Distrust::Unsigned));
+        }
         report(&mut self.missing)
             .map(SubscriberEvent::KeyMissing)
             .or_else(|| report(&mut self.wrong).map(SubscriberEvent::KeyWrong))
@@ -64,8 +77,30 @@ impl StreamSelector {
     }
 }
 
-/// Whether this is a complete heartbeat, sealed with one of the keys if there are any.
-pub(super) fn is_heartbeat(keys: &Keys, datagram: &[u8]) -> bool {
+/// When the next signature may be checked of a stream that is not followed yet, so that a forger cannot use up the
+/// processor.
+#[derive(Debug, Default)]
+pub(super) struct Verifications {
+    next: ClockTime,
+}
+
+impl Verifications {
+    /// The shortest time between two.
+    const INTERVAL: Nanos = Nanos::from_millis(1);
+
+    pub(super) fn may_verify(&mut self, now: ClockTime) -> bool {
+        let may = now >= self.next;
+        if may {
+            self.next = now + Self::INTERVAL;
+        }
+        may
+    }
+}
+
+/// Whether this is a complete heartbeat, sealed with one of the keys and signed with one of the public keys, if there are
+/// any.
+pub(super) fn is_heartbeat(config: &SubscriberConfig, datagram: &[u8]) -> bool {
+    let keys = &config.keys;
     let Ok((header, head)) = Header::read(datagram) else { return false };
     if header.kind != Kind::Heartbeat {
         return false;
@@ -74,8 +109,11 @@ pub(super) fn is_heartbeat(keys: &Keys, datagram: &[u8]) -> bool {
     let end = match (keys.is_empty(), header.epoch) {
         (true, KeyEpoch::CLEAR) => Some(bytes.len()),
         // It cannot be decrypted. Its stream is followed nevertheless, so that the missing key is reported.
-        (true, _) => return true,
+        (true, _) => return config.signed_by.is_empty(),
         (false, _) => keys.open(&mut bytes),
     };
-    end.and_then(|end| bytes.get(head..end)).is_some_and(|body| Heartbeat::read(body).is_ok())
+    let is_signed =
+        |body: &[u8]| config.signed_by.is_empty() || config.signed_by.verify(&datagram[..head], body);
+    let body = end.and_then(|end| bytes.get(head..end));
+    body.is_some_and(|body| Heartbeat::read(body).is_ok() && is_signed(body))
 }

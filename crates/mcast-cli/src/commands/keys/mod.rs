@@ -1,0 +1,140 @@
+//! `mcast keys`: makes, shows and rotates the secrets of groups and the signing keys of publishers.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use mcast_stream::{KeyFile, KeyFileAccessError, KeyFileContent};
+
+use crate::arguments::key_file;
+use crate::console::Console;
+use crate::exit::Outcome;
+
+/// Make, show and rotate the secrets of groups and the signing keys of publishers
+///
+/// A group secret seals a stream: all members share it. A signing key proves that a publisher, and no other member of the
+/// group, sent a message: only the publisher has it, and subscribers are given its public key.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    Make(MakeArguments),
+    Show(ShowArguments),
+    Rotate(RotateArguments),
+    Drop(DropArguments),
+}
+
+/// Create a key file, which only its owner can read
+#[derive(Debug, clap::Args)]
+struct MakeArguments {
+    /// The new file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+
+    /// Make a signing key of a publisher, not a secret of a group, and print its public key
+    #[arg(long)]
+    signing: bool,
+}
+
+/// Show what a key file contains, without the secrets
+///
+/// Of a group secret: its epoch, its algorithm, and a fingerprint by which two files can be compared. Of a signing key: its
+/// public key, for `subscribe --signed-by`.
+#[derive(Debug, clap::Args)]
+struct ShowArguments {
+    /// The key file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+/// Add a new key to a key file
+///
+/// A running publisher uses it once it rereads the file, on SIGHUP. Give it to all subscribers before that: the group
+/// secret itself, or the public key of a signing key.
+#[derive(Debug, clap::Args)]
+struct RotateArguments {
+    /// The key file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+/// Remove the oldest key from a key file
+#[derive(Debug, clap::Args)]
+struct DropArguments {
+    /// The key file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  mcast keys make prices.key                      a group secret, for --key of publish and subscribe
+  mcast keys make --signing signing.key           a signing key, for publish --sign
+  mcast keys show signing.key > publisher.pub     its public key, for subscribe --signed-by
+  mcast keys rotate signing.key                   add a new key, used from the next SIGHUP on
+  mcast keys drop signing.key                     remove the oldest key";
+
+pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    match &arguments.action {
+        Action::Make(MakeArguments { file, signing }) => make(file, *signing, console),
+        Action::Show(ShowArguments { file }) => show(&open(file, console)?.content()?, console),
+        Action::Rotate(RotateArguments { file }) => {
+            let content = open(file, console)?.rotate()?;
+            console.note(match &content {
+                KeyFileContent::Secrets(_) => {
+                    "give the file to all subscribers, send them SIGHUP, and then the publisher"
+                }
+                _ => "give the public keys to all subscribers, send them SIGHUP, and then the publisher",
+            });
+            show(&content, console)
+        }
+        Action::Drop(DropArguments { file }) => show(&open(file, console)?.drop_oldest()?, console),
+    }
+}
+
+/// Returns a key file, and warns if other users can read secrets in it.
+fn open(path: &Path, console: &Console) -> Result<KeyFile, KeyFileAccessError> {
+    let file = KeyFile::new(path);
+    match file.content()? {
+        KeyFileContent::Public(_) => Ok(file),
+        KeyFileContent::Secrets(_) | KeyFileContent::Signing(_) => Ok(key_file(path, console)),
+    }
+}
+
+fn make(path: &Path, is_signing: bool, console: &Console) -> anyhow::Result<Outcome> {
+    let file = KeyFile::new(path);
+    let path = path.display();
+    if is_signing {
+        file.create_signing()?;
+        console.note(format_args!("created {path} with a new signing key; give subscribers its public key"));
+    } else {
+        file.create()?;
+        console.note(format_args!("created {path} with a new secret; copy it to all subscribers"));
+    }
+    show(&file.content()?, console)
+}
+
+/// Prints the keys, the one in use last. The lines of public keys are those of a file for `--signed-by`.
+fn show(content: &KeyFileContent, console: &Console) -> anyhow::Result<Outcome> {
+    let mut out = console.output();
+    match content {
+        KeyFileContent::Secrets(secrets) => {
+            let latest = secrets.iter().map(|(epoch, _)| *epoch).max();
+            for (epoch, secret) in secrets {
+                let seals = if Some(*epoch) == latest { "  seals" } else { "" };
+                let (name, fingerprint) = (secret.algorithm().name(), secret.fingerprint());
+                writeln!(out, "epoch {epoch}  {name}  fingerprint {fingerprint:016x}{seals}")?;
+            }
+        }
+        KeyFileContent::Signing(keys) => {
+            keys.iter().try_for_each(|key| writeln!(out, "{}", key.public_key()))?;
+        }
+        KeyFileContent::Public(keys) => keys.iter().try_for_each(|key| writeln!(out, "{key}"))?,
+    }
+    out.flush()?;
+    Ok(Outcome::Yes)
+}

@@ -1,0 +1,218 @@
+//! Signatures: manifests of the data, and the control datagrams that subscribers act on.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use mcast_measure::TokenBucket;
+
+use super::PublisherMachine;
+use crate::sign::{self, SIGNATURE_EXTENSION, SIGNATURE_LENGTH, Signer};
+use crate::wire::{
+    DatagramWriter, Digest, ExtensionKind, HEADER_LENGTH, Header, KeyEpoch, Kind, Manifest, SignerId,
+    TAG_LENGTH, WriteError,
+};
+use crate::{ClockTime, Nanos};
+
+/// A datagram is covered by a manifest after this time at the latest.
+const LONGEST_WAIT: Nanos = Nanos::from_millis(1);
+/// The shortest time between two manifests of a publisher that flushes often: signing takes a few percent of it.
+const SHORTEST_INTERVAL: Nanos = Nanos::from_micros(200);
+/// Signatures per second that subscribers can cause, and at once: nobody can use up the publisher's processor.
+const REPLIES: u64 = 1_000;
+const REPLIES_AT_ONCE: u64 = 256;
+/// The shortest time between two signed confirmations.
+pub(super) const CONFIRMATION_INTERVAL: Nanos = Nanos::from_millis(1);
+/// The entries of a signed confirmation: ten fewer than those of others make room for the signature.
+pub(super) const CONFIRMED_ENTRIES: usize = 130;
+
+/// The key, and the data that no manifest covers yet.
+#[derive(Debug)]
+pub(super) struct Signing {
+    signer: Arc<dyn Signer>,
+    digests: Vec<Digest>,
+    /// The number of datagrams that a manifest covers.
+    most: usize,
+    /// When the next manifest is due, and when the last one was written.
+    due: ClockTime,
+    last: Option<ClockTime>,
+    replies: TokenBucket,
+    text: Vec<u8>,
+}
+
+impl Signing {
+    /// Creates the state of a publisher whose datagrams have at most this length.
+    pub(super) fn new(signer: Arc<dyn Signer>, datagram: usize, now: ClockTime) -> Self {
+        let head = HEADER_LENGTH + super::publish::SALT_EXTENSION + SIGNATURE_EXTENSION + Manifest::HEAD;
+        let room = datagram.saturating_sub(head + TAG_LENGTH);
+        Self {
+            signer,
+            digests: Vec::new(),
+            most: (room / Digest::LENGTH).clamp(1, Manifest::MOST),
+            due: ClockTime::NEVER,
+            last: None,
+            replies: TokenBucket::new(REPLIES, REPLIES_AT_ONCE, now.0),
+            text: Vec::new(),
+        }
+    }
+
+    /// Returns when the next manifest is due.
+    pub(super) const fn due(&self) -> ClockTime {
+        self.due
+    }
+
+    /// Returns whether all data is covered.
+    pub(super) const fn is_complete(&self) -> bool {
+        self.digests.is_empty()
+    }
+
+    /// Returns how many datagrams `count` datagrams of data need, with their manifests.
+    pub(super) const fn with_manifests(&self, count: u64) -> u64 {
+        count + 1 + (self.digests.len() as u64 + count) / self.most as u64
+    }
+
+    /// Notes a datagram that was just completed.
+    fn add(&mut self, now: ClockTime, datagram: &[u8]) {
+        self.digests.extend(sign::digest(&*self.signer, datagram));
+        let due = if self.digests.len() >= self.most { now } else { now + LONGEST_WAIT };
+        self.due = self.due.min(due);
+    }
+
+    /// Makes the next manifest due now, or when the interval since the last one is over.
+    fn hasten(&mut self, now: ClockTime) {
+        if !self.is_complete() {
+            let earliest = self.last.map_or(now, |last| now.max(last + SHORTEST_INTERVAL));
+            self.due = self.due.min(earliest);
+        }
+    }
+
+    /// Signs a control datagram that begins with the extension of [`write_room`].
+    pub(super) fn sign(&mut self, bytes: &mut [u8]) -> bool {
+        sign::sign(&*self.signer, bytes, &mut self.text)
+    }
+
+    /// Returns whether a subscriber's datagram may be answered with a signed one.
+    pub(super) const fn may_reply(&mut self) -> bool {
+        self.replies.take(1)
+    }
+
+    /// Returns the id of the key.
+    pub(super) fn signer(&self) -> SignerId {
+        self.signer.id()
+    }
+}
+
+/// Writes the extension for a signature of this key, with zeros in its place.
+pub(super) fn write_room(signer: SignerId, writer: &mut DatagramWriter<'_>) -> Result<(), WriteError> {
+    writer.extension(ExtensionKind::SIGNATURE, signer.0, &[0; SIGNATURE_LENGTH])
+}
+
+/// Returns whether the publisher signs control datagrams of this kind: those by which subscribers learn what was sent, what
+/// they have lost, and that it is over. An echo proves an address, and is bound to the probe that it answers.
+pub(super) const fn is_signed(kind: Kind) -> bool {
+    matches!(kind, Kind::Heartbeat | Kind::Ncf | Kind::Reset | Kind::Announce)
+}
+
+impl PublisherMachine {
+    /// Signs with this key from the next datagram on. The stream continues: give subscribers the new public key first. A
+    /// publisher that was created without a key keeps none.
+    pub fn set_signer(&mut self, now: ClockTime, signer: Arc<dyn Signer>) {
+        self.flush(now);
+        self.write_manifest(now);
+        if let Some(signing) = &mut self.signing {
+            signing.signer = Arc::clone(&signer);
+            self.config.signer = Some(signer);
+        }
+    }
+
+    /// Notes a datagram of data that was just completed, and writes the manifest when it is due.
+    #[inline]
+    pub(super) fn note_completed(&mut self, now: ClockTime) {
+        let Self { signing: Some(signing), ring, .. } = self else { return };
+        signing.add(now, ring.get(crate::wire::Sequence(ring.next.0 - 1)));
+        self.write_due_manifest(now);
+    }
+
+    /// Writes a manifest soon.
+    #[inline]
+    pub(super) fn hasten_manifest(&mut self, now: ClockTime) {
+        let Some(signing) = &mut self.signing else { return };
+        signing.hasten(now);
+        self.write_due_manifest(now);
+    }
+
+    fn write_due_manifest(&mut self, now: ClockTime) {
+        if now >= self.manifest_due() {
+            self.write_manifest(now);
+        }
+    }
+
+    /// Returns when a manifest is due; never while a datagram is being written that cannot be completed yet.
+    pub(super) fn manifest_due(&self) -> ClockTime {
+        let is_blocked = self.open.is_some() && self.long_message.is_some();
+        self.signing.as_ref().filter(|_| !is_blocked).map_or(ClockTime::NEVER, Signing::due)
+    }
+
+    /// Writes a manifest of the data that none covers yet, if there is any. No datagram may be open.
+    pub(super) fn write_manifest(&mut self, now: ClockTime) {
+        if self.open.is_some() || self.broken {
+            return;
+        }
+        let header = self.header(Kind::Manifest, self.ring.next.0);
+        let salt = self.sealer.incarnation_salt();
+        let Self { signing: Some(signing), ring, sealer, config, .. } = self else { return };
+        if signing.is_complete() {
+            return;
+        }
+        ring.make_room();
+        let buffer = ring.open_mut();
+        let written = DatagramWriter::new(buffer, &header).and_then(|mut writer| {
+            writer.salt(salt)?;
+            write_room(signing.signer(), &mut writer)?;
+            Manifest::write(&signing.digests, &mut writer)?;
+            Ok(writer.finish())
+        });
+        let Ok(length) = written else {
+            self.broken = true;
+            return;
+        };
+        let body = usize::from(buffer[Header::LENGTH_AT]) * 4;
+        let mut is_written = signing.sign(&mut buffer[..length]);
+        let mut end = length;
+        if header.epoch != KeyEpoch::CLEAR {
+            end += TAG_LENGTH;
+            is_written = is_written && sealer.seal_data(&config.keys, &header, body, &mut buffer[..end]);
+        }
+        if !is_written {
+            self.broken = true;
+            return;
+        }
+        signing.digests.clear();
+        (signing.due, signing.last) = (ClockTime::NEVER, Some(now));
+        ring.close(end, self.next_message);
+        self.statistics.manifests += 1;
+        if self.is_sent_but_one() {
+            self.heartbeats.let_data_precede(now);
+        }
+    }
+
+    /// Returns how many datagrams `count` datagrams of data need, with their manifests.
+    pub(super) fn with_manifests(&self, count: u64) -> u64 {
+        self.signing.as_ref().map_or(count, |signing| signing.with_manifests(count))
+    }
+
+    /// Returns the bytes that a signature and the salt add to a control datagram that is not sealed.
+    pub(super) fn signature_length(&self) -> usize {
+        match &self.signing {
+            Some(_) if self.seals() => SIGNATURE_EXTENSION,
+            Some(_) => SIGNATURE_EXTENSION + super::publish::SALT_EXTENSION,
+            None => 0,
+        }
+    }
+
+    /// Refills the allowance of signatures that subscribers can cause.
+    pub(super) fn refill_signatures(&mut self, now: ClockTime) {
+        if let Some(signing) = &mut self.signing {
+            signing.replies.refill(now.0);
+        }
+    }
+}

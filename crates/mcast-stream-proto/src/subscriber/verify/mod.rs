@@ -1,0 +1,402 @@
+//! Verification of a signed stream: only what the publisher has signed is delivered and moves state.
+//!
+//! Data waits in a [`Stage`] until a manifest with its digest has arrived. Once a digest is known, its datagram is
+//! compared on arrival.
+
+mod stage;
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use mcast_measure::TokenBucket;
+
+use super::config::SubscriberConfig;
+use super::event::{Distrust, SubscriberEvent};
+use super::item::BodyLocation;
+use super::window::{Meta, SlotContent};
+use super::{Policy, SubscriberMachine};
+use crate::sign;
+use crate::wire::{DatagramView, Digest, ExtensionKind, Flags, Kind, Manifest, Probe, Sequence};
+use crate::{ClockTime, Nanos};
+use stage::{Stage, Staged};
+
+/// Signatures per second that are checked in vain, of datagrams from the publisher's address and from others, and at
+/// once: a forger cannot use up the processor, and one that does not forge its address cannot keep out the publisher.
+const REFUSALS: u64 = 1_000;
+const REFUSALS_AT_ONCE: u64 = 100;
+/// Forged data is reported at most this often.
+const REPORT_INTERVAL: Nanos = Nanos::SECOND;
+/// A publisher that sends nothing new for this time has sent the manifest of its last data.
+const PAUSE: Nanos = Nanos::from_millis(50);
+/// Datagrams that wait for their manifests at most: in a window of this size, those of several lost manifests.
+const MOST_STAGED: usize = 8_192;
+
+/// What is verified, and what waits for that.
+#[derive(Debug)]
+pub(super) struct Verification {
+    pub(super) stage: Stage,
+    /// The signed digests, by the lower bits of the sequence.
+    expected: Vec<(Sequence, Digest)>,
+    /// Verified datagrams that are to be delivered out of order.
+    early: VecDeque<Sequence>,
+    from_publisher: TokenBucket,
+    from_others: TokenBucket,
+    text: Vec<u8>,
+    forged: u64,
+    report_at: ClockTime,
+    reported: [Option<Distrust>; 3],
+    /// The end of what heartbeats show as sent, and when it last changed.
+    sent: (Sequence, ClockTime),
+}
+
+impl Verification {
+    pub(super) fn new(config: &SubscriberConfig, now: ClockTime) -> Self {
+        let slots = if config.signed_by.is_empty() { 0 } else { config.slots() };
+        let refusals = TokenBucket::new(REFUSALS, REFUSALS_AT_ONCE, now.0);
+        Self {
+            stage: Stage::new(slots.min(MOST_STAGED), config.window_bytes / 4),
+            expected: alloc::vec![(Sequence(0), Digest::default()); slots],
+            early: VecDeque::new(),
+            from_publisher: refusals,
+            from_others: refusals,
+            text: Vec::new(),
+            forged: 0,
+            report_at: now,
+            reported: [None; 3],
+            sent: (Sequence(0), now),
+        }
+    }
+
+    /// Begins with another incarnation.
+    pub(super) fn begin(&mut self) {
+        self.stage.clear();
+        self.early.clear();
+        self.expected.fill((Sequence(0), Digest::default()));
+    }
+
+    /// Reports again what was reported: the keys have changed.
+    pub(super) const fn forget_reports(&mut self) {
+        self.reported = [None; 3];
+    }
+
+    fn expected(&self, sequence: Sequence) -> Option<Digest> {
+        let mask = self.expected.len().checked_sub(1)?;
+        let (known, digest) = self.expected.get(sequence.0 as usize & mask)?;
+        (*known == sequence).then_some(*digest)
+    }
+
+    fn expect(&mut self, sequence: Sequence, digest: Digest) {
+        let Some(mask) = self.expected.len().checked_sub(1) else { return };
+        if let Some(expected) = self.expected.get_mut(sequence.0 as usize & mask) {
+            *expected = (sequence, digest);
+        }
+    }
+}
+
+impl SubscriberMachine {
+    /// Whether it delivers only what is signed.
+    #[inline]
+    pub(super) const fn is_verifying(&self) -> bool {
+        !self.config.signed_by.is_empty()
+    }
+
+    /// Whether a datagram has arrived, verified or not.
+    #[inline]
+    pub(super) fn has_arrived(&self, sequence: Sequence) -> bool {
+        self.window.has(sequence) || self.verification.stage.has(sequence)
+    }
+
+    /// Returns whether a datagram of data may be handled: in a signed stream, once it matches a signed digest. Until that is
+    /// known, the datagram waits; one that does not match is discarded.
+    pub(super) fn may_be_genuine(
+        &mut self,
+        now: ClockTime,
+        path: u8,
+        datagram: &[u8],
+        view: &DatagramView<'_>,
+    ) -> bool {
+        if !self.is_verifying() {
+            return true;
+        }
+        let sequence = Sequence(view.header.sequence);
+        let is_current = self.current.as_ref().is_some_and(|current| current.sequence == sequence);
+        let is_in_window = sequence.offset_from(self.base).is_some_and(|ahead| ahead < self.window.length());
+        if !is_in_window || is_current || self.window.has(sequence) {
+            // It is counted as a copy, or as beyond the window.
+            return true;
+        }
+        let Some(digest) = self.config.signed_by.digest(datagram) else { return false };
+        match self.verification.expected(sequence) {
+            Some(expected) if expected == digest => {
+                self.statistics.verified += 1;
+                true
+            }
+            Some(_) => {
+                self.note_forged(now, 1);
+                false
+            }
+            None => {
+                self.stage(now, path, datagram, view, digest);
+                false
+            }
+        }
+    }
+
+    /// Keeps a datagram until its manifest has arrived.
+    fn stage(&mut self, now: ClockTime, path: u8, datagram: &[u8], view: &DatagramView<'_>, digest: Digest) {
+        let sequence = Sequence(view.header.sequence);
+        if self.verification.stage.has(sequence) {
+            self.statistics.copies += 1;
+            self.note_path(now, path, false);
+            return;
+        }
+        let Some((location, range)) = self.open(view, datagram) else { return };
+        let body = match location {
+            BodyLocation::Decrypted => self.decrypted.get(range),
+            _ => datagram.get(range),
+        };
+        let body = self.window.copy(body.unwrap_or_default());
+        self.note_path(now, path, true);
+        let (is_repair, is_late) = (view.header.flags.has(Flags::REPAIR), sequence < self.highest);
+        if is_repair {
+            self.note_repair(path);
+        }
+        if is_late {
+            self.naks.fill(now, sequence, is_repair);
+        }
+        let staged = Staged { meta: Meta::of(view), digest, body, is_repair, is_late };
+        if let Some((last, staged)) = self.verification.stage.insert(sequence, staged) {
+            self.statistics.beyond += 1;
+            self.discard_staged(now, last, staged);
+        }
+        self.schedule_status_after_progress();
+    }
+
+    /// Handles a manifest: it has a sequence of the data, and vouches for the datagrams before it.
+    pub(super) fn on_manifest(
+        &mut self,
+        now: ClockTime,
+        path: u8,
+        from: SocketAddr,
+        datagram: &[u8],
+        view: &DatagramView<'_>,
+    ) {
+        if !self.is_followed(now, from, datagram, view) {
+            return;
+        }
+        let sequence = Sequence(view.header.sequence);
+        match sequence.offset_from(self.base) {
+            Some(ahead) if ahead >= self.window.length() => {
+                self.statistics.beyond += 1;
+                return;
+            }
+            Some(_) if !self.window.has(sequence) => {}
+            _ => {
+                self.statistics.copies += 1;
+                self.note_path(now, path, false);
+                return;
+            }
+        }
+        let Some((location, range)) = self.open(view, datagram) else { return };
+        let decrypted = core::mem::take(&mut self.decrypted);
+        let body = match location {
+            BodyLocation::Decrypted => decrypted.get(range),
+            _ => datagram.get(range),
+        };
+        let body = body.unwrap_or_default();
+        let is_authentic = !self.is_verifying() || self.is_authentic(now, from, view, body);
+        match Manifest::read(body) {
+            _ if !is_authentic => {}
+            Ok(manifest) => self.take_manifest(now, path, sequence, view, manifest),
+            Err(_) => self.statistics.malformed += 1,
+        }
+        self.decrypted = decrypted;
+    }
+
+    fn take_manifest(
+        &mut self,
+        now: ClockTime,
+        path: u8,
+        sequence: Sequence,
+        view: &DatagramView<'_>,
+        manifest: Manifest<'_>,
+    ) {
+        let is_repair = view.header.flags.has(Flags::REPAIR);
+        if is_repair {
+            self.note_repair(path);
+        }
+        self.note_path(now, path, true);
+        // What was taken for this datagram is another one.
+        if let Some(staged) = self.verification.stage.take(sequence) {
+            self.window.reuse(staged.body);
+            self.note_forged(now, 1);
+        }
+        self.note_arrival(now, sequence, is_repair);
+        self.window.mark_manifest(sequence);
+        if self.is_verifying() {
+            for (covered, digest) in manifest.covered(sequence) {
+                self.vouch(now, covered, digest);
+            }
+        }
+        self.schedule_status_after_progress();
+    }
+
+    /// Notes the signed digest of a datagram, and releases the datagram if it has arrived.
+    fn vouch(&mut self, now: ClockTime, sequence: Sequence, digest: Digest) {
+        let is_in_window = sequence.offset_from(self.base).is_some_and(|ahead| ahead < self.window.length());
+        if !is_in_window || self.window.has(sequence) {
+            return;
+        }
+        self.verification.expect(sequence, digest);
+        let Some(staged) = self.verification.stage.take(sequence) else { return };
+        if staged.digest != digest {
+            self.note_forged(now, 1);
+            return self.discard_staged(now, sequence, staged);
+        }
+        if sequence != self.base && !self.window.has_room(staged.body.len()) {
+            self.statistics.beyond += 1;
+            return self.discard_staged(now, sequence, staged);
+        }
+        self.statistics.verified += 1;
+        self.statistics.received += 1;
+        self.naks.remove(sequence);
+        match (staged.is_late, staged.is_repair) {
+            (true, true) => self.statistics.repaired += 1,
+            (true, false) => self.losses.note_overtaken(),
+            (false, _) => {}
+        }
+        let is_early = self.config.policy == Policy::Latest && staged.meta.is_whole() && staged.meta.keyed;
+        self.window.insert(sequence, staged.meta, staged.body);
+        if is_early && sequence != self.base {
+            self.verification.early.push_back(sequence);
+        }
+    }
+
+    /// Returns the next datagram to deliver out of order.
+    pub(super) fn next_early(&mut self) -> Option<(Sequence, Meta)> {
+        while let Some(sequence) = self.verification.early.pop_front() {
+            let is_early = sequence > self.base && self.delivery.may_be_early();
+            if let Some(SlotContent::Buffered(meta)) = self.window.content(sequence).filter(|_| is_early) {
+                return Some((sequence, meta));
+            }
+        }
+        None
+    }
+
+    /// Requests a datagram again that was discarded.
+    fn discard_staged(&mut self, now: ClockTime, sequence: Sequence, staged: Staged) {
+        self.window.reuse(staged.body);
+        if (self.base..self.highest).contains(&sequence) {
+            self.naks.reopen(sequence, now, now);
+        }
+    }
+
+    /// Discards unverified datagrams that were given up.
+    pub(super) fn discard_staged_before(&mut self, end: Sequence) {
+        while let Some((_, staged)) = self.verification.stage.take_before(end) {
+            self.window.reuse(staged.body);
+        }
+    }
+
+    /// Discards what waits for a manifest that must have arrived: a forged datagram has taken its place.
+    pub(super) fn distrust_staged(&mut self, now: ClockTime) {
+        let next = self.heartbeat.next;
+        if self.verification.sent.0 != next {
+            self.verification.sent = (next, now);
+        }
+        if !self.verification.stage.has(self.base) {
+            return;
+        }
+        let latest = self.base + Manifest::MOST as u64;
+        let pause = PAUSE.max(4 * self.round_trip());
+        let is_overdue = self.highest > latest || now >= self.verification.sent.1 + pause;
+        let end = self.highest.min(latest + 1);
+        if !is_overdue || !Sequence::each(self.base..end).all(|sequence| self.has_arrived(sequence)) {
+            return;
+        }
+        while let Some((sequence, staged)) = self.verification.stage.take_before(end) {
+            self.discard_staged(now, sequence, staged);
+        }
+    }
+
+    /// Returns whether a control datagram, or a manifest, is signed with a key that is trusted. An echo is not signed.
+    pub(super) fn is_authentic(
+        &mut self,
+        now: ClockTime,
+        from: SocketAddr,
+        view: &DatagramView<'_>,
+        body: &[u8],
+    ) -> bool {
+        let header = &view.header;
+        if header.kind == Kind::Echo {
+            return true;
+        }
+        let is_namesake = self.incarnations.is_namesake(header.incarnation, view.salt());
+        let distrust = match sign::signature_of(view.head) {
+            _ if is_namesake => None,
+            None => Some(Distrust::Unsigned),
+            Some((id, _)) if !self.config.signed_by.has(id) => Some(Distrust::UnknownKey(id)),
+            Some((id, signature)) => {
+                let is_from_publisher = self.publisher.get() == Some(from);
+                let Verification { from_publisher, from_others, text, .. } = &mut self.verification;
+                let refusals = if is_from_publisher { from_publisher } else { from_others };
+                refusals.refill(now.0);
+                if !refusals.has(1) {
+                    self.statistics.not_verified += 1;
+                    return false;
+                }
+                sign::signed_text(view.head, body, text);
+                let is_signed = self.config.signed_by.is_signed(id, text, &signature);
+                // A datagram of this incarnation is verified once; of another one, any number of copies may arrive.
+                if !is_signed || !self.incarnations.is_current(header.incarnation) {
+                    refusals.spend(1);
+                }
+                if is_signed {
+                    return true;
+                }
+                Some(Distrust::WrongSignature(id))
+            }
+        };
+        self.statistics.not_verified += 1;
+        if let Some(distrust) = distrust {
+            self.report_distrust(distrust);
+        }
+        false
+    }
+
+    /// Reports each reason once.
+    fn report_distrust(&mut self, distrust: Distrust) {
+        let reported = match distrust {
+            Distrust::Unsigned => 0,
+            Distrust::UnknownKey(_) => 1,
+            Distrust::WrongSignature(_) => 2,
+        };
+        if self.verification.reported[reported].replace(distrust).is_none() {
+            self.emit(SubscriberEvent::NotVerified(distrust));
+        }
+    }
+
+    fn note_forged(&mut self, now: ClockTime, datagrams: u64) {
+        self.statistics.forged += datagrams;
+        self.verification.forged += datagrams;
+        if now >= self.verification.report_at {
+            self.verification.report_at = now + REPORT_INTERVAL;
+            let datagrams = core::mem::take(&mut self.verification.forged);
+            self.emit(SubscriberEvent::Forged { datagrams });
+        }
+    }
+
+    /// Reports a signed stream to a subscriber that verifies nothing.
+    pub(super) fn note_signed_stream(&mut self, view: &DatagramView<'_>) {
+        let is_signed = !self.is_verifying() && view.extensions.find(ExtensionKind::SIGNATURE).is_some();
+        if is_signed && self.reported.note_signed() {
+            self.emit(SubscriberEvent::Signed);
+        }
+    }
+
+    /// Whether an echo is taken. In a signed stream, anybody could forge another one than the answer to the last probe.
+    pub(super) fn is_expected(&mut self, now: ClockTime, echo: &Probe) -> bool {
+        !self.is_verifying() || self.publisher.is_expected(now, echo)
+    }
+}
