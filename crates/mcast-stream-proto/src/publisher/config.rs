@@ -1,5 +1,6 @@
 //! Settings of a publisher.
 
+use super::parity::Fec;
 use super::quorum::{Acknowledgers, Quorum};
 use crate::Nanos;
 use crate::seal::Keys;
@@ -28,6 +29,8 @@ pub struct PublisherConfig {
     pub longest_message: usize,
     /// Flow control: whether the publisher waits for subscribers. Default: it waits for the slowest.
     pub flow: FlowControl,
+    /// Forward error correction. Default: off.
+    pub fec: Fec,
     /// Eviction time: the publisher stops waiting for a subscriber that blocks it and makes no progress for this long.
     /// Default: 2 s.
     pub eviction: Nanos,
@@ -89,6 +92,7 @@ impl PublisherConfig {
             history: 8 << 20,
             longest_message: 16 << 20,
             flow: FlowControl::Slowest,
+            fec: Fec::Off,
             eviction: Nanos::from_secs(2),
             subscriber_timeout: Nanos::from_secs(5),
             most_subscribers: 4096,
@@ -124,6 +128,17 @@ pub enum ConfigError {
     /// A rate of 0 would never send anything.
     #[error("the rate must not be 0: set none for an unlimited rate")]
     Rate,
+    /// A block, or its parity, has an impossible size.
+    #[error("forward error correction with {data}+{parity} is out of range: use 1 to 64 datagrams and 1 to 64 parity symbols")]
+    Fec {
+        /// The datagrams.
+        data: u8,
+        /// The parity symbols.
+        parity: u8,
+    },
+    /// Without feedback, nothing is acknowledged.
+    #[error("a one-way publisher receives no acknowledgements: require none")]
+    OneWayQuorum,
     /// A quorum of nobody would acknowledge nothing.
     #[error("a quorum of nobody acknowledges nothing: require at least one subscriber")]
     Quorum,
@@ -140,6 +155,14 @@ impl PublisherConfig {
         }
         if self.rate == Some(0) {
             return Err(ConfigError::Rate);
+        }
+        if let Fec::Fixed { data, parity } = self.fec
+            && !((1..=64).contains(&data) && (1..=64).contains(&parity))
+        {
+            return Err(ConfigError::Fec { data, parity });
+        }
+        if self.flow == FlowControl::OneWay && self.quorum.is_some() {
+            return Err(ConfigError::OneWayQuorum);
         }
         match self.quorum.as_ref().map(|quorum| &quorum.acknowledgers) {
             Some(Acknowledgers::Count(0)) => return Err(ConfigError::Quorum),

@@ -149,6 +149,10 @@ pub struct PublisherStatistics {
     pub single_repairs: u64,
     /// Bytes of all repairs.
     pub repair_bytes: u64,
+    /// Parity datagrams sent without a request.
+    pub parity: u64,
+    /// Their bytes.
+    pub parity_bytes: u64,
     /// NAKs received.
     pub naks: u64,
     /// NAKs not answered: beyond the limit of a subscriber, or of an unknown one.

@@ -11,6 +11,7 @@ mod heartbeat;
 mod members;
 mod pacer;
 mod pacing;
+mod parity;
 mod proof;
 mod publish;
 mod quorum;
@@ -29,6 +30,7 @@ use core::fmt;
 pub use audience::{Audience, Standing};
 pub use config::{ConfigError, Congestion, PublisherConfig};
 pub use event::{PublisherEvent, PublisherStatistics, Refusal};
+pub use parity::Fec;
 pub use quorum::{
     AckLevel, AckProgress, AckState, AckWait, Acknowledgers, Quorum, QuorumLoss, SubscriberPresence,
     Watermarks,
@@ -46,6 +48,7 @@ use flow::FlowState;
 use heartbeat::HeartbeatSchedule;
 use members::Members;
 use pacer::Pacer;
+use parity::ParitySchedule;
 use proof::AddressProof;
 use publish::{LongMessage, OpenDatagram};
 use repair::ConfirmationSchedule;
@@ -79,6 +82,7 @@ pub struct PublisherMachine {
     scratch: Vec<u8>,
     pacer: Pacer,
     repairs: RepairScheduler,
+    parity: ParitySchedule,
     confirmations: ConfirmationSchedule,
     flow: FlowState,
     /// When data was last sent, and when that began again after a pause.
@@ -114,7 +118,7 @@ impl PublisherMachine {
             closed: false,
             broken: false,
             members: Members::new(),
-            outbox: Outbox::default(),
+            outbox: Outbox::new(if config.fec == Fec::Off { 0 } else { config.datagram }),
             events: EventQueue::default(),
             statistics: PublisherStatistics::default(),
             proof: AddressProof::new(&mut random),
@@ -122,6 +126,7 @@ impl PublisherMachine {
             scratch: Vec::new(),
             pacer: Pacer::new(config.rate, config.datagram, now),
             repairs: RepairScheduler::new(&config, now),
+            parity: ParitySchedule::new(&config),
             confirmations: ConfirmationSchedule::new(now),
             flow: FlowState::new(),
             data_sent_at: now,
@@ -218,7 +223,7 @@ impl PublisherMachine {
     #[inline]
     #[must_use]
     pub fn is_sent(&self) -> bool {
-        self.ring.sent == self.ring.next && self.open.is_none()
+        self.ring.sent == self.ring.next && self.open.is_none() && !self.parity.is_waiting()
     }
 
     /// Returns the number of complete datagrams not sent yet.
@@ -230,7 +235,7 @@ impl PublisherMachine {
 
     /// Returns whether the publisher waits for subscribers.
     fn has_flow_control(&self) -> bool {
-        self.config.flow != FlowControl::None
+        !matches!(self.config.flow, FlowControl::None | FlowControl::OneWay)
     }
 
     fn header(&self, kind: Kind, sequence: u64) -> Header {

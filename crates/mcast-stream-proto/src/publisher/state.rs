@@ -6,7 +6,7 @@ use super::members::{Departure, Member, Role};
 use super::{LONGEST_ROUND_TRIP, MIN_ROUND_TRIP, PublisherEvent, PublisherMachine};
 use crate::outbox::Target;
 use crate::wire::{
-    Announce, DatagramWriter, Flags, Heartbeat, Kind, MINOR, MessageNumber, ResetReason, Sequence,
+    Announce, DatagramWriter, Flags, FlowControl, Heartbeat, Kind, MINOR, MessageNumber, ResetReason, Sequence,
     SubscriberId, WriteError,
 };
 use crate::{ClockTime, Nanos};
@@ -47,11 +47,16 @@ impl PublisherMachine {
         let round_trip = self.round_trip.as_wire_micros().max(1);
         let group_size = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
         let sent = self.ring.sent;
+        let (block, parity) = self.parity.announced();
+        let oldest = match self.config.flow {
+            FlowControl::OneWay => self.parity.settled(now).max(self.ring.oldest_retained),
+            _ => self.ring.oldest_retained,
+        };
         let heartbeat = Heartbeat {
             next: sent,
             next_message: self.message_at(sent),
-            oldest_retained: self.ring.oldest_retained.min(sent),
-            oldest_message: self.message_at(self.ring.oldest_retained.min(sent)),
+            oldest_retained: oldest.min(sent),
+            oldest_message: self.message_at(oldest.min(sent)),
             clock: now.0.max(1),
             unix_time: self.config.unix_offset.map_or(0, |offset| offset.wrapping_add(now.0)),
             rate: self.pacer.rate().unwrap_or(0),
@@ -63,6 +68,8 @@ impl PublisherMachine {
             max_minor: MINOR,
             status_interval: self.status_interval().as_wire_micros(),
             datagram: self.config.datagram as u16,
+            block,
+            parity,
             capacity: u32::try_from(self.ring.capacity()).unwrap_or(u32::MAX),
         };
         let is_over = self.closed && sent == self.ring.next;
@@ -74,6 +81,7 @@ impl PublisherMachine {
             origin.map_or(Ok(()), |origin| origin.write(writer))?;
             heartbeat.write(writer)
         });
+        self.parity.note_announced();
         self.statistics.heartbeats += 1;
         self.heartbeats.note_sent(now, self.flow.is_blocked(), self.round_trip, self.heartbeat_spacing());
     }

@@ -139,7 +139,7 @@ impl SubscriberMachine {
 
     /// Schedules a status with an acknowledgement, also after the end of the stream.
     fn report_acknowledgement(&mut self, now: ClockTime) {
-        if self.config.mute || !self.acknowledgements.has_news(self.expected) {
+        if self.is_mute() || !self.acknowledgements.has_news(self.expected) {
             return;
         }
         let interval = self.status_interval();
@@ -160,7 +160,7 @@ impl SubscriberMachine {
     pub(super) fn report_acknowledgement_soon(&mut self) {
         if self.acknowledgements.is_requested
             && self.heartbeat.group_size <= SMALL_GROUP
-            && self.config.repairs()
+            && self.requests_repairs()
             && self.acknowledgements.has_news(self.expected)
         {
             self.statuses.schedule(self.statuses.last() + self.status_interval() / 2);

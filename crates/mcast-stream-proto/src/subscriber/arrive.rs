@@ -84,13 +84,14 @@ impl SubscriberMachine {
             self.note_path(now, path, false);
             return;
         }
-        if sequence != self.base && !self.window.has_room(datagram.len()) {
+        if sequence != self.base && !self.window.has_room(datagram.len() + self.recovery.bytes()) {
             self.statistics.beyond += 1;
             return;
         }
         let Some((location, range)) = self.open(view, datagram) else { return };
         self.note_path(now, path, true);
         self.note_arrival(now, sequence, is_repair);
+        self.recovery.keep(self.base, sequence, datagram);
         let meta = Meta::of(view);
         let is_delivered_now = sequence == self.base && self.current.is_none() && self.delivery.is_active()
             || self.config.policy == Policy::Latest
@@ -100,6 +101,7 @@ impl SubscriberMachine {
                 && self.delivery.may_be_early();
         if is_delivered_now {
             self.current = Some(Current::new(sequence, meta, location, range));
+            self.recover_block_of(now, sequence);
             return;
         }
         let body = match location {
@@ -110,6 +112,7 @@ impl SubscriberMachine {
         if self.delivery.is_buffering() {
             self.schedule_status_after_progress();
         }
+        self.recover_block_of(now, sequence);
     }
 
     /// Returns where the body is, decrypted if it was sealed; `None` if the seal does not fit.
@@ -151,7 +154,7 @@ impl SubscriberMachine {
     }
 
     /// Accounts for the first copy of a datagram: opens the gap before it, or fills the gap that it was missing in.
-    fn note_arrival(&mut self, now: ClockTime, sequence: Sequence, is_repair: bool) {
+    pub(super) fn note_arrival(&mut self, now: ClockTime, sequence: Sequence, is_repair: bool) {
         self.statistics.received += 1;
         if sequence >= self.highest {
             self.note_sent_before(now, sequence);
@@ -174,7 +177,7 @@ impl SubscriberMachine {
         }
         self.highest = end;
         self.statistics.missed += end - first;
-        let due = now + self.naks.reorder_guard(self.round_trip()) + self.backoff();
+        let due = now + self.naks.reorder_guard(self.round_trip()) + self.parity_delay() + self.backoff();
         self.naks.open_gap(first..end, now, due);
     }
 
@@ -199,6 +202,7 @@ impl SubscriberMachine {
         {
             let due = now + self.round_trip();
             self.naks.reopen(current.sequence, now, due);
+            self.recovery.forget(current.sequence);
         }
     }
 }

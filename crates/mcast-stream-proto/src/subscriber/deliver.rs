@@ -160,7 +160,7 @@ impl SubscriberMachine {
         let (end, messages) = self.end.filter(|(end, _)| *end <= self.base && !self.delivery.has_ended())?;
         self.delivery.end();
         self.base = end;
-        if !self.config.mute {
+        if !self.is_mute() {
             let at = now + self.jitter();
             self.statuses.confirm_end(at);
             self.report_acknowledgement_soon();
@@ -225,7 +225,7 @@ impl SubscriberMachine {
             _ if self.abandoned.is_some() => (gap_end, self.abandoned.unwrap_or(Cause::Abandoned)),
             Policy::Deadline(limit) if is_over(limit) => (gap_end, Cause::Deadline),
             Policy::BestEffort(limit) if is_over(limit) => (gap_end, Cause::NotRepaired),
-            _ if self.config.mute && is_over(self.config.stalled_after) => (gap_end, Cause::NotRepaired),
+            _ if self.is_mute() && is_over(self.config.stalled_after) => (gap_end, Cause::NotRepaired),
             _ => return false,
         };
         self.cause = cause;

@@ -17,6 +17,7 @@ mod continued;
 mod feedback;
 mod link;
 mod lives;
+mod parity;
 mod plan;
 mod reports;
 mod stuck;

@@ -4,6 +4,7 @@ mod troubles;
 
 use mcast_dice::Dice;
 use mcast_stream_proto::Nanos;
+use mcast_stream_proto::publisher::Fec;
 use mcast_stream_proto::subscriber::{OnLoss, Policy, Start};
 
 use crate::link::Quality;
@@ -52,6 +53,9 @@ pub(crate) struct Plan {
     pub(crate) stranger: Option<Stranger>,
     /// Who must acknowledge messages.
     pub(crate) acknowledge: Option<AckPlan>,
+    pub(crate) fec: Fec,
+    /// There is no feedback.
+    pub(crate) one_way: bool,
 }
 
 /// Who must acknowledge messages, and how.
@@ -254,6 +258,8 @@ impl Plan {
             overlap: None,
             stranger: None,
             acknowledge: None,
+            fec: Fec::Off,
+            one_way: false,
         };
         let mut acks = Dice::new(seed ^ 0x6163_6b73);
         let plan = troubles::added(plan);
@@ -264,7 +270,11 @@ impl Plan {
         {
             known.blocks = false;
         }
-        Self { acknowledge, ..plan }
+        let mut parity = Dice::new(seed ^ 0x0066_6563);
+        let fec = fec(&mut parity);
+        let one_way = parity.chance(0.15);
+        let acknowledge = acknowledge.filter(|_| !one_way);
+        Self { acknowledge, fec, one_way, waits: plan.waits && !one_way, ..plan }
     }
 
     /// A short plan without faults.
@@ -294,6 +304,8 @@ impl Plan {
             overlap: None,
             stranger: None,
             acknowledge: None,
+            fec: Fec::Off,
+            one_way: false,
         }
     }
 
@@ -395,6 +407,8 @@ impl Plan {
         add(&|plan| plan.bottleneck = None);
         add(&|plan| plan.stranger = None);
         add(&|plan| plan.acknowledge = None);
+        add(&|plan| plan.fec = Fec::Off);
+        add(&|plan| plan.one_way = false);
         add(&|plan| plan.acknowledge = plan.acknowledge.map(|known| AckPlan { processed: false, ..known }));
         add(&|plan| plan.jump = None);
         add(&|plan| plan.hostile = None);
@@ -466,6 +480,14 @@ impl SubscriberPlan {
         self.key_late = if dice.chance(0.3) { dice.below(500 * MILLISECOND) } else { 0 };
         self.down.kth = dice.chance(0.1).then(|| dice.between(1, 60));
         self.up.kth = dice.chance(0.1).then(|| dice.between(1, 12));
+    }
+}
+
+/// In every second plan.
+fn fec(dice: &mut Dice) -> Fec {
+    match dice.below(4) {
+        0 | 1 => Fec::Fixed { data: dice.pick(&[1, 4, 20, 64]), parity: dice.pick(&[1, 2, 4, 8]) },
+        _ => Fec::Off,
     }
 }
 
