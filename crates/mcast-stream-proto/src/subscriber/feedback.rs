@@ -57,7 +57,7 @@ impl SubscriberMachine {
         }
         deadline = deadline.min(self.paths.next_silence_check(self.config.path_silence));
         if self.delivery.has_stopped() {
-            return if self.has_left { deadline } else { ClockTime(0) };
+            return if self.has_left || self.is_mute() { deadline } else { ClockTime(0) };
         }
         if self.incarnations.current().is_some() && !self.is_mute() {
             let probe = if self.liveness.is_silent() { ClockTime::NEVER } else { self.publisher.probe_at() };
