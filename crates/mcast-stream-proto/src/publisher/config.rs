@@ -136,6 +136,9 @@ pub enum ConfigError {
         /// The parity symbols.
         parity: u8,
     },
+    /// Without feedback, loss cannot be measured.
+    #[error("a one-way publisher cannot measure loss: set a fixed forward error correction")]
+    OneWayAuto,
     /// Without feedback, nothing is acknowledged.
     #[error("a one-way publisher receives no acknowledgements: require none")]
     OneWayQuorum,
@@ -160,6 +163,9 @@ impl PublisherConfig {
             && !((1..=64).contains(&data) && (1..=64).contains(&parity))
         {
             return Err(ConfigError::Fec { data, parity });
+        }
+        if self.flow == FlowControl::OneWay && self.fec == Fec::Auto {
+            return Err(ConfigError::OneWayAuto);
         }
         if self.flow == FlowControl::OneWay && self.quorum.is_some() {
             return Err(ConfigError::OneWayQuorum);

@@ -147,6 +147,8 @@ pub struct PublisherStatistics {
     pub group_repairs: u64,
     /// Repairs sent to a single subscriber.
     pub single_repairs: u64,
+    /// Of those to the group, parity datagrams.
+    pub parity_repairs: u64,
     /// Bytes of all repairs.
     pub repair_bytes: u64,
     /// Parity datagrams sent without a request.

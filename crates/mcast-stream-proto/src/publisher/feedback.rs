@@ -215,6 +215,9 @@ impl PublisherMachine {
             self.observe_loss(now, id, reception);
         }
         self.observe_repairs(now, id, status, reception);
+        if reception == Reception::Steady {
+            self.observe_parity(now, id);
+        }
         if before == Role::Unknown && role == Role::Awaited {
             self.events.push(PublisherEvent::SubscriberJoined(id, from));
         }

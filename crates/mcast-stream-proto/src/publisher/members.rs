@@ -8,6 +8,7 @@ use core::net::SocketAddr;
 use super::acknowledgements::AckRecord;
 use super::congestion::RateControl;
 use super::pacing::LossMark;
+use super::parity::LossMeter;
 use super::repair_flow::RepairFlow;
 use crate::replay::Counts;
 use crate::seal::{Cipher, Purpose};
@@ -106,6 +107,7 @@ pub(crate) struct Member {
     /// Datagrams that it detected as missing: a count that wraps.
     pub(crate) missed: u32,
     pub(super) mark: LossMark,
+    pub(super) loss: LossMeter,
     /// The rate that its link carries.
     pub(crate) control: RateControl,
     /// NAKs that it may still send, and the time of the last refill.
@@ -133,6 +135,7 @@ impl Member {
             highest_at: now,
             missed: 0,
             mark: LossMark::default(),
+            loss: LossMeter::default(),
             control: RateControl::new(SLOWEST),
             naks_left: (NAK_BURST, now),
             repairs,

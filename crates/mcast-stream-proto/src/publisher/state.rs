@@ -116,6 +116,22 @@ impl PublisherMachine {
         flags: Flags,
         write: impl FnOnce(&mut DatagramWriter<'_>) -> Result<(), WriteError>,
     ) -> u64 {
+        let length = self.push_uncharged(to, kind, flags, write);
+        // A datagram to one address answers one from there that was at least as long.
+        if to == Target::Group {
+            self.pacer.charge(length);
+        }
+        length
+    }
+
+    /// Queues a control datagram whose bytes the rate has admitted; returns its length.
+    pub(super) fn push_uncharged(
+        &mut self,
+        to: Target,
+        kind: Kind,
+        flags: Flags,
+        write: impl FnOnce(&mut DatagramWriter<'_>) -> Result<(), WriteError>,
+    ) -> u64 {
         let count = self.sealer.next_control();
         let header = crate::wire::Header { flags, ..self.header(kind, count) };
         let salt = self.sealer.salt(&header);
@@ -125,12 +141,7 @@ impl PublisherMachine {
         };
         let Self { sealer, config, outbox, .. } = self;
         let seal = |bytes: &mut Vec<u8>| sealer.seal_control(&config.keys, &header, bytes);
-        let length = outbox.push(to, &header, whole, seal) as u64;
-        // A datagram to one address answers one from there that was at least as long.
-        if to == Target::Group {
-            self.pacer.charge(length);
-        }
-        length
+        outbox.push(to, &header, whole, seal) as u64
     }
 
     /// Returns the shortest time between two statuses of one subscriber.

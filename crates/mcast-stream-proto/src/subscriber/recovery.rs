@@ -243,6 +243,9 @@ impl SubscriberMachine {
         if self.has_missing(parity.base..end) && self.recovery.add(parity) {
             self.recover(now, parity.base);
         }
+        if header.flags.has(Flags::REPAIR) {
+            return;
+        }
         // No more parity follows for this block, or for those before it: what is still missing is due.
         let settled = if header.flags.has(Flags::LAST_AHEAD) { end } else { parity.base };
         let due = now + self.naks.reorder_guard(self.round_trip());

@@ -12,7 +12,9 @@ use mcast_stream_proto::wire::{
 use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
 
 use crate::cipher::Notary;
-use crate::plan::{MILLISECOND, SECOND};
+use crate::link::Quality;
+use crate::plan::{MILLISECOND, Plan, SECOND, Sizes, SubscriberPlan};
+use crate::world::{Outcome, World};
 
 const STREAM: StreamId = StreamId(9);
 const FROM: ([u8; 4], u16) = ([10, 0, 0, 1], 7000);
@@ -293,4 +295,49 @@ fn forged_parity_does_not_stop_repairs() {
         let finished = pair.run(published, 0);
         assert_eq!((finished.delivered, finished.lost), (published, 0), "{finished:?}");
     }
+}
+
+/// Subscribers behind links of their own that lose 5 %: one symbol repairs another datagram for each of them.
+#[test]
+fn parity_repairs_sixty_four_subscribers_with_a_fifth_of_the_data() {
+    let outcome = |fec| {
+        let down = Quality { loss: 0.05, ..Quality::GOOD };
+        let subscriber = SubscriberPlan { down, window: 8_192, ..SubscriberPlan::simple() };
+        let plan = Plan {
+            messages: 20_000,
+            sizes: Sizes::Exactly(1_300),
+            pause: 20_000,
+            slots: 4_096,
+            datagram: 1_472,
+            fec,
+            good_from: 60 * SECOND,
+            ..Plan::simple(vec![subscriber; 64])
+        };
+        let outcome = World::run(&plan).unwrap();
+        assert!(outcome.subscribers.iter().all(|one| (one.messages, one.lost) == (20_000, 0)));
+        outcome
+    };
+    let share = |outcome: &Outcome| {
+        let statistics = outcome.statistics;
+        (statistics.repair_bytes + statistics.parity_bytes) as f64 / statistics.datagram_bytes as f64
+    };
+    let (without, with) = (outcome(Fec::Off), outcome(Fec::Auto));
+    eprintln!("{:.3} {} {:?}", share(&without), without.published, without.statistics);
+    eprintln!("{:.3} {} {:?}", share(&with), with.published, with.statistics);
+    assert!(share(&with) <= 0.2, "{:.3} of the data, {:.3} without parity", share(&with), share(&without));
+    let lossless = 20_000 * 20_000;
+    assert!(with.published * 85 <= lossless * 100, "{} ns", with.published);
+}
+
+/// As long as nothing is lost, there is no parity, and nothing is kept for it.
+#[test]
+fn without_loss_there_is_no_parity() {
+    let config = publisher(Fec::Auto, FlowControl::Slowest, 1);
+    let finished = Pair::new(config, SubscriberConfig::new(STREAM), Losses::Nothing).run(2_000, 0);
+    assert_eq!((finished.publisher.parity, finished.subscriber.parity), (0, 0));
+    let config = publisher(Fec::Auto, FlowControl::Slowest, 1);
+    let finished = Pair::new(config, SubscriberConfig::new(STREAM), Losses::Share(0.05)).run(20_000, 0);
+    assert!(finished.publisher.parity > 500, "{finished:?}");
+    assert!(finished.subscriber.recovered > 500, "{finished:?}");
+    assert!(finished.publisher.parity_bytes * 9 < finished.publisher.datagram_bytes, "{finished:?}");
 }

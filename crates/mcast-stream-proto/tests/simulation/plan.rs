@@ -273,6 +273,7 @@ impl Plan {
         let mut parity = Dice::new(seed ^ 0x0066_6563);
         let fec = fec(&mut parity);
         let one_way = parity.chance(0.15);
+        let one_way = one_way && fec != Fec::Auto;
         let acknowledge = acknowledge.filter(|_| !one_way);
         Self { acknowledge, fec, one_way, waits: plan.waits && !one_way, ..plan }
     }
@@ -483,10 +484,11 @@ impl SubscriberPlan {
     }
 }
 
-/// In every second plan.
+/// In three of four plans.
 fn fec(dice: &mut Dice) -> Fec {
     match dice.below(4) {
         0 | 1 => Fec::Fixed { data: dice.pick(&[1, 4, 20, 64]), parity: dice.pick(&[1, 2, 4, 8]) },
+        2 => Fec::Auto,
         _ => Fec::Off,
     }
 }
