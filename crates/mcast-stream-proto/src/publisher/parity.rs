@@ -190,8 +190,8 @@ impl ParitySchedule {
         }
     }
 
-    /// Adapts the parity to the share of datagrams that the worst subscriber loses, in parts per million.
-    fn adapt(&mut self, now: ClockTime, share: u64) {
+    /// Adapts the parity to the share of datagrams that the worst of the subscribers loses, in parts per million.
+    fn adapt(&mut self, now: ClockTime, share: u64, subscribers: usize) {
         if self.fec != Fec::Auto {
             return;
         }
@@ -199,9 +199,11 @@ impl ParitySchedule {
             self.lost_at = Some(now);
         }
         self.lost_at = self.lost_at.filter(|at| now.since(*at) < LOSSLESS_TIME);
-        // The losses of a block that are expected, and their standard deviation.
+        // The losses of a block that are expected, and their standard deviation: once, and another time for eight times as
+        // many subscribers, because the one that loses most of a block decides.
         let expected = u64::from(self.data) * share;
-        let symbols = (expected + (expected * 1_000_000).isqrt()) / 1_000_000;
+        let deviations = 3 + u64::from(subscribers.max(1).ilog2());
+        let symbols = (expected + (expected * 1_000_000).isqrt() * deviations / 3) / 1_000_000;
         self.parity = symbols.min(MOST_AHEAD) as u8;
     }
 
@@ -488,7 +490,7 @@ impl PublisherMachine {
             loss.note(*highest, *missed);
         }
         let worst = self.members.iter().map(|(_, member)| member.loss.share).max();
-        self.parity.adapt(now, worst.unwrap_or(0));
+        self.parity.adapt(now, worst.unwrap_or(0), self.members.len());
     }
 
     /// Returns when the next parity is due.
