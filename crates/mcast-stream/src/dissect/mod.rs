@@ -26,7 +26,7 @@ use crate::history::HistoryAnnouncement;
 use crate::seal::Keys;
 use crate::wire::{
     Acknowledgement, Announce, DatagramView, ExtensionKind, Flags, HEADER_LENGTH, Header, Heartbeat,
-    KeyEpoch, Kind, MAGIC, MAJOR, Messages, Nak, Ncf, Probe, Reset, Status, SubscriberId, SubscriberName,
+    KeyEpoch, Kind, MAGIC, MAJOR, Messages, Nak, Ncf, Parity, Probe, Reset, Status, SubscriberId, SubscriberName,
     TAG_LENGTH, WireError,
 };
 
@@ -80,6 +80,8 @@ pub enum Body<'a> {
     Nak(Nak<'a>),
     /// A subscriber's state.
     Status(Status),
+    /// A symbol from which lost data is recovered.
+    Parity(Parity<'a>),
     /// Repairs that are about to be sent.
     Confirmation(Ncf<'a>),
     /// A subscriber's proof of its address.
@@ -175,6 +177,7 @@ impl<'a> Body<'a> {
             Kind::Heartbeat => Self::Heartbeat(Heartbeat::read(bytes)?),
             Kind::Nak => Self::Nak(Nak::read(bytes)?),
             Kind::Status => Self::Status(Status::read(bytes)?),
+            Kind::Parity => Self::Parity(Parity::read(bytes)?),
             Kind::Ncf => Self::Confirmation(Ncf::read(bytes)?),
             Kind::Probe => Self::Probe(Probe::read(bytes)?),
             Kind::Echo => Self::Echo(Probe::read(bytes)?),

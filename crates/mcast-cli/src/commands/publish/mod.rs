@@ -1,6 +1,7 @@
 //! `mcast publish`: publishes messages with repair of losses.
 
 mod acknowledgements;
+mod correction;
 mod feed;
 mod log;
 mod messages;
@@ -25,6 +26,7 @@ use crate::arguments::{
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use acknowledgements::AckOptions;
+use correction::CorrectionOptions;
 use log::LogArguments;
 use session::Session;
 use snapshot::StateSource;
@@ -80,6 +82,9 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     acknowledgements: AckOptions,
+
+    #[command(flatten)]
+    correction: CorrectionOptions,
 
     #[command(flatten)]
     log: LogArguments,
@@ -205,7 +210,8 @@ enum Flow {
 
 const EXAMPLES: &str = "\
 The command ends when all subscribers have received everything. Otherwise it reports those that have
-not, with exit status 1. With --log, Ctrl-C and SIGTERM do not end the stream: the next publisher with
+not, with exit status 1. With --one-way, it ends when everything is sent, and what subscribers
+received is unknown. With --log, Ctrl-C and SIGTERM do not end the stream: the next publisher with
 the same log continues it, and first sends what the last one had accepted.
 
 Examples:
@@ -214,6 +220,7 @@ Examples:
   mcast publish 239.255.1.2:7000 --files *.json             one message per file
   mcast publish 239.255.1.2:7000 --wait-for 3 ready         start when three have joined
   mcast publish 239.255.1.2:7000 --ack 2 hello              two subscribers must acknowledge it
+  mcast publish 239.255.1.2:7000 --fec 20+4 --one-way --rate 8Mbit --files map    without feedback
   mcast publish 239.255.1.2:7000 --announce prices          for `mcast subscribe prices`
   feed | mcast publish 239.255.1.2:7000 --announce prices --log prices-log --serve-history 0.0.0.0:0
                       stored first; for `subscribe prices --from oldest`, and after a crash
@@ -300,7 +307,7 @@ impl Arguments {
         }
         Ok(Plan {
             arguments: self,
-            builder: stream.apply_to(builder, console)?,
+            builder: self.correction.apply_to(stream.apply_to(builder, console)?)?,
             destinations: destinations.join(" and "),
             hop_limit: hop_limit.or_else(|| has_groups.then_some(1)),
             snapshot: stream.snapshot.clone().map(|source| (source, stream.snapshot_port.unwrap_or(0))),

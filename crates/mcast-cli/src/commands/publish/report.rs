@@ -9,6 +9,7 @@ use mcast_stream::{Closing, HostStatus, PathChange, Publisher};
 use serde::Serialize;
 
 use super::acknowledgements::{AckReport, name_of};
+use super::correction::ParityReport;
 use crate::console::Console;
 use crate::message_layer::Repairs;
 use crate::output::{bits_per_second, bytes, count, count_of, seconds, write_record};
@@ -16,6 +17,9 @@ use crate::output::{bits_per_second, bytes, count, count_of, seconds, write_reco
 /// The possible causes if no subscriber sent feedback.
 const NO_FEEDBACK: &str = "no subscriber reported in: none listened, all are best-effort, or a firewall drops the UDP \
                            datagrams that they send to this machine";
+
+/// Without feedback.
+const ONE_WAY: &str = "one-way: what subscribers received is unknown";
 
 /// Reports an event: that a subscriber joined or left, for instance.
 pub(super) fn event(event: &PublisherEvent, publisher: &Publisher, console: &Console) {
@@ -101,6 +105,8 @@ pub(super) struct Report {
     datagrams: u64,
     unsent_datagrams: u64,
     repairs: Repairs,
+    parity: ParityReport,
+    delivery_known: bool,
     subscriber_counts: Audience,
     subscribers: Vec<Member>,
     hosts: Vec<Host>,
@@ -192,6 +198,8 @@ impl Report {
             datagrams: statistics.datagrams,
             unsent_datagrams: closing.unsent,
             repairs: Repairs::of(statistics),
+            parity: ParityReport::of(statistics),
+            delivery_known: !closing.is_one_way,
             subscriber_counts: closing.audience,
             subscribers: closing.standings.iter().map(Member::new).collect(),
             hosts: hosts.iter().map(Host::new).collect(),
@@ -231,7 +239,11 @@ impl Report {
             ));
         }
         let complete = self.subscriber_counts.complete;
+        if self.parity.datagrams > 0 {
+            console.note(format_args!("sent {} of parity", count_of(self.parity.datagrams, "datagram")));
+        }
         match self.subscriber_counts.total() {
+            _ if !self.delivery_known => console.note(ONE_WAY),
             0 => console.note(NO_FEEDBACK),
             1 => console.note(format_args!("{complete} of 1 subscriber has everything")),
             all => console.note(format_args!(

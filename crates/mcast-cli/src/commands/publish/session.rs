@@ -123,6 +123,8 @@ impl<'a> Session<'a> {
                 let is_all = self.feed.next_message() == self.feed.publisher().next_message();
                 is_acknowledged && is_all && closing.unsent == 0
             }
+            // It is not known what subscribers received.
+            None if closing.is_one_way => closing.unsent == 0,
             None => closing.is_complete(),
         };
         Ok(self.interrupt.outcome().unwrap_or_else(|| Outcome::of(is_complete)))
