@@ -108,7 +108,11 @@ fn add_products(rows: &mut [Vec<u8>], coefficients: &[u8], at: usize, bytes: &[u
         powers[0] = [0; STRIDE];
         powers[0][..chunk.len()].copy_from_slice(chunk);
         for power in 1..powers_needed {
-            powers[power] = powers[power - 1].map(|byte| (byte << 1) ^ (((byte as i8) >> 7) as u8 & REDUCTION));
+            let (former, next) = powers.split_at_mut(power);
+            let Some((former, next)) = former.last().zip(next.first_mut()) else { continue };
+            for (double, byte) in next.iter_mut().zip(former) {
+                *double = (byte << 1) ^ (((*byte as i8) >> 7) as u8 & REDUCTION);
+            }
         }
         let start = at + block * STRIDE;
         for (row, coefficient) in rows.iter_mut().zip(coefficients) {

@@ -261,11 +261,16 @@ impl fmt::Debug for Ciphers {
     }
 }
 
-/// Seals a control datagram. The head is authenticated and not encrypted.
+/// Seals a control datagram. The head, without the flags that may differ between copies, is authenticated and not
+/// encrypted.
 pub(crate) fn seal_vector(cipher: &dyn Cipher, count: u64, bytes: &mut Vec<u8>) -> bool {
     let Some(end) = head_end(bytes) else { return false };
     let (head, text) = bytes.split_at_mut(end);
-    let Some(tag) = cipher.seal(count, head, text) else { return false };
+    let flags = head[Header::FLAGS_AT];
+    head[Header::FLAGS_AT] = Flags(flags).without(Flags::MUTABLE).0;
+    let tag = cipher.seal(count, head, text);
+    head[Header::FLAGS_AT] = flags;
+    let Some(tag) = tag else { return false };
     bytes.extend_from_slice(&tag);
     true
 }
