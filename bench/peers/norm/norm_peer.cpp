@@ -1,7 +1,8 @@
 /* Messages by NORM (RFC 5740): a stream of libnorm, at a fixed rate. See ../README.md.
  *
- * Beside the common arguments: --bits, the rate in bits per second if there is no --rate (libnorm needs one), and
- * --parity, the parity segments of a block of 64 (0: repair by retransmission alone). */
+ * Beside the common arguments: --bits, the rate in bits per second if there is no --rate (libnorm needs one);
+ * --parity, the parity segments of a block of 64 (0: repair by retransmission alone); and --acked 1, to wait after each
+ * message until all receivers have acknowledged it. */
 #include <normApi.h>
 #include <sched.h>
 #include <stdbool.h>
@@ -25,7 +26,7 @@ struct options {
     uint64_t size = 1344, rate = 0, receivers = 1;
     double seconds = 1, timeout = 30, linger = 10;
     double bits = 1e9;
-    int parity = 0;
+    int parity = 0, acked = 0;
 };
 
 static uint64_t now(void) {
@@ -59,6 +60,7 @@ static struct options read_options(int count, char **words) {
         else if (!strcmp(name, "--timeout")) options.timeout = atof(value);
         else if (!strcmp(name, "--bits")) options.bits = atof(value);
         else if (!strcmp(name, "--parity")) options.parity = atoi(value);
+        else if (!strcmp(name, "--acked")) options.acked = atoi(value);
         else if (!strcmp(name, "--linger")) options.linger = atof(value);
     }
     if (options.size < 16 || options.size > LARGEST) fail("--size of 16 to 65536");
@@ -131,6 +133,31 @@ static void write_message(struct kept_stream *to, const char *message, uint64_t 
     NormStreamMarkEom(to->stream);
 }
 
+/* Waits until all receivers have acknowledged everything. */
+static void wait_acknowledged(NormInstanceHandle instance, NormSessionHandle session, NormObjectHandle stream) {
+    uint64_t patience = now() + PATIENCE_SECONDS * 1000000000ull;
+    NormStreamFlush(stream, true, NORM_FLUSH_PASSIVE);
+    NormSetWatermark(session, stream, true);
+    while (now() < patience) {
+        NormEvent event;
+        if (!next_event(instance, &event, 10) || event.type != NORM_TX_WATERMARK_COMPLETED) continue;
+        if (NormGetAckingStatus(session) == NORM_ACK_SUCCESS) return;
+        NormResetWatermark(session);
+    }
+    fail("a message was not acknowledged in 20 s");
+}
+
+static int by_size(const void *left, const void *right) {
+    uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
+    return a < b ? -1 : a > b;
+}
+
+static double microseconds(const uint64_t *sorted, uint64_t count, double quantile) {
+    if (count == 0) return 0;
+    uint64_t place = (uint64_t)(quantile * (double)(count - 1));
+    return (double)sorted[place] / 1000;
+}
+
 static int publish(const struct options *options) {
     NormInstanceHandle instance = NormCreateInstance(false);
     NormSessionHandle session = open_session(instance, options, 1);
@@ -154,6 +181,8 @@ static int publish(const struct options *options) {
     if (!message) fail("no memory");
     memset(message, 0x5a, options->size);
     uint64_t begun = now(), length = nanoseconds(options->seconds), sent = 0;
+    uint64_t room_for_delays = 1 << 20, delays = 0, *delay = static_cast<uint64_t *>(malloc(room_for_delays * sizeof(uint64_t)));
+    if (!delay) fail("no memory");
     for (bool ended = false; !ended; sent++) {
         uint64_t time = 0;
         if (options->rate) {
@@ -167,10 +196,21 @@ static int publish(const struct options *options) {
         memcpy(message, &number, 8);
         memcpy(message + 8, &time, 8);
         write_message(&to, message, options->size);
+        if (options->acked) {
+            wait_acknowledged(instance, session, stream);
+            if (delays < room_for_delays) delay[delays++] = now() - time;
+            continue;
+        }
         take_event(&to, 0);
         if (options->rate) NormStreamFlush(stream, true, NORM_FLUSH_PASSIVE);
     }
-    printf("{\"sent\":%llu,\"seconds\":%.6f}\n", (unsigned long long)sent, (double)(now() - begun) / 1e9);
+    printf("{\"sent\":%llu,\"seconds\":%.6f", (unsigned long long)sent, (double)(now() - begun) / 1e9);
+    if (options->acked) {
+        qsort(delay, delays, sizeof(uint64_t), by_size);
+        printf(",\"latency_us\":{\"p50\":%.1f,\"p99\":%.1f,\"p999\":%.1f,\"max\":%.1f}", microseconds(delay, delays, 0.5),
+               microseconds(delay, delays, 0.99), microseconds(delay, delays, 0.999), microseconds(delay, delays, 1));
+    }
+    printf("}\n");
     fflush(stdout);
     NormStreamFlush(stream, true, NORM_FLUSH_ACTIVE);
     /* It repairs until standard input ends, or so long. */
@@ -180,17 +220,6 @@ static int publish(const struct options *options) {
     }
     NormDestroyInstance(instance);
     return 0;
-}
-
-static int by_size(const void *left, const void *right) {
-    uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
-    return a < b ? -1 : a > b;
-}
-
-static double microseconds(const uint64_t *sorted, uint64_t count, double quantile) {
-    if (count == 0) return 0;
-    uint64_t place = (uint64_t)(quantile * (double)(count - 1));
-    return (double)sorted[place] / 1000;
 }
 
 /* The last number of an IPv4 address: who acknowledges must be known by a number. */

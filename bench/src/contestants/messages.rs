@@ -22,7 +22,8 @@ enum MessengerKind {
     /// One of this crate, with its way of publishing, and whether it seals.
     Ours(&'static str, Sealed),
     Aeron,
-    Norm,
+    /// With further options.
+    Norm(&'static [&'static str]),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +52,20 @@ pub const MESSENGERS: &[Messenger] = &[
         name: "norm",
         what: "NORM: a stream of libnorm at the rate at which it does best here: 2 Gbit/s to one receiver, 1 to \
                several; repaired by retransmission",
-        kind: MessengerKind::Norm,
+        kind: MessengerKind::Norm(&[]),
     },
+    ours(
+        "mcast-stream-acked",
+        "mcast-stream: `Publisher::publish`, then `wait_acked` with `Acknowledgers::All`",
+        "acked",
+        Sealed::No,
+    ),
+    Messenger {
+        name: "norm-acked",
+        what: "NORM: a watermark after each message, which all receivers acknowledge",
+        kind: MessengerKind::Norm(&["--acked", "1"]),
+    },
+    ours("tcp-acked", "TCP: a connection a receiver, which replies with a byte", "tcp-acked", Sealed::No),
     ours("tcp", "TCP, for context: a connection a receiver, everything written to each", "tcp", Sealed::No),
 ];
 
@@ -97,7 +110,7 @@ impl Messenger {
         match self.kind {
             MessengerKind::Ours(..) => None,
             MessengerKind::Aeron => Some(Need::Aeron),
-            MessengerKind::Norm => Some(Need::Norm),
+            MessengerKind::Norm(_) => Some(Need::Norm),
         }
     }
 
@@ -120,10 +133,11 @@ impl Messenger {
                 directory.push(aeron_directory());
                 vec!["env".into(), directory, tools.aeron().into(), role.into()]
             }
-            MessengerKind::Norm => {
+            MessengerKind::Norm(further) => {
                 let bits = if messages.receivers == 1 { "2e9" } else { "1e9" };
                 let mut program = vec![tools.norm().into(), role.into()];
                 program.extend(words(["--bits", bits]));
+                program.extend(further.iter().map(Into::into));
                 program
             }
         };

@@ -114,7 +114,12 @@ fn messages() -> impl Iterator<Item = Plan> {
         "Messages, 224 bytes, 20,000 a second: how long each takes, microseconds",
         Kind::Messages(Subject::Delays),
     );
-    plain.into_iter().chain(lossy).chain([delays])
+    let acknowledged = plan(
+        "messages-acknowledged",
+        "Messages, 224 bytes: how long until four receivers have acknowledged each, microseconds",
+        Kind::Messages(Subject::Acknowledged(4)),
+    );
+    plain.into_iter().chain(lossy).chain([delays, acknowledged])
 }
 
 fn plan(name: &str, title: &str, kind: Kind) -> Plan {
@@ -173,6 +178,6 @@ mod tests {
         let plans = all();
         let names: HashSet<_> = plans.iter().map(|plan| &plan.name).collect();
         assert_eq!(names.len(), plans.len());
-        assert_eq!(plans.len(), 3 * 3 * 2 + 5 + 3 + 6 + 5 + 2 + 1);
+        assert_eq!(plans.len(), 3 * 3 * 2 + 5 + 3 + 7 + 5 + 2 + 1);
     }
 }

@@ -1,7 +1,46 @@
-//! The statistics of a publisher that several subcommands print.
+//! What several subcommands print about messages and their publishers.
+
+use std::time::SystemTime;
 
 use mcast_stream::publisher::PublisherStatistics;
+use mcast_stream::wire::{Incarnation, MessageKey, MessageNumber, StreamId};
 use serde::Serialize;
+
+use crate::output::{Payload, rfc3339};
+
+/// A message: `schemas/message.json`.
+#[derive(Debug, Serialize)]
+pub(crate) struct MessageRecord<'a> {
+    stream: String,
+    incarnation: Option<u32>,
+    sequence: MessageNumber,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<MessageKey>,
+    length: usize,
+    time: String,
+    #[serde(flatten)]
+    payload: Payload<'a>,
+}
+
+impl<'a> MessageRecord<'a> {
+    pub(crate) fn new(
+        (stream, incarnation): (StreamId, Option<Incarnation>),
+        number: MessageNumber,
+        key: Option<MessageKey>,
+        time: SystemTime,
+        bytes: &'a [u8],
+    ) -> Self {
+        Self {
+            stream: stream.to_string(),
+            incarnation: incarnation.map(|incarnation| incarnation.0),
+            sequence: number,
+            key,
+            length: bytes.len(),
+            time: rfc3339(time),
+            payload: Payload::new(bytes),
+        }
+    }
+}
 
 /// The repairs that a publisher has sent.
 #[derive(Clone, Copy, Debug, Default, Serialize)]

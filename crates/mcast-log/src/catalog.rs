@@ -13,6 +13,9 @@ use crate::files::Files;
 use crate::format::{SegmentHeader, SegmentIndex, SegmentName};
 use crate::scan::{Scanner, read_prefix};
 
+/// The longest index that is read if the length of its segment is not known, in bytes.
+const LONGEST_INDEX: u64 = 1 << 22;
+
 /// The segments, in order, as of the last listing.
 #[derive(Clone, Debug)]
 pub(crate) struct Catalog {
@@ -55,13 +58,22 @@ impl Catalog {
 
     /// Returns the index of a segment, if there is a valid one, that is, if the segment is closed.
     pub(crate) fn index(&self, header: &SegmentHeader, length: u64) -> Option<SegmentIndex> {
+        self.read_index(header, SegmentIndex::longest(length)).filter(|index| index.length == length)
+    }
+
+    /// Returns the number that followed a segment when it was closed, also if it has been cut off or damaged since.
+    /// `None` if it was not closed.
+    pub(crate) fn closed_before(&self, header: &SegmentHeader) -> Option<MessageNumber> {
+        self.read_index(header, LONGEST_INDEX).map(|index| index.end)
+    }
+
+    fn read_index(&self, header: &SegmentHeader, longest: u64) -> Option<SegmentIndex> {
         let file = self.files.open(&name_of(header).index_file()).ok()?;
-        let most = SegmentIndex::longest(length);
-        if file.length().ok()? > most {
+        if file.length().ok()? > longest {
             return None;
         }
-        let index = SegmentIndex::read(&read_prefix(&*file, usize::try_from(most).ok()?).ok()?)?;
-        (index.salt == header.salt && index.length == length).then_some(index)
+        let index = SegmentIndex::read(&read_prefix(&*file, usize::try_from(longest).ok()?).ok()?)?;
+        (index.salt == header.salt).then_some(index)
     }
 
     pub(crate) fn path_of(&self, header: &SegmentHeader) -> PathBuf {

@@ -99,6 +99,14 @@ pub enum LogError {
         /// The epoch of the secret.
         epoch: KeyEpoch,
     },
+    /// Another secret with the same epoch sealed a segment.
+    #[error("another secret with epoch {} sealed {}", .epoch.0, .path.display())]
+    OtherSecret {
+        /// The segment.
+        path: PathBuf,
+        /// The epoch of both secrets.
+        epoch: KeyEpoch,
+    },
     /// A message is too long, or cannot be sealed.
     #[error("a message of {0} bytes does not fit into a record, which has at most {MAX_BODY} bytes")]
     TooLong(usize),
@@ -135,7 +143,9 @@ impl ClassifiedError for LogError {
             Self::Io { cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied => {
                 FailureClass::Permission
             }
-            Self::OtherStream { .. } | Self::NoKey { .. } | Self::TooLong(_) => FailureClass::Usage,
+            Self::OtherStream { .. } | Self::NoKey { .. } | Self::OtherSecret { .. } | Self::TooLong(_) => {
+                FailureClass::Usage
+            }
             _ => FailureClass::Environment,
         })
     }
@@ -153,6 +163,7 @@ impl ClassifiedError for LogError {
             Self::Header { cause: HeaderError::Version(_), .. } => "use a newer version of mcast".to_owned(),
             Self::Header { .. } => "move the file away to continue without its messages".to_owned(),
             Self::NoKey { .. } => "add the secret with this epoch to the key file".to_owned(),
+            Self::OtherSecret { .. } => "use the key file with which the log was written".to_owned(),
             Self::SyncFailed => "check the disk, and start the publisher again".to_owned(),
             _ => return None,
         })

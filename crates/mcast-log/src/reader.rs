@@ -375,6 +375,16 @@ impl LogReader {
         }
     }
 
+    /// Reaches the end of the newest segment. If that was closed with more messages, those are missing.
+    fn edge(&mut self, path: &Path, cursor: &Cursor) -> Progress {
+        match self.catalog.closed_before(cursor.scanner.header()) {
+            Some(end) if end > self.next.number => {
+                Progress::Found(Step::Damage(self.lose(path, cursor.at, 0, end)))
+            }
+            _ => Progress::Edge,
+        }
+    }
+
     fn open_segment(&self, name: &SegmentName) -> Result<Option<Cursor>, LogError> {
         let Some(scanner) = Scanner::open(&*self.catalog.files, name)? else { return Ok(None) };
         let (header, path) = (scanner.header(), self.path(name));
@@ -408,7 +418,7 @@ impl LogReader {
         let next_segment = self.following()?;
         let is_end = parsed == Parsed::End;
         if is_end && next_segment.is_none() {
-            return Ok(Progress::Edge);
+            return Ok(self.edge(path, cursor));
         }
         if !cursor.is_second_look {
             cursor.is_second_look = true;
@@ -426,7 +436,7 @@ impl LogReader {
             cursor.at = found;
             return Ok(Progress::Found(Step::Damage(self.lose(&cursor.path, at, found - at, head.number))));
         }
-        let Some(next_segment) = next_segment else { return Ok(Progress::Edge) };
+        let Some(next_segment) = next_segment else { return Ok(self.edge(path, cursor)) };
         let length = cursor.scanner.file_length().map_err(fail)?;
         cursor.at = length;
         let damage = self.lose(&cursor.path, at, length.saturating_sub(at), next_segment.first.number);

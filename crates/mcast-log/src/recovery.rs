@@ -6,10 +6,12 @@ use std::sync::Arc;
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{MessageNumber, StreamId};
 
+use crate::LogTime;
 use crate::catalog::Catalog;
 use crate::error::{FileOperation, LogError};
 use crate::files::Files;
 use crate::format::SegmentName;
+use crate::retention::{Retention, prune};
 use crate::scan::{Scanner, Survey};
 use crate::writer::{write_all, write_file};
 
@@ -27,12 +29,19 @@ pub struct Recovery {
     pub cut_bytes: u64,
     /// How many bytes before intact records are damaged. They are still there, and readers report what is missing.
     pub damaged_bytes: u64,
+    /// How many messages are missing at the end, which the log had when it was closed.
+    pub missing: u64,
     /// A segment without records, which is removed when the next one is there.
     pub(crate) empty: Option<SegmentName>,
 }
 
 /// Finds the end of the log. Afterwards everything in it is on the disk.
-pub(crate) fn recover(catalog: &Catalog, stream: StreamId, keys: &Keys) -> Result<Recovery, LogError> {
+pub(crate) fn recover(
+    catalog: &Catalog,
+    stream: StreamId,
+    keys: &Keys,
+    retention: &Retention,
+) -> Result<Recovery, LogError> {
     let files = Arc::clone(&catalog.files);
     remove_unfinished(&*files)?;
     let mut recovery = Recovery { next: MessageNumber(0), ..Recovery::default() };
@@ -46,6 +55,9 @@ pub(crate) fn recover(catalog: &Catalog, stream: StreamId, keys: &Keys) -> Resul
         let path = files.path("");
         return Err(LogError::OtherStream { path, found: header.stream, expected: stream });
     }
+    check_secret(catalog, keys)?;
+    // The disk may be full. What cannot be removed stays.
+    let _ = prune(&files, retention, LogTime::now());
     let length = scanner.file_length().map_err(LogError::io(FileOperation::Read, path.clone()))?;
     if let Some(index) = catalog.index(&header, length) {
         // The index was written after the segment had been synced.
@@ -54,7 +66,10 @@ pub(crate) fn recover(catalog: &Catalog, stream: StreamId, keys: &Keys) -> Resul
         return Ok(recovery);
     }
     let Survey { index, damaged, behind } = scanner.survey(Some(keys), &path)?;
-    recovery.next = index.end;
+    // The numbers of messages that were cut off after it had been closed are not used again.
+    let closed_before = catalog.closed_before(&header).unwrap_or(index.end);
+    recovery.next = index.end.max(closed_before);
+    recovery.missing = closed_before.ahead_of(index.end);
     recovery.damaged_bytes = damaged;
     recovery.cut_bytes = behind;
     recovery.torn = (behind > 0).then_some(path);
@@ -63,9 +78,29 @@ pub(crate) fn recover(catalog: &Catalog, stream: StreamId, keys: &Keys) -> Resul
         return Ok(recovery);
     }
     rewrite(&*files, &scanner, &name, index.length)?;
-    // Without it, the next writer does all this again.
-    let _ = write_file(&*files, &name.index_file(), &index.bytes(), false);
+    if recovery.missing == 0 {
+        // Without it, the next writer does all this again.
+        let _ = write_file(&*files, &name.index_file(), &index.bytes(), false);
+    }
     Ok(recovery)
+}
+
+/// Checks that the keys open the newest record that is sealed. A wrong secret would make what is there unreadable.
+fn check_secret(catalog: &Catalog, keys: &Keys) -> Result<(), LogError> {
+    for name in catalog.segments.iter().rev() {
+        // One whose header is damaged is reported by readers.
+        let Ok(Some(mut scanner)) = Scanner::open(&*catalog.files, name) else { continue };
+        let path = catalog.path_of(scanner.header());
+        let epoch = scanner.header().epoch;
+        match scanner.opens_first(keys, &path) {
+            // Older segments may be sealed with secrets that have been removed.
+            Ok(None) | Err(LogError::NoKey { .. }) => {}
+            Ok(Some(true)) => return Ok(()),
+            Ok(Some(false)) => return Err(LogError::OtherSecret { path, epoch }),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Writes a segment again, up to `length`, and replaces it. What can be read may be in memory only: a sync that

@@ -86,6 +86,15 @@ impl Scanner {
         }
     }
 
+    /// Returns whether the keys open the first record; `None` if there is none, or it is not sealed.
+    pub(crate) fn opens_first(&mut self, keys: &Keys, path: &Path) -> Result<Option<bool>, LogError> {
+        let Some(mut seal) = self.seal(keys, path)? else { return Ok(None) };
+        let at = self.header.len() as u64;
+        let first = self.parse(at).map_err(LogError::io(FileOperation::Read, path.to_owned()))?;
+        let Parsed::Record(head) = first else { return Ok(None) };
+        Ok(Some(self.open_body(at, &head, Some(&mut seal), &mut Vec::new())))
+    }
+
     pub(crate) const fn header(&self) -> &SegmentHeader {
         &self.header
     }

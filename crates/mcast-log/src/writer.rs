@@ -179,7 +179,7 @@ impl PendingSync {
 impl Writer {
     /// Opens or begins the log of a stream in a directory, which is created if there is none. The publisher's incarnation
     /// will be the proposed one, or one more than the last one in the log if that is greater. When this returns, the
-    /// incarnation, and everything that was found, are on the disk.
+    /// incarnation, and everything that was found, are on the disk. What is not to be retained is removed before that.
     ///
     /// # Errors
     /// If another writer has the log, if it is that of another stream, or if the disk refuses it.
@@ -210,7 +210,7 @@ impl Writer {
         let lock = files.lock().map_err(LogError::io(FileOperation::Lock, directory.clone()))?;
         let lock = lock.ok_or(LogError::InUse(directory))?;
         let catalog = Catalog::read(Arc::clone(&files))?;
-        let recovery = recover(&catalog, stream, &options.keys)?;
+        let recovery = recover(&catalog, stream, &options.keys, &options.retention)?;
         let last = catalog.segments.iter().map(|name| name.first.incarnation).max();
         let least = match last {
             Some(last) => Incarnation(last.0.checked_add(1).ok_or(LogError::Exhausted)?),

@@ -10,8 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use mcast_log::{
-    Directory, Files, Lock, LogError, LogFile, LogItem, LogOptions, LogReader, LogTime, Retention,
-    SegmentName, SyncPolicy, Writer, prune, segments,
+    Directory, Files, HeaderError, Lock, LogError, LogFile, LogItem, LogOptions, LogReader, LogTime,
+    Retention, SegmentName, SyncPolicy, Writer, prune, segments,
 };
 use mcast_stream_proto::history::{GapCause, HistoryContent, Position, RequestedStart};
 use mcast_stream_proto::seal::{Algorithm, GroupSecret, Keys};
@@ -52,6 +52,12 @@ fn numbers(directory: &Path, start: RequestedStart) -> Vec<u64> {
         numbers.push(record.record.first.number.0);
     }
     numbers
+}
+
+/// Returns the only segment of a log.
+fn segment(directory: &Path) -> PathBuf {
+    let mut files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    files.find(|path| path.extension().is_some_and(|end| end == "log")).unwrap()
 }
 
 #[test]
@@ -127,8 +133,7 @@ fn a_torn_end_is_cut_off_and_reported() {
     let mut writer = open(directory.path(), small());
     append(&mut writer, 3);
     drop(writer);
-    let files = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
-    let segment = files.into_iter().find(|path| path.extension().is_some_and(|end| end == "log")).unwrap();
+    let segment = segment(directory.path());
     let length = fs::metadata(&segment).unwrap().len();
     fs::OpenOptions::new().write(true).open(&segment).unwrap().set_len(length - 5).unwrap();
     assert_eq!(numbers(directory.path(), RequestedStart::Oldest), [0, 1]);
@@ -138,6 +143,69 @@ fn a_torn_end_is_cut_off_and_reported() {
     assert_eq!(recovery.torn.as_deref(), Some(segment.as_path()));
     append(&mut writer, 1);
     assert_eq!(numbers(directory.path(), RequestedStart::Oldest), [0, 1, 2]);
+}
+
+#[test]
+fn what_a_closed_log_has_lost_at_its_end_is_reported_and_its_numbers_are_not_used_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = open(directory.path(), small());
+    append(&mut writer, 5);
+    writer.close().unwrap();
+    let segment = segment(directory.path());
+    let length = fs::metadata(&segment).unwrap().len();
+    fs::OpenOptions::new().write(true).open(&segment).unwrap().set_len(length - 2 * (32 + 8)).unwrap();
+    let missing = || {
+        let mut reader = LogReader::open(directory.path(), Keys::none()).unwrap();
+        let mut missing = Vec::new();
+        while let Some(item) = reader.next().unwrap() {
+            if let LogItem::Damage(damage) = item {
+                missing.push((damage.first.number.0, damage.end.0));
+            }
+        }
+        missing
+    };
+    assert_eq!(missing(), [(3, 5)]);
+    let reopen = || Writer::open(directory.path(), STREAM, "prices", Incarnation(1), small()).unwrap();
+    let (mut writer, recovery) = reopen();
+    assert_eq!((recovery.next, recovery.missing, recovery.cut_bytes), (MessageNumber(5), 2, 0));
+    append(&mut writer, 1);
+    drop(writer);
+    assert_eq!(missing(), [(3, 5)]);
+    assert_eq!(reopen().1.missing, 0, "it is reported once");
+}
+
+#[test]
+fn a_damaged_version_is_damage_and_not_a_later_version() {
+    let directory = tempfile::tempdir().unwrap();
+    append(&mut open(directory.path(), small()), 1);
+    let segment = segment(directory.path());
+    let open = || Writer::open(directory.path(), STREAM, "prices", Incarnation(1), small()).unwrap_err();
+    let write = |at: usize, byte: u8| {
+        let mut bytes = fs::read(&segment).unwrap();
+        bytes[at] = byte;
+        fs::write(&segment, bytes).unwrap();
+    };
+    write(9, 3);
+    assert!(matches!(open(), LogError::Header { cause: HeaderError::Damaged, .. }), "{:?}", open());
+    // A later version may have another checksum, or none there.
+    write(60, 0xff);
+    assert!(matches!(open(), LogError::Header { cause: HeaderError::Version(3), .. }), "{:?}", open());
+}
+
+#[test]
+fn another_secret_with_the_same_epoch_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = |epoch, byte| {
+        let secret = GroupSecret::new(&[byte; 32], Algorithm::Aes128Gcm);
+        LogOptions { keys: Keys::one(KeyEpoch(epoch), secret), ..small() }
+    };
+    let open = |options| Writer::open(directory.path(), STREAM, "prices", Incarnation(1), options);
+    append(&mut open(options(1, 1)).unwrap().0, 3);
+    let refused = open(options(1, 2)).unwrap_err();
+    assert!(matches!(refused, LogError::OtherSecret { epoch: KeyEpoch(1), .. }), "{refused:?}");
+    // The old secret may have been removed from the key file after a change.
+    open(options(2, 2)).unwrap();
+    open(options(1, 1)).unwrap();
 }
 
 #[test]

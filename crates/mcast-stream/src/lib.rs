@@ -18,8 +18,8 @@ pub use driver::tokio;
 pub use driver::{
     AnnouncedStream, Announcements, Closing, DISCOVERY_V4, DISCOVERY_V6, HeardHeartbeat, HeartbeatListener,
     HistoryListener, HistoryProvider, HistoryServer, HistoryServerStatistics, HistorySource,
-    HistoryUnavailable, HostStatus, JobContext, LoggedPublisher, LoggedPublisherBuilder, MAX_SNAPSHOT,
-    PathChange, Publisher, PublisherBuilder, ReadAhead, ReadOutcome, RefusedHistory, Snapshot,
+    HistoryUnavailable, HostStatus, JobContext, LogStart, LoggedPublisher, LoggedPublisherBuilder,
+    MAX_SNAPSHOT, PathChange, Publisher, PublisherBuilder, ReadAhead, ReadOutcome, RefusedHistory, Snapshot,
     SnapshotFetcher, SnapshotServer, StallCause, StreamError, Subscriber, SubscriberBuilder, Worker,
     discover, fetch_snapshot, fetch_snapshot_while, find_stream, present_incarnation, replace_file,
 };

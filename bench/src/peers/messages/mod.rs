@@ -48,6 +48,10 @@ enum How {
     Each,
     /// A TCP connection to each subscriber.
     Tcp,
+    /// A stream: each message is published when all subscribers have acknowledged the one before.
+    Acked,
+    /// The same over TCP connections, on which each subscriber replies with a byte.
+    TcpAcked,
 }
 
 /// The work of a contestant.
@@ -107,8 +111,8 @@ impl Work {
 pub fn run(arguments: &MessagesArguments) -> Result<()> {
     let MessagesArguments { role, how, sealed, work } = arguments;
     match (role, how) {
-        (Role::Publish, How::Tcp) => tcp::publish(work),
-        (Role::Subscribe, How::Tcp) => tcp::subscribe(work),
+        (Role::Publish, How::Tcp | How::TcpAcked) => tcp::publish(work, *how == How::TcpAcked),
+        (Role::Subscribe, How::Tcp | How::TcpAcked) => tcp::subscribe(work, *how == How::TcpAcked),
         (Role::Publish, how) => publish::run(work, *how, *sealed),
         (Role::Subscribe, _) => subscribe::run(work, *sealed),
     }

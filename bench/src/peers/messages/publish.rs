@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use mcast::{Destination, Group, GroupAddr, InterfaceSelector};
 use mcast_stream::Publisher;
+use mcast_stream::publisher::{AckState, Acknowledgers, Quorum};
 use mcast_stream::seal::{Algorithm, GroupSecret, Keys};
 use mcast_stream::wire::KeyEpoch;
 
@@ -15,7 +16,11 @@ use super::{How, TIMEOUT, Work};
 /// Waits for the subscribers, publishes, and stays until they have received everything.
 pub(super) fn run(work: &Work, how: How, sealed: bool) -> Result<()> {
     let to = Destination { address: group(work)?, interface: Some(interface(work)) };
-    let publisher = Publisher::builder().to(to).loopback(false).keys(keys(sealed)).build()?;
+    let mut builder = Publisher::builder().to(to).loopback(false).keys(keys(sealed));
+    if how == How::Acked {
+        builder = builder.acknowledge(Quorum::new(Acknowledgers::All));
+    }
+    let publisher = builder.build()?;
     ensure!(publisher.wait_for(work.receivers, TIMEOUT), "fewer than {} subscribers joined", work.receivers);
     let mut source = Source::begin(work);
     match how {
@@ -31,7 +36,15 @@ pub(super) fn run(work: &Work, how: How, sealed: bool) -> Result<()> {
                 publisher.publish_all(messages.chunks(size))?;
             }
         }
-        How::Queue | How::Each | How::Tcp => {
+        How::Acked => {
+            while let Some(message) = source.next() {
+                let number = publisher.publish(message)?;
+                let state = publisher.wait_acked(number, TIMEOUT)?;
+                ensure!(state == AckState::Acknowledged, "message {number} is {state:?}");
+                source.note_acknowledged();
+            }
+        }
+        How::Queue | How::Each | How::Tcp | How::TcpAcked => {
             while let Some(message) = source.next() {
                 publisher.publish(message)?;
             }

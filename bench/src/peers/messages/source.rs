@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::Work;
+use super::tally::quantiles;
 use crate::peers::sys;
 
 /// Flag in the number of the last message.
@@ -28,6 +29,8 @@ pub(super) struct Source {
     begun: Instant,
     length: Duration,
     ended: bool,
+    /// Nanoseconds from publishing until all subscribers had acknowledged a message.
+    acknowledged: Vec<u64>,
 }
 
 impl Source {
@@ -43,7 +46,14 @@ impl Source {
             begun: Instant::now(),
             length: Duration::from_secs_f64(work.seconds),
             ended: false,
+            acknowledged: Vec::new(),
         }
+    }
+
+    /// Notes that all subscribers have acknowledged the last message.
+    pub(super) fn note_acknowledged(&mut self) {
+        let time = self.buffer[8..HEAD].try_into().map_or(0, u64::from_le_bytes);
+        self.acknowledged.push(sys::monotonic_nanoseconds().saturating_sub(time));
     }
 
     /// Returns the bytes per message.
@@ -72,8 +82,10 @@ impl Source {
     }
 
     /// Returns the counts as JSON.
-    pub(super) fn report(&self) -> serde_json::Value {
-        json!({ "sent": self.next, "seconds": self.begun.elapsed().as_secs_f64() })
+    pub(super) fn report(mut self) -> serde_json::Value {
+        let seconds = self.begun.elapsed().as_secs_f64();
+        let delays = (!self.acknowledged.is_empty()).then(|| quantiles(&mut self.acknowledged));
+        json!({ "sent": self.next, "seconds": seconds, "latency_us": delays })
     }
 
     /// Returns the number and time of the next message when it is due.

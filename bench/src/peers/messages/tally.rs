@@ -68,19 +68,24 @@ impl Tally {
     /// Returns the counts as JSON; call it after the last message, or when the time is over.
     pub(super) fn report(mut self) -> serde_json::Value {
         let seconds = self.first.map_or(0.0, |first| first.elapsed().as_secs_f64());
-        self.delays.sort_unstable();
-        let at = |part: f64| match self.delays.len() {
-            0 => 0.0,
-            count => self.delays[((count - 1) as f64 * part) as usize] as f64 / 1e3,
-        };
         json!({
             "received": self.received,
             "in_order": self.in_order,
             "complete": self.complete,
             "seconds": seconds,
-            "latency_us": { "p50": at(0.5), "p99": at(0.99), "p999": at(0.999), "max": at(1.0) },
+            "latency_us": quantiles(&mut self.delays),
         })
     }
+}
+
+/// Returns the quantiles of nanoseconds, in microseconds.
+pub(super) fn quantiles(delays: &mut [u64]) -> serde_json::Value {
+    delays.sort_unstable();
+    let at = |part: f64| match delays.len() {
+        0 => 0.0,
+        count => delays[((count - 1) as f64 * part) as usize] as f64 / 1e3,
+    };
+    json!({ "p50": at(0.5), "p99": at(0.99), "p999": at(0.999), "max": at(1.0) })
 }
 
 fn little_endian(bytes: &[u8]) -> u64 {

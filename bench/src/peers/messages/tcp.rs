@@ -17,14 +17,23 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// How often to check the time.
 const WAIT: Duration = Duration::from_millis(50);
 
-/// Accepts the connections, and writes everything to each in turn: the slowest determines the pace.
-pub(super) fn publish(work: &Work) -> Result<()> {
+/// Accepts the connections, and writes everything to each in turn: the slowest determines the pace. If messages are
+/// acknowledged, it reads a byte from each before the next message.
+pub(super) fn publish(work: &Work, acknowledged: bool) -> Result<()> {
     let listener = TcpListener::bind((work.interface, work.group.port()))?;
     let mut connections = accept(&listener, work.receivers)?;
     let mut source = Source::begin(work);
-    while let Some(messages) = source.next_many() {
+    loop {
+        let messages = if acknowledged { source.next() } else { source.next_many() };
+        let Some(messages) = messages else { break };
         for connection in &mut connections {
             connection.write_all(messages)?;
+        }
+        if acknowledged {
+            for connection in &mut connections {
+                connection.read_exact(&mut [0])?;
+            }
+            source.note_acknowledged();
         }
     }
     println!("{}", source.report());
@@ -54,11 +63,12 @@ fn accept(listener: &TcpListener, count: usize) -> Result<Vec<TcpStream>> {
 }
 
 /// Connects when the publisher has started, and reads until the last message, or until the time is over.
-pub(super) fn subscribe(work: &Work) -> Result<()> {
+pub(super) fn subscribe(work: &Work, acknowledges: bool) -> Result<()> {
     let publisher = work.publisher.context("--publisher is required")?;
     eprintln!("ready");
     let mut connection = connect(SocketAddr::new(publisher, work.group.port()))?;
     connection.set_read_timeout(Some(WAIT))?;
+    connection.set_nodelay(true)?;
     let mut tally = Tally::new(work);
     let (mut buffer, mut filled) = (vec![0; BUFFER.max(work.size)], 0);
     'reading: while !tally.is_over() {
@@ -70,7 +80,11 @@ pub(super) fn subscribe(work: &Work) -> Result<()> {
         }
         let mut messages = buffer[..filled].chunks_exact(work.size);
         for message in messages.by_ref() {
-            if !tally.take(message) {
+            let continues = tally.take(message);
+            if acknowledges {
+                connection.write_all(&[0])?;
+            }
+            if !continues {
                 break 'reading;
             }
         }

@@ -1,5 +1,6 @@
 //! Reliable messages, compared with Aeron, NORM and TCP.
 
+mod acknowledged;
 mod delays;
 mod goodput;
 mod raw;
@@ -29,6 +30,8 @@ pub(super) enum Subject {
     Lossy(usize),
     /// Latency at a constant rate, on a link with loss.
     Delays,
+    /// Time until this number of subscribers have acknowledged a message.
+    Acknowledged(usize),
 }
 
 pub(super) fn measure(bench: &Bench, plan: &Plan, subject: Subject) -> Result<Figures> {
@@ -39,6 +42,7 @@ pub(super) fn measure(bench: &Bench, plan: &Plan, subject: Subject) -> Result<Fi
         Subject::Plain(size) => goodput::plain(bench, plan, size),
         Subject::Lossy(receivers) => goodput::lossy(bench, plan, receivers),
         Subject::Delays => delays::measure(bench, plan),
+        Subject::Acknowledged(receivers) => acknowledged::measure(bench, plan, receivers),
     }
 }
 

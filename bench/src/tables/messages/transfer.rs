@@ -39,12 +39,16 @@ pub(super) struct Delays {
 #[derive(Deserialize, Clone, Copy, Debug, PartialEq)]
 struct PublisherReport {
     sent: u64,
+    /// From publishing to the last acknowledgement.
+    latency_us: Option<Delays>,
 }
 
 /// The result of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Transfer {
     pub(super) reports: Vec<SubscriberReport>,
+    /// Time from publishing to the last acknowledgement, if messages were acknowledged.
+    pub(super) acknowledged: Option<Delays>,
     /// Percentage of frames to the subscribers that the links dropped; `None` without configured loss.
     pub(super) lost: Option<f64>,
     /// Subscribers that did not receive every message in time.
@@ -125,7 +129,7 @@ fn judge(reports: Vec<SubscriberReport>, published: PublisherReport, lost: Optio
         );
     }
     let without = reports.iter().filter(|report| !report.complete).count();
-    Ok(Transfer { reports, lost, without })
+    Ok(Transfer { reports, acknowledged: published.latency_us, lost, without })
 }
 
 #[cfg(test)]
@@ -139,7 +143,7 @@ mod tests {
         seconds: 2.0,
         latency_us: Delays { p50: 1.0, p99: 2.0, p999: 3.0, max: 4.0 },
     };
-    const PUBLISHED: PublisherReport = PublisherReport { sent: 100 };
+    const PUBLISHED: PublisherReport = PublisherReport { sent: 100, latency_us: None };
 
     #[test]
     fn goodput_is_that_of_the_slowest_subscriber() {

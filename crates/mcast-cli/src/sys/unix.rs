@@ -1,7 +1,7 @@
 //! Unix: signals.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
@@ -12,16 +12,22 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{flag, low_level::pipe};
 
 pub(crate) fn catch_interrupts(action: impl Fn(u8) + Send + 'static) -> io::Result<()> {
-    let (mut reader, writer) = UnixStream::pair()?;
+    let (mut reader, mut writer) = UnixStream::pair()?;
     let exit_status = Arc::new(AtomicUsize::new(0));
     let arrived = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         let status = 128 + signal;
-        // In this order: the conditional shutdown must not see the flag that the same signal sets.
+        // In this order: from the first one on, the signal no longer ends the process; and the conditional shutdown must
+        // not see the flag that the same signal sets.
+        flag::register_usize(signal, Arc::clone(&exit_status), status as usize)?;
         flag::register_conditional_shutdown(signal, status, Arc::clone(&arrived))?;
         flag::register(signal, Arc::clone(&arrived))?;
-        flag::register_usize(signal, Arc::clone(&exit_status), status as usize)?;
         pipe::register(signal, writer.try_clone()?)?;
+    }
+    if exit_status.load(Ordering::Acquire) != 0 {
+        // It may have arrived before it could write to the pipe.
+        arrived.store(true, Ordering::Release);
+        writer.write_all(&[0])?;
     }
     let wait = move || {
         while reader.read_exact(&mut [0]).is_ok() {

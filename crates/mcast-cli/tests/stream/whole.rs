@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io::Write;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::schemas::assert_valid;
 use crate::support::{Lan, mcast, program};
-use crate::{GROUP, GROUPS, publisher, subscriber};
+use crate::{GROUP, GROUPS, publisher, start, subscriber};
 
 #[test]
 fn every_message_is_a_line_for_each_subscriber() {
@@ -186,4 +187,20 @@ fn a_timeout_ends_it_while_messages_keep_arriving() {
         rows.iter().filter(|row| row["event"] == "lost").filter_map(|row| row["count"].as_u64()).sum();
     assert_eq!(messages + lost, 200, "{ended:?}");
     publishing.end();
+}
+
+#[test]
+fn an_interrupt_while_it_starts_ends_the_command() {
+    let lan = Lan::new();
+    for microseconds in 0..200 {
+        let running = start(&lan.b, &["subscribe", GROUP]);
+        // It does not handle interrupts yet, or is about to.
+        running.stderr.wait_for("joined");
+        let until = Instant::now() + Duration::from_micros(microseconds);
+        while Instant::now() < until {
+            std::hint::spin_loop();
+        }
+        let ended = running.signalled(libc::SIGINT);
+        assert!(matches!(ended.status, None | Some(130)), "{ended:?}");
+    }
 }

@@ -85,18 +85,17 @@ impl SegmentHeader {
             return Err(HeaderError::Magic);
         }
         let fixed = bytes.get(..FIXED).ok_or(HeaderError::Damaged)?;
-        // The version comes before the checksum, which a later version may have elsewhere.
-        match u16_at(fixed, 8) {
-            VERSION => {}
-            version => return Err(HeaderError::Version(version)),
-        }
         let length = usize::from(u16_at(fixed, 56));
-        let name = bytes.get(FIXED..FIXED + length).ok_or(HeaderError::Damaged)?;
-        let checksum = crc32c::crc32c_append(crc32c::crc32c(&fixed[..CHECKSUM_AT]), name);
-        let name = str::from_utf8(name).map_err(|_| HeaderError::Damaged)?;
-        if checksum != u32_at(fixed, CHECKSUM_AT) || length > MAX_NAME {
-            return Err(HeaderError::Damaged);
-        }
+        let name = bytes.get(FIXED..FIXED + length).filter(|_| length <= MAX_NAME);
+        // Of this version, so that a damaged version field is not taken for a later version.
+        let numbers = [&fixed[..8], &VERSION.to_be_bytes(), &fixed[10..CHECKSUM_AT]].concat();
+        let checksum = |name| crc32c::crc32c_append(crc32c::crc32c(&numbers), name);
+        let intact = name.filter(|name| checksum(name) == u32_at(fixed, CHECKSUM_AT));
+        let name = match (u16_at(fixed, 8), intact) {
+            (VERSION, Some(name)) => str::from_utf8(name).map_err(|_| HeaderError::Damaged)?,
+            (VERSION, None) | (_, Some(_)) => return Err(HeaderError::Damaged),
+            (version, None) => return Err(HeaderError::Version(version)),
+        };
         Ok(Self {
             stream: StreamId(u64_at(fixed, 16)),
             name: name.to_owned(),

@@ -283,8 +283,9 @@ impl Files for Process {
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut state = self.disk.state();
         state.begin_change(self.process)?;
-        state.named(name)?;
+        let file = state.named(name)?;
         state.change(vec![(name.to_owned(), None)]);
+        state.free = state.free.saturating_add(state.files[file].cached.len());
         Ok(())
     }
 

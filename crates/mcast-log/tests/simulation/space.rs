@@ -1,6 +1,6 @@
 //! A full disk.
 
-use mcast_log::{LogItem, LogOptions, LogReader, LogTime, SyncPolicy, Writer};
+use mcast_log::{LogItem, LogOptions, LogReader, LogTime, Retention, SyncPolicy, Writer};
 use mcast_stream_proto::history::HistoryContent;
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{Incarnation, MessageNumber};
@@ -44,6 +44,25 @@ fn a_full_disk_refuses_and_the_log_continues_when_there_is_space() {
     writer.append(LogTime(3), &message(b"two")).unwrap();
     disk.crash();
     assert_eq!(read(&disk), [b"one", b"two"]);
+}
+
+#[test]
+fn a_writer_that_finds_a_full_disk_removes_what_is_not_to_be_retained() {
+    let disk = Disk::new(4);
+    let options = LogOptions { segment_bytes: 4_096, ..LogOptions::default() };
+    let open = |options| Writer::open_files(disk.files(), STREAM, "", Incarnation(1), options);
+    let (mut writer, _) = open(options.clone()).unwrap();
+    for time in 0..50 {
+        writer.append(LogTime(time), &message(&[7; 1_000])).unwrap();
+    }
+    drop(writer);
+    disk.set_free(0);
+    let refused = open(options.clone()).unwrap_err();
+    assert!(refused.is_storage_full(), "{refused:?}");
+    let retention = Retention { bytes: Some(2 * 4_096), age: None };
+    let (mut writer, recovery) = open(LogOptions { retention, ..options }).unwrap();
+    assert_eq!(recovery.next, MessageNumber(50));
+    writer.append(LogTime(50), &message(&[8; 1_000])).unwrap();
 }
 
 #[test]

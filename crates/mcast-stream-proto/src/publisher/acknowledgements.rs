@@ -13,6 +13,7 @@ use super::quorum::{
     AckLevel, AckProgress, AckState, AckWait, Acknowledgers, Quorum, QuorumLoss, SubscriberPresence,
     Watermarks,
 };
+use crate::backoff::SMALL_GROUP;
 use crate::wire::{Acknowledgement, MessageNumber, SubscriberId, SubscriberName};
 use crate::{ClockTime, Nanos};
 
@@ -145,6 +146,8 @@ pub(super) struct Acknowledgements {
     forgotten: MessageNumber,
     /// In a large group, the time until which reports are only collected.
     next_at: ClockTime,
+    /// The first message that is not settled, and when that was noticed or its acknowledgement last requested.
+    awaited: Option<(MessageNumber, ClockTime)>,
 }
 
 impl Acknowledgements {
@@ -159,6 +162,26 @@ impl Acknowledgements {
             is_lost: true,
             forgotten: MessageNumber(0),
             next_at: ClockTime(0),
+            awaited: None,
+        }
+    }
+
+    /// Returns whether the first message that is not settled, of those before `next`, has waited for longer than this,
+    /// also since it last was requested.
+    fn is_late(&mut self, now: ClockTime, next: MessageNumber, patience: Nanos) -> bool {
+        let first = (self.settled < next).then_some(self.settled);
+        match (first, self.awaited) {
+            (Some(first), Some((known, since))) if first == known => {
+                let is_late = now >= since + patience;
+                if is_late {
+                    self.awaited = Some((first, now));
+                }
+                is_late
+            }
+            (first, _) => {
+                self.awaited = first.map(|first| (first, now));
+                false
+            }
         }
     }
 
@@ -414,6 +437,15 @@ impl PublisherMachine {
         }
         acknowledgements.next_at = now + SETTLE_INTERVAL;
         self.settle_acknowledgements();
+    }
+
+    /// Returns whether the status that acknowledges a message may have been lost: its subscriber cannot know that. In a
+    /// large group, the requested statuses would be too many.
+    pub(super) fn requests_acknowledgements(&mut self, now: ClockTime) -> bool {
+        let patience = self.status_interval() + 2 * self.round_trip;
+        let is_small = self.members.len() <= SMALL_GROUP as usize;
+        let next = self.next_message;
+        self.acknowledgements.as_mut().is_some_and(|known| known.is_late(now, next, patience) && is_small)
     }
 
     /// Settles the messages that can be settled by now.

@@ -75,7 +75,7 @@ impl PublisherMachine {
         let is_over = self.closed && sent == self.ring.next;
         let end = if is_over { Flags::END_OF_STREAM } else { Flags(0) };
         let acknowledge = if self.acknowledgements.is_some() { Flags::ACKNOWLEDGE } else { Flags(0) };
-        let flags = end.with(acknowledge).with(self.requested_statuses());
+        let flags = end.with(acknowledge).with(self.requested_statuses(now));
         let origin = self.config.origin;
         self.push_control(Target::Group, Kind::Heartbeat, flags, |writer| {
             origin.map_or(Ok(()), |origin| origin.write(writer))?;
@@ -88,10 +88,11 @@ impl PublisherMachine {
 
     /// Returns the flags that request the statuses without which the publisher cannot continue. As long as a window is
     /// full, only its subscriber can help: the statuses of all others, in a large group, would be in vain.
-    fn requested_statuses(&mut self) -> Flags {
+    fn requested_statuses(&mut self, now: ClockTime) -> Flags {
         match self.flow.is_blocked() {
             true if self.members.limit() <= self.ring.sent => Flags::URGENT.with(Flags::NO_ROOM),
             true => Flags::URGENT,
+            false if self.requests_acknowledgements(now) => Flags::URGENT,
             false => Flags(0),
         }
     }

@@ -158,12 +158,14 @@ impl SubscriberMachine {
     /// Schedules a status with an acknowledgement in a small group, where it need not wait for a heartbeat.
     #[inline]
     pub(super) fn report_acknowledgement_soon(&mut self) {
-        if self.acknowledgements.is_requested
-            && self.heartbeat.group_size <= SMALL_GROUP
-            && self.requests_repairs()
-            && self.acknowledgements.has_news(self.expected)
+        if self.acknowledges_soon() && self.requests_repairs() && self.acknowledgements.has_news(self.expected)
         {
             self.statuses.schedule(self.statuses.last() + self.status_interval() / 2);
         }
+    }
+
+    /// Whether the publisher expects acknowledgements, and the group is small enough to send them at once.
+    pub(super) const fn acknowledges_soon(&self) -> bool {
+        self.acknowledgements.is_requested && self.heartbeat.group_size <= SMALL_GROUP
     }
 }

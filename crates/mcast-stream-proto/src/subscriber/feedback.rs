@@ -310,7 +310,12 @@ impl SubscriberMachine {
             || self.paths.repairs() as u32 != reported.repairs
             || self.acknowledgements.has_news(self.expected)
             || self.flags() & !reported.flags & (Status::ENDED | Status::DELIVERED) != 0;
-        let is_latest = has_news || now >= self.statuses.last() + IDLE_STATUS / 2;
+        // The status with the last news may have been lost.
+        let patience = match is_urgent && self.acknowledges_soon() {
+            true => self.status_interval(),
+            false => IDLE_STATUS / 2,
+        };
+        let is_latest = has_news || now >= self.statuses.last() + patience;
         let is_late = self.end.is_some() && self.base < self.heartbeat.next;
         // A time that was drawn is kept: the minimum of many draws would be about the same for all subscribers.
         if (is_latest || is_late) && (is_urgent || !self.statuses.is_scheduled()) {

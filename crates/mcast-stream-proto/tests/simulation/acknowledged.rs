@@ -100,6 +100,19 @@ fn lost_statuses_and_lost_messages_are_acknowledged_in_bounded_time() {
     }
 }
 
+/// A subscriber does not know that its status was lost.
+#[test]
+fn a_lost_acknowledgement_is_requested_again_soon() {
+    let up = Quality { loss: 0.2, ..Quality::GOOD };
+    let plan = feed(2, 60, SECOND, RECEIVED);
+    let subscribers = vec![SubscriberPlan { up, ..SubscriberPlan::simple() }; 2];
+    let outcome = acknowledges_all(&Plan { subscribers, good_from: 70 * SECOND, ..plan });
+    let mut latencies = outcome.acks.latencies;
+    latencies.sort_unstable();
+    let late = latencies[latencies.len() * 9 / 10];
+    assert!(late < 200 * MILLISECOND, "one of ten takes {late} ns or more");
+}
+
 /// Nothing is published before the second subscriber is there, which starts with the next message.
 #[test]
 fn a_publisher_that_requires_two_subscribers_waits_for_the_second() {

@@ -14,6 +14,7 @@ mod cipher;
 mod clocks;
 mod content;
 mod continued;
+mod crowd;
 mod feedback;
 mod link;
 mod lives;

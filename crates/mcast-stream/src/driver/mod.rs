@@ -31,7 +31,7 @@ pub use history::{
     HistoryListener, HistoryProvider, HistoryServer, HistoryServerStatistics, HistorySource,
     HistoryUnavailable, RefusedHistory,
 };
-pub use logged::{LoggedPublisher, LoggedPublisherBuilder};
+pub use logged::{LogStart, LoggedPublisher, LoggedPublisherBuilder};
 pub use publisher::{Closing, Publisher, PublisherBuilder};
 pub use read_ahead::{ReadAhead, ReadOutcome};
 pub use snapshot::{

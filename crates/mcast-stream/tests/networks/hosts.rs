@@ -185,12 +185,17 @@ fn a_receiver_that_restarts_is_sent_the_stream_again() {
     let net = Net::new(Family::V4, 2, Impairment::default());
     drop_multicast(&net.switch);
     let hosts = [2, 3].map(|last| address(Family::V4, last));
-    let publisher = net.publisher_to(hosts.clone(), |settings| settings.eviction(Duration::from_millis(500)));
+    let publisher = net.publisher_to(hosts.clone(), |settings| settings.eviction(Duration::from_secs(2)));
     let mut constant = net.listener(0, any);
     let mut restarted = net.listener(1, any);
     thread::scope(|scope| {
         let receiving = scope.spawn(|| receive_stream(&mut constant, message));
-        assert!(publisher.wait_for(1, TIMEOUT));
+        // A subscriber joins while it is used.
+        let deadline = Instant::now() + TIMEOUT;
+        while !publisher.wait_for(2, Duration::ZERO) {
+            assert!(Instant::now() < deadline, "{:?}", publisher.hosts());
+            restarted.keep_alive(Duration::from_millis(5)).unwrap();
+        }
         (0..100).for_each(|number| _ = publisher.publish(&message(number)).unwrap());
         until_message(&mut restarted, 99);
         drop(restarted);
@@ -202,14 +207,16 @@ fn a_receiver_that_restarts_is_sent_the_stream_again() {
             thread::sleep(Duration::from_millis(1));
         }
         let mut restarted = net.listener(1, |builder| any(builder).start(Start::Oldest));
+        // It reads from now on, so that it is not evicted on a busy machine.
+        let received = scope.spawn(move || receive_stream(&mut restarted, message));
         let last = number + 200;
         (number..last).for_each(|number| _ = publisher.publish(&message(number)).unwrap());
-        let received = scope.spawn(move || receive_stream(&mut restarted, message));
         let deadline = Instant::now() + TIMEOUT;
         while publisher.hosts().iter().any(|host| !host.is_reachable) {
             assert!(Instant::now() < deadline, "{:?}", publisher.hosts());
             thread::sleep(Duration::from_millis(5));
         }
+        assert!(publisher.wait_for(2, TIMEOUT), "{:?}", publisher.hosts());
         let closing = publisher.close(TIMEOUT);
         assert_eq!(closing.behind, [], "{closing:?}");
         assert_eq!(receiving.join().unwrap().messages, last);

@@ -14,10 +14,11 @@ use mcast_stream::history::{HistoryContent, RequestedStart};
 use mcast_stream::wire::{MessageNumber, StreamId};
 
 use super::LogArguments;
-use super::json::{DamageRecord, EventRecord, MessageRecord};
+use super::json::{DamageRecord, EventRecord};
 use crate::arguments::parse_moment;
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
+use crate::message_layer::MessageRecord;
 use crate::output::{count_of, write_record};
 use crate::sys::standard_output;
 
@@ -131,7 +132,9 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
                     (Some(capture), Some((_, bytes))) => capture.write(record.time, bytes)?,
                     (Some(_), None) => {}
                     (None, Some((key, bytes))) => {
-                        let fields = MessageRecord::new(stream, &record, key, bytes);
+                        let (first, time) = (record.record.first, record.time.system_time());
+                        let origin = (stream, Some(first.incarnation));
+                        let fields = MessageRecord::new(origin, first.number, key, time, bytes);
                         write_record(&mut out, "message", &fields)?;
                     }
                     (None, None) => write_event(&mut out, stream, &record)?,

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use mcast_log::{Damage, LogRecord, SegmentName, SegmentSummary};
 use mcast_stream::history::HistoryContent;
-use mcast_stream::wire::{Incarnation, MessageKey, MessageNumber, StreamId};
+use mcast_stream::wire::{MessageNumber, StreamId};
 use serde::Serialize;
 
-use crate::output::{Payload, record, rfc3339};
+use crate::output::{record, rfc3339};
 
 record! {
     pub(super) fn new(segment: &SegmentSummary) {
@@ -69,40 +69,6 @@ pub(super) struct SummaryRecord {
     pub(super) incarnations: u64,
     pub(super) damaged: u64,
     pub(super) missing: u64,
-}
-
-/// A message: `schemas/message.json`.
-#[derive(Debug, Serialize)]
-pub(super) struct MessageRecord<'a> {
-    stream: String,
-    incarnation: Option<u32>,
-    sequence: MessageNumber,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<MessageKey>,
-    length: usize,
-    time: String,
-    #[serde(flatten)]
-    payload: Payload<'a>,
-}
-
-impl<'a> MessageRecord<'a> {
-    pub(super) fn new(
-        stream: StreamId,
-        record: &LogRecord<&'a [u8]>,
-        key: Option<MessageKey>,
-        bytes: &'a [u8],
-    ) -> Self {
-        let Incarnation(incarnation) = record.record.first.incarnation;
-        Self {
-            stream: stream.to_string(),
-            incarnation: Some(incarnation),
-            sequence: record.record.first.number,
-            key,
-            length: bytes.len(),
-            time: rfc3339(record.time.system_time()),
-            payload: Payload::new(bytes),
-        }
-    }
 }
 
 /// A record that is not a message: `schemas/log-event.json`.

@@ -237,7 +237,8 @@ struct Row {
 }
 
 impl AckReport {
-    pub(super) fn new(progress: AckProgress, watermarks: &[Watermarks]) -> Self {
+    /// `unsent` messages were not even published.
+    pub(super) fn new(progress: AckProgress, unsent: u64, watermarks: &[Watermarks]) -> Self {
         let row = |each: &Watermarks| Row {
             subscriber: each.subscriber.to_string(),
             name: each.name.map(|name| name.to_string()),
@@ -250,10 +251,10 @@ impl AckReport {
             lost: each.lost,
         };
         Self {
-            complete: progress.is_complete(),
+            complete: progress.is_complete() && unsent == 0,
             acknowledged: progress.acknowledged,
             unacknowledged: progress.unacknowledged,
-            pending: progress.next.ahead_of(progress.settled),
+            pending: progress.next.ahead_of(progress.settled) + unsent,
             watermarks: watermarks.iter().map(row).collect(),
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use mcast_stream::log::LogOptions;
 use mcast_stream::seal::Keys;
 use mcast_stream::wire::{MessageKey, MessageNumber};
-use mcast_stream::{Closing, LoggedPublisher, Publisher, PublisherBuilder, StreamError};
+use mcast_stream::{Closing, LogStart, LoggedPublisher, Publisher, PublisherBuilder, StreamError};
 
 use crate::console::Console;
 use crate::output::{bytes, count_of};
@@ -21,10 +21,11 @@ impl Feed {
     pub(super) fn open(
         builder: PublisherBuilder,
         log: Option<(&Path, LogOptions)>,
+        name: Option<&str>,
         console: &Console,
     ) -> anyhow::Result<Self> {
         let Some((directory, options)) = log else { return Ok(Self::Direct(builder.build()?)) };
-        let publisher = builder.log(directory, options).build()?;
+        let publisher = builder.log(directory, options).named(name.unwrap_or_default()).build()?;
         report_log(&publisher, console);
         Ok(Self::Logged(publisher))
     }
@@ -110,15 +111,22 @@ impl Feed {
 /// Reports what was found in the log.
 fn report_log(publisher: &LoggedPublisher, console: &Console) {
     let (directory, next) = (publisher.directory().display(), publisher.next_message());
-    match (publisher.continues(), next.0) {
-        (_, 0) if publisher.recovery().next.0 == 0 => console.note(format_args!("log {directory}: empty")),
-        (true, next) => console.note(format_args!(
-            "log {directory}: continuing after {}", count_of(next, "message")
-        )),
-        (false, _) => console.note(format_args!(
-            "log {directory}: starting again with message 0, because the stream had ended, or the machine stopped before \
-             everything that was sent was on the disk"
-        )),
+    let why = match publisher.start() {
+        LogStart::First => None,
+        LogStart::Continued => {
+            let messages = count_of(next.0, "message");
+            console.note(format_args!("log {directory}: continuing after {messages}"));
+            None
+        }
+        LogStart::AfterEnd => Some("the stream had ended"),
+        LogStart::AfterUnsyncedLoss => {
+            Some("the machine stopped before everything that was sent was on the disk")
+        }
+        LogStart::NotWhatWasLeft => Some("it is a copy, or messages at its end are missing or damaged"),
+        _ => Some("it is not known whether subscribers have other messages"),
+    };
+    if let Some(why) = why {
+        console.note(format_args!("log {directory}: starting again with message 0: {why}"));
     }
     let recovery = publisher.recovery();
     if let Some(file) = &recovery.torn {
@@ -126,6 +134,12 @@ fn report_log(publisher: &LoggedPublisher, console: &Console) {
             "{}: cut off an incomplete record of {}, which was not accepted",
             file.display(),
             bytes(recovery.cut_bytes)
+        ));
+    }
+    if recovery.missing > 0 {
+        console.warn(format_args!(
+            "log {directory}: the last {} are missing: its newest segment was cut off after it had been closed",
+            count_of(recovery.missing, "message")
         ));
     }
     if recovery.damaged_bytes > 0 {

@@ -104,6 +104,7 @@ pub(super) struct Report {
     seconds: f64,
     datagrams: u64,
     unsent_datagrams: u64,
+    unsent_messages: u64,
     repairs: Repairs,
     parity: ParityReport,
     delivery_known: bool,
@@ -197,6 +198,7 @@ impl Report {
             seconds: time.as_secs_f64(),
             datagrams: statistics.datagrams,
             unsent_datagrams: closing.unsent,
+            unsent_messages: closing.unsent_messages,
             repairs: Repairs::of(statistics),
             parity: ParityReport::of(statistics),
             delivery_known: !closing.is_one_way,
@@ -205,7 +207,7 @@ impl Report {
             hosts: hosts.iter().map(Host::new).collect(),
             acknowledgements: closing
                 .acknowledged
-                .map(|progress| AckReport::new(progress, &closing.watermarks)),
+                .map(|progress| AckReport::new(progress, closing.unsent_messages, &closing.watermarks)),
             time,
         }
     }
@@ -236,6 +238,12 @@ impl Report {
             console.warn(format_args!(
                 "{} were never sent: --linger allows more time",
                 count_of(self.unsent_datagrams, "datagram")
+            ));
+        }
+        if self.unsent_messages > 0 {
+            console.warn(format_args!(
+                "{} in the log were not sent: the next publisher sends them; --linger allows more time",
+                count_of(self.unsent_messages, "message")
             ));
         }
         let complete = self.subscriber_counts.complete;

@@ -49,7 +49,8 @@ impl<'a> Session<'a> {
         let Plan { arguments, builder, destinations, hop_limit, snapshot } = plan;
         let log = arguments.log.log();
         let log = log.as_ref().map(|(directory, options)| (directory.as_path(), options.clone()));
-        let feed = Arc::new(Feed::open(builder, log, console)?);
+        let name = arguments.stream.own_name();
+        let feed = Arc::new(Feed::open(builder, log, name, console)?);
         let publisher = feed.publisher();
         // The publisher has sent its first heartbeat. Without a working path there is no point in starting.
         if !publisher.is_any_path_up()
@@ -118,13 +119,9 @@ impl<'a> Session<'a> {
         }
         // With --ack, it only matters whether the messages were acknowledged as required.
         let is_complete = match report.is_acknowledged() {
-            Some(is_acknowledged) => {
-                // Messages in the log may not have been published yet.
-                let is_all = self.feed.next_message() == self.feed.publisher().next_message();
-                is_acknowledged && is_all && closing.unsent == 0
-            }
+            Some(is_acknowledged) => is_acknowledged && closing.unsent == 0,
             // It is not known what subscribers received.
-            None if closing.is_one_way => closing.unsent == 0,
+            None if closing.is_one_way => closing.unsent == 0 && closing.unsent_messages == 0,
             None => closing.is_complete(),
         };
         Ok(self.interrupt.outcome().unwrap_or_else(|| Outcome::of(is_complete)))

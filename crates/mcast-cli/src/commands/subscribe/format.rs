@@ -4,12 +4,13 @@ use std::io::{self, Write};
 use std::time::SystemTime;
 
 use mcast_stream::subscriber::{Message, SubscriberEvent};
-use mcast_stream::wire::{MessageKey, MessageNumber, StreamId};
+use mcast_stream::wire::{Incarnation, MessageNumber, StreamId};
 use mcast_stream::{Snapshot, framing};
 use serde::Serialize;
 
 use super::OutputOptions;
 use crate::console::is_terminal;
+use crate::message_layer::MessageRecord;
 use crate::output::{Payload, SafeText, rfc3339, write_json, write_record};
 use crate::receiving::EventRecord;
 
@@ -27,19 +28,6 @@ enum OutputFormat {
     Records,
     Json,
     Nothing,
-}
-
-#[derive(Debug, Serialize)]
-struct MessageRecord<'a> {
-    stream: String,
-    incarnation: Option<u32>,
-    sequence: MessageNumber,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<MessageKey>,
-    length: usize,
-    time: String,
-    #[serde(flatten)]
-    payload: Payload<'a>,
 }
 
 /// A snapshot as JSON.
@@ -73,7 +61,7 @@ impl Printer {
         &self,
         out: &mut impl Write,
         stream: StreamId,
-        incarnation: Option<u32>,
+        incarnation: Option<Incarnation>,
         message: &Message<'_>,
     ) -> io::Result<()> {
         let bytes = message.bytes;
@@ -87,15 +75,13 @@ impl Printer {
             OutputFormat::Json => write_record(
                 out,
                 "message",
-                &MessageRecord {
-                    stream: stream.to_string(),
-                    incarnation,
-                    sequence: message.number,
-                    key: message.key,
-                    length: bytes.len(),
-                    time: rfc3339(SystemTime::now()),
-                    payload: Payload::new(bytes),
-                },
+                &MessageRecord::new(
+                    (stream, incarnation),
+                    message.number,
+                    message.key,
+                    SystemTime::now(),
+                    bytes,
+                ),
             ),
         }
     }

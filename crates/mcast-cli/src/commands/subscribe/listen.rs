@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mcast::Drops;
 use mcast_stream::subscriber::{Cause, Item, Message, SubscriberEvent};
-use mcast_stream::wire::{MessageNumber, StreamId};
+use mcast_stream::wire::{Incarnation, MessageNumber, StreamId};
 use mcast_stream::{Snapshot, SnapshotFetcher, StreamError, Subscriber, Worker};
 
 use super::Plan;
@@ -63,7 +63,7 @@ struct Tally {
     /// The number of losses of an unknown number of messages.
     unknown_losses: u64,
     failed: u64,
-    incarnation: Option<u32>,
+    incarnation: Option<Incarnation>,
     is_stall_explained: bool,
     /// Whether a publisher was ignored because of its clock.
     stale: bool,
@@ -502,7 +502,7 @@ fn call_with(command: &Arc<str>, stream: StreamId, number: MessageNumber, input:
 impl Tally {
     fn note(&mut self, event: &SubscriberEvent) {
         match *event {
-            SubscriberEvent::Joined { incarnation, .. } => self.incarnation = Some(incarnation.0),
+            SubscriberEvent::Joined { incarnation, .. } => self.incarnation = Some(incarnation),
             SubscriberEvent::Stale => self.stale = true,
             SubscriberEvent::LostUnknown { .. } => self.unknown_losses += 1,
             SubscriberEvent::Lost { first, end, .. } => self.lost += end.ahead_of(first),

@@ -232,6 +232,7 @@ pub(super) fn new_publisher(plan: &Plan, incarnation: u32, keys: &Keys, now: u64
         keys: keys.clone(),
         paths: plan.paths,
         quorum: plan.acknowledge.map(quorum),
+        most_subscribers: plan.subscribers.len().max(4_096),
         ..PublisherConfig::new(STREAM, Incarnation(incarnation))
     };
     PublisherMachine::new(config, ClockTime(now)).unwrap()

@@ -26,8 +26,25 @@ pub(super) struct FoundLog {
     pub(super) last: Option<Incarnation>,
     /// The number after the last message.
     pub(super) next: MessageNumber,
-    /// Whether something at its end could not be read.
+    /// Whether something at its end is missing, or could not be read.
     pub(super) is_damaged: bool,
+}
+
+/// How a publisher with a log relates to the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LogStart {
+    /// It is the first one.
+    First,
+    /// It continues the stream: subscribers notice no gap and no repeat.
+    Continued,
+    /// The stream had ended, and starts again with message 0.
+    AfterEnd,
+    /// The stream starts again, because a power failure or a failed sync may have taken messages that subscribers have.
+    AfterUnsyncedLoss,
+    /// The stream starts again, because messages at the end of the log are missing or damaged, or because it is a copy:
+    /// subscribers may have messages that it does not have.
+    NotWhatWasLeft,
 }
 
 /// Returns the publisher that began the newest segment of a log, if there is one.
@@ -78,8 +95,12 @@ enum LastState {
     Running { boot: String },
     /// It synced everything before this number, and did not end the stream.
     Synced { next: MessageNumber },
-    /// It ended the stream, or does not know what the disk has.
+    /// The same, and all subscribers had everything.
+    Delivered { next: MessageNumber },
+    /// It ended the stream.
     Over,
+    /// A sync failed: it is not known what the disk has.
+    Unsynced,
 }
 
 /// How a publisher ends.
@@ -87,19 +108,30 @@ enum LastState {
 pub(super) enum Ending {
     /// Another publisher may continue.
     Continues { next: MessageNumber },
-    /// The stream has ended, or it is not known what the disk has.
+    /// Another publisher may continue, and subscribers need nothing of before.
+    Delivered { next: MessageNumber },
+    /// The stream has ended.
     Over,
+    /// It is not known what the disk has.
+    Unsynced,
+}
+
+/// What a publisher begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Beginning {
+    pub(super) start: LogStart,
+    /// Whether subscribers may lack the last messages of the log.
+    pub(super) resends: bool,
 }
 
 impl Lineages {
-    /// Begins to publish with this incarnation in the log that was found. It is on the disk when this returns. Returns
-    /// the lineages, and whether the last one is continued.
+    /// Begins to publish with this incarnation in the log that was found. It is on the disk when this returns.
     pub(super) fn begin(
         directory: &Path,
         incarnation: Incarnation,
         found: FoundLog,
         sync: SyncPolicy,
-    ) -> io::Result<(Self, bool)> {
+    ) -> io::Result<(Self, Beginning)> {
         let (boot, identity) = (boot(), identity(directory));
         let last = Self::read(directory)?;
         let state = match sync {
@@ -109,22 +141,32 @@ impl Lineages {
         // A message that was sent may be among what cannot be read, or in a segment that was removed.
         let is_whole =
             |last: &Self| !found.is_damaged && found.last >= Some(last.last) && last.identity == identity;
-        let continues =
-            last.as_ref().is_some_and(|last| is_whole(last) && last.can_continue(found.next, &boot));
+        let start = match &last {
+            None => LogStart::First,
+            Some(last) if last.state == LastState::Over => LogStart::AfterEnd,
+            Some(last) if !is_whole(last) => LogStart::NotWhatWasLeft,
+            Some(last) if !last.can_continue(found.next, &boot) => LogStart::AfterUnsyncedLoss,
+            Some(_) => LogStart::Continued,
+        };
+        let is_delivered =
+            last.as_ref().is_some_and(|last| matches!(last.state, LastState::Delivered { .. }));
+        let continues = start == LogStart::Continued;
         let mut all = last.map(|last| last.all).unwrap_or_default();
         if !continues {
             all.push(Lineage { incarnation, base: found.next });
         }
         let lineages = Self { all, last: incarnation, identity, state };
         lineages.write(directory)?;
-        Ok((lineages, continues))
+        Ok((lineages, Beginning { start, resends: continues && !is_delivered }))
     }
 
     /// Records how the publisher ended.
     pub(super) fn end(&mut self, directory: &Path, ending: Ending) -> io::Result<()> {
         self.state = match ending {
             Ending::Continues { next } => LastState::Synced { next },
+            Ending::Delivered { next } => LastState::Delivered { next },
             Ending::Over => LastState::Over,
+            Ending::Unsynced => LastState::Unsynced,
         };
         self.write(directory)
     }
@@ -147,8 +189,8 @@ impl Lineages {
             LastState::Durable => true,
             // The memory of the system outlives the process.
             LastState::Running { boot: of } => of == boot && of != UNKNOWN,
-            LastState::Synced { next: synced } => *synced == next,
-            LastState::Over => false,
+            LastState::Synced { next: synced } | LastState::Delivered { next: synced } => *synced == next,
+            LastState::Over | LastState::Unsynced => false,
         }
     }
 
@@ -158,7 +200,7 @@ impl Lineages {
                 Some(lineages) => Ok(Some(lineages)),
                 None => Err(io::Error::new(
                     io::ErrorKind::InvalidData,
-                    "it does not describe the lineages of a log",
+                    "it is damaged; if it is removed, the stream starts again with message 0",
                 )),
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -173,7 +215,9 @@ impl Lineages {
             LastState::Durable => "durable".to_owned(),
             LastState::Running { boot } => format!("running {boot}"),
             LastState::Synced { next } => format!("synced {next}"),
+            LastState::Delivered { next } => format!("delivered {next}"),
             LastState::Over => "over".to_owned(),
+            LastState::Unsynced => "unsynced".to_owned(),
         };
         state_file::replace(
             &path(directory),
@@ -208,7 +252,9 @@ fn parse(text: &str) -> Option<Lineages> {
         ["durable"] => LastState::Durable,
         ["running", boot] => LastState::Running { boot: boot.to_owned() },
         ["synced", next] => LastState::Synced { next: MessageNumber(next.parse().ok()?) },
+        ["delivered", next] => LastState::Delivered { next: MessageNumber(next.parse().ok()?) },
         ["over"] => LastState::Over,
+        ["unsynced"] => LastState::Unsynced,
         _ => return None,
     };
     Some(Lineages { all, last, identity: identity.to_owned(), state })
@@ -254,10 +300,12 @@ mod tests {
     const LAZY: SyncPolicy = SyncPolicy::Interval(Duration::from_secs(1));
 
     /// Begins after the publisher with the incarnation before this one.
-    fn begin(directory: &Path, incarnation: u32, next: u64, sync: SyncPolicy) -> (Lineages, bool) {
+    fn begin(directory: &Path, incarnation: u32, next: u64, sync: SyncPolicy) -> (Lineages, LogStart) {
         let (last, next) = (Some(Incarnation(incarnation - 1)), MessageNumber(next));
         let found = FoundLog { last, next, is_damaged: false };
-        Lineages::begin(directory, Incarnation(incarnation), found, sync).unwrap()
+        let (lineages, beginning) =
+            Lineages::begin(directory, Incarnation(incarnation), found, sync).unwrap();
+        (lineages, beginning.start)
     }
 
     #[test]
@@ -266,33 +314,34 @@ mod tests {
         let directory = directory.path();
         let whole = FoundLog { last: Some(Incarnation(5)), next: MessageNumber(9), is_damaged: false };
         let begin = |incarnation: u32, found: FoundLog| {
-            Lineages::begin(directory, Incarnation(incarnation), found, SyncPolicy::Each).unwrap().1
+            Lineages::begin(directory, Incarnation(incarnation), found, SyncPolicy::Each).unwrap().1.start
         };
-        begin(5, FoundLog { last: None, ..whole });
-        assert!(begin(6, whole));
-        assert!(!begin(7, FoundLog { last: Some(Incarnation(6)), is_damaged: true, ..whole }));
-        assert!(
-            !begin(8, FoundLog { last: Some(Incarnation(6)), ..whole }),
-            "the newest segment was removed"
-        );
+        let after = |last| FoundLog { last: Some(Incarnation(last)), ..whole };
+        assert_eq!(begin(5, FoundLog { last: None, ..whole }), LogStart::First);
+        assert_eq!(begin(6, whole), LogStart::Continued);
+        assert_eq!(begin(7, FoundLog { is_damaged: true, ..after(6) }), LogStart::NotWhatWasLeft);
+        assert_eq!(begin(8, after(6)), LogStart::NotWhatWasLeft, "the newest segment was removed");
         std::fs::write(directory.join("lock"), "").unwrap();
         let is_copy = identity(directory) != UNKNOWN;
-        assert_eq!(begin(9, FoundLog { last: Some(Incarnation(8)), ..whole }), !is_copy);
-        assert!(begin(10, FoundLog { last: Some(Incarnation(9)), ..whole }));
+        let copied = if is_copy { LogStart::NotWhatWasLeft } else { LogStart::Continued };
+        assert_eq!(begin(9, after(8)), copied);
+        assert_eq!(begin(10, after(9)), LogStart::Continued);
     }
 
     #[test]
     fn a_publisher_continues_only_if_the_log_has_everything_that_was_sent() {
         let directory = tempfile::tempdir().unwrap();
         let directory = directory.path();
-        assert!(!begin(directory, 5, 0, LAZY).1, "the first one");
+        assert_eq!(begin(directory, 5, 0, LAZY).1, LogStart::First);
         // The process was killed. Where boots are not distinguished, a power failure cannot be excluded.
-        assert_eq!(begin(directory, 6, 10, LAZY).1, boot() != UNKNOWN);
+        let distinguishes = boot() != UNKNOWN;
+        let killed = if distinguishes { LogStart::Continued } else { LogStart::AfterUnsyncedLoss };
+        assert_eq!(begin(directory, 6, 10, LAZY).1, killed);
         let text = std::fs::read_to_string(path(directory)).unwrap();
         std::fs::write(path(directory), text.replace(&boot(), "another")).unwrap();
-        assert!(!begin(directory, 7, 10, SyncPolicy::Each).1, "after a power failure");
-        let (mut lineages, continues) = begin(directory, 8, 12, LAZY);
-        assert!(continues, "everything was on the disk before it was sent");
+        assert_eq!(begin(directory, 7, 10, SyncPolicy::Each).1, LogStart::AfterUnsyncedLoss, "power failure");
+        let (mut lineages, start) = begin(directory, 8, 12, LAZY);
+        assert_eq!(start, LogStart::Continued, "everything was on the disk before it was sent");
         let present = lineages.present();
         assert_eq!(present, Lineage { incarnation: Incarnation(7), base: MessageNumber(10) });
         assert_eq!(
@@ -300,14 +349,42 @@ mod tests {
             [2, 12]
         );
 
-        lineages.end(directory, Ending::Continues { next: MessageNumber(20) }).unwrap();
-        assert!(!begin(directory, 9, 19, LAZY).1, "a message is missing");
-        let (mut lineages, _) = begin(directory, 10, 19, LAZY);
-        lineages.end(directory, Ending::Continues { next: MessageNumber(20) }).unwrap();
-        assert!(begin(directory, 11, 20, LAZY).1);
-        let (mut lineages, _) = begin(directory, 12, 20, LAZY);
-        lineages.end(directory, Ending::Over).unwrap();
-        assert!(!begin(directory, 13, 20, LAZY).1, "the stream has ended");
+        let endings = [
+            (Ending::Continues { next: MessageNumber(20) }, 19, LogStart::AfterUnsyncedLoss),
+            (Ending::Continues { next: MessageNumber(20) }, 20, LogStart::Continued),
+            (Ending::Delivered { next: MessageNumber(20) }, 19, LogStart::AfterUnsyncedLoss),
+            (Ending::Delivered { next: MessageNumber(20) }, 20, LogStart::Continued),
+            (Ending::Over, 20, LogStart::AfterEnd),
+            (Ending::Unsynced, 20, LogStart::AfterUnsyncedLoss),
+        ];
+        for (incarnation, (ending, next, start)) in (9..).zip(endings) {
+            lineages.end(directory, ending).unwrap();
+            let next = begin(directory, incarnation, next, LAZY);
+            assert_eq!(next.1, start, "{ending:?}");
+            lineages = next.0;
+        }
+    }
+
+    #[test]
+    fn messages_that_all_subscribers_had_are_not_sent_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        let (mut lineages, _) = begin(directory, 5, 0, SyncPolicy::Each);
+        let next = MessageNumber(20);
+        for (incarnation, ending, resends) in
+            [(6, Ending::Delivered { next }, false), (7, Ending::Continues { next }, true)]
+        {
+            lineages.end(directory, ending).unwrap();
+            let found = FoundLog { last: Some(Incarnation(incarnation - 1)), next, is_damaged: false };
+            let (begun, beginning) =
+                Lineages::begin(directory, Incarnation(incarnation), found, SyncPolicy::Each).unwrap();
+            assert_eq!(beginning, Beginning { start: LogStart::Continued, resends });
+            lineages = begun;
+        }
+        // It was killed.
+        let found = FoundLog { last: Some(Incarnation(7)), next, is_damaged: false };
+        let (_, beginning) = Lineages::begin(directory, Incarnation(8), found, SyncPolicy::Each).unwrap();
+        assert!(beginning.resends);
     }
 
     #[test]
@@ -321,7 +398,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_and_nothing_else_is() {
         let directory = tempfile::tempdir().unwrap();
-        for state in ["durable", "running boot", "synced 17", "over"] {
+        for state in ["durable", "running boot", "synced 17", "delivered 17", "over", "unsynced"] {
             let lineages = parse(&format!("{FORMAT}\n1:0 2:7 300:7\n300 17\n{state}\n")).unwrap();
             lineages.write(directory.path()).unwrap();
             assert_eq!(Lineages::read(directory.path()).unwrap(), Some(lineages));

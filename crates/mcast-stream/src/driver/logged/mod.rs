@@ -23,6 +23,7 @@ use crate::history::HistoryContent;
 use crate::seal::Keys;
 use crate::wire::{EngineTrail, MessageKey, MessageNumber, Origin};
 use history::LogHistory;
+pub use lineage::LogStart;
 use lineage::{Ending, FoundLog, Lineages};
 use stage::{Shared, Stage, Wait};
 
@@ -33,6 +34,7 @@ pub struct LoggedPublisherBuilder {
     publisher: PublisherBuilder,
     directory: PathBuf,
     options: LogOptions,
+    name: Option<String>,
 }
 
 /// A [`Publisher`] that keeps its stream in a log, across restarts and crashes.
@@ -67,10 +69,12 @@ pub struct LoggedPublisher {
     keys: Arc<Mutex<Keys>>,
     lineages: Mutex<Lineages>,
     recovery: Recovery,
-    continues: bool,
+    start: LogStart,
     thread: Option<JoinHandle<()>>,
     /// Whether the end of the stream is recorded.
     has_ended: AtomicBool,
+    /// Whether it was stopped when all subscribers had everything.
+    is_delivered: AtomicBool,
     /// How long dropping it waits.
     drop_timeout: Duration,
 }
@@ -81,19 +85,25 @@ impl PublisherBuilder {
     /// The [`stream`](Self::stream) must be set. The log is sealed with the [`keys`](Self::keys) of the stream; those of
     /// the options are not used.
     pub fn log(self, directory: &Path, options: LogOptions) -> LoggedPublisherBuilder {
-        LoggedPublisherBuilder { publisher: self, directory: directory.to_owned(), options }
+        LoggedPublisherBuilder { publisher: self, directory: directory.to_owned(), options, name: None }
     }
 }
 
 impl LoggedPublisherBuilder {
+    /// Sets the name of the stream that the log shows. Default: the name under which it is announced, if any.
+    pub fn named(mut self, name: &str) -> Self {
+        self.name = Some(name.to_owned());
+        self
+    }
+
     /// Opens the log, the sockets, and starts the threads. Then the last messages of the log are sent again, for
     /// subscribers that did not receive them from the former publisher: twice as many bytes as it can have retained for
-    /// repairs and not sent yet.
+    /// repairs and not sent yet, or none if it was [stopped](LoggedPublisher::stop) when all had everything.
     ///
     /// # Errors
     /// If another publisher has the log, or it is that of another stream; otherwise as [`PublisherBuilder::build`].
     pub fn build(self) -> Result<LoggedPublisher, StreamError> {
-        let Self { publisher: builder, directory, mut options } = self;
+        let Self { publisher: builder, directory, mut options, name } = self;
         if builder.has_random_stream() {
             return Err(StreamError::LogWithoutStream);
         }
@@ -102,20 +112,20 @@ impl LoggedPublisherBuilder {
         options.keys = keys.clone();
         // The thread syncs, so that others can append meanwhile.
         options.sync = SyncPolicy::None;
-        let name = builder.name.clone().unwrap_or_default();
+        let name = name.or_else(|| builder.name.clone()).unwrap_or_default();
         let last = lineage::last_writer(&directory);
         let (writer, recovery) =
             Writer::open(&directory, stream, &name, builder.config.incarnation, options)?;
         let next = writer.next_number();
-        let is_damaged = recovery.cut_bytes > 0 || recovery.damaged_bytes > 0;
+        let is_damaged = recovery.cut_bytes > 0 || recovery.damaged_bytes > 0 || recovery.missing > 0;
         let found = FoundLog { last, next, is_damaged };
         let begun = Lineages::begin(&directory, writer.incarnation(), found, sync);
-        let (lineages, continues) = begun.map_err(|cause| StreamError::State {
+        let (lineages, beginning) = begun.map_err(|cause| StreamError::State {
             path: lineage::path(&directory).display().to_string(),
             cause,
         })?;
         let lineage = lineages.present();
-        let waiting = match continues {
+        let waiting = match beginning.resends {
             true => {
                 // What the former publisher retained, and what waited for room.
                 let bytes = builder.config.history.saturating_add(stage::MOST_WAITING).saturating_mul(2);
@@ -151,16 +161,16 @@ impl LoggedPublisherBuilder {
             std::thread::Builder::new().name("mcast-stream-log".to_owned()).spawn(move || worker.run());
         let thread = Some(thread.map_err(StreamError::Thread)?);
         let (keys, lineages) = (Arc::new(Mutex::new(keys)), Mutex::new(lineages));
-        let has_ended = AtomicBool::new(false);
         Ok(LoggedPublisher {
             shared,
             directory,
             keys,
             lineages,
             recovery,
-            continues,
+            start: beginning.start,
             thread,
-            has_ended,
+            has_ended: AtomicBool::new(false),
+            is_delivered: AtomicBool::new(false),
             drop_timeout,
         })
     }
@@ -269,10 +279,12 @@ impl LoggedPublisher {
         let deadline = Instant::now().checked_add(timeout);
         let synced = self.shared.sync();
         self.shared.wait_sent(deadline);
-        let unsent = self.shared.refuse_more();
-        let mut closing = self.shared.publisher.stop(left_until(deadline));
-        closing.unsent += unsent;
+        let unsent_messages = self.shared.refuse_more();
+        let closing = Closing { unsent_messages, ..self.shared.publisher.stop(left_until(deadline)) };
         synced?;
+        // Who never joined may lack everything.
+        let is_delivered = closing.is_complete() && closing.audience.total() > 0;
+        self.is_delivered.store(is_delivered, Ordering::Release);
         Ok(closing)
     }
 
@@ -343,11 +355,10 @@ impl LoggedPublisher {
         &self.recovery
     }
 
-    /// Whether this publisher continues the stream of the one before it, so that subscribers notice no gap. Otherwise it
-    /// is the first one, the stream had ended, or a power failure may have taken messages that subscribers have.
+    /// Returns how this publisher relates to the one before it: whether it continues the stream, or why not.
     #[must_use]
-    pub const fn continues(&self) -> bool {
-        self.continues
+    pub const fn start(&self) -> LogStart {
+        self.start
     }
 
     /// Returns the number of the next message. In the log, numbers also continue over the ends of the stream.
@@ -398,8 +409,13 @@ impl Drop for LoggedPublisher {
         }
         // If it cannot be recorded, the next publisher knows less about what subscribers have, and says so.
         match ended {
-            Ok(next) if !has_ended => drop(self.end_lineage(Ending::Continues { next })),
-            Err(_) if self.shared.sync != SyncPolicy::Each => drop(self.end_lineage(Ending::Over)),
+            Ok(next) if !has_ended => {
+                let is_delivered = self.is_delivered.load(Ordering::Acquire);
+                let ending =
+                    if is_delivered { Ending::Delivered { next } } else { Ending::Continues { next } };
+                drop(self.end_lineage(ending));
+            }
+            Err(_) if self.shared.sync != SyncPolicy::Each => drop(self.end_lineage(Ending::Unsynced)),
             Ok(_) | Err(_) => {}
         }
     }

@@ -47,6 +47,8 @@ pub struct Closing {
     /// Datagrams that were accepted and never sent, because the rate, flow control or the system did not allow it in
     /// time.
     pub unsent: u64,
+    /// Messages that are only in the [log](crate::LoggedPublisher): the next publisher sends them.
+    pub unsent_messages: u64,
     /// How far messages were acknowledged as required; `None` if nothing is.
     pub acknowledged: Option<AckProgress>,
     /// What each subscriber has acknowledged, if acknowledgements are required. Of subscribers that have left, only the last
@@ -62,7 +64,13 @@ impl Closing {
     #[must_use]
     pub const fn is_complete(&self) -> bool {
         let Audience { unread, behind, incomplete, unknown, .. } = self.audience;
-        !self.is_one_way && self.unsent == 0 && unread == 0 && behind == 0 && incomplete == 0 && unknown == 0
+        !self.is_one_way
+            && self.unsent == 0
+            && self.unsent_messages == 0
+            && unread == 0
+            && behind == 0
+            && incomplete == 0
+            && unknown == 0
     }
 
     pub(crate) fn of(machine: &crate::PublisherMachine) -> Self {
@@ -73,6 +81,7 @@ impl Closing {
             standings: machine.standings().collect(),
             is_one_way: machine.config().flow == FlowControl::OneWay,
             unsent: machine.unsent(),
+            unsent_messages: 0,
             acknowledged: machine.ack_progress(),
             watermarks: machine.watermarks().collect(),
             statistics: machine.statistics(),
