@@ -1186,6 +1186,9 @@ class PublisherStatistics:
     def repairs(self) -> int:
         """Datagrams retransmitted, to the group or to one subscriber."""
     @property
+    def parity(self) -> int:
+        """Parity datagrams sent without a request."""
+    @property
     def naks(self) -> int:
         """Repair requests (NAKs) received."""
     @property
@@ -1220,6 +1223,9 @@ class SubscriberStatistics:
     @property
     def repaired(self) -> int:
         """How many of those were repairs."""
+    @property
+    def recovered(self) -> int:
+        """How many of those were recovered from parity."""
     @property
     def copies(self) -> int:
         """Duplicates, from redundant paths or repairs for other subscribers."""
@@ -1379,7 +1385,10 @@ class Publisher:
         with a publisher that restarts.
     rate: the rate limit in bytes per second; the copies to all hosts count. Default: none.
     history: the size of the retransmission buffer in bytes. Default: 8 MiB.
-    flow: "slowest" waits for the slowest subscriber, "none" does not wait.
+    flow: "slowest" waits for the slowest subscriber, "none" does not wait, and "one-way" needs no feedback: nothing is
+        repaired, and subscribers send nothing.
+    fec: forward error correction: "off", "auto" (as much parity as the losses of the subscribers require), or a pair
+        such as (20, 4): so many symbols after each block of so many datagrams.
     eviction: a subscriber that holds up the others and makes no progress for this many seconds is evicted.
         Default: 2.
     longest_message: the maximum length of a message in bytes. Default: 16 MiB.
@@ -1407,7 +1416,7 @@ class Publisher:
         name: str | None = None,
         rate: int | None = None,
         history: int | None = None,
-        flow: Literal["slowest", "none"] = "slowest",
+        flow: Literal["slowest", "none", "one-way"] = "slowest",
         eviction: float | None = None,
         longest_message: int | None = None,
         keys: KeysLike | None = None,
@@ -1418,6 +1427,7 @@ class Publisher:
         ack: int | str | Sequence[str] | None = None,
         ack_when: Literal["received", "processed"] = "received",
         ack_lost: Literal["block", "report"] = "block",
+        fec: Literal["off", "auto"] | tuple[int, int] | None = None,
     ) -> Self: ...
     def publish(
         self, payload: PayloadLike, *, key: int | None = None, timeout: float | None = None

@@ -43,7 +43,10 @@ const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 ///     with a publisher that restarts.
 /// rate: the rate limit in bytes per second; the copies to all hosts count. Default: none.
 /// history: the size of the retransmission buffer in bytes. Default: 8 MiB.
-/// flow: "slowest" waits for the slowest subscriber, "none" does not wait.
+/// flow: "slowest" waits for the slowest subscriber, "none" does not wait, and "one-way" needs no feedback: nothing is
+///     repaired, and subscribers send nothing.
+/// fec: forward error correction: "off", "auto" (as much parity as the losses of the subscribers require), or a pair
+///     such as (20, 4): so many symbols after each block of so many datagrams.
 /// eviction: a subscriber that holds up the others and makes no progress for this many seconds is evicted.
 ///     Default: 2.
 /// longest_message: the maximum length of a message in bytes. Default: 16 MiB.
@@ -80,10 +83,10 @@ impl Publisher {
     #[pyo3(signature = (
         *destinations, interface=None, name=None, rate=None, history=None, flow="slowest", eviction=None,
         longest_message=None, keys=None, hosts=None, broadcast=false, hop_limit=None, loopback=true, ack=None,
-        ack_when="received", ack_lost="block"
+        ack_when="received", ack_lost="block", fec=None
     ), text_signature = "(*destinations, interface=None, name=None, rate=None, history=None, flow='slowest', \
         eviction=None, longest_message=None, keys=None, hosts=None, broadcast=False, hop_limit=None, \
-        loopback=True, ack=None, ack_when='received', ack_lost='block')")]
+        loopback=True, ack=None, ack_when='received', ack_lost='block', fec=None)")]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
     fn new(
         py: Python<'_>,
@@ -103,6 +106,7 @@ impl Publisher {
         ack: Option<AckBy>,
         ack_when: &str,
         ack_lost: &str,
+        fec: Option<settings::Correction>,
     ) -> PyResult<Self> {
         let interfaces = interface.map_or_else(Vec::new, |interfaces| interfaces.0);
         let mut builder = mcast_stream::Publisher::builder()
@@ -128,6 +132,9 @@ impl Publisher {
         }
         if let Some(ack) = ack {
             builder = builder.acknowledge(ack.quorum(ack_when, ack_lost)?);
+        }
+        if let Some(fec) = fec {
+            builder = builder.fec(fec.fec()?);
         }
         if let Some(rate) = rate {
             builder = builder.rate(rate.0);

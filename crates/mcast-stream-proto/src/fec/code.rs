@@ -48,8 +48,7 @@ impl Encoder {
 /// Returns the symbols of the datagrams of a block that are not known, with their numbers, from as many parity symbols of
 /// equal length; `None` if there are too few, or if they cannot belong to this block.
 pub(crate) fn decode(known: &[Option<&[u8]>], parity: &[(u8, &[u8])]) -> Option<Vec<(u8, Vec<u8>)>> {
-    let missing: Vec<u8> =
-        (0..known.len() as u8).filter(|at| known[usize::from(*at)].is_none()).collect();
+    let missing: Vec<u8> = (0..known.len() as u8).filter(|at| known[usize::from(*at)].is_none()).collect();
     let parity = parity.get(..missing.len())?;
     let length = parity.first().map_or(0, |(_, symbol)| symbol.len());
     // What is left of each parity symbol without the known datagrams.
@@ -60,8 +59,7 @@ pub(crate) fn decode(known: &[Option<&[u8]>], parity: &[(u8, &[u8])]) -> Option<
         if head.len() + rest.len() > length && !missing.is_empty() {
             return None;
         }
-        let coefficients: Vec<u8> =
-            parity.iter().map(|(symbol, _)| coefficient(*symbol, at as u8)).collect();
+        let coefficients: Vec<u8> = parity.iter().map(|(symbol, _)| coefficient(*symbol, at as u8)).collect();
         add_products(&mut sums, &coefficients, 0, &head);
         add_products(&mut sums, &coefficients, head.len(), rest);
     }

@@ -129,7 +129,9 @@ pub enum ConfigError {
     #[error("the rate must not be 0: set none for an unlimited rate")]
     Rate,
     /// A block, or its parity, has an impossible size.
-    #[error("forward error correction with {data}+{parity} is out of range: use 1 to 64 datagrams and 1 to 64 parity symbols")]
+    #[error(
+        "forward error correction with {data}+{parity} is out of range: use 1 to 64 datagrams and 1 to 64 parity symbols"
+    )]
     Fec {
         /// The datagrams.
         data: u8,

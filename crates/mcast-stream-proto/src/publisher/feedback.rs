@@ -8,8 +8,8 @@ use super::repair_flow::RepairFlow;
 use super::{PublisherEvent, PublisherMachine};
 use crate::outbox::Target;
 use crate::wire::{
-    Acknowledgement, AddressToken, DatagramView, Flags, FlowControl, HEADER_LENGTH, Header, Heartbeat, KeyEpoch, Kind,
-    Nak, Probe, Reset, ResetReason, Status, SubscriberId, SubscriberName, TAG_LENGTH,
+    Acknowledgement, AddressToken, DatagramView, Flags, FlowControl, HEADER_LENGTH, Header, Heartbeat,
+    KeyEpoch, Kind, Nak, Probe, Reset, ResetReason, Status, SubscriberId, SubscriberName, TAG_LENGTH,
 };
 use crate::{ClockTime, Nanos};
 

@@ -11,7 +11,8 @@ use super::{PublisherConfig, PublisherMachine, Transmit};
 use crate::fec::{Encoder, symbol_length, symbol_of};
 use crate::outbox::Target;
 use crate::wire::{
-    DatagramView, Flags, FlowControl, HEADER_LENGTH, KeyEpoch, Kind, Parity, Sequence, SubscriberId, TAG_LENGTH,
+    DatagramView, Flags, FlowControl, HEADER_LENGTH, KeyEpoch, Kind, Parity, Sequence, SubscriberId,
+    TAG_LENGTH,
 };
 use crate::{ClockTime, Nanos};
 
@@ -406,8 +407,10 @@ impl PublisherConfig {
         match self.fec {
             Fec::Off => self.datagram,
             Fec::Auto | Fec::Fixed { .. } => {
-                let sealed = if self.keys.is_empty() { 0 } else { super::publish::SALT_EXTENSION + TAG_LENGTH };
-                self.datagram + HEADER_LENGTH - (symbol_length(HEADER_LENGTH) + HEADER_LENGTH + Parity::HEAD + sealed)
+                let sealed =
+                    if self.keys.is_empty() { 0 } else { super::publish::SALT_EXTENSION + TAG_LENGTH };
+                self.datagram + HEADER_LENGTH
+                    - (symbol_length(HEADER_LENGTH) + HEADER_LENGTH + Parity::HEAD + sealed)
             }
         }
     }

@@ -123,7 +123,11 @@ impl PublisherMachine {
         self.confirm(now)
     }
 
-    fn repair(&mut self, now: ClockTime, Repair { sequence, length, target, .. }: Repair) -> Option<Transmit> {
+    fn repair(
+        &mut self,
+        now: ClockTime,
+        Repair { sequence, length, target, .. }: Repair,
+    ) -> Option<Transmit> {
         let to = match target {
             RepairTarget::Group => {
                 self.statistics.group_repairs += 1;

@@ -276,7 +276,12 @@ impl RepairScheduler {
             member.repairs.parity.pop_front();
             self.note_turn();
             self.spend(length, pacer);
-            return Turn::Sends(Repair { sequence: base, length, target: RepairTarget::Group, is_parity: true });
+            return Turn::Sends(Repair {
+                sequence: base,
+                length,
+                target: RepairTarget::Group,
+                is_parity: true,
+            });
         }
         while let Some(sequence) = member.repairs.waiting.front().copied() {
             let Some(target) = pending_target(ring, sequence, id) else {

@@ -6,8 +6,8 @@ use super::members::{Departure, Member, Role};
 use super::{LONGEST_ROUND_TRIP, MIN_ROUND_TRIP, PublisherEvent, PublisherMachine};
 use crate::outbox::Target;
 use crate::wire::{
-    Announce, DatagramWriter, Flags, FlowControl, Heartbeat, Kind, MINOR, MessageNumber, ResetReason, Sequence,
-    SubscriberId, WriteError,
+    Announce, DatagramWriter, Flags, FlowControl, Heartbeat, Kind, MINOR, MessageNumber, ResetReason,
+    Sequence, SubscriberId, WriteError,
 };
 use crate::{ClockTime, Nanos};
 

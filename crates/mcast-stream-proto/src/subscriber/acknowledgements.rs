@@ -158,7 +158,9 @@ impl SubscriberMachine {
     /// Schedules a status with an acknowledgement in a small group, where it need not wait for a heartbeat.
     #[inline]
     pub(super) fn report_acknowledgement_soon(&mut self) {
-        if self.acknowledges_soon() && self.requests_repairs() && self.acknowledgements.has_news(self.expected)
+        if self.acknowledges_soon()
+            && self.requests_repairs()
+            && self.acknowledgements.has_news(self.expected)
         {
             self.statuses.schedule(self.statuses.last() + self.status_interval() / 2);
         }

@@ -224,8 +224,7 @@ impl SubscriberMachine {
         let Range { mut start, end } = gap;
         while start < end {
             let mut is_requested = |sequence: &Sequence| {
-                let is_replaced =
-                    |replaced: &mut &mut Replaced| self.is_replaced(*sequence, replaced);
+                let is_replaced = |replaced: &mut &mut Replaced| self.is_replaced(*sequence, replaced);
                 !self.window.has(*sequence) && !replaced.as_mut().is_some_and(is_replaced)
             };
             let run = Sequence::each(start..end).take(LONGEST_RUN as usize);

@@ -11,8 +11,8 @@ use super::transit::Transit;
 use super::{MIN_CREDIT, Start, SubscriberMachine};
 use crate::backoff::SMALL_GROUP;
 use crate::wire::{
-    DatagramView, Flags, Header, Heartbeat, Incarnation, KeyEpoch, Kind, MessageNumber, Ncf, Parity, Probe, Reset,
-    ResetReason, Sequence, Status,
+    DatagramView, Flags, Header, Heartbeat, Incarnation, KeyEpoch, Kind, MessageNumber, Ncf, Parity, Probe,
+    Reset, ResetReason, Sequence, Status,
 };
 use crate::{ClockTime, Nanos};
 

@@ -8,9 +8,7 @@ use super::SubscriberMachine;
 use super::item::BodyLocation;
 use super::window::Meta;
 use crate::fec::{datagram_of, decode};
-use crate::wire::{
-    DatagramView, Flags, FlowControl, Header, KeyEpoch, Messages, Parity, Sequence,
-};
+use crate::wire::{DatagramView, Flags, FlowControl, Header, KeyEpoch, Messages, Parity, Sequence};
 use crate::{ClockTime, Nanos};
 
 /// A block may have begun this many datagrams before the first one that is missing.
@@ -190,7 +188,8 @@ impl Recovery {
     /// Returns how many more datagrams or symbols of a block are needed to recover the rest of it.
     fn shortage(&self, base: Sequence) -> usize {
         let Some(block) = self.blocks.get(&base) else { return usize::MAX };
-        let known = Sequence::each(block.range(base)).filter(|sequence| self.copy(*sequence).is_some()).count();
+        let known =
+            Sequence::each(block.range(base)).filter(|sequence| self.copy(*sequence).is_some()).count();
         (usize::from(block.count) - known).saturating_sub(block.symbols.len())
     }
 

@@ -138,8 +138,13 @@ fn parity() {
     ];
     for ((index, symbol), hex) in encoder.finish().into_iter().enumerate().zip(hexes) {
         let flags = if index == 1 { Flags::LAST_AHEAD } else { Flags(0) };
-        let parity =
-            Parity { base: Sequence(5), count: 2, index: index as u8, epoch: KeyEpoch::CLEAR, symbol: &symbol };
+        let parity = Parity {
+            base: Sequence(5),
+            count: 2,
+            index: index as u8,
+            epoch: KeyEpoch::CLEAR,
+            symbol: &symbol,
+        };
         let header = Header { flags, ..header(Kind::Parity, 14 + index as u64) };
         let written = written(&header, |writer| parity.write(writer).unwrap());
         agree(&written, hex);

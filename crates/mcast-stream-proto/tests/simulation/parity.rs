@@ -7,7 +7,8 @@ use mcast_stream_proto::publisher::{Fec, PublisherConfig, PublisherStatistics, T
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::subscriber::{Item, Start, SubscriberConfig, SubscriberEvent, SubscriberStatistics};
 use mcast_stream_proto::wire::{
-    DatagramView, DatagramWriter, FlowControl, Header, Incarnation, KeyEpoch, Kind, Parity, Sequence, StreamId,
+    DatagramView, DatagramWriter, FlowControl, Header, Incarnation, KeyEpoch, Kind, Parity, Sequence,
+    StreamId,
 };
 use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
 
@@ -39,7 +40,13 @@ struct Pair {
 enum Losses {
     Nothing,
     /// In each block of so many datagrams and symbols, so many at random.
-    InEachBlock { data: u8, parity: u8, lost: usize, chosen: Vec<bool>, symbol: u64 },
+    InEachBlock {
+        data: u8,
+        parity: u8,
+        lost: usize,
+        chosen: Vec<bool>,
+        symbol: u64,
+    },
     /// Each with this probability.
     Share(f64),
 }
@@ -130,7 +137,11 @@ impl Pair {
         }
         while let Some(control) = self.subscriber.poll(ClockTime(self.now)) {
             self.feedback += 1;
-            self.publisher.handle(ClockTime(self.now), SocketAddr::from(([10, 0, 0, 2], 7000)), control.bytes());
+            self.publisher.handle(
+                ClockTime(self.now),
+                SocketAddr::from(([10, 0, 0, 2], 7000)),
+                control.bytes(),
+            );
         }
         self.read(&[]);
         self.now += MILLISECOND / 10;
@@ -167,6 +178,7 @@ impl Pair {
             self.step();
         }
         self.publisher.close(ClockTime(self.now));
+        let closed = self.now;
         let until = self.now + 20 * SECOND;
         while self.now < until && !self.subscriber.has_ended() {
             self.step();
@@ -176,6 +188,7 @@ impl Pair {
             delivered: self.delivered,
             lost: self.lost,
             feedback: self.feedback,
+            after_close: self.now - closed,
             publisher: self.publisher.statistics(),
             subscriber: self.subscriber.statistics(),
         }
@@ -187,6 +200,8 @@ struct Finished {
     delivered: u64,
     lost: u64,
     feedback: u64,
+    /// The time from the end of the stream to its delivery.
+    after_close: u64,
     publisher: PublisherStatistics,
     subscriber: SubscriberStatistics,
 }
@@ -239,6 +254,7 @@ fn a_one_way_subscriber_accounts_for_everything_without_feedback() {
             let finished = Pair::new(config, subscriber, Losses::Share(share)).run(2_000, pause);
             assert_eq!(finished.delivered + finished.lost, 2_000, "{finished:?}");
             assert_eq!(finished.feedback, 0, "{finished:?}");
+            assert!(finished.after_close < SECOND / 4, "{finished:?}");
             let recovered = finished.subscriber.recovered > 0;
             assert_eq!((finished.lost > 0, recovered), (true, fec != Fec::Off), "{fec:?} {finished:?}");
         }
@@ -285,7 +301,8 @@ fn forged_parity_does_not_stop_repairs() {
             // The next one of the publisher counts as a copy.
             let count = pair.count + 1;
             let mut writer =
-                DatagramWriter::new(&mut bytes, &Header::new(Kind::Parity, STREAM, Incarnation(1), count)).unwrap();
+                DatagramWriter::new(&mut bytes, &Header::new(Kind::Parity, STREAM, Incarnation(1), count))
+                    .unwrap();
             parity.write(&mut writer).unwrap();
             let length = writer.finish();
             pair.subscriber.handle(ClockTime(pair.now), 0, SocketAddr::from(FROM), &bytes[..length]);

@@ -26,8 +26,8 @@ use crate::history::HistoryAnnouncement;
 use crate::seal::Keys;
 use crate::wire::{
     Acknowledgement, Announce, DatagramView, ExtensionKind, Flags, HEADER_LENGTH, Header, Heartbeat,
-    KeyEpoch, Kind, MAGIC, MAJOR, Messages, Nak, Ncf, Parity, Probe, Reset, Status, SubscriberId, SubscriberName,
-    TAG_LENGTH, WireError,
+    KeyEpoch, Kind, MAGIC, MAJOR, Messages, Nak, Ncf, Parity, Probe, Reset, Status, SubscriberId,
+    SubscriberName, TAG_LENGTH, WireError,
 };
 
 /// A datagram of the stream protocol. Its `Display` is a line of text, safe for a terminal. With the feature `serde` it

@@ -7,8 +7,8 @@ use mcast::group::SafeText;
 
 use super::{Body, ParsedDatagram, StreamDatagram};
 use crate::wire::{
-    Acknowledgement, Announce, AnnouncedPath, Flags, Header, Heartbeat, KeyEpoch, Kind, Nak, Ncf, Parity, Ranges,
-    Reset, ResetReason, Status,
+    Acknowledgement, Announce, AnnouncedPath, Flags, Header, Heartbeat, KeyEpoch, Kind, Nak, Ncf, Parity,
+    Ranges, Reset, ResetReason, Status,
 };
 
 /// The maximum number of ranges in text; further ones are only counted.

@@ -145,7 +145,9 @@ impl World<'_> {
         let from = self.now.saturating_sub(2 * SECOND);
         let late: Vec<Kind> =
             self.traffic.iter().filter(|(at, _)| *at > from).map(|(_, kind)| *kind).collect();
-        if let Some(loud) = late.iter().find(|kind| matches!(kind, Kind::Data | Kind::Parity | Kind::Nak | Kind::Ncf)) {
+        if let Some(loud) =
+            late.iter().find(|kind| matches!(kind, Kind::Data | Kind::Parity | Kind::Nak | Kind::Ncf))
+        {
             return Err(format!("{loud:?} when everything was over"));
         }
         let most = 12 * usize::from(self.plan.paths) + 8 * self.nodes.len();
