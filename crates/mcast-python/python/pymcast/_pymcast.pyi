@@ -1388,7 +1388,7 @@ class Publisher:
     flow: "slowest" waits for the slowest subscriber, "none" does not wait, and "one-way" needs no feedback: nothing is
         repaired, and subscribers send nothing.
     fec: forward error correction: "off", "auto" (as much parity as the losses of the subscribers require), or a pair
-        such as (20, 4): so many symbols after each block of so many datagrams.
+        such as (20, 4): 4 symbols after each block of 20 datagrams.
     eviction: a subscriber that holds up the others and makes no progress for this many seconds is evicted.
         Default: 2.
     longest_message: the maximum length of a message in bytes. Default: 16 MiB.

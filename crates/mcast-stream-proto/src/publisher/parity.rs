@@ -24,7 +24,7 @@ const REORDERING: Nanos = Nanos::from_millis(10);
 
 /// With [`Fec::Auto`], there is no parity any more when nothing was lost for this long.
 const LOSSLESS_TIME: Nanos = Nanos::from_secs(10);
-/// With [`Fec::Auto`], at most so many symbols are sent for a whole block without a request.
+/// With [`Fec::Auto`], the largest number of symbols that are sent for a whole block without a request.
 const MOST_AHEAD: u64 = 16;
 /// The least number of datagrams in a measurement of loss.
 const SAMPLE: u64 = 64;
@@ -40,11 +40,11 @@ pub enum Fec {
     Off,
     /// As many parity symbols as the losses of the subscribers suggest; none as long as nothing is lost.
     Auto,
-    /// So many parity symbols after each block of datagrams.
+    /// A fixed number of parity symbols after each block of datagrams.
     Fixed {
         /// Datagrams in a whole block, 1 to 64. A block may be shorter, so that nothing waits for more than 10 ms.
         data: u8,
-        /// Parity symbols for each block, 1 to 64: a block survives the loss of so many of its datagrams and symbols.
+        /// Parity symbols for each block, 1 to 64: a block survives the loss of as many of its datagrams and symbols.
         parity: u8,
     },
 }
@@ -300,7 +300,7 @@ impl ParitySchedule {
         (sequence < block.base + u64::from(block.count)).then_some(block.base)
     }
 
-    /// Decides how to answer a subscriber that needs so many datagrams or symbols of a block: returns how many symbols that
+    /// Decides how to answer a subscriber that needs this number of datagrams or symbols of a block: returns how many symbols that
     /// wait to be sent will serve it; `None` if the datagrams themselves are to be sent. What was sent less than `holdoff`
     /// ago is on its way.
     pub(super) fn answer(

@@ -153,7 +153,7 @@ impl RepairScheduler {
         member.repairs.push(sequence, retained);
     }
 
-    /// Queues parity of a block for the group, because a subscriber needs so many symbols. They wait in the queues of all who
+    /// Queues parity of a block for the group, because a subscriber needs this number of symbols. They wait in the queues of all who
     /// need them: the link of one may be slow.
     pub(super) fn request_parity(
         &mut self,

@@ -39,7 +39,7 @@ struct Pair {
 
 enum Losses {
     Nothing,
-    /// In each block of so many datagrams and symbols, so many at random.
+    /// Of the datagrams and symbols of each block, a number of them, at random.
     InEachBlock {
         data: u8,
         parity: u8,

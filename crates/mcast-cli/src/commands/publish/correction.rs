@@ -16,7 +16,7 @@ pub(super) struct CorrectionOptions {
     #[arg(long, value_name = "off|auto|K+M", default_value = "off", value_parser = parse_fec)]
     fec: Fec,
 
-    /// Publish without feedback: wait for no subscriber, repair nothing, and tell subscribers to send nothing
+    /// Publish without feedback: wait for no subscriber, and repair nothing; subscribers send nothing
     #[arg(long, conflicts_with_all = ["flow", "evict_after", "wait_for", "ack", "congestion"])]
     pub(super) one_way: bool,
 }
