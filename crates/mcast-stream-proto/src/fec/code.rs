@@ -7,6 +7,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use super::Symbols;
 use super::field::{REDUCTION, product, quotient};
 
 /// Bytes that are multiplied at once: the compiler turns loops over them into vector instructions.
@@ -47,7 +48,7 @@ impl Encoder {
 
 /// Returns the symbols of the datagrams of a block that are not known, with their numbers, from as many parity symbols of
 /// equal length; `None` if there are too few, or if they cannot belong to this block.
-pub(crate) fn decode(known: &[Option<&[u8]>], parity: &[(u8, &[u8])]) -> Option<Vec<(u8, Vec<u8>)>> {
+pub(crate) fn decode(known: &[Option<&[u8]>], parity: &[(u8, &[u8])]) -> Option<Symbols> {
     let missing: Vec<u8> = (0..known.len() as u8).filter(|at| known[usize::from(*at)].is_none()).collect();
     let parity = parity.get(..missing.len())?;
     let length = parity.first().map_or(0, |(_, symbol)| symbol.len());

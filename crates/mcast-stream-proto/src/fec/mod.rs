@@ -9,6 +9,9 @@ pub(crate) use code::{Encoder, decode};
 
 use crate::wire::{Flags, HEADER_LENGTH, Header, Incarnation, KeyEpoch, Kind, StreamId};
 
+/// Symbols of a block, each with its number among those of datagrams, or its index among those of parity.
+pub(crate) type Symbols = Vec<(u8, Vec<u8>)>;
+
 /// The bytes of a symbol before those of the datagram from byte 32 on: its length, and what differs in the headers of a
 /// block.
 const SYMBOL_HEAD: usize = 8;

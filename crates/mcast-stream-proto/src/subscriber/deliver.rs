@@ -8,7 +8,7 @@ use super::event::{Cause, SubscriberEvent};
 use super::item::{BodyLocation, Item, Message, Step, StepKind};
 use super::window::{Meta, SlotContent};
 use super::{OnLoss, Policy, SubscriberMachine};
-use crate::wire::{Flags, Incarnation, MessageKey, MessageNumber, Messages, Sequence, batch_overhead};
+use crate::wire::{Flags, FlowControl, Incarnation, MessageKey, MessageNumber, Messages, Sequence, batch_overhead};
 use crate::{ClockTime, Nanos};
 
 /// The datagram whose messages are being delivered.
@@ -183,7 +183,7 @@ impl SubscriberMachine {
     fn skip_unavailable(&mut self) -> bool {
         let next = self.heartbeat.next;
         let (end, cause) = match self.config.policy {
-            _ if self.base < self.oldest_retained => (self.oldest_retained.min(next), Cause::Unrecoverable),
+            _ if self.base < self.oldest_retained => (self.oldest_retained.min(next), self.retention_cause()),
             _ if self.incarnations.has_successor() => (next, Cause::Restart),
             _ if self.abandoned.is_some() => (next, self.abandoned.unwrap_or(Cause::Abandoned)),
             Policy::Deadline(Nanos::ZERO) => (next, Cause::Deadline),
@@ -208,6 +208,11 @@ impl SubscriberMachine {
         }
     }
 
+    /// Returns why datagrams are lost that the publisher no longer retains.
+    fn retention_cause(&self) -> Cause {
+        if self.heartbeat.flow == FlowControl::OneWay { Cause::NotRepaired } else { Cause::Unrecoverable }
+    }
+
     /// Gives up datagrams that cannot be repaired or are not awaited; returns `false` if they may still arrive.
     fn give_up(&mut self, now: ClockTime) -> bool {
         if self.naks.first_gap().is_none_or(|gap| gap.first > self.base) {
@@ -219,7 +224,7 @@ impl SubscriberMachine {
         let is_over = |limit: Nanos| now >= noticed + limit;
         let (end, cause) = match self.config.policy {
             _ if self.base < self.oldest_retained => {
-                (gap_end.min(self.oldest_retained), Cause::Unrecoverable)
+                (gap_end.min(self.oldest_retained), self.retention_cause())
             }
             _ if self.incarnations.has_successor() => (gap_end, Cause::Restart),
             _ if self.abandoned.is_some() => (gap_end, self.abandoned.unwrap_or(Cause::Abandoned)),

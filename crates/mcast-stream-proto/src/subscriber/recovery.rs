@@ -7,7 +7,7 @@ use core::ops::Range;
 use super::SubscriberMachine;
 use super::item::BodyLocation;
 use super::window::Meta;
-use crate::fec::{datagram_of, decode};
+use crate::fec::{Symbols, datagram_of, decode};
 use crate::wire::{DatagramView, Flags, FlowControl, Header, KeyEpoch, Messages, Parity, Sequence};
 use crate::{ClockTime, Nanos};
 
@@ -23,7 +23,7 @@ const MAX_SPARE: usize = 256;
 struct PartialBlock {
     count: u8,
     epoch: KeyEpoch,
-    symbols: Vec<(u8, Vec<u8>)>,
+    symbols: Symbols,
 }
 
 impl PartialBlock {
@@ -194,7 +194,7 @@ impl Recovery {
     }
 
     /// Returns the recovered datagrams of a block. `None` if its symbols do not belong together.
-    fn decode(&self, base: Sequence) -> Option<(KeyEpoch, Vec<(u8, Vec<u8>)>)> {
+    fn decode(&self, base: Sequence) -> Option<(KeyEpoch, Symbols)> {
         let block = self.blocks.get(&base)?;
         let known: Vec<Option<&[u8]>> =
             Sequence::each(block.range(base)).map(|sequence| self.copy(sequence)).collect();

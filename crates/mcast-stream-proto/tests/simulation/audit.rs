@@ -163,7 +163,8 @@ impl Audit {
                 | (Policy::BestEffort(_), Cause::NotRepaired)
         );
         // Without feedback, a gap is given up when the publisher is silent.
-        if !fits && !(self.one_way && cause == Cause::NotRepaired) {
+        let is_one_way_loss = self.one_way && cause == Cause::NotRepaired;
+        if !(fits || is_one_way_loss) {
             return Err(format!("{:?} lost messages by {cause:?}", self.policy));
         }
         self.lost.push((self.incarnation.unwrap_or(0), first, end, cause));
