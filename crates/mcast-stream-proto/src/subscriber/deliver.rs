@@ -8,7 +8,9 @@ use super::event::{Cause, SubscriberEvent};
 use super::item::{BodyLocation, Item, Message, Step, StepKind};
 use super::window::{Meta, SlotContent};
 use super::{OnLoss, Policy, SubscriberMachine};
-use crate::wire::{Flags, FlowControl, Incarnation, MessageKey, MessageNumber, Messages, Sequence, batch_overhead};
+use crate::wire::{
+    Flags, FlowControl, Incarnation, MessageKey, MessageNumber, Messages, Sequence, batch_overhead,
+};
 use crate::{ClockTime, Nanos};
 
 /// The datagram whose messages are being delivered.

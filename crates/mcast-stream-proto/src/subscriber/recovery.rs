@@ -15,6 +15,8 @@ use crate::{ClockTime, Nanos};
 const BEFORE: u64 = Parity::LONGEST_BLOCK as u64 - 1;
 /// The parity of a block that is not full follows this long after its first datagram.
 const BLOCK_TIME: Nanos = Nanos::from_millis(10);
+/// What a symbol takes beside its bytes: forged ones may be short.
+const SYMBOL_EXTRA: usize = 64;
 /// Buffers that are kept for reuse.
 const MAX_SPARE: usize = 256;
 
@@ -140,7 +142,7 @@ impl Recovery {
 
     fn remove(&mut self, base: Sequence) {
         if let Some(block) = self.blocks.remove(&base) {
-            self.bytes -= block.symbols.iter().map(|(_, symbol)| symbol.len()).sum::<usize>();
+            self.bytes -= block.symbols.iter().map(|(_, symbol)| symbol.len() + SYMBOL_EXTRA).sum::<usize>();
         }
     }
 
@@ -162,7 +164,7 @@ impl Recovery {
 
     /// Keeps a symbol; returns whether it may help.
     fn add(&mut self, parity: &Parity<'_>) -> bool {
-        if !self.has_room(parity.symbol.len()) {
+        if !self.has_room(parity.symbol.len() + SYMBOL_EXTRA) {
             return false;
         }
         let Parity { base, count, index, epoch, symbol } = *parity;
@@ -174,7 +176,7 @@ impl Recovery {
             && block.symbols.iter().all(fits);
         if is_new {
             block.symbols.push((index, symbol.to_vec()));
-            self.bytes += symbol.len();
+            self.bytes += symbol.len() + SYMBOL_EXTRA;
         }
         is_new
     }
@@ -350,5 +352,42 @@ impl SubscriberMachine {
         let is_replaced = *left > 0;
         *left = left.saturating_sub(1);
         is_replaced
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec;
+
+    use super::*;
+    use crate::random::Random;
+
+    /// Whatever is forged, memory is bounded, and everything is released when delivery has passed it.
+    #[test]
+    fn copies_and_symbols_stay_within_their_bytes() {
+        const MOST: usize = 20_000;
+        let mut random = Random::new(1);
+        let mut recovery = Recovery::new(MOST);
+        recovery.set_on(true);
+        for round in 0..20_000_u64 {
+            let base = Sequence(100 + round / 20);
+            let sequence = Sequence(40 + base.0 - 100 + random.next() % 500);
+            let bytes = vec![7; 32 + (random.next() % 1_000) as usize];
+            match random.next() % 3 {
+                0 => recovery.keep(base, sequence, &bytes),
+                1 => recovery.forget(sequence),
+                _ => {
+                    let (count, index) = ((random.next() % 64) as u8 + 1, (random.next() % 192) as u8);
+                    let parity =
+                        Parity { base: sequence, count, index, epoch: KeyEpoch::CLEAR, symbol: &bytes };
+                    recovery.add(&parity);
+                    let _ = recovery.decode(sequence);
+                }
+            }
+            assert!(recovery.bytes() <= MOST, "{} bytes", recovery.bytes());
+            assert!(recovery.copies.len() <= 500 + 2 * BEFORE as usize, "{}", recovery.copies.len());
+        }
+        recovery.trim(Sequence(1 << 40));
+        assert_eq!((recovery.bytes(), recovery.blocks.len(), recovery.copies.len()), (0, 0, 0));
     }
 }
