@@ -4,9 +4,10 @@ use std::time::SystemTime;
 
 use mcast_stream::publisher::PublisherStatistics;
 use mcast_stream::wire::{Incarnation, MessageKey, MessageNumber, StreamId};
+use mcast_stream::{HistoryServerStatistics, RefusedHistory};
 use serde::Serialize;
 
-use crate::output::{Payload, rfc3339};
+use crate::output::{Payload, SafeText, bytes, count_of, rfc3339};
 
 /// A message: `schemas/message.json`.
 #[derive(Debug, Serialize)]
@@ -68,4 +69,40 @@ impl Repairs {
     pub(crate) const fn count(&self) -> u64 {
         self.multicast + self.unicast
     }
+}
+
+/// What a history server has done.
+#[derive(Debug, Serialize)]
+pub(crate) struct ServedHistory {
+    requests: u64,
+    records: u64,
+    bytes: u64,
+    refused: u64,
+}
+
+impl ServedHistory {
+    pub(crate) const fn new(statistics: &HistoryServerStatistics) -> Self {
+        let HistoryServerStatistics { requests, records, bytes, refused } = *statistics;
+        Self { requests, records, bytes, refused }
+    }
+
+    /// Returns a description.
+    pub(crate) fn text(&self) -> String {
+        let refused = match self.refused {
+            0 => String::new(),
+            requests => format!("; refused {}", count_of(requests, "request")),
+        };
+        format!(
+            "sent {} of the history ({}) for {}{refused}",
+            count_of(self.records, "record"),
+            bytes(self.bytes),
+            count_of(self.requests, "request"),
+        )
+    }
+}
+
+/// Returns a description of a request for the history that was refused.
+pub(crate) fn refusal_text(refused: &RefusedHistory) -> String {
+    let RefusedHistory { client, reason } = refused;
+    format!("a request for the history from {client} was refused: {}", SafeText::new(reason.as_bytes()))
 }

@@ -8,6 +8,7 @@ use mcast_stream::wire::MessageNumber;
 use mcast_stream::{HistoryServerStatistics, RefusedHistory};
 use serde::Serialize;
 
+use crate::message_layer::ServedHistory;
 use crate::output::rfc3339;
 
 /// An event of a bridge: `schemas/bridge-event.json`. Fields that do not apply to an event are null.
@@ -108,22 +109,6 @@ pub(super) struct Summary {
     superseded: u64,
     pending: u64,
     history: Option<ServedHistory>,
-}
-
-/// What the history server has done.
-#[derive(Debug, Serialize)]
-struct ServedHistory {
-    requests: u64,
-    records: u64,
-    bytes: u64,
-    refused: u64,
-}
-
-impl ServedHistory {
-    const fn new(statistics: &HistoryServerStatistics) -> Self {
-        let HistoryServerStatistics { requests, records, bytes, refused } = *statistics;
-        Self { requests, records, bytes, refused }
-    }
 }
 
 impl Summary {

@@ -14,12 +14,13 @@ use super::Arguments;
 use super::export::Figures;
 use super::history::History;
 use super::json::{BridgeRecord, Summary};
-use super::text::{backlog_text, describe_bridge, history_text, summary_text};
+use super::text::{backlog_text, describe_bridge, summary_text};
 use crate::arguments::KeyFile;
 use crate::console::{Console, Output};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
-use crate::output::{SafeText, rfc3339, write_json, write_record};
+use crate::message_layer::{ServedHistory, refusal_text};
+use crate::output::{rfc3339, write_json, write_record};
 use crate::receiving::{EventRecord, Importance, describe};
 use crate::service::{KeyReload, Service};
 
@@ -159,8 +160,7 @@ impl<'a> Session<'a> {
     fn report_refused(&mut self) -> anyhow::Result<()> {
         let refused = self.history.as_ref().and_then(History::take_refused);
         let Some((refused, statistics)) = refused.zip(self.history_statistics()) else { return Ok(()) };
-        let (client, reason) = (refused.client, SafeText::new(refused.reason.as_bytes()));
-        self.console.warn(format_args!("a request for the history from {client} was refused: {reason}"));
+        self.console.warn(refusal_text(&refused));
         self.print(&BridgeRecord::history_refused(refused, statistics.refused))
     }
 
@@ -254,7 +254,7 @@ impl<'a> Session<'a> {
             self.out.flush()?;
         } else if self.was_connected {
             self.console.note(summary_text(&statistics, self.unit, time));
-            history.iter().for_each(|history| self.console.note(history_text(history)));
+            history.iter().for_each(|history| self.console.note(ServedHistory::new(history).text()));
         }
         Ok(())
     }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use mcast_bridge::{BridgeEvent, BridgeStatistics, GapCause};
-use mcast_stream::HistoryServerStatistics;
 use mcast_stream::wire::MessageNumber;
 
 use crate::output::{bytes, count_of, seconds};
@@ -89,19 +88,5 @@ pub(super) fn summary_text(statistics: &BridgeStatistics, unit: &str, time: Dura
         bytes(statistics.message_bytes),
         seconds(time),
         count_of(statistics.appended, "record"),
-    )
-}
-
-/// Returns what the history server has done.
-pub(super) fn history_text(statistics: &HistoryServerStatistics) -> String {
-    let refused = match statistics.refused {
-        0 => String::new(),
-        requests => format!("; refused {}", count_of(requests, "request")),
-    };
-    format!(
-        "sent {} of the history ({}) for {}{refused}",
-        count_of(statistics.records, "record"),
-        bytes(statistics.bytes),
-        count_of(statistics.requests, "request"),
     )
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use mcast_stream::publisher::{Audience, PublisherEvent, Standing};
 use mcast_stream::wire::{StreamId, SubscriberId};
-use mcast_stream::{Closing, HostStatus, PathChange, Publisher};
+use mcast_stream::{Closing, HistoryServer, HostStatus, PathChange, Publisher};
 use serde::Serialize;
 
 use super::acknowledgements::{AckReport, name_of};
 use super::correction::ParityReport;
 use crate::console::Console;
-use crate::message_layer::Repairs;
+use crate::message_layer::{Repairs, ServedHistory};
 use crate::output::{bits_per_second, bytes, count, count_of, seconds, write_record};
 
 /// The possible causes if no subscriber sent feedback.
@@ -113,6 +113,8 @@ pub(super) struct Report {
     hosts: Vec<Host>,
     #[serde(skip_serializing_if = "Option::is_none")]
     acknowledgements: Option<AckReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history: Option<ServedHistory>,
     #[serde(skip)]
     time: Duration,
 }
@@ -188,6 +190,7 @@ impl Report {
         (messages, bytes): (u64, u64),
         closing: &Closing,
         hosts: &[HostStatus],
+        history: Option<&HistoryServer>,
         time: Duration,
     ) -> Self {
         let statistics = &closing.statistics;
@@ -208,6 +211,7 @@ impl Report {
             acknowledgements: closing
                 .acknowledged
                 .map(|progress| AckReport::new(progress, closing.unsent_messages, &closing.watermarks)),
+            history: history.map(|server| ServedHistory::new(&server.statistics())),
             time,
         }
     }
@@ -276,6 +280,9 @@ impl Report {
         }
         if let Some(acknowledgements) = &self.acknowledgements {
             acknowledgements.print(console);
+        }
+        if let Some(history) = &self.history {
+            console.note(history.text());
         }
         Ok(())
     }

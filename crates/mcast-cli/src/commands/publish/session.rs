@@ -17,6 +17,7 @@ use crate::arguments::KeyFile;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
+use crate::message_layer::refusal_text;
 use crate::output::{count_of, seconds};
 use crate::sending::MessagePacer;
 
@@ -111,8 +112,8 @@ impl<'a> Session<'a> {
         let rest = if complete { Duration::from_secs(2) } else { Duration::ZERO };
         let closing = self.feed.close(rest, has_failed || self.interrupt.has_arrived())?;
         let published = self.feed.published(&closing);
-        let report =
-            Report::new(self.feed.publisher().stream(), published, &closing, &hosts, statistics_time);
+        let (stream, history) = (self.feed.publisher().stream(), self.history.as_ref());
+        let report = Report::new(stream, published, &closing, &hosts, history, statistics_time);
         report.print(self.arguments.json, self.console)?;
         if let Some(error) = failed {
             return Err(error);
@@ -263,6 +264,9 @@ impl<'a> Session<'a> {
         self.acks.report(publisher, self.console);
         while let Some(change) = publisher.path_change() {
             report::path_change(&change, self.console);
+        }
+        if let Some(refused) = self.history.as_ref().and_then(HistoryServer::take_refused) {
+            self.console.warn(refusal_text(&refused));
         }
         while let Some(failure) = self.snapshots.as_ref().and_then(Snapshots::failure) {
             self.console.warn(failure);
