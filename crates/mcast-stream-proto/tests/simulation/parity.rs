@@ -317,7 +317,7 @@ fn forged_parity_does_not_stop_repairs() {
 /// Subscribers behind links of their own that lose 5 %: one symbol repairs another datagram for each of them.
 #[test]
 fn parity_repairs_sixty_four_subscribers_with_a_fifth_of_the_data() {
-    const MESSAGES: u64 = 60_000;
+    const MESSAGES: u64 = 40_000;
 
     let outcome = |fec| {
         let down = Quality { loss: 0.05, ..Quality::GOOD };
