@@ -43,12 +43,7 @@ pub const MESSENGERS: &[Messenger] = &[
         "queue",
         Sealed::Yes,
     ),
-    ours(
-        "mcast-stream-fec",
-        "mcast-stream: `Publisher::queue` with `Fec::Auto`",
-        "corrected",
-        Sealed::No,
-    ),
+    ours("mcast-stream-fec", "mcast-stream: `Publisher::queue` with `Fec::Auto`", "corrected", Sealed::No),
     Messenger {
         name: "aeron",
         what: "Aeron: C media driver in the process, C client; `fc=min`, windows of 2 MiB",

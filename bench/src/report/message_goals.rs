@@ -49,7 +49,11 @@ fn corrected(results: &Results, goals: &mut Vec<Goal>) {
     let (lossy, lossless) = (row(CORRECTED, 5), row(CORRECTED, 0));
     for (to, factor, promise) in [
         (lossless, 0.95, "messages with `--fec auto` at 5 % loss, at least 0.95 of the same without loss"),
-        (row("norm-fec", 5), 5.0, "messages with `--fec auto` at 5 % loss, at least 5 times NORM with its FEC"),
+        (
+            row("norm-fec", 5),
+            5.0,
+            "messages with `--fec auto` at 5 % loss, at least 5 times NORM with its FEC",
+        ),
     ] {
         let names = (&*lossy, &*to, "goodput");
         goals.push(ratio(results, table.to_owned(), promise.to_owned(), names, Bound::AtLeast(factor)));
