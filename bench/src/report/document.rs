@@ -151,6 +151,16 @@ impl Layout {
                 numbers::rate,
             ),
             "written" => (vec![("written", "MB/s")], numbers::short),
+            "stream" => (
+                vec![
+                    ("stream", "stream, Mbit/s"),
+                    ("flow", "a TCP flow, Mbit/s"),
+                    ("share", "stream to flow"),
+                    ("queue", "queue p50, ms"),
+                    ("queue_p95", "p95, ms"),
+                ],
+                numbers::short,
+            ),
             "loss" => (vec![("loss", "% lost"), ("rate", "sent/s")], numbers::short),
             "p50" => (
                 vec![

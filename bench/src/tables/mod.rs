@@ -1,6 +1,7 @@
 //! The tables: what is measured.
 
 mod bridge;
+mod fairness;
 mod groups;
 mod latency;
 mod log;

@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use super::bridge::{self, Engine};
+use super::fairness::{self, Bottleneck};
 use super::messages::{self, LARGE, SMALL, Subject};
 use super::{Bench, groups, latency, log, loss, queue, relay, relay_targets, throughput};
 use crate::arguments::Measure;
@@ -32,6 +33,7 @@ enum Kind {
     RelayTargets,
     Bridge(Engine),
     Log,
+    Fairness(Bottleneck),
 }
 
 /// Small datagrams, and those that fill a frame.
@@ -78,6 +80,11 @@ pub(crate) fn all() -> Vec<Plan> {
     );
     plans.push(plan("log", "Messages of 1 KiB into the log of a stream, MB/s", Kind::Log));
     plans.extend(messages());
+    plans.extend(Bottleneck::ALL.map(|bottleneck| {
+        let Bottleneck { rate, round_trip } = bottleneck;
+        let title = format!("Automatic rate on a link of {rate} Mbit/s and {round_trip} ms, Mbit/s");
+        plan(&format!("fairness-{rate}"), &title, Kind::Fairness(bottleneck))
+    }));
     plans.push(plan("python-queue", "Python: a datagram a call and batches, 64 bytes", Kind::Queue));
     for (direction, link) in [Direction::Receive, Direction::Send]
         .into_iter()
@@ -139,6 +146,7 @@ impl Plan {
             Kind::Relay(_) => vec![Need::Mcast, Need::Socat, Need::Smcroute],
             Kind::RelayTargets => vec![Need::Mcast],
             Kind::Log => vec![Need::Fio],
+            Kind::Fairness(_) => Vec::new(),
             Kind::Bridge(Engine::Redis) => vec![Need::Mcast, Need::NatsServer, Need::Redis],
             Kind::Bridge(Engine::Nats) => vec![Need::Mcast, Need::NatsServer],
         }
@@ -158,6 +166,7 @@ impl Plan {
             Kind::RelayTargets => relay_targets::measure(bench, self),
             Kind::Bridge(engine) => bridge::measure(bench, self, engine),
             Kind::Log => log::measure(bench, self),
+            Kind::Fairness(bottleneck) => fairness::measure(bench, self, bottleneck),
         }
     }
 }
@@ -178,6 +187,6 @@ mod tests {
         let plans = all();
         let names: HashSet<_> = plans.iter().map(|plan| &plan.name).collect();
         assert_eq!(names.len(), plans.len());
-        assert_eq!(plans.len(), 3 * 3 * 2 + 5 + 3 + 7 + 5 + 2 + 1);
+        assert_eq!(plans.len(), 3 * 3 * 2 + 5 + 3 + 7 + 5 + 2 + 1 + 2);
     }
 }

@@ -478,3 +478,22 @@ def test_a_message_is_acknowledged_once_it_is_processed(other: lab.Host, port: i
             assert closing.acknowledged is True
     with pytest.raises(ValueError, match="name of a subscriber"):
         pymcast.Publisher(place, ack="a b")
+
+
+def test_the_rate_follows_the_path_to_the_slowest_subscriber(other: lab.Host, port: int) -> None:
+    place = f"239.30.0.9%one:{port}"
+    with pymcast.Subscriber(place) as subscriber:
+        publisher = other.run(lambda: pymcast.Publisher(place, rate="auto", evict_below=1_000))
+        done: list[tuple[list[bytes], list[pymcast.StreamEvent]]] = []
+        thread = threading.Thread(target=lambda: done.append(take(subscriber)))
+        thread.start()
+        assert publisher.wait_for(1, timeout=20)
+        for _ in range(300):
+            publisher.queue(bytes(10_000))
+        closing = publisher.close(timeout=20)
+        thread.join(timeout=20)
+        assert len(done[0][0]) == 300
+        assert closing is not None and closing.statistics.rate is not None
+    for arguments in ({"rate": "fast"}, {"rate": 5, "evict_below": 2}):
+        with pytest.raises(ValueError, match="rate"):
+            pymcast.Publisher(place, **arguments)

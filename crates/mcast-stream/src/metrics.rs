@@ -20,6 +20,7 @@
 //! | `statuses_total`, `heartbeats_total` | statuses received and heartbeats sent |
 //! | `foreign_total`, `refused_total` | datagrams received that do not belong to this stream, or that were refused |
 //! | `receivers`, `round_trip_seconds` | subscribers known, the group round-trip time |
+//! | `rate_bytes_per_second`, `queueing_seconds` | the present rate, if it is limited, and the queueing delay on the path that limits an [automatic](crate::PublisherBuilder::auto_rate) one |
 //! | `settled_total`, `unacknowledged_total`, `quorum_lost` | with [`acknowledge`](crate::PublisherBuilder::acknowledge): messages acknowledged as required or given up, messages given up, and 1 if messages cannot be acknowledged at present |
 //! | `acked_received`, `acked_processed`, `acked_missing` | the same, for each present subscriber with a name, which is the label `subscriber`: the first message that it has not received, the first that it has not processed, and the number of messages after those that it has received |
 //!
@@ -69,6 +70,9 @@ pub fn describe() {
         describe_histogram!(sample, Unit::Seconds, "the group round-trip time at each export");
     }
     describe_gauge!(format!("{PUBLISHER}receivers"), "subscribers known");
+    describe_gauge!(format!("{PUBLISHER}rate_bytes_per_second"), "the present rate");
+    let queueing = "the queueing delay on the path that limits an automatic rate";
+    describe_gauge!(format!("{PUBLISHER}queueing_seconds"), Unit::Seconds, queueing);
     describe_counter!(format!("{PUBLISHER}{SETTLED}"), "messages acknowledged as required, or given up");
     describe_counter!(format!("{PUBLISHER}{UNACKNOWLEDGED}"), "messages given up");
     describe_gauge!(format!("{PUBLISHER}{QUORUM_LOST}"), "1 if messages cannot be acknowledged as required");
@@ -85,6 +89,13 @@ impl Publisher {
         let labels = labels(self.stream().0, self.labels());
         export(PUBLISHER, &publisher_counters(&statistics), statistics.round_trip, &labels);
         gauge!(format!("{PUBLISHER}receivers"), labels.clone()).set(statistics.subscribers as f64);
+        if let Some(rate) = statistics.rate {
+            gauge!(format!("{PUBLISHER}rate_bytes_per_second"), labels.clone()).set(rate as f64);
+        }
+        if statistics.limiting.is_some() {
+            let queueing = Duration::from(statistics.queueing).as_secs_f64();
+            gauge!(format!("{PUBLISHER}queueing_seconds"), labels.clone()).set(queueing);
+        }
         if let Some(progress) = self.ack_progress() {
             counter!(format!("{PUBLISHER}{SETTLED}"), labels.clone()).absolute(progress.settled.0);
             counter!(format!("{PUBLISHER}{UNACKNOWLEDGED}"), labels.clone())

@@ -14,6 +14,9 @@ pub(super) struct Package {
 
 pub(super) static STREAM: Package =
     Package { name: "mcast-stream-proto", library: "mcast_stream_proto", other: "model", features: &[] };
+/// The automatic rate.
+pub(super) static FAIRNESS: Package =
+    Package { name: "mcast-stream-proto", library: "mcast_stream_proto", other: "fairness", features: &[] };
 pub(super) static TUNNEL: Package =
     Package { name: "mcast-tunnel", library: "mcast_tunnel", other: "tunnel", features: &[] };
 pub(super) static RELAY: Package =

@@ -1,6 +1,8 @@
 //! The rules of the stream protocol, the relay, tunnels, the bridge and the log, and how to break each.
 
-use super::package::{AMT, BRIDGE, HTTP, KAFKA, LOG, Package, RABBITMQ, RELAY, REVERSE, STREAM, TUNNEL};
+use super::package::{
+    AMT, BRIDGE, FAIRNESS, HTTP, KAFKA, LOG, Package, RABBITMQ, RELAY, REVERSE, STREAM, TUNNEL,
+};
 
 /// A rule of a state machine.
 pub(super) struct Rule {
@@ -18,6 +20,15 @@ pub(super) struct Rule {
 
 const fn rule(name: &'static str, file: &'static str, code: &'static str, broken: &'static str) -> Rule {
     Rule { name, package: &STREAM, file, code, broken }
+}
+
+const fn fairness_rule(
+    name: &'static str,
+    file: &'static str,
+    code: &'static str,
+    broken: &'static str,
+) -> Rule {
+    Rule { name, package: &FAIRNESS, file, code, broken }
 }
 
 const fn relay_rule(
@@ -326,6 +337,36 @@ pub(super) const RULES: &[Rule] = &[
         "publisher/congestion.rs",
         "if loss >= HIGH && now >= immune_until && !other_on_trial {",
         "if loss >= HIGH && now == ClockTime::NEVER && !other_on_trial {",
+    ),
+    fairness_rule(
+        "an automatic rate sends less when the queue is long",
+        "publisher/auto_rate/model.rs",
+        "(gain * missing).clamp(-GREATEST_CUT, gain)",
+        "(gain * missing).clamp(0.0, gain)",
+    ),
+    fairness_rule(
+        "an automatic rate competes with flows that fill the queue",
+        "publisher/auto_rate/solitude.rs",
+        "if self.shared >= ENOUGH {",
+        "if self.shared == u8::MAX {",
+    ),
+    fairness_rule(
+        "an automatic rate is not starved by flows that ignore loss",
+        "publisher/auto_rate/flow.rs",
+        "4 * reduction.least >= 3 * reduction.queue",
+        "reduction.least == Nanos::ZERO",
+    ),
+    fairness_rule(
+        "an automatic rate makes up for random loss",
+        "publisher/auto_rate/model.rs",
+        "self.trial.share().min(self.recent.share()).min(GREATEST_BACKGROUND)",
+        "self.trial.share().min(0.0)",
+    ),
+    fairness_rule(
+        "a subscriber below the floor is evicted",
+        "publisher/auto_rate/machine.rs",
+        "if member.slow_since.is_some_and(|since| now.since(since) >= eviction) {",
+        "if member.slow_since == Some(ClockTime::NEVER) {",
     ),
     rule(
         "a trial slows down by a bounded factor",

@@ -8,6 +8,7 @@ mod logged;
 mod lossy;
 mod named;
 mod paths;
+mod rate;
 mod refused;
 #[path = "../command/schemas.rs"]
 mod schemas;

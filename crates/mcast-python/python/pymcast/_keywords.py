@@ -96,7 +96,7 @@ class PublisherKeywords(TypedDict, total=False):
 
     interface: InterfaceLike | Iterable[InterfaceLike] | None
     name: str | None
-    rate: int | None
+    rate: int | Literal["auto"] | None
     history: int | None
     flow: Literal["slowest", "none"]
     eviction: float | None
@@ -109,6 +109,7 @@ class PublisherKeywords(TypedDict, total=False):
     ack: int | str | Sequence[str] | None
     ack_when: Literal["received", "processed"]
     ack_lost: Literal["block", "report"]
+    evict_below: int | None
 
 
 class SubscriberKeywords(TypedDict, total=False):

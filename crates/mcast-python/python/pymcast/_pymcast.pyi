@@ -1155,6 +1155,7 @@ class PublisherEvent:
         """"joined", "left", "silent" (no status for too long), "evicted" (too slow; it was `count` datagrams behind),
         "returned" (caught up), "refused" (too many subscribers), "unrecoverable" (missed `count` datagrams that have
         left the retransmission buffer), "slowed" (it lost datagrams, so the rate was lowered to `count` bytes per second),
+        "limited" (its path limits the automatic rate, to `count` bytes per second at present),
         "quorum-lost" (messages cannot be acknowledged as required), "quorum-present" (they can again), "unacknowledged"
         (`count` messages were given up), "recovered" (the rate is as configured again), "incomplete" (has given up `count` datagrams), "missed" (`count`
         events were discarded because they were not fetched), or "other".
@@ -1200,6 +1201,15 @@ class PublisherStatistics:
     @property
     def subscribers(self) -> int:
         """Subscribers at present."""
+    @property
+    def rate(self) -> int | None:
+        """The present rate in bytes per second. None: it is not limited."""
+    @property
+    def limited_by(self) -> int | None:
+        """With an automatic rate: the id of the subscriber whose path limits it."""
+    @property
+    def queueing(self) -> int:
+        """The queueing delay on that path, in nanoseconds."""
     def __eq__(self, other: object, /) -> bool: ...
 
 @final
@@ -1383,7 +1393,10 @@ class Publisher:
         several, one for each path. Default: the route to the group.
     name: the name under which it is announced. The stream id is derived from it, so that subscribers continue
         with a publisher that restarts.
-    rate: the rate limit in bytes per second; the copies to all hosts count. Default: none.
+    rate: the rate limit in bytes per second; the copies to all hosts count; or "auto": what the path to the slowest
+        subscriber carries, fair to other traffic. Default: none.
+    evict_below: with rate="auto", evict a subscriber whose path carries fewer bytes per second, if those of others carry
+        more. Default: slow down for it.
     history: the size of the retransmission buffer in bytes. Default: 8 MiB.
     flow: "slowest" waits for the slowest subscriber, "none" does not wait, and "one-way" needs no feedback: nothing is
         repaired, and subscribers send nothing.
@@ -1414,7 +1427,7 @@ class Publisher:
         *destinations: DestinationLike,
         interface: InterfaceLike | Iterable[InterfaceLike] | None = None,
         name: str | None = None,
-        rate: int | None = None,
+        rate: int | Literal["auto"] | None = None,
         history: int | None = None,
         flow: Literal["slowest", "none", "one-way"] = "slowest",
         eviction: float | None = None,
@@ -1427,6 +1440,7 @@ class Publisher:
         ack: int | str | Sequence[str] | None = None,
         ack_when: Literal["received", "processed"] = "received",
         ack_lost: Literal["block", "report"] = "block",
+        evict_below: int | None = None,
         fec: Literal["off", "auto"] | tuple[int, int] | None = None,
     ) -> Self: ...
     def publish(

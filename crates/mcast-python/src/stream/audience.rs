@@ -12,6 +12,7 @@ pub(crate) struct PublisherEvent {
     /// "joined", "left", "silent" (no status for too long), "evicted" (too slow; it was `count` datagrams behind),
     /// "returned" (caught up), "refused" (too many subscribers), "unrecoverable" (missed `count` datagrams that have
     /// left the retransmission buffer), "slowed" (it lost datagrams, so the rate was lowered to `count` bytes per second),
+    /// "limited" (its path limits the automatic rate, to `count` bytes per second at present),
     /// "quorum-lost" (messages cannot be acknowledged as required), "quorum-present" (they can again), "unacknowledged"
     /// (`count` messages were given up), "recovered" (the rate is as configured again), "incomplete" (has given up `count` datagrams), "missed" (`count`
     /// events were discarded because they were not fetched), or "other".
@@ -52,6 +53,7 @@ impl From<Event> for PublisherEvent {
             Event::Slowed { subscriber, rate, .. } => {
                 Self { count: Some(rate), ..about("slowed", subscriber) }
             }
+            Event::Limited { subscriber, rate } => Self { count: Some(rate), ..about("limited", subscriber) },
             Event::Recovered => Self { kind: "recovered", subscriber: None, address: None, count: None },
             Event::QuorumLost => Self { kind: "quorum-lost", subscriber: None, address: None, count: None },
             Event::QuorumPresent => {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use mcast_stream::publisher::{AckState, Refusal};
+use mcast_stream::publisher::{AckState, AutoRate, Refusal};
 use mcast_stream::wire::StreamId;
 use mcast_stream::{PublisherBuilder, SnapshotServer, StreamError};
 use pyo3::prelude::*;
@@ -13,7 +13,7 @@ use super::acknowledgement::{AckBy, Watermark};
 use super::audience::{Closing, PublisherEvent};
 use super::error::raise_stream;
 use super::keys::Secrets;
-use super::settings;
+use super::settings::{self, StreamRate};
 use super::snapshot::{self, SocketAddress};
 use super::statistics::PublisherStatistics;
 use crate::error::{closed_error, no_room_error, value_error};
@@ -41,7 +41,10 @@ const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 ///     several, one for each path. Default: the route to the group.
 /// name: the name under which it is announced. The stream id is derived from it, so that subscribers continue
 ///     with a publisher that restarts.
-/// rate: the rate limit in bytes per second; the copies to all hosts count. Default: none.
+/// rate: the rate limit in bytes per second; the copies to all hosts count; or "auto": what the path to the slowest
+///     subscriber carries, fair to other traffic. Default: none.
+/// evict_below: with rate="auto", evict a subscriber whose path carries fewer bytes per second, if those of others carry
+///     more. Default: slow down for it.
 /// history: the size of the retransmission buffer in bytes. Default: 8 MiB.
 /// flow: "slowest" waits for the slowest subscriber, "none" does not wait, and "one-way" needs no feedback: nothing is
 ///     repaired, and subscribers send nothing.
@@ -83,17 +86,18 @@ impl Publisher {
     #[pyo3(signature = (
         *destinations, interface=None, name=None, rate=None, history=None, flow="slowest", eviction=None,
         longest_message=None, keys=None, hosts=None, broadcast=false, hop_limit=None, loopback=true, ack=None,
-        ack_when="received", ack_lost="block", fec=None
+        ack_when="received", ack_lost="block", evict_below=None, fec=None
     ), text_signature = "(*destinations, interface=None, name=None, rate=None, history=None, flow='slowest', \
         eviction=None, longest_message=None, keys=None, hosts=None, broadcast=False, hop_limit=None, \
-        loopback=True, ack=None, ack_when='received', ack_lost='block', fec=None)")]
+        loopback=True, ack=None, ack_when='received', ack_lost='block', evict_below=None, \
+        fec=None)")]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
     fn new(
         py: Python<'_>,
         destinations: &Bound<'_, PyTuple>,
         interface: Option<Selectors>,
         name: Option<String>,
-        rate: Option<ByteRate>,
+        rate: Option<Bound<'_, PyAny>>,
         history: Option<Bytes>,
         flow: &str,
         eviction: Option<f64>,
@@ -106,6 +110,7 @@ impl Publisher {
         ack: Option<AckBy>,
         ack_when: &str,
         ack_lost: &str,
+        evict_below: Option<ByteRate>,
         fec: Option<settings::Correction>,
     ) -> PyResult<Self> {
         let interfaces = interface.map_or_else(Vec::new, |interfaces| interfaces.0);
@@ -136,9 +141,13 @@ impl Publisher {
         if let Some(fec) = fec {
             builder = builder.fec(fec.fec()?);
         }
-        if let Some(rate) = rate {
-            builder = builder.rate(rate.0);
-        }
+        let evict_below = evict_below.map(|rate| rate.0);
+        builder = match rate.map(|rate| settings::rate(&rate)).transpose()? {
+            Some(StreamRate::Auto) => builder.auto_rate(AutoRate { evict_below }),
+            _ if evict_below.is_some() => return Err(value_error("evict_below needs rate=\"auto\"")),
+            Some(StreamRate::Fixed(rate)) => builder.rate(rate),
+            None => builder,
+        };
         if let Some(bytes) = history {
             builder = builder.history(bytes.0);
         }

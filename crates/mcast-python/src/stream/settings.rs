@@ -11,7 +11,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use crate::error::value_error;
-use crate::number::MessageNumber;
+use crate::number::{ByteRate, MessageNumber};
 
 /// How long the best-effort policy waits for datagrams that arrive out of order.
 const REORDERING_WINDOW: Nanos = Nanos::from_millis(1);
@@ -170,4 +170,21 @@ impl Correction {
 pub(super) fn time(seconds: f64) -> PyResult<Duration> {
     let time = Duration::try_from_secs_f64(seconds);
     time.map_err(|_| value_error("a time must be zero or a positive number of seconds"))
+}
+
+/// The rate of a publisher, in bytes per second.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum StreamRate {
+    Fixed(u64),
+    Auto,
+}
+
+pub(super) fn rate(rate: &Bound<'_, PyAny>) -> PyResult<StreamRate> {
+    match rate.extract::<String>() {
+        Ok(name) if name == "auto" => Ok(StreamRate::Auto),
+        Ok(name) => {
+            Err(value_error(format_args!("{name:?} is not a rate: use bytes per second, or \"auto\"")))
+        }
+        Err(_) => Ok(StreamRate::Fixed(rate.extract::<ByteRate>()?.0)),
+    }
 }

@@ -25,6 +25,12 @@ pub(crate) struct PublisherStatistics {
     refused: u64,
     /// Subscribers at present.
     subscribers: u64,
+    /// The present rate in bytes per second. None: it is not limited.
+    rate: Option<u64>,
+    /// With an automatic rate: the id of the subscriber whose path limits it.
+    limited_by: Option<u64>,
+    /// The queueing delay on that path, in nanoseconds.
+    queueing: u64,
 }
 
 impl From<publisher::PublisherStatistics> for PublisherStatistics {
@@ -39,6 +45,9 @@ impl From<publisher::PublisherStatistics> for PublisherStatistics {
             unrecoverable: counted.unrecoverable,
             refused: counted.refused,
             subscribers: counted.subscribers,
+            rate: counted.rate,
+            limited_by: counted.limiting.map(|subscriber| subscriber.0),
+            queueing: counted.queueing.0,
         }
     }
 }

@@ -38,8 +38,8 @@ pub struct PublisherConfig {
     pub subscriber_timeout: Nanos,
     /// Largest number of subscribers known at a time. Default: 4,096.
     pub most_subscribers: usize,
-    /// Rate in bytes per second. Default: unlimited.
-    pub rate: Option<u64>,
+    /// The rate. Default: unlimited.
+    pub rate: PublisherRate,
     /// Bandwidth of repairs in percent of the bandwidth of new data. Default: 50.
     pub repair_percent: u8,
     /// Bandwidth of repairs that is granted in addition, in bytes per second. Default: 12.5 MB.
@@ -78,6 +78,54 @@ pub enum Congestion {
     Ignore,
 }
 
+/// The rate of a publisher.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PublisherRate {
+    /// As fast as the system and the subscribers allow.
+    #[default]
+    Unlimited,
+    /// At most this many bytes per second.
+    Fixed(u64),
+    /// What the path to the slowest subscriber carries, fair to TCP flows on it (RFC 8085, section 4.1). It replaces
+    /// [`Congestion::Adapt`].
+    Auto(AutoRate),
+}
+
+/// Settings of [`PublisherRate::Auto`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AutoRate {
+    /// A subscriber whose path carries fewer bytes per second than this, for the
+    /// [eviction time](PublisherConfig::eviction), is evicted if the paths of others carry more. Default: `None`, the
+    /// publisher slows down for the slowest subscriber.
+    pub evict_below: Option<u64>,
+}
+
+impl PublisherRate {
+    /// Returns the fixed rate in bytes per second, if it is one.
+    #[must_use]
+    pub const fn fixed(self) -> Option<u64> {
+        match self {
+            Self::Fixed(rate) => Some(rate),
+            Self::Unlimited | Self::Auto(_) => None,
+        }
+    }
+
+    /// Returns the settings of an automatic rate, if it is one.
+    #[must_use]
+    pub const fn auto(self) -> Option<AutoRate> {
+        match self {
+            Self::Auto(auto) => Some(auto),
+            Self::Unlimited | Self::Fixed(_) => None,
+        }
+    }
+}
+
+impl From<Option<u64>> for PublisherRate {
+    fn from(fixed: Option<u64>) -> Self {
+        fixed.map_or(Self::Unlimited, Self::Fixed)
+    }
+}
+
 impl PublisherConfig {
     /// Returns the default settings for this stream.
     #[must_use]
@@ -96,7 +144,7 @@ impl PublisherConfig {
             eviction: Nanos::from_secs(2),
             subscriber_timeout: Nanos::from_secs(5),
             most_subscribers: 4096,
-            rate: None,
+            rate: PublisherRate::Unlimited,
             repair_percent: 50,
             repair_floor: 12_500_000,
             congestion: Congestion::Adapt,
@@ -158,7 +206,7 @@ impl PublisherConfig {
         if u32::try_from(self.longest_message).is_err() {
             return Err(ConfigError::LongestMessage(self.longest_message));
         }
-        if self.rate == Some(0) {
+        if self.rate.fixed() == Some(0) {
             return Err(ConfigError::Rate);
         }
         if let Fec::Fixed { data, parity } = self.fec

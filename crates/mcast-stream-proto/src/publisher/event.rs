@@ -59,6 +59,13 @@ pub enum PublisherEvent {
         /// The new rate in bytes per second.
         rate: u64,
     },
+    /// The path to this subscriber limits the automatic rate, instead of that to another one.
+    Limited {
+        /// The subscriber.
+        subscriber: SubscriberId,
+        /// The rate in bytes per second.
+        rate: u64,
+    },
     /// The publisher is back at its configured rate.
     Recovered,
     /// A subscriber requested datagrams that have left the retransmission buffer: from the first to before the second.
@@ -175,4 +182,10 @@ pub struct PublisherStatistics {
     pub round_trip: Nanos,
     /// Subscribers known now.
     pub subscribers: u64,
+    /// The present rate in bytes per second; `None` if it is not limited.
+    pub rate: Option<u64>,
+    /// The subscriber whose path limits an automatic rate, and the queueing delay on that path.
+    pub limiting: Option<SubscriberId>,
+    /// See [`limiting`](Self::limiting).
+    pub queueing: Nanos,
 }

@@ -184,7 +184,7 @@ impl PublisherMachine {
         }
         let sent = self.ring.sent;
         let is_near = sent - status.next <= self.ring.capacity() / 4;
-        let group_round_trip = self.round_trip;
+        let (group_round_trip, floor) = (self.round_trip, self.rate_floor());
         let Some(member) = self.members.get_mut(id) else { return };
         let (was_incomplete, before) = (member.progress.is_incomplete(), member.role);
         // Nobody receives anything new while the stream pauses.
@@ -192,7 +192,7 @@ impl PublisherMachine {
         let has_room = member.has_ample_room() && member.room_end() > sent;
         member.role = match before {
             _ if status.flags & Status::PASSIVE != 0 => Role::BestEffort,
-            Role::Evicted if !(is_near && has_room) => Role::Evicted,
+            Role::Evicted if !(is_near && has_room) || member.is_below(floor) => Role::Evicted,
             _ => Role::Awaited,
         };
         let role = member.role;
@@ -214,6 +214,7 @@ impl PublisherMachine {
             self.flow.extend_flight(now, &self.ring, &mut self.members);
             self.observe_loss(now, id, reception);
         }
+        self.observe_path(now, id, status, reception != Reception::Interrupted);
         self.observe_repairs(now, id, status, reception);
         if reception == Reception::Steady {
             self.observe_parity(now, id);

@@ -6,6 +6,7 @@ use core::fmt;
 use core::net::SocketAddr;
 
 use super::acknowledgements::AckRecord;
+use super::auto_rate::PathModel;
 use super::congestion::RateControl;
 use super::pacing::LossMark;
 use super::parity::LossMeter;
@@ -110,6 +111,9 @@ pub(crate) struct Member {
     pub(super) loss: LossMeter,
     /// The rate that its link carries.
     pub(crate) control: RateControl,
+    /// What its path carries, if the rate is automatic, and since when that is less than the configured floor.
+    pub(crate) path: PathModel,
+    pub(crate) slow_since: Option<ClockTime>,
     /// NAKs that it may still send, and the time of the last refill.
     naks_left: (u32, ClockTime),
     pub(crate) repairs: RepairFlow,
@@ -137,6 +141,8 @@ impl Member {
             mark: LossMark::default(),
             loss: LossMeter::default(),
             control: RateControl::new(SLOWEST),
+            path: PathModel::new(),
+            slow_since: None,
             naks_left: (NAK_BURST, now),
             repairs,
             cipher: None,

@@ -2,6 +2,7 @@
 
 mod acknowledgements;
 mod audience;
+mod auto_rate;
 mod config;
 mod congestion;
 mod event;
@@ -28,7 +29,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 pub use audience::{Audience, Standing};
-pub use config::{ConfigError, Congestion, PublisherConfig};
+pub use config::{AutoRate, ConfigError, Congestion, PublisherConfig, PublisherRate};
 pub use event::{PublisherEvent, PublisherStatistics, Refusal};
 pub use parity::Fec;
 pub use quorum::{
@@ -43,6 +44,7 @@ use crate::seal::Keys;
 use crate::wire::{FlowControl, Header, Kind, MessageNumber};
 use crate::{ClockTime, Nanos};
 use acknowledgements::Acknowledgements;
+use auto_rate::AutoControl;
 use event::EventQueue;
 use flow::FlowState;
 use heartbeat::HeartbeatSchedule;
@@ -81,6 +83,8 @@ pub struct PublisherMachine {
     sealer: Sealer,
     scratch: Vec<u8>,
     pacer: Pacer,
+    /// The automatic rate, if it is configured.
+    auto: Option<AutoControl>,
     repairs: RepairScheduler,
     parity: ParitySchedule,
     confirmations: ConfirmationSchedule,
@@ -124,7 +128,8 @@ impl PublisherMachine {
             proof: AddressProof::new(&mut random),
             sealer: Sealer::new(config.seed),
             scratch: Vec::new(),
-            pacer: Pacer::new(config.rate, config.datagram, now),
+            pacer: Pacer::new(config.rate.fixed(), config.datagram, now),
+            auto: config.rate.auto().map(|auto| AutoControl::new(auto.evict_below, now)),
             repairs: RepairScheduler::new(&config, now),
             parity: ParitySchedule::new(&config),
             confirmations: ConfirmationSchedule::new(now),
@@ -203,6 +208,9 @@ impl PublisherMachine {
         PublisherStatistics {
             round_trip: self.round_trip,
             subscribers: self.members.len() as u64,
+            rate: self.pacer.rate(),
+            limiting: self.auto.and_then(|auto| auto.limiting().0),
+            queueing: self.auto.map_or(Nanos::ZERO, |auto| auto.limiting().1),
             ..self.statistics
         }
     }

@@ -8,6 +8,8 @@ use crate::{ClockTime, Nanos};
 const BURST: u64 = 65_536;
 /// The burst of a slowed publisher is this fraction of its rate per second.
 const BURST_TIME: u64 = 100;
+/// The same for an automatic rate.
+const AUTO_BURST_TIME: u64 = 500;
 /// Each kind of control datagram uses at most one part in this many of the rate.
 const CONTROL_SHARE: u64 = 16;
 
@@ -21,6 +23,8 @@ pub(super) struct Pacer {
     longest: u64,
     /// How often a datagram of data was delayed.
     held_back: u64,
+    /// Bytes that were counted.
+    taken: u64,
 }
 
 impl Pacer {
@@ -28,7 +32,7 @@ impl Pacer {
     pub(super) fn new(configured: Option<u64>, longest: usize, now: ClockTime) -> Self {
         let longest = longest as u64;
         let bucket = configured.map(|rate| TokenBucket::new(rate, BURST.max(longest), now.0));
-        Self { bucket, rate: configured, configured, longest, held_back: 0 }
+        Self { bucket, rate: configured, configured, longest, held_back: 0, taken: 0 }
     }
 
     /// Returns the present rate in bytes per second.
@@ -39,6 +43,25 @@ impl Pacer {
     /// Returns how often data was delayed.
     pub(super) const fn held_back(&self) -> u64 {
         self.held_back
+    }
+
+    /// Returns how many bytes were sent.
+    pub(super) const fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// Sets the automatic rate, whose bursts are short.
+    pub(super) fn set_rate(&mut self, now: ClockTime, rate: u64) {
+        if self.rate == Some(rate) {
+            return;
+        }
+        self.rate = Some(rate);
+        let burst = (rate / AUTO_BURST_TIME).clamp(2 * self.longest, BURST.max(2 * self.longest));
+        let mut bucket = self.bucket.unwrap_or_else(|| TokenBucket::new(rate, burst, now.0));
+        bucket.refill(now.0);
+        bucket.set_rate(rate);
+        bucket.set_capacity(burst);
+        self.bucket = Some(bucket);
     }
 
     #[inline]
@@ -88,14 +111,19 @@ impl Pacer {
     /// Takes this many bytes, if the rate admits them.
     #[inline]
     pub(super) const fn take(&mut self, bytes: u64) -> bool {
-        match &mut self.bucket {
+        let is_admitted = match &mut self.bucket {
             Some(bucket) => bucket.take(bytes),
             None => true,
+        };
+        if is_admitted {
+            self.taken += bytes;
         }
+        is_admitted
     }
 
     /// Takes the bytes of a control datagram, which is sent at once.
     pub(super) const fn charge(&mut self, bytes: u64) {
+        self.taken += bytes;
         if let Some(bucket) = &mut self.bucket {
             bucket.spend(bytes);
         }

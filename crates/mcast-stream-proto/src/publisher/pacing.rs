@@ -140,7 +140,7 @@ impl PublisherMachine {
     }
 
     /// Returns the average length of a datagram of data.
-    fn average_length(&self) -> u64 {
+    pub(super) fn average_length(&self) -> u64 {
         self.statistics.datagram_bytes / self.statistics.datagrams.max(1)
     }
 
@@ -192,6 +192,10 @@ impl PublisherMachine {
 
     /// Applies the rate that follows from the configured one and from the subscribers' links.
     pub(super) fn keep_pace(&mut self, now: ClockTime) {
+        if self.auto.is_some() {
+            self.update_auto_rate(now);
+            return self.pace_group_repairs();
+        }
         let found = if self.has_flow_control() { self.members.rate() } else { self.members.rate_of_all() };
         if self.pacer.limit(now, found) && self.has_flow_control() {
             // More than the limit was never tried: what the links carry is unknown again.
@@ -201,7 +205,7 @@ impl PublisherMachine {
     }
 
     pub(super) fn adapts_rate(&self) -> bool {
-        self.config.congestion == Congestion::Adapt
+        self.config.congestion == Congestion::Adapt && self.auto.is_none()
     }
 }
 
@@ -247,7 +251,7 @@ impl Member {
 
 /// Returns by how much a count of missing datagrams has grown, modulo 2^32. It is lower when datagrams have arrived that
 /// had only been overtaken.
-const fn newly_missed(before: u32, now: u32) -> u32 {
+pub(super) const fn newly_missed(before: u32, now: u32) -> u32 {
     let growth = now.wrapping_sub(before);
     if growth > i32::MAX as u32 { 0 } else { growth }
 }

@@ -34,6 +34,9 @@ impl PublisherMachine {
             self.check_at = now + CHECK_INTERVAL;
             self.remove_silent_members(now);
             self.evict_stalled(now);
+            for id in self.below_floor(now) {
+                self.evict(id);
+            }
             self.flow.extend_flight(now, &self.ring, &mut self.members);
             self.relax(now);
             self.keep_pace(now);

@@ -30,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) slots: usize,
     pub(crate) waits: bool,
     pub(crate) rate: Option<u64>,
+    /// The rate is automatic, if none is configured.
+    pub(crate) auto: bool,
     pub(crate) sealed: bool,
     /// The number of messages after which the key changes.
     pub(crate) rotate: Option<u64>,
@@ -243,6 +245,7 @@ impl Plan {
             slots: dice.pick(&[128, 256, 1024]),
             waits: dice.chance(0.7),
             rate: dice.chance(0.3).then(|| dice.pick(&[300_000, 2_000_000, 50_000_000])),
+            auto: false,
             sealed,
             rotate: (sealed && dice.chance(0.3)).then(|| dice.between(1, 300)),
             restart: dice.chance(0.15).then(|| (dice.between(1, 300), next_incarnation(&mut further))),
@@ -275,7 +278,8 @@ impl Plan {
         let one_way = parity.chance(0.15);
         let one_way = one_way && fec != Fec::Auto;
         let acknowledge = acknowledge.filter(|_| !one_way);
-        Self { acknowledge, fec, one_way, waits: plan.waits && !one_way, ..plan }
+        let auto = plan.rate.is_none() && !one_way && Dice::new(seed ^ 0x6175_746f).chance(0.25);
+        Self { acknowledge, auto, fec, one_way, waits: plan.waits && !one_way, ..plan }
     }
 
     /// A short plan without faults.
@@ -293,6 +297,7 @@ impl Plan {
             slots: 1024,
             waits: true,
             rate: None,
+            auto: false,
             sealed: false,
             rotate: None,
             restart: None,
@@ -402,6 +407,7 @@ impl Plan {
         add(&|plan| plan.messages = plan.messages / 2 + 1);
         add(&|plan| plan.messages = plan.messages.max(2) - 1);
         add(&|plan| plan.rate = None);
+        add(&|plan| plan.auto = false);
         add(&|plan| plan.rotate = None);
         add(&|plan| (plan.restart, plan.overlap) = (None, None));
         add(&|plan| plan.overlap = None);

@@ -290,7 +290,7 @@ impl Announcement {
     ) -> ClockTime {
         if now >= self.next {
             self.next = now + INTERVAL;
-            let rate = machine.config().rate.unwrap_or(0);
+            let rate = machine.config().rate.fixed().unwrap_or(0);
             let (paths, snapshot, minors) = (self.paths, self.snapshot, (0, MINOR));
             machine.announce(&Announce { paths, snapshot, rate, minors, ..Announce::new(&self.name) });
         }

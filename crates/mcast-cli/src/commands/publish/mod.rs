@@ -5,6 +5,7 @@ mod correction;
 mod feed;
 mod log;
 mod messages;
+mod rate;
 mod report;
 mod session;
 mod snapshot;
@@ -14,7 +15,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mcast::{Destination, HostAddr, InterfaceSelector, Rate};
+use mcast::{Destination, HostAddr, InterfaceSelector};
 use mcast_stream::publisher::Congestion;
 use mcast_stream::wire::{FlowControl, StreamId};
 use mcast_stream::{Publisher, PublisherBuilder};
@@ -28,6 +29,7 @@ use crate::exit::{Failure, Outcome};
 use acknowledgements::AckOptions;
 use correction::CorrectionOptions;
 use log::LogArguments;
+use rate::StreamRate;
 use session::Session;
 use snapshot::StateSource;
 
@@ -139,9 +141,15 @@ struct StreamOptions {
     #[arg(long, value_name = "PORT", requires = "snapshot", value_parser = clap::value_parser!(u16).range(1..))]
     snapshot_port: Option<u16>,
 
-    /// Pace evenly: messages per second (`1000pps`), or bits per second on the wire (`10Mbit`)
+    /// Pace evenly: messages per second (`1000pps`), bits per second on the wire (`10Mbit`), or `auto`: what the path
+    /// to the slowest subscriber carries, fair to other traffic
     #[arg(long, value_name = "RATE")]
-    rate: Option<Rate>,
+    rate: Option<StreamRate>,
+
+    /// With --rate auto: evict a subscriber whose path carries less than RATE (`2Mbit`), if those of others carry
+    /// more [default: slow down for it]
+    #[arg(long, value_name = "RATE", requires = "rate", value_parser = rate::parse_bits)]
+    evict_below: Option<u64>,
 
     /// Size of the retransmission buffer, also for late joiners [default: 8M]
     #[arg(long, value_name = "SIZE", value_parser = parse_history)]
@@ -221,6 +229,7 @@ Examples:
   mcast publish 239.255.1.2:7000 --wait-for 3 ready         start when three have joined
   mcast publish 239.255.1.2:7000 --ack 2 hello              two subscribers must acknowledge it
   mcast publish 239.255.1.2:7000 --fec 20+4 --one-way --rate 8Mbit --files map    without feedback
+  mcast publish 239.255.1.2:7000 --rate auto --files *.iso  as fast as is fair
   mcast publish 239.255.1.2:7000 --announce prices          for `mcast subscribe prices`
   feed | mcast publish 239.255.1.2:7000 --announce prices --log prices-log --serve-history 0.0.0.0:0
                       stored first; for `subscribe prices --from oldest`, and after a crash
@@ -331,6 +340,11 @@ impl StreamOptions {
     }
 
     fn apply_to(&self, builder: PublisherBuilder, console: &Console) -> anyhow::Result<PublisherBuilder> {
+        if self.flow == Flow::None && self.evict_below.is_some() {
+            return Err(Failure::usage("--flow none evicts no subscriber, so --evict-below has no effect")
+                .remedy("remove one of the two options")
+                .into());
+        }
         if self.flow == Flow::None && self.evict_after.is_some() {
             return Err(Failure::usage("--flow none evicts no subscriber, so --evict-after has no effect")
                 .remedy("remove one of the two options")
@@ -365,8 +379,8 @@ impl StreamOptions {
         if let Some(bytes) = self.history {
             builder = builder.history(bytes);
         }
-        if let Some(Rate::Bits(bits)) = self.rate {
-            builder = builder.rate((bits / 8.0).ceil() as u64);
+        if let Some(rate) = self.rate {
+            builder = rate.apply_to(builder, self.evict_below)?;
         }
         if let Some(path) = self.key.as_ref().or(self.new_key.as_ref()) {
             builder = builder.keys(read_keys(path, console)?);

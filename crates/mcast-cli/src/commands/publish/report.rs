@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::acknowledgements::{AckReport, name_of};
 use super::correction::ParityReport;
+use super::rate::RateReport;
 use crate::console::Console;
 use crate::message_layer::{Repairs, ServedHistory};
 use crate::output::{bits_per_second, bytes, count, count_of, seconds, write_record};
@@ -54,6 +55,11 @@ pub(super) fn event(event: &PublisherEvent, publisher: &Publisher, console: &Con
             rate as f64 * 8.0 / 1e6,
             name(subscriber),
             f64::from(loss) / 1e4
+        )),
+        PublisherEvent::Limited { subscriber, rate } => console.note(format_args!(
+            "subscriber {} limits the rate: {:.1} Mbit/s",
+            name(subscriber),
+            rate as f64 * 8e-6
         )),
         PublisherEvent::Recovered => console.note("as fast as before again"),
         PublisherEvent::Unrecoverable(subscriber, first, end) => console.warn(format_args!(
@@ -113,6 +119,8 @@ pub(super) struct Report {
     hosts: Vec<Host>,
     #[serde(skip_serializing_if = "Option::is_none")]
     acknowledgements: Option<AckReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    automatic_rate: Option<RateReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     history: Option<ServedHistory>,
     #[serde(skip)]
@@ -211,9 +219,15 @@ impl Report {
             acknowledgements: closing
                 .acknowledged
                 .map(|progress| AckReport::new(progress, closing.unsent_messages, &closing.watermarks)),
+            automatic_rate: None,
             history: history.map(|server| ServedHistory::new(&server.statistics())),
             time,
         }
+    }
+
+    /// Adds the automatic rate, if it is one.
+    pub(super) fn with_rate(self, automatic_rate: Option<RateReport>) -> Self {
+        Self { automatic_rate, ..self }
     }
 
     /// Returns whether all messages were acknowledged as required, if anything is.

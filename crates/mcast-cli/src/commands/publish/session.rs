@@ -10,6 +10,7 @@ use mcast_sys::ClassifiedError;
 use super::acknowledgements::AckReporter;
 use super::feed::Feed;
 use super::messages::key_of;
+use super::rate::{RateReport, RateReporter, StreamRate};
 use super::report::{self, Report};
 use super::snapshot::Snapshots;
 use super::{Arguments, Plan};
@@ -38,6 +39,8 @@ pub(super) struct Session<'a> {
     interrupt: Interrupt,
     key_file: Option<KeyFile<'a>>,
     acks: AckReporter,
+    /// With an automatic rate.
+    rate: Option<RateReporter>,
 }
 
 impl<'a> Session<'a> {
@@ -92,6 +95,7 @@ impl<'a> Session<'a> {
             interrupt,
             key_file,
             acks: AckReporter::default(),
+            rate: matches!(arguments.stream.rate, Some(StreamRate::Auto)).then(RateReporter::new),
         })
     }
 
@@ -107,13 +111,15 @@ impl<'a> Session<'a> {
         let complete = self.linger(begun, has_failed);
         self.handle_events();
         let statistics_time = begun.elapsed();
+        let automatic = self.rate.as_ref().and_then(|_| RateReport::of(&self.feed.publisher().statistics()));
         drop(self.snapshots);
         // All subscribers have everything, so the closing messages need little time; or the time is over.
         let rest = if complete { Duration::from_secs(2) } else { Duration::ZERO };
         let closing = self.feed.close(rest, has_failed || self.interrupt.has_arrived())?;
         let published = self.feed.published(&closing);
         let (stream, history) = (self.feed.publisher().stream(), self.history.as_ref());
-        let report = Report::new(stream, published, &closing, &hosts, history, statistics_time);
+        let report =
+            Report::new(stream, published, &closing, &hosts, history, statistics_time).with_rate(automatic);
         report.print(self.arguments.json, self.console)?;
         if let Some(error) = failed {
             return Err(error);
@@ -140,7 +146,7 @@ impl<'a> Session<'a> {
     fn publish(&mut self, messages: &ReadAhead<anyhow::Error>) -> anyhow::Result<()> {
         let mut waiting = Vec::new();
         let interrupt = self.interrupt.clone();
-        let mut due = MessagePacer::new(self.arguments.stream.rate);
+        let mut due = MessagePacer::new(self.arguments.stream.rate.and_then(StreamRate::fixed));
         loop {
             self.handle_events();
             if self.interrupt.has_arrived() {
@@ -262,6 +268,9 @@ impl<'a> Session<'a> {
             report::event(&event, publisher, self.console);
         }
         self.acks.report(publisher, self.console);
+        if let Some(rate) = &mut self.rate {
+            rate.report(publisher, self.console);
+        }
         while let Some(change) = publisher.path_change() {
             report::path_change(&change, self.console);
         }

@@ -1,7 +1,8 @@
 //! The publisher: its messages, its faults and its output.
 
 use mcast_stream_proto::publisher::{
-    AckLevel, Acknowledgers, PublisherConfig, PublisherEvent, Quorum, QuorumLoss, Refusal, Transmit,
+    AckLevel, Acknowledgers, AutoRate, PublisherConfig, PublisherEvent, PublisherRate, Quorum, QuorumLoss,
+    Refusal, Transmit,
 };
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{FlowControl, Incarnation, KeyEpoch, Sequence};
@@ -226,7 +227,7 @@ pub(super) fn new_publisher(plan: &Plan, incarnation: u32, keys: &Keys, now: u64
             false => FlowControl::None,
         },
         fec: plan.fec,
-        rate: plan.rate,
+        rate: if plan.auto { PublisherRate::Auto(AutoRate::default()) } else { plan.rate.into() },
         unix_offset: Some(SECOND),
         seed: plan.seed ^ u64::from(incarnation),
         keys: keys.clone(),

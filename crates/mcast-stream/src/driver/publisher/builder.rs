@@ -10,7 +10,7 @@ use super::Publisher;
 use super::endpoint::Endpoint;
 use crate::StreamError;
 use crate::driver::{clock, discovery, present_index, state_file};
-use crate::publisher::{Congestion, Fec, PublisherConfig, Quorum};
+use crate::publisher::{AutoRate, Congestion, Fec, PublisherConfig, PublisherRate, Quorum};
 use crate::seal::Keys;
 use crate::wire::{FlowControl, Incarnation, StreamId};
 
@@ -177,7 +177,16 @@ impl PublisherBuilder {
     /// Sets the rate in bytes per second, on each path. It includes the copies to all [hosts](Self::to_host). Default:
     /// unlimited.
     pub const fn rate(mut self, bytes_per_second: u64) -> Self {
-        self.config.rate = Some(bytes_per_second);
+        self.config.rate = PublisherRate::Fixed(bytes_per_second);
+        self
+    }
+
+    /// Adapts the rate to the path to the slowest subscriber, fair to TCP flows on it, instead of a fixed rate. This
+    /// replaces the [congestion control](Self::congestion). Default: the rate is not limited.
+    ///
+    /// Without a subscriber that reports what it receives, the rate is 1 Mbit/s.
+    pub const fn auto_rate(mut self, settings: AutoRate) -> Self {
+        self.config.rate = PublisherRate::Auto(settings);
         self
     }
 

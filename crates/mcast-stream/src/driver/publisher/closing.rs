@@ -230,6 +230,6 @@ impl Shared {
 fn time_to_send(machine: &crate::PublisherMachine) -> Duration {
     let config = machine.config();
     let bytes = machine.unsent().saturating_mul(config.datagram as u64);
-    let rate = config.rate.unwrap_or(u64::MAX).max(1);
+    let rate = machine.statistics().rate.unwrap_or(u64::MAX).max(1);
     Duration::from_secs_f64(bytes as f64 / rate as f64)
 }

@@ -30,7 +30,9 @@ use super::snapshot::{Snapshot, SnapshotServer};
 use super::transmit::{EndpointSocket, PublisherSockets};
 use super::unicast::UnicastSocket;
 use crate::ClockTime;
-use crate::publisher::{Audience, PublisherConfig, PublisherEvent, PublisherStatistics, Refusal, Standing};
+use crate::publisher::{
+    Audience, PublisherConfig, PublisherEvent, PublisherRate, PublisherStatistics, Refusal, Standing,
+};
 use crate::seal::Keys;
 use crate::wire::{Incarnation, MessageKey, MessageNumber, StreamId, SubscriberId};
 use shared::{Core, Shared};
@@ -109,7 +111,10 @@ impl Publisher {
             super::label(endpoints.iter().filter_map(|each| each.interface.as_ref())),
         );
         let (unix_offset, seed) = (clock.unix_offset(), clock::seed());
-        let rate = builder.config.rate.map(|rate| (rate / builder.copies()).max(1));
+        let rate = match builder.config.rate {
+            PublisherRate::Fixed(rate) => PublisherRate::Fixed((rate / builder.copies()).max(1)),
+            other => other,
+        };
         let paths = u8::try_from(endpoints.len()).unwrap_or(u8::MAX);
         let announcement = builder.name.map(|name| Announcement::new(name, &endpoints));
         let config = PublisherConfig { datagram, paths, rate, unix_offset, seed, ..builder.config };

@@ -1,0 +1,123 @@
+//! The window of a TCP flow beside others: CUBIC (RFC 9438), from reports of loss instead of acknowledgements.
+
+use crate::{ClockTime, Nanos};
+
+/// The constants of RFC 9438.
+const BETA: f64 = 0.7;
+const C: f64 = 0.4;
+/// Segments per round trip by which a flow with this `BETA` grows to share fairly with one that halves its window.
+const FRIENDLY: f64 = 3.0 * (1.0 - BETA) / (1.0 + BETA);
+const LEAST: f64 = 2.0;
+
+/// A congestion window, in segments.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cubic {
+    window: f64,
+    greatest: f64,
+    /// The time from the last reduction to the point where the window is as large as before, in seconds.
+    peak: f64,
+    reduced: ClockTime,
+    reduced_to: f64,
+    updated: ClockTime,
+    friendly: f64,
+}
+
+impl Cubic {
+    /// Begins with this window.
+    pub(super) fn new(now: ClockTime, window: f64) -> Self {
+        let window = window.max(LEAST);
+        Self {
+            window,
+            greatest: window,
+            peak: 0.0,
+            reduced: now,
+            reduced_to: window,
+            updated: now,
+            friendly: window,
+        }
+    }
+
+    pub(super) const fn window(&self) -> f64 {
+        self.window
+    }
+
+    /// Returns when the window was last reduced.
+    pub(super) const fn reduced(&self) -> ClockTime {
+        self.reduced
+    }
+
+    /// Reduces the window because of congestion.
+    pub(super) fn reduce(&mut self, now: ClockTime) {
+        let has_shrunk = self.window < self.greatest;
+        self.greatest = if has_shrunk { self.window * (1.0 + BETA) / 2.0 } else { self.window };
+        self.window = (self.window * BETA).max(LEAST);
+        self.peak = cube_root((self.greatest - self.window).max(0.0) / C);
+        (self.reduced, self.reduced_to) = (now, self.window);
+        (self.friendly, self.updated) = (self.window, now);
+    }
+
+    /// Grows for the time since the last call.
+    pub(super) fn grow(&mut self, now: ClockTime, round_trip: Nanos) {
+        let trip = seconds(round_trip).max(1e-6);
+        let rounds = seconds(now.since(self.updated)) / trip;
+        self.updated = now;
+        self.friendly += FRIENDLY * rounds;
+        let at = seconds(now.since(self.reduced)) + trip - self.peak;
+        let target = (C * at * at * at + self.greatest).max(self.friendly);
+        if target > self.window {
+            // At most one and a half times per round trip.
+            self.window = target.min(self.window * (1.0 + 0.5 * rounds.min(1.0)));
+        }
+    }
+
+    /// Excuses a time in which the flow did not send as it was allowed to.
+    pub(super) fn pause(&mut self, now: ClockTime) {
+        self.reduced = self.reduced + now.since(self.updated);
+        self.updated = now;
+    }
+}
+
+fn seconds(span: Nanos) -> f64 {
+    span.0 as f64 / Nanos::SECOND.0 as f64
+}
+
+/// Returns the cube root, by Newton's method from above.
+fn cube_root(x: f64) -> f64 {
+    if x <= 0.0 {
+        return 0.0;
+    }
+    let mut root = x.max(1.0);
+    for _ in 0..64 {
+        root -= (root * root * root - x) / (3.0 * root * root);
+    }
+    root
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cube_roots_are_exact_enough() {
+        for x in [0.0, 0.001, 0.5, 1.0, 27.0, 1e6, 1e12] {
+            let root = cube_root(x);
+            assert!((root * root * root - x).abs() <= 1e-6 * x, "{x}: {root}");
+        }
+    }
+
+    #[test]
+    fn the_window_returns_to_where_it_was_reduced() {
+        let mut cubic = Cubic::new(ClockTime(0), 1_000.0);
+        let mut now = ClockTime(0);
+        cubic.reduce(now);
+        assert!((cubic.window() - 700.0).abs() < 1.0);
+        let round_trip = Nanos::from_millis(20);
+        // K is the cube root of 300 / 0.4, 9.1 seconds.
+        while cubic.window() < 1_000.0 {
+            now = now + round_trip;
+            cubic.grow(now, round_trip);
+            assert!(now < ClockTime(11 * Nanos::SECOND.0));
+        }
+        assert!(now > ClockTime(8 * Nanos::SECOND.0), "{now:?}");
+    }
+}

@@ -1,0 +1,92 @@
+//! The stream as one flow beside others that fill the queue: like CUBIC beside flows that react to loss, and not
+//! starved by those that do not (BBR).
+
+use super::cubic::Cubic;
+use crate::{ClockTime, Nanos};
+
+/// Loss at which the window is reduced, whatever others do.
+const SEVERE: f64 = 0.2;
+/// For how many delays the window is not reduced after others did not react to loss.
+const HOLD: u64 = 8;
+
+/// What a sample shows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FlowReport {
+    pub(super) now: ClockTime,
+    pub(super) queue: Nanos,
+    pub(super) round_trip: Nanos,
+    /// The round-trip time without queues.
+    pub(super) base: Nanos,
+    /// The time until a change of the rate shows.
+    pub(super) delay: Nanos,
+    /// Whether the rate held data back.
+    pub(super) is_full: bool,
+    /// The share of datagrams lost, if that indicates congestion.
+    pub(super) loss: Option<f64>,
+}
+
+/// The last reduction: the window before it, the queue then, and the shortest queue since.
+#[derive(Clone, Copy, Debug)]
+struct Reduction {
+    before: Cubic,
+    queue: Nanos,
+    least: Nanos,
+}
+
+/// A flow beside others.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flow {
+    cubic: Cubic,
+    reduction: Option<Reduction>,
+    hold_until: ClockTime,
+}
+
+impl Flow {
+    /// Begins with this window, in segments.
+    pub(super) fn new(now: ClockTime, window: f64) -> Self {
+        Self { cubic: Cubic::new(now, window), reduction: None, hold_until: now }
+    }
+
+    pub(super) const fn window(&self) -> f64 {
+        self.cubic.window()
+    }
+
+    /// Continues after a time without reports.
+    pub(super) fn pause(&mut self, now: ClockTime) {
+        self.cubic.pause(now);
+        self.reduction = None;
+    }
+
+    pub(super) fn observe(&mut self, report: &FlowReport) {
+        let FlowReport { now, queue, round_trip, base, delay, is_full, loss } = *report;
+        let elapsed = now.since(self.cubic.reduced());
+        if let Some(mut reduction) = self.reduction.filter(|_| elapsed >= delay) {
+            reduction.least = reduction.least.min(queue);
+            self.reduction = Some(reduction);
+            if elapsed >= 3 * delay {
+                self.judge(now, &reduction, base, delay);
+            }
+        }
+        let is_new = elapsed >= delay && self.reduction.is_none() && now >= self.hold_until;
+        let reduces = loss.is_some_and(|loss| is_new || loss >= SEVERE && elapsed >= delay);
+        if reduces {
+            self.reduction = Some(Reduction { before: self.cubic, queue, least: Nanos::MAX });
+            self.cubic.reduce(now);
+        } else if is_full {
+            self.cubic.grow(now, round_trip);
+        } else {
+            self.cubic.pause(now);
+        }
+    }
+
+    /// Undoes a reduction after which the queue is about as long as before: those that fill it do not react to loss. A
+    /// longer queue is one that they would not fill.
+    fn judge(&mut self, now: ClockTime, reduction: &Reduction, base: Nanos, delay: Nanos) {
+        self.reduction = None;
+        if 4 * reduction.least >= 3 * reduction.queue && 2 * reduction.queue <= 3 * base {
+            self.cubic = reduction.before;
+            self.cubic.pause(now);
+            self.hold_until = now + HOLD * delay;
+        }
+    }
+}

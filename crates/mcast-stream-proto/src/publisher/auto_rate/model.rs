@@ -1,0 +1,486 @@
+//! What the statuses of one subscriber show of the path to it, and the rate that follows from that.
+
+use super::filter::{Greatest, Least};
+use super::flow::{Flow, FlowReport};
+use super::solitude::{SolitudeTest, Verdict};
+use crate::publisher::pacing::newly_missed;
+use crate::wire::Sequence;
+use crate::{ClockTime, Nanos};
+
+/// The least duration of a sample, and the datagrams that it takes unless it lasts for `LONG_SAMPLE`.
+const SAMPLE_TIME: Nanos = Nanos::from_millis(20);
+const SAMPLE_DATAGRAMS: u64 = 16;
+const LONG_SAMPLE: Nanos = Nanos::from_millis(500);
+/// The round-trip time without queues is the least of one to two of these.
+const BASE_PERIOD: Nanos = Nanos::from_secs(30);
+/// The bounds of the queueing delay to aim at, which is half of the round-trip time without queues.
+const SHORTEST_TARGET: Nanos = Nanos::from_millis(5);
+const LONGEST_TARGET: Nanos = Nanos::from_millis(20);
+/// The shortest target where a longer queue overflows.
+const LEAST_TARGET: Nanos = Nanos::from_millis(1);
+/// The lowest rate, in bytes per second.
+pub(super) const SLOWEST: u64 = 16_384;
+/// The greatest part of a rate by which it grows or shrinks at once near the target.
+const GREATEST_GAIN: f64 = 0.25;
+const GREATEST_CUT: f64 = 0.5;
+/// The time from the verdict that others fill the queue to the next test.
+const FIRST_PATIENCE: Nanos = Nanos::from_secs(2);
+const LONGEST_PATIENCE: Nanos = Nanos::from_secs(10);
+/// For how long the window of the flow beside others is remembered.
+const MEMORY: Nanos = Nanos::from_secs(5);
+/// The greatest loss for which the rate makes up.
+const GREATEST_BACKGROUND: f64 = 0.6;
+/// Loss beyond that, from which on what arrives is a limit.
+const SEVERE: f64 = 0.1;
+/// A trial's result counts as fresh for this long.
+const FRESH: Nanos = Nanos::from_secs(2);
+/// The greatest plausible ratio of all bytes sent to those of new data.
+const GREATEST_OVERHEAD: f64 = 1.5;
+/// The least number of datagrams of a trial.
+const TRIAL_DATAGRAMS: u64 = 32;
+/// A segment of TCP, with its headers.
+const SEGMENT: f64 = 1_500.0;
+
+/// The counters of the publisher when a status arrives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sent {
+    /// Bytes that the rate counts: data, repairs and control datagrams.
+    pub(super) bytes: u64,
+    /// Those of new data.
+    pub(super) data_bytes: u64,
+    /// Bytes of them that this subscriber does not count as received: repairs for others.
+    pub(super) elsewhere: u64,
+    /// How often the rate delayed data.
+    pub(super) held_back: u64,
+    /// The average length of a datagram of data.
+    pub(super) average: u64,
+    /// The present rate, and whether a trial holds it down; then from which datagram on.
+    pub(super) rate: u64,
+    pub(super) trial: Option<Sequence>,
+}
+
+/// The counters in a status.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reported {
+    pub(super) received: u64,
+    pub(super) highest: Sequence,
+    pub(super) missed: u32,
+    /// The publisher's clock in the last heartbeat, plus the time since that arrived.
+    pub(super) until: Option<ClockTime>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    at: ClockTime,
+    sent: Sent,
+    reported: Reported,
+}
+
+/// How the rate follows from the model.
+#[derive(Clone, Copy, Debug)]
+enum Mode {
+    /// The rate doubles until the queue grows, or no more arrives.
+    Startup { best: u64, stagnant: u8, since: ClockTime },
+    /// What arrives, a little more or less, so that the queue is as long as aimed at. A test runs while it is longer.
+    Alone { test: Option<SolitudeTest>, resume: Option<Flow>, since: ClockTime },
+    /// Others fill the queue: as much as one TCP flow.
+    Beside { flow: Flow, test_at: ClockTime, short_since: Option<ClockTime> },
+}
+
+/// The model of the path to one subscriber.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PathModel {
+    mark: Option<Mark>,
+    /// The least and the greatest round-trip time since the mark.
+    trips: Option<(Nanos, Nanos)>,
+    base: Least,
+    /// The longest queues of the last time.
+    top: Greatest,
+    /// What arrived, in bytes per second: the most, and the average of the last samples.
+    delivered: Greatest,
+    average: u64,
+    mode: Mode,
+    patience: Nanos,
+    rate: Option<u64>,
+    queue: Nanos,
+    round_trip: Nanos,
+    last_trip: Nanos,
+    /// The queue at which datagrams were lost limits the target.
+    longest_target: Nanos,
+    /// What arrived when datagrams were lost limits the rate; it grows by this part of itself.
+    ceiling: Option<(u64, f64)>,
+    /// Datagrams and losses in the present trial, in trials, and in all.
+    present_trial: Losses,
+    trial: Losses,
+    recent: Losses,
+    tried: Option<ClockTime>,
+    wants_trial: bool,
+    /// The bytes sent for each byte of new data.
+    overhead: f64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Losses {
+    sent: u64,
+    lost: u64,
+}
+
+impl Losses {
+    fn add(&mut self, sent: u64, lost: u64) {
+        self.sent += sent;
+        self.lost += lost;
+        if self.sent > 2_048 {
+            self.age();
+        }
+    }
+
+    const fn age(&mut self) {
+        (self.sent, self.lost) = (self.sent / 2, self.lost / 2);
+    }
+
+    fn share(&self) -> f64 {
+        self.lost as f64 / self.sent.max(1) as f64
+    }
+}
+
+/// The effect of a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    None,
+    /// The rate was computed.
+    Updated,
+}
+
+impl PathModel {
+    pub(crate) fn new() -> Self {
+        Self {
+            mark: None,
+            trips: None,
+            base: Least::default(),
+            top: Greatest::default(),
+            delivered: Greatest::default(),
+            average: 0,
+            mode: Mode::Startup { best: 0, stagnant: 0, since: ClockTime(0) },
+            patience: FIRST_PATIENCE,
+            rate: None,
+            queue: Nanos::ZERO,
+            round_trip: Nanos::ZERO,
+            last_trip: Nanos::ZERO,
+            longest_target: LONGEST_TARGET,
+            ceiling: None,
+            present_trial: Losses::default(),
+            trial: Losses::default(),
+            recent: Losses::default(),
+            tried: None,
+            wants_trial: false,
+            overhead: 1.0,
+        }
+    }
+
+    /// Returns the rate in bytes per second, once there is a sample.
+    pub(crate) const fn rate(&self) -> Option<u64> {
+        self.rate
+    }
+
+    /// Returns the queueing delay of the last sample.
+    pub(crate) const fn queue(&self) -> Nanos {
+        self.queue
+    }
+
+    /// Whether losses should be compared with those at a lower rate.
+    pub(super) const fn wants_trial(&self) -> bool {
+        self.wants_trial
+    }
+
+    /// Whether the rate follows the queue, which should be emptied now and then.
+    pub(super) const fn is_alone(&self) -> bool {
+        matches!(self.mode, Mode::Alone { test: None, .. })
+    }
+
+    /// Returns whether a trial has shown enough.
+    pub(super) fn is_drained(&self) -> bool {
+        self.present_trial.sent >= 2 * TRIAL_DATAGRAMS
+            && self.queue <= (self.target() / 4).max(Nanos::from_micros(500))
+    }
+
+    /// Begins to count the losses of a trial.
+    pub(super) fn begin_trial(&mut self) {
+        self.present_trial = Losses::default();
+    }
+
+    /// Ends a trial.
+    pub(super) fn end_trial(&mut self, now: ClockTime) {
+        self.wants_trial = false;
+        let Losses { sent, lost } = self.present_trial;
+        if sent >= TRIAL_DATAGRAMS {
+            self.tried = Some(now);
+            self.trial.age();
+            self.trial.age();
+            self.trial.add(sent, lost);
+        }
+    }
+
+    /// Restarts sampling, because what was received since the last status says nothing about the path.
+    pub(super) const fn interrupt(&mut self) {
+        (self.mark, self.trips) = (None, None);
+    }
+
+    /// Returns the time until a change of the rate shows in a sample.
+    pub(super) fn delay(&self, elapsed: Nanos) -> Nanos {
+        self.round_trip.max(self.last_trip) + elapsed.max(SAMPLE_TIME)
+    }
+
+    /// Notes a round-trip time.
+    pub(super) fn note_round_trip(&mut self, now: ClockTime, sample: Nanos) {
+        self.base.note(now, sample.0, BASE_PERIOD);
+        self.trips = Some(match self.trips {
+            None => (sample, sample),
+            Some((least, greatest)) => (least.min(sample), greatest.max(sample)),
+        });
+    }
+
+    /// Takes the counters of a status.
+    pub(super) fn observe(&mut self, now: ClockTime, sent: Sent, reported: Reported) -> Effect {
+        let Some(mark) = self.mark else {
+            self.mark = Some(Mark { at: now, sent, reported });
+            return Effect::None;
+        };
+        let until = |reported: &Reported| reported.until.unwrap_or_default();
+        // Statuses that wait somewhere arrive together: then the time that passed at the subscriber counts.
+        let elapsed = now.since(mark.at).max(until(&reported).since(until(&mark.reported)));
+        let received = reported.received.saturating_sub(mark.reported.received);
+        let is_enough = received >= SAMPLE_DATAGRAMS || elapsed >= LONG_SAMPLE;
+        if elapsed < SAMPLE_TIME || !is_enough {
+            return Effect::None;
+        }
+        let Some((least, greatest)) = self.trips.take() else { return Effect::None };
+        self.mark = Some(Mark { at: now, sent, reported });
+        let base = self.base.get().unwrap_or(least.0);
+        self.queue = Nanos(least.0.saturating_sub(base));
+        self.last_trip = least;
+        self.round_trip = match self.round_trip {
+            Nanos::ZERO => least,
+            smoothed => smoothed - smoothed / 4 + least / 4,
+        };
+        let elsewhere = sent.elsewhere.saturating_sub(mark.sent.elsewhere);
+        let datagrams = reported.highest.ahead_of(mark.reported.highest);
+        let missed = newly_missed(mark.reported.missed, reported.missed);
+        let lost = u64::from(missed).min(datagrams);
+        // Copies, repairs for others and control datagrams pass the path, too, and are not reported.
+        let bytes = sent.bytes.saturating_sub(mark.sent.bytes);
+        let overhead = bytes as f64 / sent.data_bytes.saturating_sub(mark.sent.data_bytes).max(1) as f64;
+        self.overhead += (overhead.min(GREATEST_OVERHEAD) - self.overhead) / 8.0;
+        let arrived = received.saturating_mul(sent.average) + elsewhere;
+        let rate = self.rate.unwrap_or(u64::MAX);
+        let is_limiting = rate == u64::MAX || rate <= sent.rate.saturating_add(sent.rate / 16);
+        let sample = Sample {
+            elapsed,
+            arrived: per_second(arrived, elapsed),
+            sent: per_second(bytes, elapsed),
+            datagrams,
+            lost,
+            queue_at_loss: Nanos(greatest.0.saturating_sub(base)),
+            is_full: is_limiting && sent.held_back != mark.sent.held_back && sent.trial.is_none(),
+            is_trial: sent.trial.is_some_and(|from| mark.reported.highest >= from),
+            in_trial: sent.trial.is_some(),
+        };
+        self.update(now, &sample);
+        Effect::Updated
+    }
+
+    fn update(&mut self, now: ClockTime, sample: &Sample) {
+        let delay = self.delay(sample.elapsed);
+        self.top.note(sample.queue_at_loss.0, sample.elapsed, Nanos::from_secs(10));
+        let has_congestion = self.note_losses(now, sample);
+        let period = (4 * delay).max(Nanos::from_millis(200));
+        let is_over = self.queue > self.target() + self.target() / 4;
+        if sample.is_full {
+            self.delivered.note(sample.arrived, sample.elapsed, period);
+        } else if is_over && !sample.in_trial && sample.arrived < self.delivered.get() {
+            // More was sent than this path carries, although the rate is that of another one.
+            self.delivered.restart(sample.arrived);
+        } else {
+            self.delivered.hold(sample.arrived);
+        }
+        self.average = match self.average {
+            0 => sample.arrived,
+            average => average - average / 4 + sample.arrived / 4,
+        };
+        if has_congestion {
+            self.note_congestion(sample);
+        } else if sample.is_full {
+            self.longest_target = (self.longest_target + self.longest_target / 32).min(LONGEST_TARGET);
+            let delivered = self.delivered.get();
+            self.ceiling =
+                self.ceiling.filter(|(ceiling, _)| *ceiling / 4 < delivered).map(|(ceiling, step)| {
+                    ((ceiling as f64 * (1.0 + step)) as u64, (2.0 * step).min(GREATEST_GAIN))
+                });
+        }
+        self.change_mode(now, sample, has_congestion, delay);
+        self.rate = Some(self.derive_rate(delay).max(SLOWEST));
+    }
+
+    /// Counts losses; returns whether they are more than those that do not depend on the rate.
+    fn note_losses(&mut self, now: ClockTime, sample: &Sample) -> bool {
+        let Sample { datagrams, lost, .. } = *sample;
+        self.recent.add(datagrams, lost);
+        if sample.is_trial {
+            self.present_trial.add(datagrams, lost);
+        }
+        let expected = self.background() * datagrams as f64;
+        let more = lost as f64 - expected;
+        if more <= 0.0 || more * more <= 16.0 * expected + expected * expected {
+            return false;
+        }
+        // Where a queue overflows, it is long.
+        let is_queue_long =
+            sample.queue_at_loss >= SHORTEST_TARGET / 2 && 2 * sample.queue_at_loss.0 >= self.top.get();
+        let is_fresh = self.tried.is_some_and(|tried| now.since(tried) < FRESH);
+        self.wants_trial |= !is_queue_long && !is_fresh;
+        is_queue_long || is_fresh
+    }
+
+    /// Returns the share of datagrams that are lost whatever the rate.
+    fn background(&self) -> f64 {
+        self.trial.share().min(self.recent.share()).min(GREATEST_BACKGROUND)
+    }
+
+    fn note_congestion(&mut self, sample: &Sample) {
+        self.longest_target = (sample.queue_at_loss / 2).clamp(LEAST_TARGET, self.longest_target);
+        let expected = self.background() * sample.datagrams as f64;
+        if sample.lost as f64 - expected > SEVERE * sample.datagrams as f64 {
+            self.ceiling = Some((self.compensated(sample.arrived), 1.0 / 128.0));
+        }
+    }
+
+    /// Returns what must be sent so that this much arrives.
+    fn compensated(&self, arrived: u64) -> u64 {
+        (arrived as f64 / (1.0 - self.background())) as u64
+    }
+
+    /// Returns the queueing delay to aim at.
+    fn target(&self) -> Nanos {
+        let base = Nanos(self.base.get().unwrap_or_default());
+        (base / 2).clamp(SHORTEST_TARGET, LONGEST_TARGET).min(self.longest_target)
+    }
+
+    fn change_mode(&mut self, now: ClockTime, sample: &Sample, has_congestion: bool, delay: Nanos) {
+        let target = self.target();
+        let is_long = self.queue > target + target / 4;
+        let delivered = self.delivered.get();
+        self.mode = match self.mode {
+            Mode::Startup { best, stagnant, since } => {
+                let is_round = sample.is_full && now.since(since) >= delay;
+                let grows = delivered > best + best / 4;
+                match (is_long, is_round, grows) {
+                    (true, ..) => Mode::Alone { test: None, resume: None, since: now },
+                    (_, true, true) => Mode::Startup { best: delivered, stagnant: 0, since: now },
+                    (_, true, false) if stagnant >= 2 => Mode::Alone { test: None, resume: None, since: now },
+                    (_, true, false) => Mode::Startup { best, stagnant: stagnant + 1, since: now },
+                    _ => self.mode,
+                }
+            }
+            Mode::Alone { resume, since, .. } if !is_long => {
+                let resume = resume.filter(|_| now.since(since) < MEMORY);
+                if now.since(since) > MEMORY {
+                    self.patience = FIRST_PATIENCE;
+                }
+                Mode::Alone { test: None, resume, since }
+            }
+            Mode::Alone { test: None, resume, since } => {
+                let test = SolitudeTest::new(now, self.average, self.queue);
+                Mode::Alone { test: Some(test), resume, since }
+            }
+            Mode::Alone { test: Some(mut test), resume, since } => {
+                match test.observe(now, self.queue, sample.sent, sample.elapsed, delay) {
+                    Verdict::Open => Mode::Alone { test: Some(test), resume, since },
+                    // The path itself may have become slower.
+                    Verdict::Shared => {
+                        self.compete(now, test.rate.min(sample.arrived + sample.arrived / 2), resume)
+                    }
+                }
+            }
+            Mode::Beside { flow, test_at, .. } if now >= test_at => {
+                self.delivered.restart(self.delivered.get().min(sample.arrived.max(SLOWEST)));
+                Mode::Alone { test: None, resume: Some(flow), since: now }
+            }
+            Mode::Beside { mut flow, test_at, short_since } => {
+                let short_since = (2 * self.queue < target).then(|| short_since.unwrap_or(now));
+                if short_since.is_some_and(|since| now.since(since) >= 4 * delay) {
+                    return self.mode = Mode::Alone { test: None, resume: Some(flow), since: now };
+                }
+                flow.observe(&FlowReport {
+                    now,
+                    queue: self.queue,
+                    round_trip: self.round_trip,
+                    base: Nanos(self.base.get().unwrap_or_default()),
+                    delay,
+                    is_full: sample.is_full,
+                    loss: has_congestion.then(|| sample.lost as f64 / sample.datagrams.max(1) as f64),
+                });
+                Mode::Beside { flow, test_at, short_since }
+            }
+        };
+    }
+
+    /// Behaves like a TCP flow from now on, with the window that it had before the test, or has at this rate.
+    fn compete(&mut self, now: ClockTime, rate: u64, resume: Option<Flow>) -> Mode {
+        let flow = match resume {
+            Some(mut flow) => {
+                flow.pause(now);
+                flow
+            }
+            None => {
+                let bytes = rate as f64 * self.round_trip.0 as f64 / Nanos::SECOND.0 as f64;
+                Flow::new(now, bytes / SEGMENT)
+            }
+        };
+        let test_at = now + self.patience;
+        self.patience = (2 * self.patience).min(LONGEST_PATIENCE);
+        Mode::Beside { flow, test_at, short_since: None }
+    }
+
+    fn derive_rate(&self, delay: Nanos) -> u64 {
+        let capacity = self.compensated(self.delivered.get()) as f64;
+        match self.mode {
+            Mode::Startup { .. } => (2.0 * capacity) as u64,
+            Mode::Alone { .. } => {
+                let target = self.target().0 as f64;
+                let gain = GREATEST_GAIN.min(target / (2.0 * delay.0 as f64));
+                let missing = (target - self.queue.0 as f64) / target;
+                let unreported = (self.overhead - 1.0) * missing.clamp(0.0, 1.0);
+                let change = (gain * missing).clamp(-GREATEST_CUT, gain);
+                let rate = (capacity * (1.0 + unreported) * (1.0 + change)) as u64;
+                self.ceiling.map_or(rate, |(ceiling, _)| rate.min(ceiling))
+            }
+            Mode::Beside { flow, .. } => {
+                let round_trip = self.round_trip.0.max(1) as f64 / Nanos::SECOND.0 as f64;
+                (flow.window() * SEGMENT / round_trip) as u64
+            }
+        }
+    }
+}
+
+/// What passed between two statuses.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    elapsed: Nanos,
+    /// Bytes per second that arrived, and that were sent.
+    arrived: u64,
+    sent: u64,
+    datagrams: u64,
+    lost: u64,
+    /// The longest queueing delay.
+    queue_at_loss: Nanos,
+    /// The rate of this path held data back.
+    is_full: bool,
+    /// All of its datagrams were sent in a trial.
+    is_trial: bool,
+    /// A trial runs.
+    in_trial: bool,
+}
+
+fn per_second(bytes: u64, elapsed: Nanos) -> u64 {
+    let rate = u128::from(bytes) * u128::from(Nanos::SECOND.0) / u128::from(elapsed.0.max(1));
+    u64::try_from(rate).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,228 @@
+//! The automatic rate on a simulated bottleneck: alone, beside TCP flows, with several subscribers, with random loss.
+//!
+//! `MCAST_SCENE=beside-cubic-20-1 cargo test --test fairness -- --nocapture scene` prints what one scene measures.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod network;
+mod tcp;
+
+use network::{Outcome, Receiver, Scene};
+use tcp::Algorithm;
+
+const MILLISECOND: u64 = 1_000_000;
+const SECOND: u64 = 1_000_000_000;
+const SEEDS: std::ops::Range<u64> = 1..5;
+
+fn describe(scene: &Scene, outcome: &Outcome) -> String {
+    let megabits = |rate: f64| rate * 8.0 / 1e6;
+    format!(
+        "stream {:.2} of {:.0} Mbit/s, flows {:?}, goodput {:?}, queue {:.1} ms, p95 {:.1} ms",
+        megabits(outcome.stream),
+        megabits(scene.rate as f64),
+        outcome.flows.iter().map(|rate| format!("{:.2}", megabits(*rate))).collect::<Vec<_>>(),
+        outcome.goodput.iter().map(|rate| format!("{:.2}", megabits(*rate))).take(4).collect::<Vec<_>>(),
+        outcome.queue as f64 / 1e6,
+        outcome.queue_p95 as f64 / 1e6,
+    )
+}
+
+/// The bottlenecks: Mbit/s, and the round-trip time.
+const SLOW: (u64, u64) = (20, 20 * MILLISECOND);
+const FAST: (u64, u64) = (1_000, 5 * MILLISECOND);
+
+#[test]
+fn survey() {
+    if mcast_dice::number("MCAST_SURVEY").is_none() {
+        return;
+    }
+    let report = |name: &str, scene: Scene| {
+        let outcome = scene.run();
+        println!("{name:28} {}", describe(&scene, &outcome));
+        if mcast_dice::number("MCAST_HISTORY").is_some() {
+            let rates: Vec<_> = outcome.history.iter().map(|rate| format!("{:.1}", rate * 8e-6)).collect();
+            println!("  {}", rates.join(" "));
+        }
+    };
+    let only = std::env::var("MCAST_SCENE").unwrap_or_default();
+    for queue in [1, 4] {
+        for (megabits, round_trip) in
+            [SLOW, FAST, (20, MILLISECOND), (20, 100 * MILLISECOND), (1_000, MILLISECOND / 2)]
+        {
+            let time = if megabits == 20 { 40 * SECOND } else { 12 * SECOND };
+            let alone = Scene { time, ..Scene::alone(megabits, round_trip, queue, 1) };
+            let name = format!("{megabits}-{}us-{queue}", round_trip / 1_000);
+            let mut scenes = vec![("alone", alone.clone())];
+            for (label, flows) in [
+                ("cubic", vec![Algorithm::Cubic]),
+                ("bbr", vec![Algorithm::Bbr]),
+                ("both", vec![Algorithm::Cubic, Algorithm::Bbr]),
+            ] {
+                scenes.push((label, Scene { flows, warm_up: 5 * SECOND, ..alone.clone() }));
+            }
+            let lossy = vec![Receiver { loss: 0.05, ..Receiver::GOOD }; 3];
+            scenes.push(("lossy", Scene { subscribers: lossy, ..alone.clone() }));
+            let very = vec![Receiver { loss: 0.3, ..Receiver::GOOD }; 3];
+            scenes.push(("verylossy", Scene { subscribers: very, ..alone.clone() }));
+            scenes.push(("many", Scene { subscribers: vec![Receiver::GOOD; 20], ..alone.clone() }));
+            scenes.push(("stalls", Scene { stalls: 5 * MILLISECOND, ..alone.clone() }));
+            for (label, scene) in scenes {
+                let name = format!("{label}-{name}");
+                if name.contains(&only) {
+                    report(&name, scene);
+                }
+            }
+        }
+    }
+}
+
+/// Runs a scene with several seeds at once.
+fn with_seeds(scene: &Scene, check: impl Fn(&Outcome, &str) + Sync) {
+    std::thread::scope(|scope| {
+        for seed in SEEDS {
+            let (scene, check) = (Scene { seed, ..scene.clone() }, &check);
+            scope.spawn(move || {
+                let outcome = scene.run();
+                check(&outcome, &format!("seed {seed}: {}", describe(&scene, &outcome)));
+            });
+        }
+    });
+}
+
+/// Checks that the stream uses nine tenths of the bottleneck, and that the queue stays short: at most 20 ms, or twice the
+/// round-trip time without it.
+fn fills_the_bottleneck(scene: &Scene) {
+    let longest = (2 * scene.round_trip).max(20 * MILLISECOND);
+    with_seeds(scene, |outcome, text| {
+        assert!(outcome.stream >= 0.9 * scene.rate as f64, "{text}");
+        assert!(outcome.queue <= 20 * MILLISECOND && outcome.queue_p95 <= longest, "{text}");
+    });
+}
+
+#[test]
+fn alone_it_fills_the_bottleneck_and_not_the_queue() {
+    for (megabits, round_trip) in [SLOW, (20, MILLISECOND), (100, 10 * MILLISECOND)] {
+        for queue in [1, 4] {
+            fills_the_bottleneck(&Scene::alone(megabits, round_trip, queue, 1));
+        }
+    }
+}
+
+#[test]
+fn alone_it_fills_a_gigabit() {
+    let (megabits, round_trip) = FAST;
+    for queue in [1, 4] {
+        let scene =
+            Scene { time: 4 * SECOND, warm_up: SECOND, ..Scene::alone(megabits, round_trip, queue, 1) };
+        fills_the_bottleneck(&scene);
+    }
+}
+
+/// A status of each of many subscribers arrives rarely.
+#[test]
+fn many_subscribers_do_not_slow_it() {
+    let scene = Scene { subscribers: vec![Receiver::GOOD; 20], ..Scene::alone(SLOW.0, SLOW.1, 1, 1) };
+    fills_the_bottleneck(&scene);
+}
+
+#[test]
+fn beside_a_cubic_flow_it_takes_between_half_and_twice_as_much() {
+    for queue in [1, 4] {
+        let alone = Scene::alone(SLOW.0, SLOW.1, queue, 1);
+        let scene = Scene { flows: vec![Algorithm::Cubic], time: 40 * SECOND, warm_up: 6 * SECOND, ..alone };
+        with_seeds(&scene, |outcome, text| {
+            assert!((0.5..=2.0).contains(&outcome.fairness()), "queue {queue}: {text}");
+        });
+    }
+}
+
+/// BBR fills a queue of one product of rate and round-trip time whatever is lost. Which of the two has more changes every
+/// few seconds, so that the share is that of all seeds together.
+#[test]
+fn beside_a_bbr_flow_it_takes_between_half_and_twice_as_much() {
+    let alone = Scene::alone(SLOW.0, SLOW.1, 1, 1);
+    let scene = Scene { flows: vec![Algorithm::Bbr], time: 40 * SECOND, warm_up: 6 * SECOND, ..alone };
+    let shares = std::sync::Mutex::new(Vec::new());
+    with_seeds(&scene, |outcome, text| {
+        assert!((0.25..=4.0).contains(&outcome.fairness()), "{text}");
+        shares.lock().unwrap().push((outcome.stream, outcome.flows[0]));
+    });
+    let shares = shares.into_inner().unwrap();
+    let stream: f64 = shares.iter().map(|(stream, _)| stream).sum();
+    let flow: f64 = shares.iter().map(|(_, flow)| flow).sum();
+    assert!((0.5..=2.0).contains(&(stream / flow)), "{shares:?}");
+}
+
+/// When the others have ended, the queue is short again.
+#[test]
+fn after_the_others_have_ended_it_fills_the_bottleneck() {
+    let scene = Scene {
+        flows: vec![Algorithm::Cubic],
+        flow_time: (SECOND, 12 * SECOND),
+        time: 30 * SECOND,
+        warm_up: 20 * SECOND,
+        ..Scene::alone(SLOW.0, SLOW.1, 4, 1)
+    };
+    fills_the_bottleneck(&scene);
+}
+
+/// Loss that does not depend on the rate is left to repair: half of it is near the subscriber.
+#[test]
+fn random_loss_does_not_reduce_the_rate() {
+    for loss in [0.01, 0.05, 0.1] {
+        let subscribers = vec![Receiver { loss, ..Receiver::GOOD }; 2];
+        let scene = Scene { subscribers, ..Scene::alone(SLOW.0, SLOW.1, 1, 1) };
+        with_seeds(&scene, |outcome, text| {
+            assert!(outcome.stream >= 0.85 * scene.rate as f64, "loss {loss}: {text}");
+        });
+    }
+}
+
+/// It follows a bottleneck that becomes four times slower, or faster.
+#[test]
+fn it_follows_a_change_of_the_bottleneck() {
+    for (before, after) in [(20, 5), (5, 20)] {
+        let scene = Scene {
+            change: Some((8 * SECOND, after * 125_000)),
+            warm_up: 12 * SECOND,
+            queue: 100_000,
+            ..Scene::alone(before, SLOW.1, 1, 1)
+        };
+        with_seeds(&scene, |outcome, text| {
+            assert!(outcome.stream >= 0.85 * (after * 125_000) as f64, "{before} to {after}: {text}");
+            assert!(outcome.queue <= 20 * MILLISECOND, "{before} to {after}: {text}");
+        });
+    }
+}
+
+/// An application that publishes little, with pauses, gets what it publishes through, and the rate is then as it was.
+#[test]
+fn an_application_that_publishes_little_is_not_limited() {
+    for feed in [20_000, 250_000, 1_500_000] {
+        let scene = Scene { feed: Some(feed), ..Scene::alone(SLOW.0, SLOW.1, 1, 1) };
+        with_seeds(&scene, |outcome, text| {
+            assert!(outcome.goodput[0] >= 0.98 * feed as f64, "{feed}: {text}");
+            assert!(outcome.queue <= 2 * MILLISECOND, "{feed}: {text}");
+        });
+    }
+}
+
+/// The slowest subscriber determines the rate, unless it is slower than configured and others are not.
+#[test]
+fn a_subscriber_below_the_floor_is_evicted() {
+    let slow = Receiver { rate: Some(250_000), ..Receiver::GOOD };
+    let alone = Scene::alone(SLOW.0, SLOW.1, 1, 1);
+    let both = Scene { subscribers: vec![Receiver::GOOD, slow.clone()], ..alone };
+    with_seeds(&both, |outcome, text| {
+        assert!(outcome.evicted.is_empty() && outcome.stream <= 280_000.0, "{text}");
+        assert!(outcome.stream >= 0.85 * 250_000.0, "{text}");
+    });
+    let scene = Scene { evict_below: Some(1_000_000), warm_up: 8 * SECOND, ..both.clone() };
+    with_seeds(&scene, |outcome, text| {
+        assert!(!outcome.evicted.is_empty() && outcome.goodput[0] >= 0.8 * scene.rate as f64, "{text}");
+    });
+    // Others would gain nothing.
+    let scene = Scene { subscribers: vec![slow; 2], evict_below: Some(1_000_000), ..both };
+    with_seeds(&scene, |outcome, text| {
+        assert!(outcome.evicted.is_empty(), "{:?} {text}", outcome.evicted);
+    });
+}
