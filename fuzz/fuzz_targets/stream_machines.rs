@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use libfuzzer_sys::fuzz_target;
-use mcast_stream_proto::publisher::PublisherConfig;
+use mcast_stream_proto::publisher::{Fec, PublisherConfig};
 use mcast_stream_proto::subscriber::{OnLoss, Policy, Start, SubscriberConfig, SubscriberEvent};
 use mcast_stream_proto::wire::{Incarnation, StreamId};
 use mcast_stream_proto::{ClockTime, Nanos, PublisherMachine, SubscriberMachine};
@@ -48,7 +48,13 @@ fuzz_target!(|input: (u8, Vec<(u16, &[u8])>)| {
         ..SubscriberConfig::new(StreamId(7))
     };
     let mut subscriber = SubscriberMachine::new(config, ClockTime(1));
-    let config = PublisherConfig { history: 32 * 1232, ..PublisherConfig::new(StreamId(7), Incarnation(1)) };
+    let fec = match choice / 3 % 3 {
+        0 => Fec::Off,
+        1 => Fec::Auto,
+        _ => Fec::Fixed { data: 4, parity: 2 },
+    };
+    let config =
+        PublisherConfig { history: 32 * 1232, fec, ..PublisherConfig::new(StreamId(7), Incarnation(1)) };
     let Ok(mut publisher) = PublisherMachine::new(config, ClockTime(1)) else { return };
     let address = SocketAddr::from(([10, 0, 0, 1], 9));
     let mut now = ClockTime(1);

@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use mcast_stream_proto::history::{AnswerFrame, HistoryAnnouncement, HistoryRequest, RecordReader};
 use mcast_stream_proto::wire::{
-    Announce, DatagramView, EngineTrail, Heartbeat, Messages, Nak, Ncf, Origin, Probe, Reset, Status,
+    Announce, DatagramView, EngineTrail, Heartbeat, Messages, Nak, Ncf, Origin, Parity, Probe, Reset, Status,
 };
 
 fuzz_target!(|bytes: &[u8]| {
@@ -38,6 +38,9 @@ fn read_body(body: &[u8]) {
     }
     if let Ok(nak) = Nak::read(body) {
         assert!(nak.missing.count() <= 140 * 17);
+    }
+    if let Ok(parity) = Parity::read(body) {
+        assert!(parity.end() > parity.base && parity.symbol.len() < body.len());
     }
     if let Ok(mut confirmation) = Ncf::read(body) {
         assert!(confirmation.coming.all(|(_, count)| count > 0));

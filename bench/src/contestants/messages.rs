@@ -43,6 +43,7 @@ pub const MESSENGERS: &[Messenger] = &[
         "queue",
         Sealed::Yes,
     ),
+    ours("mcast-stream-fec", "mcast-stream: `Publisher::queue` with `Fec::Auto`", "corrected", Sealed::No),
     Messenger {
         name: "aeron",
         what: "Aeron: C media driver in the process, C client; `fc=min`, windows of 2 MiB",
@@ -53,6 +54,11 @@ pub const MESSENGERS: &[Messenger] = &[
         what: "NORM: a stream of libnorm at the rate at which it does best here: 2 Gbit/s to one receiver, 1 to \
                several; repaired by retransmission",
         kind: MessengerKind::Norm(&[]),
+    },
+    Messenger {
+        name: "norm-fec",
+        what: "NORM with its forward error correction: at most 16 parity segments for a block of 64, on request",
+        kind: MessengerKind::Norm(&["--parity", "16"]),
     },
     ours(
         "mcast-stream-acked",

@@ -8,6 +8,8 @@ use super::results::Results;
 const OURS: &str = "mcast-stream";
 /// Ours, each message sent at once.
 const AT_ONCE: &str = "mcast-stream-each";
+/// With parity by measured loss.
+const CORRECTED: &str = "mcast-stream-fec";
 const SEALED: &str = "mcast-stream-sealed";
 
 pub(super) fn add(results: &Results, goals: &mut Vec<Goal>) {
@@ -36,8 +38,30 @@ pub(super) fn add(results: &Results, goals: &mut Vec<Goal>) {
             goals.push(ratio(results, table, promise, names, Bound::AtLeast(factor)));
         }
     }
+    corrected(results, goals);
     small(results, goals);
     delays(results, goals);
+}
+
+/// With forward error correction.
+fn corrected(results: &Results, goals: &mut Vec<Goal>) {
+    let table = "messages-lossy-8";
+    let (lossy, lossless) = (row(CORRECTED, 5), row(CORRECTED, 0));
+    for (to, factor, promise) in [
+        (lossless, 0.95, "messages with `--fec auto` at 5 % loss, at least 0.95 of the same without loss"),
+        (
+            row("norm-fec", 5),
+            5.0,
+            "messages with `--fec auto` at 5 % loss, at least 5 times NORM with its FEC",
+        ),
+    ] {
+        let names = (&*lossy, &*to, "goodput");
+        goals.push(ratio(results, table.to_owned(), promise.to_owned(), names, Bound::AtLeast(factor)));
+    }
+    let (with, without) = (row(CORRECTED, 0), row(OURS, 0));
+    let names = (&*with, &*without, "goodput");
+    let promise = "messages with `--fec auto` without loss, at least 0.97 of those without it".to_owned();
+    goals.push(ratio(results, table.to_owned(), promise, names, Bound::AtLeast(0.97)));
 }
 
 fn small(results: &Results, goals: &mut Vec<Goal>) {

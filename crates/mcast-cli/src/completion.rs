@@ -234,6 +234,7 @@ mod tests {
         "TIME",
         "WHEN",
         "WHERE",
+        "off|auto|K+M",
     ];
 
     fn check(command: &Command) {

@@ -10,6 +10,7 @@
 extern crate alloc;
 
 mod backoff;
+mod fec;
 pub mod gaps;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]

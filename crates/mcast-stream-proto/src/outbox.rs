@@ -41,13 +41,26 @@ impl Control {
 }
 
 /// A queue that reuses its buffers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Outbox {
     queue: VecDeque<Control>,
     spare: Vec<Vec<u8>>,
+    /// The length of the longest datagram.
+    longest: usize,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Self::new(0)
+    }
 }
 
 impl Outbox {
+    /// Creates a queue of lists and shorter datagrams, and of others of at most `longest` bytes.
+    pub(crate) fn new(longest: usize) -> Self {
+        Self { queue: VecDeque::new(), spare: Vec::new(), longest: longest.max(LONGEST) }
+    }
+
     /// Adds a datagram; returns its length, or 0 if it was not added.
     pub(crate) fn push(
         &mut self,
@@ -60,7 +73,7 @@ impl Outbox {
             return 0;
         }
         let mut bytes = self.spare.pop().unwrap_or_default();
-        bytes.resize(LONGEST, 0);
+        bytes.resize(self.longest, 0);
         let written = DatagramWriter::new(&mut bytes, header).and_then(|mut writer| {
             write(&mut writer)?;
             Ok(writer.finish())

@@ -15,6 +15,7 @@
 //! | `messages_total`, `message_bytes_total` | messages published |
 //! | `datagrams_total`, `datagram_bytes_total` | data sent, not counting repairs |
 //! | `group_repairs_total`, `single_repairs_total`, `repair_bytes_total` | repairs sent to the group and to single subscribers, and their bytes |
+//! | `parity_total`, `parity_bytes_total`, `parity_repairs_total` | parity sent without a request, its bytes, and repairs to the group that are parity |
 //! | `naks_total`, `naks_refused_total`, `unrecoverable_total` | NAKs received, NAKs not answered, and datagrams requested after they had left the retransmission buffer |
 //! | `statuses_total`, `heartbeats_total` | statuses received and heartbeats sent |
 //! | `foreign_total`, `refused_total` | datagrams received that do not belong to this stream, or that were refused |
@@ -27,6 +28,7 @@
 //! |---|---|
 //! | `messages_total`, `message_bytes_total`, `lost_messages_total` | messages delivered, and messages reported as lost |
 //! | `received_total`, `repaired_total`, `copies_total`, `missed_total`, `given_up_total`, `beyond_total` | datagrams of data |
+//! | `recovered_total`, `parity_received_total` | datagrams of data recovered from parity, and parity received |
 //! | `foreign_total`, `malformed_total`, `refused_total` | datagrams that belong to another stream, are malformed, or were refused |
 //! | `naks_total`, `statuses_total` | NAKs and statuses sent |
 //! | `waiting`, `round_trip_seconds` | datagrams buffered behind a gap, the group round-trip time |
@@ -161,7 +163,7 @@ fn labels(stream: u64, (groups, interfaces): (String, String)) -> Vec<Label> {
     vec![stream, Label::new("group", groups), Label::new("interface", interfaces)]
 }
 
-const fn publisher_counters(statistics: &crate::publisher::PublisherStatistics) -> [Figure; 14] {
+const fn publisher_counters(statistics: &crate::publisher::PublisherStatistics) -> [Figure; 17] {
     [
         ("messages_total", "messages published", statistics.messages),
         ("message_bytes_total", "bytes of these messages", statistics.message_bytes),
@@ -170,6 +172,9 @@ const fn publisher_counters(statistics: &crate::publisher::PublisherStatistics) 
         ("group_repairs_total", "repairs sent to the group", statistics.group_repairs),
         ("single_repairs_total", "repairs sent to single subscribers", statistics.single_repairs),
         ("repair_bytes_total", "bytes of all repairs", statistics.repair_bytes),
+        ("parity_total", "parity datagrams sent without a request", statistics.parity),
+        ("parity_bytes_total", "bytes of these datagrams", statistics.parity_bytes),
+        ("parity_repairs_total", "repairs sent to the group that are parity", statistics.parity_repairs),
         ("naks_total", "NAKs", statistics.naks),
         ("naks_refused_total", "NAKs not answered", statistics.naks_refused),
         (
@@ -184,13 +189,15 @@ const fn publisher_counters(statistics: &crate::publisher::PublisherStatistics) 
     ]
 }
 
-const fn subscriber_counters(statistics: &crate::subscriber::SubscriberStatistics) -> [Figure; 14] {
+const fn subscriber_counters(statistics: &crate::subscriber::SubscriberStatistics) -> [Figure; 16] {
     [
         ("messages_total", "messages delivered", statistics.messages),
         ("message_bytes_total", "bytes of these messages", statistics.message_bytes),
         ("lost_messages_total", "messages reported as lost", statistics.lost_messages),
         ("received_total", "data datagrams received, not counting copies", statistics.received),
         ("repaired_total", "received datagrams that were repairs", statistics.repaired),
+        ("recovered_total", "data datagrams recovered from parity", statistics.recovered),
+        ("parity_received_total", "parity datagrams received", statistics.parity),
         ("copies_total", "copies of datagrams received before", statistics.copies),
         ("missed_total", "datagrams detected as missing when a later one arrived", statistics.missed),
         ("given_up_total", "datagrams given up", statistics.given_up),

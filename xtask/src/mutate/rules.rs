@@ -225,6 +225,36 @@ pub(super) const RULES: &[Rule] = &[
         "",
     ),
     rule(
+        "any symbols of a block recover as many datagrams",
+        "fec/code.rs",
+        "quotient(255 ^ datagram, (255 - symbol) ^ datagram)",
+        "quotient(255 ^ datagram, 255 ^ datagram)",
+    ),
+    rule(
+        "symbols that complete no block do not stop requests",
+        "subscriber/feedback.rs",
+        "gap.tries < 2 && !self.recovery.is_idle()",
+        "!self.recovery.is_idle()",
+    ),
+    rule(
+        "a subscriber of a one-way publisher sends nothing",
+        "subscriber/recovery.rs",
+        "self.config.mute || self.heartbeat.flow == FlowControl::OneWay",
+        "self.config.mute",
+    ),
+    rule(
+        "a one-way publisher retains only what parity may still recover",
+        "publisher/state.rs",
+        "FlowControl::OneWay => self.parity.settled(now).max(self.ring.oldest_retained),",
+        "FlowControl::OneWay => self.ring.oldest_retained,",
+    ),
+    rule(
+        "a block ends in time",
+        "publisher/parity.rs",
+        "is_over || now >= open.since + BLOCK_TIME",
+        "is_over",
+    ),
+    rule(
         "unsealed datagrams are rejected",
         "subscriber/arrive.rs",
         "view.header.epoch == KeyEpoch::CLEAR && !self.config.keys.is_empty()",

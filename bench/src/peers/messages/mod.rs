@@ -42,6 +42,8 @@ enum Role {
 enum How {
     /// A stream: `Publisher::queue`, one message per call, sent in segmented buffers.
     Queue,
+    /// The same, with parity by measured loss.
+    Corrected,
     /// A stream: `Publisher::publish_all`.
     All,
     /// A stream: `Publisher::publish`, each sent immediately.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use mcast::{Destination, Group, GroupAddr, InterfaceSelector};
 use mcast_stream::Publisher;
-use mcast_stream::publisher::{AckState, Acknowledgers, Quorum};
+use mcast_stream::publisher::{AckState, Acknowledgers, Fec, Quorum};
 use mcast_stream::seal::{Algorithm, GroupSecret, Keys};
 use mcast_stream::wire::KeyEpoch;
 
@@ -17,6 +17,9 @@ use super::{How, TIMEOUT, Work};
 pub(super) fn run(work: &Work, how: How, sealed: bool) -> Result<()> {
     let to = Destination { address: group(work)?, interface: Some(interface(work)) };
     let mut builder = Publisher::builder().to(to).loopback(false).keys(keys(sealed));
+    if how == How::Corrected {
+        builder = builder.fec(Fec::Auto);
+    }
     if how == How::Acked {
         builder = builder.acknowledge(Quorum::new(Acknowledgers::All));
     }
@@ -24,7 +27,7 @@ pub(super) fn run(work: &Work, how: How, sealed: bool) -> Result<()> {
     ensure!(publisher.wait_for(work.receivers, TIMEOUT), "fewer than {} subscribers joined", work.receivers);
     let mut source = Source::begin(work);
     match how {
-        How::Queue if work.rate.is_none() => {
+        How::Queue | How::Corrected if work.rate.is_none() => {
             while let Some(message) = source.next() {
                 publisher.queue(message)?;
             }
@@ -44,7 +47,7 @@ pub(super) fn run(work: &Work, how: How, sealed: bool) -> Result<()> {
                 source.note_acknowledged();
             }
         }
-        How::Queue | How::Each | How::Tcp | How::TcpAcked => {
+        How::Queue | How::Corrected | How::Each | How::Tcp | How::TcpAcked => {
             while let Some(message) = source.next() {
                 publisher.publish(message)?;
             }

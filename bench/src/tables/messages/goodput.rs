@@ -14,7 +14,7 @@ use crate::tables::{Bench, fill};
 const OVER_A_PLAIN_LINK: [&str; 7] =
     ["mcast-stream", "mcast-stream-all", "mcast-stream-sealed", "mcast-stream-each", "aeron", "norm", "tcp"];
 const TO_ONE: [&str; 5] = ["mcast-stream", "mcast-stream-sealed", "aeron", "norm", "tcp"];
-const TO_SEVERAL: [&str; 4] = ["mcast-stream", "aeron", "norm", "tcp"];
+const TO_SEVERAL: [&str; 6] = ["mcast-stream", "mcast-stream-fec", "aeron", "norm", "norm-fec", "tcp"];
 /// Percent.
 const LOSSES: [f64; 3] = [0.0, 1.0, 5.0];
 /// Additional seconds for a subscriber after publishing ends.

@@ -31,6 +31,23 @@ fn a_tenth_of_datagrams_lost_loses_no_message() {
 }
 
 #[test]
+fn a_one_way_stream_survives_losses() {
+    let (_lab, a, b, _link) = pair(0.03);
+    let words: Vec<String> = (0..400).map(|number| format!("{number} {}", "x".repeat(700))).collect();
+    let expected: String = words.iter().map(|word| format!("{word}\n")).collect();
+    let running = subscriber(&b, &[GROUP]);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let options = [GROUP, "--fec", "4+8", "--one-way", "--rate", "4000pps", "--json"];
+    let ended = publisher(&a, &[&options, &words[..]].concat()).end();
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert!(ended.text().contains("\"delivery_known\":false"), "{ended:?}");
+    assert!(ended.stderr.contains("what subscribers received is unknown"), "{ended:?}");
+    let received = running.end().succeeded();
+    assert!(received.stderr.contains("from parity"), "{received:?}");
+    assert_eq!(received.text(), expected);
+}
+
+#[test]
 fn loss_up_to_max_loss_is_a_success() {
     for (most, status) in [("60%", 0), ("1%", 1)] {
         let (_lab, a, b, _link) = pair(0.2);

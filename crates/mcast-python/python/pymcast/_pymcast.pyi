@@ -1187,6 +1187,9 @@ class PublisherStatistics:
     def repairs(self) -> int:
         """Datagrams retransmitted, to the group or to one subscriber."""
     @property
+    def parity(self) -> int:
+        """Parity datagrams sent without a request."""
+    @property
     def naks(self) -> int:
         """Repair requests (NAKs) received."""
     @property
@@ -1230,6 +1233,9 @@ class SubscriberStatistics:
     @property
     def repaired(self) -> int:
         """How many of those were repairs."""
+    @property
+    def recovered(self) -> int:
+        """How many of those were recovered from parity."""
     @property
     def copies(self) -> int:
         """Duplicates, from redundant paths or repairs for other subscribers."""
@@ -1392,7 +1398,10 @@ class Publisher:
     evict_below: with rate="auto", evict a subscriber whose path carries fewer bytes per second, if those of others carry
         more. Default: slow down for it.
     history: the size of the retransmission buffer in bytes. Default: 8 MiB.
-    flow: "slowest" waits for the slowest subscriber, "none" does not wait.
+    flow: "slowest" waits for the slowest subscriber, "none" does not wait, and "one-way" needs no feedback: nothing is
+        repaired, and subscribers send nothing.
+    fec: forward error correction: "off", "auto" (as much parity as the losses of the subscribers require), or a pair
+        such as (20, 4): 4 symbols after each block of 20 datagrams.
     eviction: a subscriber that holds up the others and makes no progress for this many seconds is evicted.
         Default: 2.
     longest_message: the maximum length of a message in bytes. Default: 16 MiB.
@@ -1420,7 +1429,7 @@ class Publisher:
         name: str | None = None,
         rate: int | Literal["auto"] | None = None,
         history: int | None = None,
-        flow: Literal["slowest", "none"] = "slowest",
+        flow: Literal["slowest", "none", "one-way"] = "slowest",
         eviction: float | None = None,
         longest_message: int | None = None,
         keys: KeysLike | None = None,
@@ -1432,6 +1441,7 @@ class Publisher:
         ack_when: Literal["received", "processed"] = "received",
         ack_lost: Literal["block", "report"] = "block",
         evict_below: int | None = None,
+        fec: Literal["off", "auto"] | tuple[int, int] | None = None,
     ) -> Self: ...
     def publish(
         self, payload: PayloadLike, *, key: int | None = None, timeout: float | None = None

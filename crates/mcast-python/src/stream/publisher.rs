@@ -46,7 +46,10 @@ const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// evict_below: with rate="auto", evict a subscriber whose path carries fewer bytes per second, if those of others carry
 ///     more. Default: slow down for it.
 /// history: the size of the retransmission buffer in bytes. Default: 8 MiB.
-/// flow: "slowest" waits for the slowest subscriber, "none" does not wait.
+/// flow: "slowest" waits for the slowest subscriber, "none" does not wait, and "one-way" needs no feedback: nothing is
+///     repaired, and subscribers send nothing.
+/// fec: forward error correction: "off", "auto" (as much parity as the losses of the subscribers require), or a pair
+///     such as (20, 4): 4 symbols after each block of 20 datagrams.
 /// eviction: a subscriber that holds up the others and makes no progress for this many seconds is evicted.
 ///     Default: 2.
 /// longest_message: the maximum length of a message in bytes. Default: 16 MiB.
@@ -83,10 +86,11 @@ impl Publisher {
     #[pyo3(signature = (
         *destinations, interface=None, name=None, rate=None, history=None, flow="slowest", eviction=None,
         longest_message=None, keys=None, hosts=None, broadcast=false, hop_limit=None, loopback=true, ack=None,
-        ack_when="received", ack_lost="block", evict_below=None
+        ack_when="received", ack_lost="block", evict_below=None, fec=None
     ), text_signature = "(*destinations, interface=None, name=None, rate=None, history=None, flow='slowest', \
         eviction=None, longest_message=None, keys=None, hosts=None, broadcast=False, hop_limit=None, \
-        loopback=True, ack=None, ack_when='received', ack_lost='block', evict_below=None)")]
+        loopback=True, ack=None, ack_when='received', ack_lost='block', evict_below=None, \
+        fec=None)")]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
     fn new(
         py: Python<'_>,
@@ -107,6 +111,7 @@ impl Publisher {
         ack_when: &str,
         ack_lost: &str,
         evict_below: Option<ByteRate>,
+        fec: Option<settings::Correction>,
     ) -> PyResult<Self> {
         let interfaces = interface.map_or_else(Vec::new, |interfaces| interfaces.0);
         let mut builder = mcast_stream::Publisher::builder()
@@ -132,6 +137,9 @@ impl Publisher {
         }
         if let Some(ack) = ack {
             builder = builder.acknowledge(ack.quorum(ack_when, ack_lost)?);
+        }
+        if let Some(fec) = fec {
+            builder = builder.fec(fec.fec()?);
         }
         let evict_below = evict_below.map(|rate| rate.0);
         builder = match rate.map(|rate| settings::rate(&rate)).transpose()? {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mcast_stream::history::HistoryStart;
+use mcast_stream::publisher::Fec;
 use mcast_stream::subscriber::{OnLoss, Policy, Start};
 use mcast_stream::wire::FlowControl;
 use mcast_stream::{Nanos, SubscriberBuilder};
@@ -140,7 +141,28 @@ pub(super) fn flow(word: &str) -> PyResult<FlowControl> {
     match word {
         "slowest" => Ok(FlowControl::Slowest),
         "none" => Ok(FlowControl::None),
-        _ => Err(value_error(format_args!("{word:?} is not a flow control: use slowest or none"))),
+        "one-way" => Ok(FlowControl::OneWay),
+        _ => Err(value_error(format_args!("{word:?} is not a flow control: use slowest, none or one-way"))),
+    }
+}
+
+/// Forward error correction: "off", "auto", or the numbers of datagrams in a block and of symbols for it.
+#[derive(FromPyObject)]
+pub(super) enum Correction {
+    Word(String),
+    Fixed(u8, u8),
+}
+
+impl Correction {
+    pub(super) fn fec(&self) -> PyResult<Fec> {
+        match self {
+            Self::Fixed(data, parity) => Ok(Fec::Fixed { data: *data, parity: *parity }),
+            Self::Word(word) if word == "off" => Ok(Fec::Off),
+            Self::Word(word) if word == "auto" => Ok(Fec::Auto),
+            Self::Word(word) => Err(value_error(format_args!(
+                "{word:?} is not a forward error correction: use \"off\", \"auto\", or a pair such as (20, 4)"
+            ))),
+        }
     }
 }
 

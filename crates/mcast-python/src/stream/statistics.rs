@@ -15,6 +15,8 @@ pub(crate) struct PublisherStatistics {
     datagrams: u64,
     /// Datagrams retransmitted, to the group or to one subscriber.
     repairs: u64,
+    /// Parity datagrams sent without a request.
+    parity: u64,
     /// Repair requests (NAKs) received.
     naks: u64,
     /// Datagrams requested after they had left the retransmission buffer.
@@ -38,6 +40,7 @@ impl From<publisher::PublisherStatistics> for PublisherStatistics {
             message_bytes: counted.message_bytes,
             datagrams: counted.datagrams,
             repairs: counted.group_repairs + counted.single_repairs,
+            parity: counted.parity,
             naks: counted.naks,
             unrecoverable: counted.unrecoverable,
             refused: counted.refused,
@@ -76,6 +79,8 @@ pub(crate) struct SubscriberStatistics {
     received: u64,
     /// How many of those were repairs.
     repaired: u64,
+    /// How many of those were recovered from parity.
+    recovered: u64,
     /// Duplicates, from redundant paths or repairs for other subscribers.
     copies: u64,
     /// Datagrams that were missing when a later one arrived.
@@ -97,6 +102,7 @@ impl From<subscriber::SubscriberStatistics> for SubscriberStatistics {
             lost_messages: counted.lost_messages,
             received: counted.received,
             repaired: counted.repaired,
+            recovered: counted.recovered,
             copies: counted.copies,
             missed: counted.missed,
             foreign: counted.foreign,

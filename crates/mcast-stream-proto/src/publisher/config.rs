@@ -1,5 +1,6 @@
 //! Settings of a publisher.
 
+use super::parity::Fec;
 use super::quorum::{Acknowledgers, Quorum};
 use alloc::sync::Arc;
 
@@ -31,6 +32,8 @@ pub struct PublisherConfig {
     pub longest_message: usize,
     /// Flow control: whether the publisher waits for subscribers. Default: it waits for the slowest.
     pub flow: FlowControl,
+    /// Forward error correction. Default: off.
+    pub fec: Fec,
     /// Eviction time: the publisher stops waiting for a subscriber that blocks it and makes no progress for this long.
     /// Default: 2 s.
     pub eviction: Nanos,
@@ -142,6 +145,7 @@ impl PublisherConfig {
             history: 8 << 20,
             longest_message: 16 << 20,
             flow: FlowControl::Slowest,
+            fec: Fec::Off,
             eviction: Nanos::from_secs(2),
             subscriber_timeout: Nanos::from_secs(5),
             most_subscribers: 4096,
@@ -178,6 +182,28 @@ pub enum ConfigError {
     /// A rate of 0 would never send anything.
     #[error("the rate must not be 0: set none for an unlimited rate")]
     Rate,
+    /// A block, or its parity, has an impossible size.
+    #[error(
+        "forward error correction with {data}+{parity} is out of range: use 1 to 64 datagrams and 1 to 64 parity symbols"
+    )]
+    Fec {
+        /// The datagrams.
+        data: u8,
+        /// The parity symbols.
+        parity: u8,
+    },
+    /// Without feedback, loss cannot be measured.
+    #[error("a one-way publisher cannot measure loss: set a fixed forward error correction")]
+    OneWayAuto,
+    /// Without feedback, nothing is acknowledged.
+    #[error("a one-way publisher receives no acknowledgements: require none")]
+    OneWayQuorum,
+    /// Without feedback, the path is not known.
+    #[error("a one-way publisher cannot adapt its rate: set a fixed rate")]
+    OneWayAutoRate,
+    /// Parity does not cover manifests, and without repair a lost manifest loses what it vouches for.
+    #[error("a signed stream has no forward error correction, and is not sent one-way: choose one of these")]
+    SignedParity,
     /// A quorum of nobody would acknowledge nothing.
     #[error("a quorum of nobody acknowledges nothing: require at least one subscriber")]
     Quorum,
@@ -194,6 +220,23 @@ impl PublisherConfig {
         }
         if self.rate.fixed() == Some(0) {
             return Err(ConfigError::Rate);
+        }
+        if let Fec::Fixed { data, parity } = self.fec
+            && !((1..=64).contains(&data) && (1..=64).contains(&parity))
+        {
+            return Err(ConfigError::Fec { data, parity });
+        }
+        if self.flow == FlowControl::OneWay && self.fec == Fec::Auto {
+            return Err(ConfigError::OneWayAuto);
+        }
+        if self.flow == FlowControl::OneWay && self.quorum.is_some() {
+            return Err(ConfigError::OneWayQuorum);
+        }
+        if self.flow == FlowControl::OneWay && self.rate.auto().is_some() {
+            return Err(ConfigError::OneWayAutoRate);
+        }
+        if self.signer.is_some() && (self.fec != Fec::Off || self.flow == FlowControl::OneWay) {
+            return Err(ConfigError::SignedParity);
         }
         match self.quorum.as_ref().map(|quorum| &quorum.acknowledgers) {
             Some(Acknowledgers::Count(0)) => return Err(ConfigError::Quorum),

@@ -156,8 +156,14 @@ pub struct PublisherStatistics {
     pub group_repairs: u64,
     /// Repairs sent to a single subscriber.
     pub single_repairs: u64,
+    /// Of those to the group, parity datagrams.
+    pub parity_repairs: u64,
     /// Bytes of all repairs.
     pub repair_bytes: u64,
+    /// Parity datagrams sent without a request.
+    pub parity: u64,
+    /// Their bytes.
+    pub parity_bytes: u64,
     /// NAKs received.
     pub naks: u64,
     /// NAKs not answered: beyond the limit of a subscriber, or of an unknown one.

@@ -8,8 +8,8 @@ use super::repair_flow::RepairFlow;
 use super::{PublisherEvent, PublisherMachine};
 use crate::outbox::Target;
 use crate::wire::{
-    Acknowledgement, AddressToken, DatagramView, Flags, HEADER_LENGTH, Header, Heartbeat, KeyEpoch, Kind,
-    Nak, Probe, Reset, ResetReason, Status, SubscriberId, SubscriberName, TAG_LENGTH,
+    Acknowledgement, AddressToken, DatagramView, Flags, FlowControl, HEADER_LENGTH, Header, Heartbeat,
+    KeyEpoch, Kind, Nak, Probe, Reset, ResetReason, Status, SubscriberId, SubscriberName, TAG_LENGTH,
 };
 use crate::{ClockTime, Nanos};
 
@@ -25,6 +25,10 @@ impl PublisherMachine {
     /// The order of checks is: cheap checks of the header, the seal, then whether the subscriber has proven its
     /// address. No state is kept for a subscriber before that.
     pub fn handle(&mut self, now: ClockTime, from: SocketAddr, datagram: &[u8]) {
+        if self.config.flow == FlowControl::OneWay {
+            self.statistics.refused += 1;
+            return;
+        }
         let Ok(view) = DatagramView::parse(datagram) else {
             self.statistics.foreign += 1;
             return;
@@ -208,6 +212,9 @@ impl PublisherMachine {
         }
         self.observe_path(now, id, status, reception != Reception::Interrupted);
         self.observe_repairs(now, id, status, reception);
+        if reception == Reception::Steady {
+            self.observe_parity(now, id);
+        }
         if before == Role::Unknown && role == Role::Awaited {
             self.events.push(PublisherEvent::SubscriberJoined(id, from));
         }

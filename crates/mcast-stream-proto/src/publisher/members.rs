@@ -9,6 +9,7 @@ use super::acknowledgements::AckRecord;
 use super::auto_rate::PathModel;
 use super::congestion::RateControl;
 use super::pacing::LossMark;
+use super::parity::LossMeter;
 use super::repair_flow::RepairFlow;
 use crate::replay::Counts;
 use crate::seal::{Cipher, Purpose};
@@ -107,6 +108,7 @@ pub(crate) struct Member {
     /// Datagrams that it detected as missing: a count that wraps.
     pub(crate) missed: u32,
     pub(super) mark: LossMark,
+    pub(super) loss: LossMeter,
     /// The rate that its link carries.
     pub(crate) control: RateControl,
     /// What its path carries, if the rate is automatic, and since when that is less than the configured floor.
@@ -137,6 +139,7 @@ impl Member {
             highest_at: now,
             missed: 0,
             mark: LossMark::default(),
+            loss: LossMeter::default(),
             control: RateControl::new(SLOWEST),
             path: PathModel::new(),
             slow_since: None,

@@ -12,6 +12,7 @@ mod heartbeat;
 mod members;
 mod pacer;
 mod pacing;
+mod parity;
 mod proof;
 mod publish;
 mod quorum;
@@ -31,6 +32,7 @@ use core::fmt;
 pub use audience::{Audience, Standing};
 pub use config::{AutoRate, ConfigError, Congestion, PublisherConfig, PublisherRate};
 pub use event::{PublisherEvent, PublisherStatistics, Refusal};
+pub use parity::Fec;
 pub use quorum::{
     AckLevel, AckProgress, AckState, AckWait, Acknowledgers, Quorum, QuorumLoss, SubscriberPresence,
     Watermarks,
@@ -49,6 +51,7 @@ use flow::FlowState;
 use heartbeat::HeartbeatSchedule;
 use members::Members;
 use pacer::Pacer;
+use parity::ParitySchedule;
 use proof::AddressProof;
 use publish::{LongMessage, OpenDatagram};
 use repair::ConfirmationSchedule;
@@ -86,6 +89,7 @@ pub struct PublisherMachine {
     /// The automatic rate, if it is configured.
     auto: Option<AutoControl>,
     repairs: RepairScheduler,
+    parity: ParitySchedule,
     confirmations: ConfirmationSchedule,
     flow: FlowState,
     /// When data was last sent, and when that began again after a pause.
@@ -121,7 +125,7 @@ impl PublisherMachine {
             closed: false,
             broken: false,
             members: Members::new(),
-            outbox: Outbox::default(),
+            outbox: Outbox::new(if config.fec == Fec::Off { 0 } else { config.datagram }),
             events: EventQueue::default(),
             statistics: PublisherStatistics::default(),
             proof: AddressProof::new(&mut random),
@@ -131,6 +135,7 @@ impl PublisherMachine {
             pacer: Pacer::new(config.rate.fixed(), config.datagram, now),
             auto: config.rate.auto().map(|auto| AutoControl::new(auto.evict_below, now)),
             repairs: RepairScheduler::new(&config, now),
+            parity: ParitySchedule::new(&config),
             confirmations: ConfirmationSchedule::new(now),
             flow: FlowState::new(),
             data_sent_at: now,
@@ -233,7 +238,7 @@ impl PublisherMachine {
     #[must_use]
     pub fn is_sent(&self) -> bool {
         let is_signed = self.signing.as_ref().is_none_or(Signing::is_complete);
-        self.ring.sent == self.ring.next && self.open.is_none() && is_signed
+        self.ring.sent == self.ring.next && self.open.is_none() && is_signed && !self.parity.is_waiting()
     }
 
     /// Returns the number of complete datagrams not sent yet.
@@ -245,7 +250,7 @@ impl PublisherMachine {
 
     /// Returns whether the publisher waits for subscribers.
     fn has_flow_control(&self) -> bool {
-        self.config.flow != FlowControl::None
+        !matches!(self.config.flow, FlowControl::None | FlowControl::OneWay)
     }
 
     fn header(&self, kind: Kind, sequence: u64) -> Header {

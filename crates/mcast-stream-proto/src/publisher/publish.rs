@@ -112,7 +112,7 @@ impl PublisherMachine {
     /// [`Refusal::Writing`] when nothing was claimed.
     #[inline]
     pub fn commit(&mut self, now: ClockTime) -> Result<MessageNumber, Refusal> {
-        let longest = self.config.datagram - self.tag_length();
+        let longest = self.config.longest_data() - self.tag_length();
         let Some(open) = &mut self.open else { return Err(Refusal::Writing) };
         let Some(length) = open.claimed.take() else { return Err(Refusal::Writing) };
         open.fill += batch_overhead() + length;
@@ -131,7 +131,7 @@ impl PublisherMachine {
     #[must_use]
     pub const fn longest_claim(&self, keyed: bool) -> usize {
         let head = HEADER_LENGTH + if keyed { KEYED_EXTENSION + MessageKey::LENGTH } else { 0 };
-        let longest = self.config.datagram - head - self.seal_length() - batch_overhead();
+        let longest = self.config.longest_data() - head - self.seal_length() - batch_overhead();
         if longest > u16::MAX as usize { u16::MAX as usize } else { longest }
     }
 
@@ -234,7 +234,7 @@ impl PublisherMachine {
         self.check_length(length)?;
         self.check_quorum()?;
         let whole = length + if key.is_some() { MessageKey::LENGTH } else { 0 };
-        let end = self.config.datagram - self.tag_length();
+        let end = self.config.longest_data() - self.tag_length();
         let fits =
             |open: &OpenDatagram| open.keyed == key.is_some() && open.fill + batch_overhead() + whole <= end;
         if !self.open.as_ref().is_some_and(fits) {
@@ -291,7 +291,7 @@ impl PublisherMachine {
     }
 
     const fn fragment_capacity(&self) -> usize {
-        self.config.datagram - HEADER_LENGTH - self.seal_length()
+        self.config.longest_data() - HEADER_LENGTH - self.seal_length()
     }
 
     const fn check_length(&self, length: usize) -> Result<(), Refusal> {
@@ -348,7 +348,7 @@ impl PublisherMachine {
         let header =
             Header { flags, message: long.number.low(), ..self.header(Kind::Data, self.ring.next.0) };
         let head = HEADER_LENGTH + self.seal_length() + if long.keyed { KEYED_EXTENSION } else { 0 };
-        let is_long = is_first && long.total > self.config.datagram - head;
+        let is_long = is_first && long.total > self.config.longest_data() - head;
         self.open_datagram(now, header, is_first && long.keyed, is_long.then_some(long.total as u32))
     }
 
@@ -378,7 +378,7 @@ impl PublisherMachine {
 
     /// Adds bytes to the open fragment, and closes it when it is full or the message ends.
     fn fill_fragment(&mut self, now: ClockTime, bytes: &[u8]) -> usize {
-        let end = self.config.datagram - self.tag_length();
+        let end = self.config.longest_data() - self.tag_length();
         let (Some(open), Some(message)) = (&mut self.open, &mut self.long_message) else { return 0 };
         let count = bytes.len().min(end - open.fill).min(message.left);
         self.ring.open_mut()[open.fill..open.fill + count].copy_from_slice(&bytes[..count]);
@@ -430,7 +430,7 @@ impl PublisherMachine {
     }
 
     /// Returns the bytes of a datagram that sealing uses.
-    const fn seal_length(&self) -> usize {
+    pub(super) const fn seal_length(&self) -> usize {
         if self.seals() { SALT_EXTENSION + TAG_LENGTH } else { 0 }
     }
 

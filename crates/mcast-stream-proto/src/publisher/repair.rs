@@ -1,5 +1,7 @@
 //! Repairs: to one subscriber if only it requests a datagram, to the group if several do, within an allowance.
 
+use alloc::vec::Vec;
+
 use super::repair_scheduler::Repair;
 use super::ring::RepairTarget;
 use super::signing::{CONFIRMATION_INTERVAL, CONFIRMED_ENTRIES};
@@ -65,6 +67,7 @@ impl PublisherMachine {
         let mut unrecoverable: Option<(Sequence, Sequence)> = None;
         // A NAK may list a datagram many times: bound the work by the number of datagrams retained.
         let mut remaining = self.ring.len();
+        let mut block: Option<(Sequence, Vec<Sequence>)> = None;
         for (first, count) in missing {
             let end = first + u64::from(count);
             if first < oldest {
@@ -73,11 +76,21 @@ impl PublisherMachine {
             }
             for sequence in Sequence::each(first.max(oldest)..end.min(sent)) {
                 if remaining == 0 {
-                    return;
+                    break;
                 }
                 remaining -= 1;
-                self.repairs.request(now, sequence, id, &mut self.members, &mut self.ring);
+                let base = self.parity.block_of(sequence);
+                if let Some((former, requested)) = block.take_if(|(known, _)| base != Some(*known)) {
+                    self.repair_block(now, id, former, &requested);
+                }
+                match base {
+                    Some(base) => block.get_or_insert((base, Vec::new())).1.push(sequence),
+                    None => self.repairs.request(now, sequence, id, &mut self.members, &mut self.ring),
+                }
             }
+        }
+        if let Some((base, requested)) = block {
+            self.repair_block(now, id, base, &requested);
         }
         if let Some((first, end)) = unrecoverable {
             self.statistics.unrecoverable += end - first;
@@ -91,9 +104,12 @@ impl PublisherMachine {
         if now >= self.confirmations.deadline() {
             return self.confirm(now);
         }
-        let Self { members, ring, pacer, .. } = self;
-        if let Some(repair) = self.repairs.next(now, members, ring, pacer) {
-            return self.repair(now, repair);
+        let Self { members, ring, parity, pacer, .. } = self;
+        if let Some(repair) = self.repairs.next(now, members, ring, parity, pacer) {
+            return match repair.is_parity {
+                true => self.repair_with_parity(now, repair),
+                false => self.repair(now, repair),
+            };
         }
         // Others must not request meanwhile what is queued for the group.
         let waits = self.repairs.next_time() != ClockTime::NEVER && self.members.len() > 1;
@@ -108,7 +124,11 @@ impl PublisherMachine {
         self.confirm(now)
     }
 
-    fn repair(&mut self, now: ClockTime, Repair { sequence, length, target }: Repair) -> Option<Transmit> {
+    fn repair(
+        &mut self,
+        now: ClockTime,
+        Repair { sequence, length, target, .. }: Repair,
+    ) -> Option<Transmit> {
         let to = match target {
             RepairTarget::Group => {
                 self.statistics.group_repairs += 1;

@@ -117,6 +117,8 @@ struct Pending {
 pub(crate) struct RepairFlow {
     /// The datagrams to repair. Those that were repaired meanwhile for others are still in it.
     pub(super) waiting: VecDeque<Sequence>,
+    /// The blocks of which parity is to be sent, once for each symbol, and the length of its datagram.
+    pub(super) parity: VecDeque<(Sequence, u64)>,
     pace: RepairPace,
     /// Bytes that may be sent before more repairs are known to have arrived. It bounds what is sent in vain, however
     /// late the losses are reported.
@@ -142,6 +144,7 @@ impl RepairFlow {
         let slowest = 64 * datagram as u64;
         Self {
             waiting: VecDeque::new(),
+            parity: VecDeque::new(),
             pace: RepairPace::new(floor, now),
             credit: TokenBucket::new(8 * datagram as u64, 0, now.0),
             control: RateControl::new(slowest),
@@ -154,6 +157,11 @@ impl RepairFlow {
             recent: (0, 0),
             active_at: None,
         }
+    }
+
+    /// Returns whether nothing is queued.
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.parity.is_empty()
     }
 
     /// Queues a repair of one of at most `retained` datagrams.

@@ -9,6 +9,7 @@ use super::PublisherConfig;
 use super::congestion::RateChange;
 use super::members::{Member, Members};
 use super::pacer::Pacer;
+use super::parity::ParitySchedule;
 use super::repair_flow::{GroupRepairs, RepairPace, RepairReport};
 use super::ring::{RepairTarget, Ring};
 use super::sent_log::SentLog;
@@ -47,9 +48,11 @@ pub(super) struct RepairScheduler {
 /// A repair that is admitted now.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Repair {
+    /// The datagram, or the first of the block of which parity is sent.
     pub(super) sequence: Sequence,
     pub(super) length: u64,
     pub(super) target: RepairTarget,
+    pub(super) is_parity: bool,
 }
 
 /// The result of a subscriber's turn.
@@ -120,7 +123,7 @@ impl RepairScheduler {
         let (has_others, retained) = (members.len() > 1, ring.len());
         let Some(member) = members.get_mut(id) else { return };
         // The holdoff is per subscriber: a repair takes longer to reach a distant one.
-        let holdoff = member.answer_time().max(MIN_HOLDOFF);
+        let holdoff = holdoff(member);
         let Some(state) = ring.repair_mut(sequence) else { return };
         if state.requested_by.is_some_and(|other| other != id) && !state.is_shared {
             state.is_shared = true;
@@ -143,11 +146,46 @@ impl RepairScheduler {
         };
         let is_common = has_others && self.shared_loss > HALF;
         state.pending = Some(if is_common { RepairTarget::Group } else { target });
-        if member.repairs.waiting.is_empty() {
+        if member.repairs.is_idle() {
             self.turns.push_back(id);
             self.next_at = ClockTime(0);
         }
         member.repairs.push(sequence, retained);
+    }
+
+    /// Queues parity of a block for the group, because a subscriber needs this number of symbols. They wait in the queues of all who
+    /// need them: the link of one may be slow.
+    pub(super) fn request_parity(
+        &mut self,
+        base: Sequence,
+        length: u64,
+        symbols: u8,
+        id: SubscriberId,
+        members: &mut Members,
+    ) {
+        let Some(member) = members.get_mut(id).filter(|_| symbols > 0) else { return };
+        if member.repairs.is_idle() {
+            self.turns.push_back(id);
+            self.next_at = ClockTime(0);
+        }
+        let queued = member.repairs.parity.iter().filter(|(known, _)| *known == base).count();
+        member.repairs.parity.extend((queued..usize::from(symbols)).map(|_| (base, length)));
+    }
+
+    /// Returns whether a repair that serves a subscriber waits, or was sent less than `holdoff` ago.
+    pub(super) fn is_coming(
+        &self,
+        now: ClockTime,
+        sequence: Sequence,
+        id: SubscriberId,
+        holdoff: Nanos,
+        ring: &Ring,
+    ) -> bool {
+        let serves = |target| target == RepairTarget::Group || target == RepairTarget::Subscriber(id);
+        ring.repair(sequence).is_some_and(|state| {
+            state.pending.is_some_and(serves)
+                || state.repaired.is_some_and(|(at, target)| serves(target) && now.since(at) < holdoff)
+        })
     }
 
     /// Handles what a subscriber reports of repairs.
@@ -182,6 +220,7 @@ impl RepairScheduler {
         now: ClockTime,
         members: &mut Members,
         ring: &Ring,
+        parity: &ParitySchedule,
         pacer: &mut Pacer,
     ) -> Option<Repair> {
         if now < self.next_at {
@@ -190,7 +229,7 @@ impl RepairScheduler {
         let mut earliest = ClockTime::NEVER;
         for _ in 0..self.turns.len() {
             let id = *self.turns.front()?;
-            match self.take_turn(now, id, members, ring, pacer) {
+            match self.take_turn(now, id, members, ring, parity, pacer) {
                 Turn::Sends(repair) => return Some(repair),
                 Turn::Over => {
                     self.turns.pop_front();
@@ -215,10 +254,35 @@ impl RepairScheduler {
         id: SubscriberId,
         members: &mut Members,
         ring: &Ring,
+        parity: &ParitySchedule,
         pacer: &mut Pacer,
     ) -> Turn {
         let subscribers = members.len() as u64;
         let Some(member) = members.get_mut(id) else { return Turn::Over };
+        while let Some((base, length)) = member.repairs.parity.front().copied() {
+            // It was sent meanwhile for another subscriber.
+            if !parity.has_answers(base) {
+                member.repairs.parity.pop_front();
+                continue;
+            }
+            if !self.is_admitted(length, pacer) {
+                return Turn::PublisherWaits(self.when(length, pacer));
+            }
+            if let Err(until) =
+                member.repairs.take(length, Some(&mut self.group), self.share, now, subscribers)
+            {
+                return Turn::Waits(until);
+            }
+            member.repairs.parity.pop_front();
+            self.note_turn();
+            self.spend(length, pacer);
+            return Turn::Sends(Repair {
+                sequence: base,
+                length,
+                target: RepairTarget::Group,
+                is_parity: true,
+            });
+        }
         while let Some(sequence) = member.repairs.waiting.front().copied() {
             let Some(target) = pending_target(ring, sequence, id) else {
                 member.repairs.waiting.pop_front();
@@ -234,18 +298,23 @@ impl RepairScheduler {
                 return Turn::Waits(until);
             }
             member.repairs.waiting.pop_front();
-            self.turn_taken += 1;
-            if self.turn_taken >= TURN {
-                self.turn_taken = 0;
-                self.turns.rotate_left(1);
-            }
+            self.note_turn();
             if is_single {
                 self.single_bytes += length;
             }
             self.spend(length, pacer);
-            return Turn::Sends(Repair { sequence, length, target });
+            return Turn::Sends(Repair { sequence, length, target, is_parity: false });
         }
         Turn::Over
+    }
+
+    /// Notes that a subscriber was served, and ends its turn after some repairs.
+    fn note_turn(&mut self) {
+        self.turn_taken += 1;
+        if self.turn_taken >= TURN {
+            self.turn_taken = 0;
+            self.turns.rotate_left(1);
+        }
     }
 
     /// Returns whether the allowance and the rate of the stream admit a repair of this many bytes.
@@ -281,6 +350,11 @@ impl RepairScheduler {
         coming.dedup();
         coming
     }
+}
+
+/// Returns the time in which a repair that was sent to a subscriber arrives.
+pub(super) fn holdoff(member: &Member) -> Nanos {
+    member.answer_time().max(MIN_HOLDOFF)
 }
 
 /// Returns where a repair that a subscriber requested will be sent, if it still waits.

@@ -7,8 +7,8 @@ use super::signing::{is_signed, write_room};
 use super::{LONGEST_ROUND_TRIP, MIN_ROUND_TRIP, PublisherEvent, PublisherMachine};
 use crate::outbox::Target;
 use crate::wire::{
-    Announce, DatagramWriter, Flags, Heartbeat, Kind, MINOR, MessageNumber, ResetReason, Sequence,
-    SubscriberId, WriteError,
+    Announce, DatagramWriter, Flags, FlowControl, Heartbeat, Kind, MINOR, MessageNumber, ResetReason,
+    Sequence, SubscriberId, WriteError,
 };
 use crate::{ClockTime, Nanos};
 
@@ -56,11 +56,16 @@ impl PublisherMachine {
         let round_trip = self.round_trip.as_wire_micros().max(1);
         let group_size = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
         let sent = self.ring.sent;
+        let (block, parity) = self.parity.announced();
+        let oldest = match self.config.flow {
+            FlowControl::OneWay => self.parity.settled(now).max(self.ring.oldest_retained),
+            _ => self.ring.oldest_retained,
+        };
         let heartbeat = Heartbeat {
             next: sent,
             next_message: self.message_at(sent),
-            oldest_retained: self.ring.oldest_retained.min(sent),
-            oldest_message: self.message_at(self.ring.oldest_retained.min(sent)),
+            oldest_retained: oldest.min(sent),
+            oldest_message: self.message_at(oldest.min(sent)),
             clock: now.0.max(1),
             unix_time: self.config.unix_offset.map_or(0, |offset| offset.wrapping_add(now.0)),
             rate: self.pacer.rate().unwrap_or(0),
@@ -72,6 +77,8 @@ impl PublisherMachine {
             max_minor: MINOR,
             status_interval: self.status_interval().as_wire_micros(),
             datagram: self.config.datagram as u16,
+            block,
+            parity,
             capacity: u32::try_from(self.ring.capacity()).unwrap_or(u32::MAX),
         };
         let is_over = self.closed && sent == self.ring.next;
@@ -83,6 +90,7 @@ impl PublisherMachine {
             origin.map_or(Ok(()), |origin| origin.write(writer))?;
             heartbeat.write(writer)
         });
+        self.parity.note_announced();
         self.statistics.heartbeats += 1;
         self.heartbeats.note_sent(now, self.flow.is_blocked(), self.round_trip, self.heartbeat_spacing());
     }
@@ -118,6 +126,22 @@ impl PublisherMachine {
         flags: Flags,
         write: impl FnOnce(&mut DatagramWriter<'_>) -> Result<(), WriteError>,
     ) -> u64 {
+        let length = self.push_uncharged(to, kind, flags, write);
+        // A datagram to one address answers one from there that was at least as long.
+        if to == Target::Group {
+            self.pacer.charge(length);
+        }
+        length
+    }
+
+    /// Queues a control datagram whose bytes the rate has admitted; returns its length.
+    pub(super) fn push_uncharged(
+        &mut self,
+        to: Target,
+        kind: Kind,
+        flags: Flags,
+        write: impl FnOnce(&mut DatagramWriter<'_>) -> Result<(), WriteError>,
+    ) -> u64 {
         let count = self.sealer.next_control();
         let header = crate::wire::Header { flags, ..self.header(kind, count) };
         let mut salt = self.sealer.salt(&header);
@@ -139,12 +163,7 @@ impl PublisherMachine {
             signing.is_none_or(|signing| signing.sign(bytes))
                 && sealer.seal_control(&config.keys, &header, bytes)
         };
-        let length = outbox.push(to, &header, whole, seal) as u64;
-        // A datagram to one address answers one from there that was at least as long.
-        if to == Target::Group {
-            self.pacer.charge(length);
-        }
-        length
+        outbox.push(to, &header, whole, seal) as u64
     }
 
     /// Returns the shortest time between two statuses of one subscriber.

@@ -44,6 +44,9 @@ impl PublisherMachine {
             self.heartbeat(now);
             return self.outbox.pop().map(Transmit::Control);
         }
+        if let Some(parity) = self.next_parity(now) {
+            return Some(parity);
+        }
         self.next_data(now)
     }
 
@@ -80,8 +83,9 @@ impl PublisherMachine {
         if let Some(open) = self.open.filter(|_| self.long_message.is_none()) {
             deadline = deadline.min(open.since() + self.config.linger);
         }
-        deadline = deadline.min(self.manifest_due()).min(self.repairs.next_time());
-        if self.ring.sent < self.ring.next && self.may_send_more() {
+        deadline =
+            deadline.min(self.manifest_due()).min(self.repairs.next_time()).min(self.parity_deadline());
+        if self.ring.sent < self.ring.next && self.may_send_more() && !self.parity.is_waiting() {
             let length = self.ring.get(self.ring.sent).len() as u64;
             deadline = deadline.min(self.pacer.when(length));
         }
@@ -90,11 +94,11 @@ impl PublisherMachine {
 
     fn next_data(&mut self, now: ClockTime) -> Option<Transmit> {
         let first = self.ring.sent;
-        if first == self.ring.next {
+        if first == self.ring.next || self.parity.is_waiting() {
             return None;
         }
         let limit = self.data_limit(now);
-        let end = self.ring.next.min(first + MAX_AT_ONCE).min(limit.max(first));
+        let end = self.ring.next.min(first + MAX_AT_ONCE.min(self.parity.room())).min(limit.max(first));
         if end == first {
             self.block(now);
             return None;
@@ -115,6 +119,7 @@ impl PublisherMachine {
             return None;
         }
         self.ring.sent = sequence;
+        self.parity.note_sent(now, first, count, &self.ring);
         if now.since(self.data_sent_at) > MAX_PAUSE {
             self.data_resumed_at = now;
         }

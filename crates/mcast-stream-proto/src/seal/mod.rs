@@ -262,11 +262,12 @@ impl fmt::Debug for Ciphers {
     }
 }
 
-/// Seals a control datagram. The head is authenticated and not encrypted.
+/// Seals a control datagram. The head, without the flags that may differ between copies, is authenticated and not
+/// encrypted.
 pub(crate) fn seal_vector(cipher: &dyn Cipher, count: u64, bytes: &mut Vec<u8>) -> bool {
     let Some(end) = head_end(bytes) else { return false };
     let (head, text) = bytes.split_at_mut(end);
-    let Some(tag) = cipher.seal(count, head, text) else { return false };
+    let Some(tag) = authenticate(head, |head| cipher.seal(count, head, text)) else { return false };
     bytes.extend_from_slice(&tag);
     true
 }
@@ -276,11 +277,17 @@ pub(crate) fn open(cipher: &dyn Cipher, header: &Header, bytes: &mut [u8]) -> Op
     let end = head_end(bytes)?;
     let (head, sealed) = bytes.split_at_mut_checked(end)?;
     let text = sealed.len().checked_sub(TAG_LENGTH)?;
+    let is_whole = authenticate(head, |head| cipher.open(header.sequence, head, sealed));
+    is_whole.then_some(end + text)
+}
+
+/// Runs `work` with the head as it is authenticated: without the flags that may differ between two copies.
+fn authenticate<T>(head: &mut [u8], work: impl FnOnce(&[u8]) -> T) -> T {
     let flags = head[Header::FLAGS_AT];
     head[Header::FLAGS_AT] = Flags(flags).without(Flags::MUTABLE).0;
-    let is_whole = cipher.open(header.sequence, head, sealed);
+    let result = work(head);
     head[Header::FLAGS_AT] = flags;
-    is_whole.then_some(end + text)
+    result
 }
 
 fn head_end(bytes: &[u8]) -> Option<usize> {

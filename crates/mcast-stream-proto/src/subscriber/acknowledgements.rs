@@ -139,7 +139,7 @@ impl SubscriberMachine {
 
     /// Schedules a status with an acknowledgement, also after the end of the stream.
     fn report_acknowledgement(&mut self, now: ClockTime) {
-        if self.config.mute || !self.acknowledgements.has_news(self.expected) {
+        if self.is_mute() || !self.acknowledgements.has_news(self.expected) {
             return;
         }
         let interval = self.status_interval();
@@ -158,7 +158,9 @@ impl SubscriberMachine {
     /// Schedules a status with an acknowledgement in a small group, where it need not wait for a heartbeat.
     #[inline]
     pub(super) fn report_acknowledgement_soon(&mut self) {
-        if self.acknowledges_soon() && self.config.repairs() && self.acknowledgements.has_news(self.expected)
+        if self.acknowledges_soon()
+            && self.requests_repairs()
+            && self.acknowledgements.has_news(self.expected)
         {
             self.statuses.schedule(self.statuses.last() + self.status_interval() / 2);
         }

@@ -75,13 +75,14 @@ impl SubscriberMachine {
             self.note_path(now, path, false);
             return;
         }
-        if sequence != self.base && !self.window.has_room(datagram.len()) {
+        if sequence != self.base && !self.window.has_room(datagram.len() + self.recovery.bytes()) {
             self.statistics.beyond += 1;
             return;
         }
         let Some((location, range)) = self.open(view, datagram) else { return };
         self.note_path(now, path, true);
         self.note_arrival(now, sequence, is_repair);
+        self.recovery.keep(self.base, sequence, datagram);
         let meta = Meta::of(view);
         let is_delivered_now = sequence == self.base && self.current.is_none() && self.delivery.is_active()
             || self.config.policy == Policy::Latest
@@ -91,6 +92,7 @@ impl SubscriberMachine {
                 && self.delivery.may_be_early();
         if is_delivered_now {
             self.current = Some(Current::new(sequence, meta, location, range));
+            self.recover_block_of(now, sequence);
             return;
         }
         let body = match location {
@@ -101,6 +103,7 @@ impl SubscriberMachine {
         if self.delivery.is_buffering() {
             self.schedule_status_after_progress();
         }
+        self.recover_block_of(now, sequence);
     }
 
     /// Returns whether a datagram with a sequence is of the incarnation that is followed; asks another one for a heartbeat.
@@ -187,7 +190,7 @@ impl SubscriberMachine {
             return;
         }
         self.highest = end;
-        let due = now + self.naks.reorder_guard(self.round_trip()) + self.backoff();
+        let due = now + self.naks.reorder_guard(self.round_trip()) + self.parity_delay() + self.backoff();
         let Self { verification, naks, statistics, .. } = self;
         for missing in verification.stage.missing(first..end) {
             statistics.missed += missing.end - missing.start;
@@ -216,6 +219,7 @@ impl SubscriberMachine {
         {
             let due = now + self.round_trip();
             self.naks.reopen(current.sequence, now, due);
+            self.recovery.forget(current.sequence);
         }
     }
 }

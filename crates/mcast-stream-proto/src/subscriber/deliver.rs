@@ -8,7 +8,9 @@ use super::event::{Cause, SubscriberEvent};
 use super::item::{BodyLocation, Item, Message, Step, StepKind};
 use super::window::{Meta, SlotContent};
 use super::{OnLoss, Policy, SubscriberMachine};
-use crate::wire::{Flags, Incarnation, MessageKey, MessageNumber, Messages, Sequence, batch_overhead};
+use crate::wire::{
+    Flags, FlowControl, Incarnation, MessageKey, MessageNumber, Messages, Sequence, batch_overhead,
+};
 use crate::{ClockTime, Nanos};
 
 /// The datagram whose messages are being delivered.
@@ -170,7 +172,7 @@ impl SubscriberMachine {
         let (end, messages) = self.end.filter(|(end, _)| *end <= self.base && !self.delivery.has_ended())?;
         self.delivery.end();
         self.base = end;
-        if !self.config.mute {
+        if !self.is_mute() {
             let at = now + self.jitter();
             self.statuses.confirm_end(at);
             self.report_acknowledgement_soon();
@@ -193,7 +195,7 @@ impl SubscriberMachine {
     fn skip_unavailable(&mut self) -> bool {
         let next = self.heartbeat.next;
         let (end, cause) = match self.config.policy {
-            _ if self.base < self.oldest_retained => (self.oldest_retained.min(next), Cause::Unrecoverable),
+            _ if self.base < self.oldest_retained => (self.oldest_retained.min(next), self.retention_cause()),
             _ if self.incarnations.has_successor() => (next, Cause::Restart),
             _ if self.abandoned.is_some() => (next, self.abandoned.unwrap_or(Cause::Abandoned)),
             Policy::Deadline(Nanos::ZERO) => (next, Cause::Deadline),
@@ -219,6 +221,11 @@ impl SubscriberMachine {
         }
     }
 
+    /// Returns why datagrams are lost that the publisher no longer retains.
+    fn retention_cause(&self) -> Cause {
+        if self.heartbeat.flow == FlowControl::OneWay { Cause::NotRepaired } else { Cause::Unrecoverable }
+    }
+
     /// Gives up datagrams that cannot be repaired or are not awaited; returns `false` if they may still arrive.
     fn give_up(&mut self, now: ClockTime) -> bool {
         if self.naks.first_gap().is_none_or(|gap| gap.first > self.base) {
@@ -232,13 +239,13 @@ impl SubscriberMachine {
         let is_over = |limit: Nanos| now >= noticed + limit.max(least);
         let (end, cause) = match self.config.policy {
             _ if self.base < self.oldest_retained => {
-                (gap_end.min(self.oldest_retained), Cause::Unrecoverable)
+                (gap_end.min(self.oldest_retained), self.retention_cause())
             }
             _ if self.incarnations.has_successor() => (gap_end, Cause::Restart),
             _ if self.abandoned.is_some() => (gap_end, self.abandoned.unwrap_or(Cause::Abandoned)),
             Policy::Deadline(limit) if is_over(limit) => (gap_end, Cause::Deadline),
             Policy::BestEffort(limit) if is_over(limit) => (gap_end, Cause::NotRepaired),
-            _ if self.config.mute && is_over(self.config.stalled_after) => (gap_end, Cause::NotRepaired),
+            _ if self.is_mute() && is_over(self.config.stalled_after) => (gap_end, Cause::NotRepaired),
             _ => return false,
         };
         self.cause = cause;

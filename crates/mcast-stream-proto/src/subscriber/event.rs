@@ -248,6 +248,10 @@ pub struct SubscriberStatistics {
     pub received: u64,
     /// Of those, repairs.
     pub repaired: u64,
+    /// Of those, datagrams that were recovered from parity.
+    pub recovered: u64,
+    /// Parity datagrams that were received.
+    pub parity: u64,
     /// Duplicates: from other paths, or repairs for other subscribers.
     pub copies: u64,
     /// Data datagrams that were missing when a later one was known to have been sent.

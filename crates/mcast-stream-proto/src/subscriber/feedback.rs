@@ -7,6 +7,7 @@ use core::ops::Range;
 use super::SubscriberMachine;
 use super::config::{Policy, VERIFIED_WINDOW};
 use super::event::{Cause, SubscriberEvent};
+use super::recovery::Replaced;
 use crate::backoff::backoff;
 use crate::outbox::Target;
 use crate::seal::{self, Purpose, Sealed};
@@ -36,6 +37,8 @@ const MIN_SOCKET_ROOM: u64 = 16;
 /// The subscribers of a group together send about one status for this many repairs that arrive: their number is the
 /// credit for more.
 const REPAIRS_PER_STATUS: u32 = 32;
+/// Datagrams that one entry of a NAK requests at most.
+const LONGEST_RUN: u32 = 1 << 20;
 /// NAKs that one call may send.
 const MAX_NAKS: u64 = 4;
 
@@ -54,9 +57,9 @@ impl SubscriberMachine {
         }
         deadline = deadline.min(self.paths.next_silence_check(self.config.path_silence));
         if self.delivery.has_stopped() {
-            return if self.has_left { deadline } else { ClockTime(0) };
+            return if self.has_left || self.is_mute() { deadline } else { ClockTime(0) };
         }
-        if self.incarnations.current().is_some() && !self.config.mute {
+        if self.incarnations.current().is_some() && !self.is_mute() {
             let probe = if self.liveness.is_silent() { ClockTime::NEVER } else { self.publisher.probe_at() };
             deadline = deadline.min(probe);
             if self.publisher.is_proven() {
@@ -75,7 +78,7 @@ impl SubscriberMachine {
     /// Whether repairs are to be requested, of a publisher that can answer.
     fn needs_naks(&self) -> bool {
         let is_heard = self.publisher.is_proven() && !self.liveness.is_silent();
-        self.config.repairs() && is_heard && !self.delivery.has_ended() && !self.naks.is_empty()
+        self.requests_repairs() && is_heard && !self.delivery.has_ended() && !self.naks.is_empty()
     }
 
     /// When a gap that was noticed at this time is given up, or reported as a stall.
@@ -99,7 +102,7 @@ impl SubscriberMachine {
         }
         self.check_publisher_silence(now);
         self.check_stall(now);
-        if self.publisher.get().is_none() || self.incarnations.current().is_none() || self.config.mute {
+        if self.publisher.get().is_none() || self.incarnations.current().is_none() || self.is_mute() {
             return;
         }
         if self.delivery.has_stopped() {
@@ -126,7 +129,7 @@ impl SubscriberMachine {
     /// Leaves the stream, so that the publisher no longer waits for this subscriber.
     pub fn leave(&mut self, now: ClockTime) {
         self.has_left = true;
-        if self.incarnations.current().is_some() && !self.config.mute && self.publisher.is_proven() {
+        if self.incarnations.current().is_some() && !self.is_mute() && self.publisher.is_proven() {
             // What is buffered for an application that stops will not be delivered.
             let kept = if self.delivery.has_ended() { 0 } else { Status::ENDED };
             self.status(now, Status::LEAVING | self.flags() & !kept);
@@ -188,6 +191,7 @@ impl SubscriberMachine {
         self.distrust_staged(now);
         let before = self.statistics.naks;
         let mut list = NakWriter::new();
+        let mut replaced = Replaced::default();
         let mut naks = 1;
         let mut gaps = self.naks.take_gaps();
         for gap in gaps.iter_mut().filter(|gap| gap.due <= soon) {
@@ -199,7 +203,9 @@ impl SubscriberMachine {
                 break;
             }
             let first = gap.first.max(self.base).max(self.oldest_retained);
-            self.add_missing(first..gap.end, &mut list, &mut naks);
+            // Symbols that do not complete their block after all replace nothing for long.
+            let replaced = Some(&mut replaced).filter(|_| gap.tries < 2 && !self.recovery.is_idle());
+            self.add_missing(first..gap.end, replaced, &mut list, &mut naks);
             gap.due = now + ((1 << gap.tries.min(MAX_DOUBLINGS)) * patience).min(longest) + spread;
             gap.asked = now;
             gap.tries += 1;
@@ -211,22 +217,28 @@ impl SubscriberMachine {
     }
 
     /// Adds the datagrams of a gap that did not arrive; sends the list whenever it is full.
-    fn add_missing(&mut self, gap: Range<Sequence>, list: &mut NakWriter, naks: &mut u64) {
+    fn add_missing(
+        &mut self,
+        gap: Range<Sequence>,
+        mut replaced: Option<&mut Replaced>,
+        list: &mut NakWriter,
+        naks: &mut u64,
+    ) {
         let Range { mut start, end } = gap;
         while start < end {
-            let missing =
-                Sequence::each(start..end).take_while(|sequence| !self.has_arrived(*sequence)).count() as u64;
-            if missing == 0 {
-                start += 1;
-                continue;
-            }
-            let count = missing.min(1 << 20) as u32;
-            if !list.add(start, count) {
+            let mut is_requested = |sequence: &Sequence| {
+                let is_replaced = |replaced: &mut &mut Replaced| self.is_replaced(*sequence, replaced);
+                !self.has_arrived(*sequence) && !replaced.as_mut().is_some_and(is_replaced)
+            };
+            let run = Sequence::each(start..end).take(LONGEST_RUN as usize);
+            let count = run.take_while(&mut is_requested).count() as u32;
+            if count > 0 && !list.add(start, count) {
                 self.send_nak(list);
                 *naks += 1;
                 list.add(start, count);
             }
-            start += u64::from(count);
+            // The datagram after a shorter run is not requested.
+            start += u64::from(count) + u64::from(count < LONGEST_RUN);
         }
     }
 
@@ -293,7 +305,7 @@ impl SubscriberMachine {
 
     /// Schedules a status after a heartbeat, if the publisher does not know this subscriber's state yet.
     pub(super) fn schedule_status_after_heartbeat(&mut self, now: ClockTime, is_urgent: bool) {
-        let is_urgent = is_urgent && self.config.repairs();
+        let is_urgent = is_urgent && self.requests_repairs();
         let reported = self.statuses.reported();
         let has_news = self.confirmed() != reported.next
             || self.room_end() != self.statuses.reported_room()
@@ -336,7 +348,7 @@ impl SubscriberMachine {
         let is_end = self.end.is_some_and(|(end, _)| next >= end);
         let has_progress = next >= confirmed + enough || self.room_end() >= reported_room + enough;
         // The publisher does not wait for a subscriber that requests no repairs.
-        if has_progress && self.config.repairs() || is_end {
+        if has_progress && self.requests_repairs() || is_end {
             self.statuses.schedule(self.statuses.last() + self.urgent_interval());
         }
     }
@@ -346,7 +358,7 @@ impl SubscriberMachine {
         self.paths.note_repair(path);
         let unreported = (self.paths.repairs() as u32).wrapping_sub(self.statuses.reported().repairs);
         let is_news = unreported >= REPAIRS_PER_STATUS.saturating_mul(self.heartbeat.group_size.max(1));
-        if is_news && self.config.repairs() {
+        if is_news && self.requests_repairs() {
             self.statuses.schedule(self.statuses.last() + self.urgent_interval());
         }
     }
@@ -374,7 +386,7 @@ impl SubscriberMachine {
 
     /// The flags of a status. A subscriber that requests no repairs is passive: the publisher does not wait for it.
     fn flags(&self) -> u32 {
-        let passive = if self.config.repairs() { 0 } else { Status::PASSIVE };
+        let passive = if self.requests_repairs() { 0 } else { Status::PASSIVE };
         let catching_up = if self.highest < self.heartbeat.next { Status::CATCHING_UP } else { 0 };
         // While it waits for a snapshot, or has stopped, what it has will not be delivered.
         let has_all = self.delivery.has_ended() || self.has_everything() && !self.delivery.is_closed();

@@ -18,6 +18,7 @@ mod losses;
 mod naks;
 mod paths;
 mod publisher_state;
+mod recovery;
 mod reported;
 mod statuses;
 mod transit;
@@ -51,6 +52,7 @@ use liveness::Liveness;
 use losses::LossAccount;
 use naks::NakScheduler;
 use paths::Paths;
+use recovery::Recovery;
 use reported::Reported;
 use statuses::StatusScheduler;
 use transit::Transit;
@@ -89,6 +91,7 @@ pub struct SubscriberMachine {
     /// Where the stream ends: one past the last datagram, and the number of messages.
     end: Option<(Sequence, MessageNumber)>,
     window: Window,
+    recovery: Recovery,
     naks: NakScheduler,
     assembly: Assembly,
     current: Option<Current>,
@@ -134,6 +137,7 @@ impl SubscriberMachine {
             expected: MessageNumber(0),
             end: None,
             window: Window::new(config.slots(), config.window_bytes),
+            recovery: Recovery::new(config.window_bytes / 4),
             naks: NakScheduler::new(now),
             assembly: Assembly::default(),
             current: None,

@@ -155,6 +155,15 @@ impl NakScheduler {
         self.repair_time = self.repair_time - self.repair_time / 8 + took / 8;
     }
 
+    /// Requests what is missing before a datagram, and was not requested yet, by this time.
+    pub(super) fn hasten(&mut self, before: Sequence, due: ClockTime) {
+        let waits = |gap: &&mut Gap<Sequence>| gap.first < before && gap.tries == 0 && gap.due > due;
+        for gap in self.gaps.iter_mut().filter(waits) {
+            gap.due = due;
+            self.at = self.at.min(due);
+        }
+    }
+
     /// Postpones the requests for a range until this time.
     pub(super) fn postpone(&mut self, range: Range<Sequence>, until: ClockTime) {
         self.gaps.postpone(range, until);

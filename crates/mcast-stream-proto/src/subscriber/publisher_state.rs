@@ -12,8 +12,8 @@ use super::{MIN_CREDIT, Start, SubscriberMachine};
 use crate::backoff::SMALL_GROUP;
 use crate::sign::SIGNATURE_EXTENSION;
 use crate::wire::{
-    DatagramView, Flags, Header, Heartbeat, Incarnation, KeyEpoch, Kind, MessageNumber, Ncf, Probe, Reset,
-    ResetReason, Sequence, Status,
+    DatagramView, Flags, Header, Heartbeat, Incarnation, KeyEpoch, Kind, MessageNumber, Ncf, Parity, Probe,
+    Reset, ResetReason, Sequence, Status,
 };
 use crate::{ClockTime, Nanos};
 
@@ -35,6 +35,9 @@ impl SubscriberMachine {
     ) {
         let header = view.header;
         let is_current = self.incarnations.is_current(header.incarnation);
+        if is_current && header.kind == Kind::Parity && header.flags.has(Flags::REPAIR) {
+            self.note_repair(path);
+        }
         if is_current && !self.incarnations.is_new(header.sequence) {
             // A duplicate from another path, or an old one.
             self.statistics.copies += 1;
@@ -94,6 +97,10 @@ impl SubscriberMachine {
                     false => self.on_new_incarnation(now, from, IncarnationIdentity::of(view), heartbeat),
                 }
             }
+            Kind::Parity => {
+                let Ok(parity) = Parity::read(body) else { return false };
+                self.on_parity(now, header, &parity);
+            }
             Kind::Ncf => {
                 let Ok(confirmation) = Ncf::read(body) else { return false };
                 self.on_confirmation(now, &confirmation);
@@ -131,6 +138,7 @@ impl SubscriberMachine {
             return;
         }
         self.heartbeat = heartbeat;
+        self.recovery.set_on(heartbeat.block > 0);
         self.acknowledgements.request(header.flags.has(Flags::ACKNOWLEDGE));
         self.liveness.note_heartbeat(now);
         self.incarnations.set_epoch(header.epoch);
@@ -389,6 +397,8 @@ impl SubscriberMachine {
         self.end = None;
         self.window.clear();
         self.verification.begin();
+        self.recovery.clear();
+        self.recovery.set_on(heartbeat.block > 0);
         self.naks.clear();
         self.assembly.abandon();
         self.current = None;
@@ -414,7 +424,7 @@ impl SubscriberMachine {
     pub(super) fn may_ask_to_join(&self, now: ClockTime, incarnation: Incarnation) -> bool {
         let is_old = self.incarnations.current().is_some_and(|known| known > incarnation);
         let is_too_soon = now < self.statuses.last() + JOIN_INTERVAL && self.statuses.last() > ClockTime(0);
-        !(self.config.mute || is_old || is_too_soon)
+        !(self.is_mute() || is_old || is_too_soon)
     }
 
     /// Asks an unknown incarnation for a heartbeat.

@@ -77,6 +77,8 @@ fn heartbeat() {
         max_minor: 0,
         status_interval: 1000,
         datagram: 1472,
+        block: 0,
+        parity: 0,
         capacity: 7_000,
     };
     let written = written(&header(Kind::Heartbeat, 9), |writer| heartbeat.write(writer).unwrap());
@@ -113,6 +115,41 @@ fn heartbeat_with_an_origin() {
          00000000 0000 0000 00000000",
     );
     assert_eq!(Origin::of(&DatagramView::parse(&written).unwrap()), Some(origin));
+}
+
+/// The data above as a block, with a second implementation's symbols.
+#[test]
+fn parity() {
+    let data = [
+        "4d43 10 01 08 08 0000 0102030405060708 11223344 00000007 0000000000000005 0002 6869 0000",
+        "4d43 10 01 0a 80 0000 0102030405060708 11223344 00000008 0000000000000006 8102 0000 00000bb8 616263",
+    ];
+    let data = data.map(bytes);
+    let mut encoder = crate::fec::Encoder::new(0..2, crate::fec::symbol_length(data[1].len()));
+    for (number, datagram) in data.iter().enumerate() {
+        let (head, rest) = crate::fec::symbol_of(datagram).unwrap();
+        encoder.add(number as u8, &head, rest);
+    }
+    let hexes = [
+        "4d43 10 02 08 00 0000 0102030405060708 11223344 00000000 000000000000000e
+         0000000000000005 02 00 0000 000d 02 88 0000000f 8100686900000bb8616263",
+        "4d43 10 02 08 40 0000 0102030405060708 11223344 00000000 000000000000000f
+         0000000000000005 02 01 0000 0018 89 20 000000d3 031b324d0000aac1fbe21e",
+    ];
+    for ((index, symbol), hex) in encoder.finish().into_iter().enumerate().zip(hexes) {
+        let flags = if index == 1 { Flags::LAST_AHEAD } else { Flags(0) };
+        let parity = Parity {
+            base: Sequence(5),
+            count: 2,
+            index: index as u8,
+            epoch: KeyEpoch::CLEAR,
+            symbol: &symbol,
+        };
+        let header = Header { flags, ..header(Kind::Parity, 14 + index as u64) };
+        let written = written(&header, |writer| parity.write(writer).unwrap());
+        agree(&written, hex);
+        assert_eq!(Parity::read(&written[32..]), Ok(parity));
+    }
 }
 
 #[test]

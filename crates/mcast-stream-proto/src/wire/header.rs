@@ -19,7 +19,7 @@ pub const HEADER_LENGTH: usize = 32;
 pub enum Kind {
     /// Messages, or a fragment of one.
     Data,
-    /// Repair symbols: reserved, not sent yet.
+    /// A parity symbol, from which lost datagrams of data are recovered.
     Parity,
     /// The publisher's state.
     Heartbeat,
@@ -107,6 +107,8 @@ impl Flags {
     pub const NO_ROOM: Self = Self(0x40);
     /// Of a heartbeat: statuses are to report what applications have received and processed.
     pub const ACKNOWLEDGE: Self = Self(0x08);
+    /// Of parity: the last symbol of the block that is sent without a request.
+    pub const LAST_AHEAD: Self = Self(0x40);
     /// Whole messages, each prefixed with its length.
     pub const BATCH: Self = Self(0x08);
     /// Must be zero.

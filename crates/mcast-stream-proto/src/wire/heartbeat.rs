@@ -14,6 +14,8 @@ pub enum FlowControl {
     /// The publisher waits for the slowest subscriber that it knows.
     #[default]
     Slowest,
+    /// The publisher waits for no subscriber, and repairs nothing: subscribers send nothing.
+    OneWay,
     /// A kind of a later version.
     Other(u8),
 }
@@ -23,6 +25,7 @@ impl FlowControl {
         match self {
             Self::None => 0,
             Self::Slowest => 1,
+            Self::OneWay => 2,
             Self::Other(number) => number,
         }
     }
@@ -31,6 +34,7 @@ impl FlowControl {
         match number {
             0 => Self::None,
             1 => Self::Slowest,
+            2 => Self::OneWay,
             other => Self::Other(other),
         }
     }
@@ -72,6 +76,10 @@ pub struct Heartbeat {
     pub status_interval: u32,
     /// The length of the longest datagram of the stream, in bytes.
     pub datagram: u16,
+    /// The number of datagrams in a whole block of parity; 0 if there is no parity.
+    pub block: u8,
+    /// The number of parity symbols that are sent for a whole block without a request.
+    pub parity: u8,
     /// The number of datagrams of that length that fit the retransmission buffer; 0 if unknown.
     pub capacity: u32,
 }
@@ -104,6 +112,8 @@ impl Heartbeat {
             max_minor: byte(67)?,
             status_interval: small(68)?,
             datagram: (small(72)? >> 16) as u16,
+            block: byte(74)?,
+            parity: byte(75)?,
             capacity: small(76)?,
         };
         let possible = (1..LARGEST).contains(&heartbeat.next.0)
@@ -136,7 +146,7 @@ impl Heartbeat {
         writer.put(&[self.backoff, self.flow.number(), self.min_minor, self.max_minor])?;
         writer.put(&self.status_interval.to_be_bytes())?;
         writer.put(&self.datagram.to_be_bytes())?;
-        writer.put(&[0; 2])?;
+        writer.put(&[self.block, self.parity])?;
         writer.put(&self.capacity.to_be_bytes())
     }
 }

@@ -33,7 +33,7 @@ proptest! {
         let heartbeat = Heartbeat {
             next, next_message: MessageNumber(a[1] >> 2), oldest_retained: Sequence(next.0.saturating_sub(span).max(1)), oldest_message: MessageNumber(a[1] >> 3),
             clock: a[2], unix_time: a[3], rate: a[4], round_trip: b[0], group_size: b[1], backoff: c.0,
-            flow: FlowControl::Slowest, min_minor: 0, max_minor: 3, status_interval: b[2], datagram: c.1, capacity: b[1],
+            flow: FlowControl::Slowest, min_minor: 0, max_minor: 3, status_interval: b[2], datagram: c.1, block: c.0, parity: a[0] as u8, capacity: b[1],
         };
         let mut buffer = [0; 200];
         let mut writer = DatagramWriter::new(&mut buffer, &Header::new(Kind::Heartbeat, StreamId(9), Incarnation(8), 7)).unwrap();

@@ -12,6 +12,7 @@ use crate::plan::Plan;
 #[derive(Debug)]
 pub(crate) struct Audit {
     pub(crate) policy: Policy,
+    one_way: bool,
     start: Start,
     pub(crate) incarnation: Option<u32>,
     /// The number of the next message or loss.
@@ -46,9 +47,10 @@ pub(crate) struct Balance {
 }
 
 impl Audit {
-    pub(crate) fn new(policy: Policy, start: Start) -> Self {
+    pub(crate) fn new(policy: Policy, start: Start, one_way: bool) -> Self {
         Self {
             policy,
+            one_way,
             start,
             incarnation: None,
             cursor: None,
@@ -160,7 +162,9 @@ impl Audit {
                 | (Policy::Deadline(_), Cause::Deadline)
                 | (Policy::BestEffort(_), Cause::NotRepaired)
         );
-        if !fits {
+        // Without feedback, a gap is given up when the publisher is silent.
+        let is_one_way_loss = self.one_way && cause == Cause::NotRepaired;
+        if !(fits || is_one_way_loss) {
             return Err(format!("{:?} lost messages by {cause:?}", self.policy));
         }
         self.lost.push((self.incarnation.unwrap_or(0), first, end, cause));

@@ -4,6 +4,7 @@ mod troubles;
 
 use mcast_dice::Dice;
 use mcast_stream_proto::Nanos;
+use mcast_stream_proto::publisher::Fec;
 use mcast_stream_proto::subscriber::{OnLoss, Policy, Start};
 
 use crate::link::Quality;
@@ -60,6 +61,9 @@ pub(crate) struct Plan {
     pub(crate) new_signer: Option<u64>,
     /// The interval of the forgeries of a member of the group, in nanoseconds.
     pub(crate) forger: Option<u64>,
+    pub(crate) fec: Fec,
+    /// There is no feedback.
+    pub(crate) one_way: bool,
 }
 
 /// Who must acknowledge messages, and how.
@@ -268,6 +272,8 @@ impl Plan {
             signed: false,
             new_signer: None,
             forger: None,
+            fec: Fec::Off,
+            one_way: false,
         };
         let mut acks = Dice::new(seed ^ 0x6163_6b73);
         let plan = troubles::added(plan);
@@ -278,13 +284,21 @@ impl Plan {
         {
             known.blocks = false;
         }
-        let auto = plan.rate.is_none() && Dice::new(seed ^ 0x6175_746f).chance(0.25);
-        Self { acknowledge, auto, ..plan }.draw_signing()
+        let mut parity = Dice::new(seed ^ 0x0066_6563);
+        let fec = fec(&mut parity);
+        let one_way = parity.chance(0.15);
+        let one_way = one_way && fec != Fec::Auto;
+        let acknowledge = acknowledge.filter(|_| !one_way);
+        let auto = plan.rate.is_none() && !one_way && Dice::new(seed ^ 0x6175_746f).chance(0.25);
+        Self { acknowledge, auto, fec, one_way, waits: plan.waits && !one_way, ..plan }.draw_signing()
     }
 
     fn draw_signing(mut self) -> Self {
         let mut dice = Dice::new(self.seed ^ 0x7369_676e);
-        self.signed = dice.chance(0.5);
+        self.signed = dice.chance(0.5) && !self.one_way;
+        if self.signed {
+            self.fec = Fec::Off;
+        }
         let everyone = dice.chance(0.7);
         for subscriber in &mut self.subscribers {
             subscriber.verifies = self.signed && (everyone || dice.chance(0.5));
@@ -326,6 +340,8 @@ impl Plan {
             signed: false,
             new_signer: None,
             forger: None,
+            fec: Fec::Off,
+            one_way: false,
         }
     }
 
@@ -430,6 +446,8 @@ impl Plan {
         add(&|plan| plan.bottleneck = None);
         add(&|plan| plan.stranger = None);
         add(&|plan| plan.acknowledge = None);
+        add(&|plan| plan.fec = Fec::Off);
+        add(&|plan| plan.one_way = false);
         add(&|plan| plan.acknowledge = plan.acknowledge.map(|known| AckPlan { processed: false, ..known }));
         add(&|plan| plan.jump = None);
         add(&|plan| plan.hostile = None);
@@ -508,6 +526,15 @@ impl SubscriberPlan {
         self.key_late = if dice.chance(0.3) { dice.below(500 * MILLISECOND) } else { 0 };
         self.down.kth = dice.chance(0.1).then(|| dice.between(1, 60));
         self.up.kth = dice.chance(0.1).then(|| dice.between(1, 12));
+    }
+}
+
+/// In three of four plans.
+fn fec(dice: &mut Dice) -> Fec {
+    match dice.below(4) {
+        0 | 1 => Fec::Fixed { data: dice.pick(&[1, 4, 20, 64]), parity: dice.pick(&[1, 2, 4, 8]) },
+        2 => Fec::Auto,
+        _ => Fec::Off,
     }
 }
 

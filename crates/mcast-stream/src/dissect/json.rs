@@ -48,12 +48,21 @@ enum BodyFields {
     Fragment { message: u32, fragment: MessagePart },
     Nak { missing: Vec<Range> },
     Confirmation { pending_repairs: Vec<Range>, oldest_retained: Sequence },
+    Parity { parity: Symbol },
     Heartbeat { heartbeat: Beat },
     Status { status: State },
     Announcement { announcement: Announcement },
     HistoryServer { history_server: SocketAddr },
     Reset { reset: &'static str, to_subscriber: String },
     Echo { to_subscriber: String },
+}
+
+/// A parity symbol, and the block of data that it belongs to.
+#[derive(Serialize)]
+struct Symbol {
+    first: Sequence,
+    last: Sequence,
+    index: u8,
 }
 
 /// A part of a message.
@@ -151,6 +160,10 @@ impl BodyFields {
                 Self::Fragment { message: header.message, fragment }
             }
             Body::Heartbeat(heartbeat) => Self::Heartbeat { heartbeat: Beat::new(heartbeat) },
+            Body::Parity(parity) => {
+                let (first, last) = (parity.base, Sequence(parity.end().0 - 1));
+                Self::Parity { parity: Symbol { first, last, index: parity.index } }
+            }
             Body::Nak(nak) => Self::Nak { missing: all_ranges(nak.missing) },
             Body::Status(status) => Self::Status { status: State::new(status) },
             Body::Confirmation(Ncf { oldest_retained, coming, .. }) => {
@@ -226,6 +239,7 @@ const fn flow_name(flow: FlowControl) -> &'static str {
     match flow {
         FlowControl::None => "none",
         FlowControl::Slowest => "slowest",
+        FlowControl::OneWay => "one-way",
         _ => "other",
     }
 }

@@ -26,8 +26,8 @@ use crate::history::HistoryAnnouncement;
 use crate::seal::Keys;
 use crate::wire::{
     Acknowledgement, Announce, DatagramView, ExtensionKind, Flags, HEADER_LENGTH, Header, Heartbeat,
-    KeyEpoch, Kind, MAGIC, MAJOR, Manifest, Messages, Nak, Ncf, Probe, Reset, Sequence, Status, SubscriberId,
-    SubscriberName, TAG_LENGTH, WireError,
+    KeyEpoch, Kind, MAGIC, MAJOR, Manifest, Messages, Nak, Ncf, Parity, Probe, Reset, Sequence, Status,
+    SubscriberId, SubscriberName, TAG_LENGTH, WireError,
 };
 
 /// A datagram of the stream protocol. Its `Display` is a line of text, safe for a terminal. With the feature `serde` it
@@ -81,6 +81,8 @@ pub enum Body<'a> {
     Nak(Nak<'a>),
     /// A subscriber's state.
     Status(Status),
+    /// A symbol from which lost data is recovered.
+    Parity(Parity<'a>),
     /// Repairs that are about to be sent.
     Confirmation(Ncf<'a>),
     /// A subscriber's proof of its address.
@@ -181,6 +183,7 @@ impl<'a> Body<'a> {
             Kind::Heartbeat => Self::Heartbeat(Heartbeat::read(bytes)?),
             Kind::Nak => Self::Nak(Nak::read(bytes)?),
             Kind::Status => Self::Status(Status::read(bytes)?),
+            Kind::Parity => Self::Parity(Parity::read(bytes)?),
             Kind::Ncf => Self::Confirmation(Ncf::read(bytes)?),
             Kind::Probe => Self::Probe(Probe::read(bytes)?),
             Kind::Echo => Self::Echo(Probe::read(bytes)?),

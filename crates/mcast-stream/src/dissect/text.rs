@@ -7,8 +7,8 @@ use mcast::group::SafeText;
 
 use super::{Body, ParsedDatagram, StreamDatagram};
 use crate::wire::{
-    Acknowledgement, Announce, AnnouncedPath, Flags, Header, Heartbeat, KeyEpoch, Kind, Nak, Ncf, Ranges,
-    Reset, ResetReason, Status,
+    Acknowledgement, Announce, AnnouncedPath, Flags, Header, Heartbeat, KeyEpoch, Kind, Nak, Ncf, Parity,
+    Ranges, Reset, ResetReason, Status,
 };
 
 /// The maximum number of ranges in text; further ones are only counted.
@@ -41,6 +41,7 @@ impl Display for ParsedDatagram<'_> {
         }
         match header.flags.has(Flags::REPAIR) {
             true if header.kind.is_in_sequence() => f.write_str(", sent again")?,
+            true if header.kind == Kind::Parity => f.write_str(", requested")?,
             _ => {}
         }
         if header.flags.path() > 0 {
@@ -80,6 +81,10 @@ impl ParsedDatagram<'_> {
             Body::Heartbeat(heartbeat) => fmt_heartbeat(f, heartbeat, header.flags),
             Body::Nak(Nak { missing, .. }) => write!(f, ", missing {}", RangeList(*missing)),
             Body::Status(status) => fmt_status(f, status),
+            Body::Parity(parity) => {
+                let Parity { base, index, .. } = parity;
+                write!(f, ", symbol {index} of the block of data {base}-{}", parity.end().0 - 1)
+            }
             Body::Confirmation(confirmation) => fmt_confirmation(f, confirmation),
             Body::Probe(_) => f.write_str(", proves its address"),
             Body::Echo(echo) => write!(f, ", to subscriber {}", echo.subscriber),

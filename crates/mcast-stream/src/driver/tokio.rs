@@ -8,7 +8,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::publisher::{END_INTERVAL, END_REPEATS, OnDrop, READ_TIMEOUT, is_complete, is_read};
+use super::publisher::{END_REPEATS, OnDrop, READ_TIMEOUT, end_interval, is_complete, is_read};
 use super::subscriber::Poll;
 use crate::ClockTime;
 use crate::publisher::{AckState, Refusal};
@@ -108,7 +108,7 @@ impl Publisher {
             self.until(left.min(READ_TIMEOUT), is_read).await;
         }
         for _ in 0..END_REPEATS {
-            tokio::time::sleep(END_INTERVAL).await;
+            tokio::time::sleep(self.run(|machine, _| end_interval(machine)).await).await;
             self.run(crate::PublisherMachine::close).await;
         }
         self.0.settle();

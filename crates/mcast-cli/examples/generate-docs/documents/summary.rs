@@ -20,6 +20,7 @@ const PARTS: &[(&str, &[(&str, &str)])] = &[
             ("Choose an address", "how-to/choose-an-address.md"),
             ("Choose a policy", "how-to/choose-a-policy.md"),
             ("Wait for acknowledgements", "how-to/acknowledge.md"),
+            ("Send over lossy or one-way links", "how-to/send-over-lossy-links.md"),
             ("Choose a rate", "how-to/choose-a-rate.md"),
             ("Find out why it does not arrive", "how-to/find-out-why.md"),
             ("Test many machines", "how-to/test-many-machines.md"),
@@ -99,6 +100,7 @@ const DECISIONS: &[(&str, &str)] = &[
     ("What exactly-once means for a bridge", "design/018-exactly-once.md"),
     ("The log is append-only files of its own", "design/019-log.md"),
     ("A subscriber acknowledges one range of messages", "design/020-acknowledgements.md"),
+    ("Parity is a small Cauchy code over sealed datagrams", "design/021-forward-error-correction.md"),
     (
         "A manifest vouches for the datagrams before it, and nothing unverified moves state",
         "design/022-signed-streams.md",

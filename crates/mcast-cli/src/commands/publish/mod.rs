@@ -1,6 +1,7 @@
 //! `mcast publish`: publishes messages with repair of losses.
 
 mod acknowledgements;
+mod correction;
 mod feed;
 mod log;
 mod messages;
@@ -28,6 +29,7 @@ use crate::arguments::{
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use acknowledgements::AckOptions;
+use correction::CorrectionOptions;
 use log::LogArguments;
 use rate::StreamRate;
 use session::Session;
@@ -84,6 +86,9 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     acknowledgements: AckOptions,
+
+    #[command(flatten)]
+    correction: CorrectionOptions,
 
     #[command(flatten)]
     log: LogArguments,
@@ -220,7 +225,8 @@ enum Flow {
 
 const EXAMPLES: &str = "\
 The command ends when all subscribers have received everything. Otherwise it reports those that have
-not, with exit status 1. With --log, Ctrl-C and SIGTERM do not end the stream: the next publisher with
+not, with exit status 1. With --one-way, it ends when everything is sent, and what subscribers
+received is unknown. With --log, Ctrl-C and SIGTERM do not end the stream: the next publisher with
 the same log continues it, and first sends what the last one had accepted.
 
 Examples:
@@ -229,6 +235,7 @@ Examples:
   mcast publish 239.255.1.2:7000 --files *.json             one message per file
   mcast publish 239.255.1.2:7000 --wait-for 3 ready         start when three have joined
   mcast publish 239.255.1.2:7000 --ack 2 hello              two subscribers must acknowledge it
+  mcast publish 239.255.1.2:7000 --fec 20+4 --one-way --rate 8Mbit --files map    without feedback
   mcast publish 239.255.1.2:7000 --rate auto --files *.iso  as fast as is fair
   mcast publish 239.255.1.2:7000 --announce prices          for `mcast subscribe prices`
   feed | mcast publish 239.255.1.2:7000 --announce prices --log prices-log --serve-history 0.0.0.0:0
@@ -322,7 +329,7 @@ impl Arguments {
         }
         Ok(Plan {
             arguments: self,
-            builder: stream.apply_to(builder, console)?,
+            builder: self.correction.apply_to(stream.apply_to(builder, console)?)?,
             destinations: destinations.join(" and "),
             hop_limit: hop_limit.or_else(|| has_groups.then_some(1)),
             snapshot: stream.snapshot.clone().map(|source| (source, stream.snapshot_port.unwrap_or(0))),

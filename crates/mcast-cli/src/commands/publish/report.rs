@@ -9,6 +9,7 @@ use mcast_stream::{Closing, HistoryServer, HostStatus, PathChange, Publisher};
 use serde::Serialize;
 
 use super::acknowledgements::{AckReport, name_of};
+use super::correction::ParityReport;
 use super::rate::RateReport;
 use crate::console::Console;
 use crate::message_layer::{Repairs, ServedHistory};
@@ -17,6 +18,9 @@ use crate::output::{bits_per_second, bytes, count, count_of, seconds, write_reco
 /// The possible causes if no subscriber sent feedback.
 const NO_FEEDBACK: &str = "no subscriber reported in: none listened, all are best-effort, or a firewall drops the UDP \
                            datagrams that they send to this machine";
+
+/// Without feedback.
+const ONE_WAY: &str = "one-way: what subscribers received is unknown";
 
 /// Reports an event: that a subscriber joined or left, for instance.
 pub(super) fn event(event: &PublisherEvent, publisher: &Publisher, console: &Console) {
@@ -108,6 +112,8 @@ pub(super) struct Report {
     unsent_datagrams: u64,
     unsent_messages: u64,
     repairs: Repairs,
+    parity: ParityReport,
+    delivery_known: bool,
     subscriber_counts: Audience,
     subscribers: Vec<Member>,
     hosts: Vec<Host>,
@@ -205,6 +211,8 @@ impl Report {
             unsent_datagrams: closing.unsent,
             unsent_messages: closing.unsent_messages,
             repairs: Repairs::of(statistics),
+            parity: ParityReport::of(statistics),
+            delivery_known: !closing.is_one_way,
             subscriber_counts: closing.audience,
             subscribers: closing.standings.iter().map(Member::new).collect(),
             hosts: hosts.iter().map(Host::new).collect(),
@@ -257,7 +265,11 @@ impl Report {
             ));
         }
         let complete = self.subscriber_counts.complete;
+        if self.parity.datagrams > 0 {
+            console.note(format_args!("sent {} of parity", count_of(self.parity.datagrams, "datagram")));
+        }
         match self.subscriber_counts.total() {
+            _ if !self.delivery_known => console.note(ONE_WAY),
             0 => console.note(NO_FEEDBACK),
             1 => console.note(format_args!("{complete} of 1 subscriber has everything")),
             all => console.note(format_args!(

@@ -133,6 +133,8 @@ impl<'a> Session<'a> {
         // With --ack, it only matters whether the messages were acknowledged as required.
         let is_complete = match report.is_acknowledged() {
             Some(is_acknowledged) => is_acknowledged && closing.unsent == 0,
+            // It is not known what subscribers received.
+            None if closing.is_one_way => closing.unsent == 0 && closing.unsent_messages == 0,
             None => closing.is_complete(),
         };
         Ok(self.interrupt.outcome().unwrap_or_else(|| Outcome::of(is_complete)))

@@ -451,8 +451,12 @@ impl<'a> Listener<'a> {
             0 => String::new(),
             messages => format!("; {} came from the history", count_of(messages, "message")),
         };
+        let recovered = match statistics.recovered {
+            0 => String::new(),
+            datagrams => format!(", {} of them from parity", count(datagrams)),
+        };
         self.console.note(format_args!(
-            "received {}, {} in {}{rate}; lost {}; repaired {}{history}",
+            "received {}, {} in {}{rate}; lost {}; repaired {}{recovered}{history}",
             count_of(messages, "message"),
             bytes(length),
             seconds(time),

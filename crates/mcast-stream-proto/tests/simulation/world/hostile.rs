@@ -1,5 +1,6 @@
 //! Hostile datagrams to all parties.
 
+use mcast_stream_proto::publisher::Fec;
 use mcast_stream_proto::wire::{
     DatagramWriter, Header, Heartbeat, Incarnation, Kind, MessageNumber, Sequence,
 };
@@ -36,7 +37,10 @@ impl World<'_> {
     /// Returns an unsealed datagram: of a later incarnation of the publisher, or data of this one.
     fn forged(&mut self) -> Vec<u8> {
         let incarnation = Incarnation(self.incarnation + self.dice.below(2) as u32);
-        let kind = self.dice.pick(&[Kind::Heartbeat, Kind::Data, Kind::Ncf]);
+        let mut kind = self.dice.pick(&[Kind::Heartbeat, Kind::Data, Kind::Ncf]);
+        if self.plan.fec != Fec::Off && self.dice.chance(0.3) {
+            kind = Kind::Parity;
+        }
         let header = Header::new(kind, STREAM, incarnation, self.dice.between(1, 100));
         let heartbeat = Heartbeat {
             next: Sequence(90),
@@ -47,7 +51,12 @@ impl World<'_> {
         };
         let mut bytes = vec![0; 200];
         let mut writer = DatagramWriter::new(&mut bytes, &header).unwrap();
-        heartbeat.write(&mut writer).unwrap();
+        if kind == Kind::Parity {
+            let noise: Vec<u8> = (0..40).map(|_| self.dice.next() as u8).collect();
+            writer.put(&noise).unwrap();
+        } else {
+            heartbeat.write(&mut writer).unwrap();
+        }
         let length = writer.finish();
         bytes.truncate(length);
         bytes

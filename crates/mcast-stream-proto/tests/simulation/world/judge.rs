@@ -15,7 +15,9 @@ impl World<'_> {
         if !self.closed || self.now < self.plan.good_from {
             return false;
         }
-        let last = self.traffic.iter().rev().find(|(_, kind)| *kind == Kind::Data).map_or(0, |(at, _)| *at);
+        // Repairs may be parity.
+        let is_data = |(_, kind): &&(u64, Kind)| matches!(kind, Kind::Data | Kind::Parity);
+        let last = self.traffic.iter().rev().find(is_data).map_or(0, |(at, _)| *at);
         // A subscriber of an incarnation that is over needs a while to notice.
         let is_left_behind = self.nodes.iter().any(|node| !node.audit.ended && self.need_not_end(node));
         let settled = if is_left_behind { 9 * SECOND } else { 3 * SECOND };
@@ -144,7 +146,9 @@ impl World<'_> {
         let from = self.now.saturating_sub(2 * SECOND);
         let late: Vec<Kind> =
             self.traffic.iter().filter(|(at, _)| *at > from).map(|(_, kind)| *kind).collect();
-        if let Some(loud) = late.iter().find(|kind| matches!(kind, Kind::Data | Kind::Nak | Kind::Ncf)) {
+        if let Some(loud) =
+            late.iter().find(|kind| matches!(kind, Kind::Data | Kind::Parity | Kind::Nak | Kind::Ncf))
+        {
             return Err(format!("{loud:?} when everything was over"));
         }
         let most = 12 * usize::from(self.plan.paths) + 8 * self.nodes.len();

@@ -21,8 +21,8 @@ pub(crate) struct Meter {
     pub(crate) feedback: BTreeMap<u64, u64>,
     /// The allowed bytes per second.
     rate: Option<u64>,
-    /// The bytes beyond the rate, and when they were computed.
-    excess: (u64, u64),
+    /// The bytes beyond the rate, in parts of a billion, so that nothing is rounded, and when they were computed.
+    excess: (u128, u64),
     /// The maximum of bytes beyond the rate.
     pub(crate) most_excess: u64,
 }
@@ -88,9 +88,9 @@ impl Meter {
     fn pass(&mut self, now: u64, length: usize) {
         let Some(rate) = self.rate else { return };
         let (excess, at) = self.excess;
-        let sunk = u128::from(now.saturating_sub(at)) * u128::from(rate) / u128::from(SECOND);
-        let excess = excess.saturating_sub(sunk as u64) + length as u64;
+        let sunk = u128::from(now.saturating_sub(at)) * u128::from(rate);
+        let excess = excess.saturating_sub(sunk) + length as u128 * u128::from(SECOND);
         self.excess = (excess, now);
-        self.most_excess = self.most_excess.max(excess);
+        self.most_excess = self.most_excess.max((excess / u128::from(SECOND)) as u64);
     }
 }

@@ -232,7 +232,7 @@ impl<'p> World<'p> {
             inbox: VecDeque::new(),
             down: (0..plan.paths).map(|_| Link::new(subscriber.down.clone(), dice.next())).collect(),
             up: Link::new(subscriber.up.clone(), dice.next()),
-            audit: Audit::new(subscriber.policy, subscriber.start),
+            audit: Audit::new(subscriber.policy, subscriber.start, plan.one_way),
             starts: 0,
             wakes_at: u64::MAX,
             takes_at: 0,

@@ -226,7 +226,12 @@ pub(super) fn new_publisher(plan: &Plan, incarnation: u32, keys: &Keys, now: u64
     let config = PublisherConfig {
         datagram: plan.datagram,
         history: plan.slots * plan.datagram,
-        flow: if plan.waits { FlowControl::Slowest } else { FlowControl::None },
+        flow: match plan.waits {
+            _ if plan.one_way => FlowControl::OneWay,
+            true => FlowControl::Slowest,
+            false => FlowControl::None,
+        },
+        fec: plan.fec,
         rate: if plan.auto { PublisherRate::Auto(AutoRate::default()) } else { plan.rate.into() },
         unix_offset: Some(SECOND),
         seed: plan.seed ^ u64::from(incarnation),

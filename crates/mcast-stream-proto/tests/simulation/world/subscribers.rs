@@ -44,7 +44,8 @@ impl World<'_> {
         node.inbox.clear();
         node.busy_until = 0;
         node.unprocessed.clear();
-        let former = std::mem::replace(&mut node.audit, Audit::new(plan.policy, plan.start));
+        let former =
+            std::mem::replace(&mut node.audit, Audit::new(plan.policy, plan.start, self.plan.one_way));
         if let Some(id) =
             node.id.replace(node.subscriber.as_ref().map_or(SubscriberId(0), SubscriberMachine::id))
         {

@@ -11,7 +11,7 @@ use super::Publisher;
 use super::endpoint::Endpoint;
 use crate::StreamError;
 use crate::driver::{clock, discovery, present_index, state_file};
-use crate::publisher::{AutoRate, Congestion, PublisherConfig, PublisherRate, Quorum};
+use crate::publisher::{AutoRate, Congestion, Fec, PublisherConfig, PublisherRate, Quorum};
 use crate::seal::Keys;
 use crate::sign::Signer;
 use crate::wire::{FlowControl, Incarnation, StreamId};
@@ -201,6 +201,31 @@ impl PublisherBuilder {
     /// Sets the flow control: which subscribers it waits for. Default: the slowest, as long as that one makes progress.
     pub const fn flow(mut self, flow: FlowControl) -> Self {
         self.config.flow = flow;
+        self
+    }
+
+    /// Sets the forward error correction. Default: off.
+    ///
+    /// Without feedback ([`FlowControl::OneWay`]), each block of 20 datagrams survives the loss of any four of its 24
+    /// datagrams and symbols, and what is lost beyond that is reported to subscribers:
+    ///
+    /// ```no_run
+    /// use mcast_stream::Publisher;
+    /// use mcast_stream::publisher::Fec;
+    /// use mcast_stream::wire::FlowControl;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let publisher = Publisher::builder()
+    ///     .to("239.1.2.3%eth0:7000".parse()?)
+    ///     .fec(Fec::Fixed { data: 20, parity: 4 })
+    ///     .flow(FlowControl::OneWay)
+    ///     .rate(1_250_000)
+    ///     .build()?;
+    /// publisher.publish(b"hello")?;
+    /// # Ok(()) }
+    /// ```
+    pub const fn fec(mut self, fec: Fec) -> Self {
+        self.config.fec = fec;
         self
     }
 

@@ -8,14 +8,16 @@ use std::time::{Duration, Instant};
 use super::Publisher;
 use super::shared::Shared;
 use crate::publisher::{AckProgress, Audience, PublisherStatistics, Standing, Watermarks};
-use crate::wire::SubscriberId;
+use crate::wire::{FlowControl, SubscriberId};
 
 /// How long a publisher that closes waits for applications that have not read everything that they received.
 pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often the end of the stream is repeated, and at which interval. At 20 % loss, 1 of 390,625 subscribers misses
 /// all repetitions.
 pub(crate) const END_REPEATS: u32 = 8;
-pub(crate) const END_INTERVAL: Duration = Duration::from_millis(2);
+const END_INTERVAL: Duration = Duration::from_millis(2);
+/// Without feedback, parity and what was overtaken may arrive a while after the data.
+const ONE_WAY_END_INTERVAL: Duration = Duration::from_millis(10);
 
 /// What dropping a publisher does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +42,8 @@ pub struct Closing {
     pub audience: Audience,
     /// The standing of each subscriber. Of subscribers that have left, only the last few thousand are listed.
     pub standings: Vec<(SubscriberId, SocketAddr, Standing)>,
+    /// Whether there was no feedback, so that it is unknown what subscribers have.
+    pub is_one_way: bool,
     /// Datagrams that were accepted and never sent, because the rate, flow control or the system did not allow it in
     /// time.
     pub unsent: u64,
@@ -55,11 +59,13 @@ pub struct Closing {
 }
 
 impl Closing {
-    /// Returns whether everything was sent, and read by every subscriber that did not leave on its own.
+    /// Returns whether everything was sent, and read by every subscriber that did not leave on its own. Without feedback,
+    /// that is never known.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
         let Audience { unread, behind, incomplete, unknown, .. } = self.audience;
-        self.unsent == 0
+        !self.is_one_way
+            && self.unsent == 0
             && self.unsent_messages == 0
             && unread == 0
             && behind == 0
@@ -73,6 +79,7 @@ impl Closing {
             behind: machine.behind().collect(),
             audience: machine.audience(),
             standings: machine.standings().collect(),
+            is_one_way: machine.config().flow == FlowControl::OneWay,
             unsent: machine.unsent(),
             unsent_messages: 0,
             acknowledged: machine.ack_progress(),
@@ -151,7 +158,7 @@ impl Publisher {
     /// Repeats the end of the stream: best-effort subscribers, which request no repairs, learn of it only by this.
     fn repeat_the_end(&self) {
         for _ in 0..END_REPEATS {
-            std::thread::sleep(END_INTERVAL);
+            std::thread::sleep(end_interval(&self.shared.core().machine));
             self.end();
         }
     }
@@ -161,6 +168,11 @@ impl Publisher {
 /// has ended.
 pub(crate) fn is_complete(machine: &crate::PublisherMachine) -> bool {
     machine.is_sent() && machine.behind().next().is_none()
+}
+
+/// Returns the time between two repetitions of the end.
+pub(crate) fn end_interval(machine: &crate::PublisherMachine) -> Duration {
+    if machine.config().flow == FlowControl::OneWay { ONE_WAY_END_INTERVAL } else { END_INTERVAL }
 }
 
 /// Returns whether the applications of all subscribers have read everything.

@@ -19,7 +19,7 @@ pub(super) use builder::any_address;
 pub use closing::Closing;
 pub(super) use closing::OnDrop;
 #[cfg(feature = "tokio")]
-pub(super) use closing::{END_INTERVAL, END_REPEATS, READ_TIMEOUT, is_complete, is_read};
+pub(super) use closing::{END_REPEATS, READ_TIMEOUT, end_interval, is_complete, is_read};
 pub(super) use endpoint::Endpoint;
 
 use super::clock::{self, Clock};

@@ -1,0 +1,80 @@
+//! `--fec` and `--one-way`: forward error correction, and links without feedback.
+
+use mcast_stream::PublisherBuilder;
+use mcast_stream::publisher::{Fec, PublisherStatistics};
+use mcast_stream::wire::FlowControl;
+use serde::Serialize;
+
+use crate::exit::Failure;
+
+/// Options of forward error correction.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Forward error correction")]
+pub(super) struct CorrectionOptions {
+    /// Send parity, from which subscribers recover lost datagrams: `off`, `auto` (as much as the measured losses
+    /// require), or K+M (M symbols after each block of K datagrams, which survives any M losses)
+    #[arg(long, value_name = "off|auto|K+M", default_value = "off", value_parser = parse_fec)]
+    fec: Fec,
+
+    /// Publish without feedback: wait for no subscriber, and repair nothing; subscribers send nothing
+    #[arg(long, conflicts_with_all = ["flow", "evict_after", "wait_for", "ack", "congestion"])]
+    pub(super) one_way: bool,
+}
+
+impl CorrectionOptions {
+    pub(super) fn apply_to(&self, builder: PublisherBuilder) -> anyhow::Result<PublisherBuilder> {
+        if self.one_way && self.fec == Fec::Auto {
+            return Err(Failure::usage("--fec auto measures losses, which --one-way cannot")
+                .remedy("choose the parity, for instance --fec 20+4")
+                .into());
+        }
+        let builder = builder.fec(self.fec);
+        Ok(if self.one_way { builder.flow(FlowControl::OneWay) } else { builder })
+    }
+}
+
+fn parse_fec(text: &str) -> Result<Fec, String> {
+    let size = |text: &str| text.parse::<u8>().ok().filter(|size| (1..=64).contains(size));
+    match text {
+        "off" => Ok(Fec::Off),
+        "auto" => Ok(Fec::Auto),
+        _ => text
+            .split_once('+')
+            .and_then(|(data, parity)| Some(Fec::Fixed { data: size(data)?, parity: size(parity)? }))
+            .ok_or_else(|| {
+                "must be off, auto, or K+M with 1 to 64 datagrams and 1 to 64 symbols, such as 20+4".into()
+            }),
+    }
+}
+
+/// The parity that was sent without a request.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct ParityReport {
+    pub(super) datagrams: u64,
+    bytes: u64,
+    requested: u64,
+}
+
+impl ParityReport {
+    pub(super) const fn of(statistics: &PublisherStatistics) -> Self {
+        Self {
+            datagrams: statistics.parity,
+            bytes: statistics.parity_bytes,
+            requested: statistics.parity_repairs,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_and_parity_have_1_to_64_datagrams() {
+        assert_eq!(parse_fec("20+4"), Ok(Fec::Fixed { data: 20, parity: 4 }));
+        assert_eq!(parse_fec("64+64"), Ok(Fec::Fixed { data: 64, parity: 64 }));
+        for wrong in ["0+4", "20+0", "65+1", "1+65", "20", "20+", "+4", "20+4+1", "on", ""] {
+            assert!(parse_fec(wrong).is_err(), "{wrong}");
+        }
+    }
+}

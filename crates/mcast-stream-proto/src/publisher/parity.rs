@@ -1,0 +1,512 @@
+//! Forward error correction: the blocks of datagrams that were sent, and the parity for them.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use super::members::Member;
+use super::repair_scheduler::Repair;
+use super::ring::Ring;
+use super::{PublisherConfig, PublisherMachine, Transmit};
+use crate::fec::{Encoder, symbol_length, symbol_of};
+use crate::outbox::Target;
+use crate::wire::{
+    DatagramView, Flags, FlowControl, HEADER_LENGTH, KeyEpoch, Kind, Parity, Sequence, SubscriberId,
+    TAG_LENGTH,
+};
+use crate::{ClockTime, Nanos};
+
+/// A block that is not full ends this long after its first datagram was sent.
+const BLOCK_TIME: Nanos = Nanos::from_millis(10);
+/// Without feedback, what a subscriber lacks this long after the last parity of a block is lost: datagrams that were
+/// overtaken on the way have arrived by then.
+const REORDERING: Nanos = Nanos::from_millis(10);
+
+/// With [`Fec::Auto`], there is no parity any more when nothing was lost for this long.
+const LOSSLESS_TIME: Nanos = Nanos::from_secs(10);
+/// With [`Fec::Auto`], the largest number of symbols that are sent for a whole block without a request.
+const MOST_AHEAD: u64 = 16;
+/// The least number of datagrams in a measurement of loss.
+const SAMPLE: u64 = 64;
+/// If more than this share of the blocks that were requested had several requesters, the first request is answered with
+/// parity for all. In thousandths.
+const HALF: u32 = 500;
+
+/// Forward error correction: parity, from which subscribers recover lost datagrams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fec {
+    /// No parity. Subscribers request what they lack.
+    #[default]
+    Off,
+    /// As many parity symbols as the losses of the subscribers suggest; none as long as nothing is lost.
+    Auto,
+    /// A fixed number of parity symbols after each block of datagrams.
+    Fixed {
+        /// Datagrams in a whole block, 1 to 64. A block may be shorter, so that nothing waits for more than 10 ms.
+        data: u8,
+        /// Parity symbols for each block, 1 to 64: a block survives the loss of as many of its datagrams and symbols.
+        parity: u8,
+    },
+}
+
+/// A block of consecutive datagrams.
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    base: Sequence,
+    count: u8,
+    epoch: KeyEpoch,
+}
+
+/// The block to which the next datagram that is sent is added.
+#[derive(Clone, Copy, Debug)]
+struct OpenBlock {
+    block: Block,
+    since: ClockTime,
+}
+
+/// A block that was sent, and the symbols that answered requests.
+#[derive(Debug)]
+struct SentBlock {
+    block: Block,
+    /// The symbols that were used, also for answers that wait.
+    used: u8,
+    /// When answers were sent; never, if they wait.
+    answers: Vec<ClockTime>,
+    /// The subscriber that requested something of it last, and whether several have.
+    requested_by: Option<SubscriberId>,
+    is_shared: bool,
+    /// Symbols that were computed for answers that wait.
+    ready: VecDeque<(u8, Vec<u8>)>,
+}
+
+impl SentBlock {
+    const fn new(block: Block, used: u8) -> Self {
+        Self {
+            block,
+            used,
+            answers: Vec::new(),
+            requested_by: None,
+            is_shared: false,
+            ready: VecDeque::new(),
+        }
+    }
+}
+
+/// The share of datagrams that a subscriber loses, from its statuses.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LossMeter {
+    highest: Sequence,
+    missed: u32,
+    /// In parts per million, smoothed.
+    share: u64,
+}
+
+impl LossMeter {
+    /// Notes how many datagrams the subscriber knows of, and how many of them it missed.
+    fn note(&mut self, highest: Sequence, missed: u32) {
+        let sent = highest.ahead_of(self.highest);
+        if sent < SAMPLE {
+            return;
+        }
+        let lost = u64::from(missed.saturating_sub(self.missed)).min(sent);
+        let is_first = self.highest == Sequence::default();
+        (self.highest, self.missed) = (highest, missed);
+        if !is_first {
+            self.share = (3 * self.share + lost * 1_000_000 / sent) / 4;
+        }
+    }
+}
+
+/// A symbol to be sent.
+#[derive(Debug)]
+struct Symbol {
+    block: Block,
+    index: u8,
+    is_last: bool,
+    bytes: Vec<u8>,
+}
+
+/// The blocks, and the parity that is about to be sent.
+#[derive(Debug)]
+pub(super) struct ParitySchedule {
+    /// The number of datagrams in a whole block, and of parity symbols for it; no block if there is no parity.
+    data: u8,
+    parity: u8,
+    fec: Fec,
+    /// When a loss was last measured, for [`Fec::Auto`].
+    lost_at: Option<ClockTime>,
+    /// Whether a heartbeat has announced the parity: subscribers keep what they need to use it only after that.
+    is_announced: bool,
+    is_one_way: bool,
+    open: Option<OpenBlock>,
+    /// The blocks that were sent and are retained, for answers to requests.
+    blocks: VecDeque<SentBlock>,
+    /// The smoothed share of requested blocks that had several requesters, in thousandths.
+    shared: u32,
+    waiting: VecDeque<Symbol>,
+    /// Without feedback: when everything before a datagram, with its parity, was sent; and before which datagram that was
+    /// long enough ago.
+    sent: VecDeque<(ClockTime, Sequence)>,
+    settled: Sequence,
+}
+
+impl ParitySchedule {
+    pub(super) fn new(config: &PublisherConfig) -> Self {
+        let is_one_way = config.flow == FlowControl::OneWay;
+        let (data, parity) = match config.fec {
+            Fec::Off => (if is_one_way { Parity::LONGEST_BLOCK } else { 0 }, 0),
+            Fec::Auto => (Parity::LONGEST_BLOCK, 0),
+            Fec::Fixed { data, parity } => (data, parity),
+        };
+        Self {
+            data,
+            parity,
+            fec: config.fec,
+            lost_at: None,
+            is_announced: false,
+            is_one_way,
+            open: None,
+            blocks: VecDeque::new(),
+            shared: HALF + 100,
+            waiting: VecDeque::new(),
+            sent: VecDeque::new(),
+            settled: Sequence(1),
+        }
+    }
+
+    /// Returns the number of datagrams in a whole block, if there is parity, and of the symbols sent for it.
+    pub(super) const fn announced(&self) -> (u8, u8) {
+        match self.fec {
+            Fec::Fixed { .. } => (self.data, self.parity),
+            Fec::Auto if self.lost_at.is_some() => (self.data, self.parity),
+            Fec::Auto | Fec::Off => (0, 0),
+        }
+    }
+
+    /// Notes that a heartbeat has announced the parity.
+    pub(super) fn note_announced(&mut self) {
+        self.is_announced = self.announced().0 > 0 || self.is_one_way;
+        if !self.is_announced {
+            (self.open, self.blocks) = (None, VecDeque::new());
+        }
+    }
+
+    /// Adapts the parity to the share of datagrams that the worst of the subscribers loses, in parts per million.
+    fn adapt(&mut self, now: ClockTime, share: u64, subscribers: usize) {
+        if self.fec != Fec::Auto {
+            return;
+        }
+        if share > 0 {
+            self.lost_at = Some(now);
+        }
+        self.lost_at = self.lost_at.filter(|at| now.since(*at) < LOSSLESS_TIME);
+        // The losses of a block that are expected, and their standard deviation: once, and another time for eight times as
+        // many subscribers, because the one that loses most of a block decides.
+        let expected = u64::from(self.data) * share;
+        let deviations = 3 + u64::from(subscribers.max(1).ilog2());
+        let symbols = (expected + (expected * 1_000_000).isqrt() * deviations / 3) / 1_000_000;
+        self.parity = symbols.min(MOST_AHEAD) as u8;
+    }
+
+    /// Returns the number of symbols that are sent for a block without a request.
+    const fn ahead(&self, block: Block) -> u8 {
+        match self.fec {
+            Fec::Auto => (self.parity as u16 * block.count as u16).div_ceil(self.data as u16) as u8,
+            _ => self.parity,
+        }
+    }
+
+    const fn has_blocks(&self) -> bool {
+        self.data > 0 && self.is_announced
+    }
+
+    /// Returns whether parity must be sent before more data.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Returns how many datagrams may be sent before the parity of their block.
+    pub(super) fn room(&self) -> u64 {
+        let used = self.open.map_or(0, |open| open.block.count);
+        let is_limited = self.has_blocks() && (self.parity > 0 || self.is_one_way);
+        if is_limited { u64::from(self.data.saturating_sub(used).max(1)) } else { u64::MAX }
+    }
+
+    /// Adds datagrams that were sent to the open block.
+    #[inline]
+    pub(super) fn note_sent(&mut self, now: ClockTime, first: Sequence, count: u64, ring: &Ring) {
+        if self.has_blocks() {
+            Sequence::each(first..first + count).for_each(|sequence| self.add(now, sequence, ring));
+        }
+    }
+
+    fn add(&mut self, now: ClockTime, sequence: Sequence, ring: &Ring) {
+        let epoch = DatagramView::parse(ring.get(sequence)).map_or(KeyEpoch::CLEAR, |view| view.header.epoch);
+        if self.open.is_some_and(|open| open.block.epoch != epoch) {
+            self.end_block(now, ring);
+        }
+        let start = OpenBlock { block: Block { base: sequence, count: 0, epoch }, since: now };
+        let open = self.open.get_or_insert(start);
+        open.block.count += 1;
+        if open.block.count >= self.data {
+            self.end_block(now, ring);
+        }
+    }
+
+    /// Ends the open block if its time is over, or if no datagram follows.
+    pub(super) fn end_in_time(&mut self, now: ClockTime, is_over: bool, ring: &Ring) {
+        if self.open.is_some_and(|open| is_over || now >= open.since + BLOCK_TIME) {
+            self.end_block(now, ring);
+        }
+    }
+
+    /// Returns when the open block ends.
+    pub(super) fn deadline(&self) -> ClockTime {
+        self.open.map_or(ClockTime::NEVER, |open| open.since + BLOCK_TIME)
+    }
+
+    fn end_block(&mut self, now: ClockTime, ring: &Ring) {
+        let Some(OpenBlock { block, .. }) = self.open.take() else { return };
+        let count = self.ahead(block);
+        if !self.is_one_way {
+            self.forget(ring.oldest_retained);
+            self.blocks.push_back(SentBlock::new(block, count));
+        }
+        let symbols = encode(ring, block, 0..count).unwrap_or_default();
+        if symbols.is_empty() {
+            return self.note_block_sent(now, block);
+        }
+        self.waiting.extend(symbols.into_iter().enumerate().map(|(index, bytes)| {
+            let index = index as u8;
+            Symbol { block, index, is_last: index + 1 == count, bytes }
+        }));
+    }
+
+    fn forget(&mut self, oldest_retained: Sequence) {
+        while self.blocks.front().is_some_and(|sent| sent.block.base < oldest_retained) {
+            self.blocks.pop_front();
+        }
+    }
+
+    fn sent_mut(&mut self, base: Sequence) -> Option<&mut SentBlock> {
+        let index = self.blocks.binary_search_by_key(&base, |sent| sent.block.base).ok()?;
+        self.blocks.get_mut(index)
+    }
+
+    /// Returns the first datagram of the block that was sent and contains this one.
+    pub(super) fn block_of(&self, sequence: Sequence) -> Option<Sequence> {
+        let after = self.blocks.partition_point(|sent| sent.block.base <= sequence);
+        let block = self.blocks.get(after.checked_sub(1)?)?.block;
+        (sequence < block.base + u64::from(block.count)).then_some(block.base)
+    }
+
+    /// Decides how to answer a subscriber that needs this number of datagrams or symbols of a block: returns how many symbols that
+    /// wait to be sent will serve it; `None` if the datagrams themselves are to be sent. What was sent less than `holdoff`
+    /// ago is on its way.
+    pub(super) fn answer(
+        &mut self,
+        now: ClockTime,
+        base: Sequence,
+        id: SubscriberId,
+        needed: usize,
+        holdoff: Nanos,
+    ) -> Option<u8> {
+        let mut shared = self.shared;
+        let sent = self.sent_mut(base)?;
+        if sent.requested_by.is_some_and(|other| other != id) && !sent.is_shared {
+            sent.is_shared = true;
+            shared += (2 * HALF - shared) / 4;
+        } else if sent.requested_by.is_none() {
+            shared -= shared / 16;
+        }
+        sent.requested_by = Some(id);
+        let is_recent = |at: &&ClockTime| **at != ClockTime::NEVER && now.since(**at) < holdoff;
+        let recent = sent.answers.iter().filter(is_recent).count();
+        let waiting = sent.answers.iter().filter(|at| **at == ClockTime::NEVER).count();
+        let needed = needed.saturating_sub(recent);
+        let more = u8::try_from(needed.saturating_sub(waiting)).unwrap_or(u8::MAX);
+        let has_symbols = more <= Parity::SYMBOLS - sent.used;
+        let is_for_all = has_symbols && (sent.is_shared || shared > HALF);
+        if is_for_all {
+            sent.used += more;
+            sent.answers.resize(sent.answers.len() + usize::from(more), ClockTime::NEVER);
+        }
+        self.shared = shared;
+        is_for_all.then_some(needed as u8)
+    }
+
+    /// Returns whether symbols wait to answer requests for a block.
+    pub(super) fn has_answers(&self, base: Sequence) -> bool {
+        let index = self.blocks.binary_search_by_key(&base, |sent| sent.block.base);
+        let sent = index.ok().and_then(|index| self.blocks.get(index));
+        sent.is_some_and(|sent| sent.answers.contains(&ClockTime::NEVER))
+    }
+
+    /// Takes the next symbol that answers requests for a block.
+    fn take_answer(&mut self, now: ClockTime, base: Sequence, ring: &Ring) -> Option<Symbol> {
+        let sent = self.sent_mut(base)?;
+        let waiting = sent.answers.iter().filter(|at| **at == ClockTime::NEVER).count() as u8;
+        if sent.ready.is_empty() {
+            let first = sent.used.checked_sub(waiting)?;
+            sent.ready = (first..sent.used).zip(encode(ring, sent.block, first..sent.used)?).collect();
+        }
+        let answer = sent.answers.iter_mut().find(|at| **at == ClockTime::NEVER)?;
+        *answer = now;
+        let (index, bytes) = sent.ready.pop_front()?;
+        Some(Symbol { block: sent.block, index, is_last: false, bytes })
+    }
+
+    /// Returns the length of the symbols of a block.
+    fn symbol_length(&self, base: Sequence, ring: &Ring) -> Option<usize> {
+        let index = self.blocks.binary_search_by_key(&base, |sent| sent.block.base).ok()?;
+        longest(ring, self.blocks.get(index)?.block).map(symbol_length)
+    }
+
+    /// Notes that a block was sent, with its parity.
+    fn note_block_sent(&mut self, now: ClockTime, block: Block) {
+        if self.is_one_way {
+            self.sent.push_back((now, block.base + u64::from(block.count)));
+        }
+    }
+
+    /// Returns the first datagram that may still be recovered, without feedback.
+    pub(super) fn settled(&mut self, now: ClockTime) -> Sequence {
+        while let Some((_, end)) = self.sent.front().copied().filter(|(at, _)| now >= *at + REORDERING) {
+            self.settled = end;
+            self.sent.pop_front();
+        }
+        self.settled
+    }
+}
+
+fn datagrams(ring: &Ring, block: Block) -> impl Iterator<Item = &[u8]> {
+    Sequence::each(block.base..block.base + u64::from(block.count)).map(|sequence| ring.get(sequence))
+}
+
+/// Returns the length of the longest datagram of a block.
+fn longest(ring: &Ring, block: Block) -> Option<usize> {
+    datagrams(ring, block).map(<[u8]>::len).max().filter(|longest| *longest >= HEADER_LENGTH)
+}
+
+/// Returns the parity symbols of a block with these indexes; none if its datagrams are no longer retained.
+fn encode(ring: &Ring, block: Block, indexes: Range<u8>) -> Option<Vec<Vec<u8>>> {
+    if indexes.is_empty() {
+        return None;
+    }
+    let mut encoder = Encoder::new(indexes, symbol_length(longest(ring, block)?));
+    for (number, datagram) in datagrams(ring, block).enumerate() {
+        let (head, rest) = symbol_of(datagram)?;
+        encoder.add(number as u8, &head, rest);
+    }
+    Some(encoder.finish())
+}
+
+impl PublisherConfig {
+    /// Returns the length of the longest datagram of data. Its parity is longer by what describes the block.
+    pub(super) const fn longest_data(&self) -> usize {
+        match self.fec {
+            Fec::Off => self.datagram,
+            Fec::Auto | Fec::Fixed { .. } => {
+                let sealed =
+                    if self.keys.is_empty() { 0 } else { super::publish::SALT_EXTENSION + TAG_LENGTH };
+                self.datagram + HEADER_LENGTH
+                    - (symbol_length(HEADER_LENGTH) + HEADER_LENGTH + Parity::HEAD + sealed)
+            }
+        }
+    }
+}
+
+impl PublisherMachine {
+    /// Returns the next parity datagram that the rate admits.
+    pub(super) fn next_parity(&mut self, now: ClockTime) -> Option<Transmit> {
+        let is_over = self.closed && self.ring.sent == self.ring.next;
+        self.parity.end_in_time(now, is_over, &self.ring);
+        if !self.pacer.has(self.parity_length()?) {
+            return None;
+        }
+        let Symbol { block, index, is_last, bytes } = self.parity.waiting.pop_front()?;
+        let flags = if is_last { Flags::LAST_AHEAD } else { Flags(0) };
+        let length = self.push_parity(block, index, flags, &bytes);
+        self.pacer.charge(length);
+        self.statistics.parity += 1;
+        self.statistics.parity_bytes += length;
+        if is_last {
+            self.parity.note_block_sent(now, block);
+        }
+        self.outbox.pop().map(Transmit::Control)
+    }
+
+    /// Queues a parity datagram; returns its length.
+    fn push_parity(&mut self, block: Block, index: u8, flags: Flags, symbol: &[u8]) -> u64 {
+        let Block { base, count, epoch } = block;
+        let parity = Parity { base, count, index, epoch, symbol };
+        self.push_uncharged(Target::Group, Kind::Parity, flags, |writer| parity.write(writer))
+    }
+
+    /// Queues repairs of what a subscriber requests of a block: the datagrams themselves if it is alone, and parity if
+    /// others may need something else of the block.
+    pub(super) fn repair_block(
+        &mut self,
+        now: ClockTime,
+        id: SubscriberId,
+        base: Sequence,
+        requested: &[Sequence],
+    ) {
+        let Some(holdoff) = self.members.get(id).map(super::repair_scheduler::holdoff) else { return };
+        let Self { repairs, parity, members, ring, .. } = self;
+        let is_coming = |sequence: &&Sequence| repairs.is_coming(now, **sequence, id, holdoff, ring);
+        let needed = requested.len() - requested.iter().filter(is_coming).count();
+        let answer = match members.len() > 1 && needed > 0 {
+            true => parity.answer(now, base, id, needed, holdoff),
+            false => None,
+        };
+        match (answer, parity.symbol_length(base, ring)) {
+            (Some(symbols), Some(symbol)) => {
+                let length = HEADER_LENGTH + self.seal_length() + Parity::HEAD + symbol;
+                self.repairs.request_parity(base, length as u64, symbols, id, &mut self.members);
+            }
+            _ => {
+                for sequence in requested {
+                    self.repairs.request(now, *sequence, id, &mut self.members, &mut self.ring);
+                }
+            }
+        }
+    }
+
+    /// Sends the next symbol that answers requests for a block.
+    pub(super) fn repair_with_parity(&mut self, now: ClockTime, repair: Repair) -> Option<Transmit> {
+        let Symbol { block, index, bytes, .. } = self.parity.take_answer(now, repair.sequence, &self.ring)?;
+        let length = self.push_parity(block, index, Flags::REPAIR, &bytes);
+        self.statistics.group_repairs += 1;
+        self.statistics.parity_repairs += 1;
+        self.statistics.repair_bytes += length;
+        self.heartbeats.note_repair(now);
+        self.outbox.pop().map(Transmit::Control)
+    }
+
+    /// Adapts the parity to the losses that a subscriber reports.
+    pub(super) fn observe_parity(&mut self, now: ClockTime, id: SubscriberId) {
+        if self.config.fec != Fec::Auto {
+            return;
+        }
+        if let Some(Member { loss, highest, missed, .. }) = self.members.get_mut(id) {
+            loss.note(*highest, *missed);
+        }
+        let worst = self.members.iter().map(|(_, member)| member.loss.share).max();
+        self.parity.adapt(now, worst.unwrap_or(0), self.members.len());
+    }
+
+    /// Returns when the next parity is due.
+    pub(super) fn parity_deadline(&self) -> ClockTime {
+        match self.parity_length() {
+            Some(length) => self.pacer.when(length),
+            None => self.parity.deadline(),
+        }
+    }
+
+    /// Returns the length of the parity datagram that is sent next, if one waits.
+    fn parity_length(&self) -> Option<u64> {
+        let symbol = self.parity.waiting.front()?.bytes.len();
+        Some((HEADER_LENGTH + self.seal_length() + Parity::HEAD + symbol) as u64)
+    }
+}

@@ -1,0 +1,393 @@
+//! Recovers lost datagrams from parity.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use super::SubscriberMachine;
+use super::item::BodyLocation;
+use super::window::Meta;
+use crate::fec::{Symbols, datagram_of, decode};
+use crate::wire::{DatagramView, Flags, FlowControl, Header, KeyEpoch, Messages, Parity, Sequence};
+use crate::{ClockTime, Nanos};
+
+/// A block may have begun this many datagrams before the first one that is missing.
+const BEFORE: u64 = Parity::LONGEST_BLOCK as u64 - 1;
+/// The parity of a block that is not full follows this long after its first datagram.
+const BLOCK_TIME: Nanos = Nanos::from_millis(10);
+/// What a symbol takes beside its bytes: forged ones may be short.
+const SYMBOL_EXTRA: usize = 64;
+/// Buffers that are kept for reuse.
+const MAX_SPARE: usize = 256;
+
+/// The parity symbols of a block that is not complete.
+#[derive(Debug)]
+struct PartialBlock {
+    count: u8,
+    epoch: KeyEpoch,
+    symbols: Symbols,
+}
+
+impl PartialBlock {
+    fn range(&self, base: Sequence) -> Range<Sequence> {
+        base..base + u64::from(self.count)
+    }
+}
+
+/// Copies of recent datagrams as they arrived, and the parity symbols of their blocks. They are kept only while the
+/// publisher sends parity.
+#[derive(Debug)]
+pub(super) struct Recovery {
+    is_on: bool,
+    /// The copies from `first` on; an empty one is missing.
+    first: Sequence,
+    copies: VecDeque<Vec<u8>>,
+    blocks: BTreeMap<Sequence, PartialBlock>,
+    /// Bytes of copies and symbols, and the limit: what does not fit is not kept.
+    bytes: usize,
+    max_bytes: usize,
+    spare: Vec<Vec<u8>>,
+}
+
+impl Recovery {
+    pub(super) fn new(max_bytes: usize) -> Self {
+        Self {
+            is_on: false,
+            first: Sequence::default(),
+            copies: VecDeque::new(),
+            blocks: BTreeMap::new(),
+            bytes: 0,
+            max_bytes,
+            spare: Vec::new(),
+        }
+    }
+
+    /// Begins or ends to keep copies.
+    pub(super) fn set_on(&mut self, is_on: bool) {
+        if self.is_on && !is_on {
+            self.clear();
+        }
+        self.is_on = is_on;
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        self.copies.clear();
+        self.blocks.clear();
+        self.bytes = 0;
+    }
+
+    /// Returns the bytes of all copies and symbols.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Keeps a copy of a datagram, and forgets what is not needed any more to recover anything from `base` on.
+    #[inline]
+    pub(super) fn keep(&mut self, base: Sequence, sequence: Sequence, datagram: &[u8]) {
+        if self.is_on {
+            self.trim(base);
+            self.put(sequence, datagram);
+        }
+    }
+
+    fn put(&mut self, sequence: Sequence, datagram: &[u8]) {
+        if self.copies.is_empty() {
+            self.first = sequence;
+        }
+        while let Some(missing) = self.first.offset_from(sequence).filter(|missing| *missing > 0) {
+            if missing > BEFORE {
+                return;
+            }
+            self.copies.push_front(Vec::new());
+            self.first = Sequence(self.first.0 - 1);
+        }
+        if !self.has_room(datagram.len()) {
+            return;
+        }
+        let at = sequence.ahead_of(self.first) as usize;
+        if self.copies.len() <= at {
+            self.copies.resize_with(at + 1, Vec::new);
+        }
+        let mut copy = self.spare.pop().unwrap_or_default();
+        copy.clear();
+        copy.extend_from_slice(datagram);
+        self.bytes += copy.len();
+        let former = core::mem::replace(&mut self.copies[at], copy);
+        self.release(former);
+    }
+
+    /// Forgets a datagram that was discarded.
+    pub(super) fn forget(&mut self, sequence: Sequence) {
+        let at = sequence.offset_from(self.first).and_then(|at| self.copies.get_mut(at as usize));
+        if let Some(former) = at.map(core::mem::take) {
+            self.release(former);
+        }
+    }
+
+    fn trim(&mut self, base: Sequence) {
+        while self.first + BEFORE < base
+            && let Some(copy) = self.copies.pop_front()
+        {
+            self.first += 1;
+            self.release(copy);
+        }
+        while let Some(entry) = self.blocks.first_entry()
+            && entry.get().range(*entry.key()).end <= base
+        {
+            let base = *entry.key();
+            self.remove(base);
+        }
+    }
+
+    fn remove(&mut self, base: Sequence) {
+        if let Some(block) = self.blocks.remove(&base) {
+            self.bytes -= block.symbols.iter().map(|(_, symbol)| symbol.len() + SYMBOL_EXTRA).sum::<usize>();
+        }
+    }
+
+    fn release(&mut self, copy: Vec<u8>) {
+        self.bytes -= copy.len();
+        if copy.capacity() > 0 && self.spare.len() < MAX_SPARE {
+            self.spare.push(copy);
+        }
+    }
+
+    const fn has_room(&self, bytes: usize) -> bool {
+        self.bytes + bytes <= self.max_bytes
+    }
+
+    fn copy(&self, sequence: Sequence) -> Option<&[u8]> {
+        let copy = self.copies.get(usize::try_from(sequence.offset_from(self.first)?).ok()?)?;
+        (!copy.is_empty()).then_some(copy)
+    }
+
+    /// Keeps a symbol; returns whether it may help.
+    fn add(&mut self, parity: &Parity<'_>) -> bool {
+        if !self.has_room(parity.symbol.len() + SYMBOL_EXTRA) {
+            return false;
+        }
+        let Parity { base, count, index, epoch, symbol } = *parity;
+        let block = self.blocks.entry(base).or_insert(PartialBlock { count, epoch, symbols: Vec::new() });
+        let fits = |(known, other): &(u8, Vec<u8>)| *known != index && other.len() == symbol.len();
+        let is_new = block.count == count
+            && block.epoch == epoch
+            && block.symbols.len() < usize::from(count)
+            && block.symbols.iter().all(fits);
+        if is_new {
+            block.symbols.push((index, symbol.to_vec()));
+            self.bytes += symbol.len() + SYMBOL_EXTRA;
+        }
+        is_new
+    }
+
+    /// Returns the base of the block with symbols that contains a datagram.
+    fn block_of(&self, sequence: Sequence) -> Option<Sequence> {
+        let (base, block) = self.blocks.range(..=sequence).next_back()?;
+        block.range(*base).contains(&sequence).then_some(*base)
+    }
+
+    /// Returns how many more datagrams or symbols of a block are needed to recover the rest of it.
+    fn shortage(&self, base: Sequence) -> usize {
+        let Some(block) = self.blocks.get(&base) else { return usize::MAX };
+        let known =
+            Sequence::each(block.range(base)).filter(|sequence| self.copy(*sequence).is_some()).count();
+        (usize::from(block.count) - known).saturating_sub(block.symbols.len())
+    }
+
+    /// Returns the recovered datagrams of a block. `None` if its symbols do not belong together.
+    fn decode(&self, base: Sequence) -> Option<(KeyEpoch, Symbols)> {
+        let block = self.blocks.get(&base)?;
+        let known: Vec<Option<&[u8]>> =
+            Sequence::each(block.range(base)).map(|sequence| self.copy(sequence)).collect();
+        let symbols: Vec<(u8, &[u8])> =
+            block.symbols.iter().map(|(index, symbol)| (*index, &symbol[..])).collect();
+        Some((block.epoch, decode(&known, &symbols)?))
+    }
+
+    /// Returns whether nothing is to be recovered.
+    pub(super) fn is_idle(&self) -> bool {
+        self.blocks.is_empty()
+    }
+}
+
+/// The missing datagrams of each block that need not be requested, because its symbols replace them.
+#[derive(Debug, Default)]
+pub(super) struct Replaced(BTreeMap<Sequence, u64>);
+
+impl SubscriberMachine {
+    /// Whether it sends nothing: by its settings, or because the publisher receives nothing.
+    pub(super) fn is_mute(&self) -> bool {
+        self.config.mute || self.heartbeat.flow == FlowControl::OneWay
+    }
+
+    /// Whether it requests repairs.
+    pub(super) fn requests_repairs(&self) -> bool {
+        self.config.repairs() && !self.is_mute()
+    }
+
+    /// Returns how long the request for a missing datagram waits for the parity of its block.
+    pub(super) const fn parity_delay(&self) -> Nanos {
+        if self.heartbeat.block > 0 && self.heartbeat.parity > 0 { BLOCK_TIME } else { Nanos::ZERO }
+    }
+
+    /// Handles a parity symbol.
+    pub(super) fn on_parity(&mut self, now: ClockTime, header: &Header, parity: &Parity<'_>) {
+        self.statistics.parity += 1;
+        let end = parity.end();
+        let is_known = self.recovery.is_on && end <= self.base + self.window.length();
+        if !is_known || end <= self.base {
+            return;
+        }
+        self.note_sent_before(now, end);
+        self.recovery.trim(self.base);
+        if self.has_missing(parity.base..end) && self.recovery.add(parity) {
+            self.recover(now, parity.base);
+        }
+        if header.flags.has(Flags::REPAIR) {
+            return;
+        }
+        // No more parity follows for this block, or for those before it: what is still missing is due.
+        let settled = if header.flags.has(Flags::LAST_AHEAD) { end } else { parity.base };
+        let due = now + self.naks.reorder_guard(self.round_trip());
+        self.naks.hasten(settled, due);
+    }
+
+    /// Recovers the rest of the block of a datagram that arrived, if that has completed it.
+    pub(super) fn recover_block_of(&mut self, now: ClockTime, sequence: Sequence) {
+        if !self.recovery.is_idle()
+            && let Some(base) = self.recovery.block_of(sequence)
+        {
+            self.recover(now, base);
+        }
+    }
+
+    /// Whether a datagram neither arrived nor was given up.
+    fn is_missing(&self, sequence: Sequence) -> bool {
+        let is_current = self.current.as_ref().is_some_and(|current| current.sequence == sequence);
+        sequence >= self.base && !is_current && !self.window.has(sequence)
+    }
+
+    fn has_missing(&self, range: Range<Sequence>) -> bool {
+        Sequence::each(range).any(|sequence| self.is_missing(sequence))
+    }
+
+    /// Recovers what is missing of a block, if enough of it has arrived.
+    fn recover(&mut self, now: ClockTime, base: Sequence) {
+        let Some(range) = self.recovery.blocks.get(&base).map(|block| block.range(base)) else { return };
+        if !self.has_missing(range.clone()) {
+            return self.recovery.remove(base);
+        }
+        if self.recovery.shortage(base) > 0 {
+            return;
+        }
+        let recovered = self.recovery.decode(base);
+        self.recovery.remove(base);
+        // The present message may be in this buffer.
+        let decrypted = core::mem::take(&mut self.decrypted);
+        if let Some((epoch, symbols)) = recovered {
+            for (number, symbol) in symbols {
+                let sequence = base + u64::from(number);
+                if self.is_missing(sequence) {
+                    self.take_recovered(now, sequence, epoch, &symbol);
+                }
+            }
+        }
+        self.decrypted = decrypted;
+        // Symbols that were forged recover nothing: the datagrams are requested.
+        let due = now + self.naks.reorder_guard(self.round_trip());
+        self.naks.hasten(range.end, due);
+    }
+
+    /// Buffers a datagram that was recovered, like one that arrived.
+    fn take_recovered(&mut self, now: ClockTime, sequence: Sequence, epoch: KeyEpoch, symbol: &[u8]) {
+        let Some(incarnation) = self.incarnations.current() else { return };
+        let datagram = datagram_of(symbol, self.config.stream, incarnation, epoch, sequence.0);
+        let datagram = datagram.unwrap_or_default();
+        let Some(view) = DatagramView::parse(&datagram).ok().filter(|_| self.is_plausible(&datagram)) else {
+            self.statistics.malformed += 1;
+            return;
+        };
+        if sequence != self.base && !self.window.has_room(datagram.len() + self.recovery.bytes()) {
+            self.statistics.beyond += 1;
+            return;
+        }
+        let Some((location, range)) = self.open(&view, &datagram) else { return };
+        let decrypted = core::mem::take(&mut self.decrypted);
+        let body = match location {
+            BodyLocation::Decrypted => decrypted.get(range),
+            _ => datagram.get(range),
+        };
+        let body = body.unwrap_or_default();
+        // Nothing authenticates a symbol of a clear stream.
+        if view.header.flags.has(Flags::BATCH) && Messages::read(body).is_err() {
+            self.statistics.malformed += 1;
+        } else {
+            self.note_arrival(now, sequence, true);
+            self.statistics.recovered += 1;
+            self.window.buffer(sequence, Meta::of(&view), body);
+            if self.delivery.is_buffering() {
+                self.schedule_status_after_progress();
+            }
+        }
+        self.decrypted = decrypted;
+    }
+
+    /// Whether a datagram may be of this publisher: not too long, and sealed if the group seals.
+    fn is_plausible(&self, datagram: &[u8]) -> bool {
+        let longest = usize::from(self.heartbeat.datagram);
+        let is_short = longest == 0 || datagram.len() <= longest;
+        let is_clear = datagram.get(6..8).is_some_and(|epoch| *epoch == [0, 0]);
+        is_short && (self.config.keys.is_empty() || !is_clear)
+    }
+
+    /// Returns whether a missing datagram need not be requested, because a symbol of its block replaces it.
+    pub(super) fn is_replaced(&self, sequence: Sequence, replaced: &mut Replaced) -> bool {
+        let Some(base) = self.recovery.block_of(sequence) else { return false };
+        let left = replaced.0.entry(base).or_insert_with(|| {
+            let range = self.recovery.blocks.get(&base).map_or(base..base, |block| block.range(base));
+            let missing = Sequence::each(range).filter(|sequence| self.is_missing(*sequence)).count();
+            missing.saturating_sub(self.recovery.shortage(base)) as u64
+        });
+        let is_replaced = *left > 0;
+        *left = left.saturating_sub(1);
+        is_replaced
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec;
+
+    use super::*;
+    use crate::random::Random;
+
+    /// Whatever is forged, memory is bounded, and everything is released when delivery has passed it.
+    #[test]
+    fn copies_and_symbols_stay_within_their_bytes() {
+        const MOST: usize = 20_000;
+        let mut random = Random::new(1);
+        let mut recovery = Recovery::new(MOST);
+        recovery.set_on(true);
+        for round in 0..20_000_u64 {
+            let base = Sequence(100 + round / 20);
+            let sequence = Sequence(40 + base.0 - 100 + random.next() % 500);
+            let bytes = vec![7; 32 + (random.next() % 1_000) as usize];
+            match random.next() % 3 {
+                0 => recovery.keep(base, sequence, &bytes),
+                1 => recovery.forget(sequence),
+                _ => {
+                    let (count, index) = ((random.next() % 64) as u8 + 1, (random.next() % 192) as u8);
+                    let parity =
+                        Parity { base: sequence, count, index, epoch: KeyEpoch::CLEAR, symbol: &bytes };
+                    recovery.add(&parity);
+                    let _ = recovery.decode(sequence);
+                }
+            }
+            assert!(recovery.bytes() <= MOST, "{} bytes", recovery.bytes());
+            assert!(recovery.copies.len() <= 500 + 2 * BEFORE as usize, "{}", recovery.copies.len());
+        }
+        recovery.trim(Sequence(1 << 40));
+        assert_eq!((recovery.bytes(), recovery.blocks.len(), recovery.copies.len()), (0, 0, 0));
+    }
+}
