@@ -20,6 +20,8 @@ use crate::{ClockTime, Nanos};
 /// Ranges of messages that were given up, remembered one by one. Beyond that, the two oldest become one range, which
 /// includes the acknowledged messages between them.
 const MAX_GIVEN_UP: usize = 256;
+/// The longest wait between two requests for an acknowledgement is the first one, doubled this many times.
+const MOST_DOUBLINGS: u32 = 8;
 /// With more subscribers, reports are evaluated at most once in this time.
 const LARGE_GROUP: usize = 64;
 const SETTLE_INTERVAL: Nanos = Nanos::from_millis(10);
@@ -146,8 +148,17 @@ pub(super) struct Acknowledgements {
     forgotten: MessageNumber,
     /// In a large group, the time until which reports are only collected.
     next_at: ClockTime,
-    /// The first message that is not settled, and when that was noticed or its acknowledgement last requested.
-    awaited: Option<(MessageNumber, ClockTime)>,
+    awaited: Option<Awaited>,
+}
+
+/// The first message that is not settled.
+#[derive(Clone, Copy, Debug)]
+struct Awaited {
+    first: MessageNumber,
+    /// When that was noticed, or its acknowledgement last requested.
+    since: ClockTime,
+    /// How often it was requested.
+    requests: u32,
 }
 
 impl Acknowledgements {
@@ -167,22 +178,21 @@ impl Acknowledgements {
     }
 
     /// Returns whether the first message that is not settled, of those before `next`, has waited for longer than this,
-    /// also since it last was requested.
+    /// and then for twice as long, and so on.
     fn is_late(&mut self, now: ClockTime, next: MessageNumber, patience: Nanos) -> bool {
-        let first = (self.settled < next).then_some(self.settled);
-        match (first, self.awaited) {
-            (Some(first), Some((known, since))) if first == known => {
-                let is_late = now >= since + patience;
-                if is_late {
-                    self.awaited = Some((first, now));
-                }
-                is_late
-            }
-            (first, _) => {
-                self.awaited = first.map(|first| (first, now));
-                false
-            }
+        if self.settled >= next {
+            self.awaited = None;
+            return false;
         }
+        let first = self.settled;
+        let awaited = self.awaited.filter(|awaited| awaited.first == first);
+        let awaited = awaited.unwrap_or(Awaited { first, since: now, requests: 0 });
+        let is_late = now >= awaited.since + (1 << awaited.requests.min(MOST_DOUBLINGS)) * patience;
+        self.awaited = Some(match is_late {
+            true => Awaited { since: now, requests: awaited.requests + 1, ..awaited },
+            false => awaited,
+        });
+        is_late
     }
 
     /// Forgets a departed subscriber. What it had to acknowledge, and has not, all subscribers never do.

@@ -198,9 +198,11 @@ pub enum ConfigError {
     /// Without feedback, nothing is acknowledged.
     #[error("a one-way publisher receives no acknowledgements: require none")]
     OneWayQuorum,
-    /// Without feedback, the path is not known.
-    #[error("a one-way publisher cannot adapt its rate: set a fixed rate")]
-    OneWayAutoRate,
+    /// Parity is not measured with what arrives on a path, and without feedback nothing is.
+    #[error(
+        "an automatic rate is not combined with forward error correction, and not one-way: set a fixed rate"
+    )]
+    AutoRateParity,
     /// Parity does not cover manifests, and without repair a lost manifest loses what it vouches for.
     #[error("a signed stream has no forward error correction, and is not sent one-way: choose one of these")]
     SignedParity,
@@ -232,8 +234,8 @@ impl PublisherConfig {
         if self.flow == FlowControl::OneWay && self.quorum.is_some() {
             return Err(ConfigError::OneWayQuorum);
         }
-        if self.flow == FlowControl::OneWay && self.rate.auto().is_some() {
-            return Err(ConfigError::OneWayAutoRate);
+        if self.rate.auto().is_some() && (self.fec != Fec::Off || self.flow == FlowControl::OneWay) {
+            return Err(ConfigError::AutoRateParity);
         }
         if self.signer.is_some() && (self.fec != Fec::Off || self.flow == FlowControl::OneWay) {
             return Err(ConfigError::SignedParity);

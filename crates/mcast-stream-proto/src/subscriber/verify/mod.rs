@@ -48,6 +48,35 @@ pub(super) struct Verification {
     reported: [Option<Distrust>; 3],
     /// The end of what heartbeats show as sent, and when it last changed.
     sent: (Sequence, ClockTime),
+    suspicion: Suspicion,
+}
+
+/// When datagrams were last discarded because no manifest arrived for them.
+///
+/// If they are genuine, the manifest is still on its way, perhaps because of the rate, which their repairs use up as well:
+/// then they must not be requested again and again.
+#[derive(Clone, Copy, Debug, Default)]
+struct Suspicion {
+    /// The first of them.
+    first: Sequence,
+    at: ClockTime,
+    /// How often in succession, from the same datagram on.
+    times: u32,
+}
+
+impl Suspicion {
+    /// The longest wait is this many times as long as the first one.
+    const MOST_DOUBLINGS: u32 = 6;
+
+    /// Returns whether datagrams from `first` on may be discarded now: not again before a time that doubles.
+    fn admits(&self, first: Sequence, now: ClockTime, pause: Nanos) -> bool {
+        self.first != first || now >= self.at + (1 << self.times.min(Self::MOST_DOUBLINGS)) * pause
+    }
+
+    fn note(&mut self, first: Sequence, now: ClockTime) {
+        let times = if self.first == first { self.times + 1 } else { 0 };
+        *self = Self { first, at: now, times };
+    }
 }
 
 impl Verification {
@@ -65,6 +94,7 @@ impl Verification {
             report_at: now,
             reported: [None; 3],
             sent: (Sequence(0), now),
+            suspicion: Suspicion::default(),
         }
     }
 
@@ -312,9 +342,11 @@ impl SubscriberMachine {
         let pause = PAUSE.max(4 * self.round_trip());
         let is_overdue = self.highest > latest || now >= self.verification.sent.1 + pause;
         let end = self.highest.min(latest + 1);
-        if !is_overdue || !Sequence::each(self.base..end).all(|sequence| self.has_arrived(sequence)) {
+        let may_be_forged = is_overdue && self.verification.suspicion.admits(self.base, now, pause);
+        if !may_be_forged || !Sequence::each(self.base..end).all(|sequence| self.has_arrived(sequence)) {
             return;
         }
+        self.verification.suspicion.note(self.base, now);
         while let Some((sequence, staged)) = self.verification.stage.take_before(end) {
             self.discard_staged(now, sequence, staged);
         }
