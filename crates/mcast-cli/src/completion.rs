@@ -212,6 +212,7 @@ mod tests {
         "DSCP",
         "ENGINE",
         "FACTOR",
+        "FILE|KEY",
         "FROM=TO",
         "HOPS",
         "HOST",

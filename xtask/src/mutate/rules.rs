@@ -101,7 +101,7 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "missing datagrams are requested",
         "subscriber/feedback.rs",
-        "self.config.repairs() && is_heard && !self.delivery.has_ended() && !self.naks.is_empty()",
+        "self.requests_repairs() && is_heard && !self.delivery.has_ended() && !self.naks.is_empty()",
         "false",
     ),
     rule(
@@ -119,8 +119,8 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "buffered datagrams are acknowledged only up to the first gap",
         "subscriber/feedback.rs",
-        "true => self.naks.first_gap().map_or(self.highest, |gap| gap.first),",
-        "true => self.highest,",
+        "let missing = self.naks.first_gap().map_or(self.highest, |gap| gap.first);",
+        "let missing = self.highest;",
     ),
     rule(
         "buffered datagrams reduce the advertised window",
@@ -161,7 +161,7 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "data in flight fits into the socket's receive buffer",
         "subscriber/feedback.rs",
-        "longest => (self.config.socket_buffer as u64 / u64::from(longest)).max(MIN_SOCKET_ROOM),",
+        "longest => (self.config.socket_buffer as u64 / u64::from(longest)).max(self.least_room()),",
         "_ => u64::MAX,",
     ),
     rule(
@@ -209,8 +209,8 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "fragments of a message are assembled only if they are consecutive",
         "subscriber/deliver.rs",
-        "        self.naks.trim(self.base);\n        self.assembly.abandon();",
-        "        self.naks.trim(self.base);",
+        "self.discard_staged_before(self.base);\n        self.assembly.abandon();",
+        "self.discard_staged_before(self.base);",
     ),
     rule(
         "an earlier incarnation of the publisher is ignored",
@@ -389,7 +389,7 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "a subscriber reports repairs without waiting for a heartbeat",
         "subscriber/feedback.rs",
-        "if is_news && self.config.repairs() {",
+        "if is_news && self.requests_repairs() {",
         "if is_news && unreported == u32::MAX {",
     ),
     rule(
@@ -479,8 +479,8 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "a small group acknowledges without a heartbeat",
         "subscriber/acknowledgements.rs",
-        "if self.acknowledgements.is_requested\n            && self.heartbeat.group_size <= SMALL_GROUP",
-        "if self.acknowledgements.is_requested\n            && self.heartbeat.group_size > SMALL_GROUP",
+        "self.acknowledgements.is_requested && self.heartbeat.group_size <= SMALL_GROUP",
+        "self.acknowledgements.is_requested && self.heartbeat.group_size > SMALL_GROUP",
     ),
     rule(
         "a subscriber acknowledges only messages after its last loss",

@@ -9,7 +9,7 @@ use crate::arguments::key_file;
 use crate::console::Console;
 use crate::exit::Outcome;
 
-/// Make, show and rotate the secrets of groups and the signing keys of publishers
+/// Make, show and rotate secrets and signing keys
 ///
 /// A group secret seals a stream: all members share it. A signing key proves that a publisher, and no other member of the
 /// group, sent a message: only the publisher has it, and subscribers are given its public key.
