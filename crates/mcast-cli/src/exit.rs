@@ -229,6 +229,10 @@ fn option_for(error: Classified<'_>) -> Option<String> {
             "the retransmission buffer must hold all of it: with --history 32M a message may have 16 MiB"
         }
         StreamError::Settings(ConfigError::History(_)) => "the default, --history 8M, holds several thousand",
+        StreamError::Settings(ConfigError::SignedParity) => "remove --sign, or --fec and --one-way",
+        StreamError::Settings(ConfigError::AutoRateParity) => {
+            "give --rate a figure, such as 10Mbit, or remove --fec and --one-way"
+        }
         StreamError::MixedFamilies => "run one publisher per family, or select a family with -4 or -6",
         _ => return None,
     };
@@ -240,14 +244,14 @@ fn option_for_keys(error: &KeyFileAccessError) -> Option<&'static str> {
     Some(match error {
         KeyFileAccessError::Read { source, .. } => match source.kind() {
             io::ErrorKind::NotFound => {
-                "name the key file that all members of the group share; `mcast keys make FILE` creates one"
+                "name an existing key file; `mcast keys make FILE` creates one, with --signing for --sign"
             }
             io::ErrorKind::PermissionDenied => return None,
             _ => "--key needs a file that `mcast keys make FILE` created",
         },
         #[cfg(feature = "seal")]
         KeyFileAccessError::Content { .. } => "`mcast keys make FILE` creates a file with a new secret",
-        KeyFileAccessError::Exists(_) => "name another file, or use this one with --key",
+        KeyFileAccessError::Exists(_) => "name another file; `mcast keys show` prints what is in this one",
         _ => return None,
     })
 }

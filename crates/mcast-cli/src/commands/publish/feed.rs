@@ -112,7 +112,10 @@ impl Feed {
 fn report_log(publisher: &LoggedPublisher, console: &Console) {
     let (directory, next) = (publisher.directory().display(), publisher.next_message());
     let why = match publisher.start() {
-        LogStart::First => None,
+        LogStart::First => {
+            console.note(format_args!("log {directory}: new"));
+            None
+        }
         LogStart::Continued => {
             let messages = count_of(next.0, "message");
             console.note(format_args!("log {directory}: continuing after {messages}"));
