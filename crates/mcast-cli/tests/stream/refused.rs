@@ -51,7 +51,7 @@ fn an_unreadable_key_file_is_reported_with_a_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().to_str().unwrap();
     for command in ["publish", "subscribe", "sniff", "top"] {
-        for (path, remedy) in [("/nowhere", "all members of the group share"), (folder, "created")] {
+        for (path, remedy) in [("/nowhere", "name an existing key file"), (folder, "created")] {
             let group: &[&str] = if command == "top" { &["--once"] } else { &[GROUP] };
             let ended = mcast(&lan.a, &[&[command, "--key", path], group].concat());
             assert_eq!((ended.status, ended.text()), (Some(4), ""), "{command}: {ended:?}");
