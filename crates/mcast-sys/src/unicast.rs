@@ -1,4 +1,5 @@
-//! Segmented sending to one unicast address (`UDP_SEGMENT`, Linux 4.18).
+//! Sockets of the standard library: their receive buffer, and segmented sending to one unicast address (`UDP_SEGMENT`,
+//! Linux 4.18).
 
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, UdpSocket};
@@ -15,6 +16,13 @@ const HEADER: usize = size_of::<usize>() + 2 * size_of::<libc::c_int>();
 
 const _: () =
     assert!(size_of::<libc::cmsghdr>() == HEADER && libc::SOL_UDP == 17 && libc::UDP_SEGMENT == 103);
+
+/// Requests a receive buffer of this size and returns the size granted.
+///
+/// `SO_RCVBUFFORCE`, which exceeds the limit of `net.core.rmem_max`, needs `CAP_NET_ADMIN`.
+pub fn set_receive_buffer(socket: &UdpSocket, bytes: usize) -> io::Result<usize> {
+    crate::platform::socket::set_receive_buffer(&SockRef::from(socket), bytes)
+}
 
 /// Sends datagrams as one buffer, which the kernel or the device segments. All but the last must be
 /// as long as the first; the last may be shorter.

@@ -3,6 +3,15 @@
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, UdpSocket};
 
+use socket2::SockRef;
+
+/// Requests a receive buffer of this size and returns the size granted.
+pub fn set_receive_buffer(socket: &UdpSocket, bytes: usize) -> io::Result<usize> {
+    let socket = SockRef::from(socket);
+    socket.set_recv_buffer_size(bytes.min(i32::MAX as usize))?;
+    socket.recv_buffer_size()
+}
+
 /// The maximum number of segments.
 pub const MAX_SEGMENTS: usize = 1;
 

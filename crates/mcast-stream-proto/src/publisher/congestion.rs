@@ -56,7 +56,7 @@ impl Sample {
     }
 }
 
-fn per_second(bytes: u64, elapsed: Nanos) -> u64 {
+pub(super) fn per_second(bytes: u64, elapsed: Nanos) -> u64 {
     let rate = u128::from(bytes) * u128::from(Nanos::SECOND.0) / u128::from(elapsed.0.max(1));
     u64::try_from(rate).unwrap_or(u64::MAX)
 }
@@ -233,6 +233,14 @@ impl RateControl {
         match self.state {
             State::Free { cleared, .. } => cleared,
             State::Trial(_) | State::Limited { .. } => 0,
+        }
+    }
+
+    /// Sets the lowest rate.
+    pub(crate) fn set_slowest(&mut self, slowest: u64) {
+        self.slowest = slowest;
+        if let State::Trial(Trial { rate, .. }) | State::Limited { rate } = &mut self.state {
+            *rate = slowest.max(*rate);
         }
     }
 

@@ -120,7 +120,13 @@ impl PublisherMachine {
             clock => (ClockTime(clock) + Nanos::from_micros(status.held.into())).min(now),
         };
         let is_steady = reception != Reception::Interrupted;
-        let report = RepairReport { arrived: status.repairs, until, is_steady, subscribers };
+        let report = RepairReport {
+            arrived: status.repairs,
+            received: status.received,
+            until,
+            is_steady,
+            subscribers,
+        };
         let change = self.repairs.note_report(now, member, report, average, other_on_trial);
         if let Some(RateChange::Cleared { loss, until, immunity, certain }) = change {
             let others = self.members.iter_mut();

@@ -4,7 +4,7 @@ use alloc::collections::{BTreeSet, VecDeque};
 
 use mcast_measure::TokenBucket;
 
-use super::congestion::{LONGEST_SILENCE, RateChange, RateControl, Sample};
+use super::congestion::{LONGEST_SILENCE, RateChange, RateControl, Sample, per_second};
 use super::sent_log::SentLog;
 use crate::wire::Sequence;
 use crate::{ClockTime, Nanos};
@@ -26,6 +26,9 @@ const MAX_LOSS: u32 = 750_000;
 /// of milliseconds before repairs that were sent earlier, because they wait in different sockets.
 const SAMPLE_REPAIRS: u64 = 64;
 const SAMPLE_TIME: Nanos = Nanos::from_millis(100);
+/// Repairs are not limited to less than this part of the rate of new data that arrives: their link carries that, so few of a
+/// short burst that arrive say nothing about it, and new data waits for its repairs.
+const DATA_SHARE: u64 = 4;
 
 /// A rate of repairs, to which new data adds as long as no link was found to be too slow.
 #[derive(Debug)]
@@ -76,6 +79,8 @@ pub(super) struct GroupRepairs {
 pub(super) struct RepairReport {
     /// The lower half of the number of repairs that arrived.
     pub(super) arrived: u32,
+    /// The number of datagrams that arrived, repairs among them.
+    pub(super) received: u64,
     /// The subscriber has counted, or lost, what was sent until this time.
     pub(super) until: ClockTime,
     /// Whether the subscriber has received continuously since its last status.
@@ -96,6 +101,7 @@ struct Reported {
     /// The last count that it reported, and how many of those were sent to it.
     count: u32,
     arrived: u64,
+    received: u64,
 }
 
 /// The repairs since the present rate was set, or since the last sample.
@@ -107,6 +113,9 @@ struct Pending {
     elapsed: Nanos,
     sent: u64,
     arrived: u64,
+    /// Datagrams that arrived, repairs among them, and the time in which they did.
+    received: u64,
+    duration: Nanos,
     /// How often repairs had had to wait before.
     denied: u64,
 }
@@ -124,6 +133,8 @@ pub(crate) struct RepairFlow {
     /// late the losses are reported.
     credit: TokenBucket,
     control: RateControl,
+    /// The lowest rate without new data, in bytes per second.
+    slowest: u64,
     /// The repairs sent to this subscriber alone, and those that it requested, for it or for the group.
     singles: SentLog,
     paid: SentLog,
@@ -148,6 +159,7 @@ impl RepairFlow {
             pace: RepairPace::new(floor, now),
             credit: TokenBucket::new(8 * datagram as u64, 0, now.0),
             control: RateControl::new(slowest),
+            slowest,
             singles: SentLog::of_subscriber(),
             paid: SentLog::of_subscriber(),
             group_before,
@@ -274,6 +286,7 @@ impl RepairFlow {
             paid: self.paid.until(until).max(before.paid),
             count: report.arrived,
             arrived: before.arrived + arrived,
+            received: report.received.max(before.received),
         };
         self.singles.forget(until);
         self.paid.forget(until);
@@ -296,6 +309,11 @@ impl RepairFlow {
         }
         self.pending.sent += sent;
         self.pending.arrived += arrived;
+        // The first count includes what arrived before.
+        if before.received > 0 {
+            self.pending.received += self.reported.received - before.received;
+        }
+        self.pending.duration += now.since(before.at);
         let Pending { sent, arrived, elapsed, denied: denied_before, .. } = self.pending;
         if sent < SAMPLE_REPAIRS || elapsed < SAMPLE_TIME.max(4 * round_trip) {
             return None;
@@ -303,6 +321,7 @@ impl RepairFlow {
         let lost = sent.saturating_sub(arrived);
         let (sent_bytes, arrived_bytes) = (sent * average, arrived.min(sent) * average);
         let sample = Sample { sent, lost, sent_bytes, arrived_bytes, elapsed };
+        self.control.set_slowest(self.slowest.max(self.data_rate(average) / DATA_SHARE));
         let rate = self.control.rate();
         let change = self.control.observe(now, sample, denied > denied_before, other_on_trial);
         // What was sent at another rate says nothing about the new one.
@@ -310,6 +329,12 @@ impl RepairFlow {
         self.pending = Pending { from, denied, ..Pending::default() };
         self.pace.limit(self.control.rate());
         change
+    }
+
+    /// Returns the rate of new data that arrived, in bytes per second.
+    fn data_rate(&self, average: u64) -> u64 {
+        let Pending { arrived, received, duration, .. } = self.pending;
+        per_second(received.saturating_sub(arrived).saturating_mul(average), duration)
     }
 
     /// Gives credit for repairs that arrived. For repairs to the group, the subscriber that requested them gets it.
@@ -358,10 +383,39 @@ mod tests {
                 }
             }
             counts.1 = counts.0 * arriving / 100;
-            let report =
-                RepairReport { arrived: counts.1 as u32, until: now, is_steady: true, subscribers: 1 };
+            let report = RepairReport {
+                arrived: counts.1 as u32,
+                received: counts.1,
+                until: now,
+                is_steady: true,
+                subscribers: 1,
+            };
             flow.note_report(now, report, group, DATAGRAM, Nanos(MILLISECOND), false);
         }
+    }
+
+    /// Of a short burst, a subscriber that waits for the processor may lose much, whatever its link carries.
+    #[test]
+    fn repairs_are_not_limited_to_a_trickle_beside_a_flood_of_data() {
+        let rate_with = |data: u64| {
+            let (mut flow, group) = flow();
+            for round in 1..=4_u32 {
+                let now = ClockTime(u64::from(round) * 50 * MILLISECOND);
+                while flow.take(DATAGRAM, None, 0, now, 8).is_ok() {}
+                let sent = flow.singles.total();
+                let report = RepairReport {
+                    arrived: sent as u32 / 3 * 2,
+                    received: sent / 3 * 2 + u64::from(round) * data / 20,
+                    until: now,
+                    is_steady: true,
+                    subscribers: 8,
+                };
+                flow.note_report(now, report, &group, DATAGRAM, Nanos(MILLISECOND), false);
+            }
+            flow.rate().unwrap()
+        };
+        assert!(rate_with(50_000) >= 12_000_000, "{}", rate_with(50_000));
+        assert!(rate_with(0) < 4_000_000, "{}", rate_with(0));
     }
 
     #[test]
@@ -401,7 +455,7 @@ mod tests {
         for (now, arrived) in [(1, u32::MAX), (2, 0), (3, u32::MAX), (4, 7), (5, u32::MAX)] {
             let now = ClockTime(now * MILLISECOND);
             sent += (0..1_000).filter(|_| flow.take(DATAGRAM, None, u64::MAX, now, 1).is_ok()).count() as u64;
-            let report = RepairReport { arrived, until: now, is_steady: true, subscribers: 1 };
+            let report = RepairReport { arrived, received: 0, until: now, is_steady: true, subscribers: 1 };
             flow.note_report(now, report, &group, DATAGRAM, Nanos(MILLISECOND), false);
             assert!(flow.reported.arrived <= sent, "{} of {sent}", flow.reported.arrived);
         }

@@ -1,13 +1,28 @@
 //! Datagrams to single subscribers, with segmentation offload (GSO) where there are several.
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mcast_sys::unicast::{MAX_SEGMENTS, is_refusal, send_segments};
+use mcast::Family;
+use mcast_sys::unicast::{MAX_SEGMENTS, is_refusal, send_segments, set_receive_buffer};
+
+use super::publisher::any_address;
 
 /// The most bytes in one call: the kernel limits it to the payload of an IPv4 packet.
 const MAX_BYTES: usize = 65_507;
+
+/// Opens the socket on which feedback arrives at a publisher, and repairs at a subscriber. The usual receive buffer of the
+/// system, 208 KiB on Linux, holds 92 repairs of a full frame; a process that waits for the processor for a moment would
+/// lose the others, which looks like a link that is too slow for repairs.
+///
+/// # Errors
+/// If there is no socket. A smaller buffer is none.
+pub(super) fn control_socket(family: Family, receive_buffer: usize) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(any_address(family))?;
+    let _ = set_receive_buffer(&socket, receive_buffer);
+    Ok(socket)
+}
 
 /// The socket for single subscribers. A datagram that it cannot send counts as lost on the network, and subscribers
 /// request it again.

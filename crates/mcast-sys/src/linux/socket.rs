@@ -260,24 +260,13 @@ impl Socket {
     ///
     /// `SO_RCVBUFFORCE`, which exceeds the limit of `net.core.rmem_max`, needs `CAP_NET_ADMIN`.
     pub fn set_receive_buffer(&self, bytes: usize) -> io::Result<usize> {
-        self.set_buffer(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, bytes)
+        set_receive_buffer(&self.socket, bytes)
     }
 
     /// Requests a send buffer and returns the size granted (`SO_SNDBUFFORCE`, `net.core.wmem_max`).
     pub fn set_send_buffer(&self, bytes: usize) -> io::Result<usize> {
-        self.set_buffer(libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, bytes)
-    }
-
-    fn set_buffer(&self, force: libc::c_int, plain: libc::c_int, bytes: usize) -> io::Result<usize> {
-        // The kernel doubles the requested size to cover its own overhead, and reports the doubled
-        // size.
-        let requested =
-            libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX / 2).min(libc::c_int::MAX / 2);
-        if self.set(libc::SOL_SOCKET, force, requested).is_err() {
-            self.set(libc::SOL_SOCKET, plain, requested)?;
-        }
-        let granted: libc::c_int = self.get(libc::SOL_SOCKET, plain)?;
-        Ok(granted.max(0) as usize / 2)
+        set_buffer(&self.socket, libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, bytes)?;
+        self.socket.send_buffer_size().map(|granted| granted / 2)
     }
 
     /// Returns how many buffers the kernel has dropped on this socket so far (`SO_MEMINFO`).
@@ -303,17 +292,7 @@ impl Socket {
     }
 
     pub(super) fn set_bytes(&self, level: libc::c_int, option: libc::c_int, value: &[u8]) -> io::Result<()> {
-        // SAFETY: pointer and length are those of a live slice.
-        let result = unsafe {
-            libc::setsockopt(
-                self.socket.as_raw_fd(),
-                level,
-                option,
-                value.as_ptr().cast(),
-                value.len() as libc::socklen_t,
-            )
-        };
-        if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        set_option(&self.socket, level, option, value)
     }
 
     pub(super) fn get<T: Copy + Default>(&self, level: libc::c_int, option: libc::c_int) -> io::Result<T> {
@@ -325,6 +304,44 @@ impl Socket {
         };
         if result == -1 { Err(io::Error::last_os_error()) } else { Ok(value) }
     }
+}
+
+fn set_option(
+    socket: &socket2::Socket,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: &[u8],
+) -> io::Result<()> {
+    // SAFETY: pointer and length are those of a live slice.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            value.as_ptr().cast(),
+            value.len() as libc::socklen_t,
+        )
+    };
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Requests a receive buffer of any socket, like [`Socket::set_receive_buffer`].
+pub(crate) fn set_receive_buffer(socket: &socket2::Socket, bytes: usize) -> io::Result<usize> {
+    set_buffer(socket, libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, bytes)?;
+    // The kernel doubles the requested size to cover its own overhead, and reports the doubled size.
+    socket.recv_buffer_size().map(|granted| granted / 2)
+}
+
+fn set_buffer(
+    socket: &socket2::Socket,
+    force: libc::c_int,
+    plain: libc::c_int,
+    bytes: usize,
+) -> io::Result<()> {
+    let requested = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX / 2).min(libc::c_int::MAX / 2);
+    let value = requested.to_ne_bytes();
+    set_option(socket, libc::SOL_SOCKET, force, &value)
+        .or_else(|_| set_option(socket, libc::SOL_SOCKET, plain, &value))
 }
 
 impl AsFd for Socket {

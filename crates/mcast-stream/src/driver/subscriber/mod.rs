@@ -19,7 +19,7 @@ use super::clock::Clock;
 use super::error::StreamError;
 use super::history::HistorySubscription;
 use super::present_index;
-use super::publisher::any_address;
+use super::unicast::control_socket;
 use crate::Target;
 use crate::seal::Keys;
 use crate::sign::PinnedKeys;
@@ -159,7 +159,9 @@ impl Subscriber {
         }
         let receiver = builder.receiver();
         let listens = builder.listens();
-        let SubscriberBuilder { memberships, stream, mut config, stays, history_servers, .. } = builder;
+        let SubscriberBuilder {
+            memberships, stream, receive_buffer, mut config, stays, history_servers, ..
+        } = builder;
         let count = memberships.len() + usize::from(listens);
         if count > 4 {
             return Err(StreamError::TooManyPaths(count));
@@ -177,7 +179,7 @@ impl Subscriber {
         let receiver = receiver.follow(paths.name_interfaces()).build()?;
         let socket_buffer = receiver.receive_buffer() / usize::from(paths.count().max(1));
         config.socket_buffer = config.socket_buffer.min(socket_buffer.max(MIN_SOCKET_BUFFER));
-        let control = UdpSocket::bind(any_address(family)).map_err(StreamError::Control)?;
+        let control = control_socket(family, receive_buffer).map_err(StreamError::Control)?;
         control.set_nonblocking(true).map_err(StreamError::Control)?;
         let clock = Clock::new();
         config.unix_offset = clock.unix_offset();
