@@ -203,7 +203,7 @@ impl ParitySchedule {
         // The losses of a block that are expected, and their standard deviation: once, and another time for eight times as
         // many subscribers, because the one that loses most of a block decides.
         let expected = u64::from(self.data) * share;
-        let deviations = 3 + u64::from(subscribers.max(1).ilog2());
+        let deviations = 6 + u64::from(subscribers.max(1).ilog2());
         let symbols = (expected + (expected * 1_000_000).isqrt() * deviations / 3) / 1_000_000;
         self.parity = symbols.min(MOST_AHEAD) as u8;
     }

@@ -18,7 +18,7 @@ const BLOCK_TIME: Nanos = Nanos::from_millis(10);
 /// What a symbol takes beside its bytes: forged ones may be short.
 const SYMBOL_EXTRA: usize = 64;
 /// Buffers that are kept for reuse.
-const MAX_SPARE: usize = 256;
+const MAX_SPARE: usize = 2_048;
 
 /// The parity symbols of a block that is not complete.
 #[derive(Debug)]
