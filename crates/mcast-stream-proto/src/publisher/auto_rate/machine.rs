@@ -69,7 +69,7 @@ impl PublisherMachine {
         is_steady: bool,
     ) {
         let Some(auto) = self.auto else { return };
-        let (bytes, data_bytes) = (self.pacer.taken(), self.statistics.datagram_bytes);
+        let (bytes, data_bytes) = (self.pacer.taken(), self.bytes_ahead());
         let average = self.average_length();
         let single_bytes = self.repairs.single_bytes();
         let held_back = self.pacer.held_back();
