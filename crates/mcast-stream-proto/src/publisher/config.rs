@@ -199,7 +199,9 @@ pub enum ConfigError {
     #[error("a one-way publisher receives no acknowledgements: require none")]
     OneWayQuorum,
     /// Without feedback, what arrives cannot be measured.
-    #[error("a one-way publisher does not learn how much arrives, which an automatic rate follows: set a fixed rate")]
+    #[error(
+        "a one-way publisher does not learn how much arrives, which an automatic rate follows: set a fixed rate"
+    )]
     OneWayAutoRate,
     /// A quorum of nobody would acknowledge nothing.
     #[error("a quorum of nobody acknowledges nothing: require at least one subscriber")]

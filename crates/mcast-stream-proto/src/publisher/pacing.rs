@@ -79,7 +79,9 @@ impl PublisherMachine {
             Reception::Interrupted => return member.mark.begin_at(sent),
         }
         let was_held_back = member.mark.held_back != held_back;
-        let Some(sample) = member.sample(now, average, with_parity, single_bytes, is_starting) else { return };
+        let Some(sample) = member.sample(now, average, with_parity, single_bytes, is_starting) else {
+            return;
+        };
         member.mark.held_back = held_back;
         let before = member.control.rate();
         let is_full = was_held_back && before == self.members.rate();

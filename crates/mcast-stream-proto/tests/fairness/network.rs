@@ -6,7 +6,9 @@ use std::collections::BinaryHeap;
 use std::net::SocketAddr;
 
 use mcast_dice::Dice;
-use mcast_stream_proto::publisher::{AutoRate, Fec, PublisherConfig, PublisherEvent, PublisherRate, Transmit};
+use mcast_stream_proto::publisher::{
+    AutoRate, Fec, PublisherConfig, PublisherEvent, PublisherRate, Transmit,
+};
 use mcast_stream_proto::subscriber::{Item, SubscriberConfig};
 use mcast_stream_proto::wire::{Incarnation, Sequence, StreamId};
 use mcast_stream_proto::{ClockTime, Nanos, PublisherMachine, SubscriberMachine, Target};

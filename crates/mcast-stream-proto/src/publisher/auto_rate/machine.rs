@@ -122,7 +122,9 @@ impl PublisherMachine {
         match auto.trial {
             Some(trial) => {
                 let is_drained = self.members.get(limiting).is_some_and(|member| member.path.is_drained());
-                if is_drained || now >= trial.until {
+                let is_known =
+                    self.members.iter().all(|(_, member)| !member.is_measured() || member.path.has_tried());
+                if is_drained && is_known || now >= trial.until {
                     (auto.trial, auto.last_trial) = (None, now);
                     self.members.iter_mut().for_each(|(_, member)| member.path.end_trial(now));
                 }

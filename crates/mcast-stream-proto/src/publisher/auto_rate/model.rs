@@ -197,10 +197,14 @@ impl PathModel {
         matches!(self.mode, Mode::Alone { test: None, .. })
     }
 
+    /// Whether enough datagrams of a trial arrived or were lost.
+    pub(super) const fn has_tried(&self) -> bool {
+        self.present_trial.sent >= 2 * TRIAL_DATAGRAMS
+    }
+
     /// Returns whether a trial has shown enough.
     pub(super) fn is_drained(&self) -> bool {
-        self.present_trial.sent >= 2 * TRIAL_DATAGRAMS
-            && self.queue <= (self.target() / 4).max(Nanos::from_micros(500))
+        self.has_tried() && self.queue <= (self.target() / 4).max(Nanos::from_micros(500))
     }
 
     /// Begins to count the losses of a trial.

@@ -201,8 +201,7 @@ impl SubscriberMachine {
     ) {
         let sequence = Sequence(view.header.sequence);
         // What was recovered may come from a forged symbol: it does not keep out what arrives.
-        let is_doubtful =
-            |staged: &Staged| staged.arrival == Arrival::Recovered && staged.digest != digest;
+        let is_doubtful = |staged: &Staged| staged.arrival == Arrival::Recovered && staged.digest != digest;
         if self.verification.stage.get(sequence).is_some_and(|staged| !is_doubtful(staged)) {
             self.statistics.copies += 1;
             self.note_arrival_path(now, arrival, false);

@@ -4,9 +4,9 @@ use mcast_stream_proto::publisher::Fec;
 use mcast_stream_proto::seal::{Keys, Purpose, Sealed};
 use mcast_stream_proto::sign::{SIGNATURE_LENGTH, Signer};
 use mcast_stream_proto::wire::{
-    AddressToken, DatagramView, DatagramWriter, Digest, ExtensionKind, Flags, HEADER_LENGTH, Header, Heartbeat,
-    Incarnation, IncarnationSalt, KeyEpoch, Kind, Manifest, MessageNumber, NakWriter, Parity, Probe, Reset,
-    ResetReason, Sequence, SubscriberId, WriteError, push_message,
+    AddressToken, DatagramView, DatagramWriter, Digest, ExtensionKind, Flags, HEADER_LENGTH, Header,
+    Heartbeat, Incarnation, IncarnationSalt, KeyEpoch, Kind, Manifest, MessageNumber, NakWriter, Parity,
+    Probe, Reset, ResetReason, Sequence, SubscriberId, WriteError, push_message,
 };
 
 use super::{Happening, STREAM, World};
