@@ -363,6 +363,12 @@ impl ParitySchedule {
         Some(Symbol { block: sent.block, index, is_last: false, bytes })
     }
 
+    /// Returns one past the last datagram of a block that was sent.
+    fn end_of(&self, base: Sequence) -> Option<Sequence> {
+        let index = self.blocks.binary_search_by_key(&base, |sent| sent.block.base).ok()?;
+        self.blocks.get(index).map(|sent| base + u64::from(sent.block.count))
+    }
+
     /// Returns the length of the symbols of a block.
     fn symbol_length(&self, base: Sequence, ring: &Ring) -> Option<usize> {
         let index = self.blocks.binary_search_by_key(&base, |sent| sent.block.base).ok()?;
@@ -460,11 +466,14 @@ impl PublisherMachine {
         base: Sequence,
         requested: &[Sequence],
     ) {
-        let Some(holdoff) = self.members.get(id).map(super::repair_scheduler::holdoff) else { return };
+        let Some(member) = self.members.get(id) else { return };
+        let (holdoff, room_end) = (super::repair_scheduler::holdoff(member), member.room_end());
         let Self { repairs, parity, members, ring, .. } = self;
         let is_coming = |sequence: &&Sequence| repairs.is_coming(now, **sequence, id, holdoff, ring);
         let needed = requested.len() - requested.iter().filter(is_coming).count();
-        let answer = match members.len() > 1 && needed > 0 {
+        // A subscriber that has no room for the whole block, because it joined later, cannot use parity.
+        let has_room = parity.end_of(base).is_some_and(|end| end <= room_end);
+        let answer = match members.len() > 1 && needed > 0 && has_room {
             true => parity.answer(now, base, id, needed, holdoff),
             false => None,
         };

@@ -430,3 +430,25 @@ fn without_loss_there_is_no_parity() {
     assert!(finished.subscriber.recovered > 500, "{finished:?}");
     assert!(finished.publisher.parity_bytes * 9 < finished.publisher.datagram_bytes, "{finished:?}");
 }
+
+/// A subscriber whose window ends within a block, because that was sent before it joined, cannot use symbols: it gets the
+/// datagrams.
+#[test]
+fn a_window_that_is_shorter_than_a_block_is_repaired() {
+    for seed in 1..20 {
+        let far = |loss| Quality { delay: 50 * MILLISECOND, loss, ..Quality::GOOD };
+        let near = SubscriberPlan { start: Start::Oldest, ..SubscriberPlan::simple() };
+        let late = SubscriberPlan { window: 16, down: far(0.02), up: far(0.0), ..near.clone() };
+        let plan = Plan {
+            seed,
+            messages: 14,
+            pause: 10_000,
+            sizes: Sizes::Mixed,
+            datagram: 256,
+            fec: Fec::Fixed { data: 64, parity: 4 },
+            ..Plan::simple(vec![near, late])
+        };
+        let outcome = World::run(&plan).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        assert!(outcome.evicted.is_empty() && outcome.messages == 28, "seed {seed}: {}", outcome.messages);
+    }
+}
