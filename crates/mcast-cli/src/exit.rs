@@ -229,9 +229,8 @@ fn option_for(error: Classified<'_>) -> Option<String> {
             "the retransmission buffer must hold all of it: with --history 32M a message may have 16 MiB"
         }
         StreamError::Settings(ConfigError::History(_)) => "the default, --history 8M, holds several thousand",
-        StreamError::Settings(ConfigError::SignedParity) => "remove --sign, or --fec and --one-way",
-        StreamError::Settings(ConfigError::AutoRateParity) => {
-            "give --rate a figure, such as 10Mbit, or remove --fec and --one-way"
+        StreamError::Settings(ConfigError::OneWayAutoRate) => {
+            "give --rate a figure, such as 10Mbit, or remove --one-way"
         }
         StreamError::MixedFamilies => "run one publisher per family, or select a family with -4 or -6",
         _ => return None,

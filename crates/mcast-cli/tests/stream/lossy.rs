@@ -4,7 +4,7 @@ use std::io::Write;
 
 use mcast_lab::{Host, Impairment, Lab, LinkDirection};
 
-use crate::support::{MCAST, Running, program};
+use crate::support::{MCAST, Running, mcast, program};
 use crate::{GROUP, publisher, subscriber};
 
 fn pair(loss: f64) -> (Lab, Host, Host, mcast_lab::BadLink) {
@@ -42,6 +42,28 @@ fn a_one_way_stream_survives_losses() {
     assert_eq!(ended.status, Some(0), "{ended:?}");
     assert!(ended.text().contains("\"delivery_known\":false"), "{ended:?}");
     assert!(ended.stderr.contains("what subscribers received is unknown"), "{ended:?}");
+    let received = running.end().succeeded();
+    assert!(received.stderr.contains("from parity"), "{received:?}");
+    assert_eq!(received.text(), expected);
+}
+
+/// Parity recovers signatures, too: without, each one that is lost would lose what it covers.
+#[test]
+fn a_signed_and_sealed_one_way_stream_survives_losses() {
+    let (_lab, a, b, _link) = pair(0.03);
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (group, signing, public) = (path("group.key"), path("signing.key"), path("publisher.pub"));
+    mcast(&a, &["keys", "make", &group]).succeeded();
+    let made = mcast(&a, &["keys", "make", "--signing", &signing]).succeeded();
+    std::fs::write(&public, made.text()).unwrap();
+    let words: Vec<String> = (0..400).map(|number| format!("{number} {}", "x".repeat(700))).collect();
+    let expected: String = words.iter().map(|word| format!("{word}\n")).collect();
+    let running = subscriber(&b, &[GROUP, "--key", &group, "--signed-by", &public]);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let secrets = ["--key", &group, "--sign", &signing];
+    let options = [GROUP, "--fec", "4+8", "--one-way", "--rate", "4000pps"];
+    publisher(&a, &[&options, &secrets[..], &words].concat()).end().succeeded();
     let received = running.end().succeeded();
     assert!(received.stderr.contains("from parity"), "{received:?}");
     assert_eq!(received.text(), expected);

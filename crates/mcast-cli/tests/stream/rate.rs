@@ -19,6 +19,15 @@ const MESSAGES: usize = 8_000;
 /// On a loaded machine the bounds are wide: the table `fairness` of the bench has the figures of a quiet one.
 #[test]
 fn an_automatic_rate_is_that_of_the_bottleneck() {
+    fills_the_bottleneck(&[]);
+}
+
+#[test]
+fn an_automatic_rate_includes_parity() {
+    fills_the_bottleneck(&["--fec", "20+4"]);
+}
+
+fn fills_the_bottleneck(options: &[&str]) {
     let lab = Lab::new().unwrap();
     let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
     let back = Impairment { delay: DELAY, scope: ImpairmentScope::All, ..Impairment::default() };
@@ -29,7 +38,7 @@ fn an_automatic_rate_is_that_of_the_bottleneck() {
     let running = subscriber(&b, &[GROUP]);
     let arguments =
         ["publish", "-i", "eth0", GROUP, "--wait-for", "1", "--rate", "auto", "--json", "--linger", "60s"];
-    let mut publishing = program(&a, MCAST, &arguments, true);
+    let mut publishing = program(&a, MCAST, &[&arguments, options].concat(), true);
     let mut input = publishing.child.stdin.take().unwrap();
     let lines = format!("{}\n", "x".repeat(1_000)).repeat(MESSAGES);
     let begun = Instant::now();
@@ -56,6 +65,7 @@ fn a_floor_needs_an_automatic_rate() {
         (&["--rate", "1Mbit", "--evict-below", "2Mbit"][..], "--evict-below has no effect with a fixed rate"),
         (&["--rate", "auto", "--evict-below", "2pps"][..], "must be bits per second"),
         (&["--rate", "fast"][..], "or write `auto`"),
+        (&["--rate", "auto", "--one-way"][..], "does not learn how much arrives"),
         (
             &["--rate", "auto", "--evict-below", "2Mbit", "--flow", "none"][..],
             "--flow none evicts no subscriber",

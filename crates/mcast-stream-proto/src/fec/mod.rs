@@ -1,4 +1,5 @@
-//! Forward error correction: how datagrams of data become symbols of a block, and how they are recovered from these.
+//! Forward error correction: how datagrams of data, and manifests of these, become symbols of a block, and how they are
+//! recovered from these.
 
 mod code;
 mod field;
@@ -14,7 +15,8 @@ pub(crate) type Symbols = Vec<(u8, Vec<u8>)>;
 
 /// The bytes of a symbol before those of the datagram from byte 32 on: its length, and what differs in the headers of a
 /// block.
-const SYMBOL_HEAD: usize = 8;
+const SYMBOL_HEAD: usize = 9;
+const KIND_AT: usize = 3;
 const MESSAGE_AT: usize = 20;
 
 /// Returns the parts of the symbol of a datagram; zeros follow them.
@@ -26,6 +28,7 @@ pub(crate) fn symbol_of(datagram: &[u8]) -> Option<([u8; SYMBOL_HEAD], &[u8])> {
     let head = [
         length[0],
         length[1],
+        header[KIND_AT],
         header[Header::LENGTH_AT],
         flags,
         message[0],
@@ -41,7 +44,7 @@ pub(crate) const fn symbol_length(datagram: usize) -> usize {
     datagram - HEADER_LENGTH + SYMBOL_HEAD
 }
 
-/// Returns the datagram of data that a symbol describes, marked as a repair; `None` if it describes none.
+/// Returns the datagram that a symbol describes, marked as a repair; `None` if it describes neither data nor a manifest.
 pub(crate) fn datagram_of(
     symbol: &[u8],
     stream: StreamId,
@@ -49,18 +52,19 @@ pub(crate) fn datagram_of(
     epoch: KeyEpoch,
     sequence: u64,
 ) -> Option<Vec<u8>> {
-    let head: &[u8; SYMBOL_HEAD] = symbol.first_chunk()?;
-    let length = usize::from(u16::from_be_bytes([head[0], head[1]]));
+    let [length_0, length_1, kind, words, flags, message @ ..] = symbol.first_chunk::<SYMBOL_HEAD>()?;
+    let length = usize::from(u16::from_be_bytes([*length_0, *length_1]));
+    let kind = Kind::from_number(*kind).filter(|kind| kind.is_in_sequence())?;
     let rest = symbol.get(SYMBOL_HEAD..SYMBOL_HEAD + length.checked_sub(HEADER_LENGTH)?)?;
     let header = Header {
         epoch,
-        flags: Flags(head[3]).without(Flags::MUTABLE).with(Flags::REPAIR),
-        message: u32::from_be_bytes([head[4], head[5], head[6], head[7]]),
-        ..Header::new(Kind::Data, stream, incarnation, sequence)
+        flags: Flags(*flags).without(Flags::MUTABLE).with(Flags::REPAIR),
+        message: u32::from_be_bytes(*message),
+        ..Header::new(kind, stream, incarnation, sequence)
     };
     let mut datagram = Vec::with_capacity(length);
     datagram.extend_from_slice(&header.bytes());
-    datagram[Header::LENGTH_AT] = head[2];
+    datagram[Header::LENGTH_AT] = *words;
     datagram.extend_from_slice(rest);
     // What follows is padding.
     let is_padded = symbol.get(SYMBOL_HEAD + rest.len()..)?.iter().all(|byte| *byte == 0);

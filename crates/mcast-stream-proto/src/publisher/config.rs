@@ -198,14 +198,11 @@ pub enum ConfigError {
     /// Without feedback, nothing is acknowledged.
     #[error("a one-way publisher receives no acknowledgements: require none")]
     OneWayQuorum,
-    /// Parity is not measured with what arrives on a path, and without feedback nothing is.
+    /// Without feedback, what arrives cannot be measured.
     #[error(
-        "an automatic rate is not combined with forward error correction, and not one-way: set a fixed rate"
+        "a one-way publisher does not learn how much arrives, which an automatic rate follows: set a fixed rate"
     )]
-    AutoRateParity,
-    /// Parity does not cover manifests, and without repair a lost manifest loses what it vouches for.
-    #[error("a signed stream has no forward error correction, and is not sent one-way: choose one of these")]
-    SignedParity,
+    OneWayAutoRate,
     /// A quorum of nobody would acknowledge nothing.
     #[error("a quorum of nobody acknowledges nothing: require at least one subscriber")]
     Quorum,
@@ -234,11 +231,8 @@ impl PublisherConfig {
         if self.flow == FlowControl::OneWay && self.quorum.is_some() {
             return Err(ConfigError::OneWayQuorum);
         }
-        if self.rate.auto().is_some() && (self.fec != Fec::Off || self.flow == FlowControl::OneWay) {
-            return Err(ConfigError::AutoRateParity);
-        }
-        if self.signer.is_some() && (self.fec != Fec::Off || self.flow == FlowControl::OneWay) {
-            return Err(ConfigError::SignedParity);
+        if self.flow == FlowControl::OneWay && self.rate.auto().is_some() {
+            return Err(ConfigError::OneWayAutoRate);
         }
         match self.quorum.as_ref().map(|quorum| &quorum.acknowledgers) {
             Some(Acknowledgers::Count(0)) => return Err(ConfigError::Quorum),

@@ -130,7 +130,7 @@ impl PublisherMachine {
             statistics: PublisherStatistics::default(),
             proof: AddressProof::new(&mut random),
             sealer: Sealer::new(config.seed),
-            signing: config.signer.clone().map(|signer| Signing::new(signer, config.datagram, now)),
+            signing: config.signer.clone().map(|signer| Signing::new(signer, config.longest_data(), now)),
             scratch: Vec::new(),
             pacer: Pacer::new(config.rate.fixed(), config.datagram, now),
             auto: config.rate.auto().map(|auto| AutoControl::new(auto.evict_below, now)),

@@ -65,6 +65,7 @@ impl PublisherMachine {
             return;
         }
         let average = self.average_length();
+        let with_parity = self.bytes_ahead() / self.statistics.datagrams.max(1);
         let (single_bytes, held_back, sent) =
             (self.repairs.single_bytes(), self.pacer.held_back(), self.ring.sent);
         let is_starting = self.flow.is_starting();
@@ -78,7 +79,9 @@ impl PublisherMachine {
             Reception::Interrupted => return member.mark.begin_at(sent),
         }
         let was_held_back = member.mark.held_back != held_back;
-        let Some(sample) = member.sample(now, average, single_bytes, is_starting) else { return };
+        let Some(sample) = member.sample(now, average, with_parity, single_bytes, is_starting) else {
+            return;
+        };
         member.mark.held_back = held_back;
         let before = member.control.rate();
         let is_full = was_held_back && before == self.members.rate();
@@ -145,9 +148,14 @@ impl PublisherMachine {
         self.repairs.limit_group(rate);
     }
 
-    /// Returns the average length of a datagram of data.
+    /// Returns the average length of a datagram of data or parity.
     pub(super) fn average_length(&self) -> u64 {
-        self.statistics.datagram_bytes / self.statistics.datagrams.max(1)
+        self.bytes_ahead() / (self.statistics.datagrams + self.statistics.parity).max(1)
+    }
+
+    /// Returns the bytes of new data, and of the parity that was sent for it without a request.
+    pub(super) const fn bytes_ahead(&self) -> u64 {
+        self.statistics.datagram_bytes + self.statistics.parity_bytes
     }
 
     fn other_on_trial(&self, id: SubscriberId) -> bool {
@@ -216,11 +224,13 @@ impl PublisherMachine {
 }
 
 impl Member {
-    /// Returns a loss sample of what was sent since the last one, if that is enough.
+    /// Returns a loss sample of what was sent since the last one, if that is enough. Datagrams have an average length, and
+    /// those of data another one together with their parity.
     fn sample(
         &mut self,
         now: ClockTime,
         average: u64,
+        with_parity: u64,
         single_bytes: u64,
         is_starting: bool,
     ) -> Option<Sample> {
@@ -246,7 +256,7 @@ impl Member {
         let arrived_bytes = arrived + other_repairs.saturating_sub(mark.other_repairs);
         self.set_mark(now, other_repairs);
         self.mark.last_sample = (now, self.received);
-        Some(Sample { sent, lost, sent_bytes: sent.saturating_mul(average), arrived_bytes, elapsed })
+        Some(Sample { sent, lost, sent_bytes: sent.saturating_mul(with_parity), arrived_bytes, elapsed })
     }
 
     fn set_mark(&mut self, now: ClockTime, other_repairs: u64) {

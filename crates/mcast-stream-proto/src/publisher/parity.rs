@@ -138,6 +138,8 @@ pub(super) struct ParitySchedule {
     /// Whether a heartbeat has announced the parity: subscribers keep what they need to use it only after that.
     is_announced: bool,
     is_one_way: bool,
+    /// One past the last manifest that was sent, if the publisher signs: what follows is verified later.
+    vouched: Option<Sequence>,
     open: Option<OpenBlock>,
     /// The blocks that were sent and are retained, for answers to requests.
     blocks: VecDeque<SentBlock>,
@@ -165,6 +167,7 @@ impl ParitySchedule {
             lost_at: None,
             is_announced: false,
             is_one_way,
+            vouched: config.signer.as_ref().map(|_| Sequence(1)),
             open: None,
             blocks: VecDeque::new(),
             shared: HALF + 100,
@@ -241,13 +244,17 @@ impl ParitySchedule {
     }
 
     fn add(&mut self, now: ClockTime, sequence: Sequence, ring: &Ring) {
-        let epoch = DatagramView::parse(ring.get(sequence)).map_or(KeyEpoch::CLEAR, |view| view.header.epoch);
+        let header = DatagramView::parse(ring.get(sequence)).ok().map(|view| view.header);
+        let epoch = header.map_or(KeyEpoch::CLEAR, |header| header.epoch);
         if self.open.is_some_and(|open| open.block.epoch != epoch) {
             self.end_block(now, ring);
         }
         let start = OpenBlock { block: Block { base: sequence, count: 0, epoch }, since: now };
         let open = self.open.get_or_insert(start);
         open.block.count += 1;
+        if header.is_some_and(|header| header.kind == Kind::Manifest) {
+            self.vouched = self.vouched.map(|_| sequence + 1);
+        }
         if open.block.count >= self.data {
             self.end_block(now, ring);
         }
@@ -356,16 +363,23 @@ impl ParitySchedule {
         Some(Symbol { block: sent.block, index, is_last: false, bytes })
     }
 
+    /// Returns one past the last datagram of a block that was sent.
+    fn end_of(&self, base: Sequence) -> Option<Sequence> {
+        let index = self.blocks.binary_search_by_key(&base, |sent| sent.block.base).ok()?;
+        self.blocks.get(index).map(|sent| base + u64::from(sent.block.count))
+    }
+
     /// Returns the length of the symbols of a block.
     fn symbol_length(&self, base: Sequence, ring: &Ring) -> Option<usize> {
         let index = self.blocks.binary_search_by_key(&base, |sent| sent.block.base).ok()?;
         longest(ring, self.blocks.get(index)?.block).map(symbol_length)
     }
 
-    /// Notes that a block was sent, with its parity.
+    /// Notes that a block was sent, with its parity. Data is settled once its manifest is.
     fn note_block_sent(&mut self, now: ClockTime, block: Block) {
         if self.is_one_way {
-            self.sent.push_back((now, block.base + u64::from(block.count)));
+            let end = block.base + u64::from(block.count);
+            self.sent.push_back((now, self.vouched.unwrap_or(end)));
         }
     }
 
@@ -452,11 +466,14 @@ impl PublisherMachine {
         base: Sequence,
         requested: &[Sequence],
     ) {
-        let Some(holdoff) = self.members.get(id).map(super::repair_scheduler::holdoff) else { return };
+        let Some(member) = self.members.get(id) else { return };
+        let (holdoff, room_end) = (super::repair_scheduler::holdoff(member), member.room_end());
         let Self { repairs, parity, members, ring, .. } = self;
         let is_coming = |sequence: &&Sequence| repairs.is_coming(now, **sequence, id, holdoff, ring);
         let needed = requested.len() - requested.iter().filter(is_coming).count();
-        let answer = match members.len() > 1 && needed > 0 {
+        // A subscriber that has no room for the whole block, because it joined later, cannot use parity.
+        let has_room = parity.end_of(base).is_some_and(|end| end <= room_end);
+        let answer = match members.len() > 1 && needed > 0 && has_room {
             true => parity.answer(now, base, id, needed, holdoff),
             false => None,
         };

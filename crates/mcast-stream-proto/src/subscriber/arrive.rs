@@ -12,6 +12,15 @@ use crate::ClockTime;
 use crate::seal::{self, Purpose, Sealed};
 use crate::wire::{DatagramView, Flags, KeyEpoch, Kind, Sequence, WireError};
 
+/// How a datagram reached the subscriber.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// On this path.
+    Path(u8),
+    /// It was recovered from parity.
+    Recovered,
+}
+
 impl SubscriberMachine {
     /// Handles a datagram that arrived on a path (0 to 3) of the group, or on the subscriber's own port.
     ///
@@ -44,6 +53,7 @@ impl SubscriberMachine {
             kind if kind.is_from_subscribers() => self.statistics.foreign += 1,
             _ => self.on_control(now, path, from, datagram, &view),
         }
+        self.recover_due(now);
     }
 
     fn on_data(
@@ -54,7 +64,9 @@ impl SubscriberMachine {
         datagram: &[u8],
         view: &DatagramView<'_>,
     ) {
-        if !self.is_followed(now, from, datagram, view) || !self.may_be_genuine(now, path, datagram, view) {
+        if !self.is_followed(now, from, datagram, view)
+            || !self.may_be_genuine(now, Arrival::Path(path), datagram, view)
+        {
             return;
         }
         let (sequence, is_repair) = (Sequence(view.header.sequence), view.header.flags.has(Flags::REPAIR));
@@ -82,7 +94,7 @@ impl SubscriberMachine {
         let Some((location, range)) = self.open(view, datagram) else { return };
         self.note_path(now, path, true);
         self.note_arrival(now, sequence, is_repair);
-        self.recovery.keep(self.base, sequence, datagram);
+        self.keep_copy(sequence, datagram);
         let meta = Meta::of(view);
         let is_delivered_now = sequence == self.base && self.current.is_none() && self.delivery.is_active()
             || self.config.policy == Policy::Latest
@@ -92,7 +104,6 @@ impl SubscriberMachine {
                 && self.delivery.may_be_early();
         if is_delivered_now {
             self.current = Some(Current::new(sequence, meta, location, range));
-            self.recover_block_of(now, sequence);
             return;
         }
         let body = match location {
@@ -103,7 +114,6 @@ impl SubscriberMachine {
         if self.delivery.is_buffering() {
             self.schedule_status_after_progress();
         }
-        self.recover_block_of(now, sequence);
     }
 
     /// Returns whether a datagram with a sequence is of the incarnation that is followed; asks another one for a heartbeat.
@@ -201,6 +211,13 @@ impl SubscriberMachine {
     pub(super) fn note_path(&mut self, now: ClockTime, path: u8, first: bool) {
         self.paths.received(path, first);
         self.note_path_activity(now, path);
+    }
+
+    /// Does the same for a datagram that may have been recovered, which arrived on no path.
+    pub(super) fn note_arrival_path(&mut self, now: ClockTime, arrival: Arrival, first: bool) {
+        if let Arrival::Path(path) = arrival {
+            self.note_path(now, path, first);
+        }
     }
 
     pub(super) fn note_path_activity(&mut self, now: ClockTime, path: u8) {

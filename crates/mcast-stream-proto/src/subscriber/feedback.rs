@@ -6,7 +6,7 @@ use core::ops::Range;
 
 use super::SubscriberMachine;
 use super::config::{Policy, VERIFIED_WINDOW};
-use super::event::{Cause, SubscriberEvent};
+use super::event::{Cause, SubscriberEvent, SubscriberStatistics};
 use super::recovery::Replaced;
 use crate::backoff::backoff;
 use crate::outbox::Target;
@@ -269,7 +269,7 @@ impl SubscriberMachine {
             held: self.liveness.elapsed(now).as_wire_micros(),
             flags,
             token: self.publisher.token(),
-            received: self.statistics.received,
+            received: self.arrived(),
             tag: 0,
             repairs: self.paths.repairs() as u32,
             given_up: self.losses.given_up(),
@@ -286,6 +286,12 @@ impl SubscriberMachine {
         self.statistics.statuses += 1;
         let interval = self.status_interval().max(END_CONFIRMATION_INTERVAL).max(2 * self.round_trip());
         self.statuses.note_sent(now, status, interval);
+    }
+
+    /// Returns how many datagrams have arrived: what was recovered did not, and its symbols did.
+    const fn arrived(&self) -> u64 {
+        let SubscriberStatistics { received, parity, recovered, .. } = self.statistics;
+        (received + parity).saturating_sub(recovered)
     }
 
     fn probe(&mut self, now: ClockTime) {

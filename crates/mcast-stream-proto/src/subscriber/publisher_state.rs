@@ -56,7 +56,7 @@ impl SubscriberMachine {
             _ => datagram.get(range),
         };
         let body = body.unwrap_or_default();
-        if self.is_verifying() && !self.is_authentic(now, from, view, body) {
+        if self.is_verifying() && !self.is_authentic(now, Some(from), view, body) {
             self.decrypted = decrypted;
             return;
         }
@@ -78,8 +78,9 @@ impl SubscriberMachine {
     ) -> bool {
         let header = &view.header;
         let is_current = self.incarnations.is_current(header.incarnation);
-        // An echo is not signed: its count must not suppress what is.
-        if is_current && !(self.is_verifying() && header.kind == Kind::Echo) {
+        // Echoes and parity are not signed: their counts must not suppress what is.
+        let is_signed = !matches!(header.kind, Kind::Echo | Kind::Parity);
+        if is_current && (is_signed || !self.is_verifying()) {
             self.incarnations.note_control(header.sequence, view.salt());
         }
         match header.kind {
@@ -99,6 +100,10 @@ impl SubscriberMachine {
             }
             Kind::Parity => {
                 let Ok(parity) = Parity::read(body) else { return false };
+                if self.is_verifying() && !self.verification.note_parity(header.sequence) {
+                    self.statistics.copies += 1;
+                    return true;
+                }
                 self.on_parity(now, header, &parity);
             }
             Kind::Ncf => {

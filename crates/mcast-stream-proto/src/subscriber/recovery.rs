@@ -1,14 +1,15 @@
 //! Recovers lost datagrams from parity.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::SubscriberMachine;
+use super::arrive::Arrival;
 use super::item::BodyLocation;
 use super::window::Meta;
 use crate::fec::{Symbols, datagram_of, decode};
-use crate::wire::{DatagramView, Flags, FlowControl, Header, KeyEpoch, Messages, Parity, Sequence};
+use crate::wire::{DatagramView, Flags, FlowControl, Header, KeyEpoch, Kind, Messages, Parity, Sequence};
 use crate::{ClockTime, Nanos};
 
 /// A block may have begun this many datagrams before the first one that is missing.
@@ -43,6 +44,8 @@ pub(super) struct Recovery {
     first: Sequence,
     copies: VecDeque<Vec<u8>>,
     blocks: BTreeMap<Sequence, PartialBlock>,
+    /// Of these, those of which something has arrived or was discarded since they were decoded last.
+    due: BTreeSet<Sequence>,
     /// Bytes of copies and symbols, and the limit: what does not fit is not kept.
     bytes: usize,
     max_bytes: usize,
@@ -56,6 +59,7 @@ impl Recovery {
             first: Sequence::default(),
             copies: VecDeque::new(),
             blocks: BTreeMap::new(),
+            due: BTreeSet::new(),
             bytes: 0,
             max_bytes,
             spare: Vec::new(),
@@ -74,6 +78,7 @@ impl Recovery {
     pub(super) fn clear(&mut self) {
         self.copies.clear();
         self.blocks.clear();
+        self.due.clear();
         self.bytes = 0;
     }
 
@@ -87,14 +92,16 @@ impl Recovery {
     pub(super) fn keep(&mut self, base: Sequence, sequence: Sequence, datagram: &[u8]) {
         if self.is_on {
             self.trim(base);
-            self.put(sequence, datagram);
+            self.put(base, sequence, datagram);
         }
     }
 
-    fn put(&mut self, sequence: Sequence, datagram: &[u8]) {
+    fn put(&mut self, base: Sequence, sequence: Sequence, datagram: &[u8]) {
         if self.copies.is_empty() {
-            self.first = sequence;
+            // A forged datagram may be far ahead of those that follow.
+            self.first = sequence.min(base);
         }
+        self.forget(sequence);
         while let Some(missing) = self.first.offset_from(sequence).filter(|missing| *missing > 0) {
             if missing > BEFORE {
                 return;
@@ -113,8 +120,7 @@ impl Recovery {
         copy.clear();
         copy.extend_from_slice(datagram);
         self.bytes += copy.len();
-        let former = core::mem::replace(&mut self.copies[at], copy);
-        self.release(former);
+        self.copies[at] = copy;
     }
 
     /// Forgets a datagram that was discarded.
@@ -162,10 +168,10 @@ impl Recovery {
         (!copy.is_empty()).then_some(copy)
     }
 
-    /// Keeps a symbol; returns whether it may help.
-    fn add(&mut self, parity: &Parity<'_>) -> bool {
+    /// Keeps a symbol, if it may help.
+    fn add(&mut self, parity: &Parity<'_>) {
         if !self.has_room(parity.symbol.len() + SYMBOL_EXTRA) {
-            return false;
+            return;
         }
         let Parity { base, count, index, epoch, symbol } = *parity;
         let block = self.blocks.entry(base).or_insert(PartialBlock { count, epoch, symbols: Vec::new() });
@@ -177,8 +183,8 @@ impl Recovery {
         if is_new {
             block.symbols.push((index, symbol.to_vec()));
             self.bytes += symbol.len() + SYMBOL_EXTRA;
+            self.due.insert(base);
         }
-        is_new
     }
 
     /// Returns the base of the block with symbols that contains a datagram.
@@ -203,6 +209,16 @@ impl Recovery {
         let symbols: Vec<(u8, &[u8])> =
             block.symbols.iter().map(|(index, symbol)| (*index, &symbol[..])).collect();
         Some((block.epoch, decode(&known, &symbols)?))
+    }
+
+    /// Notes that a datagram has arrived or was discarded: its block may be complete now.
+    #[inline]
+    fn note_change(&mut self, sequence: Sequence) {
+        if !self.blocks.is_empty()
+            && let Some(base) = self.block_of(sequence)
+        {
+            self.due.insert(base);
+        }
     }
 
     /// Returns whether nothing is to be recovered.
@@ -239,10 +255,12 @@ impl SubscriberMachine {
         if !is_known || end <= self.base {
             return;
         }
-        self.note_sent_before(now, end);
+        if !self.is_verifying() {
+            self.note_sent_before(now, end);
+        }
         self.recovery.trim(self.base);
-        if self.has_missing(parity.base..end) && self.recovery.add(parity) {
-            self.recover(now, parity.base);
+        if Sequence::each(parity.base..end).any(|sequence| self.is_unsettled(sequence)) {
+            self.recovery.add(parity);
         }
         if header.flags.has(Flags::REPAIR) {
             return;
@@ -253,32 +271,47 @@ impl SubscriberMachine {
         self.naks.hasten(settled, due);
     }
 
-    /// Recovers the rest of the block of a datagram that arrived, if that has completed it.
-    pub(super) fn recover_block_of(&mut self, now: ClockTime, sequence: Sequence) {
-        if !self.recovery.is_idle()
-            && let Some(base) = self.recovery.block_of(sequence)
-        {
+    /// Keeps a copy of a datagram that arrived, verified or not.
+    #[inline]
+    pub(super) fn keep_copy(&mut self, sequence: Sequence, datagram: &[u8]) {
+        self.recovery.keep(self.base, sequence, datagram);
+        self.recovery.note_change(sequence);
+    }
+
+    /// Forgets the copy of a datagram that was discarded: symbols may recover the genuine one.
+    pub(super) fn forget_copy(&mut self, sequence: Sequence) {
+        self.recovery.forget(sequence);
+        self.recovery.note_change(sequence);
+    }
+
+    /// Recovers the rest of the blocks that may be complete now. Each is decoded once, and needs further symbols for another
+    /// time.
+    pub(super) fn recover_due(&mut self, now: ClockTime) {
+        while let Some(base) = self.recovery.due.pop_first() {
             self.recover(now, base);
         }
     }
 
-    /// Whether a datagram neither arrived nor was given up.
-    fn is_missing(&self, sequence: Sequence) -> bool {
+    /// Whether a datagram was neither accepted nor given up. It may have arrived, and wait for its manifest.
+    fn is_unsettled(&self, sequence: Sequence) -> bool {
         let is_current = self.current.as_ref().is_some_and(|current| current.sequence == sequence);
         sequence >= self.base && !is_current && !self.window.has(sequence)
     }
 
-    fn has_missing(&self, range: Range<Sequence>) -> bool {
-        Sequence::each(range).any(|sequence| self.is_missing(sequence))
+    /// Whether a datagram neither arrived nor was given up.
+    fn is_missing(&self, sequence: Sequence) -> bool {
+        self.is_unsettled(sequence) && !self.verification.stage.has(sequence)
     }
 
-    /// Recovers what is missing of a block, if enough of it has arrived.
+    /// Recovers what is missing of a block, if enough of it has arrived. The symbols of a block whose datagrams wait for
+    /// their manifest are kept: one of these may turn out to be forged.
     fn recover(&mut self, now: ClockTime, base: Sequence) {
         let Some(range) = self.recovery.blocks.get(&base).map(|block| block.range(base)) else { return };
-        if !self.has_missing(range.clone()) {
+        if !Sequence::each(range.clone()).any(|sequence| self.is_unsettled(sequence)) {
             return self.recovery.remove(base);
         }
-        if self.recovery.shortage(base) > 0 {
+        let has_missing = Sequence::each(range.clone()).any(|sequence| self.is_missing(sequence));
+        if !has_missing || self.recovery.shortage(base) > 0 {
             return;
         }
         let recovered = self.recovery.decode(base);
@@ -299,7 +332,7 @@ impl SubscriberMachine {
         self.naks.hasten(range.end, due);
     }
 
-    /// Buffers a datagram that was recovered, like one that arrived.
+    /// Handles a datagram that was recovered, like one that arrived.
     fn take_recovered(&mut self, now: ClockTime, sequence: Sequence, epoch: KeyEpoch, symbol: &[u8]) {
         let Some(incarnation) = self.incarnations.current() else { return };
         let datagram = datagram_of(symbol, self.config.stream, incarnation, epoch, sequence.0);
@@ -310,6 +343,16 @@ impl SubscriberMachine {
         };
         if sequence != self.base && !self.window.has_room(datagram.len() + self.recovery.bytes()) {
             self.statistics.beyond += 1;
+            return;
+        }
+        if view.header.kind == Kind::Manifest {
+            let was_noticed = sequence < self.highest;
+            if self.open_manifest(now, None, &datagram, &view) {
+                self.note_recovered(was_noticed);
+            }
+            return;
+        }
+        if !self.may_be_genuine(now, Arrival::Recovered, &datagram, &view) {
             return;
         }
         let Some((location, range)) = self.open(&view, &datagram) else { return };
@@ -324,13 +367,24 @@ impl SubscriberMachine {
             self.statistics.malformed += 1;
         } else {
             self.note_arrival(now, sequence, true);
-            self.statistics.recovered += 1;
+            self.note_recovered(true);
+            self.recovery.keep(self.base, sequence, &datagram);
             self.window.buffer(sequence, Meta::of(&view), body);
             if self.delivery.is_buffering() {
                 self.schedule_status_after_progress();
             }
         }
         self.decrypted = decrypted;
+    }
+
+    /// Counts a datagram that was recovered. If its symbols arrived before anything showed that it was missing, as may be in a
+    /// signed stream, it was missing nevertheless.
+    pub(super) const fn note_recovered(&mut self, was_noticed: bool) {
+        self.statistics.recovered += 1;
+        if !was_noticed {
+            self.statistics.missed += 1;
+            self.statistics.repaired += 1;
+        }
     }
 
     /// Whether a datagram may be of this publisher: not too long, and sealed if the group seals.

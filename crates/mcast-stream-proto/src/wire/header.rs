@@ -19,7 +19,7 @@ pub const HEADER_LENGTH: usize = 32;
 pub enum Kind {
     /// Messages, or a fragment of one.
     Data,
-    /// A parity symbol, from which lost datagrams of data are recovered.
+    /// A parity symbol, from which lost datagrams of data, and manifests, are recovered.
     Parity,
     /// The publisher's state.
     Heartbeat,

@@ -1,4 +1,4 @@
-//! Parity: symbols from which lost datagrams of data are recovered.
+//! Parity: symbols from which lost datagrams of data, and manifests, are recovered.
 
 use super::bytes::{array, u16_at, u64_at};
 use super::identity::KeyEpoch;
@@ -29,7 +29,7 @@ impl<'a> Parity<'a> {
     /// The length of the body before the symbol.
     pub const HEAD: usize = 12;
     /// The length of the shortest symbol: that of datagrams without extensions and bodies.
-    const SHORTEST: usize = 8;
+    const SHORTEST: usize = 9;
 
     /// Reads a body.
     ///

@@ -6,6 +6,7 @@
 mod network;
 mod tcp;
 
+use mcast_stream_proto::publisher::Fec;
 use network::{Outcome, Receiver, Scene};
 use tcp::Algorithm;
 
@@ -63,6 +64,12 @@ fn survey() {
             scenes.push(("lossy", Scene { subscribers: lossy, ..alone.clone() }));
             let very = vec![Receiver { loss: 0.3, ..Receiver::GOOD }; 3];
             scenes.push(("verylossy", Scene { subscribers: very, ..alone.clone() }));
+            for (label, fec) in [("eight", Fec::Off), ("eight-auto", Fec::Auto)] {
+                let subscribers = vec![Receiver { loss: 0.05, ..Receiver::GOOD }; 8];
+                scenes.push((label, Scene { subscribers, fec, ..alone.clone() }));
+            }
+            let fec = Fec::Fixed { data: 20, parity: 4 };
+            scenes.push(("parity", Scene { fec, ..alone.clone() }));
             scenes.push(("many", Scene { subscribers: vec![Receiver::GOOD; 20], ..alone.clone() }));
             scenes.push(("stalls", Scene { stalls: 5 * MILLISECOND, ..alone.clone() }));
             for (label, scene) in scenes {
@@ -122,6 +129,53 @@ fn alone_it_fills_a_gigabit() {
 fn many_subscribers_do_not_slow_it() {
     let scene = Scene { subscribers: vec![Receiver::GOOD; 20], ..Scene::alone(SLOW.0, SLOW.1, 1, 1) };
     fills_the_bottleneck(&scene);
+}
+
+/// Parity counts as what is sent and as what arrives, however much it is.
+#[test]
+fn with_parity_it_fills_the_bottleneck_and_not_the_queue() {
+    for (data, parity) in [(20, 4), (64, 8), (8, 8), (4, 12)] {
+        for round_trip in [SLOW.1, MILLISECOND] {
+            let fec = Fec::Fixed { data, parity };
+            fills_the_bottleneck(&Scene { fec, ..Scene::alone(SLOW.0, round_trip, 1, 1) });
+        }
+    }
+}
+
+/// As without parity, for the same losses.
+#[test]
+fn with_parity_random_loss_does_not_reduce_the_rate() {
+    for fec in [Fec::Auto, Fec::Fixed { data: 20, parity: 4 }] {
+        let subscribers = vec![Receiver { loss: 0.05, ..Receiver::GOOD }; 2];
+        let scene = Scene { fec, subscribers, ..Scene::alone(SLOW.0, SLOW.1, 1, 1) };
+        with_seeds(&scene, |outcome, text| {
+            assert!(outcome.stream >= 0.85 * scene.rate as f64, "{fec:?}: {text}");
+        });
+    }
+}
+
+/// Where each of several subscribers loses something else, parity repairs all of them with fewer bytes of the bottleneck.
+#[test]
+fn with_parity_several_lossy_subscribers_get_more() {
+    let goodput = |fec| {
+        let subscribers = vec![Receiver { loss: 0.05, ..Receiver::GOOD }; 8];
+        let sum = std::sync::Mutex::new(0.0);
+        let scene = Scene { fec, subscribers, ..Scene::alone(SLOW.0, SLOW.1, 1, 1) };
+        with_seeds(&scene, |outcome, _| *sum.lock().unwrap() += outcome.goodput[0]);
+        sum.into_inner().unwrap()
+    };
+    let (with, without) = (goodput(Fec::Auto), goodput(Fec::Off));
+    assert!(with >= 1.15 * without, "{with} and {without} bytes per second with four seeds");
+}
+
+#[test]
+fn with_parity_beside_a_cubic_flow_it_takes_between_half_and_twice_as_much() {
+    let alone = Scene::alone(SLOW.0, SLOW.1, 1, 1);
+    let scene = Scene { flows: vec![Algorithm::Cubic], time: 40 * SECOND, warm_up: 6 * SECOND, ..alone };
+    let scene = Scene { fec: Fec::Fixed { data: 20, parity: 4 }, ..scene };
+    with_seeds(&scene, |outcome, text| {
+        assert!((0.5..=2.0).contains(&outcome.fairness()), "{text}");
+    });
 }
 
 #[test]

@@ -6,7 +6,9 @@ use std::collections::BinaryHeap;
 use std::net::SocketAddr;
 
 use mcast_dice::Dice;
-use mcast_stream_proto::publisher::{AutoRate, PublisherConfig, PublisherEvent, PublisherRate, Transmit};
+use mcast_stream_proto::publisher::{
+    AutoRate, Fec, PublisherConfig, PublisherEvent, PublisherRate, Transmit,
+};
 use mcast_stream_proto::subscriber::{Item, SubscriberConfig};
 use mcast_stream_proto::wire::{Incarnation, Sequence, StreamId};
 use mcast_stream_proto::{ClockTime, Nanos, PublisherMachine, SubscriberMachine, Target};
@@ -44,6 +46,7 @@ pub(crate) struct Scene {
     pub(crate) change: Option<(u64, u64)>,
     /// The longest random delay of a datagram at its receiver: a process that is not scheduled at once.
     pub(crate) stalls: u64,
+    pub(crate) fec: Fec,
     pub(crate) seed: u64,
 }
 
@@ -79,6 +82,7 @@ impl Scene {
             feed: None,
             change: None,
             stalls: 0,
+            fec: Fec::Off,
             seed,
         }
     }
@@ -155,6 +159,7 @@ impl<'s> Network<'s> {
         let config = PublisherConfig {
             datagram: DATAGRAM,
             rate: PublisherRate::Auto(AutoRate { evict_below: scene.evict_below }),
+            fec: scene.fec,
             seed: scene.seed,
             ..PublisherConfig::new(STREAM, Incarnation(1))
         };

@@ -15,7 +15,8 @@ use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
 use crate::cipher::Notary;
 use crate::link::Quality;
 use crate::plan::{MILLISECOND, Plan, SECOND, Sizes, SubscriberPlan};
-use crate::world::{Outcome, World};
+use crate::signer;
+use crate::world::{Outcome, World, symbol_of};
 
 const STREAM: StreamId = StreamId(9);
 const FROM: ([u8; 4], u16) = ([10, 0, 0, 1], 7000);
@@ -33,6 +34,8 @@ struct Pair {
     feedback: u64,
     /// Sequences of the data, and of the parity (base and index), that are lost on the way.
     losses: Losses,
+    /// A member forges parity from which another datagram is recovered than each that is about to arrive.
+    forges: bool,
     /// The count of the publisher's last control datagram.
     count: u64,
 }
@@ -89,6 +92,7 @@ impl Pair {
             lost: 0,
             feedback: 0,
             losses,
+            forges: false,
             count: 0,
         }
     }
@@ -124,11 +128,14 @@ impl Pair {
             for bytes in sent {
                 let header = DatagramView::parse(&bytes).unwrap().header;
                 let kind = header.kind;
-                if kind != Kind::Data {
+                if !kind.is_in_sequence() {
                     self.count = header.sequence;
                 }
                 assert!(bytes.len() <= self.publisher.config().datagram, "{kind:?} of {} bytes", bytes.len());
-                let may_be_lost = matches!(kind, Kind::Data | Kind::Parity);
+                if self.forges && kind.is_in_sequence() {
+                    self.forge(&bytes);
+                }
+                let may_be_lost = kind.is_in_sequence() || kind == Kind::Parity;
                 if !(may_be_lost && self.losses.loses(&mut self.dice, kind, &bytes)) {
                     self.subscriber.handle(ClockTime(self.now), 0, from, &bytes);
                     self.read(&bytes);
@@ -145,6 +152,33 @@ impl Pair {
         }
         self.read(&[]);
         self.now += MILLISECOND / 10;
+    }
+
+    /// Hands the subscriber a symbol of which this datagram, with another end, is recovered.
+    fn forge(&mut self, datagram: &[u8]) {
+        let mut forged = datagram.to_vec();
+        forged.last_mut().into_iter().for_each(|byte| *byte ^= 1);
+        let sequence = DatagramView::parse(datagram).unwrap().header.sequence;
+        self.hand_parity(1 << 40 | sequence, Sequence(sequence), 1, 0, KeyEpoch::CLEAR, &symbol_of(&forged));
+    }
+
+    /// Hands the subscriber a parity datagram with this count.
+    fn hand_parity(
+        &mut self,
+        number: u64,
+        base: Sequence,
+        count: u8,
+        index: u8,
+        epoch: KeyEpoch,
+        symbol: &[u8],
+    ) {
+        let mut bytes = vec![0; 1_500];
+        let header = Header::new(Kind::Parity, STREAM, Incarnation(1), number);
+        let mut writer = DatagramWriter::new(&mut bytes, &header).unwrap();
+        Parity { base, count, index, epoch, symbol }.write(&mut writer).unwrap();
+        let length = writer.finish();
+        self.subscriber.handle(ClockTime(self.now), 0, SocketAddr::from(FROM), &bytes[..length]);
+        self.read(&[]);
     }
 
     fn read(&mut self, datagram: &[u8]) {
@@ -210,6 +244,12 @@ fn publisher(fec: Fec, flow: FlowControl, seed: u64) -> PublisherConfig {
     PublisherConfig { fec, flow, seed, ..PublisherConfig::new(STREAM, Incarnation(1)) }
 }
 
+/// Makes the publisher sign, and the subscriber verify.
+fn sign(publisher: &mut PublisherConfig, subscriber: &mut SubscriberConfig) {
+    publisher.signer = Some(signer::key(1, false));
+    subscriber.signed_by = signer::pinned(1);
+}
+
 fn keys(notary: &Notary) -> Keys {
     Keys::one(KeyEpoch(1), notary.secret(5))
 }
@@ -218,7 +258,7 @@ fn keys(notary: &Notary) -> Keys {
 #[test]
 fn at_most_as_many_losses_in_each_block_as_parity_cause_no_nak() {
     for (data, parity) in [(20, 4), (1, 1), (64, 8), (5, 1), (8, 64)] {
-        for sealed in [false, true] {
+        for (sealed, signed) in [(false, false), (true, false), (false, true), (true, true)] {
             for flow in [FlowControl::Slowest, FlowControl::None, FlowControl::OneWay] {
                 let lost = usize::from(parity).min(usize::from(data));
                 let losses = Losses::InEachBlock { data, parity, lost, chosen: Vec::new(), symbol: 0 };
@@ -226,10 +266,14 @@ fn at_most_as_many_losses_in_each_block_as_parity_cause_no_nak() {
                 let keys = if sealed { keys(&notary) } else { Keys::none() };
                 let mut publisher = publisher(Fec::Fixed { data, parity }, flow, u64::from(data));
                 publisher.keys = keys.clone();
-                let subscriber = SubscriberConfig { keys, ..SubscriberConfig::new(STREAM) };
+                let mut subscriber = SubscriberConfig { keys, ..SubscriberConfig::new(STREAM) };
+                if signed {
+                    sign(&mut publisher, &mut subscriber);
+                }
                 let finished = Pair::new(publisher, subscriber, losses).run(64 * 20, 0);
                 assert_eq!((finished.delivered, finished.lost), (64 * 20, 0), "{finished:?}");
                 assert_eq!(finished.subscriber.naks, 0, "{data}+{parity}: {finished:?}");
+                assert_eq!(finished.subscriber.forged, 0);
                 assert!(finished.subscriber.recovered > 0, "{finished:?}");
                 assert_eq!(finished.publisher.repair_bytes, 0);
             }
@@ -248,9 +292,12 @@ fn a_one_way_subscriber_accounts_for_everything_without_feedback() {
         (Fec::Off, 0.05, 0),
         (Fec::Off, 0.05, 20),
     ] {
-        for seed in 0..4 {
-            let config = publisher(fec, FlowControl::OneWay, seed);
-            let subscriber = SubscriberConfig::new(STREAM);
+        for seed in 0..8 {
+            let mut config = publisher(fec, FlowControl::OneWay, seed);
+            let mut subscriber = SubscriberConfig::new(STREAM);
+            if seed >= 4 {
+                sign(&mut config, &mut subscriber);
+            }
             let finished = Pair::new(config, subscriber, Losses::Share(share)).run(2_000, pause);
             assert_eq!(finished.delivered + finished.lost, 2_000, "{finished:?}");
             assert_eq!(finished.feedback, 0, "{finished:?}");
@@ -290,28 +337,49 @@ fn forged_parity_does_not_stop_repairs() {
         for number in 0..3_000 {
             (0..5).for_each(|_| pair.publish());
             pair.step();
-            let parity = Parity {
-                base: Sequence(1 + forger.below(5 * number + 100)),
-                count: forger.between(1, 64) as u8,
-                index: forger.below(192) as u8,
-                epoch: KeyEpoch(forger.below(2) as u16),
-                symbol: &vec![forger.next() as u8; forger.between(8, 1_200) as usize],
-            };
-            let mut bytes = vec![0; 1_400];
+            let base = Sequence(1 + forger.below(5 * number + 100));
+            let (count, index) = (forger.between(1, 64) as u8, forger.below(192) as u8);
+            let epoch = KeyEpoch(forger.below(2) as u16);
+            let symbol = vec![forger.next() as u8; forger.between(9, 1_200) as usize];
             // The next one of the publisher counts as a copy.
-            let count = pair.count + 1;
-            let mut writer =
-                DatagramWriter::new(&mut bytes, &Header::new(Kind::Parity, STREAM, Incarnation(1), count))
-                    .unwrap();
-            parity.write(&mut writer).unwrap();
-            let length = writer.finish();
-            pair.subscriber.handle(ClockTime(pair.now), 0, SocketAddr::from(FROM), &bytes[..length]);
-            pair.read(&[]);
+            pair.hand_parity(pair.count + 1, base, count, index, epoch, &symbol);
         }
         let published = pair.published;
         let finished = pair.run(published, 0);
         assert_eq!((finished.delivered, finished.lost), (published, 0), "{finished:?}");
     }
+}
+
+/// A member forges parity that is faster than everything that the publisher sends. Nothing that it forges is delivered, what
+/// arrives is not discarded for it, also without feedback, and what is lost is repaired as if there were no parity.
+#[test]
+fn forged_parity_neither_replaces_nor_keeps_out_what_is_signed() {
+    for seed in 0..20 {
+        let fec = Fec::Fixed { data: 20, parity: 2 };
+        let (flow, losses) = match seed % 2 {
+            0 => (FlowControl::OneWay, Losses::Nothing),
+            _ => (FlowControl::Slowest, Losses::Share(0.1)),
+        };
+        let (mut config, mut subscriber) = (publisher(fec, flow, seed), SubscriberConfig::new(STREAM));
+        sign(&mut config, &mut subscriber);
+        let mut pair = Pair::new(config, subscriber, losses);
+        pair.forges = true;
+        let finished = pair.run(2_000, 0);
+        assert_eq!((finished.delivered, finished.lost), (2_000, 0), "{finished:?}");
+        assert_eq!(finished.subscriber.forged > 0, seed % 2 > 0, "{finished:?}");
+    }
+}
+
+/// What is lost in a signed stream is measured, also if it is recovered before a manifest shows that it was lost.
+#[test]
+fn the_parity_of_a_signed_stream_follows_its_losses() {
+    let mut config = publisher(Fec::Auto, FlowControl::Slowest, 1);
+    let mut subscriber = SubscriberConfig::new(STREAM);
+    sign(&mut config, &mut subscriber);
+    let finished = Pair::new(config, subscriber, Losses::Share(0.05)).run(20_000, 0);
+    assert!(finished.publisher.parity > 500, "{finished:?}");
+    assert!(finished.subscriber.recovered > 500, "{finished:?}");
+    assert!(finished.subscriber.missed * 25 > finished.publisher.datagrams, "{finished:?}");
 }
 
 /// Subscribers behind links of their own that lose 5 %: one symbol repairs another datagram for each of them.
@@ -361,4 +429,26 @@ fn without_loss_there_is_no_parity() {
     assert!(finished.publisher.parity > 500, "{finished:?}");
     assert!(finished.subscriber.recovered > 500, "{finished:?}");
     assert!(finished.publisher.parity_bytes * 9 < finished.publisher.datagram_bytes, "{finished:?}");
+}
+
+/// A subscriber whose window ends within a block, because that was sent before it joined, cannot use symbols: it gets the
+/// datagrams.
+#[test]
+fn a_window_that_is_shorter_than_a_block_is_repaired() {
+    for seed in 1..20 {
+        let far = |loss| Quality { delay: 50 * MILLISECOND, loss, ..Quality::GOOD };
+        let near = SubscriberPlan { start: Start::Oldest, ..SubscriberPlan::simple() };
+        let late = SubscriberPlan { window: 16, down: far(0.02), up: far(0.0), ..near.clone() };
+        let plan = Plan {
+            seed,
+            messages: 14,
+            pause: 10_000,
+            sizes: Sizes::Mixed,
+            datagram: 256,
+            fec: Fec::Fixed { data: 64, parity: 4 },
+            ..Plan::simple(vec![near, late])
+        };
+        let outcome = World::run(&plan).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        assert!(outcome.evicted.is_empty() && outcome.messages == 28, "seed {seed}: {}", outcome.messages);
+    }
 }

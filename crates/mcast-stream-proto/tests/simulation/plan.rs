@@ -289,18 +289,14 @@ impl Plan {
         let one_way = parity.chance(0.15);
         let one_way = one_way && fec != Fec::Auto;
         let acknowledge = acknowledge.filter(|_| !one_way);
-        let auto = plan.rate.is_none() && Dice::new(seed ^ 0x6175_746f).chance(0.25);
+        let auto = plan.rate.is_none() && !one_way && Dice::new(seed ^ 0x6175_746f).chance(0.25);
         Self { acknowledge, auto, fec, one_way, waits: plan.waits && !one_way, ..plan }.draw_signing()
     }
 
-    /// Draws whether the publisher signs, and leaves out what is not combined.
+    /// Draws whether the publisher signs.
     fn draw_signing(mut self) -> Self {
         let mut dice = Dice::new(self.seed ^ 0x7369_676e);
-        self.signed = dice.chance(0.5) && !self.one_way;
-        if self.signed {
-            self.fec = Fec::Off;
-        }
-        self.auto = self.auto && self.fec == Fec::Off && !self.one_way;
+        self.signed = dice.chance(0.5);
         let everyone = dice.chance(0.7);
         for subscriber in &mut self.subscribers {
             subscriber.verifies = self.signed && (everyone || dice.chance(0.5));

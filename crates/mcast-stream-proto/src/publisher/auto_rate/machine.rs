@@ -69,7 +69,7 @@ impl PublisherMachine {
         is_steady: bool,
     ) {
         let Some(auto) = self.auto else { return };
-        let (bytes, data_bytes) = (self.pacer.taken(), self.statistics.datagram_bytes);
+        let (bytes, data_bytes) = (self.pacer.taken(), self.bytes_ahead());
         let average = self.average_length();
         let single_bytes = self.repairs.single_bytes();
         let held_back = self.pacer.held_back();
@@ -122,7 +122,9 @@ impl PublisherMachine {
         match auto.trial {
             Some(trial) => {
                 let is_drained = self.members.get(limiting).is_some_and(|member| member.path.is_drained());
-                if is_drained || now >= trial.until {
+                let is_known =
+                    self.members.iter().all(|(_, member)| !member.is_measured() || member.path.has_tried());
+                if is_drained && is_known || now >= trial.until {
                     (auto.trial, auto.last_trial) = (None, now);
                     self.members.iter_mut().for_each(|(_, member)| member.path.end_trial(now));
                 }

@@ -34,7 +34,7 @@ const GREATEST_BACKGROUND: f64 = 0.6;
 const SEVERE: f64 = 0.1;
 /// A trial's result counts as fresh for this long.
 const FRESH: Nanos = Nanos::from_secs(2);
-/// The greatest plausible ratio of all bytes sent to those of new data.
+/// The greatest plausible ratio of all bytes sent to those of new data and its parity.
 const GREATEST_OVERHEAD: f64 = 1.5;
 /// The least number of datagrams of a trial.
 const TRIAL_DATAGRAMS: u64 = 32;
@@ -46,13 +46,13 @@ const SEGMENT: f64 = 1_500.0;
 pub(crate) struct Sent {
     /// Bytes that the rate counts: data, repairs and control datagrams.
     pub(super) bytes: u64,
-    /// Those of new data.
+    /// Those of new data and its parity.
     pub(super) data_bytes: u64,
     /// Bytes of them that this subscriber does not count as received: repairs for others.
     pub(super) elsewhere: u64,
     /// How often the rate delayed data.
     pub(super) held_back: u64,
-    /// The average length of a datagram of data.
+    /// The average length of a datagram of data or parity.
     pub(super) average: u64,
     /// The present rate, and whether a trial holds it down; then from which datagram on.
     pub(super) rate: u64,
@@ -115,7 +115,7 @@ pub(crate) struct PathModel {
     recent: Losses,
     tried: Option<ClockTime>,
     wants_trial: bool,
-    /// The bytes sent for each byte of new data.
+    /// The bytes sent for each byte of new data and its parity.
     overhead: f64,
 }
 
@@ -197,10 +197,14 @@ impl PathModel {
         matches!(self.mode, Mode::Alone { test: None, .. })
     }
 
+    /// Whether enough datagrams of a trial arrived or were lost.
+    pub(super) const fn has_tried(&self) -> bool {
+        self.present_trial.sent >= 2 * TRIAL_DATAGRAMS
+    }
+
     /// Returns whether a trial has shown enough.
     pub(super) fn is_drained(&self) -> bool {
-        self.present_trial.sent >= 2 * TRIAL_DATAGRAMS
-            && self.queue <= (self.target() / 4).max(Nanos::from_micros(500))
+        self.has_tried() && self.queue <= (self.target() / 4).max(Nanos::from_micros(500))
     }
 
     /// Begins to count the losses of a trial.

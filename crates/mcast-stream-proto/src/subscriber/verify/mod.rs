@@ -11,6 +11,7 @@ use core::net::SocketAddr;
 
 use mcast_measure::TokenBucket;
 
+use super::arrive::Arrival;
 use super::config::SubscriberConfig;
 use super::event::{Distrust, SubscriberEvent};
 use super::item::BodyLocation;
@@ -29,6 +30,8 @@ const REFUSALS_AT_ONCE: u64 = 100;
 const REPORT_INTERVAL: Nanos = Nanos::SECOND;
 /// A publisher that sends nothing new for this time has sent the manifest of its last data.
 const PAUSE: Nanos = Nanos::from_millis(50);
+/// The last symbols of parity, by which copies are recognized: their counts are not signed.
+const REMEMBERED_PARITY: usize = 64;
 /// Datagrams that wait for their manifests at most: in a window of this size, those of several lost manifests.
 const MOST_STAGED: usize = 8_192;
 
@@ -49,6 +52,8 @@ pub(super) struct Verification {
     /// The end of what heartbeats show as sent, and when it last changed.
     sent: (Sequence, ClockTime),
     suspicion: Suspicion,
+    /// The counts of the last symbols of parity.
+    parity: VecDeque<u64>,
 }
 
 /// When datagrams were last discarded because no manifest arrived for them.
@@ -95,6 +100,7 @@ impl Verification {
             reported: [None; 3],
             sent: (Sequence(0), now),
             suspicion: Suspicion::default(),
+            parity: VecDeque::new(),
         }
     }
 
@@ -102,12 +108,23 @@ impl Verification {
     pub(super) fn begin(&mut self) {
         self.stage.clear();
         self.early.clear();
+        self.parity.clear();
         self.expected.fill((Sequence(0), Digest::default()));
     }
 
     /// Reports again what was reported: the keys have changed.
     pub(super) const fn forget_reports(&mut self) {
         self.reported = [None; 3];
+    }
+
+    /// Notes the count of a symbol of parity; returns whether it is new. One that was forged hides no others.
+    pub(super) fn note_parity(&mut self, count: u64) -> bool {
+        let is_new = !self.parity.contains(&count);
+        if is_new {
+            self.parity.truncate(REMEMBERED_PARITY - 1);
+            self.parity.push_front(count);
+        }
+        is_new
     }
 
     fn expected(&self, sequence: Sequence) -> Option<Digest> {
@@ -142,7 +159,7 @@ impl SubscriberMachine {
     pub(super) fn may_be_genuine(
         &mut self,
         now: ClockTime,
-        path: u8,
+        arrival: Arrival,
         datagram: &[u8],
         view: &DatagramView<'_>,
     ) -> bool {
@@ -167,35 +184,50 @@ impl SubscriberMachine {
                 false
             }
             None => {
-                self.stage(now, path, datagram, view, digest);
+                self.stage(now, arrival, datagram, view, digest);
                 false
             }
         }
     }
 
     /// Keeps a datagram until its manifest has arrived.
-    fn stage(&mut self, now: ClockTime, path: u8, datagram: &[u8], view: &DatagramView<'_>, digest: Digest) {
+    fn stage(
+        &mut self,
+        now: ClockTime,
+        arrival: Arrival,
+        datagram: &[u8],
+        view: &DatagramView<'_>,
+        digest: Digest,
+    ) {
         let sequence = Sequence(view.header.sequence);
-        if self.verification.stage.has(sequence) {
+        // What was recovered may come from a forged symbol: it does not keep out what arrives.
+        let is_doubtful = |staged: &Staged| staged.arrival == Arrival::Recovered && staged.digest != digest;
+        if self.verification.stage.get(sequence).is_some_and(|staged| !is_doubtful(staged)) {
             self.statistics.copies += 1;
-            self.note_path(now, path, false);
+            self.note_arrival_path(now, arrival, false);
             return;
         }
         let Some((location, range)) = self.open(view, datagram) else { return };
+        if let Some(doubtful) = self.verification.stage.take(sequence) {
+            self.window.reuse(doubtful.body);
+        }
         let body = match location {
             BodyLocation::Decrypted => self.decrypted.get(range),
             _ => datagram.get(range),
         };
         let body = self.window.copy(body.unwrap_or_default());
-        self.note_path(now, path, true);
+        self.note_arrival_path(now, arrival, true);
         let (is_repair, is_late) = (view.header.flags.has(Flags::REPAIR), sequence < self.highest);
-        if is_repair {
+        if let Arrival::Path(path) = arrival
+            && is_repair
+        {
             self.note_repair(path);
         }
         if is_late {
             self.naks.fill(now, sequence, is_repair);
         }
-        let staged = Staged { meta: Meta::of(view), digest, body, is_repair, is_late };
+        self.keep_copy(sequence, datagram);
+        let staged = Staged { meta: Meta::of(view), digest, body, arrival, is_repair, is_late };
         if let Some((last, staged)) = self.verification.stage.insert(sequence, staged) {
             self.statistics.beyond += 1;
             self.discard_staged(now, last, staged);
@@ -228,7 +260,24 @@ impl SubscriberMachine {
                 return;
             }
         }
-        let Some((location, range)) = self.open(view, datagram) else { return };
+        if self.open_manifest(now, Some(from), datagram, view) {
+            if view.header.flags.has(Flags::REPAIR) {
+                self.note_repair(path);
+            }
+            self.note_path(now, path, true);
+        }
+    }
+
+    /// Decrypts and verifies a manifest, and does what it says; returns whether it is genuine. One that was recovered came
+    /// from nobody.
+    pub(super) fn open_manifest(
+        &mut self,
+        now: ClockTime,
+        from: Option<SocketAddr>,
+        datagram: &[u8],
+        view: &DatagramView<'_>,
+    ) -> bool {
+        let Some((location, range)) = self.open(view, datagram) else { return false };
         let decrypted = core::mem::take(&mut self.decrypted);
         let body = match location {
             BodyLocation::Decrypted => decrypted.get(range),
@@ -236,33 +285,32 @@ impl SubscriberMachine {
         };
         let body = body.unwrap_or_default();
         let is_authentic = !self.is_verifying() || self.is_authentic(now, from, view, body);
-        match Manifest::read(body) {
-            _ if !is_authentic => {}
-            Ok(manifest) => self.take_manifest(now, path, sequence, view, manifest),
-            Err(_) => self.statistics.malformed += 1,
+        let manifest = Manifest::read(body);
+        self.statistics.malformed += u64::from(is_authentic && manifest.is_err());
+        let manifest = manifest.ok().filter(|_| is_authentic);
+        if let Some(manifest) = manifest {
+            self.take_manifest(now, datagram, view, manifest);
         }
+        let is_genuine = manifest.is_some();
         self.decrypted = decrypted;
+        is_genuine
     }
 
     fn take_manifest(
         &mut self,
         now: ClockTime,
-        path: u8,
-        sequence: Sequence,
+        datagram: &[u8],
         view: &DatagramView<'_>,
         manifest: Manifest<'_>,
     ) {
-        let is_repair = view.header.flags.has(Flags::REPAIR);
-        if is_repair {
-            self.note_repair(path);
-        }
-        self.note_path(now, path, true);
+        let sequence = Sequence(view.header.sequence);
         // What was taken for this datagram is another one.
         if let Some(staged) = self.verification.stage.take(sequence) {
             self.window.reuse(staged.body);
             self.note_forged(now, 1);
         }
-        self.note_arrival(now, sequence, is_repair);
+        self.note_arrival(now, sequence, view.header.flags.has(Flags::REPAIR));
+        self.keep_copy(sequence, datagram);
         self.window.mark_manifest(sequence);
         if self.is_verifying() {
             for (covered, digest) in manifest.covered(sequence) {
@@ -284,13 +332,16 @@ impl SubscriberMachine {
             self.note_forged(now, 1);
             return self.discard_staged(now, sequence, staged);
         }
-        if sequence != self.base && !self.window.has_room(staged.body.len()) {
+        if sequence != self.base && !self.window.has_room(staged.body.len() + self.recovery.bytes()) {
             self.statistics.beyond += 1;
             return self.discard_staged(now, sequence, staged);
         }
         self.statistics.verified += 1;
         self.statistics.received += 1;
         self.naks.remove(sequence);
+        if staged.arrival == Arrival::Recovered {
+            self.note_recovered(staged.is_late);
+        }
         match (staged.is_late, staged.is_repair) {
             (true, true) => self.statistics.repaired += 1,
             (true, false) => self.losses.note_overtaken(),
@@ -317,6 +368,7 @@ impl SubscriberMachine {
     /// Requests a datagram again that was discarded.
     fn discard_staged(&mut self, now: ClockTime, sequence: Sequence, staged: Staged) {
         self.window.reuse(staged.body);
+        self.forget_copy(sequence);
         if (self.base..self.highest).contains(&sequence) {
             self.naks.reopen(sequence, now, now);
         }
@@ -352,16 +404,17 @@ impl SubscriberMachine {
         }
     }
 
-    /// Returns whether a control datagram, or a manifest, is signed with a key that is trusted. An echo is not signed.
+    /// Returns whether a control datagram, or a manifest, is signed with a key that is trusted. Echoes and parity are not
+    /// signed: what is recovered from parity is verified.
     pub(super) fn is_authentic(
         &mut self,
         now: ClockTime,
-        from: SocketAddr,
+        from: Option<SocketAddr>,
         view: &DatagramView<'_>,
         body: &[u8],
     ) -> bool {
         let header = &view.header;
-        if header.kind == Kind::Echo {
+        if matches!(header.kind, Kind::Echo | Kind::Parity) {
             return true;
         }
         let is_namesake = self.incarnations.is_namesake(header.incarnation, view.salt());
@@ -370,7 +423,7 @@ impl SubscriberMachine {
             None => Some(Distrust::Unsigned),
             Some((id, _)) if !self.config.signed_by.has(id) => Some(Distrust::UnknownKey(id)),
             Some((id, signature)) => {
-                let is_from_publisher = self.publisher.get() == Some(from);
+                let is_from_publisher = from.is_some() && self.publisher.get() == from;
                 let Verification { from_publisher, from_others, text, .. } = &mut self.verification;
                 let refusals = if is_from_publisher { from_publisher } else { from_others };
                 refusals.refill(now.0);

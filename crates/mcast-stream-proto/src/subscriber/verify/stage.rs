@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::Nanos;
+use crate::subscriber::arrive::Arrival;
 use crate::subscriber::window::Meta;
 use crate::wire::{Digest, Sequence};
 
@@ -18,6 +19,7 @@ pub(in crate::subscriber) struct Staged {
     pub(super) meta: Meta,
     pub(super) digest: Digest,
     pub(super) body: Vec<u8>,
+    pub(super) arrival: Arrival,
     pub(super) is_repair: bool,
     /// It filled a gap.
     pub(super) is_late: bool,
@@ -40,8 +42,12 @@ impl Stage {
     }
 
     #[inline]
-    pub(super) fn has(&self, sequence: Sequence) -> bool {
+    pub(in crate::subscriber) fn has(&self, sequence: Sequence) -> bool {
         !self.waiting.is_empty() && self.waiting.contains_key(&sequence)
+    }
+
+    pub(super) fn get(&self, sequence: Sequence) -> Option<&Staged> {
+        self.waiting.get(&sequence)
     }
 
     /// Returns the first of them.

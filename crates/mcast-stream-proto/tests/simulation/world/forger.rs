@@ -1,11 +1,12 @@
 //! A member of the group, with its secret and without the publisher's signing key, that forges the publisher.
 
+use mcast_stream_proto::publisher::Fec;
 use mcast_stream_proto::seal::{Keys, Purpose, Sealed};
 use mcast_stream_proto::sign::{SIGNATURE_LENGTH, Signer};
 use mcast_stream_proto::wire::{
-    AddressToken, DatagramView, DatagramWriter, Digest, ExtensionKind, Flags, Header, Heartbeat, Incarnation,
-    IncarnationSalt, KeyEpoch, Kind, Manifest, MessageNumber, NakWriter, Probe, Reset, ResetReason, Sequence,
-    SubscriberId, WriteError, push_message,
+    AddressToken, DatagramView, DatagramWriter, Digest, ExtensionKind, Flags, HEADER_LENGTH, Header,
+    Heartbeat, Incarnation, IncarnationSalt, KeyEpoch, Kind, Manifest, MessageNumber, NakWriter, Parity,
+    Probe, Reset, ResetReason, Sequence, SubscriberId, WriteError, push_message,
 };
 
 use super::{Happening, STREAM, World};
@@ -43,6 +44,13 @@ impl Forger {
     }
 }
 
+/// Returns the symbol of a datagram, which is the parity of a block of nothing else.
+pub(crate) fn symbol_of(datagram: &[u8]) -> Vec<u8> {
+    let length = (datagram.len() as u16).to_be_bytes();
+    let flags = Flags(datagram[5]).without(Flags::MUTABLE).0;
+    [&length, &datagram[3..5], &[flags], &datagram[20..24], &datagram[HEADER_LENGTH..]].concat()
+}
+
 impl World<'_> {
     /// Sends a forged datagram to all subscribers, from the publisher's address.
     pub(super) fn forge(&mut self) {
@@ -71,6 +79,7 @@ impl World<'_> {
         let message = MessageNumber(self.published + self.dice.below(50));
         let count = count + self.dice.pick(&[1, 2, 60, 1 << 40]);
         let is_end = self.dice.chance(0.5);
+        let is_parity = self.plan.fec != Fec::Off && self.dice.chance(0.3);
         let reason = self.dice.pick(&[ResetReason::Evicted, ResetReason::Settled, ResetReason::Full]);
         let digests = vec![Digest([7; 16]); self.dice.between(1, 7) as usize];
         let heartbeat = Heartbeat {
@@ -90,13 +99,15 @@ impl World<'_> {
             Kind::Heartbeat if is_end => Flags::END_OF_STREAM,
             _ => Flags(0),
         };
-        let number = if kind.is_in_sequence() { ahead.0 } else { count };
+        // Parity may recover what was sent already.
+        let behind = if is_parity { self.dice.below(100) } else { 0 };
+        let number = if kind.is_in_sequence() { ahead.0.saturating_sub(behind).max(1) } else { count };
         let header = Header {
             flags,
             message: message.low(),
             ..Header::new(kind, STREAM, Incarnation(incarnation), number)
         };
-        self.seal_forgery(header, |writer| match kind {
+        let forgery = self.seal_forgery(header, |writer| match kind {
             Kind::Data => {
                 let mut body = [0; 8];
                 push_message(&mut body, 0, b"forged").unwrap();
@@ -107,7 +118,17 @@ impl World<'_> {
             Kind::Ncf => NakWriter::new().write_ncf(ahead, message, writer),
             Kind::Reset => Reset { subscriber: id, reason }.write(writer),
             _ => Probe { clock: 0, token: AddressToken(99), subscriber: id }.write(writer),
-        })
+        })?;
+        if is_parity && kind.is_in_sequence() { self.parity_of(&forgery, count) } else { Some(forgery) }
+    }
+
+    /// Returns parity from which a subscriber that lacks this datagram recovers it.
+    fn parity_of(&mut self, forgery: &[u8], count: u64) -> Option<Vec<u8>> {
+        let Header { incarnation, epoch, sequence, .. } = DatagramView::parse(forgery).ok()?.header;
+        let symbol = &symbol_of(forgery);
+        let parity = Parity { base: Sequence(sequence), count: 1, index: 0, epoch, symbol };
+        let header = Header::new(Kind::Parity, STREAM, incarnation, count);
+        self.seal_forgery(header, |writer| parity.write(writer))
     }
 
     /// Writes a datagram, with a signature that does not fit, and seals it if the stream is sealed.

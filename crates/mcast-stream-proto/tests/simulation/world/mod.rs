@@ -32,6 +32,7 @@ pub(crate) use acknowledgements::AckAudit;
 pub(crate) use delays::EVICTION;
 use delays::ReportedProgress;
 use forger::Forger;
+pub(crate) use forger::symbol_of;
 use former::FormerPublisher;
 pub(crate) use meter::Meter;
 use publisher::new_publisher;
