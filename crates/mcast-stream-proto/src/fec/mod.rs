@@ -6,7 +6,7 @@ mod field;
 
 use alloc::vec::Vec;
 
-pub(crate) use code::{Encoder, decode};
+pub(crate) use code::{SymbolParts, decode, encode};
 
 use crate::wire::{Flags, HEADER_LENGTH, Header, Incarnation, KeyEpoch, Kind, StreamId};
 
@@ -20,7 +20,7 @@ const KIND_AT: usize = 3;
 const MESSAGE_AT: usize = 20;
 
 /// Returns the parts of the symbol of a datagram; zeros follow them.
-pub(crate) fn symbol_of(datagram: &[u8]) -> Option<([u8; SYMBOL_HEAD], &[u8])> {
+pub(crate) fn symbol_of(datagram: &[u8]) -> Option<SymbolParts<'_>> {
     let (header, rest) = datagram.split_at_checked(HEADER_LENGTH)?;
     let length = u16::try_from(datagram.len()).ok()?.to_be_bytes();
     let flags = Flags(header[Header::FLAGS_AT]).without(Flags::MUTABLE).0;
@@ -108,12 +108,8 @@ mod tests {
             let mut index = 0;
             let parity: Vec<(u8, Vec<u8>)> = missing.iter().zip(&skip).map(|(_, skip)| {
                 index += 1 + skip % 10;
-                let mut encoder = Encoder::new(index..index + 1, symbol_length(longest));
-                for (at, datagram) in sent.iter().enumerate() {
-                    let (head, rest) = symbol_of(datagram).unwrap();
-                    encoder.add(at as u8, &head, rest);
-                }
-                (index, encoder.finish().pop().unwrap())
+                let parts: Vec<_> = sent.iter().map(|datagram| symbol_of(datagram).unwrap()).collect();
+                (index, encode(&parts, index..index + 1, symbol_length(longest)).pop().unwrap())
             }).collect();
             let known: Vec<Option<&[u8]>> = sent.iter().enumerate()
                 .map(|(at, datagram)| (!missing.contains(&at)).then_some(&datagram[..]))

@@ -8,7 +8,7 @@ use super::members::Member;
 use super::repair_scheduler::Repair;
 use super::ring::Ring;
 use super::{PublisherConfig, PublisherMachine, Transmit};
-use crate::fec::{Encoder, symbol_length, symbol_of};
+use crate::fec::{self, symbol_length, symbol_of};
 use crate::outbox::Target;
 use crate::wire::{
     DatagramView, Flags, FlowControl, HEADER_LENGTH, KeyEpoch, Kind, Parity, Sequence, SubscriberId,
@@ -407,12 +407,8 @@ fn encode(ring: &Ring, block: Block, indexes: Range<u8>) -> Option<Vec<Vec<u8>>>
     if indexes.is_empty() {
         return None;
     }
-    let mut encoder = Encoder::new(indexes, symbol_length(longest(ring, block)?));
-    for (number, datagram) in datagrams(ring, block).enumerate() {
-        let (head, rest) = symbol_of(datagram)?;
-        encoder.add(number as u8, &head, rest);
-    }
-    Some(encoder.finish())
+    let parts = datagrams(ring, block).map(symbol_of).collect::<Option<Vec<_>>>()?;
+    Some(fec::encode(&parts, indexes, symbol_length(longest(ring, block)?)))
 }
 
 impl PublisherConfig {

@@ -125,18 +125,15 @@ fn parity() {
         "4d43 10 01 0a 80 0000 0102030405060708 11223344 00000008 0000000000000006 8102 0000 00000bb8 616263",
     ];
     let data = data.map(bytes);
-    let mut encoder = crate::fec::Encoder::new(0..2, crate::fec::symbol_length(data[1].len()));
-    for (number, datagram) in data.iter().enumerate() {
-        let (head, rest) = crate::fec::symbol_of(datagram).unwrap();
-        encoder.add(number as u8, &head, rest);
-    }
+    let parts = data.each_ref().map(|datagram| crate::fec::symbol_of(datagram).unwrap());
+    let symbols = crate::fec::encode(&parts, 0..2, crate::fec::symbol_length(data[1].len()));
     let hexes = [
         "4d43 10 02 08 00 0000 0102030405060708 11223344 00000000 000000000000000e
          0000000000000005 02 00 0000 000d 00 02 88 0000000f 8100686900000bb8616263",
         "4d43 10 02 08 40 0000 0102030405060708 11223344 00000000 000000000000000f
          0000000000000005 02 01 0000 0018 83 89 20 000000d3 031b324d0000aac1fbe21e",
     ];
-    for ((index, symbol), hex) in encoder.finish().into_iter().enumerate().zip(hexes) {
+    for ((index, symbol), hex) in symbols.into_iter().enumerate().zip(hexes) {
         let flags = if index == 1 { Flags::LAST_AHEAD } else { Flags(0) };
         let parity = Parity {
             base: Sequence(5),
