@@ -45,7 +45,7 @@ class Sender:
         self.heartbeat_sent = time.monotonic()
         oldest_retained = min(self.retained, default=self.next)
         body = HEARTBEAT_BODY.pack(self.next, self.message, oldest_retained, self.first_messages.get(oldest_retained, self.message), time.monotonic_ns(),
-                                   time.time_ns(), 0, 1000, len(self.receivers), 4, 1, 0, 0, 1000, 1400)
+                                   time.time_ns(), 0, 1000, len(self.receivers), 4, 1, 0, 0, 1000, 1400, 0, 0, 0)
         self.send_control(HEARTBEAT, body, self.group, ACKNOWLEDGE | (END_OF_STREAM if self.ended else 0))
 
     def send(self, body, flags, extensions=()):
