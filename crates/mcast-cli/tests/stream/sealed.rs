@@ -1,10 +1,9 @@
 //! Sealed streams.
 
 use std::fs;
-use std::io::Write;
 
-use crate::support::{Lan, MCAST, mcast, program};
-use crate::{GROUP, publisher, subscriber};
+use crate::support::{Lan, mcast};
+use crate::{GROUP, publisher, rotate_while_messages_arrive, subscriber};
 
 #[test]
 fn only_a_subscriber_with_the_secret_reads_it() {
@@ -60,44 +59,15 @@ fn keys_are_rotated_while_messages_arrive() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (ours, theirs) = (path("publisher.key"), path("subscriber.key"));
-    mcast(&lan.a, &["keys", "make", &ours]).succeeded();
-    fs::copy(&ours, &theirs).unwrap();
-    let subscribers = [&lan.b, &lan.c].map(|host| subscriber(host, &[GROUP, "--key", &theirs]));
-    let arguments = ["publish", "-i", "eth0", GROUP, "--key", &ours, "--wait-for", "2"];
-    let mut publishing = program(&lan.a, MCAST, &arguments, true);
-    let mut input = publishing.child.stdin.take().unwrap();
-    let mut publish = |line: &str| {
-        writeln!(input, "{line}").unwrap();
-        subscribers.iter().for_each(|subscriber| subscriber.stdout.wait_for(&format!("{line}\n")));
-    };
-    publish("sealed with epoch 1");
-
-    let added = mcast(&lan.a, &["keys", "rotate", &ours]).succeeded();
-    assert!(added.text().contains("epoch 2"), "{added:?}");
-    fs::copy(&ours, &theirs).unwrap();
-    for subscriber in &subscribers {
-        subscriber.child.signal(libc::SIGHUP).unwrap();
-        subscriber.stderr.wait_for("its latest epoch is 2");
-    }
-    publish("still sealed with epoch 1");
-    publishing.child.signal(libc::SIGHUP).unwrap();
-    publishing.stderr.wait_for("sealing with epoch 2");
-    publish("sealed with epoch 2");
-
-    mcast(&lan.a, &["keys", "drop", &ours]).succeeded();
-    fs::copy(&ours, &theirs).unwrap();
-    for process in subscribers.iter().chain([&publishing]) {
-        process.child.signal(libc::SIGHUP).unwrap();
-    }
-    publish("sealed with epoch 2 alone");
-    drop(input);
-    let ended = publishing.end().succeeded();
-    assert!(ended.stderr.contains("2 of 2"), "{ended:?}");
-    for subscriber in subscribers {
-        let ended = subscriber.end().succeeded();
-        assert_eq!(ended.lines().len(), 4, "{ended:?}");
-        assert!(ended.stderr.contains("lost 0 messages"), "{ended:?}");
-    }
+    let give = |_: &str| fs::copy(&ours, &theirs).map(drop).unwrap();
+    rotate_while_messages_arrive(
+        &lan,
+        &["make", &ours],
+        ["--key", &ours],
+        ["--key", &theirs],
+        give,
+        ["sealing with epoch 2", "its latest epoch is 2"],
+    );
 }
 
 #[test]
