@@ -103,13 +103,13 @@ fn second_receives_everything(keys: &Keys, signer: Option<Arc<SigningKey>>, fec:
     assert_eq!(stderr.contains("\"verified\": 0"), signer.is_none(), "{stderr}");
 }
 
-fn second_is_received(keys: &Keys, count: u64) {
+fn second_is_received(keys: &Keys, parity: u8, count: u64) {
     if !has_python() {
         return;
     }
     let net = Net::new(Family::V4, 2, lossy());
     let mut subscribers = [0, 1].map(|number| net.subscriber(number, |settings| settings.keys(keys.clone())));
-    let arguments = ["239.7.7.7", "7000", "10.0.0.1", &count.to_string()];
+    let arguments = ["239.7.7.7", "7000", "10.0.0.1", &count.to_string(), &parity.to_string()];
     let sender = program(&net.publisher, "sender.py", &arguments, keys);
     thread::scope(|scope| {
         let receiving: Vec<_> = subscribers
@@ -121,11 +121,15 @@ fn second_is_received(keys: &Keys, count: u64) {
             assert_eq!((received.first, received.messages), (Some(0), count), "{:?}", received.events);
         }
     });
+    for subscriber in &subscribers {
+        let statistics = subscriber.statistics();
+        assert_eq!(statistics.recovered > 0, parity > 0, "{statistics:?}");
+    }
     let output = sender.wait_with_output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}");
     let stdout = String::from_utf8_lossy(&output.stdout);
-    assert!(!stdout.contains("\"repairs\": 0"), "{stdout}");
+    assert!(parity > 0 || !stdout.contains("\"repairs\": 0"), "{stdout}");
 }
 
 fn second_finds_and_fetches(keys: &Keys, length: usize) {
@@ -251,12 +255,18 @@ fn a_second_implementation_recovers_from_parity() {
 
 #[test]
 fn this_one_receives_from_a_second_implementation() {
-    second_is_received(&Keys::none(), MESSAGES);
+    second_is_received(&Keys::none(), 0, MESSAGES);
 }
 
 #[test]
 fn this_one_receives_sealed_from_a_second_implementation() {
-    second_is_received(&secret(), SEALED);
+    second_is_received(&secret(), 0, SEALED);
+}
+
+#[test]
+fn this_one_recovers_from_the_parity_of_a_second_implementation() {
+    second_is_received(&Keys::none(), 8, MESSAGES);
+    second_is_received(&secret(), 8, SEALED);
 }
 
 #[test]
