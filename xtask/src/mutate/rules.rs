@@ -327,12 +327,6 @@ pub(super) const RULES: &[Rule] = &[
         "                    refusals.spend(0);",
     ),
     rule(
-        "data is signed within a millisecond",
-        "publisher/signing.rs",
-        "LONGEST_WAIT: Nanos = Nanos::from_millis(1);",
-        "LONGEST_WAIT: Nanos = Nanos::from_millis(100);",
-    ),
-    rule(
         "what was published before a change of the key is signed with the old one",
         "publisher/signing.rs",
         "        self.flush(now);\n        self.write_manifest(now);\n        if let",
