@@ -1,17 +1,73 @@
-//! Any datagrams, at any times, for both state machines: they neither panic nor keep more than they may.
+//! Any datagrams, at any times, for both state machines, which may also hear each other: they neither panic nor keep more
+//! than they may, and of a signed stream only what the publisher has published is delivered.
 
 #![no_main]
 
 use std::net::SocketAddr;
+use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
-use mcast_stream_proto::publisher::{Fec, PublisherConfig};
-use mcast_stream_proto::subscriber::{OnLoss, Policy, Start, SubscriberConfig, SubscriberEvent};
-use mcast_stream_proto::wire::{Incarnation, StreamId};
+use mcast_stream_proto::publisher::{Fec, PublisherConfig, Transmit};
+use mcast_stream_proto::sign::{PinnedKeys, SIGNATURE_LENGTH, Signer, SigningKey, Verifier};
+use mcast_stream_proto::subscriber::{Item, OnLoss, Policy, Start, SubscriberConfig, SubscriberEvent};
+use mcast_stream_proto::wire::{Digest, Incarnation, SignerId, StreamId};
 use mcast_stream_proto::{ClockTime, Nanos, PublisherMachine, SubscriberMachine};
 
 const WINDOW: usize = 32;
+/// The smallest window of a subscriber that verifies signatures.
+const VERIFIED_WINDOW: usize = 128;
 const LONGEST: usize = 4096;
+/// Datagrams of the publisher that are kept, to be changed.
+const GENUINE: usize = 8;
+
+static KEY: LazyLock<Arc<SigningKey>> = LazyLock::new(|| SigningKey::new(&[7; 32]).expect("a key"));
+
+/// A public key to which every signature is right, so that what is signed is fuzzed, too.
+#[derive(Debug)]
+struct Gullible;
+
+impl Verifier for Gullible {
+    fn id(&self) -> SignerId {
+        SignerId(0)
+    }
+
+    fn public(&self) -> [u8; 32] {
+        [0; 32]
+    }
+
+    fn verify(&self, _: &[u8], _: &[u8; SIGNATURE_LENGTH]) -> bool {
+        true
+    }
+
+    /// Short and without a hash, so that a manifest of any data is found.
+    fn digest(&self, parts: [&[u8]; 3]) -> Digest {
+        let mut digest = Digest::default();
+        digest.0[0] = parts.iter().flat_map(|part| part.iter()).fold(0, |sum: u8, byte| sum ^ byte);
+        digest
+    }
+}
+
+/// What the subscriber verifies.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verifies {
+    Nothing,
+    /// What the publisher signs.
+    Publisher,
+    /// Anything that has a signature.
+    Gullibly,
+}
+
+impl Verifies {
+    fn keys(self) -> PinnedKeys {
+        let mut keys = PinnedKeys::none();
+        match self {
+            Self::Nothing => {}
+            Self::Publisher => keys = KEY.public_key().pinned(),
+            Self::Gullibly => assert!(keys.add(Arc::new(Gullible))),
+        }
+        keys
+    }
+}
 
 /// Bytes become a datagram of the stream: what is fuzzed is what follows the first checks.
 fn addressed(bytes: &[u8]) -> Vec<u8> {
@@ -30,63 +86,123 @@ fn addressed(bytes: &[u8]) -> Vec<u8> {
     datagram
 }
 
-fuzz_target!(|input: (u8, Vec<(u16, &[u8])>)| {
-    let (choice, datagrams) = input;
+/// Bytes become changes of a datagram of the publisher: pairs of a place and what is changed there.
+fn changed(genuine: &[u8], bytes: &[u8]) -> Vec<u8> {
+    let mut datagram = genuine.to_vec();
+    for change in bytes.as_chunks::<2>().0 {
+        if let Some(byte) = datagram.get_mut(usize::from(change[0])) {
+            *byte ^= change[1];
+        }
+    }
+    datagram
+}
+
+fuzz_target!(|input: (u8, u8, Vec<(u16, &[u8])>)| {
+    let (choice, signing, datagrams) = input;
+    let verifies = match signing % 4 {
+        0 | 1 => Verifies::Nothing,
+        2 => Verifies::Publisher,
+        _ => Verifies::Gullibly,
+    };
+    let (hear_each_other, is_signed) = (signing & 0x80 == 0, signing % 4 != 0);
     let policy = match choice % 4 {
-        0 => Policy::Reliable(OnLoss::Snapshot),
+        // Snapshots are not signed.
+        0 if verifies == Verifies::Nothing => Policy::Reliable(OnLoss::Snapshot),
         1 => Policy::Deadline(Nanos::from_millis(1)),
         2 => Policy::Latest,
         _ => Policy::Reliable(OnLoss::Continue),
     };
-    let start = if choice & 0x80 == 0 { Start::Oldest } else { Start::Snapshot };
+    let starts_with_snapshot = choice & 0x80 != 0 && verifies == Verifies::Nothing;
     let config = SubscriberConfig {
         policy,
-        start,
+        start: if starts_with_snapshot { Start::Snapshot } else { Start::Oldest },
         window: WINDOW,
         longest_message: LONGEST,
         paths: 2,
+        signed_by: verifies.keys(),
         ..SubscriberConfig::new(StreamId(7))
     };
+    let most_kept = if config.signed_by.is_empty() { WINDOW } else { VERIFIED_WINDOW };
     let mut subscriber = SubscriberMachine::new(config, ClockTime(1));
     let fec = match choice / 3 % 3 {
         0 => Fec::Off,
         1 => Fec::Auto,
         _ => Fec::Fixed { data: 4, parity: 2 },
     };
-    let config =
-        PublisherConfig { history: 32 * 1232, fec, ..PublisherConfig::new(StreamId(7), Incarnation(1)) };
+    let config = PublisherConfig {
+        history: 32 * 1232,
+        fec,
+        signer: is_signed.then(|| Arc::clone(&*KEY) as Arc<dyn Signer>),
+        ..PublisherConfig::new(StreamId(7), Incarnation(1))
+    };
     let Ok(mut publisher) = PublisherMachine::new(config, ClockTime(1)) else { return };
-    let address = SocketAddr::from(([10, 0, 0, 1], 9));
+    let (mut published, mut genuine): (Vec<&[u8]>, Vec<Vec<u8>>) = (Vec::new(), Vec::new());
+    let addresses = [9, 10].map(|port| SocketAddr::from(([10, 0, 0, 1], port)));
     let mut now = ClockTime(1);
     for (number, (pause, bytes)) in datagrams.into_iter().enumerate() {
         now = now + Nanos::from_micros(u64::from(pause));
-        let datagram = addressed(bytes);
-        subscriber.handle(now, choice % 3, address, &datagram);
-        let mut items = 0;
-        while let Some(item) = subscriber.next(now, &datagram) {
-            if let mcast_stream_proto::subscriber::Item::Event(SubscriberEvent::SnapshotWanted { message }) =
-                item
-            {
-                subscriber.resume(message);
+        let datagram = match bytes.split_first() {
+            Some((place, changes)) if place % 2 == 1 && !genuine.is_empty() => {
+                changed(&genuine[usize::from(place / 2) % genuine.len()], changes)
             }
-            items += 1;
-            assert!(items < 100_000, "it returns items without end");
-        }
-        while let Some(control) = subscriber.poll(now) {
-            subscriber.reuse(control);
-        }
-        assert!(subscriber.kept() <= WINDOW);
-        if number % 3 == 0 {
-            let _ = publisher.publish(now, &bytes[..bytes.len().min(64)]);
+            _ => addressed(bytes),
+        };
+        if number % 3 == 0 && publisher.publish(now, bytes).is_ok() {
+            published.push(bytes);
             publisher.flush(now);
         }
-        publisher.handle(now, address, &datagram);
-        let mut sent = 0;
-        while publisher.poll(now).is_some() {
-            sent += 1;
-            assert!(sent < 100_000, "it sends without end");
+        publisher.handle(now, addresses[0], &datagram);
+        let mut sent = Vec::new();
+        while let Some(transmit) = publisher.poll(now) {
+            match transmit {
+                Transmit::Control(control) => {
+                    sent.push(control.bytes().to_vec());
+                    publisher.reuse(control);
+                }
+                Transmit::Repair { sequence, .. } => sent.push(publisher.datagram(sequence).to_vec()),
+                Transmit::Data { first, count } => {
+                    sent.extend((0..count).map(|number| publisher.datagram(first + number).to_vec()));
+                }
+            }
+            assert!(sent.len() < 100_000, "it sends without end");
         }
         while publisher.poll_event().is_some() {}
+        if hear_each_other {
+            genuine.extend_from_slice(&sent);
+            genuine.drain(..genuine.len().saturating_sub(GENUINE));
+        } else {
+            sent.clear();
+        }
+        // The first one sometimes gets lost, and the forged one sometimes is first.
+        let sent = sent.into_iter().skip(usize::from(pause % 5 == 0));
+        let arriving = if pause % 2 == 0 {
+            sent.chain([datagram]).collect::<Vec<_>>()
+        } else {
+            [datagram].into_iter().chain(sent).collect()
+        };
+        for datagram in arriving {
+            subscriber.handle(now, choice % 3, addresses[0], &datagram);
+            let mut items = 0;
+            while let Some(item) = subscriber.next(now, &datagram) {
+                match item {
+                    Item::Event(SubscriberEvent::SnapshotWanted { message }) => subscriber.resume(message),
+                    Item::Message(message) if verifies == Verifies::Publisher => {
+                        let genuine = usize::try_from(message.number.0).ok().and_then(|at| published.get(at));
+                        assert_eq!(genuine, Some(&message.bytes), "a forged message was delivered");
+                    }
+                    _ => {}
+                }
+                items += 1;
+                assert!(items < 100_000, "it returns items without end");
+            }
+        }
+        while let Some(control) = subscriber.poll(now) {
+            if hear_each_other {
+                publisher.handle(now, addresses[1], control.bytes());
+            }
+            subscriber.reuse(control);
+        }
+        assert!(subscriber.kept() <= most_kept);
         let _ = (publisher.next_deadline(), subscriber.next_deadline());
     }
 });

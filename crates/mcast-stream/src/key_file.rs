@@ -113,7 +113,7 @@ impl ClassifiedError for KeyFileAccessError {
                 "run the command as the owner of the file"
             }
             #[cfg(feature = "seal")]
-            Self::Full { .. } => "remove the line of the oldest epoch",
+            Self::Full { .. } => "remove the oldest epoch: `mcast keys drop`",
             Self::LastKey(_) => "add the next one first",
             Self::PublicKeys(_) => "name the file of the publisher that has the private keys",
             Self::NoCiphers => "build with the feature `seal`",
@@ -155,15 +155,6 @@ impl KeyFile {
         mode & 0o044 != 0
     }
 
-    /// Creates the file with a new secret. On Unix only its owner may read it; elsewhere the rights of the folder decide.
-    ///
-    /// # Errors
-    /// [`KeyFileAccessError::Exists`] if there is a file, which stays as it is, and [`KeyFileAccessError::Write`].
-    pub fn create(&self) -> Result<(), KeyFileAccessError> {
-        let line = self.new_line(1)?;
-        self.create_with(&format!("{HEAD}{line}"))
-    }
-
     fn create_with(&self, text: &str) -> Result<(), KeyFileAccessError> {
         let mut options = File::options();
         options.write(true).create_new(true);
@@ -174,25 +165,6 @@ impl KeyFile {
             _ => self.write_error(source),
         })?;
         self.write(file, text)
-    }
-
-    /// Adds a new secret with the next epoch, and returns the epoch. To change the secret of a running stream, give the
-    /// file to all subscribers first, then to the publisher.
-    ///
-    /// # Errors
-    /// As for [`Self::read`], [`KeyFileAccessError::Write`], and [`KeyFileAccessError::Full`] or
-    /// [`KeyFileAccessError::NoNextEpoch`] if there is no room for another secret.
-    pub fn add_next(&self) -> Result<u16, KeyFileAccessError> {
-        self.add_epoch(&self.text()?)
-    }
-
-    fn add_epoch(&self, text: &str) -> Result<u16, KeyFileAccessError> {
-        let next = self.parse(text)?.latest().0.checked_add(1);
-        let epoch = next.ok_or_else(|| KeyFileAccessError::NoNextEpoch(self.path.clone()))?;
-        let line = self.new_line(epoch)?;
-        self.check_room(&format!("{text}\n{line}"))?;
-        self.append(text, &line)?;
-        Ok(epoch)
     }
 
     fn append(&self, text: &str, line: &str) -> Result<(), KeyFileAccessError> {
@@ -237,6 +209,15 @@ pub enum KeyFileContent {
 
 #[cfg(feature = "seal")]
 impl KeyFile {
+    /// Creates the file with a new secret. On Unix only its owner may read it; elsewhere the rights of the folder decide.
+    ///
+    /// # Errors
+    /// [`KeyFileAccessError::Exists`] if there is a file, which stays as it is, and [`KeyFileAccessError::Write`].
+    pub fn create(&self) -> Result<(), KeyFileAccessError> {
+        let line = self.new_line(1)?;
+        self.create_with(&format!("{HEAD}{line}"))
+    }
+
     /// Creates the file with a new signing key, like [`create`](Self::create), and returns its public key.
     ///
     /// # Errors
@@ -289,15 +270,18 @@ impl KeyFile {
         Ok(KeyFileContent::Secrets(secrets))
     }
 
-    /// Adds a new key of the kind that the file has: a secret with the next epoch, as [`add_next`](Self::add_next), or a
-    /// signing key, which signs from the next time on that the publisher reads the file. Returns what the file contains then.
+    /// Adds a new key of the kind that the file has: a secret with the next epoch, or a signing key. A publisher uses it from
+    /// the next time on that it reads the file: give it, or the public key, to all subscribers first. Returns what the file
+    /// contains then.
     ///
     /// # Errors
-    /// As [`add_next`](Self::add_next), and [`KeyFileAccessError::PublicKeys`].
+    /// As for [`content`](Self::content), [`KeyFileAccessError::Write`], [`KeyFileAccessError::PublicKeys`], and
+    /// [`KeyFileAccessError::Full`], [`KeyFileAccessError::NoNextEpoch`] or [`KeyFileAccessError::Signing`] if there is no
+    /// room for another key.
     pub fn rotate(&self) -> Result<KeyFileContent, KeyFileAccessError> {
         let text = self.text()?;
         match self.content_of(&text)? {
-            KeyFileContent::Secrets(_) => self.add_epoch(&text).map(drop)?,
+            KeyFileContent::Secrets(_) => self.add_epoch(&text)?,
             KeyFileContent::Signing(keys) if keys.len() >= PinnedKeys::MOST => {
                 return Err(self.signing_error(SigningKeyError::TooMany));
             }
@@ -371,9 +355,12 @@ impl KeyFile {
         Keys::read(text).map_err(|source| KeyFileAccessError::Content { path: self.path.clone(), source })
     }
 
-    fn check_room(&self, text: &str) -> Result<(), KeyFileAccessError> {
-        let read = Keys::read(text).map(drop);
-        read.map_err(|source| KeyFileAccessError::Full { path: self.path.clone(), source })
+    fn add_epoch(&self, text: &str) -> Result<(), KeyFileAccessError> {
+        let next = self.parse(text)?.latest().0.checked_add(1);
+        let line = self.new_line(next.ok_or_else(|| KeyFileAccessError::NoNextEpoch(self.path.clone()))?)?;
+        let extended = Keys::read(&format!("{text}\n{line}"));
+        extended.map_err(|source| KeyFileAccessError::Full { path: self.path.clone(), source })?;
+        self.append(text, &line)
     }
 
     fn new_line(&self, epoch: u16) -> Result<String, KeyFileAccessError> {
@@ -385,14 +372,6 @@ impl KeyFile {
 #[cfg(not(feature = "seal"))]
 impl KeyFile {
     fn parse(&self, _: &str) -> Result<Keys, KeyFileAccessError> {
-        Err(KeyFileAccessError::NoCiphers)
-    }
-
-    fn check_room(&self, _: &str) -> Result<(), KeyFileAccessError> {
-        Err(KeyFileAccessError::NoCiphers)
-    }
-
-    fn new_line(&self, _: u16) -> Result<String, KeyFileAccessError> {
         Err(KeyFileAccessError::NoCiphers)
     }
 }
@@ -411,7 +390,7 @@ mod tests {
         file.create().unwrap();
         assert!(!file.is_readable_by_others());
         assert!(matches!(file.create(), Err(KeyFileAccessError::Exists(_))));
-        assert_eq!(file.add_next().unwrap(), 2);
+        file.rotate().unwrap();
 
         assert_eq!(file.read().unwrap().latest().0, 2);
     }
@@ -455,13 +434,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = KeyFile::new(folder.path().join("group.key"));
         file.create().unwrap();
-        let error = std::iter::repeat_with(|| file.add_next()).find_map(Result::err).unwrap();
+        let error = std::iter::repeat_with(|| file.rotate()).find_map(Result::err).unwrap();
 
         assert!(matches!(error, KeyFileAccessError::Full { .. }), "{error}");
         assert!(error.remedy().unwrap().contains("oldest"));
         file.read().unwrap();
 
         std::fs::write(file.path(), "65535 aes-128-gcm ".to_owned() + &"0".repeat(64)).unwrap();
-        assert!(matches!(file.add_next(), Err(KeyFileAccessError::NoNextEpoch(_))));
+        assert!(matches!(file.rotate(), Err(KeyFileAccessError::NoNextEpoch(_))));
     }
 }

@@ -14,6 +14,7 @@
 //! |---|---|
 //! | `messages_total`, `message_bytes_total` | messages published |
 //! | `datagrams_total`, `datagram_bytes_total` | data sent, not counting repairs |
+//! | `manifests_total` | those of them that sign others |
 //! | `group_repairs_total`, `single_repairs_total`, `repair_bytes_total` | repairs sent to the group and to single subscribers, and their bytes |
 //! | `parity_total`, `parity_bytes_total`, `parity_repairs_total` | parity sent without a request, its bytes, and repairs to the group that are parity |
 //! | `naks_total`, `naks_refused_total`, `unrecoverable_total` | NAKs received, NAKs not answered, and datagrams requested after they had left the retransmission buffer |
@@ -30,8 +31,9 @@
 //! | `received_total`, `repaired_total`, `copies_total`, `missed_total`, `given_up_total`, `beyond_total` | datagrams of data |
 //! | `recovered_total`, `parity_received_total` | datagrams of data recovered from parity, and parity received |
 //! | `foreign_total`, `malformed_total`, `refused_total` | datagrams that belong to another stream, are malformed, or were refused |
+//! | `verified_total`, `forged_total`, `not_verified_total` | with [`signed_by`](crate::SubscriberBuilder::signed_by): data that the publisher has signed, data discarded because it has not, and other datagrams that no trusted key has signed |
 //! | `naks_total`, `statuses_total` | NAKs and statuses sent |
-//! | `waiting`, `round_trip_seconds` | datagrams buffered behind a gap, the group round-trip time |
+//! | `waiting`, `unverified`, `round_trip_seconds` | datagrams buffered behind a gap, datagrams that wait for their signature, the group round-trip time |
 //!
 //! For Prometheus, install the recorder of the crate `metrics-exporter-prometheus`, which also serves the metrics over
 //! HTTP, before the first export:
@@ -80,6 +82,7 @@ pub fn describe() {
         describe_gauge!(format!("{PUBLISHER}{name}"), meaning);
     }
     describe_gauge!(format!("{SUBSCRIBER}waiting"), "datagrams buffered behind a gap");
+    describe_gauge!(format!("{SUBSCRIBER}unverified"), "datagrams that wait for their signature");
 }
 
 impl Publisher {
@@ -131,7 +134,8 @@ impl Subscriber {
         let statistics = self.statistics();
         let labels = labels(stream.0, self.labels());
         export(SUBSCRIBER, &subscriber_counters(&statistics), statistics.round_trip, &labels);
-        gauge!(format!("{SUBSCRIBER}waiting"), labels).set(statistics.waiting as f64);
+        gauge!(format!("{SUBSCRIBER}waiting"), labels.clone()).set(statistics.waiting as f64);
+        gauge!(format!("{SUBSCRIBER}unverified"), labels).set(statistics.unverified as f64);
     }
 }
 
@@ -163,12 +167,13 @@ fn labels(stream: u64, (groups, interfaces): (String, String)) -> Vec<Label> {
     vec![stream, Label::new("group", groups), Label::new("interface", interfaces)]
 }
 
-const fn publisher_counters(statistics: &crate::publisher::PublisherStatistics) -> [Figure; 17] {
+const fn publisher_counters(statistics: &crate::publisher::PublisherStatistics) -> [Figure; 18] {
     [
         ("messages_total", "messages published", statistics.messages),
         ("message_bytes_total", "bytes of these messages", statistics.message_bytes),
         ("datagrams_total", "data datagrams sent, not counting repairs", statistics.datagrams),
         ("datagram_bytes_total", "bytes of these datagrams", statistics.datagram_bytes),
+        ("manifests_total", "data datagrams that sign others", statistics.manifests),
         ("group_repairs_total", "repairs sent to the group", statistics.group_repairs),
         ("single_repairs_total", "repairs sent to single subscribers", statistics.single_repairs),
         ("repair_bytes_total", "bytes of all repairs", statistics.repair_bytes),
@@ -189,7 +194,7 @@ const fn publisher_counters(statistics: &crate::publisher::PublisherStatistics) 
     ]
 }
 
-const fn subscriber_counters(statistics: &crate::subscriber::SubscriberStatistics) -> [Figure; 16] {
+const fn subscriber_counters(statistics: &crate::subscriber::SubscriberStatistics) -> [Figure; 19] {
     [
         ("messages_total", "messages delivered", statistics.messages),
         ("message_bytes_total", "bytes of these messages", statistics.message_bytes),
@@ -205,6 +210,9 @@ const fn subscriber_counters(statistics: &crate::subscriber::SubscriberStatistic
         ("foreign_total", "datagrams of another stream, or of none", statistics.foreign),
         ("malformed_total", "malformed datagrams", statistics.malformed),
         ("refused_total", "datagrams not sealed by the group, or replayed", statistics.refused),
+        ("verified_total", "data datagrams that the publisher has signed", statistics.verified),
+        ("forged_total", "data datagrams discarded: the publisher has signed others", statistics.forged),
+        ("not_verified_total", "datagrams that no trusted key has signed", statistics.not_verified),
         ("naks_total", "NAKs", statistics.naks),
         ("statuses_total", "statuses sent", statistics.statuses),
     ]

@@ -61,6 +61,7 @@ pub(crate) enum Command {
     Replay(replay::Arguments),
     Log(log::Arguments),
     #[cfg(feature = "seal")]
+    #[command(subcommand)]
     Keys(keys::Arguments),
     Lab(lab::Arguments),
     Help(help::Arguments),

@@ -97,7 +97,7 @@ fn the_history_of_a_sealed_stream_is_sealed() {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("prices.key");
     let key = key.to_str().unwrap();
-    mcast(&Lan::new().publisher, &["publish", "--new-key", key]).succeeded();
+    mcast(&Lan::new().publisher, &["keys", "make", key]).succeeded();
     everything_comes_from_the_history_and_then_from_the_stream(&["--key", key]);
 }
 

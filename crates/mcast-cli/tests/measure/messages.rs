@@ -52,7 +52,7 @@ fn sealed_messages_longer_than_a_datagram_arrive_as_fast_as_they_go() {
     let pair = Pair::new(Impairment::default());
     let folder = tempdir().unwrap();
     let key = folder.path().join("key").to_str().unwrap().to_owned();
-    mcast(&pair.a, &["publish", "--new-key", &key]).succeeded();
+    mcast(&pair.a, &["keys", "make", &key]).succeeded();
     let receives = receive(&pair, &["--key", &key, GROUPS[0]]);
     let sends = perf_send(
         &pair.a,

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use crate::network::{Network, of_type, relay, stop};
 use crate::schemas::assert_valid;
 use crate::sites::new_key;
-use crate::support::{Running, eventually, mcast, recv, send, start};
+use crate::support::{Running, eventually, mcast, recv, send};
 
 const RULE: &str = "239.1.2.3:5000 from eth0 to eth1 always";
 
@@ -83,10 +83,7 @@ fn relays_with_a_key_ignore_others() {
     let network = Network::new(2);
     let (one, other) = (network.host("r8", 8, &[1, 2]), network.host("r9", 9, &[1, 2]));
     let folder = tempfile::tempdir().unwrap();
-    let key = folder.path().join("relays.key");
-    let key = key.to_str().unwrap();
-    let publisher = start(&one, &["publish", "239.9.9.9:7000", "-i", "eth0", "--new-key", key, "x"]);
-    publisher.end();
+    let key = &new_key(&one, folder.path());
     let keyed = relay(&one, &[RULE, "--key", key]);
     // It sees no other relay, so it forwards, and is not stopped by one with a higher priority.
     let forger = relay(&other, &[RULE, "--priority", "200"]);

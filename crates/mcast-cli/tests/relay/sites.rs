@@ -7,7 +7,7 @@ use std::time::Duration;
 use mcast_lab::{BadLink, Host, Impairment, Lab, Switch};
 
 use crate::network::{member, relay_unready, sender};
-use crate::support::{Running, eventually, program, start};
+use crate::support::{Running, eventually, mcast, program};
 
 pub(crate) const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
 pub(crate) const HUB: &str = "203.0.113.1:5700";
@@ -37,11 +37,7 @@ impl Sites {
         let sites = Self { lab, wan, folder: tempfile::tempdir().unwrap() };
         let maker = sites.lab.host("maker").unwrap();
         for name in ["sites.key", "other.key"] {
-            let file = sites.file(name);
-            maker.connect(&name[..4], &sites.wan, &["203.0.113.200/24"]).unwrap();
-            let publish = ["publish", "239.9.9.9:7000", "-i", &name[..4], "--new-key", &file, "x"];
-            start(&maker, &publish).end().succeeded();
-            maker.delete_interface(&name[..4]).unwrap();
+            mcast(&maker, &["keys", "make", &sites.file(name)]).succeeded();
         }
         sites
     }
@@ -130,9 +126,9 @@ pub(crate) fn wait_for_path(sender: &UdpSocket, group: Ipv4Addr, member: &UdpSoc
     while member.recv_from(&mut buffer).is_ok() {}
 }
 
-/// Creates a key file in this folder, by a host with an interface `eth0`.
+/// Creates a key file in this folder.
 pub(crate) fn new_key(host: &Host, folder: &Path) -> String {
     let file = folder.join("relays.key").to_str().unwrap().to_owned();
-    start(host, &["publish", "239.9.9.9:7000", "-i", "eth0", "--new-key", &file, "x"]).end().succeeded();
+    mcast(host, &["keys", "make", &file]).succeeded();
     file
 }

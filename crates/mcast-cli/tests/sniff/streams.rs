@@ -88,7 +88,7 @@ fn sealed_datagrams_are_opened_with_a_key() {
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (key, other, file) = (path("key"), path("other"), path("all.pcapng"));
     for path in [&key, &other] {
-        mcast(&lan.a, &["publish", "--new-key", path]).succeeded();
+        mcast(&lan.a, &["keys", "make", path]).succeeded();
     }
     let sniffer = sniff(&lan.a, &["--messages", "-w", &file]);
     published(&lan.a, &lan.b, &sniffer, &["--key", &key]);

@@ -50,7 +50,7 @@ fn a_sealed_stream_is_found_with_its_secret() {
     let lan = Lan::new();
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("a.key").display().to_string();
-    mcast(&lan.a, &["publish", "--new-key", &key]).succeeded();
+    mcast(&lan.a, &["keys", "make", &key]).succeeded();
     let knows = start(&lan.b, &["subscribe", "-i", "eth0", "prices", "--key", &key]);
     let stranger = start(&lan.c, &["subscribe", "-i", "eth0", "prices", "-W", "2s"]);
     let arguments = [GROUP, "--announce", "prices", "--wait-for", "1", "--key", &key, "secret"];

@@ -1,10 +1,9 @@
 //! Sealed streams.
 
 use std::fs;
-use std::io::Write;
 
-use crate::support::{Lan, MCAST, mcast, program};
-use crate::{GROUP, publisher, subscriber};
+use crate::support::{Lan, mcast};
+use crate::{GROUP, publisher, rotate_while_messages_arrive, subscriber};
 
 #[test]
 fn only_a_subscriber_with_the_secret_reads_it() {
@@ -13,7 +12,7 @@ fn only_a_subscriber_with_the_secret_reads_it() {
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (right, wrong) = (path("right.key"), path("wrong.key"));
     for key in [&right, &wrong] {
-        mcast(&lan.a, &["publish", "--new-key", key]).succeeded();
+        mcast(&lan.a, &["keys", "make", key]).succeeded();
     }
     let knows = subscriber(&lan.b, &[GROUP, "--key", &right]);
     let others =
@@ -37,13 +36,13 @@ fn a_new_key_file_is_private_and_never_overwrites() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.key");
     let name = path.display().to_string();
-    let ended = mcast(&lan.a, &["publish", "--new-key", &name]).succeeded();
+    let ended = mcast(&lan.a, &["keys", "make", &name]).succeeded();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let text = fs::read_to_string(&path).unwrap();
     let secret = text.split_whitespace().last().unwrap();
     assert!(secret.len() == 64 && !ended.stderr.contains(secret));
 
-    let again = mcast(&lan.a, &["publish", "--new-key", &name]);
+    let again = mcast(&lan.a, &["keys", "make", &name]);
     assert_eq!(again.status, Some(4), "{again:?}");
     assert_eq!(fs::read_to_string(&path).unwrap(), text);
 
@@ -60,47 +59,15 @@ fn keys_are_rotated_while_messages_arrive() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (ours, theirs) = (path("publisher.key"), path("subscriber.key"));
-    mcast(&lan.a, &["publish", "--new-key", &ours]).succeeded();
-    fs::copy(&ours, &theirs).unwrap();
-    let subscribers = [&lan.b, &lan.c].map(|host| subscriber(host, &[GROUP, "--key", &theirs]));
-    let arguments = ["publish", "-i", "eth0", GROUP, "--key", &ours, "--wait-for", "2"];
-    let mut publishing = program(&lan.a, MCAST, &arguments, true);
-    let mut input = publishing.child.stdin.take().unwrap();
-    let mut publish = |line: &str| {
-        writeln!(input, "{line}").unwrap();
-        subscribers.iter().for_each(|subscriber| subscriber.stdout.wait_for(&format!("{line}\n")));
-    };
-    publish("sealed with epoch 1");
-
-    let added = mcast(&lan.a, &["publish", "--next-key", &ours]).succeeded();
-    assert!(added.stderr.contains("added epoch 2"), "{added:?}");
-    fs::copy(&ours, &theirs).unwrap();
-    for subscriber in &subscribers {
-        subscriber.child.signal(libc::SIGHUP).unwrap();
-        subscriber.stderr.wait_for("its latest epoch is 2");
-    }
-    publish("still sealed with epoch 1");
-    publishing.child.signal(libc::SIGHUP).unwrap();
-    publishing.stderr.wait_for("sealing with epoch 2");
-    publish("sealed with epoch 2");
-
-    let text = fs::read_to_string(&ours).unwrap();
-    let without_the_first: String =
-        text.lines().filter(|line| !line.starts_with("1 ")).map(|line| format!("{line}\n")).collect();
-    fs::write(&theirs, &without_the_first).unwrap();
-    fs::write(&ours, &without_the_first).unwrap();
-    for process in subscribers.iter().chain([&publishing]) {
-        process.child.signal(libc::SIGHUP).unwrap();
-    }
-    publish("sealed with epoch 2 alone");
-    drop(input);
-    let ended = publishing.end().succeeded();
-    assert!(ended.stderr.contains("2 of 2"), "{ended:?}");
-    for subscriber in subscribers {
-        let ended = subscriber.end().succeeded();
-        assert_eq!(ended.lines().len(), 4, "{ended:?}");
-        assert!(ended.stderr.contains("lost 0 messages"), "{ended:?}");
-    }
+    let give = |_: &str| fs::copy(&ours, &theirs).map(drop).unwrap();
+    rotate_while_messages_arrive(
+        &lan,
+        &["make", &ours],
+        ["--key", &ours],
+        ["--key", &theirs],
+        give,
+        ["sealing with epoch 2", "its latest epoch is 2"],
+    );
 }
 
 #[test]
@@ -108,7 +75,7 @@ fn an_invalid_key_file_is_ignored_on_reload() {
     let lan = Lan::new();
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("a.key").display().to_string();
-    mcast(&lan.a, &["publish", "--new-key", &key]).succeeded();
+    mcast(&lan.a, &["keys", "make", &key]).succeeded();
     let whole = fs::read_to_string(&key).unwrap();
     let running = subscriber(&lan.b, &[GROUP, "--key", &key]);
     fs::write(&key, "1 aes-128-gcm 123").unwrap();

@@ -1,10 +1,9 @@
 //! Signed streams.
 
 use std::fs;
-use std::io::Write;
 
-use crate::support::{Lan, MCAST, mcast, program, start};
-use crate::{GROUP, publisher, subscriber};
+use crate::support::{Lan, mcast, start};
+use crate::{GROUP, publisher, rotate_while_messages_arrive, subscriber};
 
 #[test]
 fn only_what_the_publisher_signs_is_delivered() {
@@ -46,41 +45,14 @@ fn a_signing_key_is_rotated_while_messages_arrive() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (ours, theirs) = (path("signing.key"), path("publisher.pub"));
-    let publish_key = |ended: &[u8]| fs::write(&theirs, ended).unwrap();
-    publish_key(mcast(&lan.a, &["keys", "make", "--signing", &ours]).succeeded().text().as_bytes());
-    let subscribers = [&lan.b, &lan.c].map(|host| subscriber(host, &[GROUP, "--signed-by", &theirs]));
-    let arguments = ["publish", "-i", "eth0", GROUP, "--sign", &ours, "--wait-for", "2"];
-    let mut publishing = program(&lan.a, MCAST, &arguments, true);
-    let mut input = publishing.child.stdin.take().unwrap();
-    let mut publish = |line: &str| {
-        writeln!(input, "{line}").unwrap();
-        subscribers.iter().for_each(|subscriber| subscriber.stdout.wait_for(&format!("{line}\n")));
-    };
-    publish("signed with the first key");
-
-    publish_key(mcast(&lan.a, &["keys", "rotate", &ours]).succeeded().text().as_bytes());
-    for subscriber in &subscribers {
-        subscriber.child.signal(libc::SIGHUP).unwrap();
-        subscriber.stderr.wait_for("read the public keys again");
-    }
-    publish("still signed with the first key");
-    publishing.child.signal(libc::SIGHUP).unwrap();
-    publishing.stderr.wait_for("signing with ed25519:");
-    publish("signed with the second key");
-
-    publish_key(mcast(&lan.a, &["keys", "drop", &ours]).succeeded().text().as_bytes());
-    for subscriber in &subscribers {
-        subscriber.child.signal(libc::SIGHUP).unwrap();
-    }
-    publish("signed with the only key");
-    drop(input);
-    let ended = publishing.end().succeeded();
-    assert!(ended.stderr.contains("2 of 2"), "{ended:?}");
-    for subscriber in subscribers {
-        let ended = subscriber.end().succeeded();
-        assert_eq!(ended.lines().len(), 4, "{ended:?}");
-        assert!(ended.stderr.contains("lost 0 messages"), "{ended:?}");
-    }
+    rotate_while_messages_arrive(
+        &lan,
+        &["make", "--signing", &ours],
+        ["--sign", &ours],
+        ["--signed-by", &theirs],
+        |public| fs::write(&theirs, public).unwrap(),
+        ["signing with ed25519:", "read the public keys again"],
+    );
 }
 
 #[test]

@@ -116,7 +116,7 @@ fn losses_at_the_end_of_a_sealed_stream_are_known_only_with_its_key() {
     let lan = Lan::new();
     let folder = tempdir().unwrap();
     let key = folder.path().join("key").to_str().unwrap().to_owned();
-    mcast(&lan.a, &["publish", "--new-key", &key]).succeeded();
+    mcast(&lan.a, &["keys", "make", &key]).succeeded();
     let keys = Keys::read(&std::fs::read_to_string(&key).unwrap()).unwrap();
     let watching = [&[][..], &["--key", &key]]
         .map(|more| top(&lan.b, &[&["--once", "--json", "-W", "5", "239.1.2.3"], more].concat()));
@@ -150,7 +150,7 @@ fn announced_streams_are_listed_with_their_content() {
     let lan = Lan::new();
     let folder = tempdir().unwrap();
     let key = folder.path().join("key").to_str().unwrap().to_owned();
-    mcast(&lan.a, &["publish", "--new-key", &key]).succeeded();
+    mcast(&lan.a, &["keys", "make", &key]).succeeded();
     let publish = |announced: &str, more: &[&str]| {
         let arguments = ["publish", GROUP, "--announce", announced, "--wait-for", "1", "one"];
         start(&lan.a, &[&arguments[..], more].concat())

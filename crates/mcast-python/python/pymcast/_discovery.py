@@ -13,8 +13,8 @@ from pymcast._typing import Unpack
 def find_stream(name: str, timeout: float = 10.0, **options: Unpack[AnnouncementKeywords]) -> FoundStream:
     """Waits for the announcement of the stream with this name: `pymcast.Subscriber(find_stream("prices"))`.
 
-    Announcements are sent once per second. `interface`, `family` and `keys` are those of `Announcements`. Raises
-    TimeoutError if the stream is not announced within `timeout` seconds.
+    Announcements are sent once per second. The options are those of `Announcements`. Raises TimeoutError if the stream
+    is not announced within `timeout` seconds.
     """
     for found in _announced(timeout, **options):
         if found.name == name:
@@ -25,7 +25,7 @@ def find_stream(name: str, timeout: float = 10.0, **options: Unpack[Announcement
 def discover(timeout: float = 1.5, **options: Unpack[AnnouncementKeywords]) -> list[FoundStream]:
     """Returns the streams that are announced within `timeout` seconds, sorted by name.
 
-    `interface`, `family` and `keys` are those of `Announcements`.
+    The options are those of `Announcements`.
     """
     return newest(_announced(timeout, **options))
 

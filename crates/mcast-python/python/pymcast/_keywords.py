@@ -38,6 +38,12 @@ PayloadLike = Union[bytes, Buffer]
 KeysLike = Union[str, PathLike[str], Keys]
 """Keys of sealed streams: a Keys, or the path of its file."""
 
+SigningKeyLike = Union[str, PathLike[str]]
+"""The path of a file with signing keys of a publisher."""
+
+SignedByLike = Union[str, PathLike[str]]
+"""A public key of a publisher, "ed25519:...", or the path of a file of public keys."""
+
 
 class ReceiverKeywords(TypedDict, total=False):
     """The keywords of `pymcast.Receiver`."""
@@ -89,6 +95,7 @@ class AnnouncementKeywords(TypedDict, total=False):
     interface: InterfaceLike | None
     family: Literal[4, 6] | None
     keys: KeysLike | None
+    signed_by: SignedByLike | None
 
 
 class PublisherKeywords(TypedDict, total=False):
@@ -98,7 +105,7 @@ class PublisherKeywords(TypedDict, total=False):
     name: str | None
     rate: int | Literal["auto"] | None
     history: int | None
-    flow: Literal["slowest", "none"]
+    flow: Literal["slowest", "none", "one-way"]
     eviction: float | None
     longest_message: int | None
     keys: KeysLike | None
@@ -110,6 +117,8 @@ class PublisherKeywords(TypedDict, total=False):
     ack_when: Literal["received", "processed"]
     ack_lost: Literal["block", "report"]
     evict_below: int | None
+    fec: Literal["off", "auto"] | tuple[int, int] | None
+    signing_key: SigningKeyLike | None
 
 
 class SubscriberKeywords(TypedDict, total=False):
@@ -129,3 +138,4 @@ class SubscriberKeywords(TypedDict, total=False):
     subscriber_name: str | None
     heal: bool
     history_servers: tuple[SourceLike, int] | Iterable[tuple[SourceLike, int]] | None
+    signed_by: SignedByLike | None

@@ -19,6 +19,8 @@ from pymcast._keywords import (
     MembershipLike,
     PayloadLike,
     GroupAddressLike,
+    SignedByLike,
+    SigningKeyLike,
     SourceLike,
 )
 from pymcast._writer import Writer
@@ -1066,7 +1068,7 @@ class CaptureWriter:
 
 @final
 class Keys:
-    """The keys that seal and open streams, read from a file such as `mcast publish --new-key FILE` writes. Anybody with
+    """The keys that seal and open streams, read from a file such as `mcast keys make FILE` creates. Anybody with
     these keys can read the streams and publish to them.
 
     Each line of the file is a key, `EPOCH ALGORITHM SECRET`. The key with the greatest epoch seals; all of them open.
@@ -1119,8 +1121,12 @@ class StreamEvent:
         for a gap), "path-silent", "path-back", "publisher-silent", "publisher-back", "evicted" (this subscriber was too slow
         for the publisher), "full" (the publisher accepts no more subscribers), "rival" (ignoring another publisher of
         the stream, with `incarnation`), "key-missing" (the key of `epoch`), "key-wrong" (datagrams name the key of
-        `epoch` but were not sealed with it), "stale" (ignoring a publisher whose clock is off by minutes), or
-        "history-failed" (no history server can be used; what only a history has is lost).
+        `epoch` but were not sealed with it), "signed" (the stream is signed, which is not verified: see signed_by),
+        "not-verified" (ignoring datagrams that no key in signed_by has signed, because of `cause`), "forged" (`count`
+        datagrams were discarded that the publisher did not sign), "other-stream" (ignoring another stream on the group,
+        from `sender`), "stream-changed" (the followed stream is silent or has ended, and another one is followed), "stale"
+        (ignoring a publisher whose clock is off by minutes), or "history-failed" (no history server can be used; what only
+        a history has is lost).
         """
     @property
     def message(self) -> int | None:
@@ -1131,20 +1137,26 @@ class StreamEvent:
     @property
     def cause(self) -> str | None:
         """Of "lost": "unrecoverable", "deadline", "not-repaired", "restart", "unreadable", "abandoned",
-        "publisher-gone" or "not-in-history".
+        "publisher-gone" or "not-in-history". Of "not-verified": "unsigned", "unknown-key" or "wrong-signature".
         """
     @property
     def incarnation(self) -> int | None:
         """The incarnation of the publisher."""
     @property
     def sender(self) -> str | None:
-        """Of "joined" and "continued": the publisher's source address, as "ADDRESS:PORT"."""
+        """Of "joined", "continued" and "other-stream": the publisher's source address, as "ADDRESS:PORT"."""
     @property
     def path(self) -> int | None:
         """The path, counted from 0."""
     @property
     def epoch(self) -> int | None:
         """The epoch of the key that is missing or wrong."""
+    @property
+    def signer(self) -> str | None:
+        """Of "not-verified": the id of the key that datagrams name, four hexadecimal digits; None if they are not signed."""
+    @property
+    def count(self) -> int | None:
+        """Of "forged": the number of datagrams."""
     def __eq__(self, other: object, /) -> bool: ...
 
 @final
@@ -1183,6 +1195,9 @@ class PublisherStatistics:
     @property
     def datagrams(self) -> int:
         """Data datagrams, not counting repairs."""
+    @property
+    def manifests(self) -> int:
+        """How many of those sign others (manifests)."""
     @property
     def repairs(self) -> int:
         """Datagrams retransmitted, to the group or to one subscriber."""
@@ -1248,6 +1263,15 @@ class SubscriberStatistics:
     @property
     def refused(self) -> int:
         """Datagrams that were not sealed with the group's keys, or were replayed."""
+    @property
+    def verified(self) -> int:
+        """With signed_by: data datagrams that the publisher has signed."""
+    @property
+    def forged(self) -> int:
+        """With signed_by: data datagrams that were discarded because the publisher has signed others in their place."""
+    @property
+    def not_verified(self) -> int:
+        """With signed_by: datagrams that were refused because no trusted key has signed them."""
     @property
     def naks(self) -> int:
         """Repair requests (NAKs) sent."""
@@ -1350,6 +1374,11 @@ class FoundStream:
     def sealed(self) -> bool:
         """Whether it is sealed (encrypted)."""
     @property
+    def public_key(self) -> str | None:
+        """The public key of its publisher ("ed25519:..."), for `Subscriber(signed_by=...)`; None if the stream is not signed. The
+        announcement proves that its sender has the private key, not who that is.
+        """
+    @property
     def source(self) -> tuple[str, int]:
         """The source of the announcement, an address and port."""
 
@@ -1360,6 +1389,8 @@ class Announcements:
     interface: the interface to listen on. Default: every interface on which a Receiver joins.
     family: 4 or 6. Default: both.
     keys: a Keys or the path of its file, to find streams sealed with them instead of unsealed ones.
+    signed_by: a public key, or the path of a file of public keys, to find only streams that are announced by a publisher
+        with one of them.
 
     `find_stream` and `discover` are based on it. Raises the same exceptions as Receiver.
     """
@@ -1369,6 +1400,7 @@ class Announcements:
         interface: InterfaceLike | None = None,
         family: Literal[4, 6] | None = None,
         keys: KeysLike | None = None,
+        signed_by: SignedByLike | None = None,
     ) -> Self: ...
     def next(self, timeout: float | None = None) -> FoundStream:
         """Waits for the next announcement. Raises TimeoutError if none arrives within `timeout` seconds."""
@@ -1406,6 +1438,8 @@ class Publisher:
         Default: 2.
     longest_message: the maximum length of a message in bytes. Default: 16 MiB.
     keys: a Keys or the path of its file, to seal the stream. Default: it is not sealed.
+    signing_key: the path of a file such as `mcast keys make --signing FILE` creates: the stream is signed with the last key
+        in it, so that no other member of the group can forge its messages. Default: it is not signed.
     ack: which subscribers must acknowledge each message: a number, "all" that are present, or their names (see
         Subscriber). Default: none. See wait_acked.
     ack_when: "received" (the application was given it) or "processed" (the application called Subscriber.ack).
@@ -1442,6 +1476,7 @@ class Publisher:
         ack_lost: Literal["block", "report"] = "block",
         evict_below: int | None = None,
         fec: Literal["off", "auto"] | tuple[int, int] | None = None,
+        signing_key: SigningKeyLike | None = None,
     ) -> Self: ...
     def publish(
         self, payload: PayloadLike, *, key: int | None = None, timeout: float | None = None
@@ -1494,6 +1529,10 @@ class Publisher:
         """
     def set_keys(self, keys: KeysLike) -> None:
         """Seals with the greatest epoch of these keys from now on."""
+    def set_signing_key(self, signing_key: SigningKeyLike) -> None:
+        """Signs with the last key in this file from now on; give its public key to all subscribers first. Raises ValueError if
+        the publisher was made without a signing_key.
+        """
     def serve_snapshots(
         self, address: tuple[SourceLike, int], capture: Callable[[], Snapshot]
     ) -> tuple[str, int]:
@@ -1537,6 +1576,9 @@ class Subscriber:
         start="snapshot", else "continue".
     name: the name of the stream. Default: the first stream received.
     keys: a Keys or the path of its file; datagrams that are not sealed with them are rejected.
+    signed_by: a public key of the publisher ("ed25519:..."), or the path of a file of public keys, as `mcast keys show`
+        prints them: only what one of them has signed is delivered and reported. Histories and snapshots are not signed, and
+        not used: start="oldest" begins with what the publisher retains. Default: signatures are not verified.
     receive_buffer: the size of the socket buffer to request, in bytes. Default: 4 MiB.
     subscriber_name: the name that publishers know it by, for `Publisher(ack=...)`: ASCII letters, digits, "-", "_" and
         ".". It is a claim; only keys restrict it to members of the group. Default: none.
@@ -1564,6 +1606,7 @@ class Subscriber:
         subscriber_name: str | None = None,
         heal: bool = False,
         history_servers: tuple[SourceLike, int] | Iterable[tuple[SourceLike, int]] | None = None,
+        signed_by: SignedByLike | None = None,
     ) -> Self: ...
     def next(self, timeout: float | None = None) -> Message | StreamEvent | None:
         """Waits for the next item, a Message or a StreamEvent; returns None if the stream has ended. Raises TimeoutError
@@ -1604,6 +1647,10 @@ class Subscriber:
         """Continues after a snapshot that includes all messages before this number."""
     def set_keys(self, keys: KeysLike) -> None:
         """Opens datagrams with these keys from now on."""
+    def set_signed_by(self, signed_by: SignedByLike) -> None:
+        """Trusts these public keys of the publisher from now on, as the argument signed_by. Raises ValueError if the
+        subscriber was made without it.
+        """
     @property
     def statistics(self) -> SubscriberStatistics:
         """Its statistics, all zero until the stream is received; also available once it is closed."""

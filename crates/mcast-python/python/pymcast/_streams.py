@@ -16,6 +16,8 @@ from pymcast._keywords import (
     MembershipLike,
     PayloadLike,
     PublisherKeywords,
+    SignedByLike,
+    SigningKeyLike,
     SourceLike,
     SubscriberKeywords,
 )
@@ -103,6 +105,10 @@ class Publisher:
     def set_keys(self, keys: KeysLike) -> None:
         """Seals with the greatest epoch of these keys from now on."""
         self._publisher.set_keys(keys)
+
+    def set_signing_key(self, signing_key: SigningKeyLike) -> None:
+        """Signs with the last key in this file from now on, as `pymcast.Publisher.set_signing_key`."""
+        self._publisher.set_signing_key(signing_key)
 
     def serve_snapshots(
         self, address: tuple[SourceLike, int], capture: Callable[[], pymcast.Snapshot]
@@ -208,6 +214,10 @@ class Subscriber(Receiving["pymcast.Message | pymcast.StreamEvent"]):
     def set_keys(self, keys: KeysLike) -> None:
         """Opens datagrams with these keys from now on."""
         self._subscriber.set_keys(keys)
+
+    def set_signed_by(self, signed_by: SignedByLike) -> None:
+        """Trusts these public keys from now on, as `pymcast.Subscriber.set_signed_by`."""
+        self._subscriber.set_signed_by(signed_by)
 
     @property
     def statistics(self) -> pymcast.SubscriberStatistics:

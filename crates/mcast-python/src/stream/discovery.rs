@@ -4,12 +4,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use mcast_stream::seal::Keys;
+use mcast_stream::sign::PinnedKeys;
 use mcast_stream::{AnnouncedStream, StreamError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use super::error::raise_stream;
-use super::keys::Secrets;
+use super::keys::{Secrets, SignedBy};
+use super::sealing;
 use super::snapshot::pair;
 use crate::error::{closed_error, timeout_error, value_error};
 use crate::fork::OwnerProcess;
@@ -72,6 +74,13 @@ impl FoundStream {
         self.found.sealed
     }
 
+    /// The public key of its publisher ("ed25519:..."), for `Subscriber(signed_by=...)`; None if the stream is not signed. The
+    /// announcement proves that its sender has the private key, not who that is.
+    #[getter]
+    fn public_key(&self) -> Option<String> {
+        self.found.public_key.and_then(sealing::public_key_text)
+    }
+
     /// The source of the announcement, an address and port.
     #[getter]
     fn source(&self) -> (String, u16) {
@@ -103,24 +112,28 @@ impl FoundStream {
 /// interface: the interface to listen on. Default: every interface on which a Receiver joins.
 /// family: 4 or 6. Default: both.
 /// keys: a Keys or the path of its file, to find streams sealed with them instead of unsealed ones.
+/// signed_by: a public key, or the path of a file of public keys, to find only streams that are announced by a publisher
+///     with one of them.
 ///
 /// `find_stream` and `discover` are based on it. Raises the same exceptions as Receiver.
 #[pyclass(frozen, weakref, module = "pymcast")]
 #[derive(Debug)]
 pub(crate) struct Announcements {
     open: Mutex<Option<mcast_stream::Announcements>>,
+    signed_by: PinnedKeys,
     owner: OwnerProcess,
 }
 
 #[pymethods]
 impl Announcements {
     #[new]
-    #[pyo3(signature = (*, interface=None, family=None, keys=None))]
+    #[pyo3(signature = (*, interface=None, family=None, keys=None, signed_by=None))]
     fn new(
         py: Python<'_>,
         interface: Option<Selector>,
         family: Option<u8>,
         keys: Option<Secrets>,
+        signed_by: Option<SignedBy>,
     ) -> PyResult<Self> {
         let family = match family {
             None => None,
@@ -134,7 +147,8 @@ impl Announcements {
         let interface = interface.map(|interface| interface.0);
         let joined = py.detach(|| mcast_stream::Announcements::join(family, interface, keys));
         let joined = joined.map_err(|error| raise_stream(py, &error))?;
-        Ok(Self { open: Mutex::new(Some(joined)), owner: OwnerProcess::current() })
+        let signed_by = signed_by.map_or_else(PinnedKeys::none, |keys| keys.0);
+        Ok(Self { open: Mutex::new(Some(joined)), signed_by, owner: OwnerProcess::current() })
     }
 
     /// Waits for the next announcement. Raises TimeoutError if none arrives within `timeout` seconds.
@@ -152,6 +166,7 @@ impl Announcements {
             match announced.map_err(|error| raise_stream(py, &error))? {
                 // Without a group there is nothing to subscribe to.
                 Some(found) if found.paths.is_empty() => {}
+                Some(found) if !self.is_trusted(&found) => {}
                 Some(found) => return FoundStream::new(py, found),
                 None if left.is_zero() => return Err(timeout_error()),
                 None => {}
@@ -203,6 +218,10 @@ impl Drop for Announcements {
 }
 
 impl Announcements {
+    fn is_trusted(&self, found: &AnnouncedStream) -> bool {
+        self.signed_by.is_empty() || found.public_key.is_some_and(|key| self.signed_by.contains(&key))
+    }
+
     /// Waits for an announcement; returns `None` if it is closed. Call it without the GIL: a waiting thread holds the
     /// lock.
     fn next_announcement(&self, time: Duration) -> Option<Result<Option<AnnouncedStream>, StreamError>> {

@@ -14,6 +14,7 @@ pub(super) fn raise_stream(py: Python<'_>, error: &StreamError) -> PyErr {
         | StreamError::NoDestination
         | StreamError::NoQuorum
         | StreamError::HistoryOrder
+        | StreamError::NotSigned
         | StreamError::TooManyPaths(_)
         | StreamError::MixedFamilies => {
             return value_error(error);

@@ -47,24 +47,32 @@ pub(crate) struct StreamEvent {
     /// for a gap), "path-silent", "path-back", "publisher-silent", "publisher-back", "evicted" (this subscriber was too slow
     /// for the publisher), "full" (the publisher accepts no more subscribers), "rival" (ignoring another publisher of
     /// the stream, with `incarnation`), "key-missing" (the key of `epoch`), "key-wrong" (datagrams name the key of
-    /// `epoch` but were not sealed with it), "stale" (ignoring a publisher whose clock is off by minutes), or
-    /// "history-failed" (no history server can be used; what only a history has is lost).
+    /// `epoch` but were not sealed with it), "signed" (the stream is signed, which is not verified: see signed_by),
+    /// "not-verified" (ignoring datagrams that no key in signed_by has signed, because of `cause`), "forged" (`count`
+    /// datagrams were discarded that the publisher did not sign), "other-stream" (ignoring another stream on the group,
+    /// from `sender`), "stream-changed" (the followed stream is silent or has ended, and another one is followed), "stale"
+    /// (ignoring a publisher whose clock is off by minutes), or "history-failed" (no history server can be used; what only
+    /// a history has is lost).
     kind: &'static str,
     /// The number of a message, or the number of messages.
     message: Option<u64>,
     /// Of "lost": the number after the last lost message.
     end: Option<u64>,
     /// Of "lost": "unrecoverable", "deadline", "not-repaired", "restart", "unreadable", "abandoned",
-    /// "publisher-gone" or "not-in-history".
+    /// "publisher-gone" or "not-in-history". Of "not-verified": "unsigned", "unknown-key" or "wrong-signature".
     cause: Option<&'static str>,
     /// The incarnation of the publisher.
     incarnation: Option<u32>,
-    /// Of "joined" and "continued": the publisher's source address, as "ADDRESS:PORT".
+    /// Of "joined", "continued" and "other-stream": the publisher's source address, as "ADDRESS:PORT".
     sender: Option<String>,
     /// The path, counted from 0.
     path: Option<u8>,
     /// The epoch of the key that is missing or wrong.
     epoch: Option<u16>,
+    /// Of "not-verified": the id of the key that datagrams name, four hexadecimal digits; None if they are not signed.
+    signer: Option<String>,
+    /// Of "forged": the number of datagrams.
+    count: Option<u64>,
 }
 
 #[pymethods]
@@ -78,6 +86,8 @@ impl StreamEvent {
             self.sender.as_ref().map(|address| format!("sender {address}")),
             self.path.map(|number| format!("path {number}")),
             self.epoch.map(|number| format!("epoch {number}")),
+            self.signer.as_ref().map(|id| format!("key id {id}")),
+            self.count.map(|number| format!("{number} datagrams")),
         ];
         let details: Vec<String> = details.into_iter().flatten().collect();
         match details.is_empty() {
@@ -102,6 +112,8 @@ impl From<&SubscriberEvent> for StreamEvent {
             sender: None,
             path: None,
             epoch: None,
+            signer: None,
+            count: None,
         };
         match *event {
             SubscriberEvent::Joined { incarnation, publisher, message } => Self {
@@ -126,6 +138,15 @@ impl From<&SubscriberEvent> for StreamEvent {
             SubscriberEvent::Rival { ignored, .. } => Self { incarnation: Some(ignored.0), ..plain },
             SubscriberEvent::KeyMissing(epoch) | SubscriberEvent::KeyWrong(epoch) => {
                 Self { epoch: Some(epoch.0), ..plain }
+            }
+            SubscriberEvent::NotVerified(distrust) => Self {
+                cause: Some(distrust.name()),
+                signer: distrust.signer().map(|signer| signer.to_string()),
+                ..plain
+            },
+            SubscriberEvent::Forged { datagrams } => Self { count: Some(datagrams), ..plain },
+            SubscriberEvent::OtherStream { publisher, .. } => {
+                Self { sender: Some(publisher.to_string()), ..plain }
             }
             _ => plain,
         }

@@ -1,14 +1,18 @@
-//! The keys of sealed streams.
+//! The keys of sealed and signed streams.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use mcast_stream::sign::{PinnedKeys, Signer};
+use mcast_stream::{KeyFile, KeyFileAccessError};
+use pyo3::exceptions::PyNotImplementedError;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 use super::sealing;
 use crate::error::value_error;
 
-/// The keys that seal and open streams, read from a file such as `mcast publish --new-key FILE` writes. Anybody with
+/// The keys that seal and open streams, read from a file such as `mcast keys make FILE` creates. Anybody with
 /// these keys can read the streams and publish to them.
 ///
 /// Each line of the file is a key, `EPOCH ALGORITHM SECRET`. The key with the greatest epoch seals; all of them open.
@@ -22,10 +26,7 @@ pub(crate) struct PyKeys {
 impl PyKeys {
     #[new]
     fn new(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        let text = py.detach(|| std::fs::read_to_string(&path))?;
-        let keys = sealing::read(&text);
-        let keys =
-            keys.map_err(|error| value_error(format_args!("{}: {}", path.display(), error.value(py))))?;
+        let keys = py.detach(|| KeyFile::new(path).read()).map_err(access_error)?;
         Ok(Self { keys })
     }
 
@@ -68,5 +69,47 @@ impl<'py> FromPyObject<'_, 'py> for Secrets {
             return Ok(Self(keys.get().keys.clone()));
         }
         PyKeys::new(object.py(), object.extract()?).map(|read| Self(read.keys))
+    }
+}
+
+/// A signing_key argument: the path of a file with signing keys.
+pub(super) struct SigningFile(pub(super) Arc<dyn Signer>);
+
+impl<'py> FromPyObject<'_, 'py> for SigningFile {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let path: PathBuf = object.extract()?;
+        let key = object.py().detach(|| sealing::signing_key(&path));
+        key.map(Self).map_err(access_error)
+    }
+}
+
+/// A signed_by argument: a public key as text, or the path of a file with public keys.
+pub(super) struct SignedBy(pub(super) PinnedKeys);
+
+impl<'py> FromPyObject<'_, 'py> for SignedBy {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(text) = object.extract::<String>()
+            && text.starts_with("ed25519:")
+        {
+            return sealing::public_key(&text).map(Self);
+        }
+        let path: PathBuf = object.extract()?;
+        let keys = object.py().detach(|| sealing::public_keys(&path));
+        keys.map(Self).map_err(access_error)
+    }
+}
+
+/// Converts a failure to read a key file: OSError if the system failed, else ValueError.
+pub(super) fn access_error(error: KeyFileAccessError) -> PyErr {
+    match error {
+        KeyFileAccessError::Read { source, .. } => source.into(),
+        KeyFileAccessError::NoCiphers => {
+            PyNotImplementedError::new_err("this build has no ciphers: build with the feature `seal`")
+        }
+        error => value_error(error),
     }
 }

@@ -12,7 +12,7 @@ use pyo3::types::PyTuple;
 use super::acknowledgement::{AckBy, Watermark};
 use super::audience::{Closing, PublisherEvent};
 use super::error::raise_stream;
-use super::keys::Secrets;
+use super::keys::{Secrets, SigningFile};
 use super::settings::{self, StreamRate};
 use super::snapshot::{self, SocketAddress};
 use super::statistics::PublisherStatistics;
@@ -54,6 +54,8 @@ const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 ///     Default: 2.
 /// longest_message: the maximum length of a message in bytes. Default: 16 MiB.
 /// keys: a Keys or the path of its file, to seal the stream. Default: it is not sealed.
+/// signing_key: the path of a file such as `mcast keys make --signing FILE` creates: the stream is signed with the last key
+///     in it, so that no other member of the group can forge its messages. Default: it is not signed.
 /// ack: which subscribers must acknowledge each message: a number, "all" that are present, or their names (see
 ///     Subscriber). Default: none. See wait_acked.
 /// ack_when: "received" (the application was given it) or "processed" (the application called Subscriber.ack).
@@ -75,6 +77,7 @@ pub(crate) struct Publisher {
     open: Mutex<Option<Arc<mcast_stream::Publisher>>>,
     snapshots: Mutex<Vec<SnapshotServer>>,
     stream: u64,
+    is_signed: bool,
     owner: OwnerProcess,
     /// The final statistics, once it is closed.
     counted: Mutex<Option<PublisherStatistics>>,
@@ -86,11 +89,11 @@ impl Publisher {
     #[pyo3(signature = (
         *destinations, interface=None, name=None, rate=None, history=None, flow="slowest", eviction=None,
         longest_message=None, keys=None, hosts=None, broadcast=false, hop_limit=None, loopback=true, ack=None,
-        ack_when="received", ack_lost="block", evict_below=None, fec=None
+        ack_when="received", ack_lost="block", evict_below=None, fec=None, signing_key=None
     ), text_signature = "(*destinations, interface=None, name=None, rate=None, history=None, flow='slowest', \
         eviction=None, longest_message=None, keys=None, hosts=None, broadcast=False, hop_limit=None, \
         loopback=True, ack=None, ack_when='received', ack_lost='block', evict_below=None, \
-        fec=None)")]
+        fec=None, signing_key=None)")]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
     fn new(
         py: Python<'_>,
@@ -112,6 +115,7 @@ impl Publisher {
         ack_lost: &str,
         evict_below: Option<ByteRate>,
         fec: Option<settings::Correction>,
+        signing_key: Option<SigningFile>,
     ) -> PyResult<Self> {
         let interfaces = interface.map_or_else(Vec::new, |interfaces| interfaces.0);
         let mut builder = mcast_stream::Publisher::builder()
@@ -160,12 +164,17 @@ impl Publisher {
         if let Some(Secrets(keys)) = keys {
             builder = builder.keys(keys);
         }
+        let is_signed = signing_key.is_some();
+        if let Some(SigningFile(key)) = signing_key {
+            builder = builder.signing_key(key);
+        }
         let publisher = py.detach(|| builder.build()).map_err(|error| raise_stream(py, &error))?;
         let stream = publisher.stream().0;
         Ok(Self {
             open: Mutex::new(Some(Arc::new(publisher))),
             snapshots: Mutex::default(),
             stream,
+            is_signed,
             owner: OwnerProcess::current(),
             counted: Mutex::default(),
         })
@@ -329,6 +338,17 @@ impl Publisher {
     fn set_keys(&self, py: Python<'_>, keys: Secrets) -> PyResult<()> {
         let publisher = self.opened(py)?;
         py.detach(|| publisher.set_keys(keys.0));
+        Ok(())
+    }
+
+    /// Signs with the last key in this file from now on; give its public key to all subscribers first. Raises ValueError if
+    /// the publisher was made without a signing_key.
+    fn set_signing_key(&self, py: Python<'_>, signing_key: SigningFile) -> PyResult<()> {
+        if !self.is_signed {
+            return Err(value_error("the stream is not signed: give the publisher a signing_key"));
+        }
+        let publisher = self.opened(py)?;
+        py.detach(|| publisher.set_signing_key(signing_key.0));
         Ok(())
     }
 

@@ -36,12 +36,17 @@ impl StartAt {
         }
     }
 
-    /// Sets where the subscriber starts.
-    pub(super) fn apply(self, builder: SubscriberBuilder, policy: Policy) -> SubscriberBuilder {
+    /// Sets where a subscriber starts that verifies signatures, or does not.
+    pub(super) fn apply(
+        self,
+        builder: SubscriberBuilder,
+        policy: Policy,
+        is_verifying: bool,
+    ) -> SubscriberBuilder {
         let builder = builder.start(self.of_stream());
         match self {
-            // The latest message of each key needs no history.
-            Self::Oldest if policy == Policy::Latest => builder,
+            // The latest message of each key needs no history, and a history is not signed.
+            Self::Oldest if policy == Policy::Latest || is_verifying => builder,
             Self::Oldest => builder.from(HistoryStart::Oldest),
             Self::Number(number) => builder.from(HistoryStart::Number(number)),
             Self::Time(time) => builder.from(HistoryStart::Time(time)),

@@ -13,6 +13,8 @@ pub(crate) struct PublisherStatistics {
     message_bytes: u64,
     /// Data datagrams, not counting repairs.
     datagrams: u64,
+    /// How many of those sign others (manifests).
+    manifests: u64,
     /// Datagrams retransmitted, to the group or to one subscriber.
     repairs: u64,
     /// Parity datagrams sent without a request.
@@ -39,6 +41,7 @@ impl From<publisher::PublisherStatistics> for PublisherStatistics {
             messages: counted.messages,
             message_bytes: counted.message_bytes,
             datagrams: counted.datagrams,
+            manifests: counted.manifests,
             repairs: counted.group_repairs + counted.single_repairs,
             parity: counted.parity,
             naks: counted.naks,
@@ -89,6 +92,12 @@ pub(crate) struct SubscriberStatistics {
     foreign: u64,
     /// Datagrams that were not sealed with the group's keys, or were replayed.
     refused: u64,
+    /// With signed_by: data datagrams that the publisher has signed.
+    verified: u64,
+    /// With signed_by: data datagrams that were discarded because the publisher has signed others in their place.
+    forged: u64,
+    /// With signed_by: datagrams that were refused because no trusted key has signed them.
+    not_verified: u64,
     /// Repair requests (NAKs) sent.
     naks: u64,
 }
@@ -107,6 +116,9 @@ impl From<subscriber::SubscriberStatistics> for SubscriberStatistics {
             missed: counted.missed,
             foreign: counted.foreign,
             refused: counted.refused,
+            verified: counted.verified,
+            forged: counted.forged,
+            not_verified: counted.not_verified,
             naks: counted.naks,
         }
     }

@@ -18,7 +18,7 @@ use super::acknowledgement;
 use super::discovery::FoundStream;
 use super::error::raise_stream;
 use super::event::{Message, item_to_python};
-use super::keys::Secrets;
+use super::keys::{Secrets, SignedBy};
 use super::settings::{self, StartAt};
 use super::snapshot::{Snapshot, SocketAddress, SocketAddresses};
 use super::statistics::SubscriberStatistics;
@@ -56,6 +56,9 @@ const SLICE: Duration = Duration::from_millis(50);
 ///     start="snapshot", else "continue".
 /// name: the name of the stream. Default: the first stream received.
 /// keys: a Keys or the path of its file; datagrams that are not sealed with them are rejected.
+/// signed_by: a public key of the publisher ("ed25519:..."), or the path of a file of public keys, as `mcast keys show`
+///     prints them: only what one of them has signed is delivered and reported. Histories and snapshots are not signed, and
+///     not used: start="oldest" begins with what the publisher retains. Default: signatures are not verified.
 /// receive_buffer: the size of the socket buffer to request, in bytes. Default: 4 MiB.
 /// subscriber_name: the name that publishers know it by, for `Publisher(ack=...)`: ASCII letters, digits, "-", "_" and
 ///     ".". It is a claim; only keys restrict it to members of the group. Default: none.
@@ -102,10 +105,11 @@ impl Subscriber {
     #[new]
     #[pyo3(signature = (
         *memberships, interface=None, listen=None, listen_broadcast=None, start=StartAt::Now, policy="reliable", deadline=None, on_loss=None, name=None,
-        keys=None, receive_buffer=None, stay=false, subscriber_name=None, heal=false, history_servers=None
+        keys=None, receive_buffer=None, stay=false, subscriber_name=None, heal=false, history_servers=None,
+        signed_by=None
     ), text_signature = "(*memberships, interface=None, listen=None, listen_broadcast=None, start='now', \
         policy='reliable', deadline=None, on_loss=None, name=None, keys=None, receive_buffer=None, stay=False, \
-        subscriber_name=None, heal=False, history_servers=None)")]
+        subscriber_name=None, heal=False, history_servers=None, signed_by=None)")]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
     fn new(
         py: Python<'_>,
@@ -124,6 +128,7 @@ impl Subscriber {
         subscriber_name: Option<&str>,
         heal: bool,
         history_servers: Option<SocketAddresses>,
+        signed_by: Option<SignedBy>,
     ) -> PyResult<Self> {
         if memberships.is_empty() && listen.is_none() && listen_broadcast.is_none() {
             return Err(PyTypeError::new_err(
@@ -138,7 +143,10 @@ impl Subscriber {
         let keys = keys.map_or_else(Keys::none, |keys| keys.0);
         let policy = settings::policy(policy, deadline, on_loss, start.of_stream())?;
         let builder = mcast_stream::Subscriber::builder().policy(policy).keys(keys.clone()).stay(stay);
-        let mut builder = start.apply(builder, policy);
+        let mut builder = start.apply(builder, policy, signed_by.is_some());
+        if let Some(SignedBy(keys)) = signed_by {
+            builder = builder.signed_by(keys);
+        }
         if heal {
             builder = builder.heal(true);
         }
@@ -262,6 +270,19 @@ impl Subscriber {
             open.keys = keys.0.clone();
             open.subscriber.set_keys(keys.0);
         })
+    }
+
+    /// Trusts these public keys of the publisher from now on, as the argument signed_by. Raises ValueError if the
+    /// subscriber was made without it.
+    fn set_signed_by(&self, py: Python<'_>, signed_by: SignedBy) -> PyResult<()> {
+        let is_verifying = self.with(py, |open| {
+            open.subscriber.set_signed_by(signed_by.0);
+            open.subscriber.is_verifying()
+        })?;
+        match is_verifying {
+            true => Ok(()),
+            false => Err(value_error("signatures are not verified: give the subscriber signed_by")),
+        }
     }
 
     /// Its statistics, all zero until the stream is received; also available once it is closed.

@@ -17,6 +17,7 @@ pub use ed25519::{PublicKey, SigningKey};
 #[cfg(feature = "seal")]
 pub use file::SigningKeyError;
 
+use crate::subscriber::Distrust;
 use crate::wire::{Digest, ExtensionKind, Flags, HEADER_LENGTH, Header, SignerId};
 
 /// The length of a signature in bytes.
@@ -102,12 +103,17 @@ impl PinnedKeys {
 
     /// Checks the signature of a datagram that is not sealed, or was decrypted: its head and its body. This is for
     /// observers: replays are not detected.
-    #[must_use]
-    pub fn verify(&self, head: &[u8], body: &[u8]) -> bool {
-        let Some((id, signature)) = signature_of(head) else { return false };
+    ///
+    /// # Errors
+    /// Why none of these keys has signed it.
+    pub fn verify(&self, head: &[u8], body: &[u8]) -> Result<(), Distrust> {
+        let (id, signature) = signature_of(head).ok_or(Distrust::Unsigned)?;
+        if !self.has(id) {
+            return Err(Distrust::UnknownKey(id));
+        }
         let mut text = Vec::new();
         signed_text(head, body, &mut text);
-        self.is_signed(id, &text, &signature)
+        self.is_signed(id, &text, &signature).then_some(()).ok_or(Distrust::WrongSignature(id))
     }
 
     /// Returns whether the key with this id has signed the text.

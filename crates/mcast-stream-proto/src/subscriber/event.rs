@@ -284,6 +284,8 @@ pub struct SubscriberStatistics {
     pub reordering: Nanos,
     /// Datagrams in the window that wait for missing ones.
     pub waiting: u64,
+    /// Data datagrams that wait for the manifest that signs them.
+    pub unverified: u64,
     /// Messages that came from a history.
     pub from_history: u64,
 }

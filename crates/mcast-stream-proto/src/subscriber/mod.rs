@@ -318,6 +318,7 @@ impl SubscriberMachine {
             round_trip: self.round_trip(),
             reordering: self.naks.reordering(),
             waiting: self.window.len() as u64,
+            unverified: self.verification.stage.len() as u64,
             ..self.statistics
         }
     }

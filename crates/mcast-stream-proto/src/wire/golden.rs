@@ -323,7 +323,7 @@ fn a_manifest() {
          0002 0000 e2cceabf3b5fad40f0c391e09548ee5f 80ca607179976cc1a6810522caf3cbca",
     );
     let view = DatagramView::parse(&written).unwrap();
-    assert!(key.public_key().pinned().verify(view.head, view.body));
+    assert_eq!(key.public_key().pinned().verify(view.head, view.body), Ok(()));
     let covered: Vec<_> = Manifest::read(view.body).unwrap().covered(Sequence(7)).collect();
     assert_eq!(covered, [(Sequence(5), digests[0]), (Sequence(6), digests[1])]);
 }

@@ -1,13 +1,14 @@
 //! Signed streams, and a member of the group that forges the publisher.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mcast_stream_proto::publisher::{PublisherConfig, Transmit};
 use mcast_stream_proto::sign::{PinnedKeys, SIGNATURE_LENGTH, Signer, Verifier};
-use mcast_stream_proto::subscriber::{Start, SubscriberConfig};
-use mcast_stream_proto::wire::{Digest, Incarnation, SignerId, StreamId};
-use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
+use mcast_stream_proto::subscriber::{Item, Start, SubscriberConfig};
+use mcast_stream_proto::wire::{DatagramView, Digest, Header, Incarnation, Kind, SignerId, StreamId};
+use mcast_stream_proto::{ClockTime, Nanos, PublisherMachine, SubscriberMachine};
 
 use crate::link::Quality;
 use crate::plan::{MILLISECOND, Plan, SECOND, SubscriberPlan};
@@ -128,9 +129,7 @@ fn a_flood_of_wrong_signatures_is_checked_at_most_a_thousand_times_per_second() 
     };
     let (genuine, from) = (heartbeat(), ([10, 0, 0, 66], 7).into());
     let key = Arc::new(CountingKey(signer, AtomicU64::new(0)));
-    let mut signed_by = PinnedKeys::none();
-    assert!(signed_by.add(key.clone()));
-    let config = SubscriberConfig { signed_by, ..SubscriberConfig::new(StreamId(7)) };
+    let config = SubscriberConfig { signed_by: pinned(key.clone()), ..SubscriberConfig::new(StreamId(7)) };
     let mut subscriber = SubscriberMachine::new(config, ClockTime(SECOND));
 
     let mut forged = genuine.clone();
@@ -145,4 +144,210 @@ fn a_flood_of_wrong_signatures_is_checked_at_most_a_thousand_times_per_second() 
 
     subscriber.handle(ClockTime(2 * SECOND + 50 * MILLISECOND), 0, from, &genuine);
     assert_eq!(subscriber.incarnation(), Some(Incarnation(1)));
+}
+
+/// A publisher that signs, and a subscriber that verifies, without a network between them.
+struct Pair {
+    publisher: PublisherMachine,
+    subscriber: SubscriberMachine,
+    now: ClockTime,
+}
+
+impl Pair {
+    const PUBLISHER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
+    const SUBSCRIBER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2);
+
+    fn new() -> Self {
+        let config = SubscriberConfig {
+            start: Start::Oldest,
+            signed_by: pinned(signer::key(1, false)),
+            ..SubscriberConfig::new(StreamId(7))
+        };
+        let now = ClockTime(SECOND);
+        Self { publisher: publisher(1, 1), subscriber: SubscriberMachine::new(config, now), now }
+    }
+
+    /// Returns what this publisher sends within a millisecond, each with its kind.
+    fn sent(&mut self) -> Vec<(Kind, Vec<u8>)> {
+        self.now = self.now + Nanos::from_millis(1);
+        sent(&mut self.publisher, self.now)
+    }
+
+    /// Publishes a message, and returns its datagram and the manifest.
+    fn publish(&mut self, message: &[u8]) -> [Vec<u8>; 2] {
+        self.publisher.publish(self.now, message).unwrap();
+        self.publisher.flush(self.now);
+        let sent = self.sent();
+        [Kind::Data, Kind::Manifest].map(|kind| {
+            let found = sent.iter().find(|(of, _)| *of == kind);
+            found.unwrap_or_else(|| panic!("no {kind:?}: {sent:?}")).1.clone()
+        })
+    }
+
+    /// Delivers a datagram of the publisher, or one that pretends to be; returns the messages that the subscriber delivers.
+    fn deliver(&mut self, datagram: &[u8]) -> Vec<Vec<u8>> {
+        self.subscriber.handle(self.now, 0, Self::PUBLISHER, datagram);
+        let mut messages = Vec::new();
+        while let Some(item) = self.subscriber.next(self.now, datagram) {
+            if let Item::Message(message) = item {
+                messages.push(message.bytes.to_vec());
+            }
+        }
+        messages
+    }
+
+    /// Lets both exchange control datagrams for a time; returns whether the subscriber requests anything.
+    fn exchange(&mut self, milliseconds: u64) -> bool {
+        let mut has_requested = false;
+        for _ in 0..milliseconds {
+            for (kind, datagram) in self.sent() {
+                if !matches!(kind, Kind::Data | Kind::Manifest) {
+                    self.deliver(&datagram);
+                }
+            }
+            while let Some(control) = self.subscriber.poll(self.now) {
+                has_requested |= Header::read(control.bytes()).unwrap().0.kind == Kind::Nak;
+                self.publisher.handle(self.now, Self::SUBSCRIBER, control.bytes());
+            }
+        }
+        has_requested
+    }
+}
+
+fn pinned(key: Arc<dyn Verifier>) -> PinnedKeys {
+    let mut pinned = PinnedKeys::none();
+    assert!(pinned.add(key));
+    pinned
+}
+
+/// A publisher of incarnation 1 with this key.
+fn publisher(key: u64, seed: u64) -> PublisherMachine {
+    let config = PublisherConfig {
+        signer: Some(signer::key(key, false) as Arc<dyn Signer>),
+        seed,
+        ..PublisherConfig::new(StreamId(7), Incarnation(1))
+    };
+    PublisherMachine::new(config, ClockTime(SECOND)).unwrap()
+}
+
+fn sent(publisher: &mut PublisherMachine, now: ClockTime) -> Vec<(Kind, Vec<u8>)> {
+    let mut sent = Vec::new();
+    while let Some(transmit) = publisher.poll(now) {
+        match transmit {
+            Transmit::Control(control) => sent.push(control.bytes().to_vec()),
+            Transmit::Repair { sequence, .. } => sent.push(publisher.datagram(sequence).to_vec()),
+            Transmit::Data { first, count } => {
+                sent.extend((0..count).map(|number| publisher.datagram(first + number).to_vec()));
+            }
+        }
+    }
+    sent.into_iter().map(|datagram| (Header::read(&datagram).unwrap().0.kind, datagram)).collect()
+}
+
+/// Returns this datagram with its last byte changed.
+fn forged(datagram: &[u8]) -> Vec<u8> {
+    let mut forged = datagram.to_vec();
+    *forged.last_mut().unwrap() ^= 1;
+    forged
+}
+
+#[test]
+fn a_forged_repair_is_compared_with_the_signed_digest() {
+    let mut pair = Pair::new();
+    pair.exchange(5);
+    let [data, manifest] = pair.publish(b"one");
+    assert_eq!(pair.deliver(&manifest), <Vec<Vec<u8>>>::new());
+    assert_eq!(pair.deliver(&forged(&data)), <Vec<Vec<u8>>>::new());
+    assert_eq!(pair.subscriber.statistics().forged, 1);
+    assert_eq!(pair.deliver(&data), [b"one"]);
+}
+
+#[test]
+fn a_signature_covers_the_digests() {
+    let mut pair = Pair::new();
+    pair.exchange(5);
+    let [data, manifest] = pair.publish(b"one");
+    assert_eq!(pair.deliver(&forged(&manifest)), <Vec<Vec<u8>>>::new());
+    assert_eq!(pair.subscriber.statistics().not_verified, 1);
+    assert_eq!(pair.deliver(&data), <Vec<Vec<u8>>>::new());
+    assert_eq!(pair.deliver(&manifest), [b"one"]);
+}
+
+#[test]
+fn another_key_signs_nothing() {
+    let mut pair = Pair::new();
+    pair.publisher = publisher(2, 1);
+    pair.exchange(50);
+    assert_eq!(pair.subscriber.incarnation(), None);
+    assert!(pair.subscriber.statistics().not_verified > 0);
+}
+
+/// A publisher that is started twice with the same incarnation, because the clock was set back.
+#[test]
+fn of_one_incarnation_only_the_first_salt_is_trusted() {
+    let mut pair = Pair::new();
+    pair.exchange(5);
+    let mut namesake = publisher(1, 2);
+    namesake.publish(pair.now, b"other").unwrap();
+    namesake.flush(pair.now);
+    let datagrams = sent(&mut namesake, pair.now + Nanos::from_millis(1));
+    assert!(datagrams.iter().any(|(kind, _)| *kind == Kind::Manifest));
+    for (kind, datagram) in datagrams {
+        assert_eq!(pair.deliver(&datagram), <Vec<Vec<u8>>>::new(), "{kind:?}");
+    }
+    let statistics = pair.subscriber.statistics();
+    assert_eq!((statistics.verified, statistics.received), (0, 0), "{statistics:?}");
+    assert!(statistics.not_verified > 0, "{statistics:?}");
+}
+
+/// The subscriber would never request the manifest, because it has a datagram with its sequence.
+#[test]
+fn forged_data_in_the_place_of_a_manifest_is_requested_again() {
+    let mut pair = Pair::new();
+    pair.exchange(5);
+    let [data, manifest] = pair.publish(b"one");
+    let mut forged = data.clone();
+    forged[24..32].copy_from_slice(&manifest[24..32]);
+    pair.deliver(&data);
+    pair.deliver(&forged);
+    assert!(pair.exchange(500), "it requests nothing: {:?}", pair.subscriber.statistics());
+}
+
+#[test]
+fn what_was_published_before_a_change_of_the_key_is_signed_with_the_old_one() {
+    let mut pair = Pair::new();
+    pair.exchange(5);
+    pair.publisher.publish(pair.now, b"one").unwrap();
+    pair.publisher.set_signer(pair.now, signer::key(2, false));
+    let mut messages = Vec::new();
+    for (_, datagram) in pair.sent() {
+        messages.extend(pair.deliver(&datagram));
+    }
+    assert_eq!(messages, [b"one"]);
+}
+
+#[test]
+fn the_confirmation_of_the_end_is_signed() {
+    let mut pair = Pair::new();
+    pair.exchange(5);
+    for datagram in pair.publish(b"one") {
+        pair.deliver(&datagram);
+    }
+    pair.publisher.close(pair.now);
+    let key = pinned(signer::key(1, false));
+    let mut confirmations = 0;
+    for _ in 0..50 {
+        for (kind, datagram) in pair.sent() {
+            if kind == Kind::Reset {
+                confirmations += 1;
+                let view = DatagramView::parse(&datagram).unwrap();
+                assert_eq!(key.verify(view.head, view.body), Ok(()));
+            }
+            pair.deliver(&datagram);
+        }
+        while let Some(control) = pair.subscriber.poll(pair.now) {
+            pair.publisher.handle(pair.now, Pair::SUBSCRIBER, control.bytes());
+        }
+    }
+    assert!(confirmations > 0);
 }

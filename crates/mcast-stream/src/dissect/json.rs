@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Serialize, Serializer};
 
-use super::text::{kind_name, reason_name, status_names};
+use super::text::{Hexadecimal, kind_name, reason_name, status_names};
 use super::{Body, ParsedDatagram, StreamDatagram};
 use crate::wire::{
     Acknowledgement, Announce, Flags, FlowControl, Header, Heartbeat, KeyEpoch, MessageNumber, Ncf, Ranges,
@@ -35,6 +35,8 @@ struct Object {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<SubscriberName>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    signer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     acknowledgement: Option<Acknowledgement>,
     #[serde(flatten)]
     body: Option<BodyFields>,
@@ -49,6 +51,7 @@ enum BodyFields {
     Nak { missing: Vec<Range> },
     Confirmation { pending_repairs: Vec<Range>, oldest_retained: Sequence },
     Parity { parity: Symbol },
+    Manifest { manifest: SignedData },
     Heartbeat { heartbeat: Beat },
     Status { status: State },
     Announcement { announcement: Announcement },
@@ -63,6 +66,16 @@ struct Symbol {
     first: Sequence,
     last: Sequence,
     index: u8,
+    is_last: bool,
+    epoch: u16,
+    length: usize,
+}
+
+/// The data that a manifest covers.
+#[derive(Serialize)]
+struct SignedData {
+    first: Option<Sequence>,
+    digests: Vec<String>,
 }
 
 /// A part of a message.
@@ -92,6 +105,8 @@ struct Beat {
     subscribers: u32,
     flow: &'static str,
     max_datagram_length: u16,
+    parity_block: u8,
+    parity_symbols: u8,
 }
 
 #[derive(Serialize)]
@@ -113,6 +128,7 @@ struct Announcement {
     snapshot: Option<SocketAddr>,
     bytes_per_second: u64,
     key: Option<String>,
+    public_key: Option<String>,
 }
 
 impl Object {
@@ -121,6 +137,7 @@ impl Object {
             StreamDatagram::Whole(whole) => Self {
                 subscriber: whole.subscriber.map(|subscriber| subscriber.to_string()),
                 name: whole.name,
+                signer: whole.signer.map(|signer| signer.to_string()),
                 acknowledgement: whole.acknowledgement,
                 truncated: whole.body == Body::CutOff,
                 body: BodyFields::new(whole),
@@ -161,8 +178,21 @@ impl BodyFields {
             }
             Body::Heartbeat(heartbeat) => Self::Heartbeat { heartbeat: Beat::new(heartbeat) },
             Body::Parity(parity) => {
-                let (first, last) = (parity.base, Sequence(parity.end().0 - 1));
-                Self::Parity { parity: Symbol { first, last, index: parity.index } }
+                let symbol = Symbol {
+                    first: parity.base,
+                    last: Sequence(parity.end().0 - 1),
+                    index: parity.index,
+                    is_last: header.flags.has(Flags::END),
+                    epoch: parity.epoch.0,
+                    length: parity.symbol.len(),
+                };
+                Self::Parity { parity: symbol }
+            }
+            Body::Manifest(manifest) => {
+                let covered = || manifest.covered(Sequence(header.sequence));
+                let first = covered().next().map(|(first, _)| first);
+                let digests = covered().map(|(_, digest)| Hexadecimal(&digest.0).to_string()).collect();
+                Self::Manifest { manifest: SignedData { first, digests } }
             }
             Body::Nak(nak) => Self::Nak { missing: all_ranges(nak.missing) },
             Body::Status(status) => Self::Status { status: State::new(status) },
@@ -199,6 +229,8 @@ impl Beat {
             subscribers: heartbeat.group_size,
             flow: flow_name(flow),
             max_datagram_length: datagram,
+            parity_block: heartbeat.block,
+            parity_symbols: heartbeat.parity,
         }
     }
 }
@@ -230,6 +262,7 @@ impl Announcement {
             snapshot: announcement.snapshot,
             bytes_per_second: announcement.rate,
             key: (announcement.key > 0).then(|| format!("{:016x}", announcement.key)),
+            public_key: announcement.public_key.map(|key| format!("ed25519:{}", Hexadecimal(key))),
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::history::HistoryAnnouncement;
 use crate::seal::Keys;
 use crate::wire::{
     Acknowledgement, Announce, DatagramView, ExtensionKind, Flags, HEADER_LENGTH, Header, Heartbeat,
-    KeyEpoch, Kind, MAGIC, MAJOR, Manifest, Messages, Nak, Ncf, Parity, Probe, Reset, Sequence, Status,
+    KeyEpoch, Kind, MAGIC, MAJOR, Manifest, Messages, Nak, Ncf, Parity, Probe, Reset, SignerId, Status,
     SubscriberId, SubscriberName, TAG_LENGTH, WireError,
 };
 
@@ -55,6 +55,8 @@ pub struct ParsedDatagram<'a> {
     pub subscriber: Option<SubscriberId>,
     /// The name of the subscriber, if it has one.
     pub name: Option<SubscriberName>,
+    /// The key that has signed it, as it claims: signatures are not verified.
+    pub signer: Option<SignerId>,
     /// What a status acknowledges.
     pub acknowledgement: Option<Acknowledgement>,
     /// What the datagram says.
@@ -95,8 +97,8 @@ pub enum Body<'a> {
     HistoryServer(HistoryAnnouncement),
     /// The refusal of a subscriber.
     Reset(Reset),
-    /// The signed digests of this many datagrams before it.
-    Manifest(u64),
+    /// The signed digests of the datagrams before it.
+    Manifest(Manifest<'a>),
     /// A kind reserved by the protocol.
     Reserved,
     /// Sealed, and none of the keys opens it.
@@ -143,6 +145,7 @@ impl<'a> StreamDatagram<'a> {
                 header: view.header,
                 subscriber,
                 name: SubscriberName::of(&view),
+                signer: view.extensions.find(ExtensionKind::SIGNATURE).map(|found| SignerId(found.small)),
                 acknowledgement: Acknowledgement::of(&view),
                 body: body(&view)?,
                 length,
@@ -177,9 +180,7 @@ impl<'a> Body<'a> {
         Ok(match header.kind {
             Kind::Data if header.flags.has(Flags::BATCH) => Self::Messages(Messages::read(bytes)?.1),
             Kind::Data => Self::Piece { total: extensions.u32(ExtensionKind::TOTAL_LENGTH) },
-            Kind::Manifest => {
-                Self::Manifest(Manifest::read(bytes)?.covered(Sequence(header.sequence)).count() as u64)
-            }
+            Kind::Manifest => Self::Manifest(Manifest::read(bytes)?),
             Kind::Heartbeat => Self::Heartbeat(Heartbeat::read(bytes)?),
             Kind::Nak => Self::Nak(Nak::read(bytes)?),
             Kind::Status => Self::Status(Status::read(bytes)?),

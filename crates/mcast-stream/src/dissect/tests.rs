@@ -14,6 +14,14 @@ const PIECE: &str =
 const NAK: &str = "4d43 10 04 0b 00 0000 0102030405060708 11223344 00000000 0000000000000003
     8903 0000 000000000000aabb 0000000000000005
     0000000000000032 0001 0001 00000000 00000006 00000096 00000064";
+const MANIFEST: &str = "4d43 10 08 1c 00 0000 0102030405060708 11223344 00000000 0000000000000007
+    8a03 0000 aabbccddeeff0011 0711 5647
+    2a96973771fb95416a76a934a676cfb5776b000104290c14b3969474e313ce5d
+    d2a46e4d421c875ec9aab04917ec655190f4796e0dcb1092230acd9327a34704
+    0002 0000 e2cceabf3b5fad40f0c391e09548ee5f 80ca607179976cc1a6810522caf3cbca";
+#[cfg(feature = "serde")]
+const PARITY: &str = "4d43 10 02 08 40 0000 0102030405060708 11223344 00000000 000000000000000f
+    0000000000000005 02 01 0000 0018 89 20 000000d3 031b324d0000aac1fbe21e";
 const HISTORY: &str =
     "4d43 10 0c 08 00 0000 0102030405060708 00000000 00000000 0000000000000001 0307 04 1e58 0a000001";
 
@@ -279,12 +287,27 @@ proptest! {
 }
 
 #[test]
-fn a_manifest_names_the_datagrams_that_it_signs() {
-    let mut datagram = Header::new(Kind::Manifest, StreamId(1), Incarnation(2), 7).bytes().to_vec();
-    datagram.extend_from_slice(&[0, 2, 0, 0]);
-    datagram.extend_from_slice(&[9; 32]);
-    let read = StreamDatagram::recognize(&datagram, None).unwrap();
-    assert!(read.to_string().contains("manifest"), "{read}");
-    assert!(read.to_string().contains("number 7, signs numbers 5 to 6"), "{read}");
+fn a_manifest_names_the_datagrams_that_it_covers_and_the_key() {
+    let text = text(&bytes(MANIFEST)).unwrap();
+    assert!(text.contains("manifest"), "{text}");
+    assert!(text.ends_with("number 7, covers numbers 5 to 6, signed by key 5647"), "{text}");
+    let mut one = Header::new(Kind::Manifest, StreamId(1), Incarnation(2), 7).bytes().to_vec();
+    one.extend_from_slice(&[0, 1, 0, 0]);
+    one.extend_from_slice(&[9; 16]);
+    let read = StreamDatagram::recognize(&one, None).unwrap();
+    assert!(read.to_string().ends_with("number 7, covers number 6"), "{read}");
     assert_eq!(read.sequence(), Some(7));
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn manifests_and_parity_as_json() {
+    let manifest = json(MANIFEST);
+    assert_eq!((&manifest["kind"], &manifest["signer"]), (&"manifest".into(), &"5647".into()));
+    let digests = ["e2cceabf3b5fad40f0c391e09548ee5f", "80ca607179976cc1a6810522caf3cbca"];
+    assert_eq!(manifest["manifest"], serde_json::json!({"first": 5, "digests": digests}));
+    let symbol = serde_json::json!({
+        "first": 5, "last": 6, "index": 1, "is_last": true, "epoch": 0, "length": 19,
+    });
+    assert_eq!(json(PARITY)["parity"], symbol);
 }

@@ -7,8 +7,8 @@ use mcast::group::SafeText;
 
 use super::{Body, ParsedDatagram, StreamDatagram};
 use crate::wire::{
-    Acknowledgement, Announce, AnnouncedPath, Flags, Header, Heartbeat, KeyEpoch, Kind, Nak, Ncf, Parity,
-    Ranges, Reset, ResetReason, Status,
+    Acknowledgement, Announce, AnnouncedPath, Flags, Header, Heartbeat, KeyEpoch, Kind, Manifest, Nak, Ncf,
+    Parity, Ranges, Reset, ResetReason, Sequence, Status,
 };
 
 /// The maximum number of ranges in text; further ones are only counted.
@@ -51,6 +51,9 @@ impl Display for ParsedDatagram<'_> {
             write!(f, ", sealed with epoch {}", header.epoch)?;
         }
         self.fmt_body(f)?;
+        if let Some(signer) = self.signer {
+            write!(f, ", signed by key {signer}")?;
+        }
         match self.acknowledgement {
             Some(Acknowledgement { since, received, processed }) if received > since => {
                 write!(f, ", received messages {since} to {}", received.0 - 1)?;
@@ -82,8 +85,10 @@ impl ParsedDatagram<'_> {
             Body::Nak(Nak { missing, .. }) => write!(f, ", missing {}", RangeList(*missing)),
             Body::Status(status) => fmt_status(f, status),
             Body::Parity(parity) => {
-                let Parity { base, index, .. } = parity;
-                write!(f, ", symbol {index} of the block of data {base}-{}", parity.end().0 - 1)
+                let Parity { base, index, symbol, .. } = parity;
+                write!(f, ", symbol {index} of the block of data {base}-{}", parity.end().0 - 1)?;
+                write!(f, ", {} bytes", symbol.len())?;
+                if header.flags.has(Flags::END) { f.write_str(", the last one") } else { Ok(()) }
             }
             Body::Confirmation(confirmation) => fmt_confirmation(f, confirmation),
             Body::Probe(_) => f.write_str(", proves its address"),
@@ -91,12 +96,7 @@ impl ParsedDatagram<'_> {
             Body::Announcement(announcement) => fmt_announcement(f, announcement),
             Body::HistoryServer(server) => fmt_history_server(f, server.address),
             Body::Reset(reset) => fmt_reset(f, reset),
-            Body::Manifest(1) => write!(f, ", signs number {}", header.sequence.saturating_sub(1)),
-            Body::Manifest(count) => {
-                let (first, last) =
-                    (header.sequence.saturating_sub(*count), header.sequence.saturating_sub(1));
-                write!(f, ", signs numbers {first} to {last}")
-            }
+            Body::Manifest(manifest) => fmt_manifest(f, *manifest, Sequence(header.sequence)),
             Body::Reserved => f.write_str(", of a newer version"),
             Body::Hidden if header.flags.has(Flags::END_OF_STREAM) => f.write_str(", the stream ends"),
             Body::Hidden => write!(f, ", {} bytes", self.length),
@@ -219,8 +219,26 @@ fn fmt_confirmation(f: &mut Formatter<'_>, confirmation: &Ncf<'_>) -> fmt::Resul
     write!(f, ", repairable from {oldest_retained}, about to repair {}", RangeList(*coming))
 }
 
+fn fmt_manifest(f: &mut Formatter<'_>, manifest: Manifest<'_>, sequence: Sequence) -> fmt::Result {
+    let mut covered = manifest.covered(sequence).map(|(covered, _)| covered);
+    match (covered.next(), covered.last()) {
+        (Some(first), Some(last)) => write!(f, ", covers numbers {first} to {last}"),
+        (Some(only), None) => write!(f, ", covers number {only}"),
+        (None, _) => f.write_str(", covers nothing"),
+    }
+}
+
+/// Bytes as hexadecimal digits.
+pub(super) struct Hexadecimal<'a>(pub(super) &'a [u8]);
+
+impl Display for Hexadecimal<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 fn fmt_announcement(f: &mut Formatter<'_>, announcement: &Announce<'_>) -> fmt::Result {
-    let Announce { name, paths, snapshot, rate, key, .. } = announcement;
+    let Announce { name, paths, snapshot, rate, key, public_key, .. } = announcement;
     write!(f, ", \"{}\"", SafeText::new(name.as_bytes()))?;
     for (index, AnnouncedPath { group, source }) in paths.iter().flatten().enumerate() {
         f.write_str(if index == 0 { " at " } else { " and " })?;
@@ -235,7 +253,10 @@ fn fmt_announcement(f: &mut Formatter<'_>, announcement: &Announce<'_>) -> fmt::
     if *rate > 0 {
         write!(f, ", {rate} bytes/s")?;
     }
-    if *key > 0 { write!(f, ", key {key:016x}") } else { Ok(()) }
+    if *key > 0 {
+        write!(f, ", key {key:016x}")?;
+    }
+    public_key.map_or(Ok(()), |public| write!(f, ", public key ed25519:{}", Hexadecimal(public)))
 }
 
 fn fmt_history_server(f: &mut Formatter<'_>, address: SocketAddr) -> fmt::Result {

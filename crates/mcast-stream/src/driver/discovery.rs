@@ -272,7 +272,7 @@ fn read(
 /// Returns whether a datagram with this head and body is signed with the private key of this public key.
 #[cfg(feature = "seal")]
 fn is_signed_by(key: [u8; 32], head: &[u8], body: &[u8]) -> bool {
-    crate::sign::PublicKey::new(key).pinned().verify(head, body)
+    crate::sign::PublicKey::new(key).pinned().verify(head, body).is_ok()
 }
 
 /// Without the feature `seal` signatures are not checked, and [`AnnouncedStream::public_key`] proves nothing.

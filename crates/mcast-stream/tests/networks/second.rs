@@ -8,7 +8,7 @@ use std::thread;
 use mcast::Family;
 use mcast_lab::{Host, Impairment};
 use mcast_stream::history::{GapCause, HistoryContent, HistoryRecord, Position, RequestedStart};
-use mcast_stream::publisher::{AckLevel, AckState, Acknowledgers, Quorum};
+use mcast_stream::publisher::{AckLevel, AckState, Acknowledgers, Fec, Quorum};
 use mcast_stream::seal::{Algorithm, GroupSecret, Keys};
 use mcast_stream::sign::SigningKey;
 use mcast_stream::wire::{Incarnation, KeyEpoch, MessageKey, MessageNumber, StreamId};
@@ -58,7 +58,7 @@ fn program_with(
     command.args(public_key).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-fn second_receives_everything(keys: &Keys, signer: Option<Arc<SigningKey>>, count: u64) {
+fn second_receives_everything(keys: &Keys, signer: Option<Arc<SigningKey>>, fec: Fec, count: u64) {
     if !has_python() {
         return;
     }
@@ -68,7 +68,7 @@ fn second_receives_everything(keys: &Keys, signer: Option<Arc<SigningKey>>, coun
         ..Quorum::new(Acknowledgers::Named(vec!["second".parse().unwrap()]))
     };
     let publisher = net.publisher(|settings| {
-        let settings = settings.keys(keys.clone()).acknowledge(quorum);
+        let settings = settings.keys(keys.clone()).fec(fec).acknowledge(quorum);
         signer.clone().into_iter().fold(settings, |settings, key| settings.signing_key(key))
     });
     let place = ["239.7.7.7", "7000", "10.0.0.2"];
@@ -94,17 +94,22 @@ fn second_receives_everything(keys: &Keys, signer: Option<Arc<SigningKey>>, coun
         [&(message.len() as u32).to_be_bytes(), &message[..]].concat()
     });
     assert!(output.stdout == expected.collect::<Vec<u8>>(), "it received something else: {stderr}");
-    assert!(closing.statistics.repair_bytes > 0 && !stderr.contains("\"repaired\": 0"), "{stderr}");
+    match fec {
+        Fec::Off => {
+            assert!(closing.statistics.repair_bytes > 0 && !stderr.contains("\"repaired\": 0"), "{stderr}");
+        }
+        _ => assert!(!stderr.contains("\"recovered\": 0"), "{stderr}"),
+    }
     assert_eq!(stderr.contains("\"verified\": 0"), signer.is_none(), "{stderr}");
 }
 
-fn second_is_received(keys: &Keys, count: u64) {
+fn second_is_received(keys: &Keys, parity: u8, count: u64) {
     if !has_python() {
         return;
     }
     let net = Net::new(Family::V4, 2, lossy());
     let mut subscribers = [0, 1].map(|number| net.subscriber(number, |settings| settings.keys(keys.clone())));
-    let arguments = ["239.7.7.7", "7000", "10.0.0.1", &count.to_string()];
+    let arguments = ["239.7.7.7", "7000", "10.0.0.1", &count.to_string(), &parity.to_string()];
     let sender = program(&net.publisher, "sender.py", &arguments, keys);
     thread::scope(|scope| {
         let receiving: Vec<_> = subscribers
@@ -116,11 +121,15 @@ fn second_is_received(keys: &Keys, count: u64) {
             assert_eq!((received.first, received.messages), (Some(0), count), "{:?}", received.events);
         }
     });
+    for subscriber in &subscribers {
+        let statistics = subscriber.statistics();
+        assert_eq!(statistics.recovered > 0, parity > 0, "{statistics:?}");
+    }
     let output = sender.wait_with_output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}");
     let stdout = String::from_utf8_lossy(&output.stdout);
-    assert!(!stdout.contains("\"repairs\": 0"), "{stdout}");
+    assert!(parity > 0 || !stdout.contains("\"repairs\": 0"), "{stdout}");
 }
 
 fn second_finds_and_fetches(keys: &Keys, length: usize) {
@@ -221,30 +230,43 @@ fn second_reads_the_history(keys: &Keys) {
 
 #[test]
 fn a_second_implementation_receives_from_this_one() {
-    second_receives_everything(&Keys::none(), None, MESSAGES);
+    second_receives_everything(&Keys::none(), None, Fec::Off, MESSAGES);
 }
 
 #[test]
 fn a_second_implementation_receives_sealed_from_this_one() {
-    second_receives_everything(&secret(), None, SEALED);
+    second_receives_everything(&secret(), None, Fec::Off, SEALED);
 }
 
 /// It checks the signatures, and delivers only what they cover.
 #[test]
 fn a_second_implementation_verifies_what_this_one_signs() {
     let signer = SigningKey::new(&SECRET).unwrap();
-    second_receives_everything(&Keys::none(), Some(signer.clone()), MESSAGES);
-    second_receives_everything(&secret(), Some(signer), SEALED);
+    second_receives_everything(&Keys::none(), Some(signer.clone()), Fec::Off, MESSAGES);
+    second_receives_everything(&secret(), Some(signer), Fec::Off, SEALED);
+}
+
+#[test]
+fn a_second_implementation_recovers_from_parity() {
+    let fec = Fec::Fixed { data: 20, parity: 8 };
+    second_receives_everything(&Keys::none(), None, fec, MESSAGES);
+    second_receives_everything(&secret(), None, fec, SEALED);
 }
 
 #[test]
 fn this_one_receives_from_a_second_implementation() {
-    second_is_received(&Keys::none(), MESSAGES);
+    second_is_received(&Keys::none(), 0, MESSAGES);
 }
 
 #[test]
 fn this_one_receives_sealed_from_a_second_implementation() {
-    second_is_received(&secret(), SEALED);
+    second_is_received(&secret(), 0, SEALED);
+}
+
+#[test]
+fn this_one_recovers_from_the_parity_of_a_second_implementation() {
+    second_is_received(&Keys::none(), 8, MESSAGES);
+    second_is_received(&secret(), 8, SEALED);
 }
 
 #[test]

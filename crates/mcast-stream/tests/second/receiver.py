@@ -12,10 +12,13 @@ import struct
 import sys
 import time
 
+from parity import Block
 from wire import *
 
 WINDOW = 4096
 LONGEST = 16 << 20
+# Of a block, datagrams are kept that were delivered.
+COPIES = 2 * 64
 
 
 class Receiver:
@@ -36,7 +39,8 @@ class Receiver:
         self.next = self.highest = 0
         self.token = self.clock = self.since = 0
         self.window, self.requests = {}, {}
-        self.received = self.repaired = self.repairs = self.naks = 0
+        self.copies, self.blocks, self.patience = {}, {}, 0.001
+        self.received = self.repaired = self.repairs = self.recovered = self.naks = 0
         self.fragments, self.total = [], 0
         self.messages, self.content = 0, []
         self.is_to_acknowledge, self.first_message = False, 0
@@ -66,7 +70,7 @@ class Receiver:
         except (ValueError, struct.error):
             return
         identity = datagram.stream, datagram.incarnation
-        if self.public_key and datagram.kind in (HEARTBEAT, MANIFEST) and not self.public_key.has_signed(datagram):
+        if not self.is_signed(datagram):
             return
         if self.identity is None:
             if datagram.kind == HEARTBEAT:
@@ -77,10 +81,11 @@ class Receiver:
             return
         if datagram.kind == HEARTBEAT:
             self.take_heartbeat(datagram)
-        elif datagram.kind == MANIFEST:
-            self.take_manifest(datagram)
-        elif datagram.kind == DATA and self.is_genuine(datagram):
-            self.take_data(datagram)
+        elif datagram.kind == PARITY:
+            self.take_parity(datagram)
+        elif datagram.kind in (DATA, MANIFEST):
+            self.take_in_sequence(datagram, bytes_)
+            self.recover()
         elif datagram.kind == ECHO:
             clock, token, receiver = PROBE_BODY.unpack_from(datagram.body)
             if receiver == self.id and token != self.token:
@@ -96,7 +101,10 @@ class Receiver:
         self.send_status(0)
 
     def take_heartbeat(self, heartbeat):
-        upcoming, _, oldest_retained, _, self.clock = HEARTBEAT_BODY.unpack_from(heartbeat.body)[:5]
+        fields = HEARTBEAT_BODY.unpack_from(heartbeat.body)
+        upcoming, _, oldest_retained, _, self.clock = fields[:5]
+        # Parity that is sent without a request comes first.
+        self.patience = 0.011 if fields[16] else 0.001
         self.since = time.monotonic()
         self.is_to_acknowledge = bool(heartbeat.flags & ACKNOWLEDGE)
         if oldest_retained > self.next:
@@ -108,8 +116,45 @@ class Receiver:
     def know(self, upcoming):
         for number in range(max(self.highest, self.next), upcoming):
             if number not in self.window:
-                self.requests[number] = time.monotonic() + 0.001
+                self.requests[number] = time.monotonic() + self.patience
         self.highest = max(self.highest, upcoming)
+
+    def take_parity(self, parity):
+        first = struct.unpack_from(">Q", parity.body)[0]
+        # Of older blocks, everything was delivered.
+        self.blocks = {at: block for at, block in self.blocks.items() if at + block.count > self.next}
+        if self.next < first + 64 and first < self.next + WINDOW:
+            self.blocks.setdefault(first, Block(parity)).add(parity)
+            self.recover()
+
+    def recover(self):
+        for block in list(self.blocks.values()):
+            try:
+                recovered = block.recover(self.copies)
+                for bytes_ in recovered:
+                    datagram = Datagram.read(bytes_).open(self.secret)
+                    if self.is_signed(datagram):
+                        self.recovered += 1
+                        self.take_in_sequence(datagram, bytes_)
+            except (ValueError, struct.error):
+                recovered = True
+            if recovered:
+                self.blocks.pop(block.first, None)
+        oldest = self.next - COPIES
+        self.copies = {at: bytes_ for at, bytes_ in self.copies.items() if at >= oldest}
+
+    def is_signed(self, datagram):
+        """Whether a datagram of a kind that is signed has the signature of the publisher; true of all other kinds."""
+        return not self.public_key or datagram.kind not in (HEARTBEAT, MANIFEST) or self.public_key.has_signed(datagram)
+
+    def take_in_sequence(self, datagram, bytes_):
+        if datagram.kind == MANIFEST:
+            self.take_manifest(datagram)
+        elif self.is_genuine(datagram):
+            self.take_data(datagram)
+        else:
+            return
+        self.copies[datagram.sequence] = bytes_
 
     def is_genuine(self, datagram):
         """Without its digest, a datagram waits for the manifest."""
@@ -199,7 +244,8 @@ class Receiver:
             self.send_status(ENDED | DELIVERED)
             time.sleep(0.003)
         sys.stdout.buffer.write(b"".join(self.content))
-        return {"messages": self.messages, "repaired": self.repaired, "naks": self.naks, "verified": self.verified}
+        return {"messages": self.messages, "repaired": self.repaired, "recovered": self.recovered, "naks": self.naks,
+                "verified": self.verified}
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """A sender implemented from docs/protocol.md: sends once there is a receiver, repairs, and ends when all have everything.
 
-    sender.py GROUP PORT INTERFACE-ADDRESS MESSAGES [SECRET EPOCH]
+    sender.py GROUP PORT INTERFACE-ADDRESS MESSAGES PARITY [SECRET EPOCH]
 
-The messages are those of the tests. Prints counters as JSON."""
+The messages are those of the tests. PARITY is the number of symbols for each block of 20 datagrams. Prints counters as JSON."""
 
 import json
 import random
@@ -12,9 +12,11 @@ import struct
 import sys
 import time
 
+from parity import coefficient, plus, symbol_of, times
 from wire import *
 
 ROOM = 1300
+BLOCK = 20
 
 
 def message(number):
@@ -24,8 +26,8 @@ def message(number):
 
 
 class Sender:
-    def __init__(self, group, port, interface, secret):
-        self.secret, self.group = secret, (group, port)
+    def __init__(self, group, port, interface, parity, secret):
+        self.secret, self.group, self.parity, self.block = secret, (group, port), parity, 1
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(interface))
         self.socket.bind((interface, 0))
@@ -45,7 +47,7 @@ class Sender:
         self.heartbeat_sent = time.monotonic()
         oldest_retained = min(self.retained, default=self.next)
         body = HEARTBEAT_BODY.pack(self.next, self.message, oldest_retained, self.first_messages.get(oldest_retained, self.message), time.monotonic_ns(),
-                                   time.time_ns(), 0, 1000, len(self.receivers), 4, 1, 0, 0, 1000, 1400)
+                                   time.time_ns(), 0, 1000, len(self.receivers), 4, 1, 0, 0, 1000, 1400, BLOCK * bool(self.parity), self.parity, 0)
         self.send_control(HEARTBEAT, body, self.group, ACKNOWLEDGE | (END_OF_STREAM if self.ended else 0))
 
     def send(self, body, flags, extensions=()):
@@ -54,6 +56,20 @@ class Sender:
         self.retained[self.next], self.first_messages[self.next] = bytes_, self.message
         self.next += 1
         self.socket.sendto(bytes_, self.group)
+        if self.next == self.block + BLOCK:
+            self.end_block()
+
+    def end_block(self):
+        """Sends the parity of the datagrams since the last block."""
+        count = self.next - self.block
+        symbols = [symbol_of(self.retained[self.block + place]) for place in range(count)]
+        for index in range(self.parity if count else 0):
+            total = b""
+            for place, symbol in enumerate(symbols):
+                total = plus(total, times(coefficient(index, place), symbol))
+            head = struct.pack(">QBBH", self.block, count, index, self.secret.epoch if self.secret else 0)
+            self.send_control(PARITY, head + total, self.group, END * (index + 1 == self.parity))
+        self.block = self.next
 
     def publish(self, message):
         if len(message) + 2 <= ROOM:
@@ -109,6 +125,7 @@ class Sender:
             self.publish(message(number))
             if number % 8 == 0:
                 self.receive(0.0)
+        self.end_block()
         self.ended = True
         self.send_heartbeat()
         deadline = time.monotonic() + 60
@@ -124,6 +141,6 @@ class Sender:
 
 
 if __name__ == "__main__":
-    group, port, interface, count, *sealed = sys.argv[1:]
+    group, port, interface, count, parity, *sealed = sys.argv[1:]
     secret = Secret(sealed[0], int(sealed[1])) if sealed else None
-    print(json.dumps(Sender(group, int(port), interface, secret).run(int(count))))
+    print(json.dumps(Sender(group, int(port), interface, int(parity), secret).run(int(count))))

@@ -13,61 +13,43 @@ use crate::exit::Outcome;
 ///
 /// A group secret seals a stream: all members share it. A signing key proves that a publisher, and no other member of the
 /// group, sent a message: only the publisher has it, and subscribers are given its public key.
-#[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
-pub(crate) struct Arguments {
-    #[command(subcommand)]
-    action: Action,
-}
-
 #[derive(Debug, clap::Subcommand)]
-enum Action {
-    Make(MakeArguments),
-    Show(ShowArguments),
-    Rotate(RotateArguments),
-    Drop(DropArguments),
-}
+#[command(after_help = EXAMPLES)]
+pub(crate) enum Arguments {
+    /// Create a key file, which only its owner can read
+    Make {
+        /// The new file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
 
-/// Create a key file, which only its owner can read
-#[derive(Debug, clap::Args)]
-struct MakeArguments {
-    /// The new file
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
-
-    /// Make a signing key of a publisher, not a secret of a group, and print its public key
-    #[arg(long)]
-    signing: bool,
-}
-
-/// Show what a key file contains, without the secrets
-///
-/// Of a group secret: its epoch, its algorithm, and a fingerprint by which two files can be compared. Of a signing key: its
-/// public key, for `subscribe --signed-by`.
-#[derive(Debug, clap::Args)]
-struct ShowArguments {
-    /// The key file
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
-}
-
-/// Add a new key to a key file
-///
-/// A running publisher uses it once it rereads the file, on SIGHUP. Give it to all subscribers before that: the group
-/// secret itself, or the public key of a signing key.
-#[derive(Debug, clap::Args)]
-struct RotateArguments {
-    /// The key file
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
-}
-
-/// Remove the oldest key from a key file
-#[derive(Debug, clap::Args)]
-struct DropArguments {
-    /// The key file
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+        /// Make a signing key of a publisher, not a secret of a group, and print its public key
+        #[arg(long)]
+        signing: bool,
+    },
+    /// Show what a key file contains, without the secrets
+    ///
+    /// Of a group secret: its epoch, its algorithm, and a fingerprint by which two files can be compared. Of a signing key: its
+    /// public key, for `subscribe --signed-by`.
+    Show {
+        /// The key file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Add a new key to a key file
+    ///
+    /// A running publisher uses it once it rereads the file, on SIGHUP. Give it to all subscribers before that: the group
+    /// secret itself, or the public key of a signing key.
+    Rotate {
+        /// The key file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Remove the oldest key from a key file
+    Drop {
+        /// The key file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
 }
 
 const EXAMPLES: &str = "\
@@ -79,10 +61,10 @@ Examples:
   mcast keys drop signing.key                     remove the oldest key";
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
-    match &arguments.action {
-        Action::Make(MakeArguments { file, signing }) => make(file, *signing, console),
-        Action::Show(ShowArguments { file }) => show(&open(file, console)?.content()?, console),
-        Action::Rotate(RotateArguments { file }) => {
+    match arguments {
+        Arguments::Make { file, signing } => make(file, *signing, console),
+        Arguments::Show { file } => show(&open(file, console)?.content()?, console),
+        Arguments::Rotate { file } => {
             let content = open(file, console)?.rotate()?;
             console.note(match &content {
                 KeyFileContent::Secrets(_) => {
@@ -92,7 +74,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
             });
             show(&content, console)
         }
-        Action::Drop(DropArguments { file }) => show(&open(file, console)?.drop_oldest()?, console),
+        Arguments::Drop { file } => show(&open(file, console)?.drop_oldest()?, console),
     }
 }
 

@@ -23,8 +23,8 @@ use mcast_stream::{Publisher, PublisherBuilder};
 #[cfg(feature = "seal")]
 use crate::arguments::SigningFile;
 use crate::arguments::{
-    BroadcastOption, Families, KeyFile, hosts_on_each, key_file, parse_duration, parse_size,
-    parse_stream_name, read_keys, select_destinations,
+    BroadcastOption, Families, KeyFile, hosts_on_each, parse_duration, parse_size, parse_stream_name,
+    read_keys, select_destinations,
 };
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
@@ -41,8 +41,8 @@ use snapshot::StateSource;
 pub(crate) struct Arguments {
     /// Where to publish: `GROUP[%INTERFACE]:PORT`, or a URL (`udp://GROUP:PORT`); or without multicast a host
     /// (`10.0.0.5:7000`)
-    #[arg(value_name = "GROUP:PORT", required_unless_present_any = ["new_key", "next_key"])]
-    destination: Option<String>,
+    #[arg(value_name = "GROUP:PORT")]
+    destination: String,
 
     /// The messages [default: standard input, one message per line]
     #[arg(value_name = "MESSAGE")]
@@ -169,22 +169,14 @@ struct StreamOptions {
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     evict_after: Option<Duration>,
 
-    /// Seal with the secrets in this file; SIGHUP rereads it
-    #[arg(long, value_name = "FILE", conflicts_with = "new_key")]
+    /// Seal with the secrets in this file, which `mcast keys make` creates; SIGHUP rereads it
+    #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
 
     /// Sign with the last signing key in this file, which `mcast keys make --signing` creates; SIGHUP rereads it
     #[cfg(feature = "seal")]
     #[arg(long, value_name = "FILE")]
     sign: Option<PathBuf>,
-
-    /// Create this file with a new secret, and seal with it
-    #[arg(long, value_name = "FILE")]
-    new_key: Option<PathBuf>,
-
-    /// Add a new secret for the next epoch to this file, and do nothing else
-    #[arg(long, value_name = "FILE", exclusive = true)]
-    next_key: Option<PathBuf>,
 
     /// Wait until N subscribers have joined; best-effort subscribers are not counted
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
@@ -242,9 +234,8 @@ Examples:
                       stored first; for `subscribe prices --from oldest`, and after a crash
   feed | mcast publish 239.255.1.2:7000 --announce prices --snapshot state.json
                       late joiners start with the state
-  mcast publish --new-key prices.key                        create a secret, for --key on both sides
-  mcast publish 239.255.1.2:7000 --key prices.key secret    sealed
-  mcast publish 239.255.1.2:7000 --sign signing.key hello   signed (see `mcast keys`)
+  mcast publish 239.255.1.2:7000 --key prices.key secret    sealed (see `mcast keys`)
+  mcast publish 239.255.1.2:7000 --sign signing.key hello   signed
   mcast publish 239.1.1.1%eth0:7000 --path 239.1.1.2%eth1:7000 twice    on two networks (redundant paths)
   mcast publish 10.0.0.5:7000 --to 10.0.0.6,10.0.0.7 hello  to three hosts, without multicast
   mcast publish --broadcast 7000 -i eth0 hello              to all hosts on the link";
@@ -262,23 +253,12 @@ struct Plan<'a> {
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
-    if let Some(path) = &arguments.stream.new_key {
-        mcast_stream::KeyFile::new(path).create()?;
-        console
-            .note(format_args!("created {} with a new secret; copy it to all subscribers", path.display()));
-    }
-    if let Some(path) = &arguments.stream.next_key {
-        let epoch = key_file(path, console).add_next()?;
-        console
-            .note(format_args!("{}: added epoch {epoch}; give it to all subscribers first", path.display()));
-    }
-    let Some(destination) = &arguments.destination else { return Ok(Outcome::Yes) };
     let messages = messages::read(arguments.messages.clone(), &arguments.content)?;
     // Before anything that takes time, so that SIGHUP does not end the process meanwhile.
     let key_file = arguments.stream.key.as_deref().map(KeyFile::watch).transpose()?;
     #[cfg(feature = "seal")]
     let signing = arguments.stream.sign.as_deref().map(SigningFile::watch).transpose()?;
-    let plan = arguments.plan(destination, console)?;
+    let plan = arguments.plan(&arguments.destination, console)?;
     let session = Session::open(plan, key_file, console)?;
     #[cfg(feature = "seal")]
     let session = session.rereading(signing);
@@ -395,7 +375,7 @@ impl StreamOptions {
         if let Some(rate) = self.rate {
             builder = rate.apply_to(builder, self.evict_below)?;
         }
-        if let Some(path) = self.key.as_ref().or(self.new_key.as_ref()) {
+        if let Some(path) = &self.key {
             builder = builder.keys(read_keys(path, console)?);
         }
         #[cfg(feature = "seal")]

@@ -115,7 +115,7 @@ struct ForwardingOptions {
     priority: u8,
 
     /// Seal tunnels with the secrets in this file, and accept announcements only of relays with one of them;
-    /// SIGHUP rereads it; `mcast publish --new-key FILE` creates one
+    /// SIGHUP rereads it; `mcast keys make FILE` creates one
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
 }

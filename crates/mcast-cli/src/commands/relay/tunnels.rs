@@ -79,7 +79,7 @@ impl TunnelArguments {
                 .into()),
             _ if !named.is_empty() && !has_key => Err(Failure::usage("tunnels are sealed, and --key is missing")
                 .remedy(
-                    "create a key file with `mcast publish --new-key FILE`, and give it to both ends with --key FILE",
+                    "create a key file with `mcast keys make FILE`, and give it to both ends with --key FILE",
                 )
                 .into()),
             _ => Ok(()),

@@ -41,6 +41,11 @@ impl Stage {
         Self { waiting: BTreeMap::new(), most, bytes: 0, most_bytes, end: Sequence(0) }
     }
 
+    /// Returns their number.
+    pub(in crate::subscriber) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     #[inline]
     pub(in crate::subscriber) fn has(&self, sequence: Sequence) -> bool {
         !self.waiting.is_empty() && self.waiting.contains_key(&sequence)

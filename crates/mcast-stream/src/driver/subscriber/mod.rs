@@ -392,11 +392,13 @@ impl Subscriber {
         !self.config.signed_by.is_empty()
     }
 
-    /// Returns the counters. Before a stream is found, they only count datagrams that the keys refused.
+    /// Returns the counters. Before a stream is found, they only count datagrams that the keys refused, or
+    /// that no trusted key has signed.
     #[must_use]
     pub fn statistics(&self) -> SubscriberStatistics {
         let mut statistics = self.core.as_ref().map(crate::SubscriberMachine::statistics).unwrap_or_default();
         statistics.refused += self.selector.refused;
+        statistics.not_verified += self.selector.not_verified;
         if let Some(history) = &self.history {
             history.machine.statistics().add_to(&mut statistics);
         }

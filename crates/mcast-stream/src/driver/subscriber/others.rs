@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use super::select::{Verifications, is_heartbeat};
+use super::select::{Verifications, check_heartbeat};
 use crate::subscriber::{SubscriberConfig, SubscriberEvent};
 use crate::wire::{Header, StreamId};
 use crate::{ClockTime, Nanos};
@@ -39,7 +39,7 @@ impl OtherStreams {
         if header.stream == followed {
             self.followed_heard_at = now;
         } else if (config.signed_by.is_empty() || self.verifications.may_verify(now))
-            && is_heartbeat(config, datagram)
+            && check_heartbeat(config, datagram).is_ok()
         {
             self.note_other(header.stream, sender, now);
         }

@@ -15,9 +15,10 @@ pub(super) struct StreamSelector {
     /// The last epoch whose key did not open a datagram, and whether that is still to be reported.
     wrong: Option<(KeyEpoch, bool)>,
     verifications: Verifications,
-    /// A heartbeat arrived that no trusted key has signed, and whether that was reported.
-    unverified: bool,
-    is_unverified_reported: bool,
+    /// Heartbeats that no trusted key has signed.
+    pub(super) not_verified: u64,
+    /// Why the first of them was not followed, and whether that is still to be reported.
+    distrust: Option<(Distrust, bool)>,
 }
 
 impl StreamSelector {
@@ -44,8 +45,14 @@ impl StreamSelector {
             if !config.signed_by.is_empty() && !self.verifications.may_verify(now) {
                 return None;
             }
-            if !is_heartbeat(config, datagram) {
-                self.unverified |= header.kind == Kind::Heartbeat && !config.signed_by.is_empty();
+            if let Err(distrust) = check_heartbeat(config, datagram) {
+                self.not_verified += u64::from(distrust.is_some());
+                let distrust = distrust.map(|distrust| (distrust, true));
+                self.distrust = self.distrust.or(distrust);
+                // Without its key, a sealed stream that must be verified cannot be followed.
+                if config.keys.is_empty() && !config.signed_by.is_empty() && header.epoch != KeyEpoch::CLEAR {
+                    self.refuse(config, header.epoch);
+                }
                 return None;
             }
         }
@@ -55,16 +62,9 @@ impl StreamSelector {
 
     /// Returns the next event to report.
     pub(super) fn event(&mut self) -> Option<SubscriberEvent> {
-        let report = |of: &mut Option<(KeyEpoch, bool)>| {
-            let (epoch, is_new) = of.as_mut()?;
-            core::mem::take(is_new).then_some(*epoch)
-        };
-        if self.unverified && !self.is_unverified_reported {
-            self.is_unverified_reported = true;
-            return Some(SubscriberEvent::NotVerified(Distrust::Unsigned));
-        }
-        report(&mut self.missing)
-            .map(SubscriberEvent::KeyMissing)
+        report(&mut self.distrust)
+            .map(SubscriberEvent::NotVerified)
+            .or_else(|| report(&mut self.missing).map(SubscriberEvent::KeyMissing))
             .or_else(|| report(&mut self.wrong).map(SubscriberEvent::KeyWrong))
     }
 
@@ -75,6 +75,12 @@ impl StreamSelector {
             *reported = Some((epoch, true));
         }
     }
+}
+
+/// Returns what is still to be reported.
+fn report<T: Copy>(of: &mut Option<(T, bool)>) -> Option<T> {
+    let (what, is_new) = of.as_mut()?;
+    core::mem::take(is_new).then_some(*what)
 }
 
 /// When the next signature may be checked of a stream that is not followed yet, so that a forger cannot use up the
@@ -97,23 +103,28 @@ impl Verifications {
     }
 }
 
-/// Whether this is a complete heartbeat, sealed with one of the keys and signed with one of the public keys, if there are
-/// any.
-pub(super) fn is_heartbeat(config: &SubscriberConfig, datagram: &[u8]) -> bool {
+/// Checks that this is a complete heartbeat, sealed with one of the keys and signed with one of the public keys, if there
+/// are any.
+///
+/// # Errors
+/// Why a heartbeat is not trusted; `None` if it is not a complete heartbeat, or cannot be opened.
+pub(super) fn check_heartbeat(config: &SubscriberConfig, datagram: &[u8]) -> Result<(), Option<Distrust>> {
     let keys = &config.keys;
-    let Ok((header, head)) = Header::read(datagram) else { return false };
+    let (header, head) = Header::read(datagram).map_err(|_| None)?;
     if header.kind != Kind::Heartbeat {
-        return false;
+        return Err(None);
     }
     let mut bytes = datagram.to_vec();
     let end = match (keys.is_empty(), header.epoch) {
         (true, KeyEpoch::CLEAR) => Some(bytes.len()),
         // It cannot be decrypted. Its stream is followed nevertheless, so that the missing key is reported.
-        (true, _) => return config.signed_by.is_empty(),
+        (true, _) => return config.signed_by.is_empty().then_some(()).ok_or(None),
         (false, _) => keys.open(&mut bytes),
     };
-    let is_signed =
-        |body: &[u8]| config.signed_by.is_empty() || config.signed_by.verify(&datagram[..head], body);
-    let body = end.and_then(|end| bytes.get(head..end));
-    body.is_some_and(|body| Heartbeat::read(body).is_ok() && is_signed(body))
+    let body = end.and_then(|end| bytes.get(head..end)).ok_or(None)?;
+    Heartbeat::read(body).map_err(|_| None)?;
+    match config.signed_by.is_empty() {
+        true => Ok(()),
+        false => config.signed_by.verify(&datagram[..head], body).map_err(Some),
+    }
 }
