@@ -249,6 +249,30 @@ pub(super) const RULES: &[Rule] = &[
         "FlowControl::OneWay => self.ring.oldest_retained,",
     ),
     rule(
+        "a one-way publisher of a signed stream retains what no manifest covers yet",
+        "publisher/parity.rs",
+        "self.sent.push_back((now, self.vouched.unwrap_or(end)));",
+        "self.sent.push_back((now, end));",
+    ),
+    rule(
+        "what is recovered from parity is verified",
+        "subscriber/recovery.rs",
+        "if !self.may_be_genuine(now, Arrival::Recovered, &datagram, &view) {",
+        "if self.base > sequence {",
+    ),
+    rule(
+        "what was recovered does not keep out what arrives",
+        "subscriber/verify/mod.rs",
+        "staged.arrival == Arrival::Recovered && staged.digest != digest",
+        "staged.arrival == Arrival::Recovered && staged.digest == digest",
+    ),
+    rule(
+        "parity answers only subscribers that have room for its block",
+        "publisher/parity.rs",
+        ".is_some_and(|end| end <= room_end);",
+        ".is_some_and(|end| end > room_end.min(base));",
+    ),
+    rule(
         "a block ends in time",
         "publisher/parity.rs",
         "is_over || now >= open.since + BLOCK_TIME",
@@ -421,6 +445,12 @@ pub(super) const RULES: &[Rule] = &[
         "publisher/congestion.rs",
         "if loss >= HIGH && now >= immune_until && !other_on_trial {",
         "if loss >= HIGH && now == ClockTime::NEVER && !other_on_trial {",
+    ),
+    fairness_rule(
+        "parity counts as what arrives",
+        "subscriber/feedback.rs",
+        "(received + parity).saturating_sub(recovered)",
+        "received.saturating_add(0 * (parity + recovered))",
     ),
     fairness_rule(
         "an automatic rate sends less when the queue is long",

@@ -370,6 +370,18 @@ fn forged_parity_neither_replaces_nor_keeps_out_what_is_signed() {
     }
 }
 
+/// Where the rate delays the manifest of a block, nothing of that block is given up before it arrives.
+#[test]
+fn a_slow_one_way_stream_waits_for_its_manifests() {
+    let fec = Fec::Fixed { data: 4, parity: 1 };
+    let mut config = publisher(fec, FlowControl::OneWay, 1);
+    config.rate = Some(300_000).into();
+    let mut subscriber = SubscriberConfig::new(STREAM);
+    sign(&mut config, &mut subscriber);
+    let finished = Pair::new(config, subscriber, Losses::Nothing).run(400, 0);
+    assert_eq!((finished.delivered, finished.lost), (400, 0), "{finished:?}");
+}
+
 /// What is lost in a signed stream is measured, also if it is recovered before a manifest shows that it was lost.
 #[test]
 fn the_parity_of_a_signed_stream_follows_its_losses() {
