@@ -268,7 +268,7 @@ impl SubscriberMachine {
         }
     }
 
-    /// Decrypts and verifies a manifest, and does what it says; returns whether it is genuine. One that was recovered came
+    /// Decrypts and verifies a manifest, and applies its digests; returns whether it is genuine. One that was recovered came
     /// from nobody.
     pub(super) fn open_manifest(
         &mut self,
