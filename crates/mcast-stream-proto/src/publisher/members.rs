@@ -270,7 +270,8 @@ pub(crate) struct Departed {
 /// All subscribers known to a publisher, and the limits that follow from them.
 #[derive(Debug)]
 pub(crate) struct Members {
-    all: BTreeMap<SubscriberId, Member>,
+    /// Boxed: in the nodes of the tree, which are not full, they would take twice as much memory.
+    all: BTreeMap<SubscriberId, Box<Member>>,
     departed: BTreeMap<SubscriberId, Departed>,
     /// Departed subscribers in the order of departure. A subscriber that returned and departed again is listed twice.
     order: VecDeque<SubscriberId>,
@@ -328,11 +329,11 @@ impl Members {
     }
 
     pub(crate) fn get_mut(&mut self, id: SubscriberId) -> Option<&mut Member> {
-        self.all.get_mut(&id)
+        self.all.get_mut(&id).map(|member| &mut **member)
     }
 
     pub(crate) fn get(&self, id: SubscriberId) -> Option<&Member> {
-        self.all.get(&id)
+        self.all.get(&id).map(|member| &**member)
     }
 
     /// Returns whether a control datagram is new: no remembered datagram of this subscriber had the same count.
@@ -357,14 +358,14 @@ impl Members {
             member.progress = departed.progress;
             member.mark.begin_at(sent);
         }
-        self.all.insert(id, member);
+        self.all.insert(id, Box::new(member));
         (self.is_stale, self.rates_are_stale) = (true, true);
     }
 
     /// Moves a subscriber to the departed ones. Returns the older one that is forgotten for it, if any.
     pub(crate) fn depart(&mut self, id: SubscriberId, departure: Departure) -> Option<Departed> {
         (self.is_stale, self.rates_are_stale) = (true, true);
-        let Member { address, progress, role, .. } = self.all.remove(&id)?;
+        let Member { address, progress, role, .. } = *self.all.remove(&id)?;
         self.departed.insert(id, Departed { address, departure, progress, role });
         self.order.push_back(id);
         // One entry is dropped for each that is added, so that the order is bounded, too.
@@ -374,7 +375,7 @@ impl Members {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (SubscriberId, &Member)> {
-        self.all.iter().map(|(id, member)| (*id, member))
+        self.all.iter().map(|(id, member)| (*id, &**member))
     }
 
     pub(crate) fn departed(&self) -> impl Iterator<Item = (SubscriberId, &Departed)> {
@@ -389,7 +390,7 @@ impl Members {
     /// Returns all subscribers, to change anything but their roles and their progress.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (SubscriberId, &mut Member)> {
         self.rates_are_stale = true;
-        self.all.iter_mut().map(|(id, member)| (*id, member))
+        self.all.iter_mut().map(|(id, member)| (*id, &mut **member))
     }
 
     /// Invalidates the limits after a change to the role or the progress of a subscriber.
@@ -569,8 +570,8 @@ mod tests {
                     members.changed(id);
                 }
             }
-            let awaited = || members.all.values().filter(|member| member.role == Role::Awaited);
-            let least = |number: fn(&Member) -> Sequence| awaited().map(number).min();
+            let awaited = || members.iter().filter(|(_, member)| member.role == Role::Awaited);
+            let least = |number: fn(&Member) -> Sequence| awaited().map(|(_, member)| number(member)).min();
             let next = least(|member| member.progress.next);
             let (room, known) = (least(Member::room_end), least(|member| member.highest));
             assert_eq!(members.slowest().map(|(_, end)| end), next, "turn {turn}");

@@ -241,7 +241,7 @@ pub(super) fn new_publisher(plan: &Plan, incarnation: u32, keys: &Keys, now: u64
         signer: plan.signed.then(|| signer::key(plan.seed, false) as _),
         paths: plan.paths,
         quorum: plan.acknowledge.map(quorum),
-        most_subscribers: plan.subscribers.len().max(4_096),
+        most_subscribers: plan.subscribers.len().max(16_384),
         ..PublisherConfig::new(STREAM, Incarnation(incarnation))
     };
     PublisherMachine::new(config, ClockTime(now)).unwrap()
