@@ -137,7 +137,7 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "a large group without flow control sends no statuses for progress",
         "subscriber/feedback.rs",
-        "(self.heartbeat.flow != FlowControl::None || !self.is_in_crowd())",
+        "(is_needed || !self.is_in_crowd())",
         "true",
     ),
     rule(

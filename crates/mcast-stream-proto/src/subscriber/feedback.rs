@@ -354,9 +354,8 @@ impl SubscriberMachine {
         let has_progress = next >= confirmed + enough || self.room_end() >= reported_room + enough;
         // The publisher does not wait for a subscriber that requests no repairs. In a small group, statuses also show
         // early that a link is too narrow.
-        let is_waited =
-            self.requests_repairs() && (self.heartbeat.flow != FlowControl::None || !self.is_in_crowd());
-        if has_progress && is_waited || is_end {
+        let is_needed = self.heartbeat.flow != FlowControl::None || self.is_to_acknowledge();
+        if has_progress && self.requests_repairs() && (is_needed || !self.is_in_crowd()) || is_end {
             self.statuses.schedule(self.statuses.last() + self.urgent_interval());
         }
     }
