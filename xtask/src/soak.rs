@@ -2,6 +2,7 @@
 
 mod bridge;
 mod chaos;
+mod crowd;
 mod doctor;
 mod fuzz;
 mod log;
@@ -63,6 +64,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         properties(arguments.cases, seed),
         networks::step(arguments.networks, seed),
         model(),
+        crowd::step(),
         chaos::step(arguments.chaos_minutes, seed),
         doctor::step(seed),
         relay::step(),

@@ -129,6 +129,24 @@ pub(super) const RULES: &[Rule] = &[
         "window: self.window.length() as u32,",
     ),
     rule(
+        "a subscriber whose gap stops the publisher may send another NAK",
+        "subscriber/feedback.rs",
+        "self.end.is_some() || self.known_end().ahead_of(self.base) >= self.credit / 2",
+        "false",
+    ),
+    rule(
+        "a large group without flow control sends no statuses for progress",
+        "subscriber/feedback.rs",
+        "(is_needed || !self.is_in_crowd())",
+        "true",
+    ),
+    rule(
+        "limits follow from what subscribers reported last",
+        "publisher/ranking.rs",
+        "Some(number) if number == known => return Some((id, known)),",
+        "Some(_) => return Some((id, known)),",
+    ),
+    rule(
         "a full window requests no statuses of the other subscribers",
         "subscriber/feedback.rs",
         "flags.has(Flags::URGENT) && concerns",

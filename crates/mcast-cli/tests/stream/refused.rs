@@ -10,7 +10,7 @@ use crate::{publisher, subscriber};
 const SENSELESS: &[(&[&str], &str)] = &[
     (&["publish", GROUP, "--history", "10", "x"], "fewer than 16 datagrams"),
     (&["publish", GROUP, "--history", "100G", "x"], "fit into memory"),
-    (&["publish", GROUP, "--wait-for", "0", "x"], "1..=4096"),
+    (&["publish", GROUP, "--wait-for", "0", "x"], "1..=16384"),
     (&["publish", GROUP, "--flow", "none", "--evict-after", "1s", "x"], "evicts no subscriber"),
     (&["publish", GROUP, "--announce", "prices", "--snapshot", " ", "x"], "name a file"),
     (&["publish", GROUP, "--path", "[ff15::1]:7000", "x"], "all IPv4 or all IPv6"),

@@ -39,7 +39,7 @@ pub struct PublisherConfig {
     pub eviction: Nanos,
     /// Time without a datagram of a subscriber after which it counts as departed. Default: 5 s.
     pub subscriber_timeout: Nanos,
-    /// Largest number of subscribers known at a time. Default: 4,096.
+    /// Largest number of subscribers known at a time. Default: 16,384.
     pub most_subscribers: usize,
     /// The rate. Default: unlimited.
     pub rate: PublisherRate,
@@ -148,7 +148,7 @@ impl PublisherConfig {
             fec: Fec::Off,
             eviction: Nanos::from_secs(2),
             subscriber_timeout: Nanos::from_secs(5),
-            most_subscribers: 4096,
+            most_subscribers: 16_384,
             rate: PublisherRate::Unlimited,
             repair_percent: 50,
             repair_floor: 12_500_000,

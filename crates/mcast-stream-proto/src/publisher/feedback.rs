@@ -197,7 +197,7 @@ impl PublisherMachine {
             (member.returned, member.advanced.1) = (Some(now), now);
         }
         let progress = member.progress;
-        self.members.changed();
+        self.members.changed(id);
         let reception = match status.flags & Status::CATCHING_UP {
             _ if has_returned || silence > MAX_SILENCE + 4 * self.status_interval() => Reception::Interrupted,
             0 => Reception::Steady,

@@ -10,6 +10,7 @@ use super::auto_rate::PathModel;
 use super::congestion::RateControl;
 use super::pacing::LossMark;
 use super::parity::LossMeter;
+use super::ranking::Ranking;
 use super::repair_flow::RepairFlow;
 use crate::replay::Counts;
 use crate::seal::{Cipher, Purpose};
@@ -118,6 +119,8 @@ pub(crate) struct Member {
     naks_left: (u32, ClockTime),
     pub(crate) repairs: RepairFlow,
     pub(crate) cipher: Option<(Purpose, Box<dyn Cipher>)>,
+    /// Whether the rankings contain it.
+    is_ranked: bool,
 }
 
 impl Member {
@@ -146,6 +149,7 @@ impl Member {
             naks_left: (NAK_BURST, now),
             repairs,
             cipher: None,
+            is_ranked: false,
         }
     }
 
@@ -266,12 +270,18 @@ pub(crate) struct Departed {
 /// All subscribers known to a publisher, and the limits that follow from them.
 #[derive(Debug)]
 pub(crate) struct Members {
-    all: BTreeMap<SubscriberId, Member>,
+    /// Boxed: in the nodes of the tree, which are not full, they would take twice as much memory.
+    all: BTreeMap<SubscriberId, Box<Member>>,
     departed: BTreeMap<SubscriberId, Departed>,
     /// Departed subscribers in the order of departure. A subscriber that returned and departed again is listed twice.
     order: VecDeque<SubscriberId>,
+    /// The awaited members by what they have confirmed, by their room, and by what they know of.
+    by_next: Ranking,
+    by_room_end: Ranking,
+    by_highest: Ranking,
     limits: Limits,
-    stale: bool,
+    is_stale: bool,
+    rates_are_stale: bool,
 }
 
 /// The limits that the subscribers impose on the publisher.
@@ -297,6 +307,9 @@ impl Members {
             all: BTreeMap::new(),
             departed: BTreeMap::new(),
             order: VecDeque::new(),
+            by_next: Ranking::new(),
+            by_room_end: Ranking::new(),
+            by_highest: Ranking::new(),
             limits: Limits {
                 slowest: None,
                 narrowest: None,
@@ -306,7 +319,8 @@ impl Members {
                 repair_rate: None,
                 repair_rate_of_all: None,
             },
-            stale: false,
+            is_stale: false,
+            rates_are_stale: false,
         }
     }
 
@@ -315,11 +329,11 @@ impl Members {
     }
 
     pub(crate) fn get_mut(&mut self, id: SubscriberId) -> Option<&mut Member> {
-        self.all.get_mut(&id)
+        self.all.get_mut(&id).map(|member| &mut **member)
     }
 
     pub(crate) fn get(&self, id: SubscriberId) -> Option<&Member> {
-        self.all.get(&id)
+        self.all.get(&id).map(|member| &**member)
     }
 
     /// Returns whether a control datagram is new: no remembered datagram of this subscriber had the same count.
@@ -344,14 +358,14 @@ impl Members {
             member.progress = departed.progress;
             member.mark.begin_at(sent);
         }
-        self.all.insert(id, member);
-        self.stale = true;
+        self.all.insert(id, Box::new(member));
+        (self.is_stale, self.rates_are_stale) = (true, true);
     }
 
     /// Moves a subscriber to the departed ones. Returns the older one that is forgotten for it, if any.
     pub(crate) fn depart(&mut self, id: SubscriberId, departure: Departure) -> Option<Departed> {
-        self.stale = true;
-        let Member { address, progress, role, .. } = self.all.remove(&id)?;
+        (self.is_stale, self.rates_are_stale) = (true, true);
+        let Member { address, progress, role, .. } = *self.all.remove(&id)?;
         self.departed.insert(id, Departed { address, departure, progress, role });
         self.order.push_back(id);
         // One entry is dropped for each that is added, so that the order is bounded, too.
@@ -361,7 +375,7 @@ impl Members {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (SubscriberId, &Member)> {
-        self.all.iter().map(|(id, member)| (*id, member))
+        self.all.iter().map(|(id, member)| (*id, &**member))
     }
 
     pub(crate) fn departed(&self) -> impl Iterator<Item = (SubscriberId, &Departed)> {
@@ -373,14 +387,42 @@ impl Members {
         self.departed.get(&id).map(|departed| &departed.progress)
     }
 
+    /// Returns all subscribers, to change anything but their roles and their progress.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (SubscriberId, &mut Member)> {
-        self.stale = true;
-        self.all.iter_mut().map(|(id, member)| (*id, member))
+        self.rates_are_stale = true;
+        self.all.iter_mut().map(|(id, member)| (*id, &mut **member))
     }
 
-    /// Invalidates the limits after a change to a member.
-    pub(crate) fn changed(&mut self) {
-        self.stale = true;
+    /// Invalidates the limits after a change to the role or the progress of a subscriber.
+    pub(crate) fn changed(&mut self, id: SubscriberId) {
+        self.is_stale = true;
+        let Some(member) = self.all.get_mut(&id) else { return };
+        let is_awaited = member.role == Role::Awaited;
+        let was_ranked = core::mem::replace(&mut member.is_ranked, is_awaited);
+        self.rates_are_stale |= is_awaited != was_ranked;
+        if is_awaited && !was_ranked {
+            self.by_next.add(id, member.progress.next);
+            self.by_room_end.add(id, member.room_end());
+            self.by_highest.add(id, member.highest);
+            self.bound_rankings();
+        }
+    }
+
+    /// Removes entries of subscribers that are gone, if they are the most: their numbers may never be the least.
+    fn bound_rankings(&mut self) {
+        let Self { all, by_next, by_room_end, by_highest, .. } = self;
+        let most = 2 * all.len() + 8;
+        let ranked = || all.iter().filter(|(_, member)| member.is_ranked);
+        if by_next.len().max(by_room_end.len()).max(by_highest.len()) > most {
+            *by_next = ranked().map(|(id, member)| (*id, member.progress.next)).collect();
+            *by_room_end = ranked().map(|(id, member)| (*id, member.room_end())).collect();
+            *by_highest = ranked().map(|(id, member)| (*id, member.highest)).collect();
+        }
+    }
+
+    /// Invalidates the limits after a change to the rate of a subscriber.
+    pub(crate) const fn rate_changed(&mut self) {
+        self.rates_are_stale = true;
     }
 
     /// Returns the awaited subscriber that has confirmed least, and its first unconfirmed datagram.
@@ -424,28 +466,21 @@ impl Members {
     }
 
     fn refresh(&mut self) -> Limits {
-        if self.stale {
-            self.stale = false;
-            let awaited = || self.all.iter().filter(|(_, member)| member.role == Role::Awaited);
-            let slowest =
-                awaited().map(|(id, member)| (*id, member.progress.next)).min_by_key(|(_, end)| *end);
-            let narrowest =
-                awaited().map(|(id, member)| (*id, member.room_end())).min_by_key(|(_, end)| *end);
-            let least_known = awaited().map(|(_, member)| member.highest).min().unwrap_or(Sequence::MAX);
-            let (rate, rate_of_all) = limits(awaited().map(|(_, member)| member.control.rate()));
-            let (repair_rate, repair_rate_of_all) =
-                limits(awaited().map(|(_, member)| member.repairs.rate()));
-            self.limits = Limits {
-                slowest,
-                narrowest,
-                least_known,
-                rate,
-                rate_of_all,
-                repair_rate,
-                repair_rate_of_all,
-            };
+        let Self { all, limits: known, .. } = self;
+        if core::mem::take(&mut self.is_stale) {
+            let awaited = |id| all.get(&id).filter(|member| member.role == Role::Awaited);
+            known.slowest = self.by_next.least(|id| Some(awaited(id)?.progress.next));
+            known.narrowest = self.by_room_end.least(|id| Some(awaited(id)?.room_end()));
+            let least_known = self.by_highest.least(|id| Some(awaited(id)?.highest));
+            known.least_known = least_known.map_or(Sequence::MAX, |(_, end)| end);
         }
-        self.limits
+        if core::mem::take(&mut self.rates_are_stale) {
+            let awaited = || all.values().filter(|member| member.role == Role::Awaited);
+            (known.rate, known.rate_of_all) = limits(awaited().map(|member| member.control.rate()));
+            (known.repair_rate, known.repair_rate_of_all) =
+                limits(awaited().map(|member| member.repairs.rate()));
+        }
+        *known
     }
 }
 
@@ -509,6 +544,41 @@ mod tests {
         let Progress { next, end, given_up, .. } = member.progress;
         assert_eq!((next, end, given_up), (Sequence(5), End::Received, 2));
         assert_eq!(member.room_end(), Sequence(9), "an overtaken status gave it more room than it has");
+    }
+
+    /// The limits are those that a search of all subscribers finds, whatever they report and however often they depart.
+    #[test]
+    fn limits_follow_from_the_subscribers_that_are_awaited() {
+        let mut members = Members::new();
+        let mut random = crate::random::Random::new(7);
+        for turn in 1..20_000_u64 {
+            let id = SubscriberId(random.next() % 12);
+            let window = random.next() % 8;
+            match random.next() % 16 {
+                0 => _ = members.depart(id, Departure::Left),
+                _ if members.get(id).is_none() => {
+                    members.join(id, HOME, ClockTime(1), repairs(), Sequence(1));
+                }
+                choice => {
+                    let member = members.get_mut(id).unwrap();
+                    member.role = if choice == 1 { Role::Evicted } else { Role::Awaited };
+                    let next = Sequence(turn / 8 + random.next() % 8);
+                    // Some claim to know of everything.
+                    let highest = if choice == 2 { Sequence::MAX } else { next + random.next() % 8 };
+                    let status = Status { next, highest, window: window as u32, ..Status::default() };
+                    member.record(&status, ClockTime(turn), Nanos(1));
+                    members.changed(id);
+                }
+            }
+            let awaited = || members.iter().filter(|(_, member)| member.role == Role::Awaited);
+            let least = |number: fn(&Member) -> Sequence| awaited().map(|(_, member)| number(member)).min();
+            let next = least(|member| member.progress.next);
+            let (room, known) = (least(Member::room_end), least(|member| member.highest));
+            assert_eq!(members.slowest().map(|(_, end)| end), next, "turn {turn}");
+            assert_eq!(members.narrowest().map(|(_, end)| end), room, "turn {turn}");
+            assert_eq!(members.least_known(), known.unwrap_or(Sequence::MAX), "turn {turn}");
+            assert!(members.by_highest.len() <= 2 * 12 + 8, "{} entries", members.by_highest.len());
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod parity;
 mod proof;
 mod publish;
 mod quorum;
+mod ranking;
 mod repair;
 mod repair_flow;
 mod repair_scheduler;

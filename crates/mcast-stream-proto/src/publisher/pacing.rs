@@ -90,8 +90,8 @@ impl PublisherMachine {
         let change = member.control.observe(now, sample, is_full, other_on_trial);
         if member.control.rate() != before {
             member.mark.from = sent;
+            self.members.rate_changed();
         }
-        self.members.changed();
         self.keep_pace(now);
         match change {
             Some(RateChange::Cleared { loss, until, immunity, certain }) => {
@@ -130,12 +130,15 @@ impl PublisherMachine {
             is_steady,
             subscribers,
         };
+        let before = member.repairs.rate();
         let change = self.repairs.note_report(now, member, report, average, other_on_trial);
+        if member.repairs.rate() != before {
+            self.members.rate_changed();
+        }
         if let Some(RateChange::Cleared { loss, until, immunity, certain }) = change {
             let others = self.members.iter_mut();
             others.for_each(|(_, member)| member.repairs.learn(loss, until, immunity, certain));
         }
-        self.members.changed();
         self.pace_group_repairs();
     }
 

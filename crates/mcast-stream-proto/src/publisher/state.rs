@@ -250,7 +250,7 @@ impl PublisherMachine {
         let Some(member) = self.members.get_mut(id) else { return };
         member.role = Role::Evicted;
         let (to, next) = (member.address, member.progress.next);
-        self.members.changed();
+        self.members.changed(id);
         self.flow.unblock();
         self.reset(to, id, ResetReason::Evicted);
         self.events.push(PublisherEvent::SubscriberEvicted(id, self.ring.sent.ahead_of(next)));

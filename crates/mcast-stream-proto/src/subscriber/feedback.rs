@@ -8,12 +8,12 @@ use super::SubscriberMachine;
 use super::config::{Policy, VERIFIED_WINDOW};
 use super::event::{Cause, SubscriberEvent, SubscriberStatistics};
 use super::recovery::Replaced;
-use crate::backoff::backoff;
+use crate::backoff::{SMALL_GROUP, backoff};
 use crate::outbox::Target;
 use crate::seal::{self, Purpose, Sealed};
 use crate::wire::{
-    AddressToken, DatagramWriter, Flags, Header, Incarnation, KeyEpoch, Kind, NakWriter, Probe, Sequence,
-    Status, WriteError,
+    AddressToken, DatagramWriter, Flags, FlowControl, Header, Incarnation, KeyEpoch, Kind, NakWriter, Probe,
+    Sequence, Status, WriteError,
 };
 use crate::{ClockTime, Nanos};
 
@@ -174,9 +174,12 @@ impl SubscriberMachine {
     /// Requests everything that is due, in as few NAKs as possible and within the allowance.
     fn send_naks(&mut self, now: ClockTime) {
         let (group_size, received) = (self.heartbeat.group_size, self.statistics.received);
-        let allowed = self.naks.allowed(now, group_size, received).min(MAX_NAKS);
+        // The publisher waits for this subscriber, or will soon.
+        let is_urgent = self.end.is_some() || self.known_end().ahead_of(self.base) >= self.credit / 2;
+        let urgent_interval = is_urgent.then(|| self.urgent_interval());
+        let allowed = self.naks.allowed(now, group_size, received, urgent_interval).min(MAX_NAKS);
         if allowed == 0 {
-            return self.naks.wait_for_allowance(now);
+            return self.naks.wait_for_allowance(now, self.urgent_interval());
         }
         let round_trip = self.round_trip();
         let soon = now + round_trip / 4;
@@ -285,7 +288,10 @@ impl SubscriberMachine {
         self.acknowledgements.note_reported(acknowledgement);
         self.statistics.statuses += 1;
         let interval = self.status_interval().max(END_CONFIRMATION_INTERVAL).max(2 * self.round_trip());
-        self.statuses.note_sent(now, status, interval);
+        // Subscribers that joined together do not send statuses together ever after.
+        let quarter = (self.credit / 4) as f64;
+        let spread = if self.is_in_crowd() { (self.random.unit() * quarter) as u64 } else { 0 };
+        self.statuses.note_sent(now, status, interval, spread);
     }
 
     /// Returns how many datagrams have arrived: what was recovered did not, and its symbols did.
@@ -338,23 +344,24 @@ impl SubscriberMachine {
         }
     }
 
-    /// Schedules a status when a quarter of the credit was delivered since the last one, or less when the publisher
-    /// will soon have to wait for it; also at the end of the stream, and when the room in the window has grown by as
-    /// much.
+    /// Schedules a status when a quarter of the credit was delivered since the last one, in a large group up to a half;
+    /// or less when the publisher will soon have to wait for it; also at the end of the stream, and when the room in the
+    /// window has grown by as much.
     #[inline]
     pub(super) fn schedule_status_after_progress(&mut self) {
         let confirmed = self.statuses.reported().next;
         let reported_room = self.statuses.reported_room();
         let next = self.confirmed();
-        let enough = if self.known_end().ahead_of(confirmed) >= self.credit / 4 * 3 {
-            self.credit / 16
-        } else {
-            self.credit / 4
+        let enough = match self.known_end().ahead_of(confirmed) {
+            unconfirmed if unconfirmed >= self.credit / 4 * 3 => self.credit / 16,
+            _ => self.credit / 4 + self.statuses.spread(),
         };
         let is_end = self.end.is_some_and(|(end, _)| next >= end);
         let has_progress = next >= confirmed + enough || self.room_end() >= reported_room + enough;
-        // The publisher does not wait for a subscriber that requests no repairs.
-        if has_progress && self.requests_repairs() || is_end {
+        // The publisher does not wait for a subscriber that requests no repairs. In a small group, statuses also show
+        // early that a link is too narrow.
+        let is_needed = self.heartbeat.flow != FlowControl::None || self.is_to_acknowledge();
+        if has_progress && self.requests_repairs() && (is_needed || !self.is_in_crowd()) || is_end {
             self.statuses.schedule(self.statuses.last() + self.urgent_interval());
         }
     }
@@ -375,6 +382,11 @@ impl SubscriberMachine {
             true => self.random.below(self.status_interval()),
             false => Nanos::ZERO,
         }
+    }
+
+    /// Returns whether the group is so large that what each subscriber sends must be spared.
+    const fn is_in_crowd(&self) -> bool {
+        self.heartbeat.group_size > SMALL_GROUP
     }
 
     pub(super) fn status_interval(&self) -> Nanos {

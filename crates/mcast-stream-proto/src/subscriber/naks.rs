@@ -20,9 +20,11 @@ const DATAGRAMS_PER_NAK: u64 = 64;
 /// The NAKs of all subscribers in a burst; each subscriber may always send `MIN_NAK_BURST`.
 const NAK_BURST: u64 = 64;
 const MIN_NAK_BURST: u64 = 4;
-/// The allowance is counted in millionths of a NAK, and checked again after `NAK_RETRY` when it is used up.
+/// The allowance is counted in millionths of a NAK, and checked again after at least `NAK_RETRY` when it is used up.
 const NAK: u64 = 1_000_000;
 const NAK_RETRY: Nanos = Nanos::from_millis(5);
+/// The shortest interval between the NAKs that a subscriber may always send while a gap fills its window.
+const URGENT_NAK_INTERVAL: Nanos = Nanos::from_millis(100);
 
 /// The gaps, the schedule of the NAKs for them, and what it depends on.
 #[derive(Debug)]
@@ -179,20 +181,29 @@ impl NakScheduler {
     }
 
     /// Returns how many NAKs this subscriber may send now: its share of the allowance of a group of this size.
-    /// `received` is the number of datagrams received so far.
-    pub(super) fn allowed(&mut self, now: ClockTime, group_size: u32, received: u64) -> u64 {
+    /// `received` is the number of datagrams received so far. A gap that fills the window soon stops the publisher: for
+    /// that, a NAK in each `urgent_interval` is allowed, because the share of one subscriber of a large group is too small.
+    pub(super) fn allowed(
+        &mut self,
+        now: ClockTime,
+        group_size: u32,
+        received: u64,
+        urgent_interval: Option<Nanos>,
+    ) -> u64 {
         let group = u64::from(group_size.max(1));
         let new = received - core::mem::replace(&mut self.received, received);
-        self.allowance.set_rate(NAK_RATE * NAK / group);
+        let urgent =
+            urgent_interval.map_or(0, |interval| Nanos::SECOND.0 * NAK / interval.max(URGENT_NAK_INTERVAL).0);
+        self.allowance.set_rate((NAK_RATE * NAK / group).max(urgent));
         self.allowance.set_capacity((NAK_BURST / group).max(MIN_NAK_BURST) * NAK);
         self.allowance.refill(now.0);
         self.allowance.add(new.saturating_mul(NAK) / DATAGRAMS_PER_NAK / group);
         self.allowance.level() / NAK
     }
 
-    /// Waits until the allowance admits another NAK.
-    pub(super) fn wait_for_allowance(&mut self, now: ClockTime) {
-        self.not_before = ClockTime(self.allowance.available_at(NAK)).min(now + NAK_RETRY);
+    /// Waits until the allowance admits another NAK, or `retry` is over: datagrams that arrive add to it.
+    pub(super) fn wait_for_allowance(&mut self, now: ClockTime, retry: Nanos) {
+        self.not_before = ClockTime(self.allowance.available_at(NAK)).min(now + NAK_RETRY.max(retry));
     }
 
     /// Takes the gaps out, to request them; [`note_sent`](Self::note_sent) takes them back.

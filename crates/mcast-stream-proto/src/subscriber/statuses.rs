@@ -14,6 +14,8 @@ pub(super) struct StatusScheduler {
     reported: Status,
     /// How often the end is still to be confirmed. Confirmations are not acknowledged, so they are repeated.
     end_confirmations: u8,
+    /// How much later than others, in datagrams, the next status for progress is due.
+    spread: u64,
 }
 
 impl StatusScheduler {
@@ -48,6 +50,11 @@ impl StatusScheduler {
         self.reported.next + u64::from(self.reported.window)
     }
 
+    /// Returns how much later than others, in datagrams, the next status for progress is due.
+    pub(super) const fn spread(&self) -> u64 {
+        self.spread
+    }
+
     /// Schedules a status by this time.
     #[inline]
     pub(super) fn schedule(&mut self, at: ClockTime) {
@@ -60,9 +67,15 @@ impl StatusScheduler {
     }
 
     /// Notes that a status was sent. While the end is to be confirmed, the next one follows after
-    /// `confirmation_interval`.
-    pub(super) fn note_sent(&mut self, now: ClockTime, status: Status, confirmation_interval: Nanos) {
-        (self.last, self.reported) = (now, status);
+    /// `confirmation_interval`. The next one for progress is due `spread` datagrams later than it is otherwise.
+    pub(super) fn note_sent(
+        &mut self,
+        now: ClockTime,
+        status: Status,
+        confirmation_interval: Nanos,
+        spread: u64,
+    ) {
+        (self.last, self.reported, self.spread) = (now, status, spread);
         self.end_confirmations = self.end_confirmations.saturating_sub(1);
         self.at = (self.end_confirmations > 0).then_some(now + confirmation_interval);
     }

@@ -10,6 +10,9 @@ pub(crate) fn message(plan: &Plan, incarnation: u32, number: u64) -> (Option<Mes
     let mut dice = Dice::new(mix(plan.seed ^ u64::from(incarnation) << 40 ^ number << 8));
     let length = plan.sizes.draw(&mut dice);
     let key = plan.keyed.then(|| MessageKey(dice.below(7)));
-    let bytes = (0..length).map(|at| mix(number ^ u64::from(incarnation) ^ (at as u64 / 8)) as u8).collect();
+    let mut bytes = vec![0; length];
+    for (at, eight) in bytes.chunks_mut(8).enumerate() {
+        eight.fill(mix(number ^ u64::from(incarnation) ^ at as u64) as u8);
+    }
     (key, bytes)
 }

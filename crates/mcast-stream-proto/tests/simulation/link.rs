@@ -58,7 +58,7 @@ impl Link {
 
     /// Returns when each copy of a datagram arrives, and whether it is corrupted.
     pub(crate) fn send(&mut self, now: u64, length: usize) -> Vec<(u64, bool)> {
-        let quality = self.quality.clone();
+        let quality = &self.quality;
         self.passed += 1;
         if let Some((fall, rise)) = quality.burst {
             self.in_burst = if self.in_burst { !self.dice.chance(rise) } else { self.dice.chance(fall) };

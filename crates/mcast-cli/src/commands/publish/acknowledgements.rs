@@ -80,8 +80,8 @@ fn parse_acknowledgers(text: &str) -> Result<Acknowledgers, String> {
     match (text, text.parse()) {
         ("all", _) => Ok(Acknowledgers::All),
         (_, Ok(0)) => Err("must be at least 1".into()),
-        (_, Ok(count)) if count <= 4096 => Ok(Acknowledgers::Count(count)),
-        (_, Ok(_)) => Err("a publisher knows at most 4096 subscribers".into()),
+        (_, Ok(count)) if count <= 16_384 => Ok(Acknowledgers::Count(count)),
+        (_, Ok(_)) => Err("a publisher knows at most 16384 subscribers".into()),
         _ => {
             let mut names = Vec::new();
             for name in text.split(',') {

@@ -59,7 +59,7 @@ impl World<'_> {
         for index in 0..self.nodes.len() {
             let id = self.nodes[index].id.unwrap_or(SubscriberId(0));
             if let Some(bytes) = self.forgery(id) {
-                self.at(self.now, Happening::ToSubscriber(index, 0, bytes));
+                self.at(self.now, Happening::ToSubscriber(index, 0, bytes.into()));
             }
         }
         self.at(self.now + every, Happening::Forger);

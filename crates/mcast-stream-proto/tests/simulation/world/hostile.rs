@@ -22,7 +22,7 @@ impl World<'_> {
             (_, Some(old)) => old,
         };
         for index in 0..self.nodes.len() {
-            self.at(self.now, Happening::ToSubscriber(index, 0, bytes.clone()));
+            self.at(self.now, Happening::ToSubscriber(index, 0, bytes.clone().into()));
             self.at(self.now, Happening::ToPublisher(index, bytes.clone()));
         }
         self.at(self.now + every, Happening::Hostile);

@@ -15,15 +15,19 @@ impl World<'_> {
         if !self.closed || self.now < self.plan.good_from {
             return false;
         }
-        // Repairs may be parity.
-        let is_data = |(_, kind): &&(u64, Kind)| matches!(kind, Kind::Data | Kind::Parity);
-        let last = self.traffic.iter().rev().find(is_data).map_or(0, |(at, _)| *at);
-        // A subscriber of an incarnation that is over needs a while to notice.
-        let is_left_behind = self.nodes.iter().any(|node| !node.audit.ended && self.need_not_end(node));
-        let settled = if is_left_behind { 9 * SECOND } else { 3 * SECOND };
         // A subscriber that has just read the end needs a moment to confirm it.
         let is_confirmed = self.now > self.progress_at + SECOND;
-        self.all_done() && is_confirmed && self.now > last.max(self.plan.good_from) + settled
+        let last = self.data_at.max(self.plan.good_from);
+        if !is_confirmed || self.now <= last + 3 * SECOND || !self.all_done() {
+            return false;
+        }
+        // A subscriber of an incarnation that is over needs a while to notice.
+        let is_left_behind = self
+            .nodes
+            .iter()
+            .enumerate()
+            .any(|(index, node)| !node.audit.ended && self.need_not_end(index, node));
+        !is_left_behind || self.now > last + 9 * SECOND
     }
 
     pub(super) fn judge(mut self) -> Result<Outcome, String> {
@@ -70,14 +74,12 @@ impl World<'_> {
     }
 
     fn all_done(&self) -> bool {
-        self.nodes.iter().all(|node| node.audit.ended || self.need_not_end(node))
+        self.nodes.iter().enumerate().all(|(index, node)| node.audit.ended || self.need_not_end(index, node))
     }
 
     /// Whether it need not reach the end: a loss has stopped it, or it cannot know that its incarnation is over.
-    fn need_not_end(&self, node: &Node) -> bool {
-        let index = self.nodes.iter().position(|other| std::ptr::eq(other, node));
-        let plan = index.map(|index| &self.plan.subscribers[index]);
-        let cannot_end = plan.is_some_and(|plan| plan.firewalled) || node.busy_until == Stuck::FOREVER;
+    fn need_not_end(&self, index: usize, node: &Node) -> bool {
+        let cannot_end = self.plan.subscribers[index].firewalled || node.busy_until == Stuck::FOREVER;
         cannot_end
             || node.has_left
             || node.audit.may_have_stopped()
@@ -85,7 +87,7 @@ impl World<'_> {
     }
 
     fn judge_subscriber(&self, index: usize, node: &Node) -> Result<(), String> {
-        if self.need_not_end(node) {
+        if self.need_not_end(index, node) {
             return Ok(());
         }
         if !node.audit.ended {

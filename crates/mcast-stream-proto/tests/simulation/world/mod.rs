@@ -16,6 +16,7 @@ mod subscribers;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
+use std::rc::Rc;
 
 use mcast_dice::Dice;
 use mcast_stream_proto::publisher::PublisherStatistics;
@@ -58,7 +59,7 @@ enum Happening {
     Stranger,
     FormerPublisherWakes,
     ClockJumps(usize),
-    ToSubscriber(usize, u8, Vec<u8>),
+    ToSubscriber(usize, u8, Rc<[u8]>),
     ToPublisher(usize, Vec<u8>),
     Hostile,
     Forger,
@@ -74,7 +75,7 @@ struct Node {
     has_left: bool,
     /// Whether its application is about to stop and only reads what has arrived.
     has_stopped: bool,
-    inbox: VecDeque<(u8, Vec<u8>)>,
+    inbox: VecDeque<(u8, Rc<[u8]>)>,
     down: Vec<Link>,
     up: Link,
     audit: Audit,
@@ -165,6 +166,8 @@ pub(crate) struct World<'p> {
     recorded: Vec<Vec<u8>>,
     naks: u64,
     traffic: Vec<(u64, Kind)>,
+    /// When data, or a repair, was last sent.
+    data_at: u64,
     tally: HashMap<&'static str, u64>,
     bottleneck: Option<Link>,
     /// Bytes of new data that it dropped.
@@ -277,6 +280,7 @@ impl<'p> World<'p> {
             recorded: Vec::new(),
             naks: 0,
             traffic: Vec::new(),
+            data_at: 0,
             tally: HashMap::new(),
             bottleneck: plan.bottleneck.map(|Bottleneck { rate, queue }| {
                 Link::new(Quality { rate: Some(rate), queue, ..Quality::FREE }, 0)

@@ -1,5 +1,7 @@
 //! The network between the publisher and the subscribers.
 
+use std::rc::Rc;
+
 use mcast_stream_proto::wire::{DatagramView, Flags, Kind};
 
 use super::{Happening, World};
@@ -18,8 +20,9 @@ impl World<'_> {
             return;
         }
         let Some(at) = self.through_bottleneck(bytes) else { return };
+        let shared = Rc::from(bytes);
         for index in 0..self.nodes.len() {
-            self.reach_node(index, path, at, bytes);
+            self.reach_node(index, path, at, &shared);
         }
     }
 
@@ -42,10 +45,14 @@ impl World<'_> {
     pub(super) fn record(&mut self, bytes: &[u8]) {
         if let Ok(view) = DatagramView::parse(bytes) {
             self.traffic.push((self.now, view.header.kind));
+            // Repairs may be parity.
+            if matches!(view.header.kind, Kind::Data | Kind::Parity) {
+                self.data_at = self.now;
+            }
         }
     }
 
-    pub(super) fn reach_node(&mut self, index: usize, path: u8, now: u64, bytes: &[u8]) {
+    pub(super) fn reach_node(&mut self, index: usize, path: u8, now: u64, bytes: &Rc<[u8]>) {
         if self.is_partitioned(index) {
             return;
         }
@@ -53,7 +60,7 @@ impl World<'_> {
         let copies = link.send(now, bytes.len());
         self.lost_in_links += u64::from(copies.is_empty() && is_data(bytes));
         for (at, corrupt) in copies {
-            let bytes = if corrupt { self.corrupted(bytes) } else { bytes.to_vec() };
+            let bytes = if corrupt { self.corrupted(bytes).into() } else { Rc::clone(bytes) };
             self.at(at, Happening::ToSubscriber(index, path, bytes));
         }
     }

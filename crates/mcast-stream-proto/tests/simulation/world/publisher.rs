@@ -1,5 +1,7 @@
 //! The publisher: its messages, its faults and its output.
 
+use std::rc::Rc;
+
 use mcast_stream_proto::publisher::{
     AckLevel, Acknowledgers, AutoRate, PublisherConfig, PublisherEvent, PublisherRate, Quorum, QuorumLoss,
     Refusal, Transmit,
@@ -203,7 +205,7 @@ impl World<'_> {
                 if index == self.nodes.len() {
                     self.intruder.answered += bytes.len() as u64;
                 } else if let Some(at) = self.through_bottleneck(bytes) {
-                    self.reach_node(index, 0, at, bytes);
+                    self.reach_node(index, 0, at, &Rc::from(bytes));
                 }
             }
         }
@@ -239,7 +241,7 @@ pub(super) fn new_publisher(plan: &Plan, incarnation: u32, keys: &Keys, now: u64
         signer: plan.signed.then(|| signer::key(plan.seed, false) as _),
         paths: plan.paths,
         quorum: plan.acknowledge.map(quorum),
-        most_subscribers: plan.subscribers.len().max(4_096),
+        most_subscribers: plan.subscribers.len().max(16_384),
         ..PublisherConfig::new(STREAM, Incarnation(incarnation))
     };
     PublisherMachine::new(config, ClockTime(now)).unwrap()

@@ -3,6 +3,7 @@
 use mcast_stream_proto::ClockTime;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use mcast_stream_proto::SubscriberMachine;
 use mcast_stream_proto::sign::PinnedKeys;
@@ -107,7 +108,7 @@ impl World<'_> {
     }
 
     /// Returns the next datagram, unless a slow subscriber must wait.
-    fn take_from_buffer(&mut self, index: usize) -> Option<(u8, Vec<u8>)> {
+    fn take_from_buffer(&mut self, index: usize) -> Option<(u8, Rc<[u8]>)> {
         let (now, node) = (self.now, &mut self.nodes[index]);
         let slow = self.plan.subscribers[index].slow.filter(|_| now < self.plan.good_from);
         let Some(pause) = slow else { return node.inbox.pop_front() };

@@ -57,7 +57,7 @@ pub(super) struct ReverseOptions {
     evict_after: Option<Duration>,
 
     /// Wait until N subscribers have joined; best-effort subscribers are not counted
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_384))]
     wait_for: Option<u32>,
 
     /// At the end, wait at most TIME until all subscribers have everything

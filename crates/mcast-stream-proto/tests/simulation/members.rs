@@ -1,0 +1,81 @@
+//! What a publisher keeps of each subscriber: its memory.
+
+use std::net::SocketAddr;
+
+use mcast_dice::number;
+use mcast_stream_proto::publisher::{PublisherConfig, Transmit};
+use mcast_stream_proto::wire::{
+    AddressToken, DatagramView, DatagramWriter, Header, Incarnation, Kind, Probe, Sequence, Status, StreamId,
+    SubscriberId, WriteError,
+};
+use mcast_stream_proto::{ClockTime, PublisherMachine};
+
+use crate::plan::SECOND;
+
+const STREAM: StreamId = StreamId(7);
+const NOW: ClockTime = ClockTime(SECOND);
+/// Resident bytes for each subscriber of a clear stream.
+const MOST_BYTES: usize = 3_000;
+
+/// Returns a datagram of a subscriber, with this count.
+fn datagram(
+    id: SubscriberId,
+    kind: Kind,
+    count: u64,
+    write: impl FnOnce(&mut DatagramWriter<'_>) -> Result<(), WriteError>,
+) -> Vec<u8> {
+    let mut bytes = vec![0; 1_500];
+    let mut writer =
+        DatagramWriter::new(&mut bytes, &Header::new(kind, STREAM, Incarnation(1), count)).unwrap();
+    writer.subscriber(id).unwrap();
+    write(&mut writer).unwrap();
+    let length = writer.finish();
+    bytes.truncate(length);
+    bytes
+}
+
+/// Makes a subscriber prove its address and join.
+fn join(publisher: &mut PublisherMachine, number: u64) {
+    let from = SocketAddr::from(([10, 0, 1, 1], number as u16 + 1));
+    let id = SubscriberId(number);
+    let probe = Probe { clock: 1, token: AddressToken::NONE, subscriber: id };
+    publisher.handle(NOW, from, &datagram(id, Kind::Probe, 1, |writer| probe.write(writer)));
+    let mut token = AddressToken::NONE;
+    while let Some(transmit) = publisher.poll(NOW) {
+        let Transmit::Control(control) = transmit else { continue };
+        let view = DatagramView::parse(control.bytes()).unwrap();
+        if view.header.kind == Kind::Echo {
+            token = Probe::read(view.body).unwrap().token;
+        }
+        publisher.reuse(control);
+    }
+    let (next, highest) = (Sequence(1), Sequence(1));
+    let status = Status { next, highest, window: 64, token, ..Status::default() };
+    publisher.handle(NOW, from, &datagram(id, Kind::Status, 2, |writer| status.write(writer)));
+    while publisher.poll_event().is_some() {}
+}
+
+/// Returns the memory of this process in bytes; `None` on systems without `/proc`.
+fn resident() -> Option<usize> {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok()?.split(' ').nth(1)?.parse::<usize>().ok()?;
+    Some(pages * 4_096)
+}
+
+/// The default admits the crowds that are simulated. `MCAST_CROWD` prints what each subscriber takes.
+#[test]
+fn a_publisher_knows_10_000_subscribers_by_default() {
+    const SUBSCRIBERS: u64 = 10_000;
+    let config = PublisherConfig { history: 1 << 20, ..PublisherConfig::new(STREAM, Incarnation(1)) };
+    let mut publisher = PublisherMachine::new(config, NOW).unwrap();
+    join(&mut publisher, SUBSCRIBERS);
+    let before = resident();
+    (0..SUBSCRIBERS).for_each(|number| join(&mut publisher, number));
+    let after = resident();
+    assert_eq!(publisher.statistics().subscribers, SUBSCRIBERS + 1);
+    // Tests that run beside this one in the same process use memory, too.
+    if let (Some(before), Some(after), Some(_)) = (before, after, number("MCAST_CROWD")) {
+        let each = after.saturating_sub(before) / SUBSCRIBERS as usize;
+        println!("{each} bytes of memory for each of {SUBSCRIBERS} subscribers");
+        assert!((100..=MOST_BYTES).contains(&each), "{each} bytes for each subscriber");
+    }
+}
