@@ -60,6 +60,7 @@ const PARTS: &[(&str, &[(&str, &str)])] = &[
             ("Queriers and snooping", "explanation/queriers.md"),
             ("Loss, and where it happens", "explanation/loss.md"),
             ("How the message layer works", "explanation/message-layer.md"),
+            ("How a stream scales", "scale.md"),
             ("Relays and loops", "explanation/relays.md"),
         ],
     ),
