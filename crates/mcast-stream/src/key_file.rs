@@ -1,7 +1,9 @@
 //! Key files on disk.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
+#[cfg(feature = "seal")]
+use std::io::Write;
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 #[cfg(feature = "seal")]
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use crate::{
 const MAX_LENGTH: u64 = 1 << 20;
 
 /// The head of a new file.
+#[cfg(feature = "seal")]
 const HEAD: &str = "# The secrets of a group: anyone with this file can read and write its streams.\n";
 
 /// The head of a new file of signing keys.
@@ -155,6 +158,21 @@ impl KeyFile {
         mode & 0o044 != 0
     }
 
+    fn text(&self) -> Result<String, KeyFileAccessError> {
+        let read = || {
+            let mut text = String::new();
+            File::open(&self.path)?.take(MAX_LENGTH + 1).read_to_string(&mut text)?;
+            match text.len() as u64 <= MAX_LENGTH {
+                true => Ok(text),
+                false => Err(io::Error::new(ErrorKind::InvalidData, "it is too long for a key file")),
+            }
+        };
+        read().map_err(|source| KeyFileAccessError::Read { path: self.path.clone(), source })
+    }
+}
+
+#[cfg(feature = "seal")]
+impl KeyFile {
     fn create_with(&self, text: &str) -> Result<(), KeyFileAccessError> {
         let mut options = File::options();
         options.write(true).create_new(true);
@@ -171,18 +189,6 @@ impl KeyFile {
         let end = if text.ends_with('\n') { "" } else { "\n" };
         let file = File::options().append(true).open(&self.path);
         self.write(file.map_err(|source| self.write_error(source))?, &format!("{end}{line}"))
-    }
-
-    fn text(&self) -> Result<String, KeyFileAccessError> {
-        let read = || {
-            let mut text = String::new();
-            File::open(&self.path)?.take(MAX_LENGTH + 1).read_to_string(&mut text)?;
-            match text.len() as u64 <= MAX_LENGTH {
-                true => Ok(text),
-                false => Err(io::Error::new(ErrorKind::InvalidData, "it is too long for a key file")),
-            }
-        };
-        read().map_err(|source| KeyFileAccessError::Read { path: self.path.clone(), source })
     }
 
     fn write(&self, mut file: File, text: &str) -> Result<(), KeyFileAccessError> {
