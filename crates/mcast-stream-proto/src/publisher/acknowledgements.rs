@@ -253,9 +253,9 @@ impl Acknowledgements {
 
     fn acknowledgers(&self, members: &Members) -> Vec<Acknowledger> {
         let level = self.quorum.level;
-        let present = members
-            .iter()
-            .filter_map(|(id, member)| Acknowledger::new(id, &member.progress, member.role, true, level));
+        let present = members.iter().filter_map(|(id, member)| {
+            Acknowledger::new(id, &member.progress, member.role_in_reports(), true, level)
+        });
         let departed = members.departed().filter_map(|(id, departed)| {
             Acknowledger::new(id, &departed.progress, departed.role, false, level)
         });
@@ -401,7 +401,7 @@ impl PublisherMachine {
     /// departed, the last 4,096 are listed. Best-effort subscribers acknowledge nothing.
     pub fn watermarks(&self) -> impl Iterator<Item = Watermarks> {
         let present = self.members.iter().filter_map(|(id, member)| {
-            let presence = match member.role {
+            let presence = match member.role_in_reports() {
                 Role::Awaited => SubscriberPresence::Present,
                 Role::Evicted => SubscriberPresence::Evicted,
                 Role::Unknown | Role::BestEffort => return None,

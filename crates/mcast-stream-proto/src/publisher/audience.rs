@@ -125,7 +125,7 @@ impl PublisherMachine {
 
     fn standing_of_member(&self, member: &Member) -> Option<Standing> {
         let progress = &member.progress;
-        match member.role {
+        match member.role_in_reports() {
             Role::Unknown | Role::BestEffort => None,
             _ if progress.is_incomplete() => Some(incomplete(progress)),
             _ if !self.is_settled(progress) => {

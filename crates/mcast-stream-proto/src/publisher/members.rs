@@ -85,6 +85,8 @@ pub(crate) enum Departure {
 pub(crate) struct Member {
     pub(crate) address: SocketAddr,
     pub(crate) role: Role,
+    /// Its role when it last departed.
+    former: Role,
     pub(crate) progress: Progress,
     /// The first datagram that it has no room for. A status that was overtaken on the way must not change it.
     room_end: Sequence,
@@ -124,10 +126,17 @@ pub(crate) struct Member {
 }
 
 impl Member {
+    /// Returns its role in what is reported of it. When it returns, and has sent no status yet, it lacks what it lacked
+    /// when it departed.
+    pub(crate) fn role_in_reports(&self) -> Role {
+        if self.role == Role::Unknown { self.former } else { self.role }
+    }
+
     pub(crate) fn new(address: SocketAddr, now: ClockTime, progress: Progress, repairs: RepairFlow) -> Self {
         Self {
             address,
             role: Role::Unknown,
+            former: Role::Unknown,
             progress,
             room_end: Sequence::default(),
             widest: 0,
@@ -355,7 +364,7 @@ impl Members {
     ) {
         let mut member = Member::new(address, now, Progress::default(), repairs);
         if let Some(departed) = self.departed.remove(&id) {
-            member.progress = departed.progress;
+            (member.progress, member.former) = (departed.progress, departed.role);
             member.mark.begin_at(sent);
         }
         self.all.insert(id, Box::new(member));
@@ -365,7 +374,8 @@ impl Members {
     /// Moves a subscriber to the departed ones. Returns the older one that is forgotten for it, if any.
     pub(crate) fn depart(&mut self, id: SubscriberId, departure: Departure) -> Option<Departed> {
         (self.is_stale, self.rates_are_stale) = (true, true);
-        let Member { address, progress, role, .. } = *self.all.remove(&id)?;
+        let member = self.all.remove(&id)?;
+        let (role, Member { address, progress, .. }) = (member.role_in_reports(), *member);
         self.departed.insert(id, Departed { address, departure, progress, role });
         self.order.push_back(id);
         // One entry is dropped for each that is added, so that the order is bounded, too.

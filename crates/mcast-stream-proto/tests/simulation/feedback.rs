@@ -28,10 +28,19 @@ fn subscriber_datagram(
     count: u64,
     write: impl FnOnce(&mut DatagramWriter<'_>) -> Result<(), WriteError>,
 ) -> Vec<u8> {
+    datagram_of(SUBSCRIBER, kind, count, write)
+}
+
+fn datagram_of(
+    subscriber: SubscriberId,
+    kind: Kind,
+    count: u64,
+    write: impl FnOnce(&mut DatagramWriter<'_>) -> Result<(), WriteError>,
+) -> Vec<u8> {
     let mut bytes = vec![0; 1_500];
     let mut writer =
         DatagramWriter::new(&mut bytes, &Header::new(kind, STREAM, Incarnation(1), count)).unwrap();
-    writer.subscriber(SUBSCRIBER).unwrap();
+    writer.subscriber(subscriber).unwrap();
     write(&mut writer).unwrap();
     let length = writer.finish();
     bytes.truncate(length);
@@ -72,18 +81,12 @@ fn status(count: u64, token: AddressToken, name: &str, [since, received, process
     })
 }
 
-/// A status may be forged, repeated or overtaken: what is settled stays so, and nothing that was never published is.
-#[test]
-fn acknowledgements_only_move_forward_and_omitted_messages_follow_settled_ones() {
-    let own = SocketAddr::from(([10, 0, 0, 2], 7000));
-    let (now, names) = (2 * SECOND, vec!["db".parse().unwrap()]);
-    let quorum = Some(Quorum::new(Acknowledgers::Named(names)));
-    let mut publisher = publisher(PublisherConfig { quorum, ..settings() });
-    assert_eq!(publisher.publish(ClockTime(now), b"a"), Err(Refusal::NoQuorum));
+/// Returns the token that proves this address.
+fn token_for(publisher: &mut PublisherMachine, now: u64, from: SocketAddr) -> AddressToken {
     let probe = subscriber_datagram(Kind::Probe, 1, |writer| {
         Probe { clock: 1, token: AddressToken::NONE, subscriber: SUBSCRIBER }.write(writer)
     });
-    publisher.handle(ClockTime(now), own, &probe);
+    publisher.handle(ClockTime(now), from, &probe);
     let mut token = AddressToken::NONE;
     while let Some(transmit) = publisher.poll(ClockTime(now)) {
         let Transmit::Control(control) = transmit else { continue };
@@ -92,6 +95,51 @@ fn acknowledgements_only_move_forward_and_omitted_messages_follow_settled_ones()
             token = Probe::read(view.body).unwrap().token;
         }
     }
+    token
+}
+
+/// Before its first status, a subscriber that returns is one that owes what it owed when it departed.
+#[test]
+fn a_request_of_a_subscriber_that_returns_acknowledges_nothing() {
+    let own = SocketAddr::from(([10, 0, 0, 2], 7000));
+    let (now, other) = (2 * SECOND, SubscriberId(0xccdd));
+    let quorum = Some(Quorum::new(Acknowledgers::All));
+    let mut publisher = publisher(PublisherConfig { quorum, ..settings() });
+    let token = token_for(&mut publisher, now, own);
+    let report = |id, count, flags, received| {
+        datagram_of(id, Kind::Status, count, |writer| {
+            let (since, received) = (MessageNumber(0), MessageNumber(received));
+            Acknowledgement { since, received, processed: received }.write(writer)?;
+            let (next, highest) = (Sequence(1), Sequence(1));
+            Status { next, highest, window: 64, token, flags, ..Status::default() }.write(writer)
+        })
+    };
+    let settled_after = |publisher: &mut PublisherMachine, datagram: &[u8]| {
+        publisher.handle(ClockTime(now), own, datagram);
+        while publisher.poll(ClockTime(now)).is_some() {}
+        publisher.ack_progress().unwrap().settled.0
+    };
+    settled_after(&mut publisher, &report(SUBSCRIBER, 2, 0, 0));
+    settled_after(&mut publisher, &report(other, 1, 0, 0));
+    (0..10).for_each(|_| _ = publisher.publish(ClockTime(now), b"a").unwrap());
+    publisher.flush(ClockTime(now));
+    assert_eq!(settled_after(&mut publisher, &report(SUBSCRIBER, 3, Status::LEAVING, 4)), 0);
+    assert_eq!(settled_after(&mut publisher, &report(other, 2, 0, 10)), 4);
+    assert_eq!(settled_after(&mut publisher, &nak(4, token, 1)), 4, "it was asked for datagram 1");
+    assert_eq!(settled_after(&mut publisher, &report(other, 3, 0, 10)), 4);
+    assert!(publisher.watermarks().any(|watermarks| watermarks.subscriber == SUBSCRIBER));
+    assert_eq!(settled_after(&mut publisher, &report(SUBSCRIBER, 5, 0, 10)), 10);
+}
+
+/// A status may be forged, repeated or overtaken: what is settled stays so, and nothing that was never published is.
+#[test]
+fn acknowledgements_only_move_forward_and_omitted_messages_follow_settled_ones() {
+    let own = SocketAddr::from(([10, 0, 0, 2], 7000));
+    let (now, names) = (2 * SECOND, vec!["db".parse().unwrap()]);
+    let quorum = Some(Quorum::new(Acknowledgers::Named(names)));
+    let mut publisher = publisher(PublisherConfig { quorum, ..settings() });
+    assert_eq!(publisher.publish(ClockTime(now), b"a"), Err(Refusal::NoQuorum));
+    let token = token_for(&mut publisher, now, own);
     let mut count = 1;
     let mut settled = |publisher: &mut PublisherMachine, name, numbers| {
         count += 1;
