@@ -290,11 +290,7 @@ impl SubscriberMachine {
         let interval = self.status_interval().max(END_CONFIRMATION_INTERVAL).max(2 * self.round_trip());
         // Subscribers that joined together do not send statuses together ever after.
         let quarter = (self.credit / 4) as f64;
-        let spread = if self.is_in_crowd() && !self.is_to_acknowledge() {
-            (self.random.unit() * quarter) as u64
-        } else {
-            0
-        };
+        let spread = if self.is_in_crowd() { (self.random.unit() * quarter) as u64 } else { 0 };
         self.statuses.note_sent(now, status, interval, spread);
     }
 
