@@ -73,7 +73,7 @@ def test_closing_counts_short_and_unknown_subscribers_and_unsent_datagrams(
     place = f"239.30.0.2%one:{port}"
     reading = pymcast.Subscriber(place, receive_buffer=4096)
     silent = pymcast.Subscriber(place)
-    publisher = other.run(lambda: pymcast.Publisher(place, flow="none", history=65_536, rate=200_000))
+    publisher = other.run(lambda: pymcast.Publisher(place, flow="none", history=65_536, rate=100_000))
     join = threading.Barrier(3)
     go_on = threading.Event()
 
