@@ -299,8 +299,8 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "unverified data is not delivered",
         "subscriber/verify/mod.rs",
-        "                self.stage(now, path, datagram, view, digest);\n                false",
-        "                self.stage(now, path, datagram, view, digest);\n                true",
+        "                self.stage(now, arrival, datagram, view, digest);\n                false",
+        "                self.stage(now, arrival, datagram, view, digest);\n                true",
     ),
     rule(
         "data with another digest than the signed one is discarded",

@@ -26,6 +26,8 @@ const REORDERING: Nanos = Nanos::from_millis(10);
 const LOSSLESS_TIME: Nanos = Nanos::from_secs(10);
 /// With [`Fec::Auto`], the largest number of symbols that are sent for a whole block without a request.
 const MOST_AHEAD: u64 = 16;
+/// Symbols that answer requests for a block, in addition to two for each of its datagrams; then these are sent themselves.
+const MOST_ANSWERS: usize = 8;
 /// The least number of datagrams in a measurement of loss.
 const SAMPLE: u64 = 64;
 /// If more than this share of the blocks that were requested had several requesters, the first request is answered with
@@ -332,7 +334,10 @@ impl ParitySchedule {
         let waiting = sent.answers.iter().filter(|at| **at == ClockTime::NEVER).count();
         let needed = needed.saturating_sub(recent);
         let more = u8::try_from(needed.saturating_sub(waiting)).unwrap_or(u8::MAX);
-        let has_symbols = more <= Parity::SYMBOLS - sent.used;
+        // More do not help: somebody has forged datagrams of this block, or is cut off.
+        let most = MOST_ANSWERS + 2 * usize::from(sent.block.count);
+        let has_symbols =
+            more <= Parity::SYMBOLS - sent.used && sent.answers.len() + usize::from(more) <= most;
         let is_for_all = has_symbols && (sent.is_shared || shared > HALF);
         if is_for_all {
             sent.used += more;

@@ -146,6 +146,13 @@ impl Recovery {
         }
     }
 
+    /// Forgets the symbols of the blocks that begin before a datagram.
+    pub(super) fn forget_symbols_before(&mut self, end: Sequence) {
+        while let Some(base) = self.blocks.keys().next().copied().filter(|base| *base < end) {
+            self.remove(base);
+        }
+    }
+
     fn remove(&mut self, base: Sequence) {
         if let Some(block) = self.blocks.remove(&base) {
             self.bytes -= block.symbols.iter().map(|(_, symbol)| symbol.len() + SYMBOL_EXTRA).sum::<usize>();

@@ -440,7 +440,8 @@ fn without_loss_there_is_no_parity() {
     let finished = Pair::new(config, SubscriberConfig::new(STREAM), Losses::Share(0.05)).run(20_000, 0);
     assert!(finished.publisher.parity > 500, "{finished:?}");
     assert!(finished.subscriber.recovered > 500, "{finished:?}");
-    assert!(finished.publisher.parity_bytes * 9 < finished.publisher.datagram_bytes, "{finished:?}");
+    // The losses that are expected, and two standard deviations: 6 of 64, and 8 where more was lost by chance.
+    assert!(finished.publisher.parity_bytes * 7 < finished.publisher.datagram_bytes, "{finished:?}");
 }
 
 /// A subscriber whose window ends within a block, because that was sent before it joined, cannot use symbols: it gets the

@@ -297,6 +297,10 @@ impl Plan {
     fn draw_signing(mut self) -> Self {
         let mut dice = Dice::new(self.seed ^ 0x7369_676e);
         self.signed = dice.chance(0.5);
+        if self.signed && self.fec != Fec::Off && self.datagram < 700 {
+            // So that the longest messages fit the retransmission buffer, with their manifests.
+            self.slots = self.slots.max(256);
+        }
         let everyone = dice.chance(0.7);
         for subscriber in &mut self.subscribers {
             subscriber.verifies = self.signed && (everyone || dice.chance(0.5));

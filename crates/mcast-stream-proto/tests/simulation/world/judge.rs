@@ -91,7 +91,9 @@ impl World<'_> {
             return Ok(());
         }
         if !node.audit.ended {
-            let state = format!("{:?}\n{:?}\n{:?}", node.subscriber, node.audit, self.publisher);
+            let statistics = node.subscriber.as_ref().map(|subscriber| subscriber.statistics());
+            let state =
+                format!("{:?}\n{statistics:?}\n{:?}\n{:?}", node.subscriber, node.audit, self.publisher);
             return Err(format!("subscriber {index} has not ended by {}: {state}", self.now));
         }
         if node.audit.policy == Policy::Latest {
