@@ -14,6 +14,7 @@ import lab
 import pymcast
 import pytest
 from pymcast import aio
+from pymcast._keywords import SubscriberKeywords
 
 Item = pymcast.Message | pymcast.StreamEvent
 
@@ -182,9 +183,14 @@ def test_errors_of_keys_name_the_file_and_never_the_key(port: int, key: Path, tm
         pymcast.Publisher(place, signing_key=secrets)
     with pytest.raises(ValueError, match="64 hexadecimal digits"):
         pymcast.Subscriber(place, signed_by="ed25519:12")
-    for more in ({"start": 7}, {"start": "snapshot"}, {"heal": True}):
+    unsigned: list[SubscriberKeywords] = [
+        {"signed_by": UNKNOWN, "start": 7},
+        {"signed_by": UNKNOWN, "start": "snapshot"},
+        {"signed_by": UNKNOWN, "heal": True},
+    ]
+    for keywords in unsigned:
         with pytest.raises(ValueError, match="histories and snapshots are not signed"):
-            pymcast.Subscriber(place, signed_by=UNKNOWN, **more)
+            pymcast.Subscriber(place, **keywords)
 
 
 def test_the_example_of_the_guide(
