@@ -91,7 +91,7 @@ impl World<'_> {
             return Ok(());
         }
         if !node.audit.ended {
-            let statistics = node.subscriber.as_ref().map(|subscriber| subscriber.statistics());
+            let statistics = node.subscriber.as_ref().map(mcast_stream_proto::SubscriberMachine::statistics);
             let state =
                 format!("{:?}\n{statistics:?}\n{:?}\n{:?}", node.subscriber, node.audit, self.publisher);
             return Err(format!("subscriber {index} has not ended by {}: {state}", self.now));
