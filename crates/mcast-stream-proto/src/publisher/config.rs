@@ -39,7 +39,7 @@ pub struct PublisherConfig {
     pub eviction: Nanos,
     /// Time without a datagram of a subscriber after which it counts as departed. Default: 5 s.
     pub subscriber_timeout: Nanos,
-    /// Largest number of subscribers known at a time. Default: 16,384.
+    /// Largest number of subscribers known at a time. Default: [`MOST_SUBSCRIBERS`](Self::MOST_SUBSCRIBERS).
     pub most_subscribers: usize,
     /// The rate. Default: unlimited.
     pub rate: PublisherRate,
@@ -132,6 +132,9 @@ impl From<Option<u64>> for PublisherRate {
 }
 
 impl PublisherConfig {
+    /// How many subscribers a publisher knows by default. Each takes about 2 kB of memory.
+    pub const MOST_SUBSCRIBERS: usize = 16_384;
+
     /// Returns the default settings for this stream.
     #[must_use]
     pub const fn new(stream: StreamId, incarnation: Incarnation) -> Self {
@@ -148,7 +151,7 @@ impl PublisherConfig {
             fec: Fec::Off,
             eviction: Nanos::from_secs(2),
             subscriber_timeout: Nanos::from_secs(5),
-            most_subscribers: 16_384,
+            most_subscribers: Self::MOST_SUBSCRIBERS,
             rate: PublisherRate::Unlimited,
             repair_percent: 50,
             repair_floor: 12_500_000,

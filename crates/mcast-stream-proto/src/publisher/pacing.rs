@@ -227,8 +227,8 @@ impl PublisherMachine {
 }
 
 impl Member {
-    /// Returns a loss sample of what was sent since the last one, if that is enough. Datagrams have an average length, and
-    /// those of data another one together with their parity.
+    /// Returns a loss sample of what was sent since the last one, if that is enough. `average` is the average length of a
+    /// datagram of data or parity, `with_parity` that of a datagram of data plus its share of the parity.
     fn sample(
         &mut self,
         now: ClockTime,

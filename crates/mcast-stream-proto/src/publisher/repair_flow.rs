@@ -321,7 +321,9 @@ impl RepairFlow {
         let lost = sent.saturating_sub(arrived);
         let (sent_bytes, arrived_bytes) = (sent * average, arrived.min(sent) * average);
         let sample = Sample { sent, lost, sent_bytes, arrived_bytes, elapsed };
-        self.control.set_slowest(self.slowest.max(self.data_rate(average) / DATA_SHARE));
+        // Not more than without a limit, whatever the status says.
+        let share = (self.data_rate(average) / DATA_SHARE).min(self.pace.floor);
+        self.control.set_slowest(self.slowest.max(share));
         let rate = self.control.rate();
         let change = self.control.observe(now, sample, denied > denied_before, other_on_trial);
         // What was sent at another rate says nothing about the new one.
@@ -416,6 +418,8 @@ mod tests {
         };
         assert!(rate_with(50_000) >= 12_000_000, "{}", rate_with(50_000));
         assert!(rate_with(0) < 4_000_000, "{}", rate_with(0));
+        // A subscriber may claim anything.
+        assert!(rate_with(u64::MAX / 8) <= FLOOR, "{}", rate_with(u64::MAX / 8));
     }
 
     #[test]

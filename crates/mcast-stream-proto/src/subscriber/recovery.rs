@@ -19,7 +19,7 @@ const BLOCK_TIME: Nanos = Nanos::from_millis(10);
 /// What a symbol takes beside its bytes: forged ones may be short.
 const SYMBOL_EXTRA: usize = 64;
 /// Buffers that are kept for reuse.
-const MAX_SPARE: usize = 2_048;
+const MAX_SPARE: usize = 256;
 
 /// The parity symbols of a block that is not complete.
 #[derive(Debug)]
@@ -142,13 +142,6 @@ impl Recovery {
             && entry.get().range(*entry.key()).end <= base
         {
             let base = *entry.key();
-            self.remove(base);
-        }
-    }
-
-    /// Forgets the symbols of the blocks that begin before a datagram.
-    pub(super) fn forget_symbols_before(&mut self, end: Sequence) {
-        while let Some(base) = self.blocks.keys().next().copied().filter(|base| *base < end) {
             self.remove(base);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use mcast_stream_proto::publisher::{Acknowledgers, PublisherConfig, Quorum, Refusal, Transmit};
+use mcast_stream_proto::publisher::{Acknowledgers, Fec, PublisherConfig, Quorum, Refusal, Transmit};
 use mcast_stream_proto::wire::{
     Acknowledgement, AddressToken, DatagramView, DatagramWriter, Header, Incarnation, Kind, MessageNumber,
     NakWriter, Probe, Sequence, Status, StreamId, SubscriberId, SubscriberName, WriteError,
@@ -11,7 +11,8 @@ use mcast_stream_proto::{ClockTime, PublisherMachine, Target};
 
 use crate::plan::SECOND;
 
-const STREAM: StreamId = StreamId(7);
+/// The stream of these datagrams, whose incarnation is 1.
+pub(crate) const STREAM: StreamId = StreamId(7);
 const SUBSCRIBER: SubscriberId = SubscriberId(0xaabb);
 
 fn publisher(config: PublisherConfig) -> PublisherMachine {
@@ -31,7 +32,8 @@ fn subscriber_datagram(
     datagram_of(SUBSCRIBER, kind, count, write)
 }
 
-fn datagram_of(
+/// Returns a datagram of a subscriber, with this count.
+pub(crate) fn datagram_of(
     subscriber: SubscriberId,
     kind: Kind,
     count: u64,
@@ -48,9 +50,13 @@ fn datagram_of(
 }
 
 fn nak(count: u64, token: AddressToken, missing: u64) -> Vec<u8> {
+    nak_of(SUBSCRIBER, count, token, missing)
+}
+
+fn nak_of(subscriber: SubscriberId, count: u64, token: AddressToken, missing: u64) -> Vec<u8> {
     let mut list = NakWriter::new();
     assert!(list.add(Sequence(missing), 1));
-    subscriber_datagram(Kind::Nak, count, |writer| list.write_nak(token, writer))
+    datagram_of(subscriber, Kind::Nak, count, |writer| list.write_nak(token, writer))
 }
 
 /// Returns where the publisher sends repairs to after this datagram from this address.
@@ -81,11 +87,15 @@ fn status(count: u64, token: AddressToken, name: &str, [since, received, process
     })
 }
 
-/// Returns the token that proves this address.
-fn token_for(publisher: &mut PublisherMachine, now: u64, from: SocketAddr) -> AddressToken {
-    let probe = subscriber_datagram(Kind::Probe, 1, |writer| {
-        Probe { clock: 1, token: AddressToken::NONE, subscriber: SUBSCRIBER }.write(writer)
-    });
+/// Makes a subscriber prove its address, with its first datagram; returns the token.
+pub(crate) fn token_for(
+    publisher: &mut PublisherMachine,
+    now: u64,
+    from: SocketAddr,
+    subscriber: SubscriberId,
+) -> AddressToken {
+    let probe = Probe { clock: 1, token: AddressToken::NONE, subscriber };
+    let probe = datagram_of(subscriber, Kind::Probe, 1, |writer| probe.write(writer));
     publisher.handle(ClockTime(now), from, &probe);
     let mut token = AddressToken::NONE;
     while let Some(transmit) = publisher.poll(ClockTime(now)) {
@@ -105,7 +115,7 @@ fn a_request_of_a_subscriber_that_returns_acknowledges_nothing() {
     let (now, other) = (2 * SECOND, SubscriberId(0xccdd));
     let quorum = Some(Quorum::new(Acknowledgers::All));
     let mut publisher = publisher(PublisherConfig { quorum, ..settings() });
-    let token = token_for(&mut publisher, now, own);
+    let token = token_for(&mut publisher, now, own, SUBSCRIBER);
     let report = |id, count, flags, received| {
         datagram_of(id, Kind::Status, count, |writer| {
             let (since, received) = (MessageNumber(0), MessageNumber(received));
@@ -139,7 +149,7 @@ fn acknowledgements_only_move_forward_and_omitted_messages_follow_settled_ones()
     let quorum = Some(Quorum::new(Acknowledgers::Named(names)));
     let mut publisher = publisher(PublisherConfig { quorum, ..settings() });
     assert_eq!(publisher.publish(ClockTime(now), b"a"), Err(Refusal::NoQuorum));
-    let token = token_for(&mut publisher, now, own);
+    let token = token_for(&mut publisher, now, own, SUBSCRIBER);
     let mut count = 1;
     let mut settled = |publisher: &mut PublisherMachine, name, numbers| {
         count += 1;
@@ -165,6 +175,40 @@ fn acknowledgements_only_move_forward_and_omitted_messages_follow_settled_ones()
     publisher.skip_to(ClockTime(now), MessageNumber(20)).unwrap();
     let progress = publisher.ack_progress().unwrap();
     assert_eq!((progress.settled.0, progress.acknowledged, progress.is_complete()), (20, 10, true));
+}
+
+/// A subscriber may be unable to use parity, for instance because it holds forged datagrams of the block.
+#[test]
+fn requests_that_parity_does_not_end_are_answered_with_datagrams() {
+    let own = SocketAddr::from(([10, 0, 0, 2], 7000));
+    let (mut now, both) = (2 * SECOND, [SUBSCRIBER, SubscriberId(0xccdd)]);
+    let mut publisher = publisher(PublisherConfig { fec: Fec::Fixed { data: 4, parity: 1 }, ..settings() });
+    let token = token_for(&mut publisher, now, own, SUBSCRIBER);
+    for (id, count) in both.into_iter().zip([2, 1]) {
+        let (next, highest) = (Sequence(1), Sequence(1));
+        let status = Status { next, highest, window: 64, token, ..Status::default() };
+        let status = datagram_of(id, Kind::Status, count, |writer| status.write(writer));
+        publisher.handle(ClockTime(now), own, &status);
+    }
+    while publisher.poll(ClockTime(now)).is_some() {}
+    for _ in 0..4 {
+        publisher.publish(ClockTime(now), &[7; 1000]).unwrap();
+        publisher.flush(ClockTime(now));
+    }
+    while publisher.poll(ClockTime(now)).is_some() {}
+    let mut repairs = 0;
+    for count in 3..83 {
+        now += SECOND / 20;
+        for id in both {
+            publisher.handle(ClockTime(now), own, &nak_of(id, count, token, 1));
+        }
+        while let Some(transmit) = publisher.poll(ClockTime(now)) {
+            repairs += u32::from(matches!(transmit, Transmit::Repair { .. }));
+        }
+    }
+    let statistics = publisher.statistics();
+    assert!((1..=16).contains(&statistics.parity_repairs), "{statistics:?}");
+    assert!(repairs > 40, "{statistics:?}");
 }
 
 /// A forged source address gets no repairs.

@@ -3,55 +3,25 @@
 use std::net::SocketAddr;
 
 use mcast_dice::number;
-use mcast_stream_proto::publisher::{PublisherConfig, Transmit};
-use mcast_stream_proto::wire::{
-    AddressToken, DatagramView, DatagramWriter, Header, Incarnation, Kind, Probe, Sequence, Status, StreamId,
-    SubscriberId, WriteError,
-};
+use mcast_stream_proto::publisher::PublisherConfig;
+use mcast_stream_proto::wire::{Incarnation, Kind, Sequence, Status, SubscriberId};
 use mcast_stream_proto::{ClockTime, PublisherMachine};
 
+use crate::feedback::{STREAM, datagram_of, token_for};
 use crate::plan::SECOND;
 
-const STREAM: StreamId = StreamId(7);
 const NOW: ClockTime = ClockTime(SECOND);
 /// Resident bytes for each subscriber of a clear stream.
 const MOST_BYTES: usize = 3_000;
-
-/// Returns a datagram of a subscriber, with this count.
-fn datagram(
-    id: SubscriberId,
-    kind: Kind,
-    count: u64,
-    write: impl FnOnce(&mut DatagramWriter<'_>) -> Result<(), WriteError>,
-) -> Vec<u8> {
-    let mut bytes = vec![0; 1_500];
-    let mut writer =
-        DatagramWriter::new(&mut bytes, &Header::new(kind, STREAM, Incarnation(1), count)).unwrap();
-    writer.subscriber(id).unwrap();
-    write(&mut writer).unwrap();
-    let length = writer.finish();
-    bytes.truncate(length);
-    bytes
-}
 
 /// Makes a subscriber prove its address and join.
 fn join(publisher: &mut PublisherMachine, number: u64) {
     let from = SocketAddr::from(([10, 0, 1, 1], number as u16 + 1));
     let id = SubscriberId(number);
-    let probe = Probe { clock: 1, token: AddressToken::NONE, subscriber: id };
-    publisher.handle(NOW, from, &datagram(id, Kind::Probe, 1, |writer| probe.write(writer)));
-    let mut token = AddressToken::NONE;
-    while let Some(transmit) = publisher.poll(NOW) {
-        let Transmit::Control(control) = transmit else { continue };
-        let view = DatagramView::parse(control.bytes()).unwrap();
-        if view.header.kind == Kind::Echo {
-            token = Probe::read(view.body).unwrap().token;
-        }
-        publisher.reuse(control);
-    }
+    let token = token_for(publisher, SECOND, from, id);
     let (next, highest) = (Sequence(1), Sequence(1));
     let status = Status { next, highest, window: 64, token, ..Status::default() };
-    publisher.handle(NOW, from, &datagram(id, Kind::Status, 2, |writer| status.write(writer)));
+    publisher.handle(NOW, from, &datagram_of(id, Kind::Status, 2, |writer| status.write(writer)));
     while publisher.poll_event().is_some() {}
 }
 

@@ -85,13 +85,20 @@ mod tests {
 
     use super::*;
 
-    /// Sends datagrams of these lengths over a link with an MTU of 1,500; returns whether segmentation was refused.
+    /// In bytes.
+    const RECEIVE_BUFFER: usize = 1 << 20;
+
+    fn bind() -> UdpSocket {
+        UdpSocket::bind(("0.0.0.0", 0)).unwrap()
+    }
+
+    /// Sends datagrams of these lengths over a link with an MTU of 1,500, and reads them only then; returns whether
+    /// segmentation was refused.
     fn send_and_compare(lengths: &[usize]) -> bool {
         let lab = Lab::new().unwrap();
         let (sender, receiver) = (lab.host("sender").unwrap(), lab.host("receiver").unwrap());
         lab.link(&sender, "eth0", &["10.0.0.1/24"], &receiver, "eth0", &["10.0.0.2/24"]).unwrap();
-        let bind = || UdpSocket::bind(("0.0.0.0", 0)).unwrap();
-        let listening = receiver.run(bind).unwrap();
+        let listening = receiver.run(|| control_socket(Family::V4, RECEIVE_BUFFER)).unwrap().unwrap();
         listening.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let unicast = UnicastSocket::new(sender.run(bind).unwrap());
         let all: Vec<Vec<u8>> = (0..).zip(lengths).map(|(number, length)| vec![number; *length]).collect();
@@ -109,10 +116,20 @@ mod tests {
 
     #[test]
     fn segmented_datagrams_arrive_unchanged() {
-        // Two calls, which fit the receive buffer.
+        // Two calls, which also fit the usual receive buffer.
         let equal = [1_400; 60];
         assert!(!send_and_compare(&equal), "segmentation works here");
         assert!(!send_and_compare(&[100, 100, 40, 100, 200, 1, 0, 7, 7, 7]));
+    }
+
+    #[test]
+    fn a_burst_of_repairs_waits_until_it_is_read() {
+        let granted = set_receive_buffer(&bind(), RECEIVE_BUFFER).unwrap();
+        if granted < RECEIVE_BUFFER {
+            eprintln!("SKIPPED: the system grants a receive buffer of {granted} bytes (net.core.rmem_max)");
+            return;
+        }
+        send_and_compare(&[1_400; 250]);
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use mcast_stream::Publisher;
 use mcast_stream::publisher::{
-    AckLevel, AckProgress, AckWait, Acknowledgers, Quorum, QuorumLoss, SubscriberPresence, Watermarks,
+    AckLevel, AckProgress, AckWait, Acknowledgers, PublisherConfig, Quorum, QuorumLoss, SubscriberPresence,
+    Watermarks,
 };
 use mcast_stream::wire::{SubscriberId, SubscriberName};
 use serde::Serialize;
@@ -80,8 +81,10 @@ fn parse_acknowledgers(text: &str) -> Result<Acknowledgers, String> {
     match (text, text.parse()) {
         ("all", _) => Ok(Acknowledgers::All),
         (_, Ok(0)) => Err("must be at least 1".into()),
-        (_, Ok(count)) if count <= 16_384 => Ok(Acknowledgers::Count(count)),
-        (_, Ok(_)) => Err("a publisher knows at most 16384 subscribers".into()),
+        (_, Ok(count)) if count <= PublisherConfig::MOST_SUBSCRIBERS => Ok(Acknowledgers::Count(count)),
+        (_, Ok(_)) => {
+            Err(format!("a publisher knows at most {} subscribers", PublisherConfig::MOST_SUBSCRIBERS))
+        }
         _ => {
             let mut names = Vec::new();
             for name in text.split(',') {

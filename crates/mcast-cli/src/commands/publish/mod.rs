@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mcast::{Destination, HostAddr, InterfaceSelector};
-use mcast_stream::publisher::Congestion;
+use mcast_stream::publisher::{Congestion, PublisherConfig};
 use mcast_stream::wire::{FlowControl, StreamId};
 use mcast_stream::{Publisher, PublisherBuilder};
 
@@ -179,7 +179,7 @@ struct StreamOptions {
     sign: Option<PathBuf>,
 
     /// Wait until N subscribers have joined; best-effort subscribers are not counted
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_384))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=PublisherConfig::MOST_SUBSCRIBERS as i64))]
     wait_for: Option<u32>,
 
     /// At the end, wait at most TIME until all subscribers have everything

@@ -399,8 +399,6 @@ impl SubscriberMachine {
             return;
         }
         self.verification.suspicion.note(self.base, now);
-        // Forged symbols would recover the same again, before a repair arrives.
-        self.recovery.forget_symbols_before(end);
         while let Some((sequence, staged)) = self.verification.stage.take_before(end) {
             self.discard_staged(now, sequence, staged);
         }

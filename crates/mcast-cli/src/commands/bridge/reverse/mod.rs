@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use mcast::{Destination, Membership};
 use mcast_bridge::{ReverseBridge, ReverseConfig, StartAt};
+use mcast_stream::publisher::PublisherConfig;
 use mcast_stream::wire::StreamId;
 use mcast_stream::{HeartbeatListener, Publisher, PublisherBuilder, present_incarnation};
 
@@ -57,7 +58,7 @@ pub(super) struct ReverseOptions {
     evict_after: Option<Duration>,
 
     /// Wait until N subscribers have joined; best-effort subscribers are not counted
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_384))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=PublisherConfig::MOST_SUBSCRIBERS as i64))]
     wait_for: Option<u32>,
 
     /// At the end, wait at most TIME until all subscribers have everything
