@@ -205,8 +205,8 @@ impl ParitySchedule {
             self.lost_at = Some(now);
         }
         self.lost_at = self.lost_at.filter(|at| now.since(*at) < LOSSLESS_TIME);
-        // The losses of a block that are expected, and their standard deviation: twice, and once more for eight times as many
-        // subscribers, because the one that loses most of a block decides.
+        // The losses of a block that are expected, and two standard deviations, three with eight times as many subscribers:
+        // the one that loses most of a block decides.
         let expected = u64::from(self.data) * share;
         let deviations = 6 + u64::from(subscribers.max(1).ilog2());
         let symbols = (expected + (expected * 1_000_000).isqrt() * deviations / 3) / 1_000_000;
