@@ -10,7 +10,7 @@ mod ordinary_user;
 mod packages;
 mod python;
 mod sources;
-mod targets;
+pub(crate) mod targets;
 pub(crate) mod tests;
 mod wine;
 

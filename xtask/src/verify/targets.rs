@@ -5,8 +5,16 @@ use crate::command::{cargo, finish};
 use crate::step::{Outcome, Step};
 use crate::target;
 
-/// Targets to check the whole workspace for.
-const SYSTEMS: [&str; 7] = [
+/// Systems for which every merge checks the whole workspace. It compiles for two more: the package is a program for
+/// musl, and Wine runs one for Windows.
+const SYSTEMS: [&str; 2] = ["aarch64-apple-darwin", "x86_64-unknown-freebsd"];
+
+/// Targets on which only calls of the system differ from those of this one, and the crates with such calls.
+const OTHER_LINUX: &str = "aarch64-unknown-linux-gnu";
+const SYSTEM_CRATES: [&str; 3] = ["mcast-sys", "mcast-lab", "mcast-capture"];
+
+/// All targets to check the whole workspace for, now and then.
+const ALL_SYSTEMS: [&str; 7] = [
     "x86_64-unknown-linux-gnu",
     "aarch64-unknown-linux-gnu",
     "x86_64-unknown-linux-musl",
@@ -32,21 +40,33 @@ const NO_STD_CRATES: [&str; 5] =
     ["mcast-group", "mcast-measure", "mcast-packet", "mcast-stream-proto", "mcast-mold"];
 
 pub(super) fn steps() -> Vec<Step> {
-    // Omit the host, which the step `clippy` covers.
-    let systems = SYSTEMS.into_iter().filter(|system| *system != host());
-    // One call for all crates: a second one with other features would check most of them again.
-    let whole = systems.map(|target| {
-        let packages = ["--workspace", "--exclude", HOST_ONLY, "--lib", "--bins"];
-        let features = ["--no-default-features", "--features", FEATURES];
-        step(target, "all crates compile without warnings", [&packages[..], &features].concat())
-    });
+    let whole = SYSTEMS.into_iter().filter(|system| *system != host()).map(whole_workspace);
+    let packages = SYSTEM_CRATES.iter().flat_map(|package| ["--package", package]);
+    let other_linux = step(
+        OTHER_LINUX,
+        "the crates with system calls compile without warnings",
+        packages.chain(["--lib", "--all-features"]).collect(),
+    );
     let packages = NO_STD_CRATES.iter().flat_map(|package| ["--package", package]);
     let bare = step(
         BARE_METAL,
         "the no_std crates compile without an operating system",
         packages.chain(["--lib", "--no-default-features"]).collect(),
     );
-    whole.chain([bare]).collect()
+    whole.chain([other_linux, bare]).map(Step::beside).collect()
+}
+
+/// The steps of `cargo soak`.
+pub(crate) fn all_systems() -> Vec<Step> {
+    // Omit the host, which the step `clippy` covers.
+    ALL_SYSTEMS.into_iter().filter(|system| *system != host()).map(whole_workspace).collect()
+}
+
+/// One call for all crates: a second one with other features would check most of them again.
+fn whole_workspace(target: &'static str) -> Step {
+    let packages = ["--workspace", "--exclude", HOST_ONLY, "--lib", "--bins"];
+    let features = ["--no-default-features", "--features", FEATURES];
+    step(target, "all crates compile without warnings", [&packages[..], &features].concat())
 }
 
 fn step(target: &'static str, about: &str, packages: Vec<&'static str>) -> Step {
@@ -57,7 +77,6 @@ fn step(target: &'static str, about: &str, packages: Vec<&'static str>) -> Step 
         // Clippy includes the checks of `cargo check`.
         check(clippy(&[&["--target", target], packages.as_slice()].concat()), options)
     })
-    .beside()
 }
 
 /// Returns the default target of the compiler.

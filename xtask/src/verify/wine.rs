@@ -18,6 +18,9 @@ use crate::target;
 
 const TARGET: &str = "x86_64-pc-windows-gnu";
 const COMPILER: &str = "x86_64-w64-mingw32-gcc";
+/// No other step compiles for Windows.
+const FLAGS: &str = "CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUSTFLAGS";
+const DENY_WARNINGS: &str = "--deny warnings";
 const PACKAGES: [&str; 11] = [
     "mcast-group",
     "mcast-sys",
@@ -84,7 +87,9 @@ fn build_shim(home: &Path) -> Result<Option<Outcome>> {
 /// Also creates Wine's prefix, unless the tests of the library did.
 fn command_tests(loader: &Path, home: &Path, options: &RunOptions) -> Result<Outcome> {
     let exe = crate::root().join("target").join(TARGET).join("debug/mcast.exe");
-    let build = cargo(["build", "--quiet", "--target", TARGET, "--package", "mcast-cli", "--bin", "mcast"]);
+    let mut build =
+        cargo(["build", "--quiet", "--target", TARGET, "--package", "mcast-cli", "--bin", "mcast"]);
+    build.env(FLAGS, DENY_WARNINGS);
     let mut first = program(folder().join("wine"), [exe.as_os_str(), "--version".as_ref()]);
     first.env("MCAST_WINE", home).env("MCAST_WINE_PROGRAM", loader);
     // The tests copy the prefix, whose registry is complete once its server has ended.
@@ -118,6 +123,7 @@ fn windows_tests(loader: &Path, home: &Path) -> Command {
     let mut command = cargo(head.into_iter().chain(packages).chain(tail));
     command
         .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", folder().join("wine"))
+        .env(FLAGS, DENY_WARNINGS)
         .env("MCAST_WINE", home)
         .env("MCAST_WINE_PROGRAM", loader);
     command
