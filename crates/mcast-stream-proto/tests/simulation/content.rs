@@ -12,7 +12,8 @@ use crate::plan::Plan;
 const NOISE_LENGTH: usize = 65_521;
 
 /// A message is a part of this that begins anywhere: to compute each would take most of the simulation's time.
-static NOISE: LazyLock<Vec<u8>> = LazyLock::new(|| (0..NOISE_LENGTH as u64).map(|at| mix(at) as u8).collect());
+static NOISE: LazyLock<Vec<u8>> =
+    LazyLock::new(|| (0..NOISE_LENGTH as u64).map(|at| mix(at) as u8).collect());
 
 pub(crate) fn message(plan: &Plan, incarnation: u32, number: u64) -> (Option<MessageKey>, Vec<u8>) {
     let mut dice = Dice::new(mix(plan.seed ^ u64::from(incarnation) << 40 ^ number << 8));
