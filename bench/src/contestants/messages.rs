@@ -98,6 +98,8 @@ pub struct Messages {
     pub receivers: usize,
     /// How long a subscriber runs after the first message, in seconds.
     pub timeout: f64,
+    /// The greatest rate of a contestant that needs one, in bits per second.
+    pub limit: &'static str,
 }
 
 /// The role of a program.
@@ -117,6 +119,17 @@ impl Messenger {
             MessengerKind::Ours(..) => None,
             MessengerKind::Aeron => Some(Need::Aeron),
             MessengerKind::Norm(_) => Some(Need::Norm),
+        }
+    }
+
+    /// Returns the limits of its rate to try, in bits per second. NORM does not find it by itself, and a receiver that it
+    /// overruns costs it more than a lower rate.
+    #[must_use]
+    pub const fn limits(&self, receivers: usize) -> &'static [&'static str] {
+        match (self.kind, receivers) {
+            (MessengerKind::Norm(_), 1) => &["2e9"],
+            (MessengerKind::Norm(_), _) => &["1e9", "3e8"],
+            (MessengerKind::Ours(..) | MessengerKind::Aeron, _) => &["unlimited"],
         }
     }
 
@@ -140,9 +153,8 @@ impl Messenger {
                 vec!["env".into(), directory, tools.aeron().into(), role.into()]
             }
             MessengerKind::Norm(further) => {
-                let bits = if messages.receivers == 1 { "2e9" } else { "1e9" };
                 let mut program = vec![tools.norm().into(), role.into()];
-                program.extend(words(["--bits", bits]));
+                program.extend(words(["--bits", messages.limit]));
                 program.extend(further.iter().map(Into::into));
                 program
             }
@@ -153,7 +165,7 @@ impl Messenger {
 }
 
 fn options(side: Side, messages: &Messages) -> Vec<OsString> {
-    let Messages { size, seconds, rate, receivers, timeout } = *messages;
+    let Messages { size, seconds, rate, receivers, timeout, limit: _ } = *messages;
     let (group, size) = (format!("{}:{PORT}", ONE_GROUP.first), size.to_string());
     let mut all: Vec<OsString> = words(["--group", &group, "--size", &size]).collect();
     match side {

@@ -34,7 +34,14 @@ pub(super) fn measure(bench: &Bench, plan: &Plan, receivers: usize) -> Result<Fi
     let mut figures = bench.figures(plan, about, "p50", &row(CONTESTANTS[0], LOSSES[0]));
     let seconds = window(bench) * LONGER;
     figures.seconds = seconds;
-    let messages = Messages { size: SIZE, seconds, rate: Some(RATE), receivers, timeout: seconds + TIMEOUT };
+    let messages = Messages {
+        size: SIZE,
+        seconds,
+        rate: Some(RATE),
+        receivers,
+        timeout: seconds + TIMEOUT,
+        limit: "1e9",
+    };
     let who = present(bench, &CONTESTANTS, &mut figures);
     let turns: Vec<_> = who
         .iter()

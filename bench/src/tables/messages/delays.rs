@@ -36,8 +36,14 @@ pub(super) fn measure(bench: &Bench, plan: &Plan) -> Result<Figures> {
     let mut figures = bench.figures(plan, about, "p50", &row(CONTESTANTS[0], LOSSES[0]));
     let seconds = window(bench);
     figures.seconds = seconds;
-    let messages =
-        Messages { size: SIZE, seconds, rate: Some(RATE), receivers: 1, timeout: seconds + TIMEOUT };
+    let messages = Messages {
+        size: SIZE,
+        seconds,
+        rate: Some(RATE),
+        receivers: 1,
+        timeout: seconds + TIMEOUT,
+        limit: "2e9",
+    };
     let who = present(bench, &CONTESTANTS, &mut figures);
     let to_one = who.iter().map(|who| (*who, segment));
     let to_several = who.iter().take(1).flat_map(|who| several.iter().map(|segment| (*who, segment)));

@@ -1,6 +1,6 @@
 //! Message throughput.
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
 use super::{LARGE, present, raw, round_options, transfer, window};
 use crate::contestants::{Messages, Messenger, messenger};
@@ -51,8 +51,9 @@ pub(super) fn lossy(bench: &Bench, plan: &Plan, receivers: usize) -> Result<Figu
     let about = format!(
         "Messages of {LARGE} bytes as fast as they go, to {who}, offloads off at both ends, so \
          that each datagram is a frame. Frames are dropped at random as they come in, at both ends: that share of \
-         the data and of the feedback. What counts is what the slowest receiver got a second. The last column is \
-         the ratio to the contestant's own run without loss in the same round."
+         the data and of the feedback. What counts is what the slowest receiver got a second, for NORM with several receivers the better of two \
+         runs, limited to 1 and 0.3 Gbit/s. The last column is the ratio to the contestant's own run without loss in \
+         the same round."
     );
     let names: &[&str] = if receivers == 1 { &TO_ONE } else { &TO_SEVERAL };
     let segment = &Segment::new(Link::Frames, receivers)?;
@@ -78,7 +79,7 @@ pub(super) fn lossy(bench: &Bench, plan: &Plan, receivers: usize) -> Result<Figu
 
 fn messages(bench: &Bench, size: usize, receivers: usize) -> Messages {
     let seconds = window(bench);
-    Messages { size, seconds, rate: None, receivers, timeout: seconds + TIMEOUT }
+    Messages { size, seconds, rate: None, receivers, timeout: seconds + TIMEOUT, limit: "2e9" }
 }
 
 fn run_once(
@@ -88,7 +89,15 @@ fn run_once(
     messages: &Messages,
     loss: Option<f64>,
 ) -> Result<Values> {
-    let transfer = transfer::run(segment, &bench.tools, who, messages, loss)?;
+    let runs = who
+        .limits(messages.receivers)
+        .iter()
+        .map(|limit| transfer::run(segment, &bench.tools, who, &Messages { limit, ..*messages }, loss));
+    let (done, failed): (Vec<_>, Vec<_>) = runs.partition(Result::is_ok);
+    let best = done.into_iter().flatten().max_by(|a, b| a.goodput().total_cmp(&b.goodput()));
+    let Some(transfer) = best else {
+        return Err(failed.into_iter().find_map(Result::err).unwrap_or_else(|| anyhow!("there was no run")));
+    };
     let goodput = transfer.goodput();
     let mut values = vec![
         ("goodput", goodput),
