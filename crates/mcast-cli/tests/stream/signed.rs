@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::schemas::assert_valid;
 use crate::support::{Lan, mcast, start};
 use crate::{GROUP, publisher, rotate_while_messages_arrive, subscriber};
 
@@ -101,6 +102,9 @@ fn keys_are_private_and_never_printed() {
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{action}");
         }
         assert_eq!(outputs.iter().map(|ended| ended.lines().len()).collect::<Vec<_>>(), [1, 1, 2, 1, 1]);
+        let shown = mcast(&lan.a, &["keys", "show", &name, "--json"]).succeeded();
+        shown.json().iter().for_each(|key| assert_valid("key", key));
+        outputs.push(shown);
         let text = fs::read_to_string(&path).unwrap();
         let secret = text.split_whitespace().last().unwrap();
         assert_eq!(secret.len(), 64);

@@ -1,13 +1,16 @@
 //! `mcast keys`: makes, shows and rotates the secrets of groups and the signing keys of publishers.
 
+use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use mcast_stream::{KeyFile, KeyFileAccessError, KeyFileContent};
+use serde::Serialize;
 
 use crate::arguments::key_file;
 use crate::console::Console;
 use crate::exit::Outcome;
+use crate::output::write_record;
 
 /// Make, show and rotate secrets and signing keys
 ///
@@ -25,6 +28,9 @@ pub(crate) enum Arguments {
         /// Make a signing key of a publisher, not a secret of a group, and print its public key
         #[arg(long)]
         signing: bool,
+
+        #[command(flatten)]
+        output: Format,
     },
     /// Show what a key file contains, without the secrets
     ///
@@ -34,6 +40,9 @@ pub(crate) enum Arguments {
         /// The key file
         #[arg(value_name = "FILE")]
         file: PathBuf,
+
+        #[command(flatten)]
+        output: Format,
     },
     /// Add a new key to a key file
     ///
@@ -43,13 +52,27 @@ pub(crate) enum Arguments {
         /// The key file
         #[arg(value_name = "FILE")]
         file: PathBuf,
+
+        #[command(flatten)]
+        output: Format,
     },
     /// Remove the oldest key from a key file
     Drop {
         /// The key file
         #[arg(value_name = "FILE")]
         file: PathBuf,
+
+        #[command(flatten)]
+        output: Format,
     },
+}
+
+/// How to print keys.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Format {
+    /// Print one JSON object per key
+    #[arg(long)]
+    json: bool,
 }
 
 const EXAMPLES: &str = "\
@@ -62,9 +85,9 @@ Examples:
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     match arguments {
-        Arguments::Make { file, signing } => make(file, *signing, console),
-        Arguments::Show { file } => show(&open(file, console)?.content()?, console),
-        Arguments::Rotate { file } => {
+        Arguments::Make { file, signing, output } => make(file, *signing, *output, console),
+        Arguments::Show { file, output } => show(&open(file, console)?.content()?, *output, console),
+        Arguments::Rotate { file, output } => {
             let content = open(file, console)?.rotate()?;
             console.note(match &content {
                 KeyFileContent::Secrets(_) => {
@@ -72,9 +95,9 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
                 }
                 _ => "give the public keys to all subscribers, send them SIGHUP, and then the publisher",
             });
-            show(&content, console)
+            show(&content, *output, console)
         }
-        Arguments::Drop { file } => show(&open(file, console)?.drop_oldest()?, console),
+        Arguments::Drop { file, output } => show(&open(file, console)?.drop_oldest()?, *output, console),
     }
 }
 
@@ -87,7 +110,7 @@ fn open(path: &Path, console: &Console) -> Result<KeyFile, KeyFileAccessError> {
     }
 }
 
-fn make(path: &Path, is_signing: bool, console: &Console) -> anyhow::Result<Outcome> {
+fn make(path: &Path, is_signing: bool, format: Format, console: &Console) -> anyhow::Result<Outcome> {
     let file = KeyFile::new(path);
     let path = path.display();
     if is_signing {
@@ -97,26 +120,61 @@ fn make(path: &Path, is_signing: bool, console: &Console) -> anyhow::Result<Outc
         file.create()?;
         console.note(format_args!("created {path} with a new secret; copy it to all subscribers"));
     }
-    show(&file.content()?, console)
+    show(&file.content()?, format, console)
 }
 
-/// Prints the keys, the one in use last. The lines of public keys are those of a file for `--signed-by`.
-fn show(content: &KeyFileContent, console: &Console) -> anyhow::Result<Outcome> {
+/// Prints the keys, the latest one last. The lines of public keys are those of a file for `--signed-by`.
+fn show(content: &KeyFileContent, format: Format, console: &Console) -> anyhow::Result<Outcome> {
     let mut out = console.output();
-    match content {
-        KeyFileContent::Secrets(secrets) => {
-            let latest = secrets.iter().map(|(epoch, _)| *epoch).max();
-            for (epoch, secret) in secrets {
-                let seals = if Some(*epoch) == latest { "  seals" } else { "" };
-                let (name, fingerprint) = (secret.algorithm().name(), secret.fingerprint());
-                writeln!(out, "epoch {epoch}  {name}  fingerprint {fingerprint:016x}{seals}")?;
-            }
+    for key in keys(content) {
+        if format.json {
+            write_record(&mut out, "key", &key)?;
+        } else {
+            writeln!(out, "{key}")?;
         }
-        KeyFileContent::Signing(keys) => {
-            keys.iter().try_for_each(|key| writeln!(out, "{}", key.public_key()))?;
-        }
-        KeyFileContent::Public(keys) => keys.iter().try_for_each(|key| writeln!(out, "{key}"))?,
     }
     out.flush()?;
     Ok(Outcome::Yes)
+}
+
+fn keys(content: &KeyFileContent) -> Vec<KeyRecord> {
+    let public = |public_key: String| KeyRecord::Public { public_key };
+    match content {
+        KeyFileContent::Secrets(secrets) => {
+            let latest = secrets.iter().map(|(epoch, _)| *epoch).max();
+            let records = secrets.iter().map(|(epoch, secret)| KeyRecord::Secret {
+                epoch: epoch.0,
+                algorithm: secret.algorithm().name(),
+                fingerprint: format!("{:016x}", secret.fingerprint()),
+                seals: Some(*epoch) == latest,
+            });
+            records.collect()
+        }
+        KeyFileContent::Signing(keys) => {
+            keys.iter().map(|key| public(key.public_key().to_string())).collect()
+        }
+        KeyFileContent::Public(keys) => keys.iter().map(|key| public(key.to_string())).collect(),
+    }
+}
+
+/// A key as JSON, without what must stay secret: `schemas/key.json`.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum KeyRecord {
+    /// A secret of a group; the latest one seals.
+    Secret { epoch: u16, algorithm: &'static str, fingerprint: String, seals: bool },
+    /// The public key of a signing key.
+    Public { public_key: String },
+}
+
+impl fmt::Display for KeyRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Secret { epoch, algorithm, fingerprint, seals } => {
+                let seals = if *seals { "  seals" } else { "" };
+                write!(f, "epoch {epoch}  {algorithm}  fingerprint {fingerprint}{seals}")
+            }
+            Self::Public { public_key } => f.write_str(public_key),
+        }
+    }
 }
