@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 
 use super::{python, sources};
 use crate::command::{program, succeeds};
-use crate::dist::{self, Release};
+use crate::dist::{self, Profile, Release};
 use crate::step::{Outcome, RunOptions, Step, Verdict};
 use clean::CleanSystem;
 
@@ -80,7 +80,7 @@ fn package(options: &RunOptions) -> Result<Result<PathBuf, String>> {
 fn debian_package() -> Result<Result<PathBuf, String>> {
     let release = Release::of(&crate::root())?;
     let [native, ..] = &dist::PROGRAMS;
-    let command = match dist::build(&release, native, "first")? {
+    let command = match dist::build(&release, native, "first", Profile::Trial)? {
         Ok(command) => command,
         Err(why) => return Ok(Err(why)),
     };

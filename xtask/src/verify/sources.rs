@@ -68,7 +68,7 @@ fn fuzz_targets(options: &RunOptions) -> Result<Outcome> {
     if !succeeds(program("c++", ["--version"])) {
         return Ok(Outcome::skipped("no C++ compiler is installed, and libFuzzer is C++"));
     }
-    check(clippy(&["--manifest-path", FUZZ, "--target-dir", "target/fuzz"]), options)
+    check(clippy(&["--manifest-path", FUZZ, "--target-dir", "target"]), options)
 }
 
 /// Runs `command`; passes if it exits with status 0.
