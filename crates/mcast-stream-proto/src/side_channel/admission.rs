@@ -150,6 +150,26 @@ struct Waiting {
     wait: Nanos,
 }
 
+impl Waiting {
+    /// Whether it is expected back soon, so that a turn is held for it. A turn is not held for a client that is away for
+    /// longer, or does not come.
+    fn is_near(&self, now: ClockTime) -> bool {
+        let latest = self.expires_at - LATENESS - self.wait / 8 + SILENCE;
+        self.wait <= LONGEST_DOUBLED_WAIT && now < latest
+    }
+}
+
+/// The clients before a place in the queue.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ahead {
+    /// Those that can get a turn.
+    all: usize,
+    /// Those of them for which a turn is held.
+    near: usize,
+    /// Those that cannot, of the same address.
+    of_address: usize,
+}
+
 /// The clients of a server.
 #[derive(Debug)]
 pub struct Admission {
@@ -238,10 +258,10 @@ impl Admission {
         }
         let address = client.address;
         let place = self.place(ticket, address);
-        let (ahead, of_address) = self.ahead(place.unwrap_or(self.waiting.len()), address);
+        let ahead = self.ahead(now, place, address);
         let free = self.limits.turns.saturating_sub(self.turns());
         let is_address_free = self.turns_of(address) < self.limits.turns_per_address;
-        if is_address_free && ahead < free {
+        if is_address_free && ahead.near < free {
             if let Some(place) = place {
                 self.waiting.remove(place);
             }
@@ -252,11 +272,11 @@ impl Admission {
         }
         let (rank, expected) = match is_address_free {
             true => {
-                let rank = ahead + 1 - free;
+                let rank = (ahead.all + 1).saturating_sub(free);
                 (rank, self.expected(now, rank, self.limits.turns, |_| true))
             }
             false => {
-                let (rank, turns) = (of_address + 1, self.limits.turns_per_address);
+                let (rank, turns) = (ahead.of_address + 1, self.limits.turns_per_address);
                 (rank, self.expected(now, rank, turns, |client| client.address == address))
             }
         };
@@ -366,9 +386,8 @@ impl Admission {
         self.waiting.get(place).is_some_and(|waiting| waiting.address == address).then_some(place)
     }
 
-    /// Returns how many clients before a place in the queue can get a turn before it, and how many of those that cannot
-    /// have this address.
-    fn ahead(&self, place: usize, address: IpAddr) -> (usize, usize) {
+    /// Returns which clients are before this place in the queue, or at its end before a new client of this address.
+    fn ahead(&self, now: ClockTime, place: Option<usize>, address: IpAddr) -> Ahead {
         let mut full: Vec<(IpAddr, usize)> = Vec::new();
         for client in self.clients.iter().filter(|client| client.turn_since().is_some()) {
             match full.iter_mut().find(|(address, _)| *address == client.address) {
@@ -377,17 +396,17 @@ impl Admission {
             }
         }
         full.retain(|(_, turns)| *turns >= self.limits.turns_per_address);
-        if full.is_empty() {
-            return (place, 0);
-        }
-        let mut counts = (0, 0);
-        for waiting in self.waiting.iter().take(place) {
+        let mut ahead = Ahead::default();
+        for waiting in self.waiting.iter().take(place.unwrap_or(self.waiting.len())) {
             match full.iter().any(|(address, _)| *address == waiting.address) {
-                false => counts.0 += 1,
-                true => counts.1 += usize::from(waiting.address == address),
+                false => {
+                    ahead.all += 1;
+                    ahead.near += usize::from(waiting.is_near(now));
+                }
+                true => ahead.of_address += usize::from(waiting.address == address),
             }
         }
-        counts
+        ahead
     }
 
     /// Returns the time in which this many turns are expected to end, of those that these clients have at a time.
@@ -400,6 +419,7 @@ impl Admission {
             (0, Some(oldest)) => self.turn_time.max(2 * now.since(*oldest)),
             _ => self.turn_time,
         };
+        let turn_time = turn_time.min(TURN);
         // Turns that began together end together.
         let last = begun.get(rank.saturating_sub(1)).or_else(|| begun.last());
         let left = last.map_or(Nanos::ZERO, |since| turn_time - now.since(*since));
@@ -516,6 +536,20 @@ mod tests {
         let now = START + wait + wait / 4 + LATENESS;
         assert_eq!(asks(&mut admission, now, 101, Ticket::NONE).1, Turn::Now);
         assert_eq!(admission.waiting(), 0);
+    }
+
+    #[test]
+    fn no_turn_is_held_for_clients_that_are_away_for_long_or_late() {
+        let (mut admission, clients) = busy();
+        let waiting: Vec<_> =
+            (100..3_000).map(|of| later(asks(&mut admission, START, of, Ticket::NONE).1)).collect();
+        let (wait, ticket) = waiting[waiting.len() - 1];
+        assert!(wait > LONGEST_DOUBLED_WAIT, "{wait:?}");
+        admission.disconnected(START, clients[0]);
+        later(asks(&mut admission, START, 2_999, ticket).1);
+        let now = START + LONGEST_DOUBLED_WAIT + LONGEST_DOUBLED_WAIT / 8 + SILENCE;
+        assert!(admission.waiting() > 1_000);
+        assert_eq!(asks(&mut admission, now, 2_999, ticket).1, Turn::Now);
     }
 
     #[test]

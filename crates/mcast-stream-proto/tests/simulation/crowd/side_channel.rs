@@ -27,7 +27,7 @@ const LENGTH: usize = 1_000;
 const DATAGRAM_PAUSE: u64 = MILLISECOND;
 const DATAGRAMS_PER_MESSAGE: u64 = 200;
 /// Connections that the system keeps until they are accepted, and the time to accept one.
-const ACCEPT_QUEUE: usize = 128;
+const ACCEPT_QUEUE: usize = 4_096;
 const ACCEPT_TIME: u64 = 50_000;
 /// When a SYN without an answer is repeated, and when connecting fails.
 const SYN_REPEATS: [u64; 3] = [SECOND, 2 * SECOND, 4 * SECOND];

@@ -7,9 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use socket2::SockRef;
+
 use super::client::{Admitted, Client, Clients};
 use crate::side_channel::AdmissionLimits;
 
+/// Connections that the system keeps until they are accepted: many clients start together. Linux allows 4,096 unless it
+/// is configured otherwise.
+const BACKLOG: i32 = 4_096;
 /// How long to wait after accepting a connection has failed.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(20);
 
@@ -42,6 +47,8 @@ impl SideServer {
         service: impl Service,
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
+        // The standard library asks for 128.
+        SockRef::from(&listener).listen(BACKLOG)?;
         let is_ending = Arc::new(AtomicBool::new(false));
         let clients = Clients::new(limits);
         let shared = Arc::new(Shared { service, clients, is_ending: Arc::clone(&is_ending) });
