@@ -434,7 +434,7 @@ impl Admission {
             client.wait = client.wait.max((2 * known.wait).min(LONGEST_DOUBLED_WAIT));
         }
         let wait = client.wait;
-        // Clients add a random time to what they are told.
+        // Clients add a random time to it.
         client.expires_at = now + wait + wait / 4 + LATENESS;
         if let Some(known) = known {
             let ticket = Ticket::new(known.number as u32);

@@ -7,4 +7,4 @@ mod admission;
 mod pace;
 
 pub use admission::{Admission, AdmissionLimits, ClientId, ConnectDecision, Ticket, Turn};
-pub use pace::Pace;
+pub use pace::SharedPace;

@@ -8,12 +8,12 @@ const BURST: Nanos = Nanos::from_millis(10);
 /// Limits what a server sends to all of its clients. Those that always have something to receive get equal shares,
 /// because each waits for its last frame.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace {
+pub struct SharedPace {
     /// When everything that was sent may have been sent.
     due: ClockTime,
 }
 
-impl Pace {
+impl SharedPace {
     /// Bytes per second to all clients together: half of a link of 1 Gbit/s, so that the live stream has room beside them.
     pub const RATE: u64 = 64_000_000;
 
@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn all_clients_together_get_64_mb_per_second_and_each_the_same() {
-        let mut pace = Pace::new(ClockTime(0));
+        let mut pace = SharedPace::new(ClockTime(0));
         let (mut sent, mut next) = ([0_u64; 3], [ClockTime(0); 3]);
         while let Some(client) = (0..3).min_by_key(|client| next[*client])
             && next[client] < ClockTime(0) + Nanos::SECOND
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn an_idle_server_may_not_catch_up_for_longer_than_the_burst() {
-        let mut pace = Pace::new(ClockTime(0));
+        let mut pace = SharedPace::new(ClockTime(0));
         let now = ClockTime(0) + Nanos::from_secs(60);
         let without_waiting = (0..1_000).take_while(|_| pace.spend(now, MILLISECOND) == Nanos::ZERO).count();
         assert_eq!(without_waiting, 10);

@@ -2,7 +2,7 @@
 //! stream.
 
 use mcast_dice::number;
-use mcast_stream_proto::side_channel::{AdmissionLimits, Pace};
+use mcast_stream_proto::side_channel::{AdmissionLimits, SharedPace};
 
 use super::side_channel::{LINK, Outcome, SideChannel};
 use crate::plan::{MILLISECOND, SECOND};
@@ -75,16 +75,20 @@ impl Case {
         );
     }
 
-    /// The seconds in which the server sends so many bytes.
+    /// Returns the seconds in which the server sends the bytes that it sent.
     fn least_time(outcome: &Outcome) -> f64 {
-        outcome.bytes as f64 / Pace::RATE as f64
+        outcome.bytes as f64 / SharedPace::RATE as f64
     }
 
     /// Everybody has everything, in the time that the bytes take, after few attempts, and the live stream flows. That
     /// nothing is missing and nothing comes twice is checked as it is delivered.
     fn judge(self, subscribers: usize, outcome: &Outcome) {
         let context = format!("{} of {subscribers}", self.name);
-        assert_eq!(outcome.finished.len() + outcome.vanished, subscribers, "{context}: who has everything");
+        assert_eq!(
+            outcome.finished.len() + outcome.vanished,
+            subscribers,
+            "{context}: not all have everything"
+        );
         let last = outcome.finished_at(1_000) as f64 / SECOND as f64;
         // Slow links keep a part of the turns.
         let slow = self.slow.map_or(0.0, |every| {
@@ -125,7 +129,7 @@ impl Case {
 
 #[test]
 fn a_crowd_reads_the_log_in_the_time_that_its_bytes_take() {
-    const { assert!(Pace::RATE < LINK) };
+    const { assert!(SharedPace::RATE < LINK) };
     let most = number("MCAST_CROWD").unwrap_or(300) as usize;
     for case in CASES {
         for subscribers in [10, 100, 300, 1_000, 3_000, 10_000].into_iter().filter(|count| *count <= most) {

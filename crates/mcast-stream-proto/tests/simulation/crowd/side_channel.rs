@@ -11,7 +11,7 @@ use mcast_stream_proto::history::{
     HistoryRecord, HistoryStart, LiveIdentity, Position, RequestedStart,
 };
 use mcast_stream_proto::side_channel::{
-    Admission, AdmissionLimits, ClientId, ConnectDecision, Pace, Ticket, Turn,
+    Admission, AdmissionLimits, ClientId, ConnectDecision, SharedPace, Ticket, Turn,
 };
 use mcast_stream_proto::subscriber::{Item, Message, SubscriberEvent};
 use mcast_stream_proto::wire::{Incarnation, MessageNumber};
@@ -131,7 +131,7 @@ pub(super) struct SideChannel {
     /// Until when the link of the server is busy.
     link_free_at: u64,
     admission: Admission,
-    pace: Pace,
+    pace: SharedPace,
     back_at: u64,
     accept_queue: VecDeque<(usize, u64)>,
     is_accepting: bool,
@@ -158,7 +158,7 @@ impl SideChannel {
             datagrams: 0,
             link_free_at: 0,
             admission: Admission::new(AdmissionLimits::HISTORY),
-            pace: Pace::new(ClockTime(START)),
+            pace: SharedPace::new(ClockTime(START)),
             back_at: 0,
             accept_queue: VecDeque::new(),
             is_accepting: false,

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::driver::clock::Clock;
-use crate::side_channel::{Admission, AdmissionLimits, ClientId, ConnectDecision, Pace, Ticket, Turn};
+use crate::side_channel::{Admission, AdmissionLimits, ClientId, ConnectDecision, SharedPace, Ticket, Turn};
 
 /// What all clients share.
 #[derive(Debug)]
 struct State {
     admission: Admission,
-    pace: Pace,
+    pace: SharedPace,
     /// The handles that end connections.
     connections: HashMap<ClientId, TcpStream>,
 }
@@ -45,7 +45,7 @@ impl Clients {
         let clock = Clock::new();
         let state = State {
             admission: Admission::new(limits),
-            pace: Pace::new(clock.now()),
+            pace: SharedPace::new(clock.now()),
             connections: HashMap::new(),
         };
         Self { clock, state: Arc::new(Mutex::new(state)) }
