@@ -77,23 +77,25 @@ pub(crate) struct ServedHistory {
     requests: u64,
     records: u64,
     bytes: u64,
+    postponed: u64,
     refused: u64,
 }
 
 impl ServedHistory {
     pub(crate) const fn new(statistics: &HistoryServerStatistics) -> Self {
-        let HistoryServerStatistics { requests, records, bytes, refused } = *statistics;
-        Self { requests, records, bytes, refused }
+        let HistoryServerStatistics { requests, records, bytes, postponed, refused } = *statistics;
+        Self { requests, records, bytes, postponed, refused }
     }
 
     /// Returns a description.
     pub(crate) fn text(&self) -> String {
-        let refused = match self.refused {
+        let about = |requests, what| match requests {
             0 => String::new(),
-            requests => format!("; refused {}", count_of(requests, "request")),
+            requests => format!("; {what} {}", count_of(requests, "request")),
         };
+        let (postponed, refused) = (about(self.postponed, "postponed"), about(self.refused, "refused"));
         format!(
-            "sent {} of the history ({}) for {}{refused}",
+            "sent {} of the history ({}) for {}{postponed}{refused}",
             count_of(self.records, "record"),
             bytes(self.bytes),
             count_of(self.requests, "request"),

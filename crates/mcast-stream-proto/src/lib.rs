@@ -21,6 +21,7 @@ pub mod publisher;
 mod random;
 mod replay;
 pub mod seal;
+pub mod side_channel;
 pub mod sign;
 pub mod subscriber;
 mod time;

@@ -13,6 +13,8 @@ mod key_file;
 pub mod metrics;
 mod sys;
 
+use mcast_stream_proto::side_channel;
+
 #[cfg(feature = "seal")]
 pub use driver::find_signed_stream;
 #[cfg(feature = "tokio")]

@@ -14,6 +14,7 @@ use core::ops::Range;
 use super::backlog::{Backlog, LiveContent, LiveItem};
 use super::record::{HistoryContent, HistoryRecord, Position};
 use super::wire::{AnswerFrame, AnswerStatus, RecordReader, RequestedStart};
+use crate::random::Random;
 use crate::subscriber::{Cause, Item, Message, Step, SubscriberEvent, SubscriberStatistics};
 use crate::wire::{Incarnation, MessageKey, MessageNumber};
 use crate::{ClockTime, Nanos};
@@ -21,16 +22,28 @@ use crate::{ClockTime, Nanos};
 /// The interval of requests that bring nothing new, which doubles until the longest.
 const FIRST_RETRY: Nanos = Nanos::from_millis(20);
 const LONGEST_RETRY: Nanos = Nanos::from_millis(200);
+/// The longest interval of requests that fail. A part of it is random, so that the clients of a server that restarts do
+/// not come back all at once.
+const LONGEST_FAILED_RETRY: Nanos = Nanos::SECOND;
+/// A client adds a random time to the one that a server sends it away for: up to one part in this many.
+const WAIT_JITTER: u64 = 8;
+/// The longest time for which a server can send a client away. A longer one counts as this.
+const LONGEST_WAIT: Nanos = Nanos::from_secs(60);
 /// How long a start with a number waits for the live stream, which shows the present incarnation.
 const LIVE_WAIT: Nanos = Nanos::from_millis(1_500);
 /// How long after the end of a closed stream a live one is awaited: a publisher sends heartbeats every second.
 const ABSENCE: Nanos = Nanos::from_secs(3);
+/// How many times the patience a start waits for the first answer: while many connect, the system of the server drops SYNs,
+/// which clients repeat after 1, 3 and 7 s.
+const START_PATIENCE: u64 = 3;
 /// How long nothing is healed after no server could be used.
 const HEAL_PAUSE: Nanos = Nanos::from_secs(10);
 /// A full backlog ends the healing of a loss if the history has brought nothing for this time.
 const STALL: Nanos = Nanos::SECOND;
 /// The most records of an answer.
 const RECORDS: u32 = 1 << 16;
+/// The same while it is unknown where the history begins, and so how many are needed.
+const FIRST_RECORDS: u32 = 256;
 
 /// Where to start in the past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,13 +71,18 @@ pub struct HistoryConfig {
     /// The memory for the live stream while messages come from the history, in bytes. Default: 64 MiB. If it is full,
     /// the oldest messages in it are discarded, and come from the history as well.
     pub backlog: usize,
-    /// How long to wait for a history that brings nothing new. Default: 5 s, longer than bridges wait for each other.
+    /// How long to wait for a history that brings nothing new. Default: 5 s, longer than bridges wait for each other. The
+    /// time for which a server that serves others first sends its clients away does not count. A start waits three times
+    /// as long for the first answer.
     pub patience: Nanos,
+    /// Seed of random times. It should differ between subscribers. Default: 0.
+    pub seed: u64,
 }
 
 impl Default for HistoryConfig {
     fn default() -> Self {
-        Self { start: None, heal: false, stops: false, backlog: 64 << 20, patience: Nanos::from_secs(5) }
+        let patience = Nanos::from_secs(5);
+        Self { start: None, heal: false, stops: false, backlog: 64 << 20, patience, seed: 0 }
     }
 }
 
@@ -136,6 +154,8 @@ struct Reading {
     progress_at: ClockTime,
     next_request_at: ClockTime,
     retry: Nanos,
+    /// Until when the server has sent this client away.
+    away_until: ClockTime,
     /// The position of the last request.
     requested_from: Option<Position>,
     /// Whether a server has answered.
@@ -151,6 +171,7 @@ impl Reading {
             progress_at: now,
             next_request_at: now,
             retry: FIRST_RETRY,
+            away_until: ClockTime(0),
             requested_from: None,
             is_answered: false,
             failure: None,
@@ -203,6 +224,7 @@ pub struct HistoryMachine {
     has_stopped: bool,
     has_ended: bool,
     statistics: HistoryStatistics,
+    random: Random,
 }
 
 impl HistoryMachine {
@@ -240,6 +262,7 @@ impl HistoryMachine {
             has_stopped: false,
             has_ended: false,
             statistics: HistoryStatistics::default(),
+            random: Random::new(config.seed),
             config,
         }
     }
@@ -307,8 +330,8 @@ impl HistoryMachine {
     /// Begins with another stream, at its live end. The counters remain.
     pub fn restart(&mut self, now: ClockTime) {
         let config = HistoryConfig { start: None, ..self.config.clone() };
-        *self =
-            Self { statistics: self.statistics, last_request: self.last_request, ..Self::new(config, now) };
+        let (statistics, last_request, random) = (self.statistics, self.last_request, self.random.clone());
+        *self = Self { statistics, last_request, random, ..Self::new(config, now) };
     }
 
     /// Stops waiting for the history, for an application that is about to stop.
@@ -321,7 +344,14 @@ impl HistoryMachine {
     pub fn deadline(&self) -> ClockTime {
         let Some(reading) = &self.reading else { return ClockTime::NEVER };
         let retry = if self.request.is_none() { reading.next_request_at } else { ClockTime::NEVER };
-        retry.min(reading.progress_at + self.config.patience)
+        retry.min(self.given_up_at(reading))
+    }
+
+    /// Returns when the history is given up if it brings nothing new.
+    fn given_up_at(&self, reading: &Reading) -> ClockTime {
+        let is_start = self.is_catching_up && !reading.is_answered;
+        let patience = if is_start { START_PATIENCE * self.config.patience } else { self.config.patience };
+        reading.progress_at.max(reading.away_until) + patience
     }
 
     /// Takes a message of the live stream, while it [is not live](Self::is_live).
@@ -463,7 +493,19 @@ impl HistoryMachine {
         let is_optional = self.config.start == Some(HistoryStart::Oldest) && !reading.is_answered;
         self.last_request += 1;
         self.request = Some(self.last_request);
-        Some(HistoryQuery { id: self.last_request, start, count: RECORDS, is_optional })
+        Some(HistoryQuery { id: self.last_request, start, count: self.needed(), is_optional })
+    }
+
+    /// Returns how many records to request. Those that the live stream has are not needed.
+    fn needed(&self) -> u32 {
+        match (self.position, self.backlog.front()) {
+            (None, Some(_)) => FIRST_RECORDS,
+            (Some(position), Some(front)) if position.incarnation == front.incarnation => {
+                let count = front.number.ahead_of(position.number);
+                u32::try_from(count).unwrap_or(RECORDS).clamp(1, RECORDS)
+            }
+            (_, None) | (Some(_), Some(_)) => RECORDS,
+        }
     }
 
     /// Returns where the request starts that is due now.
@@ -514,6 +556,13 @@ impl HistoryMachine {
                 (self.request, self.answered) = (None, Some(status));
             }
             Ok(AnswerFrame::End { .. }) => self.failed(now, id, HistoryFailure::Unusable),
+            Ok(AnswerFrame::Later { wait, .. }) => {
+                let wait = wait.min(LONGEST_WAIT);
+                reading.is_answered = true;
+                reading.away_until = now + wait + self.random.below(wait / WAIT_JITTER);
+                reading.next_request_at = reading.away_until;
+                self.request = None;
+            }
             Err(_) => return self.fail(now),
         }
         true
@@ -532,8 +581,8 @@ impl HistoryMachine {
         let Some(reading) = self.reading.as_mut().filter(|_| self.request == Some(id)) else { return };
         self.request = None;
         reading.failure = Some(failure);
-        reading.retry = (2 * reading.retry).min(LONGEST_RETRY);
-        reading.next_request_at = now + reading.retry;
+        reading.retry = (2 * reading.retry).min(LONGEST_FAILED_RETRY);
+        reading.next_request_at = now + reading.retry / 2 + self.random.below(reading.retry / 2);
     }
 
     /// Returns the next message or event; `None` if there is none at present. When it [is live](Self::is_live)
@@ -683,7 +732,7 @@ impl HistoryMachine {
         let is_empty = reading.edge_since.is_some() && self.position.is_none();
         let is_over = self.is_abandoned
             || self.must_give_up
-            || now >= reading.progress_at + self.config.patience
+            || now >= self.given_up_at(&reading)
             || reading.failure == Some(HistoryFailure::NotFound) && self.request.is_none()
             || is_empty && self.config.start == Some(HistoryStart::Oldest);
         match front {

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use mcast_dice::{Dice, for_seeds};
 
 use super::*;
+use crate::side_channel::Ticket;
 use crate::subscriber::{Cause, Item, Message, SubscriberEvent, SubscriberStatistics};
 use crate::wire::{Incarnation, MessageNumber};
 use crate::{ClockTime, Nanos};
@@ -36,6 +37,8 @@ struct World {
     /// Records, and when each is stored.
     stored: Vec<(ClockTime, HistoryRecord<Vec<u8>>)>,
     is_hostile: bool,
+    /// Whether the server serves others first now and then.
+    is_busy: bool,
     start: Option<HistoryStart>,
     heals: bool,
     /// From then on, the server is silent.
@@ -88,7 +91,7 @@ impl World {
         let loss = dice.pick(&[0.0, 0.01, 0.2]);
         let live = Self::live(&mut dice, &published[joins_at..], loss);
         let lag = Nanos::from_millis(dice.pick(&[0, 10, 400]));
-        let is_hostile = dice.chance(0.2);
+        let (is_hostile, is_busy) = (dice.chance(0.2), dice.chance(0.3));
         let stored = Self::stored(&mut dice, &published, lag);
         let number = MessageNumber(dice.below(200));
         let reached = dice.pick(&lives);
@@ -118,6 +121,7 @@ impl World {
             live,
             stored,
             is_hostile,
+            is_busy,
             start,
             heals,
             silent_from,
@@ -259,7 +263,9 @@ impl World {
 
     fn run(&mut self) {
         let end = self.live.back().unwrap().0 + Nanos::from_secs(30);
-        while self.now < end {
+        // A server can send it away for longer.
+        let last = end + Nanos::from_secs(600);
+        while self.now < end || !self.machine.is_idle() && self.now < last {
             self.pass_live();
             if let Some(query) = self.machine.poll(self.now) {
                 self.answer(&query);
@@ -335,6 +341,11 @@ impl World {
         if self.dice.chance(0.02) {
             self.machine.failed(self.now, query.id, HistoryFailure::Unusable);
             return;
+        }
+        if self.is_busy && self.dice.chance(0.1) {
+            let wait = Nanos::from_millis(self.dice.pick(&[0, 40, 700, 8_000]));
+            let frame = AnswerFrame::later(wait, Ticket::new(7));
+            return self.answers.push_back((at, query.id, frame));
         }
         let count = self.dice.between(1, 120) as usize;
         let visible = |(stored, _): &&(ClockTime, HistoryRecord<Vec<u8>>)| *stored <= self.now;
@@ -510,7 +521,13 @@ fn a_healthy_history_heals_every_loss() {
     for_seeds(500, |seed| {
         let mut world = World::new(seed);
         let is_start = |start| matches!(start, Some(HistoryStart::Oldest | HistoryStart::Time(_)) | None);
-        if world.is_hostile || world.silent_from != ClockTime::NEVER || !is_start(world.start) || !world.heals
+        // What fills the memory meanwhile ends the healing of a loss.
+        let is_too_busy = world.is_busy && world.start.is_none();
+        if is_too_busy
+            || world.is_hostile
+            || world.silent_from != ClockTime::NEVER
+            || !is_start(world.start)
+            || !world.heals
         {
             return;
         }

@@ -6,6 +6,8 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::record::{GapCause, HistoryContent, HistoryRecord, Position};
+use crate::Nanos;
+use crate::side_channel::Ticket;
 use crate::wire::{Incarnation, MessageKey, MessageNumber, StreamId, WireError};
 
 /// The length of a request, in bytes.
@@ -15,6 +17,7 @@ pub const MAX_HISTORY_FRAME: usize = 64 << 10;
 
 const RECORDS: u8 = 1;
 const END: u8 = 2;
+const LATER: u8 = 3;
 /// The length of a frame before its records.
 const HEAD: usize = 16;
 /// The length of the longest text of a status.
@@ -35,6 +38,8 @@ pub struct HistoryRequest {
     pub count: u32,
     /// Where to start.
     pub start: RequestedStart,
+    /// The place in the queue that the server has given to the client.
+    pub ticket: Ticket,
 }
 
 /// Where a client asks to start.
@@ -64,6 +69,7 @@ impl HistoryRequest {
         bytes[..8].copy_from_slice(&self.stream.0.to_be_bytes());
         bytes[8..12].copy_from_slice(&self.count.to_be_bytes());
         bytes[12] = kind;
+        bytes[13..16].copy_from_slice(&self.ticket.number().to_be_bytes()[1..]);
         bytes[16..20].copy_from_slice(&u32::to_be_bytes(incarnation));
         bytes[20..].copy_from_slice(&u64::to_be_bytes(value));
         bytes
@@ -77,7 +83,8 @@ impl HistoryRequest {
         let mut reader = Reader { bytes, at: 0 };
         let (stream, count) = (StreamId(reader.u64()?), reader.u32()?);
         let kind = reader.u8()?;
-        reader.skip(3)?;
+        let [high, middle, low] = reader.array()?;
+        let ticket = Ticket::new(u32::from_be_bytes([0, high, middle, low]));
         let (incarnation, value) = (Incarnation(reader.u32()?), reader.u64()?);
         let start = match kind {
             0 => RequestedStart::Oldest,
@@ -86,14 +93,14 @@ impl HistoryRequest {
             3 => RequestedStart::Time(value),
             _ => return Err(WireError::Body),
         };
-        Ok(Self { stream, count, start })
+        Ok(Self { stream, count, start, ticket })
     }
 }
 
 /// How an answer ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnswerStatus {
-    /// As many records as requested were sent, and there may be more.
+    /// As many records as requested were sent, or the client's turn is over. There may be more.
     More,
     /// There are no more records at present.
     Edge,
@@ -114,6 +121,13 @@ pub enum AnswerFrame<'a> {
         status: AnswerStatus,
         /// An explanation, possibly empty.
         text: &'a str,
+    },
+    /// The server serves others first. The client is to connect again.
+    Later {
+        /// After this time, in whole milliseconds.
+        wait: Nanos,
+        /// The client's place in the queue.
+        ticket: Ticket,
     },
 }
 
@@ -136,6 +150,11 @@ impl<'a> AnswerFrame<'a> {
                 let text = text.get(..text.len().min(MAX_TEXT)).unwrap_or_default();
                 Ok(Self::End { status, text: core::str::from_utf8(text).map_err(|_| WireError::Body)? })
             }
+            [LATER, ..] => {
+                let mut reader = Reader { bytes, at: 4 };
+                let wait = Nanos::from_millis(u64::from(reader.u32()?));
+                Ok(Self::Later { wait, ticket: Ticket::new(reader.u32()?) })
+            }
             _ => Err(WireError::Body),
         }
     }
@@ -146,6 +165,18 @@ impl<'a> AnswerFrame<'a> {
         let mut bytes = alloc::vec![END, status as u8, 0, 0];
         let end = (0..=MAX_TEXT.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
         bytes.extend_from_slice(text.get(..end.unwrap_or(0)).unwrap_or_default().as_bytes());
+        bytes
+    }
+}
+
+impl AnswerFrame<'_> {
+    /// Returns the bytes of the frame that sends a client away for this time, rounded up to milliseconds.
+    #[must_use]
+    pub fn later(wait: Nanos, ticket: Ticket) -> Vec<u8> {
+        let milliseconds = u32::try_from(wait.0.div_ceil(1_000_000)).unwrap_or(u32::MAX);
+        let mut bytes = alloc::vec![LATER, 0, 0, 0];
+        bytes.extend_from_slice(&milliseconds.to_be_bytes());
+        bytes.extend_from_slice(&ticket.number().to_be_bytes());
         bytes
     }
 }
@@ -394,7 +425,14 @@ mod tests {
         }
 
         #[test]
-        fn requests_are_read_as_they_were_written(stream: u64, count: u32, kind in 0..4, incarnation: u32, value: u64) {
+        fn requests_are_read_as_they_were_written(
+            stream: u64,
+            count: u32,
+            kind in 0..4,
+            incarnation: u32,
+            value: u64,
+            ticket: u32,
+        ) {
             let number = MessageNumber(value);
             let start = match kind {
                 0 => RequestedStart::Oldest,
@@ -402,7 +440,7 @@ mod tests {
                 2 => RequestedStart::Latest(number),
                 _ => RequestedStart::Time(value),
             };
-            let request = HistoryRequest { stream: StreamId(stream), count, start };
+            let request = HistoryRequest { stream: StreamId(stream), count, start, ticket: Ticket::new(ticket) };
             prop_assert_eq!(HistoryRequest::read(&request.bytes()), Ok(request));
         }
 
@@ -415,7 +453,15 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_or_refused(kind in 0..4_u8, bytes: Vec<u8>) {
+        fn the_time_to_come_back_is_read_as_it_was_written(milliseconds: u32, ticket: u32) {
+            let (wait, ticket) = (Nanos::from_millis(u64::from(milliseconds)), Ticket::new(ticket));
+            let bytes = AnswerFrame::later(wait, ticket);
+            prop_assert_eq!(AnswerFrame::read(&bytes), Ok(AnswerFrame::Later { wait, ticket }));
+            AnswerFrame::read(&bytes[..bytes.len() - 1]).unwrap_err();
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(kind in 0..5_u8, bytes: Vec<u8>) {
             let frame = [&[kind], &bytes[..]].concat();
             let _ = (HistoryRequest::read(&frame), AnswerFrame::read(&frame));
             if let Ok(records) = read_all(&frame) {
@@ -445,10 +491,11 @@ mod tests {
     fn golden_vectors() {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let start = RequestedStart::At(Position::new(Incarnation(0x1122_3344), MessageNumber(7)));
-        let request = HistoryRequest { stream: StreamId(0x0102_0304_0506_0708), count: 100, start };
+        let stream = StreamId(0x0102_0304_0506_0708);
+        let request = HistoryRequest { stream, count: 100, start, ticket: Ticket::new(0xff12_3456) };
         assert_eq!(
             hex(&request.bytes()),
-            "010203040506070800000064010000001122334400000000000000 07".replace(' ', "")
+            "010203040506070800000064 01 123456 1122334400000000000000 07".replace(' ', "")
         );
         let at = |number| Position::new(Incarnation(0x1122_3344), MessageNumber(number));
         let mut writer = FrameWriter::default();
@@ -467,5 +514,7 @@ mod tests {
                 .replace(' ', "")
         );
         assert_eq!(hex(&AnswerFrame::end(AnswerStatus::Edge, "")), "02010000");
+        let later = AnswerFrame::later(Nanos(1_499_999_999), Ticket::new(0x12_3456));
+        assert_eq!(hex(&later), "03000000000005dc00123456");
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! `MCAST_CROWD=10000` runs up to that number, and prints the table of `docs/scale.md`. The default stays small.
 
+mod catch_up;
+mod side_channel;
+
 use mcast_dice::number;
 use mcast_stream_proto::publisher::Fec;
 use mcast_stream_proto::subscriber::Start;

@@ -63,10 +63,15 @@ const COUNTERS: [Metric; 9] = [
 /// A metric of the history server.
 type HistoryMetric = (&'static str, &'static str, fn(&HistoryServerStatistics) -> u64);
 
-const HISTORY: [HistoryMetric; 4] = [
+const HISTORY: [HistoryMetric; 5] = [
     ("mcast_bridge_history_requests_total", "Requests for the history.", |counts| counts.requests),
     ("mcast_bridge_history_records_total", "Records of the history sent.", |counts| counts.records),
     ("mcast_bridge_history_bytes_total", "Bytes of the history sent.", |counts| counts.bytes),
+    (
+        "mcast_bridge_history_postponed_total",
+        "Requests for the history postponed because others were served first.",
+        |counts| counts.postponed,
+    ),
     ("mcast_bridge_history_refused_total", "Requests for the history refused.", |counts| counts.refused),
 ];
 

@@ -20,12 +20,16 @@ use crate::history::{
     AnswerFrame, AnswerStatus, HistoryFailure, HistoryQuery, HistoryRequest, MAX_HISTORY_FRAME,
 };
 use crate::seal::Keys;
+use crate::side_channel::Ticket;
 use crate::wire::StreamId;
 
 /// How long to wait for an announcement. They are sent once per second.
 const SEARCH: Duration = Duration::from_millis(2_500);
 /// How long to wait where there may be no server.
 const SHORT_SEARCH: Duration = Duration::from_millis(1_500);
+/// All subscribers that search a server see the same announcement. Each waits for a random part of this time before it
+/// connects, so that the server can accept all.
+const SPREAD: Duration = Duration::from_millis(500);
 /// Frames that wait for the subscriber.
 const QUEUE: usize = 4;
 /// The bytes of a frame with one message, without the message.
@@ -69,7 +73,8 @@ pub(super) struct ReaderConfig {
 /// The thread.
 #[derive(Debug)]
 pub(super) struct HistoryReader {
-    jobs: Sender<Job>,
+    /// `None`: the connection is not needed at present.
+    jobs: Sender<Option<Job>>,
     reports: Receiver<Report>,
     /// The request that is under way; the thread gives up any other one.
     current: Arc<AtomicU64>,
@@ -82,7 +87,17 @@ impl HistoryReader {
         let wanted = Arc::clone(&current);
         let work = move || {
             let (jobs, reports, failed) = (incoming, outgoing, Vec::new());
-            Worker { config, jobs, reports, current: wanted, active, session: None, failed }.run();
+            let worker = Worker {
+                config,
+                jobs,
+                reports,
+                current: wanted,
+                active,
+                session: None,
+                failed,
+                preferred: None,
+            };
+            worker.run();
         };
         let thread = std::thread::Builder::new().name("mcast-past".to_owned()).spawn(work);
         thread.map_err(StreamError::Thread)?;
@@ -92,7 +107,13 @@ impl HistoryReader {
     pub(super) fn ask(&self, job: Job) {
         self.set_current(Some(job.query.id));
         // It fails if the thread has panicked; then there is no answer.
-        let _ = self.jobs.send(job);
+        let _ = self.jobs.send(Some(job));
+    }
+
+    /// Closes the connection, so that the server has room for others.
+    pub(super) fn rest(&self) {
+        self.set_current(None);
+        let _ = self.jobs.send(None);
     }
 
     /// Gives up every other request than this one.
@@ -113,7 +134,7 @@ impl Drop for HistoryReader {
 
 struct Worker {
     config: ReaderConfig,
-    jobs: Receiver<Job>,
+    jobs: Receiver<Option<Job>>,
     reports: SyncSender<Report>,
     current: Arc<AtomicU64>,
     /// The request that the thread works on.
@@ -121,6 +142,8 @@ struct Worker {
     session: Option<Session>,
     /// Servers that failed, so that others are preferred.
     failed: Vec<SocketAddr>,
+    /// The server to ask next, and the place in its queue.
+    preferred: Option<(SocketAddr, Ticket)>,
 }
 
 /// A connection to a server.
@@ -129,6 +152,13 @@ struct Session {
     server: SocketAddr,
     requests: u64,
     frames: u64,
+}
+
+/// How a request was answered.
+enum Answer {
+    Complete,
+    /// Others are served first. The ticket is the place in the queue.
+    Later(Ticket),
 }
 
 /// Why a request failed.
@@ -141,6 +171,11 @@ struct Failure {
 impl Worker {
     fn run(mut self) {
         while let Ok(job) = self.jobs.recv() {
+            let Some(job) = job else {
+                // The server is known for the next time.
+                self.preferred = self.session.take().map(|session| (session.server, Ticket::NONE));
+                continue;
+            };
             let id = job.query.id;
             self.active.store(id, Ordering::Release);
             if !self.is_wanted() {
@@ -162,8 +197,8 @@ impl Worker {
     fn answer(&mut self, job: &Job) -> Result<(), (HistoryFailure, String)> {
         if let Some(mut session) = self.session.take() {
             match self.ask(&mut session, job) {
-                Ok(()) => {
-                    self.session = Some(session);
+                Ok(asked) => {
+                    self.keep(session, asked);
                     return Ok(());
                 }
                 Err(failure) if failure.has_begun => {
@@ -173,20 +208,23 @@ impl Worker {
                 Err(_) => {}
             }
         }
-        let servers = match self.config.servers.is_empty() {
-            true => vec![self.search(job)?],
-            false => self.config.servers.clone(),
+        let servers = match (self.config.servers.is_empty(), self.preferred) {
+            // Another server does not know the place in the queue.
+            (_, Some((server, _))) => vec![server],
+            (true, None) => vec![self.search(job)?],
+            (false, None) => self.config.servers.clone(),
         };
         let mut last = (HistoryFailure::Unusable, String::new());
         for server in servers {
             let asked = self.connect(server, job).map_err(|error| Failure { error, has_begun: false });
-            match asked.and_then(|mut session| self.ask(&mut session, job).map(|()| session)) {
-                Ok(session) => {
+            match asked.and_then(|mut session| self.ask(&mut session, job).map(|asked| (session, asked))) {
+                Ok((session, asked)) => {
                     self.failed.clear();
-                    self.session = Some(session);
+                    self.keep(session, asked);
                     return Ok(());
                 }
                 Err(failure) => {
+                    self.preferred = None;
                     last = self.unusable(server, &failure.error);
                     if failure.has_begun || !self.is_wanted() {
                         break;
@@ -195,6 +233,14 @@ impl Worker {
             }
         }
         Err(last)
+    }
+
+    /// Keeps a session for the next request, or the place in the queue of the server.
+    fn keep(&mut self, session: Session, answer: Answer) {
+        (self.session, self.preferred) = match answer {
+            Answer::Complete => (Some(session), None),
+            Answer::Later(ticket) => (None, Some((session.server, ticket))),
+        };
     }
 
     fn unusable(&mut self, server: SocketAddr, error: &io::Error) -> (HistoryFailure, String) {
@@ -223,13 +269,25 @@ impl Worker {
             }
             match announcements.next_timeout(left.min(CHECK_INTERVAL)) {
                 Ok(Some(server)) if self.failed.contains(&server) => second_best = Some(server),
-                Ok(Some(server)) => return Ok(server),
+                Ok(Some(server)) => {
+                    self.wait_for_a_part_of(SPREAD);
+                    return Ok(server);
+                }
                 Ok(None) => {}
                 Err(error) => return Err(missing(format!("cannot look for history servers: {error}"))),
             }
         }
         self.failed.clear();
         second_best.ok_or_else(|| missing("no history server of this stream is announced".to_owned()))
+    }
+
+    /// Waits for a random part of this time, as long as the request is not replaced.
+    fn wait_for_a_part_of(&self, time: Duration) {
+        let part = (clock::seed() >> 32) as u32;
+        let until = Instant::now() + time.mul_f64(f64::from(part) / f64::from(u32::MAX));
+        while self.is_wanted() && Instant::now() < until {
+            std::thread::sleep(until.saturating_duration_since(Instant::now()).min(CHECK_INTERVAL));
+        }
     }
 
     fn connect(&self, server: SocketAddr, job: &Job) -> io::Result<Session> {
@@ -243,14 +301,16 @@ impl Worker {
     }
 
     /// Sends the request, and passes the frames of the answer on.
-    fn ask(&self, session: &mut Session, job: &Job) -> Result<(), Failure> {
+    fn ask(&self, session: &mut Session, job: &Job) -> Result<Answer, Failure> {
         let HistoryQuery { id, start, count, .. } = job.query;
         let before = |error| Failure { error, has_begun: false };
         session.requests += 1;
         if session.requests >= MOST_FRAMES {
             return Err(before(invalid("the connection has no more keys")));
         }
-        let request = HistoryRequest { stream: job.stream, count, start };
+        let ticket = self.preferred.filter(|(server, _)| *server == session.server);
+        let ticket = ticket.map_or(Ticket::NONE, |(_, ticket)| ticket);
+        let request = HistoryRequest { stream: job.stream, count, start, ticket };
         session.channel.send(session.requests, &request.bytes()).map_err(before)?;
         let longest = MAX_HISTORY_FRAME.max(self.config.longest_message.saturating_add(FRAME_OVERHEAD));
         let mut has_begun = false;
@@ -264,12 +324,16 @@ impl Worker {
                 AnswerFrame::End { status: AnswerStatus::Unavailable | AnswerStatus::OtherStream, text } => {
                     return Err(Failure { error: io::Error::other(text.to_owned()), has_begun: true });
                 }
-                end_or_records => {
-                    let is_end = matches!(end_or_records, AnswerFrame::End { .. });
+                other => {
+                    let answer = match other {
+                        AnswerFrame::Records => None,
+                        AnswerFrame::End { .. } => Some(Answer::Complete),
+                        AnswerFrame::Later { ticket, .. } => Some(Answer::Later(ticket)),
+                    };
                     let gone = |_| Failure { error: invalid("the subscriber is gone"), has_begun: true };
                     self.reports.send(Report::Frame(id, session.server, frame)).map_err(gone)?;
-                    if is_end {
-                        return Ok(());
+                    if let Some(answer) = answer {
+                        return Ok(answer);
                     }
                 }
             }
@@ -282,11 +346,13 @@ impl Worker {
 mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
+    use std::sync::Mutex;
 
     use super::*;
     use crate::driver::history::{HistoryListener, HistoryProvider, HistorySource, HistoryUnavailable};
     use crate::history::{HistoryContent, HistoryRecord, Position, RecordReader, RequestedStart};
     use crate::seal::{Algorithm, GroupSecret};
+    use crate::side_channel::AdmissionLimits;
     use crate::wire::{Incarnation, KeyEpoch, MessageNumber};
 
     const STREAM: StreamId = StreamId(1);
@@ -373,6 +439,51 @@ mod tests {
             assert!(why.contains("there are no times"), "{why}");
             drop(server);
         }
+    }
+
+    /// Reads nothing until it is released.
+    struct Slow(Arc<Mutex<()>>);
+
+    impl HistoryProvider for Slow {
+        fn open(&self, stream: StreamId) -> Result<Box<dyn HistorySource>, HistoryUnavailable> {
+            drop(self.0.lock().unwrap());
+            Numbers.open(stream)
+        }
+    }
+
+    #[test]
+    fn a_client_that_is_sent_away_comes_back_when_others_are_done() {
+        let keys = secret(1);
+        let listener = HistoryListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.address();
+        let blocked = Arc::new(Mutex::new(()));
+        let guard = blocked.lock().unwrap();
+        let server = listener.serve(STREAM, keys.clone(), Box::new(Slow(Arc::clone(&blocked)))).unwrap();
+        let served: Vec<_> =
+            (0..AdmissionLimits::HISTORY.turns_per_address).map(|_| reader(address)).collect();
+        served.iter().for_each(|reader| reader.ask(job(1, RequestedStart::Oldest, &keys)));
+        let count = served.len() as u64;
+        while server.statistics().requests < count {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let waiting = reader(address);
+        waiting.ask(job(1, RequestedStart::Oldest, &keys));
+        let Report::Frame(_, _, frame) = next_report(&waiting) else { panic!("a frame") };
+        let Ok(AnswerFrame::Later { wait, ticket }) = AnswerFrame::read(&frame) else { panic!("{frame:?}") };
+        assert_ne!(ticket, Ticket::NONE);
+        drop(guard);
+        let is_records = |report| match report {
+            Report::Frame(_, _, frame) => AnswerFrame::read(&frame) == Ok(AnswerFrame::Records),
+            Report::Failed(..) => false,
+        };
+        for reader in &served {
+            while is_records(next_report(reader)) {}
+        }
+        std::thread::sleep(wait.into());
+        waiting.ask(job(2, RequestedStart::Oldest, &keys));
+        let Report::Frame(2, _, frame) = next_report(&waiting) else { panic!("a frame") };
+        assert_eq!(AnswerFrame::read(&frame), Ok(AnswerFrame::Records));
+        assert_eq!(server.statistics().postponed, 1);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvError, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mcast::InterfaceIndex;
 
@@ -15,13 +15,14 @@ use super::{GREETING, MOST_FRAMES, NO_INCARNATION};
 use crate::driver::clock;
 use crate::driver::error::StreamError;
 use crate::driver::side_channel::{
-    Channel, FIRST_ANSWER, Pace, Progress, REQUEST_TIME, Service, SideServer, StepDeadline, TIMEOUT,
+    Channel, Client, FIRST_ANSWER, REQUEST_TIME, Service, SideServer, StepDeadline, TIMEOUT,
 };
 use crate::history::{
     AnswerFrame, AnswerStatus, FrameWriter, HISTORY_REQUEST, HistoryContent, HistoryRecord, HistoryRequest,
     Position, RequestedStart,
 };
 use crate::seal::Keys;
+use crate::side_channel::{AdmissionLimits, Turn};
 use crate::wire::StreamId;
 
 /// How long a client may wait until its next request.
@@ -88,6 +89,8 @@ pub struct HistoryServerStatistics {
     pub records: u64,
     /// Bytes sent.
     pub bytes: u64,
+    /// Requests that were sent away for some time, because others were served first.
+    pub postponed: u64,
     /// Requests that were refused: malformed ones, those of clients without the keys, and those for what is not here or
     /// cannot be read.
     pub refused: u64,
@@ -107,6 +110,7 @@ struct Counts {
     requests: AtomicU64,
     records: AtomicU64,
     bytes: AtomicU64,
+    postponed: AtomicU64,
     refused: AtomicU64,
     latest: Mutex<Option<RefusedHistory>>,
 }
@@ -166,7 +170,7 @@ impl HistoryListener {
         let (keys, counts) = (Arc::new(Mutex::new(keys)), Arc::<Counts>::default());
         let service =
             HistoryService { stream, keys: Arc::clone(&keys), counts: Arc::clone(&counts), provider };
-        let server = SideServer::start(self.listener, "mcast-history", service);
+        let server = SideServer::start(self.listener, "mcast-history", AdmissionLimits::HISTORY, service);
         let server = server.map_err(StreamError::Thread)?;
         Ok(HistoryServer { stream, keys, counts, server, announcer: None })
     }
@@ -193,11 +197,12 @@ impl HistoryServer {
     #[must_use]
     pub fn statistics(&self) -> HistoryServerStatistics {
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let Counts { requests, records, bytes, refused, .. } = &*self.counts;
+        let Counts { requests, records, bytes, postponed, refused, .. } = &*self.counts;
         HistoryServerStatistics {
             requests: count(requests),
             records: count(records),
             bytes: count(bytes),
+            postponed: count(postponed),
             refused: count(refused),
         }
     }
@@ -215,18 +220,13 @@ impl HistoryServer {
 }
 
 impl Service for HistoryService {
-    fn serve(
-        &self,
-        connection: TcpStream,
-        progress: &Progress,
-        is_running: &dyn Fn() -> bool,
-    ) -> io::Result<()> {
-        let client = connection.peer_addr()?;
-        let served = self.serve_client(connection, client, progress, is_running);
+    fn serve(&self, connection: TcpStream, client: &Client, is_running: &dyn Fn() -> bool) -> io::Result<()> {
+        let address = connection.peer_addr()?;
+        let served = self.serve_client(connection, address, client, is_running);
         if let Err(error) = &served
             && error.kind() == io::ErrorKind::InvalidData
         {
-            self.counts.refuse(client, error.to_string());
+            self.counts.refuse(address, error.to_string());
         }
         served
     }
@@ -247,8 +247,8 @@ impl HistoryService {
     fn serve_client(
         &self,
         connection: TcpStream,
-        client: SocketAddr,
-        progress: &Progress,
+        address: SocketAddr,
+        client: &Client,
         is_running: &dyn Fn() -> bool,
     ) -> io::Result<()> {
         let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -256,27 +256,33 @@ impl HistoryService {
         let mut channel = Channel::new(connection, GREETING, deadline)?;
         channel.greet(clock::seed(), keys.latest())?;
         channel.seal_with(&keys, keys.latest(), self.stream, NO_INCARNATION)?;
-        let pace = Pace::new(Instant::now());
         let (counts, frame) = (&*self.counts, FrameWriter::default());
-        let mut answer = Answer { channel, progress, counts, pace, next: FIRST_ANSWER, frame };
+        let mut answer = Answer { channel, client, counts, next: FIRST_ANSWER, frame };
         let mut source = None;
         for number in 1..MOST_FRAMES {
             let request = answer.channel.receive(number, HISTORY_REQUEST)?;
             let request = HistoryRequest::read(&request)
                 .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the request is malformed"))?;
-            progress.note_request();
             self.counts.requests.fetch_add(1, Ordering::Relaxed);
             answer.channel.restart_for_each_step(TIMEOUT);
+            if let Turn::Later(wait, ticket) = client.request(request.ticket) {
+                self.counts.postponed.fetch_add(1, Ordering::Relaxed);
+                return answer.send(&AnswerFrame::later(wait, ticket));
+            }
             match self.answer(&request, &mut source, &mut answer) {
-                Ok(status) => answer.end(status, "")?,
+                Ok(status) => {
+                    answer.end(status, "")?;
+                    client.answered(status == AnswerStatus::Edge);
+                }
                 Err(Failure::Connection(error)) => return Err(error),
                 Err(Failure::Source(error)) => {
                     let status = match error {
                         HistoryUnavailable::OtherStream => AnswerStatus::OtherStream,
                         HistoryUnavailable::Unreadable(_) => AnswerStatus::Unavailable,
                     };
-                    self.counts.refuse(client, error.to_string());
+                    self.counts.refuse(address, error.to_string());
                     answer.end(status, &error.to_string())?;
+                    client.answered(true);
                     source = None;
                 }
             }
@@ -309,9 +315,13 @@ impl HistoryService {
             let read = || read_records(&mut **source, from, request.count, chunks);
             let reader = thread::Builder::new().name("mcast-reader".to_owned()).spawn_scoped(scope, read);
             let reader = reader.map_err(Failure::Connection)?;
-            answer.records(received).map_err(Failure::Connection)?;
+            let extent = answer.records(received).map_err(Failure::Connection)?;
             let ended = || HistoryUnavailable::Unreadable("the thread that reads it has ended".into());
-            Ok(reader.join().map_err(|_| ended())??)
+            let status = reader.join().map_err(|_| ended())??;
+            Ok(match extent {
+                Extent::Everything => status,
+                Extent::TurnIsOver => AnswerStatus::More,
+            })
         })
     }
 }
@@ -343,19 +353,24 @@ fn read_records(
     Ok(if from.is_some() { AnswerStatus::More } else { AnswerStatus::Edge })
 }
 
+/// How many of the records that were read were sent.
+enum Extent {
+    Everything,
+    TurnIsOver,
+}
+
 /// The frames to a client.
 struct Answer<'a, 'p> {
     channel: Channel<'a>,
-    progress: &'p Progress,
+    client: &'p Client,
     counts: &'p Counts,
-    pace: Pace,
     next: u64,
     frame: FrameWriter,
 }
 
 impl Answer<'_, '_> {
-    /// Sends records until there are no more. While none are there, nothing is held back.
-    fn records(&mut self, chunks: Receiver<Chunk>) -> io::Result<()> {
+    /// Sends records until there are no more, or the client's turn is over. While none are there, nothing is held back.
+    fn records(&mut self, chunks: Receiver<Chunk>) -> io::Result<Extent> {
         loop {
             let chunk = match chunks.try_recv() {
                 Err(TryRecvError::Empty) => {
@@ -365,9 +380,18 @@ impl Answer<'_, '_> {
                 Err(TryRecvError::Disconnected) => Err(RecvError),
                 Ok(chunk) => Ok(chunk),
             };
-            let Ok(chunk) = chunk else { return self.flush() };
-            chunk.iter().try_for_each(|record| self.push(record))?;
-            self.counts.records.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            let Ok(chunk) = chunk else {
+                self.flush()?;
+                return Ok(Extent::Everything);
+            };
+            for record in &chunk {
+                let frames = self.next;
+                self.push(record)?;
+                self.counts.records.fetch_add(1, Ordering::Relaxed);
+                if self.next != frames && self.client.is_over() {
+                    return Ok(Extent::TurnIsOver);
+                }
+            }
         }
     }
 
@@ -400,9 +424,8 @@ impl Answer<'_, '_> {
         }
         self.channel.send(self.next, frame)?;
         self.next += 1;
-        self.progress.note();
         self.counts.bytes.fetch_add(frame.len() as u64, Ordering::Relaxed);
-        self.pace.wait(frame.len());
+        self.client.sent(frame.len());
         Ok(())
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use mcast::InterfaceSelector;
 
 use super::reader::{HistoryReader, Job, ReaderConfig, Report};
-use crate::history::{HistoryConfig, HistoryMachine, LiveIdentity};
+use crate::driver::clock;
+use crate::history::{AnswerFrame, HistoryConfig, HistoryMachine, LiveIdentity};
 use crate::seal::Keys;
 use crate::subscriber::{Item, SubscriberEvent};
 use crate::wire::StreamId;
@@ -24,6 +25,8 @@ pub(in crate::driver) struct HistorySubscription {
     pub(in crate::driver) machine: HistoryMachine,
     config: ReaderConfig,
     reader: Option<HistoryReader>,
+    /// Whether the connection is closed until the next request.
+    is_resting: bool,
     /// A report for which the machine has no room yet.
     held: Option<Report>,
     /// Events of the live stream that do not belong to a position.
@@ -39,10 +42,13 @@ impl HistorySubscription {
         longest_message: usize,
         now: ClockTime,
     ) -> Self {
+        // Subscribers that start together do not come back together.
+        let config = HistoryConfig { seed: config.seed ^ clock::seed(), ..config };
         Self {
             machine: HistoryMachine::new(config, now),
             config: ReaderConfig { servers, interface, longest_message },
             reader: None,
+            is_resting: true,
             held: None,
             events: VecDeque::new(),
             problem: None,
@@ -115,8 +121,13 @@ impl HistorySubscription {
                 None => self.reader.insert(HistoryReader::start(self.config.clone())?),
             };
             reader.ask(Job { query, stream, keys: keys.clone() });
+            self.is_resting = false;
         }
         let Some(reader) = &self.reader else { return Ok(()) };
+        if self.machine.is_live() && !self.is_resting {
+            reader.rest();
+            self.is_resting = true;
+        }
         let request = self.machine.request();
         reader.set_current(request);
         while let Some(report) = self.held.take().or_else(|| reader.report()) {
@@ -130,6 +141,9 @@ impl HistorySubscription {
                     break;
                 }
                 Report::Frame(id, server, frame) => {
+                    if let Ok(AnswerFrame::Later { .. }) = AnswerFrame::read(&frame) {
+                        self.problem = Some(format!("the history server {server} serves others first"));
+                    }
                     // After a malformed frame, the request is given up, and the thread ends the connection.
                     let _ = self.machine.frame(now, id, server, frame);
                 }

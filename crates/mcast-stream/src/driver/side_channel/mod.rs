@@ -1,9 +1,8 @@
 //! TCP connections beside a stream, sealed with its keys, for what does not fit into datagrams: snapshots and history.
 
 mod channel;
-mod clients;
+mod client;
 mod deadline;
-mod pace;
 mod server;
 
 use std::io;
@@ -12,11 +11,8 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 pub(super) use channel::Channel;
-#[cfg(all(test, feature = "seal"))]
-pub(super) use clients::MAX_CLIENTS;
-pub(super) use clients::Progress;
+pub(super) use client::Client;
 pub(super) use deadline::{CHECK_INTERVAL, StepDeadline};
-pub(super) use pace::Pace;
 pub(super) use server::{Service, SideServer};
 
 /// The time limit for one step of the other side.

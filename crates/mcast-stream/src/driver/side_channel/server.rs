@@ -1,26 +1,27 @@
 //! A server: it accepts a limited number of clients, and serves each on a thread.
 
 use std::io;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::clients::{Clients, Progress};
+use socket2::SockRef;
 
+use super::client::{Admitted, Client, Clients};
+use crate::side_channel::AdmissionLimits;
+
+/// Connections that the system keeps until they are accepted: many clients start together. Linux allows 4,096 unless it
+/// is configured otherwise.
+const BACKLOG: i32 = 4_096;
 /// How long to wait after accepting a connection has failed.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(20);
 
 /// What is served to each client.
 pub(in crate::driver) trait Service: Send + Sync + 'static {
     /// Serves a client until it is done or the server is not running any more.
-    fn serve(
-        &self,
-        connection: TcpStream,
-        progress: &Progress,
-        is_running: &dyn Fn() -> bool,
-    ) -> io::Result<()>;
+    fn serve(&self, connection: TcpStream, client: &Client, is_running: &dyn Fn() -> bool) -> io::Result<()>;
 }
 
 /// Serves clients until it is dropped.
@@ -33,7 +34,7 @@ pub(in crate::driver) struct SideServer {
 
 struct Shared<S> {
     service: S,
-    clients: Mutex<Clients<TcpStream>>,
+    clients: Clients,
     is_ending: Arc<AtomicBool>,
 }
 
@@ -42,11 +43,14 @@ impl SideServer {
     pub(in crate::driver) fn start(
         listener: TcpListener,
         thread: &'static str,
+        limits: AdmissionLimits,
         service: impl Service,
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
+        // The standard library asks for 128.
+        SockRef::from(&listener).listen(BACKLOG)?;
         let is_ending = Arc::new(AtomicBool::new(false));
-        let clients = Mutex::new(Clients::new());
+        let clients = Clients::new(limits);
         let shared = Arc::new(Shared { service, clients, is_ending: Arc::clone(&is_ending) });
         let serve = move || accept(&listener, &shared, thread);
         let thread = std::thread::Builder::new().name(format!("{thread}s")).spawn(serve)?;
@@ -88,46 +92,26 @@ fn accept<S: Service>(listener: &TcpListener, shared: &Arc<Shared<S>>, thread: &
             std::thread::sleep(ACCEPT_BACKOFF);
             continue;
         };
-        // It fails if the client has gone already.
-        let Ok((client, connection)) = AdmittedClient::admit(shared, connection) else { continue };
+        let Some(client) = admitted(shared, &connection) else { continue };
+        let serving = Arc::clone(shared);
         let serve = move || {
             // A client whose connection fails tries again.
-            let is_running = || !client.shared.is_ending.load(Ordering::Acquire);
-            let _ = client.shared.service.serve(connection, &client.progress, &is_running);
+            let is_running = || !serving.is_ending.load(Ordering::Acquire);
+            let _ = serving.service.serve(connection, &client, &is_running);
         };
+        // Without a thread, the client is dropped, and tries again.
         let _ = std::thread::Builder::new().name(thread.to_owned()).spawn(serve);
     }
 }
 
-/// An admitted client. Dropping it removes the client, even if no thread could be started or the service panics.
-struct AdmittedClient<S> {
-    shared: Arc<Shared<S>>,
-    number: u64,
-    progress: Arc<Progress>,
-}
-
-impl<S> AdmittedClient<S> {
-    /// Admits a client. At the limit, the connection of the idlest one is closed.
-    fn admit(shared: &Arc<Shared<S>>, connection: TcpStream) -> io::Result<(Self, TcpStream)> {
-        let (address, handle) = (connection.peer_addr()?.ip(), connection.try_clone()?);
-        let progress = Arc::new(Progress::new(Instant::now()));
-        let (number, evicted) = shared.clients().admit(address, Arc::clone(&progress), handle);
-        if let Some(evicted) = evicted {
-            // It fails if that client has gone.
-            let _ = evicted.shutdown(Shutdown::Both);
+/// Admits a client; waits for room, during which others wait in the queue of the system.
+fn admitted<S>(shared: &Shared<S>, connection: &TcpStream) -> Option<Client> {
+    loop {
+        match shared.clients.admit(connection) {
+            Admitted::Client(client) => return Some(client),
+            Admitted::Refused => return None,
+            Admitted::Full(_) if shared.is_ending.load(Ordering::Acquire) => return None,
+            Admitted::Full(wait) => std::thread::sleep(wait),
         }
-        Ok((Self { shared: Arc::clone(shared), number, progress }, connection))
-    }
-}
-
-impl<S> Drop for AdmittedClient<S> {
-    fn drop(&mut self) {
-        self.shared.clients().remove(self.number);
-    }
-}
-
-impl<S> Shared<S> {
-    fn clients(&self) -> std::sync::MutexGuard<'_, Clients<TcpStream>> {
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

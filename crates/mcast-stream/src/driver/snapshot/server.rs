@@ -2,15 +2,15 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::time::Instant;
 
 use super::{ANSWER, FRAME, GREETING, REQUEST, Snapshot, request_bytes};
 use crate::driver::clock;
 use crate::driver::error::StreamError;
 use crate::driver::side_channel::{
-    Channel, FIRST_ANSWER, Pace, Progress, REQUEST_TIME, Service, SideServer, StepDeadline, TIMEOUT, invalid,
+    Channel, Client, FIRST_ANSWER, REQUEST_TIME, Service, SideServer, StepDeadline, TIMEOUT, invalid,
 };
 use crate::seal::Keys;
+use crate::side_channel::{AdmissionLimits, Ticket, Turn};
 use crate::wire::{Incarnation, MessageNumber, StreamId};
 
 /// Serves snapshots until it is dropped.
@@ -37,7 +37,8 @@ impl SnapshotServer {
     ) -> Result<Self, StreamError> {
         let listener = TcpListener::bind(at).map_err(StreamError::Snapshot)?;
         let service = SnapshotService { stream, incarnation, keys, capture };
-        SideServer::start(listener, "mcast-snapshot", service).map(Self).map_err(StreamError::Snapshot)
+        let server = SideServer::start(listener, "mcast-snapshot", AdmissionLimits::SNAPSHOT, service);
+        server.map(Self).map_err(StreamError::Snapshot)
     }
 
     /// Returns the address that it listens on.
@@ -48,12 +49,7 @@ impl SnapshotServer {
 }
 
 impl<F: Fn() -> Option<Snapshot> + Send + Sync + 'static> Service for SnapshotService<F> {
-    fn serve(
-        &self,
-        connection: TcpStream,
-        progress: &Progress,
-        is_running: &dyn Fn() -> bool,
-    ) -> io::Result<()> {
+    fn serve(&self, connection: TcpStream, client: &Client, is_running: &dyn Fn() -> bool) -> io::Result<()> {
         let keys = (self.keys)();
         let deadline = StepDeadline::for_all_steps(REQUEST_TIME, is_running);
         let mut channel = Channel::new(connection, GREETING, deadline)?;
@@ -64,7 +60,10 @@ impl<F: Fn() -> Option<Snapshot> + Send + Sync + 'static> Service for SnapshotSe
         if request.len() != REQUEST || request[..12] != expected[..12] {
             return Err(invalid("the request is for another stream"));
         }
-        progress.note_request();
+        if client.request(Ticket::NONE) != Turn::Now {
+            // There is no way to send it away with a time.
+            return Ok(());
+        }
         channel.restart_for_each_step(TIMEOUT);
         // Without a snapshot, the client sees the end of the connection.
         let Some(snapshot) = (self.capture)() else { return Ok(()) };
@@ -72,11 +71,9 @@ impl<F: Fn() -> Option<Snapshot> + Send + Sync + 'static> Service for SnapshotSe
         answer[..8].copy_from_slice(&snapshot.message.0.to_be_bytes());
         answer[8..].copy_from_slice(&(snapshot.bytes.len() as u64).to_be_bytes());
         channel.send(FIRST_ANSWER, &answer)?;
-        let mut pace = Pace::new(Instant::now());
         for (count, frame) in (FIRST_ANSWER + 1..).zip(snapshot.bytes.chunks(FRAME)) {
             channel.send(count, frame)?;
-            progress.note();
-            pace.wait(frame.len());
+            client.sent(frame.len());
         }
         Ok(())
     }
@@ -86,10 +83,9 @@ impl<F: Fn() -> Option<Snapshot> + Send + Sync + 'static> Service for SnapshotSe
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::panic::resume_unwind;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::driver::side_channel::MAX_CLIENTS;
     use crate::driver::snapshot::{MAX_SNAPSHOT, fetch_snapshot, fetch_snapshot_while};
     use crate::seal::{Algorithm, GroupSecret};
     use crate::wire::KeyEpoch;
@@ -115,7 +111,7 @@ mod tests {
         for keys in [Keys::none(), secret()] {
             let server = server(keys.clone(), state);
             let connect = |_| TcpStream::connect(server.address()).unwrap();
-            let idle: Vec<TcpStream> = (0..2 * MAX_CLIENTS).map(connect).collect();
+            let idle: Vec<TcpStream> = (0..2 * AdmissionLimits::SNAPSHOT.connections).map(connect).collect();
             let fetched =
                 fetch_snapshot(server.address(), STREAM.0, STREAM.1, &keys, MessageNumber(5)).unwrap();
             assert_eq!(fetched.bytes, b"state");
@@ -168,7 +164,7 @@ mod tests {
     #[test]
     fn a_client_is_removed_if_the_capture_panics() {
         let server = server(Keys::none(), || resume_unwind(Box::new("the caller's code fails")));
-        for _ in 0..=MAX_CLIENTS {
+        for _ in 0..=AdmissionLimits::SNAPSHOT.connections {
             fetch_snapshot(server.address(), STREAM.0, STREAM.1, &Keys::none(), MessageNumber(5))
                 .unwrap_err();
         }

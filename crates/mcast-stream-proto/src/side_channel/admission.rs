@@ -1,0 +1,650 @@
+//! The clients of a server: their connections, their turns, and the queue of those that come back later.
+//!
+//! Few clients have a turn at a time, so that each is done soon. The others are sent away, with a ticket for their place
+//! in the queue and a time to come back: half of the time that their turn is expected to take. So the attempts of a
+//! client grow with the logarithm of the queue, estimates correct themselves, and the server holds a few bytes for each
+//! client in the queue, and no connection.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use crate::{ClockTime, Nanos};
+
+/// A connected client without a turn may be replaced by a new one after this silence. A turn ends if the client makes no
+/// further request within it and others wait.
+const SILENCE: Nanos = Nanos::from_millis(250);
+/// The same for a client with a turn: a slow connection takes time for a frame.
+const STALL: Nanos = Nanos::from_secs(2);
+/// While others wait, a client goes to the end of the queue after this time.
+const TURN: Nanos = Nanos::from_secs(10);
+/// How long a turn is expected to take at least before any has ended.
+const FIRST_ESTIMATE: Nanos = Nanos::from_millis(50);
+/// The average is over about this many turns.
+const AVERAGE: u64 = 32;
+const SHORTEST_WAIT: Nanos = Nanos::from_millis(50);
+const LONGEST_WAIT: Nanos = Nanos::from_secs(60);
+/// The wait of a client that still has as many before it as the last time doubles up to this.
+const LONGEST_DOUBLED_WAIT: Nanos = Nanos::SECOND;
+/// How much later than asked a client may come back and keep its place. A lost SYN is repeated after a second.
+const LATENESS: Nanos = Nanos::from_secs(2);
+/// How often a queue is searched for clients that did not come back.
+const CLEANING: Nanos = Nanos::SECOND;
+/// The longest queue. A client that does not fit in comes back without a ticket.
+const MOST_WAITING: usize = 16_384;
+/// How long the caller waits before it passes a connection again for which there is no room.
+const NO_ROOM: Nanos = Nanos::from_millis(20);
+
+/// The most clients of a server, in all and of one address.
+#[derive(Clone, Copy, Debug)]
+pub struct AdmissionLimits {
+    /// Connections.
+    pub connections: usize,
+    /// Connections of an address.
+    pub connections_per_address: usize,
+    /// Turns at a time.
+    pub turns: usize,
+    /// Turns of an address.
+    pub turns_per_address: usize,
+}
+
+impl AdmissionLimits {
+    /// The limits of history servers. Clients without a turn need a connection only until they are sent away.
+    pub const HISTORY: Self =
+        Self { connections: 128, connections_per_address: 8, turns: 16, turns_per_address: 4 };
+    /// The limits of snapshot servers, which send no client away.
+    pub const SNAPSHOT: Self =
+        Self { connections: 16, connections_per_address: 4, turns: 16, turns_per_address: 4 };
+}
+
+/// A connection of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientId(pub u64);
+
+/// A place in the queue of a server, or none. It has 24 bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ticket(u32);
+
+impl Ticket {
+    /// No place.
+    pub const NONE: Self = Self(0);
+    const BITS: u32 = 24;
+
+    /// Returns the ticket with this number, of which the lower 24 bits count.
+    #[must_use]
+    pub const fn new(number: u32) -> Self {
+        Self(number & ((1 << Self::BITS) - 1))
+    }
+
+    /// Returns its number.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+}
+
+/// What to do with a new connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectDecision {
+    /// It is admitted. The connection of the client that it replaces, if any, is to be closed.
+    Admitted(ClientId, Option<ClientId>),
+    /// Its address has too many connections: it is to be closed.
+    Refused,
+    /// There is no room: pass it again after this time, and accept no other meanwhile.
+    Full(Nanos),
+}
+
+/// What to do with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It is answered now.
+    Now,
+    /// The client may come back after this time, with this ticket. Its connection is to be closed.
+    Later(Nanos, Ticket),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// It has made no request.
+    New,
+    /// It has a turn since this time.
+    Answering(ClockTime),
+    /// It has a turn since this time, and no request is under way.
+    BetweenRequests(ClockTime),
+    /// Its turn is over.
+    Done,
+}
+
+#[derive(Debug)]
+struct Client {
+    id: ClientId,
+    address: IpAddr,
+    phase: Phase,
+    /// When it last sent or received something.
+    progress_at: ClockTime,
+}
+
+impl Client {
+    const fn turn_since(&self) -> Option<ClockTime> {
+        match self.phase {
+            Phase::Answering(since) | Phase::BetweenRequests(since) => Some(since),
+            Phase::New | Phase::Done => None,
+        }
+    }
+
+    /// Returns when it may be replaced.
+    fn replaceable_at(&self) -> ClockTime {
+        let silence = if matches!(self.phase, Phase::Answering(_)) { STALL } else { SILENCE };
+        self.progress_at + silence
+    }
+}
+
+#[derive(Debug)]
+struct Waiting {
+    /// The lower bits are the ticket. They increase from the first to the last of the queue.
+    number: u64,
+    address: IpAddr,
+    expires_at: ClockTime,
+    /// The turns that have to end before its own, and the time to come back, as of its last request.
+    rank: usize,
+    wait: Nanos,
+}
+
+impl Waiting {
+    /// Whether it is expected back soon, so that a turn is held for it. A turn is not held for a client that is away for
+    /// longer, or does not come.
+    fn is_near(&self, now: ClockTime) -> bool {
+        let latest = self.expires_at - LATENESS - self.wait / 8 + SILENCE;
+        self.wait <= LONGEST_DOUBLED_WAIT && now < latest
+    }
+}
+
+/// The clients before a place in the queue.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ahead {
+    /// Those that can get a turn.
+    all: usize,
+    /// Those of them for which a turn is held.
+    near: usize,
+    /// Those that cannot, of the same address.
+    of_address: usize,
+}
+
+/// The clients of a server.
+#[derive(Debug)]
+pub struct Admission {
+    limits: AdmissionLimits,
+    clients: Vec<Client>,
+    waiting: VecDeque<Waiting>,
+    last_client: u64,
+    last_ticket: u64,
+    /// How long turns take, on average, and how many have ended, up to as many as the average is over.
+    turn_time: Nanos,
+    ended_turns: u64,
+    cleaned_at: ClockTime,
+}
+
+impl Admission {
+    /// Returns a server without clients.
+    #[must_use]
+    pub const fn new(limits: AdmissionLimits) -> Self {
+        Self {
+            limits,
+            clients: Vec::new(),
+            waiting: VecDeque::new(),
+            last_client: 0,
+            last_ticket: 0,
+            turn_time: FIRST_ESTIMATE,
+            ended_turns: 0,
+            cleaned_at: ClockTime(0),
+        }
+    }
+
+    /// Decides about a new connection. If there is no room, it replaces the client that is silent for longest, one without
+    /// a request first: of the same address at once, and of another one if it has been silent for some time.
+    pub fn connect(&mut self, now: ClockTime, address: IpAddr) -> ConnectDecision {
+        let address = address.to_canonical();
+        let of_address = self.clients.iter().filter(|client| client.address == address).count();
+        let replaced = if of_address >= self.limits.connections_per_address {
+            let counts = |client: &Client| {
+                let is_replaceable = client.turn_since().is_none() || now >= client.replaceable_at();
+                client.address == address && is_replaceable
+            };
+            match self.most_silent(counts) {
+                None => return ConnectDecision::Refused,
+                replaced => replaced,
+            }
+        } else if self.clients.len() >= self.limits.connections {
+            match self.most_silent(|client| now >= client.replaceable_at()) {
+                None => return ConnectDecision::Full(NO_ROOM),
+                replaced => replaced,
+            }
+        } else {
+            None
+        };
+        if let Some(replaced) = replaced {
+            self.disconnected(now, replaced);
+        }
+        self.last_client += 1;
+        let id = ClientId(self.last_client);
+        self.clients.push(Client { id, address, phase: Phase::New, progress_at: now });
+        ConnectDecision::Admitted(id, replaced)
+    }
+
+    /// Notes that the connection of a client has ended.
+    pub fn disconnected(&mut self, now: ClockTime, id: ClientId) {
+        self.end_turn(now, id);
+        self.clients.retain(|client| client.id != id);
+    }
+
+    /// Notes that a client sent or received something.
+    pub fn note_progress(&mut self, now: ClockTime, id: ClientId) {
+        if let Some(client) = self.client(id) {
+            client.progress_at = now;
+        }
+    }
+
+    /// Decides about a valid request of a client, which has the ticket that it was last given here.
+    pub fn request(&mut self, now: ClockTime, id: ClientId, ticket: Ticket) -> Turn {
+        self.clean(now);
+        if self.is_over(now, id) {
+            self.end_turn(now, id);
+        }
+        let Some(client) = self.client(id) else { return Turn::Later(LONGEST_WAIT, Ticket::NONE) };
+        client.progress_at = now;
+        if let Some(since) = client.turn_since() {
+            client.phase = Phase::Answering(since);
+            return Turn::Now;
+        }
+        let address = client.address;
+        let place = self.place(ticket, address);
+        let ahead = self.ahead(now, place, address);
+        let free = self.limits.turns.saturating_sub(self.turns());
+        let is_address_free = self.turns_of(address) < self.limits.turns_per_address;
+        if is_address_free && ahead.near < free {
+            if let Some(place) = place {
+                self.waiting.remove(place);
+            }
+            if let Some(client) = self.client(id) {
+                client.phase = Phase::Answering(now);
+            }
+            return Turn::Now;
+        }
+        let (rank, expected) = match is_address_free {
+            true => {
+                let rank = (ahead.all + 1).saturating_sub(free);
+                (rank, self.expected(now, rank, self.limits.turns, |_| true))
+            }
+            false => {
+                let (rank, turns) = (ahead.of_address + 1, self.limits.turns_per_address);
+                (rank, self.expected(now, rank, turns, |client| client.address == address))
+            }
+        };
+        let wait = (expected / 2).clamp(SHORTEST_WAIT, LONGEST_WAIT);
+        self.queue(now, place, Waiting { number: 0, address, expires_at: now, rank, wait })
+    }
+
+    /// Whether the turn of a client is over because it has lasted for long and others wait.
+    #[must_use]
+    pub fn is_over(&self, now: ClockTime, id: ClientId) -> bool {
+        let client = self.clients.iter().find(|client| client.id == id);
+        match client.map(|client| client.phase) {
+            Some(Phase::Answering(since) | Phase::BetweenRequests(since)) => {
+                !self.waiting.is_empty() && now >= since + TURN
+            }
+            Some(Phase::New) => false,
+            Some(Phase::Done) | None => true,
+        }
+    }
+
+    /// Notes that a request is answered: whether up to the end of what there is at present. Then the turn is over if
+    /// others wait.
+    pub fn answered(&mut self, now: ClockTime, id: ClientId, is_at_end: bool) {
+        if is_at_end && !self.waiting.is_empty() {
+            self.end_turn(now, id);
+        }
+        if let Some(client) = self.client(id) {
+            client.progress_at = now;
+            if let Phase::Answering(since) = client.phase {
+                client.phase = Phase::BetweenRequests(since);
+            }
+        }
+    }
+
+    /// Returns the number of connected clients.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Returns the number of clients that have a turn.
+    #[must_use]
+    pub fn turns(&self) -> usize {
+        self.clients.iter().filter(|client| client.turn_since().is_some()).count()
+    }
+
+    /// Returns the number of clients in the queue.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    fn client(&mut self, id: ClientId) -> Option<&mut Client> {
+        self.clients.iter_mut().find(|client| client.id == id)
+    }
+
+    /// Returns which of these clients is silent for longest, one without a request first.
+    fn most_silent(&self, counts: impl Fn(&Client) -> bool) -> Option<ClientId> {
+        let counted = self.clients.iter().filter(|client| counts(client));
+        counted.min_by_key(|client| (client.phase != Phase::New, client.progress_at)).map(|client| client.id)
+    }
+
+    fn end_turn(&mut self, now: ClockTime, id: ClientId) {
+        let Some(client) = self.client(id) else { return };
+        let Some(since) = client.turn_since() else { return };
+        client.phase = Phase::Done;
+        self.ended_turns = (self.ended_turns + 1).min(AVERAGE);
+        self.turn_time =
+            ((self.ended_turns - 1) * self.turn_time + now.since(since)) / self.ended_turns.max(1);
+    }
+
+    /// Ends turns in which nothing happens, and forgets clients that did not come back.
+    fn clean(&mut self, now: ClockTime) {
+        let is_first_gone = self.waiting.front().is_some_and(|first| now >= first.expires_at);
+        if is_first_gone || now >= self.cleaned_at + CLEANING {
+            self.waiting.retain(|waiting| now < waiting.expires_at);
+            self.cleaned_at = now;
+        }
+        if self.waiting.is_empty() {
+            return;
+        }
+        let is_unused = |client: &&Client| match client.phase {
+            Phase::BetweenRequests(_) => now >= client.progress_at + SILENCE,
+            // A connection on which nothing moves does not notice that its turn is over.
+            Phase::Answering(since) => now >= since + TURN + STALL,
+            Phase::New | Phase::Done => false,
+        };
+        while let Some(id) = self.clients.iter().find(is_unused).map(|client| client.id) {
+            self.end_turn(now, id);
+        }
+    }
+
+    fn turns_of(&self, address: IpAddr) -> usize {
+        let of_address = self.clients.iter().filter(|client| client.address == address);
+        of_address.filter(|client| client.turn_since().is_some()).count()
+    }
+
+    /// Returns where in the queue this ticket is.
+    fn place(&self, ticket: Ticket, address: IpAddr) -> Option<usize> {
+        if ticket == Ticket::NONE {
+            return None;
+        }
+        let age = Ticket::new((self.last_ticket as u32).wrapping_sub(ticket.number())).number();
+        let number = self.last_ticket.checked_sub(u64::from(age))?;
+        let place = self.waiting.binary_search_by_key(&number, |waiting| waiting.number).ok()?;
+        // Of another server, or of this one before it was restarted, it may have the number of another client.
+        self.waiting.get(place).is_some_and(|waiting| waiting.address == address).then_some(place)
+    }
+
+    /// Returns which clients are before this place in the queue, or at its end before a new client of this address.
+    fn ahead(&self, now: ClockTime, place: Option<usize>, address: IpAddr) -> Ahead {
+        let mut full: Vec<(IpAddr, usize)> = Vec::new();
+        for client in self.clients.iter().filter(|client| client.turn_since().is_some()) {
+            match full.iter_mut().find(|(address, _)| *address == client.address) {
+                Some((_, turns)) => *turns += 1,
+                None => full.push((client.address, 1)),
+            }
+        }
+        full.retain(|(_, turns)| *turns >= self.limits.turns_per_address);
+        let mut ahead = Ahead::default();
+        for waiting in self.waiting.iter().take(place.unwrap_or(self.waiting.len())) {
+            match full.iter().any(|(address, _)| *address == waiting.address) {
+                false => {
+                    ahead.all += 1;
+                    ahead.near += usize::from(waiting.is_near(now));
+                }
+                true => ahead.of_address += usize::from(waiting.address == address),
+            }
+        }
+        ahead
+    }
+
+    /// Returns the time in which this many turns are expected to end, of those that these clients have at a time.
+    fn expected(&self, now: ClockTime, rank: usize, turns: usize, counts: impl Fn(&Client) -> bool) -> Nanos {
+        let counted = self.clients.iter().filter(|client| counts(client));
+        let mut begun: Vec<ClockTime> = counted.filter_map(Client::turn_since).collect();
+        begun.sort_unstable();
+        let turn_time = match (self.ended_turns, begun.first()) {
+            // They may last as long again as they have lasted.
+            (0, Some(oldest)) => self.turn_time.max(2 * now.since(*oldest)),
+            _ => self.turn_time,
+        };
+        let turn_time = turn_time.min(TURN);
+        // Turns that began together end together.
+        let last = begun.get(rank.saturating_sub(1)).or_else(|| begun.last());
+        let left = last.map_or(Nanos::ZERO, |since| turn_time - now.since(*since));
+        left.max(rank as u64 * turn_time / turns.max(1) as u64)
+    }
+
+    /// Keeps the place of a client in the queue, or gives it one at the end; returns when it is to come back.
+    fn queue(&mut self, now: ClockTime, place: Option<usize>, mut client: Waiting) -> Turn {
+        let known = place.and_then(|place| self.waiting.get_mut(place));
+        if let Some(known) = known.as_deref().filter(|known| known.rank <= client.rank) {
+            // Turns take longer than expected.
+            client.wait = client.wait.max((2 * known.wait).min(LONGEST_DOUBLED_WAIT));
+        }
+        let wait = client.wait;
+        // Clients add a random time to it.
+        client.expires_at = now + wait + wait / 4 + LATENESS;
+        if let Some(known) = known {
+            let ticket = Ticket::new(known.number as u32);
+            *known = Waiting { number: known.number, ..client };
+            return Turn::Later(wait, ticket);
+        }
+        if self.waiting.len() >= MOST_WAITING {
+            return Turn::Later(wait, Ticket::NONE);
+        }
+        self.last_ticket += 1;
+        if Ticket::new(self.last_ticket as u32) == Ticket::NONE {
+            self.last_ticket += 1;
+        }
+        self.waiting.push_back(Waiting { number: self.last_ticket, ..client });
+        Turn::Later(wait, Ticket::new(self.last_ticket as u32))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::net::Ipv4Addr;
+
+    use super::*;
+
+    const START: ClockTime = ClockTime(1_000_000_000);
+    const LIMITS: AdmissionLimits = AdmissionLimits::HISTORY;
+
+    fn address(number: usize) -> IpAddr {
+        Ipv4Addr::from(0x0a00_0000 + number as u32).into()
+    }
+
+    fn connected(admission: &mut Admission, now: ClockTime, address: IpAddr) -> ClientId {
+        match admission.connect(now, address) {
+            ConnectDecision::Admitted(id, None) => id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Returns a server whose turns are all taken, by clients of different addresses.
+    fn busy() -> (Admission, Vec<ClientId>) {
+        let mut admission = Admission::new(LIMITS);
+        let clients: Vec<_> = (0..LIMITS.turns)
+            .map(|number| {
+                let id = connected(&mut admission, START, address(number));
+                assert_eq!(admission.request(START, id, Ticket::NONE), Turn::Now);
+                id
+            })
+            .collect();
+        (admission, clients)
+    }
+
+    /// Connects and makes a request; if it is sent away, the connection ends.
+    fn asks(admission: &mut Admission, now: ClockTime, of: usize, ticket: Ticket) -> (ClientId, Turn) {
+        let id = connected(admission, now, address(of));
+        let turn = admission.request(now, id, ticket);
+        if turn != Turn::Now {
+            admission.disconnected(now, id);
+        }
+        (id, turn)
+    }
+
+    fn later(turn: Turn) -> (Nanos, Ticket) {
+        match turn {
+            Turn::Later(wait, ticket) => (wait, ticket),
+            Turn::Now => panic!("it has a turn"),
+        }
+    }
+
+    #[test]
+    fn a_busy_server_serves_nobody_else_and_keeps_whom_it_serves() {
+        let (mut admission, clients) = busy();
+        let tickets: Vec<_> =
+            (100..200).map(|of| later(asks(&mut admission, START, of, Ticket::NONE).1)).collect();
+        assert!(tickets.is_sorted_by_key(|(wait, _)| *wait), "{tickets:?}");
+        assert_eq!((admission.turns(), admission.waiting()), (LIMITS.turns, 100));
+        assert!(clients.iter().all(|client| !admission.is_over(START, *client)));
+    }
+
+    #[test]
+    fn the_queue_is_served_in_its_order_and_before_new_clients() {
+        let (mut admission, clients) = busy();
+        let (_, first) = later(asks(&mut admission, START, 100, Ticket::NONE).1);
+        let (_, second) = later(asks(&mut admission, START, 101, Ticket::NONE).1);
+        let now = START + SHORTEST_WAIT;
+        admission.disconnected(now, clients[3]);
+        assert_eq!(later(asks(&mut admission, now, 101, second).1).1, second, "the first one has the turn");
+        later(asks(&mut admission, now, 102, Ticket::NONE).1);
+        assert_eq!(asks(&mut admission, now, 100, first).1, Turn::Now);
+        assert_eq!(later(asks(&mut admission, now, 101, second).1).1, second);
+        admission.disconnected(now, clients[4]);
+        assert_eq!(asks(&mut admission, now, 101, second).1, Turn::Now);
+    }
+
+    #[test]
+    fn a_client_that_does_not_come_back_loses_its_place() {
+        let (mut admission, clients) = busy();
+        let (wait, _) = later(asks(&mut admission, START, 100, Ticket::NONE).1);
+        admission.disconnected(START, clients[0]);
+        let now = START + wait + wait / 4 + LATENESS;
+        assert_eq!(asks(&mut admission, now, 101, Ticket::NONE).1, Turn::Now);
+        assert_eq!(admission.waiting(), 0);
+    }
+
+    #[test]
+    fn no_turn_is_held_for_clients_that_are_away_for_long_or_late() {
+        let (mut admission, clients) = busy();
+        let waiting: Vec<_> =
+            (100..3_000).map(|of| later(asks(&mut admission, START, of, Ticket::NONE).1)).collect();
+        let (wait, ticket) = waiting[waiting.len() - 1];
+        assert!(wait > LONGEST_DOUBLED_WAIT, "{wait:?}");
+        admission.disconnected(START, clients[0]);
+        later(asks(&mut admission, START, 2_999, ticket).1);
+        let now = START + LONGEST_DOUBLED_WAIT + LONGEST_DOUBLED_WAIT / 8 + SILENCE;
+        assert!(admission.waiting() > 1_000);
+        assert_eq!(asks(&mut admission, now, 2_999, ticket).1, Turn::Now);
+    }
+
+    #[test]
+    fn a_ticket_of_another_address_is_not_valid() {
+        let (mut admission, clients) = busy();
+        let (_, ticket) = later(asks(&mut admission, START, 100, Ticket::NONE).1);
+        admission.disconnected(START, clients[0]);
+        assert_ne!(later(asks(&mut admission, START, 101, ticket).1).1, ticket);
+        assert_eq!(asks(&mut admission, START, 100, ticket).1, Turn::Now);
+    }
+
+    #[test]
+    fn a_long_turn_ends_only_if_others_wait() {
+        let (mut admission, clients) = busy();
+        let now = START + TURN;
+        assert!(!admission.is_over(now, clients[0]));
+        assert_eq!(admission.request(now, clients[0], Ticket::NONE), Turn::Now);
+        later(asks(&mut admission, now, 100, Ticket::NONE).1);
+        assert!(admission.is_over(now, clients[0]));
+        later(admission.request(now, clients[0], Ticket::NONE));
+        assert_eq!(admission.turns(), LIMITS.turns - 1);
+    }
+
+    #[test]
+    fn turns_in_which_nothing_happens_go_to_others() {
+        let (mut admission, clients) = busy();
+        let (_, ticket) = later(asks(&mut admission, START, 100, Ticket::NONE).1);
+        admission.answered(START, clients[0], false);
+        assert_eq!(later(asks(&mut admission, START, 100, ticket).1).1, ticket);
+        assert_eq!(asks(&mut admission, START + SILENCE, 100, ticket).1, Turn::Now);
+        let (_, ticket) = later(asks(&mut admission, START + SILENCE, 101, Ticket::NONE).1);
+        // That it reached the end of the records makes room at once.
+        admission.answered(START + SILENCE, clients[1], true);
+        assert_eq!(asks(&mut admission, START + SILENCE, 101, ticket).1, Turn::Now);
+    }
+
+    #[test]
+    fn one_address_takes_a_part_of_the_turns_and_does_not_hold_up_others() {
+        let mut admission = Admission::new(LIMITS);
+        for _ in 0..LIMITS.turns_per_address {
+            assert_eq!(asks(&mut admission, START, 1, Ticket::NONE).1, Turn::Now);
+        }
+        for _ in 0..100 {
+            later(asks(&mut admission, START, 1, Ticket::NONE).1);
+        }
+        assert_eq!(asks(&mut admission, START, 2, Ticket::NONE).1, Turn::Now);
+    }
+
+    #[test]
+    fn new_connections_replace_silent_ones_only() {
+        let (mut admission, clients) = busy();
+        let silent = connected(&mut admission, START, address(50));
+        for number in 51..51 + LIMITS.connections - LIMITS.turns - 1 {
+            connected(&mut admission, START + Nanos(1), address(number));
+        }
+        assert_eq!(admission.connect(START, address(200)), ConnectDecision::Full(NO_ROOM));
+        let replaced = admission.connect(START + SILENCE, address(200));
+        assert!(matches!(replaced, ConnectDecision::Admitted(_, Some(id)) if id == silent), "{replaced:?}");
+        assert!(clients.iter().all(|client| !admission.is_over(START + SILENCE, *client)));
+        assert_eq!(admission.connections(), LIMITS.connections);
+    }
+
+    #[test]
+    fn one_address_cannot_take_all_connections() {
+        let mut admission = Admission::new(LIMITS);
+        let clients: Vec<_> = (0..LIMITS.connections_per_address)
+            .map(|_| connected(&mut admission, START, address(1)))
+            .collect();
+        connected(&mut admission, START, address(2));
+        let replaced = admission.connect(START, address(1));
+        assert!(
+            matches!(replaced, ConnectDecision::Admitted(_, Some(id)) if id == clients[0]),
+            "{replaced:?}"
+        );
+        assert_eq!(admission.connections(), LIMITS.connections_per_address + 1);
+    }
+
+    #[test]
+    fn an_address_does_not_replace_its_own_clients_that_are_served() {
+        let mut admission = Admission::new(AdmissionLimits::SNAPSHOT);
+        for _ in 0..AdmissionLimits::SNAPSHOT.turns_per_address {
+            assert_eq!(asks(&mut admission, START, 1, Ticket::NONE).1, Turn::Now);
+        }
+        assert_eq!(admission.connect(START + SILENCE, address(1)), ConnectDecision::Refused);
+        let replaced = admission.connect(START + STALL, address(1));
+        assert!(matches!(replaced, ConnectDecision::Admitted(_, Some(_))), "{replaced:?}");
+    }
+
+    #[test]
+    fn the_queue_is_bounded() {
+        let (mut admission, _) = busy();
+        for of in 0..MOST_WAITING {
+            later(asks(&mut admission, START, 100 + of, Ticket::NONE).1);
+        }
+        let (_, ticket) = later(asks(&mut admission, START, 99, Ticket::NONE).1);
+        assert_eq!((ticket, admission.waiting()), (Ticket::NONE, MOST_WAITING));
+    }
+}

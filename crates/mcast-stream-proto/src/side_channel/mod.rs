@@ -1,0 +1,10 @@
+//! Which clients of a TCP server beside a stream are served, when the others may come back, and at which rate bytes are
+//! sent, without sockets or clocks.
+//!
+//! `docs/protocol.md` specifies what clients see of it, under *Snapshot servers* and *History servers*.
+
+mod admission;
+mod pace;
+
+pub use admission::{Admission, AdmissionLimits, ClientId, ConnectDecision, Ticket, Turn};
+pub use pace::SharedPace;
