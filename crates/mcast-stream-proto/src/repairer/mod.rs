@@ -276,7 +276,7 @@ impl Repairer {
         match (self.waiting.front(), &self.pace) {
             (None, _) => ClockTime::NEVER,
             (Some(_), None) => ClockTime(0),
-            (Some(waiting), Some(pace)) => ClockTime(pace.available_at(length(waiting))),
+            (Some(waiting), Some(pace)) => ClockTime(pace.available_at(length(waiting).min(LEAST_BURST))),
         }
     }
 
@@ -291,9 +291,11 @@ impl Repairer {
             };
             if let Some(pace) = &mut self.pace {
                 pace.refill(now.0);
-                if !pace.take(length) {
+                // A longer datagram than a burst would never be admitted otherwise.
+                if !pace.has(length.min(LEAST_BURST)) {
                     return None;
                 }
+                pace.spend(length);
             }
             self.waiting.pop_front();
             return Some((to, self.retained.get(sequence)?));

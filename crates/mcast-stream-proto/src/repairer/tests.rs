@@ -160,6 +160,20 @@ fn repairs_keep_to_the_rate_of_the_stream() {
 }
 
 #[test]
+fn a_repair_that_is_longer_than_a_burst_is_paced_like_others() {
+    const LONG: usize = LEAST_BURST as usize + 1;
+    let mut repairer = Repairer::new(1 << 20, 7, ClockTime(0));
+    repairer.retain(Sequence(1), &[0; LONG]);
+    repairer.retain(Sequence(2), &[0; LENGTH]);
+    repairer.set_rate(ClockTime(0), 1_000_000);
+    let token = prove(&mut repairer, 0, 1, 1);
+    assert_eq!(handle(&mut repairer, 0, 1, 1, &nak(1, 2, token, 1, 2)), Answer::Repairs(2, 0));
+    assert_eq!(sent(&mut repairer, 0), [(address(1), LONG)]);
+    assert_eq!(repairer.next_time(), ClockTime(1_001_000));
+    assert_eq!(sent(&mut repairer, 2), [(address(1), LENGTH)]);
+}
+
+#[test]
 fn a_requester_is_replaced_only_after_its_token_has_expired() {
     let mut repairer = repairer(10);
     let mut request = |now, id: u64| {

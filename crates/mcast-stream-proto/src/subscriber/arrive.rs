@@ -25,7 +25,8 @@ pub(super) enum Arrival {
 }
 
 impl Arrival {
-    /// Returns who has repaired a datagram that arrived like this, if anyone has. What was recovered was answered with parity.
+    /// Returns the party that repaired a datagram that arrived like this, if it is a repair. What was recovered was answered with
+    /// parity.
     pub(super) const fn repaired_by(self, is_marked: bool) -> Option<Responder> {
         match self {
             Self::Repairer => Some(Responder::Repairer),

@@ -140,8 +140,8 @@ impl SubscriberMachine {
         }
     }
 
-    /// Returns how a datagram of data, or a manifest, has arrived; `None` if a repairer sent it without being asked, or was
-    /// given up. The publisher must not be told that its repairs arrived when those of others did.
+    /// Returns how a datagram of data, or a manifest, has arrived; `None` if a repairer sent it without a request, or was
+    /// given up. Statuses must not count the repairs of others as repairs of the publisher.
     pub(super) fn arrival_of(
         &mut self,
         path: u8,
