@@ -128,8 +128,8 @@ struct StreamOptions {
     #[arg(long, conflicts_with = "signed_by")]
     signed: bool,
 
-    /// Repair for other subscribers, which then need fewer repairs from the publisher: retain up to SIZE of the stream
-    /// and answer their NAKs
+    /// Repair for other subscribers, which then need fewer repairs from the publisher: retain SIZE of the stream
+    /// (`--repair-for-others=64M`), and answer their NAKs [default: 8M]
     #[arg(long, value_name = "SIZE", value_parser = parse_size, num_args = 0..=1, require_equals = true, default_missing_value = "8M")]
     repair_for_others: Option<usize>,
 
@@ -196,7 +196,7 @@ Examples:
   mcast subscribe prices --from 24h                         the history of a day, then the stream
   mcast subscribe prices --resume position --exec ./store   continue where it ended, also after a crash
   mcast subscribe prices --heal                             what repairs cannot bring from the history
-  mcast subscribe prices --repair-for-others                also repair for others on this network
+  mcast subscribe 239.255.1.2:7000 --repair-for-others      also repair for others on this network
   mcast subscribe 239.255.1.2:7000 --key prices.key --json  sealed; for programs
   mcast subscribe 239.255.1.2:7000 --signed-by publisher.pub  only what its publisher has signed
   mcast subscribe 239.1.1.1%eth0:7000 --path 239.1.1.2%eth1:7000   on two networks (redundant paths)

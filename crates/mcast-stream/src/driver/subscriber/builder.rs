@@ -197,7 +197,7 @@ impl SubscriberBuilder {
     }
 
     /// Repairs for other subscribers: retains this many bytes of what it receives, with 64 bytes for each datagram, and answers
-    /// their NAKs from it, on its own UDP port. The publisher tells them its address.
+    /// their NAKs from it, on its own UDP port. The publisher lists its address.
     /// [`LocalRepair::BYTES`](crate::subscriber::LocalRepair::BYTES) is the usual number. Default: no.
     ///
     /// It sends at most a quarter of what it receives, only to addresses that have proven themselves, and only while its
