@@ -489,12 +489,6 @@ pub(super) const RULES: &[Rule] = &[
         "let is_over = chosen.unanswered == u32::MAX;",
     ),
     rule(
-        "what a repairer sends without a request is not taken",
-        "subscriber/repairing.rs",
-        "is_requested.then_some(Arrival::Repairer)",
-        "Some(Arrival::Repairer)",
-    ),
-    rule(
         "the repairs of others are not reported to the publisher",
         "subscriber/repairing.rs",
         "if !self.repairers.knows(from) || self.publisher.get() == Some(from) {",
