@@ -9,7 +9,9 @@ use std::sync::{Arc, LazyLock};
 use libfuzzer_sys::fuzz_target;
 use mcast_stream_proto::publisher::{Fec, PublisherConfig, Transmit};
 use mcast_stream_proto::sign::{PinnedKeys, SIGNATURE_LENGTH, Signer, SigningKey, Verifier};
-use mcast_stream_proto::subscriber::{Item, OnLoss, Policy, Start, SubscriberConfig, SubscriberEvent};
+use mcast_stream_proto::subscriber::{
+    Item, LocalRepair, OnLoss, Policy, Start, SubscriberConfig, SubscriberEvent,
+};
 use mcast_stream_proto::wire::{Digest, Incarnation, SignerId, StreamId};
 use mcast_stream_proto::{ClockTime, Nanos, PublisherMachine, SubscriberMachine};
 
@@ -120,6 +122,7 @@ fuzz_target!(|input: (u8, u8, Vec<(u16, &[u8])>)| {
         longest_message: LONGEST,
         paths: 2,
         signed_by: verifies.keys(),
+        repair_for_others: (choice & 0x40 == 0).then_some(LocalRepair { bytes: 4096, seed: 3 }),
         ..SubscriberConfig::new(StreamId(7))
     };
     let most_kept = if config.signed_by.is_empty() { WINDOW } else { VERIFIED_WINDOW };

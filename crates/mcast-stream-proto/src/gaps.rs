@@ -18,10 +18,27 @@ pub struct Gap<N> {
     pub noticed: ClockTime,
     /// When to request it.
     pub due: ClockTime,
-    /// When it was last requested.
+    /// When it was last requested of the publisher.
     pub asked: ClockTime,
-    /// How often it was requested.
+    /// How often it was requested of the publisher.
     pub tries: u32,
+    /// When it was requested of a repairer, if it was. That comes before all requests of the publisher.
+    pub asked_repairer: Option<ClockTime>,
+}
+
+impl<N> Gap<N> {
+    const fn new(Range { start: first, end }: Range<N>, noticed: ClockTime, due: ClockTime) -> Self
+    where
+        N: Copy,
+    {
+        Self { first, end, noticed, due, asked: ClockTime(0), tries: 0, asked_repairer: None }
+    }
+
+    /// Returns whether it was never requested.
+    #[must_use]
+    pub const fn is_unrequested(&self) -> bool {
+        self.tries == 0 && self.asked_repairer.is_none()
+    }
 }
 
 /// Gaps in ascending order. Datagrams inside a gap may have arrived: check the window before requesting them.
@@ -72,13 +89,10 @@ impl<N: Copy + Ord + Add<u64, Output = N>> Gaps<N> {
 
     /// Adds a gap after all others: `missing` was noticed, and is to be requested, at these times.
     pub fn open(&mut self, missing: Range<N>, noticed: ClockTime, due: ClockTime) {
-        let Range { start: first, end } = missing;
         let is_full = self.all.len() == MAX_GAPS;
         match self.all.back_mut().filter(|_| is_full) {
-            Some(last) => last.end = end,
-            None => {
-                self.all.push_back(Gap { first, end, noticed, due, asked: ClockTime::default(), tries: 0 });
-            }
+            Some(last) => last.end = missing.end,
+            None => self.all.push_back(Gap::new(missing, noticed, due)),
         }
     }
 
@@ -100,21 +114,18 @@ impl<N: Copy + Ord + Add<u64, Output = N>> Gaps<N> {
         Some(whole)
     }
 
+    /// Returns the gap in which a datagram is missing.
+    #[must_use]
+    pub fn find(&self, sequence: N) -> Option<&Gap<N>> {
+        let index = self.all.partition_point(|gap| gap.end <= sequence);
+        self.all.get(index).filter(|gap| gap.first <= sequence)
+    }
+
     /// Adds a datagram that had arrived and was discarded.
     pub fn reopen(&mut self, sequence: N, noticed: ClockTime, due: ClockTime) {
         let index = self.all.partition_point(|gap| gap.end <= sequence);
         if self.all.len() < MAX_GAPS && self.all.get(index).is_none_or(|gap| gap.first > sequence) {
-            self.all.insert(
-                index,
-                Gap {
-                    first: sequence,
-                    end: sequence + 1,
-                    noticed,
-                    due,
-                    asked: ClockTime::default(),
-                    tries: 0,
-                },
-            );
+            self.all.insert(index, Gap::new(sequence..sequence + 1, noticed, due));
         }
     }
 
@@ -128,13 +139,20 @@ impl<N: Copy + Ord + Add<u64, Output = N>> Gaps<N> {
         }
     }
 
-    /// Notes a repair of a gap that was requested at `asked`: gaps that were requested before it are due again by
-    /// `due`. Returns whether there are any.
-    pub fn overtaken(&mut self, asked: ClockTime, sequence: N, due: ClockTime) -> bool {
+    /// Notes a repair of a gap that was requested at `asked`: gaps that were requested of the same party before it are due
+    /// again by `due`. `asked_of` returns when a gap was last requested, if it was requested of that party. Returns whether
+    /// there are any.
+    pub fn overtaken(
+        &mut self,
+        asked: ClockTime,
+        sequence: N,
+        due: ClockTime,
+        asked_of: impl Fn(&Gap<N>) -> Option<ClockTime>,
+    ) -> bool {
         let mut some = false;
         for gap in &mut self.all {
-            let is_before = gap.asked < asked || gap.asked == asked && gap.end <= sequence;
-            if gap.tries > 0 && is_before && gap.due > due && gap.due != ClockTime::NEVER {
+            let is_before = |at: ClockTime| at < asked || at == asked && gap.end <= sequence;
+            if asked_of(gap).is_some_and(is_before) && gap.due > due && gap.due != ClockTime::NEVER {
                 gap.due = due;
                 some = true;
             }

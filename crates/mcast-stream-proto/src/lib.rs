@@ -16,9 +16,12 @@ pub mod gaps;
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod goodput;
 pub mod history;
+mod nak_limit;
 mod outbox;
+mod proof;
 pub mod publisher;
 mod random;
+mod repairer;
 mod replay;
 pub mod seal;
 pub mod side_channel;

@@ -23,7 +23,7 @@ pub enum Target {
     Discovery,
 }
 
-/// A control datagram (any kind but data), ready to be sent.
+/// A control datagram (any kind but data), or the repair of a subscriber, ready to be sent.
 #[derive(Debug)]
 pub struct Control {
     /// The destination.
@@ -86,6 +86,14 @@ impl Outbox {
         let length = bytes.len();
         self.queue.push_back(Control { to, bytes });
         length
+    }
+
+    /// Adds a copy of a datagram that is complete.
+    pub(crate) fn push_copy(&mut self, to: Target, datagram: &[u8]) {
+        let mut bytes = self.spare.pop().unwrap_or_default();
+        bytes.clear();
+        bytes.extend_from_slice(datagram);
+        self.queue.push_back(Control { to, bytes });
     }
 
     pub(crate) fn pop(&mut self) -> Option<Control> {

@@ -35,6 +35,11 @@ impl Random {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
+    /// Returns a number from 0 to `count`, excluding `count`; 0 if `count` is 0.
+    pub(crate) const fn index(&mut self, count: usize) -> usize {
+        ((self.next() as u128 * count as u128) >> 64) as usize
+    }
+
     /// Returns a time from 0 to `end`, excluding `end`; 0 if `end` is 0.
     pub(crate) const fn below(&mut self, end: Nanos) -> Nanos {
         Nanos(((self.next() as u128 * end.0 as u128) >> 64) as u64)

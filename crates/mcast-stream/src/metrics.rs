@@ -194,7 +194,7 @@ const fn publisher_counters(statistics: &crate::publisher::PublisherStatistics) 
     ]
 }
 
-const fn subscriber_counters(statistics: &crate::subscriber::SubscriberStatistics) -> [Figure; 19] {
+const fn subscriber_counters(statistics: &crate::subscriber::SubscriberStatistics) -> [Figure; 25] {
     [
         ("messages_total", "messages delivered", statistics.messages),
         ("message_bytes_total", "bytes of these messages", statistics.message_bytes),
@@ -214,6 +214,12 @@ const fn subscriber_counters(statistics: &crate::subscriber::SubscriberStatistic
         ("forged_total", "data datagrams discarded: the publisher has signed others", statistics.forged),
         ("not_verified_total", "datagrams that no trusted key has signed", statistics.not_verified),
         ("naks_total", "NAKs", statistics.naks),
+        ("repaired_locally_total", "repairs received from other subscribers", statistics.repaired_locally),
+        ("naks_to_repairers_total", "NAKs sent to other subscribers", statistics.naks_to_repairers),
+        ("local_naks_total", "NAKs of other subscribers that were answered", statistics.local_naks),
+        ("local_repairs_total", "repairs sent to other subscribers", statistics.local_repairs),
+        ("local_repair_bytes_total", "bytes of these repairs", statistics.local_repair_bytes),
+        ("local_refused_total", "repairs that other subscribers were refused", statistics.local_refused),
         ("statuses_total", "statuses sent", statistics.statuses),
     ]
 }

@@ -131,7 +131,7 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "a subscriber whose gap stops the publisher may send another NAK",
         "subscriber/feedback.rs",
-        "self.end.is_some() || self.known_end().ahead_of(self.base) >= self.credit / 2",
+        "self.end.is_some() || used >= self.credit / 2",
         "false",
     ),
     rule(
@@ -161,8 +161,8 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "a datagram that was overtaken does not count as lost",
         "subscriber/arrive.rs",
-        "false => self.losses.note_overtaken(),",
-        "false => {}",
+        "None => self.losses.note_overtaken(),",
+        "None => {}",
     ),
     rule(
         "a status that was overtaken gives no room",
@@ -172,7 +172,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     rule(
         "a doubtful round trip is measured again",
-        "subscriber/address.rs",
+        "subscriber/peer.rs",
         "(self.doubtful, self.probes, self.probe_at) = (Some(sample), 0, now);",
         "self.round_trip = sample.round_trip;",
     ),
@@ -305,8 +305,8 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "data with another digest than the signed one is discarded",
         "subscriber/verify/mod.rs",
-        "            Some(_) => {\n                self.note_forged(now, 1);\n                false",
-        "            Some(_) => {\n                self.note_forged(now, 1);\n                true",
+        "                self.blame(now, arrival);\n                false",
+        "                self.blame(now, arrival);\n                true",
     ),
     rule(
         "data that waits is compared with its signed digest",
@@ -454,9 +454,45 @@ pub(super) const RULES: &[Rule] = &[
     ),
     rule(
         "a subscriber that changes its address is verified again",
-        "publisher/proof.rs",
+        "proof.rs",
         "IpAddr::V4(ip) => hasher.write(&ip.octets()),",
         "IpAddr::V4(_) => {}",
+    ),
+    rule(
+        "a repairer answers a request from an unproven address with an echo only",
+        "repairer/mod.rs",
+        "Ok(nak) if !self.proof.is_valid(now, from, nak.token) => {",
+        "Ok(nak) if nak.token == AddressToken(u64::MAX) => {",
+    ),
+    rule(
+        "a repairer sends one subscriber no more than its credit",
+        "repairer/mod.rs",
+        "if !has_room || !requester.credit.has(length) || !self.allowance.take(length) {",
+        "if !has_room || !self.allowance.take(length) {",
+    ),
+    rule(
+        "a repairer sends all subscribers no more than a part of what it received",
+        "repairer/mod.rs",
+        "if !has_room || !requester.credit.has(length) || !self.allowance.take(length) {",
+        "if !has_room || !requester.credit.has(length) {",
+    ),
+    rule(
+        "what a repairer does not answer is requested of the publisher",
+        "subscriber/feedback.rs",
+        "is_in_time && gap.is_unrequested() && !list.is_used_up()",
+        "is_in_time && gap.tries == 0 && !list.is_used_up()",
+    ),
+    rule(
+        "a repairer that does not answer is given up",
+        "subscriber/repairers.rs",
+        "let is_over = chosen.unanswered >= MAX_UNANSWERED;",
+        "let is_over = chosen.unanswered == u32::MAX;",
+    ),
+    rule(
+        "the repairs of others are not reported to the publisher",
+        "subscriber/repairing.rs",
+        "if !self.repairers.knows(from) || self.publisher.get() == Some(from) {",
+        "if !self.repairers.is_chosen(from) || self.publisher.get() != Some(from) {",
     ),
     rule(
         "heavy loss reduces the rate",

@@ -4,6 +4,7 @@
 
 mod acknowledged;
 mod hosts;
+mod local;
 mod logged;
 mod lossy;
 mod named;

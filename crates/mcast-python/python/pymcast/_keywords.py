@@ -139,3 +139,4 @@ class SubscriberKeywords(TypedDict, total=False):
     heal: bool
     history_servers: tuple[SourceLike, int] | Iterable[tuple[SourceLike, int]] | None
     signed_by: SignedByLike | None
+    repair_for_others: int | None

@@ -1249,8 +1249,11 @@ class SubscriberStatistics:
     def repaired(self) -> int:
         """How many of those were repairs."""
     @property
+    def repaired_locally(self) -> int:
+        """How many of those repairs other subscribers sent."""
+    @property
     def recovered(self) -> int:
-        """How many of those were recovered from parity."""
+        """How many of those received were recovered from parity."""
     @property
     def copies(self) -> int:
         """Duplicates, from redundant paths or repairs for other subscribers."""
@@ -1275,6 +1278,21 @@ class SubscriberStatistics:
     @property
     def naks(self) -> int:
         """Repair requests (NAKs) sent."""
+    @property
+    def naks_to_repairers(self) -> int:
+        """How many of those went to other subscribers."""
+    @property
+    def local_naks(self) -> int:
+        """With repair_for_others: repair requests of other subscribers that were answered."""
+    @property
+    def local_repairs(self) -> int:
+        """With repair_for_others: repairs sent to other subscribers."""
+    @property
+    def local_repair_bytes(self) -> int:
+        """Their bytes."""
+    @property
+    def local_refused(self) -> int:
+        """With repair_for_others: repairs that other subscribers were refused, because of a limit."""
     def __eq__(self, other: object, /) -> bool: ...
 
 @final
@@ -1586,6 +1604,8 @@ class Subscriber:
     heal: request messages that the publisher can no longer repair from a history server before they are lost.
     history_servers: the addresses and ports of history servers, instead of those that are announced: any host can
         announce a history of an unsealed stream.
+    repair_for_others: retain up to this many bytes of the stream, and repair it for other subscribers, which then need
+        fewer repairs from the publisher. Not with the policy "best-effort". Default: no.
 
     Raises the same exceptions as Receiver. Threads may share it; each item is delivered to one of them.
     """
@@ -1607,6 +1627,7 @@ class Subscriber:
         heal: bool = False,
         history_servers: tuple[SourceLike, int] | Iterable[tuple[SourceLike, int]] | None = None,
         signed_by: SignedByLike | None = None,
+        repair_for_others: int | None = None,
     ) -> Self: ...
     def next(self, timeout: float | None = None) -> Message | StreamEvent | None:
         """Waits for the next item, a Message or a StreamEvent; returns None if the stream has ended. Raises TimeoutError

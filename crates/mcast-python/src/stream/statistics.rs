@@ -82,7 +82,9 @@ pub(crate) struct SubscriberStatistics {
     received: u64,
     /// How many of those were repairs.
     repaired: u64,
-    /// How many of those were recovered from parity.
+    /// How many of those repairs other subscribers sent.
+    repaired_locally: u64,
+    /// How many of those received were recovered from parity.
     recovered: u64,
     /// Duplicates, from redundant paths or repairs for other subscribers.
     copies: u64,
@@ -100,6 +102,16 @@ pub(crate) struct SubscriberStatistics {
     not_verified: u64,
     /// Repair requests (NAKs) sent.
     naks: u64,
+    /// How many of those went to other subscribers.
+    naks_to_repairers: u64,
+    /// With repair_for_others: repair requests of other subscribers that were answered.
+    local_naks: u64,
+    /// With repair_for_others: repairs sent to other subscribers.
+    local_repairs: u64,
+    /// Their bytes.
+    local_repair_bytes: u64,
+    /// With repair_for_others: repairs that other subscribers were refused, because of a limit.
+    local_refused: u64,
 }
 
 impl From<subscriber::SubscriberStatistics> for SubscriberStatistics {
@@ -111,6 +123,7 @@ impl From<subscriber::SubscriberStatistics> for SubscriberStatistics {
             lost_messages: counted.lost_messages,
             received: counted.received,
             repaired: counted.repaired,
+            repaired_locally: counted.repaired_locally,
             recovered: counted.recovered,
             copies: counted.copies,
             missed: counted.missed,
@@ -120,6 +133,11 @@ impl From<subscriber::SubscriberStatistics> for SubscriberStatistics {
             forged: counted.forged,
             not_verified: counted.not_verified,
             naks: counted.naks,
+            naks_to_repairers: counted.naks_to_repairers,
+            local_naks: counted.local_naks,
+            local_repairs: counted.local_repairs,
+            local_repair_bytes: counted.local_repair_bytes,
+            local_refused: counted.local_refused,
         }
     }
 }

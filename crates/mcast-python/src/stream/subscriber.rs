@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use mcast::Waker;
 use mcast_stream::seal::Keys;
-use mcast_stream::subscriber::{Item, SubscriberEvent};
+use mcast_stream::subscriber::{Item, Policy, SubscriberEvent};
 use mcast_stream::wire::{Incarnation, StreamId};
 use mcast_stream::{AnnouncedStream, SubscriberBuilder, fetch_snapshot_while};
 use pyo3::exceptions::PyTypeError;
@@ -66,6 +66,8 @@ const SLICE: Duration = Duration::from_millis(50);
 /// heal: request messages that the publisher can no longer repair from a history server before they are lost.
 /// history_servers: the addresses and ports of history servers, instead of those that are announced: any host can
 ///     announce a history of an unsealed stream.
+/// repair_for_others: retain up to this many bytes of the stream, and repair it for other subscribers, which then need
+///     fewer repairs from the publisher. Not with the policy "best-effort". Default: no.
 ///
 /// Raises the same exceptions as Receiver. Threads may share it; each item is delivered to one of them.
 #[pyclass(frozen, weakref, module = "pymcast")]
@@ -106,10 +108,10 @@ impl Subscriber {
     #[pyo3(signature = (
         *memberships, interface=None, listen=None, listen_broadcast=None, start=StartAt::Now, policy="reliable", deadline=None, on_loss=None, name=None,
         keys=None, receive_buffer=None, stay=false, subscriber_name=None, heal=false, history_servers=None,
-        signed_by=None
+        signed_by=None, repair_for_others=None
     ), text_signature = "(*memberships, interface=None, listen=None, listen_broadcast=None, start='now', \
         policy='reliable', deadline=None, on_loss=None, name=None, keys=None, receive_buffer=None, stay=False, \
-        subscriber_name=None, heal=False, history_servers=None, signed_by=None)")]
+        subscriber_name=None, heal=False, history_servers=None, signed_by=None, repair_for_others=None)")]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
     fn new(
         py: Python<'_>,
@@ -129,6 +131,7 @@ impl Subscriber {
         heal: bool,
         history_servers: Option<SocketAddresses>,
         signed_by: Option<SignedBy>,
+        repair_for_others: Option<Bytes>,
     ) -> PyResult<Self> {
         if memberships.is_empty() && listen.is_none() && listen_broadcast.is_none() {
             return Err(PyTypeError::new_err(
@@ -167,6 +170,12 @@ impl Subscriber {
         }
         if let Some(bytes) = receive_buffer {
             builder = builder.receive_buffer(bytes.0);
+        }
+        if let Some(bytes) = repair_for_others {
+            if matches!(policy, Policy::BestEffort(_)) {
+                return Err(value_error("repair_for_others needs a policy that requests repairs"));
+            }
+            builder = builder.repair_for_others(bytes.0);
         }
         let subscriber = py.detach(|| builder.build()).map_err(|error| raise_stream(py, &error))?;
         let waker = subscriber.waker();

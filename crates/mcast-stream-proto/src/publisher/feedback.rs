@@ -5,6 +5,7 @@ use core::net::SocketAddr;
 use super::members::{Departure, End, Role};
 use super::pacing::Reception;
 use super::repair_flow::RepairFlow;
+use super::repairers::can_repair;
 use super::{PublisherEvent, PublisherMachine};
 use crate::outbox::Target;
 use crate::wire::{
@@ -191,6 +192,7 @@ impl PublisherMachine {
             Role::Evicted if !(is_near && has_room) || member.is_below(floor) => Role::Evicted,
             _ => Role::Awaited,
         };
+        member.repairs_for_others = can_repair(status);
         let role = member.role;
         let has_returned = before == Role::Evicted && role == Role::Awaited;
         if has_returned {

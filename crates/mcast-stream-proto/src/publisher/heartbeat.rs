@@ -25,6 +25,8 @@ pub(super) struct HeartbeatSchedule {
     longest_interval: Nanos,
     /// Bytes of heartbeat requests received from unproven addresses.
     demand_credit: u64,
+    /// Whether such a request has scheduled the next heartbeat.
+    is_requested: bool,
 }
 
 impl HeartbeatSchedule {
@@ -37,12 +39,18 @@ impl HeartbeatSchedule {
             has_sent_data: false,
             longest_interval: longest_interval.clamp(BUSY_INTERVAL, IDLE_INTERVAL),
             demand_credit: 0,
+            is_requested: false,
         }
     }
 
     /// Returns when the next heartbeat is due.
     pub(super) const fn at(&self) -> ClockTime {
         self.at
+    }
+
+    /// Returns whether a request from an unproven address has scheduled the next heartbeat.
+    pub(super) const fn is_requested(&self) -> bool {
+        self.is_requested
     }
 
     /// Restarts the interval with a heartbeat at once.
@@ -90,6 +98,7 @@ impl HeartbeatSchedule {
         if self.at > at && self.demand_credit >= price {
             self.demand_credit -= price;
             self.at = at;
+            self.is_requested = true;
         }
     }
 
@@ -102,6 +111,7 @@ impl HeartbeatSchedule {
         };
         self.interval = interval.max(spacing);
         self.has_sent_data = false;
+        self.is_requested = false;
         self.last = now;
         self.at = now + self.interval;
     }

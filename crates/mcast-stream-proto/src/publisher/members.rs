@@ -12,9 +12,10 @@ use super::pacing::LossMark;
 use super::parity::LossMeter;
 use super::ranking::Ranking;
 use super::repair_flow::RepairFlow;
+use crate::nak_limit::NakLimit;
 use crate::replay::Counts;
 use crate::seal::{Cipher, Purpose};
-use crate::wire::{NAK_INTERVAL, Sequence, Status, SubscriberId};
+use crate::wire::{Sequence, Status, SubscriberId};
 use crate::{ClockTime, Nanos};
 
 /// The role of a subscriber in flow control.
@@ -117,9 +118,10 @@ pub(crate) struct Member {
     /// What its path carries, if the rate is automatic, and since when that is less than the configured floor.
     pub(crate) path: PathModel,
     pub(crate) slow_since: Option<ClockTime>,
-    /// NAKs that it may still send, and the time of the last refill.
-    naks_left: (u32, ClockTime),
+    naks: NakLimit,
     pub(crate) repairs: RepairFlow,
+    /// Whether it repairs for others, and can do so at present.
+    pub(crate) repairs_for_others: bool,
     pub(crate) cipher: Option<(Purpose, Box<dyn Cipher>)>,
     /// Whether the rankings contain it.
     is_ranked: bool,
@@ -155,8 +157,9 @@ impl Member {
             control: RateControl::new(SLOWEST),
             path: PathModel::new(),
             slow_since: None,
-            naks_left: (NAK_BURST, now),
+            naks: NakLimit::new(now),
             repairs,
+            repairs_for_others: false,
             cipher: None,
             is_ranked: false,
         }
@@ -237,13 +240,9 @@ impl Member {
         self.round_trip.max(self.last_sample.min(LONGEST_QUEUE))
     }
 
-    /// Returns whether another NAK is within the subscriber's limit: a burst, and then one in `NAK_INTERVAL`.
+    /// Returns whether another NAK is within the subscriber's limit.
     pub(crate) fn may_nak(&mut self, now: ClockTime) -> bool {
-        let (left, at) = self.naks_left;
-        let gained = now.since(at) / NAK_INTERVAL;
-        let left = left.saturating_add(u32::try_from(gained).unwrap_or(NAK_BURST)).min(NAK_BURST);
-        self.naks_left = (left.saturating_sub(1), at + gained * NAK_INTERVAL);
-        left > 0
+        self.naks.admits(now)
     }
 }
 
@@ -251,8 +250,6 @@ impl Member {
 const LONGEST_QUEUE: Nanos = Nanos::SECOND;
 /// The lowest rate to which a link can limit the publisher, in bytes per second.
 const SLOWEST: u64 = 65_536;
-/// NAKs that one subscriber may send at once.
-const NAK_BURST: u32 = 64;
 /// Departed subscribers remembered one by one; of older ones only the sums are kept.
 const MAX_DEPARTED: usize = 4096;
 

@@ -13,13 +13,13 @@ mod members;
 mod pacer;
 mod pacing;
 mod parity;
-mod proof;
 mod publish;
 mod quorum;
 mod ranking;
 mod repair;
 mod repair_flow;
 mod repair_scheduler;
+mod repairers;
 mod ring;
 mod sealer;
 mod sent_log;
@@ -41,6 +41,7 @@ pub use quorum::{
 pub use transmit::Transmit;
 
 use crate::outbox::Outbox;
+use crate::proof::AddressProof;
 use crate::random::Random;
 use crate::seal::Keys;
 use crate::wire::{FlowControl, Header, Kind, MessageNumber};
@@ -53,10 +54,10 @@ use heartbeat::HeartbeatSchedule;
 use members::Members;
 use pacer::Pacer;
 use parity::ParitySchedule;
-use proof::AddressProof;
 use publish::{LongMessage, OpenDatagram};
 use repair::ConfirmationSchedule;
 use repair_scheduler::RepairScheduler;
+use repairers::RepairerDirectory;
 use ring::Ring;
 use sealer::Sealer;
 use signing::Signing;
@@ -99,6 +100,7 @@ pub struct PublisherMachine {
     /// The rate in the last [`PublisherEvent::Slowed`], until the publisher has recovered.
     slowed_to: Option<u64>,
     heartbeats: HeartbeatSchedule,
+    directory: RepairerDirectory,
     round_trip: Nanos,
     /// The sums over departed subscribers that are no longer remembered one by one.
     forgotten: Audience,
@@ -143,6 +145,7 @@ impl PublisherMachine {
             data_resumed_at: now,
             slowed_to: None,
             heartbeats: HeartbeatSchedule::new(now, config.idle_interval),
+            directory: RepairerDirectory::new(config.seed, now),
             round_trip: config.round_trip.clamp(MIN_ROUND_TRIP, LONGEST_ROUND_TRIP),
             forgotten: Audience::default(),
             acknowledgements: config.quorum.clone().map(|quorum| {

@@ -85,9 +85,10 @@ impl PublisherMachine {
         let end = if is_over { Flags::END_OF_STREAM } else { Flags(0) };
         let acknowledge = if self.acknowledgements.is_some() { Flags::ACKNOWLEDGE } else { Flags(0) };
         let flags = end.with(acknowledge).with(self.requested_statuses(now));
-        let origin = self.config.origin;
+        let (origin, repairers) = (self.config.origin, self.repairers_to_list(now));
         self.push_control(Target::Group, Kind::Heartbeat, flags, |writer| {
             origin.map_or(Ok(()), |origin| origin.write(writer))?;
+            repairers.write(writer)?;
             heartbeat.write(writer)
         });
         self.parity.note_announced();

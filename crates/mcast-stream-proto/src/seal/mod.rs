@@ -196,7 +196,8 @@ impl Keys {
         let sealed = match header.kind {
             kind if kind.is_in_sequence() => Sealed::Data(view.salt()),
             kind if kind.is_from_subscribers() => Sealed::Subscriber(view.subscriber()?),
-            _ => Sealed::Control(view.salt()),
+            // The echo of a subscriber that repairs for others.
+            _ => view.subscriber().map_or_else(|| Sealed::Control(view.salt()), Sealed::Subscriber),
         };
         open(&*self.cipher(&Purpose::of(&header, sealed))?, &header, bytes)
     }

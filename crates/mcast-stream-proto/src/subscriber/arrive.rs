@@ -6,6 +6,7 @@ use core::ops::Range;
 use super::deliver::Current;
 use super::event::SubscriberEvent;
 use super::item::BodyLocation;
+use super::naks::Responder;
 use super::window::Meta;
 use super::{Policy, SubscriberMachine};
 use crate::ClockTime;
@@ -17,8 +18,22 @@ use crate::wire::{DatagramView, Flags, KeyEpoch, Kind, Sequence, WireError};
 pub(super) enum Arrival {
     /// On this path.
     Path(u8),
+    /// Another subscriber has sent it on request.
+    Repairer,
     /// It was recovered from parity.
     Recovered,
+}
+
+impl Arrival {
+    /// Returns the party that repaired a datagram that arrived like this, if it is a repair. What was recovered was answered with
+    /// parity.
+    pub(super) const fn repaired_by(self, is_marked: bool) -> Option<Responder> {
+        match self {
+            Self::Repairer => Some(Responder::Repairer),
+            Self::Path(_) if !is_marked => None,
+            Self::Path(_) | Self::Recovered => Some(Responder::Publisher),
+        }
+    }
 }
 
 impl SubscriberMachine {
@@ -48,9 +63,17 @@ impl SubscriberMachine {
             return;
         }
         match view.header.kind {
-            Kind::Data => self.on_data(now, path, from, datagram, &view),
-            Kind::Manifest => self.on_manifest(now, path, from, datagram, &view),
-            kind if kind.is_from_subscribers() => self.statistics.foreign += 1,
+            kind if kind.is_in_sequence() => {
+                let Some(arrival) = self.arrival_of(path, from, &view) else { return };
+                match kind {
+                    Kind::Manifest => self.on_manifest(now, arrival, from, datagram, &view),
+                    _ => self.on_data(now, arrival, from, datagram, &view),
+                }
+            }
+            kind if kind.is_from_subscribers() => return self.on_request(now, from, datagram, &view),
+            Kind::Echo if view.subscriber().is_some() => {
+                return self.on_repairer_echo(now, from, datagram, &view);
+            }
             _ => self.on_control(now, path, from, datagram, &view),
         }
         self.recover_due(now);
@@ -59,18 +82,19 @@ impl SubscriberMachine {
     fn on_data(
         &mut self,
         now: ClockTime,
-        path: u8,
+        arrival: Arrival,
         from: SocketAddr,
         datagram: &[u8],
         view: &DatagramView<'_>,
     ) {
-        if !self.is_followed(now, from, datagram, view)
-            || !self.may_be_genuine(now, Arrival::Path(path), datagram, view)
+        if !self.is_followed(now, from, datagram, view) || !self.may_be_genuine(now, arrival, datagram, view)
         {
             return;
         }
         let (sequence, is_repair) = (Sequence(view.header.sequence), view.header.flags.has(Flags::REPAIR));
-        if is_repair {
+        if let Arrival::Path(path) = arrival
+            && is_repair
+        {
             self.note_repair(path);
         }
         let is_current = self.current.as_ref().is_some_and(|current| current.sequence == sequence);
@@ -84,7 +108,7 @@ impl SubscriberMachine {
         };
         if !is_new {
             self.statistics.copies += 1;
-            self.note_path(now, path, false);
+            self.note_arrival_path(now, arrival, false);
             return;
         }
         if sequence != self.base && !self.window.has_room(datagram.len() + self.recovery.bytes()) {
@@ -92,8 +116,8 @@ impl SubscriberMachine {
             return;
         }
         let Some((location, range)) = self.open(view, datagram) else { return };
-        self.note_path(now, path, true);
-        self.note_arrival(now, sequence, is_repair);
+        self.note_arrival_path(now, arrival, true);
+        self.note_arrival(now, sequence, arrival.repaired_by(is_repair));
         self.keep_copy(sequence, datagram);
         let meta = Meta::of(view);
         let is_delivered_now = sequence == self.base && self.current.is_none() && self.delivery.is_active()
@@ -150,12 +174,16 @@ impl SubscriberMachine {
             return Some((BodyLocation::Datagram, head..datagram.len()));
         }
         let salt = view.salt();
-        if self.incarnations.is_namesake(header.incarnation, salt) {
-            // Sealed by the group, but by another incarnation with the same number.
-            self.statistics.refused += 1;
-            return None;
-        }
-        let sealed = if header.kind.is_in_sequence() { Sealed::Data(salt) } else { Sealed::Control(salt) };
+        let sealed = match view.subscriber() {
+            Some(id) if header.kind == Kind::Echo => Sealed::Subscriber(id),
+            _ if self.incarnations.is_namesake(header.incarnation, salt) => {
+                // Sealed by the group, but by another incarnation with the same number.
+                self.statistics.refused += 1;
+                return None;
+            }
+            _ if header.kind.is_in_sequence() => Sealed::Data(salt),
+            _ => Sealed::Control(salt),
+        };
         let Some(cipher) = self.ciphers.find(&self.config.keys, Purpose::of(header, sealed)) else {
             self.statistics.refused += 1;
             if self.reported.note_missing_key(header.epoch) {
@@ -178,18 +206,27 @@ impl SubscriberMachine {
     }
 
     /// Accounts for the first copy of a datagram: opens the gap before it, or fills the gap that it was missing in.
-    pub(super) fn note_arrival(&mut self, now: ClockTime, sequence: Sequence, is_repair: bool) {
+    pub(super) fn note_arrival(
+        &mut self,
+        now: ClockTime,
+        sequence: Sequence,
+        repaired_by: Option<Responder>,
+    ) {
         self.statistics.received += 1;
+        if repaired_by == Some(Responder::Repairer) {
+            self.statistics.repaired_locally += 1;
+            self.repairers.note_answer();
+        }
         if sequence >= self.highest {
             self.note_sent_before(now, sequence);
             self.highest = sequence + 1;
             return;
         }
-        match is_repair {
-            true => self.statistics.repaired += 1,
-            false => self.losses.note_overtaken(),
+        match repaired_by {
+            Some(_) => self.statistics.repaired += 1,
+            None => self.losses.note_overtaken(),
         }
-        self.naks.fill(now, sequence, is_repair);
+        self.naks.fill(now, sequence, repaired_by);
     }
 
     /// Notes that everything before `end` has been sent: what did not arrive of it is a gap.

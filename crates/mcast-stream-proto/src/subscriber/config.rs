@@ -48,6 +48,21 @@ pub enum OnLoss {
     Stop,
 }
 
+/// How a subscriber repairs for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LocalRepair {
+    /// Bytes of datagrams that it retains, with 64 bytes for each of them.
+    pub bytes: usize,
+    /// The seed of the tokens by which other subscribers prove their addresses. It must be random, and differ from
+    /// [`SubscriberConfig::seed`], which the identity of the subscriber shows.
+    pub seed: u64,
+}
+
+impl LocalRepair {
+    /// The usual number of bytes: what arrives in a second at 64 Mbit/s.
+    pub const BYTES: usize = 8 << 20;
+}
+
 /// Settings of a [`SubscriberMachine`](super::SubscriberMachine).
 #[derive(Clone, Debug)]
 pub struct SubscriberConfig {
@@ -81,6 +96,9 @@ pub struct SubscriberConfig {
     pub stalled_after: Nanos,
     /// Whether it sends nothing to the publisher, so that nothing is repaired. Default: no.
     pub mute: bool,
+    /// Whether it retains what it received, and repairs it for other subscribers. A subscriber that requests no repairs sends
+    /// none. Default: no.
+    pub repair_for_others: Option<LocalRepair>,
     /// The offset from its clock to nanoseconds since 1970. `None`: unknown.
     pub unix_offset: Option<u64>,
     /// The seed of its random numbers, from which its identity is drawn. It must differ between subscribers.
@@ -111,6 +129,7 @@ impl SubscriberConfig {
             publisher_silence: Nanos::from_secs(5),
             stalled_after: Nanos::SECOND,
             mute: false,
+            repair_for_others: None,
             unix_offset: None,
             seed: 0,
             keys: Keys::none(),

@@ -2,10 +2,10 @@
 
 use core::ops::Range;
 
-use super::address::ADDRESS_TIME;
 use super::assembly::AssemblyOutcome;
 use super::event::{Cause, SubscriberEvent};
 use super::item::{BodyLocation, Item, Message, Step, StepKind};
+use super::peer::ADDRESS_TIME;
 use super::window::{Meta, SlotContent};
 use super::{OnLoss, Policy, SubscriberMachine};
 use crate::wire::{

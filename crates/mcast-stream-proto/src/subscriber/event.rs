@@ -248,7 +248,9 @@ pub struct SubscriberStatistics {
     pub received: u64,
     /// Of those, repairs.
     pub repaired: u64,
-    /// Of those, datagrams that were recovered from parity.
+    /// Of those repairs, the ones that another subscriber sent.
+    pub repaired_locally: u64,
+    /// Of those received, datagrams that were recovered from parity.
     pub recovered: u64,
     /// Parity datagrams that were received.
     pub parity: u64,
@@ -276,6 +278,18 @@ pub struct SubscriberStatistics {
     pub not_verified: u64,
     /// NAKs that were sent.
     pub naks: u64,
+    /// Of those, NAKs to another subscriber.
+    pub naks_to_repairers: u64,
+    /// Data datagrams that another subscriber sent and that were not requested from it.
+    pub unrequested: u64,
+    /// NAKs of other subscribers that were answered.
+    pub local_naks: u64,
+    /// Repairs that were sent to other subscribers.
+    pub local_repairs: u64,
+    /// Their bytes.
+    pub local_repair_bytes: u64,
+    /// Repairs for other subscribers that were refused because of a limit, and requests that were not valid.
+    pub local_refused: u64,
     /// Statuses that were sent.
     pub statuses: u64,
     /// The round-trip time to the publisher; the group's until it is measured.

@@ -8,6 +8,7 @@ use super::SubscriberMachine;
 use super::config::{Policy, VERIFIED_WINDOW};
 use super::event::{Cause, SubscriberEvent, SubscriberStatistics};
 use super::recovery::Replaced;
+use super::repairers::UsableRepairer;
 use crate::backoff::{SMALL_GROUP, backoff};
 use crate::outbox::Target;
 use crate::seal::{self, Purpose, Sealed};
@@ -42,6 +43,26 @@ const LONGEST_RUN: u32 = 1 << 20;
 /// NAKs that one call may send.
 const MAX_NAKS: u64 = 4;
 
+/// The datagrams to request from the publisher, or from a repairer.
+struct NakList {
+    to: SocketAddr,
+    token: AddressToken,
+    missing: NakWriter,
+    /// NAKs that may be sent in this call, and those that were.
+    allowed: u64,
+    sent: u64,
+}
+
+impl NakList {
+    fn new(to: SocketAddr, token: AddressToken, allowed: u64) -> Self {
+        Self { to, token, missing: NakWriter::new(), allowed, sent: 0 }
+    }
+
+    const fn is_used_up(&self) -> bool {
+        self.sent >= self.allowed
+    }
+}
+
 impl SubscriberMachine {
     /// Returns the latest time to call [`poll`](Self::poll) and [`next`](Self::next) again.
     #[must_use]
@@ -61,7 +82,7 @@ impl SubscriberMachine {
         }
         if self.incarnations.current().is_some() && !self.is_mute() {
             let probe = if self.liveness.is_silent() { ClockTime::NEVER } else { self.publisher.probe_at() };
-            deadline = deadline.min(probe);
+            deadline = deadline.min(probe).min(self.repairer_probe_at()).min(self.local_repair_at());
             if self.publisher.is_proven() {
                 deadline = deadline.min(self.statuses.deadline(self.idle_interval()));
             }
@@ -113,6 +134,9 @@ impl SubscriberMachine {
         }
         if now >= self.publisher.probe_at() && !self.liveness.is_silent() {
             self.probe(now);
+        }
+        if now >= self.repairer_probe_at() {
+            self.probe_repairer(now);
         }
         if self.needs_naks() && now >= self.naks.at() {
             self.send_naks(now);
@@ -173,17 +197,27 @@ impl SubscriberMachine {
 
     /// Requests everything that is due, in as few NAKs as possible and within the allowance.
     fn send_naks(&mut self, now: ClockTime) {
+        let Some(publisher) = self.publisher.get() else { return };
         let (group_size, received) = (self.heartbeat.group_size, self.statistics.received);
         // The publisher waits for this subscriber, or will soon.
-        let is_urgent = self.end.is_some() || self.known_end().ahead_of(self.base) >= self.credit / 2;
+        let used = self.known_end().ahead_of(self.base);
+        let is_urgent = self.end.is_some() || used >= self.credit / 2;
         let urgent_interval = is_urgent.then(|| self.urgent_interval());
         let allowed = self.naks.allowed(now, group_size, received, urgent_interval).min(MAX_NAKS);
-        if allowed == 0 {
+        // Another subscriber is asked first, if there is time to ask the publisher after that.
+        let repairer = self.repairers.usable().filter(|_| used < self.credit / 4 * 3);
+        let mut to_repairer = repairer.map(|UsableRepairer { address, token, .. }| {
+            let allowed = self.naks.allowed_for_repairer(now, group_size, received).min(MAX_NAKS);
+            NakList::new(address, token, allowed)
+        });
+        if allowed == 0 && to_repairer.as_ref().is_none_or(NakList::is_used_up) {
             return self.naks.wait_for_allowance(now, self.urgent_interval());
         }
         let round_trip = self.round_trip();
         let soon = now + round_trip / 4;
         let patience = self.naks.repair_patience(round_trip);
+        let repairer_patience =
+            repairer.map_or(Nanos::ZERO, |repairer| self.naks.repairer_patience(repairer.round_trip));
         let longest = MAX_RETRY_DELAY.max(2 * round_trip);
         // A repair that would arrive after the deadline is not requested.
         let too_late = match self.config.policy {
@@ -192,41 +226,67 @@ impl SubscriberMachine {
         };
         let spread = self.backoff();
         self.distrust_staged(now);
-        let before = self.statistics.naks;
-        let mut list = NakWriter::new();
+        let mut to_publisher = NakList::new(publisher, self.publisher.token(), allowed);
         let mut replaced = Replaced::default();
-        let mut naks = 1;
+        let mut is_starved = false;
         let mut gaps = self.naks.take_gaps();
         for gap in gaps.iter_mut().filter(|gap| gap.due <= soon) {
             if gap.noticed < too_late || gap.end <= self.oldest_retained {
                 gap.due = ClockTime::NEVER;
                 continue;
             }
-            if naks > allowed {
-                break;
+            if let Some(asked) = gap.asked_repairer.filter(|_| gap.tries == 0) {
+                self.repairers.note_unanswered(now, asked);
+            }
+            let is_in_time = too_late == ClockTime(0) || gap.noticed >= too_late + repairer_patience;
+            let may_ask = |list: &&mut NakList| {
+                is_in_time && gap.is_unrequested() && !list.is_used_up() && self.repairers.is_chosen(list.to)
+            };
+            let (list, is_for_repairer) = match to_repairer.as_mut().filter(may_ask) {
+                Some(list) => (list, true),
+                None => (&mut to_publisher, false),
+            };
+            if list.is_used_up() {
+                is_starved = true;
+                continue;
             }
             let first = gap.first.max(self.base).max(self.oldest_retained);
             // Symbols that do not complete their block after all replace nothing for long.
             let replaced = Some(&mut replaced).filter(|_| gap.tries < 2 && !self.recovery.is_idle());
-            self.add_missing(first..gap.end, replaced, &mut list, &mut naks);
+            self.add_missing(first..gap.end, replaced, list);
+            if is_for_repairer {
+                (gap.due, gap.asked_repairer) = (now + repairer_patience, Some(now));
+                continue;
+            }
             gap.due = now + ((1 << gap.tries.min(MAX_DOUBLINGS)) * patience).min(longest) + spread;
             gap.asked = now;
             gap.tries += 1;
         }
-        if naks <= allowed {
-            self.send_nak(&mut list);
+        let mut sent_to_repairer = 0;
+        if let Some(list) = &mut to_repairer {
+            self.send_last_nak(list);
+            sent_to_repairer = list.sent;
+            if list.sent > 0 {
+                self.repairers.note_request(now);
+            }
         }
-        self.naks.note_sent(now, self.statistics.naks - before, gaps);
+        self.send_last_nak(&mut to_publisher);
+        self.statistics.naks_to_repairers += sent_to_repairer;
+        self.naks.note_sent(now, to_publisher.sent, sent_to_repairer, gaps);
+        if is_starved && to_publisher.allowed == 0 {
+            self.naks.wait_for_allowance(now, self.urgent_interval());
+        }
+    }
+
+    /// Sends what is left of a list, unless it was longer than what is allowed: the rest is requested later.
+    fn send_last_nak(&mut self, list: &mut NakList) {
+        if !list.is_used_up() {
+            self.send_nak(list);
+        }
     }
 
     /// Adds the datagrams of a gap that did not arrive; sends the list whenever it is full.
-    fn add_missing(
-        &mut self,
-        gap: Range<Sequence>,
-        mut replaced: Option<&mut Replaced>,
-        list: &mut NakWriter,
-        naks: &mut u64,
-    ) {
+    fn add_missing(&mut self, gap: Range<Sequence>, mut replaced: Option<&mut Replaced>, list: &mut NakList) {
         let Range { mut start, end } = gap;
         while start < end {
             let mut is_requested = |sequence: &Sequence| {
@@ -235,27 +295,24 @@ impl SubscriberMachine {
             };
             let run = Sequence::each(start..end).take(LONGEST_RUN as usize);
             let count = run.take_while(&mut is_requested).count() as u32;
-            if count > 0 && !list.add(start, count) {
+            if count > 0 && !list.missing.add(start, count) {
                 self.send_nak(list);
-                *naks += 1;
-                list.add(start, count);
+                list.missing.add(start, count);
             }
             // The datagram after a shorter run is not requested.
             start += u64::from(count) + u64::from(count < LONGEST_RUN);
         }
     }
 
-    fn send_nak(&mut self, list: &mut NakWriter) {
-        let (Some(publisher), Some(incarnation)) = (self.publisher.get(), self.incarnations.current()) else {
+    fn send_nak(&mut self, list: &mut NakList) {
+        let Some(incarnation) = self.incarnations.current().filter(|_| !list.missing.is_empty()) else {
             return;
         };
-        if list.is_empty() {
-            return;
-        }
-        let token = self.publisher.token();
-        self.push_control(publisher, incarnation, Kind::Nak, |writer| list.write_nak(token, writer));
+        let NakList { to, token, ref missing, .. } = *list;
+        self.push_control(to, incarnation, Kind::Nak, |writer| missing.write_nak(token, writer));
         self.statistics.naks += 1;
-        list.clear();
+        list.sent += 1;
+        list.missing.clear();
     }
 
     fn status(&mut self, now: ClockTime, flags: u32) {
@@ -294,10 +351,10 @@ impl SubscriberMachine {
         self.statuses.note_sent(now, status, interval, spread);
     }
 
-    /// Returns how many datagrams have arrived: what was recovered did not, and its symbols did.
+    /// Returns how many datagrams have arrived from the publisher: what was recovered did not, and its symbols did.
     const fn arrived(&self) -> u64 {
-        let SubscriberStatistics { received, parity, recovered, .. } = self.statistics;
-        (received + parity).saturating_sub(recovered)
+        let SubscriberStatistics { received, parity, recovered, repaired_locally, .. } = self.statistics;
+        (received + parity).saturating_sub(recovered + repaired_locally)
     }
 
     fn probe(&mut self, now: ClockTime) {
@@ -410,7 +467,8 @@ impl SubscriberMachine {
         let has_all = self.delivery.has_ended() || self.has_everything() && !self.delivery.is_closed();
         let ended = if has_all { Status::ENDED } else { 0 };
         let delivered = if self.delivery.has_ended() { Status::DELIVERED } else { 0 };
-        passive | catching_up | ended | delivered
+        let repairs = if self.repairs_for_others() { Status::REPAIRS } else { 0 };
+        passive | catching_up | ended | delivered | repairs
     }
 
     /// The datagram before which everything has arrived or was given up. Buffered datagrams count, and it never falls

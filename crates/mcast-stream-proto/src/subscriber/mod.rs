@@ -1,7 +1,6 @@
 //! The receiving side of a stream: it delivers messages in order, requests repairs with NAKs, and reports losses.
 
 mod acknowledgements;
-mod address;
 mod arrive;
 mod assembly;
 mod config;
@@ -17,32 +16,36 @@ mod liveness;
 mod losses;
 mod naks;
 mod paths;
+mod peer;
 mod publisher_state;
 mod recovery;
+mod repairers;
+mod repairing;
 mod reported;
 mod statuses;
 mod transit;
 mod verify;
 mod window;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
 
 pub use crate::history::Position;
-pub use config::{OnLoss, Policy, Start, SubscriberConfig};
+pub use config::{LocalRepair, OnLoss, Policy, Start, SubscriberConfig};
 pub use event::{Cause, Distrust, PathStatistics, SubscriberEvent, SubscriberStatistics};
 pub use item::{Item, Message, Step};
 
 use crate::outbox::{Control, Outbox};
 use crate::random::Random;
+use crate::repairer::Repairer;
 use crate::seal::{Ciphers, Keys};
 use crate::sign::PinnedKeys;
 use crate::wire::{Heartbeat, Incarnation, MessageNumber, Origin, Sequence, StreamId, SubscriberId};
 use crate::{ClockTime, Nanos};
 use acknowledgements::AcknowledgementAccount;
-use address::{MAX_ROUND_TRIP, MIN_ROUND_TRIP, PublisherAddress};
 use assembly::Assembly;
 use deliver::Current;
 use delivery::Delivery;
@@ -52,7 +55,9 @@ use liveness::Liveness;
 use losses::LossAccount;
 use naks::NakScheduler;
 use paths::Paths;
+use peer::{MAX_ROUND_TRIP, MIN_ROUND_TRIP, Peer};
 use recovery::Recovery;
+use repairers::Repairers;
 use reported::Reported;
 use statuses::StatusScheduler;
 use transit::Transit;
@@ -77,7 +82,11 @@ pub struct SubscriberMachine {
     incarnations: Incarnations,
     heartbeat: Heartbeat,
     liveness: Liveness,
-    publisher: PublisherAddress,
+    publisher: Peer,
+    /// The other subscribers that repair for this one.
+    repairers: Repairers,
+    /// What it retains for others, if it repairs for them.
+    repairer: Option<Box<Repairer>>,
     /// The next datagram to deliver.
     base: Sequence,
     /// One past the last datagram that is known to have been sent.
@@ -129,7 +138,12 @@ impl SubscriberMachine {
             incarnations: Incarnations::none(),
             heartbeat: Heartbeat { round_trip: 1_000, ..Heartbeat::default() },
             liveness: Liveness::new(now),
-            publisher: PublisherAddress::unknown(now),
+            publisher: Peer::unknown(now),
+            repairers: Repairers::new(config.seed),
+            repairer: config
+                .repair_for_others
+                .filter(|_| config.repairs())
+                .map(|LocalRepair { bytes, seed }| Box::new(Repairer::new(bytes, seed, now))),
             base: Sequence::default(),
             highest: Sequence::default(),
             oldest_retained: Sequence::default(),
@@ -167,6 +181,9 @@ impl SubscriberMachine {
     pub fn set_keys(&mut self, keys: Keys) {
         self.config.keys = keys;
         self.ciphers.clear();
+        if let Some(repairer) = &mut self.repairer {
+            repairer.forget_keys();
+        }
         self.reported.forget_keys();
     }
 
@@ -230,6 +247,9 @@ impl SubscriberMachine {
     /// Returns the next datagram to send now. Call it until it returns `None`.
     pub fn poll(&mut self, now: ClockTime) -> Option<Control> {
         self.run_timers(now);
+        if self.outbox.is_empty() {
+            self.send_local_repair(now);
+        }
         self.outbox.pop()
     }
 
@@ -272,6 +292,12 @@ impl SubscriberMachine {
     #[must_use]
     pub const fn publisher(&self) -> Option<SocketAddr> {
         self.publisher.get()
+    }
+
+    /// Returns whether this is the address of another subscriber that was chosen to repair for this one.
+    #[must_use]
+    pub fn is_repairer(&self, address: SocketAddr) -> bool {
+        self.repairers.knows(address)
     }
 
     /// Returns the number of the message to be delivered next.
@@ -348,11 +374,14 @@ impl SubscriberMachine {
     /// This subscriber's own round-trip time, queueing included; the group's until it is measured.
     fn round_trip(&self) -> Nanos {
         match self.publisher.round_trip() {
-            Nanos::ZERO => {
-                Nanos::from_micros(self.heartbeat.round_trip.into()).clamp(MIN_ROUND_TRIP, MAX_ROUND_TRIP)
-            }
+            Nanos::ZERO => self.group_round_trip(),
             own => own + self.transit.queueing(),
         }
+    }
+
+    /// The group's round-trip time.
+    fn group_round_trip(&self) -> Nanos {
+        Nanos::from_micros(self.heartbeat.round_trip.into()).clamp(MIN_ROUND_TRIP, MAX_ROUND_TRIP)
     }
 
     /// Whether the stream has other subscribers.

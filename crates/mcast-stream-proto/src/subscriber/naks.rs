@@ -4,6 +4,7 @@ use core::ops::Range;
 
 use mcast_measure::TokenBucket;
 
+use crate::backoff::SMALL_GROUP;
 use crate::gaps::{Gap, Gaps};
 use crate::wire::{NAK_INTERVAL, Sequence};
 use crate::{ClockTime, Nanos};
@@ -14,6 +15,8 @@ const MIN_REORDER_GUARD: Nanos = Nanos::from_micros(50);
 const MAX_REORDERING: Nanos = Nanos::from_millis(250);
 /// A longer repair time is not measured in full: the repair was lost on the way, or was delayed by something else.
 const MAX_REPAIR: Nanos = Nanos::from_secs(2);
+/// A repairer has at least this time: it is a process that must be scheduled to answer, also after a short round trip.
+const MIN_REPAIRER_PATIENCE: Nanos = Nanos::from_millis(1);
 /// The NAKs per second of all subscribers together, plus one per `DATAGRAMS_PER_NAK` datagrams received.
 const NAK_RATE: u64 = 75;
 const DATAGRAMS_PER_NAK: u64 = 64;
@@ -34,14 +37,71 @@ pub(super) struct NakScheduler {
     at: ClockTime,
     /// No NAK is sent before this time.
     not_before: ClockTime,
-    /// NAKs that may be sent, in millionths, and the number of datagrams received at the last refill.
-    allowance: TokenBucket,
-    received: u64,
+    /// The NAKs that may be sent to the publisher, and to repairers.
+    allowance: Allowance,
+    repairer_allowance: Allowance,
     /// How late datagrams that were out of order have recently arrived.
     reordering: Nanos,
-    /// The smoothed time from a NAK to its repair, and its mean deviation.
-    repair_time: Nanos,
-    repair_spread: Nanos,
+    /// The time from a NAK to its repair: of the publisher, and of the repairer that is asked first.
+    publisher: RepairTime,
+    repairer: RepairTime,
+}
+
+/// NAKs that may be sent, in millionths, and the number of datagrams received at the last refill.
+#[derive(Clone, Copy, Debug)]
+struct Allowance {
+    bucket: TokenBucket,
+    received: u64,
+}
+
+impl Allowance {
+    const fn new(now: ClockTime) -> Self {
+        Self { bucket: TokenBucket::new(0, NAK_BURST * NAK, now.0), received: 0 }
+    }
+
+    /// Returns the share of one of `group` subscribers, which has received this many datagrams so far. At least `urgent`
+    /// millionths of a NAK are added per second.
+    fn share(&mut self, now: ClockTime, group: u64, received: u64, urgent: u64) -> u64 {
+        let new = received - core::mem::replace(&mut self.received, received);
+        self.bucket.set_rate((NAK_RATE * NAK / group).max(urgent));
+        self.bucket.set_capacity((NAK_BURST / group).max(MIN_NAK_BURST) * NAK);
+        self.bucket.refill(now.0);
+        self.bucket.add(new.saturating_mul(NAK) / DATAGRAMS_PER_NAK / group);
+        self.bucket.level() / NAK
+    }
+}
+
+/// Who answers NAKs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Responder {
+    Publisher,
+    /// Another subscriber.
+    Repairer,
+}
+
+/// The smoothed time from a NAK to its repair, and its mean deviation.
+#[derive(Clone, Copy, Debug, Default)]
+struct RepairTime {
+    smoothed: Nanos,
+    spread: Nanos,
+}
+
+impl RepairTime {
+    /// Returns the time in which the repair for a NAK is expected.
+    fn patience(&self, round_trip: Nanos) -> Nanos {
+        (3 * round_trip / 2).max(self.smoothed + 4 * self.spread)
+    }
+
+    /// Updates both, as in RFC 6298 section 2.
+    fn note(&mut self, took: Nanos) {
+        let took = took.min(MAX_REPAIR);
+        if self.smoothed == Nanos::ZERO {
+            (self.smoothed, self.spread) = (took, took / 2);
+            return;
+        }
+        self.spread = self.spread - self.spread / 4 + self.smoothed.abs_diff(took) / 4;
+        self.smoothed = self.smoothed - self.smoothed / 8 + took / 8;
+    }
 }
 
 impl NakScheduler {
@@ -50,11 +110,11 @@ impl NakScheduler {
             gaps: Gaps::new(),
             at: ClockTime::NEVER,
             not_before: ClockTime(0),
-            allowance: TokenBucket::new(0, NAK_BURST * NAK, now.0),
-            received: 0,
+            allowance: Allowance::new(now),
+            repairer_allowance: Allowance::new(now),
             reordering: Nanos::ZERO,
-            repair_time: Nanos::ZERO,
-            repair_spread: Nanos::ZERO,
+            publisher: RepairTime { smoothed: Nanos::ZERO, spread: Nanos::ZERO },
+            repairer: RepairTime { smoothed: Nanos::ZERO, spread: Nanos::ZERO },
         }
     }
 
@@ -89,9 +149,24 @@ impl NakScheduler {
         MIN_REORDER_GUARD.max(2 * self.reordering).max(round_trip / 8)
     }
 
-    /// Returns the time in which the repair for a NAK is expected.
+    /// Returns the time in which the repair for a NAK to the publisher is expected.
     pub(super) fn repair_patience(&self, round_trip: Nanos) -> Nanos {
-        (3 * round_trip / 2).max(self.repair_time + 4 * self.repair_spread)
+        self.publisher.patience(round_trip)
+    }
+
+    /// Returns the time in which the repair for a NAK to the repairer is expected.
+    pub(super) fn repairer_patience(&self, round_trip: Nanos) -> Nanos {
+        self.repairer.patience(round_trip).max(MIN_REPAIRER_PATIENCE)
+    }
+
+    /// Forgets how long the repairer takes: another one is asked from now on.
+    pub(super) fn forget_repairer(&mut self) {
+        self.repairer = RepairTime::default();
+    }
+
+    /// Returns whether a datagram is missing that was requested of a repairer.
+    pub(super) fn awaits_repairer(&self, sequence: Sequence) -> bool {
+        self.gaps.find(sequence).is_some_and(|gap| gap.asked_repairer.is_some())
     }
 
     /// Forgets all gaps.
@@ -118,19 +193,30 @@ impl NakScheduler {
     }
 
     /// Notes the first copy of a datagram that was missing, and learns from its delay.
-    pub(super) fn fill(&mut self, now: ClockTime, sequence: Sequence, is_repair: bool) {
+    pub(super) fn fill(&mut self, now: ClockTime, sequence: Sequence, repaired_by: Option<Responder>) {
         let Some(gap) = self.gaps.fill(sequence) else { return };
-        if !is_repair {
-            let late = now.since(gap.noticed).min(MAX_REORDERING);
-            self.reordering = late.max(self.reordering - self.reordering / 64);
-        } else if gap.tries == 1 {
-            // With several requests it is unknown which one was answered (Karn's algorithm).
-            self.measure_repair(now.since(gap.asked));
-            // Repairs arrive in the order of their requests, so an earlier request or its repair is lost.
-            let due = now + MIN_REORDER_GUARD;
-            if self.gaps.overtaken(gap.asked, sequence, due) {
-                self.at = self.at.min(due);
+        let due = now + MIN_REORDER_GUARD;
+        // Repairs arrive in the order of their requests, so an earlier request or its repair is lost.
+        let has_overtaken = match (repaired_by, gap.asked_repairer) {
+            (None, _) => {
+                let late = now.since(gap.noticed).min(MAX_REORDERING);
+                self.reordering = late.max(self.reordering - self.reordering / 64);
+                false
             }
+            // With several requests it is unknown which one was answered (Karn's algorithm).
+            (Some(Responder::Publisher), _) if gap.tries == 1 => {
+                self.publisher.note(now.since(gap.asked));
+                self.gaps.overtaken(gap.asked, sequence, due, |gap| (gap.tries > 0).then_some(gap.asked))
+            }
+            (Some(Responder::Repairer), Some(asked)) => {
+                self.repairer.note(now.since(asked));
+                let asked_of = |gap: &Gap<Sequence>| gap.asked_repairer.filter(|_| gap.tries == 0);
+                self.gaps.overtaken(asked, sequence, due, asked_of)
+            }
+            _ => false,
+        };
+        if has_overtaken {
+            self.at = self.at.min(due);
         }
         if self.gaps.is_empty() {
             self.at = ClockTime::NEVER;
@@ -145,21 +231,9 @@ impl NakScheduler {
         }
     }
 
-    /// Updates the smoothed repair time and its mean deviation, as in RFC 6298 section 2.
-    fn measure_repair(&mut self, took: Nanos) {
-        let took = took.min(MAX_REPAIR);
-        if self.repair_time == Nanos::ZERO {
-            (self.repair_time, self.repair_spread) = (took, took / 2);
-            return;
-        }
-        self.repair_spread =
-            self.repair_spread - self.repair_spread / 4 + self.repair_time.abs_diff(took) / 4;
-        self.repair_time = self.repair_time - self.repair_time / 8 + took / 8;
-    }
-
     /// Requests what is missing before a datagram, and was not requested yet, by this time.
     pub(super) fn hasten(&mut self, before: Sequence, due: ClockTime) {
-        let waits = |gap: &&mut Gap<Sequence>| gap.first < before && gap.tries == 0 && gap.due > due;
+        let waits = |gap: &&mut Gap<Sequence>| gap.first < before && gap.is_unrequested() && gap.due > due;
         for gap in self.gaps.iter_mut().filter(waits) {
             gap.due = due;
             self.at = self.at.min(due);
@@ -191,19 +265,21 @@ impl NakScheduler {
         urgent_interval: Option<Nanos>,
     ) -> u64 {
         let group = u64::from(group_size.max(1));
-        let new = received - core::mem::replace(&mut self.received, received);
         let urgent =
             urgent_interval.map_or(0, |interval| Nanos::SECOND.0 * NAK / interval.max(URGENT_NAK_INTERVAL).0);
-        self.allowance.set_rate((NAK_RATE * NAK / group).max(urgent));
-        self.allowance.set_capacity((NAK_BURST / group).max(MIN_NAK_BURST) * NAK);
-        self.allowance.refill(now.0);
-        self.allowance.add(new.saturating_mul(NAK) / DATAGRAMS_PER_NAK / group);
-        self.allowance.level() / NAK
+        self.allowance.share(now, group, received, urgent)
+    }
+
+    /// Returns how many NAKs this subscriber may send to a repairer now. That is not the publisher, which must bear those of
+    /// the whole group: the share is that in a small group, which subscribers that ask the same repairer are.
+    pub(super) fn allowed_for_repairer(&mut self, now: ClockTime, group_size: u32, received: u64) -> u64 {
+        let group = u64::from(group_size.clamp(1, SMALL_GROUP));
+        self.repairer_allowance.share(now, group, received, 0)
     }
 
     /// Waits until the allowance admits another NAK, or `retry` is over: datagrams that arrive add to it.
     pub(super) fn wait_for_allowance(&mut self, now: ClockTime, retry: Nanos) {
-        self.not_before = ClockTime(self.allowance.available_at(NAK)).min(now + NAK_RETRY.max(retry));
+        self.not_before = ClockTime(self.allowance.bucket.available_at(NAK)).min(now + NAK_RETRY.max(retry));
     }
 
     /// Takes the gaps out, to request them; [`note_sent`](Self::note_sent) takes them back.
@@ -211,12 +287,13 @@ impl NakScheduler {
         core::mem::take(&mut self.gaps)
     }
 
-    /// Takes back the gaps, after `sent` NAKs for them, and schedules the next one.
-    pub(super) fn note_sent(&mut self, now: ClockTime, sent: u64, gaps: Gaps<Sequence>) {
+    /// Takes back the gaps, after this many NAKs for them to the publisher and to a repairer, and schedules the next one.
+    pub(super) fn note_sent(&mut self, now: ClockTime, sent: u64, to_repairer: u64, gaps: Gaps<Sequence>) {
         self.gaps = gaps;
-        self.allowance.spend(sent * NAK);
-        // The publisher ignores NAKs of one subscriber that follow each other faster.
-        self.not_before = now + sent.max(1) * NAK_INTERVAL;
+        self.allowance.bucket.spend(sent * NAK);
+        self.repairer_allowance.bucket.spend(to_repairer * NAK);
+        // NAKs of one subscriber that follow each other faster are ignored.
+        self.not_before = now + (sent + to_repairer).max(1) * NAK_INTERVAL;
         self.at = self.gaps.next_due().unwrap_or(ClockTime::NEVER).max(now + Nanos(1));
     }
 }

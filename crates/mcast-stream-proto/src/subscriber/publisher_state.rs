@@ -88,7 +88,10 @@ impl SubscriberMachine {
                 let Ok(heartbeat) = Heartbeat::read(body) else { return false };
                 self.note_signed_stream(view);
                 match is_current {
-                    true => self.on_heartbeat(now, from, header, heartbeat),
+                    true => {
+                        self.on_heartbeat(now, from, header, heartbeat);
+                        self.note_repairers(now, view);
+                    }
                     false if self.incarnations.is_replayed(header.incarnation, heartbeat.clock) => {
                         self.statistics.other += 1;
                     }
@@ -144,6 +147,9 @@ impl SubscriberMachine {
         }
         self.heartbeat = heartbeat;
         self.recovery.set_on(heartbeat.block > 0);
+        if let Some(repairer) = &mut self.repairer {
+            repairer.set_rate(now, heartbeat.rate);
+        }
         self.acknowledgements.request(header.flags.has(Flags::ACKNOWLEDGE));
         self.liveness.note_heartbeat(now);
         self.incarnations.set_epoch(header.epoch);
@@ -405,6 +411,10 @@ impl SubscriberMachine {
         self.recovery.clear();
         self.recovery.set_on(heartbeat.block > 0);
         self.naks.clear();
+        self.repairers.begin();
+        if let Some(repairer) = &mut self.repairer {
+            repairer.begin();
+        }
         self.assembly.abandon();
         self.current = None;
         self.statuses.restart(self.window.length() as u32);

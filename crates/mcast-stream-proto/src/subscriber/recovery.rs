@@ -276,12 +276,24 @@ impl SubscriberMachine {
     pub(super) fn keep_copy(&mut self, sequence: Sequence, datagram: &[u8]) {
         self.recovery.keep(self.base, sequence, datagram);
         self.recovery.note_change(sequence);
+        self.retain_for_others(sequence, datagram);
+    }
+
+    /// Retains a datagram for others, if this subscriber repairs for them.
+    #[inline]
+    fn retain_for_others(&mut self, sequence: Sequence, datagram: &[u8]) {
+        if let Some(repairer) = &mut self.repairer {
+            repairer.retain(sequence, datagram);
+        }
     }
 
     /// Forgets the copy of a datagram that was discarded: symbols may recover the genuine one.
     pub(super) fn forget_copy(&mut self, sequence: Sequence) {
         self.recovery.forget(sequence);
         self.recovery.note_change(sequence);
+        if let Some(repairer) = &mut self.repairer {
+            repairer.discard(sequence);
+        }
     }
 
     /// Recovers the rest of the blocks that may be complete now. Each is decoded once, and needs further symbols for another
@@ -347,7 +359,7 @@ impl SubscriberMachine {
         }
         if view.header.kind == Kind::Manifest {
             let was_noticed = sequence < self.highest;
-            if self.open_manifest(now, None, &datagram, &view) {
+            if self.open_manifest(now, Arrival::Recovered, None, &datagram, &view) {
                 self.note_recovered(was_noticed);
             }
             return;
@@ -366,9 +378,10 @@ impl SubscriberMachine {
         if view.header.flags.has(Flags::BATCH) && Messages::read(body).is_err() {
             self.statistics.malformed += 1;
         } else {
-            self.note_arrival(now, sequence, true);
+            self.note_arrival(now, sequence, Arrival::Recovered.repaired_by(true));
             self.note_recovered(true);
             self.recovery.keep(self.base, sequence, &datagram);
+            self.retain_for_others(sequence, &datagram);
             self.window.buffer(sequence, Meta::of(&view), body);
             if self.delivery.is_buffering() {
                 self.schedule_status_after_progress();

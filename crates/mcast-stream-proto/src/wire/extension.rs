@@ -43,6 +43,8 @@ impl ExtensionKind {
     pub const ACKNOWLEDGEMENT: Self = Self(12);
     /// The name of the subscriber: on statuses. The small value is its length in bytes.
     pub const NAME: Self = Self(13);
+    /// Some of the subscribers that repair for others: on heartbeats. The small value is their number.
+    pub const REPAIRERS: Self = Self(14);
 
     const fn is_critical(self) -> bool {
         self.0 & Self::CRITICAL != 0

@@ -117,6 +117,32 @@ fn heartbeat_with_an_origin() {
     assert_eq!(Origin::of(&DatagramView::parse(&written).unwrap()), Some(origin));
 }
 
+#[test]
+fn heartbeat_with_repairers() {
+    let mut repairers = RepairerList::default();
+    let listed = [
+        ListedRepairer { tag: 0xaabb, address: ([10, 0, 0, 7], 7000).into() },
+        ListedRepairer { tag: 0xccdd, address: ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 9], 9000).into() },
+    ];
+    assert!(listed.into_iter().all(|repairer| repairers.add(repairer)));
+    let written = written(&header(Kind::Heartbeat, 10), |writer| {
+        repairers.write(writer).unwrap();
+        Heartbeat { next: Sequence(1), oldest_retained: Sequence(1), ..Heartbeat::default() }
+            .write(writer)
+            .unwrap();
+    });
+    agree(
+        &written,
+        "4d43 10 03 11 00 0000 0102030405060708 11223344 00000000 000000000000000a
+         0e09 0002 aabb 04 1b58 0a000007 ccdd 06 2328 20010db8000000000000000000000009 0000
+         0000000000000001 0000000000000000 0000000000000001 0000000000000000
+         0000000000000000 0000000000000000 0000000000000000 00000000 00000000 00 01 00 00
+         00000000 0000 0000 00000000",
+    );
+    let read = RepairerList::of(&DatagramView::parse(&written).unwrap()).unwrap();
+    assert_eq!(read.iter().collect::<Vec<_>>(), listed);
+}
+
 /// The data above as a block, with a second implementation's symbols.
 #[test]
 fn parity() {
@@ -270,6 +296,16 @@ fn probe_echo_and_reset() {
          0000000000000009 0000000000000005 000000000000aabb",
     );
     assert!(reply.len() <= request.len());
+    let reply = written(&header(Kind::Echo, 4), |writer| {
+        writer.subscriber(SubscriberId(0xccdd)).unwrap();
+        echo.write(writer).unwrap();
+    });
+    agree(
+        &reply,
+        "4d43 10 0b 0b 00 0000 0102030405060708 11223344 00000000 0000000000000004
+         8903 0000 000000000000ccdd 0000000000000009 0000000000000005 000000000000aabb",
+    );
+    assert_eq!(reply.len(), request.len());
     let reset = Reset { subscriber: SubscriberId(0xaabb), reason: ResetReason::Evicted };
     let written = written(&header(Kind::Reset, 12), |writer| reset.write(writer).unwrap());
     agree(

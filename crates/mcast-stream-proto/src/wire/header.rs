@@ -37,7 +37,7 @@ pub enum Kind {
     Announce,
     /// The publisher evicts, refuses or releases a subscriber.
     Reset,
-    /// The publisher's answer to a probe.
+    /// The answer to a probe: of the publisher, or of a subscriber that repairs for others, which names itself.
     Echo,
     /// The address of a server that keeps the messages of a stream.
     History,

@@ -60,6 +60,39 @@ proptest! {
         prop_assert_eq!((SubscriberName::of(&view), Acknowledgement::of(&view)), (name.ok(), Some(acknowledgement)));
     }
 
+    #[test]
+    fn lists_of_repairers_survive(
+        tags in any::<[u16; 5]>(), v4 in any::<[([u8; 4], u16); 2]>(), v6 in any::<[([u16; 8], u16); 3]>(),
+        count in 0_usize..=5,
+    ) {
+        let mut list = RepairerList::default();
+        let addresses = v6.map(std::net::SocketAddr::from).into_iter().chain(v4.map(std::net::SocketAddr::from));
+        for (tag, address) in tags.into_iter().zip(addresses).take(count) {
+            list.add(ListedRepairer { tag, address });
+        }
+        let mut buffer = [0; 252];
+        let mut writer = DatagramWriter::new(&mut buffer, &Header::new(Kind::Heartbeat, StreamId(9), Incarnation(8), 7)).unwrap();
+        // The longest of the other extensions of a heartbeat.
+        writer.salt(IncarnationSalt(7)).unwrap();
+        writer.extension(ExtensionKind::SIGNATURE, 7, &[7; 64]).unwrap();
+        writer.extension(ExtensionKind::ORIGIN, 7, &[7; 48]).unwrap();
+        list.write(&mut writer).unwrap();
+        let length = writer.finish();
+        let read = RepairerList::of(&DatagramView::parse(&buffer[..length]).unwrap());
+        prop_assert_eq!(read.unwrap_or_default(), list);
+    }
+
+    /// Nothing may be sent to an address that is not one host.
+    #[test]
+    fn hostile_lists_of_repairers_name_hosts(value in prop::collection::vec(any::<u8>(), 0..100), small: u16) {
+        let mut buffer = [0; 400];
+        let mut writer = DatagramWriter::new(&mut buffer, &Header::new(Kind::Heartbeat, StreamId(9), Incarnation(8), 7)).unwrap();
+        writer.extension(ExtensionKind::REPAIRERS, small, &value).unwrap();
+        let length = writer.finish();
+        let list = RepairerList::of(&DatagramView::parse(&buffer[..length]).unwrap()).unwrap();
+        prop_assert!(list.iter().all(|each| each.address.port() > 0 && !each.address.ip().is_multicast() && !each.address.ip().is_unspecified()));
+    }
+
     /// Whatever a datagram claims, the numbers are in order, and a name can be printed.
     #[test]
     fn hostile_acknowledgements_are_in_order_and_names_printable(

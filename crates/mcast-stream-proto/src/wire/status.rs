@@ -24,15 +24,15 @@ pub struct Status {
     /// The time since that heartbeat arrived, in microseconds.
     pub held: u32,
     /// [`JOINING`](Self::JOINING), [`LEAVING`](Self::LEAVING), [`PASSIVE`](Self::PASSIVE), [`ENDED`](Self::ENDED),
-    /// [`CATCHING_UP`](Self::CATCHING_UP), [`DELIVERED`](Self::DELIVERED).
+    /// [`CATCHING_UP`](Self::CATCHING_UP), [`DELIVERED`](Self::DELIVERED), [`REPAIRS`](Self::REPAIRS).
     pub flags: u32,
     /// The token of the last echo.
     pub token: AddressToken,
-    /// Datagrams received so far, not counting copies.
+    /// Datagrams received so far from the publisher, not counting copies.
     pub received: u64,
     /// The part of the group to which the subscriber belongs; 0 if none.
     pub tag: u32,
-    /// Repairs that have arrived, including copies: the lower half of the count. With redundant paths, the count of the
+    /// Repairs of the publisher that have arrived, including copies: the lower half of the count. With redundant paths, the count of the
     /// path on which most have arrived.
     pub repairs: u32,
     /// Datagrams of this incarnation that the subscriber has given up: they will not be delivered.
@@ -59,6 +59,9 @@ impl Status {
 
     /// The subscriber's application has read everything, and the end of the stream.
     pub const DELIVERED: u32 = 32;
+
+    /// The subscriber repairs for others.
+    pub const REPAIRS: u32 = 64;
 
     /// Reads a body.
     ///

@@ -30,6 +30,11 @@ impl<'a> DatagramWriter<'a> {
         Ok(writer)
     }
 
+    /// Creates a writer of the value of an extension, without a header.
+    pub(crate) const fn of_value(buffer: &'a mut [u8]) -> Self {
+        Self { buffer, position: 0 }
+    }
+
     /// Adds an extension. Its value is padded with zeros to whole words.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ mod crowd;
 mod feedback;
 mod link;
 mod lives;
+mod local;
 mod members;
 mod parity;
 mod plan;

@@ -64,6 +64,18 @@ pub(crate) struct Plan {
     pub(crate) fec: Fec,
     /// There is no feedback.
     pub(crate) one_way: bool,
+    /// The links between subscribers.
+    pub(crate) aside: Quality,
+}
+
+/// How a subscriber repairs for others.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Repairing {
+    Honest,
+    /// It sends no repairs.
+    Silent,
+    /// What it sends is garbage.
+    Garbled,
 }
 
 /// Who must acknowledge messages, and how.
@@ -200,6 +212,8 @@ pub(crate) struct SubscriberPlan {
     pub(crate) knows_buffer: bool,
     /// Whether it knows the publisher's public keys.
     pub(crate) verifies: bool,
+    /// Whether it repairs for others.
+    pub(crate) repairs: Option<Repairing>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -274,6 +288,7 @@ impl Plan {
             forger: None,
             fec: Fec::Off,
             one_way: false,
+            aside: Quality::GOOD,
         };
         let mut acks = Dice::new(seed ^ 0x6163_6b73);
         let plan = troubles::added(plan);
@@ -290,7 +305,9 @@ impl Plan {
         let one_way = one_way && fec != Fec::Auto;
         let acknowledge = acknowledge.filter(|_| !one_way);
         let auto = plan.rate.is_none() && !one_way && Dice::new(seed ^ 0x6175_746f).chance(0.25);
-        Self { acknowledge, auto, fec, one_way, waits: plan.waits && !one_way, ..plan }.draw_signing()
+        Self { acknowledge, auto, fec, one_way, waits: plan.waits && !one_way, ..plan }
+            .draw_signing()
+            .draw_repairers()
     }
 
     /// Draws whether the publisher signs.
@@ -308,6 +325,20 @@ impl Plan {
         self.new_signer = (self.signed && dice.chance(0.3)).then(|| dice.between(1, 300));
         let has_forger = dice.chance(0.4) && self.subscribers.iter().all(|subscriber| subscriber.verifies);
         self.forger = has_forger.then(|| dice.pick(&[300_000, 2 * MILLISECOND, 30 * MILLISECOND]));
+        self
+    }
+
+    /// Draws who repairs for others, after all that plans had before.
+    fn draw_repairers(mut self) -> Self {
+        let mut dice = Dice::new(self.seed ^ 0x6c6f_6361);
+        if !dice.chance(0.5) {
+            return self;
+        }
+        self.aside = quality(&mut dice, self.sealed);
+        let kinds = [Repairing::Honest, Repairing::Honest, Repairing::Silent, Repairing::Garbled];
+        for subscriber in &mut self.subscribers {
+            subscriber.repairs = dice.chance(0.6).then(|| dice.pick(&kinds));
+        }
         self
     }
 
@@ -344,15 +375,17 @@ impl Plan {
             forger: None,
             fec: Fec::Off,
             one_way: false,
+            aside: Quality::GOOD,
         }
     }
 
     /// This plan without faults of links, subscribers or clocks.
     pub(crate) fn calm(self) -> Self {
-        let calm = |SubscriberPlan { start, window, verifies, .. }| SubscriberPlan {
+        let calm = |SubscriberPlan { start, window, verifies, repairs, .. }| SubscriberPlan {
             start,
             window,
             verifies,
+            repairs,
             ..SubscriberPlan::simple()
         };
         let subscribers = self.subscribers.into_iter().map(calm).collect();
@@ -434,8 +467,13 @@ impl Plan {
             add(&|plan| plan.subscribers[index].firewalled = false);
             add(&|plan| plan.subscribers[index].leaves = None);
             add(&|plan| plan.subscribers[index].knows_buffer = false);
+            add(&|plan| plan.subscribers[index].repairs = None);
+            add(&|plan| {
+                plan.subscribers[index].repairs = plan.subscribers[index].repairs.map(|_| Repairing::Honest);
+            });
         }
         add(&|plan| plan.trunk = Quality::FREE);
+        add(&|plan| plan.aside = Quality::GOOD);
         add(&|plan| plan.paths = 1);
         add(&|plan| plan.cut_path = None);
         add(&|plan| plan.messages = plan.messages / 2 + 1);
@@ -494,6 +532,7 @@ impl SubscriberPlan {
             leaves: None,
             knows_buffer: false,
             verifies: false,
+            repairs: None,
         }
     }
 

@@ -38,6 +38,8 @@ struct Object {
     signer: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     acknowledgement: Option<Acknowledgement>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    repairers: Vec<SocketAddr>,
     #[serde(flatten)]
     body: Option<BodyFields>,
 }
@@ -139,6 +141,7 @@ impl Object {
                 name: whole.name,
                 signer: whole.signer.map(|signer| signer.to_string()),
                 acknowledgement: whole.acknowledgement,
+                repairers: whole.repairers.iter().map(|repairer| repairer.address).collect(),
                 truncated: whole.body == Body::CutOff,
                 body: BodyFields::new(whole),
                 ..Self::of_header(&whole.header)

@@ -26,8 +26,8 @@ use crate::history::HistoryAnnouncement;
 use crate::seal::Keys;
 use crate::wire::{
     Acknowledgement, Announce, DatagramView, ExtensionKind, Flags, HEADER_LENGTH, Header, Heartbeat,
-    KeyEpoch, Kind, MAGIC, MAJOR, Manifest, Messages, Nak, Ncf, Parity, Probe, Reset, SignerId, Status,
-    SubscriberId, SubscriberName, TAG_LENGTH, WireError,
+    KeyEpoch, Kind, MAGIC, MAJOR, Manifest, Messages, Nak, Ncf, Parity, Probe, RepairerList, Reset, SignerId,
+    Status, SubscriberId, SubscriberName, TAG_LENGTH, WireError,
 };
 
 /// A datagram of the stream protocol. Its `Display` is a line of text, safe for a terminal. With the feature `serde` it
@@ -59,6 +59,8 @@ pub struct ParsedDatagram<'a> {
     pub signer: Option<SignerId>,
     /// What a status acknowledges.
     pub acknowledgement: Option<Acknowledgement>,
+    /// The subscribers that repair for others, as a heartbeat lists them.
+    pub repairers: RepairerList,
     /// What the datagram says.
     pub body: Body<'a>,
     /// The length of the body on the wire, without the authentication tag of a sealed datagram.
@@ -147,6 +149,7 @@ impl<'a> StreamDatagram<'a> {
                 name: SubscriberName::of(&view),
                 signer: view.extensions.find(ExtensionKind::SIGNATURE).map(|found| SignerId(found.small)),
                 acknowledgement: Acknowledgement::of(&view),
+                repairers: RepairerList::of(&view).unwrap_or_default(),
                 body: body(&view)?,
                 length,
             }))

@@ -1,7 +1,7 @@
 use crate::wire::{
-    Acknowledgement, AddressToken, Announce, AnnouncedPath, DatagramWriter, Flags, Header, Incarnation,
-    IncarnationSalt, KeyEpoch, Kind, MessageNumber, NakWriter, Reset, ResetReason, Sequence, Status,
-    StreamId, SubscriberId, SubscriberName,
+    Acknowledgement, AddressToken, Announce, AnnouncedPath, DatagramWriter, Flags, Header, Heartbeat,
+    Incarnation, IncarnationSalt, KeyEpoch, Kind, ListedRepairer, MessageNumber, NakWriter, RepairerList,
+    Reset, ResetReason, Sequence, Status, StreamId, SubscriberId, SubscriberName,
 };
 use proptest::prelude::*;
 
@@ -133,6 +133,27 @@ fn the_name_in_an_announcement_is_escaped() {
     assert!(
         shown.ends_with("\"pri\\x1b[2Jces\" at 10.0.0.1@239.1.2.3:5000, snapshots from 10.0.0.1:4000"),
         "{shown}"
+    );
+}
+
+#[test]
+fn a_heartbeat_names_the_subscribers_that_repair_for_others() {
+    let mut repairers = RepairerList::default();
+    assert!(repairers.add(ListedRepairer { tag: 1, address: ([10, 0, 0, 7], 7000).into() }));
+    assert!(repairers.add(ListedRepairer { tag: 2, address: ([10, 0, 0, 8], 7001).into() }));
+    let mut buffer = [0; 400];
+    let header = Header::new(Kind::Heartbeat, StreamId(1), Incarnation(2), 3);
+    let mut writer = DatagramWriter::new(&mut buffer, &header).unwrap();
+    repairers.write(&mut writer).unwrap();
+    let heartbeat = Heartbeat { next: Sequence(1), oldest_retained: Sequence(1), ..Heartbeat::default() };
+    heartbeat.write(&mut writer).unwrap();
+    let length = writer.finish();
+    let shown = text(&buffer[..length]).unwrap();
+    assert!(shown.ends_with(", repairers 10.0.0.7:7000, 10.0.0.8:7001"), "{shown}");
+    #[cfg(feature = "serde")]
+    assert_eq!(
+        serde_json::to_value(StreamDatagram::recognize(&buffer[..length], None).unwrap()).unwrap()["repairers"],
+        serde_json::json!(["10.0.0.7:7000", "10.0.0.8:7001"])
     );
 }
 

@@ -51,6 +51,9 @@ impl Display for ParsedDatagram<'_> {
             write!(f, ", sealed with epoch {}", header.epoch)?;
         }
         self.fmt_body(f)?;
+        for (at, repairer) in self.repairers.iter().enumerate() {
+            write!(f, "{} {}", if at == 0 { ", repairers" } else { "," }, repairer.address)?;
+        }
         if let Some(signer) = self.signer {
             write!(f, ", signed by key {signer}")?;
         }
@@ -210,6 +213,7 @@ pub(super) fn status_names(flags: u32) -> impl Iterator<Item = &'static str> {
         (Status::ENDED, "ended"),
         (Status::CATCHING_UP, "catching up"),
         (Status::DELIVERED, "delivered"),
+        (Status::REPAIRS, "repairs for others"),
     ];
     names.into_iter().filter(move |(flag, _)| flags & flag != 0).map(|(_, name)| name)
 }

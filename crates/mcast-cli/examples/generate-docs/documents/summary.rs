@@ -22,6 +22,7 @@ const PARTS: &[(&str, &[(&str, &str)])] = &[
             ("Wait for acknowledgements", "how-to/acknowledge.md"),
             ("Send over lossy or one-way links", "how-to/send-over-lossy-links.md"),
             ("Choose a rate", "how-to/choose-a-rate.md"),
+            ("Repair near the subscribers", "how-to/repair-locally.md"),
             ("Find out why it does not arrive", "how-to/find-out-why.md"),
             ("Test many machines", "how-to/test-many-machines.md"),
             ("Use a switch with snooping", "how-to/snooping-switch.md"),
@@ -107,6 +108,7 @@ const DECISIONS: &[(&str, &str)] = &[
         "design/022-signed-streams.md",
     ),
     ("The automatic rate models the path", "design/023-automatic-rate.md"),
+    ("Subscribers repair for each other, and the publisher introduces them", "design/024-local-repair.md"),
 ];
 
 /// Returns the text of `SUMMARY.md` in mdBook's format.

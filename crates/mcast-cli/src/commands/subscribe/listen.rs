@@ -455,8 +455,12 @@ impl<'a> Listener<'a> {
             0 => String::new(),
             datagrams => format!(", {} of them from parity", count(datagrams)),
         };
+        let locally = match statistics.repaired_locally {
+            0 => String::new(),
+            datagrams => format!(", {} of them by other subscribers", count(datagrams)),
+        };
         self.console.note(format_args!(
-            "received {}, {} in {}{rate}; lost {}; repaired {}{recovered}{history}",
+            "received {}, {} in {}{rate}; lost {}; repaired {}{recovered}{locally}{history}",
             count_of(messages, "message"),
             bytes(length),
             seconds(time),
@@ -466,6 +470,13 @@ impl<'a> Listener<'a> {
             },
             count_of(statistics.repaired, "datagram"),
         ));
+        if statistics.local_repairs > 0 {
+            self.console.note(format_args!(
+                "repaired {}, {}, for other subscribers",
+                count_of(statistics.local_repairs, "datagram"),
+                bytes(statistics.local_repair_bytes)
+            ));
+        }
         if self.sink.tally.incarnation.is_none() {
             self.explain_silence();
         }

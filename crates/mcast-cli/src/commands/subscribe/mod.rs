@@ -128,6 +128,11 @@ struct StreamOptions {
     #[arg(long, conflicts_with = "signed_by")]
     signed: bool,
 
+    /// Repair for other subscribers, which then need fewer repairs from the publisher: retain SIZE of the stream
+    /// (`--repair-for-others=64M`), and answer their NAKs [default: 8M]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, num_args = 0..=1, require_equals = true, default_missing_value = "8M")]
+    repair_for_others: Option<usize>,
+
     /// Request a receive buffer of SIZE [default: 4M]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     buffer: Option<usize>,
@@ -163,6 +168,9 @@ struct OutputOptions {
 const MAX_LOSS: &str =
     "Exit status 1 if more than PERCENT of the messages were lost, such as 0.1% [default: if any were]";
 
+/// The least that is worth retaining for others, in bytes: a longest datagram.
+const LEAST_RETAINED: usize = 65_536;
+
 const EXAMPLES: &str = "\
 Each message is printed as a line. The command ends when the publisher closes the stream. Lost
 messages are reported; exit status 1 if there are any. With --json, the field `event` is `message`,
@@ -188,6 +196,7 @@ Examples:
   mcast subscribe prices --from 24h                         the history of a day, then the stream
   mcast subscribe prices --resume position --exec ./store   continue where it ended, also after a crash
   mcast subscribe prices --heal                             what repairs cannot bring from the history
+  mcast subscribe 239.255.1.2:7000 --repair-for-others      also repair for others on this network
   mcast subscribe 239.255.1.2:7000 --key prices.key --json  sealed; for programs
   mcast subscribe 239.255.1.2:7000 --signed-by publisher.pub  only what its publisher has signed
   mcast subscribe 239.1.1.1%eth0:7000 --path 239.1.1.2%eth1:7000   on two networks (redundant paths)
@@ -258,6 +267,8 @@ impl Arguments {
         };
         let builder = stream.own_name.into_iter().fold(builder, SubscriberBuilder::name);
         let builder = if stream.heal { builder.heal(true) } else { builder };
+        let builder =
+            stream.repair_for_others.into_iter().fold(builder, SubscriberBuilder::repair_for_others);
         let builder = stream.history_servers.iter().copied().fold(builder, SubscriberBuilder::history_server);
         let mut builder = ways.add_to(builder);
         let id =
@@ -347,6 +358,12 @@ fn check(stream: &StreamOptions) -> Result<(), Failure> {
             Err(Failure::usage(
                 "--from with a number or a time needs all messages in order, without --policy latest",
             ))
+        }
+        _ if stream.repair_for_others.is_some() && stream.policy == PolicyArgument::BestEffort => {
+            Err(Failure::usage("--repair-for-others needs a policy that requests repairs, not best-effort"))
+        }
+        _ if stream.repair_for_others.is_some_and(|bytes| bytes < LEAST_RETAINED) => {
+            Err(Failure::usage("--repair-for-others must be at least 64K"))
         }
         Some(AfterLoss::Snapshot) if stream.from != From::Snapshot => {
             Err(Failure::usage("--on-loss snapshot needs --from snapshot").remedy("add --from snapshot"))

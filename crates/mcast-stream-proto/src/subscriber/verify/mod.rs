@@ -181,6 +181,7 @@ impl SubscriberMachine {
             }
             Some(_) => {
                 self.note_forged(now, 1);
+                self.blame(now, arrival);
                 false
             }
             None => {
@@ -223,10 +224,14 @@ impl SubscriberMachine {
         {
             self.note_repair(path);
         }
+        if arrival == Arrival::Repairer {
+            self.repairers.note_answer();
+        }
         if is_late {
-            self.naks.fill(now, sequence, is_repair);
+            self.naks.fill(now, sequence, arrival.repaired_by(is_repair));
         }
         self.keep_copy(sequence, datagram);
+        let is_repair = is_repair || arrival == Arrival::Repairer;
         let staged = Staged { meta: Meta::of(view), digest, body, arrival, is_repair, is_late };
         if let Some((last, staged)) = self.verification.stage.insert(sequence, staged) {
             self.statistics.beyond += 1;
@@ -239,7 +244,7 @@ impl SubscriberMachine {
     pub(super) fn on_manifest(
         &mut self,
         now: ClockTime,
-        path: u8,
+        arrival: Arrival,
         from: SocketAddr,
         datagram: &[u8],
         view: &DatagramView<'_>,
@@ -256,15 +261,17 @@ impl SubscriberMachine {
             Some(_) if !self.window.has(sequence) => {}
             _ => {
                 self.statistics.copies += 1;
-                self.note_path(now, path, false);
+                self.note_arrival_path(now, arrival, false);
                 return;
             }
         }
-        if self.open_manifest(now, Some(from), datagram, view) {
-            if view.header.flags.has(Flags::REPAIR) {
+        if self.open_manifest(now, arrival, Some(from), datagram, view) {
+            if let Arrival::Path(path) = arrival
+                && view.header.flags.has(Flags::REPAIR)
+            {
                 self.note_repair(path);
             }
-            self.note_path(now, path, true);
+            self.note_arrival_path(now, arrival, true);
         }
     }
 
@@ -273,6 +280,7 @@ impl SubscriberMachine {
     pub(super) fn open_manifest(
         &mut self,
         now: ClockTime,
+        arrival: Arrival,
         from: Option<SocketAddr>,
         datagram: &[u8],
         view: &DatagramView<'_>,
@@ -289,7 +297,7 @@ impl SubscriberMachine {
         self.statistics.malformed += u64::from(is_authentic && manifest.is_err());
         let manifest = manifest.ok().filter(|_| is_authentic);
         if let Some(manifest) = manifest {
-            self.take_manifest(now, datagram, view, manifest);
+            self.take_manifest(now, arrival, datagram, view, manifest);
         }
         let is_genuine = manifest.is_some();
         self.decrypted = decrypted;
@@ -299,6 +307,7 @@ impl SubscriberMachine {
     fn take_manifest(
         &mut self,
         now: ClockTime,
+        arrival: Arrival,
         datagram: &[u8],
         view: &DatagramView<'_>,
         manifest: Manifest<'_>,
@@ -309,7 +318,10 @@ impl SubscriberMachine {
             self.window.reuse(staged.body);
             self.note_forged(now, 1);
         }
-        self.note_arrival(now, sequence, view.header.flags.has(Flags::REPAIR));
+        // A manifest that was recovered was never requested.
+        let is_repair = view.header.flags.has(Flags::REPAIR);
+        let repaired_by = if arrival == Arrival::Recovered { None } else { arrival.repaired_by(is_repair) };
+        self.note_arrival(now, sequence, repaired_by);
         self.keep_copy(sequence, datagram);
         self.window.mark_manifest(sequence);
         if self.is_verifying() {
@@ -339,8 +351,10 @@ impl SubscriberMachine {
         self.statistics.verified += 1;
         self.statistics.received += 1;
         self.naks.remove(sequence);
-        if staged.arrival == Arrival::Recovered {
-            self.note_recovered(staged.is_late);
+        match staged.arrival {
+            Arrival::Path(_) => {}
+            Arrival::Repairer => self.statistics.repaired_locally += 1,
+            Arrival::Recovered => self.note_recovered(staged.is_late),
         }
         match (staged.is_late, staged.is_repair) {
             (true, true) => self.statistics.repaired += 1,
@@ -367,6 +381,7 @@ impl SubscriberMachine {
 
     /// Requests a datagram again that was discarded.
     fn discard_staged(&mut self, now: ClockTime, sequence: Sequence, staged: Staged) {
+        self.blame(now, staged.arrival);
         self.window.reuse(staged.body);
         self.forget_copy(sequence);
         if (self.base..self.highest).contains(&sequence) {
@@ -459,6 +474,13 @@ impl SubscriberMachine {
         };
         if self.verification.reported[reported].replace(distrust).is_none() {
             self.emit(SubscriberEvent::NotVerified(distrust));
+        }
+    }
+
+    /// Asks another repairer, if this one has sent forged data, or may have.
+    fn blame(&mut self, now: ClockTime, arrival: Arrival) {
+        if arrival == Arrival::Repairer {
+            self.distrust_repairer(now);
         }
     }
 

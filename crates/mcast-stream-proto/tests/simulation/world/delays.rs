@@ -190,6 +190,16 @@ impl World<'_> {
                 self.naks
             ));
         }
+        // Each subscriber has the share of one of eight, and a burst.
+        let subscribers = self.plan.subscribers.len() as u64;
+        let received = self.meter.data_datagrams * u64::from(self.plan.paths) / 64 / subscribers.min(8);
+        let local = subscribers * (80 * seconds / subscribers.min(8) + 2 * 64 + 2 * received);
+        if self.meter.local_naks > local {
+            return Err(format!(
+                "{} NAKs to repairers (limit {local}) in {seconds} s",
+                self.meter.local_naks
+            ));
+        }
         match heartbeats > most * 5 / 4 {
             true => Err(format!("{heartbeats} heartbeats (limit {most}) in {seconds} s")),
             false => Ok(()),

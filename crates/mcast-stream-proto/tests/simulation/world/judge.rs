@@ -68,6 +68,7 @@ impl World<'_> {
             meter: self.meter,
             acks: self.acks,
             intruder: self.intruder,
+            local: self.local,
             forged: (self.forger.datagrams, self.discarded),
             subscribers: self.nodes.into_iter().map(delivery).collect(),
         })
@@ -133,7 +134,7 @@ impl World<'_> {
         let seconds = self.now / SECOND + 1;
         // A paced publisher wakes for each datagram, also for those that a link drops.
         let from_publisher = count("to subscriber").max(self.meter.data_datagrams);
-        let datagrams = from_publisher + count("to publisher") + count("publish");
+        let datagrams = from_publisher + count("to publisher") + count("aside") + count("publish");
         let most = 3 * datagrams + 400 * seconds * (self.nodes.len() as u64 + 1);
         match count("subscriber wakes") + count("publisher wakes") <= most {
             true => Ok(()),

@@ -19,6 +19,8 @@ pub(crate) struct Meter {
     pub(crate) heartbeats: u64,
     /// Statuses and NAKs by the second in which they were sent.
     pub(crate) feedback: BTreeMap<u64, u64>,
+    /// NAKs to repairers.
+    pub(crate) local_naks: u64,
     /// The allowed bytes per second.
     rate: Option<u64>,
     /// The bytes beyond the rate, in parts of a billion, so that nothing is rounded, and when they were computed.
@@ -72,6 +74,10 @@ impl Meter {
         if matches!(kind, Some(Kind::Status | Kind::Nak)) {
             *self.feedback.entry(now / SECOND).or_default() += 1;
         }
+    }
+
+    pub(super) fn aside(&mut self, kind: Option<Kind>) {
+        self.local_naks += u64::from(kind == Some(Kind::Nak));
     }
 
     /// Checks the rate, with the allowed burst.

@@ -9,6 +9,7 @@ mod former;
 mod hostile;
 mod judge;
 mod meter;
+mod neighbours;
 mod network;
 mod publisher;
 mod stranger;
@@ -16,6 +17,7 @@ mod subscribers;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use mcast_dice::Dice;
@@ -36,6 +38,8 @@ use forger::Forger;
 pub(crate) use forger::symbol_of;
 use former::FormerPublisher;
 pub(crate) use meter::Meter;
+use neighbours::Exchange;
+pub(crate) use neighbours::LocalTotals;
 use publisher::new_publisher;
 pub(crate) use stranger::Intruder;
 use subscribers::address;
@@ -61,6 +65,8 @@ enum Happening {
     ClockJumps(usize),
     ToSubscriber(usize, u8, Rc<[u8]>),
     ToPublisher(usize, Vec<u8>),
+    /// From one subscriber, or a stranger, to another.
+    Aside(usize, usize, Rc<[u8]>),
     Hostile,
     Forger,
     Quiet,
@@ -75,9 +81,13 @@ struct Node {
     has_left: bool,
     /// Whether its application is about to stop and only reads what has arrived.
     has_stopped: bool,
-    inbox: VecDeque<(u8, Rc<[u8]>)>,
+    inbox: VecDeque<(u8, SocketAddr, Rc<[u8]>)>,
     down: Vec<Link>,
     up: Link,
+    /// Its link to the other subscribers.
+    aside: Link,
+    /// Bytes of the stream that it has received since it started.
+    received: u64,
     audit: Audit,
     starts: u64,
     wakes_at: u64,
@@ -118,6 +128,7 @@ pub(crate) struct Outcome {
     pub(crate) meter: Meter,
     pub(crate) acks: AckAudit,
     pub(crate) intruder: Intruder,
+    pub(crate) local: LocalTotals,
     /// Datagrams that a member has forged, and the data that subscribers discarded because of that.
     pub(crate) forged: (u64, u64),
     pub(crate) subscribers: Vec<Delivery>,
@@ -182,6 +193,9 @@ pub(crate) struct World<'p> {
     overheard: Vec<Vec<u8>>,
     intruder: Intruder,
     forger: Forger,
+    /// What passed between each repairer and each subscriber that asks it.
+    exchanges: BTreeMap<(usize, usize), Exchange>,
+    local: LocalTotals,
     /// Data that subscribers discarded because it was forged.
     discarded: u64,
     waited: u64,
@@ -227,6 +241,7 @@ impl<'p> World<'p> {
             false => Keys::none(),
         };
         let mut dice = Dice::new(plan.seed ^ 0xa5a5);
+        let mut asides = Dice::new(plan.seed ^ 0x6173_6964);
         let node = |subscriber: &SubscriberPlan| Node {
             subscriber: None,
             id: None,
@@ -236,6 +251,8 @@ impl<'p> World<'p> {
             inbox: VecDeque::new(),
             down: (0..plan.paths).map(|_| Link::new(subscriber.down.clone(), dice.next())).collect(),
             up: Link::new(subscriber.up.clone(), dice.next()),
+            aside: Link::new(plan.aside.clone(), asides.next()),
+            received: 0,
             audit: Audit::new(subscriber.policy, subscriber.start, plan.one_way),
             starts: 0,
             wakes_at: u64::MAX,
@@ -293,6 +310,8 @@ impl<'p> World<'p> {
             overheard: Vec::new(),
             intruder: Intruder::default(),
             forger: Forger::default(),
+            exchanges: BTreeMap::new(),
+            local: LocalTotals::default(),
             discarded: 0,
             waited: 0,
             evicted: Vec::new(),
@@ -382,9 +401,13 @@ impl<'p> World<'p> {
             Happening::ToSubscriber(index, path, bytes) => {
                 let node = &mut self.nodes[index];
                 if node.subscriber.is_some() && node.inbox.len() < BUFFER {
-                    node.inbox.push_back((path, bytes));
+                    node.inbox.push_back((path, subscribers::PUBLISHER, bytes));
                 }
                 return self.serve(index);
+            }
+            Happening::Aside(from, to, bytes) => {
+                self.receive_aside(from, to, bytes);
+                return self.serve(to);
             }
             Happening::ToPublisher(index, bytes) => {
                 self.overhear(index, &bytes);
@@ -411,6 +434,7 @@ fn name(happening: &Happening) -> &'static str {
         Happening::SubscriberWakes(_) => "subscriber wakes",
         Happening::ToSubscriber(..) => "to subscriber",
         Happening::ToPublisher(..) => "to publisher",
+        Happening::Aside(..) => "aside",
         Happening::Hostile => "hostile",
         Happening::Forger => "forger",
         _ => "other",

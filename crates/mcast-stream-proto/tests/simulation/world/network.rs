@@ -76,7 +76,7 @@ impl World<'_> {
 
     pub(super) fn make_quiet(&mut self) {
         for node in &mut self.nodes {
-            for link in node.down.iter_mut().chain([&mut node.up]).chain(&mut self.trunks) {
+            for link in node.down.iter_mut().chain([&mut node.up, &mut node.aside]).chain(&mut self.trunks) {
                 let delay = link.quality.delay;
                 link.quality = Quality { delay, ..Quality::GOOD };
             }

@@ -44,6 +44,12 @@ impl World<'_> {
         };
         if let Some(bytes) = bytes {
             self.intruder.datagrams = count;
+            for index in 0..self.nodes.len() {
+                if self.plan.subscribers[index].repairs.is_some() {
+                    self.intruder.bytes += bytes.len() as u64;
+                    self.at(self.now, Happening::Aside(self.nodes.len(), index, bytes.clone().into()));
+                }
+            }
             self.intruder.bytes += bytes.len() as u64;
             self.at(self.now, Happening::ToPublisher(self.nodes.len(), bytes));
         }

@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use mcast_stream_proto::SubscriberMachine;
 use mcast_stream_proto::sign::PinnedKeys;
-use mcast_stream_proto::subscriber::{Cause, Item, Position, SubscriberConfig, SubscriberEvent};
+use mcast_stream_proto::subscriber::{Cause, Item, LocalRepair, Position, SubscriberConfig, SubscriberEvent};
 use mcast_stream_proto::wire::{DatagramView, Kind, MessageNumber, SubscriberId};
+use mcast_stream_proto::{SubscriberMachine, Target};
 
 use super::acknowledgements::name_of;
 use super::{BUFFER, FIRST_INCARNATION, Happening, STREAM, World};
@@ -16,7 +16,8 @@ use crate::audit::Audit;
 use crate::plan::{SECOND, Stuck};
 use crate::signer;
 
-const PUBLISHER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)), 9);
+pub(super) const PUBLISHER: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)), 9);
 
 pub(super) fn address(index: usize) -> SocketAddr {
     SocketAddr::from(([10, 0, 1, 1], index as u16 + 1))
@@ -38,6 +39,10 @@ impl World<'_> {
             keys: self.keys.clone(),
             signed_by: if plan.verifies { signer::pinned(self.plan.seed) } else { PinnedKeys::none() },
             unix_offset: Some(SECOND),
+            repair_for_others: plan.repairs.map(|_| LocalRepair {
+                bytes: self.plan.slots * self.plan.datagram / 2,
+                seed: self.plan.seed ^ (index as u64) << 40 ^ node.starts << 30 ^ 0x7365,
+            }),
             seed: self.plan.seed ^ (index as u64) << 32 ^ node.starts << 20,
             ..SubscriberConfig::new(STREAM)
         };
@@ -52,6 +57,7 @@ impl World<'_> {
         {
             node.former.push((id, former));
         }
+        self.forget_exchanges(index);
     }
 
     /// Makes a subscriber leave the stream regularly.
@@ -75,8 +81,14 @@ impl World<'_> {
         }
         self.take_all(index, &[])?;
         if let Some(subscriber) = self.nodes[index].subscriber.take() {
-            self.discarded += subscriber.statistics().forged;
-            self.without_room += subscriber.statistics().beyond * self.plan.datagram as u64;
+            let statistics = subscriber.statistics();
+            self.discarded += statistics.forged;
+            self.without_room += statistics.beyond * self.plan.datagram as u64;
+            self.local.naks += statistics.naks_to_repairers;
+            self.local.repairs += statistics.local_repairs;
+            self.local.used += statistics.repaired_locally;
+            self.local.refused += statistics.local_refused;
+            self.local.unrequested += statistics.unrequested;
         }
         Ok(())
     }
@@ -95,10 +107,11 @@ impl World<'_> {
             return Ok(());
         }
         self.take_all(index, &[])?;
-        while let Some((path, bytes)) = self.take_from_buffer(index) {
+        while let Some((path, from, bytes)) = self.take_from_buffer(index) {
+            self.note_received(index, &bytes);
             let node = &mut self.nodes[index];
             let Some(subscriber) = &mut node.subscriber else { return Ok(()) };
-            subscriber.handle(ClockTime(self.now + node.clock), path, PUBLISHER, &bytes);
+            subscriber.handle(ClockTime(self.now + node.clock), path, from, &bytes);
             self.take_all(index, &bytes)?;
         }
         self.send_from(index);
@@ -108,7 +121,7 @@ impl World<'_> {
     }
 
     /// Returns the next datagram, unless a slow subscriber must wait.
-    fn take_from_buffer(&mut self, index: usize) -> Option<(u8, Rc<[u8]>)> {
+    fn take_from_buffer(&mut self, index: usize) -> Option<(u8, SocketAddr, Rc<[u8]>)> {
         let (now, node) = (self.now, &mut self.nodes[index]);
         let slow = self.plan.subscribers[index].slow.filter(|_| now < self.plan.good_from);
         let Some(pause) = slow else { return node.inbox.pop_front() };
@@ -225,14 +238,21 @@ impl World<'_> {
         let mut sent = Vec::new();
         if let Some(subscriber) = &mut node.subscriber {
             while let Some(control) = subscriber.poll(ClockTime(now + node.clock)) {
-                sent.push(control.bytes().to_vec());
+                sent.push((control.to, control.bytes().to_vec()));
                 subscriber.reuse(control);
             }
         }
-        for bytes in sent {
+        for (to, bytes) in sent {
             let kind = DatagramView::parse(&bytes).map(|view| view.header.kind);
-            self.naks += u64::from(kind == Ok(Kind::Nak));
             self.traffic.extend(kind.ok().map(|kind| (now, kind)));
+            if let Target::Address(to) = to
+                && to != PUBLISHER
+            {
+                self.meter.aside(kind.ok());
+                self.send_aside(index, usize::from(to.port() - 1), &bytes);
+                continue;
+            }
+            self.naks += u64::from(kind == Ok(Kind::Nak));
             self.meter.feedback(now, kind.ok());
             if self.plan.subscribers[index].firewalled || self.is_partitioned(index) {
                 continue;

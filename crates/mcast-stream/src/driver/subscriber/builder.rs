@@ -6,10 +6,11 @@ use mcast::{Family, HostAddr, InterfaceSelector, Membership};
 
 use super::Subscriber;
 use crate::StreamError;
+use crate::driver::clock;
 use crate::history::{HistoryConfig, HistoryStart};
 use crate::seal::Keys;
 use crate::sign::PinnedKeys;
-use crate::subscriber::{OnLoss, Policy, Start, SubscriberConfig};
+use crate::subscriber::{LocalRepair, OnLoss, Policy, Start, SubscriberConfig};
 use crate::wire::{StreamId, SubscriberName};
 
 /// Settings of a [`Subscriber`].
@@ -192,6 +193,17 @@ impl SubscriberBuilder {
     /// Sets what to do about gaps. Default: reliable.
     pub const fn policy(mut self, policy: Policy) -> Self {
         self.config.policy = policy;
+        self
+    }
+
+    /// Repairs for other subscribers: retains this many bytes of what it receives, with 64 bytes for each datagram, and answers
+    /// their NAKs from it, on its own UDP port. The publisher lists its address.
+    /// [`LocalRepair::BYTES`](crate::subscriber::LocalRepair::BYTES) is the usual number. Default: no.
+    ///
+    /// It sends at most a quarter of what it receives, only to addresses that have proven themselves, and only while its
+    /// [policy](Self::policy) requests repairs.
+    pub fn repair_for_others(mut self, bytes: usize) -> Self {
+        self.config.repair_for_others = Some(LocalRepair { bytes, seed: clock::seed() });
         self
     }
 

@@ -763,7 +763,8 @@ impl Subscriber {
             match self.control.recv_from(&mut self.unicast) {
                 Ok((length, from)) => {
                     let Some(core) = &mut self.core else { continue };
-                    self.is_answered = self.is_answered || is_of(core.stream(), &self.unicast[..length]);
+                    self.is_answered = self.is_answered
+                        || is_of(core.stream(), &self.unicast[..length]) && !core.is_repairer(from);
                     (self.unicast_length, self.lent) = (length, Lent::Unicast);
                     core.handle(self.now, 0, from, &self.unicast[..length]);
                     return Ok(true);

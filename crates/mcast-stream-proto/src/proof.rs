@@ -1,5 +1,6 @@
 //! Proof that a subscriber receives what is sent to its address.
 
+use core::fmt;
 use core::hash::Hasher;
 use core::net::{IpAddr, SocketAddr};
 
@@ -12,22 +13,22 @@ const TOKEN_TIME: Nanos = Nanos::from_secs(64);
 
 /// Issues a token for each address, which its owner returns, so that no state is needed before the address is proven.
 #[derive(Clone, Copy)]
-pub(super) struct AddressProof {
+pub(crate) struct AddressProof {
     key: (u64, u64),
 }
 
 impl AddressProof {
-    pub(super) const fn new(random: &mut Random) -> Self {
+    pub(crate) const fn new(random: &mut Random) -> Self {
         Self { key: (random.next(), random.next()) }
     }
 
     /// Returns the present token of an address.
-    pub(super) fn token(&self, now: ClockTime, address: SocketAddr) -> AddressToken {
+    pub(crate) fn token(&self, now: ClockTime, address: SocketAddr) -> AddressToken {
         self.token_of(now.0 / TOKEN_TIME.0, address)
     }
 
     /// Returns whether the token is valid for the address: its owner has received an echo there.
-    pub(super) fn is_valid(&self, now: ClockTime, address: SocketAddr, token: AddressToken) -> bool {
+    pub(crate) fn is_valid(&self, now: ClockTime, address: SocketAddr, token: AddressToken) -> bool {
         let period = now.0 / TOKEN_TIME.0;
         let is_of = |period| token == self.token_of(period, address);
         token != AddressToken::NONE && (is_of(period) || is_of(period.saturating_sub(1)))
@@ -44,5 +45,12 @@ impl AddressProof {
         hasher.write(&address.port().to_be_bytes());
         hasher.write(&period.to_be_bytes());
         AddressToken(hasher.finish().max(1))
+    }
+}
+
+impl fmt::Debug for AddressProof {
+    /// Without the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AddressProof").finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! The address of the publisher, and the proof of this subscriber's address to it.
+//! The address of a party that answers NAKs, the publisher or a repairer, and the proof of this subscriber's address to it.
 
 use core::net::SocketAddr;
 
@@ -39,28 +39,28 @@ struct Sample {
     round_trip: Nanos,
 }
 
-/// The address that the publisher sends from, and what it knows of this subscriber's address.
+/// The address that the publisher or a repairer sends from, and what it knows of this subscriber's address.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PublisherAddress {
+pub(super) struct Peer {
     address: Option<SocketAddr>,
     /// When a datagram last arrived from that address.
     heard_at: ClockTime,
     /// Control datagrams that have come from other addresses since, saturating.
     elsewhere: u32,
-    /// The token that proves this subscriber's address to the publisher.
+    /// The token that proves this subscriber's address to it.
     token: AddressToken,
     probe_at: ClockTime,
     /// The clocks in the last probes, the latest first.
     last_probes: [ClockTime; REMEMBERED_PROBES],
-    /// Probes sent since this publisher address is known, saturating.
+    /// Probes sent since its address is known, saturating.
     probes: u32,
-    /// The smoothed round-trip time to the publisher; 0 until it is measured.
+    /// The smoothed round-trip time to it; 0 until it is measured.
     round_trip: Nanos,
     /// A sample that is to be confirmed.
     doubtful: Option<Sample>,
 }
 
-impl PublisherAddress {
+impl Peer {
     pub(super) const fn unknown(now: ClockTime) -> Self {
         Self {
             address: None,
@@ -84,17 +84,17 @@ impl PublisherAddress {
         self.token
     }
 
-    /// Returns whether this subscriber's address is proven: otherwise the publisher ignores its statuses and NAKs.
+    /// Returns whether this subscriber's address is proven: otherwise its statuses and NAKs are ignored.
     pub(super) fn is_proven(&self) -> bool {
         self.token != AddressToken::NONE
     }
 
-    /// Returns whether the publisher has answered none of many probes.
+    /// Returns whether none of many probes was answered.
     pub(super) fn is_unprovable(&self) -> bool {
         !self.is_proven() && self.probes >= PROBES_WITHOUT_PROOF
     }
 
-    /// Returns the smoothed round-trip time to the publisher; 0 until it is measured.
+    /// Returns the smoothed round-trip time to it; 0 until it is measured.
     pub(super) const fn round_trip(&self) -> Nanos {
         self.round_trip
     }
@@ -120,7 +120,7 @@ impl PublisherAddress {
         now >= self.heard_at + time
     }
 
-    /// Starts to prove this subscriber's address to a publisher at a new address.
+    /// Starts to prove this subscriber's address to a party at a new address.
     pub(super) const fn change(&mut self, now: ClockTime, to: SocketAddr) {
         (self.address, self.heard_at, self.elsewhere) = (Some(to), now, 0);
         (self.token, self.probe_at, self.probes) = (AddressToken::NONE, now, 0);
@@ -135,7 +135,7 @@ impl PublisherAddress {
         self.probes = (self.probes + 1).min(PROBE_DOUBLINGS);
     }
 
-    /// Returns whether an echo answers one of the last probes, whose clock only the publisher has seen. Any other one, such
+    /// Returns whether an echo answers one of the last probes, whose clock only their receiver has seen. Any other one, such
     /// as that which answers a datagram with an outdated token, causes a probe, and nothing else.
     pub(super) fn is_expected(&mut self, now: ClockTime, echo: &Probe) -> bool {
         let is_answer = echo.clock != 0 && self.last_probes.contains(&ClockTime(echo.clock));
@@ -191,7 +191,7 @@ mod tests {
     use crate::wire::SubscriberId;
 
     /// Sends a probe, and returns the round trip after its echo.
-    fn measure(publisher: &mut PublisherAddress, at: u64, milliseconds: u64) -> u64 {
+    fn measure(publisher: &mut Peer, at: u64, milliseconds: u64) -> u64 {
         let sent = ClockTime(at);
         publisher.note_probe(sent);
         let echo = Probe { clock: sent.0, token: AddressToken(7), subscriber: SubscriberId(1) };
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn a_round_trip_in_which_the_process_was_suspended_does_not_count() {
         for first in [1, 20_000] {
-            let mut publisher = PublisherAddress::unknown(ClockTime(1));
+            let mut publisher = Peer::unknown(ClockTime(1));
             measure(&mut publisher, 1, first);
             measure(&mut publisher, 2, 1);
             measure(&mut publisher, 3, 20_000);
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_round_trip_that_has_grown_counts_once_it_is_confirmed() {
-        let mut publisher = PublisherAddress::unknown(ClockTime(1));
+        let mut publisher = Peer::unknown(ClockTime(1));
         assert_eq!(measure(&mut publisher, 1, 1), 1);
         assert_eq!(measure(&mut publisher, 2, 2_000), 1);
         assert_eq!(measure(&mut publisher, 3, 2_400), 2_000);

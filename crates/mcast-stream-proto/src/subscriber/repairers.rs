@@ -1,0 +1,317 @@
+//! The other subscribers that repair for this one: which of them is asked, and for how long.
+
+use alloc::collections::VecDeque;
+use core::net::SocketAddr;
+
+use super::peer::Peer;
+use crate::random::Random;
+use crate::wire::{AddressToken, ListedRepairer, Probe, RepairerList, SubscriberId};
+use crate::{ClockTime, Nanos};
+
+/// A repairer that leaves this many requests in succession without an answer is avoided.
+const MAX_UNANSWERED: u32 = 3;
+/// It is avoided for this time at first, which doubles each time, up to `MAX_DOUBLINGS` times.
+const AVOIDED_TIME: Nanos = Nanos::from_secs(10);
+const MAX_DOUBLINGS: u32 = 6;
+/// Repairers that were given up and are remembered.
+const MAX_AVOIDED: usize = 16;
+/// A repairer is asked if the round trip to it is longer than that to the publisher by no more than a quarter and this.
+const SLACK: Nanos = Nanos::from_micros(200);
+/// In a large group, subscribers do not all choose their repairers at once.
+const CHOICE_SPACING: Nanos = Nanos::from_micros(500);
+
+/// A repairer that was given up. What it sends later is recognized, and not taken for the publisher's.
+#[derive(Clone, Copy, Debug)]
+struct Avoided {
+    address: SocketAddr,
+    until: ClockTime,
+    times: u32,
+}
+
+/// The repairer that was chosen.
+#[derive(Debug)]
+struct Chosen {
+    peer: Peer,
+    address: SocketAddr,
+    /// The time of the first request that is not answered yet.
+    unanswered_since: Option<ClockTime>,
+    /// Requests in succession without an answer.
+    unanswered: u32,
+}
+
+/// A repairer that may be asked now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct UsableRepairer {
+    pub(super) address: SocketAddr,
+    pub(super) token: AddressToken,
+    pub(super) round_trip: Nanos,
+}
+
+/// The repairers that the publisher lists, and the one that was chosen.
+#[derive(Debug)]
+pub(super) struct Repairers {
+    random: Random,
+    listed: RepairerList,
+    chosen: Option<Chosen>,
+    avoided: VecDeque<Avoided>,
+}
+
+impl Repairers {
+    pub(super) const fn new(seed: u64) -> Self {
+        Self {
+            random: Random::new(!seed),
+            listed: RepairerList::EMPTY,
+            chosen: None,
+            avoided: VecDeque::new(),
+        }
+    }
+
+    /// Begins with another incarnation of the publisher.
+    pub(super) fn begin(&mut self) {
+        (self.listed, self.chosen) = (RepairerList::EMPTY, None);
+        self.avoided.clear();
+    }
+
+    /// Takes the list of a heartbeat.
+    pub(super) const fn note_list(&mut self, list: RepairerList) {
+        self.listed = list;
+    }
+
+    /// Returns whether a repairer is to be chosen, and may be.
+    pub(super) const fn is_to_choose(&self) -> bool {
+        self.chosen.is_none() && !self.listed.is_empty()
+    }
+
+    /// Chooses one of the listed repairers at random, but not this subscriber, nor the publisher.
+    pub(super) fn choose(
+        &mut self,
+        now: ClockTime,
+        own: SubscriberId,
+        publisher: Option<SocketAddr>,
+        group_size: u32,
+    ) {
+        let Self { random, listed, avoided, .. } = self;
+        let is_avoided =
+            |address| avoided.iter().any(|avoided| avoided.address == address && now < avoided.until);
+        let is_free = |each: &ListedRepairer| {
+            each.tag != ListedRepairer::tag_of(own)
+                && Some(each.address) != publisher
+                && !is_avoided(each.address)
+        };
+        let count = listed.iter().filter(is_free).count();
+        let Some(repairer) = listed.iter().filter(is_free).nth(random.index(count)) else {
+            // They are looked at again when others are listed.
+            self.listed = RepairerList::EMPTY;
+            return;
+        };
+        let mut peer = Peer::unknown(now);
+        let spread = u64::from(group_size) * CHOICE_SPACING;
+        peer.change(now + random.below(spread), repairer.address);
+        self.chosen = Some(Chosen { peer, address: repairer.address, unanswered_since: None, unanswered: 0 });
+    }
+
+    /// Returns when the next probe of the chosen repairer is due.
+    pub(super) fn probe_at(&self) -> ClockTime {
+        self.chosen.as_ref().map_or(ClockTime::NEVER, |chosen| chosen.peer.probe_at())
+    }
+
+    /// Notes that a probe is sent, and returns its destination; gives the repairer up if it has answered none of many.
+    pub(super) fn probe(&mut self, now: ClockTime) -> Option<SocketAddr> {
+        let chosen = self.chosen.as_mut()?;
+        if chosen.peer.is_unprovable() {
+            self.give_up(now);
+            return None;
+        }
+        chosen.peer.note_probe(now);
+        Some(chosen.address)
+    }
+
+    /// Handles the echo of a repairer. One that is farther than the publisher, to which the round trip takes this time, is
+    /// given up; returns whether it was.
+    pub(super) fn note_echo(
+        &mut self,
+        now: ClockTime,
+        from: SocketAddr,
+        echo: &Probe,
+        publisher: Nanos,
+    ) -> bool {
+        let Some(chosen) = self.chosen.as_mut().filter(|chosen| chosen.address == from) else {
+            return false;
+        };
+        if !chosen.peer.is_expected(now, echo) {
+            return false;
+        }
+        chosen.peer.note_echo(now, echo);
+        let is_far = chosen.peer.round_trip() > publisher + publisher / 4 + SLACK;
+        if is_far {
+            self.give_up(now);
+        }
+        is_far
+    }
+
+    /// Returns the repairer to which this subscriber has proven its address.
+    pub(super) fn usable(&self) -> Option<UsableRepairer> {
+        let Chosen { peer, address, .. } = self.chosen.as_ref().filter(|chosen| chosen.peer.is_proven())?;
+        Some(UsableRepairer { address: *address, token: peer.token(), round_trip: peer.round_trip() })
+    }
+
+    /// Returns whether datagrams from this address come from a repairer that was chosen at some time.
+    #[inline]
+    pub(super) fn knows(&self, address: SocketAddr) -> bool {
+        self.is_chosen(address) || self.avoided.iter().any(|avoided| avoided.address == address)
+    }
+
+    /// Returns whether this is the address of the repairer that was chosen.
+    #[inline]
+    pub(super) fn is_chosen(&self, address: SocketAddr) -> bool {
+        self.chosen.as_ref().is_some_and(|chosen| chosen.address == address)
+    }
+
+    /// Notes that a NAK was sent to the repairer.
+    pub(super) fn note_request(&mut self, now: ClockTime) {
+        if let Some(chosen) = &mut self.chosen {
+            chosen.unanswered_since.get_or_insert(now);
+        }
+    }
+
+    /// Notes that the repairer has sent a repair.
+    pub(super) fn note_answer(&mut self) {
+        if let Some(chosen) = &mut self.chosen {
+            (chosen.unanswered_since, chosen.unanswered) = (None, 0);
+            let address = chosen.address;
+            self.avoided
+                .iter_mut()
+                .filter(|known| known.address == address)
+                .for_each(|known| known.times = 0);
+        }
+    }
+
+    /// Notes that what was requested at this time did not arrive in time. Returns whether the repairer is given up for that.
+    pub(super) fn note_unanswered(&mut self, now: ClockTime, asked: ClockTime) -> bool {
+        let Some(chosen) = &mut self.chosen else { return false };
+        if chosen.unanswered_since.take_if(|since| *since <= asked).is_none() {
+            return false;
+        }
+        chosen.unanswered += 1;
+        let is_over = chosen.unanswered >= MAX_UNANSWERED;
+        if is_over {
+            self.give_up(now);
+        }
+        is_over
+    }
+
+    /// Gives the repairer up, and avoids it for a while.
+    pub(super) fn give_up(&mut self, now: ClockTime) {
+        let Some(Chosen { address, .. }) = self.chosen.take() else { return };
+        let known = self.avoided.iter().position(|avoided| avoided.address == address);
+        let times = known.and_then(|at| self.avoided.remove(at)).map_or(0, |avoided| avoided.times);
+        if self.avoided.len() == MAX_AVOIDED {
+            self.avoided.pop_front();
+        }
+        let until = now + (1 << times.min(MAX_DOUBLINGS)) * AVOIDED_TIME;
+        self.avoided.push_back(Avoided { address, until, times: times + 1 });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const OWN: SubscriberId = SubscriberId(0xabcd_0001);
+    const PUBLISHER: SocketAddr =
+        SocketAddr::new(core::net::IpAddr::V4(core::net::Ipv4Addr::new(10, 0, 0, 1)), 9);
+    const FAR: Nanos = Nanos::from_millis(10);
+
+    fn listed(host: u8) -> ListedRepairer {
+        ListedRepairer { tag: host.into(), address: ([10, 0, 0, host], 7000).into() }
+    }
+
+    fn repairers(hosts: &[u8]) -> Repairers {
+        let mut list = RepairerList::default();
+        assert!(hosts.iter().all(|host| list.add(listed(*host))));
+        let mut repairers = Repairers::new(3);
+        repairers.note_list(list);
+        repairers
+    }
+
+    /// Chooses a repairer, which answers after this time; returns its address if it can be asked.
+    fn meet(repairers: &mut Repairers, now: ClockTime, round_trip: Nanos) -> Option<SocketAddr> {
+        repairers.choose(now, OWN, Some(PUBLISHER), 1);
+        let address = repairers.probe(now)?;
+        let echo = Probe { clock: now.0, token: AddressToken(5), subscriber: OWN };
+        repairers.note_echo(now + round_trip, address, &echo, FAR);
+        repairers.usable().map(|usable| usable.address)
+    }
+
+    #[test]
+    fn a_subscriber_chooses_any_of_the_others() {
+        let mut repairers = repairers(&[1, 2, 3, 4]);
+        let chosen: BTreeSet<SocketAddr> = (0..100)
+            .filter_map(|turn| {
+                repairers.chosen = None;
+                meet(&mut repairers, ClockTime(turn + 1), FAR)
+            })
+            .collect();
+        // Host 1 has the tag of this subscriber.
+        assert_eq!(chosen, [2, 3, 4].map(|host| listed(host).address).into());
+    }
+
+    #[test]
+    fn a_repairer_that_is_farther_than_the_publisher_is_not_asked() {
+        for (milliseconds, is_asked) in [(1, true), (12, true), (13, false), (500, false)] {
+            let mut repairers = repairers(&[2]);
+            let asked = meet(&mut repairers, ClockTime(1), Nanos::from_millis(milliseconds));
+            assert_eq!(asked.is_some(), is_asked, "{milliseconds} ms");
+        }
+    }
+
+    #[test]
+    fn a_repairer_that_does_not_answer_is_avoided_for_longer_each_time() {
+        let mut repairers = repairers(&[2]);
+        let list = repairers.listed;
+        let mut now = ClockTime(1);
+        for pause in [10, 20, 40] {
+            assert!(meet(&mut repairers, now, FAR).is_some(), "after {now:?}");
+            for turn in 1..=MAX_UNANSWERED {
+                now = now + FAR;
+                repairers.note_request(now);
+                assert!(!repairers.note_unanswered(now + FAR, ClockTime(0)), "it was requested before");
+                assert_eq!(repairers.note_unanswered(now + FAR, now), turn == MAX_UNANSWERED);
+                assert!(!repairers.note_unanswered(now + FAR, now), "it counts once");
+            }
+            assert!(repairers.knows(listed(2).address) && !repairers.is_chosen(listed(2).address));
+            repairers.note_list(list);
+            assert_eq!(meet(&mut repairers, now + FAR + Nanos::from_secs(pause - 1), FAR), None);
+            repairers.note_list(list);
+            now = now + FAR + Nanos::from_secs(pause);
+        }
+    }
+
+    #[test]
+    fn an_answer_forgives_what_was_not_answered() {
+        let mut repairers = repairers(&[2]);
+        meet(&mut repairers, ClockTime(1), FAR);
+        for turn in 2..50 {
+            repairers.note_request(ClockTime(turn));
+            assert!(!repairers.note_unanswered(ClockTime(turn), ClockTime(turn)));
+            if turn % 2 == 0 {
+                repairers.note_answer();
+            }
+        }
+    }
+
+    #[test]
+    fn a_repairer_that_answers_no_probe_is_given_up() {
+        let mut repairers = repairers(&[2]);
+        repairers.choose(ClockTime(1), OWN, None, 1);
+        let mut now = ClockTime(1);
+        let probes = core::iter::from_fn(|| {
+            now = now.max(repairers.probe_at());
+            repairers.probe(now)
+        });
+        assert_eq!(probes.take(100).count(), 6);
+        assert!(repairers.chosen.is_none());
+    }
+}

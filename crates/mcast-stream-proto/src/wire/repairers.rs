@@ -1,0 +1,108 @@
+//! The subscribers that repair for others, as heartbeats list them.
+
+use core::net::{IpAddr, SocketAddr};
+
+use super::announce::{put_socket, read_socket};
+use super::bytes::u16_at;
+use super::extension::ExtensionKind;
+use super::identity::SubscriberId;
+use super::view::DatagramView;
+use super::writer::{DatagramWriter, WriteError};
+
+/// A tag, the family, the port and an IPv6 address.
+const LONGEST_ENTRY: usize = 2 + 1 + 2 + 16;
+
+/// A subscriber that repairs for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListedRepairer {
+    /// The lowest 16 bits of its identifier, by which it does not take itself for another one.
+    pub tag: u16,
+    /// The address that receives its NAKs, and that it repairs from.
+    pub address: SocketAddr,
+}
+
+impl ListedRepairer {
+    /// Returns the tag of a subscriber.
+    #[must_use]
+    pub const fn tag_of(subscriber: SubscriberId) -> u16 {
+        subscriber.0 as u16
+    }
+
+    /// Returns whether datagrams may be sent to its address: one host, the same for all subscribers.
+    fn is_valid(&self) -> bool {
+        let ip = self.address.ip();
+        let is_local = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+        self.address.port() != 0 && !ip.is_multicast() && !ip.is_unspecified() && !is_local
+    }
+}
+
+/// Some of the subscribers that repair for others: at most [`MAX`](Self::MAX).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RepairerList {
+    entries: [Option<ListedRepairer>; Self::MAX],
+}
+
+impl RepairerList {
+    /// The most entries: with IPv6 addresses they fit the header beside all other extensions of a heartbeat.
+    pub const MAX: usize = 4;
+
+    /// No subscribers.
+    pub const EMPTY: Self = Self { entries: [None; Self::MAX] };
+
+    /// Adds a subscriber; returns `false` if the list is full, or others cannot reach the address.
+    pub fn add(&mut self, repairer: ListedRepairer) -> bool {
+        let free = self.entries.iter_mut().find(|entry| entry.is_none()).filter(|_| repairer.is_valid());
+        free.map(|entry| *entry = Some(repairer)).is_some()
+    }
+
+    /// Replaces an entry, counted from 0.
+    pub(crate) fn replace(&mut self, at: usize, repairer: ListedRepairer) {
+        if let Some(entry) = self.entries.get_mut(at).filter(|_| repairer.is_valid()) {
+            *entry = Some(repairer);
+        }
+    }
+
+    /// Returns the entries.
+    pub fn iter(&self) -> impl Iterator<Item = ListedRepairer> + '_ {
+        self.entries.iter().map_while(|entry| *entry)
+    }
+
+    /// Returns whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.entries[0].is_none()
+    }
+
+    /// Reads the extension with the list; `None` if there is none. Entries after one that is malformed are ignored.
+    #[must_use]
+    pub fn of(view: &DatagramView<'_>) -> Option<Self> {
+        let extension = view.extensions.find(ExtensionKind::REPAIRERS)?;
+        let (mut list, mut bytes) = (Self::default(), extension.value);
+        for _ in 0..extension.small {
+            let entry = u16_at(bytes, 0).zip(bytes.get(2..).and_then(read_socket));
+            let Some((tag, (address, rest))) = entry else { break };
+            list.add(ListedRepairer { tag, address });
+            bytes = rest;
+        }
+        Some(list)
+    }
+
+    /// Adds the extension with the list, if there are entries.
+    ///
+    /// # Errors
+    /// As [`DatagramWriter::extension`].
+    pub fn write(&self, writer: &mut DatagramWriter<'_>) -> Result<(), WriteError> {
+        let count = self.iter().count();
+        if count == 0 {
+            return Ok(());
+        }
+        let mut value = [0; LONGEST_ENTRY * Self::MAX];
+        let mut entries = DatagramWriter::of_value(&mut value);
+        for ListedRepairer { tag, address } in self.iter() {
+            entries.put(&tag.to_be_bytes())?;
+            put_socket(&mut entries, address)?;
+        }
+        let end = entries.finish();
+        writer.extension(ExtensionKind::REPAIRERS, count as u16, &value[..end])
+    }
+}
