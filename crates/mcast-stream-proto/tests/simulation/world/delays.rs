@@ -124,12 +124,14 @@ impl World<'_> {
     }
 
     /// Returns whether a run takes too long: in all, with as much time for repairs as for data, or since something was
-    /// last published or delivered. A subscriber whose snapshot covers everything delivers nothing while it catches up.
+    /// last published or delivered. A subscriber whose snapshot covers everything delivers nothing while it catches up, and a
+    /// publisher with a low rate, of which parity takes most, publishes nothing while it sends.
     pub(super) fn takes_too_long(&self) -> bool {
+        let progress_at = self.progress_at.max(self.new_data_at).max(self.plan.good_from);
         // Most runs end long before.
         let is_late =
             |limit: u64, windows| self.now > limit && self.now > limit + windows * self.time_of_windows();
-        is_late(MAX_TIME, 2) || is_late(self.plan.good_from.max(self.progress_at) + MAX_STANDSTILL, 1)
+        is_late(MAX_TIME, 2) || is_late(progress_at + MAX_STANDSTILL, 1)
     }
 
     /// Checks the traffic that intruders and narrow links cause, and the feedback.

@@ -179,6 +179,8 @@ pub(crate) struct World<'p> {
     traffic: Vec<(u64, Kind)>,
     /// When data, or a repair, was last sent.
     data_at: u64,
+    /// The same without repairs.
+    new_data_at: u64,
     tally: HashMap<&'static str, u64>,
     bottleneck: Option<Link>,
     /// Bytes of new data that it dropped.
@@ -298,6 +300,7 @@ impl<'p> World<'p> {
             naks: 0,
             traffic: Vec::new(),
             data_at: 0,
+            new_data_at: 0,
             tally: HashMap::new(),
             bottleneck: plan.bottleneck.map(|Bottleneck { rate, queue }| {
                 Link::new(Quality { rate: Some(rate), queue, ..Quality::FREE }, 0)

@@ -45,9 +45,12 @@ impl World<'_> {
     pub(super) fn record(&mut self, bytes: &[u8]) {
         if let Ok(view) = DatagramView::parse(bytes) {
             self.traffic.push((self.now, view.header.kind));
-            // Repairs may be parity.
-            if matches!(view.header.kind, Kind::Data | Kind::Parity) {
+            // What is repaired may be a manifest, and repairs may be parity.
+            if matches!(view.header.kind, Kind::Data | Kind::Parity | Kind::Manifest) {
                 self.data_at = self.now;
+            }
+            if view.header.kind == Kind::Data && !view.header.flags.has(Flags::REPAIR) {
+                self.new_data_at = self.now;
             }
         }
     }
