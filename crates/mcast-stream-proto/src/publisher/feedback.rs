@@ -181,11 +181,12 @@ impl PublisherMachine {
         }
         let sent = self.ring.sent;
         let is_near = sent - status.next <= self.ring.capacity() / 4;
-        let (group_round_trip, floor) = (self.round_trip, self.rate_floor());
+        let (group_round_trip, floor, vouched) = (self.round_trip, self.rate_floor(), self.parity.vouched());
         let Some(member) = self.members.get_mut(id) else { return };
         let (was_incomplete, before) = (member.progress.is_incomplete(), member.role);
+        let silence = member.record(status, now, group_round_trip, vouched);
         // Nobody receives anything new while the stream pauses.
-        let silence = member.record(status, now, group_round_trip).min(now.since(self.data_resumed_at));
+        let silence = silence.min(now.since(self.data_resumed_at));
         let has_room = member.has_ample_room() && member.room_end() > sent;
         member.role = match before {
             _ if status.flags & Status::PASSIVE != 0 => Role::BestEffort,

@@ -165,8 +165,15 @@ impl Member {
         }
     }
 
-    /// Records a status; returns for how long the subscriber had received nothing new of the stream before it.
-    pub(crate) fn record(&mut self, status: &Status, now: ClockTime, expected: Nanos) -> Nanos {
+    /// Records a status; returns for how long the subscriber had received nothing new of the stream before it. `vouched`
+    /// is one past the last manifest that was sent, if the publisher signs.
+    pub(crate) fn record(
+        &mut self,
+        status: &Status,
+        now: ClockTime,
+        expected: Nanos,
+        vouched: Option<Sequence>,
+    ) -> Nanos {
         let progress = &mut self.progress;
         // A status that was overtaken on the way must not revert progress.
         progress.next = progress.next.max(status.next);
@@ -186,12 +193,13 @@ impl Member {
         self.widest = self.widest.max(status.window);
         // Room alone is not progress for a subscriber that lacks datagrams: it may have all of it, and an application
         // that has stopped reading. Repairs are, even if the first missing datagram is not among them: behind a
-        // bottleneck, its repairs may be dropped again and again.
+        // bottleneck, its repairs may be dropped again and again. Repairs of what follows the last manifest are not: when
+        // no room is left for the next manifest, a subscriber that verifies discards that data and requests it, in vain.
         let lacks_nothing = status.next >= status.highest;
         let has_read_all = lacks_nothing && self.window() > 0 && self.window() == u64::from(self.widest);
         if has_read_all || self.room_end > self.advanced.0 {
             self.advanced = (self.room_end, now);
-        } else if has_received && !lacks_nothing {
+        } else if has_received && !lacks_nothing && vouched != Some(status.next) {
             self.advanced.1 = now;
         }
         if status.clock != 0 {
@@ -522,18 +530,21 @@ mod tests {
             ..Status::default()
         };
         for now in [2, 3].map(ClockTime) {
-            member.record(&status(5, 5), now, Nanos(1));
+            member.record(&status(5, 5), now, Nanos(1), None);
             assert_eq!(member.advanced, (Sequence(15), now));
         }
         for now in [4, 5].map(ClockTime) {
-            member.record(&status(5, 9), now, Nanos(1));
+            member.record(&status(5, 9), now, Nanos(1), None);
             assert_eq!(member.advanced, (Sequence(15), ClockTime(3)));
         }
         // A repair of another datagram is progress, once.
         for now in [6, 7].map(ClockTime) {
-            member.record(&Status { received: 7, ..status(5, 9) }, now, Nanos(1));
+            member.record(&Status { received: 7, ..status(5, 9) }, now, Nanos(1), Some(Sequence(4)));
             assert_eq!(member.advanced, (Sequence(15), ClockTime(6)));
         }
+        // It is none if nothing that follows can be verified.
+        member.record(&Status { received: 8, ..status(5, 9) }, ClockTime(8), Nanos(1), Some(Sequence(5)));
+        assert_eq!(member.advanced, (Sequence(15), ClockTime(6)));
     }
 
     #[test]
@@ -546,8 +557,8 @@ mod tests {
             given_up,
             ..Status::default()
         };
-        member.record(&status(5, 4, Status::ENDED, 2), ClockTime(2), Nanos(1));
-        member.record(&status(3, 6, 0, 0), ClockTime(3), Nanos(1));
+        member.record(&status(5, 4, Status::ENDED, 2), ClockTime(2), Nanos(1), None);
+        member.record(&status(3, 6, 0, 0), ClockTime(3), Nanos(1), None);
         let Progress { next, end, given_up, .. } = member.progress;
         assert_eq!((next, end, given_up), (Sequence(5), End::Received, 2));
         assert_eq!(member.room_end(), Sequence(9), "an overtaken status gave it more room than it has");
@@ -573,7 +584,7 @@ mod tests {
                     // Some claim to know of everything.
                     let highest = if choice == 2 { Sequence::MAX } else { next + random.next() % 8 };
                     let status = Status { next, highest, window: window as u32, ..Status::default() };
-                    member.record(&status, ClockTime(turn), Nanos(1));
+                    member.record(&status, ClockTime(turn), Nanos(1), None);
                     members.changed(id);
                 }
             }

@@ -221,6 +221,12 @@ impl ParitySchedule {
         }
     }
 
+    /// Returns one past the last manifest that was sent, if the publisher signs: a subscriber that verifies cannot confirm
+    /// what follows.
+    pub(super) const fn vouched(&self) -> Option<Sequence> {
+        self.vouched
+    }
+
     const fn has_blocks(&self) -> bool {
         self.data > 0 && self.is_announced
     }
@@ -237,10 +243,10 @@ impl ParitySchedule {
         if is_limited { u64::from(self.data.saturating_sub(used).max(1)) } else { u64::MAX }
     }
 
-    /// Adds datagrams that were sent to the open block.
+    /// Adds datagrams that were sent to the open block, and notes the manifests among them.
     #[inline]
     pub(super) fn note_sent(&mut self, now: ClockTime, first: Sequence, count: u64, ring: &Ring) {
-        if self.has_blocks() {
+        if self.has_blocks() || self.vouched.is_some() {
             Sequence::each(first..first + count).for_each(|sequence| self.add(now, sequence, ring));
         }
     }
@@ -251,12 +257,15 @@ impl ParitySchedule {
         if self.open.is_some_and(|open| open.block.epoch != epoch) {
             self.end_block(now, ring);
         }
-        let start = OpenBlock { block: Block { base: sequence, count: 0, epoch }, since: now };
-        let open = self.open.get_or_insert(start);
-        open.block.count += 1;
         if header.is_some_and(|header| header.kind == Kind::Manifest) {
             self.vouched = self.vouched.map(|_| sequence + 1);
         }
+        if !self.has_blocks() {
+            return;
+        }
+        let start = OpenBlock { block: Block { base: sequence, count: 0, epoch }, since: now };
+        let open = self.open.get_or_insert(start);
+        open.block.count += 1;
         if open.block.count >= self.data {
             self.end_block(now, ring);
         }

@@ -240,11 +240,12 @@ impl PublisherMachine {
     }
 
     /// Returns whether a subscriber blocks the publisher: it has no room for the next datagram, or lacks one that the
-    /// next would overwrite.
+    /// next would overwrite. A subscriber that has everything up to the last manifest that was sent is not to blame for
+    /// what follows it: it can confirm that only with the next manifest, which another subscriber has no room for.
     fn blocks(&self, member: &Member) -> bool {
         let next = member.progress.next;
-        member.room_end() <= self.ring.sent
-            || next < self.ring.sent && !self.ring.has_room(self.flow.room_needed(), next)
+        let lacks = next < self.ring.sent && self.parity.vouched() != Some(next);
+        member.room_end() <= self.ring.sent || lacks && !self.ring.has_room(self.flow.room_needed(), next)
     }
 
     fn evict(&mut self, id: SubscriberId) {

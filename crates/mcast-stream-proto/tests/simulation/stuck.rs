@@ -1,6 +1,8 @@
 //! Applications that stop reading while their subscribers continue.
 
-use crate::plan::{MILLISECOND, Plan, SECOND, Stuck, SubscriberPlan};
+use mcast_stream_proto::publisher::Fec;
+
+use crate::plan::{MILLISECOND, Plan, SECOND, Sizes, Stuck, SubscriberPlan};
 use crate::world::{EVICTION, World};
 
 const MESSAGES: u64 = 3_000;
@@ -47,5 +49,37 @@ fn a_reader_that_stops_for_a_second_is_waited_for() {
     assert!(outcome.waited <= SECOND, "the publisher waited for {} ns", outcome.waited);
     for subscriber in &outcome.subscribers {
         assert_eq!((subscriber.messages, subscriber.lost), (MESSAGES, 0));
+    }
+}
+
+/// A window may end between data and its manifest. Then all subscribers that verify lack that data, although it has
+/// arrived, and request it in vain: those repairs are no progress of the one that stopped, and the others are not evicted
+/// for it.
+#[test]
+fn a_reader_that_stops_before_a_manifest_delays_the_others_by_at_most_the_eviction_time_once() {
+    for after in 1..24 {
+        for fec in [Fec::Off, Fec::Fixed { data: 4, parity: 2 }] {
+            let subscriber = SubscriberPlan { window: 128, verifies: true, ..SubscriberPlan::simple() };
+            let mut subscribers = vec![subscriber; 3];
+            subscribers[0].stuck = Some(Stuck { after, time: Stuck::FOREVER });
+            let plan = Plan {
+                seed: after,
+                messages: 120,
+                pause: 50_000,
+                sizes: Sizes::Large,
+                datagram: 700,
+                slots: 256,
+                signed: true,
+                fec,
+                ..Plan::simple(subscribers)
+            };
+            let case = format!("{fec:?}, after {after}");
+            let outcome = World::run(&plan).unwrap_or_else(|why| panic!("{case}: {why}"));
+            assert_eq!(outcome.evicted, [0], "{case}");
+            assert!(outcome.waited <= EVICTION, "{case}: the publisher waited for {} ns", outcome.waited);
+            for subscriber in &outcome.subscribers[1..] {
+                assert_eq!((subscriber.messages, subscriber.lost), (120, 0), "{case}");
+            }
+        }
     }
 }

@@ -32,10 +32,12 @@ pub(super) struct ReportedProgress {
 }
 
 impl ReportedProgress {
-    /// Adds a status: there is progress if the room has moved, or if repairs arrive.
-    fn with(self, status: &Status, now: u64) -> Self {
+    /// Adds a status: there is progress if the room has moved, or if repairs arrive. What follows the last manifest is
+    /// not repaired: without the next one, a subscriber that verifies cannot use it.
+    fn with(self, status: &Status, now: u64, vouched: Option<Sequence>) -> Self {
         let room_end = status.next + u64::from(status.window);
-        let gets_repairs = status.next < status.highest && status.received > self.received;
+        let lacks_repairs = status.next < status.highest && vouched != Some(status.next);
+        let gets_repairs = lacks_repairs && status.received > self.received;
         let at = if room_end > self.room_end || gets_repairs { now } else { self.at };
         let received = self.received.max(status.received);
         Self { room_end: self.room_end.max(room_end), received, at, ..self }
@@ -53,7 +55,8 @@ impl World<'_> {
             let none = ReportedProgress { incarnation: self.incarnation, ..ReportedProgress::default() };
             let known = self.progress.get(&id).filter(|known| known.incarnation == self.incarnation);
             if view.header.incarnation.0 == self.incarnation {
-                let progress = known.copied().unwrap_or(none).with(&status, self.publisher_now());
+                let progress =
+                    known.copied().unwrap_or(none).with(&status, self.publisher_now(), self.vouched);
                 self.progress.insert(id, progress);
                 self.statuses.insert(id, status);
             }
@@ -68,12 +71,14 @@ impl World<'_> {
         }
     }
 
-    /// Checks an eviction: only subscribers without room, or that lack datagrams, may be evicted, and only if their
-    /// reports show no progress.
+    /// Checks an eviction: only subscribers without room, or that lack datagrams that a manifest vouches for, may be
+    /// evicted, and only if their reports show no progress.
     pub(super) fn note_eviction(&mut self, id: SubscriberId) {
-        let sent = Sequence(self.publisher.statistics().datagrams + 1);
+        let (sent, vouched) = self.before_sending;
         let known = self.progress.get(&id).filter(|known| known.incarnation == self.incarnation);
-        let has_room = |status: &&Status| known.is_some() && status.next >= sent && status.window > 0;
+        let has_all = |status: &Status| status.next >= sent || vouched == Some(status.next);
+        let room_end = |status: &Status| status.next + u64::from(status.window);
+        let has_room = |status: &&Status| known.is_some() && has_all(status) && room_end(status) > sent;
         if let Some(status) = self.statuses.get(&id).filter(has_room) {
             self.violations
                 .push(format!("a subscriber with room was evicted at {}: {status:?} of {sent}", self.now));

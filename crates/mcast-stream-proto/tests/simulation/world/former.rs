@@ -3,6 +3,7 @@
 use std::mem::swap;
 
 use mcast_stream_proto::PublisherMachine;
+use mcast_stream_proto::wire::Sequence;
 
 use super::{Happening, World};
 use crate::plan::MILLISECOND;
@@ -12,6 +13,7 @@ pub(super) struct FormerPublisher {
     incarnation: u32,
     published: u64,
     published_at: Vec<u64>,
+    vouched: Option<Sequence>,
     /// Messages that it still publishes before it is killed.
     left: u64,
 }
@@ -20,9 +22,10 @@ impl FormerPublisher {
     pub(super) const fn new(
         publisher: PublisherMachine,
         (incarnation, published): (u32, u64),
+        vouched: Option<Sequence>,
         left: u64,
     ) -> Self {
-        Self { publisher, incarnation, published, published_at: Vec::new(), left }
+        Self { publisher, incarnation, published, published_at: Vec::new(), vouched, left }
     }
 }
 
@@ -47,6 +50,7 @@ impl World<'_> {
         swap(&mut self.incarnation, &mut former.incarnation);
         swap(&mut self.published, &mut former.published);
         swap(&mut self.published_at, &mut former.published_at);
+        swap(&mut self.vouched, &mut former.vouched);
     }
 
     /// Publishes one more message, if there is room, and sends what is due.

@@ -24,7 +24,7 @@ use mcast_dice::Dice;
 use mcast_stream_proto::publisher::PublisherStatistics;
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::subscriber::Position;
-use mcast_stream_proto::wire::{KeyEpoch, Kind, Status, StreamId, SubscriberId};
+use mcast_stream_proto::wire::{KeyEpoch, Kind, Sequence, Status, StreamId, SubscriberId};
 use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
 
 use crate::audit::Audit;
@@ -205,6 +205,10 @@ pub(crate) struct World<'p> {
     slowed: u64,
     /// The last status of each subscriber, if it is not sealed.
     statuses: HashMap<SubscriberId, Status>,
+    /// One past the last manifest that the publisher has sent.
+    vouched: Option<Sequence>,
+    /// The next datagram to be sent, and `vouched`, when the publisher was last woken: evictions come before sending.
+    before_sending: (Sequence, Option<Sequence>),
     /// The progress that each of them has reported.
     progress: HashMap<SubscriberId, ReportedProgress>,
     /// How long the publisher waited for each subscriber that is gone.
@@ -320,6 +324,8 @@ impl<'p> World<'p> {
             evicted: Vec::new(),
             slowed: 0,
             statuses: HashMap::new(),
+            vouched: None,
+            before_sending: (Sequence(1), None),
             progress: HashMap::new(),
             waited_for_absent: HashMap::new(),
             acks: AckAudit::default(),

@@ -7,7 +7,7 @@ use mcast_stream_proto::publisher::{
     Refusal, Transmit,
 };
 use mcast_stream_proto::seal::Keys;
-use mcast_stream_proto::wire::{FlowControl, Incarnation, KeyEpoch, Sequence};
+use mcast_stream_proto::wire::{DatagramView, FlowControl, Incarnation, KeyEpoch, Kind, Sequence};
 use mcast_stream_proto::{ClockTime, PublisherMachine, Target};
 
 use super::acknowledgements::name_of;
@@ -117,7 +117,8 @@ impl World<'_> {
             new_publisher(self.plan, self.incarnation, &self.keys, now),
         );
         self.accepted.insert(self.incarnation, 0);
-        self.former = self.plan.overlap.map(|left| FormerPublisher::new(publisher, former, left));
+        let vouched = self.vouched.take();
+        self.former = self.plan.overlap.map(|left| FormerPublisher::new(publisher, former, vouched, left));
         if self.former.is_some() {
             self.at(self.now + 1, Happening::FormerPublisherWakes);
         }
@@ -129,6 +130,7 @@ impl World<'_> {
     }
 
     pub(super) fn serve_publisher(&mut self) {
+        self.before_sending = (Sequence(self.publisher.statistics().datagrams + 1), self.vouched);
         self.send_from_publisher();
         while let Some(event) = self.publisher.poll_event() {
             self.note_event(event);
@@ -189,6 +191,9 @@ impl World<'_> {
                 let bytes = self.publisher.datagram(sequence).to_vec();
                 if path == 0 {
                     self.meter.data(self.now, bytes.len());
+                    if DatagramView::parse(&bytes).is_ok_and(|view| view.header.kind == Kind::Manifest) {
+                        self.vouched = Some(sequence + 1);
+                    }
                 }
                 self.reach_group(path, &bytes);
             }
