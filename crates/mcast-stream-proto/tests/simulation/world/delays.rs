@@ -32,8 +32,8 @@ pub(super) struct ReportedProgress {
 }
 
 impl ReportedProgress {
-    /// Adds a status: there is progress if the room has moved, or if repairs arrive. What follows the last manifest is
-    /// not repaired: without the next one, a subscriber that verifies cannot use it.
+    /// Adds a status: there is progress if the room has moved, or if repairs arrive; but not repairs of what
+    /// follows the last manifest, because a subscriber that verifies cannot use them without the next one.
     fn with(self, status: &Status, now: u64, vouched: Option<Sequence>) -> Self {
         let room_end = status.next + u64::from(status.window);
         let lacks_repairs = status.next < status.highest && vouched != Some(status.next);
