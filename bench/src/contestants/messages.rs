@@ -122,7 +122,7 @@ impl Messenger {
         }
     }
 
-    /// Returns the limits of its rate to try, in bits per second. NORM does not find it by itself, and a receiver that it
+    /// Returns the limits of its rate to try, in bits per second. NORM does not find its rate, and a receiver that it
     /// overruns costs it more than a lower rate.
     #[must_use]
     pub const fn limits(&self, receivers: usize) -> &'static [&'static str] {

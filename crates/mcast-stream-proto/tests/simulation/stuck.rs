@@ -53,7 +53,7 @@ fn a_reader_that_stops_for_a_second_is_waited_for() {
 }
 
 /// A window may end between data and its manifest. Then all subscribers that verify lack that data, although it has
-/// arrived, and request it in vain: those repairs are no progress of the one that stopped, and the others are not evicted
+/// arrived, and request it in vain: those repairs do not count as progress of the one that stopped, and the others are not evicted
 /// for it.
 #[test]
 fn a_reader_that_stops_before_a_manifest_delays_the_others_by_at_most_the_eviction_time_once() {
