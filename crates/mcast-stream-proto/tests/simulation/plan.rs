@@ -76,6 +76,8 @@ pub(crate) enum Repairing {
     Silent,
     /// What it sends is garbage.
     Garbled,
+    /// It answers ever later, to be given more time.
+    Dawdling,
 }
 
 /// Who must acknowledge messages, and how.
