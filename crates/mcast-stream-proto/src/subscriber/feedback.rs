@@ -5,6 +5,7 @@ use core::net::SocketAddr;
 use core::ops::Range;
 
 use super::SubscriberMachine;
+use super::arrive::Arrival;
 use super::config::{Policy, VERIFIED_WINDOW};
 use super::event::{Cause, SubscriberEvent, SubscriberStatistics};
 use super::recovery::Replaced;
@@ -443,8 +444,12 @@ impl SubscriberMachine {
         }
     }
 
-    /// Counts a repair, and schedules a status after some of them.
-    pub(super) fn note_repair(&mut self, path: u8) {
+    /// Counts a repair of the publisher, also one that is a copy, and schedules a status after some of them.
+    pub(super) fn note_repair(&mut self, arrival: Arrival, is_repair: bool) {
+        let Arrival::Path(path) = arrival else { return };
+        if !is_repair {
+            return;
+        }
         self.paths.note_repair(path);
         let unreported = (self.paths.repairs() as u32).wrapping_sub(self.statuses.reported().repairs);
         let is_news = unreported >= REPAIRS_PER_STATUS.saturating_mul(self.heartbeat.group_size.max(1));
