@@ -131,7 +131,7 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "a subscriber whose gap stops the publisher may send another NAK",
         "subscriber/feedback.rs",
-        "self.end.is_some() || used >= self.credit / 2",
+        "self.end.is_some() || self.used_credit() >= self.credit / 2",
         "false",
     ),
     rule(
@@ -467,20 +467,26 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "a repairer sends one subscriber no more than its credit",
         "repairer/mod.rs",
-        "if !has_room || !requester.credit.has(length) || !self.allowance.take(length) {",
-        "if !has_room || !self.allowance.take(length) {",
+        "if !has_room || !admits(&requester.credit) || !admits(&self.allowance) {",
+        "if !has_room || !admits(&self.allowance) {",
     ),
     rule(
         "a repairer sends all subscribers no more than a part of what it received",
         "repairer/mod.rs",
-        "if !has_room || !requester.credit.has(length) || !self.allowance.take(length) {",
-        "if !has_room || !requester.credit.has(length) {",
+        "if !has_room || !admits(&requester.credit) || !admits(&self.allowance) {",
+        "if !has_room || !admits(&requester.credit) {",
     ),
     rule(
         "what a repairer does not answer is requested of the publisher",
         "subscriber/feedback.rs",
         "is_in_time && gap.is_unrequested() && !list.is_used_up()",
         "is_in_time && gap.tries == 0 && !list.is_used_up()",
+    ),
+    rule(
+        "a repairer has no more time to answer than the publisher",
+        "subscriber/naks.rs",
+        "self.repairer.patience(round_trip).min(longest)",
+        "self.repairer.patience(round_trip)",
     ),
     rule(
         "a repairer that does not answer is given up",
@@ -503,8 +509,8 @@ pub(super) const RULES: &[Rule] = &[
     fairness_rule(
         "parity counts as what arrives",
         "subscriber/feedback.rs",
-        "(received + parity).saturating_sub(recovered)",
-        "received.saturating_add(0 * (parity + recovered))",
+        "(received + parity).saturating_sub(recovered + repaired_locally)",
+        "received.saturating_add(0 * (parity + recovered + repaired_locally))",
     ),
     fairness_rule(
         "an automatic rate sends less when the queue is long",

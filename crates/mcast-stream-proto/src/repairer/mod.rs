@@ -23,6 +23,8 @@ use retained::Retained;
 
 /// It repairs for at most this many subscribers. Further ones request repairs from another repairer, or the publisher.
 const MAX_REQUESTERS: usize = 128;
+/// Those at one IP address: an identifier is not proven, and a host could make up as many as it likes.
+const MAX_PER_HOST: usize = 8;
 /// A subscriber that is silent for this time may be replaced by another one. Its token has expired by then, so that what
 /// it sent cannot be replayed.
 const IDLE_TIME: Nanos = Nanos::from_secs(130);
@@ -92,7 +94,8 @@ pub(crate) enum Answer {
 pub(crate) struct Repairer {
     proof: AddressProof,
     retained: Retained,
-    requesters: BTreeMap<SubscriberId, Requester>,
+    /// The same identifier at another address is another requester, which cannot use up the counts of the first one.
+    requesters: BTreeMap<(SocketAddr, SubscriberId), Requester>,
     waiting: VecDeque<Waiting>,
     /// Bytes that may be sent, and the bytes that were ever added because others arrived.
     allowance: TokenBucket,
@@ -170,8 +173,8 @@ impl Repairer {
     ) -> Answer {
         let Request { now, subscriber, from, view, datagram } = *request;
         let header = &view.header;
-        if self.requesters.get(&subscriber).is_some_and(|requester| !requester.counts.is_new(header.sequence))
-        {
+        let requester = self.requesters.get(&(from, subscriber));
+        if requester.is_some_and(|requester| !requester.counts.is_new(header.sequence)) {
             return Answer::Refused;
         }
         let mut bytes = core::mem::take(&mut self.decrypted);
@@ -208,15 +211,13 @@ impl Repairer {
         answer
     }
 
-    /// Returns a requester that has proven its address; `None` if there are too many.
-    fn admit(&mut self, now: ClockTime, id: SubscriberId) -> Option<&mut Requester> {
-        if !self.requesters.contains_key(&id) {
-            if self.requesters.len() >= MAX_REQUESTERS {
-                let (oldest, requester) =
-                    self.requesters.iter().min_by_key(|(_, requester)| requester.heard_at)?;
-                let oldest = Some(*oldest).filter(|_| now.since(requester.heard_at) >= IDLE_TIME)?;
-                self.requesters.remove(&oldest);
-            }
+    /// Returns a requester that has proven its address; `None` if there are too many, in all or at its IP address.
+    fn admit(&mut self, now: ClockTime, from: SocketAddr, id: SubscriberId) -> Option<&mut Requester> {
+        let key = (from, id);
+        if !self.requesters.contains_key(&key) {
+            let host = from.ip().to_canonical();
+            self.make_room(now, MAX_PER_HOST, |address| address.ip().to_canonical() == host)?;
+            self.make_room(now, MAX_REQUESTERS, |_| true)?;
             let requester = Requester {
                 heard_at: now,
                 counts: Counts::default(),
@@ -225,9 +226,26 @@ impl Repairer {
                 earned: self.earned,
                 answered: BTreeMap::new(),
             };
-            self.requesters.insert(id, requester);
+            self.requesters.insert(key, requester);
         }
-        self.requesters.get_mut(&id)
+        self.requesters.get_mut(&key)
+    }
+
+    /// Makes room for one more among the requesters at certain addresses, of which there are at most this many. Returns
+    /// `None` if none of them has been silent for long enough.
+    fn make_room(
+        &mut self,
+        now: ClockTime,
+        most: usize,
+        is_concerned: impl Fn(&SocketAddr) -> bool,
+    ) -> Option<()> {
+        let concerned = || self.requesters.iter().filter(|((address, _), _)| is_concerned(address));
+        if concerned().count() >= most {
+            let (oldest, requester) = concerned().min_by_key(|(_, requester)| requester.heard_at)?;
+            let oldest = Some(*oldest).filter(|_| now.since(requester.heard_at) >= IDLE_TIME)?;
+            self.requesters.remove(&oldest);
+        }
+        Some(())
     }
 
     fn on_nak(
@@ -239,7 +257,7 @@ impl Repairer {
     ) -> Answer {
         let Request { now, subscriber, from: to, view, .. } = *request;
         let earned = self.earned;
-        let Some(requester) = self.admit(now, subscriber) else { return Answer::Refused };
+        let Some(requester) = self.admit(now, to, subscriber) else { return Answer::Refused };
         requester.counts.note(view.header.sequence);
         requester.heard_at = now;
         if !requester.naks.admits(now) {
@@ -248,7 +266,7 @@ impl Repairer {
         requester.credit.add((earned - requester.earned) / REQUESTER_SHARE);
         requester.earned = earned;
         requester.answered.retain(|_, at| now < *at + holdoff);
-        let Some(requester) = self.requesters.get_mut(&subscriber) else { return Answer::Refused };
+        let Some(requester) = self.requesters.get_mut(&(to, subscriber)) else { return Answer::Refused };
         let (mut repaired, mut refused) = (0, 0);
         let ranges = missing.map(|(first, count)| first..first + u64::from(count));
         let wanted = ranges.flat_map(|range| self.retained.range(range)).take(MAX_PER_NAK);
@@ -258,11 +276,14 @@ impl Repairer {
             }
             let length = length as u64;
             let has_room = requester.answered.len() < MAX_ANSWERED && self.waiting.len() < MAX_WAITING;
-            if !has_room || !requester.credit.has(length) || !self.allowance.take(length) {
+            // A longer datagram than a burst would never be repaired otherwise. What it takes beyond that is a debt.
+            let admits = |bucket: &TokenBucket| bucket.has(length) || bucket.is_full();
+            if !has_room || !admits(&requester.credit) || !admits(&self.allowance) {
                 refused += 1;
                 continue;
             }
-            requester.credit.take(length);
+            requester.credit.spend(length);
+            self.allowance.spend(length);
             requester.answered.insert(sequence, now);
             self.waiting.push_back(Waiting { since: now, to, sequence });
             repaired += 1;

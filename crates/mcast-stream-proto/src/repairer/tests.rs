@@ -188,6 +188,56 @@ fn a_requester_is_replaced_only_after_its_token_has_expired() {
     assert_eq!(request(130_000, 201), Answer::Refused);
 }
 
+/// An identifier is not proven, so that one address must not be able to use up the requesters with many.
+#[test]
+fn an_address_has_few_identifiers() {
+    let mut repairer = repairer(10);
+    let token = prove(&mut repairer, 0, 1, 1);
+    for id in 0..MAX_REQUESTERS as u64 {
+        let expected = match id {
+            0..8 => Answer::Repairs(1, 0),
+            _ => Answer::Refused,
+        };
+        assert_eq!(handle(&mut repairer, 1, id, 1, &nak(id, 2, token, 3, 1)), expected, "identifier {id}");
+    }
+    let token = prove(&mut repairer, 1, 500, 2);
+    assert_eq!(handle(&mut repairer, 1, 500, 2, &nak(500, 2, token, 3, 1)), Answer::Repairs(1, 0));
+    // The place of one that is silent is free after its token has expired.
+    let token = prove(&mut repairer, 130_001, 200, 1);
+    assert_eq!(handle(&mut repairer, 130_001, 200, 1, &nak(200, 2, token, 3, 1)), Answer::Repairs(1, 0));
+}
+
+#[test]
+fn another_address_cannot_use_up_the_counts_of_a_subscriber() {
+    let mut repairer = repairer(10);
+    let tokens = [1, 2].map(|host| prove(&mut repairer, 0, 1, host));
+    let forged = handle(&mut repairer, 1, 1, 2, &nak(1, u64::MAX, tokens[1], 3, 1));
+    assert_eq!(forged, Answer::Repairs(1, 0));
+    assert_eq!(handle(&mut repairer, 2, 1, 1, &nak(1, 2, tokens[0], 3, 1)), Answer::Repairs(1, 0));
+}
+
+/// Datagrams longer than a burst are repaired, but no more of them than of others.
+#[test]
+fn datagrams_that_are_longer_than_a_burst_are_repaired() {
+    const LONGEST: usize = 60_000;
+    for rate in [0, 10_000] {
+        let mut repairer = Repairer::new(1 << 24, 7, ClockTime(0));
+        repairer.set_rate(ClockTime(0), rate);
+        let token = prove(&mut repairer, 0, 1, 1);
+        let (mut received, mut repaired) = (0, 0);
+        for turn in 0..80 {
+            repairer.retain(Sequence(1 + turn), &[0; LONGEST]);
+            received += LONGEST as u64;
+            let answer = handle(&mut repairer, turn * 20, 1, 1, &nak(1, 2 + turn, token, 1 + turn, 1));
+            if let Answer::Repairs(count, _) = answer {
+                repaired += count * LONGEST as u64;
+            }
+        }
+        let most = LONGEST as u64 + received / REQUESTER_SHARE;
+        assert!((most / 2..=most).contains(&repaired), "{repaired} bytes of {most}, rate {rate}");
+    }
+}
+
 #[test]
 fn what_is_not_retained_or_doubtful_is_not_answered() {
     let mut repairer = repairer(10);

@@ -92,11 +92,7 @@ impl SubscriberMachine {
             return;
         }
         let (sequence, is_repair) = (Sequence(view.header.sequence), view.header.flags.has(Flags::REPAIR));
-        if let Arrival::Path(path) = arrival
-            && is_repair
-        {
-            self.note_repair(path);
-        }
+        self.note_repair(arrival, is_repair);
         let is_current = self.current.as_ref().is_some_and(|current| current.sequence == sequence);
         let is_new = match sequence.offset_from(self.base) {
             None => false,

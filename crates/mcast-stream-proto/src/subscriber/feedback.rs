@@ -5,6 +5,7 @@ use core::net::SocketAddr;
 use core::ops::Range;
 
 use super::SubscriberMachine;
+use super::arrive::Arrival;
 use super::config::{Policy, VERIFIED_WINDOW};
 use super::event::{Cause, SubscriberEvent, SubscriberStatistics};
 use super::recovery::Replaced;
@@ -88,7 +89,7 @@ impl SubscriberMachine {
             }
         }
         if self.needs_naks() {
-            deadline = deadline.min(self.naks.at());
+            deadline = if self.is_repairer_too_slow() { ClockTime(0) } else { deadline.min(self.naks.at()) };
         }
         if let Some(gap) = self.naks.first_gap().filter(|_| self.delivery.is_active()) {
             deadline = deadline.min(self.gap_deadline(gap.noticed));
@@ -100,6 +101,21 @@ impl SubscriberMachine {
     fn needs_naks(&self) -> bool {
         let is_heard = self.publisher.is_proven() && !self.liveness.is_silent();
         self.requests_repairs() && is_heard && !self.delivery.has_ended() && !self.naks.is_empty()
+    }
+
+    /// Returns how much of the credit is in use: what was sent since the first datagram that is missing.
+    fn used_credit(&self) -> u64 {
+        self.known_end().ahead_of(self.base)
+    }
+
+    /// Whether there is time to ask a repairer before the publisher has to wait for this subscriber.
+    fn has_time_for_repairer(&self) -> bool {
+        self.used_credit() < self.credit / 4 * 3
+    }
+
+    /// Whether a repairer was asked, and there is no time to wait for it any more.
+    fn is_repairer_too_slow(&self) -> bool {
+        self.naks.may_await_repairer() && !self.has_time_for_repairer()
     }
 
     /// When a gap that was noticed at this time is given up, or reported as a stall.
@@ -137,6 +153,9 @@ impl SubscriberMachine {
         }
         if now >= self.repairer_probe_at() {
             self.probe_repairer(now);
+        }
+        if self.needs_naks() && self.is_repairer_too_slow() {
+            self.naks.stop_awaiting_repairer(now);
         }
         if self.needs_naks() && now >= self.naks.at() {
             self.send_naks(now);
@@ -200,12 +219,11 @@ impl SubscriberMachine {
         let Some(publisher) = self.publisher.get() else { return };
         let (group_size, received) = (self.heartbeat.group_size, self.statistics.received);
         // The publisher waits for this subscriber, or will soon.
-        let used = self.known_end().ahead_of(self.base);
-        let is_urgent = self.end.is_some() || used >= self.credit / 2;
+        let is_urgent = self.end.is_some() || self.used_credit() >= self.credit / 2;
         let urgent_interval = is_urgent.then(|| self.urgent_interval());
         let allowed = self.naks.allowed(now, group_size, received, urgent_interval).min(MAX_NAKS);
         // Another subscriber is asked first, if there is time to ask the publisher after that.
-        let repairer = self.repairers.usable().filter(|_| used < self.credit / 4 * 3);
+        let repairer = self.repairers.usable().filter(|_| self.has_time_for_repairer());
         let mut to_repairer = repairer.map(|UsableRepairer { address, token, .. }| {
             let allowed = self.naks.allowed_for_repairer(now, group_size, received).min(MAX_NAKS);
             NakList::new(address, token, allowed)
@@ -216,8 +234,8 @@ impl SubscriberMachine {
         let round_trip = self.round_trip();
         let soon = now + round_trip / 4;
         let patience = self.naks.repair_patience(round_trip);
-        let repairer_patience =
-            repairer.map_or(Nanos::ZERO, |repairer| self.naks.repairer_patience(repairer.round_trip));
+        let repairer_patience = repairer
+            .map_or(Nanos::ZERO, |repairer| self.naks.repairer_patience(repairer.round_trip, round_trip));
         let longest = MAX_RETRY_DELAY.max(2 * round_trip);
         // A repair that would arrive after the deadline is not requested.
         let too_late = match self.config.policy {
@@ -228,7 +246,7 @@ impl SubscriberMachine {
         self.distrust_staged(now);
         let mut to_publisher = NakList::new(publisher, self.publisher.token(), allowed);
         let mut replaced = Replaced::default();
-        let mut is_starved = false;
+        let (mut is_starved, mut is_given_up) = (false, false);
         let mut gaps = self.naks.take_gaps();
         for gap in gaps.iter_mut().filter(|gap| gap.due <= soon) {
             if gap.noticed < too_late || gap.end <= self.oldest_retained {
@@ -236,7 +254,7 @@ impl SubscriberMachine {
                 continue;
             }
             if let Some(asked) = gap.asked_repairer.filter(|_| gap.tries == 0) {
-                self.repairers.note_unanswered(now, asked);
+                is_given_up |= self.repairers.note_unanswered(now, asked);
             }
             let is_in_time = too_late == ClockTime(0) || gap.noticed >= too_late + repairer_patience;
             let may_ask = |list: &&mut NakList| {
@@ -273,6 +291,9 @@ impl SubscriberMachine {
         self.send_last_nak(&mut to_publisher);
         self.statistics.naks_to_repairers += sent_to_repairer;
         self.naks.note_sent(now, to_publisher.sent, sent_to_repairer, gaps);
+        if is_given_up {
+            self.naks.stop_awaiting_repairer(now);
+        }
         if is_starved && to_publisher.allowed == 0 {
             self.naks.wait_for_allowance(now, self.urgent_interval());
         }
@@ -423,8 +444,12 @@ impl SubscriberMachine {
         }
     }
 
-    /// Counts a repair, and schedules a status after some of them.
-    pub(super) fn note_repair(&mut self, path: u8) {
+    /// Counts a repair of the publisher, also one that is a copy, and schedules a status after some of them.
+    pub(super) fn note_repair(&mut self, arrival: Arrival, is_repair: bool) {
+        let Arrival::Path(path) = arrival else { return };
+        if !is_repair {
+            return;
+        }
         self.paths.note_repair(path);
         let unreported = (self.paths.repairs() as u32).wrapping_sub(self.statuses.reported().repairs);
         let is_news = unreported >= REPAIRS_PER_STATUS.saturating_mul(self.heartbeat.group_size.max(1));

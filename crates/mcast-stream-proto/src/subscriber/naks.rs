@@ -45,6 +45,8 @@ pub(super) struct NakScheduler {
     /// The time from a NAK to its repair: of the publisher, and of the repairer that is asked first.
     publisher: RepairTime,
     repairer: RepairTime,
+    /// Whether gaps may wait for the repairer.
+    may_await_repairer: bool,
 }
 
 /// NAKs that may be sent, in millionths, and the number of datagrams received at the last refill.
@@ -115,6 +117,7 @@ impl NakScheduler {
             reordering: Nanos::ZERO,
             publisher: RepairTime { smoothed: Nanos::ZERO, spread: Nanos::ZERO },
             repairer: RepairTime { smoothed: Nanos::ZERO, spread: Nanos::ZERO },
+            may_await_repairer: false,
         }
     }
 
@@ -154,14 +157,35 @@ impl NakScheduler {
         self.publisher.patience(round_trip)
     }
 
-    /// Returns the time in which the repair for a NAK to the repairer is expected.
-    pub(super) fn repairer_patience(&self, round_trip: Nanos) -> Nanos {
-        self.repairer.patience(round_trip).max(MIN_REPAIRER_PATIENCE)
+    /// Returns the time in which the repair for a NAK to the repairer is expected, from the round trips to it and to the
+    /// publisher. One that answers ever later is given no more time than the publisher.
+    pub(super) fn repairer_patience(&self, round_trip: Nanos, to_publisher: Nanos) -> Nanos {
+        let longest = self.repair_patience(to_publisher);
+        self.repairer.patience(round_trip).min(longest).max(MIN_REPAIRER_PATIENCE)
     }
 
     /// Forgets how long the repairer takes: another one is asked from now on.
     pub(super) fn forget_repairer(&mut self) {
         self.repairer = RepairTime::default();
+    }
+
+    /// Returns whether gaps may wait for the repairer, so that the publisher was not asked yet.
+    pub(super) const fn may_await_repairer(&self) -> bool {
+        self.may_await_repairer
+    }
+
+    /// Waits for the repairer no longer: the publisher is asked now.
+    pub(super) fn stop_awaiting_repairer(&mut self, now: ClockTime) {
+        if !core::mem::take(&mut self.may_await_repairer) {
+            return;
+        }
+        let waits = |gap: &&mut Gap<Sequence>| {
+            gap.asked_repairer.is_some() && gap.tries == 0 && gap.due > now && gap.due != ClockTime::NEVER
+        };
+        for gap in self.gaps.iter_mut().filter(waits) {
+            gap.due = now;
+            self.at = self.at.min(now);
+        }
     }
 
     /// Returns whether a datagram is missing that was requested of a repairer.
@@ -290,10 +314,55 @@ impl NakScheduler {
     /// Takes back the gaps, after this many NAKs for them to the publisher and to a repairer, and schedules the next one.
     pub(super) fn note_sent(&mut self, now: ClockTime, sent: u64, to_repairer: u64, gaps: Gaps<Sequence>) {
         self.gaps = gaps;
+        self.may_await_repairer |= to_repairer > 0;
         self.allowance.bucket.spend(sent * NAK);
         self.repairer_allowance.bucket.spend(to_repairer * NAK);
         // NAKs of one subscriber that follow each other faster are ignored.
         self.not_before = now + (sent + to_repairer).max(1) * NAK_INTERVAL;
         self.at = self.gaps.next_due().unwrap_or(ClockTime::NEVER).max(now + Nanos(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROUND_TRIP: Nanos = Nanos::from_millis(10);
+
+    /// Requests datagram 1 of a repairer at this time, to request it of the publisher a second later.
+    fn asked(naks: &mut NakScheduler, at: ClockTime) {
+        naks.open_gap(Sequence(1)..Sequence(2), at, at);
+        let mut gaps = naks.take_gaps();
+        for gap in gaps.iter_mut() {
+            (gap.due, gap.asked_repairer) = (at + Nanos::SECOND, Some(at));
+        }
+        naks.note_sent(at, 0, 1, gaps);
+    }
+
+    #[test]
+    fn a_repairer_that_answers_ever_later_has_no_more_time_than_the_publisher() {
+        let mut naks = NakScheduler::new(ClockTime(0));
+        let longest = naks.repair_patience(ROUND_TRIP);
+        let mut now = ClockTime(1);
+        for _ in 0..100 {
+            let patience = naks.repairer_patience(Nanos::from_millis(1), ROUND_TRIP);
+            assert!(patience <= longest, "{patience:?}");
+            asked(&mut naks, now);
+            now = now + patience;
+            naks.fill(now, Sequence(1), Some(Responder::Repairer));
+        }
+        // Where the publisher is near, a repairer still has the time that a process needs.
+        assert_eq!(naks.repairer_patience(ROUND_TRIP, Nanos(1)), MIN_REPAIRER_PATIENCE);
+    }
+
+    #[test]
+    fn the_publisher_is_asked_at_once_when_a_repairer_is_no_longer_awaited() {
+        let mut naks = NakScheduler::new(ClockTime(0));
+        let (asked_at, now) = (ClockTime(1), ClockTime(0) + ROUND_TRIP);
+        asked(&mut naks, asked_at);
+        assert!(naks.may_await_repairer() && naks.at() > now);
+        naks.stop_awaiting_repairer(now);
+        assert!(!naks.may_await_repairer());
+        assert_eq!(naks.at(), now);
     }
 }

@@ -3,6 +3,7 @@
 
 use core::net::SocketAddr;
 
+use super::arrive::Arrival;
 use super::event::{Cause, SubscriberEvent};
 use super::former::FormerIncarnation;
 use super::incarnations::{IncarnationIdentity, Successor};
@@ -35,8 +36,8 @@ impl SubscriberMachine {
     ) {
         let header = view.header;
         let is_current = self.incarnations.is_current(header.incarnation);
-        if is_current && header.kind == Kind::Parity && header.flags.has(Flags::REPAIR) {
-            self.note_repair(path);
+        if is_current && header.kind == Kind::Parity {
+            self.note_repair(Arrival::Path(path), header.flags.has(Flags::REPAIR));
         }
         if is_current && !self.incarnations.is_new(header.sequence) {
             // A duplicate from another path, or an old one.

@@ -206,7 +206,8 @@ impl Repairers {
         let known = self.avoided.iter().position(|avoided| avoided.address == address);
         let times = known.and_then(|at| self.avoided.remove(at)).map_or(0, |avoided| avoided.times);
         if self.avoided.len() == MAX_AVOIDED {
-            self.avoided.pop_front();
+            let first = (0..MAX_AVOIDED).min_by_key(|at| self.avoided.get(*at).map(|avoided| avoided.until));
+            first.and_then(|at| self.avoided.remove(at));
         }
         let until = now + (1 << times.min(MAX_DOUBLINGS)) * AVOIDED_TIME;
         self.avoided.push_back(Avoided { address, until, times: times + 1 });
@@ -287,6 +288,22 @@ mod tests {
             repairers.note_list(list);
             now = now + FAR + Nanos::from_secs(pause);
         }
+    }
+
+    #[test]
+    fn of_many_repairers_that_were_given_up_the_one_that_is_free_first_is_forgotten() {
+        let mut repairers = repairers(&[]);
+        let mut drop_one = |host: u8, times: usize| {
+            for _ in 0..times {
+                let (peer, address) = (Peer::unknown(ClockTime(1)), listed(host).address);
+                repairers.chosen = Some(Chosen { peer, address, unanswered_since: None, unanswered: 0 });
+                repairers.give_up(ClockTime(1));
+            }
+        };
+        drop_one(100, 5);
+        (1..=20).for_each(|host| drop_one(host, 1));
+        assert!(repairers.knows(listed(100).address));
+        assert_eq!(repairers.avoided.len(), MAX_AVOIDED);
     }
 
     #[test]

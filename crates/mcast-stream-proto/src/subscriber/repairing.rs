@@ -92,6 +92,12 @@ impl SubscriberMachine {
     /// Gives up the repairer, which has sent what the publisher did not.
     pub(super) fn distrust_repairer(&mut self, now: ClockTime) {
         self.repairers.give_up(now);
+        self.replace_repairer(now);
+    }
+
+    /// Requests of the publisher what was requested of a repairer that was given up, and chooses another one.
+    fn replace_repairer(&mut self, now: ClockTime) {
+        self.naks.stop_awaiting_repairer(now);
         self.choose_repairer(now);
     }
 
@@ -109,7 +115,7 @@ impl SubscriberMachine {
                 let probe = Probe { clock: now.0, token: AddressToken::NONE, subscriber: self.id };
                 self.push_control(to, incarnation, Kind::Probe, |writer| probe.write(writer));
             }
-            None => self.choose_repairer(now),
+            None => self.replace_repairer(now),
         }
     }
 
@@ -136,7 +142,7 @@ impl SubscriberMachine {
         };
         let publisher = self.publisher.round_trip();
         if echo.subscriber == self.id && self.repairers.note_echo(now, from, &echo, publisher) {
-            self.choose_repairer(now);
+            self.replace_repairer(now);
         }
     }
 

@@ -30,9 +30,17 @@ impl ListedRepairer {
 
     /// Returns whether datagrams may be sent to its address: one host, the same for all subscribers.
     fn is_valid(&self) -> bool {
-        let ip = self.address.ip();
-        let is_local = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
-        self.address.port() != 0 && !ip.is_multicast() && !ip.is_unspecified() && !is_local
+        // An IPv4-mapped IPv6 address is the IPv4 address to a socket.
+        let ip = self.address.ip().to_canonical();
+        let is_other = match ip {
+            IpAddr::V4(ip) => ip.is_broadcast(),
+            IpAddr::V6(ip) => ip.is_unicast_link_local(),
+        };
+        self.address.port() != 0
+            && !ip.is_multicast()
+            && !ip.is_unspecified()
+            && !ip.is_loopback()
+            && !is_other
     }
 }
 
@@ -104,5 +112,28 @@ impl RepairerList {
         }
         let end = entries.finish();
         writer.extension(ExtensionKind::REPAIRERS, count as u16, &value[..end])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_address_of_one_host_is_listed() {
+        let is_valid = |ip: &str| {
+            let address = SocketAddr::new(ip.parse().unwrap(), 7000);
+            RepairerList::default().add(ListedRepairer { tag: 1, address })
+        };
+        for ip in ["10.0.0.1", "fd00::1", "::ffff:10.0.0.1"] {
+            assert!(is_valid(ip), "{ip}");
+        }
+        for ip in ["239.1.2.3", "255.255.255.255", "127.0.0.1", "0.0.0.0", "ff02::1", "::1", "::", "fe80::1"]
+        {
+            assert!(!is_valid(ip), "{ip}");
+        }
+        for ip in ["::ffff:239.1.2.3", "::ffff:255.255.255.255", "::ffff:127.0.0.1", "::ffff:0.0.0.0"] {
+            assert!(!is_valid(ip), "{ip}");
+        }
     }
 }

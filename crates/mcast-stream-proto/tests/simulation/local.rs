@@ -106,6 +106,24 @@ fn a_repairer_that_lies_delays_repairs_by_the_time_of_an_answer() {
     }
 }
 
+/// One that answers ever later gets no more time than the publisher has.
+#[test]
+fn a_repairer_that_dawdles_is_not_waited_for() {
+    let plan = |repairing| {
+        let mut plan = Plan { messages: 10_000, pause: MILLISECOND, ..site(repairing) };
+        plan.subscribers.truncate(6);
+        // All ask the first one.
+        plan.subscribers.iter_mut().skip(1).for_each(|each| each.repairs = None);
+        plan
+    };
+    let (without, with) = (run(&plan(None)), run(&plan(Some(Repairing::Dawdling))));
+    assert!(with.local.naks > 0);
+    for share in [990, 999, 1_000] {
+        let (slowest, before) = (latency(&with, share), latency(&without, share));
+        assert!(slowest <= before + 4 * FAR, "{slowest} ns, {before} ns without");
+    }
+}
+
 /// They leave or die while they are asked.
 #[test]
 fn nothing_is_lost_when_repairers_are_gone() {

@@ -76,6 +76,8 @@ pub(crate) enum Repairing {
     Silent,
     /// What it sends is garbage.
     Garbled,
+    /// It answers ever later, to be given more time.
+    Dawdling,
 }
 
 /// Who must acknowledge messages, and how.
@@ -335,7 +337,13 @@ impl Plan {
             return self;
         }
         self.aside = quality(&mut dice, self.sealed);
-        let kinds = [Repairing::Honest, Repairing::Honest, Repairing::Silent, Repairing::Garbled];
+        let kinds = [
+            Repairing::Honest,
+            Repairing::Honest,
+            Repairing::Silent,
+            Repairing::Garbled,
+            Repairing::Dawdling,
+        ];
         for subscriber in &mut self.subscribers {
             subscriber.repairs = dice.chance(0.6).then(|| dice.pick(&kinds));
         }

@@ -201,9 +201,12 @@ impl SubscriberMachine {
         digest: Digest,
     ) {
         let sequence = Sequence(view.header.sequence);
+        let is_repair = view.header.flags.has(Flags::REPAIR);
         // What was recovered may come from a forged symbol: it does not keep out what arrives.
         let is_doubtful = |staged: &Staged| staged.arrival == Arrival::Recovered && staged.digest != digest;
         if self.verification.stage.get(sequence).is_some_and(|staged| !is_doubtful(staged)) {
+            // It may be a copy of what a repairer sent, and the publisher expects to see its own repair counted.
+            self.note_repair(arrival, is_repair);
             self.statistics.copies += 1;
             self.note_arrival_path(now, arrival, false);
             return;
@@ -218,12 +221,8 @@ impl SubscriberMachine {
         };
         let body = self.window.copy(body.unwrap_or_default());
         self.note_arrival_path(now, arrival, true);
-        let (is_repair, is_late) = (view.header.flags.has(Flags::REPAIR), sequence < self.highest);
-        if let Arrival::Path(path) = arrival
-            && is_repair
-        {
-            self.note_repair(path);
-        }
+        let is_late = sequence < self.highest;
+        self.note_repair(arrival, is_repair);
         if arrival == Arrival::Repairer {
             self.repairers.note_answer();
         }
@@ -253,6 +252,7 @@ impl SubscriberMachine {
             return;
         }
         let sequence = Sequence(view.header.sequence);
+        let is_repair = view.header.flags.has(Flags::REPAIR);
         match sequence.offset_from(self.base) {
             Some(ahead) if ahead >= self.window.length() => {
                 self.statistics.beyond += 1;
@@ -260,17 +260,14 @@ impl SubscriberMachine {
             }
             Some(_) if !self.window.has(sequence) => {}
             _ => {
+                self.note_repair(arrival, is_repair);
                 self.statistics.copies += 1;
                 self.note_arrival_path(now, arrival, false);
                 return;
             }
         }
         if self.open_manifest(now, arrival, Some(from), datagram, view) {
-            if let Arrival::Path(path) = arrival
-                && view.header.flags.has(Flags::REPAIR)
-            {
-                self.note_repair(path);
-            }
+            self.note_repair(arrival, is_repair);
             self.note_arrival_path(now, arrival, true);
         }
     }
@@ -342,6 +339,7 @@ impl SubscriberMachine {
         let Some(staged) = self.verification.stage.take(sequence) else { return };
         if staged.digest != digest {
             self.note_forged(now, 1);
+            self.blame(now, staged.arrival);
             return self.discard_staged(now, sequence, staged);
         }
         if sequence != self.base && !self.window.has_room(staged.body.len() + self.recovery.bytes()) {
@@ -381,7 +379,6 @@ impl SubscriberMachine {
 
     /// Requests a datagram again that was discarded.
     fn discard_staged(&mut self, now: ClockTime, sequence: Sequence, staged: Staged) {
-        self.blame(now, staged.arrival);
         self.window.reuse(staged.body);
         self.forget_copy(sequence);
         if (self.base..self.highest).contains(&sequence) {
@@ -414,8 +411,14 @@ impl SubscriberMachine {
             return;
         }
         self.verification.suspicion.note(self.base, now);
+        let mut is_from_repairer = false;
         while let Some((sequence, staged)) = self.verification.stage.take_before(end) {
+            is_from_repairer |= staged.arrival == Arrival::Repairer;
             self.discard_staged(now, sequence, staged);
+        }
+        // Only once: the repairer that is chosen then has sent none of these.
+        if is_from_repairer {
+            self.distrust_repairer(now);
         }
     }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use mcast_stream_proto::wire::{DatagramView, Kind};
 
 use super::{BUFFER, Happening, World};
-use crate::plan::Repairing;
+use crate::plan::{MILLISECOND, Repairing};
 
 /// The limits of a repairer: at once, and as a part of what it has received.
 const BURST: u64 = 131_072;
@@ -19,6 +19,8 @@ pub(super) struct Exchange {
     requests: u64,
     echoes: u64,
     repairs: u64,
+    /// How late a repairer that dawdles answers.
+    delay: u64,
 }
 
 /// Local repair in all.
@@ -52,6 +54,7 @@ impl World<'_> {
         if is_cut || self.plan.subscribers[from].firewalled || lie == Some(Repairing::Silent) {
             return;
         }
+        let delay = if lie == Some(Repairing::Dawdling) { self.dawdle(from, to) } else { 0 };
         for (at, corrupt) in self.nodes[from].aside.send(self.now, bytes.len()) {
             let bytes = match lie {
                 // Nothing protects a clear stream from data that is changed and well-formed.
@@ -60,8 +63,15 @@ impl World<'_> {
                 _ if corrupt && self.plan.sealed => self.corrupted(bytes),
                 _ => bytes.to_vec(),
             };
-            self.at(at, Happening::Aside(from, to, bytes.into()));
+            self.at(at + delay, Happening::Aside(from, to, bytes.into()));
         }
+    }
+
+    /// Returns how late this repair is sent: later than the one before, as far as a subscriber measures it.
+    fn dawdle(&mut self, from: usize, to: usize) -> u64 {
+        let delay = &mut self.exchanges.entry((from, to)).or_default().delay;
+        *delay = (*delay * 14 / 10).clamp(MILLISECOND, 1_900 * MILLISECOND);
+        *delay
     }
 
     /// Passes a datagram of another subscriber, or of a stranger, to a subscriber.

@@ -20,7 +20,7 @@ pub(super) const PUBLISHER: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)), 9);
 
 pub(super) fn address(index: usize) -> SocketAddr {
-    SocketAddr::from(([10, 0, 1, 1], index as u16 + 1))
+    SocketAddr::from(([10, 0, 1 + (index / 250) as u8, 1 + (index % 250) as u8], index as u16 + 1))
 }
 
 impl World<'_> {
