@@ -176,9 +176,12 @@ pub struct Admission {
     limits: AdmissionLimits,
     clients: Vec<Client>,
     waiting: VecDeque<Waiting>,
+    /// Since when clients wait; if none do, the time of the last request.
+    waiting_since: ClockTime,
     last_client: u64,
     last_ticket: u64,
-    /// How long turns take, on average, and how many have ended, up to as many as the average is over.
+    /// How long turns take while others wait, on average, and how many such turns have ended, up to as many as the
+    /// average is over.
     turn_time: Nanos,
     ended_turns: u64,
     cleaned_at: ClockTime,
@@ -192,6 +195,7 @@ impl Admission {
             limits,
             clients: Vec::new(),
             waiting: VecDeque::new(),
+            waiting_since: ClockTime(0),
             last_client: 0,
             last_ticket: 0,
             turn_time: FIRST_ESTIMATE,
@@ -247,6 +251,9 @@ impl Admission {
     /// Decides about a valid request of a client, which has the ticket that it was last given here.
     pub fn request(&mut self, now: ClockTime, id: ClientId, ticket: Ticket) -> Turn {
         self.clean(now);
+        if self.waiting.is_empty() {
+            self.waiting_since = now;
+        }
         if self.is_over(now, id) {
             self.end_turn(now, id);
         }
@@ -343,9 +350,14 @@ impl Admission {
         let Some(client) = self.client(id) else { return };
         let Some(since) = client.turn_since() else { return };
         client.phase = Phase::Done;
+        // A turn that nobody waits for can last for any time, which shows nothing about turns that others wait for.
+        let was_over = since + TURN <= self.waiting_since;
+        if self.waiting.is_empty() || was_over {
+            return;
+        }
+        let time = now.since(since.max(self.waiting_since)).min(TURN);
         self.ended_turns = (self.ended_turns + 1).min(AVERAGE);
-        self.turn_time =
-            ((self.ended_turns - 1) * self.turn_time + now.since(since)) / self.ended_turns.max(1);
+        self.turn_time = ((self.ended_turns - 1) * self.turn_time + time) / self.ended_turns.max(1);
     }
 
     /// Ends turns in which nothing happens, and forgets clients that did not come back.
@@ -415,8 +427,8 @@ impl Admission {
         let mut begun: Vec<ClockTime> = counted.filter_map(Client::turn_since).collect();
         begun.sort_unstable();
         let turn_time = match (self.ended_turns, begun.first()) {
-            // They may last as long again as they have lasted.
-            (0, Some(oldest)) => self.turn_time.max(2 * now.since(*oldest)),
+            // They may last as long again as they have lasted while others waited.
+            (0, Some(oldest)) => self.turn_time.max(2 * now.since(self.waiting_since.max(*oldest))),
             _ => self.turn_time,
         };
         let turn_time = turn_time.min(TURN);
@@ -636,6 +648,42 @@ mod tests {
         assert_eq!(admission.connect(START + SILENCE, address(1)), ConnectDecision::Refused);
         let replaced = admission.connect(START + STALL, address(1));
         assert!(matches!(replaced, ConnectDecision::Admitted(_, Some(_))), "{replaced:?}");
+    }
+
+    #[test]
+    fn a_long_download_does_not_make_a_crowd_wait_for_long() {
+        // One that ended before the crowd came, one that ends while it waits, and one that is over when it comes.
+        for ends_at in [Some(Nanos::ZERO), Some(SHORTEST_WAIT), None] {
+            let mut admission = Admission::new(LIMITS);
+            let (download, turn) = asks(&mut admission, START, 1, Ticket::NONE);
+            assert_eq!(turn, Turn::Now);
+            let now = START + Nanos::from_secs(600);
+            if ends_at == Some(Nanos::ZERO) {
+                admission.disconnected(now, download);
+            }
+            for of in 100..100 + LIMITS.turns + 10 {
+                asks(&mut admission, now, of, Ticket::NONE);
+            }
+            let now = now + ends_at.unwrap_or(SHORTEST_WAIT);
+            match ends_at {
+                Some(_) => admission.disconnected(now, download),
+                None => assert!(admission.is_over(now, download)),
+            }
+            let waits: Vec<_> =
+                (1_000..2_000).map(|of| later(asks(&mut admission, now, of, Ticket::NONE).1).0).collect();
+            let longest = waits.iter().max();
+            assert!(longest <= Some(&Nanos::from_secs(4)), "{ends_at:?}: {longest:?}");
+        }
+    }
+
+    #[test]
+    fn a_turn_counts_as_at_most_the_longest() {
+        let (mut admission, clients) = busy();
+        later(asks(&mut admission, START, 100, Ticket::NONE).1);
+        let now = START + Nanos::from_secs(600);
+        later(asks(&mut admission, now, 101, Ticket::NONE).1);
+        admission.disconnected(now, clients[0]);
+        assert!(admission.turn_time <= TURN, "{:?}", admission.turn_time);
     }
 
     #[test]
