@@ -7,12 +7,15 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 
 use crate::{ClockTime, Nanos};
 
-/// A connected client without a turn may be replaced by a new one after this silence. A turn ends if the client makes no
-/// further request within it and others wait.
+/// A connected client that has made no request may be replaced by a new one after this time. A request arrives one or
+/// two round trips after the connection was accepted.
+const REQUEST_TIME: Nanos = Nanos::SECOND;
+/// A client whose turn is over, or between two requests, may be replaced after this silence. A turn ends if the client
+/// makes no further request within it and others wait.
 const SILENCE: Nanos = Nanos::from_millis(250);
 /// The same for a client with a turn: a slow connection takes time for a frame.
 const STALL: Nanos = Nanos::from_secs(2);
@@ -22,6 +25,8 @@ const TURN: Nanos = Nanos::from_secs(10);
 const FIRST_ESTIMATE: Nanos = Nanos::from_millis(50);
 /// The average is over about this many turns.
 const AVERAGE: u64 = 32;
+/// The most places of an address in the queue, for each turn that it can have. Clients behind a NAT have the same address.
+const PLACES_PER_TURN: usize = 16;
 const SHORTEST_WAIT: Nanos = Nanos::from_millis(50);
 const LONGEST_WAIT: Nanos = Nanos::from_secs(60);
 /// The wait of a client that still has as many before it as the last time doubles up to this.
@@ -40,7 +45,7 @@ const NO_ROOM: Nanos = Nanos::from_millis(20);
 pub struct AdmissionLimits {
     /// Connections.
     pub connections: usize,
-    /// Connections of an address.
+    /// Connections of an address. The addresses of an IPv6 network of 64 bits count as one.
     pub connections_per_address: usize,
     /// Turns at a time.
     pub turns: usize,
@@ -134,7 +139,11 @@ impl Client {
 
     /// Returns when it may be replaced.
     fn replaceable_at(&self) -> ClockTime {
-        let silence = if matches!(self.phase, Phase::Answering(_)) { STALL } else { SILENCE };
+        let silence = match self.phase {
+            Phase::New => REQUEST_TIME,
+            Phase::Answering(_) => STALL,
+            Phase::BetweenRequests(_) | Phase::Done => SILENCE,
+        };
         self.progress_at + silence
     }
 }
@@ -204,17 +213,14 @@ impl Admission {
         }
     }
 
-    /// Decides about a new connection. If there is no room, it replaces the client that is silent for longest, one without
-    /// a request first: of the same address at once, and of another one if it has been silent for some time.
+    /// Decides about a new connection. If there is no room, it replaces a client that has been silent for some time, of the
+    /// same address if that has too many: the one that is silent for longest, one without a request first. Subscribers
+    /// behind a NAT have the same address, so that one that would be replaced at once would never get to its request.
     pub fn connect(&mut self, now: ClockTime, address: IpAddr) -> ConnectDecision {
-        let address = address.to_canonical();
+        let address = host(address);
         let of_address = self.clients.iter().filter(|client| client.address == address).count();
         let replaced = if of_address >= self.limits.connections_per_address {
-            let counts = |client: &Client| {
-                let is_replaceable = client.turn_since().is_none() || now >= client.replaceable_at();
-                client.address == address && is_replaceable
-            };
-            match self.most_silent(counts) {
+            match self.most_silent(|client| client.address == address && now >= client.replaceable_at()) {
                 None => return ConnectDecision::Refused,
                 replaced => replaced,
             }
@@ -453,7 +459,9 @@ impl Admission {
             *known = Waiting { number: known.number, ..client };
             return Turn::Later(wait, ticket);
         }
-        if self.waiting.len() >= MOST_WAITING {
+        let of_address = self.waiting.iter().filter(|waiting| waiting.address == client.address).count();
+        let most_of_address = PLACES_PER_TURN * self.limits.turns_per_address;
+        if self.waiting.len() >= MOST_WAITING || of_address >= most_of_address {
             return Turn::Later(wait, Ticket::NONE);
         }
         self.last_ticket += 1;
@@ -462,6 +470,14 @@ impl Admission {
         }
         self.waiting.push_back(Waiting { number: self.last_ticket, ..client });
         Turn::Later(wait, Ticket::new(self.last_ticket as u32))
+    }
+}
+
+/// Returns the address that limits count: of IPv6, the network, from which a host can choose any address.
+fn host(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+        address @ IpAddr::V4(_) => address,
     }
 }
 
@@ -618,9 +634,10 @@ mod tests {
             connected(&mut admission, START + Nanos(1), address(number));
         }
         assert_eq!(admission.connect(START, address(200)), ConnectDecision::Full(NO_ROOM));
-        let replaced = admission.connect(START + SILENCE, address(200));
+        let now = START + REQUEST_TIME;
+        let replaced = admission.connect(now, address(200));
         assert!(matches!(replaced, ConnectDecision::Admitted(_, Some(id)) if id == silent), "{replaced:?}");
-        assert!(clients.iter().all(|client| !admission.is_over(START + SILENCE, *client)));
+        assert!(clients.iter().all(|client| !admission.is_over(now, *client)));
         assert_eq!(admission.connections(), LIMITS.connections);
     }
 
@@ -631,7 +648,10 @@ mod tests {
             .map(|_| connected(&mut admission, START, address(1)))
             .collect();
         connected(&mut admission, START, address(2));
-        let replaced = admission.connect(START, address(1));
+        // The requests of the others may be under way.
+        let now = START + Nanos::from_millis(999);
+        assert_eq!(admission.connect(now, address(1)), ConnectDecision::Refused);
+        let replaced = admission.connect(START + REQUEST_TIME, address(1));
         assert!(
             matches!(replaced, ConnectDecision::Admitted(_, Some(id)) if id == clients[0]),
             "{replaced:?}"
@@ -684,6 +704,36 @@ mod tests {
         later(asks(&mut admission, now, 101, Ticket::NONE).1);
         admission.disconnected(now, clients[0]);
         assert!(admission.turn_time <= TURN, "{:?}", admission.turn_time);
+    }
+
+    #[test]
+    fn one_address_takes_a_part_of_the_queue() {
+        let (mut admission, _) = busy();
+        let most = PLACES_PER_TURN * LIMITS.turns_per_address;
+        let mut tickets: Vec<_> =
+            (0..=most).map(|_| later(asks(&mut admission, START, 100, Ticket::NONE).1).1).collect();
+        assert_eq!(tickets.pop(), Some(Ticket::NONE));
+        assert!(!tickets.contains(&Ticket::NONE));
+        assert_eq!(admission.waiting(), most);
+        // A client that has a place keeps it, and others get theirs.
+        assert_eq!(later(asks(&mut admission, START, 100, tickets[3]).1).1, tickets[3]);
+        assert_ne!(later(asks(&mut admission, START, 101, Ticket::NONE).1).1, Ticket::NONE);
+    }
+
+    #[test]
+    fn the_addresses_of_an_ipv6_network_count_as_one() {
+        let address = |number: u16| IpAddr::from([0x2001, 0xdb8, 0, 1, number, 2, 3, number]);
+        let mut admission = Admission::new(LIMITS);
+        for number in 0..LIMITS.connections_per_address {
+            connected(&mut admission, START, address(number as u16));
+        }
+        assert_eq!(admission.connect(START, address(99)), ConnectDecision::Refused);
+        connected(&mut admission, START, IpAddr::from([0x2001, 0xdb8, 0, 2, 0, 0, 0, 0]));
+        // These are IPv4 addresses.
+        for number in 0..=LIMITS.connections_per_address {
+            let address = Ipv4Addr::from(0x0a00_0000 + number as u32).to_ipv6_mapped();
+            connected(&mut admission, START, address.into());
+        }
     }
 
     #[test]
