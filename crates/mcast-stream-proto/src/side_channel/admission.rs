@@ -11,11 +11,11 @@ use core::net::{IpAddr, Ipv6Addr};
 
 use crate::{ClockTime, Nanos};
 
-/// A connected client that has made no request may be replaced by a new one after this time. A request arrives one or
-/// two round trips after the connection was accepted.
+/// A client that has made no request, or is between two of them, may be replaced by a new one after this time, and a turn
+/// without a request ends after it if others wait. A request arrives one or two round trips after the connection was
+/// accepted, or the last answer sent.
 const REQUEST_TIME: Nanos = Nanos::SECOND;
-/// A client whose turn is over, or between two requests, may be replaced after this silence. A turn ends if the client
-/// makes no further request within it and others wait.
+/// A client whose turn is over may be replaced after this silence. A turn is held for one that is late by this time.
 const SILENCE: Nanos = Nanos::from_millis(250);
 /// The same for a client with a turn: a slow connection takes time for a frame.
 const STALL: Nanos = Nanos::from_secs(2);
@@ -140,9 +140,9 @@ impl Client {
     /// Returns when it may be replaced.
     fn replaceable_at(&self) -> ClockTime {
         let silence = match self.phase {
-            Phase::New => REQUEST_TIME,
+            Phase::New | Phase::BetweenRequests(_) => REQUEST_TIME,
             Phase::Answering(_) => STALL,
-            Phase::BetweenRequests(_) | Phase::Done => SILENCE,
+            Phase::Done => SILENCE,
         };
         self.progress_at + silence
     }
@@ -377,7 +377,7 @@ impl Admission {
             return;
         }
         let is_unused = |client: &&Client| match client.phase {
-            Phase::BetweenRequests(_) => now >= client.progress_at + SILENCE,
+            Phase::BetweenRequests(_) => now >= client.replaceable_at(),
             // A connection on which nothing moves does not notice that its turn is over.
             Phase::Answering(since) => now >= since + TURN + STALL,
             Phase::New | Phase::Done => false,
@@ -607,11 +607,15 @@ mod tests {
         let (_, ticket) = later(asks(&mut admission, START, 100, Ticket::NONE).1);
         admission.answered(START, clients[0], false);
         assert_eq!(later(asks(&mut admission, START, 100, ticket).1).1, ticket);
-        assert_eq!(asks(&mut admission, START + SILENCE, 100, ticket).1, Turn::Now);
-        let (_, ticket) = later(asks(&mut admission, START + SILENCE, 101, Ticket::NONE).1);
+        // The next request of a client with a long round trip may be under way.
+        let now = START + Nanos::from_millis(999);
+        assert_eq!(later(asks(&mut admission, now, 100, ticket).1).1, ticket);
+        let now = START + REQUEST_TIME;
+        assert_eq!(asks(&mut admission, now, 100, ticket).1, Turn::Now);
+        let (_, ticket) = later(asks(&mut admission, now, 101, Ticket::NONE).1);
         // That it reached the end of the records makes room at once.
-        admission.answered(START + SILENCE, clients[1], true);
-        assert_eq!(asks(&mut admission, START + SILENCE, 101, ticket).1, Turn::Now);
+        admission.answered(now, clients[1], true);
+        assert_eq!(asks(&mut admission, now, 101, ticket).1, Turn::Now);
     }
 
     #[test]
