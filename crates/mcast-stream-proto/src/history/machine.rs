@@ -154,7 +154,7 @@ enum Current {
 
 /// What servers have sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Heard {
+enum Response {
     Nothing,
     /// Others are served first.
     SentAway,
@@ -172,7 +172,7 @@ struct Reading {
     away_until: ClockTime,
     /// The position of the last request.
     requested_from: Option<Position>,
-    heard: Heard,
+    response: Response,
     failure: Option<HistoryFailure>,
     /// Since when the answers reach the end of the history.
     edge_since: Option<ClockTime>,
@@ -186,7 +186,7 @@ impl Reading {
             retry: FIRST_RETRY,
             away_until: ClockTime(0),
             requested_from: None,
-            heard: Heard::Nothing,
+            response: Response::Nothing,
             failure: None,
             edge_since: None,
         }
@@ -362,9 +362,9 @@ impl HistoryMachine {
 
     /// Returns when the history is given up if it brings nothing new.
     fn given_up_at(&self, reading: &Reading) -> ClockTime {
-        let is_start = self.is_catching_up && reading.heard != Heard::Answer;
+        let is_start = self.is_catching_up && reading.response != Response::Answer;
         let patience = if is_start { START_PATIENCE * self.config.patience } else { self.config.patience };
-        // Nobody waits for ever for a server that has a turn for others only.
+        // A server that only ever serves others would hold the client forever.
         let longest_away = if self.is_catching_up { LONGEST_AWAY } else { self.config.patience };
         let away_until = reading.away_until.min(reading.progress_at + longest_away);
         reading.progress_at.max(away_until) + patience
@@ -506,7 +506,8 @@ impl HistoryMachine {
         }
         self.reading = Some(reading);
         let start = start?;
-        let is_optional = self.config.start == Some(HistoryStart::Oldest) && reading.heard == Heard::Nothing;
+        let is_optional =
+            self.config.start == Some(HistoryStart::Oldest) && reading.response == Response::Nothing;
         self.last_request += 1;
         self.request = Some(self.last_request);
         Some(HistoryQuery { id: self.last_request, start, count: self.needed(), is_optional })
@@ -560,12 +561,12 @@ impl HistoryMachine {
         match AnswerFrame::read(&frame) {
             Ok(AnswerFrame::Records) => {
                 let Ok(reader) = RecordReader::new(&frame) else { return self.fail(now) };
-                reading.heard = Heard::Answer;
+                reading.response = Response::Answer;
                 self.server = Some(server);
                 self.frames.push_back((frame, reader));
             }
             Ok(AnswerFrame::End { status: status @ (AnswerStatus::More | AnswerStatus::Edge), .. }) => {
-                reading.heard = Heard::Answer;
+                reading.response = Response::Answer;
                 if status == AnswerStatus::Edge {
                     reading.edge_since.get_or_insert(now);
                 }
@@ -574,8 +575,8 @@ impl HistoryMachine {
             Ok(AnswerFrame::End { .. }) => self.failed(now, id, HistoryFailure::Unusable),
             Ok(AnswerFrame::Later { wait, .. }) => {
                 let wait = wait.clamp(SHORTEST_WAIT, LONGEST_WAIT);
-                if reading.heard == Heard::Nothing {
-                    reading.heard = Heard::SentAway;
+                if reading.response == Response::Nothing {
+                    reading.response = Response::SentAway;
                 }
                 reading.away_until = now + wait + self.random.below(wait / WAIT_JITTER);
                 reading.next_request_at = reading.away_until;
@@ -842,9 +843,9 @@ impl HistoryMachine {
         let (Some(reading), Some(front)) = (self.reading, self.backlog.front()) else { return };
         let is_expected = self.config.start == Some(HistoryStart::Oldest)
             && self.position.is_none()
-            && reading.heard == Heard::Nothing
+            && reading.response == Response::Nothing
             && reading.failure == Some(HistoryFailure::NotFound);
-        let is_answered = reading.heard == Heard::Answer;
+        let is_answered = reading.response == Response::Answer;
         if !is_answered && !self.is_abandoned && !is_expected {
             let first = self.position.map(|position| position.number);
             self.events.push_back(SubscriberEvent::HistoryFailed { first });

@@ -31,7 +31,7 @@ const SHORT_SEARCH: Duration = Duration::from_millis(1_500);
 /// All subscribers that search a server see the same announcement. Each waits for a random part of this time before it
 /// connects, so that the server can accept all.
 const SPREAD: Duration = Duration::from_millis(500);
-/// After each so many times that the same server has sent this client away, the other servers that were named are asked too.
+/// Each time the same server has sent this client away this often, the other servers that were named are asked too.
 const POSTPONEMENTS: u32 = 4;
 /// Frames that wait for the subscriber.
 const QUEUE: usize = 4;
