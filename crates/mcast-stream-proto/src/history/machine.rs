@@ -27,8 +27,11 @@ const LONGEST_RETRY: Nanos = Nanos::from_millis(200);
 const LONGEST_FAILED_RETRY: Nanos = Nanos::SECOND;
 /// A client adds a random time to the one that a server sends it away for: up to one part in this many.
 const WAIT_JITTER: u64 = 8;
-/// The longest time for which a server can send a client away. A longer one counts as this.
+/// The shortest and the longest time for which a server can send a client away. Others count as these.
+const SHORTEST_WAIT: Nanos = Nanos::from_millis(50);
 const LONGEST_WAIT: Nanos = Nanos::from_secs(60);
+/// How long servers can send away a start, again and again, before the patience counts.
+const LONGEST_AWAY: Nanos = Nanos::from_secs(600);
 /// How long a start with a number waits for the live stream, which shows the present incarnation.
 const LIVE_WAIT: Nanos = Nanos::from_millis(1_500);
 /// How long after the end of a closed stream a live one is awaited: a publisher sends heartbeats every second.
@@ -71,9 +74,10 @@ pub struct HistoryConfig {
     /// The memory for the live stream while messages come from the history, in bytes. Default: 64 MiB. If it is full,
     /// the oldest messages in it are discarded, and come from the history as well.
     pub backlog: usize,
-    /// How long to wait for a history that brings nothing new. Default: 5 s, longer than bridges wait for each other. The
-    /// time for which a server that serves others first sends its clients away does not count. A start waits three times
-    /// as long for the first answer.
+    /// How long to wait for a history that brings nothing new. Default: 5 s, longer than bridges wait for each other. A
+    /// start waits three times as long for the first answer. The time for which servers that serve others first send this
+    /// client away does not count: at most 10 minutes of a start, or the patience of a loss that is healed, without a
+    /// record between.
     pub patience: Nanos,
     /// Seed of random times. It should differ between subscribers. Default: 0.
     pub seed: u64,
@@ -148,6 +152,16 @@ enum Current {
     Live(MessageNumber, Option<MessageKey>, Box<[u8]>),
 }
 
+/// What servers have sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Response {
+    Nothing,
+    /// Others are served first.
+    SentAway,
+    /// Records, or that there are none at present.
+    Answer,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Reading {
     /// When the position last advanced.
@@ -158,8 +172,7 @@ struct Reading {
     away_until: ClockTime,
     /// The position of the last request.
     requested_from: Option<Position>,
-    /// Whether a server has answered.
-    is_answered: bool,
+    response: Response,
     failure: Option<HistoryFailure>,
     /// Since when the answers reach the end of the history.
     edge_since: Option<ClockTime>,
@@ -173,7 +186,7 @@ impl Reading {
             retry: FIRST_RETRY,
             away_until: ClockTime(0),
             requested_from: None,
-            is_answered: false,
+            response: Response::Nothing,
             failure: None,
             edge_since: None,
         }
@@ -349,9 +362,12 @@ impl HistoryMachine {
 
     /// Returns when the history is given up if it brings nothing new.
     fn given_up_at(&self, reading: &Reading) -> ClockTime {
-        let is_start = self.is_catching_up && !reading.is_answered;
+        let is_start = self.is_catching_up && reading.response != Response::Answer;
         let patience = if is_start { START_PATIENCE * self.config.patience } else { self.config.patience };
-        reading.progress_at.max(reading.away_until) + patience
+        // A server that only ever serves others would hold the client forever.
+        let longest_away = if self.is_catching_up { LONGEST_AWAY } else { self.config.patience };
+        let away_until = reading.away_until.min(reading.progress_at + longest_away);
+        reading.progress_at.max(away_until) + patience
     }
 
     /// Takes a message of the live stream, while it [is not live](Self::is_live).
@@ -490,7 +506,8 @@ impl HistoryMachine {
         }
         self.reading = Some(reading);
         let start = start?;
-        let is_optional = self.config.start == Some(HistoryStart::Oldest) && !reading.is_answered;
+        let is_optional =
+            self.config.start == Some(HistoryStart::Oldest) && reading.response == Response::Nothing;
         self.last_request += 1;
         self.request = Some(self.last_request);
         Some(HistoryQuery { id: self.last_request, start, count: self.needed(), is_optional })
@@ -544,12 +561,12 @@ impl HistoryMachine {
         match AnswerFrame::read(&frame) {
             Ok(AnswerFrame::Records) => {
                 let Ok(reader) = RecordReader::new(&frame) else { return self.fail(now) };
-                reading.is_answered = true;
+                reading.response = Response::Answer;
                 self.server = Some(server);
                 self.frames.push_back((frame, reader));
             }
             Ok(AnswerFrame::End { status: status @ (AnswerStatus::More | AnswerStatus::Edge), .. }) => {
-                reading.is_answered = true;
+                reading.response = Response::Answer;
                 if status == AnswerStatus::Edge {
                     reading.edge_since.get_or_insert(now);
                 }
@@ -557,8 +574,10 @@ impl HistoryMachine {
             }
             Ok(AnswerFrame::End { .. }) => self.failed(now, id, HistoryFailure::Unusable),
             Ok(AnswerFrame::Later { wait, .. }) => {
-                let wait = wait.min(LONGEST_WAIT);
-                reading.is_answered = true;
+                let wait = wait.clamp(SHORTEST_WAIT, LONGEST_WAIT);
+                if reading.response == Response::Nothing {
+                    reading.response = Response::SentAway;
+                }
                 reading.away_until = now + wait + self.random.below(wait / WAIT_JITTER);
                 reading.next_request_at = reading.away_until;
                 self.request = None;
@@ -824,12 +843,14 @@ impl HistoryMachine {
         let (Some(reading), Some(front)) = (self.reading, self.backlog.front()) else { return };
         let is_expected = self.config.start == Some(HistoryStart::Oldest)
             && self.position.is_none()
+            && reading.response == Response::Nothing
             && reading.failure == Some(HistoryFailure::NotFound);
-        if !reading.is_answered && !self.is_abandoned && !is_expected {
+        let is_answered = reading.response == Response::Answer;
+        if !is_answered && !self.is_abandoned && !is_expected {
             let first = self.position.map(|position| position.number);
             self.events.push_back(SubscriberEvent::HistoryFailed { first });
         }
-        if !reading.is_answered {
+        if !is_answered {
             self.no_healing_before = now + HEAL_PAUSE;
         }
         let cause = if self.is_abandoned { Cause::Abandoned } else { self.cause };
@@ -842,7 +863,7 @@ impl HistoryMachine {
             (None, start) => {
                 self.enter(front);
                 self.position = Some(front);
-                if matches!(start, Some(HistoryStart::Time(_))) && !reading.is_answered {
+                if matches!(start, Some(HistoryStart::Time(_))) && !is_answered {
                     // How many messages there were since that time is unknown.
                     self.report_unknown();
                     self.is_tail_known = false;
@@ -946,3 +967,70 @@ const fn message_length(key: Option<MessageKey>, bytes: &[u8]) -> u64 {
 
 /// The address of a publisher that is not known.
 const UNKNOWN: SocketAddr = SocketAddr::new(core::net::IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED), 0);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::side_channel::Ticket;
+
+    const START: ClockTime = ClockTime(1_000_000_000);
+    const CONTENT: Incarnation = Incarnation(7);
+    const IDENTITY: LiveIdentity = LiveIdentity { content: CONTENT, own: CONTENT };
+
+    /// Returns how often a machine asks a server that sends it away for this time, again and again, and when the machine
+    /// gives up.
+    fn sent_away(config: HistoryConfig, wait: Nanos) -> (u64, Nanos) {
+        let heals = config.heal;
+        let mut machine = HistoryMachine::new(config, START);
+        let joined =
+            SubscriberEvent::Joined { incarnation: CONTENT, publisher: UNKNOWN, message: MessageNumber(100) };
+        machine.live_event(START, IDENTITY, joined);
+        if heals {
+            let (first, end) = (MessageNumber(100), MessageNumber(200));
+            let lost = SubscriberEvent::Lost { first, end, cause: Cause::NotInHistory };
+            assert_eq!(machine.live_event(START, IDENTITY, lost), None);
+        }
+        let (mut now, mut requests) = (START, 0);
+        while now < START + Nanos::from_secs(3_600) && requests < 100_000 {
+            let mut has_failed = false;
+            while let Some(step) = machine.next(now) {
+                has_failed |= matches!(step.event(), Some(SubscriberEvent::HistoryFailed { .. }));
+            }
+            if machine.is_live() {
+                assert!(has_failed, "it is reported");
+                return (requests, now.since(START));
+            }
+            match machine.poll(now) {
+                Some(query) => {
+                    requests += 1;
+                    machine.frame(now, query.id, UNKNOWN, AnswerFrame::later(wait, Ticket::new(1)));
+                }
+                None => now = machine.deadline().max(now + Nanos(1)),
+            }
+        }
+        panic!("it does not give up, at {now:?} after {requests} requests");
+    }
+
+    #[test]
+    fn a_start_is_sent_away_for_at_most_10_minutes() {
+        for wait in [Nanos::ZERO, SHORTEST_WAIT, Nanos::SECOND, LONGEST_WAIT, Nanos::from_secs(1 << 20)] {
+            let config = HistoryConfig { start: Some(HistoryStart::Oldest), ..HistoryConfig::default() };
+            let patience = config.patience;
+            let (requests, time) = sent_away(config, wait);
+            let most = LONGEST_AWAY + START_PATIENCE * patience;
+            assert!(time >= LONGEST_AWAY && time <= most, "{wait:?}: {time:?}");
+            assert!(requests <= 1 + most.0 / SHORTEST_WAIT.0, "{wait:?}: {requests} requests");
+        }
+    }
+
+    #[test]
+    fn healing_is_sent_away_for_at_most_the_patience() {
+        for wait in [Nanos::ZERO, Nanos::SECOND, LONGEST_WAIT] {
+            let config = HistoryConfig { heal: true, ..HistoryConfig::default() };
+            let patience = config.patience;
+            let (requests, time) = sent_away(config, wait);
+            assert!(time >= patience && time <= 2 * patience, "{wait:?}: {time:?}");
+            assert!(requests <= 1 + 2 * patience.0 / SHORTEST_WAIT.0, "{wait:?}: {requests} requests");
+        }
+    }
+}

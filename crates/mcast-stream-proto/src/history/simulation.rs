@@ -39,6 +39,8 @@ struct World {
     is_hostile: bool,
     /// Whether the server serves others first now and then.
     is_busy: bool,
+    /// The times for which it sends clients away, in milliseconds.
+    waits: &'static [u64],
     start: Option<HistoryStart>,
     heals: bool,
     /// From then on, the server is silent.
@@ -122,6 +124,7 @@ impl World {
             stored,
             is_hostile,
             is_busy,
+            waits: &[0, 40, 700, 8_000],
             start,
             heals,
             silent_from,
@@ -343,7 +346,7 @@ impl World {
             return;
         }
         if self.is_busy && self.dice.chance(0.1) {
-            let wait = Nanos::from_millis(self.dice.pick(&[0, 40, 700, 8_000]));
+            let wait = Nanos::from_millis(self.dice.pick(self.waits));
             let frame = AnswerFrame::later(wait, Ticket::new(7));
             return self.answers.push_back((at, query.id, frame));
         }
@@ -531,6 +534,8 @@ fn a_healthy_history_heals_every_loss() {
         {
             return;
         }
+        // Healing is given up if it is sent away for longer than the patience.
+        world.waits = &[0, 40, 700];
         let is_gap = |(_, record): &(ClockTime, HistoryRecord<Vec<u8>>)| {
             matches!(record.content, HistoryContent::Gap { .. })
         };

@@ -7,12 +7,15 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 
 use crate::{ClockTime, Nanos};
 
-/// A connected client without a turn may be replaced by a new one after this silence. A turn ends if the client makes no
-/// further request within it and others wait.
+/// A client that has made no request, or is between two of them, may be replaced by a new one after this time, and a turn
+/// without a request ends after it if others wait. A request arrives one or two round trips after the connection was
+/// accepted, or the last answer sent.
+const REQUEST_TIME: Nanos = Nanos::SECOND;
+/// A client whose turn is over may be replaced after this silence. A turn is held for one that is late by this time.
 const SILENCE: Nanos = Nanos::from_millis(250);
 /// The same for a client with a turn: a slow connection takes time for a frame.
 const STALL: Nanos = Nanos::from_secs(2);
@@ -22,6 +25,8 @@ const TURN: Nanos = Nanos::from_secs(10);
 const FIRST_ESTIMATE: Nanos = Nanos::from_millis(50);
 /// The average is over about this many turns.
 const AVERAGE: u64 = 32;
+/// The most places of an address in the queue, for each turn that it can have. Clients behind a NAT have the same address.
+const PLACES_PER_TURN: usize = 16;
 const SHORTEST_WAIT: Nanos = Nanos::from_millis(50);
 const LONGEST_WAIT: Nanos = Nanos::from_secs(60);
 /// The wait of a client that still has as many before it as the last time doubles up to this.
@@ -40,7 +45,7 @@ const NO_ROOM: Nanos = Nanos::from_millis(20);
 pub struct AdmissionLimits {
     /// Connections.
     pub connections: usize,
-    /// Connections of an address.
+    /// Connections of an address. The addresses of an IPv6 network of 64 bits count as one.
     pub connections_per_address: usize,
     /// Turns at a time.
     pub turns: usize,
@@ -134,7 +139,11 @@ impl Client {
 
     /// Returns when it may be replaced.
     fn replaceable_at(&self) -> ClockTime {
-        let silence = if matches!(self.phase, Phase::Answering(_)) { STALL } else { SILENCE };
+        let silence = match self.phase {
+            Phase::New | Phase::BetweenRequests(_) => REQUEST_TIME,
+            Phase::Answering(_) => STALL,
+            Phase::Done => SILENCE,
+        };
         self.progress_at + silence
     }
 }
@@ -176,9 +185,12 @@ pub struct Admission {
     limits: AdmissionLimits,
     clients: Vec<Client>,
     waiting: VecDeque<Waiting>,
+    /// Since when clients wait; if none do, the time of the last request.
+    waiting_since: ClockTime,
     last_client: u64,
     last_ticket: u64,
-    /// How long turns take, on average, and how many have ended, up to as many as the average is over.
+    /// How long turns take while others wait, on average, and how many such turns have ended, up to as many as the
+    /// average is over.
     turn_time: Nanos,
     ended_turns: u64,
     cleaned_at: ClockTime,
@@ -192,6 +204,7 @@ impl Admission {
             limits,
             clients: Vec::new(),
             waiting: VecDeque::new(),
+            waiting_since: ClockTime(0),
             last_client: 0,
             last_ticket: 0,
             turn_time: FIRST_ESTIMATE,
@@ -200,17 +213,14 @@ impl Admission {
         }
     }
 
-    /// Decides about a new connection. If there is no room, it replaces the client that is silent for longest, one without
-    /// a request first: of the same address at once, and of another one if it has been silent for some time.
+    /// Decides about a new connection. If there is no room, it replaces a client that has been silent for some time, of the
+    /// same address if that has too many: the one that is silent for longest, one without a request first. Subscribers
+    /// behind a NAT have the same address, so that one that would be replaced at once would never get to its request.
     pub fn connect(&mut self, now: ClockTime, address: IpAddr) -> ConnectDecision {
-        let address = address.to_canonical();
+        let address = host(address);
         let of_address = self.clients.iter().filter(|client| client.address == address).count();
         let replaced = if of_address >= self.limits.connections_per_address {
-            let counts = |client: &Client| {
-                let is_replaceable = client.turn_since().is_none() || now >= client.replaceable_at();
-                client.address == address && is_replaceable
-            };
-            match self.most_silent(counts) {
+            match self.most_silent(|client| client.address == address && now >= client.replaceable_at()) {
                 None => return ConnectDecision::Refused,
                 replaced => replaced,
             }
@@ -247,6 +257,9 @@ impl Admission {
     /// Decides about a valid request of a client, which has the ticket that it was last given here.
     pub fn request(&mut self, now: ClockTime, id: ClientId, ticket: Ticket) -> Turn {
         self.clean(now);
+        if self.waiting.is_empty() {
+            self.waiting_since = now;
+        }
         if self.is_over(now, id) {
             self.end_turn(now, id);
         }
@@ -343,9 +356,14 @@ impl Admission {
         let Some(client) = self.client(id) else { return };
         let Some(since) = client.turn_since() else { return };
         client.phase = Phase::Done;
+        // A turn that nobody waits for can last for any time, which shows nothing about turns that others wait for.
+        let was_over = since + TURN <= self.waiting_since;
+        if self.waiting.is_empty() || was_over {
+            return;
+        }
+        let time = now.since(since.max(self.waiting_since)).min(TURN);
         self.ended_turns = (self.ended_turns + 1).min(AVERAGE);
-        self.turn_time =
-            ((self.ended_turns - 1) * self.turn_time + now.since(since)) / self.ended_turns.max(1);
+        self.turn_time = ((self.ended_turns - 1) * self.turn_time + time) / self.ended_turns.max(1);
     }
 
     /// Ends turns in which nothing happens, and forgets clients that did not come back.
@@ -359,7 +377,7 @@ impl Admission {
             return;
         }
         let is_unused = |client: &&Client| match client.phase {
-            Phase::BetweenRequests(_) => now >= client.progress_at + SILENCE,
+            Phase::BetweenRequests(_) => now >= client.replaceable_at(),
             // A connection on which nothing moves does not notice that its turn is over.
             Phase::Answering(since) => now >= since + TURN + STALL,
             Phase::New | Phase::Done => false,
@@ -415,8 +433,8 @@ impl Admission {
         let mut begun: Vec<ClockTime> = counted.filter_map(Client::turn_since).collect();
         begun.sort_unstable();
         let turn_time = match (self.ended_turns, begun.first()) {
-            // They may last as long again as they have lasted.
-            (0, Some(oldest)) => self.turn_time.max(2 * now.since(*oldest)),
+            // They may last as long again as they have lasted while others waited.
+            (0, Some(oldest)) => self.turn_time.max(2 * now.since(self.waiting_since.max(*oldest))),
             _ => self.turn_time,
         };
         let turn_time = turn_time.min(TURN);
@@ -441,7 +459,9 @@ impl Admission {
             *known = Waiting { number: known.number, ..client };
             return Turn::Later(wait, ticket);
         }
-        if self.waiting.len() >= MOST_WAITING {
+        let of_address = self.waiting.iter().filter(|waiting| waiting.address == client.address).count();
+        let most_of_address = PLACES_PER_TURN * self.limits.turns_per_address;
+        if self.waiting.len() >= MOST_WAITING || of_address >= most_of_address {
             return Turn::Later(wait, Ticket::NONE);
         }
         self.last_ticket += 1;
@@ -450,6 +470,14 @@ impl Admission {
         }
         self.waiting.push_back(Waiting { number: self.last_ticket, ..client });
         Turn::Later(wait, Ticket::new(self.last_ticket as u32))
+    }
+}
+
+/// Returns the address that limits count: of IPv6, the network, from which a host can choose any address.
+fn host(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+        address @ IpAddr::V4(_) => address,
     }
 }
 
@@ -579,11 +607,15 @@ mod tests {
         let (_, ticket) = later(asks(&mut admission, START, 100, Ticket::NONE).1);
         admission.answered(START, clients[0], false);
         assert_eq!(later(asks(&mut admission, START, 100, ticket).1).1, ticket);
-        assert_eq!(asks(&mut admission, START + SILENCE, 100, ticket).1, Turn::Now);
-        let (_, ticket) = later(asks(&mut admission, START + SILENCE, 101, Ticket::NONE).1);
+        // The next request of a client with a long round trip may be under way.
+        let now = START + Nanos::from_millis(999);
+        assert_eq!(later(asks(&mut admission, now, 100, ticket).1).1, ticket);
+        let now = START + REQUEST_TIME;
+        assert_eq!(asks(&mut admission, now, 100, ticket).1, Turn::Now);
+        let (_, ticket) = later(asks(&mut admission, now, 101, Ticket::NONE).1);
         // That it reached the end of the records makes room at once.
-        admission.answered(START + SILENCE, clients[1], true);
-        assert_eq!(asks(&mut admission, START + SILENCE, 101, ticket).1, Turn::Now);
+        admission.answered(now, clients[1], true);
+        assert_eq!(asks(&mut admission, now, 101, ticket).1, Turn::Now);
     }
 
     #[test]
@@ -606,9 +638,10 @@ mod tests {
             connected(&mut admission, START + Nanos(1), address(number));
         }
         assert_eq!(admission.connect(START, address(200)), ConnectDecision::Full(NO_ROOM));
-        let replaced = admission.connect(START + SILENCE, address(200));
+        let now = START + REQUEST_TIME;
+        let replaced = admission.connect(now, address(200));
         assert!(matches!(replaced, ConnectDecision::Admitted(_, Some(id)) if id == silent), "{replaced:?}");
-        assert!(clients.iter().all(|client| !admission.is_over(START + SILENCE, *client)));
+        assert!(clients.iter().all(|client| !admission.is_over(now, *client)));
         assert_eq!(admission.connections(), LIMITS.connections);
     }
 
@@ -619,7 +652,10 @@ mod tests {
             .map(|_| connected(&mut admission, START, address(1)))
             .collect();
         connected(&mut admission, START, address(2));
-        let replaced = admission.connect(START, address(1));
+        // The requests of the others may be under way.
+        let now = START + Nanos::from_millis(999);
+        assert_eq!(admission.connect(now, address(1)), ConnectDecision::Refused);
+        let replaced = admission.connect(START + REQUEST_TIME, address(1));
         assert!(
             matches!(replaced, ConnectDecision::Admitted(_, Some(id)) if id == clients[0]),
             "{replaced:?}"
@@ -636,6 +672,72 @@ mod tests {
         assert_eq!(admission.connect(START + SILENCE, address(1)), ConnectDecision::Refused);
         let replaced = admission.connect(START + STALL, address(1));
         assert!(matches!(replaced, ConnectDecision::Admitted(_, Some(_))), "{replaced:?}");
+    }
+
+    #[test]
+    fn a_long_download_does_not_make_a_crowd_wait_for_long() {
+        // One that ended before the crowd came, one that ends while it waits, and one that is over when it comes.
+        for ends_at in [Some(Nanos::ZERO), Some(SHORTEST_WAIT), None] {
+            let mut admission = Admission::new(LIMITS);
+            let (download, turn) = asks(&mut admission, START, 1, Ticket::NONE);
+            assert_eq!(turn, Turn::Now);
+            let now = START + Nanos::from_secs(600);
+            if ends_at == Some(Nanos::ZERO) {
+                admission.disconnected(now, download);
+            }
+            for of in 100..100 + LIMITS.turns + 10 {
+                asks(&mut admission, now, of, Ticket::NONE);
+            }
+            let now = now + ends_at.unwrap_or(SHORTEST_WAIT);
+            match ends_at {
+                Some(_) => admission.disconnected(now, download),
+                None => assert!(admission.is_over(now, download)),
+            }
+            let waits: Vec<_> =
+                (1_000..2_000).map(|of| later(asks(&mut admission, now, of, Ticket::NONE).1).0).collect();
+            let longest = waits.iter().max();
+            assert!(longest <= Some(&Nanos::from_secs(4)), "{ends_at:?}: {longest:?}");
+        }
+    }
+
+    #[test]
+    fn a_turn_counts_as_at_most_the_longest() {
+        let (mut admission, clients) = busy();
+        later(asks(&mut admission, START, 100, Ticket::NONE).1);
+        let now = START + Nanos::from_secs(600);
+        later(asks(&mut admission, now, 101, Ticket::NONE).1);
+        admission.disconnected(now, clients[0]);
+        assert!(admission.turn_time <= TURN, "{:?}", admission.turn_time);
+    }
+
+    #[test]
+    fn one_address_takes_a_part_of_the_queue() {
+        let (mut admission, _) = busy();
+        let most = PLACES_PER_TURN * LIMITS.turns_per_address;
+        let mut tickets: Vec<_> =
+            (0..=most).map(|_| later(asks(&mut admission, START, 100, Ticket::NONE).1).1).collect();
+        assert_eq!(tickets.pop(), Some(Ticket::NONE));
+        assert!(!tickets.contains(&Ticket::NONE));
+        assert_eq!(admission.waiting(), most);
+        // A client that has a place keeps it, and others get theirs.
+        assert_eq!(later(asks(&mut admission, START, 100, tickets[3]).1).1, tickets[3]);
+        assert_ne!(later(asks(&mut admission, START, 101, Ticket::NONE).1).1, Ticket::NONE);
+    }
+
+    #[test]
+    fn the_addresses_of_an_ipv6_network_count_as_one() {
+        let address = |number: u16| IpAddr::from([0x2001, 0xdb8, 0, 1, number, 2, 3, number]);
+        let mut admission = Admission::new(LIMITS);
+        for number in 0..LIMITS.connections_per_address {
+            connected(&mut admission, START, address(number as u16));
+        }
+        assert_eq!(admission.connect(START, address(99)), ConnectDecision::Refused);
+        connected(&mut admission, START, IpAddr::from([0x2001, 0xdb8, 0, 2, 0, 0, 0, 0]));
+        // These are IPv4 addresses.
+        for number in 0..=LIMITS.connections_per_address {
+            let address = Ipv4Addr::from(0x0a00_0000 + number as u32).to_ipv6_mapped();
+            connected(&mut admission, START, address.into());
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use mcast::InterfaceSelector;
 
 use super::announce::HistoryAnnouncements;
 use super::{GREETING, MOST_FRAMES, NO_INCARNATION};
+use crate::Nanos;
 use crate::driver::clock;
 use crate::driver::error::StreamError;
 use crate::driver::side_channel::{
@@ -30,6 +31,8 @@ const SHORT_SEARCH: Duration = Duration::from_millis(1_500);
 /// All subscribers that search a server see the same announcement. Each waits for a random part of this time before it
 /// connects, so that the server can accept all.
 const SPREAD: Duration = Duration::from_millis(500);
+/// Each time the same server has sent this client away this often, the other servers that were named are asked too.
+const POSTPONEMENTS: u32 = 4;
 /// Frames that wait for the subscriber.
 const QUEUE: usize = 4;
 /// The bytes of a frame with one message, without the message.
@@ -142,8 +145,19 @@ struct Worker {
     session: Option<Session>,
     /// Servers that failed, so that others are preferred.
     failed: Vec<SocketAddr>,
-    /// The server to ask next, and the place in its queue.
-    preferred: Option<(SocketAddr, Ticket)>,
+    /// The server to ask next.
+    preferred: Option<Preferred>,
+}
+
+/// A server that is asked before others.
+#[derive(Clone, Copy)]
+struct Preferred {
+    server: SocketAddr,
+    /// The place in its queue.
+    ticket: Ticket,
+    /// For how long it has sent this client away, and how often in a row.
+    wait: Nanos,
+    postponements: u32,
 }
 
 /// A connection to a server.
@@ -157,8 +171,8 @@ struct Session {
 /// How a request was answered.
 enum Answer {
     Complete,
-    /// Others are served first. The ticket is the place in the queue.
-    Later(Ticket),
+    /// Others are served first: the time to come back, the place in the queue, and the frame, which is not reported yet.
+    Later(Nanos, Ticket, Vec<u8>),
 }
 
 /// Why a request failed.
@@ -173,7 +187,13 @@ impl Worker {
         while let Ok(job) = self.jobs.recv() {
             let Some(job) = job else {
                 // The server is known for the next time.
-                self.preferred = self.session.take().map(|session| (session.server, Ticket::NONE));
+                let server = self.session.take().map(|session| session.server);
+                self.preferred = server.map(|server| Preferred {
+                    server,
+                    ticket: Ticket::NONE,
+                    wait: Nanos::ZERO,
+                    postponements: 0,
+                });
                 continue;
             };
             let id = job.query.id;
@@ -197,10 +217,7 @@ impl Worker {
     fn answer(&mut self, job: &Job) -> Result<(), (HistoryFailure, String)> {
         if let Some(mut session) = self.session.take() {
             match self.ask(&mut session, job) {
-                Ok(asked) => {
-                    self.keep(session, asked);
-                    return Ok(());
-                }
+                Ok(asked) => return self.keep(session, asked, job),
                 Err(failure) if failure.has_begun => {
                     return Err(self.unusable(session.server, &failure.error));
                 }
@@ -209,8 +226,7 @@ impl Worker {
             }
         }
         let servers = match (self.config.servers.is_empty(), self.preferred) {
-            // Another server does not know the place in the queue.
-            (_, Some((server, _))) => vec![server],
+            (_, Some(preferred)) => self.others(preferred).chain([preferred.server]).collect(),
             (true, None) => vec![self.search(job)?],
             (false, None) => self.config.servers.clone(),
         };
@@ -218,13 +234,16 @@ impl Worker {
         for server in servers {
             let asked = self.connect(server, job).map_err(|error| Failure { error, has_begun: false });
             match asked.and_then(|mut session| self.ask(&mut session, job).map(|asked| (session, asked))) {
+                // The place in the queue of the preferred one is worth more.
+                Ok((session, Answer::Later(wait, ..))) if self.is_worse(session.server, wait) => {}
                 Ok((session, asked)) => {
                     self.failed.clear();
-                    self.keep(session, asked);
-                    return Ok(());
+                    return self.keep(session, asked, job);
                 }
                 Err(failure) => {
-                    self.preferred = None;
+                    if self.preferred.is_some_and(|preferred| preferred.server == server) {
+                        self.preferred = None;
+                    }
                     last = self.unusable(server, &failure.error);
                     if failure.has_begun || !self.is_wanted() {
                         break;
@@ -235,12 +254,32 @@ impl Worker {
         Err(last)
     }
 
-    /// Keeps a session for the next request, or the place in the queue of the server.
-    fn keep(&mut self, session: Session, answer: Answer) {
-        (self.session, self.preferred) = match answer {
-            Answer::Complete => (Some(session), None),
-            Answer::Later(ticket) => (None, Some((session.server, ticket))),
+    /// Returns the servers to ask before the preferred one. Usually these are none: another server does not know the place
+    /// in the queue.
+    fn others(&self, preferred: Preferred) -> impl Iterator<Item = SocketAddr> {
+        let count = preferred.postponements;
+        let are_due = count > 0 && count.is_multiple_of(POSTPONEMENTS);
+        let others = self.config.servers.iter().filter(move |server| are_due && **server != preferred.server);
+        others.copied()
+    }
+
+    /// Whether this server sends the client away for longer than the preferred one.
+    fn is_worse(&self, server: SocketAddr, wait: Nanos) -> bool {
+        self.preferred.is_some_and(|preferred| preferred.server != server && wait > preferred.wait)
+    }
+
+    /// Keeps a session for the next request, or the place in the queue of the server, and reports that it is to come back.
+    fn keep(&mut self, session: Session, answer: Answer, job: &Job) -> Result<(), (HistoryFailure, String)> {
+        let server = session.server;
+        let Answer::Later(wait, ticket, frame) = answer else {
+            (self.session, self.preferred) = (Some(session), None);
+            return Ok(());
         };
+        let known = self.preferred.filter(|preferred| preferred.server == server);
+        let postponements = known.map_or(0, |known| known.postponements).saturating_add(1);
+        self.preferred = Some(Preferred { server, ticket, wait, postponements });
+        let gone = |_| (HistoryFailure::Unusable, "the subscriber is gone".to_owned());
+        self.reports.send(Report::Frame(job.query.id, server, frame)).map_err(gone)
     }
 
     fn unusable(&mut self, server: SocketAddr, error: &io::Error) -> (HistoryFailure, String) {
@@ -308,8 +347,8 @@ impl Worker {
         if session.requests >= MOST_FRAMES {
             return Err(before(invalid("the connection has no more keys")));
         }
-        let ticket = self.preferred.filter(|(server, _)| *server == session.server);
-        let ticket = ticket.map_or(Ticket::NONE, |(_, ticket)| ticket);
+        let known = self.preferred.filter(|preferred| preferred.server == session.server);
+        let ticket = known.map_or(Ticket::NONE, |known| known.ticket);
         let request = HistoryRequest { stream: job.stream, count, start, ticket };
         session.channel.send(session.requests, &request.bytes()).map_err(before)?;
         let longest = MAX_HISTORY_FRAME.max(self.config.longest_message.saturating_add(FRAME_OVERHEAD));
@@ -324,12 +363,9 @@ impl Worker {
                 AnswerFrame::End { status: AnswerStatus::Unavailable | AnswerStatus::OtherStream, text } => {
                     return Err(Failure { error: io::Error::other(text.to_owned()), has_begun: true });
                 }
-                other => {
-                    let answer = match other {
-                        AnswerFrame::Records => None,
-                        AnswerFrame::End { .. } => Some(Answer::Complete),
-                        AnswerFrame::Later { ticket, .. } => Some(Answer::Later(ticket)),
-                    };
+                AnswerFrame::Later { wait, ticket } => return Ok(Answer::Later(wait, ticket, frame)),
+                other @ (AnswerFrame::Records | AnswerFrame::End { .. }) => {
+                    let answer = matches!(other, AnswerFrame::End { .. }).then_some(Answer::Complete);
                     let gone = |_| Failure { error: invalid("the subscriber is gone"), has_begun: true };
                     self.reports.send(Report::Frame(id, session.server, frame)).map_err(gone)?;
                     if let Some(answer) = answer {
@@ -484,6 +520,53 @@ mod tests {
         let Report::Frame(2, _, frame) = next_report(&waiting) else { panic!("a frame") };
         assert_eq!(AnswerFrame::read(&frame), Ok(AnswerFrame::Records));
         assert_eq!(server.statistics().postponed, 1);
+    }
+
+    /// Sends each client away for this time; returns how many it has sent away.
+    fn sends_away(wait: Nanos) -> (SocketAddr, Arc<AtomicU64>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (address, count) = (listener.local_addr().unwrap(), Arc::new(AtomicU64::new(0)));
+        let counted = Arc::clone(&count);
+        // It ends with the process.
+        std::thread::spawn(move || {
+            for connection in listener.incoming() {
+                let mut connection = connection.unwrap();
+                connection.write_all(b"MCH1\0\0\0\0\0\0\0\x01\0\0").unwrap();
+                connection.read_exact(&mut [0; 8 + 4 + 28]).unwrap();
+                let frame = AnswerFrame::later(wait, Ticket::new(5));
+                connection.write_all(&(frame.len() as u32).to_be_bytes()).unwrap();
+                connection.write_all(&frame).unwrap();
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        (address, count)
+    }
+
+    /// Asks until there are records; returns how often the client was sent away, at most this often; `u64::MAX` if a request fails.
+    fn postponements(servers: Vec<SocketAddr>, most: u64) -> u64 {
+        let config = ReaderConfig { servers, interface: None, longest_message: 1_000 };
+        let reader = HistoryReader::start(config).unwrap();
+        for id in 1..=most {
+            reader.ask(job(id, RequestedStart::Oldest, &Keys::none()));
+            let Report::Frame(_, _, frame) = next_report(&reader) else { return u64::MAX };
+            if AnswerFrame::read(&frame) == Ok(AnswerFrame::Records) {
+                return id - 1;
+            }
+        }
+        most
+    }
+
+    #[test]
+    fn a_client_that_is_sent_away_again_and_again_asks_the_other_servers_too() {
+        let listener = HistoryListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.address();
+        let _server = listener.serve(STREAM, Keys::none(), Box::new(Numbers)).unwrap();
+        let (busy, _) = sends_away(Nanos::ZERO);
+        assert_eq!(postponements(vec![busy, address], 20), u64::from(POSTPONEMENTS));
+        // It keeps its place with the server that sends it away for a shorter time.
+        let ((busy, count), (busier, others)) = (sends_away(Nanos::ZERO), sends_away(Nanos::SECOND));
+        assert_eq!(postponements(vec![busy, busier], 9), 9);
+        assert_eq!((count.load(Ordering::Relaxed), others.load(Ordering::Relaxed)), (9, 2));
     }
 
     #[test]
