@@ -443,8 +443,8 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "a subscriber that gets repairs is not evicted",
         "publisher/members.rs",
-        "} else if has_received && !lacks_nothing {",
-        "} else if has_received && lacks_nothing {",
+        "} else if has_received && !lacks_nothing && vouched",
+        "} else if has_received && lacks_nothing && vouched",
     ),
     rule(
         "unicast repairs go only to verified addresses",

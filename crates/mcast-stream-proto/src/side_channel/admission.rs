@@ -51,15 +51,36 @@ pub struct AdmissionLimits {
     pub turns: usize,
     /// Turns of an address.
     pub turns_per_address: usize,
+    /// What happens to another connection of an address that has as many as it may.
+    pub excess: Excess,
+}
+
+/// What happens to another connection of an address that has as many as it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Excess {
+    /// It is refused until the others have had time for their requests: for clients that try again.
+    Refused,
+    /// It replaces one without a turn at once: for clients that do not, which idle connections must not keep away.
+    Replaces,
 }
 
 impl AdmissionLimits {
     /// The limits of history servers. Clients without a turn need a connection only until they are sent away.
-    pub const HISTORY: Self =
-        Self { connections: 128, connections_per_address: 8, turns: 16, turns_per_address: 4 };
+    pub const HISTORY: Self = Self {
+        connections: 128,
+        connections_per_address: 8,
+        turns: 16,
+        turns_per_address: 4,
+        excess: Excess::Refused,
+    };
     /// The limits of snapshot servers, which send no client away.
-    pub const SNAPSHOT: Self =
-        Self { connections: 16, connections_per_address: 4, turns: 16, turns_per_address: 4 };
+    pub const SNAPSHOT: Self = Self {
+        connections: 16,
+        connections_per_address: 4,
+        turns: 16,
+        turns_per_address: 4,
+        excess: Excess::Replaces,
+    };
 }
 
 /// A connection of a client.
@@ -220,7 +241,10 @@ impl Admission {
         let address = host(address);
         let of_address = self.clients.iter().filter(|client| client.address == address).count();
         let replaced = if of_address >= self.limits.connections_per_address {
-            match self.most_silent(|client| client.address == address && now >= client.replaceable_at()) {
+            let has_no_turn =
+                |client: &Client| self.limits.excess == Excess::Replaces && client.turn_since().is_none();
+            let is_replaceable = |client: &Client| now >= client.replaceable_at() || has_no_turn(client);
+            match self.most_silent(|client| client.address == address && is_replaceable(client)) {
                 None => return ConnectDecision::Refused,
                 replaced => replaced,
             }
@@ -661,6 +685,17 @@ mod tests {
             "{replaced:?}"
         );
         assert_eq!(admission.connections(), LIMITS.connections_per_address + 1);
+    }
+
+    #[test]
+    fn an_idle_connection_does_not_keep_a_client_away_that_does_not_try_again() {
+        const LIMITS: AdmissionLimits = AdmissionLimits::SNAPSHOT;
+        let mut admission = Admission::new(LIMITS);
+        let idle: Vec<_> = (0..LIMITS.connections_per_address)
+            .map(|_| connected(&mut admission, START, address(1)))
+            .collect();
+        let replaced = admission.connect(START, address(1));
+        assert!(matches!(replaced, ConnectDecision::Admitted(_, Some(id)) if id == idle[0]), "{replaced:?}");
     }
 
     #[test]
