@@ -1194,7 +1194,7 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "a history that brings nothing ends the wait",
         "history/machine.rs",
-        "|| now >= reading.progress_at + self.config.patience\n",
+        "|| now >= self.given_up_at(&reading)\n",
         "\n",
     ),
     rule(
