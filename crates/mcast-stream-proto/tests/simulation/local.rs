@@ -106,6 +106,13 @@ fn a_repairer_that_lies_delays_repairs_by_the_time_of_an_answer() {
     }
 }
 
+/// In a clear stream nothing else protects from such data.
+#[test]
+fn what_a_repairer_sends_without_a_request_is_not_delivered() {
+    let outcome = run(&site(Some(Repairing::Meddling)));
+    assert!(outcome.local.used > 0 && outcome.local.unrequested > 0, "{:?}", outcome.local);
+}
+
 /// One that answers ever later gets no more time than the publisher has.
 #[test]
 fn a_repairer_that_dawdles_is_not_waited_for() {

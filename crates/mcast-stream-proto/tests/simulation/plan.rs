@@ -78,6 +78,8 @@ pub(crate) enum Repairing {
     Garbled,
     /// It answers ever later, to be given more time.
     Dawdling,
+    /// It answers, and sends wrong data that nobody has requested.
+    Meddling,
 }
 
 /// Who must acknowledge messages, and how.

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use mcast_stream_proto::wire::{DatagramView, Kind};
+use mcast_stream_proto::wire::{DatagramView, Header, Kind};
 
 use super::{BUFFER, Happening, World};
 use crate::plan::{MILLISECOND, Repairing};
@@ -63,6 +63,9 @@ impl World<'_> {
                 _ if corrupt && self.plan.sealed => self.corrupted(bytes),
                 _ => bytes.to_vec(),
             };
+            if lie == Some(Repairing::Meddling) {
+                self.at(at, Happening::Aside(from, to, data_of_a_later_message(&bytes).into()));
+            }
             self.at(at + delay, Happening::Aside(from, to, bytes.into()));
         }
     }
@@ -121,4 +124,12 @@ impl World<'_> {
         };
         self.violations.push(format!("subscriber {from} sent {wrong} at {}: {exchange:?}", self.now));
     }
+}
+
+/// Returns this data in the place of a message that follows soon.
+fn data_of_a_later_message(datagram: &[u8]) -> Vec<u8> {
+    const AHEAD: u32 = 3;
+    let Header { message, sequence, .. } = DatagramView::parse(datagram).unwrap().header;
+    let (message, sequence) = (message + AHEAD, sequence + u64::from(AHEAD));
+    [&datagram[..20], &message.to_be_bytes(), &sequence.to_be_bytes(), &datagram[32..]].concat()
 }
