@@ -489,6 +489,12 @@ pub(super) const RULES: &[Rule] = &[
         "self.repairer.patience(round_trip)",
     ),
     rule(
+        "what a repairer sends without a request is not delivered",
+        "subscriber/repairing.rs",
+        "            && self.naks.awaits_repairer(sequence);",
+        ";",
+    ),
+    rule(
         "a repairer that does not answer is given up",
         "subscriber/repairers.rs",
         "let is_over = chosen.unanswered >= MAX_UNANSWERED;",
