@@ -28,6 +28,11 @@ const LOSSLESS_TIME: Nanos = Nanos::from_secs(10);
 const MOST_AHEAD: u64 = 16;
 /// Symbols that answer requests for a block, in addition to two for each of its datagrams; then these are sent themselves.
 const MOST_ANSWERS: usize = 8;
+/// Requests of one subscriber for a block that are answered with symbols: further symbols would help no more, because it
+/// holds forged datagrams of the block.
+const MOST_ANSWERED: u8 = 3;
+/// For how many subscribers these requests are counted.
+const MOST_REQUESTERS: usize = 16;
 /// The least number of datagrams in a measurement of loss.
 const SAMPLE: u64 = 64;
 /// If more than this share of the blocks that were requested had several requesters, the first request is answered with
@@ -74,8 +79,10 @@ struct SentBlock {
     used: u8,
     /// When answers were sent; never, if they wait.
     answers: Vec<ClockTime>,
-    /// The subscriber that requested something of it last, and whether several have.
-    requested_by: Option<SubscriberId>,
+    /// The subscribers that requested something of it, and how many requests of each needed more than was on its way. The
+    /// last one is that of the last request.
+    requesters: VecDeque<(SubscriberId, u8)>,
+    /// Whether several have.
     is_shared: bool,
     /// Symbols that were computed for answers that wait.
     ready: VecDeque<(u8, Vec<u8>)>,
@@ -87,10 +94,21 @@ impl SentBlock {
             block,
             used,
             answers: Vec::new(),
-            requested_by: None,
+            requesters: VecDeque::new(),
             is_shared: false,
             ready: VecDeque::new(),
         }
+    }
+
+    /// Notes a request; returns whether symbols may help this subscriber. A request that needs no more of them does not count.
+    fn note_request(&mut self, id: SubscriberId, needs_more: bool) -> bool {
+        let known = self.requesters.iter().position(|(other, _)| *other == id);
+        let (_, answered) = known.and_then(|at| self.requesters.remove(at)).unwrap_or((id, 0));
+        if self.requesters.len() == MOST_REQUESTERS {
+            self.requesters.pop_front();
+        }
+        self.requesters.push_back((id, answered.saturating_add(u8::from(needs_more))));
+        !needs_more || answered < MOST_ANSWERED
     }
 }
 
@@ -331,13 +349,14 @@ impl ParitySchedule {
     ) -> Option<u8> {
         let mut shared = self.shared;
         let sent = self.sent_mut(base)?;
-        if sent.requested_by.is_some_and(|other| other != id) && !sent.is_shared {
-            sent.is_shared = true;
-            shared += (2 * HALF - shared) / 4;
-        } else if sent.requested_by.is_none() {
-            shared -= shared / 16;
+        match sent.requesters.back() {
+            Some((other, _)) if *other != id && !sent.is_shared => {
+                sent.is_shared = true;
+                shared += (2 * HALF - shared) / 4;
+            }
+            None => shared -= shared / 16,
+            _ => {}
         }
-        sent.requested_by = Some(id);
         let is_recent = |at: &&ClockTime| **at != ClockTime::NEVER && now.since(**at) < holdoff;
         let recent = sent.answers.iter().filter(is_recent).count();
         let waiting = sent.answers.iter().filter(|at| **at == ClockTime::NEVER).count();
@@ -347,7 +366,8 @@ impl ParitySchedule {
         let most = MOST_ANSWERS + 2 * usize::from(sent.block.count);
         let has_symbols =
             more <= Parity::SYMBOLS - sent.used && sent.answers.len() + usize::from(more) <= most;
-        let is_for_all = has_symbols && (sent.is_shared || shared > HALF);
+        let helps = sent.note_request(id, needed > 0);
+        let is_for_all = has_symbols && helps && (sent.is_shared || shared > HALF);
         if is_for_all {
             sent.used += more;
             sent.answers.resize(sent.answers.len() + usize::from(more), ClockTime::NEVER);
