@@ -162,20 +162,21 @@ impl Tcp {
     /// Handles the acknowledgement of a segment.
     pub(crate) fn acknowledge(&mut self, now: u64, number: u64) {
         self.last_ack = now;
-        let Some(position) = self.in_flight.iter().position(|segment| segment.number == number) else {
+        // They are in order of their numbers.
+        let Ok(position) = self.in_flight.binary_search_by_key(&number, |segment| segment.number) else {
             return;
         };
-        let segment = self.in_flight[position];
-        self.in_flight.remove(position);
+        let Some(segment) = self.in_flight.remove(position) else { return };
         self.delivered += 1;
         self.delivered_at = now;
         let sample = (now - segment.sent_at) as f64;
         self.round_trip =
             if self.round_trip == 0.0 { sample } else { 0.875 * self.round_trip + 0.125 * sample };
-        let is_lost = |lost: &Segment| lost.number + 3 <= number;
-        let lost =
-            self.in_flight.iter().filter(|segment| is_lost(segment)).map(|segment| segment.number).max();
-        self.in_flight.retain(|segment| !is_lost(segment));
+        let mut lost = None;
+        while let Some(segment) = self.in_flight.front().filter(|segment| segment.number + 3 <= number) {
+            lost = Some(segment.number);
+            self.in_flight.pop_front();
+        }
         let is_event = lost.is_some_and(|lost| lost >= self.recovery_end);
         if is_event {
             self.recovery_end = self.next;

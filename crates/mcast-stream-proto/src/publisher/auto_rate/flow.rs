@@ -57,6 +57,12 @@ impl Flow {
         self.reduction = None;
     }
 
+    /// Reduces the window because of a loss.
+    pub(super) fn reduce(&mut self, now: ClockTime, queue: Nanos) {
+        self.reduction = Some(Reduction { before: self.cubic, queue, least: Nanos::MAX });
+        self.cubic.reduce(now);
+    }
+
     pub(super) fn observe(&mut self, report: &FlowReport) {
         let FlowReport { now, queue, round_trip, base, delay, is_full, loss } = *report;
         let elapsed = now.since(self.cubic.reduced());
@@ -70,8 +76,7 @@ impl Flow {
         let is_new = elapsed >= delay && self.reduction.is_none() && now >= self.hold_until;
         let reduces = loss.is_some_and(|loss| is_new || loss >= SEVERE && elapsed >= delay);
         if reduces {
-            self.reduction = Some(Reduction { before: self.cubic, queue, least: Nanos::MAX });
-            self.cubic.reduce(now);
+            self.reduce(now, queue);
         } else if is_full {
             self.cubic.grow(now, round_trip);
         } else {

@@ -16,8 +16,9 @@ const BASE_PERIOD: Nanos = Nanos::from_secs(30);
 /// The bounds of the queueing delay to aim at, which is half of the round-trip time without queues.
 const SHORTEST_TARGET: Nanos = Nanos::from_millis(5);
 const LONGEST_TARGET: Nanos = Nanos::from_millis(20);
-/// The shortest target where a longer queue overflows.
+/// The shortest target where a longer queue overflows, and the time in which the target grows by itself after that.
 const LEAST_TARGET: Nanos = Nanos::from_millis(1);
+const TARGET_GROWTH: Nanos = Nanos::from_secs(5);
 /// The lowest rate, in bytes per second.
 pub(super) const SLOWEST: u64 = 16_384;
 /// The greatest part of a rate by which it grows or shrinks at once near the target.
@@ -310,30 +311,34 @@ impl PathModel {
             0 => sample.arrived,
             average => average - average / 4 + sample.arrived / 4,
         };
+        // A stream that is alone keeps the queue shorter than it can become.
+        let target = self.target();
+        let overflows =
+            has_congestion && 2 * sample.queue_at_loss >= 3 * target && self.shows_congestion(sample);
         if has_congestion {
             self.note_congestion(sample);
         } else if sample.is_full {
-            self.longest_target = (self.longest_target + self.longest_target / 32).min(LONGEST_TARGET);
+            let growth = u128::from(self.longest_target.0) * u128::from(sample.elapsed.0)
+                / u128::from(TARGET_GROWTH.0);
+            let growth = Nanos(u64::try_from(growth).unwrap_or(u64::MAX));
+            self.longest_target = (self.longest_target + growth).min(LONGEST_TARGET);
             let delivered = self.delivered.get();
             self.ceiling =
                 self.ceiling.filter(|(ceiling, _)| *ceiling / 4 < delivered).map(|(ceiling, step)| {
                     ((ceiling as f64 * (1.0 + step)) as u64, (2.0 * step).min(GREATEST_GAIN))
                 });
         }
-        self.change_mode(now, sample, has_congestion, delay);
+        self.change_mode(now, sample, has_congestion, overflows, delay);
         self.rate = Some(self.derive_rate(delay).max(SLOWEST));
     }
 
     /// Counts losses; returns whether they are more than those that do not depend on the rate.
     fn note_losses(&mut self, now: ClockTime, sample: &Sample) -> bool {
-        let Sample { datagrams, lost, .. } = *sample;
-        self.recent.add(datagrams, lost);
+        self.recent.add(sample.datagrams, sample.lost);
         if sample.is_trial {
-            self.present_trial.add(datagrams, lost);
+            self.present_trial.add(sample.datagrams, sample.lost);
         }
-        let expected = self.background() * datagrams as f64;
-        let more = lost as f64 - expected;
-        if more <= 0.0 || more * more <= 16.0 * expected + expected * expected {
+        if !exceeds(sample, self.background()) {
             return false;
         }
         // Where a queue overflows, it is long.
@@ -344,13 +349,20 @@ impl PathModel {
         is_queue_long || is_fresh
     }
 
+    /// Whether more are lost than can be random, although trials of few datagrams may have lost none by chance.
+    fn shows_congestion(&self, sample: &Sample) -> bool {
+        let random = (self.trial.lost + 2) as f64 / self.trial.sent.max(1) as f64;
+        exceeds(sample, random.min(self.recent.share()))
+    }
+
     /// Returns the share of datagrams that are lost whatever the rate.
     fn background(&self) -> f64 {
         self.trial.share().min(self.recent.share()).min(GREATEST_BACKGROUND)
     }
 
     fn note_congestion(&mut self, sample: &Sample) {
-        self.longest_target = (sample.queue_at_loss / 2).clamp(LEAST_TARGET, self.longest_target);
+        let shorter = (sample.queue_at_loss / 2).max(3 * (self.target() / 4)).max(LEAST_TARGET);
+        self.longest_target = shorter.min(self.longest_target);
         let expected = self.background() * sample.datagrams as f64;
         if sample.lost as f64 - expected > SEVERE * sample.datagrams as f64 {
             self.ceiling = Some((self.compensated(sample.arrived), 1.0 / 128.0));
@@ -368,7 +380,14 @@ impl PathModel {
         (base / 2).clamp(SHORTEST_TARGET, LONGEST_TARGET).min(self.longest_target)
     }
 
-    fn change_mode(&mut self, now: ClockTime, sample: &Sample, has_congestion: bool, delay: Nanos) {
+    fn change_mode(
+        &mut self,
+        now: ClockTime,
+        sample: &Sample,
+        has_congestion: bool,
+        overflows: bool,
+        delay: Nanos,
+    ) {
         let target = self.target();
         let is_long = self.queue > target + target / 4;
         let delivered = self.delivered.get();
@@ -383,6 +402,13 @@ impl PathModel {
                     (_, true, false) => Mode::Startup { best, stagnant: stagnant + 1, since: now },
                     _ => self.mode,
                 }
+            }
+            Mode::Alone { resume, since, .. } if overflows && now.since(since) >= 2 * delay => {
+                let mut mode = self.compete(now, self.average, resume);
+                if let Mode::Beside { flow, .. } = &mut mode {
+                    flow.reduce(now, self.queue);
+                }
+                mode
             }
             Mode::Alone { resume, since, .. } if !is_long => {
                 let resume = resume.filter(|_| now.since(since) < MEMORY);
@@ -482,6 +508,13 @@ struct Sample {
     is_trial: bool,
     /// A trial runs.
     in_trial: bool,
+}
+
+/// Whether more datagrams were lost than this share explains.
+fn exceeds(sample: &Sample, share: f64) -> bool {
+    let expected = share * sample.datagrams as f64;
+    let more = sample.lost as f64 - expected;
+    more > 0.0 && more * more > 16.0 * expected + expected * expected
 }
 
 fn per_second(bytes: u64, elapsed: Nanos) -> u64 {
