@@ -63,16 +63,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
 fn steps() -> Vec<Step> {
     let mut steps = Vec::new();
     steps.extend(environment::steps());
+    // These are in the lane beside, and cargo does not make them wait for the others.
+    steps.push(packages::build_step());
+    steps.push(bench::build_step());
     steps.extend(sources::steps());
     steps.extend(dependencies::steps());
+    steps.extend(targets::steps());
     steps.extend(tests::steps());
+    // The second lane starts here.
+    steps.push(bench::instructions_step());
+    steps.extend(packages::steps());
     steps.extend(ordinary_user::steps());
     steps.extend(bench::steps());
     steps.extend(python::steps());
+    steps.push(packages::wheel_step());
     steps.push(docs::step());
-    steps.extend(targets::steps());
     steps.extend(wine::steps());
-    steps.extend(packages::steps());
     steps
 }
 

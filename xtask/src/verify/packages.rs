@@ -15,37 +15,41 @@ use anyhow::{Context, Result};
 use super::{python, sources};
 use crate::command::{program, succeeds};
 use crate::dist::{self, Profile, Release};
-use crate::step::{Outcome, RunOptions, Step, Verdict};
+use crate::step::{Lane, Outcome, RunOptions, Step, Verdict};
 use clean::CleanSystem;
 
+/// Returns the step that builds what the others need. It uses a folder of cargo that no other step uses.
+pub(super) fn build_step() -> Step {
+    let about = "the Debian package and a clean system to try it in can be made";
+    let build = |options: &RunOptions| {
+        Ok(match package(options)? {
+            Ok(_) => Outcome::passed(""),
+            Err(why) => Outcome::skipped(why),
+        })
+    };
+    Step::new("packages:build", about, build).on(Lane::Beside)
+}
+
 pub(super) fn steps() -> Vec<Step> {
-    vec![
-        Step::new(
-            "packages:build",
-            "the Debian package and a clean system to try it in can be made",
-            |options| {
-                Ok(match package(options)? {
-                    Ok(_) => Outcome::passed(""),
-                    Err(why) => Outcome::skipped(why),
-                })
-            },
-        )
-        .beside(),
-        Step::new(
-            "packages:deb",
-            "the Debian package installs in a clean system, works, and is removed completely",
-            debian,
-        ),
-        Step::new(
-            "packages:services",
-            "systemd runs the packaged units, from installation to purge",
-            |options| match package(options)? {
-                Ok(package) => services::outcome(&package, options),
-                Err(why) => Ok(Outcome::skipped(why)),
-            },
-        ),
-        Step::new("packages:wheel", "the wheel and its command work in a clean system", wheel),
-    ]
+    let debian = Step::new(
+        "packages:deb",
+        "the Debian package installs in a clean system, works, and is removed completely",
+        debian,
+    );
+    let services = Step::new(
+        "packages:services",
+        "systemd runs the packaged units, from installation to purge",
+        |options| match package(options)? {
+            Ok(package) => services::outcome(&package, options),
+            Err(why) => Ok(Outcome::skipped(why)),
+        },
+    );
+    [debian, services].map(|step| step.on(Lane::Second)).into()
+}
+
+/// Returns the step that tries the wheel, which `python:tests` uses before it.
+pub(super) fn wheel_step() -> Step {
+    Step::new("packages:wheel", "the wheel and its command work in a clean system", wheel).on(Lane::Second)
 }
 
 fn debian(options: &RunOptions) -> Result<Outcome> {

@@ -2,7 +2,7 @@
 
 use super::sources::{check, clippy};
 use crate::command::{cargo, finish};
-use crate::step::{Outcome, Step};
+use crate::step::{Lane, Outcome, Step};
 use crate::target;
 
 /// Systems for which every merge checks the whole workspace. It compiles for two more: the package is a program for
@@ -53,7 +53,7 @@ pub(super) fn steps() -> Vec<Step> {
         "the no_std crates compile without an operating system",
         packages.chain(["--lib", "--no-default-features"]).collect(),
     );
-    whole.chain([other_linux, bare]).map(Step::beside).collect()
+    whole.chain([other_linux, bare]).map(|step| step.on(Lane::Beside)).collect()
 }
 
 /// The steps of `cargo soak`.
