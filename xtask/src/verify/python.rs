@@ -118,6 +118,7 @@ fn install(options: &RunOptions) -> Result<Option<Outcome>> {
     }
     let mut maturin = program(home().join("venv/bin/maturin"), ["build", "--quiet", "--profile", "dev"]);
     maturin.args(["--compatibility", "linux", "--interpreter"]).arg(python()).arg("--out").arg(&wheels);
+    maturin.args(super::unoptimized());
     maturin.current_dir(crate::root().join(CRATE));
     for command in [maturin, pip(&["--no-index", "--find-links", &wheels.to_string_lossy(), "pymcast"])] {
         let called = command_line(&command);

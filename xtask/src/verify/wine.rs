@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, Result};
 
 use super::built::{self, Built};
-use super::{environment, sources, tests};
+use super::{environment, sources, tests, unoptimized};
 use crate::command::{cargo, command_line, finish, program, succeeds};
 use crate::step::{Lane, Outcome, RunOptions, Step, Verdict};
 use crate::target;
@@ -150,14 +150,14 @@ fn windows_tests() -> Command {
     let head =
         ["test", "--quiet", "--target", TARGET, "--all-features", "--no-fail-fast", "--lib", "--tests"];
     let mut command = cargo(head.into_iter().chain(packages));
-    command.env(FLAGS, DENY_WARNINGS);
+    command.args(unoptimized()).env(FLAGS, DENY_WARNINGS);
     command
 }
 
 fn windows_command() -> Command {
     let mut command =
         cargo(["build", "--quiet", "--target", TARGET, "--package", "mcast-cli", "--bin", "mcast"]);
-    command.env(FLAGS, DENY_WARNINGS);
+    command.args(unoptimized()).env(FLAGS, DENY_WARNINGS);
     command
 }
 
