@@ -69,16 +69,21 @@ fn debian(options: &RunOptions) -> Result<Outcome> {
     in_clean_system(&package, "debian.sh", options)
 }
 
-/// Builds the package for this machine and the clean system; or returns why that is not possible.
+/// Builds the package for this machine and the clean system, once; or returns why that is not possible.
 fn package(options: &RunOptions) -> Result<Result<PathBuf, String>> {
-    // Steps of both lanes need them, and must not write the same files at once.
-    static BUILDING: Mutex<()> = Mutex::new(());
-    let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
-    thread::scope(|scope| {
+    // Steps of several lanes need them, and must not write the same files at once.
+    static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(package) = &*built {
+        return Ok(Ok(package.clone()));
+    }
+    let package = thread::scope(|scope| {
         // Mostly downloads and unpacks, while the program compiles. If it fails, copying the system reports why.
         scope.spawn(|| clean::base(options));
         debian_package()
-    })
+    })?;
+    *built = package.as_ref().ok().cloned();
+    Ok(package)
 }
 
 fn debian_package() -> Result<Result<PathBuf, String>> {
