@@ -1,6 +1,8 @@
 //! Running steps, and reporting their outcomes.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,34 +20,48 @@ const DIM: Style = Style::new().dimmed();
 pub(crate) fn run(steps: &[Step], options: RunOptions) -> bool {
     let started = Instant::now();
     let stop = AtomicBool::new(false);
-    let run_lane = |lane| {
-        let results = steps.iter().map(|step| {
-            if step.lane != lane || stop.load(Ordering::Relaxed) {
-                return None;
+    let run_lane = |lane, wait_for: &mut dyn FnMut(usize)| {
+        let mut results = Vec::new();
+        for (place, step) in steps.iter().enumerate().filter(|(_, step)| step.lane == lane) {
+            wait_for(place);
+            if stop.load(Ordering::Relaxed) {
+                break;
             }
             let result = run_one(step, options);
             stop.fetch_or(options.fail_fast && result.outcome.verdict == Verdict::Failed, Ordering::Relaxed);
-            Some(result)
-        });
-        results.collect::<Vec<_>>()
+            results.push((place, result));
+        }
+        results
     };
-    let (main, beside) = thread::scope(|scope| {
+    let (started_main, main_starts) = mpsc::channel();
+    let results: BTreeMap<_, _> = thread::scope(|scope| {
+        let main = scope.spawn(move || {
+            // The other lane may have finished already.
+            run_lane(Lane::Main, &mut |place| started_main.send(place).unwrap_or_default())
+        });
         let beside = scope.spawn(|| {
             yield_to_others();
-            run_lane(Lane::Beside)
+            run_lane(Lane::Beside, &mut |_| ())
         });
-        (run_lane(Lane::Main), beside.join().unwrap_or_default())
+        let second = scope.spawn(move || {
+            let mut reached = 0;
+            run_lane(Lane::Second, &mut |place| {
+                while reached < place {
+                    // An error means that the main lane has ended.
+                    reached = main_starts.recv().unwrap_or(usize::MAX);
+                }
+            })
+        });
+        // A lane that panicked has no results, and its steps count as not run.
+        [main, beside, second].into_iter().flat_map(|lane| lane.join().unwrap_or_default()).collect()
     });
-    // A lane that panicked has no results, and its steps count as not run.
-    let beside = beside.into_iter().chain(std::iter::repeat_with(|| None));
-    let results: Vec<_> = main.into_iter().zip(beside).map(|(main, beside)| main.or(beside)).collect();
     let not_run: Vec<_> = steps
         .iter()
-        .zip(&results)
-        .filter(|(_, result)| result.is_none())
-        .map(|(step, _)| step.name.as_str())
+        .enumerate()
+        .filter(|(place, _)| !results.contains_key(place))
+        .map(|(_, step)| step.name.as_str())
         .collect();
-    let report: Vec<_> = results.into_iter().flatten().collect();
+    let report: Vec<_> = results.into_values().collect();
     summarize(&report, &not_run, started.elapsed())
 }
 
@@ -133,6 +149,8 @@ fn style_of(verdict: Verdict) -> (Style, &'static str) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
 
     #[test]
@@ -156,13 +174,46 @@ mod tests {
     }
 
     #[test]
-    fn steps_of_both_lanes_run_and_can_fail() {
+    fn steps_of_all_lanes_run_and_can_fail() {
         let good = || Step::new("good", "", |_| Ok(Outcome::passed("")));
         let bad = || Step::new("bad", "", |_| anyhow::bail!("broken"));
 
-        assert!(run(&[good(), good().beside()], RunOptions::default()));
-        assert!(!run(&[good(), bad().beside()], RunOptions::default()));
-        assert!(!run(&[bad(), good().beside()], RunOptions::default()));
+        for lane in [Lane::Beside, Lane::Second] {
+            assert!(run(&[good(), good().on(lane)], RunOptions::default()));
+            assert!(!run(&[good(), bad().on(lane)], RunOptions::default()));
+            assert!(!run(&[bad(), good().on(lane)], RunOptions::default()));
+        }
+    }
+
+    #[test]
+    fn the_second_lane_waits_for_the_steps_before_it_and_not_for_those_behind_it() {
+        let (ended, main_ended) = mpsc::channel();
+        let (started, second_started) = mpsc::channel();
+        let (main_ended, second_started) = (Mutex::new(main_ended), Mutex::new(second_started));
+        let patience = Duration::from_secs(60);
+        let steps = [
+            Step::new("before", "", move |_| {
+                ended.send(())?;
+                Ok(Outcome::passed(""))
+            }),
+            Step::new("second", "", move |_| {
+                main_ended.lock().unwrap().try_recv()?;
+                started.send(())?;
+                Ok(Outcome::passed(""))
+            })
+            .on(Lane::Second),
+            Step::new("behind", "", move |_| {
+                second_started.lock().unwrap().recv_timeout(patience)?;
+                Ok(Outcome::passed(""))
+            }),
+        ];
+
+        assert!(run(&steps, RunOptions::default()));
+        // Without a step of the main lane behind it, it runs when that lane has ended.
+        assert!(run(
+            &[Step::new("last", "", |_| Ok(Outcome::passed(""))).on(Lane::Second)],
+            RunOptions::default()
+        ));
     }
 
     #[test]

@@ -23,9 +23,12 @@ pub(crate) struct Step {
 pub(crate) enum Lane {
     /// After the steps before it.
     Main,
-    /// Beside those of the main lane, with the processor time that they leave: a step that mostly compiles, and shares
-    /// no folder of cargo with them. Tests wait more than they compute.
+    /// Beside those of the main lane, with the processor time that they leave: a step that mostly compiles. Tests wait
+    /// more than they compute.
     Beside,
+    /// After the steps of the main lane before it, beside those that follow, with the same priority: a step that tests,
+    /// and keeps one processor busy at most.
+    Second,
 }
 
 impl Step {
@@ -37,9 +40,9 @@ impl Step {
         Self { name: name.into(), about: about.into(), work: Box::new(work), lane: Lane::Main }
     }
 
-    /// The same step, to be run beside others.
-    pub(crate) fn beside(self) -> Self {
-        Self { lane: Lane::Beside, ..self }
+    /// The same step, to be run in this lane.
+    pub(crate) fn on(self, lane: Lane) -> Self {
+        Self { lane, ..self }
     }
 
     /// Returns whether `name` is that of this step or of its family.

@@ -63,22 +63,38 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
 fn steps() -> Vec<Step> {
     let mut steps = Vec::new();
     steps.extend(environment::steps());
+    // These are in the lane beside, and cargo does not make them wait for the others.
+    steps.push(packages::build_step());
+    steps.push(bench::build_step());
     steps.extend(sources::steps());
     steps.extend(dependencies::steps());
+    steps.extend(targets::steps());
     steps.extend(tests::steps());
+    // The second lane starts here.
+    steps.push(bench::instructions_step());
+    steps.extend(packages::steps());
     steps.extend(ordinary_user::steps());
     steps.extend(bench::steps());
     steps.extend(python::steps());
+    steps.push(packages::wheel_step());
     steps.push(docs::step());
-    steps.extend(targets::steps());
     steps.extend(wine::steps());
-    steps.extend(packages::steps());
     steps
 }
 
 /// Steps that take too long for every merge. They run only with `--only`, and in `cargo soak`.
 fn on_request() -> Vec<Step> {
     vec![kernel::step()]
+}
+
+/// The crates that `Cargo.toml` optimizes in the profile `dev`, for their simulations.
+const OPTIMIZED: [&str; 5] =
+    ["mcast-bridge", "mcast-log", "mcast-relay", "mcast-tunnel", "mcast-stream-proto"];
+
+/// Returns options with which cargo compiles all crates without optimizations, for builds that run no simulations.
+fn unoptimized() -> impl Iterator<Item = String> {
+    let option = |package| ["--config".to_owned(), format!("profile.dev.package.{package}.opt-level=0")];
+    OPTIMIZED.into_iter().flat_map(option)
 }
 
 pub(crate) fn chosen(steps: Vec<Step>, only: &[String]) -> Result<Vec<Step>> {
@@ -100,6 +116,16 @@ fn list(steps: &[Step]) {
 #[cfg(test)]
 mod checks {
     use super::*;
+
+    #[test]
+    fn the_optimized_crates_are_those_of_the_manifest() {
+        let manifest = std::fs::read_to_string(crate::root().join("Cargo.toml")).unwrap();
+        let sections = manifest.split("[profile.dev.package.").skip(1);
+        let optimized = sections.filter(|section| section.contains("\nopt-level = "));
+        let names: Vec<_> = optimized.filter_map(|section| section.split(']').next()).collect();
+
+        assert_eq!(names, OPTIMIZED);
+    }
 
     #[test]
     fn an_unknown_name_is_an_error_that_lists_the_steps() {

@@ -6,7 +6,7 @@ use anyhow::Result;
 use super::sources::{check, clippy};
 use super::{environment, tests};
 use crate::command::{cargo, program, succeeds};
-use crate::step::{Outcome, RunOptions, Step};
+use crate::step::{Lane, Outcome, RunOptions, Step};
 
 /// Selects the workspace; it shares the target directory.
 const BENCH: [&str; 4] = ["--manifest-path", "bench/Cargo.toml", "--target-dir", "target"];
@@ -25,8 +25,22 @@ pub(super) fn steps() -> Vec<Step> {
             }
             tests::outcome(cargo(["test", "--quiet"].iter().chain(&BENCH)), "cargo test", options)
         }),
-        Step::new("instructions", "the hot path needs no more instructions than its limits", instructions),
     ]
+}
+
+/// Returns the step that builds the program whose instructions are counted: the only step that compiles with the
+/// profile `release`.
+pub(super) fn build_step() -> Step {
+    Step::new("instructions:build", "the program whose instructions are counted compiles", |options| {
+        check(cargo(["build", "--quiet", "--release"].iter().chain(&BENCH)), options)
+    })
+    .on(Lane::Beside)
+}
+
+/// Returns the step that counts them.
+pub(super) fn instructions_step() -> Step {
+    let about = "the hot path needs no more instructions than its limits";
+    Step::new("instructions", about, instructions).on(Lane::Second)
 }
 
 fn instructions(options: &RunOptions) -> Result<Outcome> {

@@ -15,37 +15,41 @@ use anyhow::{Context, Result};
 use super::{python, sources};
 use crate::command::{program, succeeds};
 use crate::dist::{self, Profile, Release};
-use crate::step::{Outcome, RunOptions, Step, Verdict};
+use crate::step::{Lane, Outcome, RunOptions, Step, Verdict};
 use clean::CleanSystem;
 
+/// Returns the step that builds what the others need. It uses a folder of cargo that no other step uses.
+pub(super) fn build_step() -> Step {
+    let about = "the Debian package and a clean system to try it in can be made";
+    let build = |options: &RunOptions| {
+        Ok(match package(options)? {
+            Ok(_) => Outcome::passed(""),
+            Err(why) => Outcome::skipped(why),
+        })
+    };
+    Step::new("packages:build", about, build).on(Lane::Beside)
+}
+
 pub(super) fn steps() -> Vec<Step> {
-    vec![
-        Step::new(
-            "packages:build",
-            "the Debian package and a clean system to try it in can be made",
-            |options| {
-                Ok(match package(options)? {
-                    Ok(_) => Outcome::passed(""),
-                    Err(why) => Outcome::skipped(why),
-                })
-            },
-        )
-        .beside(),
-        Step::new(
-            "packages:deb",
-            "the Debian package installs in a clean system, works, and is removed completely",
-            debian,
-        ),
-        Step::new(
-            "packages:services",
-            "systemd runs the packaged units, from installation to purge",
-            |options| match package(options)? {
-                Ok(package) => services::outcome(&package, options),
-                Err(why) => Ok(Outcome::skipped(why)),
-            },
-        ),
-        Step::new("packages:wheel", "the wheel and its command work in a clean system", wheel),
-    ]
+    let debian = Step::new(
+        "packages:deb",
+        "the Debian package installs in a clean system, works, and is removed completely",
+        debian,
+    );
+    let services = Step::new(
+        "packages:services",
+        "systemd runs the packaged units, from installation to purge",
+        |options| match package(options)? {
+            Ok(package) => services::outcome(&package, options),
+            Err(why) => Ok(Outcome::skipped(why)),
+        },
+    );
+    [debian, services].map(|step| step.on(Lane::Second)).into()
+}
+
+/// Returns the step that tries the wheel, which `python:tests` uses before it.
+pub(super) fn wheel_step() -> Step {
+    Step::new("packages:wheel", "the wheel and its command work in a clean system", wheel).on(Lane::Second)
 }
 
 fn debian(options: &RunOptions) -> Result<Outcome> {
@@ -65,16 +69,21 @@ fn debian(options: &RunOptions) -> Result<Outcome> {
     in_clean_system(&package, "debian.sh", options)
 }
 
-/// Builds the package for this machine and the clean system; or returns why that is not possible.
+/// Builds the package for this machine and the clean system, once; or returns why that is not possible.
 fn package(options: &RunOptions) -> Result<Result<PathBuf, String>> {
-    // Steps of both lanes need them, and must not write the same files at once.
-    static BUILDING: Mutex<()> = Mutex::new(());
-    let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
-    thread::scope(|scope| {
+    // Steps of several lanes need them, and must not write the same files at once.
+    static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(package) = &*built {
+        return Ok(Ok(package.clone()));
+    }
+    let package = thread::scope(|scope| {
         // Mostly downloads and unpacks, while the program compiles. If it fails, copying the system reports why.
         scope.spawn(|| clean::base(options));
         debian_package()
-    })
+    })?;
+    *built = package.as_ref().ok().cloned();
+    Ok(package)
 }
 
 fn debian_package() -> Result<Result<PathBuf, String>> {

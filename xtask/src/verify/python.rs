@@ -3,12 +3,13 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 
 use super::environment;
 use crate::command::{Finished, command_line, finish, program, succeeds};
-use crate::step::{Count, Outcome, RunOptions, Step, Verdict};
+use crate::step::{Count, Lane, Outcome, RunOptions, Step, Verdict};
 
 const CRATE: &str = "crates/mcast-python";
 const REQUIREMENTS: &str = "requirements-test.txt";
@@ -16,6 +17,10 @@ const VERSION: &str = "import sys; sys.exit(sys.version_info < (3, 10))";
 
 pub(super) fn steps() -> Vec<Step> {
     vec![
+        Step::new("python:build", "the wheel and the environment of its tests can be made", |options| {
+            Ok(ensure_built(options)?.unwrap_or_else(|| Outcome::passed("")))
+        })
+        .on(Lane::Beside),
         Step::new("python:tests", "the tests of the wheel in a new virtual environment", tests),
         Step::new("python:mypy", "mypy reports no errors in package, tests and examples", |options| {
             types("mypy", &["--python-executable"], options)
@@ -31,7 +36,7 @@ fn tests(options: &RunOptions) -> Result<Outcome> {
     if !environment::has_namespaces() {
         return Ok(Outcome::skipped(environment::NO_NAMESPACES));
     }
-    if let Some(other) = install(options)? {
+    if let Some(other) = ensure_built(options)? {
         return Ok(other);
     }
     let mut pytest = program(python(), ["-m", "pytest", "--quiet", "-p", "no:cacheprovider"]);
@@ -47,9 +52,7 @@ fn tests(options: &RunOptions) -> Result<Outcome> {
 }
 
 fn types(checker: &str, python_follows: &[&str], options: &RunOptions) -> Result<Outcome> {
-    if !python().exists()
-        && let Some(other) = install(options)?
-    {
+    if let Some(other) = ensure_installed(options)? {
         return Ok(other);
     }
     let mut command = program(home().join("venv/bin").join(checker), python_follows);
@@ -61,14 +64,34 @@ fn types(checker: &str, python_follows: &[&str], options: &RunOptions) -> Result
 }
 
 fn stubs(options: &RunOptions) -> Result<Outcome> {
-    if !python().exists()
-        && let Some(other) = install(options)?
-    {
+    if let Some(other) = ensure_installed(options)? {
         return Ok(other);
     }
     let mut command = program(python(), ["-m", "mypy.stubtest", "pymcast"]);
     command.args(["--mypy-config-file", "pyproject.toml"]).current_dir(crate::root().join(CRATE));
     super::sources::check(command, options)
+}
+
+/// Whether this run has installed the wheel. Steps of both lanes need it, and must not write the same files at once.
+static BUILT: Mutex<bool> = Mutex::new(false);
+
+/// Installs the wheel of the current sources. Returns an outcome only if that fails.
+fn ensure_built(options: &RunOptions) -> Result<Option<Outcome>> {
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if *built {
+        return Ok(None);
+    }
+    let failure = install(options)?;
+    *built = failure.is_none();
+    Ok(failure)
+}
+
+/// The same if no wheel is installed.
+fn ensure_installed(options: &RunOptions) -> Result<Option<Outcome>> {
+    let built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_installed = python().exists();
+    drop(built);
+    if is_installed { Ok(None) } else { ensure_built(options) }
 }
 
 /// Creates a virtual environment with the wheel and the requirements of the tests. Returns an outcome only if that
@@ -95,6 +118,7 @@ fn install(options: &RunOptions) -> Result<Option<Outcome>> {
     }
     let mut maturin = program(home().join("venv/bin/maturin"), ["build", "--quiet", "--profile", "dev"]);
     maturin.args(["--compatibility", "linux", "--interpreter"]).arg(python()).arg("--out").arg(&wheels);
+    maturin.args(super::unoptimized());
     maturin.current_dir(crate::root().join(CRATE));
     for command in [maturin, pip(&["--no-index", "--find-links", &wheels.to_string_lossy(), "pymcast"])] {
         let called = command_line(&command);

@@ -2,16 +2,29 @@
 
 use super::sources::{check, clippy};
 use crate::command::{cargo, finish};
-use crate::step::{Outcome, Step};
+use crate::step::{Lane, Outcome, Step};
 use crate::target;
 
-/// Systems for which every merge checks the whole workspace. It compiles for two more: the package is a program for
+/// The system for which every merge checks the whole workspace. It compiles for two more: the package is a program for
 /// musl, and Wine runs one for Windows.
-const SYSTEMS: [&str; 2] = ["aarch64-apple-darwin", "x86_64-unknown-freebsd"];
+const WHOLE: &str = "aarch64-apple-darwin";
 
-/// Targets on which only calls of the system differ from those of this one, and the crates with such calls.
-const OTHER_LINUX: &str = "aarch64-unknown-linux-gnu";
-const SYSTEM_CRATES: [&str; 3] = ["mcast-sys", "mcast-lab", "mcast-capture"];
+/// A target that differs from one that is checked as a whole only in some crates.
+struct Similar {
+    target: &'static str,
+    /// The crates with code for it.
+    packages: &'static [&'static str],
+}
+
+const SIMILAR: [Similar; 2] = [
+    // It shares the other code of Unix with macOS.
+    Similar {
+        target: "x86_64-unknown-freebsd",
+        packages: &["mcast-sys", "mcast", "mcast-capture", "mcast-doctor"],
+    },
+    // Only system calls differ from those of other processors.
+    Similar { target: "aarch64-unknown-linux-gnu", packages: &["mcast-sys", "mcast-lab", "mcast-capture"] },
+];
 
 /// All targets to check the whole workspace for, now and then.
 const ALL_SYSTEMS: [&str; 7] = [
@@ -40,20 +53,23 @@ const NO_STD_CRATES: [&str; 5] =
     ["mcast-group", "mcast-measure", "mcast-packet", "mcast-stream-proto", "mcast-mold"];
 
 pub(super) fn steps() -> Vec<Step> {
-    let whole = SYSTEMS.into_iter().filter(|system| *system != host()).map(whole_workspace);
-    let packages = SYSTEM_CRATES.iter().flat_map(|package| ["--package", package]);
-    let other_linux = step(
-        OTHER_LINUX,
-        "the crates with system calls compile without warnings",
-        packages.chain(["--lib", "--all-features"]).collect(),
-    );
+    let host = host();
+    let whole = (WHOLE != host).then(|| whole_workspace(WHOLE));
+    let similar = SIMILAR.iter().filter(|similar| similar.target != host).map(|similar| {
+        let packages = similar.packages.iter().flat_map(|package| ["--package", package]);
+        step(
+            similar.target,
+            "the crates with code for it compile without warnings",
+            packages.chain(["--lib", "--all-features"]).collect(),
+        )
+    });
     let packages = NO_STD_CRATES.iter().flat_map(|package| ["--package", package]);
     let bare = step(
         BARE_METAL,
         "the no_std crates compile without an operating system",
         packages.chain(["--lib", "--no-default-features"]).collect(),
     );
-    whole.chain([other_linux, bare]).map(Step::beside).collect()
+    whole.into_iter().chain(similar).chain([bare]).map(|step| step.on(Lane::Beside)).collect()
 }
 
 /// The steps of `cargo soak`.
@@ -90,6 +106,8 @@ pub(crate) fn host() -> String {
 mod checks {
     use std::collections::BTreeSet;
 
+    use crate::command::program;
+
     use super::*;
 
     #[test]
@@ -105,5 +123,20 @@ mod checks {
         });
 
         assert_eq!(features.collect::<BTreeSet<_>>(), FEATURES.split(',').map(str::to_owned).collect());
+    }
+
+    /// The crate that only chooses words by the system.
+    const NAME_ONLY: [&str; 1] = ["mcast-cli"];
+
+    /// A crate whose code names a system is checked for it.
+    #[test]
+    fn crates_with_code_for_a_similar_system_are_checked_for_it() {
+        let search = ["grep", "--files-with-matches", "target_os = \"freebsd\"", "--", "crates/*/src/*.rs"];
+        let found = finish(program("git", search), false).unwrap();
+        let crates: BTreeSet<_> = found.output.lines().filter_map(|path| path.split('/').nth(1)).collect();
+        let freebsd = SIMILAR.iter().find(|similar| similar.target.ends_with("freebsd")).unwrap();
+        let checked: BTreeSet<_> = freebsd.packages.iter().copied().chain(NAME_ONLY).collect();
+
+        assert_eq!(crates, checked);
     }
 }

@@ -7,13 +7,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 
 use super::built::{self, Built};
-use super::{environment, tests};
+use super::{environment, sources, tests, unoptimized};
 use crate::command::{cargo, command_line, finish, program, succeeds};
-use crate::step::{Outcome, RunOptions, Step};
+use crate::step::{Lane, Outcome, RunOptions, Step, Verdict};
 use crate::target;
 
 const TARGET: &str = "x86_64-pc-windows-gnu";
@@ -40,8 +41,14 @@ const LOADERS: [&str; 3] = ["wine64", "/usr/lib/wine/wine64", "wine"];
 
 pub(super) fn steps() -> Vec<Step> {
     vec![
+        Step::new(
+            "wine:build",
+            "the tests and the command compile for Windows without warnings",
+            |options| with_wine(|_, _| build(options)),
+        )
+        .on(Lane::Beside),
         Step::new("wine:library", "the libraries' tests pass as Windows programs under Wine", |options| {
-            with_wine(|loader, home| tests::outcome(windows_tests(loader, home), "cargo test", options))
+            with_wine(|loader, home| library_tests(loader, home, options))
         }),
         Step::new("wine:command", "the Windows command and the native command interoperate", |options| {
             with_wine(|loader, home| command_tests(loader, home, options))
@@ -76,6 +83,9 @@ fn installed(loader: &str) -> Option<PathBuf> {
 
 /// Builds a DLL that this version of Wine lacks. Returns an outcome only if that fails.
 fn build_shim(home: &Path) -> Result<Option<Outcome>> {
+    // Steps of both lanes need it.
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
     fs::create_dir_all(home).with_context(|| format!("making {}", home.display()))?;
     let library: PathBuf = home.join("bcryptprimitives.dll");
     let mut compiler = program(COMPILER, ["-shared", "-o"]);
@@ -84,18 +94,28 @@ fn build_shim(home: &Path) -> Result<Option<Outcome>> {
     Ok((!finished.success).then(|| Outcome::failed("the missing DLL could not be built", finished.output)))
 }
 
+/// Builds what the other steps run; if they run first, they build it themselves.
+fn build(options: &RunOptions) -> Result<Outcome> {
+    let mut tests = windows_tests();
+    tests.arg("--no-run");
+    for command in [tests, windows_command()] {
+        let outcome = sources::check(command, options)?;
+        if outcome.verdict != Verdict::Passed {
+            return Ok(outcome);
+        }
+    }
+    Ok(Outcome::passed(""))
+}
+
 /// Also creates Wine's prefix, unless the tests of the library did.
 fn command_tests(loader: &Path, home: &Path, options: &RunOptions) -> Result<Outcome> {
     let exe = crate::root().join("target").join(TARGET).join("debug/mcast.exe");
-    let mut build =
-        cargo(["build", "--quiet", "--target", TARGET, "--package", "mcast-cli", "--bin", "mcast"]);
-    build.env(FLAGS, DENY_WARNINGS);
     let mut first = program(folder().join("wine"), [exe.as_os_str(), "--version".as_ref()]);
     first.env("MCAST_WINE", home).env("MCAST_WINE_PROGRAM", loader);
     // The tests copy the prefix, whose registry is complete once its server has ended.
     let mut wait = program(loader.with_file_name("wineserver64"), ["-w"]);
     wait.env("WINEPREFIX", home.join("prefix"));
-    for command in [build, first, wait] {
+    for command in [windows_command(), first, wait] {
         let called = command_line(&command);
         let finished = finish(command, options.verbose)?;
         if !finished.success {
@@ -115,17 +135,29 @@ fn command_tests(loader: &Path, home: &Path, options: &RunOptions) -> Result<Out
     tests::outcome(tests, "libtest", options)
 }
 
-fn windows_tests(loader: &Path, home: &Path) -> Command {
+fn library_tests(loader: &Path, home: &Path, options: &RunOptions) -> Result<Outcome> {
+    let mut tests = windows_tests();
+    tests
+        .args(["--", "--show-output"])
+        .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", folder().join("wine"))
+        .env("MCAST_WINE", home)
+        .env("MCAST_WINE_PROGRAM", loader);
+    tests::outcome(tests, "cargo test", options)
+}
+
+fn windows_tests() -> Command {
     let packages = PACKAGES.iter().flat_map(|package| ["--package", package]);
     let head =
         ["test", "--quiet", "--target", TARGET, "--all-features", "--no-fail-fast", "--lib", "--tests"];
-    let tail = ["--", "--show-output"];
-    let mut command = cargo(head.into_iter().chain(packages).chain(tail));
+    let mut command = cargo(head.into_iter().chain(packages));
+    command.args(unoptimized()).env(FLAGS, DENY_WARNINGS);
     command
-        .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", folder().join("wine"))
-        .env(FLAGS, DENY_WARNINGS)
-        .env("MCAST_WINE", home)
-        .env("MCAST_WINE_PROGRAM", loader);
+}
+
+fn windows_command() -> Command {
+    let mut command =
+        cargo(["build", "--quiet", "--target", TARGET, "--package", "mcast-cli", "--bin", "mcast"]);
+    command.args(unoptimized()).env(FLAGS, DENY_WARNINGS);
     command
 }
 
