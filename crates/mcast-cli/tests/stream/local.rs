@@ -65,12 +65,23 @@ fn everything_arrives_when_the_repairer_is_killed() {
 #[test]
 fn repairing_for_others_needs_a_policy_with_repairs_and_some_memory() {
     let lan = crate::support::Lan::new();
-    for (options, reason) in [
-        (&["--repair-for-others", "--policy", "best-effort"][..], "a policy that requests repairs"),
-        (&["--repair-for-others=1k"][..], "must be at least 64K"),
+    for (options, reason, remedy) in [
+        (
+            &["--repair-for-others", "--policy", "best-effort"][..],
+            "requests no repairs",
+            "choose a --policy other than best-effort, or remove --repair-for-others",
+        ),
+        (
+            &["--repair-for-others=1k"][..],
+            "at least 65,536 bytes, not 1024",
+            "--repair-for-others=64K or more",
+        ),
     ] {
-        let ended = crate::mcast(&lan.a, &[&["subscribe", GROUP], options].concat());
-        assert_eq!(ended.status, Some(2), "{ended:?}");
-        assert!(ended.stderr.contains(reason), "{ended:?}");
+        // Without a wait for the name to be announced.
+        for place in [GROUP, "prices"] {
+            let ended = crate::mcast(&lan.a, &[&["subscribe", place], options].concat());
+            assert_eq!(ended.status, Some(2), "{ended:?}");
+            assert!(ended.stderr.contains(reason) && ended.stderr.contains(remedy), "{ended:?}");
+        }
     }
 }

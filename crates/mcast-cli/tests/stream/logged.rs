@@ -307,7 +307,7 @@ fn a_log_needs_a_name_and_is_written_by_one_publisher() {
     let log = folder.path().join("log").display().to_string();
     let ended = publisher(&lan.a, &[GROUP, "--log", &log, "hello"]).end();
     assert_eq!(ended.status, Some(2), "{ended:?}");
-    assert!(ended.stderr.contains("--log needs a stream with a name"), "{ended:?}");
+    assert!(ended.stderr.contains("add --name NAME or --announce NAME"), "{ended:?}");
     let first = logged(&lan, &log, &[]);
     let ended = publisher(&lan.a, &[GROUP, "--name", "prices", "--log", &log, "hello"]).end();
     assert!(ended.stderr.contains("another publisher is writing the log"), "{ended:?}");
