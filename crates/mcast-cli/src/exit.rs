@@ -233,6 +233,7 @@ fn option_for(error: Classified<'_>) -> Option<String> {
             "give --rate a figure, such as 10Mbit, or remove --one-way"
         }
         StreamError::NoEffect(setting) => option_for_unused(*setting)?,
+        StreamError::HistoryRate(_) => "use --serve-rate 8Mbit or more",
         StreamError::LogWithoutStream => NAME_NEEDED,
         StreamError::MixedFamilies => "run one publisher per family, or select a family with -4 or -6",
         _ => return None,

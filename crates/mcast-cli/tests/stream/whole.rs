@@ -46,6 +46,10 @@ fn json_has_sequences_and_events() {
         assert_eq!((&message["text"], message["sequence"].as_u64()), (&text.into(), Some(number as u64)));
         assert_eq!(message["stream"], report["stream"]);
     }
+    let (summary, rows) = rows.split_last().unwrap();
+    assert_valid("subscribe-summary", summary);
+    assert_eq!((summary["messages"].as_u64(), &summary["stream"]), (Some(2), &report["stream"]));
+    assert!(summary.get("for_others").is_none(), "{summary}");
     let events: Vec<&Value> = rows.iter().filter(|row| row["event"] != "message").collect();
     events.iter().for_each(|event| assert_valid("stream-event", event));
     let names: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();

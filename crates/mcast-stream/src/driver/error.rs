@@ -72,6 +72,9 @@ pub enum StreamError {
         #[source]
         cause: std::io::Error,
     },
+    /// The rate of a history server is too low for as many clients as it serves at a time.
+    #[error("a history server must send at least 1,000,000 bytes per second, not {0}")]
+    HistoryRate(u64),
     /// A history is delivered in order and without snapshots, which the policy or the start does not allow.
     #[error("a history cannot be combined with the policy `latest`, or with snapshots")]
     HistoryOrder,
@@ -143,6 +146,7 @@ impl ClassifiedError for StreamError {
             | Self::TooManyHosts(_)
             | Self::Name(_)
             | Self::HistoryOrder
+            | Self::HistoryRate(_)
             | Self::NotSigned
             | Self::NoEffect(_)
             | Self::NoQuorum

@@ -23,8 +23,8 @@ use mcast_stream::{Publisher, PublisherBuilder};
 #[cfg(feature = "seal")]
 use crate::arguments::SigningFile;
 use crate::arguments::{
-    BroadcastOption, Families, KeyFile, hosts_on_each, parse_duration, parse_size, parse_stream_name,
-    read_keys, select_destinations,
+    BroadcastOption, Families, KeyFile, hosts_on_each, parse_bits, parse_duration, parse_size,
+    parse_stream_name, read_keys, select_destinations,
 };
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
@@ -150,7 +150,7 @@ struct StreamOptions {
 
     /// With --rate auto: evict a subscriber whose path carries less than RATE (`2Mbit`), if those of others carry
     /// more [default: slow down for it]
-    #[arg(long, value_name = "RATE", requires = "rate", value_parser = rate::parse_bits)]
+    #[arg(long, value_name = "RATE", requires = "rate", value_parser = parse_bits)]
     evict_below: Option<u64>,
 
     /// Size of the retransmission buffer, also for late joiners [default: 8M]

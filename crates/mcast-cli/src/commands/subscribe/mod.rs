@@ -6,6 +6,7 @@ mod listen;
 mod outlet;
 mod policy;
 mod resume;
+mod summary;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -154,7 +155,7 @@ struct OutputOptions {
     #[arg(long, conflicts_with = "json")]
     records: bool,
 
-    /// Print one JSON object per message and per event
+    /// Print one JSON object per message and per event, and a summary
     #[arg(long)]
     json: bool,
 
@@ -171,7 +172,7 @@ const MAX_LOSS: &str =
 const EXAMPLES: &str = "\
 Each message is printed as a line. The command ends when the publisher closes the stream. Lost
 messages are reported; exit status 1 if there are any. With --json, the field `event` is `message`,
-or the name of an event.
+the name of an event, or `summary` for the last object.
 
 Policies:
   reliable        wait until every gap is repaired; report what cannot be repaired (default)
@@ -213,6 +214,7 @@ struct Plan<'a> {
     stays: bool,
     /// Whether no stream was selected, so that the first one is followed.
     is_unnamed: bool,
+    repairs_for_others: bool,
     /// The addresses to listen at.
     hosts: Vec<HostAddr>,
 }
@@ -281,6 +283,7 @@ impl Arguments {
             show: &self.show,
             stays: stream.stay,
             is_unnamed: id.is_none(),
+            repairs_for_others: stream.repair_for_others.is_some(),
             hosts: ways.hosts,
         })
     }
