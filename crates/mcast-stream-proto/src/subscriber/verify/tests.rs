@@ -128,7 +128,7 @@ impl Pair {
                 Transmit::Control(control) => sent.push(control.bytes().to_vec()),
                 Transmit::Repair { sequence, .. } => sent.push(self.publisher.datagram(sequence).to_vec()),
                 Transmit::Data { first, count } => {
-                    sent.extend((0..count).map(|number| self.publisher.datagram(first + number).to_vec()))
+                    sent.extend((0..count).map(|number| self.publisher.datagram(first + number).to_vec()));
                 }
             }
         }
