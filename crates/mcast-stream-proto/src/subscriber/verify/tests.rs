@@ -1,4 +1,4 @@
-//! Repairers and the publisher in a signed stream: whose repairs count, and who is blamed.
+//! Repairers and the publisher in a signed stream: whose repairs count, and which repairers are given up.
 
 use alloc::sync::Arc;
 use std::vec::Vec;
