@@ -6,7 +6,7 @@ use std::io;
 use mcast::ErrorKind;
 use mcast::group::WellKnown;
 use mcast_stream::publisher::{ConfigError, Refusal};
-use mcast_stream::{KeyFileAccessError, StreamError};
+use mcast_stream::{KeyFileAccessError, StreamError, UnusedSetting};
 use mcast_sys::{ClassifiedError, FailureClass};
 use mcast_traffic::TrafficError;
 use mcast_watch::live::LiveError;
@@ -232,10 +232,33 @@ fn option_for(error: Classified<'_>) -> Option<String> {
         StreamError::Settings(ConfigError::OneWayAutoRate) => {
             "give --rate a figure, such as 10Mbit, or remove --one-way"
         }
+        StreamError::NoEffect(setting) => option_for_unused(*setting)?,
+        StreamError::HistoryRate(_) => "use --serve-rate 8Mbit or more",
+        StreamError::LogWithoutStream => NAME_NEEDED,
         StreamError::MixedFamilies => "run one publisher per family, or select a family with -4 or -6",
         _ => return None,
     };
     Some(remedy.into())
+}
+
+const NAME_NEEDED: &str = "add --name NAME or --announce NAME";
+
+/// Returns the remedy for a setting without an effect that names the options.
+const fn option_for_unused(setting: UnusedSetting) -> Option<&'static str> {
+    Some(match setting {
+        UnusedSetting::RepairForOthers => {
+            "choose a --policy other than best-effort, or remove --repair-for-others"
+        }
+        UnusedSetting::RepairForOthersBytes(_) => {
+            "use --repair-for-others=64K or more; without a size, it is 8M"
+        }
+        UnusedSetting::History => {
+            "add --heal, or a start in the past (--from oldest, without --signed-by); or remove --history-server"
+        }
+        UnusedSetting::StateFile => NAME_NEEDED,
+        UnusedSetting::Eviction => "remove --flow none, or --evict-after and --evict-below",
+        _ => return None,
+    })
 }
 
 /// Returns the remedy for a key file that names the option which creates one.

@@ -1,10 +1,11 @@
 //! What several subcommands print about messages and their publishers.
 
+use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use mcast_stream::publisher::PublisherStatistics;
 use mcast_stream::wire::{Incarnation, MessageKey, MessageNumber, StreamId};
-use mcast_stream::{HistoryServerStatistics, RefusedHistory};
+use mcast_stream::{HistoryListener, HistoryServerStatistics, RefusedHistory, StreamError};
 use serde::Serialize;
 
 use crate::output::{Payload, SafeText, bytes, count_of, rfc3339};
@@ -100,6 +101,15 @@ impl ServedHistory {
             bytes(self.bytes),
             count_of(self.requests, "request"),
         )
+    }
+}
+
+/// Listens for subscribers that read a history, to which it sends at most this many bytes per second.
+pub(crate) fn listen_for_history(at: SocketAddr, rate: Option<u64>) -> Result<HistoryListener, StreamError> {
+    let listener = HistoryListener::bind(at)?;
+    match rate {
+        Some(rate) => listener.rate(rate),
+        None => Ok(listener),
     }
 }
 

@@ -281,6 +281,26 @@ def test_waiting_ends_after_the_timeout_and_on_closing(other: lab.Host, port: in
         assert publisher.close(0) is not None
 
 
+def test_a_subscriber_repairs_for_others(other: lab.Host, port: int) -> None:
+    place = f"239.30.0.13%one:{port}"
+    with pymcast.Subscriber(place, repair_for_others=8 << 20) as subscriber:
+        publisher = other.run(lambda: pymcast.Publisher(place))
+        done: list[tuple[list[bytes], list[pymcast.StreamEvent]]] = []
+        thread = threading.Thread(target=lambda: done.append(take(subscriber)))
+        thread.start()
+        assert publisher.wait_for(1, timeout=20)
+        for number in range(100):
+            publisher.publish(b"%d" % number)
+        publisher.close(timeout=20)
+        thread.join(timeout=20)
+        assert done[0][0] == [b"%d" % number for number in range(100)]
+        counted = subscriber.statistics
+        # Nobody has lost anything.
+        counts = (counted.local_naks, counted.local_repairs, counted.local_repair_bytes, counted.local_refused)
+        assert counts == (0, 0, 0, 0)
+        assert (counted.repaired_locally, counted.naks_to_repairers) == (0, 0)
+
+
 def test_invalid_settings_are_rejected(other: lab.Host, port: int) -> None:
     place = f"239.30.0.7%one:{port}"
     with pytest.raises(TypeError, match="group and port"):
@@ -291,6 +311,14 @@ def test_invalid_settings_are_rejected(other: lab.Host, port: int) -> None:
         pymcast.Subscriber(place, start="then")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="deadline=0.05"):
         pymcast.Subscriber(place, policy="deadline")
+    with pytest.raises(ValueError, match="requests no repairs does not repair for others"):
+        pymcast.Subscriber(place, policy="best-effort", repair_for_others=65_536)
+    with pytest.raises(ValueError, match="at least 65,536 bytes, not 65535"):
+        pymcast.Subscriber(place, repair_for_others=65_535)
+    with pytest.raises(ValueError, match="no history is used"):
+        pymcast.Subscriber(place, history_servers=(lab.address("one", 2), port))
+    with pytest.raises(ValueError, match="evicts none"):
+        pymcast.Publisher(place, flow="none", eviction=1.0)
     for name in ("", "x" * 256):
         with pytest.raises(ValueError, match="1 to 255 bytes"):
             pymcast.Publisher(place, name=name)

@@ -24,8 +24,8 @@ pub use driver::{
     HistoryListener, HistoryProvider, HistoryServer, HistoryServerStatistics, HistorySource,
     HistoryUnavailable, HostStatus, JobContext, LogStart, LoggedPublisher, LoggedPublisherBuilder,
     MAX_SNAPSHOT, PathChange, Publisher, PublisherBuilder, ReadAhead, ReadOutcome, RefusedHistory, Snapshot,
-    SnapshotFetcher, SnapshotServer, StallCause, StreamError, Subscriber, SubscriberBuilder, Worker,
-    discover, fetch_snapshot, fetch_snapshot_while, find_stream, present_incarnation, replace_file,
+    SnapshotFetcher, SnapshotServer, StallCause, StreamError, Subscriber, SubscriberBuilder, UnusedSetting,
+    Worker, discover, fetch_snapshot, fetch_snapshot_while, find_stream, present_incarnation, replace_file,
 };
 #[cfg(feature = "seal")]
 pub use key_file::KeyFileContent;

@@ -1,11 +1,11 @@
 //! Exports statistics through the [`metrics`](https://docs.rs/metrics) facade (feature `metrics`).
 //!
-//! [`Publisher::export_metrics`] and [`Subscriber::export_metrics`] pass the present counters to the installed
-//! recorder. They are not called automatically, so datagrams cost nothing extra: call them at intervals, for example
+//! [`Publisher::export_metrics`], [`Subscriber::export_metrics`] and [`HistoryServer::export_metrics`] pass the present
+//! counters to the installed recorder. They are not called automatically, so datagrams cost nothing extra: call them at intervals, for example
 //! every second. Without a recorder they do nothing.
 //!
-//! Each name begins with `mcast_stream_publisher_` or `mcast_stream_subscriber_`, and has the labels `stream` (16
-//! hexadecimal digits), `group` (`239.1.2.3:7000`; several are separated by commas) and `interface` (the name that was
+//! Each name begins with `mcast_stream_publisher_`, `mcast_stream_subscriber_` or `mcast_stream_history_`, and has the label
+//! `stream` (16 hexadecimal digits). Those of publishers and subscribers also have the labels `group` (`239.1.2.3:7000`; several are separated by commas) and `interface` (the name that was
 //! given; empty if the system chose). Names that end in `_total` are counters. `round_trip_seconds` is a gauge, and
 //! `round_trip_sample_seconds` a histogram with one sample per export. All others are gauges. [`describe`] passes a
 //! description of each to the recorder:
@@ -33,7 +33,14 @@
 //! | `foreign_total`, `malformed_total`, `refused_total` | datagrams that belong to another stream, are malformed, or were refused |
 //! | `verified_total`, `forged_total`, `not_verified_total` | with [`signed_by`](crate::SubscriberBuilder::signed_by): data that the publisher has signed, data discarded because it has not, and other datagrams that no trusted key has signed |
 //! | `naks_total`, `statuses_total` | NAKs and statuses sent |
+//! | `repaired_locally_total`, `naks_to_repairers_total` | repairs received from other subscribers, and NAKs sent to them |
+//! | `local_naks_total`, `local_repairs_total`, `local_repair_bytes_total`, `local_refused_total` | with [`repair_for_others`](crate::SubscriberBuilder::repair_for_others): NAKs of other subscribers that were answered, repairs sent to them, their bytes, and repairs that they were refused |
 //! | `waiting`, `unverified`, `round_trip_seconds` | datagrams buffered behind a gap, datagrams that wait for their signature, the group round-trip time |
+//!
+//! | history server | |
+//! |---|---|
+//! | `requests_total`, `postponed_total`, `refused_total` | requests received, those of them that were postponed because others were served first, and those that were refused |
+//! | `records_total`, `bytes_total` | records sent, and bytes |
 //!
 //! For Prometheus, install the recorder of the crate `metrics-exporter-prometheus`, which also serves the metrics over
 //! HTTP, before the first export:
@@ -54,7 +61,7 @@ use ::metrics::{
 };
 
 use crate::publisher::{SubscriberPresence, Watermarks};
-use crate::{Nanos, Publisher, Subscriber};
+use crate::{HistoryServer, HistoryServerStatistics, Nanos, Publisher, Subscriber};
 
 /// The name, description and present value of a counter.
 type Figure = (&'static str, &'static str, u64);
@@ -63,6 +70,9 @@ type Figure = (&'static str, &'static str, u64);
 pub fn describe() {
     let publisher = (PUBLISHER, publisher_counters(&Default::default()));
     let subscriber = (SUBSCRIBER, subscriber_counters(&Default::default()));
+    for (name, meaning, _) in history_counters(&Default::default()) {
+        describe_counter!(format!("{HISTORY}{name}"), meaning);
+    }
     for (prefix, figures) in [(publisher.0, &publisher.1[..]), (subscriber.0, &subscriber.1[..])] {
         for (name, meaning, _) in figures {
             describe_counter!(format!("{prefix}{name}"), *meaning);
@@ -139,8 +149,19 @@ impl Subscriber {
     }
 }
 
+impl HistoryServer {
+    /// Passes the present counters to the recorder of the program (see [`metrics`](crate::metrics)).
+    pub fn export_metrics(&self) {
+        let labels = vec![stream_label(self.stream().0)];
+        for (name, _, value) in history_counters(&self.statistics()) {
+            counter!(format!("{HISTORY}{name}"), labels.clone()).absolute(value);
+        }
+    }
+}
+
 const PUBLISHER: &str = "mcast_stream_publisher_";
 const SUBSCRIBER: &str = "mcast_stream_subscriber_";
+const HISTORY: &str = "mcast_stream_history_";
 const SETTLED: &str = "settled_total";
 const UNACKNOWLEDGED: &str = "unacknowledged_total";
 const QUORUM_LOST: &str = "quorum_lost";
@@ -163,8 +184,21 @@ fn export(prefix: &str, counters: &[Figure], round_trip: Nanos, labels: &[Label]
 }
 
 fn labels(stream: u64, (groups, interfaces): (String, String)) -> Vec<Label> {
-    let stream = Label::new("stream", format!("{stream:016x}"));
-    vec![stream, Label::new("group", groups), Label::new("interface", interfaces)]
+    vec![stream_label(stream), Label::new("group", groups), Label::new("interface", interfaces)]
+}
+
+fn stream_label(stream: u64) -> Label {
+    Label::new("stream", format!("{stream:016x}"))
+}
+
+const fn history_counters(statistics: &HistoryServerStatistics) -> [Figure; 5] {
+    [
+        ("requests_total", "requests received", statistics.requests),
+        ("records_total", "records sent", statistics.records),
+        ("bytes_total", "bytes sent", statistics.bytes),
+        ("postponed_total", "requests postponed because others were served first", statistics.postponed),
+        ("refused_total", "requests refused", statistics.refused),
+    ]
 }
 
 const fn publisher_counters(statistics: &crate::publisher::PublisherStatistics) -> [Figure; 18] {
@@ -239,6 +273,9 @@ mod tests {
 
     use super::*;
     use crate::publisher::{Acknowledgers, Quorum};
+    use crate::seal::Keys;
+    use crate::wire::StreamId;
+    use crate::{HistoryListener, HistoryProvider, HistorySource, HistoryUnavailable};
 
     /// A recorder that keeps the last value by name and labels, and the names that were described.
     #[derive(Default, Clone)]
@@ -315,6 +352,14 @@ mod tests {
         }
     }
 
+    struct Nothing;
+
+    impl HistoryProvider for Nothing {
+        fn open(&self, _: StreamId) -> Result<Box<dyn HistorySource>, HistoryUnavailable> {
+            Err(HistoryUnavailable::OtherStream)
+        }
+    }
+
     fn publish_three(recorder: &TestRecorder) {
         let quorum = Quorum::new(Acknowledgers::Count(1));
         let builder = Publisher::builder().to("239.7.7.7%lo:7000".parse().unwrap()).acknowledge(quorum);
@@ -336,6 +381,9 @@ mod tests {
             describe();
             publisher.export_metrics();
             subscriber.export_metrics();
+            let listener = HistoryListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let served = listener.serve(publisher.stream(), Keys::none(), Box::new(Nothing));
+            served.unwrap().export_metrics();
         });
         let labels = format!("stream={:016x} group=239.7.7.7:7000 interface=lo", publisher.stream().0);
         let values = recorder.values.lock().unwrap();

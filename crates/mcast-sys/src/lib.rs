@@ -28,7 +28,7 @@
 //! [`capture`] has packet sockets and BPF devices, and sends IGMP and MLD. `readable::wait_for_any` (Unix) waits for
 //! descriptors. `namespace` (Linux) runs functions in other network namespaces. `lab` (Linux) creates namespaces and what a network in them needs. [`unicast`] sends segmented buffers
 //! (GSO) by sockets of the standard library. [`process`] ends processes and groups of them, and raises the limit on
-//! descriptors. [`service`] reports to the service manager. `console` (Windows) catches Ctrl-C. `bpf` (Linux) loads BPF
+//! descriptors. `interrupts` (Unix) notes SIGINT and SIGTERM. [`service`] reports to the service manager. `console` (Windows) catches Ctrl-C. `bpf` (Linux) loads BPF
 //! programs and reads the kernel's type information.
 //!
 //! An operation that a system does not support returns an error of kind
@@ -93,6 +93,8 @@ mod pause;
 
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple", target_os = "freebsd"))]
 mod interface_names;
+#[cfg(unix)]
+pub mod interrupts;
 #[cfg(unix)]
 pub mod readable;
 

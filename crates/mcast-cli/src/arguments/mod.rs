@@ -1,5 +1,6 @@
 //! Argument types that several subcommands share.
 
+mod bits;
 mod description;
 mod dscp;
 mod duration;
@@ -18,6 +19,7 @@ mod size;
 mod speed;
 mod stream_name;
 
+pub(crate) use bits::parse_bits;
 pub(crate) use description::read_description;
 pub(crate) use dscp::{parse_dscp, with_dscp};
 pub(crate) use duration::parse_duration;

@@ -1,10 +1,15 @@
 //! Events of a stream, as text and as JSON.
 
+use std::time::Duration;
+
 use mcast_stream::subscriber::{Cause, Distrust, SubscriberEvent};
 use mcast_stream::wire::MessageNumber;
 use serde::Serialize;
 
-use crate::output::count_of;
+use crate::output::{count_of, seconds};
+
+/// The longest time that a history server expects; it stands for longer ones, too.
+const LONGEST_EXPECTED: Duration = Duration::from_secs(120);
 
 /// An event as a JSON object.
 #[derive(Debug, Serialize)]
@@ -54,6 +59,10 @@ enum EventFields {
     },
     Stream {
         stream: String,
+    },
+    Queued {
+        server: String,
+        expected_seconds: f64,
     },
     Distrust {
         reason: &'static str,
@@ -105,6 +114,10 @@ impl EventFields {
                 Self::OtherStream { publisher: publisher.to_string(), stream: stream.to_string() }
             }
             SubscriberEvent::StreamChanged { to, .. } => Self::Stream { stream: to.to_string() },
+            SubscriberEvent::HistoryQueued { server, expected } => Self::Queued {
+                server: server.to_string(),
+                expected_seconds: Duration::from(expected).as_secs_f64(),
+            },
             _ => return None,
         })
     }
@@ -169,6 +182,15 @@ pub(crate) fn describe(event: &SubscriberEvent) -> (Importance, String) {
                  reported how many there are"
             );
             (Importance::Warning, text)
+        }
+        SubscriberEvent::HistoryQueued { server, expected } => {
+            let expected = Duration::from(expected);
+            let time = match expected < LONGEST_EXPECTED {
+                true => format!("for about {}", seconds(expected)),
+                false => "for 2 minutes or more".into(),
+            };
+            let text = format!("waiting {time} for the history server {server}, which serves others first");
+            (Importance::Note, text)
         }
         SubscriberEvent::HistoryFailed { .. } => (
             Importance::Warning,
@@ -293,9 +315,17 @@ mod tests {
             SubscriberEvent::Signed,
             SubscriberEvent::NotVerified(Distrust::UnknownKey(SignerId(7))),
             SubscriberEvent::Forged { datagrams: 3 },
+            SubscriberEvent::HistoryFailed { first: Some(MessageNumber(4)) },
+            SubscriberEvent::HistoryQueued {
+                server: ([10, 0, 0, 1], 7).into(),
+                expected: mcast_stream::Nanos::SECOND,
+            },
         ];
         for event in events {
             let record = serde_json::to_value(EventRecord::new(&event, String::new())).unwrap();
+            for field in record.as_object().unwrap().keys() {
+                assert!(schema["properties"].get(field).is_some(), "{field} is not in the schema");
+            }
             for field in ["event", "cause"] {
                 let Some(name) = record.get(field) else { continue };
                 let known = schema["properties"][field]["enum"].as_array().unwrap();

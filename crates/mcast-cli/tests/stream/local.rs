@@ -4,7 +4,9 @@ use std::io::Write;
 use std::time::Duration;
 
 use mcast_lab::{Host, Impairment, Lab};
+use serde_json::Value;
 
+use crate::schemas::assert_valid;
 use crate::support::{MCAST, Running, program};
 use crate::{GROUP, subscriber};
 
@@ -39,13 +41,27 @@ fn publish(host: &Host) -> Running {
 #[test]
 fn a_subscriber_repairs_for_another_one() {
     let (_lab, [publisher, repairer, lossy], _links) = site();
-    let repairing = subscriber(&repairer, &[GROUP, "--repair-for-others"]);
-    let losing = subscriber(&lossy, &[GROUP]);
+    let repairing = subscriber(&repairer, &[GROUP, "--repair-for-others", "--json"]);
+    let losing = subscriber(&lossy, &[GROUP, "--json"]);
     publish(&publisher).end().succeeded();
     let (repairing, losing) = (repairing.end().succeeded(), losing.end().succeeded());
     assert!(repairing.stderr.contains("for other subscribers"), "{}", repairing.stderr);
     assert!(losing.stderr.contains("by other subscribers"), "{}", losing.stderr);
-    assert!(repairing.text() == lines() && losing.text() == lines());
+    let [repaired, lost] = [repairing, losing].map(|ended| {
+        let mut records = ended.json();
+        let summary = records.pop().unwrap();
+        assert_valid("subscribe-summary", &summary);
+        let texts = records.iter().filter_map(|record| record["text"].as_str());
+        assert!(texts.map(|text| format!("{text}\n")).collect::<String>() == lines());
+        summary
+    });
+    let count = |value: &Value| value.as_u64().unwrap();
+    let (served, received) = (&repaired["for_others"], &lost["repaired"]);
+    assert!(count(&served["naks"]) > 0 && count(&served["refused"]) < count(&served["naks"]), "{repaired}");
+    assert!(count(&served["datagrams"]) >= count(&received["by_subscribers"]), "{repaired} {lost}");
+    assert!(count(&served["bytes"]) > 700 * count(&served["datagrams"]), "{repaired}");
+    assert!(count(&received["by_subscribers"]) > 0, "{lost}");
+    assert!(count(&lost["naks"]["to_subscribers"]) > 0, "{lost}");
 }
 
 #[test]
@@ -65,12 +81,23 @@ fn everything_arrives_when_the_repairer_is_killed() {
 #[test]
 fn repairing_for_others_needs_a_policy_with_repairs_and_some_memory() {
     let lan = crate::support::Lan::new();
-    for (options, reason) in [
-        (&["--repair-for-others", "--policy", "best-effort"][..], "a policy that requests repairs"),
-        (&["--repair-for-others=1k"][..], "must be at least 64K"),
+    for (options, reason, remedy) in [
+        (
+            &["--repair-for-others", "--policy", "best-effort"][..],
+            "requests no repairs",
+            "choose a --policy other than best-effort, or remove --repair-for-others",
+        ),
+        (
+            &["--repair-for-others=1k"][..],
+            "at least 65,536 bytes, not 1024",
+            "--repair-for-others=64K or more",
+        ),
     ] {
-        let ended = crate::mcast(&lan.a, &[&["subscribe", GROUP], options].concat());
-        assert_eq!(ended.status, Some(2), "{ended:?}");
-        assert!(ended.stderr.contains(reason), "{ended:?}");
+        // Without a wait for the name to be announced.
+        for place in [GROUP, "prices"] {
+            let ended = crate::mcast(&lan.a, &[&["subscribe", place], options].concat());
+            assert_eq!(ended.status, Some(2), "{ended:?}");
+            assert!(ended.stderr.contains(reason) && ended.stderr.contains(remedy), "{ended:?}");
+        }
     }
 }

@@ -140,6 +140,59 @@ fn a_late_subscriber_gets_what_only_the_log_has() {
 }
 
 #[test]
+fn a_subscriber_reports_once_that_it_waits_for_its_turn_at_the_log() {
+    const LINES: usize = 4_000;
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log").display().to_string();
+    let serve =
+        ["--serve-history", "10.0.0.1:0", "--serve-rate", "8Mbit", "--history", "64K", "--sync", "none"];
+    let mut publishing = logged(&lan, &log, &serve);
+    let line = "x".repeat(1_000);
+    let input = publishing.child.stdin.as_mut().unwrap();
+    (0..LINES).for_each(|number| writeln!(input, "{number} {line}").unwrap());
+    while stored(Path::new(&log)).len() < LINES {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let late = || subscriber(&lan.b, &[GROUP, "--name", "prices", "--from", "oldest", "--json"]);
+    // A host may have four turns. All four together read 1 MB per second.
+    let four = [late(), late(), late(), late()];
+    four.iter().for_each(|running| running.stdout.wait_for("x\""));
+    let fifth = late();
+    fifth.stdout.wait_for("\"history-queued\"");
+    fifth.stderr.wait_for("for the history server 10.0.0.1:");
+    let last = format!("{} x", LINES - 1);
+    four.iter().chain([&fifth]).for_each(|running| running.stdout.wait_for(&last));
+    drop(publishing.child.stdin.take());
+    publishing.end().succeeded();
+    four.into_iter().for_each(|running| _ = running.end().succeeded());
+    let ended = fifth.end().succeeded();
+    let events: Vec<_> = ended.json().into_iter().filter(|row| row["event"] != "message").collect();
+    let names: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(names, ["history-queued", "joined", "ended", "summary"], "{}", ended.stderr);
+    crate::schemas::assert_valid("stream-event", &events[0]);
+    assert!(events[0]["server"].as_str().unwrap().starts_with("10.0.0.1:"), "{events:?}");
+    assert!(events[0]["expected_seconds"].as_f64().unwrap() > 0.0, "{events:?}");
+    assert_eq!(events[3]["messages_from_history"].as_u64().unwrap() / 1_000, 3, "{events:?}");
+    assert!(ended.stderr.matches("serves others first").count() == 1, "{}", ended.stderr);
+}
+
+#[test]
+fn a_log_is_not_served_too_slowly() {
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log").display().to_string();
+    let arguments =
+        [GROUP, "--name", "prices", "--log", &log, "--serve-history", "10.0.0.1:0", "--serve-rate"];
+    for (rate, reason) in [("1Mbit", "use --serve-rate 8Mbit or more"), ("10pps", "must be bits per second")]
+    {
+        let ended = publisher(&lan.a, &[&arguments[..], &[rate, "hello"]].concat()).end();
+        assert_eq!(ended.status, Some(2), "{ended:?}");
+        assert!(ended.stderr.contains(reason), "{ended:?}");
+    }
+}
+
+#[test]
 fn a_subscriber_that_is_killed_continues_after_what_it_processed() {
     let lan = Lan::new();
     let folder = tempfile::tempdir().unwrap();
@@ -307,7 +360,7 @@ fn a_log_needs_a_name_and_is_written_by_one_publisher() {
     let log = folder.path().join("log").display().to_string();
     let ended = publisher(&lan.a, &[GROUP, "--log", &log, "hello"]).end();
     assert_eq!(ended.status, Some(2), "{ended:?}");
-    assert!(ended.stderr.contains("--log needs a stream with a name"), "{ended:?}");
+    assert!(ended.stderr.contains("add --name NAME or --announce NAME"), "{ended:?}");
     let first = logged(&lan, &log, &[]);
     let ended = publisher(&lan.a, &[GROUP, "--name", "prices", "--log", &log, "hello"]).end();
     assert!(ended.stderr.contains("another publisher is writing the log"), "{ended:?}");

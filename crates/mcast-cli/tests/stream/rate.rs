@@ -68,7 +68,7 @@ fn a_floor_needs_an_automatic_rate() {
         (&["--rate", "auto", "--one-way"][..], "does not learn how much arrives"),
         (
             &["--rate", "auto", "--evict-below", "2Mbit", "--flow", "none"][..],
-            "--flow none evicts no subscriber",
+            "waits for no subscriber evicts none",
         ),
     ] {
         let ended = publisher(&lan.a, &[&[GROUP], arguments, &["hello"]].concat()).end();

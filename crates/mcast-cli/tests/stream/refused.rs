@@ -11,7 +11,8 @@ const SENSELESS: &[(&[&str], &str)] = &[
     (&["publish", GROUP, "--history", "10", "x"], "fewer than 16 datagrams"),
     (&["publish", GROUP, "--history", "100G", "x"], "fit into memory"),
     (&["publish", GROUP, "--wait-for", "0", "x"], "1..=16384"),
-    (&["publish", GROUP, "--flow", "none", "--evict-after", "1s", "x"], "evicts no subscriber"),
+    (&["publish", GROUP, "--flow", "none", "--evict-after", "1s", "x"], "remove --flow none"),
+    (&["publish", GROUP, "--state", "/nowhere/state", "x"], "add --name NAME or --announce NAME"),
     (&["publish", GROUP, "--announce", "prices", "--snapshot", " ", "x"], "name a file"),
     (&["publish", GROUP, "--path", "[ff15::1]:7000", "x"], "all IPv4 or all IPv6"),
     (
@@ -22,6 +23,7 @@ const SENSELESS: &[(&[&str], &str)] = &[
     (&["subscribe", GROUP, "--path", "[ff15::1]:7000"], "all IPv4 or all IPv6"),
     (&["subscribe", GROUP, "--policy", "latest", "--on-loss", "stop"], "--policy reliable"),
     (&["subscribe", GROUP, "--on-loss", "snapshot"], "add --from snapshot"),
+    (&["subscribe", GROUP, "--history-server", "10.0.0.1:7000"], "remove --history-server"),
     (&["subscribe", "232.1.1.1:7000"], "name the source"),
 ];
 

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io::Write;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::schemas::assert_valid;
-use crate::support::{Lan, mcast, program};
+use crate::support::{Lan, MCAST, mcast, program};
 use crate::{GROUP, GROUPS, publisher, start, subscriber};
 
 #[test]
@@ -45,6 +46,10 @@ fn json_has_sequences_and_events() {
         assert_eq!((&message["text"], message["sequence"].as_u64()), (&text.into(), Some(number as u64)));
         assert_eq!(message["stream"], report["stream"]);
     }
+    let (summary, rows) = rows.split_last().unwrap();
+    assert_valid("subscribe-summary", summary);
+    assert_eq!((summary["messages"].as_u64(), &summary["stream"]), (Some(2), &report["stream"]));
+    assert!(summary.get("for_others").is_none(), "{summary}");
     let events: Vec<&Value> = rows.iter().filter(|row| row["event"] != "message").collect();
     events.iter().for_each(|event| assert_valid("stream-event", event));
     let names: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
@@ -187,6 +192,33 @@ fn a_timeout_ends_it_while_messages_keep_arriving() {
         rows.iter().filter(|row| row["event"] == "lost").filter_map(|row| row["count"].as_u64()).sum();
     assert_eq!(messages + lost, 200, "{ended:?}");
     publishing.end();
+}
+
+/// Sends the signal when the first handler of it is installed.
+#[test]
+fn a_signal_while_its_handler_is_installed_ends_the_command() {
+    let strace = ["-e", "trace=rt_sigaction"];
+    if Command::new("strace").arg("-V").output().is_err() {
+        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "strace is not installed");
+        eprintln!("SKIPPED: strace is not installed");
+        return;
+    }
+    let lan = Lan::new();
+    let subscribe = [MCAST, "subscribe", GROUP, "-W"];
+    let traced = program(&lan.b, "strace", &[&strace[..], &subscribe, &["1s"]].concat(), false).end();
+    let calls: Vec<&str> = traced.stderr.lines().filter(|line| line.starts_with("rt_sigaction(")).collect();
+    for (signal, status) in [("SIGINT", 130), ("SIGTERM", 143)] {
+        let installs = format!("rt_sigaction({signal}, {{");
+        let numbers = (1..).zip(&calls).filter(|(_, line)| line.starts_with(&installs));
+        let numbers: Vec<usize> = numbers.map(|(number, _)| number).collect();
+        assert!(!numbers.is_empty(), "{traced:?}");
+        for number in numbers {
+            let inject = format!("inject=rt_sigaction:signal={signal}:when={number}");
+            let strace = [&strace[..], &["-e", &inject]].concat();
+            let ended = program(&lan.b, "strace", &[&strace[..], &subscribe, &["10s"]].concat(), false).end();
+            assert_eq!(ended.status, Some(status), "{signal} at call {number}: {ended:?}");
+        }
+    }
 }
 
 #[test]

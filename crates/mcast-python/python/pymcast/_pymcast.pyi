@@ -1125,8 +1125,9 @@ class StreamEvent:
         "not-verified" (ignoring datagrams that no key in signed_by has signed, because of `cause`), "forged" (`count`
         datagrams were discarded that the publisher did not sign), "other-stream" (ignoring another stream on the group,
         from `sender`), "stream-changed" (the followed stream is silent or has ended, and another one is followed), "stale"
-        (ignoring a publisher whose clock is off by minutes), or "history-failed" (no history server can be used; what only
-        a history has is lost).
+        (ignoring a publisher whose clock is off by minutes), "history-queued" (waiting for the history server `server`,
+        which serves others first, for about `expected` seconds), or "history-failed" (no history server can be used; what
+        only a history has is lost).
         """
     @property
     def message(self) -> int | None:
@@ -1157,6 +1158,12 @@ class StreamEvent:
     @property
     def count(self) -> int | None:
         """Of "forged": the number of datagrams."""
+    @property
+    def server(self) -> str | None:
+        """Of "history-queued": the server, as "ADDRESS:PORT"."""
+    @property
+    def expected(self) -> float | None:
+        """Of "history-queued": the seconds until it is this subscriber's turn, as the server expects; at most 120."""
     def __eq__(self, other: object, /) -> bool: ...
 
 @final

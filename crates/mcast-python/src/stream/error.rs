@@ -15,6 +15,7 @@ pub(super) fn raise_stream(py: Python<'_>, error: &StreamError) -> PyErr {
         | StreamError::NoQuorum
         | StreamError::HistoryOrder
         | StreamError::NotSigned
+        | StreamError::NoEffect(_)
         | StreamError::TooManyPaths(_)
         | StreamError::MixedFamilies => {
             return value_error(error);

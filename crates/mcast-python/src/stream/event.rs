@@ -1,5 +1,7 @@
 //! The items that a subscriber returns: messages and events.
 
+use std::time::Duration;
+
 use mcast_stream::subscriber::{Item, Position, SubscriberEvent};
 use mcast_stream::wire::{Incarnation, MessageNumber};
 use pyo3::IntoPyObjectExt;
@@ -36,7 +38,7 @@ impl Message {
 
 /// An event of a stream, delivered in order with the messages; str() describes it.
 #[pyclass(frozen, eq, get_all, module = "pymcast")]
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct StreamEvent {
     /// "joined" (messages follow, starting with `message`), "lost" (messages from `message` up to but not including
     /// `end` are lost, because of `cause`), "lost-unknown" (an unknown number of messages from `message` on may be
@@ -51,8 +53,9 @@ pub(crate) struct StreamEvent {
     /// "not-verified" (ignoring datagrams that no key in signed_by has signed, because of `cause`), "forged" (`count`
     /// datagrams were discarded that the publisher did not sign), "other-stream" (ignoring another stream on the group,
     /// from `sender`), "stream-changed" (the followed stream is silent or has ended, and another one is followed), "stale"
-    /// (ignoring a publisher whose clock is off by minutes), or "history-failed" (no history server can be used; what only
-    /// a history has is lost).
+    /// (ignoring a publisher whose clock is off by minutes), "history-queued" (waiting for the history server `server`,
+    /// which serves others first, for about `expected` seconds), or "history-failed" (no history server can be used; what
+    /// only a history has is lost).
     kind: &'static str,
     /// The number of a message, or the number of messages.
     message: Option<u64>,
@@ -73,6 +76,10 @@ pub(crate) struct StreamEvent {
     signer: Option<String>,
     /// Of "forged": the number of datagrams.
     count: Option<u64>,
+    /// Of "history-queued": the server, as "ADDRESS:PORT".
+    server: Option<String>,
+    /// Of "history-queued": the seconds until it is this subscriber's turn, as the server expects; at most 120.
+    expected: Option<f64>,
 }
 
 #[pymethods]
@@ -88,6 +95,8 @@ impl StreamEvent {
             self.epoch.map(|number| format!("epoch {number}")),
             self.signer.as_ref().map(|id| format!("key id {id}")),
             self.count.map(|number| format!("{number} datagrams")),
+            self.server.as_ref().map(|address| format!("server {address}")),
+            self.expected.map(|seconds| format!("expected in {seconds} s")),
         ];
         let details: Vec<String> = details.into_iter().flatten().collect();
         match details.is_empty() {
@@ -114,6 +123,8 @@ impl From<&SubscriberEvent> for StreamEvent {
             epoch: None,
             signer: None,
             count: None,
+            server: None,
+            expected: None,
         };
         match *event {
             SubscriberEvent::Joined { incarnation, publisher, message } => Self {
@@ -148,6 +159,11 @@ impl From<&SubscriberEvent> for StreamEvent {
             SubscriberEvent::OtherStream { publisher, .. } => {
                 Self { sender: Some(publisher.to_string()), ..plain }
             }
+            SubscriberEvent::HistoryQueued { server, expected } => Self {
+                server: Some(server.to_string()),
+                expected: Some(Duration::from(expected).as_secs_f64()),
+                ..plain
+            },
             _ => plain,
         }
     }

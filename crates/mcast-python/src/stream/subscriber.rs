@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use mcast::Waker;
 use mcast_stream::seal::Keys;
-use mcast_stream::subscriber::{Item, Policy, SubscriberEvent};
+use mcast_stream::subscriber::{Item, SubscriberEvent};
 use mcast_stream::wire::{Incarnation, StreamId};
 use mcast_stream::{AnnouncedStream, SubscriberBuilder, fetch_snapshot_while};
 use pyo3::exceptions::PyTypeError;
@@ -172,9 +172,6 @@ impl Subscriber {
             builder = builder.receive_buffer(bytes.0);
         }
         if let Some(bytes) = repair_for_others {
-            if matches!(policy, Policy::BestEffort(_)) {
-                return Err(value_error("repair_for_others needs a policy that requests repairs"));
-            }
             builder = builder.repair_for_others(bytes.0);
         }
         let subscriber = py.detach(|| builder.build()).map_err(|error| raise_stream(py, &error))?;

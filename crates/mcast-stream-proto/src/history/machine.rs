@@ -170,6 +170,8 @@ struct Reading {
     retry: Nanos,
     /// Until when the server has sent this client away.
     away_until: ClockTime,
+    /// Whether that was reported, and no answer has arrived since.
+    is_queue_reported: bool,
     /// The position of the last request.
     requested_from: Option<Position>,
     response: Response,
@@ -185,6 +187,7 @@ impl Reading {
             next_request_at: now,
             retry: FIRST_RETRY,
             away_until: ClockTime(0),
+            is_queue_reported: false,
             requested_from: None,
             response: Response::Nothing,
             failure: None,
@@ -561,12 +564,12 @@ impl HistoryMachine {
         match AnswerFrame::read(&frame) {
             Ok(AnswerFrame::Records) => {
                 let Ok(reader) = RecordReader::new(&frame) else { return self.fail(now) };
-                reading.response = Response::Answer;
+                (reading.response, reading.is_queue_reported) = (Response::Answer, false);
                 self.server = Some(server);
                 self.frames.push_back((frame, reader));
             }
             Ok(AnswerFrame::End { status: status @ (AnswerStatus::More | AnswerStatus::Edge), .. }) => {
-                reading.response = Response::Answer;
+                (reading.response, reading.is_queue_reported) = (Response::Answer, false);
                 if status == AnswerStatus::Edge {
                     reading.edge_since.get_or_insert(now);
                 }
@@ -581,6 +584,9 @@ impl HistoryMachine {
                 reading.away_until = now + wait + self.random.below(wait / WAIT_JITTER);
                 reading.next_request_at = reading.away_until;
                 self.request = None;
+                if !core::mem::replace(&mut reading.is_queue_reported, true) {
+                    self.events.push_back(SubscriberEvent::HistoryQueued { server, expected: 2 * wait });
+                }
             }
             Err(_) => return self.fail(now),
         }
@@ -978,7 +984,7 @@ mod tests {
     const IDENTITY: LiveIdentity = LiveIdentity { content: CONTENT, own: CONTENT };
 
     /// Returns how often a machine asks a server that sends it away for this time, again and again, and when the machine
-    /// gives up.
+    /// gives up. That it waits is reported once.
     fn sent_away(config: HistoryConfig, wait: Nanos) -> (u64, Nanos) {
         let heals = config.heal;
         let mut machine = HistoryMachine::new(config, START);
@@ -990,14 +996,16 @@ mod tests {
             let lost = SubscriberEvent::Lost { first, end, cause: Cause::NotInHistory };
             assert_eq!(machine.live_event(START, IDENTITY, lost), None);
         }
-        let (mut now, mut requests) = (START, 0);
+        let (mut now, mut requests, mut queued) = (START, 0, 0);
         while now < START + 2 * LONGEST_AWAY && requests < 1_000_000 {
             let mut has_failed = false;
             while let Some(step) = machine.next(now) {
                 has_failed |= matches!(step.event(), Some(SubscriberEvent::HistoryFailed { .. }));
+                queued += usize::from(matches!(step.event(), Some(SubscriberEvent::HistoryQueued { .. })));
             }
             if machine.is_live() {
                 assert!(has_failed, "it is reported");
+                assert_eq!(queued, 1);
                 return (requests, now.since(START));
             }
             match machine.poll(now) {
@@ -1031,6 +1039,27 @@ mod tests {
             let (requests, time) = sent_away(config, wait);
             assert!(time >= patience && time <= 2 * patience, "{wait:?}: {time:?}");
             assert!(requests <= 1 + 2 * patience.0 / SHORTEST_WAIT.0, "{wait:?}: {requests} requests");
+        }
+    }
+    #[test]
+    fn each_wait_in_the_queue_of_a_server_is_reported_once() {
+        let config = HistoryConfig { start: Some(HistoryStart::Oldest), ..HistoryConfig::default() };
+        let (mut machine, mut now) = (HistoryMachine::new(config, START), START);
+        let later = || AnswerFrame::later(Nanos::from_secs(3), Ticket::new(1));
+        let more = || AnswerFrame::end(AnswerStatus::More, "");
+        for (frame, is_reported) in
+            [(later(), true), (later(), false), (more(), false), (more(), false), (later(), true)]
+        {
+            let query = loop {
+                match machine.poll(now) {
+                    Some(query) => break query,
+                    None => now = machine.deadline().max(now + Nanos(1)),
+                }
+            };
+            assert!(machine.frame(now, query.id, UNKNOWN, frame));
+            let event = machine.next(now).and_then(|step| step.event());
+            let queued = SubscriberEvent::HistoryQueued { server: UNKNOWN, expected: Nanos::from_secs(6) };
+            assert_eq!(event, is_reported.then_some(queued));
         }
     }
 }

@@ -157,6 +157,13 @@ pub enum SubscriberEvent {
         /// The stream that is followed now.
         to: StreamId,
     },
+    /// Messages of a history server are wanted, which serves others first. Reported once, until it has sent some.
+    HistoryQueued {
+        /// The server.
+        server: SocketAddr,
+        /// The time until it is this subscriber's turn, as the server expects. For more than two minutes, it is two minutes.
+        expected: Nanos,
+    },
     /// No history server could be used. Messages that only a history has are reported as lost, from this one on if its
     /// number is known.
     HistoryFailed {
@@ -194,6 +201,7 @@ impl SubscriberEvent {
             Self::Forged { .. } => "forged",
             Self::OtherStream { .. } => "other-stream",
             Self::StreamChanged { .. } => "stream-changed",
+            Self::HistoryQueued { .. } => "history-queued",
             Self::HistoryFailed { .. } => "history-failed",
             Self::Stale => "stale",
         }

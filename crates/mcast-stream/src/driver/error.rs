@@ -72,6 +72,9 @@ pub enum StreamError {
         #[source]
         cause: std::io::Error,
     },
+    /// The rate of a history server is too low for as many clients as it serves at a time.
+    #[error("a history server must send at least 1,000,000 bytes per second, not {0}")]
+    HistoryRate(u64),
     /// A history is delivered in order and without snapshots, which the policy or the start does not allow.
     #[error("a history cannot be combined with the policy `latest`, or with snapshots")]
     HistoryOrder,
@@ -80,6 +83,9 @@ pub enum StreamError {
         "histories and snapshots are not signed, so that they cannot be combined with public keys of the publisher"
     )]
     NotSigned,
+    /// A setting has no effect together with the others.
+    #[error(transparent)]
+    NoEffect(#[from] UnusedSetting),
     /// More than four paths were given: the header has two bits for the path.
     #[error("a stream has at most four paths, not {0}")]
     TooManyPaths(usize),
@@ -97,6 +103,40 @@ pub enum StreamError {
     Thread(#[source] std::io::Error),
 }
 
+/// A setting that has no effect together with the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnusedSetting {
+    /// Repairing for others, of a subscriber that requests no repairs.
+    #[error("a subscriber that requests no repairs does not repair for others")]
+    RepairForOthers,
+    /// Repairing for others, with too little memory for a datagram of any length.
+    #[error("a subscriber that repairs for others must retain at least 65,536 bytes, not {0}")]
+    RepairForOthersBytes(usize),
+    /// The address of a history server, or another setting of the history, without a history.
+    #[error("a history server or another setting of the history is given, but no history is used")]
+    History,
+    /// The state file of a publisher whose stream the next one cannot name.
+    #[error("a state file needs a stream that was chosen, not a random one")]
+    StateFile,
+    /// The eviction time, or the rate below which subscribers are evicted, of a publisher that waits for none.
+    #[error("a publisher that waits for no subscriber evicts none")]
+    Eviction,
+}
+
+impl UnusedSetting {
+    /// Returns what to do instead.
+    const fn remedy(self) -> &'static str {
+        match self {
+            Self::RepairForOthers => "choose a policy other than best-effort, or do not repair for others",
+            Self::RepairForOthersBytes(_) => "retain more, or do not repair for others",
+            Self::History => "start in the past or heal losses, or remove the setting",
+            Self::StateFile => "choose the stream, or remove the state file",
+            Self::Eviction => "wait for the slowest subscriber, or remove the setting",
+        }
+    }
+}
+
 impl ClassifiedError for StreamError {
     fn class(&self) -> Option<FailureClass> {
         match self {
@@ -106,7 +146,9 @@ impl ClassifiedError for StreamError {
             | Self::TooManyHosts(_)
             | Self::Name(_)
             | Self::HistoryOrder
+            | Self::HistoryRate(_)
             | Self::NotSigned
+            | Self::NoEffect(_)
             | Self::NoQuorum
             | Self::LogWithoutStream
             | Self::LogBypassed
@@ -121,6 +163,7 @@ impl ClassifiedError for StreamError {
     fn remedy(&self) -> Option<String> {
         match self {
             Self::NoAddress(_) => Some("give it one that is not link-local".into()),
+            Self::NoEffect(setting) => Some(setting.remedy().into()),
             Self::Log(error) => error.remedy(),
             _ => None,
         }

@@ -26,7 +26,7 @@ use mcast::{InterfaceIndex, InterfaceSelector};
 #[cfg(feature = "seal")]
 pub use discovery::find_signed_stream;
 pub use discovery::{AnnouncedStream, Announcements, DISCOVERY_V4, DISCOVERY_V6, discover, find_stream};
-pub use error::StreamError;
+pub use error::{StreamError, UnusedSetting};
 pub use health::{HostStatus, PathChange};
 pub use heartbeats::{HeardHeartbeat, HeartbeatListener};
 pub use history::{

@@ -8,6 +8,7 @@ use mcast_stream::{HistoryListener, HistoryServer, HistoryServerStatistics, Refu
 
 use super::{Arguments, engine};
 use crate::console::Console;
+use crate::message_layer::listen_for_history;
 
 /// The history server of a bridge.
 pub(super) enum History {
@@ -20,7 +21,8 @@ impl History {
     /// Listens at this address.
     pub(super) fn bind(at: SocketAddr, arguments: &Arguments, keys: Keys) -> anyhow::Result<Self> {
         let connector = engine::Target::parse(arguments)?.source_connector();
-        Ok(Self::Waiting(HistoryListener::bind(at)?, EngineHistory::new(connector), keys))
+        let listener = listen_for_history(at, arguments.keeping.serve_rate)?;
+        Ok(Self::Waiting(listener, EngineHistory::new(connector), keys))
     }
 
     /// Serves and announces the history once the stream is known.

@@ -20,7 +20,9 @@ use mcast_stream::Subscriber;
 use mcast_stream::subscriber::Start;
 use mcast_stream::wire::StreamId;
 
-use crate::arguments::{Admission, BroadcastOption, KeyFile, parse_duration, parse_positive_size};
+use crate::arguments::{
+    Admission, BroadcastOption, KeyFile, parse_bits, parse_duration, parse_positive_size,
+};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::metrics;
@@ -120,6 +122,11 @@ struct EngineOptions {
     /// `--from` or `--heal`; port 0 selects a free one
     #[arg(long, value_name = "ADDRESS:PORT")]
     serve_history: Option<SocketAddr>,
+
+    /// Send at most RATE (`100Mbit`) to all that read what is stored, so that the stream has room beside them
+    /// [default: 512Mbit]
+    #[arg(long, value_name = "RATE", requires = "serve_history", value_parser = parse_bits)]
+    serve_rate: Option<u64>,
 
     /// Read the password of the engine from the first line of this file
     #[arg(long, value_name = "FILE")]

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mcast_stream::log::{LogOptions, Retention, SyncPolicy};
+use mcast_stream::{HistoryListener, StreamError};
 
-use crate::arguments::{parse_duration, parse_size};
+use crate::arguments::{parse_bits, parse_duration, parse_size};
+use crate::message_layer::listen_for_history;
 
 /// The log of the stream.
 #[derive(Debug, clap::Args)]
@@ -33,10 +35,20 @@ pub(super) struct LogArguments {
     /// Serve what is stored to subscribers at this TCP address, and announce it to them, for `mcast subscribe` with
     /// `--from` or `--heal`; port 0 selects a free one
     #[arg(long, value_name = "ADDRESS:PORT", requires = "directory")]
-    pub(super) serve_history: Option<SocketAddr>,
+    serve_history: Option<SocketAddr>,
+
+    /// Send at most RATE (`100Mbit`) to all that read what is stored, so that the stream has room beside them
+    /// [default: 512Mbit]
+    #[arg(long, value_name = "RATE", requires = "serve_history", value_parser = parse_bits)]
+    serve_rate: Option<u64>,
 }
 
 impl LogArguments {
+    /// Listens for subscribers that read the log, if it is served.
+    pub(super) fn listen(&self) -> Result<Option<HistoryListener>, StreamError> {
+        self.serve_history.map(|at| listen_for_history(at, self.serve_rate)).transpose()
+    }
+
     /// Returns the directory, and how to write the log there.
     pub(super) fn log(&self) -> Option<(PathBuf, LogOptions)> {
         let retention = Retention { bytes: self.max_size.map(|bytes| bytes as u64), age: self.max_age };

@@ -23,8 +23,8 @@ use mcast_stream::{Publisher, PublisherBuilder};
 #[cfg(feature = "seal")]
 use crate::arguments::SigningFile;
 use crate::arguments::{
-    BroadcastOption, Families, KeyFile, hosts_on_each, parse_duration, parse_size, parse_stream_name,
-    read_keys, select_destinations,
+    BroadcastOption, Families, KeyFile, hosts_on_each, parse_bits, parse_duration, parse_size,
+    parse_stream_name, read_keys, select_destinations,
 };
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
@@ -150,7 +150,7 @@ struct StreamOptions {
 
     /// With --rate auto: evict a subscriber whose path carries less than RATE (`2Mbit`), if those of others carry
     /// more [default: slow down for it]
-    #[arg(long, value_name = "RATE", requires = "rate", value_parser = rate::parse_bits)]
+    #[arg(long, value_name = "RATE", requires = "rate", value_parser = parse_bits)]
     evict_below: Option<u64>,
 
     /// Size of the retransmission buffer, also for late joiners [default: 8M]
@@ -302,11 +302,6 @@ impl Arguments {
             builder = builder.acknowledge(quorum);
         }
         let stream = &self.stream;
-        if self.log.directory.is_some() && stream.own_name().is_none() {
-            return Err(Failure::usage("--log needs a stream with a name")
-                .remedy("add --name NAME or --announce NAME")
-                .into());
-        }
         Ok(Plan {
             arguments: self,
             builder: self.correction.apply_to(stream.apply_to(builder, console)?)?,
@@ -333,21 +328,6 @@ impl StreamOptions {
     }
 
     fn apply_to(&self, builder: PublisherBuilder, console: &Console) -> anyhow::Result<PublisherBuilder> {
-        if self.flow == Flow::None && self.evict_below.is_some() {
-            return Err(Failure::usage("--flow none evicts no subscriber, so --evict-below has no effect")
-                .remedy("remove one of the two options")
-                .into());
-        }
-        if self.flow == Flow::None && self.evict_after.is_some() {
-            return Err(Failure::usage("--flow none evicts no subscriber, so --evict-after has no effect")
-                .remedy("remove one of the two options")
-                .into());
-        }
-        if self.state.is_some() && self.own_name().is_none() {
-            return Err(Failure::usage("--state needs a stream with a name")
-                .remedy("add --name NAME or --announce NAME")
-                .into());
-        }
         let mut builder = builder
             .flow(match self.flow {
                 Flow::Slowest => FlowControl::Slowest,

@@ -34,14 +34,6 @@ impl FromStr for StreamRate {
     }
 }
 
-/// Parses bits per second, and returns bytes.
-pub(super) fn parse_bits(text: &str) -> Result<u64, String> {
-    match text.parse::<Rate>().map_err(|error| error.to_string())? {
-        Rate::Bits(bits) => Ok((bits / 8.0).ceil() as u64),
-        _ => Err("must be bits per second, such as `2Mbit`".into()),
-    }
-}
-
 impl StreamRate {
     /// Returns the rate at which messages are taken from the input, if it is fixed.
     pub(super) const fn fixed(self) -> Option<Rate> {

@@ -82,8 +82,8 @@ impl<'a> Session<'a> {
         ));
         let serve = |(source, port)| Snapshots::serve(source, &feed, port, console);
         let snapshots = snapshot.map(serve).transpose()?;
-        let history = match (&*feed, arguments.log.serve_history) {
-            (Feed::Logged(publisher), Some(at)) => Some(publisher.serve_history(at)?),
+        let history = match (&*feed, arguments.log.listen()?) {
+            (Feed::Logged(publisher), Some(listener)) => Some(publisher.serve_history_on(listener)?),
             _ => None,
         };
         if let Some(server) = &history {

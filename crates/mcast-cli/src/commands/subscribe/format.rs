@@ -9,6 +9,7 @@ use mcast_stream::{Snapshot, framing};
 use serde::Serialize;
 
 use super::OutputOptions;
+use super::summary::Summary;
 use crate::console::is_terminal;
 use crate::message_layer::MessageRecord;
 use crate::output::{Payload, SafeText, rfc3339, write_json, write_record};
@@ -121,6 +122,14 @@ impl Printer {
             OutputFormat::Nothing => Ok(()),
             OutputFormat::Records => framing::write_record(out, bytes),
             _ => out.write_all(bytes),
+        }
+    }
+
+    /// Prints the closing summary, as JSON only.
+    pub(super) fn summary(&self, out: &mut impl Write, summary: &Summary) -> io::Result<()> {
+        match self.format {
+            OutputFormat::Json => write_record(out, "summary", summary),
+            _ => Ok(()),
         }
     }
 

@@ -28,6 +28,16 @@ impl From {
         }
     }
 
+    /// Whether it starts with a history.
+    pub(super) fn uses_history(self, policy: PolicyArgument, is_verifying: bool) -> bool {
+        match self {
+            Self::Now | Self::Snapshot => false,
+            // The latest message of each key needs no history, and a history is not signed.
+            Self::Oldest => policy != PolicyArgument::Latest && !is_verifying,
+            Self::Number(_) | Self::Time(_) => true,
+        }
+    }
+
     /// Sets where the subscriber starts.
     pub(super) fn apply(
         self,
@@ -37,8 +47,7 @@ impl From {
     ) -> SubscriberBuilder {
         let builder = builder.start(self.start());
         match self {
-            // The latest message of each key needs no history, and a history is not signed.
-            Self::Oldest if policy == PolicyArgument::Latest || is_verifying => builder,
+            _ if !self.uses_history(policy, is_verifying) => builder,
             Self::Oldest => builder.from(HistoryStart::Oldest),
             Self::Number(number) => builder.from(HistoryStart::Number(number)),
             Self::Time(time) => builder.from(HistoryStart::Time(time)),

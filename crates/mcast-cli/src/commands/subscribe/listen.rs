@@ -13,6 +13,7 @@ use super::Plan;
 use super::format::Printer;
 use super::outlet::{JobQueue, Outlet, Unfinished};
 use super::resume::ResumeFile;
+use super::summary::Summary;
 #[cfg(feature = "seal")]
 use crate::arguments::PublicKeys;
 use crate::arguments::{Goal, KeyFile, Limits};
@@ -48,6 +49,7 @@ pub(super) struct Listener<'a> {
     begun: Instant,
     stays: bool,
     is_unnamed: bool,
+    repairs_for_others: bool,
 }
 
 /// Where messages and events go, and what is counted of them.
@@ -91,7 +93,8 @@ impl<'a> Listener<'a> {
         begun: Instant,
         console: &'a Console,
     ) -> anyhow::Result<Self> {
-        let Plan { builder, snapshots, resume, limits, show, stays, is_unnamed, hosts } = plan;
+        let Plan { builder, snapshots, resume, limits, show, stays, is_unnamed, repairs_for_others, hosts } =
+            plan;
         let subscriber = builder.build()?;
         subscriber.receiver().memberships().iter().for_each(|status| console.note(status));
         print_hosts(&hosts, console);
@@ -119,6 +122,7 @@ impl<'a> Listener<'a> {
             begun,
             stays,
             is_unnamed,
+            repairs_for_others,
         })
     }
 
@@ -136,6 +140,7 @@ impl<'a> Listener<'a> {
         self.sink.tally.failed = self.sink.outlet.failed();
         let end = end?;
         self.summarize();
+        self.print_summary(unfinished)?;
         self.report_unfinished(unfinished);
         if let Some(outcome) = self.interrupt.outcome() {
             return Ok(outcome);
@@ -386,6 +391,19 @@ impl<'a> Listener<'a> {
             self.subscriber.keep_alive(POLL_INTERVAL)?;
         }
         Ok(())
+    }
+
+    /// Prints the summary as JSON, unless earlier output is not even written.
+    fn print_summary(&mut self, unfinished: Unfinished) -> anyhow::Result<()> {
+        if unfinished.bytes > 0 {
+            return Ok(());
+        }
+        let Tally { messages, bytes, lost, unknown_losses, .. } = self.sink.tally;
+        let (received, lost) = ((messages, bytes), (lost, unknown_losses));
+        let time = self.begun.elapsed();
+        let summary = Summary::new(&self.subscriber, received, lost, self.repairs_for_others, time);
+        self.sink.printer.summary(self.sink.outlet.buffer(), &summary)?;
+        self.finish_output().map(drop)
     }
 
     /// Reports once why missing datagrams do not arrive, where the cause is known.

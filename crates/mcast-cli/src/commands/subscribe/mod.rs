@@ -6,6 +6,7 @@ mod listen;
 mod outlet;
 mod policy;
 mod resume;
+mod summary;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,7 +19,7 @@ use mcast_stream::history::HistoryStart;
 use mcast_stream::seal::Keys;
 #[cfg(feature = "seal")]
 use mcast_stream::sign::{PinnedKeys, PublicKey};
-use mcast_stream::subscriber::Start;
+use mcast_stream::subscriber::Position;
 use mcast_stream::wire::{StreamId, SubscriberName};
 use mcast_stream::{SnapshotFetcher, Subscriber, SubscriberBuilder};
 
@@ -154,7 +155,7 @@ struct OutputOptions {
     #[arg(long, conflicts_with = "json")]
     records: bool,
 
-    /// Print one JSON object per message and per event
+    /// Print one JSON object per message and per event, and a summary
     #[arg(long)]
     json: bool,
 
@@ -168,13 +169,10 @@ struct OutputOptions {
 const MAX_LOSS: &str =
     "Exit status 1 if more than PERCENT of the messages were lost, such as 0.1% [default: if any were]";
 
-/// The least that is worth retaining for others, in bytes: a longest datagram.
-const LEAST_RETAINED: usize = 65_536;
-
 const EXAMPLES: &str = "\
 Each message is printed as a line. The command ends when the publisher closes the stream. Lost
 messages are reported; exit status 1 if there are any. With --json, the field `event` is `message`,
-or the name of an event.
+the name of an event, or `summary` for the last object.
 
 Policies:
   reliable        wait until every gap is repaired; report what cannot be repaired (default)
@@ -216,6 +214,7 @@ struct Plan<'a> {
     stays: bool,
     /// Whether no stream was selected, so that the first one is followed.
     is_unnamed: bool,
+    repairs_for_others: bool,
     /// The addresses to listen at.
     hosts: Vec<HostAddr>,
 }
@@ -240,6 +239,9 @@ impl Arguments {
         check(stream)?;
         let resume = stream.resume.as_deref().map(ResumeFile::open).transpose()?;
         let reached = resume.as_ref().and_then(ResumeFile::stored);
+        let builder = stream.builder(keys.clone(), reached.map(|(_, position)| position));
+        // Finding the stream may take time.
+        builder.check()?;
         if stream.from == From::Snapshot && !is_stream_name(&self.place) {
             return Err(no_name().into());
         }
@@ -256,20 +258,8 @@ impl Arguments {
             signed_by: pinned.as_ref(),
         };
         let (found, ways) = locate_stream(place, &keys, console)?;
-        let start = stream.from.start();
-        let policy = stream.policy.policy(start, stream.on_loss);
-        let builder = Subscriber::builder().policy(policy).stay(stream.stay).keys(keys.clone());
         #[cfg(feature = "seal")]
         let builder = builder.signed_by(self.pinned(pinned.unwrap_or_default(), found.as_ref(), console)?);
-        let builder = match reached {
-            Some((_, position)) => builder.from(HistoryStart::At(position)),
-            None => stream.from.apply(builder, stream.policy, stream.is_verifying()),
-        };
-        let builder = stream.own_name.into_iter().fold(builder, SubscriberBuilder::name);
-        let builder = if stream.heal { builder.heal(true) } else { builder };
-        let builder =
-            stream.repair_for_others.into_iter().fold(builder, SubscriberBuilder::repair_for_others);
-        let builder = stream.history_servers.iter().copied().fold(builder, SubscriberBuilder::history_server);
         let mut builder = ways.add_to(builder);
         let id =
             stream.name.as_deref().map(StreamId::named).or_else(|| found.as_ref().map(|found| found.stream));
@@ -284,24 +274,41 @@ impl Arguments {
         if let Some(id) = id {
             builder = builder.stream(id);
         }
-        if let Some(bytes) = stream.buffer {
-            builder = builder.receive_buffer(bytes);
-        }
         let fetcher = |found| SnapshotFetcher::new(found, keys).max_size(stream.max_snapshot as u64);
         Ok(Plan {
             builder,
-            snapshots: found.filter(|_| start == Start::Snapshot).map(fetcher),
+            snapshots: found.filter(|_| stream.from == From::Snapshot).map(fetcher),
             resume,
             limits: &self.limits,
             show: &self.show,
             stays: stream.stay,
             is_unnamed: id.is_none(),
+            repairs_for_others: stream.repair_for_others.is_some(),
             hosts: ways.hosts,
         })
     }
 }
 
 impl StreamOptions {
+    /// Returns the settings that do not depend on where the stream is; `reached` is the position to continue at.
+    fn builder(&self, keys: Keys, reached: Option<Position>) -> SubscriberBuilder {
+        let policy = self.policy.policy(self.from.start(), self.on_loss);
+        let builder = Subscriber::builder().policy(policy).stay(self.stay).keys(keys).heal(self.heal);
+        let is_verifying = self.is_verifying();
+        let builder = match reached {
+            Some(position) => builder.from(HistoryStart::At(position)),
+            None => self.from.apply(builder, self.policy, is_verifying),
+        };
+        // The next start with the file uses them.
+        let is_first = self.resume.is_some() && reached.is_none();
+        let uses_no_history = !self.heal && !self.from.uses_history(self.policy, is_verifying);
+        let servers = if is_first && uses_no_history { &[][..] } else { &self.history_servers };
+        let builder = servers.iter().copied().fold(builder, SubscriberBuilder::history_server);
+        let builder = self.own_name.into_iter().fold(builder, SubscriberBuilder::name);
+        let builder = self.repair_for_others.into_iter().fold(builder, SubscriberBuilder::repair_for_others);
+        self.buffer.into_iter().fold(builder, SubscriberBuilder::receive_buffer)
+    }
+
     /// Whether only what is signed is delivered.
     fn is_verifying(&self) -> bool {
         #[cfg(feature = "seal")]
@@ -358,12 +365,6 @@ fn check(stream: &StreamOptions) -> Result<(), Failure> {
             Err(Failure::usage(
                 "--from with a number or a time needs all messages in order, without --policy latest",
             ))
-        }
-        _ if stream.repair_for_others.is_some() && stream.policy == PolicyArgument::BestEffort => {
-            Err(Failure::usage("--repair-for-others needs a policy that requests repairs, not best-effort"))
-        }
-        _ if stream.repair_for_others.is_some_and(|bytes| bytes < LEAST_RETAINED) => {
-            Err(Failure::usage("--repair-for-others must be at least 64K"))
         }
         Some(AfterLoss::Snapshot) if stream.from != From::Snapshot => {
             Err(Failure::usage("--on-loss snapshot needs --from snapshot").remedy("add --from snapshot"))

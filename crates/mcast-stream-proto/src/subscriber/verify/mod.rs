@@ -4,6 +4,8 @@
 //! compared on arrival.
 
 mod stage;
+#[cfg(test)]
+mod tests;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;

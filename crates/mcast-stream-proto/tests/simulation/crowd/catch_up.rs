@@ -77,7 +77,7 @@ impl Case {
 
     /// Returns the seconds in which the server sends the bytes that it sent.
     fn least_time(outcome: &Outcome) -> f64 {
-        outcome.bytes as f64 / SharedPace::RATE as f64
+        outcome.bytes as f64 / SharedPace::RATE.get() as f64
     }
 
     /// Everybody has everything, in the time that the bytes take, after few attempts, and the live stream flows. That
@@ -135,7 +135,7 @@ impl Case {
 
 #[test]
 fn a_crowd_reads_the_log_in_the_time_that_its_bytes_take() {
-    const { assert!(SharedPace::RATE < LINK) };
+    const { assert!(SharedPace::RATE.get() < LINK) };
     let most = number("MCAST_CROWD").unwrap_or(300) as usize;
     for case in CASES {
         for subscribers in [10, 100, 300, 1_000, 3_000, 10_000].into_iter().filter(|count| *count <= most) {

@@ -158,7 +158,7 @@ impl SideChannel {
             datagrams: 0,
             link_free_at: 0,
             admission: Admission::new(AdmissionLimits::HISTORY),
-            pace: SharedPace::new(ClockTime(START)),
+            pace: SharedPace::new(ClockTime(START), SharedPace::RATE),
             back_at: 0,
             accept_queue: VecDeque::new(),
             is_accepting: false,

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvError, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +23,7 @@ use crate::history::{
     Position, RequestedStart,
 };
 use crate::seal::Keys;
-use crate::side_channel::{AdmissionLimits, Turn};
+use crate::side_channel::{AdmissionLimits, SharedPace, Turn};
 use crate::wire::StreamId;
 
 /// How long a client may wait until its next request.
@@ -32,6 +33,9 @@ const FIRST_RECORDS: usize = 256;
 const RECORDS: usize = 4_096;
 /// How many times records are read in advance, while the former ones are sent.
 const READ_AHEAD: usize = 1;
+
+/// The lowest rate in bytes per second: about one frame for each of the clients that are served at a time.
+const LEAST_RATE: u64 = 1_000_000;
 
 /// Why records cannot be read.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -78,6 +82,7 @@ pub trait HistoryProvider: Send + Sync {
 pub struct HistoryListener {
     listener: TcpListener,
     address: SocketAddr,
+    rate: NonZeroU64,
 }
 
 /// What a [`HistoryServer`] has done.
@@ -148,7 +153,17 @@ impl HistoryListener {
     pub fn bind(at: SocketAddr) -> Result<Self, StreamError> {
         let listener = TcpListener::bind(at).map_err(|error| StreamError::History { at, cause: error })?;
         let address = listener.local_addr().map_err(|error| StreamError::History { at, cause: error })?;
-        Ok(Self { listener, address })
+        Ok(Self { listener, address, rate: SharedPace::RATE })
+    }
+
+    /// Sets the rate at which it sends to all clients together, in bytes per second. Default: 64 MB. With messages of more
+    /// than 64 KiB, it should send four of the longest per second: clients give up when they get none for five seconds.
+    ///
+    /// # Errors
+    /// If it is less than 1 MB: 16 clients at a time have to get something.
+    pub fn rate(self, bytes_per_second: u64) -> Result<Self, StreamError> {
+        let rate = NonZeroU64::new(bytes_per_second).filter(|rate| rate.get() >= LEAST_RATE);
+        Ok(Self { rate: rate.ok_or(StreamError::HistoryRate(bytes_per_second))?, ..self })
     }
 
     /// Returns the address.
@@ -170,7 +185,8 @@ impl HistoryListener {
         let (keys, counts) = (Arc::new(Mutex::new(keys)), Arc::<Counts>::default());
         let service =
             HistoryService { stream, keys: Arc::clone(&keys), counts: Arc::clone(&counts), provider };
-        let server = SideServer::start(self.listener, "mcast-history", AdmissionLimits::HISTORY, service);
+        let limits = AdmissionLimits::HISTORY;
+        let server = SideServer::start(self.listener, "mcast-history", limits, self.rate, service);
         let server = server.map_err(StreamError::Thread)?;
         Ok(HistoryServer { stream, keys, counts, server, announcer: None })
     }
@@ -181,6 +197,12 @@ impl HistoryServer {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.server.address()
+    }
+
+    /// Returns the stream whose history it serves.
+    #[must_use]
+    pub const fn stream(&self) -> StreamId {
+        self.stream
     }
 
     /// Announces the server once per second on these interfaces, for subscribers of this network.

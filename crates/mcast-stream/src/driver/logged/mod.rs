@@ -316,6 +316,14 @@ impl LoggedPublisher {
     /// # Errors
     /// If the address cannot be listened on.
     pub fn serve_history(&self, at: SocketAddr) -> Result<HistoryServer, StreamError> {
+        self.serve_history_on(HistoryListener::bind(at)?)
+    }
+
+    /// Serves the log like [`serve_history`](Self::serve_history), on a listener that has settings of its own.
+    ///
+    /// # Errors
+    /// If a thread cannot be started, or the announcements cannot be sent.
+    pub fn serve_history_on(&self, listener: HistoryListener) -> Result<HistoryServer, StreamError> {
         let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let lineages = self.lineages.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let stream = self.publisher().stream();
@@ -326,7 +334,7 @@ impl LoggedPublisher {
             lineages,
             sendable: Arc::clone(&self.shared.sendable),
         };
-        let mut server = HistoryListener::bind(at)?.serve(stream, keys, Box::new(history))?;
+        let mut server = listener.serve(stream, keys, Box::new(history))?;
         if let Some(interface) = self.publisher().first_interface()? {
             server.announce(&[interface])?;
         }

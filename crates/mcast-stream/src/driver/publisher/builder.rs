@@ -10,6 +10,7 @@ use mcast::{Destination, Family, HostAddr};
 use super::Publisher;
 use super::endpoint::Endpoint;
 use crate::StreamError;
+use crate::driver::error::UnusedSetting;
 use crate::driver::{clock, discovery, present_index, state_file};
 use crate::publisher::{AutoRate, Congestion, Fec, PublisherConfig, PublisherRate, Quorum};
 use crate::seal::Keys;
@@ -35,6 +36,8 @@ pub struct PublisherBuilder {
     pub(in crate::driver) name: Option<String>,
     /// The random identity and the incarnation from the clock, which apply unless the caller sets others.
     drawn: (StreamId, Incarnation),
+    /// Whether the eviction time was set.
+    has_eviction: bool,
 }
 
 impl PublisherBuilder {
@@ -54,6 +57,21 @@ impl PublisherBuilder {
             state_file: None,
             name: None,
             drawn,
+            has_eviction: false,
+        }
+    }
+
+    /// Checks that each setting has an effect.
+    pub(super) fn check(&self) -> Result<(), UnusedSetting> {
+        if self.state_file.is_some() && self.has_random_stream() {
+            return Err(UnusedSetting::StateFile);
+        }
+        let PublisherConfig { flow, rate, eviction, stream, incarnation, .. } = self.config;
+        let evicts_below = rate.auto().is_some_and(|auto| auto.evict_below.is_some());
+        let is_changed = eviction != PublisherConfig::new(stream, incarnation).eviction;
+        match (self.has_eviction || is_changed || evicts_below) && flow != FlowControl::Slowest {
+            true => Err(UnusedSetting::Eviction),
+            false => Ok(()),
         }
     }
 
@@ -165,7 +183,7 @@ impl PublisherBuilder {
         self
     }
 
-    /// Sets a file that stores the incarnation. Default: none.
+    /// Sets a file that stores the incarnation. Default: none. It is an error without a [`stream`](Self::stream).
     ///
     /// With it, every start of the [`stream`](Self::stream) has a greater incarnation than the one before, even after
     /// the clock was set back. It is written, and synced to the disk, before the first datagram is sent. Without it,
@@ -235,9 +253,11 @@ impl PublisherBuilder {
         self
     }
 
-    /// Sets the time after which a subscriber that makes no progress, and delays the others, is evicted. Default: 2 s.
+    /// Sets the time after which a subscriber that makes no progress, and delays the others, is evicted. Default: 2 s. It
+    /// is an error to set it with a [flow control](Self::flow) that waits for no subscriber.
     pub fn eviction(mut self, time: Duration) -> Self {
         self.config.eviction = time.into();
+        self.has_eviction = true;
         self
     }
 
@@ -354,4 +374,33 @@ fn path_datagram(endpoints: &[Endpoint]) -> usize {
         Some((interface.mtu as usize).clamp(IPV6_MINIMUM + headers, 9_000) - headers)
     };
     endpoints.iter().map(|each| of_one(each).unwrap_or(IPV6_MINIMUM)).min().unwrap_or(IPV6_MINIMUM)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_without_an_effect_is_refused() {
+        let second = Duration::from_secs(1);
+        let floor = AutoRate { evict_below: Some(1_000) };
+        let refused = |change: &dyn Fn(PublisherBuilder) -> PublisherBuilder| {
+            let builder = Publisher::builder().to_host("127.0.0.1:7000".parse().unwrap());
+            match change(builder).build() {
+                Ok(_) => None,
+                Err(StreamError::NoEffect(setting)) => Some(setting),
+                Err(error) => panic!("{error}"),
+            }
+        };
+        assert_eq!(refused(&|to| to.eviction(second)), None);
+        assert_eq!(refused(&|to| to.flow(FlowControl::None)), None);
+        assert_eq!(refused(&|to| to.auto_rate(floor)), None);
+        let unused = Some(UnusedSetting::Eviction);
+        for flow in [FlowControl::None, FlowControl::OneWay] {
+            assert_eq!(refused(&|to| to.flow(flow).eviction(second)), unused, "{flow:?}");
+            assert_eq!(refused(&|to| to.flow(flow).eviction(2 * second)), unused, "{flow:?}: the default");
+            assert_eq!(refused(&|to| to.flow(flow).auto_rate(floor)), unused, "{flow:?}");
+        }
+        assert_eq!(refused(&|to| to.state_file("/nowhere/state")), Some(UnusedSetting::StateFile));
+    }
 }

@@ -90,6 +90,7 @@ impl Publisher {
     }
 
     fn new(mut builder: PublisherBuilder) -> Result<Self, StreamError> {
+        builder.check()?;
         let endpoints = builder.endpoints()?;
         let first = endpoints.first().cloned().ok_or(StreamError::NoDestination)?;
         let family = first.family();

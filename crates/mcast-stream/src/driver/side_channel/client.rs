@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{Shutdown, TcpStream};
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -41,11 +42,11 @@ pub(super) enum Admitted {
 }
 
 impl Clients {
-    pub(super) fn new(limits: AdmissionLimits) -> Self {
+    pub(super) fn new(limits: AdmissionLimits, rate: NonZeroU64) -> Self {
         let clock = Clock::new();
         let state = State {
             admission: Admission::new(limits),
-            pace: SharedPace::new(clock.now()),
+            pace: SharedPace::new(clock.now(), rate),
             connections: HashMap::new(),
         };
         Self { clock, state: Arc::new(Mutex::new(state)) }

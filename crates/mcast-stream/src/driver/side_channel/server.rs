@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -39,18 +40,19 @@ struct Shared<S> {
 }
 
 impl SideServer {
-    /// Serves on this listener, on threads with this name.
+    /// Serves on this listener, on threads with this name; sends this many bytes per second to all clients together.
     pub(in crate::driver) fn start(
         listener: TcpListener,
         thread: &'static str,
         limits: AdmissionLimits,
+        rate: NonZeroU64,
         service: impl Service,
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
         // The standard library asks for 128.
         SockRef::from(&listener).listen(BACKLOG)?;
         let is_ending = Arc::new(AtomicBool::new(false));
-        let clients = Clients::new(limits);
+        let clients = Clients::new(limits, rate);
         let shared = Arc::new(Shared { service, clients, is_ending: Arc::clone(&is_ending) });
         let serve = move || accept(&listener, &shared, thread);
         let thread = std::thread::Builder::new().name(format!("{thread}s")).spawn(serve)?;

@@ -10,7 +10,7 @@ use crate::driver::side_channel::{
     Channel, Client, FIRST_ANSWER, REQUEST_TIME, Service, SideServer, StepDeadline, TIMEOUT, invalid,
 };
 use crate::seal::Keys;
-use crate::side_channel::{AdmissionLimits, Ticket, Turn};
+use crate::side_channel::{AdmissionLimits, SharedPace, Ticket, Turn};
 use crate::wire::{Incarnation, MessageNumber, StreamId};
 
 /// Serves snapshots until it is dropped.
@@ -37,7 +37,8 @@ impl SnapshotServer {
     ) -> Result<Self, StreamError> {
         let listener = TcpListener::bind(at).map_err(StreamError::Snapshot)?;
         let service = SnapshotService { stream, incarnation, keys, capture };
-        let server = SideServer::start(listener, "mcast-snapshot", AdmissionLimits::SNAPSHOT, service);
+        let limits = AdmissionLimits::SNAPSHOT;
+        let server = SideServer::start(listener, "mcast-snapshot", limits, SharedPace::RATE, service);
         server.map(Self).map_err(StreamError::Snapshot)
     }
 

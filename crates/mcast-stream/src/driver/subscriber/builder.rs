@@ -7,11 +7,15 @@ use mcast::{Family, HostAddr, InterfaceSelector, Membership};
 use super::Subscriber;
 use crate::StreamError;
 use crate::driver::clock;
+use crate::driver::error::UnusedSetting;
 use crate::history::{HistoryConfig, HistoryStart};
 use crate::seal::Keys;
 use crate::sign::PinnedKeys;
 use crate::subscriber::{LocalRepair, OnLoss, Policy, Start, SubscriberConfig};
 use crate::wire::{StreamId, SubscriberName};
+
+/// The least that is worth retaining for others, in bytes: a longest datagram.
+const LEAST_RETAINED: usize = 65_536;
 
 /// Settings of a [`Subscriber`].
 #[derive(Debug)]
@@ -144,48 +148,63 @@ impl SubscriberBuilder {
     }
 
     /// Adds the address of a history server. With any, announced ones are not used: any host can announce a history of
-    /// a stream in clear.
+    /// a stream in clear. It is an error without [`from`](Self::from) and [`heal`](Self::heal).
     pub fn history_server(mut self, address: SocketAddr) -> Self {
         self.history_servers.push(address);
         self
     }
 
-    /// Changes any other setting of the history.
+    /// Changes any other setting of the history. It is an error without [`from`](Self::from) and [`heal`](Self::heal).
     pub fn configure_history(mut self, change: impl FnOnce(&mut HistoryConfig)) -> Self {
         change(self.history.get_or_insert_default());
         self
     }
 
-    /// Prepares the settings for a history; returns those of the history, if one is used.
-    pub(super) fn prepare_history(&mut self) -> Result<Option<HistoryConfig>, StreamError> {
-        let uses_snapshots =
-            self.config.start == Start::Snapshot || self.config.policy == Policy::Reliable(OnLoss::Snapshot);
-        if uses_snapshots && !self.config.signed_by.is_empty() {
-            return Err(StreamError::NotSigned);
-        }
-        let Some(mut history) = self.history.take().filter(|history| history.start.is_some() || history.heal)
-        else {
-            return Ok(None);
-        };
-        if !self.config.signed_by.is_empty() {
-            return Err(StreamError::NotSigned);
-        }
-        match self.config.policy {
-            Policy::Latest | Policy::Reliable(OnLoss::Snapshot) => return Err(StreamError::HistoryOrder),
-            Policy::Reliable(OnLoss::Stop) => {
-                // Only a loss that is not in the history stops it.
-                (self.config.policy, history.stops) = (Policy::Reliable(OnLoss::Continue), true);
+    /// Checks the settings as [`build`](Self::build) does, for a caller that has other things to do before.
+    ///
+    /// # Errors
+    /// If a setting has no effect together with the others, or contradicts them.
+    pub fn check(&self) -> Result<(), StreamError> {
+        let SubscriberConfig { policy, start, mute, ref signed_by, repair_for_others, .. } = self.config;
+        let requests_no_repairs = mute || matches!(policy, Policy::BestEffort(_));
+        match repair_for_others {
+            Some(_) if requests_no_repairs => return Err(UnusedSetting::RepairForOthers.into()),
+            Some(LocalRepair { bytes, .. }) if bytes < LEAST_RETAINED => {
+                return Err(UnusedSetting::RepairForOthersBytes(bytes).into());
             }
-            Policy::Reliable(OnLoss::Continue) | Policy::Deadline(_) | Policy::BestEffort(_) => {}
+            _ => {}
         }
-        match (history.start, self.config.start) {
-            (None, Start::Snapshot) => return Err(StreamError::HistoryOrder),
-            (None, _) => {}
+        let uses_snapshots = start == Start::Snapshot || policy == Policy::Reliable(OnLoss::Snapshot);
+        let uses_history = self.history.as_ref().is_some_and(is_used);
+        if (uses_snapshots || uses_history) && !signed_by.is_empty() {
+            return Err(StreamError::NotSigned);
+        }
+        if uses_history && (uses_snapshots || policy == Policy::Latest) {
+            return Err(StreamError::HistoryOrder);
+        }
+        let has_settings =
+            !self.history_servers.is_empty() || self.history.as_ref().is_some_and(is_configured);
+        if has_settings && !uses_history {
+            return Err(UnusedSetting::History.into());
+        }
+        Ok(())
+    }
+
+    /// Checks the settings, and prepares them for a history; returns those of the history, if one is used.
+    pub(super) fn prepare_history(&mut self) -> Result<Option<HistoryConfig>, StreamError> {
+        self.check()?;
+        let Some(mut history) = self.history.take().filter(is_used) else { return Ok(None) };
+        if self.config.policy == Policy::Reliable(OnLoss::Stop) {
+            // Only a loss that is not in the history stops it.
+            (self.config.policy, history.stops) = (Policy::Reliable(OnLoss::Continue), true);
+        }
+        match history.start {
+            None => {}
             // What the publisher retains needs no history.
-            (Some(HistoryStart::Oldest | HistoryStart::Number(_) | HistoryStart::At(_)), _) => {
+            Some(HistoryStart::Oldest | HistoryStart::Number(_) | HistoryStart::At(_)) => {
                 self.config.start = Start::Oldest;
             }
-            (Some(HistoryStart::Time(_)), _) => self.config.start = Start::Now,
+            Some(HistoryStart::Time(_)) => self.config.start = Start::Now,
         }
         Ok(Some(history))
     }
@@ -200,8 +219,8 @@ impl SubscriberBuilder {
     /// their NAKs from it, on its own UDP port. The publisher lists its address.
     /// [`LocalRepair::BYTES`](crate::subscriber::LocalRepair::BYTES) is the usual number. Default: no.
     ///
-    /// It sends at most a quarter of what it receives, only to addresses that have proven themselves, and only while its
-    /// [policy](Self::policy) requests repairs.
+    /// It sends at most a quarter of what it receives, and only to addresses that have proven themselves. It is an error
+    /// with fewer than 65,536 bytes, and with a [policy](Self::policy) that requests no repairs.
     pub fn repair_for_others(mut self, bytes: usize) -> Self {
         self.config.repair_for_others = Some(LocalRepair { bytes, seed: clock::seed() });
         self
@@ -243,8 +262,18 @@ impl SubscriberBuilder {
     /// Joins the groups and returns the subscriber.
     ///
     /// # Errors
-    /// If a group cannot be joined, or a socket cannot be opened.
+    /// If the [settings](Self::check) are invalid, a group cannot be joined, or a socket cannot be opened.
     pub fn build(self) -> Result<Subscriber, StreamError> {
         Subscriber::new(self)
     }
+}
+
+const fn is_used(history: &HistoryConfig) -> bool {
+    history.start.is_some() || history.heal
+}
+
+/// Whether anything but its use was set.
+fn is_configured(history: &HistoryConfig) -> bool {
+    let HistoryConfig { stops, backlog, patience, seed, .. } = HistoryConfig::default();
+    (history.stops, history.backlog, history.patience, history.seed) != (stops, backlog, patience, seed)
 }

@@ -89,3 +89,41 @@ fn the_longest_timeout_does_not_overflow() {
         assert!(subscriber.next_timeout(Duration::MAX).unwrap().is_none());
     });
 }
+
+#[test]
+fn a_setting_without_an_effect_is_refused() {
+    use UnusedSetting::{History, RepairForOthers, RepairForOthersBytes};
+
+    use crate::UnusedSetting;
+    use crate::subscriber::Policy;
+
+    const BEST_EFFORT: Policy = Policy::BestEffort(crate::Nanos::ZERO);
+    let refused =
+        |change: fn(SubscriberBuilder) -> SubscriberBuilder| match change(Subscriber::builder()).check() {
+            Ok(()) => None,
+            Err(StreamError::NoEffect(setting)) => Some(setting),
+            Err(error) => panic!("{error}"),
+        };
+    assert_eq!(refused(|from| from.repair_for_others(65_536)), None);
+    assert_eq!(refused(|from| from.repair_for_others(65_535)), Some(RepairForOthersBytes(65_535)));
+    assert_eq!(refused(|from| from.policy(BEST_EFFORT).repair_for_others(65_536)), Some(RepairForOthers));
+    let mute = |from: SubscriberBuilder| from.configure(|config| config.mute = true);
+    assert_eq!(refused(mute), None);
+    assert_eq!(
+        refused(|from| from.repair_for_others(65_536).configure(|config| config.mute = true)),
+        Some(RepairForOthers)
+    );
+    assert_eq!(refused(|from| from.history_server("10.0.0.1:7000".parse().unwrap())), Some(History));
+    assert_eq!(refused(|from| from.configure_history(|history| history.backlog = 1)), Some(History));
+    assert_eq!(refused(|from| from.heal(true).configure_history(|history| history.backlog = 1)), None);
+    assert_eq!(refused(|from| from.heal(false)), None);
+}
+
+#[test]
+fn a_snapshot_is_not_replaced_by_a_start_in_the_past() {
+    use crate::history::HistoryStart;
+    use crate::subscriber::Start;
+
+    let builder = Subscriber::builder().start(Start::Snapshot).from(HistoryStart::Oldest);
+    assert!(matches!(builder.check(), Err(StreamError::HistoryOrder)));
+}

@@ -1,0 +1,260 @@
+//! Repairers and the publisher in a signed stream: whose repairs count, and which repairers are given up.
+
+use alloc::sync::Arc;
+use std::vec::Vec;
+
+use super::*;
+use crate::PublisherMachine;
+use crate::publisher::{PublisherConfig, Transmit};
+use crate::sign::{PinnedKeys, SIGNATURE_LENGTH, Signer, Verifier};
+use crate::subscriber::Start;
+use crate::wire::{Header, Incarnation, ListedRepairer, RepairerList, SignerId, StreamId};
+
+const STREAM: StreamId = StreamId(7);
+const START: ClockTime = ClockTime(1_000_000_000);
+/// Where the sequence is in a header.
+const SEQUENCE: core::ops::Range<usize> = 24..32;
+
+fn address(host: u8) -> SocketAddr {
+    ([10, 0, 0, host], 7000).into()
+}
+
+/// A key whose signatures are checksums.
+#[derive(Debug)]
+struct Checksum;
+
+impl Checksum {
+    fn of(parts: &[&[u8]]) -> [u8; 8] {
+        let add = |sum: u64, byte: &u8| (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+        parts.iter().copied().flatten().fold(17, add).to_be_bytes()
+    }
+
+    fn digest(parts: [&[u8]; 3]) -> Digest {
+        let mut digest = Digest::default();
+        digest.0[..8].copy_from_slice(&Self::of(&parts));
+        digest
+    }
+
+    fn signature(text: &[u8]) -> [u8; SIGNATURE_LENGTH] {
+        let mut signature = [0; SIGNATURE_LENGTH];
+        signature[..8].copy_from_slice(&Self::of(&[text]));
+        signature
+    }
+}
+
+impl Signer for Checksum {
+    fn id(&self) -> SignerId {
+        SignerId(1)
+    }
+
+    fn public(&self) -> [u8; 32] {
+        [0; 32]
+    }
+
+    fn sign(&self, text: &[u8]) -> [u8; SIGNATURE_LENGTH] {
+        Self::signature(text)
+    }
+
+    fn digest(&self, parts: [&[u8]; 3]) -> Digest {
+        Self::digest(parts)
+    }
+}
+
+impl Verifier for Checksum {
+    fn id(&self) -> SignerId {
+        SignerId(1)
+    }
+
+    fn public(&self) -> [u8; 32] {
+        [0; 32]
+    }
+
+    fn verify(&self, text: &[u8], signature: &[u8; SIGNATURE_LENGTH]) -> bool {
+        Self::signature(text) == *signature
+    }
+
+    fn digest(&self, parts: [&[u8]; 3]) -> Digest {
+        Self::digest(parts)
+    }
+}
+
+/// A subscriber that has chosen a repairer, and its publisher.
+struct Pair {
+    publisher: PublisherMachine,
+    subscriber: SubscriberMachine,
+    now: ClockTime,
+}
+
+impl Pair {
+    fn new(window_bytes: usize) -> Self {
+        let signer: Arc<dyn Signer> = Arc::new(Checksum);
+        let config = PublisherConfig { signer: Some(signer), ..PublisherConfig::new(STREAM, Incarnation(1)) };
+        let publisher = PublisherMachine::new(config, START).unwrap();
+        let mut signed_by = PinnedKeys::none();
+        assert!(signed_by.add(Arc::new(Checksum)));
+        let config = SubscriberConfig {
+            start: Start::Oldest,
+            signed_by,
+            window_bytes,
+            ..SubscriberConfig::new(STREAM)
+        };
+        let mut subscriber = SubscriberMachine::new(config, START);
+        let mut list = RepairerList::default();
+        assert!(list.add(ListedRepairer { tag: 0, address: address(2) }));
+        subscriber.repairers.note_list(list);
+        let mut pair = Self { publisher, subscriber, now: START };
+        let heartbeats = pair.sent();
+        assert!(!heartbeats.is_empty());
+        for heartbeat in heartbeats {
+            pair.subscriber.handle(pair.now, 0, address(1), &heartbeat);
+        }
+        assert_eq!(pair.subscriber.incarnation(), Some(Incarnation(1)));
+        pair.subscriber.repairers.note_list(list);
+        pair.subscriber.repairers.choose(pair.now, pair.subscriber.id, Some(address(1)), 1);
+        assert!(pair.has_repairer());
+        pair
+    }
+
+    fn has_repairer(&self) -> bool {
+        self.subscriber.repairers.is_chosen(address(2))
+    }
+
+    /// Returns what the publisher sends in a millisecond.
+    fn sent(&mut self) -> Vec<Vec<u8>> {
+        self.now = self.now + Nanos::from_millis(1);
+        let mut sent = Vec::new();
+        while let Some(transmit) = self.publisher.poll(self.now) {
+            match transmit {
+                Transmit::Control(control) => sent.push(control.bytes().to_vec()),
+                Transmit::Repair { sequence, .. } => sent.push(self.publisher.datagram(sequence).to_vec()),
+                Transmit::Data { first, count } => {
+                    sent.extend((0..count).map(|number| self.publisher.datagram(first + number).to_vec()));
+                }
+            }
+        }
+        sent
+    }
+
+    /// Publishes a message; returns its datagram and the manifest.
+    fn publish(&mut self, length: usize) -> [Vec<u8>; 2] {
+        self.publisher.publish(self.now, &std::vec![1; length]).unwrap();
+        self.publisher.flush(self.now);
+        let sent = self.sent();
+        let of = |kind| sent.iter().find(|sent| Header::read(sent).unwrap().0.kind == kind).unwrap().clone();
+        [of(Kind::Data), of(Kind::Manifest)]
+    }
+
+    /// Passes a datagram of data to the verification; returns whether it is to be handled.
+    fn verify(&mut self, arrival: Arrival, datagram: &[u8]) -> bool {
+        let view = DatagramView::parse(datagram).unwrap();
+        self.subscriber.may_be_genuine(self.now, arrival, datagram, &view)
+    }
+
+    fn take_manifest(&mut self, arrival: Arrival, datagram: &[u8]) {
+        let view = DatagramView::parse(datagram).unwrap();
+        self.subscriber.on_manifest(self.now, arrival, address(1), datagram, &view);
+    }
+
+    /// The number of the publisher's repairs in the next status.
+    fn repairs(&self) -> u64 {
+        self.subscriber.paths.repairs()
+    }
+}
+
+/// Returns this datagram as a repair.
+fn repair(datagram: &[u8]) -> Vec<u8> {
+    let mut repair = datagram.to_vec();
+    repair[Header::FLAGS_AT] = Flags(repair[Header::FLAGS_AT]).with(Flags::REPAIR).0;
+    repair
+}
+
+/// Returns this datagram with another last byte.
+fn forged(datagram: &[u8]) -> Vec<u8> {
+    let mut forged = datagram.to_vec();
+    *forged.last_mut().unwrap() ^= 1;
+    forged
+}
+
+#[test]
+fn a_repair_of_the_publisher_counts_although_that_of_a_repairer_waits_for_its_manifest() {
+    let mut pair = Pair::new(1 << 20);
+    let [data, manifest] = pair.publish(100).map(|datagram| repair(&datagram));
+    assert!(!pair.verify(Arrival::Repairer, &data));
+    assert_eq!((pair.repairs(), pair.subscriber.statistics().copies), (0, 0));
+    assert!(!pair.verify(Arrival::Path(0), &data));
+    assert_eq!((pair.repairs(), pair.subscriber.statistics().copies), (1, 1));
+    pair.take_manifest(Arrival::Repairer, &manifest);
+    assert_eq!(pair.repairs(), 1);
+    pair.take_manifest(Arrival::Path(0), &manifest);
+    assert_eq!((pair.repairs(), pair.subscriber.statistics().copies), (2, 2));
+    let counted = pair.subscriber.statistics();
+    assert_eq!((counted.received, counted.repaired_locally), (2, 2));
+}
+
+#[test]
+fn a_repairer_is_blamed_for_what_differs_from_the_signed_digest() {
+    for is_manifest_first in [true, false] {
+        for (arrival, is_blamed) in
+            [(Arrival::Repairer, true), (Arrival::Path(0), false), (Arrival::Recovered, false)]
+        {
+            let mut pair = Pair::new(1 << 20);
+            let [data, manifest] = pair.publish(100);
+            if is_manifest_first {
+                pair.take_manifest(Arrival::Path(0), &manifest);
+            }
+            assert!(!pair.verify(arrival, &forged(&data)));
+            if !is_manifest_first {
+                assert!(pair.has_repairer(), "it is not known yet");
+                pair.take_manifest(Arrival::Path(0), &manifest);
+            }
+            assert_eq!(pair.subscriber.statistics().forged, 1);
+            assert_eq!(pair.has_repairer(), !is_blamed, "{arrival:?}, {is_manifest_first}");
+        }
+    }
+}
+
+#[test]
+fn a_repairer_is_not_blamed_for_what_does_not_fit() {
+    // Too little room for what waits for its manifest.
+    let mut pair = Pair::new(2_000);
+    let [data, _] = pair.publish(900);
+    assert!(!pair.verify(Arrival::Repairer, &data));
+    assert_eq!((pair.subscriber.statistics().beyond, pair.has_repairer()), (1, true));
+    // Too little room in the window, which the first datagram has left.
+    let mut pair = Pair::new(4_000);
+    let [first, manifest] = pair.publish(900);
+    drop(first);
+    pair.take_manifest(Arrival::Path(0), &manifest);
+    for _ in 0..4 {
+        let [data, manifest] = pair.publish(900);
+        pair.take_manifest(Arrival::Path(0), &manifest);
+        pair.subscriber.handle(pair.now, 0, address(1), &data);
+        while pair.subscriber.next(pair.now, &data).is_some() {}
+    }
+    let before = pair.subscriber.statistics().beyond;
+    let [data, manifest] = pair.publish(900);
+    assert!(!pair.verify(Arrival::Repairer, &data));
+    assert_eq!(pair.subscriber.statistics().beyond, before);
+    pair.take_manifest(Arrival::Path(0), &manifest);
+    assert_eq!((pair.subscriber.statistics().beyond, pair.has_repairer()), (before + 1, true));
+    assert_eq!(pair.subscriber.statistics().forged, 0);
+}
+
+#[test]
+fn a_repairer_is_blamed_if_what_it_sent_has_taken_the_place_of_a_manifest() {
+    for (arrival, is_blamed) in [(Arrival::Repairer, true), (Arrival::Path(0), false)] {
+        let mut pair = Pair::new(1 << 20);
+        let [data, manifest] = pair.publish(100);
+        let mut instead = data.clone();
+        instead[SEQUENCE].copy_from_slice(&manifest[SEQUENCE]);
+        let end = Sequence(Header::read(&manifest).unwrap().0.sequence) + 1;
+        assert!(!pair.verify(arrival, &data) && !pair.verify(arrival, &instead));
+        pair.subscriber.note_sent_before(pair.now, end);
+        pair.subscriber.distrust_staged(pair.now);
+        assert!(pair.has_repairer(), "the manifest may still arrive");
+        pair.now = pair.now + Nanos::SECOND;
+        pair.subscriber.distrust_staged(pair.now);
+        assert_eq!(pair.has_repairer(), !is_blamed, "{arrival:?}");
+        assert_eq!(pair.subscriber.statistics().unverified, 0);
+    }
+}
