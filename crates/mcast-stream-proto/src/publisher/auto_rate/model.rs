@@ -16,7 +16,7 @@ const BASE_PERIOD: Nanos = Nanos::from_secs(30);
 /// The bounds of the queueing delay to aim at, which is half of the round-trip time without queues.
 const SHORTEST_TARGET: Nanos = Nanos::from_millis(5);
 const LONGEST_TARGET: Nanos = Nanos::from_millis(20);
-/// The shortest target where a longer queue overflows, and the time in which the target grows by itself after that.
+/// The shortest target where a longer queue overflows, and the time in which the target doubles after that.
 const LEAST_TARGET: Nanos = Nanos::from_millis(1);
 const TARGET_GROWTH: Nanos = Nanos::from_secs(5);
 /// The lowest rate, in bytes per second.
