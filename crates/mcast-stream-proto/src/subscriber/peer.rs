@@ -32,10 +32,11 @@ pub(super) const MAX_ROUND_TRIP: Nanos = Nanos::from_secs(10);
 const PLAUSIBLE_ROUND_TRIP: Nanos = Nanos::SECOND;
 const PLAUSIBLE_GROWTH: u64 = 4;
 
-/// A measured round trip, and the probe that measured it.
+/// A measured round trip, when the probe that measured it was sent, and when its echo arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sample {
-    probe: u64,
+    probe: ClockTime,
+    echo: ClockTime,
     round_trip: Nanos,
 }
 
@@ -153,7 +154,7 @@ impl Peer {
         }
         if echo.clock != 0 {
             let round_trip = now.since(ClockTime(echo.clock)).clamp(MIN_ROUND_TRIP, MAX_ROUND_TRIP);
-            self.note_sample(now, Sample { probe: echo.clock, round_trip });
+            self.note_sample(now, Sample { probe: ClockTime(echo.clock), echo: now, round_trip });
         }
         is_new
     }
@@ -164,8 +165,8 @@ impl Peer {
         let is_implausible =
             |sample, known| sample > PLAUSIBLE_ROUND_TRIP && sample > PLAUSIBLE_GROWTH * known;
         match (self.doubtful, self.round_trip) {
-            // A copy of an echo confirms nothing.
-            (Some(doubtful), _) if doubtful.probe == sample.probe => {}
+            // The process may have been suspended, or its clock set, after several probes: only a later one confirms the sample.
+            (Some(doubtful), _) if sample.probe < doubtful.echo => {}
             (Some(doubtful), known) => {
                 self.doubtful = None;
                 self.probe_at = now + PROBE_INTERVAL;
@@ -199,26 +200,49 @@ mod tests {
         publisher.round_trip() / Nanos::from_millis(1)
     }
 
+    /// Handles the echo of the probe that was sent at one time, which arrives at another.
+    fn echo(peer: &mut Peer, sent: ClockTime, arrives: ClockTime) {
+        let echo = Probe { clock: sent.0, token: AddressToken(7), subscriber: SubscriberId(1) };
+        peer.note_echo(arrives, &echo);
+    }
+
+    const START: ClockTime = ClockTime(1);
+    const MILLISECOND: Nanos = Nanos::from_millis(1);
+
     #[test]
     fn a_round_trip_in_which_the_process_was_suspended_does_not_count() {
         for first in [1, 20_000] {
-            let mut publisher = Peer::unknown(ClockTime(1));
-            measure(&mut publisher, 1, first);
-            measure(&mut publisher, 2, 1);
-            measure(&mut publisher, 3, 20_000);
-            assert!(publisher.probe_at() <= ClockTime(3) + Nanos::from_secs(20), "it is not measured again");
-            let echo = Probe { clock: 3, token: AddressToken(7), subscriber: SubscriberId(1) };
-            publisher.note_echo(ClockTime(0) + Nanos::from_millis(20_001), &echo);
-            assert_eq!(measure(&mut publisher, 4, 1), 1, "first {first} ms");
+            let mut publisher = Peer::unknown(START);
+            measure(&mut publisher, START.0, first);
+            let second = START + Nanos::from_secs(20);
+            measure(&mut publisher, second.0, 1);
+            let third = second + MILLISECOND;
+            measure(&mut publisher, third.0, 20_000);
+            let now = third + Nanos::from_secs(20);
+            assert!(publisher.probe_at() <= now, "it is not measured again");
+            echo(&mut publisher, third, now + MILLISECOND);
+            assert_eq!(measure(&mut publisher, now.0, 1), 1, "first {first} ms");
         }
     }
 
     #[test]
+    fn several_probes_before_the_process_was_suspended_do_not_confirm_each_other() {
+        let mut publisher = Peer::unknown(START);
+        let probes = [START, START + 10 * MILLISECOND];
+        probes.iter().for_each(|sent| publisher.note_probe(*sent));
+        let now = START + Nanos::from_secs(5);
+        probes.iter().for_each(|sent| echo(&mut publisher, *sent, now));
+        assert!(publisher.probe_at() <= now, "it is not measured again");
+        assert_eq!(measure(&mut publisher, now.0, 1), 1);
+    }
+
+    #[test]
     fn a_round_trip_that_has_grown_counts_once_it_is_confirmed() {
-        let mut publisher = Peer::unknown(ClockTime(1));
-        assert_eq!(measure(&mut publisher, 1, 1), 1);
-        assert_eq!(measure(&mut publisher, 2, 2_000), 1);
-        assert_eq!(measure(&mut publisher, 3, 2_400), 2_000);
-        assert_eq!(measure(&mut publisher, 4, 4_000), 2_500);
+        let mut publisher = Peer::unknown(START);
+        let at = |seconds| (START + Nanos::from_secs(seconds)).0;
+        assert_eq!(measure(&mut publisher, at(0), 1), 1);
+        assert_eq!(measure(&mut publisher, at(10), 2_000), 1);
+        assert_eq!(measure(&mut publisher, at(20), 2_400), 2_000);
+        assert_eq!(measure(&mut publisher, at(30), 4_000), 2_500);
     }
 }

@@ -9,6 +9,10 @@ use super::{Node, Outcome, World};
 use crate::content;
 use crate::plan::{MILLISECOND, SECOND, Stuck};
 
+/// A round trip of more than a second is confirmed by another probe, which is repeated until its echo arrives: after 10 ms,
+/// and after twice as long each time. In two seconds, these are as many as this. Each is answered.
+const CONFIRMING_PROBES: usize = 8;
+
 impl World<'_> {
     /// Whether everything is published, all subscribers have reached the end, and some time has passed.
     pub(super) fn is_over(&self) -> bool {
@@ -148,14 +152,17 @@ impl World<'_> {
         if self.plan.subscribers.iter().any(|subscriber| subscriber.firewalled) {
             return Ok(());
         }
+        let sent_from =
+            |from: u64| self.traffic.iter().filter(move |(at, _)| *at > from).map(|(_, kind)| *kind);
         let from = self.now.saturating_sub(2 * SECOND);
-        let late: Vec<Kind> =
-            self.traffic.iter().filter(|(at, _)| *at > from).map(|(_, kind)| *kind).collect();
         if let Some(loud) =
-            late.iter().find(|kind| matches!(kind, Kind::Data | Kind::Parity | Kind::Nak | Kind::Ncf))
+            sent_from(from).find(|kind| matches!(kind, Kind::Data | Kind::Parity | Kind::Nak | Kind::Ncf))
         {
             return Err(format!("{loud:?} when everything was over"));
         }
+        // The stream may have ended since, long after its last datagram, if messages had to be acknowledged. Until then,
+        // subscribers look for repairers.
+        let late: Vec<Kind> = sent_from(from.max(self.progress_at)).collect();
         // A status reports each acknowledgement that is news, also after the end, and is answered: in a small group one in 5 ms
         // while the application processes messages.
         let each = match &self.plan.acknowledge {
@@ -163,7 +170,10 @@ impl World<'_> {
             Some(plan) if plan.processed => 8 + 2 * 400,
             Some(_) => 12,
         };
-        let most = 12 * usize::from(self.plan.paths) + each * self.nodes.len();
+        let distant = self.plan.subscribers.iter().filter(|one| one.down.delay + one.up.delay > SECOND);
+        let most = 12 * usize::from(self.plan.paths)
+            + each * self.nodes.len()
+            + 2 * CONFIRMING_PROBES * distant.count();
         match late.len() <= most {
             true => Ok(()),
             false => Err(format!(

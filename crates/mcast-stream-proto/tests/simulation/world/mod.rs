@@ -205,7 +205,7 @@ pub(crate) struct World<'p> {
     slowed: u64,
     /// The last status of each subscriber, if it is not sealed.
     statuses: HashMap<SubscriberId, Status>,
-    /// One past the last manifest that the publisher has sent.
+    /// One past the last manifest that the publisher has sent, or the first datagram before it has sent any, if it signs.
     vouched: Option<Sequence>,
     /// The next datagram to be sent, and `vouched`, when the publisher was last woken: evictions come before sending.
     before_sending: (Sequence, Option<Sequence>),
@@ -324,8 +324,8 @@ impl<'p> World<'p> {
             evicted: Vec::new(),
             slowed: 0,
             statuses: HashMap::new(),
-            vouched: None,
-            before_sending: (Sequence(1), None),
+            vouched: nothing_vouched(plan),
+            before_sending: (Sequence(1), nothing_vouched(plan)),
             progress: HashMap::new(),
             waited_for_absent: HashMap::new(),
             acks: AckAudit::default(),
@@ -434,6 +434,11 @@ impl<'p> World<'p> {
         self.serve_publisher();
         self.check_acknowledgements()
     }
+}
+
+/// Returns `World::vouched` of a publisher that has sent nothing.
+fn nothing_vouched(plan: &Plan) -> Option<Sequence> {
+    plan.signed.then_some(Sequence(1))
 }
 
 fn name(happening: &Happening) -> &'static str {

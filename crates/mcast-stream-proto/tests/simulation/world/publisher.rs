@@ -12,7 +12,7 @@ use mcast_stream_proto::{ClockTime, PublisherMachine, Target};
 
 use super::acknowledgements::name_of;
 use super::former::FormerPublisher;
-use super::{FIRST_INCARNATION, Happening, STREAM, World};
+use super::{FIRST_INCARNATION, Happening, STREAM, World, nothing_vouched};
 use crate::content;
 use crate::plan::{AckPlan, Acknowledge, MILLISECOND, NextIncarnation, Plan, SECOND};
 use crate::signer;
@@ -117,7 +117,7 @@ impl World<'_> {
             new_publisher(self.plan, self.incarnation, &self.keys, now),
         );
         self.accepted.insert(self.incarnation, 0);
-        let vouched = self.vouched.take();
+        let vouched = std::mem::replace(&mut self.vouched, nothing_vouched(self.plan));
         self.former = self.plan.overlap.map(|left| FormerPublisher::new(publisher, former, vouched, left));
         if self.former.is_some() {
             self.at(self.now + 1, Happening::FormerPublisherWakes);
