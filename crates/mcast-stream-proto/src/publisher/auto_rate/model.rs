@@ -365,7 +365,8 @@ impl PathModel {
         self.longest_target = shorter.min(self.longest_target);
         let expected = self.background() * sample.datagrams as f64;
         if sample.lost as f64 - expected > SEVERE * sample.datagrams as f64 {
-            self.ceiling = Some((self.compensated(sample.arrived), 1.0 / 128.0));
+            // It grows by a part of itself, also if nothing arrived.
+            self.ceiling = Some((self.compensated(sample.arrived).max(SLOWEST), 1.0 / 128.0));
         }
     }
 
