@@ -24,6 +24,8 @@ pub(super) const SLOWEST: u64 = 16_384;
 /// The greatest part of a rate by which it grows or shrinks at once near the target.
 const GREATEST_GAIN: f64 = 0.25;
 const GREATEST_CUT: f64 = 0.5;
+/// The datagrams that growth may add to the queue until it shows.
+const GROWTH_DATAGRAMS: f64 = 2.0;
 /// The time from the verdict that others fill the queue to the next test.
 const FIRST_PATIENCE: Nanos = Nanos::from_secs(2);
 const LONGEST_PATIENCE: Nanos = Nanos::from_secs(10);
@@ -100,6 +102,8 @@ pub(crate) struct PathModel {
     /// What arrived, in bytes per second: the most, and the average of the last samples.
     delivered: Greatest,
     average: u64,
+    /// The average length of a datagram.
+    datagram: u64,
     mode: Mode,
     patience: Nanos,
     rate: Option<u64>,
@@ -161,6 +165,7 @@ impl PathModel {
             top: Greatest::default(),
             delivered: Greatest::default(),
             average: 0,
+            datagram: 0,
             mode: Mode::Startup { best: 0, stagnant: 0, since: ClockTime(0) },
             patience: FIRST_PATIENCE,
             rate: None,
@@ -267,6 +272,7 @@ impl PathModel {
             Nanos::ZERO => least,
             smoothed => smoothed - smoothed / 4 + least / 4,
         };
+        self.datagram = sent.average;
         let elsewhere = sent.elsewhere.saturating_sub(mark.sent.elsewhere);
         let datagrams = reported.highest.ahead_of(mark.reported.highest);
         let missed = newly_missed(mark.reported.missed, reported.missed);
@@ -477,8 +483,12 @@ impl PathModel {
             Mode::Startup { .. } => (2.0 * capacity) as u64,
             Mode::Alone { .. } => {
                 let target = self.target().0 as f64;
-                let gain = GREATEST_GAIN.min(target / (2.0 * delay.0 as f64));
                 let missing = (target - self.queue.0 as f64) / target;
+                // At a low rate samples take long, and a queue is no shorter than a few datagrams: growth that adds less to an
+                // empty one would take minutes.
+                let datagrams = GROWTH_DATAGRAMS * self.datagram as f64 / capacity.max(1.0);
+                let growth = if missing > 0.75 { datagrams * Nanos::SECOND.0 as f64 } else { 0.0 };
+                let gain = GREATEST_GAIN.min(target.max(growth) / (2.0 * delay.0 as f64));
                 let unreported = (self.overhead - 1.0) * missing.clamp(0.0, 1.0);
                 let change = (gain * missing).clamp(-GREATEST_CUT, gain);
                 let rate = (capacity * (1.0 + unreported) * (1.0 + change)) as u64;
