@@ -291,6 +291,12 @@ pub(super) const RULES: &[Rule] = &[
         ".is_some_and(|end| end > room_end.min(base));",
     ),
     rule(
+        "a subscriber that symbols do not help gets the datagrams",
+        "publisher/parity.rs",
+        "!needs_more || answered < MOST_ANSWERED",
+        "!needs_more || answered < u8::MAX",
+    ),
+    rule(
         "a block ends in time",
         "publisher/parity.rs",
         "is_over || now >= open.since + BLOCK_TIME",
@@ -529,6 +535,18 @@ pub(super) const RULES: &[Rule] = &[
         "publisher/auto_rate/solitude.rs",
         "if self.shared >= ENOUGH {",
         "if self.shared == u8::MAX {",
+    ),
+    fairness_rule(
+        "an automatic rate competes where the queue overflows early",
+        "publisher/auto_rate/model.rs",
+        "2 * sample.queue_at_loss >= 3 * target",
+        "sample.queue_at_loss >= 100 * target",
+    ),
+    rule(
+        "the limit after a severe loss grows",
+        "publisher/auto_rate/model.rs",
+        "self.compensated(sample.arrived).max(SLOWEST)",
+        "self.compensated(sample.arrived)",
     ),
     fairness_rule(
         "an automatic rate is not starved by flows that ignore loss",

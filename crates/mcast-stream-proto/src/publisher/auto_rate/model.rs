@@ -484,8 +484,8 @@ impl PathModel {
             Mode::Alone { .. } => {
                 let target = self.target().0 as f64;
                 let missing = (target - self.queue.0 as f64) / target;
-                // At a low rate samples take long, and a queue is no shorter than a few datagrams: growth that adds less to an
-                // empty one would take minutes.
+                // At a low rate samples take long, and a queue cannot be shorter than a few datagrams: growth that adds less to
+                // an empty one would take minutes.
                 let datagrams = GROWTH_DATAGRAMS * self.datagram as f64 / capacity.max(1.0);
                 let growth = if missing > 0.75 { datagrams * Nanos::SECOND.0 as f64 } else { 0.0 };
                 let gain = GREATEST_GAIN.min(target.max(growth) / (2.0 * delay.0 as f64));
