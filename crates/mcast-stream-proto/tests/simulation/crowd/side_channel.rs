@@ -574,7 +574,7 @@ impl Reader {
     fn drain(&mut self, now: ClockTime) {
         while let Some(step) = self.machine.next(now) {
             match (step.event(), self.machine.item()) {
-                (Some(SubscriberEvent::Joined { .. }), _) => {}
+                (Some(SubscriberEvent::Joined { .. } | SubscriberEvent::HistoryQueued { .. }), _) => {}
                 (None, Some(Item::Message(message))) => {
                     assert_eq!(message.number.0, self.next, "a message is missing or comes twice");
                     assert_eq!(message.bytes[..8], self.next.to_be_bytes());
