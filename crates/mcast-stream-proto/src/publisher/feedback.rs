@@ -180,6 +180,8 @@ impl PublisherMachine {
             return;
         }
         let sent = self.ring.sent;
+        // It may have learned of more from a forged heartbeat.
+        let status = &Status { highest: status.highest.min(sent), ..*status };
         let is_near = sent - status.next <= self.ring.capacity() / 4;
         let (group_round_trip, floor, vouched) = (self.round_trip, self.rate_floor(), self.parity.vouched());
         let Some(member) = self.members.get_mut(id) else { return };

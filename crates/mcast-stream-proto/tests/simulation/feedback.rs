@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
-use mcast_stream_proto::publisher::{Acknowledgers, Fec, PublisherConfig, Quorum, Refusal, Transmit};
+use mcast_dice::Dice;
+use mcast_stream_proto::publisher::{
+    Acknowledgers, AutoRate, Fec, PublisherConfig, PublisherRate, Quorum, Refusal, Transmit,
+};
 use mcast_stream_proto::wire::{
     Acknowledgement, AddressToken, DatagramView, DatagramWriter, Header, Incarnation, Kind, MessageNumber,
     NakWriter, Probe, Sequence, Status, StreamId, SubscriberId, SubscriberName, WriteError,
@@ -209,6 +212,38 @@ fn requests_that_parity_does_not_end_are_answered_with_datagrams() {
     let statistics = publisher.statistics();
     assert!((1..=16).contains(&statistics.parity_repairs), "{statistics:?}");
     assert!(repairs > 40, "{statistics:?}");
+}
+
+/// A member may report any numbers.
+#[test]
+fn statuses_with_impossible_numbers_are_no_danger() {
+    const EXTREMES: [u64; 7] = [0, 1, 100, 1 << 31, 1 << 45, 1 << 63, u64::MAX];
+    let own = SocketAddr::from(([10, 0, 0, 2], 7000));
+    for seed in 0..200 {
+        let (mut dice, mut now) = (Dice::new(seed), 2 * SECOND);
+        let rate =
+            if seed % 2 == 0 { PublisherRate::Auto(AutoRate::default()) } else { PublisherRate::Unlimited };
+        let mut publisher = publisher(PublisherConfig { rate, seed, ..settings() });
+        let token = token_for(&mut publisher, now, own, SUBSCRIBER);
+        for count in 2..60 {
+            let mut number = || if dice.chance(0.3) { count } else { dice.pick(&EXTREMES) };
+            let (highest, received, given_up, lost_messages) =
+                (Sequence(number()), number(), number(), number());
+            let (missed, repairs, held) = (number() as u32, number() as u32, number() as u32);
+            let (next, clock) = (Sequence(count.min(10)), now - number().min(now));
+            let counts =
+                Status { missed, repairs, held, received, given_up, lost_messages, ..Status::default() };
+            let status = Status { next, highest, clock, token, window: 64, ..counts };
+            let status = subscriber_datagram(Kind::Status, count, |writer| status.write(writer));
+            publisher.handle(ClockTime(now), own, &status);
+            for _ in 0..20 {
+                let _ = publisher.publish(ClockTime(now), &[7; 1000]);
+            }
+            publisher.flush(ClockTime(now));
+            while publisher.poll(ClockTime(now)).is_some() {}
+            now += SECOND / 50;
+        }
+    }
 }
 
 /// A forged source address gets no repairs.

@@ -21,6 +21,8 @@ const LEAST_TARGET: Nanos = Nanos::from_millis(1);
 const TARGET_GROWTH: Nanos = Nanos::from_secs(5);
 /// The lowest rate, in bytes per second.
 pub(super) const SLOWEST: u64 = 16_384;
+/// The highest rate that a sample may show, in bytes per second.
+const FASTEST: u64 = 1 << 40;
 /// The greatest part of a rate by which it grows or shrinks at once near the target.
 const GREATEST_GAIN: f64 = 0.25;
 const GREATEST_CUT: f64 = 0.5;
@@ -281,7 +283,7 @@ impl PathModel {
         let bytes = sent.bytes.saturating_sub(mark.sent.bytes);
         let overhead = bytes as f64 / sent.data_bytes.saturating_sub(mark.sent.data_bytes).max(1) as f64;
         self.overhead += (overhead.min(GREATEST_OVERHEAD) - self.overhead) / 8.0;
-        let arrived = received.saturating_mul(sent.average) + elsewhere;
+        let arrived = received.saturating_mul(sent.average).saturating_add(elsewhere);
         let rate = self.rate.unwrap_or(u64::MAX);
         let is_limiting = rate == u64::MAX || rate <= sent.rate.saturating_add(sent.rate / 16);
         let sample = Sample {
@@ -528,7 +530,8 @@ fn exceeds(sample: &Sample, share: f64) -> bool {
     more > 0.0 && more * more > 16.0 * expected + expected * expected
 }
 
+/// Returns a rate in bytes per second, or `FASTEST`: a subscriber may claim anything.
 fn per_second(bytes: u64, elapsed: Nanos) -> u64 {
     let rate = u128::from(bytes) * u128::from(Nanos::SECOND.0) / u128::from(elapsed.0.max(1));
-    u64::try_from(rate).unwrap_or(u64::MAX)
+    u64::try_from(rate).unwrap_or(FASTEST).min(FASTEST)
 }
