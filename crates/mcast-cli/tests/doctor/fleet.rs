@@ -111,7 +111,7 @@ fn serve(host: &Host, number: u8, folder: &Path, prepared: &str) -> Child {
     );
     fs::write(&config, text).unwrap();
     let mut command = host.command("unshare").unwrap();
-    // What this user's shell does at its start, for instance wait for a lock, is no part of the test.
+    // What this user's shell does at its start, for instance wait for a lock, does not matter here.
     let plain = "[ ! -e ~/.bashrc ] || mount --bind /dev/null ~/.bashrc;";
     let script = format!("set -e; {plain} {prepared} exec {SSHD} -D -e -f {}", config.display());
     let child = command.args(["--mount", "sh", "-c", &script]).stderr(Stdio::null()).spawn().unwrap();
