@@ -539,8 +539,8 @@ pub(super) const RULES: &[Rule] = &[
     fairness_rule(
         "an automatic rate competes where the queue overflows early",
         "publisher/auto_rate/model.rs",
-        "2 * sample.queue_at_loss >= 3 * target",
-        "sample.queue_at_loss >= 100 * target",
+        "2 * sample.queue_at_loss >= 3 * self.target()",
+        "sample.queue_at_loss >= 100 * self.target()",
     ),
     rule(
         "the limit after a severe loss grows",

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
+use mcast_stream::history::LONGEST_EXPECTED;
 use mcast_stream::subscriber::{Cause, Distrust, SubscriberEvent};
 use mcast_stream::wire::MessageNumber;
 use serde::Serialize;
 
 use crate::output::{count_of, seconds};
-
-/// The longest time that a history server expects; it stands for longer ones, too.
-const LONGEST_EXPECTED: Duration = Duration::from_secs(120);
 
 /// An event as a JSON object.
 #[derive(Debug, Serialize)]
@@ -185,9 +183,9 @@ pub(crate) fn describe(event: &SubscriberEvent) -> (Importance, String) {
         }
         SubscriberEvent::HistoryQueued { server, expected } => {
             let expected = Duration::from(expected);
-            let time = match expected < LONGEST_EXPECTED {
+            let time = match expected < Duration::from(LONGEST_EXPECTED) {
                 true => format!("for about {}", seconds(expected)),
-                false => "for 2 minutes or more".into(),
+                false => format!("for {} or more", seconds(expected)),
             };
             let text = format!("waiting {time} for the history server {server}, which serves others first");
             (Importance::Note, text)

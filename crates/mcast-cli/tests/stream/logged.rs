@@ -9,7 +9,7 @@ use mcast_stream::history::HistoryContent;
 use mcast_stream::log::{LogItem, LogReader};
 use mcast_stream::seal::Keys;
 
-use crate::support::{Lan, MCAST, PATIENCE, Running, mcast, mcast_with_input, program};
+use crate::support::{Lan, MCAST, PATIENCE, Running, eventually, mcast, mcast_with_input, program};
 use crate::{GROUP, publisher, subscriber};
 
 /// How often the publisher is killed: more often by `cargo soak --only log`.
@@ -151,9 +151,7 @@ fn a_subscriber_reports_once_that_it_waits_for_its_turn_at_the_log() {
     let line = "x".repeat(1_000);
     let input = publishing.child.stdin.as_mut().unwrap();
     (0..LINES).for_each(|number| writeln!(input, "{number} {line}").unwrap());
-    while stored(Path::new(&log)).len() < LINES {
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    eventually("the log of all lines", || stored(Path::new(&log)).len() == LINES);
     let late = || subscriber(&lan.b, &[GROUP, "--name", "prices", "--from", "oldest", "--json"]);
     // A host may have four turns. All four together read 1 MB per second.
     let four = [late(), late(), late(), late()];

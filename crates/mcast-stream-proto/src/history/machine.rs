@@ -5,6 +5,9 @@
 //! backlog, that is delivered, and then the live stream. A subscriber that starts in the past begins like this; a loss
 //! that is healed leads back to it.
 
+#[cfg(test)]
+mod tests;
+
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -30,6 +33,9 @@ const WAIT_JITTER: u64 = 8;
 /// The shortest and the longest time for which a server can send a client away. Others count as these.
 const SHORTEST_WAIT: Nanos = Nanos::from_millis(50);
 const LONGEST_WAIT: Nanos = Nanos::from_secs(60);
+/// The longest time until its turn that a client can expect, because servers send it away for half of that. It stands for
+/// longer times, too.
+pub const LONGEST_EXPECTED: Nanos = Nanos(2 * LONGEST_WAIT.0);
 /// How long servers can send away a start, again and again, before the patience counts: more than 10,000 turns take.
 const LONGEST_AWAY: Nanos = Nanos::from_secs(6 * 3_600);
 /// How long a start with a number waits for the live stream, which shows the present incarnation.
@@ -973,93 +979,3 @@ const fn message_length(key: Option<MessageKey>, bytes: &[u8]) -> u64 {
 
 /// The address of a publisher that is not known.
 const UNKNOWN: SocketAddr = SocketAddr::new(core::net::IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED), 0);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::side_channel::Ticket;
-
-    const START: ClockTime = ClockTime(1_000_000_000);
-    const CONTENT: Incarnation = Incarnation(7);
-    const IDENTITY: LiveIdentity = LiveIdentity { content: CONTENT, own: CONTENT };
-
-    /// Returns how often a machine asks a server that sends it away for this time, again and again, and when the machine
-    /// gives up. That it waits is reported once.
-    fn sent_away(config: HistoryConfig, wait: Nanos) -> (u64, Nanos) {
-        let heals = config.heal;
-        let mut machine = HistoryMachine::new(config, START);
-        let joined =
-            SubscriberEvent::Joined { incarnation: CONTENT, publisher: UNKNOWN, message: MessageNumber(100) };
-        machine.live_event(START, IDENTITY, joined);
-        if heals {
-            let (first, end) = (MessageNumber(100), MessageNumber(200));
-            let lost = SubscriberEvent::Lost { first, end, cause: Cause::NotInHistory };
-            assert_eq!(machine.live_event(START, IDENTITY, lost), None);
-        }
-        let (mut now, mut requests, mut queued) = (START, 0, 0);
-        while now < START + 2 * LONGEST_AWAY && requests < 1_000_000 {
-            let mut has_failed = false;
-            while let Some(step) = machine.next(now) {
-                has_failed |= matches!(step.event(), Some(SubscriberEvent::HistoryFailed { .. }));
-                queued += usize::from(matches!(step.event(), Some(SubscriberEvent::HistoryQueued { .. })));
-            }
-            if machine.is_live() {
-                assert!(has_failed, "it is reported");
-                assert_eq!(queued, 1);
-                return (requests, now.since(START));
-            }
-            match machine.poll(now) {
-                Some(query) => {
-                    requests += 1;
-                    machine.frame(now, query.id, UNKNOWN, AnswerFrame::later(wait, Ticket::new(1)));
-                }
-                None => now = machine.deadline().max(now + Nanos(1)),
-            }
-        }
-        panic!("it does not give up, at {now:?} after {requests} requests");
-    }
-
-    #[test]
-    fn a_start_is_sent_away_for_at_most_six_hours() {
-        for wait in [Nanos::ZERO, SHORTEST_WAIT, Nanos::SECOND, LONGEST_WAIT, Nanos::from_secs(1 << 20)] {
-            let config = HistoryConfig { start: Some(HistoryStart::Oldest), ..HistoryConfig::default() };
-            let patience = config.patience;
-            let (requests, time) = sent_away(config, wait);
-            let most = LONGEST_AWAY + START_PATIENCE * patience;
-            assert!(time >= LONGEST_AWAY && time <= most, "{wait:?}: {time:?}");
-            assert!(requests <= 1 + most.0 / SHORTEST_WAIT.0, "{wait:?}: {requests} requests");
-        }
-    }
-
-    #[test]
-    fn healing_is_sent_away_for_at_most_the_patience() {
-        for wait in [Nanos::ZERO, Nanos::SECOND, LONGEST_WAIT] {
-            let config = HistoryConfig { heal: true, ..HistoryConfig::default() };
-            let patience = config.patience;
-            let (requests, time) = sent_away(config, wait);
-            assert!(time >= patience && time <= 2 * patience, "{wait:?}: {time:?}");
-            assert!(requests <= 1 + 2 * patience.0 / SHORTEST_WAIT.0, "{wait:?}: {requests} requests");
-        }
-    }
-    #[test]
-    fn each_wait_in_the_queue_of_a_server_is_reported_once() {
-        let config = HistoryConfig { start: Some(HistoryStart::Oldest), ..HistoryConfig::default() };
-        let (mut machine, mut now) = (HistoryMachine::new(config, START), START);
-        let later = || AnswerFrame::later(Nanos::from_secs(3), Ticket::new(1));
-        let more = || AnswerFrame::end(AnswerStatus::More, "");
-        for (frame, is_reported) in
-            [(later(), true), (later(), false), (more(), false), (more(), false), (later(), true)]
-        {
-            let query = loop {
-                match machine.poll(now) {
-                    Some(query) => break query,
-                    None => now = machine.deadline().max(now + Nanos(1)),
-                }
-            };
-            assert!(machine.frame(now, query.id, UNKNOWN, frame));
-            let event = machine.next(now).and_then(|step| step.event());
-            let queued = SubscriberEvent::HistoryQueued { server: UNKNOWN, expected: Nanos::from_secs(6) };
-            assert_eq!(event, is_reported.then_some(queued));
-        }
-    }
-}

@@ -17,7 +17,7 @@ mod wire;
 pub use announcement::HistoryAnnouncement;
 pub use machine::{
     HistoryConfig, HistoryFailure, HistoryMachine, HistoryQuery, HistoryStart, HistoryStatistics,
-    LiveIdentity,
+    LONGEST_EXPECTED, LiveIdentity,
 };
 pub use record::{GapCause, HistoryContent, HistoryRecord, Position};
 pub use wire::{

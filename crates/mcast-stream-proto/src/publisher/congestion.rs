@@ -35,9 +35,10 @@ const STEP: u64 = 16;
 /// The fate of some datagrams that were sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
+    /// The datagrams that arrived or were lost, and those of them that were lost.
     pub(crate) sent: u64,
     pub(crate) lost: u64,
-    /// The same in bytes: those that were sent, and those that arrived.
+    /// The bytes that were sent in the time of the sample, and those that arrived.
     pub(crate) sent_bytes: u64,
     pub(crate) arrived_bytes: u64,
     /// The time that they took.

@@ -21,6 +21,8 @@ pub(super) struct LossMark {
     highest: Sequence,
     received: u64,
     missed: u32,
+    /// Datagrams before `highest` that had neither arrived nor counted as lost yet.
+    undecided: u64,
     /// Bytes of repairs sent to other subscribers only.
     other_repairs: u64,
     /// How often pacing had delayed a datagram.
@@ -242,29 +244,36 @@ impl Member {
         let Some(since) = mark.since.filter(|_| mark.highest >= mark.from) else {
             let begins = mark.since.is_none() || self.highest >= mark.from;
             if begins {
-                self.set_mark(now, other_repairs);
+                self.set_mark(now, other_repairs, 0);
             }
             return None;
         };
         let (sent, elapsed) = (self.highest.ahead_of(mark.highest), now.since(since));
+        let received = self.received.saturating_sub(mark.received);
+        let lost = u64::from(newly_missed(mark.missed, self.missed));
+        // A subscriber that knows of a datagram may not count it as lost yet, because it may be merely late. Its fate
+        // belongs to the sample in which it is reported: else a small sample after a large one has the losses of both.
+        let decided = (sent + mark.undecided).min(lost.saturating_add(received));
         let least = if is_starting { Nanos::ZERO } else { SAMPLE_TIME.max(4 * self.round_trip) };
         let needed = if is_starting || self.control.is_on_trial() { FIRST_SAMPLE } else { SAMPLE_DATAGRAMS };
-        let is_enough = sent >= needed || sent >= FEWEST_DATAGRAMS && elapsed >= Nanos::SECOND;
+        let known = sent.min(decided);
+        let is_enough = known >= needed || known >= FEWEST_DATAGRAMS && elapsed >= Nanos::SECOND;
         if !is_enough || elapsed < least {
             return None;
         }
-        let lost = u64::from(newly_missed(mark.missed, self.missed)).min(sent);
         // Repairs to other subscribers did not pass this subscriber's link.
-        let arrived = self.received.saturating_sub(mark.received).saturating_mul(average);
-        let arrived_bytes = arrived + other_repairs.saturating_sub(mark.other_repairs);
-        self.set_mark(now, other_repairs);
+        let other_repairs_since = other_repairs.saturating_sub(mark.other_repairs);
+        let arrived_bytes = received.saturating_mul(average).saturating_add(other_repairs_since);
+        self.set_mark(now, other_repairs, sent.saturating_sub(decided));
         self.mark.last_sample = (now, self.received);
-        Some(Sample { sent, lost, sent_bytes: sent.saturating_mul(with_parity), arrived_bytes, elapsed })
+        let sent_bytes = sent.saturating_mul(with_parity);
+        Some(Sample { sent: decided, lost: lost.min(decided), sent_bytes, arrived_bytes, elapsed })
     }
 
-    fn set_mark(&mut self, now: ClockTime, other_repairs: u64) {
+    fn set_mark(&mut self, now: ClockTime, other_repairs: u64, undecided: u64) {
         let (highest, received, missed) = (self.highest, self.received, self.missed);
-        self.mark = LossMark { highest, received, missed, other_repairs, since: Some(now), ..self.mark };
+        let since = Some(now);
+        self.mark = LossMark { highest, received, missed, undecided, other_repairs, since, ..self.mark };
     }
 }
 
@@ -277,6 +286,10 @@ pub(super) const fn newly_missed(before: u32, now: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+    use super::super::members::Progress;
+    use super::super::repair_flow::RepairFlow;
     use super::*;
 
     #[test]
@@ -285,5 +298,27 @@ mod tests {
         assert_eq!(newly_missed(u32::MAX, 1), 2);
         assert_eq!(newly_missed(8, 5), 0);
         assert_eq!(newly_missed(1, u32::MAX), 0);
+    }
+
+    /// What a subscriber knows of and does not count as missing yet may be merely late.
+    #[test]
+    fn losses_count_among_the_datagrams_reported_with_them() {
+        let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7000);
+        let repairs = RepairFlow::new(1_000, 1_000, 0, ClockTime(1));
+        let mut member = Member::new(address, ClockTime(1), Progress::default(), repairs);
+        let mut sample = |seconds: u64, highest, received, missed| {
+            (member.highest, member.received, member.missed) = (Sequence(highest), received, missed);
+            let sample = member.sample(ClockTime(seconds * 1_000_000_000), 1_000, 1_000, 0, false);
+            sample.map(|sample| (sample.sent, sample.lost))
+        };
+        assert_eq!(sample(1, 0, 0, 0), None);
+        assert_eq!(sample(2, 200, 20, 0), None, "a sample of datagrams whose fate is unknown");
+        assert_eq!(sample(3, 200, 150, 0), Some((150, 0)));
+        assert_eq!(sample(4, 330, 300, 30), Some((180, 30)), "the fate of 50 datagrams was reported late");
+        // What arrives late after all was counted before.
+        assert_eq!(sample(5, 460, 460, 30), Some((130, 0)));
+        // Numbers that cannot be.
+        assert_eq!(sample(6, 590, u64::MAX, 29), Some((130, 0)));
+        assert_eq!(sample(7, 720, 0, u32::MAX / 2), Some((130, 130)));
     }
 }

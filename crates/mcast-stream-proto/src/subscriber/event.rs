@@ -161,7 +161,8 @@ pub enum SubscriberEvent {
     HistoryQueued {
         /// The server.
         server: SocketAddr,
-        /// The time until it is this subscriber's turn, as the server expects. For more than two minutes, it is two minutes.
+        /// The time until it is this subscriber's turn, as the server expects;
+        /// [`LONGEST_EXPECTED`](crate::history::LONGEST_EXPECTED) stands for longer times, too.
         expected: Nanos,
     },
     /// No history server could be used. Messages that only a history has are reported as lost, from this one on if its

@@ -304,7 +304,7 @@ impl PathModel {
     fn update(&mut self, now: ClockTime, sample: &Sample) {
         let delay = self.delay(sample.elapsed);
         self.top.note(sample.queue_at_loss.0, sample.elapsed, Nanos::from_secs(10));
-        let has_congestion = self.note_losses(now, sample);
+        let congestion = self.congestion(now, sample);
         let period = (4 * delay).max(Nanos::from_millis(200));
         let is_over = self.queue > self.target() + self.target() / 4;
         if sample.is_full {
@@ -319,11 +319,7 @@ impl PathModel {
             0 => sample.arrived,
             average => average - average / 4 + sample.arrived / 4,
         };
-        // A stream that is alone keeps the queue shorter than it can become.
-        let target = self.target();
-        let overflows =
-            has_congestion && 2 * sample.queue_at_loss >= 3 * target && self.shows_congestion(sample);
-        if has_congestion {
+        if congestion != Congestion::None {
             self.note_congestion(sample);
         } else if sample.is_full {
             let growth = u128::from(self.longest_target.0) * u128::from(sample.elapsed.0)
@@ -336,8 +332,19 @@ impl PathModel {
                     ((ceiling as f64 * (1.0 + step)) as u64, (2.0 * step).min(GREATEST_GAIN))
                 });
         }
-        self.change_mode(now, sample, has_congestion, overflows, delay);
+        self.change_mode(now, sample, congestion, delay);
         self.rate = Some(self.derive_rate(delay).max(SLOWEST));
+    }
+
+    /// Returns what the losses of a sample indicate, and counts them.
+    fn congestion(&mut self, now: ClockTime, sample: &Sample) -> Congestion {
+        // A stream that is alone keeps the queue shorter than it can become.
+        let is_longer = 2 * sample.queue_at_loss >= 3 * self.target();
+        match self.note_losses(now, sample) {
+            false => Congestion::None,
+            true if is_longer && self.is_beyond_chance(sample) => Congestion::Overflow,
+            true => Congestion::Some,
+        }
     }
 
     /// Counts losses; returns whether they are more than those that do not depend on the rate.
@@ -357,8 +364,8 @@ impl PathModel {
         is_queue_long || is_fresh
     }
 
-    /// Whether more are lost than can be random, although trials of few datagrams may have lost none by chance.
-    fn shows_congestion(&self, sample: &Sample) -> bool {
+    /// Whether more are lost than by chance, even if trials of few datagrams have lost none by chance.
+    fn is_beyond_chance(&self, sample: &Sample) -> bool {
         let random = (self.trial.lost + 2) as f64 / self.trial.sent.max(1) as f64;
         exceeds(sample, random.min(self.recent.share()))
     }
@@ -389,14 +396,7 @@ impl PathModel {
         (base / 2).clamp(SHORTEST_TARGET, LONGEST_TARGET).min(self.longest_target)
     }
 
-    fn change_mode(
-        &mut self,
-        now: ClockTime,
-        sample: &Sample,
-        has_congestion: bool,
-        overflows: bool,
-        delay: Nanos,
-    ) {
+    fn change_mode(&mut self, now: ClockTime, sample: &Sample, congestion: Congestion, delay: Nanos) {
         let target = self.target();
         let is_long = self.queue > target + target / 4;
         let delivered = self.delivered.get();
@@ -412,12 +412,12 @@ impl PathModel {
                     _ => self.mode,
                 }
             }
-            Mode::Alone { resume, since, .. } if overflows && now.since(since) >= 2 * delay => {
-                let mut mode = self.compete(now, self.average, resume);
-                if let Mode::Beside { flow, .. } = &mut mode {
-                    flow.reduce(now, self.queue);
-                }
-                mode
+            Mode::Alone { resume, since, .. }
+                if congestion == Congestion::Overflow && now.since(since) >= 2 * delay =>
+            {
+                let mut flow = self.flow(now, self.average, resume);
+                flow.reduce(now, self.queue);
+                self.compete(now, flow)
             }
             Mode::Alone { resume, since, .. } if !is_long => {
                 let resume = resume.filter(|_| now.since(since) < MEMORY);
@@ -435,7 +435,9 @@ impl PathModel {
                     Verdict::Open => Mode::Alone { test: Some(test), resume, since },
                     // The path itself may have become slower.
                     Verdict::Shared => {
-                        self.compete(now, test.rate.min(sample.arrived + sample.arrived / 2), resume)
+                        let rate = test.rate.min(sample.arrived + sample.arrived / 2);
+                        let flow = self.flow(now, rate, resume);
+                        self.compete(now, flow)
                     }
                 }
             }
@@ -455,25 +457,26 @@ impl PathModel {
                     base: Nanos(self.base.get().unwrap_or_default()),
                     delay,
                     is_full: sample.is_full,
-                    loss: has_congestion.then(|| sample.lost as f64 / sample.datagrams.max(1) as f64),
+                    loss: (congestion != Congestion::None)
+                        .then(|| sample.lost as f64 / sample.datagrams.max(1) as f64),
                 });
                 Mode::Beside { flow, test_at, short_since }
             }
         };
     }
 
-    /// Behaves like a TCP flow from now on, with the window that it had before the test, or has at this rate.
-    fn compete(&mut self, now: ClockTime, rate: u64, resume: Option<Flow>) -> Mode {
-        let flow = match resume {
-            Some(mut flow) => {
-                flow.pause(now);
-                flow
-            }
-            None => {
-                let bytes = rate as f64 * self.round_trip.0 as f64 / Nanos::SECOND.0 as f64;
-                Flow::new(now, bytes / SEGMENT)
-            }
-        };
+    /// Returns a flow with the window that it had before the test, or has at this rate.
+    fn flow(&self, now: ClockTime, rate: u64, resume: Option<Flow>) -> Flow {
+        if let Some(mut flow) = resume {
+            flow.pause(now);
+            return flow;
+        }
+        let bytes = rate as f64 * self.round_trip.0 as f64 / Nanos::SECOND.0 as f64;
+        Flow::new(now, bytes / SEGMENT)
+    }
+
+    /// Behaves like a TCP flow from now on.
+    fn compete(&mut self, now: ClockTime, flow: Flow) -> Mode {
         let test_at = now + self.patience;
         self.patience = (2 * self.patience).min(LONGEST_PATIENCE);
         Mode::Beside { flow, test_at, short_since: None }
@@ -502,6 +505,17 @@ impl PathModel {
             }
         }
     }
+}
+
+/// What the losses of a sample indicate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Congestion {
+    /// Nothing: none, or as many as are lost at any rate.
+    None,
+    /// Too high a rate.
+    Some,
+    /// A queue that is longer than a lone stream makes it: others fill it.
+    Overflow,
 }
 
 /// What passed between two statuses.

@@ -1,0 +1,89 @@
+//! What a machine that reads a history asks for, and when it gives up.
+
+use super::*;
+use crate::side_channel::Ticket;
+
+const START: ClockTime = ClockTime(1_000_000_000);
+const CONTENT: Incarnation = Incarnation(7);
+const IDENTITY: LiveIdentity = LiveIdentity { content: CONTENT, own: CONTENT };
+
+/// Returns how often a machine asks a server that sends it away for this time, again and again, and when the machine
+/// gives up. That it waits is reported once.
+fn sent_away(config: HistoryConfig, wait: Nanos) -> (u64, Nanos) {
+    let heals = config.heal;
+    let mut machine = HistoryMachine::new(config, START);
+    let joined =
+        SubscriberEvent::Joined { incarnation: CONTENT, publisher: UNKNOWN, message: MessageNumber(100) };
+    machine.live_event(START, IDENTITY, joined);
+    if heals {
+        let (first, end) = (MessageNumber(100), MessageNumber(200));
+        let lost = SubscriberEvent::Lost { first, end, cause: Cause::NotInHistory };
+        assert_eq!(machine.live_event(START, IDENTITY, lost), None);
+    }
+    let (mut now, mut requests, mut queued) = (START, 0, 0);
+    while now < START + 2 * LONGEST_AWAY && requests < 1_000_000 {
+        let mut has_failed = false;
+        while let Some(step) = machine.next(now) {
+            has_failed |= matches!(step.event(), Some(SubscriberEvent::HistoryFailed { .. }));
+            queued += usize::from(matches!(step.event(), Some(SubscriberEvent::HistoryQueued { .. })));
+        }
+        if machine.is_live() {
+            assert!(has_failed, "it is reported");
+            assert_eq!(queued, 1);
+            return (requests, now.since(START));
+        }
+        match machine.poll(now) {
+            Some(query) => {
+                requests += 1;
+                machine.frame(now, query.id, UNKNOWN, AnswerFrame::later(wait, Ticket::new(1)));
+            }
+            None => now = machine.deadline().max(now + Nanos(1)),
+        }
+    }
+    panic!("it does not give up, at {now:?} after {requests} requests");
+}
+
+#[test]
+fn a_start_is_sent_away_for_at_most_six_hours() {
+    for wait in [Nanos::ZERO, SHORTEST_WAIT, Nanos::SECOND, LONGEST_WAIT, Nanos::from_secs(1 << 20)] {
+        let config = HistoryConfig { start: Some(HistoryStart::Oldest), ..HistoryConfig::default() };
+        let patience = config.patience;
+        let (requests, time) = sent_away(config, wait);
+        let most = LONGEST_AWAY + START_PATIENCE * patience;
+        assert!(time >= LONGEST_AWAY && time <= most, "{wait:?}: {time:?}");
+        assert!(requests <= 1 + most.0 / SHORTEST_WAIT.0, "{wait:?}: {requests} requests");
+    }
+}
+
+#[test]
+fn healing_is_sent_away_for_at_most_the_patience() {
+    for wait in [Nanos::ZERO, Nanos::SECOND, LONGEST_WAIT] {
+        let config = HistoryConfig { heal: true, ..HistoryConfig::default() };
+        let patience = config.patience;
+        let (requests, time) = sent_away(config, wait);
+        assert!(time >= patience && time <= 2 * patience, "{wait:?}: {time:?}");
+        assert!(requests <= 1 + 2 * patience.0 / SHORTEST_WAIT.0, "{wait:?}: {requests} requests");
+    }
+}
+
+#[test]
+fn each_wait_in_the_queue_of_a_server_is_reported_once() {
+    let config = HistoryConfig { start: Some(HistoryStart::Oldest), ..HistoryConfig::default() };
+    let (mut machine, mut now) = (HistoryMachine::new(config, START), START);
+    let later = || AnswerFrame::later(Nanos::from_secs(3), Ticket::new(1));
+    let more = || AnswerFrame::end(AnswerStatus::More, "");
+    for (frame, is_reported) in
+        [(later(), true), (later(), false), (more(), false), (more(), false), (later(), true)]
+    {
+        let query = loop {
+            match machine.poll(now) {
+                Some(query) => break query,
+                None => now = machine.deadline().max(now + Nanos(1)),
+            }
+        };
+        assert!(machine.frame(now, query.id, UNKNOWN, frame));
+        let event = machine.next(now).and_then(|step| step.event());
+        let queued = SubscriberEvent::HistoryQueued { server: UNKNOWN, expected: Nanos::from_secs(6) };
+        assert_eq!(event, is_reported.then_some(queued));
+    }
+}

@@ -1,0 +1,274 @@
+//! Turns, the queue, and limits of single addresses.
+
+use core::net::Ipv4Addr;
+
+use super::*;
+
+const START: ClockTime = ClockTime(1_000_000_000);
+const LIMITS: AdmissionLimits = AdmissionLimits::HISTORY;
+
+fn address(number: usize) -> IpAddr {
+    Ipv4Addr::from(0x0a00_0000 + number as u32).into()
+}
+
+fn connected(admission: &mut Admission, now: ClockTime, address: IpAddr) -> ClientId {
+    match admission.connect(now, address) {
+        ConnectDecision::Admitted(id, None) => id,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Returns a server whose turns are all taken, by clients of different addresses.
+fn busy() -> (Admission, Vec<ClientId>) {
+    let mut admission = Admission::new(LIMITS);
+    let clients: Vec<_> = (0..LIMITS.turns)
+        .map(|number| {
+            let id = connected(&mut admission, START, address(number));
+            assert_eq!(admission.request(START, id, Ticket::NONE), Turn::Now);
+            id
+        })
+        .collect();
+    (admission, clients)
+}
+
+/// Connects and makes a request; if it is sent away, the connection ends.
+fn asks(admission: &mut Admission, now: ClockTime, of: usize, ticket: Ticket) -> (ClientId, Turn) {
+    let id = connected(admission, now, address(of));
+    let turn = admission.request(now, id, ticket);
+    if turn != Turn::Now {
+        admission.disconnected(now, id);
+    }
+    (id, turn)
+}
+
+fn later(turn: Turn) -> (Nanos, Ticket) {
+    match turn {
+        Turn::Later(wait, ticket) => (wait, ticket),
+        Turn::Now => panic!("it has a turn"),
+    }
+}
+
+#[test]
+fn a_busy_server_serves_nobody_else_and_keeps_whom_it_serves() {
+    let (mut admission, clients) = busy();
+    let tickets: Vec<_> =
+        (100..200).map(|of| later(asks(&mut admission, START, of, Ticket::NONE).1)).collect();
+    assert!(tickets.is_sorted_by_key(|(wait, _)| *wait), "{tickets:?}");
+    assert_eq!((admission.turns(), admission.waiting()), (LIMITS.turns, 100));
+    assert!(clients.iter().all(|client| !admission.is_over(START, *client)));
+}
+
+#[test]
+fn the_queue_is_served_in_its_order_and_before_new_clients() {
+    let (mut admission, clients) = busy();
+    let (_, first) = later(asks(&mut admission, START, 100, Ticket::NONE).1);
+    let (_, second) = later(asks(&mut admission, START, 101, Ticket::NONE).1);
+    let now = START + SHORTEST_WAIT;
+    admission.disconnected(now, clients[3]);
+    assert_eq!(later(asks(&mut admission, now, 101, second).1).1, second, "the first one has the turn");
+    later(asks(&mut admission, now, 102, Ticket::NONE).1);
+    assert_eq!(asks(&mut admission, now, 100, first).1, Turn::Now);
+    assert_eq!(later(asks(&mut admission, now, 101, second).1).1, second);
+    admission.disconnected(now, clients[4]);
+    assert_eq!(asks(&mut admission, now, 101, second).1, Turn::Now);
+}
+
+#[test]
+fn a_client_that_does_not_come_back_loses_its_place() {
+    let (mut admission, clients) = busy();
+    let (wait, _) = later(asks(&mut admission, START, 100, Ticket::NONE).1);
+    admission.disconnected(START, clients[0]);
+    let now = START + wait + wait / 4 + LATENESS;
+    assert_eq!(asks(&mut admission, now, 101, Ticket::NONE).1, Turn::Now);
+    assert_eq!(admission.waiting(), 0);
+}
+
+#[test]
+fn no_turn_is_held_for_clients_that_are_away_for_long_or_late() {
+    let (mut admission, clients) = busy();
+    let waiting: Vec<_> =
+        (100..3_000).map(|of| later(asks(&mut admission, START, of, Ticket::NONE).1)).collect();
+    let (wait, ticket) = waiting[waiting.len() - 1];
+    assert!(wait > LONGEST_DOUBLED_WAIT, "{wait:?}");
+    admission.disconnected(START, clients[0]);
+    later(asks(&mut admission, START, 2_999, ticket).1);
+    let now = START + LONGEST_DOUBLED_WAIT + LONGEST_DOUBLED_WAIT / 8 + SILENCE;
+    assert!(admission.waiting() > 1_000);
+    assert_eq!(asks(&mut admission, now, 2_999, ticket).1, Turn::Now);
+}
+
+#[test]
+fn a_ticket_of_another_address_is_not_valid() {
+    let (mut admission, clients) = busy();
+    let (_, ticket) = later(asks(&mut admission, START, 100, Ticket::NONE).1);
+    admission.disconnected(START, clients[0]);
+    assert_ne!(later(asks(&mut admission, START, 101, ticket).1).1, ticket);
+    assert_eq!(asks(&mut admission, START, 100, ticket).1, Turn::Now);
+}
+
+#[test]
+fn a_long_turn_ends_only_if_others_wait() {
+    let (mut admission, clients) = busy();
+    let now = START + TURN;
+    assert!(!admission.is_over(now, clients[0]));
+    assert_eq!(admission.request(now, clients[0], Ticket::NONE), Turn::Now);
+    later(asks(&mut admission, now, 100, Ticket::NONE).1);
+    assert!(admission.is_over(now, clients[0]));
+    later(admission.request(now, clients[0], Ticket::NONE));
+    assert_eq!(admission.turns(), LIMITS.turns - 1);
+}
+
+#[test]
+fn turns_in_which_nothing_happens_go_to_others() {
+    let (mut admission, clients) = busy();
+    let (_, ticket) = later(asks(&mut admission, START, 100, Ticket::NONE).1);
+    admission.answered(START, clients[0], false);
+    assert_eq!(later(asks(&mut admission, START, 100, ticket).1).1, ticket);
+    // The next request of a client with a long round trip may be under way.
+    let now = START + Nanos::from_millis(999);
+    assert_eq!(later(asks(&mut admission, now, 100, ticket).1).1, ticket);
+    let now = START + REQUEST_TIME;
+    assert_eq!(asks(&mut admission, now, 100, ticket).1, Turn::Now);
+    let (_, ticket) = later(asks(&mut admission, now, 101, Ticket::NONE).1);
+    // That it reached the end of the records makes room at once.
+    admission.answered(now, clients[1], true);
+    assert_eq!(asks(&mut admission, now, 101, ticket).1, Turn::Now);
+}
+
+#[test]
+fn one_address_takes_a_part_of_the_turns_and_does_not_hold_up_others() {
+    let mut admission = Admission::new(LIMITS);
+    for _ in 0..LIMITS.turns_per_address {
+        assert_eq!(asks(&mut admission, START, 1, Ticket::NONE).1, Turn::Now);
+    }
+    for _ in 0..100 {
+        later(asks(&mut admission, START, 1, Ticket::NONE).1);
+    }
+    assert_eq!(asks(&mut admission, START, 2, Ticket::NONE).1, Turn::Now);
+}
+
+#[test]
+fn new_connections_replace_silent_ones_only() {
+    let (mut admission, clients) = busy();
+    let silent = connected(&mut admission, START, address(50));
+    for number in 51..51 + LIMITS.connections - LIMITS.turns - 1 {
+        connected(&mut admission, START + Nanos(1), address(number));
+    }
+    assert_eq!(admission.connect(START, address(200)), ConnectDecision::Full(NO_ROOM));
+    let now = START + REQUEST_TIME;
+    let replaced = admission.connect(now, address(200));
+    assert!(matches!(replaced, ConnectDecision::Admitted(_, Some(id)) if id == silent), "{replaced:?}");
+    assert!(clients.iter().all(|client| !admission.is_over(now, *client)));
+    assert_eq!(admission.connections(), LIMITS.connections);
+}
+
+#[test]
+fn one_address_cannot_take_all_connections() {
+    let mut admission = Admission::new(LIMITS);
+    let clients: Vec<_> =
+        (0..LIMITS.connections_per_address).map(|_| connected(&mut admission, START, address(1))).collect();
+    connected(&mut admission, START, address(2));
+    // The requests of the others may be under way.
+    let now = START + Nanos::from_millis(999);
+    assert_eq!(admission.connect(now, address(1)), ConnectDecision::Refused);
+    let replaced = admission.connect(START + REQUEST_TIME, address(1));
+    assert!(matches!(replaced, ConnectDecision::Admitted(_, Some(id)) if id == clients[0]), "{replaced:?}");
+    assert_eq!(admission.connections(), LIMITS.connections_per_address + 1);
+}
+
+#[test]
+fn an_idle_connection_does_not_keep_a_client_away_that_does_not_try_again() {
+    const LIMITS: AdmissionLimits = AdmissionLimits::SNAPSHOT;
+    let mut admission = Admission::new(LIMITS);
+    let idle: Vec<_> =
+        (0..LIMITS.connections_per_address).map(|_| connected(&mut admission, START, address(1))).collect();
+    let replaced = admission.connect(START, address(1));
+    assert!(matches!(replaced, ConnectDecision::Admitted(_, Some(id)) if id == idle[0]), "{replaced:?}");
+}
+
+#[test]
+fn an_address_does_not_replace_its_own_clients_that_are_served() {
+    let mut admission = Admission::new(AdmissionLimits::SNAPSHOT);
+    for _ in 0..AdmissionLimits::SNAPSHOT.turns_per_address {
+        assert_eq!(asks(&mut admission, START, 1, Ticket::NONE).1, Turn::Now);
+    }
+    assert_eq!(admission.connect(START + SILENCE, address(1)), ConnectDecision::Refused);
+    let replaced = admission.connect(START + STALL, address(1));
+    assert!(matches!(replaced, ConnectDecision::Admitted(_, Some(_))), "{replaced:?}");
+}
+
+#[test]
+fn a_long_download_does_not_make_a_crowd_wait_for_long() {
+    // One that ended before the crowd came, one that ends while it waits, and one that is over when it comes.
+    for ends_at in [Some(Nanos::ZERO), Some(SHORTEST_WAIT), None] {
+        let mut admission = Admission::new(LIMITS);
+        let (download, turn) = asks(&mut admission, START, 1, Ticket::NONE);
+        assert_eq!(turn, Turn::Now);
+        let now = START + Nanos::from_secs(600);
+        if ends_at == Some(Nanos::ZERO) {
+            admission.disconnected(now, download);
+        }
+        for of in 100..100 + LIMITS.turns + 10 {
+            asks(&mut admission, now, of, Ticket::NONE);
+        }
+        let now = now + ends_at.unwrap_or(SHORTEST_WAIT);
+        match ends_at {
+            Some(_) => admission.disconnected(now, download),
+            None => assert!(admission.is_over(now, download)),
+        }
+        let waits: Vec<_> =
+            (1_000..2_000).map(|of| later(asks(&mut admission, now, of, Ticket::NONE).1).0).collect();
+        let longest = waits.iter().max();
+        assert!(longest <= Some(&Nanos::from_secs(4)), "{ends_at:?}: {longest:?}");
+    }
+}
+
+#[test]
+fn a_turn_counts_as_at_most_the_longest() {
+    let (mut admission, clients) = busy();
+    later(asks(&mut admission, START, 100, Ticket::NONE).1);
+    let now = START + Nanos::from_secs(600);
+    later(asks(&mut admission, now, 101, Ticket::NONE).1);
+    admission.disconnected(now, clients[0]);
+    assert!(admission.turn_time <= TURN, "{:?}", admission.turn_time);
+}
+
+#[test]
+fn one_address_takes_a_part_of_the_queue() {
+    let (mut admission, _) = busy();
+    let most = PLACES_PER_TURN * LIMITS.turns_per_address;
+    let mut tickets: Vec<_> =
+        (0..=most).map(|_| later(asks(&mut admission, START, 100, Ticket::NONE).1).1).collect();
+    assert_eq!(tickets.pop(), Some(Ticket::NONE));
+    assert!(!tickets.contains(&Ticket::NONE));
+    assert_eq!(admission.waiting(), most);
+    // A client that has a place keeps it, and others get theirs.
+    assert_eq!(later(asks(&mut admission, START, 100, tickets[3]).1).1, tickets[3]);
+    assert_ne!(later(asks(&mut admission, START, 101, Ticket::NONE).1).1, Ticket::NONE);
+}
+
+#[test]
+fn the_addresses_of_an_ipv6_network_count_as_one() {
+    let address = |number: u16| IpAddr::from([0x2001, 0xdb8, 0, 1, number, 2, 3, number]);
+    let mut admission = Admission::new(LIMITS);
+    for number in 0..LIMITS.connections_per_address {
+        connected(&mut admission, START, address(number as u16));
+    }
+    assert_eq!(admission.connect(START, address(99)), ConnectDecision::Refused);
+    connected(&mut admission, START, IpAddr::from([0x2001, 0xdb8, 0, 2, 0, 0, 0, 0]));
+    // These are IPv4 addresses.
+    for number in 0..=LIMITS.connections_per_address {
+        let address = Ipv4Addr::from(0x0a00_0000 + number as u32).to_ipv6_mapped();
+        connected(&mut admission, START, address.into());
+    }
+}
+
+#[test]
+fn the_queue_is_bounded() {
+    let (mut admission, _) = busy();
+    for of in 0..MOST_WAITING {
+        later(asks(&mut admission, START, 100 + of, Ticket::NONE).1);
+    }
+    let (_, ticket) = later(asks(&mut admission, START, 99, Ticket::NONE).1);
+    assert_eq!((ticket, admission.waiting()), (Ticket::NONE, MOST_WAITING));
+}
