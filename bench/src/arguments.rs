@@ -32,9 +32,6 @@ pub enum Action {
     /// Publish or subscribe to messages (used by the harness)
     #[command(hide = true)]
     Messages(MessagesArguments),
-    /// Exercise one case of the hot path (used by the harness, with callgrind)
-    #[command(hide = true)]
-    Exercise(Exercise),
 }
 
 /// Options of the capture measurement.
@@ -109,13 +106,4 @@ pub struct InstructionOptions {
     /// Write the counts as the new limits
     #[arg(long)]
     pub update: bool,
-}
-
-/// One case of the hot path.
-#[derive(Args, Clone, Debug)]
-pub struct Exercise {
-    /// The case.
-    pub case: String,
-    /// How often to run it.
-    pub times: u32,
 }

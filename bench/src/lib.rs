@@ -45,7 +45,6 @@ pub fn main() -> ExitCode {
     let done = match arguments.action {
         Some(Action::Peer(peer)) => peers::run(&peer),
         Some(Action::Messages(messages)) => peers::run_messages(&messages),
-        Some(Action::Exercise(exercise)) => instructions::exercise(&exercise),
         Some(Action::Instructions(options)) => instructions::guard(&options),
         Some(Action::Capture(options)) => capturing::measure(&options),
         Some(Action::Render) => report::render(),

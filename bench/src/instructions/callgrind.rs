@@ -1,13 +1,15 @@
 //! Counting with callgrind.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use mcast_lab::Host;
 
-use super::cases::Case;
+use super::Case;
 use super::limits::is_within;
+use crate::network::INTERFACE;
 use crate::run::{Cpu, start};
 
 /// How often to run a case.
@@ -16,10 +18,16 @@ const TIMES: u32 = 50;
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Counts instructions per datagram. Repeats a count above the limit, and returns the lowest.
-pub(super) fn count(host: &Host, case: &Case, limit: Option<f64>, attempts: usize) -> Result<f64> {
+pub(super) fn count(
+    host: &Host,
+    program: &Path,
+    case: &Case,
+    limit: Option<f64>,
+    attempts: usize,
+) -> Result<f64> {
     let mut fewest = f64::INFINITY;
     for _ in 0..attempts {
-        fewest = fewest.min(count_once(host, case)?);
+        fewest = fewest.min(count_once(host, program, case)?);
         if limit.is_none_or(|limit| is_within(fewest, limit)) {
             break;
         }
@@ -27,9 +35,8 @@ pub(super) fn count(host: &Host, case: &Case, limit: Option<f64>, attempts: usiz
     Ok(fewest)
 }
 
-fn count_once(host: &Host, case: &Case) -> Result<f64> {
-    let this = std::env::current_exe().context("finding this program")?;
-    let mut program: Vec<OsString> = [
+fn count_once(host: &Host, program: &Path, case: &Case) -> Result<f64> {
+    let mut words: Vec<OsString> = [
         "valgrind",
         "--tool=callgrind",
         "--callgrind-out-file=/dev/null",
@@ -38,9 +45,9 @@ fn count_once(host: &Host, case: &Case) -> Result<f64> {
     ]
     .map(OsString::from)
     .into();
-    program.push(this.into());
-    program.extend(["exercise", case.name, &TIMES.to_string()].map(OsString::from));
-    let running = start(host, Cpu::Receiver, &program)
+    words.push(program.into());
+    words.extend([&case.name, INTERFACE, &TIMES.to_string()].map(OsString::from));
+    let running = start(host, Cpu::Receiver, &words)
         .context("valgrind is needed to count instructions (package valgrind)")?;
     let output = running.text(TIMEOUT)?;
     let collected = output.lines().find_map(|line| line.split_once("Collected :"));

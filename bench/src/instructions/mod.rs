@@ -1,19 +1,21 @@
 //! Guards the hot path: counts its instructions per datagram with callgrind.
 //!
-//! Times on a shared machine are noisy; instruction counts are not. This program runs each case under
+//! Times on a shared machine are noisy; instruction counts are not. Each case of the program `hot-path` runs under
 //! `valgrind --tool=callgrind`, on a host of a lab, with real sockets. Instructions in user space between the caller and
 //! the system call are counted; the kernel is not. The counts must not exceed the limits in `bench/instructions.toml`.
 
 mod callgrind;
-mod cases;
 mod limits;
 
-use anyhow::{Result, bail};
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
 use mcast_lab::Lab;
 
-use crate::arguments::{Exercise, InstructionOptions};
+use crate::arguments::InstructionOptions;
 use crate::network::INTERFACE;
-use cases::CASES;
+use crate::tools;
 use limits::Limits;
 
 /// How often to count a case that exceeds its limit: a packet that arrives late costs an extra call.
@@ -27,13 +29,15 @@ pub fn guard(options: &InstructionOptions) -> Result<()> {
     let lab = Lab::new()?;
     let (host, other) = (lab.host("host")?, lab.host("other")?);
     lab.link(&host, INTERFACE, &["10.77.0.1/24"], &other, INTERFACE, &["10.77.0.2/24"])?;
+    let program = tools::hot_path()?;
+    let cases = cases(&program)?;
     let limits = Limits::load()?;
     let mut counted = Vec::new();
     println!("{:18} {:>8} {:>8}", "per datagram", "counted", "limit");
-    for case in CASES {
-        let limit = limits.of(case.name);
-        let count = callgrind::count(&host, case, limit, ATTEMPTS)?;
-        let exceeded = !options.update && !limits.holds(case.name, count);
+    for case in cases {
+        let limit = limits.of(&case.name);
+        let count = callgrind::count(&host, &program, &case, limit, ATTEMPTS)?;
+        let exceeded = !options.update && !limits.holds(&case.name, count);
         let verdict = if exceeded { "  exceeded" } else { "" };
         let limit = limit.map_or_else(|| "none".to_owned(), |limit| format!("{limit:.1}"));
         println!("{:18} {count:8.1} {limit:>8}{verdict}", case.name);
@@ -43,7 +47,7 @@ pub fn guard(options: &InstructionOptions) -> Result<()> {
         return Limits::write(&counted);
     }
     let over = counted.iter().filter(|(name, count)| !limits.holds(name, *count));
-    let over: Vec<_> = over.map(|(name, _)| *name).collect();
+    let over: Vec<_> = over.map(|(name, _)| name.as_str()).collect();
     if !over.is_empty() {
         bail!(
             "more instructions per datagram than allowed: {}. Find out why, or run `cargo bench-peers instructions \
@@ -59,13 +63,22 @@ pub fn guard(options: &InstructionOptions) -> Result<()> {
     Ok(())
 }
 
-/// Runs one case; the guard starts this under callgrind.
-///
-/// # Errors
-/// If there is no such case, or a socket fails.
-pub fn exercise(exercise: &Exercise) -> Result<()> {
-    match CASES.iter().find(|case| case.name == exercise.case) {
-        Some(case) => (case.exercise)(exercise.times),
-        None => bail!("there is no case {}", exercise.case),
-    }
+/// A case of the hot path.
+#[derive(Debug)]
+struct Case {
+    name: String,
+    /// Datagrams per run.
+    datagrams: u32,
+}
+
+/// Returns the cases that the program lists.
+fn cases(program: &Path) -> Result<Vec<Case>> {
+    let output = Command::new(program).output().with_context(|| format!("starting {}", program.display()))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let case = |line: &str| {
+        let (name, datagrams) = line.split_once(' ')?;
+        Some(Case { name: name.to_owned(), datagrams: datagrams.parse().ok()? })
+    };
+    let cases = text.lines().map(|line| case(line).with_context(|| format!("not a case: {line}")));
+    cases.collect()
 }

@@ -12,6 +12,7 @@ mod python;
 
 pub(crate) use aeron::Leftovers as AeronLeftovers;
 pub(crate) use aeron::directory as aeron_directory;
+pub(crate) use command::hot_path;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -14,10 +14,10 @@ const BENCH: [&str; 4] = ["--manifest-path", "bench/Cargo.toml", "--target-dir",
 pub(super) fn steps() -> Vec<Step> {
     vec![
         Step::new("bench-format", "the comparison with peers is formatted", |options| {
-            check(cargo(["fmt", "--manifest-path", BENCH[1], "--check"]), options)
+            check(cargo(["fmt", "--all", "--manifest-path", BENCH[1], "--check"]), options)
         }),
         Step::new("bench-clippy", "no warning there, and bench/Cargo.lock is up to date", |options| {
-            check(clippy(&[&BENCH[..], &["--locked", "--all-targets"]].concat()), options)
+            check(clippy(&[&BENCH[..], &["--locked", "--workspace", "--all-targets"]].concat()), options)
         }),
         Step::new("bench-tests", "its tests", |options| {
             if !environment::has_namespaces() {
@@ -32,7 +32,8 @@ pub(super) fn steps() -> Vec<Step> {
 /// profile `release`.
 pub(super) fn build_step() -> Step {
     Step::new("instructions:build", "the program whose instructions are counted compiles", |options| {
-        check(cargo(["build", "--quiet", "--release"].iter().chain(&BENCH)), options)
+        let package = ["build", "--quiet", "--release", "--package", "hot-path"];
+        check(cargo(package.iter().chain(&BENCH)), options)
     })
     .on(Lane::Beside)
 }
@@ -50,5 +51,7 @@ fn instructions(options: &RunOptions) -> Result<Outcome> {
     if !environment::has_namespaces() {
         return Ok(Outcome::skipped(environment::NO_NAMESPACES));
     }
-    check(cargo(["bench-peers", "instructions"]), options)
+    let guard =
+        ["run", "--quiet", "--package", "mcast-bench"].iter().chain(&BENCH).chain(&["--", "instructions"]);
+    check(cargo(guard), options)
 }

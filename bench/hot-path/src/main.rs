@@ -1,17 +1,19 @@
-//! The cases of the hot path. Sender and receiver are on one host and in one thread; only one side is measured.
+//! The cases of the hot path, whose instructions `cargo bench-peers instructions` counts. Sender and receiver are on one
+//! host and in one thread; only one side is measured.
+//!
+//! `hot-path` lists the cases with their datagrams per run; `hot-path CASE INTERFACE TIMES` runs one. It is a package of
+//! its own, so that it is compiled with all optimizations without the peers.
 
 use std::hint::black_box;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use mcast::{Batch, GroupAddr, InterfaceSelector, Membership, Outgoing, Receiver, Sender};
 
-use crate::network::INTERFACE;
-
 /// A case, with the number of datagrams per run.
-pub(super) struct Case {
-    pub(super) name: &'static str,
-    pub(super) datagrams: u32,
-    pub(super) exercise: fn(u32) -> Result<()>,
+struct Case {
+    name: &'static str,
+    datagrams: u32,
+    exercise: fn(&InterfaceSelector, u32) -> Result<()>,
 }
 
 /// Bytes of payload.
@@ -23,22 +25,41 @@ const SINGLES: u32 = 64;
 /// Too many groups for a socket each, so that the receiver looks up datagrams in its table.
 const GROUPS: u8 = 200;
 
-pub(super) const CASES: &[Case] = &[
-    case("send", 1, |times| send(times, 1, true, to_one)),
-    case("send-trains", TRAINS, |times| send(times, TRAINS, true, to_one)),
-    case("send-singles", SINGLES, |times| send(times, SINGLES, false, to_one)),
-    case("send-mixed", SINGLES, |times| send(times, SINGLES, true, to_many)),
-    case("recv", SINGLES, |times| receive(times, SINGLES, ReceiveMode::Single)),
-    case("recv-gro", SINGLES, |times| receive(times, SINGLES, ReceiveMode::SingleWithGro)),
-    case("recv-merged", TRAINS, |times| receive(times, TRAINS, ReceiveMode::SingleOfMerged)),
-    case("batch-merged", TRAINS, |times| receive(times, TRAINS, ReceiveMode::Batch)),
-    case("reader-merged", TRAINS, |times| receive(times, TRAINS, ReceiveMode::Reader)),
-    case("batch-singles", SINGLES, |times| receive(times, SINGLES, ReceiveMode::BatchOfSingles)),
-    case("batch-held", SINGLES, |times| receive(times, SINGLES, ReceiveMode::ManyGroups)),
+const CASES: &[Case] = &[
+    case("send", 1, |on, times| send(on, times, 1, true, to_one)),
+    case("send-trains", TRAINS, |on, times| send(on, times, TRAINS, true, to_one)),
+    case("send-singles", SINGLES, |on, times| send(on, times, SINGLES, false, to_one)),
+    case("send-mixed", SINGLES, |on, times| send(on, times, SINGLES, true, to_many)),
+    case("recv", SINGLES, |on, times| receive(on, times, SINGLES, ReceiveMode::Single)),
+    case("recv-gro", SINGLES, |on, times| receive(on, times, SINGLES, ReceiveMode::SingleWithGro)),
+    case("recv-merged", TRAINS, |on, times| receive(on, times, TRAINS, ReceiveMode::SingleOfMerged)),
+    case("batch-merged", TRAINS, |on, times| receive(on, times, TRAINS, ReceiveMode::Batch)),
+    case("reader-merged", TRAINS, |on, times| receive(on, times, TRAINS, ReceiveMode::Reader)),
+    case("batch-singles", SINGLES, |on, times| receive(on, times, SINGLES, ReceiveMode::BatchOfSingles)),
+    case("batch-held", SINGLES, |on, times| receive(on, times, SINGLES, ReceiveMode::ManyGroups)),
 ];
 
-const fn case(name: &'static str, datagrams: u32, exercise: fn(u32) -> Result<()>) -> Case {
+const fn case(
+    name: &'static str,
+    datagrams: u32,
+    exercise: fn(&InterfaceSelector, u32) -> Result<()>,
+) -> Case {
     Case { name, datagrams, exercise }
+}
+
+fn main() -> Result<()> {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    match &arguments[..] {
+        [] => CASES.iter().for_each(|case| println!("{} {}", case.name, case.datagrams)),
+        [name, interface, times] => {
+            let case = CASES.iter().find(|case| case.name == name);
+            let case = case.with_context(|| format!("there is no case {name}"))?;
+            let times = times.parse().with_context(|| format!("{times} is no number"))?;
+            (case.exercise)(&InterfaceSelector::Name(interface.clone()), times)?;
+        }
+        _ => bail!("usage: hot-path [CASE INTERFACE TIMES]"),
+    }
+    Ok(())
 }
 
 /// Callgrind counts instructions in this function and the functions that it calls.
@@ -72,12 +93,15 @@ fn to_many(number: u32) -> Result<GroupAddr> {
     group(number)
 }
 
-fn interface() -> InterfaceSelector {
-    InterfaceSelector::Name(INTERFACE.to_owned())
-}
-
-fn send(times: u32, count: u32, trains: bool, to: fn(u32) -> Result<GroupAddr>) -> Result<()> {
-    let sender = Sender::builder().interface(interface()).loopback(false).segmentation(trains).build()?;
+fn send(
+    interface: &InterfaceSelector,
+    times: u32,
+    count: u32,
+    trains: bool,
+    to: fn(u32) -> Result<GroupAddr>,
+) -> Result<()> {
+    let sender =
+        Sender::builder().interface(interface.clone()).loopback(false).segmentation(trains).build()?;
     let payloads = vec![0; SIZE * count as usize];
     let outgoing = (0..count).zip(payloads.chunks(SIZE));
     let outgoing: Vec<_> = outgoing
@@ -97,15 +121,16 @@ fn send(times: u32, count: u32, trains: bool, to: fn(u32) -> Result<GroupAddr>) 
     Ok(())
 }
 
-fn receive(times: u32, count: u32, mode: ReceiveMode) -> Result<()> {
+fn receive(interface: &InterfaceSelector, times: u32, count: u32, mode: ReceiveMode) -> Result<()> {
     let many = mode == ReceiveMode::ManyGroups;
     let groups = if many { GROUPS } else { 1 };
-    let memberships = (0..groups).map(|number| Ok(Membership::new(group(number.into())?).on(interface())));
+    let memberships =
+        (0..groups).map(|number| Ok(Membership::new(group(number.into())?).on(interface.clone())));
     let memberships = memberships.collect::<Result<Vec<_>>>()?;
     let trains = matches!(mode, ReceiveMode::SingleOfMerged | ReceiveMode::Batch | ReceiveMode::Reader);
     let gro = trains || mode == ReceiveMode::SingleWithGro;
     let receiver = Receiver::builder().join_all(memberships).gro(gro).build()?;
-    let sender = Sender::builder().interface(interface()).segmentation(trains).build()?;
+    let sender = Sender::builder().interface(interface.clone()).segmentation(trains).build()?;
     let payloads = vec![0; SIZE * count as usize];
     let to = if many { to_many } else { to_one };
     let outgoing = (0..count).zip(payloads.chunks(SIZE));
