@@ -293,8 +293,8 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "a subscriber that symbols do not help gets the datagrams",
         "publisher/parity.rs",
-        "!needs_more || answered < MOST_ANSWERED",
-        "!needs_more || answered < u8::MAX",
+        "!needs_more || requests < MOST_SYMBOL_REQUESTS",
+        "!needs_more || requests < u8::MAX",
     ),
     rule(
         "a block ends in time",

@@ -30,7 +30,7 @@ const MOST_AHEAD: u64 = 16;
 const MOST_ANSWERS: usize = 8;
 /// Requests of one subscriber for a block that are answered with symbols: further symbols would help no more, because it
 /// holds forged datagrams of the block.
-const MOST_ANSWERED: u8 = 3;
+const MOST_SYMBOL_REQUESTS: u8 = 3;
 /// For how many subscribers these requests are counted.
 const MOST_REQUESTERS: usize = 16;
 /// The least number of datagrams in a measurement of loss.
@@ -103,12 +103,12 @@ impl SentBlock {
     /// Notes a request; returns whether symbols may help this subscriber. A request that needs no more of them does not count.
     fn note_request(&mut self, id: SubscriberId, needs_more: bool) -> bool {
         let known = self.requesters.iter().position(|(other, _)| *other == id);
-        let (_, answered) = known.and_then(|at| self.requesters.remove(at)).unwrap_or((id, 0));
+        let (_, requests) = known.and_then(|at| self.requesters.remove(at)).unwrap_or((id, 0));
         if self.requesters.len() == MOST_REQUESTERS {
             self.requesters.pop_front();
         }
-        self.requesters.push_back((id, answered.saturating_add(u8::from(needs_more))));
-        !needs_more || answered < MOST_ANSWERED
+        self.requesters.push_back((id, requests.saturating_add(u8::from(needs_more))));
+        !needs_more || requests < MOST_SYMBOL_REQUESTS
     }
 }
 
@@ -366,8 +366,8 @@ impl ParitySchedule {
         let most = MOST_ANSWERS + 2 * usize::from(sent.block.count);
         let has_symbols =
             more <= Parity::SYMBOLS - sent.used && sent.answers.len() + usize::from(more) <= most;
-        let helps = sent.note_request(id, needed > 0);
-        let is_for_all = has_symbols && helps && (sent.is_shared || shared > HALF);
+        let may_help = sent.note_request(id, needed > 0);
+        let is_for_all = has_symbols && may_help && (sent.is_shared || shared > HALF);
         if is_for_all {
             sent.used += more;
             sent.answers.resize(sent.answers.len() + usize::from(more), ClockTime::NEVER);

@@ -68,6 +68,8 @@ fn survey() {
             ] {
                 scenes.push((label, Scene { flows, warm_up: 5 * SECOND, ..alone.clone() }));
             }
+            let at_once = Scene { flow_time: (0, u64::MAX), warm_up: 5 * SECOND, ..alone.clone() };
+            scenes.push(("cubic-at-once", Scene { flows: vec![Algorithm::Cubic], ..at_once }));
             let lossy = vec![Receiver { loss: 0.05, ..Receiver::GOOD }; 3];
             scenes.push(("lossy", Scene { subscribers: lossy, ..alone.clone() }));
             let very = vec![Receiver { loss: 0.3, ..Receiver::GOOD }; 3];
@@ -176,36 +178,33 @@ fn with_parity_several_lossy_subscribers_get_more() {
     assert!(with >= 1.15 * without, "{with} and {without} bytes per second with four seeds");
 }
 
-#[test]
-fn with_parity_beside_a_cubic_flow_it_takes_between_half_and_twice_as_much() {
-    let alone = Scene::alone(SLOW.0, SLOW.1, 1, 1);
-    let scene = Scene { flows: vec![Algorithm::Cubic], time: 40 * SECOND, warm_up: 6 * SECOND, ..alone };
-    let scene = Scene { fec: Fec::Fixed { data: 20, parity: 4 }, ..scene };
+/// Beside a TCP flow with CUBIC, it takes between half and twice as much.
+fn is_fair_to_a_cubic_flow(scene: &Scene, seconds: u64) {
+    let (flows, warm_up) = (vec![Algorithm::Cubic], 6 * SECOND);
+    let scene = Scene { flows, warm_up, time: seconds * SECOND, ..scene.clone() };
     with_seeds(&scene, |outcome, text| {
         assert!((0.5..=2.0).contains(&outcome.fairness()), "{text}");
     });
 }
 
 #[test]
-fn beside_a_cubic_flow_it_takes_between_half_and_twice_as_much() {
+fn it_is_fair_to_a_cubic_flow() {
     for queue in [1, 4] {
-        let alone = Scene::alone(SLOW.0, SLOW.1, queue, 1);
-        let scene = Scene { flows: vec![Algorithm::Cubic], time: 40 * SECOND, warm_up: 6 * SECOND, ..alone };
-        with_seeds(&scene, |outcome, text| {
-            assert!((0.5..=2.0).contains(&outcome.fairness()), "queue {queue}: {text}");
-        });
+        is_fair_to_a_cubic_flow(&Scene::alone(SLOW.0, SLOW.1, queue, 1), 40);
     }
+}
+
+#[test]
+fn with_parity_it_is_fair_to_a_cubic_flow() {
+    let fec = Fec::Fixed { data: 20, parity: 4 };
+    is_fair_to_a_cubic_flow(&Scene { fec, ..Scene::alone(SLOW.0, SLOW.1, 1, 1) }, 40);
 }
 
 /// A queue that is as short as the stream would keep it when alone.
 #[test]
-fn beside_a_cubic_flow_on_a_short_fast_path_it_takes_between_half_and_twice_as_much() {
+fn on_a_short_fast_path_it_is_fair_to_a_cubic_flow() {
     for queue in [1, 4] {
-        let alone = Scene::alone(SHORT.0, SHORT.1, queue, 1);
-        let scene = Scene { flows: vec![Algorithm::Cubic], time: 20 * SECOND, warm_up: 6 * SECOND, ..alone };
-        with_seeds(&scene, |outcome, text| {
-            assert!((0.5..=2.0).contains(&outcome.fairness()), "queue {queue}: {text}");
-        });
+        is_fair_to_a_cubic_flow(&Scene::alone(SHORT.0, SHORT.1, queue, 1), 20);
     }
 }
 

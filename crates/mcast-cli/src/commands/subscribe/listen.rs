@@ -62,12 +62,12 @@ struct Sink<'a> {
 }
 
 #[derive(Debug, Default)]
-struct Tally {
-    messages: u64,
-    bytes: u64,
-    lost: u64,
+pub(super) struct Tally {
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
+    pub(super) lost: u64,
     /// The number of losses of an unknown number of messages.
-    unknown_losses: u64,
+    pub(super) unknown_losses: u64,
     failed: u64,
     incarnation: Option<Incarnation>,
     is_stall_explained: bool,
@@ -398,10 +398,8 @@ impl<'a> Listener<'a> {
         if unfinished.bytes > 0 {
             return Ok(());
         }
-        let Tally { messages, bytes, lost, unknown_losses, .. } = self.sink.tally;
-        let (received, lost) = ((messages, bytes), (lost, unknown_losses));
         let time = self.begun.elapsed();
-        let summary = Summary::new(&self.subscriber, received, lost, self.repairs_for_others, time);
+        let summary = Summary::new(&self.subscriber, &self.sink.tally, self.repairs_for_others, time);
         self.sink.printer.summary(self.sink.outlet.buffer(), &summary)?;
         self.finish_output().map(drop)
     }

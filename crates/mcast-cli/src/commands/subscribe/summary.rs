@@ -5,6 +5,8 @@ use std::time::Duration;
 use mcast_stream::Subscriber;
 use serde::Serialize;
 
+use super::listen::Tally;
+
 /// What was received in all: `schemas/subscribe-summary.json`.
 #[derive(Debug, Serialize)]
 pub(super) struct Summary {
@@ -48,11 +50,10 @@ struct ForOthers {
 }
 
 impl Summary {
-    /// Returns the summary of a subscriber that was given these messages, with these bytes, in this time.
+    /// Returns the summary of a subscriber after this time.
     pub(super) fn new(
         subscriber: &Subscriber,
-        (messages, bytes): (u64, u64),
-        (lost_messages, unknown_losses): (u64, u64),
+        tally: &Tally,
         repairs_for_others: bool,
         time: Duration,
     ) -> Self {
@@ -65,11 +66,11 @@ impl Summary {
         };
         Self {
             stream: subscriber.stream().map(|stream| stream.to_string()),
-            messages,
-            bytes,
+            messages: tally.messages,
+            bytes: tally.bytes,
             seconds: time.as_secs_f64(),
-            lost_messages,
-            unknown_losses,
+            lost_messages: tally.lost,
+            unknown_losses: tally.unknown_losses,
             messages_from_history: counted.from_history,
             datagrams: counted.received,
             repaired: Repaired {

@@ -1,14 +1,15 @@
 //! Repairers and the publisher in a signed stream: whose repairs count, and which repairers are given up.
 
-use alloc::sync::Arc;
+#![cfg(feature = "seal")]
+
 use std::vec::Vec;
 
 use super::*;
 use crate::PublisherMachine;
 use crate::publisher::{PublisherConfig, Transmit};
-use crate::sign::{PinnedKeys, SIGNATURE_LENGTH, Signer, Verifier};
+use crate::sign::SigningKey;
 use crate::subscriber::Start;
-use crate::wire::{Header, Incarnation, ListedRepairer, RepairerList, SignerId, StreamId};
+use crate::wire::{Header, Incarnation, ListedRepairer, RepairerList, StreamId};
 
 const STREAM: StreamId = StreamId(7);
 const START: ClockTime = ClockTime(1_000_000_000);
@@ -17,65 +18,6 @@ const SEQUENCE: core::ops::Range<usize> = 24..32;
 
 fn address(host: u8) -> SocketAddr {
     ([10, 0, 0, host], 7000).into()
-}
-
-/// A key whose signatures are checksums.
-#[derive(Debug)]
-struct Checksum;
-
-impl Checksum {
-    fn of(parts: &[&[u8]]) -> [u8; 8] {
-        let add = |sum: u64, byte: &u8| (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
-        parts.iter().copied().flatten().fold(17, add).to_be_bytes()
-    }
-
-    fn digest(parts: [&[u8]; 3]) -> Digest {
-        let mut digest = Digest::default();
-        digest.0[..8].copy_from_slice(&Self::of(&parts));
-        digest
-    }
-
-    fn signature(text: &[u8]) -> [u8; SIGNATURE_LENGTH] {
-        let mut signature = [0; SIGNATURE_LENGTH];
-        signature[..8].copy_from_slice(&Self::of(&[text]));
-        signature
-    }
-}
-
-impl Signer for Checksum {
-    fn id(&self) -> SignerId {
-        SignerId(1)
-    }
-
-    fn public(&self) -> [u8; 32] {
-        [0; 32]
-    }
-
-    fn sign(&self, text: &[u8]) -> [u8; SIGNATURE_LENGTH] {
-        Self::signature(text)
-    }
-
-    fn digest(&self, parts: [&[u8]; 3]) -> Digest {
-        Self::digest(parts)
-    }
-}
-
-impl Verifier for Checksum {
-    fn id(&self) -> SignerId {
-        SignerId(1)
-    }
-
-    fn public(&self) -> [u8; 32] {
-        [0; 32]
-    }
-
-    fn verify(&self, text: &[u8], signature: &[u8; SIGNATURE_LENGTH]) -> bool {
-        Self::signature(text) == *signature
-    }
-
-    fn digest(&self, parts: [&[u8]; 3]) -> Digest {
-        Self::digest(parts)
-    }
 }
 
 /// A subscriber that has chosen a repairer, and its publisher.
@@ -87,11 +29,10 @@ struct Pair {
 
 impl Pair {
     fn new(window_bytes: usize) -> Self {
-        let signer: Arc<dyn Signer> = Arc::new(Checksum);
-        let config = PublisherConfig { signer: Some(signer), ..PublisherConfig::new(STREAM, Incarnation(1)) };
+        let key = SigningKey::new(&[7; 32]).unwrap();
+        let signed_by = key.public_key().pinned();
+        let config = PublisherConfig { signer: Some(key), ..PublisherConfig::new(STREAM, Incarnation(1)) };
         let publisher = PublisherMachine::new(config, START).unwrap();
-        let mut signed_by = PinnedKeys::none();
-        assert!(signed_by.add(Arc::new(Checksum)));
         let config = SubscriberConfig {
             start: Start::Oldest,
             signed_by,
