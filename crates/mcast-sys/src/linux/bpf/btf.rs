@@ -2,6 +2,7 @@
 //! and the number of arguments of a tracepoint. Damaged bytes are an error, or a name that is not found.
 
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 
 /// The file with the type information of the running kernel.
 pub const KERNEL: &str = "/sys/kernel/btf/vmlinux";
@@ -136,7 +137,8 @@ impl<'a> Btf<'a> {
         let (kind, length) = layout(number, count).ok_or(BtfError::UnknownKind(number))?;
         let (parts, rest) = bytes.split_at_checked(TYPE_BYTES + length).ok_or(BtfError::Truncated)?;
         let is_wanted = matches!(kind, Kind::Structure | Kind::Enumeration | Kind::TypeName) && name > 0;
-        if let Some(name) = self.name(name as usize).filter(|_| is_wanted) {
+        // Most types are not, and the search for the end of a name takes most of the time.
+        if is_wanted && let Some(name) = self.name(name as usize) {
             self.by_name.entry((kind, name)).or_insert(self.types.len());
         }
         self.types.push(Type {
@@ -193,8 +195,7 @@ impl<'a> Btf<'a> {
     }
 
     fn name(&self, offset: usize) -> Option<&'a [u8]> {
-        let rest = self.names.get(offset..)?;
-        rest.iter().position(|byte| *byte == 0).map(|end| &rest[..end])
+        CStr::from_bytes_until_nul(self.names.get(offset..)?).ok().map(CStr::to_bytes)
     }
 }
 

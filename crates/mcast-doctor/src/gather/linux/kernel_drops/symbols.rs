@@ -17,22 +17,32 @@ pub(super) fn functions(instructions: &BTreeSet<u64>) -> BTreeMap<u64, String> {
 }
 
 /// Finds the functions in a table of lines `ADDRESS TYPE NAME [MODULE]`, in any order.
-fn find(table: impl BufRead, instructions: &BTreeSet<u64>) -> BTreeMap<u64, String> {
+fn find(mut table: impl BufRead, instructions: &BTreeSet<u64>) -> BTreeMap<u64, String> {
     let mut best: BTreeMap<u64, (u64, String)> = BTreeMap::new();
-    for line in table.lines().map_while(Result::ok) {
-        let mut words = line.split_ascii_whitespace();
-        let address = words.next().and_then(|address| u64::from_str_radix(address, 16).ok());
+    // The table has more than 100,000 lines, of which few matter.
+    let mut line = Vec::new();
+    while table.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
         // Without the right to see them, all addresses are 0.
-        let (Some(address), Some(name)) = (address.filter(|address| *address > 0), words.nth(1)) else {
-            continue;
-        };
-        for instruction in instructions.range(address..address.saturating_add(MAX_FUNCTION_BYTES)) {
-            if best.get(instruction).is_none_or(|(nearest, _)| *nearest < address) {
-                best.insert(*instruction, (address, base_name(name)));
+        if let Some(address) = address(&line).filter(|address| *address > 0) {
+            for instruction in instructions.range(address..address.saturating_add(MAX_FUNCTION_BYTES)) {
+                if best.get(instruction).is_none_or(|(nearest, _)| *nearest < address)
+                    && let Some(name) = name(&line)
+                {
+                    best.insert(*instruction, (address, name));
+                }
             }
         }
+        line.clear();
     }
     best.into_iter().map(|(instruction, (_, name))| (instruction, name)).collect()
+}
+fn address(line: &[u8]) -> Option<u64> {
+    let digits = line.get(..line.iter().position(|byte| *byte == b' ')?)?;
+    u64::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()
+}
+
+fn name(line: &[u8]) -> Option<String> {
+    str::from_utf8(line).ok()?.split_ascii_whitespace().nth(2).map(base_name)
 }
 
 /// Returns the name in the source, without what the compiler has appended: `ip_rcv.isra.0`.
