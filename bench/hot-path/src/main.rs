@@ -54,7 +54,7 @@ fn main() -> Result<()> {
         [name, interface, times] => {
             let case = CASES.iter().find(|case| case.name == name);
             let case = case.with_context(|| format!("there is no case {name}"))?;
-            let times = times.parse().with_context(|| format!("{times} is no number"))?;
+            let times = times.parse().with_context(|| format!("{times} must be a number"))?;
             (case.exercise)(&InterfaceSelector::Name(interface.clone()), times)?;
         }
         _ => bail!("usage: hot-path [CASE INTERFACE TIMES]"),

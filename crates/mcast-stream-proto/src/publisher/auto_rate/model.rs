@@ -510,7 +510,7 @@ impl PathModel {
 /// What the losses of a sample indicate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Congestion {
-    /// Nothing: none, or as many as are lost at any rate.
+    /// Nothing: none, or as many as are lost whatever the rate.
     None,
     /// Too high a rate.
     Some,
