@@ -257,6 +257,7 @@ const fn option_for_unused(setting: UnusedSetting) -> Option<&'static str> {
         }
         UnusedSetting::StateFile => NAME_NEEDED,
         UnusedSetting::Eviction => "remove --flow none, or --evict-after and --evict-below",
+        UnusedSetting::FecDelay => "add --fec auto or --fec K+M, or remove --fec-delay",
         _ => return None,
     })
 }

@@ -299,7 +299,7 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "a block ends in time",
         "publisher/parity.rs",
-        "is_over || now >= open.since + BLOCK_TIME",
+        "is_over || now >= open.since + self.delay",
         "is_over",
     ),
     rule(

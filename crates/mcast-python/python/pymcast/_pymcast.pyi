@@ -1459,6 +1459,8 @@ class Publisher:
         repaired, and subscribers send nothing.
     fec: forward error correction: "off", "auto" (as much parity as the losses of the subscribers require), or a pair
         such as (20, 4): 4 symbols after each block of 20 datagrams.
+    fec_delay: with fec, the longest time in seconds for which a block waits to be full before its parity is sent: for a
+        slow stream, a longer time needs less parity, and recovers later. Default: 0.01.
     eviction: a subscriber that holds up the others and makes no progress for this many seconds is evicted.
         Default: 2.
     longest_message: the maximum length of a message in bytes. Default: 16 MiB.
@@ -1501,6 +1503,7 @@ class Publisher:
         ack_lost: Literal["block", "report"] = "block",
         evict_below: int | None = None,
         fec: Literal["off", "auto"] | tuple[int, int] | None = None,
+        fec_delay: float | None = None,
         signing_key: SigningKeyLike | None = None,
     ) -> Self: ...
     def publish(

@@ -50,6 +50,8 @@ const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 ///     repaired, and subscribers send nothing.
 /// fec: forward error correction: "off", "auto" (as much parity as the losses of the subscribers require), or a pair
 ///     such as (20, 4): 4 symbols after each block of 20 datagrams.
+/// fec_delay: with fec, the longest time in seconds for which a block waits to be full before its parity is sent: for a
+///     slow stream, a longer time needs less parity, and recovers later. Default: 0.01.
 /// eviction: a subscriber that holds up the others and makes no progress for this many seconds is evicted.
 ///     Default: 2.
 /// longest_message: the maximum length of a message in bytes. Default: 16 MiB.
@@ -89,11 +91,12 @@ impl Publisher {
     #[pyo3(signature = (
         *destinations, interface=None, name=None, rate=None, history=None, flow="slowest", eviction=None,
         longest_message=None, keys=None, hosts=None, broadcast=false, hop_limit=None, loopback=true, ack=None,
-        ack_when="received", ack_lost="block", evict_below=None, fec=None, signing_key=None
+        ack_when="received", ack_lost="block", evict_below=None, fec=None, fec_delay=None,
+        signing_key=None
     ), text_signature = "(*destinations, interface=None, name=None, rate=None, history=None, flow='slowest', \
         eviction=None, longest_message=None, keys=None, hosts=None, broadcast=False, hop_limit=None, \
         loopback=True, ack=None, ack_when='received', ack_lost='block', evict_below=None, \
-        fec=None, signing_key=None)")]
+        fec=None, fec_delay=None, signing_key=None)")]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
     fn new(
         py: Python<'_>,
@@ -115,6 +118,7 @@ impl Publisher {
         ack_lost: &str,
         evict_below: Option<ByteRate>,
         fec: Option<settings::Correction>,
+        fec_delay: Option<f64>,
         signing_key: Option<SigningFile>,
     ) -> PyResult<Self> {
         let interfaces = interface.map_or_else(Vec::new, |interfaces| interfaces.0);
@@ -144,6 +148,9 @@ impl Publisher {
         }
         if let Some(fec) = fec {
             builder = builder.fec(fec.fec()?);
+        }
+        if let Some(seconds) = fec_delay {
+            builder = builder.fec_delay(settings::time(seconds)?);
         }
         let evict_below = evict_below.map(|rate| rate.0);
         builder = match rate.map(|rate| settings::rate(&rate)).transpose()? {

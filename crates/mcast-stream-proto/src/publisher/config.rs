@@ -34,6 +34,9 @@ pub struct PublisherConfig {
     pub flow: FlowControl,
     /// Forward error correction. Default: off.
     pub fec: Fec,
+    /// The longest time for which a block waits to be full, 1 ms to 10 s: its parity follows then, even if it has fewer
+    /// datagrams. A longer time makes the parity of a slow stream smaller, and recovers later. Default: 10 ms.
+    pub fec_delay: Nanos,
     /// Eviction time: the publisher stops waiting for a subscriber that blocks it and makes no progress for this long.
     /// Default: 2 s.
     pub eviction: Nanos,
@@ -149,6 +152,7 @@ impl PublisherConfig {
             longest_message: 16 << 20,
             flow: FlowControl::Slowest,
             fec: Fec::Off,
+            fec_delay: Nanos::from_millis(10),
             eviction: Nanos::from_secs(2),
             subscriber_timeout: Nanos::from_secs(5),
             most_subscribers: Self::MOST_SUBSCRIBERS,
@@ -195,6 +199,9 @@ pub enum ConfigError {
         /// The parity symbols.
         parity: u8,
     },
+    /// A block cannot wait for this long to be full.
+    #[error("parity after {} ms is out of range: use 1 ms to 10 s", .0.0 / 1_000_000)]
+    FecDelay(Nanos),
     /// Without feedback, loss cannot be measured.
     #[error("a one-way publisher cannot measure loss: set a fixed forward error correction")]
     OneWayAuto,
@@ -227,6 +234,9 @@ impl PublisherConfig {
             && !((1..=64).contains(&data) && (1..=64).contains(&parity))
         {
             return Err(ConfigError::Fec { data, parity });
+        }
+        if !(Nanos::from_millis(1)..=Nanos::from_secs(10)).contains(&self.fec_delay) {
+            return Err(ConfigError::FecDelay(self.fec_delay));
         }
         if self.flow == FlowControl::OneWay && self.fec == Fec::Auto {
             return Err(ConfigError::OneWayAuto);

@@ -16,8 +16,6 @@ use crate::wire::{
 };
 use crate::{ClockTime, Nanos};
 
-/// A block that is not full ends this long after its first datagram was sent.
-const BLOCK_TIME: Nanos = Nanos::from_millis(10);
 /// Without feedback, what a subscriber lacks this long after the last parity of a block is lost: datagrams that were
 /// overtaken on the way have arrived by then.
 const REORDERING: Nanos = Nanos::from_millis(10);
@@ -49,7 +47,8 @@ pub enum Fec {
     Auto,
     /// A fixed number of parity symbols after each block of datagrams.
     Fixed {
-        /// Datagrams in a whole block, 1 to 64. A block may be shorter, so that nothing waits for more than 10 ms.
+        /// Datagrams in a whole block, 1 to 64. A block that is not full ends after
+        /// [`fec_delay`](PublisherConfig::fec_delay).
         data: u8,
         /// Parity symbols for each block, 1 to 64: a block survives the loss of as many of its datagrams and symbols.
         parity: u8,
@@ -153,6 +152,8 @@ pub(super) struct ParitySchedule {
     data: u8,
     parity: u8,
     fec: Fec,
+    /// A block that is not full ends this long after its first datagram was sent.
+    delay: Nanos,
     /// When a loss was last measured, for [`Fec::Auto`].
     lost_at: Option<ClockTime>,
     /// Whether a heartbeat has announced the parity: subscribers keep what they need to use it only after that.
@@ -184,6 +185,7 @@ impl ParitySchedule {
             data,
             parity,
             fec: config.fec,
+            delay: config.fec_delay,
             lost_at: None,
             is_announced: false,
             is_one_way,
@@ -291,14 +293,14 @@ impl ParitySchedule {
 
     /// Ends the open block if its time is over, or if no datagram follows.
     pub(super) fn end_in_time(&mut self, now: ClockTime, is_over: bool, ring: &Ring) {
-        if self.open.is_some_and(|open| is_over || now >= open.since + BLOCK_TIME) {
+        if self.open.is_some_and(|open| is_over || now >= open.since + self.delay) {
             self.end_block(now, ring);
         }
     }
 
     /// Returns when the open block ends.
     pub(super) fn deadline(&self) -> ClockTime {
-        self.open.map_or(ClockTime::NEVER, |open| open.since + BLOCK_TIME)
+        self.open.map_or(ClockTime::NEVER, |open| open.since + self.delay)
     }
 
     fn end_block(&mut self, now: ClockTime, ring: &Ring) {

@@ -10,7 +10,7 @@ use mcast_stream_proto::wire::{
     DatagramView, DatagramWriter, FlowControl, Header, Incarnation, KeyEpoch, Kind, Parity, Sequence,
     StreamId,
 };
-use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
+use mcast_stream_proto::{ClockTime, Nanos, PublisherMachine, SubscriberMachine};
 
 use crate::cipher::Notary;
 use crate::link::Quality;
@@ -324,6 +324,20 @@ fn a_message_is_recovered_within_the_time_of_a_block() {
         assert!(pair.now < began + 12 * MILLISECOND, "{} ns", pair.now - began);
     }
     assert_eq!(pair.subscriber.statistics().recovered, 1);
+}
+
+/// A stream of 200 datagrams per second fills blocks of 20 in 100 ms.
+#[test]
+fn blocks_of_a_slow_stream_are_full_if_they_may_wait() {
+    let parity = |delay| {
+        let mut config = publisher(Fec::Fixed { data: 20, parity: 4 }, FlowControl::OneWay, 3);
+        config.fec_delay = Nanos::from_millis(delay);
+        let finished = Pair::new(config, SubscriberConfig::new(STREAM), Losses::Nothing).run(400, 50);
+        assert_eq!((finished.delivered, finished.lost), (400, 0), "{finished:?}");
+        finished.publisher.parity
+    };
+    assert!(parity(10) > 400, "two or three datagrams and four symbols in each block");
+    assert!((80..=84).contains(&parity(200)), "{}", parity(200));
 }
 
 /// Parity that anyone can forge in a clear stream neither delivers anything that was not published nor stops repairs.

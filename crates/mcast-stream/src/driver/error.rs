@@ -122,6 +122,9 @@ pub enum UnusedSetting {
     /// The eviction time, or the rate below which subscribers are evicted, of a publisher that waits for none.
     #[error("a publisher that waits for no subscriber evicts none")]
     Eviction,
+    /// The time for which a block waits to be full, without forward error correction.
+    #[error("there are no blocks that could wait, because forward error correction is off")]
+    FecDelay,
 }
 
 impl UnusedSetting {
@@ -133,6 +136,7 @@ impl UnusedSetting {
             Self::History => "start in the past or heal losses, or remove the setting",
             Self::StateFile => "choose the stream, or remove the state file",
             Self::Eviction => "wait for the slowest subscriber, or remove the setting",
+            Self::FecDelay => "choose a forward error correction, or remove the setting",
         }
     }
 }

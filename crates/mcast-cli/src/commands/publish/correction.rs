@@ -1,10 +1,13 @@
 //! `--fec` and `--one-way`: forward error correction, and links without feedback.
 
+use std::time::Duration;
+
 use mcast_stream::PublisherBuilder;
 use mcast_stream::publisher::{Fec, PublisherStatistics};
 use mcast_stream::wire::FlowControl;
 use serde::Serialize;
 
+use crate::arguments::parse_duration;
 use crate::exit::Failure;
 
 /// Options of forward error correction.
@@ -15,6 +18,11 @@ pub(super) struct CorrectionOptions {
     /// require), or K+M (M symbols after each block of K datagrams, which survives any M losses)
     #[arg(long, value_name = "off|auto|K+M", default_value = "off", value_parser = parse_fec)]
     fec: Fec,
+
+    /// With --fec, send the parity of a block after this time even if it has fewer datagrams: for a slow stream, a longer
+    /// time needs less parity, and recovers later
+    #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = parse_duration)]
+    fec_delay: Duration,
 
     /// Publish without feedback: wait for no subscriber, and repair nothing; subscribers send nothing
     #[arg(long, conflicts_with_all = ["flow", "evict_after", "wait_for", "ack", "congestion"])]
@@ -28,7 +36,7 @@ impl CorrectionOptions {
                 .remedy("choose the parity, for instance --fec 20+4")
                 .into());
         }
-        let builder = builder.fec(self.fec);
+        let builder = builder.fec(self.fec).fec_delay(self.fec_delay);
         Ok(if self.one_way { builder.flow(FlowControl::OneWay) } else { builder })
     }
 }

@@ -66,9 +66,13 @@ impl PublisherBuilder {
         if self.state_file.is_some() && self.has_random_stream() {
             return Err(UnusedSetting::StateFile);
         }
-        let PublisherConfig { flow, rate, eviction, stream, incarnation, .. } = self.config;
+        let PublisherConfig { flow, rate, eviction, fec, fec_delay, stream, incarnation, .. } = self.config;
+        let default = PublisherConfig::new(stream, incarnation);
+        if fec == Fec::Off && fec_delay != default.fec_delay {
+            return Err(UnusedSetting::FecDelay);
+        }
         let evicts_below = rate.auto().is_some_and(|auto| auto.evict_below.is_some());
-        let is_changed = eviction != PublisherConfig::new(stream, incarnation).eviction;
+        let is_changed = eviction != default.eviction;
         match (self.has_eviction || is_changed || evicts_below) && flow != FlowControl::Slowest {
             true => Err(UnusedSetting::Eviction),
             false => Ok(()),
@@ -247,6 +251,16 @@ impl PublisherBuilder {
         self
     }
 
+    /// Sets the longest time for which a block waits to be full, 1 ms to 10 s, before its parity is sent. Default: 10 ms. It
+    /// is an error to change it without [forward error correction](Self::fec).
+    ///
+    /// A stream that does not fill its blocks in this time needs as many symbols for fewer datagrams. A longer time saves
+    /// them, and what is lost is recovered later. With feedback, subscribers request what they lack after 10 ms even so.
+    pub fn fec_delay(mut self, time: Duration) -> Self {
+        self.config.fec_delay = time.into();
+        self
+    }
+
     /// Sets the congestion control: what it does about a network that is too slow. Default: it slows down.
     pub const fn congestion(mut self, congestion: Congestion) -> Self {
         self.config.congestion = congestion;
@@ -401,6 +415,8 @@ mod tests {
             assert_eq!(refused(&|to| to.flow(flow).eviction(2 * second)), unused, "{flow:?}: the default");
             assert_eq!(refused(&|to| to.flow(flow).auto_rate(floor)), unused, "{flow:?}");
         }
+        assert_eq!(refused(&|to| to.fec_delay(second)), Some(UnusedSetting::FecDelay));
+        assert_eq!(refused(&|to| to.fec(Fec::Auto).fec_delay(second)), None);
         assert_eq!(refused(&|to| to.state_file("/nowhere/state")), Some(UnusedSetting::StateFile));
     }
 }
