@@ -10,7 +10,7 @@ mod limits;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use mcast_lab::Lab;
 
 use crate::arguments::InstructionOptions;
@@ -74,11 +74,14 @@ struct Case {
 /// Returns the cases that the program lists.
 fn cases(program: &Path) -> Result<Vec<Case>> {
     let output = Command::new(program).output().with_context(|| format!("starting {}", program.display()))?;
+    ensure!(output.status.success(), "{} lists no cases: {}", program.display(), output.status);
     let text = String::from_utf8_lossy(&output.stdout);
     let case = |line: &str| {
         let (name, datagrams) = line.split_once(' ')?;
         Some(Case { name: name.to_owned(), datagrams: datagrams.parse().ok()? })
     };
     let cases = text.lines().map(|line| case(line).with_context(|| format!("not a case: {line}")));
-    cases.collect()
+    let cases = cases.collect::<Result<Vec<_>>>()?;
+    ensure!(!cases.is_empty(), "{} lists no cases", program.display());
+    Ok(cases)
 }

@@ -133,7 +133,10 @@ impl PublisherMachine {
             statistics: PublisherStatistics::default(),
             proof: AddressProof::new(&mut random),
             sealer: Sealer::new(config.seed),
-            signing: config.signer.clone().map(|signer| Signing::new(signer, config.longest_data(), now)),
+            signing: config
+                .signer
+                .clone()
+                .map(|signer| Signing::new(signer, config.longest_data(), config.rate.fixed(), now)),
             scratch: Vec::new(),
             pacer: Pacer::new(config.rate.fixed(), config.datagram, now),
             auto: config.rate.auto().map(|auto| AutoControl::new(auto.evict_below, now)),

@@ -17,6 +17,10 @@ use crate::{ClockTime, Nanos};
 const LONGEST_WAIT: Nanos = Nanos::from_millis(1);
 /// The shortest time between two manifests of a publisher that flushes often: signing takes a few percent of it.
 const SHORTEST_INTERVAL: Nanos = Nanos::from_micros(200);
+/// With a fixed rate, a manifest covers the datagrams that are sent in this time: they wait for it at the subscribers.
+const COVERED_TIME: Nanos = Nanos::from_millis(20);
+/// At a low rate, it covers as many: signatures would take too much of it.
+const FEWEST_COVERED: u64 = 4;
 /// Signatures per second that subscribers can cause, and at once: nobody can use up the publisher's processor.
 const REPLIES: u64 = 1_000;
 const REPLIES_AT_ONCE: u64 = 256;
@@ -40,14 +44,16 @@ pub(super) struct Signing {
 }
 
 impl Signing {
-    /// Creates the state of a publisher whose datagrams have at most this length.
-    pub(super) fn new(signer: Arc<dyn Signer>, datagram: usize, now: ClockTime) -> Self {
+    /// Creates the state of a publisher with datagrams of at most this length, and with this rate in bytes per second.
+    pub(super) fn new(signer: Arc<dyn Signer>, datagram: usize, rate: Option<u64>, now: ClockTime) -> Self {
         let head = HEADER_LENGTH + super::publish::SALT_EXTENSION + SIGNATURE_EXTENSION + Manifest::HEAD;
         let room = datagram.saturating_sub(head + TAG_LENGTH);
+        let sent_in = |rate: u64| rate / (Nanos::SECOND.0 / COVERED_TIME.0) / datagram.max(1) as u64;
+        let by_rate = rate.map_or(u64::MAX, |rate| sent_in(rate).max(FEWEST_COVERED));
         Self {
             signer,
             digests: Vec::new(),
-            most: (room / Digest::LENGTH).clamp(1, Manifest::MOST),
+            most: (room / Digest::LENGTH).clamp(1, Manifest::MOST).min(by_rate as usize),
             due: ClockTime::NEVER,
             last: None,
             replies: TokenBucket::new(REPLIES, REPLIES_AT_ONCE, now.0),

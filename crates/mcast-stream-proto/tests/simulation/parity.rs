@@ -396,6 +396,28 @@ fn a_slow_one_way_stream_waits_for_its_manifests() {
     assert_eq!((finished.delivered, finished.lost), (400, 0), "{finished:?}");
 }
 
+/// At a low rate, a subscriber need not wait until 64 datagrams and their manifest were sent.
+#[test]
+fn a_slow_signed_stream_is_delivered_while_it_is_sent() {
+    for rate in [125_000, 1_000_000] {
+        let mut config = publisher(Fec::Off, FlowControl::Slowest, 1);
+        config.rate = Some(rate).into();
+        let mut subscriber = SubscriberConfig::new(STREAM);
+        sign(&mut config, &mut subscriber);
+        let mut pair = Pair::new(config, subscriber, Losses::Nothing);
+        pair.step();
+        (0..200).for_each(|_| pair.publish());
+        let mut last = (pair.now, 0);
+        while pair.delivered < 200 {
+            pair.step();
+            if pair.delivered > last.1 {
+                last = (pair.now, pair.delivered);
+            }
+            assert!(pair.now < last.0 + 60 * MILLISECOND, "{rate} bytes per second: {} delivered", last.1);
+        }
+    }
+}
+
 /// What is lost in a signed stream is measured, also if it is recovered before a manifest shows that it was lost.
 #[test]
 fn the_parity_of_a_signed_stream_follows_its_losses() {
