@@ -12,7 +12,7 @@ use mcast::{InterfaceSelector, Membership, Receiver};
 fn memberships_are_listed_with_their_interfaces() {
     let interfaces = mcast::interfaces().unwrap();
     let loopback = interfaces.iter().find(|interface| interface.loopback).unwrap();
-    let membership: Membership = "239.77.3.1:42999".parse().unwrap();
+    let membership: Membership = "239.77.3.1:7099".parse().unwrap();
     let _receiver =
         Receiver::join_one(membership.clone().on(InterfaceSelector::Index(loopback.index))).unwrap();
 
