@@ -17,10 +17,10 @@ use crate::{ClockTime, Nanos};
 const LONGEST_WAIT: Nanos = Nanos::from_millis(1);
 /// The shortest time between two manifests of a publisher that flushes often: signing takes a few percent of it.
 const SHORTEST_INTERVAL: Nanos = Nanos::from_micros(200);
-/// With a fixed rate, a manifest covers the datagrams that are sent in this time: they wait for it at the subscribers.
+/// With a fixed rate, a manifest covers what is sent in this time, because subscribers deliver nothing of it before.
 const COVERED_TIME: Nanos = Nanos::from_millis(20);
-/// At a low rate, it covers as many: signatures would take too much of it.
-const FEWEST_COVERED: u64 = 4;
+/// The number of the longest datagrams that a manifest covers at a lower rate: signatures would take too much of it.
+const LONGEST_COVERED: u64 = 4;
 /// Signatures per second that subscribers can cause, and at once: nobody can use up the publisher's processor.
 const REPLIES: u64 = 1_000;
 const REPLIES_AT_ONCE: u64 = 256;
@@ -34,8 +34,13 @@ pub(super) const CONFIRMED_ENTRIES: usize = 130;
 pub(super) struct Signing {
     signer: Arc<dyn Signer>,
     digests: Vec<Digest>,
-    /// The number of datagrams that a manifest covers.
+    /// The bytes of these datagrams.
+    bytes: u64,
+    /// The number of datagrams that a manifest covers, and the bytes after which it need not cover more.
     most: usize,
+    enough: u64,
+    /// The number of the longest datagrams that it covers.
+    fewest: u64,
     /// When the next manifest is due, and when the last one was written.
     due: ClockTime,
     last: Option<ClockTime>,
@@ -48,12 +53,17 @@ impl Signing {
     pub(super) fn new(signer: Arc<dyn Signer>, datagram: usize, rate: Option<u64>, now: ClockTime) -> Self {
         let head = HEADER_LENGTH + super::publish::SALT_EXTENSION + SIGNATURE_EXTENSION + Manifest::HEAD;
         let room = datagram.saturating_sub(head + TAG_LENGTH);
-        let sent_in = |rate: u64| rate / (Nanos::SECOND.0 / COVERED_TIME.0) / datagram.max(1) as u64;
-        let by_rate = rate.map_or(u64::MAX, |rate| sent_in(rate).max(FEWEST_COVERED));
+        let longest = datagram.max(1) as u64;
+        let in_time = |rate: u64| rate / (Nanos::SECOND.0 / COVERED_TIME.0);
+        let enough = rate.map_or(u64::MAX, |rate| in_time(rate).max(LONGEST_COVERED * longest));
+        let most = (room / Digest::LENGTH).clamp(1, Manifest::MOST);
         Self {
             signer,
             digests: Vec::new(),
-            most: (room / Digest::LENGTH).clamp(1, Manifest::MOST).min(by_rate as usize),
+            bytes: 0,
+            most,
+            enough,
+            fewest: (enough / longest).min(most as u64),
             due: ClockTime::NEVER,
             last: None,
             replies: TokenBucket::new(REPLIES, REPLIES_AT_ONCE, now.0),
@@ -71,15 +81,17 @@ impl Signing {
         self.digests.is_empty()
     }
 
-    /// Returns how many datagrams `count` datagrams of data need, with their manifests.
+    /// Returns how many datagrams `count` datagrams of data need at most, with their manifests.
     pub(super) const fn with_manifests(&self, count: u64) -> u64 {
-        count + 1 + (self.digests.len() as u64 + count) / self.most as u64
+        count + 1 + (self.digests.len() as u64 + count) / self.fewest
     }
 
     /// Notes a datagram that was just completed.
     fn add(&mut self, now: ClockTime, datagram: &[u8]) {
         self.digests.extend(sign::digest(&*self.signer, datagram));
-        let due = if self.digests.len() >= self.most { now } else { now + LONGEST_WAIT };
+        self.bytes += datagram.len() as u64;
+        let is_full = self.digests.len() >= self.most || self.bytes >= self.enough;
+        let due = if is_full { now } else { now + LONGEST_WAIT };
         self.due = self.due.min(due);
     }
 
@@ -193,6 +205,7 @@ impl PublisherMachine {
             return;
         }
         signing.digests.clear();
+        signing.bytes = 0;
         (signing.due, signing.last) = (ClockTime::NEVER, Some(now));
         ring.close(end, self.next_message);
         self.statistics.manifests += 1;
