@@ -304,7 +304,7 @@ impl PathModel {
     fn update(&mut self, now: ClockTime, sample: &Sample) {
         let delay = self.delay(sample.elapsed);
         self.top.note(sample.queue_at_loss.0, sample.elapsed, Nanos::from_secs(10));
-        let congestion = self.congestion(now, sample);
+        let cause = self.note_losses(now, sample);
         let period = (4 * delay).max(Nanos::from_millis(200));
         let is_over = self.queue > self.target() + self.target() / 4;
         if sample.is_full {
@@ -319,7 +319,7 @@ impl PathModel {
             0 => sample.arrived,
             average => average - average / 4 + sample.arrived / 4,
         };
-        if congestion != Congestion::None {
+        if cause != LossCause::Chance {
             self.note_congestion(sample);
         } else if sample.is_full {
             let growth = u128::from(self.longest_target.0) * u128::from(sample.elapsed.0)
@@ -332,23 +332,23 @@ impl PathModel {
                     ((ceiling as f64 * (1.0 + step)) as u64, (2.0 * step).min(GREATEST_GAIN))
                 });
         }
-        self.change_mode(now, sample, congestion, delay);
+        self.change_mode(now, sample, cause, delay);
         self.rate = Some(self.derive_rate(delay).max(SLOWEST));
     }
 
-    /// Returns what the losses of a sample indicate, and counts them.
-    fn congestion(&mut self, now: ClockTime, sample: &Sample) -> Congestion {
+    /// Counts losses; returns their cause.
+    fn note_losses(&mut self, now: ClockTime, sample: &Sample) -> LossCause {
         // A stream that is alone keeps the queue shorter than it can become.
         let is_longer = 2 * sample.queue_at_loss >= 3 * self.target();
-        match self.note_losses(now, sample) {
-            false => Congestion::None,
-            true if is_longer && self.is_beyond_chance(sample) => Congestion::Overflow,
-            true => Congestion::Some,
+        match self.note_excess(now, sample) {
+            false => LossCause::Chance,
+            true if is_longer && self.is_beyond_chance(sample) => LossCause::Others,
+            true => LossCause::Rate,
         }
     }
 
     /// Counts losses; returns whether they are more than those that do not depend on the rate.
-    fn note_losses(&mut self, now: ClockTime, sample: &Sample) -> bool {
+    fn note_excess(&mut self, now: ClockTime, sample: &Sample) -> bool {
         self.recent.add(sample.datagrams, sample.lost);
         if sample.is_trial {
             self.present_trial.add(sample.datagrams, sample.lost);
@@ -396,7 +396,7 @@ impl PathModel {
         (base / 2).clamp(SHORTEST_TARGET, LONGEST_TARGET).min(self.longest_target)
     }
 
-    fn change_mode(&mut self, now: ClockTime, sample: &Sample, congestion: Congestion, delay: Nanos) {
+    fn change_mode(&mut self, now: ClockTime, sample: &Sample, cause: LossCause, delay: Nanos) {
         let target = self.target();
         let is_long = self.queue > target + target / 4;
         let delivered = self.delivered.get();
@@ -413,7 +413,7 @@ impl PathModel {
                 }
             }
             Mode::Alone { resume, since, .. }
-                if congestion == Congestion::Overflow && now.since(since) >= 2 * delay =>
+                if cause == LossCause::Others && now.since(since) >= 2 * delay =>
             {
                 let mut flow = self.flow(now, self.average, resume);
                 flow.reduce(now, self.queue);
@@ -457,7 +457,7 @@ impl PathModel {
                     base: Nanos(self.base.get().unwrap_or_default()),
                     delay,
                     is_full: sample.is_full,
-                    loss: (congestion != Congestion::None)
+                    loss: (cause != LossCause::Chance)
                         .then(|| sample.lost as f64 / sample.datagrams.max(1) as f64),
                 });
                 Mode::Beside { flow, test_at, short_since }
@@ -507,15 +507,15 @@ impl PathModel {
     }
 }
 
-/// What the losses of a sample indicate.
+/// Why datagrams of a sample were lost, if any were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Congestion {
-    /// Nothing: none, or as many as are lost whatever the rate.
-    None,
-    /// Too high a rate.
-    Some,
-    /// A queue that is longer than a lone stream makes it: others fill it.
-    Overflow,
+enum LossCause {
+    /// By chance: no more than are lost whatever the rate.
+    Chance,
+    /// Because the rate is too high.
+    Rate,
+    /// Because a queue overflowed that is longer than a lone stream makes it: others fill it.
+    Others,
 }
 
 /// What passed between two statuses.
