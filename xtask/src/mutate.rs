@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::command::{finish, program};
 use package::{AMT, BRIDGE, FAIRNESS, HTTP, KAFKA, LOG, RABBITMQ, RELAY, REVERSE, STREAM, TUNNEL};
-use rules::{RULES, Rule};
+use rules::Rule;
 use trial::{Trial, Verdict};
 
 #[derive(Debug, clap::Args)]
@@ -39,14 +39,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     for package in
         [&STREAM, &FAIRNESS, &RELAY, &TUNNEL, &AMT, &HTTP, &BRIDGE, &REVERSE, &RABBITMQ, &KAFKA, &LOG]
     {
-        if RULES.iter().filter(selected).any(|rule| rule.package == package)
+        if rules::all().filter(selected).any(|rule| rule.package == package)
             && let Verdict::Caught { by, .. } = trial.run(package)?
         {
             bail!("the tests of {} fail with no rule broken; fix that first: {by}", package.name);
         }
     }
     let mut missed = Vec::new();
-    for rule in RULES.iter().filter(selected) {
+    for rule in rules::all().filter(selected) {
         match with_broken(&tree, rule, || trial.run(rule.package))? {
             Verdict::Caught { by, after } => {
                 anstream::println!("caught     {:4} s  {}: {by}", after.as_secs(), rule.name);
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn the_code_of_each_rule_occurs_exactly_once() {
-        for rule in RULES {
+        for rule in rules::all() {
             let path = crate::root().join("crates").join(rule.package.name).join("src").join(rule.file);
             let source = fs::read_to_string(&path).unwrap();
             assert_eq!(source.matches(rule.code).count(), 1, "{}: {}", rule.name, rule.code);
@@ -131,9 +131,9 @@ mod tests {
 
     #[test]
     fn no_two_rules_share_a_name() {
-        let mut names: Vec<_> = RULES.iter().map(|rule| rule.name).collect();
+        let mut names: Vec<_> = rules::all().map(|rule| rule.name).collect();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), RULES.len());
+        assert_eq!(names.len(), rules::all().count());
     }
 }

@@ -12,8 +12,13 @@ pub(super) struct Package {
     pub(super) features: &'static [&'static str],
 }
 
-pub(super) static STREAM: Package =
-    Package { name: "mcast-stream-proto", library: "mcast_stream_proto", other: "model", features: &[] };
+/// Its unit tests sign.
+pub(super) static STREAM: Package = Package {
+    name: "mcast-stream-proto",
+    library: "mcast_stream_proto",
+    other: "model",
+    features: &["seal"],
+};
 /// The automatic rate.
 pub(super) static FAIRNESS: Package =
     Package { name: "mcast-stream-proto", library: "mcast_stream_proto", other: "fairness", features: &[] };

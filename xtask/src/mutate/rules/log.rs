@@ -1,0 +1,103 @@
+//! The rules of the log.
+
+use super::Rule;
+use crate::mutate::package::LOG;
+
+pub(super) const RULES: &[Rule] = &[
+    LOG.rule(
+        "what is found in a log is synced before it is called durable",
+        "recovery.rs",
+        "rewrite(&*files, &scanner, &name, index.length)?;",
+        "",
+    ),
+    LOG.rule(
+        "incarnations in a log grow, whatever the clock does",
+        "writer.rs",
+        "incarnation: proposed.max(least),",
+        "incarnation: proposed,",
+    ),
+    LOG.rule(
+        "a segment is synced before the next one begins",
+        "writer.rs",
+        "segment.file.sync().map_err(",
+        "Ok::<(), io::Error>(()).map_err(",
+    ),
+    LOG.rule(
+        "a segment is not written again after a failed write",
+        "writer.rs",
+        "self.state = State::Broken(segment);",
+        "self.state = State::Writing(segment);",
+    ),
+    LOG.rule(
+        "after a failed sync nothing is accepted",
+        "writer.rs",
+        "self.state = State::Failed;\n            return Err(error);",
+        "return Err(error);",
+    ),
+    LOG.rule(
+        "the name of a segment is durable before its records",
+        "writer.rs",
+        "if let Err(cause) = self.files.sync_directory() {",
+        "if let Err(cause) = Ok::<(), io::Error>(()) {",
+    ),
+    LOG.rule(
+        "the header of a segment is durable before its name",
+        "writer.rs",
+        "&header.bytes(), true)?;",
+        "&header.bytes(), false)?;",
+    ),
+    LOG.rule(
+        "no two segments have the same salt",
+        "writer.rs",
+        "salt: self.salts.draw(segment),",
+        "salt: 7,",
+    ),
+    LOG.rule(
+        "a log has one writer",
+        "writer.rs",
+        "lock.ok_or(LogError::InUse(directory))?;",
+        "lock.unwrap_or_else(|| Box::new(directory));",
+    ),
+    LOG.rule(
+        "a segment without records is removed after the next one has begun",
+        "writer.rs",
+        "self.empty = Some(name);",
+        "let _ = self.files.remove(&name.segment_file());",
+    ),
+    LOG.rule(
+        "a batch that was refused has no numbers",
+        "writer.rs",
+        "segment.index.restore(before);\n",
+        "segment.index.restore(before);\n                self.next.0 += 1;\n",
+    ),
+    LOG.rule(
+        "records of a refused batch do not count",
+        "reader.rs",
+        "Parsed::Record(head) if end.is_some_and(|end| !head.is_before(end)) => Parsed::End,",
+        "",
+    ),
+    LOG.rule(
+        "a reader looks again before it leaves a segment",
+        "reader.rs",
+        "if !cursor.is_second_look {",
+        "if false {",
+    ),
+    LOG.rule(
+        "damaged records are not delivered",
+        "format/record.rs",
+        "if checksum(record, salt, offset) != u32_at(head, CHECKSUM_AT) {",
+        "if false {",
+    ),
+    LOG.rule(
+        "an index by time is right although clocks go back",
+        "format/index.rs",
+        "latest_before: self.state.latest",
+        "latest_before: time",
+    ),
+    LOG.rule(
+        "removed segments leave no hole",
+        "retention.rs",
+        "files.sync_directory()",
+        "Ok::<(), std::io::Error>(())",
+    ),
+];
