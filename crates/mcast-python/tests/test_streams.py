@@ -319,6 +319,9 @@ def test_invalid_settings_are_rejected(other: lab.Host, port: int) -> None:
         pymcast.Subscriber(place, history_servers=(lab.address("one", 2), port))
     with pytest.raises(ValueError, match="evicts none"):
         pymcast.Publisher(place, flow="none", eviction=1.0)
+    with pytest.raises(ValueError, match="forward error correction is off"):
+        pymcast.Publisher(place, fec_delay=0.05)
+    pymcast.Publisher(place, fec=(20, 4), fec_delay=0.05).close()
     for name in ("", "x" * 256):
         with pytest.raises(ValueError, match="1 to 255 bytes"):
             pymcast.Publisher(place, name=name)

@@ -12,6 +12,8 @@ const SENSELESS: &[(&[&str], &str)] = &[
     (&["publish", GROUP, "--history", "100G", "x"], "fit into memory"),
     (&["publish", GROUP, "--wait-for", "0", "x"], "1..=16384"),
     (&["publish", GROUP, "--flow", "none", "--evict-after", "1s", "x"], "remove --flow none"),
+    (&["publish", GROUP, "--fec-delay", "50ms", "x"], "add --fec auto or --fec K+M, or remove --fec-delay"),
+    (&["publish", GROUP, "--fec", "20+4", "--fec-delay", "11s", "x"], "use 1 ms to 10 s"),
     (&["publish", GROUP, "--state", "/nowhere/state", "x"], "add --name NAME or --announce NAME"),
     (&["publish", GROUP, "--announce", "prices", "--snapshot", " ", "x"], "name a file"),
     (&["publish", GROUP, "--path", "[ff15::1]:7000", "x"], "all IPv4 or all IPv6"),

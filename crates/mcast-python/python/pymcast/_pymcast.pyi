@@ -1459,8 +1459,8 @@ class Publisher:
         repaired, and subscribers send nothing.
     fec: forward error correction: "off", "auto" (as much parity as the losses of the subscribers require), or a pair
         such as (20, 4): 4 symbols after each block of 20 datagrams.
-    fec_delay: with fec, the longest time in seconds for which a block waits to be full before its parity is sent: for a
-        slow stream, a longer time needs less parity, and recovers later. Default: 0.01.
+    fec_delay: with fec, how many seconds a block waits to be full before its parity is sent: with a longer time, a slow
+        stream needs less parity, and what is lost is recovered later. Default: 0.01.
     eviction: a subscriber that holds up the others and makes no progress for this many seconds is evicted.
         Default: 2.
     longest_message: the maximum length of a message in bytes. Default: 16 MiB.

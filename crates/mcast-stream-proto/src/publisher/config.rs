@@ -34,8 +34,8 @@ pub struct PublisherConfig {
     pub flow: FlowControl,
     /// Forward error correction. Default: off.
     pub fec: Fec,
-    /// The longest time for which a block waits to be full, 1 ms to 10 s: its parity follows then, even if it has fewer
-    /// datagrams. A longer time makes the parity of a slow stream smaller, and recovers later. Default: 10 ms.
+    /// The longest time for which a block waits to be full, 1 ms to 10 s: then its parity follows, even if it has fewer
+    /// datagrams. With a longer time, a slow stream needs less parity, and what is lost is recovered later. Default: 10 ms.
     pub fec_delay: Nanos,
     /// Eviction time: the publisher stops waiting for a subscriber that blocks it and makes no progress for this long.
     /// Default: 2 s.
@@ -199,8 +199,8 @@ pub enum ConfigError {
         /// The parity symbols.
         parity: u8,
     },
-    /// A block cannot wait for this long to be full.
-    #[error("parity after {} ms is out of range: use 1 ms to 10 s", .0.0 / 1_000_000)]
+    /// A block waits for 1 ms to 10 s to be full.
+    #[error("a forward error correction delay of {} µs is out of range: use 1 ms to 10 s", .0.0 / 1_000)]
     FecDelay(Nanos),
     /// Without feedback, loss cannot be measured.
     #[error("a one-way publisher cannot measure loss: set a fixed forward error correction")]

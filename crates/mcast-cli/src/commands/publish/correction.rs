@@ -19,8 +19,8 @@ pub(super) struct CorrectionOptions {
     #[arg(long, value_name = "off|auto|K+M", default_value = "off", value_parser = parse_fec)]
     fec: Fec,
 
-    /// With --fec, send the parity of a block after this time even if it has fewer datagrams: for a slow stream, a longer
-    /// time needs less parity, and recovers later
+    /// With --fec, how long a block waits to be full before its parity is sent: with a longer time, a slow stream needs
+    /// less parity, and what is lost is recovered later
     #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = parse_duration)]
     fec_delay: Duration,
 

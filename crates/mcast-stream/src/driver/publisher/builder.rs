@@ -254,8 +254,8 @@ impl PublisherBuilder {
     /// Sets the longest time for which a block waits to be full, 1 ms to 10 s, before its parity is sent. Default: 10 ms. It
     /// is an error to change it without [forward error correction](Self::fec).
     ///
-    /// A stream that does not fill its blocks in this time needs as many symbols for fewer datagrams. A longer time saves
-    /// them, and what is lost is recovered later. With feedback, subscribers request what they lack after 10 ms even so.
+    /// A slow stream sends the parity of a whole block for fewer datagrams. With a longer time it needs less parity, and what
+    /// is lost is recovered later. With feedback, subscribers request what they lack after 10 ms all the same.
     pub fn fec_delay(mut self, time: Duration) -> Self {
         self.config.fec_delay = time.into();
         self
