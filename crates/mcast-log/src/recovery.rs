@@ -77,7 +77,7 @@ pub(crate) fn recover(
         recovery.empty = Some(name);
         return Ok(recovery);
     }
-    rewrite(&*files, &scanner, &name, index.length)?;
+    rewrite(&*files, scanner, &name, index.length)?;
     if recovery.missing == 0 {
         // Without it, the next writer does all this again.
         let _ = write_file(&*files, &name.index_file(), &index.bytes(), false);
@@ -105,7 +105,7 @@ fn check_secret(catalog: &Catalog, keys: &Keys) -> Result<(), LogError> {
 
 /// Writes a segment again, up to `length`, and replaces it. What can be read may be in memory only: a sync that
 /// failed before may have left it there, and the next sync of the same file would succeed without writing it.
-fn rewrite(files: &dyn Files, scanner: &Scanner, name: &SegmentName, length: u64) -> Result<(), LogError> {
+fn rewrite(files: &dyn Files, scanner: Scanner, name: &SegmentName, length: u64) -> Result<(), LogError> {
     let target = name.segment_file();
     let unfinished = format!("{target}{}", SegmentName::UNFINISHED);
     let fail = |operation| LogError::io(operation, files.path(&unfinished));
@@ -124,6 +124,8 @@ fn rewrite(files: &dyn Files, scanner: &Scanner, name: &SegmentName, length: u64
         }
     }
     copy.sync().map_err(fail(FileOperation::Sync))?;
+    // Some file systems of Windows do not replace a file that is open.
+    drop((copy, scanner));
     files.rename(&unfinished, &target).map_err(fail(FileOperation::Rename))?;
     files.sync_directory().map_err(LogError::io(FileOperation::Sync, files.path("")))
 }
