@@ -67,18 +67,21 @@ fn steps() -> Vec<Step> {
     steps.push(packages::build_step());
     steps.push(bench::build_step());
     steps.extend(sources::steps());
+    steps.extend(bench::steps());
     steps.extend(dependencies::steps());
     steps.extend(targets::steps());
+    steps.push(wine::build_step());
+    steps.push(python::build_step());
     steps.extend(tests::steps());
     // The second lane starts here.
     steps.push(bench::instructions_step());
-    steps.extend(packages::steps());
+    steps.push(packages::debian_step());
+    steps.extend(wine::steps());
     steps.extend(ordinary_user::steps());
-    steps.extend(bench::steps());
+    steps.push(packages::services_step());
     steps.extend(python::steps());
     steps.push(packages::wheel_step());
     steps.push(docs::step());
-    steps.extend(wine::steps());
     steps
 }
 
@@ -88,13 +91,13 @@ fn on_request() -> Vec<Step> {
 }
 
 /// The crates that `Cargo.toml` optimizes in the profile `dev`, for their simulations.
-const OPTIMIZED: [&str; 5] =
-    ["mcast-bridge", "mcast-log", "mcast-relay", "mcast-tunnel", "mcast-stream-proto"];
+const OPTIMIZED: [&str; 6] =
+    ["mcast-bridge", "mcast-dice", "mcast-log", "mcast-relay", "mcast-tunnel", "mcast-stream-proto"];
 
-/// Returns options with which cargo compiles all crates without optimizations, for builds that run no simulations.
-fn unoptimized() -> impl Iterator<Item = String> {
+/// Returns options with which cargo compiles crates without optimizations, for builds that run no simulation of them.
+fn unoptimized(except: &[&str]) -> impl Iterator<Item = String> {
     let option = |package| ["--config".to_owned(), format!("profile.dev.package.{package}.opt-level=0")];
-    OPTIMIZED.into_iter().flat_map(option)
+    OPTIMIZED.into_iter().filter(move |package| !except.contains(package)).flat_map(option)
 }
 
 pub(crate) fn chosen(steps: Vec<Step>, only: &[String]) -> Result<Vec<Step>> {

@@ -30,26 +30,24 @@ pub(super) fn build_step() -> Step {
     Step::new("packages:build", about, build).on(Lane::Beside)
 }
 
-pub(super) fn steps() -> Vec<Step> {
-    let debian = Step::new(
-        "packages:deb",
-        "the Debian package installs in a clean system, works, and is removed completely",
-        debian,
-    );
-    let services = Step::new(
-        "packages:services",
-        "systemd runs the packaged units, from installation to purge",
-        |options| match package(options)? {
-            Ok(package) => services::outcome(&package, options),
-            Err(why) => Ok(Outcome::skipped(why)),
-        },
-    );
-    [debian, services].map(|step| step.on(Lane::Second)).into()
+/// Returns the step that tries the Debian package.
+pub(super) fn debian_step() -> Step {
+    let about = "the Debian package installs in a clean system, works, and is removed completely";
+    Step::new("packages:deb", about, debian).on(Lane::Second)
+}
+
+/// Returns the step that tries its services.
+pub(super) fn services_step() -> Step {
+    let about = "systemd runs the packaged units, from installation to purge";
+    Step::new("packages:services", about, |options| match package(options)? {
+        Ok(package) => services::outcome(&package, options),
+        Err(why) => Ok(Outcome::skipped(why)),
+    })
 }
 
 /// Returns the step that tries the wheel, which `python:tests` uses before it.
 pub(super) fn wheel_step() -> Step {
-    Step::new("packages:wheel", "the wheel and its command work in a clean system", wheel).on(Lane::Second)
+    Step::new("packages:wheel", "the wheel and its command work in a clean system", wheel)
 }
 
 fn debian(options: &RunOptions) -> Result<Outcome> {

@@ -15,12 +15,16 @@ const CRATE: &str = "crates/mcast-python";
 const REQUIREMENTS: &str = "requirements-test.txt";
 const VERSION: &str = "import sys; sys.exit(sys.version_info < (3, 10))";
 
+/// Returns the step that builds what the others need.
+pub(super) fn build_step() -> Step {
+    Step::new("python:build", "the wheel and the environment of its tests can be made", |options| {
+        Ok(ensure_built(options)?.unwrap_or_else(|| Outcome::passed("")))
+    })
+    .on(Lane::Beside)
+}
+
 pub(super) fn steps() -> Vec<Step> {
     vec![
-        Step::new("python:build", "the wheel and the environment of its tests can be made", |options| {
-            Ok(ensure_built(options)?.unwrap_or_else(|| Outcome::passed("")))
-        })
-        .on(Lane::Beside),
         Step::new("python:tests", "the tests of the wheel in a new virtual environment", tests),
         Step::new("python:mypy", "mypy reports no errors in package, tests and examples", |options| {
             types("mypy", &["--python-executable"], options)
@@ -72,7 +76,7 @@ fn stubs(options: &RunOptions) -> Result<Outcome> {
     super::sources::check(command, options)
 }
 
-/// Whether this run has installed the wheel. Steps of both lanes need it, and must not write the same files at once.
+/// Whether this run has installed the wheel. Steps of several lanes need it, and must not write the same files at once.
 static BUILT: Mutex<bool> = Mutex::new(false);
 
 /// Installs the wheel of the current sources. Returns an outcome only if that fails.
@@ -118,7 +122,7 @@ fn install(options: &RunOptions) -> Result<Option<Outcome>> {
     }
     let mut maturin = program(home().join("venv/bin/maturin"), ["build", "--quiet", "--profile", "dev"]);
     maturin.args(["--compatibility", "linux", "--interpreter"]).arg(python()).arg("--out").arg(&wheels);
-    maturin.args(super::unoptimized());
+    maturin.args(super::unoptimized(&[]));
     maturin.current_dir(crate::root().join(CRATE));
     for command in [maturin, pip(&["--no-index", "--find-links", &wheels.to_string_lossy(), "pymcast"])] {
         let called = command_line(&command);

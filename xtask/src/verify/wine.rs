@@ -23,27 +23,30 @@ const COMPILER: &str = "x86_64-w64-mingw32-gcc";
 const FLAGS: &str = "CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUSTFLAGS";
 const DENY_WARNINGS: &str = "--deny warnings";
 /// The libraries that call the system, or behave differently on Windows.
-const PACKAGES: [&str; 6] =
-    ["mcast-sys", "mcast-capture", "mcast-doctor", "mcast", "mcast-metrics", "mcast-stream"];
+const PACKAGES: [&str; 7] =
+    ["mcast-sys", "mcast-capture", "mcast-doctor", "mcast", "mcast-log", "mcast-metrics", "mcast-stream"];
+/// Those with a simulation among their tests, and what it needs.
+const SIMULATED: [&str; 2] = ["mcast-dice", "mcast-log"];
 
 /// Candidates for Wine's loader. Debian's 64-bit loader is not in the search path.
 const LOADERS: [&str; 3] = ["wine64", "/usr/lib/wine/wine64", "wine"];
 
+/// Returns the step that builds what the others need.
+pub(super) fn build_step() -> Step {
+    let about = "the tests and the command compile for Windows without warnings";
+    Step::new("wine:build", about, |options| with_wine(|_, _| build(options))).on(Lane::Beside)
+}
+
 pub(super) fn steps() -> Vec<Step> {
-    vec![
-        Step::new(
-            "wine:build",
-            "the tests and the command compile for Windows without warnings",
-            |options| with_wine(|_, _| build(options)),
-        )
-        .on(Lane::Beside),
+    let library =
         Step::new("wine:library", "the libraries' tests pass as Windows programs under Wine", |options| {
             with_wine(|loader, home| library_tests(loader, home, options))
-        }),
+        });
+    let command =
         Step::new("wine:command", "the Windows command and the native command interoperate", |options| {
             with_wine(|loader, home| command_tests(loader, home, options))
-        }),
-    ]
+        });
+    [library, command].map(|step| step.on(Lane::Second)).into()
 }
 
 fn with_wine(work: impl FnOnce(&Path, &Path) -> Result<Outcome>) -> Result<Outcome> {
@@ -73,7 +76,7 @@ fn installed(loader: &str) -> Option<PathBuf> {
 
 /// Builds a DLL that this version of Wine lacks. Returns an outcome only if that fails.
 fn build_shim(home: &Path) -> Result<Option<Outcome>> {
-    // Steps of both lanes need it.
+    // Steps of several lanes need it.
     static BUILDING: Mutex<()> = Mutex::new(());
     let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
     fs::create_dir_all(home).with_context(|| format!("making {}", home.display()))?;
@@ -140,14 +143,14 @@ fn windows_tests() -> Command {
     let head =
         ["test", "--quiet", "--target", TARGET, "--all-features", "--no-fail-fast", "--lib", "--tests"];
     let mut command = cargo(head.into_iter().chain(packages));
-    command.args(unoptimized()).env(FLAGS, DENY_WARNINGS);
+    command.args(unoptimized(&SIMULATED)).env(FLAGS, DENY_WARNINGS);
     command
 }
 
 fn windows_command() -> Command {
     let mut command =
         cargo(["build", "--quiet", "--target", TARGET, "--package", "mcast-cli", "--bin", "mcast"]);
-    command.args(unoptimized()).env(FLAGS, DENY_WARNINGS);
+    command.args(unoptimized(&SIMULATED)).env(FLAGS, DENY_WARNINGS);
     command
 }
 
