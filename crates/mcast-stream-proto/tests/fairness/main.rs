@@ -60,31 +60,40 @@ fn survey() {
             let time = 40 * SECOND;
             let alone = Scene { time, ..Scene::alone(megabits, round_trip, queue, 1) };
             let name = format!("{megabits}-{}us-{queue}", round_trip / 1_000);
-            let mut scenes = vec![("alone", alone.clone())];
-            for (label, flows) in [
-                ("cubic", vec![Algorithm::Cubic]),
-                ("bbr", vec![Algorithm::Bbr]),
-                ("both", vec![Algorithm::Cubic, Algorithm::Bbr]),
+            let mut scenes = vec![("alone".to_owned(), alone.clone())];
+            let joins_late = vec![Receiver { joins: 2 * SECOND, ..Receiver::GOOD }];
+            for (label, flow_start, subscribers) in [
+                ("late-", 2 * SECOND, alone.subscribers.clone()),
+                ("at-once-", 0, alone.subscribers.clone()),
+                ("first-", 0, joins_late),
             ] {
-                scenes.push((label, Scene { flows, warm_up: 5 * SECOND, ..alone.clone() }));
+                for (flows_label, flows) in [
+                    ("cubic", vec![Algorithm::Cubic]),
+                    ("bbr", vec![Algorithm::Bbr]),
+                    ("both", vec![Algorithm::Cubic, Algorithm::Bbr]),
+                ] {
+                    let flow_time = (flow_start, u64::MAX);
+                    let subscribers = subscribers.clone();
+                    let scene =
+                        Scene { flows, flow_time, subscribers, warm_up: 5 * SECOND, ..alone.clone() };
+                    scenes.push((format!("{label}{flows_label}"), scene));
+                }
             }
-            let at_once = Scene { flow_time: (0, u64::MAX), warm_up: 5 * SECOND, ..alone.clone() };
-            scenes.push(("cubic-at-once", Scene { flows: vec![Algorithm::Cubic], ..at_once }));
             let lossy = vec![Receiver { loss: 0.05, ..Receiver::GOOD }; 3];
-            scenes.push(("lossy", Scene { subscribers: lossy, ..alone.clone() }));
+            scenes.push(("lossy".to_owned(), Scene { subscribers: lossy, ..alone.clone() }));
             let very = vec![Receiver { loss: 0.3, ..Receiver::GOOD }; 3];
-            scenes.push(("verylossy", Scene { subscribers: very, ..alone.clone() }));
+            scenes.push(("verylossy".to_owned(), Scene { subscribers: very, ..alone.clone() }));
             for (label, fec) in [("eight", Fec::Off), ("eight-auto", Fec::Auto)] {
                 let subscribers = vec![Receiver { loss: 0.05, ..Receiver::GOOD }; 8];
-                scenes.push((label, Scene { subscribers, fec, ..alone.clone() }));
+                scenes.push((label.to_owned(), Scene { subscribers, fec, ..alone.clone() }));
             }
             let fec = Fec::Fixed { data: 20, parity: 4 };
-            scenes.push(("parity", Scene { fec, ..alone.clone() }));
-            scenes.push(("many", Scene { subscribers: vec![Receiver::GOOD; 20], ..alone.clone() }));
-            scenes.push(("stalls", Scene { stalls: 5 * MILLISECOND, ..alone.clone() }));
+            scenes.push(("parity".to_owned(), Scene { fec, ..alone.clone() }));
+            scenes.push(("many".to_owned(), Scene { subscribers: vec![Receiver::GOOD; 20], ..alone.clone() }));
+            scenes.push(("stalls".to_owned(), Scene { stalls: 5 * MILLISECOND, ..alone.clone() }));
             for (label, scene) in scenes {
                 let name = format!("{label}-{name}");
-                if name.contains(&only) {
+                if only.split(',').any(|only| name.contains(only)) {
                     report(&name, scene);
                 }
             }

@@ -30,7 +30,8 @@ pub(super) struct FlowReport {
 struct Reduction {
     before: Cubic,
     queue: Nanos,
-    least: Nanos,
+    sum: Nanos,
+    samples: u64,
 }
 
 /// A flow beside others.
@@ -39,12 +40,13 @@ pub(super) struct Flow {
     cubic: Cubic,
     reduction: Option<Reduction>,
     hold_until: ClockTime,
+    hold: u64,
 }
 
 impl Flow {
     /// Begins with this window, in segments.
     pub(super) fn new(now: ClockTime, window: f64) -> Self {
-        Self { cubic: Cubic::new(now, window), reduction: None, hold_until: now }
+        Self { cubic: Cubic::new(now, window), reduction: None, hold_until: now, hold: HOLD }
     }
 
     pub(super) const fn window(&self) -> f64 {
@@ -59,7 +61,7 @@ impl Flow {
 
     /// Reduces the window because of a loss.
     pub(super) fn reduce(&mut self, now: ClockTime, queue: Nanos) {
-        self.reduction = Some(Reduction { before: self.cubic, queue, least: Nanos::MAX });
+        self.reduction = Some(Reduction { before: self.cubic, queue, sum: Nanos::ZERO, samples: 0 });
         self.cubic.reduce(now);
     }
 
@@ -67,7 +69,7 @@ impl Flow {
         let FlowReport { now, queue, round_trip, base, delay, is_full, loss } = *report;
         let elapsed = now.since(self.cubic.reduced());
         if let Some(mut reduction) = self.reduction.filter(|_| elapsed >= delay) {
-            reduction.least = reduction.least.min(queue);
+            (reduction.sum, reduction.samples) = (reduction.sum + queue, reduction.samples + 1);
             self.reduction = Some(reduction);
             if elapsed >= 3 * delay {
                 self.judge(now, &reduction, base, delay);
@@ -88,10 +90,13 @@ impl Flow {
     /// longer queue is one that they would not fill.
     fn judge(&mut self, now: ClockTime, reduction: &Reduction, base: Nanos, delay: Nanos) {
         self.reduction = None;
-        if 4 * reduction.least >= 3 * reduction.queue && 2 * reduction.queue <= 3 * base {
+        if 4 * reduction.sum >= 3 * reduction.samples * reduction.queue && 2 * reduction.queue <= 3 * base {
             self.cubic = reduction.before;
             self.cubic.pause(now);
-            self.hold_until = now + HOLD * delay;
+            self.hold_until = now + self.hold * delay;
+            self.hold = (2 * self.hold).min(8 * HOLD);
+        } else {
+            self.hold = HOLD;
         }
     }
 }
