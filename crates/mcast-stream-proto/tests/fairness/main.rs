@@ -217,21 +217,53 @@ fn on_a_short_fast_path_it_is_fair_to_a_cubic_flow() {
     }
 }
 
-/// BBR fills a queue of one product of rate and round-trip time whatever is lost. Which of the two has more changes every
-/// few seconds, so that the share is that of all seeds together.
+/// A stream and a flow that start together find the rate at the same time.
 #[test]
-fn beside_a_bbr_flow_it_takes_between_half_and_twice_as_much() {
-    let alone = Scene::alone(SLOW.0, SLOW.1, 1, 1);
-    let scene = Scene { flows: vec![Algorithm::Bbr], time: 40 * SECOND, warm_up: 6 * SECOND, ..alone };
+fn on_a_gigabit_it_is_fair_to_a_cubic_flow() {
+    for queue in [1, 4] {
+        let scene = Scene { flow_time: (0, u64::MAX), ..Scene::alone(FAST.0, FAST.1, queue, 1) };
+        is_fair_to_a_cubic_flow(&scene, 25);
+    }
+}
+
+/// Checks that the stream takes between half and twice as much as the mean of the flows. BBR fills a queue of one product of
+/// rate and round-trip time whatever is lost. Which of them has more changes every few seconds, so that the share is that of
+/// all seeds together.
+fn is_fair_on_average(scene: &Scene) {
     let shares = std::sync::Mutex::new(Vec::new());
-    with_seeds(&scene, |outcome, text| {
+    with_seeds(scene, |outcome, text| {
         assert!((0.25..=4.0).contains(&outcome.fairness()), "{text}");
-        shares.lock().unwrap().push((outcome.stream, outcome.flows[0]));
+        shares.lock().unwrap().push((outcome.stream, outcome.flows.clone()));
     });
     let shares = shares.into_inner().unwrap();
     let stream: f64 = shares.iter().map(|(stream, _)| stream).sum();
-    let flow: f64 = shares.iter().map(|(_, flow)| flow).sum();
-    assert!((0.5..=2.0).contains(&(stream / flow)), "{shares:?}");
+    let flows: f64 = shares.iter().map(|(_, flows)| flows.iter().sum::<f64>() / flows.len() as f64).sum();
+    assert!((0.5..=2.0).contains(&(stream / flows)), "{scene:?}: {shares:?}");
+}
+
+#[test]
+fn beside_a_bbr_flow_it_takes_between_half_and_twice_as_much() {
+    let alone = Scene::alone(SLOW.0, SLOW.1, 1, 1);
+    let flows = vec![Algorithm::Bbr];
+    is_fair_on_average(&Scene { flows, time: 40 * SECOND, warm_up: 6 * SECOND, ..alone });
+}
+
+/// Whether the flow of BBR starts together with the stream, or later, and whether a flow of CUBIC is there, too.
+#[test]
+fn on_a_gigabit_it_is_fair_to_flows_that_ignore_loss() {
+    for start in [0, 2 * SECOND] {
+        for flows in [vec![Algorithm::Bbr], vec![Algorithm::Cubic, Algorithm::Bbr]] {
+            let alone = Scene::alone(FAST.0, FAST.1, 1, 1);
+            let flow_time = (start, u64::MAX);
+            is_fair_on_average(&Scene {
+                flows,
+                flow_time,
+                time: 25 * SECOND,
+                warm_up: 5 * SECOND,
+                ..alone
+            });
+        }
+    }
 }
 
 /// When the others have ended, the queue is short again.

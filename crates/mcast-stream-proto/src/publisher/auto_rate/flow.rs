@@ -6,8 +6,9 @@ use crate::{ClockTime, Nanos};
 
 /// Loss at which the window is reduced, whatever others do.
 const SEVERE: f64 = 0.2;
-/// For how many delays the window is not reduced after others did not react to loss.
+/// For how many delays the window is not reduced after others did not react to loss; doubled each time in a row.
 const HOLD: u64 = 8;
+const LONGEST_HOLD: u64 = 32;
 
 /// What a sample shows.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +50,15 @@ impl Flow {
         Self { cubic: Cubic::new(now, window), reduction: None, hold_until: now, hold: HOLD }
     }
 
+    /// Begins with slow start from this window.
+    pub(super) fn starting(now: ClockTime, window: f64) -> Self {
+        Self { cubic: Cubic::starting(now, window), ..Self::new(now, window) }
+    }
+
+    pub(super) const fn is_starting(&self) -> bool {
+        self.cubic.is_starting()
+    }
+
     pub(super) const fn window(&self) -> f64 {
         self.cubic.window()
     }
@@ -61,6 +71,7 @@ impl Flow {
 
     /// Reduces the window because of a loss.
     pub(super) fn reduce(&mut self, now: ClockTime, queue: Nanos) {
+        self.cubic.end_start(now);
         self.reduction = Some(Reduction { before: self.cubic, queue, sum: Nanos::ZERO, samples: 0 });
         self.cubic.reduce(now);
     }
@@ -94,7 +105,7 @@ impl Flow {
             self.cubic = reduction.before;
             self.cubic.pause(now);
             self.hold_until = now + self.hold * delay;
-            self.hold = (2 * self.hold).min(8 * HOLD);
+            self.hold = (2 * self.hold).min(LONGEST_HOLD);
         } else {
             self.hold = HOLD;
         }
