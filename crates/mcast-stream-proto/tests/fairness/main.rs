@@ -74,8 +74,7 @@ fn survey() {
                 ] {
                     let flow_time = (flow_start, u64::MAX);
                     let subscribers = subscribers.clone();
-                    let scene =
-                        Scene { flows, flow_time, subscribers, warm_up: 5 * SECOND, ..alone.clone() };
+                    let scene = Scene { flows, flow_time, subscribers, warm_up: 5 * SECOND, ..alone.clone() };
                     scenes.push((format!("{label}{flows_label}"), scene));
                 }
             }
@@ -89,7 +88,8 @@ fn survey() {
             }
             let fec = Fec::Fixed { data: 20, parity: 4 };
             scenes.push(("parity".to_owned(), Scene { fec, ..alone.clone() }));
-            scenes.push(("many".to_owned(), Scene { subscribers: vec![Receiver::GOOD; 20], ..alone.clone() }));
+            scenes
+                .push(("many".to_owned(), Scene { subscribers: vec![Receiver::GOOD; 20], ..alone.clone() }));
             scenes.push(("stalls".to_owned(), Scene { stalls: 5 * MILLISECOND, ..alone.clone() }));
             for (label, scene) in scenes {
                 let name = format!("{label}-{name}");
@@ -255,13 +255,7 @@ fn on_a_gigabit_it_is_fair_to_flows_that_ignore_loss() {
         for flows in [vec![Algorithm::Bbr], vec![Algorithm::Cubic, Algorithm::Bbr]] {
             let alone = Scene::alone(FAST.0, FAST.1, 1, 1);
             let flow_time = (start, u64::MAX);
-            is_fair_on_average(&Scene {
-                flows,
-                flow_time,
-                time: 25 * SECOND,
-                warm_up: 5 * SECOND,
-                ..alone
-            });
+            is_fair_on_average(&Scene { flows, flow_time, time: 25 * SECOND, warm_up: 5 * SECOND, ..alone });
         }
     }
 }

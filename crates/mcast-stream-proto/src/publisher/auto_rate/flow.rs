@@ -8,7 +8,7 @@ use crate::{ClockTime, Nanos};
 const SEVERE: f64 = 0.2;
 /// For how many delays the window is not reduced after others did not react to loss; doubled each time in a row.
 const HOLD: u64 = 8;
-const LONGEST_HOLD: u64 = 32;
+const LONGEST_HOLD: u64 = 64;
 
 /// What a sample shows.
 #[derive(Clone, Copy, Debug)]

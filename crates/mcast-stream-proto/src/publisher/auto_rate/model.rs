@@ -432,8 +432,7 @@ impl PathModel {
                 self.compete(now, flow)
             }
             Mode::Alone { resume, since, .. } if !is_long => {
-                let resume =
-                    resume.filter(|flow| !flow.is_starting() && now.since(since) < MEMORY);
+                let resume = resume.filter(|flow| !flow.is_starting() && now.since(since) < MEMORY);
                 if now.since(since) > MEMORY {
                     self.patience = FIRST_PATIENCE;
                 }
