@@ -26,7 +26,7 @@ pub(super) struct FlowReport {
     pub(super) loss: Option<f64>,
 }
 
-/// The last reduction: the window before it, the queue then, and the shortest queue since.
+/// The last reduction: the window before it, the queue then, and the sum of the samples of the queue since.
 #[derive(Clone, Copy, Debug)]
 struct Reduction {
     before: Cubic,
