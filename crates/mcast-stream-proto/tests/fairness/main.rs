@@ -1,6 +1,7 @@
 //! The automatic rate on a simulated bottleneck: alone, beside TCP flows, with several subscribers, with random loss.
 //!
-//! `MCAST_SCENE=beside-cubic-20-1 cargo test --test fairness -- --nocapture scene` prints what one scene measures.
+//! `MCAST_SURVEY=1 MCAST_SCENE=cubic-20-20000us-1,alone cargo test --test fairness -- --nocapture survey` prints what the
+//! scenes measure whose names contain one of these.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod network;
