@@ -6,9 +6,10 @@ use crate::{ClockTime, Nanos};
 
 /// Loss at which the window is reduced, whatever others do.
 const SEVERE: f64 = 0.2;
-/// For how many delays the window is not reduced after others did not react to loss; doubled each time in a row.
+/// For how many delays the window is not reduced after others did not react to loss. It is doubled each time in a row,
+/// until it is this long.
 const HOLD: u64 = 8;
-const LONGEST_HOLD: u64 = 64;
+const LONG_HOLD: Nanos = Nanos::from_millis(640);
 
 /// What a sample shows.
 #[derive(Clone, Copy, Debug)]
@@ -104,8 +105,11 @@ impl Flow {
         if 4 * reduction.sum >= 3 * reduction.samples * reduction.queue && 2 * reduction.queue <= 3 * base {
             self.cubic = reduction.before;
             self.cubic.pause(now);
-            self.hold_until = now + self.hold * delay;
-            self.hold = (2 * self.hold).min(LONGEST_HOLD);
+            let hold = self.hold * delay;
+            self.hold_until = now + hold;
+            if hold < LONG_HOLD {
+                self.hold *= 2;
+            }
         } else {
             self.hold = HOLD;
         }
