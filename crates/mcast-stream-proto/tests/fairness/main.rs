@@ -1,6 +1,7 @@
 //! The automatic rate on a simulated bottleneck: alone, beside TCP flows, with several subscribers, with random loss.
 //!
-//! `MCAST_SCENE=beside-cubic-20-1 cargo test --test fairness -- --nocapture scene` prints what one scene measures.
+//! `MCAST_SURVEY=1 MCAST_SCENE=cubic-20-20000us-1,alone cargo test --test fairness -- --nocapture survey` prints what the
+//! scenes measure whose names contain one of these.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod network;
@@ -60,31 +61,40 @@ fn survey() {
             let time = 40 * SECOND;
             let alone = Scene { time, ..Scene::alone(megabits, round_trip, queue, 1) };
             let name = format!("{megabits}-{}us-{queue}", round_trip / 1_000);
-            let mut scenes = vec![("alone", alone.clone())];
-            for (label, flows) in [
-                ("cubic", vec![Algorithm::Cubic]),
-                ("bbr", vec![Algorithm::Bbr]),
-                ("both", vec![Algorithm::Cubic, Algorithm::Bbr]),
+            let mut scenes = vec![("alone".to_owned(), alone.clone())];
+            let joins_late = vec![Receiver { joins: 2 * SECOND, ..Receiver::GOOD }];
+            for (label, flow_start, subscribers) in [
+                ("late-", 2 * SECOND, alone.subscribers.clone()),
+                ("at-once-", 0, alone.subscribers.clone()),
+                ("first-", 0, joins_late),
             ] {
-                scenes.push((label, Scene { flows, warm_up: 5 * SECOND, ..alone.clone() }));
+                for (flows_label, flows) in [
+                    ("cubic", vec![Algorithm::Cubic]),
+                    ("bbr", vec![Algorithm::Bbr]),
+                    ("both", vec![Algorithm::Cubic, Algorithm::Bbr]),
+                ] {
+                    let flow_time = (flow_start, u64::MAX);
+                    let subscribers = subscribers.clone();
+                    let scene = Scene { flows, flow_time, subscribers, warm_up: 5 * SECOND, ..alone.clone() };
+                    scenes.push((format!("{label}{flows_label}"), scene));
+                }
             }
-            let at_once = Scene { flow_time: (0, u64::MAX), warm_up: 5 * SECOND, ..alone.clone() };
-            scenes.push(("cubic-at-once", Scene { flows: vec![Algorithm::Cubic], ..at_once }));
             let lossy = vec![Receiver { loss: 0.05, ..Receiver::GOOD }; 3];
-            scenes.push(("lossy", Scene { subscribers: lossy, ..alone.clone() }));
+            scenes.push(("lossy".to_owned(), Scene { subscribers: lossy, ..alone.clone() }));
             let very = vec![Receiver { loss: 0.3, ..Receiver::GOOD }; 3];
-            scenes.push(("verylossy", Scene { subscribers: very, ..alone.clone() }));
+            scenes.push(("verylossy".to_owned(), Scene { subscribers: very, ..alone.clone() }));
             for (label, fec) in [("eight", Fec::Off), ("eight-auto", Fec::Auto)] {
                 let subscribers = vec![Receiver { loss: 0.05, ..Receiver::GOOD }; 8];
-                scenes.push((label, Scene { subscribers, fec, ..alone.clone() }));
+                scenes.push((label.to_owned(), Scene { subscribers, fec, ..alone.clone() }));
             }
             let fec = Fec::Fixed { data: 20, parity: 4 };
-            scenes.push(("parity", Scene { fec, ..alone.clone() }));
-            scenes.push(("many", Scene { subscribers: vec![Receiver::GOOD; 20], ..alone.clone() }));
-            scenes.push(("stalls", Scene { stalls: 5 * MILLISECOND, ..alone.clone() }));
+            scenes.push(("parity".to_owned(), Scene { fec, ..alone.clone() }));
+            scenes
+                .push(("many".to_owned(), Scene { subscribers: vec![Receiver::GOOD; 20], ..alone.clone() }));
+            scenes.push(("stalls".to_owned(), Scene { stalls: 5 * MILLISECOND, ..alone.clone() }));
             for (label, scene) in scenes {
                 let name = format!("{label}-{name}");
-                if name.contains(&only) {
+                if only.split(',').any(|only| name.contains(only)) {
                     report(&name, scene);
                 }
             }
@@ -208,21 +218,44 @@ fn on_a_short_fast_path_it_is_fair_to_a_cubic_flow() {
     }
 }
 
-/// BBR fills a queue of one product of rate and round-trip time whatever is lost. Which of the two has more changes every
-/// few seconds, so that the share is that of all seeds together.
+/// A stream and a flow that start together find the rate at the same time.
 #[test]
-fn beside_a_bbr_flow_it_takes_between_half_and_twice_as_much() {
-    let alone = Scene::alone(SLOW.0, SLOW.1, 1, 1);
-    let scene = Scene { flows: vec![Algorithm::Bbr], time: 40 * SECOND, warm_up: 6 * SECOND, ..alone };
+fn on_a_gigabit_it_is_fair_to_a_cubic_flow() {
+    for queue in [1, 4] {
+        let scene = Scene { flow_time: (0, u64::MAX), ..Scene::alone(FAST.0, FAST.1, queue, 1) };
+        is_fair_to_a_cubic_flow(&scene, 25);
+    }
+}
+
+/// Checks that the stream takes between half and twice as much as the mean of the flows. BBR fills a queue of one product of
+/// rate and round-trip time whatever is lost. Which of them has more changes every few seconds, so that the share is that of
+/// all seeds together.
+fn is_fair_on_average(scene: &Scene) {
     let shares = std::sync::Mutex::new(Vec::new());
-    with_seeds(&scene, |outcome, text| {
+    with_seeds(scene, |outcome, text| {
         assert!((0.25..=4.0).contains(&outcome.fairness()), "{text}");
-        shares.lock().unwrap().push((outcome.stream, outcome.flows[0]));
+        shares.lock().unwrap().push((outcome.stream, outcome.flows.clone()));
     });
     let shares = shares.into_inner().unwrap();
     let stream: f64 = shares.iter().map(|(stream, _)| stream).sum();
-    let flow: f64 = shares.iter().map(|(_, flow)| flow).sum();
-    assert!((0.5..=2.0).contains(&(stream / flow)), "{shares:?}");
+    let flows: f64 = shares.iter().map(|(_, flows)| flows.iter().sum::<f64>() / flows.len() as f64).sum();
+    assert!((0.5..=2.0).contains(&(stream / flows)), "{scene:?}: {shares:?}");
+}
+
+#[test]
+fn beside_a_bbr_flow_it_takes_between_half_and_twice_as_much() {
+    let alone = Scene::alone(SLOW.0, SLOW.1, 1, 1);
+    let flows = vec![Algorithm::Bbr];
+    is_fair_on_average(&Scene { flows, time: 40 * SECOND, warm_up: 6 * SECOND, ..alone });
+}
+
+/// With a flow of BBR, and with one of CUBIC beside it, which start together with the stream.
+#[test]
+fn on_a_gigabit_it_is_fair_to_flows_that_ignore_loss() {
+    for flows in [vec![Algorithm::Bbr], vec![Algorithm::Cubic, Algorithm::Bbr]] {
+        let scene = Scene { flow_time: (0, u64::MAX), ..Scene::alone(FAST.0, FAST.1, 1, 1) };
+        is_fair_on_average(&Scene { flows, time: 25 * SECOND, warm_up: 5 * SECOND, ..scene });
+    }
 }
 
 /// When the others have ended, the queue is short again.

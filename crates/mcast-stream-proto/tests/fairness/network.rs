@@ -200,6 +200,7 @@ impl<'s> Network<'s> {
 
     fn run(mut self) -> Outcome {
         let (begun, scene) = (self.now, self.scene);
+        self.publisher_at = self.now;
         self.at(self.now, Event::Publisher);
         self.at(self.now, Event::Measure);
         for (index, algorithm) in scene.flows.iter().enumerate() {
@@ -243,20 +244,20 @@ impl<'s> Network<'s> {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Publisher => {
-                if self.publisher_at <= self.now {
-                    self.publisher_at = u64::MAX;
-                }
+            // An event that an earlier one has replaced does nothing: else each would cause another.
+            Event::Publisher if self.publisher_at <= self.now => {
+                self.publisher_at = u64::MAX;
                 self.serve_publisher();
             }
-            Event::Subscriber(index) => {
+            Event::Subscriber(index) if self.subscriber_at[index] <= self.now => {
                 self.subscriber_at[index] = u64::MAX;
                 self.serve_subscriber(index, &[]);
             }
-            Event::Flow(index) => {
+            Event::Flow(index) if self.flow_at[index] <= self.now => {
                 self.flow_at[index] = u64::MAX;
                 self.serve_flow(index);
             }
+            Event::Publisher | Event::Subscriber(_) | Event::Flow(_) => {}
             Event::Arrives(index, bytes) => {
                 if self.now < SECOND + self.scene.subscribers[index].joins {
                     return;

@@ -254,9 +254,15 @@ impl Bbr {
             (self.round, self.round_end) = (self.round + 1, next);
         }
         let round = self.round;
-        self.samples.retain(|(at, value)| at + 10 > round && *value > rate);
+        // In order of their rates, so that the first is the greatest.
+        while self.samples.front().is_some_and(|(at, _)| at + 10 <= round) {
+            self.samples.pop_front();
+        }
+        while self.samples.back().is_some_and(|(_, value)| *value <= rate) {
+            self.samples.pop_back();
+        }
         self.samples.push_back((round, rate));
-        self.bandwidth = self.samples.iter().map(|(_, rate)| *rate).fold(0.0, f64::max);
+        self.bandwidth = self.samples.front().map_or(rate, |(_, rate)| *rate);
         if sample <= self.least {
             (self.least, self.least_at) = (sample, now);
         }

@@ -20,6 +20,8 @@ pub(super) struct Cubic {
     reduced_to: f64,
     updated: ClockTime,
     friendly: f64,
+    /// Slow start: no loss has shown yet how large the window may be.
+    is_starting: bool,
 }
 
 impl Cubic {
@@ -34,6 +36,23 @@ impl Cubic {
             reduced_to: window,
             updated: now,
             friendly: window,
+            is_starting: false,
+        }
+    }
+
+    /// Begins with slow start.
+    pub(super) fn starting(now: ClockTime, window: f64) -> Self {
+        Self { is_starting: true, ..Self::new(now, window) }
+    }
+
+    pub(super) const fn is_starting(&self) -> bool {
+        self.is_starting
+    }
+
+    /// Ends slow start.
+    pub(super) fn end_start(&mut self, now: ClockTime) {
+        if self.is_starting {
+            *self = Self::new(now, self.window);
         }
     }
 
@@ -48,6 +67,7 @@ impl Cubic {
 
     /// Reduces the window because of congestion.
     pub(super) fn reduce(&mut self, now: ClockTime) {
+        self.is_starting = false;
         let has_shrunk = self.window < self.greatest;
         self.greatest = if has_shrunk { self.window * (1.0 + BETA) / 2.0 } else { self.window };
         self.window = (self.window * BETA).max(LEAST);
@@ -64,6 +84,7 @@ impl Cubic {
         self.friendly += FRIENDLY * rounds;
         let at = seconds(now.since(self.reduced)) + trip - self.peak;
         let target = (C * at * at * at + self.greatest).max(self.friendly);
+        let target = if self.is_starting { f64::MAX } else { target };
         if target > self.window {
             // At most one and a half times per round trip.
             self.window = target.min(self.window * (1.0 + 0.5 * rounds.min(1.0)));
@@ -119,5 +140,20 @@ mod tests {
             assert!(now < ClockTime(11 * Nanos::SECOND.0));
         }
         assert!(now > ClockTime(8 * Nanos::SECOND.0), "{now:?}");
+    }
+
+    #[test]
+    fn slow_start_ends_with_the_first_reduction() {
+        let round_trip = Nanos::from_millis(20);
+        let (mut cubic, mut now) = (Cubic::starting(ClockTime(0), 10.0), ClockTime(0));
+        for _ in 0..10 {
+            now = now + round_trip;
+            cubic.grow(now, round_trip);
+        }
+        assert!(cubic.is_starting() && cubic.window() > 500.0, "{cubic:?}");
+        cubic.reduce(now);
+        let reduced = cubic.window();
+        cubic.grow(now + round_trip, round_trip);
+        assert!(!cubic.is_starting() && cubic.window() < 1.1 * reduced, "{cubic:?}");
     }
 }

@@ -6,8 +6,10 @@ use crate::{ClockTime, Nanos};
 
 /// Loss at which the window is reduced, whatever others do.
 const SEVERE: f64 = 0.2;
-/// For how many delays the window is not reduced after others did not react to loss.
+/// For how many delays the window is not reduced after others did not react to loss. It is doubled each time in a row,
+/// until it is this long.
 const HOLD: u64 = 8;
+const LONG_HOLD: Nanos = Nanos::from_millis(640);
 
 /// What a sample shows.
 #[derive(Clone, Copy, Debug)]
@@ -25,12 +27,13 @@ pub(super) struct FlowReport {
     pub(super) loss: Option<f64>,
 }
 
-/// The last reduction: the window before it, the queue then, and the shortest queue since.
+/// The last reduction: the window before it, the queue then, and the sum of the samples of the queue since.
 #[derive(Clone, Copy, Debug)]
 struct Reduction {
     before: Cubic,
     queue: Nanos,
-    least: Nanos,
+    sum: Nanos,
+    samples: u64,
 }
 
 /// A flow beside others.
@@ -39,12 +42,22 @@ pub(super) struct Flow {
     cubic: Cubic,
     reduction: Option<Reduction>,
     hold_until: ClockTime,
+    hold: u64,
 }
 
 impl Flow {
     /// Begins with this window, in segments.
     pub(super) fn new(now: ClockTime, window: f64) -> Self {
-        Self { cubic: Cubic::new(now, window), reduction: None, hold_until: now }
+        Self { cubic: Cubic::new(now, window), reduction: None, hold_until: now, hold: HOLD }
+    }
+
+    /// Begins with slow start from this window.
+    pub(super) fn starting(now: ClockTime, window: f64) -> Self {
+        Self { cubic: Cubic::starting(now, window), ..Self::new(now, window) }
+    }
+
+    pub(super) const fn is_starting(&self) -> bool {
+        self.cubic.is_starting()
     }
 
     pub(super) const fn window(&self) -> f64 {
@@ -59,7 +72,8 @@ impl Flow {
 
     /// Reduces the window because of a loss.
     pub(super) fn reduce(&mut self, now: ClockTime, queue: Nanos) {
-        self.reduction = Some(Reduction { before: self.cubic, queue, least: Nanos::MAX });
+        self.cubic.end_start(now);
+        self.reduction = Some(Reduction { before: self.cubic, queue, sum: Nanos::ZERO, samples: 0 });
         self.cubic.reduce(now);
     }
 
@@ -67,7 +81,7 @@ impl Flow {
         let FlowReport { now, queue, round_trip, base, delay, is_full, loss } = *report;
         let elapsed = now.since(self.cubic.reduced());
         if let Some(mut reduction) = self.reduction.filter(|_| elapsed >= delay) {
-            reduction.least = reduction.least.min(queue);
+            (reduction.sum, reduction.samples) = (reduction.sum + queue, reduction.samples + 1);
             self.reduction = Some(reduction);
             if elapsed >= 3 * delay {
                 self.judge(now, &reduction, base, delay);
@@ -88,10 +102,16 @@ impl Flow {
     /// longer queue is one that they would not fill.
     fn judge(&mut self, now: ClockTime, reduction: &Reduction, base: Nanos, delay: Nanos) {
         self.reduction = None;
-        if 4 * reduction.least >= 3 * reduction.queue && 2 * reduction.queue <= 3 * base {
+        if 4 * reduction.sum >= 3 * reduction.samples * reduction.queue && 2 * reduction.queue <= 3 * base {
             self.cubic = reduction.before;
             self.cubic.pause(now);
-            self.hold_until = now + HOLD * delay;
+            let hold = self.hold * delay;
+            self.hold_until = now + hold;
+            if hold < LONG_HOLD {
+                self.hold *= 2;
+            }
+        } else {
+            self.hold = HOLD;
         }
     }
 }

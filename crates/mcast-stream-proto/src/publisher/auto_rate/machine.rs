@@ -124,9 +124,10 @@ impl PublisherMachine {
                 let is_drained = self.members.get(limiting).is_some_and(|member| member.path.is_drained());
                 let is_known =
                     self.members.iter().all(|(_, member)| !member.is_measured() || member.path.has_tried());
-                if is_drained && is_known || now >= trial.until {
+                let is_over = now >= trial.until;
+                if is_drained && is_known || is_over {
                     (auto.trial, auto.last_trial) = (None, now);
-                    self.members.iter_mut().for_each(|(_, member)| member.path.end_trial(now));
+                    self.members.iter_mut().for_each(|(_, member)| member.path.end_trial(now, is_over));
                 }
             }
             None => {

@@ -16,6 +16,8 @@ const BASE_PERIOD: Nanos = Nanos::from_secs(30);
 /// The bounds of the queueing delay to aim at, which is half of the round-trip time without queues.
 const SHORTEST_TARGET: Nanos = Nanos::from_millis(5);
 const LONGEST_TARGET: Nanos = Nanos::from_millis(20);
+/// A shorter queue may be a few datagrams, which a lone stream cannot avoid.
+const SHORTEST_QUEUE: Nanos = Nanos::from_micros(2_500);
 /// The shortest target where a longer queue overflows, and the time in which the target doubles after that.
 const LEAST_TARGET: Nanos = Nanos::from_millis(1);
 const TARGET_GROWTH: Nanos = Nanos::from_secs(5);
@@ -195,14 +197,14 @@ impl PathModel {
         self.queue
     }
 
-    /// Whether losses should be compared with those at a lower rate.
+    /// Whether losses or the queue should be compared with those at a lower rate.
     pub(super) const fn wants_trial(&self) -> bool {
-        self.wants_trial
+        self.wants_trial || matches!(self.mode, Mode::Alone { test: Some(_), .. })
     }
 
     /// Whether the rate follows the queue, which should be emptied now and then.
     pub(super) const fn is_alone(&self) -> bool {
-        matches!(self.mode, Mode::Alone { test: None, .. })
+        matches!(self.mode, Mode::Alone { .. })
     }
 
     /// Whether enough datagrams of a trial arrived or were lost.
@@ -220,11 +222,17 @@ impl PathModel {
         self.present_trial = Losses::default();
     }
 
-    /// Ends a trial.
-    pub(super) fn end_trial(&mut self, now: ClockTime) {
+    /// Ends a trial. If its time is over and the queue is not empty, others fill it, and what was lost is not random.
+    pub(super) fn end_trial(&mut self, now: ClockTime, is_over: bool) {
         self.wants_trial = false;
         let Losses { sent, lost } = self.present_trial;
-        if sent >= TRIAL_DATAGRAMS {
+        if is_over && self.queue > SHORTEST_QUEUE.max(self.target() / 4) {
+            if let Mode::Alone { resume, .. } = self.mode {
+                let resume = resume.unwrap_or_else(|| Flow::starting(now, self.window(self.average)));
+                let flow = self.flow(now, self.average, Some(resume));
+                self.mode = self.compete(now, flow);
+            }
+        } else if sent >= TRIAL_DATAGRAMS {
             self.tried = Some(now);
             self.trial.age();
             self.trial.age();
@@ -405,7 +413,11 @@ impl PathModel {
                 let is_round = sample.is_full && now.since(since) >= delay;
                 let grows = delivered > best + best / 4;
                 match (is_long, is_round, grows) {
-                    (true, ..) => Mode::Alone { test: None, resume: None, since: now },
+                    (true, ..) => {
+                        // If others fill the queue, they did before the rate was found.
+                        let resume = Some(Flow::starting(now, self.window(self.average)));
+                        Mode::Alone { test: None, resume, since: now }
+                    }
                     (_, true, true) => Mode::Startup { best: delivered, stagnant: 0, since: now },
                     (_, true, false) if stagnant >= 2 => Mode::Alone { test: None, resume: None, since: now },
                     (_, true, false) => Mode::Startup { best, stagnant: stagnant + 1, since: now },
@@ -420,7 +432,7 @@ impl PathModel {
                 self.compete(now, flow)
             }
             Mode::Alone { resume, since, .. } if !is_long => {
-                let resume = resume.filter(|_| now.since(since) < MEMORY);
+                let resume = resume.filter(|flow| !flow.is_starting() && now.since(since) < MEMORY);
                 if now.since(since) > MEMORY {
                     self.patience = FIRST_PATIENCE;
                 }
@@ -471,8 +483,12 @@ impl PathModel {
             flow.pause(now);
             return flow;
         }
-        let bytes = rate as f64 * self.round_trip.0 as f64 / Nanos::SECOND.0 as f64;
-        Flow::new(now, bytes / SEGMENT)
+        Flow::new(now, self.window(rate))
+    }
+
+    /// Returns the window of a flow with this rate, in segments.
+    fn window(&self, rate: u64) -> f64 {
+        rate as f64 * self.round_trip.0 as f64 / Nanos::SECOND.0 as f64 / SEGMENT
     }
 
     /// Behaves like a TCP flow from now on.
