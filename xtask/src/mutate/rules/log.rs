@@ -7,7 +7,7 @@ pub(super) const RULES: &[Rule] = &[
     LOG.rule(
         "what is found in a log is synced before it is called durable",
         "recovery.rs",
-        "rewrite(&*files, &scanner, &name, index.length)?;",
+        "rewrite(&*files, scanner, &name, index.length)?;",
         "",
     ),
     LOG.rule(

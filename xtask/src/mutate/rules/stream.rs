@@ -475,8 +475,14 @@ pub(super) const RULES: &[Rule] = &[
     FAIRNESS.rule(
         "an automatic rate is not starved by flows that ignore loss",
         "publisher/auto_rate/flow.rs",
-        "4 * reduction.least >= 3 * reduction.queue",
-        "reduction.least == Nanos::ZERO",
+        "4 * reduction.sum >= 3 * reduction.samples * reduction.queue",
+        "false",
+    ),
+    FAIRNESS.rule(
+        "a trial that leaves a queue shows an automatic rate that others fill it",
+        "publisher/auto_rate/model.rs",
+        "if is_over && self.queue",
+        "if false && is_over && self.queue",
     ),
     FAIRNESS.rule(
         "an automatic rate makes up for random loss",
