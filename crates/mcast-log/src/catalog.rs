@@ -32,10 +32,18 @@ impl Catalog {
 
     /// Lists the directory again.
     pub(crate) fn refresh(&mut self) -> Result<(), LogError> {
-        let names = self.files.list().map_err(LogError::io(FileOperation::List, self.files.path("")))?;
-        self.segments = names.iter().filter_map(|name| SegmentName::read(name)).collect();
-        self.segments.sort_unstable();
-        Ok(())
+        loop {
+            let known = self.segments.last().map_or(0, |name| name.segment);
+            let names = self.files.list().map_err(LogError::io(FileOperation::List, self.files.path("")))?;
+            self.segments = names.iter().filter_map(|name| SegmentName::read(name)).collect();
+            self.segments.sort_unstable();
+            // A listing may lack a segment that was created while the directory was read, and have the next one.
+            // The next listing has all that were created before a segment of this one.
+            let mut pairs = self.segments.iter().zip(self.segments.iter().skip(1));
+            if pairs.all(|(name, next)| next.segment <= name.segment.max(known).saturating_add(1)) {
+                return Ok(());
+            }
+        }
     }
 
     /// Returns the first segment after the one with this number.

@@ -1,5 +1,6 @@
 //! The reader of a log.
 
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -89,8 +90,19 @@ struct Cursor {
     seal: Option<SegmentSeal>,
     path: PathBuf,
     at: u64,
-    /// What is at `at` was read a second time, because a writer may have written it meanwhile.
-    is_second_look: bool,
+    end: SegmentEnd,
+}
+
+/// A writer may append between the attempt to read a record and a look at what follows the segment. Therefore only a second
+/// attempt decides whether there is none, by what was known before it.
+#[derive(Clone, Copy, Debug)]
+enum SegmentEnd {
+    Unknown,
+    Suspected {
+        next_segment: Option<SegmentName>,
+        /// The number after the segment, if it is the newest one, and closed.
+        closed_before: Option<MessageNumber>,
+    },
 }
 
 /// Records before the requested start.
@@ -376,11 +388,9 @@ impl LogReader {
     }
 
     /// Reaches the end of the newest segment. If that was closed with more messages, those are missing.
-    fn edge(&mut self, path: &Path, cursor: &Cursor) -> Progress {
-        match self.catalog.closed_before(cursor.scanner.header()) {
-            Some(end) if end > self.next.number => {
-                Progress::Found(Step::Damage(self.lose(path, cursor.at, 0, end)))
-            }
+    fn edge(&mut self, path: &Path, at: u64, closed_before: Option<MessageNumber>) -> Progress {
+        match closed_before {
+            Some(end) if end > self.next.number => Progress::Found(Step::Damage(self.lose(path, at, 0, end))),
             _ => Progress::Edge,
         }
     }
@@ -393,7 +403,7 @@ impl LogReader {
         }
         let seal = scanner.seal(&self.keys, &path)?;
         let at = header.len() as u64;
-        Ok(Some(Cursor { scanner, seal, path, at, is_second_look: false }))
+        Ok(Some(Cursor { scanner, seal, path, at, end: SegmentEnd::Unknown }))
     }
 
     /// Looks at what is at the cursor.
@@ -410,24 +420,32 @@ impl LogReader {
         };
         match parsed {
             Parsed::Record(head) => {
-                cursor.is_second_look = false;
+                cursor.end = SegmentEnd::Unknown;
                 return Ok(self.take_record(cursor, &head));
             }
             Parsed::End | Parsed::Damaged => {}
         }
-        let next_segment = self.following()?;
         let is_end = parsed == Parsed::End;
-        if is_end && next_segment.is_none() {
-            return Ok(self.edge(path, cursor));
-        }
-        if !cursor.is_second_look {
-            cursor.is_second_look = true;
+        let SegmentEnd::Suspected { next_segment, closed_before } =
+            mem::replace(&mut cursor.end, SegmentEnd::Unknown)
+        else {
+            let next_segment = self.following()?;
+            let closed_before = match next_segment {
+                Some(_) => None,
+                None => self.catalog.closed_before(cursor.scanner.header()),
+            };
+            if is_end && next_segment.is_none() && closed_before.is_none_or(|end| end <= self.next.number) {
+                return Ok(Progress::Edge);
+            }
+            cursor.end = SegmentEnd::Suspected { next_segment, closed_before };
             cursor.scanner.forget();
             return Ok(Progress::Moved);
-        }
-        cursor.is_second_look = false;
+        };
         if is_end {
-            return Ok(Progress::Leave);
+            return Ok(match next_segment {
+                Some(_) => Progress::Leave,
+                None => self.edge(path, at, closed_before),
+            });
         }
         if let Some(found) = cursor.scanner.search(at + 1, self.next.number).map_err(fail)?
             && let Parsed::Record(head) = cursor.scanner.parse(found).map_err(fail)?
@@ -436,7 +454,7 @@ impl LogReader {
             cursor.at = found;
             return Ok(Progress::Found(Step::Damage(self.lose(&cursor.path, at, found - at, head.number))));
         }
-        let Some(next_segment) = next_segment else { return Ok(self.edge(path, cursor)) };
+        let Some(next_segment) = next_segment else { return Ok(self.edge(path, at, closed_before)) };
         let length = cursor.scanner.file_length().map_err(fail)?;
         cursor.at = length;
         let damage = self.lose(&cursor.path, at, length.saturating_sub(at), next_segment.first.number);

@@ -368,6 +368,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[test]
+#[cfg_attr(windows, ignore = "Wine has no Python")]
 fn a_second_implementation_reads_the_same() {
     if Command::new("python3").arg("--version").output().is_err() {
         assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "there is no python3");
@@ -418,12 +419,12 @@ fn names_of_files_are_those_of_the_specification() {
     assert_eq!(segments, [SegmentName { segment: 1, first: at(1, 0) }]);
 }
 
-type Action = Box<dyn FnOnce() + Send>;
+type Listing = Box<dyn FnOnce(&Directory) -> io::Result<Vec<String>> + Send>;
 
-/// Does something when the directory is listed for the second time, which is when a reader looks for the next segment.
+/// Has its own way to list the directory for the second time, which is when a reader looks for the next segment.
 struct OnSecondList {
     files: Directory,
-    action: Mutex<(u32, Option<Action>)>,
+    second: Mutex<(u32, Option<Listing>)>,
 }
 
 impl std::fmt::Debug for OnSecondList {
@@ -440,12 +441,9 @@ impl Files for OnSecondList {
         self.files.lock()
     }
     fn list(&self) -> io::Result<Vec<String>> {
-        let mut action = self.action.lock().unwrap();
-        action.0 += 1;
-        if action.0 == 2 {
-            action.1.take().unwrap()();
-        }
-        self.files.list()
+        let mut second = self.second.lock().unwrap();
+        second.0 += 1;
+        if second.0 == 2 { second.1.take().unwrap()(&self.files) } else { self.files.list() }
     }
     fn create(&self, name: &str) -> io::Result<Arc<dyn LogFile>> {
         self.files.create(name)
@@ -464,17 +462,49 @@ impl Files for OnSecondList {
     }
 }
 
-#[test]
-fn what_is_appended_between_the_last_look_and_the_next_segment_is_read() {
+/// Appends three messages, then more than fit into the segment, before the directory is listed as `list` does.
+fn is_followed_while_it_grows(list: impl FnOnce(&Directory) -> io::Result<Vec<String>> + Send + 'static) {
     let directory = tempfile::tempdir().unwrap();
     let mut writer = open(directory.path(), small());
     append(&mut writer, 3);
-    // That is more than fits into the segment.
-    let action = Mutex::new((0, Some(Box::new(move || append(&mut writer, 200)) as Action)));
-    let files = OnSecondList { files: Directory::open(directory.path()).unwrap(), action };
+    let second: Listing = Box::new(move |files| {
+        append(&mut writer, 400);
+        list(files)
+    });
+    let files = Directory::open(directory.path()).unwrap();
+    let files = OnSecondList { files, second: Mutex::new((0, Some(second))) };
     let mut reader = LogReader::open_files(Arc::new(files), Keys::none()).unwrap();
-    for number in 0..203 {
+    for number in 0..403 {
         let Some(LogItem::Record(record)) = reader.next().unwrap() else { panic!("at {number}") };
         assert_eq!(record.record.first, at(1, number));
     }
+}
+
+#[test]
+fn what_is_appended_between_the_last_look_and_the_next_segment_is_read() {
+    is_followed_while_it_grows(Files::list);
+}
+
+/// A directory is not listed at one instant.
+#[test]
+fn a_segment_that_a_listing_lacks_although_it_has_the_next_one_is_read() {
+    is_followed_while_it_grows(|files| {
+        let mut names = files.list()?;
+        names.sort();
+        let mut segments = names.iter().filter(|name| SegmentName::read(name).is_some());
+        let second = segments.nth(1).unwrap().clone();
+        names.retain(|name| *name != second);
+        Ok(names)
+    });
+}
+
+#[test]
+fn what_is_appended_to_a_segment_before_it_is_closed_is_read() {
+    // The next segment does not exist yet.
+    is_followed_while_it_grows(|files| {
+        let mut names = files.list()?;
+        names.sort();
+        let first = names.iter().position(|name| SegmentName::read(name).is_some()).unwrap();
+        Ok(vec![names[first].clone()])
+    });
 }
