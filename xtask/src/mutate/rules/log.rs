@@ -76,7 +76,12 @@ pub(super) const RULES: &[Rule] = &[
         "Parsed::Record(head) if end.is_some_and(|end| !head.is_before(end)) => Parsed::End,",
         "",
     ),
-    LOG.rule("a reader looks again before it leaves a segment", "reader.rs", "cursor.scanner.forget();", ""),
+    LOG.rule(
+        "a reader looks again before it leaves a segment",
+        "reader.rs",
+        "cursor.scanner.forget();",
+        "if is_end { return Ok(next_segment.map_or_else(|| self.edge(path, at, closed_before), |_| Progress::Leave)); }",
+    ),
     LOG.rule(
         "damaged records are not delivered",
         "format/record.rs",
