@@ -1,5 +1,6 @@
 //! The reader of a log.
 
+use std::io;
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -93,14 +94,25 @@ struct Cursor {
     end: SegmentEnd,
 }
 
-/// A writer may append between the attempt to read a record and a look at what follows the segment. Therefore only a second
-/// attempt decides whether there is none, by what was known before it.
+impl Cursor {
+    fn failed_read(&self, cause: io::Error) -> LogError {
+        LogError::io(FileOperation::Read, self.path.clone())(cause)
+    }
+}
+
+/// Whether a segment ends at the cursor.
+///
+/// A writer may append between the moment when a reader finds no record and the moment when it sees what follows. Therefore
+/// the end is suspected first, and only a second look decides, by what was known before it.
 #[derive(Clone, Copy, Debug)]
 enum SegmentEnd {
+    /// There is a record, or nobody has looked yet.
     Unknown,
+    /// There was no record. What followed the segment after that:
     Suspected {
+        /// The next segment, if there was one.
         next_segment: Option<SegmentName>,
-        /// The number after the segment, if it is the newest one, and closed.
+        /// The number after the segment, if it was the newest one, and closed.
         closed_before: Option<MessageNumber>,
     },
 }
@@ -408,57 +420,83 @@ impl LogReader {
 
     /// Looks at what is at the cursor.
     fn step(&mut self, cursor: &mut Cursor) -> Result<Progress, LogError> {
-        let path = &cursor.path;
-        let fail = |error| LogError::io(FileOperation::Read, path.clone())(error);
-        let at = cursor.at;
-        let parsed = cursor.scanner.parse(at).map_err(fail)?;
-        // What a writer appended and did not accept comes again in the next segment, or nothing does.
-        let end = self.following_listed().map(|name| name.first.number);
-        let parsed = match parsed {
-            Parsed::Record(head) if end.is_some_and(|end| !head.is_before(end)) => Parsed::End,
-            other => other,
-        };
-        match parsed {
-            Parsed::Record(head) => {
-                cursor.end = SegmentEnd::Unknown;
-                return Ok(self.take_record(cursor, &head));
-            }
-            Parsed::End | Parsed::Damaged => {}
+        let parsed = self.parse(cursor)?;
+        if let Parsed::Record(head) = parsed {
+            cursor.end = SegmentEnd::Unknown;
+            return Ok(self.take_record(cursor, &head));
         }
-        let is_end = parsed == Parsed::End;
         let SegmentEnd::Suspected { next_segment, closed_before } =
             mem::replace(&mut cursor.end, SegmentEnd::Unknown)
         else {
-            let next_segment = self.following()?;
-            let closed_before = match next_segment {
-                Some(_) => None,
-                None => self.catalog.closed_before(cursor.scanner.header()),
-            };
-            if is_end && next_segment.is_none() && closed_before.is_none_or(|end| end <= self.next.number) {
-                return Ok(Progress::Edge);
-            }
-            cursor.end = SegmentEnd::Suspected { next_segment, closed_before };
-            cursor.scanner.forget();
-            return Ok(Progress::Moved);
+            return self.suspect_end(cursor, parsed);
         };
-        if is_end {
+        if parsed == Parsed::End {
             return Ok(match next_segment {
                 Some(_) => Progress::Leave,
-                None => self.edge(path, at, closed_before),
+                None => self.edge(&cursor.path, cursor.at, closed_before),
             });
         }
-        if let Some(found) = cursor.scanner.search(at + 1, self.next.number).map_err(fail)?
-            && let Parsed::Record(head) = cursor.scanner.parse(found).map_err(fail)?
-            && next_segment.is_none_or(|name| head.is_before(name.first.number))
-        {
-            cursor.at = found;
+        if let Some((found, head)) = self.search_behind(cursor, next_segment)? {
+            // The record at the cursor may have been completed, and another one appended, before the search came there.
+            cursor.scanner.forget();
+            if matches!(self.parse(cursor)?, Parsed::Record(_)) {
+                return Ok(Progress::Moved);
+            }
+            let at = mem::replace(&mut cursor.at, found);
             return Ok(Progress::Found(Step::Damage(self.lose(&cursor.path, at, found - at, head.number))));
         }
-        let Some(next_segment) = next_segment else { return Ok(self.edge(path, at, closed_before)) };
-        let length = cursor.scanner.file_length().map_err(fail)?;
-        cursor.at = length;
-        let damage = self.lose(&cursor.path, at, length.saturating_sub(at), next_segment.first.number);
+        let at = cursor.at;
+        let Some(next_segment) = next_segment else { return Ok(self.edge(&cursor.path, at, closed_before)) };
+        cursor.at = cursor.scanner.file_length().map_err(|cause| cursor.failed_read(cause))?;
+        let bytes = cursor.at.saturating_sub(at);
+        let damage = self.lose(&cursor.path, at, bytes, next_segment.first.number);
         Ok(Progress::Found(Step::Damage(damage)))
+    }
+
+    /// Returns what is at the cursor.
+    fn parse(&self, cursor: &mut Cursor) -> Result<Parsed, LogError> {
+        let parsed = cursor.scanner.parse(cursor.at).map_err(|cause| cursor.failed_read(cause))?;
+        // What a writer appended and did not accept comes again in the next segment, or nothing does.
+        let end = self.following_listed().map(|name| name.first.number);
+        Ok(match parsed {
+            Parsed::Record(head) if end.is_some_and(|end| !head.is_before(end)) => Parsed::End,
+            other => other,
+        })
+    }
+
+    /// Notes what follows the segment, in which nothing more was found for the first time.
+    fn suspect_end(&mut self, cursor: &mut Cursor, parsed: Parsed) -> Result<Progress, LogError> {
+        let next_segment = self.following()?;
+        let closed_before = match next_segment {
+            Some(_) => None,
+            None => self.catalog.closed_before(cursor.scanner.header()),
+        };
+        let is_complete = next_segment.is_none() && closed_before.is_none_or(|end| end <= self.next.number);
+        if parsed == Parsed::End && is_complete {
+            return Ok(Progress::Edge);
+        }
+        cursor.end = SegmentEnd::Suspected { next_segment, closed_before };
+        cursor.scanner.forget();
+        Ok(Progress::Moved)
+    }
+
+    /// Searches the next record behind damaged bytes at the cursor, before the next segment.
+    fn search_behind(
+        &self,
+        cursor: &mut Cursor,
+        next_segment: Option<SegmentName>,
+    ) -> Result<Option<(u64, RecordHead)>, LogError> {
+        let found = cursor
+            .scanner
+            .search(cursor.at + 1, self.next.number)
+            .map_err(|cause| cursor.failed_read(cause))?;
+        let Some(found) = found else { return Ok(None) };
+        let Parsed::Record(head) = cursor.scanner.parse(found).map_err(|cause| cursor.failed_read(cause))?
+        else {
+            return Ok(None);
+        };
+        let is_before = next_segment.is_none_or(|name| head.is_before(name.first.number));
+        Ok(is_before.then_some((found, head)))
     }
 
     /// Takes the record at the cursor.

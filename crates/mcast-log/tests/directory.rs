@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -507,4 +508,94 @@ fn what_is_appended_to_a_segment_before_it_is_closed_is_read() {
         let first = names.iter().position(|name| SegmentName::read(name).is_some()).unwrap();
         Ok(vec![names[first].clone()])
     });
+}
+
+/// A segment of which only the first bytes are there until its length was asked for the third time.
+#[derive(Debug)]
+struct HalfWritten {
+    file: Arc<dyn LogFile>,
+    first: u64,
+    asked: AtomicU64,
+}
+
+impl HalfWritten {
+    fn visible(&self) -> u64 {
+        if self.asked.load(Ordering::Relaxed) < 3 { self.first } else { u64::MAX }
+    }
+}
+
+impl LogFile for HalfWritten {
+    fn append(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.append(bytes)
+    }
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        let most = self.visible().saturating_sub(offset).min(into.len() as u64);
+        self.file.read_at(offset, &mut into[..most as usize])
+    }
+    fn length(&self) -> io::Result<u64> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        Ok(self.file.length()?.min(self.visible()))
+    }
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        self.file.truncate(length)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+}
+
+/// A directory whose segments are being written.
+#[derive(Debug)]
+struct WithHalfWritten(Directory);
+
+impl Files for WithHalfWritten {
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path(name)
+    }
+    fn lock(&self) -> io::Result<Option<Lock>> {
+        self.0.lock()
+    }
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.0.list()
+    }
+    fn create(&self, name: &str) -> io::Result<Arc<dyn LogFile>> {
+        self.0.create(name)
+    }
+    fn open(&self, name: &str) -> io::Result<Arc<dyn LogFile>> {
+        let file = self.0.open(name)?;
+        Ok(match SegmentName::read(name) {
+            Some(_) => Arc::new(HalfWritten { file, first: 100_000, asked: AtomicU64::new(0) }),
+            None => file,
+        })
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.0.remove(name)
+    }
+    fn sync_directory(&self) -> io::Result<()> {
+        self.0.sync_directory()
+    }
+}
+
+/// The record is whole, and has another one behind it, once the reader searches behind it.
+#[test]
+fn a_record_that_is_completed_while_a_later_one_is_searched_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = open(directory.path(), LogOptions { segment_bytes: 10_000_000, ..small() });
+    for length in [10, 400_000, 10] {
+        writer.append(LogTime(0), &[message(&vec![7; length])]).unwrap();
+    }
+    let files = WithHalfWritten(Directory::open(directory.path()).unwrap());
+    let mut reader = LogReader::open_files(Arc::new(files), Keys::none()).unwrap();
+    for number in 0..3 {
+        let next = loop {
+            if let Some(next) = reader.next().unwrap() {
+                break next;
+            }
+        };
+        let LogItem::Record(record) = next else { panic!("at {number}: {next:?}") };
+        assert_eq!(record.record.first, at(1, number));
+    }
 }

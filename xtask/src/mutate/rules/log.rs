@@ -79,8 +79,14 @@ pub(super) const RULES: &[Rule] = &[
     LOG.rule(
         "a reader looks again before it leaves a segment",
         "reader.rs",
-        "cursor.scanner.forget();",
-        "if is_end { return Ok(next_segment.map_or_else(|| self.edge(path, at, closed_before), |_| Progress::Leave)); }",
+        "cursor.end = SegmentEnd::Suspected { next_segment, closed_before };",
+        "if parsed == Parsed::End {\n            return Ok(next_segment.map_or_else(\n                || self.edge(&cursor.path, cursor.at, closed_before),\n                |_| Progress::Leave,\n            ));\n        }\n        cursor.end = SegmentEnd::Suspected { next_segment, closed_before };",
+    ),
+    LOG.rule(
+        "a reader looks again before it reports damage",
+        "reader.rs",
+        "if matches!(self.parse(cursor)?, Parsed::Record(_)) {",
+        "if false {",
     ),
     LOG.rule(
         "damaged records are not delivered",
