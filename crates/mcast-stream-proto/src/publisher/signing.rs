@@ -19,8 +19,9 @@ const LONGEST_WAIT: Nanos = Nanos::from_millis(1);
 const SHORTEST_INTERVAL: Nanos = Nanos::from_micros(200);
 /// With a fixed rate, a manifest covers what is sent in this time, because subscribers deliver nothing of it before.
 const COVERED_TIME: Nanos = Nanos::from_millis(20);
-/// The number of the longest datagrams that a manifest covers at a lower rate: signatures would take too much of it.
-const LONGEST_COVERED: u64 = 4;
+/// At a low rate, a manifest covers the bytes of this many datagrams of the greatest length, also if they take longer than
+/// [`COVERED_TIME`]: smaller manifests would take too much of the rate.
+const LEAST_COVERED: u64 = 4;
 /// Signatures per second that subscribers can cause, and at once: nobody can use up the publisher's processor.
 const REPLIES: u64 = 1_000;
 const REPLIES_AT_ONCE: u64 = 256;
@@ -36,10 +37,11 @@ pub(super) struct Signing {
     digests: Vec<Digest>,
     /// The bytes of these datagrams.
     bytes: u64,
-    /// The number of datagrams that a manifest covers, and the bytes after which it need not cover more.
+    /// A manifest is due when it covers this many datagrams, which is all that fit,
     most: usize,
+    /// or this many bytes.
     enough: u64,
-    /// The number of the longest datagrams that it covers.
+    /// The number of datagrams that it covers at that point if all have the greatest length.
     fewest: u64,
     /// When the next manifest is due, and when the last one was written.
     due: ClockTime,
@@ -55,7 +57,7 @@ impl Signing {
         let room = datagram.saturating_sub(head + TAG_LENGTH);
         let longest = datagram.max(1) as u64;
         let in_time = |rate: u64| rate / (Nanos::SECOND.0 / COVERED_TIME.0);
-        let enough = rate.map_or(u64::MAX, |rate| in_time(rate).max(LONGEST_COVERED * longest));
+        let enough = rate.map_or(u64::MAX, |rate| in_time(rate).max(LEAST_COVERED * longest));
         let most = (room / Digest::LENGTH).clamp(1, Manifest::MOST);
         Self {
             signer,

@@ -418,6 +418,19 @@ fn a_slow_signed_stream_is_delivered_while_it_is_sent() {
     }
 }
 
+/// Manifests are written for bytes, not for datagrams: these are half as long as they may be.
+#[test]
+fn a_burst_of_short_messages_at_a_low_rate_has_few_manifests() {
+    let mut config = publisher(Fec::Off, FlowControl::Slowest, 1);
+    config.rate = Some(125_000).into();
+    let mut subscriber = SubscriberConfig::new(STREAM);
+    sign(&mut config, &mut subscriber);
+    let mut pair = Pair::new(config, subscriber, Losses::Nothing);
+    (0..200).for_each(|_| pair.publish());
+    let manifests = pair.publisher.statistics().manifests;
+    assert!((200 / 16..=200 / 6).contains(&manifests), "{manifests} manifests of 200 datagrams");
+}
+
 /// What is lost in a signed stream is measured, also if it is recovered before a manifest shows that it was lost.
 #[test]
 fn the_parity_of_a_signed_stream_follows_its_losses() {

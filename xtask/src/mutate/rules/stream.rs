@@ -475,14 +475,14 @@ pub(super) const RULES: &[Rule] = &[
     FAIRNESS.rule(
         "an automatic rate is not starved by flows that ignore loss",
         "publisher/auto_rate/flow.rs",
-        "4 * reduction.sum >= 3 * reduction.samples * reduction.queue",
-        "false",
+        "if reduction.is_without_effect() &&",
+        "if false &&",
     ),
     FAIRNESS.rule(
         "a trial that leaves a queue shows an automatic rate that others fill it",
         "publisher/auto_rate/model.rs",
-        "if is_over && self.queue",
-        "if false && is_over && self.queue",
+        "if is_timed_out && self.queue",
+        "if false && is_timed_out && self.queue",
     ),
     FAIRNESS.rule(
         "an automatic rate makes up for random loss",

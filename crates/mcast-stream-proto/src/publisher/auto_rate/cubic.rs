@@ -67,7 +67,7 @@ impl Cubic {
 
     /// Reduces the window because of congestion.
     pub(super) fn reduce(&mut self, now: ClockTime) {
-        self.is_starting = false;
+        self.end_start(now);
         let has_shrunk = self.window < self.greatest;
         self.greatest = if has_shrunk { self.window * (1.0 + BETA) / 2.0 } else { self.window };
         self.window = (self.window * BETA).max(LEAST);

@@ -6,9 +6,9 @@ use crate::{ClockTime, Nanos};
 
 /// Loss at which the window is reduced, whatever others do.
 const SEVERE: f64 = 0.2;
-/// For how many delays the window is not reduced after others did not react to loss. It is doubled each time in a row,
-/// until it is this long.
-const HOLD: u64 = 8;
+/// For how many delays the window is not reduced after others did not react to a reduction: the first time, and twice as
+/// many each time in a row until that is longer than [`LONG_HOLD`].
+const FIRST_HOLD: u64 = 8;
 const LONG_HOLD: Nanos = Nanos::from_millis(640);
 
 /// What a sample shows.
@@ -25,30 +25,53 @@ pub(super) struct FlowReport {
     pub(super) is_full: bool,
     /// The share of datagrams lost, if that indicates congestion.
     pub(super) loss: Option<f64>,
+    /// What arrived, in bytes per second: in this sample, and on average in the last ones.
+    pub(super) arrived: u64,
+    pub(super) average: u64,
 }
 
-/// The last reduction: the window before it, the queue then, and the sum of the samples of the queue since.
+/// The last reduction: the window before it, and the queue and what arrived then and since.
 #[derive(Clone, Copy, Debug)]
 struct Reduction {
     before: Cubic,
     queue: Nanos,
-    sum: Nanos,
+    arrived: u64,
+    queues: Nanos,
+    arrivals: u64,
     samples: u64,
+}
+
+impl Reduction {
+    fn add(&mut self, report: &FlowReport) {
+        self.queues += report.queue;
+        self.arrivals = self.arrivals.saturating_add(report.arrived);
+        self.samples += 1;
+    }
+
+    /// Whether the queue is as long as before although less of the stream passes it: at least three quarters as long, with
+    /// fifteen sixteenths of the stream at most.
+    fn is_without_effect(&self) -> bool {
+        4 * self.queues >= 3 * self.samples * self.queue
+            && self.arrivals <= self.arrived.saturating_mul(self.samples) / 16 * 15
+    }
 }
 
 /// A flow beside others.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Flow {
     cubic: Cubic,
+    /// A reduction that is not judged yet.
     reduction: Option<Reduction>,
+    /// Until when the window is not reduced, unless the loss is severe.
     hold_until: ClockTime,
+    /// How many delays the next such time lasts.
     hold: u64,
 }
 
 impl Flow {
     /// Begins with this window, in segments.
     pub(super) fn new(now: ClockTime, window: f64) -> Self {
-        Self { cubic: Cubic::new(now, window), reduction: None, hold_until: now, hold: HOLD }
+        Self { cubic: Cubic::new(now, window), reduction: None, hold_until: now, hold: FIRST_HOLD }
     }
 
     /// Begins with slow start from this window.
@@ -70,18 +93,20 @@ impl Flow {
         self.reduction = None;
     }
 
-    /// Reduces the window because of a loss.
-    pub(super) fn reduce(&mut self, now: ClockTime, queue: Nanos) {
+    /// Reduces the window because of a loss, with this queue, and this much arriving.
+    pub(super) fn reduce(&mut self, now: ClockTime, queue: Nanos, arrived: u64) {
         self.cubic.end_start(now);
-        self.reduction = Some(Reduction { before: self.cubic, queue, sum: Nanos::ZERO, samples: 0 });
+        let before = self.cubic;
+        self.reduction =
+            Some(Reduction { before, queue, arrived, queues: Nanos::ZERO, arrivals: 0, samples: 0 });
         self.cubic.reduce(now);
     }
 
     pub(super) fn observe(&mut self, report: &FlowReport) {
-        let FlowReport { now, queue, round_trip, base, delay, is_full, loss } = *report;
+        let FlowReport { now, queue, round_trip, base, delay, is_full, loss, average, .. } = *report;
         let elapsed = now.since(self.cubic.reduced());
         if let Some(mut reduction) = self.reduction.filter(|_| elapsed >= delay) {
-            (reduction.sum, reduction.samples) = (reduction.sum + queue, reduction.samples + 1);
+            reduction.add(report);
             self.reduction = Some(reduction);
             if elapsed >= 3 * delay {
                 self.judge(now, &reduction, base, delay);
@@ -90,7 +115,7 @@ impl Flow {
         let is_new = elapsed >= delay && self.reduction.is_none() && now >= self.hold_until;
         let reduces = loss.is_some_and(|loss| is_new || loss >= SEVERE && elapsed >= delay);
         if reduces {
-            self.reduce(now, queue);
+            self.reduce(now, queue, average);
         } else if is_full {
             self.cubic.grow(now, round_trip);
         } else {
@@ -98,11 +123,11 @@ impl Flow {
         }
     }
 
-    /// Undoes a reduction after which the queue is about as long as before: those that fill it do not react to loss. A
-    /// longer queue is one that they would not fill.
+    /// Undoes a reduction after which the queue is as long as before: others took what the stream left, because they do not
+    /// react to loss. A queue of more than one and a half round-trip times is not filled by such flows.
     fn judge(&mut self, now: ClockTime, reduction: &Reduction, base: Nanos, delay: Nanos) {
         self.reduction = None;
-        if 4 * reduction.sum >= 3 * reduction.samples * reduction.queue && 2 * reduction.queue <= 3 * base {
+        if reduction.is_without_effect() && 2 * reduction.queue <= 3 * base {
             self.cubic = reduction.before;
             self.cubic.pause(now);
             let hold = self.hold * delay;
@@ -111,7 +136,46 @@ impl Flow {
                 self.hold *= 2;
             }
         } else {
-            self.hold = HOLD;
+            self.hold = FIRST_HOLD;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: ClockTime = ClockTime(Nanos::SECOND.0);
+
+    /// Returns the window after a reduction from 100 segments, if the queue stays as it is and this much of 1,000 arrives.
+    fn after_reduction(arrived: u64) -> f64 {
+        let queue = Nanos::from_millis(20);
+        let mut flow = Flow::new(START, 100.0);
+        flow.reduce(START, queue, 1_000);
+        for step in 1..=10 {
+            flow.observe(&FlowReport {
+                now: START + step * Nanos::from_millis(20),
+                queue,
+                round_trip: Nanos::from_millis(40),
+                base: Nanos::from_millis(20),
+                delay: Nanos::from_millis(60),
+                is_full: true,
+                loss: None,
+                arrived,
+                average: arrived,
+            });
+        }
+        flow.window()
+    }
+
+    #[test]
+    fn a_reduction_whose_room_others_take_is_undone() {
+        assert!(after_reduction(700) >= 100.0);
+    }
+
+    /// As much arrives as before: the stream itself fills the queue, and still sends too much.
+    #[test]
+    fn a_reduction_that_was_not_enough_is_not_undone() {
+        assert!(after_reduction(1_000) < 85.0);
     }
 }

@@ -11,8 +11,10 @@ const UNKNOWN: u64 = 125_000;
 /// Datagrams in each `FIRST_TIME` until the first sample (RFC 6928).
 const FIRST_DATAGRAMS: u64 = 10;
 const FIRST_TIME: Nanos = Nanos::from_millis(10);
-/// The queue is emptied this often, and a trial for another reason begins at most this often.
+/// The time between trials of a stream that is alone: each empties the queue, so that the round-trip time without one is
+/// seen.
 const TRIAL_INTERVAL: Nanos = Nanos::from_secs(3);
+/// The least time between trials that a path wants because of losses or a long queue.
 const SHORTEST_INTERVAL: Nanos = Nanos::from_secs(1);
 /// In a trial, this many quarters of the rate are sent.
 const TRIAL_QUARTERS: u64 = 3;
@@ -124,10 +126,10 @@ impl PublisherMachine {
                 let is_drained = self.members.get(limiting).is_some_and(|member| member.path.is_drained());
                 let is_known =
                     self.members.iter().all(|(_, member)| !member.is_measured() || member.path.has_tried());
-                let is_over = now >= trial.until;
-                if is_drained && is_known || is_over {
+                let is_timed_out = now >= trial.until;
+                if is_drained && is_known || is_timed_out {
                     (auto.trial, auto.last_trial) = (None, now);
-                    self.members.iter_mut().for_each(|(_, member)| member.path.end_trial(now, is_over));
+                    self.members.iter_mut().for_each(|(_, member)| member.path.end_trial(now, is_timed_out));
                 }
             }
             None => {

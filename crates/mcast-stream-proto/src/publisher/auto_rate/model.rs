@@ -91,7 +91,7 @@ enum Mode {
     /// What arrives, a little more or less, so that the queue is as long as aimed at. A test runs while it is longer.
     Alone { test: Option<SolitudeTest>, resume: Option<Flow>, since: ClockTime },
     /// Others fill the queue: as much as one TCP flow.
-    Beside { flow: Flow, test_at: ClockTime, short_since: Option<ClockTime> },
+    Beside { flow: Flow, test_at: ClockTime },
 }
 
 /// The model of the path to one subscriber.
@@ -222,13 +222,13 @@ impl PathModel {
         self.present_trial = Losses::default();
     }
 
-    /// Ends a trial. If its time is over and the queue is not empty, others fill it, and what was lost is not random.
-    pub(super) fn end_trial(&mut self, now: ClockTime, is_over: bool) {
+    /// Ends a trial. If it is timed out and the queue is not empty, others fill it, and what was lost is not random.
+    pub(super) fn end_trial(&mut self, now: ClockTime, is_timed_out: bool) {
         self.wants_trial = false;
         let Losses { sent, lost } = self.present_trial;
-        if is_over && self.queue > SHORTEST_QUEUE.max(self.target() / 4) {
+        if is_timed_out && self.queue > SHORTEST_QUEUE.max(self.target() / 4) {
             if let Mode::Alone { resume, .. } = self.mode {
-                let resume = resume.unwrap_or_else(|| Flow::starting(now, self.window(self.average)));
+                let resume = resume.unwrap_or_else(|| self.starting_flow(now));
                 let flow = self.flow(now, self.average, Some(resume));
                 self.mode = self.compete(now, flow);
             }
@@ -314,10 +314,10 @@ impl PathModel {
         self.top.note(sample.queue_at_loss.0, sample.elapsed, Nanos::from_secs(10));
         let cause = self.note_losses(now, sample);
         let period = (4 * delay).max(Nanos::from_millis(200));
-        let is_over = self.queue > self.target() + self.target() / 4;
+        let is_long = self.queue > self.target() + self.target() / 4;
         if sample.is_full {
             self.delivered.note(sample.arrived, sample.elapsed, period);
-        } else if is_over && !sample.in_trial && sample.arrived < self.delivered.get() {
+        } else if is_long && !sample.in_trial && sample.arrived < self.delivered.get() {
             // More was sent than this path carries, although the rate is that of another one.
             self.delivered.restart(sample.arrived);
         } else {
@@ -348,9 +348,11 @@ impl PathModel {
     fn note_losses(&mut self, now: ClockTime, sample: &Sample) -> LossCause {
         // A stream that is alone keeps the queue shorter than it can become.
         let is_longer = 2 * sample.queue_at_loss >= 3 * self.target();
+        // Others that filled it a moment ago are probably still there.
+        let were_others = matches!(self.mode, Mode::Alone { resume: Some(flow), .. } if !flow.is_starting());
         match self.note_excess(now, sample) {
             false => LossCause::Chance,
-            true if is_longer && self.is_beyond_chance(sample) => LossCause::Others,
+            true if is_longer && (were_others || self.is_beyond_chance(sample)) => LossCause::Others,
             true => LossCause::Rate,
         }
     }
@@ -415,8 +417,7 @@ impl PathModel {
                 match (is_long, is_round, grows) {
                     (true, ..) => {
                         // If others fill the queue, they did before the rate was found.
-                        let resume = Some(Flow::starting(now, self.window(self.average)));
-                        Mode::Alone { test: None, resume, since: now }
+                        Mode::Alone { test: None, resume: Some(self.starting_flow(now)), since: now }
                     }
                     (_, true, true) => Mode::Startup { best: delivered, stagnant: 0, since: now },
                     (_, true, false) if stagnant >= 2 => Mode::Alone { test: None, resume: None, since: now },
@@ -428,11 +429,14 @@ impl PathModel {
                 if cause == LossCause::Others && now.since(since) >= 2 * delay =>
             {
                 let mut flow = self.flow(now, self.average, resume);
-                flow.reduce(now, self.queue);
+                // A smaller window, of before a test, did not cause the loss.
+                if flow.window() >= self.window(self.average) {
+                    flow.reduce(now, self.queue, self.average);
+                }
                 self.compete(now, flow)
             }
             Mode::Alone { resume, since, .. } if !is_long => {
-                let resume = resume.filter(|flow| !flow.is_starting() && now.since(since) < MEMORY);
+                let resume = resume.filter(|_| now.since(since) < MEMORY);
                 if now.since(since) > MEMORY {
                     self.patience = FIRST_PATIENCE;
                 }
@@ -457,11 +461,7 @@ impl PathModel {
                 self.delivered.restart(self.delivered.get().min(sample.arrived.max(SLOWEST)));
                 Mode::Alone { test: None, resume: Some(flow), since: now }
             }
-            Mode::Beside { mut flow, test_at, short_since } => {
-                let short_since = (2 * self.queue < target).then(|| short_since.unwrap_or(now));
-                if short_since.is_some_and(|since| now.since(since) >= 4 * delay) {
-                    return self.mode = Mode::Alone { test: None, resume: Some(flow), since: now };
-                }
+            Mode::Beside { mut flow, test_at } => {
                 flow.observe(&FlowReport {
                     now,
                     queue: self.queue,
@@ -471,19 +471,32 @@ impl PathModel {
                     is_full: sample.is_full,
                     loss: (cause != LossCause::Chance)
                         .then(|| sample.lost as f64 / sample.datagrams.max(1) as f64),
+                    arrived: sample.arrived,
+                    average: self.average,
                 });
-                Mode::Beside { flow, test_at, short_since }
+                Mode::Beside { flow, test_at }
             }
         };
     }
 
     /// Returns a flow with the window that it had before the test, or has at this rate.
     fn flow(&self, now: ClockTime, rate: u64, resume: Option<Flow>) -> Flow {
-        if let Some(mut flow) = resume {
-            flow.pause(now);
-            return flow;
+        match resume {
+            None => Flow::new(now, self.window(rate)),
+            // It has not found a window. The queue has grown since it began, so what arrives is a larger one.
+            Some(flow) if flow.is_starting() => {
+                Flow::starting(now, flow.window().max(self.window(self.average)))
+            }
+            Some(mut flow) => {
+                flow.pause(now);
+                flow
+            }
         }
-        Flow::new(now, self.window(rate))
+    }
+
+    /// Returns a flow that begins with slow start, from the window of what arrives.
+    fn starting_flow(&self, now: ClockTime) -> Flow {
+        Flow::starting(now, self.window(self.average))
     }
 
     /// Returns the window of a flow with this rate, in segments.
@@ -495,7 +508,7 @@ impl PathModel {
     fn compete(&mut self, now: ClockTime, flow: Flow) -> Mode {
         let test_at = now + self.patience;
         self.patience = (2 * self.patience).min(LONGEST_PATIENCE);
-        Mode::Beside { flow, test_at, short_since: None }
+        Mode::Beside { flow, test_at }
     }
 
     fn derive_rate(&self, delay: Nanos) -> u64 {
@@ -564,4 +577,75 @@ fn exceeds(sample: &Sample, share: f64) -> bool {
 fn per_second(bytes: u64, elapsed: Nanos) -> u64 {
     let rate = u128::from(bytes) * u128::from(Nanos::SECOND.0) / u128::from(elapsed.0.max(1));
     u64::try_from(rate).unwrap_or(FASTEST).min(FASTEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: ClockTime = ClockTime(Nanos::SECOND.0);
+    const DELAY: Nanos = Nanos::from_millis(100);
+    const SAMPLE: Sample = Sample {
+        elapsed: Nanos::from_millis(20),
+        arrived: 750_000,
+        sent: 750_000,
+        datagrams: 20,
+        lost: 0,
+        queue_at_loss: Nanos::ZERO,
+        is_full: true,
+        is_trial: false,
+        in_trial: false,
+    };
+
+    /// A path with 20 ms of round trip, 80 ms of queue, and 750,000 bytes per second of the stream: 50 segments.
+    fn model(mode: Mode) -> PathModel {
+        let mut model = PathModel::new();
+        model.note_round_trip(START, Nanos::from_millis(20));
+        (model.average, model.round_trip) = (750_000, Nanos::from_millis(100));
+        (model.queue, model.mode) = (Nanos::from_millis(80), mode);
+        model
+    }
+
+    fn window(model: &PathModel) -> f64 {
+        match model.mode {
+            Mode::Beside { flow, .. } => flow.window(),
+            mode => panic!("{mode:?}"),
+        }
+    }
+
+    #[test]
+    fn a_stream_without_a_window_begins_with_slow_start_from_what_arrives() {
+        let resume = Some(Flow::starting(START, 7.0));
+        let mut model = model(Mode::Alone { test: None, resume, since: START });
+        // The queue is short for a moment, because the others have lost something.
+        model.queue = Nanos::ZERO;
+        model.change_mode(START + DELAY, &SAMPLE, LossCause::Chance, DELAY);
+        model.queue = Nanos::from_millis(80);
+        model.end_trial(START + 3 * DELAY, true);
+        assert!((window(&model) - 50.0).abs() < 0.1, "{model:?}");
+        assert!(matches!(model.mode, Mode::Beside { flow, .. } if flow.is_starting()), "{model:?}");
+    }
+
+    /// The stream had taken what was free to find out whether it is alone.
+    #[test]
+    fn a_loss_during_a_test_does_not_reduce_the_window_of_before() {
+        let resume = Some(Flow::new(START, 30.0));
+        let mut model = model(Mode::Alone { test: None, resume, since: START });
+        model.change_mode(START + 3 * DELAY, &SAMPLE, LossCause::Others, DELAY);
+        assert!((window(&model) - 30.0).abs() < 0.1, "{model:?}");
+    }
+
+    /// Others that have just lost something grow slowly. To take what they leave at once would be unfair.
+    #[test]
+    fn a_short_queue_does_not_show_that_the_others_have_gone() {
+        let flow = Flow::new(START, 30.0);
+        let mut model = model(Mode::Beside { flow, test_at: START + 20 * DELAY });
+        model.queue = Nanos::ZERO;
+        for step in 1..20 {
+            model.change_mode(START + step * DELAY, &SAMPLE, LossCause::Chance, DELAY);
+            assert!(window(&model) >= 30.0, "{model:?}");
+        }
+        model.change_mode(START + 20 * DELAY, &SAMPLE, LossCause::Chance, DELAY);
+        assert!(model.is_alone(), "{model:?}");
+    }
 }
