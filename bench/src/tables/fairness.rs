@@ -51,9 +51,18 @@ impl Bottleneck {
     }
 }
 
-/// What shares the bottleneck with the stream.
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Measured {
+    Stream,
+    /// A TCP flow with CUBIC, to compare: how fair TCP is to itself in the same time.
+    Cubic,
+}
+
+/// What is measured, and what shares the bottleneck with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Scene {
+    measured: Measured,
     /// The queue, in products of rate and round-trip time.
     queue: usize,
     congestion: &'static [&'static str],
@@ -61,11 +70,15 @@ struct Scene {
 
 impl Scene {
     fn name(self) -> String {
+        let instead = match self.measured {
+            Measured::Stream => "",
+            Measured::Cubic => "cubic instead, ",
+        };
         let beside = match self.congestion {
             [] => "alone".to_owned(),
             flows => format!("beside {}", flows.join(" and ")),
         };
-        format!("{beside}, queue of {} BDP", self.queue)
+        format!("{instead}{beside}, queue of {} BDP", self.queue)
     }
 }
 
@@ -75,14 +88,23 @@ pub(super) fn measure(bench: &Bench, plan: &Plan, bottleneck: Bottleneck) -> Res
     let about = format!(
         "A stream with an automatic rate (`--rate auto`) to one subscriber, through a link of {rate} Mbit/s with a \
          round-trip time of {round_trip} ms and a tail-drop queue of one or four times the product of both (BDP), alone \
-         or beside TCP flows with unlimited data. Payload received in {seconds} s after {warm_up} s, in Mbit/s; the \
+         or beside TCP flows with unlimited data, and a CUBIC flow in its place. Payload received in {seconds} s after {warm_up} s, in Mbit/s; the \
          stream's payload divided by the mean of the flows; and the queueing delay in milliseconds, by datagrams that \
          are sent through the same queue every 5 ms. Headers are 7 % of a frame of the stream."
     );
-    let mut figures = bench.figures(plan, about, "stream", &Scene { queue: 1, congestion: &[] }.name());
+    let alone = Scene { measured: Measured::Stream, queue: 1, congestion: &[] };
+    let mut figures = bench.figures(plan, about, "stream", &alone.name());
     figures.seconds = seconds;
+    const BESIDE: [(Measured, &[&str]); 6] = [
+        (Measured::Stream, &[]),
+        (Measured::Stream, &["cubic"]),
+        (Measured::Cubic, &["cubic"]),
+        (Measured::Stream, &["bbr"]),
+        (Measured::Cubic, &["bbr"]),
+        (Measured::Stream, &["cubic", "bbr"]),
+    ];
     let scenes = [1, 4].into_iter().flat_map(|queue| {
-        [&[][..], &["cubic"], &["bbr"], &["cubic", "bbr"]].map(|congestion| Scene { queue, congestion })
+        BESIDE.map(|(measured, congestion)| Scene { measured, queue, congestion })
     });
     let turns: Vec<_> = scenes
         .map(|scene| Turn {
@@ -133,7 +155,10 @@ fn run_once(bottleneck: Bottleneck, scene: Scene, warm_up: f64, seconds: f64) ->
     let _link = connect(&lab, &sender, &receiver, bottleneck, scene.queue)?;
     let mut work = Work::default();
     let delays = probe(&mut work, &sender, &receiver)?;
-    let stream = stream(&mut work, &sender, &receiver)?;
+    let measured = match scene.measured {
+        Measured::Stream => stream(&mut work, &sender, &receiver)?,
+        Measured::Cubic => flow(&mut work, &sender, &receiver, "cubic")?,
+    };
     let flows = scene
         .congestion
         .iter()
@@ -141,7 +166,7 @@ fn run_once(bottleneck: Bottleneck, scene: Scene, warm_up: f64, seconds: f64) ->
         .collect::<Result<Vec<_>>>()?;
     thread::sleep(Duration::from_secs_f64(warm_up));
     let read = || {
-        let bytes = std::iter::once(&stream).chain(&flows).map(|count| count.load(Ordering::Relaxed));
+        let bytes = std::iter::once(&measured).chain(&flows).map(|count| count.load(Ordering::Relaxed));
         bytes.collect::<Vec<_>>()
     };
     if let Ok(mut delays) = delays.lock() {
