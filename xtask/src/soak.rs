@@ -20,7 +20,7 @@ use crate::report;
 use crate::step::{Outcome, RunOptions, Step};
 use crate::verify::dependencies::MANIFESTS;
 use crate::verify::tests::{self, Suite};
-use crate::verify::{chosen, kernel, targets};
+use crate::verify::{chosen, kernel, packages, targets};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -76,6 +76,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         advisories(),
         kernel::step(),
     ];
+    steps.extend(packages::released());
     steps.extend(targets::all_systems());
     steps.extend(memory::steps());
     steps.push(runs::step(arguments.runs, Duration::from_secs(60 * arguments.minutes)));

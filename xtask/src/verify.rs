@@ -7,7 +7,7 @@ pub(crate) mod engines;
 mod environment;
 pub(crate) mod kernel;
 mod ordinary_user;
-mod packages;
+pub(crate) mod packages;
 mod python;
 mod sources;
 pub(crate) mod targets;
@@ -64,7 +64,7 @@ fn steps() -> Vec<Step> {
     let mut steps = Vec::new();
     steps.extend(environment::steps());
     // These are in the lane beside, and cargo does not make them wait for the others.
-    steps.push(packages::build_step());
+    steps.push(packages::system_step());
     steps.push(bench::build_step());
     steps.extend(sources::steps());
     steps.extend(bench::steps());

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 pub(crate) use debian::package as debian_package;
-pub(crate) use program::{PROGRAMS, Profile, build};
+pub(crate) use program::{PROGRAMS, build};
 pub(crate) use release::Release;
 
 #[derive(Debug, clap::Args)]
@@ -82,7 +82,7 @@ fn make(release: &Release, arguments: &Arguments, out: &Path, attempt: &str) -> 
     let chosen = |kind| arguments.only.is_empty() || arguments.only.contains(&kind);
     let mut missing = Vec::new();
     for build in PROGRAMS.iter().filter(|_| chosen(Kind::Programs) || chosen(Kind::Debian)) {
-        let program = match program::build(release, build, attempt, Profile::Dist)? {
+        let program = match program::build(release, build, attempt)? {
             Ok(program) => program,
             Err(why) => {
                 missing.push(format!("{}: {why}", build.label));

@@ -78,31 +78,11 @@ impl Build {
     }
 }
 
-/// A profile of the workspace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Profile {
-    /// What is shipped.
-    Dist,
-    /// The same in half the time, hardly optimized: to try how a package is installed.
-    Trial,
-}
-
-impl Profile {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Dist => "dist",
-            Self::Trial => "trial",
-        }
-    }
-}
+/// The profile of the workspace for what is shipped.
+const PROFILE: &str = "dist";
 
 /// Builds the program; returns its path, or why it cannot be built here. `attempt` names the build folder.
-pub(crate) fn build(
-    release: &Release,
-    build: &Build,
-    attempt: &str,
-    profile: Profile,
-) -> Result<Result<PathBuf, String>> {
+pub(crate) fn build(release: &Release, build: &Build, attempt: &str) -> Result<Result<PathBuf, String>> {
     let Some(target) = build.chosen_target() else {
         return Ok(Err(format!("`rustup target add {}` first", build.target)));
     };
@@ -111,7 +91,7 @@ pub(crate) fn build(
         return Ok(Err(format!("{missing} is not installed")));
     }
     let folder = release.root.join("target/dist").join(attempt);
-    let mut command = cargo(["build", "--quiet", "--locked", "--profile", profile.name()]);
+    let mut command = cargo(["build", "--quiet", "--locked", "--profile", PROFILE]);
     command.args(["--package", "mcast-cli", "--bin", "mcast", "--target", target]);
     reproducible(&mut command, release, &folder);
     let variable = target.to_uppercase().replace('-', "_");
@@ -123,7 +103,7 @@ pub(crate) fn build(
     if !finished.success {
         bail!("building for {target} failed:\n{}", finished.output);
     }
-    Ok(Ok(folder.join(target).join(profile.name()).join(build.file)))
+    Ok(Ok(folder.join(target).join(PROFILE).join(build.file)))
 }
 
 /// Sets the environment of a reproducible build.

@@ -8,41 +8,56 @@ mod services;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use anyhow::{Context, Result};
 
-use super::{python, sources};
-use crate::command::{program, succeeds};
-use crate::dist::{self, Profile, Release};
+use super::{built, python, sources};
+use crate::command::{finish, program, succeeds};
+use crate::dist::{self, Release};
 use crate::step::{Lane, Outcome, RunOptions, Step, Verdict};
 use clean::CleanSystem;
 
-/// Returns the step that builds what the others need. It uses a folder of cargo that no other step uses.
-pub(super) fn build_step() -> Step {
-    let about = "the Debian package and a clean system to try it in can be made";
-    let build = |options: &RunOptions| {
-        Ok(match package(options)? {
+/// The program in the package to try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Contents {
+    /// The one that the tests run. It is linked with libraries of this system, which the clean one, of the same version, has:
+    /// building a static one takes more than a minute.
+    Tested,
+    /// The static one of a release.
+    Released,
+}
+
+/// Returns the step that makes the clean system, which mostly downloads and unpacks.
+pub(super) fn system_step() -> Step {
+    let make = |options: &RunOptions| {
+        Ok(match system(options)? {
             Ok(_) => Outcome::passed(""),
             Err(why) => Outcome::skipped(why),
         })
     };
-    Step::new("packages:build", about, build).on(Lane::Beside)
+    Step::new("packages:system", "a clean system to try packages in can be made", make).on(Lane::Beside)
 }
 
 /// Returns the step that tries the Debian package.
 pub(super) fn debian_step() -> Step {
     let about = "the Debian package installs in a clean system, works, and is removed completely";
-    Step::new("packages:deb", about, debian).on(Lane::Second)
+    Step::new("packages:deb", about, |options| debian(Contents::Tested, options)).on(Lane::Second)
 }
 
 /// Returns the step that tries its services.
 pub(super) fn services_step() -> Step {
     let about = "systemd runs the packaged units, from installation to purge";
-    Step::new("packages:services", about, |options| match package(options)? {
-        Ok(package) => services::outcome(&package, options),
-        Err(why) => Ok(Outcome::skipped(why)),
-    })
+    Step::new("packages:services", about, |options| services(Contents::Tested, options))
+}
+
+/// Returns the steps of `cargo soak`, which try the package of a release.
+pub(crate) fn released() -> [Step; 2] {
+    let about =
+        "the Debian package of a release installs in a clean system, works, and is removed completely";
+    let debian = Step::new("packages:deb", about, |options| debian(Contents::Released, options));
+    let about = "systemd runs its units, from installation to purge";
+    let services = Step::new("packages:services", about, |options| services(Contents::Released, options));
+    [debian, services]
 }
 
 /// Returns the step that tries the wheel, which `python:tests` uses before it.
@@ -50,14 +65,17 @@ pub(super) fn wheel_step() -> Step {
     Step::new("packages:wheel", "the wheel and its command work in a clean system", wheel)
 }
 
-fn debian(options: &RunOptions) -> Result<Outcome> {
-    let package = match package(options)? {
+fn debian(contents: Contents, options: &RunOptions) -> Result<Outcome> {
+    let package = match package(contents)? {
         Ok(package) => package,
-        Err(why) => return Ok(Outcome::skipped(why)),
+        Err(outcome) => return Ok(outcome),
     };
     // Debian's package checker, if installed.
     if succeeds(program("lintian", ["--version"])) {
         let mut lintian = program("lintian", ["--fail-on", "error,warning"]);
+        if contents == Contents::Tested {
+            lintian.args(["--suppress-tags", "undeclared-elf-prerequisites"]);
+        }
         lintian.arg(&package);
         let outcome = sources::check(lintian, options)?;
         if outcome.verdict != Verdict::Passed {
@@ -67,33 +85,66 @@ fn debian(options: &RunOptions) -> Result<Outcome> {
     in_clean_system(&package, "debian.sh", options)
 }
 
-/// Builds the package for this machine and the clean system, once; or returns why that is not possible.
-fn package(options: &RunOptions) -> Result<Result<PathBuf, String>> {
-    // Steps of several lanes need them, and must not write the same files at once.
-    static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
-    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(package) = &*built {
-        return Ok(Ok(package.clone()));
+fn services(contents: Contents, options: &RunOptions) -> Result<Outcome> {
+    match package(contents)? {
+        Ok(package) => services::outcome(&package, options),
+        Err(outcome) => Ok(outcome),
     }
-    let package = thread::scope(|scope| {
-        // Mostly downloads and unpacks, while the program compiles. If it fails, copying the system reports why.
-        scope.spawn(|| clean::base(options));
-        debian_package()
-    })?;
-    *built = package.as_ref().ok().cloned();
-    Ok(package)
 }
 
-fn debian_package() -> Result<Result<PathBuf, String>> {
+/// Builds the package for this machine, once; or returns the outcome if that is not possible.
+fn package(contents: Contents) -> Result<Result<PathBuf, Outcome>> {
+    // Steps of several lanes need it, and must not write the same files at once.
+    static BUILT: Mutex<Option<(Contents, PathBuf)>> = Mutex::new(None);
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, package)) = built.as_ref().filter(|(of, _)| *of == contents) {
+        return Ok(Ok(package.clone()));
+    }
     let release = Release::of(&crate::root())?;
-    let [native, ..] = &dist::PROGRAMS;
-    let command = match dist::build(&release, native, "first", Profile::Trial)? {
-        Ok(command) => command,
-        Err(why) => return Ok(Err(why)),
+    let folder = crate::root().join("target/clean-root");
+    fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    let command = match contents {
+        Contents::Tested => tested_program(&folder)?,
+        Contents::Released => released_program(&release)?,
     };
-    let out = crate::root().join("target/clean-root");
-    fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
-    dist::debian_package(&release, "amd64", &command, &out)
+    let command = match command {
+        Ok(command) => command,
+        Err(outcome) => return Ok(Err(outcome)),
+    };
+    Ok(match dist::debian_package(&release, "amd64", &command, &folder)? {
+        Ok(package) => {
+            *built = Some((contents, package.clone()));
+            Ok(package)
+        }
+        Err(why) => Err(Outcome::skipped(why)),
+    })
+}
+
+/// Returns a copy, without symbols, of the program that the tests run.
+fn tested_program(folder: &Path) -> Result<Result<PathBuf, Outcome>> {
+    let built = match built::program("mcast")? {
+        Ok(built) => built,
+        Err(failed) => return Ok(Err(failed)),
+    };
+    let copy = folder.join("mcast");
+    let mut strip = program("strip", ["-o"]);
+    strip.args([&copy, &built]);
+    let finished = finish(strip, false)?;
+    anyhow::ensure!(finished.success, "strip failed:\n{}", finished.output);
+    Ok(Ok(copy))
+}
+
+fn released_program(release: &Release) -> Result<Result<PathBuf, Outcome>> {
+    let [native, ..] = &dist::PROGRAMS;
+    Ok(dist::build(release, native, "first")?.map_err(Outcome::skipped))
+}
+
+/// Makes the clean system, once.
+fn system(options: &RunOptions) -> Result<Result<PathBuf, String>> {
+    // Steps of several lanes need it.
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    clean::base(options)
 }
 
 fn wheel(options: &RunOptions) -> Result<Outcome> {

@@ -5,23 +5,19 @@ use crate::command::{cargo, finish};
 use crate::step::{Lane, Outcome, Step};
 use crate::target;
 
-/// The system for which every merge checks the whole workspace. It compiles for two more: the package is a program for
-/// musl, and Wine runs one for Windows.
-const WHOLE: &str = "aarch64-apple-darwin";
-
-/// A target that differs from one that is checked as a whole only in some crates.
+/// A target, and the crates with code for it. Every merge checks only these: Wine runs all crates as a program for Windows,
+/// so the others compile without Linux.
 struct Similar {
     target: &'static str,
-    /// The crates with code for it.
     packages: &'static [&'static str],
 }
 
-const SIMILAR: [Similar; 2] = [
-    // It shares the other code of Unix with macOS.
-    Similar {
-        target: "x86_64-unknown-freebsd",
-        packages: &["mcast-sys", "mcast", "mcast-capture", "mcast-doctor"],
-    },
+/// The crates that name these systems.
+const UNIX: [&str; 4] = ["mcast-sys", "mcast", "mcast-capture", "mcast-doctor"];
+
+const SIMILAR: [Similar; 3] = [
+    Similar { target: "aarch64-apple-darwin", packages: &UNIX },
+    Similar { target: "x86_64-unknown-freebsd", packages: &UNIX },
     // Only system calls differ from those of other processors.
     Similar { target: "aarch64-unknown-linux-gnu", packages: &["mcast-sys", "mcast-lab", "mcast-capture"] },
 ];
@@ -54,7 +50,6 @@ const NO_STD_CRATES: [&str; 5] =
 
 pub(super) fn steps() -> Vec<Step> {
     let host = host();
-    let whole = (WHOLE != host).then(|| whole_workspace(WHOLE));
     let similar = SIMILAR.iter().filter(|similar| similar.target != host).map(|similar| {
         let packages = similar.packages.iter().flat_map(|package| ["--package", package]);
         step(
@@ -69,7 +64,7 @@ pub(super) fn steps() -> Vec<Step> {
         "the no_std crates compile without an operating system",
         packages.chain(["--lib", "--no-default-features"]).collect(),
     );
-    whole.into_iter().chain(similar).chain([bare]).map(|step| step.on(Lane::Beside)).collect()
+    similar.chain([bare]).map(|step| step.on(Lane::Beside)).collect()
 }
 
 /// The steps of `cargo soak`.
@@ -131,12 +126,13 @@ mod checks {
     /// A crate whose code names a system is checked for it.
     #[test]
     fn crates_with_code_for_a_similar_system_are_checked_for_it() {
-        let search = ["grep", "--files-with-matches", "target_os = \"freebsd\"", "--", "crates/*/src/*.rs"];
-        let found = finish(program("git", search), false).unwrap();
-        let crates: BTreeSet<_> = found.output.lines().filter_map(|path| path.split('/').nth(1)).collect();
-        let freebsd = SIMILAR.iter().find(|similar| similar.target.ends_with("freebsd")).unwrap();
-        let checked: BTreeSet<_> = freebsd.packages.iter().copied().chain(NAME_ONLY).collect();
+        for system in ["target_os = \"freebsd\"", "target_vendor = \"apple\""] {
+            let search = ["grep", "--files-with-matches", system, "--", "crates/*/src/*.rs"];
+            let found = finish(program("git", search), false).unwrap();
+            let crates = found.output.lines().filter_map(|path| path.split('/').nth(1));
+            let checked = UNIX.into_iter().chain(NAME_ONLY).collect::<BTreeSet<_>>();
 
-        assert_eq!(crates, checked);
+            assert_eq!(crates.collect::<BTreeSet<_>>(), checked, "{system}");
+        }
     }
 }

@@ -208,6 +208,20 @@ mod checks {
         }
     }
 
+    /// rustdoc ignores the examples of a crate without `doctest`.
+    #[test]
+    fn crates_without_documentation_tests_have_no_examples() {
+        let git =
+            |arguments: &[&str]| finish(crate::command::program("git", arguments), false).unwrap().output;
+        let manifests = git(&["grep", "--files-with-matches", "^doctest = false", "--", "crates"]);
+        assert!(manifests.lines().count() > 1, "{manifests}");
+        for manifest in manifests.lines() {
+            let sources = manifest.replace("Cargo.toml", "src");
+            let examples = git(&["grep", "-E", "//[/!].*```", "--", &sources]);
+            assert_eq!(examples, "", "{manifest}");
+        }
+    }
+
     #[test]
     fn tests_that_needed_a_second_attempt_are_named() {
         let output = "   Summary [ 3.1s] 2 tests run: 2 passed (1 flaky), 0 skipped\n\

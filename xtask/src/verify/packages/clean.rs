@@ -21,7 +21,7 @@ pub(super) struct CleanSystem {
 impl CleanSystem {
     /// Copies the system and adds files to its folder `/given`; or returns why that is not possible.
     pub(super) fn with(given: &[&Path], options: &RunOptions) -> Result<Result<Self, String>> {
-        let base = match base(options)? {
+        let base = match super::system(options)? {
             Ok(base) => base,
             Err(why) => return Ok(Err(why)),
         };
