@@ -1,6 +1,7 @@
 //! Where the kernel's structures have what the program reads, from the kernel's type information.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use mcast_sys::bpf::btf::{self, Btf};
 
@@ -38,9 +39,14 @@ impl KernelLayout {
         if cfg!(not(target_pointer_width = "64")) {
             return Err("drop reasons are read from 64-bit kernels only".to_owned());
         }
+        // Several megabytes, which do not change while the kernel runs.
+        static KNOWN: OnceLock<(KernelLayout, BTreeMap<u32, String>)> = OnceLock::new();
+        if let Some(known) = KNOWN.get() {
+            return Ok(known.clone());
+        }
         let bytes = std::fs::read(btf::KERNEL)
             .map_err(|error| format!("the kernel has no type information: {}: {error}", btf::KERNEL))?;
-        Self::parse(&bytes)
+        Self::parse(&bytes).map(|parsed| KNOWN.get_or_init(|| parsed).clone())
     }
 
     /// Returns what [`Self::of_this_kernel`] does, from the type information of a kernel.
