@@ -62,6 +62,7 @@ impl Dice {
 
 /// Returns a number in which each bit depends on all bits of `value`.
 #[must_use]
+#[inline]
 pub fn mix(value: u64) -> u64 {
     let mut mixed = value;
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,18 +1,16 @@
 //! A toy cipher with the interface of a real one, without its security; and a notary, which checks that no nonce is
 //! used for two different texts.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use mcast_dice::mix;
 use mcast_stream_proto::seal::{Cipher, Purpose, Secret};
 
-type SealedTexts = Arc<Mutex<HashMap<(Vec<u8>, u64), u64>>>;
-
 /// Everything that was sealed by any party, by purpose and count.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Notary {
-    sealed: SealedTexts,
+    sealed: Arc<Mutex<BTreeMap<(u64, u64), u64>>>,
     reused: Arc<Mutex<bool>>,
 }
 
@@ -33,14 +31,16 @@ struct ToySecret {
 
 impl Secret for ToySecret {
     fn cipher(&self, purpose: &Purpose) -> Box<dyn Cipher> {
-        let key = hash(self.key, &purpose.bytes());
-        Box::new(ToyCipher { key, purpose: purpose.bytes().to_vec(), notary: self.notary.clone() })
+        let bytes = purpose.bytes();
+        let (key, purpose) = (hash(self.key, &bytes), hash(0, &bytes));
+        Box::new(ToyCipher { key, purpose, notary: self.notary.clone() })
     }
 }
 
 struct ToyCipher {
     key: u64,
-    purpose: Vec<u8>,
+    /// A hash of the purpose.
+    purpose: u64,
     notary: Notary,
 }
 
@@ -64,7 +64,7 @@ impl ToyCipher {
 impl Cipher for ToyCipher {
     fn seal(&self, count: u64, head: &[u8], text: &mut [u8]) -> Option<[u8; 16]> {
         let content = hash(hash(1, head), text);
-        let known = self.notary.sealed.lock().unwrap().insert((self.purpose.clone(), count), content);
+        let known = self.notary.sealed.lock().unwrap().insert((self.purpose, count), content);
         if known.is_some_and(|known| known != content) {
             *self.notary.reused.lock().unwrap() = true;
         }

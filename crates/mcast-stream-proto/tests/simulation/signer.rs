@@ -18,21 +18,21 @@ impl ToyKey {
     }
 
     fn signature(&self, text: &[u8]) -> [u8; SIGNATURE_LENGTH] {
-        let mut signature = [0; SIGNATURE_LENGTH];
-        for (at, chunk) in signature.chunks_mut(8).enumerate() {
-            chunk.copy_from_slice(&hash(self.0 ^ (at as u64) << 32, text).to_be_bytes());
-        }
-        signature
+        stretched(hash(self.0, text))
     }
 }
 
 fn digest(parts: [&[u8]; 3]) -> Digest {
-    let whole = parts.concat();
-    let mut digest = Digest::default();
-    for (at, chunk) in digest.0.chunks_mut(8).enumerate() {
-        chunk.copy_from_slice(&hash(at as u64, &whole).to_be_bytes());
+    Digest(stretched(parts.iter().fold(0, |state, part| hash(state, part))))
+}
+
+/// Returns bytes that follow from this number.
+fn stretched<const LENGTH: usize>(number: u64) -> [u8; LENGTH] {
+    let mut bytes = [0; LENGTH];
+    for (at, chunk) in bytes.chunks_mut(8).enumerate() {
+        chunk.copy_from_slice(&mix(number ^ at as u64).to_be_bytes());
     }
-    digest
+    bytes
 }
 
 impl Signer for ToyKey {

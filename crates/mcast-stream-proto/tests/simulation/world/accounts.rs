@@ -1,7 +1,7 @@
 //! Compares what was published and delivered with the reports: of each subscriber to its application, and of the
 //! publisher about each subscriber.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use mcast_stream_proto::publisher::Standing;
 use mcast_stream_proto::subscriber::Policy;
@@ -37,7 +37,7 @@ impl World<'_> {
         if !self.closed {
             return Ok(());
         }
-        let claimed: HashSet<SubscriberId> = self.reported_complete().collect();
+        let claimed: BTreeSet<SubscriberId> = self.reported_complete().collect();
         let mut complete = 0;
         for (index, node) in self.nodes.iter().enumerate() {
             let former = node.former.iter().map(|(id, audit)| (*id, audit));

@@ -1,6 +1,6 @@
 //! Checks what the publisher reports as acknowledged: by a subscriber, and as the plan requires.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use mcast_stream_proto::publisher::{AckState, Watermarks};
 use mcast_stream_proto::subscriber::{Policy, Start};
@@ -15,7 +15,7 @@ use crate::plan::{AckPlan, Acknowledge};
 pub(crate) struct AckAudit {
     incarnation: u32,
     /// The messages that were reported as received and processed by each subscriber, without those checked before.
-    checked: HashMap<SubscriberId, (MessageNumber, MessageNumber)>,
+    checked: BTreeMap<SubscriberId, (MessageNumber, MessageNumber)>,
     settled: u64,
     /// The number of messages that were acknowledged as required, and of those that were given up.
     pub(crate) acknowledged: u64,
@@ -99,8 +99,8 @@ impl World<'_> {
             true => audit.has_processed(self.incarnation, number),
             false => audit.has_received(self.incarnation, number),
         };
-        let by: HashSet<_> = self.audits().filter(|(.., audit)| has(audit)).map(|(id, ..)| id).collect();
-        let by_index: HashSet<_> =
+        let by: BTreeSet<_> = self.audits().filter(|(.., audit)| has(audit)).map(|(id, ..)| id).collect();
+        let by_index: BTreeSet<_> =
             self.audits().filter(|(.., audit)| has(audit)).map(|(_, index, _)| index).collect();
         let is_acknowledged = match plan.by {
             Acknowledge::Count(count) => by.len() >= count,
@@ -127,7 +127,7 @@ impl World<'_> {
     }
 
     /// Whether all who were present when this message was published have it. A snapshot may cover it.
-    fn all_have(&self, number: u64, by: &HashSet<SubscriberId>) -> bool {
+    fn all_have(&self, number: u64, by: &BTreeSet<SubscriberId>) -> bool {
         let Some(published) = self.published_at.get(number as usize) else { return false };
         let is_exempt =
             |audit: &Audit| matches!(audit.policy, Policy::BestEffort(_)) || audit.start() == Start::Snapshot;

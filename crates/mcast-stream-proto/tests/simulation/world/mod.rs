@@ -16,7 +16,7 @@ mod stranger;
 mod subscribers;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -170,8 +170,8 @@ pub(crate) struct World<'p> {
     lost_in_links: u64,
     slowest: u64,
     nodes: Vec<Node>,
-    waited_since: HashMap<SubscriberId, u64>,
-    excused: HashSet<SubscriberId>,
+    waited_since: BTreeMap<SubscriberId, u64>,
+    excused: BTreeSet<SubscriberId>,
     begun: u64,
     progress_at: u64,
     recorded: Vec<Vec<u8>>,
@@ -181,7 +181,7 @@ pub(crate) struct World<'p> {
     data_at: u64,
     /// The same without repairs.
     new_data_at: u64,
-    tally: HashMap<&'static str, u64>,
+    tally: BTreeMap<&'static str, u64>,
     bottleneck: Option<Link>,
     /// Bytes of new data that it dropped.
     dropped: u64,
@@ -204,18 +204,18 @@ pub(crate) struct World<'p> {
     evicted: Vec<usize>,
     slowed: u64,
     /// The last status of each subscriber, if it is not sealed.
-    statuses: HashMap<SubscriberId, Status>,
+    statuses: BTreeMap<SubscriberId, Status>,
     /// One past the last manifest that the publisher has sent, or the first datagram before it has sent any, if it signs.
     vouched: Option<Sequence>,
     /// The next datagram to be sent, and `vouched`, when the publisher was last woken: evictions come before sending.
     before_sending: (Sequence, Option<Sequence>),
     /// The progress that each of them has reported.
-    progress: HashMap<SubscriberId, ReportedProgress>,
+    progress: BTreeMap<SubscriberId, ReportedProgress>,
     /// How long the publisher waited for each subscriber that is gone.
-    waited_for_absent: HashMap<SubscriberId, u64>,
+    waited_for_absent: BTreeMap<SubscriberId, u64>,
     acks: AckAudit,
     /// When each subscriber was known to the present publisher.
-    present: HashMap<SubscriberId, Vec<(u64, u64)>>,
+    present: BTreeMap<SubscriberId, Vec<(u64, u64)>>,
     /// When the publisher began to wait for subscribers that must acknowledge messages.
     blocked_since: Option<u64>,
     /// Violations that were noticed during the run.
@@ -296,8 +296,8 @@ impl<'p> World<'p> {
             lost_in_links: 0,
             slowest: 0,
             nodes,
-            waited_since: HashMap::new(),
-            excused: HashSet::new(),
+            waited_since: BTreeMap::new(),
+            excused: BTreeSet::new(),
             begun: 0,
             progress_at: 0,
             recorded: Vec::new(),
@@ -305,7 +305,7 @@ impl<'p> World<'p> {
             traffic: Vec::new(),
             data_at: 0,
             new_data_at: 0,
-            tally: HashMap::new(),
+            tally: BTreeMap::new(),
             bottleneck: plan.bottleneck.map(|Bottleneck { rate, queue }| {
                 Link::new(Quality { rate: Some(rate), queue, ..Quality::FREE }, 0)
             }),
@@ -323,13 +323,13 @@ impl<'p> World<'p> {
             waited: 0,
             evicted: Vec::new(),
             slowed: 0,
-            statuses: HashMap::new(),
+            statuses: BTreeMap::new(),
             vouched: nothing_vouched(plan),
             before_sending: (Sequence(1), nothing_vouched(plan)),
-            progress: HashMap::new(),
-            waited_for_absent: HashMap::new(),
+            progress: BTreeMap::new(),
+            waited_for_absent: BTreeMap::new(),
             acks: AckAudit::default(),
-            present: HashMap::new(),
+            present: BTreeMap::new(),
             blocked_since: None,
             violations: Vec::new(),
         }
