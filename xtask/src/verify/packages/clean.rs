@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
 
@@ -25,7 +26,10 @@ impl CleanSystem {
             Ok(base) => base,
             Err(why) => return Ok(Err(why)),
         };
-        let system = Self { root: base.with_file_name(format!("copy-{}", std::process::id())) };
+        // Steps of several lanes have one each.
+        static COPIES: AtomicUsize = AtomicUsize::new(0);
+        let copy = COPIES.fetch_add(1, Ordering::Relaxed);
+        let system = Self { root: base.with_file_name(format!("copy-{}-{copy}", std::process::id())) };
         let mut copy = program("cp", ["--archive", "--reflink=auto"]);
         copy.args([&base, &system.root]);
         anyhow::ensure!(succeeds(copy), "the clean system could not be copied to {}", system.root.display());
