@@ -76,15 +76,16 @@ impl Cubic {
         (self.friendly, self.updated) = (self.window, now);
     }
 
-    /// Grows for the time since the last call.
-    pub(super) fn grow(&mut self, now: ClockTime, round_trip: Nanos) {
+    /// Grows for the time since the last call. In slow start, the window is at most twice what arrives per round trip: time
+    /// alone does not show that the path carries it.
+    pub(super) fn grow(&mut self, now: ClockTime, round_trip: Nanos, arriving: f64) {
         let trip = seconds(round_trip).max(1e-6);
         let rounds = seconds(now.since(self.updated)) / trip;
         self.updated = now;
         self.friendly += FRIENDLY * rounds;
         let at = seconds(now.since(self.reduced)) + trip - self.peak;
         let target = (C * at * at * at + self.greatest).max(self.friendly);
-        let target = if self.is_starting { f64::MAX } else { target };
+        let target = if self.is_starting { 2.0 * arriving } else { target };
         if target > self.window {
             // At most one and a half times per round trip.
             self.window = target.min(self.window * (1.0 + 0.5 * rounds.min(1.0)));
@@ -136,10 +137,20 @@ mod tests {
         // K is the cube root of 300 / 0.4, 9.1 seconds.
         while cubic.window() < 1_000.0 {
             now = now + round_trip;
-            cubic.grow(now, round_trip);
+            cubic.grow(now, round_trip, 0.0);
             assert!(now < ClockTime(11 * Nanos::SECOND.0));
         }
         assert!(now > ClockTime(8 * Nanos::SECOND.0), "{now:?}");
+    }
+
+    #[test]
+    fn slow_start_waits_for_what_is_sent_to_arrive() {
+        let round_trip = Nanos::from_millis(20);
+        let mut cubic = Cubic::starting(ClockTime(0), 100.0);
+        for step in 1..100 {
+            cubic.grow(ClockTime(0) + step * round_trip, round_trip, 100.0);
+        }
+        assert!((199.0..=200.0).contains(&cubic.window()), "{cubic:?}");
     }
 
     #[test]
@@ -148,12 +159,12 @@ mod tests {
         let (mut cubic, mut now) = (Cubic::starting(ClockTime(0), 10.0), ClockTime(0));
         for _ in 0..10 {
             now = now + round_trip;
-            cubic.grow(now, round_trip);
+            cubic.grow(now, round_trip, cubic.window());
         }
         assert!(cubic.is_starting() && cubic.window() > 500.0, "{cubic:?}");
         cubic.reduce(now);
         let reduced = cubic.window();
-        cubic.grow(now + round_trip, round_trip);
+        cubic.grow(now + round_trip, round_trip, reduced);
         assert!(!cubic.is_starting() && cubic.window() < 1.1 * reduced, "{cubic:?}");
     }
 }

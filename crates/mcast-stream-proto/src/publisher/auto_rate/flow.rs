@@ -28,6 +28,8 @@ pub(super) struct FlowReport {
     /// What arrived, in bytes per second: in this sample, and on average in the last ones.
     pub(super) arrived: u64,
     pub(super) average: u64,
+    /// The window of what arrives, in segments.
+    pub(super) arriving: f64,
 }
 
 /// The last reduction: the window before it, and the queue and what arrived then and since.
@@ -103,7 +105,8 @@ impl Flow {
     }
 
     pub(super) fn observe(&mut self, report: &FlowReport) {
-        let FlowReport { now, queue, round_trip, base, delay, is_full, loss, average, .. } = *report;
+        let FlowReport { now, queue, round_trip, base, delay, is_full, loss, average, arriving, .. } =
+            *report;
         let elapsed = now.since(self.cubic.reduced());
         if let Some(mut reduction) = self.reduction.filter(|_| elapsed >= delay) {
             reduction.add(report);
@@ -117,7 +120,7 @@ impl Flow {
         if reduces {
             self.reduce(now, queue, average);
         } else if is_full {
-            self.cubic.grow(now, round_trip);
+            self.cubic.grow(now, round_trip, arriving);
         } else {
             self.cubic.pause(now);
         }
@@ -163,6 +166,7 @@ mod tests {
                 loss: None,
                 arrived,
                 average: arrived,
+                arriving: 0.0,
             });
         }
         flow.window()

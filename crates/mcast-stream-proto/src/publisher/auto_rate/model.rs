@@ -35,6 +35,8 @@ const FIRST_PATIENCE: Nanos = Nanos::from_secs(2);
 const LONGEST_PATIENCE: Nanos = Nanos::from_secs(10);
 /// For how long the window of the flow beside others is remembered.
 const MEMORY: Nanos = Nanos::from_secs(5);
+/// For how many delays after the search for the rate it is remembered that the stream has no window yet.
+const START_MEMORY: u64 = 8;
 /// The greatest loss for which the rate makes up.
 const GREATEST_BACKGROUND: f64 = 0.6;
 /// Loss beyond that, from which on what arrives is a limit.
@@ -436,7 +438,9 @@ impl PathModel {
                 self.compete(now, flow)
             }
             Mode::Alone { resume, since, .. } if !is_long => {
-                let resume = resume.filter(|_| now.since(since) < MEMORY);
+                // A rate that was found without others is one to begin with.
+                let memory = |flow: &Flow| if flow.is_starting() { START_MEMORY * delay } else { MEMORY };
+                let resume = resume.filter(|flow| now.since(since) < memory(flow));
                 if now.since(since) > MEMORY {
                     self.patience = FIRST_PATIENCE;
                 }
@@ -473,6 +477,7 @@ impl PathModel {
                         .then(|| sample.lost as f64 / sample.datagrams.max(1) as f64),
                     arrived: sample.arrived,
                     average: self.average,
+                    arriving: self.window(sample.arrived.max(self.average)),
                 });
                 Mode::Beside { flow, test_at }
             }
