@@ -103,9 +103,9 @@ pub(super) fn measure(bench: &Bench, plan: &Plan, bottleneck: Bottleneck) -> Res
         (Measured::Cubic, &["bbr"]),
         (Measured::Stream, &["cubic", "bbr"]),
     ];
-    let scenes = [1, 4].into_iter().flat_map(|queue| {
-        BESIDE.map(|(measured, congestion)| Scene { measured, queue, congestion })
-    });
+    let scenes = [1, 4]
+        .into_iter()
+        .flat_map(|queue| BESIDE.map(|(measured, congestion)| Scene { measured, queue, congestion }));
     let turns: Vec<_> = scenes
         .map(|scene| Turn {
             name: scene.name(),
