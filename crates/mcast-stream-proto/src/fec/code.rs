@@ -7,18 +7,13 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::field::{REDUCTION, product, quotient};
-use super::{SYMBOL_HEAD, Symbols, symbol_of};
+use super::field::{product, quotient};
+use super::symbol::{Chunk, Symbol};
+use super::{SYMBOL_HEAD, SymbolParts, Symbols};
 use crate::wire::Parity;
 
-/// Bytes of a symbol that are computed at once: the compiler turns loops over them into vector instructions.
-const STRIDE: usize = 64;
-const ZEROS: [u8; STRIDE] = [0; STRIDE];
 /// The most datagrams in a block.
 const BLOCK: usize = Parity::LONGEST_BLOCK as usize;
-
-/// The symbol of a datagram in its two parts; zeros follow them.
-pub(crate) type SymbolParts<'d> = ([u8; SYMBOL_HEAD], &'d [u8]);
 
 /// Returns the coefficient of a datagram in a parity symbol: datagrams are counted from 0 to 63, symbols from 0 to 191.
 const fn coefficient(symbol: u8, datagram: u8) -> u8 {
@@ -26,36 +21,43 @@ const fn coefficient(symbol: u8, datagram: u8) -> u8 {
 }
 
 /// Returns the parity symbols with these indexes, each of `length` bytes, of the datagrams of a block, in order.
-pub(crate) fn encode(datagrams: &[SymbolParts<'_>], indexes: Range<u8>, length: usize) -> Vec<Vec<u8>> {
+pub(crate) fn encode(
+    datagrams: &[SymbolParts<'_, SYMBOL_HEAD>],
+    indexes: Range<u8>,
+    length: usize,
+) -> Vec<Vec<u8>> {
     let numbers = 0..datagrams.len() as u8;
     let rows =
         indexes.map(|symbol| Row::new(numbers.clone().map(|at| coefficient(symbol, at)))).collect::<Vec<_>>();
-    let mut symbols = vec![vec![0; length]; rows.len()];
-    add_parts(&mut symbols, &rows, datagrams);
-    symbols
+    let sources: Vec<Symbol> = datagrams.iter().copied().map(Symbol::new).collect();
+    let mut symbols = vec![Symbol::zeros(length); rows.len()];
+    add_products(&mut symbols, &rows, &sources.iter().collect::<Vec<_>>());
+    symbols.iter().map(Symbol::to_bytes).collect()
 }
 
 /// Returns the symbols of the datagrams of a block that are not known, with their numbers, from as many parity symbols of
 /// equal length; `None` if there are too few, or if they cannot belong to this block.
-pub(crate) fn decode(known: &[Option<&[u8]>], parity: &[(u8, &[u8])]) -> Option<Symbols> {
+pub(crate) fn decode(known: &[Option<&Symbol>], mut parity: Symbols) -> Option<Symbols> {
     let missing: Vec<u8> = (0..known.len() as u8).filter(|at| known[usize::from(*at)].is_none()).collect();
-    let parity = parity.get(..missing.len())?;
-    let length = parity.first().map_or(0, |(_, symbol)| symbol.len());
-    let there = (0..).zip(known).filter_map(|(at, datagram)| Some((at, (*datagram)?)));
-    let (numbers, datagrams): (Vec<u8>, Vec<&[u8]>) = there.unzip();
-    let datagrams = datagrams.into_iter().map(symbol_of).collect::<Option<Vec<_>>>()?;
-    if !missing.is_empty() && datagrams.iter().any(|(head, rest)| head.len() + rest.len() > length) {
+    if parity.len() < missing.len() {
+        return None;
+    }
+    parity.truncate(missing.len());
+    let length = parity.first().map_or(0, |(_, symbol)| symbol.length());
+    let there = (0..).zip(known).filter_map(|(at, symbol)| Some((at, (*symbol)?)));
+    let (numbers, symbols): (Vec<u8>, Vec<&Symbol>) = there.unzip();
+    if !missing.is_empty() && symbols.iter().any(|symbol| symbol.length() > length) {
         return None;
     }
     // What is left of each parity symbol without the known datagrams.
-    let mut sums: Vec<Vec<u8>> = parity.iter().map(|(_, symbol)| symbol.to_vec()).collect();
-    let row = |(symbol, _): &(u8, &[u8])| Row::new(numbers.iter().map(|at| coefficient(*symbol, *at)));
-    add_parts(&mut sums, &parity.iter().map(row).collect::<Vec<_>>(), &datagrams);
-    let row = |(symbol, _): &(u8, &[u8])| missing.iter().map(|at| coefficient(*symbol, *at)).collect();
-    let inverse = inverse(parity.iter().map(row).collect())?;
-    let mut symbols = vec![vec![0; length]; missing.len()];
-    let sources: Vec<&[u8]> = sums.iter().map(Vec::as_slice).collect();
-    add_products(&mut symbols, &inverse.into_iter().map(Row::new).collect::<Vec<_>>(), &sources, 0);
+    let (indexes, mut sums): (Vec<u8>, Vec<Symbol>) = parity.into_iter().unzip();
+    let row = |symbol: &u8| Row::new(numbers.iter().map(|at| coefficient(*symbol, *at)));
+    add_products(&mut sums, &indexes.iter().map(row).collect::<Vec<_>>(), &symbols);
+    let row = |symbol: &u8| missing.iter().map(|at| coefficient(*symbol, *at)).collect();
+    let inverse = inverse(indexes.iter().map(row).collect())?;
+    let mut symbols = vec![Symbol::zeros(length); missing.len()];
+    let rows: Vec<Row> = inverse.into_iter().map(Row::new).collect();
+    add_products(&mut symbols, &rows, &sums.iter().collect::<Vec<_>>());
     Some(missing.into_iter().zip(symbols).collect())
 }
 
@@ -82,75 +84,64 @@ fn inverse(mut rows: Vec<Vec<u8>>) -> Option<Vec<Vec<u8>>> {
     Some(rows.into_iter().map(|row| row[size..].to_vec()).collect())
 }
 
-/// The coefficients of up to 64 sources in a sum.
-struct Row {
-    /// The sources whose coefficients have bit 7, those with bit 6, and so on, and where the list of each bit ends.
-    sources: Vec<u8>,
-    ends: [usize; 8],
-}
+/// The coefficients of up to 64 sources in a sum, as four digits of two bits, the highest first: a set of sources for each
+/// value of a digit but 0.
+struct Row([[u64; 3]; 4]);
 
 impl Row {
     fn new(coefficients: impl IntoIterator<Item = u8>) -> Self {
-        let coefficients: Vec<u8> = coefficients.into_iter().collect();
-        let mut row = Self { sources: Vec::new(), ends: [0; 8] };
-        for (bit, end) in (0..8).rev().zip(&mut row.ends) {
-            let with_bit = (0..).zip(&coefficients).filter(|(_, coefficient)| **coefficient >> bit & 1 == 1);
-            row.sources.extend(with_bit.map(|(source, _)| source));
-            *end = row.sources.len();
+        let mut digits = [[0; 3]; 4];
+        for (source, coefficient) in (0..BLOCK).zip(coefficients) {
+            for (digit, sets) in digits.iter_mut().rev().enumerate() {
+                let value = usize::from(coefficient >> (2 * digit) & 3);
+                if let Some(set) = value.checked_sub(1).and_then(|value| sets.get_mut(value)) {
+                    *set |= 1 << source;
+                }
+            }
         }
-        row
+        Self(digits)
     }
 
-    /// Returns the sum of the products of these sources: that of the sources with bit 7, times x, plus that of those with
-    /// bit 6, and so on, so that a sum is multiplied by x seven times, however many sources it has.
-    fn sum(&self, chunks: &[&[u8; STRIDE]; BLOCK]) -> [u8; STRIDE] {
-        let mut sum = ZEROS;
-        let mut start = 0;
-        for end in self.ends {
-            for byte in &mut sum {
-                *byte = (*byte << 1) ^ (((*byte as i8) >> 7) as u8 & REDUCTION);
-            }
-            for source in self.sources.get(start..end).unwrap_or_default() {
-                let chunk = chunks[usize::from(*source) % BLOCK];
-                sum.iter_mut().zip(chunk).for_each(|(byte, other)| *byte ^= other);
-            }
-            start = end;
+    /// Returns the sum of the products of these sources. A sum is multiplied by x eight times, however many sources it has,
+    /// and for a digit each of these is added at most once.
+    #[inline]
+    fn sum(&self, chunks: &[&Chunk; BLOCK]) -> Chunk {
+        let mut sum = Chunk::ZEROS;
+        for [ones, twos, threes] in self.0 {
+            let mut both = Chunk::ZEROS;
+            add_each(&mut both, threes, chunks);
+            sum.double();
+            sum.add(&both);
+            add_each(&mut sum, twos, chunks);
+            sum.double();
+            sum.add(&both);
+            add_each(&mut sum, ones, chunks);
         }
         sum
     }
 }
 
-/// Adds to each target the products of these symbols with the coefficients of a row.
-fn add_parts(targets: &mut [Vec<u8>], rows: &[Row], parts: &[SymbolParts<'_>]) {
-    let heads: Vec<&[u8]> = parts.iter().map(|(head, _)| &head[..]).collect();
-    let rests: Vec<&[u8]> = parts.iter().map(|(_, rest)| *rest).collect();
-    add_products(targets, rows, &heads, 0);
-    add_products(targets, rows, &rests, SYMBOL_HEAD);
+/// Adds the sources of a set.
+#[inline]
+fn add_each(sum: &mut Chunk, mut set: u64, chunks: &[&Chunk; BLOCK]) {
+    while set != 0 {
+        sum.add(chunks[set.trailing_zeros() as usize % BLOCK]);
+        set &= set - 1;
+    }
 }
 
-/// Adds to each target, from `at` on, the products of these sources with the coefficients of a row.
-fn add_products(targets: &mut [Vec<u8>], rows: &[Row], sources: &[&[u8]], at: usize) {
-    let longest = sources.iter().map(|source| source.len()).max().unwrap_or(0);
-    // The last bytes of each source, filled up.
-    let ends: Vec<[u8; STRIDE]> = sources
-        .iter()
-        .map(|source| {
-            let (_, rest) = source.as_chunks::<STRIDE>();
-            let mut end = ZEROS;
-            end[..rest.len()].copy_from_slice(rest);
-            end
-        })
-        .collect();
-    for start in (0..longest).step_by(STRIDE) {
-        let mut chunks = [&ZEROS; BLOCK];
-        for ((chunk, source), end) in chunks.iter_mut().zip(sources).zip(&ends) {
-            if let Some(rest) = source.get(start..).filter(|rest| !rest.is_empty()) {
-                *chunk = rest.first_chunk().unwrap_or(end);
-            }
+/// Adds to each target the products of these sources with the coefficients of a row.
+fn add_products(targets: &mut [Symbol], rows: &[Row], sources: &[&Symbol]) {
+    let longest = sources.iter().map(|source| source.chunks().len()).max().unwrap_or(0);
+    for at in 0..longest {
+        let mut chunks = [&Chunk::ZEROS; BLOCK];
+        for (chunk, source) in chunks.iter_mut().zip(sources) {
+            *chunk = source.chunks().get(at).unwrap_or(&Chunk::ZEROS);
         }
         for (target, row) in targets.iter_mut().zip(rows) {
-            let target = target.get_mut(at + start..).unwrap_or_default();
-            target.iter_mut().zip(row.sum(&chunks)).for_each(|(byte, other)| *byte ^= other);
+            if let Some(target) = target.chunks_mut().get_mut(at) {
+                target.add(&row.sum(&chunks));
+            }
         }
     }
 }
@@ -162,7 +153,8 @@ mod tests {
     #[test]
     fn the_first_parity_symbol_is_the_sum_of_the_data() {
         assert!((0..64).all(|datagram| coefficient(0, datagram) == 1));
-        let parts: [SymbolParts<'_>; 2] = [([1; SYMBOL_HEAD], &[2, 3]), ([4; SYMBOL_HEAD], &[8])];
+        let parts: [SymbolParts<'_, SYMBOL_HEAD>; 2] =
+            [([1; SYMBOL_HEAD], &[2, 3]), ([4; SYMBOL_HEAD], &[8])];
         let symbols = encode(&parts, 0..1, SYMBOL_HEAD + 2);
         assert_eq!(symbols, [[5, 5, 5, 5, 5, 5, 5, 5, 5, 10, 3]]);
     }

@@ -3,15 +3,20 @@
 
 mod code;
 mod field;
+mod symbol;
 
 use alloc::vec::Vec;
 
-pub(crate) use code::{SymbolParts, decode, encode};
+pub(crate) use code::{decode, encode};
+pub(crate) use symbol::Symbol;
 
 use crate::wire::{Flags, HEADER_LENGTH, Header, Incarnation, KeyEpoch, Kind, StreamId};
 
 /// Symbols of a block, each with its number among those of datagrams, or its index among those of parity.
-pub(crate) type Symbols = Vec<(u8, Vec<u8>)>;
+pub(crate) type Symbols = Vec<(u8, Symbol)>;
+
+/// A symbol in two parts: what differs in the headers of a block, and the rest; zeros follow them.
+pub(crate) type SymbolParts<'d, const HEAD: usize> = ([u8; HEAD], &'d [u8]);
 
 /// The bytes of a symbol before those of the datagram from byte 32 on: its length, and what differs in the headers of a
 /// block.
@@ -19,8 +24,8 @@ const SYMBOL_HEAD: usize = 9;
 const KIND_AT: usize = 3;
 const MESSAGE_AT: usize = 20;
 
-/// Returns the parts of the symbol of a datagram; zeros follow them.
-pub(crate) fn symbol_of(datagram: &[u8]) -> Option<SymbolParts<'_>> {
+/// Returns the parts of the symbol of a datagram.
+pub(crate) fn symbol_of(datagram: &[u8]) -> Option<SymbolParts<'_, SYMBOL_HEAD>> {
     let (header, rest) = datagram.split_at_checked(HEADER_LENGTH)?;
     let length = u16::try_from(datagram.len()).ok()?.to_be_bytes();
     let flags = Flags(header[Header::FLAGS_AT]).without(Flags::MUTABLE).0;
@@ -111,15 +116,16 @@ mod tests {
                 let parts: Vec<_> = sent.iter().map(|datagram| symbol_of(datagram).unwrap()).collect();
                 (index, encode(&parts, index..index + 1, symbol_length(longest)).pop().unwrap())
             }).collect();
-            let known: Vec<Option<&[u8]>> = sent.iter().enumerate()
-                .map(|(at, datagram)| (!missing.contains(&at)).then_some(&datagram[..]))
+            let copies: Vec<Symbol> = sent.iter().map(|datagram| Symbol::new(symbol_of(datagram).unwrap())).collect();
+            let known: Vec<Option<&Symbol>> = copies.iter().enumerate()
+                .map(|(at, symbol)| (!missing.contains(&at)).then_some(symbol))
                 .collect();
-            let symbols: Vec<(u8, &[u8])> = parity.iter().map(|(index, symbol)| (*index, &symbol[..])).collect();
-            let recovered = decode(&known, &symbols).unwrap();
+            let symbols = parity.iter().map(|(index, symbol)| (*index, Symbol::new(([], symbol)))).collect();
+            let recovered = decode(&known, symbols).unwrap();
             prop_assert_eq!(recovered.len(), missing.len());
             for (at, symbol) in recovered {
                 let at = usize::from(at);
-                let copy = datagram_of(&symbol, StreamId(1), Incarnation(2), KeyEpoch::CLEAR, 7 + at as u64).unwrap();
+                let copy = datagram_of(&symbol.to_bytes(), StreamId(1), Incarnation(2), KeyEpoch::CLEAR, 7 + at as u64).unwrap();
                 let mut original = sent[at].clone();
                 original[Header::FLAGS_AT] = Flags(original[Header::FLAGS_AT]).without(Flags::MUTABLE).with(Flags::REPAIR).0;
                 prop_assert_eq!(&copy, &original);

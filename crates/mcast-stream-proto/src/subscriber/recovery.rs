@@ -8,7 +8,7 @@ use super::SubscriberMachine;
 use super::arrive::Arrival;
 use super::item::BodyLocation;
 use super::window::Meta;
-use crate::fec::{Symbols, datagram_of, decode};
+use crate::fec::{Symbol, SymbolParts, Symbols, datagram_of, decode, symbol_of};
 use crate::wire::{DatagramView, Flags, FlowControl, Header, KeyEpoch, Kind, Messages, Parity, Sequence};
 use crate::{ClockTime, Nanos};
 
@@ -16,8 +16,6 @@ use crate::{ClockTime, Nanos};
 const BEFORE: u64 = Parity::LONGEST_BLOCK as u64 - 1;
 /// The parity of a block that is not full follows this long after its first datagram.
 const BLOCK_TIME: Nanos = Nanos::from_millis(10);
-/// What a symbol takes beside its bytes: forged ones may be short.
-const SYMBOL_EXTRA: usize = 64;
 /// Buffers that are kept for reuse.
 const MAX_SPARE: usize = 256;
 
@@ -40,16 +38,16 @@ impl PartialBlock {
 #[derive(Debug)]
 pub(super) struct Recovery {
     is_on: bool,
-    /// The copies from `first` on; an empty one is missing.
+    /// The symbols of the datagrams from `first` on; an empty one is missing.
     first: Sequence,
-    copies: VecDeque<Vec<u8>>,
+    copies: VecDeque<Symbol>,
     blocks: BTreeMap<Sequence, PartialBlock>,
     /// Of these, those of which something has arrived or was discarded since they were decoded last.
     due: BTreeSet<Sequence>,
     /// Bytes of copies and symbols, and the limit: what does not fit is not kept.
     bytes: usize,
     max_bytes: usize,
-    spare: Vec<Vec<u8>>,
+    spare: Vec<Symbol>,
 }
 
 impl Recovery {
@@ -106,21 +104,28 @@ impl Recovery {
             if missing > BEFORE {
                 return;
             }
-            self.copies.push_front(Vec::new());
+            self.copies.push_front(Symbol::default());
             self.first = Sequence(self.first.0 - 1);
         }
-        if !self.has_room(datagram.len()) {
-            return;
-        }
+        let Some(parts) = symbol_of(datagram) else { return };
+        let Some(copy) = self.copy_of(parts) else { return };
         let at = sequence.ahead_of(self.first) as usize;
         if self.copies.len() <= at {
-            self.copies.resize_with(at + 1, Vec::new);
+            self.copies.resize_with(at + 1, Symbol::default);
+        }
+        self.copies[at] = copy;
+    }
+
+    /// Copies a symbol into a buffer, if there is room for it.
+    fn copy_of<const HEAD: usize>(&mut self, parts: SymbolParts<'_, HEAD>) -> Option<Symbol> {
+        let bytes = Symbol::memory_of(HEAD + parts.1.len());
+        if self.bytes + bytes > self.max_bytes {
+            return None;
         }
         let mut copy = self.spare.pop().unwrap_or_default();
-        copy.clear();
-        copy.extend_from_slice(datagram);
-        self.bytes += copy.len();
-        self.copies[at] = copy;
+        copy.set(parts);
+        self.bytes += bytes;
+        Some(copy)
     }
 
     /// Forgets a datagram that was discarded.
@@ -147,42 +152,39 @@ impl Recovery {
     }
 
     fn remove(&mut self, base: Sequence) {
-        if let Some(block) = self.blocks.remove(&base) {
-            self.bytes -= block.symbols.iter().map(|(_, symbol)| symbol.len() + SYMBOL_EXTRA).sum::<usize>();
+        for (_, symbol) in self.blocks.remove(&base).into_iter().flat_map(|block| block.symbols) {
+            self.release(symbol);
         }
     }
 
-    fn release(&mut self, copy: Vec<u8>) {
-        self.bytes -= copy.len();
-        if copy.capacity() > 0 && self.spare.len() < MAX_SPARE {
-            self.spare.push(copy);
+    fn release(&mut self, symbol: Symbol) {
+        self.bytes -= symbol.memory();
+        if symbol.memory() > 0 && self.spare.len() < MAX_SPARE {
+            self.spare.push(symbol);
         }
     }
 
-    const fn has_room(&self, bytes: usize) -> bool {
-        self.bytes + bytes <= self.max_bytes
-    }
-
-    fn copy(&self, sequence: Sequence) -> Option<&[u8]> {
+    fn copy(&self, sequence: Sequence) -> Option<&Symbol> {
         let copy = self.copies.get(usize::try_from(sequence.offset_from(self.first)?).ok()?)?;
-        (!copy.is_empty()).then_some(copy)
+        (copy.length() > 0).then_some(copy)
     }
 
     /// Keeps a symbol, if it may help.
     fn add(&mut self, parity: &Parity<'_>) {
-        if !self.has_room(parity.symbol.len() + SYMBOL_EXTRA) {
+        let Parity { base, count, index, epoch, symbol } = *parity;
+        let fits = |(known, other): &(u8, Symbol)| *known != index && other.length() == symbol.len();
+        let is_new = |block: &PartialBlock| {
+            block.count == count
+                && block.epoch == epoch
+                && block.symbols.len() < usize::from(count)
+                && block.symbols.iter().all(fits)
+        };
+        if !self.blocks.get(&base).is_none_or(is_new) {
             return;
         }
-        let Parity { base, count, index, epoch, symbol } = *parity;
-        let block = self.blocks.entry(base).or_insert(PartialBlock { count, epoch, symbols: Vec::new() });
-        let fits = |(known, other): &(u8, Vec<u8>)| *known != index && other.len() == symbol.len();
-        let is_new = block.count == count
-            && block.epoch == epoch
-            && block.symbols.len() < usize::from(count)
-            && block.symbols.iter().all(fits);
-        if is_new {
-            block.symbols.push((index, symbol.to_vec()));
-            self.bytes += symbol.len() + SYMBOL_EXTRA;
+        if let Some(copy) = self.copy_of(([], symbol)) {
+            let block = self.blocks.entry(base).or_insert(PartialBlock { count, epoch, symbols: Vec::new() });
+            block.symbols.push((index, copy));
             self.due.insert(base);
         }
     }
@@ -201,14 +203,13 @@ impl Recovery {
         (usize::from(block.count) - known).saturating_sub(block.symbols.len())
     }
 
-    /// Returns the recovered datagrams of a block. `None` if its symbols do not belong together.
-    fn decode(&self, base: Sequence) -> Option<(KeyEpoch, Symbols)> {
-        let block = self.blocks.get(&base)?;
-        let known: Vec<Option<&[u8]>> =
+    /// Takes a block out and returns its recovered datagrams. `None` if its symbols do not belong together.
+    fn decode(&mut self, base: Sequence) -> Option<(KeyEpoch, Symbols)> {
+        let block = self.blocks.remove(&base)?;
+        self.bytes -= block.symbols.iter().map(|(_, symbol)| symbol.memory()).sum::<usize>();
+        let known: Vec<Option<&Symbol>> =
             Sequence::each(block.range(base)).map(|sequence| self.copy(sequence)).collect();
-        let symbols: Vec<(u8, &[u8])> =
-            block.symbols.iter().map(|(index, symbol)| (*index, &symbol[..])).collect();
-        Some((block.epoch, decode(&known, &symbols)?))
+        Some((block.epoch, decode(&known, block.symbols)?))
     }
 
     /// Notes that a datagram has arrived or was discarded: its block may be complete now.
@@ -327,14 +328,13 @@ impl SubscriberMachine {
             return;
         }
         let recovered = self.recovery.decode(base);
-        self.recovery.remove(base);
         // The present message may be in this buffer.
         let decrypted = core::mem::take(&mut self.decrypted);
         if let Some((epoch, symbols)) = recovered {
             for (number, symbol) in symbols {
                 let sequence = base + u64::from(number);
                 if self.is_missing(sequence) {
-                    self.take_recovered(now, sequence, epoch, &symbol);
+                    self.take_recovered(now, sequence, epoch, &symbol.to_bytes());
                 }
             }
         }
