@@ -59,7 +59,7 @@ pub(crate) const PROGRAMS: [Build; 3] = [
 
 impl Build {
     /// Whether this machine can run it.
-    pub(super) fn runs_here(&self) -> bool {
+    pub(crate) fn runs_here(&self) -> bool {
         self.label == format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS)
     }
 

@@ -100,18 +100,22 @@ fn package(contents: Contents) -> Result<Result<PathBuf, Outcome>> {
     if let Some((_, package)) = built.as_ref().filter(|(of, _)| *of == contents) {
         return Ok(Ok(package.clone()));
     }
+    let native = dist::PROGRAMS.iter().find(|build| build.runs_here());
+    let Some((native, architecture)) = native.and_then(|build| Some((build, build.debian?))) else {
+        return Ok(Err(Outcome::skipped("no package is made for this kind of machine")));
+    };
     let release = Release::of(&crate::root())?;
     let folder = crate::root().join("target/clean-root");
     fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     let command = match contents {
         Contents::Tested => tested_program(&folder)?,
-        Contents::Released => released_program(&release)?,
+        Contents::Released => dist::build(&release, native, "first")?.map_err(Outcome::skipped),
     };
     let command = match command {
         Ok(command) => command,
         Err(outcome) => return Ok(Err(outcome)),
     };
-    Ok(match dist::debian_package(&release, "amd64", &command, &folder)? {
+    Ok(match dist::debian_package(&release, architecture, &command, &folder)? {
         Ok(package) => {
             *built = Some((contents, package.clone()));
             Ok(package)
@@ -132,11 +136,6 @@ fn tested_program(folder: &Path) -> Result<Result<PathBuf, Outcome>> {
     let finished = finish(strip, false)?;
     anyhow::ensure!(finished.success, "strip failed:\n{}", finished.output);
     Ok(Ok(copy))
-}
-
-fn released_program(release: &Release) -> Result<Result<PathBuf, Outcome>> {
-    let [native, ..] = &dist::PROGRAMS;
-    Ok(dist::build(release, native, "first")?.map_err(Outcome::skipped))
 }
 
 /// Makes the clean system, once.

@@ -57,7 +57,9 @@ impl Symbol {
     pub(crate) fn set<const HEAD: usize>(&mut self, (head, rest): SymbolParts<'_, HEAD>) {
         const { assert!(HEAD <= CHUNK, "the head fits into the first chunk") };
         self.length = HEAD + rest.len();
-        self.chunks.resize(self.length.div_ceil(CHUNK), Chunk::ZEROS);
+        let count = self.length.div_ceil(CHUNK);
+        self.chunks.reserve_exact(count.saturating_sub(self.chunks.len()));
+        self.chunks.resize(count, Chunk::ZEROS);
         let Some((Chunk(chunk), chunks)) = self.chunks.split_first_mut() else { return };
         let (first, rest) = rest.split_at(rest.len().min(CHUNK - HEAD));
         chunk[..HEAD].copy_from_slice(&head);
@@ -76,14 +78,14 @@ impl Symbol {
         self.length
     }
 
-    /// Returns the number of bytes that it takes.
+    /// Returns the number of bytes that it takes: a buffer that was longer before takes as many as then.
     pub(crate) const fn memory(&self) -> usize {
-        self.chunks.len() * CHUNK
+        self.chunks.capacity() * CHUNK
     }
 
-    /// Returns how many bytes a symbol of this length takes.
-    pub(crate) const fn memory_of(length: usize) -> usize {
-        length.next_multiple_of(CHUNK)
+    /// Returns how many bytes it takes with this length.
+    pub(crate) fn memory_with(&self, length: usize) -> usize {
+        self.memory().max(length.next_multiple_of(CHUNK))
     }
 
     pub(super) fn chunks(&self) -> &[Chunk] {
@@ -96,7 +98,7 @@ impl Symbol {
 
     /// Returns its bytes.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.memory());
+        let mut bytes = Vec::with_capacity(self.chunks.len() * CHUNK);
         self.chunks.iter().for_each(|chunk| bytes.extend_from_slice(&chunk.0));
         bytes.truncate(self.length);
         bytes
@@ -113,7 +115,7 @@ mod tests {
         let mut symbol = Symbol::default();
         for length in (0..rest.len()).rev() {
             symbol.set(([7, 8, 9], &rest[..length]));
-            assert_eq!((symbol.length(), symbol.memory()), (3 + length, Symbol::memory_of(3 + length)));
+            assert_eq!((symbol.length(), symbol.memory()), (3 + length, 4 * CHUNK));
             assert_eq!(symbol.to_bytes(), [&[7, 8, 9], &rest[..length]].concat());
             let padding = symbol.chunks.iter().flat_map(|chunk| chunk.0).skip(3 + length);
             assert!(padding.into_iter().all(|byte| byte == 0));

@@ -118,11 +118,12 @@ impl Recovery {
 
     /// Copies a symbol into a buffer, if there is room for it.
     fn copy_of<const HEAD: usize>(&mut self, parts: SymbolParts<'_, HEAD>) -> Option<Symbol> {
-        let bytes = Symbol::memory_of(HEAD + parts.1.len());
+        let mut copy = self.spare.pop().unwrap_or_default();
+        let bytes = copy.memory_with(HEAD + parts.1.len());
         if self.bytes + bytes > self.max_bytes {
+            self.spare.push(copy);
             return None;
         }
-        let mut copy = self.spare.pop().unwrap_or_default();
         copy.set(parts);
         self.bytes += bytes;
         Some(copy)

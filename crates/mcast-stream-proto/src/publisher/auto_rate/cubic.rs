@@ -8,6 +8,8 @@ const C: f64 = 0.4;
 /// Segments per round trip by which a flow with this `BETA` grows to share fairly with one that halves its window.
 const FRIENDLY: f64 = 3.0 * (1.0 - BETA) / (1.0 + BETA);
 const LEAST: f64 = 2.0;
+/// A segment of TCP, with its headers.
+const SEGMENT: f64 = 1_500.0;
 
 /// A congestion window, in segments.
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +99,16 @@ impl Cubic {
         self.reduced = self.reduced + now.since(self.updated);
         self.updated = now;
     }
+}
+
+/// Returns the window with this rate in bytes per second, in segments.
+pub(super) fn window_at(rate: u64, round_trip: Nanos) -> f64 {
+    rate as f64 * seconds(round_trip) / SEGMENT
+}
+
+/// Returns the rate with this window, in bytes per second.
+pub(super) fn rate_of(window: f64, round_trip: Nanos) -> u64 {
+    (window * SEGMENT / seconds(round_trip.max(Nanos(1)))) as u64
 }
 
 fn seconds(span: Nanos) -> f64 {

@@ -1,7 +1,7 @@
 //! The stream as one flow beside others that fill the queue: like CUBIC beside flows that react to loss, and not
 //! starved by those that do not (BBR).
 
-use super::cubic::Cubic;
+use super::cubic::{Cubic, window_at};
 use crate::{ClockTime, Nanos};
 
 /// Loss at which the window is reduced, whatever others do.
@@ -28,8 +28,6 @@ pub(super) struct FlowReport {
     /// What arrived, in bytes per second: in this sample, and on average in the last ones.
     pub(super) arrived: u64,
     pub(super) average: u64,
-    /// The window of what arrives, in segments.
-    pub(super) arriving: f64,
 }
 
 /// The last reduction: the window before it, and the queue and what arrived then and since.
@@ -105,8 +103,7 @@ impl Flow {
     }
 
     pub(super) fn observe(&mut self, report: &FlowReport) {
-        let FlowReport { now, queue, round_trip, base, delay, is_full, loss, average, arriving, .. } =
-            *report;
+        let FlowReport { now, queue, round_trip, base, delay, is_full, loss, arrived, average } = *report;
         let elapsed = now.since(self.cubic.reduced());
         if let Some(mut reduction) = self.reduction.filter(|_| elapsed >= delay) {
             reduction.add(report);
@@ -120,7 +117,7 @@ impl Flow {
         if reduces {
             self.reduce(now, queue, average);
         } else if is_full {
-            self.cubic.grow(now, round_trip, arriving);
+            self.cubic.grow(now, round_trip, window_at(arrived.max(average), round_trip));
         } else {
             self.cubic.pause(now);
         }
@@ -166,7 +163,6 @@ mod tests {
                 loss: None,
                 arrived,
                 average: arrived,
-                arriving: 0.0,
             });
         }
         flow.window()

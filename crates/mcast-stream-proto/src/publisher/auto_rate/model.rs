@@ -1,5 +1,6 @@
 //! What the statuses of one subscriber show of the path to it, and the rate that follows from that.
 
+use super::cubic;
 use super::filter::{Greatest, Least};
 use super::flow::{Flow, FlowReport};
 use super::solitude::{SolitudeTest, Verdict};
@@ -47,8 +48,6 @@ const FRESH: Nanos = Nanos::from_secs(2);
 const GREATEST_OVERHEAD: f64 = 1.5;
 /// The least number of datagrams of a trial.
 const TRIAL_DATAGRAMS: u64 = 32;
-/// A segment of TCP, with its headers.
-const SEGMENT: f64 = 1_500.0;
 
 /// The counters of the publisher when a status arrives.
 #[derive(Clone, Copy, Debug)]
@@ -477,7 +476,6 @@ impl PathModel {
                         .then(|| sample.lost as f64 / sample.datagrams.max(1) as f64),
                     arrived: sample.arrived,
                     average: self.average,
-                    arriving: self.window(sample.arrived.max(self.average)),
                 });
                 Mode::Beside { flow, test_at }
             }
@@ -506,7 +504,7 @@ impl PathModel {
 
     /// Returns the window of a flow with this rate, in segments.
     fn window(&self, rate: u64) -> f64 {
-        rate as f64 * self.round_trip.0 as f64 / Nanos::SECOND.0 as f64 / SEGMENT
+        cubic::window_at(rate, self.round_trip)
     }
 
     /// Behaves like a TCP flow from now on.
@@ -533,10 +531,7 @@ impl PathModel {
                 let rate = (capacity * (1.0 + unreported) * (1.0 + change)) as u64;
                 self.ceiling.map_or(rate, |(ceiling, _)| rate.min(ceiling))
             }
-            Mode::Beside { flow, .. } => {
-                let round_trip = self.round_trip.0.max(1) as f64 / Nanos::SECOND.0 as f64;
-                (flow.window() * SEGMENT / round_trip) as u64
-            }
+            Mode::Beside { flow, .. } => cubic::rate_of(flow.window(), self.round_trip),
         }
     }
 }
