@@ -4,7 +4,7 @@
 use super::cubic::{Cubic, window_at};
 use crate::{ClockTime, Nanos};
 
-/// Loss at which the window is reduced, whatever others do.
+/// Loss at which the window is reduced although others did not react to the last reduction.
 const SEVERE: f64 = 0.2;
 /// For how many delays the window is not reduced after others did not react to a reduction: the first time, and twice as
 /// many each time in a row until that is longer than [`LONG_HOLD`].
@@ -48,10 +48,10 @@ impl Reduction {
         self.samples += 1;
     }
 
-    /// Whether the queue is as long as before although less of the stream passes it: at least three quarters as long, with
+    /// Whether the queue is as long as before although less of the stream passes it: at least seven tenths as long, with
     /// fifteen sixteenths of the stream at most.
     fn is_without_effect(&self) -> bool {
-        4 * self.queues >= 3 * self.samples * self.queue
+        10 * self.queues >= 7 * self.samples * self.queue
             && self.arrivals <= self.arrived.saturating_mul(self.samples) / 16 * 15
     }
 }
@@ -112,8 +112,8 @@ impl Flow {
                 self.judge(now, &reduction, base, delay);
             }
         }
-        let is_new = elapsed >= delay && self.reduction.is_none() && now >= self.hold_until;
-        let reduces = loss.is_some_and(|loss| is_new || loss >= SEVERE && elapsed >= delay);
+        let is_judged = elapsed >= delay && self.reduction.is_none();
+        let reduces = loss.is_some_and(|loss| is_judged && (now >= self.hold_until || loss >= SEVERE));
         if reduces {
             self.reduce(now, queue, average);
         } else if is_full {
@@ -147,12 +147,13 @@ mod tests {
 
     const START: ClockTime = ClockTime(Nanos::SECOND.0);
 
-    /// Returns the window after a reduction from 100 segments, if the queue stays as it is and this much of 1,000 arrives.
-    fn after_reduction(arrived: u64) -> f64 {
+    /// Returns the window some samples after a reduction from 100 segments, if the queue stays as it is and this much of 1,000
+    /// arrives. The reduction is judged after eight.
+    fn after_reduction(samples: u64, arrived: u64, loss: Option<f64>) -> f64 {
         let queue = Nanos::from_millis(20);
         let mut flow = Flow::new(START, 100.0);
         flow.reduce(START, queue, 1_000);
-        for step in 1..=10 {
+        for step in 1..=samples {
             flow.observe(&FlowReport {
                 now: START + step * Nanos::from_millis(20),
                 queue,
@@ -160,7 +161,7 @@ mod tests {
                 base: Nanos::from_millis(20),
                 delay: Nanos::from_millis(60),
                 is_full: true,
-                loss: None,
+                loss,
                 arrived,
                 average: arrived,
             });
@@ -170,12 +171,23 @@ mod tests {
 
     #[test]
     fn a_reduction_whose_room_others_take_is_undone() {
-        assert!(after_reduction(700) >= 100.0);
+        assert!(after_reduction(10, 700, None) >= 100.0);
     }
 
     /// As much arrives as before: the stream itself fills the queue, and still sends too much.
     #[test]
     fn a_reduction_that_was_not_enough_is_not_undone() {
-        assert!(after_reduction(1_000) < 85.0);
+        assert!(after_reduction(10, 1_000, None) < 85.0);
+    }
+
+    /// A flow that begins sends more than the link carries for a moment, whatever the stream does.
+    #[test]
+    fn losses_count_once_until_the_reduction_is_judged() {
+        assert!(after_reduction(8, 700, Some(0.5)) >= 70.0);
+    }
+
+    #[test]
+    fn a_severe_loss_reduces_again_once_a_reduction_was_judged() {
+        assert!(after_reduction(10, 1_000, Some(0.5)) < 60.0);
     }
 }
