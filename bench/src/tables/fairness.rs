@@ -88,9 +88,10 @@ pub(super) fn measure(bench: &Bench, plan: &Plan, bottleneck: Bottleneck) -> Res
     let about = format!(
         "A stream with an automatic rate (`--rate auto`) to one subscriber, through a link of {rate} Mbit/s with a \
          round-trip time of {round_trip} ms and a tail-drop queue of one or four times the product of both (BDP), alone \
-         or beside TCP flows with unlimited data, and a CUBIC flow in its place. Payload received in {seconds} s after {warm_up} s, in Mbit/s; the \
-         stream's payload divided by the mean of the flows; and the queueing delay in milliseconds, by datagrams that \
-         are sent through the same queue every 5 ms. Headers are 7 % of a frame of the stream."
+         or beside TCP flows with unlimited data, and a CUBIC flow in its place. Payload received in {seconds} s after \
+         {warm_up} s, in Mbit/s; the stream's payload divided by the mean of the flows; and the queueing delay in \
+         milliseconds, by datagrams that are sent through the same queue every 5 ms. Headers are 7 % of a frame of the \
+         stream."
     );
     let alone = Scene { measured: Measured::Stream, queue: 1, congestion: &[] };
     let mut figures = bench.figures(plan, about, "stream", &alone.name());
