@@ -1,8 +1,8 @@
 //! Running steps, and reporting their outcomes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,38 +20,32 @@ const DIM: Style = Style::new().dimmed();
 pub(crate) fn run(steps: &[Step], options: RunOptions) -> bool {
     let started = Instant::now();
     let stop = AtomicBool::new(false);
-    let run_lane = |lane, wait_for: &mut dyn FnMut(usize)| {
+    let ended = Ended::default();
+    let run_lane = |lane| {
+        let own = || steps.iter().enumerate().filter(move |(_, step)| step.lane == lane);
+        let _end = EndOfLane { ended: &ended, names: own().map(|(_, step)| step.name.as_str()).collect() };
         let mut results = Vec::new();
-        for (place, step) in steps.iter().enumerate().filter(|(_, step)| step.lane == lane) {
-            wait_for(place);
+        for (place, step) in own() {
+            if let Some(other) = step.after.filter(|other| steps.iter().any(|step| step.name == *other)) {
+                ended.wait_for(other);
+            }
             if stop.load(Ordering::Relaxed) {
                 break;
             }
             let result = run_one(step, options);
             stop.fetch_or(options.fail_fast && result.outcome.verdict == Verdict::Failed, Ordering::Relaxed);
+            ended.add([step.name.as_str()]);
             results.push((place, result));
         }
         results
     };
-    let (started_main, main_starts) = mpsc::channel();
     let results: BTreeMap<_, _> = thread::scope(|scope| {
-        let main = scope.spawn(move || {
-            // The other lane may have finished already.
-            run_lane(Lane::Main, &mut |place| started_main.send(place).unwrap_or_default())
-        });
+        let main = scope.spawn(|| run_lane(Lane::Main));
         let beside = scope.spawn(|| {
             yield_to_others();
-            run_lane(Lane::Beside, &mut |_| ())
+            run_lane(Lane::Beside)
         });
-        let second = scope.spawn(move || {
-            let mut reached = 0;
-            run_lane(Lane::Second, &mut |place| {
-                while reached < place {
-                    // An error means that the main lane has ended.
-                    reached = main_starts.recv().unwrap_or(usize::MAX);
-                }
-            })
-        });
+        let second = scope.spawn(|| run_lane(Lane::Second));
         // A lane that panicked has no results, and its steps count as not run.
         [main, beside, second].into_iter().flat_map(|lane| lane.join().unwrap_or_default()).collect()
     });
@@ -63,6 +57,38 @@ pub(crate) fn run(steps: &[Step], options: RunOptions) -> bool {
         .collect();
     let report: Vec<_> = results.into_values().collect();
     summarize(&report, &not_run, started.elapsed())
+}
+
+/// The names of the steps that have ended, or will not run.
+#[derive(Debug, Default)]
+struct Ended {
+    names: Mutex<BTreeSet<String>>,
+    changed: Condvar,
+}
+
+impl Ended {
+    fn add<'a>(&self, names: impl IntoIterator<Item = &'a str>) {
+        let mut ended = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.extend(names.into_iter().map(str::to_owned));
+        self.changed.notify_all();
+    }
+
+    fn wait_for(&self, name: &str) {
+        let ended = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ended = self.changed.wait_while(ended, |ended| !ended.contains(name));
+    }
+}
+
+/// Whatever becomes of a lane, nobody waits for its steps when it has ended.
+struct EndOfLane<'a> {
+    ended: &'a Ended,
+    names: Vec<&'a str>,
+}
+
+impl Drop for EndOfLane<'_> {
+    fn drop(&mut self) {
+        self.ended.add(self.names.drain(..));
+    }
 }
 
 /// Gives this thread, and the programs that it starts, the lowest priority, where the system does so for one thread.
@@ -149,7 +175,7 @@ fn style_of(verdict: Verdict) -> (Style, &'static str) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::mpsc;
 
     use super::*;
 
@@ -186,10 +212,10 @@ mod tests {
     }
 
     #[test]
-    fn the_second_lane_waits_for_the_steps_before_it_and_not_for_those_behind_it() {
-        let (ended, main_ended) = mpsc::channel();
-        let (started, second_started) = mpsc::channel();
-        let (main_ended, second_started) = (Mutex::new(main_ended), Mutex::new(second_started));
+    fn a_step_waits_for_the_one_that_it_names_and_not_for_those_behind_it() {
+        let (ended, has_ended) = mpsc::channel();
+        let (started, has_started) = mpsc::channel();
+        let (has_ended, has_started) = (Mutex::new(has_ended), Mutex::new(has_started));
         let patience = Duration::from_secs(60);
         let steps = [
             Step::new("before", "", move |_| {
@@ -197,23 +223,28 @@ mod tests {
                 Ok(Outcome::passed(""))
             }),
             Step::new("second", "", move |_| {
-                main_ended.lock().unwrap().try_recv()?;
+                has_ended.lock().unwrap().try_recv()?;
                 started.send(())?;
                 Ok(Outcome::passed(""))
             })
-            .on(Lane::Second),
+            .after("before"),
             Step::new("behind", "", move |_| {
-                second_started.lock().unwrap().recv_timeout(patience)?;
+                has_started.lock().unwrap().recv_timeout(patience)?;
                 Ok(Outcome::passed(""))
             }),
         ];
 
         assert!(run(&steps, RunOptions::default()));
-        // Without a step of the main lane behind it, it runs when that lane has ended.
-        assert!(run(
-            &[Step::new("last", "", |_| Ok(Outcome::passed(""))).on(Lane::Second)],
-            RunOptions::default()
-        ));
+    }
+
+    #[test]
+    fn nobody_waits_for_a_step_that_does_not_run() {
+        let good = |name: &str| Step::new(name, "", |_| Ok(Outcome::passed("")));
+        let fail_fast = RunOptions { fail_fast: true, ..RunOptions::default() };
+        let bad = Step::new("bad", "", |_| anyhow::bail!("broken"));
+
+        assert!(run(&[good("alone").after("other")], RunOptions::default()));
+        assert!(!run(&[bad, good("other"), good("waits").after("other")], fail_fast));
     }
 
     #[test]

@@ -14,8 +14,10 @@ pub(crate) struct Step {
     pub(crate) about: String,
     /// Runs it.
     pub(crate) work: Work,
-    /// When it runs.
+    /// Beside what it runs.
     pub(crate) lane: Lane,
+    /// The step of another lane that must end before, if it runs at all.
+    pub(crate) after: Option<&'static str>,
 }
 
 /// When a step runs.
@@ -26,8 +28,7 @@ pub(crate) enum Lane {
     /// Beside those of the main lane, with the processor time that they leave: a step that mostly compiles. Tests wait
     /// more than they compute.
     Beside,
-    /// After the steps of the main lane before it, beside those that follow, with the same priority: a step that tests,
-    /// and keeps one processor busy at most.
+    /// Beside those of the main lane, with the same priority: a step that tests, and keeps one processor busy at most.
     Second,
 }
 
@@ -37,12 +38,17 @@ impl Step {
         about: impl Into<String>,
         work: impl Fn(&RunOptions) -> Result<Outcome> + Send + Sync + 'static,
     ) -> Self {
-        Self { name: name.into(), about: about.into(), work: Box::new(work), lane: Lane::Main }
+        Self { name: name.into(), about: about.into(), work: Box::new(work), lane: Lane::Main, after: None }
     }
 
     /// The same step, to be run in this lane.
     pub(crate) fn on(self, lane: Lane) -> Self {
         Self { lane, ..self }
+    }
+
+    /// The same step, to be run in the second lane once the step with this name has ended.
+    pub(crate) fn after(self, other: &'static str) -> Self {
+        Self { lane: Lane::Second, after: Some(other), ..self }
     }
 
     /// Returns whether `name` is that of this step or of its family.

@@ -63,24 +63,26 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
 fn steps() -> Vec<Step> {
     let mut steps = Vec::new();
     steps.extend(environment::steps());
-    // These are in the lane beside, and cargo does not make them wait for the others.
+    // The first two of the lane beside are those that cargo does not make wait for the main lane, the next those that the
+    // second lane waits for.
     steps.push(packages::system_step());
     steps.push(bench::build_step());
+    steps.push(wine::build_step());
+    steps.push(python::build_step());
+    steps.extend(targets::steps());
     steps.extend(sources::steps());
     steps.extend(bench::steps());
     steps.extend(dependencies::steps());
-    steps.extend(targets::steps());
-    steps.push(wine::build_step());
-    steps.push(python::build_step());
     steps.extend(tests::steps());
-    // The second lane starts here.
-    steps.push(bench::instructions_step());
-    steps.push(packages::debian_step());
+    // The second lane.
     steps.extend(wine::steps());
+    steps.extend(python::steps());
+    steps.push(bench::instructions_step());
+    steps.push(packages::wheel_step());
+    steps.push(packages::debian_step());
+    // What is left of the main lane.
     steps.extend(ordinary_user::steps());
     steps.push(packages::services_step());
-    steps.extend(python::steps());
-    steps.push(packages::wheel_step());
     steps.push(docs::step());
     steps
 }

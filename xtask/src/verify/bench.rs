@@ -41,7 +41,7 @@ pub(super) fn build_step() -> Step {
 /// Returns the step that counts them.
 pub(super) fn instructions_step() -> Step {
     let about = "the hot path needs no more instructions than its limits";
-    Step::new("instructions", about, instructions).on(Lane::Second)
+    Step::new("instructions", about, instructions).after("instructions:build")
 }
 
 fn instructions(options: &RunOptions) -> Result<Outcome> {

@@ -41,7 +41,7 @@ pub(super) fn system_step() -> Step {
 /// Returns the step that tries the Debian package.
 pub(super) fn debian_step() -> Step {
     let about = "the Debian package installs in a clean system, works, and is removed completely";
-    Step::new("packages:deb", about, |options| debian(Contents::Tested, options)).on(Lane::Second)
+    Step::new("packages:deb", about, |options| debian(Contents::Tested, options)).after("tests")
 }
 
 /// Returns the step that tries its services.
@@ -60,9 +60,10 @@ pub(crate) fn released() -> [Step; 2] {
     [debian, services]
 }
 
-/// Returns the step that tries the wheel, which `python:tests` uses before it.
+/// Returns the step that tries the wheel that `python:tests` uses, too.
 pub(super) fn wheel_step() -> Step {
     Step::new("packages:wheel", "the wheel and its command work in a clean system", wheel)
+        .after("python:build")
 }
 
 fn debian(contents: Contents, options: &RunOptions) -> Result<Outcome> {

@@ -24,7 +24,7 @@ pub(super) fn build_step() -> Step {
 }
 
 pub(super) fn steps() -> Vec<Step> {
-    vec![
+    let steps = [
         Step::new("python:tests", "the tests of the wheel in a new virtual environment", tests),
         Step::new("python:mypy", "mypy reports no errors in package, tests and examples", |options| {
             types("mypy", &["--python-executable"], options)
@@ -33,7 +33,8 @@ pub(super) fn steps() -> Vec<Step> {
             types("pyright", &["--warnings", "--pythonpath"], options)
         }),
         Step::new("python:stubs", "the stubs match the native module", stubs),
-    ]
+    ];
+    steps.map(|step| step.after("python:build")).into()
 }
 
 fn tests(options: &RunOptions) -> Result<Outcome> {

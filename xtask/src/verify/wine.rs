@@ -46,7 +46,7 @@ pub(super) fn steps() -> Vec<Step> {
         Step::new("wine:command", "the Windows command and the native command interoperate", |options| {
             with_wine(|loader, home| command_tests(loader, home, options))
         });
-    [library, command].map(|step| step.on(Lane::Second)).into()
+    [library, command].map(|step| step.after("wine:build")).into()
 }
 
 fn with_wine(work: impl FnOnce(&Path, &Path) -> Result<Outcome>) -> Result<Outcome> {
