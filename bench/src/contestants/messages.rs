@@ -14,6 +14,8 @@ pub struct Messenger {
     pub name: &'static str,
     /// A short description.
     pub what: &'static str,
+    /// Messages per second that it publishes where others publish as many as they can.
+    pub feed: Option<u32>,
     kind: MessengerKind,
 }
 
@@ -45,19 +47,31 @@ pub const MESSENGERS: &[Messenger] = &[
     ),
     ours("mcast-stream-fec", "mcast-stream: `Publisher::queue` with `Fec::Auto`", "corrected", Sealed::No),
     Messenger {
+        feed: Some(10_000),
+        ..ours(
+            "mcast-stream-fec-feed",
+            "mcast-stream: 10,000 messages a second with `Fec::Auto`",
+            "corrected",
+            Sealed::No,
+        )
+    },
+    Messenger {
         name: "aeron",
         what: "Aeron: C media driver in the process, C client; `fc=min`, windows of 2 MiB",
+        feed: None,
         kind: MessengerKind::Aeron,
     },
     Messenger {
         name: "norm",
         what: "NORM: a stream of libnorm at the rate at which it does best here: 2 Gbit/s to one receiver, 1 to \
                several; repaired by retransmission",
+        feed: None,
         kind: MessengerKind::Norm(&[]),
     },
     Messenger {
         name: "norm-fec",
         what: "NORM with its forward error correction: at most 16 parity segments for a block of 64, on request",
+        feed: None,
         kind: MessengerKind::Norm(&["--parity", "16"]),
     },
     ours(
@@ -69,6 +83,7 @@ pub const MESSENGERS: &[Messenger] = &[
     Messenger {
         name: "norm-acked",
         what: "NORM: a watermark after each message, which all receivers acknowledge",
+        feed: None,
         kind: MessengerKind::Norm(&["--acked", "1"]),
     },
     ours("tcp-acked", "TCP: a connection a receiver, which replies with a byte", "tcp-acked", Sealed::No),
@@ -76,7 +91,7 @@ pub const MESSENGERS: &[Messenger] = &[
 ];
 
 const fn ours(name: &'static str, what: &'static str, how: &'static str, sealed: Sealed) -> Messenger {
-    Messenger { name, what, kind: MessengerKind::Ours(how, sealed) }
+    Messenger { name, what, feed: None, kind: MessengerKind::Ours(how, sealed) }
 }
 
 /// Returns the contestant with this name.

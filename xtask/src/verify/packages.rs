@@ -38,26 +38,23 @@ pub(super) fn system_step() -> Step {
     Step::new("packages:system", "a clean system to try packages in can be made", make).on(Lane::Beside)
 }
 
-/// Returns the step that tries the Debian package.
-pub(super) fn debian_step() -> Step {
+/// Returns the steps that try a Debian package and its services.
+fn debian_steps(contents: Contents) -> [Step; 2] {
     let about = "the Debian package installs in a clean system, works, and is removed completely";
-    Step::new("packages:deb", about, |options| debian(Contents::Tested, options)).after("tests")
-}
-
-/// Returns the step that tries its services.
-pub(super) fn services_step() -> Step {
+    let debian = Step::new("packages:deb", about, move |options| debian(contents, options));
     let about = "systemd runs the packaged units, from installation to purge";
-    Step::new("packages:services", about, |options| services(Contents::Tested, options))
+    let services = Step::new("packages:services", about, move |options| services(contents, options));
+    [debian, services]
 }
 
-/// Returns the steps of `cargo soak`, which try the package of a release.
+/// Returns those for the package with the program that the tests run.
+pub(super) fn tested() -> [Step; 2] {
+    debian_steps(Contents::Tested).map(|step| step.after("tests"))
+}
+
+/// Returns those of `cargo soak`, for the package of a release.
 pub(crate) fn released() -> [Step; 2] {
-    let about =
-        "the Debian package of a release installs in a clean system, works, and is removed completely";
-    let debian = Step::new("packages:deb", about, |options| debian(Contents::Released, options));
-    let about = "systemd runs its units, from installation to purge";
-    let services = Step::new("packages:services", about, |options| services(Contents::Released, options));
-    [debian, services]
+    debian_steps(Contents::Released)
 }
 
 /// Returns the step that tries the wheel that `python:tests` uses, too.

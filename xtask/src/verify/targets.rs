@@ -5,22 +5,10 @@ use crate::command::{cargo, finish};
 use crate::step::{Lane, Outcome, Step};
 use crate::target;
 
-/// A target, and the crates with code for it. Every merge checks only these: Wine runs all crates as a program for Windows,
-/// so the others compile without Linux.
-struct Similar {
-    target: &'static str,
-    packages: &'static [&'static str],
-}
-
-/// The crates that name these systems.
+/// The crates with code for macOS and FreeBSD. Every merge checks only these for them: Wine runs all crates as a program for
+/// Windows, so the others compile without Linux.
 const UNIX: [&str; 4] = ["mcast-sys", "mcast", "mcast-capture", "mcast-doctor"];
-
-const SIMILAR: [Similar; 3] = [
-    Similar { target: "aarch64-apple-darwin", packages: &UNIX },
-    Similar { target: "x86_64-unknown-freebsd", packages: &UNIX },
-    // Only system calls differ from those of other processors.
-    Similar { target: "aarch64-unknown-linux-gnu", packages: &["mcast-sys", "mcast-lab", "mcast-capture"] },
-];
+const UNIX_SYSTEMS: [&str; 2] = ["aarch64-apple-darwin", "x86_64-unknown-freebsd"];
 
 /// All targets to check the whole workspace for, now and then.
 const ALL_SYSTEMS: [&str; 7] = [
@@ -50,10 +38,10 @@ const NO_STD_CRATES: [&str; 5] =
 
 pub(super) fn steps() -> Vec<Step> {
     let host = host();
-    let similar = SIMILAR.iter().filter(|similar| similar.target != host).map(|similar| {
-        let packages = similar.packages.iter().flat_map(|package| ["--package", package]);
+    let unix = UNIX_SYSTEMS.into_iter().filter(|system| *system != host).map(|system| {
+        let packages = UNIX.iter().flat_map(|package| ["--package", package]);
         step(
-            similar.target,
+            system,
             "the crates with code for it compile without warnings",
             packages.chain(["--lib", "--all-features"]).collect(),
         )
@@ -64,7 +52,7 @@ pub(super) fn steps() -> Vec<Step> {
         "the no_std crates compile without an operating system",
         packages.chain(["--lib", "--no-default-features"]).collect(),
     );
-    similar.chain([bare]).map(|step| step.on(Lane::Beside)).collect()
+    unix.chain([bare]).map(|step| step.on(Lane::Beside)).collect()
 }
 
 /// The steps of `cargo soak`.
@@ -125,7 +113,7 @@ mod checks {
 
     /// A crate whose code names a system is checked for it.
     #[test]
-    fn crates_with_code_for_a_similar_system_are_checked_for_it() {
+    fn crates_with_code_for_a_unix_system_are_checked_for_it() {
         for system in ["target_os = \"freebsd\"", "target_vendor = \"apple\""] {
             let search = ["grep", "--files-with-matches", system, "--", "crates/*/src/*.rs"];
             let found = finish(program("git", search), false).unwrap();

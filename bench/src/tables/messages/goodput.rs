@@ -14,7 +14,8 @@ use crate::tables::{Bench, fill};
 const OVER_A_PLAIN_LINK: [&str; 7] =
     ["mcast-stream", "mcast-stream-all", "mcast-stream-sealed", "mcast-stream-each", "aeron", "norm", "tcp"];
 const TO_ONE: [&str; 5] = ["mcast-stream", "mcast-stream-sealed", "aeron", "norm", "tcp"];
-const TO_SEVERAL: [&str; 6] = ["mcast-stream", "mcast-stream-fec", "aeron", "norm", "norm-fec", "tcp"];
+const TO_SEVERAL: [&str; 7] =
+    ["mcast-stream", "mcast-stream-fec", "mcast-stream-fec-feed", "aeron", "norm", "norm-fec", "tcp"];
 /// Percent.
 const LOSSES: [f64; 3] = [0.0, 1.0, 5.0];
 /// Additional seconds for a subscriber after publishing ends.
@@ -49,11 +50,11 @@ pub(super) fn plain(bench: &Bench, plan: &Plan, size: usize) -> Result<Figures> 
 pub(super) fn lossy(bench: &Bench, plan: &Plan, receivers: usize) -> Result<Figures> {
     let who = if receivers == 1 { "one receiver".to_owned() } else { format!("{receivers} receivers") };
     let about = format!(
-        "Messages of {LARGE} bytes as fast as they go, to {who}, offloads off at both ends, so \
-         that each datagram is a frame. Frames are dropped at random as they come in, at both ends: that share of \
-         the data and of the feedback. What counts is what the slowest receiver got a second, for NORM with several receivers the better of two \
-         runs, limited to 1 and 0.3 Gbit/s. The last column is the ratio to the contestant's own run without loss in \
-         the same round."
+        "Messages of {LARGE} bytes as fast as they go, unless a row says otherwise, to {who}, offloads off at \
+         both ends, so that each datagram is a frame. Frames are dropped at random as they come in, at both ends: that share of \
+         the data and of the feedback. What counts is what the slowest receiver got a second, for NORM with several \
+         receivers the better of two runs, limited to 1 and 0.3 Gbit/s. The last column is the ratio to the \
+         contestant's own run without loss in the same round."
     );
     let names: &[&str] = if receivers == 1 { &TO_ONE } else { &TO_SEVERAL };
     let segment = &Segment::new(Link::Frames, receivers)?;
@@ -89,10 +90,15 @@ fn run_once(
     messages: &Messages,
     loss: Option<f64>,
 ) -> Result<Values> {
-    let runs = who
-        .limits(messages.receivers)
-        .iter()
-        .map(|limit| transfer::run(segment, &bench.tools, who, &Messages { limit, ..*messages }, loss));
+    let runs = who.limits(messages.receivers).iter().map(|limit| {
+        transfer::run(
+            segment,
+            &bench.tools,
+            who,
+            &Messages { limit, rate: who.feed.or(messages.rate), ..*messages },
+            loss,
+        )
+    });
     let (done, failed): (Vec<_>, Vec<_>) = runs.partition(Result::is_ok);
     let best = done.into_iter().flatten().max_by(|a, b| a.goodput().total_cmp(&b.goodput()));
     let Some(transfer) = best else {

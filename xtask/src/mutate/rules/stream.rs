@@ -479,6 +479,48 @@ pub(super) const RULES: &[Rule] = &[
         "if false &&",
     ),
     FAIRNESS.rule(
+        "a reduction is not undone if the stream itself fills the queue",
+        "publisher/auto_rate/flow.rs",
+        "&& self.arrivals <= self.arrived.saturating_mul(self.samples) / 16 * 15",
+        "&& self.arrivals < u64::MAX",
+    ),
+    FAIRNESS.rule(
+        "a reduction is judged before the next one",
+        "publisher/auto_rate/flow.rs",
+        "let is_judged = elapsed >= delay && self.reduction.is_none();",
+        "let is_judged = elapsed >= delay;",
+    ),
+    FAIRNESS.rule(
+        "a stream without a window begins with slow start beside others",
+        "publisher/auto_rate/model.rs",
+        "Some(flow) if flow.is_starting() => {",
+        "Some(flow) if flow.is_starting() && now == ClockTime::NEVER => {",
+    ),
+    FAIRNESS.rule(
+        "a loss in a test does not reduce the window of before",
+        "publisher/auto_rate/model.rs",
+        "if flow.window() >= self.window(self.average) {",
+        "if flow.window() > 0.0 {",
+    ),
+    FAIRNESS.rule(
+        "a short queue does not show that others have gone",
+        "publisher/auto_rate/model.rs",
+        "Mode::Beside { flow, test_at, .. } if now >= test_at => {",
+        "Mode::Beside { flow, test_at, .. } if now >= test_at || self.queue == Nanos::ZERO => {",
+    ),
+    FAIRNESS.rule(
+        "slow start waits for what is sent to arrive",
+        "publisher/auto_rate/cubic.rs",
+        "if self.is_starting { 2.0 * arriving } else { target }",
+        "if self.is_starting { f64::MAX.max(arriving) } else { target }",
+    ),
+    STREAM.rule(
+        "a buffer of parity counts with what it takes",
+        "fec/symbol.rs",
+        "self.chunks.capacity() * CHUNK",
+        "self.chunks.len() * CHUNK",
+    ),
+    FAIRNESS.rule(
         "a trial that leaves a queue shows an automatic rate that others fill it",
         "publisher/auto_rate/model.rs",
         "if is_timed_out && self.queue",
