@@ -73,7 +73,8 @@ pub enum HistoryStart {
 pub struct HistoryConfig {
     /// Where to start. Default: with the live stream.
     pub start: Option<HistoryStart>,
-    /// Whether losses are requested from the history before they are reported. Default: no.
+    /// Whether losses are requested from the history before they are reported. Default: no; after a start in the past
+    /// those of [`Cause::Unrecoverable`], until no server answers.
     pub heal: bool,
     /// Whether nothing more is delivered after a loss. Default: no.
     pub stops: bool,
@@ -227,6 +228,8 @@ pub struct HistoryMachine {
     /// The incarnation that the backlog entered last.
     backlog_entered: Option<Incarnation>,
     backlog: Backlog,
+    /// Whether it started in the past, and no server has failed to bring what was missing.
+    has_history: bool,
     /// When the first message of the backlog arrived.
     filling_since: ClockTime,
     request: Option<u64>,
@@ -269,6 +272,7 @@ impl HistoryMachine {
             live: None,
             backlog_entered: None,
             backlog: Backlog::default(),
+            has_history: config.start.is_some(),
             filling_since: now,
             request: None,
             last_request: 0,
@@ -305,12 +309,6 @@ impl HistoryMachine {
     /// Whether it starts with a message that is still to be published.
     fn is_ahead(&self) -> bool {
         self.position.zip(self.backlog.next).is_some_and(|(position, next)| position > next)
-    }
-
-    /// Whether it has nothing more to do: the live stream is delivered, and its losses are not handled here.
-    #[must_use]
-    pub fn is_finished(&self) -> bool {
-        self.is_live() && !self.config.heal && !self.config.stops
     }
 
     /// Whether a message of the live stream can be passed. If not, deliver what is here first.
@@ -427,7 +425,7 @@ impl HistoryMachine {
             Lost { first, end, cause } => {
                 self.note_live(identity, None);
                 self.backlog.next = Some(of_live(end));
-                if is_live && !(self.heals(now) && cause != Cause::Abandoned) {
+                if is_live && !self.heals(now, cause) {
                     (self.has_stopped, self.position) = (self.config.stops, self.backlog.next);
                     return Some(event);
                 }
@@ -438,7 +436,7 @@ impl HistoryMachine {
                 self.note_live(identity, None);
                 // How far the incarnation goes is unknown, so that the history is asked for all of it.
                 self.backlog.next = Some(of_live(MessageNumber::MAX));
-                if is_live && !self.heals(now) {
+                if is_live && !self.heals(now, Cause::Restart) {
                     (self.is_tail_known, self.has_stopped) = (true, self.config.stops);
                     self.position = self.backlog.next;
                     return Some(event);
@@ -722,7 +720,7 @@ impl HistoryMachine {
 
     /// Asks the history for what is missing from the position on, or else reports the loss.
     fn heal_or(&mut self, now: ClockTime, cause: Cause, report: impl FnOnce(&mut Self)) {
-        if self.heals(now) && cause != Cause::Abandoned {
+        if self.heals(now, cause) {
             self.cause = cause;
             self.reading = Some(Reading::new(now));
         } else {
@@ -730,8 +728,13 @@ impl HistoryMachine {
         }
     }
 
-    fn heals(&self, now: ClockTime) -> bool {
-        (self.config.heal || self.is_catching_up) && !self.is_abandoned && now >= self.no_healing_before
+    /// Whether what is missing for this reason is requested from the history.
+    ///
+    /// A publisher waits for a subscriber only once it knows it. What it discarded before, a start in the past includes.
+    fn heals(&self, now: ClockTime, cause: Cause) -> bool {
+        let may_request = !self.is_abandoned && now >= self.no_healing_before && cause != Cause::Abandoned;
+        let is_of_start = self.is_catching_up || self.has_history && cause == Cause::Unrecoverable;
+        may_request && (self.config.heal || is_of_start)
     }
 
     fn is_reached(&self) -> bool {
@@ -863,6 +866,7 @@ impl HistoryMachine {
             self.events.push_back(SubscriberEvent::HistoryFailed { first });
         }
         if !is_answered {
+            self.has_history = false;
             self.no_healing_before = now + HEAL_PAUSE;
         }
         let cause = if self.is_abandoned { Cause::Abandoned } else { self.cause };

@@ -724,4 +724,10 @@ pub(super) const RULES: &[Rule] = &[
         "            self.backlog.pop();\n        }\n    }",
         "            self.backlog.pop();\n            self.position = self.backlog.front();\n        }\n    }",
     ),
+    STREAM.rule(
+        "a start in the past includes what the publisher discards before it knows the subscriber",
+        "history/machine.rs",
+        "self.has_history && cause == Cause::Unrecoverable",
+        "false",
+    ),
 ];

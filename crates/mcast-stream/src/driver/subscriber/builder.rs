@@ -123,6 +123,9 @@ impl SubscriberBuilder {
     /// stream, without a gap or a repeat between them. Servers are found by their announcements, unless one
     /// [is named](Self::history_server). What no server has is reported as lost.
     ///
+    /// Messages that the publisher discards later, before it can repair them, are requested too, until no server
+    /// answers: a publisher does not wait for a subscriber that it does not know yet.
+    ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use mcast_stream::Subscriber;
@@ -140,8 +143,9 @@ impl SubscriberBuilder {
         self
     }
 
-    /// Sets whether messages that the publisher can no longer repair are requested from a history server before they are
-    /// reported as lost. Meanwhile, the messages after them wait. Default: no.
+    /// Sets whether messages are requested from a history server before they are reported as lost, whatever the
+    /// [cause](crate::subscriber::Cause). Meanwhile, the messages after them wait. Default: no; after a start
+    /// [in the past](Self::from) those that the publisher no longer retains.
     pub fn heal(mut self, on: bool) -> Self {
         self.history.get_or_insert_default().heal = on;
         self
