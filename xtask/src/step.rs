@@ -14,21 +14,20 @@ pub(crate) struct Step {
     pub(crate) about: String,
     /// Runs it.
     pub(crate) work: Work,
-    /// Beside what it runs.
+    /// Which other steps it runs beside.
     pub(crate) lane: Lane,
-    /// The step of another lane that must end before, if it runs at all.
+    /// The step of another lane that must end before this one begins. One that was not selected is not awaited.
     pub(crate) after: Option<&'static str>,
 }
 
-/// When a step runs.
+/// A sequence of steps. Each lane runs one step at a time, beside the other lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lane {
-    /// After the steps before it.
+    /// Steps that keep all processors busy, and those that nothing can run beside.
     Main,
-    /// Beside those of the main lane, with the processor time that they leave: a step that mostly compiles. Tests wait
-    /// more than they compute.
+    /// Steps that mostly compile, at the lowest priority: they use what the tests of the other lanes leave.
     Beside,
-    /// Beside those of the main lane, with the same priority: a step that tests, and keeps one processor busy at most.
+    /// Steps that test what the lane beside has compiled, at the priority of the main lane.
     Second,
 }
 

@@ -25,7 +25,8 @@ const TIMEOUT: f64 = 2.0;
 pub(super) fn plain(bench: &Bench, plan: &Plan, size: usize) -> Result<Figures> {
     let about = format!(
         "Messages of {size} bytes as fast as they go, to one receiver, on link (a). `mcast perf` sends bare \
-         datagrams, as long as those that carry a message each, and repairs none: what the link takes. Aeron's driver and client share the processor of their side."
+         datagrams, as long as those that carry a message each, and repairs none: what the link takes. \
+         Aeron's driver and client share the processor of their side."
     );
     let segment = &Segment::new(Link::Whole, 1)?;
     let mut figures = bench.figures(plan, about, "goodput", raw::NAME);
@@ -91,13 +92,8 @@ fn run_once(
     loss: Option<f64>,
 ) -> Result<Values> {
     let runs = who.limits(messages.receivers).iter().map(|limit| {
-        transfer::run(
-            segment,
-            &bench.tools,
-            who,
-            &Messages { limit, rate: who.feed.or(messages.rate), ..*messages },
-            loss,
-        )
+        let messages = Messages { limit, rate: who.feed.or(messages.rate), ..*messages };
+        transfer::run(segment, &bench.tools, who, &messages, loss)
     });
     let (done, failed): (Vec<_>, Vec<_>) = runs.partition(Result::is_ok);
     let best = done.into_iter().flatten().max_by(|a, b| a.goodput().total_cmp(&b.goodput()));
