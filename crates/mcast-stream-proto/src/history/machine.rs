@@ -228,7 +228,7 @@ pub struct HistoryMachine {
     /// The incarnation that the backlog entered last.
     backlog_entered: Option<Incarnation>,
     backlog: Backlog,
-    /// Whether it started in the past, and no server has failed to bring what was missing.
+    /// Whether it started in the past, and each request since then was answered in time.
     has_history: bool,
     /// When the first message of the backlog arrived.
     filling_since: ClockTime,

@@ -123,8 +123,8 @@ impl SubscriberBuilder {
     /// stream, without a gap or a repeat between them. Servers are found by their announcements, unless one
     /// [is named](Self::history_server). What no server has is reported as lost.
     ///
-    /// Messages that the publisher discards later, before it can repair them, are requested too, until no server
-    /// answers: a publisher does not wait for a subscriber that it does not know yet.
+    /// A publisher does not wait for a subscriber that it does not know yet. What it discards before it can repair it is
+    /// therefore requested as well, also later, until a request gets no answer.
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
