@@ -169,8 +169,29 @@ enum Response {
     Answer,
 }
 
+/// How what is delivered relates to a start in the past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// What was published since the start is read. Losses on the way are requested from the history.
+    CatchingUp,
+    /// The live stream was reached, and each request was answered. A publisher waits for a subscriber only once it
+    /// knows it: what it discarded before belongs to what was published since the start, too.
+    Reached,
+    /// It started with the live stream, or the history did not answer.
+    Live,
+}
+
+/// Reading the history from the position on.
 #[derive(Clone, Copy, Debug)]
 struct Reading {
+    /// Why the messages are missing.
+    cause: Cause,
+    /// The request that is under way.
+    request: Option<u64>,
+    /// How the last answer ended, until its records are taken.
+    answered: Option<AnswerStatus>,
+    /// The backlog is full, and the history brings nothing.
+    must_give_up: bool,
     /// When the position last advanced.
     progress_at: ClockTime,
     next_request_at: ClockTime,
@@ -188,8 +209,12 @@ struct Reading {
 }
 
 impl Reading {
-    const fn new(now: ClockTime) -> Self {
+    const fn new(now: ClockTime, cause: Cause) -> Self {
         Self {
+            cause,
+            request: None,
+            answered: None,
+            must_give_up: false,
             progress_at: now,
             next_request_at: now,
             retry: FIRST_RETRY,
@@ -217,33 +242,24 @@ pub struct HistoryMachine {
     reading: Option<Reading>,
     /// The next message to deliver. `None` until the start is known.
     position: Option<Position>,
-    /// Why messages are missing that the history is asked for.
-    cause: Cause,
     /// The incarnation of the content that was entered, and the number it was reported under.
     entered: Option<(Incarnation, Incarnation)>,
     /// How the entered incarnation ends has been reported.
     is_tail_known: bool,
-    is_catching_up: bool,
+    start: Start,
     live: Option<(LiveIdentity, SocketAddr)>,
     /// The incarnation that the backlog entered last.
     backlog_entered: Option<Incarnation>,
     backlog: Backlog,
-    /// Whether it started in the past, and each request since then was answered in time.
-    has_history: bool,
     /// When the first message of the backlog arrived.
     filling_since: ClockTime,
-    request: Option<u64>,
     last_request: u64,
-    /// How the last answer ended, until its records are taken.
-    answered: Option<AnswerStatus>,
     frames: VecDeque<(Vec<u8>, RecordReader)>,
     server: Option<SocketAddr>,
     events: VecDeque<SubscriberEvent>,
     /// The next message, after the events.
     pending: Option<Current>,
     current: Option<Current>,
-    /// The backlog is full, and the history brings nothing.
-    must_give_up: bool,
     no_healing_before: ClockTime,
     is_abandoned: bool,
     has_stopped: bool,
@@ -256,33 +272,28 @@ impl HistoryMachine {
     /// Returns a machine that starts at `now`.
     #[must_use]
     pub fn new(config: HistoryConfig, now: ClockTime) -> Self {
-        let reading = config.start.map(|_| Reading::new(now));
+        let reading = config.start.map(|_| Reading::new(now, Cause::NotInHistory));
         let position = match config.start {
             Some(HistoryStart::At(position)) => Some(position),
             _ => None,
         };
         Self {
             begun: now,
-            is_catching_up: reading.is_some(),
+            start: if reading.is_some() { Start::CatchingUp } else { Start::Live },
             reading,
             position,
-            cause: Cause::NotInHistory,
             entered: None,
             is_tail_known: false,
             live: None,
             backlog_entered: None,
             backlog: Backlog::default(),
-            has_history: config.start.is_some(),
             filling_since: now,
-            request: None,
             last_request: 0,
-            answered: None,
             frames: VecDeque::new(),
             server: None,
             events: VecDeque::new(),
             pending: None,
             current: None,
-            must_give_up: false,
             no_healing_before: ClockTime(0),
             is_abandoned: false,
             has_stopped: false,
@@ -337,8 +348,8 @@ impl HistoryMachine {
 
     /// Returns the request that is under way.
     #[must_use]
-    pub const fn request(&self) -> Option<u64> {
-        self.request
+    pub fn request(&self) -> Option<u64> {
+        self.reading.and_then(|reading| reading.request)
     }
 
     /// Whether another frame can be passed. If not, deliver what is here first.
@@ -363,16 +374,16 @@ impl HistoryMachine {
     #[must_use]
     pub fn deadline(&self) -> ClockTime {
         let Some(reading) = &self.reading else { return ClockTime::NEVER };
-        let retry = if self.request.is_none() { reading.next_request_at } else { ClockTime::NEVER };
+        let retry = if reading.request.is_none() { reading.next_request_at } else { ClockTime::NEVER };
         retry.min(self.given_up_at(reading))
     }
 
     /// Returns when the history is given up if it brings nothing new.
     fn given_up_at(&self, reading: &Reading) -> ClockTime {
-        let is_start = self.is_catching_up && reading.response != Response::Answer;
+        let is_start = self.is_catching_up() && reading.response != Response::Answer;
         let patience = if is_start { START_PATIENCE * self.config.patience } else { self.config.patience };
         // A server that only ever serves others would hold the client forever.
-        let longest_away = if self.is_catching_up { LONGEST_AWAY } else { self.config.patience };
+        let longest_away = if self.is_catching_up() { LONGEST_AWAY } else { self.config.patience };
         let away_until = reading.away_until.min(reading.progress_at + longest_away);
         reading.progress_at.max(away_until) + patience
     }
@@ -487,14 +498,15 @@ impl HistoryMachine {
 
     /// Discards the oldest items of a full backlog: they come from the history as well.
     fn limit_backlog(&mut self, now: ClockTime) {
-        let Some(reading) = self.reading else { return };
+        let Some(mut reading) = self.reading else { return };
         while self.backlog.bytes() > self.config.backlog {
             // While nothing is published, the history brings nothing either.
             let since = reading.progress_at.max(self.filling_since);
             let is_stalled = now >= since + STALL && self.frames.is_empty();
-            if !self.is_catching_up && is_stalled {
+            if !self.is_catching_up() && is_stalled {
                 // The history does not bring them, and what is here must not get lost as well.
-                self.must_give_up = true;
+                reading.must_give_up = true;
+                self.reading = Some(reading);
                 return;
             }
             self.backlog.pop();
@@ -503,20 +515,20 @@ impl HistoryMachine {
 
     /// Returns what to request now.
     pub fn poll(&mut self, now: ClockTime) -> Option<HistoryQuery> {
-        if self.request.is_some() || !self.frames.is_empty() || self.is_abandoned {
+        let mut reading = self.reading?;
+        if reading.request.is_some() || !self.frames.is_empty() || self.is_abandoned {
             return None;
         }
-        let mut reading = self.reading?;
         let start = self.due_request(now, &mut reading);
         if start.is_some() {
+            self.last_request += 1;
+            reading.request = Some(self.last_request);
             (reading.requested_from, reading.failure) = (self.position, None);
         }
         self.reading = Some(reading);
         let start = start?;
         let is_optional =
             self.config.start == Some(HistoryStart::Oldest) && reading.response == Response::Nothing;
-        self.last_request += 1;
-        self.request = Some(self.last_request);
         Some(HistoryQuery { id: self.last_request, start, count: self.needed(), is_optional })
     }
 
@@ -534,7 +546,7 @@ impl HistoryMachine {
 
     /// Returns where the request starts that is due now.
     fn due_request(&mut self, now: ClockTime, reading: &mut Reading) -> Option<RequestedStart> {
-        if let Some(status) = self.answered.take() {
+        if let Some(status) = reading.answered.take() {
             let has_advanced = self.position != reading.requested_from;
             reading.retry = if has_advanced { FIRST_RETRY } else { (2 * reading.retry).min(LONGEST_RETRY) };
             let is_at_once = status == AnswerStatus::More && has_advanced;
@@ -564,7 +576,9 @@ impl HistoryMachine {
     /// Takes a frame of the answer to a request, from this server. Returns `false` if it is malformed: then the
     /// connection is not to be used any more.
     pub fn frame(&mut self, now: ClockTime, id: u64, server: SocketAddr, frame: Vec<u8>) -> bool {
-        let Some(reading) = self.reading.as_mut().filter(|_| self.request == Some(id)) else { return true };
+        let Some(reading) = self.reading.as_mut().filter(|reading| reading.request == Some(id)) else {
+            return true;
+        };
         match AnswerFrame::read(&frame) {
             Ok(AnswerFrame::Records) => {
                 let Ok(reader) = RecordReader::new(&frame) else { return self.fail(now) };
@@ -577,7 +591,7 @@ impl HistoryMachine {
                 if status == AnswerStatus::Edge {
                     reading.edge_since.get_or_insert(now);
                 }
-                (self.request, self.answered) = (None, Some(status));
+                (reading.request, reading.answered) = (None, Some(status));
             }
             Ok(AnswerFrame::End { .. }) => self.failed(now, id, HistoryFailure::Unusable),
             Ok(AnswerFrame::Later { wait, .. }) => {
@@ -587,7 +601,7 @@ impl HistoryMachine {
                 }
                 reading.away_until = now + wait + self.random.below(wait / WAIT_JITTER);
                 reading.next_request_at = reading.away_until;
-                self.request = None;
+                reading.request = None;
                 if !core::mem::replace(&mut reading.is_queue_reported, true) {
                     self.events.push_back(SubscriberEvent::HistoryQueued { server, expected: 2 * wait });
                 }
@@ -599,7 +613,7 @@ impl HistoryMachine {
 
     fn fail(&mut self, now: ClockTime) -> bool {
         self.statistics.malformed += 1;
-        if let Some(id) = self.request {
+        if let Some(id) = self.request() {
             self.failed(now, id, HistoryFailure::Unusable);
         }
         false
@@ -607,8 +621,10 @@ impl HistoryMachine {
 
     /// Notes that a request has no answer, or no complete one.
     pub fn failed(&mut self, now: ClockTime, id: u64, failure: HistoryFailure) {
-        let Some(reading) = self.reading.as_mut().filter(|_| self.request == Some(id)) else { return };
-        self.request = None;
+        let Some(reading) = self.reading.as_mut().filter(|reading| reading.request == Some(id)) else {
+            return;
+        };
+        reading.request = None;
         reading.failure = Some(failure);
         reading.retry = (2 * reading.retry).min(LONGEST_FAILED_RETRY);
         reading.next_request_at = now + reading.retry / 2 + self.random.below(reading.retry / 2);
@@ -658,7 +674,9 @@ impl HistoryMachine {
     /// Takes the next item of the backlog; `None` if there is none.
     fn advance_live(&mut self, now: ClockTime) -> Option<()> {
         let Some(LiveItem { at, content }) = self.backlog.pop() else {
-            self.is_catching_up = false;
+            if self.is_catching_up() {
+                self.start = Start::Reached;
+            }
             return None;
         };
         let is_past = self.position.is_some_and(|position| at < position);
@@ -721,20 +739,25 @@ impl HistoryMachine {
     /// Asks the history for what is missing from the position on, or else reports the loss.
     fn heal_or(&mut self, now: ClockTime, cause: Cause, report: impl FnOnce(&mut Self)) {
         if self.heals(now, cause) {
-            self.cause = cause;
-            self.reading = Some(Reading::new(now));
+            self.reading = Some(Reading::new(now, cause));
         } else {
             report(self);
         }
     }
 
     /// Whether what is missing for this reason is requested from the history.
-    ///
-    /// A publisher waits for a subscriber only once it knows it. What it discarded before, a start in the past includes.
     fn heals(&self, now: ClockTime, cause: Cause) -> bool {
         let may_request = !self.is_abandoned && now >= self.no_healing_before && cause != Cause::Abandoned;
-        let is_of_start = self.is_catching_up || self.has_history && cause == Cause::Unrecoverable;
-        may_request && (self.config.heal || is_of_start)
+        let is_since_start = match self.start {
+            Start::CatchingUp => true,
+            Start::Reached => cause == Cause::Unrecoverable,
+            Start::Live => false,
+        };
+        may_request && (self.config.heal || is_since_start)
+    }
+
+    fn is_catching_up(&self) -> bool {
+        self.start == Start::CatchingUp
     }
 
     fn is_reached(&self) -> bool {
@@ -756,7 +779,9 @@ impl HistoryMachine {
                 Err(_) => {
                     self.statistics.malformed += 1;
                     self.frames.clear();
-                    self.request = None;
+                    if let Some(reading) = &mut self.reading {
+                        reading.request = None;
+                    }
                 }
             }
             return Some(());
@@ -765,9 +790,9 @@ impl HistoryMachine {
         let front = self.backlog.front();
         let is_empty = reading.edge_since.is_some() && self.position.is_none();
         let is_over = self.is_abandoned
-            || self.must_give_up
+            || reading.must_give_up
             || now >= self.given_up_at(&reading)
-            || reading.failure == Some(HistoryFailure::NotFound) && self.request.is_none()
+            || reading.failure == Some(HistoryFailure::NotFound) && reading.request.is_none()
             || is_empty && self.config.start == Some(HistoryStart::Oldest);
         match front {
             Some(_) if is_over => {
@@ -866,10 +891,10 @@ impl HistoryMachine {
             self.events.push_back(SubscriberEvent::HistoryFailed { first });
         }
         if !is_answered {
-            self.has_history = false;
+            self.start = Start::Live;
             self.no_healing_before = now + HEAL_PAUSE;
         }
-        let cause = if self.is_abandoned { Cause::Abandoned } else { self.cause };
+        let cause = if self.is_abandoned { Cause::Abandoned } else { reading.cause };
         match (self.position, self.config.start) {
             (None, Some(HistoryStart::Number(number))) => {
                 let start = Position::new(front.incarnation, number);
@@ -895,7 +920,6 @@ impl HistoryMachine {
     fn finish_reading(&mut self) {
         self.reading = None;
         self.frames.clear();
-        (self.request, self.answered, self.must_give_up) = (None, None, false);
     }
 
     /// Moves the position forward, and reports the messages before it as lost.

@@ -727,7 +727,7 @@ pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "a start in the past includes what the publisher discards before it knows the subscriber",
         "history/machine.rs",
-        "self.has_history && cause == Cause::Unrecoverable",
-        "false",
+        "Start::Reached => cause == Cause::Unrecoverable,",
+        "Start::Reached => false,",
     ),
 ];
