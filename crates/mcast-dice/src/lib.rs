@@ -1,4 +1,4 @@
-//! Seeds of simulations: random numbers from a seed, and runs that name the seed that fails.
+//! What simulations share: random numbers from a seed, a queue of events, and runs that name the seed that fails.
 //!
 //! ```
 //! use mcast_dice::{Dice, for_seeds};
@@ -10,7 +10,11 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod queue;
+
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+pub use queue::EventQueue;
 
 /// Random numbers from a seed: the same ones on every machine (SplitMix64).
 #[derive(Clone, Debug)]

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use mcast_dice::Dice;
+
 use crate::audit::{Entry, audit};
 use crate::engine::{Engine, Setup, scenarios};
 use crate::network::{Network, text, write};
@@ -13,21 +15,12 @@ scenarios! {
 
 /// 100 with `MCAST_BRIDGE_ROUNDS=100`.
 fn rounds() -> u64 {
-    std::env::var("MCAST_BRIDGE_ROUNDS").map_or(10, |text| text.parse().unwrap())
+    mcast_dice::number("MCAST_BRIDGE_ROUNDS").unwrap_or(10)
 }
 
 fn seed() -> u64 {
     let time = || std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
-    std::env::var("MCAST_SEED").map_or_else(|_| time(), |text| text.parse().unwrap())
-}
-
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % end
-    }
+    mcast_dice::number("MCAST_SEED").unwrap_or_else(time)
 }
 
 /// Writes messages for this time, at about 10,000 per second.
@@ -54,7 +47,7 @@ fn is_avoidable(entries: &[Entry]) -> bool {
 fn the_engine_is_complete_after_kills_at_random_moments<T: Engine>() {
     let seed = seed();
     eprintln!("MCAST_SEED={seed} repeats the moments");
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new(seed);
     let network = Network::new([0.01, 0.01]);
     let Some(mut engine) = T::start(&network, Setup::Durable) else { return };
     let folder = tempfile::tempdir().unwrap();

@@ -3,6 +3,7 @@
 use std::process::{Command, Stdio};
 
 use mcast_capture::CaptureFile;
+use mcast_dice::Dice;
 use mcast_packet::{MacAddress, UdpFrame};
 use tempfile::tempdir;
 
@@ -275,13 +276,12 @@ fn hostile_files_do_not_cause_a_panic() {
     let (folder, path) = captured();
     let good = std::fs::read(&path).unwrap();
     let broken = folder.path().join("broken.pcapng").to_str().unwrap().to_owned();
-    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut dice = Dice::new(1);
     for _ in 0..40 {
         let mut bytes = good.clone();
         for _ in 0..8 {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let place = (seed >> 33) as usize % bytes.len();
-            bytes[place] = (seed >> 25) as u8;
+            let place = dice.below(bytes.len() as u64) as usize;
+            bytes[place] = dice.next() as u8;
         }
         std::fs::write(&broken, &bytes).unwrap();
         let output = plain(&["sniff", "-r", &broken, "--hexdump", "-v"]);

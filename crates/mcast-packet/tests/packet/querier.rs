@@ -1,10 +1,10 @@
 //! The state machine of the querier: single rules, arbitrary input, and simulations of several queriers on a
 //! network with loss and delay.
 
-use std::collections::BinaryHeap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use mcast_dice::{Dice, EventQueue, for_seeds};
 use mcast_packet::gmp::querier::{OutgoingQuery, Querier, QuerierSettings, Role, RoleChange};
 use mcast_packet::gmp::{Address, GmpMessage, Query, Record, RecordKind, SourceQuery, Sources};
 use proptest::prelude::*;
@@ -213,24 +213,18 @@ fn invalid_settings_are_rejected() {
 
 /// A network that loses and delays messages.
 struct Network {
-    random: u64,
+    dice: Dice,
     loss_percent: u64,
-    /// Messages in flight, the earliest first: arrival time, receiver, source.
-    in_flight: BinaryHeap<std::cmp::Reverse<(Duration, usize, Ipv4Addr)>>,
+    /// The receivers and the sources of messages in flight, by time of arrival.
+    in_flight: EventQueue<Duration, (usize, Ipv4Addr)>,
 }
 
 impl Network {
-    fn random_below(&mut self, limit: u64) -> u64 {
-        self.random =
-            self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.random >> 33) % limit
-    }
-
     fn send(&mut self, now: Duration, from: Ipv4Addr, receivers: usize) {
         for receiver in 0..receivers {
-            if self.random_below(100) >= self.loss_percent {
-                let delay = Duration::from_micros(self.random_below(50_000));
-                self.in_flight.push(std::cmp::Reverse((now + delay, receiver, from)));
+            if self.dice.below(100) >= self.loss_percent {
+                let delay = Duration::from_micros(self.dice.below(50_000));
+                self.in_flight.push(now + delay, (receiver, from));
             }
         }
     }
@@ -248,7 +242,7 @@ struct Simulation {
 impl Simulation {
     fn new(seed: u64, count: u8, loss_percent: u64) -> Self {
         let queriers = (0..count).map(|last| (Ipv4Addr::new(10, 0, 0, 10 + last), None)).collect();
-        let network = Network { random: seed, loss_percent, in_flight: BinaryHeap::new() };
+        let network = Network { dice: Dice::new(seed), loss_percent, in_flight: EventQueue::new() };
         let zero = Duration::ZERO;
         Self { queriers, network, now: zero, last_query: zero, longest_silence: zero }
     }
@@ -265,7 +259,7 @@ impl Simulation {
     fn run_until(&mut self, until: Duration) {
         loop {
             let timers = self.queriers.iter().filter_map(|(_, querier)| Some(querier.as_ref()?.deadline()));
-            let arrivals = self.network.in_flight.peek().map(|next| next.0.0);
+            let arrivals = self.network.in_flight.next_time();
             let Some(next) = timers.chain(arrivals).min().filter(|next| *next <= until) else { break };
             self.now = self.now.max(next);
             self.deliver();
@@ -275,9 +269,7 @@ impl Simulation {
     }
 
     fn deliver(&mut self) {
-        while let Some(arrival) = self.network.in_flight.peek().filter(|next| next.0.0 <= self.now) {
-            let (_, receiver, from) = arrival.0;
-            self.network.in_flight.pop();
+        while let Some((_, (receiver, from))) = self.network.in_flight.pop_until(self.now) {
             if let Some(querier) = &mut self.queriers[receiver].1 {
                 querier.handle(self.now, from, &general(2, 125));
             }
@@ -313,39 +305,35 @@ impl Simulation {
 /// interval, exactly one querier is elected: the one with the lowest address.
 fn elects_exactly_one(seed: u64) {
     let loss = seed % 60;
-    let mut simulation =
-        Simulation::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15), 2 + (seed % 7) as u8, loss);
+    let mut simulation = Simulation::new(seed, 2 + (seed % 7) as u8, loss);
     for _ in 0..12 {
-        let number = simulation.network.random_below(simulation.queriers.len() as u64) as usize;
-        match simulation.network.random_below(3) {
+        let number = simulation.network.dice.below(simulation.queriers.len() as u64) as usize;
+        match simulation.network.dice.below(3) {
             0 => simulation.stop(number),
             _ => simulation.start(number),
         }
-        let pause = Duration::from_millis(simulation.network.random_below(200_000));
+        let pause = Duration::from_millis(simulation.network.dice.below(200_000));
         simulation.run_until(simulation.now + pause);
     }
     simulation.start(0);
     simulation.stop(1);
     simulation.network.loss_percent = 0;
     simulation.run_until(simulation.now + seconds(600));
-    assert_eq!(simulation.elected(), [simulation.running().min().unwrap()], "seed {seed}");
+    assert_eq!(simulation.elected(), [simulation.running().min().unwrap()]);
     simulation.stop(0);
     let Some(next) = simulation.running().min() else { return };
     let stopped = simulation.now;
     simulation.last_query = simulation.last_query.min(stopped);
     simulation.longest_silence = Duration::ZERO;
     simulation.run_until(stopped + seconds(600));
-    assert_eq!(simulation.elected(), [next], "seed {seed}");
+    assert_eq!(simulation.elected(), [next]);
     // Switches keep a membership for 260 s.
-    assert!(
-        simulation.longest_silence < QuerierSettings::default().group_membership_interval(),
-        "seed {seed}"
-    );
+    assert!(simulation.longest_silence < QuerierSettings::default().group_membership_interval());
 }
 
 #[test]
 fn several_queriers_elect_exactly_one() {
-    (0..2_000).for_each(elects_exactly_one);
+    for_seeds(2_000, elects_exactly_one);
 }
 
 proptest! {

@@ -1,11 +1,10 @@
 //! A simulated network: gateways behind one NAT, and a relay in the Internet.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use mcast_dice::Dice;
+use mcast_dice::{Dice, EventQueue};
 use mcast_group::{Group, SourceFilter};
 use mcast_relay::amt::{AmtGateway, AmtRelay, AmtRelayLimits, GatewayOutput, encapsulate};
 
@@ -25,8 +24,8 @@ pub(crate) fn only(source: &str) -> SourceFilter {
     SourceFilter::Include([source.parse().unwrap()].into())
 }
 
-/// A datagram under way, by the time of its arrival.
-type Flight = Reverse<(Duration, u64, SocketAddr, SocketAddr, Vec<u8>)>;
+/// A datagram under way: its source, its destination, its bytes.
+type Flight = (SocketAddr, SocketAddr, Vec<u8>);
 
 pub(crate) struct World {
     pub(crate) now: Duration,
@@ -42,8 +41,7 @@ pub(crate) struct World {
     pub(crate) received: Vec<BTreeMap<(IpAddr, Group), u64>>,
     /// Bytes that the relay has received and sent as answers.
     pub(crate) relay_bytes: (usize, usize),
-    flights: BinaryHeap<Flight>,
-    number: u64,
+    flights: EventQueue<Duration, Flight>,
 }
 
 impl World {
@@ -62,8 +60,7 @@ impl World {
             delay: (5, 20),
             received: vec![BTreeMap::new(); gateways],
             relay_bytes: (0, 0),
-            flights: BinaryHeap::new(),
-            number: 0,
+            flights: EventQueue::new(),
             dice,
         }
     }
@@ -84,9 +81,7 @@ impl World {
         }
         let (shortest, longest) = self.delay;
         let delay = shortest + self.dice.below(longest - shortest + 1);
-        self.number += 1;
-        let at = self.now + Duration::from_millis(delay);
-        self.flights.push(Reverse((at, self.number, from, to, bytes)));
+        self.flights.push(self.now + Duration::from_millis(delay), (from, to, bytes));
     }
 
     /// The relay sends a datagram of a source to those who want it.
@@ -104,7 +99,7 @@ impl World {
     pub(crate) fn run(&mut self, time: Duration) {
         let end = self.now + time;
         loop {
-            let flight = self.flights.peek().map(|Reverse((at, ..))| *at);
+            let flight = self.flights.next_time();
             let timers = self.gateways.iter().filter_map(AmtGateway::deadline);
             let relay = self.relay.as_ref().and_then(AmtRelay::deadline);
             let next = timers.chain(flight).chain(relay).min().unwrap_or(end);
@@ -114,7 +109,7 @@ impl World {
             }
             self.now = self.now.max(next);
             if flight == Some(next) {
-                let Some(Reverse((_, _, from, to, bytes))) = self.flights.pop() else { continue };
+                let Some((_, (from, to, bytes))) = self.flights.pop() else { continue };
                 self.deliver(from, to, &bytes);
             }
             self.relay.as_mut().map(|relay| relay.handle_timeout(self.now));
@@ -122,7 +117,7 @@ impl World {
                 self.gateways[gateway].handle_timeout(self.now);
                 self.take_outputs(gateway);
             }
-            if next >= end && self.flights.peek().is_none_or(|Reverse((at, ..))| *at > end) {
+            if next >= end && self.flights.next_time().is_none_or(|at| at > end) {
                 self.now = end;
                 return;
             }

@@ -2,10 +2,7 @@
 //! and B in both directions and replace the source by their own; each takes 0.02 to 3 ms for a datagram, and remembers
 //! for 250 ms.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
-use mcast_dice::Dice;
+use mcast_dice::{Dice, EventQueue};
 
 /// What a relay does against loops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,17 +55,19 @@ struct Memory {
     seen: Vec<u64>,
 }
 
-/// An arrival at a relay, or an original without one: time, order, relay, segment, sender, the segment of its source.
-type Step = (u64, u64, Option<(usize, usize, Option<usize>, usize)>);
+/// An arrival at a relay: relay, segment, sender, the segment of its source. `None`: an original.
+type Arrival = Option<(usize, usize, Option<usize>, usize)>;
 
 /// Sends `count` identical datagrams on A, 100 ms apart.
 pub(crate) fn simulate(relays: &[Existing], count: u64, seed: u64) -> Result {
-    let (mut dice, mut order) = (Dice::new(seed), 0);
-    let mut steps: BinaryHeap<Reverse<Step>> =
-        (0..count).map(|number| Reverse((number * 100_000, number, None))).collect();
+    let mut dice = Dice::new(seed);
+    let mut arrivals: EventQueue<u64, Arrival> = EventQueue::new();
+    for number in 0..count {
+        arrivals.push(number * 100_000, None);
+    }
     let mut memory = vec![Memory::default(); relays.len()];
     let (mut datagrams, mut copies) = ([0; 2], 0);
-    while let Some(Reverse((now, _, arrival))) = steps.pop().filter(|_| copies < STORM) {
+    while let Some((now, arrival)) = arrivals.pop().filter(|_| copies < STORM) {
         let (segment, by, home) = match arrival {
             None => (0, None, 0),
             Some((relay, segment, by, home)) => {
@@ -82,9 +81,7 @@ pub(crate) fn simulate(relays: &[Existing], count: u64, seed: u64) -> Result {
         };
         datagrams[segment] += 1;
         for relay in (0..relays.len()).filter(|relay| Some(*relay) != by) {
-            order += 1;
-            let arrives = now + dice.between(20, 3_000);
-            steps.push(Reverse((arrives, count + order, Some((relay, segment, by, home)))));
+            arrivals.push(now + dice.between(20, 3_000), Some((relay, segment, by, home)));
         }
     }
     Result { datagrams, storm: copies >= STORM }

@@ -1,12 +1,11 @@
 //! A network of segments with relays: ours, and foreign ones without a guard.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use mcast_dice::Dice;
+use mcast_dice::{Dice, EventQueue};
 use mcast_group::Group;
 use mcast_relay::{
     ANNOUNCEMENT_PORT, CopyPayload, LegArrival, LegId, PathId, PathPort, PathSide, Relay, RelayConfig,
@@ -96,9 +95,7 @@ pub(crate) struct Sent {
 
 pub(crate) struct World {
     now: u64,
-    order: u64,
-    steps: BinaryHeap<Reverse<(u64, u64)>>,
-    content: BTreeMap<(u64, u64), Step>,
+    steps: EventQueue<u64, Step>,
     ours: Vec<OurNode>,
     foreign: Vec<Foreign>,
     cut: BTreeSet<(Node, Segment)>,
@@ -128,9 +125,7 @@ impl World {
     pub(crate) fn new(seed: u64, ours: Vec<Ours>, foreign: Vec<Foreign>) -> Self {
         let mut world = Self {
             now: 0,
-            order: 0,
-            steps: BinaryHeap::new(),
-            content: BTreeMap::new(),
+            steps: EventQueue::new(),
             ours: Vec::new(),
             foreign,
             cut: BTreeSet::new(),
@@ -159,13 +154,11 @@ impl World {
 
     /// Runs until this time. Returns whether there were fewer datagrams than the limit.
     pub(crate) fn run(&mut self, end: u64) -> bool {
-        while let Some(Reverse(key)) = self.steps.peek().copied().filter(|Reverse((time, _))| *time <= end) {
+        while let Some((time, step)) = self.steps.pop_until(end) {
             if self.sent.len() >= self.most {
                 return false;
             }
-            self.steps.pop();
-            let step = self.content.remove(&key).unwrap();
-            self.now = key.0;
+            self.now = time;
             match step {
                 Step::Original(frame) => self.wire(None, None, frame),
                 Step::Arrive { node, leg, frame } if node < self.ours.len() => self.arrive(node, leg, &frame),
@@ -196,9 +189,7 @@ impl World {
     }
 
     fn push(&mut self, time: u64, step: Step) {
-        self.order += 1;
-        self.steps.push(Reverse((time, self.order)));
-        self.content.insert((time, self.order), step);
+        self.steps.push(time, step);
     }
 
     /// Puts a datagram on a segment: it arrives at all relays there, also at the one that sent it.

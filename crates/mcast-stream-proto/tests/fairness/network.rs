@@ -1,11 +1,9 @@
 //! A simulated network: a bottleneck with a tail-drop queue, which a stream shares with TCP flows, and behind it the links
 //! of the subscribers. Feedback and acknowledgements are only delayed.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::net::SocketAddr;
 
-use mcast_dice::Dice;
+use mcast_dice::{Dice, EventQueue};
 use mcast_stream_proto::publisher::{
     AutoRate, Fec, PublisherConfig, PublisherEvent, PublisherRate, Transmit,
 };
@@ -115,7 +113,7 @@ impl Outcome {
     }
 }
 
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug)]
 enum Event {
     Publisher,
     Subscriber(usize),
@@ -129,8 +127,7 @@ enum Event {
 struct Network<'s> {
     scene: &'s Scene,
     now: u64,
-    order: u64,
-    events: BinaryHeap<Reverse<(u64, u64, Event)>>,
+    events: EventQueue<u64, Event>,
     dice: Dice,
     publisher: PublisherMachine,
     publisher_at: u64,
@@ -171,8 +168,7 @@ impl<'s> Network<'s> {
         Self {
             scene,
             now: SECOND,
-            order: 0,
-            events: BinaryHeap::new(),
+            events: EventQueue::new(),
             dice: Dice::new(scene.seed),
             publisher: PublisherMachine::new(config, ClockTime(SECOND)).unwrap(),
             publisher_at: u64::MAX,
@@ -194,8 +190,7 @@ impl<'s> Network<'s> {
     }
 
     fn at(&mut self, time: u64, event: Event) {
-        self.order += 1;
-        self.events.push(Reverse((time.max(self.now), self.order, event)));
+        self.events.push(time.max(self.now), event);
     }
 
     fn run(mut self) -> Outcome {
@@ -210,7 +205,7 @@ impl<'s> Network<'s> {
             self.flow_at[index] = start;
             self.at(start, Event::Flow(index));
         }
-        while let Some(Reverse((at, _, event))) = self.events.pop() {
+        while let Some((at, event)) = self.events.pop() {
             self.now = at;
             if at > begun + scene.time {
                 break;

@@ -1,11 +1,10 @@
 //! A site behind a NAT, a hub, and what is between them.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use mcast_dice::Dice;
+use mcast_dice::{Dice, EventQueue};
 use mcast_stream_proto::seal::{Algorithm, GroupSecret, Keys};
 use mcast_stream_proto::wire::KeyEpoch;
 use mcast_tunnel::{
@@ -48,9 +47,7 @@ pub(crate) struct World {
     pub(crate) dice: Dice,
     pub(crate) network: Network,
     ends: BTreeMap<End, TunnelEndpoint>,
-    flights: BinaryHeap<Reverse<(Duration, u64)>>,
-    content: BTreeMap<u64, Flight>,
-    order: u64,
+    flights: EventQueue<Duration, Flight>,
     /// The address that the site has outside.
     pub(crate) outside: SocketAddr,
     pub(crate) received: BTreeMap<End, Vec<(Duration, TunnelDatagram)>>,
@@ -76,9 +73,7 @@ impl World {
             dice: Dice::new(seed),
             network,
             ends: BTreeMap::new(),
-            flights: BinaryHeap::new(),
-            content: BTreeMap::new(),
-            order: 0,
+            flights: EventQueue::new(),
             outside: "198.51.100.7:40000".parse().unwrap(),
             received: BTreeMap::from([(End::Site, Vec::new()), (End::Hub, Vec::new())]),
             events: Vec::new(),
@@ -135,7 +130,7 @@ impl World {
     pub(crate) fn run(&mut self, time: Duration) {
         let until = self.now + time;
         loop {
-            let flight = self.flights.peek().map(|Reverse((at, _))| *at);
+            let flight = self.flights.next_time();
             let timers = self.ends.values().filter_map(TunnelEndpoint::deadline);
             let Some(next) = timers.chain(flight).min().filter(|next| *next <= until) else { break };
             self.now = self.now.max(next);
@@ -148,9 +143,7 @@ impl World {
                     assert!(deadline.is_none_or(|deadline| deadline > now), "what is due has been done");
                 }
             }
-            while self.flights.peek().is_some_and(|Reverse((at, _))| *at <= self.now) {
-                let Reverse((_, order)) = self.flights.pop().unwrap();
-                let flight = self.content.remove(&order).unwrap();
+            while let Some((_, flight)) = self.flights.pop_until(self.now) {
                 self.land(flight);
             }
         }
@@ -216,9 +209,7 @@ impl World {
     fn fly(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>, later: Duration) {
         let (shortest, longest) = self.network.delay;
         let delay = Duration::from_millis(self.dice.between(shortest, longest));
-        self.order += 1;
-        self.flights.push(Reverse((self.now + later + delay, self.order)));
-        self.content.insert(self.order, Flight { from, to, bytes });
+        self.flights.push(self.now + later + delay, Flight { from, to, bytes });
     }
 }
 

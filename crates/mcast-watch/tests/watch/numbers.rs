@@ -1,5 +1,6 @@
 //! Loss as shown by the streams' own sequence numbers.
 
+use mcast_dice::Dice;
 use mcast_measure::wire::{MessageType, SessionHeader, SessionId, UnixNanos};
 use mcast_packet::payload::{MoldUdp64, Rtp, TsPacket};
 use mcast_watch::{Format, JitterBasis, SequenceStatistics, Unit, WatchOptions};
@@ -80,13 +81,9 @@ fn new_ssrc_is_a_restart_without_loss() {
 #[test]
 fn random_payloads_are_not_recognized_as_rtp() {
     let mut table = Table::new();
-    let mut state = 1_u64;
+    let mut dice = Dice::new(1);
     for n in 0..20_000 {
-        let mut payload = [0; 40];
-        for byte in &mut payload {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            *byte = (state >> 56) as u8;
-        }
+        let payload: [u8; 40] = std::array::from_fn(|_| dice.next() as u8);
         observe(&mut table, n / 20, &payload);
         if n % 100 == 0 {
             let row = table.row(n / 20);

@@ -1,10 +1,9 @@
 //! A history server and its clients: the machines of both are the real ones, TCP is simulated.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 
-use mcast_dice::Dice;
+use mcast_dice::{Dice, EventQueue};
 use mcast_stream_proto::ClockTime;
 use mcast_stream_proto::history::{
     AnswerFrame, AnswerStatus, FrameWriter, HistoryConfig, HistoryContent, HistoryFailure, HistoryMachine,
@@ -42,7 +41,7 @@ const START: u64 = SECOND;
 /// A run that takes longer has come to a standstill.
 const LONGEST: u64 = 4 * 3_600 * SECOND;
 
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug)]
 enum Happening {
     Datagram,
     Wakes(usize),
@@ -122,8 +121,7 @@ impl Outcome {
 pub(super) struct SideChannel {
     case: Case,
     now: u64,
-    events: BinaryHeap<Reverse<(u64, u64, Happening)>>,
-    count: u64,
+    events: EventQueue<u64, Happening>,
     readers: Vec<Reader>,
     dice: Dice,
     published: u64,
@@ -150,8 +148,7 @@ impl SideChannel {
         let mut world = Self {
             case,
             now: START,
-            events: BinaryHeap::new(),
-            count: 0,
+            events: EventQueue::new(),
             readers: Vec::new(),
             dice: Dice::new(subscribers as u64),
             published: case.messages,
@@ -175,7 +172,7 @@ impl SideChannel {
             world.at(START + at, Happening::ServerStops);
         }
         while world.unfinished > 0 {
-            let Some(Reverse((at, _, happening))) = world.events.pop() else { break };
+            let Some((at, happening)) = world.events.pop() else { break };
             assert!(at < LONGEST, "{case:?} does not end: {} are without the log", world.unfinished);
             world.now = at;
             world.happens(happening);
@@ -216,8 +213,7 @@ impl SideChannel {
     }
 
     fn at(&mut self, at: u64, happening: Happening) {
-        self.count += 1;
-        self.events.push(Reverse((at.max(self.now), self.count, happening)));
+        self.events.push(at.max(self.now), happening);
     }
 
     fn happens(&mut self, happening: Happening) {

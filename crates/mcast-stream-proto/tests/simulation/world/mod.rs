@@ -15,12 +15,11 @@ mod publisher;
 mod stranger;
 mod subscribers;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use mcast_dice::Dice;
+use mcast_dice::{Dice, EventQueue};
 use mcast_stream_proto::publisher::PublisherStatistics;
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::subscriber::Position;
@@ -51,7 +50,7 @@ const FIRST_INCARNATION: u32 = 100;
 const BUFFER: usize = 300;
 
 /// An event of the simulation.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug)]
 enum Happening {
     Publish,
     PublisherWakes,
@@ -153,8 +152,7 @@ pub(crate) struct Delivery {
 pub(crate) struct World<'p> {
     plan: &'p Plan,
     now: u64,
-    order: u64,
-    happenings: BinaryHeap<Reverse<(u64, u64, Happening)>>,
+    happenings: EventQueue<u64, Happening>,
     dice: Dice,
     notary: Notary,
     keys: Keys,
@@ -226,7 +224,7 @@ impl<'p> World<'p> {
     pub(crate) fn run(plan: &'p Plan) -> Result<Outcome, String> {
         let mut world = Self::new(plan);
         world.begin();
-        while let Some(Reverse((at, _, happening))) = world.happenings.pop() {
+        while let Some((at, happening)) = world.happenings.pop() {
             world.now = at;
             *world.tally.entry(name(&happening)).or_default() += 1;
             if world.takes_too_long() {
@@ -279,8 +277,7 @@ impl<'p> World<'p> {
         Self {
             plan,
             now: 0,
-            order: 0,
-            happenings: BinaryHeap::new(),
+            happenings: EventQueue::new(),
             dice: Dice::new(plan.seed ^ 0x77),
             notary,
             keys,
@@ -369,8 +366,7 @@ impl<'p> World<'p> {
     }
 
     fn at(&mut self, time: u64, happening: Happening) {
-        self.order += 1;
-        self.happenings.push(Reverse((time, self.order, happening)));
+        self.happenings.push(time, happening);
     }
 
     fn happen(&mut self, happening: Happening) -> Result<(), String> {
