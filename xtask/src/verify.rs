@@ -1,10 +1,10 @@
 //! `cargo verify`: every check that must pass before a merge.
 
-mod bench;
 pub(crate) mod built;
-pub(crate) mod dependencies;
+mod dependencies;
 pub(crate) mod engines;
 mod environment;
+mod instructions;
 pub(crate) mod kernel;
 mod ordinary_user;
 pub(crate) mod packages;
@@ -66,19 +66,18 @@ fn steps() -> Vec<Step> {
     // The first two of the lane beside are those that cargo does not make wait for the main lane, the next those that the
     // second lane waits for.
     steps.push(packages::system_step());
-    steps.push(bench::build_step());
-    steps.push(wine::build_step());
+    steps.push(instructions::build_step());
     steps.push(python::build_step());
+    steps.push(wine::build_step());
     steps.extend(targets::steps());
     steps.extend(sources::steps());
-    steps.extend(bench::steps());
     steps.extend(dependencies::steps());
     steps.extend(tests::steps());
     // The second lane.
-    steps.push(bench::instructions_step());
-    steps.extend(wine::steps());
+    steps.push(instructions::step());
     steps.extend(python::steps());
     steps.push(packages::wheel_step());
+    steps.extend(wine::steps());
     steps.extend(packages::tested());
     // What is left of the main lane.
     steps.extend(ordinary_user::steps());

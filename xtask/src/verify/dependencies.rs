@@ -6,9 +6,6 @@ use super::sources::check;
 use crate::command::{cargo, succeeds};
 use crate::step::{Outcome, RunOptions, Step, Verdict};
 
-/// The workspaces whose dependencies `deny.toml` judges: the product, and the comparison with peers.
-pub(crate) const MANIFESTS: [&str; 2] = ["Cargo.toml", "bench/Cargo.toml"];
-
 pub(super) fn steps() -> Vec<Step> {
     vec![Step::new("deny", "licences and sources of dependencies, and dependencies between our crates", deny)]
 }
@@ -19,12 +16,10 @@ fn deny(options: &RunOptions) -> Result<Outcome> {
     if !succeeds(cargo(["deny", "--version"])) {
         return Ok(Outcome::skipped("cargo-deny is not installed (`cargo install --locked cargo-deny`)"));
     }
-    for manifest in MANIFESTS {
-        let head = ["deny", "--manifest-path", manifest, "check", "--hide-inclusion-graph"];
-        let outcome = check(cargo(head.iter().chain(&["bans", "licenses", "sources"])), options)?;
-        if outcome.verdict != Verdict::Passed {
-            return Ok(outcome);
-        }
-    }
-    Ok(Outcome::passed("cargo soak checks advisories"))
+    let checks = ["deny", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"];
+    let outcome = check(cargo(checks), options)?;
+    Ok(match outcome.verdict {
+        Verdict::Passed => Outcome::passed("cargo soak checks advisories"),
+        _ => outcome,
+    })
 }
