@@ -123,8 +123,9 @@ fn install(options: &RunOptions) -> Result<Option<Outcome>> {
     }
     let mut maturin = program(home().join("venv/bin/maturin"), ["build", "--quiet", "--profile", "dev"]);
     maturin.args(["--compatibility", "linux", "--interpreter"]).arg(python()).arg("--out").arg(&wheels);
-    maturin.args(super::unoptimized(&[]));
-    maturin.current_dir(crate::root().join(CRATE));
+    maturin
+        .current_dir(crate::root().join(CRATE))
+        .env("CARGO", crate::root().join("xtask/runners/maturin-cargo"));
     for command in [maturin, pip(&["--no-index", "--find-links", &wheels.to_string_lossy(), "pymcast"])] {
         let called = command_line(&command);
         let finished = finish(command, options.verbose)?;
