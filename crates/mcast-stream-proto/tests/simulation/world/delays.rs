@@ -176,7 +176,9 @@ impl World<'_> {
         // dropped, and what it had no room for, when the others have long got it.
         let narrow = count(&|subscriber| !self.plan.waits && subscriber.window < self.plan.slots);
         let dropped = 2 * self.dropped * (1 + narrow);
-        dropped + self.without_room + late * self.meter.data_bytes * 3 / 2 + FIRST_CREDIT
+        // What a member forged took the place of a datagram, or of its repair.
+        let forged = self.discarded * self.plan.datagram as u64;
+        dropped + forged + self.without_room + late * self.meter.data_bytes * 3 / 2 + FIRST_CREDIT
     }
 
     /// Checks for at most about 200 statuses and NAKs per second of all subscribers, plus a few of each subscriber per

@@ -137,7 +137,7 @@ impl World<'_> {
         let count = |name| self.tally.get(name).copied().unwrap_or(0);
         let seconds = self.now / SECOND + 1;
         // A paced publisher wakes for each datagram, also for those that a link drops.
-        let from_publisher = count("to subscriber").max(self.meter.data_datagrams);
+        let from_publisher = count("to subscriber").max(self.meter.datagrams);
         let datagrams = from_publisher + count("to publisher") + count("aside") + count("publish");
         let most = 3 * datagrams + 400 * seconds * (self.nodes.len() as u64 + 1);
         match count("subscriber wakes") + count("publisher wakes") <= most {

@@ -17,6 +17,8 @@ pub(crate) struct Meter {
     pub(crate) repair_bytes: u64,
     pub(crate) control_bytes: u64,
     pub(crate) heartbeats: u64,
+    /// Data, parity, repairs and control datagrams that count against the rate.
+    pub(crate) datagrams: u64,
     /// Statuses and NAKs by the second in which they were sent.
     pub(crate) feedback: BTreeMap<u64, u64>,
     /// NAKs to repairers.
@@ -92,6 +94,7 @@ impl Meter {
     }
 
     fn pass(&mut self, now: u64, length: usize) {
+        self.datagrams += 1;
         let Some(rate) = self.rate else { return };
         let (excess, at) = self.excess;
         let sunk = u128::from(now.saturating_sub(at)) * u128::from(rate);
