@@ -11,8 +11,6 @@ use crate::{ClockTime, Nanos};
 
 /// The burst of repairs to one subscriber, or to the group, in bytes.
 const BURST: u64 = 131_072;
-/// The burst of limited repairs is this fraction of their rate per second: the queue of a slow link is short.
-const LIMITED_BURST_TIME: u64 = 100;
 /// The credit in bytes with which subscribers begin. They share it, because they may all be behind the same link, but
 /// each has at least `LEAST_CREDIT`.
 const CREDIT: u64 = 524_288;
@@ -37,8 +35,6 @@ const DATA_SHARE: u64 = 4;
 pub(super) struct RepairPace {
     /// The rate without a limit, in bytes per second.
     floor: u64,
-    /// The length of the longest datagram.
-    longest: u64,
     bucket: TokenBucket,
     is_limited: bool,
     /// Bytes that new data had added at the last call.
@@ -48,18 +44,14 @@ pub(super) struct RepairPace {
 }
 
 impl RepairPace {
-    pub(super) const fn new(floor: u64, longest: u64, now: ClockTime) -> Self {
-        let bucket = TokenBucket::new(floor, BURST, now.0);
-        Self { floor, longest, bucket, is_limited: false, share: 0, denied: 0 }
+    pub(super) const fn new(floor: u64, now: ClockTime) -> Self {
+        Self { floor, bucket: TokenBucket::new(floor, BURST, now.0), is_limited: false, share: 0, denied: 0 }
     }
 
     /// Limits the rate to what the links carry, or no longer.
     pub(super) fn limit(&mut self, rate: Option<u64>) {
         self.is_limited = rate.is_some();
         self.bucket.set_rate(rate.map_or(self.floor, |rate| rate.min(self.floor)));
-        let shortest = (2 * self.longest).min(BURST);
-        self.bucket
-            .set_capacity(rate.map_or(BURST, |rate| (rate / LIMITED_BURST_TIME).clamp(shortest, BURST)));
     }
 
     /// Returns whether this many bytes are admitted; new data has added `share` bytes in all.
@@ -164,7 +156,7 @@ impl RepairFlow {
         Self {
             waiting: VecDeque::new(),
             parity: VecDeque::new(),
-            pace: RepairPace::new(floor, datagram as u64, now),
+            pace: RepairPace::new(floor, now),
             credit: TokenBucket::new(8 * datagram as u64, 0, now.0),
             control: RateControl::new(slowest),
             slowest,
@@ -374,8 +366,7 @@ mod tests {
     const MILLISECOND: u64 = SECOND / 1_000;
 
     fn flow() -> (RepairFlow, GroupRepairs) {
-        let group =
-            GroupRepairs { pace: RepairPace::new(FLOOR, DATAGRAM, ClockTime(0)), log: SentLog::of_group() };
+        let group = GroupRepairs { pace: RepairPace::new(FLOOR, ClockTime(0)), log: SentLog::of_group() };
         (RepairFlow::new(FLOOR, DATAGRAM as usize, 0, ClockTime(0)), group)
     }
 
@@ -473,20 +464,6 @@ mod tests {
             assert!(flow.reported.arrived <= sent, "{} of {sent}", flow.reported.arrived);
         }
         flow.take(DATAGRAM, None, u64::MAX, ClockTime(6 * MILLISECOND), 1).unwrap();
-    }
-
-    /// The queue of a slow link is short: of a long burst, it drops most.
-    #[test]
-    fn limited_repairs_come_in_short_bursts() {
-        let burst_of = |rate, now| {
-            let mut pace = RepairPace::new(FLOOR, DATAGRAM, ClockTime(0));
-            pace.limit(rate);
-            (0..1_000).filter(|_| pace.admits(DATAGRAM, 0, now) && pace.bucket.take(DATAGRAM)).count() as u64
-        };
-        let now = ClockTime(SECOND);
-        assert_eq!(burst_of(None, now), BURST / DATAGRAM);
-        assert_eq!(burst_of(Some(1_000_000), now), 1_000_000 / LIMITED_BURST_TIME / DATAGRAM);
-        assert_eq!(burst_of(Some(1_000), now), 2, "a datagram must fit");
     }
 
     /// What a link carried a minute ago says nothing about it now.

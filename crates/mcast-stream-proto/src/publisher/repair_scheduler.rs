@@ -68,9 +68,8 @@ enum Turn {
 
 impl RepairScheduler {
     pub(super) fn new(config: &PublisherConfig, now: ClockTime) -> Self {
-        let pace = RepairPace::new(config.repair_floor, config.datagram as u64, now);
         Self {
-            group: GroupRepairs { pace, log: SentLog::of_group() },
+            group: GroupRepairs { pace: RepairPace::new(config.repair_floor, now), log: SentLog::of_group() },
             turns: VecDeque::new(),
             turn_taken: 0,
             next_at: ClockTime(0),
