@@ -52,6 +52,24 @@ fn a_reader_that_stops_for_a_second_is_waited_for() {
     }
 }
 
+/// Beyond a full window, parity does not count as received, but that is no loss on the path.
+#[test]
+fn a_reader_that_stops_does_not_slow_down_a_publisher_that_does_not_wait() {
+    let mut plan = Plan {
+        waits: false,
+        auto: true,
+        fec: Fec::Fixed { data: 1, parity: 1 },
+        sizes: Sizes::Large,
+        pause: 100_000,
+        ..plan(2, 1, Stuck::FOREVER)
+    };
+    plan.subscribers[0].window = 128;
+    plan.subscribers[0].stuck = Some(Stuck { after: 1, time: Stuck::FOREVER });
+    let outcome = World::run(&plan).unwrap();
+    assert!(outcome.published <= 3 * SECOND, "the last was published at {}", outcome.published);
+    assert_eq!(outcome.subscribers[1].lost, 0);
+}
+
 /// A window may end between data and its manifest. Then all subscribers that verify lack that data, although it has
 /// arrived, and request it in vain: those repairs do not count as progress of the one that stopped, and the others are not evicted
 /// for it.

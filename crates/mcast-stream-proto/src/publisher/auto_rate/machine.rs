@@ -111,7 +111,11 @@ impl PublisherMachine {
         let awaited = || self.members.iter().filter(|(_, member)| member.role == Role::Awaited);
         let known =
             |(id, member): (SubscriberId, &Member)| Some((member.path.rate()?, id, member.path.queue()));
-        let least = awaited().filter_map(known).min_by_key(|(rate, ..)| *rate);
+        let least = |counts: &dyn Fn(&Member) -> bool| {
+            awaited().filter(|(_, member)| counts(member)).filter_map(known).min_by_key(|(rate, ..)| *rate)
+        };
+        // Without flow control, nobody waits for a subscriber that has stopped reading.
+        let least = least(&|member| !member.path.is_stalled(now)).or_else(|| least(&|_| true));
         let has_subscribers = awaited().next().is_some();
         let Some((rate, limiting, queue)) = least else {
             let first = FIRST_DATAGRAMS * self.config.datagram as u64 * (Nanos::SECOND / FIRST_TIME);

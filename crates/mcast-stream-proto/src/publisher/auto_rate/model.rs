@@ -46,6 +46,8 @@ const SEVERE: f64 = 0.1;
 const FRESH: Nanos = Nanos::from_secs(2);
 /// The greatest plausible ratio of all bytes sent to those of new data and its parity.
 const GREATEST_OVERHEAD: f64 = 1.5;
+/// For how long a window may be full before the path counts as unknown: repairs alone may arrive for as long.
+const STALLED: Nanos = Nanos::from_secs(1);
 /// The least number of datagrams of a trial.
 const TRIAL_DATAGRAMS: u64 = 32;
 
@@ -125,6 +127,8 @@ pub(crate) struct PathModel {
     recent: Losses,
     tried: Option<ClockTime>,
     wants_trial: bool,
+    /// Since when new data has not moved the end of what the subscriber knows of.
+    stalled_since: Option<ClockTime>,
     /// The bytes sent for each byte of new data and its parity.
     overhead: f64,
 }
@@ -184,6 +188,7 @@ impl PathModel {
             recent: Losses::default(),
             tried: None,
             wants_trial: false,
+            stalled_since: None,
             overhead: 1.0,
         }
     }
@@ -191,6 +196,11 @@ impl PathModel {
     /// Returns the rate in bytes per second, once there is a sample.
     pub(crate) const fn rate(&self) -> Option<u64> {
         self.rate
+    }
+
+    /// Whether the window of the subscriber has been full for long: what arrives beyond it says nothing about the path.
+    pub(super) fn is_stalled(&self, now: ClockTime) -> bool {
+        self.stalled_since.is_some_and(|since| now.since(since) >= STALLED)
     }
 
     /// Returns the queueing delay of the last sample.
@@ -276,6 +286,13 @@ impl PathModel {
         }
         let Some((least, greatest)) = self.trips.take() else { return Effect::None };
         self.mark = Some(Mark { at: now, sent, reported });
+        // Of what arrives beyond a full window, parity does not count.
+        let is_full = received > 0 && reported.highest == mark.reported.highest;
+        if is_full && sent.data_bytes > mark.sent.data_bytes {
+            self.stalled_since.get_or_insert(mark.at);
+            return Effect::Updated;
+        }
+        self.stalled_since = None;
         let base = self.base.get().unwrap_or(least.0);
         self.queue = Nanos(least.0.saturating_sub(base));
         self.last_trip = least;
