@@ -52,7 +52,7 @@ fn a_reader_that_stops_for_a_second_is_waited_for() {
     }
 }
 
-/// Beyond a full window, parity does not count as received, but that is no loss on the path.
+/// Beyond a full window, parity does not count as received, but it was not lost on the path.
 #[test]
 fn a_reader_that_stops_does_not_slow_down_a_publisher_that_does_not_wait() {
     let mut plan = Plan {
