@@ -2,6 +2,7 @@
 
 use mcast_stream_proto::publisher::Standing;
 
+use crate::audit::Audit;
 use crate::plan::{Begin, FeedFault, ReaderFault, SECOND, Traffic};
 use crate::world::World;
 
@@ -9,6 +10,8 @@ use crate::world::World;
 const RESTART_BOUND: u64 = 2 * SECOND;
 /// How long a message waits while strangers send what they like.
 const FLOOD_BOUND: u64 = 100_000_000;
+/// What a subscriber sends, besides a datagram for each that it receives.
+const FEEDBACK_PER_SECOND: u64 = 100;
 /// Outages of less than this in all are within the patience of a loss that is healed.
 const PATIENCE: u64 = 4 * SECOND;
 
@@ -49,8 +52,16 @@ pub(crate) fn judge(world: &World<'_>, is_interrupted: &[bool]) -> Vec<String> {
             }
         }
     }
-    for index in 0..world.readers.len() {
+    for (index, reader) in world.readers.iter().enumerate() {
         judge_delay(world, index, &mut violations);
+        let seconds = (world.now.saturating_sub(reader.plan.joins)) / SECOND + 1;
+        let most = reader.received + FEEDBACK_PER_SECOND * seconds;
+        if reader.feedback > most {
+            violations.push(format!(
+                "subscriber {index} sends {} datagrams, at most {most} are due",
+                reader.feedback
+            ));
+        }
     }
     judge_feed(world, &mut violations);
     violations
@@ -157,7 +168,7 @@ fn judge_feed(world: &World<'_>, violations: &mut Vec<String>) {
         let is_whole = audit.is_whole() && audit.cursor == Some(plan.messages) && audit.ended.is_some();
         match standing {
             Some(Standing::Complete) if exit.has_ended_stream && !is_whole && reader.lives == 1 => {
-                blame(format!("complete, but it is at {:?} and lost {:?}", audit.cursor, audit.lost));
+                blame(format!("complete, but {}", state(audit)));
             }
             Some(Standing::Incomplete { messages, .. })
                 if reader.lives == 1 && messages != audit.lost_messages() =>
@@ -185,10 +196,17 @@ fn judge_feed(world: &World<'_>, violations: &mut Vec<String>) {
             && reader.lives == 1
             && reader.exit.is_some()
         {
-            blame(format!("status 0, but it is at {:?} and lost {:?}", audit.cursor, audit.lost));
+            blame(format!("status 0, but {}", state(audit)));
         }
     }
     judge_acknowledgements(world, violations);
+}
+
+fn state(audit: &Audit) -> String {
+    let Audit { cursor, lost, unknown, history_failed, ended, .. } = audit;
+    format!(
+        "it is at {cursor:?} of {ended:?}, lost {lost:?}, {unknown} unknown, history failed at {history_failed:?}"
+    )
 }
 
 /// Whether a subscriber has everything in the end, although the publisher ended before it did.

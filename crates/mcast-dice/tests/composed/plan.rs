@@ -139,6 +139,15 @@ impl ReaderPlan {
         faults: Vec::new(),
     };
 
+    /// Returns for how long its process ran between two points in time.
+    pub(crate) fn awake(&self, from: u64, to: u64) -> u64 {
+        let stalled = |fault: &ReaderFault| match fault {
+            ReaderFault::Stall(span) => span.1.min(to).saturating_sub(span.0.max(from)),
+            _ => 0,
+        };
+        (to - from).saturating_sub(self.faults.iter().map(stalled).sum())
+    }
+
     /// Whether it uses the history.
     pub(crate) fn uses_history(&self) -> bool {
         self.heals || self.begin != Begin::Live

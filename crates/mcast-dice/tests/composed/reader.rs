@@ -19,6 +19,10 @@ use crate::plan::{Begin, MILLISECOND, ReaderPlan, SECOND};
 
 /// The capacity of its socket, in datagrams.
 const INBOX: usize = 2_000;
+/// How many datagrams it keeps at most.
+const WINDOW: usize = 1_024;
+/// How long a start in the past waits for a server.
+const START_PATIENCE: u64 = 15 * SECOND;
 /// How long to search for a server.
 const SEARCH: u64 = 2_500 * MILLISECOND;
 const SHORT_SEARCH: u64 = 1_500 * MILLISECOND;
@@ -76,7 +80,9 @@ pub(crate) struct Reader {
     pub(crate) processed: u64,
     /// The ids of its former processes.
     pub(crate) former: Vec<SubscriberId>,
+    /// The datagrams that it has sent, and those that it has received.
     pub(crate) feedback: u64,
+    pub(crate) received: u64,
     seed: u64,
 }
 
@@ -95,6 +101,9 @@ pub(crate) struct Process {
     unprocessed: VecDeque<Position>,
     /// When the application has processed the first of these.
     processes_at: u64,
+    started: u64,
+    /// Whether a server has answered a request.
+    is_answered: bool,
 }
 
 /// What a process sends.
@@ -119,6 +128,7 @@ impl Reader {
             processed: 0,
             former: Vec::new(),
             feedback: 0,
+            received: 0,
             seed,
         }
     }
@@ -150,7 +160,7 @@ impl Reader {
         };
         let config = SubscriberConfig {
             start: core_start,
-            window: 1_024,
+            window: WINDOW,
             unix_offset: u64::try_from(1_700_000_000 * SECOND as i64 + wall).ok(),
             name: is_named.then(|| name_of(self.index)),
             keys: keys.clone(),
@@ -179,6 +189,8 @@ impl Reader {
             blocked_until: 0,
             unprocessed: VecDeque::new(),
             processes_at: u64::MAX,
+            started: now,
+            is_answered: false,
         });
     }
 
@@ -191,6 +203,7 @@ impl Reader {
 
     /// Takes a datagram that arrives at its socket.
     pub(crate) fn receive(&mut self, from: SocketAddr, bytes: Vec<u8>) {
+        self.received += 1;
         if let Some(process) = self.process.as_mut().filter(|process| process.inbox.len() < INBOX) {
             process.inbox.push_back((from, bytes));
         }
@@ -212,12 +225,23 @@ impl Reader {
         if now < process.blocked_until {
             return out;
         }
+        let failures = audit.history_failed.len();
         process.process_messages(now, plan, processed);
         process.receive(now, audit, plan);
         process.read_history(now, audit, plan, &mut out);
         process.step_all(now, audit, plan, &[]);
         process.send(now, &mut out);
         process.step_all(now, audit, plan, &[]);
+        if process.core.kept() > WINDOW {
+            audit.violations.push(format!("it keeps {} datagrams at {now}", process.core.kept()));
+        }
+        let is_start = audit.first.is_none_or(|_| audit.delivered == 0) && !process.is_answered;
+        if audit.history_failed.len() > failures
+            && is_start
+            && plan.awake(process.started, now) < START_PATIENCE
+        {
+            audit.violations.push(format!("its start gives up after {} ns", now - process.started));
+        }
         if process.is_over() {
             self.leave(now, &mut out);
         }
@@ -437,6 +461,7 @@ impl Process {
                     if is_end && matches!(self.client, Client::Asking { id: of, .. } if of == id) {
                         self.client = Client::Idle;
                     }
+                    self.is_answered = true;
                     history.frame(time, id, crate::world::FEED, frame);
                 }
                 Report::Failed(id, failure) => {

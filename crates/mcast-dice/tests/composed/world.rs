@@ -54,7 +54,7 @@ enum Event {
 
 pub(crate) struct World<'p> {
     pub(crate) plan: &'p Plan,
-    now: u64,
+    pub(crate) now: u64,
     queue: EventQueue<u64, Event>,
     dice: Dice,
     pub(crate) feed: Feed,
