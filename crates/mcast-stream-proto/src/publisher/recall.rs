@@ -6,7 +6,7 @@ use super::event::Refusal;
 use crate::wire::{DatagramView, Flags, Kind, MessageKey, MessageNumber, RecallIndex, Sequence};
 use crate::{ClockTime, Nanos};
 
-/// For how long what was recalled is retained for subscribers that have not reported to this publisher yet.
+/// For how long a restarted publisher overwrites nothing, because subscribers have not reported to it yet.
 const CLAIM_TIME: Nanos = Nanos::SECOND;
 
 /// The datagrams that were recalled.
@@ -69,8 +69,9 @@ impl PublisherMachine {
         recalled
     }
 
-    /// Ends the recall. For a second from now on, what was recalled is retained in any case: subscribers that lack
-    /// something of it report to this publisher within that time, and then it waits for them as for all others.
+    /// Ends the recall, also if there was nothing to recall. For a second from now on, nothing in the buffer is overwritten:
+    /// the subscribers of the former publisher report to this one within that time, and then it waits for them as for all
+    /// others.
     pub fn end_recall(&mut self, now: ClockTime) {
         self.count_as_sent(now);
         let mut index = RecallIndex::EMPTY;
@@ -87,24 +88,24 @@ impl PublisherMachine {
             }
             distance *= 2;
         }
-        self.recalled = Recalled {
-            first: self.ring.oldest_retained,
-            index,
-            claimed_until: (self.ring.len() > 0).then(|| now + CLAIM_TIME),
-        };
+        self.recalled =
+            Recalled { first: self.ring.oldest_retained, index, claimed_until: Some(now + CLAIM_TIME) };
     }
 
-    /// Returns whether subscribers of the former publisher still have time to report to this one, before it counts as
-    /// certain that nobody else lacks what was recalled.
+    /// Returns whether subscribers of the former publisher still have time to report to this one: until then it is not known
+    /// whether any of them lacks something.
     #[must_use]
     pub const fn awaits_claims(&self) -> bool {
         self.recalled.claimed_until.is_some()
     }
 
     /// Returns the number before which all subscribers that this publisher waits for have all messages; `None` while it
-    /// waits for none.
+    /// waits for none, or may not know all of them yet. It goes back when a subscriber joins that has less.
     #[must_use]
     pub fn confirmed(&mut self) -> Option<MessageNumber> {
+        if self.awaits_claims() {
+            return None;
+        }
         let (_, next) = self.members.slowest()?;
         let next = next.clamp(self.ring.oldest_retained, self.ring.next);
         Some(self.first_unfinished(next))
