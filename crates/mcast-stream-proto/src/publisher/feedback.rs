@@ -154,7 +154,8 @@ impl PublisherMachine {
     fn heartbeat_on_demand(&mut self, now: ClockTime, paid: usize) {
         let sealed = if self.seals() { SEALED_EXTRA } else { 0 };
         let origin = self.config.origin.map_or(0, |origin| origin.extension_length());
-        let length = HEADER_LENGTH + origin + Heartbeat::LENGTH + sealed + self.signature_length();
+        let recalled = self.recalled.index(self.ring.oldest_retained).extension_length();
+        let length = HEADER_LENGTH + origin + recalled + Heartbeat::LENGTH + sealed + self.signature_length();
         let price = (length * usize::from(self.config.paths.max(1))) as u64;
         self.heartbeats.request(now, paid as u64, price);
     }

@@ -16,6 +16,7 @@ mod parity;
 mod publish;
 mod quorum;
 mod ranking;
+mod recall;
 mod repair;
 mod repair_flow;
 mod repair_scheduler;
@@ -55,6 +56,7 @@ use members::Members;
 use pacer::Pacer;
 use parity::ParitySchedule;
 use publish::{LongMessage, OpenDatagram};
+use recall::Recalled;
 use repair::ConfirmationSchedule;
 use repair_scheduler::RepairScheduler;
 use repairers::RepairerDirectory;
@@ -105,6 +107,7 @@ pub struct PublisherMachine {
     /// The sums over departed subscribers that are no longer remembered one by one.
     forgotten: Audience,
     acknowledgements: Option<Acknowledgements>,
+    recalled: Recalled,
     check_at: ClockTime,
 }
 
@@ -154,6 +157,7 @@ impl PublisherMachine {
             acknowledgements: config.quorum.clone().map(|quorum| {
                 Acknowledgements::new(quorum, config.first_message.max(config.acknowledge_from))
             }),
+            recalled: Recalled::NOTHING,
             check_at: now,
             config,
         })
