@@ -257,10 +257,25 @@ impl PublisherMachine {
         }
     }
 
-    /// Sends an echo, which is no longer than the datagram that it answers and returns the clock of a probe.
+    /// Sends an echo, which is no longer than the datagram that it answers and returns the clock of a probe. Echoes to
+    /// addresses that have not proven themselves recently are limited.
     fn echo(&mut self, now: ClockTime, id: SubscriberId, from: SocketAddr, clock: u64) {
+        let member = self.members.get(id).filter(|member| member.address == from);
+        let to = match member.is_some_and(|member| now.since(member.last_heard) <= self.recent()) {
+            true => Target::Address(from),
+            false if self.echo_limit.admits(now) => Target::Aside(from),
+            false => {
+                self.statistics.echoes_refused += 1;
+                return;
+            }
+        };
         let echo = Probe { clock, token: self.proof.token(now, from), subscriber: id };
-        self.push_control(Target::Address(from), Kind::Echo, Flags(0), |writer| echo.write(writer));
+        self.push_control(to, Kind::Echo, Flags(0), |writer| echo.write(writer));
+    }
+
+    /// Notes datagrams to single addresses that a socket did not accept. They count as lost on the network.
+    pub const fn on_not_sent(&mut self, datagrams: u64) {
+        self.statistics.not_sent += datagrams;
     }
 
     pub(super) fn reset(&mut self, to: SocketAddr, id: SubscriberId, reason: ResetReason) {

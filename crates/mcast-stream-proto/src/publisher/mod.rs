@@ -42,7 +42,7 @@ pub use quorum::{
 pub use transmit::Transmit;
 
 use crate::outbox::Outbox;
-use crate::proof::AddressProof;
+use crate::proof::{AddressProof, EchoLimit};
 use crate::random::Random;
 use crate::seal::Keys;
 use crate::wire::{FlowControl, Header, Kind, MessageNumber};
@@ -67,6 +67,8 @@ use signing::Signing;
 /// A shorter timer would be lost in the scheduling delay of the system.
 const MIN_ROUND_TRIP: Nanos = Nanos::from_micros(50);
 const LONGEST_ROUND_TRIP: Nanos = Nanos::from_secs(10);
+/// Echoes to unproven addresses, at once and per second. In a group of 16,384 that join together, some probe twice more.
+const UNPROVEN_ECHOES: u64 = 4_096;
 
 /// The publisher of a stream, without sockets, clocks and threads.
 ///
@@ -86,6 +88,7 @@ pub struct PublisherMachine {
     events: EventQueue,
     statistics: PublisherStatistics,
     proof: AddressProof,
+    echo_limit: EchoLimit,
     sealer: Sealer,
     signing: Option<Signing>,
     scratch: Vec<u8>,
@@ -135,6 +138,7 @@ impl PublisherMachine {
             events: EventQueue::default(),
             statistics: PublisherStatistics::default(),
             proof: AddressProof::new(&mut random),
+            echo_limit: EchoLimit::new(UNPROVEN_ECHOES, now),
             sealer: Sealer::new(config.seed),
             signing: config
                 .signer

@@ -468,7 +468,7 @@ impl SubscriberMachine {
         let status = Status { flags: Status::JOINING, ..Status::default() };
         // A signed heartbeat is longer: the request must pay for it.
         let padding: &[u8] = if self.is_verifying() { &[0; JOINING_PADDING] } else { &[] };
-        self.push_control(from, incarnation, Kind::Status, |writer| {
+        self.push_control(crate::Target::Aside(from), incarnation, Kind::Status, |writer| {
             status.write(writer)?;
             writer.put(padding)
         });
