@@ -48,6 +48,7 @@ impl PublisherMachine {
             self.keep_pace(now);
             self.settle_acknowledgements();
         }
+        self.advance_ending(now);
     }
 
     /// Queues a heartbeat.
@@ -193,6 +194,7 @@ impl PublisherMachine {
             member.advanced.1 = (member.advanced.1 + pause).min(now);
         }
         self.flow.excuse_pause(now, pause);
+        self.ending.excuse_pause(now, pause);
     }
 
     fn remove_silent_members(&mut self, now: ClockTime) {
