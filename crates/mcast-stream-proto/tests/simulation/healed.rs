@@ -93,7 +93,8 @@ impl World {
             start,
             ..SubscriberConfig::new(STREAM)
         };
-        let history = HistoryConfig { start: scene.start, heal: true, ..HistoryConfig::default() };
+        let patience = Nanos::from_secs(30);
+        let history = HistoryConfig { start: scene.start, heal: true, patience, ..HistoryConfig::default() };
         Self {
             scene,
             now: SECOND,
@@ -386,7 +387,7 @@ fn a_publisher_without_subscribers_is_over_soon_and_one_that_waits_when_its_time
     // Time in which the publisher does not run does not count.
     world.now += 10 * SECOND;
     world.steps(50);
-    assert_eq!(world.over_at, None);
+    assert_eq!((world.over_at, world.standing()), (None, Some(Standing::Unread)));
     world.steps(600);
     assert!(world.over_at.is_some());
 }
