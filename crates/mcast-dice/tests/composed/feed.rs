@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use mcast_disk::Disk;
 use mcast_log::{LogOptions, LogReader, LogTime, SyncPolicy, Writer};
 use mcast_stream_proto::history::{
     AnswerFrame, AnswerStatus, FrameWriter, HistoryContent, HistoryRecord, Position, RequestedStart,
@@ -16,10 +17,9 @@ use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{
     EngineTrail, FlowControl, Incarnation, MessageNumber, Origin, StreamId, SubscriberId, SubscriberName,
 };
-use mcast_stream_proto::{ClockTime, PublisherMachine, Target};
+use mcast_stream_proto::{ClockTime, Nanos, PublisherMachine, Target};
 
 use crate::audit::content;
-use crate::disk::Disk;
 use crate::link::SendBuffer;
 use crate::plan::{FeedPlan, MILLISECOND, SECOND};
 
@@ -29,11 +29,8 @@ const DATAGRAM: usize = 1_232;
 const LOG_PAUSE: u64 = 50 * MILLISECOND;
 /// While more bytes wait to be sent, nothing is accepted.
 const MOST_WAITING: usize = 4 << 20;
-const READ_TIMEOUT: u64 = SECOND;
-const END_REPEATS: u32 = 8;
-const END_INTERVAL: u64 = 2 * MILLISECOND;
-/// Whether a socket whose buffer is full makes the process wait.
-const SENDS_BLOCK: bool = true;
+/// The least time for the last messages to subscribers that have everything.
+const CLOSING: Nanos = Nanos::from_secs(2);
 
 pub(crate) fn name_of(index: usize) -> SubscriberName {
     format!("s{index}").parse().unwrap()
@@ -46,28 +43,17 @@ pub(crate) enum Destination {
     One(SocketAddr),
 }
 
-/// How far the end of the publisher is.
+/// How far the end of the publisher is, as the command sees it. What decides is in the machine.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Phase {
     Publishing,
     /// Everything is published; subscribers get what they lack.
-    Draining {
-        datagrams: u64,
-        deadline: u64,
-    },
+    Draining,
     /// The end was sent; applications read.
-    Ending {
-        deadline: u64,
-    },
-    Closing {
-        deadline: u64,
-        is_complete_at: Option<u64>,
-        is_over: bool,
-    },
-    Repeating {
-        left: u32,
-        at: u64,
-    },
+    Ending,
+    Closing,
+    /// The time is over, and the stream does not end, because something was not sent.
+    Stopping,
 }
 
 /// How a publisher ended.
@@ -118,8 +104,7 @@ pub(crate) struct Process {
     pub(crate) deadline: u64,
     pub(crate) announce_at: u64,
     unicast: SendBuffer,
-    /// When the socket lets the process continue.
-    pub(crate) blocked_until: u64,
+    aside: SendBuffer,
     /// Messages that are not known as sent: the number, and the count of datagrams by which it is.
     unsent: VecDeque<(u64, u64)>,
     pub(crate) started: u64,
@@ -219,7 +204,7 @@ impl Feed {
             deadline: u64::MAX,
             announce_at: now,
             unicast: SendBuffer::default(),
-            blocked_until: 0,
+            aside: SendBuffer::default(),
             unsent: VecDeque::new(),
             started: now,
         });
@@ -371,75 +356,56 @@ impl Feed {
     /// Ends as the command does.
     fn end(&mut self, now: u64) {
         let is_input_over = self.accepted == self.plan.messages;
-        let linger = self.plan.linger;
-        let time = self.log_time(now);
+        let (time, at) = (self.log_time(now), ClockTime(now));
         let Some(process) = &mut self.process else { return };
         let machine = &mut process.machine;
-        let is_complete = |machine: &PublisherMachine| machine.is_sent() && machine.behind().next().is_none();
-        let is_read = |machine: &PublisherMachine| machine.audience().unread == 0;
+        let left = machine.left_at_end(at);
         match process.phase {
             Phase::Publishing if is_input_over => {
-                process.phase = Phase::Draining { datagrams: 0, deadline: now + linger };
+                machine.wait_at_end(at, Nanos(self.plan.linger));
+                process.phase = Phase::Draining;
             }
             Phase::Publishing => {}
-            Phase::Draining { datagrams, deadline } => {
-                let count = machine.statistics().datagrams;
-                let deadline = if count == datagrams { deadline } else { now + linger };
-                process.deadline = deadline;
-                process.phase = Phase::Draining { datagrams: count, deadline };
+            Phase::Draining => {
+                process.deadline = now + left.0;
                 let is_settled = process.waiting.is_empty()
                     && machine.ack_progress().is_none_or(|progress| progress.is_settled());
-                if is_settled && is_complete(machine) {
-                    machine.close(ClockTime(now));
+                if is_settled && machine.is_complete() {
+                    machine.close(at);
                     process.record_end(time);
-                    process.phase = Phase::Ending { deadline };
-                } else if now >= deadline {
-                    process.close(now, now, time);
+                    process.phase = Phase::Ending;
+                } else if left == Nanos::ZERO {
+                    process.finish(at, Nanos::ZERO, time);
                 }
             }
-            Phase::Ending { deadline } => {
-                if is_complete(machine) && is_read(machine) || now >= deadline {
-                    process.close(now, now + 2 * SECOND, time);
-                }
+            Phase::Ending if machine.is_read() || left == Nanos::ZERO => {
+                process.finish(at, left.max(CLOSING), time);
             }
-            Phase::Closing { deadline, is_complete_at, is_over } => {
-                let complete_at = is_complete_at.or_else(|| is_complete(machine).then_some(now));
-                let read_by = complete_at.map_or(u64::MAX, |at| at + READ_TIMEOUT);
-                let is_done = complete_at.is_some() && is_read(machine) || now >= deadline.min(read_by);
-                process.phase = match is_done || is_over {
-                    true => Phase::Repeating { left: END_REPEATS, at: now + END_INTERVAL },
-                    false => Phase::Closing { deadline, is_complete_at: complete_at, is_over },
-                };
-            }
-            Phase::Repeating { left: 0, .. } => {
-                let machine = &process.machine;
-                let acknowledged = machine.ack_progress();
-                let audience = machine.audience();
-                let unsent = machine.unsent() + process.waiting.len() as u64;
-                let is_whole =
-                    audience.unread + audience.behind + audience.incomplete + audience.unknown == 0;
-                let is_success = match acknowledged {
-                    Some(progress) => progress.is_complete() && unsent == 0,
-                    None => is_whole && unsent == 0,
-                };
-                self.exit = Some(FeedExit {
-                    at: now,
-                    deadline: process.deadline,
-                    is_success,
-                    has_ended_stream: process.has_recorded_end,
-                    standings: machine.standings().collect(),
-                    acknowledged,
-                });
-                self.process = None;
-            }
-            Phase::Repeating { left, at } if now >= at => {
-                if process.has_recorded_end {
-                    machine.close(ClockTime(now));
-                }
-                process.phase = Phase::Repeating { left: left - 1, at: now + END_INTERVAL };
-            }
-            Phase::Repeating { .. } => {}
+            Phase::Ending => {}
+            Phase::Closing if machine.is_over(at) => self.exit(now),
+            Phase::Closing => {}
+            Phase::Stopping => self.exit(now),
         }
+    }
+
+    fn exit(&mut self, now: u64) {
+        let Some(process) = self.process.take() else { return };
+        let machine = &process.machine;
+        let acknowledged = machine.ack_progress();
+        let audience = machine.audience();
+        let unsent = machine.unsent() + process.waiting.len() as u64;
+        let is_success = match acknowledged {
+            Some(progress) => progress.is_complete() && unsent == 0,
+            None => audience.complete == audience.total() && unsent == 0,
+        };
+        self.exit = Some(FeedExit {
+            at: now,
+            deadline: process.deadline,
+            is_success,
+            has_ended_stream: process.has_recorded_end,
+            standings: machine.standings().collect(),
+            acknowledged,
+        });
     }
 
     /// Returns when to run it again.
@@ -448,7 +414,6 @@ impl Feed {
         let poll = match process.phase {
             Phase::Publishing if process.waiting.is_empty() => u64::MAX,
             Phase::Publishing => now + 5 * MILLISECOND,
-            Phase::Repeating { at, .. } => at,
             _ => now + 20 * MILLISECOND,
         };
         let input = self.next_input().unwrap_or(u64::MAX).max(process.refused_until);
@@ -528,19 +493,20 @@ impl Process {
         }
     }
 
-    fn close(&mut self, now: u64, deadline: u64, time: LogTime) {
-        let is_over = !self.waiting.is_empty();
-        if !is_over {
-            self.machine.close(ClockTime(now));
+    /// Ends the stream, or only the process if something was not sent.
+    fn finish(&mut self, now: ClockTime, patience: Nanos, time: LogTime) {
+        if self.waiting.is_empty() {
+            self.machine.finish(now, patience);
             self.record_end(time);
+            self.phase = Phase::Closing;
+        } else {
+            self.phase = Phase::Stopping;
         }
-        self.phase = Phase::Closing { deadline, is_complete_at: None, is_over };
     }
 
     /// Sends what is due, as far as the sockets let it.
     fn send(&mut self, now: u64, sent: &mut Vec<(Destination, Vec<u8>)>) {
-        while now >= self.blocked_until {
-            let Some(transmit) = self.machine.poll(ClockTime(now)) else { return };
+        while let Some(transmit) = self.machine.poll(ClockTime(now)) {
             match transmit {
                 Transmit::Data { first, count } => {
                     for sequence in (first.0..first.0 + count).map(mcast_stream_proto::wire::Sequence) {
@@ -560,21 +526,16 @@ impl Process {
     }
 
     fn send_to(&mut self, now: u64, to: Target, bytes: Vec<u8>, sent: &mut Vec<(Destination, Vec<u8>)>) {
-        let address = match to {
-            Target::Group => return sent.push((Destination::Everyone, bytes)),
-            Target::Discovery => return,
-            Target::Address(address) => address,
-        };
-        let room_at = self.unicast.room_at(now, bytes.len());
-        if room_at > now {
-            if SENDS_BLOCK {
-                self.blocked_until = room_at;
+        // A datagram that a socket does not accept counts as lost on the network.
+        let is_sent = match to {
+            Target::Group => {
+                sent.push((Destination::Everyone, bytes));
+                true
             }
-            return;
-        }
-        match crate::world::exists(address) {
-            true => sent.push((Destination::One(address), bytes)),
-            false => self.unicast.hold(now, bytes.len()),
-        }
+            Target::Discovery => true,
+            Target::Address(address) => self.unicast.send(now, address, bytes, sent),
+            Target::Aside(address) => self.aside.send(now, address, bytes, sent),
+        };
+        self.machine.on_not_sent(u64::from(!is_sent));
     }
 }

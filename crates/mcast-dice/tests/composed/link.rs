@@ -1,10 +1,12 @@
 //! The network: what arrives when, and what a socket that is full does.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
 use mcast_dice::Dice;
 use mcast_stream_proto::wire::{Header, Kind};
 
+use crate::feed::Destination;
 use crate::plan::{ReaderFault, ReaderPlan, SECOND, Span, Traffic};
 
 /// The room of a socket's send buffer, as of a Linux system that nobody has configured, and what a short datagram takes of
@@ -95,20 +97,32 @@ pub(crate) struct SendBuffer {
 }
 
 impl SendBuffer {
-    /// Returns when there is room: now, or later.
-    pub(crate) fn room_at(&mut self, now: u64, length: usize) -> u64 {
+    /// Sends a datagram; returns whether there was room for it.
+    pub(crate) fn send(
+        &mut self,
+        now: u64,
+        to: SocketAddr,
+        bytes: Vec<u8>,
+        sent: &mut Vec<(Destination, Vec<u8>)>,
+    ) -> bool {
         while self.stuck.front().is_some_and(|(until, _)| *until <= now) {
             self.bytes -= self.stuck.pop_front().map_or(0, |(_, bytes)| bytes);
         }
-        match self.stuck.front() {
-            Some((until, _)) if self.bytes + length + OVERHEAD > SEND_BUFFER => *until,
-            _ => now,
+        let length = bytes.len() + OVERHEAD;
+        if self.bytes + length > SEND_BUFFER {
+            return false;
         }
+        if crate::world::exists(to) {
+            sent.push((Destination::One(to), bytes));
+        } else {
+            self.stuck.push_back((now + RESOLUTION, length));
+            self.bytes += length;
+        }
+        true
     }
 
-    /// Adds a datagram to a host that does not exist.
-    pub(crate) fn hold(&mut self, now: u64, length: usize) {
-        self.stuck.push_back((now + RESOLUTION, length + OVERHEAD));
-        self.bytes += length + OVERHEAD;
+    /// Whether at most half of it is in use.
+    pub(crate) const fn is_half_free(&self) -> bool {
+        self.bytes <= SEND_BUFFER / 2
     }
 }

@@ -4,9 +4,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod audit;
-#[allow(dead_code, reason = "the simulation of logs uses the rest")]
-#[path = "../../../mcast-log/tests/simulation/disk.rs"]
-mod disk;
 mod feed;
 mod judge;
 mod known;

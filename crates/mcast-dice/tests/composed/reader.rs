@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use mcast_stream_proto::history::{
-    AnswerFrame, HistoryConfig, HistoryFailure, HistoryMachine, HistoryQuery, HistoryStart, LiveIdentity,
+    AnswerFrame, HistoryConfig, HistoryFailure, HistoryMachine, HistoryQuery, HistoryStart,
     Position,
 };
 use mcast_stream_proto::seal::Keys;
@@ -13,7 +13,7 @@ use mcast_stream_proto::wire::{Incarnation, MessageNumber, SubscriberId};
 use mcast_stream_proto::{ClockTime, SubscriberMachine, Target};
 
 use crate::audit::Audit;
-use crate::feed::{STREAM, name_of};
+use crate::feed::{Destination, STREAM, name_of};
 use crate::link::{Link, SendBuffer};
 use crate::plan::{Begin, MILLISECOND, ReaderPlan, SECOND};
 
@@ -30,8 +30,6 @@ const SHORT_SEARCH: u64 = 1_500 * MILLISECOND;
 const SPREAD: u64 = 500 * MILLISECOND;
 /// How long a client waits for each step of a server.
 const TIMEOUT: u64 = 10 * SECOND;
-/// Whether a socket whose buffer is full makes the process wait.
-const SENDS_BLOCK: bool = true;
 
 /// The client of history servers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -97,7 +95,6 @@ pub(crate) struct Process {
     pub(crate) reports: VecDeque<Report>,
     pub(crate) inbox: VecDeque<(SocketAddr, Vec<u8>)>,
     control: SendBuffer,
-    pub(crate) blocked_until: u64,
     unprocessed: VecDeque<Position>,
     /// When the application has processed the first of these.
     processes_at: u64,
@@ -168,6 +165,7 @@ impl Reader {
                 .plan
                 .repairs_for_others
                 .then_some(LocalRepair { bytes: LocalRepair::BYTES, seed: seed ^ 1 }),
+            has_history: self.plan.uses_history(),
             seed,
             ..SubscriberConfig::new(STREAM)
         };
@@ -186,7 +184,6 @@ impl Reader {
             reports: VecDeque::new(),
             inbox: VecDeque::new(),
             control: SendBuffer::default(),
-            blocked_until: 0,
             unprocessed: VecDeque::new(),
             processes_at: u64::MAX,
             started: now,
@@ -222,9 +219,6 @@ impl Reader {
     pub(crate) fn run(&mut self, now: u64) -> Vec<Outgoing> {
         let mut out = Vec::new();
         let Self { process: Some(process), audit, plan, processed, .. } = self else { return out };
-        if now < process.blocked_until {
-            return out;
-        }
         let failures = audit.history_failed.len();
         process.process_messages(now, plan, processed);
         process.receive(now, audit, plan);
@@ -289,7 +283,7 @@ impl Reader {
         };
         let history = history.map_or(u64::MAX, |history| history.deadline().0);
         let due = process.core.next_deadline().0.min(history).min(client).min(process.processes_at);
-        due.max(process.blocked_until)
+        due
     }
 }
 
@@ -310,11 +304,6 @@ impl Process {
         statistics
     }
 
-    fn identity(&self) -> Option<LiveIdentity> {
-        let own = self.core.incarnation()?;
-        Some(LiveIdentity { content: self.core.origin().map_or(own, |origin| origin.incarnation), own })
-    }
-
     /// Reads its socket.
     fn receive(&mut self, now: u64, audit: &mut Audit, plan: &ReaderPlan) {
         while let Some((from, bytes)) = self.inbox.pop_front() {
@@ -329,14 +318,9 @@ impl Process {
             return self.take_live(now, bytes);
         }
         while let Some(step) = self.core.step(ClockTime(now), bytes) {
-            let identity = self.identity();
             match (step.event(), &mut self.history) {
                 (Some(event), Some(history)) => {
-                    let passed = match identity {
-                        Some(identity) => history.live_event(ClockTime(now), identity, event),
-                        None => Some(event),
-                    };
-                    if let Some(event) = passed {
+                    if let Some(event) = history.pass(ClockTime(now), &mut self.core, event) {
                         audit.event(now, &event);
                     }
                     self.is_joining = !history.is_live();
@@ -353,27 +337,9 @@ impl Process {
     }
 
     fn take_live(&mut self, now: u64, bytes: &[u8]) {
-        let now = ClockTime(now);
-        loop {
-            let identity = self.identity();
-            let Some(history) = &mut self.history else { return };
-            if !history.has_room() || self.core.is_at_end() && !history.is_idle() {
-                return self.core.start_buffering(bytes);
-            }
-            let Some(step) = self.core.step(now, bytes) else { return };
-            let identity = identity.or_else(|| {
-                let own = self.core.incarnation()?;
-                Some(LiveIdentity { content: self.core.origin().map_or(own, |of| of.incarnation), own })
-            });
-            match (self.core.item(&step, bytes), identity) {
-                (Item::Message(message), Some(identity)) => history.live_message(now, identity, &message),
-                (Item::Message(_), None) => {}
-                (Item::Event(event), Some(identity)) => {
-                    self.events.extend(history.live_event(now, identity, event));
-                }
-                (Item::Event(event), None) => self.events.push_back(event),
-            }
-        }
+        let Some(history) = &mut self.history else { return };
+        let events = &mut self.events;
+        history.take_live(ClockTime(now), &mut self.core, bytes, |event| events.push_back(event));
     }
 
     /// Exchanges with the history server, and delivers what is there.
@@ -387,11 +353,7 @@ impl Process {
             }
             let Some(history) = &mut self.history else { return };
             let step = history.next(time);
-            if let (Some(SubscriberEvent::Lost { end, .. }), Some(position)) =
-                (step.as_ref().and_then(|step| step.event()), history.position())
-            {
-                self.core.withdraw_before(Position::new(position.incarnation, end));
-            }
+            self.core.join_history(time, history.account());
             self.is_joining = step.is_some() || !history.is_live();
             let Some(step) = step else {
                 self.take_live(now, &[]);
@@ -500,25 +462,25 @@ impl Process {
     fn send(&mut self, now: u64, out: &mut Vec<Outgoing>) {
         let time = ClockTime(now);
         if let Some(history) = &self.history {
-            let position = history.position().unwrap_or(Position::START);
-            self.core.set_handed(time, (!history.is_live()).then_some(position));
+            self.core.join_history(time, history.account());
         }
-        while now >= self.blocked_until {
-            let Some(control) = self.core.poll(time) else { return };
-            if let Target::Address(address) = control.to {
-                let room_at = self.control.room_at(now, control.bytes().len());
-                if room_at > now {
-                    if SENDS_BLOCK {
-                        self.blocked_until = room_at;
-                    }
-                } else if crate::world::exists(address) {
-                    out.push(Outgoing::Datagram(address, control.bytes().to_vec()));
-                } else {
-                    self.control.hold(now, control.bytes().len());
+        let mut sent = Vec::new();
+        while let Some(control) = self.core.poll(time) {
+            let bytes = control.bytes().to_vec();
+            let is_sent = match control.to {
+                Target::Address(address) => self.control.send(now, address, bytes, &mut sent),
+                Target::Aside(address) => {
+                    self.control.is_half_free() && self.control.send(now, address, bytes, &mut sent)
                 }
-            }
+                Target::Group | Target::Discovery => false,
+            };
+            self.core.on_not_sent(u64::from(!is_sent));
             self.core.reuse(control);
         }
+        out.extend(sent.into_iter().filter_map(|(to, bytes)| match to {
+            Destination::One(address) => Some(Outgoing::Datagram(address, bytes)),
+            Destination::Everyone => None,
+        }));
     }
 }
 

@@ -307,10 +307,6 @@ impl<'p> World<'p> {
         }
         let Some(process) = &self.feed.process else { return };
         let had_process = process.started;
-        let blocked = process.blocked_until;
-        if self.now < blocked {
-            return self.wake_feed(blocked);
-        }
         self.announce();
         let sent = self.feed.run(self.now);
         for (to, bytes) in sent {

@@ -5,6 +5,7 @@ mod audience;
 mod auto_rate;
 mod config;
 mod congestion;
+mod ending;
 mod event;
 mod feedback;
 mod flow;
@@ -49,6 +50,7 @@ use crate::wire::{FlowControl, Header, Kind, MessageNumber};
 use crate::{ClockTime, Nanos};
 use acknowledgements::Acknowledgements;
 use auto_rate::AutoControl;
+use ending::Ending;
 use event::EventQueue;
 use flow::FlowState;
 use heartbeat::HeartbeatSchedule;
@@ -82,6 +84,7 @@ pub struct PublisherMachine {
     long_message: Option<LongMessage>,
     next_message: MessageNumber,
     closed: bool,
+    ending: Ending,
     broken: bool,
     members: Members,
     outbox: Outbox,
@@ -132,6 +135,7 @@ impl PublisherMachine {
             long_message: None,
             next_message: config.first_message,
             closed: false,
+            ending: Ending::default(),
             broken: false,
             members: Members::new(),
             outbox: Outbox::new(if config.fec == Fec::Off { 0 } else { config.datagram }),

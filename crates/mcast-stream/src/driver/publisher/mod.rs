@@ -18,8 +18,6 @@ pub use builder::PublisherBuilder;
 pub(super) use builder::any_address;
 pub use closing::Closing;
 pub(super) use closing::OnDrop;
-#[cfg(feature = "tokio")]
-pub(super) use closing::{END_REPEATS, READ_TIMEOUT, end_interval, is_complete, is_read};
 pub(super) use endpoint::Endpoint;
 
 use super::clock::{self, Clock};
