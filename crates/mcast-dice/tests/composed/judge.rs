@@ -238,9 +238,10 @@ fn judge_acknowledgements(world: &World<'_>, violations: &mut Vec<String>) {
             violations.push(format!("all is acknowledged, but subscriber {index} has only {known}"));
         }
     }
+    // What was reported as not acknowledged before it joined stays so.
     let starts_at_once = |index: usize| {
         let plan = &world.plan.readers[index];
-        plan.begin == Begin::Oldest || plan.joins == crate::plan::BEGIN && plan.begin == Begin::Live
+        plan.joins == crate::plan::BEGIN && matches!(plan.begin, Begin::Oldest | Begin::Live)
     };
     let have_all = readers.iter().enumerate().all(|(index, reader)| {
         is_lossless(world, index)
