@@ -187,8 +187,13 @@ pub struct PublisherStatistics {
     pub foreign: u64,
     /// Datagrams refused: not sealed by the group, replayed, or of a subscriber beyond the limit.
     pub refused: u64,
-    /// NAKs and statuses from unproven addresses; each was answered with an echo.
+    /// NAKs and statuses from unproven addresses, which are answered with an echo.
     pub unproven: u64,
+    /// Echoes to unproven addresses that were not sent because of their limit.
+    pub echoes_refused: u64,
+    /// Datagrams to single addresses that a socket did not accept, mostly because its send buffer was full. They count as
+    /// lost on the network.
+    pub not_sent: u64,
     /// The group round-trip time.
     pub round_trip: Nanos,
     /// Subscribers known now.

@@ -156,7 +156,8 @@ impl PublisherMachine {
     fn heartbeat_on_demand(&mut self, now: ClockTime, paid: usize) {
         let sealed = if self.seals() { SEALED_EXTRA } else { 0 };
         let origin = self.config.origin.map_or(0, |origin| origin.extension_length());
-        let length = HEADER_LENGTH + origin + Heartbeat::LENGTH + sealed + self.signature_length();
+        let recalled = self.recalled.index(self.ring.oldest_retained).extension_length();
+        let length = HEADER_LENGTH + origin + recalled + Heartbeat::LENGTH + sealed + self.signature_length();
         let price = (length * usize::from(self.config.paths.max(1))) as u64;
         self.heartbeats.request(now, paid as u64, price);
     }
@@ -265,10 +266,25 @@ impl PublisherMachine {
         }
     }
 
-    /// Sends an echo, which is no longer than the datagram that it answers and returns the clock of a probe.
+    /// Sends an echo, which is no longer than the datagram that it answers and returns the clock of a probe. Echoes to
+    /// addresses that have not proven themselves recently are limited.
     fn echo(&mut self, now: ClockTime, id: SubscriberId, from: SocketAddr, clock: u64) {
+        let member = self.members.get(id).filter(|member| member.address == from);
+        let to = match member.is_some_and(|member| now.since(member.last_heard) <= self.recent()) {
+            true => Target::Address(from),
+            false if self.echo_limit.admits(now) => Target::Aside(from),
+            false => {
+                self.statistics.echoes_refused += 1;
+                return;
+            }
+        };
         let echo = Probe { clock, token: self.proof.token(now, from), subscriber: id };
-        self.push_control(Target::Address(from), Kind::Echo, Flags(0), |writer| echo.write(writer));
+        self.push_control(to, Kind::Echo, Flags(0), |writer| echo.write(writer));
+    }
+
+    /// Notes datagrams to single addresses that a socket did not accept. They count as lost on the network.
+    pub const fn on_not_sent(&mut self, datagrams: u64) {
+        self.statistics.not_sent += datagrams;
     }
 
     pub(super) fn reset(&mut self, to: SocketAddr, id: SubscriberId, reason: ResetReason) {

@@ -17,6 +17,7 @@ mod parity;
 mod publish;
 mod quorum;
 mod ranking;
+mod recall;
 mod repair;
 mod repair_flow;
 mod repair_scheduler;
@@ -42,7 +43,7 @@ pub use quorum::{
 pub use transmit::Transmit;
 
 use crate::outbox::Outbox;
-use crate::proof::AddressProof;
+use crate::proof::{AddressProof, EchoLimit};
 use crate::random::Random;
 use crate::seal::Keys;
 use crate::wire::{FlowControl, Header, Kind, MessageNumber};
@@ -57,6 +58,7 @@ use members::Members;
 use pacer::Pacer;
 use parity::ParitySchedule;
 use publish::{LongMessage, OpenDatagram};
+use recall::Recalled;
 use repair::ConfirmationSchedule;
 use repair_scheduler::RepairScheduler;
 use repairers::RepairerDirectory;
@@ -67,6 +69,8 @@ use signing::Signing;
 /// A shorter timer would be lost in the scheduling delay of the system.
 const MIN_ROUND_TRIP: Nanos = Nanos::from_micros(50);
 const LONGEST_ROUND_TRIP: Nanos = Nanos::from_secs(10);
+/// Echoes to unproven addresses, at once and per second. In a group of 16,384 that join together, some probe twice more.
+const UNPROVEN_ECHOES: u64 = 4_096;
 
 /// The publisher of a stream, without sockets, clocks and threads.
 ///
@@ -87,6 +91,7 @@ pub struct PublisherMachine {
     events: EventQueue,
     statistics: PublisherStatistics,
     proof: AddressProof,
+    echo_limit: EchoLimit,
     sealer: Sealer,
     signing: Option<Signing>,
     scratch: Vec<u8>,
@@ -108,6 +113,7 @@ pub struct PublisherMachine {
     /// The sums over departed subscribers that are no longer remembered one by one.
     forgotten: Audience,
     acknowledgements: Option<Acknowledgements>,
+    recalled: Recalled,
     check_at: ClockTime,
 }
 
@@ -136,6 +142,7 @@ impl PublisherMachine {
             events: EventQueue::default(),
             statistics: PublisherStatistics::default(),
             proof: AddressProof::new(&mut random),
+            echo_limit: EchoLimit::new(UNPROVEN_ECHOES, now),
             sealer: Sealer::new(config.seed),
             signing: config
                 .signer
@@ -158,6 +165,7 @@ impl PublisherMachine {
             acknowledgements: config.quorum.clone().map(|quorum| {
                 Acknowledgements::new(quorum, config.first_message.max(config.acknowledge_from))
             }),
+            recalled: Recalled::NOTHING,
             check_at: now,
             config,
         })

@@ -37,6 +37,7 @@ impl PublisherMachine {
         }
         if now >= self.check_at {
             self.excuse_pause(now);
+            self.recalled.expire(now);
             self.check_at = now + CHECK_INTERVAL;
             self.remove_silent_members(now);
             self.evict_stalled(now);
@@ -87,8 +88,10 @@ impl PublisherMachine {
         let acknowledge = if self.acknowledgements.is_some() { Flags::ACKNOWLEDGE } else { Flags(0) };
         let flags = end.with(acknowledge).with(self.requested_statuses(now));
         let (origin, repairers) = (self.config.origin, self.repairers_to_list(now));
+        let recalled = self.recalled.index(self.ring.oldest_retained);
         self.push_control(Target::Group, Kind::Heartbeat, flags, |writer| {
             origin.map_or(Ok(()), |origin| origin.write(writer))?;
+            recalled.write(writer)?;
             repairers.write(writer)?;
             heartbeat.write(writer)
         });
@@ -194,6 +197,7 @@ impl PublisherMachine {
             member.advanced.1 = (member.advanced.1 + pause).min(now);
         }
         self.flow.excuse_pause(now, pause);
+        self.recalled.excuse_pause(pause);
         self.ending.excuse_pause(now, pause);
     }
 

@@ -343,6 +343,7 @@ impl SubscriberMachine {
             return;
         };
         let NakList { to, token, ref missing, .. } = *list;
+        let to = if self.publisher.get() == Some(to) { Target::Address(to) } else { Target::Aside(to) };
         self.push_control(to, incarnation, Kind::Nak, |writer| missing.write_nak(token, writer));
         self.statistics.naks += 1;
         list.sent += 1;
@@ -372,7 +373,7 @@ impl SubscriberMachine {
         };
         let acknowledgement = self.wanted_acknowledgement();
         let name = self.config.name;
-        self.push_control(publisher, incarnation, Kind::Status, |writer| {
+        self.push_control(Target::Address(publisher), incarnation, Kind::Status, |writer| {
             name.map_or(Ok(()), |name| name.write(writer))?;
             acknowledgement.map_or(Ok(()), |acknowledgement| acknowledgement.write(writer))?;
             status.write(writer)
@@ -397,7 +398,7 @@ impl SubscriberMachine {
             return;
         };
         let probe = Probe { clock: now.0, token: AddressToken::NONE, subscriber: self.id };
-        self.push_control(publisher, incarnation, Kind::Probe, |writer| probe.write(writer));
+        self.push_control(Target::Address(publisher), incarnation, Kind::Probe, |writer| probe.write(writer));
         self.publisher.note_probe(now);
     }
 
@@ -557,7 +558,7 @@ impl SubscriberMachine {
 
     pub(super) fn push_control(
         &mut self,
-        to: SocketAddr,
+        to: Target,
         incarnation: Incarnation,
         kind: Kind,
         write: impl FnOnce(&mut DatagramWriter<'_>) -> Result<(), WriteError>,
@@ -577,7 +578,7 @@ impl SubscriberMachine {
             writer.subscriber(id)?;
             write(writer)
         };
-        outbox.push(Target::Address(to), &header, whole, seal);
+        outbox.push(to, &header, whole, seal);
     }
 
     /// The publisher's key epoch; the latest of its own keys until that is known.

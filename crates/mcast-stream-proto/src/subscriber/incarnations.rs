@@ -4,7 +4,9 @@ use core::net::SocketAddr;
 
 use super::former::{FormerIncarnation, FormerIncarnations};
 use crate::replay::Counts;
-use crate::wire::{DatagramView, Flags, Header, Heartbeat, Incarnation, IncarnationSalt, KeyEpoch, Origin};
+use crate::wire::{
+    DatagramView, Flags, Header, Heartbeat, Incarnation, IncarnationSalt, KeyEpoch, Origin, RecallIndex,
+};
 use crate::{ClockTime, Nanos};
 
 /// Heartbeats of an older incarnation over a longer time than this are not merely late.
@@ -19,11 +21,13 @@ pub(super) struct IncarnationIdentity {
     /// The sequence of that heartbeat.
     pub(super) count: u64,
     pub(super) origin: Option<Origin>,
+    /// Where the messages of the former publisher are.
+    pub(super) recalled: RecallIndex,
     pub(super) requests_acknowledgements: bool,
 }
 
 impl IncarnationIdentity {
-    pub(super) fn of(view: &DatagramView<'_>) -> Self {
+    pub(super) fn of(view: &DatagramView<'_>, heartbeat: &Heartbeat) -> Self {
         let Header { incarnation, epoch, sequence: count, flags, .. } = view.header;
         Self {
             incarnation,
@@ -31,6 +35,7 @@ impl IncarnationIdentity {
             epoch,
             count,
             origin: Origin::of(view),
+            recalled: RecallIndex::of(view, (heartbeat.next, heartbeat.next_message)),
             requests_acknowledgements: flags.has(Flags::ACKNOWLEDGE),
         }
     }

@@ -254,6 +254,11 @@ impl SubscriberMachine {
         self.outbox.pop()
     }
 
+    /// Notes datagrams that the socket did not accept. They count as lost on the network.
+    pub const fn on_not_sent(&mut self, datagrams: u64) {
+        self.statistics.not_sent += datagrams;
+    }
+
     /// Takes back a datagram that was sent, to reuse its buffer.
     pub fn reuse(&mut self, control: Control) {
         self.outbox.reuse(control);

@@ -97,9 +97,19 @@ impl SubscriberMachine {
                         self.statistics.other += 1;
                     }
                     false if self.incarnations.current() > Some(header.incarnation) => {
-                        self.on_older_incarnation(now, from, IncarnationIdentity::of(view), heartbeat);
+                        self.on_older_incarnation(
+                            now,
+                            from,
+                            IncarnationIdentity::of(view, &heartbeat),
+                            heartbeat,
+                        );
                     }
-                    false => self.on_new_incarnation(now, from, IncarnationIdentity::of(view), heartbeat),
+                    false => self.on_new_incarnation(
+                        now,
+                        from,
+                        IncarnationIdentity::of(view, &heartbeat),
+                        heartbeat,
+                    ),
                 }
             }
             Kind::Parity => {
@@ -377,7 +387,7 @@ impl SubscriberMachine {
         self.incarnations.follow(identity);
         self.incarnations.note_control(identity.count, identity.salt);
         self.account.continue_with_another(identity.requests_acknowledgements);
-        self.begin_following(now, heartbeat, publisher, heartbeat.oldest_retained);
+        self.begin_following(now, heartbeat, publisher, self.first_needed(&identity, &heartbeat));
         self.cause = Cause::Unrecoverable;
         self.losses = LossAccount::begin(
             &self.statistics,
@@ -388,6 +398,15 @@ impl SubscriberMachine {
         let at = now + self.jitter();
         self.statuses.reschedule(at);
         Some(SubscriberEvent::Continued { from: former, to: identity.incarnation, publisher })
+    }
+
+    /// Returns the first datagram to request of a publisher that continues: none of those whose messages it has.
+    fn first_needed(&self, identity: &IncarnationIdentity, heartbeat: &Heartbeat) -> Sequence {
+        if self.expected >= heartbeat.next_message {
+            return heartbeat.next;
+        }
+        let known = identity.recalled.first_needed(self.expected).unwrap_or(heartbeat.oldest_retained);
+        known.clamp(heartbeat.oldest_retained, heartbeat.next)
     }
 
     /// Takes the state of a publisher from its first heartbeat, and begins with the datagram `base`.
@@ -449,7 +468,7 @@ impl SubscriberMachine {
         let status = Status { flags: Status::JOINING, ..Status::default() };
         // A signed heartbeat is longer: the request must pay for it.
         let padding: &[u8] = if self.is_verifying() { &[0; JOINING_PADDING] } else { &[] };
-        self.push_control(from, incarnation, Kind::Status, |writer| {
+        self.push_control(crate::Target::Aside(from), incarnation, Kind::Status, |writer| {
             status.write(writer)?;
             writer.put(padding)
         });

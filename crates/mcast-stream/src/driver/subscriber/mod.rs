@@ -19,7 +19,7 @@ use super::clock::Clock;
 use super::error::StreamError;
 use super::history::HistorySubscription;
 use super::present_index;
-use super::unicast::control_socket;
+use super::unicast::{control_socket, send_aside};
 use crate::Target;
 use crate::seal::Keys;
 use crate::sign::PinnedKeys;
@@ -180,7 +180,6 @@ impl Subscriber {
         let socket_buffer = receiver.receive_buffer() / usize::from(paths.count().max(1));
         config.socket_buffer = config.socket_buffer.min(socket_buffer.max(MIN_SOCKET_BUFFER));
         let control = control_socket(family, receive_buffer).map_err(StreamError::Control)?;
-        control.set_nonblocking(true).map_err(StreamError::Control)?;
         let clock = Clock::new();
         config.unix_offset = clock.unix_offset();
         let now = clock.now();
@@ -808,10 +807,13 @@ impl Subscriber {
             core.join_history(self.now, history.machine.account());
         }
         while let Some(control) = core.poll(self.now) {
-            if let Target::Address(address) = control.to {
-                // The state machine repeats what gets lost.
-                let _ = self.control.send_to(control.bytes(), address);
-            }
+            let is_sent = match control.to {
+                Target::Address(address) => self.control.send_to(control.bytes(), address).is_ok(),
+                Target::Aside(address) => send_aside(&self.control, address, control.bytes()),
+                Target::Group | Target::Discovery => false,
+            };
+            // The state machine repeats what gets lost.
+            core.on_not_sent(u64::from(!is_sent));
             core.reuse(control);
         }
     }
