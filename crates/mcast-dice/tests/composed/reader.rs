@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use mcast_stream_proto::history::{
-    AnswerFrame, HistoryConfig, HistoryFailure, HistoryMachine, HistoryQuery, HistoryStart,
-    Position,
+    AnswerFrame, HistoryConfig, HistoryFailure, HistoryMachine, HistoryQuery, HistoryStart, Position,
 };
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::subscriber::{Item, LocalRepair, Start, SubscriberConfig, SubscriberEvent};

@@ -174,9 +174,8 @@ fn what_a_subscriber_heals_is_waited_for_and_acknowledged_and_counts_as_lost_on_
     let directory = tempfile::tempdir().unwrap();
     let acknowledgers = Acknowledgers::Named(["db".parse().unwrap()].into());
     let quorum = Quorum { on_loss: QuorumLoss::Report, ..Quorum::new(acknowledgers) };
-    let settings = |settings: PublisherBuilder| {
-        settings.history(64 << 10).flow(FlowControl::None).acknowledge(quorum)
-    };
+    let settings =
+        |settings: PublisherBuilder| settings.history(64 << 10).flow(FlowControl::None).acknowledge(quorum);
     let publisher = net.try_logged_with(directory.path(), lazy(), settings).unwrap();
     let serve = || publisher.serve_history(HISTORY.parse::<SocketAddr>().unwrap()).unwrap();
     let server = net.publisher.run(serve).unwrap();
