@@ -167,7 +167,7 @@ impl Publisher {
 /// Returns whether all subscribers have everything that was published and, after the end of the stream, know that it
 /// has ended.
 pub(crate) fn is_complete(machine: &crate::PublisherMachine) -> bool {
-    machine.is_sent() && machine.behind().next().is_none()
+    machine.is_sent() && !machine.awaits_claims() && machine.behind().next().is_none()
 }
 
 /// Returns the time between two repetitions of the end.
