@@ -85,7 +85,15 @@ impl Publisher {
         PublisherBuilder::new()
     }
 
-    fn new(mut builder: PublisherBuilder) -> Result<Self, StreamError> {
+    fn new(builder: PublisherBuilder) -> Result<Self, StreamError> {
+        Ok(Self::prepared(builder, |_, _| Ok(()))?.0)
+    }
+
+    /// Returns a publisher, and what `prepare` returned, which is called when the sockets are open, before anything is sent.
+    pub(in crate::driver) fn prepared<T>(
+        mut builder: PublisherBuilder,
+        prepare: impl FnOnce(&mut crate::PublisherMachine, ClockTime) -> Result<T, StreamError>,
+    ) -> Result<(Self, T), StreamError> {
         builder.check()?;
         let endpoints = builder.endpoints()?;
         let first = endpoints.first().cloned().ok_or(StreamError::NoDestination)?;
@@ -119,7 +127,8 @@ impl Publisher {
         let announcement = builder.name.map(|name| Announcement::new(name, &endpoints));
         let config = PublisherConfig { datagram, paths, rate, unix_offset, seed, ..builder.config };
         let unicast = UnicastSockets::open(family).map_err(StreamError::Control)?;
-        let machine = crate::PublisherMachine::new(config, clock.now())?;
+        let mut machine = crate::PublisherMachine::new(config, clock.now())?;
+        let prepared = prepare(&mut machine, clock.now())?;
         let shared = Arc::new(Shared {
             clock,
             sockets: PublisherSockets::new(sockets, family, discovery, unicast),
@@ -145,7 +154,7 @@ impl Publisher {
             publisher.spawn("mcast-stream-listen", move |shared| shared.listen(endpoint))?;
         }
         publisher.spawn("mcast-stream-time", Shared::run_timer)?;
-        Ok(publisher)
+        Ok((publisher, prepared))
     }
 
     fn spawn(&mut self, name: &str, work: impl FnOnce(&Shared) + Send + 'static) -> Result<(), StreamError> {
@@ -310,6 +319,11 @@ impl Publisher {
     /// Sends the queued messages.
     pub fn flush(&self) {
         self.flush_now(&mut self.shared.core());
+    }
+
+    /// Returns the number before which all subscribers that the publisher waits for have everything, if it is known.
+    pub(in crate::driver) fn confirmed(&self) -> Option<MessageNumber> {
+        self.shared.core().machine.confirmed()
     }
 
     /// Returns the next event, the oldest first.
