@@ -87,3 +87,49 @@ fn each_wait_in_the_queue_of_a_server_is_reported_once() {
         assert_eq!(event, is_reported.then_some(queued));
     }
 }
+
+/// Returns what a machine with this start reports, and after which time, if no server is found.
+fn unanswered(start: HistoryStart, first: u64) -> (Vec<SubscriberEvent>, Nanos) {
+    let config = HistoryConfig { start: Some(start), ..HistoryConfig::default() };
+    let (mut machine, mut now) = (HistoryMachine::new(config, START), START);
+    let message = MessageNumber(first);
+    machine.live_event(
+        START,
+        IDENTITY,
+        SubscriberEvent::Joined { incarnation: CONTENT, publisher: UNKNOWN, message },
+    );
+    let mut events = Vec::new();
+    loop {
+        while let Some(step) = machine.next(now) {
+            events.extend(step.event());
+        }
+        if machine.is_live() {
+            return (events, now.since(START));
+        }
+        match machine.poll(now) {
+            Some(query) => {
+                now = now + Nanos::from_millis(1_500);
+                machine.failed(now, query.id, HistoryFailure::NotFound);
+            }
+            None => now = machine.deadline().max(now + Nanos(1)),
+        }
+    }
+}
+
+#[test]
+#[ignore = "fails: the first search ends it"]
+fn a_start_waits_for_three_times_the_patience_for_a_server() {
+    for start in [
+        HistoryStart::Number(MessageNumber(3)),
+        HistoryStart::Time(1),
+        HistoryStart::At(Position::new(CONTENT, MessageNumber(3))),
+    ] {
+        let (events, time) = unanswered(start, 100);
+        assert!(events.iter().any(|event| matches!(event, SubscriberEvent::HistoryFailed { .. })));
+        let is_loss = |event: &SubscriberEvent| {
+            matches!(event, SubscriberEvent::Lost { .. } | SubscriberEvent::LostUnknown { .. })
+        };
+        assert!(events.iter().any(is_loss), "{events:?}");
+        assert!(time >= START_PATIENCE * HistoryConfig::default().patience, "{start:?}: {time:?}");
+    }
+}
