@@ -45,6 +45,8 @@ impl ExtensionKind {
     pub const NAME: Self = Self(13);
     /// Some of the subscribers that repair for others: on heartbeats. The small value is their number.
     pub const REPAIRERS: Self = Self(14);
+    /// The publisher serves the history of the stream: on heartbeats. The small value is the TCP port.
+    pub const HISTORY: Self = Self(15);
 
     const fn is_critical(self) -> bool {
         self.0 & Self::CRITICAL != 0
