@@ -247,6 +247,11 @@ impl ParitySchedule {
         self.vouched
     }
 
+    /// Notes that everything before this datagram counts as sent.
+    pub(super) fn note_recalled(&mut self, next: Sequence) {
+        self.vouched = self.vouched.map(|_| next);
+    }
+
     const fn has_blocks(&self) -> bool {
         self.data > 0 && self.is_announced
     }

@@ -46,6 +46,12 @@ pub(super) struct LongMessage {
     keyed: bool,
 }
 
+impl LongMessage {
+    pub(super) const fn number(&self) -> MessageNumber {
+        self.number
+    }
+}
+
 impl PublisherMachine {
     /// Publishes a message, and returns its number. It is sent at the next [`flush`](Self::flush), when its datagram is
     /// full, or after [`linger`](super::PublisherConfig::linger).
@@ -70,7 +76,7 @@ impl PublisherMachine {
         self.publish_with(now, Some(key), message)
     }
 
-    fn publish_with(
+    pub(super) fn publish_with(
         &mut self,
         now: ClockTime,
         key: Option<MessageKey>,
@@ -305,6 +311,7 @@ impl PublisherMachine {
         let sent = self.ring.sent;
         let slowest = if self.has_flow_control() { self.members.slowest() } else { None };
         let keep = slowest.map_or(sent, |(_, next)| next.clamp(self.ring.oldest_retained, sent));
+        let keep = self.recalled.kept().map_or(keep, |kept| keep.min(kept));
         let is_full = self.data_limit(now) <= sent;
         if self.ring.has_room(count, keep) {
             if !is_full {

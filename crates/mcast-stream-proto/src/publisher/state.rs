@@ -37,6 +37,7 @@ impl PublisherMachine {
         }
         if now >= self.check_at {
             self.excuse_pause(now);
+            self.recalled.expire(now);
             self.check_at = now + CHECK_INTERVAL;
             self.remove_silent_members(now);
             self.evict_stalled(now);
@@ -48,6 +49,7 @@ impl PublisherMachine {
             self.keep_pace(now);
             self.settle_acknowledgements();
         }
+        self.advance_ending(now);
     }
 
     /// Queues a heartbeat.
@@ -87,8 +89,10 @@ impl PublisherMachine {
         let flags = end.with(acknowledge).with(self.requested_statuses(now));
         let (origin, repairers) = (self.config.origin, self.repairers_to_list(now));
         let history = self.history_to_show();
+        let recalled = self.recalled.index(self.ring.oldest_retained);
         self.push_control(Target::Group, Kind::Heartbeat, flags, |writer| {
             origin.map_or(Ok(()), |origin| origin.write(writer))?;
+            recalled.write(writer)?;
             repairers.write(writer)?;
             history.map_or(Ok(()), |history| history.write(writer))?;
             heartbeat.write(writer)
@@ -204,6 +208,8 @@ impl PublisherMachine {
             member.advanced.1 = (member.advanced.1 + pause).min(now);
         }
         self.flow.excuse_pause(now, pause);
+        self.recalled.excuse_pause(pause);
+        self.ending.excuse_pause(now, pause);
     }
 
     fn remove_silent_members(&mut self, now: ClockTime) {

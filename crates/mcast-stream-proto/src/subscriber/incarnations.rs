@@ -5,7 +5,8 @@ use core::net::SocketAddr;
 use super::former::{FormerIncarnation, FormerIncarnations};
 use crate::replay::Counts;
 use crate::wire::{
-    DatagramView, Flags, Header, Heartbeat, Incarnation, IncarnationSalt, KeyEpoch, Origin, ServedHistory,
+    DatagramView, Flags, Header, Heartbeat, Incarnation, IncarnationSalt, KeyEpoch, Origin, RecallIndex,
+    ServedHistory,
 };
 use crate::{ClockTime, Nanos};
 
@@ -22,11 +23,13 @@ pub(super) struct IncarnationIdentity {
     pub(super) count: u64,
     pub(super) origin: Option<Origin>,
     pub(super) history: Option<ServedHistory>,
+    /// Where the messages of the former publisher are.
+    pub(super) recalled: RecallIndex,
     pub(super) requests_acknowledgements: bool,
 }
 
 impl IncarnationIdentity {
-    pub(super) fn of(view: &DatagramView<'_>) -> Self {
+    pub(super) fn of(view: &DatagramView<'_>, heartbeat: &Heartbeat) -> Self {
         let Header { incarnation, epoch, sequence: count, flags, .. } = view.header;
         Self {
             incarnation,
@@ -35,6 +38,7 @@ impl IncarnationIdentity {
             count,
             origin: Origin::of(view),
             history: ServedHistory::of(view),
+            recalled: RecallIndex::of(view, (heartbeat.next, heartbeat.next_message)),
             requests_acknowledgements: flags.has(Flags::ACKNOWLEDGE),
         }
     }

@@ -1,6 +1,6 @@
 //! The receiving side of a stream: it delivers messages in order, requests repairs with NAKs, and reports losses.
 
-mod acknowledgements;
+mod account;
 mod arrive;
 mod assembly;
 mod config;
@@ -34,6 +34,7 @@ use core::fmt;
 use core::net::SocketAddr;
 
 pub use crate::history::Position;
+pub use account::HistoryAccount;
 pub use config::{LocalRepair, OnLoss, Policy, Start, SubscriberConfig};
 pub use event::{Cause, Distrust, PathStatistics, SubscriberEvent, SubscriberStatistics};
 pub use item::{Item, Message, Step};
@@ -47,7 +48,7 @@ use crate::wire::{
     Heartbeat, Incarnation, MessageNumber, Origin, Sequence, ServedHistory, StreamId, SubscriberId,
 };
 use crate::{ClockTime, Nanos};
-use acknowledgements::AcknowledgementAccount;
+use account::Account;
 use assembly::Assembly;
 use deliver::Current;
 use delivery::Delivery;
@@ -121,7 +122,7 @@ pub struct SubscriberMachine {
     transit: Transit,
     statuses: StatusScheduler,
     losses: LossAccount,
-    acknowledgements: AcknowledgementAccount,
+    account: Account,
     reported: Reported,
     verification: Verification,
     statistics: SubscriberStatistics,
@@ -171,7 +172,7 @@ impl SubscriberMachine {
             transit: Transit::default(),
             statuses: StatusScheduler::default(),
             losses: LossAccount::default(),
-            acknowledgements: AcknowledgementAccount::default(),
+            account: Account::new(config.has_history),
             reported: Reported::nothing(),
             verification: Verification::new(&config, now),
             statistics: SubscriberStatistics::default(),
@@ -231,7 +232,7 @@ impl SubscriberMachine {
         if self.delivery.resume() {
             self.assembly.abandon();
             self.expected = message;
-            self.acknowledgements.skip_to(message);
+            self.account.skip_to(message);
         }
     }
 
@@ -253,6 +254,11 @@ impl SubscriberMachine {
             self.send_local_repair(now);
         }
         self.outbox.pop()
+    }
+
+    /// Notes datagrams that the socket did not accept. They count as lost on the network.
+    pub const fn on_not_sent(&mut self, datagrams: u64) {
+        self.statistics.not_sent += datagrams;
     }
 
     /// Takes back a datagram that was sent, to reuse its buffer.
