@@ -10,7 +10,8 @@ use mcast_log::{
     SyncPolicy, Tail, TailItem, Writer, write_confirmed,
 };
 use mcast_stream_proto::history::{
-    AnswerFrame, AnswerStatus, FrameWriter, HistoryContent, HistoryRecord, Position, RequestedStart,
+    AnnouncementSchedule, AnswerFrame, AnswerStatus, FrameWriter, HistoryContent, HistoryRecord, Position,
+    RequestedStart,
 };
 use mcast_stream_proto::publisher::{
     AckLevel, AckProgress, Acknowledgers, Fec, PublisherConfig, PublisherEvent, Quorum, QuorumLoss, Standing,
@@ -18,7 +19,8 @@ use mcast_stream_proto::publisher::{
 };
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{
-    EngineTrail, FlowControl, Incarnation, MessageNumber, Origin, StreamId, SubscriberId, SubscriberName,
+    EngineTrail, FlowControl, Incarnation, MessageNumber, Origin, ServedHistory, StreamId, SubscriberId,
+    SubscriberName,
 };
 use mcast_stream_proto::{ClockTime, Nanos, PublisherMachine, Target};
 
@@ -111,7 +113,7 @@ pub(crate) struct Process {
     refused_until: u64,
     has_recorded_end: bool,
     pub(crate) deadline: u64,
-    pub(crate) announce_at: u64,
+    pub(crate) announcements: AnnouncementSchedule,
     unicast: SendBuffer,
     aside: SendBuffer,
     /// Messages that are not known as sent: the number, and the count of datagrams by which it is.
@@ -226,6 +228,7 @@ impl Feed {
                 return;
             }
         };
+        machine.serve_history(Some(ServedHistory { port: crate::world::FEED.port() }));
         self.process = Some(Process {
             machine,
             writer,
@@ -240,7 +243,7 @@ impl Feed {
             refused_until: 0,
             has_recorded_end: false,
             deadline: u64::MAX,
-            announce_at: now,
+            announcements: AnnouncementSchedule::new(ClockTime(now), self.seed),
             unicast: SendBuffer::default(),
             aside: SendBuffer::default(),
             unsent: VecDeque::new(),

@@ -371,6 +371,7 @@ impl LoggedPublisher {
         if let Some(interface) = self.publisher().first_interface()? {
             server.announce(&[interface])?;
         }
+        server.show_by(self.publisher());
         Ok(server)
     }
 

@@ -8,7 +8,7 @@ mod shared;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,7 @@ use crate::publisher::{
 };
 use crate::seal::Keys;
 use crate::sign::Signer;
-use crate::wire::{Incarnation, MessageKey, MessageNumber, StreamId, SubscriberId};
+use crate::wire::{Incarnation, MessageKey, MessageNumber, ServedHistory, StreamId, SubscriberId};
 use shared::{Core, Shared};
 
 /// Queued datagrams are sent once there are this many.
@@ -69,6 +69,19 @@ pub struct Publisher {
     on_drop: OnDrop,
     /// How far the clock is behind the last start that the state file recorded.
     clock_behind: Option<Duration>,
+}
+
+/// Shows subscribers that the publisher serves the history of its stream, until it is dropped.
+#[derive(Debug)]
+#[must_use = "dropping it hides the history"]
+pub(in crate::driver) struct ShownHistory(Weak<Shared>);
+
+impl Drop for ShownHistory {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.core().machine.serve_history(None);
+        }
+    }
 }
 
 impl Publisher {
@@ -476,6 +489,13 @@ impl Publisher {
     #[cfg(feature = "metrics")]
     pub(crate) fn labels(&self) -> (String, String) {
         self.labels.clone()
+    }
+
+    /// Shows subscribers that the history of the stream is served on this TCP port at the publisher's address, or with 0 where
+    /// it is announced, until the guard is dropped.
+    pub(in crate::driver) fn show_history(&self, port: u16) -> ShownHistory {
+        self.shared.core().machine.serve_history(Some(ServedHistory { port }));
+        ShownHistory(Arc::downgrade(&self.shared))
     }
 
     /// Seals with the greatest epoch of these from now on.
