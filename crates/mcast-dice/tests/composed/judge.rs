@@ -126,7 +126,12 @@ fn is_lossless(world: &World<'_>, index: usize) -> bool {
     let outages: u64 = plan.faults.iter().map(outage).sum();
     let drops_keys = |fault: &FeedFault| matches!(fault, FeedFault::Rotate { dropped_after: Some(_), .. });
     // What was published before it joined, and no log has, is not promised to a subscriber of the live stream.
+    // A publisher does not wait for a subscriber that has been silent for too long.
+    let is_left_behind = world.feed.exit.as_ref().is_some_and(|exit| {
+        world.readers[index].exit.is_none_or(|own| own.at > exit.at) && !is_reachable(world, index, exit.at)
+    });
     plan.uses_history()
+        && !is_left_behind
         && outages + outage_of_feed(world) < PATIENCE
         && plan.loss < 0.1
         && plan.loss_of_announcements < 0.5

@@ -41,7 +41,7 @@ fn a_subscriber_that_is_stopped_while_it_heals_loses_nothing() {
     let cut = (BEGIN + SECOND, BEGIN + 3 * SECOND);
     let stop = (cut.1 + 200 * MILLISECOND, cut.1 + 6_700 * MILLISECOND);
     let faults = vec![ReaderFault::Cut(cut), ReaderFault::Stall(stop)];
-    let feed = FeedPlan { messages: 8_000, ..FeedPlan::GOOD };
+    let feed = FeedPlan { messages: 12_000, ..FeedPlan::GOOD };
     check(feed, vec![ReaderPlan { heals: true, faults, ..ReaderPlan::GOOD }]);
 }
 

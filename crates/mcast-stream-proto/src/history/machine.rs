@@ -332,7 +332,11 @@ impl HistoryMachine {
         let Some(reading) = &self.reading else { return ClockTime::NEVER };
         let needs_search = self.config.searches && self.search.server().is_none();
         let retry = reading.next_request_at().filter(|_| !needs_search).unwrap_or(ClockTime::NEVER);
-        let given_up = self.clock.earliest(self.given_up_at(reading));
+        // Without a live stream to continue with, nothing is given up.
+        let given_up = match self.backlog.front() {
+            Some(_) => self.clock.earliest(self.given_up_at(reading)),
+            None => ClockTime::NEVER,
+        };
         retry.min(self.search.deadline()).min(given_up).min(self.clock.next_note())
     }
 
