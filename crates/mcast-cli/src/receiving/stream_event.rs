@@ -130,7 +130,9 @@ const fn why(cause: Cause) -> &'static str {
         Cause::Deadline => "they were not repaired in time",
         Cause::NotRepaired => "no repair was requested",
         Cause::Restart => "the publisher was restarted and no longer has them",
-        Cause::Unreadable => "they are too long, or their fragments do not form a message",
+        Cause::Unreadable => {
+            "they cannot be read: they are too long or damaged, or the log that has them no longer has their secret"
+        }
         Cause::Abandoned => "they had not arrived when this subscriber ended",
         Cause::PublisherGone => "the publisher is gone",
         Cause::NotInHistory => "the publisher no longer retains them, and no history has them",

@@ -5,9 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mcast_disk::Disk;
-use mcast_log::{LogOptions, LogReader, LogTime, SyncPolicy, Writer};
+use mcast_log::{
+    Beginning, Files, FoundLog, Lineages, LogError, LogOptions, LogReader, LogStart, LogTime, Recall,
+    SyncPolicy, Tail, TailItem, Writer, write_confirmed,
+};
 use mcast_stream_proto::history::{
-    AnswerFrame, AnswerStatus, FrameWriter, HistoryContent, HistoryRecord, Position, RequestedStart,
+    AnnouncementSchedule, AnswerFrame, AnswerStatus, FrameWriter, HistoryContent, HistoryRecord, Position,
+    RequestedStart,
 };
 use mcast_stream_proto::publisher::{
     AckLevel, AckProgress, Acknowledgers, Fec, PublisherConfig, PublisherEvent, Quorum, QuorumLoss, Standing,
@@ -15,7 +19,8 @@ use mcast_stream_proto::publisher::{
 };
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{
-    EngineTrail, FlowControl, Incarnation, MessageNumber, Origin, StreamId, SubscriberId, SubscriberName,
+    EngineTrail, FlowControl, Incarnation, MessageNumber, Origin, ServedHistory, StreamId, SubscriberId,
+    SubscriberName,
 };
 use mcast_stream_proto::{ClockTime, Nanos, PublisherMachine, Target};
 
@@ -27,6 +32,8 @@ pub(crate) const STREAM: StreamId = StreamId(0x636f_6d70);
 const DATAGRAM: usize = 1_232;
 /// How long a publisher waits after its disk was full.
 const LOG_PAUSE: u64 = 50 * MILLISECOND;
+/// How often it records how far subscribers are.
+const CONFIRMED_INTERVAL: u64 = 100 * MILLISECOND;
 /// While more bytes wait to be sent, nothing is accepted.
 const MOST_WAITING: usize = 4 << 20;
 /// The least time for the last messages to subscribers that have everything.
@@ -94,6 +101,10 @@ pub(crate) struct Feed {
 pub(crate) struct Process {
     pub(crate) machine: PublisherMachine,
     writer: Writer,
+    files: Arc<dyn Files>,
+    /// What was recorded of the subscribers' progress, and when to look again.
+    confirmed: Option<MessageNumber>,
+    confirm_at: u64,
     waiting: VecDeque<(u64, Box<[u8]>)>,
     waiting_bytes: usize,
     sendable: u64,
@@ -102,7 +113,7 @@ pub(crate) struct Process {
     refused_until: u64,
     has_recorded_end: bool,
     pub(crate) deadline: u64,
-    pub(crate) announce_at: u64,
+    pub(crate) announcements: AnnouncementSchedule,
     unicast: SendBuffer,
     aside: SendBuffer,
     /// Messages that are not known as sent: the number, and the count of datagrams by which it is.
@@ -150,30 +161,31 @@ impl Feed {
             ..LogOptions::default()
         };
         let proposed = Incarnation(100 + self.lives);
-        let opened = Writer::open_files(self.disk.files(), STREAM, "feed", proposed, options);
-        let writer = match opened {
-            Ok((writer, _)) => writer,
+        let files = self.disk.files();
+        let begun = self.open(&files, proposed, options);
+        let (found, beginning, tail) = match begun {
+            Ok(begun) => begun,
             Err(error) => {
                 self.violations.push(format!("the publisher does not start at {now}: {error}"));
                 return;
             }
         };
-        let (incarnation, next) = (writer.incarnation(), writer.next_number());
+        let (incarnation, next) = (found.incarnation(), found.recovery().next);
         if next.0 != self.accepted {
             self.violations.push(format!("the log ends with {next}, {} were accepted", self.accepted));
         }
+        if !matches!(beginning.start, LogStart::First | LogStart::Continued) {
+            self.violations.push(format!("the stream is not continued at {now}: {:?}", beginning.start));
+        }
         let lineage = *self.lineage.get_or_insert(incarnation);
-        let waiting = match self.tail(next) {
-            Ok(waiting) => waiting,
-            Err(error) => {
-                self.violations.push(format!("the publisher does not start at {now}: {error}"));
-                return;
-            }
-        };
-        let first = waiting.front().map_or(next, |(number, _)| MessageNumber(*number));
+        let first = tail.items.front().map_or(next, TailItem::first);
         let config = PublisherConfig {
             datagram: DATAGRAM,
-            history: self.plan.buffer,
+            history: match tail.items.is_empty() {
+                true => self.plan.buffer,
+                // New messages have room beside it.
+                false => self.plan.buffer.max(tail.bytes + self.plan.buffer / 4),
+            },
             flow: if self.plan.waits { FlowControl::Slowest } else { FlowControl::None },
             rate: self.plan.rate.into(),
             fec: if self.plan.parity { Fec::Auto } else { Fec::Off },
@@ -191,18 +203,47 @@ impl Feed {
             }),
             ..PublisherConfig::new(STREAM, incarnation)
         };
+        let mut machine = PublisherMachine::new(config, ClockTime(now)).unwrap();
+        for item in &tail.items {
+            let recalled = match item {
+                TailItem::Message { key, bytes, .. } => machine.recall(ClockTime(now), *key, bytes).is_ok(),
+                TailItem::Gap { .. } => false,
+            };
+            if !recalled && let Err(refusal) = machine.skip_to(ClockTime(now), item.end()) {
+                self.violations.push(format!("{item:?} cannot be omitted: {refusal}"));
+            }
+        }
+        if beginning.start == LogStart::Continued {
+            machine.end_recall(ClockTime(now));
+        }
+        let writer = match found.begin().and_then(|(writer, _)| {
+            beginning.lineages.write(&*files)?;
+            Ok(writer)
+        }) {
+            Ok(writer) => writer,
+            // The disk is full: a supervisor starts it again.
+            Err(error) if error.is_temporary() => return,
+            Err(error) => {
+                self.violations.push(format!("the publisher does not start at {now}: {error}"));
+                return;
+            }
+        };
+        machine.serve_history(Some(ServedHistory { port: crate::world::FEED.port() }));
         self.process = Some(Process {
-            machine: PublisherMachine::new(config, ClockTime(now)).unwrap(),
+            machine,
             writer,
-            waiting_bytes: waiting.iter().map(|(_, bytes)| bytes.len()).sum(),
-            waiting,
+            files,
+            confirmed: None,
+            confirm_at: now + CONFIRMED_INTERVAL,
+            waiting_bytes: 0,
+            waiting: VecDeque::new(),
             sendable: next.0,
             inbox: VecDeque::new(),
             phase: Phase::Publishing,
             refused_until: 0,
             has_recorded_end: false,
             deadline: u64::MAX,
-            announce_at: now,
+            announcements: AnnouncementSchedule::new(ClockTime(now), self.seed),
             unicast: SendBuffer::default(),
             aside: SendBuffer::default(),
             unsent: VecDeque::new(),
@@ -210,28 +251,37 @@ impl Feed {
         });
     }
 
-    /// Returns what is sent again after a restart: twice what the former publisher can have retained and not sent.
-    fn tail(&self, next: MessageNumber) -> Result<VecDeque<(u64, Box<[u8]>)>, mcast_log::LogError> {
-        let most = 2 * (self.plan.buffer + MOST_WAITING);
-        let mut tail: VecDeque<(u64, Box<[u8]>)> = VecDeque::new();
-        let mut size = 0;
-        let mut reader = LogReader::open_files(self.disk.files(), self.keys.clone())?;
-        reader.seek(RequestedStart::Oldest)?;
-        while let Some(item) = reader.next()? {
-            let mcast_log::LogItem::Record(record) = item else { continue };
-            if let (HistoryContent::Message { bytes, .. }, true) =
-                (&record.record.content, record.record.first.number < next)
-            {
-                size += bytes.len();
-                tail.push_back((record.record.first.number.0, Box::from(*bytes)));
-            }
-            while size > most
-                && let Some((_, bytes)) = tail.pop_front()
-            {
-                size -= bytes.len();
-            }
+    /// Opens the log, and decides what to begin with. Changes nothing.
+    fn open(
+        &self,
+        files: &Arc<dyn Files>,
+        proposed: Incarnation,
+        options: LogOptions,
+    ) -> Result<(FoundLog, Beginning, Tail), LogError> {
+        let sync = options.sync;
+        let found = FoundLog::examine(Arc::clone(files), STREAM, "feed", proposed, options)?;
+        let beginning = Lineages::plan(&found, Some("boot"), sync)?;
+        let recall = Recall {
+            since: beginning.lineages.present().incarnation,
+            next: found.recovery().next,
+            unconfirmed: beginning.unconfirmed,
+            least: self.plan.buffer,
+            most: self.plan.buffer + self.plan.buffer / 3 + MOST_WAITING,
+        };
+        let tail = Tail::read(Arc::clone(files), self.keys.clone(), recall)?;
+        Ok((found, beginning, tail))
+    }
+
+    /// Records how far all subscribers are, for the next publisher.
+    fn record_confirmed(&mut self, now: u64) {
+        let Some(process) = self.process.as_mut().filter(|process| process.confirm_at <= now) else { return };
+        process.confirm_at = now + CONFIRMED_INTERVAL;
+        let confirmed = process.machine.confirmed();
+        if let Some(number) = confirmed.filter(|number| process.confirmed != Some(*number))
+            && write_confirmed(&*process.files, number).is_ok()
+        {
+            process.confirmed = Some(number);
         }
-        Ok(tail)
     }
 
     fn quorum(&self) -> Option<Quorum> {
@@ -266,6 +316,7 @@ impl Feed {
             events(process);
         }
         self.note_sent(now);
+        self.record_confirmed(now);
         self.end(now);
         if let Some(process) = &mut self.process {
             process.send(now, &mut sent);
@@ -427,7 +478,7 @@ impl Feed {
         let lineage = self.lineage.unwrap_or(Incarnation(0));
         let sendable = process.sendable;
         let mut frames = Vec::new();
-        let read = || -> Result<Vec<HistoryRecord<Arc<[u8]>>>, mcast_log::LogError> {
+        let read = || -> Result<Vec<HistoryRecord<Arc<[u8]>>>, LogError> {
             let mut reader = LogReader::open_files(self.disk.files(), self.keys.clone())?;
             let from = match start {
                 RequestedStart::At(position) => Some(position.number),
@@ -441,8 +492,18 @@ impl Feed {
             let Some(segment) = starts.iter().rfind(|start| start.number <= from).or(starts.first()) else {
                 return Ok(Vec::new());
             };
-            let in_log = Position { number: from.max(segment.number), ..*segment };
-            reader.read(in_log, count as usize)
+            let mut in_log = Position { number: from.max(segment.number), ..*segment };
+            let mut records = Vec::new();
+            while records.len() < count as usize {
+                let more = reader.read(in_log, count as usize - records.len())?;
+                let Some(last) = more.last() else { break };
+                in_log = match last.content {
+                    HistoryContent::End | HistoryContent::OpenGap { .. } => last.first.following(),
+                    _ => last.end(),
+                };
+                records.extend(more);
+            }
+            Ok(records)
         };
         let records = match read() {
             Ok(records) => records,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use mcast_stream_proto::history::{
-    AnswerFrame, HistoryConfig, HistoryFailure, HistoryMachine, HistoryQuery, HistoryStart, Position,
+    AnswerFrame, HistoryConfig, HistoryMachine, HistoryQuery, HistoryStart, Position,
 };
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::subscriber::{Item, LocalRepair, Start, SubscriberConfig, SubscriberEvent};
@@ -22,11 +22,6 @@ const INBOX: usize = 2_000;
 const WINDOW: usize = 1_024;
 /// How long a start in the past waits for a server.
 const START_PATIENCE: u64 = 15 * SECOND;
-/// How long to search for a server.
-const SEARCH: u64 = 2_500 * MILLISECOND;
-const SHORT_SEARCH: u64 = 1_500 * MILLISECOND;
-/// The longest wait between a server was found and it is asked.
-const SPREAD: u64 = 500 * MILLISECOND;
 /// How long a client waits for each step of a server.
 const TIMEOUT: u64 = 10 * SECOND;
 
@@ -34,15 +29,6 @@ const TIMEOUT: u64 = 10 * SECOND;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Client {
     Idle,
-    Searching {
-        query: HistoryQuery,
-        until: u64,
-    },
-    /// A server was found, and is asked at this time.
-    Spreading {
-        query: HistoryQuery,
-        at: u64,
-    },
     /// The request is under way.
     Asking {
         id: u64,
@@ -53,7 +39,7 @@ pub(crate) enum Client {
 #[derive(Debug)]
 pub(crate) enum Report {
     Frame(u64, Vec<u8>),
-    Failed(u64, HistoryFailure),
+    Failed(u64),
 }
 
 /// How a subscriber ended.
@@ -108,6 +94,8 @@ pub(crate) enum Outgoing {
     Datagram(SocketAddr, Vec<u8>),
     /// A request to the history server; the connection is opened if it is not.
     Request(HistoryQuery),
+    /// A search for history servers.
+    Search,
 }
 
 impl Reader {
@@ -169,7 +157,13 @@ impl Reader {
             ..SubscriberConfig::new(STREAM)
         };
         let history = self.plan.uses_history().then(|| {
-            let config = HistoryConfig { start, heal: self.plan.heals, seed, ..HistoryConfig::default() };
+            let config = HistoryConfig {
+                start,
+                heal: self.plan.heals,
+                searches: true,
+                seed,
+                ..HistoryConfig::default()
+            };
             HistoryMachine::new(config, ClockTime(now))
         });
         let core = SubscriberMachine::new(config, ClockTime(now));
@@ -206,11 +200,18 @@ impl Reader {
     }
 
     /// Hears of the history server.
-    pub(crate) fn hear_announcement(&mut self, now: u64, spread: u64) {
-        if let Some(process) = &mut self.process
-            && let Client::Searching { query, .. } = process.client
-        {
-            process.client = Client::Spreading { query, at: now + spread % SPREAD };
+    pub(crate) fn hear_announcement(&mut self, now: u64) {
+        let history = self.process.as_mut().and_then(|process| process.history.as_mut());
+        if let Some(history) = history.filter(|history| history.is_searching()) {
+            history.server_found(ClockTime(now), crate::world::FEED);
+        }
+    }
+
+    /// Hears that another subscriber searches the history server.
+    pub(crate) fn hear_search(&mut self, now: u64) {
+        let history = self.process.as_mut().and_then(|process| process.history.as_mut());
+        if let Some(history) = history.filter(|history| history.is_searching()) {
+            history.search_overheard(ClockTime(now));
         }
     }
 
@@ -276,8 +277,7 @@ impl Reader {
             process.history.as_ref().filter(|_| process.is_joining && process.client == Client::Idle);
         let client = match process.client {
             _ if !process.is_joining => u64::MAX,
-            Client::Searching { until, .. } | Client::Asking { until, .. } => until,
-            Client::Spreading { at, .. } => at,
+            Client::Asking { until, .. } => until,
             Client::Idle => u64::MAX,
         };
         let history = history.map_or(u64::MAX, |history| history.deadline().0);
@@ -378,29 +378,19 @@ impl Process {
     fn exchange(&mut self, now: u64, out: &mut Vec<Outgoing>) {
         let time = ClockTime(now);
         let Some(history) = &mut self.history else { return };
+        if let (Some(served), Some(publisher)) = (self.core.served_history(), self.core.publisher()) {
+            history.server_advertised(served.address(publisher));
+        }
         if let Some(query) = history.poll(time) {
-            self.client = match self.is_connected {
-                true => {
-                    out.push(Outgoing::Request(query));
-                    Client::Asking { id: query.id, until: now + TIMEOUT }
-                }
-                false => {
-                    let search = if query.is_optional { SHORT_SEARCH } else { SEARCH };
-                    Client::Searching { query, until: now + search }
-                }
-            };
+            out.push(Outgoing::Request(query));
+            self.client = Client::Asking { id: query.id, until: now + TIMEOUT };
+        }
+        if history.search(time) {
+            out.push(Outgoing::Search);
         }
         match self.client {
-            Client::Searching { query, until } if now >= until => {
-                self.reports.push_back(Report::Failed(query.id, HistoryFailure::NotFound));
-                self.client = Client::Idle;
-            }
-            Client::Spreading { query, at } if now >= at => {
-                out.push(Outgoing::Request(query));
-                self.client = Client::Asking { id: query.id, until: now + TIMEOUT };
-            }
             Client::Asking { id, until } if now >= until => {
-                self.reports.push_back(Report::Failed(id, HistoryFailure::Unusable));
+                self.reports.push_back(Report::Failed(id));
                 (self.client, self.is_connected) = (Client::Idle, false);
             }
             _ => {}
@@ -425,11 +415,11 @@ impl Process {
                     self.is_answered = true;
                     history.frame(time, id, crate::world::FEED, frame);
                 }
-                Report::Failed(id, failure) => {
+                Report::Failed(id) => {
                     if matches!(self.client, Client::Asking { id: of, .. } if of == id) {
                         self.client = Client::Idle;
                     }
-                    history.failed(time, id, failure);
+                    history.failed(time, id);
                 }
             }
         }

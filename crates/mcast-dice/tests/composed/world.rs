@@ -3,8 +3,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use mcast_dice::{Dice, EventQueue};
-use mcast_stream_proto::history::{HistoryFailure, HistoryQuery};
+use mcast_dice::EventQueue;
+use mcast_stream_proto::ClockTime;
+use mcast_stream_proto::history::HistoryQuery;
 use mcast_stream_proto::seal::{Algorithm, GroupSecret, Keys};
 use mcast_stream_proto::wire::{DatagramWriter, Header, Incarnation, KeyEpoch, Kind, Probe, SubscriberId};
 
@@ -15,8 +16,6 @@ use crate::plan::{BEGIN, FeedFault, MILLISECOND, Plan, ReaderFault, SECOND, Span
 use crate::reader::{Client, Outgoing, Reader, Report};
 
 pub(crate) const FEED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 7000);
-/// The announcements of the history server.
-const ANNOUNCEMENTS: u64 = SECOND;
 
 pub(crate) fn address(index: usize) -> SocketAddr {
     SocketAddr::from(([10, 0, 1, index as u8 + 1], 9_000 + index as u16))
@@ -45,6 +44,8 @@ enum Event {
     ToFeed(SocketAddr, Vec<u8>),
     ToReader(usize, SocketAddr, Vec<u8>),
     Announcement(usize),
+    /// A search for history servers arrives at this subscriber, or at the server.
+    Search(Option<usize>),
     /// A request arrives at the server, for this connection.
     Request(usize, u64, HistoryQuery),
     Answer(usize, u64, Report),
@@ -56,7 +57,6 @@ pub(crate) struct World<'p> {
     pub(crate) plan: &'p Plan,
     pub(crate) now: u64,
     queue: EventQueue<u64, Event>,
-    dice: Dice,
     pub(crate) feed: Feed,
     pub(crate) readers: Vec<Reader>,
     feed_wakes_at: u64,
@@ -109,7 +109,6 @@ impl<'p> World<'p> {
             plan,
             now: BEGIN,
             queue: EventQueue::new(),
-            dice: Dice::new(plan.seed ^ 0x776f_726c),
             feed: Feed::new(plan.feed.clone(), keys, plan.seed ^ 0x6665_6564),
             feed_wakes_at: u64::MAX,
             reader_wakes_at: vec![u64::MAX; readers.len()],
@@ -258,9 +257,19 @@ impl<'p> World<'p> {
                 self.run_reader(index);
             }
             Event::Announcement(index) => {
-                let spread = self.dice.next();
-                self.readers[index].hear_announcement(self.now, spread);
+                self.readers[index].hear_announcement(self.now);
                 self.run_reader(index);
+            }
+            Event::Search(Some(index)) => {
+                self.readers[index].hear_search(self.now);
+                self.run_reader(index);
+            }
+            Event::Search(None) => {
+                if let Some(process) = &mut self.feed.process {
+                    process.announcements.searched(ClockTime(self.now));
+                    let at = process.announcements.deadline().0;
+                    self.queue.push(at.max(self.now), Event::FeedWakes);
+                }
             }
             Event::Request(index, id, query) => self.serve(index, id, query),
             Event::Answer(index, life, report) => {
@@ -292,7 +301,7 @@ impl<'p> World<'p> {
                 && let Client::Asking { id, .. } = process.client
             {
                 let at = self.tcp_at[index].max(self.readers[index].link.send_by_tcp(self.now));
-                self.queue.push(at, Event::Answer(index, life, Report::Failed(id, HistoryFailure::Unusable)));
+                self.queue.push(at, Event::Answer(index, life, Report::Failed(id)));
             }
             if let Some(process) = &mut self.readers[index].process {
                 process.is_connected = false;
@@ -358,11 +367,10 @@ impl<'p> World<'p> {
 
     fn announce(&mut self) {
         let Some(process) = &mut self.feed.process else { return };
-        if self.now < process.announce_at {
+        if !process.announcements.poll(ClockTime(self.now)) {
             return;
         }
-        process.announce_at = self.now + ANNOUNCEMENTS;
-        let at = process.announce_at;
+        let at = process.announcements.deadline().0;
         for index in 0..self.readers.len() {
             for at in self.readers[index].link.send(self.now, Traffic::Announcements, false) {
                 self.queue.push(at, Event::Announcement(index));
@@ -379,6 +387,7 @@ impl<'p> World<'p> {
         for outgoing in out {
             match outgoing {
                 Outgoing::Datagram(to, bytes) => self.pass(index, to, bytes),
+                Outgoing::Search => self.pass_search(index),
                 Outgoing::Request(query) => {
                     let life = self.readers[index].lives;
                     let at = self.readers[index].link.send_by_tcp(self.now);
@@ -410,6 +419,18 @@ impl<'p> World<'p> {
         }
     }
 
+    /// Passes a search to the server and to the other subscribers.
+    fn pass_search(&mut self, index: usize) {
+        for at in self.readers[index].link.send(self.now, Traffic::Announcements, true) {
+            self.queue.push(at, Event::Search(None));
+            for other in (0..self.readers.len()).filter(|other| *other != index) {
+                for at in self.readers[other].link.send(at, Traffic::Announcements, false) {
+                    self.queue.push(at, Event::Search(Some(other)));
+                }
+            }
+        }
+    }
+
     /// The history server answers a request.
     fn serve(&mut self, index: usize, life: u64, query: HistoryQuery) {
         let stall = |fault: &FeedFault| match fault {
@@ -419,7 +440,7 @@ impl<'p> World<'p> {
         if let Some(until) = self.plan.feed.faults.iter().find_map(stall) {
             return self.queue.push(until + 1, Event::Request(index, life, query));
         }
-        let failed = Report::Failed(query.id, HistoryFailure::Unusable);
+        let failed = Report::Failed(query.id);
         let reports: Vec<Report> = match self.feed.process.is_some() {
             true => {
                 let frames = self.feed.answer(query.start, query.count);

@@ -112,10 +112,14 @@ impl PublisherMachine {
     }
 
     /// Returns whether all subscribers have everything that was published and, after the end of the stream, know that it
-    /// has ended; those that read a history have read it, and nobody is about to join.
+    /// has ended; those that read a history have read it, and nobody is about to join, or to report to a publisher that has
+    /// restarted.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.is_sent() && self.behind().next().is_none() && self.ending.joining.is_empty()
+        self.is_sent()
+            && !self.awaits_claims()
+            && self.behind().next().is_none()
+            && self.ending.joining.is_empty()
     }
 
     /// Returns whether the applications of all subscribers have read everything.

@@ -10,7 +10,8 @@ use super::{PublisherEvent, PublisherMachine};
 use crate::outbox::Target;
 use crate::wire::{
     Acknowledgement, AddressToken, DatagramView, Flags, FlowControl, HEADER_LENGTH, Header, Heartbeat,
-    KeyEpoch, Kind, Nak, Probe, Reset, ResetReason, Status, SubscriberId, SubscriberName, TAG_LENGTH,
+    KeyEpoch, Kind, Nak, Probe, Reset, ResetReason, ServedHistory, Status, SubscriberId, SubscriberName,
+    TAG_LENGTH,
 };
 use crate::{ClockTime, Nanos};
 
@@ -158,7 +159,9 @@ impl PublisherMachine {
         let sealed = if self.seals() { SEALED_EXTRA } else { 0 };
         let origin = self.config.origin.map_or(0, |origin| origin.extension_length());
         let recalled = self.recalled.index(self.ring.oldest_retained).extension_length();
-        let length = HEADER_LENGTH + origin + recalled + Heartbeat::LENGTH + sealed + self.signature_length();
+        let history = self.history_to_show().map_or(0, |_| ServedHistory::LENGTH);
+        let extensions = origin + recalled + history + self.signature_length();
+        let length = HEADER_LENGTH + extensions + Heartbeat::LENGTH + sealed;
         let price = (length * usize::from(self.config.paths.max(1))) as u64;
         self.heartbeats.request(now, paid as u64, price);
     }

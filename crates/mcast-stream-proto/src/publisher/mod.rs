@@ -46,7 +46,7 @@ use crate::outbox::Outbox;
 use crate::proof::{AddressProof, EchoLimit};
 use crate::random::Random;
 use crate::seal::Keys;
-use crate::wire::{FlowControl, Header, Kind, MessageNumber};
+use crate::wire::{FlowControl, Header, Kind, MessageNumber, ServedHistory};
 use crate::{ClockTime, Nanos};
 use acknowledgements::Acknowledgements;
 use auto_rate::AutoControl;
@@ -113,6 +113,8 @@ pub struct PublisherMachine {
     /// The sums over departed subscribers that are no longer remembered one by one.
     forgotten: Audience,
     acknowledgements: Option<Acknowledgements>,
+    /// The history of the stream that it serves.
+    history: Option<ServedHistory>,
     recalled: Recalled,
     check_at: ClockTime,
 }
@@ -165,6 +167,7 @@ impl PublisherMachine {
             acknowledgements: config.quorum.clone().map(|quorum| {
                 Acknowledgements::new(quorum, config.first_message.max(config.acknowledge_from))
             }),
+            history: None,
             recalled: Recalled::NOTHING,
             check_at: now,
             config,
@@ -202,6 +205,12 @@ impl PublisherMachine {
             self.heartbeats.restart(now);
         }
         Ok(())
+    }
+
+    /// Shows subscribers that the publisher serves the history of its stream. A publisher whose
+    /// [messages come out of engines](PublisherConfig::origin) does not show it: servers of these announce themselves.
+    pub const fn serve_history(&mut self, history: Option<ServedHistory>) {
+        self.history = history;
     }
 
     /// Seals with the greatest epoch in `keys` from the next datagram on, and opens with all of them. Give subscribers

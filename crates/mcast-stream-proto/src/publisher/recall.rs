@@ -3,7 +3,7 @@
 
 use super::PublisherMachine;
 use super::event::Refusal;
-use crate::wire::{DatagramView, Flags, Kind, MessageKey, MessageNumber, RecallIndex, Sequence};
+use crate::wire::{DatagramView, Flags, FlowControl, Kind, MessageKey, MessageNumber, RecallIndex, Sequence};
 use crate::{ClockTime, Nanos};
 
 /// For how long a restarted publisher overwrites nothing, because subscribers have not reported to it yet.
@@ -100,11 +100,15 @@ impl PublisherMachine {
     }
 
     /// Returns the number before which all subscribers that this publisher waits for have all messages; `None` while it
-    /// waits for none, or may not know all of them yet. It goes back when a subscriber joins that has less.
+    /// waits for none, or may not know all of them yet. It goes back when a subscriber joins that has less. Without
+    /// feedback, it is the first message that was not sent.
     #[must_use]
     pub fn confirmed(&mut self) -> Option<MessageNumber> {
         if self.awaits_claims() {
             return None;
+        }
+        if self.config.flow == FlowControl::OneWay {
+            return Some(self.first_unfinished(self.ring.sent));
         }
         let (_, next) = self.members.slowest()?;
         let next = next.clamp(self.ring.oldest_retained, self.ring.next);

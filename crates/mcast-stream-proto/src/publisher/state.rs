@@ -8,7 +8,7 @@ use super::{LONGEST_ROUND_TRIP, MIN_ROUND_TRIP, PublisherEvent, PublisherMachine
 use crate::outbox::Target;
 use crate::wire::{
     Announce, DatagramWriter, Flags, FlowControl, Heartbeat, Kind, MINOR, MessageNumber, ResetReason,
-    Sequence, SubscriberId, WriteError,
+    Sequence, ServedHistory, SubscriberId, WriteError,
 };
 use crate::{ClockTime, Nanos};
 
@@ -88,11 +88,13 @@ impl PublisherMachine {
         let acknowledge = if self.acknowledgements.is_some() { Flags::ACKNOWLEDGE } else { Flags(0) };
         let flags = end.with(acknowledge).with(self.requested_statuses(now));
         let (origin, repairers) = (self.config.origin, self.repairers_to_list(now));
+        let history = self.history_to_show();
         let recalled = self.recalled.index(self.ring.oldest_retained);
         self.push_control(Target::Group, Kind::Heartbeat, flags, |writer| {
             origin.map_or(Ok(()), |origin| origin.write(writer))?;
             recalled.write(writer)?;
             repairers.write(writer)?;
+            history.map_or(Ok(()), |history| history.write(writer))?;
             heartbeat.write(writer)
         });
         self.parity.note_announced();
@@ -174,6 +176,15 @@ impl PublisherMachine {
     /// Returns the shortest time between two statuses of one subscriber.
     pub(super) fn status_interval(&self) -> Nanos {
         (self.members.len() as u64).max(1) * STATUS_SPACING
+    }
+
+    /// Returns the history that heartbeats show. Extensions are not encrypted, so that those of a sealed stream only show that
+    /// there is one.
+    pub(super) fn history_to_show(&self) -> Option<ServedHistory> {
+        // A trail of engines and this do not fit the header beside all others.
+        let has_trail = self.config.origin.is_some_and(|origin| !origin.engines.is_empty());
+        let history = self.history.filter(|_| !has_trail);
+        history.map(|history| if self.seals() { ServedHistory { port: 0 } } else { history })
     }
 
     /// Updates the group round-trip time: the longest of all subscribers, which rises at once and falls slowly.

@@ -6,6 +6,7 @@ use super::former::{FormerIncarnation, FormerIncarnations};
 use crate::replay::Counts;
 use crate::wire::{
     DatagramView, Flags, Header, Heartbeat, Incarnation, IncarnationSalt, KeyEpoch, Origin, RecallIndex,
+    ServedHistory,
 };
 use crate::{ClockTime, Nanos};
 
@@ -21,6 +22,7 @@ pub(super) struct IncarnationIdentity {
     /// The sequence of that heartbeat.
     pub(super) count: u64,
     pub(super) origin: Option<Origin>,
+    pub(super) history: Option<ServedHistory>,
     /// Where the messages of the former publisher are.
     pub(super) recalled: RecallIndex,
     pub(super) requests_acknowledgements: bool,
@@ -35,6 +37,7 @@ impl IncarnationIdentity {
             epoch,
             count,
             origin: Origin::of(view),
+            history: ServedHistory::of(view),
             recalled: RecallIndex::of(view, (heartbeat.next, heartbeat.next_message)),
             requests_acknowledgements: flags.has(Flags::ACKNOWLEDGE),
         }
@@ -70,6 +73,8 @@ pub(super) struct Incarnations {
     epoch: KeyEpoch,
     /// Where its messages come from.
     origin: Option<Origin>,
+    /// The history that its publisher serves.
+    history: Option<ServedHistory>,
     /// The counts of its control datagrams.
     counts: Counts,
     /// A new one, which is followed once the rest of the current one is delivered.
@@ -87,6 +92,7 @@ impl Incarnations {
             salt: IncarnationSalt::NONE,
             epoch: KeyEpoch::CLEAR,
             origin: None,
+            history: None,
             counts: Counts::default(),
             successor: None,
             former: FormerIncarnations::default(),
@@ -112,6 +118,16 @@ impl Incarnations {
     /// Returns where the messages of the current one come from, if it reads them from an engine.
     pub(super) const fn origin(&self) -> Option<Origin> {
         self.origin
+    }
+
+    /// Returns the history that the publisher of the current one serves.
+    pub(super) const fn history(&self) -> Option<ServedHistory> {
+        self.history
+    }
+
+    /// Notes the history that a heartbeat of the current one shows.
+    pub(super) const fn note_history(&mut self, history: Option<ServedHistory>) {
+        self.history = history;
     }
 
     /// Whether this one has the messages of the current one, with the same numbers.
@@ -159,7 +175,7 @@ impl Incarnations {
     pub(super) fn follow(&mut self, identity: IncarnationIdentity) {
         self.current = Some(identity.incarnation);
         (self.salt, self.epoch, self.counts) = (identity.salt, identity.epoch, Counts::default());
-        self.origin = identity.origin;
+        (self.origin, self.history) = (identity.origin, identity.history);
     }
 
     #[inline]

@@ -44,7 +44,9 @@ use crate::random::Random;
 use crate::repairer::Repairer;
 use crate::seal::{Ciphers, Keys};
 use crate::sign::PinnedKeys;
-use crate::wire::{Heartbeat, Incarnation, MessageNumber, Origin, Sequence, StreamId, SubscriberId};
+use crate::wire::{
+    Heartbeat, Incarnation, MessageNumber, Origin, Sequence, ServedHistory, StreamId, SubscriberId,
+};
 use crate::{ClockTime, Nanos};
 use account::Account;
 use assembly::Assembly;
@@ -292,6 +294,12 @@ impl SubscriberMachine {
     #[must_use]
     pub const fn origin(&self) -> Option<Origin> {
         self.incarnations.origin()
+    }
+
+    /// Returns the history of the stream that that publisher serves.
+    #[must_use]
+    pub const fn served_history(&self) -> Option<ServedHistory> {
+        self.incarnations.history()
     }
 
     /// Returns the address from which the heartbeats of that publisher arrive.

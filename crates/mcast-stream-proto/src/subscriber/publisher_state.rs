@@ -14,7 +14,7 @@ use crate::backoff::SMALL_GROUP;
 use crate::sign::SIGNATURE_EXTENSION;
 use crate::wire::{
     DatagramView, Flags, Header, Heartbeat, Incarnation, KeyEpoch, Kind, MessageNumber, Ncf, Parity, Probe,
-    Reset, ResetReason, Sequence, Status,
+    Reset, ResetReason, Sequence, ServedHistory, Status,
 };
 use crate::{ClockTime, Nanos};
 
@@ -92,6 +92,7 @@ impl SubscriberMachine {
                     true => {
                         self.on_heartbeat(now, from, header, heartbeat);
                         self.note_repairers(now, view);
+                        self.incarnations.note_history(ServedHistory::of(view));
                     }
                     false if self.incarnations.is_replayed(header.incarnation, heartbeat.clock) => {
                         self.statistics.other += 1;

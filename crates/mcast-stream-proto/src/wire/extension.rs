@@ -47,6 +47,8 @@ impl ExtensionKind {
     pub const REPAIRERS: Self = Self(14);
     /// Where the messages of the former publisher are: on heartbeats of a publisher that continues a stream.
     pub const RECALLED: Self = Self(15);
+    /// The publisher serves the history of the stream: on heartbeats. The small value is the TCP port.
+    pub const HISTORY: Self = Self(16);
 
     const fn is_critical(self) -> bool {
         self.0 & Self::CRITICAL != 0

@@ -93,6 +93,26 @@ fn heartbeat() {
 }
 
 #[test]
+fn heartbeat_of_a_publisher_that_serves_its_history() {
+    let history = ServedHistory { port: 7768 };
+    let written = written(&header(Kind::Heartbeat, 11), |writer| {
+        history.write(writer).unwrap();
+        Heartbeat { next: Sequence(1), oldest_retained: Sequence(1), ..Heartbeat::default() }
+            .write(writer)
+            .unwrap();
+    });
+    agree(
+        &written,
+        "4d43 10 03 09 00 0000 0102030405060708 11223344 00000000 000000000000000b
+         1001 1e58
+         0000000000000001 0000000000000000 0000000000000001 0000000000000000
+         0000000000000000 0000000000000000 0000000000000000 00000000 00000000 00 01 00 00
+         00000000 0000 0000 00000000",
+    );
+    assert_eq!(ServedHistory::of(&DatagramView::parse(&written).unwrap()), Some(history));
+}
+
+#[test]
 fn heartbeat_with_an_origin() {
     let origin = Origin {
         stream: StreamId(0xa1),

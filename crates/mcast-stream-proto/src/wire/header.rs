@@ -41,10 +41,12 @@ pub enum Kind {
     Echo,
     /// The address of a server that keeps the messages of a stream.
     History,
+    /// A subscriber searches such a server.
+    HistorySearch,
 }
 
 impl Kind {
-    const ALL: [(u8, Self); 12] = [
+    const ALL: [(u8, Self); 13] = [
         (1, Self::Data),
         (2, Self::Parity),
         (3, Self::Heartbeat),
@@ -57,13 +59,14 @@ impl Kind {
         (10, Self::Reset),
         (11, Self::Echo),
         (12, Self::History),
+        (13, Self::HistorySearch),
     ];
 
     /// Returns the kind with this number; `None` if it is unknown.
     #[must_use]
     pub const fn from_number(number: u8) -> Option<Self> {
         match number {
-            1..=12 => Some(Self::ALL[number as usize - 1].1),
+            1..=13 => Some(Self::ALL[number as usize - 1].1),
             _ => None,
         }
     }

@@ -697,8 +697,8 @@ pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "what the history lacks is reported as lost",
         "history/machine.rs",
-        "            self.skip_to(first, Cause::NotInHistory);\n            self.note_progress(now);",
-        "            self.position = Some(first);\n            self.note_progress(now);",
+        "            self.skip_to(first, Cause::NotInHistory);\n            self.note_progress();",
+        "            self.position = Some(first);\n            self.note_progress();",
     ),
     STREAM.rule(
         "a gap in the history is reported as lost",
@@ -715,7 +715,7 @@ pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "a history that brings nothing ends the wait",
         "history/machine.rs",
-        "|| now >= self.given_up_at(&reading)\n",
+        "|| self.clock.now() >= self.given_up_at(&reading)\n",
         "\n",
     ),
     STREAM.rule(
@@ -723,6 +723,60 @@ pub(super) const RULES: &[Rule] = &[
         "history/machine.rs",
         "            self.backlog.pop();\n        }\n    }",
         "            self.backlog.pop();\n            self.position = self.backlog.front();\n        }\n    }",
+    ),
+    STREAM.rule(
+        "a start waits longer for a server than a loss",
+        "history/machine.rs",
+        "            true => START_PATIENCE * self.config.patience,",
+        "            true => self.config.patience,",
+    ),
+    STREAM.rule(
+        "a start with the oldest message waits for a server that was shown",
+        "history/machine.rs",
+        "self.is_at_oldest() && self.config.searches && !self.search.exists()",
+        "self.is_at_oldest() && self.config.searches",
+    ),
+    STREAM.rule(
+        "messages before those that the publisher retains are not left out silently",
+        "history/machine.rs",
+        "self.has_no_server() && front.number == MessageNumber(0);",
+        "self.has_no_server();",
+    ),
+    STREAM.rule(
+        "a start whose server does not answer is a loss",
+        "history/machine.rs",
+        "Some(HistoryStart::Oldest) => self.is_at_oldest() && !self.has_no_server(),",
+        "Some(HistoryStart::Oldest) => false,",
+    ),
+    STREAM.rule(
+        "losses that wait behind one that no server answers have the same patience",
+        "history/machine.rs",
+        "self.unanswered_since.map_or(self.clock.now(), |since| since.max(noticed));",
+        "self.clock.now();",
+    ),
+    STREAM.rule(
+        "the time in which the process does not run counts for no patience",
+        "history/running.rs",
+        "now.since(self.seen).min(Self::LONGEST_STEP);",
+        "now.since(self.seen);",
+    ),
+    STREAM.rule(
+        "the searches of others replace its own",
+        "history/search.rs",
+        "    pub(super) fn overhear(&mut self, now: ClockTime, run: RunTime, random: &mut Random) {\n        self.postpone(now, run, random);",
+        "    pub(super) fn overhear(&mut self, now: ClockTime, run: RunTime, random: &mut Random) {\n        let _ = (now, run, random);",
+    ),
+    STREAM.rule(
+        "another server is preferred to one that has failed",
+        "history/search.rs",
+        "        if self.failed.contains(&server) {",
+        "        if false {",
+    ),
+    STREAM.rule(
+        "searches do not make servers flood the network",
+        "history/announcement.rs",
+        "now.max(sent_at + Self::SHORTEST_INTERVAL)",
+        "now.max(sent_at)",
     ),
     STREAM.rule(
         "a start in the past includes what the publisher discards before it knows the subscriber",

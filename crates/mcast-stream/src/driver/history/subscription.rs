@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mcast::InterfaceSelector;
 
+use super::announce::{Found, HistorySearcher};
 use super::reader::{HistoryReader, Job, ReaderConfig, Report};
 use crate::driver::clock;
 use crate::history::{AnswerFrame, HistoryConfig, HistoryMachine};
@@ -24,6 +25,9 @@ const MAX_EVENTS: usize = 256;
 pub(in crate::driver) struct HistorySubscription {
     pub(in crate::driver) machine: HistoryMachine,
     config: ReaderConfig,
+    /// Where servers are searched; `None`: on all interfaces.
+    interface: Option<InterfaceSelector>,
+    searcher: Option<HistorySearcher>,
     reader: Option<HistoryReader>,
     /// Whether the connection is closed until the next request.
     is_resting: bool,
@@ -43,10 +47,13 @@ impl HistorySubscription {
         now: ClockTime,
     ) -> Self {
         // Subscribers that start together do not come back together.
-        let config = HistoryConfig { seed: config.seed ^ clock::seed(), ..config };
+        let seed = config.seed ^ clock::seed();
+        let config = HistoryConfig { seed, searches: servers.is_empty(), ..config };
         Self {
             machine: HistoryMachine::new(config, now),
-            config: ReaderConfig { servers, interface, longest_message },
+            config: ReaderConfig { servers, longest_message },
+            interface,
+            searcher: None,
             reader: None,
             is_resting: true,
             held: None,
@@ -80,6 +87,39 @@ impl HistorySubscription {
         });
     }
 
+    /// Passes the history that the publisher shows.
+    pub(in crate::driver) fn note_publisher(&mut self, core: &SubscriberMachine) {
+        if let (Some(history), Some(publisher)) = (core.served_history(), core.publisher()) {
+            self.machine.server_advertised(history.address(publisher));
+        }
+    }
+
+    /// Searches servers while the machine needs one.
+    fn search(&mut self, now: ClockTime, stream: StreamId, keys: &Keys) -> Result<(), StreamError> {
+        if !self.machine.is_searching() {
+            self.searcher = None;
+            return Ok(());
+        }
+        let is_due = self.machine.search(now);
+        if is_due && self.searcher.as_ref().is_none_or(|searcher| searcher.stream() != stream) {
+            self.problem = Some("no history server of this stream was found".to_owned());
+            self.searcher = HistorySearcher::join(stream, self.interface.as_ref(), keys.clone())
+                .inspect_err(|error| self.problem = Some(format!("cannot search history servers: {error}")))
+                .ok();
+        }
+        let Some(searcher) = &mut self.searcher else { return Ok(()) };
+        if is_due {
+            searcher.search();
+        }
+        while let Some(found) = searcher.receive()? {
+            match found {
+                Found::Server(server) => self.machine.server_found(now, server),
+                Found::Search => self.machine.search_overheard(now),
+            }
+        }
+        Ok(())
+    }
+
     /// Sends what is to be requested, and passes on what has arrived.
     pub(in crate::driver) fn exchange(
         &mut self,
@@ -96,6 +136,7 @@ impl HistorySubscription {
             reader.ask(Job { query, stream, keys: keys.clone() });
             self.is_resting = false;
         }
+        self.search(now, stream, keys)?;
         let Some(reader) = &self.reader else { return Ok(()) };
         if self.machine.is_live() && !self.is_resting {
             reader.rest();
@@ -120,9 +161,9 @@ impl HistorySubscription {
                     // After a malformed frame, the request is given up, and the thread ends the connection.
                     let _ = self.machine.frame(now, id, server, frame);
                 }
-                Report::Failed(id, failure, why) => {
+                Report::Failed(id, why) => {
                     self.problem = Some(why);
-                    self.machine.failed(now, id, failure);
+                    self.machine.failed(now, id);
                 }
             }
         }
@@ -131,9 +172,9 @@ impl HistorySubscription {
 
     /// Returns the longest time to wait before the next exchange.
     pub(in crate::driver) fn wait(&self, until: impl Fn(ClockTime) -> Duration) -> Duration {
-        match self.machine.request() {
-            Some(_) => POLL,
-            None => until(self.machine.deadline()),
+        match self.machine.request().is_some() || self.machine.is_searching() {
+            true => POLL,
+            false => until(self.machine.deadline()).max(POLL),
         }
     }
 }

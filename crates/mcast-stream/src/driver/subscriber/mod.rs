@@ -575,6 +575,9 @@ impl Subscriber {
     fn history_step(&mut self) -> Result<Option<Step>, StreamError> {
         let stream = self.core.as_ref().map(crate::SubscriberMachine::stream).or(self.stream);
         let Some(history) = &mut self.history else { return Ok(None) };
+        if let Some(core) = &self.core {
+            history.note_publisher(core);
+        }
         history.exchange(self.now, stream, &self.config.keys)?;
         if self.is_caller_busy {
             return Ok(None);
