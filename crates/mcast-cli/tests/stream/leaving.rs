@@ -56,3 +56,12 @@ fn a_file_that_is_no_key_file_is_not_to_be_changed() {
         assert!(!ended.stderr.contains("chmod"), "{ended:?}");
     }
 }
+
+#[test]
+fn a_subscriber_that_left_with_the_last_message_has_everything() {
+    let lan = Lan::new();
+    let subscribing = subscriber(&lan.b, &[GROUP, "-c", "2"]);
+    let ended = publisher(&lan.a, &[GROUP, "--wait-for", "1", "--rate", "50pps", "a", "b"]).end().succeeded();
+    assert!(ended.stderr.contains("1 of 1 subscriber has everything"), "{ended:?}");
+    assert_eq!(subscribing.end().succeeded().lines(), ["a", "b"]);
+}

@@ -28,7 +28,7 @@ pub enum Standing {
         /// Messages reported as lost to its application so far.
         messages: u64,
     },
-    /// It left before the stream was closed, or before it had all of it.
+    /// It left before its application was given all messages.
     Left,
     /// It left because of an error.
     Failed,
@@ -152,13 +152,20 @@ impl PublisherMachine {
         }
     }
 
+    /// Returns whether a subscriber that has left had been given all messages by then.
+    fn had_all(&self, progress: &Progress) -> bool {
+        progress.given == Some(self.next_message)
+    }
+
     pub(super) fn standing_of_departed(&self, departed: &Departed) -> Option<Standing> {
         let progress = &departed.progress;
         match (departed.role, departed.departure) {
             (Role::Unknown | Role::BestEffort, _) => None,
             (_, Departure::Failed) => Some(Standing::Failed),
             _ if progress.is_incomplete() => Some(incomplete(progress)),
-            _ if self.closed && progress.end == End::Delivered => Some(Standing::Complete),
+            _ if self.closed && (progress.end == End::Delivered || self.had_all(progress)) => {
+                Some(Standing::Complete)
+            }
             (_, Departure::Left) => Some(Standing::Left),
             (_, Departure::Silent) => Some(Standing::Unknown),
         }

@@ -108,6 +108,7 @@ impl PublisherMachine {
         }
         if self.admit(now, id, from, &view.header, status.token) {
             self.note_acknowledgement(id, view, status);
+            self.note_leave(id, view, status);
             self.on_status(now, id, from, view.header.sequence, status);
             self.settle_after_report(now);
         }
@@ -175,6 +176,14 @@ impl PublisherMachine {
         let report = Acknowledgement::of(view).filter(|report| report.received <= next_message);
         if let Some(report) = report.filter(|_| self.acknowledgements.is_some()) {
             record.record(report, status.given_up > 0 || status.lost_messages > 0);
+        }
+    }
+
+    /// Notes what the application of a subscriber that leaves was given.
+    fn note_leave(&mut self, id: SubscriberId, view: &DatagramView<'_>, status: &Status) {
+        let given = Acknowledgement::of(view).filter(|_| status.flags & Status::LEAVING != 0);
+        if let Some(member) = self.members.get_mut(id) {
+            member.progress.given = given.map(|given| given.received);
         }
     }
 

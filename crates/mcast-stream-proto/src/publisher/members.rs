@@ -15,7 +15,7 @@ use super::repair_flow::RepairFlow;
 use crate::nak_limit::NakLimit;
 use crate::replay::Counts;
 use crate::seal::{Cipher, Purpose};
-use crate::wire::{Sequence, Status, SubscriberId};
+use crate::wire::{MessageNumber, Sequence, Status, SubscriberId};
 use crate::{ClockTime, Nanos};
 
 /// The role of a subscriber in flow control.
@@ -63,6 +63,8 @@ pub(crate) struct Progress {
     pub(crate) given_up: u64,
     pub(crate) lost_messages: u64,
     pub(crate) end: End,
+    /// When it left: its application was given the messages before this one.
+    pub(crate) given: Option<MessageNumber>,
     /// Whether it reads a history, by its latest status.
     pub(crate) is_reading: bool,
     /// The count of that status.

@@ -371,7 +371,11 @@ impl SubscriberMachine {
             given_up,
             lost_messages,
         };
-        let acknowledgement = self.wanted_acknowledgement();
+        // Without a request, one that leaves says what its application was given.
+        let is_leaving =
+            flags & (Status::LEAVING | Status::FAILED) == Status::LEAVING && !self.delivery.is_closed();
+        let acknowledgement =
+            self.wanted_acknowledgement().or_else(|| is_leaving.then(|| self.acknowledgement()));
         let name = self.config.name;
         self.push_control(Target::Address(publisher), incarnation, Kind::Status, |writer| {
             name.map_or(Ok(()), |name| name.write(writer))?;

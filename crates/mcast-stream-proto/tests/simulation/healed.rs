@@ -121,7 +121,7 @@ impl World {
         world.steps(20);
         let mut pending = 0;
         while world.published < MESSAGES && world.now < 100 * SECOND {
-            pending += u64::from(world.now % (2 * MILLISECOND) == 0);
+            pending += u64::from(world.now.is_multiple_of(2 * MILLISECOND));
             while pending > 0 && world.publisher.publish(world.now(), &[1; LENGTH]).is_ok() {
                 pending -= 1;
                 world.published += 1;
