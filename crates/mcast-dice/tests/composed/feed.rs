@@ -34,6 +34,8 @@ const DATAGRAM: usize = 1_232;
 const LOG_PAUSE: u64 = 50 * MILLISECOND;
 /// How often it records how far subscribers are.
 const CONFIRMED_INTERVAL: u64 = 100 * MILLISECOND;
+/// The sockets for addresses that have not proven themselves.
+const ASIDE_SOCKETS: usize = 4;
 /// While more bytes wait to be sent, nothing is accepted.
 const MOST_WAITING: usize = 4 << 20;
 /// The least time for the last messages to subscribers that have everything.
@@ -244,8 +246,8 @@ impl Feed {
             has_recorded_end: false,
             deadline: u64::MAX,
             announcements: AnnouncementSchedule::new(ClockTime(now), self.seed),
-            unicast: SendBuffer::default(),
-            aside: SendBuffer::default(),
+            unicast: SendBuffer::of(1),
+            aside: SendBuffer::of(ASIDE_SOCKETS),
             unsent: VecDeque::new(),
             started: now,
         });

@@ -9,9 +9,9 @@ use mcast_stream_proto::wire::{Header, Kind};
 use crate::feed::Destination;
 use crate::plan::{ReaderFault, ReaderPlan, SECOND, Span, Traffic};
 
-/// The room of a socket's send buffer, as of a Linux system that nobody has configured, and what a short datagram takes of
-/// it there. In bytes.
-const SEND_BUFFER: usize = 212_992;
+/// The room of a socket's send buffer that has asked for more, on a Linux system that nobody has configured, and what a
+/// short datagram takes of it there. In bytes.
+const SEND_BUFFER: usize = 2 * 212_992;
 const OVERHEAD: usize = 704;
 /// How long a datagram waits for the link-layer address of a host that does not exist.
 const RESOLUTION: u64 = 3 * SECOND;
@@ -90,13 +90,19 @@ impl Link {
 }
 
 /// The send buffer of a socket. Datagrams to hosts that do not exist stay in it until their address is given up.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct SendBuffer {
+    size: usize,
     stuck: VecDeque<(u64, usize)>,
     bytes: usize,
 }
 
 impl SendBuffer {
+    /// Returns those of this many sockets, which are used as one.
+    pub(crate) const fn of(sockets: usize) -> Self {
+        Self { size: sockets * SEND_BUFFER, stuck: VecDeque::new(), bytes: 0 }
+    }
+
     /// Sends a datagram; returns whether there was room for it.
     pub(crate) fn send(
         &mut self,
@@ -109,7 +115,7 @@ impl SendBuffer {
             self.bytes -= self.stuck.pop_front().map_or(0, |(_, bytes)| bytes);
         }
         let length = bytes.len() + OVERHEAD;
-        if self.bytes + length > SEND_BUFFER {
+        if self.bytes + length > self.size {
             return false;
         }
         if crate::world::exists(to) {
@@ -123,6 +129,6 @@ impl SendBuffer {
 
     /// Whether at most half of it is in use.
     pub(crate) const fn is_half_free(&self) -> bool {
-        self.bytes <= SEND_BUFFER / 2
+        self.bytes <= self.size / 2
     }
 }

@@ -176,7 +176,7 @@ impl Reader {
             is_connected: false,
             reports: VecDeque::new(),
             inbox: VecDeque::new(),
-            control: SendBuffer::default(),
+            control: SendBuffer::of(1),
             unprocessed: VecDeque::new(),
             processes_at: u64::MAX,
             started: now,

@@ -202,7 +202,11 @@ impl<'p> World<'p> {
             Event::FeedStarts => {
                 if self.feed.process.is_none() && self.feed.exit.is_none() {
                     self.feed.start(self.now);
-                    self.run_feed();
+                    match self.feed.process.is_some() {
+                        true => self.run_feed(),
+                        // A supervisor starts it again.
+                        false => self.queue.push(self.now + SECOND, Event::FeedStarts),
+                    }
                 }
             }
             Event::FeedDies { power, down } => self.kill_feed(power, down),
