@@ -221,6 +221,18 @@ pub(super) const RULES: &[Rule] = &[
         "",
     ),
     STREAM.rule(
+        "a crowd that loses different datagrams gets parity",
+        "publisher/parity.rs",
+        "is_lossy && self.known >= CROWD_SAMPLE && is_crowd(subscribers)",
+        "is_lossy && self.known == u64::MAX && is_crowd(subscribers)",
+    ),
+    STREAM.rule(
+        "a crowd that loses the same datagrams gets no parity",
+        "publisher/parity.rs",
+        "losers >= LOSSY && self.requested >= LOSSY && self.requested >= INDEPENDENT * share",
+        "losers >= LOSSY",
+    ),
+    STREAM.rule(
         "a block ends in time",
         "publisher/parity.rs",
         "is_over || now >= open.since + self.delay",
