@@ -201,7 +201,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::{DatagramWriter, Incarnation, KeyEpoch, Kind, StreamId};
+    use crate::wire::{DatagramWriter, Incarnation, IncarnationSalt, KeyEpoch, Kind, StreamId, TAG_LENGTH};
 
     /// Writes a datagram of this length, filled with the low byte of its sequence.
     fn write(ring: &mut Ring, length: usize) {
@@ -226,7 +226,10 @@ mod tests {
             let sequence = ring.next;
             let header = Header::new(Kind::Data, StreamId(1), Incarnation(1), sequence.0);
             let header = Header { epoch: KeyEpoch(epoch), ..header };
-            let length = DatagramWriter::new(ring.open_mut(), &header).unwrap().finish();
+            let mut writer = DatagramWriter::new(ring.open_mut(), &header).unwrap();
+            writer.salt(IncarnationSalt(7)).unwrap();
+            writer.put(&[0; TAG_LENGTH]).unwrap();
+            let length = writer.finish();
             ring.close(length, MessageNumber(sequence.0));
         }
         let mut oldest = |sent| {
