@@ -192,11 +192,12 @@ fn a_log_whose_old_secret_was_removed_is_continued_and_what_it_sealed_is_reporte
     let unopened = second.unopened().map(|unopened| (unopened.first, unopened.end));
     assert_eq!(unopened, Some((MessageNumber(0), MessageNumber(100))));
     publish(&second, 200..300);
-    let server = net.publisher.run(|| second.serve_history(HISTORY.parse::<SocketAddr>().unwrap())).unwrap();
+    let server =
+        net.publisher.run(|| second.serve_history(HISTORY.parse::<SocketAddr>().unwrap()).unwrap()).unwrap();
     let mut subscriber = net.subscriber(0, |settings| {
         settings.keys(new.clone()).from(HistoryStart::Oldest).history_server(server.address())
     });
-    let events = receive_until(&mut subscriber, 100, 300);
+    let events = net.subscribers[0].0.run(|| receive_until(&mut subscriber, 100, 300)).unwrap();
     let lost: Vec<_> = events.iter().filter(|event| is_loss(event)).collect();
     let (first, end) = (MessageNumber(0), MessageNumber(100));
     let unreadable = SubscriberEvent::Lost { first, end, cause: Cause::Unreadable };
