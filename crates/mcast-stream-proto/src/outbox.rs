@@ -17,8 +17,12 @@ const LONGEST: usize = 64 + NakWriter::LONGEST_BODY + 64 + SIGNATURE_EXTENSION +
 pub enum Target {
     /// The group of the stream, on each of its paths.
     Group,
-    /// A single address.
+    /// A single address that receives what is sent to it, as far as the sender knows.
     Address(SocketAddr),
+    /// A single address that may not exist: it has not proven itself, or it is another subscriber's. The system may hold a
+    /// datagram to it for seconds while it looks for the host. Such datagrams must not use up the send buffer of the others:
+    /// send them from other sockets, or only while most of the buffer is free. They may be dropped.
+    Aside(SocketAddr),
     /// The discovery group, to which streams are announced.
     Discovery,
 }

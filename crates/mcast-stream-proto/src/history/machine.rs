@@ -18,7 +18,7 @@ use super::backlog::{Backlog, LiveContent, LiveItem};
 use super::record::{HistoryContent, HistoryRecord, Position};
 use super::wire::{AnswerFrame, AnswerStatus, RecordReader, RequestedStart};
 use crate::random::Random;
-use crate::subscriber::{Cause, Item, Message, Step, SubscriberEvent, SubscriberStatistics};
+use crate::subscriber::{Cause, HistoryAccount, Item, Message, Step, SubscriberEvent, SubscriberStatistics};
 use crate::wire::{Incarnation, MessageKey, MessageNumber};
 use crate::{ClockTime, Nanos};
 
@@ -181,6 +181,27 @@ enum Start {
     Live,
 }
 
+/// What was reported to the application of the incarnation that was entered, and given to it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reported {
+    /// The first message after the last loss, or else the first of all.
+    since: MessageNumber,
+    /// Messages that were reported as lost.
+    lost: u64,
+    /// The last message that was given to it from here.
+    last: Option<MessageNumber>,
+}
+
+impl Reported {
+    const fn begin(first: MessageNumber) -> Self {
+        Self { since: first, lost: 0, last: None }
+    }
+
+    fn note_loss(&mut self, first: MessageNumber, end: MessageNumber) {
+        (self.since, self.lost) = (end, self.lost.saturating_add(end.ahead_of(first)));
+    }
+}
+
 /// Reading the history from the position on.
 #[derive(Clone, Copy, Debug)]
 struct Reading {
@@ -265,6 +286,7 @@ pub struct HistoryMachine {
     has_stopped: bool,
     has_ended: bool,
     statistics: HistoryStatistics,
+    reported: Reported,
     random: Random,
 }
 
@@ -299,6 +321,7 @@ impl HistoryMachine {
             has_stopped: false,
             has_ended: false,
             statistics: HistoryStatistics::default(),
+            reported: Reported::default(),
             random: Random::new(config.seed),
             config,
         }
@@ -422,6 +445,7 @@ impl HistoryMachine {
                 let next = if is_first { message } else { MessageNumber(0) };
                 self.backlog.next = Some(of_live(next));
                 if is_live {
+                    self.reported = Reported::begin(next);
                     self.entered = Some((identity.content, identity.own));
                     (self.is_tail_known, self.backlog_entered) = (false, Some(identity.content));
                     self.position = self.backlog.next;
@@ -438,6 +462,7 @@ impl HistoryMachine {
                 self.backlog.next = Some(of_live(end));
                 if is_live && !self.heals(now, cause) {
                     (self.has_stopped, self.position) = (self.config.stops, self.backlog.next);
+                    self.reported.note_loss(first, end);
                     return Some(event);
                 }
                 self.statistics.lost = self.statistics.lost.wrapping_sub(end.ahead_of(first));
@@ -469,6 +494,8 @@ impl HistoryMachine {
                     && *content == identity.content
                 {
                     *own = identity.own;
+                    // Statuses report what was lost of the publisher's own incarnation.
+                    self.reported.lost = 0;
                 }
                 Some(event)
             }
@@ -658,6 +685,21 @@ impl HistoryMachine {
         self.position
     }
 
+    /// Returns what the application has been given of the incarnation that it is in, and what was reported to it as lost.
+    #[must_use]
+    pub fn account(&self) -> HistoryAccount {
+        let Reported { since, lost, last } = self.reported;
+        HistoryAccount {
+            // Before that is known, nothing was given.
+            position: self.position.filter(|_| self.entered.is_some()).unwrap_or(Position::START),
+            since,
+            lost,
+            last,
+            is_live: self.is_live(),
+            is_reading: !self.is_idle(),
+        }
+    }
+
     /// Returns the message that [`next`](Self::next) returned last.
     #[must_use]
     pub fn item(&self) -> Option<Item<'_>> {
@@ -696,6 +738,7 @@ impl HistoryMachine {
                 self.enter(at);
                 self.count_message(key, &bytes);
                 self.position = Some(at.following());
+                self.reported.last = Some(at.number);
                 self.pending = Some(Current::Live(at.number, key, bytes));
             }
             LiveContent::Event(SubscriberEvent::Lost { end, cause, .. }) => {
@@ -856,6 +899,7 @@ impl HistoryMachine {
                 self.add_message(length);
                 self.statistics.from_history += 1;
                 self.position = Some(end);
+                self.reported.last = Some(first.number);
                 self.pending = Some(Current::Stored(first.number, key, bytes));
                 self.note_progress(now);
             }
@@ -938,6 +982,7 @@ impl HistoryMachine {
         self.position = Some(target);
         if first < target.number {
             self.statistics.lost = self.statistics.lost.wrapping_add(target.number.ahead_of(first));
+            self.reported.note_loss(first, target.number);
             self.events.push_back(SubscriberEvent::Lost { first, end: target.number, cause });
             self.has_stopped = self.config.stops;
         }
@@ -986,6 +1031,7 @@ impl HistoryMachine {
         }
         self.events.push_back(SubscriberEvent::Joined { incarnation: own, publisher, message });
         self.entered = Some((content, own));
+        self.reported = Reported::begin(message);
         self.is_tail_known = false;
     }
 

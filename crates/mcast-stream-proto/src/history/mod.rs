@@ -7,6 +7,7 @@
 
 mod announcement;
 mod backlog;
+mod joined;
 mod machine;
 mod record;
 #[cfg(test)]

@@ -66,13 +66,22 @@ pub enum PublisherEvent {
         /// The rate in bytes per second.
         rate: u64,
     },
+    /// A subscriber has left because of an error.
+    SubscriberFailed(SubscriberId),
     /// The publisher is back at its configured rate.
     Recovered,
     /// A subscriber requested datagrams that have left the retransmission buffer: from the first to before the second.
     Unrecoverable(SubscriberId, Sequence, Sequence),
-    /// A subscriber has given up datagrams for the first time; the number is how many.
+    /// A subscriber has given up datagrams, or lost messages, for the first time.
     /// [`PublisherMachine::standings`](super::PublisherMachine::standings) reports what it lacks at the end.
-    SubscriberIncomplete(SubscriberId, u64),
+    SubscriberIncomplete {
+        /// The subscriber.
+        subscriber: SubscriberId,
+        /// Datagrams that it has given up.
+        datagrams: u64,
+        /// Messages that it has reported as lost to its application.
+        messages: u64,
+    },
     /// The first message that is not settled, or the next one, cannot be acknowledged as required: subscribers are absent,
     /// were evicted, or have lost it. [`PublisherMachine::ack_wait`](super::PublisherMachine::ack_wait) returns which.
     QuorumLost,
@@ -178,8 +187,13 @@ pub struct PublisherStatistics {
     pub foreign: u64,
     /// Datagrams refused: not sealed by the group, replayed, or of a subscriber beyond the limit.
     pub refused: u64,
-    /// NAKs and statuses from unproven addresses; each was answered with an echo.
+    /// NAKs and statuses from unproven addresses, which are answered with an echo.
     pub unproven: u64,
+    /// Echoes to unproven addresses that were not sent because of their limit.
+    pub echoes_refused: u64,
+    /// Datagrams to single addresses that a socket did not accept, mostly because its send buffer was full. They count as
+    /// lost on the network.
+    pub not_sent: u64,
     /// The group round-trip time.
     pub round_trip: Nanos,
     /// Subscribers known now.

@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use super::members::{Departure, End, Role};
+use super::members::{Departure, End, Progress, Role};
 use super::pacing::Reception;
 use super::repair_flow::RepairFlow;
 use super::repairers::can_repair;
@@ -71,6 +71,7 @@ impl PublisherMachine {
         match header.kind {
             Kind::Probe => {
                 if let Ok(Probe { clock, .. }) = Probe::read(body) {
+                    self.note_joining(now, id);
                     self.echo(now, id, from, clock);
                 }
             }
@@ -101,11 +102,12 @@ impl PublisherMachine {
         status: &Status,
     ) {
         if status.flags & Status::JOINING != 0 {
+            self.note_joining(now, id);
             return self.heartbeat_on_demand(now, view.head.len() + view.body.len());
         }
         if self.admit(now, id, from, &view.header, status.token) {
             self.note_acknowledgement(id, view, status);
-            self.on_status(now, id, from, status);
+            self.on_status(now, id, from, view.header.sequence, status);
             self.settle_after_report(now);
         }
     }
@@ -173,7 +175,7 @@ impl PublisherMachine {
         }
     }
 
-    fn on_status(&mut self, now: ClockTime, id: SubscriberId, from: SocketAddr, status: &Status) {
+    fn on_status(&mut self, now: ClockTime, id: SubscriberId, from: SocketAddr, count: u64, status: &Status) {
         self.statistics.statuses += 1;
         // No subscriber can have data that was never sent.
         if status.next > self.ring.sent {
@@ -187,6 +189,7 @@ impl PublisherMachine {
         let (group_round_trip, floor, vouched) = (self.round_trip, self.rate_floor(), self.parity.vouched());
         let Some(member) = self.members.get_mut(id) else { return };
         let (was_incomplete, before) = (member.progress.is_incomplete(), member.role);
+        member.progress.note_reading(status, count);
         let silence = member.record(status, now, group_round_trip, vouched);
         // Nobody receives anything new while the stream pauses.
         let silence = silence.min(now.since(self.data_resumed_at));
@@ -198,6 +201,7 @@ impl PublisherMachine {
         };
         member.repairs_for_others = can_repair(status);
         let role = member.role;
+        self.ending.note_joined(id);
         let has_returned = before == Role::Evicted && role == Role::Awaited;
         if has_returned {
             (member.returned, member.advanced.1) = (Some(now), now);
@@ -225,7 +229,8 @@ impl PublisherMachine {
             self.events.push(PublisherEvent::SubscriberJoined(id, from));
         }
         if progress.is_incomplete() && !was_incomplete {
-            self.events.push(PublisherEvent::SubscriberIncomplete(id, progress.given_up));
+            let Progress { given_up: datagrams, lost_messages: messages, .. } = progress;
+            self.events.push(PublisherEvent::SubscriberIncomplete { subscriber: id, datagrams, messages });
         }
         if has_returned {
             self.events.push(PublisherEvent::SubscriberReturned(id));
@@ -235,8 +240,12 @@ impl PublisherMachine {
                 // The last status decides: buffered data may never have reached the application.
                 member.progress.end = End::of(status);
             }
-            self.depart(id, Departure::Left);
-            self.events.push(PublisherEvent::SubscriberLeft(id));
+            let has_failed = status.flags & Status::FAILED != 0;
+            self.depart(id, if has_failed { Departure::Failed } else { Departure::Left });
+            self.events.push(match has_failed {
+                true => PublisherEvent::SubscriberFailed(id),
+                false => PublisherEvent::SubscriberLeft(id),
+            });
         } else if self.closed && progress.end == End::Delivered {
             // The subscriber repeats this status until the reset arrives.
             self.reset(from, id, ResetReason::Settled);
@@ -257,10 +266,25 @@ impl PublisherMachine {
         }
     }
 
-    /// Sends an echo, which is no longer than the datagram that it answers and returns the clock of a probe.
+    /// Sends an echo, which is no longer than the datagram that it answers and returns the clock of a probe. Echoes to
+    /// addresses that have not proven themselves recently are limited.
     fn echo(&mut self, now: ClockTime, id: SubscriberId, from: SocketAddr, clock: u64) {
+        let member = self.members.get(id).filter(|member| member.address == from);
+        let to = match member.is_some_and(|member| now.since(member.last_heard) <= self.recent()) {
+            true => Target::Address(from),
+            false if self.echo_limit.admits(now) => Target::Aside(from),
+            false => {
+                self.statistics.echoes_refused += 1;
+                return;
+            }
+        };
         let echo = Probe { clock, token: self.proof.token(now, from), subscriber: id };
-        self.push_control(Target::Address(from), Kind::Echo, Flags(0), |writer| echo.write(writer));
+        self.push_control(to, Kind::Echo, Flags(0), |writer| echo.write(writer));
+    }
+
+    /// Notes datagrams to single addresses that a socket did not accept. They count as lost on the network.
+    pub const fn on_not_sent(&mut self, datagrams: u64) {
+        self.statistics.not_sent += datagrams;
     }
 
     pub(super) fn reset(&mut self, to: SocketAddr, id: SubscriberId, reason: ResetReason) {

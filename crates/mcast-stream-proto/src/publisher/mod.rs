@@ -5,6 +5,7 @@ mod audience;
 mod auto_rate;
 mod config;
 mod congestion;
+mod ending;
 mod event;
 mod feedback;
 mod flow;
@@ -42,13 +43,14 @@ pub use quorum::{
 pub use transmit::Transmit;
 
 use crate::outbox::Outbox;
-use crate::proof::AddressProof;
+use crate::proof::{AddressProof, EchoLimit};
 use crate::random::Random;
 use crate::seal::Keys;
 use crate::wire::{FlowControl, Header, KeyEpoch, Kind, MessageNumber};
 use crate::{ClockTime, Nanos};
 use acknowledgements::Acknowledgements;
 use auto_rate::AutoControl;
+use ending::Ending;
 use event::EventQueue;
 use flow::FlowState;
 use heartbeat::HeartbeatSchedule;
@@ -67,6 +69,8 @@ use signing::Signing;
 /// A shorter timer would be lost in the scheduling delay of the system.
 const MIN_ROUND_TRIP: Nanos = Nanos::from_micros(50);
 const LONGEST_ROUND_TRIP: Nanos = Nanos::from_secs(10);
+/// Echoes to unproven addresses, at once and per second. In a group of 16,384 that join together, some probe twice more.
+const UNPROVEN_ECHOES: u64 = 4_096;
 
 /// The publisher of a stream, without sockets, clocks and threads.
 ///
@@ -80,12 +84,14 @@ pub struct PublisherMachine {
     long_message: Option<LongMessage>,
     next_message: MessageNumber,
     closed: bool,
+    ending: Ending,
     broken: bool,
     members: Members,
     outbox: Outbox,
     events: EventQueue,
     statistics: PublisherStatistics,
     proof: AddressProof,
+    echo_limit: EchoLimit,
     sealer: Sealer,
     signing: Option<Signing>,
     scratch: Vec<u8>,
@@ -129,12 +135,14 @@ impl PublisherMachine {
             long_message: None,
             next_message: config.first_message,
             closed: false,
+            ending: Ending::default(),
             broken: false,
             members: Members::new(),
             outbox: Outbox::new(if config.fec == Fec::Off { 0 } else { config.datagram }),
             events: EventQueue::default(),
             statistics: PublisherStatistics::default(),
             proof: AddressProof::new(&mut random),
+            echo_limit: EchoLimit::new(UNPROVEN_ECHOES, now),
             sealer: Sealer::new(config.seed),
             signing: config
                 .signer

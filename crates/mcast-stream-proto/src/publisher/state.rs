@@ -49,6 +49,7 @@ impl PublisherMachine {
             self.keep_pace(now);
             self.settle_acknowledgements();
         }
+        self.advance_ending(now);
     }
 
     /// Queues a heartbeat.
@@ -197,6 +198,7 @@ impl PublisherMachine {
         }
         self.flow.excuse_pause(now, pause);
         self.recalled.excuse_pause(pause);
+        self.ending.excuse_pause(now, pause);
     }
 
     fn remove_silent_members(&mut self, now: ClockTime) {

@@ -397,7 +397,7 @@ impl SubscriberMachine {
             }
         }
         self.delivery.note_message();
-        self.acknowledgements.note_message(number, expected);
+        self.account.note_message(number, expected);
         self.statistics.messages += 1;
         self.statistics.message_bytes += range.len() as u64;
         Some(Step(StepKind::Message { number, keyed, location, range }))
@@ -456,7 +456,7 @@ impl SubscriberMachine {
     pub(super) fn report_lost(&mut self, end: MessageNumber, cause: Cause) -> SubscriberEvent {
         let first = self.expected;
         self.expected = end;
-        self.acknowledgements.skip_to(end);
+        self.account.note_loss(end);
         self.assembly.abandon();
         self.statistics.lost_messages = self.statistics.lost_messages.saturating_add(end.ahead_of(first));
         if cause == Cause::Unreadable {

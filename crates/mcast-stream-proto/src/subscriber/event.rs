@@ -301,6 +301,9 @@ pub struct SubscriberStatistics {
     pub local_refused: u64,
     /// Statuses that were sent.
     pub statuses: u64,
+    /// Datagrams to the publisher and other subscribers that the socket did not accept, or that would have used up its send
+    /// buffer. They count as lost on the network.
+    pub not_sent: u64,
     /// The round-trip time to the publisher; the group's until it is measured.
     pub round_trip: Nanos,
     /// How late datagrams that were out of order have recently arrived.

@@ -1,6 +1,6 @@
 //! The receiving side of a stream: it delivers messages in order, requests repairs with NAKs, and reports losses.
 
-mod acknowledgements;
+mod account;
 mod arrive;
 mod assembly;
 mod config;
@@ -34,6 +34,7 @@ use core::fmt;
 use core::net::SocketAddr;
 
 pub use crate::history::Position;
+pub use account::HistoryAccount;
 pub use config::{LocalRepair, OnLoss, Policy, Start, SubscriberConfig};
 pub use event::{Cause, Distrust, PathStatistics, SubscriberEvent, SubscriberStatistics};
 pub use item::{Item, Message, Step};
@@ -45,7 +46,7 @@ use crate::seal::{Ciphers, Keys};
 use crate::sign::PinnedKeys;
 use crate::wire::{Heartbeat, Incarnation, MessageNumber, Origin, Sequence, StreamId, SubscriberId};
 use crate::{ClockTime, Nanos};
-use acknowledgements::AcknowledgementAccount;
+use account::Account;
 use assembly::Assembly;
 use deliver::Current;
 use delivery::Delivery;
@@ -119,7 +120,7 @@ pub struct SubscriberMachine {
     transit: Transit,
     statuses: StatusScheduler,
     losses: LossAccount,
-    acknowledgements: AcknowledgementAccount,
+    account: Account,
     reported: Reported,
     verification: Verification,
     statistics: SubscriberStatistics,
@@ -169,7 +170,7 @@ impl SubscriberMachine {
             transit: Transit::default(),
             statuses: StatusScheduler::default(),
             losses: LossAccount::default(),
-            acknowledgements: AcknowledgementAccount::default(),
+            account: Account::new(config.has_history),
             reported: Reported::nothing(),
             verification: Verification::new(&config, now),
             statistics: SubscriberStatistics::default(),
@@ -229,7 +230,7 @@ impl SubscriberMachine {
         if self.delivery.resume() {
             self.assembly.abandon();
             self.expected = message;
-            self.acknowledgements.skip_to(message);
+            self.account.skip_to(message);
         }
     }
 
@@ -251,6 +252,11 @@ impl SubscriberMachine {
             self.send_local_repair(now);
         }
         self.outbox.pop()
+    }
+
+    /// Notes datagrams that the socket did not accept. They count as lost on the network.
+    pub const fn on_not_sent(&mut self, datagrams: u64) {
+        self.statistics.not_sent += datagrams;
     }
 
     /// Takes back a datagram that was sent, to reuse its buffer.

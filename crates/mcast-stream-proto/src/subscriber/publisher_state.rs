@@ -161,7 +161,7 @@ impl SubscriberMachine {
         if let Some(repairer) = &mut self.repairer {
             repairer.set_rate(now, heartbeat.rate);
         }
-        self.acknowledgements.request(header.flags.has(Flags::ACKNOWLEDGE));
+        self.account.request(header.flags.has(Flags::ACKNOWLEDGE));
         self.liveness.note_heartbeat(now);
         self.incarnations.set_epoch(header.epoch);
         self.oldest_retained = self.oldest_retained.max(heartbeat.oldest_retained);
@@ -194,7 +194,7 @@ impl SubscriberMachine {
             ResetReason::Evicted => self.emit(SubscriberEvent::Evicted),
             ResetReason::Full => self.emit(SubscriberEvent::Full),
             // It may reply to a status from before the application had processed everything.
-            ResetReason::Settled if self.acknowledgements.has_news(self.expected) => {}
+            ResetReason::Settled if self.has_unreported_acknowledgement() => {}
             ResetReason::Settled => self.statuses.settle(),
             ResetReason::Other(_) => {}
         }
@@ -309,7 +309,7 @@ impl SubscriberMachine {
             (Start::Now | Start::Snapshot, _) => (heartbeat.next, heartbeat.next_message),
         };
         self.expected = expected;
-        self.acknowledgements.begin(expected, identity.requests_acknowledgements);
+        self.account.begin(expected, identity.requests_acknowledgements);
         self.begin_following(now, heartbeat, from, base);
         self.latest.clear();
         let (given_up, lost_before) = former.map_or((0, 0), |former| (former.given_up, former.lost_messages));
@@ -372,7 +372,7 @@ impl SubscriberMachine {
         if start == Start::Oldest && self.expected > MessageNumber(0) && is_first_time {
             // The new incarnation started at message 0; what it no longer retains is lost.
             (self.expected, self.cause) = (MessageNumber(0), Cause::Unrecoverable);
-            self.acknowledgements.begin(MessageNumber(0), identity.requests_acknowledgements);
+            self.account.begin(MessageNumber(0), identity.requests_acknowledgements);
         }
         Some(SubscriberEvent::Restarted { from: former, to: identity.incarnation })
     }
@@ -386,7 +386,7 @@ impl SubscriberMachine {
         self.remember_current_incarnation();
         self.incarnations.follow(identity);
         self.incarnations.note_control(identity.count, identity.salt);
-        self.acknowledgements.continue_with_another(identity.requests_acknowledgements);
+        self.account.continue_with_another(identity.requests_acknowledgements);
         self.begin_following(now, heartbeat, publisher, self.first_needed(&identity, &heartbeat));
         self.cause = Cause::Unrecoverable;
         self.losses = LossAccount::begin(
@@ -468,7 +468,7 @@ impl SubscriberMachine {
         let status = Status { flags: Status::JOINING, ..Status::default() };
         // A signed heartbeat is longer: the request must pay for it.
         let padding: &[u8] = if self.is_verifying() { &[0; JOINING_PADDING] } else { &[] };
-        self.push_control(from, incarnation, Kind::Status, |writer| {
+        self.push_control(crate::Target::Aside(from), incarnation, Kind::Status, |writer| {
             status.write(writer)?;
             writer.put(padding)
         });

@@ -260,7 +260,8 @@ impl World {
             let Some((_, from, to, bytes)) = self.in_flight.pop_front() else { break };
             self.hear(&bytes);
             for subscriber in &mut self.subscribers {
-                let is_for_it = to == Target::Group || to == Target::Address(subscriber.address);
+                let own = subscriber.address;
+                let is_for_it = [Target::Group, Target::Address(own), Target::Aside(own)].contains(&to);
                 if is_for_it && !self.dice.chance(self.loss) {
                     subscriber.take(now, from, &bytes);
                 }
@@ -269,7 +270,7 @@ impl World {
         for subscriber in &mut self.subscribers {
             subscriber.take_items(now, &[]);
             while let Some(control) = subscriber.machine.poll(now) {
-                let Target::Address(to) = control.to else { continue };
+                let (Target::Address(to) | Target::Aside(to)) = control.to else { continue };
                 for publisher in &mut self.publishers[first..] {
                     if publisher.address == to && !self.dice.chance(self.loss) {
                         publisher.machine.handle(now, subscriber.address, control.bytes());

@@ -214,6 +214,8 @@ pub(super) fn status_names(flags: u32) -> impl Iterator<Item = &'static str> {
         (Status::CATCHING_UP, "catching up"),
         (Status::DELIVERED, "delivered"),
         (Status::REPAIRS, "repairs for others"),
+        (Status::READING, "reading a history"),
+        (Status::FAILED, "because of an error"),
     ];
     names.into_iter().filter(move |(flag, _)| flags & flag != 0).map(|(_, name)| name)
 }

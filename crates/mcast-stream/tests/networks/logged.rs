@@ -10,9 +10,10 @@ use mcast::Family;
 use mcast_lab::Impairment;
 use mcast_stream::history::HistoryStart;
 use mcast_stream::log::{LogOptions, SyncPolicy};
+use mcast_stream::publisher::{Acknowledgers, Quorum, QuorumLoss};
 use mcast_stream::seal::{Algorithm, GroupSecret, Keys};
 use mcast_stream::subscriber::{Cause, Item, SubscriberEvent};
-use mcast_stream::wire::{KeyEpoch, MessageNumber, StreamId};
+use mcast_stream::wire::{FlowControl, KeyEpoch, MessageNumber, StreamId};
 use mcast_stream::{LogStart, LoggedPublisher, Publisher, PublisherBuilder, StreamError, Subscriber};
 
 use crate::net::{Net, TIMEOUT, message, receive_stream};
@@ -53,8 +54,8 @@ impl Net {
         let destination =
             mcast::Destination { address: membership.address, interface: membership.interface.clone() };
         let build = || {
-            let builder = Publisher::builder().to(destination).stream(StreamId(7));
-            settings(builder).log(directory, options).build()
+            let builder = settings(Publisher::builder().to(destination).stream(StreamId(7)));
+            builder.log(directory, options).build()
         };
         self.publisher.run(build).unwrap()
     }
@@ -227,12 +228,48 @@ fn what_the_publisher_no_longer_retains_is_served_from_the_log() {
         assert!(publisher.publisher().wait_for(2, TIMEOUT));
         publish(&publisher, 1_000..1_500);
         let closing = publisher.close(TIMEOUT).unwrap();
-        assert!(closing.behind.is_empty() && closing.unsent == 0, "{closing:?}");
+        assert!(closing.is_complete(), "{closing:?}");
         let (all, half) = (all.join().unwrap(), half.join().unwrap());
         assert_eq!((all.first, all.messages), (Some(0), 1_500), "{:?}", all.events);
         assert_eq!((half.first, half.messages), (Some(500), 1_000), "{:?}", half.events);
         assert!(!all.events.iter().chain(&half.events).any(is_loss));
     });
+}
+
+/// Much more is published while the link is cut than the publisher retains; the stream ends right after it is back.
+#[test]
+fn what_a_subscriber_heals_is_waited_for_and_acknowledged_and_counts_as_lost_on_neither_end() {
+    let net = Net::new(Family::V4, 1, Impairment::default());
+    let directory = tempfile::tempdir().unwrap();
+    let acknowledgers = Acknowledgers::Named(["db".parse().unwrap()].into());
+    let quorum = Quorum { on_loss: QuorumLoss::Report, ..Quorum::new(acknowledgers) };
+    let settings =
+        |settings: PublisherBuilder| settings.history(64 << 10).flow(FlowControl::None).acknowledge(quorum);
+    let publisher = net.try_logged_with(directory.path(), lazy(), settings).unwrap();
+    let serve = || publisher.serve_history(HISTORY.parse::<SocketAddr>().unwrap()).unwrap();
+    let server = net.publisher.run(serve).unwrap();
+    let mut healing = net.subscriber(0, |settings| {
+        settings.name("db".parse().unwrap()).heal(true).history_server(server.address())
+    });
+    thread::scope(|scope| {
+        let (at, link) = &net.subscribers[0];
+        let healing = scope.spawn(|| at.run(|| receive_stream(&mut healing, message)).unwrap());
+        assert!(publisher.publisher().wait_for(1, TIMEOUT));
+        publish(&publisher, 0..500);
+        assert!(publisher.wait_complete(TIMEOUT));
+        link.cut().unwrap();
+        publish(&publisher, 500..3_000);
+        link.restore().unwrap();
+        publish(&publisher, 3_000..3_010);
+        let closing = publisher.close(TIMEOUT).unwrap();
+        assert!(closing.is_complete(), "{closing:?}");
+        let progress = closing.acknowledged.unwrap();
+        assert!(progress.is_complete(), "{progress:?}");
+        let received = healing.join().unwrap();
+        assert_eq!((received.first, received.messages), (Some(0), 3_010), "{:?}", received.events);
+        assert!(!received.events.iter().any(is_loss), "{:?}", received.events);
+    });
+    assert!(server.statistics().records > 1_000, "{:?}", server.statistics());
 }
 
 /// The log has one stream that ended, and one that is published.

@@ -748,4 +748,40 @@ pub(super) const RULES: &[Rule] = &[
         "Start::Reached => cause == Cause::Unrecoverable,",
         "Start::Reached => false,",
     ),
+    STREAM.rule(
+        "a subscriber that reads a history does not have everything",
+        "publisher/audience.rs",
+        "            && !progress.is_reading\n    }",
+        "    }",
+    ),
+    STREAM.rule(
+        "what a history replaces is not lost for acknowledgements",
+        "subscriber/account.rs",
+        "if matches!(self.source, Source::Live) {\n            self.skip_to(end);",
+        "if !matches!(self.source, Source::Live) || end.0 > 0 {\n            self.skip_to(end);",
+    ),
+    STREAM.rule(
+        "what a history replaces is not lost for the publisher",
+        "subscriber/account.rs",
+        "(Source::History(_), history) => (0, history.map_or(0, |history| history.lost)),",
+        "(Source::History(_), _) => (self.losses.given_up(), self.losses.lost_messages(&self.statistics)),",
+    ),
+    STREAM.rule(
+        "what a history gives is processed only when the application says so",
+        "subscriber/account.rs",
+        "self.note_given(last, if before.is_some() { last } else { history.since });",
+        "let _ = last;",
+    ),
+    STREAM.rule(
+        "time in which a publisher does not run does not count at its end",
+        "publisher/ending.rs",
+        "self.since = later(self.since);",
+        "",
+    ),
+    STREAM.rule(
+        "a publisher waits at its end for those that read",
+        "publisher/ending.rs",
+        "Phase::Receiving if self.is_complete() => Phase::Reading { since: now },",
+        "Phase::Receiving if self.is_sent() => Phase::Reading { since: now },",
+    ),
 ];

@@ -8,9 +8,9 @@ use mcast::InterfaceSelector;
 
 use super::reader::{HistoryReader, Job, ReaderConfig, Report};
 use crate::driver::clock;
-use crate::history::{AnswerFrame, HistoryConfig, HistoryMachine, LiveIdentity};
+use crate::history::{AnswerFrame, HistoryConfig, HistoryMachine};
 use crate::seal::Keys;
-use crate::subscriber::{Item, SubscriberEvent};
+use crate::subscriber::SubscriberEvent;
 use crate::wire::StreamId;
 use crate::{ClockTime, StreamError, SubscriberMachine};
 
@@ -65,19 +65,6 @@ impl HistorySubscription {
         self.events.pop_front()
     }
 
-    /// Passes an event of the live stream; returns it if it is to be delivered now.
-    pub(in crate::driver) fn pass(
-        &mut self,
-        now: ClockTime,
-        core: &SubscriberMachine,
-        event: SubscriberEvent,
-    ) -> Option<SubscriberEvent> {
-        match identity(core) {
-            Some(identity) => self.machine.live_event(now, identity, event),
-            None => Some(event),
-        }
-    }
-
     /// Takes what the live stream delivers. `datagram` is the one that it handled last.
     pub(in crate::driver) fn take_live(
         &mut self,
@@ -85,26 +72,12 @@ impl HistorySubscription {
         core: &mut SubscriberMachine,
         datagram: &[u8],
     ) {
-        loop {
-            // The end is confirmed once everything before it is delivered.
-            if !self.machine.has_room() || core.is_at_end() && !self.machine.is_idle() {
-                return core.start_buffering(datagram);
+        let Self { machine, events, .. } = self;
+        machine.take_live(now, core, datagram, |event| {
+            if events.len() < MAX_EVENTS {
+                events.push_back(event);
             }
-            let Some(step) = core.step(now, datagram) else { return };
-            match (core.item(&step, datagram), identity(core)) {
-                (Item::Message(message), Some(identity)) => {
-                    self.machine.live_message(now, identity, &message);
-                }
-                (Item::Message(_), None) => {}
-                (Item::Event(event), _) => {
-                    if let Some(event) = self.pass(now, core, event)
-                        && self.events.len() < MAX_EVENTS
-                    {
-                        self.events.push_back(event);
-                    }
-                }
-            }
-        }
+        });
     }
 
     /// Sends what is to be requested, and passes on what has arrived.
@@ -163,10 +136,4 @@ impl HistorySubscription {
             None => until(self.machine.deadline()),
         }
     }
-}
-
-/// Returns the incarnation that the messages of the live stream have in a history.
-fn identity(core: &SubscriberMachine) -> Option<LiveIdentity> {
-    let own = core.incarnation()?;
-    Some(LiveIdentity { content: core.origin().map_or(own, |origin| origin.incarnation), own })
 }

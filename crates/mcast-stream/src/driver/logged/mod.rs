@@ -316,7 +316,7 @@ impl LoggedPublisher {
         let closing = Closing { unsent_messages, ..self.shared.publisher.stop(left_until(deadline)) };
         synced?;
         // Who never joined may lack everything.
-        let is_delivered = closing.is_complete() && closing.audience.total() > 0;
+        let is_delivered = closing.is_delivered() && closing.audience.total() > 0;
         self.is_delivered.store(is_delivered, Ordering::Release);
         Ok(closing)
     }

@@ -18,8 +18,6 @@ pub use builder::PublisherBuilder;
 pub(super) use builder::any_address;
 pub use closing::Closing;
 pub(super) use closing::OnDrop;
-#[cfg(feature = "tokio")]
-pub(super) use closing::{END_REPEATS, READ_TIMEOUT, end_interval, is_complete, is_read};
 pub(super) use endpoint::Endpoint;
 
 use super::clock::{self, Clock};
@@ -28,7 +26,7 @@ use super::error::StreamError;
 use super::health::{HostStatus, PathChange};
 use super::snapshot::{Snapshot, SnapshotServer};
 use super::transmit::{EndpointSocket, PublisherSockets};
-use super::unicast::{UnicastSocket, control_socket};
+use super::unicast::UnicastSockets;
 use crate::ClockTime;
 use crate::publisher::{
     Audience, PublisherConfig, PublisherEvent, PublisherRate, PublisherStatistics, Refusal, Standing,
@@ -40,8 +38,6 @@ use shared::{Core, Shared};
 
 /// Queued datagrams are sent once there are this many.
 const SEND_THRESHOLD: u64 = 256;
-/// Enough for the statuses of thousands of subscribers at once, in bytes.
-const FEEDBACK_BUFFER: usize = 4 << 20;
 
 /// Publishes a stream of messages reliably, with pacing and flow control.
 ///
@@ -130,12 +126,12 @@ impl Publisher {
         let paths = u8::try_from(endpoints.len()).unwrap_or(u8::MAX);
         let announcement = builder.name.map(|name| Announcement::new(name, &endpoints));
         let config = PublisherConfig { datagram, paths, rate, unix_offset, seed, ..builder.config };
-        let control = control_socket(family, FEEDBACK_BUFFER).map_err(StreamError::Control)?;
+        let unicast = UnicastSockets::open(family).map_err(StreamError::Control)?;
         let mut machine = crate::PublisherMachine::new(config, clock.now())?;
         let prepared = prepare(&mut machine, clock.now())?;
         let shared = Arc::new(Shared {
             clock,
-            sockets: PublisherSockets::new(sockets, family, discovery, UnicastSocket::new(control)),
+            sockets: PublisherSockets::new(sockets, family, discovery, unicast),
             announcement: Mutex::new(announcement),
             core: Mutex::new(Core::new(machine, &endpoints)),
             progress: Condvar::new(),

@@ -117,7 +117,7 @@ impl Shared {
             }
             Transmit::Control(control) => {
                 self.send_repairs(core);
-                self.sockets.send_control(&control, &mut core.health);
+                self.sockets.send_control(&mut core.machine, &control, &mut core.health);
                 core.machine.reuse(control);
             }
         }
