@@ -158,7 +158,7 @@ impl PublisherMachine {
     fn heartbeat_on_demand(&mut self, now: ClockTime, paid: usize) {
         let sealed = if self.seals() { SEALED_EXTRA } else { 0 };
         let origin = self.config.origin.map_or(0, |origin| origin.extension_length());
-        let recalled = self.recalled.index(self.ring.oldest_retained).extension_length();
+        let recalled = self.recalled_to_show(0).extension_length();
         let history = self.history_to_show().map_or(0, |_| ServedHistory::LENGTH);
         let extensions = origin + recalled + history + self.signature_length();
         let length = HEADER_LENGTH + extensions + Heartbeat::LENGTH + sealed;

@@ -46,7 +46,7 @@ use crate::outbox::Outbox;
 use crate::proof::{AddressProof, EchoLimit};
 use crate::random::Random;
 use crate::seal::Keys;
-use crate::wire::{FlowControl, Header, Kind, MessageNumber, ServedHistory};
+use crate::wire::{FlowControl, Header, KeyEpoch, Kind, MessageNumber, ServedHistory};
 use crate::{ClockTime, Nanos};
 use acknowledgements::Acknowledgements;
 use auto_rate::AutoControl;
@@ -214,10 +214,14 @@ impl PublisherMachine {
     }
 
     /// Seals with the greatest epoch in `keys` from the next datagram on, and opens with all of them. Give subscribers
-    /// a new secret before the publisher.
+    /// a new secret before the publisher. What was sent before, sealed with an earlier epoch that is no longer among them,
+    /// is no longer repaired: whoever has only these keys could not open it.
     pub fn set_keys(&mut self, now: ClockTime, keys: Keys) {
         self.flush(now);
         self.write_manifest(now);
+        self.ring.drop_while_sent(|header| {
+            header.epoch < keys.latest() && header.epoch != KeyEpoch::CLEAR && !keys.has(header.epoch)
+        });
         self.config.keys = keys;
         self.sealer.clear();
         for (_, member) in self.members.iter_mut() {

@@ -3,12 +3,14 @@
 use alloc::vec::Vec;
 
 use super::members::{Departure, Member, Role};
+use super::publish::SALT_EXTENSION;
 use super::signing::{is_signed, write_room};
 use super::{LONGEST_ROUND_TRIP, MIN_ROUND_TRIP, PublisherEvent, PublisherMachine};
 use crate::outbox::Target;
+use crate::sign::SIGNATURE_EXTENSION;
 use crate::wire::{
-    Announce, DatagramWriter, Flags, FlowControl, Heartbeat, Kind, MINOR, MessageNumber, ResetReason,
-    Sequence, ServedHistory, SubscriberId, WriteError,
+    Announce, DatagramWriter, Flags, FlowControl, HEADER_LENGTH, Heartbeat, Kind, LONGEST_HEADER, MINOR,
+    MessageNumber, RecallIndex, ResetReason, Sequence, ServedHistory, SubscriberId, WriteError,
 };
 use crate::{ClockTime, Nanos};
 
@@ -89,7 +91,7 @@ impl PublisherMachine {
         let flags = end.with(acknowledge).with(self.requested_statuses(now));
         let (origin, repairers) = (self.config.origin, self.repairers_to_list(now));
         let history = self.history_to_show();
-        let recalled = self.recalled.index(self.ring.oldest_retained);
+        let recalled = self.recalled_to_show(repairers.extension_length());
         self.push_control(Target::Group, Kind::Heartbeat, flags, |writer| {
             origin.map_or(Ok(()), |origin| origin.write(writer))?;
             recalled.write(writer)?;
@@ -176,6 +178,14 @@ impl PublisherMachine {
     /// Returns the shortest time between two statuses of one subscriber.
     pub(super) fn status_interval(&self) -> Nanos {
         (self.members.len() as u64).max(1) * STATUS_SPACING
+    }
+
+    /// Returns what heartbeats show of recalled messages, as far as there is room in a header beside repairers of this length.
+    pub(super) fn recalled_to_show(&self, repairers: usize) -> RecallIndex {
+        let origin = self.config.origin.map_or(0, |origin| origin.extension_length());
+        let signature = if self.signing.is_some() { SIGNATURE_EXTENSION } else { 0 };
+        let others = HEADER_LENGTH + SALT_EXTENSION + signature + origin + repairers + ServedHistory::LENGTH;
+        self.recalled.index(self.ring.oldest_retained).within(LONGEST_HEADER.saturating_sub(others))
     }
 
     /// Returns the history that heartbeats show. Extensions are not encrypted, so that those of a sealed stream only show that

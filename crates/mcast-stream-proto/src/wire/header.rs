@@ -12,6 +12,8 @@ pub const MAJOR: u8 = 1;
 pub const MINOR: u8 = 0;
 /// The length of the header without extensions, in bytes.
 pub const HEADER_LENGTH: usize = 32;
+/// The length of the longest header with extensions, in bytes.
+pub(crate) const LONGEST_HEADER: usize = 63 * 4;
 
 /// The kind of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -196,7 +198,7 @@ impl Header {
         }
         let kind = Kind::from_number(fixed[3]).ok_or(WireError::UnknownKind(fixed[3]))?;
         let end = usize::from(fixed[Self::LENGTH_AT]) * 4;
-        if !(HEADER_LENGTH..=63 * 4).contains(&end) || end > bytes.len() {
+        if !(HEADER_LENGTH..=LONGEST_HEADER).contains(&end) || end > bytes.len() {
             return Err(WireError::HeaderLength(fixed[Self::LENGTH_AT]));
         }
         let flags = Flags(fixed[Self::FLAGS_AT]);

@@ -44,6 +44,7 @@ pub use acknowledgement::{Acknowledgement, SubscriberName, SubscriberNameError};
 pub use announce::{Announce, AnnouncedPath};
 pub(crate) use announce::{put_socket, read_socket};
 pub use extension::{Extension, ExtensionKind, Extensions};
+pub(crate) use header::LONGEST_HEADER;
 pub use header::{Flags, HEADER_LENGTH, Header, Kind, MAGIC, MAJOR, MINOR};
 pub use heartbeat::{FlowControl, Heartbeat};
 pub use identity::{

@@ -49,6 +49,13 @@ impl RecallIndex {
         self.iter().filter(|(_, message)| *message <= next).map(|(sequence, _)| sequence).max()
     }
 
+    /// Returns as many of the first entries as an extension of this many bytes has room for.
+    #[must_use]
+    pub(crate) fn within(mut self, bytes: usize) -> Self {
+        self.count = self.count.min(bytes.saturating_sub(4) / ENTRY);
+        self
+    }
+
     /// Returns the length of the extension, in bytes.
     pub(crate) const fn extension_length(&self) -> usize {
         if self.count == 0 { 0 } else { 4 + ENTRY * self.count }

@@ -4,15 +4,16 @@ use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mcast::Family;
 use mcast_lab::Impairment;
 use mcast_stream::history::HistoryStart;
 use mcast_stream::log::{LogOptions, SyncPolicy};
 use mcast_stream::publisher::{Acknowledgers, Quorum, QuorumLoss};
-use mcast_stream::subscriber::{Item, SubscriberEvent};
-use mcast_stream::wire::{FlowControl, MessageNumber, StreamId};
+use mcast_stream::seal::{Algorithm, GroupSecret, Keys};
+use mcast_stream::subscriber::{Cause, Item, SubscriberEvent};
+use mcast_stream::wire::{FlowControl, KeyEpoch, MessageNumber, StreamId};
 use mcast_stream::{LogStart, LoggedPublisher, Publisher, PublisherBuilder, StreamError, Subscriber};
 
 use crate::net::{Net, TIMEOUT, message, receive_stream};
@@ -31,7 +32,16 @@ impl Net {
         options: LogOptions,
         history: usize,
     ) -> Result<LoggedPublisher, StreamError> {
-        self.try_logged_with(directory, options, |settings| settings.history(history))
+        self.try_logged_with(directory, options, |builder| builder.history(history))
+    }
+
+    fn logged_with(
+        &self,
+        directory: &Path,
+        options: LogOptions,
+        settings: impl FnOnce(PublisherBuilder) -> PublisherBuilder + Send,
+    ) -> LoggedPublisher {
+        self.try_logged_with(directory, options, settings).unwrap()
     }
 
     fn try_logged_with(
@@ -135,6 +145,65 @@ fn what_all_subscribers_had_is_not_sent_again() {
         assert_eq!(received.messages, 101, "{:?}", received.events);
         assert!(!received.events.iter().any(is_loss), "{:?}", received.events);
     });
+}
+
+#[test]
+fn what_is_new_is_sent_at_once_after_a_restart_although_the_rate_is_low() {
+    let net = Net::new(Family::V4, 1, Impairment::default());
+    let directory = tempfile::tempdir().unwrap();
+    let mut subscriber = net.subscriber(0, |settings| settings);
+    let first = net.logged(directory.path(), lazy(), 1 << 20);
+    thread::scope(|scope| {
+        let receiving = scope.spawn(|| receive_until(&mut subscriber, 0, 2_000));
+        assert!(first.publisher().wait_for(1, TIMEOUT));
+        publish(&first, 0..2_000);
+        assert!(!receiving.join().unwrap().iter().any(is_loss));
+    });
+    // As if it had been killed: it does not know that the subscriber has everything.
+    drop(first.stop(Duration::ZERO));
+    drop(first);
+    let second = net.logged_with(directory.path(), lazy(), |builder| builder.rate(100_000));
+    assert_eq!(second.start(), LogStart::Continued);
+    let since = Instant::now();
+    publish(&second, 2_000..2_001);
+    let events = receive_until(&mut subscriber, 2_000, 2_001);
+    assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
+    assert!(!events.iter().any(is_loss), "{events:?}");
+    drop(second.stop(Duration::ZERO));
+}
+
+#[test]
+fn a_log_whose_old_secret_was_removed_is_continued_and_what_it_sealed_is_reported_as_lost() {
+    let secret = |byte| GroupSecret::new(&[byte; 32], Algorithm::Aes128Gcm);
+    let mut both = Keys::one(KeyEpoch(1), secret(1));
+    both.add(KeyEpoch(2), secret(2));
+    let (old, new) = (Keys::one(KeyEpoch(1), secret(1)), Keys::one(KeyEpoch(2), secret(2)));
+    let net = Net::new(Family::V4, 1, Impairment::default());
+    let directory = tempfile::tempdir().unwrap();
+    let start = |keys: &Keys| net.logged_with(directory.path(), lazy(), |builder| builder.keys(keys.clone()));
+    let first = start(&old);
+    publish(&first, 0..100);
+    first.set_keys(both).unwrap();
+    publish(&first, 100..200);
+    drop(first.stop(Duration::ZERO));
+    drop(first);
+
+    let second = start(&new);
+    assert_eq!(second.start(), LogStart::Continued);
+    let unopened = second.unopened().map(|unopened| (unopened.first, unopened.end));
+    assert_eq!(unopened, Some((MessageNumber(0), MessageNumber(100))));
+    publish(&second, 200..300);
+    let server =
+        net.publisher.run(|| second.serve_history(HISTORY.parse::<SocketAddr>().unwrap()).unwrap()).unwrap();
+    let mut subscriber = net.subscriber(0, |settings| {
+        settings.keys(new.clone()).from(HistoryStart::Oldest).history_server(server.address())
+    });
+    let events = net.subscribers[0].0.run(|| receive_until(&mut subscriber, 100, 300)).unwrap();
+    let lost: Vec<_> = events.iter().filter(|event| is_loss(event)).collect();
+    let (first, end) = (MessageNumber(0), MessageNumber(100));
+    let unreadable = SubscriberEvent::Lost { first, end, cause: Cause::Unreadable };
+    assert_eq!(lost, [&unreadable], "{events:?}");
+    drop(second.stop(Duration::ZERO));
 }
 
 #[test]

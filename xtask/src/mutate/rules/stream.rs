@@ -17,6 +17,24 @@ pub(super) const RULES: &[Rule] = &[
         "Some(_) => true,",
     ),
     STREAM.rule(
+        "a restarted publisher overwrites nothing before the subscribers have reported to it",
+        "publisher/recall.rs",
+        "self.claimed_until.map(|_| self.first)",
+        "None",
+    ),
+    STREAM.rule(
+        "nothing is confirmed before all subscribers are known",
+        "publisher/recall.rs",
+        "if self.awaits_claims() {",
+        "if false {",
+    ),
+    STREAM.rule(
+        "a message of which a part was received is not confirmed",
+        "publisher/recall.rs",
+        "return self.next_message.nearest(view.header.message);",
+        "return self.ring.message_at(at, self.next_message);",
+    ),
+    STREAM.rule(
         "datagrams beyond the window are dropped",
         "subscriber/arrive.rs",
         "Some(ahead) if ahead >= self.window.length() => {",
