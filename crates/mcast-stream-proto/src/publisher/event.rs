@@ -14,10 +14,13 @@ const MAX_EVENTS: usize = 1024;
 pub(super) struct EventQueue {
     waiting: VecDeque<PublisherEvent>,
     missed: u64,
+    /// All that were ever added.
+    pub(super) pushed: u64,
 }
 
 impl EventQueue {
     pub(super) fn push(&mut self, event: PublisherEvent) {
+        self.pushed += 1;
         if self.waiting.len() == MAX_EVENTS {
             self.waiting.pop_front();
             self.missed += 1;
@@ -125,6 +128,9 @@ pub enum Refusal {
     /// The stream was closed.
     #[error("the stream is closed")]
     Closed,
+    /// A thread panicked within the publisher: it does not continue with a state that may be half changed.
+    #[error("the publisher has failed internally: nothing more can be sent")]
+    Internal,
     /// The cipher failed: nothing more can be sealed, and nothing is sent unsealed.
     #[error("the cipher failed: nothing more can be sent")]
     CannotSeal,

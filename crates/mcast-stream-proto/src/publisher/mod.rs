@@ -80,7 +80,8 @@ pub struct PublisherMachine {
     long_message: Option<LongMessage>,
     next_message: MessageNumber,
     closed: bool,
-    broken: bool,
+    /// Why nothing more is accepted, if something has failed.
+    failure: Option<Refusal>,
     members: Members,
     outbox: Outbox,
     events: EventQueue,
@@ -129,7 +130,7 @@ impl PublisherMachine {
             long_message: None,
             next_message: config.first_message,
             closed: false,
-            broken: false,
+            failure: None,
             members: Members::new(),
             outbox: Outbox::new(if config.fec == Fec::Off { 0 } else { config.datagram }),
             events: EventQueue::default(),
@@ -206,6 +207,36 @@ impl PublisherMachine {
         for (_, member) in self.members.iter_mut() {
             member.cipher = None;
         }
+    }
+
+    /// Stops the publisher, because a panic within it may have left its state half changed: it refuses messages with
+    /// [`Refusal::Internal`], sends nothing more, and ignores feedback.
+    pub const fn halt(&mut self) {
+        self.failure = Some(Refusal::Internal);
+    }
+
+    /// Whether it was [halted](Self::halt).
+    #[must_use]
+    pub const fn is_halted(&self) -> bool {
+        matches!(self.failure, Some(Refusal::Internal))
+    }
+
+    /// Accepts nothing more, for the first reason given.
+    fn fail(&mut self, reason: Refusal) {
+        self.failure.get_or_insert(reason);
+    }
+
+    /// Returns the number of data datagrams that were sent, without repairs.
+    #[inline]
+    #[must_use]
+    pub const fn datagrams_sent(&self) -> u64 {
+        self.statistics.datagrams
+    }
+
+    /// Returns the number of events that ever happened, fetched or not.
+    #[must_use]
+    pub const fn events_pushed(&self) -> u64 {
+        self.events.pushed
     }
 
     /// Sets the offset from the publisher's clock to nanoseconds since 1970. Call it again after a correction of the

@@ -259,8 +259,8 @@ impl PublisherMachine {
     }
 
     pub(super) fn check_open(&self) -> Result<(), Refusal> {
-        match (self.broken, self.closed, self.long_message) {
-            (true, ..) => Err(Refusal::CannotSeal),
+        match (self.failure, self.closed, self.long_message) {
+            (Some(refusal), ..) => Err(refusal),
             (_, true, _) => Err(Refusal::Closed),
             (_, _, Some(_)) => Err(Refusal::Writing),
             _ => Ok(()),
@@ -406,7 +406,7 @@ impl PublisherMachine {
         let next = self.next_message;
         let message = if begins_message { open.first_message(next) } else { next };
         if !self.seal_open(&open) {
-            self.broken = true;
+            self.fail(Refusal::CannotSeal);
             return;
         }
         self.ring.close(open.fill + self.tag_length(), message);

@@ -33,6 +33,9 @@ pub enum Transmit {
 impl PublisherMachine {
     /// Returns what to send now. Call it until it returns `None`; what it returned counts as sent.
     pub fn poll(&mut self, now: ClockTime) -> Option<Transmit> {
+        if self.is_halted() {
+            return None;
+        }
         self.run_timers(now);
         if let Some(control) = self.outbox.pop() {
             return Some(Transmit::Control(control));
@@ -74,6 +77,9 @@ impl PublisherMachine {
     /// Returns the time by which to call [`poll`](Self::poll) again.
     #[must_use]
     pub fn next_deadline(&self) -> ClockTime {
+        if self.is_halted() {
+            return ClockTime::NEVER;
+        }
         if !self.outbox.is_empty() {
             return ClockTime(0);
         }
