@@ -88,6 +88,9 @@ pub enum PublisherEvent {
         /// The first after them.
         end: MessageNumber,
     },
+    /// The publisher found itself in a state that cannot happen, which is a bug: please report this text. It is reported for
+    /// the first time, the second, the fourth, and so on.
+    InternalError(&'static str),
     /// Events were not fetched in time; the number is how many were dropped before this one.
     Missed(u64),
 }
@@ -191,6 +194,8 @@ pub struct PublisherStatistics {
     /// Datagrams to single addresses that a socket did not accept, mostly because its send buffer was full. They count as
     /// lost on the network.
     pub not_sent: u64,
+    /// How often the publisher found itself in a state that cannot happen.
+    pub internal_errors: u64,
     /// The group round-trip time.
     pub round_trip: Nanos,
     /// Subscribers known now.

@@ -144,7 +144,10 @@ impl PublisherMachine {
                 member.progress.acknowledgements.join(self.next_message);
             }
         }
-        let Some(member) = self.members.get_mut(id) else { return false };
+        let Some(member) = self.members.get_mut(id) else {
+            impossible!(self, "a subscriber that was just admitted is missing");
+            return false;
+        };
         member.progress.counts.note(header.sequence);
         (member.last_heard, member.address) = (now, from);
         true
@@ -202,6 +205,8 @@ impl PublisherMachine {
             (member.returned, member.advanced.1) = (Some(now), now);
         }
         let progress = member.progress;
+        debug_assert!(progress.next <= sent, "a subscriber has what was never sent");
+        debug_assert!(member.highest <= sent, "a subscriber knows of what was never sent");
         self.members.changed(id);
         let reception = match status.flags & Status::CATCHING_UP {
             _ if has_returned || silence > MAX_SILENCE + 4 * self.status_interval() => Reception::Interrupted,

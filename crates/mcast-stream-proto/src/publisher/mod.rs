@@ -65,8 +65,8 @@ use signing::Signing;
 /// A shorter timer would be lost in the scheduling delay of the system.
 const MIN_ROUND_TRIP: Nanos = Nanos::from_micros(50);
 const LONGEST_ROUND_TRIP: Nanos = Nanos::from_secs(10);
-/// Echoes to unproven addresses, at once and per second. In a group of 16,384 that join together, some probe twice more.
-const UNPROVEN_ECHOES: u64 = 4_096;
+/// Echoes to unproven addresses, at once and per second: as many subscribers as may be known may join together.
+const UNPROVEN_ECHOES: (u64, u64) = (16_384, 4_096);
 
 /// The publisher of a stream, without sockets, clocks and threads.
 ///
@@ -136,7 +136,7 @@ impl PublisherMachine {
             events: EventQueue::default(),
             statistics: PublisherStatistics::default(),
             proof: AddressProof::new(&mut random),
-            echo_limit: EchoLimit::new(UNPROVEN_ECHOES, now),
+            echo_limit: EchoLimit::new(UNPROVEN_ECHOES.0, UNPROVEN_ECHOES.1, now),
             sealer: Sealer::new(config.seed),
             signing: config
                 .signer
@@ -219,6 +219,35 @@ impl PublisherMachine {
     #[must_use]
     pub const fn is_halted(&self) -> bool {
         matches!(self.failure, Some(Refusal::Internal))
+    }
+
+    fn note_internal_error(&mut self, what: &'static str) {
+        self.statistics.internal_errors += 1;
+        if self.statistics.internal_errors.is_power_of_two() {
+            self.events.push(PublisherEvent::InternalError(what));
+        }
+    }
+
+    /// Checks what always holds between two calls.
+    fn assert_invariants(&self) {
+        let Ring { oldest_retained, sent, next, .. } = self.ring;
+        debug_assert!(
+            oldest_retained <= sent,
+            "data was dropped before it was sent: {oldest_retained} > {sent}"
+        );
+        debug_assert!(sent <= next, "what was sent does not exist: {sent} > {next}");
+        debug_assert!(self.ring.len() == next - oldest_retained, "the retransmission buffer has a hole");
+        debug_assert!(
+            self.members.len() <= self.config.most_subscribers,
+            "more subscribers than are admitted"
+        );
+        debug_assert!(self.next_message >= self.config.first_message, "message numbers move backwards");
+        debug_assert!(self.open.is_none() || !self.closed, "a datagram is written after the end");
+        debug_assert!(
+            self.statistics.parity_repairs <= self.statistics.group_repairs,
+            "more repairs with parity than repairs"
+        );
+        debug_assert!(self.statistics.manifests <= next.0, "more manifests than datagrams");
     }
 
     /// Accepts nothing more, for the first reason given.

@@ -242,7 +242,12 @@ impl PublisherMachine {
             self.room_for(now, 1)?;
             self.open_batch(now, key.is_some());
         }
+        if self.open.is_none() {
+            impossible!(self, "no datagram is open for a message");
+        }
         let Some(open) = &mut self.open else { return Err(Refusal::Unsent) };
+        debug_assert!(open.claimed.is_none(), "a message was claimed and not committed");
+        debug_assert!(open.fill + batch_overhead() + whole <= end, "a message does not fit its datagram");
         open.claimed = Some(whole);
         let start = open.fill;
         let room = &mut self.ring.open_mut()[start..start + batch_overhead() + whole];

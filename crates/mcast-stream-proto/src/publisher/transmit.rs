@@ -37,6 +37,7 @@ impl PublisherMachine {
             return None;
         }
         self.run_timers(now);
+        self.assert_invariants();
         if let Some(control) = self.outbox.pop() {
             return Some(Transmit::Control(control));
         }
@@ -114,6 +115,7 @@ impl PublisherMachine {
         let mut sequence = first;
         while sequence < end {
             let length = self.ring.get(sequence).len() as u64;
+            debug_assert!(length > 0, "datagram {sequence} has left the buffer before it was sent");
             if !self.pacer.take_data(length) {
                 break;
             }
@@ -124,6 +126,8 @@ impl PublisherMachine {
         if count == 0 {
             return None;
         }
+        debug_assert!(sequence <= end && end <= self.ring.next, "data that is not complete would be sent");
+        debug_assert!(count <= MAX_AT_ONCE, "more data at once than one call takes");
         self.ring.sent = sequence;
         self.parity.note_sent(now, first, count, &self.ring);
         if now.since(self.data_sent_at) > MAX_PAUSE {

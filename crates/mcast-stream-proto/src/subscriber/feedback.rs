@@ -357,6 +357,14 @@ impl SubscriberMachine {
             given_up: self.losses.given_up(),
             lost_messages: self.losses.lost_messages(&self.statistics),
         };
+        let last = self.statuses.reported();
+        debug_assert!(status.next >= last.next, "a status confirms less than the last one");
+        debug_assert!(
+            last.next == Sequence(0)
+                || status.next + u64::from(status.window) >= last.next + u64::from(last.window),
+            "a status withdraws room"
+        );
+        debug_assert!(status.highest >= status.next, "a status confirms what is not known");
         let acknowledgement = self.acknowledgements.wanted(self.expected);
         let name = self.config.name;
         self.push_control(Target::Address(publisher), incarnation, Kind::Status, |writer| {
