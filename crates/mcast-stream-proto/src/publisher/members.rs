@@ -388,7 +388,9 @@ impl Members {
             (member.progress, member.former) = (departed.progress, departed.role);
             member.mark.begin_at(sent);
         }
-        self.all.insert(id, Box::new(member));
+        let former = self.all.insert(id, Box::new(member));
+        debug_assert!(former.is_none(), "a subscriber joins twice");
+        debug_assert!(!self.departed.contains_key(&id), "a subscriber is present and departed");
         (self.is_stale, self.rates_are_stale) = (true, true);
     }
 
@@ -397,6 +399,7 @@ impl Members {
         (self.is_stale, self.rates_are_stale) = (true, true);
         let member = self.all.remove(&id)?;
         let (role, Member { address, progress, .. }) = (member.role_in_reports(), *member);
+        debug_assert!(self.order.len() <= MAX_DEPARTED, "more departed subscribers than are remembered");
         self.departed.insert(id, Departed { address, departure, progress, role });
         self.order.push_back(id);
         // One entry is dropped for each that is added, so that the order is bounded, too.

@@ -371,6 +371,14 @@ impl SubscriberMachine {
             given_up,
             lost_messages,
         };
+        let last = self.statuses.reported();
+        debug_assert!(status.next >= last.next, "a status confirms less than the last one");
+        debug_assert!(
+            last.next == Sequence(0)
+                || status.next + u64::from(status.window) >= last.next + u64::from(last.window),
+            "a status withdraws room"
+        );
+        debug_assert!(status.highest >= status.next, "a status confirms what is not known");
         // Without a request, one that leaves says what its application was given.
         let is_leaving =
             flags & (Status::LEAVING | Status::FAILED) == Status::LEAVING && !self.delivery.is_closed();

@@ -80,6 +80,9 @@ pub(super) fn event(event: &PublisherEvent, publisher: &Publisher, console: &Con
         }
         PublisherEvent::Unacknowledged { first, end } => console
             .warn(format_args!("messages {first} to {} cannot be acknowledged as --ack requires", end.0 - 1)),
+        PublisherEvent::InternalError(what) => {
+            console.warn(format_args!("a bug in this program: {what}; please report it"));
+        }
         PublisherEvent::Missed(events) => {
             console.detail(format_args!("{} were not reported", count_of(events, "event")));
         }

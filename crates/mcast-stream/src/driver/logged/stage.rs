@@ -278,6 +278,7 @@ impl Shared {
                 continue;
             }
             let before = stage.waiting.len();
+            let progress = self.publisher.progress();
             self.send(&mut stage);
             if stage.waiting.len() < before {
                 self.publisher.flush();
@@ -288,7 +289,7 @@ impl Shared {
             }
             if stage.refusal.is_some() && !stage.has_failed() {
                 drop(stage);
-                self.publisher.wait_for_room(ROOM_WAIT);
+                self.publisher.wait_for_room(progress, ROOM_WAIT);
                 stage = self.stage();
                 continue;
             }
