@@ -38,6 +38,9 @@ impl Packet<'_> {
         if self.cooked.is_some() {
             line.layer(format_args!("Cooked"))?;
         }
+        if self.wireless.is_some() {
+            line.layer(format_args!("802.11"))?;
+        }
         for vlan in self.vlans() {
             line.layer(format_args!("802.1Q {}", vlan.id))?;
         }

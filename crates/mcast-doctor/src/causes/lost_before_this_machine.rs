@@ -277,7 +277,8 @@ mod tests {
             cell
         };
         let datagrams = |step: u16| {
-            (0..300).map(move |number: u16| (0..7).flat_map(|index| cell(number * step * 7 + index)).collect())
+            (0..300)
+                .map(move |number: u16| (0..7).flat_map(|index| cell(number * step * 7 + index)).collect())
         };
         assert_eq!(severities(datagrams(1)), []);
         assert_eq!(severities(datagrams(2)), [Severity::Fault]);

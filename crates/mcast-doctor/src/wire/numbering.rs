@@ -82,7 +82,9 @@ impl Numbering {
         self.counted += 1;
         match u64::try_from(update.lost) {
             Ok(0) => {}
-            Ok(missing) if self.gaps.len() < MAX_GAPS => self.gaps.push(Gap { time, pause, missing, position }),
+            Ok(missing) if self.gaps.len() < MAX_GAPS => {
+                self.gaps.push(Gap { time, pause, missing, position });
+            }
             Ok(_) => {}
             Err(_) => self.fill(update.lost.unsigned_abs()),
         }
