@@ -28,6 +28,7 @@ mod foreign_groups_leak;
 mod forwarded_filters;
 mod fragments_lost;
 mod frames_to_another_host;
+mod further;
 mod igmp_version_forced;
 mod ignored_query;
 mod interface_down;
@@ -346,6 +347,7 @@ pub(crate) fn judge(observation: &Observation) -> Vec<Finding> {
         is_missing && !findings.iter().any(|finding| finding.explains(&flow.status))
     });
     findings.extend(causes().flat_map(|cause| cause.judge_unexplained(observation, &unexplained)));
+    findings.extend(further::findings(observation, &findings));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings
 }
@@ -422,10 +424,7 @@ mod tests {
         states(Id::MtuTooSmall, "with it a remote session. Undo: `ip link set dev INTERFACE mtu VALUE`.");
         states(Id::FirewallDropsData, "datagrams to GROUP:PORT on INTERFACE, from any source");
         states(Id::FirewallDropsData, "Undo: Delete the rule by its handle");
-        states(
-            Id::ReversePathFilter,
-            "Undo: `sysctl -w net.ipv4.conf.all.rp_filter=VALUE net.ipv4.conf.INTERFACE.rp_filter=VALUE`.",
-        );
+        states(Id::ReversePathFilter, "Undo: `sysctl -w net.ipv4.conf.INTERFACE.rp_filter=VALUE`.");
         states(Id::NoRoute, "Undo: `ip route del 224.0.0.0/4 dev INTERFACE`.");
         let has_value = |id: &&Id| scope_section::WORDS.iter().any(|(value, _)| id.page().contains(value));
         assert_eq!(Id::ALL.iter().find(has_value), None, "a value in place of its word");

@@ -50,7 +50,10 @@ pub fn examine_machine() -> Result<Report> {
 fn report(mut observation: Observation) -> Report {
     let missing = observation.expected_flows().into_iter().map(|flow| flow.status);
     let missing = missing.filter(|flow| flow.depth != Depth::Arrives);
-    let sources: Vec<_> = missing.filter_map(|flow| Some(flow.source?.ip())).collect();
+    let sources = missing.filter_map(|flow| Some(flow.source?.ip()));
+    // Sources of flows that nothing expects yet, because of the first fault, come last.
+    let others = observation.wire.flows.iter().filter(|flow| !flow.key.outgoing);
+    let sources: Vec<_> = sources.chain(others.map(|flow| flow.key.source.ip())).collect();
     observation.source_routes = source_routes(sources);
     let observation = &observation;
     let expected = observation.expected_flows().into_iter().map(|flow| flow.status);
