@@ -83,6 +83,17 @@ pub(super) fn ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
     Some(finding)
 }
 
+/// Returns whether the filter drops a flow that arrives, as its counter shows.
+pub(super) fn drops(observation: &Observation, flow: &Flow) -> bool {
+    let rise = observation.rise_of(COUNTER).unwrap_or_default();
+    let lost = || {
+        let interests = observation.interests();
+        let mut lost = interests.iter().flat_map(|interest| dropped(observation, interest));
+        lost.any(|lost| lost.flow.key == flow.key)
+    };
+    lost() || (explains(rise, flow.datagrams) && ahead(observation, flow).is_some())
+}
+
 /// Returns the flows of an interest that the filter drops: those that are lost and whose route does not use their
 /// interface. If the routing table explains none (policy routes), the counter decides. Where the kernel gives its
 /// reasons, these decide.
