@@ -29,6 +29,12 @@ impl Finding {
         chosen
     }
 
+    /// Returns the command of the best remedy, or its advice; `None` if there is no remedy.
+    pub(crate) fn first_remedy(&self) -> Option<String> {
+        let chosen = self.applicable_remedy().or_else(|| self.remedies_here().first().copied());
+        chosen.map(|remedy| remedy.instructions.text())
+    }
+
     /// Returns the best remedy that [`AppliedRemedies::apply`] can apply on this machine.
     #[must_use]
     pub fn applicable_remedy(&self) -> Option<&Remedy> {
