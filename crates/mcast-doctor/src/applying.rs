@@ -14,8 +14,9 @@ use crate::{
 };
 
 impl Finding {
-    /// Returns the remedies for this machine, those that last until the next boot first: for each persistence those
-    /// whose programs are installed, or all if none is. Advice is last.
+    /// Returns the remedies for this machine, those that last until the next boot first: those whose programs are installed.
+    /// If none of those until the next boot is, they are all returned: every system has these tools, though perhaps not in the
+    /// container that is examined. Advice is last.
     #[must_use]
     pub fn remedies_here(&self) -> Vec<&Remedy> {
         let mut chosen = Vec::new();
@@ -23,7 +24,10 @@ impl Finding {
             let lasts = |remedy: &&Remedy| remedy.persistence == persistence && !remedy.actions().is_empty();
             let all = || self.remedies.iter().filter(lasts);
             let here: Vec<_> = all().filter(|remedy| remedy.tool.is_here()).collect();
-            if here.is_empty() { chosen.extend(all()) } else { chosen.extend(here) }
+            match here.is_empty() && persistence == Persistence::Now {
+                true => chosen.extend(all()),
+                false => chosen.extend(here),
+            }
         }
         chosen.extend(self.remedies.iter().filter(|remedy| remedy.actions().is_empty()));
         chosen
@@ -419,5 +423,7 @@ mod tests {
         assert_eq!(chosen.applicable_remedy(), None);
         assert_eq!(finding(&[&missing]).remedies_here(), [&missing]);
         assert_eq!(finding(&[&missing]).applicable_remedy(), None);
+        let permanent = Remedy::permanent(Tool::Netsh, ["x"]);
+        assert_eq!(finding(&[&permanent, &advice]).remedies_here(), [&advice]);
     }
 }

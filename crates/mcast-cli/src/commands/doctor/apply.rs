@@ -30,6 +30,13 @@ pub(super) fn run(
             doctor.console.note(format_args!("{id} was not found: its remedy was not applied"));
             break;
         };
+        if is_agreed && remedy.undo.is_none() {
+            let command = remedy.command().unwrap_or_default();
+            let question = "nothing was changed: run it without --yes, which asks, or by hand";
+            return Err(Failure::environment(format!("the remedy cannot be undone: {command}"))
+                .remedy(question)
+                .into());
+        }
         if !is_agreed && !confirm(remedy, doctor)? {
             doctor.console.note("not applied");
             effect = None;

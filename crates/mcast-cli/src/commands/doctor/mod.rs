@@ -334,10 +334,11 @@ impl Doctor<'_> {
             }
             _ => examined,
         };
-        Ok(match self.network_of.get() {
+        let report = match self.network_of.get() {
             Some(pid) => examined?.with_remedies_in_network_of(pid),
             None => examined?,
-        })
+        };
+        Ok(if self.interrupt.has_arrived() { report.interrupted() } else { report })
     }
 
     fn print(&self, report: &Report, is_json: bool) -> anyhow::Result<()> {

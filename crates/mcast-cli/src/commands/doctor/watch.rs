@@ -200,16 +200,20 @@ fn write(
     }
     let palette = doctor.console.palette();
     let (dim, style, group) = (palette.dim, text::style_of(finding.severity, palette), palette.group);
-    writeln!(
+    write!(
         out,
-        "{}{dim}{}{dim:#} {event:<5} {style}{}{style:#} {group}{}{group:#}{}: {}",
+        "{}{dim}{}{dim:#} {event:<5} {style}{}{style:#} {group}{}{group:#}{}",
         doctor.console.mark(level(event, finding.severity)),
         clock_time(SystemTime::now()),
         finding.severity,
         finding.id,
         text::about(finding),
-        text::safe(&finding.cause),
-    )
+    )?;
+    // The cause and the figures are those of the last time when it was found.
+    match event {
+        "gone" => writeln!(out),
+        _ => writeln!(out, ": {}", text::safe(&finding.cause)),
+    }
 }
 
 /// Returns the level of a line in the journal.
