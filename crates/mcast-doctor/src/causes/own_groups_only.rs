@@ -3,7 +3,7 @@
 use super::{Cause, Check};
 use crate::acceptance::{Blocked, Refusal};
 use crate::observation::Observation;
-use crate::{Finding, Id, Tool};
+use crate::{Finding, Id, Tool, remedies};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Blocked(check), &["ip(7): IP_MULTICAST_ALL"]);
 
@@ -27,6 +27,8 @@ fn check(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
         blocked.to.port()
     );
     let finding = blocked.finding(observation, Id::OwnGroupsOnly, cause, socket.to_owned());
+    let join = remedies::socket::join(group, blocked.interface, &mcast::SourceFilter::ANY);
+    let finding = finding.with_remedies(remedies::socket::change(blocked.socket, &join));
     Some(finding.advise(
         Tool::Program,
         format!("Join {group} on the socket that reads (MCAST_JOIN_GROUP), or turn IP_MULTICAST_ALL (IPV6_MULTICAST_ALL) on there."),

@@ -55,6 +55,11 @@ fn of_program(observation: &Observation, examined: &ExaminedSocket<'_>) -> Optio
     .change(EvidenceKind::Counter, format!("drops of socket {} in /proc/net/udp", socket.inode), before, after)
     .with_all_evidence(evidence(observation.drops_at(socket, BUFFER_FULL)))
     .with_all_evidence(size)
+    .with_remedies(socket.receive_buffer.and_then(|size| {
+        let large = LARGE_BUFFER as usize;
+        let change = remedies::socket::receive_buffer(size, large);
+        remedies::socket::change(socket, &[change]).filter(|_| size < large)
+    }))
     .with_remedies(buffer_remedies(observation));
     Some(finding)
 }

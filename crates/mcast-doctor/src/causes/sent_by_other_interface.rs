@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use mcast::{Family, InterfaceIndex};
+use mcast_sys::SendInterface;
 
 use super::{Cause, Check};
 use crate::observation::Observation;
@@ -140,7 +141,13 @@ fn finding(
     let route =
         remedies::route_group(to.ip(), expected, observation.after.has_routing_rules).filter(|_| by_route);
     let sent = format!("{} datagrams out from {} to {to}", flow.datagrams, flow.key.source);
+    let former = if by_route { SendInterface::Route } else { SendInterface::Index(flow.key.interface) };
+    let send_by = remedies::socket::send_by(family, expected.index(), former);
+    let on_socket = observation
+        .program()
+        .and_then(|program| remedies::socket::change(program.socket_of(flow)?, &[send_by]));
     Finding::new(Id::SentByOtherInterface, severity, cause)
+        .with_remedies(on_socket)
         .on_interface(&leaves)
         .for_group(to)
         .from_source(flow.key.source)

@@ -38,6 +38,12 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     .from_source(&text)
     .evidence(EvidenceKind::Packet, &interface, format!("{count} datagrams from {text} to {to}"))
     .evidence(EvidenceKind::Table, "/proc/net/mcfilter", format!("{mode} {listed}"))
+    .with_remedies(interest.socket.and_then(|socket| {
+        let admit = |source: &std::net::IpAddr| {
+            remedies::socket::admit(to.ip(), interest.interface, *source, interest.sources)
+        };
+        remedies::socket::change(socket, &sources.iter().filter_map(admit).collect::<Vec<_>>())
+    }))
     .advise(Tool::Program, format!("Join with the source that actually sends: {text}@{to}."))
     .with_remedies([remedies::mcast::recv_from(&sources, to)]);
     Some(finding)

@@ -159,9 +159,18 @@ struct ResultOptions {
     #[arg(long, value_name = "FINDING", conflicts_with_all = ["read", "json", "command"])]
     apply: Vec<Id>,
 
-    /// Do not ask
+    /// Do not ask. A remedy that cannot be undone is not applied
     #[arg(long, requires = "apply")]
     yes: bool,
+
+    /// Undo all remedies that --apply has left, also after it was killed, and those of --change
+    #[arg(long, conflicts_with_all = ["memberships", "command", "pid", "port", "read", "apply", "watch", "listen", "probe", "soak"])]
+    undo: bool,
+
+    /// Change one option or membership of a socket of the process of --pid, which continues to run (Linux). A finding states
+    /// the change: `INODE join GROUP%INTERFACE`, `INODE hops ipv4 16`
+    #[arg(long, value_name = "CHANGE", requires = "pid", conflicts_with_all = ["apply", "watch", "json", "soak"])]
+    change: Option<String>,
 
     /// Print one JSON object per finding, and a verdict at the end
     #[arg(long)]
@@ -189,6 +198,8 @@ Examples:
   mcast doctor --ssh a,b,c                    the paths between all of these, over ssh
   mcast doctor --ssh a,b,c --watch --journal FILE   since when a path fails
   mcast doctor --apply reverse-path-filter 239.1.2.3:5000   apply the remedy
+  mcast doctor --pid 4711 --apply not-joined  let a program that runs join the group
+  mcast doctor --undo                         undo what --apply has left
   mcast doctor --json --watch                 for programs, repeatedly
   mcast doctor 239.1.2.3:5000 --watch --metrics :9478   for Prometheus";
 
@@ -210,6 +221,12 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     }
     if let Some(end) = arguments.path.end() {
         return path::run(end, arguments, console);
+    }
+    if arguments.results.undo {
+        return apply::undo_all(console);
+    }
+    if let (Some(text), Some(pid)) = (&arguments.results.change, arguments.other.pid) {
+        return apply::change(pid, text, console);
     }
     if let (Some(path), false) = (&arguments.timing.journal, arguments.timing.watch) {
         return show_history(path, arguments, console);
