@@ -124,6 +124,17 @@ impl Journal {
         failed.map_or(Ok(undone), Err)
     }
 
+    /// Returns the changes of sockets, in the journals of this user and of root, that still hold: the process has the socket open.
+    #[must_use]
+    pub fn socket_changes() -> Vec<JournalEntry> {
+        let (own, of_root) = (Self::here(), Self::at("/var/lib/mcast/doctor.jsonl"));
+        let others = (own.path != of_root.path).then_some(of_root);
+        // What cannot be read lists nothing.
+        let entries = |journal: Self| journal.entries().unwrap_or_default();
+        let entries = std::iter::once(own).chain(others).flat_map(entries);
+        entries.filter(|entry| entry.socket().is_some_and(has_open)).collect()
+    }
+
     /// Records a change, and returns the id of its entry.
     pub(crate) fn record(
         &self,
@@ -191,6 +202,13 @@ impl JournalEntry {
             _ => None,
         }
     }
+}
+
+/// Returns whether a process still has a socket open.
+fn has_open(action: &SocketAction) -> bool {
+    let link = PathBuf::from(format!("socket:[{}]", action.socket));
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", action.pid)).into_iter().flatten().flatten();
+    descriptors.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|target| target == link)
 }
 
 /// Returns whether there is nothing left to undo: the program or its socket is gone, or has left the group itself.
