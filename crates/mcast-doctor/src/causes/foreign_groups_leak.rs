@@ -7,8 +7,9 @@ use crate::observation::{Observation, Program, ProgramSocket};
 use crate::wire::Flow;
 use crate::{EvidenceKind, Finding, Id, Tool, remedies};
 
-pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["ip(7): IP_MULTICAST_ALL"]).without_loss();
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["ip(7): IP_MULTICAST_ALL"])
+    .without_loss()
+    .offering(|on| on.on_socket(&[remedies::socket::own_groups_only(Family::V4)]));
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let Some(program) = observation.program() else { return Vec::new() };

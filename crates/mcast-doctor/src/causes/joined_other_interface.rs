@@ -12,8 +12,10 @@ use crate::snapshot::Link;
 use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 3678 section 4"])
-    .offering(|on| remedies::linux::route_group(on.to.ip(), &on.link, false).into_iter().collect());
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Observation(check), &["RFC 3678 section 4"]).offering(|on| {
+        on.join().into_iter().chain(remedies::linux::route_group(on.to.ip(), &on.link, false)).collect()
+    });
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();

@@ -2,12 +2,13 @@
 
 use mcast::Membership;
 
-use super::{Cause, Check};
+use super::{Cause, Check, Placeholders};
 use crate::acceptance::ExaminedSocket;
 use crate::observation::{Observation, index_of};
 use crate::{EvidenceKind, Finding, Id, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 1112 section 7.1"]);
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Observation(check), &["RFC 1112 section 7.1"]).offering(Placeholders::join);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     // Programs beside an examined membership come and go.

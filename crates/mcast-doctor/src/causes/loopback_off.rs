@@ -8,7 +8,8 @@ use crate::snapshot::UdpSocket;
 use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["ip(7): IP_MULTICAST_LOOP"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["ip(7): IP_MULTICAST_LOOP"])
+    .offering(|on| on.on_socket(&[remedies::socket::loop_back(Family::V4)]));
 
 /// The last datagram may still be on its way back when listening ends, so a single one proves nothing.
 const MIN_DATAGRAMS: u64 = 3;

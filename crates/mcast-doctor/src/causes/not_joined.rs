@@ -1,12 +1,13 @@
 //! The program has the port open but has not joined the group, so no socket receives it.
 
-use super::{Cause, Check};
+use super::{Cause, Check, Placeholders};
 use crate::observation::{Observation, Program, ProgramSocket};
 use mcast::SourceFilter;
 
 use crate::{EvidenceKind, Finding, Id, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 1112 section 7.1"]);
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Observation(check), &["RFC 1112 section 7.1"]).offering(Placeholders::join);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let Some(program) = observation.program() else { return Vec::new() };

@@ -1,11 +1,12 @@
 //! The socket receives only groups that it has joined itself, and another socket holds the membership.
 
-use super::{Cause, Check};
+use super::{Cause, Check, Placeholders};
 use crate::acceptance::{Blocked, Refusal};
 use crate::observation::Observation;
 use crate::{Finding, Id, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Blocked(check), &["ip(7): IP_MULTICAST_ALL"]);
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Blocked(check), &["ip(7): IP_MULTICAST_ALL"]).offering(Placeholders::join);
 
 fn check(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
     if blocked.refusal != Refusal::Membership {

@@ -10,8 +10,9 @@ use crate::snapshot::UdpSocket;
 use crate::wire::Flow;
 use crate::{EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["RFC 1112 section 6.1"]).without_loss();
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 1112 section 6.1"])
+    .without_loss()
+    .offering(|on| on.on_socket(&[remedies::socket::hop_limit(Family::V4, 1, FAR)]));
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let mut findings = zero_hop_limits(observation);

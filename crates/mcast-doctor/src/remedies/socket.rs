@@ -21,6 +21,11 @@ pub(crate) fn change(socket: &ProgramSocket, changes: &[Reversible]) -> Option<R
 /// Does the same for the socket of a process.
 pub(crate) fn of_process(pid: u32, owner: &str, inode: u64, changes: &[Reversible]) -> Option<Remedy> {
     let is_here = cfg!(any(target_os = "linux", target_os = "android"));
+    (is_here && !changes.is_empty()).then(|| changes_of(pid, owner, inode, changes))
+}
+
+/// Does the same on every system, for pages.
+pub(crate) fn changes_of(pid: u32, owner: &str, inode: u64, changes: &[Reversible]) -> Remedy {
     let action = |change: &SocketChange| Action::Socket(SocketAction { pid, socket: inode, change: *change });
     let actions: Vec<_> = changes.iter().map(|(change, _)| action(change)).collect();
     let undo = changes.iter().rev().map(|(_, reverse)| action(reverse)).collect();
@@ -29,7 +34,7 @@ pub(crate) fn of_process(pid: u32, owner: &str, inode: u64, changes: &[Reversibl
     );
     let remedy = Remedy::with_actions(Tool::Socket, Persistence::Now, actions).with_scope(scope);
     let undo = Some(Instructions::Actions { actions: undo, needs_root: true });
-    (is_here && !changes.is_empty()).then_some(Remedy { undo, ..remedy })
+    Remedy { undo, ..remedy }
 }
 
 /// Returns the changes that join a group on an interface, from any source or from these.

@@ -23,6 +23,7 @@ mod path;
 mod programs;
 mod relays;
 mod remedies;
+mod repair;
 mod routers;
 mod routing;
 mod sockets;
