@@ -113,18 +113,6 @@ fn socat_that_only_binds_receives_an_ipv6_group() {
 }
 
 #[test]
-fn iperf_without_a_group_receives_it() {
-    if !has_programs() || !is_installed("iperf") {
-        return;
-    }
-    let net = Net::new();
-    let server = Running::start(&net.receiver, "iperf", &["-s", "-u", "-p", "5000"], false);
-    let args = ["-c", "239.1.2.3", "-u", "-p", "5000", "-b", "1M", "-t", "60", "-T", "4"];
-    let _client = Running::start(&net.sender, "iperf", &args, true);
-    repair_and_undo(&net, &server, Id::NotJoined);
-}
-
-#[test]
 fn ffmpeg_without_a_group_receives_it() {
     not_joined(
         "ffmpeg",

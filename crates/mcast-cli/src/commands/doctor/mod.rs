@@ -5,6 +5,7 @@ mod export;
 mod fleet;
 mod history;
 mod json;
+mod keep;
 mod path;
 mod progress;
 mod subject;
@@ -29,6 +30,7 @@ use crate::interrupt::Interrupt;
 use crate::metrics;
 use crate::rights::{self, Capability};
 use crate::service::Service;
+use keep::Keeper;
 use progress::Progress;
 use subject::Subject;
 
@@ -159,6 +161,11 @@ struct ResultOptions {
     #[arg(long, value_name = "FINDING", conflicts_with_all = ["read", "json", "command"])]
     apply: Vec<Id>,
 
+    /// With --watch, apply the remedy of this finding whenever it is found, without asking, for as long as the watch runs: also
+    /// when the program is started again. Repeatable
+    #[arg(long, value_name = "FINDING", requires = "watch")]
+    keep: Vec<Id>,
+
     /// Do not ask. A remedy that cannot be undone is not applied
     #[arg(long, requires = "apply")]
     yes: bool,
@@ -199,6 +206,7 @@ Examples:
   mcast doctor --ssh a,b,c --watch --journal FILE   since when a path fails
   mcast doctor --apply reverse-path-filter 239.1.2.3:5000   apply the remedy
   mcast doctor --pid 4711 --apply not-joined  let a program that runs join the group
+  mcast doctor --port 5000 --watch --keep not-joined   also when it is started again
   mcast doctor --undo                         undo what --apply has left
   mcast doctor --json --watch                 for programs, repeatedly
   mcast doctor 239.1.2.3:5000 --watch --metrics :9478   for Prometheus";
@@ -233,7 +241,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     }
     let subject = Subject::of(arguments, console)?;
     let bound = arguments.timing.metrics.as_ref().map(metrics::bind).transpose()?;
-    if arguments.results.apply.is_empty() {
+    if arguments.results.apply.is_empty() && arguments.results.keep.is_empty() {
         let elsewhere = subject.may_be_elsewhere().then_some(Capability::SysAdmin);
         rights::keep(&RIGHTS.into_iter().chain(elsewhere).collect::<Vec<_>>())?;
     }
@@ -253,7 +261,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     if arguments.timing.watch {
         let history = arguments.timing.journal.as_ref();
         let history = history.map(|path| history::open(path, console)).transpose()?;
-        return watch::run(&doctor, arguments.timing.every, bound, history, arguments.results.json);
+        let keeper = Keeper::new(&arguments.results.keep, console);
+        return watch::run(&doctor, arguments.timing.every, keeper, bound, history, arguments.results.json);
     }
     let report = doctor.examine()?;
     if !arguments.results.apply.is_empty() {
