@@ -141,6 +141,7 @@ impl AppliedRemedies {
         if let (Some(journal), None) = (&self.journal, &failed) {
             // If an entry stays, another undo restores the same state again.
             entries.iter().for_each(|id| drop(journal.mark_undone(id)));
+            journal.tidy();
         }
         match failed {
             Some(error) => Err(error),

@@ -117,10 +117,7 @@ impl Journal {
                 }
             }
         }
-        if self.entries()?.is_empty() {
-            // The file is of no more use; if it stays, it does no harm.
-            let _ = fs::remove_file(&self.path);
-        }
+        self.tidy();
         failed.map_or(Ok(undone), Err)
     }
 
@@ -160,6 +157,13 @@ impl Journal {
 
     pub(crate) fn mark_undone(&self, id: &str) -> Result<()> {
         self.append(&Line::Undone { id: id.to_owned() })
+    }
+
+    /// Removes the file if everything in it is undone. If it stays, it does no harm.
+    pub(crate) fn tidy(&self) {
+        if self.path.exists() && self.entries().is_ok_and(|entries| entries.is_empty()) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 
     fn append(&self, line: &Line) -> Result<()> {

@@ -98,7 +98,7 @@ pub(super) fn change(pid: u32, text: &str, console: &Console) -> anyhow::Result<
     let mut applied = AppliedRemedies::recorded_in(Journal::here());
     applied.apply(&Remedy::of_socket(action))?;
     if let Some(command) = applied.undo_command() {
-        console.note(format_args!("to undo it: mcast doctor --undo, or {command}"));
+        console.note(format_args!("to undo it: {command} (or `mcast doctor --undo`)"));
     }
     applied.keep();
     Ok(Outcome::Yes)
@@ -141,7 +141,7 @@ fn conclude(
         return Ok(Outcome::No);
     };
     if let Some(command) = applied.undo_command() {
-        doctor.console.note(format_args!("to undo it: mcast doctor --undo, or {command}"));
+        doctor.console.note(format_args!("to undo it: {command} (or `mcast doctor --undo`)"));
     }
     applied.keep();
     Ok(match effect {

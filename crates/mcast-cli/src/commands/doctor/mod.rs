@@ -5,9 +5,10 @@ mod export;
 mod fleet;
 mod history;
 mod json;
-mod keep;
+
 mod path;
 mod progress;
+mod repair;
 mod subject;
 mod text;
 mod watch;
@@ -30,8 +31,9 @@ use crate::interrupt::Interrupt;
 use crate::metrics;
 use crate::rights::{self, Capability};
 use crate::service::Service;
-use keep::Keeper;
+
 use progress::Progress;
+use repair::Repairer;
 use subject::Subject;
 
 /// Find out why multicast does not arrive, and how to fix it
@@ -164,7 +166,7 @@ struct ResultOptions {
     /// With --watch, apply the remedy of this finding whenever it is found, without asking, for as long as the watch runs: also
     /// when the program is started again. Repeatable
     #[arg(long, value_name = "FINDING", requires = "watch")]
-    keep: Vec<Id>,
+    repair: Vec<Id>,
 
     /// Do not ask. A remedy that cannot be undone is not applied
     #[arg(long, requires = "apply")]
@@ -206,7 +208,7 @@ Examples:
   mcast doctor --ssh a,b,c --watch --journal FILE   since when a path fails
   mcast doctor --apply reverse-path-filter 239.1.2.3:5000   apply the remedy
   mcast doctor --pid 4711 --apply not-joined  let a program that runs join the group
-  mcast doctor --port 5000 --watch --keep not-joined   also when it is started again
+  mcast doctor --port 5000 --watch --repair not-joined   also when it is started again
   mcast doctor --undo                         undo what --apply has left
   mcast doctor --json --watch                 for programs, repeatedly
   mcast doctor 239.1.2.3:5000 --watch --metrics :9478   for Prometheus";
@@ -241,7 +243,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     }
     let subject = Subject::of(arguments, console)?;
     let bound = arguments.timing.metrics.as_ref().map(metrics::bind).transpose()?;
-    if arguments.results.apply.is_empty() && arguments.results.keep.is_empty() {
+    if arguments.results.apply.is_empty() && arguments.results.repair.is_empty() {
         let elsewhere = subject.may_be_elsewhere().then_some(Capability::SysAdmin);
         rights::keep(&RIGHTS.into_iter().chain(elsewhere).collect::<Vec<_>>())?;
     }
@@ -261,8 +263,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     if arguments.timing.watch {
         let history = arguments.timing.journal.as_ref();
         let history = history.map(|path| history::open(path, console)).transpose()?;
-        let keeper = Keeper::new(&arguments.results.keep, console);
-        return watch::run(&doctor, arguments.timing.every, keeper, bound, history, arguments.results.json);
+        let repairer = Repairer::new(&arguments.results.repair, console);
+        return watch::run(&doctor, arguments.timing.every, repairer, bound, history, arguments.results.json);
     }
     let report = doctor.examine()?;
     if !arguments.results.apply.is_empty() {

@@ -8,7 +8,7 @@ use mcast_metrics::BoundExporter;
 
 use super::export::Examinations;
 use super::json::{self, Change};
-use super::keep::Keeper;
+use super::repair::Repairer;
 use super::{Doctor, history, text};
 use crate::console::{Level, Output};
 use crate::exit::Outcome;
@@ -22,7 +22,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 pub(super) fn run(
     doctor: &Doctor<'_>,
     every: Duration,
-    mut keeper: Keeper<'_>,
+    mut repairer: Repairer<'_>,
     bound: Option<BoundExporter>,
     history: Option<History>,
     is_json: bool,
@@ -57,7 +57,7 @@ pub(super) fn run(
         match examined {
             Ok(report) => {
                 examinations.add(&report, start.elapsed());
-                let is_to_be_verified = keeper.handle(&report);
+                let is_to_be_verified = repairer.handle(&report);
                 reporter.report(report)?;
                 if is_to_be_verified {
                     continue;
@@ -65,7 +65,8 @@ pub(super) fn run(
             }
             // The examination worked before and may work again, for example when the interface is back.
             Err(error)
-                if (examinations.has_completed() || keeper.is_active()) && doctor.subject.may_come_back() =>
+                if (examinations.has_completed() || repairer.is_active())
+                    && doctor.subject.may_come_back() =>
             {
                 examinations.fail();
                 reporter.report_failure(&error);

@@ -1,4 +1,4 @@
-//! `mcast doctor --watch --keep`: applies the remedies of these findings whenever they are found, so that a program which is
+//! `mcast doctor --watch --repair`: applies the remedies of these findings whenever they are found, so that a program which is
 //! started again is repaired again.
 
 use std::collections::BTreeSet;
@@ -7,9 +7,9 @@ use mcast_doctor::{AppliedRemedies, Finding, Id, Journal, Report, Subject};
 
 use crate::console::Console;
 
-/// The remedies that are kept in force.
+/// The findings that are repaired.
 #[derive(Debug)]
-pub(super) struct Keeper<'a> {
+pub(super) struct Repairer<'a> {
     ids: &'a [Id],
     console: &'a Console,
     /// What was applied after the last examination, with the finding.
@@ -18,12 +18,12 @@ pub(super) struct Keeper<'a> {
     given_up: BTreeSet<(Id, String)>,
 }
 
-impl<'a> Keeper<'a> {
+impl<'a> Repairer<'a> {
     pub(super) const fn new(ids: &'a [Id], console: &'a Console) -> Self {
         Self { ids, console, fresh: Vec::new(), given_up: BTreeSet::new() }
     }
 
-    /// Returns whether it keeps anything.
+    /// Returns whether it repairs anything.
     pub(super) const fn is_active(&self) -> bool {
         !self.ids.is_empty()
     }
