@@ -22,7 +22,7 @@ fn check_one(seed: u64, rules: &str, one_way: bool) {
         plans.push(Ours { segments: vec![0, 1], rules: rules.into(), priority: 100, start: number * 9 });
     }
     let segments = if seed % 4 < 2 { vec![0, 1] } else { vec![1, 0] };
-    let foreign = Foreign { segments, one_way, keeps_source: false };
+    let foreign = Foreign { one_way, ..Foreign::between(segments) };
     let mut world = World::new(seed, plans, vec![foreign]);
     world.longest_delay = world.dice.pick(&[500, 3_000, 30_000, 120_000]);
     let pause = world.dice.between(2, 200) * MILLISECOND;
@@ -77,7 +77,7 @@ fn the_event_names_the_other_relay() {
         priority: 100,
         start: 0,
     };
-    let foreign = Foreign { segments: vec![0, 1], one_way: false, keeps_source: false };
+    let foreign = Foreign::between(vec![0, 1]);
     let mut world = World::new(1, vec![ours], vec![foreign]);
     world.original(5 * SECOND, frame(0, 1, b"one"));
     assert!(world.run(10 * SECOND), "a storm");
@@ -96,7 +96,7 @@ fn a_storm_of_others_is_not_ours() {
         let rules = ["239.1.2.3:5000 from s0 to s1 always", "239.1.2.3:5000 between s0 and s1 always"];
         let rules = rules[seed as usize % 2].to_owned();
         let ours = Ours { segments: vec![0, 1], rules, priority: 100, start: 0 };
-        let foreign = Foreign { segments: vec![0, 1], one_way: false, keeps_source: false };
+        let foreign = Foreign::between(vec![0, 1]);
         let mut world = World::new(seed, vec![ours], vec![foreign; 2]);
         world.most = 50_000;
         for number in 0..3_u64 {
