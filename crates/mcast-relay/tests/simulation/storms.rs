@@ -10,11 +10,11 @@ use mcast_relay::RelayEvent;
 use crate::world::{Fault, Foreign, Frame, MILLISECOND, Ours, SECOND, Segment, World, address, host};
 
 /// Copies beyond two for each original, for each start of a relay of ours or of another make.
-const CONSTANT: usize = 150;
+const CONSTANT: usize = 600;
 /// An innocent stream passes this long after the loop is gone.
 const RECOVERY: u64 = 10 * SECOND;
 /// A loop that has lasted for this long has been reported.
-const REPORTED_AFTER: u64 = 15 * SECOND;
+const REPORTED_AFTER: u64 = 20 * SECOND;
 
 #[derive(Clone, Debug)]
 struct Stream {
@@ -95,7 +95,7 @@ fn plan(dice: &mut Dice) -> Plan {
     let last = runs.iter().map(|(_, _, end)| *end).max().unwrap();
     let longest_delay = dice.pick(&[200, 1_000, 3_000]);
     let hop_limit = dice.pick(&[64, 64, 5]);
-    let end = end.max(last) + 4 * SECOND;
+    let end = end.max(last) + 8 * SECOND;
     Plan { rules, ours, foreign, streams, hop_limit, longest_delay, faults, runs, end }
 }
 
@@ -122,7 +122,8 @@ fn check_one(seed: u64) {
     let mut dice = Dice::new(seed);
     let plan = plan(&mut dice);
     let originals = originals(&mut dice, &plan);
-    let ours = |number| Ours { segments: vec![0, 1], rules: plan.rules.clone(), priority: 100, start: number * 9 };
+    let ours =
+        |number| Ours { segments: vec![0, 1], rules: plan.rules.clone(), priority: 100, start: number * 9 };
     let relays = (0..plan.ours as u64).map(ours).collect();
     let mut world = World::new(dice.next(), relays, plan.foreign.clone());
     world.longest_delay = plan.longest_delay;
@@ -147,7 +148,9 @@ fn check_one(seed: u64) {
 fn check_bound(world: &World, plan: &Plan) {
     let mut starts: Vec<u64> = plan.runs.iter().map(|(_, start, _)| *start).collect();
     starts.extend(vec![0; plan.ours]);
-    starts.extend(plan.faults.iter().filter_map(|(time, fault)| matches!(fault, Fault::Start(_)).then_some(*time)));
+    starts.extend(
+        plan.faults.iter().filter_map(|(time, fault)| matches!(fault, Fault::Start(_)).then_some(*time)),
+    );
     starts.sort_unstable();
     let is_original = |source: IpAddr| (1..=2).any(|number| (0..2).any(|on| host(on, number).ip() == source));
     let (mut of_hosts, mut copies) = (0, BTreeMap::new());
@@ -174,9 +177,8 @@ fn check_events(world: &World, plan: &Plan) {
             accused.insert(*source);
         }
     }
-    let relays = (0..plan.foreign.len()).flat_map(|number| {
-        (0..2).map(move |segment| IpAddr::from(address(segment, plan.ours + number)))
-    });
+    let relays = (0..plan.foreign.len())
+        .flat_map(|number| (0..2).map(move |segment| IpAddr::from(address(segment, plan.ours + number))));
     let relays = BTreeSet::from_iter(relays);
     assert!(accused.is_subset(&relays), "{accused:?} in {plan:#?}");
     let is_loop = |number: usize| {
