@@ -164,7 +164,8 @@ impl Relay {
             match pair.state {
                 _ if pair.key.from != arrival.leg => {}
                 PairState::Forwarding => return Ok(()),
-                PairState::Listening { .. } | PairState::Standby(_) => refusal = RefusalReason::Standby,
+                PairState::Listening { .. } => refusal = RefusalReason::Starting,
+                PairState::Standby(_) => refusal = RefusalReason::Standby,
                 PairState::Down => {}
             }
         }
