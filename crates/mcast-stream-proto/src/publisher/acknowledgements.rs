@@ -411,6 +411,7 @@ impl PublisherMachine {
         let departed = self.members.departed().filter_map(|(id, departed)| {
             let presence = match departed.departure {
                 Departure::Left => SubscriberPresence::Left,
+                Departure::Failed => SubscriberPresence::Failed,
                 Departure::Silent => SubscriberPresence::Silent,
             };
             self.watermarks_of(id, &departed.progress, departed.address, presence)

@@ -69,13 +69,22 @@ pub enum PublisherEvent {
         /// The rate in bytes per second.
         rate: u64,
     },
+    /// A subscriber has left because of an error.
+    SubscriberFailed(SubscriberId),
     /// The publisher is back at its configured rate.
     Recovered,
     /// A subscriber requested datagrams that have left the retransmission buffer: from the first to before the second.
     Unrecoverable(SubscriberId, Sequence, Sequence),
-    /// A subscriber has given up datagrams for the first time; the number is how many.
+    /// A subscriber has given up datagrams, or lost messages, for the first time.
     /// [`PublisherMachine::standings`](super::PublisherMachine::standings) reports what it lacks at the end.
-    SubscriberIncomplete(SubscriberId, u64),
+    SubscriberIncomplete {
+        /// The subscriber.
+        subscriber: SubscriberId,
+        /// Datagrams that it has given up.
+        datagrams: u64,
+        /// Messages that it has reported as lost to its application.
+        messages: u64,
+    },
     /// The first message that is not settled, or the next one, cannot be acknowledged as required: subscribers are absent,
     /// were evicted, or have lost it. [`PublisherMachine::ack_wait`](super::PublisherMachine::ack_wait) returns which.
     QuorumLost,

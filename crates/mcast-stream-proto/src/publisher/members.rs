@@ -15,7 +15,7 @@ use super::repair_flow::RepairFlow;
 use crate::nak_limit::NakLimit;
 use crate::replay::Counts;
 use crate::seal::{Cipher, Purpose};
-use crate::wire::{Sequence, Status, SubscriberId};
+use crate::wire::{MessageNumber, Sequence, Status, SubscriberId};
 use crate::{ClockTime, Nanos};
 
 /// The role of a subscriber in flow control.
@@ -47,7 +47,8 @@ pub(crate) enum End {
 impl End {
     pub(crate) const fn of(status: &Status) -> Self {
         match status.flags {
-            flags if flags & Status::DELIVERED != 0 => Self::Delivered,
+            // What it reads from a history is not delivered yet.
+            flags if flags & Status::DELIVERED != 0 && flags & Status::READING == 0 => Self::Delivered,
             flags if flags & Status::ENDED != 0 => Self::Received,
             _ => Self::Unconfirmed,
         }
@@ -62,6 +63,12 @@ pub(crate) struct Progress {
     pub(crate) given_up: u64,
     pub(crate) lost_messages: u64,
     pub(crate) end: End,
+    /// When it left: its application was given the messages before this one.
+    pub(crate) given: Option<MessageNumber>,
+    /// Whether it reads a history, by its latest status.
+    pub(crate) is_reading: bool,
+    /// The count of that status.
+    latest: u64,
     /// The counts of the control datagrams received from it, to detect replays.
     pub(crate) counts: Counts,
     pub(crate) acknowledgements: AckRecord,
@@ -71,6 +78,13 @@ impl Progress {
     pub(crate) const fn is_incomplete(&self) -> bool {
         self.given_up > 0 || self.lost_messages > 0
     }
+
+    /// Notes whether it reads a history, unless a later status has arrived.
+    pub(crate) const fn note_reading(&mut self, status: &Status, count: u64) {
+        if count > self.latest {
+            (self.latest, self.is_reading) = (count, status.flags & Status::READING != 0);
+        }
+    }
 }
 
 /// How a subscriber departed.
@@ -78,6 +92,8 @@ impl Progress {
 pub(crate) enum Departure {
     /// It announced that it leaves.
     Left,
+    /// It announced that it leaves because of an error.
+    Failed,
     /// Nothing was received from it for too long.
     Silent,
 }

@@ -5,6 +5,7 @@ mod audience;
 mod auto_rate;
 mod config;
 mod congestion;
+mod ending;
 mod event;
 mod feedback;
 mod flow;
@@ -16,6 +17,7 @@ mod parity;
 mod publish;
 mod quorum;
 mod ranking;
+mod recall;
 mod repair;
 mod repair_flow;
 mod repair_scheduler;
@@ -44,10 +46,11 @@ use crate::outbox::Outbox;
 use crate::proof::{AddressProof, EchoLimit};
 use crate::random::Random;
 use crate::seal::Keys;
-use crate::wire::{FlowControl, Header, Kind, MessageNumber};
+use crate::wire::{FlowControl, Header, KeyEpoch, Kind, MessageNumber, ServedHistory};
 use crate::{ClockTime, Nanos};
 use acknowledgements::Acknowledgements;
 use auto_rate::AutoControl;
+use ending::Ending;
 use event::EventQueue;
 use flow::FlowState;
 use heartbeat::HeartbeatSchedule;
@@ -55,6 +58,7 @@ use members::Members;
 use pacer::Pacer;
 use parity::ParitySchedule;
 use publish::{LongMessage, OpenDatagram};
+use recall::Recalled;
 use repair::ConfirmationSchedule;
 use repair_scheduler::RepairScheduler;
 use repairers::RepairerDirectory;
@@ -82,6 +86,7 @@ pub struct PublisherMachine {
     closed: bool,
     /// Why nothing more is accepted, if something has failed.
     failure: Option<Refusal>,
+    ending: Ending,
     members: Members,
     outbox: Outbox,
     events: EventQueue,
@@ -109,6 +114,9 @@ pub struct PublisherMachine {
     /// The sums over departed subscribers that are no longer remembered one by one.
     forgotten: Audience,
     acknowledgements: Option<Acknowledgements>,
+    /// The history of the stream that it serves.
+    history: Option<ServedHistory>,
+    recalled: Recalled,
     check_at: ClockTime,
 }
 
@@ -131,6 +139,7 @@ impl PublisherMachine {
             next_message: config.first_message,
             closed: false,
             failure: None,
+            ending: Ending::default(),
             members: Members::new(),
             outbox: Outbox::new(if config.fec == Fec::Off { 0 } else { config.datagram }),
             events: EventQueue::default(),
@@ -159,6 +168,8 @@ impl PublisherMachine {
             acknowledgements: config.quorum.clone().map(|quorum| {
                 Acknowledgements::new(quorum, config.first_message.max(config.acknowledge_from))
             }),
+            history: None,
+            recalled: Recalled::NOTHING,
             check_at: now,
             config,
         })
@@ -197,11 +208,21 @@ impl PublisherMachine {
         Ok(())
     }
 
+    /// Shows subscribers that the publisher serves the history of its stream. A publisher whose
+    /// [messages come out of engines](PublisherConfig::origin) does not show it: servers of these announce themselves.
+    pub const fn serve_history(&mut self, history: Option<ServedHistory>) {
+        self.history = history;
+    }
+
     /// Seals with the greatest epoch in `keys` from the next datagram on, and opens with all of them. Give subscribers
-    /// a new secret before the publisher.
+    /// a new secret before the publisher. What was sent before, sealed with an earlier epoch that is no longer among them,
+    /// is no longer repaired: whoever has only these keys could not open it.
     pub fn set_keys(&mut self, now: ClockTime, keys: Keys) {
         self.flush(now);
         self.write_manifest(now);
+        self.ring.drop_while_sent(|header| {
+            header.epoch < keys.latest() && header.epoch != KeyEpoch::CLEAR && !keys.has(header.epoch)
+        });
         self.config.keys = keys;
         self.sealer.clear();
         for (_, member) in self.members.iter_mut() {

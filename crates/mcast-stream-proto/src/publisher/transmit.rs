@@ -86,7 +86,7 @@ impl PublisherMachine {
         }
         let mut deadline =
             self.heartbeats.at().min(self.check_at).min(self.flow.next_flight_time(&self.ring));
-        deadline = deadline.min(self.confirmations.deadline());
+        deadline = deadline.min(self.confirmations.deadline()).min(self.ending.deadline());
         if let Some(open) = self.open.filter(|_| self.long_message.is_none()) {
             deadline = deadline.min(open.since() + self.config.linger);
         }

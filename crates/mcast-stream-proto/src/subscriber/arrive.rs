@@ -220,14 +220,14 @@ impl SubscriberMachine {
             self.statistics.repaired_locally += 1;
             self.repairers.note_answer();
         }
+        self.statistics.repaired += u64::from(repaired_by.is_some());
         if sequence >= self.highest {
             self.note_sent_before(now, sequence);
             self.highest = sequence + 1;
             return;
         }
-        match repaired_by {
-            Some(_) => self.statistics.repaired += 1,
-            None => self.losses.note_overtaken(),
+        if repaired_by.is_none() {
+            self.losses.note_overtaken();
         }
         self.naks.fill(now, sequence, repaired_by);
     }

@@ -405,7 +405,7 @@ impl SubscriberMachine {
             }
         }
         self.delivery.note_message();
-        self.acknowledgements.note_message(number, expected);
+        self.account.note_message(number, expected);
         self.statistics.messages += 1;
         self.statistics.message_bytes += range.len() as u64;
         Some(Step(StepKind::Message { number, keyed, location, range }))
@@ -469,7 +469,7 @@ impl SubscriberMachine {
         let first = self.expected;
         debug_assert!(first < end, "nothing is lost: {first} to {end}");
         self.expected = end;
-        self.acknowledgements.skip_to(end);
+        self.account.note_loss(end);
         self.assembly.abandon();
         self.statistics.lost_messages = self.statistics.lost_messages.saturating_add(end.ahead_of(first));
         if cause == Cause::Unreadable {

@@ -1,6 +1,6 @@
 //! The receiving side of a stream: it delivers messages in order, requests repairs with NAKs, and reports losses.
 
-mod acknowledgements;
+mod account;
 mod arrive;
 mod assembly;
 mod config;
@@ -34,6 +34,7 @@ use core::fmt;
 use core::net::SocketAddr;
 
 pub use crate::history::Position;
+pub use account::HistoryAccount;
 pub use config::{LocalRepair, OnLoss, Policy, Start, SubscriberConfig};
 pub use event::{Cause, Distrust, PathStatistics, SubscriberEvent, SubscriberStatistics};
 pub use item::{Item, Message, Step};
@@ -43,9 +44,11 @@ use crate::random::Random;
 use crate::repairer::Repairer;
 use crate::seal::{Ciphers, Keys};
 use crate::sign::PinnedKeys;
-use crate::wire::{Heartbeat, Incarnation, MessageNumber, Origin, Sequence, StreamId, SubscriberId};
+use crate::wire::{
+    Heartbeat, Incarnation, MessageNumber, Origin, Sequence, ServedHistory, StreamId, SubscriberId,
+};
 use crate::{ClockTime, Nanos};
-use acknowledgements::AcknowledgementAccount;
+use account::Account;
 use assembly::Assembly;
 use deliver::Current;
 use delivery::Delivery;
@@ -119,7 +122,7 @@ pub struct SubscriberMachine {
     transit: Transit,
     statuses: StatusScheduler,
     losses: LossAccount,
-    acknowledgements: AcknowledgementAccount,
+    account: Account,
     reported: Reported,
     verification: Verification,
     statistics: SubscriberStatistics,
@@ -169,7 +172,7 @@ impl SubscriberMachine {
             transit: Transit::default(),
             statuses: StatusScheduler::default(),
             losses: LossAccount::default(),
-            acknowledgements: AcknowledgementAccount::default(),
+            account: Account::new(config.has_history),
             reported: Reported::nothing(),
             verification: Verification::new(&config, now),
             statistics: SubscriberStatistics::default(),
@@ -229,7 +232,7 @@ impl SubscriberMachine {
         if self.delivery.resume() {
             self.assembly.abandon();
             self.expected = message;
-            self.acknowledgements.skip_to(message);
+            self.account.skip_to(message);
         }
     }
 
@@ -292,6 +295,12 @@ impl SubscriberMachine {
     #[must_use]
     pub const fn origin(&self) -> Option<Origin> {
         self.incarnations.origin()
+    }
+
+    /// Returns the history of the stream that that publisher serves.
+    #[must_use]
+    pub const fn served_history(&self) -> Option<ServedHistory> {
+        self.incarnations.history()
     }
 
     /// Returns the address from which the heartbeats of that publisher arrive.

@@ -6,9 +6,9 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::publisher::{END_REPEATS, OnDrop, READ_TIMEOUT, end_interval, is_complete, is_read};
+use super::publisher::OnDrop;
 use super::subscriber::Poll;
 use crate::ClockTime;
 use crate::publisher::{AckState, Refusal};
@@ -84,7 +84,7 @@ impl Publisher {
 
     /// Waits until all subscribers have everything that was published; returns `false` when the time is over.
     pub async fn wait_complete(&self, timeout: Duration) -> bool {
-        self.flush_soon(timeout).await && self.until(timeout, is_complete).await
+        self.flush_soon(timeout).await && self.until(timeout, crate::PublisherMachine::is_complete).await
     }
 
     /// Waits until a message is acknowledged as required, or given up, like the blocking
@@ -106,16 +106,14 @@ impl Publisher {
     /// Ends the stream, waits up to `timeout` until all subscribers have everything, and returns the standing of each,
     /// like the blocking [`close`](crate::Publisher::close).
     pub async fn close(&self, timeout: Duration) -> Closing {
-        self.run(crate::PublisherMachine::close).await;
-        let deadline = Instant::now().checked_add(timeout);
-        if self.wait_complete(timeout).await {
-            let left =
-                deadline.map_or(READ_TIMEOUT, |deadline| deadline.saturating_duration_since(Instant::now()));
-            self.until(left.min(READ_TIMEOUT), is_read).await;
-        }
-        for _ in 0..END_REPEATS {
-            tokio::time::sleep(self.run(|machine, _| end_interval(machine)).await).await;
-            self.run(crate::PublisherMachine::close).await;
+        self.run(|machine, now| machine.finish(now, timeout.into())).await;
+        loop {
+            let progress = self.0.next_progress();
+            let left = self.run(|machine, now| {
+                (!machine.is_over(now)).then(|| Duration::from(machine.next_deadline().since(now)))
+            });
+            let Some(left) = left.await else { break };
+            let _ = tokio::time::timeout(left.clamp(RETRY_INTERVAL, RECHECK_INTERVAL), progress).await;
         }
         self.0.settle();
         self.run(|machine, _| Closing::of(machine)).await

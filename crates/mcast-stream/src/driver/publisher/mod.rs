@@ -9,7 +9,7 @@ mod shared;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -19,8 +19,6 @@ pub use builder::PublisherBuilder;
 pub(super) use builder::any_address;
 pub use closing::Closing;
 pub(super) use closing::OnDrop;
-#[cfg(feature = "tokio")]
-pub(super) use closing::{END_REPEATS, READ_TIMEOUT, end_interval, is_complete, is_read};
 pub(super) use endpoint::Endpoint;
 pub use progress::PublisherProgress;
 
@@ -37,7 +35,7 @@ use crate::publisher::{
 };
 use crate::seal::Keys;
 use crate::sign::Signer;
-use crate::wire::{Incarnation, MessageKey, MessageNumber, StreamId, SubscriberId};
+use crate::wire::{Incarnation, MessageKey, MessageNumber, ServedHistory, StreamId, SubscriberId};
 use progress::Progress;
 use shared::{Core, Shared};
 
@@ -76,6 +74,19 @@ pub struct Publisher {
     clock_behind: Option<Duration>,
 }
 
+/// Shows subscribers that the publisher serves the history of its stream, until it is dropped.
+#[derive(Debug)]
+#[must_use = "dropping it hides the history"]
+pub(in crate::driver) struct ShownHistory(Weak<Shared>);
+
+impl Drop for ShownHistory {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.core().machine.serve_history(None);
+        }
+    }
+}
+
 impl Publisher {
     /// Publishes to this group, with default settings.
     ///
@@ -90,7 +101,15 @@ impl Publisher {
         PublisherBuilder::new()
     }
 
-    fn new(mut builder: PublisherBuilder) -> Result<Self, StreamError> {
+    fn new(builder: PublisherBuilder) -> Result<Self, StreamError> {
+        Ok(Self::prepared(builder, |_, _| Ok(()))?.0)
+    }
+
+    /// Returns a publisher, and what `prepare` returned, which is called when the sockets are open, before anything is sent.
+    pub(in crate::driver) fn prepared<T>(
+        mut builder: PublisherBuilder,
+        prepare: impl FnOnce(&mut crate::PublisherMachine, ClockTime) -> Result<T, StreamError>,
+    ) -> Result<(Self, T), StreamError> {
         builder.check()?;
         let endpoints = builder.endpoints()?;
         let first = endpoints.first().cloned().ok_or(StreamError::NoDestination)?;
@@ -124,7 +143,8 @@ impl Publisher {
         let announcement = builder.name.map(|name| Announcement::new(name, &endpoints));
         let config = PublisherConfig { datagram, paths, rate, unix_offset, seed, ..builder.config };
         let unicast = UnicastSockets::open(family).map_err(StreamError::Control)?;
-        let machine = crate::PublisherMachine::new(config, clock.now())?;
+        let mut machine = crate::PublisherMachine::new(config, clock.now())?;
+        let prepared = prepare(&mut machine, clock.now())?;
         let shared = Arc::new(Shared {
             clock,
             sockets: PublisherSockets::new(sockets, family, discovery, unicast),
@@ -150,7 +170,7 @@ impl Publisher {
             publisher.spawn("mcast-stream-listen", move |shared| shared.listen(endpoint))?;
         }
         publisher.spawn("mcast-stream-time", Shared::run_timer)?;
-        Ok(publisher)
+        Ok((publisher, prepared))
     }
 
     fn spawn(&mut self, name: &str, work: impl FnOnce(&Shared) + Send + 'static) -> Result<(), StreamError> {
@@ -345,6 +365,11 @@ impl Publisher {
         self.flush_now(&mut self.shared.core());
     }
 
+    /// Returns the number before which all subscribers that the publisher waits for have everything, if it is known.
+    pub(in crate::driver) fn confirmed(&self) -> Option<MessageNumber> {
+        self.shared.core().machine.confirmed()
+    }
+
     /// Returns the next event, the oldest first.
     pub fn event(&self) -> Option<PublisherEvent> {
         self.shared.core().machine.poll_event()
@@ -495,6 +520,13 @@ impl Publisher {
     #[cfg(feature = "metrics")]
     pub(crate) fn labels(&self) -> (String, String) {
         self.labels.clone()
+    }
+
+    /// Shows subscribers that the history of the stream is served on this TCP port at the publisher's address, or with 0 where
+    /// it is announced, until the guard is dropped.
+    pub(in crate::driver) fn show_history(&self, port: u16) -> ShownHistory {
+        self.shared.core().machine.serve_history(Some(ServedHistory { port }));
+        ShownHistory(Arc::downgrade(&self.shared))
     }
 
     /// Seals with the greatest epoch of these from now on.
