@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use mcast_disk::Disk;
 use mcast_log::{
-    Beginning, Files, FoundLog, Lineages, LogError, LogOptions, LogReader, LogStart, LogTime, Recall,
-    SyncPolicy, Tail, TailItem, Writer, write_confirmed,
+    Beginning, Confirmed, Files, FoundLog, Lineages, LogError, LogOptions, LogReader, LogStart, LogTime,
+    Recall, SyncPolicy, Tail, TailItem, Writer,
 };
 use mcast_stream_proto::history::{
     AnnouncementSchedule, AnswerFrame, AnswerStatus, FrameWriter, HistoryContent, HistoryRecord, Position,
@@ -19,8 +19,7 @@ use mcast_stream_proto::publisher::{
 };
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{
-    EngineTrail, FlowControl, Incarnation, MessageNumber, Origin, ServedHistory, StreamId, SubscriberId,
-    SubscriberName,
+    EngineTrail, FlowControl, Incarnation, Origin, ServedHistory, StreamId, SubscriberId, SubscriberName,
 };
 use mcast_stream_proto::{ClockTime, Nanos, PublisherMachine, Target};
 
@@ -94,6 +93,8 @@ pub(crate) struct Feed {
     pub(crate) exit: Option<FeedExit>,
     /// The longest time from accepting a message to sending it, and the message.
     pub(crate) slowest: (u64, u64),
+    /// The same of the first message that each process accepted.
+    pub(crate) slowest_first: (u64, u64),
     /// Messages of which nobody has the key any more.
     pub(crate) dropped_before: u64,
     pub(crate) violations: Vec<String>,
@@ -105,7 +106,7 @@ pub(crate) struct Process {
     writer: Writer,
     files: Arc<dyn Files>,
     /// What was recorded of the subscribers' progress, and when to look again.
-    confirmed: Option<MessageNumber>,
+    confirmed: Confirmed,
     confirm_at: u64,
     waiting: VecDeque<(u64, Box<[u8]>)>,
     waiting_bytes: usize,
@@ -121,6 +122,8 @@ pub(crate) struct Process {
     /// Messages that are not known as sent: the number, and the count of datagrams by which it is.
     unsent: VecDeque<(u64, u64)>,
     pub(crate) started: u64,
+    /// The first message that it accepts.
+    first_new: u64,
 }
 
 impl Feed {
@@ -138,6 +141,7 @@ impl Feed {
             wall: 0,
             exit: None,
             slowest: (0, 0),
+            slowest_first: (0, 0),
             dropped_before: 0,
             violations: Vec::new(),
             seed,
@@ -217,6 +221,9 @@ impl Feed {
         }
         if beginning.start == LogStart::Continued {
             machine.end_recall(ClockTime(now));
+            if let Some(unsettled) = beginning.unsettled {
+                machine.require_acknowledgements_from(unsettled);
+            }
         }
         let writer = match found.begin().and_then(|(writer, _)| {
             beginning.lineages.write(&*files)?;
@@ -235,7 +242,7 @@ impl Feed {
             machine,
             writer,
             files,
-            confirmed: None,
+            confirmed: Confirmed::default(),
             confirm_at: now + CONFIRMED_INTERVAL,
             waiting_bytes: 0,
             waiting: VecDeque::new(),
@@ -250,6 +257,7 @@ impl Feed {
             aside: SendBuffer::of(ASIDE_SOCKETS),
             unsent: VecDeque::new(),
             started: now,
+            first_new: next.0,
         });
     }
 
@@ -278,11 +286,11 @@ impl Feed {
     fn record_confirmed(&mut self, now: u64) {
         let Some(process) = self.process.as_mut().filter(|process| process.confirm_at <= now) else { return };
         process.confirm_at = now + CONFIRMED_INTERVAL;
-        let confirmed = process.machine.confirmed();
-        if let Some(number) = confirmed.filter(|number| process.confirmed != Some(*number))
-            && write_confirmed(&*process.files, number).is_ok()
-        {
-            process.confirmed = Some(number);
+        let settled = process.machine.ack_progress().map(|progress| progress.settled);
+        let received = process.machine.confirmed().or(process.confirmed.received);
+        let confirmed = Confirmed { received, settled };
+        if confirmed != process.confirmed && confirmed.write(&*process.files).is_ok() {
+            process.confirmed = confirmed;
         }
     }
 
@@ -401,6 +409,9 @@ impl Feed {
             if accepted >= process.started {
                 let delay = now.saturating_sub(accepted);
                 self.slowest = self.slowest.max((delay, *number));
+                if *number == process.first_new {
+                    self.slowest_first = self.slowest_first.max((delay, *number));
+                }
             }
             process.unsent.pop_front();
         }

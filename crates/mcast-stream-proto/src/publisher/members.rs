@@ -67,6 +67,8 @@ pub(crate) struct Progress {
     pub(crate) given: Option<MessageNumber>,
     /// Whether it reads a history, by its latest status.
     pub(crate) is_reading: bool,
+    /// Whether it has reported an unknown loss.
+    pub(crate) is_loss_unknown: bool,
     /// The count of that status.
     latest: u64,
     /// The counts of the control datagrams received from it, to detect replays.
@@ -76,13 +78,15 @@ pub(crate) struct Progress {
 
 impl Progress {
     pub(crate) const fn is_incomplete(&self) -> bool {
-        self.given_up > 0 || self.lost_messages > 0
+        self.given_up > 0 || self.lost_messages > 0 || self.is_loss_unknown
     }
 
-    /// Notes whether it reads a history, unless a later status has arrived.
+    /// Notes whether it reads a history, and has reported an unknown loss, unless a later status has arrived.
     pub(crate) const fn note_reading(&mut self, status: &Status, count: u64) {
         if count > self.latest {
-            (self.latest, self.is_reading) = (count, status.flags & Status::READING != 0);
+            self.latest = count;
+            self.is_reading = status.flags & Status::READING != 0;
+            self.is_loss_unknown = status.flags & Status::UNKNOWN_LOSS != 0;
         }
     }
 }

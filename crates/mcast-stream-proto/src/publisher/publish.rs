@@ -253,7 +253,10 @@ impl PublisherMachine {
             impossible!(self, "no datagram is open for a message");
         }
         let Some(open) = &mut self.open else { return Err(Refusal::Unsent) };
-        debug_assert!(open.fill + batch_overhead() + whole <= open.end, "a message does not fit its datagram");
+        debug_assert!(
+            open.fill + batch_overhead() + whole <= open.end,
+            "a message does not fit its datagram"
+        );
         open.claimed = Some(whole);
         let start = open.fill;
         let room = &mut self.ring.open_mut()[start..start + batch_overhead() + whole];

@@ -94,6 +94,7 @@ pub(super) fn event(event: &PublisherEvent, publisher: &Publisher, console: &Con
 fn lacking(datagrams: u64, messages: u64) -> String {
     let lost = || format!("lost {}", count_of(messages, "message"));
     match (datagrams, messages) {
+        (0, 0) => "lost an unknown number of messages".to_owned(),
         (_, 0) => format!("lacks {}", count_of(datagrams, "datagram")),
         (0, _) => lost(),
         (_, _) => format!("lacks {}: {}", count_of(datagrams, "datagram"), lost()),

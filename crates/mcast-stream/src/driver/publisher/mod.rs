@@ -365,9 +365,12 @@ impl Publisher {
         self.flush_now(&mut self.shared.core());
     }
 
-    /// Returns the number before which all subscribers that the publisher waits for have everything, if it is known.
-    pub(in crate::driver) fn confirmed(&self) -> Option<MessageNumber> {
-        self.shared.core().machine.confirmed()
+    /// Returns the number before which all subscribers that the publisher waits for have everything, if it is known, and the
+    /// one before which messages are acknowledged as required, or given up, if that is required.
+    pub(in crate::driver) fn confirmed(&self) -> (Option<MessageNumber>, Option<MessageNumber>) {
+        let mut core = self.shared.core();
+        let settled = core.machine.ack_progress().map(|progress| progress.settled);
+        (core.machine.confirmed(), settled)
     }
 
     /// Returns the next event, the oldest first.
