@@ -123,8 +123,12 @@ impl PublisherMachine {
         self.ending.phase = Phase::Receiving;
     }
 
-    /// Returns whether the publisher has [finished](Self::finish): nothing is waited for any more.
+    /// Returns whether the publisher has [finished](Self::finish), or was [halted](Self::halt): nothing is waited for any
+    /// more.
     pub fn is_over(&mut self, now: ClockTime) -> bool {
+        if self.is_halted() {
+            return true;
+        }
         self.run_timers(now);
         self.ending.phase == Phase::Over
     }
