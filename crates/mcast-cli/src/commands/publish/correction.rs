@@ -52,7 +52,8 @@ fn parse_fec(text: &str) -> Result<Fec, String> {
             .split_once('+')
             .and_then(|(data, parity)| Some(Fec::Fixed { data: size(data)?, parity: size(parity)? }))
             .ok_or_else(|| {
-                "must be off, crowd, auto, or K+M with 1 to 64 datagrams and 1 to 64 symbols, such as 20+4".into()
+                "must be off, crowd, auto, or K+M with 1 to 64 datagrams and 1 to 64 symbols, such as 20+4"
+                    .into()
             }),
     }
 }
