@@ -77,7 +77,7 @@ pub use format::{
     HeaderError, INDEX_INTERVAL, IndexEntry, MAX_BODY, MAX_NAME, RECORD_HEAD, SegmentHeader, SegmentIndex,
     SegmentName,
 };
-pub use lineage::{Beginning, Ending, Lineage, Lineages, LogStart, Unconfirmed, write_confirmed};
+pub use lineage::{Beginning, Confirmed, Ending, Lineage, Lineages, LogStart, Unconfirmed};
 pub use reader::{Damage, LogItem, LogReader, LogRecord};
 pub use recovery::Recovery;
 pub use retention::{Retention, prune};

@@ -23,6 +23,8 @@ const NAME: &str = "lineage";
 const CONFIRMED: &str = "confirmed";
 /// The first word of that file.
 const CONFIRMED_FORMAT: &str = "mcast-log-confirmed-1";
+/// Stands for a number that is not known.
+const NOTHING: &str = "-";
 /// More than both files have.
 const LONGEST: usize = 1 << 20;
 
@@ -122,6 +124,9 @@ pub struct Beginning {
     pub start: LogStart,
     /// What subscribers may lack of the last messages in the log.
     pub unconfirmed: Unconfirmed,
+    /// The first message in the log that the former publisher did not know to be acknowledged as required, or given up;
+    /// `None` if it did not record any.
+    pub unsettled: Option<MessageNumber>,
 }
 
 /// What subscribers may lack of the messages that a former publisher accepted. Numbers are those in the log.
@@ -162,19 +167,27 @@ impl Lineages {
             Some(last) if !last.can_continue(recovery.next, boot) => LogStart::AfterUnsyncedLoss,
             Some(_) => LogStart::Continued,
         };
+        let confirmed = match start {
+            LogStart::Continued => Confirmed::read(files),
+            _ => Confirmed::default(),
+        };
+        let in_log = |number: MessageNumber| number.min(recovery.next);
         let unconfirmed = match &last {
             Some(last) if start == LogStart::Continued => match last.state {
                 LastState::Delivered { .. } => Unconfirmed::Nothing,
-                _ => confirmed(files)
-                    .map_or(Unconfirmed::Unknown, |number| Unconfirmed::From(number.min(recovery.next))),
+                _ => confirmed
+                    .received
+                    .map_or(Unconfirmed::Unknown, |number| Unconfirmed::From(in_log(number))),
             },
             _ => Unconfirmed::Nothing,
         };
+        let unsettled = confirmed.settled.map(in_log);
         let mut all = last.map(|last| last.all).unwrap_or_default();
         if start != LogStart::Continued {
             all.push(Lineage { incarnation, base: recovery.next });
         }
-        Ok(Beginning { lineages: Self { all, last: incarnation, identity, state }, start, unconfirmed })
+        let lineages = Self { all, last: incarnation, identity, state };
+        Ok(Beginning { lineages, start, unconfirmed, unsettled })
     }
 
     /// Records how the publisher ended.
@@ -265,21 +278,42 @@ impl Lineages {
     }
 }
 
-/// Records that all subscribers have everything before this number in the log. It is not synced: after a power failure, an
-/// earlier number may be there, or none.
-///
-/// # Errors
-/// If the disk refuses it.
-pub fn write_confirmed(files: &dyn Files, number: MessageNumber) -> Result<(), LogError> {
-    let text = format!("{CONFIRMED_FORMAT} {number}\n");
-    write_file(files, CONFIRMED, text.as_bytes(), false).map(drop)
+/// How far subscribers were. Numbers are those in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Confirmed {
+    /// All subscribers that the publisher waits for have everything before this number; `None`: it is not known.
+    pub received: Option<MessageNumber>,
+    /// The messages before this number are acknowledged as required, or given up; `None` if nothing is required.
+    pub settled: Option<MessageNumber>,
 }
 
-/// Returns the number that was recorded; `None` if there is none that can be read.
-fn confirmed(files: &dyn Files) -> Option<MessageNumber> {
-    let text = read_text(files, CONFIRMED).ok()?;
-    let number = text.strip_suffix('\n')?.strip_prefix(CONFIRMED_FORMAT)?.strip_prefix(' ')?;
-    number.parse().ok().map(MessageNumber)
+impl Confirmed {
+    /// Records it. It is not synced: after a power failure, earlier numbers may be there, or none.
+    ///
+    /// # Errors
+    /// If the disk refuses it.
+    pub fn write(self, files: &dyn Files) -> Result<(), LogError> {
+        let word = |number: Option<MessageNumber>| {
+            number.map_or_else(|| NOTHING.to_owned(), |number| number.to_string())
+        };
+        let text = format!("{CONFIRMED_FORMAT} {} {}\n", word(self.received), word(self.settled));
+        write_file(files, CONFIRMED, text.as_bytes(), false).map(drop)
+    }
+
+    /// Returns what was recorded, as far as it can be read.
+    fn read(files: &dyn Files) -> Self {
+        let numbers = || {
+            let text = read_text(files, CONFIRMED).ok()?;
+            let words = text.strip_suffix('\n')?.strip_prefix(CONFIRMED_FORMAT)?.strip_prefix(' ')?;
+            let (received, settled) = words.split_once(' ')?;
+            let number = |word: &str| match word {
+                NOTHING => Some(None),
+                word => word.parse().ok().map(|number| Some(MessageNumber(number))),
+            };
+            Some(Self { received: number(received)?, settled: number(settled)? })
+        };
+        numbers().unwrap_or_default()
+    }
 }
 
 fn read_text(files: &dyn Files, name: &str) -> io::Result<String> {

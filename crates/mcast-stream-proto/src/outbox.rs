@@ -82,12 +82,14 @@ impl Outbox {
             write(&mut writer)?;
             Ok(writer.finish())
         });
+        debug_assert!(written.is_ok(), "a control datagram is longer than its buffer: {written:?}");
         bytes.truncate(written.unwrap_or(0));
         if written.is_err() || !seal(&mut bytes) {
             self.spare.push(bytes);
             return 0;
         }
         let length = bytes.len();
+        debug_assert!(length > 0, "an empty control datagram");
         self.queue.push_back(Control { to, bytes });
         length
     }
@@ -97,6 +99,7 @@ impl Outbox {
         let mut bytes = self.spare.pop().unwrap_or_default();
         bytes.clear();
         bytes.extend_from_slice(datagram);
+        debug_assert!(self.queue.len() <= MAX_QUEUED, "more control datagrams than may wait");
         self.queue.push_back(Control { to, bytes });
     }
 

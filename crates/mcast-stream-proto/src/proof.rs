@@ -56,8 +56,8 @@ pub(crate) struct EchoLimit(TokenBucket);
 
 impl EchoLimit {
     /// Creates a limit of this many echoes at once, and then this many per second.
-    pub(crate) const fn new(count: u64, now: ClockTime) -> Self {
-        Self(TokenBucket::new(count, count, now.0))
+    pub(crate) const fn new(at_once: u64, per_second: u64, now: ClockTime) -> Self {
+        Self(TokenBucket::new(per_second, at_once, now.0))
     }
 
     /// Takes an echo from the limit, and returns whether it was within.

@@ -212,6 +212,9 @@ pub(crate) fn describe(event: &SubscriberEvent, has_key_file: bool) -> (Importan
         SubscriberEvent::PathBack(path) => (Importance::Note, format!("path {} is back", path + 1)),
         SubscriberEvent::PublisherSilent => (Importance::Warning, "the publisher has gone silent".into()),
         SubscriberEvent::PublisherBack => (Importance::Note, "the publisher is back".into()),
+        SubscriberEvent::InternalError(what) => {
+            (Importance::Warning, format!("a bug in this program: {what}; please report it"))
+        }
         SubscriberEvent::Evicted => (Importance::Warning, "evicted by the publisher: too slow".into()),
         SubscriberEvent::KeyMissing(epoch) => {
             let remedy = match has_key_file {
@@ -304,6 +307,7 @@ mod tests {
             SubscriberEvent::PublisherSilent,
             SubscriberEvent::PublisherBack,
             SubscriberEvent::Evicted,
+            SubscriberEvent::InternalError("a state that cannot happen"),
             SubscriberEvent::KeyMissing(KeyEpoch(1)),
             SubscriberEvent::Stale,
             lost(Cause::Abandoned),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use mcast_disk::Disk;
 use mcast_log::{
-    Beginning, Files, FoundLog, Lineages, LogError, LogOptions, LogReader, LogStart, LogTime, Recall,
-    SyncPolicy, Tail, TailItem, Writer, write_confirmed,
+    Beginning, Confirmed, Files, FoundLog, Lineages, LogError, LogOptions, LogReader, LogStart, LogTime,
+    Recall, SyncPolicy, Tail, TailItem, Writer,
 };
 use mcast_stream_proto::history::{
     AnnouncementSchedule, AnswerFrame, AnswerStatus, FrameWriter, HistoryContent, HistoryRecord, Position,
@@ -19,8 +19,7 @@ use mcast_stream_proto::publisher::{
 };
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{
-    EngineTrail, FlowControl, Incarnation, MessageNumber, Origin, ServedHistory, StreamId, SubscriberId,
-    SubscriberName,
+    EngineTrail, FlowControl, Incarnation, Origin, ServedHistory, StreamId, SubscriberId, SubscriberName,
 };
 use mcast_stream_proto::{ClockTime, Nanos, PublisherMachine, Target};
 
@@ -105,7 +104,7 @@ pub(crate) struct Process {
     writer: Writer,
     files: Arc<dyn Files>,
     /// What was recorded of the subscribers' progress, and when to look again.
-    confirmed: Option<MessageNumber>,
+    confirmed: Confirmed,
     confirm_at: u64,
     waiting: VecDeque<(u64, Box<[u8]>)>,
     waiting_bytes: usize,
@@ -217,6 +216,9 @@ impl Feed {
         }
         if beginning.start == LogStart::Continued {
             machine.end_recall(ClockTime(now));
+            if let Some(unsettled) = beginning.unsettled {
+                machine.require_acknowledgements_from(unsettled);
+            }
         }
         let writer = match found.begin().and_then(|(writer, _)| {
             beginning.lineages.write(&*files)?;
@@ -235,7 +237,7 @@ impl Feed {
             machine,
             writer,
             files,
-            confirmed: None,
+            confirmed: Confirmed::default(),
             confirm_at: now + CONFIRMED_INTERVAL,
             waiting_bytes: 0,
             waiting: VecDeque::new(),
@@ -278,11 +280,11 @@ impl Feed {
     fn record_confirmed(&mut self, now: u64) {
         let Some(process) = self.process.as_mut().filter(|process| process.confirm_at <= now) else { return };
         process.confirm_at = now + CONFIRMED_INTERVAL;
-        let confirmed = process.machine.confirmed();
-        if let Some(number) = confirmed.filter(|number| process.confirmed != Some(*number))
-            && write_confirmed(&*process.files, number).is_ok()
-        {
-            process.confirmed = Some(number);
+        let settled = process.machine.ack_progress().map(|progress| progress.settled);
+        let received = process.machine.confirmed().or(process.confirmed.received);
+        let confirmed = Confirmed { received, settled };
+        if confirmed != process.confirmed && confirmed.write(&*process.files).is_ok() {
+            process.confirmed = confirmed;
         }
     }
 

@@ -141,11 +141,21 @@ impl ReaderPlan {
 
     /// Returns for how long its process ran between two points in time.
     pub(crate) fn awake(&self, from: u64, to: u64) -> u64 {
-        let stalled = |fault: &ReaderFault| match fault {
-            ReaderFault::Stall(span) => span.1.min(to).saturating_sub(span.0.max(from)),
-            _ => 0,
-        };
-        (to - from).saturating_sub(self.faults.iter().map(stalled).sum())
+        let mut spans: Vec<Span> = self
+            .faults
+            .iter()
+            .filter_map(|fault| match fault {
+                ReaderFault::Stall(span) => Some((span.0.max(from), span.1.min(to))),
+                _ => None,
+            })
+            .collect();
+        spans.sort_unstable();
+        let (mut stalled, mut until) = (0, from);
+        for (begin, end) in spans {
+            stalled += end.saturating_sub(begin.max(until));
+            until = until.max(end);
+        }
+        (to - from).saturating_sub(stalled)
     }
 
     /// Whether it uses the history.

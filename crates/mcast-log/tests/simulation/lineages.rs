@@ -5,7 +5,7 @@ use std::time::Duration;
 use mcast_disk::Disk;
 use mcast_log::{
     Beginning, Ending, FoundLog, Lineages, LogOptions, LogStart, LogTime, SyncPolicy, Unconfirmed, Writer,
-    missing_at_end, write_confirmed,
+    missing_at_end,
 };
 use mcast_stream_proto::history::{HistoryContent, Position};
 use mcast_stream_proto::wire::{Incarnation, MessageNumber};
@@ -93,7 +93,9 @@ fn what_subscribers_may_lack_follows_from_how_far_they_were() {
     disk.kill();
     let (writer, beginning) = begin(&disk, "boot", SyncPolicy::Each);
     assert_eq!(beginning.unconfirmed, Unconfirmed::Unknown);
-    write_confirmed(&*disk.files(), MessageNumber(7)).unwrap();
+    Confirmed { received: Some(MessageNumber(7)), settled: Some(MessageNumber(5)) }
+        .write(&*disk.files())
+        .unwrap();
     drop(writer);
     disk.kill();
     let (writer, mut beginning) = begin(&disk, "boot", SyncPolicy::Each);

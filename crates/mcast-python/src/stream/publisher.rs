@@ -244,6 +244,7 @@ impl Publisher {
         let mut deadline = None;
         loop {
             let publisher = self.opened(py)?;
+            let progress = publisher.progress();
             let queued = py.detach(|| try_queue(&publisher, bytes, key));
             if let Some(number) = queued.map_err(|error| raise_stream(py, &error))? {
                 return Ok(number);
@@ -252,7 +253,7 @@ impl Publisher {
             if left.is_zero() {
                 return Err(no_room_error());
             }
-            py.detach(|| publisher.wait_for_room(left));
+            py.detach(|| publisher.wait_for_room(progress, left));
             py.check_signals()?;
         }
     }

@@ -161,13 +161,15 @@ struct Reported {
     since: MessageNumber,
     /// Messages that were reported as lost.
     lost: u64,
+    /// Whether an unknown number of them was.
+    is_loss_unknown: bool,
     /// The last message that was given to it from here.
     last: Option<MessageNumber>,
 }
 
 impl Reported {
     const fn begin(first: MessageNumber) -> Self {
-        Self { since: first, lost: 0, last: None }
+        Self { since: first, lost: 0, is_loss_unknown: false, last: None }
     }
 
     fn note_loss(&mut self, first: MessageNumber, end: MessageNumber) {
@@ -688,12 +690,13 @@ impl HistoryMachine {
     /// Returns what the application has been given of the incarnation that it is in, and what was reported to it as lost.
     #[must_use]
     pub fn account(&self) -> HistoryAccount {
-        let Reported { since, lost, last } = self.reported;
+        let Reported { since, lost, is_loss_unknown, last } = self.reported;
         HistoryAccount {
             // Before that is known, nothing was given.
             position: self.position.filter(|_| self.entered.is_some()).unwrap_or(Position::START),
             since,
             lost,
+            is_loss_unknown,
             last,
             is_live: self.is_live(),
             is_reading: !self.is_idle(),
@@ -999,6 +1002,7 @@ impl HistoryMachine {
     fn report_unknown(&mut self) {
         let Some(position) = self.position else { return };
         self.is_tail_known = true;
+        self.reported.is_loss_unknown = true;
         self.statistics.unknown = self.statistics.unknown.wrapping_add(1);
         self.events.push_back(SubscriberEvent::LostUnknown { first: position.number });
         self.has_stopped = self.config.stops;

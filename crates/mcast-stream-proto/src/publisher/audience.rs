@@ -21,7 +21,7 @@ pub enum Standing {
         /// The number of unconfirmed datagrams.
         datagrams: u64,
     },
-    /// It has given up some datagrams: it never gets them.
+    /// It has given up some datagrams, which it never gets, or reported losses. Both numbers are 0 if it is not known how many.
     Incomplete {
         /// Datagrams given up.
         datagrams: u64,

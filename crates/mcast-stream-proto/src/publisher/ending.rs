@@ -160,6 +160,8 @@ impl PublisherMachine {
                     repeat_first
                 }
                 Phase::Reading { .. } => return,
+                // A subscriber has become known meanwhile.
+                Phase::Repeating { .. } if !is_time_over && !self.is_complete() => Phase::Receiving,
                 Phase::Repeating { left: 0, .. } => Phase::Over,
                 Phase::Repeating { left, at } if now >= at => {
                     self.close(now);

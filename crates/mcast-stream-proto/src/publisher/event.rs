@@ -14,10 +14,13 @@ const MAX_EVENTS: usize = 1024;
 pub(super) struct EventQueue {
     waiting: VecDeque<PublisherEvent>,
     missed: u64,
+    /// All that were ever added.
+    pub(super) pushed: u64,
 }
 
 impl EventQueue {
     pub(super) fn push(&mut self, event: PublisherEvent) {
+        self.pushed += 1;
         if self.waiting.len() == MAX_EVENTS {
             self.waiting.pop_front();
             self.missed += 1;
@@ -94,6 +97,9 @@ pub enum PublisherEvent {
         /// The first after them.
         end: MessageNumber,
     },
+    /// The publisher found itself in a state that cannot happen, which is a bug: please report this text. It is reported for
+    /// the first time, the second, the fourth, and so on.
+    InternalError(&'static str),
     /// Events were not fetched in time; the number is how many were dropped before this one.
     Missed(u64),
 }
@@ -134,6 +140,9 @@ pub enum Refusal {
     /// The stream was closed.
     #[error("the stream is closed")]
     Closed,
+    /// A thread panicked within the publisher: it does not continue with a state that may be half changed.
+    #[error("the publisher has failed internally: nothing more can be sent")]
+    Internal,
     /// The cipher failed: nothing more can be sealed, and nothing is sent unsealed.
     #[error("the cipher failed: nothing more can be sent")]
     CannotSeal,
@@ -194,6 +203,8 @@ pub struct PublisherStatistics {
     /// Datagrams to single addresses that a socket did not accept, mostly because its send buffer was full. They count as
     /// lost on the network.
     pub not_sent: u64,
+    /// How often the publisher found itself in a state that cannot happen.
+    pub internal_errors: u64,
     /// The group round-trip time.
     pub round_trip: Nanos,
     /// Subscribers known now.

@@ -27,7 +27,7 @@ impl PublisherMachine {
     /// The order of checks is: cheap checks of the header, the seal, then whether the subscriber has proven its
     /// address. No state is kept for a subscriber before that.
     pub fn handle(&mut self, now: ClockTime, from: SocketAddr, datagram: &[u8]) {
-        if self.config.flow == FlowControl::OneWay {
+        if self.config.flow == FlowControl::OneWay || self.is_halted() {
             self.statistics.refused += 1;
             return;
         }
@@ -148,7 +148,10 @@ impl PublisherMachine {
                 member.progress.acknowledgements.join(self.next_message);
             }
         }
-        let Some(member) = self.members.get_mut(id) else { return false };
+        let Some(member) = self.members.get_mut(id) else {
+            impossible!(self, "a subscriber that was just admitted is missing");
+            return false;
+        };
         member.progress.counts.note(header.sequence);
         (member.last_heard, member.address) = (now, from);
         true
@@ -219,6 +222,8 @@ impl PublisherMachine {
             (member.returned, member.advanced.1) = (Some(now), now);
         }
         let progress = member.progress;
+        debug_assert!(progress.next <= sent, "a subscriber has what was never sent");
+        debug_assert!(member.highest <= sent, "a subscriber knows of what was never sent");
         self.members.changed(id);
         let reception = match status.flags & Status::CATCHING_UP {
             _ if has_returned || silence > MAX_SILENCE + 4 * self.status_interval() => Reception::Interrupted,

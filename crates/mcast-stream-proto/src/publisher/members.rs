@@ -67,6 +67,8 @@ pub(crate) struct Progress {
     pub(crate) given: Option<MessageNumber>,
     /// Whether it reads a history, by its latest status.
     pub(crate) is_reading: bool,
+    /// Whether it has reported an unknown loss.
+    pub(crate) is_loss_unknown: bool,
     /// The count of that status.
     latest: u64,
     /// The counts of the control datagrams received from it, to detect replays.
@@ -76,13 +78,15 @@ pub(crate) struct Progress {
 
 impl Progress {
     pub(crate) const fn is_incomplete(&self) -> bool {
-        self.given_up > 0 || self.lost_messages > 0
+        self.given_up > 0 || self.lost_messages > 0 || self.is_loss_unknown
     }
 
-    /// Notes whether it reads a history, unless a later status has arrived.
+    /// Notes whether it reads a history, and has reported an unknown loss, unless a later status has arrived.
     pub(crate) const fn note_reading(&mut self, status: &Status, count: u64) {
         if count > self.latest {
-            (self.latest, self.is_reading) = (count, status.flags & Status::READING != 0);
+            self.latest = count;
+            self.is_reading = status.flags & Status::READING != 0;
+            self.is_loss_unknown = status.flags & Status::UNKNOWN_LOSS != 0;
         }
     }
 }
@@ -388,7 +392,9 @@ impl Members {
             (member.progress, member.former) = (departed.progress, departed.role);
             member.mark.begin_at(sent);
         }
-        self.all.insert(id, Box::new(member));
+        let former = self.all.insert(id, Box::new(member));
+        debug_assert!(former.is_none(), "a subscriber joins twice");
+        debug_assert!(!self.departed.contains_key(&id), "a subscriber is present and departed");
         (self.is_stale, self.rates_are_stale) = (true, true);
     }
 
@@ -397,6 +403,7 @@ impl Members {
         (self.is_stale, self.rates_are_stale) = (true, true);
         let member = self.all.remove(&id)?;
         let (role, Member { address, progress, .. }) = (member.role_in_reports(), *member);
+        debug_assert!(self.order.len() <= MAX_DEPARTED, "more departed subscribers than are remembered");
         self.departed.insert(id, Departed { address, departure, progress, role });
         self.order.push_back(id);
         // One entry is dropped for each that is added, so that the order is bounded, too.

@@ -69,8 +69,8 @@ use signing::Signing;
 /// A shorter timer would be lost in the scheduling delay of the system.
 const MIN_ROUND_TRIP: Nanos = Nanos::from_micros(50);
 const LONGEST_ROUND_TRIP: Nanos = Nanos::from_secs(10);
-/// Echoes to unproven addresses, at once and per second. In a group of 16,384 that join together, some probe twice more.
-const UNPROVEN_ECHOES: u64 = 4_096;
+/// Echoes to unproven addresses, at once and per second: as many subscribers as may be known may join together.
+const UNPROVEN_ECHOES: (u64, u64) = (16_384, 4_096);
 
 /// The publisher of a stream, without sockets, clocks and threads.
 ///
@@ -85,7 +85,8 @@ pub struct PublisherMachine {
     next_message: MessageNumber,
     closed: bool,
     ending: Ending,
-    broken: bool,
+    /// Why nothing more is accepted, if something has failed.
+    failure: Option<Refusal>,
     members: Members,
     outbox: Outbox,
     events: EventQueue,
@@ -138,13 +139,13 @@ impl PublisherMachine {
             next_message: config.first_message,
             closed: false,
             ending: Ending::default(),
-            broken: false,
+            failure: None,
             members: Members::new(),
             outbox: Outbox::new(if config.fec == Fec::Off { 0 } else { config.datagram }),
             events: EventQueue::default(),
             statistics: PublisherStatistics::default(),
             proof: AddressProof::new(&mut random),
-            echo_limit: EchoLimit::new(UNPROVEN_ECHOES, now),
+            echo_limit: EchoLimit::new(UNPROVEN_ECHOES.0, UNPROVEN_ECHOES.1, now),
             sealer: Sealer::new(config.seed),
             signing: config
                 .signer
@@ -227,6 +228,65 @@ impl PublisherMachine {
         for (_, member) in self.members.iter_mut() {
             member.cipher = None;
         }
+    }
+
+    /// Stops the publisher, because a panic within it may have left its state half changed: it refuses messages with
+    /// [`Refusal::Internal`], sends nothing more, and ignores feedback.
+    pub const fn halt(&mut self) {
+        self.failure = Some(Refusal::Internal);
+    }
+
+    /// Whether it was [halted](Self::halt).
+    #[must_use]
+    pub const fn is_halted(&self) -> bool {
+        matches!(self.failure, Some(Refusal::Internal))
+    }
+
+    fn note_internal_error(&mut self, what: &'static str) {
+        self.statistics.internal_errors += 1;
+        if self.statistics.internal_errors.is_power_of_two() {
+            self.events.push(PublisherEvent::InternalError(what));
+        }
+    }
+
+    /// Checks what always holds between two calls.
+    fn assert_invariants(&self) {
+        let Ring { oldest_retained, sent, next, .. } = self.ring;
+        debug_assert!(
+            oldest_retained <= sent,
+            "data was dropped before it was sent: {oldest_retained} > {sent}"
+        );
+        debug_assert!(sent <= next, "what was sent does not exist: {sent} > {next}");
+        debug_assert!(self.ring.len() == next - oldest_retained, "the retransmission buffer has a hole");
+        debug_assert!(
+            self.members.len() <= self.config.most_subscribers,
+            "more subscribers than are admitted"
+        );
+        debug_assert!(self.next_message >= self.config.first_message, "message numbers move backwards");
+        debug_assert!(self.open.is_none() || !self.closed, "a datagram is written after the end");
+        debug_assert!(
+            self.statistics.parity_repairs <= self.statistics.group_repairs,
+            "more repairs with parity than repairs"
+        );
+        debug_assert!(self.statistics.manifests <= next.0, "more manifests than datagrams");
+    }
+
+    /// Accepts nothing more, for the first reason given.
+    fn fail(&mut self, reason: Refusal) {
+        self.failure.get_or_insert(reason);
+    }
+
+    /// Returns the number of data datagrams that were sent, without repairs.
+    #[inline]
+    #[must_use]
+    pub const fn datagrams_sent(&self) -> u64 {
+        self.statistics.datagrams
+    }
+
+    /// Returns the number of events that ever happened, fetched or not.
+    #[must_use]
+    pub const fn events_pushed(&self) -> u64 {
+        self.events.pushed
     }
 
     /// Sets the offset from the publisher's clock to nanoseconds since 1970. Call it again after a correction of the

@@ -249,7 +249,15 @@ impl PublisherMachine {
             self.room_for(now, 1)?;
             self.open_batch(now, key.is_some());
         }
+        if self.open.is_none() {
+            impossible!(self, "no datagram is open for a message");
+        }
         let Some(open) = &mut self.open else { return Err(Refusal::Unsent) };
+        debug_assert!(open.claimed.is_none(), "a message was claimed and not committed");
+        debug_assert!(
+            open.fill + batch_overhead() + whole <= open.end,
+            "a message does not fit its datagram"
+        );
         open.claimed = Some(whole);
         let start = open.fill;
         let room = &mut self.ring.open_mut()[start..start + batch_overhead() + whole];
@@ -266,8 +274,8 @@ impl PublisherMachine {
     }
 
     pub(super) fn check_open(&self) -> Result<(), Refusal> {
-        match (self.broken, self.closed, self.long_message) {
-            (true, ..) => Err(Refusal::CannotSeal),
+        match (self.failure, self.closed, self.long_message) {
+            (Some(refusal), ..) => Err(refusal),
             (_, true, _) => Err(Refusal::Closed),
             (_, _, Some(_)) => Err(Refusal::Writing),
             _ => Ok(()),
@@ -419,7 +427,7 @@ impl PublisherMachine {
         let next = self.next_message;
         let message = if begins_message { open.first_message(next) } else { next };
         if !self.seal_open(&open) {
-            self.broken = true;
+            self.fail(Refusal::CannotSeal);
             return;
         }
         self.ring.close(open.fill + self.tag_length(), message);

@@ -111,9 +111,16 @@ impl Ring {
 
     /// Completes the datagram that is being written.
     pub(crate) fn close(&mut self, length: usize, message: MessageNumber) {
+        debug_assert!((1..=self.datagram).contains(&length), "a datagram of {length} bytes");
+        debug_assert!(
+            self.entries.back().is_none_or(|last| last.message <= message),
+            "messages out of order"
+        );
         self.entries.push_back(Entry { offset: self.tail, length: length as u16, message, repair: None });
         self.tail += length;
         self.next += 1;
+        debug_assert!(self.tail <= self.memory.len(), "a datagram beyond the memory");
+        debug_assert!(self.len() == self.next - self.oldest_retained, "an entry is missing");
     }
 
     /// Makes room for the next datagram, and drops the oldest ones for it if necessary.
@@ -130,6 +137,8 @@ impl Ring {
         while self.entries.front().is_some_and(is_in_the_way) || self.entries.len() >= self.most_entries {
             self.drop_oldest();
         }
+        debug_assert!(self.memory.len() - self.tail >= self.datagram, "no room for the longest datagram");
+        debug_assert!(self.entries.len() < self.most_entries, "no room for an entry");
     }
 
     /// Drops the oldest datagrams that were sent, as long as this holds for their headers.
@@ -144,7 +153,8 @@ impl Ring {
     }
 
     fn drop_oldest(&mut self) {
-        self.entries.pop_front();
+        let oldest = self.entries.pop_front();
+        debug_assert!(oldest.is_some(), "a datagram is dropped that is not there");
         self.oldest_retained += 1;
     }
 
@@ -180,6 +190,7 @@ impl Ring {
     #[inline]
     pub(crate) fn mark(&mut self, sequence: Sequence, path: u8, is_repair: bool) {
         let repair = if is_repair { Flags::REPAIR } else { Flags(0) };
+        debug_assert!(self.contains(sequence), "datagram {sequence} is not retained");
         let Some(offset) = self.entry(sequence).map(|entry| entry.offset) else { return };
         let flags = &mut self.memory[offset + Header::FLAGS_AT];
         *flags = Flags(*flags).without(Flags::MUTABLE).with(repair).0 | (path & Flags::PATH.0);

@@ -115,7 +115,7 @@ impl Repairer {
     pub(crate) fn new(bytes: usize, seed: u64, now: ClockTime) -> Self {
         Self {
             proof: AddressProof::new(&mut Random::new(seed)),
-            echo_limit: EchoLimit::new(ECHOES, now),
+            echo_limit: EchoLimit::new(ECHOES, ECHOES, now),
             retained: Retained::new(bytes),
             requesters: BTreeMap::new(),
             waiting: VecDeque::new(),
@@ -234,6 +234,7 @@ impl Repairer {
                 answered: BTreeMap::new(),
             };
             self.requesters.insert(key, requester);
+            debug_assert!(self.requesters.len() <= MAX_REQUESTERS, "more requesters than are admitted");
         }
         self.requesters.get_mut(&key)
     }
@@ -270,6 +271,7 @@ impl Repairer {
         if !requester.naks.admits(now) {
             return Answer::Refused;
         }
+        debug_assert!(earned >= requester.earned, "a requester has earned more than all");
         requester.credit.add((earned - requester.earned) / REQUESTER_SHARE);
         requester.earned = earned;
         requester.answered.retain(|_, at| now < *at + holdoff);
@@ -294,6 +296,8 @@ impl Repairer {
             requester.answered.insert(sequence, now);
             self.waiting.push_back(Waiting { since: now, to, sequence });
             repaired += 1;
+            debug_assert!(requester.answered.len() <= MAX_ANSWERED, "more answers than are remembered");
+            debug_assert!(self.waiting.len() <= MAX_WAITING, "more repairs than may wait");
         }
         Answer::Repairs(repaired, refused)
     }

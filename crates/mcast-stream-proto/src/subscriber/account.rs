@@ -15,6 +15,8 @@ pub struct HistoryAccount {
     pub(crate) since: MessageNumber,
     /// Messages of the incarnation that were reported as lost.
     pub(crate) lost: u64,
+    /// Whether an unknown number of its messages was reported as lost.
+    pub(crate) is_loss_unknown: bool,
     /// The message that was given last, if it came from there.
     pub(crate) last: Option<MessageNumber>,
     /// Whether what the live stream delivers reaches the application at once.
@@ -208,6 +210,11 @@ impl SubscriberMachine {
             (Source::Live, _) => (self.losses.given_up(), self.losses.lost_messages(&self.statistics)),
             (Source::History(_), history) => (0, history.map_or(0, |history| history.lost)),
         }
+    }
+
+    /// Whether an unknown number of messages of the incarnation was reported to the application as lost.
+    pub(super) fn is_loss_unknown(&self) -> bool {
+        self.account.history_in(self.content_incarnation()).is_some_and(|history| history.is_loss_unknown)
     }
 
     /// Returns whether the publisher requests acknowledgements.

@@ -64,6 +64,9 @@ impl NakList {
     }
 }
 
+/// Flags whose appearance is news for the publisher.
+const NEWS: u32 = Status::ENDED | Status::DELIVERED | Status::READING | Status::UNKNOWN_LOSS;
+
 impl SubscriberMachine {
     /// Returns the latest time to call [`poll`](Self::poll) and [`next`](Self::next) again.
     #[must_use]
@@ -371,6 +374,14 @@ impl SubscriberMachine {
             given_up,
             lost_messages,
         };
+        let last = self.statuses.reported();
+        debug_assert!(status.next >= last.next, "a status confirms less than the last one");
+        debug_assert!(
+            last.next == Sequence(0)
+                || status.next + u64::from(status.window) >= last.next + u64::from(last.window),
+            "a status withdraws room"
+        );
+        debug_assert!(status.highest >= status.next, "a status confirms what is not known");
         // Without a request, one that leaves says what its application was given.
         let is_leaving =
             flags & (Status::LEAVING | Status::FAILED) == Status::LEAVING && !self.delivery.is_closed();
@@ -421,7 +432,7 @@ impl SubscriberMachine {
             || self.is_verifying() && self.known_end() != reported.highest
             || self.paths.repairs() as u32 != reported.repairs
             || self.has_unreported_acknowledgement()
-            || self.flags() & !reported.flags & (Status::ENDED | Status::DELIVERED | Status::READING) != 0
+            || self.flags() & !reported.flags & NEWS != 0
             || self.reports_reading() && !self.is_reading();
         // The status with the last news may have been lost.
         let patience = match is_urgent && self.acknowledges_soon() {
@@ -514,7 +525,8 @@ impl SubscriberMachine {
         let delivered = if self.delivery.has_ended() { Status::DELIVERED } else { 0 };
         let repairs = if self.repairs_for_others() { Status::REPAIRS } else { 0 };
         let reading = if self.is_reading() { Status::READING } else { 0 };
-        passive | catching_up | ended | delivered | repairs | reading
+        let unknown_loss = if self.is_loss_unknown() { Status::UNKNOWN_LOSS } else { 0 };
+        passive | catching_up | ended | delivered | repairs | reading | unknown_loss
     }
 
     /// The datagram before which everything has arrived or was given up. Buffered datagrams count, and it never falls

@@ -250,6 +250,7 @@ impl SubscriberMachine {
     /// Returns the next datagram to send now. Call it until it returns `None`.
     pub fn poll(&mut self, now: ClockTime) -> Option<Control> {
         self.run_timers(now);
+        self.assert_invariants();
         if self.outbox.is_empty() {
             self.send_local_repair(now);
         }
@@ -373,6 +374,26 @@ impl SubscriberMachine {
     #[must_use]
     pub fn kept(&self) -> usize {
         self.window.len()
+    }
+
+    fn note_internal_error(&mut self, what: &'static str) {
+        self.statistics.internal_errors += 1;
+        if self.statistics.internal_errors.is_power_of_two() {
+            self.emit(SubscriberEvent::InternalError(what));
+        }
+    }
+
+    /// Checks what always holds between two calls.
+    fn assert_invariants(&self) {
+        let counted = &self.statistics;
+        debug_assert!(self.window.len() as u64 <= self.window.length(), "more datagrams than the window has");
+        debug_assert!(
+            self.naks.first_gap().is_none_or(|gap| gap.first < gap.end),
+            "nothing is missing in a gap"
+        );
+        debug_assert!(counted.recovered <= counted.received, "more was recovered than received");
+        debug_assert!(counted.repaired_locally <= counted.received, "more was repaired than received");
+        debug_assert!(counted.naks_to_repairers <= counted.naks, "more NAKs to repairers than NAKs");
     }
 
     fn emit(&mut self, event: SubscriberEvent) {

@@ -25,7 +25,8 @@ pub struct Status {
     pub held: u32,
     /// [`JOINING`](Self::JOINING), [`LEAVING`](Self::LEAVING), [`PASSIVE`](Self::PASSIVE), [`ENDED`](Self::ENDED),
     /// [`CATCHING_UP`](Self::CATCHING_UP), [`DELIVERED`](Self::DELIVERED), [`REPAIRS`](Self::REPAIRS),
-    /// [`READING`](Self::READING), [`FAILED`](Self::FAILED).
+    /// [`READING`](Self::READING), [`FAILED`](Self::FAILED),
+    /// [`UNKNOWN_LOSS`](Self::UNKNOWN_LOSS).
     pub flags: u32,
     /// The token of the last echo.
     pub token: AddressToken,
@@ -71,6 +72,9 @@ impl Status {
 
     /// The subscriber leaves because of an error: its application may not have what it was given.
     pub const FAILED: u32 = 256;
+
+    /// The subscriber has reported to its application that an unknown number of messages of the incarnation is lost.
+    pub const UNKNOWN_LOSS: u32 = 512;
 
     /// Reads a body.
     ///

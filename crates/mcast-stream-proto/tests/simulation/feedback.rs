@@ -301,7 +301,8 @@ fn echoed_to(
 
 #[test]
 fn echoes_to_unproven_addresses_are_limited_and_those_to_a_member_are_not() {
-    const LIMIT: u64 = 4_096;
+    const AT_ONCE: u64 = 16_384;
+    const PER_SECOND: u64 = 4_096;
     let member = SocketAddr::from(([10, 0, 0, 1], 7000));
     let (mut publisher, now) = (publisher(settings()), SECOND);
     let token = token_for(&mut publisher, now, member, SUBSCRIBER);
@@ -309,7 +310,7 @@ fn echoes_to_unproven_addresses_are_limited_and_those_to_a_member_are_not() {
 
     let spoofed = |index: u64| SocketAddr::from(([10, 1, (index >> 8) as u8, index as u8], 7000));
     let flood = |publisher: &mut PublisherMachine, now| {
-        (0..10_000)
+        (0..20_000)
             .filter(|index| {
                 let from = spoofed(*index);
                 let to = echoed_to(publisher, now, from, &probe(SubscriberId(1_000 + index), 1));
@@ -319,15 +320,15 @@ fn echoes_to_unproven_addresses_are_limited_and_those_to_a_member_are_not() {
             .count() as u64
     };
     // The member's own first echo was one of them.
-    assert_eq!(flood(&mut publisher, now), LIMIT - 1);
-    assert_eq!(publisher.statistics().echoes_refused, 10_000 - (LIMIT - 1));
+    assert_eq!(flood(&mut publisher, now), AT_ONCE - 1);
+    assert_eq!(publisher.statistics().echoes_refused, 20_000 - (AT_ONCE - 1));
 
     let own = |publisher: &mut PublisherMachine, now, count| {
         echoed_to(publisher, now, member, &probe(SUBSCRIBER, count))
     };
     assert_eq!(own(&mut publisher, now, 3), Some(Target::Address(member)), "the member is proven");
     let half = now + SECOND / 2;
-    assert_eq!(flood(&mut publisher, half), LIMIT / 2);
+    assert_eq!(flood(&mut publisher, half), PER_SECOND / 2);
     // Nothing of it has been heard for a while: its host may be gone.
     let later = now + 20 * SECOND;
     assert_eq!(own(&mut publisher, later, 4), Some(Target::Aside(member)));

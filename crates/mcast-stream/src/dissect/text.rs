@@ -223,6 +223,7 @@ pub(super) fn status_names(flags: u32) -> impl Iterator<Item = &'static str> {
         (Status::REPAIRS, "repairs for others"),
         (Status::READING, "reading a history"),
         (Status::FAILED, "because of an error"),
+        (Status::UNKNOWN_LOSS, "unknown loss"),
     ];
     names.into_iter().filter(move |(flag, _)| flags & flag != 0).map(|(_, name)| name)
 }

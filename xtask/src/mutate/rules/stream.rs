@@ -413,6 +413,24 @@ pub(super) const RULES: &[Rule] = &[
         "if token == AddressToken(u64::MAX) {",
     ),
     STREAM.rule(
+        "echoes to unproven addresses are limited",
+        "publisher/feedback.rs",
+        "false if self.echo_limit.admits(now) => Target::Aside(from),",
+        "false => Target::Aside(from),",
+    ),
+    STREAM.rule(
+        "an address counts as proven only while its member is heard",
+        "publisher/feedback.rs",
+        "member.is_some_and(|member| now.since(member.last_heard) <= self.recent())",
+        "member.is_some()",
+    ),
+    STREAM.rule(
+        "echoes of a repairer are limited",
+        "repairer/mod.rs",
+        "Answer::Echo(..) if !self.echo_limit.admits(now) => Answer::Refused,",
+        "Answer::Echo(..) if self.proof.is_valid(now, from, AddressToken::NONE) => Answer::Refused,",
+    ),
+    STREAM.rule(
         "a subscriber that changes its address is verified again",
         "proof.rs",
         "IpAddr::V4(ip) => hasher.write(&ip.octets()),",

@@ -80,6 +80,9 @@ pub(super) fn event(event: &PublisherEvent, publisher: &Publisher, console: &Con
         }
         PublisherEvent::Unacknowledged { first, end } => console
             .warn(format_args!("messages {first} to {} cannot be acknowledged as --ack requires", end.0 - 1)),
+        PublisherEvent::InternalError(what) => {
+            console.warn(format_args!("a bug in this program: {what}; please report it"));
+        }
         PublisherEvent::Missed(events) => {
             console.detail(format_args!("{} were not reported", count_of(events, "event")));
         }
@@ -91,6 +94,7 @@ pub(super) fn event(event: &PublisherEvent, publisher: &Publisher, console: &Con
 fn lacking(datagrams: u64, messages: u64) -> String {
     let lost = || format!("lost {}", count_of(messages, "message"));
     match (datagrams, messages) {
+        (0, 0) => "lost an unknown number of messages".to_owned(),
         (_, 0) => format!("lacks {}", count_of(datagrams, "datagram")),
         (0, _) => lost(),
         (_, _) => format!("lacks {}: {}", count_of(datagrams, "datagram"), lost()),

@@ -188,9 +188,10 @@ impl<'a> Session<'a> {
         let key = self.arguments.keyed.then(|| key_of(message));
         let mut is_log_refused = false;
         loop {
+            let progress = self.feed.publisher().progress();
             match self.feed.try_queue(key, message) {
                 Err(StreamError::Refused(refusal)) if refusal.is_temporary() => {
-                    self.feed.publisher().wait_for_room(POLL_INTERVAL);
+                    self.feed.publisher().wait_for_room(progress, POLL_INTERVAL);
                 }
                 Err(StreamError::Log(error)) if error.is_temporary() => {
                     if !std::mem::replace(&mut is_log_refused, true) {

@@ -172,6 +172,9 @@ impl LoggedPublisherBuilder {
             }
             if start == LogStart::Continued && !is_one_way {
                 machine.end_recall(now);
+                if let Some(unsettled) = beginning.unsettled {
+                    machine.require_acknowledgements_from(lineage.in_stream(unsettled));
+                }
             }
             let (writer, recovery) = found.begin()?;
             beginning.lineages.write(&*files)?;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use mcast_log::{Files, Lineage, LogError, LogTime, SyncPolicy, Writer, write_confirmed};
+use mcast_log::{Confirmed, Files, Lineage, LogError, LogTime, SyncPolicy, Writer};
 
 use super::{content, load};
 use crate::StreamError;
@@ -49,7 +49,7 @@ pub(super) struct Stage {
     /// The number in the log of the next message to publish.
     next: MessageNumber,
     /// The number in the log that was last recorded as confirmed, and when subscribers were last asked.
-    confirmed: Option<MessageNumber>,
+    confirmed: Confirmed,
     confirmed_at: Instant,
     /// The messages that were accepted, and their bytes.
     accepted: (u64, u64),
@@ -111,7 +111,7 @@ impl Stage {
             writer: Some(writer),
             waiting_bytes: 0,
             waiting: VecDeque::new(),
-            confirmed: None,
+            confirmed: Confirmed::default(),
             confirmed_at: Instant::now(),
             accepted: (0, 0),
             unsynced_since: None,
@@ -138,7 +138,7 @@ impl Stage {
 
     /// Returns how long it is until subscribers are asked how far they are. While nothing is missing, they are not.
     fn next_record(&self) -> Duration {
-        match self.confirmed == Some(self.next) && self.waiting.is_empty() {
+        match self.confirmed.received == Some(self.next) && self.waiting.is_empty() {
             true => Duration::from_secs(1),
             false => CONFIRMED_INTERVAL.saturating_sub(self.confirmed_at.elapsed()),
         }
@@ -278,6 +278,7 @@ impl Shared {
                 continue;
             }
             let before = stage.waiting.len();
+            let progress = self.publisher.progress();
             self.send(&mut stage);
             if stage.waiting.len() < before {
                 self.publisher.flush();
@@ -288,7 +289,7 @@ impl Shared {
             }
             if stage.refusal.is_some() && !stage.has_failed() {
                 drop(stage);
-                self.publisher.wait_for_room(ROOM_WAIT);
+                self.publisher.wait_for_room(progress, ROOM_WAIT);
                 stage = self.stage();
                 continue;
             }
@@ -305,17 +306,21 @@ impl Shared {
     /// Records in the log how far subscribers are, if that has changed, without the lock.
     fn record_confirmed<'a>(&'a self, mut stage: MutexGuard<'a, Stage>) -> MutexGuard<'a, Stage> {
         stage.confirmed_at = Instant::now();
-        let confirmed = self.publisher.confirmed().map(|number| self.lineage.in_log(number));
-        let Some(confirmed) = confirmed.filter(|number| stage.confirmed != Some(*number)) else {
+        let in_log = |number| self.lineage.in_log(number);
+        let (received, settled) = self.publisher.confirmed();
+        // What the former publisher knew counts until more is known.
+        let received = received.map(in_log).or(stage.confirmed.received);
+        let confirmed = Confirmed { received, settled: settled.map(in_log) };
+        if confirmed == stage.confirmed {
             return stage;
-        };
-        stage.confirmed = Some(confirmed);
+        }
+        stage.confirmed = confirmed;
         drop(stage);
         // Without it, the next publisher retains more than subscribers lack.
-        let is_recorded = write_confirmed(&*self.files, confirmed).is_ok();
+        let is_recorded = confirmed.write(&*self.files).is_ok();
         let mut stage = self.stage();
         if !is_recorded {
-            stage.confirmed = None;
+            stage.confirmed = Confirmed::default();
         }
         stage
     }

@@ -189,8 +189,7 @@ impl Shared {
         while !core.machine.is_over(self.clock.now()) {
             self.send(&mut core);
             let sleep = self.clock.until(core.machine.next_deadline()).min(LISTEN_INTERVAL);
-            let waited = self.progress.wait_timeout(core, sleep);
-            core = waited.map_or_else(|error| error.into_inner().0, |(core, _)| core);
+            core = self.progress.wait(core, sleep);
         }
     }
 

@@ -4,6 +4,7 @@ mod acknowledgements;
 mod builder;
 mod closing;
 mod endpoint;
+mod progress;
 mod shared;
 
 use std::net::{IpAddr, SocketAddr};
@@ -19,6 +20,7 @@ pub(super) use builder::any_address;
 pub use closing::Closing;
 pub(super) use closing::OnDrop;
 pub(super) use endpoint::Endpoint;
+pub use progress::PublisherProgress;
 
 use super::clock::{self, Clock};
 use super::discovery::Announcement;
@@ -34,6 +36,7 @@ use crate::publisher::{
 use crate::seal::Keys;
 use crate::sign::Signer;
 use crate::wire::{Incarnation, MessageKey, MessageNumber, ServedHistory, StreamId, SubscriberId};
+use progress::Progress;
 use shared::{Core, Shared};
 
 /// Queued datagrams are sent once there are this many.
@@ -147,7 +150,7 @@ impl Publisher {
             sockets: PublisherSockets::new(sockets, family, discovery, unicast),
             announcement: Mutex::new(announcement),
             core: Mutex::new(Core::new(machine, &endpoints)),
-            progress: Condvar::new(),
+            progress: Progress::default(),
             timer: Condvar::new(),
             drop_timeout: builder.drop_timeout,
             is_settled: AtomicBool::new(false),
@@ -213,18 +216,22 @@ impl Publisher {
     }
 
     /// Runs `work` without waiting, not even for the lock, which a sending thread may hold while the system's queue is
-    /// full. The publisher's own thread then sends. `None`: the lock was taken, and nothing was done.
+    /// full. The publisher's own thread does what is due then. `None`: the lock was taken, and nothing was done.
     #[cfg(feature = "tokio")]
     pub(crate) fn post<T>(
         &self,
         work: impl FnOnce(&mut crate::PublisherMachine, ClockTime) -> T,
     ) -> Option<T> {
         let mut core = self.shared.try_core()?;
-        let now = self.shared.clock.now();
-        let done = work(&mut core.machine, now);
-        core.machine.flush(now);
+        let done = work(&mut core.machine, self.shared.clock.now());
         self.shared.wake_timer(&core);
         Some(done)
+    }
+
+    /// Returns a future that is ready at the first progress after this call.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn next_progress(&self) -> impl Future<Output = ()> + '_ {
+        self.shared.progress.next()
     }
 
     /// Publishes a message that may share a datagram with later ones: it is sent with the next [`flush`](Self::flush),
@@ -272,9 +279,33 @@ impl Publisher {
         }
     }
 
-    /// Waits for feedback of a subscriber, which may have made room, for at most `timeout`.
-    pub fn wait_for_room(&self, timeout: Duration) {
-        drop(self.shared.progress.wait_timeout(self.shared.core(), timeout));
+    /// Returns how far the publisher is, for [`wait_for_room`](Self::wait_for_room).
+    #[must_use]
+    pub fn progress(&self) -> PublisherProgress {
+        self.shared.progress.now()
+    }
+
+    /// Waits until something has happened since `since` that may have made room, for at most `timeout`: feedback of a
+    /// subscriber, sending, or an eviction. Take `since` before the attempt that was refused: nothing that happens after it is
+    /// missed.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use mcast_stream::{Publisher, StreamError};
+    /// # fn queue(publisher: &Publisher) -> Result<(), StreamError> {
+    /// loop {
+    ///     let progress = publisher.progress();
+    ///     match publisher.try_queue(b"hello") {
+    ///         Err(StreamError::Refused(refusal)) if refusal.is_temporary() => {
+    ///             publisher.wait_for_room(progress, Duration::from_secs(1));
+    ///         }
+    ///         result => return result.map(drop),
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn wait_for_room(&self, since: PublisherProgress, timeout: Duration) {
+        drop(self.shared.progress.wait_since(self.shared.core(), since, timeout));
     }
 
     /// Publishes a message with a key like [`queue`](Self::queue). Subscribers with
@@ -334,9 +365,12 @@ impl Publisher {
         self.flush_now(&mut self.shared.core());
     }
 
-    /// Returns the number before which all subscribers that the publisher waits for have everything, if it is known.
-    pub(in crate::driver) fn confirmed(&self) -> Option<MessageNumber> {
-        self.shared.core().machine.confirmed()
+    /// Returns the number before which all subscribers that the publisher waits for have everything, if it is known, and the
+    /// one before which messages are acknowledged as required, or given up, if that is required.
+    pub(in crate::driver) fn confirmed(&self) -> (Option<MessageNumber>, Option<MessageNumber>) {
+        let mut core = self.shared.core();
+        let settled = core.machine.ack_progress().map(|progress| progress.settled);
+        (core.machine.confirmed(), settled)
     }
 
     /// Returns the next event, the oldest first.
@@ -561,12 +595,8 @@ impl Publisher {
         if self.shared.send(&mut core) > 0 {
             return Ok(core);
         }
-        let wait = Duration::from_millis(10);
-        Ok(self
-            .shared
-            .progress
-            .wait_timeout(core, wait)
-            .map_or_else(|error| error.into_inner().0, |(core, _)| core))
+        // Whatever else may make room, the publisher's own thread sees in this time.
+        Ok(self.shared.progress.wait(core, Duration::from_millis(10)))
     }
 
     fn flush_now(&self, core: &mut Core) {
@@ -637,6 +667,116 @@ mod tests {
             assert!(publisher.wait_complete(Duration::from_secs(5)).await, "the publisher's thread sends it");
         });
         assert_eq!(publisher.statistics().datagrams, 1);
+    }
+
+    #[cfg(feature = "tokio")]
+    fn wait_beside_an_open_datagram() {
+        let publisher = Publisher::builder()
+            .to("239.7.7.7%lo:7000".parse().unwrap())
+            .configure(|config| config.linger = crate::Nanos::from_secs(100))
+            .build()
+            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let publisher = crate::tokio::Publisher::new(publisher);
+        publisher.try_queue(b"a message that waits for others").unwrap();
+        let looks = std::cell::Cell::new(0);
+        runtime.block_on(async {
+            let look = |_: &crate::PublisherMachine| {
+                looks.set(looks.get() + 1);
+                false
+            };
+            assert!(!publisher.until(Duration::from_millis(300), look).await);
+            assert_eq!(publisher.statistics().datagrams, 0, "whoever waits sends nothing");
+            // Once in 500 µs would be 600 times.
+            assert!((1..100).contains(&looks.get()), "looked {} times", looks.get());
+            assert!(publisher.wait_complete(Duration::from_secs(5)).await);
+        });
+        assert_eq!(publisher.statistics().datagrams, 1);
+    }
+
+    #[cfg(feature = "tokio")]
+    #[test]
+    fn a_waiting_task_is_woken_by_progress_and_ends_no_batch() {
+        let lab = Lab::new().unwrap();
+        lab.host("alone").unwrap().run(wait_beside_an_open_datagram).unwrap();
+    }
+
+    fn progress_before_the_wait() {
+        let publisher = publisher();
+        let since = publisher.progress();
+        publisher.publish(b"hello").unwrap();
+        let began = Instant::now();
+        publisher.wait_for_room(since, Duration::from_secs(20));
+        assert!(began.elapsed() < Duration::from_secs(10), "the progress was missed");
+    }
+
+    #[test]
+    fn progress_between_an_attempt_and_the_wait_is_not_missed() {
+        let lab = Lab::new().unwrap();
+        lab.host("alone").unwrap().run(progress_before_the_wait).unwrap();
+    }
+
+    fn panic_with_the_lock() {
+        let publisher = publisher();
+        publisher.publish(b"before").unwrap();
+        let shared = Arc::clone(&publisher.shared);
+        let panics = move || {
+            let _core = shared.core();
+            panic!("within the machine");
+        };
+        assert!(std::thread::spawn(panics).join().is_err());
+        let refused = publisher.publish(b"after").unwrap_err();
+        assert!(matches!(refused, StreamError::Refused(Refusal::Internal)), "{refused}");
+        let began = Instant::now();
+        assert!(!publisher.wait_for(1, Duration::from_secs(20)));
+        drop(publisher);
+        assert!(began.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn after_a_panic_nothing_more_is_published() {
+        let lab = Lab::new().unwrap();
+        lab.host("alone").unwrap().run(panic_with_the_lock).unwrap();
+    }
+
+    /// A NAK from an unproven address.
+    fn nak(publisher: &Publisher) -> Vec<u8> {
+        use crate::wire::{AddressToken, DatagramWriter, Header, Kind, NakWriter, Sequence};
+        let mut bytes = vec![0; 1_500];
+        let header = Header::new(Kind::Nak, publisher.stream(), publisher.incarnation(), 1);
+        let mut writer = DatagramWriter::new(&mut bytes, &header).unwrap();
+        writer.subscriber(SubscriberId(5)).unwrap();
+        let mut list = NakWriter::new();
+        assert!(list.add(Sequence(1), 1));
+        list.write_nak(AddressToken::NONE, &mut writer).unwrap();
+        let length = writer.finish();
+        bytes.truncate(length);
+        bytes
+    }
+
+    fn flood_a_path() {
+        let builder = Publisher::builder().to("239.7.7.7%lo:7000".parse().unwrap());
+        let publisher = builder.to("239.7.7.8%lo:7001".parse().unwrap()).build().unwrap();
+        let nak = nak(&publisher);
+        let mut core = publisher.shared.core();
+        let stranger = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let feedback_port = |endpoint: usize| {
+            let sender = &publisher.shared.sockets.all[endpoint].sender;
+            sender.local_address(Family::V4).unwrap().port()
+        };
+        for (endpoint, count, datagram) in [(0, 200, b"garbage".to_vec()), (1, 1, nak)] {
+            let to = ("127.0.0.1", feedback_port(endpoint));
+            (0..count).for_each(|_| _ = stranger.send_to(&datagram, to).unwrap());
+        }
+        publisher.shared.receive_feedback(&mut core);
+        assert_eq!(core.machine.statistics().unproven, 1, "{:?}", core.machine.statistics());
+        assert!(core.machine.statistics().foreign > 0);
+    }
+
+    #[test]
+    fn a_flooded_path_does_not_delay_the_feedback_on_another() {
+        let lab = Lab::new().unwrap();
+        lab.host("alone").unwrap().run(flood_a_path).unwrap();
     }
 
     #[cfg(feature = "tokio")]
