@@ -93,6 +93,8 @@ pub(crate) struct Feed {
     pub(crate) exit: Option<FeedExit>,
     /// The longest time from accepting a message to sending it, and the message.
     pub(crate) slowest: (u64, u64),
+    /// The same of the first message that each process accepted.
+    pub(crate) slowest_first: (u64, u64),
     /// Messages of which nobody has the key any more.
     pub(crate) dropped_before: u64,
     pub(crate) violations: Vec<String>,
@@ -120,6 +122,8 @@ pub(crate) struct Process {
     /// Messages that are not known as sent: the number, and the count of datagrams by which it is.
     unsent: VecDeque<(u64, u64)>,
     pub(crate) started: u64,
+    /// The first message that it accepts.
+    first_new: u64,
 }
 
 impl Feed {
@@ -137,6 +141,7 @@ impl Feed {
             wall: 0,
             exit: None,
             slowest: (0, 0),
+            slowest_first: (0, 0),
             dropped_before: 0,
             violations: Vec::new(),
             seed,
@@ -252,6 +257,7 @@ impl Feed {
             aside: SendBuffer::of(ASIDE_SOCKETS),
             unsent: VecDeque::new(),
             started: now,
+            first_new: next.0,
         });
     }
 
@@ -403,6 +409,9 @@ impl Feed {
             if accepted >= process.started {
                 let delay = now.saturating_sub(accepted);
                 self.slowest = self.slowest.max((delay, *number));
+                if *number == process.first_new {
+                    self.slowest_first = self.slowest_first.max((delay, *number));
+                }
             }
             process.unsent.pop_front();
         }

@@ -517,6 +517,10 @@ impl HistoryMachine {
             // Without a live stream, there is nothing to continue with.
             reading.note_progress(self.clock.now());
         }
+        if let (None, Some(HistoryStart::Number(number))) = (self.position, self.config.start) {
+            // What the publisher retains needs no server.
+            self.position = Some(Position::new(identity.content, number));
+        }
         let publisher = publisher.or_else(|| self.live.map(|(_, known)| known)).unwrap_or(UNKNOWN);
         self.live = Some((identity, publisher));
         self.has_ended = false;

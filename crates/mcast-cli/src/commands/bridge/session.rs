@@ -111,7 +111,8 @@ impl<'a> Session<'a> {
         }
         self.summarize()?;
         outcome?;
-        let has_gaps = self.bridge.statistics().0.gaps > 0;
+        let (statistics, _) = self.bridge.statistics();
+        let has_gaps = statistics.gaps > 0 || statistics.not_stored > 0;
         Ok(self
             .interrupt
             .outcome()
