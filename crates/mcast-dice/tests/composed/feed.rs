@@ -505,7 +505,8 @@ impl Feed {
             };
             let Some(from) = from else { return Ok(Vec::new()) };
             let starts = reader.starts()?;
-            let Some(segment) = starts.iter().rfind(|start| start.number <= from).or(starts.first()) else {
+            let Some(segment) = starts.iter().rfind(|start| start.number <= from).or_else(|| starts.first())
+            else {
                 return Ok(Vec::new());
             };
             let mut in_log = Position { number: from.max(segment.number), ..*segment };

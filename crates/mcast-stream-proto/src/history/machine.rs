@@ -793,7 +793,7 @@ impl HistoryMachine {
     fn heal_or(&mut self, now: ClockTime, cause: Cause, noticed: RunTime, report: impl FnOnce(&mut Self)) {
         if self.heals(cause) {
             // The patience of all losses that wait while no server answers is the same time.
-            let since = self.unanswered_since.map_or(self.clock.now(), |since| since.max(noticed));
+            let since = self.unanswered_since.map_or_else(|| self.clock.now(), |since| since.max(noticed));
             self.reading = Some(Reading::new(now, since, cause));
         } else {
             report(self);
