@@ -140,6 +140,28 @@ pub enum RelayEvent {
         /// The group that it relays.
         destination: SocketAddr,
     },
+    /// A router, such as the kernel's multicast routing, forwards between the same networks as this relay: a datagram of a
+    /// host on one leg arrived on another one. It is not forwarded. Reported at most once per minute and pair of legs.
+    RouterFound {
+        /// The leg that it arrived on.
+        leg: LegId,
+        /// The leg of its source.
+        home: LegId,
+        /// The source.
+        source: IpAddr,
+        /// The group that is routed.
+        destination: SocketAddr,
+    },
+    /// The copies of another relay arrive, and would be forwarded to where that relay is not. Copies are not forwarded
+    /// again, so that relays in a chain do not reach its end. Reported at most once per minute, relay and leg.
+    ChainFound {
+        /// The other relay.
+        relay: RelayId,
+        /// The leg on which its copies arrive.
+        leg: LegId,
+        /// The side that does not receive them.
+        to: PathSide,
+    },
     /// Datagrams of a rule were not forwarded. Reported at most once per minute, rule and reason, with their number.
     NotForwarded {
         /// The number of the rule.
@@ -201,10 +223,12 @@ pub enum RefusalReason {
     Duplicate,
     /// It has passed too many relays.
     TooManyHops,
+    /// It is the copy of a router.
+    Routed,
 }
 
 impl RefusalReason {
-    pub(crate) const COUNT: usize = Self::TooManyHops as usize + 1;
+    pub(crate) const COUNT: usize = Self::Routed as usize + 1;
     pub(crate) const ALL: [Self; Self::COUNT] = [
         Self::OwnCopy,
         Self::CopyOfPeer,
@@ -223,6 +247,7 @@ impl RefusalReason {
         Self::Returned,
         Self::Duplicate,
         Self::TooManyHops,
+        Self::Routed,
     ];
 
     /// Returns its name in JSON and metrics.
@@ -246,6 +271,7 @@ impl RefusalReason {
             Self::Returned => "returned",
             Self::Duplicate => "duplicate",
             Self::TooManyHops => "too-many-hops",
+            Self::Routed => "routed",
         }
     }
 

@@ -133,8 +133,13 @@ impl Relay {
         if is_local && self.is_own(arrival.source) {
             return Err(RefusalReason::OwnCopy);
         }
-        if is_local && self.peers.sender_of(arrival.source).is_some() {
+        if is_local && let Some(relay) = self.peers.sender_of(arrival.source) {
+            self.report_chain(now, relay, rules, arrival.leg);
             return Err(RefusalReason::CopyOfPeer);
+        }
+        if let Some(home) = self.home_of_routed(arrival).filter(|_| is_local) {
+            self.report_router(now, arrival, home);
+            return Err(RefusalReason::Routed);
         }
         if let Err(reason) = self.can_send(rules, arrival) {
             if let Some(protocol) = protocol {
