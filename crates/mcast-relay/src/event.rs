@@ -129,7 +129,7 @@ pub enum RelayEvent {
         other: LegId,
     },
     /// A source sends back what this relay has sent, so that datagrams circulate: it also relays, without announcing
-    /// itself. What it sends back is dropped until it has sent nothing back for a minute.
+    /// itself. What it repeats is dropped until nothing comes back any more.
     LoopFound {
         /// The leg.
         leg: LegId,
@@ -225,10 +225,12 @@ pub enum RefusalReason {
     TooManyHops,
     /// It is the copy of a router.
     Routed,
+    /// It is a reply, which the rule does not return.
+    Reply,
 }
 
 impl RefusalReason {
-    pub(crate) const COUNT: usize = Self::Routed as usize + 1;
+    pub(crate) const COUNT: usize = Self::Reply as usize + 1;
     pub(crate) const ALL: [Self; Self::COUNT] = [
         Self::OwnCopy,
         Self::CopyOfPeer,
@@ -248,6 +250,7 @@ impl RefusalReason {
         Self::Duplicate,
         Self::TooManyHops,
         Self::Routed,
+        Self::Reply,
     ];
 
     /// Returns its name in JSON and metrics.
@@ -272,6 +275,7 @@ impl RefusalReason {
             Self::Duplicate => "duplicate",
             Self::TooManyHops => "too-many-hops",
             Self::Routed => "routed",
+            Self::Reply => "reply",
         }
     }
 

@@ -115,7 +115,7 @@ impl Relay {
         self.pairs.iter_mut().filter(|pair| is_meant(&pair.key)).for_each(|pair| pair.reachability.fail(now));
     }
 
-    fn refuse(&mut self, now: Duration, rule: usize, reason: RefusalReason) {
+    pub(super) fn refuse(&mut self, now: Duration, rule: usize, reason: RefusalReason) {
         let event = self.rules.get_mut(rule).and_then(|state| state.counts.refuse(now, rule, reason));
         event.into_iter().for_each(|event| self.report(event));
     }

@@ -128,8 +128,8 @@ fn describe_relay(event: &RelayEvent, names: &Names) -> (String, Option<String>)
             let mac = mac.map_or_else(String::new, |mac| format!(" ({mac})"));
             let leg = names.leg(*leg);
             let text = format!(
-                "{source}{mac} on {leg} also relays {destination}: what it sends back is dropped until it has sent \
-                 nothing back for a minute"
+                "{source}{mac} on {leg} also relays {destination}: what it repeats is dropped until nothing comes back \
+                 any more"
             );
             (text, Some(format!("turn off the relay (mDNS repeater, UDP broadcast relay) at {source}")))
         }
@@ -189,6 +189,7 @@ const fn refusal(reason: RefusalReason) -> (&'static str, Option<&'static str>) 
         RefusalReason::CopyOfPeer => ("sent by another relay", None),
         RefusalReason::Standby => ("another relay forwards", None),
         RefusalReason::Starting => ("waiting for other relays", None),
+        RefusalReason::Reply => ("replies", None),
         RefusalReason::Routed => ("copies of a router", None),
         RefusalReason::NoLeg => ("no usable interface", None),
         RefusalReason::NotWanted => ("nobody has joined", None),
