@@ -162,6 +162,63 @@ fn an_incarnation_that_is_older_than_what_is_stored_is_reported_once() {
     assert_eq!((bridge.poll_event(), bridge.statistics().superseded), (None, 2));
 }
 
+fn message(bridge: &mut BridgeMachine, incarnation: Incarnation, number: u64) {
+    let number = MessageNumber(number);
+    bridge.message(ClockTime(0), 0, &Message { incarnation, number, key: None, bytes: &[] });
+}
+
+fn joined(bridge: &mut BridgeMachine, time: u64, incarnation: Incarnation) {
+    let event = SubscriberEvent::Joined {
+        incarnation,
+        publisher: ([10, 0, 0, 1], 7).into(),
+        message: MessageNumber(0),
+    };
+    bridge.event(ClockTime(0), time, &event);
+}
+
+#[test]
+fn messages_that_came_before_the_tail_was_known_are_not_counted_as_stored_by_others() {
+    let mut bridge = BridgeMachine::new(BridgeConfig::new(STREAM, 1));
+    joined(&mut bridge, 0, Incarnation(3));
+    (0..5).for_each(|number| message(&mut bridge, Incarnation(3), number));
+    bridge.connected();
+    bridge.poll(ClockTime(0)).unwrap();
+    bridge.response(ClockTime(0), Response::Tail { tail: stored(7, 0), others: Vec::new() }).unwrap();
+    let statistics = bridge.statistics();
+    assert_eq!((statistics.already_stored, statistics.not_stored), (0, 5));
+    assert!(matches!(bridge.poll_event(), Some(BridgeEvent::Superseded { .. })));
+    // Another bridge was faster: this one follows.
+    let (from, to) = (Incarnation(3), Incarnation(7));
+    bridge.event(ClockTime(0), 0, &SubscriberEvent::Restarted { from, to });
+    assert_eq!(bridge.statistics().not_stored, 0);
+}
+
+/// A clock that is ahead once, or a forged heartbeat, must not keep out everything that follows.
+#[test]
+fn an_incarnation_far_ahead_of_the_clock_is_not_stored() {
+    let (present, ahead) = (Incarnation(100_000), Incarnation(100_000 + 5 * 3_600));
+    let time = 1_704_067_200_000 + 250 * 100_000;
+    let mut bridge = BridgeMachine::new(BridgeConfig::new(STREAM, 1));
+    bridge.connected();
+    bridge.poll(ClockTime(0)).unwrap();
+    bridge.response(ClockTime(0), Response::Tail { tail: None, others: Vec::new() }).unwrap();
+    joined(&mut bridge, time, ahead);
+    message(&mut bridge, ahead, 0);
+    assert_eq!(bridge.poll_event(), Some(BridgeEvent::Ahead { incarnation: ahead, present }));
+    assert!(bridge.is_refusing() && bridge.is_idle(), "it is neither stored nor waits to be");
+    joined(&mut bridge, time, present);
+    message(&mut bridge, present, 0);
+    assert!(!bridge.is_refusing() && !bridge.is_idle());
+}
+
+#[test]
+fn an_incarnation_far_ahead_of_the_clock_is_stored_on_request() {
+    let mut bridge = BridgeMachine::new(BridgeConfig { accepts_ahead: true, ..BridgeConfig::new(STREAM, 1) });
+    joined(&mut bridge, 0, Incarnation(1_000_000));
+    message(&mut bridge, Incarnation(1_000_000), 0);
+    assert!(!bridge.is_refusing() && !bridge.is_idle());
+}
+
 /// A bridge of plain groups which starts at incarnation 7 and is connected.
 fn group_bridge() -> BridgeMachine {
     let group = Some(Incarnation(7));

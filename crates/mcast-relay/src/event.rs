@@ -171,8 +171,10 @@ pub enum RefusalReason {
     OwnCopy,
     /// Another relay had sent it.
     CopyOfPeer,
-    /// Another relay forwards the rule, or this one has just started.
+    /// Another relay forwards the rule.
     Standby,
+    /// This relay has just started, and waits for the announcements of others.
+    Starting,
     /// All legs it would be sent on are down, or on the segment it arrived on.
     NoLeg,
     /// Nobody downstream has joined its group.
@@ -207,6 +209,7 @@ impl RefusalReason {
         Self::OwnCopy,
         Self::CopyOfPeer,
         Self::Standby,
+        Self::Starting,
         Self::NoLeg,
         Self::NotWanted,
         Self::Repeat,
@@ -229,6 +232,7 @@ impl RefusalReason {
             Self::OwnCopy => "own-copy",
             Self::CopyOfPeer => "copy-of-peer",
             Self::Standby => "standby",
+            Self::Starting => "starting",
             Self::NoLeg => "no-leg",
             Self::NotWanted => "not-wanted",
             Self::Repeat => "repeat",

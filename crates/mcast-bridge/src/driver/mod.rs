@@ -290,7 +290,13 @@ impl StreamBridge {
                 Item::Message(message) => {
                     if let Some(machine) = &mut self.machine {
                         machine.message(now, milliseconds(), &message);
-                        if machine.is_full() {
+                        let (is_refusing, is_full) = (machine.is_refusing(), machine.is_full());
+                        if is_refusing {
+                            // A publisher must not believe that it is stored.
+                            let position = message.position();
+                            subscriber.withdraw_before(position.following());
+                        }
+                        if is_full {
                             return Ok(false);
                         }
                     }

@@ -33,6 +33,14 @@ pub enum BridgeEvent {
         /// That of the last record.
         stored: Incarnation,
     },
+    /// Messages arrive of an incarnation that is far ahead of the clock. They are not stored, because nothing after them
+    /// could be: the clock of the publisher or of this machine is wrong, or somebody forges the stream.
+    Ahead {
+        /// The incarnation of the messages.
+        incarnation: Incarnation,
+        /// The incarnation that a publisher has that starts now.
+        present: Incarnation,
+    },
     /// The engine has lost records that it had stored.
     EngineLost {
         /// Its last record before.
@@ -69,6 +77,9 @@ pub struct BridgeStatistics {
     pub engine_losses: u64,
     /// Messages that this bridge does not store, because a newer incarnation is stored already.
     pub superseded: u64,
+    /// Messages of the present incarnation that are stored nowhere, because it is older than the stored one or far ahead
+    /// of the clock.
+    pub not_stored: u64,
     /// Records that are not stored.
     pub pending: usize,
     /// Their bytes.

@@ -21,6 +21,8 @@ use numbering::Numbering;
 
 /// The most requests without a response.
 const IN_FLIGHT: usize = 2;
+/// Quarters of a second that an incarnation may be ahead of the clock: an hour.
+const FARTHEST_AHEAD: u32 = 4 * 3_600;
 /// While the bridge waits for another one, it requests the engine's last record this soon, then at doubled intervals.
 const FIRST_POLL: Nanos = Nanos::from_millis(10);
 const LONGEST_POLL: Nanos = Nanos::from_millis(250);
@@ -37,6 +39,8 @@ pub struct BridgeConfig {
     /// The records are datagrams of plain groups, which the bridge numbers, under this incarnation or a greater one.
     /// Default: they are messages of a stream.
     pub group: Option<Incarnation>,
+    /// Whether it stores an incarnation that is far ahead of the clock. Default: no, since nothing could be stored after it.
+    pub accepts_ahead: bool,
     /// How long it waits for another bridge before it records that messages are missing. Default: 2 s.
     pub hole_wait: Nanos,
     /// Bytes of records in memory: those that are not stored, and of the stored ones the latest. Default: 64 MiB.
@@ -57,6 +61,7 @@ impl BridgeConfig {
             stream,
             id,
             group: None,
+            accepts_ahead: false,
             hole_wait: Nanos::from_secs(2),
             buffer: 64 << 20,
             batch_records: 1_000,
@@ -80,6 +85,8 @@ pub struct BridgeMachine {
     incarnation: Option<Incarnation>,
     /// The incarnation of which it was reported last that a newer one is stored.
     superseded: Option<Incarnation>,
+    /// Whether the subscriber follows an incarnation that is far ahead of the clock.
+    is_ahead: bool,
     backlog: Backlog,
     connection: Connection,
     /// Requests without a response, and when they were sent.
@@ -154,6 +161,7 @@ impl BridgeMachine {
             config,
             incarnation: None,
             superseded: None,
+            is_ahead: false,
             connection: Connection::Down,
             in_flight: VecDeque::new(),
             is_refused: false,
@@ -177,6 +185,7 @@ impl BridgeMachine {
                 missing: 0,
                 engine_losses: 0,
                 superseded: 0,
+                not_stored: 0,
                 pending: 0,
                 pending_bytes: 0,
                 pending_since: None,
@@ -198,9 +207,7 @@ impl BridgeMachine {
     pub fn event(&mut self, now: ClockTime, time: u64, event: &SubscriberEvent) {
         match *event {
             SubscriberEvent::Joined { incarnation, .. }
-            | SubscriberEvent::Restarted { to: incarnation, .. } => {
-                self.incarnation = Some(incarnation);
-            }
+            | SubscriberEvent::Restarted { to: incarnation, .. } => self.follow(time, incarnation),
             SubscriberEvent::Lost { first, end, cause } if first < end => {
                 let cause = GapCause::Lost(cause);
                 self.push(now, time, MessageNumber(end.0 - 1), Content::Gap { first, cause });
@@ -301,10 +308,31 @@ impl BridgeMachine {
         }
     }
 
+    /// Follows another incarnation, unless it is far ahead of the clock.
+    fn follow(&mut self, time: u64, incarnation: Incarnation) {
+        let present = incarnation_at(time);
+        self.is_ahead =
+            !self.config.accepts_ahead && incarnation.0 > present.0.saturating_add(FARTHEST_AHEAD);
+        self.incarnation = (!self.is_ahead).then_some(incarnation);
+        if self.is_ahead {
+            self.events.push_back(BridgeEvent::Ahead { incarnation, present });
+        } else if Some(incarnation) >= self.tail.map(|tail| tail.position.incarnation) {
+            // What was superseded is over.
+            self.statistics.not_stored = 0;
+        }
+    }
+
+    /// Whether messages that arrive now are stored nowhere.
+    #[must_use]
+    pub const fn is_refusing(&self) -> bool {
+        self.statistics.not_stored > 0
+    }
+
     fn push(&mut self, now: ClockTime, time: u64, number: MessageNumber, content: Content) {
+        let is_message = matches!(content, Content::Message { .. });
+        self.statistics.not_stored += u64::from(is_message && self.is_ahead);
         let Some(incarnation) = self.incarnation else { return };
         let position = Position::new(incarnation, number);
-        let is_message = matches!(content, Content::Message { .. });
         let record = StreamRecord { position, time, content };
         let tail = self.tail.map(|tail| tail.position).filter(|tail| position <= *tail);
         let is_new = self.backlog.push(Entry { record, since: now });
@@ -322,8 +350,17 @@ impl BridgeMachine {
     /// Reports, once for each incarnation, that a newer one is stored already.
     fn note_superseded(&mut self, incarnation: Incarnation, stored: Incarnation) {
         self.statistics.superseded += 1;
+        self.statistics.not_stored += 1;
         if self.superseded.replace(incarnation) != Some(incarnation) {
             self.events.push_back(BridgeEvent::Superseded { incarnation, stored });
         }
     }
+}
+
+/// Returns the incarnation of a publisher that starts at this time, in milliseconds since 1970: quarters of a second since
+/// 2024.
+fn incarnation_at(time: u64) -> Incarnation {
+    /// The start of 2024.
+    const START: u64 = 1_704_067_200_000;
+    Incarnation(u32::try_from(time.saturating_sub(START) / 250).unwrap_or(u32::MAX))
 }

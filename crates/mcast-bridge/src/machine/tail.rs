@@ -79,12 +79,28 @@ impl BridgeMachine {
         let (before, after) =
             (self.backlog.after(self.stored()), self.backlog.after(tail.map(|tail| tail.position)));
         let new = after.saturating_sub(before);
-        self.statistics.already_stored += new as u64;
+        for index in before..after {
+            self.count_stored(index, tail);
+        }
         if new > 0 {
             self.poll_interval = FIRST_POLL;
         }
         self.note_tail(tail);
         Ok(())
+    }
+
+    /// Counts a record that the engine's last record is after: another bridge has stored it, or nobody has.
+    fn count_stored(&mut self, index: usize, tail: Option<Tail>) {
+        let Some(StreamRecord { position, content, .. }) = self.backlog.get(index).map(|entry| &entry.record)
+        else {
+            return;
+        };
+        let (incarnation, is_message) = (position.incarnation, matches!(content, Content::Message { .. }));
+        let newer = tail.map(|tail| tail.position.incarnation).filter(|newer| *newer > incarnation);
+        match newer.filter(|_| is_message && self.incarnation == Some(incarnation)) {
+            Some(newer) => self.note_superseded(incarnation, newer),
+            None => self.statistics.already_stored += 1,
+        }
     }
 
     fn note_tail(&mut self, tail: Option<Tail>) {

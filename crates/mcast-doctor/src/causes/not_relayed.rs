@@ -54,6 +54,10 @@ fn describe(reason: &str) -> Option<(&'static str, &'static str)> {
             "came from more senders than the relay has paths",
             "Raise --max-paths, or lower --path-idle, so that the paths of senders that have stopped are closed earlier.",
         ),
+        "receive-buffer-full" => (
+            "did not fit into the receive buffer of the relay",
+            "Give the relay more processor time, or forward less: name only the groups in the rules that are needed.",
+        ),
         "unreachable" => (
             "have a unicast target that does not accept them",
             "See whether a program listens at the target, and whether a firewall rejects them there.",

@@ -47,6 +47,14 @@ pub enum DriverEvent {
         /// What happened.
         event: GatewayEvent,
     },
+    /// The system dropped datagrams on a leg, because the receive buffer was full. Reported at most once per minute, with
+    /// the number since the last report.
+    ReceiveLost {
+        /// The leg.
+        leg: LegId,
+        /// The number of datagrams.
+        count: u64,
+    },
     /// Something does not work on a leg, while the rest continues.
     Problem {
         /// The leg.
@@ -108,6 +116,8 @@ pub enum DriverEvent {
 /// Counters beside those of the rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DriverCounts {
+    /// Datagrams that the system dropped, because a receive buffer of the relay was full.
+    pub lost: u64,
     /// Copies and replies that the system did not take: queues were full, or there was no route.
     pub unsent: u64,
     /// Datagrams to the port of announcements that were not valid announcements.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use mcast::{Interface, Membership, Receiver};
 use mcast_group::{Family, Group, GroupAddr, InterfaceIndex, InterfaceSelector, SourceFilter};
@@ -29,6 +30,40 @@ pub(super) struct DriverLeg {
     pub(super) wanted: BTreeMap<Group, SourceFilter>,
     /// What has been reported about it.
     pub(super) reported: BTreeSet<String>,
+    pub(super) losses: Losses,
+}
+
+/// Datagrams that the system dropped.
+#[derive(Debug, Default)]
+pub(super) struct Losses {
+    /// Those of the present receiver.
+    of_receiver: u64,
+    /// Those that have not been reported.
+    unreported: u64,
+    reported_at: Option<Duration>,
+}
+
+/// Time between two reports of losses.
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
+
+impl Losses {
+    /// Takes the total of the present receiver; returns by how much it has grown.
+    pub(super) fn update(&mut self, total: u64) -> u64 {
+        let before = std::mem::replace(&mut self.of_receiver, total);
+        // It starts again with another receiver.
+        let new = total.checked_sub(before).unwrap_or(total);
+        self.unreported += new;
+        new
+    }
+
+    /// Returns the number of losses to report now.
+    pub(super) fn report(&mut self, now: Duration) -> Option<u64> {
+        let is_due = self.reported_at.is_none_or(|reported| now >= reported + REPORT_INTERVAL);
+        (self.unreported > 0 && is_due).then(|| {
+            self.reported_at = Some(now);
+            std::mem::take(&mut self.unreported)
+        })
+    }
 }
 
 /// The sockets of a leg that is up.
@@ -45,7 +80,7 @@ pub(super) struct OpenLeg {
 impl DriverLeg {
     pub(super) fn new(leg: Leg, namespace: usize) -> Self {
         let (open, wanted, reported) = (None, BTreeMap::new(), BTreeSet::new());
-        Self { leg, namespace, open, wanted, reported }
+        Self { leg, namespace, open, wanted, reported, losses: Losses::default() }
     }
 
     /// Returns its interface among these, if it is one of them.

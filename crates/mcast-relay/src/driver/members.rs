@@ -16,6 +16,8 @@ use super::namespace::LegNamespace;
 use super::{Driver, DriverError};
 use crate::{LegId, Namespace, Relay};
 
+/// Hosts report their memberships within this time after the start, as long as the relay waits for other relays.
+const STARTUP_RESPONSE: Duration = Duration::from_secs(1);
 /// The time between looks at the memberships of programs in a namespace.
 const LOCAL_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -65,7 +67,9 @@ impl MemberListener {
                 IpAddr::V6(address) => family == Family::V6 && address.is_unicast_link_local(),
             };
             let Some(own) = addresses.iter().find(can_query).filter(|_| !is_running) else { continue };
-            let settings = QuerierSettings::default();
+            let settings = QuerierSettings::default()
+                .with_startup_response_interval(STARTUP_RESPONSE)
+                .unwrap_or_default();
             let open = || InterfaceQuerier::open(self.interface, *own, settings, now);
             self.queriers.push(namespace.run(open)??);
         }

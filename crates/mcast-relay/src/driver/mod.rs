@@ -273,6 +273,19 @@ impl Driver {
         self.counts
     }
 
+    /// Counts what the system has dropped by now.
+    pub fn count_losses(&mut self) {
+        let now = self.now();
+        for (leg, number) in self.legs.iter_mut().zip(0..) {
+            let Some(open) = &leg.open else { continue };
+            let total = open.receiver.statistics().dropped.count().unwrap_or(0);
+            self.counts.lost += leg.losses.update(total);
+            if let Some(count) = leg.losses.report(now) {
+                self.events.push_back(DriverEvent::ReceiveLost { leg: LegId(number), count });
+            }
+        }
+    }
+
     /// Returns what HTTP clients have been served.
     #[must_use]
     pub fn http_counts(&self) -> HttpCounts {
@@ -338,6 +351,7 @@ impl Driver {
             self.listen_for_clients()?;
         }
         if now >= self.next_member_check {
+            self.count_losses();
             self.check_local_members()?;
         }
         Ok(())

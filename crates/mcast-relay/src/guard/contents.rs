@@ -21,7 +21,11 @@ pub(crate) struct LegSource {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ContentKey(u64);
 
-/// A content that is not seen for this long is forgotten. Loops that take longer are not recognized.
+/// A copy comes back within this time. Loops that take longer are not recognized.
+pub(super) const ROUND_TRIP: Duration = Duration::from_millis(700);
+/// Copies of one datagram that may come back: through several boxes, or several times.
+pub(super) const MAX_GAIN: u64 = 4;
+/// A content that is not seen for this long is forgotten.
 const MEMORY: Duration = Duration::from_secs(2);
 /// Sources of one content that are counted singly.
 const MAX_SOURCES: usize = 16;
@@ -36,6 +40,7 @@ pub(crate) struct Content {
     first: ContentSource,
     others: Vec<ContentSource>,
     emitted: RecentCount,
+    last_emitted: Option<Duration>,
     /// The copies sent since the content became known.
     total: u64,
 }
@@ -92,6 +97,7 @@ impl Content {
             first: ContentSource::new(now, source),
             others: Vec::new(),
             emitted: RecentCount::default(),
+            last_emitted: None,
             total: 0,
         }
     }
@@ -116,16 +122,30 @@ impl Content {
     fn arrive(&mut self, now: Duration, source: LegSource) -> ContentArrival {
         let (interval, from_source) = self.count_source(now, source);
         self.last = now;
-        self.seen(now, interval, from_source)
+        self.seen(now, interval, source, from_source)
     }
 
-    fn seen(&self, now: Duration, interval: Option<Duration>, from_source: u32) -> ContentArrival {
+    fn seen(
+        &self,
+        now: Duration,
+        interval: Option<Duration>,
+        source: LegSource,
+        from_source: u32,
+    ) -> ContentArrival {
+        let is_rival = |other: &&ContentSource| {
+            other.source != source
+                && other.source.leg == source.leg
+                && other.count.count(now) >= from_source.div_ceil(2)
+        };
         ContentArrival {
             interval,
+            since_emitted: self.last_emitted.map(|last| now.saturating_sub(last)),
             from_source,
             emitted: self.emitted.count(now),
             total: self.total,
-            several_sources: !self.others.is_empty(),
+            is_first: self.first.source == source,
+            from_first: self.first.count.count(now),
+            has_rival: self.others.iter().any(|other| is_rival(&other)),
         }
     }
 }
@@ -134,21 +154,41 @@ impl Content {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ContentArrival {
     /// The time since the same source last sent the same content, if it did.
-    pub(crate) interval: Option<Duration>,
+    interval: Option<Duration>,
+    /// The time since the relay last sent it, if it did.
+    since_emitted: Option<Duration>,
     /// How often the same source has sent it within the last one to two seconds.
-    pub(crate) from_source: u32,
+    from_source: u32,
     /// How often the relay has sent it within the last one to two seconds.
     pub(crate) emitted: u32,
     /// How often the relay has sent it in all.
     pub(crate) total: u64,
-    /// Whether several sources have sent it.
-    pub(crate) several_sources: bool,
+    /// Whether the source was the first to send it.
+    pub(crate) is_first: bool,
+    /// How often the first source has sent it within the last one to two seconds.
+    from_first: u32,
+    /// Whether a later source on the same leg has sent it at least half as often as this one.
+    has_rival: bool,
 }
 
 impl ContentArrival {
+    /// Returns the time since the same source last sent the same content, if it may be a copy for that.
+    pub(crate) fn interval(&self) -> Option<Duration> {
+        self.interval.filter(|interval| *interval <= ROUND_TRIP)
+    }
+
     /// Returns whether it may be a copy of what the relay has sent, or of an earlier copy.
-    pub(crate) const fn may_be_echo(&self) -> bool {
-        self.emitted > 0 || self.interval.is_some()
+    pub(crate) fn may_be_echo(&self) -> bool {
+        [self.interval, self.since_emitted].into_iter().flatten().any(|time| time <= ROUND_TRIP)
+    }
+
+    /// Returns whether others may send the content to each other: far more often than the first source, or two on the leg
+    /// of the first source.
+    pub(crate) const fn circulates(&self) -> bool {
+        match self.is_first {
+            true => self.has_rival,
+            false => self.from_source >= 4 * (self.from_first + 4),
+        }
     }
 }
 
@@ -215,19 +255,20 @@ impl Contents {
             Entry::Occupied(mut known) if is_recent(known.get()) => known.get_mut().arrive(now, source),
             Entry::Occupied(mut old) => {
                 old.insert(Content::new(now, source));
-                old.get().seen(now, None, 1)
+                old.get().seen(now, None, source, 1)
             }
             Entry::Vacant(place) => match self.earlier.remove(&key).filter(is_recent) {
                 Some(known) => place.insert(known).arrive(now, source),
-                None => place.insert(Content::new(now, source)).seen(now, None, 1),
+                None => place.insert(Content::new(now, source)).seen(now, None, source, 1),
             },
         }
     }
 
     /// Records that the relay has sent copies of a content.
     pub(crate) fn emit(&mut self, now: Duration, key: ContentKey, copies: u32) {
-        if let Some(content) = self.get_mut(key) {
+        if let Some(content) = self.get_mut(key).filter(|_| copies > 0) {
             content.emitted.add(now, copies);
+            content.last_emitted = Some(now);
             content.total = content.total.saturating_add(copies.into());
         }
     }

@@ -1,6 +1,10 @@
 //! The guard against loops through boxes that do not announce themselves.
 
+mod allowance;
 mod contents;
+mod drain;
+mod own;
+mod probe;
 mod suspect;
 
 use std::collections::VecDeque;
@@ -9,11 +13,13 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use lru::LruCache;
+use mcast_packet::MacAddress;
 
 use contents::Contents;
 pub(crate) use contents::{ContentKey, LegSource};
+use probe::{Phase, Windows};
 pub(crate) use suspect::PendingRepeat;
-use suspect::{Step, Suspect};
+use suspect::{Outcome, Step, Suspect};
 
 use crate::arrival::{LegArrival, OwnedArrival};
 use crate::rule::DiscoveryProtocol;
@@ -39,8 +45,23 @@ pub(crate) enum GuardVerdict {
     Repeat,
     /// It is a copy of what the relay has sent, returned by a source that does so.
     Echo,
-    /// So it is, and the source has just been recognized as part of a loop.
-    LoopFound,
+}
+
+/// What follows from the tests of sources.
+#[derive(Debug)]
+pub(crate) enum GuardOutput {
+    /// Send this repeat.
+    Send(PendingRepeat),
+    /// A source that repeats what the relay has sent is part of a loop.
+    LoopFound(Culprit),
+}
+
+/// A source, and what it has repeated last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Culprit {
+    pub(crate) source: LegSource,
+    pub(crate) mac: Option<MacAddress>,
+    pub(crate) destination: SocketAddr,
 }
 
 /// The memory of contents and of the sources that repeat them.
@@ -49,8 +70,12 @@ pub(crate) struct Guard {
     contents: Contents,
     suspects: LruCache<LegSource, Suspect>,
     /// The suspects that are being tested.
-    tested: Vec<LegSource>,
-    /// Repeats to send: their source is their origin.
+    tested: Vec<Culprit>,
+    /// The windows of tests with probes.
+    windows: Option<Windows>,
+    /// Those that have just been found to be part of a loop.
+    found: VecDeque<Culprit>,
+    /// Repeats to send.
     released: VecDeque<PendingRepeat>,
 }
 
@@ -60,6 +85,8 @@ impl Guard {
             contents: Contents::new(MAX_CONTENTS),
             suspects: LruCache::new(MAX_SUSPECTS),
             tested: Vec::new(),
+            windows: None,
+            found: VecDeque::new(),
             released: VecDeque::new(),
         }
     }
@@ -87,29 +114,27 @@ impl Guard {
         match suspect.arrive(now, key, &content) {
             Step::Pass => GuardVerdict::Pass(key),
             Step::Echo => GuardVerdict::Echo,
-            Step::Keep => {
-                let repeat = PendingRepeat { key, arrival: OwnedArrival::from(arrival) };
-                let bytes: usize = self
-                    .tested
-                    .iter()
-                    .filter_map(|source| self.suspects.peek(source))
-                    .map(Suspect::held_bytes)
-                    .sum();
-                let is_kept = bytes <= MAX_HELD_BYTES;
-                if let Some(suspect) = self.suspects.peek_mut(&source).filter(|_| is_kept) {
-                    suspect.keep(repeat);
-                }
-                if !self.tested.contains(&source) {
-                    self.tested.push(source);
-                }
-                if is_kept { GuardVerdict::Wait } else { GuardVerdict::NoRoom }
-            }
-            Step::Origin(mut pending) => {
-                pending.push_back(PendingRepeat { key, arrival: OwnedArrival::from(arrival) });
-                self.released.append(&mut pending);
+            Step::NoRoom => GuardVerdict::NoRoom,
+            Step::Keep => self.keep(source, PendingRepeat { key, arrival: OwnedArrival::from(arrival) }),
+        }
+    }
+
+    /// Keeps a repeat until its source has been tested, if there is room for it.
+    fn keep(&mut self, source: LegSource, repeat: PendingRepeat) -> GuardVerdict {
+        let OwnedArrival { mac, destination, .. } = repeat.arrival;
+        let culprit = Culprit { source, mac, destination };
+        match self.tested.iter_mut().find(|known| known.source == source) {
+            Some(known) => *known = culprit,
+            None => self.tested.push(culprit),
+        }
+        let suspects = self.tested.iter().filter_map(|tested| self.suspects.peek(&tested.source));
+        let bytes: usize = suspects.map(Suspect::held_bytes).sum();
+        match self.suspects.peek_mut(&source) {
+            Some(suspect) if bytes <= MAX_HELD_BYTES => {
+                suspect.keep(repeat);
                 GuardVerdict::Wait
             }
-            Step::Loop => GuardVerdict::LoopFound,
+            Some(_) | None => GuardVerdict::NoRoom,
         }
     }
 
@@ -142,28 +167,89 @@ impl Guard {
 
     /// Records that the relay has sent copies of a content: each of them may come back.
     pub(crate) fn emit(&mut self, now: Duration, key: ContentKey, copies: usize) {
-        self.contents.emit(now, key, u32::try_from(copies).unwrap_or(u32::MAX));
+        let copies = u32::try_from(copies).unwrap_or(u32::MAX);
+        self.contents.emit(now, key, copies);
+        for tested in &self.tested {
+            if let Some(suspect) = self.suspects.peek_mut(&tested.source) {
+                suspect.emit(key, copies);
+            }
+        }
     }
 
-    /// Returns the next repeat to send, if there is one: call again until it returns `None`.
-    pub(crate) fn poll(&mut self, now: Duration) -> Option<PendingRepeat> {
-        let Self { tested, suspects, released, .. } = self;
-        while released.is_empty() && !tested.is_empty() {
-            tested.retain(|source| suspects.peek(source).is_some_and(|suspect| suspect.deadline().is_some()));
-            // A test may end with nothing to send.
-            let Some(due) = tested.iter().find_map(|source| suspects.peek_mut(source)?.poll(now)) else {
-                break;
-            };
-            released.extend(due);
+    /// Returns what is due, if anything is: call again until it returns `None`.
+    pub(crate) fn poll(&mut self, now: Duration) -> Option<GuardOutput> {
+        if self.released.is_empty() && self.found.is_empty() && !self.tested.is_empty() {
+            self.do_due(now);
         }
-        released.pop_front()
+        let found = self.found.pop_front().map(GuardOutput::LoopFound);
+        found.or_else(|| self.released.pop_front().map(GuardOutput::Send))
+    }
+
+    fn do_due(&mut self, now: Duration) {
+        let Self { tested, suspects, released, .. } = self;
+        tested.retain(|tested| suspects.peek(&tested.source).is_some_and(Suspect::is_active));
+        for tested in &*tested {
+            let outcome = suspects.peek_mut(&tested.source).and_then(|suspect| suspect.poll(now));
+            if let Some(Outcome::Send(due)) = outcome {
+                released.extend(due);
+            }
+        }
+        self.do_due_in_windows(now);
+    }
+
+    /// Continues the tests that have their windows in common.
+    fn do_due_in_windows(&mut self, now: Duration) {
+        let is_probed = |suspect: &Suspect| suspect.probed().is_some();
+        let suspects = self.tested.iter().filter_map(|tested| self.suspects.peek(&tested.source));
+        let (probed, others): (Vec<_>, Vec<_>) = suspects.partition(|suspect| is_probed(suspect));
+        if probed.is_empty() {
+            self.windows = None;
+            return;
+        }
+        // What is sent of others would disturb them.
+        let is_disturbed = others.iter().any(|suspect| suspect.deadline().is_some());
+        let windows = self.windows.get_or_insert_with(|| Windows::new(now));
+        if is_disturbed {
+            *windows = Windows::new(now);
+        }
+        if now < windows.end() {
+            return;
+        }
+        for tested in &self.tested {
+            let suspect = self.suspects.peek_mut(&tested.source);
+            match suspect.and_then(|suspect| suspect.end_window(now, windows)) {
+                Some(Outcome::Send(due)) => self.released.extend(due),
+                Some(Outcome::Loop) => self.found.push_back(*tested),
+                None => {}
+            }
+        }
+        let started = windows.started();
+        match windows.phase() {
+            Phase::Quiet => windows.start(now, Phase::Probing, None),
+            Phase::Settling | Phase::Probing => {
+                let suspects =
+                    self.tested.iter().filter_map(|tested| self.suspects.peek(&tested.source)?.probed());
+                let round_trips: Option<Vec<Duration>> =
+                    suspects.map(|test| test.round_trip(started)).collect();
+                let longest = round_trips.and_then(|times| times.into_iter().max());
+                windows.start(now, Phase::Quiet, longest.map(|time| time * 4));
+                for tested in &self.tested {
+                    if let Some(suspect) = self.suspects.peek_mut(&tested.source) {
+                        suspect.start_quiet();
+                    }
+                }
+            }
+        }
     }
 
     /// Returns when to call [`Self::poll`].
     pub(crate) fn deadline(&self) -> Option<Duration> {
-        match self.released.is_empty() {
-            true => self.tested.iter().filter_map(|source| self.suspects.peek(source)?.deadline()).min(),
-            false => Some(Duration::ZERO),
+        if !self.released.is_empty() || !self.found.is_empty() {
+            return Some(Duration::ZERO);
         }
+        let tested = self.tested.iter();
+        let single = tested.filter_map(|tested| self.suspects.peek(&tested.source)?.deadline());
+        let windows = self.windows.as_ref().map(Windows::end).into_iter();
+        single.chain(windows).min()
     }
 }

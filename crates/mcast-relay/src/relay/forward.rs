@@ -8,7 +8,7 @@ use mcast_tunnel::Trail;
 
 use crate::arrival::LegArrival;
 use crate::event::{CopyPayload, RefusalReason, RelayEvent, RelayOutput};
-use crate::guard::{ContentKey, GuardVerdict, LegSource, PendingRepeat};
+use crate::guard::{ContentKey, Culprit, GuardOutput, GuardVerdict, LegSource, PendingRepeat};
 use crate::mdns::{FilteredMessage, filter};
 use crate::paths::{PathKey, PathPort, PathSide};
 use crate::relay::rules::PairState;
@@ -32,13 +32,24 @@ impl Relay {
             Ok(None) => {}
             Err(reason) => rules.iter().for_each(|rule| self.refuse(now, *rule, reason)),
         }
-        while let Some(repeat) = self.guard.poll(now) {
-            self.release(now, &repeat);
+        self.poll_guard(now);
+    }
+
+    /// Does what follows from the guard's tests.
+    pub(super) fn poll_guard(&mut self, now: Duration) {
+        while let Some(output) = self.guard.poll(now) {
+            match output {
+                GuardOutput::Send(repeat) => self.release(now, &repeat),
+                GuardOutput::LoopFound(Culprit { source, mac, destination }) => {
+                    let LegSource { leg, address: source } = source;
+                    self.report(RelayEvent::LoopFound { leg, source, mac, destination });
+                }
+            }
         }
     }
 
     /// Sends a datagram that the guard had held back.
-    pub(super) fn release(&mut self, now: Duration, repeat: &PendingRepeat) {
+    fn release(&mut self, now: Duration, repeat: &PendingRepeat) {
         let arrival = repeat.arrival.as_arrival();
         let payload = CopyPayload::Other(arrival.payload.into());
         let of_arrival = std::mem::take(&mut self.admitted);
@@ -138,12 +149,6 @@ impl Relay {
             GuardVerdict::NoRoom => return Err(RefusalReason::TooManyRepeats),
             GuardVerdict::Repeat => return Err(RefusalReason::Repeat),
             GuardVerdict::Echo => return Err(RefusalReason::Echo),
-            GuardVerdict::LoopFound => {
-                let (leg, source) = (arrival.leg, arrival.source.ip());
-                let (mac, destination) = (arrival.mac, arrival.destination);
-                self.report(RelayEvent::LoopFound { leg, source, mac, destination });
-                return Err(RefusalReason::Echo);
-            }
         };
         // What another relay sends may be a name of this very segment.
         if protocol == Some(DiscoveryProtocol::Mdns) && !self.peers.has_address(arrival.source.ip()) {
@@ -159,7 +164,8 @@ impl Relay {
             match pair.state {
                 _ if pair.key.from != arrival.leg => {}
                 PairState::Forwarding => return Ok(()),
-                PairState::Listening { .. } | PairState::Standby(_) => refusal = RefusalReason::Standby,
+                PairState::Listening { .. } => refusal = RefusalReason::Starting,
+                PairState::Standby(_) => refusal = RefusalReason::Standby,
                 PairState::Down => {}
             }
         }

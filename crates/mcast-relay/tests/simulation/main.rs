@@ -7,6 +7,7 @@ mod foreign;
 mod policies;
 mod random;
 mod repeats;
+mod storms;
 mod table;
 mod takeover;
 mod world;

@@ -125,7 +125,7 @@ fn ours_send_one_copy_of_each_datagram() {
 fn ours_beside_a_relay_without_a_guard_send_at_most_two_copies_of_discovery() {
     for seed in 0..100 {
         for one_way in [false, true] {
-            let foreign = Foreign { segments: vec![1, 0], one_way, keeps_source: false };
+            let foreign = Foreign { one_way, ..Foreign::between(vec![1, 0]) };
             let (on_a, on_b) = ours(seed, 1 + seed as usize % 2, SSDP, vec![foreign], 1);
             assert!(on_a <= 1 && (1..=2).contains(&on_b) || on_a + on_b <= 2, "{on_a} {on_b}, seed {seed}");
         }

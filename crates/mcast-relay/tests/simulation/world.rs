@@ -22,6 +22,25 @@ pub(crate) struct Foreign {
     /// Only from the first segment to the others.
     pub(crate) one_way: bool,
     pub(crate) keeps_source: bool,
+    /// It drops a datagram whose hop limit is used up, and sends the others with one less.
+    pub(crate) decrements: bool,
+    /// The least and the longest time that it takes for a datagram, in microseconds.
+    pub(crate) delay: (u64, u64),
+    pub(crate) is_running: bool,
+}
+
+impl Foreign {
+    /// Forwards both ways at once, as `socat` does.
+    pub(crate) fn between(segments: Vec<Segment>) -> Self {
+        Self {
+            segments,
+            one_way: false,
+            keeps_source: false,
+            decrements: false,
+            delay: (0, 0),
+            is_running: true,
+        }
+    }
 }
 
 /// One of our relays: its rules name leg number n `sn`, and it is on `segments[n]`.
@@ -57,6 +76,9 @@ pub(crate) enum Fault {
     /// Its interface goes down, or up again.
     Down(Node, Segment),
     Up(Node, Segment),
+    /// The relay of another make with this number starts, or ends.
+    Appear(usize),
+    Vanish(usize),
 }
 
 #[derive(Debug)]
@@ -117,7 +139,8 @@ pub(crate) fn host(segment: Segment, number: u8) -> SocketAddr {
     SocketAddr::from(([10, 0, segment as u8, number], 40_000 + u16::from(number)))
 }
 
-fn address(segment: Segment, node: Node) -> Ipv4Addr {
+/// Returns the address of a relay: the numbers of those of another make follow ours.
+pub(crate) fn address(segment: Segment, node: Node) -> Ipv4Addr {
     Ipv4Addr::new(10, 0, segment as u8, 200 + node as u8)
 }
 
@@ -206,7 +229,8 @@ impl World {
             let on = |(_, segment): &(usize, &Segment)| **segment == frame.segment;
             arrivals.extend(ours.plan.segments.iter().enumerate().filter(on).map(|(leg, _)| (node, leg)));
         }
-        for (number, relay) in self.foreign.iter().enumerate().filter(|_| !is_announcement) {
+        let foreign_relays = self.foreign.iter().enumerate().filter(|(_, relay)| relay.is_running);
+        for (number, relay) in foreign_relays.filter(|_| !is_announcement) {
             let on = |(_, segment): &(usize, &Segment)| **segment == frame.segment && foreign != Some(number);
             let node = self.ours.len() + number;
             arrivals.extend(relay.segments.iter().enumerate().filter(on).map(|(leg, _)| (node, leg)));
@@ -214,7 +238,12 @@ impl World {
         for (node, leg) in arrivals {
             let is_lost = is_announcement && self.dice.below(1_000) < self.announcement_loss;
             if !is_lost && !self.cut.contains(&(node, frame.segment)) {
-                let time = self.now + self.dice.between(20, self.longest_delay);
+                let (least, most) = match node.checked_sub(self.ours.len()) {
+                    Some(number) => self.foreign[number].delay,
+                    None => (0, 0),
+                };
+                let within = if most == 0 { 0 } else { self.dice.between(least, most) };
+                let time = self.now + self.dice.between(20, self.longest_delay) + within;
                 self.push(time, Step::Arrive { node, leg, frame: frame.clone() });
             }
         }
@@ -250,7 +279,8 @@ impl World {
     fn arrive_foreign(&mut self, node: Node, leg: usize, frame: &Frame) {
         let number = node - self.ours.len();
         let relay = self.foreign[number].clone();
-        if relay.one_way && leg != 0 {
+        let hop_limit = if relay.decrements { frame.hop_limit - 1 } else { 64 };
+        if !relay.is_running || (relay.one_way && leg != 0) || hop_limit == 0 {
             return;
         }
         for segment in relay.segments.iter().copied().filter(|segment| *segment != frame.segment) {
@@ -258,7 +288,7 @@ impl World {
                 true => frame.source,
                 false => SocketAddr::from((address(segment, node), 45_000)),
             };
-            self.wire(None, Some(number), Frame { segment, source, hop_limit: 64, ..frame.clone() });
+            self.wire(None, Some(number), Frame { segment, source, hop_limit, ..frame.clone() });
         }
     }
 
@@ -270,6 +300,8 @@ impl World {
                 self.stop(node);
             }
             Fault::Start(node) => self.start(node),
+            Fault::Appear(number) => self.foreign[number].is_running = true,
+            Fault::Vanish(number) => self.foreign[number].is_running = false,
             Fault::Cut(node, segment) => {
                 self.cut.insert((node, segment));
             }

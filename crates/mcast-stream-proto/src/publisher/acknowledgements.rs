@@ -177,6 +177,14 @@ impl Acknowledgements {
         }
     }
 
+    /// Requires acknowledgements from an earlier message on.
+    fn begin_with(&mut self, first: MessageNumber) {
+        debug_assert!(self.acknowledged + self.unacknowledged == 0, "something is settled already");
+        if first < self.first {
+            (self.first, self.settled) = (first, first);
+        }
+    }
+
     /// Returns whether the first message that is not settled, of those before `next`, has waited for longer than this,
     /// and then for twice as long, and so on.
     fn is_late(&mut self, now: ClockTime, next: MessageNumber, patience: Nanos) -> bool {
@@ -371,6 +379,14 @@ impl Acknowledgements {
 }
 
 impl PublisherMachine {
+    /// Requires acknowledgements from this message on as well, which a former publisher of the stream has published. Call it
+    /// after [`end_recall`](Self::end_recall), and before anything else is published.
+    pub fn require_acknowledgements_from(&mut self, message: MessageNumber) {
+        if let Some(acknowledgements) = &mut self.acknowledgements {
+            acknowledgements.begin_with(message.min(self.next_message));
+        }
+    }
+
     /// Returns how far the messages are acknowledged as required; `None` if nothing is.
     #[must_use]
     pub fn ack_progress(&self) -> Option<AckProgress> {
@@ -411,6 +427,7 @@ impl PublisherMachine {
         let departed = self.members.departed().filter_map(|(id, departed)| {
             let presence = match departed.departure {
                 Departure::Left => SubscriberPresence::Left,
+                Departure::Failed => SubscriberPresence::Failed,
                 Departure::Silent => SubscriberPresence::Silent,
             };
             self.watermarks_of(id, &departed.progress, departed.address, presence)

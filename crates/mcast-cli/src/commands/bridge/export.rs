@@ -75,7 +75,12 @@ const HISTORY: [HistoryMetric; 5] = [
     ("mcast_bridge_history_refused_total", "Requests for the history refused.", |counts| counts.refused),
 ];
 
-const GAUGES: [Metric; 4] = [
+const GAUGES: [Metric; 5] = [
+    (
+        "mcast_bridge_not_stored_messages",
+        "Messages of the present incarnation that are stored nowhere.",
+        |counts| counts.not_stored,
+    ),
     ("mcast_bridge_pending_records", "Records that are not stored.", |counts| counts.pending as u64),
     ("mcast_bridge_pending_bytes", "Bytes of records that are not stored.", |counts| {
         counts.pending_bytes as u64

@@ -77,6 +77,9 @@ impl BridgeRecord {
             BridgeEvent::Superseded { incarnation, .. } => {
                 Self { incarnation: Some(incarnation.0), ..Self::new("superseded") }
             }
+            BridgeEvent::Ahead { incarnation, .. } => {
+                Self { incarnation: Some(incarnation.0), ..Self::new("ahead-of-clock") }
+            }
             BridgeEvent::EngineLost { now, .. } => Self {
                 incarnation: now.map(|now| now.incarnation.0),
                 sequence: now.map(|now| now.number),
@@ -107,6 +110,7 @@ pub(super) struct Summary {
     missing: u64,
     engine_losses: u64,
     superseded: u64,
+    not_stored: u64,
     pending: u64,
     history: Option<ServedHistory>,
 }
@@ -132,6 +136,7 @@ impl Summary {
             missing: statistics.missing,
             engine_losses: statistics.engine_losses,
             superseded: statistics.superseded,
+            not_stored: statistics.not_stored,
             pending: statistics.pending as u64,
             history: history.map(ServedHistory::new),
         }

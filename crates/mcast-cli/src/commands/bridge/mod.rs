@@ -118,6 +118,11 @@ struct EngineOptions {
     #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = parse_positive_size)]
     buffer: usize,
 
+    /// Store an incarnation of the publisher that is more than an hour ahead of the clock; nothing of an earlier one can be
+    /// stored after it
+    #[arg(long)]
+    accept_ahead: bool,
+
     /// Serve what is stored to subscribers at this TCP address, and announce it to them, for `mcast subscribe` with
     /// `--from` or `--heal`; port 0 selects a free one
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -249,6 +254,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let config = BridgeConfig {
         hole_wait: arguments.keeping.hole_wait.into(),
         buffer: arguments.keeping.buffer,
+        accepts_ahead: arguments.keeping.accept_ahead,
         ..BridgeConfig::new(StreamId(0), random())
     };
     let description = target.description();

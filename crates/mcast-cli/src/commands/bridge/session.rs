@@ -111,7 +111,8 @@ impl<'a> Session<'a> {
         }
         self.summarize()?;
         outcome?;
-        let has_gaps = self.bridge.statistics().0.gaps > 0;
+        let (statistics, _) = self.bridge.statistics();
+        let has_gaps = statistics.gaps > 0 || statistics.not_stored > 0;
         Ok(self
             .interrupt
             .outcome()
@@ -177,7 +178,7 @@ impl<'a> Session<'a> {
     fn handle(&mut self, notice: &BridgeNotice) -> anyhow::Result<()> {
         match notice {
             BridgeNotice::Stream(event) => {
-                let (importance, text) = describe(event);
+                let (importance, text) = describe(event, self.arguments.stream.key.is_some());
                 match importance {
                     Importance::Warning => self.console.warn(text),
                     Importance::Note => self.console.note(text),

@@ -35,7 +35,16 @@ pub(super) fn describe_bridge(event: &BridgeEvent, unit: &str) -> (bool, String)
         BridgeEvent::Superseded { incarnation, stored } => {
             let text = format!(
                 "messages of incarnation {incarnation} are not stored, because incarnation {stored} is stored already: \
-                 the publisher's clock was set back (see publish --state), or another bridge has stored them"
+                 the publisher's clock was set back (see publish --state), or another bridge has stored them; to store \
+                 them, use another key of the engine, or delete this one"
+            );
+            (true, text)
+        }
+        BridgeEvent::Ahead { incarnation, present } => {
+            let text = format!(
+                "messages of incarnation {incarnation} are not stored, because it is far ahead of the clock, which gives \
+                 {present}, and nothing could be stored after it: the clock of the publisher or of this machine is wrong, \
+                 or somebody forges the stream (see --accept-ahead)"
             );
             (true, text)
         }
@@ -82,8 +91,12 @@ pub(super) fn summary_text(statistics: &BridgeStatistics, unit: &str, time: Dura
             format!("{} for {missing}", count_of(gaps, "gap"))
         }
     };
+    let not_stored = match statistics.not_stored {
+        0 => String::new(),
+        messages => format!("; not stored: {}", count_of(messages, unit)),
+    };
     format!(
-        "received {} ({}) in {}; appended {}{others}; {gaps}",
+        "received {} ({}) in {}; appended {}{others}; {gaps}{not_stored}",
         count_of(statistics.messages, unit),
         bytes(statistics.message_bytes),
         seconds(time),

@@ -110,13 +110,17 @@ impl<A: Address, const PENDING: usize> Querier<A, PENDING> {
             return None;
         }
         if now >= self.due {
+            let is_startup = self.startup_remaining > 0;
             self.startup_remaining = self.startup_remaining.saturating_sub(1);
             let interval = match self.startup_remaining {
                 0 => self.settings.query_interval(),
                 _ => self.settings.startup_query_interval(),
             };
             self.due = now.saturating_add(interval);
-            return Some(OutgoingQuery::general(&self.settings));
+            return Some(match is_startup {
+                true => OutgoingQuery::at_startup(&self.settings),
+                false => OutgoingQuery::general(&self.settings),
+            });
         }
         let (group, sources) = self.specific.take_due(now, &self.settings)?;
         Some(OutgoingQuery::specific(&self.settings, group, sources))

@@ -32,6 +32,10 @@ impl<A: Address> OutgoingQuery<A> {
         Self::new(settings, None, settings.query_response_interval(), SourceList::none())
     }
 
+    pub(super) fn at_startup(settings: &QuerierSettings) -> Self {
+        Self::new(settings, None, settings.startup_response_interval(), SourceList::none())
+    }
+
     pub(super) fn specific(settings: &QuerierSettings, group: A, sources: SourceList<A>) -> Self {
         Self::new(settings, Some(group), settings.last_member_query_interval(), sources)
     }

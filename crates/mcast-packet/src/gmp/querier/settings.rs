@@ -12,6 +12,7 @@ pub struct QuerierSettings {
     robustness: u8,
     query_interval: Duration,
     query_response_interval: Duration,
+    startup_response_interval: Option<Duration>,
     last_member_query_interval: Duration,
 }
 
@@ -43,6 +44,7 @@ impl Default for QuerierSettings {
             robustness: 2,
             query_interval: Duration::from_secs(125),
             query_response_interval: Duration::from_secs(10),
+            startup_response_interval: None,
             last_member_query_interval: Duration::from_secs(1),
         }
     }
@@ -84,6 +86,17 @@ impl QuerierSettings {
         Ok(Self { query_interval: query, query_response_interval: response, ..self })
     }
 
+    /// Makes hosts respond to the general queries at startup within this time, so that memberships are known early.
+    ///
+    /// # Errors
+    /// Returns [`SettingsError::ResponseInterval`] unless it is at least 0.1 s and at most the query response interval.
+    pub fn with_startup_response_interval(self, response: Duration) -> Result<Self, SettingsError> {
+        if response > self.query_response_interval || response < Duration::from_millis(100) {
+            return Err(SettingsError::ResponseInterval);
+        }
+        Ok(Self { startup_response_interval: Some(response), ..self })
+    }
+
     /// Sets the last member query interval.
     ///
     /// # Errors
@@ -111,6 +124,12 @@ impl QuerierSettings {
     #[must_use]
     pub const fn query_response_interval(&self) -> Duration {
         self.query_response_interval
+    }
+
+    /// Returns the maximum time in which hosts respond to a general query at startup.
+    #[must_use]
+    pub fn startup_response_interval(&self) -> Duration {
+        self.startup_response_interval.unwrap_or(self.query_response_interval)
     }
 
     /// Returns the maximum time in which the remaining members respond after a leave. It is also the interval

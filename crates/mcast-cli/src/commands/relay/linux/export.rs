@@ -95,6 +95,11 @@ impl State {
                 family.sample(&[("rule", rule), ("reason", &reason.name())], count);
             }
         }
+        if self.counts.lost > 0 {
+            let labels: [(&str, &dyn Display); 2] =
+                [("rule", &"all rules"), ("reason", &"receive-buffer-full")];
+            family.sample(&labels, self.counts.lost);
+        }
         let help =
             "1 while this relay forwards a rule from a leg to another, 0 while it stands by or cannot.";
         let mut family = out.family("mcast_relay_forwarding", MetricKind::Gauge, help);
@@ -107,6 +112,8 @@ impl State {
         let mut one = |name, kind, help, value: u64| out.family(name, kind, help).sample(&[], value);
         one("mcast_relay_peers", MetricKind::Gauge, "Other relays.", self.peers as u64);
         one("mcast_relay_loops_total", MetricKind::Counter, "Loops found.", self.loops);
+        let help = "Datagrams that the system dropped, because a receive buffer of the relay was full.";
+        one("mcast_relay_lost_datagrams_total", MetricKind::Counter, help, self.counts.lost);
         let help = "Copies and replies that the system did not take.";
         one("mcast_relay_unsent_total", MetricKind::Counter, help, self.counts.unsent);
         let help = "Datagrams to the port of announcements that were not valid announcements.";

@@ -57,6 +57,9 @@ impl EventRecord {
             DriverEvent::Problem { leg: id, problem } => {
                 Self { leg: leg(*id), reason: Some(problem.clone()), ..Self::new("problem") }
             }
+            DriverEvent::ReceiveLost { leg: id, count } => {
+                Self { leg: leg(*id), count: Some(*count), ..Self::new("receive-lost") }
+            }
             DriverEvent::Amt { leg: id, event } => Self { leg: leg(*id), ..Self::of_amt(event) },
             DriverEvent::Relay(event) => Self::of_relay(event, names),
             DriverEvent::HttpListening(address) => {
@@ -147,6 +150,7 @@ pub(super) struct Summary {
     rules: Vec<RuleSummary>,
     tunnels: Vec<TunnelSummary>,
     tunnels_dropped: Vec<RefusedCount>,
+    lost: u64,
     unsent: u64,
     invalid_announcements: u64,
     loops: u64,
@@ -209,6 +213,7 @@ impl Summary {
             rules: driver.relay().rules().map(rule).collect(),
             tunnels: driver.tunnels().map(TunnelSummary::from).collect(),
             tunnels_dropped: super::tunnels::dropped(driver),
+            lost: driver.counts().lost,
             unsent: driver.counts().unsent,
             invalid_announcements: driver.counts().invalid_announcements,
             loops,

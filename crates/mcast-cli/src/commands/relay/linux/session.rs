@@ -79,9 +79,11 @@ impl<'a> Session<'a> {
             self.console.note(format_args!("listening for tunnels at {address}"));
         }
         self.service.ready(STATUS);
+        self.console.note("waiting 1.7 s for announcements of other relays before forwarding");
         let ended = self.relay();
         self.service.stopping();
-        let time = self.start.elapsed();
+        self.driver.count_losses();
+        let (time, lost) = (self.start.elapsed(), self.driver.counts().lost);
         let summary = Summary::new(&self.driver, self.loops, time);
         let lines = summary_lines(&self.driver, time);
         // Another relay takes over at once.
@@ -92,7 +94,7 @@ impl<'a> Session<'a> {
         }
         ended?;
         stopped?;
-        Ok(self.interrupt.outcome().unwrap_or_else(|| Outcome::of(self.loops == 0)))
+        Ok(self.interrupt.outcome().unwrap_or_else(|| Outcome::of(self.loops == 0 && lost == 0)))
     }
 
     fn relay(&mut self) -> anyhow::Result<()> {

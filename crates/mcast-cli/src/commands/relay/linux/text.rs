@@ -69,6 +69,14 @@ fn describe(event: &DriverEvent, names: &Names) -> (String, Option<String>) {
             (format!("{} cannot be used: {reason}", names.leg(*leg)), None)
         }
         DriverEvent::Amt { leg, event } => (describe_amt(names.leg(*leg), event), None),
+        DriverEvent::ReceiveLost { leg, count } => (
+            format!(
+                "{} lost on {}: the system dropped them, because the receive buffer was full",
+                count_of(*count, "datagram"),
+                names.leg(*leg)
+            ),
+            Some("give the relay more processor time, or forward less: name groups in the rules that are needed".into()),
+        ),
         DriverEvent::Problem { leg, problem } => (format!("{}: {problem}", names.leg(*leg)), None),
         DriverEvent::Relay(event) => describe_relay(event, names),
         DriverEvent::HttpListening(address) => {
@@ -161,6 +169,7 @@ const fn refusal(reason: RefusalReason) -> (&'static str, Option<&'static str>) 
         RefusalReason::OwnCopy => ("sent by this relay", None),
         RefusalReason::CopyOfPeer => ("sent by another relay", None),
         RefusalReason::Standby => ("another relay forwards", None),
+        RefusalReason::Starting => ("waiting for other relays", None),
         RefusalReason::NoLeg => ("no usable interface", None),
         RefusalReason::NotWanted => ("nobody has joined", None),
         RefusalReason::Repeat => ("repeated", None),
@@ -194,7 +203,11 @@ pub(super) fn summary_lines(driver: &Driver, time: Duration) -> Vec<String> {
         0 => String::new(),
         unsent => format!("; not taken by the system: {}", count(unsent)),
     };
-    lines.push(format!("relayed for {}{unsent}", seconds(time)));
+    let lost = match driver.counts().lost {
+        0 => String::new(),
+        lost => format!("; lost, because a receive buffer was full: {}", count(lost)),
+    };
+    lines.push(format!("relayed for {}{lost}{unsent}", seconds(time)));
     lines
 }
 

@@ -1,0 +1,109 @@
+//! A test of a source that was the first to send what it repeats: do the repeats continue while none is sent?
+//!
+//! Content alone cannot answer that, since programs may send identical datagrams. Cause and effect can: copies of what
+//! the relay sends end when it sends nothing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::contents::{ContentArrival, ContentKey, MAX_GAIN, ROUND_TRIP};
+use super::suspect::Held;
+
+/// The least time in which a rate is measured.
+const SHORTEST: Duration = Duration::from_millis(100);
+/// The least number of repeats that cannot be copies, for a result before copies under way have arrived.
+const LEAST_UNEXPLAINED: u64 = 16;
+/// Contents that are observed of one source.
+const MAX_CONTENTS: usize = 2_048;
+
+/// The result of a test.
+#[derive(Debug)]
+pub(super) enum OwnResult {
+    /// So many repeats arrived in this time while none was sent.
+    Continues { count: u64, window: Duration },
+    /// None did, or others send them too.
+    Unclear,
+}
+
+#[derive(Debug)]
+pub(super) struct OwnTest {
+    started: Duration,
+    /// The time for which it counts, once copies under way have arrived.
+    window: Duration,
+    count: u64,
+    total: u64,
+    contents: BTreeMap<ContentKey, OwnContent>,
+    /// Repeats that cannot be copies of what the relay has sent.
+    unexplained: u64,
+    /// Repeats that others send as often.
+    rivalled: u64,
+    pub(super) held: Held,
+}
+
+#[derive(Debug)]
+struct OwnContent {
+    /// The copies since the test started.
+    copies: u64,
+    /// The copies that the relay had sent, apart from those that may still be under way.
+    settled: u64,
+}
+
+impl OwnTest {
+    pub(super) fn new(now: Duration) -> Self {
+        Self {
+            started: now,
+            window: ROUND_TRIP,
+            count: 0,
+            total: 0,
+            contents: BTreeMap::new(),
+            unexplained: 0,
+            rivalled: 0,
+            held: Held::default(),
+        }
+    }
+
+    pub(super) fn holds(&self, key: ContentKey) -> bool {
+        self.contents.contains_key(&key)
+    }
+
+    /// Counts a repeat.
+    pub(super) fn arrive(&mut self, now: Duration, key: ContentKey, arrival: &ContentArrival) {
+        self.total += 1;
+        self.count += u64::from(now >= self.started + ROUND_TRIP);
+        self.rivalled += u64::from(arrival.circulates());
+        // An innocent source repeats something within the window.
+        self.window = arrival.interval().map_or(self.window, |interval| self.window.max(interval * 2));
+        if self.contents.len() < MAX_CONTENTS || self.contents.contains_key(&key) {
+            let settled = arrival.total.saturating_sub(arrival.emitted.into());
+            let content = self.contents.entry(key).or_insert(OwnContent { copies: 0, settled });
+            content.copies += 1;
+            let copies = arrival.total.saturating_sub(content.settled).saturating_mul(MAX_GAIN);
+            self.unexplained += u64::from(content.copies > copies);
+        }
+    }
+
+    /// Returns when to call [`Self::poll`].
+    pub(super) fn deadline(&self) -> Duration {
+        let delay = if self.is_unexplained() { SHORTEST } else { ROUND_TRIP + self.window };
+        self.started + delay
+    }
+
+    /// Returns the result if it is there.
+    pub(super) fn poll(&self, now: Duration) -> Option<OwnResult> {
+        if now < self.deadline() {
+            return None;
+        }
+        let (count, window) = match self.is_unexplained() {
+            true => (self.total, now.saturating_sub(self.started)),
+            false => (self.count, self.window),
+        };
+        let is_clear = count > 0 && self.rivalled * 2 < self.total;
+        Some(if is_clear { OwnResult::Continues { count, window } } else { OwnResult::Unclear })
+    }
+
+    const fn is_unexplained(&self) -> bool {
+        self.unexplained >= LEAST_UNEXPLAINED
+            && self.unexplained * 2 >= self.total
+            && self.rivalled * 2 < self.total
+    }
+}

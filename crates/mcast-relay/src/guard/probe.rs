@@ -1,0 +1,278 @@
+//! A test of sources that repeat what others have sent first, or that send more than they did: do they send the relay's
+//! own copies back?
+//!
+//! The relay sends none of their repeats, so that none of these can come back, and counts what arrives. All sources are
+//! tested in the same windows, so that one test does not disturb another:
+//!
+//! 1. First it waits until copies under way have arrived, and then counts for a window.
+//! 2. It sends some repeats, and counts for another window. If as many more arrive, the source sends back what the relay
+//!    sends. Three such windows convict it.
+//! 3. If not, the source is not part of a loop.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use super::contents::{ContentArrival, ContentKey, MAX_GAIN, ROUND_TRIP};
+use super::suspect::{Held, PendingRepeat};
+
+/// Windows in which the source has sent copies back. One or two may be coincidence.
+const ECHOES: u8 = 3;
+/// A storm that the relay has no part in has more repeats per second than programs send.
+const STORM_RATE: u64 = 200;
+/// Repeats that are kept of contents that others have sent first: those of two seconds of some hundred
+/// per second.
+const MOST_OF_OTHERS: usize = 512;
+/// Those that are kept for probes.
+const MOST_OF_LOOP: usize = 256;
+/// So few are sent even if a test has been unclear.
+const FEW: usize = 32;
+/// From this count on, a window with as many echoes as probes is hardly coincidence.
+const SURE: u64 = 16;
+/// Repeats that are sent as probes.
+const MOST_PROBES: u64 = 256;
+/// Windows in which enough repeats for a probe have to arrive.
+const MOST_QUIET: u8 = 8;
+/// The shortest window.
+const SHORTEST: Duration = Duration::from_millis(100);
+const MAX_CONTENTS: usize = 2_048;
+
+/// What is known of the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Record {
+    Clean,
+    /// It is, or has been, known to be part of a loop.
+    Convicted,
+}
+
+/// The result of a window.
+#[derive(Debug)]
+pub(super) enum ProbeResult {
+    /// Send these.
+    Probe(VecDeque<PendingRepeat>),
+    /// So many repeats arrived in this time while none was sent.
+    Innocent {
+        count: u64,
+        window: Duration,
+    },
+    Loop,
+    /// Another window is needed.
+    Unclear,
+}
+
+/// The windows of all tests.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Windows {
+    phase: Phase,
+    started: Duration,
+    length: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Copies from before are under way.
+    Settling,
+    /// Nothing is sent.
+    Quiet,
+    /// Probes have been sent at its start.
+    Probing,
+}
+
+impl Windows {
+    pub(super) const fn new(now: Duration) -> Self {
+        Self { phase: Phase::Settling, started: now, length: ROUND_TRIP }
+    }
+
+    pub(super) const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    pub(super) fn end(&self) -> Duration {
+        self.started + self.length
+    }
+
+    pub(super) const fn started(&self) -> Duration {
+        self.started
+    }
+
+    /// Starts a window. Its length varies, so that no program repeats itself in the same rhythm.
+    pub(super) fn start(&mut self, now: Duration, phase: Phase, length: Option<Duration>) {
+        let variation = now.as_nanos().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20 & 0xff;
+        let longest = ROUND_TRIP + Duration::from_millis(u64::try_from(variation).unwrap_or_default());
+        // Both windows of a pair have the same length.
+        if phase != Phase::Probing {
+            self.length = length.unwrap_or(longest).clamp(SHORTEST, longest);
+        }
+        (self.phase, self.started) = (phase, now);
+    }
+
+    pub(super) const fn length(&self) -> Duration {
+        self.length
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct ProbeTest {
+    record: Record,
+    /// Whether it takes part since the start of a quiet window.
+    takes_part: bool,
+    /// Repeats in this window, and the latest.
+    count: u64,
+    latest: Duration,
+    /// Copies of its contents that the relay has sent in this window, and in the last quiet one.
+    sent: u64,
+    sent_before: u64,
+    /// Repeats in the last quiet window.
+    baseline: u64,
+    /// Repeats that were sent as probes.
+    probes: u64,
+    echoes: u8,
+    misses: u8,
+    quiet_windows: u8,
+    contents: BTreeSet<ContentKey>,
+    total: u64,
+    /// Those of contents that another source was the first to send.
+    of_others: u64,
+    /// Those in this window of contents that may circulate without the relay.
+    circulating: u64,
+    pub(super) held: Held,
+}
+
+impl ProbeTest {
+    pub(super) fn new(now: Duration, record: Record, held: Held) -> Self {
+        Self {
+            record,
+            takes_part: false,
+            count: 0,
+            latest: now,
+            sent: 0,
+            sent_before: 0,
+            baseline: 0,
+            probes: 0,
+            echoes: 0,
+            misses: 0,
+            quiet_windows: 0,
+            contents: BTreeSet::new(),
+            total: 0,
+            of_others: 0,
+            circulating: 0,
+            held,
+        }
+    }
+
+    pub(super) fn holds(&self, key: ContentKey) -> bool {
+        self.contents.contains(&key)
+    }
+
+    /// Counts a repeat. Returns whether it is to be kept: few are of contents that others have sent first.
+    pub(super) fn arrive(&mut self, now: Duration, key: ContentKey, arrival: &ContentArrival) -> bool {
+        self.total += 1;
+        self.count += 1;
+        self.latest = now;
+        self.of_others += u64::from(!arrival.is_first);
+        self.circulating += u64::from(arrival.circulates());
+        if self.contents.len() < MAX_CONTENTS {
+            self.contents.insert(key);
+        }
+        let most = if self.is_probably_loop() { MOST_OF_LOOP } else { MOST_OF_OTHERS };
+        (self.is_own() && self.echoes == 0) || self.held.len() < most
+    }
+
+    /// Counts copies that the relay has sent.
+    pub(super) fn emit(&mut self, key: ContentKey, copies: u32) {
+        if self.holds(key) {
+            self.sent += u64::from(copies);
+        }
+    }
+
+    /// Handles the start of a quiet window.
+    pub(super) fn start_quiet(&mut self) {
+        self.takes_part = true;
+        self.start();
+    }
+
+    fn start(&mut self) {
+        (self.count, self.sent, self.circulating) = (0, 0, 0);
+    }
+
+    /// Handles the end of a quiet window, and the start of the next one.
+    pub(super) fn end_quiet(&mut self, length: Duration) -> ProbeResult {
+        if !self.takes_part {
+            return ProbeResult::Unclear;
+        }
+        self.quiet_windows += 1;
+        let is_fast = u128::from(self.count) * 1_000 >= u128::from(STORM_RATE) * length.as_millis();
+        // Only the second window says what others send while the relay sends nothing.
+        if is_fast && self.circulating * 2 >= self.count && self.sent == 0 && self.quiet_windows >= 2 {
+            return ProbeResult::Loop;
+        }
+        (self.baseline, self.sent_before) = (self.count, self.sent);
+        let wanted = match self.baseline {
+            // Not the same number each time, so that a program does not match it.
+            0 => 1 + (self.total + u64::from(self.echoes)) % 4,
+            _ if is_fast && self.quiet_windows == 1 => 0,
+            count => (count / 2).max(chance(count) * 3).min(MOST_PROBES),
+        };
+        self.start();
+        self.probes = 0;
+        if (self.held.len() as u64) < wanted && self.baseline > 0 && self.quiet_windows < MOST_QUIET {
+            return ProbeResult::Unclear;
+        }
+        let probes = self.held.take(usize::try_from(wanted).unwrap_or(usize::MAX));
+        self.probes = probes.len() as u64;
+        ProbeResult::Probe(probes)
+    }
+
+    /// Handles the end of a window with probes.
+    pub(super) fn end_probing(&mut self, length: Duration) -> ProbeResult {
+        let is_unclear = !self.takes_part || (self.probes == 0 && self.quiet_windows < MOST_QUIET);
+        // Others have sent less of its contents than before: this proves nothing.
+        let by_others = self.sent.saturating_sub(self.probes);
+        if is_unclear || by_others + self.probes / 2 < self.sent_before {
+            return ProbeResult::Unclear;
+        }
+        let (baseline, probes) = (self.baseline, self.probes);
+        let least = match baseline {
+            0 => (probes * 3).div_ceil(4).max(1),
+            count => (probes / 2).max(chance(count) * 3 / 2),
+        };
+        let chance = if baseline > 0 { chance(baseline) } else { 0 };
+        let most = probes.max(self.sent.saturating_sub(self.sent_before)) * MAX_GAIN + chance;
+        let more = self.count.saturating_sub(baseline);
+        if more >= least && more <= most {
+            self.echoes += 1;
+            if self.echoes >= if self.record == Record::Convicted { 1 } else { ECHOES } {
+                return ProbeResult::Loop;
+            }
+        } else {
+            self.misses += 1;
+            if self.misses > self.echoes {
+                return ProbeResult::Innocent { count: baseline, window: length };
+            }
+        }
+        ProbeResult::Unclear
+    }
+
+    /// Returns how long copies take, if it is known.
+    pub(super) fn round_trip(&self, window_started: Duration) -> Option<Duration> {
+        (self.baseline == 0 && self.echoes > 0).then(|| self.latest.saturating_sub(window_started))
+    }
+
+    /// Returns whether what is held should not be sent even if the source is acquitted.
+    pub(super) fn is_probably_loop(&self) -> bool {
+        !self.is_own()
+            && ((self.echoes >= 1 && self.baseline >= SURE) || (self.echoes >= 2 && self.held.len() > FEW))
+    }
+
+    const fn is_own(&self) -> bool {
+        self.of_others * 2 < self.total
+    }
+
+    pub(super) const fn was_convicted(&self) -> bool {
+        matches!(self.record, Record::Convicted)
+    }
+}
+
+/// Returns by how much a count varies by chance.
+const fn chance(count: u64) -> u64 {
+    1 + (2 * count).isqrt()
+}
