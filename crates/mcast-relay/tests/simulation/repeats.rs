@@ -1,6 +1,6 @@
 //! Identical datagrams of a program are not a loop: the guard loses none of them.
 
-use mcast_dice::for_seeds;
+use mcast_sim::for_seeds;
 
 use crate::world::{Frame, Ours, SECOND, World, host};
 
