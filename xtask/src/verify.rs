@@ -91,8 +91,15 @@ fn on_request() -> Vec<Step> {
 }
 
 /// The crates that `Cargo.toml` optimizes in the profile `dev`, for their simulations.
-const OPTIMIZED: [&str; 6] =
-    ["mcast-bridge", "mcast-dice", "mcast-log", "mcast-relay", "mcast-tunnel", "mcast-stream-proto"];
+const OPTIMIZED: [&str; 7] = [
+    "mcast-bridge",
+    "mcast-dice",
+    "mcast-disk",
+    "mcast-log",
+    "mcast-relay",
+    "mcast-tunnel",
+    "mcast-stream-proto",
+];
 
 /// Returns options with which cargo compiles crates without optimizations, for builds that run no simulation of them.
 fn unoptimized(except: &[&str]) -> impl Iterator<Item = String> {

@@ -7,15 +7,18 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::borrowed;
+use crate::journal::Journal;
 use crate::undo::{self, Inverse};
 use crate::{
     Action, ArrivalStatus, Depth, Effective, Error, Finding, Id, Instructions, Persistence, Remedy, Report,
-    Result, Tool,
+    Result, SocketAction, Tool,
 };
 
 impl Finding {
-    /// Returns the remedies for this machine, those that last until the next boot first: for each persistence those
-    /// whose programs are installed, or all if none is. Advice is last.
+    /// Returns the remedies for this machine, those that last until the next boot first: those whose programs are installed.
+    /// If none of those until the next boot is, they are all returned: every system has these tools, though perhaps not in the
+    /// container that is examined. Advice is last.
     #[must_use]
     pub fn remedies_here(&self) -> Vec<&Remedy> {
         let mut chosen = Vec::new();
@@ -23,10 +26,19 @@ impl Finding {
             let lasts = |remedy: &&Remedy| remedy.persistence == persistence && !remedy.actions().is_empty();
             let all = || self.remedies.iter().filter(lasts);
             let here: Vec<_> = all().filter(|remedy| remedy.tool.is_here()).collect();
-            if here.is_empty() { chosen.extend(all()) } else { chosen.extend(here) }
+            match here.is_empty() && persistence == Persistence::Now {
+                true => chosen.extend(all()),
+                false => chosen.extend(here),
+            }
         }
         chosen.extend(self.remedies.iter().filter(|remedy| remedy.actions().is_empty()));
         chosen
+    }
+
+    /// Returns the command of the best remedy, or its advice; `None` if there is no remedy.
+    pub(crate) fn first_remedy(&self) -> Option<String> {
+        let chosen = self.applicable_remedy().or_else(|| self.remedies_here().first().copied());
+        chosen.map(|remedy| remedy.instructions.text())
     }
 
     /// Returns the best remedy that [`AppliedRemedies::apply`] can apply on this machine.
@@ -42,9 +54,18 @@ impl Finding {
 pub struct AppliedRemedies {
     /// The inverses of the actions that were carried out, by remedy.
     inverses: Vec<Vec<Inverse>>,
+    /// Where they are recorded, so that they can be undone after this process was killed, and their entries there.
+    journal: Option<Journal>,
+    entries: Vec<String>,
 }
 
 impl AppliedRemedies {
+    /// Returns no remedies yet. Those that are applied are recorded in a journal: an entry stays there for as long as its remedy.
+    #[must_use]
+    pub fn recorded_in(journal: Journal) -> Self {
+        Self { journal: Some(journal), inverses: Vec::new(), entries: Vec::new() }
+    }
+
     /// Carries out the actions of a remedy in order, without a shell. Programs write to standard error.
     ///
     /// # Errors
@@ -60,17 +81,29 @@ impl AppliedRemedies {
         }
         // One inverse may cover several actions.
         let inverses = inverses.into_iter().map(Some).chain(std::iter::repeat(None));
-        let mut done = Vec::new();
-        let carry_out_all = || {
-            for (action, inverse) in remedy.actions().iter().zip(inverses) {
-                let output = remedy.carry_out(action)?;
-                done.extend(inverse.map(|inverse| inverse.after(&output)));
+        self.inverses.push(Vec::new());
+        for (action, inverse) in remedy.actions().iter().zip(inverses) {
+            let known_before = matches!(inverse, Some(Inverse::Actions(_)));
+            if let Some(inverse) = inverse.as_ref().filter(|_| known_before) {
+                self.record(remedy, action, inverse)?;
             }
-            Ok(())
-        };
-        let result = carry_out_all();
-        self.inverses.push(done);
-        result
+            let output = remedy.carry_out(action)?;
+            let Some(inverse) = inverse.map(|inverse| inverse.after(&output)) else { continue };
+            if !known_before {
+                self.record(remedy, action, &inverse)?;
+            }
+            if let Some(done) = self.inverses.last_mut() {
+                done.push(inverse);
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, remedy: &Remedy, action: &Action, inverse: &Inverse) -> Result<()> {
+        if let (Some(journal), [_, ..]) = (&self.journal, inverse.actions()) {
+            self.entries.push(journal.record(action, inverse.actions(), remedy.persistence)?);
+        }
+        Ok(())
     }
 
     /// Returns the actions that undo all remedies, the last remedy first, as one line for this system's shell; `None`
@@ -92,6 +125,7 @@ impl AppliedRemedies {
     /// Keeps the remedies.
     pub fn keep(mut self) {
         self.inverses.clear();
+        self.entries.clear();
     }
 
     fn undo_actions(&self) -> impl Iterator<Item = &Action> {
@@ -99,14 +133,16 @@ impl AppliedRemedies {
     }
 
     fn restore(&mut self) -> Result<()> {
-        let undone = self.undo_actions().map(|action| {
-            let remedy = Remedy::with_actions(Tool::Container, Persistence::Now, vec![action.clone()]);
-            remedy.carry_out(action)
-        });
-        let failed = undone.filter_map(Result::err).last();
+        let failed = self.undo_actions().filter_map(|action| action.carry_out().err()).last();
         let is_known = |inverse: &Inverse| matches!(inverse, Inverse::Actions(_));
         let all_known = self.inverses.iter().flatten().all(is_known);
         self.inverses.clear();
+        let entries = std::mem::take(&mut self.entries);
+        if let (Some(journal), None) = (&self.journal, &failed) {
+            // If an entry stays, another undo restores the same state again.
+            entries.iter().for_each(|id| drop(journal.mark_undone(id)));
+            journal.tidy();
+        }
         match failed {
             Some(error) => Err(error),
             None if all_known => Ok(()),
@@ -126,13 +162,20 @@ impl Inverse {
     fn actions(&self) -> &[Action] {
         match self {
             Self::Actions(actions) => actions,
-            Self::DeleteRule { .. } | Self::Unknown => &[],
+            Self::DeleteRule { .. } | Self::Socket { .. } | Self::Unknown => &[],
         }
     }
 
     /// Completes the inverse with what the action printed.
     fn after(self, output: &str) -> Self {
-        let Self::DeleteRule { chain } = self else { return self };
+        let chain = match self {
+            Self::DeleteRule { chain } => chain,
+            Self::Socket { pid, socket } => {
+                let action = |change| Action::Socket(SocketAction { pid, socket, change });
+                return output.parse().map_or(Self::Unknown, |change| Self::Actions(vec![action(change)]));
+            }
+            known => return known,
+        };
         let handle = output.split_once("# handle ").and_then(|(_, rest)| rest.split_whitespace().next());
         let Some(handle) = handle.filter(|handle| handle.parse::<u64>().is_ok()) else {
             return Self::Unknown;
@@ -143,6 +186,13 @@ impl Inverse {
     }
 }
 
+impl Action {
+    /// Carries it out on its own, and returns what it printed.
+    pub(crate) fn carry_out(&self) -> Result<String> {
+        Remedy::with_actions(Tool::Container, Persistence::Now, vec![self.clone()]).carry_out(self)
+    }
+}
+
 impl Remedy {
     /// Carries out one of the actions, and returns what it printed.
     fn carry_out(&self, action: &Action) -> Result<String> {
@@ -150,6 +200,7 @@ impl Remedy {
             Action::Run { program, args } => self.run(program, args),
             Action::Write { path, text } => write(path, text).map(|()| String::new()),
             Action::Remove { path } => remove(path).map(|()| String::new()),
+            Action::Socket(action) => borrowed::change(action).map(|reverse| reverse.to_string()),
         }
     }
 
@@ -234,6 +285,8 @@ pub enum RemedyEffect {
     MoreArrive,
     /// Nothing can be observed until the program is restarted.
     NeedsRestart,
+    /// The finding is gone, and the datagrams of the program leave.
+    Leaves,
     /// The finding is gone, and no datagrams were expected.
     SettingChanged,
     /// The finding is gone, and it is unknown what the program receives.
@@ -250,12 +303,17 @@ impl RemedyEffect {
         }
         let arriving =
             |report: &Report| report.flows.iter().filter(|flow| flow.depth == Depth::Arrives).count();
+        let leaves = |report: &Report| {
+            let mut flows = report.flows.iter();
+            !report.flows.is_empty() && flows.all(|flow| flow.depth == Depth::Leaves)
+        };
         match (after.arrival, is_about_traffic) {
             (ArrivalStatus::Arrives, _) => Self::Arrives,
             (ArrivalStatus::Stopped, _) => Self::Stopped,
             (ArrivalStatus::Nothing, _) => Self::StillSilent,
             (ArrivalStatus::Incomplete, _) if arriving(after) > arriving(before) => Self::MoreArrive,
             (ArrivalStatus::Incomplete, _) => Self::Incomplete,
+            (ArrivalStatus::NotObserved, _) if leaves(after) => Self::Leaves,
             (ArrivalStatus::NotObserved, false) => Self::SettingChanged,
             (ArrivalStatus::NotObserved, true) => Self::NotObserved,
         }
@@ -273,7 +331,7 @@ impl RemedyEffect {
     /// Returns whether the remedy did what it can be seen to do.
     #[must_use]
     pub const fn is_success(self) -> bool {
-        matches!(self, Self::Arrives | Self::SettingChanged)
+        matches!(self, Self::Arrives | Self::Leaves | Self::SettingChanged)
     }
 
     /// Returns whether the remedy stays: it succeeded, it helped, or its effect cannot be seen yet.
@@ -289,6 +347,7 @@ impl fmt::Display for RemedyEffect {
         f.write_str(match self {
             Self::StillThere => "is still there",
             Self::Arrives => "is gone: datagrams arrive",
+            Self::Leaves => "is gone: the datagrams of the program leave",
             Self::Stopped => "is gone: datagrams arrived, and then a stream stopped",
             Self::StillSilent => "is no longer found, but nothing arrives",
             Self::Incomplete => "is no longer found, but not all datagrams arrive",
@@ -413,5 +472,7 @@ mod tests {
         assert_eq!(chosen.applicable_remedy(), None);
         assert_eq!(finding(&[&missing]).remedies_here(), [&missing]);
         assert_eq!(finding(&[&missing]).applicable_remedy(), None);
+        let permanent = Remedy::permanent(Tool::Netsh, ["x"]);
+        assert_eq!(finding(&[&permanent, &advice]).remedies_here(), [&advice]);
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
-use mcast_sys::{ClassifiedError, FailureClass};
+use mcast_sys::{ClassifiedError, FailureClass, SocketChange};
 
 /// The reason why an examination or a measurement failed. What could not be observed is not an error: it is listed in
 /// [`Report::open_questions`](crate::Report::open_questions).
@@ -71,6 +71,20 @@ pub enum Error {
     /// The state before a remedy is unknown, so that it could not be undone completely.
     #[error("the state before the remedy is unknown: it was not undone completely")]
     NotUndone,
+    /// A socket of another program could not be changed.
+    #[error("cannot change socket {socket} of {program} ({change}): {source}")]
+    Socket {
+        /// The program, as `name (pid)`.
+        program: String,
+        /// The inode of the socket.
+        socket: u64,
+        /// The change.
+        change: SocketChange,
+        /// The system's error.
+        source: io::Error,
+        /// What would allow it.
+        remedy: Option<String>,
+    },
     /// A file of a remedy could not be written.
     #[error("cannot write {}: {source}", path.display())]
     Write {
@@ -106,9 +120,10 @@ impl Error {
             Self::Multicast(error) => error.remedy(),
             Self::Capture(error) => error.remedy().map(str::to_owned),
             Self::NoProgram(_) => Some(
-                "start it first, or give its process id or port; `mcast groups` lists the programs and their groups".into(),
+                "start it first, or give its process id (--pid): the port is the one to which the program is bound, not the one to which it sends; `mcast groups` lists the programs and their groups".into(),
             ),
             Self::Hidden(_) => Some("run as the same user, or as root".into()),
+            Self::Socket { remedy, .. } => remedy.clone(),
             Self::OtherNamespace { pid, .. } => {
                 Some(format!("nsenter --net=/proc/{pid}/ns/net mcast doctor --pid {pid}"))
             }
@@ -134,6 +149,9 @@ impl ClassifiedError for Error {
         match self {
             Self::System { .. } | Self::Open { .. } | Self::Start { .. } | Self::Write { .. } => None,
             Self::Hidden(_) => Some(FailureClass::Permission),
+            Self::Socket { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Some(FailureClass::Permission)
+            }
             _ => Some(FailureClass::Environment),
         }
     }

@@ -26,6 +26,7 @@
 
 mod acceptance;
 mod applying;
+mod borrowed;
 mod causes;
 mod depth;
 mod error;
@@ -36,6 +37,7 @@ mod fleet;
 mod forwarding;
 mod gather;
 mod history;
+mod journal;
 mod kernel_drops;
 mod measure;
 #[cfg_attr(
@@ -72,6 +74,8 @@ pub use fleet::{
 pub use history::{
     History, HistoryEntry, HistoryPath, HistoryQuerier, HistoryStream, HistoryTimeline, Onset,
 };
+pub use journal::{Journal, JournalEntry};
+pub use mcast_sys::{InvalidSocketChange, SocketChange};
 pub use measure::{
     PerfListener, PerfSendPlan, PerfSendProgress, PerfSendResult, PerfSender, PingPongPlayer, PingSchedule,
     Pinger, ProbeListener, ProbeListenerCounts, UNICAST_PROBE_PORT, clock_id,
@@ -81,7 +85,7 @@ pub use path::{ListenerExamination, PathTest, UnicastFailure, UnicastPath};
 pub use querier_log::{QuerierLog, QuerierSighting};
 #[doc(hidden)]
 pub use remedies::mcast::suggestions;
-pub use remedy::{Action, Instructions, Persistence, Remedy, Tool};
+pub use remedy::{Action, Instructions, Persistence, Remedy, SocketAction, Tool, command_line};
 pub use report::{ArrivalStatus, Effect, ExaminedPart, LayerObservation, OpenQuestion, Report, Verdict};
 pub use scope::{Effective, RemedyScope};
 pub use started_program::StartedProgram;

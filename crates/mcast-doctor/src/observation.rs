@@ -450,6 +450,15 @@ impl Program {
         self.sends_from(flow.key.source.port())
     }
 
+    /// Returns the socket that sends a flow: the only one that is bound to its source port.
+    pub(crate) fn socket_of(&self, flow: &Flow) -> Option<&ProgramSocket> {
+        let port = flow.key.source.port();
+        let mut sockets =
+            self.sockets.iter().filter(|socket| socket.local.is_some_and(|local| local.port() == port));
+        let first = sockets.next()?;
+        sockets.next().is_none().then_some(first)
+    }
+
     /// Returns whether one of its sockets is bound to a port.
     pub(crate) fn sends_from(&self, port: u16) -> bool {
         self.sockets.iter().any(|socket| socket.local.is_some_and(|local| local.port() == port))

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use mcast_sys::SocketChange;
+
 use crate::RemedyScope;
 
 /// What fixes the cause of a finding.
@@ -37,7 +39,7 @@ pub enum Instructions {
 }
 
 /// One action of a remedy.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(untagged)]
 pub enum Action {
     /// Run a program without a shell.
@@ -60,10 +62,38 @@ pub enum Action {
         #[serde(rename = "remove")]
         path: PathBuf,
     },
+    /// Change a socket of a program that runs.
+    Socket(SocketAction),
+}
+
+/// The change of one option or membership of a socket that a program has open. The program continues to run.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SocketAction {
+    /// The process.
+    pub pid: u32,
+    /// The inode of the socket, as `/proc/PID/fd` shows it.
+    pub socket: u64,
+    /// The change.
+    #[serde(with = "as_text")]
+    pub change: SocketChange,
+}
+
+/// Serializes changes in their text form.
+mod as_text {
+    use mcast_sys::SocketChange;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(change: &SocketChange, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(change)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketChange, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
 }
 
 /// How long a remedy lasts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Persistence {
     /// It takes effect at once and lasts until the next boot.
     #[serde(rename = "until-reboot")]
@@ -114,6 +144,8 @@ pub enum Tool {
     Container,
     /// `kill`, which sends signals to processes.
     Kill,
+    /// A socket of a program that runs, which the doctor changes.
+    Socket,
 }
 
 /// A shell that users paste commands into.
@@ -128,6 +160,12 @@ enum Shell {
 /// Returns words as one line for a POSIX shell, such as that of a remote machine.
 pub(crate) fn posix_line(words: &[String]) -> String {
     Shell::Posix.words(words)
+}
+
+/// Returns actions as one line to paste into this system's shell; empty if there are none.
+#[must_use]
+pub fn command_line(actions: &[Action]) -> String {
+    line(actions).unwrap_or_default()
 }
 
 /// Returns actions as one line for a POSIX shell.
@@ -171,6 +209,12 @@ impl Remedy {
         }
     }
 
+    /// Returns a remedy that changes a socket of a program that runs.
+    #[must_use]
+    pub fn of_socket(action: Action) -> Self {
+        Self::with_actions(Tool::Socket, Persistence::Now, vec![action])
+    }
+
     pub(crate) fn with_actions(tool: Tool, persistence: Persistence, actions: Vec<Action>) -> Self {
         let needs_root = tool != Tool::Mcast;
         Self {
@@ -200,8 +244,8 @@ impl Remedy {
     /// Returns the remedy for the network namespace of a process; `None` if it would change this machine instead.
     pub(crate) fn in_network_of(self, pid: u32) -> Option<Self> {
         let Instructions::Actions { actions, .. } = &self.instructions else { return Some(self) };
-        // A signal or a cgroup is not part of a network.
-        if matches!(self.tool, Tool::Kill | Tool::Container) {
+        // A signal or a cgroup is not part of a network, and a socket stays in its own.
+        if matches!(self.tool, Tool::Kill | Tool::Container | Tool::Socket) {
             return Some(self);
         }
         let enter = |action: &Action| match action {
@@ -210,7 +254,7 @@ impl Remedy {
                 let args = words.into_iter().chain(args.iter().cloned()).collect();
                 Some(Action::Run { program: "nsenter".into(), args })
             }
-            Action::Write { .. } | Action::Remove { .. } => None,
+            Action::Write { .. } | Action::Remove { .. } | Action::Socket(_) => None,
         };
         let enter_all = |actions: &[Action]| {
             let actions = actions.iter().map(enter).collect::<Option<Vec<_>>>()?;
@@ -302,6 +346,7 @@ impl Tool {
             Self::Network => ("in the network", None),
             Self::Container => ("container", None),
             Self::Kill => ("kill", Some("kill")),
+            Self::Socket => ("socket", None),
         }
     }
 }
@@ -321,6 +366,10 @@ impl Shell {
             Action::Run { program, args } => self.words([program].into_iter().chain(args)),
             Action::Write { path, text } => self.write(path, text),
             Action::Remove { path } => format!("rm -f {}", self.quote(&path.to_string_lossy())),
+            Action::Socket(SocketAction { pid, socket, change }) => {
+                let change = self.quote(&format!("{socket} {change}"));
+                format!("mcast doctor --pid {pid} --change {change}")
+            }
         }
     }
 

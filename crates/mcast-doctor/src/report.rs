@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::{Depth, Finding, FlowStatus, Severity};
+use crate::{Depth, Finding, FlowStatus, Id, Severity};
 
 /// The result of an examination: findings, open questions and observations.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -118,6 +118,22 @@ impl Report {
             let remedies = std::mem::take(&mut finding.remedies);
             finding.remedies = remedies.into_iter().filter_map(|remedy| remedy.in_network_of(pid)).collect();
         }
+        self
+    }
+
+    /// Marks the report as that of an examination which was ended before its time. What did not arrive until then may have
+    /// arrived later, so that silence is not a fault.
+    #[must_use]
+    pub fn interrupted(mut self) -> Self {
+        self.findings.retain(|finding| finding.id != Id::NothingArrives);
+        if matches!(self.arrival, ArrivalStatus::Nothing | ArrivalStatus::Stopped) {
+            self.arrival = ArrivalStatus::NotObserved;
+        }
+        let question = OpenQuestion::new(
+            "what the rest of the examination would have shown",
+            "it was interrupted before its end",
+        );
+        self.open_questions.insert(0, question.with_effect(Effect::NoAnswer));
         self
     }
 
@@ -299,7 +315,6 @@ fn seconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::O
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Id;
 
     #[test]
     fn common_findings_of_two_reports_are_counted_once() {
@@ -329,6 +344,17 @@ mod tests {
         assert_eq!(verdict(Some(Severity::Warning), Effect::NoAnswer), Verdict::Unknown);
         assert_eq!(verdict(Some(Severity::Warning), Effect::Minor), Verdict::Warnings);
         assert_eq!(verdict(Some(Severity::Fault), Effect::NoAnswer), Verdict::Faults);
+    }
+
+    #[test]
+    fn silence_until_an_interrupt_proves_nothing() {
+        let finding = |id| Finding::new(id, Severity::Fault, "x");
+        let report =
+            |id| Report { findings: vec![finding(id)], arrival: ArrivalStatus::Nothing, ..Report::default() };
+        let silent = report(Id::NothingArrives).interrupted();
+        assert_eq!((silent.verdict(), silent.findings.len()), (Verdict::Unknown, 0));
+        assert!(silent.summary().contains("it was interrupted"), "{}", silent.summary());
+        assert_eq!(report(Id::InterfaceDown).interrupted().verdict(), Verdict::Faults);
     }
 
     #[test]

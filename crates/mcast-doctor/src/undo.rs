@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::snapshot::setting_path;
-use crate::{Action, Instructions, Remedy, Report};
+use crate::{Action, Instructions, Remedy, Report, SocketAction};
 
 /// What reverses one action.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,13 @@ pub(crate) enum Inverse {
     DeleteRule {
         /// The family, table and chain of the rule.
         chain: [String; 3],
+    },
+    /// The reverse change of the same socket, which is known once the change is made.
+    Socket {
+        /// The process.
+        pid: u32,
+        /// The inode of the socket.
+        socket: u64,
     },
     /// Nothing: the former state is unknown or cannot be restored.
     Unknown,
@@ -55,7 +62,7 @@ fn instructions(remedy: &Remedy, query: Query<'_>) -> Option<Instructions> {
                     "Delete the rule by its handle, which `nft -a list chain {family} {table} {chain}` shows: `nft delete rule {family} {table} {chain} handle N`"
                 )));
             }
-            Inverse::Unknown => return None,
+            Inverse::Socket { .. } | Inverse::Unknown => return None,
         }
     }
     (!undo.is_empty()).then_some(Instructions::Actions { actions: undo, needs_root: true })
@@ -75,6 +82,9 @@ fn inverses(actions: &[Action], query: Query<'_>) -> Vec<Inverse> {
     for action in actions {
         match action {
             Action::Write { path, .. } | Action::Remove { path } => inverses.push(restore(path)),
+            Action::Socket(SocketAction { pid, socket, .. }) => {
+                inverses.push(Inverse::Socket { pid: *pid, socket: *socket });
+            }
             Action::Run { program, args } => {
                 let args: Vec<_> = args.iter().map(String::as_str).collect();
                 // Deleting a new interface also undoes its configuration.
@@ -289,7 +299,7 @@ mod tests {
             .map(|inverse| match inverse {
                 Inverse::Actions(actions) => crate::remedy::line(&actions),
                 Inverse::DeleteRule { chain } => Some(chain.join("/")),
-                Inverse::Unknown => None,
+                Inverse::Socket { .. } | Inverse::Unknown => None,
             })
             .collect();
         Some(lines?.join(" && "))

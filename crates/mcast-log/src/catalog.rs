@@ -14,7 +14,7 @@ use crate::format::{SegmentHeader, SegmentIndex, SegmentName};
 use crate::scan::{Scanner, read_prefix};
 
 /// The longest index that is read if the length of its segment is not known, in bytes.
-const LONGEST_INDEX: u64 = 1 << 22;
+pub(crate) const LONGEST_INDEX: u64 = 1 << 22;
 
 /// The segments, in order, as of the last listing.
 #[derive(Clone, Debug)]

@@ -153,7 +153,8 @@ impl ClassifiedError for LogError {
     fn remedy(&self) -> Option<String> {
         Some(match self {
             _ if self.is_storage_full() => {
-                "free space on the disk, or limit the log with a retention by bytes or time".to_owned()
+                "free space on the disk, or limit the log: --max-size 10G or --max-age 24h (in a program: `Retention`)"
+                    .to_owned()
             }
             Self::Io { cause, .. } if cause.kind() == io::ErrorKind::ReadOnlyFilesystem => {
                 "use a directory on a disk that can be written".to_owned()
@@ -162,7 +163,7 @@ impl ClassifiedError for LogError {
             Self::OtherStream { .. } => "use one directory for each stream".to_owned(),
             Self::Header { cause: HeaderError::Version(_), .. } => "use a newer version of mcast".to_owned(),
             Self::Header { .. } => "move the file away to continue without its messages".to_owned(),
-            Self::NoKey { .. } => "add the secret with this epoch to the key file".to_owned(),
+            Self::NoKey { epoch, .. } => format!("add the secret with epoch {} to the file of --key", epoch.0),
             Self::OtherSecret { .. } => "use the key file with which the log was written".to_owned(),
             Self::SyncFailed => "check the disk, and start the publisher again".to_owned(),
             _ => return None,

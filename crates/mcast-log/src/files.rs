@@ -24,6 +24,12 @@ pub trait Files: Send + Sync + fmt::Debug {
     /// The system's.
     fn lock(&self) -> io::Result<Option<Lock>>;
 
+    /// Returns what identifies the directory that was locked, so that a copy is not taken for it; `None` where files have no
+    /// identity.
+    fn identity(&self) -> Option<String> {
+        None
+    }
+
     /// Returns the names of all files.
     ///
     /// # Errors
@@ -130,6 +136,12 @@ impl Files for Directory {
 
     fn lock(&self) -> io::Result<Option<Lock>> {
         Ok(crate::lock::exclusive(&self.path(LOCK))?.map(|file| Box::new(file) as Lock))
+    }
+
+    #[cfg(unix)]
+    fn identity(&self) -> Option<String> {
+        use std::os::unix::fs::MetadataExt;
+        Some(fs::metadata(self.path(LOCK)).ok()?.ino().to_string())
     }
 
     fn list(&self) -> io::Result<Vec<String>> {

@@ -49,6 +49,8 @@
 //! | `catalog` | which segments there are |
 //! | `scan` | one segment, record by record, also if it is damaged |
 //! | `writer`, `recovery`, `retention` | appending; what a writer does with what it finds; removing |
+//! | `lineage` | which publishers continued each other, and how far their subscribers were |
+//! | `tail` | the last messages, which the next publisher retains |
 //! | `reader` | from any start to the end, over segments, damage and restarts |
 #![forbid(unsafe_code)]
 
@@ -56,6 +58,7 @@ mod catalog;
 mod error;
 mod files;
 mod format;
+mod lineage;
 #[cfg_attr(windows, path = "lock_windows.rs")]
 mod lock;
 mod reader;
@@ -64,6 +67,7 @@ mod retention;
 mod scan;
 mod seal;
 mod segments;
+mod tail;
 mod time;
 mod writer;
 
@@ -73,9 +77,11 @@ pub use format::{
     HeaderError, INDEX_INTERVAL, IndexEntry, MAX_BODY, MAX_NAME, RECORD_HEAD, SegmentHeader, SegmentIndex,
     SegmentName,
 };
+pub use lineage::{Beginning, Confirmed, Ending, Lineage, Lineages, LogStart, Unconfirmed};
 pub use reader::{Damage, LogItem, LogReader, LogRecord};
 pub use recovery::Recovery;
 pub use retention::{Retention, prune};
-pub use segments::{SegmentSummary, segments};
+pub use segments::{SegmentSummary, missing_at_end, segments};
+pub use tail::{Recall, Tail, TailItem, Unopened};
 pub use time::LogTime;
-pub use writer::{Appended, CompletedSync, LogOptions, PendingSync, SyncPolicy, Writer};
+pub use writer::{Appended, CompletedSync, FoundLog, LogOptions, PendingSync, SyncPolicy, Writer};

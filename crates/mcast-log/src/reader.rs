@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use mcast_stream_proto::history::{GapCause, HistoryContent, HistoryRecord, Position, RequestedStart};
 use mcast_stream_proto::seal::Keys;
-use mcast_stream_proto::wire::{MessageNumber, StreamId};
+use mcast_stream_proto::subscriber::Cause;
+use mcast_stream_proto::wire::{KeyEpoch, MessageNumber, StreamId};
 
 use crate::LogTime;
 use crate::catalog::{Catalog, latest, length};
@@ -74,6 +75,9 @@ pub struct Damage {
     pub first: Position,
     /// One past the last missing message, in the same incarnation. If it is the first one, no message is missing.
     pub end: MessageNumber,
+    /// The epoch of the secret that sealed these messages, if they are intact and that secret is not among the keys any
+    /// more, which have a later one.
+    pub sealed: Option<KeyEpoch>,
 }
 
 impl Damage {
@@ -82,6 +86,15 @@ impl Damage {
     pub fn is_loss(&self) -> bool {
         self.end > self.first.number
     }
+
+    /// Returns why messages are missing, as a history reports it.
+    #[must_use]
+    pub const fn cause(&self) -> GapCause {
+        match self.sealed {
+            Some(_) => GapCause::Lost(Cause::Unreadable),
+            None => GapCause::EngineLost,
+        }
+    }
 }
 
 /// A segment that is being read.
@@ -89,6 +102,8 @@ impl Damage {
 struct Cursor {
     scanner: Scanner,
     seal: Option<SegmentSeal>,
+    /// The epoch of the secret that sealed it, if that was removed from the keys.
+    sealed: Option<KeyEpoch>,
     path: PathBuf,
     at: u64,
     end: SegmentEnd,
@@ -265,7 +280,7 @@ impl LogReader {
                 Ok(Some(LogItem::Record(LogRecord { record, .. }))) => owned(&record),
                 Ok(Some(LogItem::Damage(damage))) if damage.is_loss() => HistoryRecord {
                     first: damage.first,
-                    content: HistoryContent::Gap { end: damage.end, cause: GapCause::EngineLost },
+                    content: HistoryContent::Gap { end: damage.end, cause: damage.cause() },
                 },
                 Ok(Some(LogItem::Damage(_))) => continue,
                 Ok(None) => break,
@@ -413,9 +428,14 @@ impl LogReader {
         if header.stream != self.stream {
             return Err(LogError::OtherStream { path, found: header.stream, expected: self.stream });
         }
-        let seal = scanner.seal(&self.keys, &path)?;
+        let epoch = header.epoch;
+        let (seal, sealed) = match scanner.seal(&self.keys, &path) {
+            // Keys are replaced by later ones. Nothing is skipped that was sealed with one that is still to be added.
+            Err(LogError::NoKey { .. }) if epoch < self.keys.latest() => (None, Some(epoch)),
+            seal => (seal?, None),
+        };
         let at = header.len() as u64;
-        Ok(Some(Cursor { scanner, seal, path, at, end: SegmentEnd::Unknown }))
+        Ok(Some(Cursor { scanner, seal, sealed, path, at, end: SegmentEnd::Unknown }))
     }
 
     /// Looks at what is at the cursor.
@@ -423,7 +443,10 @@ impl LogReader {
         let parsed = self.parse(cursor)?;
         if let Parsed::Record(head) = parsed {
             cursor.end = SegmentEnd::Unknown;
-            return Ok(self.take_record(cursor, &head));
+            return match cursor.sealed {
+                Some(epoch) => self.pass_sealed(cursor, epoch, head),
+                None => Ok(self.take_record(cursor, &head)),
+            };
         }
         let SegmentEnd::Suspected { next_segment, closed_before } =
             mem::replace(&mut cursor.end, SegmentEnd::Unknown)
@@ -527,12 +550,40 @@ impl LogReader {
         }
     }
 
+    /// Passes the records from the cursor on, up to the end or damage, which cannot be opened.
+    fn pass_sealed(
+        &mut self,
+        cursor: &mut Cursor,
+        epoch: KeyEpoch,
+        head: RecordHead,
+    ) -> Result<Progress, LogError> {
+        let (mut at, mut end, mut record) = (cursor.at, self.next.number, Some(head));
+        while let Some(head) = record {
+            if matches!(self.skip, Skip::Earlier(time) if head.time >= time) {
+                // The numbers before it are those of earlier ones.
+                self.next.number = self.next.number.max(head.number);
+                (self.skip, at) = (Skip::NOTHING, cursor.at);
+            }
+            end = end.max(MessageNumber(head.number.0.saturating_add(u64::from(head.is_message()))));
+            cursor.at += head.len() as u64;
+            record = match self.parse(cursor)? {
+                Parsed::Record(head) => Some(head),
+                Parsed::End | Parsed::Damaged => None,
+            };
+        }
+        if end == self.next.number {
+            return Ok(Progress::Moved);
+        }
+        let lost = self.lose(&cursor.path, at, 0, end);
+        Ok(Progress::Found(Step::Damage(Damage { sealed: Some(epoch), ..lost })))
+    }
+
     /// Continues at this number of the incarnation, and returns what was lost before it.
     fn lose(&mut self, path: &Path, offset: u64, bytes: u64, end: MessageNumber) -> Damage {
         let first = self.next;
         let end = end.max(first.number);
         self.next.number = end;
-        Damage { path: path.to_owned(), offset, bytes, first, end }
+        Damage { path: path.to_owned(), offset, bytes, first, end, sealed: None }
     }
 
     /// Returns what is not skipped of this.

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use mcast_stream_proto::seal::Keys;
-use mcast_stream_proto::wire::{MessageNumber, StreamId};
+use mcast_stream_proto::wire::{Incarnation, MessageNumber, StreamId};
 
 use crate::LogTime;
 use crate::catalog::Catalog;
 use crate::error::{FileOperation, LogError};
 use crate::files::Files;
-use crate::format::SegmentName;
+use crate::format::{SegmentIndex, SegmentName};
 use crate::retention::{Retention, prune};
 use crate::scan::{Scanner, Survey};
 use crate::writer::{write_all, write_file};
@@ -35,17 +35,29 @@ pub struct Recovery {
     pub(crate) empty: Option<SegmentName>,
 }
 
-/// Finds the end of the log. Afterwards everything in it is on the disk.
-pub(crate) fn recover(
-    catalog: &Catalog,
-    stream: StreamId,
-    keys: &Keys,
-    retention: &Retention,
-) -> Result<Recovery, LogError> {
+/// A log of which nothing was changed yet.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) catalog: Catalog,
+    pub(crate) recovery: Recovery,
+    /// The newest segment, if it is not closed and has records.
+    unclosed: Option<Unclosed>,
+}
+
+#[derive(Debug)]
+struct Unclosed {
+    name: SegmentName,
+    scanner: Scanner,
+    index: SegmentIndex,
+}
+
+/// Finds the end of the log.
+pub(crate) fn examine(catalog: Catalog, stream: StreamId, keys: &Keys) -> Result<Found, LogError> {
     let files = Arc::clone(&catalog.files);
-    remove_unfinished(&*files)?;
     let mut recovery = Recovery { next: MessageNumber(0), ..Recovery::default() };
-    let Some(name) = catalog.segments.last().copied() else { return Ok(recovery) };
+    let Some(name) = catalog.segments.last().copied() else {
+        return Ok(Found { catalog, recovery, unclosed: None });
+    };
     let Some(mut scanner) = Scanner::open(&*files, &name)? else {
         return Err(LogError::Empty(files.path(&name.segment_file())));
     };
@@ -55,15 +67,13 @@ pub(crate) fn recover(
         let path = files.path("");
         return Err(LogError::OtherStream { path, found: header.stream, expected: stream });
     }
-    check_secret(catalog, keys)?;
-    // The disk may be full. What cannot be removed stays.
-    let _ = prune(&files, retention, LogTime::now());
+    check_secret(&catalog, keys)?;
     let length = scanner.file_length().map_err(LogError::io(FileOperation::Read, path.clone()))?;
     if let Some(index) = catalog.index(&header, length) {
         // The index was written after the segment had been synced.
         recovery.next = index.end;
         recovery.empty = (index.records == 0).then_some(name);
-        return Ok(recovery);
+        return Ok(Found { catalog, recovery, unclosed: None });
     }
     let Survey { index, damaged, behind } = scanner.survey(Some(keys), &path)?;
     // The numbers of messages that were cut off after it had been closed are not used again.
@@ -75,14 +85,32 @@ pub(crate) fn recover(
     recovery.torn = (behind > 0).then_some(path);
     if index.records == 0 {
         recovery.empty = Some(name);
-        return Ok(recovery);
+        return Ok(Found { catalog, recovery, unclosed: None });
     }
-    rewrite(&*files, scanner, &name, index.length)?;
-    if recovery.missing == 0 {
-        // Without it, the next writer does all this again.
-        let _ = write_file(&*files, &name.index_file(), &index.bytes(), false);
+    Ok(Found { catalog, recovery, unclosed: Some(Unclosed { name, scanner, index }) })
+}
+
+impl Found {
+    /// Returns the greatest incarnation in the names of the files.
+    pub(crate) fn last_incarnation(&self) -> Option<Incarnation> {
+        self.catalog.segments.iter().map(|name| name.first.incarnation).max()
     }
-    Ok(recovery)
+
+    /// Makes sure that everything that was found is on the disk.
+    pub(crate) fn secure(self, retention: &Retention) -> Result<Recovery, LogError> {
+        let Self { catalog: Catalog { files, .. }, recovery, unclosed } = self;
+        remove_unfinished(&*files)?;
+        // The disk may be full. What cannot be removed stays.
+        let _ = prune(&files, retention, LogTime::now());
+        if let Some(Unclosed { name, scanner, index }) = unclosed {
+            rewrite(&*files, scanner, &name, index.length)?;
+            if recovery.missing == 0 {
+                // Without it, the next writer does all this again.
+                let _ = write_file(&*files, &name.index_file(), &index.bytes(), false);
+            }
+        }
+        Ok(recovery)
+    }
 }
 
 /// Checks that the keys open the newest record that is sealed. A wrong secret would make what is there unreadable.

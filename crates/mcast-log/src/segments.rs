@@ -3,15 +3,18 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use mcast_stream_proto::history::Position;
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::MessageNumber;
 
 use crate::LogTime;
-use crate::catalog::{Catalog, length};
-use crate::error::LogError;
+use crate::catalog::{Catalog, LONGEST_INDEX, length};
+use crate::error::{FileOperation, LogError};
 use crate::files::Files;
-use crate::format::{SegmentHeader, SegmentName};
-use crate::scan::Scanner;
+use crate::format::{SegmentHeader, SegmentIndex, SegmentName};
+use crate::lineage::Lineages;
+use crate::reader::Damage;
+use crate::scan::{Scanner, read_prefix};
 
 /// A segment of a log.
 #[derive(Clone, Debug)]
@@ -42,6 +45,40 @@ pub fn segments(files: Arc<dyn Files>, keys: &Keys) -> Result<Vec<SegmentSummary
     let catalog = Catalog::read(files)?;
     let summaries = catalog.segments.iter().map(|name| summarize(&catalog, name, keys));
     summaries.filter_map(Result::transpose).collect()
+}
+
+/// Returns what is missing at the end of a log, behind `end`, up to which it was read: segments that were removed although
+/// they were not the oldest ones. Their indexes and the file of the lineages are evidence of them. How many messages are
+/// missing is not always known; then none is counted.
+///
+/// # Errors
+/// If the directory or a file cannot be read.
+pub fn missing_at_end(files: &Arc<dyn Files>, end: Position) -> Result<Option<Damage>, LogError> {
+    // A publisher begins its segment before it records itself.
+    let lineages = Lineages::read(&**files)?;
+    let names = files.list().map_err(LogError::io(FileOperation::List, files.path("")))?;
+    let newest = names.iter().filter_map(|name| SegmentName::read(name)).max();
+    let removed = names.iter().filter_map(|name| SegmentName::read_index(name)).max();
+    let removed = removed.filter(|name| newest.is_none_or(|newest| name.segment > newest.segment));
+    let mut known_end = end.number;
+    if let Some(name) = removed {
+        known_end = known_end.max(name.first.number).max(index_end(&**files, &name).unwrap_or_default());
+    }
+    let mut is_missing = removed.is_some();
+    if let Some((last, next)) = lineages.map(|lineages| lineages.last_publisher()) {
+        is_missing |= newest.is_none_or(|newest| newest.first.incarnation < last);
+        known_end = known_end.max(next.unwrap_or_default());
+    }
+    let path = files.path(&removed.map_or_else(String::new, |name| name.segment_file()));
+    let damage = Damage { path, offset: 0, bytes: 0, first: end, end: known_end, sealed: None };
+    Ok((is_missing || known_end > end.number).then_some(damage))
+}
+
+/// Returns the number after the segment of an index.
+fn index_end(files: &dyn Files, name: &SegmentName) -> Option<MessageNumber> {
+    let file = files.open(&name.index_file()).ok()?;
+    let length = usize::try_from(file.length().ok()?.min(LONGEST_INDEX)).ok()?;
+    SegmentIndex::read(&read_prefix(&*file, length).ok()?).map(|index| index.end)
 }
 
 /// Returns the summary of a segment; `None` if it no longer exists.

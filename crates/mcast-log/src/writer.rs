@@ -14,7 +14,7 @@ use crate::catalog::{Catalog, name_of};
 use crate::error::{FileOperation, LogError};
 use crate::files::{Directory, Files, Lock, LogFile};
 use crate::format::{IndexBuilder, MAX_BODY, SegmentHeader, SegmentName, write_record};
-use crate::recovery::{Recovery, recover};
+use crate::recovery::{Found, Recovery, examine};
 use crate::retention::{Retention, prune};
 use crate::seal::SegmentSeal;
 
@@ -176,6 +176,99 @@ impl PendingSync {
     }
 }
 
+/// A log that is locked and was read, and in which nothing was changed yet.
+#[derive(Debug)]
+#[must_use = "nothing is written before `begin`"]
+pub struct FoundLog {
+    lock: Lock,
+    stream: StreamId,
+    name: String,
+    incarnation: Incarnation,
+    options: LogOptions,
+    found: Found,
+}
+
+impl FoundLog {
+    /// Locks the log of a stream and reads how it ends. [`FoundLog::begin`] opens it to write: until then, it is as it was
+    /// left, so that a publisher that cannot start for another reason has changed nothing.
+    ///
+    /// # Errors
+    /// If another writer has the log, if it is that of another stream, or if it cannot be read.
+    pub fn examine(
+        files: Arc<dyn Files>,
+        stream: StreamId,
+        name: &str,
+        proposed: Incarnation,
+        options: LogOptions,
+    ) -> Result<Self, LogError> {
+        let directory = files.path("");
+        let lock = files.lock().map_err(LogError::io(FileOperation::Lock, directory.clone()))?;
+        let lock = lock.ok_or(LogError::InUse(directory))?;
+        let found = examine(Catalog::read(files)?, stream, &options.keys)?;
+        let least = match found.last_incarnation() {
+            Some(last) => Incarnation(last.0.checked_add(1).ok_or(LogError::Exhausted)?),
+            None => Incarnation(0),
+        };
+        let incarnation = proposed.max(least);
+        Ok(Self { lock, stream, name: name.to_owned(), incarnation, options, found })
+    }
+
+    /// Returns the incarnation that the publisher will have.
+    #[must_use]
+    pub const fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// Returns the incarnation of the last publisher.
+    #[must_use]
+    pub fn last_incarnation(&self) -> Option<Incarnation> {
+        self.found.last_incarnation()
+    }
+
+    /// Returns what was found.
+    #[must_use]
+    pub const fn recovery(&self) -> &Recovery {
+        &self.found.recovery
+    }
+
+    /// Returns the files.
+    #[must_use]
+    pub fn files(&self) -> &Arc<dyn Files> {
+        &self.found.catalog.files
+    }
+
+    /// Opens the log to write. When this returns, the incarnation, and everything that was found, are on the disk. What is
+    /// not to be retained is removed before that.
+    ///
+    /// # Errors
+    /// If the disk refuses it.
+    pub fn begin(self) -> Result<(Writer, Recovery), LogError> {
+        let Self { lock, stream, name, incarnation, options, found } = self;
+        let files = Arc::clone(&found.catalog.files);
+        let segment = found.catalog.segments.last().map_or(0, |name| name.segment);
+        let recovery = found.secure(&options.retention)?;
+        let mut writer = Writer {
+            files,
+            _lock: lock,
+            stream,
+            name,
+            incarnation,
+            salts: Salts(options.seed),
+            options,
+            state: State::Closed,
+            segment,
+            next: recovery.next,
+            durable: recovery.next,
+            appends: 0,
+            unsynced_since: None,
+            empty: recovery.empty,
+            buffer: Vec::new(),
+        };
+        writer.begin_segment()?;
+        Ok((writer, recovery))
+    }
+}
+
 impl Writer {
     /// Opens or begins the log of a stream in a directory, which is created if there is none. The publisher's incarnation
     /// will be the proposed one, or one more than the last one in the log if that is greater. When this returns, the
@@ -206,35 +299,7 @@ impl Writer {
         proposed: Incarnation,
         options: LogOptions,
     ) -> Result<(Self, Recovery), LogError> {
-        let directory = files.path("");
-        let lock = files.lock().map_err(LogError::io(FileOperation::Lock, directory.clone()))?;
-        let lock = lock.ok_or(LogError::InUse(directory))?;
-        let catalog = Catalog::read(Arc::clone(&files))?;
-        let recovery = recover(&catalog, stream, &options.keys, &options.retention)?;
-        let last = catalog.segments.iter().map(|name| name.first.incarnation).max();
-        let least = match last {
-            Some(last) => Incarnation(last.0.checked_add(1).ok_or(LogError::Exhausted)?),
-            None => Incarnation(0),
-        };
-        let mut writer = Self {
-            files,
-            _lock: lock,
-            stream,
-            name: name.to_owned(),
-            incarnation: proposed.max(least),
-            salts: Salts(options.seed),
-            options,
-            state: State::Closed,
-            segment: catalog.segments.last().map_or(0, |name| name.segment),
-            next: recovery.next,
-            durable: recovery.next,
-            appends: 0,
-            unsynced_since: None,
-            empty: recovery.empty,
-            buffer: Vec::new(),
-        };
-        writer.begin_segment()?;
-        Ok((writer, recovery))
+        FoundLog::examine(files, stream, name, proposed, options)?.begin()
     }
 
     /// Appends a batch: all of it, or nothing if there is an error. Messages and gaps get the next numbers. With

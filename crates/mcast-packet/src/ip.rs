@@ -20,8 +20,14 @@ pub mod protocol {
     pub const ICMP: u8 = 1;
     /// ICMP for IPv6, which MLD is part of.
     pub const ICMPV6: u8 = 58;
+    /// EIGRP.
+    pub const EIGRP: u8 = 88;
+    /// OSPF.
+    pub const OSPF: u8 = 89;
     /// PIM.
     pub const PIM: u8 = 103;
+    /// VRRP.
+    pub const VRRP: u8 = 112;
 
     /// Returns the name of a protocol that is common in multicast captures, such as `UDP`.
     #[must_use]
@@ -32,7 +38,10 @@ pub mod protocol {
             TCP => "TCP",
             UDP => "UDP",
             ICMPV6 => "ICMPv6",
+            EIGRP => "EIGRP",
+            OSPF => "OSPF",
             PIM => "PIM",
+            VRRP => "VRRP",
             _ => return None,
         })
     }

@@ -1,4 +1,4 @@
-//! Parsing and building packets: Ethernet, VLAN tags, Linux cooked captures, IPv4, IPv6, UDP, IGMP, MLD, PIM,
+//! Parsing and building packets: Ethernet, VLAN tags, IEEE 802.11, PPP, Linux cooked captures, IPv4, IPv6, UDP, IGMP, MLD, PIM,
 //! and common payloads of multicast.
 //!
 //! This crate uses no sockets, does not allocate, and does not panic on any input. A [`Packet`] is a layered
@@ -41,10 +41,12 @@ mod lldp;
 mod packet;
 pub mod payload;
 pub mod pim;
+mod ppp;
 mod segment;
 pub mod sequence;
 mod summary;
 mod udp;
+mod wireless;
 
 pub use checksum::{ChecksumStatus, Checksums, InternetChecksum};
 pub use compose::{ControlFrame, ControlPacket, EmitError, PimFrame, UdpFrame, UdpPacket};
@@ -58,3 +60,4 @@ pub use payload::Payload;
 pub use segment::Segments;
 pub use summary::summary;
 pub use udp::{Udp, fill_udp_checksum};
+pub use wireless::{Wireless, WirelessKind};

@@ -59,6 +59,12 @@ pub enum LinkType {
     LinuxCooked2,
     /// A 4-byte address family, as on the loopback interfaces of BSD and macOS (`LINKTYPE_NULL`).
     Loopback,
+    /// An IEEE 802.11 header (`LINKTYPE_IEEE802_11`).
+    Wireless,
+    /// An IEEE 802.11 header behind the radiotap header of the capture (`LINKTYPE_IEEE802_11_RADIOTAP`).
+    Radiotap,
+    /// A header of the point-to-point protocol (`LINKTYPE_PPP`).
+    Ppp,
 }
 
 impl LinkType {

@@ -11,7 +11,9 @@ use crate::gmp::{Address, GmpError, GmpMessage};
 use crate::ip::{Ip, protocol};
 use crate::link::{Ethernet, LinkType, MacAddress, Vlan, ether_type};
 use crate::pim::{PimError, PimMessage};
+use crate::ppp::Ppp;
 use crate::udp::Udp;
+use crate::wireless::{Wireless, WirelessKind};
 
 /// The layers of one frame. Decoding stops at the first malformed layer and keeps the layers before it.
 ///
@@ -22,7 +24,9 @@ pub struct Packet<'a> {
     pub ethernet: Option<Ethernet>,
     /// The header of a Linux cooked capture, if there is one instead.
     pub cooked: Option<Cooked>,
-    /// The network layer; `None` if the frame ends before it.
+    /// The header of an IEEE 802.11 frame, if there is one instead.
+    pub wireless: Option<Wireless>,
+    /// The network layer; `None` if the frame ends before it, or carries no data.
     pub network: Option<Network<'a>>,
     /// The transport layer; `None` if the network layer is not IP.
     pub transport: Option<Transport<'a>>,
@@ -30,6 +34,8 @@ pub struct Packet<'a> {
     pub padding: &'a [u8],
     /// Where decoding stopped, and why.
     pub malformed: Option<DecodeError>,
+    /// The length of the headers before the network layer.
+    link_length: usize,
 }
 
 /// The network layer of a frame.
@@ -117,6 +123,10 @@ pub enum Layer {
     Cooked,
     /// The address family that precedes packets of a loopback interface.
     Loopback,
+    /// IEEE 802.11, with or without radiotap.
+    Wireless,
+    /// The point-to-point protocol.
+    Ppp,
     /// ARP.
     Arp,
     /// IPv4 or IPv6.
@@ -162,10 +172,12 @@ impl<'a> Packet<'a> {
         let mut packet = Self {
             ethernet: None,
             cooked: None,
+            wireless: None,
             network: None,
             transport: None,
             padding: &[],
             malformed: None,
+            link_length: 0,
         };
         match link_type {
             LinkType::Ethernet => packet.decode_ethernet(bytes, checksums),
@@ -173,6 +185,9 @@ impl<'a> Packet<'a> {
             LinkType::LinuxCooked => packet.decode_cooked(Cooked::decode_sll(bytes), bytes, checksums),
             LinkType::LinuxCooked2 => packet.decode_cooked(Cooked::decode_sll2(bytes), bytes, checksums),
             LinkType::Loopback => packet.decode_loopback(bytes, checksums),
+            LinkType::Wireless => packet.decode_wireless(Wireless::decode(bytes), bytes, checksums),
+            LinkType::Radiotap => packet.decode_wireless(Wireless::decode_radiotap(bytes), bytes, checksums),
+            LinkType::Ppp => packet.decode_ppp(bytes, checksums),
         }
         packet
     }
@@ -210,7 +225,8 @@ impl<'a> Packet<'a> {
     /// Returns whether the link-layer destination is a group or broadcast address, regardless of the payload.
     #[must_use]
     pub fn is_group_addressed(&self) -> bool {
-        let by_ethernet = self.ethernet.is_some_and(|ethernet| ethernet.destination.is_multicast());
+        let by_ethernet = self.ethernet.is_some_and(|ethernet| ethernet.destination.is_multicast())
+            || self.wireless.is_some_and(|frame| frame.destination.is_multicast());
         let kinds = [CookedKind::Broadcast, CookedKind::Multicast];
         by_ethernet || self.cooked.is_some_and(|cooked| kinds.contains(&cooked.kind))
     }
@@ -221,19 +237,35 @@ impl<'a> Packet<'a> {
     #[must_use]
     pub fn is_broadcast(&self) -> bool {
         self.ethernet.is_some_and(|ethernet| ethernet.destination == MacAddress::BROADCAST)
+            || self.wireless.is_some_and(|frame| frame.destination == MacAddress::BROADCAST)
             || self.cooked.is_some_and(|cooked| cooked.kind == CookedKind::Broadcast)
             || self.ip_layer().is_some_and(|ip| ip.destination == IpAddr::V4(Ipv4Addr::BROADCAST))
     }
 
-    /// Returns the length in bytes of the headers before the network layer, for a frame of this link type.
+    /// Returns the length in bytes of the headers before the network layer.
     #[must_use]
-    pub fn link_length(&self, link_type: LinkType) -> usize {
-        match link_type {
-            LinkType::Ethernet => self.ethernet.as_ref().map_or(0, Ethernet::length),
-            LinkType::LinuxCooked | LinkType::LinuxCooked2 => self.cooked.as_ref().map_or(0, Cooked::length),
-            LinkType::Loopback => LinkType::LOOPBACK_LENGTH,
-            LinkType::Ip => 0,
-        }
+    pub const fn link_length(&self) -> usize {
+        self.link_length
+    }
+
+    /// Returns the hardware addresses of destination and source, if the frame has both.
+    #[must_use]
+    pub fn hardware_addresses(&self) -> Option<(MacAddress, MacAddress)> {
+        let ethernet = self.ethernet.map(|ethernet| (ethernet.destination, ethernet.source));
+        ethernet.or_else(|| self.wireless.and_then(|frame| Some((frame.destination, frame.source?))))
+    }
+
+    /// Returns whether decoding stopped at the link layer: it is too short, not what its link type says, or encrypted.
+    #[must_use]
+    pub const fn is_unreadable(&self) -> bool {
+        self.network.is_none()
+            && matches!(
+                &self.malformed,
+                Some(DecodeError {
+                    layer: Layer::Ethernet | Layer::Cooked | Layer::Loopback | Layer::Wireless | Layer::Ppp,
+                    ..
+                })
+            )
     }
 
     /// Returns the VLAN tags, outermost first.
@@ -246,7 +278,7 @@ impl<'a> Packet<'a> {
         let Some(ethernet) = Ethernet::decode(bytes) else {
             return self.stop(Layer::Ethernet, DecodeErrorKind::Text("is shorter than its header"));
         };
-        self.ethernet = Some(ethernet);
+        (self.ethernet, self.link_length) = (Some(ethernet), ethernet.length());
         let payload = bytes.get(ethernet.length()..).unwrap_or_default();
         self.decode_network(ethernet.ether_type, payload, checksums);
     }
@@ -255,7 +287,7 @@ impl<'a> Packet<'a> {
         let Some(cooked) = cooked else {
             return self.stop(Layer::Cooked, DecodeErrorKind::Text("is shorter than its header"));
         };
-        self.cooked = Some(cooked);
+        (self.cooked, self.link_length) = (Some(cooked), cooked.length());
         let payload = bytes.get(cooked.length()..).unwrap_or_default();
         self.decode_network(cooked.ether_type, payload, checksums);
     }
@@ -264,8 +296,39 @@ impl<'a> Packet<'a> {
     /// its byte order on the machine, and the IP version follows from the packet.
     fn decode_loopback(&mut self, bytes: &'a [u8], checksums: Checksums) {
         match bytes.get(LinkType::LOOPBACK_LENGTH..) {
-            Some(payload) => self.decode_ip(payload, checksums),
+            Some(payload) => {
+                self.link_length = LinkType::LOOPBACK_LENGTH;
+                self.decode_ip(payload, checksums);
+            }
             None => self.stop(Layer::Loopback, DecodeErrorKind::Text("is shorter than its header")),
+        }
+    }
+
+    fn decode_wireless(
+        &mut self,
+        header: Result<Wireless, &'static str>,
+        bytes: &'a [u8],
+        checksums: Checksums,
+    ) {
+        let header = match header {
+            Ok(header) => header,
+            Err(reason) => return self.stop(Layer::Wireless, DecodeErrorKind::Text(reason)),
+        };
+        (self.wireless, self.link_length) = (Some(header), header.length);
+        if let WirelessKind::Data(ether_type) = header.kind {
+            let payload = bytes.get(header.length..header.end).unwrap_or_default();
+            self.decode_network(ether_type, payload, checksums);
+        }
+    }
+
+    fn decode_ppp(&mut self, bytes: &'a [u8], checksums: Checksums) {
+        match Ppp::decode(bytes) {
+            Ok(Ppp::Ip(offset)) => {
+                self.link_length = offset;
+                self.decode_ip(bytes.get(offset..).unwrap_or_default(), checksums);
+            }
+            Ok(Ppp::Control) => {}
+            Err(reason) => self.stop(Layer::Ppp, DecodeErrorKind::Text(reason)),
         }
     }
 
@@ -404,6 +467,8 @@ impl fmt::Display for Layer {
             Self::Ethernet => "Ethernet",
             Self::Cooked => "cooked capture",
             Self::Loopback => "loopback capture",
+            Self::Wireless => "IEEE 802.11",
+            Self::Ppp => "PPP",
             Self::Arp => "ARP",
             Self::Ip => "IP",
             Self::Udp => "UDP",

@@ -32,7 +32,7 @@ impl<'a> Segments<'a> {
     pub fn new(bytes: &'a [u8], link_type: LinkType, checksums: Checksums, size: u16) -> Option<Self> {
         let packet = Packet::decode(bytes, link_type, checksums);
         let (ip, udp) = (packet.ip_layer()?, packet.udp()?);
-        let ip_offset = packet.link_length(link_type);
+        let ip_offset = packet.link_length();
         let udp_offset = ip_offset + ip.header.len();
         if size == 0 || ip.fragment.is_some() {
             return None;

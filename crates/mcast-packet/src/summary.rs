@@ -7,6 +7,7 @@ use crate::checksum::ChecksumStatus;
 use crate::gmp::Address;
 use crate::ip::{Ip, protocol};
 use crate::link::ether_type;
+use crate::lldp::Lldp;
 use crate::packet::{Arp, Gmp, Network, Packet, Pim, Transport};
 use crate::payload;
 use crate::udp::Udp;
@@ -38,12 +39,19 @@ impl Packet<'_> {
         if self.cooked.is_some() {
             line.layer(format_args!("Cooked"))?;
         }
+        if self.wireless.is_some() {
+            line.layer(format_args!("802.11"))?;
+        }
         for vlan in self.vlans() {
             line.layer(format_args!("802.1Q {}", vlan.id))?;
         }
         match &self.network {
             Some(Network::Ip(ip)) => line.ip(ip, self.transport.as_ref())?,
             Some(Network::Arp(arp)) => line.layer(format_args!("{arp}"))?,
+            Some(Network::Other { ether_type: ether_type::LLDP, payload }) => match Lldp::parse(payload) {
+                Some(unit) => line.layer(format_args!("LLDP {unit}"))?,
+                None => line.layer(format_args!("LLDP"))?,
+            },
             Some(Network::Other { ether_type, .. }) => match ether_type::name(*ether_type) {
                 Some(name) => line.layer(format_args!("{name}"))?,
                 None => line.layer(format_args!("type {ether_type:#06x}"))?,
@@ -102,7 +110,11 @@ impl LineWriter<'_, '_> {
             Some(Transport::Mld(control)) => self.control(ip, control),
             Some(Transport::Pim(pim)) => self.pim(ip, pim),
             Some(Transport::Fragment(payload)) => self.fragment(ip, payload),
-            Some(Transport::Other(_)) => {
+            Some(Transport::Other(payload)) => {
+                let recognized = payload::Service::of_packet(ip.protocol, payload);
+                if let Some(service) = recognized.filter(|_| ip.fragment.is_none() && !ip.truncated) {
+                    return self.layer(format_args!("{} > {} / {service}", ip.source, ip.destination));
+                }
                 self.layer(format_args!("{} {} > {}", ProtocolName(ip.protocol), ip.source, ip.destination))
             }
             None => Ok(()),

@@ -74,7 +74,7 @@ pub fn fill_udp_checksum(frame: &mut [u8], link_type: LinkType) -> bool {
     let packet = Packet::decode(frame, link_type, Checksums::LeftToDevice);
     let (Some(ip), Some(udp)) = (packet.ip_layer(), packet.udp()) else { return false };
     let is_complete = ip.fragment.is_none() && !ip.truncated && usize::from(udp.length) == ip.payload.len();
-    let offset = packet.link_length(link_type) + ip.header.len() + Udp::CHECKSUM_OFFSET;
+    let offset = packet.link_length() + ip.header.len() + Udp::CHECKSUM_OFFSET;
     let checksum = Udp::checksum_of(ip.source, ip.destination, ip.payload);
     match (checksum, frame.get_mut(offset..offset + 2)) {
         (Some(checksum), Some(field)) if is_complete => {

@@ -89,6 +89,8 @@ impl<N: Copy + Ord + Add<u64, Output = N>> Gaps<N> {
 
     /// Adds a gap after all others: `missing` was noticed, and is to be requested, at these times.
     pub fn open(&mut self, missing: Range<N>, noticed: ClockTime, due: ClockTime) {
+        debug_assert!(missing.start < missing.end, "an empty gap");
+        debug_assert!(self.all.back().is_none_or(|last| last.end <= missing.start), "gaps out of order");
         let is_full = self.all.len() == MAX_GAPS;
         match self.all.back_mut().filter(|_| is_full) {
             Some(last) => last.end = missing.end,
@@ -111,6 +113,7 @@ impl<N: Copy + Ord + Add<u64, Output = N>> Gaps<N> {
             self.all[index].end = sequence;
             self.all.insert(index + 1, Gap { first: sequence + 1, ..whole });
         }
+        debug_assert!(self.all.len() <= MAX_GAPS, "more gaps than are remembered");
         Some(whole)
     }
 
@@ -136,6 +139,7 @@ impl<N: Copy + Ord + Add<u64, Output = N>> Gaps<N> {
         }
         if let Some(gap) = self.all.front_mut() {
             gap.first = gap.first.max(base);
+            debug_assert!(gap.first < gap.end, "an empty gap");
         }
     }
 

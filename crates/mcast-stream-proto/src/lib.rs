@@ -9,6 +9,14 @@
 
 extern crate alloc;
 
+/// Notes a state that cannot happen: it panics with debug assertions, and is otherwise counted and reported as an event.
+macro_rules! impossible {
+    ($machine:expr, $what:literal) => {{
+        debug_assert!(false, $what);
+        $machine.note_internal_error($what);
+    }};
+}
+
 mod backoff;
 mod fec;
 pub mod gaps;

@@ -23,6 +23,7 @@ impl NakLimit {
         let gained: u64 = now.since(self.filled) / NAK_INTERVAL;
         let left = self.left.saturating_add(u32::try_from(gained).unwrap_or(NAK_BURST)).min(NAK_BURST);
         *self = Self { left: left.saturating_sub(1), filled: self.filled + gained * NAK_INTERVAL };
+        debug_assert!(self.left <= NAK_BURST, "more NAKs than a burst");
         left > 0
     }
 }

@@ -17,8 +17,12 @@ const LONGEST: usize = 64 + NakWriter::LONGEST_BODY + 64 + SIGNATURE_EXTENSION +
 pub enum Target {
     /// The group of the stream, on each of its paths.
     Group,
-    /// A single address.
+    /// A single address that receives what is sent to it, as far as the sender knows.
     Address(SocketAddr),
+    /// A single address that may not exist: it has not proven itself, or it is another subscriber's. The system may hold a
+    /// datagram to it for seconds while it looks for the host. Such datagrams must not use up the send buffer of the others:
+    /// send them from other sockets, or only while most of the buffer is free. They may be dropped.
+    Aside(SocketAddr),
     /// The discovery group, to which streams are announced.
     Discovery,
 }
@@ -78,12 +82,14 @@ impl Outbox {
             write(&mut writer)?;
             Ok(writer.finish())
         });
+        debug_assert!(written.is_ok(), "a control datagram is longer than its buffer: {written:?}");
         bytes.truncate(written.unwrap_or(0));
         if written.is_err() || !seal(&mut bytes) {
             self.spare.push(bytes);
             return 0;
         }
         let length = bytes.len();
+        debug_assert!(length > 0, "an empty control datagram");
         self.queue.push_back(Control { to, bytes });
         length
     }
@@ -93,6 +99,7 @@ impl Outbox {
         let mut bytes = self.spare.pop().unwrap_or_default();
         bytes.clear();
         bytes.extend_from_slice(datagram);
+        debug_assert!(self.queue.len() <= MAX_QUEUED, "more control datagrams than may wait");
         self.queue.push_back(Control { to, bytes });
     }
 

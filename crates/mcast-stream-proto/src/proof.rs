@@ -4,6 +4,8 @@ use core::fmt;
 use core::hash::Hasher;
 use core::net::{IpAddr, SocketAddr};
 
+use mcast_measure::TokenBucket;
+
 use crate::random::Random;
 use crate::wire::AddressToken;
 use crate::{ClockTime, Nanos};
@@ -45,6 +47,23 @@ impl AddressProof {
         hasher.write(&address.port().to_be_bytes());
         hasher.write(&period.to_be_bytes());
         AddressToken(hasher.finish().max(1))
+    }
+}
+
+/// The limit of the echoes to unproven addresses. Each may make the system look for a host that does not exist.
+#[derive(Debug)]
+pub(crate) struct EchoLimit(TokenBucket);
+
+impl EchoLimit {
+    /// Creates a limit of this many echoes at once, and then this many per second.
+    pub(crate) const fn new(at_once: u64, per_second: u64, now: ClockTime) -> Self {
+        Self(TokenBucket::new(per_second, at_once, now.0))
+    }
+
+    /// Takes an echo from the limit, and returns whether it was within.
+    pub(crate) fn admits(&mut self, now: ClockTime) -> bool {
+        self.0.refill(now.0);
+        self.0.take(1)
     }
 }
 

@@ -23,9 +23,10 @@ pub use driver::{
     AnnouncedStream, Announcements, Closing, DISCOVERY_V4, DISCOVERY_V6, HeardHeartbeat, HeartbeatListener,
     HistoryListener, HistoryProvider, HistoryServer, HistoryServerStatistics, HistorySource,
     HistoryUnavailable, HostStatus, JobContext, LogStart, LoggedPublisher, LoggedPublisherBuilder,
-    MAX_SNAPSHOT, PathChange, Publisher, PublisherBuilder, ReadAhead, ReadOutcome, RefusedHistory, Snapshot,
-    SnapshotFetcher, SnapshotServer, StallCause, StreamError, Subscriber, SubscriberBuilder, UnusedSetting,
-    Worker, discover, fetch_snapshot, fetch_snapshot_while, find_stream, present_incarnation, replace_file,
+    MAX_SNAPSHOT, PathChange, Publisher, PublisherBuilder, PublisherProgress, ReadAhead, ReadOutcome,
+    RefusedHistory, Snapshot, SnapshotFetcher, SnapshotServer, StallCause, StreamError, Subscriber,
+    SubscriberBuilder, UnusedSetting, Worker, discover, fetch_snapshot, fetch_snapshot_while, find_stream,
+    present_incarnation, replace_file,
 };
 #[cfg(feature = "seal")]
 pub use key_file::KeyFileContent;

@@ -24,7 +24,8 @@
 //!
 //! # Beside the sockets
 //! `joined::table` (Linux) lists the memberships without their holders, which is cheap, and `joined::socket_owners`
-//! the processes that have each socket open, and `joined::socket_options` the options of their UDP sockets.
+//! the processes that have each socket open, `joined::socket_options` the options of their UDP sockets, and `joined::change`
+//! changes one of them.
 //! [`capture`] has packet sockets and BPF devices, and sends IGMP and MLD. `readable::wait_for_any` (Unix) waits for
 //! descriptors. `namespace` (Linux) runs functions in other network namespaces. `lab` (Linux) creates namespaces and what a network in them needs. [`unicast`] sends segmented buffers
 //! (GSO) by sockets of the standard library. [`process`] ends processes and groups of them, and raises the limit on
@@ -120,7 +121,7 @@ pub mod service;
 
 #[cfg(target_os = "linux")]
 mod packet_socket;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "android"))]
 mod socket_option;
 mod values;
 

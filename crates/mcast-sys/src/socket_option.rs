@@ -27,6 +27,13 @@ unsafe impl Plain for libc::packet_mreq {}
 // SAFETY: bytes.
 unsafe impl<const LENGTH: usize> Plain for [u8; LENGTH] {}
 
+// SAFETY: integers and arrays of bytes.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+unsafe impl Plain for crate::joined::GroupRequest {}
+// SAFETY: integers and arrays of bytes.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+unsafe impl Plain for crate::joined::GroupSourceRequest {}
+
 /// Sets an option.
 pub(crate) fn set<T: Plain>(
     socket: BorrowedFd<'_>,

@@ -1,8 +1,9 @@
-//! Sockets of the standard library: their receive buffer, and segmented sending to one unicast address (`UDP_SEGMENT`,
+//! Sockets of the standard library: their buffers, and segmented sending to one unicast address (`UDP_SEGMENT`,
 //! Linux 4.18).
 
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
 
 use socket2::{MsgHdr, SockAddr, SockRef};
 
@@ -22,6 +23,23 @@ const _: () =
 /// `SO_RCVBUFFORCE`, which exceeds the limit of `net.core.rmem_max`, needs `CAP_NET_ADMIN`.
 pub fn set_receive_buffer(socket: &UdpSocket, bytes: usize) -> io::Result<usize> {
     crate::platform::socket::set_receive_buffer(&SockRef::from(socket), bytes)
+}
+
+/// Requests a send buffer of this size (`SO_SNDBUFFORCE`, `net.core.wmem_max`).
+pub fn set_send_buffer(socket: &UdpSocket, bytes: usize) -> io::Result<()> {
+    crate::platform::socket::set_send_buffer(&SockRef::from(socket), bytes)
+}
+
+/// Returns whether datagrams that were not sent yet take half of the send buffer or more (`SIOCOUTQ`). They wait for the
+/// interface, or for up to 3 s for an answer to ARP or a neighbour solicitation.
+pub fn is_send_buffer_half_full(socket: &UdpSocket) -> io::Result<bool> {
+    let mut waiting: libc::c_int = 0;
+    // SAFETY: the kernel writes one `int`, which outlives the call.
+    match unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ as _, &raw mut waiting) } {
+        -1 => Err(io::Error::last_os_error()),
+        // Both sizes include the kernel's overhead.
+        _ => Ok(usize::try_from(waiting).unwrap_or(0) >= SockRef::from(socket).send_buffer_size()? / 2),
+    }
 }
 
 /// Sends datagrams as one buffer, which the kernel or the device segments. All but the last must be

@@ -12,6 +12,16 @@ pub fn set_receive_buffer(socket: &UdpSocket, bytes: usize) -> io::Result<usize>
     socket.recv_buffer_size()
 }
 
+/// Requests a send buffer of this size.
+pub fn set_send_buffer(socket: &UdpSocket, bytes: usize) -> io::Result<()> {
+    SockRef::from(socket).set_send_buffer_size(bytes.min(i32::MAX as usize))
+}
+
+/// Returns `Ok(false)`: these systems do not count a datagram that waits for address resolution as part of the send buffer.
+pub fn is_send_buffer_half_full(_socket: &UdpSocket) -> io::Result<bool> {
+    Ok(false)
+}
+
 /// The maximum number of segments.
 pub const MAX_SEGMENTS: usize = 1;
 

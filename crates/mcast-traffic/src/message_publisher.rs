@@ -209,6 +209,7 @@ impl<'a> MessagePublisher<'a> {
         self.metadata.write(self.published, &mut self.buffer);
         let mut waiting: Option<Instant> = None;
         loop {
+            let progress = self.publisher.progress();
             match self.publisher.try_queue(&self.buffer) {
                 Ok(_) => break,
                 Err(StreamError::Refused(refusal)) if refusal.is_temporary() => {
@@ -222,7 +223,7 @@ impl<'a> MessagePublisher<'a> {
                     if self.stop.is_set() {
                         return Ok(());
                     }
-                    self.publisher.wait_for_room(POLL_INTERVAL);
+                    self.publisher.wait_for_room(progress, POLL_INTERVAL);
                 }
                 Err(error) => return Err(error),
             }

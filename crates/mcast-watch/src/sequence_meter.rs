@@ -94,6 +94,8 @@ pub struct SequenceMeter {
     continuity: Option<Box<ContinuityTracker>>,
     /// Number of consecutive datagrams with this format.
     consecutive: u32,
+    /// The latest number of a stream that looks like RTP except for its port.
+    unlikely_rtp: Option<u16>,
 }
 
 /// The sequence numbers of consecutive sessions of one sender.
@@ -154,6 +156,8 @@ pub struct SequenceUpdate {
 impl SequenceMeter {
     /// RTP is recognized only after this many datagrams: its header is too generic for one to be conclusive.
     const CERTAIN_AFTER: u32 = 3;
+    /// On a port that RTP does not use by convention, it is recognized only after this many.
+    const CERTAIN_ON_ANY_PORT_AFTER: u32 = 16;
 
     /// Records a datagram. Its number is read from `field` if one is given, is the one in `sequence_info` if the
     /// caller knows the protocol, and is otherwise that of the format which the payload is recognized as.
@@ -168,7 +172,9 @@ impl SequenceMeter {
         if let Some(sequence_info) = sequence_info {
             return self.record_supplied(sequence_info);
         }
-        let Some(info) = self.dissect(group, port, payload, field) else {
+        let recognized = self.dissect(group, port, payload, field);
+        let is_likely = recognized.is_some();
+        let Some(info) = recognized.or_else(|| self.continued_rtp(payload)) else {
             if !self.is_certain() {
                 *self = Self::default();
             }
@@ -177,6 +183,8 @@ impl SequenceMeter {
         if self.format.is_some_and(|format| !format.is_compatible_with(info.format)) {
             *self = Self::default();
         }
+        let numbers = info.numbers.filter(|_| !is_likely);
+        self.unlikely_rtp = numbers.map(|numbers| numbers.first as u16);
         let before = self.missing();
         let mut is_new_session = false;
         if let Some(numbers) = info.numbers {
@@ -256,7 +264,25 @@ impl SequenceMeter {
 
     fn is_certain(&self) -> bool {
         let strict = self.format.is_some_and(|format| format != Format::Rtp);
-        strict || self.consecutive >= Self::CERTAIN_AFTER
+        let needed = match self.unlikely_rtp {
+            Some(_) => Self::CERTAIN_ON_ANY_PORT_AFTER,
+            None => Self::CERTAIN_AFTER,
+        };
+        strict || self.consecutive >= needed
+    }
+
+    /// Returns what a datagram contains that looks like RTP except for its port, and continues the numbers of one before.
+    fn continued_rtp<'a>(&self, payload: &'a [u8]) -> Option<PayloadInfo<'a>> {
+        const LONGEST_GAP: u16 = 1_000;
+        const LATEST: u16 = 16;
+        let packet = Rtp::parse(payload).filter(Rtp::is_plausible)?;
+        let continues = |latest: u16| {
+            let ahead = packet.sequence.wrapping_sub(latest);
+            let session = self.sequence.as_ref().map(|sequence| sequence.session);
+            (ahead <= LONGEST_GAP || ahead.wrapping_neg() <= LATEST) && session == Some(packet.ssrc.into())
+        };
+        let may_be_rtp = self.format.is_none_or(Format::is_rtp);
+        (may_be_rtp && self.unlikely_rtp.is_none_or(continues)).then(|| rtp(&packet))
     }
 
     fn dissect<'a>(

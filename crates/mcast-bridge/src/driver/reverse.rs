@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use mcast_stream::PublisherProgress;
 use mcast_stream::publisher::PublisherEvent;
 use mcast_stream::seal::Keys;
 use mcast_stream::wire::StreamId;
@@ -50,8 +51,8 @@ pub struct ReverseBridge {
     builder: Box<dyn Fn() -> PublisherBuilder>,
     keys: Keys,
     is_connected: bool,
-    /// Whether the publisher has no room.
-    is_blocked: bool,
+    /// How far the publisher was before it had no room, if it has none.
+    blocked: Option<PublisherProgress>,
     start: Instant,
     notices: std::collections::VecDeque<ReverseNotice>,
 }
@@ -83,7 +84,7 @@ impl ReverseBridge {
             builder: Box::new(move || builder().stream(stream)),
             keys,
             is_connected: false,
-            is_blocked: false,
+            blocked: None,
             start: Instant::now(),
             notices: std::collections::VecDeque::new(),
         })
@@ -175,8 +176,8 @@ impl ReverseBridge {
     fn wait(&mut self, left: Duration) -> Result<(), BridgeError> {
         let now = self.now();
         let due: Duration = self.machine.deadline(now).since(now).into();
-        if let Some(publisher) = self.publisher.as_ref().filter(|_| self.is_blocked) {
-            publisher.wait_for_room(left.min(ROOM_WAIT));
+        if let (Some(publisher), Some(since)) = (&self.publisher, self.blocked) {
+            publisher.wait_for_room(since, left.min(ROOM_WAIT));
         } else if let Some(heard) = self.listener.next(left.min(due).min(LONGEST_WAIT))? {
             self.hear(&heard)?;
         }
@@ -227,7 +228,7 @@ impl ReverseBridge {
     fn publish(&mut self) -> Result<(), BridgeError> {
         let now = self.now();
         let state = self.state();
-        self.is_blocked = false;
+        self.blocked = None;
         for _ in 0..MESSAGES {
             if let Some(action) = self.machine.poll_action(now, state) {
                 self.act(action)?;
@@ -282,6 +283,7 @@ impl ReverseBridge {
             return Ok(false);
         };
         let Content::Message { key, bytes } = &record.content else { return Ok(false) };
+        let progress = publisher.progress();
         let queued = match key {
             Some(key) => publisher.try_queue_keyed(*key, bytes),
             None => publisher.try_queue(bytes),
@@ -292,7 +294,7 @@ impl ReverseBridge {
                 Ok(true)
             }
             Err(StreamError::Refused(refusal)) if refusal.is_temporary() => {
-                self.is_blocked = true;
+                self.blocked = Some(progress);
                 Ok(false)
             }
             Err(error) => Err(error.into()),

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io::{self, Read};
 use std::ops::Range;
 
+use flate2::read::MultiGzDecoder;
+
 /// A buffer in front of a reader.
 pub(super) struct Input {
     reader: Box<dyn Read + Send>,
@@ -22,6 +24,17 @@ impl Input {
 
     pub(super) fn new(reader: Box<dyn Read + Send>) -> Self {
         Self { reader, buffer: vec![0; Self::INITIAL_BUFFER_BYTES], unconsumed: 0..0, offset: 0 }
+    }
+
+    /// Returns the same input, decompressed if it begins as a gzip file does.
+    pub(super) fn decompressed(mut self) -> io::Result<Self> {
+        const GZIP: [u8; 2] = [0x1f, 0x8b];
+        self.need(GZIP.len())?;
+        if !self.unconsumed().starts_with(&GZIP) {
+            return Ok(self);
+        }
+        let begin = io::Cursor::new(self.unconsumed().to_vec());
+        Ok(Self::new(Box::new(MultiGzDecoder::new(begin.chain(self.reader)))))
     }
 
     /// Returns the position of the next record in the file.

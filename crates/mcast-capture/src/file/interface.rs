@@ -23,9 +23,14 @@ pub struct LinkNumber(pub u32);
 impl LinkNumber {
     const NULL: u32 = 0;
     const ETHERNET: u32 = 1;
+    const PPP: u32 = 9;
+    /// PPP in HDLC-like framing.
+    const PPP_HDLC: u32 = 50;
     const RAW: u32 = 101;
+    const IEEE_802_11: u32 = 105;
     const LOOP: u32 = 108;
     const LINUX_SLL: u32 = 113;
+    const RADIOTAP: u32 = 127;
     const IPV4: u32 = 228;
     const IPV6: u32 = 229;
     const LINUX_SLL2: u32 = 276;
@@ -43,6 +48,9 @@ impl LinkNumber {
             Self::LINUX_SLL => LinkType::LinuxCooked,
             Self::LINUX_SLL2 => LinkType::LinuxCooked2,
             Self::NULL | Self::LOOP => LinkType::Loopback,
+            Self::IEEE_802_11 => LinkType::Wireless,
+            Self::RADIOTAP => LinkType::Radiotap,
+            Self::PPP | Self::PPP_HDLC => LinkType::Ppp,
             _ => return None,
         })
     }
@@ -60,6 +68,9 @@ impl From<LinkType> for LinkNumber {
             LinkType::LinuxCooked => Self::LINUX_SLL,
             LinkType::LinuxCooked2 => Self::LINUX_SLL2,
             LinkType::Loopback => Self::NULL,
+            LinkType::Wireless => Self::IEEE_802_11,
+            LinkType::Radiotap => Self::RADIOTAP,
+            LinkType::Ppp => Self::PPP,
             _ => Self::ETHERNET,
         })
     }

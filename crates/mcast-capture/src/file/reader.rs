@@ -1,7 +1,7 @@
 //! Reads capture files frame by frame, like a live capture.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -16,7 +16,7 @@ use super::pcap::Pcap;
 use super::pcapng::{PcapNg, SECTION_HEADER};
 use crate::{Direction, Frame};
 
-/// A capture file opened for reading: pcap or pcapng, in any byte order and time resolution.
+/// A capture file opened for reading: pcap or pcapng, in any byte order and time resolution, compressed by gzip or not.
 #[derive(Debug)]
 pub struct CaptureFile {
     path: PathBuf,
@@ -50,7 +50,8 @@ pub enum FileFormat {
 pub struct FileStatistics {
     /// Frames returned by [`CaptureFile::next`].
     pub frames: u64,
-    /// Frames skipped because their link type ([`FileInterface::link`]) cannot be decoded.
+    /// Frames skipped because their link type ([`FileInterface::link`]) cannot be decoded, or because their own link layer
+    /// cannot: it is encrypted, say.
     pub skipped: u64,
 }
 
@@ -100,7 +101,9 @@ impl CaptureFile {
         name: impl AsRef<Path>,
     ) -> Result<Self, FileError> {
         let path = name.as_ref().to_owned();
-        let mut input = Input::new(Box::new(reader));
+        let mut input = Input::new(Box::new(reader))
+            .decompressed()
+            .map_err(|os| FileError::from_os("read", &path, os))?;
         let is_complete =
             input.need(Pcap::HEADER_LENGTH).map_err(|os| FileError::from_os("read", &path, os))?;
         let head = input.unconsumed();
@@ -125,9 +128,10 @@ impl CaptureFile {
         let (record, link_type) = loop {
             let Some(record) = self.record()? else { return Ok(None) };
             let link = self.interfaces().get(record.interface).map(|interface| interface.link);
+            let frame = self.input.unconsumed().get(record.data.clone()).unwrap_or_default();
             match link.and_then(super::LinkNumber::link_type) {
-                Some(link_type) => break (record, link_type),
-                None => {
+                Some(link_type) if is_readable(frame, link_type) => break (record, link_type),
+                _ => {
                     self.statistics.skipped += 1;
                     self.input.consume(record.length);
                 }
@@ -226,7 +230,13 @@ impl CaptureFile {
         if length > Input::MAX_RECORD_BYTES {
             return Err(self.malformed("has an impossible length"));
         }
-        let is_complete = self.input.need(length).map_err(|os| FileError::from_os("read", &self.path, os))?;
+        let is_complete = match self.input.need(length) {
+            Ok(is_complete) => is_complete,
+            Err(error) if is_damage(&error) => {
+                return Err(self.malformed("is in a damaged part of a gzip file"));
+            }
+            Err(error) => return Err(FileError::from_os("read", &self.path, error)),
+        };
         if is_complete {
             return Ok(());
         }
@@ -245,6 +255,14 @@ impl CaptureFile {
     }
 }
 
+/// Returns whether an error is that of a compressed file which ends early or cannot be decompressed.
+fn is_damage(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
+    )
+}
+
 /// Returns the number of the interface at this index.
 fn interface_index(index: usize) -> InterfaceIndex {
     const FIRST: InterfaceIndex = match InterfaceIndex::new(1) {
@@ -252,6 +270,16 @@ fn interface_index(index: usize) -> InterfaceIndex {
         None => unreachable!(),
     };
     u32::try_from(index + 1).ok().and_then(InterfaceIndex::new).unwrap_or(FIRST)
+}
+
+/// Returns whether the link layer of a frame can be decoded. An Ethernet frame that is too short is shown as it is.
+fn is_readable(bytes: &[u8], link_type: LinkType) -> bool {
+    match link_type {
+        LinkType::Wireless | LinkType::Radiotap | LinkType::Ppp => {
+            !Packet::decode(bytes, link_type, Checksums::LeftToDevice).is_unreadable()
+        }
+        _ => true,
+    }
 }
 
 /// Returns the direction that the frame itself states, which only cooked frames do.

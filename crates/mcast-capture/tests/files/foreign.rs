@@ -152,13 +152,15 @@ fn link_types_are_decoded_or_skipped_and_counted() {
         let length = Cooked::new(kind, mac, ether_type::IPV4, interface).emit(&mut bytes).unwrap();
         [&bytes[..length], ip].concat()
     };
-    let numbers = [1, 101, 113, 276, 0, 105];
+    let numbers = [1, 101, 113, 276, 0, 9, 105, 187];
     let bodies = [
         frame.clone(),
         ip.to_vec(),
         cooked(CookedKind::Outgoing, None),
         cooked(CookedKind::Multicast, Some(3)),
         [&[2, 0, 0, 0], ip].concat(),
+        [&[0xff, 3, 0, 0x21], ip].concat(),
+        vec![0x88; 40],
         vec![0x88; 40],
     ];
     let mut bytes = order.section();
@@ -182,9 +184,10 @@ fn link_types_are_decoded_or_skipped_and_counted() {
             (LinkType::LinuxCooked, Direction::Outgoing),
             (LinkType::LinuxCooked2, Direction::Multicast),
             (LinkType::Loopback, Direction::Unknown),
+            (LinkType::Ppp, Direction::Unknown),
         ]
     );
-    assert_eq!((file.statistics().frames, file.statistics().skipped), (5, 1));
+    assert_eq!((file.statistics().frames, file.statistics().skipped), (6, 2));
 }
 
 #[test]

@@ -7,6 +7,8 @@ mod foreign;
 mod recorder;
 mod replay;
 mod round_trip;
+#[cfg(unix)]
+mod services;
 mod sources;
 mod support;
 #[cfg(unix)]

@@ -10,17 +10,27 @@ use crate::interrupt::Hangup;
 
 /// Reads the secrets, and warns if other users can read the file.
 pub(crate) fn read_keys(path: &Path, console: &Console) -> Result<Keys, KeyFileAccessError> {
-    key_file(path, console).read()
+    read_secret(path, console, mcast_stream::KeyFile::read)
 }
 
-/// Returns a key file, and warns if other users can read it.
-pub(crate) fn key_file(path: &Path, console: &Console) -> mcast_stream::KeyFile {
+/// Reads a key file, and warns if other users can read it, unless it is not a key file at all.
+pub(super) fn read_secret<T>(
+    path: &Path,
+    console: &Console,
+    read: impl FnOnce(&mcast_stream::KeyFile) -> Result<T, KeyFileAccessError>,
+) -> Result<T, KeyFileAccessError> {
     let file = mcast_stream::KeyFile::new(path);
+    let content = read(&file)?;
+    warn_if_readable(&file, path, console);
+    Ok(content)
+}
+
+/// Warns if other users can read a file that contains secrets.
+pub(crate) fn warn_if_readable(file: &mcast_stream::KeyFile, path: &Path, console: &Console) {
     if file.is_readable_by_others() {
         let path = path.display();
         console.warn(format_args!("other users of this machine can read {path}: run `chmod 600 {path}`"));
     }
-    file
 }
 
 /// A key file that is read again on SIGHUP.

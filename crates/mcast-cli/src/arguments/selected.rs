@@ -74,7 +74,7 @@ pub(crate) struct PacketInput {
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
 
-    /// Read packets from this file, pcap or pcapng; `-` for standard input
+    /// Read packets from this file, pcap or pcapng, also compressed (.gz); `-` for standard input
     #[arg(short, long, value_name = "FILE")]
     pub(crate) read: Option<PathBuf>,
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use mcast_stream::KeyFileAccessError;
 use mcast_stream::sign::{PinnedKeys, PublicKey, SigningKey, SigningKeyError};
 
-use super::key_file;
+use super::keys::read_secret;
 use crate::console::Console;
 use crate::interrupt::Hangup;
 
@@ -75,7 +75,7 @@ impl<'a> SigningFile<'a> {
 
     /// Reads the key, and warns if other users can read the file.
     pub(crate) fn read(path: &Path, console: &Console) -> Result<Arc<SigningKey>, KeyFileAccessError> {
-        key_file(path, console).read_signing()
+        read_secret(path, console, mcast_stream::KeyFile::read_signing)
     }
 
     /// Returns the key if SIGHUP has arrived since the last call. An invalid file is reported, and the current key stays in

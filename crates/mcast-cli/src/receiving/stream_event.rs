@@ -130,7 +130,9 @@ const fn why(cause: Cause) -> &'static str {
         Cause::Deadline => "they were not repaired in time",
         Cause::NotRepaired => "no repair was requested",
         Cause::Restart => "the publisher was restarted and no longer has them",
-        Cause::Unreadable => "they are too long, or their fragments do not form a message",
+        Cause::Unreadable => {
+            "they cannot be read: they are too long or damaged, or the log that has them no longer has their secret"
+        }
         Cause::Abandoned => "they had not arrived when this subscriber ended",
         Cause::PublisherGone => "the publisher is gone",
         Cause::NotInHistory => "the publisher no longer retains them, and no history has them",
@@ -164,8 +166,9 @@ pub(crate) enum Importance {
     Detail,
 }
 
-/// Returns an event as text, with its importance.
-pub(crate) fn describe(event: &SubscriberEvent) -> (Importance, String) {
+/// Returns an event as text, with its importance. `has_key_file`: the subscriber rereads its key file after SIGHUP, which
+/// would end it otherwise.
+pub(crate) fn describe(event: &SubscriberEvent, has_key_file: bool) -> (Importance, String) {
     match *event {
         SubscriberEvent::Joined { publisher, message, .. } => {
             (Importance::Note, format!("subscribed to {}, starting with message {message}", publisher.ip()))
@@ -209,14 +212,18 @@ pub(crate) fn describe(event: &SubscriberEvent) -> (Importance, String) {
         SubscriberEvent::PathBack(path) => (Importance::Note, format!("path {} is back", path + 1)),
         SubscriberEvent::PublisherSilent => (Importance::Warning, "the publisher has gone silent".into()),
         SubscriberEvent::PublisherBack => (Importance::Note, "the publisher is back".into()),
+        SubscriberEvent::InternalError(what) => {
+            (Importance::Warning, format!("a bug in this program: {what}; please report it"))
+        }
         SubscriberEvent::Evicted => (Importance::Warning, "evicted by the publisher: too slow".into()),
-        SubscriberEvent::KeyMissing(epoch) => (
-            Importance::Warning,
-            format!(
-                "sealed with the secret of epoch {epoch}, which is missing here: add it to the file of --key, and \
-                 send SIGHUP to this process"
-            ),
-        ),
+        SubscriberEvent::KeyMissing(epoch) => {
+            let remedy = match has_key_file {
+                true => "add it to the file of --key, and send SIGHUP to this process",
+                false => "start the command again with --key FILE",
+            };
+            let text = format!("sealed with the secret of epoch {epoch}, which is missing here: {remedy}");
+            (Importance::Warning, text)
+        }
         SubscriberEvent::Stale => {
             let text = "ignoring a publisher whose clock differs from this machine's by more than 2 minutes (possible \
                         replay): set both clocks";
@@ -300,6 +307,7 @@ mod tests {
             SubscriberEvent::PublisherSilent,
             SubscriberEvent::PublisherBack,
             SubscriberEvent::Evicted,
+            SubscriberEvent::InternalError("a state that cannot happen"),
             SubscriberEvent::KeyMissing(KeyEpoch(1)),
             SubscriberEvent::Stale,
             lost(Cause::Abandoned),
@@ -329,7 +337,14 @@ mod tests {
                 let known = schema["properties"][field]["enum"].as_array().unwrap();
                 assert!(known.contains(name), "{name} is not a {field} in the schema");
             }
-            assert!(!describe(&event).1.is_empty());
+            assert!(!describe(&event, true).1.is_empty());
         }
+    }
+
+    #[test]
+    fn a_subscriber_without_a_key_file_is_not_to_be_sent_a_signal_that_ends_it() {
+        let missing = SubscriberEvent::KeyMissing(KeyEpoch(1));
+        assert!(describe(&missing, true).1.ends_with("send SIGHUP to this process"));
+        assert!(describe(&missing, false).1.ends_with("start the command again with --key FILE"));
     }
 }

@@ -3,7 +3,8 @@
 use libc::{SIGHUP, SIGINT};
 
 use crate::patient::{GROUP, Ward, events};
-use crate::support::{eventually, start};
+use crate::schemas::assert_valid;
+use crate::support::{Ended, Running, eventually, program};
 
 #[test]
 fn a_remedy_is_applied_and_examined() {
@@ -35,6 +36,73 @@ fn a_remedy_needs_its_finding() {
     assert!(ended.stderr.contains("reverse-path-filter was not found"), "{ended:?}");
 }
 
+#[test]
+fn what_a_killed_doctor_has_applied_is_undone() {
+    let ward = Ward::new().streaming_from_afar().filtering();
+    let killed = ward.start_doctor(&[GROUP, "-W", "2s", "--apply", "reverse-path-filter", "--yes"]);
+    killed.stderr.wait_for("running: ");
+    eventually("the remedy", || rp_filter(&ward) == "0");
+    killed.child.kill().unwrap();
+    assert_eq!(rp_filter(&ward), "0");
+    let ended = ward.doctor(&["--undo"]).succeeded();
+    assert!(ended.stderr.contains("undone: "), "{ended:?}");
+    assert_eq!(rp_filter(&ward), "1");
+    let again = ward.doctor(&["--undo"]).succeeded();
+    assert!(again.stderr.contains("nothing to undo"), "{again:?}");
+}
+
+/// Starts a program that has bound the port and joined nothing.
+fn reader(ward: &Ward) -> Running {
+    let script = "import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 5000)); print('ready', flush=True)
+while True: s.recv(2000)";
+    let reader = program(&ward.lan.b, "python3", &["-c", script], false);
+    reader.stdout.wait_for("ready");
+    reader
+}
+
+#[test]
+fn a_program_that_runs_is_repaired_and_the_change_is_listed_and_undone() {
+    let ward = Ward::new().streaming();
+    let reader = reader(&ward);
+    let id = reader.child.id().to_string();
+    let ended = ward.doctor(&["--pid", &id, "-W", "2s", "--apply", "not-joined", "--yes"]).succeeded();
+    assert!(ended.stderr.contains("not-joined is gone: datagrams arrive"), "{ended:?}");
+    let groups = ward.mcast(&["groups"]).end().succeeded();
+    assert!(
+        String::from_utf8_lossy(&groups.stdout).contains("239.1.2.3")
+            && groups.stderr.contains("borrowed: `join 239.1.2.3%"),
+        "{groups:?}"
+    );
+    let changes = objects(&ward.mcast(&["groups", "--json"]).end().succeeded(), "borrowed");
+    assert_eq!(changes.len(), 1);
+    assert_valid("socket-change", &changes[0]);
+    ward.doctor(&["--undo"]).succeeded();
+    let groups = ward.mcast(&["groups"]).end().succeeded();
+    assert!(!String::from_utf8_lossy(&groups.stdout).contains("239.1.2.3"), "{groups:?}");
+    let _ = reader.signalled(libc::SIGKILL);
+}
+
+fn objects(ended: &Ended, event: &str) -> Vec<serde_json::Value> {
+    ended.json().into_iter().filter(|object| object["event"] == event).collect()
+}
+
+#[test]
+fn a_program_that_is_started_again_is_repaired_again() {
+    let ward = Ward::new().streaming();
+    let watch = ["--port", "5000", "--watch", "--every", "1s", "-W", "1s", "--repair", "not-joined"];
+    let watching = ward.start_doctor(&watch);
+    for _ in 0..2 {
+        let before = watching.stdout.text().matches("gone  fault not-joined").count();
+        let reader = reader(&ward);
+        eventually("the repair", || {
+            watching.stdout.text().matches("gone  fault not-joined").count() > before
+        });
+        let _ = reader.signalled(libc::SIGKILL);
+    }
+    let _ = watching.signalled(SIGINT);
+}
+
 /// Linux accepts such names, and a shell would interpret them.
 #[test]
 fn the_name_of_an_interface_is_not_run_as_a_command() {
@@ -42,8 +110,9 @@ fn the_name_of_an_interface_is_not_run_as_a_command() {
     let ward = Ward::new();
     let mut ip = ward.lan.b.command("ip").unwrap();
     assert!(ip.args(["link", "add", NAME, "type", "veth", "peer", "name", "x2"]).status().unwrap().success());
-    let folder = tempfile::tempdir().unwrap();
+    let (folder, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut doctor = ward.lan.b.command(env!("CARGO_BIN_EXE_mcast")).unwrap();
+    doctor.env("STATE_DIRECTORY", state.path());
     doctor.args(["doctor", GROUP, "-i", NAME, "-W", "500ms", "--apply", "interface-down", "--yes"]);
     let output = doctor.current_dir(&folder).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -129,7 +198,7 @@ fn a_remedy_that_was_not_verified_is_undone() {
     for (signal, status) in [(SIGINT, 130), (SIGHUP, 1)] {
         let ward = Ward::new().streaming_from_afar().filtering();
         let apply = ["doctor", GROUP, "-W", "3s", "--apply", "reverse-path-filter", "--yes"];
-        let doctor = start(&ward.lan.b, &apply);
+        let doctor = ward.mcast(&apply);
         eventually("the remedy", || rp_filter(&ward) == "0");
         let ended = doctor.signalled(signal);
         assert!(ended.stderr.contains("undoing: sysctl -w"), "{ended:?}");

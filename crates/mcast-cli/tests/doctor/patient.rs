@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::schemas::assert_valid;
-use crate::support::{Ended, Lan, Running, eventually, mcast, program, start};
+use crate::support::{Ended, Lan, Running, eventually, program, start};
 
 pub(crate) const GROUP: &str = "239.1.2.3:5000";
 
@@ -11,13 +11,15 @@ pub(crate) const GROUP: &str = "239.1.2.3:5000";
 pub(crate) struct Ward {
     pub(crate) lan: Lan,
     stream: Option<Running>,
+    /// The journal of remedies is here.
+    state: tempfile::TempDir,
 }
 
 impl Ward {
     pub(crate) fn new() -> Self {
         let lan = Lan::new();
         sysctl(&lan.b, "rp_filter", "0");
-        Self { lan, stream: None }
+        Self { lan, stream: None, state: tempfile::tempdir().unwrap() }
     }
 
     /// Makes `a` send twenty times per second from now on.
@@ -56,7 +58,17 @@ impl Ward {
     }
 
     pub(crate) fn doctor(&self, arguments: &[&str]) -> Ended {
-        mcast(&self.lan.b, &[&["doctor"], arguments].concat())
+        self.start_doctor(arguments).end()
+    }
+
+    pub(crate) fn start_doctor(&self, arguments: &[&str]) -> Running {
+        self.mcast(&[&["doctor"], arguments].concat())
+    }
+
+    /// Starts `mcast` on `b`.
+    pub(crate) fn mcast(&self, arguments: &[&str]) -> Running {
+        let state = format!("STATE_DIRECTORY={}", self.state.path().display());
+        program(&self.lan.b, "env", &[&[&state, env!("CARGO_BIN_EXE_mcast")], arguments].concat(), false)
     }
 
     /// Starts the doctor without the right to capture.

@@ -4,6 +4,7 @@
 
 mod acknowledged;
 mod hosts;
+mod leaving;
 mod local;
 mod logged;
 mod lossy;

@@ -78,7 +78,9 @@ fn a_failed_snapshot_is_reported_on_both_sides() {
     assert_eq!((ended.status, ended.text()), (Some(1), ""), "{ended:?}");
     assert!(ended.stderr.contains("the publisher has none") && ended.stderr.contains("remedy"), "{ended:?}");
     drop(input);
-    publishing.end().succeeded();
+    let ended = publishing.end();
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("left because of an error"), "{ended:?}");
 }
 
 #[test]
@@ -126,6 +128,8 @@ fn a_snapshot_larger_than_the_limit_is_refused_with_the_option_that_raises_it() 
     let accepted = subscribe("5");
     accepted.stderr.wait_for("a snapshot of");
     drop(publishing.child.stdin.take());
-    publishing.end().succeeded();
+    let ended = publishing.end();
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("left because of an error"), "{ended:?}");
     assert_eq!(accepted.end().succeeded().text(), "state\n");
 }

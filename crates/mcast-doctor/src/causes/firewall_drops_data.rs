@@ -135,6 +135,26 @@ fn by_reason_or_counters<'a>(
     Some(finding)
 }
 
+/// Returns the finding about a flow that does not reach a rule, because something drops it before, and that the rule is certain
+/// to drop.
+pub(super) fn ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
+    let (packet, device) = (arriving(observation, flow), observation.link_name(flow.key.interface));
+    let met = |place: (Layer, Hook)| {
+        let mut outcomes = met_by(observation, &packet, place, &device, &DROPS).into_iter();
+        Some((place.1, outcomes.find(|outcome| outcome.is_certain)?.rule))
+    };
+    let (hook, rule) = INCOMING.into_iter().find_map(met)?;
+    let (to, source, location) = (flow.destination(), flow.key.source, rule.location());
+    let finding = Finding::fault(
+        Id::FirewallDropsData,
+        format!("This machine's firewall drops the datagrams from {source} to {to} as soon as they get to its {} hook: `{location}` matches them.", hook.name()),
+    )
+    .about_flow(&device, flow)
+    .evidence(EvidenceKind::Rule, location, format!("at {}; matches", hook.name()))
+    .with_remedies(admit(observation, &device, to, (hook, Some(&rule))));
+    Some(finding)
+}
+
 /// Returns the lost flows of an interest that the kernel does not drop before the firewall for another reason.
 fn unfiltered<'a>(observation: &'a Observation, interest: &Interest<'a>) -> Vec<LostFlow<'a>> {
     let reverse: Vec<_> = reverse_path_filter::dropped(observation, interest);

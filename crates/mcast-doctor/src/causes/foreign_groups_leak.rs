@@ -5,10 +5,11 @@ use mcast::Family;
 use super::{Cause, Check};
 use crate::observation::{Observation, Program, ProgramSocket};
 use crate::wire::Flow;
-use crate::{EvidenceKind, Finding, Id, Tool};
+use crate::{EvidenceKind, Finding, Id, Tool, remedies};
 
-pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["ip(7): IP_MULTICAST_ALL"]).without_loss();
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["ip(7): IP_MULTICAST_ALL"])
+    .without_loss()
+    .offering(|on| on.on_socket(&[remedies::socket::own_groups_only(Family::V4)]));
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let Some(program) = observation.program() else { return Vec::new() };
@@ -43,6 +44,10 @@ fn leak(observation: &Observation, program: &Program, socket: &ProgramSocket) ->
     .in_program(&program.name)
     .evidence(EvidenceKind::Socket, format!("socket {} {option}", socket.inode), "1")
     .evidence(EvidenceKind::Packet, &interface, format!("{} datagrams to {}, besides {}", flow.datagrams, flow.destination(), membership.address.group))
+    .with_remedies(remedies::socket::change(
+        socket,
+        &[remedies::socket::own_groups_only(Family::of(flow.key.group))],
+    ))
     .advise(
         Tool::Program,
         format!("Set {option} to 0 on the socket, or bind it to {}, or check the destination of each datagram (IP_PKTINFO, IPV6_RECVPKTINFO).", std::net::SocketAddr::new(membership.address.group.addr(), local.port())),

@@ -12,8 +12,10 @@ use crate::snapshot::Link;
 use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 3678 section 4"])
-    .offering(|on| remedies::linux::route_group(on.to.ip(), &on.link, false).into_iter().collect());
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Observation(check), &["RFC 3678 section 4"]).offering(|on| {
+        on.join().into_iter().chain(remedies::linux::route_group(on.to.ip(), &on.link, false)).collect()
+    });
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
@@ -70,7 +72,10 @@ fn judge(observation: &Observation, interests: &[Interest<'_>]) -> Option<Findin
     let mismatch = Mismatch::of(observation, interests)?;
     let finding = mismatch.finding(observation, Severity::Fault);
     Some(match observation.program() {
-        Some(program) => finding.in_program(&program.name).with_remedies(mismatch.for_program(observation)),
+        Some(program) => finding
+            .in_program(&program.name)
+            .with_remedies(mismatch.on_socket(interests))
+            .with_remedies(mismatch.for_program(observation)),
         None => finding
             .with_remedies([remedies::mcast::recv_on(mismatch.to, mismatch.arrives_on.name())])
             .with_remedies(mismatch.for_program(observation)),
@@ -155,6 +160,17 @@ impl<'a> Mismatch<'a> {
                 format!("/proc/net/igmp{}", if to.is_ipv6() { "6" } else { "" }),
                 format!("{} on {joined_on}", to.ip()),
             )
+    }
+
+    /// Returns the remedy that joins the group on the other interface and leaves it on the present one.
+    fn on_socket(&self, interests: &[Interest<'_>]) -> Option<Remedy> {
+        let (group, interest) = (self.to.ip(), interests.first()?);
+        let socket = interest.socket?;
+        let own =
+            interests.iter().filter(|other| other.socket.is_some_and(|other| other.inode == socket.inode));
+        let leave = own.flat_map(|own| remedies::socket::leave(group, own.interface, own.sources));
+        let join = remedies::socket::join(group, self.arrives_on.index(), interest.sources);
+        remedies::socket::change(socket, &join.into_iter().chain(leave).collect::<Vec<_>>())
     }
 
     /// Returns the remedies for the program, which must join on the other interface. A route moves the membership

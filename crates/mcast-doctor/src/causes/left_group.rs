@@ -2,12 +2,13 @@
 
 use mcast::Membership;
 
-use super::{Cause, Check};
+use super::{Cause, Check, Placeholders};
 use crate::acceptance::ExaminedSocket;
 use crate::observation::{Observation, index_of};
-use crate::{EvidenceKind, Finding, Id, Severity, Tool};
+use crate::{EvidenceKind, Finding, Id, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 1112 section 7.1"]);
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Observation(check), &["RFC 1112 section 7.1"]).offering(Placeholders::join);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     // Programs beside an examined membership come and go.
@@ -48,6 +49,10 @@ fn finding(observation: &Observation, examined: &ExaminedSocket<'_>, membership:
         false => (examined.severity, "left"),
     };
     let seconds = observation.listened().as_secs_f64();
+    let join = index_of(membership).filter(|_| !socket.closed).and_then(|index| {
+        let changes = remedies::socket::join(group.addr(), index, &membership.sources);
+        remedies::socket::change(socket, &changes)
+    });
     Finding::new(
         Id::LeftGroup,
         severity,
@@ -63,6 +68,7 @@ fn finding(observation: &Observation, examined: &ExaminedSocket<'_>, membership:
         if socket.closed { "closed" } else { "not a member" },
     )
     .with_all_evidence(observation.wire.incoming(group.addr()).map(|flow| observation.packets_of(flow)))
+    .with_remedies(join)
     .advise(
         Tool::Program,
         "See when it leaves: `strace -f -e trace=setsockopt,close -p PID`, or `mcast groups --watch`. A membership ends when the program leaves the group or closes the socket.",

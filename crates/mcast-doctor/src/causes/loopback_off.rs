@@ -4,10 +4,12 @@ use mcast::Family;
 
 use super::{Cause, Check};
 use crate::observation::{Interest, Observation, Program};
+use crate::snapshot::UdpSocket;
 use crate::wire::Flow;
-use crate::{Evidence, EvidenceKind, Finding, Id, Severity, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["ip(7): IP_MULTICAST_LOOP"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["ip(7): IP_MULTICAST_LOOP"])
+    .offering(|on| on.on_socket(&[remedies::socket::loop_back(Family::V4)]));
 
 /// The last datagram may still be on its way back when listening ends, so a single one proves nothing.
 const MIN_DATAGRAMS: u64 = 3;
@@ -68,6 +70,20 @@ fn for_program(observation: &Observation, interest: &Interest<'_>, program: &Pro
     Some(finding(observation, flow, severity, evidence).in_program(&program.name))
 }
 
+/// Returns the remedy for the socket of a sender on this machine, if there is one at its port that has the option off.
+fn on_socket(observation: &Observation, flow: &Flow) -> Option<Remedy> {
+    let family = Family::of(flow.key.group);
+    let snapshot = &observation.before;
+    let is_off = |socket: &&UdpSocket| {
+        let options =
+            snapshot.socket_options.get(&socket.inode).and_then(|options| options.groups.get(&family));
+        socket.local.port() == flow.key.source.port() && options.is_some_and(|options| !options.loopback)
+    };
+    let socket = snapshot.udp_sockets.iter().find(is_off)?;
+    let (pid, name) = snapshot.socket_processes.get(&socket.inode)?;
+    remedies::socket::of_process(*pid, name, socket.inode, &[remedies::socket::loop_back(family)])
+}
+
 const fn option(family: Family) -> &'static str {
     match family {
         Family::V4 => "IP_MULTICAST_LOOP",
@@ -87,6 +103,7 @@ fn finding(observation: &Observation, flow: &Flow, severity: Severity, evidence:
     .about_flow(&interface, flow)
     .evidence(EvidenceKind::Packet, &interface, format!("{} datagrams sent, none looped back", flow.datagrams))
     .with_evidence(evidence)
+    .with_remedies(on_socket(observation, flow))
     .advise(
         Tool::Program,
         format!("Set {option} to 1 on the sending socket (on Windows, on the receiving one)."),

@@ -77,8 +77,10 @@ impl LostNumbers {
         let per_datagram = per_datagram(&numbers, flow);
         let gaps: Vec<Gap> =
             flow.numbering.gaps(until).filter(|gap| is_plausible(gap, per_datagram, flow)).copied().collect();
-        // The first gap adds up until the format is certain.
-        let is_numbered_in_steps = gaps.len() as u64 * 10 >= flow.datagrams.saturating_mul(9)
+        // RTP, transport streams and the other known formats number every datagram; a counter of an unknown format may
+        // count something else. The first gap adds up until the format is certain.
+        let is_numbered_in_steps = flow.numbering.format() == Some(Format::Field)
+            && gaps.len() as u64 * 10 >= flow.datagrams.saturating_mul(9)
             && gaps.iter().skip(1).map(|gap| gap.missing).collect::<BTreeSet<_>>().len() <= 1;
         // At a cut or at the end of a loop, the counters of a transport stream jump once.
         let is_cut = numbers.unit == Unit::Cells && gaps.len() < 2;
@@ -127,16 +129,20 @@ fn per_datagram(numbers: &SequenceStatistics, flow: &Flow) -> f64 {
 }
 
 /// Returns whether the missing datagrams can have been sent in the pause. Otherwise the sender has started to
-/// number again.
+/// number again, or the first datagrams are older than the rest.
 fn is_plausible(gap: &Gap, per_datagram: f64, flow: &Flow) -> bool {
     /// Senders send as many at once.
     const BURST: f64 = 500.0;
     /// How much faster than on average they may have been sent.
     const PEAK: f64 = 8.0;
+    /// A router that looks up the first route of a group keeps as many datagrams, and sends them as soon as it has a route,
+    /// however old they are.
+    const WAITING_FOR_ROUTE: u64 = 4;
     let duration = flow.last.duration_since(flow.first).unwrap_or_default();
     let interval = duration.as_secs_f64() / flow.datagrams.max(1) as f64;
     let datagrams = gap.missing as f64 / per_datagram;
-    datagrams <= BURST || gap.pause.as_secs_f64() * PEAK >= interval * datagrams
+    let may_be_burst = datagrams <= BURST && gap.position > WAITING_FOR_ROUTE;
+    may_be_burst || gap.pause.as_secs_f64() * PEAK >= interval * datagrams
 }
 
 /// Returns how many packets the device or the backlog dropped, which the tap does not see either.
@@ -254,8 +260,43 @@ mod tests {
     }
 
     #[test]
-    fn sender_that_counts_in_steps_has_lost_nothing() {
-        assert_eq!(severities((0..300).map(|number| rtp(number * 2, 7))), []);
+    fn datagrams_that_waited_in_a_router_for_a_route_have_lost_nothing() {
+        let behind = |waited: u16| (0..waited).chain(200..500).map(|number| rtp(number, 7));
+        assert_eq!((severities(behind(1)), severities(behind(4))), (Vec::new(), Vec::new()));
+        assert_eq!(severities(behind(40)), [Severity::Fault], "a burst that was lost later");
+    }
+
+    #[test]
+    fn regular_loss_of_rtp_and_of_a_transport_stream_is_loss() {
+        for step in [2, 5] {
+            assert_eq!(severities((0..300).map(|number| rtp(number * step, 7))), [Severity::Fault], "{step}");
+        }
+        let cell = |counter: u16| {
+            let mut cell = vec![0xff; 188];
+            cell[..4].copy_from_slice(&[0x47, 0x01, 0x00, 0x10 | (counter % 16) as u8]);
+            cell
+        };
+        let datagrams = |step: u16| {
+            (0..300)
+                .map(move |number: u16| (0..7).flat_map(|index| cell(number * step * 7 + index)).collect())
+        };
+        assert_eq!(severities(datagrams(1)), []);
+        assert_eq!(severities(datagrams(2)), [Severity::Fault]);
+    }
+
+    #[test]
+    fn loss_of_an_unknown_format_is_found_although_every_datagram_arrives_twice() {
+        let counts = (0..300_u64).filter(|number| number % 10 != 3).flat_map(|number| [number, number]);
+        let mut observation = observed(counts.map(|count| (1 << 40 | count).to_be_bytes().to_vec()));
+        observation.wire.flows[0].repeats = 270;
+        let [finding] = &check(&observation)[..] else { panic!() };
+        assert_eq!((finding.severity, finding.cause.starts_with("30 of 300 ")), (Severity::Fault, true));
+    }
+
+    #[test]
+    fn counter_of_an_unknown_format_that_goes_over_to_steps_has_lost_nothing() {
+        let counts = (0..40_u64).chain((0..600).map(|number| 42 + number * 2));
+        assert_eq!(severities(counts.map(|count| (1 << 40 | count).to_be_bytes().to_vec())), []);
     }
 
     #[test]

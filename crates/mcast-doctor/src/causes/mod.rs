@@ -28,6 +28,7 @@ mod foreign_groups_leak;
 mod forwarded_filters;
 mod fragments_lost;
 mod frames_to_another_host;
+mod further;
 mod igmp_version_forced;
 mod ignored_query;
 mod interface_down;
@@ -98,6 +99,7 @@ mod xdp_programs;
 #[cfg(test)]
 pub(crate) mod fixtures;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -346,8 +348,35 @@ pub(crate) fn judge(observation: &Observation) -> Vec<Finding> {
         is_missing && !findings.iter().any(|finding| finding.explains(&flow.status))
     });
     findings.extend(causes().flat_map(|cause| cause.judge_unexplained(observation, &unexplained)));
+    findings.extend(further::findings(observation, &findings));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-    findings
+    grouped(findings)
+}
+
+/// Leaves the first findings of each cause and severity, and puts the rest of them together: forged sources can cause any number.
+fn grouped(findings: Vec<Finding>) -> Vec<Finding> {
+    /// How many are left of those with the same cause. A report with one more would not be shorter.
+    const MAX_ALIKE: usize = 5;
+    const MAX_LISTED: usize = 10;
+    let mut rest: BTreeMap<(Id, crate::Severity), Vec<Finding>> = BTreeMap::new();
+    let mut kept: Vec<Finding> = Vec::new();
+    let mut counts: BTreeMap<(Id, crate::Severity), usize> = BTreeMap::new();
+    for finding in findings {
+        let kind = (finding.id, finding.severity);
+        let count = counts.entry(kind).or_default();
+        *count += 1;
+        if *count <= MAX_ALIKE { kept.push(finding) } else { rest.entry(kind).or_default().push(finding) }
+    }
+    for ((id, severity), alike) in rest {
+        let listed: Vec<_> =
+            alike.iter().take(MAX_LISTED).map(|finding| finding.subject.to_string()).collect();
+        let more = if alike.len() > MAX_LISTED { "; …" } else { "" };
+        let cause = format!("The same holds {} more times: {}{more}.", alike.len(), listed.join("; "));
+        let flows = alike.into_iter().flat_map(|finding| finding.flows);
+        kept.push(Finding::new(id, severity, cause).explaining(flows));
+    }
+    kept.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    kept
 }
 
 impl Observation {
@@ -387,6 +416,24 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
+    #[test]
+    fn findings_that_are_alike_are_put_together() {
+        let finding = |number: u32, severity| {
+            Finding::new(Id::InvalidSource, severity, "x").from_source(format!("10.0.0.{number}"))
+        };
+        let few: Vec<_> = (0..5).map(|number| finding(number, crate::Severity::Fault)).collect();
+        assert_eq!(grouped(few.clone()), few);
+        let mut many: Vec<_> = (0..162).map(|number| finding(number, crate::Severity::Warning)).collect();
+        many.extend(few);
+        let grouped = grouped(many);
+        assert_eq!(grouped.len(), 11);
+        assert!(
+            grouped[10].cause.starts_with("The same holds 157 more times: from 10.0.0.5;"),
+            "{}",
+            grouped[10].cause
+        );
+    }
+
     /// The sections of every page, in this order.
     const SECTIONS: [&str; 6] =
         ["What you see", "Why", "How mcast detects it", "Remedy", "Check", "References"];
@@ -422,10 +469,7 @@ mod tests {
         states(Id::MtuTooSmall, "with it a remote session. Undo: `ip link set dev INTERFACE mtu VALUE`.");
         states(Id::FirewallDropsData, "datagrams to GROUP:PORT on INTERFACE, from any source");
         states(Id::FirewallDropsData, "Undo: Delete the rule by its handle");
-        states(
-            Id::ReversePathFilter,
-            "Undo: `sysctl -w net.ipv4.conf.all.rp_filter=VALUE net.ipv4.conf.INTERFACE.rp_filter=VALUE`.",
-        );
+        states(Id::ReversePathFilter, "Undo: `sysctl -w net.ipv4.conf.INTERFACE.rp_filter=VALUE`.");
         states(Id::NoRoute, "Undo: `ip route del 224.0.0.0/4 dev INTERFACE`.");
         let has_value = |id: &&Id| scope_section::WORDS.iter().any(|(value, _)| id.page().contains(value));
         assert_eq!(Id::ALL.iter().find(has_value), None, "a value in place of its word");

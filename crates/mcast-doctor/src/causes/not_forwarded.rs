@@ -1,7 +1,7 @@
 //! This machine should forward a flow as a bridge or router, and does not. No setting that the doctor knows explains it,
 //! apart from the MTU and the state of the outgoing interface.
 
-use super::{Cause, Check, forwarded_filters, mtu_too_small};
+use super::{Cause, Check, forwarded_filters, mtu_too_small, reverse_path_filter};
 use crate::forwarding::{BlockedFlow, Obstacle};
 use crate::kernel_drops::evidence;
 use crate::observation::Observation;
@@ -12,7 +12,10 @@ pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]).witho
 fn check(observation: &Observation) -> Vec<Finding> {
     let too_large = observation.blocked_flows(Obstacle::Mtu);
     let down = observation.blocked_flows(Obstacle::Down);
-    let unknown = observation.blocked_flows(Obstacle::Unknown);
+    let mut unknown = observation.blocked_flows(Obstacle::Unknown);
+    unknown.retain(|blocked| {
+        blocked.first.bridge.is_some() || !reverse_path_filter::drops(observation, blocked.first.flow)
+    });
     let too_large = too_large.iter().map(too_large_packets);
     let down = down.iter().map(interface_down);
     let unknown = unknown.iter().map(|blocked| unexplained(observation, blocked));
@@ -65,8 +68,31 @@ fn unexplained(observation: &Observation, blocked: &BlockedFlow<'_>) -> Finding 
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixtures::{ETH0, ETH1, flow, membership, with_counters};
     use super::*;
     use crate::forwarding::tests::bridged;
+    use crate::snapshot::MulticastRoute;
+
+    #[test]
+    fn what_the_reverse_path_filter_drops_needs_no_other_explanation() {
+        const TO: &str = "239.1.2.3:5000";
+        let outcome = |rise: u64| {
+            let observation = membership(TO, vec![flow(ETH0, "192.0.2.1:6000", TO)], 0);
+            let mut observation = with_counters(observation, &[(reverse_path_filter::COUNTER, rise)]);
+            observation.after.multicast_routes = vec![MulticastRoute {
+                group: "239.1.2.3".parse().unwrap(),
+                source: "192.0.2.1".parse().unwrap(),
+                from: Some("eth0".into()),
+                to: vec![("eth1".into(), 1)],
+                packets: 10,
+                wrong_interface: 0,
+            }];
+            observation.after.settings.insert("net.ipv4.conf.eth0.rp_filter".into(), "1".into());
+            observation.source_routes = [("192.0.2.1".parse().unwrap(), Some(ETH1))].into();
+            check(&observation).len()
+        };
+        assert_eq!((outcome(0), outcome(10)), (1, 0));
+    }
 
     #[test]
     fn large_packets_are_explained_by_the_mtu() {

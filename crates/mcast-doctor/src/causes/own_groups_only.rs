@@ -1,11 +1,12 @@
 //! The socket receives only groups that it has joined itself, and another socket holds the membership.
 
-use super::{Cause, Check};
+use super::{Cause, Check, Placeholders};
 use crate::acceptance::{Blocked, Refusal};
 use crate::observation::Observation;
-use crate::{Finding, Id, Tool};
+use crate::{Finding, Id, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Blocked(check), &["ip(7): IP_MULTICAST_ALL"]);
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Blocked(check), &["ip(7): IP_MULTICAST_ALL"]).offering(Placeholders::join);
 
 fn check(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
     if blocked.refusal != Refusal::Membership {
@@ -27,6 +28,8 @@ fn check(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
         blocked.to.port()
     );
     let finding = blocked.finding(observation, Id::OwnGroupsOnly, cause, socket.to_owned());
+    let join = remedies::socket::join(group, blocked.interface, &mcast::SourceFilter::ANY);
+    let finding = finding.with_remedies(remedies::socket::change(blocked.socket, &join));
     Some(finding.advise(
         Tool::Program,
         format!("Join {group} on the socket that reads (MCAST_JOIN_GROUP), or turn IP_MULTICAST_ALL (IPV6_MULTICAST_ALL) on there."),

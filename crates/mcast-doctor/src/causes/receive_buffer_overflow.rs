@@ -10,7 +10,10 @@ use crate::socket_losses::BUFFER_FULL;
 use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, Tool, remedies};
 
 pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["socket(7): SO_RCVBUF"]).offering(|_| raise_limit().into());
+    Cause::new(Check::Observation(check), &["socket(7): SO_RCVBUF"]).offering(|on| {
+        let enlarge = remedies::socket::receive_buffer(212_992, LARGE_BUFFER as usize);
+        on.on_socket(&[enlarge]).into_iter().chain(raise_limit()).collect()
+    });
 
 /// The recommended buffer size: about 1/30 s of traffic at 1 Gbit/s.
 const LARGE_BUFFER: i64 = 4 << 20;
@@ -55,6 +58,11 @@ fn of_program(observation: &Observation, examined: &ExaminedSocket<'_>) -> Optio
     .change(EvidenceKind::Counter, format!("drops of socket {} in /proc/net/udp", socket.inode), before, after)
     .with_all_evidence(evidence(observation.drops_at(socket, BUFFER_FULL)))
     .with_all_evidence(size)
+    .with_remedies(socket.receive_buffer.and_then(|size| {
+        let large = LARGE_BUFFER as usize;
+        let change = remedies::socket::receive_buffer(size, large);
+        remedies::socket::change(socket, &[change]).filter(|_| size < large)
+    }))
     .with_remedies(buffer_remedies(observation));
     Some(finding)
 }

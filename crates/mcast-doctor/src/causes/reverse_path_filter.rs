@@ -2,6 +2,7 @@
 //! as forged.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use mcast::Family;
 
@@ -11,13 +12,14 @@ use crate::finding::list;
 use crate::kernel_drops::KernelVerdict;
 use crate::observation::{Interest, Observation, explains};
 use crate::snapshot::interface_setting;
+use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, remedies};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Interest(check), &["RFC 3704 section 2", "ip-sysctl: rp_filter"])
-        .offering(|on| turn_off(on.name()).into());
+        .offering(|on| loosen(on.name()).into_iter().chain(turn_off(on.name())).collect());
 
-const COUNTER: &str = "TcpExtIPReversePathFilter";
+pub(super) const COUNTER: &str = "TcpExtIPReversePathFilter";
 
 fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     if !observation.wire.is_tapped(interest.interface) && !observation.received_anything() {
@@ -46,8 +48,50 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     .explaining(dropped.iter().map(|lost| ExplainedFlow::from(&lost.status)))
     .change(EvidenceKind::Counter, format!("/proc/net/netstat {COUNTER}"), before, after)
     .with_all_evidence(evidence)
-    .with_remedies(turn_off(&interface));
+    .with_remedies(remedies(observation, &interface, dropped.iter().map(|lost| lost.flow.key.source.ip())));
     Some(finding)
+}
+
+/// Returns the finding about flows that do not reach the filter, because something drops them before, and that it would drop.
+pub(super) fn ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
+    let source = flow.key.source.ip();
+    let interface = observation.link_name(flow.key.interface);
+    let settings = settings(&interface);
+    let strictest = settings.iter().filter_map(|name| observation.after.number(name)).max()?;
+    let route = *observation.source_routes.get(&source)?;
+    let is_dropped = match strictest {
+        0 => false,
+        1 => route != Some(flow.key.interface),
+        _ => route.is_none(),
+    };
+    if !is_dropped || !source.is_ipv4() {
+        return None;
+    }
+    let mode = if strictest == 1 { "strict" } else { "loose" };
+    let route = route.map_or_else(|| "no route".to_owned(), |route| observation.link_name(route));
+    let evidence = settings.iter().filter_map(|name| {
+        Some(Evidence::new(EvidenceKind::Setting, name, observation.after.setting(name)?))
+    });
+    let finding = Finding::fault(
+        Id::ReversePathFilter,
+        format!("The reverse path filter of {interface} ({mode}) drops the datagrams from {source} as soon as they get to it, because the route to {source} does not use {interface}."),
+    )
+    .about_flow(&interface, flow)
+    .evidence(EvidenceKind::Route, format!("ip route get {source}"), route)
+    .with_all_evidence(evidence)
+    .with_remedies(remedies(observation, &interface, [source]));
+    Some(finding)
+}
+
+/// Returns whether the filter drops a flow that arrives, as its counter shows.
+pub(super) fn drops(observation: &Observation, flow: &Flow) -> bool {
+    let rise = observation.rise_of(COUNTER).unwrap_or_default();
+    let lost = || {
+        let interests = observation.interests();
+        let mut lost = interests.iter().flat_map(|interest| dropped(observation, interest));
+        lost.any(|lost| lost.flow.key == flow.key)
+    };
+    lost() || (explains(rise, flow.datagrams) && ahead(observation, flow).is_some())
 }
 
 /// Returns the flows of an interest that the filter drops: those that are lost and whose route does not use their
@@ -108,6 +152,28 @@ fn by_counter_alone(observation: &Observation, interest: &Interest<'_>) -> Optio
     Some(finding)
 }
 
+/// Returns the narrowest remedies: a loose filter on the one interface, if there is a route to every source.
+fn remedies(
+    observation: &Observation,
+    interface: &str,
+    sources: impl IntoIterator<Item = IpAddr>,
+) -> [Remedy; 2] {
+    let has_route = |source| matches!(observation.source_routes.get(&source), Some(Some(_)));
+    let is_strict = is_strict(observation, &settings(interface));
+    match is_strict && sources.into_iter().all(has_route) {
+        true => loosen(interface),
+        false => turn_off(interface),
+    }
+}
+
+/// Returns the remedy that accepts every source to which there is a route. The larger of the two settings is in effect.
+fn loosen(interface: &str) -> [Remedy; 2] {
+    let scope = RemedyScope::new(format!("every IPv4 packet that arrives on {interface}"));
+    let warning = "packets with forged source addresses are no longer dropped there, unless there is no route to the address";
+    let [_, own] = settings(interface);
+    remedies::sysctl(&own, 2, scope.warning(warning))
+}
+
 fn turn_off(interface: &str) -> [Remedy; 2] {
     let scope = RemedyScope::new(format!(
         "every IPv4 packet that arrives on {interface}, and on interfaces without a setting of their own"
@@ -125,7 +191,7 @@ fn settings(interface: &str) -> [String; 2] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, flow, kernel_drop, membership, with_counters};
+    use super::super::fixtures::{ETH0, ETH1, flow, kernel_drop, membership, with_counters};
     use super::*;
 
     const TO: &str = "239.1.2.3:5000";
@@ -165,6 +231,20 @@ mod tests {
         let findings = CAUSE.judge(&with_counters(observation, &[(COUNTER, 10)]));
         let tools: Vec<_> = findings[0].remedies.iter().map(|remedy| remedy.tool).collect();
         assert_eq!(tools, [crate::Tool::Sysctl; 2]);
+    }
+
+    #[test]
+    fn strict_filter_is_loosened_on_the_one_interface_if_there_is_a_route_to_the_source() {
+        let commands = |route: Option<mcast::InterfaceIndex>| {
+            let observation = membership(TO, vec![flow(ETH0, "192.0.2.1:6000", TO)], 0);
+            let mut observation = with_counters(observation, &[(COUNTER, 10)]);
+            observation.after.settings.insert("net.ipv4.conf.all.rp_filter".into(), "1".into());
+            observation.source_routes = [("192.0.2.1".parse().unwrap(), route)].into();
+            let findings = CAUSE.judge(&observation);
+            findings[0].remedies.iter().filter_map(crate::Remedy::command).collect::<Vec<_>>()
+        };
+        assert_eq!(commands(Some(ETH1))[0], "sysctl -w net.ipv4.conf.eth0.rp_filter=2");
+        assert!(commands(None)[0].starts_with("sysctl -w net.ipv4.conf.all.rp_filter=0"));
     }
 
     #[test]

@@ -7,16 +7,18 @@ use mcast::{Interface, InterfaceIndex};
 
 use crate::netfilter::{Hook, Layer};
 use crate::snapshot::{DroppingRule, Link};
-use crate::{Instructions, Remedy, remedy, undo};
+use crate::{Instructions, Remedy, remedies, remedy, undo};
 
 /// Values for the words in capitals on pages.
-pub(super) const WORDS: [(&str, &str); 6] = [
+pub(super) const WORDS: [(&str, &str); 8] = [
     ("239.255.77.77:57777", "GROUP:PORT"),
     ("239.255.77.77", "GROUP"),
     ("57777", "PORT"),
     ("192.0.2.77", "SOURCE"),
     ("02:00:00:00:77:77", "MAC"),
     ("777777", "PID"),
+    ("888888", "INODE"),
+    ("666666", "INDEX"),
 ];
 
 /// Any index: no command contains it.
@@ -37,6 +39,11 @@ pub(super) struct Placeholders {
 impl Placeholders {
     pub(super) const MAC: &str = WORDS[4].0;
     pub(super) const PID: u32 = 777_777;
+    const INODE: u64 = 888_888;
+    pub(super) const INDEX: InterfaceIndex = match InterfaceIndex::new(666_666) {
+        Some(index) => index,
+        None => unreachable!(),
+    };
     pub(super) const SOURCE: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 77));
 
     pub(super) fn new() -> Self {
@@ -57,6 +64,16 @@ impl Placeholders {
             to: SocketAddr::from(([239, 255, 77, 77], 57_777)),
             rule,
         }
+    }
+
+    /// Returns the remedy that makes these changes to the socket of a program.
+    pub(super) fn on_socket(&self, changes: &[remedies::socket::Reversible]) -> Vec<Remedy> {
+        vec![remedies::socket::changes_of(Self::PID, "PROGRAM", Self::INODE, changes)]
+    }
+
+    /// Returns the remedy that joins the group on a socket.
+    pub(super) fn join(&self) -> Vec<Remedy> {
+        self.on_socket(&remedies::socket::join(self.to.ip(), Self::INDEX, &mcast::SourceFilter::ANY))
     }
 
     pub(super) fn name(&self) -> &str {

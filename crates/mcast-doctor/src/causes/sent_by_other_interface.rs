@@ -3,16 +3,22 @@
 use std::net::IpAddr;
 
 use mcast::{Family, InterfaceIndex};
+use mcast_sys::SendInterface;
 
-use super::{Cause, Check};
+use super::{Cause, Check, Placeholders};
 use crate::observation::Observation;
 use crate::snapshot::{Link, Snapshot};
 use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["RFC 1112 section 6.1", "ip(7): IP_MULTICAST_IF"])
-        .offering(|on| remedies::linux::route_group(on.to.ip(), &on.link, false).into_iter().collect());
+    Cause::new(Check::Observation(check), &["RFC 1112 section 6.1", "ip(7): IP_MULTICAST_IF"]).offering(
+        |on| {
+            let send_by = remedies::socket::send_by(Family::V4, Placeholders::INDEX, SendInterface::Route);
+            let route = remedies::linux::route_group(on.to.ip(), &on.link, false);
+            on.on_socket(&[send_by]).into_iter().chain(route).collect()
+        },
+    );
 
 fn check(observation: &Observation) -> Vec<Finding> {
     if observation.trial().is_some() {
@@ -140,7 +146,13 @@ fn finding(
     let route =
         remedies::route_group(to.ip(), expected, observation.after.has_routing_rules).filter(|_| by_route);
     let sent = format!("{} datagrams out from {} to {to}", flow.datagrams, flow.key.source);
+    let former = if by_route { SendInterface::Route } else { SendInterface::Index(flow.key.interface) };
+    let send_by = remedies::socket::send_by(family, expected.index(), former);
+    let on_socket = observation
+        .program()
+        .and_then(|program| remedies::socket::change(program.socket_of(flow)?, &[send_by]));
     Finding::new(Id::SentByOtherInterface, severity, cause)
+        .with_remedies(on_socket)
         .on_interface(&leaves)
         .for_group(to)
         .from_source(flow.key.source)

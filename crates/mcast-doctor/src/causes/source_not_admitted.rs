@@ -1,12 +1,17 @@
 //! The membership names sources, and does not admit the one that sends.
 
 use super::membership_limit;
-use super::{Cause, Check};
+use super::{Cause, Check, Placeholders};
 use crate::finding::list;
 use crate::observation::{Interest, Observation};
 use crate::{EvidenceKind, Finding, Id, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["RFC 9776 section 3.2"]);
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Interest(check), &["RFC 9776 section 3.2"]).offering(|on| {
+        let any = mcast::SourceFilter::Include([].into());
+        let admit = remedies::socket::admit(on.to.ip(), Placeholders::INDEX, Placeholders::SOURCE, &any);
+        on.on_socket(admit.as_slice())
+    });
 
 fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let flows = observation.arrivals(interest);
@@ -38,6 +43,12 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     .from_source(&text)
     .evidence(EvidenceKind::Packet, &interface, format!("{count} datagrams from {text} to {to}"))
     .evidence(EvidenceKind::Table, "/proc/net/mcfilter", format!("{mode} {listed}"))
+    .with_remedies(interest.socket.and_then(|socket| {
+        let admit = |source: &std::net::IpAddr| {
+            remedies::socket::admit(to.ip(), interest.interface, *source, interest.sources)
+        };
+        remedies::socket::change(socket, &sources.iter().filter_map(admit).collect::<Vec<_>>())
+    }))
     .advise(Tool::Program, format!("Join with the source that actually sends: {text}@{to}."))
     .with_remedies([remedies::mcast::recv_from(&sources, to)]);
     Some(finding)

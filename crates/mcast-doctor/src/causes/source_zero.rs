@@ -1,5 +1,5 @@
 //! Datagrams arrive from 0.0.0.0, because the sender had no address. The system drops them without counting
-//! them.
+//! them. On the sender itself, they leave, and its own sockets receive them.
 
 use super::{Cause, Check};
 use crate::observation::{ExaminationTarget, Observation};
@@ -37,13 +37,56 @@ fn check(observation: &Observation) -> Vec<Finding> {
             .advise(Tool::Network, format!("On the machine with the hardware address {macs}, give the sending interface an address: ip address add ADDRESS/PREFIX dev INTERFACE")),
         );
     }
+    findings.extend(sent(observation));
     findings
+}
+
+/// Returns findings about datagrams that this machine sends without an address.
+fn sent(observation: &Observation) -> Vec<Finding> {
+    let interests = observation.interests();
+    let is_examined = |flow: &Flow| {
+        interests.iter().any(|interest| interest.destination() == flow.destination())
+            || observation.program().is_some_and(|program| program.sends(flow))
+    };
+    // Linux accepts 0.0.0.0 for the groups of the local network control block.
+    let is_accepted = |flow: &Flow| match flow.key.group {
+        std::net::IpAddr::V4(group) => group.octets()[..3] == [224, 0, 0],
+        std::net::IpAddr::V6(_) => true,
+    };
+    let is_device =
+        |flow: &Flow| observation.link(flow.key.interface).is_some_and(|link| !link.interface.loopback);
+    let flows = observation.wire.flows.iter().filter(|flow| {
+        let (from, is_sent) = (flow.key.source.ip(), flow.key.outgoing);
+        is_sent && from.is_unspecified() && !is_accepted(flow) && is_device(flow) && is_examined(flow)
+    });
+    let finding = |flow: &Flow| {
+        let (interface, to) = (observation.link_name(flow.key.interface), flow.destination());
+        Finding::fault(
+            Id::SourceZero,
+            format!("This machine sends to {to} by {interface} without a source address (0.0.0.0), so every other machine drops the datagrams."),
+        )
+        .about_flow(&interface, flow)
+        .with_evidence(observation.packets_of(flow))
+        .advise(Tool::Ip, format!("Give {interface} an address, then restart the sender: ip address add ADDRESS/PREFIX dev {interface}"))
+    };
+    flows.map(finding).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, flow, membership};
+    use super::super::fixtures::{ETH0, LO, flow, membership};
     use super::*;
+
+    #[test]
+    fn sender_without_an_address_is_at_fault_at_the_sender() {
+        let findings = |to: &str, interface| {
+            let mut sent = flow(interface, "0.0.0.0:6000", to);
+            sent.key.outgoing = true;
+            CAUSE.judge(&membership(to, vec![sent], 10)).len()
+        };
+        assert_eq!(findings("239.1.2.3:5000", ETH0), 1);
+        assert_eq!((findings("224.0.0.50:5000", ETH0), findings("239.1.2.3:5000", LO)), (0, 0));
+    }
 
     #[test]
     fn source_that_the_system_accepts_is_no_fault() {

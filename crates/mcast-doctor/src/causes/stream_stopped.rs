@@ -33,8 +33,8 @@ fn check(observation: &Observation) -> Vec<Finding> {
         .collect()
 }
 
-/// Returns the flows of an interest that have stopped, and for how long they have been silent, unless another source sends
-/// to the group instead, or the network has forgotten the membership (`no-querier`).
+/// Returns the flows of an interest that have stopped, and for how long they have been silent, unless another admitted source
+/// sends to the group instead, or the network has forgotten the membership (`no-querier`).
 fn stopped<'a>(observation: &'a Observation, interest: &Interest<'_>) -> Vec<(&'a Flow, Duration)> {
     let Some((from, until)) = observation.wire.span else { return Vec::new() };
     let is_forgotten = observation.rejoin(interest) == Some(RejoinOutcome::CameBack);
@@ -43,7 +43,10 @@ fn stopped<'a>(observation: &'a Observation, interest: &Interest<'_>) -> Vec<(&'
     if is_forgotten || !is_working || !observation.wire.is_complete(interest.interface) {
         return Vec::new();
     }
-    let mut same = observation.wire.flows.iter().filter(|flow| flow.destination() == interest.destination());
+    let is_same = |flow: &&Flow| {
+        flow.destination() == interest.destination() && interest.sources.admits(flow.key.source.ip())
+    };
+    let mut same = observation.wire.flows.iter().filter(is_same);
     if same.any(|flow| silence(flow, until) < MIN_SILENCE) {
         return Vec::new();
     }
@@ -166,6 +169,15 @@ mod tests {
             sent("10.9.0.7:6000", (2000..5000).step_by(10)),
         ];
         assert_eq!(severities(&CAUSE, &observed(flows)), []);
+    }
+
+    #[test]
+    fn source_that_the_membership_does_not_admit_takes_nothing_over() {
+        let flows =
+            vec![sent("10.9.0.1:6000", (0..2000).step_by(10)), sent("10.9.0.7:6000", (0..5000).step_by(10))];
+        let mut observation = observed(flows);
+        observation.trial_mut().membership = format!("10.9.0.1@{TO}").parse().unwrap();
+        assert_eq!(severities(&CAUSE, &observation), [Severity::Warning]);
     }
 
     #[test]

@@ -10,8 +10,9 @@ use crate::snapshot::UdpSocket;
 use crate::wire::Flow;
 use crate::{EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["RFC 1112 section 6.1"]).without_loss();
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 1112 section 6.1"])
+    .without_loss()
+    .offering(|on| on.on_socket(&[remedies::socket::hop_limit(Family::V4, 1, FAR)]));
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let mut findings = zero_hop_limits(observation);
@@ -58,6 +59,9 @@ fn zero_hop_limits(observation: &Observation) -> Vec<Finding> {
     sockets.map(|(socket, family, severity)| zero_hop_limit(observation, socket, family, severity)).collect()
 }
 
+/// A hop limit for all routers of a site.
+const FAR: u8 = 16;
+
 fn zero_hop_limit(
     observation: &Observation,
     socket: &UdpSocket,
@@ -78,6 +82,10 @@ fn zero_hop_limit(
     )
     .in_program(who)
     .evidence(EvidenceKind::Socket, format!("socket {}", socket.inode), format!("{option} 0"))
+    .with_remedies(observation.program().and_then(|program| {
+        let own = program.sockets.iter().find(|own| own.inode == socket.inode)?;
+        remedies::socket::change(own, &[remedies::socket::hop_limit(family, 0, 1)])
+    }))
     .with_remedies([raise(family)]);
     match to {
         Some(to) => finding.for_group(to).with_remedies([remedies::mcast::send_far(to)]),
@@ -122,7 +130,13 @@ fn at_sender(observation: &Observation, flow: &Flow) -> Finding {
     let cause = format!(
         "{destination} is sent with hop limit {hop_limit}: receivers behind a router do not receive it."
     );
-    finding(observation, flow, Severity::Note, cause)
+    let family = Family::of(flow.key.group);
+    let on_socket = observation.program().and_then(|program| {
+        let change = remedies::socket::hop_limit(family, hop_limit, FAR);
+        remedies::socket::change(program.socket_of(flow)?, &[change])
+    });
+    let finding = finding(observation, flow, Severity::Note, cause);
+    Finding { remedies: on_socket.into_iter().chain(finding.remedies).collect(), ..finding }
 }
 
 fn finding(observation: &Observation, flow: &Flow, severity: Severity, cause: String) -> Finding {

@@ -8,7 +8,7 @@ use mcast_capture::{CaptureFile, FileError, FileErrorKind};
 use crate::observation::{ExaminationTarget, Observation};
 use crate::snapshot::{Link, Snapshot};
 use crate::wire::{Recorder, Tap};
-use crate::{OpenQuestion, Report, Result};
+use crate::{Effect, OpenQuestion, Report, Result};
 
 /// Examines a capture file and reports the causes that it shows. The capture may come from any machine.
 ///
@@ -30,7 +30,8 @@ pub fn explain_capture(path: impl AsRef<Path>) -> Result<Report> {
         })
         .unzip();
     let machine = Snapshot { links, ..Snapshot::default() };
-    let wire = recorder.finish(taps, None);
+    let mut wire = recorder.finish(taps, None);
+    wire.undecodable = file.statistics().skipped;
     let observation = Observation {
         before: machine.clone(),
         after: machine,
@@ -39,9 +40,10 @@ pub fn explain_capture(path: impl AsRef<Path>) -> Result<Report> {
         ..Observation::default()
     };
     let mut report = super::report(observation);
-    report.open_questions.extend(
-        damage.map(|error| OpenQuestion::new("what the rest of the file contains", error.to_string())),
-    );
+    report.open_questions.extend(damage.map(|error| {
+        OpenQuestion::new("what the rest of the file contains", error.to_string())
+            .with_effect(Effect::NoAnswer)
+    }));
     Ok(report)
 }
 

@@ -32,7 +32,8 @@ pub fn examine_machine() -> Result<Report> {
     let (programs, part) = match all_joined(&now) {
         Ok((programs, Visibility::Full)) => (programs, part),
         Ok((programs, Visibility::NoProcesses { why })) => (programs, part.without(why)),
-        Ok((programs, _)) => (programs, part.without("some belong to other users")),
+        Ok((programs, Visibility::Partial { closed })) => (programs, part.without(hidden(&closed))),
+        Ok((programs, _)) => (programs, part.without("the system does not show all of them")),
         Err(error) => (Vec::new(), part.without(error)),
     };
     now.parts.push(part);
@@ -46,11 +47,26 @@ pub fn examine_machine() -> Result<Report> {
     Ok(report(observation))
 }
 
+/// Returns why some sockets are not visible.
+fn hidden(processes: &[u32]) -> String {
+    const MAX_LISTED: usize = 5;
+    let ids: Vec<_> = processes.iter().take(MAX_LISTED).map(ToString::to_string).collect();
+    let more = if processes.len() > MAX_LISTED { ", …" } else { "" };
+    format!(
+        "those of {} processes are hidden ({}{more}): other users own them, or the system protects them",
+        processes.len(),
+        ids.join(", ")
+    )
+}
+
 /// Returns the report on an observation.
 fn report(mut observation: Observation) -> Report {
     let missing = observation.expected_flows().into_iter().map(|flow| flow.status);
     let missing = missing.filter(|flow| flow.depth != Depth::Arrives);
-    let sources: Vec<_> = missing.filter_map(|flow| Some(flow.source?.ip())).collect();
+    let sources = missing.filter_map(|flow| Some(flow.source?.ip()));
+    // Sources of flows that nothing expects yet, because of the first fault, come last.
+    let others = observation.wire.flows.iter().filter(|flow| !flow.key.outgoing);
+    let sources: Vec<_> = sources.chain(others.map(|flow| flow.key.source.ip())).collect();
     observation.source_routes = source_routes(sources);
     let observation = &observation;
     let expected = observation.expected_flows().into_iter().map(|flow| flow.status);

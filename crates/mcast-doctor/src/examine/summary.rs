@@ -25,6 +25,7 @@ pub(super) fn add_to(report: &mut Report, observation: &Observation) {
     let experiments = observation.experiments.iter();
     report.observations.extend(experiments.map(|what| LayerObservation::new("experiment", what.as_str())));
     note_refused_taps(observation, report);
+    note_unexamined_frames(observation, report);
     note_unknown_depths(observation, report);
     note_idle_program(observation, report);
     report.open_questions.extend(unseen_members(observation));
@@ -192,6 +193,25 @@ fn note_refused_taps(observation: &Observation, report: &mut Report) {
                 .open_questions
                 .push(OpenQuestion::new(format!("which datagrams arrive on {}", tap.name), &why.why));
         }
+    }
+}
+
+/// Adds an open question for frames that were captured, or should have been, and were not examined: anything may be wrong with
+/// them.
+fn note_unexamined_frames(observation: &Observation, report: &mut Report) {
+    let wire = &observation.wire;
+    let dropped: u64 = wire.taps.iter().map(|tap| tap.dropped).sum();
+    let unexamined = [
+        (wire.undecodable, "their link layer cannot be decoded, or is encrypted"),
+        (wire.unrecorded, "they are of more flows, fragments or messages than are recorded"),
+        (dropped, "the capture dropped them"),
+    ];
+    for (frames, why) in unexamined.into_iter().filter(|(frames, _)| *frames > 0) {
+        let what = match frames {
+            1 => "what 1 frame contains".to_owned(),
+            frames => format!("what {frames} frames contain"),
+        };
+        report.open_questions.push(OpenQuestion::new(what, why).with_effect(Effect::NoAnswer));
     }
 }
 

@@ -206,6 +206,7 @@ impl<W: Write> Session<'_, W> {
             let serious = serious.map(|finding| OwnFinding {
                 id: finding.id.to_string(),
                 is_fault: finding.severity == Severity::Fault,
+                remedy: finding.first_remedy(),
                 cause: finding.cause,
             });
             for finding in serious {
@@ -219,11 +220,17 @@ impl<W: Write> Session<'_, W> {
     }
 }
 
-/// Parses `fault firewall-drops-data CAUSE`.
+/// Parses `fault firewall-drops-data CAUSE`, with a tab and the remedy behind it if there is one.
 fn own_finding(line: &str) -> Option<OwnFinding> {
+    let (line, remedy) = line.split_once('\t').map_or((line, None), |(line, remedy)| (line, Some(remedy)));
     let (severity, rest) = line.split_once(' ')?;
     let (id, cause) = rest.split_once(' ')?;
-    Some(OwnFinding { id: id.to_owned(), is_fault: severity == "fault", cause: cause.to_owned() })
+    Some(OwnFinding {
+        id: id.to_owned(),
+        is_fault: severity == "fault",
+        cause: cause.to_owned(),
+        remedy: remedy.map(str::to_owned),
+    })
 }
 
 /// How to reach a peer by unicast.

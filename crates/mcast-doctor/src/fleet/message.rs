@@ -113,6 +113,9 @@ pub(super) struct OwnFinding {
     pub(super) id: String,
     pub(super) is_fault: bool,
     pub(super) cause: String,
+    /// The command that fixes it there, or advice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) remedy: Option<String>,
 }
 
 /// The switch port at the other end of an interface, as LLDP names it.

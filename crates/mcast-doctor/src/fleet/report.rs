@@ -182,13 +182,16 @@ fn of_machines(names: &[&str], first: &Finding) -> Finding {
     };
     let cause = first.cause.strip_prefix(&about_itself(name)).unwrap_or(&first.cause);
     let which = if names.len() == 2 { "both" } else { "each" };
-    let advice = format!("run `mcast doctor` on {which} of them for the remedy");
+    // The commands of the others name other interfaces, rules and processes.
+    let own = first.remedies.iter().map(|remedy| remedy.instructions.text());
+    let others = format!("The remedy on {which} of them is that of {name}, with the names that apply there.");
+    let advice = own.chain([others]).map(|text| Remedy::advice(Tool::Network, text));
     Finding::new(
         first.id,
         first.severity,
         format!("{name}{shown}{more} and {last} report about themselves, {name} in these words: {cause}"),
     )
-    .with_remedies([Remedy::advice(Tool::Network, advice)])
+    .with_remedies(advice)
 }
 
 fn without_digits(text: &str) -> String {
@@ -199,7 +202,11 @@ fn without_digits(text: &str) -> String {
 fn own_finding(host: &str, own: &OwnFinding) -> Option<Finding> {
     let severity = if own.is_fault { Severity::Fault } else { Severity::Warning };
     let cause = about_itself(host) + &own.cause;
-    let remedy = Remedy::advice(Tool::Network, format!("run `mcast doctor` on {host} for the remedy"));
+    let text = match &own.remedy {
+        Some(remedy) => format!("On {host}: {remedy}"),
+        None => format!("See `mcast explain {}`, and apply it on {host}.", own.id),
+    };
+    let remedy = Remedy::advice(Tool::Network, text);
     Some(Finding::new(own.id.parse::<Id>().ok()?, severity, cause).with_remedies([remedy]))
 }
 
@@ -267,7 +274,7 @@ mod tests {
         let causes = ["Drops 4 of 5.", "Drops 5 of 5.", "Is down.", "Drops 5 of 5."];
         for (number, (host, cause)) in report.hosts.iter_mut().zip(causes).enumerate() {
             host.name = format!("h{number}");
-            let own = OwnFinding { id: "no-route".into(), is_fault: true, cause: cause.into() };
+            let own = OwnFinding { id: "no-route".into(), is_fault: true, cause: cause.into(), remedy: None };
             host.findings = own_finding(&host.name, &own).into_iter().collect();
         }
         let causes: Vec<_> = report.all_findings().into_iter().map(|finding| finding.cause).collect();
@@ -277,8 +284,18 @@ mod tests {
     }
 
     #[test]
+    fn the_remedy_of_a_machine_is_reported_with_its_name() {
+        let command = "ip link set dev eth0 up".to_owned();
+        let own =
+            OwnFinding { id: "no-route".into(), is_fault: true, cause: "x".into(), remedy: Some(command) };
+        let finding = own_finding("a", &own).unwrap();
+        assert_eq!(finding.remedies[0].instructions.text(), "On a: ip link set dev eth0 up");
+    }
+
+    #[test]
     fn a_finding_of_a_later_version_is_left_out() {
-        let own = |id: &str| OwnFinding { id: id.into(), is_fault: true, cause: "It is.".into() };
+        let own =
+            |id: &str| OwnFinding { id: id.into(), is_fault: true, cause: "It is.".into(), remedy: None };
         assert_eq!(own_finding("a", &own("no-such-finding")), None);
         assert_eq!(own_finding("a", &own("no-route")).unwrap().cause, "a reports about itself: It is.");
     }

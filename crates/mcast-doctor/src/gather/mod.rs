@@ -32,13 +32,14 @@ pub(crate) use other::{
 /// The maximum number of sources that are looked up.
 const MAX_SOURCES: usize = 256;
 
-/// Looks up the interface towards each source.
+/// Looks up the interface towards each source, the first ones first.
 pub(crate) fn source_routes(
     sources: impl IntoIterator<Item = IpAddr>,
 ) -> BTreeMap<IpAddr, Option<InterfaceIndex>> {
     let route = |source| Some((source, mcast_sys::route::interface_towards(source).ok()?));
-    let sources: BTreeSet<_> = sources.into_iter().collect();
-    sources.into_iter().take(MAX_SOURCES).filter_map(route).collect()
+    let mut known = BTreeSet::new();
+    let sources = sources.into_iter().filter(|source| known.insert(*source));
+    sources.take(MAX_SOURCES).filter_map(route).collect()
 }
 
 /// Looks up the route of an ordinary group of each family.

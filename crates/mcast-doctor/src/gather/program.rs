@@ -85,6 +85,11 @@ pub(crate) fn all_joined(machine: &Snapshot) -> Result<(Vec<Program>, Visibility
 /// Adds the options of the UDP sockets of this machine.
 pub(crate) fn add_socket_options(machine: &mut Snapshot) {
     machine.socket_options = processes::socket_options();
+    let first = |(inode, owners): (u64, Vec<Process>)| {
+        let owner = owners.first()?;
+        Some((inode, (owner.pid, label(owner))))
+    };
+    machine.socket_processes = processes::owners().into_iter().filter_map(first).collect();
 }
 
 /// Sets the programs of each UDP socket of this machine.

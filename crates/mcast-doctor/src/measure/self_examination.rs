@@ -182,7 +182,10 @@ fn serious(report: &Report) -> impl Iterator<Item = &Finding> {
         .filter(|finding| finding.severity >= Severity::Warning && finding.id != Id::NothingArrives)
 }
 
-/// Returns a finding as `fault firewall-drops-data This machine's firewall ...`.
+/// Returns a finding as `fault firewall-drops-data This machine's firewall ...`, with a tab and the remedy behind it.
 fn line(finding: &Finding) -> String {
-    format!("{} {} {}", finding.severity, finding.id, finding.cause.replace('\n', " "))
+    let in_one_line = |text: &str| text.replace(['\n', '\t'], " ");
+    let Finding { severity, id, cause, .. } = finding;
+    let remedy = finding.first_remedy().map(|remedy| format!("\t{}", in_one_line(&remedy)));
+    format!("{severity} {id} {}{}", in_one_line(cause), remedy.unwrap_or_default())
 }

@@ -33,8 +33,13 @@ impl PathTest {
     }
 
     fn about_listener(&self, listener: &Responder) -> Vec<Finding> {
-        let parts =
-            [self.size(listener), self.loss(listener), self.hop_limit(listener), self.duplicates(listener)];
+        let parts = [
+            self.size(listener),
+            self.unfragmented(listener),
+            self.loss(listener),
+            self.hop_limit(listener),
+            self.duplicates(listener),
+        ];
         let mut findings: Vec<_> = parts.into_iter().flatten().collect();
         findings.extend(self.own_findings(listener.id, listener.address));
         findings

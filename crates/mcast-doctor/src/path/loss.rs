@@ -93,6 +93,45 @@ impl PathTest {
         is_certain(random, sent, self.frame).then_some((passes, lost))
     }
 
+    /// Returns the finding that what fits into one frame here arrives only in fragments. Probes to the group may be fragmented
+    /// on the way. Unicast probes may not, as the datagrams of most programs may not: Linux forbids it by default for what fits
+    /// into a frame.
+    pub(super) fn unfragmented(&self, listener: &Responder) -> Option<Finding> {
+        const FEWEST_PROBES: u64 = 3;
+        if self.limit(listener).is_some_and(|(_, lost)| lost <= self.frame) {
+            return None;
+        }
+        let path = self.unicast_of(listener)?;
+        let mut sizes: Vec<_> = path.session.cases().iter().map(|case| case.size).collect();
+        sizes.retain(|size| *size <= self.frame);
+        sizes.sort_unstable();
+        let outcome = |size: usize| path.answered(|other| other == size);
+        let lost = sizes.iter().copied().find(|size| {
+            let (received, sent) = outcome(*size);
+            let by_group = self.tally(listener, |other| other == *size);
+            received == 0 && sent >= FEWEST_PROBES && by_group.received > 0
+        })?;
+        let passes = sizes.iter().copied().take_while(|size| *size < lost);
+        let passes = passes.filter(|size| outcome(*size).0 > 0).last()?;
+        let address = listener.address;
+        let finding = Finding::new(
+            Id::MtuTooSmall,
+            Severity::Fault,
+            format!("Datagrams of {lost} bytes that may not be fragmented do not reach {address}, although they fit into one frame here: a link on the way takes smaller packets. Those that may be fragmented arrive. Most programs forbid it by default."),
+        )
+        .with_evidence(self.arrivals_of(listener, lost))
+        .with_all_evidence(self.beside(listener, |size| size == lost))
+        .with_all_evidence(self.beside(listener, |size| size == passes).map(|evidence| Evidence {
+            location: format!("{passes} bytes by unicast, answered"),
+            ..evidence
+        }))
+        .with_remedies([Remedy::advice(
+            Tool::Program,
+            format!("send datagrams of at most {passes} bytes of payload, or set the same MTU on every link of the path; in a program, IP_MTU_DISCOVER with IP_PMTUDISC_DONT lets routers fragment"),
+        )]);
+        Some(finding)
+    }
+
     /// Returns the finding that datagrams of every size are lost, or their replies.
     pub(super) fn loss(&self, listener: &Responder) -> Option<Finding> {
         let limit = self.limit(listener).map_or(usize::MAX, |(_, lost)| lost);

@@ -170,18 +170,23 @@ impl PathTest {
     pub(super) fn own_findings(&self, responder: u64, address: IpAddr) -> impl Iterator<Item = Finding> {
         let text = self.examination_of(responder).map_or("", |result| &result.text);
         let lines = text.strip_prefix(EXAMINED).unwrap_or_default().lines();
-        lines.filter_map(move |line| own_finding(line, address)).collect::<Vec<_>>().into_iter()
+        let group = self.address;
+        lines.filter_map(move |line| own_finding(line, address, group)).collect::<Vec<_>>().into_iter()
     }
 }
 
-/// Parses `fault firewall-drops-data CAUSE`.
-fn own_finding(line: &str, address: IpAddr) -> Option<Finding> {
+/// Parses `fault firewall-drops-data CAUSE`. The remedy behind it is not shown: anyone in the network can send it, and users run
+/// what they read.
+fn own_finding(line: &str, address: IpAddr, group: mcast::GroupAddr) -> Option<Finding> {
+    let line = line.split('\t').next().unwrap_or(line);
     let (severity, rest) = line.split_once(' ')?;
     let (id, cause) = rest.split_once(' ')?;
     let severity =
         [Severity::Fault, Severity::Warning].into_iter().find(|each| each.to_string() == severity)?;
     let cause = format!("{address} reports about itself: {cause}");
-    let advice = format!("run `mcast doctor` on {address} for the remedy, or see `mcast explain {id}`");
+    let advice = format!(
+        "run `mcast doctor {group}` on {address} for the remedy, while this machine probes; or see `mcast explain {id}`"
+    );
     Some(
         Finding::new(id.parse::<Id>().ok()?, severity, cause)
             .with_remedies([Remedy::advice(Tool::Network, advice)]),

@@ -112,6 +112,20 @@ fn sizes_within_and_beyond_a_frame_have_different_causes() {
 }
 
 #[test]
+fn what_arrives_only_in_fragments_does_not_arrive_from_most_programs() {
+    let whole = with_unicast(lossy(|_, _| true), |size, _| size < FRAME);
+    let finding = only(&whole);
+    assert_eq!((finding.id, finding.severity), (Id::MtuTooSmall, Severity::Fault));
+    assert!(
+        finding.cause.starts_with("Datagrams of 1472 bytes that may not be fragmented"),
+        "{}",
+        finding.cause
+    );
+    assert_eq!(ids(&with_unicast(lossy(|_, _| true), |size, _| size <= FRAME)), [], "fragments alone");
+    assert_eq!(ids(&with_unicast(lossy(|_, _| true), |_, _| false)), [], "no unicast at all");
+}
+
+#[test]
 fn a_router_needs_one_hop_and_a_threshold_more() {
     assert_eq!(findings_of(16, |_, hops| hops > 1, 1, 1, 1), [Id::TtlTooSmall]);
     assert_eq!(findings_of(16, |_, hops| hops > 2, 2, 1, 1), [Id::TtlTooSmall]);

@@ -20,9 +20,9 @@ pub(crate) fn recv_from(sources: &[IpAddr], to: SocketAddr) -> Remedy {
     Remedy::now(Tool::Mcast, ["recv", &format!("{}@{to}", sources.join(","))])
 }
 
-/// Sends with a hop limit that crosses routers.
+/// Sends a datagram with a hop limit that crosses routers.
 pub(crate) fn send_far(to: SocketAddr) -> Remedy {
-    Remedy::now(Tool::Mcast, ["send", "--ttl", "16", &to.to_string()])
+    Remedy::now(Tool::Mcast, ["send", "--ttl", "16", &to.to_string(), "test"])
 }
 
 /// Listens for the probes that the sending machine runs with [`probe`].

@@ -20,6 +20,7 @@ mod bsd;
 )]
 pub(crate) mod linux;
 pub(crate) mod mcast;
+pub(crate) mod socket;
 #[cfg(any(test, windows))]
 mod windows;
 

@@ -60,6 +60,8 @@ pub(crate) struct Snapshot {
     pub(crate) parts: Vec<ExaminedPart>,
     /// The options of UDP sockets, by the inode of the socket, as far as programs may be inspected.
     pub(crate) socket_options: BTreeMap<u64, SocketOptions>,
+    /// A process that has each socket open, with its name, by the inode of the socket.
+    pub(crate) socket_processes: BTreeMap<u64, (u32, String)>,
     /// The groups that bridges have learnt by snooping.
     pub(crate) bridge_groups: Vec<BridgeGroup>,
     /// The ports of bridges behind which there are routers or queriers, which get every group.

@@ -46,6 +46,8 @@ pub(crate) struct Wire {
     pub(crate) other_protocols: BTreeMap<InterfaceIndex, u64>,
     /// Captured frames that were not recorded, because they were of too many flows, datagrams or messages.
     pub(crate) unrecorded: u64,
+    /// Frames of a file whose link layer cannot be decoded.
+    pub(crate) undecodable: u64,
     /// What was captured on the ports of tapped bridges and bonds.
     pub(crate) ports: PortTraffic,
     /// All frames that arrived behind the XDP program of an interface that has one, and their bytes.

@@ -25,6 +25,8 @@ pub(crate) struct Numbering {
     meter: SequenceMeter,
     search: FieldSearch,
     gaps: Vec<Gap>,
+    /// The number of datagrams whose numbers were counted.
+    counted: u64,
     /// The number of datagrams in each [`SLOT`] since the first.
     slots: Vec<u32>,
     first: Option<SystemTime>,
@@ -42,6 +44,8 @@ pub(crate) struct Gap {
     pub(crate) pause: Duration,
     /// How many numbers are missing.
     pub(crate) missing: u64,
+    /// How many datagrams had arrived before the gap.
+    pub(crate) position: u64,
 }
 
 impl Numbering {
@@ -58,6 +62,7 @@ impl Numbering {
         {
             (self.meter, self.previous) = (SequenceMeter::default(), None);
             self.gaps.clear();
+            self.counted = 0;
             for (payload, time) in samples {
                 self.count(key, &payload, time);
             }
@@ -73,9 +78,13 @@ impl Numbering {
         }
         let pause = self.previous.and_then(|previous| time.duration_since(previous).ok()).unwrap_or_default();
         self.previous = Some(time);
+        let position = self.counted;
+        self.counted += 1;
         match u64::try_from(update.lost) {
             Ok(0) => {}
-            Ok(missing) if self.gaps.len() < MAX_GAPS => self.gaps.push(Gap { time, pause, missing }),
+            Ok(missing) if self.gaps.len() < MAX_GAPS => {
+                self.gaps.push(Gap { time, pause, missing, position });
+            }
             Ok(_) => {}
             Err(_) => self.fill(update.lost.unsigned_abs()),
         }
@@ -150,8 +159,10 @@ impl Default for FieldSearch {
 }
 
 impl FieldSearch {
-    /// The number of payloads that are compared.
+    /// The number of different payloads that are compared.
     const SAMPLES: usize = 32;
+    /// How often each of them may arrive.
+    const COPIES: usize = 4;
     /// A counter is searched for in this many bytes.
     const DEPTH: usize = 32;
     /// Slower streams are not judged, because a time in seconds would look like a counter.
@@ -169,7 +180,9 @@ impl FieldSearch {
         let Self::Running(samples) = self else { return None };
         let start = payload.get(..Self::DEPTH).unwrap_or(payload);
         samples.push((start.to_vec(), time));
-        if samples.len() < Self::SAMPLES {
+        // A copy of the datagram before does not show how the next one is numbered.
+        let different = 1 + samples.windows(2).filter(|pair| pair[0].0 != pair[1].0).count();
+        if different < Self::SAMPLES && samples.len() < Self::SAMPLES * Self::COPIES {
             return None;
         }
         let samples = std::mem::take(samples);

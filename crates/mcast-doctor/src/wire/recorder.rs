@@ -112,6 +112,7 @@ impl Recorder {
             refused: BTreeMap::new(),
             other_protocols: BTreeMap::new(),
             unrecorded: self.unrecorded,
+            undecodable: 0,
             ports: PortTraffic::default(),
             unfiltered: BTreeMap::new(),
             unicast: Vec::new(),
@@ -184,10 +185,11 @@ impl Recorder {
             vlan: Tagging::of(packet.vlans()),
         };
         let defect = defect(ip, udp);
+        let hardware = packet.hardware_addresses();
         let summary = DatagramSummary {
             time: context.time,
-            mac: packet.ethernet.map(|ethernet| ethernet.source),
-            ethernet_destination: packet.ethernet.map(|ethernet| ethernet.destination),
+            mac: hardware.map(|(_, source)| source),
+            ethernet_destination: hardware.map(|(destination, _)| destination),
             hop_limit: ip.hop_limit,
             identification: identification(ip),
             hash: hash(udp.payload),

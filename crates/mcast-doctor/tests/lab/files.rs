@@ -32,6 +32,83 @@ fn pcap(frames: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
+/// Examines a pcap file with frames of this link type, changed by a function.
+fn explain_link(
+    number: u32,
+    change: impl Fn(Vec<u8>) -> Vec<u8>,
+    of_file: impl Fn(Vec<u8>) -> Vec<u8>,
+) -> Report {
+    let frames: Vec<_> = rtp_frames(300, |_| {}).into_iter().map(change).collect();
+    let mut bytes = pcap(&frames);
+    bytes[20..24].copy_from_slice(&number.to_le_bytes());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("capture");
+    std::fs::write(&path, of_file(bytes)).unwrap();
+    explain_capture(&path).unwrap()
+}
+
+fn same(bytes: Vec<u8>) -> Vec<u8> {
+    bytes
+}
+
+#[test]
+fn frames_that_cannot_be_decoded_leave_the_verdict_unknown() {
+    const BLUETOOTH: u32 = 187;
+    const WIRELESS: u32 = 105;
+    const RADIOTAP: u32 = 127;
+    const PPP: u32 = 9;
+    for number in [BLUETOOTH, WIRELESS, RADIOTAP, PPP] {
+        let report = explain_link(number, same, same);
+        assert_eq!(report.verdict(), Verdict::Unknown, "{number}: {report:#?}");
+        assert!(report.summary().contains("what 300 frames contain"), "{number}: {}", report.summary());
+    }
+}
+
+#[test]
+fn wireless_and_point_to_point_captures_and_compressed_ones_are_examined() {
+    use std::io::Write;
+    let arrives = |report: &Report| {
+        assert_healthy(report);
+        let seen =
+            |text: &str| report.observations.iter().any(|observation| observation.message.contains(text));
+        assert!(seen("300 datagrams"), "{report:#?}");
+    };
+    arrives(&explain_link(
+        127,
+        |frame| {
+            let radiotap = [0, 0, 8, 0, 0, 0, 0, 0];
+            let header =
+                [&[0x08, 2, 0, 0][..], &frame[..6], &[2, 0, 0, 0, 0, 9], &frame[6..12], &[0, 0]].concat();
+            [&radiotap[..], &header, &[0xaa, 0xaa, 3, 0, 0, 0], &frame[12..]].concat()
+        },
+        same,
+    ));
+    arrives(&explain_link(9, |frame| [&[0xff, 3, 0, 0x21][..], &frame[14..]].concat(), same));
+    let compressed = |bytes: Vec<u8>| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    arrives(&explain_link(1, same, compressed));
+    let cut = explain_link(1, same, |bytes| {
+        let mut bytes = compressed(bytes);
+        bytes.truncate(bytes.len() / 2);
+        bytes
+    });
+    assert_eq!(cut.verdict(), Verdict::Unknown, "{cut:#?}");
+}
+
+#[test]
+fn capture_of_more_flows_than_are_recorded_leaves_the_verdict_unknown() {
+    let net = Net::new();
+    let source = |number: u32| std::net::Ipv4Addr::from(0x0a09_0000 + number).to_string();
+    let report = explain(
+        &(0..1200).map(|number| net.frame(&source(number), "239.1.2.3:5000", number)).collect::<Vec<_>>(),
+    );
+    assert_eq!(report.verdict(), Verdict::Unknown, "{report:#?}");
+    assert!(report.summary().contains("what 200 frames contain"), "{}", report.summary());
+}
+
 fn frames(source: &str) -> Vec<Vec<u8>> {
     let net = Net::new();
     (0..20).map(|number| net.frame(source, "239.1.2.3:5000", number)).collect()

@@ -2,6 +2,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
+mod behind;
 mod boxes;
 mod combined;
 mod depth;
@@ -17,11 +18,13 @@ mod ipsec;
 mod ipv6;
 mod measure;
 mod misaddressed;
+mod missed;
 mod net;
 mod path;
 mod programs;
 mod relays;
 mod remedies;
+mod repair;
 mod routers;
 mod routing;
 mod sockets;

@@ -6,8 +6,8 @@ use mcast_stream_proto::history::{HistoryContent, Position, RequestedStart};
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{Incarnation, MessageNumber};
 
-use crate::disk::Disk;
 use crate::world::{STREAM, keys};
+use mcast_disk::Disk;
 
 const MESSAGES: u64 = 200;
 

@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod damage;
-mod disk;
+mod keys;
+mod lineages;
 mod space;
 mod world;
 

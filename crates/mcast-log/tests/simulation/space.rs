@@ -5,8 +5,8 @@ use mcast_stream_proto::history::HistoryContent;
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{Incarnation, MessageNumber};
 
-use crate::disk::{Disk, Faults};
 use crate::world::STREAM;
+use mcast_disk::{Disk, Faults};
 
 fn message(bytes: &[u8]) -> [HistoryContent<&[u8]>; 1] {
     [HistoryContent::Message { key: None, bytes }]

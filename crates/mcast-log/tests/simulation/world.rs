@@ -10,7 +10,7 @@ use mcast_stream_proto::history::{GapCause, HistoryContent, HistoryRecord, Posit
 use mcast_stream_proto::seal::{Algorithm, Cipher, GroupSecret, Keys, Purpose, Secret};
 use mcast_stream_proto::wire::{Incarnation, KeyEpoch, MessageKey, MessageNumber, StreamId};
 
-use crate::disk::{Disk, Faults};
+use mcast_disk::{Disk, Faults};
 
 pub(crate) const STREAM: StreamId = StreamId(7);
 

@@ -1,4 +1,5 @@
-//! Common payloads of multicast datagrams: RTP, MPEG transport streams, MoldUDP64, PTP, mDNS, SSDP, AMT.
+//! Common payloads of multicast datagrams: RTP, MPEG transport streams, MoldUDP64, PTP, mDNS, SSDP, AMT, and the protocols of
+//! routers, hosts and discovery ([`Service`]).
 //!
 //! [`recognize`] determines the type of a payload and returns nothing if in doubt. A payload whose type is
 //! already known is parsed by the `parse` function of that type.
@@ -12,6 +13,7 @@ mod mold_udp64;
 mod mpeg_ts;
 mod ptp;
 mod rtp;
+mod service;
 mod ssdp;
 
 pub use amt::{AmtMac, AmtMessage};
@@ -22,6 +24,7 @@ pub use mold_udp64::{MoldMessages, MoldUdp64};
 pub use mpeg_ts::{ContinuityCounts, ContinuityTracker, MpegTs, PidCounts, TsPacket, TsPackets};
 pub use ptp::{Ptp, PtpKind};
 pub use rtp::Rtp;
+pub use service::{Service, ServiceProtocol};
 pub use ssdp::{Ssdp, SsdpHeaders, SsdpKind};
 
 /// The payload of a datagram.
@@ -42,12 +45,14 @@ pub enum Payload<'a> {
     Ssdp(Ssdp<'a>),
     /// AMT, which carries multicast in unicast (RFC 7450).
     Amt(AmtMessage<'a>),
+    /// Another protocol that is named and summarized.
+    Service(Service<'a>),
 }
 
 /// Returns the payload of a datagram sent to this port and address, which may be a group or a host. Returns
 /// `None` if the payload is of another type or ambiguous.
 ///
-/// PTP, mDNS, SSDP and AMT are recognized on their own ports only. A transport stream and MoldUDP64 are recognized
+/// PTP, mDNS, SSDP, AMT and most protocols of routers and of discovery are recognized on their own ports only. A transport stream and MoldUDP64 are recognized
 /// by their structure, up to the last byte. RTP has little structure, so it is recognized only if it contains
 /// a transport stream, or if all fields and the port are plausible.
 #[must_use]
@@ -59,6 +64,9 @@ pub fn recognize(port: u16, group: IpAddr, payload: &[u8]) -> Option<Payload<'_>
         // AMT is unicast. A stream may have its port by chance.
         AmtMessage::PORT if !group.is_multicast() => return AmtMessage::parse(payload).map(Payload::Amt),
         _ => {}
+    }
+    if let Some(service) = Service::of_datagram(port, group, payload) {
+        return Some(Payload::Service(service));
     }
     if let Some(stream) = MpegTs::parse(payload) {
         return Some(Payload::MpegTs(stream));
@@ -81,6 +89,7 @@ impl<'a> Payload<'a> {
             Self::Mdns(_) => "mDNS",
             Self::Ssdp(_) => "SSDP",
             Self::Amt(_) => "AMT",
+            Self::Service(service) => service.protocol().name(),
         }
     }
 
@@ -92,7 +101,12 @@ impl<'a> Payload<'a> {
         match self {
             Self::Rtp(rtp) => Some((rtp.sequence as u64, 1, 16)),
             Self::MoldUdp64(mold) => Some((mold.sequence, mold.messages.len() as u64, 64)),
-            Self::MpegTs(_) | Self::Ptp(_) | Self::Mdns(_) | Self::Ssdp(_) | Self::Amt(_) => None,
+            Self::MpegTs(_)
+            | Self::Ptp(_)
+            | Self::Mdns(_)
+            | Self::Ssdp(_)
+            | Self::Amt(_)
+            | Self::Service(_) => None,
         }
     }
 
@@ -117,6 +131,7 @@ impl fmt::Display for Payload<'_> {
             Self::Mdns(dns) => write!(f, "mDNS {dns}"),
             Self::Ssdp(ssdp) => ssdp.fmt(f),
             Self::Amt(message) => message.fmt(f),
+            Self::Service(service) => service.fmt(f),
         }
     }
 }

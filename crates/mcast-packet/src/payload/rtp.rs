@@ -97,9 +97,15 @@ impl<'a> Rtp<'a> {
     /// payload type, a nonzero SSRC, a payload, and an even port (RFC 3550 section 11) that is not
     /// privileged.
     pub(super) fn is_likely(&self, port: u16) -> bool {
+        self.mpeg_ts().is_some() || (self.is_plausible() && port.is_multiple_of(2) && port >= 1024)
+    }
+
+    /// Returns whether all fields are plausible, whatever the port: no contributing sources, an assigned or dynamic payload type,
+    /// a nonzero SSRC, and a payload. Only a series of packets with the same SSRC and increasing numbers is conclusive.
+    #[must_use]
+    pub const fn is_plausible(&self) -> bool {
         let is_known_type = matches!(self.payload_type, 0 | 3..=18 | 25 | 26 | 28 | 31 | 32 | 34 | 96..=127);
-        let is_plausible = self.csrc_count == 0 && self.ssrc != 0 && !self.payload.is_empty();
-        self.mpeg_ts().is_some() || (is_known_type && is_plausible && port.is_multiple_of(2) && port >= 1024)
+        is_known_type && self.csrc_count == 0 && self.ssrc != 0 && !self.payload.is_empty()
     }
 }
 

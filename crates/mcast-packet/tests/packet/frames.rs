@@ -248,7 +248,7 @@ fn cooked_and_loopback_captures_are_decoded() {
         let packet = Packet::decode(&bytes, cooked.link_type(), Checksums::Computed);
         assert_eq!(packet.to_string(), "Cooked / IP / UDP 10.0.0.1:4000 > 239.1.2.3:5000 / Raw");
         assert_eq!(packet.cooked, Some(cooked));
-        assert_eq!(packet.link_length(cooked.link_type()), length);
+        assert_eq!(packet.link_length(), length);
         bytes.truncate(15);
         let short = Packet::decode(&bytes, cooked.link_type(), Checksums::Computed);
         assert_eq!(short.to_string(), "malformed: cooked capture is shorter than its header");

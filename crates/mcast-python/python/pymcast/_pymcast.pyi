@@ -1118,7 +1118,7 @@ class StreamEvent:
         needs a snapshot that includes all messages before `message`), "restarted" (the publisher restarted as
         `incarnation`, and numbers messages from 0 again), "continued" (another publisher, with `incarnation`, continues
         the stream for the former one), "ended" (after `message` messages), "stalled" (delivery waits
-        for a gap), "path-silent", "path-back", "publisher-silent", "publisher-back", "evicted" (this subscriber was too slow
+        for a gap), "path-silent", "path-back", "publisher-silent", "publisher-back", "internal-error" (a bug: please report it), "evicted" (this subscriber was too slow
         for the publisher), "full" (the publisher accepts no more subscribers), "rival" (ignoring another publisher of
         the stream, with `incarnation`), "key-missing" (the key of `epoch`), "key-wrong" (datagrams name the key of
         `epoch` but were not sealed with it), "signed" (the stream is signed, which is not verified: see signed_by),
@@ -1171,12 +1171,12 @@ class PublisherEvent:
     """An event of a publisher; str() describes it."""
     @property
     def kind(self) -> str:
-        """"joined", "left", "silent" (no status for too long), "evicted" (too slow; it was `count` datagrams behind),
+        """"joined", "left", "failed" (left because of an error), "silent" (no status for too long), "evicted" (too slow; it was `count` datagrams behind),
         "returned" (caught up), "refused" (too many subscribers), "unrecoverable" (missed `count` datagrams that have
         left the retransmission buffer), "slowed" (it lost datagrams, so the rate was lowered to `count` bytes per second),
         "limited" (its path limits the automatic rate, to `count` bytes per second at present),
         "quorum-lost" (messages cannot be acknowledged as required), "quorum-present" (they can again), "unacknowledged"
-        (`count` messages were given up), "recovered" (the rate is as configured again), "incomplete" (has given up `count` datagrams), "missed" (`count`
+        (`count` messages were given up), "recovered" (the rate is as configured again), "incomplete" (has given up `count` datagrams, or lost as many messages), "missed" (`count`
         events were discarded because they were not fetched), or "other".
         """
     @property
@@ -1316,7 +1316,7 @@ class Watermark:
         """Its address, as "ADDRESS:PORT"."""
     @property
     def presence(self) -> str:
-        """"present", "evicted" (too slow), "left" or "silent"."""
+        """"present", "evicted" (too slow), "left", "failed" (left because of an error) or "silent"."""
     @property
     def since(self) -> int:
         """The number of the first message that it acknowledges: the first after its last loss."""
@@ -1342,13 +1342,19 @@ class Closing:
         """Subscribers that have received and read everything."""
     @property
     def unread(self) -> int:
-        """Subscribers that have received everything but not read all of it."""
+        """Subscribers whose application is still reading what they have received, or a history."""
     @property
     def behind(self) -> list[tuple[int, int]]:
         """Connected subscribers that have not confirmed everything, each with the number of datagrams it is missing."""
     @property
     def incomplete(self) -> int:
         """Subscribers with unrecoverable losses, including those that have left."""
+    @property
+    def left(self) -> int:
+        """Subscribers that left before the end."""
+    @property
+    def failed(self) -> int:
+        """Subscribers that left because of an error."""
     @property
     def unknown(self) -> int:
         """Subscribers that became silent before they confirmed everything; what they received is unknown."""
@@ -1457,8 +1463,9 @@ class Publisher:
     history: the size of the retransmission buffer in bytes. Default: 8 MiB.
     flow: "slowest" waits for the slowest subscriber, "none" does not wait, and "one-way" needs no feedback: nothing is
         repaired, and subscribers send nothing.
-    fec: forward error correction: "off", "auto" (as much parity as the losses of the subscribers require), or a pair
-        such as (20, 4): 4 symbols after each block of 20 datagrams.
+    fec: forward error correction: "off", "crowd" (parity only while many subscribers lose different datagrams), "auto" (as
+        much parity as the losses of the subscribers require), or a pair such as (20, 4): 4 symbols after each block of 20
+        datagrams. Default: "crowd".
     fec_delay: with fec, how many seconds a block waits to be full before its parity is sent: with a longer time, a slow
         stream needs less parity, and what is lost is recovered later. Default: 0.01.
     eviction: a subscriber that holds up the others and makes no progress for this many seconds is evicted.
@@ -1502,7 +1509,7 @@ class Publisher:
         ack_when: Literal["received", "processed"] = "received",
         ack_lost: Literal["block", "report"] = "block",
         evict_below: int | None = None,
-        fec: Literal["off", "auto"] | tuple[int, int] | None = None,
+        fec: Literal["off", "crowd", "auto"] | tuple[int, int] | None = None,
         fec_delay: float | None = None,
         signing_key: SigningKeyLike | None = None,
     ) -> Self: ...

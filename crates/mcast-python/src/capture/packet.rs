@@ -125,8 +125,16 @@ pub(crate) fn _packet(
     Ok(Packet { bytes, metadata })
 }
 
-const LINK_TYPES: [LinkType; 5] =
-    [LinkType::Ethernet, LinkType::Ip, LinkType::LinuxCooked, LinkType::LinuxCooked2, LinkType::Loopback];
+const LINK_TYPES: [LinkType; 8] = [
+    LinkType::Ethernet,
+    LinkType::Ip,
+    LinkType::LinuxCooked,
+    LinkType::LinuxCooked2,
+    LinkType::Loopback,
+    LinkType::Wireless,
+    LinkType::Radiotap,
+    LinkType::Ppp,
+];
 
 const DIRECTIONS: [Direction; 6] = [
     Direction::ToUs,
@@ -143,6 +151,9 @@ fn link_type_name(link_type: LinkType) -> &'static str {
         LinkType::LinuxCooked => "linux-cooked",
         LinkType::LinuxCooked2 => "linux-cooked-2",
         LinkType::Loopback => "loopback",
+        LinkType::Wireless => "ieee-802.11",
+        LinkType::Radiotap => "radiotap",
+        LinkType::Ppp => "ppp",
         _ => "ethernet",
     }
 }

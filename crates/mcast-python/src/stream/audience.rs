@@ -9,12 +9,12 @@ use super::statistics::PublisherStatistics;
 #[pyclass(frozen, eq, get_all, module = "pymcast")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PublisherEvent {
-    /// "joined", "left", "silent" (no status for too long), "evicted" (too slow; it was `count` datagrams behind),
+    /// "joined", "left", "failed" (left because of an error), "silent" (no status for too long), "evicted" (too slow; it was `count` datagrams behind),
     /// "returned" (caught up), "refused" (too many subscribers), "unrecoverable" (missed `count` datagrams that have
     /// left the retransmission buffer), "slowed" (it lost datagrams, so the rate was lowered to `count` bytes per second),
     /// "limited" (its path limits the automatic rate, to `count` bytes per second at present),
     /// "quorum-lost" (messages cannot be acknowledged as required), "quorum-present" (they can again), "unacknowledged"
-    /// (`count` messages were given up), "recovered" (the rate is as configured again), "incomplete" (has given up `count` datagrams), "missed" (`count`
+    /// (`count` messages were given up), "recovered" (the rate is as configured again), "incomplete" (has given up `count` datagrams, or lost as many messages), "missed" (`count`
     /// events were discarded because they were not fetched), or "other".
     kind: &'static str,
     /// The subscriber that it is about.
@@ -47,8 +47,9 @@ impl From<Event> for PublisherEvent {
             Event::Unrecoverable(subscriber, first, end) => {
                 Self { count: Some(end.ahead_of(first)), ..about("unrecoverable", subscriber) }
             }
-            Event::SubscriberIncomplete(subscriber, count) => {
-                Self { count: Some(count), ..about("incomplete", subscriber) }
+            Event::SubscriberFailed(subscriber) => about("failed", subscriber),
+            Event::SubscriberIncomplete { subscriber, datagrams, messages } => {
+                Self { count: Some(datagrams.max(messages)), ..about("incomplete", subscriber) }
             }
             Event::Slowed { subscriber, rate, .. } => {
                 Self { count: Some(rate), ..about("slowed", subscriber) }
@@ -96,12 +97,16 @@ impl PublisherEvent {
 pub(crate) struct Closing {
     /// Subscribers that have received and read everything.
     complete: usize,
-    /// Subscribers that have received everything but not read all of it.
+    /// Subscribers whose application is still reading what they have received, or a history.
     unread: u64,
     /// Connected subscribers that have not confirmed everything, each with the number of datagrams it is missing.
     behind: Vec<(u64, u64)>,
     /// Subscribers with unrecoverable losses, including those that have left.
     incomplete: u64,
+    /// Subscribers that left before the end.
+    left: u64,
+    /// Subscribers that left because of an error.
+    failed: u64,
     /// Subscribers that became silent before they confirmed everything; what they received is unknown.
     unknown: u64,
     /// Datagrams that were queued but not sent before the timeout.
@@ -119,6 +124,8 @@ impl From<mcast_stream::Closing> for Closing {
             unread: closing.audience.unread,
             behind: closing.behind.iter().map(|(subscriber, missing)| (subscriber.0, *missing)).collect(),
             incomplete: closing.audience.incomplete,
+            left: closing.audience.left,
+            failed: closing.audience.failed,
             unknown: closing.audience.unknown,
             unsent: closing.unsent,
             acknowledged: closing.acknowledged.map(|progress| progress.is_complete()),

@@ -46,7 +46,7 @@ pub(crate) struct StreamEvent {
     /// needs a snapshot that includes all messages before `message`), "restarted" (the publisher restarted as
     /// `incarnation`, and numbers messages from 0 again), "continued" (another publisher, with `incarnation`, continues
     /// the stream for the former one), "ended" (after `message` messages), "stalled" (delivery waits
-    /// for a gap), "path-silent", "path-back", "publisher-silent", "publisher-back", "evicted" (this subscriber was too slow
+    /// for a gap), "path-silent", "path-back", "publisher-silent", "publisher-back", "internal-error" (a bug: please report it), "evicted" (this subscriber was too slow
     /// for the publisher), "full" (the publisher accepts no more subscribers), "rival" (ignoring another publisher of
     /// the stream, with `incarnation`), "key-missing" (the key of `epoch`), "key-wrong" (datagrams name the key of
     /// `epoch` but were not sealed with it), "signed" (the stream is signed, which is not verified: see signed_by),

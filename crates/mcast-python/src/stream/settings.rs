@@ -163,9 +163,10 @@ impl Correction {
         match self {
             Self::Fixed(data, parity) => Ok(Fec::Fixed { data: *data, parity: *parity }),
             Self::Word(word) if word == "off" => Ok(Fec::Off),
+            Self::Word(word) if word == "crowd" => Ok(Fec::Crowd),
             Self::Word(word) if word == "auto" => Ok(Fec::Auto),
             Self::Word(word) => Err(value_error(format_args!(
-                "{word:?} is not a forward error correction: use \"off\", \"auto\", or a pair such as (20, 4)"
+                "{word:?} is not a forward error correction: use \"off\", \"crowd\", \"auto\", or a pair such as (20, 4)"
             ))),
         }
     }

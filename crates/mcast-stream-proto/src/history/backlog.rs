@@ -5,17 +5,20 @@ use alloc::collections::VecDeque;
 use core::net::SocketAddr;
 
 use super::record::Position;
+use super::running::RunTime;
 use crate::subscriber::SubscriberEvent;
 use crate::wire::{Incarnation, MessageKey, MessageNumber};
 
 /// The memory of an item besides its bytes.
-const ITEM: usize = 96;
+const ITEM: usize = 104;
 
 /// A message or event of the live stream, and its position in the stream's content.
 #[derive(Debug)]
 pub(super) struct LiveItem {
     pub(super) at: Position,
     pub(super) content: LiveContent,
+    /// When it arrived.
+    pub(super) arrived: RunTime,
 }
 
 #[derive(Debug)]

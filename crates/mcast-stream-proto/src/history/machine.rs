@@ -15,29 +15,20 @@ use core::net::SocketAddr;
 use core::ops::Range;
 
 use super::backlog::{Backlog, LiveContent, LiveItem};
+use super::reading::{LONGEST_WAIT, Reading, SHORTEST_WAIT};
 use super::record::{HistoryContent, HistoryRecord, Position};
+use super::running::{RunTime, RunningClock};
+use super::search::{self, Search};
 use super::wire::{AnswerFrame, AnswerStatus, RecordReader, RequestedStart};
 use crate::random::Random;
-use crate::subscriber::{Cause, Item, Message, Step, SubscriberEvent, SubscriberStatistics};
+use crate::subscriber::{Cause, HistoryAccount, Item, Message, Step, SubscriberEvent, SubscriberStatistics};
 use crate::wire::{Incarnation, MessageKey, MessageNumber};
 use crate::{ClockTime, Nanos};
 
-/// The interval of requests that bring nothing new, which doubles until the longest.
-const FIRST_RETRY: Nanos = Nanos::from_millis(20);
-const LONGEST_RETRY: Nanos = Nanos::from_millis(200);
-/// The longest interval of requests that fail. A part of it is random, so that the clients of a server that restarts do
-/// not come back all at once.
-const LONGEST_FAILED_RETRY: Nanos = Nanos::SECOND;
-/// A client adds a random time to the one that a server sends it away for: up to one part in this many.
-const WAIT_JITTER: u64 = 8;
-/// The shortest and the longest time for which a server can send a client away. Others count as these.
-const SHORTEST_WAIT: Nanos = Nanos::from_millis(50);
-const LONGEST_WAIT: Nanos = Nanos::from_secs(60);
-/// The longest time until its turn that a client can expect, because servers send it away for half of that. It stands for
-/// longer times, too.
-pub const LONGEST_EXPECTED: Nanos = Nanos(2 * LONGEST_WAIT.0);
 /// How long servers can send away a start, again and again, before the patience counts: more than 10,000 turns take.
 const LONGEST_AWAY: Nanos = Nanos::from_secs(6 * 3_600);
+/// The same for a loss that is healed, while the live stream waits: this many times the patience.
+const HEALING_AWAY: u64 = 12;
 /// How long a start with a number waits for the live stream, which shows the present incarnation.
 const LIVE_WAIT: Nanos = Nanos::from_millis(1_500);
 /// How long after the end of a closed stream a live one is awaited: a publisher sends heartbeats every second.
@@ -45,8 +36,6 @@ const ABSENCE: Nanos = Nanos::from_secs(3);
 /// How many times the patience a start waits for the first answer: while many connect, the system of the server drops SYNs,
 /// which clients repeat after 1, 3 and 7 s.
 const START_PATIENCE: u64 = 3;
-/// How long nothing is healed after no server could be used.
-const HEAL_PAUSE: Nanos = Nanos::from_secs(10);
 /// A full backlog ends the healing of a loss if the history has brought nothing for this time.
 const STALL: Nanos = Nanos::SECOND;
 /// The most records of an answer.
@@ -81,10 +70,15 @@ pub struct HistoryConfig {
     /// The memory for the live stream while messages come from the history, in bytes. Default: 64 MiB. If it is full,
     /// the oldest messages in it are discarded, and come from the history as well.
     pub backlog: usize,
+    /// Whether servers are searched: [`search`](HistoryMachine::search) returns what is to be sent, and
+    /// [`server_found`](HistoryMachine::server_found) takes what is found. Default: no, because they are named.
+    pub searches: bool,
     /// How long to wait for a history that brings nothing new. Default: 5 s, longer than bridges wait for each other. A
-    /// start waits three times as long for the first answer. The time for which servers that serve others first send this
-    /// client away does not count: at most 6 hours of a start, or the patience of a loss that is healed, without a
-    /// record between.
+    /// start waits three times as long for the first answer, from when the live stream is known; with
+    /// [`HistoryStart::Oldest`] only 1.5 s if nothing shows that there is a server. The time for which this process does
+    /// not run does not count. The time for which servers that serve others first send this
+    /// client away does not count: at most 6 hours of a start, or 12 times the patience of a loss that is healed,
+    /// without a record between.
     pub patience: Nanos,
     /// Seed of random times. It should differ between subscribers. Default: 0.
     pub seed: u64,
@@ -93,7 +87,7 @@ pub struct HistoryConfig {
 impl Default for HistoryConfig {
     fn default() -> Self {
         let patience = Nanos::from_secs(5);
-        Self { start: None, heal: false, stops: false, backlog: 64 << 20, patience, seed: 0 }
+        Self { start: None, heal: false, stops: false, backlog: 64 << 20, searches: false, patience, seed: 0 }
     }
 }
 
@@ -115,17 +109,8 @@ pub struct HistoryQuery {
     pub start: RequestedStart,
     /// The most records.
     pub count: u32,
-    /// Whether there may be no server, so that a short search is enough.
-    pub is_optional: bool,
-}
-
-/// Why a request has no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HistoryFailure {
-    /// No server was found.
-    NotFound,
-    /// None of the servers can be used at present.
-    Unusable,
+    /// The server that was found; `None` if servers are named.
+    pub server: Option<SocketAddr>,
 }
 
 /// What the machine adds to the counters of its subscriber. The sums wrap.
@@ -159,16 +144,6 @@ enum Current {
     Live(MessageNumber, Option<MessageKey>, Box<[u8]>),
 }
 
-/// What servers have sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Response {
-    Nothing,
-    /// Others are served first.
-    SentAway,
-    /// Records, or that there are none at present.
-    Answer,
-}
-
 /// How what is delivered relates to a start in the past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Start {
@@ -181,50 +156,26 @@ enum Start {
     Live,
 }
 
-/// Reading the history from the position on.
-#[derive(Clone, Copy, Debug)]
-struct Reading {
-    /// Why the messages are missing.
-    cause: Cause,
-    /// The request that is under way.
-    request: Option<u64>,
-    /// How the last answer ended, until its records are taken.
-    answered: Option<AnswerStatus>,
-    /// The backlog is full, and the history brings nothing.
-    must_give_up: bool,
-    /// When the position last advanced.
-    progress_at: ClockTime,
-    next_request_at: ClockTime,
-    retry: Nanos,
-    /// Until when the server has sent this client away.
-    away_until: ClockTime,
-    /// Whether that was reported, and no answer has arrived since.
-    is_queue_reported: bool,
-    /// The position of the last request.
-    requested_from: Option<Position>,
-    response: Response,
-    failure: Option<HistoryFailure>,
-    /// Since when the answers reach the end of the history.
-    edge_since: Option<ClockTime>,
+/// What was reported to the application of the incarnation that was entered, and given to it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reported {
+    /// The first message after the last loss, or else the first of all.
+    since: MessageNumber,
+    /// Messages that were reported as lost.
+    lost: u64,
+    /// Whether an unknown number of them was.
+    is_loss_unknown: bool,
+    /// The last message that was given to it from here.
+    last: Option<MessageNumber>,
 }
 
-impl Reading {
-    const fn new(now: ClockTime, cause: Cause) -> Self {
-        Self {
-            cause,
-            request: None,
-            answered: None,
-            must_give_up: false,
-            progress_at: now,
-            next_request_at: now,
-            retry: FIRST_RETRY,
-            away_until: ClockTime(0),
-            is_queue_reported: false,
-            requested_from: None,
-            response: Response::Nothing,
-            failure: None,
-            edge_since: None,
-        }
+impl Reported {
+    const fn begin(first: MessageNumber) -> Self {
+        Self { since: first, lost: 0, is_loss_unknown: false, last: None }
+    }
+
+    fn note_loss(&mut self, first: MessageNumber, end: MessageNumber) {
+        (self.since, self.lost) = (end, self.lost.saturating_add(end.ahead_of(first)));
     }
 }
 
@@ -232,12 +183,14 @@ impl Reading {
 ///
 /// Pass what the subscriber of the live stream delivers to [`live_message`](Self::live_message) and
 /// [`live_event`](Self::live_event), and frames of the server to [`frame`](Self::frame). [`next`](Self::next) returns
-/// what is to be delivered, [`poll`](Self::poll) what to request. While it [is live](Self::is_live), messages of the
+/// what is to be delivered, [`poll`](Self::poll) what to request, [`search`](Self::search) when to search a server. While it [is live](Self::is_live), messages of the
 /// live stream need not be passed.
 #[derive(Debug)]
 pub struct HistoryMachine {
     config: HistoryConfig,
-    begun: ClockTime,
+    clock: RunningClock,
+    begun: RunTime,
+    search: Search,
     /// `None`: the live stream is delivered, after its backlog.
     reading: Option<Reading>,
     /// The next message to deliver. `None` until the start is known.
@@ -252,7 +205,7 @@ pub struct HistoryMachine {
     backlog_entered: Option<Incarnation>,
     backlog: Backlog,
     /// When the first message of the backlog arrived.
-    filling_since: ClockTime,
+    filling_since: RunTime,
     last_request: u64,
     frames: VecDeque<(Vec<u8>, RecordReader)>,
     server: Option<SocketAddr>,
@@ -260,11 +213,13 @@ pub struct HistoryMachine {
     /// The next message, after the events.
     pending: Option<Current>,
     current: Option<Current>,
-    no_healing_before: ClockTime,
+    /// Since when no server has answered, although one was asked or searched.
+    unanswered_since: Option<RunTime>,
     is_abandoned: bool,
     has_stopped: bool,
     has_ended: bool,
     statistics: HistoryStatistics,
+    reported: Reported,
     random: Random,
 }
 
@@ -272,13 +227,16 @@ impl HistoryMachine {
     /// Returns a machine that starts at `now`.
     #[must_use]
     pub fn new(config: HistoryConfig, now: ClockTime) -> Self {
-        let reading = config.start.map(|_| Reading::new(now, Cause::NotInHistory));
+        let clock = RunningClock::new(now);
+        let reading = config.start.map(|_| Reading::new(now, clock.now(), Cause::NotInHistory));
         let position = match config.start {
             Some(HistoryStart::At(position)) => Some(position),
             _ => None,
         };
         Self {
-            begun: now,
+            clock,
+            begun: clock.now(),
+            search: Search::new(),
             start: if reading.is_some() { Start::CatchingUp } else { Start::Live },
             reading,
             position,
@@ -287,18 +245,19 @@ impl HistoryMachine {
             live: None,
             backlog_entered: None,
             backlog: Backlog::default(),
-            filling_since: now,
+            filling_since: clock.now(),
             last_request: 0,
             frames: VecDeque::new(),
             server: None,
             events: VecDeque::new(),
             pending: None,
             current: None,
-            no_healing_before: ClockTime(0),
+            unanswered_since: None,
             is_abandoned: false,
             has_stopped: false,
             has_ended: false,
             statistics: HistoryStatistics::default(),
+            reported: Reported::default(),
             random: Random::new(config.seed),
             config,
         }
@@ -349,7 +308,7 @@ impl HistoryMachine {
     /// Returns the request that is under way.
     #[must_use]
     pub fn request(&self) -> Option<u64> {
-        self.reading.and_then(|reading| reading.request)
+        self.reading.and_then(|reading| reading.request())
     }
 
     /// Whether another frame can be passed. If not, deliver what is here first.
@@ -370,26 +329,81 @@ impl HistoryMachine {
         self.is_abandoned = true;
     }
 
-    /// Returns the latest time for the next call of [`next`](Self::next) and [`poll`](Self::poll).
+    /// Returns the latest time for the next call of [`next`](Self::next), [`poll`](Self::poll) and
+    /// [`search`](Self::search). Much later calls show that the process did not run.
     #[must_use]
     pub fn deadline(&self) -> ClockTime {
         let Some(reading) = &self.reading else { return ClockTime::NEVER };
-        let retry = if reading.request.is_none() { reading.next_request_at } else { ClockTime::NEVER };
-        retry.min(self.given_up_at(reading))
+        let needs_search = self.config.searches && self.search.server().is_none();
+        let retry = reading.next_request_at().filter(|_| !needs_search).unwrap_or(ClockTime::NEVER);
+        // Without a live stream to continue with, nothing is given up.
+        let given_up = match self.backlog.front() {
+            Some(_) => self.clock.earliest(self.given_up_at(reading)),
+            None => ClockTime::NEVER,
+        };
+        retry.min(self.search.deadline()).min(given_up).min(self.clock.next_note())
     }
 
     /// Returns when the history is given up if it brings nothing new.
-    fn given_up_at(&self, reading: &Reading) -> ClockTime {
-        let is_start = self.is_catching_up() && reading.response != Response::Answer;
-        let patience = if is_start { START_PATIENCE * self.config.patience } else { self.config.patience };
+    fn given_up_at(&self, reading: &Reading) -> RunTime {
+        let patience = match self.is_catching_up() && !reading.is_answered {
+            true if self.has_no_server() => search::SHORT.min(START_PATIENCE * self.config.patience),
+            true => START_PATIENCE * self.config.patience,
+            false => self.config.patience,
+        };
         // A server that only ever serves others would hold the client forever.
-        let longest_away = if self.is_catching_up() { LONGEST_AWAY } else { self.config.patience };
-        let away_until = reading.away_until.min(reading.progress_at + longest_away);
-        reading.progress_at.max(away_until) + patience
+        let longest_away =
+            if self.is_catching_up() { LONGEST_AWAY } else { HEALING_AWAY * self.config.patience };
+        reading.given_up_at(patience, longest_away)
+    }
+
+    /// Whether it starts with the oldest message that there is, and nothing shows that a server has older ones than the
+    /// publisher.
+    fn has_no_server(&self) -> bool {
+        self.is_at_oldest() && self.config.searches && !self.search.exists()
+    }
+
+    /// Whether it starts with the oldest message, and has not found it yet.
+    fn is_at_oldest(&self) -> bool {
+        self.config.start == Some(HistoryStart::Oldest) && self.position.is_none()
+    }
+
+    /// Notes that the publisher advertises a server of its stream, at this address or at one that is announced.
+    pub fn server_advertised(&mut self, at: Option<SocketAddr>) {
+        self.search.note_advertised(at);
+    }
+
+    /// Whether it searches a server, so that announcements and the searches of others are to be passed.
+    #[must_use]
+    pub const fn is_searching(&self) -> bool {
+        self.search.is_under_way()
+    }
+
+    /// Returns whether to send a search now.
+    pub fn search(&mut self, now: ClockTime) -> bool {
+        self.clock.note(now);
+        self.search.poll(now, self.clock.now(), &mut self.random)
+    }
+
+    /// Takes the address of a server that is announced.
+    pub fn server_found(&mut self, now: ClockTime, server: SocketAddr) {
+        self.clock.note(now);
+        if self.search.find(server)
+            && let Some(reading) = &mut self.reading
+        {
+            reading.spread(now, &mut self.random);
+        }
+    }
+
+    /// Notes that another subscriber searches a server of this stream.
+    pub fn search_overheard(&mut self, now: ClockTime) {
+        self.clock.note(now);
+        self.search.overhear(now, self.clock.now(), &mut self.random);
     }
 
     /// Takes a message of the live stream, while it [is not live](Self::is_live).
     pub fn live_message(&mut self, now: ClockTime, identity: LiveIdentity, message: &Message<'_>) {
+        self.clock.note(now);
         self.note_live(identity, None);
         let at = Position::new(identity.content, message.number);
         self.backlog.next = Some(at.following());
@@ -397,11 +411,11 @@ impl HistoryMachine {
         self.statistics.message_bytes =
             self.statistics.message_bytes.wrapping_sub(message_length(message.key, message.bytes));
         if !self.backlog.has_messages() {
-            self.filling_since = now;
+            self.filling_since = self.clock.now();
         }
         let content = LiveContent::Message { key: message.key, bytes: message.bytes.into() };
-        self.backlog.push(LiveItem { at, content });
-        self.limit_backlog(now);
+        self.push_live(at, content);
+        self.limit_backlog();
     }
 
     /// Takes an event of the live stream; returns it if it is to be delivered now.
@@ -412,6 +426,7 @@ impl HistoryMachine {
         event: SubscriberEvent,
     ) -> Option<SubscriberEvent> {
         use SubscriberEvent::{Continued, Ended, Joined, Lost, LostUnknown, Restarted};
+        self.clock.note(now);
         let is_live = self.is_live();
         let of_live = |number| Position::new(identity.content, number);
         match event {
@@ -422,13 +437,14 @@ impl HistoryMachine {
                 let next = if is_first { message } else { MessageNumber(0) };
                 self.backlog.next = Some(of_live(next));
                 if is_live {
+                    self.reported = Reported::begin(next);
                     self.entered = Some((identity.content, identity.own));
                     (self.is_tail_known, self.backlog_entered) = (false, Some(identity.content));
                     self.position = self.backlog.next;
                     return Some(event);
                 }
                 let content = LiveContent::Begun { own: identity.own, publisher, message: next };
-                self.backlog.push(LiveItem { at: of_live(next), content });
+                self.push_live(of_live(next), content);
                 None
             }
             // While the history is read, it follows from `Joined`.
@@ -436,8 +452,9 @@ impl HistoryMachine {
             Lost { first, end, cause } => {
                 self.note_live(identity, None);
                 self.backlog.next = Some(of_live(end));
-                if is_live && !self.heals(now, cause) {
+                if is_live && !self.heals(cause) {
                     (self.has_stopped, self.position) = (self.config.stops, self.backlog.next);
+                    self.reported.note_loss(first, end);
                     return Some(event);
                 }
                 self.statistics.lost = self.statistics.lost.wrapping_sub(end.ahead_of(first));
@@ -447,7 +464,7 @@ impl HistoryMachine {
                 self.note_live(identity, None);
                 // How far the incarnation goes is unknown, so that the history is asked for all of it.
                 self.backlog.next = Some(of_live(MessageNumber::MAX));
-                if is_live && !self.heals(now, Cause::Restart) {
+                if is_live && !self.heals(Cause::Restart) {
                     (self.is_tail_known, self.has_stopped) = (true, self.config.stops);
                     self.position = self.backlog.next;
                     return Some(event);
@@ -469,6 +486,8 @@ impl HistoryMachine {
                     && *content == identity.content
                 {
                     *own = identity.own;
+                    // Statuses report what was lost of the publisher's own incarnation.
+                    self.reported.lost = 0;
                 }
                 Some(event)
             }
@@ -486,23 +505,37 @@ impl HistoryMachine {
         if is_live {
             self.position = Some(at);
         }
-        self.backlog.push(LiveItem { at, content: LiveContent::Event(event) });
+        self.push_live(at, LiveContent::Event(event));
         None
     }
 
+    fn push_live(&mut self, at: Position, content: LiveContent) {
+        self.backlog.push(LiveItem { at, content, arrived: self.clock.now() });
+    }
+
     fn note_live(&mut self, identity: LiveIdentity, publisher: Option<SocketAddr>) {
+        if self.live.is_none()
+            && let Some(reading) = self.reading.as_mut().filter(|reading| !reading.is_answered)
+        {
+            // Without a live stream, there is nothing to continue with.
+            reading.note_progress(self.clock.now());
+        }
+        if let (None, Some(HistoryStart::Number(number))) = (self.position, self.config.start) {
+            // What the publisher retains needs no server.
+            self.position = Some(Position::new(identity.content, number));
+        }
         let publisher = publisher.or_else(|| self.live.map(|(_, known)| known)).unwrap_or(UNKNOWN);
         self.live = Some((identity, publisher));
         self.has_ended = false;
     }
 
     /// Discards the oldest items of a full backlog: they come from the history as well.
-    fn limit_backlog(&mut self, now: ClockTime) {
+    fn limit_backlog(&mut self) {
         let Some(mut reading) = self.reading else { return };
         while self.backlog.bytes() > self.config.backlog {
             // While nothing is published, the history brings nothing either.
             let since = reading.progress_at.max(self.filling_since);
-            let is_stalled = now >= since + STALL && self.frames.is_empty();
+            let is_stalled = self.clock.now() >= since + STALL && self.frames.is_empty();
             if !self.is_catching_up() && is_stalled {
                 // The history does not bring them, and what is here must not get lost as well.
                 reading.must_give_up = true;
@@ -515,21 +548,30 @@ impl HistoryMachine {
 
     /// Returns what to request now.
     pub fn poll(&mut self, now: ClockTime) -> Option<HistoryQuery> {
+        self.clock.note(now);
         let mut reading = self.reading?;
-        if reading.request.is_some() || !self.frames.is_empty() || self.is_abandoned {
+        if reading.request().is_some() || !self.frames.is_empty() || self.is_abandoned || self.is_reached() {
             return None;
         }
-        let start = self.due_request(now, &mut reading);
+        let server = self.server(now, &mut reading);
+        let start = server.and_then(|_| self.due_request(now, &mut reading));
         if start.is_some() {
             self.last_request += 1;
-            reading.request = Some(self.last_request);
-            (reading.requested_from, reading.failure) = (self.position, None);
+            reading.ask(self.last_request, self.position);
         }
         self.reading = Some(reading);
-        let start = start?;
-        let is_optional =
-            self.config.start == Some(HistoryStart::Oldest) && reading.response == Response::Nothing;
-        Some(HistoryQuery { id: self.last_request, start, count: self.needed(), is_optional })
+        Some(HistoryQuery { id: self.last_request, start: start?, count: self.needed(), server: server? })
+    }
+
+    /// Returns the server to ask: `Some(None)` if servers are named, and `None` as long as none is found.
+    fn server(&mut self, now: ClockTime, reading: &mut Reading) -> Option<Option<SocketAddr>> {
+        if !self.config.searches {
+            return Some(None);
+        }
+        if self.search.proceed(now, self.clock.now()) {
+            reading.spread(now, &mut self.random);
+        }
+        self.search.server().map(Some)
     }
 
     /// Returns how many records to request. Those that the live stream has are not needed.
@@ -546,13 +588,7 @@ impl HistoryMachine {
 
     /// Returns where the request starts that is due now.
     fn due_request(&mut self, now: ClockTime, reading: &mut Reading) -> Option<RequestedStart> {
-        if let Some(status) = reading.answered.take() {
-            let has_advanced = self.position != reading.requested_from;
-            reading.retry = if has_advanced { FIRST_RETRY } else { (2 * reading.retry).min(LONGEST_RETRY) };
-            let is_at_once = status == AnswerStatus::More && has_advanced;
-            reading.next_request_at = if is_at_once { now } else { now + reading.retry };
-        }
-        if now < reading.next_request_at {
+        if !reading.is_due(now, self.position) {
             return None;
         }
         let start = match (self.position, self.config.start, self.live) {
@@ -562,8 +598,8 @@ impl HistoryMachine {
                 self.position = Some(position);
                 RequestedStart::At(position)
             }
-            (None, Some(HistoryStart::Number(_)), None) if now < self.begun + LIVE_WAIT => {
-                reading.next_request_at = self.begun + LIVE_WAIT;
+            (None, Some(HistoryStart::Number(_)), None) if self.clock.now() < self.begun + LIVE_WAIT => {
+                reading.postpone_to(self.clock.earliest(self.begun + LIVE_WAIT));
                 return None;
             }
             (None, Some(HistoryStart::Number(number)), None) => RequestedStart::Latest(number),
@@ -576,64 +612,64 @@ impl HistoryMachine {
     /// Takes a frame of the answer to a request, from this server. Returns `false` if it is malformed: then the
     /// connection is not to be used any more.
     pub fn frame(&mut self, now: ClockTime, id: u64, server: SocketAddr, frame: Vec<u8>) -> bool {
-        let Some(reading) = self.reading.as_mut().filter(|reading| reading.request == Some(id)) else {
+        self.clock.note(now);
+        let run = self.clock.now();
+        let Some(reading) = self.reading.as_mut().filter(|reading| reading.request() == Some(id)) else {
             return true;
         };
         match AnswerFrame::read(&frame) {
             Ok(AnswerFrame::Records) => {
                 let Ok(reader) = RecordReader::new(&frame) else { return self.fail(now) };
-                (reading.response, reading.is_queue_reported) = (Response::Answer, false);
+                reading.note_answer();
                 self.server = Some(server);
                 self.frames.push_back((frame, reader));
+                self.note_answer();
             }
             Ok(AnswerFrame::End { status: status @ (AnswerStatus::More | AnswerStatus::Edge), .. }) => {
-                (reading.response, reading.is_queue_reported) = (Response::Answer, false);
-                if status == AnswerStatus::Edge {
-                    reading.edge_since.get_or_insert(now);
-                }
-                (reading.request, reading.answered) = (None, Some(status));
+                reading.note_end(run, status);
+                self.note_answer();
             }
-            Ok(AnswerFrame::End { .. }) => self.failed(now, id, HistoryFailure::Unusable),
+            Ok(AnswerFrame::End { .. }) => self.failed(now, id),
             Ok(AnswerFrame::Later { wait, .. }) => {
                 let wait = wait.clamp(SHORTEST_WAIT, LONGEST_WAIT);
-                if reading.response == Response::Nothing {
-                    reading.response = Response::SentAway;
-                }
-                reading.away_until = now + wait + self.random.below(wait / WAIT_JITTER);
-                reading.next_request_at = reading.away_until;
-                reading.request = None;
-                if !core::mem::replace(&mut reading.is_queue_reported, true) {
+                if reading.send_away(now, run, wait, &mut self.random) {
                     self.events.push_back(SubscriberEvent::HistoryQueued { server, expected: 2 * wait });
                 }
+                self.search.note_answer();
             }
             Err(_) => return self.fail(now),
         }
         true
     }
 
+    fn note_answer(&mut self) {
+        self.search.note_answer();
+        self.unanswered_since = None;
+    }
+
     fn fail(&mut self, now: ClockTime) -> bool {
         self.statistics.malformed += 1;
         if let Some(id) = self.request() {
-            self.failed(now, id, HistoryFailure::Unusable);
+            self.failed(now, id);
         }
         false
     }
 
     /// Notes that a request has no answer, or no complete one.
-    pub fn failed(&mut self, now: ClockTime, id: u64, failure: HistoryFailure) {
-        let Some(reading) = self.reading.as_mut().filter(|reading| reading.request == Some(id)) else {
-            return;
-        };
-        reading.request = None;
-        reading.failure = Some(failure);
-        reading.retry = (2 * reading.retry).min(LONGEST_FAILED_RETRY);
-        reading.next_request_at = now + reading.retry / 2 + self.random.below(reading.retry / 2);
+    pub fn failed(&mut self, now: ClockTime, id: u64) {
+        self.clock.note(now);
+        let reading = self.reading.as_mut().filter(|reading| reading.request() == Some(id));
+        if let Some(reading) = reading {
+            reading.fail(now, &mut self.random);
+            self.search.note_failure();
+        }
     }
 
     /// Returns the next message or event; `None` if there is none at present. When it [is live](Self::is_live)
     /// afterwards, the live stream is next.
     pub fn next(&mut self, now: ClockTime) -> Option<Step> {
         self.current = None;
+        self.clock.note(now);
         loop {
             if let Some(event) = self.events.pop_front() {
                 return Some(Step::of_event(event));
@@ -658,6 +694,22 @@ impl HistoryMachine {
         self.position
     }
 
+    /// Returns what the application has been given of the incarnation that it is in, and what was reported to it as lost.
+    #[must_use]
+    pub fn account(&self) -> HistoryAccount {
+        let Reported { since, lost, is_loss_unknown, last } = self.reported;
+        HistoryAccount {
+            // Before that is known, nothing was given.
+            position: self.position.filter(|_| self.entered.is_some()).unwrap_or(Position::START),
+            since,
+            lost,
+            is_loss_unknown,
+            last,
+            is_live: self.is_live(),
+            is_reading: !self.is_idle(),
+        }
+    }
+
     /// Returns the message that [`next`](Self::next) returned last.
     #[must_use]
     pub fn item(&self) -> Option<Item<'_>> {
@@ -673,7 +725,7 @@ impl HistoryMachine {
 
     /// Takes the next item of the backlog; `None` if there is none.
     fn advance_live(&mut self, now: ClockTime) -> Option<()> {
-        let Some(LiveItem { at, content }) = self.backlog.pop() else {
+        let Some(LiveItem { at, content, arrived }) = self.backlog.pop() else {
             if self.is_catching_up() {
                 self.start = Start::Reached;
             }
@@ -696,13 +748,14 @@ impl HistoryMachine {
                 self.enter(at);
                 self.count_message(key, &bytes);
                 self.position = Some(at.following());
+                self.reported.last = Some(at.number);
                 self.pending = Some(Current::Live(at.number, key, bytes));
             }
             LiveContent::Event(SubscriberEvent::Lost { end, cause, .. }) => {
                 let first = self.position.map_or(at, |position| position.max(at));
                 if first < Position::new(at.incarnation, end) {
                     self.position = Some(first);
-                    self.heal_or(now, cause, |machine| {
+                    self.heal_or(now, cause, arrived, |machine| {
                         machine.skip_to(Position::new(at.incarnation, end), cause);
                     });
                 }
@@ -712,7 +765,7 @@ impl HistoryMachine {
                     && !self.is_tail_known
                 {
                     self.position = Some(self.position.map_or(at, |position| position.max(at)));
-                    self.heal_or(now, Cause::Restart, Self::report_unknown);
+                    self.heal_or(now, Cause::Restart, arrived, Self::report_unknown);
                 }
             }
             LiveContent::Event(event) => {
@@ -736,18 +789,20 @@ impl HistoryMachine {
         self.position = Some(at);
     }
 
-    /// Asks the history for what is missing from the position on, or else reports the loss.
-    fn heal_or(&mut self, now: ClockTime, cause: Cause, report: impl FnOnce(&mut Self)) {
-        if self.heals(now, cause) {
-            self.reading = Some(Reading::new(now, cause));
+    /// Asks the history for what is missing from the position on, or else reports the loss, which was noticed at this time.
+    fn heal_or(&mut self, now: ClockTime, cause: Cause, noticed: RunTime, report: impl FnOnce(&mut Self)) {
+        if self.heals(cause) {
+            // The patience of all losses that wait while no server answers is the same time.
+            let since = self.unanswered_since.map_or_else(|| self.clock.now(), |since| since.max(noticed));
+            self.reading = Some(Reading::new(now, since, cause));
         } else {
             report(self);
         }
     }
 
     /// Whether what is missing for this reason is requested from the history.
-    fn heals(&self, now: ClockTime, cause: Cause) -> bool {
-        let may_request = !self.is_abandoned && now >= self.no_healing_before && cause != Cause::Abandoned;
+    fn heals(&self, cause: Cause) -> bool {
+        let may_request = !self.is_abandoned && cause != Cause::Abandoned;
         let is_since_start = match self.start {
             Start::CatchingUp => true,
             Start::Reached => cause == Cause::Unrecoverable,
@@ -774,13 +829,13 @@ impl HistoryMachine {
         }
         if let Some((frame, reader)) = self.frames.front_mut() {
             match reader.next(frame) {
-                Ok(Some(record)) => self.take_record(now, record),
+                Ok(Some(record)) => self.take_record(record),
                 Ok(None) => drop(self.frames.pop_front()),
                 Err(_) => {
                     self.statistics.malformed += 1;
                     self.frames.clear();
                     if let Some(reading) = &mut self.reading {
-                        reading.request = None;
+                        reading.fail(now, &mut self.random);
                     }
                 }
             }
@@ -791,12 +846,11 @@ impl HistoryMachine {
         let is_empty = reading.edge_since.is_some() && self.position.is_none();
         let is_over = self.is_abandoned
             || reading.must_give_up
-            || now >= self.given_up_at(&reading)
-            || reading.failure == Some(HistoryFailure::NotFound) && reading.request.is_none()
+            || self.clock.now() >= self.given_up_at(&reading)
             || is_empty && self.config.start == Some(HistoryStart::Oldest);
         match front {
             Some(_) if is_over => {
-                self.give_up(now);
+                self.give_up();
                 return Some(());
             }
             None if self.is_abandoned => {
@@ -805,7 +859,7 @@ impl HistoryMachine {
             }
             _ => {}
         }
-        let is_absent = reading.edge_since.is_some_and(|since| now >= since + ABSENCE);
+        let is_absent = reading.edge_since.is_some_and(|since| self.clock.now() >= since + ABSENCE);
         if self.live.is_none() && self.is_tail_known && is_absent && !self.has_ended {
             self.has_ended = true;
             let messages = self.position?.number.0;
@@ -815,7 +869,7 @@ impl HistoryMachine {
         None
     }
 
-    fn take_record(&mut self, now: ClockTime, record: HistoryRecord<Range<usize>>) {
+    fn take_record(&mut self, record: HistoryRecord<Range<usize>>) {
         let (first, end, front) = (record.first, record.end(), self.backlog.front());
         if let Some(front) = front.filter(|front| first >= *front) {
             // From there on, the live stream has them.
@@ -836,7 +890,7 @@ impl HistoryMachine {
         });
         if self.position.is_none() {
             self.position = Some(position);
-            self.note_progress(now);
+            self.note_progress();
         }
         if end < position || end == position && matches!(record.content, HistoryContent::Message { .. }) {
             return;
@@ -844,7 +898,7 @@ impl HistoryMachine {
         self.enter(position);
         if first > position {
             self.skip_to(first, Cause::NotInHistory);
-            self.note_progress(now);
+            self.note_progress();
         }
         if self.has_stopped {
             return;
@@ -856,14 +910,15 @@ impl HistoryMachine {
                 self.add_message(length);
                 self.statistics.from_history += 1;
                 self.position = Some(end);
+                self.reported.last = Some(first.number);
                 self.pending = Some(Current::Stored(first.number, key, bytes));
-                self.note_progress(now);
+                self.note_progress();
             }
             HistoryContent::Gap { cause, .. } => {
                 let end = front.map_or(end, |front| end.min(front));
                 if end > position {
                     self.skip_to(end, cause.reported());
-                    self.note_progress(now);
+                    self.note_progress();
                 }
             }
             // If the incarnation continues, the live stream or the next record shows it.
@@ -872,27 +927,33 @@ impl HistoryMachine {
         }
     }
 
-    fn note_progress(&mut self, now: ClockTime) {
+    fn note_progress(&mut self) {
         if let Some(reading) = &mut self.reading {
-            (reading.progress_at, reading.edge_since) = (now, None);
+            reading.note_progress(self.clock.now());
         }
     }
 
     /// Continues with the live stream, and reports what is missing before it as lost.
-    fn give_up(&mut self, now: ClockTime) {
+    fn give_up(&mut self) {
         let (Some(reading), Some(front)) = (self.reading, self.backlog.front()) else { return };
-        let is_expected = self.config.start == Some(HistoryStart::Oldest)
-            && self.position.is_none()
-            && reading.response == Response::Nothing
-            && reading.failure == Some(HistoryFailure::NotFound);
-        let is_answered = reading.response == Response::Answer;
-        if !is_answered && !self.is_abandoned && !is_expected {
+        let is_answered = reading.is_answered;
+        // How many messages a start lacks that only a history has is unknown.
+        let is_unknown = !is_answered
+            && match self.config.start {
+                Some(HistoryStart::Oldest) => self.is_at_oldest() && !self.has_no_server(),
+                Some(HistoryStart::Time(_)) => true,
+                _ => false,
+            };
+        // A publisher that retains its first message, and advertises no server, has everything.
+        let is_everything = self.has_no_server() && front.number == MessageNumber(0);
+        if !is_answered && !self.is_abandoned && !is_everything {
             let first = self.position.map(|position| position.number);
             self.events.push_back(SubscriberEvent::HistoryFailed { first });
         }
         if !is_answered {
             self.start = Start::Live;
-            self.no_healing_before = now + HEAL_PAUSE;
+            self.search.note_failure();
+            self.unanswered_since.get_or_insert(reading.progress_at);
         }
         let cause = if self.is_abandoned { Cause::Abandoned } else { reading.cause };
         match (self.position, self.config.start) {
@@ -901,11 +962,10 @@ impl HistoryMachine {
                 self.position = Some(start);
                 self.skip_to(front.max(start), cause);
             }
-            (None, start) => {
+            (None, _) => {
                 self.enter(front);
                 self.position = Some(front);
-                if matches!(start, Some(HistoryStart::Time(_))) && !is_answered {
-                    // How many messages there were since that time is unknown.
+                if is_unknown {
                     self.report_unknown();
                     self.is_tail_known = false;
                 }
@@ -919,6 +979,7 @@ impl HistoryMachine {
 
     fn finish_reading(&mut self) {
         self.reading = None;
+        self.search.stop();
         self.frames.clear();
     }
 
@@ -938,6 +999,7 @@ impl HistoryMachine {
         self.position = Some(target);
         if first < target.number {
             self.statistics.lost = self.statistics.lost.wrapping_add(target.number.ahead_of(first));
+            self.reported.note_loss(first, target.number);
             self.events.push_back(SubscriberEvent::Lost { first, end: target.number, cause });
             self.has_stopped = self.config.stops;
         }
@@ -947,6 +1009,7 @@ impl HistoryMachine {
     fn report_unknown(&mut self) {
         let Some(position) = self.position else { return };
         self.is_tail_known = true;
+        self.reported.is_loss_unknown = true;
         self.statistics.unknown = self.statistics.unknown.wrapping_add(1);
         self.events.push_back(SubscriberEvent::LostUnknown { first: position.number });
         self.has_stopped = self.config.stops;
@@ -986,6 +1049,7 @@ impl HistoryMachine {
         }
         self.events.push_back(SubscriberEvent::Joined { incarnation: own, publisher, message });
         self.entered = Some((content, own));
+        self.reported = Reported::begin(message);
         self.is_tail_known = false;
     }
 

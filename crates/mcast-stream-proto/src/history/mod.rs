@@ -7,18 +7,22 @@
 
 mod announcement;
 mod backlog;
+mod joined;
 mod machine;
+mod reading;
 mod record;
+mod running;
+mod search;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod simulation;
 mod wire;
 
-pub use announcement::HistoryAnnouncement;
+pub use announcement::{AnnouncementSchedule, HistoryAnnouncement, HistorySearch};
 pub use machine::{
-    HistoryConfig, HistoryFailure, HistoryMachine, HistoryQuery, HistoryStart, HistoryStatistics,
-    LONGEST_EXPECTED, LiveIdentity,
+    HistoryConfig, HistoryMachine, HistoryQuery, HistoryStart, HistoryStatistics, LiveIdentity,
 };
+pub use reading::LONGEST_EXPECTED;
 pub use record::{GapCause, HistoryContent, HistoryRecord, Position};
 pub use wire::{
     AnswerFrame, AnswerStatus, FrameWriter, HISTORY_REQUEST, HistoryRequest, MAX_HISTORY_FRAME, RecordReader,

@@ -23,6 +23,19 @@ struct Life {
     is_closed: bool,
 }
 
+/// How servers are found.
+#[derive(Clone, Debug)]
+struct Announcements {
+    /// The share of searches and of announcements that get lost.
+    loss: f64,
+    /// When none arrives.
+    blocked: core::ops::Range<ClockTime>,
+    /// When those arrive that are under way.
+    under_way: VecDeque<ClockTime>,
+    /// Whether the publisher advertises the server, and its address.
+    advertised: Option<Option<core::net::SocketAddr>>,
+}
+
 #[derive(Clone, Debug)]
 enum LiveStep {
     Message(u64),
@@ -45,7 +58,16 @@ struct World {
     heals: bool,
     /// From then on, the server is silent.
     silent_from: ClockTime,
+    /// When requests fail.
+    outage: core::ops::Range<ClockTime>,
+    announcements: Announcements,
+    /// When the process of the subscriber does not run, and until when.
+    stalls: Vec<core::ops::Range<ClockTime>>,
     machine: HistoryMachine,
+    config: HistoryConfig,
+    /// Whether a heartbeat has arrived.
+    has_heartbeat: bool,
+    begins: ClockTime,
     now: ClockTime,
     /// Answers under way: the frames of a request, and when they arrive.
     answers: VecDeque<(ClockTime, u64, Vec<u8>)>,
@@ -65,6 +87,16 @@ fn payload(incarnation: Incarnation, number: u64) -> Vec<u8> {
 
 fn publisher() -> core::net::SocketAddr {
     "10.0.0.1:7000".parse().unwrap()
+}
+
+impl Announcements {
+    fn new(dice: &mut Dice, begins: ClockTime) -> Self {
+        let advertised = dice.pick(&[None, Some(None), Some(Some(publisher()))]);
+        // Only where the server is advertised, a subscriber can know that one is missing.
+        let blocked = if advertised.is_some() { dice.pick(&[0, 2_000, 9_000]) } else { 0 };
+        let blocked = begins..begins + Nanos::from_millis(blocked);
+        Self { loss: dice.pick(&[0.0, 0.2]), blocked, under_way: VecDeque::new(), advertised }
+    }
 }
 
 impl World {
@@ -109,6 +141,7 @@ impl World {
         let config = HistoryConfig {
             start,
             heal: heals,
+            searches: dice.chance(0.7),
             backlog: dice.pick(&[2_000, 20_000, 1 << 20]),
             ..HistoryConfig::default()
         };
@@ -117,7 +150,9 @@ impl World {
             true => begins + Nanos::from_millis(dice.below(2_000)),
             false => ClockTime::NEVER,
         };
+        let announcements = Announcements::new(&mut dice, begins);
         Self {
+            announcements,
             dice,
             lives,
             live,
@@ -128,7 +163,12 @@ impl World {
             start,
             heals,
             silent_from,
-            machine: HistoryMachine::new(config, begins),
+            outage: ClockTime(0)..ClockTime(0),
+            stalls: Vec::new(),
+            machine: HistoryMachine::new(config.clone(), begins),
+            config,
+            has_heartbeat: false,
+            begins,
             now: begins,
             answers: VecDeque::new(),
             delivered: Vec::new(),
@@ -269,7 +309,11 @@ impl World {
         // A server can send it away for longer.
         let last = end + Nanos::from_secs(600);
         while self.now < end || !self.machine.is_idle() && self.now < last {
+            if let Some(stall) = self.stalls.iter().find(|stall| stall.contains(&self.now)) {
+                self.now = stall.end;
+            }
             self.pass_live();
+            self.pass_announcements();
             if let Some(query) = self.machine.poll(self.now) {
                 self.answer(&query);
             }
@@ -280,6 +324,24 @@ impl World {
             }
             self.drain();
             self.now = self.now + STEP;
+        }
+    }
+
+    fn pass_announcements(&mut self) {
+        let Announcements { loss, ref blocked, .. } = self.announcements;
+        let is_lost = |dice: &mut Dice| dice.chance(loss) || blocked.contains(&self.now);
+        if self.machine.search(self.now) && !is_lost(&mut self.dice) {
+            let at = self.now + Nanos::from_millis(self.dice.between(1, 50));
+            self.announcements.under_way.push_back(at);
+        }
+        while self.announcements.under_way.front().is_some_and(|at| *at <= self.now) {
+            self.announcements.under_way.pop_front();
+            if !self.dice.chance(loss) {
+                self.machine.server_found(self.now, publisher());
+            }
+        }
+        if let Some(at) = self.announcements.advertised.filter(|_| self.has_heartbeat) {
+            self.machine.server_advertised(at);
         }
     }
 
@@ -303,6 +365,7 @@ impl World {
     fn pass_live(&mut self) {
         while self.live.front().is_some_and(|(at, ..)| *at <= self.now) {
             let (_, incarnation, step) = self.live.pop_front().unwrap();
+            self.has_heartbeat = true;
             let identity = Self::identity(incarnation);
             match step {
                 LiveStep::Message(number) => {
@@ -341,8 +404,8 @@ impl World {
         if self.now >= self.silent_from {
             return;
         }
-        if self.dice.chance(0.02) {
-            self.machine.failed(self.now, query.id, HistoryFailure::Unusable);
+        if self.dice.chance(0.02) || self.outage.contains(&self.now) {
+            self.machine.failed(self.now, query.id);
             return;
         }
         if self.is_busy && self.dice.chance(0.1) {
@@ -451,8 +514,10 @@ impl World {
                 Delivered::Event(_) => {}
             }
         }
-        if let Some(HistoryStart::At(position)) = self.start {
-            self.audit_position(position);
+        match self.start {
+            Some(HistoryStart::At(position)) => self.audit_position(position),
+            Some(HistoryStart::Oldest) => self.audit_oldest(),
+            _ => {}
         }
         let last = self.lives.last().unwrap();
         // A start may be after the last message.
@@ -468,14 +533,36 @@ impl World {
 }
 
 impl World {
-    /// Checks that an application that has come this far gets everything after it, and nothing before.
-    fn audit_position(&self, position: Position) {
-        let first = self.delivered.iter().find_map(|each| match each {
+    /// Checks that a start with the oldest message gets the oldest record that was there, or that it is reported.
+    fn audit_oldest(&self) {
+        let first = self.first().expect("it has joined");
+        let is_reported = self
+            .delivered
+            .iter()
+            .any(|each| matches!(each, Delivered::Event(SubscriberEvent::HistoryFailed { .. })));
+        let Some((_, oldest)) = self.stored.first().filter(|(stored, _)| *stored <= self.begins) else {
+            return;
+        };
+        assert!(
+            first <= oldest.first || is_reported || self.is_hostile,
+            "{first} instead of {}",
+            oldest.first
+        );
+    }
+
+    /// Returns the position that it has joined at.
+    fn first(&self) -> Option<Position> {
+        self.delivered.iter().find_map(|each| match each {
             Delivered::Event(SubscriberEvent::Joined { incarnation, message, .. }) => {
                 Some(Position::new(*incarnation, *message))
             }
             _ => None,
-        });
+        })
+    }
+
+    /// Checks that an application that has come this far gets everything after it, and nothing before.
+    fn audit_position(&self, position: Position) {
+        let first = self.first();
         let is_unknown =
             |each: &Delivered| matches!(each, Delivered::Event(SubscriberEvent::LostUnknown { .. }));
         let was_complete = self.lives.iter().any(|life| {
@@ -521,6 +608,15 @@ fn what_is_delivered_and_what_is_lost_is_everything_from_the_start_on() {
 
 /// Runs a world whose history has everything, and is served to this kind of subscriber; `None` if the seed's is another one.
 fn run_healthy(seed: u64, is_kind: impl Fn(&World) -> bool) -> Option<World> {
+    run_healthy_with(seed, is_kind, |_| {})
+}
+
+/// Runs such a world, changed in this way.
+fn run_healthy_with(
+    seed: u64,
+    is_kind: impl Fn(&World) -> bool,
+    change: impl FnOnce(&mut World),
+) -> Option<World> {
     let mut world = World::new(seed);
     let is_start = |start| matches!(start, Some(HistoryStart::Oldest | HistoryStart::Time(_)) | None);
     if world.is_hostile || world.silent_from != ClockTime::NEVER || !is_start(world.start) || !is_kind(&world)
@@ -539,6 +635,14 @@ fn run_healthy(seed: u64, is_kind: impl Fn(&World) -> bool) -> Option<World> {
     if is_trimmed || world.stored.iter().any(is_gap) {
         return None;
     }
+    // What fills the memory while a server is searched ends the healing of a loss, which waits for the patience of 5 s.
+    if world.config.searches && world.start.is_none() {
+        world.config.backlog = 1 << 20;
+        world.machine = HistoryMachine::new(world.config.clone(), world.now);
+    }
+    let blocked = &mut world.announcements.blocked;
+    blocked.end = blocked.end.min(world.begins + Nanos::from_secs(2));
+    change(&mut world);
     world.run();
     world.audit();
     Some(world)
@@ -550,24 +654,49 @@ fn a_healthy_history_heals_every_loss() {
         // What fills the memory meanwhile ends the healing of a loss.
         let is_kind = |world: &World| world.heals && !(world.is_busy && world.start.is_none());
         let Some(world) = run_healthy(seed, is_kind) else { return };
-        let lost = |each: &&Delivered| matches!(each, Delivered::Event(SubscriberEvent::Lost { .. }));
-        let context = || {
-            let at = world.delivered.iter().position(|each| lost(&each)).unwrap_or(0);
-            format!(
-                "{:?} {:?} {:?}",
-                world.start,
-                world.lives,
-                &world.delivered[at.saturating_sub(5)..at + 1]
-            )
+        assert_complete(&world);
+    });
+}
+
+/// Checks that nothing is reported as lost.
+fn assert_complete(world: &World) {
+    let lost = |each: &&Delivered| matches!(each, Delivered::Event(SubscriberEvent::Lost { .. }));
+    let context = || {
+        let at = world.delivered.iter().position(|each| lost(&each)).unwrap_or(0);
+        format!("{:?} {:?} {:?}", world.start, world.lives, &world.delivered[at.saturating_sub(5)..at + 1])
+    };
+    assert_eq!(world.delivered.iter().find(lost), None, "{}", context());
+}
+
+/// The process of the subscriber does not run for up to 20 s, again and again, and requests fail meanwhile and afterwards, for
+/// less than the patience.
+#[test]
+fn a_healthy_history_heals_every_loss_whenever_the_process_stops() {
+    for_seeds(500, |seed| {
+        let is_kind = |world: &World| world.heals && !world.is_busy;
+        let change = |world: &mut World| {
+            // What fills the memory meanwhile ends the healing of a loss.
+            world.config.backlog = 1 << 20;
+            world.machine = HistoryMachine::new(world.config.clone(), world.now);
+            let mut at = world.now;
+            for _ in 0..world.dice.between(1, 4) {
+                let from = at + Nanos::from_millis(world.dice.below(3_000));
+                at = from + Nanos::from_millis(world.dice.below(20_000));
+                world.stalls.push(from..at);
+            }
+            let stall = world.stalls[0].clone();
+            let fails_until = stall.end + Nanos::from_millis(world.dice.below(4_000));
+            world.outage = stall.start..fails_until;
         };
-        assert_eq!(world.delivered.iter().find(lost), None, "{}", context());
+        let Some(world) = run_healthy_with(seed, is_kind, change) else { return };
+        assert_complete(&world);
     });
 }
 
 #[test]
 fn a_subscriber_that_started_in_the_past_gets_what_its_publisher_discarded() {
     let lost_at_restarts = RefCell::new(0);
-    for_seeds(500, |seed| {
+    for_seeds(2_000, |seed| {
         let is_kind = |world: &World| world.start.is_some() && !world.heals && !world.is_busy;
         let Some(world) = run_healthy(seed, is_kind) else { return };
         for each in &world.delivered {

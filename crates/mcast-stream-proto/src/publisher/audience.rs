@@ -14,22 +14,24 @@ pub enum Standing {
     /// It has received everything that was sent since it joined. If the stream is closed, its application has read all
     /// of it, and the end.
     Complete,
-    /// It has received all of a closed stream, and its application has not read all of that yet.
+    /// Its application is still reading: what is left of a closed stream that was received completely, or a history.
     Unread,
     /// It is present, and has not yet confirmed some datagrams, or the end of a closed stream.
     Behind {
         /// The number of unconfirmed datagrams.
         datagrams: u64,
     },
-    /// It has given up some datagrams: it never gets them.
+    /// It has given up some datagrams, which it never gets, or reported losses. Both numbers are 0 if it is not known how many.
     Incomplete {
         /// Datagrams given up.
         datagrams: u64,
         /// Messages reported as lost to its application so far.
         messages: u64,
     },
-    /// It left before the stream was closed, or before it had all of it.
+    /// It left before its application was given all messages.
     Left,
+    /// It left because of an error.
+    Failed,
     /// It fell silent before its application had read everything: how much it received is unknown.
     Unknown,
 }
@@ -49,6 +51,8 @@ pub struct Audience {
     pub incomplete: u64,
     /// [`Standing::Left`].
     pub left: u64,
+    /// [`Standing::Failed`].
+    pub failed: u64,
     /// [`Standing::Unknown`].
     pub unknown: u64,
 }
@@ -57,7 +61,7 @@ impl Audience {
     /// Returns the number of all subscribers.
     #[must_use]
     pub const fn total(&self) -> u64 {
-        self.complete + self.unread + self.behind + self.incomplete + self.left + self.unknown
+        self.complete + self.unread + self.behind + self.incomplete + self.left + self.failed + self.unknown
     }
 
     pub(super) fn add(&mut self, standing: Standing) {
@@ -67,6 +71,7 @@ impl Audience {
             Standing::Behind { .. } => &mut self.behind,
             Standing::Incomplete { .. } => &mut self.incomplete,
             Standing::Left => &mut self.left,
+            Standing::Failed => &mut self.failed,
             Standing::Unknown => &mut self.unknown,
         } += 1;
     }
@@ -102,8 +107,8 @@ impl PublisherMachine {
         (present, self.audience().complete as usize)
     }
 
-    /// Returns the present subscribers that have not confirmed everything, or not the end of a closed stream, each with
-    /// its number of unconfirmed datagrams. Evicted subscribers are included until they depart.
+    /// Returns the present subscribers that have not confirmed everything, or not the end of a closed stream, or that read a
+    /// history, each with its number of unconfirmed datagrams. Evicted subscribers are included until they depart.
     pub fn behind(&self) -> impl Iterator<Item = (SubscriberId, u64)> {
         let counted = self.members.iter().filter(|(_, member)| self.standing_of_member(member).is_some());
         let waiting = counted.filter(|(_, member)| !self.is_settled(&member.progress));
@@ -120,28 +125,47 @@ impl PublisherMachine {
 
     /// Returns whether a subscriber has confirmed everything, so that it needs nothing more.
     fn is_settled(&self, progress: &Progress) -> bool {
-        progress.next >= self.ring.next && (progress.end >= End::Received || !self.closed)
+        progress.next >= self.ring.next
+            && (progress.end >= End::Received || !self.closed)
+            && !progress.is_reading
+    }
+
+    /// Returns whether its application is reading: it may yet get what it lacks.
+    pub(super) fn is_unread(&self, member: &Member) -> bool {
+        let progress = &member.progress;
+        let is_counted = !matches!(member.role_in_reports(), Role::Unknown | Role::BestEffort);
+        let has_yet_to_read =
+            progress.is_reading || self.closed && self.is_settled(progress) && progress.end < End::Delivered;
+        is_counted && has_yet_to_read
     }
 
     fn standing_of_member(&self, member: &Member) -> Option<Standing> {
         let progress = &member.progress;
         match member.role_in_reports() {
             Role::Unknown | Role::BestEffort => None,
+            _ if self.is_unread(member) => Some(Standing::Unread),
             _ if progress.is_incomplete() => Some(incomplete(progress)),
             _ if !self.is_settled(progress) => {
                 Some(Standing::Behind { datagrams: self.ring.next.ahead_of(progress.next) })
             }
-            _ if self.closed && progress.end < End::Delivered => Some(Standing::Unread),
             _ => Some(Standing::Complete),
         }
+    }
+
+    /// Returns whether a subscriber that has left had been given all messages by then.
+    fn had_all(&self, progress: &Progress) -> bool {
+        progress.given == Some(self.next_message)
     }
 
     pub(super) fn standing_of_departed(&self, departed: &Departed) -> Option<Standing> {
         let progress = &departed.progress;
         match (departed.role, departed.departure) {
             (Role::Unknown | Role::BestEffort, _) => None,
+            (_, Departure::Failed) => Some(Standing::Failed),
             _ if progress.is_incomplete() => Some(incomplete(progress)),
-            _ if self.closed && progress.end == End::Delivered => Some(Standing::Complete),
+            _ if self.closed && (progress.end == End::Delivered || self.had_all(progress)) => {
+                Some(Standing::Complete)
+            }
             (_, Departure::Left) => Some(Standing::Left),
             (_, Departure::Silent) => Some(Standing::Unknown),
         }

@@ -32,7 +32,7 @@ pub struct PublisherConfig {
     pub longest_message: usize,
     /// Flow control: whether the publisher waits for subscribers. Default: it waits for the slowest.
     pub flow: FlowControl,
-    /// Forward error correction. Default: off.
+    /// Forward error correction. Default: for a large group that loses many datagrams.
     pub fec: Fec,
     /// The longest time for which a block waits to be full, 1 ms to 10 s: then its parity follows, even if it has fewer
     /// datagrams. With a longer time, a slow stream needs less parity, and what is lost is recovered later. Default: 10 ms.
@@ -151,7 +151,7 @@ impl PublisherConfig {
             history: 8 << 20,
             longest_message: 16 << 20,
             flow: FlowControl::Slowest,
-            fec: Fec::Off,
+            fec: Fec::Crowd,
             fec_delay: Nanos::from_millis(10),
             eviction: Nanos::from_secs(2),
             subscriber_timeout: Nanos::from_secs(5),

@@ -14,10 +14,13 @@ const MAX_EVENTS: usize = 1024;
 pub(super) struct EventQueue {
     waiting: VecDeque<PublisherEvent>,
     missed: u64,
+    /// All that were ever added.
+    pub(super) pushed: u64,
 }
 
 impl EventQueue {
     pub(super) fn push(&mut self, event: PublisherEvent) {
+        self.pushed += 1;
         if self.waiting.len() == MAX_EVENTS {
             self.waiting.pop_front();
             self.missed += 1;
@@ -66,13 +69,22 @@ pub enum PublisherEvent {
         /// The rate in bytes per second.
         rate: u64,
     },
+    /// A subscriber has left because of an error.
+    SubscriberFailed(SubscriberId),
     /// The publisher is back at its configured rate.
     Recovered,
     /// A subscriber requested datagrams that have left the retransmission buffer: from the first to before the second.
     Unrecoverable(SubscriberId, Sequence, Sequence),
-    /// A subscriber has given up datagrams for the first time; the number is how many.
+    /// A subscriber has given up datagrams, or lost messages, for the first time.
     /// [`PublisherMachine::standings`](super::PublisherMachine::standings) reports what it lacks at the end.
-    SubscriberIncomplete(SubscriberId, u64),
+    SubscriberIncomplete {
+        /// The subscriber.
+        subscriber: SubscriberId,
+        /// Datagrams that it has given up.
+        datagrams: u64,
+        /// Messages that it has reported as lost to its application.
+        messages: u64,
+    },
     /// The first message that is not settled, or the next one, cannot be acknowledged as required: subscribers are absent,
     /// were evicted, or have lost it. [`PublisherMachine::ack_wait`](super::PublisherMachine::ack_wait) returns which.
     QuorumLost,
@@ -85,6 +97,9 @@ pub enum PublisherEvent {
         /// The first after them.
         end: MessageNumber,
     },
+    /// The publisher found itself in a state that cannot happen, which is a bug: please report this text. It is reported for
+    /// the first time, the second, the fourth, and so on.
+    InternalError(&'static str),
     /// Events were not fetched in time; the number is how many were dropped before this one.
     Missed(u64),
 }
@@ -125,6 +140,9 @@ pub enum Refusal {
     /// The stream was closed.
     #[error("the stream is closed")]
     Closed,
+    /// A thread panicked within the publisher: it does not continue with a state that may be half changed.
+    #[error("the publisher has failed internally: nothing more can be sent")]
+    Internal,
     /// The cipher failed: nothing more can be sealed, and nothing is sent unsealed.
     #[error("the cipher failed: nothing more can be sent")]
     CannotSeal,
@@ -178,8 +196,15 @@ pub struct PublisherStatistics {
     pub foreign: u64,
     /// Datagrams refused: not sealed by the group, replayed, or of a subscriber beyond the limit.
     pub refused: u64,
-    /// NAKs and statuses from unproven addresses; each was answered with an echo.
+    /// NAKs and statuses from unproven addresses, which are answered with an echo.
     pub unproven: u64,
+    /// Echoes to unproven addresses that were not sent because of their limit.
+    pub echoes_refused: u64,
+    /// Datagrams to single addresses that a socket did not accept, mostly because its send buffer was full. They count as
+    /// lost on the network.
+    pub not_sent: u64,
+    /// How often the publisher found itself in a state that cannot happen.
+    pub internal_errors: u64,
     /// The group round-trip time.
     pub round_trip: Nanos,
     /// Subscribers known now.

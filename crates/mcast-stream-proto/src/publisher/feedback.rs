@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use super::members::{Departure, End, Role};
+use super::members::{Departure, End, Progress, Role};
 use super::pacing::Reception;
 use super::repair_flow::RepairFlow;
 use super::repairers::can_repair;
@@ -10,7 +10,8 @@ use super::{PublisherEvent, PublisherMachine};
 use crate::outbox::Target;
 use crate::wire::{
     Acknowledgement, AddressToken, DatagramView, Flags, FlowControl, HEADER_LENGTH, Header, Heartbeat,
-    KeyEpoch, Kind, Nak, Probe, Reset, ResetReason, Status, SubscriberId, SubscriberName, TAG_LENGTH,
+    KeyEpoch, Kind, Nak, Probe, Reset, ResetReason, ServedHistory, Status, SubscriberId, SubscriberName,
+    TAG_LENGTH,
 };
 use crate::{ClockTime, Nanos};
 
@@ -26,7 +27,7 @@ impl PublisherMachine {
     /// The order of checks is: cheap checks of the header, the seal, then whether the subscriber has proven its
     /// address. No state is kept for a subscriber before that.
     pub fn handle(&mut self, now: ClockTime, from: SocketAddr, datagram: &[u8]) {
-        if self.config.flow == FlowControl::OneWay {
+        if self.config.flow == FlowControl::OneWay || self.is_halted() {
             self.statistics.refused += 1;
             return;
         }
@@ -71,6 +72,7 @@ impl PublisherMachine {
         match header.kind {
             Kind::Probe => {
                 if let Ok(Probe { clock, .. }) = Probe::read(body) {
+                    self.note_joining(now, id);
                     self.echo(now, id, from, clock);
                 }
             }
@@ -101,11 +103,13 @@ impl PublisherMachine {
         status: &Status,
     ) {
         if status.flags & Status::JOINING != 0 {
+            self.note_joining(now, id);
             return self.heartbeat_on_demand(now, view.head.len() + view.body.len());
         }
         if self.admit(now, id, from, &view.header, status.token) {
             self.note_acknowledgement(id, view, status);
-            self.on_status(now, id, from, status);
+            self.note_leave(id, view, status);
+            self.on_status(now, id, from, view.header.sequence, status);
             self.settle_after_report(now);
         }
     }
@@ -144,7 +148,10 @@ impl PublisherMachine {
                 member.progress.acknowledgements.join(self.next_message);
             }
         }
-        let Some(member) = self.members.get_mut(id) else { return false };
+        let Some(member) = self.members.get_mut(id) else {
+            impossible!(self, "a subscriber that was just admitted is missing");
+            return false;
+        };
         member.progress.counts.note(header.sequence);
         (member.last_heard, member.address) = (now, from);
         true
@@ -154,7 +161,10 @@ impl PublisherMachine {
     fn heartbeat_on_demand(&mut self, now: ClockTime, paid: usize) {
         let sealed = if self.seals() { SEALED_EXTRA } else { 0 };
         let origin = self.config.origin.map_or(0, |origin| origin.extension_length());
-        let length = HEADER_LENGTH + origin + Heartbeat::LENGTH + sealed + self.signature_length();
+        let recalled = self.recalled_to_show(0).extension_length();
+        let history = self.history_to_show().map_or(0, |_| ServedHistory::LENGTH);
+        let extensions = origin + recalled + history + self.signature_length();
+        let length = HEADER_LENGTH + extensions + Heartbeat::LENGTH + sealed;
         let price = (length * usize::from(self.config.paths.max(1))) as u64;
         self.heartbeats.request(now, paid as u64, price);
     }
@@ -172,7 +182,15 @@ impl PublisherMachine {
         }
     }
 
-    fn on_status(&mut self, now: ClockTime, id: SubscriberId, from: SocketAddr, status: &Status) {
+    /// Notes what the application of a subscriber that leaves was given.
+    fn note_leave(&mut self, id: SubscriberId, view: &DatagramView<'_>, status: &Status) {
+        let given = Acknowledgement::of(view).filter(|_| status.flags & Status::LEAVING != 0);
+        if let Some(member) = self.members.get_mut(id) {
+            member.progress.given = given.map(|given| given.received);
+        }
+    }
+
+    fn on_status(&mut self, now: ClockTime, id: SubscriberId, from: SocketAddr, count: u64, status: &Status) {
         self.statistics.statuses += 1;
         // No subscriber can have data that was never sent.
         if status.next > self.ring.sent {
@@ -186,6 +204,7 @@ impl PublisherMachine {
         let (group_round_trip, floor, vouched) = (self.round_trip, self.rate_floor(), self.parity.vouched());
         let Some(member) = self.members.get_mut(id) else { return };
         let (was_incomplete, before) = (member.progress.is_incomplete(), member.role);
+        member.progress.note_reading(status, count);
         let silence = member.record(status, now, group_round_trip, vouched);
         // Nobody receives anything new while the stream pauses.
         let silence = silence.min(now.since(self.data_resumed_at));
@@ -197,11 +216,14 @@ impl PublisherMachine {
         };
         member.repairs_for_others = can_repair(status);
         let role = member.role;
+        self.ending.note_joined(id);
         let has_returned = before == Role::Evicted && role == Role::Awaited;
         if has_returned {
             (member.returned, member.advanced.1) = (Some(now), now);
         }
         let progress = member.progress;
+        debug_assert!(progress.next <= sent, "a subscriber has what was never sent");
+        debug_assert!(member.highest <= sent, "a subscriber knows of what was never sent");
         self.members.changed(id);
         let reception = match status.flags & Status::CATCHING_UP {
             _ if has_returned || silence > MAX_SILENCE + 4 * self.status_interval() => Reception::Interrupted,
@@ -224,7 +246,8 @@ impl PublisherMachine {
             self.events.push(PublisherEvent::SubscriberJoined(id, from));
         }
         if progress.is_incomplete() && !was_incomplete {
-            self.events.push(PublisherEvent::SubscriberIncomplete(id, progress.given_up));
+            let Progress { given_up: datagrams, lost_messages: messages, .. } = progress;
+            self.events.push(PublisherEvent::SubscriberIncomplete { subscriber: id, datagrams, messages });
         }
         if has_returned {
             self.events.push(PublisherEvent::SubscriberReturned(id));
@@ -234,8 +257,12 @@ impl PublisherMachine {
                 // The last status decides: buffered data may never have reached the application.
                 member.progress.end = End::of(status);
             }
-            self.depart(id, Departure::Left);
-            self.events.push(PublisherEvent::SubscriberLeft(id));
+            let has_failed = status.flags & Status::FAILED != 0;
+            self.depart(id, if has_failed { Departure::Failed } else { Departure::Left });
+            self.events.push(match has_failed {
+                true => PublisherEvent::SubscriberFailed(id),
+                false => PublisherEvent::SubscriberLeft(id),
+            });
         } else if self.closed && progress.end == End::Delivered {
             // The subscriber repeats this status until the reset arrives.
             self.reset(from, id, ResetReason::Settled);
@@ -256,10 +283,25 @@ impl PublisherMachine {
         }
     }
 
-    /// Sends an echo, which is no longer than the datagram that it answers and returns the clock of a probe.
+    /// Sends an echo, which is no longer than the datagram that it answers and returns the clock of a probe. Echoes to
+    /// addresses that have not proven themselves recently are limited.
     fn echo(&mut self, now: ClockTime, id: SubscriberId, from: SocketAddr, clock: u64) {
+        let member = self.members.get(id).filter(|member| member.address == from);
+        let to = match member.is_some_and(|member| now.since(member.last_heard) <= self.recent()) {
+            true => Target::Address(from),
+            false if self.echo_limit.admits(now) => Target::Aside(from),
+            false => {
+                self.statistics.echoes_refused += 1;
+                return;
+            }
+        };
         let echo = Probe { clock, token: self.proof.token(now, from), subscriber: id };
-        self.push_control(Target::Address(from), Kind::Echo, Flags(0), |writer| echo.write(writer));
+        self.push_control(to, Kind::Echo, Flags(0), |writer| echo.write(writer));
+    }
+
+    /// Notes datagrams to single addresses that a socket did not accept. They count as lost on the network.
+    pub const fn on_not_sent(&mut self, datagrams: u64) {
+        self.statistics.not_sent += datagrams;
     }
 
     pub(super) fn reset(&mut self, to: SocketAddr, id: SubscriberId, reason: ResetReason) {

@@ -67,6 +67,7 @@ impl FlowState {
         let is_used = is_over && ring.sent >= flight.end;
         let size = if is_used { 2 * flight.size } else { flight.size };
         let next = Flight { size, end: ring.sent + size, since: now };
+        debug_assert!(next.end >= flight.end.min(ring.next), "a flight is shorter than the one before");
         self.flight = Some(next).filter(|flight| flight.size <= LAST_FLIGHT && members.rate().is_none());
     }
 

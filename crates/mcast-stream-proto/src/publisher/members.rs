@@ -15,7 +15,7 @@ use super::repair_flow::RepairFlow;
 use crate::nak_limit::NakLimit;
 use crate::replay::Counts;
 use crate::seal::{Cipher, Purpose};
-use crate::wire::{Sequence, Status, SubscriberId};
+use crate::wire::{MessageNumber, Sequence, Status, SubscriberId};
 use crate::{ClockTime, Nanos};
 
 /// The role of a subscriber in flow control.
@@ -47,7 +47,8 @@ pub(crate) enum End {
 impl End {
     pub(crate) const fn of(status: &Status) -> Self {
         match status.flags {
-            flags if flags & Status::DELIVERED != 0 => Self::Delivered,
+            // What it reads from a history is not delivered yet.
+            flags if flags & Status::DELIVERED != 0 && flags & Status::READING == 0 => Self::Delivered,
             flags if flags & Status::ENDED != 0 => Self::Received,
             _ => Self::Unconfirmed,
         }
@@ -62,6 +63,14 @@ pub(crate) struct Progress {
     pub(crate) given_up: u64,
     pub(crate) lost_messages: u64,
     pub(crate) end: End,
+    /// When it left: its application was given the messages before this one.
+    pub(crate) given: Option<MessageNumber>,
+    /// Whether it reads a history, by its latest status.
+    pub(crate) is_reading: bool,
+    /// Whether it has reported an unknown loss.
+    pub(crate) is_loss_unknown: bool,
+    /// The count of that status.
+    latest: u64,
     /// The counts of the control datagrams received from it, to detect replays.
     pub(crate) counts: Counts,
     pub(crate) acknowledgements: AckRecord,
@@ -69,7 +78,16 @@ pub(crate) struct Progress {
 
 impl Progress {
     pub(crate) const fn is_incomplete(&self) -> bool {
-        self.given_up > 0 || self.lost_messages > 0
+        self.given_up > 0 || self.lost_messages > 0 || self.is_loss_unknown
+    }
+
+    /// Notes whether it reads a history, and has reported an unknown loss, unless a later status has arrived.
+    pub(crate) const fn note_reading(&mut self, status: &Status, count: u64) {
+        if count > self.latest {
+            self.latest = count;
+            self.is_reading = status.flags & Status::READING != 0;
+            self.is_loss_unknown = status.flags & Status::UNKNOWN_LOSS != 0;
+        }
     }
 }
 
@@ -78,6 +96,8 @@ impl Progress {
 pub(crate) enum Departure {
     /// It announced that it leaves.
     Left,
+    /// It announced that it leaves because of an error.
+    Failed,
     /// Nothing was received from it for too long.
     Silent,
 }
@@ -372,7 +392,9 @@ impl Members {
             (member.progress, member.former) = (departed.progress, departed.role);
             member.mark.begin_at(sent);
         }
-        self.all.insert(id, Box::new(member));
+        let former = self.all.insert(id, Box::new(member));
+        debug_assert!(former.is_none(), "a subscriber joins twice");
+        debug_assert!(!self.departed.contains_key(&id), "a subscriber is present and departed");
         (self.is_stale, self.rates_are_stale) = (true, true);
     }
 
@@ -381,6 +403,7 @@ impl Members {
         (self.is_stale, self.rates_are_stale) = (true, true);
         let member = self.all.remove(&id)?;
         let (role, Member { address, progress, .. }) = (member.role_in_reports(), *member);
+        debug_assert!(self.order.len() <= MAX_DEPARTED, "more departed subscribers than are remembered");
         self.departed.insert(id, Departed { address, departure, progress, role });
         self.order.push_back(id);
         // One entry is dropped for each that is added, so that the order is bounded, too.

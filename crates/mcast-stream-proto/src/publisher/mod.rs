@@ -5,6 +5,7 @@ mod audience;
 mod auto_rate;
 mod config;
 mod congestion;
+mod ending;
 mod event;
 mod feedback;
 mod flow;
@@ -16,6 +17,7 @@ mod parity;
 mod publish;
 mod quorum;
 mod ranking;
+mod recall;
 mod repair;
 mod repair_flow;
 mod repair_scheduler;
@@ -41,13 +43,14 @@ pub use quorum::{
 pub use transmit::Transmit;
 
 use crate::outbox::Outbox;
-use crate::proof::AddressProof;
+use crate::proof::{AddressProof, EchoLimit};
 use crate::random::Random;
 use crate::seal::Keys;
-use crate::wire::{FlowControl, Header, Kind, MessageNumber};
+use crate::wire::{FlowControl, Header, KeyEpoch, Kind, MessageNumber, ServedHistory};
 use crate::{ClockTime, Nanos};
 use acknowledgements::Acknowledgements;
 use auto_rate::AutoControl;
+use ending::Ending;
 use event::EventQueue;
 use flow::FlowState;
 use heartbeat::HeartbeatSchedule;
@@ -55,6 +58,7 @@ use members::Members;
 use pacer::Pacer;
 use parity::ParitySchedule;
 use publish::{LongMessage, OpenDatagram};
+use recall::Recalled;
 use repair::ConfirmationSchedule;
 use repair_scheduler::RepairScheduler;
 use repairers::RepairerDirectory;
@@ -65,6 +69,8 @@ use signing::Signing;
 /// A shorter timer would be lost in the scheduling delay of the system.
 const MIN_ROUND_TRIP: Nanos = Nanos::from_micros(50);
 const LONGEST_ROUND_TRIP: Nanos = Nanos::from_secs(10);
+/// Echoes to unproven addresses, at once and per second: as many subscribers as may be known may join together.
+const UNPROVEN_ECHOES: (u64, u64) = (16_384, 4_096);
 
 /// The publisher of a stream, without sockets, clocks and threads.
 ///
@@ -78,12 +84,15 @@ pub struct PublisherMachine {
     long_message: Option<LongMessage>,
     next_message: MessageNumber,
     closed: bool,
-    broken: bool,
+    ending: Ending,
+    /// Why nothing more is accepted, if something has failed.
+    failure: Option<Refusal>,
     members: Members,
     outbox: Outbox,
     events: EventQueue,
     statistics: PublisherStatistics,
     proof: AddressProof,
+    echo_limit: EchoLimit,
     sealer: Sealer,
     signing: Option<Signing>,
     scratch: Vec<u8>,
@@ -105,6 +114,9 @@ pub struct PublisherMachine {
     /// The sums over departed subscribers that are no longer remembered one by one.
     forgotten: Audience,
     acknowledgements: Option<Acknowledgements>,
+    /// The history of the stream that it serves.
+    history: Option<ServedHistory>,
+    recalled: Recalled,
     check_at: ClockTime,
 }
 
@@ -126,12 +138,14 @@ impl PublisherMachine {
             long_message: None,
             next_message: config.first_message,
             closed: false,
-            broken: false,
+            ending: Ending::default(),
+            failure: None,
             members: Members::new(),
             outbox: Outbox::new(if config.fec == Fec::Off { 0 } else { config.datagram }),
             events: EventQueue::default(),
             statistics: PublisherStatistics::default(),
             proof: AddressProof::new(&mut random),
+            echo_limit: EchoLimit::new(UNPROVEN_ECHOES.0, UNPROVEN_ECHOES.1, now),
             sealer: Sealer::new(config.seed),
             signing: config
                 .signer
@@ -154,6 +168,8 @@ impl PublisherMachine {
             acknowledgements: config.quorum.clone().map(|quorum| {
                 Acknowledgements::new(quorum, config.first_message.max(config.acknowledge_from))
             }),
+            history: None,
+            recalled: Recalled::NOTHING,
             check_at: now,
             config,
         })
@@ -192,16 +208,85 @@ impl PublisherMachine {
         Ok(())
     }
 
+    /// Shows subscribers that the publisher serves the history of its stream. A publisher whose
+    /// [messages come out of engines](PublisherConfig::origin) does not show it: servers of these announce themselves.
+    pub const fn serve_history(&mut self, history: Option<ServedHistory>) {
+        self.history = history;
+    }
+
     /// Seals with the greatest epoch in `keys` from the next datagram on, and opens with all of them. Give subscribers
-    /// a new secret before the publisher.
+    /// a new secret before the publisher. What was sent before, sealed with an earlier epoch that is no longer among them,
+    /// is no longer repaired: whoever has only these keys could not open it.
     pub fn set_keys(&mut self, now: ClockTime, keys: Keys) {
         self.flush(now);
         self.write_manifest(now);
+        self.ring.drop_while_sent(|header| {
+            header.epoch < keys.latest() && header.epoch != KeyEpoch::CLEAR && !keys.has(header.epoch)
+        });
         self.config.keys = keys;
         self.sealer.clear();
         for (_, member) in self.members.iter_mut() {
             member.cipher = None;
         }
+    }
+
+    /// Stops the publisher, because a panic within it may have left its state half changed: it refuses messages with
+    /// [`Refusal::Internal`], sends nothing more, and ignores feedback.
+    pub const fn halt(&mut self) {
+        self.failure = Some(Refusal::Internal);
+    }
+
+    /// Whether it was [halted](Self::halt).
+    #[must_use]
+    pub const fn is_halted(&self) -> bool {
+        matches!(self.failure, Some(Refusal::Internal))
+    }
+
+    fn note_internal_error(&mut self, what: &'static str) {
+        self.statistics.internal_errors += 1;
+        if self.statistics.internal_errors.is_power_of_two() {
+            self.events.push(PublisherEvent::InternalError(what));
+        }
+    }
+
+    /// Checks what always holds between two calls.
+    fn assert_invariants(&self) {
+        let Ring { oldest_retained, sent, next, .. } = self.ring;
+        debug_assert!(
+            oldest_retained <= sent,
+            "data was dropped before it was sent: {oldest_retained} > {sent}"
+        );
+        debug_assert!(sent <= next, "what was sent does not exist: {sent} > {next}");
+        debug_assert!(self.ring.len() == next - oldest_retained, "the retransmission buffer has a hole");
+        debug_assert!(
+            self.members.len() <= self.config.most_subscribers,
+            "more subscribers than are admitted"
+        );
+        debug_assert!(self.next_message >= self.config.first_message, "message numbers move backwards");
+        debug_assert!(self.open.is_none() || !self.closed, "a datagram is written after the end");
+        debug_assert!(
+            self.statistics.parity_repairs <= self.statistics.group_repairs,
+            "more repairs with parity than repairs"
+        );
+        debug_assert!(self.statistics.manifests <= next.0, "more manifests than datagrams");
+    }
+
+    /// Accepts nothing more, for the first reason given.
+    fn fail(&mut self, reason: Refusal) {
+        self.failure.get_or_insert(reason);
+    }
+
+    /// Returns the number of data datagrams that were sent, without repairs.
+    #[inline]
+    #[must_use]
+    pub const fn datagrams_sent(&self) -> u64 {
+        self.statistics.datagrams
+    }
+
+    /// Returns the number of events that ever happened, fetched or not.
+    #[must_use]
+    pub const fn events_pushed(&self) -> u64 {
+        self.events.pushed
     }
 
     /// Sets the offset from the publisher's clock to nanoseconds since 1970. Call it again after a correction of the

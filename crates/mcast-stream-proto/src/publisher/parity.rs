@@ -8,6 +8,7 @@ use super::members::Member;
 use super::repair_scheduler::Repair;
 use super::ring::Ring;
 use super::{PublisherConfig, PublisherMachine, Transmit};
+use crate::backoff::SMALL_GROUP;
 use crate::fec::{self, symbol_length, symbol_of};
 use crate::outbox::Target;
 use crate::wire::{
@@ -33,6 +34,19 @@ const MOST_SYMBOL_REQUESTS: u8 = 3;
 const MOST_REQUESTERS: usize = 16;
 /// The least number of datagrams in a measurement of loss.
 const SAMPLE: u64 = 64;
+/// The losses of a crowd are known once its subscribers have reported this many datagrams, each for itself, and are an
+/// average of up to twice `CROWD_WINDOW`.
+const CROWD_SAMPLE: u64 = 2_048;
+const CROWD_WINDOW: u64 = 16_384;
+/// One subscriber counts with at most one in this many of its datagrams: a single bad link is no reason for parity.
+const MOST_OF_ONE: u64 = 8;
+/// A crowd gets parity if at least one in four datagrams is requested, and is lost by somebody; and until fewer than one in
+/// ten are lost for a while. In parts per million, like all shares of a crowd.
+const LOSSY: u64 = 250_000;
+const LOSSLESS: u64 = 100_000;
+/// If that many times the share that each loses is not requested, subscribers lose the same datagrams, and one repair to
+/// the group serves all.
+const INDEPENDENT: u64 = 4;
 /// If more than this share of the blocks that were requested had several requesters, the first request is answered with
 /// parity for all. In thousandths.
 const HALF: u32 = 500;
@@ -41,8 +55,11 @@ const HALF: u32 = 500;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fec {
     /// No parity. Subscribers request what they lack.
-    #[default]
     Off,
+    /// Parity only for a group of more than eight subscribers that lose different datagrams, so many that a quarter of all
+    /// must be repaired. Otherwise the same as [`Off`](Self::Off).
+    #[default]
+    Crowd,
     /// As many parity symbols as the losses of the subscribers suggest; none as long as nothing is lost.
     Auto,
     /// A fixed number of parity symbols after each block of datagrams.
@@ -121,19 +138,97 @@ pub(crate) struct LossMeter {
 }
 
 impl LossMeter {
-    /// Notes how many datagrams the subscriber knows of, and how many of them it missed.
-    fn note(&mut self, highest: Sequence, missed: u32) {
+    /// Notes how many datagrams the subscriber knows of, and how many of them it missed. Returns both numbers of a complete
+    /// sample. In a crowd, where each reports rarely, the first one begins with the first report.
+    fn note(&mut self, highest: Sequence, missed: u32, is_in_crowd: bool) -> Option<(u64, u64)> {
         let sent = highest.ahead_of(self.highest);
-        if sent < SAMPLE {
-            return;
+        let is_first = self.highest == Sequence::default();
+        if sent < SAMPLE && !(is_first && is_in_crowd) {
+            return None;
         }
         let lost = u64::from(missed.saturating_sub(self.missed)).min(sent);
-        let is_first = self.highest == Sequence::default();
         (self.highest, self.missed) = (highest, missed);
-        if !is_first {
-            self.share = (3 * self.share + lost * 1_000_000 / sent) / 4;
+        if is_first {
+            return None;
+        }
+        self.share = (3 * self.share + lost * 1_000_000 / sent) / 4;
+        Some((sent, lost))
+    }
+}
+
+/// What the subscribers of a large group lose, all together.
+#[derive(Clone, Copy, Debug, Default)]
+struct CrowdLoss {
+    subscribers: u64,
+    /// Datagrams that subscribers reported, each for itself, and what they lost of them.
+    known: u64,
+    lost: u64,
+    /// The share of datagrams that were requested while no parity was sent, and the numbers when it was measured.
+    requested: u64,
+    mark: (u64, u64),
+    /// When as much was last lost as makes parity worth its bytes.
+    lossy_at: Option<ClockTime>,
+}
+
+impl CrowdLoss {
+    /// Returns the share that one subscriber loses on average.
+    fn share(&self) -> u64 {
+        (self.lost * 1_000_000).checked_div(self.known).unwrap_or_default()
+    }
+
+    /// Notes a sample of one subscriber.
+    fn note(&mut self, sent: u64, lost: u64) {
+        self.known += sent;
+        self.lost += lost.min(sent / MOST_OF_ONE);
+        if self.known > 2 * CROWD_WINDOW {
+            (self.known, self.lost) = (self.known / 2, self.lost / 2);
         }
     }
+
+    /// Decides whether parity is worth its bytes, from how many datagrams were sent, and how many of them were requested.
+    fn adapt(&mut self, now: ClockTime, subscribers: usize, sent: u64, requested: u64) {
+        self.subscribers = subscribers as u64;
+        self.lossy_at = self.lossy_at.filter(|at| now.since(*at) < LOSSLESS_TIME);
+        let (sent_before, requested_before) = self.mark;
+        if sent >= sent_before + SAMPLE {
+            self.requested = (requested - requested_before) * 1_000_000 / (sent - sent_before);
+            self.mark = (sent, requested);
+        }
+        let share = self.share();
+        let losers = share * self.subscribers;
+        let is_lossy = match self.lossy_at {
+            Some(_) => losers >= LOSSLESS,
+            None => losers >= LOSSY && self.requested >= LOSSY && self.requested >= INDEPENDENT * share,
+        };
+        if is_lossy && self.known >= CROWD_SAMPLE && is_crowd(subscribers) {
+            self.lossy_at = Some(now);
+        }
+    }
+
+    /// Returns how many symbols are sent for a block of this many datagrams without a request: so many that no more than one
+    /// subscriber is expected to lack more of it.
+    fn symbols(&self, count: u8) -> u8 {
+        let share = self.share() as f64 / 1e6;
+        let lacking = |symbols: &u8| self.subscribers as f64 * losing_more(count + symbols, share, *symbols);
+        (0..MOST_AHEAD as u8).find(|symbols| lacking(symbols) <= 1.0).unwrap_or(MOST_AHEAD as u8)
+    }
+}
+
+/// Returns whether the subscribers of a group of this size spread their requests.
+const fn is_crowd(subscribers: usize) -> bool {
+    subscribers > SMALL_GROUP as usize
+}
+
+/// Returns the probability that of this many datagrams more than `most` are lost, if each is with probability `share`.
+fn losing_more(datagrams: u8, share: f64, most: u8) -> f64 {
+    let arriving = 1.0 - share;
+    let mut exactly = (0..datagrams).fold(1.0, |product, _| product * arriving);
+    let mut more = 1.0;
+    for lost in 0..=most.min(datagrams) {
+        more -= exactly;
+        exactly *= share / arriving * f64::from(datagrams - lost) / f64::from(lost + 1);
+    }
+    more
 }
 
 /// A symbol to be sent.
@@ -154,8 +249,11 @@ pub(super) struct ParitySchedule {
     fec: Fec,
     /// A block that is not full ends this long after its first datagram was sent.
     delay: Nanos,
+    /// The longest datagram whose parity is no longer than a datagram may be.
+    longest: usize,
     /// When a loss was last measured, for [`Fec::Auto`].
     lost_at: Option<ClockTime>,
+    crowd: CrowdLoss,
     /// Whether a heartbeat has announced the parity: subscribers keep what they need to use it only after that.
     is_announced: bool,
     is_one_way: bool,
@@ -177,8 +275,8 @@ impl ParitySchedule {
     pub(super) fn new(config: &PublisherConfig) -> Self {
         let is_one_way = config.flow == FlowControl::OneWay;
         let (data, parity) = match config.fec {
-            Fec::Off => (if is_one_way { Parity::LONGEST_BLOCK } else { 0 }, 0),
-            Fec::Auto => (Parity::LONGEST_BLOCK, 0),
+            Fec::Off if !is_one_way => (0, 0),
+            Fec::Off | Fec::Crowd | Fec::Auto => (Parity::LONGEST_BLOCK, 0),
             Fec::Fixed { data, parity } => (data, parity),
         };
         Self {
@@ -186,7 +284,9 @@ impl ParitySchedule {
             parity,
             fec: config.fec,
             delay: config.fec_delay,
+            longest: config.longest_with_parity(),
             lost_at: None,
+            crowd: CrowdLoss::default(),
             is_announced: false,
             is_one_way,
             vouched: config.signer.as_ref().map(|_| Sequence(1)),
@@ -204,7 +304,8 @@ impl ParitySchedule {
         match self.fec {
             Fec::Fixed { .. } => (self.data, self.parity),
             Fec::Auto if self.lost_at.is_some() => (self.data, self.parity),
-            Fec::Auto | Fec::Off => (0, 0),
+            Fec::Crowd if self.crowd.lossy_at.is_some() => (self.data, self.parity),
+            Fec::Auto | Fec::Crowd | Fec::Off => (0, 0),
         }
     }
 
@@ -233,10 +334,20 @@ impl ParitySchedule {
         self.parity = symbols.min(MOST_AHEAD) as u8;
     }
 
+    /// Adapts the parity to what all subscribers lose.
+    fn adapt_to_crowd(&mut self, now: ClockTime, subscribers: usize, sent: u64, requested: u64) {
+        self.crowd.adapt(now, subscribers, sent, requested);
+        self.parity = match self.crowd.lossy_at {
+            Some(_) => self.crowd.symbols(self.data),
+            None => 0,
+        };
+    }
+
     /// Returns the number of symbols that are sent for a block without a request.
-    const fn ahead(&self, block: Block) -> u8 {
+    fn ahead(&self, block: Block) -> u8 {
         match self.fec {
             Fec::Auto => (self.parity as u16 * block.count as u16).div_ceil(self.data as u16) as u8,
+            Fec::Crowd => self.crowd.symbols(block.count),
             _ => self.parity,
         }
     }
@@ -245,6 +356,11 @@ impl ParitySchedule {
     /// what follows.
     pub(super) const fn vouched(&self) -> Option<Sequence> {
         self.vouched
+    }
+
+    /// Notes that everything before this datagram counts as sent.
+    pub(super) fn note_recalled(&mut self, next: Sequence) {
+        self.vouched = self.vouched.map(|_| next);
     }
 
     const fn has_blocks(&self) -> bool {
@@ -282,6 +398,10 @@ impl ParitySchedule {
         }
         if !self.has_blocks() {
             return;
+        }
+        if ring.get(sequence).len() > self.longest {
+            // It was written before there was parity.
+            return self.end_block(now, ring);
         }
         let start = OpenBlock { block: Block { base: sequence, count: 0, epoch }, since: now };
         let open = self.open.get_or_insert(start);
@@ -451,14 +571,15 @@ impl PublisherConfig {
     /// Returns the length of the longest datagram of data. Its parity is longer by what describes the block.
     pub(super) const fn longest_data(&self) -> usize {
         match self.fec {
-            Fec::Off => self.datagram,
-            Fec::Auto | Fec::Fixed { .. } => {
-                let sealed =
-                    if self.keys.is_empty() { 0 } else { super::publish::SALT_EXTENSION + TAG_LENGTH };
-                self.datagram + HEADER_LENGTH
-                    - (symbol_length(HEADER_LENGTH) + HEADER_LENGTH + Parity::HEAD + sealed)
-            }
+            Fec::Off | Fec::Crowd => self.datagram,
+            Fec::Auto | Fec::Fixed { .. } => self.longest_with_parity(),
         }
+    }
+
+    /// Returns the length of the longest datagram whose parity is no longer than a datagram may be.
+    pub(super) const fn longest_with_parity(&self) -> usize {
+        let sealed = if self.keys.is_empty() { 0 } else { super::publish::SALT_EXTENSION + TAG_LENGTH };
+        self.datagram + HEADER_LENGTH - (symbol_length(HEADER_LENGTH) + HEADER_LENGTH + Parity::HEAD + sealed)
     }
 }
 
@@ -533,13 +654,28 @@ impl PublisherMachine {
         self.outbox.pop().map(Transmit::Control)
     }
 
+    /// Returns the length of the datagrams of data that are written now: shorter if they get parity.
+    pub(super) const fn data_length(&self) -> usize {
+        match self.parity.is_announced && self.parity.crowd.lossy_at.is_some() {
+            true => self.config.longest_with_parity(),
+            false => self.config.longest_data(),
+        }
+    }
+
     /// Adapts the parity to the losses that a subscriber reports.
     pub(super) fn observe_parity(&mut self, now: ClockTime, id: SubscriberId) {
-        if self.config.fec != Fec::Auto {
+        if !matches!(self.config.fec, Fec::Auto | Fec::Crowd) {
             return;
         }
-        if let Some(Member { loss, highest, missed, .. }) = self.members.get_mut(id) {
-            loss.note(*highest, *missed);
+        let is_in_crowd = is_crowd(self.members.len());
+        if let Some(Member { loss, highest, missed, .. }) = self.members.get_mut(id)
+            && let Some((sent, lost)) = loss.note(*highest, *missed, is_in_crowd)
+        {
+            self.parity.crowd.note(sent, lost);
+        }
+        if self.config.fec == Fec::Crowd {
+            let (sent, requested) = (self.statistics.datagrams, self.repairs.requested());
+            return self.parity.adapt_to_crowd(now, self.members.len(), sent, requested);
         }
         let worst = self.members.iter().map(|(_, member)| member.loss.share).max();
         self.parity.adapt(now, worst.unwrap_or(0), self.members.len());

@@ -1,6 +1,6 @@
 //! Packs messages into datagrams: many small ones into one, a large one into fragments.
 
-use super::{PublisherMachine, Refusal};
+use super::{Fec, PublisherMachine, Refusal};
 use crate::ClockTime;
 use crate::wire::{
     DatagramWriter, ExtensionKind, Flags, HEADER_LENGTH, Header, KeyEpoch, Kind, MessageKey, MessageNumber,
@@ -20,6 +20,8 @@ pub(super) struct OpenDatagram {
     /// Where the body begins, and where the written part ends.
     body: usize,
     fill: usize,
+    /// Where it is full. A single message may be longer.
+    end: usize,
     keyed: bool,
     since: ClockTime,
     /// The length of a message that is claimed and not committed yet, including its key.
@@ -46,6 +48,12 @@ pub(super) struct LongMessage {
     keyed: bool,
 }
 
+impl LongMessage {
+    pub(super) const fn number(&self) -> MessageNumber {
+        self.number
+    }
+}
+
 impl PublisherMachine {
     /// Publishes a message, and returns its number. It is sent at the next [`flush`](Self::flush), when its datagram is
     /// full, or after [`linger`](super::PublisherConfig::linger).
@@ -70,7 +78,7 @@ impl PublisherMachine {
         self.publish_with(now, Some(key), message)
     }
 
-    fn publish_with(
+    pub(super) fn publish_with(
         &mut self,
         now: ClockTime,
         key: Option<MessageKey>,
@@ -112,11 +120,10 @@ impl PublisherMachine {
     /// [`Refusal::Writing`] when nothing was claimed.
     #[inline]
     pub fn commit(&mut self, now: ClockTime) -> Result<MessageNumber, Refusal> {
-        let longest = self.config.longest_data() - self.tag_length();
         let Some(open) = &mut self.open else { return Err(Refusal::Writing) };
         let Some(length) = open.claimed.take() else { return Err(Refusal::Writing) };
         open.fill += batch_overhead() + length;
-        let is_full = open.fill + batch_overhead() > longest;
+        let is_full = open.fill + batch_overhead() > open.end;
         let number = self.next_message;
         self.next_message += 1;
         self.statistics.messages += 1;
@@ -234,15 +241,22 @@ impl PublisherMachine {
         self.check_length(length)?;
         self.check_quorum()?;
         let whole = length + if key.is_some() { MessageKey::LENGTH } else { 0 };
-        let end = self.config.longest_data() - self.tag_length();
-        let fits =
-            |open: &OpenDatagram| open.keyed == key.is_some() && open.fill + batch_overhead() + whole <= end;
+        let fits = |open: &OpenDatagram| {
+            open.keyed == key.is_some() && open.fill + batch_overhead() + whole <= open.end
+        };
         if !self.open.as_ref().is_some_and(fits) {
             self.close_datagram(now);
             self.room_for(now, 1)?;
             self.open_batch(now, key.is_some());
         }
+        if self.open.is_none() {
+            impossible!(self, "no datagram is open for a message");
+        }
         let Some(open) = &mut self.open else { return Err(Refusal::Unsent) };
+        debug_assert!(
+            open.fill + batch_overhead() + whole <= open.end,
+            "a message does not fit its datagram"
+        );
         open.claimed = Some(whole);
         let start = open.fill;
         let room = &mut self.ring.open_mut()[start..start + batch_overhead() + whole];
@@ -259,8 +273,8 @@ impl PublisherMachine {
     }
 
     pub(super) fn check_open(&self) -> Result<(), Refusal> {
-        match (self.broken, self.closed, self.long_message) {
-            (true, ..) => Err(Refusal::CannotSeal),
+        match (self.failure, self.closed, self.long_message) {
+            (Some(refusal), ..) => Err(refusal),
             (_, true, _) => Err(Refusal::Closed),
             (_, _, Some(_)) => Err(Refusal::Writing),
             _ => Ok(()),
@@ -290,8 +304,13 @@ impl PublisherMachine {
         fragments.saturating_mul(self.fragment_capacity()).saturating_sub(FRAGMENTED_EXTRA)
     }
 
+    /// Returns how many bytes of a message a fragment has at least.
     const fn fragment_capacity(&self) -> usize {
-        self.config.longest_data() - HEADER_LENGTH - self.seal_length()
+        let longest = match self.config.fec {
+            Fec::Off => self.config.longest_data(),
+            _ => self.config.longest_with_parity(),
+        };
+        longest - HEADER_LENGTH - self.seal_length()
     }
 
     const fn check_length(&self, length: usize) -> Result<(), Refusal> {
@@ -305,6 +324,7 @@ impl PublisherMachine {
         let sent = self.ring.sent;
         let slowest = if self.has_flow_control() { self.members.slowest() } else { None };
         let keep = slowest.map_or(sent, |(_, next)| next.clamp(self.ring.oldest_retained, sent));
+        let keep = self.recalled.kept().map_or(keep, |kept| keep.min(kept));
         let is_full = self.data_limit(now) <= sent;
         if self.ring.has_room(count, keep) {
             if !is_full {
@@ -348,13 +368,13 @@ impl PublisherMachine {
         let header =
             Header { flags, message: long.number.low(), ..self.header(Kind::Data, self.ring.next.0) };
         let head = HEADER_LENGTH + self.seal_length() + if long.keyed { KEYED_EXTENSION } else { 0 };
-        let is_long = is_first && long.total > self.config.longest_data() - head;
+        let is_long = is_first && long.total > self.data_length() - head;
         self.open_datagram(now, header, is_first && long.keyed, is_long.then_some(long.total as u32))
     }
 
     fn open_datagram(&mut self, now: ClockTime, header: Header, keyed: bool, total: Option<u32>) -> bool {
         self.ring.make_room();
-        let salt = self.sealer.salt(&header);
+        let (salt, end) = (self.sealer.salt(&header), self.data_length() - self.tag_length());
         let written = DatagramWriter::new(self.ring.open_mut(), &header).and_then(|mut writer| {
             writer.salt(salt)?;
             if let Some(total) = total {
@@ -369,6 +389,7 @@ impl PublisherMachine {
             header,
             body,
             fill: body,
+            end,
             keyed,
             since: now,
             claimed: None,
@@ -378,13 +399,12 @@ impl PublisherMachine {
 
     /// Adds bytes to the open fragment, and closes it when it is full or the message ends.
     fn fill_fragment(&mut self, now: ClockTime, bytes: &[u8]) -> usize {
-        let end = self.config.longest_data() - self.tag_length();
         let (Some(open), Some(message)) = (&mut self.open, &mut self.long_message) else { return 0 };
-        let count = bytes.len().min(end - open.fill).min(message.left);
+        let count = bytes.len().min(open.end - open.fill).min(message.left);
         self.ring.open_mut()[open.fill..open.fill + count].copy_from_slice(&bytes[..count]);
         open.fill += count;
         message.left -= count;
-        let (is_over, is_full) = (message.left == 0, open.fill == end);
+        let (is_over, is_full) = (message.left == 0, open.fill == open.end);
         if is_over {
             open.header.flags = open.header.flags.with(Flags::END);
             self.long_message = None;
@@ -406,7 +426,7 @@ impl PublisherMachine {
         let next = self.next_message;
         let message = if begins_message { open.first_message(next) } else { next };
         if !self.seal_open(&open) {
-            self.broken = true;
+            self.fail(Refusal::CannotSeal);
             return;
         }
         self.ring.close(open.fill + self.tag_length(), message);

@@ -132,6 +132,8 @@ pub enum SubscriberPresence {
     Evicted,
     /// It left.
     Left,
+    /// It left because of an error.
+    Failed,
     /// It fell silent.
     Silent,
 }
@@ -144,6 +146,7 @@ impl SubscriberPresence {
             Self::Present => "present",
             Self::Evicted => "evicted",
             Self::Left => "left",
+            Self::Failed => "failed",
             Self::Silent => "silent",
         }
     }

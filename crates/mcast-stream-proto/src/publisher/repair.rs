@@ -135,10 +135,16 @@ impl PublisherMachine {
                 Target::Group
             }
             RepairTarget::Subscriber(id) => {
+                let Some(member) = self.members.get(id) else {
+                    impossible!(self, "a repair for a subscriber that is gone");
+                    return None;
+                };
+                let address = member.address;
                 self.statistics.single_repairs += 1;
-                Target::Address(self.members.get(id)?.address)
+                Target::Address(address)
             }
         };
+        debug_assert!(length > 0 && sequence < self.ring.sent, "a repair of what was never sent");
         self.ring.mark(sequence, 0, true);
         self.statistics.repair_bytes += length;
         self.heartbeats.note_repair(now);

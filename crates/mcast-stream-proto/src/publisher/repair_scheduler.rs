@@ -41,6 +41,8 @@ pub(super) struct RepairScheduler {
     /// Bytes that new data has added to the allowance so far, and its share of new data in percent.
     share: u64,
     percent: u8,
+    /// The number of datagrams that were requested.
+    requested: u64,
     /// The smoothed share of losses that several subscribers have in common, in thousandths.
     shared_loss: u32,
 }
@@ -77,6 +79,7 @@ impl RepairScheduler {
             allowance: TokenBucket::new(config.repair_floor, (config.history / 4) as u64, now.0),
             share: 0,
             percent: config.repair_percent,
+            requested: 0,
             shared_loss: HALF + 100,
         }
     }
@@ -106,6 +109,11 @@ impl RepairScheduler {
         self.group.log.total()
     }
 
+    /// Returns the number of datagrams that were requested, each by one subscriber or several.
+    pub(super) const fn requested(&self) -> u64 {
+        self.requested
+    }
+
     /// Limits the rate of repairs to the group.
     pub(super) fn limit_group(&mut self, rate: Option<u64>) {
         self.group.pace.limit(rate);
@@ -130,6 +138,7 @@ impl RepairScheduler {
             self.shared_loss += (2 * HALF - self.shared_loss) / 4;
         } else if state.requested_by.is_none() {
             self.shared_loss -= self.shared_loss / 16;
+            self.requested += 1;
         }
         let last_requester = state.requested_by.replace(id);
         let is_recent = |at: ClockTime| now.since(at) < holdoff;

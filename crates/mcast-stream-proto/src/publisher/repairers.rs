@@ -8,7 +8,8 @@ use crate::{ClockTime, Nanos};
 
 /// Heartbeats list repairers at most this often: subscribers that lose nothing need none.
 const LIST_INTERVAL: Nanos = Nanos::from_millis(250);
-/// A subscriber that has been silent for longer, and for several status intervals, is not listed.
+/// A subscriber that has been silent for longer, and for several status intervals, is not listed, and its address counts as
+/// unproven.
 const RECENT: Nanos = Nanos::from_secs(3);
 const RECENT_STATUSES: u64 = 3;
 
@@ -41,7 +42,7 @@ impl PublisherMachine {
             return list;
         }
         self.directory.list_at = now + LIST_INTERVAL;
-        let recent = RECENT.max(RECENT_STATUSES * self.status_interval());
+        let recent = self.recent();
         let is_listed = |member: &Member| {
             member.repairs_for_others
                 && member.role == Role::Awaited
@@ -57,6 +58,11 @@ impl PublisherMachine {
             }
         }
         list
+    }
+
+    /// Returns for how long a subscriber that is silent counts as reached at the address that it has proven.
+    pub(super) fn recent(&self) -> Nanos {
+        RECENT.max(RECENT_STATUSES * self.status_interval())
     }
 }
 

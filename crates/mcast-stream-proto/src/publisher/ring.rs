@@ -7,7 +7,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::ClockTime;
-use crate::wire::{Flags, Header, MessageNumber, Sequence, SubscriberId};
+use crate::wire::{DatagramView, Flags, Header, MessageNumber, Sequence, SubscriberId};
 
 /// A datagram costs an index entry, however short it is: there is at most one entry for this many bytes of the buffer.
 const BYTES_PER_ENTRY: usize = 64;
@@ -111,9 +111,16 @@ impl Ring {
 
     /// Completes the datagram that is being written.
     pub(crate) fn close(&mut self, length: usize, message: MessageNumber) {
+        debug_assert!((1..=self.datagram).contains(&length), "a datagram of {length} bytes");
+        debug_assert!(
+            self.entries.back().is_none_or(|last| last.message <= message),
+            "messages out of order"
+        );
         self.entries.push_back(Entry { offset: self.tail, length: length as u16, message, repair: None });
         self.tail += length;
         self.next += 1;
+        debug_assert!(self.tail <= self.memory.len(), "a datagram beyond the memory");
+        debug_assert!(self.len() == self.next - self.oldest_retained, "an entry is missing");
     }
 
     /// Makes room for the next datagram, and drops the oldest ones for it if necessary.
@@ -130,10 +137,24 @@ impl Ring {
         while self.entries.front().is_some_and(is_in_the_way) || self.entries.len() >= self.most_entries {
             self.drop_oldest();
         }
+        debug_assert!(self.memory.len() - self.tail >= self.datagram, "no room for the longest datagram");
+        debug_assert!(self.entries.len() < self.most_entries, "no room for an entry");
+    }
+
+    /// Drops the oldest datagrams that were sent, as long as this holds for their headers.
+    pub(crate) fn drop_while_sent(&mut self, is_dropped: impl Fn(&Header) -> bool) {
+        let is_next = |ring: &Self| {
+            let view = DatagramView::parse(ring.get(ring.oldest_retained));
+            ring.oldest_retained < ring.sent && view.is_ok_and(|view| is_dropped(&view.header))
+        };
+        while is_next(self) {
+            self.drop_oldest();
+        }
     }
 
     fn drop_oldest(&mut self) {
-        self.entries.pop_front();
+        let oldest = self.entries.pop_front();
+        debug_assert!(oldest.is_some(), "a datagram is dropped that is not there");
         self.oldest_retained += 1;
     }
 
@@ -169,6 +190,7 @@ impl Ring {
     #[inline]
     pub(crate) fn mark(&mut self, sequence: Sequence, path: u8, is_repair: bool) {
         let repair = if is_repair { Flags::REPAIR } else { Flags(0) };
+        debug_assert!(self.contains(sequence), "datagram {sequence} is not retained");
         let Some(offset) = self.entry(sequence).map(|entry| entry.offset) else { return };
         let flags = &mut self.memory[offset + Header::FLAGS_AT];
         *flags = Flags(*flags).without(Flags::MUTABLE).with(repair).0 | (path & Flags::PATH.0);
@@ -190,6 +212,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::wire::{DatagramWriter, Incarnation, IncarnationSalt, KeyEpoch, Kind, StreamId, TAG_LENGTH};
 
     /// Writes a datagram of this length, filled with the low byte of its sequence.
     fn write(ring: &mut Ring, length: usize) {
@@ -204,6 +227,28 @@ mod tests {
         let mut ring = Ring::new(8 << 20, 1232);
         (0..200_000).for_each(|_| write(&mut ring, 32 + 2 + 100));
         assert!((80_000..90_000).contains(&ring.len()), "{}", ring.len());
+    }
+
+    #[test]
+    fn what_was_sealed_with_a_removed_secret_is_dropped_and_what_was_not_sent_is_kept() {
+        let mut ring = Ring::new(8_192, 256);
+        for epoch in [1, 1, 2, 1, 2] {
+            ring.make_room();
+            let sequence = ring.next;
+            let header = Header::new(Kind::Data, StreamId(1), Incarnation(1), sequence.0);
+            let header = Header { epoch: KeyEpoch(epoch), ..header };
+            let mut writer = DatagramWriter::new(ring.open_mut(), &header).unwrap();
+            writer.salt(IncarnationSalt(7)).unwrap();
+            writer.put(&[0; TAG_LENGTH]).unwrap();
+            let length = writer.finish();
+            ring.close(length, MessageNumber(sequence.0));
+        }
+        let mut oldest = |sent| {
+            ring.sent = Sequence(sent);
+            ring.drop_while_sent(|header| header.epoch == KeyEpoch(1));
+            ring.oldest_retained.0
+        };
+        assert_eq!([oldest(2), oldest(6)], [2, 3]);
     }
 
     proptest! {

@@ -174,7 +174,7 @@ impl PublisherMachine {
 
     /// Writes a manifest of the data that none covers yet, if there is any. No datagram may be open.
     pub(super) fn write_manifest(&mut self, now: ClockTime) {
-        if self.open.is_some() || self.broken {
+        if self.open.is_some() || self.failure.is_some() {
             return;
         }
         let header = self.header(Kind::Manifest, self.ring.next.0);
@@ -192,7 +192,7 @@ impl PublisherMachine {
             Ok(writer.finish())
         });
         let Ok(length) = written else {
-            self.broken = true;
+            self.fail(super::Refusal::CannotSeal);
             return;
         };
         let body = usize::from(buffer[Header::LENGTH_AT]) * 4;
@@ -203,7 +203,7 @@ impl PublisherMachine {
             is_written = is_written && sealer.seal_data(&config.keys, &header, body, &mut buffer[..end]);
         }
         if !is_written {
-            self.broken = true;
+            self.fail(super::Refusal::CannotSeal);
             return;
         }
         signing.digests.clear();

@@ -3,12 +3,14 @@
 use alloc::vec::Vec;
 
 use super::members::{Departure, Member, Role};
+use super::publish::SALT_EXTENSION;
 use super::signing::{is_signed, write_room};
 use super::{LONGEST_ROUND_TRIP, MIN_ROUND_TRIP, PublisherEvent, PublisherMachine};
 use crate::outbox::Target;
+use crate::sign::SIGNATURE_EXTENSION;
 use crate::wire::{
-    Announce, DatagramWriter, Flags, FlowControl, Heartbeat, Kind, MINOR, MessageNumber, ResetReason,
-    Sequence, SubscriberId, WriteError,
+    Announce, DatagramWriter, Flags, FlowControl, HEADER_LENGTH, Heartbeat, Kind, LONGEST_HEADER, MINOR,
+    MessageNumber, RecallIndex, ResetReason, Sequence, ServedHistory, SubscriberId, WriteError,
 };
 use crate::{ClockTime, Nanos};
 
@@ -37,17 +39,19 @@ impl PublisherMachine {
         }
         if now >= self.check_at {
             self.excuse_pause(now);
+            self.recalled.expire(now);
             self.check_at = now + CHECK_INTERVAL;
             self.remove_silent_members(now);
             self.evict_stalled(now);
             for id in self.below_floor(now) {
-                self.evict(id);
+                self.evict(now, id);
             }
             self.flow.extend_flight(now, &self.ring, &mut self.members);
             self.relax(now);
             self.keep_pace(now);
-            self.settle_acknowledgements();
+            self.settle_acknowledgements(now);
         }
+        self.advance_ending(now);
     }
 
     /// Queues a heartbeat.
@@ -86,9 +90,13 @@ impl PublisherMachine {
         let acknowledge = if self.acknowledgements.is_some() { Flags::ACKNOWLEDGE } else { Flags(0) };
         let flags = end.with(acknowledge).with(self.requested_statuses(now));
         let (origin, repairers) = (self.config.origin, self.repairers_to_list(now));
+        let history = self.history_to_show();
+        let recalled = self.recalled_to_show(repairers.extension_length());
         self.push_control(Target::Group, Kind::Heartbeat, flags, |writer| {
             origin.map_or(Ok(()), |origin| origin.write(writer))?;
+            recalled.write(writer)?;
             repairers.write(writer)?;
+            history.map_or(Ok(()), |history| history.write(writer))?;
             heartbeat.write(writer)
         });
         self.parity.note_announced();
@@ -172,6 +180,23 @@ impl PublisherMachine {
         (self.members.len() as u64).max(1) * STATUS_SPACING
     }
 
+    /// Returns what heartbeats show of recalled messages, as far as there is room in a header beside repairers of this length.
+    pub(super) fn recalled_to_show(&self, repairers: usize) -> RecallIndex {
+        let origin = self.config.origin.map_or(0, |origin| origin.extension_length());
+        let signature = if self.signing.is_some() { SIGNATURE_EXTENSION } else { 0 };
+        let others = HEADER_LENGTH + SALT_EXTENSION + signature + origin + repairers + ServedHistory::LENGTH;
+        self.recalled.index(self.ring.oldest_retained).within(LONGEST_HEADER.saturating_sub(others))
+    }
+
+    /// Returns the history that heartbeats show. Extensions are not encrypted, so that those of a sealed stream only show that
+    /// there is one.
+    pub(super) fn history_to_show(&self) -> Option<ServedHistory> {
+        // A trail of engines and this do not fit the header beside all others.
+        let has_trail = self.config.origin.is_some_and(|origin| !origin.engines.is_empty());
+        let history = self.history.filter(|_| !has_trail);
+        history.map(|history| if self.seals() { ServedHistory { port: 0 } } else { history })
+    }
+
     /// Updates the group round-trip time: the longest of all subscribers, which rises at once and falls slowly.
     fn measure_round_trip(&mut self) {
         let longest = self.members.iter().map(|(_, member)| member.round_trip).max().unwrap_or_default();
@@ -193,6 +218,8 @@ impl PublisherMachine {
             member.advanced.1 = (member.advanced.1 + pause).min(now);
         }
         self.flow.excuse_pause(now, pause);
+        self.recalled.excuse_pause(pause);
+        self.ending.excuse_pause(now, pause);
     }
 
     fn remove_silent_members(&mut self, now: ClockTime) {
@@ -228,7 +255,7 @@ impl PublisherMachine {
         let stalled: Vec<SubscriberId> =
             awaited.filter(|(_, member)| is_stalled(member)).map(|(id, _)| id).collect();
         for id in stalled {
-            self.evict(id);
+            self.evict(now, id);
         }
     }
 
@@ -248,7 +275,7 @@ impl PublisherMachine {
         member.room_end() <= self.ring.sent || lacks && !self.ring.has_room(self.flow.room_needed(), next)
     }
 
-    fn evict(&mut self, id: SubscriberId) {
+    fn evict(&mut self, now: ClockTime, id: SubscriberId) {
         let Some(member) = self.members.get_mut(id) else { return };
         member.role = Role::Evicted;
         let (to, next) = (member.address, member.progress.next);
@@ -256,6 +283,6 @@ impl PublisherMachine {
         self.flow.unblock();
         self.reset(to, id, ResetReason::Evicted);
         self.events.push(PublisherEvent::SubscriberEvicted(id, self.ring.sent.ahead_of(next)));
-        self.settle_acknowledgements();
+        self.settle_acknowledgements(now);
     }
 }

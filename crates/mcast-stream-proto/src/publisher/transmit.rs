@@ -33,7 +33,11 @@ pub enum Transmit {
 impl PublisherMachine {
     /// Returns what to send now. Call it until it returns `None`; what it returned counts as sent.
     pub fn poll(&mut self, now: ClockTime) -> Option<Transmit> {
+        if self.is_halted() {
+            return None;
+        }
         self.run_timers(now);
+        self.assert_invariants();
         if let Some(control) = self.outbox.pop() {
             return Some(Transmit::Control(control));
         }
@@ -74,12 +78,15 @@ impl PublisherMachine {
     /// Returns the time by which to call [`poll`](Self::poll) again.
     #[must_use]
     pub fn next_deadline(&self) -> ClockTime {
+        if self.is_halted() {
+            return ClockTime::NEVER;
+        }
         if !self.outbox.is_empty() {
             return ClockTime(0);
         }
         let mut deadline =
             self.heartbeats.at().min(self.check_at).min(self.flow.next_flight_time(&self.ring));
-        deadline = deadline.min(self.confirmations.deadline());
+        deadline = deadline.min(self.confirmations.deadline()).min(self.ending.deadline());
         if let Some(open) = self.open.filter(|_| self.long_message.is_none()) {
             deadline = deadline.min(open.since() + self.config.linger);
         }
@@ -108,6 +115,7 @@ impl PublisherMachine {
         let mut sequence = first;
         while sequence < end {
             let length = self.ring.get(sequence).len() as u64;
+            debug_assert!(length > 0, "datagram {sequence} has left the buffer before it was sent");
             if !self.pacer.take_data(length) {
                 break;
             }
@@ -118,6 +126,8 @@ impl PublisherMachine {
         if count == 0 {
             return None;
         }
+        debug_assert!(sequence <= end && end <= self.ring.next, "data that is not complete would be sent");
+        debug_assert!(count <= MAX_AT_ONCE, "more data at once than one call takes");
         self.ring.sent = sequence;
         self.parity.note_sent(now, first, count, &self.ring);
         if now.since(self.data_sent_at) > MAX_PAUSE {

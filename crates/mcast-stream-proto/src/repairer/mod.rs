@@ -13,7 +13,7 @@ use core::net::SocketAddr;
 use mcast_measure::TokenBucket;
 
 use crate::nak_limit::NakLimit;
-use crate::proof::AddressProof;
+use crate::proof::{AddressProof, EchoLimit};
 use crate::random::Random;
 use crate::replay::Counts;
 use crate::seal::{self, Ciphers, Keys, Purpose, Sealed};
@@ -46,6 +46,8 @@ const MAX_ANSWERED: usize = 1_024;
 const MAX_PER_NAK: usize = 1_024;
 /// The same datagram is not sent to the same subscriber again before this time, or a round trip.
 const MIN_HOLDOFF: Nanos = Nanos::from_millis(1);
+/// Echoes at once and per second: twice as many as there may be requesters.
+const ECHOES: u64 = 256;
 
 /// A subscriber that has requested repairs.
 #[derive(Debug)]
@@ -93,6 +95,7 @@ pub(crate) enum Answer {
 #[derive(Debug)]
 pub(crate) struct Repairer {
     proof: AddressProof,
+    echo_limit: EchoLimit,
     retained: Retained,
     /// The same identifier at another address is another requester, which cannot use up the counts of the first one.
     requesters: BTreeMap<(SocketAddr, SubscriberId), Requester>,
@@ -112,6 +115,7 @@ impl Repairer {
     pub(crate) fn new(bytes: usize, seed: u64, now: ClockTime) -> Self {
         Self {
             proof: AddressProof::new(&mut Random::new(seed)),
+            echo_limit: EchoLimit::new(ECHOES, ECHOES, now),
             retained: Retained::new(bytes),
             requesters: BTreeMap::new(),
             waiting: VecDeque::new(),
@@ -208,7 +212,10 @@ impl Repairer {
             _ => Answer::Refused,
         };
         self.decrypted = bytes;
-        answer
+        match answer {
+            Answer::Echo(..) if !self.echo_limit.admits(now) => Answer::Refused,
+            answer => answer,
+        }
     }
 
     /// Returns a requester that has proven its address; `None` if there are too many, in all or at its IP address.
@@ -227,6 +234,7 @@ impl Repairer {
                 answered: BTreeMap::new(),
             };
             self.requesters.insert(key, requester);
+            debug_assert!(self.requesters.len() <= MAX_REQUESTERS, "more requesters than are admitted");
         }
         self.requesters.get_mut(&key)
     }
@@ -263,6 +271,7 @@ impl Repairer {
         if !requester.naks.admits(now) {
             return Answer::Refused;
         }
+        debug_assert!(earned >= requester.earned, "a requester has earned more than all");
         requester.credit.add((earned - requester.earned) / REQUESTER_SHARE);
         requester.earned = earned;
         requester.answered.retain(|_, at| now < *at + holdoff);
@@ -287,6 +296,8 @@ impl Repairer {
             requester.answered.insert(sequence, now);
             self.waiting.push_back(Waiting { since: now, to, sequence });
             repaired += 1;
+            debug_assert!(requester.answered.len() <= MAX_ANSWERED, "more answers than are remembered");
+            debug_assert!(self.waiting.len() <= MAX_WAITING, "more repairs than may wait");
         }
         Answer::Repairs(repaired, refused)
     }

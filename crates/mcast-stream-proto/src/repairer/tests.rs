@@ -251,3 +251,18 @@ fn what_is_not_retained_or_doubtful_is_not_answered() {
     let answer = repairer.handle(&request, &KEYS, ROUND_TRIP, |sequence| sequence > Sequence(5));
     assert_eq!(answer, Answer::Repairs(4, 0));
 }
+
+#[test]
+fn echoes_are_limited() {
+    let mut repairer = repairer(1);
+    let mut flood = |now: u64| {
+        let probe = |id| {
+            let probe = Probe { clock: 9, token: AddressToken::NONE, subscriber: SubscriberId(id) };
+            datagram(id, Kind::Probe, 1 + now, |writer| probe.write(writer))
+        };
+        let answers = (1..=1_000).map(|id| handle(&mut repairer, now, id, id as u8, &probe(id)));
+        answers.filter(|answer| matches!(answer, Answer::Echo(..))).count() as u64
+    };
+    assert_eq!(flood(0), ECHOES);
+    assert_eq!(flood(500), ECHOES / 2);
+}

@@ -130,7 +130,14 @@ impl SubscriberMachine {
             BodyLocation::Decrypted => self.decrypted.get(range),
             _ => datagram.get(range),
         };
-        self.window.buffer(sequence, meta, body.unwrap_or_default());
+        let Some(body) = body else {
+            return impossible!(self, "the body of a datagram is outside of it");
+        };
+        debug_assert!(
+            sequence.ahead_of(self.base) < self.window.length(),
+            "a datagram beyond the window is buffered"
+        );
+        self.window.buffer(sequence, meta, body);
         if self.delivery.is_buffering() {
             self.schedule_status_after_progress();
         }
@@ -213,14 +220,14 @@ impl SubscriberMachine {
             self.statistics.repaired_locally += 1;
             self.repairers.note_answer();
         }
+        self.statistics.repaired += u64::from(repaired_by.is_some());
         if sequence >= self.highest {
             self.note_sent_before(now, sequence);
             self.highest = sequence + 1;
             return;
         }
-        match repaired_by {
-            Some(_) => self.statistics.repaired += 1,
-            None => self.losses.note_overtaken(),
+        if repaired_by.is_none() {
+            self.losses.note_overtaken();
         }
         self.naks.fill(now, sequence, repaired_by);
     }
@@ -232,6 +239,7 @@ impl SubscriberMachine {
         if first >= end {
             return;
         }
+        debug_assert!(end > self.highest, "what is known to have been sent grows");
         self.highest = end;
         let due = now + self.naks.reorder_guard(self.round_trip()) + self.parity_delay() + self.backoff();
         let Self { verification, naks, statistics, .. } = self;

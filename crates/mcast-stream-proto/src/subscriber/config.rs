@@ -99,6 +99,9 @@ pub struct SubscriberConfig {
     /// Whether it retains what it received, and repairs it for other subscribers. A subscriber that requests no repairs sends
     /// none. Default: no.
     pub repair_for_others: Option<LocalRepair>,
+    /// Whether a [`HistoryMachine`](crate::history::HistoryMachine) gives the application what this subscriber delivers. Then
+    /// that decides what is lost. Default: no.
+    pub has_history: bool,
     /// The offset from its clock to nanoseconds since 1970. `None`: unknown.
     pub unix_offset: Option<u64>,
     /// The seed of its random numbers, from which its identity is drawn. It must differ between subscribers.
@@ -130,6 +133,7 @@ impl SubscriberConfig {
             stalled_after: Nanos::SECOND,
             mute: false,
             repair_for_others: None,
+            has_history: false,
             unix_offset: None,
             seed: 0,
             keys: Keys::none(),

@@ -79,13 +79,21 @@ impl SubscriberMachine {
     #[inline]
     #[must_use]
     pub fn item<'a>(&'a self, step: &Step, datagram: &'a [u8]) -> Item<'a> {
-        let StepKind::Message { number, keyed, location, range } = &step.0 else {
-            let StepKind::Event(event) = step.0 else {
-                return Item::Event(SubscriberEvent::PublisherSilent);
-            };
-            return Item::Event(event);
+        let (number, keyed, location, range) = match &step.0 {
+            StepKind::Message { number, keyed, location, range } => (number, keyed, location, range),
+            StepKind::Event(event) => return Item::Event(*event),
+            StepKind::History => {
+                debug_assert!(false, "a message of the history is not in the subscriber");
+                return Item::Event(SubscriberEvent::InternalError(
+                    "a message of the history is not in the subscriber",
+                ));
+            }
         };
-        let bytes = self.bytes_at(*location, datagram).get(range.clone()).unwrap_or_default();
+        // Never an empty message in place of one that is not there.
+        let Some(bytes) = self.bytes_at(*location, datagram).get(range.clone()) else {
+            debug_assert!(false, "the datagram of a message is not the one that was handled last");
+            return Item::Event(SubscriberEvent::InternalError("the datagram of a message is missing"));
+        };
         let (number, incarnation) = (*number, self.content_incarnation().unwrap_or(Incarnation(0)));
         let message = match bytes.split_first_chunk::<{ MessageKey::LENGTH }>().filter(|_| *keyed) {
             Some((key, rest)) => {
@@ -397,7 +405,7 @@ impl SubscriberMachine {
             }
         }
         self.delivery.note_message();
-        self.acknowledgements.note_message(number, expected);
+        self.account.note_message(number, expected);
         self.statistics.messages += 1;
         self.statistics.message_bytes += range.len() as u64;
         Some(Step(StepKind::Message { number, keyed, location, range }))
@@ -428,6 +436,10 @@ impl SubscriberMachine {
     }
 
     fn advance_base(&mut self) {
+        debug_assert!(
+            self.naks.first_gap().is_none_or(|gap| gap.first > self.base),
+            "a missing datagram is passed over"
+        );
         self.window.release(self.base);
         self.base += 1;
         self.highest = self.highest.max(self.base);
@@ -455,8 +467,9 @@ impl SubscriberMachine {
     /// Gives up all messages before `end`.
     pub(super) fn report_lost(&mut self, end: MessageNumber, cause: Cause) -> SubscriberEvent {
         let first = self.expected;
+        debug_assert!(first < end, "nothing is lost: {first} to {end}");
         self.expected = end;
-        self.acknowledgements.skip_to(end);
+        self.account.note_loss(end);
         self.assembly.abandon();
         self.statistics.lost_messages = self.statistics.lost_messages.saturating_add(end.ahead_of(first));
         if cause == Cause::Unreadable {

@@ -115,6 +115,9 @@ pub enum SubscriberEvent {
     PublisherSilent,
     /// Datagrams of the publisher arrive again.
     PublisherBack,
+    /// The subscriber found itself in a state that cannot happen, which is a bug: please report this text. It is reported for
+    /// the first time, the second, the fourth, and so on. What it could not deliver counts as an internal error, not as lost.
+    InternalError(&'static str),
     /// The publisher has evicted this subscriber: flow control no longer waits for it.
     Evicted,
     /// The publisher accepts no more subscribers. It repairs nothing for this one and does not wait for it.
@@ -189,6 +192,7 @@ impl SubscriberEvent {
             Self::Stalled { .. } => "stalled",
             Self::PathSilent(_) => "path-silent",
             Self::PathBack(_) => "path-back",
+            Self::InternalError(_) => "internal-error",
             Self::PublisherSilent => "publisher-silent",
             Self::PublisherBack => "publisher-back",
             Self::Evicted => "evicted",
@@ -301,6 +305,11 @@ pub struct SubscriberStatistics {
     pub local_refused: u64,
     /// Statuses that were sent.
     pub statuses: u64,
+    /// Datagrams to the publisher and other subscribers that the socket did not accept, or that would have used up its send
+    /// buffer. They count as lost on the network.
+    pub not_sent: u64,
+    /// How often the subscriber found itself in a state that cannot happen.
+    pub internal_errors: u64,
     /// The round-trip time to the publisher; the group's until it is measured.
     pub round_trip: Nanos,
     /// How late datagrams that were out of order have recently arrived.

@@ -64,6 +64,9 @@ impl NakList {
     }
 }
 
+/// Flags whose appearance is news for the publisher.
+const NEWS: u32 = Status::ENDED | Status::DELIVERED | Status::READING | Status::UNKNOWN_LOSS;
+
 impl SubscriberMachine {
     /// Returns the latest time to call [`poll`](Self::poll) and [`next`](Self::next) again.
     #[must_use]
@@ -171,11 +174,24 @@ impl SubscriberMachine {
 
     /// Leaves the stream, so that the publisher no longer waits for this subscriber.
     pub fn leave(&mut self, now: ClockTime) {
+        self.leave_as(now, 0);
+    }
+
+    /// Leaves the stream because of an error, so that the application may not have processed what it was given.
+    pub fn fail(&mut self, now: ClockTime) {
+        self.leave_as(now, Status::FAILED);
+    }
+
+    fn leave_as(&mut self, now: ClockTime, reason: u32) {
         self.has_left = true;
         if self.incarnations.current().is_some() && !self.is_mute() && self.publisher.is_proven() {
             // What is buffered for an application that stops will not be delivered.
-            let kept = if self.delivery.has_ended() { 0 } else { Status::ENDED };
-            self.status(now, Status::LEAVING | self.flags() & !kept);
+            let withdrawn = match self.delivery.has_ended() {
+                _ if reason != 0 => Status::ENDED | Status::DELIVERED,
+                true => 0,
+                false => Status::ENDED,
+            };
+            self.status(now, Status::LEAVING | reason | self.flags() & !withdrawn);
         }
     }
 
@@ -330,6 +346,7 @@ impl SubscriberMachine {
             return;
         };
         let NakList { to, token, ref missing, .. } = *list;
+        let to = if self.publisher.get() == Some(to) { Target::Address(to) } else { Target::Aside(to) };
         self.push_control(to, incarnation, Kind::Nak, |writer| missing.write_nak(token, writer));
         self.statistics.naks += 1;
         list.sent += 1;
@@ -341,6 +358,7 @@ impl SubscriberMachine {
             return;
         };
         let next = self.confirmed();
+        let (given_up, lost_messages) = self.reported_losses();
         let status = Status {
             next,
             highest: self.known_end().max(next),
@@ -353,17 +371,29 @@ impl SubscriberMachine {
             received: self.arrived(),
             tag: 0,
             repairs: self.paths.repairs() as u32,
-            given_up: self.losses.given_up(),
-            lost_messages: self.losses.lost_messages(&self.statistics),
+            given_up,
+            lost_messages,
         };
-        let acknowledgement = self.acknowledgements.wanted(self.expected);
+        let last = self.statuses.reported();
+        debug_assert!(status.next >= last.next, "a status confirms less than the last one");
+        debug_assert!(
+            last.next == Sequence(0)
+                || status.next + u64::from(status.window) >= last.next + u64::from(last.window),
+            "a status withdraws room"
+        );
+        debug_assert!(status.highest >= status.next, "a status confirms what is not known");
+        // Without a request, one that leaves says what its application was given.
+        let is_leaving =
+            flags & (Status::LEAVING | Status::FAILED) == Status::LEAVING && !self.delivery.is_closed();
+        let acknowledgement =
+            self.wanted_acknowledgement().or_else(|| is_leaving.then(|| self.acknowledgement()));
         let name = self.config.name;
-        self.push_control(publisher, incarnation, Kind::Status, |writer| {
+        self.push_control(Target::Address(publisher), incarnation, Kind::Status, |writer| {
             name.map_or(Ok(()), |name| name.write(writer))?;
             acknowledgement.map_or(Ok(()), |acknowledgement| acknowledgement.write(writer))?;
             status.write(writer)
         });
-        self.acknowledgements.note_reported(acknowledgement);
+        self.account.note_reported(acknowledgement);
         self.statistics.statuses += 1;
         let interval = self.status_interval().max(END_CONFIRMATION_INTERVAL).max(2 * self.round_trip());
         // Subscribers that joined together do not send statuses together ever after.
@@ -383,7 +413,7 @@ impl SubscriberMachine {
             return;
         };
         let probe = Probe { clock: now.0, token: AddressToken::NONE, subscriber: self.id };
-        self.push_control(publisher, incarnation, Kind::Probe, |writer| probe.write(writer));
+        self.push_control(Target::Address(publisher), incarnation, Kind::Probe, |writer| probe.write(writer));
         self.publisher.note_probe(now);
     }
 
@@ -401,8 +431,9 @@ impl SubscriberMachine {
             || self.room_end() != self.statuses.reported_room()
             || self.is_verifying() && self.known_end() != reported.highest
             || self.paths.repairs() as u32 != reported.repairs
-            || self.acknowledgements.has_news(self.expected)
-            || self.flags() & !reported.flags & (Status::ENDED | Status::DELIVERED) != 0;
+            || self.has_unreported_acknowledgement()
+            || self.flags() & !reported.flags & NEWS != 0
+            || self.reports_reading() && !self.is_reading();
         // The status with the last news may have been lost.
         let patience = match is_urgent && self.acknowledges_soon() {
             true => self.status_interval(),
@@ -493,7 +524,9 @@ impl SubscriberMachine {
         let ended = if has_all { Status::ENDED } else { 0 };
         let delivered = if self.delivery.has_ended() { Status::DELIVERED } else { 0 };
         let repairs = if self.repairs_for_others() { Status::REPAIRS } else { 0 };
-        passive | catching_up | ended | delivered | repairs
+        let reading = if self.is_reading() { Status::READING } else { 0 };
+        let unknown_loss = if self.is_loss_unknown() { Status::UNKNOWN_LOSS } else { 0 };
+        passive | catching_up | ended | delivered | repairs | reading | unknown_loss
     }
 
     /// The datagram before which everything has arrived or was given up. Buffered datagrams count, and it never falls
@@ -541,7 +574,7 @@ impl SubscriberMachine {
 
     pub(super) fn push_control(
         &mut self,
-        to: SocketAddr,
+        to: Target,
         incarnation: Incarnation,
         kind: Kind,
         write: impl FnOnce(&mut DatagramWriter<'_>) -> Result<(), WriteError>,
@@ -561,7 +594,7 @@ impl SubscriberMachine {
             writer.subscriber(id)?;
             write(writer)
         };
-        outbox.push(Target::Address(to), &header, whole, seal);
+        outbox.push(to, &header, whole, seal);
     }
 
     /// The publisher's key epoch; the latest of its own keys until that is known.

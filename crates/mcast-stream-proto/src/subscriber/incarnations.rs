@@ -4,7 +4,10 @@ use core::net::SocketAddr;
 
 use super::former::{FormerIncarnation, FormerIncarnations};
 use crate::replay::Counts;
-use crate::wire::{DatagramView, Flags, Header, Heartbeat, Incarnation, IncarnationSalt, KeyEpoch, Origin};
+use crate::wire::{
+    DatagramView, Flags, Header, Heartbeat, Incarnation, IncarnationSalt, KeyEpoch, Origin, RecallIndex,
+    ServedHistory,
+};
 use crate::{ClockTime, Nanos};
 
 /// Heartbeats of an older incarnation over a longer time than this are not merely late.
@@ -19,11 +22,14 @@ pub(super) struct IncarnationIdentity {
     /// The sequence of that heartbeat.
     pub(super) count: u64,
     pub(super) origin: Option<Origin>,
+    pub(super) history: Option<ServedHistory>,
+    /// Where the messages of the former publisher are.
+    pub(super) recalled: RecallIndex,
     pub(super) requests_acknowledgements: bool,
 }
 
 impl IncarnationIdentity {
-    pub(super) fn of(view: &DatagramView<'_>) -> Self {
+    pub(super) fn of(view: &DatagramView<'_>, heartbeat: &Heartbeat) -> Self {
         let Header { incarnation, epoch, sequence: count, flags, .. } = view.header;
         Self {
             incarnation,
@@ -31,6 +37,8 @@ impl IncarnationIdentity {
             epoch,
             count,
             origin: Origin::of(view),
+            history: ServedHistory::of(view),
+            recalled: RecallIndex::of(view, (heartbeat.next, heartbeat.next_message)),
             requests_acknowledgements: flags.has(Flags::ACKNOWLEDGE),
         }
     }
@@ -65,6 +73,8 @@ pub(super) struct Incarnations {
     epoch: KeyEpoch,
     /// Where its messages come from.
     origin: Option<Origin>,
+    /// The history that its publisher serves.
+    history: Option<ServedHistory>,
     /// The counts of its control datagrams.
     counts: Counts,
     /// A new one, which is followed once the rest of the current one is delivered.
@@ -82,6 +92,7 @@ impl Incarnations {
             salt: IncarnationSalt::NONE,
             epoch: KeyEpoch::CLEAR,
             origin: None,
+            history: None,
             counts: Counts::default(),
             successor: None,
             former: FormerIncarnations::default(),
@@ -107,6 +118,16 @@ impl Incarnations {
     /// Returns where the messages of the current one come from, if it reads them from an engine.
     pub(super) const fn origin(&self) -> Option<Origin> {
         self.origin
+    }
+
+    /// Returns the history that the publisher of the current one serves.
+    pub(super) const fn history(&self) -> Option<ServedHistory> {
+        self.history
+    }
+
+    /// Notes the history that a heartbeat of the current one shows.
+    pub(super) const fn note_history(&mut self, history: Option<ServedHistory>) {
+        self.history = history;
     }
 
     /// Whether this one has the messages of the current one, with the same numbers.
@@ -154,7 +175,7 @@ impl Incarnations {
     pub(super) fn follow(&mut self, identity: IncarnationIdentity) {
         self.current = Some(identity.incarnation);
         (self.salt, self.epoch, self.counts) = (identity.salt, identity.epoch, Counts::default());
-        self.origin = identity.origin;
+        (self.origin, self.history) = (identity.origin, identity.history);
     }
 
     #[inline]

@@ -1,6 +1,6 @@
 //! The receiving side of a stream: it delivers messages in order, requests repairs with NAKs, and reports losses.
 
-mod acknowledgements;
+mod account;
 mod arrive;
 mod assembly;
 mod config;
@@ -34,6 +34,7 @@ use core::fmt;
 use core::net::SocketAddr;
 
 pub use crate::history::Position;
+pub use account::HistoryAccount;
 pub use config::{LocalRepair, OnLoss, Policy, Start, SubscriberConfig};
 pub use event::{Cause, Distrust, PathStatistics, SubscriberEvent, SubscriberStatistics};
 pub use item::{Item, Message, Step};
@@ -43,9 +44,11 @@ use crate::random::Random;
 use crate::repairer::Repairer;
 use crate::seal::{Ciphers, Keys};
 use crate::sign::PinnedKeys;
-use crate::wire::{Heartbeat, Incarnation, MessageNumber, Origin, Sequence, StreamId, SubscriberId};
+use crate::wire::{
+    Heartbeat, Incarnation, MessageNumber, Origin, Sequence, ServedHistory, StreamId, SubscriberId,
+};
 use crate::{ClockTime, Nanos};
-use acknowledgements::AcknowledgementAccount;
+use account::Account;
 use assembly::Assembly;
 use deliver::Current;
 use delivery::Delivery;
@@ -119,7 +122,7 @@ pub struct SubscriberMachine {
     transit: Transit,
     statuses: StatusScheduler,
     losses: LossAccount,
-    acknowledgements: AcknowledgementAccount,
+    account: Account,
     reported: Reported,
     verification: Verification,
     statistics: SubscriberStatistics,
@@ -169,7 +172,7 @@ impl SubscriberMachine {
             transit: Transit::default(),
             statuses: StatusScheduler::default(),
             losses: LossAccount::default(),
-            acknowledgements: AcknowledgementAccount::default(),
+            account: Account::new(config.has_history),
             reported: Reported::nothing(),
             verification: Verification::new(&config, now),
             statistics: SubscriberStatistics::default(),
@@ -229,7 +232,7 @@ impl SubscriberMachine {
         if self.delivery.resume() {
             self.assembly.abandon();
             self.expected = message;
-            self.acknowledgements.skip_to(message);
+            self.account.skip_to(message);
         }
     }
 
@@ -247,10 +250,16 @@ impl SubscriberMachine {
     /// Returns the next datagram to send now. Call it until it returns `None`.
     pub fn poll(&mut self, now: ClockTime) -> Option<Control> {
         self.run_timers(now);
+        self.assert_invariants();
         if self.outbox.is_empty() {
             self.send_local_repair(now);
         }
         self.outbox.pop()
+    }
+
+    /// Notes datagrams that the socket did not accept. They count as lost on the network.
+    pub const fn on_not_sent(&mut self, datagrams: u64) {
+        self.statistics.not_sent += datagrams;
     }
 
     /// Takes back a datagram that was sent, to reuse its buffer.
@@ -286,6 +295,12 @@ impl SubscriberMachine {
     #[must_use]
     pub const fn origin(&self) -> Option<Origin> {
         self.incarnations.origin()
+    }
+
+    /// Returns the history of the stream that that publisher serves.
+    #[must_use]
+    pub const fn served_history(&self) -> Option<ServedHistory> {
+        self.incarnations.history()
     }
 
     /// Returns the address from which the heartbeats of that publisher arrive.
@@ -359,6 +374,26 @@ impl SubscriberMachine {
     #[must_use]
     pub fn kept(&self) -> usize {
         self.window.len()
+    }
+
+    fn note_internal_error(&mut self, what: &'static str) {
+        self.statistics.internal_errors += 1;
+        if self.statistics.internal_errors.is_power_of_two() {
+            self.emit(SubscriberEvent::InternalError(what));
+        }
+    }
+
+    /// Checks what always holds between two calls.
+    fn assert_invariants(&self) {
+        let counted = &self.statistics;
+        debug_assert!(self.window.len() as u64 <= self.window.length(), "more datagrams than the window has");
+        debug_assert!(
+            self.naks.first_gap().is_none_or(|gap| gap.first < gap.end),
+            "nothing is missing in a gap"
+        );
+        debug_assert!(counted.recovered <= counted.received, "more was recovered than received");
+        debug_assert!(counted.repaired_locally <= counted.received, "more was repaired than received");
+        debug_assert!(counted.naks_to_repairers <= counted.naks, "more NAKs to repairers than NAKs");
     }
 
     fn emit(&mut self, event: SubscriberEvent) {

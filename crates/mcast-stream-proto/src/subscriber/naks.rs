@@ -17,15 +17,22 @@ const MAX_REORDERING: Nanos = Nanos::from_millis(250);
 const MAX_REPAIR: Nanos = Nanos::from_secs(2);
 /// A repairer has at least this time: it is a process that must be scheduled to answer, also after a short round trip.
 const MIN_REPAIRER_PATIENCE: Nanos = Nanos::from_millis(1);
-/// The NAKs per second of all subscribers together, plus one per `DATAGRAMS_PER_NAK` datagrams received.
+/// The NAKs of all subscribers of a small group together: this many per second, plus one per `DATAGRAMS_PER_NAK` datagrams
+/// received.
 const NAK_RATE: u64 = 75;
 const DATAGRAMS_PER_NAK: u64 = 64;
+/// The NAKs of all subscribers of a crowd: this many per second, or one per `DATAGRAMS_PER_CROWD_NAK` datagrams received if
+/// that is more.
+const CROWD_NAK_RATE: u64 = 200;
+const DATAGRAMS_PER_CROWD_NAK: u64 = 20;
 /// The NAKs of all subscribers in a burst; each subscriber may always send `MIN_NAK_BURST`.
 const NAK_BURST: u64 = 64;
 const MIN_NAK_BURST: u64 = 4;
 /// The allowance is counted in millionths of a NAK, and checked again after at least `NAK_RETRY` when it is used up.
 const NAK: u64 = 1_000_000;
 const NAK_RETRY: Nanos = Nanos::from_millis(5);
+/// The allowance of a longer time without a NAK than this is not added.
+const LONGEST_REFILL: Nanos = Nanos::from_secs(1_000);
 /// The shortest interval between the NAKs that a subscriber may always send while a gap fills its window.
 const URGENT_NAK_INTERVAL: Nanos = Nanos::from_millis(100);
 
@@ -49,26 +56,39 @@ pub(super) struct NakScheduler {
     may_await_repairer: bool,
 }
 
-/// NAKs that may be sent, in millionths, and the number of datagrams received at the last refill.
+/// NAKs that may be sent, in millionths, and the time and the number of datagrams received at the last refill.
 #[derive(Clone, Copy, Debug)]
 struct Allowance {
     bucket: TokenBucket,
+    at: ClockTime,
     received: u64,
 }
 
 impl Allowance {
     const fn new(now: ClockTime) -> Self {
-        Self { bucket: TokenBucket::new(0, NAK_BURST * NAK, now.0), received: 0 }
+        Self { bucket: TokenBucket::new(0, NAK_BURST * NAK, now.0), at: now, received: 0 }
     }
 
     /// Returns the share of one of `group` subscribers, which has received this many datagrams so far. At least `urgent`
     /// millionths of a NAK are added per second.
     fn share(&mut self, now: ClockTime, group: u64, received: u64, urgent: u64) -> u64 {
         let new = received - core::mem::replace(&mut self.received, received);
-        self.bucket.set_rate((NAK_RATE * NAK / group).max(urgent));
+        let elapsed = now.since(core::mem::replace(&mut self.at, now)).min(LONGEST_REFILL);
+        let is_crowd = group > u64::from(SMALL_GROUP);
+        let rate = if is_crowd { CROWD_NAK_RATE } else { NAK_RATE } * NAK;
+        self.bucket.set_rate((rate / group).max(urgent));
         self.bucket.set_capacity((NAK_BURST / group).max(MIN_NAK_BURST) * NAK);
+        let before = self.bucket.level();
         self.bucket.refill(now.0);
-        self.bucket.add(new.saturating_mul(NAK) / DATAGRAMS_PER_NAK / group);
+        if !is_crowd {
+            self.bucket.add(new.saturating_mul(NAK) / DATAGRAMS_PER_NAK / group);
+            return self.bucket.level() / NAK;
+        }
+        // The bucket fills for a second at most, and the share of one of many is less than a NAK in that time.
+        let gained = self.bucket.level() - before;
+        let by_time = elapsed.0 / (Nanos::SECOND.0 / NAK) * CROWD_NAK_RATE;
+        let by_data = new.saturating_mul(NAK) / DATAGRAMS_PER_CROWD_NAK;
+        self.bucket.add((by_time.max(by_data) / group).saturating_sub(gained));
         self.bucket.level() / NAK
     }
 }

@@ -14,7 +14,7 @@ use crate::backoff::SMALL_GROUP;
 use crate::sign::SIGNATURE_EXTENSION;
 use crate::wire::{
     DatagramView, Flags, Header, Heartbeat, Incarnation, KeyEpoch, Kind, MessageNumber, Ncf, Parity, Probe,
-    Reset, ResetReason, Sequence, Status,
+    Reset, ResetReason, Sequence, ServedHistory, Status,
 };
 use crate::{ClockTime, Nanos};
 
@@ -92,14 +92,25 @@ impl SubscriberMachine {
                     true => {
                         self.on_heartbeat(now, from, header, heartbeat);
                         self.note_repairers(now, view);
+                        self.incarnations.note_history(ServedHistory::of(view));
                     }
                     false if self.incarnations.is_replayed(header.incarnation, heartbeat.clock) => {
                         self.statistics.other += 1;
                     }
                     false if self.incarnations.current() > Some(header.incarnation) => {
-                        self.on_older_incarnation(now, from, IncarnationIdentity::of(view), heartbeat);
+                        self.on_older_incarnation(
+                            now,
+                            from,
+                            IncarnationIdentity::of(view, &heartbeat),
+                            heartbeat,
+                        );
                     }
-                    false => self.on_new_incarnation(now, from, IncarnationIdentity::of(view), heartbeat),
+                    false => self.on_new_incarnation(
+                        now,
+                        from,
+                        IncarnationIdentity::of(view, &heartbeat),
+                        heartbeat,
+                    ),
                 }
             }
             Kind::Parity => {
@@ -151,7 +162,7 @@ impl SubscriberMachine {
         if let Some(repairer) = &mut self.repairer {
             repairer.set_rate(now, heartbeat.rate);
         }
-        self.acknowledgements.request(header.flags.has(Flags::ACKNOWLEDGE));
+        self.account.request(header.flags.has(Flags::ACKNOWLEDGE));
         self.liveness.note_heartbeat(now);
         self.incarnations.set_epoch(header.epoch);
         self.oldest_retained = self.oldest_retained.max(heartbeat.oldest_retained);
@@ -184,7 +195,7 @@ impl SubscriberMachine {
             ResetReason::Evicted => self.emit(SubscriberEvent::Evicted),
             ResetReason::Full => self.emit(SubscriberEvent::Full),
             // It may reply to a status from before the application had processed everything.
-            ResetReason::Settled if self.acknowledgements.has_news(self.expected) => {}
+            ResetReason::Settled if self.has_unreported_acknowledgement() => {}
             ResetReason::Settled => self.statuses.settle(),
             ResetReason::Other(_) => {}
         }
@@ -299,7 +310,7 @@ impl SubscriberMachine {
             (Start::Now | Start::Snapshot, _) => (heartbeat.next, heartbeat.next_message),
         };
         self.expected = expected;
-        self.acknowledgements.begin(expected, identity.requests_acknowledgements);
+        self.account.begin(expected, identity.requests_acknowledgements);
         self.begin_following(now, heartbeat, from, base);
         self.latest.clear();
         let (given_up, lost_before) = former.map_or((0, 0), |former| (former.given_up, former.lost_messages));
@@ -362,7 +373,7 @@ impl SubscriberMachine {
         if start == Start::Oldest && self.expected > MessageNumber(0) && is_first_time {
             // The new incarnation started at message 0; what it no longer retains is lost.
             (self.expected, self.cause) = (MessageNumber(0), Cause::Unrecoverable);
-            self.acknowledgements.begin(MessageNumber(0), identity.requests_acknowledgements);
+            self.account.begin(MessageNumber(0), identity.requests_acknowledgements);
         }
         Some(SubscriberEvent::Restarted { from: former, to: identity.incarnation })
     }
@@ -376,8 +387,8 @@ impl SubscriberMachine {
         self.remember_current_incarnation();
         self.incarnations.follow(identity);
         self.incarnations.note_control(identity.count, identity.salt);
-        self.acknowledgements.continue_with_another(identity.requests_acknowledgements);
-        self.begin_following(now, heartbeat, publisher, heartbeat.oldest_retained);
+        self.account.continue_with_another(identity.requests_acknowledgements);
+        self.begin_following(now, heartbeat, publisher, self.first_needed(&identity, &heartbeat));
         self.cause = Cause::Unrecoverable;
         self.losses = LossAccount::begin(
             &self.statistics,
@@ -388,6 +399,15 @@ impl SubscriberMachine {
         let at = now + self.jitter();
         self.statuses.reschedule(at);
         Some(SubscriberEvent::Continued { from: former, to: identity.incarnation, publisher })
+    }
+
+    /// Returns the first datagram to request of a publisher that continues: none of those whose messages it has.
+    fn first_needed(&self, identity: &IncarnationIdentity, heartbeat: &Heartbeat) -> Sequence {
+        if self.expected >= heartbeat.next_message {
+            return heartbeat.next;
+        }
+        let known = identity.recalled.first_needed(self.expected).unwrap_or(heartbeat.oldest_retained);
+        known.clamp(heartbeat.oldest_retained, heartbeat.next)
     }
 
     /// Takes the state of a publisher from its first heartbeat, and begins with the datagram `base`.
@@ -449,7 +469,7 @@ impl SubscriberMachine {
         let status = Status { flags: Status::JOINING, ..Status::default() };
         // A signed heartbeat is longer: the request must pay for it.
         let padding: &[u8] = if self.is_verifying() { &[0; JOINING_PADDING] } else { &[] };
-        self.push_control(from, incarnation, Kind::Status, |writer| {
+        self.push_control(crate::Target::Aside(from), incarnation, Kind::Status, |writer| {
             status.write(writer)?;
             writer.put(padding)
         });

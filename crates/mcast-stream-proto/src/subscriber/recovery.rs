@@ -361,6 +361,7 @@ impl SubscriberMachine {
         if view.header.kind == Kind::Manifest {
             let was_noticed = sequence < self.highest;
             if self.open_manifest(now, Arrival::Recovered, None, &datagram, &view) {
+                self.statistics.repaired += 1;
                 self.note_recovered(was_noticed);
             }
             return;
@@ -397,7 +398,6 @@ impl SubscriberMachine {
         self.statistics.recovered += 1;
         if !was_noticed {
             self.statistics.missed += 1;
-            self.statistics.repaired += 1;
         }
     }
 

@@ -42,7 +42,9 @@ impl SubscriberMachine {
         match repairer.handle(&request, &self.config.keys, round_trip, |sequence| stage.has(sequence)) {
             Answer::Echo(clock, token) => {
                 let echo = Probe { clock, token, subscriber };
-                self.push_control(from, header.incarnation, Kind::Echo, |writer| echo.write(writer));
+                self.push_control(Target::Aside(from), header.incarnation, Kind::Echo, |writer| {
+                    echo.write(writer)
+                });
             }
             Answer::Repairs(repaired, refused) => {
                 self.statistics.local_naks += u64::from(repaired > 0);
@@ -60,7 +62,7 @@ impl SubscriberMachine {
         if let Some((to, datagram)) = self.repairer.as_mut().and_then(|repairer| repairer.next(now)) {
             self.statistics.local_repairs += 1;
             self.statistics.local_repair_bytes += datagram.len() as u64;
-            self.outbox.push_copy(Target::Address(to), datagram);
+            self.outbox.push_copy(Target::Aside(to), datagram);
         }
     }
 
@@ -113,7 +115,7 @@ impl SubscriberMachine {
         match self.repairers.probe(now) {
             Some(to) => {
                 let probe = Probe { clock: now.0, token: AddressToken::NONE, subscriber: self.id };
-                self.push_control(to, incarnation, Kind::Probe, |writer| probe.write(writer));
+                self.push_control(Target::Aside(to), incarnation, Kind::Probe, |writer| probe.write(writer));
             }
             None => self.replace_repairer(now),
         }

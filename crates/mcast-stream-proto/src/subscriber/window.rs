@@ -68,6 +68,7 @@ pub(super) struct Window {
 impl Window {
     /// Returns a window of `slots` datagrams, a power of two, and at most `max_bytes` bytes.
     pub(super) fn new(slots: usize, max_bytes: usize) -> Self {
+        debug_assert!(slots.is_power_of_two(), "a window of {slots} datagrams");
         let mut all = Vec::new();
         all.resize_with(slots, Slot::default);
         Self { slots: all, spare: Vec::new(), len: 0, bytes: 0, max_bytes }
@@ -146,6 +147,10 @@ impl Window {
         match core::mem::take(&mut self.slots[index]) {
             Slot::Empty => {}
             Slot::Buffered(_, bytes) => {
+                debug_assert!(
+                    self.bytes >= bytes.len() && self.len > 0,
+                    "the window holds less than its datagrams"
+                );
                 self.bytes -= bytes.len();
                 self.len -= 1;
                 self.reuse(bytes);
@@ -158,6 +163,7 @@ impl Window {
         for index in 0..self.length() {
             self.release(Sequence(index));
         }
+        debug_assert!(self.len == 0 && self.bytes == 0, "an empty window holds {} bytes", self.bytes);
     }
 
     fn put(&mut self, sequence: Sequence, slot: Slot) {
@@ -168,6 +174,7 @@ impl Window {
         }
         self.slots[index] = slot;
         self.len += 1;
+        debug_assert!(self.len <= self.slots.len(), "more datagrams than slots");
     }
 
     const fn index(&self, sequence: Sequence) -> usize {

@@ -45,6 +45,10 @@ impl ExtensionKind {
     pub const NAME: Self = Self(13);
     /// Some of the subscribers that repair for others: on heartbeats. The small value is their number.
     pub const REPAIRERS: Self = Self(14);
+    /// Where the messages of the former publisher are: on heartbeats of a publisher that continues a stream.
+    pub const RECALLED: Self = Self(15);
+    /// The publisher serves the history of the stream: on heartbeats. The small value is the TCP port.
+    pub const HISTORY: Self = Self(16);
 
     const fn is_critical(self) -> bool {
         self.0 & Self::CRITICAL != 0

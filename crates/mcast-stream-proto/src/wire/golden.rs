@@ -93,6 +93,26 @@ fn heartbeat() {
 }
 
 #[test]
+fn heartbeat_of_a_publisher_that_serves_its_history() {
+    let history = ServedHistory { port: 7768 };
+    let written = written(&header(Kind::Heartbeat, 11), |writer| {
+        history.write(writer).unwrap();
+        Heartbeat { next: Sequence(1), oldest_retained: Sequence(1), ..Heartbeat::default() }
+            .write(writer)
+            .unwrap();
+    });
+    agree(
+        &written,
+        "4d43 10 03 09 00 0000 0102030405060708 11223344 00000000 000000000000000b
+         1001 1e58
+         0000000000000001 0000000000000000 0000000000000001 0000000000000000
+         0000000000000000 0000000000000000 0000000000000000 00000000 00000000 00 01 00 00
+         00000000 0000 0000 00000000",
+    );
+    assert_eq!(ServedHistory::of(&DatagramView::parse(&written).unwrap()), Some(history));
+}
+
+#[test]
 fn heartbeat_with_an_origin() {
     let origin = Origin {
         stream: StreamId(0xa1),
@@ -115,6 +135,33 @@ fn heartbeat_with_an_origin() {
          00000000 0000 0000 00000000",
     );
     assert_eq!(Origin::of(&DatagramView::parse(&written).unwrap()), Some(origin));
+}
+
+#[test]
+fn heartbeat_with_recalled_messages() {
+    let mut index = RecallIndex::EMPTY;
+    assert!(index.add(Sequence(9), MessageNumber(50)) && index.add(Sequence(8), MessageNumber(47)));
+    let (next, next_message) = (Sequence(9), MessageNumber(50));
+    let written = written(&header(Kind::Heartbeat, 10), |writer| {
+        index.write(writer).unwrap();
+        Heartbeat { next, next_message, oldest_retained: Sequence(1), ..Heartbeat::default() }
+            .write(writer)
+            .unwrap();
+    });
+    agree(
+        &written,
+        "4d43 10 03 0d 00 0000 0102030405060708 11223344 00000000 000000000000000a
+         0f05 0000 00000009 00000032 00000008 0000002f
+         0000000000000009 0000000000000032 0000000000000001 0000000000000000
+         0000000000000000 0000000000000000 0000000000000000 00000000 00000000 00 01 00 00
+         00000000 0000 0000 00000000",
+    );
+    let read = RecallIndex::of(&DatagramView::parse(&written).unwrap(), (next, next_message));
+    assert_eq!(read, index);
+    assert_eq!(
+        [49, 50, 46].map(|next| read.first_needed(MessageNumber(next)).map(|at| at.0)),
+        [Some(8), Some(9), None]
+    );
 }
 
 #[test]

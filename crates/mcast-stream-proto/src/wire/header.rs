@@ -12,6 +12,8 @@ pub const MAJOR: u8 = 1;
 pub const MINOR: u8 = 0;
 /// The length of the header without extensions, in bytes.
 pub const HEADER_LENGTH: usize = 32;
+/// The length of the longest header with extensions, in bytes.
+pub(crate) const LONGEST_HEADER: usize = 63 * 4;
 
 /// The kind of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,10 +43,12 @@ pub enum Kind {
     Echo,
     /// The address of a server that keeps the messages of a stream.
     History,
+    /// A subscriber searches such a server.
+    HistorySearch,
 }
 
 impl Kind {
-    const ALL: [(u8, Self); 12] = [
+    const ALL: [(u8, Self); 13] = [
         (1, Self::Data),
         (2, Self::Parity),
         (3, Self::Heartbeat),
@@ -57,13 +61,14 @@ impl Kind {
         (10, Self::Reset),
         (11, Self::Echo),
         (12, Self::History),
+        (13, Self::HistorySearch),
     ];
 
     /// Returns the kind with this number; `None` if it is unknown.
     #[must_use]
     pub const fn from_number(number: u8) -> Option<Self> {
         match number {
-            1..=12 => Some(Self::ALL[number as usize - 1].1),
+            1..=13 => Some(Self::ALL[number as usize - 1].1),
             _ => None,
         }
     }
@@ -193,7 +198,7 @@ impl Header {
         }
         let kind = Kind::from_number(fixed[3]).ok_or(WireError::UnknownKind(fixed[3]))?;
         let end = usize::from(fixed[Self::LENGTH_AT]) * 4;
-        if !(HEADER_LENGTH..=63 * 4).contains(&end) || end > bytes.len() {
+        if !(HEADER_LENGTH..=LONGEST_HEADER).contains(&end) || end > bytes.len() {
             return Err(WireError::HeaderLength(fixed[Self::LENGTH_AT]));
         }
         let flags = Flags(fixed[Self::FLAGS_AT]);

@@ -52,13 +52,14 @@ macro_rules! stream_number {
             }
         }
 
-        /// The distance from a number that is not greater.
+        /// The distance from a number that is not greater; 0 if it is, which is a mistake of the caller.
         impl Sub for $name {
             type Output = u64;
 
             #[inline]
             fn sub(self, earlier: Self) -> u64 {
-                self.0 - earlier.0
+                debug_assert!(self >= earlier, "{self} is before {earlier}");
+                self.ahead_of(earlier)
             }
         }
 
@@ -92,5 +93,18 @@ impl MessageNumber {
     pub const fn nearest(self, low: u32) -> Self {
         let ahead = low.wrapping_sub(self.low()) as i32;
         Self(self.0.saturating_add_signed(ahead as i64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_distance_never_wraps() {
+        let distance = || Sequence(3) - Sequence(4);
+        let expected = (!cfg!(debug_assertions)).then_some(0);
+        assert_eq!(std::panic::catch_unwind(distance).ok(), expected);
+        assert_eq!(Sequence(4) - Sequence(4), 0);
     }
 }

@@ -201,7 +201,7 @@ fn malformed_headers_are_rejected_with_the_reason() {
     assert_eq!(with(0, b'X'), Err(WireError::Foreign));
     assert_eq!(with(2, 0x20), Err(WireError::Version(0x20)));
     assert_eq!(with(2, 0x1f), Ok(()), "a later minor version");
-    assert_eq!(with(3, 13), Err(WireError::UnknownKind(13)));
+    assert_eq!(with(3, 14), Err(WireError::UnknownKind(14)));
     assert_eq!(with(4, 7), Err(WireError::HeaderLength(7)));
     assert_eq!(with(4, 9), Err(WireError::HeaderLength(9)));
     assert_eq!(with(5, 0x04), Err(WireError::ReservedFlag));

@@ -81,6 +81,13 @@ impl RepairerList {
         self.entries[0].is_none()
     }
 
+    /// Returns the length of the extension with the list, in bytes.
+    pub(crate) fn extension_length(&self) -> usize {
+        let entry = |ListedRepairer { address, .. }| if address.is_ipv4() { 9 } else { LONGEST_ENTRY };
+        let entries: usize = self.iter().map(entry).sum();
+        if self.is_empty() { 0 } else { 4 + entries.next_multiple_of(4) }
+    }
+
     /// Reads the extension with the list; `None` if there is none. Entries after one that is malformed are ignored.
     #[must_use]
     pub fn of(view: &DatagramView<'_>) -> Option<Self> {
@@ -118,6 +125,19 @@ impl RepairerList {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_length_of_a_list_is_that_of_its_extension() {
+        let addresses: [&str; 4] = ["10.0.0.1:7", "[fd00::1]:7", "10.0.0.2:7", "[fd00::2]:7"];
+        let mut list = RepairerList::default();
+        for address in addresses {
+            assert!(list.add(ListedRepairer { tag: 1, address: address.parse().unwrap() }));
+            let mut bytes = [0; 128];
+            let mut writer = DatagramWriter::of_value(&mut bytes);
+            list.write(&mut writer).unwrap();
+            assert_eq!(writer.finish(), list.extension_length());
+        }
+    }
 
     #[test]
     fn only_the_address_of_one_host_is_listed() {

@@ -24,7 +24,9 @@ pub struct Status {
     /// The time since that heartbeat arrived, in microseconds.
     pub held: u32,
     /// [`JOINING`](Self::JOINING), [`LEAVING`](Self::LEAVING), [`PASSIVE`](Self::PASSIVE), [`ENDED`](Self::ENDED),
-    /// [`CATCHING_UP`](Self::CATCHING_UP), [`DELIVERED`](Self::DELIVERED), [`REPAIRS`](Self::REPAIRS).
+    /// [`CATCHING_UP`](Self::CATCHING_UP), [`DELIVERED`](Self::DELIVERED), [`REPAIRS`](Self::REPAIRS),
+    /// [`READING`](Self::READING), [`FAILED`](Self::FAILED),
+    /// [`UNKNOWN_LOSS`](Self::UNKNOWN_LOSS).
     pub flags: u32,
     /// The token of the last echo.
     pub token: AddressToken,
@@ -35,7 +37,8 @@ pub struct Status {
     /// Repairs of the publisher that have arrived, including copies: the lower half of the count. With redundant paths, the count of the
     /// path on which most have arrived.
     pub repairs: u32,
-    /// Datagrams of this incarnation that the subscriber has given up: they will not be delivered.
+    /// Datagrams of this incarnation that the subscriber has given up: they will not be delivered. 0 if it reads what it
+    /// lacks from a history: then only `lost_messages` counts.
     pub given_up: u64,
     /// Messages of this incarnation that the subscriber has reported as lost to its application.
     pub lost_messages: u64,
@@ -62,6 +65,16 @@ impl Status {
 
     /// The subscriber repairs for others.
     pub const REPAIRS: u32 = 64;
+
+    /// The subscriber reads a history: what its application has been given is before what has arrived of the stream, and
+    /// it may yet get what it has given up.
+    pub const READING: u32 = 128;
+
+    /// The subscriber leaves because of an error: its application may not have what it was given.
+    pub const FAILED: u32 = 256;
+
+    /// The subscriber has reported to its application that an unknown number of messages of the incarnation is lost.
+    pub const UNKNOWN_LOSS: u32 = 512;
 
     /// Reads a body.
     ///

@@ -361,7 +361,7 @@ impl<'s> Network<'s> {
     fn send(&mut self, to: Target, bytes: &[u8]) {
         match to {
             Target::Group => self.send_to_group(bytes),
-            Target::Address(to) => {
+            Target::Address(to) | Target::Aside(to) => {
                 let index = (0..self.subscribers.len()).find(|index| address(*index) == to);
                 let arrives = self.pass_bottleneck(bytes.len() as u64 + OVERHEAD);
                 self.count_stream(bytes, arrives);

@@ -387,7 +387,8 @@ impl<'s> Group<'s> {
                 Transmit::Control(control) => (vec![control.bytes().to_vec()], control.to),
             };
             for (index, bytes) in to.iter_mut().enumerate() {
-                if target == Target::Group || target == Target::Address(address(index)) {
+                let own = address(index);
+                if [Target::Group, Target::Address(own), Target::Aside(own)].contains(&target) {
                     bytes.extend(datagrams.iter().cloned());
                 }
             }

@@ -261,7 +261,7 @@ fn an_evicted_subscriber_that_returns_is_reported_with_its_loss() {
             events.extend(std::iter::from_fn(|| two.publisher.poll_event()));
         }
         let position = |is: fn(&PublisherEvent) -> bool| events.iter().position(is);
-        let gone = position(|event| matches!(event, PublisherEvent::SubscriberIncomplete(..)));
+        let gone = position(|event| matches!(event, PublisherEvent::SubscriberIncomplete { .. }));
         let returned = position(|event| matches!(event, PublisherEvent::SubscriberReturned(_)));
         assert_eq!((gone.is_some(), returned.is_some()), (lacks, lacks), "{events:?}");
         assert_eq!(two.subscriber.statistics().lost_messages > 0, lacks);

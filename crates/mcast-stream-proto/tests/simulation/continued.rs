@@ -3,8 +3,10 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use mcast_stream_proto::publisher::{PublisherConfig, Transmit};
+use mcast_stream_proto::publisher::{Fec, PublisherConfig, Transmit};
+use mcast_stream_proto::sign::{PinnedKeys, Signer};
 use mcast_stream_proto::subscriber::{Item, Start, SubscriberConfig, SubscriberEvent};
 use mcast_stream_proto::wire::{
     DatagramView, EngineKey, EngineTrail, Heartbeat, Incarnation, Kind, MessageNumber, Origin, Sequence,
@@ -13,6 +15,7 @@ use mcast_stream_proto::wire::{
 use mcast_stream_proto::{ClockTime, Nanos, PublisherMachine, SubscriberMachine, Target};
 
 use crate::plan::{MILLISECOND, SECOND};
+use crate::signer;
 use mcast_dice::Dice;
 
 const STREAM: StreamId = StreamId(7);
@@ -42,6 +45,20 @@ impl std::fmt::Debug for Record {
 }
 
 impl Record {
+    fn first(&self) -> u64 {
+        match self {
+            Self::Message(first, _) | Self::Gap(first, _) => *first,
+        }
+    }
+
+    /// What it takes in the retransmission buffer, at most.
+    fn size(&self) -> usize {
+        match self {
+            Self::Message(_, bytes) => bytes.len() + 64,
+            Self::Gap(..) => 64,
+        }
+    }
+
     fn end(&self) -> u64 {
         match self {
             Self::Message(number, _) => number + 1,
@@ -72,6 +89,19 @@ struct Publisher {
     since: u64,
     /// The next record to publish.
     next: usize,
+    /// What its log remembers: before which message its subscribers had everything.
+    confirmed: u64,
+    /// When it started, and when it sent data for the first time.
+    began: u64,
+    first_data: Option<u64>,
+}
+
+/// What publishers with a log differ in.
+#[derive(Clone, Copy, Debug)]
+struct Settings {
+    is_signed: bool,
+    rate: Option<u64>,
+    fec: Fec,
 }
 
 impl Publisher {
@@ -87,7 +117,45 @@ impl Publisher {
         };
         let machine = PublisherMachine::new(config, ClockTime(now)).unwrap();
         let address = SocketAddr::from(([10, 0, 0, number as u8], 7000));
-        Self { machine, address, since: now, next }
+        Self { machine, address, since: now, next, confirmed: from, first_data: None, began: now }
+    }
+
+    /// A publisher with a log, after one that had accepted the records before `accepted`. Its subscribers had confirmed
+    /// everything before `confirmed`.
+    fn continued(
+        now: u64,
+        number: u32,
+        (confirmed, accepted): (u64, usize),
+        records: &[Record],
+        settings: Settings,
+    ) -> Self {
+        let old = records[..accepted].iter().filter(|record| record.end() > confirmed);
+        let size: usize = old.clone().map(Record::size).sum();
+        let config = PublisherConfig {
+            first_message: MessageNumber(old.clone().next().map_or(confirmed, Record::first)),
+            origin: Some(origin(1, 5)),
+            idle_interval: Nanos::from_millis(250),
+            history: (64 << 10).max(size + (16 << 10)),
+            seed: number.into(),
+            signer: settings.is_signed.then(|| signer::key(1, false) as Arc<dyn Signer>),
+            rate: settings.rate.into(),
+            fec: settings.fec,
+            ..PublisherConfig::new(STREAM, Incarnation(number))
+        };
+        let mut machine = PublisherMachine::new(config, ClockTime(now)).unwrap();
+        for record in old {
+            match record {
+                Record::Message(number, bytes) => {
+                    assert_eq!(machine.recall(ClockTime(now), None, bytes).unwrap().0, *number);
+                }
+                Record::Gap(_, end) => machine.skip_to(ClockTime(now), MessageNumber(*end)).unwrap(),
+            }
+        }
+        if number > 1 {
+            machine.end_recall(ClockTime(now));
+        }
+        let address = SocketAddr::from(([10, 0, 0, number as u8], 7000));
+        Self { machine, address, since: 0, next: accepted, confirmed, first_data: None, began: now }
     }
 
     fn publish(&mut self, now: u64, records: &[Record], count: u64, subscribers: u64) {
@@ -134,6 +202,11 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
+        Self::with(seed, PinnedKeys::none())
+    }
+
+    /// A world whose subscribers trust these keys, if there are any.
+    fn with(seed: u64, signed_by: PinnedKeys) -> Self {
         let mut dice = Dice::new(seed);
         let records = records(&mut dice);
         let loss = dice.pick(&[0.0, 0.01, 0.05]);
@@ -142,6 +215,7 @@ impl World {
                 SubscriberConfig {
                     start: Start::Oldest,
                     seed: seed * 8 + index,
+                    signed_by: signed_by.clone(),
                     ..SubscriberConfig::new(STREAM)
                 },
                 ClockTime(SECOND),
@@ -171,6 +245,9 @@ impl World {
                 let address = publisher.address;
                 let mut send =
                     |to, bytes: &[u8]| self.in_flight.push_back((self.now, address, to, bytes.to_vec()));
+                if matches!(transmit, Transmit::Data { .. }) {
+                    publisher.first_data.get_or_insert(self.now);
+                }
                 match transmit {
                     Transmit::Data { first, count } => Sequence::each(first..first + count)
                         .for_each(|sequence| send(Target::Group, publisher.machine.datagram(sequence))),
@@ -183,7 +260,8 @@ impl World {
             let Some((_, from, to, bytes)) = self.in_flight.pop_front() else { break };
             self.hear(&bytes);
             for subscriber in &mut self.subscribers {
-                let is_for_it = to == Target::Group || to == Target::Address(subscriber.address);
+                let own = subscriber.address;
+                let is_for_it = [Target::Group, Target::Address(own), Target::Aside(own)].contains(&to);
                 if is_for_it && !self.dice.chance(self.loss) {
                     subscriber.take(now, from, &bytes);
                 }
@@ -192,7 +270,7 @@ impl World {
         for subscriber in &mut self.subscribers {
             subscriber.take_items(now, &[]);
             while let Some(control) = subscriber.machine.poll(now) {
-                let Target::Address(to) = control.to else { continue };
+                let (Target::Address(to) | Target::Aside(to)) = control.to else { continue };
                 for publisher in &mut self.publishers[first..] {
                     if publisher.address == to && !self.dice.chance(self.loss) {
                         publisher.machine.handle(now, subscriber.address, control.bytes());
@@ -320,6 +398,66 @@ fn subscribers_deliver_what_the_engine_holds_once_and_in_order_from_all_publishe
         }
     }
     assert!(continued > 100, "only {continued}");
+}
+
+/// Publishers with a log are killed, and the next ones remember a little late how far their subscribers were.
+#[test]
+fn a_restarted_publisher_sends_what_is_new_at_once_and_subscribers_lose_nothing() {
+    let (mut recalled, mut continued) = (0, 0);
+    for seed in 0..5 * seeds().end {
+        let mut dice = Dice::new(!seed);
+        let settings = Settings {
+            is_signed: dice.chance(0.3),
+            rate: dice.chance(0.5).then(|| dice.pick(&[20_000, 200_000])),
+            fec: dice.pick(&[Fec::Off, Fec::Auto, Fec::Fixed { data: 8, parity: 2 }]),
+        };
+        let trusted = if settings.is_signed { signer::pinned(1) } else { PinnedKeys::none() };
+        let mut world = World::with(seed, trusted);
+        let mut left = (world.records[0].first(), 0);
+        let count = dice.between(2, 5) as u32;
+        for number in 1..=count {
+            let publisher = Publisher::continued(world.now, number, left, &world.records, settings);
+            world.publishers.push(publisher);
+            let first = number as usize - 1;
+            let pace = dice.pick(&[1, 20, 200]);
+            let accepts = number == count || dice.chance(0.9);
+            // Without a subscriber, it would not wait for any.
+            let joined = if number == 1 { SECOND } else { 0 };
+            let until = match number == count {
+                true => world.now + 300 * SECOND,
+                false => world.now + joined + dice.between(1, 1_500) * MILLISECOND,
+            };
+            while world.now < until && !(number == count && world.is_done()) {
+                let publishes =
+                    if accepts && world.now >= world.publishers[first].began + joined { pace } else { 0 };
+                world.step(first, publishes);
+                let publisher = &mut world.publishers[first];
+                if let Some(confirmed) = publisher.machine.confirmed().filter(|_| dice.chance(0.02)) {
+                    publisher.confirmed = confirmed.0;
+                }
+            }
+            let publisher = &world.publishers[first];
+            let unconfirmed = world.records[..left.1].iter().filter(|record| record.end() > left.0).count();
+            recalled += unconfirmed;
+            if number > 1 && publisher.next > left.1 && until > publisher.began + 2 * SECOND {
+                let delay = publisher.first_data.unwrap() - publisher.began;
+                assert!(delay <= 1_200 * MILLISECOND, "seed {seed}: {delay} ns with {unconfirmed} recalled");
+            }
+            left = (publisher.confirmed, publisher.next);
+        }
+        let expected = joined(&world.records);
+        for subscriber in &world.subscribers {
+            let mut pairs = subscriber.delivered.iter().zip(&expected);
+            if let Some((delivered, stored)) = pairs.find(|(delivered, stored)| delivered != stored) {
+                panic!("seed {seed}: {delivered:?} instead of {stored:?}: {:?}", subscriber.events);
+            }
+            let counts = (subscriber.delivered.len(), expected.len());
+            assert_eq!(counts.0, counts.1, "seed {seed}: {:?} {settings:?}", subscriber.events);
+            let is_continued = |event: &&SubscriberEvent| matches!(event, SubscriberEvent::Continued { .. });
+            continued += subscriber.events.iter().filter(is_continued).count();
+        }
+    }
+    assert!(continued > 100 && recalled > 1_000, "only {continued} and {recalled}");
 }
 
 /// Another incarnation in the engine is another incarnation for subscribers: nothing is taken for a continuation.

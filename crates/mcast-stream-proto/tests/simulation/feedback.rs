@@ -264,7 +264,7 @@ fn repairs_are_sent_only_to_proven_addresses() {
     });
     publisher.handle(ClockTime(now), own, &probe);
     let Some(Transmit::Control(echo)) = publisher.poll(ClockTime(now)) else { panic!("no echo") };
-    assert_eq!(echo.to, Target::Address(own));
+    assert_eq!(echo.to, Target::Aside(own));
     assert!(echo.bytes().len() <= probe.len(), "an echo is longer than its probe");
     let head = DatagramView::parse(echo.bytes()).unwrap().head.len();
     let token = Probe::read(&echo.bytes()[head..]).unwrap().token;
@@ -274,4 +274,62 @@ fn repairs_are_sent_only_to_proven_addresses() {
     assert_eq!(repaired_to(&mut publisher, now, another, &nak(6, AddressToken::NONE, 7)), None);
     let later = now + 200 * SECOND;
     assert_eq!(repaired_to(&mut publisher, later, own, &nak(7, token, 8)), None);
+}
+
+fn probe(subscriber: SubscriberId, count: u64) -> Vec<u8> {
+    let probe = Probe { clock: 1, token: AddressToken::NONE, subscriber };
+    datagram_of(subscriber, Kind::Probe, count, |writer| probe.write(writer))
+}
+
+/// Returns where the publisher sends an echo to after this datagram from this address.
+fn echoed_to(
+    publisher: &mut PublisherMachine,
+    now: u64,
+    from: SocketAddr,
+    datagram: &[u8],
+) -> Option<Target> {
+    publisher.handle(ClockTime(now), from, datagram);
+    let mut to = None;
+    while let Some(transmit) = publisher.poll(ClockTime(now)) {
+        if let Transmit::Control(control) = transmit {
+            let kind = DatagramView::parse(control.bytes()).unwrap().header.kind;
+            to = (kind == Kind::Echo).then_some(control.to).or(to);
+        }
+    }
+    to
+}
+
+#[test]
+fn echoes_to_unproven_addresses_are_limited_and_those_to_a_member_are_not() {
+    const AT_ONCE: u64 = 16_384;
+    const PER_SECOND: u64 = 4_096;
+    let member = SocketAddr::from(([10, 0, 0, 1], 7000));
+    let (mut publisher, now) = (publisher(settings()), SECOND);
+    let token = token_for(&mut publisher, now, member, SUBSCRIBER);
+    publisher.handle(ClockTime(now), member, &status(2, token, "a", [0, 0, 0]));
+
+    let spoofed = |index: u64| SocketAddr::from(([10, 1, (index >> 8) as u8, index as u8], 7000));
+    let flood = |publisher: &mut PublisherMachine, now| {
+        (0..20_000)
+            .filter(|index| {
+                let from = spoofed(*index);
+                let to = echoed_to(publisher, now, from, &probe(SubscriberId(1_000 + index), 1));
+                assert!(to.is_none_or(|to| to == Target::Aside(from)), "{to:?}");
+                to.is_some()
+            })
+            .count() as u64
+    };
+    // The member's own first echo was one of them.
+    assert_eq!(flood(&mut publisher, now), AT_ONCE - 1);
+    assert_eq!(publisher.statistics().echoes_refused, 20_000 - (AT_ONCE - 1));
+
+    let own = |publisher: &mut PublisherMachine, now, count| {
+        echoed_to(publisher, now, member, &probe(SUBSCRIBER, count))
+    };
+    assert_eq!(own(&mut publisher, now, 3), Some(Target::Address(member)), "the member is proven");
+    let half = now + SECOND / 2;
+    assert_eq!(flood(&mut publisher, half), PER_SECOND / 2);
+    // Nothing of it has been heard for a while: its host may be gone.
+    let later = now + 20 * SECOND;
+    assert_eq!(own(&mut publisher, later, 4), Some(Target::Aside(member)));
 }

@@ -102,7 +102,7 @@ fn a_repairer_that_lies_delays_repairs_by_the_time_of_an_answer() {
         let most = 3 * (SUBSCRIBERS * repairers) as u64;
         assert!((1..=most).contains(&outcome.local.naks), "{:?}", outcome.local);
         let (slowest, before) = (latency(&outcome, 999), latency(&without, 999));
-        assert!(slowest <= before + FAR, "{slowest} ns, {before} ns without");
+        assert!(slowest <= before + 4 * FAR, "{slowest} ns, {before} ns without");
     }
 }
 

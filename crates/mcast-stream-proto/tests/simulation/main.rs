@@ -17,6 +17,7 @@ mod content;
 mod continued;
 mod crowd;
 mod feedback;
+mod healed;
 mod link;
 mod lives;
 mod local;

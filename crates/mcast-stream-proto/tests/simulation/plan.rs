@@ -585,7 +585,7 @@ fn fec(dice: &mut Dice) -> Fec {
     match dice.below(4) {
         0 | 1 => Fec::Fixed { data: dice.pick(&[1, 4, 20, 64]), parity: dice.pick(&[1, 2, 4, 8]) },
         2 => Fec::Auto,
-        _ => Fec::Off,
+        _ => Fec::Crowd,
     }
 }
 

@@ -40,6 +40,8 @@ struct Object {
     acknowledgement: Option<Acknowledgement>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     repairers: Vec<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history_port: Option<u16>,
     #[serde(flatten)]
     body: Option<BodyFields>,
 }
@@ -142,6 +144,7 @@ impl Object {
                 signer: whole.signer.map(|signer| signer.to_string()),
                 acknowledgement: whole.acknowledgement,
                 repairers: whole.repairers.iter().map(|repairer| repairer.address).collect(),
+                history_port: whole.served_history.map(|history| history.port),
                 truncated: whole.body == Body::CutOff,
                 body: BodyFields::new(whole),
                 ..Self::of_header(&whole.header)

@@ -22,12 +22,12 @@ mod json;
 mod tests;
 mod text;
 
-use crate::history::HistoryAnnouncement;
+use crate::history::{HistoryAnnouncement, HistorySearch};
 use crate::seal::Keys;
 use crate::wire::{
     Acknowledgement, Announce, DatagramView, ExtensionKind, Flags, HEADER_LENGTH, Header, Heartbeat,
-    KeyEpoch, Kind, MAGIC, MAJOR, Manifest, Messages, Nak, Ncf, Parity, Probe, RepairerList, Reset, SignerId,
-    Status, SubscriberId, SubscriberName, TAG_LENGTH, WireError,
+    KeyEpoch, Kind, MAGIC, MAJOR, Manifest, Messages, Nak, Ncf, Parity, Probe, RepairerList, Reset,
+    ServedHistory, SignerId, Status, SubscriberId, SubscriberName, TAG_LENGTH, WireError,
 };
 
 /// A datagram of the stream protocol. Its `Display` is a line of text, safe for a terminal. With the feature `serde` it
@@ -61,6 +61,8 @@ pub struct ParsedDatagram<'a> {
     pub acknowledgement: Option<Acknowledgement>,
     /// The subscribers that repair for others, as a heartbeat lists them.
     pub repairers: RepairerList,
+    /// The history that the publisher serves, as a heartbeat shows it.
+    pub served_history: Option<ServedHistory>,
     /// What the datagram says.
     pub body: Body<'a>,
     /// The length of the body on the wire, without the authentication tag of a sealed datagram.
@@ -97,6 +99,8 @@ pub enum Body<'a> {
     Announcement(Announce<'a>),
     /// The address of a history server.
     HistoryServer(HistoryAnnouncement),
+    /// A search for a history server.
+    HistorySearch,
     /// The refusal of a subscriber.
     Reset(Reset),
     /// The signed digests of the datagrams before it.
@@ -150,6 +154,7 @@ impl<'a> StreamDatagram<'a> {
                 signer: view.extensions.find(ExtensionKind::SIGNATURE).map(|found| SignerId(found.small)),
                 acknowledgement: Acknowledgement::of(&view),
                 repairers: RepairerList::of(&view).unwrap_or_default(),
+                served_history: ServedHistory::of(&view),
                 body: body(&view)?,
                 length,
             }))
@@ -193,6 +198,7 @@ impl<'a> Body<'a> {
             Kind::Echo => Self::Echo(Probe::read(bytes)?),
             Kind::Announce => Self::Announcement(Announce::read(bytes)?),
             Kind::History => Self::HistoryServer(HistoryAnnouncement::read(bytes)?),
+            Kind::HistorySearch => HistorySearch::read(bytes).map(|_| Self::HistorySearch)?,
             Kind::Reset => Self::Reset(Reset::read(bytes)?),
             _ => Self::Reserved,
         })

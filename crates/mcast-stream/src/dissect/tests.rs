@@ -25,6 +25,14 @@ const PARITY: &str = "4d43 10 02 08 40 0000 0102030405060708 11223344 00000000 0
 const HISTORY: &str =
     "4d43 10 0c 08 00 0000 0102030405060708 00000000 00000000 0000000000000001 0307 04 1e58 0a000001";
 
+const HISTORY_SEARCH: &str = "4d43 10 0d 08 00 0000 0102030405060708 00000000 00000000 0000000000000001
+    000000000000000000000000000000000000000000000000";
+/// A heartbeat of a publisher that serves the history of its stream.
+const SERVED: &str = "4d43 10 03 09 00 0000 0102030405060708 11223344 00000000 000000000000000b 1001 1e58
+    0000000000000001 0000000000000000 0000000000000001 0000000000000000
+    0000000000000000 0000000000000000 0000000000000000 00000000 00000000 00 01 00 00
+    00000000 0000 0000 00000000";
+
 fn bytes(hexadecimal: &str) -> Vec<u8> {
     let digits: Vec<u8> = hexadecimal.bytes().filter(u8::is_ascii_hexdigit).collect();
     let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
@@ -59,6 +67,10 @@ fn history_servers_are_named() {
     assert_eq!(text(&bytes(&unspecified)).unwrap(), format!("{of}, history from port 7768 of its source"));
     let broken = HISTORY.replace("0307", "0308");
     assert!(text(&bytes(&broken)).unwrap().contains("broken"));
+    let of = "mcast stream history-search, stream 0102030405060708, incarnation 0";
+    assert_eq!(text(&bytes(HISTORY_SEARCH)).unwrap(), format!("{of}, searches a history server"));
+    let heartbeat = text(&bytes(SERVED)).unwrap();
+    assert!(heartbeat.ends_with(", serves its history at port 7768"), "{heartbeat}");
 }
 
 #[cfg(feature = "serde")]
@@ -84,6 +96,8 @@ fn golden_vectors_as_json() {
     assert_eq!(nak["subscriber"], "000000000000aabb");
     let history = json(HISTORY);
     assert_eq!((&history["kind"], &history["history_server"]), (&"history".into(), &"10.0.0.1:7768".into()));
+    assert_eq!(json(HISTORY_SEARCH)["kind"], "history-search");
+    assert_eq!(json(SERVED)["history_port"], 7768);
 }
 
 #[cfg(feature = "serde")]
@@ -223,7 +237,7 @@ fn other_datagrams_are_not_recognized() {
     assert_eq!(with(1, b'D'), None, "another magic");
     assert_eq!(with(2, 0x20), None, "another major version");
     assert_eq!(with(3, 0), None, "no kind");
-    assert_eq!(with(3, 13), None, "a kind that this version cannot have");
+    assert_eq!(with(3, 15), None, "a kind that this version cannot have");
     assert_eq!(with(4, 7), None, "a header shorter than any");
     assert_eq!(with(4, 64), None, "a header longer than any");
 }

@@ -8,7 +8,7 @@ use mcast::group::SafeText;
 use super::{Body, ParsedDatagram, StreamDatagram};
 use crate::wire::{
     Acknowledgement, Announce, AnnouncedPath, Flags, Header, Heartbeat, KeyEpoch, Kind, Manifest, Nak, Ncf,
-    Parity, Ranges, Reset, ResetReason, Sequence, Status,
+    Parity, Ranges, Reset, ResetReason, Sequence, ServedHistory, Status,
 };
 
 /// The maximum number of ranges in text; further ones are only counted.
@@ -54,6 +54,11 @@ impl Display for ParsedDatagram<'_> {
         for (at, repairer) in self.repairers.iter().enumerate() {
             write!(f, "{} {}", if at == 0 { ", repairers" } else { "," }, repairer.address)?;
         }
+        match self.served_history {
+            Some(ServedHistory { port: 0 }) => f.write_str(", serves its history")?,
+            Some(ServedHistory { port }) => write!(f, ", serves its history at port {port}")?,
+            None => {}
+        }
         if let Some(signer) = self.signer {
             write!(f, ", signed by key {signer}")?;
         }
@@ -97,6 +102,7 @@ impl ParsedDatagram<'_> {
             Body::Probe(_) => f.write_str(", proves its address"),
             Body::Echo(echo) => write!(f, ", to subscriber {}", echo.subscriber),
             Body::Announcement(announcement) => fmt_announcement(f, announcement),
+            Body::HistorySearch => f.write_str(", searches a history server"),
             Body::HistoryServer(server) => fmt_history_server(f, server.address),
             Body::Reset(reset) => fmt_reset(f, reset),
             Body::Manifest(manifest) => fmt_manifest(f, *manifest, Sequence(header.sequence)),
@@ -123,6 +129,7 @@ pub(super) const fn kind_name(kind: Kind) -> &'static str {
         Kind::Reset => "reset",
         Kind::Echo => "echo",
         Kind::History => "history",
+        Kind::HistorySearch => "history-search",
         _ => "unknown",
     }
 }
@@ -214,6 +221,9 @@ pub(super) fn status_names(flags: u32) -> impl Iterator<Item = &'static str> {
         (Status::CATCHING_UP, "catching up"),
         (Status::DELIVERED, "delivered"),
         (Status::REPAIRS, "repairs for others"),
+        (Status::READING, "reading a history"),
+        (Status::FAILED, "because of an error"),
+        (Status::UNKNOWN_LOSS, "unknown loss"),
     ];
     names.into_iter().filter(move |(flag, _)| flags & flag != 0).map(|(_, name)| name)
 }

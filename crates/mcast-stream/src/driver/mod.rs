@@ -34,7 +34,7 @@ pub use history::{
     HistoryUnavailable, RefusedHistory,
 };
 pub use logged::{LogStart, LoggedPublisher, LoggedPublisherBuilder};
-pub use publisher::{Closing, Publisher, PublisherBuilder};
+pub use publisher::{Closing, Publisher, PublisherBuilder, PublisherProgress};
 pub use read_ahead::{ReadAhead, ReadOutcome};
 pub use snapshot::{
     MAX_SNAPSHOT, Snapshot, SnapshotFetcher, SnapshotServer, fetch_snapshot, fetch_snapshot_while,

@@ -6,9 +6,9 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::publisher::{END_REPEATS, OnDrop, READ_TIMEOUT, end_interval, is_complete, is_read};
+use super::publisher::OnDrop;
 use super::subscriber::Poll;
 use crate::ClockTime;
 use crate::publisher::{AckState, Refusal};
@@ -17,10 +17,12 @@ use crate::subscriber::{Item, Position};
 use crate::wire::{Incarnation, MessageKey, MessageNumber};
 use crate::{AnnouncedStream, Closing, Snapshot, StreamError};
 
-/// How often a waiting publisher checks again.
+/// How often the lock is tried again while another thread has it, which sends.
 const RETRY_INTERVAL: Duration = Duration::from_micros(500);
-/// How often it tries the lock again without a pause.
+/// How often it is tried again without a pause.
 const YIELDS: u32 = 64;
+/// A waiting publisher looks again after this time even without progress, like the blocking one.
+const RECHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A [`Publisher`](crate::Publisher) that publishes, waits and closes without blocking. All its other methods are those
 /// of the blocking publisher, and may block while the system's queue is full.
@@ -60,16 +62,18 @@ impl Publisher {
         &self,
         mut publish: impl FnMut(&mut crate::PublisherMachine, ClockTime) -> Result<MessageNumber, Refusal>,
     ) -> Result<MessageNumber, StreamError> {
-        let mut tried = 0;
         loop {
-            match self.0.post(&mut publish) {
-                // The lock is usually held only for a moment.
-                None if tried < YIELDS => tokio::task::yield_now().await,
-                None => tokio::time::sleep(RETRY_INTERVAL).await,
-                Some(Err(refusal)) if refusal.is_temporary() => tokio::time::sleep(RETRY_INTERVAL).await,
-                Some(result) => return Ok(result?),
+            // Created first, so that no progress after the attempt is missed.
+            let progress = self.0.next_progress();
+            let attempt = self.run(|machine, now| {
+                let published = publish(machine, now);
+                machine.flush(now);
+                published
+            });
+            match attempt.await {
+                Err(refusal) if refusal.is_temporary() => wait_for(progress).await,
+                result => return Ok(result?),
             }
-            tried += 1;
         }
     }
 
@@ -80,7 +84,7 @@ impl Publisher {
 
     /// Waits until all subscribers have everything that was published; returns `false` when the time is over.
     pub async fn wait_complete(&self, timeout: Duration) -> bool {
-        self.until(timeout, is_complete).await
+        self.flush_soon(timeout).await && self.until(timeout, crate::PublisherMachine::is_complete).await
     }
 
     /// Waits until a message is acknowledged as required, or given up, like the blocking
@@ -93,32 +97,47 @@ impl Publisher {
         message: MessageNumber,
         timeout: Duration,
     ) -> Result<AckState, StreamError> {
-        self.until(timeout, |machine| machine.ack_state(message) != Some(AckState::Pending)).await;
+        if self.flush_soon(timeout).await {
+            self.until(timeout, |machine| machine.ack_state(message) != Some(AckState::Pending)).await;
+        }
         self.run(|machine, _| machine.ack_state(message)).await.ok_or(StreamError::NoQuorum)
     }
 
     /// Ends the stream, waits up to `timeout` until all subscribers have everything, and returns the standing of each,
     /// like the blocking [`close`](crate::Publisher::close).
     pub async fn close(&self, timeout: Duration) -> Closing {
-        self.run(crate::PublisherMachine::close).await;
-        let deadline = Instant::now().checked_add(timeout);
-        if self.wait_complete(timeout).await {
-            let left =
-                deadline.map_or(READ_TIMEOUT, |deadline| deadline.saturating_duration_since(Instant::now()));
-            self.until(left.min(READ_TIMEOUT), is_read).await;
-        }
-        for _ in 0..END_REPEATS {
-            tokio::time::sleep(self.run(|machine, _| end_interval(machine)).await).await;
-            self.run(crate::PublisherMachine::close).await;
+        self.run(|machine, now| machine.finish(now, timeout.into())).await;
+        loop {
+            let progress = self.0.next_progress();
+            let left = self.run(|machine, now| {
+                (!machine.is_over(now)).then(|| Duration::from(machine.next_deadline().since(now)))
+            });
+            let Some(left) = left.await else { break };
+            let _ = tokio::time::timeout(left.clamp(RETRY_INTERVAL, RECHECK_INTERVAL), progress).await;
         }
         self.0.settle();
         self.run(|machine, _| Closing::of(machine)).await
     }
 
-    async fn until(&self, timeout: Duration, holds: impl Fn(&crate::PublisherMachine) -> bool) -> bool {
+    /// Sends what is queued, unless the lock is not free in time.
+    async fn flush_soon(&self, timeout: Duration) -> bool {
+        tokio::time::timeout(timeout, self.run(crate::PublisherMachine::flush)).await.is_ok()
+    }
+
+    /// Waits until `holds` returns `true`, for at most `timeout`; returns whether it did. This sends nothing, so that the
+    /// batches of other tasks stay open.
+    pub(crate) async fn until(
+        &self,
+        timeout: Duration,
+        holds: impl Fn(&crate::PublisherMachine) -> bool,
+    ) -> bool {
         let waiting = async {
-            while !self.run(|machine, _| holds(machine)).await {
-                tokio::time::sleep(RETRY_INTERVAL).await;
+            loop {
+                let progress = self.0.next_progress();
+                if self.run(|machine, _| holds(machine)).await {
+                    return;
+                }
+                wait_for(progress).await;
             }
         };
         tokio::time::timeout(timeout, waiting).await.is_ok()
@@ -126,11 +145,15 @@ impl Publisher {
 
     /// Runs `work` as soon as the lock is free.
     async fn run<T>(&self, mut work: impl FnMut(&mut crate::PublisherMachine, ClockTime) -> T) -> T {
+        let mut tried = 0;
         loop {
             match self.0.post(&mut work) {
                 Some(done) => return done,
+                // The lock is usually held only for a moment.
+                None if tried < YIELDS => tokio::task::yield_now().await,
                 None => tokio::time::sleep(RETRY_INTERVAL).await,
             }
+            tried += 1;
         }
     }
 
@@ -140,6 +163,11 @@ impl Publisher {
         self.0.set_on_drop(OnDrop::Drain);
         self.0
     }
+}
+
+/// Waits for progress, but not for long.
+async fn wait_for(progress: impl Future<Output = ()>) {
+    let _ = tokio::time::timeout(RECHECK_INTERVAL, progress).await;
 }
 
 impl Deref for Publisher {

@@ -5,7 +5,7 @@ use mcast::{Family, Outgoing};
 use super::health::PathHealth;
 use super::publisher::Endpoint;
 use super::repairs::Repairs;
-use super::unicast::UnicastSocket;
+use super::unicast::UnicastSockets;
 use crate::wire::{Flags, Sequence};
 use crate::{Control, Target};
 
@@ -34,7 +34,7 @@ pub(super) struct PublisherSockets {
     /// For the announcements of the stream's name, if it has one.
     discovery: Option<mcast::Sender>,
     /// For single subscribers.
-    unicast: UnicastSocket,
+    unicast: UnicastSockets,
 }
 
 impl PublisherSockets {
@@ -42,7 +42,7 @@ impl PublisherSockets {
         all: Vec<EndpointSocket>,
         family: Family,
         discovery: Option<mcast::Sender>,
-        unicast: UnicastSocket,
+        unicast: UnicastSockets,
     ) -> Self {
         let marks_paths = all.iter().any(|socket| socket.path > 0);
         Self { all, marks_paths, family, discovery, unicast }
@@ -77,7 +77,9 @@ impl PublisherSockets {
     ) {
         while let Some((to, batch)) = repairs.take_batch() {
             if let Target::Address(address) = to {
-                self.unicast.send_all(address, batch.iter().map(|sequence| machine.datagram(*sequence)));
+                let all = batch.iter().map(|sequence| machine.datagram(*sequence));
+                let not_sent = self.unicast.send_all(address, all);
+                machine.on_not_sent(not_sent);
                 continue;
             }
             for (endpoint, EndpointSocket { sender, path }) in self.all.iter().enumerate() {
@@ -91,7 +93,12 @@ impl PublisherSockets {
     }
 
     /// Sends a control datagram.
-    pub(super) fn send_control(&self, control: &Control, health: &mut PathHealth) {
+    pub(super) fn send_control(
+        &self,
+        machine: &mut crate::PublisherMachine,
+        control: &Control,
+        health: &mut PathHealth,
+    ) {
         match control.to {
             Target::Group => {
                 for (endpoint, EndpointSocket { sender, .. }) in self.all.iter().enumerate() {
@@ -100,7 +107,8 @@ impl PublisherSockets {
                     }
                 }
             }
-            Target::Address(address) => self.unicast.send(address, control.bytes()),
+            Target::Address(address) => machine.on_not_sent(self.unicast.send(address, control.bytes())),
+            Target::Aside(address) => machine.on_not_sent(self.unicast.send_aside(address, control.bytes())),
             // It leaves on the interface of the first path, where failures are noted.
             Target::Discovery => self.discovery.iter().for_each(|sender| _ = sender.send(control.bytes())),
         }

@@ -1,6 +1,8 @@
 //! Work on a separate thread.
 
+use std::any::Any;
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -77,19 +79,35 @@ struct Shared<J, E> {
 
 struct State<J, E> {
     waiting: VecDeque<(J, usize)>,
-    /// The cost of the waiting jobs and the current one.
+    /// The cost of the waiting jobs.
     cost: usize,
-    is_working: bool,
+    /// The cost of the job that is being done, if one is.
+    working: Option<usize>,
     /// Whether the caller waits for room, or for the end of all jobs.
     is_awaited: bool,
     /// The worker was dropped.
     is_over: bool,
-    error: Option<E>,
+    failure: Option<Failure<E>>,
+}
+
+/// Why no more jobs are done.
+enum Failure<E> {
+    Error(E),
+    Panic(Box<dyn Any + Send>),
 }
 
 impl<J, E> State<J, E> {
     fn is_busy(&self) -> bool {
-        self.is_working || !self.waiting.is_empty()
+        self.working.is_some() || !self.waiting.is_empty()
+    }
+
+    fn whole_cost(&self) -> usize {
+        self.cost.saturating_add(self.working.unwrap_or(0))
+    }
+
+    fn discard_waiting(&mut self) {
+        self.waiting.clear();
+        self.cost = 0;
     }
 }
 
@@ -107,10 +125,10 @@ impl<J: Send + 'static, E: Send + 'static> Worker<J, E> {
         let state = State {
             waiting: VecDeque::new(),
             cost: 0,
-            is_working: false,
+            working: None,
             is_awaited: false,
             is_over: false,
-            error: None,
+            failure: None,
         };
         let shared = Arc::new(Shared {
             capacity,
@@ -130,9 +148,13 @@ impl<J: Send + 'static, E: Send + 'static> Worker<J, E> {
 }
 
 impl<J, E> Worker<J, E> {
-    /// Adds a job with its cost, for instance its size in bytes. Never waits.
+    /// Adds a job with its cost, for instance its size in bytes. Never waits. After an [error](Self::error) the job is
+    /// discarded.
     pub fn push(&self, job: J, cost: usize) {
         let mut state = self.shared.lock();
+        if self.shared.is_broken() {
+            return;
+        }
         state.cost = state.cost.saturating_add(cost);
         state.waiting.push_back((job, cost));
         self.shared.changed.notify_all();
@@ -141,7 +163,7 @@ impl<J, E> Worker<J, E> {
     /// Returns whether the queue is full. If so, the waker is called when there is room.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.is_awaited(|state| state.cost >= self.shared.capacity)
+        self.is_awaited(|state| state.whole_cost() >= self.shared.capacity)
     }
 
     /// Returns whether jobs are left. If so, the waker is called when there are none.
@@ -163,15 +185,25 @@ impl<J, E> Worker<J, E> {
 
     /// Discards the jobs that wait, asks the current one to end, and waits for that for at most `timeout`.
     pub fn cancel(&self, timeout: Duration) {
-        self.shared.lock().waiting.clear();
+        self.shared.lock().discard_waiting();
         self.shared.is_cancelled.store(true, Ordering::Release);
         self.wait_idle(timeout);
     }
 
     /// Returns, once, the error after which no more jobs are done.
+    ///
+    /// # Panics
+    /// Once, with the same payload, if a job has panicked.
     #[must_use]
     pub fn error(&self) -> Option<E> {
-        if self.shared.is_broken() { self.shared.lock().error.take() } else { None }
+        if !self.shared.is_broken() {
+            return None;
+        }
+        let failure = self.shared.lock().failure.take();
+        match failure? {
+            Failure::Error(error) => Some(error),
+            Failure::Panic(payload) => resume_unwind(payload),
+        }
     }
 
     fn is_awaited(&self, condition: impl FnOnce(&State<J, E>) -> bool) -> bool {
@@ -208,15 +240,20 @@ impl<J, E> Shared<J, E> {
     }
 
     fn run(&self, mut work: impl FnMut(J, &JobContext<'_>) -> Result<(), E>, waker: &Waker) {
-        while let Some((job, cost, is_last)) = self.next_job() {
-            let done = work(job, &JobContext { is_cancelled: &self.is_cancelled, is_last });
+        while let Some((job, is_last)) = self.next_job() {
+            let context = JobContext { is_cancelled: &self.is_cancelled, is_last };
+            // `work` is not called again after a panic, so that nothing sees what that left half done.
+            let failure = match catch_unwind(AssertUnwindSafe(|| work(job, &context))) {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(Failure::Error(error)),
+                Err(payload) => Some(Failure::Panic(payload)),
+            };
             let mut state = self.lock();
-            state.is_working = false;
-            state.cost = state.cost.saturating_sub(cost);
-            let is_broken = done.is_err();
-            if let Err(error) = done {
-                state.error = Some(error);
-                state.waiting.clear();
+            state.working = None;
+            let is_broken = failure.is_some();
+            if is_broken {
+                state.failure = failure;
+                state.discard_waiting();
                 self.is_broken.store(true, Ordering::Release);
             }
             if std::mem::take(&mut state.is_awaited) || is_broken {
@@ -231,14 +268,15 @@ impl<J, E> Shared<J, E> {
         }
     }
 
-    /// Waits for a job; returns also its cost, and whether no other is waiting.
-    fn next_job(&self) -> Option<(J, usize, bool)> {
+    /// Waits for a job; returns also whether no other is waiting.
+    fn next_job(&self) -> Option<(J, bool)> {
         let idle = |state: &mut State<J, E>| state.waiting.is_empty() && !state.is_over;
         let waited = self.changed.wait_while(self.lock(), idle);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner);
         let (job, cost) = state.waiting.pop_front()?;
-        state.is_working = true;
-        Some((job, cost, state.waiting.is_empty()))
+        state.cost = state.cost.saturating_sub(cost);
+        state.working = Some(cost);
+        Some((job, state.waiting.is_empty()))
     }
 }
 
@@ -302,6 +340,45 @@ mod tests {
             assert_eq!(done.iter().collect::<Vec<_>>(), [1, 2]);
             assert_eq!((worker.error(), worker.error()), (Some(2), None));
             assert!(!worker.is_full() && !worker.is_busy());
+        });
+    }
+
+    #[test]
+    fn a_panic_of_a_job_is_passed_on_and_leaves_the_queue_empty() {
+        with_subscriber(|mut subscriber| {
+            let work = |job: u8, _: &JobContext<'_>| {
+                if job == 1 { panic!("the first job") } else { Ok::<_, ()>(()) }
+            };
+            let worker = Worker::start(2, subscriber.waker(), work).unwrap();
+            (1..=3).for_each(|job| worker.push(job, 2));
+            let begun = std::time::Instant::now();
+            while worker.is_full() && begun.elapsed() < SOON {
+                subscriber.keep_alive(SOON).unwrap();
+            }
+            assert!(worker.wait_idle(SOON) && !worker.is_full());
+            let payload = catch_unwind(AssertUnwindSafe(|| worker.error())).unwrap_err();
+            assert_eq!(payload.downcast_ref(), Some(&"the first job"));
+            worker.push(4, 9);
+            assert!(!worker.is_full() && !worker.is_busy());
+        });
+    }
+
+    #[test]
+    fn cancelled_jobs_cost_nothing() {
+        with_subscriber(|subscriber| {
+            let ((permit, permits), (sender, begun)) = (channel::<()>(), channel());
+            let work = move |job: u8, _: &JobContext<'_>| {
+                sender.send(job).unwrap();
+                permits.recv()
+            };
+            let worker = Worker::start(4, subscriber.waker(), work).unwrap();
+            (1..=4).for_each(|job| worker.push(job, 2));
+            assert_eq!(begun.recv(), Ok(1));
+            worker.cancel(Duration::ZERO);
+            assert!(!worker.is_full(), "only the current job is left");
+            worker.push(5, 2);
+            assert!(worker.is_full());
+            drop(permit);
         });
     }
 

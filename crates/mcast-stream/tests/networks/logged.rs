@@ -4,15 +4,17 @@ use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mcast::Family;
 use mcast_lab::Impairment;
 use mcast_stream::history::HistoryStart;
 use mcast_stream::log::{LogOptions, SyncPolicy};
-use mcast_stream::subscriber::{Item, SubscriberEvent};
-use mcast_stream::wire::{MessageNumber, StreamId};
-use mcast_stream::{LogStart, LoggedPublisher, Publisher, StreamError, Subscriber};
+use mcast_stream::publisher::{Acknowledgers, Quorum, QuorumLoss};
+use mcast_stream::seal::{Algorithm, GroupSecret, Keys};
+use mcast_stream::subscriber::{Cause, Item, SubscriberEvent};
+use mcast_stream::wire::{FlowControl, KeyEpoch, MessageNumber, StreamId};
+use mcast_stream::{LogStart, LoggedPublisher, Publisher, PublisherBuilder, StreamError, Subscriber};
 
 use crate::net::{Net, TIMEOUT, message, receive_stream};
 
@@ -30,11 +32,29 @@ impl Net {
         options: LogOptions,
         history: usize,
     ) -> Result<LoggedPublisher, StreamError> {
+        self.try_logged_with(directory, options, |builder| builder.history(history))
+    }
+
+    fn logged_with(
+        &self,
+        directory: &Path,
+        options: LogOptions,
+        settings: impl FnOnce(PublisherBuilder) -> PublisherBuilder + Send,
+    ) -> LoggedPublisher {
+        self.try_logged_with(directory, options, settings).unwrap()
+    }
+
+    fn try_logged_with(
+        &self,
+        directory: &Path,
+        options: LogOptions,
+        settings: impl FnOnce(PublisherBuilder) -> PublisherBuilder + Send,
+    ) -> Result<LoggedPublisher, StreamError> {
         let membership = self.membership();
         let destination =
             mcast::Destination { address: membership.address, interface: membership.interface.clone() };
         let build = || {
-            let builder = Publisher::builder().to(destination).stream(StreamId(7)).history(history);
+            let builder = settings(Publisher::builder().to(destination).stream(StreamId(7)));
             builder.log(directory, options).build()
         };
         self.publisher.run(build).unwrap()
@@ -128,6 +148,65 @@ fn what_all_subscribers_had_is_not_sent_again() {
 }
 
 #[test]
+fn what_is_new_is_sent_at_once_after_a_restart_although_the_rate_is_low() {
+    let net = Net::new(Family::V4, 1, Impairment::default());
+    let directory = tempfile::tempdir().unwrap();
+    let mut subscriber = net.subscriber(0, |settings| settings);
+    let first = net.logged(directory.path(), lazy(), 1 << 20);
+    thread::scope(|scope| {
+        let receiving = scope.spawn(|| receive_until(&mut subscriber, 0, 2_000));
+        assert!(first.publisher().wait_for(1, TIMEOUT));
+        publish(&first, 0..2_000);
+        assert!(!receiving.join().unwrap().iter().any(is_loss));
+    });
+    // As if it had been killed: it does not know that the subscriber has everything.
+    drop(first.stop(Duration::ZERO));
+    drop(first);
+    let second = net.logged_with(directory.path(), lazy(), |builder| builder.rate(100_000));
+    assert_eq!(second.start(), LogStart::Continued);
+    let since = Instant::now();
+    publish(&second, 2_000..2_001);
+    let events = receive_until(&mut subscriber, 2_000, 2_001);
+    assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
+    assert!(!events.iter().any(is_loss), "{events:?}");
+    drop(second.stop(Duration::ZERO));
+}
+
+#[test]
+fn a_log_whose_old_secret_was_removed_is_continued_and_what_it_sealed_is_reported_as_lost() {
+    let secret = |byte| GroupSecret::new(&[byte; 32], Algorithm::Aes128Gcm);
+    let mut both = Keys::one(KeyEpoch(1), secret(1));
+    both.add(KeyEpoch(2), secret(2));
+    let (old, new) = (Keys::one(KeyEpoch(1), secret(1)), Keys::one(KeyEpoch(2), secret(2)));
+    let net = Net::new(Family::V4, 1, Impairment::default());
+    let directory = tempfile::tempdir().unwrap();
+    let start = |keys: &Keys| net.logged_with(directory.path(), lazy(), |builder| builder.keys(keys.clone()));
+    let first = start(&old);
+    publish(&first, 0..100);
+    first.set_keys(both).unwrap();
+    publish(&first, 100..200);
+    drop(first.stop(Duration::ZERO));
+    drop(first);
+
+    let second = start(&new);
+    assert_eq!(second.start(), LogStart::Continued);
+    let unopened = second.unopened().map(|unopened| (unopened.first, unopened.end));
+    assert_eq!(unopened, Some((MessageNumber(0), MessageNumber(100))));
+    publish(&second, 200..300);
+    let server =
+        net.publisher.run(|| second.serve_history(HISTORY.parse::<SocketAddr>().unwrap()).unwrap()).unwrap();
+    let mut subscriber = net.subscriber(0, |settings| {
+        settings.keys(new.clone()).from(HistoryStart::Oldest).history_server(server.address())
+    });
+    let events = net.subscribers[0].0.run(|| receive_until(&mut subscriber, 100, 300)).unwrap();
+    let lost: Vec<_> = events.iter().filter(|event| is_loss(event)).collect();
+    let (first, end) = (MessageNumber(0), MessageNumber(100));
+    let unreadable = SubscriberEvent::Lost { first, end, cause: Cause::Unreadable };
+    assert_eq!(lost, [&unreadable], "{events:?}");
+    drop(second.stop(Duration::ZERO));
+}
+
+#[test]
 fn what_the_publisher_no_longer_retains_is_served_from_the_log() {
     let net = Net::new(Family::V4, 2, Impairment { loss: 0.02, ..Impairment::default() });
     let directory = tempfile::tempdir().unwrap();
@@ -149,12 +228,48 @@ fn what_the_publisher_no_longer_retains_is_served_from_the_log() {
         assert!(publisher.publisher().wait_for(2, TIMEOUT));
         publish(&publisher, 1_000..1_500);
         let closing = publisher.close(TIMEOUT).unwrap();
-        assert!(closing.behind.is_empty() && closing.unsent == 0, "{closing:?}");
+        assert!(closing.is_complete(), "{closing:?}");
         let (all, half) = (all.join().unwrap(), half.join().unwrap());
         assert_eq!((all.first, all.messages), (Some(0), 1_500), "{:?}", all.events);
         assert_eq!((half.first, half.messages), (Some(500), 1_000), "{:?}", half.events);
         assert!(!all.events.iter().chain(&half.events).any(is_loss));
     });
+}
+
+/// Much more is published while the link is cut than the publisher retains; the stream ends right after it is back.
+#[test]
+fn what_a_subscriber_heals_is_waited_for_and_acknowledged_and_counts_as_lost_on_neither_end() {
+    let net = Net::new(Family::V4, 1, Impairment::default());
+    let directory = tempfile::tempdir().unwrap();
+    let acknowledgers = Acknowledgers::Named(["db".parse().unwrap()].into());
+    let quorum = Quorum { on_loss: QuorumLoss::Report, ..Quorum::new(acknowledgers) };
+    let settings =
+        |settings: PublisherBuilder| settings.history(64 << 10).flow(FlowControl::None).acknowledge(quorum);
+    let publisher = net.try_logged_with(directory.path(), lazy(), settings).unwrap();
+    let serve = || publisher.serve_history(HISTORY.parse::<SocketAddr>().unwrap()).unwrap();
+    let server = net.publisher.run(serve).unwrap();
+    let mut healing = net.subscriber(0, |settings| {
+        settings.name("db".parse().unwrap()).heal(true).history_server(server.address())
+    });
+    thread::scope(|scope| {
+        let (at, link) = &net.subscribers[0];
+        let healing = scope.spawn(|| at.run(|| receive_stream(&mut healing, message)).unwrap());
+        assert!(publisher.publisher().wait_for(1, TIMEOUT));
+        publish(&publisher, 0..500);
+        assert!(publisher.wait_complete(TIMEOUT));
+        link.cut().unwrap();
+        publish(&publisher, 500..3_000);
+        link.restore().unwrap();
+        publish(&publisher, 3_000..3_010);
+        let closing = publisher.close(TIMEOUT).unwrap();
+        assert!(closing.is_complete(), "{closing:?}");
+        let progress = closing.acknowledged.unwrap();
+        assert!(progress.is_complete(), "{progress:?}");
+        let received = healing.join().unwrap();
+        assert_eq!((received.first, received.messages), (Some(0), 3_010), "{:?}", received.events);
+        assert!(!received.events.iter().any(is_loss), "{:?}", received.events);
+    });
+    assert!(server.statistics().records > 1_000, "{:?}", server.statistics());
 }
 
 /// The log has one stream that ended, and one that is published.

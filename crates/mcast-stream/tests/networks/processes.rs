@@ -133,13 +133,14 @@ fn subscribes() {
 fn publish_until_blocked(publisher: &Publisher) -> u64 {
     for number in 0.. {
         loop {
+            let progress = publisher.progress();
             match publisher.try_publish(&message(number)) {
                 Ok(_) => break,
                 Err(StreamError::Refused(mcast_stream::publisher::Refusal::WaitingFor { .. })) => {
                     return number;
                 }
                 Err(StreamError::Refused(refusal)) if refusal.is_temporary() => {
-                    publisher.wait_for_room(TIMEOUT);
+                    publisher.wait_for_room(progress, TIMEOUT);
                 }
                 Err(error) => panic!("{error}"),
             }

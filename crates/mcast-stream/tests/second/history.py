@@ -6,9 +6,11 @@ Writes each message with a length prefix to standard output, and everything else
 hexadecimal."""
 
 import json
+import random
 import socket
 import struct
 import sys
+import time
 
 from side_channel import *
 from wire import *
@@ -21,11 +23,23 @@ MESSAGE, KEYED, GAP, OPEN_GAP, CLOSED = range(5)
 COUNT = 20
 
 
+# How often it searches. Each search has to be answered, although announcements are sent only once per second without one.
+SEARCHES = 4
+
+
 def find(stream, interface, secret):
-    for datagram, source in announcements(HISTORY, interface, secret):
-        if datagram.stream == stream:
-            host, port = address(dict(fields(datagram.body))[3])
-            return (source if host in ("0.0.0.0", "::") else host), port
+    found, salt = None, {0x8A: random.randbytes(8)} if secret else {}
+    for count in range(1, SEARCHES + 1):
+        search = Datagram(HISTORY_SEARCH, stream, 0, count, extensions=salt, body=bytes(24))
+        began = time.monotonic()
+        for datagram, source in announcements(HISTORY, interface, secret, search):
+            if datagram.stream == stream:
+                host, port = address(dict(fields(datagram.body))[3])
+                found = (source if host in ("0.0.0.0", "::") else host), port
+                break
+        if time.monotonic() > began + 0.5:
+            raise SystemExit("the search is not answered")
+    return found
 
 
 def records(frame):

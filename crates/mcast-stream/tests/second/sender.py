@@ -129,7 +129,7 @@ class Sender:
         self.ended = True
         self.send_heartbeat()
         deadline = time.monotonic() + 60
-        while not all(next >= self.next and flags & ENDED for next, _, flags in self.receivers.values()):
+        while not all(next >= self.next and flags & (ENDED | READING) == ENDED for next, _, flags in self.receivers.values()):
             if time.monotonic() > deadline:
                 raise SystemExit(f"timed out, some receivers are incomplete: {self.receivers}, next {self.next}")
             self.receive(0.002)

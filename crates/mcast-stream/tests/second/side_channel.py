@@ -24,14 +24,17 @@ def address(value):
     return socket.inet_ntop(socket.AF_INET if family == 4 else socket.AF_INET6, value[3:][: 4 if family == 4 else 16]), port
 
 
-def announcements(kind, interface, secret):
-    """Yields the announcements of this kind, and the addresses that they come from."""
+def announcements(kind, interface, secret, search=None):
+    """Yields the announcements of this kind, and the addresses that they come from. Sends a search first, if there is one."""
     receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     receiver.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     receiver.bind(DISCOVERY)
     membership = socket.inet_aton(DISCOVERY[0]) + socket.inet_aton(interface)
     receiver.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
     receiver.settimeout(20)
+    if search:
+        receiver.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(interface))
+        receiver.sendto(search.write(secret), DISCOVERY)
     while True:
         bytes_, source = receiver.recvfrom(65536)
         try:

@@ -265,7 +265,7 @@ impl Socket {
 
     /// Requests a send buffer and returns the size granted (`SO_SNDBUFFORCE`, `net.core.wmem_max`).
     pub fn set_send_buffer(&self, bytes: usize) -> io::Result<usize> {
-        set_buffer(&self.socket, libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, bytes)?;
+        set_send_buffer(&self.socket, bytes)?;
         self.socket.send_buffer_size().map(|granted| granted / 2)
     }
 
@@ -330,6 +330,11 @@ pub(crate) fn set_receive_buffer(socket: &socket2::Socket, bytes: usize) -> io::
     set_buffer(socket, libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, bytes)?;
     // The kernel doubles the requested size to cover its own overhead, and reports the doubled size.
     socket.recv_buffer_size().map(|granted| granted / 2)
+}
+
+/// Requests a send buffer.
+pub(crate) fn set_send_buffer(socket: &socket2::Socket, bytes: usize) -> io::Result<()> {
+    set_buffer(socket, libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, bytes)
 }
 
 fn set_buffer(

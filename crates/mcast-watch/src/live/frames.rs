@@ -116,6 +116,14 @@ impl LiveFrames {
         self.source().lost().ok().flatten()
     }
 
+    /// Returns the number of frames of a file that cannot be decoded.
+    pub(super) fn skipped(&self) -> u64 {
+        match &self.0 {
+            Origin::File(file) => file.statistics().skipped,
+            Origin::Live(_) => 0,
+        }
+    }
+
     fn source(&mut self) -> &mut dyn FrameSource {
         match &mut self.0 {
             Origin::File(file) => &mut **file,

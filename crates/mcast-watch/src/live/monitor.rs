@@ -61,6 +61,8 @@ struct State {
     caught_up: Time,
     /// The number of lost packets, if it is known.
     lost: Option<u64>,
+    /// The number of frames of a file that cannot be decoded.
+    skipped: u64,
     end: End,
 }
 
@@ -89,6 +91,7 @@ impl Monitor {
             interfaces: names(&frames),
             caught_up: Time::default(),
             lost: None,
+            skipped: 0,
             end: End::NotYet,
         };
         if !is_file {
@@ -161,6 +164,12 @@ impl Monitor {
         }
     }
 
+    /// Returns how many frames of a file were skipped because their link layer cannot be decoded, once its end is reached.
+    #[must_use]
+    pub fn skipped(&self) -> u64 {
+        self.shared.lock_first().skipped
+    }
+
     /// Returns why the members on this machine are no longer updated, if they are not.
     #[must_use]
     pub fn local_members_failure(&self) -> Option<String> {
@@ -226,6 +235,7 @@ impl Shared {
         };
         let mut state = self.lock();
         state.lost = frames.lost();
+        state.skipped = frames.skipped();
         state.end = end;
         drop(state);
         self.changed.notify_all();

@@ -57,6 +57,28 @@ fn rtp_loss_is_counted_across_sequence_wraparound() {
 }
 
 #[test]
+fn rtp_on_an_odd_port_is_recognized_by_its_numbers() {
+    let format = |numbers: &mut dyn Iterator<Item = Vec<u8>>| {
+        let mut table = Table::new();
+        for payload in numbers {
+            table.observe(10, Datagram { payload: &payload, port: 5001, ..DEFAULT_DATAGRAM });
+        }
+        let row = table.row(1_000);
+        (row.format, row.numbers.map(|numbers| (numbers.received, numbers.missing)))
+    };
+    let lossy = (0..100_u16).filter(|number| number % 10 != 7);
+    assert_eq!(format(&mut lossy.map(|number| rtp(number, 7))), (Some(Format::Rtp), Some((90, 10))));
+    assert_eq!(format(&mut (0..12).map(|number| rtp(number, 7))), (None, None), "too few");
+    assert_eq!(
+        format(&mut (0..100).map(|number| rtp(number, 7 + u32::from(number)))),
+        (None, None),
+        "sources"
+    );
+    let random = (0..100_u32).map(|number| rtp((number * 40_503 % 65_536) as u16, 7));
+    assert_eq!(format(&mut random.into_iter()), (None, None), "random numbers");
+}
+
+#[test]
 fn atypical_rtp_packet_leaves_no_gap() {
     let mut table = Table::new();
     for sequence in 0..10 {

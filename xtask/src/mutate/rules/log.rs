@@ -112,4 +112,28 @@ pub(super) const RULES: &[Rule] = &[
         "if pairs.all(",
         "if true || pairs.all(",
     ),
+    LOG.rule(
+        "what is sealed with a secret that is still to be added is not passed",
+        "reader.rs",
+        "if epoch < self.keys.latest() => (None, Some(epoch)),",
+        "=> (None, Some(epoch)),",
+    ),
+    LOG.rule(
+        "what a removed secret sealed is reported from the requested time on",
+        "reader.rs",
+        "matches!(self.skip, Skip::Earlier(time) if head.time >= time)",
+        "false",
+    ),
+    LOG.rule(
+        "messages that subscribers may lack are in the tail",
+        "tail.rs",
+        "Unconfirmed::Unknown => false,",
+        "Unconfirmed::Unknown => true,",
+    ),
+    LOG.rule(
+        "a newest segment that was removed is noticed by its index",
+        "segments.rs",
+        "let mut is_missing = removed.is_some();",
+        "let (removed, mut is_missing) = (removed.filter(|_| false), false);",
+    ),
 ];

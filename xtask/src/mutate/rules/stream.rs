@@ -17,6 +17,24 @@ pub(super) const RULES: &[Rule] = &[
         "Some(_) => true,",
     ),
     STREAM.rule(
+        "a restarted publisher overwrites nothing before the subscribers have reported to it",
+        "publisher/recall.rs",
+        "self.claimed_until.map(|_| self.first)",
+        "None",
+    ),
+    STREAM.rule(
+        "nothing is confirmed before all subscribers are known",
+        "publisher/recall.rs",
+        "if self.awaits_claims() {",
+        "if false {",
+    ),
+    STREAM.rule(
+        "a message of which a part was received is not confirmed",
+        "publisher/recall.rs",
+        "return self.next_message.nearest(view.header.message);",
+        "return self.ring.message_at(at, self.next_message);",
+    ),
+    STREAM.rule(
         "datagrams beyond the window are dropped",
         "subscriber/arrive.rs",
         "Some(ahead) if ahead >= self.window.length() => {",
@@ -221,6 +239,18 @@ pub(super) const RULES: &[Rule] = &[
         "",
     ),
     STREAM.rule(
+        "a crowd that loses different datagrams gets parity",
+        "publisher/parity.rs",
+        "is_lossy && self.known >= CROWD_SAMPLE && is_crowd(subscribers)",
+        "is_lossy && self.known == u64::MAX && is_crowd(subscribers)",
+    ),
+    STREAM.rule(
+        "a crowd that loses the same datagrams gets no parity",
+        "publisher/parity.rs",
+        "losers >= LOSSY && self.requested >= LOSSY && self.requested >= INDEPENDENT * share",
+        "losers >= LOSSY",
+    ),
+    STREAM.rule(
         "a block ends in time",
         "publisher/parity.rs",
         "is_over || now >= open.since + self.delay",
@@ -381,6 +411,24 @@ pub(super) const RULES: &[Rule] = &[
         "publisher/feedback.rs",
         "if !self.proof.is_valid(now, from, token) {",
         "if token == AddressToken(u64::MAX) {",
+    ),
+    STREAM.rule(
+        "echoes to unproven addresses are limited",
+        "publisher/feedback.rs",
+        "false if self.echo_limit.admits(now) => Target::Aside(from),",
+        "false => Target::Aside(from),",
+    ),
+    STREAM.rule(
+        "an address counts as proven only while its member is heard",
+        "publisher/feedback.rs",
+        "member.is_some_and(|member| now.since(member.last_heard) <= self.recent())",
+        "member.is_some()",
+    ),
+    STREAM.rule(
+        "echoes of a repairer are limited",
+        "repairer/mod.rs",
+        "Answer::Echo(..) if !self.echo_limit.admits(now) => Answer::Refused,",
+        "Answer::Echo(..) if self.proof.is_valid(now, from, AddressToken::NONE) => Answer::Refused,",
     ),
     STREAM.rule(
         "a subscriber that changes its address is verified again",
@@ -697,8 +745,8 @@ pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "what the history lacks is reported as lost",
         "history/machine.rs",
-        "            self.skip_to(first, Cause::NotInHistory);\n            self.note_progress(now);",
-        "            self.position = Some(first);\n            self.note_progress(now);",
+        "            self.skip_to(first, Cause::NotInHistory);\n            self.note_progress();",
+        "            self.position = Some(first);\n            self.note_progress();",
     ),
     STREAM.rule(
         "a gap in the history is reported as lost",
@@ -715,7 +763,7 @@ pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "a history that brings nothing ends the wait",
         "history/machine.rs",
-        "|| now >= self.given_up_at(&reading)\n",
+        "|| self.clock.now() >= self.given_up_at(&reading)\n",
         "\n",
     ),
     STREAM.rule(
@@ -725,9 +773,99 @@ pub(super) const RULES: &[Rule] = &[
         "            self.backlog.pop();\n            self.position = self.backlog.front();\n        }\n    }",
     ),
     STREAM.rule(
+        "a start waits longer for a server than a loss",
+        "history/machine.rs",
+        "            true => START_PATIENCE * self.config.patience,",
+        "            true => self.config.patience,",
+    ),
+    STREAM.rule(
+        "a start with the oldest message waits for a server that was shown",
+        "history/machine.rs",
+        "self.is_at_oldest() && self.config.searches && !self.search.exists()",
+        "self.is_at_oldest() && self.config.searches",
+    ),
+    STREAM.rule(
+        "messages before those that the publisher retains are not left out silently",
+        "history/machine.rs",
+        "self.has_no_server() && front.number == MessageNumber(0);",
+        "self.has_no_server();",
+    ),
+    STREAM.rule(
+        "a start whose server does not answer is a loss",
+        "history/machine.rs",
+        "Some(HistoryStart::Oldest) => self.is_at_oldest() && !self.has_no_server(),",
+        "Some(HistoryStart::Oldest) => false,",
+    ),
+    STREAM.rule(
+        "losses that wait behind one that no server answers have the same patience",
+        "history/machine.rs",
+        "self.unanswered_since.map_or_else(|| self.clock.now(), |since| since.max(noticed));",
+        "self.clock.now();",
+    ),
+    STREAM.rule(
+        "the time in which the process does not run counts for no patience",
+        "history/running.rs",
+        "now.since(self.seen).min(Self::LONGEST_STEP);",
+        "now.since(self.seen);",
+    ),
+    STREAM.rule(
+        "the searches of others replace its own",
+        "history/search.rs",
+        "    pub(super) fn overhear(&mut self, now: ClockTime, run: RunTime, random: &mut Random) {\n        self.postpone(now, run, random);",
+        "    pub(super) fn overhear(&mut self, now: ClockTime, run: RunTime, random: &mut Random) {\n        let _ = (now, run, random);",
+    ),
+    STREAM.rule(
+        "another server is preferred to one that has failed",
+        "history/search.rs",
+        "        if self.failed.contains(&server) {",
+        "        if false {",
+    ),
+    STREAM.rule(
+        "searches do not make servers flood the network",
+        "history/announcement.rs",
+        "now.max(sent_at + Self::SHORTEST_INTERVAL)",
+        "now.max(sent_at)",
+    ),
+    STREAM.rule(
         "a start in the past includes what the publisher discards before it knows the subscriber",
         "history/machine.rs",
         "Start::Reached => cause == Cause::Unrecoverable,",
         "Start::Reached => false,",
+    ),
+    STREAM.rule(
+        "a subscriber that reads a history does not have everything",
+        "publisher/audience.rs",
+        "            && !progress.is_reading\n    }",
+        "    }",
+    ),
+    STREAM.rule(
+        "what a history replaces is not lost for acknowledgements",
+        "subscriber/account.rs",
+        "if matches!(self.source, Source::Live) {\n            self.skip_to(end);",
+        "if !matches!(self.source, Source::Live) || end.0 > 0 {\n            self.skip_to(end);",
+    ),
+    STREAM.rule(
+        "what a history replaces is not lost for the publisher",
+        "subscriber/account.rs",
+        "(Source::History(_), history) => (0, history.map_or(0, |history| history.lost)),",
+        "(Source::History(_), _) => (self.losses.given_up(), self.losses.lost_messages(&self.statistics)),",
+    ),
+    STREAM.rule(
+        "what a history gives is processed only when the application says so",
+        "subscriber/account.rs",
+        "self.note_given(last, if before.is_some() { last } else { history.since });",
+        "let _ = last;",
+    ),
+    STREAM.rule(
+        "time in which a publisher does not run does not count at its end",
+        "publisher/ending.rs",
+        "self.since = later(self.since);",
+        "",
+    ),
+    STREAM.rule(
+        "a publisher waits at its end for those that read",
+        "publisher/ending.rs",
+        "Phase::Receiving if self.is_complete() => Phase::Reading { since: now },",
+        "Phase::Receiving if self.is_sent() => Phase::Reading { since: now },",
     ),
 ];

@@ -178,7 +178,7 @@ impl<'a> Session<'a> {
     fn handle(&mut self, notice: &BridgeNotice) -> anyhow::Result<()> {
         match notice {
             BridgeNotice::Stream(event) => {
-                let (importance, text) = describe(event);
+                let (importance, text) = describe(event, self.arguments.stream.key.is_some());
                 match importance {
                     Importance::Warning => self.console.warn(text),
                     Importance::Note => self.console.note(text),

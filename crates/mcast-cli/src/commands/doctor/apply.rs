@@ -4,11 +4,16 @@ use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use anyhow::Context;
-use mcast_doctor::{AppliedRemedies, Id, Instructions, Remedy, RemedyEffect, Report};
+use mcast_doctor::{
+    Action, AppliedRemedies, Id, Instructions, Journal, Remedy, RemedyEffect, Report, SocketAction,
+    SocketChange,
+};
 
 use super::Doctor;
+use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Hangup;
+use crate::output::count_of;
 
 /// Applies the remedies of these findings in turn, until datagrams arrive. An error on the way undoes them.
 pub(super) fn run(
@@ -23,13 +28,20 @@ pub(super) fn run(
     }
     // A remedy may cut the session from which it is applied.
     let hangup = Hangup::catch()?;
-    let mut applied = AppliedRemedies::default();
+    let mut applied = AppliedRemedies::recorded_in(Journal::here());
     let (mut now, mut effect) = (Cow::Borrowed(report), None);
     for id in ids {
         let Some(remedy) = remedy_of(*id, &now)? else {
             doctor.console.note(format_args!("{id} was not found: its remedy was not applied"));
             break;
         };
+        if is_agreed && remedy.undo.is_none() {
+            let command = remedy.command().unwrap_or_default();
+            let question = "nothing was changed: run it without --yes, which asks, or by hand";
+            return Err(Failure::environment(format!("the remedy cannot be undone: {command}"))
+                .remedy(question)
+                .into());
+        }
         if !is_agreed && !confirm(remedy, doctor)? {
             doctor.console.note("not applied");
             effect = None;
@@ -51,6 +63,45 @@ pub(super) fn run(
         }
     }
     conclude(effect, applied, &now, doctor)
+}
+
+/// Undoes the remedies that are in the journal: those that were kept, and those of a process that was killed.
+pub(super) fn undo_all(console: &Console) -> anyhow::Result<Outcome> {
+    let journal = Journal::here();
+    let undone = journal.undo(|entry| {
+        let command = mcast_doctor::command_line(&entry.undo);
+        console.note(format_args!("undoing what {} did at {}: {command}", entry.by, entry.time));
+    })?;
+    let left = journal.entries()?;
+    for entry in left.iter().filter(|entry| !entry.is_here()) {
+        let command = mcast_doctor::command_line(&entry.undo);
+        console.note(format_args!("not undone, because it was done in another network namespace: {command}"));
+    }
+    match undone.len() {
+        0 => console.note("nothing to undo"),
+        count => console.note(format_args!("undone: {}", count_of(count as u64, "change"))),
+    }
+    Ok(Outcome::of(left.is_empty()))
+}
+
+/// Changes a socket of a process, as a finding suggested.
+pub(super) fn change(pid: u32, text: &str, console: &Console) -> anyhow::Result<Outcome> {
+    let invalid = || {
+        Failure::usage(format!("\"{text}\" is not a change of a socket")).remedy(
+            "write the inode of the socket and the change, as a finding suggests: '31337 join 239.1.2.3%2'",
+        )
+    };
+    let (socket, change) = text.trim().split_once(' ').ok_or_else(invalid)?;
+    let socket = socket.parse().map_err(|_| invalid())?;
+    let change: SocketChange = change.parse().map_err(|_| invalid())?;
+    let action = Action::Socket(SocketAction { pid, socket, change });
+    let mut applied = AppliedRemedies::recorded_in(Journal::here());
+    applied.apply(&Remedy::of_socket(action))?;
+    if let Some(command) = applied.undo_command() {
+        console.note(format_args!("to undo it: {command} (or `mcast doctor --undo`)"));
+    }
+    applied.keep();
+    Ok(Outcome::Yes)
 }
 
 /// Returns the remedy of a finding; `None` if there is no such finding.
@@ -90,7 +141,7 @@ fn conclude(
         return Ok(Outcome::No);
     };
     if let Some(command) = applied.undo_command() {
-        doctor.console.note(format_args!("to undo it: {command}"));
+        doctor.console.note(format_args!("to undo it: {command} (or `mcast doctor --undo`)"));
     }
     applied.keep();
     Ok(match effect {

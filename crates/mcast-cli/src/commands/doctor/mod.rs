@@ -5,8 +5,10 @@ mod export;
 mod fleet;
 mod history;
 mod json;
+
 mod path;
 mod progress;
+mod repair;
 mod subject;
 mod text;
 mod watch;
@@ -29,7 +31,9 @@ use crate::interrupt::Interrupt;
 use crate::metrics;
 use crate::rights::{self, Capability};
 use crate::service::Service;
+
 use progress::Progress;
+use repair::Repairer;
 use subject::Subject;
 
 /// Find out why multicast does not arrive, and how to fix it
@@ -85,7 +89,7 @@ struct OtherSubject {
     #[arg(long, value_name = "PORT", conflicts_with_all = ["memberships", "command", "pid"])]
     port: Option<u16>,
 
-    /// Read packets from this file, pcap or pcapng, and examine them
+    /// Read packets from this file, pcap or pcapng, also compressed (.gz), and examine them
     #[arg(short, long = "read", value_name = "FILE", conflicts_with_all = ["memberships", "command", "pid", "port"])]
     read: Option<PathBuf>,
 }
@@ -120,7 +124,7 @@ struct PathOptions {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "How long")]
 struct TimingOptions {
-    /// Stop listening after TIME [default: 5s, or 3s once 50 datagrams have arrived; with --listen until Ctrl-C]
+    /// Stop listening after TIME [default: 5s, or 3s once 50 datagrams have arrived, 2s if none of 20 gets to the socket; with --listen until Ctrl-C]
     #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
 
@@ -159,9 +163,23 @@ struct ResultOptions {
     #[arg(long, value_name = "FINDING", conflicts_with_all = ["read", "json", "command"])]
     apply: Vec<Id>,
 
-    /// Do not ask
+    /// With --watch, apply the remedy of this finding whenever it is found, without asking, for as long as the watch runs: also
+    /// when the program is started again. Repeatable
+    #[arg(long, value_name = "FINDING", requires = "watch")]
+    repair: Vec<Id>,
+
+    /// Do not ask. A remedy that cannot be undone is not applied
     #[arg(long, requires = "apply")]
     yes: bool,
+
+    /// Undo all remedies that --apply has left, also after it was killed, and those of --change
+    #[arg(long, conflicts_with_all = ["memberships", "command", "pid", "port", "read", "apply", "watch", "listen", "probe", "soak"])]
+    undo: bool,
+
+    /// Change one option or membership of a socket of the process of --pid, which continues to run (Linux). A finding states
+    /// the change: `INODE join GROUP%INTERFACE`, `INODE hops ipv4 16`
+    #[arg(long, value_name = "CHANGE", requires = "pid", conflicts_with_all = ["apply", "watch", "json", "soak"])]
+    change: Option<String>,
 
     /// Print one JSON object per finding, and a verdict at the end
     #[arg(long)]
@@ -189,6 +207,9 @@ Examples:
   mcast doctor --ssh a,b,c                    the paths between all of these, over ssh
   mcast doctor --ssh a,b,c --watch --journal FILE   since when a path fails
   mcast doctor --apply reverse-path-filter 239.1.2.3:5000   apply the remedy
+  mcast doctor --pid 4711 --apply not-joined  let a program that runs join the group
+  mcast doctor --port 5000 --watch --repair not-joined   also when it is started again
+  mcast doctor --undo                         undo what --apply has left
   mcast doctor --json --watch                 for programs, repeatedly
   mcast doctor 239.1.2.3:5000 --watch --metrics :9478   for Prometheus";
 
@@ -211,12 +232,18 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     if let Some(end) = arguments.path.end() {
         return path::run(end, arguments, console);
     }
+    if arguments.results.undo {
+        return apply::undo_all(console);
+    }
+    if let (Some(text), Some(pid)) = (&arguments.results.change, arguments.other.pid) {
+        return apply::change(pid, text, console);
+    }
     if let (Some(path), false) = (&arguments.timing.journal, arguments.timing.watch) {
         return show_history(path, arguments, console);
     }
     let subject = Subject::of(arguments, console)?;
     let bound = arguments.timing.metrics.as_ref().map(metrics::bind).transpose()?;
-    if arguments.results.apply.is_empty() {
+    if arguments.results.apply.is_empty() && arguments.results.repair.is_empty() {
         let elsewhere = subject.may_be_elsewhere().then_some(Capability::SysAdmin);
         rights::keep(&RIGHTS.into_iter().chain(elsewhere).collect::<Vec<_>>())?;
     }
@@ -236,7 +263,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     if arguments.timing.watch {
         let history = arguments.timing.journal.as_ref();
         let history = history.map(|path| history::open(path, console)).transpose()?;
-        return watch::run(&doctor, arguments.timing.every, bound, history, arguments.results.json);
+        let repairer = Repairer::new(&arguments.results.repair, console);
+        return watch::run(&doctor, arguments.timing.every, repairer, bound, history, arguments.results.json);
     }
     let report = doctor.examine()?;
     if !arguments.results.apply.is_empty() {
@@ -334,10 +362,11 @@ impl Doctor<'_> {
             }
             _ => examined,
         };
-        Ok(match self.network_of.get() {
+        let report = match self.network_of.get() {
             Some(pid) => examined?.with_remedies_in_network_of(pid),
             None => examined?,
-        })
+        };
+        Ok(if self.interrupt.has_arrived() { report.interrupted() } else { report })
     }
 
     fn print(&self, report: &Report, is_json: bool) -> anyhow::Result<()> {

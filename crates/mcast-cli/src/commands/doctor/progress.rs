@@ -21,6 +21,8 @@ pub(super) struct Progress<'a> {
     is_live: bool,
     ends_early: bool,
     shown: String,
+    /// What was announced last. In another network namespace, the same subject is examined again.
+    announced: Option<String>,
 }
 
 impl<'a> Progress<'a> {
@@ -33,18 +35,23 @@ impl<'a> Progress<'a> {
             is_live: io::stderr().is_terminal() && !doctor.console.is_quiet(),
             ends_early: doctor.ends_early,
             shown: String::new(),
+            announced: None,
         }
     }
 
     /// Announces that listening begins, except for repeated examinations.
-    pub(super) fn begin(&self, what: impl Display, options: &Options) {
+    pub(super) fn begin(&mut self, what: impl Display, options: &Options) {
         let limit = if self.ends_early { "up to " } else { "" };
         let line = format!("examining {what}: listening for {limit}{}", seconds(options.duration()));
-        if self.is_repeating {
-            self.console.detail(line);
-        } else {
-            self.console.note(line);
+        if self.announced.as_ref() == Some(&line) {
+            return;
         }
+        if self.is_repeating {
+            self.console.detail(&line);
+        } else {
+            self.console.note(&line);
+        }
+        self.announced = Some(line);
     }
 
     pub(super) fn is_interrupted(&self) -> bool {

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use anstyle::Style;
 use mcast_doctor::{
     ArrivalStatus, ExaminedPart, Finding, FlowStatus, Instructions, Persistence, Remedy, Report, Severity,
+    Tool,
 };
 
 use crate::console::{Console, Output};
@@ -145,6 +146,8 @@ fn write_remedy(
 fn kind_of(remedy: &Remedy) -> &'static str {
     match (&remedy.instructions, remedy.persistence) {
         (Instructions::Advice(_), _) => "advice",
+        // A command that changes nothing shows what works.
+        _ if remedy.tool == Tool::Mcast && remedy.scope.is_none() => "try",
         (_, Persistence::Now) => "now",
         (_, Persistence::Permanent) => "permanent",
     }

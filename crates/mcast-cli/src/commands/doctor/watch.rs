@@ -8,6 +8,7 @@ use mcast_metrics::BoundExporter;
 
 use super::export::Examinations;
 use super::json::{self, Change};
+use super::repair::Repairer;
 use super::{Doctor, history, text};
 use crate::console::{Level, Output};
 use crate::exit::Outcome;
@@ -21,6 +22,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 pub(super) fn run(
     doctor: &Doctor<'_>,
     every: Duration,
+    mut repairer: Repairer<'_>,
     bound: Option<BoundExporter>,
     history: Option<History>,
     is_json: bool,
@@ -55,10 +57,17 @@ pub(super) fn run(
         match examined {
             Ok(report) => {
                 examinations.add(&report, start.elapsed());
+                let is_to_be_verified = repairer.handle(&report);
                 reporter.report(report)?;
+                if is_to_be_verified {
+                    continue;
+                }
             }
             // The examination worked before and may work again, for example when the interface is back.
-            Err(error) if examinations.has_completed() && doctor.subject.may_come_back() => {
+            Err(error)
+                if (examinations.has_completed() || repairer.is_active())
+                    && doctor.subject.may_come_back() =>
+            {
                 examinations.fail();
                 reporter.report_failure(&error);
             }
@@ -200,16 +209,20 @@ fn write(
     }
     let palette = doctor.console.palette();
     let (dim, style, group) = (palette.dim, text::style_of(finding.severity, palette), palette.group);
-    writeln!(
+    write!(
         out,
-        "{}{dim}{}{dim:#} {event:<5} {style}{}{style:#} {group}{}{group:#}{}: {}",
+        "{}{dim}{}{dim:#} {event:<5} {style}{}{style:#} {group}{}{group:#}{}",
         doctor.console.mark(level(event, finding.severity)),
         clock_time(SystemTime::now()),
         finding.severity,
         finding.id,
         text::about(finding),
-        text::safe(&finding.cause),
-    )
+    )?;
+    // The cause and the figures are those of the last time when it was found.
+    match event {
+        "gone" => writeln!(out),
+        _ => writeln!(out, ": {}", text::safe(&finding.cause)),
+    }
 }
 
 /// Returns the level of a line in the journal.

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use mcast::SourceFilter;
 use mcast::joined::{Holder, Holding, SocketHolder, SocketKind};
+use mcast_doctor::{JournalEntry, SocketAction};
 use mcast_packet::protocol;
 use serde::Serialize;
 
@@ -104,6 +105,19 @@ impl<'a> SocketRecord<'a> {
             inode: Some(socket.inode),
             processes: processes.collect(),
         }
+    }
+}
+
+record! {
+    pub(super) fn new(action: &SocketAction, entry: &'a JournalEntry) {}
+
+    /// A change of a socket that the doctor made: `schemas/socket-change.json`.
+    pub(super) struct SocketChangeRecord<'a> {
+        pid: u32 = action.pid,
+        inode: u64 = action.socket,
+        change: String = action.change.to_string(),
+        by: &'a str = &entry.by,
+        time: &'a str = &entry.time,
     }
 }
 

@@ -8,13 +8,14 @@ use std::io::Write;
 
 use mcast::InterfaceSelector;
 use mcast::joined::{self, Holder, Holding, Memberships, Visibility};
+use mcast_doctor::{Journal, SocketAction};
 
 use crate::arguments::Pattern;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::output::{count_of, write_record};
 use crate::rights;
-use json::MembershipRecord;
+use json::{MembershipRecord, SocketChangeRecord};
 
 /// Show which processes on this machine have joined which groups
 #[derive(Debug, clap::Args)]
@@ -33,7 +34,7 @@ pub(crate) struct Arguments {
     #[arg(short, long)]
     all: bool,
 
-    /// Print one JSON object per membership
+    /// Print one JSON object per membership, and per change that `mcast doctor` made to a socket
     #[arg(long)]
     json: bool,
 
@@ -68,6 +69,16 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
             .try_for_each(|holding| write_record(&mut out, "present", &MembershipRecord::new(holding)))?;
     } else if !holdings.is_empty() {
         text::table(&holdings, console).write(&mut out)?;
+    }
+    for entry in Journal::socket_changes() {
+        let Some(action) = entry.socket() else { continue };
+        if plan.json {
+            write_record(&mut out, "borrowed", &SocketChangeRecord::new(action, &entry))?;
+        } else {
+            let SocketAction { pid, socket, change } = action;
+            let (by, time) = (&entry.by, &entry.time);
+            console.note(format_args!("borrowed: `{change}` at socket {socket} of process {pid}, by {by} at {time} (`mcast doctor --undo`)"));
+        }
     }
     out.flush()?;
     print_notes(&memberships, &plan, console);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use mcast_stream::{KeyFile, KeyFileAccessError, KeyFileContent};
 use serde::Serialize;
 
-use crate::arguments::key_file;
+use crate::arguments::warn_if_readable;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::output::write_record;
@@ -106,7 +106,10 @@ fn open(path: &Path, console: &Console) -> Result<KeyFile, KeyFileAccessError> {
     let file = KeyFile::new(path);
     match file.content()? {
         KeyFileContent::Public(_) => Ok(file),
-        KeyFileContent::Secrets(_) | KeyFileContent::Signing(_) => Ok(key_file(path, console)),
+        KeyFileContent::Secrets(_) | KeyFileContent::Signing(_) => {
+            warn_if_readable(&file, path, console);
+            Ok(file)
+        }
     }
 }
 

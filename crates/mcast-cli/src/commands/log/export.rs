@@ -110,14 +110,17 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         (Some(path), Some(destination)) => Some(Capture::create(path, arguments.force, destination)?),
         _ => None,
     };
-    let (mut messages, mut missing, mut damaged) = (0, 0, 0_u64);
+    let (mut messages, mut missing, mut damaged, mut unopened) = (0, 0, 0_u64, 0);
     reader.seek(arguments.from.0)?;
     while arguments.count.is_none_or(|count| messages < count) {
         match reader.next()? {
             None => break,
             Some(LogItem::Damage(damage)) => {
-                damaged += 1;
-                missing += damage.end.0 - damage.first.number.0;
+                let lost = damage.end.0 - damage.first.number.0;
+                match damage.sealed {
+                    Some(_) => unopened += lost,
+                    None => (damaged, missing) = (damaged + 1, missing + lost),
+                }
                 if capture.is_none() {
                     write_record(&mut out, "damage", &DamageRecord::new(&damage))?;
                 }
@@ -153,7 +156,12 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         console.warn(format_args!("{places} of the log damaged, {messages} missing"));
         console.help("run `mcast log verify` for details");
     }
-    Ok(Outcome::of(too_long == 0 && damaged == 0))
+    if unopened > 0 {
+        let messages = count_of(unopened, "message");
+        console.warn(format_args!("{messages} not exported: their secret is not in the file of --key"));
+        console.help("run `mcast log verify` for details");
+    }
+    Ok(Outcome::of(too_long == 0 && damaged == 0 && unopened == 0))
 }
 
 fn write_event(out: &mut impl Write, stream: StreamId, record: &LogRecord<&[u8]>) -> anyhow::Result<()> {

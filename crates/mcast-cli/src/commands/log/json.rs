@@ -55,6 +55,7 @@ record! {
         incarnation: u32 = damage.first.incarnation.0,
         first: MessageNumber = damage.first.number,
         end: MessageNumber = damage.end,
+        sealed: Option<u16> = damage.sealed.map(|epoch| epoch.0),
     }
 }
 
@@ -69,6 +70,7 @@ pub(super) struct SummaryRecord {
     pub(super) incarnations: u64,
     pub(super) damaged: u64,
     pub(super) missing: u64,
+    pub(super) unopened: u64,
 }
 
 /// A record that is not a message: `schemas/log-event.json`.

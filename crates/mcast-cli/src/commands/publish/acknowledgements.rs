@@ -175,6 +175,7 @@ fn waiting_for(publisher: &Publisher, progress: AckProgress, wait: &AckWait) -> 
                 SubscriberPresence::Present => "does not have it",
                 SubscriberPresence::Evicted => "evicted",
                 SubscriberPresence::Left => "left",
+                SubscriberPresence::Failed => "has failed",
                 _ => "silent",
             })
         };

@@ -14,9 +14,10 @@ use crate::exit::Failure;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Forward error correction")]
 pub(super) struct CorrectionOptions {
-    /// Send parity, from which subscribers recover lost datagrams: `off`, `auto` (as much as the measured losses
+    /// Send parity, from which subscribers recover lost datagrams: `off`, `crowd` (only if more than eight subscribers lose
+    /// different datagrams, so many that a quarter of all must be repaired), `auto` (as much as the measured losses
     /// require), or K+M (M symbols after each block of K datagrams, which survives any M losses)
-    #[arg(long, value_name = "off|auto|K+M", default_value = "off", value_parser = parse_fec)]
+    #[arg(long, value_name = "off|crowd|auto|K+M", default_value = "crowd", value_parser = parse_fec)]
     fec: Fec,
 
     /// With --fec, how long a block waits to be full before its parity is sent: with a longer time, a slow stream needs
@@ -45,12 +46,14 @@ fn parse_fec(text: &str) -> Result<Fec, String> {
     let size = |text: &str| text.parse::<u8>().ok().filter(|size| (1..=64).contains(size));
     match text {
         "off" => Ok(Fec::Off),
+        "crowd" => Ok(Fec::Crowd),
         "auto" => Ok(Fec::Auto),
         _ => text
             .split_once('+')
             .and_then(|(data, parity)| Some(Fec::Fixed { data: size(data)?, parity: size(parity)? }))
             .ok_or_else(|| {
-                "must be off, auto, or K+M with 1 to 64 datagrams and 1 to 64 symbols, such as 20+4".into()
+                "must be off, crowd, auto, or K+M with 1 to 64 datagrams and 1 to 64 symbols, such as 20+4"
+                    .into()
             }),
     }
 }
@@ -79,6 +82,7 @@ mod tests {
 
     #[test]
     fn blocks_and_parity_have_1_to_64_datagrams() {
+        assert_eq!(parse_fec("crowd"), Ok(Fec::default()));
         assert_eq!(parse_fec("20+4"), Ok(Fec::Fixed { data: 20, parity: 4 }));
         assert_eq!(parse_fec("64+64"), Ok(Fec::Fixed { data: 64, parity: 64 }));
         for wrong in ["0+4", "20+0", "65+1", "1+65", "20", "20+", "+4", "20+4+1", "on", ""] {

@@ -131,6 +131,13 @@ fn report_log(publisher: &LoggedPublisher, console: &Console) {
     if let Some(why) = why {
         console.note(format_args!("log {directory}: starting again with message 0: {why}"));
     }
+    if let Some(unopened) = publisher.unopened() {
+        let (first, last, epoch) = (unopened.first, unopened.end.0.saturating_sub(1), unopened.epoch.0);
+        console.note(format_args!(
+            "log {directory}: {first} to {last} cannot be opened any more: they are sealed with the removed secret of epoch \
+             {epoch}; subscribers that lack them report them as lost"
+        ));
+    }
     let recovery = publisher.recovery();
     if let Some(file) = &recovery.torn {
         console.warn(format_args!(

@@ -182,7 +182,7 @@ struct StreamOptions {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=PublisherConfig::MOST_SUBSCRIBERS as i64))]
     wait_for: Option<u32>,
 
-    /// At the end, wait at most TIME until all subscribers have everything
+    /// At the end, wait at most TIME until all subscribers have everything, and have read what they read from the log
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "10s")]
     linger: Duration,
 }
@@ -217,7 +217,8 @@ enum Flow {
 
 const EXAMPLES: &str = "\
 The command ends when all subscribers have received everything. Otherwise it reports those that have
-not, with exit status 1. With --one-way, it ends when everything is sent, and what subscribers
+not, with exit status 1: also those that left before the last message, on their own
+(`subscribe -c N`) or because of an error. With --one-way, it ends when everything is sent, and what subscribers
 received is unknown. With --log, Ctrl-C and SIGTERM do not end the stream: the next publisher with
 the same log continues it, and first sends what the last one had accepted.
 

@@ -32,6 +32,9 @@ pub(super) fn event(event: &PublisherEvent, publisher: &Publisher, console: &Con
         PublisherEvent::SubscriberLeft(subscriber) => {
             console.note(format_args!("subscriber {} left", name(subscriber)));
         }
+        PublisherEvent::SubscriberFailed(subscriber) => {
+            console.warn(format_args!("subscriber {} left because of an error", name(subscriber)));
+        }
         PublisherEvent::SubscriberSilent(subscriber) => {
             console.warn(format_args!("subscriber {} has gone silent", name(subscriber)));
         }
@@ -67,20 +70,34 @@ pub(super) fn event(event: &PublisherEvent, publisher: &Publisher, console: &Con
             name(subscriber),
             count_of(end.ahead_of(first), "datagram")
         )),
-        PublisherEvent::SubscriberIncomplete(subscriber, given_up) => console.warn(format_args!(
-            "subscriber {} has given up {}: it will not have everything",
-            name(subscriber),
-            count_of(given_up, "datagram")
-        )),
+        PublisherEvent::SubscriberIncomplete { subscriber, datagrams, messages } => {
+            let lacking = lacking(datagrams, messages);
+            console
+                .warn(format_args!("subscriber {} {lacking}: it will not have everything", name(subscriber)));
+        }
         PublisherEvent::Unacknowledged { first, end } if end == first + 1 => {
             console.warn(format_args!("message {first} cannot be acknowledged as --ack requires"));
         }
         PublisherEvent::Unacknowledged { first, end } => console
             .warn(format_args!("messages {first} to {} cannot be acknowledged as --ack requires", end.0 - 1)),
+        PublisherEvent::InternalError(what) => {
+            console.warn(format_args!("a bug in this program: {what}; please report it"));
+        }
         PublisherEvent::Missed(events) => {
             console.detail(format_args!("{} were not reported", count_of(events, "event")));
         }
         _ => {}
+    }
+}
+
+/// Describes what a subscriber will never have: of one that reads a history, only messages are counted.
+fn lacking(datagrams: u64, messages: u64) -> String {
+    let lost = || format!("lost {}", count_of(messages, "message"));
+    match (datagrams, messages) {
+        (0, 0) => "lost an unknown number of messages".to_owned(),
+        (_, 0) => format!("lacks {}", count_of(datagrams, "datagram")),
+        (0, _) => lost(),
+        (_, _) => format!("lacks {}: {}", count_of(datagrams, "datagram"), lost()),
     }
 }
 
@@ -159,6 +176,7 @@ impl Member {
             Standing::Behind { datagrams } => ("behind", datagrams, 0),
             Standing::Incomplete { datagrams, messages } => ("incomplete", datagrams, messages),
             Standing::Left => ("left", 0, 0),
+            Standing::Failed => ("failed", 0, 0),
             _ => ("unknown", 0, 0),
         };
         Self {
@@ -175,18 +193,12 @@ impl Member {
         let Self { state, missing, lost_messages, .. } = self;
         Some(match *state {
             "complete" => return None,
-            "unread" => "has received everything, and is still reading".into(),
+            "unread" => "is still reading".into(),
             "behind" if *missing == 0 => "has not confirmed the end".into(),
             "behind" => format!("has not confirmed the last {}", count_of(*missing, "datagram")),
-            "incomplete" if *lost_messages > 0 => {
-                format!(
-                    "lacks {}: lost {}",
-                    count_of(*missing, "datagram"),
-                    count_of(*lost_messages, "message")
-                )
-            }
-            "incomplete" => format!("lacks {}", count_of(*missing, "datagram")),
+            "incomplete" => lacking(*missing, *lost_messages),
             "left" => "left before the end".into(),
+            "failed" => "left because of an error".into(),
             _ => "fell silent: what it has is unknown".into(),
         })
     }

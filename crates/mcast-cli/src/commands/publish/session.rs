@@ -28,6 +28,8 @@ use crate::sending::MessagePacer;
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// How long to wait until the log is written again.
 const LOG_PAUSE: Duration = Duration::from_millis(200);
+/// The least time for the last messages to subscribers that have everything.
+const CLOSING: Duration = Duration::from_secs(2);
 /// Messages published before checking for events.
 const AT_ONCE: usize = 256;
 
@@ -119,8 +121,12 @@ impl<'a> Session<'a> {
         let statistics_time = begun.elapsed();
         let automatic = self.rate.as_ref().and_then(|_| RateReport::of(&self.feed.publisher().statistics()));
         drop(self.snapshots);
-        // All subscribers have everything, so the closing messages need little time; or the time is over.
-        let rest = if complete { Duration::from_secs(2) } else { Duration::ZERO };
+        // All subscribers have everything, so the closing messages need little time, unless one has joined since; or the
+        // time is over.
+        let rest = match complete && !self.interrupt.has_arrived() {
+            true => self.feed.publisher().left_at_end().max(CLOSING),
+            false => Duration::ZERO,
+        };
         let closing = self.feed.close(rest, has_failed || self.interrupt.has_arrived())?;
         let published = self.feed.published(&closing);
         let (stream, history) = (self.feed.publisher().stream(), self.history.as_ref());
@@ -182,9 +188,10 @@ impl<'a> Session<'a> {
         let key = self.arguments.keyed.then(|| key_of(message));
         let mut is_log_refused = false;
         loop {
+            let progress = self.feed.publisher().progress();
             match self.feed.try_queue(key, message) {
                 Err(StreamError::Refused(refusal)) if refusal.is_temporary() => {
-                    self.feed.publisher().wait_for_room(POLL_INTERVAL);
+                    self.feed.publisher().wait_for_room(progress, POLL_INTERVAL);
                 }
                 Err(StreamError::Log(error)) if error.is_temporary() => {
                     if !std::mem::replace(&mut is_log_refused, true) {
@@ -222,46 +229,41 @@ impl<'a> Session<'a> {
     /// Waits until all subscribers have received and read everything, at most for `--linger` after the last datagram
     /// was sent; returns whether they have received it.
     fn linger(&mut self, begun: Instant, has_failed: bool) -> bool {
-        let mut sent = 0;
-        let mut deadline = None;
-        let is_complete = self.wait_until(|session| {
-            // The deadline starts after the last datagram, because at a low rate sending may take longer than
-            // `--linger`.
-            let datagrams = session.feed.publisher().statistics().datagrams;
-            if deadline.is_none() || datagrams != sent {
-                sent = datagrams;
-                deadline = Some(Instant::now().checked_add(session.arguments.stream.linger));
-            }
-            let publisher = session.feed.publisher();
-            let is_acked = |progress: AckProgress| progress.is_settled();
-            // While messages wait in the log, those that were published may be settled.
-            let is_settled = publisher.ack_progress().is_none()
-                || session.feed.unsent() == 0 && publisher.wait_all_acked(POLL_INTERVAL).is_ok_and(is_acked);
-            (deadline.flatten(), is_settled && session.feed.wait_complete(POLL_INTERVAL))
+        self.feed.publisher().wait_at_end(self.arguments.stream.linger);
+        let is_sent = self.wait_until(|session| {
+            session.feed.unsent() == 0 && session.feed.publisher().wait_sent(POLL_INTERVAL)
         });
         self.outlast_incarnation_number(begun);
         let continues =
             self.arguments.log.directory.is_some() && (has_failed || self.interrupt.has_arrived());
-        if is_complete && !continues {
-            // Closing reports it, too.
+        let ends = is_sent && !continues;
+        if ends {
+            // Subscribers that have everything need not wait for the others. Closing reports an error, too.
             let _ = self.feed.end();
-            let is_read = |session: &Self| session.feed.publisher().wait_read(POLL_INTERVAL);
-            self.wait_until(|session| (deadline.flatten(), is_read(session)));
         }
-        is_complete
+        is_sent
+            && self.wait_until(|session| {
+                let publisher = session.feed.publisher();
+                let is_acked = |progress: AckProgress| progress.is_settled();
+                let is_settled = publisher.ack_progress().is_none()
+                    || publisher.wait_all_acked(POLL_INTERVAL).is_ok_and(is_acked);
+                is_settled
+                    && match ends {
+                        true => publisher.wait_read(POLL_INTERVAL),
+                        false => session.feed.wait_complete(POLL_INTERVAL),
+                    }
+            })
     }
 
-    /// Waits until `check` succeeds or the deadline that it returns has passed.
-    fn wait_until(&mut self, mut check: impl FnMut(&Self) -> (Option<Instant>, bool)) -> bool {
+    /// Waits until `check` succeeds or `--linger` is over.
+    fn wait_until(&mut self, mut check: impl FnMut(&Self) -> bool) -> bool {
         loop {
-            let (deadline, is_done) = check(self);
-            if is_done {
+            if check(self) {
                 return true;
             }
             // The first Ctrl-C ends publishing and waiting; a second one ends the process.
             self.handle_events();
-            let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            if is_over || self.interrupt.has_arrived() {
+            if self.feed.publisher().left_at_end().is_zero() || self.interrupt.has_arrived() {
                 return false;
             }
         }

@@ -21,7 +21,7 @@ use mcast_metrics::ExporterAddress;
 use mcast_relay::{Authenticator, PortBlock, Rule};
 use mcast_tunnel::Keys;
 
-use crate::arguments::{key_file, parse_duration, read_keys};
+use crate::arguments::{parse_duration, read_keys};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use tunnels::TunnelArguments;
@@ -283,8 +283,7 @@ fn read_file(path: &Path) -> anyhow::Result<Vec<Rule>> {
 /// Returns what authenticates announcements: each of the secrets in a key file. Comments do not count.
 #[cfg(feature = "seal")]
 fn authenticators(path: &Path, console: &Console) -> anyhow::Result<Vec<Arc<dyn Authenticator>>> {
-    let file = key_file(path, console);
-    file.read()?;
+    read_keys(path, console)?;
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let is_secret = |line: &&str| !line.is_empty() && !line.starts_with('#');
     let secrets = text.lines().map(str::trim).filter(is_secret);
@@ -299,7 +298,7 @@ fn authenticators(path: &Path, console: &Console) -> anyhow::Result<Vec<Arc<dyn 
 /// Returns an error: this build cannot authenticate.
 #[cfg(not(feature = "seal"))]
 fn authenticators(path: &Path, console: &Console) -> anyhow::Result<Vec<Arc<dyn Authenticator>>> {
-    key_file(path, console).read()?;
+    read_keys(path, console)?;
     Err(mcast_stream::KeyFileAccessError::NoCiphers.into())
 }
 

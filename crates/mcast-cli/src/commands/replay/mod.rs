@@ -25,7 +25,7 @@ use crate::sending::{targets, warn_of_refusal};
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// The capture file, pcap or pcapng; `-` for standard input
+    /// The capture file, pcap or pcapng, also compressed (.gz); `-` for standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
 

@@ -49,7 +49,7 @@ impl Source {
             && file.statistics().skipped > 0
         {
             let frames = count_of(file.statistics().skipped, "frame");
-            console.warn(format_args!("skipped {frames}: cannot decode their link type"));
+            console.warn(format_args!("skipped {frames}: cannot decode their link layer"));
         }
     }
 

@@ -126,8 +126,7 @@ impl Printer {
     /// Prints the Ethernet addresses, and the text of payloads that are not recognized.
     fn details(&self, out: &mut impl Write, packet: &Packet<'_>, has_text: bool) -> io::Result<()> {
         let Palette { address, dim, .. } = self.palette;
-        if let Some(ethernet) = &packet.ethernet {
-            let (source, destination) = (ethernet.source, ethernet.destination);
+        if let Some((destination, source)) = packet.hardware_addresses() {
             write!(out, "  {address}{source}{address:#} {dim}>{dim:#} {destination}")?;
         }
         match packet.udp() {

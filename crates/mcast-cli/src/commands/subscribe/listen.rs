@@ -58,6 +58,7 @@ struct Sink<'a> {
     printer: Printer,
     outlet: Outlet,
     command: Option<Arc<str>>,
+    has_key_file: bool,
     tally: Tally,
 }
 
@@ -104,6 +105,7 @@ impl<'a> Listener<'a> {
             printer: Printer::new(show),
             outlet: Outlet::new(console.output(), subscriber.waker())?,
             command: show.exec.as_deref().map(Arc::from),
+            has_key_file: key_file.is_some(),
             tally: Tally::default(),
         };
         let goal = Goal::new(limits, begun);
@@ -127,6 +129,14 @@ impl<'a> Listener<'a> {
     }
 
     pub(super) fn run(mut self) -> anyhow::Result<Outcome> {
+        let outcome = self.receive();
+        if outcome.is_err() {
+            self.subscriber.fail();
+        }
+        outcome
+    }
+
+    fn receive(&mut self) -> anyhow::Result<Outcome> {
         let end = self.listen().and_then(|end| self.account_for_remaining(end).map(|()| end));
         // Even after a failure, so that earlier data is printed.
         let unfinished = self.finish_output()?;
@@ -531,7 +541,7 @@ impl Sink<'_> {
     fn event(&mut self, event: &SubscriberEvent) -> anyhow::Result<()> {
         self.printer.event(self.outlet.buffer(), event)?;
         self.tally.note(event);
-        let (importance, text) = describe(event);
+        let (importance, text) = describe(event, self.has_key_file);
         match importance {
             Importance::Warning => self.console.warn(text),
             Importance::Note => self.console.note(text),

@@ -26,16 +26,20 @@ pub(super) struct ResumeFile {
 }
 
 impl ResumeFile {
-    /// Reads the file, which need not exist.
+    /// Reads the file, which need not exist, and checks that it can be written.
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
-        let stored = match std::fs::read_to_string(path) {
-            Ok(text) => Some(parse(&text).ok_or_else(|| {
-                Failure::usage(format!("{} does not have the position of a subscriber", path.display()))
-                    .remedy("name another file, or remove it to start without a position")
-            })?),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        let (stored, written) = match std::fs::read_to_string(path) {
+            Ok(text) => {
+                let stored = parse(&text).ok_or_else(|| {
+                    Failure::usage(format!("{} does not have the position of a subscriber", path.display()))
+                        .remedy("name another file, or remove it to start without a position")
+                })?;
+                (Some(stored), replace_file(path, &text))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (None, check_folder(path)),
             Err(error) => return Err(unusable(path, &error).into()),
         };
+        written.map_err(|error| unusable(path, &error))?;
         Ok(Self { path: path.to_owned(), stored, reached: None, written_at: Instant::now() })
     }
 
@@ -84,8 +88,17 @@ fn parse(text: &str) -> Option<(StreamId, Position)> {
     Some((stream, position))
 }
 
+/// Checks that a file can be created there, without creating it: without a position, there is nothing to write yet.
+fn check_folder(path: &Path) -> io::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    std::fs::File::create(&name)?;
+    std::fs::remove_file(&name)
+}
+
 fn unusable(path: &Path, error: &io::Error) -> Failure {
-    Failure::environment(format!("cannot use {}: {error}", path.display()))
+    Failure::environment(format!("cannot keep the position in {}: {error}", path.display()))
+        .remedy("name a file that can be written, in a folder where files can be created")
 }
 
 #[cfg(test)]
@@ -114,6 +127,21 @@ mod tests {
         assert_eq!(again.stored(), Some((STREAM, at(9))));
         again.begin(Some(STREAM), at(20)).unwrap();
         assert_eq!(ResumeFile::open(&path).unwrap().stored(), Some((STREAM, at(9))));
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_is_refused_at_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("missing").join("position");
+        let refused = ResumeFile::open(&path).unwrap_err().to_string();
+        assert!(refused.starts_with("cannot keep the position in "), "{refused}");
+        ResumeFile::open(&folder.path().join("position")).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
+        // A file that is there, and that cannot be replaced.
+        let path = folder.path().join("position");
+        std::fs::write(&path, "mcast-subscriber-position-1 0f 1 2").unwrap();
+        std::fs::create_dir(folder.path().join("position.new")).unwrap();
+        ResumeFile::open(&path).unwrap_err();
     }
 
     #[test]

@@ -26,6 +26,7 @@ use crate::console::{self, Console};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::metrics;
+use crate::output::count_of;
 use crate::rights::{self, Capability};
 use crate::service::Service;
 use table::Column;
@@ -193,6 +194,10 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     };
     service.stopping();
     monitor.stop();
+    if monitor.skipped() > 0 {
+        let frames = count_of(monitor.skipped(), "frame");
+        console.warn(format_args!("skipped {frames}: cannot decode their link layer"));
+    }
     if let Some(outcome) = ran?.or_else(|| interrupt.outcome()) {
         return Ok(outcome);
     }

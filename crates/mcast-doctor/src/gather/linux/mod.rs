@@ -80,6 +80,7 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
         firewall: None,
         machine: machine(),
         socket_options: BTreeMap::new(),
+        socket_processes: BTreeMap::new(),
         bridge_groups: tables.groups,
         router_ports: tables.router_ports,
         has_routing_rules: has_routing_rules(),

@@ -126,7 +126,7 @@ pub(crate) fn elsewhere(port: u16) -> Option<Error> {
         [] => None,
         [pid] => Some(Error::OtherNamespace { name: name(*pid), pid: *pid }),
         _ => Some(Error::NoProgram(format!(
-            "port {port} is open in several other network namespaces: {}",
+            "no program in this network namespace is bound to port {port}, and several in others are: {}",
             names.join(", ")
         ))),
     }

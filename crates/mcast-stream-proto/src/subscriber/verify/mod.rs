@@ -232,7 +232,7 @@ impl SubscriberMachine {
             self.naks.fill(now, sequence, arrival.repaired_by(is_repair));
         }
         self.keep_copy(sequence, datagram);
-        let is_repair = is_repair || arrival == Arrival::Repairer;
+        let is_repair = is_repair || !matches!(arrival, Arrival::Path(_));
         let staged = Staged { meta: Meta::of(view), digest, body, arrival, is_repair, is_late };
         if let Some((last, staged)) = self.verification.stage.insert(sequence, staged) {
             self.statistics.beyond += 1;
@@ -357,9 +357,9 @@ impl SubscriberMachine {
             Arrival::Recovered => self.note_recovered(staged.is_late),
         }
         match (staged.is_late, staged.is_repair) {
-            (true, true) => self.statistics.repaired += 1,
+            (_, true) => self.statistics.repaired += 1,
             (true, false) => self.losses.note_overtaken(),
-            (false, _) => {}
+            (false, false) => {}
         }
         let is_early = self.config.policy == Policy::Latest && staged.meta.is_whole() && staged.meta.keyed;
         self.window.insert(sequence, staged.meta, staged.body);

@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use mcast_dice::{Dice, EventQueue};
 use mcast_stream_proto::ClockTime;
 use mcast_stream_proto::history::{
-    AnswerFrame, AnswerStatus, FrameWriter, HistoryConfig, HistoryContent, HistoryFailure, HistoryMachine,
-    HistoryRecord, HistoryStart, LiveIdentity, Position, RequestedStart,
+    AnswerFrame, AnswerStatus, FrameWriter, HistoryConfig, HistoryContent, HistoryMachine, HistoryRecord,
+    HistoryStart, LiveIdentity, Position, RequestedStart,
 };
 use mcast_stream_proto::side_channel::{
     Admission, AdmissionLimits, ClientId, ConnectDecision, SharedPace, Ticket, Turn,
@@ -406,7 +406,7 @@ impl SideChannel {
         self.close(index);
         let reader = &mut self.readers[index];
         if let Some(id) = reader.machine.request() {
-            reader.machine.failed(ClockTime(self.now), id, HistoryFailure::Unusable);
+            reader.machine.failed(ClockTime(self.now), id);
         }
         self.serve_reader(index);
     }

@@ -38,7 +38,7 @@ impl World<'_> {
     fn forged(&mut self) -> Vec<u8> {
         let incarnation = Incarnation(self.incarnation + self.dice.below(2) as u32);
         let mut kind = self.dice.pick(&[Kind::Heartbeat, Kind::Data, Kind::Ncf]);
-        if self.plan.fec != Fec::Off && self.dice.chance(0.3) {
+        if !matches!(self.plan.fec, Fec::Off | Fec::Crowd) && self.dice.chance(0.3) {
             kind = Kind::Parity;
         }
         let header = Header::new(kind, STREAM, incarnation, self.dice.between(1, 100));

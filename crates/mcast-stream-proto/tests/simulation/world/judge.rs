@@ -92,6 +92,11 @@ impl World<'_> {
     }
 
     fn judge_subscriber(&self, index: usize, node: &Node) -> Result<(), String> {
+        if let Some(counted) = node.subscriber.as_ref().map(mcast_stream_proto::SubscriberMachine::statistics)
+            && counted.repaired < counted.recovered + counted.repaired_locally
+        {
+            return Err(format!("subscriber {index} counts more kinds of repairs than repairs: {counted:?}"));
+        }
         if self.need_not_end(index, node) {
             return Ok(());
         }

@@ -21,6 +21,8 @@ pub(crate) struct Meter {
     pub(crate) datagrams: u64,
     /// Statuses and NAKs by the second in which they were sent.
     pub(crate) feedback: BTreeMap<u64, u64>,
+    /// The NAKs to the publisher among them.
+    pub(crate) naks: BTreeMap<u64, u64>,
     /// NAKs to repairers.
     pub(crate) local_naks: u64,
     /// The allowed bytes per second.
@@ -75,6 +77,9 @@ impl Meter {
     pub(super) fn feedback(&mut self, now: u64, kind: Option<Kind>) {
         if matches!(kind, Some(Kind::Status | Kind::Nak)) {
             *self.feedback.entry(now / SECOND).or_default() += 1;
+        }
+        if kind == Some(Kind::Nak) {
+            *self.naks.entry(now / SECOND).or_default() += 1;
         }
     }
 

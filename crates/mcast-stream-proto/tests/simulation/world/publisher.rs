@@ -204,7 +204,7 @@ impl World<'_> {
         match to {
             Target::Discovery => {}
             Target::Group => (0..self.plan.paths).for_each(|path| self.reach_group(path, bytes)),
-            Target::Address(address) => {
+            Target::Address(address) | Target::Aside(address) => {
                 self.record(bytes);
                 let index = usize::from(address.port() - 1);
                 if index == self.nodes.len() {

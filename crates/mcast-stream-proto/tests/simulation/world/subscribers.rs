@@ -245,7 +245,7 @@ impl World<'_> {
         for (to, bytes) in sent {
             let kind = DatagramView::parse(&bytes).map(|view| view.header.kind);
             self.traffic.extend(kind.ok().map(|kind| (now, kind)));
-            if let Target::Address(to) = to
+            if let Target::Address(to) | Target::Aside(to) = to
                 && to != PUBLISHER
             {
                 self.meter.aside(kind.ok());

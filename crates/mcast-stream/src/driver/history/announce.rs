@@ -1,30 +1,32 @@
-//! Announcements of history servers: sending them, and finding a server by them.
+//! Announcements of history servers: sending them, and searching a server.
 
 use std::net::SocketAddr;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-use mcast::{Destination, Family, InterfaceIndex, InterfaceSelector};
+use mcast::{Destination, Family, InterfaceIndex, InterfaceSelector, Membership, Waker};
 
 use super::NO_INCARNATION;
-use crate::driver::clock;
+use crate::driver::clock::{self, Clock};
 use crate::driver::discovery;
 use crate::driver::error::StreamError;
-use crate::history::HistoryAnnouncement;
+use crate::history::{AnnouncementSchedule, HistoryAnnouncement, HistorySearch};
 use crate::seal::Keys;
 use crate::wire::{DatagramView, DatagramWriter, Header, IncarnationSalt, KeyEpoch, Kind, StreamId};
 
-/// The time between two announcements.
-const INTERVAL: Duration = Duration::from_secs(1);
-/// The longest announcement, without its seal.
+/// The longest announcement or search, without its seal.
 const LONGEST: usize = 128;
+const BUFFER: usize = 65_536;
 
-/// Announces a server until it is dropped.
+/// How often the thread of an announcer notices that it must end, if nothing wakes it.
+const CHECK_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Announces a server until it is dropped: regularly, and when one is searched.
 #[derive(Debug)]
 pub(super) struct Announcer {
-    stop: Option<Sender<()>>,
+    is_stopped: Arc<AtomicBool>,
+    waker: Waker,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -36,99 +38,186 @@ impl Announcer {
         on: &[InterfaceIndex],
     ) -> Result<Self, StreamError> {
         let group = discovery::group(Family::of(address.ip()));
-        let destinations = on.iter().filter_map(|index| {
-            let interface = Some(InterfaceSelector::Index(*index));
-            Some(Destination { address: group?, interface })
-        });
+        let places = on.iter().filter_map(|index| Some((group?, InterfaceSelector::Index(*index))));
         let builder = mcast::Sender::builder().follow(true);
-        let sender = destinations.fold(builder, mcast::SenderBuilder::to).build()?;
-        let (stop, stopped) = channel();
-        let salt = IncarnationSalt(clock::seed() | 1);
+        let to = |(address, interface)| Destination { address, interface: Some(interface) };
+        let sender = places.clone().map(to).fold(builder, mcast::SenderBuilder::to).build()?;
+        let searches = places.map(|(group, interface)| Membership::new(group).on(interface));
+        let builder = mcast::Receiver::builder().share_ports(true).follow(true);
+        let receiver = builder.join_all(searches).build()?;
+        let (is_stopped, waker) = (Arc::new(AtomicBool::new(false)), receiver.waker());
+        let must_stop = Arc::clone(&is_stopped);
         let work = move || {
-            for count in 1.. {
+            let (clock, mut buffer) = (Clock::new(), vec![0; BUFFER]);
+            let mut schedule = AnnouncementSchedule::new(clock.now(), clock::seed());
+            let mut writer = SideWriter::new();
+            while !must_stop.load(Ordering::Acquire) {
                 let keys = keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                if let Some(datagram) = announcement(stream, address, &keys, salt, count) {
+                if schedule.poll(clock.now())
+                    && let Some(datagram) = writer.announcement(stream, address, &keys)
+                {
                     // An interface may be down at present.
                     let _ = sender.send(&datagram);
                 }
-                if stopped.recv_timeout(INTERVAL) != Err(RecvTimeoutError::Timeout) {
-                    return;
+                let wait = clock.until(schedule.deadline()).min(CHECK_INTERVAL);
+                // If the socket fails, the regular announcements continue.
+                let Ok(received) = receiver.recv_timeout(&mut buffer, wait) else {
+                    std::thread::park_timeout(wait);
+                    continue;
+                };
+                let found = received.and_then(|datagram| {
+                    read(&mut datagram.payload().to_vec(), stream, &keys, datagram.arrival().source)
+                });
+                if found == Some(Found::Search) {
+                    schedule.searched(clock.now());
                 }
             }
         };
         let thread = std::thread::Builder::new().name("mcast-announce".to_owned()).spawn(work);
-        Ok(Self { stop: Some(stop), thread: Some(thread.map_err(StreamError::Thread)?) })
+        Ok(Self { is_stopped, waker, thread: Some(thread.map_err(StreamError::Thread)?) })
     }
 }
 
 impl Drop for Announcer {
     fn drop(&mut self) {
-        drop(self.stop.take());
+        self.is_stopped.store(true, Ordering::Release);
+        // Otherwise it ends a little later.
+        let _ = self.waker.wake();
         if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
             let _ = thread.join();
         }
     }
 }
 
-/// Returns an announcement, sealed if there are keys; `None` if it cannot be sealed.
-fn announcement(
-    stream: StreamId,
-    address: SocketAddr,
-    keys: &Keys,
+/// Writes announcements and searches, sealed if there are keys.
+#[derive(Debug)]
+struct SideWriter {
     salt: IncarnationSalt,
     count: u64,
-) -> Option<Vec<u8>> {
-    let epoch = keys.latest();
-    let header = Header { epoch, ..Header::new(Kind::History, stream, NO_INCARNATION, count) };
-    let mut bytes = vec![0; LONGEST];
-    let mut writer = DatagramWriter::new(&mut bytes, &header).ok()?;
-    if epoch != KeyEpoch::CLEAR {
-        writer.salt(salt).ok()?;
-    }
-    HistoryAnnouncement { address }.write(&mut writer).ok()?;
-    let length = writer.finish();
-    bytes.truncate(length);
-    (epoch == KeyEpoch::CLEAR || keys.seal(&header, salt, &mut bytes)).then_some(bytes)
 }
 
-/// Receives the announcements of history servers.
-pub(super) struct HistoryAnnouncements {
+impl SideWriter {
+    fn new() -> Self {
+        Self { salt: IncarnationSalt(clock::seed() | 1), count: 0 }
+    }
+
+    /// Returns an announcement; `None` if it cannot be sealed.
+    fn announcement(&mut self, stream: StreamId, address: SocketAddr, keys: &Keys) -> Option<Vec<u8>> {
+        let write = |writer: &mut DatagramWriter<'_>| HistoryAnnouncement { address }.write(writer).ok();
+        self.datagram(Kind::History, stream, keys, write)
+    }
+
+    /// Returns a search; `None` if it cannot be sealed.
+    fn search(&mut self, stream: StreamId, keys: &Keys) -> Option<Vec<u8>> {
+        self.datagram(Kind::HistorySearch, stream, keys, |writer| HistorySearch.write(writer).ok())
+    }
+
+    fn datagram(
+        &mut self,
+        kind: Kind,
+        stream: StreamId,
+        keys: &Keys,
+        write: impl FnOnce(&mut DatagramWriter<'_>) -> Option<()>,
+    ) -> Option<Vec<u8>> {
+        self.count += 1;
+        let epoch = keys.latest();
+        let header = Header { epoch, ..Header::new(kind, stream, NO_INCARNATION, self.count) };
+        let mut bytes = vec![0; LONGEST];
+        let mut writer = DatagramWriter::new(&mut bytes, &header).ok()?;
+        if epoch != KeyEpoch::CLEAR {
+            writer.salt(self.salt).ok()?;
+        }
+        write(&mut writer)?;
+        let length = writer.finish();
+        bytes.truncate(length);
+        (epoch == KeyEpoch::CLEAR || keys.seal(&header, self.salt, &mut bytes)).then_some(bytes)
+    }
+}
+
+/// What a datagram on the group of announcements says about the servers of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    Server(SocketAddr),
+    /// Another subscriber searches one.
+    Search,
+}
+
+/// Searches the history servers of a stream.
+#[derive(Debug)]
+pub(super) struct HistorySearcher {
     receiver: mcast::Receiver,
+    /// One for each interface and family.
+    senders: Vec<mcast::Sender>,
+    writer: SideWriter,
     stream: StreamId,
     keys: Keys,
     buffer: Vec<u8>,
 }
 
-impl HistoryAnnouncements {
+impl HistorySearcher {
     pub(super) fn join(
         stream: StreamId,
         interface: Option<&InterfaceSelector>,
         keys: Keys,
     ) -> Result<Self, StreamError> {
         let receiver = discovery::join(None, interface)?;
-        Ok(Self { receiver, stream, keys, buffer: vec![0; 65_536] })
+        let destinations = receiver.memberships().into_iter().flat_map(|each| {
+            let joined = each.interfaces.into_iter().filter(|interface| interface.failure.is_none());
+            let address = each.membership.address;
+            joined.map(move |interface| Destination {
+                address,
+                interface: Some(InterfaceSelector::Index(interface.index)),
+            })
+        });
+        // Of an interface that cannot be sent on, announcements are received.
+        let senders = destinations.filter_map(|to| mcast::Sender::to(to).ok()).collect();
+        let (writer, buffer) = (SideWriter::new(), vec![0; BUFFER]);
+        Ok(Self { receiver, senders, writer, stream, keys, buffer })
     }
 
-    /// Returns the address in the next datagram, if it announces a server of the stream and arrives within this time.
-    pub(super) fn next_timeout(&mut self, time: Duration) -> Result<Option<SocketAddr>, StreamError> {
-        let Some(datagram) = self.receiver.recv_timeout(&mut self.buffer, time)? else { return Ok(None) };
-        let (source, mut bytes) = (datagram.arrival().source, datagram.payload().to_vec());
-        Ok(read(&mut bytes, self.stream, &self.keys, source))
+    /// Returns the stream that it searches the servers of.
+    pub(super) const fn stream(&self) -> StreamId {
+        self.stream
+    }
+
+    pub(super) fn search(&mut self) {
+        let Some(datagram) = self.writer.search(self.stream, &self.keys) else { return };
+        for sender in &self.senders {
+            // An interface may be down at present.
+            let _ = sender.send(&datagram);
+        }
+    }
+
+    /// Returns what the datagrams that have arrived say.
+    pub(super) fn receive(&mut self) -> Result<Option<Found>, StreamError> {
+        while let Some(datagram) = self.receiver.try_recv(&mut self.buffer)? {
+            let (source, mut bytes) = (datagram.arrival().source, datagram.payload().to_vec());
+            if let Some(found) = read(&mut bytes, self.stream, &self.keys, source) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
     }
 }
 
-fn read(bytes: &mut [u8], stream: StreamId, keys: &Keys, source: SocketAddr) -> Option<SocketAddr> {
+fn read(bytes: &mut [u8], stream: StreamId, keys: &Keys, source: SocketAddr) -> Option<Found> {
     let view = DatagramView::parse(bytes).ok()?;
     let (header, head) = (view.header, view.head.len());
     let is_sealed = header.epoch != KeyEpoch::CLEAR;
-    if header.kind != Kind::History || header.stream != stream || is_sealed == keys.is_empty() {
+    let is_meant = matches!(header.kind, Kind::History | Kind::HistorySearch) && header.stream == stream;
+    if !is_meant || is_sealed == keys.is_empty() {
         return None;
     }
     let end = if is_sealed { keys.open(bytes)? } else { bytes.len() };
-    let announced = HistoryAnnouncement::read(bytes.get(head..end)?).ok()?.address;
+    let body = bytes.get(head..end)?;
+    if header.kind == Kind::HistorySearch {
+        return HistorySearch::read(body).ok().map(|_| Found::Search);
+    }
+    let announced = HistoryAnnouncement::read(body).ok()?.address;
     let mut address = if announced.ip().is_unspecified() { source } else { announced };
     address.set_port(announced.port());
-    (address.port() != 0).then_some(address)
+    (address.port() != 0).then_some(Found::Server(address))
 }
 
 #[cfg(all(test, feature = "seal"))]
@@ -138,12 +227,12 @@ mod tests {
     use crate::seal::{Algorithm, GroupSecret};
 
     #[test]
-    fn announcements_are_sealed_with_the_stream() {
+    fn announcements_and_searches_are_sealed_with_the_stream() {
         let keys = |byte| Keys::one(KeyEpoch(1), GroupSecret::new(&[byte; 32], Algorithm::Aes128Gcm));
         let (own, source) = ("0.0.0.0:7768".parse().unwrap(), "10.0.0.1:999".parse().unwrap());
-        let of = |keys: &Keys| announcement(StreamId(1), own, keys, IncarnationSalt(5), 1).unwrap();
+        let of = |keys: &Keys| SideWriter::new().announcement(StreamId(1), own, keys).unwrap();
         let read = |mut bytes: Vec<u8>, keys: &Keys| read(&mut bytes, StreamId(1), keys, source);
-        let (clear, found) = (Keys::none(), "10.0.0.1:7768".parse().ok());
+        let (clear, found) = (Keys::none(), Some(Found::Server("10.0.0.1:7768".parse().unwrap())));
         assert_eq!(read(of(&clear), &clear), found);
         assert_eq!(read(of(&keys(1)), &keys(1)), found);
         // Subscribers of a sealed stream ignore forged announcements, and no one else learns the address.
@@ -151,5 +240,11 @@ mod tests {
         assert_eq!(read(of(&keys(2)), &keys(1)), None);
         assert_eq!(read(of(&keys(1)), &clear), None);
         assert!(!of(&keys(1)).windows(2).any(|bytes| bytes == 7768_u16.to_be_bytes()));
+        // Nor does a stranger cause answers.
+        let search = |keys: &Keys| SideWriter::new().search(StreamId(1), keys).unwrap();
+        assert_eq!(read(search(&clear), &clear), Some(Found::Search));
+        assert_eq!(read(search(&keys(1)), &keys(1)), Some(Found::Search));
+        assert_eq!((read(search(&clear), &keys(1)), read(search(&keys(2)), &keys(1))), (None, None));
+        assert!(search(&clear).len() >= of(&clear).len() && search(&keys(1)).len() >= of(&keys(1)).len());
     }
 }

@@ -5,32 +5,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::time::{Duration, Instant};
 
-use mcast::InterfaceSelector;
-
-use super::announce::HistoryAnnouncements;
 use super::{GREETING, MOST_FRAMES, NO_INCARNATION};
 use crate::Nanos;
 use crate::driver::clock;
 use crate::driver::error::StreamError;
-use crate::driver::side_channel::{
-    CHECK_INTERVAL, Channel, FIRST_ANSWER, StepDeadline, TIMEOUT, connect, invalid,
-};
-use crate::history::{
-    AnswerFrame, AnswerStatus, HistoryFailure, HistoryQuery, HistoryRequest, MAX_HISTORY_FRAME,
-};
+use crate::driver::side_channel::{Channel, FIRST_ANSWER, StepDeadline, TIMEOUT, connect, invalid};
+use crate::history::{AnswerFrame, AnswerStatus, HistoryQuery, HistoryRequest, MAX_HISTORY_FRAME};
 use crate::seal::Keys;
 use crate::side_channel::Ticket;
 use crate::wire::StreamId;
 
-/// How long to wait for an announcement. They are sent once per second.
-const SEARCH: Duration = Duration::from_millis(2_500);
-/// How long to wait where there may be no server.
-const SHORT_SEARCH: Duration = Duration::from_millis(1_500);
-/// All subscribers that search a server see the same announcement. Each waits for a random part of this time before it
-/// connects, so that the server can accept all.
-const SPREAD: Duration = Duration::from_millis(500);
 /// Each time the same server has sent this client away this often, the other servers that were named are asked too.
 const POSTPONEMENTS: u32 = 4;
 /// Frames that wait for the subscriber.
@@ -52,13 +37,13 @@ pub(super) enum Report {
     /// A frame, from this server.
     Frame(u64, SocketAddr, Vec<u8>),
     /// There is no answer, or no complete one.
-    Failed(u64, HistoryFailure, String),
+    Failed(u64, String),
 }
 
 impl Report {
     pub(super) const fn id(&self) -> u64 {
         match self {
-            Self::Frame(id, ..) | Self::Failed(id, ..) => *id,
+            Self::Frame(id, ..) | Self::Failed(id, _) => *id,
         }
     }
 }
@@ -66,10 +51,8 @@ impl Report {
 /// Where servers are, and what to accept of them.
 #[derive(Clone, Debug)]
 pub(super) struct ReaderConfig {
-    /// The servers that were named; if there are none, those that are announced.
+    /// The servers that were named, for requests that name none.
     pub(super) servers: Vec<SocketAddr>,
-    /// Where announcements are received; `None`: on all interfaces.
-    pub(super) interface: Option<InterfaceSelector>,
     pub(super) longest_message: usize,
 }
 
@@ -89,17 +72,9 @@ impl HistoryReader {
         let (current, active) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let wanted = Arc::clone(&current);
         let work = move || {
-            let (jobs, reports, failed) = (incoming, outgoing, Vec::new());
-            let worker = Worker {
-                config,
-                jobs,
-                reports,
-                current: wanted,
-                active,
-                session: None,
-                failed,
-                preferred: None,
-            };
+            let (jobs, reports) = (incoming, outgoing);
+            let (session, preferred) = (None, None);
+            let worker = Worker { config, jobs, reports, current: wanted, active, session, preferred };
             worker.run();
         };
         let thread = std::thread::Builder::new().name("mcast-past".to_owned()).spawn(work);
@@ -143,8 +118,6 @@ struct Worker {
     /// The request that the thread works on.
     active: Arc<AtomicU64>,
     session: Option<Session>,
-    /// Servers that failed, so that others are preferred.
-    failed: Vec<SocketAddr>,
     /// The server to ask next.
     preferred: Option<Preferred>,
 }
@@ -182,6 +155,13 @@ struct Failure {
     has_begun: bool,
 }
 
+fn unusable(server: SocketAddr, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => format!("the history server {server} has closed the connection"),
+        _ => format!("the history server {server} cannot be used: {error}"),
+    }
+}
+
 impl Worker {
     fn run(mut self) {
         while let Ok(job) = self.jobs.recv() {
@@ -201,8 +181,8 @@ impl Worker {
             if !self.is_wanted() {
                 continue;
             }
-            if let Err((failure, why)) = self.answer(&job)
-                && self.reports.send(Report::Failed(id, failure, why)).is_err()
+            if let Err(why) = self.answer(&job)
+                && self.reports.send(Report::Failed(id, why)).is_err()
             {
                 return;
             }
@@ -214,37 +194,36 @@ impl Worker {
         self.current.load(Ordering::Acquire) == self.active.load(Ordering::Acquire)
     }
 
-    fn answer(&mut self, job: &Job) -> Result<(), (HistoryFailure, String)> {
-        if let Some(mut session) = self.session.take() {
+    fn answer(&mut self, job: &Job) -> Result<(), String> {
+        let is_meant = |session: &Session| job.query.server.is_none_or(|server| server == session.server);
+        if let Some(mut session) = self.session.take().filter(is_meant) {
             match self.ask(&mut session, job) {
                 Ok(asked) => return self.keep(session, asked, job),
                 Err(failure) if failure.has_begun => {
-                    return Err(self.unusable(session.server, &failure.error));
+                    return Err(unusable(session.server, &failure.error));
                 }
                 // The server has closed it meanwhile.
                 Err(_) => {}
             }
         }
-        let servers = match (self.config.servers.is_empty(), self.preferred) {
-            (_, Some(preferred)) => self.others(preferred).chain([preferred.server]).collect(),
-            (true, None) => vec![self.search(job)?],
-            (false, None) => self.config.servers.clone(),
+        let servers = match (job.query.server, self.preferred) {
+            (Some(server), _) => vec![server],
+            (None, Some(preferred)) => self.others(preferred).chain([preferred.server]).collect(),
+            (None, None) => self.config.servers.clone(),
         };
-        let mut last = (HistoryFailure::Unusable, String::new());
+        let mut last = String::new();
         for server in servers {
             let asked = self.connect(server, job).map_err(|error| Failure { error, has_begun: false });
             match asked.and_then(|mut session| self.ask(&mut session, job).map(|asked| (session, asked))) {
                 // The place in the queue of the preferred one is worth more.
-                Ok((session, Answer::Later(wait, ..))) if self.is_worse(session.server, wait) => {}
-                Ok((session, asked)) => {
-                    self.failed.clear();
-                    return self.keep(session, asked, job);
-                }
+                Ok((session, Answer::Later(wait, ..)))
+                    if job.query.server.is_none() && self.is_worse(session.server, wait) => {}
+                Ok((session, asked)) => return self.keep(session, asked, job),
                 Err(failure) => {
                     if self.preferred.is_some_and(|preferred| preferred.server == server) {
                         self.preferred = None;
                     }
-                    last = self.unusable(server, &failure.error);
+                    last = unusable(server, &failure.error);
                     if failure.has_begun || !self.is_wanted() {
                         break;
                     }
@@ -269,7 +248,7 @@ impl Worker {
     }
 
     /// Keeps a session for the next request, or the place in the queue of the server, and reports that it is to come back.
-    fn keep(&mut self, session: Session, answer: Answer, job: &Job) -> Result<(), (HistoryFailure, String)> {
+    fn keep(&mut self, session: Session, answer: Answer, job: &Job) -> Result<(), String> {
         let server = session.server;
         let Answer::Later(wait, ticket, frame) = answer else {
             (self.session, self.preferred) = (Some(session), None);
@@ -278,55 +257,8 @@ impl Worker {
         let known = self.preferred.filter(|preferred| preferred.server == server);
         let postponements = known.map_or(0, |known| known.postponements).saturating_add(1);
         self.preferred = Some(Preferred { server, ticket, wait, postponements });
-        let gone = |_| (HistoryFailure::Unusable, "the subscriber is gone".to_owned());
+        let gone = |_| "the subscriber is gone".to_owned();
         self.reports.send(Report::Frame(job.query.id, server, frame)).map_err(gone)
-    }
-
-    fn unusable(&mut self, server: SocketAddr, error: &io::Error) -> (HistoryFailure, String) {
-        if !self.failed.contains(&server) && self.is_wanted() {
-            self.failed.push(server);
-        }
-        let why = match error.kind() {
-            io::ErrorKind::UnexpectedEof => format!("the history server {server} has closed the connection"),
-            _ => format!("the history server {server} cannot be used: {error}"),
-        };
-        (HistoryFailure::Unusable, why)
-    }
-
-    /// Waits for the announcement of a server, preferably one that has not failed.
-    fn search(&mut self, job: &Job) -> Result<SocketAddr, (HistoryFailure, String)> {
-        let time = if job.query.is_optional { SHORT_SEARCH } else { SEARCH };
-        let missing = |why: String| (HistoryFailure::NotFound, why);
-        let interface = self.config.interface.as_ref();
-        let mut announcements = HistoryAnnouncements::join(job.stream, interface, job.keys.clone())
-            .map_err(|error| missing(format!("cannot look for history servers: {error}")))?;
-        let (until, mut second_best) = (Instant::now() + time, None);
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || !self.is_wanted() {
-                break;
-            }
-            match announcements.next_timeout(left.min(CHECK_INTERVAL)) {
-                Ok(Some(server)) if self.failed.contains(&server) => second_best = Some(server),
-                Ok(Some(server)) => {
-                    self.wait_for_a_part_of(SPREAD);
-                    return Ok(server);
-                }
-                Ok(None) => {}
-                Err(error) => return Err(missing(format!("cannot look for history servers: {error}"))),
-            }
-        }
-        self.failed.clear();
-        second_best.ok_or_else(|| missing("no history server of this stream is announced".to_owned()))
-    }
-
-    /// Waits for a random part of this time, as long as the request is not replaced.
-    fn wait_for_a_part_of(&self, time: Duration) {
-        let part = (clock::seed() >> 32) as u32;
-        let until = Instant::now() + time.mul_f64(f64::from(part) / f64::from(u32::MAX));
-        while self.is_wanted() && Instant::now() < until {
-            std::thread::sleep(until.saturating_duration_since(Instant::now()).min(CHECK_INTERVAL));
-        }
     }
 
     fn connect(&self, server: SocketAddr, job: &Job) -> io::Result<Session> {
@@ -383,6 +315,7 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
     use std::sync::Mutex;
+    use std::time::Duration;
 
     use super::*;
     use crate::driver::history::{HistoryListener, HistoryProvider, HistorySource, HistoryUnavailable};
@@ -429,12 +362,12 @@ mod tests {
     }
 
     fn reader(server: SocketAddr) -> HistoryReader {
-        let config = ReaderConfig { servers: vec![server], interface: None, longest_message: 1_000 };
+        let config = ReaderConfig { servers: vec![server], longest_message: 1_000 };
         HistoryReader::start(config).unwrap()
     }
 
     fn job(id: u64, start: RequestedStart, keys: &Keys) -> Job {
-        let query = HistoryQuery { id, start, count: u32::MAX, is_optional: false };
+        let query = HistoryQuery { id, start, count: u32::MAX, server: None };
         Job { query, stream: STREAM, keys: keys.clone() }
     }
 
@@ -469,9 +402,7 @@ mod tests {
                 assert_eq!(next, MESSAGES);
             }
             reader.ask(job(3, RequestedStart::Time(0), &keys));
-            let Report::Failed(3, HistoryFailure::Unusable, why) = next_report(&reader) else {
-                panic!("a failure")
-            };
+            let Report::Failed(3, why) = next_report(&reader) else { panic!("a failure") };
             assert!(why.contains("there are no times"), "{why}");
             drop(server);
         }
@@ -544,7 +475,7 @@ mod tests {
 
     /// Asks until there are records; returns how often the client was sent away, at most this often; `u64::MAX` if a request fails.
     fn postponements(servers: Vec<SocketAddr>, most: u64) -> u64 {
-        let config = ReaderConfig { servers, interface: None, longest_message: 1_000 };
+        let config = ReaderConfig { servers, longest_message: 1_000 };
         let reader = HistoryReader::start(config).unwrap();
         for id in 1..=most {
             reader.ask(job(id, RequestedStart::Oldest, &Keys::none()));
@@ -579,7 +510,7 @@ mod tests {
             let reader = reader(address);
             reader.ask(job(1, RequestedStart::Oldest, &of_client));
             let report = next_report(&reader);
-            assert!(matches!(report, Report::Failed(1, HistoryFailure::Unusable, _)), "{report:?}");
+            assert!(matches!(report, Report::Failed(1, _)), "{report:?}");
         }
     }
 
@@ -600,7 +531,7 @@ mod tests {
             let reader = reader(address);
             reader.ask(job(1, RequestedStart::Oldest, &Keys::none()));
             let report = next_report(&reader);
-            assert!(matches!(report, Report::Failed(1, HistoryFailure::Unusable, _)), "{report:?}");
+            assert!(matches!(report, Report::Failed(1, _)), "{report:?}");
             server.join().unwrap();
         }
     }

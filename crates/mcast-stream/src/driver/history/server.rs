@@ -15,6 +15,7 @@ use super::announce::Announcer;
 use super::{GREETING, MOST_FRAMES, NO_INCARNATION};
 use crate::driver::clock;
 use crate::driver::error::StreamError;
+use crate::driver::publisher::{Publisher, ShownHistory};
 use crate::driver::side_channel::{
     Channel, Client, FIRST_ANSWER, REQUEST_TIME, Service, SideServer, StepDeadline, TIMEOUT,
 };
@@ -136,6 +137,8 @@ pub struct HistoryServer {
     counts: Arc<Counts>,
     server: SideServer,
     announcer: Option<Announcer>,
+    /// Of a publisher that serves its own history.
+    shown: Option<ShownHistory>,
 }
 
 struct HistoryService {
@@ -188,7 +191,7 @@ impl HistoryListener {
         let limits = AdmissionLimits::HISTORY;
         let server = SideServer::start(self.listener, "mcast-history", limits, self.rate, service);
         let server = server.map_err(StreamError::Thread)?;
-        Ok(HistoryServer { stream, keys, counts, server, announcer: None })
+        Ok(HistoryServer { stream, keys, counts, server, announcer: None, shown: None })
     }
 }
 
@@ -205,7 +208,15 @@ impl HistoryServer {
         self.stream
     }
 
-    /// Announces the server once per second on these interfaces, for subscribers of this network.
+    /// Has subscribers find the server by the heartbeats of this publisher as well, until it is dropped.
+    pub(in crate::driver) fn show_by(&mut self, publisher: &Publisher) {
+        let address = self.address();
+        let port = if address.ip().is_unspecified() { address.port() } else { 0 };
+        self.shown = Some(publisher.show_history(port));
+    }
+
+    /// Announces the server on these interfaces, for subscribers of this network: once per second, and when one searches
+    /// it.
     ///
     /// # Errors
     /// If the announcements cannot be sent.

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use mcast::InterfaceSelector;
 
+use super::announce::{Found, HistorySearcher};
 use super::reader::{HistoryReader, Job, ReaderConfig, Report};
 use crate::driver::clock;
-use crate::history::{AnswerFrame, HistoryConfig, HistoryMachine, LiveIdentity};
+use crate::history::{AnswerFrame, HistoryConfig, HistoryMachine};
 use crate::seal::Keys;
-use crate::subscriber::{Item, SubscriberEvent};
+use crate::subscriber::SubscriberEvent;
 use crate::wire::StreamId;
 use crate::{ClockTime, StreamError, SubscriberMachine};
 
@@ -24,6 +25,9 @@ const MAX_EVENTS: usize = 256;
 pub(in crate::driver) struct HistorySubscription {
     pub(in crate::driver) machine: HistoryMachine,
     config: ReaderConfig,
+    /// Where servers are searched; `None`: on all interfaces.
+    interface: Option<InterfaceSelector>,
+    searcher: Option<HistorySearcher>,
     reader: Option<HistoryReader>,
     /// Whether the connection is closed until the next request.
     is_resting: bool,
@@ -43,10 +47,13 @@ impl HistorySubscription {
         now: ClockTime,
     ) -> Self {
         // Subscribers that start together do not come back together.
-        let config = HistoryConfig { seed: config.seed ^ clock::seed(), ..config };
+        let seed = config.seed ^ clock::seed();
+        let config = HistoryConfig { seed, searches: servers.is_empty(), ..config };
         Self {
             machine: HistoryMachine::new(config, now),
-            config: ReaderConfig { servers, interface, longest_message },
+            config: ReaderConfig { servers, longest_message },
+            interface,
+            searcher: None,
             reader: None,
             is_resting: true,
             held: None,
@@ -65,19 +72,6 @@ impl HistorySubscription {
         self.events.pop_front()
     }
 
-    /// Passes an event of the live stream; returns it if it is to be delivered now.
-    pub(in crate::driver) fn pass(
-        &mut self,
-        now: ClockTime,
-        core: &SubscriberMachine,
-        event: SubscriberEvent,
-    ) -> Option<SubscriberEvent> {
-        match identity(core) {
-            Some(identity) => self.machine.live_event(now, identity, event),
-            None => Some(event),
-        }
-    }
-
     /// Takes what the live stream delivers. `datagram` is the one that it handled last.
     pub(in crate::driver) fn take_live(
         &mut self,
@@ -85,26 +79,45 @@ impl HistorySubscription {
         core: &mut SubscriberMachine,
         datagram: &[u8],
     ) {
-        loop {
-            // The end is confirmed once everything before it is delivered.
-            if !self.machine.has_room() || core.is_at_end() && !self.machine.is_idle() {
-                return core.start_buffering(datagram);
+        let Self { machine, events, .. } = self;
+        machine.take_live(now, core, datagram, |event| {
+            if events.len() < MAX_EVENTS {
+                events.push_back(event);
             }
-            let Some(step) = core.step(now, datagram) else { return };
-            match (core.item(&step, datagram), identity(core)) {
-                (Item::Message(message), Some(identity)) => {
-                    self.machine.live_message(now, identity, &message);
-                }
-                (Item::Message(_), None) => {}
-                (Item::Event(event), _) => {
-                    if let Some(event) = self.pass(now, core, event)
-                        && self.events.len() < MAX_EVENTS
-                    {
-                        self.events.push_back(event);
-                    }
-                }
+        });
+    }
+
+    /// Passes the history that the publisher shows.
+    pub(in crate::driver) fn note_publisher(&mut self, core: &SubscriberMachine) {
+        if let (Some(history), Some(publisher)) = (core.served_history(), core.publisher()) {
+            self.machine.server_advertised(history.address(publisher));
+        }
+    }
+
+    /// Searches servers while the machine needs one.
+    fn search(&mut self, now: ClockTime, stream: StreamId, keys: &Keys) -> Result<(), StreamError> {
+        if !self.machine.is_searching() {
+            self.searcher = None;
+            return Ok(());
+        }
+        let is_due = self.machine.search(now);
+        if is_due && self.searcher.as_ref().is_none_or(|searcher| searcher.stream() != stream) {
+            self.problem = Some("no history server of this stream was found".to_owned());
+            self.searcher = HistorySearcher::join(stream, self.interface.as_ref(), keys.clone())
+                .inspect_err(|error| self.problem = Some(format!("cannot search history servers: {error}")))
+                .ok();
+        }
+        let Some(searcher) = &mut self.searcher else { return Ok(()) };
+        if is_due {
+            searcher.search();
+        }
+        while let Some(found) = searcher.receive()? {
+            match found {
+                Found::Server(server) => self.machine.server_found(now, server),
+                Found::Search => self.machine.search_overheard(now),
             }
         }
+        Ok(())
     }
 
     /// Sends what is to be requested, and passes on what has arrived.
@@ -123,11 +136,8 @@ impl HistorySubscription {
             reader.ask(Job { query, stream, keys: keys.clone() });
             self.is_resting = false;
         }
+        self.search(now, stream, keys)?;
         let Some(reader) = &self.reader else { return Ok(()) };
-        if self.machine.is_live() && !self.is_resting {
-            reader.rest();
-            self.is_resting = true;
-        }
         let request = self.machine.request();
         reader.set_current(request);
         while let Some(report) = self.held.take().or_else(|| reader.report()) {
@@ -147,26 +157,28 @@ impl HistorySubscription {
                     // After a malformed frame, the request is given up, and the thread ends the connection.
                     let _ = self.machine.frame(now, id, server, frame);
                 }
-                Report::Failed(id, failure, why) => {
+                Report::Failed(id, why) => {
                     self.problem = Some(why);
-                    self.machine.failed(now, id, failure);
+                    self.machine.failed(now, id);
                 }
             }
         }
         Ok(())
     }
 
-    /// Returns the longest time to wait before the next exchange.
-    pub(in crate::driver) fn wait(&self, until: impl Fn(ClockTime) -> Duration) -> Duration {
-        match self.machine.request() {
-            Some(_) => POLL,
-            None => until(self.machine.deadline()),
+    /// Closes the connection once the live stream is reached, so that the server has a turn for others.
+    pub(in crate::driver) fn rest_if_live(&mut self) {
+        if let Some(reader) = self.reader.as_ref().filter(|_| self.machine.is_live() && !self.is_resting) {
+            reader.rest();
+            self.is_resting = true;
         }
     }
-}
 
-/// Returns the incarnation that the messages of the live stream have in a history.
-fn identity(core: &SubscriberMachine) -> Option<LiveIdentity> {
-    let own = core.incarnation()?;
-    Some(LiveIdentity { content: core.origin().map_or(own, |origin| origin.incarnation), own })
+    /// Returns the longest time to wait before the next exchange.
+    pub(in crate::driver) fn wait(&self, until: impl Fn(ClockTime) -> Duration) -> Duration {
+        match self.machine.request().is_some() || self.machine.is_searching() {
+            true => POLL,
+            false => until(self.machine.deadline()).max(POLL),
+        }
+    }
 }

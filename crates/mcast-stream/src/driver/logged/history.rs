@@ -4,9 +4,8 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mcast_log::{LogError, LogReader};
+use mcast_log::{Lineage, Lineages, LogError, LogReader};
 
-use super::lineage::{Lineage, Lineages};
 use super::load;
 use crate::driver::history::{HistoryProvider, HistorySource, HistoryUnavailable};
 use crate::history::{GapCause, HistoryContent, HistoryRecord, Position, RequestedStart};

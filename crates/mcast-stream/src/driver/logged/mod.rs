@@ -1,11 +1,8 @@
 //! Publishing through a log: a message is accepted when it is in the log, and sent after that.
 
 mod history;
-mod lineage;
 mod stage;
-mod tail;
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,18 +10,22 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mcast_log::{LogOptions, Recovery, SyncPolicy, Writer};
+use mcast_log::Lineages;
+pub use mcast_log::LogStart;
+use mcast_log::{
+    Directory, Ending, FileOperation, Files, FoundLog, LogError, LogOptions, Recall, Recovery, SyncPolicy,
+    Tail, TailItem, Unopened,
+};
 
 use super::clock;
 use super::error::StreamError;
 use super::history::{HistoryListener, HistoryServer};
 use super::publisher::{Closing, Publisher, PublisherBuilder};
 use crate::history::HistoryContent;
+use crate::publisher::Refusal;
 use crate::seal::Keys;
-use crate::wire::{EngineTrail, MessageKey, MessageNumber, Origin};
+use crate::wire::{EngineTrail, FlowControl, MessageKey, MessageNumber, Origin};
 use history::LogHistory;
-pub use lineage::LogStart;
-use lineage::{Ending, FoundLog, Lineages};
 use stage::{Shared, Stage, Wait};
 
 /// Settings of a [`LoggedPublisher`].
@@ -40,8 +41,8 @@ pub struct LoggedPublisherBuilder {
 /// A [`Publisher`] that keeps its stream in a log, across restarts and crashes.
 ///
 /// A message is accepted when it is in the log, and sent after that. The next publisher with the same log continues the
-/// stream: message numbers continue, subscribers notice no gap and no repeat, and what was accepted is sent or, if it no
-/// longer fits the retransmission buffer, [served](Self::serve_history). What a power failure may take is decided by the
+/// stream: message numbers continue, subscribers notice no gap and no repeat, and what was accepted is sent, or
+/// retained for subscribers that request it, or [served](Self::serve_history). What a power failure may take is decided by the
 /// [`SyncPolicy`]; the end of the process takes nothing. If a power failure may have taken messages that subscribers have,
 /// or the stream was [closed](Self::close), the next publisher does not continue the stream but starts it again, with
 /// message 0, which subscribers report like any restart.
@@ -70,6 +71,7 @@ pub struct LoggedPublisher {
     lineages: Mutex<Lineages>,
     recovery: Recovery,
     start: LogStart,
+    unopened: Option<Unopened>,
     thread: Option<JoinHandle<()>>,
     /// Whether the end of the stream is recorded.
     has_ended: AtomicBool,
@@ -96,9 +98,9 @@ impl LoggedPublisherBuilder {
         self
     }
 
-    /// Opens the log, the sockets, and starts the threads. Then the last messages of the log are sent again, for
-    /// subscribers that did not receive them from the former publisher: twice as many bytes as it can have retained for
-    /// repairs and not sent yet, or none if it was [stopped](LoggedPublisher::stop) when all had everything.
+    /// Opens the log, the sockets, and starts the threads. Nothing in the log is changed before everything else has
+    /// succeeded. What subscribers may lack of the last messages in the log goes to the retransmission buffer, which is
+    /// larger then if necessary: they request it, and new messages do not wait for it.
     ///
     /// # Errors
     /// If another publisher has the log, or it is that of another stream; otherwise as [`PublisherBuilder::build`].
@@ -113,46 +115,79 @@ impl LoggedPublisherBuilder {
         // The thread syncs, so that others can append meanwhile.
         options.sync = SyncPolicy::None;
         let name = name.or_else(|| builder.name.clone()).unwrap_or_default();
-        let last = lineage::last_writer(&directory);
-        let (writer, recovery) =
-            Writer::open(&directory, stream, &name, builder.config.incarnation, options)?;
-        let next = writer.next_number();
-        let is_damaged = recovery.cut_bytes > 0 || recovery.damaged_bytes > 0 || recovery.missing > 0;
-        let found = FoundLog { last, next, is_damaged };
-        let begun = Lineages::begin(&directory, writer.incarnation(), found, sync);
-        let (lineages, beginning) = begun.map_err(|cause| StreamError::State {
-            path: lineage::path(&directory).display().to_string(),
+        let files = Directory::create(&directory).map_err(|cause| LogError::Io {
+            operation: FileOperation::Create,
+            path: directory.clone(),
             cause,
         })?;
-        let lineage = lineages.present();
-        let waiting = match beginning.resends {
-            true => {
-                // What the former publisher retained, and what waited for room.
-                let bytes = builder.config.history.saturating_add(stage::MOST_WAITING).saturating_mul(2);
-                tail::read(&directory, keys.clone(), lineage.incarnation, next, bytes)?
-            }
-            false => VecDeque::new(),
+        let files: Arc<dyn Files> = Arc::new(files);
+        let found =
+            FoundLog::examine(Arc::clone(&files), stream, &name, builder.config.incarnation, options)?;
+        let next = found.recovery().next;
+        let beginning = Lineages::plan(&found, boot().as_deref(), sync)?;
+        let (start, lineage) = (beginning.start, beginning.lineages.present());
+        let history = builder.config.history;
+        let recall = Recall {
+            since: lineage.incarnation,
+            next,
+            unconfirmed: beginning.unconfirmed,
+            least: if builder.config.flow == FlowControl::OneWay { 0 } else { history },
+            // What it retained, with what headers took, and what was not sent yet.
+            most: history.saturating_add(history / 3).saturating_add(stage::MOST_WAITING),
         };
-        let first = waiting.front().map_or(next, stage::Waiting::first);
+        let tail = Tail::read(Arc::clone(&files), keys.clone(), recall)?;
+        let first = tail.items.front().map_or(next, TailItem::first);
         let origin = Origin {
             stream,
             incarnation: lineage.incarnation,
             publisher: clock::seed() as u32,
             engines: EngineTrail::EMPTY,
         };
-        let builder = builder.incarnation(writer.incarnation()).configure(|config| {
+        let builder = builder.incarnation(found.incarnation()).configure(|config| {
             config.first_message = lineage.in_stream(first);
             config.acknowledge_from = lineage.in_stream(next);
             config.origin = Some(origin);
+            if !tail.items.is_empty() {
+                // New messages have room beside it.
+                config.history = history.max(tail.bytes.saturating_add(history / 4));
+            }
         });
-        let publisher = builder.build()?;
+        let unopened = tail.unopened;
+        let is_one_way = builder.config.flow == FlowControl::OneWay;
+        let (publisher, (writer, recovery, lineages)) = Publisher::prepared(builder, |machine, now| {
+            for item in &tail.items {
+                let passed = match item {
+                    // Nobody can request it.
+                    TailItem::Message { key: None, bytes, .. } if is_one_way => machine.publish(now, bytes),
+                    TailItem::Message { key: Some(key), bytes, .. } if is_one_way => {
+                        machine.publish_keyed(now, *key, bytes)
+                    }
+                    TailItem::Message { key, bytes, .. } => machine.recall(now, *key, bytes),
+                    TailItem::Gap { .. } => Err(Refusal::Unsent),
+                };
+                // What is missing, or is longer than messages may be now, is omitted.
+                if passed.is_err() {
+                    machine.skip_to(now, lineage.in_stream(item.end()))?;
+                }
+            }
+            if start == LogStart::Continued && !is_one_way {
+                machine.end_recall(now);
+                if let Some(unsettled) = beginning.unsettled {
+                    machine.require_acknowledgements_from(lineage.in_stream(unsettled));
+                }
+            }
+            let (writer, recovery) = found.begin()?;
+            beginning.lineages.write(&*files)?;
+            Ok((writer, recovery, beginning.lineages))
+        })?;
         let longest = publisher.longest_message();
         let shared = Arc::new(Shared {
             publisher,
             longest,
             lineage,
             sync,
-            stage: Mutex::new(Stage::new(writer, waiting)),
+            stage: Mutex::new(Stage::new(writer)),
+            files: Arc::clone(&files),
             sendable: Arc::new(AtomicU64::new(next.0)),
             changed: Condvar::new(),
         });
@@ -167,7 +202,8 @@ impl LoggedPublisherBuilder {
             keys,
             lineages,
             recovery,
-            start: beginning.start,
+            start,
+            unopened,
             thread,
             has_ended: AtomicBool::new(false),
             is_delivered: AtomicBool::new(false),
@@ -283,7 +319,7 @@ impl LoggedPublisher {
         let closing = Closing { unsent_messages, ..self.shared.publisher.stop(left_until(deadline)) };
         synced?;
         // Who never joined may lack everything.
-        let is_delivered = closing.is_complete() && closing.audience.total() > 0;
+        let is_delivered = closing.is_delivered() && closing.audience.total() > 0;
         self.is_delivered.store(is_delivered, Ordering::Release);
         Ok(closing)
     }
@@ -338,6 +374,7 @@ impl LoggedPublisher {
         if let Some(interface) = self.publisher().first_interface()? {
             server.announce(&[interface])?;
         }
+        server.show_by(self.publisher());
         Ok(server)
     }
 
@@ -363,6 +400,13 @@ impl LoggedPublisher {
         &self.recovery
     }
 
+    /// Returns which messages in the log cannot be opened any more, of those that subscribers may still request of this
+    /// publisher, because their secret was removed from the keys. Subscribers that lack them report them as lost.
+    #[must_use]
+    pub const fn unopened(&self) -> Option<Unopened> {
+        self.unopened
+    }
+
     /// Returns how this publisher relates to the one before it: whether it continues the stream, or why not.
     #[must_use]
     pub const fn start(&self) -> LogStart {
@@ -382,8 +426,7 @@ impl LoggedPublisher {
     }
 
     /// Returns the number of messages that were accepted, and of their bytes. Those that the former publisher had
-    /// accepted, and that are sent again, are not counted; in the
-    /// [statistics](Publisher::statistics) they are.
+    /// accepted are not counted.
     #[must_use]
     pub fn accepted(&self) -> (u64, u64) {
         self.shared.accepted()
@@ -397,10 +440,7 @@ impl LoggedPublisher {
 
     fn end_lineage(&self, ending: Ending) -> Result<(), StreamError> {
         let mut lineages = self.lineages.lock().unwrap_or_else(PoisonError::into_inner);
-        lineages.end(&self.directory, ending).map_err(|cause| StreamError::State {
-            path: lineage::path(&self.directory).display().to_string(),
-            cause,
-        })
+        Ok(lineages.end(&*self.shared.files, ending)?)
     }
 }
 
@@ -436,6 +476,14 @@ fn left_until(deadline: Option<Instant>) -> Duration {
 /// Returns a message as the log stores it.
 const fn content(key: Option<MessageKey>, bytes: &[u8]) -> HistoryContent<&[u8]> {
     HistoryContent::Message { key, bytes }
+}
+
+/// Returns what identifies this boot of the system, on systems that distinguish boots.
+fn boot() -> Option<String> {
+    // Other systems are treated as if each process had a boot of its own.
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let boot = boot.trim();
+    (!boot.is_empty() && !boot.contains(char::is_whitespace)).then(|| boot.to_owned())
 }
 
 /// The number before which everything may be sent.

@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use mcast_log::{LogError, LogTime, SyncPolicy, Writer};
+use mcast_log::{Confirmed, Files, Lineage, LogError, LogTime, SyncPolicy, Writer};
 
-use super::lineage::Lineage;
 use super::{content, load};
 use crate::StreamError;
 use crate::driver::publisher::Publisher;
@@ -20,6 +19,8 @@ use crate::wire::{MessageKey, MessageNumber};
 pub(super) const MOST_WAITING: usize = 4 << 20;
 /// What a waiting message takes in addition to its bytes.
 const OVERHEAD: usize = 64;
+/// How often it is recorded in the log how far subscribers are, at most.
+const CONFIRMED_INTERVAL: Duration = Duration::from_millis(100);
 /// How long to wait for subscribers that have no room, or for the rate, before the next attempt.
 const ROOM_WAIT: Duration = Duration::from_millis(5);
 
@@ -30,6 +31,7 @@ pub(super) struct Shared {
     /// The length of the longest message that the publisher accepts.
     pub(super) longest: usize,
     pub(super) lineage: Lineage,
+    pub(super) files: Arc<dyn Files>,
     pub(super) sync: SyncPolicy,
     pub(super) stage: Mutex<Stage>,
     /// The number in the log before which everything may be sent.
@@ -46,6 +48,9 @@ pub(super) struct Stage {
     waiting_bytes: usize,
     /// The number in the log of the next message to publish.
     next: MessageNumber,
+    /// The number in the log that was last recorded as confirmed, and when subscribers were last asked.
+    confirmed: Confirmed,
+    confirmed_at: Instant,
     /// The messages that were accepted, and their bytes.
     accepted: (u64, u64),
     /// When the first message was appended that is not synced.
@@ -72,19 +77,12 @@ enum Phase {
     Refused(Refusal),
 }
 
-/// What is in the log and is to be published. Its numbers are those in the log.
+/// A message that is in the log and is to be published. Its number is that in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Waiting {
-    Message {
-        number: MessageNumber,
-        key: Option<MessageKey>,
-        bytes: Box<[u8]>,
-    },
-    /// The messages from the first number to before the second one are missing in the log.
-    Gap {
-        first: MessageNumber,
-        end: MessageNumber,
-    },
+struct Waiting {
+    number: MessageNumber,
+    key: Option<MessageKey>,
+    bytes: Box<[u8]>,
 }
 
 /// What to wait for.
@@ -96,37 +94,25 @@ pub(super) enum Wait {
 }
 
 impl Waiting {
-    pub(super) const fn first(&self) -> MessageNumber {
-        match self {
-            Self::Message { number, .. } => *number,
-            Self::Gap { first, .. } => *first,
-        }
-    }
-
     const fn end(&self) -> MessageNumber {
-        match self {
-            Self::Message { number, .. } => MessageNumber(number.0.saturating_add(1)),
-            Self::Gap { end, .. } => *end,
-        }
+        MessageNumber(self.number.0.saturating_add(1))
     }
 
     /// Returns the bytes of memory that it takes.
-    pub(super) const fn size(&self) -> usize {
-        match self {
-            Self::Message { bytes, .. } => bytes.len() + OVERHEAD,
-            Self::Gap { .. } => OVERHEAD,
-        }
+    const fn size(&self) -> usize {
+        self.bytes.len() + OVERHEAD
     }
 }
 
 impl Stage {
-    pub(super) fn new(writer: Writer, waiting: VecDeque<Waiting>) -> Self {
-        let next = waiting.front().map_or_else(|| writer.next_number(), Waiting::first);
+    pub(super) fn new(writer: Writer) -> Self {
         Self {
+            next: writer.next_number(),
             writer: Some(writer),
-            waiting_bytes: waiting.iter().map(Waiting::size).sum(),
-            waiting,
-            next,
+            waiting_bytes: 0,
+            waiting: VecDeque::new(),
+            confirmed: Confirmed::default(),
+            confirmed_at: Instant::now(),
             accepted: (0, 0),
             unsynced_since: None,
             is_sync_wanted: false,
@@ -150,6 +136,14 @@ impl Stage {
         matches!(self.phase, Phase::SyncFailed | Phase::Bypassed | Phase::Refused(_))
     }
 
+    /// Returns how long it is until subscribers are asked how far they are. While nothing is missing, they are not.
+    fn next_record(&self) -> Duration {
+        match self.confirmed.received == Some(self.next) && self.waiting.is_empty() {
+            true => Duration::from_secs(1),
+            false => CONFIRMED_INTERVAL.saturating_sub(self.confirmed_at.elapsed()),
+        }
+    }
+
     const fn has_room(&self) -> bool {
         self.waiting_bytes < MOST_WAITING
     }
@@ -166,7 +160,7 @@ impl Stage {
         }?
         .first;
         for (key, bytes) in messages {
-            let message = Waiting::Message { number, key: *key, bytes: (*bytes).into() };
+            let message = Waiting { number, key: *key, bytes: (*bytes).into() };
             self.waiting_bytes += message.size();
             self.accepted = (self.accepted.0 + 1, self.accepted.1 + bytes.len() as u64);
             self.waiting.push_back(message);
@@ -248,18 +242,13 @@ impl Shared {
             if stage.has_failed() {
                 return;
             }
-            let published = match waiting {
-                Waiting::Message { key: None, bytes, .. } => self.publisher.try_queue(bytes).map(Some),
-                Waiting::Message { key: Some(key), bytes, .. } => {
-                    self.publisher.try_queue_keyed(*key, bytes).map(Some)
-                }
-                Waiting::Gap { end, .. } => {
-                    self.publisher.skip_to(self.lineage.in_stream(*end)).map(|()| None)
-                }
+            let published = match waiting.key {
+                None => self.publisher.try_queue(&waiting.bytes),
+                Some(key) => self.publisher.try_queue_keyed(key, &waiting.bytes),
             };
-            let expected = self.lineage.in_stream(waiting.first());
+            let expected = self.lineage.in_stream(waiting.number);
             match published {
-                Ok(Some(number)) if number != expected => stage.phase = Phase::Bypassed,
+                Ok(number) if number != expected => stage.phase = Phase::Bypassed,
                 Ok(_) => {
                     (stage.next, stage.waiting_bytes) =
                         (waiting.end(), stage.waiting_bytes.saturating_sub(waiting.size()));
@@ -284,7 +273,12 @@ impl Shared {
                 self.changed.notify_all();
                 continue;
             }
+            if stage.confirmed_at.elapsed() >= CONFIRMED_INTERVAL {
+                stage = self.record_confirmed(stage);
+                continue;
+            }
             let before = stage.waiting.len();
+            let progress = self.publisher.progress();
             self.send(&mut stage);
             if stage.waiting.len() < before {
                 self.publisher.flush();
@@ -295,7 +289,7 @@ impl Shared {
             }
             if stage.refusal.is_some() && !stage.has_failed() {
                 drop(stage);
-                self.publisher.wait_for_room(ROOM_WAIT);
+                self.publisher.wait_for_room(progress, ROOM_WAIT);
                 stage = self.stage();
                 continue;
             }
@@ -303,10 +297,32 @@ impl Shared {
                 SyncPolicy::Interval(interval) => stage.unsynced_since.map(|since| since + interval),
                 SyncPolicy::None | SyncPolicy::Each => None,
             };
-            let left =
-                due.map_or(Duration::from_secs(1), |due| due.saturating_duration_since(Instant::now()));
+            let left = due.map_or(CONFIRMED_INTERVAL, |due| due.saturating_duration_since(Instant::now()));
+            let left = left.min(stage.next_record());
             stage = self.wait(stage, left);
         }
+    }
+
+    /// Records in the log how far subscribers are, if that has changed, without the lock.
+    fn record_confirmed<'a>(&'a self, mut stage: MutexGuard<'a, Stage>) -> MutexGuard<'a, Stage> {
+        stage.confirmed_at = Instant::now();
+        let in_log = |number| self.lineage.in_log(number);
+        let (received, settled) = self.publisher.confirmed();
+        // What the former publisher knew counts until more is known.
+        let received = received.map(in_log).or(stage.confirmed.received);
+        let confirmed = Confirmed { received, settled: settled.map(in_log) };
+        if confirmed == stage.confirmed {
+            return stage;
+        }
+        stage.confirmed = confirmed;
+        drop(stage);
+        // Without it, the next publisher retains more than subscribers lack.
+        let is_recorded = confirmed.write(&*self.files).is_ok();
+        let mut stage = self.stage();
+        if !is_recorded {
+            stage.confirmed = Confirmed::default();
+        }
+        stage
     }
 
     fn is_sync_due(&self, stage: &Stage) -> bool {

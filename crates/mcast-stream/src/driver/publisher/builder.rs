@@ -68,7 +68,7 @@ impl PublisherBuilder {
         }
         let PublisherConfig { flow, rate, eviction, fec, fec_delay, stream, incarnation, .. } = self.config;
         let default = PublisherConfig::new(stream, incarnation);
-        if fec == Fec::Off && fec_delay != default.fec_delay {
+        if matches!(fec, Fec::Off | Fec::Crowd) && fec_delay != default.fec_delay {
             return Err(UnusedSetting::FecDelay);
         }
         let evicts_below = rate.auto().is_some_and(|auto| auto.evict_below.is_some());
@@ -226,7 +226,7 @@ impl PublisherBuilder {
         self
     }
 
-    /// Sets the forward error correction. Default: off.
+    /// Sets the forward error correction. Default: [`Fec::Crowd`].
     ///
     /// Without feedback ([`FlowControl::OneWay`]), each block of 20 datagrams survives the loss of any four of its 24
     /// datagrams and symbols, and what is lost beyond that is reported to subscribers:
@@ -252,7 +252,7 @@ impl PublisherBuilder {
     }
 
     /// Sets the longest time for which a block waits to be full, 1 ms to 10 s, before its parity is sent. Default: 10 ms. It
-    /// is an error to change it without [forward error correction](Self::fec).
+    /// is an error to change it with [`Fec::Off`] or [`Fec::Crowd`].
     ///
     /// A slow stream sends the parity of a whole block for fewer datagrams. With a longer time it needs less parity, and what
     /// is lost is recovered later. With feedback, subscribers request what they lack after 10 ms all the same.

@@ -3,21 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Publisher;
-use super::shared::Shared;
+use super::shared::{LISTEN_INTERVAL, Shared};
 use crate::publisher::{AckProgress, Audience, PublisherStatistics, Standing, Watermarks};
 use crate::wire::{FlowControl, SubscriberId};
-
-/// How long a publisher that closes waits for applications that have not read everything that they received.
-pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(1);
-/// How often the end of the stream is repeated, and at which interval. At 20 % loss, 1 of 390,625 subscribers misses
-/// all repetitions.
-pub(crate) const END_REPEATS: u32 = 8;
-const END_INTERVAL: Duration = Duration::from_millis(2);
-/// Without feedback, parity and what was overtaken may arrive a while after the data.
-const ONE_WAY_END_INTERVAL: Duration = Duration::from_millis(10);
 
 /// What dropping a publisher does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,10 +50,15 @@ pub struct Closing {
 }
 
 impl Closing {
-    /// Returns whether everything was sent, and read by every subscriber that did not leave on its own. Without feedback,
-    /// that is never known.
+    /// Returns whether everything was sent, and read by every subscriber that ever joined: one that left before the end, or
+    /// because of an error, does not have everything. Without feedback, that is never known.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
+        self.is_delivered() && self.audience.left == 0 && self.audience.failed == 0
+    }
+
+    /// Returns whether everything was sent, and nobody lacks anything that has not left.
+    pub(crate) const fn is_delivered(&self) -> bool {
         let Audience { unread, behind, incomplete, unknown, .. } = self.audience;
         !self.is_one_way
             && self.unsent == 0
@@ -96,11 +92,19 @@ impl Publisher {
         self.shared.wait_until(timeout, |machine| machine.subscribers().0 >= subscribers)
     }
 
-    /// Waits until all subscribers have everything that was published; returns `false` when the time is over.
+    /// Waits until everything that was published was sent once; returns `false` when the time is over.
+    #[must_use]
+    pub fn wait_sent(&self, timeout: Duration) -> bool {
+        self.flush();
+        self.shared.wait_until(timeout, crate::PublisherMachine::is_sent)
+    }
+
+    /// Waits until all subscribers have everything that was published, and what they read from a history; returns `false`
+    /// when the time is over.
     #[must_use]
     pub fn wait_complete(&self, timeout: Duration) -> bool {
         self.flush();
-        self.shared.wait_until(timeout, is_complete)
+        self.shared.wait_until(timeout, crate::PublisherMachine::is_complete)
     }
 
     /// Waits until the applications of all subscribers have read everything; returns `false` when the time is over.
@@ -108,7 +112,7 @@ impl Publisher {
     /// subscribers have received everything.
     #[must_use]
     pub fn wait_read(&self, timeout: Duration) -> bool {
-        self.shared.wait_until(timeout, |machine| is_complete(machine) && is_read(machine))
+        self.shared.wait_until(timeout, crate::PublisherMachine::is_read)
     }
 
     /// Ends the stream without waiting for subscribers: nothing more can be published. Published messages are still
@@ -120,22 +124,28 @@ impl Publisher {
         self.shared.send(&mut core);
     }
 
-    /// Ends the stream, and waits until all subscribers have received everything, for at most `timeout`. Then it waits
-    /// for applications that have not read everything, for at most one second and within `timeout`. Returns the
-    /// standing of each subscriber: [`Standing::Unread`] if its application is still reading. Other owners of a shared
-    /// publisher can publish nothing more.
+    /// Ends the stream, and waits until all subscribers have received everything, and have read what they read from a
+    /// history, for at most `timeout`. Then it waits for applications that have not read everything, for at most one second
+    /// and within `timeout`. Time in which this process does not run does not count. Returns the standing of each subscriber:
+    /// [`Standing::Unread`] if its application is still reading. Other owners of a shared publisher can publish nothing
+    /// more.
     #[must_use]
     pub fn close(&self, timeout: Duration) -> Closing {
-        let deadline = Instant::now().checked_add(timeout);
-        self.end();
-        if self.shared.wait_until(timeout, is_complete) {
-            let left =
-                deadline.map_or(READ_TIMEOUT, |deadline| deadline.saturating_duration_since(Instant::now()));
-            self.shared.wait_until(left.min(READ_TIMEOUT), is_read);
-        }
-        self.repeat_the_end();
+        self.shared.finish(timeout);
         self.settle();
         Closing::of(&self.shared.core().machine)
+    }
+
+    /// Sets for how long the caller waits for subscribers before it [closes](Self::close) the publisher: from now on, or from
+    /// when the last datagram is sent, if that is later.
+    pub fn wait_at_end(&self, time: Duration) {
+        self.shared.core().machine.wait_at_end(self.shared.clock.now(), time.into());
+    }
+
+    /// Returns how much of that time is left. Time in which this process does not run does not count.
+    #[must_use]
+    pub fn left_at_end(&self) -> Duration {
+        self.shared.core().machine.left_at_end(self.shared.clock.now()).into()
     }
 
     /// Waits until all subscribers have everything, for at most `timeout`, without ending the stream.
@@ -154,30 +164,6 @@ impl Publisher {
     pub(crate) const fn set_on_drop(&mut self, on_drop: OnDrop) {
         self.on_drop = on_drop;
     }
-
-    /// Repeats the end of the stream: best-effort subscribers, which request no repairs, learn of it only by this.
-    fn repeat_the_end(&self) {
-        for _ in 0..END_REPEATS {
-            std::thread::sleep(end_interval(&self.shared.core().machine));
-            self.end();
-        }
-    }
-}
-
-/// Returns whether all subscribers have everything that was published and, after the end of the stream, know that it
-/// has ended.
-pub(crate) fn is_complete(machine: &crate::PublisherMachine) -> bool {
-    machine.is_sent() && machine.behind().next().is_none()
-}
-
-/// Returns the time between two repetitions of the end.
-pub(crate) fn end_interval(machine: &crate::PublisherMachine) -> Duration {
-    if machine.config().flow == FlowControl::OneWay { ONE_WAY_END_INTERVAL } else { END_INTERVAL }
-}
-
-/// Returns whether the applications of all subscribers have read everything.
-pub(crate) fn is_read(machine: &crate::PublisherMachine) -> bool {
-    machine.audience().unread == 0
 }
 
 impl Drop for Publisher {
@@ -203,6 +189,17 @@ impl Drop for Publisher {
 }
 
 impl Shared {
+    /// Ends the stream, and waits until the machine has finished.
+    fn finish(&self, timeout: Duration) {
+        let mut core = self.core();
+        core.machine.finish(self.clock.now(), timeout.into());
+        while !core.machine.is_over(self.clock.now()) {
+            self.send(&mut core);
+            let sleep = self.clock.until(core.machine.next_deadline()).min(LISTEN_INTERVAL);
+            core = self.progress.wait(core, sleep);
+        }
+    }
+
     /// Sends everything accepted and waits until all subscribers have it: for the time that the rate takes to send it,
     /// and in addition for at most the drop timeout.
     pub(super) fn drain(&self) {
@@ -215,7 +212,7 @@ impl Shared {
             self.send(&mut core);
             self.drop_timeout.saturating_add(time_to_send(&core.machine))
         };
-        self.wait_until(timeout, is_complete);
+        self.wait_until(timeout, crate::PublisherMachine::is_complete);
     }
 
     /// Ends the threads.

@@ -4,11 +4,12 @@ mod acknowledgements;
 mod builder;
 mod closing;
 mod endpoint;
+mod progress;
 mod shared;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -18,9 +19,8 @@ pub use builder::PublisherBuilder;
 pub(super) use builder::any_address;
 pub use closing::Closing;
 pub(super) use closing::OnDrop;
-#[cfg(feature = "tokio")]
-pub(super) use closing::{END_REPEATS, READ_TIMEOUT, end_interval, is_complete, is_read};
 pub(super) use endpoint::Endpoint;
+pub use progress::PublisherProgress;
 
 use super::clock::{self, Clock};
 use super::discovery::Announcement;
@@ -28,20 +28,19 @@ use super::error::StreamError;
 use super::health::{HostStatus, PathChange};
 use super::snapshot::{Snapshot, SnapshotServer};
 use super::transmit::{EndpointSocket, PublisherSockets};
-use super::unicast::{UnicastSocket, control_socket};
+use super::unicast::UnicastSockets;
 use crate::ClockTime;
 use crate::publisher::{
     Audience, PublisherConfig, PublisherEvent, PublisherRate, PublisherStatistics, Refusal, Standing,
 };
 use crate::seal::Keys;
 use crate::sign::Signer;
-use crate::wire::{Incarnation, MessageKey, MessageNumber, StreamId, SubscriberId};
+use crate::wire::{Incarnation, MessageKey, MessageNumber, ServedHistory, StreamId, SubscriberId};
+use progress::Progress;
 use shared::{Core, Shared};
 
 /// Queued datagrams are sent once there are this many.
 const SEND_THRESHOLD: u64 = 256;
-/// Enough for the statuses of thousands of subscribers at once, in bytes.
-const FEEDBACK_BUFFER: usize = 4 << 20;
 
 /// Publishes a stream of messages reliably, with pacing and flow control.
 ///
@@ -75,6 +74,19 @@ pub struct Publisher {
     clock_behind: Option<Duration>,
 }
 
+/// Shows subscribers that the publisher serves the history of its stream, until it is dropped.
+#[derive(Debug)]
+#[must_use = "dropping it hides the history"]
+pub(in crate::driver) struct ShownHistory(Weak<Shared>);
+
+impl Drop for ShownHistory {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.core().machine.serve_history(None);
+        }
+    }
+}
+
 impl Publisher {
     /// Publishes to this group, with default settings.
     ///
@@ -89,7 +101,15 @@ impl Publisher {
         PublisherBuilder::new()
     }
 
-    fn new(mut builder: PublisherBuilder) -> Result<Self, StreamError> {
+    fn new(builder: PublisherBuilder) -> Result<Self, StreamError> {
+        Ok(Self::prepared(builder, |_, _| Ok(()))?.0)
+    }
+
+    /// Returns a publisher, and what `prepare` returned, which is called when the sockets are open, before anything is sent.
+    pub(in crate::driver) fn prepared<T>(
+        mut builder: PublisherBuilder,
+        prepare: impl FnOnce(&mut crate::PublisherMachine, ClockTime) -> Result<T, StreamError>,
+    ) -> Result<(Self, T), StreamError> {
         builder.check()?;
         let endpoints = builder.endpoints()?;
         let first = endpoints.first().cloned().ok_or(StreamError::NoDestination)?;
@@ -122,14 +142,15 @@ impl Publisher {
         let paths = u8::try_from(endpoints.len()).unwrap_or(u8::MAX);
         let announcement = builder.name.map(|name| Announcement::new(name, &endpoints));
         let config = PublisherConfig { datagram, paths, rate, unix_offset, seed, ..builder.config };
-        let control = control_socket(family, FEEDBACK_BUFFER).map_err(StreamError::Control)?;
-        let machine = crate::PublisherMachine::new(config, clock.now())?;
+        let unicast = UnicastSockets::open(family).map_err(StreamError::Control)?;
+        let mut machine = crate::PublisherMachine::new(config, clock.now())?;
+        let prepared = prepare(&mut machine, clock.now())?;
         let shared = Arc::new(Shared {
             clock,
-            sockets: PublisherSockets::new(sockets, family, discovery, UnicastSocket::new(control)),
+            sockets: PublisherSockets::new(sockets, family, discovery, unicast),
             announcement: Mutex::new(announcement),
             core: Mutex::new(Core::new(machine, &endpoints)),
-            progress: Condvar::new(),
+            progress: Progress::default(),
             timer: Condvar::new(),
             drop_timeout: builder.drop_timeout,
             is_settled: AtomicBool::new(false),
@@ -149,7 +170,7 @@ impl Publisher {
             publisher.spawn("mcast-stream-listen", move |shared| shared.listen(endpoint))?;
         }
         publisher.spawn("mcast-stream-time", Shared::run_timer)?;
-        Ok(publisher)
+        Ok((publisher, prepared))
     }
 
     fn spawn(&mut self, name: &str, work: impl FnOnce(&Shared) + Send + 'static) -> Result<(), StreamError> {
@@ -195,18 +216,22 @@ impl Publisher {
     }
 
     /// Runs `work` without waiting, not even for the lock, which a sending thread may hold while the system's queue is
-    /// full. The publisher's own thread then sends. `None`: the lock was taken, and nothing was done.
+    /// full. The publisher's own thread does what is due then. `None`: the lock was taken, and nothing was done.
     #[cfg(feature = "tokio")]
     pub(crate) fn post<T>(
         &self,
         work: impl FnOnce(&mut crate::PublisherMachine, ClockTime) -> T,
     ) -> Option<T> {
         let mut core = self.shared.try_core()?;
-        let now = self.shared.clock.now();
-        let done = work(&mut core.machine, now);
-        core.machine.flush(now);
+        let done = work(&mut core.machine, self.shared.clock.now());
         self.shared.wake_timer(&core);
         Some(done)
+    }
+
+    /// Returns a future that is ready at the first progress after this call.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn next_progress(&self) -> impl Future<Output = ()> + '_ {
+        self.shared.progress.next()
     }
 
     /// Publishes a message that may share a datagram with later ones: it is sent with the next [`flush`](Self::flush),
@@ -254,9 +279,33 @@ impl Publisher {
         }
     }
 
-    /// Waits for feedback of a subscriber, which may have made room, for at most `timeout`.
-    pub fn wait_for_room(&self, timeout: Duration) {
-        drop(self.shared.progress.wait_timeout(self.shared.core(), timeout));
+    /// Returns how far the publisher is, for [`wait_for_room`](Self::wait_for_room).
+    #[must_use]
+    pub fn progress(&self) -> PublisherProgress {
+        self.shared.progress.now()
+    }
+
+    /// Waits until something has happened since `since` that may have made room, for at most `timeout`: feedback of a
+    /// subscriber, sending, or an eviction. Take `since` before the attempt that was refused: nothing that happens after it is
+    /// missed.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use mcast_stream::{Publisher, StreamError};
+    /// # fn queue(publisher: &Publisher) -> Result<(), StreamError> {
+    /// loop {
+    ///     let progress = publisher.progress();
+    ///     match publisher.try_queue(b"hello") {
+    ///         Err(StreamError::Refused(refusal)) if refusal.is_temporary() => {
+    ///             publisher.wait_for_room(progress, Duration::from_secs(1));
+    ///         }
+    ///         result => return result.map(drop),
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn wait_for_room(&self, since: PublisherProgress, timeout: Duration) {
+        drop(self.shared.progress.wait_since(self.shared.core(), since, timeout));
     }
 
     /// Publishes a message with a key like [`queue`](Self::queue). Subscribers with
@@ -314,6 +363,14 @@ impl Publisher {
     /// Sends the queued messages.
     pub fn flush(&self) {
         self.flush_now(&mut self.shared.core());
+    }
+
+    /// Returns the number before which all subscribers that the publisher waits for have everything, if it is known, and the
+    /// one before which messages are acknowledged as required, or given up, if that is required.
+    pub(in crate::driver) fn confirmed(&self) -> (Option<MessageNumber>, Option<MessageNumber>) {
+        let mut core = self.shared.core();
+        let settled = core.machine.ack_progress().map(|progress| progress.settled);
+        (core.machine.confirmed(), settled)
     }
 
     /// Returns the next event, the oldest first.
@@ -468,6 +525,13 @@ impl Publisher {
         self.labels.clone()
     }
 
+    /// Shows subscribers that the history of the stream is served on this TCP port at the publisher's address, or with 0 where
+    /// it is announced, until the guard is dropped.
+    pub(in crate::driver) fn show_history(&self, port: u16) -> ShownHistory {
+        self.shared.core().machine.serve_history(Some(ServedHistory { port }));
+        ShownHistory(Arc::downgrade(&self.shared))
+    }
+
     /// Seals with the greatest epoch of these from now on.
     pub fn set_keys(&self, keys: Keys) {
         let now = self.shared.clock.now();
@@ -531,12 +595,8 @@ impl Publisher {
         if self.shared.send(&mut core) > 0 {
             return Ok(core);
         }
-        let wait = Duration::from_millis(10);
-        Ok(self
-            .shared
-            .progress
-            .wait_timeout(core, wait)
-            .map_or_else(|error| error.into_inner().0, |(core, _)| core))
+        // Whatever else may make room, the publisher's own thread sees in this time.
+        Ok(self.shared.progress.wait(core, Duration::from_millis(10)))
     }
 
     fn flush_now(&self, core: &mut Core) {
@@ -607,6 +667,116 @@ mod tests {
             assert!(publisher.wait_complete(Duration::from_secs(5)).await, "the publisher's thread sends it");
         });
         assert_eq!(publisher.statistics().datagrams, 1);
+    }
+
+    #[cfg(feature = "tokio")]
+    fn wait_beside_an_open_datagram() {
+        let publisher = Publisher::builder()
+            .to("239.7.7.7%lo:7000".parse().unwrap())
+            .configure(|config| config.linger = crate::Nanos::from_secs(100))
+            .build()
+            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let publisher = crate::tokio::Publisher::new(publisher);
+        publisher.try_queue(b"a message that waits for others").unwrap();
+        let looks = std::cell::Cell::new(0);
+        runtime.block_on(async {
+            let look = |_: &crate::PublisherMachine| {
+                looks.set(looks.get() + 1);
+                false
+            };
+            assert!(!publisher.until(Duration::from_millis(300), look).await);
+            assert_eq!(publisher.statistics().datagrams, 0, "whoever waits sends nothing");
+            // Once in 500 µs would be 600 times.
+            assert!((1..100).contains(&looks.get()), "looked {} times", looks.get());
+            assert!(publisher.wait_complete(Duration::from_secs(5)).await);
+        });
+        assert_eq!(publisher.statistics().datagrams, 1);
+    }
+
+    #[cfg(feature = "tokio")]
+    #[test]
+    fn a_waiting_task_is_woken_by_progress_and_ends_no_batch() {
+        let lab = Lab::new().unwrap();
+        lab.host("alone").unwrap().run(wait_beside_an_open_datagram).unwrap();
+    }
+
+    fn progress_before_the_wait() {
+        let publisher = publisher();
+        let since = publisher.progress();
+        publisher.publish(b"hello").unwrap();
+        let began = Instant::now();
+        publisher.wait_for_room(since, Duration::from_secs(20));
+        assert!(began.elapsed() < Duration::from_secs(10), "the progress was missed");
+    }
+
+    #[test]
+    fn progress_between_an_attempt_and_the_wait_is_not_missed() {
+        let lab = Lab::new().unwrap();
+        lab.host("alone").unwrap().run(progress_before_the_wait).unwrap();
+    }
+
+    fn panic_with_the_lock() {
+        let publisher = publisher();
+        publisher.publish(b"before").unwrap();
+        let shared = Arc::clone(&publisher.shared);
+        let panics = move || {
+            let _core = shared.core();
+            std::panic::resume_unwind(Box::new("within the machine"));
+        };
+        assert!(std::thread::spawn(panics).join().is_err());
+        let refused = publisher.publish(b"after").unwrap_err();
+        assert!(matches!(refused, StreamError::Refused(Refusal::Internal)), "{refused}");
+        let began = Instant::now();
+        assert!(!publisher.wait_for(1, Duration::from_secs(20)));
+        drop(publisher);
+        assert!(began.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn after_a_panic_nothing_more_is_published() {
+        let lab = Lab::new().unwrap();
+        lab.host("alone").unwrap().run(panic_with_the_lock).unwrap();
+    }
+
+    /// A NAK from an unproven address.
+    fn nak(publisher: &Publisher) -> Vec<u8> {
+        use crate::wire::{AddressToken, DatagramWriter, Header, Kind, NakWriter, Sequence};
+        let mut bytes = vec![0; 1_500];
+        let header = Header::new(Kind::Nak, publisher.stream(), publisher.incarnation(), 1);
+        let mut writer = DatagramWriter::new(&mut bytes, &header).unwrap();
+        writer.subscriber(SubscriberId(5)).unwrap();
+        let mut list = NakWriter::new();
+        assert!(list.add(Sequence(1), 1));
+        list.write_nak(AddressToken::NONE, &mut writer).unwrap();
+        let length = writer.finish();
+        bytes.truncate(length);
+        bytes
+    }
+
+    fn flood_a_path() {
+        let builder = Publisher::builder().to("239.7.7.7%lo:7000".parse().unwrap());
+        let publisher = builder.to("239.7.7.8%lo:7001".parse().unwrap()).build().unwrap();
+        let nak = nak(&publisher);
+        let mut core = publisher.shared.core();
+        let stranger = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let feedback_port = |endpoint: usize| {
+            let sender = &publisher.shared.sockets.all[endpoint].sender;
+            sender.local_address(Family::V4).unwrap().port()
+        };
+        for (endpoint, count, datagram) in [(0, 200, b"garbage".to_vec()), (1, 1, nak)] {
+            let to = ("127.0.0.1", feedback_port(endpoint));
+            (0..count).for_each(|_| _ = stranger.send_to(&datagram, to).unwrap());
+        }
+        publisher.shared.receive_feedback(&mut core);
+        assert_eq!(core.machine.statistics().unproven, 1, "{:?}", core.machine.statistics());
+        assert!(core.machine.statistics().foreign > 0);
+    }
+
+    #[test]
+    fn a_flooded_path_does_not_delay_the_feedback_on_another() {
+        let lab = Lab::new().unwrap();
+        lab.host("alone").unwrap().run(flood_a_path).unwrap();
     }
 
     #[cfg(feature = "tokio")]

@@ -3,7 +3,7 @@
 #[cfg(feature = "tokio")]
 use std::sync::TryLockError;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, LockResult, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::ClockTime;
@@ -11,6 +11,7 @@ use crate::driver::clock::Clock;
 use crate::driver::discovery::Announcement;
 use crate::driver::health::PathHealth;
 use crate::driver::publisher::Endpoint;
+use crate::driver::publisher::progress::Progress;
 use crate::driver::repairs::Repairs;
 use crate::driver::transmit::PublisherSockets;
 use crate::publisher::Transmit;
@@ -30,8 +31,8 @@ pub(super) struct Shared {
     pub(super) sockets: PublisherSockets,
     pub(super) core: Mutex<Core>,
     pub(super) announcement: Mutex<Option<Announcement>>,
-    /// Notified when feedback may have made room.
-    pub(super) progress: Condvar,
+    /// Advanced by feedback and by what the timers do.
+    pub(super) progress: Progress,
     /// Notified when the next deadline is earlier than the one that the timer thread sleeps until.
     pub(super) timer: Condvar,
     /// How long dropping the publisher waits, in addition to the time that the rate takes.
@@ -49,6 +50,10 @@ pub(super) struct Core {
     pub(super) health: PathHealth,
     /// Feedback is handled when this number of data datagrams has been sent.
     feedback_due: u64,
+    /// The events of the machine when that was last looked at.
+    events: u64,
+    /// The endpoint whose feedback is handled first.
+    first_endpoint: usize,
     repairs: Repairs,
     buffer: Box<[u8]>,
 }
@@ -58,13 +63,31 @@ impl Core {
         let buffer = vec![0; MAX_FEEDBACK].into_boxed_slice();
         let repairs = Repairs::default();
         let health = PathHealth::new(endpoints.iter().map(|each| (!each.is_group()).then_some(each.address)));
-        Self { machine, sleeps_until: ClockTime(0), health, feedback_due: FEEDBACK_EVERY, repairs, buffer }
+        Self {
+            machine,
+            sleeps_until: ClockTime(0),
+            health,
+            feedback_due: FEEDBACK_EVERY,
+            events: 0,
+            first_endpoint: 0,
+            repairs,
+            buffer,
+        }
     }
+}
+
+/// Returns the core, whose machine is halted if a thread has panicked with the lock.
+pub(super) fn usable<'c>(core: LockResult<MutexGuard<'c, Core>>) -> MutexGuard<'c, Core> {
+    core.unwrap_or_else(|poisoned| {
+        let mut core = poisoned.into_inner();
+        core.machine.halt();
+        core
+    })
 }
 
 impl Shared {
     pub(super) fn core(&self) -> MutexGuard<'_, Core> {
-        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+        usable(self.core.lock())
     }
 
     /// Locks the core, unless another thread has it.
@@ -72,7 +95,7 @@ impl Shared {
     pub(super) fn try_core(&self) -> Option<MutexGuard<'_, Core>> {
         match self.core.try_lock() {
             Ok(core) => Some(core),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::Poisoned(poisoned)) => Some(usable(Err(poisoned))),
             Err(TryLockError::WouldBlock) => None,
         }
     }
@@ -89,10 +112,12 @@ impl Shared {
     /// A thread that sends much holds the lock for long. It therefore handles feedback itself meanwhile; otherwise
     /// repairs would wait until everything is sent.
     pub(super) fn send(&self, core: &mut Core) -> u64 {
-        let before = core.machine.statistics().datagrams;
+        let before = core.machine.datagrams_sent();
+        let mut has_sent = false;
         while let Some(transmit) = core.machine.poll(self.clock.now()) {
             self.send_one(core, transmit);
-            let sent = core.machine.statistics().datagrams;
+            has_sent = true;
+            let sent = core.machine.datagrams_sent();
             if sent >= core.feedback_due {
                 core.feedback_due = sent + FEEDBACK_EVERY;
                 self.receive_feedback(core);
@@ -100,7 +125,12 @@ impl Shared {
         }
         self.send_repairs(core);
         self.wake_timer(core);
-        core.machine.statistics().datagrams - before
+        // An eviction makes room, too.
+        let events = core.machine.events_pushed();
+        if std::mem::replace(&mut core.events, events) != events || has_sent {
+            self.progress.advance(core);
+        }
+        core.machine.datagrams_sent() - before
     }
 
     /// Sends one item; repairs are collected and sent together.
@@ -117,7 +147,7 @@ impl Shared {
             }
             Transmit::Control(control) => {
                 self.send_repairs(core);
-                self.sockets.send_control(&control, &mut core.health);
+                self.sockets.send_control(&mut core.machine, &control, &mut core.health);
                 core.machine.reuse(control);
             }
         }
@@ -127,22 +157,32 @@ impl Shared {
         self.sockets.send_repairs(&mut core.machine, &mut core.repairs, &mut core.health);
     }
 
-    /// Handles the feedback that has arrived; returns whether there was any.
-    fn receive_feedback(&self, core: &mut Core) -> bool {
+    /// Handles the feedback that has arrived; returns whether there was any. Each endpoint has its share and takes its turn
+    /// as the first one, so that one that is flooded does not delay the others.
+    pub(super) fn receive_feedback(&self, core: &mut Core) -> bool {
+        let endpoints = self.sockets.all.len();
+        let share = FEEDBACK_BATCH.div_ceil(endpoints.max(1));
+        core.first_endpoint = (core.first_endpoint + 1) % endpoints.max(1);
         let mut received = 0;
-        for (endpoint, socket) in self.sockets.all.iter().enumerate() {
-            while received < FEEDBACK_BATCH {
-                let answer = socket.sender.recv_answer(self.sockets.family, &mut core.buffer, Duration::ZERO);
-                let Ok(Some(answer)) = answer else { break };
-                core.health.note_feedback(endpoint);
-                core.machine.handle(self.clock.now(), answer.source, answer.payload);
-                received += 1;
-            }
+        for endpoint in (core.first_endpoint..endpoints).chain(0..core.first_endpoint) {
+            received += self.receive_from(core, endpoint, share);
         }
         if received > 0 {
-            self.progress.notify_all();
+            self.progress.advance(core);
         }
         received > 0
+    }
+
+    /// Handles at most this many datagrams of an endpoint; returns how many there were.
+    fn receive_from(&self, core: &mut Core, endpoint: usize, most: usize) -> usize {
+        let Some(socket) = self.sockets.all.get(endpoint) else { return 0 };
+        for received in 0..most {
+            let answer = socket.sender.recv_answer(self.sockets.family, &mut core.buffer, Duration::ZERO);
+            let Ok(Some(answer)) = answer else { return received };
+            core.health.note_feedback(endpoint);
+            core.machine.handle(self.clock.now(), answer.source, answer.payload);
+        }
+        most
     }
 
     /// Handles the feedback on one of the sockets while no thread is sending.
@@ -185,12 +225,14 @@ impl Shared {
             let sleep = self.clock.until(deadline).max(Duration::from_micros(50)).min(Duration::from_secs(1));
             core.sleeps_until = self.clock.now() + sleep.into();
             let woken = self.timer.wait_timeout(core, sleep);
-            core = woken.map_or_else(|error| error.into_inner().0, |(core, _)| core);
+            core =
+                usable(woken.map(|(core, _)| core).map_err(|error| PoisonError::new(error.into_inner().0)));
             core.sleeps_until = ClockTime(0);
         }
     }
 
-    /// Waits until `done` returns `true`, for at most `timeout`; returns whether it did.
+    /// Waits until `done` returns `true`, for at most `timeout`; returns whether it did. A publisher that has failed
+    /// makes no progress.
     pub(super) fn wait_until(
         &self,
         timeout: Duration,
@@ -204,11 +246,10 @@ impl Shared {
             }
             let left = deadline
                 .map_or(LISTEN_INTERVAL, |deadline| deadline.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
+            if left.is_zero() || core.machine.is_halted() {
                 return false;
             }
-            let waited = self.progress.wait_timeout(core, left.min(LISTEN_INTERVAL));
-            core = waited.map_or_else(|error| error.into_inner().0, |(core, _)| core);
+            core = self.progress.wait(core, left.min(LISTEN_INTERVAL));
         }
     }
 }

@@ -19,13 +19,11 @@ use super::clock::Clock;
 use super::error::StreamError;
 use super::history::HistorySubscription;
 use super::present_index;
-use super::unicast::control_socket;
+use super::unicast::{control_socket, send_aside};
 use crate::Target;
 use crate::seal::Keys;
 use crate::sign::PinnedKeys;
-use crate::subscriber::{
-    Item, PathStatistics, Position, Step, SubscriberConfig, SubscriberEvent, SubscriberStatistics,
-};
+use crate::subscriber::{Item, PathStatistics, Position, Step, SubscriberConfig, SubscriberStatistics};
 use crate::sys;
 use crate::wire::{Acknowledgement, Header, MessageNumber, Origin, StreamId};
 use crate::{ClockTime, Nanos};
@@ -110,6 +108,8 @@ pub struct Subscriber {
     is_caller_busy: bool,
     /// Whether the caller stops, so that nothing more is received.
     is_abandoned: bool,
+    /// Whether it leaves because of an error.
+    has_failed: bool,
     /// The history, if one is used.
     history: Option<Box<HistorySubscription>>,
     /// Whether messages of the history are delivered, or the live stream waits for them.
@@ -180,7 +180,6 @@ impl Subscriber {
         let socket_buffer = receiver.receive_buffer() / usize::from(paths.count().max(1));
         config.socket_buffer = config.socket_buffer.min(socket_buffer.max(MIN_SOCKET_BUFFER));
         let control = control_socket(family, receive_buffer).map_err(StreamError::Control)?;
-        control.set_nonblocking(true).map_err(StreamError::Control)?;
         let clock = Clock::new();
         config.unix_offset = clock.unix_offset();
         let now = clock.now();
@@ -189,6 +188,7 @@ impl Subscriber {
             let longest = config.longest_message;
             Box::new(HistorySubscription::new(history, history_servers, interface, longest, now))
         };
+        config.has_history = history.is_some();
         let history = history.map(with_history);
         Ok(Self {
             now,
@@ -221,6 +221,7 @@ impl Subscriber {
             woken: false,
             is_caller_busy: false,
             is_abandoned: false,
+            has_failed: false,
         })
     }
 
@@ -574,6 +575,9 @@ impl Subscriber {
     fn history_step(&mut self) -> Result<Option<Step>, StreamError> {
         let stream = self.core.as_ref().map(crate::SubscriberMachine::stream).or(self.stream);
         let Some(history) = &mut self.history else { return Ok(None) };
+        if let Some(core) = &self.core {
+            history.note_publisher(core);
+        }
         history.exchange(self.now, stream, &self.config.keys)?;
         if self.is_caller_busy {
             return Ok(None);
@@ -581,13 +585,12 @@ impl Subscriber {
         let event = self.others.event().or_else(|| history.event());
         let event = event.or_else(|| self.selector.event().filter(|_| self.core.is_none()));
         let step = event.map(Step::of_event).or_else(|| history.machine.next(self.now));
-        if let (Some(SubscriberEvent::Lost { end, .. }), Some(core), Some(position)) =
-            (step.as_ref().and_then(Step::event), &mut self.core, history.machine.position())
-        {
-            core.withdraw_before(Position::new(position.incarnation, end));
+        if let Some(core) = &mut self.core {
+            core.join_history(self.now, history.machine.account());
         }
         self.since_live += 1;
         self.is_joining = step.is_some() || !history.machine.is_live();
+        history.rest_if_live();
         Ok(step)
     }
 
@@ -647,6 +650,12 @@ impl Subscriber {
         if let Some(history) = &mut self.history {
             history.machine.abandon();
         }
+    }
+
+    /// Reports to the publisher, when it is dropped, that this subscriber ends because of an error: what it was given may not
+    /// have been processed. The publisher then does not count it as one that has everything.
+    pub const fn fail(&mut self) {
+        self.has_failed = true;
     }
 
     /// Returns the size of the longest datagram that the publisher sends in bytes, once it is known.
@@ -723,7 +732,7 @@ impl Subscriber {
         };
         let step = core.step(self.now, lent)?;
         let (Some(history), Some(event)) = (&mut self.history, step.event()) else { return Some(step) };
-        let step = history.pass(self.now, core, event).map(Step::of_event);
+        let step = history.machine.pass(self.now, core, event).map(Step::of_event);
         self.is_joining = !history.machine.is_live();
         step
     }
@@ -799,15 +808,16 @@ impl Subscriber {
     fn send_control(&mut self) {
         let Some(core) = &mut self.core else { return };
         if let Some(history) = &self.history {
-            // Messages that the live stream has delivered wait there.
-            let position = history.machine.position().unwrap_or(Position::START);
-            core.set_handed(self.now, (!history.machine.is_live()).then_some(position));
+            core.join_history(self.now, history.machine.account());
         }
         while let Some(control) = core.poll(self.now) {
-            if let Target::Address(address) = control.to {
-                // The state machine repeats what gets lost.
-                let _ = self.control.send_to(control.bytes(), address);
-            }
+            let is_sent = match control.to {
+                Target::Address(address) => self.control.send_to(control.bytes(), address).is_ok(),
+                Target::Aside(address) => send_aside(&self.control, address, control.bytes()),
+                Target::Group | Target::Discovery => false,
+            };
+            // The state machine repeats what gets lost.
+            core.on_not_sent(u64::from(!is_sent));
             core.reuse(control);
         }
     }
@@ -815,10 +825,16 @@ impl Subscriber {
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
-        if let Some(core) = &mut self.core {
-            core.leave(self.clock.now());
-        }
         self.now = self.clock.now();
+        if let Some(core) = &mut self.core {
+            if let Some(history) = &self.history {
+                core.join_history(self.now, history.machine.account());
+            }
+            match self.has_failed {
+                true => core.fail(self.now),
+                false => core.leave(self.now),
+            }
+        }
         self.send_control();
     }
 }

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod borrow;
+mod change;
 mod filter;
 mod mld;
 mod namespace;
@@ -20,6 +21,8 @@ use std::time::Duration;
 use crate::{Holder, Holding, JoinedSocket, Process, SocketHolder, Visibility};
 use accounts::Accounts;
 use borrow::{Lender, Mark};
+pub use change::change;
+pub(crate) use change::{GroupRequest, GroupSourceRequest};
 pub use notices::Notices;
 pub use options::socket_options;
 use socket::BorrowedSocket;

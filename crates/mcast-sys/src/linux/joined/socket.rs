@@ -1,4 +1,4 @@
-//! A borrowed socket and its memberships. It belongs to another process, so no option is set on it.
+//! A borrowed socket and its memberships. It belongs to another process, and only `change` sets options on it.
 
 use std::io;
 use std::mem::size_of_val;

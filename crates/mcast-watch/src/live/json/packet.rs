@@ -26,7 +26,7 @@ record! {
         interface: &'a str,
     ) {
         let (ip, udp) = (packet.ip_layer(), packet.udp());
-        let ethernet = packet.ethernet.as_ref();
+        let hardware = packet.hardware_addresses();
     }
 
     /// A packet: `schemas/packet.json` of the crate `mcast-cli`.
@@ -42,8 +42,8 @@ record! {
         length: Option<usize> = udp.map(|udp| usize::from(udp.length).saturating_sub(Udp::HEADER_LENGTH)),
         frame_length: usize = frame.original_length,
         captured_length: usize = frame.bytes.len(),
-        ethernet_source: Option<String> = ethernet.map(|ethernet| ethernet.source.to_string()),
-        ethernet_destination: Option<String> = ethernet.map(|ethernet| ethernet.destination.to_string()),
+        ethernet_source: Option<String> = hardware.map(|(_, source)| source.to_string()),
+        ethernet_destination: Option<String> = hardware.map(|(destination, _)| destination.to_string()),
         vlans: Vec<u16> = packet.vlans().map(|vlan| vlan.id).collect(),
         source: Option<IpAddr> = ip.map(|ip| ip.source),
         source_port: Option<u16> = udp.map(|udp| udp.source_port),

@@ -1,6 +1,26 @@
 //! A disk and a kernel's page cache in memory: what is not synced may be lost in a crash, page by page and in any order,
 //! and so may be what happened to names. Writes may be short, fail, or find the disk full; a sync that fails has written
 //! some pages, and the kernel believes that it has written all of them.
+//!
+//! It panics if a thread panicked while it used the disk, or if a file that a test names does not exist.
+//!
+//! ```
+//! use mcast_disk::Disk;
+//! use mcast_log::{LogOptions, LogTime, Writer};
+//! use mcast_stream_proto::history::HistoryContent;
+//! use mcast_stream_proto::wire::{Incarnation, MessageNumber, StreamId};
+//!
+//! let disk = Disk::new(1);
+//! let open = || Writer::open_files(disk.files(), StreamId(7), "prices", Incarnation(1), LogOptions::default());
+//! let (mut log, _) = open()?;
+//! log.append(LogTime(1), &[HistoryContent::Message { key: None, bytes: &b"EUR 1.08"[..] }])?;
+//! disk.crash();
+//! let (log, _) = open()?;
+//! assert_eq!(log.next_number(), MessageNumber(1));
+//! # Ok::<(), mcast_log::LogError>(())
+//! ```
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "a simulation fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -13,16 +33,21 @@ use mcast_log::{Files, Lock, LogFile};
 /// Smaller than on real systems, so that records span pages.
 const PAGE: usize = 256;
 
+/// A disk, and the kernel that writes to it.
 #[derive(Clone, Debug)]
-pub(crate) struct Disk(Arc<Mutex<State>>);
+pub struct Disk(Arc<Mutex<State>>);
 
 /// The probabilities of faults, per operation.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Faults {
-    pub(crate) short_write: f64,
-    pub(crate) write_error: f64,
-    pub(crate) sync_error: f64,
-    pub(crate) name_error: f64,
+pub struct Faults {
+    /// A write appends less than it was asked for.
+    pub short_write: f64,
+    /// A write, or the truncation of a file, fails.
+    pub write_error: f64,
+    /// A sync fails, and the kernel forgets what it has not written.
+    pub sync_error: f64,
+    /// A file cannot be created, renamed or removed.
+    pub name_error: f64,
 }
 
 #[derive(Debug)]
@@ -70,7 +95,9 @@ struct Locked {
 }
 
 impl Disk {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// Returns an empty disk without faults.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(State {
             dice: Dice::new(seed),
             names: BTreeMap::new(),
@@ -91,29 +118,34 @@ impl Disk {
     }
 
     /// Returns the files, as a process that lives until the next [`Disk::kill`] or [`Disk::crash`] has them.
-    pub(crate) fn files(&self) -> Arc<dyn Files> {
+    #[must_use]
+    pub fn files(&self) -> Arc<dyn Files> {
         Arc::new(Process { disk: self.clone(), process: self.state().process })
     }
 
-    pub(crate) fn set_faults(&self, faults: Faults) {
+    /// Sets the faults from now on.
+    pub fn set_faults(&self, faults: Faults) {
         self.state().faults = faults;
     }
 
-    pub(crate) fn set_free(&self, free: usize) {
+    /// Sets how many more bytes the disk takes.
+    pub fn set_free(&self, free: usize) {
         self.state().free = free;
     }
 
-    /// Lets the process die in the middle of an operation soon.
-    pub(crate) fn die_after(&self, operations: Option<u64>) {
+    /// Lets the process die in the middle of an operation, after as many others; `None`: not any more.
+    pub fn die_after(&self, operations: Option<u64>) {
         self.state().remaining = operations;
     }
 
-    pub(crate) fn is_dead(&self) -> bool {
+    /// Returns whether the process has died in an operation.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
         self.state().remaining == Some(0)
     }
 
     /// Ends the process. The kernel continues.
-    pub(crate) fn kill(&self) {
+    pub fn kill(&self) {
         let mut state = self.state();
         state.process += 1;
         state.locked = false;
@@ -121,7 +153,7 @@ impl Disk {
     }
 
     /// Cuts the power.
-    pub(crate) fn crash(&self) {
+    pub fn crash(&self) {
         self.kill();
         let mut state = self.state();
         let State { dice, files, changes, durable_names, .. } = &mut *state;
@@ -152,7 +184,7 @@ impl Disk {
     }
 
     /// Changes a byte of a file, in memory and on the disk.
-    pub(crate) fn damage(&self, name: &str, at: usize, change: u8) {
+    pub fn damage(&self, name: &str, at: usize, change: u8) {
         let mut state = self.state();
         let file = state.names[name];
         state.files[file].cached[at] ^= change;
@@ -162,13 +194,15 @@ impl Disk {
     }
 
     /// Removes a file from the disk.
-    pub(crate) fn lose(&self, name: &str) {
+    pub fn lose(&self, name: &str) {
         let mut state = self.state();
         state.names.remove(name);
         state.durable_names.remove(name);
     }
 
-    pub(crate) fn lengths(&self) -> BTreeMap<String, usize> {
+    /// Returns the files and their lengths.
+    #[must_use]
+    pub fn lengths(&self) -> BTreeMap<String, usize> {
         let state = self.state();
         state.names.iter().map(|(name, file)| (name.clone(), state.files[*file].cached.len())).collect()
     }

@@ -1,0 +1,127 @@
+//! What a subscriber delivers and reports, held against what was published.
+
+use mcast_stream_proto::subscriber::{Cause, Message, SubscriberEvent};
+
+use crate::plan::Begin;
+
+/// Returns the message with this number.
+pub(crate) fn content(number: u64, length: usize) -> Vec<u8> {
+    let mut bytes = format!("{number:08} ").into_bytes();
+    bytes.resize(length.max(9), b'a' + (number % 26) as u8);
+    bytes
+}
+
+/// The account of a subscriber, over all its processes.
+#[derive(Debug)]
+pub(crate) struct Audit {
+    begin: Begin,
+    length: usize,
+    /// The number of the next message.
+    pub(crate) cursor: Option<u64>,
+    /// The first number that was accounted for.
+    pub(crate) first: Option<u64>,
+    pub(crate) delivered: u64,
+    /// Reported losses: first, end, cause, and when.
+    pub(crate) lost: Vec<(u64, u64, Cause, u64)>,
+    pub(crate) unknown: u64,
+    /// When a history was reported as failed.
+    pub(crate) history_failed: Vec<u64>,
+    /// The number of messages that the end of the stream reported.
+    pub(crate) ended: Option<u64>,
+    /// When it delivered each message.
+    pub(crate) delivered_at: Vec<(u64, u64)>,
+    pub(crate) violations: Vec<String>,
+}
+
+impl Audit {
+    pub(crate) fn new(begin: Begin, length: usize) -> Self {
+        Self {
+            begin,
+            length,
+            cursor: None,
+            first: None,
+            delivered: 0,
+            lost: Vec::new(),
+            unknown: 0,
+            history_failed: Vec::new(),
+            ended: None,
+            delivered_at: Vec::new(),
+            violations: Vec::new(),
+        }
+    }
+
+    /// Another process of the subscriber, which does not continue where the last one was.
+    pub(crate) fn start_again(&mut self, begin: Begin) {
+        (self.begin, self.cursor, self.first) = (begin, None, None);
+    }
+
+    pub(crate) fn message(&mut self, now: u64, message: &Message<'_>) {
+        let number = message.number.0;
+        self.account(now, number, number + 1);
+        self.delivered += 1;
+        self.delivered_at.push((number, now));
+        if message.bytes != content(number, self.length) {
+            self.violations.push(format!("message {number} is not what was published"));
+        }
+    }
+
+    pub(crate) fn event(&mut self, now: u64, event: &SubscriberEvent) {
+        match *event {
+            SubscriberEvent::Joined { message, .. } if self.begin == Begin::Live => {
+                self.cursor.get_or_insert(message.0);
+            }
+            SubscriberEvent::Lost { first, end, cause } => {
+                self.lost.push((first.0, end.0, cause, now));
+                self.account(now, first.0, end.0);
+            }
+            SubscriberEvent::LostUnknown { .. } => self.unknown += 1,
+            SubscriberEvent::HistoryFailed { .. } => self.history_failed.push(now),
+            SubscriberEvent::Ended { messages } => {
+                self.ended = Some(messages);
+                if self.cursor.is_some_and(|cursor| cursor != messages) {
+                    self.violations.push(format!("it ended with {messages} at {:?}", self.cursor));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Accounts for the messages from a number to before another one.
+    fn account(&mut self, now: u64, first: u64, end: u64) {
+        match self.cursor {
+            Some(cursor) if cursor != first => {
+                self.violations.push(format!("{first} follows {cursor} at {now}"));
+            }
+            Some(_) => {}
+            None => self.check_start(first),
+        }
+        self.first.get_or_insert(first);
+        self.cursor = Some(end);
+    }
+
+    /// Whether it has reported that its start could not be honoured.
+    fn has_reported(&self) -> bool {
+        self.unknown > 0 || !self.history_failed.is_empty()
+    }
+
+    fn check_start(&mut self, first: u64) {
+        let is_right = match self.begin {
+            Begin::Live | Begin::Time(_) => true,
+            Begin::Oldest => first == 0,
+            Begin::Number(number) | Begin::Resume(number) => first == number,
+        };
+        if !is_right && !self.has_reported() {
+            self.violations
+                .push(format!("it starts {:?} with message {first}, and reports nothing", self.begin));
+        }
+    }
+
+    pub(crate) fn lost_messages(&self) -> u64 {
+        self.lost.iter().map(|(first, end, ..)| end - first).sum()
+    }
+
+    /// Whether nothing is lost or unknown.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.lost.is_empty() && !self.has_reported()
+    }
+}

@@ -1,0 +1,290 @@
+//! Whether the promises were kept.
+
+use mcast_stream_proto::publisher::Standing;
+
+use crate::audit::Audit;
+use crate::plan::{Begin, FeedFault, ReaderFault, SECOND, Traffic};
+use crate::world::World;
+
+/// A new message is sent this long after a restart at the latest.
+const RESTART_BOUND: u64 = 2 * SECOND;
+/// How long a message waits while strangers send what they like.
+const FLOOD_BOUND: u64 = 100_000_000;
+/// What a subscriber sends, besides a datagram for each that it receives.
+const FEEDBACK_PER_SECOND: u64 = 100;
+/// Outages of less than this in all are within the patience of a loss that is healed.
+const PATIENCE: u64 = 4 * SECOND;
+
+/// Returns what did not hold.
+pub(crate) fn judge(world: &World<'_>, is_interrupted: &[bool]) -> Vec<String> {
+    let mut violations = [&world.feed.violations[..], &world.violations].concat();
+    for (index, reader) in world.readers.iter().enumerate() {
+        let mut blame = |what: String| violations.push(format!("subscriber {index}: {what}"));
+        reader.audit.violations.iter().cloned().for_each(&mut blame);
+        let audit = &reader.audit;
+        let ends_regularly = world.feed.exit.as_ref().is_some_and(|exit| exit.has_ended_stream);
+        if let Some(exit) = reader.exit {
+            if exit.is_success && !audit.is_whole() && reader.lives == 1 {
+                blame(format!("status 0, and lost {:?}", audit.lost));
+            }
+            if audit.ended == Some(world.plan.feed.messages)
+                && audit.cursor.is_some_and(|cursor| cursor != world.plan.feed.messages)
+            {
+                blame(format!("it ended at {:?}", audit.cursor));
+            }
+        } else if is_interrupted[index] && ends_regularly && is_lossless(world, index) {
+            blame(format!("it did not end; it is at {:?}", audit.cursor));
+        }
+        if is_lossless(world, index) && !audit.is_whole() {
+            blame(format!(
+                "it lost {:?}, {} unknown, the history failed at {:?}, although the log has all",
+                audit.lost, audit.unknown, audit.history_failed
+            ));
+        }
+        if is_lossless(world, index)
+            && let Begin::Time(time) = reader.plan.begin
+            && reader.lives == 1
+            && is_clock_steady(world)
+        {
+            let first = world.feed.accepted_at.iter().position(|at| *at / 1_000_000 >= time / 1_000_000);
+            let first = first.map(|first| first as u64);
+            // What is older, and was not sent before it joined, comes as well.
+            let is_held_back = audit.first < first;
+            if first != audit.first && audit.first.is_some() && !is_held_back {
+                blame(format!("it starts with {:?}, the first of that time is {first:?}", audit.first));
+            }
+        }
+    }
+    for (index, reader) in world.readers.iter().enumerate() {
+        judge_delay(world, index, &mut violations);
+        let seconds = (world.now.saturating_sub(reader.plan.joins)) / SECOND + 1;
+        let most = reader.received + FEEDBACK_PER_SECOND * seconds;
+        if reader.feedback > most {
+            violations.push(format!(
+                "subscriber {index} sends {} datagrams, at most {most} are due",
+                reader.feedback
+            ));
+        }
+    }
+    judge_feed(world, &mut violations);
+    violations
+}
+
+/// What strangers send to a subscriber does not delay what it delivers.
+fn judge_delay(world: &World<'_>, index: usize, violations: &mut Vec<String>) {
+    let (plan, reader) = (&world.plan.readers[index], &world.readers[index]);
+    let floods = |fault: &ReaderFault| matches!(fault, ReaderFault::Probes(..));
+    let is_only_flooded = !plan.faults.is_empty() && plan.faults.iter().all(floods);
+    let is_slow =
+        plan.loss > 0.0 || plan.uses_history() || world.plan.feed.rate.is_some() || world.plan.feed.waits;
+    if !is_only_flooded || is_slow || !world.plan.feed.faults.is_empty() || world.plan.feed.acks.is_some() {
+        return;
+    }
+    let delay = |(number, at): &(u64, u64)| {
+        (at.saturating_sub(world.feed.accepted_at.get(*number as usize).copied().unwrap_or(*at)), *number)
+    };
+    if let Some((slowest, number)) = reader.audit.delivered_at.iter().map(delay).max()
+        && slowest > FLOOD_BOUND
+    {
+        violations.push(format!(
+            "subscriber {index} delivers message {number} {} ms late because of strangers",
+            slowest / 1_000_000
+        ));
+    }
+}
+
+fn is_clock_steady(world: &World<'_>) -> bool {
+    !world.plan.feed.faults.iter().any(|fault| matches!(fault, FeedFault::ClockJump { .. }))
+}
+
+fn length((from, to): (u64, u64)) -> u64 {
+    to - from
+}
+
+/// For how long the publisher does not serve.
+fn outage_of_feed(world: &World<'_>) -> u64 {
+    let outage = |fault: &FeedFault| match *fault {
+        FeedFault::Stall(span) | FeedFault::DiskFull(span) => length(span),
+        FeedFault::Kill { down, .. } => down + SECOND,
+        FeedFault::Rotate { dropped_after: Some(_), .. } => SECOND,
+        _ => 0,
+    };
+    world.plan.feed.faults.iter().map(outage).sum()
+}
+
+/// Whether a subscriber must get everything that it was promised: it uses the history, and the outages are shorter than its
+/// patience.
+fn is_lossless(world: &World<'_>, index: usize) -> bool {
+    let plan = &world.plan.readers[index];
+    // The time in which the process did not run counts for no patience.
+    let outage = |fault: &ReaderFault| match *fault {
+        ReaderFault::Cut(span)
+        | ReaderFault::Without(Traffic::Tcp | Traffic::Announcements | Traffic::Heartbeats, span) => {
+            length(span)
+        }
+        // Another process does not continue where a live one was.
+        ReaderFault::Kill { .. } => 60 * SECOND,
+        _ => 0,
+    };
+    let outages: u64 = plan.faults.iter().map(outage).sum();
+    let drops_keys = |fault: &FeedFault| matches!(fault, FeedFault::Rotate { dropped_after: Some(_), .. });
+    // What was published before it joined, and no log has, is not promised to a subscriber of the live stream.
+    // A publisher does not wait for a subscriber that has been silent for too long.
+    let is_left_behind = world.feed.exit.as_ref().is_some_and(|exit| {
+        world.readers[index].exit.is_none_or(|own| own.at > exit.at) && !is_reachable(world, index, exit.at)
+    });
+    plan.uses_history()
+        && !is_left_behind
+        && outages + outage_of_feed(world) < PATIENCE
+        && !world.plan.feed.faults.iter().any(drops_keys)
+        // The heartbeats of a sealed stream do not show where its history is.
+        && (plan.loss_of_announcements < 0.5 || !world.plan.feed.sealed)
+        && is_clock_steady(world)
+}
+
+fn judge_feed(world: &World<'_>, violations: &mut Vec<String>) {
+    let feed = &world.feed;
+    let plan = &world.plan.feed;
+    let blocks = plan.acks.is_some_and(|acks| acks.blocks);
+    let is_free = !plan.waits && !blocks;
+    let has = |is: fn(&FeedFault) -> bool| plan.faults.iter().any(is);
+    let is_slowed = has(|fault| matches!(fault, FeedFault::Stall(_) | FeedFault::DiskFull(_)));
+    let floods = has(|fault| matches!(fault, FeedFault::Probes(..)));
+    let restarts = has(|fault| {
+        matches!(fault, FeedFault::Kill { .. } | FeedFault::Rotate { dropped_after: Some(_), .. })
+    });
+    // A rate below that of the input delays messages more and more.
+    let is_fast = plan.rate.is_none_or(|rate| rate > 2 * (plan.length as u64 + 30) * SECOND / plan.interval);
+    let (slowest, number) = feed.slowest;
+    let (first_new, number_of_first) = feed.slowest_first;
+    if is_free && is_fast && restarts && !is_slowed && first_new > RESTART_BOUND {
+        violations.push(format!(
+            "message {number_of_first} is sent {} ms late after a restart",
+            first_new / 1_000_000
+        ));
+    }
+    let is_good = world
+        .plan
+        .readers
+        .iter()
+        .all(|reader| reader.faults.is_empty() && reader.loss + reader.loss_up == 0.0);
+    let is_only_flooded = is_good && floods && !restarts && !is_slowed && plan.rate.is_none();
+    if is_free && is_only_flooded && slowest > FLOOD_BOUND {
+        violations.push(format!("message {number} is delayed by {} ms by strangers", slowest / 1_000_000));
+    }
+    let Some(exit) = &feed.exit else {
+        violations.push(format!("the publisher does not end; it has accepted {}", feed.accepted));
+        return;
+    };
+    for (index, reader) in world.readers.iter().enumerate() {
+        let audit = &reader.audit;
+        let Some(id) = reader.former.last() else { continue };
+        let standing = exit.standings.iter().find(|(known, ..)| known == id).map(|(.., standing)| *standing);
+        let mut blame =
+            |what: String| violations.push(format!("the publisher, of subscriber {index}: {what}"));
+        let is_whole = audit.is_whole() && audit.cursor == Some(plan.messages) && audit.ended.is_some();
+        // Statuses account for what was lost of the present publisher's own incarnation.
+        let is_comparable = reader.lives == 1 && !restarts;
+        match standing {
+            Some(Standing::Complete) if exit.has_ended_stream && !is_whole && is_comparable => {
+                blame(format!("complete, but {}", state(audit)));
+            }
+            Some(Standing::Incomplete { messages, .. })
+                if is_comparable && messages != audit.lost_messages() =>
+            {
+                blame(format!("it lost {messages} messages; by its own account {}", audit.lost_messages()));
+            }
+            _ => {}
+        }
+        let ended_at = reader.exit.map_or(u64::MAX, |exit| exit.at);
+        let is_reading = ended_at > exit.at && reader.plan.joins + SECOND / 2 < exit.at;
+        if is_reading
+            && exit.at < exit.deadline
+            && is_reachable(world, index, exit.at)
+            && !is_whole_by_then(world, index)
+        {
+            blame(format!(
+                "it is abandoned {} s before --linger is over",
+                (exit.deadline - exit.at) / SECOND
+            ));
+        }
+        if exit.is_success
+            && exit.acknowledged.is_none()
+            && standing.is_some_and(|standing| !matches!(standing, Standing::Left))
+            && !is_whole
+            && is_comparable
+            && reader.exit.is_some()
+        {
+            blame(format!("status 0, but {}", state(audit)));
+        }
+    }
+    judge_acknowledgements(world, violations);
+}
+
+fn state(audit: &Audit) -> String {
+    let Audit { cursor, lost, unknown, history_failed, ended, .. } = audit;
+    format!(
+        "it is at {cursor:?} of {ended:?}, lost {lost:?}, {unknown} unknown, history failed at {history_failed:?}"
+    )
+}
+
+/// Whether a subscriber accounts for everything in the end, although the publisher ended before it did.
+fn is_whole_by_then(world: &World<'_>, index: usize) -> bool {
+    let audit = &world.readers[index].audit;
+    audit.ended.is_some()
+}
+
+/// Whether the publisher and a subscriber reach each other before a time, and the subscriber runs.
+fn is_reachable(world: &World<'_>, index: usize, at: u64) -> bool {
+    let reader = &world.plan.readers[index];
+    let is_near = |(from, to): (u64, u64)| from < at && at < to + 2 * SECOND;
+    let is_lasting = |fault: &ReaderFault| match *fault {
+        ReaderFault::Cut(span) | ReaderFault::Stall(span) | ReaderFault::Without(_, span) => {
+            is_near(span) || length(span) > 4 * SECOND
+        }
+        ReaderFault::Kill { .. } | ReaderFault::Probes(..) => true,
+    };
+    // While strangers probe, one that joins waits longer for its echo.
+    let is_crowded = |fault: &FeedFault| matches!(fault, FeedFault::Probes((from, to), _) if *from < at && at < to + 4 * SECOND);
+    // Subscribers take a sealed stream whose time of day is wrong for a replay.
+    let is_stale = world.plan.feed.sealed && !is_clock_steady(world);
+    !reader.faults.iter().any(is_lasting)
+        && !world.plan.feed.faults.iter().any(is_crowded)
+        && !is_stale
+        && reader.loss_up < 0.2
+}
+
+fn judge_acknowledgements(world: &World<'_>, violations: &mut Vec<String>) {
+    let (Some(exit), Some(acks)) = (&world.feed.exit, world.plan.feed.acks) else { return };
+    let Some(progress) = exit.acknowledged else { return };
+    let readers = &world.readers[..acks.named.min(world.readers.len())];
+    for (index, reader) in readers.iter().enumerate() {
+        let known = if acks.processed { reader.processed } else { reader.audit.cursor.unwrap_or(0) };
+        // What was known of acknowledgements is not synced, and what was reported as not acknowledged stays so.
+        let is_known = |fault: &FeedFault| match fault {
+            FeedFault::Kill { power, .. } => acks.blocks && !power,
+            FeedFault::Rotate { dropped_after, .. } => acks.blocks || dropped_after.is_none(),
+            _ => true,
+        };
+        let is_known = world.plan.feed.faults.iter().all(is_known);
+        if exit.is_success && is_known && known < world.plan.feed.messages && reader.lives == 1 {
+            violations.push(format!("all is acknowledged, but subscriber {index} has only {known}"));
+        }
+    }
+    // Without `block`, what is published before a subscriber is known is reported as not acknowledged, and stays so.
+    let starts_at_once = |index: usize| {
+        let plan = &world.plan.readers[index];
+        plan.joins == crate::plan::BEGIN && matches!(plan.begin, Begin::Oldest | Begin::Live)
+    };
+    let have_all = readers.iter().enumerate().all(|(index, reader)| {
+        is_lossless(world, index)
+            && starts_at_once(index)
+            && reader.audit.is_whole()
+            && reader.audit.first == Some(0)
+            && reader.exit.is_some_and(|ended| ended.at <= exit.deadline)
+    });
+    if acks.blocks && have_all && !progress.is_complete() && world.plan.feed.faults.is_empty() {
+        violations
+            .push(format!("the named subscribers have processed all, but acknowledged is only {progress:?}"));
+    }
+}

@@ -1,0 +1,101 @@
+//! The defects that were found between the parts, each as a plan of its own.
+
+use crate::plan::{
+    AckPlan, BEGIN, Begin, FeedFault, FeedPlan, MILLISECOND, Plan, ReaderFault, ReaderPlan, SECOND, Traffic,
+};
+use crate::world::World;
+
+fn check(feed: FeedPlan, readers: Vec<ReaderPlan>) {
+    for seed in 0..4 {
+        let violations = World::run(&Plan { seed, feed: feed.clone(), readers: readers.clone() });
+        assert!(violations.is_empty(), "seed {seed}: {violations:#?}");
+    }
+}
+
+#[test]
+fn a_start_with_the_oldest_message_survives_lost_announcements() {
+    let joins = BEGIN + 2 * SECOND;
+    for lost in [1_700 * MILLISECOND, 3 * SECOND] {
+        let faults = vec![ReaderFault::Without(Traffic::Announcements, (joins, joins + lost))];
+        check(FeedPlan::GOOD, vec![ReaderPlan { joins, begin: Begin::Oldest, faults, ..ReaderPlan::GOOD }]);
+    }
+}
+
+#[test]
+fn a_start_with_the_oldest_message_in_the_last_second_gets_all() {
+    for before in [100, 400, 900] {
+        let joins = FeedPlan::GOOD.ends() - before * MILLISECOND;
+        check(FeedPlan::GOOD, vec![ReaderPlan { joins, begin: Begin::Oldest, ..ReaderPlan::GOOD }]);
+    }
+}
+
+#[test]
+fn a_publisher_that_lingers_waits_for_those_that_read_its_log() {
+    let ends = FeedPlan::GOOD.ends();
+    let faults = vec![ReaderFault::Cut((ends - 2_200 * MILLISECOND, ends - 200 * MILLISECOND))];
+    check(FeedPlan::GOOD, vec![ReaderPlan { heals: true, faults, ..ReaderPlan::GOOD }]);
+}
+
+#[test]
+fn a_subscriber_that_is_stopped_while_it_heals_loses_nothing() {
+    let cut = (BEGIN + SECOND, BEGIN + 3 * SECOND);
+    let stop = (cut.1 + 200 * MILLISECOND, cut.1 + 6_700 * MILLISECOND);
+    let faults = vec![ReaderFault::Cut(cut), ReaderFault::Stall(stop)];
+    let feed = FeedPlan { messages: 12_000, ..FeedPlan::GOOD };
+    check(feed, vec![ReaderPlan { heals: true, faults, ..ReaderPlan::GOOD }]);
+}
+
+#[test]
+fn probes_from_addresses_that_nobody_has_do_not_delay_the_stream() {
+    let faults = vec![FeedFault::Probes((BEGIN + SECOND, BEGIN + 4 * SECOND), 3 * MILLISECOND)];
+    check(FeedPlan { faults, ..FeedPlan::GOOD }, vec![ReaderPlan::GOOD]);
+}
+
+#[test]
+fn probes_from_addresses_that_nobody_has_do_not_stop_a_repairer() {
+    let faults = vec![ReaderFault::Probes((BEGIN + SECOND, BEGIN + 4 * SECOND), 3 * MILLISECOND)];
+    let repairer = ReaderPlan { repairs_for_others: true, faults, ..ReaderPlan::GOOD };
+    check(FeedPlan::GOOD, vec![repairer, ReaderPlan { loss: 0.02, ..ReaderPlan::GOOD }]);
+}
+
+#[test]
+fn a_position_is_resumed_although_announcements_are_lost() {
+    let joins = BEGIN + 3 * SECOND;
+    let faults = vec![ReaderFault::Without(Traffic::Announcements, (joins, joins + 3 * SECOND))];
+    check(FeedPlan::GOOD, vec![ReaderPlan { joins, begin: Begin::Resume(700), faults, ..ReaderPlan::GOOD }]);
+}
+
+#[test]
+fn a_publisher_starts_again_after_a_key_was_dropped() {
+    let rotate = FeedFault::Rotate { at: BEGIN + 2 * SECOND, dropped_after: Some(SECOND) };
+    let feed = FeedPlan { sealed: true, faults: vec![rotate], ..FeedPlan::GOOD };
+    check(feed, vec![ReaderPlan::GOOD]);
+}
+
+#[test]
+fn what_was_healed_is_acknowledged() {
+    let cut = (BEGIN + SECOND, BEGIN + 4 * SECOND - 100 * MILLISECOND);
+    for blocks in [true, false] {
+        let acks = Some(AckPlan { named: 1, processed: true, blocks });
+        let faults = vec![ReaderFault::Cut(cut)];
+        let feed = FeedPlan { acks, messages: 8_000, ..FeedPlan::GOOD };
+        let reader = ReaderPlan { heals: true, faults, processing: MILLISECOND / 4, ..ReaderPlan::GOOD };
+        check(feed, vec![reader]);
+    }
+}
+
+#[test]
+fn a_new_message_is_sent_soon_after_a_restart_with_a_rate() {
+    let faults = vec![FeedFault::Kill { at: BEGIN + 6 * SECOND, down: SECOND, power: false }];
+    let feed = FeedPlan { rate: Some(700_000), messages: 8_000, length: 300, faults, ..FeedPlan::GOOD };
+    check(feed, vec![ReaderPlan { heals: true, ..ReaderPlan::GOOD }]);
+}
+
+#[test]
+fn both_ends_agree_on_a_subscriber_that_healed() {
+    let ends = FeedPlan::GOOD.ends();
+    let faults = vec![ReaderFault::Cut((BEGIN + SECOND, BEGIN + 2_500 * MILLISECOND))];
+    check(FeedPlan::GOOD, vec![ReaderPlan { heals: true, faults, ..ReaderPlan::GOOD }]);
+    let late = ReaderPlan { joins: ends - 2 * SECOND, begin: Begin::Number(1), ..ReaderPlan::GOOD };
+    check(FeedPlan::GOOD, vec![late]);
+}

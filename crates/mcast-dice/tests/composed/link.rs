@@ -1,0 +1,134 @@
+//! The network: what arrives when, and what a socket that is full does.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use mcast_dice::Dice;
+use mcast_stream_proto::wire::{Header, Kind};
+
+use crate::feed::Destination;
+use crate::plan::{ReaderFault, ReaderPlan, SECOND, Span, Traffic};
+
+/// The room of a socket's send buffer that has asked for more, on a Linux system that nobody has configured, and what a
+/// short datagram takes of it there. In bytes.
+const SEND_BUFFER: usize = 2 * 212_992;
+const OVERHEAD: usize = 704;
+/// How long a datagram waits for the link-layer address of a host that does not exist.
+const RESOLUTION: u64 = 3 * SECOND;
+
+pub(crate) const fn is_in(span: Span, now: u64) -> bool {
+    span.0 <= now && now < span.1
+}
+
+/// Returns what a datagram is, by its header.
+pub(crate) fn traffic_of(bytes: &[u8]) -> Option<Traffic> {
+    let (header, _) = Header::read(bytes).ok()?;
+    Some(match header.kind {
+        Kind::Data | Kind::Manifest | Kind::Parity => Traffic::Data,
+        Kind::Nak => Traffic::Naks,
+        Kind::Status | Kind::Probe => Traffic::Statuses,
+        Kind::History | Kind::Announce => Traffic::Announcements,
+        _ => Traffic::Heartbeats,
+    })
+}
+
+/// Both directions of a subscriber's link.
+#[derive(Debug)]
+pub(crate) struct Link {
+    plan: ReaderPlan,
+    dice: Dice,
+}
+
+impl Link {
+    pub(crate) fn new(plan: ReaderPlan, seed: u64) -> Self {
+        Self { plan, dice: Dice::new(seed) }
+    }
+
+    /// Whether traffic of this kind passes at present.
+    pub(crate) fn passes(&self, now: u64, traffic: Traffic) -> bool {
+        !self.plan.faults.iter().any(|fault| match fault {
+            ReaderFault::Cut(span) => is_in(*span, now),
+            ReaderFault::Without(kind, span) => *kind == traffic && is_in(*span, now),
+            _ => false,
+        })
+    }
+
+    /// When traffic of this kind passes again.
+    pub(crate) fn passes_at(&self, mut now: u64, traffic: Traffic) -> u64 {
+        loop {
+            let blocks = |fault: &ReaderFault| match fault {
+                ReaderFault::Cut(span) => is_in(*span, now).then_some(span.1),
+                ReaderFault::Without(kind, span) => (*kind == traffic && is_in(*span, now)).then_some(span.1),
+                _ => None,
+            };
+            match self.plan.faults.iter().find_map(blocks) {
+                Some(end) => now = end,
+                None => return now,
+            }
+        }
+    }
+
+    /// Returns when the copies of a datagram arrive.
+    pub(crate) fn send(&mut self, now: u64, traffic: Traffic, is_up: bool) -> Vec<u64> {
+        let mut loss = if is_up { self.plan.loss_up } else { self.plan.loss };
+        if traffic == Traffic::Announcements {
+            loss = loss.max(self.plan.loss_of_announcements);
+        }
+        if !self.passes(now, traffic) || self.dice.chance(loss) {
+            return Vec::new();
+        }
+        let copies = if self.dice.chance(self.plan.duplicates) { 2 } else { 1 };
+        (0..copies).map(|_| now + self.plan.delay + self.dice.below(self.plan.jitter + 1)).collect()
+    }
+
+    /// Returns when bytes of a TCP connection arrive: retransmissions back off while nothing passes.
+    pub(crate) fn send_by_tcp(&mut self, now: u64) -> u64 {
+        let passes = self.passes_at(now, Traffic::Tcp);
+        let wait = if passes > now { self.dice.below(passes - now + 1) } else { 0 };
+        passes + wait + self.plan.delay
+    }
+}
+
+/// The send buffer of a socket. Datagrams to hosts that do not exist stay in it until their address is given up.
+#[derive(Debug)]
+pub(crate) struct SendBuffer {
+    size: usize,
+    stuck: VecDeque<(u64, usize)>,
+    bytes: usize,
+}
+
+impl SendBuffer {
+    /// Returns those of this many sockets, which are used as one.
+    pub(crate) const fn of(sockets: usize) -> Self {
+        Self { size: sockets * SEND_BUFFER, stuck: VecDeque::new(), bytes: 0 }
+    }
+
+    /// Sends a datagram; returns whether there was room for it.
+    pub(crate) fn send(
+        &mut self,
+        now: u64,
+        to: SocketAddr,
+        bytes: Vec<u8>,
+        sent: &mut Vec<(Destination, Vec<u8>)>,
+    ) -> bool {
+        while self.stuck.front().is_some_and(|(until, _)| *until <= now) {
+            self.bytes -= self.stuck.pop_front().map_or(0, |(_, bytes)| bytes);
+        }
+        let length = bytes.len() + OVERHEAD;
+        if self.bytes + length > self.size {
+            return false;
+        }
+        if crate::world::exists(to) {
+            sent.push((Destination::One(to), bytes));
+        } else {
+            self.stuck.push_back((now + RESOLUTION, length));
+            self.bytes += length;
+        }
+        true
+    }
+
+    /// Whether at most half of it is in use.
+    pub(crate) const fn is_half_free(&self) -> bool {
+        self.bytes <= self.size / 2
+    }
+}

@@ -1,0 +1,44 @@
+//! The whole message layer in one simulation: a publisher with a log, its history server, and subscribers that start in the
+//! past, heal, resume and acknowledge, under one generator of faults. Each part is simulated by itself elsewhere; here they
+//! are together, because what was wrong was between them.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod audit;
+mod feed;
+mod judge;
+mod known;
+mod link;
+mod plan;
+mod reader;
+mod world;
+
+use mcast_dice::for_seeds;
+
+use crate::plan::Plan;
+use crate::world::World;
+
+/// Returns the simplest plan that does not hold either, and why.
+fn reduced(mut plan: Plan, mut why: Vec<String>) -> (Plan, Vec<String>) {
+    'simpler: loop {
+        for simpler in plan.simpler() {
+            let violations = World::run(&simpler);
+            if !violations.is_empty() {
+                (plan, why) = (simpler, violations);
+                continue 'simpler;
+            }
+        }
+        return (plan, why);
+    }
+}
+
+#[test]
+fn the_promises_of_the_parts_hold_for_the_whole() {
+    for_seeds(1_000, |seed| {
+        let plan = Plan::draw(seed);
+        let violations = World::run(&plan);
+        if !violations.is_empty() {
+            let (plan, why) = reduced(plan, violations.clone());
+            panic!("{violations:#?}\nthe simplest plan that fails: {plan:#?}\n{why:#?}");
+        }
+    });
+}

@@ -1,0 +1,362 @@
+//! What is simulated: a publisher with a log, its subscribers, and what goes wrong. Drawn from a seed; a failing plan is
+//! reduced to the fewest faults.
+
+use mcast_dice::Dice;
+
+pub(crate) const MILLISECOND: u64 = 1_000_000;
+pub(crate) const SECOND: u64 = 1_000_000_000;
+/// When the publisher starts. Clocks do not begin at 0.
+pub(crate) const BEGIN: u64 = 1_000 * SECOND;
+
+/// A span of time, from the first point to before the second one.
+pub(crate) type Span = (u64, u64);
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) feed: FeedPlan,
+    pub(crate) readers: Vec<ReaderPlan>,
+}
+
+/// The publisher, its log and its history server.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct FeedPlan {
+    pub(crate) messages: u64,
+    /// The time between two messages.
+    pub(crate) interval: u64,
+    /// The length of a message, in bytes.
+    pub(crate) length: usize,
+    /// The size of the retransmission buffer, in bytes.
+    pub(crate) buffer: usize,
+    pub(crate) waits: bool,
+    /// In bytes per second.
+    pub(crate) rate: Option<u64>,
+    pub(crate) parity: bool,
+    pub(crate) sealed: bool,
+    pub(crate) linger: u64,
+    /// Whether each message is synced to the disk before it is sent.
+    pub(crate) syncs_each: bool,
+    pub(crate) acks: Option<AckPlan>,
+    pub(crate) faults: Vec<FeedFault>,
+}
+
+/// Which acknowledgements are required.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct AckPlan {
+    /// Of the first readers, which have names.
+    pub(crate) named: usize,
+    pub(crate) processed: bool,
+    pub(crate) blocks: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum FeedFault {
+    /// The process does not run.
+    Stall(Span),
+    /// The process dies, and another one starts after this time; or the power fails, too.
+    Kill { at: u64, down: u64, power: bool },
+    /// The disk is full.
+    DiskFull(Span),
+    /// The time of day jumps.
+    ClockJump { at: u64, by: i64 },
+    /// A new key is added, and seals from then on; after this time the old one is removed, and the process restarted.
+    Rotate { at: u64, dropped_after: Option<u64> },
+    /// A stranger sends probes from addresses that nobody has, at this interval.
+    Probes(Span, u64),
+}
+
+/// Where a subscriber starts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Begin {
+    Live,
+    Oldest,
+    Number(u64),
+    /// With what was published at this time or later.
+    Time(u64),
+    /// After the message before this one, as a stored position has it.
+    Resume(u64),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ReaderPlan {
+    pub(crate) joins: u64,
+    pub(crate) begin: Begin,
+    pub(crate) heals: bool,
+    pub(crate) repairs_for_others: bool,
+    /// The probability that a datagram to or from it is lost.
+    pub(crate) loss: f64,
+    pub(crate) loss_up: f64,
+    /// The probability that an announcement is lost, in addition.
+    pub(crate) loss_of_announcements: f64,
+    pub(crate) duplicates: f64,
+    pub(crate) delay: u64,
+    pub(crate) jitter: u64,
+    /// How long the application takes for a message, if it acknowledges that it has processed it.
+    pub(crate) processing: u64,
+    pub(crate) faults: Vec<ReaderFault>,
+}
+
+/// What goes wrong at a subscriber. Spans are in absolute time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum ReaderFault {
+    /// Nothing passes its link, TCP included.
+    Cut(Span),
+    /// No datagrams of this kind pass.
+    Without(Traffic, Span),
+    /// The process does not run.
+    Stall(Span),
+    /// The process dies, and another one continues after the last message that was delivered.
+    Kill { at: u64, down: u64 },
+    /// A stranger sends it probes from addresses that nobody has, at this interval.
+    Probes(Span, u64),
+}
+
+/// Kinds of traffic that can fail on their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Traffic {
+    Announcements,
+    Heartbeats,
+    Data,
+    Statuses,
+    Naks,
+    Tcp,
+}
+
+impl ReaderPlan {
+    /// A subscriber of the live stream, from the beginning, behind a good link.
+    pub(crate) const GOOD: Self = Self {
+        joins: BEGIN,
+        begin: Begin::Live,
+        heals: false,
+        repairs_for_others: false,
+        loss: 0.0,
+        loss_up: 0.0,
+        loss_of_announcements: 0.0,
+        duplicates: 0.0,
+        delay: 100_000,
+        jitter: 0,
+        processing: MILLISECOND,
+        faults: Vec::new(),
+    };
+
+    /// Returns for how long its process ran between two points in time.
+    pub(crate) fn awake(&self, from: u64, to: u64) -> u64 {
+        let mut spans: Vec<Span> = self
+            .faults
+            .iter()
+            .filter_map(|fault| match fault {
+                ReaderFault::Stall(span) => Some((span.0.max(from), span.1.min(to))),
+                _ => None,
+            })
+            .collect();
+        spans.sort_unstable();
+        let (mut stalled, mut until) = (0, from);
+        for (begin, end) in spans {
+            stalled += end.saturating_sub(begin.max(until));
+            until = until.max(end);
+        }
+        (to - from).saturating_sub(stalled)
+    }
+
+    /// Whether it uses the history.
+    pub(crate) fn uses_history(&self) -> bool {
+        self.heals || self.begin != Begin::Live
+    }
+}
+
+impl FeedPlan {
+    /// 4,000 messages in 4 s, a small buffer, and no faults.
+    pub(crate) const GOOD: Self = Self {
+        messages: 4_000,
+        interval: MILLISECOND,
+        length: 60,
+        buffer: 64 << 10,
+        waits: false,
+        rate: None,
+        parity: false,
+        sealed: false,
+        linger: 40 * SECOND,
+        syncs_each: false,
+        acks: None,
+        faults: Vec::new(),
+    };
+
+    /// When the last message is due.
+    pub(crate) const fn ends(&self) -> u64 {
+        BEGIN + self.messages * self.interval
+    }
+}
+
+impl Plan {
+    pub(crate) fn draw(seed: u64) -> Self {
+        let mut dice = Dice::new(seed ^ 0x636f_6d70);
+        let mut feed = FeedPlan {
+            messages: dice.pick(&[300, 1_000, 3_000]),
+            interval: dice.pick(&[MILLISECOND / 2, MILLISECOND, 2 * MILLISECOND]),
+            length: dice.pick(&[20, 60, 300]),
+            buffer: dice.pick(&[32 << 10, 64 << 10, 1 << 20]),
+            waits: dice.chance(0.4),
+            rate: dice.chance(0.2).then(|| dice.pick(&[400_000, 2_000_000])),
+            parity: dice.chance(0.2),
+            sealed: dice.chance(0.3),
+            syncs_each: dice.chance(0.5),
+            acks: None,
+            linger: 60 * SECOND,
+            faults: Vec::new(),
+        };
+        let count = dice.between(1, 3) as usize;
+        let readers: Vec<_> = (0..count).map(|_| ReaderPlan::draw(&mut dice, &feed)).collect();
+        if dice.chance(0.4) {
+            let (named, processed, blocks) =
+                (dice.between(1, count as u64) as usize, dice.chance(0.5), dice.chance(0.5));
+            feed.acks = Some(AckPlan { named, processed, blocks });
+        }
+        for _ in 0..dice.pick(&[0, 0, 1, 1, 2]) {
+            let fault = FeedFault::draw(&mut dice, &feed);
+            feed.faults.push(fault);
+        }
+        Self { seed, feed, readers }
+    }
+
+    /// Plans that lack one fault or feature each.
+    pub(crate) fn simpler(&self) -> Vec<Self> {
+        let mut plans = Vec::new();
+        let mut add = |change: &dyn Fn(&mut Self)| {
+            let mut plan = self.clone();
+            change(&mut plan);
+            if plan != *self {
+                plans.push(plan);
+            }
+        };
+        for index in 0..self.readers.len() {
+            if self.readers.len() > 1 {
+                add(&|plan| drop(plan.readers.remove(index)));
+            }
+            for fault in 0..self.readers[index].faults.len() {
+                add(&|plan| {
+                    plan.readers[index].faults.remove(fault);
+                });
+            }
+            add(&|plan| plan.readers[index].loss = 0.0);
+            add(&|plan| plan.readers[index].loss_up = 0.0);
+            add(&|plan| plan.readers[index].loss_of_announcements = 0.0);
+            add(&|plan| plan.readers[index].duplicates = 0.0);
+            add(&|plan| plan.readers[index].jitter = 0);
+            add(&|plan| plan.readers[index].delay = ReaderPlan::GOOD.delay);
+            add(&|plan| plan.readers[index].repairs_for_others = false);
+            add(&|plan| plan.readers[index].heals = false);
+            add(&|plan| plan.readers[index].begin = Begin::Live);
+        }
+        for fault in 0..self.feed.faults.len() {
+            add(&|plan| {
+                plan.feed.faults.remove(fault);
+            });
+        }
+        add(&|plan| plan.feed.acks = None);
+        add(&|plan| plan.feed.rate = None);
+        add(&|plan| plan.feed.parity = false);
+        add(&|plan| plan.feed.waits = false);
+        add(&|plan| {
+            plan.feed.syncs_each = false;
+            plan.feed.faults.retain(|fault| !matches!(fault, FeedFault::Kill { power: true, .. }));
+        });
+        add(&|plan| {
+            plan.feed.sealed = false;
+            plan.feed.faults.retain(|fault| !matches!(fault, FeedFault::Rotate { .. }));
+        });
+        add(&|plan| plan.feed.length = 20);
+        plans
+    }
+}
+
+impl FeedFault {
+    fn draw(dice: &mut Dice, feed: &FeedPlan) -> Self {
+        let at = BEGIN + dice.below(feed.ends() - BEGIN + SECOND);
+        let span = (at, at + dice.pick(&[300 * MILLISECOND, 3 * SECOND, 12 * SECOND]));
+        match dice.below(8) {
+            0 | 1 => Self::Stall(span),
+            2 | 3 => Self::Kill {
+                at,
+                down: dice.pick(&[50 * MILLISECOND, SECOND, 4 * SECOND]),
+                power: feed.syncs_each && dice.chance(0.5),
+            },
+            4 => Self::DiskFull((at, at + dice.pick(&[300 * MILLISECOND, 2 * SECOND]))),
+            5 => Self::ClockJump { at, by: dice.pick(&[-7_200_000_000_000, 3_600_000_000_000]) },
+            6 if feed.sealed => Self::Rotate {
+                at,
+                dropped_after: dice.chance(0.5).then(|| dice.pick(&[200 * MILLISECOND, 2 * SECOND])),
+            },
+            _ => Self::Probes(span, dice.pick(&[300_000, 3 * MILLISECOND])),
+        }
+    }
+}
+
+impl ReaderPlan {
+    fn draw(dice: &mut Dice, feed: &FeedPlan) -> Self {
+        let ends = feed.ends();
+        let joins = match dice.below(4) {
+            0 | 1 => BEGIN,
+            2 => BEGIN + dice.below(ends - BEGIN),
+            // Just before the end.
+            _ => ends.saturating_sub(dice.below(1_200 * MILLISECOND)).max(BEGIN),
+        };
+        let number = dice.below(feed.messages);
+        let begin = match dice.below(6) {
+            0 | 1 => Begin::Live,
+            2 | 3 => Begin::Oldest,
+            4 => Begin::Resume(number),
+            _ if dice.chance(0.5) => Begin::Number(number),
+            _ => Begin::Time(BEGIN + dice.below(joins - BEGIN)),
+        };
+        let mut faults = Vec::new();
+        for _ in 0..dice.pick(&[0, 0, 1, 1, 2, 3]) {
+            faults.push(ReaderFault::draw(dice, joins, ends));
+        }
+        Self {
+            joins,
+            begin,
+            heals: dice.chance(0.5),
+            repairs_for_others: dice.chance(0.2),
+            loss: dice.pick(&[0.0, 0.0, 0.01, 0.05, 0.2]),
+            loss_up: dice.pick(&[0.0, 0.0, 0.05]),
+            loss_of_announcements: dice.pick(&[0.0, 0.0, 0.3, 0.7]),
+            duplicates: dice.pick(&[0.0, 0.0, 0.05]),
+            delay: dice.pick(&[50_000, 200_000, 5 * MILLISECOND]),
+            jitter: dice.pick(&[0, 0, 100_000, 2 * MILLISECOND]),
+            processing: dice.pick(&[0, MILLISECOND / 2]),
+            faults,
+        }
+    }
+}
+
+impl ReaderFault {
+    fn draw(dice: &mut Dice, joins: u64, ends: u64) -> Self {
+        let latest = ends.max(joins) + SECOND;
+        let from = match dice.chance(0.3) {
+            true => joins,
+            false => joins + dice.below(latest - joins),
+        };
+        let span = |dice: &mut Dice, longest: &[u64]| {
+            let longest = dice.pick(longest);
+            (from, from + dice.below(longest))
+        };
+        match dice.below(8) {
+            0 | 1 => Self::Cut(span(dice, &[500 * MILLISECOND, 3 * SECOND])),
+            2 => Self::Stall(span(dice, &[2 * SECOND, 8 * SECOND, 20 * SECOND])),
+            3 => Self::Kill { at: from, down: dice.pick(&[20 * MILLISECOND, 2 * SECOND]) },
+            4 => Self::Probes(span(dice, &[2 * SECOND, 5 * SECOND]), dice.pick(&[300_000, 3 * MILLISECOND])),
+            _ => {
+                let traffic = dice.pick(&[
+                    Traffic::Announcements,
+                    Traffic::Announcements,
+                    Traffic::Heartbeats,
+                    Traffic::Data,
+                    Traffic::Statuses,
+                    Traffic::Naks,
+                    Traffic::Tcp,
+                ]);
+                Self::Without(traffic, span(dice, &[SECOND, 3_200 * MILLISECOND]))
+            }
+        }
+    }
+}

@@ -1,0 +1,488 @@
+//! A subscriber's process: its machine, its history, the client of history servers, and its application.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use mcast_stream_proto::history::{
+    AnswerFrame, HistoryConfig, HistoryMachine, HistoryQuery, HistoryStart, Position,
+};
+use mcast_stream_proto::seal::Keys;
+use mcast_stream_proto::subscriber::{Item, LocalRepair, Start, SubscriberConfig, SubscriberEvent};
+use mcast_stream_proto::wire::{Incarnation, MessageNumber, SubscriberId};
+use mcast_stream_proto::{ClockTime, SubscriberMachine, Target};
+
+use crate::audit::Audit;
+use crate::feed::{Destination, STREAM, name_of};
+use crate::link::{Link, SendBuffer};
+use crate::plan::{Begin, MILLISECOND, ReaderPlan, SECOND};
+
+/// The capacity of its socket, in datagrams.
+const INBOX: usize = 2_000;
+/// How many datagrams it keeps at most.
+const WINDOW: usize = 1_024;
+/// How long a start in the past waits for a server.
+/// A time in which the process did not run counts as a quarter of a second.
+const START_PATIENCE: u64 = 14 * SECOND;
+/// How long a client waits for each step of a server.
+const TIMEOUT: u64 = 10 * SECOND;
+
+/// The client of history servers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Client {
+    Idle,
+    /// The request is under way.
+    Asking {
+        id: u64,
+        until: u64,
+    },
+}
+
+#[derive(Debug)]
+pub(crate) enum Report {
+    Frame(u64, Vec<u8>),
+    Failed(u64),
+}
+
+/// How a subscriber ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReaderExit {
+    pub(crate) at: u64,
+    /// Whether its exit status is 0.
+    pub(crate) is_success: bool,
+}
+
+pub(crate) struct Reader {
+    pub(crate) plan: ReaderPlan,
+    pub(crate) index: usize,
+    pub(crate) address: SocketAddr,
+    pub(crate) process: Option<Process>,
+    pub(crate) link: Link,
+    pub(crate) audit: Audit,
+    pub(crate) exit: Option<ReaderExit>,
+    pub(crate) lives: u64,
+    /// The first number that no process of it has processed.
+    pub(crate) processed: u64,
+    /// The ids of its former processes.
+    pub(crate) former: Vec<SubscriberId>,
+    /// The datagrams that it has sent, and those that it has received.
+    pub(crate) feedback: u64,
+    pub(crate) received: u64,
+    seed: u64,
+}
+
+pub(crate) struct Process {
+    pub(crate) core: SubscriberMachine,
+    history: Option<HistoryMachine>,
+    /// Events of the live stream that do not belong to a position.
+    events: VecDeque<SubscriberEvent>,
+    is_joining: bool,
+    pub(crate) client: Client,
+    pub(crate) is_connected: bool,
+    pub(crate) reports: VecDeque<Report>,
+    pub(crate) inbox: VecDeque<(SocketAddr, Vec<u8>)>,
+    control: SendBuffer,
+    unprocessed: VecDeque<Position>,
+    /// When the application has processed the first of these.
+    processes_at: u64,
+    started: u64,
+    /// Whether a server has answered a request.
+    is_answered: bool,
+}
+
+/// What a process sends.
+#[derive(Debug)]
+pub(crate) enum Outgoing {
+    Datagram(SocketAddr, Vec<u8>),
+    /// A request to the history server; the connection is opened if it is not.
+    Request(HistoryQuery),
+    /// A search for history servers.
+    Search,
+}
+
+impl Reader {
+    pub(crate) fn new(plan: ReaderPlan, index: usize, length: usize, seed: u64) -> Self {
+        Self {
+            link: Link::new(plan.clone(), seed ^ 0x6c69_6e6b),
+            audit: Audit::new(plan.begin, length),
+            address: crate::world::address(index),
+            plan,
+            index,
+            process: None,
+            exit: None,
+            lives: 0,
+            processed: 0,
+            former: Vec::new(),
+            feedback: 0,
+            received: 0,
+            seed,
+        }
+    }
+
+    pub(crate) fn start(&mut self, now: u64, wall: i64, is_named: bool, keys: &Keys) {
+        self.lives += 1;
+        let begin = match (self.lives, self.audit.cursor) {
+            (1, _) => self.plan.begin,
+            (_, Some(cursor)) if self.plan.uses_history() => Begin::Resume(cursor),
+            _ if self.plan.uses_history() => self.plan.begin,
+            _ => Begin::Live,
+        };
+        if self.lives > 1 && !matches!(begin, Begin::Resume(_)) {
+            self.audit.start_again(begin);
+        }
+        // The first publisher's incarnation stands for all that continue it.
+        let content = Incarnation(101);
+        let start = match begin {
+            Begin::Live => None,
+            Begin::Oldest => Some(HistoryStart::Oldest),
+            Begin::Number(number) => Some(HistoryStart::Number(MessageNumber(number))),
+            Begin::Time(time) => Some(HistoryStart::Time((time as i64 + wall) as u64 / MILLISECOND)),
+            Begin::Resume(number) => Some(HistoryStart::At(Position::new(content, MessageNumber(number)))),
+        };
+        let seed = self.seed ^ self.lives << 20;
+        let core_start = match start {
+            Some(HistoryStart::Oldest | HistoryStart::Number(_) | HistoryStart::At(_)) => Start::Oldest,
+            _ => Start::Now,
+        };
+        let config = SubscriberConfig {
+            start: core_start,
+            window: WINDOW,
+            unix_offset: u64::try_from(1_700_000_000 * SECOND as i64 + wall).ok(),
+            name: is_named.then(|| name_of(self.index)),
+            keys: keys.clone(),
+            repair_for_others: self
+                .plan
+                .repairs_for_others
+                .then_some(LocalRepair { bytes: LocalRepair::BYTES, seed: seed ^ 1 }),
+            has_history: self.plan.uses_history(),
+            seed,
+            ..SubscriberConfig::new(STREAM)
+        };
+        let history = self.plan.uses_history().then(|| {
+            let config = HistoryConfig {
+                start,
+                heal: self.plan.heals,
+                searches: true,
+                seed,
+                ..HistoryConfig::default()
+            };
+            HistoryMachine::new(config, ClockTime(now))
+        });
+        let core = SubscriberMachine::new(config, ClockTime(now));
+        self.process = Some(Process {
+            core,
+            is_joining: history.as_ref().is_some_and(|history| !history.is_live()),
+            history,
+            events: VecDeque::new(),
+            client: Client::Idle,
+            is_connected: false,
+            reports: VecDeque::new(),
+            inbox: VecDeque::new(),
+            control: SendBuffer::of(1),
+            unprocessed: VecDeque::new(),
+            processes_at: u64::MAX,
+            started: now,
+            is_answered: false,
+        });
+    }
+
+    /// Ends the process without a word.
+    pub(crate) fn kill(&mut self) {
+        if let Some(process) = self.process.take() {
+            self.former.push(process.core.id());
+        }
+    }
+
+    /// Takes a datagram that arrives at its socket.
+    pub(crate) fn receive(&mut self, from: SocketAddr, bytes: Vec<u8>) {
+        self.received += 1;
+        if let Some(process) = self.process.as_mut().filter(|process| process.inbox.len() < INBOX) {
+            process.inbox.push_back((from, bytes));
+        }
+    }
+
+    /// Hears of the history server.
+    pub(crate) fn hear_announcement(&mut self, now: u64) {
+        let history = self.process.as_mut().and_then(|process| process.history.as_mut());
+        if let Some(history) = history.filter(|history| history.is_searching()) {
+            history.server_found(ClockTime(now), crate::world::FEED);
+        }
+    }
+
+    /// Hears that another subscriber searches the history server.
+    pub(crate) fn hear_search(&mut self, now: u64) {
+        let history = self.process.as_mut().and_then(|process| process.history.as_mut());
+        if let Some(history) = history.filter(|history| history.is_searching()) {
+            history.search_overheard(ClockTime(now));
+        }
+    }
+
+    /// Does what is due; returns what to send.
+    pub(crate) fn run(&mut self, now: u64) -> Vec<Outgoing> {
+        let mut out = Vec::new();
+        let Self { process: Some(process), audit, plan, processed, .. } = self else { return out };
+        let failures = audit.history_failed.len();
+        process.process_messages(now, plan, processed);
+        process.receive(now, audit, plan);
+        process.read_history(now, audit, plan, &mut out);
+        process.step_all(now, audit, plan, &[]);
+        process.send(now, &mut out);
+        process.step_all(now, audit, plan, &[]);
+        if process.core.kept() > WINDOW {
+            audit.violations.push(format!("it keeps {} datagrams at {now}", process.core.kept()));
+        }
+        let is_start = audit.first.is_none_or(|_| audit.delivered == 0) && !process.is_answered;
+        if audit.history_failed.len() > failures
+            && is_start
+            && plan.awake(process.started, now) < START_PATIENCE
+        {
+            audit.violations.push(format!("its start gives up after {} ns", now - process.started));
+        }
+        if process.is_over() {
+            self.leave(now, &mut out);
+        }
+        out
+    }
+
+    fn leave(&mut self, now: u64, out: &mut Vec<Outgoing>) {
+        let Some(mut process) = self.process.take() else { return };
+        // What it has processed is acknowledged before it ends.
+        process.core.leave(ClockTime(now));
+        process.send(now, out);
+        let statistics = process.statistics();
+        let lost = self.audit.lost_messages();
+        // The counters are those of the last process.
+        if self.lives == 1
+            && (statistics.lost_messages != lost || statistics.unknown_losses != self.audit.unknown)
+        {
+            self.audit.violations.push(format!(
+                "its counters show {} lost and {} unknown, its events {lost} and {}",
+                statistics.lost_messages, statistics.unknown_losses, self.audit.unknown
+            ));
+        }
+        let is_success = statistics.lost_messages == 0 && statistics.unknown_losses == 0;
+        self.former.push(process.core.id());
+        self.exit = Some(ReaderExit { at: now, is_success });
+    }
+
+    /// Returns what it waits for, for messages: the live stream, the history, its client, and the application.
+    pub(crate) fn due_times(&self) -> Option<(u64, u64, Client, u64)> {
+        let process = self.process.as_ref()?;
+        let history = process.history.as_ref().map_or(u64::MAX, |history| history.deadline().0);
+        Some((process.core.next_deadline().0, history, process.client, process.processes_at))
+    }
+
+    pub(crate) fn wakes_at(&self) -> u64 {
+        let Some(process) = &self.process else { return u64::MAX };
+        // A request that is under way wakes it.
+        let history =
+            process.history.as_ref().filter(|_| process.is_joining && process.client == Client::Idle);
+        let client = match process.client {
+            _ if !process.is_joining => u64::MAX,
+            Client::Asking { until, .. } => until,
+            Client::Idle => u64::MAX,
+        };
+        let history = history.map_or(u64::MAX, |history| history.deadline().0);
+        process.core.next_deadline().0.min(history).min(client).min(process.processes_at)
+    }
+}
+
+impl Process {
+    fn is_over(&self) -> bool {
+        let is_settled = self.core.is_settled();
+        match &self.history {
+            None => is_settled,
+            Some(history) => history.has_ended() || is_settled && history.is_idle(),
+        }
+    }
+
+    fn statistics(&self) -> mcast_stream_proto::subscriber::SubscriberStatistics {
+        let mut statistics = self.core.statistics();
+        if let Some(history) = &self.history {
+            history.statistics().add_to(&mut statistics);
+        }
+        statistics
+    }
+
+    /// Reads its socket.
+    fn receive(&mut self, now: u64, audit: &mut Audit, plan: &ReaderPlan) {
+        while let Some((from, bytes)) = self.inbox.pop_front() {
+            self.core.handle(ClockTime(now), 0, from, &bytes);
+            self.step_all(now, audit, plan, &bytes);
+        }
+    }
+
+    /// Takes what the live stream delivers: to the history while that is read, and else to the application.
+    fn step_all(&mut self, now: u64, audit: &mut Audit, plan: &ReaderPlan, bytes: &[u8]) {
+        if self.is_joining {
+            return self.take_live(now, bytes);
+        }
+        while let Some(step) = self.core.step(ClockTime(now), bytes) {
+            match (step.event(), &mut self.history) {
+                (Some(event), Some(history)) => {
+                    if let Some(event) = history.pass(ClockTime(now), &mut self.core, event) {
+                        audit.event(now, &event);
+                    }
+                    self.is_joining = !history.is_live();
+                    if self.is_joining {
+                        return self.take_live(now, bytes);
+                    }
+                }
+                _ => {
+                    let position = deliver(now, audit, self.core.item(&step, bytes));
+                    self.note_delivered(now, plan, position);
+                }
+            }
+        }
+    }
+
+    fn take_live(&mut self, now: u64, bytes: &[u8]) {
+        let Some(history) = &mut self.history else { return };
+        let events = &mut self.events;
+        history.take_live(ClockTime(now), &mut self.core, bytes, |event| events.push_back(event));
+    }
+
+    /// Exchanges with the history server, and delivers what is there.
+    fn read_history(&mut self, now: u64, audit: &mut Audit, plan: &ReaderPlan, out: &mut Vec<Outgoing>) {
+        let time = ClockTime(now);
+        while self.is_joining {
+            self.exchange(now, out);
+            if let Some(event) = self.events.pop_front() {
+                audit.event(now, &event);
+                continue;
+            }
+            let Some(history) = &mut self.history else { return };
+            let step = history.next(time);
+            self.core.join_history(time, history.account());
+            self.is_joining = step.is_some() || !history.is_live();
+            let Some(step) = step else {
+                self.take_live(now, &[]);
+                if self.events.is_empty() {
+                    return;
+                }
+                self.is_joining = true;
+                continue;
+            };
+            let item = match (step.event(), history.item()) {
+                (Some(event), _) => Item::Event(event),
+                (None, Some(item)) => item,
+                (None, None) => {
+                    audit.violations.push(format!("a step of the history has no item at {now}"));
+                    return;
+                }
+            };
+            let position = deliver(now, audit, item);
+            self.note_delivered(now, plan, position);
+        }
+    }
+
+    fn exchange(&mut self, now: u64, out: &mut Vec<Outgoing>) {
+        let time = ClockTime(now);
+        let Some(history) = &mut self.history else { return };
+        if let (Some(served), Some(publisher)) = (self.core.served_history(), self.core.publisher()) {
+            history.server_advertised(served.address(publisher));
+        }
+        if let Some(query) = history.poll(time) {
+            out.push(Outgoing::Request(query));
+            self.client = Client::Asking { id: query.id, until: now + TIMEOUT };
+        }
+        if history.search(time) {
+            out.push(Outgoing::Search);
+        }
+        match self.client {
+            Client::Asking { id, until } if now >= until => {
+                self.reports.push_back(Report::Failed(id));
+                (self.client, self.is_connected) = (Client::Idle, false);
+            }
+            _ => {}
+        }
+        if history.is_live() {
+            self.is_connected = false;
+        }
+        while history.wants_frame()
+            && let Some(report) = self.reports.pop_front()
+        {
+            match report {
+                Report::Frame(id, frame) => {
+                    let is_end = matches!(AnswerFrame::read(&frame), Ok(AnswerFrame::End { .. }));
+                    if let Client::Asking { id: of, until } = &mut self.client
+                        && *of == id
+                    {
+                        *until = now + TIMEOUT;
+                    }
+                    if is_end && matches!(self.client, Client::Asking { id: of, .. } if of == id) {
+                        self.client = Client::Idle;
+                    }
+                    self.is_answered = true;
+                    history.frame(time, id, crate::world::FEED, frame);
+                }
+                Report::Failed(id) => {
+                    if matches!(self.client, Client::Asking { id: of, .. } if of == id) {
+                        self.client = Client::Idle;
+                    }
+                    history.failed(time, id);
+                }
+            }
+        }
+    }
+
+    fn note_delivered(&mut self, now: u64, plan: &ReaderPlan, position: Option<Position>) {
+        if let Some(position) = position {
+            if self.unprocessed.is_empty() {
+                self.processes_at = now + plan.processing;
+            }
+            self.unprocessed.push_back(position);
+        }
+    }
+
+    /// The application processes a message after the other, and acknowledges each.
+    fn process_messages(&mut self, now: u64, plan: &ReaderPlan, processed: &mut u64) {
+        while self.processes_at <= now {
+            if let Some(position) = self.unprocessed.pop_front() {
+                self.core.acknowledge(ClockTime(now), position);
+                *processed = (*processed).max(position.number.0 + 1);
+            }
+            self.processes_at = match self.unprocessed.is_empty() {
+                true => u64::MAX,
+                false => self.processes_at + plan.processing,
+            };
+        }
+    }
+
+    fn send(&mut self, now: u64, out: &mut Vec<Outgoing>) {
+        let time = ClockTime(now);
+        if let Some(history) = &self.history {
+            self.core.join_history(time, history.account());
+        }
+        let mut sent = Vec::new();
+        while let Some(control) = self.core.poll(time) {
+            let bytes = control.bytes().to_vec();
+            let is_sent = match control.to {
+                Target::Address(address) => self.control.send(now, address, bytes, &mut sent),
+                Target::Aside(address) => {
+                    self.control.is_half_free() && self.control.send(now, address, bytes, &mut sent)
+                }
+                Target::Group | Target::Discovery => false,
+            };
+            self.core.on_not_sent(u64::from(!is_sent));
+            self.core.reuse(control);
+        }
+        out.extend(sent.into_iter().filter_map(|(to, bytes)| match to {
+            Destination::One(address) => Some(Outgoing::Datagram(address, bytes)),
+            Destination::Everyone => None,
+        }));
+    }
+}
+
+/// Gives the application a message or an event; returns the position of a message.
+fn deliver(now: u64, audit: &mut Audit, item: Item<'_>) -> Option<Position> {
+    match item {
+        Item::Message(message) => {
+            audit.message(now, &message);
+            Some(message.position())
+        }
+        Item::Event(event) => {
+            audit.event(now, &event);
+            None
+        }
+    }
+}

@@ -1,0 +1,490 @@
+//! The simulated world: the processes, the links between them, what goes wrong, and a clock that advances from event to
+//! event.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use mcast_dice::EventQueue;
+use mcast_stream_proto::ClockTime;
+use mcast_stream_proto::history::HistoryQuery;
+use mcast_stream_proto::seal::{Algorithm, GroupSecret, Keys};
+use mcast_stream_proto::wire::{DatagramWriter, Header, Incarnation, KeyEpoch, Kind, Probe, SubscriberId};
+
+use crate::feed::{Destination, Feed, STREAM};
+use crate::judge;
+use crate::link::{is_in, traffic_of};
+use crate::plan::{BEGIN, FeedFault, MILLISECOND, Plan, ReaderFault, SECOND, Span, Traffic};
+use crate::reader::{Client, Outgoing, Reader, Report};
+
+pub(crate) const FEED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 7000);
+
+pub(crate) fn address(index: usize) -> SocketAddr {
+    SocketAddr::from(([10, 0, 1, index as u8 + 1], 9_000 + index as u16))
+}
+
+/// Whether a host has this address.
+pub(crate) fn exists(address: SocketAddr) -> bool {
+    !matches!(address.ip(), IpAddr::V4(ip) if ip.octets()[1] == 9)
+}
+
+#[derive(Debug)]
+enum Event {
+    FeedWakes,
+    FeedStarts,
+    FeedDies {
+        power: bool,
+        down: u64,
+    },
+    FeedClockJumps(i64),
+    KeyAdded,
+    KeyDropped,
+    DiskFull(bool),
+    ReaderWakes(usize),
+    ReaderStarts(usize),
+    ReaderDies(usize, u64),
+    ToFeed(SocketAddr, Vec<u8>),
+    ToReader(usize, SocketAddr, Vec<u8>),
+    Announcement(usize),
+    /// A search for history servers arrives at this subscriber, or at the server.
+    Search(Option<usize>),
+    /// A request arrives at the server, for this connection.
+    Request(usize, u64, HistoryQuery),
+    Answer(usize, u64, Report),
+    /// A stranger probes the publisher, or a subscriber.
+    Probe(Option<usize>, Span, u64),
+}
+
+pub(crate) struct World<'p> {
+    pub(crate) plan: &'p Plan,
+    pub(crate) now: u64,
+    queue: EventQueue<u64, Event>,
+    pub(crate) feed: Feed,
+    pub(crate) readers: Vec<Reader>,
+    feed_wakes_at: u64,
+    reader_wakes_at: Vec<u64>,
+    /// When the last bytes of each connection arrive.
+    tcp_at: Vec<u64>,
+    strangers: u32,
+    /// How often in succession each process was due at once again: the publisher, and the subscribers.
+    spins: Vec<u32>,
+    pub(crate) violations: Vec<String>,
+}
+
+/// A process that is due at once again this often spins.
+const SPINS: u32 = 2_000;
+/// The shortest time between two runs of a process.
+const PAUSE: u64 = 10_000;
+
+fn secret(epoch: u8) -> std::sync::Arc<GroupSecret> {
+    GroupSecret::new(&[epoch; 32], Algorithm::Aes128Gcm)
+}
+
+impl<'p> World<'p> {
+    /// Simulates a plan; returns what did not hold.
+    pub(crate) fn run(plan: &'p Plan) -> Vec<String> {
+        let mut world = Self::new(plan);
+        world.schedule();
+        let horizon = plan.feed.ends() + plan.feed.linger + 60 * SECOND;
+        while let Some((at, event)) = world.queue.pop_until(horizon) {
+            world.now = at;
+            world.happen(event);
+            if world.is_over() {
+                break;
+            }
+        }
+        let is_interrupted: Vec<_> = world.readers.iter().map(|reader| reader.process.is_some()).collect();
+        world.readers.iter_mut().for_each(Reader::kill);
+        judge::judge(&world, &is_interrupted)
+    }
+
+    fn new(plan: &'p Plan) -> Self {
+        let keys = match plan.feed.sealed {
+            true => Keys::one(KeyEpoch(1), secret(1)),
+            false => Keys::none(),
+        };
+        let reader = |(index, reader): (usize, &crate::plan::ReaderPlan)| {
+            Reader::new(reader.clone(), index, plan.feed.length, plan.seed ^ (index as u64 + 1) << 40)
+        };
+        let readers: Vec<_> = plan.readers.iter().enumerate().map(reader).collect();
+        Self {
+            plan,
+            now: BEGIN,
+            queue: EventQueue::new(),
+            feed: Feed::new(plan.feed.clone(), keys, plan.seed ^ 0x6665_6564),
+            feed_wakes_at: u64::MAX,
+            reader_wakes_at: vec![u64::MAX; readers.len()],
+            tcp_at: vec![0; readers.len()],
+            spins: vec![0; readers.len() + 1],
+            readers,
+            strangers: 0,
+            violations: Vec::new(),
+        }
+    }
+
+    fn schedule(&mut self) {
+        self.queue.push(BEGIN, Event::FeedStarts);
+        for fault in &self.plan.feed.faults {
+            match *fault {
+                FeedFault::Kill { at, down, power } => self.queue.push(at, Event::FeedDies { power, down }),
+                FeedFault::DiskFull((from, to)) => {
+                    self.queue.push(from, Event::DiskFull(true));
+                    self.queue.push(to, Event::DiskFull(false));
+                }
+                FeedFault::ClockJump { at, by } => self.queue.push(at, Event::FeedClockJumps(by)),
+                FeedFault::Rotate { at, dropped_after } => {
+                    self.queue.push(at, Event::KeyAdded);
+                    if let Some(after) = dropped_after {
+                        self.queue.push(at + after, Event::KeyDropped);
+                    }
+                }
+                FeedFault::Probes(span, interval) => {
+                    self.queue.push(span.0, Event::Probe(None, span, interval));
+                }
+                FeedFault::Stall((_, to)) => self.queue.push(to, Event::FeedWakes),
+            }
+        }
+        for (index, plan) in self.plan.readers.iter().enumerate() {
+            self.queue.push(plan.joins, Event::ReaderStarts(index));
+            for fault in &plan.faults {
+                match *fault {
+                    ReaderFault::Kill { at, down } => self.queue.push(at, Event::ReaderDies(index, down)),
+                    ReaderFault::Probes(span, interval) => {
+                        self.queue.push(span.0, Event::Probe(Some(index), span, interval));
+                    }
+                    ReaderFault::Stall((_, to)) => self.queue.push(to, Event::ReaderWakes(index)),
+                    ReaderFault::Cut(_) | ReaderFault::Without(..) => {}
+                }
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        let is_done = |reader: &Reader| reader.process.is_none() && reader.lives > 0;
+        self.feed.exit.is_some() && self.readers.iter().all(is_done) && self.now > self.last_fault()
+    }
+
+    /// When the last fault ends.
+    pub(crate) fn last_fault(&self) -> u64 {
+        let of_feed = self.plan.feed.faults.iter().map(|fault| match *fault {
+            FeedFault::Stall(span) | FeedFault::DiskFull(span) | FeedFault::Probes(span, _) => span.1,
+            FeedFault::Kill { at, down, .. } => at + down,
+            FeedFault::ClockJump { at, .. } => at,
+            FeedFault::Rotate { at, dropped_after } => at + dropped_after.unwrap_or(0) + SECOND,
+        });
+        let of_readers = self.plan.readers.iter().flat_map(|reader| {
+            reader.faults.iter().map(|fault| match *fault {
+                ReaderFault::Cut(span)
+                | ReaderFault::Without(_, span)
+                | ReaderFault::Stall(span)
+                | ReaderFault::Probes(span, _) => span.1,
+                ReaderFault::Kill { at, down } => at + down,
+            })
+        });
+        of_feed.chain(of_readers).max().unwrap_or(0)
+    }
+
+    fn feed_is_stalled(&self) -> bool {
+        let is_stall = |fault: &FeedFault| matches!(fault, FeedFault::Stall(span) if is_in(*span, self.now));
+        self.plan.feed.faults.iter().any(is_stall)
+    }
+
+    fn reader_is_stalled(&self, index: usize) -> bool {
+        let is_stall =
+            |fault: &ReaderFault| matches!(fault, ReaderFault::Stall(span) if is_in(*span, self.now));
+        self.plan.readers[index].faults.iter().any(is_stall)
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::FeedWakes => {
+                self.feed_wakes_at = u64::MAX;
+                self.run_feed();
+            }
+            Event::FeedStarts => {
+                if self.feed.process.is_none() && self.feed.exit.is_none() {
+                    self.feed.start(self.now);
+                    match self.feed.process.is_some() {
+                        true => self.run_feed(),
+                        // A supervisor starts it again.
+                        false => self.queue.push(self.now + SECOND, Event::FeedStarts),
+                    }
+                }
+            }
+            Event::FeedDies { power, down } => self.kill_feed(power, down),
+            Event::FeedClockJumps(by) => self.feed.wall += by,
+            Event::KeyAdded => {
+                let mut keys = self.feed.keys.clone();
+                keys.add(KeyEpoch(2), secret(2));
+                for reader in &mut self.readers {
+                    if let Some(process) = &mut reader.process {
+                        process.core.set_keys(keys.clone());
+                    }
+                }
+                self.feed.dropped_before = self.feed.accepted;
+                self.feed.set_keys(self.now, keys);
+                self.run_feed();
+            }
+            Event::KeyDropped => {
+                let mut keys = self.feed.keys.clone();
+                keys.remove(KeyEpoch(1));
+                self.feed.keys = keys;
+                self.kill_feed(false, 50 * MILLISECOND);
+            }
+            Event::DiskFull(is_full) => self.feed.disk.set_free(if is_full { 0 } else { usize::MAX }),
+            Event::ReaderWakes(index) => {
+                self.reader_wakes_at[index] = u64::MAX;
+                self.run_reader(index);
+            }
+            Event::ReaderStarts(index) => {
+                let is_named = self.plan.feed.acks.is_some_and(|acks| index < acks.named);
+                let reader = &mut self.readers[index];
+                if reader.exit.is_none() && reader.process.is_none() {
+                    reader.start(self.now, self.feed.wall, is_named, &self.feed.keys);
+                    self.run_reader(index);
+                }
+            }
+            Event::ReaderDies(index, down) => {
+                if self.readers[index].process.is_some() {
+                    self.readers[index].kill();
+                    self.queue.push(self.now + down, Event::ReaderStarts(index));
+                }
+            }
+            Event::ToFeed(from, bytes) => {
+                if let Some(process) =
+                    self.feed.process.as_mut().filter(|process| process.inbox.len() < 4_000)
+                {
+                    process.inbox.push_back((from, bytes));
+                    self.run_feed();
+                }
+            }
+            Event::ToReader(index, from, bytes) => {
+                self.readers[index].receive(from, bytes);
+                self.run_reader(index);
+            }
+            Event::Announcement(index) => {
+                self.readers[index].hear_announcement(self.now);
+                self.run_reader(index);
+            }
+            Event::Search(Some(index)) => {
+                self.readers[index].hear_search(self.now);
+                self.run_reader(index);
+            }
+            Event::Search(None) => {
+                if let Some(process) = &mut self.feed.process {
+                    process.announcements.searched(ClockTime(self.now));
+                    let at = process.announcements.deadline().0;
+                    self.queue.push(at.max(self.now), Event::FeedWakes);
+                }
+            }
+            Event::Request(index, id, query) => self.serve(index, id, query),
+            Event::Answer(index, life, report) => {
+                if self.readers[index].lives == life
+                    && let Some(process) = &mut self.readers[index].process
+                {
+                    process.is_connected = !matches!(report, Report::Failed(..));
+                    process.reports.push_back(report);
+                    self.run_reader(index);
+                }
+            }
+            Event::Probe(target, span, interval) => self.probe(target, span, interval),
+        }
+    }
+
+    fn kill_feed(&mut self, power: bool, down: u64) {
+        if self.feed.process.is_none() || !self.feed.is_to_continue() {
+            return;
+        }
+        self.feed.process = None;
+        match power {
+            true => self.feed.disk.crash(),
+            false => self.feed.disk.kill(),
+        }
+        // The system of the server resets its connections.
+        for index in 0..self.readers.len() {
+            let life = self.readers[index].lives;
+            if let Some(process) = &self.readers[index].process
+                && let Client::Asking { id, .. } = process.client
+            {
+                let at = self.tcp_at[index].max(self.readers[index].link.send_by_tcp(self.now));
+                self.queue.push(at, Event::Answer(index, life, Report::Failed(id)));
+            }
+            if let Some(process) = &mut self.readers[index].process {
+                process.is_connected = false;
+            }
+        }
+        self.queue.push(self.now + down, Event::FeedStarts);
+    }
+
+    fn run_feed(&mut self) {
+        if self.feed_is_stalled() {
+            return;
+        }
+        let Some(process) = &self.feed.process else { return };
+        let had_process = process.started;
+        self.announce();
+        let sent = self.feed.run(self.now);
+        for (to, bytes) in sent {
+            let traffic = traffic_of(&bytes).unwrap_or(Traffic::Data);
+            for index in 0..self.readers.len() {
+                let is_for = match to {
+                    Destination::Everyone => true,
+                    Destination::One(address) => self.readers[index].address == address,
+                };
+                if is_for && self.readers[index].process.is_some() {
+                    for at in self.readers[index].link.send(self.now, traffic, false) {
+                        self.queue.push(at, Event::ToReader(index, FEED, bytes.clone()));
+                    }
+                }
+            }
+        }
+        if self.feed.process.is_none() && self.feed.exit.is_none() && had_process > 0 {
+            // A supervisor starts it again.
+            self.feed.disk.kill();
+            self.queue.push(self.now + SECOND, Event::FeedStarts);
+        }
+        let due = self.feed.wakes_at(self.now);
+        let at = self.pause(0, due);
+        self.wake_feed(at);
+    }
+
+    /// Returns when to run a process again that is due at this time; notices one that is always due.
+    fn pause(&mut self, process: usize, due: u64) -> u64 {
+        let spins = &mut self.spins[process];
+        *spins = if due <= self.now { *spins + 1 } else { 0 };
+        match *spins {
+            0..SPINS => due.max(self.now + PAUSE),
+            spins => {
+                if spins == SPINS {
+                    let why = process.checked_sub(1).map(|index| self.readers[index].due_times());
+                    self.violations.push(format!("process {process} spins at {}: {why:?}", self.now));
+                }
+                due.max(self.now + 20 * MILLISECOND)
+            }
+        }
+    }
+
+    fn wake_feed(&mut self, at: u64) {
+        if at < self.feed_wakes_at {
+            self.feed_wakes_at = at;
+            self.queue.push(at, Event::FeedWakes);
+        }
+    }
+
+    fn announce(&mut self) {
+        let Some(process) = &mut self.feed.process else { return };
+        if !process.announcements.poll(ClockTime(self.now)) {
+            return;
+        }
+        let at = process.announcements.deadline().0;
+        for index in 0..self.readers.len() {
+            for at in self.readers[index].link.send(self.now, Traffic::Announcements, false) {
+                self.queue.push(at, Event::Announcement(index));
+            }
+        }
+        self.queue.push(at, Event::FeedWakes);
+    }
+
+    fn run_reader(&mut self, index: usize) {
+        if self.reader_is_stalled(index) {
+            return;
+        }
+        let out = self.readers[index].run(self.now);
+        for outgoing in out {
+            match outgoing {
+                Outgoing::Datagram(to, bytes) => self.pass(index, to, bytes),
+                Outgoing::Search => self.pass_search(index),
+                Outgoing::Request(query) => {
+                    let life = self.readers[index].lives;
+                    let at = self.readers[index].link.send_by_tcp(self.now);
+                    self.queue.push(at, Event::Request(index, life, query));
+                }
+            }
+        }
+        let due = self.readers[index].wakes_at();
+        let at = self.pause(index + 1, due);
+        if at < self.reader_wakes_at[index] {
+            self.reader_wakes_at[index] = at;
+            self.queue.push(at, Event::ReaderWakes(index));
+        }
+    }
+
+    fn pass(&mut self, index: usize, to: SocketAddr, bytes: Vec<u8>) {
+        let traffic = traffic_of(&bytes).unwrap_or(Traffic::Statuses);
+        let from = self.readers[index].address;
+        self.readers[index].feedback += 1;
+        let arrivals = self.readers[index].link.send(self.now, traffic, true);
+        for at in arrivals {
+            if to == FEED {
+                self.queue.push(at, Event::ToFeed(from, bytes.clone()));
+            } else if let Some(other) = self.readers.iter().position(|reader| reader.address == to) {
+                for at in self.readers[other].link.send(at, traffic, false) {
+                    self.queue.push(at, Event::ToReader(other, from, bytes.clone()));
+                }
+            }
+        }
+    }
+
+    /// Passes a search to the server and to the other subscribers.
+    fn pass_search(&mut self, index: usize) {
+        for at in self.readers[index].link.send(self.now, Traffic::Announcements, true) {
+            self.queue.push(at, Event::Search(None));
+            for other in (0..self.readers.len()).filter(|other| *other != index) {
+                for at in self.readers[other].link.send(at, Traffic::Announcements, false) {
+                    self.queue.push(at, Event::Search(Some(other)));
+                }
+            }
+        }
+    }
+
+    /// The history server answers a request.
+    fn serve(&mut self, index: usize, life: u64, query: HistoryQuery) {
+        let stall = |fault: &FeedFault| match fault {
+            FeedFault::Stall(span) if is_in(*span, self.now) => Some(span.1),
+            _ => None,
+        };
+        if let Some(until) = self.plan.feed.faults.iter().find_map(stall) {
+            return self.queue.push(until + 1, Event::Request(index, life, query));
+        }
+        let failed = Report::Failed(query.id);
+        let reports: Vec<Report> = match self.feed.process.is_some() {
+            true => {
+                let frames = self.feed.answer(query.start, query.count);
+                frames.into_iter().map(|frame| Report::Frame(query.id, frame)).collect()
+            }
+            // Nobody listens.
+            false => vec![failed],
+        };
+        for report in reports {
+            let at = self.readers[index].link.send_by_tcp(self.now).max(self.tcp_at[index]);
+            self.tcp_at[index] = at;
+            self.queue.push(at, Event::Answer(index, life, report));
+        }
+    }
+
+    /// A stranger sends a probe from an address that nobody has.
+    fn probe(&mut self, target: Option<usize>, span: Span, interval: u64) {
+        self.strangers += 1;
+        let number = self.strangers;
+        let incarnation = match &self.feed.process {
+            Some(process) => process.machine.config().incarnation,
+            None => Incarnation(101),
+        };
+        let header = Header::new(Kind::Probe, STREAM, incarnation, 1);
+        let mut bytes = vec![0; 256];
+        let id = SubscriberId(0x7374_7261_0000_0000 | u64::from(number));
+        let written = DatagramWriter::new(&mut bytes, &header).and_then(|mut writer| {
+            writer.subscriber(id)?;
+            Probe { clock: self.now, token: mcast_stream_proto::wire::AddressToken(0), subscriber: id }
+                .write(&mut writer)?;
+            Ok(writer.finish())
+        });
+        bytes.truncate(written.unwrap_or(0));
+        let from = SocketAddr::from(([10, 9, (number >> 8) as u8, number as u8], 5_000));
+        match target {
+            None => self.queue.push(self.now, Event::ToFeed(from, bytes)),
+            Some(index) => self.queue.push(self.now, Event::ToReader(index, from, bytes)),
+        }
+        if self.now + interval < span.1 {
+            self.queue.push(self.now + interval, Event::Probe(target, span, interval));
+        }
+    }
+}

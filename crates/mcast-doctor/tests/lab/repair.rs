@@ -1,0 +1,244 @@
+//! Programs that others wrote, which do something wrong and continue to run while their sockets are repaired.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use mcast_doctor::{AppliedRemedies, Finding, Id, Journal, Remedy, RemedyEffect, Report, Tool};
+use mcast_lab::{Child, Host};
+
+use crate::net::{Net, Stream, examine_process, has_programs};
+
+const GROUP: &str = "239.1.2.3:5000";
+const GROUP_V6: &str = "[ff15::1234]:5000";
+
+/// A program that runs until this is dropped.
+struct Running(Child);
+
+impl Running {
+    /// Starts a program, and waits until it has a socket bound to port 5000, or to any port if it `sends`.
+    fn start(host: &Host, program: &str, args: &[&str], sends: bool) -> Self {
+        let mut command = host.command(program).unwrap();
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let running = Self(command.spawn().unwrap());
+        let begin = Instant::now();
+        while !running.has_socket(sends) {
+            assert!(begin.elapsed() < Duration::from_secs(30), "{program} has opened no socket");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        running
+    }
+
+    /// Returns whether a socket of its network namespace is bound to port 5000, or to any.
+    fn has_socket(&self, any: bool) -> bool {
+        let table =
+            |name| std::fs::read_to_string(format!("/proc/{}/net/{name}", self.0.id())).unwrap_or_default();
+        let tables = [table("udp"), table("udp6")];
+        let mut lines = tables.iter().flat_map(|table| table.lines().skip(1));
+        lines.any(|line| any || line.split_whitespace().nth(1).is_some_and(|local| local.ends_with(":1388")))
+    }
+
+    fn is_alive(&self) -> bool {
+        let state = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap_or_default();
+        state.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Returns whether a program is installed; says so if not, so that a run shows what was not tried.
+fn is_installed(program: &str) -> bool {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&folders).any(|folder| folder.join(program).is_file());
+    if !found {
+        println!("not tried: {program} is not installed");
+    }
+    found
+}
+
+fn finding(report: &Report, id: Id) -> &Finding {
+    report.findings.iter().find(|finding| finding.id == id).unwrap_or_else(|| panic!("{id}: {report:#?}"))
+}
+
+fn on_socket(report: &Report, id: Id) -> Remedy {
+    let remedy = finding(report, id).applicable_remedy().unwrap_or_else(|| panic!("{id}: {report:#?}"));
+    assert_eq!(remedy.tool, Tool::Socket, "{remedy:#?}");
+    remedy.clone()
+}
+
+/// Applies the remedy of a finding about a process; the examination after it must show success. Undoes it from the journal, as
+/// after a kill, and the finding must be back.
+fn repair_and_undo(net: &Net, running: &Running, id: Id) {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = || Journal::at(folder.path().join("doctor.jsonl"));
+    let host = &net.receiver;
+    let before = examine_process(host, running.0.id());
+    let remedy = on_socket(&before, id);
+    let mut applied = AppliedRemedies::recorded_in(journal());
+    host.run(|| applied.apply(&remedy)).unwrap().unwrap();
+    let after = examine_process(host, running.0.id());
+    let effect = RemedyEffect::of(id, &before, &after, true);
+    assert!(effect.is_success(), "{id}: {effect:?} {after:#?}");
+    // The process that applied it is killed: nothing is undone, and the journal stays.
+    std::mem::forget(applied);
+    host.run(|| journal().undo(|_| {})).unwrap().unwrap();
+    assert!(running.is_alive());
+    finding(&examine_process(host, running.0.id()), id);
+}
+
+/// Starts a receiver that has bound its port and joined nothing.
+fn not_joined(program: &str, args: &[&str], to: &str) {
+    if !has_programs() || !is_installed(program) {
+        return;
+    }
+    let net = Net::new();
+    let running = Running::start(&net.receiver, program, args, false);
+    let _stream = Stream::to(&net.sender, to);
+    repair_and_undo(&net, &running, Id::NotJoined);
+}
+
+#[test]
+fn socat_that_only_binds_receives_the_group_and_its_undo_ends_that() {
+    not_joined("socat", &["-u", "UDP4-RECV:5000,reuseaddr", "OPEN:/dev/null"], GROUP);
+}
+
+#[test]
+fn socat_that_only_binds_receives_an_ipv6_group() {
+    not_joined("socat", &["-u", "UDP6-RECV:5000,reuseaddr", "OPEN:/dev/null"], GROUP_V6);
+}
+
+#[test]
+fn ffmpeg_without_a_group_receives_it() {
+    not_joined(
+        "ffmpeg",
+        &["-loglevel", "quiet", "-f", "mpegts", "-i", "udp://0.0.0.0:5000", "-f", "null", "-"],
+        GROUP,
+    );
+}
+
+#[test]
+fn node_without_a_membership_receives_the_group() {
+    let script = "require('dgram').createSocket('udp4').on('message',()=>{}).bind(5000)";
+    not_joined("node", &["-e", script], GROUP);
+}
+
+#[test]
+fn java_without_a_membership_receives_the_group() {
+    if !is_installed("java") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("Reader.java");
+    let program =
+        "import java.net.*; public class Reader { public static void main(String[] a) throws Exception {
+        System.setProperty(\"java.net.preferIPv4Stack\", \"true\");
+        MulticastSocket s = new MulticastSocket(5000); byte[] b = new byte[2000];
+        while (true) s.receive(new DatagramPacket(b, b.length)); } }";
+    std::fs::write(&source, program).unwrap();
+    not_joined("java", &["-Djava.net.preferIPv4Stack=true", path(&source)], GROUP);
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Runs this Python with a socket `s` of a family.
+fn python(net: &Net, script: &str, sends: bool) -> Running {
+    let program = format!("import socket, struct, time\n{script}");
+    Running::start(&net.receiver, "python3", &["-c", &program], sends)
+}
+
+const READ: &str = "\nwhile True: s.recv(2000)";
+
+#[test]
+fn python_that_joined_on_the_wrong_interface_is_moved_to_the_right_one() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    let _second = net.second_lan();
+    let join = "s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.bind(('',5000))
+s.setsockopt(socket.IPPROTO_IP,socket.IP_ADD_MEMBERSHIP,socket.inet_aton('239.1.2.3')+bytes(4)+struct.pack('=i',socket.if_nametoindex('eth1')))";
+    let running = python(&net, &format!("{join}{READ}"), false);
+    let _stream = Stream::to(&net.sender, GROUP);
+    repair_and_undo(&net, &running, Id::JoinedOtherInterface);
+}
+
+#[test]
+fn python_that_admits_another_source_admits_the_sender() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    let join = "s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.bind(('',5000))
+s.setsockopt(socket.IPPROTO_IP,39,socket.inet_aton('239.1.2.3')+socket.inet_aton('10.9.0.2')+socket.inet_aton('10.9.0.77'))";
+    let running = python(&net, &format!("{join}{READ}"), false);
+    let _stream = Stream::to(&net.sender, GROUP);
+    repair_and_undo(&net, &running, Id::SourceNotAdmitted);
+}
+
+#[test]
+fn python_that_sends_with_hop_limit_1_sends_farther() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    let send = "s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.bind(('10.9.0.2',0))
+while True: s.sendto(b'x',('239.192.2.3',5000)); time.sleep(.01)";
+    let running = python(&net, send, true);
+    repair_and_undo(&net, &running, Id::TtlTooSmall);
+}
+
+#[test]
+fn python_that_receives_a_group_of_another_program_receives_only_its_own() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    let join = "s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.setsockopt(socket.SOL_SOCKET,socket.SO_REUSEADDR,1); s.bind(('',5000))
+s.setsockopt(socket.IPPROTO_IP,socket.IP_ADD_MEMBERSHIP,socket.inet_aton('239.1.2.3')+bytes(4)+struct.pack('=i',socket.if_nametoindex('eth0')))";
+    let running = python(&net, &format!("{join}{READ}"), false);
+    let _other = crate::net::listener(&net.receiver, "239.9.9.9:5000", &[("239.9.9.9", "eth0")]);
+    let (_own, _foreign) = (Stream::to(&net.sender, GROUP), Stream::to(&net.sender, "239.9.9.9:5000"));
+    repair_and_undo(&net, &running, Id::ForeignGroupsLeak);
+}
+
+#[test]
+fn socket_that_a_program_closes_meanwhile_is_not_mistaken_for_the_next_one() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    // It reuses the number of the descriptor.
+    let script = "import sys
+s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.setsockopt(socket.SOL_SOCKET,socket.SO_REUSEADDR,1); s.bind(('',5000))
+sys.stdin.read(1); s.close()
+s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.setsockopt(socket.SOL_SOCKET,socket.SO_REUSEADDR,1); s.bind(('',5000)); s.settimeout(60)
+while True: s.recv(2000)";
+    let mut running = python(&net, script, false);
+    let _stream = Stream::to(&net.sender, GROUP);
+    let report = examine_process(&net.receiver, running.0.id());
+    let remedy = on_socket(&report, Id::NotJoined);
+    // At the end of its input, the program closes the socket and opens another one.
+    let inode = report.findings[0].evidence[0].location.clone();
+    drop(running.0.stdin.take());
+    let begin = Instant::now();
+    let has_same = |report: &Report| {
+        report
+            .findings
+            .iter()
+            .any(|finding| finding.evidence.iter().any(|evidence| evidence.location == inode))
+    };
+    while has_same(&examine_process(&net.receiver, running.0.id())) {
+        assert!(begin.elapsed() < Duration::from_secs(20));
+    }
+    let mut applied = AppliedRemedies::default();
+    let error = net.receiver.run(|| applied.apply(&remedy)).unwrap().unwrap_err();
+    assert!(error.to_string().contains("no longer has this socket open"), "{error}");
+    finding(&examine_process(&net.receiver, running.0.id()), Id::NotJoined);
+}

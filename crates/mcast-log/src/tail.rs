@@ -1,0 +1,192 @@
+//! The last messages of a log, which the next publisher retains for subscribers that lack them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use mcast_stream_proto::history::{HistoryContent, Position, RequestedStart};
+use mcast_stream_proto::seal::Keys;
+use mcast_stream_proto::wire::{Incarnation, KeyEpoch, MessageKey, MessageNumber};
+
+use crate::error::LogError;
+use crate::files::Files;
+use crate::lineage::Unconfirmed;
+use crate::reader::{LogItem, LogReader, LogRecord};
+
+/// How many messages to begin with.
+const FIRST_TRY: u64 = 1_024;
+/// What a message takes in addition to its bytes.
+const OVERHEAD: usize = 16;
+
+/// What is at the end of a log. Numbers are those in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TailItem {
+    /// A message.
+    Message {
+        /// Its number.
+        number: MessageNumber,
+        /// Its key.
+        key: Option<MessageKey>,
+        /// Its bytes.
+        bytes: Box<[u8]>,
+    },
+    /// Messages that are missing.
+    Gap {
+        /// The first of them.
+        first: MessageNumber,
+        /// One past the last one.
+        end: MessageNumber,
+    },
+}
+
+impl TailItem {
+    /// Returns the number of the first message.
+    #[must_use]
+    pub const fn first(&self) -> MessageNumber {
+        match self {
+            Self::Message { number, .. } => *number,
+            Self::Gap { first, .. } => *first,
+        }
+    }
+
+    /// Returns one past the number of the last message.
+    #[must_use]
+    pub const fn end(&self) -> MessageNumber {
+        match self {
+            Self::Message { number, .. } => MessageNumber(number.0.saturating_add(1)),
+            Self::Gap { end, .. } => *end,
+        }
+    }
+
+    const fn size(&self) -> usize {
+        match self {
+            Self::Message { bytes, .. } => bytes.len() + OVERHEAD,
+            Self::Gap { .. } => OVERHEAD,
+        }
+    }
+}
+
+/// The end of a log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tail {
+    /// Messages and gaps, the oldest first. The first one is a message.
+    pub items: VecDeque<TailItem>,
+    /// About how many bytes they take in a retransmission buffer.
+    pub bytes: usize,
+    /// Messages among them, or before them, that cannot be opened, because their secret was removed.
+    pub unopened: Option<Unopened>,
+}
+
+/// Messages that cannot be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unopened {
+    /// The first one.
+    pub first: MessageNumber,
+    /// One past the last one.
+    pub end: MessageNumber,
+    /// The epoch of the secret that sealed the last ones.
+    pub epoch: KeyEpoch,
+}
+
+/// What of a log is recalled.
+#[derive(Clone, Copy, Debug)]
+pub struct Recall {
+    /// The first publisher whose messages are those of the stream.
+    pub since: Incarnation,
+    /// One past the last message.
+    pub next: MessageNumber,
+    /// What subscribers may lack.
+    pub unconfirmed: Unconfirmed,
+    /// How many bytes a publisher retains in any case.
+    pub least: usize,
+    /// How many bytes former publishers can have accepted that a subscriber lacks.
+    pub most: usize,
+}
+
+impl Tail {
+    /// Reads the end of a log: what subscribers may lack, but no more than the most that they can lack, and in any case as
+    /// much as a publisher retains.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub fn read(files: Arc<dyn Files>, keys: Keys, recall: Recall) -> Result<Self, LogError> {
+        let Recall { since, next, unconfirmed, least, most } = recall;
+        if unconfirmed == Unconfirmed::Nothing {
+            return Ok(Self::default());
+        }
+        let mut reader = LogReader::open_files(files, keys)?;
+        let is_older = |start: &Position| start.incarnation >= since && start.number < next;
+        let starts: Vec<_> = reader.starts()?.into_iter().filter(is_older).collect();
+        let Some(oldest) = starts.first().copied() else { return Ok(Self::default()) };
+        let is_enough = |tail: &Self, first: MessageNumber| match unconfirmed {
+            Unconfirmed::From(confirmed) if first <= confirmed => tail.bytes >= least,
+            _ => tail.bytes >= most,
+        };
+        let mut count = FIRST_TRY;
+        loop {
+            let from = MessageNumber(next.0.saturating_sub(count));
+            let segment = starts.iter().rfind(|start| start.number <= from);
+            let start = segment.map_or(oldest, |start| Position { number: from, ..*start });
+            let mut tail = Self::read_from(&mut reader, start, next)?;
+            if is_enough(&tail, start.number) || start == oldest {
+                tail.shorten(unconfirmed, least, most);
+                return Ok(tail);
+            }
+            count = count.saturating_mul(4);
+        }
+    }
+
+    fn read_from(reader: &mut LogReader, start: Position, next: MessageNumber) -> Result<Self, LogError> {
+        let mut tail = Self::default();
+        reader.seek(RequestedStart::At(start))?;
+        while let Some(item) = reader.next()? {
+            match item {
+                LogItem::Record(LogRecord { record, .. }) if record.first.number >= next => break,
+                LogItem::Record(LogRecord { record, .. }) => match record.content {
+                    HistoryContent::Message { key, bytes } => {
+                        tail.push(TailItem::Message {
+                            number: record.first.number,
+                            key,
+                            bytes: bytes.into(),
+                        });
+                    }
+                    HistoryContent::Gap { end, .. } => {
+                        tail.push(TailItem::Gap { first: record.first.number, end: end.min(next) });
+                    }
+                    HistoryContent::OpenGap { .. } | HistoryContent::End => {}
+                },
+                LogItem::Damage(damage) if damage.is_loss() && damage.first.number < next => {
+                    let (first, end) = (damage.first.number, damage.end.min(next));
+                    if let Some(epoch) = damage.sealed {
+                        let first = tail.unopened.map_or(first, |before| before.first);
+                        tail.unopened = Some(Unopened { first, end, epoch });
+                    }
+                    tail.push(TailItem::Gap { first, end });
+                }
+                LogItem::Damage(_) => {}
+            }
+        }
+        Ok(tail)
+    }
+
+    fn push(&mut self, item: TailItem) {
+        self.bytes += item.size();
+        self.items.push_back(item);
+    }
+
+    /// Drops the oldest items that are not needed, and gaps at the beginning.
+    fn shorten(&mut self, unconfirmed: Unconfirmed, least: usize, most: usize) {
+        while let Some(first) = self.items.front() {
+            let is_confirmed = match unconfirmed {
+                Unconfirmed::From(confirmed) => first.first() < confirmed,
+                Unconfirmed::Nothing => true,
+                Unconfirmed::Unknown => false,
+            };
+            let is_gap = matches!(first, TailItem::Gap { .. });
+            if self.bytes <= most && !is_gap && !(is_confirmed && self.bytes > least) {
+                break;
+            }
+            self.bytes -= first.size();
+            self.items.pop_front();
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! How a publisher begins with the log that another one left.
+
+use std::time::Duration;
+
+use mcast_disk::Disk;
+use mcast_log::{
+    Beginning, Confirmed, Ending, FoundLog, Lineages, LogOptions, LogStart, LogTime, SyncPolicy, Unconfirmed,
+    Writer, missing_at_end,
+};
+use mcast_stream_proto::history::{HistoryContent, Position};
+use mcast_stream_proto::wire::{Incarnation, MessageNumber};
+
+use crate::world::STREAM;
+
+const LAZY: SyncPolicy = SyncPolicy::Interval(Duration::from_secs(1));
+
+fn found(disk: &Disk) -> FoundLog {
+    let options = LogOptions { sync: SyncPolicy::None, segment_bytes: 4_096, ..LogOptions::default() };
+    FoundLog::examine(disk.files(), STREAM, "p", Incarnation(5), options).unwrap()
+}
+
+/// Begins like a publisher.
+fn begin(disk: &Disk, boot: &str, sync: SyncPolicy) -> (Writer, Beginning) {
+    let found = found(disk);
+    let beginning = Lineages::plan(&found, Some(boot).filter(|boot| !boot.is_empty()), sync).unwrap();
+    let (writer, _) = found.begin().unwrap();
+    beginning.lineages.write(&*disk.files()).unwrap();
+    (writer, beginning)
+}
+
+fn append(writer: &mut Writer, count: usize) {
+    for _ in 0..count {
+        let message = HistoryContent::Message { key: None, bytes: &[7; 100][..] };
+        writer.append(LogTime(1), &[message]).unwrap();
+    }
+}
+
+#[test]
+fn a_publisher_continues_only_if_the_log_has_everything_that_was_sent() {
+    let disk = Disk::new(1);
+    let (mut writer, beginning) = begin(&disk, "boot", LAZY);
+    assert_eq!(beginning.start, LogStart::First);
+    append(&mut writer, 10);
+    drop(writer);
+    disk.kill();
+    let (writer, beginning) = begin(&disk, "boot", LAZY);
+    assert_eq!(beginning.start, LogStart::Continued, "the process was killed");
+    drop(writer);
+    disk.kill();
+    let (mut writer, beginning) = begin(&disk, "another", SyncPolicy::Each);
+    assert_eq!(beginning.start, LogStart::AfterUnsyncedLoss, "a power failure");
+    append(&mut writer, 5);
+    drop(writer);
+    disk.kill();
+    let (mut writer, beginning) = begin(&disk, "", LAZY);
+    assert_eq!(beginning.start, LogStart::Continued, "everything was on the disk before it was sent");
+    let present = beginning.lineages.present();
+    assert_eq!((present.incarnation, present.base), (Incarnation(7), MessageNumber(10)));
+    assert_eq!(present.in_stream(MessageNumber(12)), MessageNumber(2));
+    assert_eq!(present.in_log(MessageNumber(2)), MessageNumber(12));
+    append(&mut writer, 1);
+    drop(writer);
+    disk.kill();
+    let (mut writer, beginning) = begin(&disk, "", LAZY);
+    assert_eq!(beginning.start, LogStart::AfterUnsyncedLoss, "a power failure cannot be excluded");
+
+    let mut lineages = beginning.lineages;
+    for (end, start) in [(0, LogStart::Continued), (1, LogStart::AfterUnsyncedLoss)] {
+        append(&mut writer, 1);
+        let next = MessageNumber(writer.next_number().0 + end);
+        for (ending, start) in [
+            (Ending::Continues { next }, start),
+            (Ending::Delivered { next }, start),
+            (Ending::Over, LogStart::AfterEnd),
+            (Ending::Unsynced, LogStart::AfterUnsyncedLoss),
+        ] {
+            lineages.end(&*disk.files(), ending).unwrap();
+            drop(writer);
+            disk.kill();
+            let begun = begin(&disk, "boot", LAZY);
+            assert_eq!(begun.1.start, start, "{ending:?}");
+            (writer, lineages) = (begun.0, begun.1.lineages);
+        }
+    }
+}
+
+#[test]
+fn what_subscribers_may_lack_follows_from_how_far_they_were() {
+    let disk = Disk::new(2);
+    let (mut writer, _) = begin(&disk, "boot", SyncPolicy::Each);
+    append(&mut writer, 10);
+    drop(writer);
+    disk.kill();
+    let (writer, beginning) = begin(&disk, "boot", SyncPolicy::Each);
+    assert_eq!(beginning.unconfirmed, Unconfirmed::Unknown);
+    Confirmed { received: Some(MessageNumber(7)), settled: Some(MessageNumber(5)) }
+        .write(&*disk.files())
+        .unwrap();
+    drop(writer);
+    disk.kill();
+    let (writer, mut beginning) = begin(&disk, "boot", SyncPolicy::Each);
+    assert_eq!(beginning.unconfirmed, Unconfirmed::From(MessageNumber(7)));
+    let next = writer.next_number();
+    beginning.lineages.end(&*disk.files(), Ending::Delivered { next }).unwrap();
+    drop(writer);
+    disk.kill();
+    let (writer, beginning) = begin(&disk, "boot", SyncPolicy::Each);
+    assert_eq!((beginning.start, beginning.unconfirmed), (LogStart::Continued, Unconfirmed::Nothing));
+    drop(writer);
+}
+
+#[test]
+fn a_publisher_that_does_not_begin_has_changed_nothing() {
+    let disk = Disk::new(3);
+    let (mut writer, _) = begin(&disk, "boot", SyncPolicy::Each);
+    append(&mut writer, 60);
+    drop(writer);
+    disk.kill();
+    let (before, segments) = (disk.lengths(), |disk: &Disk| found(disk).recovery().clone());
+    let recovery = segments(&disk);
+    assert_eq!(disk.lengths(), before);
+    assert_eq!(segments(&disk), recovery);
+}
+
+#[test]
+fn a_newest_segment_that_was_removed_is_missing_as_long_as_there_is_evidence() {
+    for evidence in ["index", "lineage", "nothing"] {
+        let disk = Disk::new(4);
+        let (mut writer, mut beginning) = begin(&disk, "boot", SyncPolicy::Each);
+        append(&mut writer, 60);
+        let next = writer.next_number();
+        writer.close().unwrap();
+        beginning.lineages.end(&*disk.files(), Ending::Continues { next }).unwrap();
+        let end = Position { incarnation: Incarnation(5), number: next };
+        assert_eq!(missing_at_end(&disk.files(), end).unwrap(), None);
+
+        let newest = disk.lengths().into_keys().rfind(|name| name.ends_with(".log")).unwrap();
+        let first = mcast_log::SegmentName::read(&newest).unwrap().first;
+        disk.lose(&newest);
+        if evidence != "index" {
+            disk.lose(&newest.replace(".log", ".index"));
+        }
+        if evidence != "lineage" {
+            disk.lose("lineage");
+        }
+        let missing = missing_at_end(&disk.files(), first).unwrap();
+        let range = missing.map(|damage| (damage.first, damage.end));
+        assert_eq!(range, (evidence != "nothing").then_some((first, next)), "{evidence}");
+    }
+}

@@ -1,0 +1,608 @@
+//! Protocols of routers, of hosts and of discovery that use groups: the name, and the fields that a person looks for.
+
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::{Dns, EscapedText};
+use crate::bytes::{array_at, u8_at, u16_at, u32_at};
+use crate::ip::protocol;
+use crate::link::MacAddress;
+
+/// A message of a protocol that is named and summarized. Its fields are read from the bytes when they are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Service<'a> {
+    protocol: ServiceProtocol,
+    bytes: &'a [u8],
+}
+
+/// A protocol that uses groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum ServiceProtocol {
+    /// VRRP (RFC 3768, RFC 9568).
+    Vrrp,
+    /// OSPF (RFC 2328, RFC 5340).
+    Ospf,
+    /// EIGRP (RFC 7868).
+    Eigrp,
+    /// Neighbor discovery of IPv6 (RFC 4861).
+    Ndp,
+    /// HSRP (RFC 2281, and version 2).
+    Hsrp,
+    /// GLBP.
+    Glbp,
+    /// RIP (RFC 2453, RFC 2080).
+    Rip,
+    /// BFD (RFC 5880).
+    Bfd,
+    /// NTP (RFC 5905).
+    Ntp,
+    /// DHCPv6 (RFC 8415).
+    Dhcpv6,
+    /// LLMNR (RFC 4795).
+    Llmnr,
+    /// SAP (RFC 2974).
+    Sap,
+    /// RTCP (RFC 3550 section 6).
+    Rtcp,
+    /// CoAP (RFC 7252).
+    Coap,
+    /// WS-Discovery (OASIS).
+    WsDiscovery,
+    /// RTPS, the wire protocol of DDS (OMG).
+    Rtps,
+    /// sACN, DMX512 over IP (ANSI E1.31).
+    Sacn,
+    /// Art-Net, DMX512 over IP.
+    ArtNet,
+}
+
+use ServiceProtocol::{
+    ArtNet, Bfd, Coap, Dhcpv6, Eigrp, Glbp, Hsrp, Llmnr, Ndp, Ntp, Ospf, Rip, Rtcp, Rtps, Sacn, Sap, Vrrp,
+    WsDiscovery,
+};
+
+impl ServiceProtocol {
+    /// Returns its usual name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Vrrp => "VRRP",
+            Ospf => "OSPF",
+            Eigrp => "EIGRP",
+            Ndp => "NDP",
+            Hsrp => "HSRP",
+            Glbp => "GLBP",
+            Rip => "RIP",
+            Bfd => "BFD",
+            Ntp => "NTP",
+            Dhcpv6 => "DHCPv6",
+            Llmnr => "LLMNR",
+            Sap => "SAP",
+            Rtcp => "RTCP",
+            Coap => "CoAP",
+            WsDiscovery => "WS-Discovery",
+            Rtps => "RTPS",
+            Sacn => "sACN",
+            ArtNet => "Art-Net",
+        }
+    }
+
+    /// Returns the protocol of UDP datagrams to this port, if the port is its own.
+    const fn at_port(port: u16, to: IpAddr) -> Option<Self> {
+        Some(match (port, to) {
+            (1985 | 2029, _) => Hsrp,
+            (3222, _) => Glbp,
+            (520 | 521, _) => Rip,
+            (3784 | 4784, _) => Bfd,
+            (123, _) => Ntp,
+            (546 | 547, IpAddr::V6(_)) => Dhcpv6,
+            (5355, _) => Llmnr,
+            (9875, _) => Sap,
+            (5683, _) => Coap,
+            (3702, _) => WsDiscovery,
+            (5568, _) => Sacn,
+            (6454, _) => ArtNet,
+            _ => return None,
+        })
+    }
+}
+
+impl<'a> Service<'a> {
+    /// Recognizes a UDP payload, by its port and its structure.
+    pub(super) fn of_datagram(port: u16, to: IpAddr, bytes: &'a [u8]) -> Option<Self> {
+        let at_port = ServiceProtocol::at_port(port, to).and_then(|protocol| Self::checked(protocol, bytes));
+        // RTPS has ports of its own by domain and participant, and begins with its name. RTCP fills the datagram exactly.
+        at_port.or_else(|| Self::checked(Rtps, bytes)).or_else(|| Self::checked(Rtcp, bytes))
+    }
+
+    /// Recognizes the payload of an IP packet with this protocol number.
+    #[must_use]
+    pub fn of_packet(number: u8, bytes: &'a [u8]) -> Option<Self> {
+        let protocol = match number {
+            protocol::VRRP => Vrrp,
+            protocol::OSPF => Ospf,
+            protocol::EIGRP => Eigrp,
+            protocol::ICMPV6 => Ndp,
+            _ => return None,
+        };
+        Self::checked(protocol, bytes)
+    }
+
+    /// Returns the protocol.
+    #[must_use]
+    pub const fn protocol(&self) -> ServiceProtocol {
+        self.protocol
+    }
+
+    fn checked(protocol: ServiceProtocol, bytes: &'a [u8]) -> Option<Self> {
+        let service = Self { protocol, bytes };
+        service.is_valid().then_some(service)
+    }
+
+    fn is_valid(&self) -> bool {
+        let bytes = self.bytes;
+        let (length, first) = (bytes.len(), self.u8(0));
+        match self.protocol {
+            Vrrp => length >= 8 && matches!(first, 0x21 | 0x31),
+            Ospf => length >= 16 && matches!(first, 2 | 3) && matches!(self.u8(1), 1..=5),
+            Eigrp => length >= 20 && first == 2,
+            Ndp => length >= 8 && matches!(first, 133..=137),
+            Hsrp => (length >= 20 && first == 0) || (length >= 42 && self.u16(0) == 0x0128),
+            Glbp => length >= 12 && first == 1,
+            Rip => length >= 4 && matches!(first, 1 | 2) && matches!(self.u8(1), 1 | 2),
+            Bfd => length >= 24 && first >> 5 == 1 && usize::from(self.u8(3)) <= length,
+            Ntp => length >= 48 && matches!(first >> 3 & 7, 1..=4) && matches!(first & 7, 1..=5),
+            Dhcpv6 => length >= 4 && matches!(first, 1..=13),
+            Llmnr => Dns::parse(bytes).is_some(),
+            Sap => length >= 8 && first >> 5 == 1,
+            Rtcp => is_compound_rtcp(bytes),
+            Coap => length >= 4 && first >> 6 == 1 && first & 0x0f <= 8,
+            WsDiscovery => ws_discovery_message(bytes).is_some(),
+            Rtps => length >= 20 && bytes.starts_with(b"RTPS"),
+            Sacn => length >= 44 && bytes.get(4..16) == Some(b"ASC-E1.17\0\0\0"),
+            ArtNet => length >= 10 && bytes.starts_with(b"Art-Net\0"),
+        }
+    }
+
+    /// Reads a field, which is 0 if the message ends before it.
+    fn u8(&self, offset: usize) -> u8 {
+        u8_at(self.bytes, offset).unwrap_or_default()
+    }
+
+    fn u16(&self, offset: usize) -> u16 {
+        u16_at(self.bytes, offset).unwrap_or_default()
+    }
+
+    fn u32(&self, offset: usize) -> u32 {
+        u32_at(self.bytes, offset).unwrap_or_default()
+    }
+
+    fn v4(&self, offset: usize) -> Ipv4Addr {
+        Ipv4Addr::from(self.u32(offset))
+    }
+
+    fn v6(&self, offset: usize) -> Ipv6Addr {
+        Ipv6Addr::from(array_at::<16>(self.bytes, offset).unwrap_or_default())
+    }
+
+    fn text(&self, from: usize, length: usize) -> EscapedText<'a> {
+        let bytes = self.bytes.get(from..).unwrap_or_default();
+        let bytes = bytes.get(..length).unwrap_or(bytes);
+        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+        EscapedText { bytes: bytes.get(..end).unwrap_or_default(), max_length: 64 }
+    }
+}
+
+/// Returns whether a datagram consists of RTCP packets, the first a report, whose lengths add up to its own.
+fn is_compound_rtcp(bytes: &[u8]) -> bool {
+    const FIRST: [u8; 2] = [200, 201];
+    let mut rest = bytes;
+    let mut is_first = true;
+    while !rest.is_empty() {
+        let (Some(head), Some(kind), Some(words)) = (u8_at(rest, 0), u8_at(rest, 1), u16_at(rest, 2)) else {
+            return false;
+        };
+        let length = (usize::from(words) + 1) * 4;
+        let is_known = if is_first { FIRST.contains(&kind) } else { matches!(kind, 200..=207) };
+        if head >> 6 != 2 || !is_known || length > rest.len() || (is_first && length < 8) {
+            return false;
+        }
+        rest = rest.get(length..).unwrap_or_default();
+        is_first = false;
+    }
+    !is_first
+}
+
+/// Returns the name of a message of WS-Discovery: the local name of the element that has one of these.
+fn ws_discovery_message(bytes: &[u8]) -> Option<&'static str> {
+    const MESSAGES: [&str; 6] = ["ProbeMatches", "ResolveMatches", "Probe", "Resolve", "Hello", "Bye"];
+    let is_discovery = find(bytes, b"ws/2005/04/discovery").or_else(|| find(bytes, b"ws-dd/ns/discovery"));
+    is_discovery?;
+    MESSAGES.into_iter().find(|name| {
+        let mut rest = bytes;
+        while let Some(at) = find(rest, name.as_bytes()) {
+            let before = at.checked_sub(1).and_then(|at| rest.get(at));
+            let after = rest.get(at + name.len());
+            if matches!(before, Some(b'<' | b':'))
+                && matches!(after, Some(b'>' | b' ' | b'/' | b'\r' | b'\n'))
+            {
+                return true;
+            }
+            rest = rest.get(at + name.len()..).unwrap_or_default();
+        }
+        false
+    })
+}
+
+/// Returns the text of the first element with this local name.
+fn element<'a>(bytes: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let mut rest = bytes;
+    while let Some(at) = find(rest, name.as_bytes()) {
+        let before = at.checked_sub(1).and_then(|at| rest.get(at));
+        let after = rest.get(at + name.len()..)?;
+        if matches!(before, Some(b'<' | b':')) && matches!(after.first(), Some(b'>' | b' ')) {
+            let start = after.get(find(after, b">")? + 1..)?;
+            return start.get(..find(start, b"<")?);
+        }
+        rest = after;
+    }
+    None
+}
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}
+
+impl fmt::Display for Service<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.protocol.name())?;
+        match self.protocol {
+            Vrrp => self.vrrp(f),
+            Ospf => self.ospf(f),
+            Eigrp => self.eigrp(f),
+            Ndp => self.ndp(f),
+            Hsrp => self.hsrp(f),
+            Glbp => {
+                let mac = MacAddress(array_at(self.bytes, 6).unwrap_or_default());
+                write!(f, " group {}, from {mac}", self.u16(2))
+            }
+            Rip => self.rip(f),
+            Bfd => self.bfd(f),
+            Ntp => self.ntp(f),
+            Dhcpv6 => self.dhcpv6(f),
+            Llmnr => match Dns::parse(self.bytes) {
+                Some(dns) => write!(f, " {dns}"),
+                None => Ok(()),
+            },
+            Sap => self.sap(f),
+            Rtcp => self.rtcp(f),
+            Coap => self.coap(f),
+            WsDiscovery => {
+                write!(f, " {}", ws_discovery_message(self.bytes).unwrap_or_default())?;
+                match element(self.bytes, "Types") {
+                    Some(types) => write!(f, ", types {}", EscapedText { bytes: types, max_length: 64 }),
+                    None => Ok(()),
+                }
+            }
+            Rtps => self.rtps(f),
+            Sacn => self.sacn(f),
+            ArtNet => self.art_net(f),
+        }
+    }
+}
+
+/// The fields of each protocol.
+impl Service<'_> {
+    fn vrrp(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let version = self.u8(0) >> 4;
+        let (id, priority, count) = (self.u8(1), self.u8(2), self.u8(3));
+        write!(f, "v{version} router {id}, priority {priority}")?;
+        match version {
+            2 => write!(f, ", every {} s", self.u8(5))?,
+            _ => write!(f, ", every {} ms", u32::from(self.u16(4) & 0x0fff) * 10)?,
+        }
+        // A message is of IPv6 if its addresses are longer than those of IPv4 would be.
+        let is_v6 = version == 3 && self.bytes.len() >= 8 + usize::from(count) * 16;
+        match (count, is_v6) {
+            (0, _) => Ok(()),
+            (_, true) => write!(f, ", {}", self.v6(8)),
+            (_, false) => write!(f, ", {}", self.v4(8)),
+        }
+    }
+
+    fn ospf(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let version = self.u8(0);
+        let kind = match self.u8(1) {
+            1 => "Hello",
+            2 => "DB description",
+            3 => "LS request",
+            4 => "LS update",
+            _ => "LS acknowledge",
+        };
+        write!(f, "v{version} {kind}, router {}, area {}", self.v4(4), self.v4(8))?;
+        match (self.u8(1), version) {
+            (1, 2) => write!(f, ", every {} s, DR {}, BDR {}", self.u16(28), self.v4(36), self.v4(40)),
+            (1, _) => write!(f, ", every {} s, DR {}, BDR {}", self.u16(24), self.v4(28), self.v4(32)),
+            _ => Ok(()),
+        }
+    }
+
+    fn eigrp(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.u8(1) {
+            1 => "update",
+            3 => "query",
+            4 => "reply",
+            5 => "hello",
+            10 => "SIA query",
+            11 => "SIA reply",
+            other => return write!(f, " opcode {other}, AS {}", self.u16(18)),
+        };
+        write!(f, " {kind}, AS {}", self.u16(18))
+    }
+
+    fn ndp(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.u8(0) {
+            133 => f.write_str(" router solicitation"),
+            134 => {
+                let (hops, lifetime) = (self.u8(4), self.u16(6));
+                write!(f, " router advertisement, lifetime {lifetime} s, hop limit {hops}")
+            }
+            135 => write!(f, " neighbor solicitation for {}", self.v6(8)),
+            136 => write!(f, " neighbor advertisement of {}", self.v6(8)),
+            _ => write!(f, " redirect to {}", self.v6(8)),
+        }
+    }
+
+    fn hsrp(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.u8(0) == 0 {
+            let kind = match self.u8(1) {
+                0 => "hello",
+                1 => "coup",
+                2 => "resign",
+                3 => return f.write_str(" advertise"),
+                _ => "message",
+            };
+            let state = match self.u8(2) {
+                0 => "initial",
+                1 => "learn",
+                2 => "listen",
+                4 => "speak",
+                8 => "standby",
+                16 => "active",
+                _ => "unknown state",
+            };
+            let (group, priority) = (self.u8(6), self.u8(5));
+            return write!(f, " {kind}, group {group}, {state}, priority {priority}, {}", self.v4(16));
+        }
+        let state = match self.u8(4) {
+            0 => "disabled",
+            1 => "initial",
+            2 => "learn",
+            3 => "listen",
+            4 => "speak",
+            5 => "standby",
+            6 => "active",
+            _ => "unknown state",
+        };
+        let (group, priority) = (self.u16(6), self.u32(14));
+        write!(f, "v2 group {group}, {state}, priority {priority}, ")?;
+        match self.u8(5) {
+            6 => write!(f, "{}", self.v6(26)),
+            _ => write!(f, "{}", self.v4(26)),
+        }
+    }
+
+    fn rip(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.u8(0) == 1 { "request" } else { "response" };
+        let entries = self.bytes.len().saturating_sub(4) / 20;
+        let plural = if entries == 1 { "entry" } else { "entries" };
+        write!(f, "v{} {kind}, {entries} {plural}", self.u8(1))
+    }
+
+    fn bfd(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.u8(1) >> 6 {
+            0 => "AdminDown",
+            1 => "Down",
+            2 => "Init",
+            _ => "Up",
+        };
+        let (mine, yours) = (self.u32(4), self.u32(8));
+        write!(f, " {state}, detection multiplier {}, discriminators {mine:#010x}, {yours:#010x}", self.u8(2))
+    }
+
+    fn ntp(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mode = match self.u8(0) & 7 {
+            1 => "symmetric active",
+            2 => "symmetric passive",
+            3 => "client",
+            4 => "server",
+            _ => "broadcast",
+        };
+        write!(f, "v{} {mode}, stratum {}", self.u8(0) >> 3 & 7, self.u8(1))
+    }
+
+    fn dhcpv6(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const NAMES: [&str; 13] = [
+            "Solicit",
+            "Advertise",
+            "Request",
+            "Confirm",
+            "Renew",
+            "Rebind",
+            "Reply",
+            "Release",
+            "Decline",
+            "Reconfigure",
+            "Information-request",
+            "Relay-forward",
+            "Relay-reply",
+        ];
+        let kind = self.u8(0);
+        let name = NAMES.get(usize::from(kind).saturating_sub(1)).copied().unwrap_or_default();
+        match kind {
+            12 | 13 => write!(f, " {name}, link {}", self.v6(2)),
+            _ => write!(f, " {name}, transaction {:#08x}", self.u32(0) & 0x00ff_ffff),
+        }
+    }
+
+    fn sap(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flags = self.u8(0);
+        let kind = if flags & 0x04 == 0 { "announcement" } else { "deletion" };
+        write!(f, " {kind}, hash {:#06x}, from ", self.u16(2))?;
+        let is_v6 = flags & 0x10 != 0;
+        let after = if is_v6 { 20 } else { 8 };
+        if is_v6 {
+            write!(f, "{}", self.v6(4))?;
+        } else {
+            write!(f, "{}", self.v4(4))?;
+        }
+        if flags & 0x03 != 0 {
+            return f.write_str(", compressed or encrypted");
+        }
+        let body = self.bytes.get(after + usize::from(self.u8(1)) * 4..).unwrap_or_default();
+        match body.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"s=")) {
+            Some(name) => {
+                let name = name.strip_suffix(b"\r").unwrap_or(name);
+                write!(f, ", session {}", EscapedText { bytes: name, max_length: 64 })
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn rtcp(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.bytes;
+        let mut separator = " ";
+        while let (Some(kind), Some(words)) = (u8_at(rest, 1), u16_at(rest, 2)) {
+            let name = match kind {
+                200 => "sender report",
+                201 => "receiver report",
+                202 => "source description",
+                203 => "goodbye",
+                204 => "application data",
+                205 => "transport feedback",
+                206 => "payload feedback",
+                _ => "extended report",
+            };
+            write!(f, "{separator}{name}")?;
+            separator = ", ";
+            rest = rest.get((usize::from(words) + 1) * 4..).unwrap_or_default();
+        }
+        write!(f, ", SSRC {:#010x}", self.u32(4))
+    }
+
+    fn coap(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.u8(0) >> 4 & 3 {
+            0 => "CON",
+            1 => "NON",
+            2 => "ACK",
+            _ => "RST",
+        };
+        write!(f, " {kind} ")?;
+        match self.u8(1) {
+            0 => f.write_str("empty")?,
+            1 => f.write_str("GET")?,
+            2 => f.write_str("POST")?,
+            3 => f.write_str("PUT")?,
+            4 => f.write_str("DELETE")?,
+            code => write!(f, "{}.{:02}", code >> 5, code & 0x1f)?,
+        }
+        write!(f, ", message {}", self.u16(2))?;
+        let mut is_first = true;
+        self.coap_path(|segment| {
+            let separator = if is_first { ", /" } else { "/" };
+            is_first = false;
+            write!(f, "{separator}{}", EscapedText { bytes: segment, max_length: 64 })
+        })
+    }
+
+    /// Calls a function with each segment of the path (RFC 7252 section 3.1).
+    fn coap_path(&self, mut call: impl FnMut(&[u8]) -> fmt::Result) -> fmt::Result {
+        const URI_PATH: u32 = 11;
+        let mut rest = self.bytes.get(4 + usize::from(self.u8(0) & 0x0f)..).unwrap_or_default();
+        let mut number = 0;
+        while let Some((&head, tail)) = rest.split_first() {
+            if head == 0xff {
+                break;
+            }
+            let (Some((delta, tail)), length) = (extended(head >> 4, tail), head & 0x0f) else { break };
+            let Some((length, tail)) = extended(length, tail) else { break };
+            let Some((value, tail)) = tail.split_at_checked(length as usize) else { break };
+            number += delta;
+            if number == URI_PATH {
+                call(value)?;
+            }
+            rest = tail;
+        }
+        Ok(())
+    }
+
+    fn rtps(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, " {}.{}, participant ", self.u8(4), self.u8(5))?;
+        for byte in self.bytes.get(8..20).unwrap_or_default() {
+            write!(f, "{byte:02x}")?;
+        }
+        let mut rest = self.bytes.get(20..).unwrap_or_default();
+        while let (Some(kind), Some(flags)) = (u8_at(rest, 0), u8_at(rest, 1)) {
+            let name = match kind {
+                0x01 => "PAD",
+                0x06 => "ACKNACK",
+                0x07 => "HEARTBEAT",
+                0x08 => "GAP",
+                0x09 => "INFO_TS",
+                0x0c => "INFO_SRC",
+                0x0d => "INFO_REPLY_IP4",
+                0x0e => "INFO_DST",
+                0x0f => "INFO_REPLY",
+                0x12 => "NACK_FRAG",
+                0x13 => "HEARTBEAT_FRAG",
+                0x15 => "DATA",
+                0x16 => "DATA_FRAG",
+                _ => "other",
+            };
+            write!(f, ", {name}")?;
+            let length = array_at(rest, 2).unwrap_or_default();
+            let length = if flags & 1 == 0 { u16::from_be_bytes(length) } else { u16::from_le_bytes(length) };
+            // A length of 0 means up to the end, except where it is the length.
+            if length == 0 && !matches!(kind, 0x01 | 0x09) {
+                break;
+            }
+            rest = rest.get(4 + usize::from(length)..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    fn sacn(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Synchronization and discovery have no universe (ANSI E1.31 section 5).
+        if self.u32(18) != 4 {
+            return f.write_str(" synchronization or discovery");
+        }
+        let (universe, sequence, priority) = (self.u16(113), self.u8(111), self.u8(108));
+        let slots = self.u16(123).saturating_sub(1);
+        write!(f, " universe {universe}, number {sequence}, priority {priority}, {slots} slots")?;
+        write!(f, ", source {}", self.text(44, 64))
+    }
+
+    fn art_net(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let operation = u16::from_le_bytes(array_at(self.bytes, 8).unwrap_or_default());
+        match operation {
+            0x2000 => f.write_str(" poll"),
+            0x2100 => write!(f, " poll reply, {}", self.v4(10)),
+            0x5000 => {
+                let universe = u16::from_le_bytes(array_at(self.bytes, 14).unwrap_or_default());
+                write!(f, " DMX, universe {universe}, number {}, {} slots", self.u8(12), self.u16(16))
+            }
+            other => write!(f, " operation {other:#06x}"),
+        }
+    }
+}
+
+/// Reads an option delta or length of CoAP that may continue in further bytes.
+fn extended(nibble: u8, bytes: &[u8]) -> Option<(u32, &[u8])> {
+    match nibble {
+        13 => Some((u32::from(u8_at(bytes, 0)?) + 13, bytes.get(1..)?)),
+        14 => Some((u32::from(u16_at(bytes, 0)?) + 269, bytes.get(2..)?)),
+        15 => None,
+        value => Some((value.into(), bytes)),
+    }
+}

@@ -1,0 +1,167 @@
+//! One reading of a history, from the position on: what is requested, and how long that may take.
+
+use super::record::Position;
+use super::running::RunTime;
+use super::wire::AnswerStatus;
+use crate::random::Random;
+use crate::subscriber::Cause;
+use crate::{ClockTime, Nanos};
+
+/// The interval of requests that bring nothing new, which doubles until the longest.
+const FIRST_RETRY: Nanos = Nanos::from_millis(20);
+const LONGEST_RETRY: Nanos = Nanos::from_millis(200);
+/// The longest interval of requests that fail. A part of it is random, so that the clients of a server that restarts do
+/// not come back all at once.
+const LONGEST_FAILED_RETRY: Nanos = Nanos::SECOND;
+/// A client adds a random time to the one that a server sends it away for: up to one part in this many.
+const WAIT_JITTER: u64 = 8;
+/// The shortest and the longest time for which a server can send a client away. Others count as these.
+pub(super) const SHORTEST_WAIT: Nanos = Nanos::from_millis(50);
+pub(super) const LONGEST_WAIT: Nanos = Nanos::from_secs(60);
+/// The longest time until its turn that a client can expect, because servers send it away for half of that. It stands for
+/// longer times, too.
+pub const LONGEST_EXPECTED: Nanos = Nanos(2 * LONGEST_WAIT.0);
+/// All subscribers that search a server see the same announcement. Each waits for a random part of this time before it
+/// connects, so that the server can accept all.
+const SPREAD: Nanos = Nanos::from_millis(500);
+
+/// The request of a reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exchange {
+    /// None is under way. The next one is sent when its time has come.
+    None,
+    /// The one with this number is under way.
+    UnderWay(u64),
+    /// It was answered, and ended like this. The next one follows once the records are taken.
+    Answered(AnswerStatus),
+}
+
+/// Reading the history from the position on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reading {
+    /// Why the messages are missing.
+    pub(super) cause: Cause,
+    pub(super) exchange: Exchange,
+    /// The backlog is full, and the history brings nothing.
+    pub(super) must_give_up: bool,
+    /// When the position last advanced.
+    pub(super) progress_at: RunTime,
+    next_request_at: ClockTime,
+    retry: Nanos,
+    /// Until when the server has sent this client away.
+    away_until: Option<RunTime>,
+    /// Whether that was reported, and no answer has arrived since.
+    is_queue_reported: bool,
+    /// The position of the last request.
+    requested_from: Option<Position>,
+    /// Whether a server has sent records, or that there are none at present.
+    pub(super) is_answered: bool,
+    /// Since when the answers reach the end of the history.
+    pub(super) edge_since: Option<RunTime>,
+}
+
+impl Reading {
+    /// Returns a reading that has brought nothing since `run`.
+    pub(super) const fn new(now: ClockTime, run: RunTime, cause: Cause) -> Self {
+        Self {
+            cause,
+            exchange: Exchange::None,
+            must_give_up: false,
+            progress_at: run,
+            next_request_at: now,
+            retry: FIRST_RETRY,
+            away_until: None,
+            is_queue_reported: false,
+            requested_from: None,
+            is_answered: false,
+            edge_since: None,
+        }
+    }
+
+    /// Returns the request that is under way.
+    pub(super) const fn request(&self) -> Option<u64> {
+        match self.exchange {
+            Exchange::UnderWay(id) => Some(id),
+            Exchange::None | Exchange::Answered(_) => None,
+        }
+    }
+
+    /// Returns when the next request may be sent; `None` while one is under way.
+    pub(super) const fn next_request_at(&self) -> Option<ClockTime> {
+        match self.exchange {
+            Exchange::UnderWay(_) => None,
+            Exchange::None | Exchange::Answered(_) => Some(self.next_request_at),
+        }
+    }
+
+    /// Plans the next request, after the records of the last answer are taken; returns whether it is due.
+    pub(super) fn is_due(&mut self, now: ClockTime, position: Option<Position>) -> bool {
+        if let Exchange::Answered(status) = self.exchange {
+            let has_advanced = position != self.requested_from;
+            self.retry = if has_advanced { FIRST_RETRY } else { (2 * self.retry).min(LONGEST_RETRY) };
+            let is_at_once = status == AnswerStatus::More && has_advanced;
+            self.next_request_at = if is_at_once { now } else { now + self.retry };
+            self.exchange = Exchange::None;
+        }
+        self.exchange == Exchange::None && now >= self.next_request_at
+    }
+
+    /// Notes that the request with this number is sent.
+    pub(super) const fn ask(&mut self, id: u64, from: Option<Position>) {
+        (self.exchange, self.requested_from) = (Exchange::UnderWay(id), from);
+    }
+
+    pub(super) fn postpone_to(&mut self, at: ClockTime) {
+        self.next_request_at = self.next_request_at.max(at);
+    }
+
+    /// Delays the next request, because other subscribers have found the same server at the same time.
+    pub(super) fn spread(&mut self, now: ClockTime, random: &mut Random) {
+        self.postpone_to(now + random.below(SPREAD));
+    }
+
+    /// Notes that a server has answered, or goes on with its answer.
+    pub(super) const fn note_answer(&mut self) {
+        (self.is_answered, self.is_queue_reported) = (true, false);
+    }
+
+    /// Notes the end of an answer.
+    pub(super) fn note_end(&mut self, run: RunTime, status: AnswerStatus) {
+        self.note_answer();
+        if status == AnswerStatus::Edge {
+            self.edge_since.get_or_insert(run);
+        }
+        self.exchange = Exchange::Answered(status);
+    }
+
+    /// Comes back after this time; returns whether that is to be reported.
+    pub(super) fn send_away(
+        &mut self,
+        now: ClockTime,
+        run: RunTime,
+        wait: Nanos,
+        random: &mut Random,
+    ) -> bool {
+        let wait = wait + random.below(wait / WAIT_JITTER);
+        (self.away_until, self.next_request_at) = (Some(run + wait), now + wait);
+        self.exchange = Exchange::None;
+        !core::mem::replace(&mut self.is_queue_reported, true)
+    }
+
+    /// Requests again after some time, because there is no answer, or no complete one.
+    pub(super) fn fail(&mut self, now: ClockTime, random: &mut Random) {
+        self.exchange = Exchange::None;
+        self.retry = (2 * self.retry).min(LONGEST_FAILED_RETRY);
+        self.next_request_at = now + self.retry / 2 + random.below(self.retry / 2);
+    }
+
+    pub(super) const fn note_progress(&mut self, run: RunTime) {
+        (self.progress_at, self.edge_since) = (run, None);
+    }
+
+    /// Returns when the patience is over. Until then, servers can send it away for at most `longest_away`.
+    pub(super) fn given_up_at(&self, patience: Nanos, longest_away: Nanos) -> RunTime {
+        let away_until = self.away_until.map(|until| until.min(self.progress_at + longest_away));
+        away_until.map_or(self.progress_at, |until| until.max(self.progress_at)) + patience
+    }
+}

@@ -1,0 +1,289 @@
+//! What the application has received and processed of the incarnation that is followed, and what was reported to it as lost.
+
+use super::{Policy, SubscriberMachine};
+use crate::ClockTime;
+use crate::backoff::SMALL_GROUP;
+use crate::history::Position;
+use crate::wire::{Acknowledgement, Incarnation, MessageNumber, Status};
+
+/// What a [`HistoryMachine`](crate::history::HistoryMachine) has given the application of the incarnation that it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryAccount {
+    /// The position of the next message.
+    pub(crate) position: Position,
+    /// The first message after the last loss that was reported, or else the first of all.
+    pub(crate) since: MessageNumber,
+    /// Messages of the incarnation that were reported as lost.
+    pub(crate) lost: u64,
+    /// Whether an unknown number of its messages was reported as lost.
+    pub(crate) is_loss_unknown: bool,
+    /// The message that was given last, if it came from there.
+    pub(crate) last: Option<MessageNumber>,
+    /// Whether what the live stream delivers reaches the application at once.
+    pub(crate) is_live: bool,
+    /// Whether messages wait there, or are missing before those of the live stream.
+    pub(crate) is_reading: bool,
+}
+
+/// Where the application is given messages from.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    /// From the live stream.
+    Live,
+    /// From a history, which also reports what is lost. `None`: it has reported nothing yet.
+    History(Option<HistoryAccount>),
+}
+
+/// What the application has received and processed, and what was reported to it as lost. There is one account: a history
+/// and the live stream both note here what they give the application, and statuses and acknowledgements are read from here.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Account {
+    source: Source,
+    /// Whether the publisher requests acknowledgements.
+    is_requested: bool,
+    /// The first message after the last loss, or else the first of all. A history knows that itself.
+    since: MessageNumber,
+    /// The application has processed all messages before this one.
+    processed: MessageNumber,
+    /// The last message that was given, unless the application has processed it and all before it.
+    unprocessed: Option<MessageNumber>,
+    /// What the last status reported.
+    reported: Option<Acknowledgement>,
+}
+
+impl Account {
+    /// Returns an empty account. `has_history`: the application is given messages by a history.
+    pub(super) const fn new(has_history: bool) -> Self {
+        Self {
+            source: if has_history { Source::History(None) } else { Source::Live },
+            is_requested: false,
+            since: MessageNumber(0),
+            processed: MessageNumber(0),
+            unprocessed: None,
+            reported: None,
+        }
+    }
+
+    /// Begins with an incarnation, of which `first` is the first message that the live stream delivers.
+    pub(super) fn begin(&mut self, first: MessageNumber, is_requested: bool) {
+        let has_history = !matches!(self.source, Source::Live);
+        let since = if has_history { MessageNumber(0) } else { first };
+        *self = Self { is_requested, since, processed: since, ..Self::new(has_history) };
+    }
+
+    /// Continues with another publisher of the same messages, to which nothing was reported yet.
+    pub(super) const fn continue_with_another(&mut self, is_requested: bool) {
+        (self.is_requested, self.reported) = (is_requested, None);
+    }
+
+    pub(super) const fn request(&mut self, is_requested: bool) {
+        self.is_requested = is_requested;
+    }
+
+    /// Notes that the messages before this one were discarded, or are covered by a snapshot.
+    pub(super) fn skip_to(&mut self, message: MessageNumber) {
+        self.since = self.since.max(message);
+        self.processed = self.processed.max(message);
+    }
+
+    /// Notes that the live stream has lost the messages before this one. With a history, that decides.
+    pub(super) fn note_loss(&mut self, end: MessageNumber) {
+        if matches!(self.source, Source::Live) {
+            self.skip_to(end);
+        }
+    }
+
+    /// Notes that the live stream delivers a message. All before `expected` were delivered, lost or superseded.
+    #[inline]
+    pub(super) const fn note_message(&mut self, number: MessageNumber, expected: MessageNumber) {
+        match self.source {
+            Source::Live | Source::History(Some(HistoryAccount { is_live: true, .. })) => {
+                self.note_given(number, expected);
+            }
+            // The history gives it to the application later, or has.
+            Source::History(_) => {}
+        }
+    }
+
+    #[inline]
+    const fn note_given(&mut self, number: MessageNumber, before: MessageNumber) {
+        if self.unprocessed.is_none() {
+            self.processed = before;
+        }
+        self.unprocessed = Some(number);
+    }
+
+    /// Takes what a history has given the application. `content`: the incarnation of the live stream's messages.
+    fn join(&mut self, history: HistoryAccount, content: Option<Incarnation>) {
+        let before = self.history_in(content).map(|before| before.last);
+        self.source = Source::History(Some(history));
+        if content == Some(history.position.incarnation)
+            && let Some(last) =
+                history.last.filter(|last| before.flatten().is_none_or(|before| *last > before))
+        {
+            // Of what was given before the live stream was in this incarnation, nothing is known to be processed.
+            self.note_given(last, if before.is_some() { last } else { history.since });
+        }
+    }
+
+    /// Returns the history's account, if it is in this incarnation.
+    fn history_in(&self, content: Option<Incarnation>) -> Option<HistoryAccount> {
+        match self.source {
+            Source::History(Some(history)) if content == Some(history.position.incarnation) => Some(history),
+            Source::Live | Source::History(_) => None,
+        }
+    }
+
+    /// Returns what the application has received and processed of an incarnation. The live stream has delivered all
+    /// messages before `expected`, or has lost them, or they were superseded.
+    fn current(&self, expected: MessageNumber, content: Option<Incarnation>) -> Acknowledgement {
+        let (since, received) = match (self.source, self.history_in(content)) {
+            (Source::Live, _) => (self.since, expected),
+            // It is still in an earlier incarnation, or where it starts is not known yet.
+            (Source::History(_), None) => (self.since, self.since),
+            (Source::History(_), Some(history)) if history.is_live => {
+                (history.since.max(self.since), expected)
+            }
+            (Source::History(_), Some(history)) => {
+                (history.since.max(self.since), history.position.number.min(expected))
+            }
+        };
+        let received = received.max(since);
+        let processed = if self.unprocessed.is_none() { received } else { self.processed };
+        Acknowledgement { since, received, processed: processed.clamp(since, received) }
+    }
+
+    pub(super) const fn note_reported(&mut self, reported: Option<Acknowledgement>) {
+        self.reported = reported;
+    }
+}
+
+impl SubscriberMachine {
+    /// Notes that the application has processed this message, and all that were delivered before it. Publishers that
+    /// wait for that learn of it with a status.
+    ///
+    /// With [`Policy::Latest`], which delivers messages out of order, this has an effect only for the message that was
+    /// delivered last.
+    pub fn acknowledge(&mut self, now: ClockTime, at: Position) {
+        let is_known = self.content_incarnation() == Some(at.incarnation);
+        let account = &mut self.account;
+        if is_known && account.unprocessed == Some(at.number) {
+            account.unprocessed = None;
+        } else if is_known && at.number < self.expected && self.config.policy != Policy::Latest {
+            account.processed = account.processed.max(at.number + 1);
+        } else {
+            return;
+        }
+        self.report_acknowledgement(now);
+    }
+
+    /// Takes the account of the history that gives this stream's messages to the application
+    /// ([`SubscriberConfig::has_history`](super::SubscriberConfig::has_history)). Call it before what the live stream
+    /// delivers is passed there, and after each message or event from there.
+    pub fn join_history(&mut self, now: ClockTime, history: HistoryAccount) {
+        let was_reading = self.is_reading();
+        self.account.join(history, self.content_incarnation());
+        if was_reading && !self.is_reading() && self.reports_reading() && self.requests_repairs() {
+            self.report_soon(now);
+        }
+        self.report_acknowledgement(now);
+    }
+
+    /// Whether the application is given messages from before what the live stream has delivered.
+    pub(super) const fn is_reading(&self) -> bool {
+        match self.account.source {
+            Source::Live => false,
+            Source::History(None) => true,
+            Source::History(Some(history)) => history.is_reading,
+        }
+    }
+
+    /// Whether the publisher takes it for reading a history.
+    pub(super) const fn reports_reading(&self) -> bool {
+        self.statuses.reported().flags & Status::READING != 0
+    }
+
+    /// Returns how many datagrams were given up, and how many messages of the incarnation were reported as lost, as the
+    /// application knows it. Of the datagrams that a history replaces, only the messages count that it does not have.
+    pub(super) fn reported_losses(&self) -> (u64, u64) {
+        match (self.account.source, self.account.history_in(self.content_incarnation())) {
+            (Source::Live, _) => (self.losses.given_up(), self.losses.lost_messages(&self.statistics)),
+            (Source::History(_), history) => (0, history.map_or(0, |history| history.lost)),
+        }
+    }
+
+    /// Whether an unknown number of messages of the incarnation was reported to the application as lost.
+    pub(super) fn is_loss_unknown(&self) -> bool {
+        self.account.history_in(self.content_incarnation()).is_some_and(|history| history.is_loss_unknown)
+    }
+
+    /// Returns whether the publisher requests acknowledgements.
+    #[must_use]
+    pub const fn is_to_acknowledge(&self) -> bool {
+        self.account.is_requested
+    }
+
+    /// Acknowledges nothing before this position any more, for a caller that has discarded what was delivered.
+    pub fn withdraw_before(&mut self, position: Position) {
+        if self.content_incarnation() == Some(position.incarnation) {
+            self.account.skip_to(position.number);
+        }
+    }
+
+    /// Returns what the application has received and processed of the incarnation that is followed.
+    #[must_use]
+    pub fn acknowledgement(&self) -> Acknowledgement {
+        self.account.current(self.expected, self.content_incarnation())
+    }
+
+    /// Returns what the next status is to report, if the publisher requests it.
+    pub(super) fn wanted_acknowledgement(&self) -> Option<Acknowledgement> {
+        self.account.is_requested.then(|| self.acknowledgement())
+    }
+
+    /// Returns whether the publisher requests acknowledgements and does not know of the latest.
+    pub(super) fn has_unreported_acknowledgement(&self) -> bool {
+        self.account.is_requested && self.account.reported != Some(self.acknowledgement())
+    }
+
+    /// Returns the incarnation that positions of messages have: that of the origin, if the publisher reads them from an
+    /// engine.
+    pub(super) fn content_incarnation(&self) -> Option<Incarnation> {
+        self.incarnations.origin().map(|origin| origin.incarnation).or_else(|| self.incarnations.current())
+    }
+
+    /// Schedules a status with an acknowledgement, also after the end of the stream.
+    fn report_acknowledgement(&mut self, now: ClockTime) {
+        if !self.is_mute() && self.has_unreported_acknowledgement() {
+            self.report_soon(now);
+        }
+    }
+
+    /// Schedules a status, also after the end of the stream.
+    fn report_soon(&mut self, now: ClockTime) {
+        let interval = self.status_interval();
+        let earliest = self.statuses.last() + interval / 2;
+        let at = match self.heartbeat.group_size > SMALL_GROUP {
+            true => now.max(earliest) + self.random.below(interval),
+            false => now.max(earliest),
+        };
+        if self.delivery.has_ended() {
+            self.statuses.confirm_end(at);
+        } else if !self.statuses.is_scheduled() || self.heartbeat.group_size <= SMALL_GROUP {
+            self.statuses.schedule(at);
+        }
+    }
+
+    /// Schedules a status with an acknowledgement in a small group, where it need not wait for a heartbeat.
+    #[inline]
+    pub(super) fn report_acknowledgement_soon(&mut self) {
+        if self.acknowledges_soon() && self.requests_repairs() && self.has_unreported_acknowledgement() {
+            self.statuses.schedule(self.statuses.last() + self.status_interval() / 2);
+        }
+    }
+
+    /// Whether the publisher expects acknowledgements, and the group is small enough to send them at once.
+    pub(super) const fn acknowledges_soon(&self) -> bool {
+        self.account.is_requested && self.heartbeat.group_size <= SMALL_GROUP
+    }
+}

@@ -1,0 +1,269 @@
+//! Changing one option or membership of a socket of another process, which continues to run. Nothing else of the process
+//! is touched, and the change stays when this process ends, because it belongs to the socket.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::AsFd;
+
+use mcast_group::Family;
+
+use super::borrow::{Lender, Mark};
+use super::processes;
+use super::socket::{BorrowedSocket, option_of};
+use crate::address::request_address;
+use crate::requests::option_level;
+use crate::socket_option::set;
+use crate::{SendInterface, SocketChange, SocketMembership};
+
+/// Makes a change to the socket with this inode that a process has open, and returns the change that reverses it.
+///
+/// The socket is duplicated into this process (`pidfd_getfd`, Linux 5.6), which needs the right to trace the other one. The inode
+/// of the duplicate is compared before the option is set, so that no other socket is ever changed, even if the process closes
+/// descriptors or reuses their numbers meanwhile.
+///
+/// # Errors
+/// `NotFound` if the process no longer has the socket open; `AlreadyExists` if it has joined that already; and the errors of
+/// the system calls.
+pub fn change(pid: u32, inode: u64, change: &SocketChange) -> io::Result<SocketChange> {
+    let _mark = Mark::set();
+    let open = processes::open(pid)?;
+    let lender = Lender::open(pid)?;
+    for (descriptor, _) in open.sockets.into_iter().filter(|(_, each)| *each == inode) {
+        if let Some(socket) = BorrowedSocket::of(&lender, descriptor, inode)? {
+            return socket.change(change);
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::NotFound, "the process no longer has this socket open"))
+}
+
+impl BorrowedSocket {
+    fn change(&self, change: &SocketChange) -> io::Result<SocketChange> {
+        let inverse = self.inverse(change)?;
+        match change {
+            SocketChange::Join(one) => {
+                self.request([libc::MCAST_JOIN_GROUP, libc::MCAST_JOIN_SOURCE_GROUP], one)
+            }
+            SocketChange::Leave(one) => {
+                self.request([libc::MCAST_LEAVE_GROUP, libc::MCAST_LEAVE_SOURCE_GROUP], one)
+            }
+            SocketChange::Block(one) => self.request([libc::MCAST_BLOCK_SOURCE; 2], one),
+            SocketChange::Unblock(one) => self.request([libc::MCAST_UNBLOCK_SOURCE; 2], one),
+            SocketChange::SendBy { family, by, .. } => self.send_by(*family, *by),
+            SocketChange::HopLimit { family, hops } => {
+                self.set_number(options(*family).hops, option_level(*family), i32::from(*hops))
+            }
+            SocketChange::Loopback { family, on } => {
+                self.set_number(options(*family).loopback, option_level(*family), i32::from(*on))
+            }
+            SocketChange::AllGroups { family, on } => {
+                self.set_number(options(*family).all, option_level(*family), i32::from(*on))
+            }
+            SocketChange::ReceiveBuffer(bytes) => {
+                let bytes = i32::try_from(*bytes).map_err(|_| io::ErrorKind::InvalidInput)?;
+                self.set_number(libc::SO_RCVBUFFORCE, libc::SOL_SOCKET, bytes)
+                    .or_else(|_| self.set_number(libc::SO_RCVBUF, libc::SOL_SOCKET, bytes))
+            }
+        }?;
+        Ok(inverse)
+    }
+
+    /// Returns the change that restores the present state.
+    fn inverse(&self, change: &SocketChange) -> io::Result<SocketChange> {
+        let number = |family: Family, option| self.number(option_level(family), option);
+        Ok(match *change {
+            SocketChange::Join(one) => SocketChange::Leave(one),
+            SocketChange::Leave(one) => SocketChange::Join(one),
+            SocketChange::Block(one) => SocketChange::Unblock(one),
+            SocketChange::Unblock(one) => SocketChange::Block(one),
+            SocketChange::SendBy { family, by, instead_of } => {
+                let former = self.sends_by(family)?.unwrap_or(instead_of);
+                SocketChange::SendBy { family, by: former, instead_of: by }
+            }
+            SocketChange::HopLimit { family, .. } => {
+                let hops = number(family, options(family).hops)?;
+                SocketChange::HopLimit { family, hops: u8::try_from(hops).unwrap_or(1) }
+            }
+            SocketChange::Loopback { family, .. } => {
+                SocketChange::Loopback { family, on: number(family, options(family).loopback)? != 0 }
+            }
+            SocketChange::AllGroups { family, .. } => {
+                SocketChange::AllGroups { family, on: number(family, options(family).all)? != 0 }
+            }
+            SocketChange::ReceiveBuffer(_) => {
+                // The kernel reports the double of what was requested.
+                let bytes = self.number(libc::SOL_SOCKET, libc::SO_RCVBUF)? / 2;
+                SocketChange::ReceiveBuffer(usize::try_from(bytes).unwrap_or_default())
+            }
+        })
+    }
+
+    /// Returns what chooses the interface for groups; `None` if the kernel does not report it: an index, in IPv4.
+    fn sends_by(&self, family: Family) -> io::Result<Option<SendInterface>> {
+        match family {
+            Family::V4 => {
+                let bytes: [u8; 4] = option_of(&self.descriptor, libc::IPPROTO_IP, libc::IP_MULTICAST_IF)?;
+                let address = Ipv4Addr::from(bytes);
+                Ok((!address.is_unspecified()).then_some(SendInterface::Address(address)))
+            }
+            Family::V6 => {
+                let index = self.number(libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_IF)?;
+                let index = u32::try_from(index).ok().and_then(mcast_group::InterfaceIndex::new);
+                Ok(Some(index.map_or(SendInterface::Route, SendInterface::Index)))
+            }
+        }
+    }
+
+    fn send_by(&self, family: Family, by: SendInterface) -> io::Result<()> {
+        let index = match by {
+            SendInterface::Index(index) => index.number().cast_signed(),
+            _ => 0,
+        };
+        match family {
+            Family::V4 => {
+                let address = match by {
+                    SendInterface::Address(address) => address,
+                    _ => Ipv4Addr::UNSPECIFIED,
+                };
+                let request = libc::ip_mreqn {
+                    imr_multiaddr: libc::in_addr { s_addr: 0 },
+                    imr_address: libc::in_addr { s_addr: u32::from_ne_bytes(address.octets()) },
+                    imr_ifindex: index,
+                };
+                set(self.descriptor.as_fd(), libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &request)
+            }
+            Family::V6 => self.set_number(libc::IPV6_MULTICAST_IF, libc::IPPROTO_IPV6, index),
+        }
+    }
+
+    /// Makes a request about a group, or the second one about a group and a source.
+    fn request(&self, options: [libc::c_int; 2], one: &SocketMembership) -> io::Result<()> {
+        let level = option_level(one.group.family());
+        let group = request_address(one.group.addr());
+        let result = match one.source {
+            None => {
+                let request = GroupRequest { interface: one.interface.number(), group };
+                set(self.descriptor.as_fd(), level, options[0], &request)
+            }
+            Some(source) => {
+                let source: IpAddr = source;
+                let request = GroupSourceRequest {
+                    interface: one.interface.number(),
+                    group,
+                    source: request_address(source),
+                };
+                set(self.descriptor.as_fd(), level, options[1], &request)
+            }
+        };
+        result.map_err(|error| match error.raw_os_error() {
+            Some(libc::EADDRINUSE) => {
+                io::Error::new(io::ErrorKind::AlreadyExists, "the socket has joined it already")
+            }
+            _ => error,
+        })
+    }
+
+    fn number(&self, level: libc::c_int, option: libc::c_int) -> io::Result<libc::c_int> {
+        option_of(&self.descriptor, level, option)
+    }
+
+    fn set_number(&self, option: libc::c_int, level: libc::c_int, value: libc::c_int) -> io::Result<()> {
+        set(self.descriptor.as_fd(), level, option, &value)
+    }
+}
+
+/// `struct group_req` of RFC 3678 section 5.1.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct GroupRequest {
+    interface: u32,
+    group: libc::sockaddr_storage,
+}
+
+/// `struct group_source_req` of RFC 3678 section 5.1.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct GroupSourceRequest {
+    interface: u32,
+    group: libc::sockaddr_storage,
+    source: libc::sockaddr_storage,
+}
+
+/// The numbers of the options of a family.
+struct OptionNumbers {
+    hops: libc::c_int,
+    loopback: libc::c_int,
+    all: libc::c_int,
+}
+
+const fn options(family: Family) -> OptionNumbers {
+    match family {
+        Family::V4 => OptionNumbers {
+            hops: libc::IP_MULTICAST_TTL,
+            loopback: libc::IP_MULTICAST_LOOP,
+            all: libc::IP_MULTICAST_ALL,
+        },
+        Family::V6 => OptionNumbers {
+            hops: libc::IPV6_MULTICAST_HOPS,
+            loopback: libc::IPV6_MULTICAST_LOOP,
+            all: libc::IPV6_MULTICAST_ALL,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    fn inode(socket: &UdpSocket) -> u64 {
+        std::fs::File::from(OwnedFd::from(socket.try_clone().unwrap())).metadata().unwrap().ino()
+    }
+
+    fn apply(socket: &UdpSocket, text: &str) -> io::Result<String> {
+        let inverse = change(std::process::id(), inode(socket), &text.parse().unwrap())?;
+        Ok(inverse.to_string())
+    }
+
+    #[test]
+    fn every_option_is_set_and_restored_by_its_inverse() {
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        for (text, former) in [
+            ("hops ipv4 16", "hops ipv4 1"),
+            ("loopback ipv4 off", "loopback ipv4 on"),
+            ("all-groups ipv4 off", "all-groups ipv4 on"),
+            ("send-by ipv4 1 instead-of route", "send-by ipv4 route instead-of 1"),
+            ("send-by ipv4 127.0.0.1 instead-of route", "send-by ipv4 route instead-of 127.0.0.1"),
+        ] {
+            assert_eq!(apply(&socket, text).unwrap(), former);
+            apply(&socket, former).unwrap();
+        }
+        apply(&socket, "send-by ipv4 127.0.0.1 instead-of route").unwrap();
+        let former = apply(&socket, "send-by ipv4 1 instead-of route").unwrap();
+        assert_eq!(former, "send-by ipv4 127.0.0.1 instead-of 1");
+        let small = apply(&socket, "receive-buffer 65536").unwrap();
+        assert_eq!(apply(&socket, &small).unwrap(), "receive-buffer 65536");
+    }
+
+    #[test]
+    fn group_is_joined_and_left_and_not_joined_twice() {
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        assert_eq!(apply(&socket, "join 239.61.7.9%1").unwrap(), "leave 239.61.7.9%1");
+        assert_eq!(apply(&socket, "join 239.61.7.9%1").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        apply(&socket, "leave 239.61.7.9%1").unwrap();
+        assert!(apply(&socket, "leave 239.61.7.9%1").is_err());
+        apply(&socket, "join 127.0.0.1@232.61.7.9%1").unwrap();
+        apply(&socket, "leave 127.0.0.1@232.61.7.9%1").unwrap();
+    }
+
+    #[test]
+    fn socket_that_is_not_open_any_more_is_not_found() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (inode, hops) = (inode(&socket), "hops ipv4 9".parse().unwrap());
+        drop(socket);
+        let _other = UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert_eq!(change(std::process::id(), inode, &hops).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}
