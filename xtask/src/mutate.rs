@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::command::{finish, program};
-use package::{AMT, BRIDGE, FAIRNESS, HTTP, KAFKA, LOG, RABBITMQ, RELAY, REVERSE, STREAM, TUNNEL};
+use package::{AMT, BRIDGE, COMPOSED, FAIRNESS, HTTP, KAFKA, LOG, RABBITMQ, RELAY, REVERSE, STREAM, TUNNEL};
 use rules::Rule;
 use trial::{Trial, Verdict};
 
@@ -36,9 +36,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let trial = Trial::new(&tree, arguments.seeds, Duration::from_secs(arguments.limit));
     let only = &arguments.only;
     let selected = |rule: &&Rule| only.is_empty() || only.iter().any(|name| rule.name.contains(name));
-    for package in
-        [&STREAM, &FAIRNESS, &RELAY, &TUNNEL, &AMT, &HTTP, &BRIDGE, &REVERSE, &RABBITMQ, &KAFKA, &LOG]
-    {
+    for package in [
+        &COMPOSED, &STREAM, &FAIRNESS, &RELAY, &TUNNEL, &AMT, &HTTP, &BRIDGE, &REVERSE, &RABBITMQ, &KAFKA,
+        &LOG,
+    ] {
         if rules::all().filter(selected).any(|rule| rule.package == package)
             && let Verdict::Caught { by, .. } = trial.run(package)?
         {

@@ -10,38 +10,47 @@ pub(super) struct Package {
     pub(super) other: &'static str,
     /// The features that the tests need.
     pub(super) features: &'static [&'static str],
+    /// Whether its rules must be noticed where it works together with others, by the composed simulation.
+    pub(super) is_composed: bool,
+}
+
+impl Package {
+    /// Returns a package whose own tests notice broken rules.
+    const fn new(
+        name: &'static str,
+        library: &'static str,
+        other: &'static str,
+        features: &'static [&'static str],
+    ) -> Self {
+        Self { name, library, other, features, is_composed: false }
+    }
+
+    /// Returns a package whose rules the composed simulation notices.
+    const fn composed(name: &'static str, library: &'static str) -> Self {
+        Self { name, library, other: "", features: &[], is_composed: true }
+    }
 }
 
 /// Its unit tests sign.
-pub(super) static STREAM: Package = Package {
-    name: "mcast-stream-proto",
-    library: "mcast_stream_proto",
-    other: "model",
-    features: &["seal"],
-};
+pub(super) static STREAM: Package =
+    Package::new("mcast-stream-proto", "mcast_stream_proto", "model", &["seal"]);
 /// The automatic rate.
 pub(super) static FAIRNESS: Package =
-    Package { name: "mcast-stream-proto", library: "mcast_stream_proto", other: "fairness", features: &[] };
-pub(super) static TUNNEL: Package =
-    Package { name: "mcast-tunnel", library: "mcast_tunnel", other: "tunnel", features: &[] };
-pub(super) static RELAY: Package =
-    Package { name: "mcast-relay", library: "mcast_relay", other: "relay", features: &[] };
+    Package::new("mcast-stream-proto", "mcast_stream_proto", "fairness", &[]);
+pub(super) static TUNNEL: Package = Package::new("mcast-tunnel", "mcast_tunnel", "tunnel", &[]);
+pub(super) static RELAY: Package = Package::new("mcast-relay", "mcast_relay", "relay", &[]);
 /// The gateway and the relay of AMT, whose codes need a hash.
-pub(super) static AMT: Package =
-    Package { name: "mcast-relay", library: "mcast_relay", other: "amt", features: &["seal"] };
+pub(super) static AMT: Package = Package::new("mcast-relay", "mcast_relay", "amt", &["seal"]);
 /// What serves HTTP clients, and the keys of announcements.
-pub(super) static HTTP: Package =
-    Package { name: "mcast-relay", library: "mcast_relay", other: "relay", features: &["http", "seal"] };
-pub(super) static LOG: Package =
-    Package { name: "mcast-log", library: "mcast_log", other: "directory", features: &[] };
-pub(super) static BRIDGE: Package =
-    Package { name: "mcast-bridge", library: "mcast_bridge", other: "machine", features: &[] };
+pub(super) static HTTP: Package = Package::new("mcast-relay", "mcast_relay", "relay", &["http", "seal"]);
+pub(super) static LOG: Package = Package::new("mcast-log", "mcast_log", "directory", &[]);
+pub(super) static BRIDGE: Package = Package::new("mcast-bridge", "mcast_bridge", "machine", &[]);
 /// Bridges out of engines.
-pub(super) static REVERSE: Package =
-    Package { name: "mcast-bridge", library: "mcast_bridge", other: "reverse", features: &[] };
+pub(super) static REVERSE: Package = Package::new("mcast-bridge", "mcast_bridge", "reverse", &[]);
 /// What is effective in RabbitMQ.
-pub(super) static RABBITMQ: Package =
-    Package { name: "mcast-bridge", library: "mcast_bridge", other: "machine", features: &["rabbitmq"] };
+pub(super) static RABBITMQ: Package = Package::new("mcast-bridge", "mcast_bridge", "machine", &["rabbitmq"]);
 /// When bridges to Kafka take over.
-pub(super) static KAFKA: Package =
-    Package { name: "mcast-bridge", library: "mcast_bridge", other: "machine", features: &["kafka"] };
+pub(super) static KAFKA: Package = Package::new("mcast-bridge", "mcast_bridge", "machine", &["kafka"]);
+/// The message layer as a whole: its machines, and its log.
+pub(super) static COMPOSED: Package = Package::composed("mcast-stream-proto", "mcast_stream_proto");
+pub(super) static COMPOSED_LOG: Package = Package::composed("mcast-log", "mcast_log");

@@ -1,6 +1,7 @@
 //! The rules of the stream protocol, the relay, tunnels, bridges and the log, and how to break each.
 
 mod bridge;
+mod composed;
 mod log;
 mod relay;
 mod stream;
@@ -36,5 +37,5 @@ impl Package {
 
 /// Returns all rules.
 pub(super) fn all() -> impl Iterator<Item = &'static Rule> {
-    [stream::RULES, relay::RULES, bridge::RULES, log::RULES].into_iter().flatten()
+    [composed::RULES, stream::RULES, relay::RULES, bridge::RULES, log::RULES].into_iter().flatten()
 }

@@ -35,17 +35,25 @@ impl<'t> Trial<'t> {
 
     /// Returns whether a test fails or exceeds the time limit. A compile error is returned as an error.
     pub(super) fn run(&self, package: &Package) -> Result<Verdict> {
+        if package.is_composed {
+            let composed = self.build_test("mcast-sim", &[], &["--test", "composed"], "composed")?;
+            return self.judge(&[(&composed, Some((0, self.seeds)))]);
+        }
         let unit = self.build(package, &["--lib"], package.library)?;
         let simulation = self.build(package, &["--test", "simulation"], "simulation")?;
         let other = self.build(package, &["--test", package.other], package.other)?;
-        let started = Instant::now();
-        let rounds = [
+        self.judge(&[
             (&unit, None),
             (&simulation, Some((0, FIRST_SEEDS.min(self.seeds)))),
             // It has as many seeds as in other runs, if it has any.
             (&other, None),
             (&simulation, Some((FIRST_SEEDS, self.seeds.saturating_sub(FIRST_SEEDS)))),
-        ];
+        ])
+    }
+
+    /// Runs tests in turn until one fails. Each is run with its usual seeds, or with these: the first, and how many.
+    fn judge(&self, rounds: &[(&PathBuf, Option<(u32, u32)>)]) -> Result<Verdict> {
+        let started = Instant::now();
         for (binary, seeds) in rounds {
             let mut command = Command::new(binary);
             command
@@ -70,8 +78,18 @@ impl<'t> Trial<'t> {
 
     /// Builds a test of the copy; returns the path of its executable.
     fn build(&self, package: &Package, selection: &[&str], name: &str) -> Result<PathBuf> {
-        let head = ["test", "--quiet", "--no-run", "--message-format=json", "--package", package.name];
-        let features = package.features.iter().flat_map(|feature| ["--features", feature]);
+        self.build_test(package.name, package.features, selection, name)
+    }
+
+    fn build_test(
+        &self,
+        package: &str,
+        features: &[&str],
+        selection: &[&str],
+        name: &str,
+    ) -> Result<PathBuf> {
+        let head = ["test", "--quiet", "--no-run", "--message-format=json", "--package", package];
+        let features = features.iter().flat_map(|feature| ["--features", feature]);
         let mut command = cargo(head.into_iter().chain(selection.iter().copied()).chain(features));
         command.current_dir(self.tree).env("CARGO_TARGET_DIR", crate::root().join("target/mutants/build"));
         command.env("RUSTFLAGS", "--cap-lints=allow");
