@@ -453,9 +453,9 @@ impl Service<'_> {
         let is_v6 = flags & 0x10 != 0;
         let after = if is_v6 { 20 } else { 8 };
         if is_v6 {
-            write!(f, "{}", self.v6(4))?
+            write!(f, "{}", self.v6(4))?;
         } else {
-            write!(f, "{}", self.v4(4))?
+            write!(f, "{}", self.v4(4))?;
         }
         if flags & 0x03 != 0 {
             return f.write_str(", compressed or encrypted");
