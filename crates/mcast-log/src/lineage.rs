@@ -387,12 +387,22 @@ mod tests {
         }
         std::fs::write(directory.path().join(NAME), "hello").unwrap();
         assert!(matches!(Lineages::read(&files), Err(LogError::Io { operation: FileOperation::Read, .. })));
-        assert_eq!(confirmed(&files), None);
-        write_confirmed(&files, MessageNumber(17)).unwrap();
-        assert_eq!(confirmed(&files), Some(MessageNumber(17)));
-        for torn in ["", "mcast-log-confirmed-1", "mcast-log-confirmed-1 1", "mcast-log-confirmed-1 x\n"] {
+        assert_eq!(Confirmed::read(&files), Confirmed::default());
+        for (received, settled) in [(Some(17), Some(9)), (None, Some(9)), (Some(17), None), (None, None)] {
+            let confirmed =
+                Confirmed { received: received.map(MessageNumber), settled: settled.map(MessageNumber) };
+            confirmed.write(&files).unwrap();
+            assert_eq!(Confirmed::read(&files), confirmed);
+        }
+        for torn in [
+            "",
+            "mcast-log-confirmed-1",
+            "mcast-log-confirmed-1 1\n",
+            "mcast-log-confirmed-1 1 2",
+            "mcast-log-confirmed-1 1 x\n",
+        ] {
             std::fs::write(directory.path().join(CONFIRMED), torn).unwrap();
-            assert_eq!(confirmed(&files), None, "{torn:?}");
+            assert_eq!(Confirmed::read(&files), Confirmed::default(), "{torn:?}");
         }
     }
 }

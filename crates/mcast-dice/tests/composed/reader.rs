@@ -282,8 +282,7 @@ impl Reader {
             Client::Idle => u64::MAX,
         };
         let history = history.map_or(u64::MAX, |history| history.deadline().0);
-        let due = process.core.next_deadline().0.min(history).min(client).min(process.processes_at);
-        due
+        process.core.next_deadline().0.min(history).min(client).min(process.processes_at)
     }
 }
 

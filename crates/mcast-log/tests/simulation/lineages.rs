@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use mcast_disk::Disk;
 use mcast_log::{
-    Beginning, Ending, FoundLog, Lineages, LogOptions, LogStart, LogTime, SyncPolicy, Unconfirmed, Writer,
-    missing_at_end,
+    Beginning, Confirmed, Ending, FoundLog, Lineages, LogOptions, LogStart, LogTime, SyncPolicy, Unconfirmed,
+    Writer, missing_at_end,
 };
 use mcast_stream_proto::history::{HistoryContent, Position};
 use mcast_stream_proto::wire::{Incarnation, MessageNumber};

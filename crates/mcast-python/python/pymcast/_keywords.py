@@ -117,7 +117,7 @@ class PublisherKeywords(TypedDict, total=False):
     ack_when: Literal["received", "processed"]
     ack_lost: Literal["block", "report"]
     evict_below: int | None
-    fec: Literal["off", "auto"] | tuple[int, int] | None
+    fec: Literal["off", "crowd", "auto"] | tuple[int, int] | None
     fec_delay: float | None
     signing_key: SigningKeyLike | None
 

@@ -1463,8 +1463,9 @@ class Publisher:
     history: the size of the retransmission buffer in bytes. Default: 8 MiB.
     flow: "slowest" waits for the slowest subscriber, "none" does not wait, and "one-way" needs no feedback: nothing is
         repaired, and subscribers send nothing.
-    fec: forward error correction: "off", "auto" (as much parity as the losses of the subscribers require), or a pair
-        such as (20, 4): 4 symbols after each block of 20 datagrams.
+    fec: forward error correction: "off", "crowd" (parity only while many subscribers lose different datagrams), "auto" (as
+        much parity as the losses of the subscribers require), or a pair such as (20, 4): 4 symbols after each block of 20
+        datagrams. Default: "crowd".
     fec_delay: with fec, how many seconds a block waits to be full before its parity is sent: with a longer time, a slow
         stream needs less parity, and what is lost is recovered later. Default: 0.01.
     eviction: a subscriber that holds up the others and makes no progress for this many seconds is evicted.
@@ -1508,7 +1509,7 @@ class Publisher:
         ack_when: Literal["received", "processed"] = "received",
         ack_lost: Literal["block", "report"] = "block",
         evict_below: int | None = None,
-        fec: Literal["off", "auto"] | tuple[int, int] | None = None,
+        fec: Literal["off", "crowd", "auto"] | tuple[int, int] | None = None,
         fec_delay: float | None = None,
         signing_key: SigningKeyLike | None = None,
     ) -> Self: ...

@@ -48,8 +48,9 @@ const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// history: the size of the retransmission buffer in bytes. Default: 8 MiB.
 /// flow: "slowest" waits for the slowest subscriber, "none" does not wait, and "one-way" needs no feedback: nothing is
 ///     repaired, and subscribers send nothing.
-/// fec: forward error correction: "off", "crowd" (the default: parity only for a large group that loses many different datagrams), "auto" (as much parity as the losses of the subscribers require), or a pair
-///     such as (20, 4): 4 symbols after each block of 20 datagrams.
+/// fec: forward error correction: "off", "crowd" (parity only while many subscribers lose different datagrams), "auto" (as
+///     much parity as the losses of the subscribers require), or a pair such as (20, 4): 4 symbols after each block of 20
+///     datagrams. Default: "crowd".
 /// fec_delay: with fec, how many seconds a block waits to be full before its parity is sent: with a longer time, a slow
 ///     stream needs less parity, and what is lost is recovered later. Default: 0.01.
 /// eviction: a subscriber that holds up the others and makes no progress for this many seconds is evicted.

@@ -78,7 +78,7 @@ impl Search {
             return true;
         }
         let second_best = self.failed.last().copied();
-        let turn = self.turn.get_or_insert_with(|| Turn { since: run, next_at: now, second_best });
+        let turn = self.turn.get_or_insert(Turn { since: run, next_at: now, second_best });
         if run >= turn.since + AVOIDANCE
             && let Some(server) = turn.second_best
         {

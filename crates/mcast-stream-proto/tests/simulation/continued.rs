@@ -132,7 +132,7 @@ impl Publisher {
         let old = records[..accepted].iter().filter(|record| record.end() > confirmed);
         let size: usize = old.clone().map(Record::size).sum();
         let config = PublisherConfig {
-            first_message: MessageNumber(old.clone().next().map_or(confirmed, |record| record.first())),
+            first_message: MessageNumber(old.clone().next().map_or(confirmed, Record::first)),
             origin: Some(origin(1, 5)),
             idle_interval: Nanos::from_millis(250),
             history: (64 << 10).max(size + (16 << 10)),

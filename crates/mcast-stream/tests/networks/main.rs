@@ -5,6 +5,7 @@
 mod net;
 
 mod acknowledged;
+mod delays;
 mod dropped;
 mod hosts;
 mod logged;

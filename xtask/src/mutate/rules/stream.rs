@@ -799,7 +799,7 @@ pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "losses that wait behind one that no server answers have the same patience",
         "history/machine.rs",
-        "self.unanswered_since.map_or(self.clock.now(), |since| since.max(noticed));",
+        "self.unanswered_since.map_or_else(|| self.clock.now(), |since| since.max(noticed));",
         "self.clock.now();",
     ),
     STREAM.rule(

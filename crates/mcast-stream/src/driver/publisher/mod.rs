@@ -722,7 +722,7 @@ mod tests {
         let shared = Arc::clone(&publisher.shared);
         let panics = move || {
             let _core = shared.core();
-            panic!("within the machine");
+            std::panic::resume_unwind(Box::new("within the machine"));
         };
         assert!(std::thread::spawn(panics).join().is_err());
         let refused = publisher.publish(b"after").unwrap_err();
