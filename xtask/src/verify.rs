@@ -93,7 +93,7 @@ fn on_request() -> Vec<Step> {
 /// The crates that `Cargo.toml` optimizes in the profile `dev`, for their simulations.
 const OPTIMIZED: [&str; 7] = [
     "mcast-bridge",
-    "mcast-dice",
+    "mcast-sim",
     "mcast-disk",
     "mcast-log",
     "mcast-relay",

@@ -27,8 +27,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use mcast_dice::Dice;
 use mcast_log::{Files, Lock, LogFile};
+use mcast_sim::Dice;
 
 /// Smaller than on real systems, so that records span pages.
 const PAGE: usize = 256;

@@ -26,7 +26,7 @@ const DENY_WARNINGS: &str = "--deny warnings";
 const PACKAGES: [&str; 7] =
     ["mcast-sys", "mcast-capture", "mcast-doctor", "mcast", "mcast-log", "mcast-metrics", "mcast-stream"];
 /// Those with a simulation among their tests, and what it needs.
-const SIMULATED: [&str; 3] = ["mcast-dice", "mcast-disk", "mcast-log"];
+const SIMULATED: [&str; 3] = ["mcast-sim", "mcast-disk", "mcast-log"];
 
 /// Candidates for Wine's loader. Debian's 64-bit loader is not in the search path.
 const LOADERS: [&str; 3] = ["wine64", "/usr/lib/wine/wine64", "wine"];

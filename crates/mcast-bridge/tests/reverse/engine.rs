@@ -5,7 +5,7 @@ use mcast_stream::wire::{EngineKey, EngineTrail, Incarnation, MessageNumber, Str
 use mcast_stream::{ClockTime, Nanos};
 
 use crate::{MILLISECOND, SECOND};
-use mcast_dice::Dice;
+use mcast_sim::Dice;
 
 /// The stream that the engine holds.
 pub(crate) const STORED: StreamId = StreamId(3);

@@ -8,7 +8,7 @@ use mcast_stream::{ClockTime, Nanos};
 use crate::engine::Engine;
 use crate::world::{Delivered, State, Subscriber, World};
 use crate::{MILLISECOND, SECOND};
-use mcast_dice::{Dice, for_seeds};
+use mcast_sim::{Dice, for_seeds};
 
 /// Returns what subscribers must deliver and report.
 fn expected(engine: &Engine) -> Vec<Delivered> {

@@ -16,7 +16,7 @@ use mcast_stream::{ClockTime, Nanos, PublisherMachine, SubscriberMachine, Target
 
 use crate::engine::{DESCRIPTION, Engine};
 use crate::{MILLISECOND, SECOND};
-use mcast_dice::Dice;
+use mcast_sim::Dice;
 
 /// The stream that is published.
 pub(crate) const STREAM: StreamId = StreamId(7);

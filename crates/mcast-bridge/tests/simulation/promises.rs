@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mcast_bridge::{BridgeEvent, Content, GapCause, Position};
-use mcast_dice::{Dice, for_seeds};
+use mcast_sim::{Dice, for_seeds};
 use mcast_stream::ClockTime;
 
 use crate::audit::{audit, audit_acknowledged};

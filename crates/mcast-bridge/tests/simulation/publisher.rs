@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use mcast_dice::Dice;
+use mcast_sim::Dice;
 use mcast_stream::subscriber::{Cause, SubscriberEvent};
 use mcast_stream::wire::{Incarnation, MessageNumber};
 use mcast_stream::{ClockTime, Nanos};

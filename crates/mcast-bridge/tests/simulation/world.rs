@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use mcast_bridge::{BridgeConfig, BridgeEvent, BridgeMachine, Position, Request, Response};
-use mcast_dice::Dice;
+use mcast_sim::Dice;
 use mcast_stream::subscriber::{Message, SubscriberEvent};
 use mcast_stream::wire::{Incarnation, MessageNumber};
 use mcast_stream::{ClockTime, Nanos};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use mcast_dice::Dice;
+use mcast_sim::Dice;
 
 use crate::audit::{Entry, audit};
 use crate::engine::{Engine, Setup, scenarios};
@@ -15,12 +15,12 @@ scenarios! {
 
 /// 100 with `MCAST_BRIDGE_ROUNDS=100`.
 fn rounds() -> u64 {
-    mcast_dice::number("MCAST_BRIDGE_ROUNDS").unwrap_or(10)
+    mcast_sim::number("MCAST_BRIDGE_ROUNDS").unwrap_or(10)
 }
 
 fn seed() -> u64 {
     let time = || std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
-    mcast_dice::number("MCAST_SEED").unwrap_or_else(time)
+    mcast_sim::number("MCAST_SEED").unwrap_or_else(time)
 }
 
 /// Writes messages for this time, at about 10,000 per second.

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use mcast_dice::Dice;
 use mcast_lab::{Host, Impairment};
+use mcast_sim::Dice;
 
 use crate::GROUP;
 

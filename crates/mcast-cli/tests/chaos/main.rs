@@ -18,7 +18,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use mcast_dice::Dice;
+use mcast_sim::Dice;
 use round::Round;
 
 const GROUP: &str = "239.1.2.3:7000";

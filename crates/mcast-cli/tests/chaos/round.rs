@@ -4,8 +4,8 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use mcast_dice::Dice;
 use mcast_lab::{Host, Impairment, Lab, LinkDirection};
+use mcast_sim::Dice;
 
 use crate::harm::{Flood, Harm, loss};
 use crate::judge;

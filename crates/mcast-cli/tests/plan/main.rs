@@ -7,7 +7,7 @@ mod schemas;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-use mcast_dice::Dice;
+use mcast_sim::Dice;
 use snapbox::{assert_data_eq, file, str};
 
 fn plan(arguments: &[&str], text: &str) -> Output {

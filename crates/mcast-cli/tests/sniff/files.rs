@@ -3,8 +3,8 @@
 use std::process::{Command, Stdio};
 
 use mcast_capture::CaptureFile;
-use mcast_dice::Dice;
 use mcast_packet::{MacAddress, UdpFrame};
+use mcast_sim::Dice;
 use tempfile::tempdir;
 
 use crate::schemas::assert_valid;

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use mcast_dice::Dice;
+use mcast_sim::Dice;
 use mcast_stream::history::HistoryContent;
 use mcast_stream::log::{LogItem, LogReader};
 use mcast_stream::seal::Keys;

@@ -1,7 +1,7 @@
 //! Damaged files: nothing wrong is read, and what is missing is reported.
 
-use mcast_dice::{Dice, for_seeds};
 use mcast_log::{LogItem, LogOptions, LogReader, LogTime, SegmentName, Writer};
+use mcast_sim::{Dice, for_seeds};
 use mcast_stream_proto::history::{HistoryContent, Position, RequestedStart};
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{Incarnation, MessageNumber};

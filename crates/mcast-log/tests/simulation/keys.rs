@@ -1,11 +1,11 @@
 //! Secrets that are replaced and removed while a log is written, and publishers that start with what is left.
 
-use mcast_dice::{Dice, for_seeds};
 use mcast_disk::Disk;
 use mcast_log::{
     FoundLog, Lineages, LogError, LogItem, LogOptions, LogReader, LogTime, Recall, SyncPolicy, Tail,
     TailItem, Unconfirmed,
 };
+use mcast_sim::{Dice, for_seeds};
 use mcast_stream_proto::history::{GapCause, HistoryContent, Position, RequestedStart};
 use mcast_stream_proto::seal::{Algorithm, GroupSecret, Keys};
 use mcast_stream_proto::subscriber::Cause;

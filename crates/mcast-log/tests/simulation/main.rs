@@ -10,7 +10,7 @@ mod world;
 
 use std::cell::Cell;
 
-use mcast_dice::for_seeds;
+use mcast_sim::for_seeds;
 
 use crate::world::{Counts, World};
 
@@ -34,7 +34,7 @@ fn what_was_durable_is_there_after_any_crash_and_nothing_else() {
         all.set(sum);
     });
     let Counts { crashes, torn, damaged, lost_unsynced, full, failed_syncs, appended } = all.get();
-    if mcast_dice::number("MCAST_SEED").is_none() && mcast_dice::number("MCAST_SEEDS").is_none() {
+    if mcast_sim::number("MCAST_SEED").is_none() && mcast_sim::number("MCAST_SEEDS").is_none() {
         // The simulation did what it is for.
         assert!(appended > crashes && torn > 100 && damaged > 20 && lost_unsynced > 100, "{:?}", all.get());
         assert!(full > 100 && failed_syncs > 50, "{:?}", all.get());

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mcast_dice::Dice;
 use mcast_log::{LogError, LogItem, LogOptions, LogReader, LogTime, Retention, SyncPolicy, Writer};
+use mcast_sim::Dice;
 use mcast_stream_proto::history::{GapCause, HistoryContent, HistoryRecord, Position};
 use mcast_stream_proto::seal::{Algorithm, Cipher, GroupSecret, Keys, Purpose, Secret};
 use mcast_stream_proto::wire::{Incarnation, KeyEpoch, MessageKey, MessageNumber, StreamId};

@@ -12,7 +12,7 @@ const MILLISECOND: u64 = 1_000_000;
 
 /// Returns the messages delivered, the ranges reported as lost, and whether the session ended.
 fn run(seed: u64, loss: f64, messages: u64, ask: bool) -> (Vec<u64>, Vec<(u64, u64)>, bool) {
-    let mut random = mcast_dice::Dice::new(seed);
+    let mut random = mcast_sim::Dice::new(seed);
     let mut sender = MoldSender::new(SESSION, 1400, 1 << 20).unwrap();
     let config = MoldConfig { first: Some(1), requests: ask, ..MoldConfig::default() };
     let mut receiver = MoldReceiver::new(config);

@@ -4,9 +4,9 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use mcast_dice::{Dice, EventQueue, for_seeds};
 use mcast_packet::gmp::querier::{OutgoingQuery, Querier, QuerierSettings, Role, RoleChange};
 use mcast_packet::gmp::{Address, GmpMessage, Query, Record, RecordKind, SourceQuery, Sources};
+use mcast_sim::{Dice, EventQueue, for_seeds};
 use proptest::prelude::*;
 
 const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);

@@ -17,7 +17,7 @@ use mcast_packet::MacAddress;
 
 use contents::Contents;
 pub(crate) use contents::{ContentKey, LegSource};
-use probe::{Phase, Windows};
+use probe::{Phase, ProbeTest, Windows};
 pub(crate) use suspect::PendingRepeat;
 use suspect::{Outcome, Step, Suspect};
 
@@ -52,6 +52,8 @@ pub(crate) enum GuardVerdict {
 pub(crate) enum GuardOutput {
     /// Send this repeat.
     Send(PendingRepeat),
+    /// Count this repeat as an echo, which is not sent.
+    Drop(PendingRepeat),
     /// A source that repeats what the relay has sent is part of a loop.
     LoopFound(Culprit),
 }
@@ -75,6 +77,8 @@ pub(crate) struct Guard {
     windows: Option<Windows>,
     /// Those that have just been found to be part of a loop.
     found: VecDeque<Culprit>,
+    /// Repeats that were held back and are not sent.
+    dropped: VecDeque<PendingRepeat>,
     /// Repeats to send.
     released: VecDeque<PendingRepeat>,
 }
@@ -87,6 +91,7 @@ impl Guard {
             tested: Vec::new(),
             windows: None,
             found: VecDeque::new(),
+            dropped: VecDeque::new(),
             released: VecDeque::new(),
         }
     }
@@ -178,10 +183,15 @@ impl Guard {
 
     /// Returns what is due, if anything is: call again until it returns `None`.
     pub(crate) fn poll(&mut self, now: Duration) -> Option<GuardOutput> {
-        if self.released.is_empty() && self.found.is_empty() && !self.tested.is_empty() {
+        if self.released.is_empty()
+            && self.found.is_empty()
+            && self.dropped.is_empty()
+            && !self.tested.is_empty()
+        {
             self.do_due(now);
         }
         let found = self.found.pop_front().map(GuardOutput::LoopFound);
+        let found = found.or_else(|| self.dropped.pop_front().map(GuardOutput::Drop));
         found.or_else(|| self.released.pop_front().map(GuardOutput::Send))
     }
 
@@ -208,6 +218,15 @@ impl Guard {
         }
         // What is sent of others would disturb them.
         let is_disturbed = others.iter().any(|suspect| suspect.deadline().is_some());
+        let is_silent = |suspect: &&Suspect| suspect.probed().is_some_and(ProbeTest::is_silent);
+        if self.windows.is_none() && !is_disturbed && probed.iter().all(is_silent) {
+            self.windows = Some(Windows::after_quiet(now));
+            for tested in &self.tested {
+                if let Some(suspect) = self.suspects.peek_mut(&tested.source) {
+                    suspect.start_quiet();
+                }
+            }
+        }
         let windows = self.windows.get_or_insert_with(|| Windows::new(now));
         if is_disturbed {
             *windows = Windows::new(now);
@@ -219,7 +238,11 @@ impl Guard {
             let suspect = self.suspects.peek_mut(&tested.source);
             match suspect.and_then(|suspect| suspect.end_window(now, windows)) {
                 Some(Outcome::Send(due)) => self.released.extend(due),
-                Some(Outcome::Loop) => self.found.push_back(*tested),
+                Some(Outcome::Loop { is_new, dropped }) => {
+                    self.found.extend(is_new.then_some(*tested));
+                    self.dropped.extend(dropped.into_repeats());
+                }
+                Some(Outcome::Drop(dropped)) => self.dropped.extend(dropped.into_repeats()),
                 None => {}
             }
         }
@@ -244,7 +267,7 @@ impl Guard {
 
     /// Returns when to call [`Self::poll`].
     pub(crate) fn deadline(&self) -> Option<Duration> {
-        if !self.released.is_empty() || !self.found.is_empty() {
+        if !self.released.is_empty() || !self.found.is_empty() || !self.dropped.is_empty() {
             return Some(Duration::ZERO);
         }
         let tested = self.tested.iter();

@@ -21,7 +21,9 @@ const MAX_CONTENTS: usize = 2_048;
 pub(super) enum OwnResult {
     /// So many repeats arrived in this time while none was sent.
     Continues { count: u64, window: Duration },
-    /// None did, or others send them too.
+    /// None did for a window.
+    Silent,
+    /// Others send them too.
     Unclear,
 }
 
@@ -32,6 +34,7 @@ pub(super) struct OwnTest {
     window: Duration,
     count: u64,
     total: u64,
+    latest: Duration,
     contents: BTreeMap<ContentKey, OwnContent>,
     /// Repeats that cannot be copies of what the relay has sent.
     unexplained: u64,
@@ -55,6 +58,7 @@ impl OwnTest {
             window: ROUND_TRIP,
             count: 0,
             total: 0,
+            latest: now,
             contents: BTreeMap::new(),
             unexplained: 0,
             rivalled: 0,
@@ -69,6 +73,7 @@ impl OwnTest {
     /// Counts a repeat.
     pub(super) fn arrive(&mut self, now: Duration, key: ContentKey, arrival: &ContentArrival) {
         self.total += 1;
+        self.latest = now;
         self.count += u64::from(now >= self.started + ROUND_TRIP);
         self.rivalled += u64::from(arrival.circulates());
         // An innocent source repeats something within the window.
@@ -84,8 +89,9 @@ impl OwnTest {
 
     /// Returns when to call [`Self::poll`].
     pub(super) fn deadline(&self) -> Duration {
-        let delay = if self.is_unexplained() { SHORTEST } else { ROUND_TRIP + self.window };
-        self.started + delay
+        // In silence, there is nothing to wait for.
+        let end = (self.started + ROUND_TRIP + self.window).min(self.latest + self.window);
+        if self.is_unexplained() { end.min(self.started + SHORTEST) } else { end }
     }
 
     /// Returns the result if it is there.
@@ -97,6 +103,9 @@ impl OwnTest {
             true => (self.total, now.saturating_sub(self.started)),
             false => (self.count, self.window),
         };
+        if now >= self.latest + self.window {
+            return Some(OwnResult::Silent);
+        }
         let is_clear = count > 0 && self.rivalled * 2 < self.total;
         Some(if is_clear { OwnResult::Continues { count, window } } else { OwnResult::Unclear })
     }

@@ -84,6 +84,11 @@ impl Windows {
         Self { phase: Phase::Settling, started: now, length: ROUND_TRIP }
     }
 
+    /// Returns windows of which a quiet one has just passed.
+    pub(super) const fn after_quiet(now: Duration) -> Self {
+        Self { phase: Phase::Quiet, started: now, length: Duration::ZERO }
+    }
+
     pub(super) const fn phase(&self) -> Phase {
         self.phase
     }
@@ -101,7 +106,7 @@ impl Windows {
         let variation = now.as_nanos().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20 & 0xff;
         let longest = ROUND_TRIP + Duration::from_millis(u64::try_from(variation).unwrap_or_default());
         // Both windows of a pair have the same length.
-        if phase != Phase::Probing {
+        if phase != Phase::Probing || self.length.is_zero() {
             self.length = length.unwrap_or(longest).clamp(SHORTEST, longest);
         }
         (self.phase, self.started) = (phase, now);
@@ -116,6 +121,8 @@ impl Windows {
 pub(super) struct ProbeTest {
     record: Record,
     is_likely_loop: bool,
+    /// Whether nothing has arrived since a window before the test.
+    is_silent: bool,
     /// Whether it takes part since the start of a quiet window.
     takes_part: bool,
     /// Repeats in this window, and the latest.
@@ -146,6 +153,7 @@ impl ProbeTest {
         Self {
             record,
             is_likely_loop: false,
+            is_silent: false,
             takes_part: false,
             count: 0,
             latest: now,
@@ -170,6 +178,15 @@ impl ProbeTest {
         Self { is_likely_loop: true, ..Self::new(now, record, held) }
     }
 
+    /// Starts one of a source that has sent nothing for a window, while nothing was sent.
+    pub(super) fn after_silence(now: Duration, record: Record, held: Held) -> Self {
+        Self { is_silent: true, ..Self::new(now, record, held) }
+    }
+
+    pub(super) const fn is_silent(&self) -> bool {
+        self.is_silent
+    }
+
     pub(super) fn holds(&self, key: ContentKey) -> bool {
         self.contents.contains(&key)
     }
@@ -177,6 +194,7 @@ impl ProbeTest {
     /// Counts a repeat. Returns whether it is to be kept: few are of contents that others have sent first.
     pub(super) fn arrive(&mut self, now: Duration, key: ContentKey, arrival: &ContentArrival) -> bool {
         self.total += 1;
+        self.is_silent = false;
         self.count += 1;
         self.latest = now;
         self.of_others += u64::from(!arrival.is_first);

@@ -49,6 +49,10 @@ impl Held {
         taken
     }
 
+    pub(super) fn into_repeats(self) -> VecDeque<PendingRepeat> {
+        self.repeats
+    }
+
     /// Drops the latest.
     pub(super) fn truncate(&mut self, count: usize) {
         self.bytes -= self.repeats.iter().skip(count).map(PendingRepeat::bytes).sum::<usize>();
@@ -82,8 +86,10 @@ pub(super) enum Step {
 pub(super) enum Outcome {
     /// Send these.
     Send(VecDeque<PendingRepeat>),
-    /// The source is part of a loop or storm, and was not known to be.
-    Loop,
+    /// The source is part of a loop or storm. `is_new`: it was not known to be.
+    Loop { is_new: bool, dropped: Held },
+    /// Drop these: they are likely to be copies of what the relay has sent.
+    Drop(Held),
 }
 
 #[derive(Debug)]
@@ -227,6 +233,10 @@ impl Suspect {
                     OwnResult::Continues { count, window } => {
                         self.acquit(now, Rate { count, window, has_slack: true }, held);
                     }
+                    OwnResult::Silent => {
+                        let test = ProbeTest::after_silence(now, self.record, held);
+                        self.state = SuspectState::Probed(test.into());
+                    }
                     OwnResult::Unclear => self.probe(now, held),
                 }
                 None
@@ -256,15 +266,16 @@ impl Suspect {
             ProbeResult::Innocent { count, window } => {
                 let is_probably_loop = test.is_probably_loop();
                 let held = std::mem::take(&mut test.held);
-                let held = if is_probably_loop { Held::default() } else { held };
+                let (held, dropped) =
+                    if is_probably_loop { (Held::default(), held) } else { (held, Held::default()) };
                 self.acquit(now, Rate { count, window, has_slack: false }, held);
-                None
+                Some(Outcome::Drop(dropped))
             }
             ProbeResult::Loop => {
-                let is_new = !test.was_convicted();
+                let (is_new, dropped) = (!test.was_convicted(), std::mem::take(&mut test.held));
                 self.state = SuspectState::Quarantined { last: now, recheck: now + RECHECK };
                 self.record = Record::Convicted;
-                is_new.then_some(Outcome::Loop)
+                Some(Outcome::Loop { is_new, dropped })
             }
         }
     }

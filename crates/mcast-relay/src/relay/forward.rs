@@ -40,6 +40,10 @@ impl Relay {
         while let Some(output) = self.guard.poll(now) {
             match output {
                 GuardOutput::Send(repeat) => self.release(now, &repeat),
+                GuardOutput::Drop(repeat) => {
+                    let rules = self.rules_for(&repeat.arrival.as_arrival());
+                    rules.into_iter().for_each(|rule| self.refuse(now, rule, RefusalReason::Echo));
+                }
                 GuardOutput::LoopFound(Culprit { source, mac, destination }) => {
                     let LegSource { leg, address: source } = source;
                     self.report(RelayEvent::LoopFound { leg, source, mac, destination });

@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use mcast_dice::{Dice, for_seeds};
 use mcast_group::SourceFilter;
 use mcast_packet::payload::{AmtMac, AmtMessage};
+use mcast_sim::{Dice, for_seeds};
 
 use crate::world::{NAT, RELAY, World, group, new_relay, only, seconds};
 

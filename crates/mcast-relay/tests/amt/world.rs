@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use mcast_dice::{Dice, EventQueue};
 use mcast_group::{Group, SourceFilter};
 use mcast_relay::amt::{AmtGateway, AmtRelay, AmtRelayLimits, GatewayOutput, encapsulate};
+use mcast_sim::{Dice, EventQueue};
 
 pub(crate) const RELAY: &str = "203.0.113.1:2268";
 /// The public address of the NAT.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use mcast_dice::for_seeds;
 use mcast_relay::RelayEvent;
+use mcast_sim::for_seeds;
 
 use crate::world::{Foreign, Frame, MILLISECOND, Ours, SECOND, World, host};
 

@@ -2,7 +2,7 @@
 //! and B in both directions and replace the source by their own; each takes 0.02 to 3 ms for a datagram, and remembers
 //! for 250 ms.
 
-use mcast_dice::{Dice, EventQueue};
+use mcast_sim::{Dice, EventQueue};
 
 /// What a relay does against loops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

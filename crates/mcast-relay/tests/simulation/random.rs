@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use mcast_dice::{Dice, for_seeds};
+use mcast_sim::{Dice, for_seeds};
 
 use crate::world::{Fault, Frame, MILLISECOND, Ours, SECOND, Segment, World, host};
 

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use mcast_dice::{Dice, for_seeds};
 use mcast_relay::RelayEvent;
+use mcast_sim::{Dice, for_seeds};
 
 use crate::world::{Fault, Foreign, Frame, MILLISECOND, Ours, SECOND, Segment, World, address, host};
 

@@ -1,7 +1,7 @@
 //! One relay forwards, and another one takes over.
 
-use mcast_dice::for_seeds;
 use mcast_relay::RelayEvent;
+use mcast_sim::for_seeds;
 
 use crate::world::{Fault, Frame, MILLISECOND, Ours, SECOND, Sent, World, host};
 

@@ -5,12 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use mcast_dice::{Dice, EventQueue};
 use mcast_group::Group;
 use mcast_relay::{
     ANNOUNCEMENT_PORT, CopyPayload, LegArrival, LegId, PathId, PathPort, PathSide, Relay, RelayConfig,
     RelayEvent, RelayOutput, Trail,
 };
+use mcast_sim::{Dice, EventQueue};
 
 pub(crate) type Segment = usize;
 type Node = usize;

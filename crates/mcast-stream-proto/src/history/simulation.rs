@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
-use mcast_dice::{Dice, for_seeds};
+use mcast_sim::{Dice, for_seeds};
 
 use super::*;
 use crate::side_channel::Ticket;

@@ -35,15 +35,15 @@ const SHORT: (u64, u64) = (400, 5 * MILLISECOND);
 
 #[test]
 fn survey() {
-    if mcast_dice::number("MCAST_SURVEY").is_none() {
+    if mcast_sim::number("MCAST_SURVEY").is_none() {
         return;
     }
     let report = |name: &str, scene: Scene| {
-        let seed = mcast_dice::number("MCAST_SEED").unwrap_or(scene.seed);
+        let seed = mcast_sim::number("MCAST_SEED").unwrap_or(scene.seed);
         let scene = Scene { seed, ..scene };
         let outcome = scene.run();
         println!("{name:28} {}", describe(&scene, &outcome));
-        if mcast_dice::number("MCAST_HISTORY").is_some() {
+        if mcast_sim::number("MCAST_HISTORY").is_some() {
             let rates: Vec<_> = outcome.history.iter().map(|rate| format!("{:.1}", rate * 8e-6)).collect();
             println!("  {}", rates.join(" "));
         }

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use mcast_dice::{Dice, EventQueue};
+use mcast_sim::{Dice, EventQueue};
 use mcast_stream_proto::publisher::{
     AutoRate, Fec, PublisherConfig, PublisherEvent, PublisherRate, Transmit,
 };

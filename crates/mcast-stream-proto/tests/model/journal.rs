@@ -1,6 +1,6 @@
 //! A hash of the input of a machine and its times, which determines the machine's state.
 
-use mcast_dice::mix;
+use mcast_sim::mix;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Journal(u64);

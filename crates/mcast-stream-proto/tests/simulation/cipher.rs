@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use mcast_dice::mix;
+use mcast_sim::mix;
 use mcast_stream_proto::seal::{Cipher, Purpose, Secret};
 
 /// Everything that was sealed by any party, by purpose and count.

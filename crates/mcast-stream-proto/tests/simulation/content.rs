@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use mcast_dice::{Dice, mix};
+use mcast_sim::{Dice, mix};
 use mcast_stream_proto::wire::MessageKey;
 
 use crate::plan::Plan;

@@ -16,7 +16,7 @@ use mcast_stream_proto::{ClockTime, Nanos, PublisherMachine, SubscriberMachine, 
 
 use crate::plan::{MILLISECOND, SECOND};
 use crate::signer;
-use mcast_dice::Dice;
+use mcast_sim::Dice;
 
 const STREAM: StreamId = StreamId(7);
 /// How long a publisher sends only heartbeats at first: until the subscribers of the former one have joined, but no

@@ -6,7 +6,7 @@
 mod catch_up;
 mod side_channel;
 
-use mcast_dice::number;
+use mcast_sim::number;
 use mcast_stream_proto::publisher::Fec;
 use mcast_stream_proto::subscriber::Start;
 

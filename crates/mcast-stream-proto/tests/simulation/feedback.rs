@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use mcast_dice::Dice;
+use mcast_sim::Dice;
 use mcast_stream_proto::publisher::{
     Acknowledgers, AutoRate, Fec, PublisherConfig, PublisherRate, Quorum, Refusal, Transmit,
 };

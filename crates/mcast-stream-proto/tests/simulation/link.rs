@@ -1,6 +1,6 @@
 //! One direction of the link between the publisher and one subscriber.
 
-use mcast_dice::Dice;
+use mcast_sim::Dice;
 
 /// The impairments of a link. Times are in nanoseconds.
 #[derive(Clone, Debug, PartialEq)]

@@ -36,7 +36,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use link::Quality;
-use mcast_dice::number;
+use mcast_sim::number;
 use mcast_stream_proto::subscriber::Start;
 use plan::{MILLISECOND, Plan, SECOND, SubscriberPlan};
 use world::{Outcome, World};

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use mcast_dice::number;
+use mcast_sim::number;
 use mcast_stream_proto::publisher::PublisherConfig;
 use mcast_stream_proto::wire::{Incarnation, Kind, Sequence, Status, SubscriberId};
 use mcast_stream_proto::{ClockTime, PublisherMachine};

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use mcast_dice::Dice;
+use mcast_sim::Dice;
 use mcast_stream_proto::publisher::{Fec, PublisherConfig, PublisherStatistics, Transmit};
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::subscriber::{Item, Start, SubscriberConfig, SubscriberEvent, SubscriberStatistics};

@@ -2,7 +2,7 @@
 
 mod troubles;
 
-use mcast_dice::Dice;
+use mcast_sim::Dice;
 use mcast_stream_proto::Nanos;
 use mcast_stream_proto::publisher::Fec;
 use mcast_stream_proto::subscriber::{OnLoss, Policy, Start};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mcast_dice::mix;
+use mcast_sim::mix;
 use mcast_stream_proto::sign::{PinnedKeys, SIGNATURE_LENGTH, Signer, Verifier};
 use mcast_stream_proto::wire::{Digest, SignerId};
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mcast_dice::{Dice, for_seeds};
 use mcast_group::SourceFilter;
+use mcast_sim::{Dice, for_seeds};
 use mcast_tunnel::{TunnelEvent, TunnelWant};
 
 use crate::world::{End, LINK, Network, World, datagram, hub_address, keys};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use mcast_dice::{Dice, EventQueue};
+use mcast_sim::{Dice, EventQueue};
 use mcast_stream_proto::seal::{Algorithm, GroupSecret, Keys};
 use mcast_stream_proto::wire::KeyEpoch;
 use mcast_tunnel::{

@@ -1,8 +1,8 @@
 //! Loss as shown by the streams' own sequence numbers.
 
-use mcast_dice::Dice;
 use mcast_measure::wire::{MessageType, SessionHeader, SessionId, UnixNanos};
 use mcast_packet::payload::{MoldUdp64, Rtp, TsPacket};
+use mcast_sim::Dice;
 use mcast_watch::{Format, JitterBasis, SequenceStatistics, Unit, WatchOptions};
 use proptest::prelude::*;
 

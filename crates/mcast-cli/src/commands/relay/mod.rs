@@ -333,7 +333,7 @@ mod tests {
     fn options_for_all_rules_leave_their_own_alone() {
         let options = ForwardingOptions {
             always: true,
-            no_replies: false,
+            ports: parse_ports("61440-62463").unwrap(),
             max_rate: Some("5kpps".parse().unwrap()),
             no_querier: false,
             max_paths: 1,

@@ -1,7 +1,7 @@
 //! Many subscribers that read the log of a publisher: how long it takes, how often they ask, and what it does to the live
 //! stream.
 
-use mcast_dice::number;
+use mcast_sim::number;
 use mcast_stream_proto::side_channel::{AdmissionLimits, SharedPace};
 
 use super::side_channel::{LINK, Outcome, SideChannel};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 
-use mcast_dice::{Dice, EventQueue};
+use mcast_sim::{Dice, EventQueue};
 use mcast_stream_proto::ClockTime;
 use mcast_stream_proto::history::{
     AnswerFrame, AnswerStatus, FrameWriter, HistoryConfig, HistoryContent, HistoryMachine, HistoryRecord,

@@ -1,7 +1,7 @@
 //! Faults that were added to the plans later. They have their own random numbers, so that the rest of a seed's plan
 //! does not change.
 
-use mcast_dice::Dice;
+use mcast_sim::Dice;
 
 use super::{Bottleneck, MILLISECOND, Plan, SECOND, Stranger, Stuck, SubscriberPlan};
 use crate::link::Quality;

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use mcast_dice::{Dice, EventQueue};
+use mcast_sim::{Dice, EventQueue};
 use mcast_stream_proto::publisher::PublisherStatistics;
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::subscriber::Position;

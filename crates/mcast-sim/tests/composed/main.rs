@@ -12,7 +12,7 @@ mod plan;
 mod reader;
 mod world;
 
-use mcast_dice::for_seeds;
+use mcast_sim::for_seeds;
 
 use crate::plan::Plan;
 use crate::world::World;

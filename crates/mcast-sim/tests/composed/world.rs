@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use mcast_dice::EventQueue;
+use mcast_sim::EventQueue;
 use mcast_stream_proto::ClockTime;
 use mcast_stream_proto::history::HistoryQuery;
 use mcast_stream_proto::seal::{Algorithm, GroupSecret, Keys};

@@ -6,7 +6,7 @@ use slab::Slab;
 /// What happens later in a simulation: the earliest first, and what was pushed first of what happens at the same time.
 ///
 /// ```
-/// let mut queue = mcast_dice::EventQueue::new();
+/// let mut queue = mcast_sim::EventQueue::new();
 /// queue.push(20, "a timer");
 /// queue.push(10, "a datagram");
 ///

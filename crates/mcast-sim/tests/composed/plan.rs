@@ -1,7 +1,7 @@
 //! What is simulated: a publisher with a log, its subscribers, and what goes wrong. Drawn from a seed; a failing plan is
 //! reduced to the fewest faults.
 
-use mcast_dice::Dice;
+use mcast_sim::Dice;
 
 pub(crate) const MILLISECOND: u64 = 1_000_000;
 pub(crate) const SECOND: u64 = 1_000_000_000;

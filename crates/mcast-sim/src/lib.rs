@@ -1,7 +1,7 @@
 //! What simulations share: random numbers from a seed, a queue of events, and runs that name the seed that fails.
 //!
 //! ```
-//! use mcast_dice::{Dice, for_seeds};
+//! use mcast_sim::{Dice, for_seeds};
 //!
 //! for_seeds(100, |seed| {
 //!     let mut dice = Dice::new(seed);

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use mcast_dice::Dice;
+use mcast_sim::Dice;
 use mcast_stream_proto::wire::{Header, Kind};
 
 use crate::feed::Destination;
