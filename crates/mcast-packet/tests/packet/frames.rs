@@ -258,8 +258,16 @@ fn cooked_and_loopback_captures_are_decoded() {
     assert_eq!(packet.to_string(), "IP / UDP 10.0.0.1:4000 > 239.1.2.3:5000 / Raw");
 }
 
-const LINK_TYPES: [LinkType; 5] =
-    [LinkType::Ethernet, LinkType::Ip, LinkType::LinuxCooked, LinkType::LinuxCooked2, LinkType::Loopback];
+const LINK_TYPES: [LinkType; 8] = [
+    LinkType::Ethernet,
+    LinkType::Ip,
+    LinkType::LinuxCooked,
+    LinkType::LinuxCooked2,
+    LinkType::Loopback,
+    LinkType::Wireless,
+    LinkType::Radiotap,
+    LinkType::Ppp,
+];
 
 proptest! {
     #[test]

@@ -330,3 +330,30 @@ proptest! {
         exhaust(port, MDNS, &payload);
     }
 }
+
+proptest! {
+    /// The beginnings are those that the protocols are recognized by.
+    #[test]
+    fn any_message_of_a_service_is_summarized_without_panic(
+        port in prop::sample::select(vec![
+            123_u16, 520, 546, 547, 1985, 2029, 3222, 3702, 3784, 5005, 5355, 5568, 5683, 6454, 7400, 9875,
+        ]),
+        number in prop::sample::select(vec![58_u8, 88, 89, 112]),
+        begin in prop::sample::select(vec![
+            &b""[..], b"\x20\xc8", b"\x80\xc8\x00\x01", b"\x50\x01\x00\x00", b"\x00\x00\x10", b"\x01\x28\x02\x00",
+            b"RTPS", b"Art-Net\0", b"\x00\x10\x00\x00ASC-E1.17\0\0\0", b"\x25\x01", b"\x02\x02", b"\x86", b"\x31",
+            b"<a:Probe xmlns=\"ws/2005/04/discovery\"><Types>",
+        ]),
+        rest in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let bytes = [begin, &rest].concat();
+        for group in ["239.1.2.3", "ff02::1:2"] {
+            if let Some(payload) = mcast_packet::payload::recognize(port, group.parse().unwrap(), &bytes) {
+                prop_assert!(!payload.to_string().contains('\x1b'));
+            }
+        }
+        if let Some(service) = mcast_packet::payload::Service::of_packet(number, &bytes) {
+            prop_assert!(!service.to_string().contains('\x1b'));
+        }
+    }
+}

@@ -192,7 +192,8 @@ impl Packet {
         self.metadata.original_length
     }
 
-    /// The link type, which determines the first header: "ethernet", "ip", "linux-cooked", "linux-cooked-2" or "loopback".
+    /// The link type, which determines the first header: "ethernet", "ip", "linux-cooked", "linux-cooked-2", "loopback",
+    /// "ieee-802.11", "radiotap" or "ppp".
     #[getter]
     fn link_type(&self) -> &'static str {
         link_type_name(self.metadata.link_type)
