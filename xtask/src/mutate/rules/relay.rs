@@ -241,8 +241,8 @@ pub(super) const RULES: &[Rule] = &[
     RELAY.rule(
         "a relay does not forward the copies of another one",
         "relay/forward.rs",
-        "if is_local && self.peers.sender_of(arrival.source).is_some() {",
-        "if false {",
+        "if is_local && let Some(relay) = self.peers.sender_of(arrival.source) {",
+        "if false && let Some(relay) = self.peers.sender_of(arrival.source) {",
     ),
     RELAY.rule(
         "nothing is forwarded between legs on the same segment",
