@@ -182,7 +182,9 @@ struct StreamOptions {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=PublisherConfig::MOST_SUBSCRIBERS as i64))]
     wait_for: Option<u32>,
 
-    /// At the end, wait at most TIME until all subscribers have everything, and have read what they read from the log
+    /// At the end, wait at most TIME until all subscribers have everything
+    ///
+    /// What they read from the log is included.
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "10s")]
     linger: Duration,
 }
