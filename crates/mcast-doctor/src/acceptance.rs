@@ -230,11 +230,12 @@ impl Observation {
             let joins =
                 set.memberships().any(|(group, interface)| (group, interface) == (key.group, key.interface));
             let is_bound = set.sockets.iter().any(|socket| socket.bound_group() == Some(key.group));
+            let is_joined = || self.before.is_joined(key.group, key.interface);
             !key.outgoing
                 && key.vlan.is_none()
                 && flow.sound() > 0
                 && set.destination.is_none_or(|only| only == flow.destination())
-                && (joins || is_bound && self.before.is_joined(key.group, key.interface))
+                && (joins || ((is_bound || set.relies_on_others(flow)) && is_joined()))
         };
         self.wire.flows.iter().filter(is_wanted).collect()
     }
@@ -312,6 +313,22 @@ impl<'a> SocketSet<'a> {
             }
         }
         destinations
+    }
+
+    /// Returns whether a socket of the program is bound to the port of a flow and has turned off groups that only other sockets have
+    /// joined, while the program has joined none itself by the sockets that are examined: it joins by another socket.
+    fn relies_on_others(&self, flow: &Flow) -> bool {
+        let family = Family::of(flow.key.group);
+        let is_reader = |socket: &ProgramSocket| {
+            let is_wildcard = |local: SocketAddr| {
+                local.port() == flow.key.port
+                    && local.ip().is_unspecified()
+                    // An IPv6 socket never receives IPv4 groups of others, which is no choice of the program.
+                    && Family::of(local.ip()) == family
+            };
+            socket.own_groups_only.contains(&family) && socket.local.is_some_and(is_wildcard)
+        };
+        self.memberships().next().is_none() && self.sockets.iter().any(|socket| is_reader(socket))
     }
 
     /// Returns whether any group that the program has joined can be received.

@@ -76,16 +76,21 @@ pub struct Progress {
     pub at_socket: u64,
     /// How long no datagram of the examined group has arrived.
     pub silence: Duration,
+    /// Whether the doctor listens at a socket of its own.
+    pub has_socket: bool,
 }
 
 impl Progress {
     /// Returns whether enough has arrived for a verdict: 50 datagrams, and whatever else arrives within 3 s. A stream that is
-    /// silent then may have stopped, which takes longer to see.
+    /// silent then may have stopped, which takes longer to see. A fault is proven after 2 s if 20 datagrams are on the wire and
+    /// none is at the socket of the doctor.
     #[must_use]
     pub fn is_enough(&self) -> bool {
         const PAUSE: Duration = Duration::from_millis(300);
         let has_arrived = self.on_wire.max(self.at_socket) >= 50;
-        self.elapsed >= Duration::from_secs(3) && has_arrived && self.silence < PAUSE
+        let is_proven = self.has_socket && self.at_socket == 0 && self.on_wire >= 20;
+        (self.elapsed >= Duration::from_secs(3) && has_arrived && self.silence < PAUSE)
+            || (self.elapsed >= Duration::from_secs(2) && is_proven)
     }
 }
 
@@ -99,8 +104,12 @@ mod tests {
     #[test]
     fn silence_is_examined_for_longer() {
         let (elapsed, of) = (Duration::from_secs(3), Duration::from_secs(5));
-        let progress = Progress { elapsed, of, on_wire: 50, at_socket: 0, silence: Duration::ZERO };
+        let progress = Progress { elapsed, of, on_wire: 50, ..Progress::default() };
         assert!(progress.is_enough());
+        let early = Progress { elapsed: Duration::from_secs(2), on_wire: 20, ..progress };
+        assert!(Progress { has_socket: true, ..early }.is_enough() && !early.is_enough());
+        assert!(!Progress { has_socket: true, at_socket: 1, ..early }.is_enough());
+        assert!(!Progress { has_socket: true, on_wire: 19, ..early }.is_enough());
         assert!(!Progress { on_wire: 49, ..progress }.is_enough());
         assert!(!Progress { elapsed: Duration::from_millis(2900), ..progress }.is_enough());
         assert!(!Progress { silence: Duration::from_millis(300), ..progress }.is_enough());

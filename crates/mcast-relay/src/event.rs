@@ -129,7 +129,7 @@ pub enum RelayEvent {
         other: LegId,
     },
     /// A source sends back what this relay has sent, so that datagrams circulate: it also relays, without announcing
-    /// itself. What it sends back is dropped until it has sent nothing back for a minute.
+    /// itself. What it repeats is dropped until nothing comes back any more.
     LoopFound {
         /// The leg.
         leg: LegId,
@@ -139,6 +139,28 @@ pub enum RelayEvent {
         mac: Option<MacAddress>,
         /// The group that it relays.
         destination: SocketAddr,
+    },
+    /// A router, such as the kernel's multicast routing, forwards between the same networks as this relay: a datagram of a
+    /// host on one leg arrived on another one. It is not forwarded. Reported at most once per minute and pair of legs.
+    RouterFound {
+        /// The leg that it arrived on.
+        leg: LegId,
+        /// The leg of its source.
+        home: LegId,
+        /// The source.
+        source: IpAddr,
+        /// The group that is routed.
+        destination: SocketAddr,
+    },
+    /// The copies of another relay arrive, and would be forwarded to where that relay is not. Copies are not forwarded
+    /// again, so that relays in a chain do not reach its end. Reported at most once per minute, relay and leg.
+    ChainFound {
+        /// The other relay.
+        relay: RelayId,
+        /// The leg on which its copies arrive.
+        leg: LegId,
+        /// The side that does not receive them.
+        to: PathSide,
     },
     /// Datagrams of a rule were not forwarded. Reported at most once per minute, rule and reason, with their number.
     NotForwarded {
@@ -201,10 +223,14 @@ pub enum RefusalReason {
     Duplicate,
     /// It has passed too many relays.
     TooManyHops,
+    /// It is the copy of a router.
+    Routed,
+    /// It is a reply, which the rule does not return.
+    Reply,
 }
 
 impl RefusalReason {
-    pub(crate) const COUNT: usize = Self::TooManyHops as usize + 1;
+    pub(crate) const COUNT: usize = Self::Reply as usize + 1;
     pub(crate) const ALL: [Self; Self::COUNT] = [
         Self::OwnCopy,
         Self::CopyOfPeer,
@@ -223,6 +249,8 @@ impl RefusalReason {
         Self::Returned,
         Self::Duplicate,
         Self::TooManyHops,
+        Self::Routed,
+        Self::Reply,
     ];
 
     /// Returns its name in JSON and metrics.
@@ -246,6 +274,8 @@ impl RefusalReason {
             Self::Returned => "returned",
             Self::Duplicate => "duplicate",
             Self::TooManyHops => "too-many-hops",
+            Self::Routed => "routed",
+            Self::Reply => "reply",
         }
     }
 

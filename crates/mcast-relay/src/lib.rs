@@ -63,7 +63,7 @@ pub use paths::{PathPort, PathSide};
 #[cfg(feature = "seal")]
 pub use peers::AnnouncementKey;
 pub use peers::{AnnouncementError, Authenticator, PortBlock, RelayId};
-pub use relay::{LegId, PairState, PairStatus, PathId, PeerStatus, Relay, RelayConfig, TooManyLegs};
+pub use relay::{LegId, PairState, PairStatus, PathId, PeerStatus, Relay, RelayConfig, Subnet, TooManyLegs};
 pub use rule::{
     DiscoveryProtocol, Leg, Namespace, Rewrite, RewriteTarget, Route, Rule, RuleError, RuleFileError,
     RuleTarget, Selection, ServiceFilter, Traffic, parse_rules,

@@ -102,6 +102,11 @@ impl Paths {
         Some(entry.id)
     }
 
+    /// Returns what a path is for.
+    pub(crate) fn key(&self, id: PathId) -> Option<PathKey> {
+        self.by_id.get(&id).copied()
+    }
+
     /// Returns what a path is for, and marks it as used.
     pub(crate) fn touch_id(&mut self, now: Duration, id: PathId) -> Option<PathKey> {
         let key = *self.by_id.get(&id)?;

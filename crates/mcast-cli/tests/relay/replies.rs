@@ -43,6 +43,25 @@ fn receive(socket: &UdpSocket) -> (String, SocketAddr) {
 
 #[test]
 fn twenty_askers_get_their_own_answers_through_a_stateful_firewall() {
+    // A router between both segments that lets only known connections pass.
+    ask_through(
+        "add table ip firewall; \
+        add chain ip firewall forward { type filter hook forward priority 0; policy drop; }; \
+        add rule ip firewall forward ct state established,related accept",
+    );
+}
+
+/// The rules of the guide, and without that for answers a positive control.
+#[test]
+fn the_firewall_of_the_guide_lets_answers_pass() {
+    let guide = include_str!("../../../../docs/how-to/across-vlans.md");
+    let (_, rest) = guide.split_once("```nft\n").expect("rules in the guide");
+    let (rules, _) = rest.split_once("```").expect("an end of the rules");
+    assert!(rules.contains("policy drop") && rules.contains("udp dport 61440-62463 accept"));
+    ask_through(rules);
+}
+
+fn ask_through(firewall: &str) {
     if std::process::Command::new("nft").arg("--version").output().is_err() {
         eprintln!("SKIPPED: answers through a stateful firewall: nft is not installed");
         assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none_or(|value| value != "1"));
@@ -51,13 +70,9 @@ fn twenty_askers_get_their_own_answers_through_a_stateful_firewall() {
     let network = Network::new(2);
     let (a, r) = (network.host("a", 1, &[1]), network.host("r", 9, &[1, 2]));
     let (b, c) = (network.host("b", 2, &[2]), network.host("c", 3, &[2]));
-    // A router between both segments that lets only known connections pass.
     r.sysctl("net/ipv4/ip_forward", "1").unwrap();
     a.add_route_via("0.0.0.0/0", "10.0.1.9").unwrap();
     [&b, &c].iter().for_each(|host| host.add_route_via("0.0.0.0/0", "10.0.2.9").unwrap());
-    let firewall = "add table ip firewall; \
-        add chain ip firewall forward { type filter hook forward priority 0; policy drop; }; \
-        add rule ip firewall forward ct state established,related accept";
     program(&r, "nft", &[firewall], false).end().succeeded();
 
     respond(&b, Ipv4Addr::new(10, 0, 2, 2), "b");

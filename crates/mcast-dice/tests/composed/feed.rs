@@ -432,9 +432,7 @@ impl Feed {
             Phase::Publishing => {}
             Phase::Draining => {
                 process.deadline = now + left.0;
-                let is_settled = process.waiting.is_empty()
-                    && machine.ack_progress().is_none_or(|progress| progress.is_settled());
-                if is_settled && machine.is_complete() {
+                if process.waiting.is_empty() && machine.is_sent() {
                     machine.close(at);
                     process.record_end(time);
                     process.phase = Phase::Ending;
@@ -442,10 +440,15 @@ impl Feed {
                     process.finish(at, Nanos::ZERO, time);
                 }
             }
-            Phase::Ending if machine.is_read() || left == Nanos::ZERO => {
-                process.finish(at, left.max(CLOSING), time);
+            Phase::Ending => {
+                process.deadline = process.deadline.max(now + left.0);
+                let is_settled = machine.ack_progress().is_none_or(|progress| progress.is_settled());
+                if is_settled && machine.is_read() {
+                    process.finish(at, left.max(CLOSING), time);
+                } else if left == Nanos::ZERO {
+                    process.finish(at, Nanos::ZERO, time);
+                }
             }
-            Phase::Ending => {}
             Phase::Closing if machine.is_over(at) => self.exit(now),
             Phase::Closing => {}
             Phase::Stopping => self.exit(now),

@@ -3,28 +3,28 @@
 use mcast::InterfaceIndex;
 
 use super::{Cause, Check};
-use crate::observation::Observation;
+use crate::observation::{Interest, Observation};
 use crate::{Evidence, EvidenceKind, Finding, Id, Severity, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
-    let Some(trial) = observation.trial() else { return Vec::new() };
-    let arrives = observation.wire.incoming(trial.group().addr()).next().is_some();
-    if arrives || observation.received_anything() || trial.group().scope().stays_on_link() {
-        return Vec::new();
-    }
-    let is_inside = |index: &&InterfaceIndex| {
-        observation.wire.is_complete(**index)
-            && observation.link(**index).is_some_and(|link| {
+    let interests = observation.interests();
+    let is_silent = |interest: &&Interest<'_>| {
+        let arrives = observation.wire.incoming(interest.group.addr()).next().is_some();
+        !arrives && !observation.received_anything() && !interest.group.scope().stays_on_link()
+    };
+    let is_inside = |index: InterfaceIndex| {
+        observation.wire.is_complete(index)
+            && observation.link(index).is_some_and(|link| {
                 link.peer_elsewhere
                     && link.kind.as_deref() == Some("veth")
                     && observation.after.gateways.iter().any(|name| name == link.name())
             })
     };
-    let Some(link) = trial.joined.iter().find(is_inside).and_then(|index| observation.link(*index)) else {
-        return Vec::new();
-    };
+    let mut inside = interests.iter().filter(is_silent).filter(|interest| is_inside(interest.interface));
+    let found = inside.find_map(|interest| Some((interest, observation.link(interest.interface)?)));
+    let Some((interest, link)) = found else { return Vec::new() };
     let marker = observation
         .after
         .machine
@@ -39,10 +39,10 @@ fn check(observation: &Observation) -> Vec<Finding> {
     let finding = Finding::new(
         Id::ContainerBridge,
         severity,
-        format!("{} leads to another network namespace of this machine, {bridge}, and nothing for {} arrived.", link.name(), trial.group()),
+        format!("{} leads to another network namespace of this machine, {bridge}, and nothing for {} arrived.", link.name(), interest.group),
     )
     .on_interface(link.name())
-    .for_group(trial.destination())
+    .for_group(interest.destination())
     .evidence(EvidenceKind::Interface, link.name(), "veth with its peer in another network namespace")
     .evidence(EvidenceKind::Route, "default", format!("via a gateway on {}", link.name()))
     .with_all_evidence(marker)
@@ -52,8 +52,18 @@ fn check(observation: &Observation) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::membership;
+    use super::super::fixtures::{ETH0, joined_socket, membership, program};
     use super::*;
+
+    #[test]
+    fn program_in_a_container_is_judged_like_a_membership() {
+        let mut observation = program(vec![joined_socket(ETH0, mcast::SourceFilter::ANY)], Vec::new());
+        let link = &mut observation.after.links[1];
+        (link.peer_elsewhere, link.kind) = (true, Some("veth".into()));
+        observation.after.gateways = vec!["eth0".into()];
+        observation.after.machine.container = Some("/.dockerenv".into());
+        assert_eq!(check(&observation)[0].severity, Severity::Warning);
+    }
 
     #[test]
     fn veth_to_another_namespace_is_a_warning_only_in_a_container() {

@@ -373,7 +373,14 @@ pub(crate) fn listen(
                 last_arrival = (last_progress, on_wire + at_socket);
             }
             let silence = last_arrival.0.elapsed();
-            let progress = Progress { elapsed: begin.elapsed(), of, on_wire, at_socket, silence };
+            let progress = Progress {
+                elapsed: begin.elapsed(),
+                of,
+                on_wire,
+                at_socket,
+                silence,
+                has_socket: receiver.is_some(),
+            };
             if report_progress(progress).is_break() {
                 break;
             }

@@ -18,6 +18,7 @@ mod ipsec;
 mod ipv6;
 mod measure;
 mod misaddressed;
+mod missed;
 mod net;
 mod path;
 mod programs;

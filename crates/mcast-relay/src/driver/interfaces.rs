@@ -159,6 +159,8 @@ impl Driver {
     fn report_up(&mut self, id: LegId) -> Result<(), DriverError> {
         let open = self.legs[usize::from(id.0)].open.as_ref();
         let addresses = open.map(OpenLeg::addresses).unwrap_or_default();
+        let subnets = open.map(OpenLeg::subnets).unwrap_or_default();
+        self.relay.set_subnets(id, &subnets);
         self.relay.leg_up(self.now(), id, &addresses);
         self.events.push_back(DriverEvent::LegUp { leg: id, addresses });
         self.http.rules_changed();

@@ -16,7 +16,7 @@ use super::namespace::LegNamespace;
 use super::path::unspecified;
 use crate::http::HttpDemand;
 use crate::{ANNOUNCEMENT_GROUPS, ANNOUNCEMENT_PORT, Leg, LegId, RuleTarget, Selection};
-use crate::{Relay, Rule};
+use crate::{Relay, Rule, Subnet};
 
 /// A leg of the rules.
 #[derive(Debug)]
@@ -195,6 +195,12 @@ impl OpenLeg {
     /// Returns its addresses that can be used.
     pub(super) fn addresses(&self) -> Vec<IpAddr> {
         usable_addresses(&self.interface)
+    }
+
+    /// Returns the subnets of its addresses.
+    pub(super) fn subnets(&self) -> Vec<Subnet> {
+        let addresses = self.interface.usable_addresses();
+        addresses.map(|own| Subnet { address: own.address, prefix: own.prefix }).collect()
     }
 
     /// Sends an announcement to both groups.

@@ -120,6 +120,11 @@ impl Content {
 
     /// Handles an arrival from the source.
     fn arrive(&mut self, now: Duration, source: LegSource) -> ContentArrival {
+        if now.saturating_sub(self.first.last) > MEMORY {
+            // It no longer sends it.
+            self.others.retain(|other| other.source != source);
+            self.first = ContentSource::new(now, source);
+        }
         let (interval, from_source) = self.count_source(now, source);
         self.last = now;
         self.seen(now, interval, source, from_source)

@@ -21,13 +21,15 @@ const ECHOES: u8 = 3;
 const STORM_RATE: u64 = 200;
 /// Repeats that are kept of contents that others have sent first: those of two seconds of some hundred
 /// per second.
-const MOST_OF_OTHERS: usize = 512;
+pub(super) const MOST_OF_OTHERS: usize = 512;
 /// Those that are kept for probes.
 const MOST_OF_LOOP: usize = 256;
 /// So few are sent even if a test has been unclear.
 const FEW: usize = 32;
 /// From this count on, a window with as many echoes as probes is hardly coincidence.
-const SURE: u64 = 16;
+const SURE: u64 = 64;
+/// Windows that may be repeated because others disturbed them.
+const MOST_DISTURBED: u8 = 3;
 /// Repeats that are sent as probes.
 const MOST_PROBES: u64 = 256;
 /// Windows in which enough repeats for a probe have to arrive.
@@ -113,6 +115,7 @@ impl Windows {
 #[derive(Debug)]
 pub(super) struct ProbeTest {
     record: Record,
+    is_likely_loop: bool,
     /// Whether it takes part since the start of a quiet window.
     takes_part: bool,
     /// Repeats in this window, and the latest.
@@ -127,6 +130,7 @@ pub(super) struct ProbeTest {
     probes: u64,
     echoes: u8,
     misses: u8,
+    disturbed: u8,
     quiet_windows: u8,
     contents: BTreeSet<ContentKey>,
     total: u64,
@@ -141,6 +145,7 @@ impl ProbeTest {
     pub(super) fn new(now: Duration, record: Record, held: Held) -> Self {
         Self {
             record,
+            is_likely_loop: false,
             takes_part: false,
             count: 0,
             latest: now,
@@ -150,6 +155,7 @@ impl ProbeTest {
             probes: 0,
             echoes: 0,
             misses: 0,
+            disturbed: 0,
             quiet_windows: 0,
             contents: BTreeSet::new(),
             total: 0,
@@ -157,6 +163,11 @@ impl ProbeTest {
             circulating: 0,
             held,
         }
+    }
+
+    /// Starts one of a source that has sent more while more was sent.
+    pub(super) fn of_likely_loop(now: Duration, record: Record, held: Held) -> Self {
+        Self { is_likely_loop: true, ..Self::new(now, record, held) }
     }
 
     pub(super) fn holds(&self, key: ContentKey) -> bool {
@@ -174,7 +185,7 @@ impl ProbeTest {
             self.contents.insert(key);
         }
         let most = if self.is_probably_loop() { MOST_OF_LOOP } else { MOST_OF_OTHERS };
-        (self.is_own() && self.echoes == 0) || self.held.len() < most
+        (self.is_own() && self.echoes == 0 && !self.is_likely_loop) || self.held.len() < most
     }
 
     /// Counts copies that the relay has sent.
@@ -227,7 +238,9 @@ impl ProbeTest {
         let is_unclear = !self.takes_part || (self.probes == 0 && self.quiet_windows < MOST_QUIET);
         // Others have sent less of its contents than before: this proves nothing.
         let by_others = self.sent.saturating_sub(self.probes);
-        if is_unclear || by_others + self.probes / 2 < self.sent_before {
+        let is_disturbed = by_others + self.probes < self.sent_before && self.disturbed < MOST_DISTURBED;
+        self.disturbed += u8::from(is_disturbed);
+        if is_unclear || is_disturbed {
             return ProbeResult::Unclear;
         }
         let (baseline, probes) = (self.baseline, self.probes);

@@ -7,7 +7,7 @@ use super::allowance::{Allowance, Rate};
 use super::contents::{ContentArrival, ContentKey};
 use super::drain::Drain;
 use super::own::{OwnResult, OwnTest};
-use super::probe::{Phase, ProbeResult, ProbeTest, Record, Windows};
+use super::probe::{MOST_OF_OTHERS, Phase, ProbeResult, ProbeTest, Record, Windows};
 use crate::arrival::OwnedArrival;
 
 /// The time after which a source in quarantine is tested again.
@@ -47,6 +47,12 @@ impl Held {
         let taken = std::mem::replace(&mut self.repeats, rest);
         self.bytes -= taken.iter().map(PendingRepeat::bytes).sum::<usize>();
         taken
+    }
+
+    /// Drops the latest.
+    pub(super) fn truncate(&mut self, count: usize) {
+        self.bytes -= self.repeats.iter().skip(count).map(PendingRepeat::bytes).sum::<usize>();
+        self.repeats.truncate(count);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -176,8 +182,10 @@ impl Suspect {
         if let SuspectState::Drained(drain) = &mut self.state
             && drain.arrive(now)
         {
-            let held = std::mem::take(&mut drain.held);
-            self.probe(now, held);
+            // More arrive because more were sent: most of them are likely to be echoes.
+            let mut held = std::mem::take(&mut drain.held);
+            held.truncate(MOST_OF_OTHERS);
+            self.state = SuspectState::Probed(ProbeTest::of_likely_loop(now, self.record, held).into());
         }
         if matches!(self.state, SuspectState::Watched) && !self.allowance.take(now) {
             let is_known = self.allowance.is_known(now) || self.record == Record::Convicted;

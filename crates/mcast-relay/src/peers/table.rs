@@ -117,6 +117,11 @@ impl Peers {
         self.peers.iter().find(|(_, peer)| sends(peer)).map(|(id, _)| *id)
     }
 
+    /// Returns whether the announcements of a relay arrive on this leg.
+    pub(crate) fn is_on(&self, relay: RelayId, leg: LegId) -> bool {
+        self.peers.get(&relay).is_some_and(|peer| peer.legs.contains_key(&leg))
+    }
+
     /// Returns whether a relay has this address.
     pub(crate) fn has_address(&self, address: IpAddr) -> bool {
         self.peers.values().any(|peer| peer.addresses.contains(&address))

@@ -115,7 +115,7 @@ impl Relay {
         self.pairs.iter_mut().filter(|pair| is_meant(&pair.key)).for_each(|pair| pair.reachability.fail(now));
     }
 
-    fn refuse(&mut self, now: Duration, rule: usize, reason: RefusalReason) {
+    pub(super) fn refuse(&mut self, now: Duration, rule: usize, reason: RefusalReason) {
         let event = self.rules.get_mut(rule).and_then(|state| state.counts.refuse(now, rule, reason));
         event.into_iter().for_each(|event| self.report(event));
     }
@@ -133,8 +133,13 @@ impl Relay {
         if is_local && self.is_own(arrival.source) {
             return Err(RefusalReason::OwnCopy);
         }
-        if is_local && self.peers.sender_of(arrival.source).is_some() {
+        if is_local && let Some(relay) = self.peers.sender_of(arrival.source) {
+            self.report_chain(now, relay, rules, arrival.leg);
             return Err(RefusalReason::CopyOfPeer);
+        }
+        if let Some(home) = self.home_of_routed(arrival).filter(|_| is_local) {
+            self.report_router(now, arrival, home);
+            return Err(RefusalReason::Routed);
         }
         if let Err(reason) = self.can_send(rules, arrival) {
             if let Some(protocol) = protocol {

@@ -3,6 +3,7 @@
 mod election;
 mod forward;
 mod membership;
+mod neighbours;
 mod replies;
 mod rules;
 mod status;
@@ -25,6 +26,8 @@ use crate::peers::{Authenticator, Peers, PortBlock, RelayId};
 use crate::rule::{Leg, Rule};
 use crate::trails::Trails;
 use election::Announcer;
+use neighbours::Neighbour;
+pub use neighbours::Subnet;
 pub use rules::PairState;
 use rules::{Pair, RuleState};
 pub use status::{PairStatus, PeerStatus};
@@ -112,6 +115,8 @@ pub struct Relay {
     trails: Trails,
     /// The rules whose limits have been asked about the present datagram, each with the answer.
     admitted: Vec<(usize, bool)>,
+    /// Routers and chains that have been reported, and when.
+    reported: BTreeMap<Neighbour, Duration>,
     outputs: VecDeque<RelayOutput>,
 }
 
@@ -120,6 +125,7 @@ struct LegState {
     leg: Leg,
     /// `None` while it is down.
     addresses: Option<Vec<IpAddr>>,
+    subnets: Vec<Subnet>,
 }
 
 impl Relay {
@@ -149,6 +155,7 @@ impl Relay {
             other_sources: BTreeSet::new(),
             names: ClaimedNames::new(),
             admitted: Vec::new(),
+            reported: BTreeMap::new(),
             outputs: VecDeque::new(),
         };
         relay.replace_rules(Duration::ZERO, config.rules)?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use mcast_group::Family;
 use mcast_tunnel::Trail;
 
-use crate::event::{CopyPayload, RelayOutput};
+use crate::event::{CopyPayload, RefusalReason, RelayOutput};
 use crate::paths::{PairKey, PathKey, PathPort, PathSide, can_reply_to};
 use crate::relay::{PathId, Relay};
 
@@ -14,6 +14,10 @@ impl Relay {
     /// Handles a unicast datagram that has arrived at a path: a reply to a copy, or the sender's answer to a reply. All
     /// outputs of earlier calls must have been taken.
     pub fn receive_on_path(&mut self, now: Duration, path: PathId, source: SocketAddr) {
+        if let Some(rule) = self.rule_without_replies(path) {
+            self.refuse(now, rule, RefusalReason::Reply);
+            return;
+        }
         let sent = match self.paths.touch_id(now, path) {
             Some(PathKey::Forward { pair, sender: Some(sender), .. }) if can_reply_to(source) => {
                 self.return_path(now, path, &pair, sender, source).map(|path| (path, sender, pair))
@@ -45,6 +49,13 @@ impl Relay {
             hop_limit: None,
             payload,
         });
+    }
+
+    /// Returns the rule of a path if it returns no replies.
+    fn rule_without_replies(&self, path: PathId) -> Option<usize> {
+        let Some(PathKey::Forward { pair, .. }) = self.paths.key(path) else { return None };
+        let rule = self.pairs.iter().find(|known| known.key == pair)?.rule;
+        self.rules.get(rule).filter(|state| state.rule.no_replies).map(|_| rule)
     }
 
     /// Returns the path on which the sender gets the replies of this host.

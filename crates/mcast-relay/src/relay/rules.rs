@@ -62,7 +62,7 @@ impl Relay {
         if self.legs.len() + added.len() > MAX_LEGS {
             return Err(TooManyLegs);
         }
-        self.legs.extend(added.into_iter().map(|leg| LegState { leg, addresses: None }));
+        self.legs.extend(added.into_iter().map(|leg| LegState { leg, addresses: None, subnets: Vec::new() }));
         let (mut old_rules, old_pairs) = (std::mem::take(&mut self.rules), std::mem::take(&mut self.pairs));
         for (rule, number) in rules.into_iter().zip(0..) {
             let first_pair = self.pairs.len();

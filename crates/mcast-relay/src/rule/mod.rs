@@ -35,7 +35,7 @@ use words::Separated;
 /// | `TRAFFIC` | `239.1.2.0/24:5000`, `10.0.0.7@232.1.2.3:5000`, `[ff15::1]:5000-5003`, `broadcast:6000`, or a discovery protocol: `mdns`, `ssdp`, `wsd`, `llmnr`, `coap`, `knx` |
 /// | `LEG` | an interface: `eth0`, `netns:NAME/eth0`, `netns:PID/eth0`, `docker:NAME/eth0`; a tunnel to another site: `tunnel:NAME`; after `from` also `amt:RELAY`, a relay of AMT |
 /// | `TARGET` | a leg, `udp://ADDRESS:PORT` for unicast, `http://ADDRESS:PORT` to serve clients there, or `amt-listen:ADDRESS[:PORT]` for gateways of AMT |
-/// | `OPTION` | `as GROUP:PORT`, `as :PORT`, `as broadcast:PORT`, `ttl N`, `rate 10Mbit`, `allow SERVICE,…`, `deny SERVICE,…`, `repair 200ms`, `always` |
+/// | `OPTION` | `as GROUP:PORT`, `as :PORT`, `as broadcast:PORT`, `ttl N`, `rate 10Mbit`, `allow SERVICE,…`, `deny SERVICE,…`, `repair 200ms`, `always`, `no-replies` |
 ///
 /// ```
 /// use mcast_relay::Rule;
@@ -63,6 +63,8 @@ pub struct Rule {
     pub repair: Option<Duration>,
     /// Whether the groups are joined even while nobody downstream has joined them.
     pub always: bool,
+    /// Whether unicast replies to the copies are dropped, so that nothing goes from the targets to the senders.
+    pub no_replies: bool,
 }
 
 /// The legs of a rule, and the directions between them.
@@ -224,6 +226,9 @@ impl fmt::Display for Rule {
         if let Some(bound) = self.repair {
             write!(f, " repair {}ms", bound.as_millis())?;
         }
-        if self.always { f.write_str(" always") } else { Ok(()) }
+        for (is_set, name) in [(self.always, " always"), (self.no_replies, " no-replies")] {
+            f.write_str(if is_set { name } else { "" })?;
+        }
+        Ok(())
     }
 }

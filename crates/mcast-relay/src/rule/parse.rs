@@ -32,6 +32,7 @@ impl FromStr for Rule {
             services,
             repair: None,
             always: false,
+            no_replies: false,
         };
         parse_options(&mut rule, words)?;
         check::check(&rule)?;
@@ -174,6 +175,7 @@ fn parse_options<'a>(rule: &mut Rule, mut words: impl Iterator<Item = &'a str>) 
             "deny" => replace_services(rule, ServiceFilter::Deny(parse_services(value("deny")?)?)),
             "repair" => rule.repair.replace(parse_bound(value("repair")?)?).is_some(),
             "always" => std::mem::replace(&mut rule.always, true),
+            "no-replies" => std::mem::replace(&mut rule.no_replies, true),
             _ => return Err(RuleError::UnknownOption(option.to_owned())),
         };
         if is_repeated {

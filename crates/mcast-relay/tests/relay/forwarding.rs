@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mcast_relay::{LegId, PathPort, PathSide, RefusalReason, RelayConfig, RelayEvent};
+use mcast_relay::{LegId, PathPort, PathSide, RefusalReason, RelayConfig, RelayEvent, Subnet};
 
 use crate::subject::{Subject, address, own};
 
@@ -215,4 +215,23 @@ fn a_rate_counts_a_datagram_once_however_many_ways_it_is_sent() {
         subject.relay.serve(subject.now, 0, [10, 0, 0, 1].into(), 1)
     });
     assert_eq!(served.count(), 32);
+}
+
+/// The kernel's multicast routing keeps the source, so that its copies look like datagrams of a host on the other leg.
+#[test]
+fn copies_that_a_router_makes_are_not_forwarded_and_reported_once() {
+    let mut subject = Subject::new("239.1.2.3:5000 between s0 and s1 always");
+    for leg in 0..2 {
+        subject.relay.set_subnets(LegId(leg), &[Subnet { address: own(leg), prefix: 24 }]);
+    }
+    assert_eq!(subject.receive(0, "10.0.0.1:4000", "239.1.2.3:5000", b"original").len(), 1);
+    for _ in 0..3 {
+        assert_eq!(subject.receive(1, "10.0.0.1:4000", "239.1.2.3:5000", b"original"), []);
+    }
+    let found =
+        |event: &&RelayEvent| matches!(event, RelayEvent::RouterFound { leg: LegId(1), home: LegId(0), .. });
+    assert_eq!(subject.events.iter().filter(found).count(), 1);
+    assert_eq!(subject.refused(RefusalReason::Routed), 3);
+    // A source that is on the link of no leg comes from farther away.
+    assert_eq!(subject.receive(1, "10.7.0.1:4000", "239.1.2.3:5000", b"far").len(), 1);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mcast_packet::gmp::IgmpMessage;
-use mcast_relay::{LegId, RefusalReason, RelayConfig, RelayEvent};
+use mcast_relay::{LegId, PathSide, RefusalReason, RelayConfig, RelayEvent};
 
 use crate::subject::{Subject, own};
 
@@ -198,4 +198,43 @@ fn relays_do_not_keep_memberships_of_each_other_alive() {
     assert_eq!(joins_after_report_from([10, 0, 1, 99].into()), 0, "the other relay");
     assert_eq!(joins_after_report_from(own(0)), 0, "its own report, from another leg on the same segment");
     assert_eq!(joins_after_report_from([10, 0, 1, 7].into()), 1);
+}
+
+/// Relays in a chain: the copies of one are not forwarded by the next, and somebody has to know.
+#[test]
+fn copies_of_another_relay_that_do_not_reach_the_next_segment_are_reported_once() {
+    let rules = mcast_relay::parse_rules("239.1.2.3:5000 between s0 and s7 always").unwrap();
+    let mut other = Subject::with(RelayConfig::new(rules, 2));
+    for leg in [0, 1] {
+        other.relay.leg_up(other.now, LegId(leg), &[[10, 0, leg, 99].into()]);
+    }
+    other.outputs(&[]);
+    other.announcements.clear();
+    other.wait(Duration::from_secs(1));
+    let mut subject = Subject::with(config(1));
+    // The other one is only on the first leg.
+    other.announcements.retain(|(leg, _)| *leg == LegId(0));
+    pass(&mut other, &mut subject);
+    for _ in 0..3 {
+        assert_eq!(subject.receive(0, "10.0.0.99:61441", "239.1.2.3:5000", b"x"), []);
+    }
+    let is_chain = |event: &&RelayEvent| {
+        matches!(event, RelayEvent::ChainFound { leg: LegId(0), to: PathSide::Leg(LegId(1)), .. })
+    };
+    assert_eq!(subject.events.iter().filter(is_chain).count(), 1);
+}
+
+#[test]
+fn a_relay_that_stands_by_does_not_report_a_chain() {
+    let mut other = Subject::with(config(2));
+    for leg in [0, 1] {
+        other.relay.leg_up(other.now, LegId(leg), &[[10, 0, leg, 99].into()]);
+    }
+    other.outputs(&[]);
+    other.announcements.clear();
+    other.wait(Duration::from_secs(1));
+    let mut subject = Subject::with(config(1));
+    pass(&mut other, &mut subject);
+    assert_eq!(subject.receive(0, "10.0.0.99:61441", "239.1.2.3:5000", b"x"), []);
+    assert!(!subject.events.iter().any(|event| matches!(event, RelayEvent::ChainFound { .. })));
 }

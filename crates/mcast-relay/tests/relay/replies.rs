@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mcast_relay::{LegId, PathPort, PathSide};
+use mcast_relay::{LegId, PathPort, PathSide, RefusalReason};
 
 use crate::subject::{Subject, address};
 
@@ -52,4 +52,16 @@ fn the_way_back_is_open_while_it_is_used() {
     }
     subject.wait(Duration::from_secs(121));
     assert_eq!(subject.reply(path, "10.0.1.5:7000", b"status"), []);
+}
+
+/// A rule that must be one way: nothing that hosts downstream send reaches the sender.
+#[test]
+fn a_rule_without_replies_returns_nothing() {
+    let mut subject = Subject::new("239.1.2.3:5000 from s0 to s1 always no-replies");
+    let path = subject.receive(0, "10.0.0.1:4000", "239.1.2.3:5000", b"data")[0].path;
+    assert_eq!(subject.reply(path, "10.0.1.5:7000", b"into the source"), []);
+    assert_eq!(subject.refused(RefusalReason::Reply), 1);
+    let mut subject = Subject::new("239.1.2.3:5000 from s0 to s1 always");
+    let path = subject.receive(0, "10.0.0.1:4000", "239.1.2.3:5000", b"data")[0].path;
+    assert_eq!(subject.reply(path, "10.0.1.5:7000", b"an answer").len(), 1);
 }

@@ -199,6 +199,8 @@ fn check_events(world: &World, plan: &Plan) {
 fn check_innocents(world: &World, plan: &Plan, originals: &[(u64, Segment, u8, Vec<u8>)]) {
     let last_fault = plan.faults.iter().map(|(time, _)| *time).max().unwrap();
     let from = last_fault + RECOVERY;
+    // Hosts that send the same payload are tested against each other.
+    let share = if plan.streams.len() == 1 || plan.streams[0].identical == 0.0 { 95 } else { 80 };
     for to in 0..2 {
         if to == 0 && !plan.rules.contains("between") {
             continue;
@@ -206,7 +208,7 @@ fn check_innocents(world: &World, plan: &Plan, originals: &[(u64, Segment, u8, V
         let sent = originals.iter().filter(|(time, segment, ..)| *time >= from && *segment != to).count();
         let is_copy = |sent: &&crate::world::Sent| sent.time >= from && sent.frame.segment == to;
         let passed = world.sent_by_ours().filter(is_copy).count();
-        assert!(passed * 100 >= sent * 95, "{passed} of {sent} to {to}: {plan:#?}");
+        assert!(passed * 100 >= sent * share, "{passed} of {sent} to {to}: {plan:#?}");
     }
 }
 

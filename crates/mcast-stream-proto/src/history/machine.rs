@@ -27,6 +27,8 @@ use crate::{ClockTime, Nanos};
 
 /// How long servers can send away a start, again and again, before the patience counts: more than 10,000 turns take.
 const LONGEST_AWAY: Nanos = Nanos::from_secs(6 * 3_600);
+/// The same for a loss that is healed, while the live stream waits: this many times the patience.
+const HEALING_AWAY: u64 = 12;
 /// How long a start with a number waits for the live stream, which shows the present incarnation.
 const LIVE_WAIT: Nanos = Nanos::from_millis(1_500);
 /// How long after the end of a closed stream a live one is awaited: a publisher sends heartbeats every second.
@@ -75,8 +77,8 @@ pub struct HistoryConfig {
     /// start waits three times as long for the first answer, from when the live stream is known; with
     /// [`HistoryStart::Oldest`] only 1.5 s if nothing shows that there is a server. The time for which this process does
     /// not run does not count. The time for which servers that serve others first send this
-    /// client away does not count: at most 6 hours of a start, or the patience of a loss that is healed, without a
-    /// record between.
+    /// client away does not count: at most 6 hours of a start, or 12 times the patience of a loss that is healed,
+    /// without a record between.
     pub patience: Nanos,
     /// Seed of random times. It should differ between subscribers. Default: 0.
     pub seed: u64,
@@ -350,7 +352,8 @@ impl HistoryMachine {
             false => self.config.patience,
         };
         // A server that only ever serves others would hold the client forever.
-        let longest_away = if self.is_catching_up() { LONGEST_AWAY } else { self.config.patience };
+        let longest_away =
+            if self.is_catching_up() { LONGEST_AWAY } else { HEALING_AWAY * self.config.patience };
         reading.given_up_at(patience, longest_away)
     }
 

@@ -149,6 +149,8 @@ pub(super) struct Acknowledgements {
     /// In a large group, the time until which reports are only collected.
     next_at: ClockTime,
     awaited: Option<Awaited>,
+    /// Until when absent subscribers are expected, because the publisher has restarted.
+    expected_until: ClockTime,
 }
 
 /// The first message that is not settled.
@@ -174,6 +176,7 @@ impl Acknowledgements {
             forgotten: MessageNumber(0),
             next_at: ClockTime(0),
             awaited: None,
+            expected_until: ClockTime(0),
         }
     }
 
@@ -351,7 +354,7 @@ impl Acknowledgements {
     }
 
     /// Settles what can be settled; returns the events.
-    fn settle(&mut self, members: &Members, next: MessageNumber) -> Vec<PublisherEvent> {
+    fn settle(&mut self, now: ClockTime, members: &Members, next: MessageNumber) -> Vec<PublisherEvent> {
         let mut events = Vec::new();
         let all = self.acknowledgers(members);
         let is_possible = loop {
@@ -363,7 +366,8 @@ impl Acknowledgements {
             }
             let is_published = self.settled < next;
             let (_, is_possible) = self.wait_for(&all, self.settled);
-            if is_possible || !is_published || self.quorum.on_loss == QuorumLoss::Block {
+            let is_kept = self.quorum.on_loss == QuorumLoss::Block || now < self.expected_until;
+            if is_possible || !is_published || is_kept {
                 break is_possible;
             }
             let changes = all.iter().flat_map(|each| [Some(each.range.0), Some(each.owes.0), each.owes.1]);
@@ -384,6 +388,14 @@ impl PublisherMachine {
     pub fn require_acknowledgements_from(&mut self, message: MessageNumber) {
         if let Some(acknowledgements) = &mut self.acknowledgements {
             acknowledgements.begin_with(message.min(self.next_message));
+        }
+    }
+
+    /// Expects the subscribers of the former publisher, which report to this one soon, for as long as a silent one.
+    pub(super) fn expect_acknowledgers(&mut self, now: ClockTime) {
+        let until = now + self.config.subscriber_timeout;
+        if let Some(acknowledgements) = &mut self.acknowledgements {
+            acknowledgements.expected_until = until;
         }
     }
 
@@ -463,7 +475,7 @@ impl PublisherMachine {
             return;
         }
         acknowledgements.next_at = now + SETTLE_INTERVAL;
-        self.settle_acknowledgements();
+        self.settle_acknowledgements(now);
     }
 
     /// Returns whether the status that acknowledges a message may have been lost: its subscriber cannot know that. In a
@@ -476,9 +488,9 @@ impl PublisherMachine {
     }
 
     /// Settles the messages that can be settled by now.
-    pub(super) fn settle_acknowledgements(&mut self) {
+    pub(super) fn settle_acknowledgements(&mut self, now: ClockTime) {
         let Some(acknowledgements) = &mut self.acknowledgements else { return };
-        for event in acknowledgements.settle(&self.members, self.next_message) {
+        for event in acknowledgements.settle(now, &self.members, self.next_message) {
             self.events.push(event);
         }
     }

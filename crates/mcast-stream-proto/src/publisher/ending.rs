@@ -38,6 +38,15 @@ enum Phase {
     Over,
 }
 
+/// A subscriber that has sent something, and no status yet.
+#[derive(Clone, Copy, Debug)]
+enum Joining {
+    /// Its first status is expected; since when.
+    Expected { since: ClockTime },
+    /// It was expected for long enough: what else it sends without a status holds nothing up.
+    Expired,
+}
+
 /// The end of a publisher.
 #[derive(Debug, Default)]
 pub(super) struct Ending {
@@ -48,8 +57,8 @@ pub(super) struct Ending {
     since: ClockTime,
     /// The data datagrams that had been sent at that time.
     sent: u64,
-    /// Subscribers that have sent something, and no status yet, and when that was.
-    joining: BTreeMap<SubscriberId, ClockTime>,
+    /// Subscribers that have sent something, and no status yet.
+    joining: BTreeMap<SubscriberId, Joining>,
 }
 
 impl Ending {
@@ -60,7 +69,11 @@ impl Ending {
         if let Phase::Reading { since } = &mut self.phase {
             *since = later(*since);
         }
-        self.joining.values_mut().for_each(|at| *at = later(*at));
+        for joining in self.joining.values_mut() {
+            if let Joining::Expected { since } = joining {
+                *since = later(*since);
+            }
+        }
     }
 
     /// Notes that a subscriber has sent a status.
@@ -75,6 +88,11 @@ impl Ending {
             // Feedback, and the regular checks of the subscribers, are often enough.
             Phase::Open | Phase::Receiving | Phase::Reading { .. } | Phase::Over => ClockTime::NEVER,
         }
+    }
+
+    /// Whether the first status of a subscriber is expected.
+    fn is_expecting(&self) -> bool {
+        self.joining.values().any(|joining| matches!(joining, Joining::Expected { .. }))
     }
 
     fn left(&self, now: ClockTime) -> Nanos {
@@ -105,8 +123,12 @@ impl PublisherMachine {
         self.ending.phase = Phase::Receiving;
     }
 
-    /// Returns whether the publisher has [finished](Self::finish): nothing is waited for any more.
+    /// Returns whether the publisher has [finished](Self::finish), or was [halted](Self::halt): nothing is waited for any
+    /// more.
     pub fn is_over(&mut self, now: ClockTime) -> bool {
+        if self.is_halted() {
+            return true;
+        }
         self.run_timers(now);
         self.ending.phase == Phase::Over
     }
@@ -119,7 +141,7 @@ impl PublisherMachine {
         self.is_sent()
             && !self.awaits_claims()
             && self.behind().next().is_none()
-            && self.ending.joining.is_empty()
+            && !self.ending.is_expecting()
     }
 
     /// Returns whether the applications of all subscribers have read everything.
@@ -131,15 +153,24 @@ impl PublisherMachine {
     /// Notes that a subscriber has sent something that shows that it joins, or has joined.
     pub(super) fn note_joining(&mut self, now: ClockTime, id: SubscriberId) {
         let is_known = self.members.get(id).is_some_and(|member| member.role != Role::Unknown);
-        let joining = &mut self.ending.joining;
-        if !is_known && (joining.len() < MAX_JOINING || joining.contains_key(&id)) {
-            joining.insert(id, now);
+        if is_known || self.ending.joining.contains_key(&id) {
+            return;
+        }
+        if self.ending.joining.len() >= MAX_JOINING {
+            self.ending.joining.retain(|_, joining| matches!(joining, Joining::Expected { .. }));
+        }
+        if self.ending.joining.len() < MAX_JOINING {
+            self.ending.joining.insert(id, Joining::Expected { since: now });
         }
     }
 
     /// Does what is due of the end.
     pub(super) fn advance_ending(&mut self, now: ClockTime) {
-        self.ending.joining.retain(|_, at| now.since(*at) < JOIN_PATIENCE);
+        for joining in self.ending.joining.values_mut() {
+            if matches!(joining, Joining::Expected { since } if now.since(*since) >= JOIN_PATIENCE) {
+                *joining = Joining::Expired;
+            }
+        }
         // At its end, the time is a limit.
         if self.ending.phase == Phase::Open && self.statistics.datagrams != self.ending.sent {
             (self.ending.since, self.ending.sent) = (now, self.statistics.datagrams);

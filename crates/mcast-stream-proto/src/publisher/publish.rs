@@ -253,7 +253,6 @@ impl PublisherMachine {
             impossible!(self, "no datagram is open for a message");
         }
         let Some(open) = &mut self.open else { return Err(Refusal::Unsent) };
-        debug_assert!(open.claimed.is_none(), "a message was claimed and not committed");
         debug_assert!(
             open.fill + batch_overhead() + whole <= open.end,
             "a message does not fit its datagram"

@@ -73,6 +73,7 @@ impl PublisherMachine {
     /// the subscribers of the former publisher report to this one within that time, and then it waits for them as for all
     /// others.
     pub fn end_recall(&mut self, now: ClockTime) {
+        self.expect_acknowledgers(now);
         self.count_as_sent(now);
         let mut index = RecallIndex::EMPTY;
         let end = self.ring.next;

@@ -44,12 +44,12 @@ impl PublisherMachine {
             self.remove_silent_members(now);
             self.evict_stalled(now);
             for id in self.below_floor(now) {
-                self.evict(id);
+                self.evict(now, id);
             }
             self.flow.extend_flight(now, &self.ring, &mut self.members);
             self.relax(now);
             self.keep_pace(now);
-            self.settle_acknowledgements();
+            self.settle_acknowledgements(now);
         }
         self.advance_ending(now);
     }
@@ -255,7 +255,7 @@ impl PublisherMachine {
         let stalled: Vec<SubscriberId> =
             awaited.filter(|(_, member)| is_stalled(member)).map(|(id, _)| id).collect();
         for id in stalled {
-            self.evict(id);
+            self.evict(now, id);
         }
     }
 
@@ -275,7 +275,7 @@ impl PublisherMachine {
         member.room_end() <= self.ring.sent || lacks && !self.ring.has_room(self.flow.room_needed(), next)
     }
 
-    fn evict(&mut self, id: SubscriberId) {
+    fn evict(&mut self, now: ClockTime, id: SubscriberId) {
         let Some(member) = self.members.get_mut(id) else { return };
         member.role = Role::Evicted;
         let (to, next) = (member.address, member.progress.next);
@@ -283,6 +283,6 @@ impl PublisherMachine {
         self.flow.unblock();
         self.reset(to, id, ResetReason::Evicted);
         self.events.push(PublisherEvent::SubscriberEvicted(id, self.ring.sent.ahead_of(next)));
-        self.settle_acknowledgements();
+        self.settle_acknowledgements(now);
     }
 }

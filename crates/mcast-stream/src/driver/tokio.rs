@@ -109,10 +109,11 @@ impl Publisher {
         self.run(|machine, now| machine.finish(now, timeout.into())).await;
         loop {
             let progress = self.0.next_progress();
-            if self.run(crate::PublisherMachine::is_over).await {
-                break;
-            }
-            wait_for(progress).await;
+            let left = self.run(|machine, now| {
+                (!machine.is_over(now)).then(|| Duration::from(machine.next_deadline().since(now)))
+            });
+            let Some(left) = left.await else { break };
+            let _ = tokio::time::timeout(left.clamp(RETRY_INTERVAL, RECHECK_INTERVAL), progress).await;
         }
         self.0.settle();
         self.run(|machine, _| Closing::of(machine)).await

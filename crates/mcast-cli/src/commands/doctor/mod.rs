@@ -124,7 +124,7 @@ struct PathOptions {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "How long")]
 struct TimingOptions {
-    /// Stop listening after TIME [default: 5s, or 3s once 50 datagrams have arrived; with --listen until Ctrl-C]
+    /// Stop listening after TIME [default: 5s, or 3s once 50 datagrams have arrived, 2s if none of 20 gets to the socket; with --listen until Ctrl-C]
     #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
 

@@ -230,23 +230,29 @@ impl<'a> Session<'a> {
     /// was sent; returns whether they have received it.
     fn linger(&mut self, begun: Instant, has_failed: bool) -> bool {
         self.feed.publisher().wait_at_end(self.arguments.stream.linger);
-        let is_complete = self.wait_until(|session| {
-            let publisher = session.feed.publisher();
-            let is_acked = |progress: AckProgress| progress.is_settled();
-            // While messages wait in the log, those that were published may be settled.
-            let is_settled = publisher.ack_progress().is_none()
-                || session.feed.unsent() == 0 && publisher.wait_all_acked(POLL_INTERVAL).is_ok_and(is_acked);
-            is_settled && session.feed.wait_complete(POLL_INTERVAL)
+        let is_sent = self.wait_until(|session| {
+            session.feed.unsent() == 0 && session.feed.publisher().wait_sent(POLL_INTERVAL)
         });
         self.outlast_incarnation_number(begun);
         let continues =
             self.arguments.log.directory.is_some() && (has_failed || self.interrupt.has_arrived());
-        if is_complete && !continues {
-            // Closing reports it, too.
+        let ends = is_sent && !continues;
+        if ends {
+            // Subscribers that have everything need not wait for the others. Closing reports an error, too.
             let _ = self.feed.end();
-            self.wait_until(|session| session.feed.publisher().wait_read(POLL_INTERVAL));
         }
-        is_complete
+        is_sent
+            && self.wait_until(|session| {
+                let publisher = session.feed.publisher();
+                let is_acked = |progress: AckProgress| progress.is_settled();
+                let is_settled = publisher.ack_progress().is_none()
+                    || publisher.wait_all_acked(POLL_INTERVAL).is_ok_and(is_acked);
+                is_settled
+                    && match ends {
+                        true => publisher.wait_read(POLL_INTERVAL),
+                        false => session.feed.wait_complete(POLL_INTERVAL),
+                    }
+            })
     }
 
     /// Waits until `check` succeeds or `--linger` is over.

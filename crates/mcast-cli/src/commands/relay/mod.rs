@@ -18,7 +18,7 @@ use linux as platform;
 use anyhow::Context;
 use mcast::Rate;
 use mcast_metrics::ExporterAddress;
-use mcast_relay::{Authenticator, Rule};
+use mcast_relay::{Authenticator, PortBlock, Rule};
 use mcast_tunnel::Keys;
 
 use crate::arguments::{parse_duration, read_keys};
@@ -110,6 +110,10 @@ struct ForwardingOptions {
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = parse_duration)]
     path_idle: Duration,
 
+    /// Send copies from these ports, to which receivers answer; open them in a firewall on this machine
+    #[arg(long, value_name = "FIRST-LAST", default_value = "61440-62463", value_parser = parse_ports)]
+    ports: PortBlock,
+
     /// Of several relays with the same rule, the one with the highest N forwards
     #[arg(long, value_name = "N", default_value = "100")]
     priority: u8,
@@ -151,6 +155,7 @@ Options of a rule:
   allow ipp,airplay; deny ipp         services of mdns
   repair 200ms                        repair what a tunnel loses, in this time
   always                              also while no host downstream has joined
+  no-replies                          return no unicast answers of receivers to the senders
 
 Several relays with the same rule elect one that forwards, and the next one takes over within 3 s.
 Boxes that relay without announcing themselves cannot cause a storm: what they return is dropped,
@@ -236,6 +241,16 @@ fn parse(text: &str) -> anyhow::Result<Rule> {
     })
 }
 
+/// Parses a range of ports.
+fn parse_ports(text: &str) -> Result<PortBlock, &'static str> {
+    let ports = text.split_once('-').and_then(|(first, last)| {
+        let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
+        let count = last.checked_sub(first)?.checked_add(1)?;
+        (first >= 1_024).then_some(PortBlock { first, count })
+    });
+    ports.ok_or("write the first and the last port, from 1024 on: 61440-62463")
+}
+
 /// Parses the name of a host, as it is in the header `Host`.
 fn parse_host(text: &str) -> Result<String, &'static str> {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
@@ -318,6 +333,7 @@ mod tests {
     fn options_for_all_rules_leave_their_own_alone() {
         let options = ForwardingOptions {
             always: true,
+            no_replies: false,
             max_rate: Some("5kpps".parse().unwrap()),
             no_querier: false,
             max_paths: 1,

@@ -138,10 +138,6 @@ impl HistorySubscription {
         }
         self.search(now, stream, keys)?;
         let Some(reader) = &self.reader else { return Ok(()) };
-        if self.machine.is_live() && !self.is_resting {
-            reader.rest();
-            self.is_resting = true;
-        }
         let request = self.machine.request();
         reader.set_current(request);
         while let Some(report) = self.held.take().or_else(|| reader.report()) {
@@ -168,6 +164,14 @@ impl HistorySubscription {
             }
         }
         Ok(())
+    }
+
+    /// Closes the connection once the live stream is reached, so that the server has a turn for others.
+    pub(in crate::driver) fn rest_if_live(&mut self) {
+        if let Some(reader) = self.reader.as_ref().filter(|_| self.machine.is_live() && !self.is_resting) {
+            reader.rest();
+            self.is_resting = true;
+        }
     }
 
     /// Returns the longest time to wait before the next exchange.

@@ -92,6 +92,13 @@ impl Publisher {
         self.shared.wait_until(timeout, |machine| machine.subscribers().0 >= subscribers)
     }
 
+    /// Waits until everything that was published was sent once; returns `false` when the time is over.
+    #[must_use]
+    pub fn wait_sent(&self, timeout: Duration) -> bool {
+        self.flush();
+        self.shared.wait_until(timeout, crate::PublisherMachine::is_sent)
+    }
+
     /// Waits until all subscribers have everything that was published, and what they read from a history; returns `false`
     /// when the time is over.
     #[must_use]

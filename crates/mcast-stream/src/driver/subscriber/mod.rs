@@ -590,6 +590,7 @@ impl Subscriber {
         }
         self.since_live += 1;
         self.is_joining = step.is_some() || !history.machine.is_live();
+        history.rest_if_live();
         Ok(step)
     }
 

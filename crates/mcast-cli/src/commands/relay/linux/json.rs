@@ -128,6 +128,19 @@ impl EventRecord {
                 destination: Some(destination.to_string()),
                 ..Self::new("loop-found")
             },
+            RelayEvent::RouterFound { leg: on, home, source, destination } => Self {
+                leg: leg(*on),
+                other_leg: leg(*home),
+                address: Some(*source),
+                destination: Some(destination.to_string()),
+                ..Self::new("router-found")
+            },
+            RelayEvent::ChainFound { relay: id, leg: on, to } => Self {
+                relay: relay(id),
+                leg: leg(*on),
+                to: Some(names.side(*to)),
+                ..Self::new("chain-found")
+            },
             RelayEvent::NotForwarded { rule: number, reason, count } => Self {
                 rule: rule(*number),
                 reason: Some(reason.name().to_owned()),

@@ -43,6 +43,7 @@ fn open(plan: &Plan<'_>) -> anyhow::Result<Driver> {
         priority: forwarding.priority,
         max_paths: forwarding.max_paths.into(),
         path_idle: forwarding.path_idle,
+        ports: forwarding.ports,
         authenticators: plan.authenticators.clone(),
         ..RelayConfig::new(plan.rules.clone(), seed)
     };

@@ -128,10 +128,29 @@ fn describe_relay(event: &RelayEvent, names: &Names) -> (String, Option<String>)
             let mac = mac.map_or_else(String::new, |mac| format!(" ({mac})"));
             let leg = names.leg(*leg);
             let text = format!(
-                "{source}{mac} on {leg} also relays {destination}: what it sends back is dropped until it has sent \
-                 nothing back for a minute"
+                "{source}{mac} on {leg} also relays {destination}: what it repeats is dropped until nothing comes back \
+                 any more"
             );
             (text, Some(format!("turn off the relay (mDNS repeater, UDP broadcast relay) at {source}")))
+        }
+        RelayEvent::RouterFound { leg, home, source, destination } => {
+            let (leg, home) = (names.leg(*leg), names.leg(*home));
+            let text = format!(
+                "a router also forwards {destination} from {home} to {leg}: datagrams of {source}, which is on {home}, \
+                 arrive on {leg} and are not forwarded"
+            );
+            let remedy =
+                "use the router (smcroute, pimd, igmpproxy, the kernel's routes) or this rule, not both";
+            (text, Some(remedy.into()))
+        }
+        RelayEvent::ChainFound { relay, leg, to } => {
+            let (leg, to) = (names.leg(*leg), names.side(*to));
+            let text = format!(
+                "copies that relay {relay} sends on {leg} are not forwarded to {to}: no relay forwards the copies of another one"
+            );
+            let remedy =
+                format!("forward to {to} from where the senders are, or connect the relays by a tunnel");
+            (text, Some(remedy))
         }
         RelayEvent::NotForwarded { rule, reason, count } => {
             let (why, remedy) = refusal(*reason);
@@ -170,6 +189,8 @@ const fn refusal(reason: RefusalReason) -> (&'static str, Option<&'static str>) 
         RefusalReason::CopyOfPeer => ("sent by another relay", None),
         RefusalReason::Standby => ("another relay forwards", None),
         RefusalReason::Starting => ("waiting for other relays", None),
+        RefusalReason::Reply => ("replies", None),
+        RefusalReason::Routed => ("copies of a router", None),
         RefusalReason::NoLeg => ("no usable interface", None),
         RefusalReason::NotWanted => ("nobody has joined", None),
         RefusalReason::Repeat => ("repeated", None),

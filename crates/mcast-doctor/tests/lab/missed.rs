@@ -1,0 +1,62 @@
+//! Faults that an earlier doctor called healthy, or did not name.
+
+use std::net::SocketAddr;
+
+use mcast_doctor::{Id, Verdict};
+
+use crate::net::{
+    Net, Stream, assert_only, examine, examine_many, examine_port, has_programs, listener, options, rtp, run,
+    socket,
+};
+
+const GROUP: &str = "239.1.2.3:5000";
+
+#[test]
+fn stream_that_loses_every_second_datagram_is_not_called_healthy() {
+    for step in [2, 5] {
+        let net = Net::new();
+        let to: SocketAddr = GROUP.parse().unwrap();
+        let sender = socket(&net.sender, to.ip(), "eth0");
+        let _stream = Stream::of(sender.into(), to, move |number| rtp((number * step) as u16, 7));
+        let report = examine_many(&net.receiver, "239.1.2.3%eth0:5000");
+        assert_only(&report, Id::LostBeforeThisMachine);
+        assert_eq!(report.verdict(), Verdict::Faults, "{report:#?}");
+    }
+}
+
+#[test]
+fn sender_without_an_address_is_at_fault_where_it_sends() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    let to: SocketAddr = GROUP.parse().unwrap();
+    let sender = net.sender.run(|| std::net::UdpSocket::bind("0.0.0.0:0").unwrap()).unwrap();
+    run(&net.sender, "ip address flush dev eth0 scope global && ip route replace 224.0.0.0/4 dev eth0");
+    let _stream = Stream::by(sender, to, 100);
+    let report = examine(&net.sender, "239.1.2.3%eth0:5000");
+    assert!(report.findings.iter().any(|finding| finding.id == Id::SourceZero), "{report:#?}");
+    assert_eq!(report.verdict(), Verdict::Faults, "{report:#?}");
+}
+
+#[test]
+fn reader_whose_group_a_socket_on_another_port_has_joined_is_named() {
+    let net = Net::new();
+    let reader = listener(&net.receiver, "0.0.0.0:5000", &[]);
+    options(&reader).set_multicast_all_v4(false).unwrap();
+    let _member = listener(&net.receiver, "0.0.0.0:6000", &[("239.1.2.3", "eth0")]);
+    let _stream = Stream::to(&net.sender, GROUP);
+    let report = examine_port(&net.receiver, 5000);
+    assert_only(&report, Id::OwnGroupsOnly);
+}
+
+#[test]
+fn reader_of_groups_of_others_is_not_accused_while_it_receives() {
+    let net = Net::new();
+    let _reader = listener(&net.receiver, "0.0.0.0:5000", &[]);
+    let _member = listener(&net.receiver, "0.0.0.0:6000", &[("239.1.2.3", "eth0")]);
+    let _stream = Stream::to(&net.sender, GROUP);
+    let report = examine_port(&net.receiver, 5000);
+    assert_eq!(report.findings, [], "{report:#?}");
+    assert_ne!(report.verdict(), Verdict::Faults, "{report:#?}");
+}
