@@ -62,6 +62,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let mut steps = vec![
         properties(arguments.cases, seed),
         networks::step(arguments.networks, seed),
+        networks::composed_step(arguments.networks, seed),
         model(),
         crowd::step(),
         chaos::step(arguments.chaos_minutes, seed),

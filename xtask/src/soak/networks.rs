@@ -54,6 +54,23 @@ pub(super) fn step(networks: u32, seed: u32) -> Step {
     })
 }
 
+/// The whole message layer: publishers with logs, histories, acknowledgements and keys.
+pub(super) fn composed_step(networks: u32, seed: u32) -> Step {
+    let about = format!("the parts of the message layer keep their promises together in {networks} networks");
+    Step::new("composed", about, move |options| {
+        let first = 1_000_000 + u64::from(seed) * 1_000_000;
+        let head = ["test", "--quiet", "--release", "--package", "mcast-sim", "--test", "composed"];
+        let mut command = cargo(head);
+        command.env("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true");
+        command.env("MCAST_FIRST_SEED", first.to_string()).env("MCAST_SEEDS", networks.to_string());
+        let finished = finish(command, options.verbose)?;
+        Ok(match finished.success {
+            true => Outcome::passed(format!("seeds from {first}")),
+            false => Outcome::failed(finished.status, finished.output),
+        })
+    })
+}
+
 /// Finds the failed seed and the reason: the simulation prints `seed 17: reason`.
 fn failing(output: &str) -> Option<(u64, &str)> {
     output.lines().find_map(|line| {
