@@ -323,7 +323,7 @@ impl<'a> SocketSet<'a> {
             let is_wildcard = |local: SocketAddr| {
                 local.port() == flow.key.port
                     && local.ip().is_unspecified()
-                    // An IPv6 socket never receives IPv4 groups of others, which is no choice of the program.
+                    // An IPv6 socket never receives IPv4 groups of others, which the program has not chosen.
                     && Family::of(local.ip()) == family
             };
             socket.own_groups_only.contains(&family) && socket.local.is_some_and(is_wildcard)

@@ -82,6 +82,6 @@ pub use reader::{Damage, LogItem, LogReader, LogRecord};
 pub use recovery::Recovery;
 pub use retention::{Retention, prune};
 pub use segments::{SegmentSummary, missing_at_end, segments};
-pub use tail::{Recall, Tail, TailItem, Unopened};
+pub use tail::{LogTail, Recall, TailItem, Unopened};
 pub use time::LogTime;
 pub use writer::{Appended, CompletedSync, FoundLog, LogOptions, PendingSync, SyncPolicy, Writer};

@@ -37,7 +37,7 @@ pub struct Recovery {
 
 /// A log of which nothing was changed yet.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct ExaminedLog {
     pub(crate) catalog: Catalog,
     pub(crate) recovery: Recovery,
     /// The newest segment, if it is not closed and has records.
@@ -52,11 +52,11 @@ struct Unclosed {
 }
 
 /// Finds the end of the log.
-pub(crate) fn examine(catalog: Catalog, stream: StreamId, keys: &Keys) -> Result<Found, LogError> {
+pub(crate) fn examine(catalog: Catalog, stream: StreamId, keys: &Keys) -> Result<ExaminedLog, LogError> {
     let files = Arc::clone(&catalog.files);
     let mut recovery = Recovery { next: MessageNumber(0), ..Recovery::default() };
     let Some(name) = catalog.segments.last().copied() else {
-        return Ok(Found { catalog, recovery, unclosed: None });
+        return Ok(ExaminedLog { catalog, recovery, unclosed: None });
     };
     let Some(mut scanner) = Scanner::open(&*files, &name)? else {
         return Err(LogError::Empty(files.path(&name.segment_file())));
@@ -73,7 +73,7 @@ pub(crate) fn examine(catalog: Catalog, stream: StreamId, keys: &Keys) -> Result
         // The index was written after the segment had been synced.
         recovery.next = index.end;
         recovery.empty = (index.records == 0).then_some(name);
-        return Ok(Found { catalog, recovery, unclosed: None });
+        return Ok(ExaminedLog { catalog, recovery, unclosed: None });
     }
     let Survey { index, damaged, behind } = scanner.survey(Some(keys), &path)?;
     // The numbers of messages that were cut off after it had been closed are not used again.
@@ -85,12 +85,12 @@ pub(crate) fn examine(catalog: Catalog, stream: StreamId, keys: &Keys) -> Result
     recovery.torn = (behind > 0).then_some(path);
     if index.records == 0 {
         recovery.empty = Some(name);
-        return Ok(Found { catalog, recovery, unclosed: None });
+        return Ok(ExaminedLog { catalog, recovery, unclosed: None });
     }
-    Ok(Found { catalog, recovery, unclosed: Some(Unclosed { name, scanner, index }) })
+    Ok(ExaminedLog { catalog, recovery, unclosed: Some(Unclosed { name, scanner, index }) })
 }
 
-impl Found {
+impl ExaminedLog {
     /// Returns the greatest incarnation in the names of the files.
     pub(crate) fn last_incarnation(&self) -> Option<Incarnation> {
         self.catalog.segments.iter().map(|name| name.first.incarnation).max()

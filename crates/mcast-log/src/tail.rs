@@ -67,7 +67,7 @@ impl TailItem {
 
 /// The end of a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tail {
+pub struct LogTail {
     /// Messages and gaps, the oldest first. The first one is a message.
     pub items: VecDeque<TailItem>,
     /// About how many bytes they take in a retransmission buffer.
@@ -102,7 +102,7 @@ pub struct Recall {
     pub most: usize,
 }
 
-impl Tail {
+impl LogTail {
     /// Reads the end of a log: what subscribers may lack, but no more than the most that they can lack, and in any case as
     /// much as a publisher retains.
     ///

@@ -14,7 +14,7 @@ use crate::catalog::{Catalog, name_of};
 use crate::error::{FileOperation, LogError};
 use crate::files::{Directory, Files, Lock, LogFile};
 use crate::format::{IndexBuilder, MAX_BODY, SegmentHeader, SegmentName, write_record};
-use crate::recovery::{Found, Recovery, examine};
+use crate::recovery::{ExaminedLog, Recovery, examine};
 use crate::retention::{Retention, prune};
 use crate::seal::SegmentSeal;
 
@@ -185,7 +185,7 @@ pub struct FoundLog {
     name: String,
     incarnation: Incarnation,
     options: LogOptions,
-    found: Found,
+    found: ExaminedLog,
 }
 
 impl FoundLog {

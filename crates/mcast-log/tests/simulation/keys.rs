@@ -2,7 +2,7 @@
 
 use mcast_disk::Disk;
 use mcast_log::{
-    FoundLog, Lineages, LogError, LogItem, LogOptions, LogReader, LogTime, Recall, SyncPolicy, Tail,
+    FoundLog, Lineages, LogError, LogItem, LogOptions, LogReader, LogTail, LogTime, Recall, SyncPolicy,
     TailItem, Unconfirmed,
 };
 use mcast_sim::{Dice, for_seeds};
@@ -53,7 +53,7 @@ fn a_publisher_starts_and_readers_read_on_when_old_secrets_are_removed() {
             assert_eq!(beginning.unconfirmed, unconfirmed);
             let since = beginning.lineages.present().incarnation;
             let recall = Recall { since, next, unconfirmed, least: 0, most: dice.pick(&[2_000, 1 << 20]) };
-            let tail = Tail::read(disk.files(), keys(oldest..=latest), recall).unwrap();
+            let tail = LogTail::read(disk.files(), keys(oldest..=latest), recall).unwrap();
             check_tail(&tail, next, &sealed, oldest);
             let (mut writer, _) = found.begin().unwrap();
             beginning.lineages.write(&*disk.files()).unwrap();
@@ -87,7 +87,7 @@ fn a_publisher_starts_and_readers_read_on_when_old_secrets_are_removed() {
 }
 
 /// Everything that can be opened is in the tail, and nothing else.
-fn check_tail(tail: &Tail, next: MessageNumber, sealed: &[u16], oldest: u16) {
+fn check_tail(tail: &LogTail, next: MessageNumber, sealed: &[u16], oldest: u16) {
     let mut at = tail.items.front().map_or(next, TailItem::first);
     for item in &tail.items {
         assert_eq!(item.first(), at);

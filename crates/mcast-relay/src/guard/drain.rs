@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use super::allowance::Rate;
 use super::contents::ROUND_TRIP;
-use super::suspect::{Held, PendingRepeat};
+use super::suspect::{HeldRepeats, PendingRepeat};
 
 /// Repeats that are sent together.
 const AT_ONCE: u32 = 8;
 
 #[derive(Debug)]
 pub(super) struct Drain {
-    pub(super) held: Held,
+    pub(super) held: HeldRepeats,
     next: Duration,
     /// The time for [`AT_ONCE`] repeats.
     interval: Duration,
@@ -25,7 +25,7 @@ pub(super) struct Drain {
 }
 
 impl Drain {
-    pub(super) fn new(now: Duration, rate: Rate, held: Held) -> Self {
+    pub(super) fn new(now: Duration, rate: Rate, held: HeldRepeats) -> Self {
         let expected = rate.within(ROUND_TRIP);
         // Twice as fast as they arrive, and within a window if no more do.
         let in_window = (expected * 2).max(held.len() as u64).max(1);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::contents::{ContentArrival, ContentKey, MAX_GAIN, ROUND_TRIP};
-use super::suspect::Held;
+use super::suspect::HeldRepeats;
 
 /// The least time in which a rate is measured.
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -19,7 +19,7 @@ const MAX_CONTENTS: usize = 2_048;
 /// The result of a test.
 #[derive(Debug)]
 pub(super) enum OwnResult {
-    /// So many repeats arrived in this time while none was sent.
+    /// The number of repeats that arrived in this time while none was sent.
     Continues { count: u64, window: Duration },
     /// None did for a window.
     Silent,
@@ -40,7 +40,7 @@ pub(super) struct OwnTest {
     unexplained: u64,
     /// Repeats that others send as often.
     rivalled: u64,
-    pub(super) held: Held,
+    pub(super) held: HeldRepeats,
 }
 
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl OwnTest {
             contents: BTreeMap::new(),
             unexplained: 0,
             rivalled: 0,
-            held: Held::default(),
+            held: HeldRepeats::default(),
         }
     }
 

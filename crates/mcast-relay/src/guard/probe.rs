@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::contents::{ContentArrival, ContentKey, MAX_GAIN, ROUND_TRIP};
-use super::suspect::{Held, PendingRepeat};
+use super::suspect::{HeldRepeats, PendingRepeat};
 
 /// Windows in which the source has sent copies back. One or two may be coincidence.
 const ECHOES: u8 = 3;
@@ -51,7 +51,7 @@ pub(super) enum Record {
 pub(super) enum ProbeResult {
     /// Send these.
     Probe(VecDeque<PendingRepeat>),
-    /// So many repeats arrived in this time while none was sent.
+    /// The number of repeats that arrived in this time while none was sent.
     Innocent {
         count: u64,
         window: Duration,
@@ -145,11 +145,11 @@ pub(super) struct ProbeTest {
     of_others: u64,
     /// Those in this window of contents that may circulate without the relay.
     circulating: u64,
-    pub(super) held: Held,
+    pub(super) held: HeldRepeats,
 }
 
 impl ProbeTest {
-    pub(super) fn new(now: Duration, record: Record, held: Held) -> Self {
+    pub(super) fn new(now: Duration, record: Record, held: HeldRepeats) -> Self {
         Self {
             record,
             is_likely_loop: false,
@@ -174,12 +174,12 @@ impl ProbeTest {
     }
 
     /// Starts one of a source that has sent more while more was sent.
-    pub(super) fn of_likely_loop(now: Duration, record: Record, held: Held) -> Self {
+    pub(super) fn of_likely_loop(now: Duration, record: Record, held: HeldRepeats) -> Self {
         Self { is_likely_loop: true, ..Self::new(now, record, held) }
     }
 
     /// Starts one of a source that has sent nothing for a window, while nothing was sent.
-    pub(super) fn after_silence(now: Duration, record: Record, held: Held) -> Self {
+    pub(super) fn after_silence(now: Duration, record: Record, held: HeldRepeats) -> Self {
         Self { is_silent: true, ..Self::new(now, record, held) }
     }
 

@@ -30,12 +30,12 @@ impl PendingRepeat {
 
 /// Repeats that are held back, in their order.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct HeldRepeats {
     repeats: VecDeque<PendingRepeat>,
     bytes: usize,
 }
 
-impl Held {
+impl HeldRepeats {
     pub(super) fn push(&mut self, repeat: PendingRepeat) {
         self.bytes += repeat.bytes();
         self.repeats.push_back(repeat);
@@ -87,9 +87,9 @@ pub(super) enum Outcome {
     /// Send these.
     Send(VecDeque<PendingRepeat>),
     /// The source is part of a loop or storm. `is_new`: it was not known to be.
-    Loop { is_new: bool, dropped: Held },
+    Loop { is_new: bool, dropped: HeldRepeats },
     /// Drop these: they are likely to be copies of what the relay has sent.
-    Drop(Held),
+    Drop(HeldRepeats),
 }
 
 #[derive(Debug)]
@@ -182,7 +182,7 @@ impl Suspect {
             if silence >= SILENCE {
                 (self.state, self.allowance) = (SuspectState::Watched, Allowance::none(now));
             } else if now >= *recheck {
-                self.probe(now, Held::default());
+                self.probe(now, HeldRepeats::default());
             }
         }
         if let SuspectState::Drained(drain) = &mut self.state
@@ -196,13 +196,13 @@ impl Suspect {
         if matches!(self.state, SuspectState::Watched) && !self.allowance.take(now) {
             let is_known = self.allowance.is_known(now) || self.record == Record::Convicted;
             match is_known || !arrival.is_first {
-                true => self.probe(now, Held::default()),
+                true => self.probe(now, HeldRepeats::default()),
                 false => self.state = SuspectState::Own(OwnTest::new(now).into()),
             }
         }
     }
 
-    fn probe(&mut self, now: Duration, held: Held) {
+    fn probe(&mut self, now: Duration, held: HeldRepeats) {
         self.state = SuspectState::Probed(ProbeTest::new(now, self.record, held).into());
     }
 
@@ -266,8 +266,11 @@ impl Suspect {
             ProbeResult::Innocent { count, window } => {
                 let is_probably_loop = test.is_probably_loop();
                 let held = std::mem::take(&mut test.held);
-                let (held, dropped) =
-                    if is_probably_loop { (Held::default(), held) } else { (held, Held::default()) };
+                let (held, dropped) = if is_probably_loop {
+                    (HeldRepeats::default(), held)
+                } else {
+                    (held, HeldRepeats::default())
+                };
                 self.acquit(now, Rate { count, window, has_slack: false }, held);
                 Some(Outcome::Drop(dropped))
             }
@@ -287,7 +290,7 @@ impl Suspect {
         }
     }
 
-    fn acquit(&mut self, now: Duration, rate: Rate, held: Held) {
+    fn acquit(&mut self, now: Duration, rate: Rate, held: HeldRepeats) {
         self.allowance.learn(now, rate, held.len() as u64);
         self.state = SuspectState::Drained(Drain::new(now, rate, held).into());
         self.record = Record::Clean;

@@ -68,7 +68,7 @@ fn plan(dice: &mut Dice) -> Plan {
         is_running: false,
     };
     let mut foreign = vec![first];
-    // Two in the same direction are no storm by themselves.
+    // Two in the same direction alone do not make a storm.
     if !both && dice.chance(0.4) {
         foreign.push(foreign[0].clone());
     }

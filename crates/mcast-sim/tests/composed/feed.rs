@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use mcast_disk::Disk;
 use mcast_log::{
-    Beginning, Confirmed, Files, FoundLog, Lineages, LogError, LogOptions, LogReader, LogStart, LogTime,
-    Recall, SyncPolicy, Tail, TailItem, Writer,
+    Beginning, Confirmed, Files, FoundLog, Lineages, LogError, LogOptions, LogReader, LogStart, LogTail,
+    LogTime, Recall, SyncPolicy, TailItem, Writer,
 };
 use mcast_stream_proto::history::{
     AnnouncementSchedule, AnswerFrame, AnswerStatus, FrameWriter, HistoryContent, HistoryRecord, Position,
@@ -267,7 +267,7 @@ impl Feed {
         files: &Arc<dyn Files>,
         proposed: Incarnation,
         options: LogOptions,
-    ) -> Result<(FoundLog, Beginning, Tail), LogError> {
+    ) -> Result<(FoundLog, Beginning, LogTail), LogError> {
         let sync = options.sync;
         let found = FoundLog::examine(Arc::clone(files), STREAM, "feed", proposed, options)?;
         let beginning = Lineages::plan(&found, Some("boot"), sync)?;
@@ -278,7 +278,7 @@ impl Feed {
             least: self.plan.buffer,
             most: self.plan.buffer + self.plan.buffer / 3 + MOST_WAITING,
         };
-        let tail = Tail::read(Arc::clone(files), self.keys.clone(), recall)?;
+        let tail = LogTail::read(Arc::clone(files), self.keys.clone(), recall)?;
         Ok((found, beginning, tail))
     }
 

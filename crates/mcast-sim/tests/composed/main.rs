@@ -1,12 +1,12 @@
 //! The whole message layer in one simulation: a publisher with a log, its history server, and subscribers that start in the
-//! past, heal, resume and acknowledge, under one generator of faults. Each part is simulated by itself elsewhere; here they
+//! past, heal, resume and acknowledge, under one generator of faults. Each part is simulated on its own elsewhere; here they
 //! are together, because what was wrong was between them.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod audit;
+mod defects;
 mod feed;
 mod judge;
-mod known;
 mod link;
 mod plan;
 mod reader;

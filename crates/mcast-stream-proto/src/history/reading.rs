@@ -120,7 +120,7 @@ impl Reading {
         self.postpone_to(now + random.below(SPREAD));
     }
 
-    /// Notes that a server has answered, or goes on with its answer.
+    /// Notes that a server has answered, or continues its answer.
     pub(super) const fn note_answer(&mut self) {
         (self.is_answered, self.is_queue_reported) = (true, false);
     }

@@ -1,4 +1,4 @@
-//! How a publisher ends: whom it waits for, and for how long.
+//! How a publisher ends: which subscribers it waits for, and for how long.
 //!
 //! Time in which the publisher does not run does not count.
 

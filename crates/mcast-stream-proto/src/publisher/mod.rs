@@ -216,7 +216,7 @@ impl PublisherMachine {
 
     /// Seals with the greatest epoch in `keys` from the next datagram on, and opens with all of them. Give subscribers
     /// a new secret before the publisher. What was sent before, sealed with an earlier epoch that is no longer among them,
-    /// is no longer repaired: whoever has only these keys could not open it.
+    /// is no longer repaired: a subscriber that has only these keys could not open it.
     pub fn set_keys(&mut self, now: ClockTime, keys: Keys) {
         self.flush(now);
         self.write_manifest(now);

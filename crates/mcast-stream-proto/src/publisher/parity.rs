@@ -38,7 +38,7 @@ const SAMPLE: u64 = 64;
 /// average of up to twice `CROWD_WINDOW`.
 const CROWD_SAMPLE: u64 = 2_048;
 const CROWD_WINDOW: u64 = 16_384;
-/// One subscriber counts with at most one in this many of its datagrams: a single bad link is no reason for parity.
+/// One subscriber counts with at most one in this many of its datagrams: a single bad link does not cause parity.
 const MOST_OF_ONE: u64 = 8;
 /// A crowd gets parity if at least one in four datagrams is requested, and is lost by somebody; and until fewer than one in
 /// ten are lost for a while. In parts per million, like all shares of a crowd.
@@ -56,7 +56,7 @@ const HALF: u32 = 500;
 pub enum Fec {
     /// No parity. Subscribers request what they lack.
     Off,
-    /// Parity only for a group of more than eight subscribers that lose different datagrams, so many that a quarter of all
+    /// Parity only for a group of more than eight subscribers that lose different datagrams, if a quarter of all
     /// must be repaired. Otherwise the same as [`Off`](Self::Off).
     #[default]
     Crowd,
@@ -205,8 +205,8 @@ impl CrowdLoss {
         }
     }
 
-    /// Returns how many symbols are sent for a block of this many datagrams without a request: so many that no more than one
-    /// subscriber is expected to lack more of it.
+    /// Returns how many symbols are sent for a block of this many datagrams without a request: the fewest with which no more
+    /// than one subscriber is expected to lack more of it.
     fn symbols(&self, count: u8) -> u8 {
         let share = self.share() as f64 / 1e6;
         let lacking = |symbols: &u8| self.subscribers as f64 * losing_more(count + symbols, share, *symbols);

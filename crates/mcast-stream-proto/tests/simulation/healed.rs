@@ -1,5 +1,5 @@
 //! A publisher, its log as a history, and subscribers that heal or start in the past: what the publisher knows of a
-//! subscriber is what the subscriber's application was told.
+//! subscriber is what was reported to the subscriber's application.
 
 use std::net::SocketAddr;
 
@@ -57,7 +57,7 @@ struct World {
     history: HistoryMachine,
     answer: Option<Answer>,
     published: u64,
-    /// The next message of the application, and what it was told is lost.
+    /// The next message of the application, and what was reported to it as lost.
     next: Option<u64>,
     delivered: u64,
     lost: u64,
@@ -186,7 +186,7 @@ impl World {
             }
         }
         while self.publisher.poll_event().is_some() {}
-        // Nothing that the application was not told is ever said of it.
+        // Nothing is said of it that was not reported to the application.
         self.was_wrong = self.was_wrong.or_else(|| {
             let standing = self.standing()?;
             let is_wrong = match standing {
@@ -305,8 +305,8 @@ enum Delivered {
 /// Checks that both ends say the same of a subscriber that has everything.
 #[track_caller]
 fn assert_complete(world: &World, from: u64) {
-    let told = (world.delivered, world.lost, world.next);
-    assert_eq!(told, (MESSAGES - from, 0, Some(MESSAGES)), "{:?}", world.history);
+    let reported = (world.delivered, world.lost, world.next);
+    assert_eq!(reported, (MESSAGES - from, 0, Some(MESSAGES)), "{:?}", world.history);
     assert_eq!(world.was_wrong, None);
     assert_eq!(world.standing(), Some(Standing::Complete), "{:?}", world.subscriber);
 }

@@ -137,7 +137,7 @@ pub(super) const RULES: &[Rule] = &[
         "            && (!progress.is_reading || self.ring.next.0 > 0)\n    }",
     ),
     COMPOSED.rule(
-        "together: what a history replaces is no loss for the publisher",
+        "together: the publisher counts no loss that a history replaces",
         "subscriber/account.rs",
         "            (Source::History(_), history) => (0, history.map_or(0, |history| history.lost)),",
         "            (Source::History(_), _) => (self.losses.given_up(), self.losses.lost_messages(&self.statistics)),",

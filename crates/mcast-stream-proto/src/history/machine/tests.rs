@@ -170,7 +170,7 @@ fn a_start_waits_for_three_times_the_patience_for_a_server() {
 fn a_start_with_the_oldest_message_is_short_where_nothing_shows_a_server() {
     for (first, is_reported) in [(0, false), (100, true)] {
         let (events, time) = unanswered(HistoryStart::Oldest, first, Shown::Nothing);
-        // It is no loss: the start promises what the publisher has.
+        // Nothing is lost: the start promises what the publisher has.
         assert_eq!((events.iter().any(is_failure), events.iter().any(is_loss)), (is_reported, false));
         assert!(time >= search::SHORT && time < search::SHORT + Nanos::SECOND, "{time:?}");
     }

@@ -68,7 +68,7 @@ impl Announcer {
                 let found = received.and_then(|datagram| {
                     read(&mut datagram.payload().to_vec(), stream, &keys, datagram.arrival().source)
                 });
-                if found == Some(Found::Search) {
+                if found == Some(DiscoveryMessage::Search) {
                     schedule.searched(clock.now());
                 }
             }
@@ -137,7 +137,7 @@ impl SideWriter {
 
 /// What a datagram on the group of announcements says about the servers of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum DiscoveryMessage {
     Server(SocketAddr),
     /// Another subscriber searches one.
     Search,
@@ -190,7 +190,7 @@ impl HistorySearcher {
     }
 
     /// Returns what the datagrams that have arrived say.
-    pub(super) fn receive(&mut self) -> Result<Option<Found>, StreamError> {
+    pub(super) fn receive(&mut self) -> Result<Option<DiscoveryMessage>, StreamError> {
         while let Some(datagram) = self.receiver.try_recv(&mut self.buffer)? {
             let (source, mut bytes) = (datagram.arrival().source, datagram.payload().to_vec());
             if let Some(found) = read(&mut bytes, self.stream, &self.keys, source) {
@@ -201,7 +201,7 @@ impl HistorySearcher {
     }
 }
 
-fn read(bytes: &mut [u8], stream: StreamId, keys: &Keys, source: SocketAddr) -> Option<Found> {
+fn read(bytes: &mut [u8], stream: StreamId, keys: &Keys, source: SocketAddr) -> Option<DiscoveryMessage> {
     let view = DatagramView::parse(bytes).ok()?;
     let (header, head) = (view.header, view.head.len());
     let is_sealed = header.epoch != KeyEpoch::CLEAR;
@@ -212,12 +212,12 @@ fn read(bytes: &mut [u8], stream: StreamId, keys: &Keys, source: SocketAddr) -> 
     let end = if is_sealed { keys.open(bytes)? } else { bytes.len() };
     let body = bytes.get(head..end)?;
     if header.kind == Kind::HistorySearch {
-        return HistorySearch::read(body).ok().map(|_| Found::Search);
+        return HistorySearch::read(body).ok().map(|_| DiscoveryMessage::Search);
     }
     let announced = HistoryAnnouncement::read(body).ok()?.address;
     let mut address = if announced.ip().is_unspecified() { source } else { announced };
     address.set_port(announced.port());
-    (address.port() != 0).then_some(Found::Server(address))
+    (address.port() != 0).then_some(DiscoveryMessage::Server(address))
 }
 
 #[cfg(all(test, feature = "seal"))]
@@ -232,7 +232,7 @@ mod tests {
         let (own, source) = ("0.0.0.0:7768".parse().unwrap(), "10.0.0.1:999".parse().unwrap());
         let of = |keys: &Keys| SideWriter::new().announcement(StreamId(1), own, keys).unwrap();
         let read = |mut bytes: Vec<u8>, keys: &Keys| read(&mut bytes, StreamId(1), keys, source);
-        let (clear, found) = (Keys::none(), Some(Found::Server("10.0.0.1:7768".parse().unwrap())));
+        let (clear, found) = (Keys::none(), Some(DiscoveryMessage::Server("10.0.0.1:7768".parse().unwrap())));
         assert_eq!(read(of(&clear), &clear), found);
         assert_eq!(read(of(&keys(1)), &keys(1)), found);
         // Subscribers of a sealed stream ignore forged announcements, and no one else learns the address.
@@ -242,8 +242,8 @@ mod tests {
         assert!(!of(&keys(1)).windows(2).any(|bytes| bytes == 7768_u16.to_be_bytes()));
         // Nor does a stranger cause answers.
         let search = |keys: &Keys| SideWriter::new().search(StreamId(1), keys).unwrap();
-        assert_eq!(read(search(&clear), &clear), Some(Found::Search));
-        assert_eq!(read(search(&keys(1)), &keys(1)), Some(Found::Search));
+        assert_eq!(read(search(&clear), &clear), Some(DiscoveryMessage::Search));
+        assert_eq!(read(search(&keys(1)), &keys(1)), Some(DiscoveryMessage::Search));
         assert_eq!((read(search(&clear), &keys(1)), read(search(&keys(2)), &keys(1))), (None, None));
         assert!(search(&clear).len() >= of(&clear).len() && search(&keys(1)).len() >= of(&keys(1)).len());
     }

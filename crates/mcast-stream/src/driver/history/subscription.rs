@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mcast::InterfaceSelector;
 
-use super::announce::{Found, HistorySearcher};
+use super::announce::{DiscoveryMessage, HistorySearcher};
 use super::reader::{HistoryReader, Job, ReaderConfig, Report};
 use crate::driver::clock;
 use crate::history::{AnswerFrame, HistoryConfig, HistoryMachine};
@@ -113,8 +113,8 @@ impl HistorySubscription {
         }
         while let Some(found) = searcher.receive()? {
             match found {
-                Found::Server(server) => self.machine.server_found(now, server),
-                Found::Search => self.machine.search_overheard(now),
+                DiscoveryMessage::Server(server) => self.machine.server_found(now, server),
+                DiscoveryMessage::Search => self.machine.search_overheard(now),
             }
         }
         Ok(())

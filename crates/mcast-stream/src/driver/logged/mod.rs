@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use mcast_log::Lineages;
 pub use mcast_log::LogStart;
 use mcast_log::{
-    Directory, Ending, FileOperation, Files, FoundLog, LogError, LogOptions, Recall, Recovery, SyncPolicy,
-    Tail, TailItem, Unopened,
+    Directory, Ending, FileOperation, Files, FoundLog, LogError, LogOptions, LogTail, Recall, Recovery,
+    SyncPolicy, TailItem, Unopened,
 };
 
 use super::clock;
@@ -135,7 +135,7 @@ impl LoggedPublisherBuilder {
             // What it retained, with what headers took, and what was not sent yet.
             most: history.saturating_add(history / 3).saturating_add(stage::MOST_WAITING),
         };
-        let tail = Tail::read(Arc::clone(&files), keys.clone(), recall)?;
+        let tail = LogTail::read(Arc::clone(&files), keys.clone(), recall)?;
         let first = tail.items.front().map_or(next, TailItem::first);
         let origin = Origin {
             stream,

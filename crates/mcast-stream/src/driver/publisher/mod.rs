@@ -686,7 +686,7 @@ mod tests {
                 false
             };
             assert!(!publisher.until(Duration::from_millis(300), look).await);
-            assert_eq!(publisher.statistics().datagrams, 0, "whoever waits sends nothing");
+            assert_eq!(publisher.statistics().datagrams, 0, "a caller that waits sends nothing");
             // Once in 500 µs would be 600 times.
             assert!((1..100).contains(&looks.get()), "looked {} times", looks.get());
             assert!(publisher.wait_complete(Duration::from_secs(5)).await);

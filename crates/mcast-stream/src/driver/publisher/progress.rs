@@ -11,7 +11,7 @@ use super::shared::{Core, usable};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PublisherProgress(u64);
 
-/// Counts what may change the answer to whoever waits, and wakes them.
+/// Counts what may change what callers wait for, and wakes them.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     count: AtomicU64,
