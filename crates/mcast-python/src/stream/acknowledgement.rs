@@ -62,7 +62,7 @@ pub(crate) struct Watermark {
     name: Option<String>,
     /// Its address, as "ADDRESS:PORT".
     address: String,
-    /// "present", "evicted" (too slow), "left" or "silent".
+    /// "present", "evicted" (too slow), "left", "failed" (left because of an error) or "silent".
     presence: &'static str,
     /// The number of the first message that it acknowledges: the first after its last loss.
     since: u64,

@@ -13,8 +13,8 @@ pub(super) const RULES: &[Rule] = &[
     LOG.rule(
         "incarnations in a log grow, whatever the clock does",
         "writer.rs",
-        "incarnation: proposed.max(least),",
-        "incarnation: proposed,",
+        "let incarnation = proposed.max(least);",
+        "let incarnation = proposed;",
     ),
     LOG.rule(
         "a segment is synced before the next one begins",

@@ -85,8 +85,8 @@ pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "a datagram that was overtaken does not count as lost",
         "subscriber/arrive.rs",
-        "None => self.losses.note_overtaken(),",
-        "None => {}",
+        "            self.losses.note_overtaken();\n",
+        "",
     ),
     STREAM.rule(
         "a status that was overtaken gives no room",
@@ -673,32 +673,32 @@ pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "a lost message is never acknowledged",
         "subscriber/deliver.rs",
-        "        self.acknowledgements.skip_to(end);\n",
+        "        self.account.note_loss(end);\n",
         "",
     ),
     STREAM.rule(
         "messages that a snapshot covers are not acknowledged",
         "subscriber/mod.rs",
-        "            self.acknowledgements.skip_to(message);\n",
+        "            self.account.skip_to(message);\n",
         "",
     ),
     STREAM.rule(
         "a message that waits to be processed is not acknowledged as processed",
-        "subscriber/acknowledgements.rs",
-        "let processed = if self.unprocessed.is_none() { expected } else { self.processed };",
-        "let processed = expected;",
+        "subscriber/account.rs",
+        "let processed = if self.unprocessed.is_none() { received } else { self.processed };",
+        "let processed = received;",
     ),
     STREAM.rule(
         "messages of another incarnation acknowledge nothing",
-        "subscriber/acknowledgements.rs",
+        "subscriber/account.rs",
         "let is_known = self.content_incarnation() == Some(at.incarnation);",
         "let is_known = at.incarnation > Incarnation(0);",
     ),
     STREAM.rule(
         "a small group acknowledges without a heartbeat",
-        "subscriber/acknowledgements.rs",
-        "self.acknowledgements.is_requested && self.heartbeat.group_size <= SMALL_GROUP",
-        "self.acknowledgements.is_requested && self.heartbeat.group_size > SMALL_GROUP",
+        "subscriber/account.rs",
+        "self.account.is_requested && self.heartbeat.group_size <= SMALL_GROUP",
+        "self.account.is_requested && self.heartbeat.group_size > SMALL_GROUP",
     ),
     STREAM.rule(
         "a subscriber acknowledges only messages after its last loss",
