@@ -235,7 +235,7 @@ mod tests {
         "TIME",
         "WHEN",
         "WHERE",
-        "off|auto|K+M",
+        "off|crowd|auto|K+M",
     ];
 
     fn check(command: &Command) {

@@ -160,7 +160,7 @@ impl World {
         for subscriber in &mut self.subscribers {
             subscriber.take_items(now, &[]);
             while let Some(control) = subscriber.machine.poll(now) {
-                let Target::Address(to) = control.to else { continue };
+                let (Target::Address(to) | Target::Aside(to)) = control.to else { continue };
                 for bridge in self.bridges.iter_mut().filter(|bridge| bridge.address == to) {
                     if bridge.state != State::Dead
                         && bridge.inbox.len() < SOCKET
@@ -184,7 +184,8 @@ impl World {
             }
         }
         for subscriber in &mut self.subscribers {
-            let is_for_it = to == Target::Group || to == Target::Address(subscriber.address);
+            let own = subscriber.address;
+            let is_for_it = [Target::Group, Target::Address(own), Target::Aside(own)].contains(&to);
             if is_for_it && !self.dice.chance(self.loss) {
                 subscriber.machine.handle(now, 0, from, bytes);
                 subscriber.take_items(now, bytes);

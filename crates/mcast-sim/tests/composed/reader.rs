@@ -237,7 +237,8 @@ impl Reader {
         {
             audit.violations.push(format!("its start gives up after {} ns", now - process.started));
         }
-        if process.is_over() {
+        // The application ends once it has processed everything.
+        if process.is_over() && process.unprocessed.is_empty() {
             self.leave(now, &mut out);
         }
         out

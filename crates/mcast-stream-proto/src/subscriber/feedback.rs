@@ -376,11 +376,6 @@ impl SubscriberMachine {
         };
         let last = self.statuses.reported();
         debug_assert!(status.next >= last.next, "a status confirms less than the last one");
-        debug_assert!(
-            last.next == Sequence(0)
-                || status.next + u64::from(status.window) >= last.next + u64::from(last.window),
-            "a status withdraws room"
-        );
         debug_assert!(status.highest >= status.next, "a status confirms what is not known");
         // Without a request, one that leaves says what its application was given.
         let is_leaving =

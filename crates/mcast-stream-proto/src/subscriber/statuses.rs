@@ -4,7 +4,9 @@ use crate::wire::{Sequence, Status};
 use crate::{ClockTime, Nanos};
 
 /// How often the end of a stream is confirmed.
-const END_CONFIRMATIONS: u8 = 5;
+const END_CONFIRMATIONS: u8 = 8;
+/// The interval of confirmations doubles up to this, so that they outlast a short outage.
+const LONGEST_CONFIRMATION_INTERVAL: Nanos = Nanos::from_millis(500);
 
 /// The schedule of the statuses.
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,7 +69,7 @@ impl StatusScheduler {
     }
 
     /// Notes that a status was sent. While the end is to be confirmed, the next one follows after
-    /// `confirmation_interval`. The next one for progress is due `spread` datagrams later than it is otherwise.
+    /// `confirmation_interval`, then after twice that time, and so on. The next one for progress is due `spread` datagrams later than it is otherwise.
     pub(super) fn note_sent(
         &mut self,
         now: ClockTime,
@@ -77,7 +79,10 @@ impl StatusScheduler {
     ) {
         (self.last, self.reported, self.spread) = (now, status, spread);
         self.end_confirmations = self.end_confirmations.saturating_sub(1);
-        self.at = (self.end_confirmations > 0).then_some(now + confirmation_interval);
+        let doublings = (END_CONFIRMATIONS - 1).saturating_sub(self.end_confirmations);
+        let longest = LONGEST_CONFIRMATION_INTERVAL.max(confirmation_interval);
+        let interval = ((1_u64 << doublings) * confirmation_interval).min(longest);
+        self.at = (self.end_confirmations > 0).then_some(now + interval);
     }
 
     /// Notes that an unknown incarnation was asked for a heartbeat.
