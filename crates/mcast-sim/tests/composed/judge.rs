@@ -3,7 +3,7 @@
 use mcast_stream_proto::publisher::Standing;
 
 use crate::audit::Audit;
-use crate::plan::{Begin, FeedFault, ReaderFault, SECOND, Traffic};
+use crate::plan::{Begin, FeedFault, Gaps, ReaderFault, SECOND, Traffic};
 use crate::world::World;
 
 /// A new message is sent this long after a restart at the latest.
@@ -197,7 +197,9 @@ fn judge_feed(world: &World<'_>, violations: &mut Vec<String>) {
             _ => {}
         }
         let ended_at = reader.exit.map_or(u64::MAX, |exit| exit.at);
-        let is_reading = ended_at > exit.at && reader.plan.joins + SECOND / 2 < exit.at;
+        // A publisher does not wait for best-effort subscribers.
+        let is_waited_for = reader.plan.gaps != Gaps::BestEffort;
+        let is_reading = is_waited_for && ended_at > exit.at && reader.plan.joins + SECOND / 2 < exit.at;
         if is_reading
             && exit.at < exit.deadline
             && is_reachable(world, index, exit.at)
@@ -244,8 +246,10 @@ fn is_reachable(world: &World<'_>, index: usize, at: u64) -> bool {
         }
         ReaderFault::Kill { .. } | ReaderFault::Probes(..) => true,
     };
-    // While strangers probe, one that joins waits longer for its echo.
-    let is_crowded = |fault: &FeedFault| matches!(fault, FeedFault::Probes((from, to), _) if *from < at && at < to + 4 * SECOND);
+    // While strangers probe, one that joins waits longer for its echo; what they sent during a stall is handled after it.
+    let stalls = |fault: &FeedFault| matches!(fault, FeedFault::Stall(_));
+    let stall = if world.plan.feed.faults.iter().any(stalls) { 60 * SECOND } else { 0 };
+    let is_crowded = |fault: &FeedFault| matches!(fault, FeedFault::Probes((from, to), _) if *from < at && at < to + 4 * SECOND + stall);
     // Subscribers take a sealed stream whose time of day is wrong for a replay.
     let is_stale = world.plan.feed.sealed && !is_clock_steady(world);
     !reader.faults.iter().any(is_lasting)

@@ -77,10 +77,19 @@ pub(crate) enum Begin {
     Resume(u64),
 }
 
+/// What a subscriber of the live stream does at a gap. One that uses the history waits for repairs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gaps {
+    Reliable,
+    Deadline(u64),
+    BestEffort,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ReaderPlan {
     pub(crate) joins: u64,
     pub(crate) begin: Begin,
+    pub(crate) gaps: Gaps,
     pub(crate) heals: bool,
     pub(crate) repairs_for_others: bool,
     /// The probability that a datagram to or from it is lost.
@@ -127,6 +136,7 @@ impl ReaderPlan {
     pub(crate) const GOOD: Self = Self {
         joins: BEGIN,
         begin: Begin::Live,
+        gaps: Gaps::Reliable,
         heals: false,
         repairs_for_others: false,
         loss: 0.0,
@@ -205,7 +215,7 @@ impl Plan {
             faults: Vec::new(),
         };
         let count = dice.between(1, 3) as usize;
-        let readers: Vec<_> = (0..count).map(|_| ReaderPlan::draw(&mut dice, &feed)).collect();
+        let mut readers: Vec<_> = (0..count).map(|_| ReaderPlan::draw(&mut dice, &feed)).collect();
         if dice.chance(0.4) {
             let (named, processed, blocks) =
                 (dice.between(1, count as u64) as usize, dice.chance(0.5), dice.chance(0.5));
@@ -214,6 +224,16 @@ impl Plan {
         for _ in 0..dice.pick(&[0, 0, 1, 1, 2]) {
             let fault = FeedFault::draw(&mut dice, &feed);
             feed.faults.push(fault);
+        }
+        let named = feed.acks.map_or(0, |acks| acks.named);
+        let mut policies = Dice::new(seed ^ 0x6761_7073);
+        for reader in readers.iter_mut().skip(named).filter(|reader| !reader.uses_history()) {
+            reader.gaps = policies.pick(&[
+                Gaps::Reliable,
+                Gaps::Reliable,
+                Gaps::Deadline(20 * MILLISECOND),
+                Gaps::BestEffort,
+            ]);
         }
         Self { seed, feed, readers }
     }
@@ -245,6 +265,7 @@ impl Plan {
             add(&|plan| plan.readers[index].delay = ReaderPlan::GOOD.delay);
             add(&|plan| plan.readers[index].repairs_for_others = false);
             add(&|plan| plan.readers[index].heals = false);
+            add(&|plan| plan.readers[index].gaps = Gaps::Reliable);
             add(&|plan| plan.readers[index].begin = Begin::Live);
         }
         for fault in 0..self.feed.faults.len() {
@@ -315,6 +336,7 @@ impl ReaderPlan {
         Self {
             joins,
             begin,
+            gaps: Gaps::Reliable,
             heals: dice.chance(0.5),
             repairs_for_others: dice.chance(0.2),
             loss: dice.pick(&[0.0, 0.0, 0.01, 0.05, 0.2]),

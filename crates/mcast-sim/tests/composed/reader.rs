@@ -7,14 +7,16 @@ use mcast_stream_proto::history::{
     AnswerFrame, HistoryConfig, HistoryMachine, HistoryQuery, HistoryStart, Position,
 };
 use mcast_stream_proto::seal::Keys;
-use mcast_stream_proto::subscriber::{Item, LocalRepair, Start, SubscriberConfig, SubscriberEvent};
+use mcast_stream_proto::subscriber::{
+    Item, LocalRepair, OnLoss, Policy, Start, SubscriberConfig, SubscriberEvent,
+};
 use mcast_stream_proto::wire::{Incarnation, MessageNumber, SubscriberId};
-use mcast_stream_proto::{ClockTime, SubscriberMachine, Target};
+use mcast_stream_proto::{ClockTime, Nanos, SubscriberMachine, Target};
 
 use crate::audit::Audit;
 use crate::feed::{Destination, STREAM, name_of};
 use crate::link::{Link, SendBuffer};
-use crate::plan::{Begin, MILLISECOND, ReaderPlan, SECOND};
+use crate::plan::{Begin, Gaps, MILLISECOND, ReaderPlan, SECOND};
 
 /// The capacity of its socket, in datagrams.
 const INBOX: usize = 2_000;
@@ -145,6 +147,11 @@ impl Reader {
         };
         let config = SubscriberConfig {
             start: core_start,
+            policy: match self.plan.gaps {
+                Gaps::Reliable => Policy::Reliable(OnLoss::Continue),
+                Gaps::Deadline(time) => Policy::Deadline(Nanos(time)),
+                Gaps::BestEffort => Policy::BestEffort(Nanos::from_millis(1)),
+            },
             window: WINDOW,
             unix_offset: u64::try_from(1_700_000_000 * SECOND as i64 + wall).ok(),
             name: is_named.then(|| name_of(self.index)),
