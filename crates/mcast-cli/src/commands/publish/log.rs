@@ -37,8 +37,8 @@ pub(super) struct LogArguments {
     #[arg(long, value_name = "ADDRESS:PORT", requires = "directory")]
     serve_history: Option<SocketAddr>,
 
-    /// Send at most RATE (`100Mbit`) to all that read what is stored, so that the stream has room beside them
-    /// [default: 512Mbit]
+    /// Send at most RATE (`100Mbit`; at least 8Mbit) to all that read what is stored, so that the stream has room
+    /// beside them [default: 512Mbit]
     #[arg(long, value_name = "RATE", requires = "serve_history", value_parser = parse_bits)]
     serve_rate: Option<u64>,
 }
