@@ -9,17 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use mcast_packet::{Checksums, LinkType, Packet, Segments, hexdump};
 
 fuzz_target!(|bytes: &[u8]| {
-    let link_types = [
-        LinkType::Ethernet,
-        LinkType::Ip,
-        LinkType::LinuxCooked,
-        LinkType::LinuxCooked2,
-        LinkType::Loopback,
-        LinkType::Wireless,
-        LinkType::Radiotap,
-        LinkType::Ppp,
-    ];
-    for link_type in link_types {
+    for link_type in LinkType::ALL {
         let packet = Packet::decode(bytes, link_type, Checksums::Computed);
         let mut text = String::new();
         write!(text, "{packet}\n{}", hexdump(bytes)).expect("a string takes everything");

@@ -68,6 +68,17 @@ pub enum LinkType {
 }
 
 impl LinkType {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Ethernet,
+        Self::Ip,
+        Self::LinuxCooked,
+        Self::LinuxCooked2,
+        Self::Loopback,
+        Self::Wireless,
+        Self::Radiotap,
+        Self::Ppp,
+    ];
     /// The length of the header of [`Self::Loopback`] in bytes.
     pub(crate) const LOOPBACK_LENGTH: usize = 4;
 }

@@ -258,21 +258,10 @@ fn cooked_and_loopback_captures_are_decoded() {
     assert_eq!(packet.to_string(), "IP / UDP 10.0.0.1:4000 > 239.1.2.3:5000 / Raw");
 }
 
-const LINK_TYPES: [LinkType; 8] = [
-    LinkType::Ethernet,
-    LinkType::Ip,
-    LinkType::LinuxCooked,
-    LinkType::LinuxCooked2,
-    LinkType::Loopback,
-    LinkType::Wireless,
-    LinkType::Radiotap,
-    LinkType::Ppp,
-];
-
 proptest! {
     #[test]
     fn decoder_does_not_panic_on_any_bytes(bytes in vec(any::<u8>(), 0..300)) {
-        for link_type in LINK_TYPES {
+        for link_type in LinkType::ALL {
             let _ = Packet::decode(&bytes, link_type, Checksums::Computed).to_string();
         }
         let _ = hexdump(&bytes).to_string();

@@ -114,7 +114,7 @@ pub(crate) fn _packet(
     let named = |text: &str, names: &[&str]| names.iter().position(|name| *name == text).ok_or_else(invalid);
     let metadata = FrameMetadata {
         original_length,
-        link_type: LINK_TYPES[named(link_type, &LINK_TYPES.map(link_type_name))?],
+        link_type: LinkType::ALL[named(link_type, &LinkType::ALL.map(link_type_name))?],
         index: InterfaceIndex::new(index).ok_or_else(invalid)?,
         interface: interface.map(Into::into),
         direction: DIRECTIONS[named(direction, &DIRECTIONS.map(direction_name))?],
@@ -124,17 +124,6 @@ pub(crate) fn _packet(
     };
     Ok(Packet { bytes, metadata })
 }
-
-const LINK_TYPES: [LinkType; 8] = [
-    LinkType::Ethernet,
-    LinkType::Ip,
-    LinkType::LinuxCooked,
-    LinkType::LinuxCooked2,
-    LinkType::Loopback,
-    LinkType::Wireless,
-    LinkType::Radiotap,
-    LinkType::Ppp,
-];
 
 const DIRECTIONS: [Direction; 6] = [
     Direction::ToUs,

@@ -13,6 +13,18 @@ fn config(seed: u64) -> RelayConfig {
     RelayConfig::new(mcast_relay::parse_rules(RULE).unwrap(), seed)
 }
 
+/// Returns a relay of another machine on the same two segments, which has announced itself for a second.
+fn other_relay() -> Subject {
+    let mut other = Subject::with(config(2));
+    for leg in [0, 1] {
+        other.relay.leg_up(other.now, LegId(leg), &[[10, 0, leg, 99].into()]);
+    }
+    other.outputs(&[]);
+    other.announcements.clear();
+    other.wait(Duration::from_secs(1));
+    other
+}
+
 /// Passes the announcements of one relay to another.
 fn pass(from: &mut Subject, to: &mut Subject) {
     from.relay.handle_timeout(from.now);
@@ -25,14 +37,7 @@ fn pass(from: &mut Subject, to: &mut Subject) {
 
 #[test]
 fn copies_of_another_relay_are_not_forwarded_even_after_it_has_stopped() {
-    let mut other = Subject::with(config(2));
-    // On other addresses.
-    for leg in [0, 1] {
-        other.relay.leg_up(other.now, LegId(leg), &[[10, 0, leg, 99].into()]);
-    }
-    other.outputs(&[]);
-    other.announcements.clear();
-    other.wait(Duration::from_secs(1));
+    let mut other = other_relay();
     let mut subject = Subject::with(config(1));
     assert_eq!(subject.receive(0, "10.0.0.99:61440", "239.1.2.3:5000", b"1").len(), 1, "unknown so far");
     pass(&mut other, &mut subject);
@@ -180,13 +185,7 @@ mod with_key {
 
 #[test]
 fn relays_do_not_keep_memberships_of_each_other_alive() {
-    let mut other = Subject::with(config(2));
-    for leg in [0, 1] {
-        other.relay.leg_up(other.now, LegId(leg), &[[10, 0, leg, 99].into()]);
-    }
-    other.outputs(&[]);
-    other.announcements.clear();
-    other.wait(Duration::from_secs(1));
+    let mut other = other_relay();
     let mut subject = Subject::new("239.1.2.3:5000 between s0 and s1");
     pass(&mut other, &mut subject);
     let mut joins_after_report_from = |source| {
@@ -226,13 +225,7 @@ fn copies_of_another_relay_that_do_not_reach_the_next_segment_are_reported_once(
 
 #[test]
 fn a_relay_that_stands_by_does_not_report_a_chain() {
-    let mut other = Subject::with(config(2));
-    for leg in [0, 1] {
-        other.relay.leg_up(other.now, LegId(leg), &[[10, 0, leg, 99].into()]);
-    }
-    other.outputs(&[]);
-    other.announcements.clear();
-    other.wait(Duration::from_secs(1));
+    let mut other = other_relay();
     let mut subject = Subject::with(config(1));
     pass(&mut other, &mut subject);
     assert_eq!(subject.receive(0, "10.0.0.99:61441", "239.1.2.3:5000", b"x"), []);

@@ -304,7 +304,7 @@ impl PublisherMachine {
         fragments.saturating_mul(self.fragment_capacity()).saturating_sub(FRAGMENTED_EXTRA)
     }
 
-    /// Returns how many bytes of a message a fragment has at least.
+    /// Returns the payload of a full fragment, in bytes.
     const fn fragment_capacity(&self) -> usize {
         let longest = match self.config.fec {
             Fec::Off => self.config.longest_data(),
