@@ -39,7 +39,7 @@ const MAX_WIDTH: usize = 100;
 /// Returns the definition of the command, with its help laid out for the width of the terminal.
 #[must_use]
 pub fn command() -> clap::Command {
-    command_of_width(crate::console::width().unwrap_or(DEFAULT_WIDTH).min(MAX_WIDTH))
+    command_of_width(mcast_terminal::width().unwrap_or(DEFAULT_WIDTH).min(MAX_WIDTH))
 }
 
 /// Returns the definition of the command, with its help laid out for `width` columns.

@@ -2,7 +2,8 @@
 
 use std::io::Write;
 
-use crate::console::Console;
+use mcast_terminal::Console;
+
 use crate::exit;
 
 /// Prints why the command failed, and returns the exit status.

@@ -11,7 +11,6 @@ mod capturing;
 mod cli;
 mod commands;
 mod completion;
-mod console;
 mod errors;
 mod execute;
 mod exit;
@@ -31,6 +30,8 @@ mod version;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+
+use mcast_terminal::Console;
 
 pub use cli::{command, source as definition};
 pub use commands::HEADINGS;
@@ -62,7 +63,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(cli) => cli,
         Err(error) => return errors::print_usage_error(&error),
     };
-    let console = console::Console::new(cli.quiet, cli.verbose);
+    let console = Console::new(cli.quiet, cli.verbose);
     match commands::run(&cli.command, &console) {
         Ok(outcome) => outcome.into(),
         Err(error) => errors::print(&error, &console),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use mcast_doctor::ProbeListener;
+use mcast_terminal::Console;
 
-use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{count, count_of};

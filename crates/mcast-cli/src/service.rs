@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use mcast::LaunchClock;
 use mcast_stream::seal::Keys;
 use mcast_sys::service::{ManagerConnection, watchdog_interval};
+use mcast_terminal::Console;
 
 use crate::arguments::KeyFile;
-use crate::console::Console;
 use crate::interrupt::Hangup;
 
 /// The connection to the service manager, if there is one.

@@ -18,17 +18,20 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod command;
 mod event;
 #[cfg(target_os = "linux")]
 mod hosts;
 mod listener;
 mod loopback;
+mod narrator;
 mod stage;
 
 use std::{error, io};
 
 use mcast_sys::{ClassifiedError, FailureClass};
 
+pub use command::{Arguments, run};
 pub use event::{Endpoint, Event};
 pub use loopback::play as on_loopback;
 pub use stage::{Scene, Show};

@@ -6,8 +6,7 @@
 //! plays [`PingPong`]. [`Sweep`] finds the rate at which loss starts. [`ProbeSession`] compares multicast with unicast,
 //! or shows which sizes and hop limits arrive; [`ProbeResponder`] is its other end.
 //!
-//! [`LossCounter`], [`Jitter`], [`TokenBucket`], [`PaceSchedule`] and [`Limiter`], which limits replies so that
-//! forged requests cannot cause a flood, are of use to others too.
+//! [`LossCounter`] and [`Jitter`] are of use to others too.
 //!
 //! The crate is `no_std` with `alloc`. The feature `std`, which is on by default, adds what counts delays
 //! ([`Histogram`]), searches a rate, or needs the system: times of its clock and random ids of sessions.
@@ -22,12 +21,10 @@ mod drops;
 #[cfg(feature = "std")]
 mod histogram;
 mod jitter;
-mod limiter;
 mod loss;
 #[cfg(feature = "std")]
 mod message_meter;
 mod numbered;
-mod pace;
 #[cfg(feature = "std")]
 mod perf_receiver;
 #[cfg(feature = "std")]
@@ -36,7 +33,6 @@ mod perf_responder;
 mod ping_pong;
 #[cfg(feature = "std")]
 mod probes;
-mod rate;
 mod reports;
 mod responder;
 #[cfg(feature = "std")]
@@ -45,19 +41,16 @@ mod session;
 mod sessions;
 #[cfg(feature = "std")]
 mod sweep;
-mod token_bucket;
 pub mod wire;
 
 pub use drops::{DropCounts, DropPoint};
 #[cfg(feature = "std")]
 pub use histogram::{Histogram, HistogramBar};
 pub use jitter::Jitter;
-pub use limiter::{Limiter, Quota};
 pub use loss::{LossCounter, LossCounts, SequenceOrder, lost_percent};
 #[cfg(feature = "std")]
 pub use message_meter::{MessageCounts, MessageMeter};
 pub use numbered::NumberedDatagrams;
-pub use pace::{PaceDecision, PaceSchedule};
 #[cfg(feature = "std")]
 pub use perf_receiver::{EndedSession, PerfArrival, PerfReceiver, RunTally, SessionProgress};
 #[cfg(feature = "std")]
@@ -66,7 +59,6 @@ pub use perf_responder::PerfResponder;
 pub use ping_pong::{PingPong, PingPongLimit, PingPongStep};
 #[cfg(feature = "std")]
 pub use probes::{AcceptedReply, ProbeResults, ProbeSession, Responder, SizeLimit};
-pub use rate::{ParseRateError, Rate};
 pub use reports::{ReceiverReports, ReportingReceiver};
 pub use responder::{ProbeArrival, ProbeResponder, SessionArrivals};
 #[cfg(feature = "std")]
@@ -75,5 +67,4 @@ pub use session::{Session, SessionTotals, SystemCounters};
 pub use sessions::{SessionKey, Sessions};
 #[cfg(feature = "std")]
 pub use sweep::{Knee, Sweep, SweepStep};
-pub use token_bucket::TokenBucket;
 pub use wire::{ClockRelation, Percentiles, ProbeCase};

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::wire::{MessageType, SessionMessage};
-use crate::{Limiter, Quota};
+use mcast_pace::{Limiter, Quota};
 
 /// A sender repeats its closing message about ten times; several senders may do so at once.
 const EACH: Quota = Quota { per_second: 20, burst: 10 };

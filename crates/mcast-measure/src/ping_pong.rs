@@ -6,7 +6,9 @@ use std::time::Duration;
 use crate::wire::{
     MessageType, PING_LENGTH, SessionHeader, SessionId, SessionMessage, SessionSettings, UnixNanos,
 };
-use crate::{Histogram, PaceDecision, PaceSchedule, Rate};
+use mcast_pace::{PaceDecision, PaceSchedule, Rate};
+
+use crate::Histogram;
 
 /// The number of calls without an answer after which there is no receiver.
 const CALLS: u32 = 30;

@@ -7,7 +7,9 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use crate::wire::{Examination, ProbeReply, SessionHeader, SessionId, SessionMessage};
-use crate::{Limiter, ProbeCase, Quota};
+use mcast_pace::{Limiter, Quota};
+
+use crate::ProbeCase;
 
 /// The maximum rate of one prober, by multicast and by unicast, with a margin.
 const EACH: Quota = Quota { per_second: 250, burst: 50 };

@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use mcast_measure::TokenBucket;
+use mcast_pace::TokenBucket;
 use mcast_packet::payload::MoldUdp64;
 use mcast_stream_proto::{ClockTime, Nanos};
 

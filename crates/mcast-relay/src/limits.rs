@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mcast_measure::{Limiter, Rate, TokenBucket};
+use mcast_pace::{Limiter, Rate, TokenBucket};
 
 use crate::rule::{DiscoveryProtocol, Rule};
 

@@ -35,10 +35,9 @@ pub mod seal;
 pub mod side_channel;
 pub mod sign;
 pub mod subscriber;
-mod time;
 pub mod wire;
 
+pub use mcast_pace::{ClockTime, Nanos};
 pub use outbox::{Control, Target};
 pub use publisher::PublisherMachine;
 pub use subscriber::SubscriberMachine;
-pub use time::{ClockTime, Nanos};

@@ -4,7 +4,7 @@ use core::fmt;
 use core::hash::Hasher;
 use core::net::{IpAddr, SocketAddr};
 
-use mcast_measure::TokenBucket;
+use mcast_pace::TokenBucket;
 
 use crate::random::Random;
 use crate::wire::AddressToken;

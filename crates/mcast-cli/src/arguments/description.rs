@@ -6,9 +6,9 @@ use std::io::Read;
 use anyhow::Context;
 use mcast::group::SessionDescription;
 use mcast::{Family, Membership};
+use mcast_terminal::Console;
 
 use super::Families;
-use crate::console::Console;
 use crate::exit::Failure;
 use crate::output::count_of;
 

@@ -3,9 +3,9 @@
 use std::convert::Infallible;
 
 use mcast::Membership;
+use mcast_terminal::Console;
 
 use super::{Families, read_targets};
-use crate::console::Console;
 use crate::exit::Failure;
 
 /// Groups to join while capturing.

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use mcast_stream::KeyFileAccessError;
 use mcast_stream::seal::Keys;
+use mcast_terminal::Console;
 
-use crate::console::Console;
 use crate::interrupt::Hangup;
 
 /// Reads the secrets, and warns if other users can read the file.

@@ -1,10 +1,10 @@
 //! The memberships of subcommands that receive.
 
 use mcast::{HostAddr, InterfaceSelector, Membership};
+use mcast_terminal::Console;
 
 use super::hosts::{BroadcastOption, hosts_on_each};
 use super::selected::{Admission, Selected, select_memberships};
-use crate::console::Console;
 use crate::exit::Failure;
 
 /// The memberships of `recv`, `record` and `perf recv`.

@@ -6,10 +6,10 @@ use mcast::group::{Expand, GroupRange};
 use mcast::{Group, InterfaceSelector, Membership};
 use mcast_capture::{PacketFilter, PacketProtocol};
 use mcast_packet::protocol;
+use mcast_terminal::Console;
 
 use super::selected::{Families, PacketInput, Selected, filter_of_sources};
 use super::{Pattern, read_description};
-use crate::console::Console;
 use crate::exit::Failure;
 
 /// `--port` and `--protocol`.

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use mcast::group::{Expand, Expansion, Hints};
 use mcast::{Destination, Family, InterfaceSelector, Membership, SourceFilter};
 use mcast_stream::seal::Keys;
+use mcast_terminal::Console;
 
 use super::{JoinOption, read_description, read_keys};
-use crate::console::Console;
 use crate::exit::Failure;
 
 /// `-4` and `-6`.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use mcast_stream::KeyFileAccessError;
 use mcast_stream::sign::{PinnedKeys, PublicKey, SigningKey, SigningKeyError};
+use mcast_terminal::Console;
 
 use super::keys::read_secret;
-use crate::console::Console;
 use crate::interrupt::Hangup;
 
 /// A public key, or a file of public keys.

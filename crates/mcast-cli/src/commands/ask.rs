@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use mcast::{Reply, Sender, SenderBuilder};
+use mcast_terminal::{Console, Output};
 
 use crate::arguments::{Egress, parse_duration, select_destination};
-use crate::console::{Console, Output};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{

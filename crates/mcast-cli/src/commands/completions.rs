@@ -2,8 +2,9 @@
 
 use std::io::Write;
 
+use mcast_terminal::Console;
+
 use crate::completion::Shell;
-use crate::console::Console;
 use crate::exit::Outcome;
 
 /// Print the script for completion in a shell

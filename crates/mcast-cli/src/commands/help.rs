@@ -2,7 +2,8 @@
 
 use std::ffi::OsString;
 
-use crate::console::Console;
+use mcast_terminal::Console;
+
 use crate::exit::Outcome;
 use crate::{cli, errors};
 

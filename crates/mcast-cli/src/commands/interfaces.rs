@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use mcast::interface::{AddressState, Warning};
 use mcast::{ErrorKind, Family, Interface, InterfaceChange, InterfaceIndex, InterfaceWatcher};
+use mcast_terminal::{Console, Output};
 use serde::Serialize;
 
-use crate::console::{Console, Output};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{Cell, Palette, Table, clock_time, record, rfc3339, write_json};

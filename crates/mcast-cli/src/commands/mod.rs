@@ -3,7 +3,6 @@
 mod ask;
 mod bridge;
 mod completions;
-mod demo;
 mod doctor;
 mod explain;
 mod groups;
@@ -31,14 +30,14 @@ mod top;
 pub(crate) use lab::names as lab_names;
 
 use clap::Subcommand;
+use mcast_terminal::Console;
 
-use crate::console::Console;
 use crate::exit::Outcome;
 
 /// A subcommand with its arguments. The first doc line of each `Arguments` is its summary in help.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Demo(demo::Arguments),
+    Demo(mcast_demo::Arguments),
     Interfaces(interfaces::Arguments),
     Groups(groups::Arguments),
     Sniff(sniff::Arguments),
@@ -95,7 +94,7 @@ pub const HEADINGS: &[(&str, &[&str])] = &[
 /// Runs a subcommand. No thread has been started before.
 pub(crate) fn run(command: &Command, console: &Console) -> anyhow::Result<Outcome> {
     match command {
-        Command::Demo(arguments) => demo::run(arguments, console),
+        Command::Demo(arguments) => Ok(Outcome::of(mcast_demo::run(arguments, console)?)),
         Command::Interfaces(arguments) => interfaces::run(arguments, console),
         Command::Groups(arguments) => groups::run(arguments, console),
         Command::Sniff(arguments) => sniff::run(arguments, console),

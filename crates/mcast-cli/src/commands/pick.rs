@@ -4,9 +4,9 @@ use std::io::Write;
 
 use mcast::group::{PickOptions, Scope, pick};
 use mcast::{Family, Group};
+use mcast_terminal::Console;
 use serde::Serialize;
 
-use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::output::write_record;
 

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use mcast::group::{AddressPlan, PlanCheck, PlanFinding, PlanSeverity};
+use mcast_terminal::{Console, Output};
 
-use crate::console::{Console, Output};
 use crate::exit::{Failure, Outcome};
 use crate::output::{Palette, SafeText, as_text, count_of, record, write_record};
 

@@ -2,9 +2,9 @@
 
 use std::hash::Hash;
 
+use mcast_terminal::Console;
 use mcast_watch::FlowVolumes;
 
-use crate::console::Console;
 use crate::output::{Cell, Palette, Table, count, count_of};
 
 /// Flows shown in a summary without `-v`.

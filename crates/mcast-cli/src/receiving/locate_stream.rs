@@ -5,11 +5,11 @@ use std::time::Duration;
 use mcast::{HostAddr, InterfaceSelector, Membership};
 use mcast_stream::seal::Keys;
 use mcast_stream::{AnnouncedStream, StreamError, SubscriberBuilder, find_stream};
-#[cfg(feature = "seal")]
 use mcast_stream::{find_signed_stream, sign::PinnedKeys};
+#[cfg(feature = "seal")]
+use mcast_terminal::Console;
 
 use crate::arguments::{Admission, BroadcastOption, hosts_on_each, is_stream_name, select_memberships};
-use crate::console::Console;
 use crate::exit::Failure;
 
 /// The default timeout, long enough for several announcements, because some may be lost.

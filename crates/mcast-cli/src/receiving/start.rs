@@ -1,9 +1,9 @@
 //! What a receiver prints when it starts.
 
 use mcast::{HostAddr, MembershipStatus, ReceiverBuilder};
+use mcast_terminal::Console;
 
 use crate::arguments::BroadcastOption;
-use crate::console::Console;
 use crate::output::{bytes, count, count_of};
 
 /// Prints what was joined where: all of a few memberships, and of many those that were not joined.

@@ -4,10 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use mcast::{Arrival, Drops, InterfaceIndex, Statistics};
+use mcast_terminal::Console;
 use mcast_watch::{FlowVolumes, TrafficVolume};
 
 use super::flows::flow_table;
-use crate::console::Console;
 use crate::output::{InterfaceNames, count, record, traffic_in};
 
 /// The destination, interface and source of datagrams.

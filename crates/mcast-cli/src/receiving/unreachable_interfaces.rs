@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use mcast::{Error, ErrorKind, Family, Interface, MembershipStatus};
 
-use crate::console::Console;
+use mcast_terminal::Console;
 
 /// Warns of each reason once.
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@ use mcast::{Error, Outgoing, Sender};
 use mcast_traffic::vanished_interface;
 pub(crate) use mcast_traffic::{DispatchCounts as Count, MessagePacer, Pace, SendTarget as Target};
 
-use crate::console::Console;
+use mcast_terminal::Console;
 
 /// Sends datagrams, and warns of each reason for which the system refuses some.
 pub(crate) struct Dispatch<'a> {

@@ -1,10 +1,10 @@
 //! The destinations: the group or host, and the interface, of each datagram.
 
 use mcast::interface_towards;
+use mcast_terminal::Console;
 pub(crate) use mcast_traffic::{resolve_targets as resolve, resolve_targets_with_hosts as resolve_all};
 
 use super::Target;
-use crate::console::Console;
 
 /// Notes the targets, and how far datagrams reach.
 pub(crate) fn print(targets: &[Target], hop_limit: u8, is_default: bool, console: &Console) {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use mcast_group::{Group, SourceFilter};
-use mcast_measure::{Limiter, Quota};
+use mcast_pace::{Limiter, Quota};
 use mcast_packet::gmp::{Address, GmpMessage, Query, SourceQuery};
 use mcast_packet::payload::{AmtMac, AmtMessage};
 use mcast_packet::{ChecksumStatus, ControlPacket, Packet, Transport};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mcast_measure::TokenBucket;
+use mcast_pace::TokenBucket;
 
 use super::contents::ROUND_TRIP;
 

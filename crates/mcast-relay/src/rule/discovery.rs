@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use mcast_measure::Quota;
+use mcast_pace::Quota;
 use mcast_packet::payload::{Ssdp, SsdpKind};
 
 /// A discovery protocol. Repeats of its datagrams within a quarter of a second are harmless, so the relay may drop them.

@@ -1,7 +1,7 @@
 //! Why a text is not a rule.
 
 use mcast_group::{GroupRange, ParseError};
-use mcast_measure::ParseRateError;
+use mcast_pace::ParseRateError;
 
 use super::Leg;
 use crate::amt::InvalidRelayName;

@@ -14,7 +14,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use mcast_measure::Rate;
+use mcast_pace::Rate;
 
 pub(crate) use check::MAX_ALWAYS;
 pub use discovery::DiscoveryProtocol;

@@ -1,6 +1,6 @@
 //! The rate of the stream: data, repairs and control datagrams together keep to it.
 
-use mcast_measure::TokenBucket;
+use mcast_pace::TokenBucket;
 
 use crate::{ClockTime, Nanos};
 

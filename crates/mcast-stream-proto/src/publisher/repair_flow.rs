@@ -2,7 +2,7 @@
 
 use alloc::collections::{BTreeSet, VecDeque};
 
-use mcast_measure::TokenBucket;
+use mcast_pace::TokenBucket;
 
 use super::congestion::{LONGEST_SILENCE, RateChange, RateControl, Sample, per_second};
 use super::sent_log::SentLog;

@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use mcast_measure::TokenBucket;
+use mcast_pace::TokenBucket;
 
 use super::PublisherConfig;
 use super::congestion::RateChange;

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use mcast_measure::TokenBucket;
+use mcast_pace::TokenBucket;
 
 use super::PublisherMachine;
 use crate::sign::{self, SIGNATURE_EXTENSION, SIGNATURE_LENGTH, Signer};

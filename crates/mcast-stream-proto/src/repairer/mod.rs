@@ -10,7 +10,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use mcast_measure::TokenBucket;
+use mcast_pace::TokenBucket;
 
 use crate::nak_limit::NakLimit;
 use crate::proof::{AddressProof, EchoLimit};

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use mcast_measure::TokenBucket;
+use mcast_pace::TokenBucket;
 
 use crate::backoff::SMALL_GROUP;
 use crate::gaps::{Gap, Gaps};

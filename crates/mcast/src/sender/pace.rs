@@ -3,8 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mcast_measure::PaceSchedule;
-pub use mcast_measure::{PaceDecision, ParseRateError, Rate};
+use mcast_pace::PaceSchedule;
+pub use mcast_pace::{PaceDecision, ParseRateError, Rate};
 
 /// How much longer than requested a sleep may last; this part of a wait is spent spinning.
 const SLEEP_ERROR: Duration =

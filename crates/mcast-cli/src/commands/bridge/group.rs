@@ -6,11 +6,11 @@ use std::sync::Arc;
 use mcast::{InterfaceIndex, Receiver};
 use mcast_bridge::{BridgeConfig, StreamBridge};
 use mcast_stream::wire::StreamId;
+use mcast_terminal::Console;
 
 use super::session::Session;
 use super::{Arguments, engine, random};
 use crate::arguments::select_memberships;
-use crate::console::Console;
 use crate::exit::Outcome;
 use crate::metrics;
 use crate::output::InterfaceNames;

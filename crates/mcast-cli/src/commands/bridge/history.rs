@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use mcast_bridge::{EngineHistory, StreamBridge};
 use mcast_stream::seal::Keys;
 use mcast_stream::{HistoryListener, HistoryServer, HistoryServerStatistics, RefusedHistory};
+use mcast_terminal::Console;
 
 use super::{Arguments, engine};
-use crate::console::Console;
 use crate::message_layer::listen_for_history;
 
 /// The history server of a bridge.

@@ -19,11 +19,11 @@ use mcast_metrics::ExporterAddress;
 use mcast_stream::Subscriber;
 use mcast_stream::subscriber::Start;
 use mcast_stream::wire::StreamId;
+use mcast_terminal::Console;
 
 use crate::arguments::{
     Admission, BroadcastOption, KeyFile, parse_bits, parse_duration, parse_positive_size,
 };
-use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::metrics;
 use crate::receiving::{StreamPlace, locate_stream, print_hosts};

@@ -8,6 +8,7 @@ use mcast_bridge::{BridgeError, BridgeNotice, StreamBridge};
 use mcast_metrics::BoundExporter;
 use mcast_stream::HistoryServerStatistics;
 use mcast_stream::seal::Keys;
+use mcast_terminal::{Console, Output};
 use serde::Serialize;
 
 use super::Arguments;
@@ -16,7 +17,6 @@ use super::history::History;
 use super::json::{BridgeRecord, Summary};
 use super::text::{backlog_text, describe_bridge, summary_text};
 use crate::arguments::KeyFile;
-use crate::console::{Console, Output};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::message_layer::{ServedHistory, refusal_text};

@@ -8,9 +8,9 @@ use mcast_doctor::{
     Action, AppliedRemedies, Id, Instructions, Journal, Remedy, RemedyEffect, Report, SocketAction,
     SocketChange,
 };
+use mcast_terminal::Console;
 
 use super::Doctor;
-use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Hangup;
 use crate::output::count_of;

@@ -7,9 +7,9 @@ use anyhow::Context;
 use mcast_doctor::{
     History, HistoryEntry, HistoryPath, HistoryQuerier, HistoryStream, HistoryTimeline, Onset,
 };
+use mcast_terminal::{Console, Output};
 use serde::Serialize;
 
-use crate::console::{Console, Output};
 use crate::exit::Outcome;
 use crate::output::{write_json, write_record};
 

@@ -7,9 +7,9 @@ use mcast_doctor::{
     ArrivalStatus, ExaminedPart, Finding, FlowStatus, LayerObservation, OpenQuestion, Report, Severity,
     Verdict,
 };
+use mcast_terminal::Output;
 use serde::Serialize;
 
-use crate::console::Output;
 use crate::output::{record, rfc3339, write_json};
 
 /// `schemas/doctor-*.json`.

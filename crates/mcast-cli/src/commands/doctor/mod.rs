@@ -23,9 +23,9 @@ use std::time::Duration;
 use mcast::InterfaceSelector;
 use mcast_doctor::{Effect, Id, Options, Report, Severity, Verdict};
 use mcast_metrics::ExporterAddress;
+use mcast_terminal::Console;
 
 use crate::arguments::{Admission, parse_duration};
-use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::metrics;

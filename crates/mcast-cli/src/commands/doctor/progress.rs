@@ -5,9 +5,9 @@ use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
 
 use mcast_doctor::{Options, Progress as Step};
+use mcast_terminal::Console;
 
 use super::Doctor;
-use crate::console::Console;
 use crate::interrupt::Interrupt;
 use crate::output::{count, seconds};
 use crate::service::Service;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use mcast_doctor::{AppliedRemedies, Finding, Id, Journal, Report, Subject};
 
-use crate::console::Console;
+use mcast_terminal::Console;
 
 /// The findings that are repaired.
 #[derive(Debug)]

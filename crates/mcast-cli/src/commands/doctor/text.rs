@@ -7,8 +7,8 @@ use mcast_doctor::{
     ArrivalStatus, ExaminedPart, Finding, FlowStatus, Instructions, Persistence, Remedy, Report, Severity,
     Tool,
 };
+use mcast_terminal::{Console, Output};
 
-use crate::console::{Console, Output};
 use crate::output::{Palette, SafeText, text_width, wrap};
 
 /// The width of the labels at the left of a finding.

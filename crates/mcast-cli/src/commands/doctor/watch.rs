@@ -5,12 +5,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mcast_doctor::{Finding, History, Report, Severity, Verdict};
 use mcast_metrics::BoundExporter;
+use mcast_terminal::{Level, Output};
 
 use super::export::Examinations;
 use super::json::{self, Change};
 use super::repair::Repairer;
 use super::{Doctor, history, text};
-use crate::console::{Level, Output};
 use crate::exit::Outcome;
 use crate::interrupt::{Hangup, Interrupt};
 use crate::output::{clock_time, write_json};

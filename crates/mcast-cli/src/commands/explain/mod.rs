@@ -10,9 +10,9 @@ use std::net::IpAddr;
 use mcast::group::{Expand, WellKnown};
 use mcast::{Group, Membership};
 use mcast_doctor::Id;
+use mcast_terminal::Console;
 
 use crate::arguments::{Families, read_description};
-use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::output::write_record;
 use crate::suggestion::closest;

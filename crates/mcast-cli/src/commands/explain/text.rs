@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use anstyle::Style;
 use mcast::group::{Advice, AdviceSeverity, Assignment, Explanation, Reference, WellKnown};
 use mcast_doctor::Id;
+use mcast_terminal::{Console, Output};
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
-use crate::console::{self, Console, Output};
 use crate::output::{Cell, Palette, Table, text_width, wrap};
 
 /// Ethernet aliases that are shown without `-v`.
@@ -61,7 +61,7 @@ impl GroupWriter<'_> {
             false => format!("  {dim}[{references}]{dim:#}"),
         };
         let mut title = title;
-        let room = console::width().map_or(usize::MAX, |width| width.saturating_sub(12));
+        let room = mcast_terminal::width().map_or(usize::MAX, |width| width.saturating_sub(12));
         for line in wrap(&format!("{text}{references}"), room) {
             writeln!(self.out, "  {style}{title:<9}{style:#} {line}")?;
             title = "";

@@ -9,9 +9,9 @@ use std::io::Write;
 use mcast::InterfaceSelector;
 use mcast::joined::{self, Holder, Holding, Memberships, Visibility};
 use mcast_doctor::{Journal, SocketAction};
+use mcast_terminal::Console;
 
 use crate::arguments::Pattern;
-use crate::console::Console;
 use crate::exit::Outcome;
 use crate::output::{count_of, write_record};
 use crate::rights;

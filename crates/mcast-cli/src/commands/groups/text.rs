@@ -2,8 +2,8 @@
 
 use mcast::SourceFilter;
 use mcast::joined::{Holder, Holding, JoinedSocket, Process, SocketHolder, SocketKind};
+use mcast_terminal::Console;
 
-use crate::console::Console;
 use crate::output::{Cell, InterfaceNames, Palette, SafeText, Table, count};
 
 /// Longer names are cut without `-v`.

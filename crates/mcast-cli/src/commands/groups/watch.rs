@@ -6,11 +6,11 @@ use std::time::SystemTime;
 
 use anyhow::Context;
 use mcast::joined::{Holder, Holding, MembershipChange, Memberships, Watcher};
+use mcast_terminal::{Console, Output};
 
 use super::json::MembershipEventRecord;
 use super::text::{other_holder, processes, remarks, sources, table};
 use super::{Plan, print_notes};
-use crate::console::{Console, Output};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{Palette, clock_time, write_json};

@@ -5,10 +5,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use mcast_stream::{KeyFile, KeyFileAccessError, KeyFileContent};
+use mcast_terminal::Console;
 use serde::Serialize;
 
 use crate::arguments::warn_if_readable;
-use crate::console::Console;
 use crate::exit::Outcome;
 use crate::output::write_record;
 

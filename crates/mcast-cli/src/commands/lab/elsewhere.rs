@@ -1,7 +1,8 @@
 //! Systems without network namespaces have no labs.
 
+use mcast_terminal::Console;
+
 use super::{Action, ListArguments, OnArguments, RunArguments, ShellArguments, ShowArguments};
-use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 
 pub(super) fn run(action: &Action, _console: &Console) -> anyhow::Result<Outcome> {

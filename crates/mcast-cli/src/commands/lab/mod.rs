@@ -14,8 +14,9 @@ use elsewhere as platform;
 use linux as platform;
 pub(crate) use platform::names;
 
+use mcast_terminal::Console;
+
 use crate::arguments::parse_duration;
-use crate::console::Console;
 use crate::exit::Outcome;
 
 /// Run networks of virtual hosts to try things out on a real kernel

@@ -12,11 +12,11 @@ use mcast_log::{LogItem, LogReader, LogRecord, LogTime};
 use mcast_packet::{Checksums, LinkType, UdpPacket};
 use mcast_stream::history::{HistoryContent, RequestedStart};
 use mcast_stream::wire::{MessageNumber, StreamId};
+use mcast_terminal::Console;
 
 use super::LogArguments;
 use super::json::{DamageRecord, EventRecord};
 use crate::arguments::parse_moment;
-use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::message_layer::MessageRecord;
 use crate::output::{count_of, write_record};

@@ -3,10 +3,10 @@
 use std::io::Write;
 
 use mcast_log::{SegmentSummary, segments};
+use mcast_terminal::Console;
 
 use super::LogArguments;
 use super::json::SegmentRecord;
-use crate::console::Console;
 use crate::exit::Outcome;
 use crate::output::{Cell, SafeText, Table, bytes, count, count_of, rfc3339, write_record};
 

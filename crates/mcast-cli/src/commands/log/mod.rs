@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use mcast_log::{Directory, Files};
 use mcast_stream::seal::Keys;
+use mcast_terminal::Console;
 
 use crate::arguments::read_keys;
-use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 
 /// Show, check, export and prune the log of a stream

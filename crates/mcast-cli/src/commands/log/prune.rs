@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use mcast_log::{LogReader, LogTime, Retention, prune};
 use mcast_stream::seal::Keys;
+use mcast_terminal::Console;
 
 use super::files;
 use super::json::RemovedRecord;
 use crate::arguments::{parse_duration, parse_size};
-use crate::console::Console;
 use crate::exit::Outcome;
 use crate::output::{count_of, write_record};
 

@@ -4,10 +4,10 @@ use std::io::Write;
 
 use mcast_log::{Damage, LogItem, LogReader, missing_at_end, segments};
 use mcast_stream::history::{HistoryContent, Position};
+use mcast_terminal::Console;
 
 use super::LogArguments;
 use super::json::{DamageRecord, SummaryRecord};
-use crate::console::Console;
 use crate::exit::Outcome;
 use crate::output::{SafeText, count_of, write_record};
 

@@ -4,7 +4,8 @@ mod figures;
 mod recv;
 mod send;
 
-use crate::console::Console;
+use mcast_terminal::Console;
+
 use crate::exit::Outcome;
 
 /// Measure rates, loss, reordering, jitter and delays

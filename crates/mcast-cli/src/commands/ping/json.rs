@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast_measure::{ProbeResults, ProbeSession, Responder};
+use mcast_terminal::Console;
 
 use super::lost;
-use crate::console::Console;
 use crate::output::{record, write_record};
 use crate::probe::millis;
 

@@ -9,12 +9,12 @@ use mcast::{Family, InterfaceSelector, Sender, SenderBuilder};
 use mcast_doctor::{PingSchedule, Pinger, ProbeListener};
 use mcast_measure::wire::PROBE_LENGTH;
 use mcast_measure::{ProbeCase, ProbeResults, ProbeSession, lost_percent};
+use mcast_terminal::Console;
 
 use crate::arguments::{
     Families, parse_dscp, parse_duration, parse_percent, parse_size, select_destination, select_memberships,
     with_dscp,
 };
-use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::excess_loss;

@@ -4,9 +4,9 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use mcast_measure::{AcceptedReply, ProbeResults, ProbeSession, Responder};
+use mcast_terminal::Console;
 
 use super::lost;
-use crate::console::Console;
 use crate::output::{Cell, Palette, Table, count, count_of, seconds};
 use crate::probe::{distance, round_trip};
 

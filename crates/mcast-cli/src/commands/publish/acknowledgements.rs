@@ -8,9 +8,9 @@ use mcast_stream::publisher::{
     Watermarks,
 };
 use mcast_stream::wire::{SubscriberId, SubscriberName};
+use mcast_terminal::Console;
 use serde::Serialize;
 
-use crate::console::Console;
 use crate::output::{count, count_of};
 
 /// How long a message may wait for an acknowledgement before that is reported.

@@ -7,8 +7,8 @@ use mcast_stream::log::LogOptions;
 use mcast_stream::seal::Keys;
 use mcast_stream::wire::{MessageKey, MessageNumber};
 use mcast_stream::{Closing, LogStart, LoggedPublisher, Publisher, PublisherBuilder, StreamError};
+use mcast_terminal::Console;
 
-use crate::console::Console;
 use crate::output::{bytes, count_of};
 
 #[derive(Debug)]

@@ -19,6 +19,7 @@ use mcast::{Destination, HostAddr, InterfaceSelector};
 use mcast_stream::publisher::{Congestion, PublisherConfig};
 use mcast_stream::wire::{FlowControl, StreamId};
 use mcast_stream::{Publisher, PublisherBuilder};
+use mcast_terminal::Console;
 
 #[cfg(feature = "seal")]
 use crate::arguments::SigningFile;
@@ -26,7 +27,6 @@ use crate::arguments::{
     BroadcastOption, Families, KeyFile, hosts_on_each, parse_bits, parse_duration, parse_size,
     parse_stream_name, read_keys, select_destinations,
 };
-use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use acknowledgements::AckOptions;
 use correction::CorrectionOptions;

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use mcast::Rate;
 use mcast_stream::publisher::{AutoRate, PublisherStatistics};
 use mcast_stream::{Publisher, PublisherBuilder};
+use mcast_terminal::Console;
 use serde::Serialize;
 
 use super::acknowledgements::name_of;
-use crate::console::Console;
 use crate::exit::Failure;
 
 /// The time between two reports of the automatic rate.

@@ -6,12 +6,12 @@ use std::time::Duration;
 use mcast_stream::publisher::{Audience, PublisherEvent, Standing};
 use mcast_stream::wire::{StreamId, SubscriberId};
 use mcast_stream::{Closing, HistoryServer, HostStatus, PathChange, Publisher};
+use mcast_terminal::Console;
 use serde::Serialize;
 
 use super::acknowledgements::{AckReport, name_of};
 use super::correction::ParityReport;
 use super::rate::RateReport;
-use crate::console::Console;
 use crate::message_layer::{Repairs, ServedHistory};
 use crate::output::{bits_per_second, bytes, count, count_of, seconds, write_record};
 

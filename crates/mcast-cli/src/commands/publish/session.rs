@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use mcast_stream::publisher::AckProgress;
 use mcast_stream::{HistoryServer, ReadAhead, ReadOutcome, StreamError};
 use mcast_sys::ClassifiedError;
+use mcast_terminal::Console;
 
 use super::acknowledgements::AckReporter;
 use super::feed::Feed;
@@ -17,7 +18,6 @@ use super::{Arguments, Plan};
 use crate::arguments::KeyFile;
 #[cfg(feature = "seal")]
 use crate::arguments::SigningFile;
-use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::message_layer::refusal_text;

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use mcast_stream::{Snapshot, SnapshotServer};
+use mcast_terminal::Console;
 
 use super::feed::Feed;
-use crate::console::Console;
 use crate::sys;
 
 /// The source of the state: the content of this file if it exists at the time, otherwise the output of this shell

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use mcast::{Bridge, ErrorKind, Family, InterfaceSelector};
 use mcast_packet::gmp::querier::QuerierSettings;
+use mcast_terminal::Console;
 use mcast_watch::live::{ActiveQueriers, QuerierInterface, QuerierListener};
 
 use crate::arguments::{Families, parse_duration};
-use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::{Hangup, Interrupt};
 use crate::rights::{self, Capability};

@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime};
 use mcast::{Bridge, BridgeQuerier, Family};
 use mcast_capture::QuerierState;
 use mcast_packet::gmp::querier::Role;
+use mcast_terminal::{Console, Output};
 use mcast_watch::ObservedQuerier;
 use mcast_watch::live::{ActiveQuerierEvent, CapturedQuery, QuerierInterface, QuerierTrouble};
 
 use super::json::Event;
-use crate::console::{Console, Output};
 use crate::output::{Cell, Table, clock_time, seconds, write_json};
 
 /// Prints events, as lines of text or as JSON.

@@ -11,10 +11,10 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use mcast_capture::{FileError, FileErrorKind, Recorder, RecorderOptions};
+use mcast_terminal::Console;
 use mcast_watch::live::GroupFramesOptions;
 
 use crate::arguments::{Limits, MembershipArguments, parse_size};
-use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::rights::{self, Capability};

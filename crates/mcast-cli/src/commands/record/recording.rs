@@ -4,12 +4,12 @@ use std::io::Write;
 use std::time::Duration;
 
 use mcast_capture::{FileErrorKind, Frame, RecordedFile, Recorder, RecorderEvent};
+use mcast_terminal::{Console, Output};
 use mcast_watch::live::{FrameLosses, GroupFrameKind};
 use serde::Serialize;
 
 use super::json::{FileRecord, SummaryRecord};
 use super::text;
-use crate::console::{Console, Output};
 use crate::output::{InterfaceNames, write_record};
 use crate::receiving::Tally;
 

@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use mcast_capture::Recorder;
+use mcast_terminal::Console;
 use mcast_watch::live::{GroupFrames, NextGroupFrame};
 
 use super::Plan;
 use super::recording::Recording;
 use super::source::SourceKind;
 use crate::arguments::Goal;
-use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::{Hangup, Interrupt};
 use crate::receiving::{UnreachableInterfaces, print_buffer, print_memberships};

@@ -1,10 +1,10 @@
 //! The source of datagrams: the wire, or sockets without the permission to capture.
 
 use mcast_capture::ErrorKind;
+use mcast_terminal::Console;
 use mcast_watch::live::{GroupFrames, GroupFramesOptions, LiveError, SocketFrames, WireFrames};
 
 use super::Via;
-use crate::console::Console;
 use crate::exit;
 
 /// Where datagrams come from.

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use mcast_capture::{FileErrorKind, RecordedFile};
+use mcast_terminal::Console;
 use mcast_watch::live::FrameLosses;
 
 use super::recording::Totals;
-use crate::console::Console;
 use crate::output::{InterfaceNames, bytes, count, count_of, seconds};
 use crate::receiving::{Tally, drops_text};
 

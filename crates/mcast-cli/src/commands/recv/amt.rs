@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use mcast::{Batch, InterfaceIndex, Membership, Statistics};
 use mcast_relay::amt::{AmtRelayName, GatewayCounts, GatewayEvent};
 use mcast_relay::driver::AmtReceiver;
+use mcast_terminal::Console;
 
-use crate::console::Console;
 use crate::interrupt::Interrupt;
 use crate::output::count;
 

@@ -7,9 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mcast::{Arrival, Datagram, Receiver};
+use mcast_terminal::Console;
 
 use super::format::time_of;
-use crate::console::Console;
 use crate::execute::Call;
 use crate::interrupt::Interrupt;
 use crate::output::{count_of, rfc3339};

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::time::SystemTime;
 
 use mcast::{Arrival, Datagram};
+use mcast_terminal::{Console, is_terminal};
 use serde::Serialize;
 
 use super::OutputOptions;
-use crate::console::{self, Console, is_terminal};
 use crate::output::{InterfaceNames, Palette, Payload, SafeText, clock_time, columns, rfc3339, write_record};
 
 /// The maximum number of bytes of text in a line.
@@ -71,7 +71,7 @@ impl Printer {
             palette: *console.palette(),
             widths: Widths::default(),
             is_terminal: is_terminal(),
-            columns: console::width(),
+            columns: mcast_terminal::width(),
         }
     }
 

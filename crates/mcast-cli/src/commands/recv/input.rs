@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mcast::{Batch, MembershipStatus, Receiver, Statistics};
+use mcast_terminal::Output;
 
 use super::platform::AmtInput;
-use crate::console::Output;
 
 /// What `mcast recv` receives from.
 pub(super) enum Input<'a> {

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use mcast::{Batch, Datagram, Drops, ErrorKind};
+use mcast_terminal::{Console, Output};
 
 use super::OutputOptions;
 use super::execute::Executor;
@@ -11,7 +12,6 @@ use super::format::Printer;
 use super::input::Input;
 use super::platform::AmtInput;
 use crate::arguments::{Goal, Limits};
-use crate::console::{Console, Output};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{InterfaceNames, write_record};

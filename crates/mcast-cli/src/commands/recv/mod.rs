@@ -19,9 +19,9 @@ use std::sync::Arc;
 
 use mcast::{HostAddr, Membership, Receiver, ReceiverBuilder, SourceFilter};
 use mcast_relay::amt::AmtRelayName;
+use mcast_terminal::Console;
 
 use crate::arguments::{BroadcastOption, Limits, MembershipArguments, parse_positive_size, parse_size};
-use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::receiving::{listen_at, print_buffer, print_hosts, print_memberships};

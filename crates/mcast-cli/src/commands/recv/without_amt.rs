@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use mcast::{Batch, InterfaceIndex, Membership, Statistics};
 use mcast_relay::amt::AmtRelayName;
+use mcast_terminal::Console;
 
-use crate::console::Console;
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
 

@@ -1,7 +1,8 @@
 //! Systems on which relays do not run.
 
+use mcast_terminal::Console;
+
 use super::Plan;
-use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 
 pub(super) fn run(_plan: Plan<'_>, _console: &Console) -> anyhow::Result<Outcome> {

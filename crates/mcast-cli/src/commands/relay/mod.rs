@@ -19,10 +19,10 @@ use anyhow::Context;
 use mcast::Rate;
 use mcast_metrics::ExporterAddress;
 use mcast_relay::{Authenticator, PortBlock, Rule};
+use mcast_terminal::Console;
 use mcast_tunnel::Keys;
 
 use crate::arguments::{parse_duration, read_keys};
-use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use tunnels::TunnelArguments;
 

@@ -10,11 +10,11 @@ use std::time::Duration;
 use anyhow::Context;
 use mcast::{InterfaceSelector, LaunchClock, Rate};
 use mcast_capture::{AddressMapping, Capture, CaptureOptions, Filter, Replay, TransmitTimes};
+use mcast_terminal::Console;
 use mcast_traffic::{ReplayHops, ReplayNotice, ReplayPlan, ReplaySender, ReplayTiming};
 
 use crate::arguments::{Families, parse_duration, parse_speed, select_memberships};
 use crate::capturing::open_file;
-use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::write_record;

@@ -1,9 +1,9 @@
 //! The summary as text: datagrams sent, timing accuracy, and omitted frames.
 
 use mcast_capture::SkippedFrames;
+use mcast_terminal::Console;
 use mcast_traffic::{DispatchCounts, ReplayReport, TransmitErrors};
 
-use crate::console::Console;
 use crate::output::{count, count_of, seconds, traffic_in};
 
 pub(super) fn print(report: &ReplayReport, console: &Console) {

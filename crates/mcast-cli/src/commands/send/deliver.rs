@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use mcast::{Outgoing, Rate};
 use mcast_stream::ReadAhead;
+use mcast_terminal::Console;
 use serde::Serialize;
 
 use super::payloads::Payloads;
 use super::{Plan, TimingOptions};
-use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{count, traffic_in, write_record};

@@ -9,12 +9,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mcast::{Rate, Sender, SenderBuilder};
+use mcast_terminal::Console;
 
 use crate::arguments::{
     BroadcastOption, Egress, parse_dscp, parse_duration, parse_positive_size, parse_size,
     select_destinations, with_dscp,
 };
-use crate::console::Console;
 use crate::exit::Outcome;
 use crate::sending::{Target, targets};
 use payloads::Payloads;

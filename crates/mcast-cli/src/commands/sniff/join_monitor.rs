@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use mcast::{InterfaceStatus, Membership, MembershipStatus};
+use mcast_terminal::Console;
 use mcast_watch::live::{HeldMemberships, LiveError, TrafficMonitor};
 
-use crate::console::Console;
 use crate::output::seconds;
 
 /// How long to wait for traffic before warning; routers and switches need less.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use mcast::{Drops, InterfaceIndex};
 use mcast_capture::{CaptureWriter, ErrorKind, FileErrorKind, Frame, PacketFilter, SourceError, WriteFormat};
 use mcast_packet::{Packet, Transport, protocol};
+use mcast_terminal::{Console, Output};
 use mcast_watch::live::{PacketSummaryRecord, StreamFilter};
 use mcast_watch::{FragmentPorts, PacketTally, Time};
 
@@ -17,7 +18,6 @@ use super::text::{Ending, Printer, print_summary};
 use super::{Content, Plan};
 use crate::arguments::Goal;
 use crate::capturing::interface_name;
-use crate::console::{Console, Output};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{count_of, write_record};

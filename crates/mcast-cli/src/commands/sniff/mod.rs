@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use mcast::InterfaceSelector;
 use mcast_stream::seal::Keys;
+use mcast_terminal::Console;
 
 use crate::arguments::{FilterOptions, Limits, PacketInput, parse_size, read_targets};
-use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::rights;

@@ -6,12 +6,12 @@ use std::time::Duration;
 use mcast::{Group, InterfaceIndex, InterfaceSelector};
 use mcast_capture::{Capture, CaptureFile, CaptureOptions, ErrorKind, Filter, FrameSource};
 use mcast_stream::wire::MAGIC;
+use mcast_terminal::Console;
 use mcast_watch::live::{LiveError, selected_interfaces};
 
 use super::Arguments;
 use crate::arguments::Target;
 use crate::capturing::open_file;
-use crate::console::Console;
 use crate::exit::Failure;
 use crate::output::{bytes, count_of};
 

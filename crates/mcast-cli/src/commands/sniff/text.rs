@@ -10,11 +10,11 @@ use mcast_packet::payload::{Dns, DnsSection};
 use mcast_packet::{Packet, hexdump, protocol};
 use mcast_stream::dissect::opened;
 use mcast_stream::seal::Keys;
+use mcast_terminal::Console;
 use mcast_watch::live::{PacketRecord, RecognizedPayload};
 use mcast_watch::{PacketCounts, PacketFlow, PacketTally, TrafficVolume};
 
 use super::{OutputFormat, Plan};
-use crate::console::{self, Console};
 use crate::output::{Palette, SafeText, clock_time, count, fit_line, traffic_in, write_record};
 use crate::receiving::flow_table;
 
@@ -42,7 +42,7 @@ impl Printer {
             palette: *console.palette(),
             is_verbose: console.is_verbose(),
             keys: plan.keys.clone(),
-            columns: console::width(),
+            columns: mcast_terminal::width(),
             width: 0,
         }
     }

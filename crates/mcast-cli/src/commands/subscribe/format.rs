@@ -6,11 +6,11 @@ use std::time::SystemTime;
 use mcast_stream::subscriber::{Message, SubscriberEvent};
 use mcast_stream::wire::{Incarnation, MessageNumber, StreamId};
 use mcast_stream::{Snapshot, framing};
+use mcast_terminal::is_terminal;
 use serde::Serialize;
 
 use super::OutputOptions;
 use super::summary::Summary;
-use crate::console::is_terminal;
 use crate::message_layer::MessageRecord;
 use crate::output::{Payload, SafeText, rfc3339, write_json, write_record};
 use crate::receiving::EventRecord;

@@ -8,6 +8,7 @@ use mcast::Drops;
 use mcast_stream::subscriber::{Cause, Item, Message, SubscriberEvent};
 use mcast_stream::wire::{Incarnation, MessageNumber, StreamId};
 use mcast_stream::{Snapshot, SnapshotFetcher, StreamError, Subscriber, Worker};
+use mcast_terminal::Console;
 
 use super::Plan;
 use super::format::Printer;
@@ -17,7 +18,6 @@ use super::summary::Summary;
 #[cfg(feature = "seal")]
 use crate::arguments::PublicKeys;
 use crate::arguments::{Goal, KeyFile, Limits};
-use crate::console::Console;
 use crate::execute::Call;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;

@@ -17,16 +17,16 @@ use mcast::{HostAddr, InterfaceSelector};
 use mcast_stream::AnnouncedStream;
 use mcast_stream::history::HistoryStart;
 use mcast_stream::seal::Keys;
-#[cfg(feature = "seal")]
 use mcast_stream::sign::{PinnedKeys, PublicKey};
 use mcast_stream::subscriber::Position;
 use mcast_stream::wire::{StreamId, SubscriberName};
 use mcast_stream::{SnapshotFetcher, Subscriber, SubscriberBuilder};
+#[cfg(feature = "seal")]
+use mcast_terminal::Console;
 
 use crate::arguments::{Admission, BroadcastOption, KeyFile, Limits, is_stream_name, parse_size};
 #[cfg(feature = "seal")]
 use crate::arguments::{PublicKeys, SignedBy};
-use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::receiving::{StreamPlace, locate_stream};
 use from::From;

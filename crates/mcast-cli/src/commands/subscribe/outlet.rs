@@ -11,8 +11,8 @@ use mcast::Waker;
 use mcast_stream::subscriber::Position;
 use mcast_stream::wire::Incarnation;
 use mcast_stream::{JobContext, Worker};
+use mcast_terminal::Output;
 
-use crate::console::Output;
 use crate::execute::Call;
 
 /// The number of bytes written at once while more messages arrive.

@@ -15,6 +15,7 @@ use mcast_capture::{ErrorKind, PacketFilter};
 use mcast_metrics::{Exporter, ExporterAddress};
 use mcast_packet::sequence::SequenceField;
 use mcast_stream::{DISCOVERY_V4, DISCOVERY_V6};
+use mcast_terminal::Console;
 use mcast_watch::WatchOptions;
 use mcast_watch::live::{
     HeldMemberships, InterfaceFollower, LiveError, LiveFrames, LocalMembersWatcher, Monitor, MonitorOptions,
@@ -22,7 +23,6 @@ use mcast_watch::live::{
 
 use crate::arguments::{FilterOptions, PacketInput, on_each, parse_duration, read_targets};
 use crate::capturing::open_file;
-use crate::console::{self, Console};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::metrics;
@@ -238,7 +238,7 @@ impl Plan {
 
 /// Returns whether standard output is a terminal that supports a screen.
 fn can_show_a_screen() -> bool {
-    console::is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+    mcast_terminal::is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Notes what is watched.

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mcast::Interface;
 use mcast_stream::wire::StreamId;
+use mcast_terminal::{Console, Output};
 use mcast_watch::Row;
 
 use super::table::{self, Column};
 use super::text;
 use super::{Display, Plan};
-use crate::console::{Console, Output};
 use crate::exit::Failure;
 use crate::interrupt::{Hangup, Interrupt};
 use crate::output::{Cell, SafeText, Table, bits_per_second, count, count_of, rfc3339};

@@ -11,7 +11,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use mcast_measure::TokenBucket;
+use mcast_pace::TokenBucket;
 
 use super::arrive::Arrival;
 use super::config::SubscriberConfig;

@@ -2,11 +2,11 @@
 
 use mcast::{Destination, Sender, SenderBuilder};
 use mcast_bridge::{BridgeError, GroupReplay, ReplayConfig, StartAt, StoredKind, stored_kind};
+use mcast_terminal::Console;
 
 use super::running::Running;
 use crate::arguments::select_destinations;
 use crate::commands::bridge::{Arguments, engine};
-use crate::console::Console;
 use crate::exit::Failure;
 
 /// Returns whether an engine holds datagrams of a plain group. One that holds nothing yet is taken for that of a stream.

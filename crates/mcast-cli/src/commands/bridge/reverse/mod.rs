@@ -15,12 +15,12 @@ use mcast_bridge::{ReverseBridge, ReverseConfig, StartAt};
 use mcast_stream::publisher::PublisherConfig;
 use mcast_stream::wire::StreamId;
 use mcast_stream::{HeartbeatListener, Publisher, PublisherBuilder, present_incarnation};
+use mcast_terminal::Console;
 
 use super::{Arguments, engine, random};
 use crate::arguments::{
     KeyFile, parse_duration, parse_size, parse_speed, parse_stream_name, select_destinations,
 };
-use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::metrics;
 use running::Running;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use mcast_bridge::ReverseNotice;
 use mcast_metrics::BoundExporter;
+use mcast_terminal::{Console, Output};
 use serde::Serialize;
 
 use super::export::Figures;
@@ -13,7 +14,6 @@ use super::running::Running;
 use super::text;
 use crate::arguments::KeyFile;
 use crate::commands::bridge::Arguments;
-use crate::console::{Console, Output};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{write_json, write_record};

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use mcast_bridge::{GapCause, ReverseEvent, ReverseStatistics};
 use mcast_stream::publisher::PublisherEvent;
+use mcast_terminal::Console;
 
-use crate::console::Console;
 use crate::output::{bytes, count_of, seconds};
 
 /// Prints an event of the bridge. `unit` is what it publishes: messages or datagrams.

@@ -7,10 +7,10 @@ use mcast_doctor::{
     Finding, FleetCell, FleetFinding, FleetHostReport, FleetHostStatus, FleetPair, FleetReport, FleetTarget,
     FleetVerdict, PathOutcome, Severity, SwitchPort,
 };
+use mcast_terminal::Output;
 use serde::Serialize;
 
 use super::text::pairs;
-use crate::console::Output;
 use crate::output::{record, write_json};
 
 #[derive(Serialize)]

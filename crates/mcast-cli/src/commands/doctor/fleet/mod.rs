@@ -16,11 +16,11 @@ use anyhow::Context;
 use mcast::{Family, Membership, SourceFilter};
 use mcast_doctor::{FleetHost, FleetMember, FleetPlan, FleetReport, FleetVerdict, MemberTarget};
 use mcast_doctor::{examine_fleet, parse_fleet};
+use mcast_terminal::{Console, Output};
 
 use super::path::{groups, interface_of, is_here};
 use super::{Arguments, RIGHTS, history};
 use crate::arguments::{parse_duration, select_destinations, select_memberships};
-use crate::console::{Console, Output};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::rights;

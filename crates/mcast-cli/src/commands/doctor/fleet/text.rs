@@ -6,9 +6,9 @@ use anstyle::Style;
 use mcast_doctor::{
     FleetHostReport, FleetHostStatus, FleetPair, FleetReport, FleetVerdict, PathOutcome, Severity,
 };
+use mcast_terminal::{Console, Output};
 
 use super::super::text::{safe, write_finding};
-use crate::console::{Console, Output};
 use crate::output::{Cell, Palette, Table, count_of};
 
 pub(super) fn write(report: &FleetReport, console: &Console, out: &mut Output) -> io::Result<()> {

@@ -9,10 +9,10 @@ pub(super) use probe::interface_of;
 use mcast::group::{PickOptions, pick};
 use mcast::{Family, Interface};
 use mcast_doctor::ProbeListener;
+use mcast_terminal::Console;
 
 use super::{Arguments, RIGHTS};
 use crate::arguments::select_memberships;
-use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::rights;
 

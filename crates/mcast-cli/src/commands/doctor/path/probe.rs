@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 use mcast::{Destination, Group, Interface, Sender};
 use mcast_doctor::{PathTest, Report};
 use mcast_measure::wire::SessionId;
+use mcast_terminal::Console;
 
 use super::super::{Arguments, json, text as findings};
 use super::{is_here, report};
 use crate::arguments::select_destinations;
-use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::rights::{self, Capability};

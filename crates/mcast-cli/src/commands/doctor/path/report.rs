@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use mcast_doctor::PathTest;
 use mcast_measure::Responder;
+use mcast_terminal::Output;
 use serde::Serialize;
 
-use crate::console::Output;
 use crate::output::{Cell, Palette, Table, count, write_json};
 use crate::probe::{distance, millis, round_trip};
 

@@ -14,10 +14,10 @@ use anyhow::Context;
 use mcast_lab::topology::SHIPPED;
 use mcast_lab::{LabError, LabErrorKind, Topology};
 use mcast_sys::{ClassifiedError, FailureClass};
+use mcast_terminal::Console;
 use serde::Serialize;
 
 use super::{Action, ListArguments, OnArguments, RunArguments, ShellArguments, ShowArguments};
-use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::output::{text_width, wrap, write_record};
 

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 use anstyle::Style;
 use mcast_lab::topology::{OutputStream, ProgramEvent};
 use mcast_lab::{BadLink, Program, Topology};
+use mcast_terminal::{Console, Output};
 use serde::Serialize;
 
-use crate::console::{Console, Output};
 use crate::output::{Palette, Payload, count_of, rfc3339, seconds, write_json};
 
 /// Prints the events of a network.

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use mcast_lab::topology::ProgramEvent;
 use mcast_lab::{Command, LabNetwork, Program};
+use mcast_terminal::Console;
 
 use super::printer::Printer;
 use super::{RunArguments, failed, path, source};
-use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 

@@ -8,10 +8,10 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use mcast_lab::{Command, Host, LabErrorKind, Topology};
+use mcast_terminal::Console;
 use signal_hook::consts::{SIGINT, SIGQUIT};
 
 use super::{OnArguments, ShellArguments, failed, message, path, source};
-use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 
 pub(super) fn shell(shell: &ShellArguments, console: &Console) -> anyhow::Result<Outcome> {

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use mcast::{Receiver, ReceiverBuilder};
 use mcast_doctor::PerfListener;
+use mcast_terminal::Console;
 
 use crate::arguments::{MembershipArguments, parse_duration, parse_percent, parse_size};
-use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{bytes, count, excess_loss, too_few};

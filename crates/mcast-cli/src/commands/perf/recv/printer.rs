@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use mcast::InterfaceIndex;
 use mcast_measure::{EndedSession, Session, SessionProgress, SessionTotals};
+use mcast_terminal::{Console, Output};
 
 use crate::commands::perf::figures::{Figures, lines, share, short_time};
-use crate::console::{Console, Output};
 use crate::output::{InterfaceNames, bytes, count, count_of, rates, record, write_record};
 
 /// Prints runs on standard output.

@@ -11,12 +11,12 @@ use mcast_measure::{Histogram, MessageCounts, MessageMeter, lost_percent};
 use mcast_stream::seal::Keys;
 use mcast_stream::subscriber::{SubscriberEvent, SubscriberStatistics};
 use mcast_stream::{StreamError, Subscriber, SubscriberBuilder};
+use mcast_terminal::Console;
 use mcast_traffic::{MessageRun, RunEnd, RunEvent, RunSecond};
 
 use super::{Arguments, Limits};
 use crate::arguments::read_keys;
 use crate::commands::perf::figures::{Micros, micros, percentiles, share, short_time};
-use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{

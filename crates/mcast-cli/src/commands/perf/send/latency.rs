@@ -7,12 +7,12 @@ use std::time::Duration;
 use mcast_doctor::{PingPongPlayer, clock_id};
 use mcast_measure::wire::SessionId;
 use mcast_measure::{Percentiles, PingPong, PingPongLimit, lost_percent};
+use mcast_terminal::Console;
 
 use super::Plan;
 use crate::commands::perf::figures::{
     BarFigure, Micros, bar_figures, bars, micros, percentiles, share, short_time,
 };
-use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{bytes, count_of, record, seconds, write_record};

@@ -10,11 +10,11 @@ use std::time::Duration;
 use mcast::{Rate, Sender, SenderBuilder};
 use mcast_doctor::PerfSender;
 use mcast_measure::wire::{HEADER_LENGTH, PING_LENGTH};
+use mcast_terminal::Console;
 
 use crate::arguments::{
     Egress, parse_dscp, parse_duration, parse_percent, parse_size, select_destinations, with_dscp,
 };
-use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::sending::{Target, targets};

@@ -7,10 +7,10 @@ use std::time::Duration;
 use mcast_doctor::{PerfSendPlan, PerfSendProgress, PerfSendResult};
 use mcast_measure::wire::SessionSettings;
 use mcast_measure::{ClockRelation, ReceiverReports, ReportingReceiver};
+use mcast_terminal::Console;
 
 use super::{Plan, SuccessCriteria};
 use crate::commands::perf::figures::{Figures, Micros, per_call, share, short_time};
-use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{

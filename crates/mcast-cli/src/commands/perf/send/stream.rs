@@ -10,6 +10,7 @@ use mcast_measure::wire::STREAM_MESSAGE_LENGTH;
 use mcast_stream::publisher::PublisherEvent;
 use mcast_stream::wire::StreamId;
 use mcast_stream::{Publisher, PublisherBuilder};
+use mcast_terminal::Console;
 use mcast_traffic::{
     BackPressure, MessagePublisher, PublishEvent, PublishPlan, PublishReport, PublishSecond,
 };
@@ -18,7 +19,6 @@ use serde::Serialize;
 use super::Arguments;
 use crate::arguments::{parse_size, read_keys, select_destinations};
 use crate::commands::perf::figures::share;
-use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::message_layer::Repairs;

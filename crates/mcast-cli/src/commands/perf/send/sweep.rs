@@ -7,11 +7,11 @@ use std::time::Duration;
 use mcast::Rate;
 use mcast_doctor::{PerfSendPlan, PerfSendResult};
 use mcast_measure::{DropCounts, DropPoint, Knee, Sweep, SweepStep};
+use mcast_terminal::Console;
 use serde::Serialize;
 
 use super::Plan;
 use crate::commands::perf::figures::share;
-use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{Palette, bits_per_second, count, per_second, rates, record, write_record};

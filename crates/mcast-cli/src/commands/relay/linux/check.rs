@@ -3,12 +3,12 @@
 use mcast_relay::driver::{CheckReport, Driver};
 use mcast_relay::http::HttpRule;
 use mcast_relay::{PairState, PairStatus, PeerStatus, RelayId};
+use mcast_terminal::Console;
 use mcast_tunnel::LinkStatus;
 
 use super::json::EventRecord;
 use super::names::Names;
 use super::text::EventPrinter;
-use crate::console::Console;
 use crate::exit::Outcome;
 
 pub(super) fn run(mut driver: Driver, json: bool, console: &Console) -> anyhow::Result<Outcome> {

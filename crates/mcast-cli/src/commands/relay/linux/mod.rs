@@ -15,10 +15,10 @@ use std::sync::Arc;
 use mcast_relay::driver::{Driver, DriverOptions, TunnelDial, TunnelOptions};
 use mcast_relay::http::HttpConfig;
 use mcast_relay::{Leg, Namespace, RelayConfig, Rule};
+use mcast_terminal::Console;
 
 use super::Plan;
 use super::tunnels::DialedTunnel;
-use crate::console::Console;
 use crate::exit::Outcome;
 use crate::metrics;
 use crate::rights::{self, Capability};

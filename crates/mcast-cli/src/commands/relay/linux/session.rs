@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use mcast_metrics::BoundExporter;
 use mcast_relay::RelayEvent;
 use mcast_relay::driver::{Driver, DriverEvent};
+use mcast_terminal::Console;
 
 use super::export::Figures;
 use super::json::{EventRecord, Summary};
 use super::names::Names;
 use super::text::{EventPrinter, summary_lines};
 use crate::commands::relay::Arguments;
-use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::{Hangup, Interrupt};
 use crate::service::Service;

@@ -7,10 +7,10 @@ use mcast_relay::amt::GatewayEvent;
 use mcast_relay::driver::{Driver, DriverEvent};
 use mcast_relay::http::{HttpCounts, HttpEvent, HttpRefusal};
 use mcast_relay::{RefusalReason, RelayEvent, Rule, RuleCounts};
+use mcast_terminal::{Console, Output};
 
 use super::json::EventRecord;
 use super::names::Names;
-use crate::console::{Console, Output};
 use crate::output::{clock_time, count, count_of, seconds, write_json};
 
 /// Prints events, as lines of text or as JSON.

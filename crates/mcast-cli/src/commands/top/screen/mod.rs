@@ -13,12 +13,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use mcast_metrics::Exporter;
+use mcast_terminal::Console;
 use ratatui::Frame;
 use ratatui::crossterm::event;
 use ratatui::layout::{Constraint, Layout};
 
 use super::Plan;
-use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use keys::KeyAction;

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
+use mcast_terminal::Console;
 use mcast_watch::{Row, StreamKey};
 
 use super::super::table::{self, Column};
 use super::theme::Theme;
-use crate::console::Console;
 use crate::output::{count_of, rfc3339};
 use mcast_watch::live::Monitor;
 use mcast_watch::live::{MonitorReport, RecordingStatus};

@@ -4,13 +4,14 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
 use anstream::{AutoStream, ColorChoice};
+use mcast_group::SafeText;
 use mcast_sys::service::journal_reads;
 
-use crate::output::{Palette, SafeText};
+use crate::Palette;
 
 /// The output streams, with their verbosity and colours.
 #[derive(Debug)]
-pub(crate) struct Console {
+pub struct Console {
     quiet: bool,
     verbose: bool,
     out: Palette,
@@ -23,69 +24,76 @@ pub(crate) struct Console {
 
 /// The level of a line, numbered as in `sd-daemon(3)` and syslog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Level {
+pub enum Level {
+    /// What failed.
     Error = 3,
+    /// What may be wrong.
     Warning = 4,
+    /// What to do.
     Notice = 5,
+    /// What happened.
     Information = 6,
+    /// What only `-v` shows.
     Detail = 7,
 }
 
 impl Console {
-    pub(crate) fn new(quiet: bool, verbose: bool) -> Self {
+    /// Creates the streams of this process. With `quiet`, notes and warnings are silenced; with `verbose`, details are shown.
+    #[must_use]
+    pub fn new(quiet: bool, verbose: bool) -> Self {
         let out = Palette::new(is_coloured(AutoStream::choice(&io::stdout())));
         let err = Palette::new(is_coloured(AutoStream::choice(&io::stderr())));
         Self { quiet, verbose, out, err, levels: journal_reads(2), output_levels: journal_reads(1) }
     }
 
     /// Returns the styles for standard output: plain unless it is a terminal with colours.
-    pub(crate) fn palette(&self) -> &Palette {
+    pub fn palette(&self) -> &Palette {
         &self.out
     }
 
     /// Returns the styles for standard error.
-    pub(crate) fn palette_for_notes(&self) -> &Palette {
+    pub fn palette_for_notes(&self) -> &Palette {
         &self.err
     }
 
     /// Returns whether notes are silenced (`-q`).
-    pub(crate) fn is_quiet(&self) -> bool {
+    pub fn is_quiet(&self) -> bool {
         self.quiet
     }
 
     /// Returns whether details are shown (`-v`).
-    pub(crate) fn is_verbose(&self) -> bool {
+    pub fn is_verbose(&self) -> bool {
         self.verbose
     }
 
     /// Returns buffered standard output; flush it before blocking.
-    pub(crate) fn output(&self) -> Output {
+    pub fn output(&self) -> Output {
         let choice = if self.out.is_coloured() { ColorChoice::Always } else { ColorChoice::AlwaysAnsi };
         // `AlwaysAnsi` strips nothing. Plain styles write no escapes, and data may contain any bytes.
         Output::with_capacity(64 << 10, Data(AutoStream::new(io::stdout(), choice)))
     }
 
     /// Returns the prefix of a line on standard output: its level if the journal reads it, otherwise nothing.
-    pub(crate) fn mark(&self, level: Level) -> String {
+    pub fn mark(&self, level: Level) -> String {
         if self.output_levels { format!("<{}>", level as u8) } else { String::new() }
     }
 
     /// Prints a note on standard error; `-q` silences it.
-    pub(crate) fn note(&self, line: impl Display) {
+    pub fn note(&self, line: impl Display) {
         if !self.quiet {
             self.print(Level::Information, line);
         }
     }
 
     /// Prints a detail, which only `-v` shows.
-    pub(crate) fn detail(&self, line: impl Display) {
+    pub fn detail(&self, line: impl Display) {
         if self.verbose {
             self.print(Level::Detail, line);
         }
     }
 
     /// Prints a warning; `-q` silences it.
-    pub(crate) fn warn(&self, line: impl Display) {
+    pub fn warn(&self, line: impl Display) {
         if !self.quiet {
             let style = self.err.warning;
             self.print(Level::Warning, format_args!("{style}warning:{style:#} {line}"));
@@ -94,7 +102,7 @@ impl Console {
 
     /// Prints a failure in one or more lines. Quoted file contents and arguments are escaped, so that they cannot
     /// control the terminal.
-    pub(crate) fn error(&self, lines: impl Display) {
+    pub fn error(&self, lines: impl Display) {
         let style = self.err.bad;
         let lines = lines.to_string();
         let safe: Vec<_> = lines.split('\n').map(|line| SafeText::new(line.as_bytes()).to_string()).collect();
@@ -102,13 +110,13 @@ impl Console {
     }
 
     /// Prints a remedy.
-    pub(crate) fn help(&self, line: impl Display) {
+    pub fn help(&self, line: impl Display) {
         let style = self.err.good;
         self.print(Level::Notice, format_args!("{style}remedy:{style:#} {line}"));
     }
 
     /// Prints a remedy after a warning; `-q` silences it.
-    pub(crate) fn advise(&self, line: impl Display) {
+    pub fn advise(&self, line: impl Display) {
         if !self.quiet {
             self.help(line);
         }
@@ -131,10 +139,11 @@ fn with_level(level: Level, lines: &str) -> String {
 }
 
 /// Buffered standard output.
-pub(crate) type Output = io::BufWriter<Data>;
+pub type Output = io::BufWriter<Data>;
 
 /// Standard output; its errors say that writing to it failed.
-pub(crate) struct Data(AutoStream<io::Stdout>);
+#[derive(Debug)]
+pub struct Data(AutoStream<io::Stdout>);
 
 impl Write for Data {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -158,14 +167,14 @@ fn is_coloured(choice: ColorChoice) -> bool {
 
 /// Returns the width of the terminal that standard output goes to, otherwise the value of `COLUMNS`; `None` if
 /// the length of lines is unlimited.
-pub(crate) fn width() -> Option<usize> {
+pub fn width() -> Option<usize> {
     let terminal = terminal_size::terminal_size_of(io::stdout()).map(|(columns, _)| usize::from(columns.0));
     let from_environment = || std::env::var("COLUMNS").ok()?.parse().ok();
     terminal.or_else(from_environment).filter(|columns| *columns > 0)
 }
 
 /// Returns whether standard output is a terminal.
-pub(crate) fn is_terminal() -> bool {
+pub fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 

@@ -6,7 +6,7 @@ const SECOND: u64 = 1_000_000_000;
 /// It computes with integers, so that no rounding error accumulates. Times are nanoseconds since any fixed moment.
 ///
 /// ```
-/// use mcast_measure::TokenBucket;
+/// use mcast_pace::TokenBucket;
 ///
 /// let mut bucket = TokenBucket::new(1_000, 50, 0);
 /// assert!(bucket.take(50) && !bucket.take(1));

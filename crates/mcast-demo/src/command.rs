@@ -1,12 +1,9 @@
 //! `mcast demo`: shows how multicast works on real packets, and checks every step.
 
-mod narrator;
+use mcast_terminal::Console;
 
-use mcast_demo::{DemoError, LOOPBACK_HOSTS, VIRTUAL_HOSTS, on_loopback, on_virtual_hosts};
-
-use crate::console::Console;
-use crate::exit::Outcome;
-use narrator::{Form, Narrator};
+use crate::narrator::{Form, Narrator};
+use crate::{DemoError, LOOPBACK_HOSTS, VIRTUAL_HOSTS, on_loopback, on_virtual_hosts};
 
 /// Show on real packets how multicast works, in a few seconds
 ///
@@ -18,7 +15,7 @@ use narrator::{Form, Narrator};
 /// other than Linux, a shorter demonstration runs on the loopback interface.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Arguments {
+pub struct Arguments {
     /// Print one JSON object per check
     #[arg(long, conflicts_with = "plain")]
     json: bool,
@@ -41,23 +38,28 @@ const EXAMPLES: &str = "Examples:
 const ON_VIRTUAL_HOSTS: &str = "Try it yourself: mcast lab shell four-hosts eastny";
 const ON_LOOPBACK: &str = "The rest of the demonstration needs Linux namespaces.";
 
-pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+/// Runs `mcast demo`, and returns whether all checks passed.
+///
+/// # Errors
+/// What ended the demonstration early. That virtual hosts cannot be created is not an error: a shorter demonstration
+/// follows, after a warning.
+pub fn run(arguments: &Arguments, console: &Console) -> Result<bool, DemoError> {
     let form = arguments.form();
     if !arguments.loopback {
         let mut narrator = Narrator::new(console, form, VIRTUAL_HOSTS);
         match on_virtual_hosts(&mut |scene| narrator.show(scene)) {
-            Ok(()) => return Ok(Outcome::of(narrator.end("lab", ON_VIRTUAL_HOSTS)?)),
+            Ok(()) => return Ok(narrator.end("lab", ON_VIRTUAL_HOSTS)?),
             Err(DemoError::NoVirtualHosts { why, remedy }) => {
                 console.warn(format_args!("cannot create virtual hosts here: {why}"));
                 console.help(remedy);
                 console.note("Showing only the demonstration on the loopback interface.");
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     }
     let mut narrator = Narrator::new(console, form, LOOPBACK_HOSTS);
     on_loopback(&mut |scene| narrator.show(scene))?;
-    Ok(Outcome::of(narrator.end("loopback", ON_LOOPBACK)?))
+    Ok(narrator.end("loopback", ON_LOOPBACK)?)
 }
 
 impl Arguments {

@@ -8,7 +8,7 @@ use core::{error, fmt, str::FromStr, time::Duration};
 /// per second, `bit`, `bit/s` or `bps` for bits per second.
 ///
 /// ```
-/// use mcast_measure::Rate;
+/// use mcast_pace::Rate;
 ///
 /// assert_eq!("200kpps".parse(), Ok(Rate::Datagrams(200e3)));
 /// assert_eq!("10Mbit".parse(), Ok(Rate::Bits(10e6)));

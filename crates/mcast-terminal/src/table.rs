@@ -4,15 +4,15 @@ use std::io::{self, Write};
 
 use anstyle::Style;
 
-use super::wrap::{columns, wrap};
 use crate::console;
+use crate::wrap::{columns, wrap};
 
 /// Spaces between two columns.
 const GAP: usize = 2;
 
 /// One or several lines in one style.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Cell {
+pub struct Cell {
     lines: Vec<String>,
     style: Style,
     right: bool,
@@ -20,22 +20,22 @@ pub(crate) struct Cell {
 
 impl Cell {
     /// A cell of one line.
-    pub(crate) fn new(text: impl Into<String>) -> Self {
+    pub fn new(text: impl Into<String>) -> Self {
         Self::of_lines([text.into()])
     }
 
     /// A cell of several lines.
-    pub(crate) fn of_lines(lines: impl IntoIterator<Item = String>) -> Self {
+    pub fn of_lines(lines: impl IntoIterator<Item = String>) -> Self {
         Self { lines: lines.into_iter().collect(), style: Style::new(), right: false }
     }
 
     /// Sets the style.
-    pub(crate) fn style(self, style: Style) -> Self {
+    pub fn style(self, style: Style) -> Self {
         Self { style, ..self }
     }
 
     /// Aligns the text to the right, as for numbers.
-    pub(crate) fn right(self) -> Self {
+    pub fn right(self) -> Self {
         Self { right: true, ..self }
     }
 
@@ -50,22 +50,26 @@ impl Cell {
 
 /// Rows of cells under a heading.
 #[derive(Clone, Debug)]
-pub(crate) struct Table {
+pub struct Table {
     rows: Vec<Vec<Cell>>,
 }
 
 impl Table {
     /// Creates a table with one column per title.
-    pub(crate) fn new(titles: &[&str], style: Style) -> Self {
+    pub fn new(titles: &[&str], style: Style) -> Self {
         Self { rows: vec![titles.iter().map(|title| Cell::new(*title).style(style)).collect()] }
     }
 
-    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = Cell>) {
+    /// Adds a row, with a cell for each title.
+    pub fn row(&mut self, cells: impl IntoIterator<Item = Cell>) {
         self.rows.push(cells.into_iter().collect());
     }
 
     /// Writes the table so that it fits the terminal, if standard output is one.
-    pub(crate) fn write(&self, out: &mut impl Write) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
         self.write_within(console::width(), out)
     }
 

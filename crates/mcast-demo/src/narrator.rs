@@ -4,12 +4,12 @@ use std::io::{self, Write};
 use std::time::Instant;
 
 use anstyle::Style;
-use mcast_demo::{Event, Scene};
+use mcast_json::write_json;
 use mcast_packet::hexdump;
+use mcast_terminal::{Console, Output, Palette, text_width, wrap};
 use serde::Serialize;
 
-use crate::console::{Console, Output};
-use crate::output::{Palette, text_width, wrap, write_json};
+use crate::{Event, Scene};
 
 /// The widest line of text.
 const MOST_WIDTH: usize = 84;
@@ -18,7 +18,7 @@ const REST: usize = 22;
 
 /// The output format of the demonstration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(crate) enum Form {
     /// Text with line drawing.
     Text,
     /// ASCII text.
@@ -33,7 +33,7 @@ fn width() -> usize {
 }
 
 /// Prints the demonstration line by line.
-pub(super) struct Narrator<'a> {
+pub(crate) struct Narrator<'a> {
     console: &'a Console,
     form: Form,
     output: Output,
@@ -70,7 +70,7 @@ struct Verdict {
 
 impl<'a> Narrator<'a> {
     /// Creates a narrator. Each host of `cast` has its own colour.
-    pub(super) fn new(console: &'a Console, form: Form, cast: &'static [&'static str]) -> Self {
+    pub(crate) fn new(console: &'a Console, form: Form, cast: &'static [&'static str]) -> Self {
         Self {
             console,
             form,
@@ -86,7 +86,7 @@ impl<'a> Narrator<'a> {
     }
 
     /// Prints a scene.
-    pub(super) fn show(&mut self, scene: Scene<'_>) -> io::Result<()> {
+    pub(crate) fn show(&mut self, scene: Scene<'_>) -> io::Result<()> {
         let heading = self.palette.heading;
         match scene {
             Scene::Title(about) => self.line(&format!("{heading}mcast demo{heading:#}  {about}")),
@@ -101,7 +101,6 @@ impl<'a> Narrator<'a> {
                 self.paragraph(&self.paint(&text.join("\n")))
             }
             Scene::Step { host, event, expected } => self.step(host, event, expected),
-            _ => Ok(()),
         }
     }
 
@@ -129,7 +128,7 @@ impl<'a> Narrator<'a> {
     }
 
     /// Prints the result, and returns whether all checks passed.
-    pub(super) fn end(mut self, environment: &'static str, advice: &str) -> io::Result<bool> {
+    pub(crate) fn end(mut self, environment: &'static str, advice: &str) -> io::Result<bool> {
         let (checks, failed) = (self.checks, self.failed);
         self.apart = true;
         if self.form == Form::Json {

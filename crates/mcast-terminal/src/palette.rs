@@ -5,28 +5,30 @@ use anstyle::{AnsiColor, Style};
 /// A style for each kind of output. All styles are plain without colours, so that text is always written as
 /// `{style}text{style:#}`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Palette {
+pub struct Palette {
     coloured: bool,
     /// Titles of columns and sections.
-    pub(crate) heading: Style,
+    pub heading: Style,
     /// Groups and ports.
-    pub(crate) group: Style,
+    pub group: Style,
     /// Sources and other addresses of hosts.
-    pub(crate) address: Style,
+    pub address: Style,
     /// Interfaces.
-    pub(crate) interface: Style,
+    pub interface: Style,
     /// Less important text.
-    pub(crate) dim: Style,
+    pub dim: Style,
     /// Good values.
-    pub(crate) good: Style,
+    pub good: Style,
     /// Warnings.
-    pub(crate) warning: Style,
+    pub warning: Style,
     /// Failures and losses.
-    pub(crate) bad: Style,
+    pub bad: Style,
 }
 
 impl Palette {
-    pub(crate) fn new(coloured: bool) -> Self {
+    /// Creates the styles; without colours, all are plain.
+    #[must_use]
+    pub fn new(coloured: bool) -> Self {
         let style = |style: Style| if coloured { style } else { Style::new() };
         let colour = |colour: AnsiColor| style(colour.on_default());
         Self {
@@ -42,13 +44,14 @@ impl Palette {
         }
     }
 
-    pub(crate) fn is_coloured(&self) -> bool {
+    /// Returns whether the styles differ from plain text.
+    #[must_use]
+    pub fn is_coloured(&self) -> bool {
         self.coloured
     }
 
     /// Returns a colour for the n-th of several hosts, programs or feeds.
-    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only labs have several"))]
-    pub(crate) fn of_number(&self, number: usize) -> Style {
+    pub fn of_number(&self, number: usize) -> Style {
         const COLOURS: [AnsiColor; 6] = [
             AnsiColor::Cyan,
             AnsiColor::Green,

@@ -10,12 +10,12 @@ const MOST: usize = 96;
 const LEAST: usize = 40;
 
 /// Returns the width of running text on standard output.
-pub(crate) fn text_width() -> usize {
+pub fn text_width() -> usize {
     console::width().unwrap_or(MOST).clamp(LEAST, MOST)
 }
 
 /// Breaks a text at spaces into lines of at most `width` columns. Escape sequences have no width.
-pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut taken = 0;
     for word in text.split(' ') {
@@ -41,12 +41,12 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
 
 /// Returns the number of terminal columns that a text takes: its characters without styles. Every character counts
 /// as one column; wide ones (in some scripts) only shift what follows.
-pub(crate) fn columns(text: &str) -> usize {
+pub fn columns(text: &str) -> usize {
     strip_str(text).map(|part| part.chars().count()).sum()
 }
 
 /// Breaks a long line after at most `width` columns; the rest continues below, indented.
-pub(crate) fn fit_line(line: &str, width: Option<usize>) -> String {
+pub fn fit_line(line: &str, width: Option<usize>) -> String {
     const HANGING: &str = "\n    ";
 
     let Some(width) = width.map(|width| width.max(LEAST)) else { return line.to_owned() };

@@ -4,8 +4,7 @@ use alloc::collections::BTreeMap;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use crate::TokenBucket;
-use crate::wire::nanoseconds;
+use crate::{Nanos, TokenBucket};
 
 /// Maximum number of sources tracked at once.
 const MAX_SOURCES: usize = 4_096;
@@ -52,7 +51,7 @@ impl Limiter {
     }
 
     fn take(&mut self, source: IpAddr, now: Duration) -> bool {
-        let (each, now) = (self.each, nanoseconds(now));
+        let (each, now) = (self.each, Nanos::from(now).0);
         let own = self.sources.entry(source).or_insert_with(|| each.bucket(now));
         own.refill(now);
         self.total.refill(now);
@@ -70,7 +69,7 @@ impl Limiter {
             return false;
         }
         self.sources.retain(|_, bucket| {
-            bucket.refill(nanoseconds(now));
+            bucket.refill(Nanos::from(now).0);
             !bucket.is_full()
         });
         let refill = Duration::from_secs(1) / u32::try_from(self.each.per_second).unwrap_or(u32::MAX).max(1);

@@ -1,0 +1,36 @@
+//! Time and rates for state machines, which never read a clock: their callers pass the time.
+//!
+//! | to | use |
+//! |---|---|
+//! | name a point in time, and the span between two | [`ClockTime`], [`Nanos`] |
+//! | spend a budget that refills | [`TokenBucket`] |
+//! | send evenly at a [`Rate`] | [`PaceSchedule`] |
+//! | limit replies, so that forged requests cannot cause a flood | [`Limiter`] |
+//!
+//! The crate is `no_std` with `alloc`, and bounded in memory.
+//!
+//! ```
+//! use core::time::Duration;
+//! use mcast_pace::{PaceDecision, PaceSchedule, Rate};
+//!
+//! let mut pace = PaceSchedule::new("1000pps".parse::<Rate>()?);
+//! assert_eq!(pace.allow(Duration::ZERO, [1_000, 1_000]), PaceDecision::Now(1));
+//! assert_eq!(pace.allow(Duration::ZERO, [1_000]), PaceDecision::After(Duration::from_millis(1)));
+//! # Ok::<(), mcast_pace::ParseRateError>(())
+//! ```
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod limiter;
+mod pace;
+mod rate;
+mod time;
+mod token_bucket;
+
+pub use limiter::{Limiter, Quota};
+pub use pace::{PaceDecision, PaceSchedule};
+pub use rate::{ParseRateError, Rate};
+pub use time::{ClockTime, Nanos};
+pub use token_bucket::TokenBucket;

@@ -1,0 +1,23 @@
+//! What the commands of mcast print, and where: data on standard output, everything else on standard error; colours only
+//! on a terminal that has them; tables and text that fit its width.
+//!
+//! ```
+//! use mcast_terminal::{Cell, Console, Table};
+//!
+//! let console = Console::new(false, false);
+//! let mut table = Table::new(&["GROUP", "SOURCE"], console.palette().heading);
+//! table.row([Cell::new("239.1.2.3"), Cell::new("192.168.56.103").style(console.palette().address)]);
+//! table.write(&mut console.output())?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod console;
+mod palette;
+mod table;
+mod wrap;
+
+pub use console::{Console, Data, Level, Output, is_terminal, width};
+pub use palette::Palette;
+pub use table::{Cell, Table};
+pub use wrap::{columns, fit_line, text_width, wrap};
