@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mcast_mold::{ClockTime, MoldConfig, MoldItem, MoldReceiver, MoldSender, Nanos, SessionName};
+use mcast_moldudp64::{ClockTime, MoldConfig, MoldItem, MoldReceiver, MoldSender, Nanos, SessionName};
 
 const SESSIONS: [SessionName; 2] = [*b"A         ", *b"B         "];
 

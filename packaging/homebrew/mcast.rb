@@ -23,7 +23,7 @@ class Mcast < Formula
 
   def install
     if OS.mac?
-      system "cargo", "install", *std_cargo_args(path: "crates/mcast-cli")
+      system "cargo", "install", *std_cargo_args(path: "crates/front/mcast-cli")
       docs = buildpath/"docs"
     else
       bin.install "mcast"

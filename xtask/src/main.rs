@@ -5,6 +5,7 @@ mod dist;
 mod docs;
 mod language;
 mod mutate;
+mod products;
 mod registry;
 mod report;
 mod soak;

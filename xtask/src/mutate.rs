@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::command::{finish, program};
+use crate::products;
 use package::{AMT, BRIDGE, COMPOSED, FAIRNESS, HTTP, KAFKA, LOG, RABBITMQ, RELAY, REVERSE, STREAM, TUNNEL};
 use rules::Rule;
 use trial::{Trial, Verdict};
@@ -103,9 +104,14 @@ fn is_same(one: &Path, other: &Path) -> bool {
     matches!((fs::read(one), fs::read(other)), (Ok(one), Ok(other)) if one == other)
 }
 
+/// Returns the file that implements a rule, relative to the root.
+fn source_of(rule: &Rule) -> Result<PathBuf> {
+    Ok(products::folder_of(rule.package.name)?.join("src").join(rule.file))
+}
+
 /// Runs `work` while a rule is broken in the copy.
 fn with_broken<T>(tree: &Path, rule: &Rule, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let path: PathBuf = tree.join("crates").join(rule.package.name).join("src").join(rule.file);
+    let path = tree.join(source_of(rule)?);
     let source = fs::read_to_string(&path).with_context(|| format!("reading {}", rule.file))?;
     if source.matches(rule.code).count() != 1 {
         bail!("{}: `{}` must occur in {} exactly once", rule.name, rule.code, rule.file);
@@ -123,7 +129,7 @@ mod tests {
     #[test]
     fn the_code_of_each_rule_occurs_exactly_once() {
         for rule in rules::all() {
-            let path = crate::root().join("crates").join(rule.package.name).join("src").join(rule.file);
+            let path = crate::root().join(source_of(rule).unwrap());
             let source = fs::read_to_string(&path).unwrap();
             assert_eq!(source.matches(rule.code).count(), 1, "{}: {}", rule.name, rule.code);
             assert_ne!(rule.code, rule.broken, "{}", rule.name);

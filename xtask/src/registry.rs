@@ -1,4 +1,4 @@
-//! The registries in `crates/mcast-group/registry`, and the tables made from them.
+//! The registries in `crates/base/mcast-group/registry`, and the tables made from them.
 //!
 //! Registry files have one of two formats: our own (`addresses,description,references,registered`, optionally
 //! preceded by a column `block` or `scope`), or that of the CSV files that IANA publishes for each part of its two
@@ -58,7 +58,7 @@ struct Home {
 impl Home {
     fn find() -> Result<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has no parent folder")?;
-        let crate_folder = root.join("crates/mcast-group");
+        let crate_folder = root.join("crates/base/mcast-group");
         Ok(Self { files: crate_folder.join("registry"), tables: crate_folder.join("src/registry") })
     }
 

@@ -14,8 +14,11 @@ pub(crate) mod targets;
 pub(crate) mod tests;
 mod wine;
 
+use std::iter;
+
 use anyhow::{Result, bail};
 
+use crate::products::Product;
 use crate::step::{RunOptions, Step};
 use crate::{docs, report};
 pub(crate) use targets::host;
@@ -25,6 +28,9 @@ pub(crate) struct Arguments {
     /// Run only this step, or this family of steps (`cross`); repeatable
     #[arg(long, value_name = "STEP")]
     only: Vec<String>,
+    /// Build and test only the crates of this product, a folder of `crates`
+    #[arg(long, value_name = "PRODUCT", conflicts_with = "only")]
+    product: Option<String>,
     /// List the steps without running them
     #[arg(long)]
     list: bool,
@@ -46,9 +52,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         list(&chosen(all().collect(), &arguments.only)?);
         return Ok(true);
     }
-    let steps = match arguments.only.is_empty() {
-        true => steps(),
-        false => chosen(all().collect(), &arguments.only)?,
+    let steps = match &arguments.product {
+        Some(product) => steps_of(Product::named(product)?)?,
+        None if arguments.only.is_empty() => steps(),
+        None => chosen(all().collect(), &arguments.only)?,
     };
     let options = RunOptions {
         require_all: arguments.no_skip || environment::is_ci(),
@@ -83,6 +90,21 @@ fn steps() -> Vec<Step> {
     steps.extend(ordinary_user::steps());
     steps.push(docs::step());
     steps
+}
+
+/// The steps for the crates of one product: lints, tests and examples.
+fn steps_of(product: &Product) -> Result<Vec<Step>> {
+    let crates = product.crates()?;
+    let packages: Vec<_> = crates.into_iter().flat_map(|name| ["--package".to_owned(), name]).collect();
+    let of = packages.clone();
+    let clippy = Step::new("clippy", "no warning in any target, all features on", move |options| {
+        let packages: Vec<_> = of.iter().map(String::as_str).collect();
+        sources::check(
+            sources::clippy(&[&packages[..], &["--all-targets", "--all-features"]].concat()),
+            options,
+        )
+    });
+    Ok(iter::once(clippy).chain(tests::steps_of(packages)).collect())
 }
 
 /// Steps that take too long for every merge. They run only with `--only`, and in `cargo soak`.

@@ -11,9 +11,9 @@ use super::output_of;
 const MULTICAST_EXPERT: &str = "multicast_expert==1.6.0";
 
 /// Where the package is made, from the root of the checkout.
-pub(super) const PYMCAST: &str = "crates/mcast-python";
+pub(super) const PYMCAST: &str = "crates/front/mcast-python";
 /// What the tests of bridges install, from the root of the checkout.
-const ENGINES: &str = "crates/mcast-bridge/tests/servers/requirements.txt";
+const ENGINES: &str = "crates/reach/mcast-bridge/tests/servers/requirements.txt";
 /// What builds its wheel, as its own tests have it.
 const MATURIN: &str = "maturin==1.16.0";
 

@@ -13,7 +13,7 @@ use super::{Release, bill};
 use crate::command::{finish, program, succeeds};
 use crate::target;
 
-const CRATE: &str = "crates/mcast-python";
+const CRATE: &str = "crates/front/mcast-python";
 
 struct Wheel {
     target: &'static str,

@@ -18,13 +18,13 @@ const INTERPRETED: [&str; 7] = [
     "mcast-measure",
     "mcast-watch",
     "mcast-stream-proto",
-    "mcast-mold",
+    "mcast-moldudp64",
     "mcast-relay",
 ];
 
 /// The tests to run with sanitizers, as a nextest filterset: those with sockets, threads and labs.
-const SANITIZED: &str = "package(mcast) & kind(test) + package(mcast-lab) & kind(test) + package(mcast-stream) & binary(networks) + package(mcast-mold) & kind(test) + package(mcast-capture) & kind(test)";
-const PACKAGES: [&str; 5] = ["mcast", "mcast-lab", "mcast-stream", "mcast-mold", "mcast-capture"];
+const SANITIZED: &str = "package(mcast) & kind(test) + package(mcast-lab) & kind(test) + package(mcast-stream) & binary(networks) + package(mcast-moldudp64) & kind(test) + package(mcast-capture) & kind(test)";
+const PACKAGES: [&str; 5] = ["mcast", "mcast-lab", "mcast-stream", "mcast-moldudp64", "mcast-capture"];
 
 /// Reports to ThreadSanitizer what the standard library synchronizes, where that was built without it.
 const SYNCHRONIZATION: &str = "xtask/src/soak/synchronization.c";

@@ -13,7 +13,7 @@ use crate::step::{Outcome, Step};
 const RELAY_COST: u32 = 100;
 
 /// The simulation always starts with the seeds in this file.
-const SEEDS: &str = "crates/mcast-stream-proto/tests/simulation/seeds.txt";
+const SEEDS: &str = "crates/stream/mcast-stream-proto/tests/simulation/seeds.txt";
 
 pub(super) fn step(networks: u32, seed: u32) -> Step {
     let relays = networks / RELAY_COST;

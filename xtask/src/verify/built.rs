@@ -87,7 +87,7 @@ mod checks {
     fn programs_and_tests_are_distinguished() {
         let message = |name: &str, test: bool, executable: &str| {
             format!(
-                r#"{{"reason":"compiler-artifact","manifest_path":"/x/crates/mcast/Cargo.toml","target":{{"name":"{name}"}},"profile":{{"test":{test}}},"executable":{executable}}}"#
+                r#"{{"reason":"compiler-artifact","manifest_path":"/x/crates/net/mcast/Cargo.toml","target":{{"name":"{name}"}},"profile":{{"test":{test}}},"executable":{executable}}}"#
             )
         };
         let messages = [

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use crate::command::{finish, program};
 use crate::step::{Outcome, RunOptions, Step};
 
-const REQUIREMENTS: &str = "crates/mcast-bridge/tests/servers/requirements.txt";
+const REQUIREMENTS: &str = "crates/reach/mcast-bridge/tests/servers/requirements.txt";
 
 pub(super) fn step() -> Step {
     Step::new("has:engines", "nats-server and confluent-kafka, for the tests of bridges", install)

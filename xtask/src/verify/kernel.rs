@@ -26,7 +26,7 @@ const SUITES: [Suite; 2] = [
         // Without the test that measures how fast a lab is, which says nothing about an emulated processor. Of the
         // doctor's tests, those of healthy networks and those that depend on what the kernel reports about its bridges and
         // drops: each takes about a minute there.
-        tests: "package(mcast) & binary(contract) + package(mcast-lab) & kind(test) - test(=hosts::four_hosts_are_ready_in_less_than_a_second) + package(mcast-stream) & binary(networks) + package(mcast-mold) & kind(test) + package(mcast-doctor) & binary(lab) & test(/^(healthy|unusual|depth|drops|boxes)::/)",
+        tests: "package(mcast) & binary(contract) + package(mcast-lab) & kind(test) - test(=hosts::four_hosts_are_ready_in_less_than_a_second) + package(mcast-stream) & binary(networks) + package(mcast-moldudp64) & kind(test) + package(mcast-doctor) & binary(lab) & test(/^(healthy|unusual|depth|drops|boxes)::/)",
         ignored: false,
     },
     // The kernel of this machine may not support these.
@@ -37,7 +37,7 @@ const SUITES: [Suite; 2] = [
 ];
 
 /// The packages with these tests.
-const PACKAGES: [&str; 5] = ["mcast", "mcast-lab", "mcast-stream", "mcast-mold", "mcast-doctor"];
+const PACKAGES: [&str; 5] = ["mcast", "mcast-lab", "mcast-stream", "mcast-moldudp64", "mcast-doctor"];
 
 /// The environment variable with a nextest filterset that limits the tests of all suites.
 const ONLY: &str = "MCAST_KERNEL_TESTS";

@@ -11,7 +11,7 @@ use super::environment;
 use crate::command::{Finished, command_line, finish, program, succeeds};
 use crate::step::{Count, Lane, Outcome, RunOptions, Step, Verdict};
 
-const CRATE: &str = "crates/mcast-python";
+const CRATE: &str = "crates/front/mcast-python";
 const REQUIREMENTS: &str = "requirements-test.txt";
 const VERSION: &str = "import sys; sys.exit(sys.version_info < (3, 10))";
 

@@ -33,26 +33,54 @@ pub(crate) enum Suite {
     Integration,
 }
 
-/// Runs all tests; without network namespaces, only unit tests, because most others need labs.
+/// Returns the steps that test the selected packages, options of cargo.
+pub(super) fn steps_of(packages: Vec<String>) -> Vec<Step> {
+    let examples = packages.clone();
+    vec![
+        Step::new("tests", "unit, property and lab tests", move |options| every_test_of(&packages, options)),
+        Step::new("doc-tests", "the examples in the documentation", move |options| {
+            doc_tests_of(&examples, options)
+        }),
+    ]
+}
+
+fn workspace() -> Vec<String> {
+    vec!["--workspace".to_owned()]
+}
+
 fn every_test(options: &RunOptions) -> Result<Outcome> {
+    every_test_of(&workspace(), options)
+}
+
+/// Runs all tests; without network namespaces, only unit tests, because most others need labs.
+fn every_test_of(packages: &[String], options: &RunOptions) -> Result<Outcome> {
     if environment::has_namespaces() {
-        return run(Suite::All, &[], options);
+        return run_of(packages, Suite::All, &[], options);
     }
-    let mut outcome = run(Suite::Unit, &[], options)?;
+    let mut outcome = run_of(packages, Suite::Unit, &[], options)?;
     outcome.skips.push(format!("integration tests, most of which need labs: {}", environment::NO_NAMESPACES));
     outcome.count.skipped += 1;
     Ok(outcome)
 }
 
-/// Runs `suite`, with nextest if it is installed, with additional environment variables.
+/// Runs `suite` of all packages, with nextest if it is installed, with additional environment variables.
 pub(crate) fn run(suite: Suite, environment: &[(&str, String)], options: &RunOptions) -> Result<Outcome> {
+    run_of(&workspace(), suite, environment, options)
+}
+
+fn run_of(
+    packages: &[String],
+    suite: Suite,
+    environment: &[(&str, String)],
+    options: &RunOptions,
+) -> Result<Outcome> {
     let nextest = succeeds(cargo(["nextest", "--version"]));
-    let mut command = if nextest { with_nextest(suite) } else { with_libtest(suite) };
+    let mut command = if nextest { with_nextest(packages, suite) } else { with_libtest(packages, suite) };
     command.envs(environment.iter().map(|(name, value)| (name, value)));
     outcome(command, if nextest { "nextest" } else { "cargo test" }, options)
 }
 
-fn with_nextest(suite: Suite) -> Command {
+fn with_nextest(packages: &[String], suite: Suite) -> Command {
     // Prints the output of passed tests at the end, because it contains the skips.
     let reporting =
         ["--no-fail-fast", "--status-level", "fail", "--success-output", "final", "--cargo-quiet"];
@@ -63,22 +91,30 @@ fn with_nextest(suite: Suite) -> Command {
         Suite::Unit => &["--lib", "--bins"],
         Suite::Integration => &["--test", "*"],
     };
-    let head = ["nextest", "run", "--workspace", "--all-features"].iter();
-    cargo(head.chain(&reporting).chain(which))
+    let head = ["nextest", "run", "--all-features"].iter();
+    let mut command = cargo(head.chain(&reporting).chain(which));
+    command.args(packages);
+    command
 }
 
-fn with_libtest(suite: Suite) -> Command {
+fn with_libtest(packages: &[String], suite: Suite) -> Command {
     let which: &[&str] = match suite {
         Suite::All => &["--lib", "--bins", "--tests"],
         Suite::Unit => &["--lib", "--bins"],
         Suite::Integration => &["--test", "*"],
     };
-    let head = ["test", "--quiet", "--workspace", "--all-features", "--no-fail-fast"].iter();
-    cargo(head.chain(which).chain(&["--", "--show-output"]))
+    let mut command = cargo(["test", "--quiet", "--all-features", "--no-fail-fast"]);
+    command.args(packages).args(which).args(["--", "--show-output"]);
+    command
 }
 
 fn doc_tests(options: &RunOptions) -> Result<Outcome> {
-    let command = cargo(["test", "--quiet", "--doc", "--workspace", "--all-features", "--no-fail-fast"]);
+    doc_tests_of(&workspace(), options)
+}
+
+fn doc_tests_of(packages: &[String], options: &RunOptions) -> Result<Outcome> {
+    let mut command = cargo(["test", "--quiet", "--doc", "--all-features", "--no-fail-fast"]);
+    command.args(packages);
     outcome(command, "rustdoc", options)
 }
 

@@ -1,0 +1,36 @@
+//! `mcast bridge` to real servers, over networks that lose datagrams, with programs that are killed.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod audit;
+mod datagrams;
+mod engine;
+mod faults;
+mod history;
+mod joining;
+#[cfg(feature = "kafka")]
+mod kafka;
+#[cfg(feature = "kafka")]
+#[path = "../../../../reach/mcast-bridge/tests/servers/kafka.rs"]
+mod kafka_server;
+mod killed;
+mod nats;
+#[path = "../../../../reach/mcast-bridge/tests/servers/nats.rs"]
+mod nats_server;
+mod network;
+#[path = "../../../../reach/mcast-bridge/tests/servers/client.rs"]
+mod python_client;
+mod rabbitmq;
+#[path = "../../../../reach/mcast-bridge/tests/servers/rabbitmq.rs"]
+mod rabbitmq_server;
+mod redis;
+mod reverse;
+#[path = "../command/schemas.rs"]
+mod schemas;
+mod stored;
+#[allow(dead_code)]
+#[path = "../command/support.rs"]
+mod support;
+#[cfg(feature = "kafka")]
+#[path = "../../../../reach/mcast-bridge/tests/servers/tunnel.rs"]
+mod tunnel;

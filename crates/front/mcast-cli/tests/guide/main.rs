@@ -1,0 +1,22 @@
+//! The guide is correct: its commands run and print the shown output, its links have targets, and its remedies are
+//! accepted by the programs they are for.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod console;
+#[allow(dead_code)]
+#[path = "../../../../reach/mcast-bridge/tests/servers/kafka.rs"]
+mod kafka_server;
+mod links;
+mod markdown;
+mod network;
+#[allow(dead_code)]
+#[path = "../../../../reach/mcast-bridge/tests/servers/client.rs"]
+mod python_client;
+mod remedies;
+#[allow(dead_code)]
+#[path = "../command/support.rs"]
+mod support;
+#[allow(dead_code)]
+#[path = "../../../../reach/mcast-bridge/tests/servers/tunnel.rs"]
+mod tunnel;

@@ -1,0 +1,116 @@
+//! Finds out why multicast does not arrive: the cause, the evidence for it, and the remedy.
+//!
+//! Multicast fails silently: whatever drops the datagrams, the program only notices that none arrive. The
+//! doctor therefore observes three layers at once (the wire, the counters of the IP layer, and a socket), and
+//! reports the layer at which datagrams were lost and why.
+//!
+//! ```no_run
+//! use mcast_doctor::{Options, examine_membership};
+//! use std::ops::ControlFlow;
+//!
+//! let membership = "239.1.2.3%eth0:5000".parse()?;
+//! let report = examine_membership(&membership, &Options::default(), &mut |_| ControlFlow::Continue(()))?;
+//! for finding in &report.findings {
+//!     println!("{}: {}: {}", finding.severity, finding.id, finding.cause);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Each cause is a pure function from observations to findings (`src/causes`). Input and output are separate
+//! from it (`src/gather`). A cause is reported only if nothing else explains the observations equally well,
+//! because a false alarm does more harm than a missed cause. Open questions are in [`Report::open_questions`].
+//!
+//! Two machines measure the path between them: a [`Pinger`] or a [`PathTest`] and a [`ProbeListener`], or a
+//! [`PerfSender`] or [`PingPongPlayer`] and a [`PerfListener`]. These are the sessions of `mcast-measure` on sockets.
+#![forbid(unsafe_code)]
+
+mod acceptance;
+mod applying;
+mod borrowed;
+mod causes;
+mod depth;
+mod error;
+mod examine;
+mod exit_status;
+mod finding;
+mod fleet;
+mod forwarding;
+mod gather;
+mod history;
+mod journal;
+mod kernel_drops;
+mod measure;
+#[cfg_attr(
+    not(any(test, target_os = "linux", target_os = "android")),
+    expect(dead_code, reason = "only Linux has such rules, but their evaluation is tested on every system")
+)]
+mod netfilter;
+mod observation;
+mod options;
+mod path;
+mod printed_error;
+mod querier_log;
+mod remedies;
+mod remedy;
+mod report;
+mod scope;
+mod snapshot;
+mod socket_losses;
+mod started_program;
+mod undo;
+mod wire;
+
+pub use applying::{AppliedRemedies, RemedyEffect};
+pub use causes::{Id, UnknownId};
+pub use depth::{Depth, FlowStatus};
+pub use error::Error;
+pub use examine::{ProgramSelector, examine_machine, examine_membership, examine_program, explain_capture};
+pub use finding::{Evidence, EvidenceKind, ExplainedFlow, Finding, Severity, Subject};
+pub use fleet::{
+    FleetCell, FleetEdge, FleetFinding, FleetHost, FleetHostError, FleetHostReport, FleetHostStatus,
+    FleetMatrix, FleetMember, FleetPair, FleetPlan, FleetReport, FleetTarget, FleetVerdict, MemberTarget,
+    PathOutcome, SshOptions, SwitchPort, UnicastCell, examine_fleet, judge_fleet, parse_fleet,
+};
+pub use history::{
+    History, HistoryEntry, HistoryPath, HistoryQuerier, HistoryStream, HistoryTimeline, Onset,
+};
+pub use journal::{Journal, JournalEntry};
+pub use mcast_sys::{InvalidSocketChange, SocketChange};
+pub use measure::{
+    PerfListener, PerfSendPlan, PerfSendProgress, PerfSendResult, PerfSender, PingPongPlayer, PingSchedule,
+    Pinger, ProbeListener, ProbeListenerCounts, UNICAST_PROBE_PORT, clock_id,
+};
+pub use options::{Options, Progress, ProgressCallback};
+pub use path::{ListenerExamination, PathTest, UnicastFailure, UnicastPath};
+pub use querier_log::{QuerierLog, QuerierSighting};
+#[doc(hidden)]
+pub use remedies::mcast::suggestions;
+pub use remedy::{Action, Instructions, Persistence, Remedy, SocketAction, Tool, command_line};
+pub use report::{ArrivalStatus, Effect, ExaminedPart, LayerObservation, OpenQuestion, Report, Verdict};
+pub use scope::{Effective, RemedyScope};
+pub use started_program::StartedProgram;
+
+/// Returns what this host has dropped so far, in the network namespace of the calling thread; only the backlog is
+/// counted for all namespaces together. What the system does not count is unknown.
+#[must_use]
+pub fn host_drops() -> mcast_measure::DropCounts {
+    gather::host_drops()
+}
+
+/// Moves the calling thread, and the threads that it starts from now on, to the network namespace of a process. See
+/// [`Report::with_remedies_in_network_of`].
+///
+/// # Errors
+/// [`Error::System`] if the system refuses it: it needs `CAP_SYS_ADMIN`, and exists on Linux only.
+pub fn enter_network_of(pid: u32) -> Result<()> {
+    let what = || format!("the network namespace of process {pid}");
+    mcast_sys::process::enter_network_of(pid).map_err(|source| Error::System { what: what(), source })
+}
+
+/// The result of an operation of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// The example of the product's README, compiled as a doctest.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct ProductReadme;
