@@ -99,3 +99,13 @@ fn both_ends_agree_on_a_subscriber_that_healed() {
     let late = ReaderPlan { joins: ends - 2 * SECOND, begin: Begin::Number(1), ..ReaderPlan::GOOD };
     check(FeedPlan::GOOD, vec![late]);
 }
+
+/// The history gives the application messages that the publisher holds back until the subscriber is known.
+#[test]
+fn what_was_processed_before_the_live_stream_is_known_is_acknowledged() {
+    let faults = vec![ReaderFault::Cut((BEGIN, BEGIN + 1_450 * MILLISECOND))];
+    let acks = Some(AckPlan { named: 2, processed: true, blocks: true });
+    let feed = FeedPlan { acks, messages: 300, buffer: 1 << 20, ..FeedPlan::GOOD };
+    let late = ReaderPlan { begin: Begin::Oldest, processing: MILLISECOND / 2, faults, ..ReaderPlan::GOOD };
+    check(feed, vec![late, ReaderPlan { heals: true, ..ReaderPlan::GOOD }]);
+}

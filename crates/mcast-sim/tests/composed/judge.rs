@@ -185,18 +185,21 @@ fn judge_feed(world: &World<'_>, violations: &mut Vec<String>) {
         let is_whole = audit.is_whole() && audit.cursor == Some(plan.messages) && audit.ended.is_some();
         // Statuses account for what was lost of the present publisher's own incarnation.
         let is_comparable = reader.lives == 1 && !restarts;
+        let ended_at = reader.exit.map_or(u64::MAX, |exit| exit.at);
+        let is_known = ended_at <= exit.at || is_reachable(world, index, exit.at);
         match standing {
             Some(Standing::Complete) if exit.has_ended_stream && !is_whole && is_comparable => {
                 blame(format!("complete, but {}", state(audit)));
             }
+            // Of one that it no longer reaches, it knows what that had lost until then.
             Some(Standing::Incomplete { messages, .. })
-                if is_comparable && messages != audit.lost_messages() =>
+                if is_comparable
+                    && (messages > audit.lost_messages() || is_known && messages < audit.lost_messages()) =>
             {
                 blame(format!("it lost {messages} messages; by its own account {}", audit.lost_messages()));
             }
             _ => {}
         }
-        let ended_at = reader.exit.map_or(u64::MAX, |exit| exit.at);
         // A publisher does not wait for best-effort subscribers.
         let is_waited_for = reader.plan.gaps != Gaps::BestEffort;
         let is_reading = is_waited_for && ended_at > exit.at && reader.plan.joins + SECOND / 2 < exit.at;
