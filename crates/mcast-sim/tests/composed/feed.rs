@@ -485,7 +485,8 @@ impl Feed {
         };
         let input = self.next_input().unwrap_or(u64::MAX).max(process.refused_until);
         let input = if self.next_input().is_some() { input } else { u64::MAX };
-        poll.min(input).min(process.machine.next_deadline().0)
+        let announcement = process.announcements.deadline().0;
+        poll.min(input).min(process.machine.next_deadline().0).min(announcement)
     }
 
     /// Answers a request of a history client.

@@ -29,6 +29,7 @@ pub(crate) fn exists(address: SocketAddr) -> bool {
 #[derive(Debug)]
 enum Event {
     FeedWakes,
+    FeedResumes,
     FeedStarts,
     FeedDies {
         power: bool,
@@ -39,6 +40,7 @@ enum Event {
     KeyDropped,
     DiskFull(bool),
     ReaderWakes(usize),
+    ReaderResumes(usize),
     ReaderStarts(usize),
     ReaderDies(usize, u64),
     ToFeed(SocketAddr, Vec<u8>),
@@ -139,7 +141,7 @@ impl<'p> World<'p> {
                 FeedFault::Probes(span, interval) => {
                     self.queue.push(span.0, Event::Probe(None, span, interval));
                 }
-                FeedFault::Stall((_, to)) => self.queue.push(to, Event::FeedWakes),
+                FeedFault::Stall((_, to)) => self.queue.push(to, Event::FeedResumes),
             }
         }
         for (index, plan) in self.plan.readers.iter().enumerate() {
@@ -150,7 +152,7 @@ impl<'p> World<'p> {
                     ReaderFault::Probes(span, interval) => {
                         self.queue.push(span.0, Event::Probe(Some(index), span, interval));
                     }
-                    ReaderFault::Stall((_, to)) => self.queue.push(to, Event::ReaderWakes(index)),
+                    ReaderFault::Stall((_, to)) => self.queue.push(to, Event::ReaderResumes(index)),
                     ReaderFault::Cut(_) | ReaderFault::Without(..) => {}
                 }
             }
@@ -195,7 +197,9 @@ impl<'p> World<'p> {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::FeedWakes => {
+            // It was scheduled for an earlier time since.
+            Event::FeedWakes if self.now != self.feed_wakes_at => {}
+            Event::FeedWakes | Event::FeedResumes => {
                 self.feed_wakes_at = u64::MAX;
                 self.run_feed();
             }
@@ -230,7 +234,8 @@ impl<'p> World<'p> {
                 self.kill_feed(false, 50 * MILLISECOND);
             }
             Event::DiskFull(is_full) => self.feed.disk.set_free(if is_full { 0 } else { usize::MAX }),
-            Event::ReaderWakes(index) => {
+            Event::ReaderWakes(index) if self.now != self.reader_wakes_at[index] => {}
+            Event::ReaderWakes(index) | Event::ReaderResumes(index) => {
                 self.reader_wakes_at[index] = u64::MAX;
                 self.run_reader(index);
             }
@@ -272,7 +277,7 @@ impl<'p> World<'p> {
                 if let Some(process) = &mut self.feed.process {
                     process.announcements.searched(ClockTime(self.now));
                     let at = process.announcements.deadline().0;
-                    self.queue.push(at.max(self.now), Event::FeedWakes);
+                    self.wake_feed(at.max(self.now));
                 }
             }
             Event::Request(index, id, query) => self.serve(index, id, query),
@@ -374,13 +379,11 @@ impl<'p> World<'p> {
         if !process.announcements.poll(ClockTime(self.now)) {
             return;
         }
-        let at = process.announcements.deadline().0;
         for index in 0..self.readers.len() {
             for at in self.readers[index].link.send(self.now, Traffic::Announcements, false) {
                 self.queue.push(at, Event::Announcement(index));
             }
         }
-        self.queue.push(at, Event::FeedWakes);
     }
 
     fn run_reader(&mut self, index: usize) {
