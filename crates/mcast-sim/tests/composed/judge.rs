@@ -3,7 +3,9 @@
 use mcast_stream_proto::publisher::Standing;
 
 use crate::audit::Audit;
+use crate::link::is_in;
 use crate::plan::{Begin, FeedFault, Gaps, ReaderFault, SECOND, Traffic};
+use crate::reader::Reader;
 use crate::world::World;
 
 /// A new message is sent this long after a restart at the latest.
@@ -75,8 +77,9 @@ fn judge_delay(world: &World<'_>, index: usize, violations: &mut Vec<String>) {
     let (plan, reader) = (&world.plan.readers[index], &world.readers[index]);
     let floods = |fault: &ReaderFault| matches!(fault, ReaderFault::Probes(..));
     let is_only_flooded = !plan.faults.is_empty() && plan.faults.iter().all(floods);
-    let is_slow =
-        plan.loss > 0.0 || plan.uses_history() || world.plan.feed.rate.is_some() || world.plan.feed.waits;
+    // The publisher may slow down to find out whether its rate is the cause of losses, whoever has them.
+    let has_losses = world.plan.readers.iter().any(|reader| reader.loss > 0.0);
+    let is_slow = has_losses || plan.uses_history() || world.plan.feed.rate.is_some() || world.plan.feed.waits;
     if !is_only_flooded || is_slow || !world.plan.feed.faults.is_empty() || world.plan.feed.acks.is_some() {
         return;
     }
@@ -186,7 +189,8 @@ fn judge_feed(world: &World<'_>, violations: &mut Vec<String>) {
         // Statuses account for what was lost of the present publisher's own incarnation.
         let is_comparable = reader.lives == 1 && !restarts;
         let ended_at = reader.exit.map_or(u64::MAX, |exit| exit.at);
-        let is_known = ended_at <= exit.at || is_reachable(world, index, exit.at);
+        let is_known =
+            is_heard_at_its_end(reader) && (ended_at <= exit.at || is_reachable(world, index, exit.at));
         match standing {
             Some(Standing::Complete) if exit.has_ended_stream && !is_whole && is_comparable => {
                 blame(format!("complete, but {}", state(audit)));
@@ -261,6 +265,17 @@ fn is_reachable(world: &World<'_>, index: usize, at: u64) -> bool {
         && reader.loss_up < 0.2
 }
 
+/// Whether its last confirmations of the end, which it repeats for about a second, can reach the publisher.
+fn is_heard_at_its_end(reader: &Reader) -> bool {
+    let blocks = |fault: &ReaderFault| match *fault {
+        ReaderFault::Cut(span) | ReaderFault::Without(Traffic::Statuses, span) => {
+            reader.exit.is_some_and(|exit| is_in(span, exit.at))
+        }
+        _ => false,
+    };
+    !reader.plan.faults.iter().any(blocks)
+}
+
 fn judge_acknowledgements(world: &World<'_>, violations: &mut Vec<String>) {
     let (Some(exit), Some(acks)) = (&world.feed.exit, world.plan.feed.acks) else { return };
     let Some(progress) = exit.acknowledged else { return };
@@ -286,6 +301,7 @@ fn judge_acknowledgements(world: &World<'_>, violations: &mut Vec<String>) {
     let have_all = readers.iter().enumerate().all(|(index, reader)| {
         is_lossless(world, index)
             && starts_at_once(index)
+            && is_heard_at_its_end(reader)
             && reader.audit.is_whole()
             && reader.audit.first == Some(0)
             && reader.exit.is_some_and(|ended| ended.at <= exit.deadline)

@@ -237,7 +237,7 @@ impl Reader {
         if process.core.kept() > WINDOW {
             audit.violations.push(format!("it keeps {} datagrams at {now}", process.core.kept()));
         }
-        let is_start = audit.first.is_none_or(|_| audit.delivered == 0) && !process.is_answered;
+        let is_start = plan.begin != Begin::Live && audit.delivered == 0 && !process.is_answered;
         if audit.history_failed.len() > failures
             && is_start
             && plan.awake(process.started, now) < START_PATIENCE
