@@ -21,6 +21,8 @@ pub(crate) struct Audit {
     /// The first number that was accounted for.
     pub(crate) first: Option<u64>,
     pub(crate) delivered: u64,
+    /// Whether it has found where it starts.
+    pub(crate) has_joined: bool,
     /// Reported losses: first, end, cause, and when.
     pub(crate) lost: Vec<(u64, u64, Cause, u64)>,
     pub(crate) unknown: u64,
@@ -41,6 +43,7 @@ impl Audit {
             cursor: None,
             first: None,
             delivered: 0,
+            has_joined: false,
             lost: Vec::new(),
             unknown: 0,
             history_failed: Vec::new(),
@@ -66,6 +69,7 @@ impl Audit {
     }
 
     pub(crate) fn event(&mut self, now: u64, event: &SubscriberEvent) {
+        self.has_joined |= matches!(event, SubscriberEvent::Joined { .. });
         match *event {
             SubscriberEvent::Joined { message, .. } if self.begin == Begin::Live => {
                 self.cursor.get_or_insert(message.0);

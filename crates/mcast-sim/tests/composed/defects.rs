@@ -109,3 +109,13 @@ fn what_was_processed_before_the_live_stream_is_known_is_acknowledged() {
     let late = ReaderPlan { begin: Begin::Oldest, processing: MILLISECOND / 2, faults, ..ReaderPlan::GOOD };
     check(feed, vec![late, ReaderPlan { heals: true, ..ReaderPlan::GOOD }]);
 }
+
+/// Unanswered probes are repeated after longer and longer times, which begin again once the publisher is heard again.
+#[test]
+fn a_subscriber_that_was_cut_off_while_it_joined_is_known_soon() {
+    let statuses = ReaderFault::Without(Traffic::Statuses, (BEGIN, BEGIN + 100 * MILLISECOND));
+    let cut = ReaderFault::Cut((BEGIN + 90 * MILLISECOND, BEGIN + 2_700 * MILLISECOND));
+    let cut_off = ReaderPlan { heals: true, faults: vec![statuses, cut], ..ReaderPlan::GOOD };
+    let feed = FeedPlan { messages: 4_850, buffer: 1 << 20, ..FeedPlan::GOOD };
+    check(feed, vec![cut_off, ReaderPlan::GOOD]);
+}
