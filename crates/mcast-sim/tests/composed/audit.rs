@@ -21,8 +21,8 @@ pub(crate) struct Audit {
     /// The first number that was accounted for.
     pub(crate) first: Option<u64>,
     pub(crate) delivered: u64,
-    /// Whether it has found where it starts.
-    pub(crate) has_joined: bool,
+    /// When it found where it starts.
+    pub(crate) joined_at: Option<u64>,
     /// Reported losses: first, end, cause, and when.
     pub(crate) lost: Vec<(u64, u64, Cause, u64)>,
     pub(crate) unknown: u64,
@@ -43,7 +43,7 @@ impl Audit {
             cursor: None,
             first: None,
             delivered: 0,
-            has_joined: false,
+            joined_at: None,
             lost: Vec::new(),
             unknown: 0,
             history_failed: Vec::new(),
@@ -69,7 +69,9 @@ impl Audit {
     }
 
     pub(crate) fn event(&mut self, now: u64, event: &SubscriberEvent) {
-        self.has_joined |= matches!(event, SubscriberEvent::Joined { .. });
+        if matches!(event, SubscriberEvent::Joined { .. }) {
+            self.joined_at.get_or_insert(now);
+        }
         match *event {
             SubscriberEvent::Joined { message, .. } if self.begin == Begin::Live => {
                 self.cursor.get_or_insert(message.0);

@@ -122,7 +122,7 @@ impl Reader {
 
     pub(crate) fn start(&mut self, now: u64, wall: i64, is_named: bool, keys: &Keys) {
         self.lives += 1;
-        self.audit.has_joined = false;
+        self.audit.joined_at = None;
         let begin = match (self.lives, self.audit.cursor) {
             (1, _) => self.plan.begin,
             (_, Some(cursor)) if self.plan.uses_history() => Begin::Resume(cursor),
@@ -238,7 +238,7 @@ impl Reader {
         if process.core.kept() > WINDOW {
             audit.violations.push(format!("it keeps {} datagrams at {now}", process.core.kept()));
         }
-        let is_start = !audit.has_joined && !process.is_answered;
+        let is_start = audit.joined_at.is_none_or(|at| at == now) && !process.is_answered;
         if audit.history_failed.len() > failures
             && is_start
             && plan.awake(process.started, now) < START_PATIENCE
