@@ -1,7 +1,8 @@
 //! The defects that were found between the parts, each as a plan of its own.
 
 use crate::plan::{
-    AckPlan, BEGIN, Begin, FeedFault, FeedPlan, MILLISECOND, Plan, ReaderFault, ReaderPlan, SECOND, Traffic,
+    AckPlan, BEGIN, Begin, FeedFault, FeedPlan, Gaps, MILLISECOND, Plan, ReaderFault, ReaderPlan, SECOND,
+    Traffic,
 };
 use crate::world::World;
 
@@ -118,4 +119,15 @@ fn a_subscriber_that_was_cut_off_while_it_joined_is_known_soon() {
     let cut_off = ReaderPlan { heals: true, faults: vec![statuses, cut], ..ReaderPlan::GOOD };
     let feed = FeedPlan { messages: 4_850, buffer: 1 << 20, ..FeedPlan::GOOD };
     check(feed, vec![cut_off, ReaderPlan::GOOD]);
+}
+
+/// What was delivered before a gap was repaired is sent again by a publisher that was restarted meanwhile.
+#[test]
+fn the_latest_values_come_once_across_a_restart_of_the_publisher() {
+    for at in [200, 500, 700] {
+        let faults = vec![FeedFault::Kill { at: BEGIN + at * MILLISECOND, down: SECOND, power: false }];
+        let feed = FeedPlan { faults, messages: 1_000, length: 300, buffer: 1 << 20, ..FeedPlan::GOOD };
+        let narrow = Some(100_000);
+        check(feed, vec![ReaderPlan { gaps: Gaps::Latest, loss: 0.2, narrow, ..ReaderPlan::GOOD }]);
+    }
 }

@@ -4,7 +4,7 @@ use mcast_stream_proto::publisher::Standing;
 
 use crate::audit::Audit;
 use crate::link::is_in;
-use crate::plan::{Begin, FeedFault, Gaps, ReaderFault, SECOND, Traffic};
+use crate::plan::{Begin, FeedFault, Gaps, ReaderFault, ReaderPlan, SECOND, Traffic};
 use crate::reader::Reader;
 use crate::world::World;
 
@@ -59,6 +59,8 @@ pub(crate) fn judge(world: &World<'_>, is_interrupted: &[bool]) -> Vec<String> {
     }
     for (index, reader) in world.readers.iter().enumerate() {
         judge_delay(world, index, &mut violations);
+        judge_paths(world, index, &mut violations);
+        judge_narrow(world, index, &mut violations);
         let seconds = (world.now.saturating_sub(reader.plan.joins)) / SECOND + 1;
         let most = reader.received + FEEDBACK_PER_SECOND * seconds;
         if reader.feedback > most {
@@ -78,8 +80,9 @@ fn judge_delay(world: &World<'_>, index: usize, violations: &mut Vec<String>) {
     let floods = |fault: &ReaderFault| matches!(fault, ReaderFault::Probes(..));
     let is_only_flooded = !plan.faults.is_empty() && plan.faults.iter().all(floods);
     // The publisher may slow down to find out whether its rate is the cause of losses, whoever has them.
-    let has_losses = world.plan.readers.iter().any(|reader| reader.loss > 0.0);
-    let is_slow = has_losses || plan.uses_history() || world.plan.feed.rate.is_some() || world.plan.feed.waits;
+    let has_losses = world.plan.readers.iter().any(|reader| reader.loss > 0.0 || is_narrow(reader));
+    let is_slow =
+        has_losses || plan.uses_history() || world.plan.feed.rate.is_some() || world.plan.feed.waits;
     if !is_only_flooded || is_slow || !world.plan.feed.faults.is_empty() || world.plan.feed.acks.is_some() {
         return;
     }
@@ -94,6 +97,59 @@ fn judge_delay(world: &World<'_>, index: usize, violations: &mut Vec<String>) {
             slowest / 1_000_000
         ));
     }
+}
+
+/// While one of several paths works, nothing is lost, whatever is done about gaps, and the other one is reported.
+fn judge_paths(world: &World<'_>, index: usize, violations: &mut Vec<String>) {
+    let (plan, reader) = (&world.plan.readers[index], &world.readers[index]);
+    let is_path = |fault: &ReaderFault| matches!(fault, ReaderFault::PathDown(..));
+    let is_good = plan.loss == 0.0 && plan.narrow.is_none() && plan.jitter < SECOND / 1_000;
+    if world.plan.feed.paths < 2
+        || !is_good
+        || !plan.faults.iter().all(is_path)
+        || !world.plan.feed.faults.is_empty()
+        || plan.begin != Begin::Live
+    {
+        return;
+    }
+    if !reader.audit.lost.is_empty() || reader.audit.unknown > 0 {
+        violations.push(format!("subscriber {index} lost {:?} although one path works", reader.audit.lost));
+    }
+    for fault in &plan.faults {
+        if let ReaderFault::PathDown(path, (from, to)) = *fault
+            && from > plan.joins + SECOND
+            && to - from > 2 * SECOND
+            && reader.exit.is_some_and(|exit| exit.at > to)
+            && !reader.audit.silent_paths.contains(&path)
+        {
+            violations.push(format!("subscriber {index} does not report that path {path} is silent"));
+        }
+    }
+}
+
+/// Repairs do not flood a narrow link.
+fn judge_narrow(world: &World<'_>, index: usize, violations: &mut Vec<String>) {
+    let (plan, feed) = (&world.plan.readers[index], &world.plan.feed);
+    let is_only_narrow = plan.loss + plan.loss_up == 0.0 && plan.faults.is_empty() && feed.faults.is_empty();
+    if plan.narrow.is_none() || !is_only_narrow || world.readers.len() > 1 {
+        return;
+    }
+    // Without flow control, repairs may take twice the bytes of the stream, and 512 KiB before the first reports.
+    let most = 3 * u64::from(feed.paths) * feed.messages * (feed.length as u64 + 80) + (512 << 10);
+    let offered = world.readers[index].link.offered;
+    if offered > most {
+        violations.push(format!("{offered} bytes were sent to subscriber {index}, at most {most} are due"));
+    }
+    // The publisher slows down to a subscriber that it waits for.
+    let audit = &world.readers[index].audit;
+    let is_waited_for = feed.waits && plan.gaps == Gaps::Reliable && feed.buffer >= 1 << 20;
+    if is_waited_for && plan.begin == Begin::Live && (!audit.lost.is_empty() || audit.ended.is_none()) {
+        violations.push(format!("behind a narrow link, subscriber {index} loses: {}", state(audit)));
+    }
+}
+
+fn is_narrow(plan: &ReaderPlan) -> bool {
+    plan.narrow.is_some()
 }
 
 fn is_clock_steady(world: &World<'_>) -> bool {
@@ -137,6 +193,9 @@ fn is_lossless(world: &World<'_>, index: usize) -> bool {
         world.readers[index].exit.is_none_or(|own| own.at > exit.at) && !is_reachable(world, index, exit.at)
     });
     plan.uses_history()
+        && world.plan.feed.retained.is_none()
+        // Repairs may fill a narrow link for longer than its patience.
+        && (!is_narrow(plan) || world.plan.feed.waits)
         && !is_left_behind
         && outages + outage_of_feed(world) < PATIENCE
         && !world.plan.feed.faults.iter().any(drops_keys)
@@ -157,7 +216,8 @@ fn judge_feed(world: &World<'_>, violations: &mut Vec<String>) {
         matches!(fault, FeedFault::Kill { .. } | FeedFault::Rotate { dropped_after: Some(_), .. })
     });
     // A rate below that of the input delays messages more and more.
-    let is_fast = plan.rate.is_none_or(|rate| rate > 2 * (plan.length as u64 + 30) * SECOND / plan.interval);
+    let is_fast = !world.plan.readers.iter().any(is_narrow)
+        && plan.rate.is_none_or(|rate| rate > 2 * (plan.length as u64 + 30) * SECOND / plan.interval);
     let (slowest, number) = feed.slowest;
     let (first_new, number_of_first) = feed.slowest_first;
     if is_free && is_fast && restarts && !is_slowed && first_new > RESTART_BOUND {
@@ -166,11 +226,10 @@ fn judge_feed(world: &World<'_>, violations: &mut Vec<String>) {
             first_new / 1_000_000
         ));
     }
-    let is_good = world
-        .plan
-        .readers
-        .iter()
-        .all(|reader| reader.faults.is_empty() && reader.loss + reader.loss_up == 0.0);
+    let is_good =
+        world.plan.readers.iter().all(|reader| {
+            reader.faults.is_empty() && reader.loss + reader.loss_up == 0.0 && !is_narrow(reader)
+        });
     let is_only_flooded = is_good && floods && !restarts && !is_slowed && plan.rate.is_none();
     if is_free && is_only_flooded && slowest > FLOOD_BOUND {
         violations.push(format!("message {number} is delayed by {} ms by strangers", slowest / 1_000_000));
@@ -204,8 +263,8 @@ fn judge_feed(world: &World<'_>, violations: &mut Vec<String>) {
             }
             _ => {}
         }
-        // A publisher does not wait for best-effort subscribers.
-        let is_waited_for = reader.plan.gaps != Gaps::BestEffort;
+        // A publisher does not wait for best-effort subscribers, and not for those that it cannot know.
+        let is_waited_for = reader.plan.gaps != Gaps::BestEffort && !plan.one_way;
         let is_reading = is_waited_for && ended_at > exit.at && reader.plan.joins + SECOND / 2 < exit.at;
         if is_reading
             && exit.at < exit.deadline
@@ -226,6 +285,9 @@ fn judge_feed(world: &World<'_>, violations: &mut Vec<String>) {
         {
             blame(format!("status 0, but {}", state(audit)));
         }
+    }
+    if plan.one_way && (exit.is_success && !exit.standings.is_empty()) {
+        violations.push(format!("nothing comes back, and the publisher knows {:?}", exit.standings));
     }
     judge_acknowledgements(world, violations);
 }
@@ -252,16 +314,21 @@ fn is_reachable(world: &World<'_>, index: usize, at: u64) -> bool {
             is_near(span) || length(span) > 4 * SECOND
         }
         ReaderFault::Kill { .. } | ReaderFault::Probes(..) => true,
+        ReaderFault::PathDown(..) => false,
     };
+    // Its echo may be lost while a narrow link is full.
+    let is_narrow = is_narrow(reader);
     // While strangers probe, one that joins waits longer for its echo; what they sent during a stall is handled after it.
     let stalls = |fault: &FeedFault| matches!(fault, FeedFault::Stall(_));
     let stall = if world.plan.feed.faults.iter().any(stalls) { 60 * SECOND } else { 0 };
     let is_crowded = |fault: &FeedFault| matches!(fault, FeedFault::Probes((from, to), _) if *from < at && at < to + 4 * SECOND + stall);
-    // Subscribers take a sealed stream whose time of day is wrong for a replay.
-    let is_stale = world.plan.feed.sealed && !is_clock_steady(world);
+    // Subscribers take a protected stream whose time of day is wrong for a replay.
+    let is_protected = world.plan.feed.sealed || world.plan.feed.signed;
+    let is_stale = is_protected && !is_clock_steady(world);
     !reader.faults.iter().any(is_lasting)
         && !world.plan.feed.faults.iter().any(is_crowded)
         && !is_stale
+        && !is_narrow
         && reader.loss_up < 0.2
 }
 

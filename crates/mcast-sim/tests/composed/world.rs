@@ -44,7 +44,7 @@ enum Event {
     ReaderStarts(usize),
     ReaderDies(usize, u64),
     ToFeed(SocketAddr, Vec<u8>),
-    ToReader(usize, SocketAddr, Vec<u8>),
+    ToReader(usize, SocketAddr, u8, Vec<u8>),
     Announcement(usize),
     /// A search for history servers arrives at this subscriber, or at the server.
     Search(Option<usize>),
@@ -80,6 +80,15 @@ fn secret(epoch: u8) -> std::sync::Arc<GroupSecret> {
     GroupSecret::new(&[epoch; 32], Algorithm::Aes128Gcm)
 }
 
+/// Returns an altered copy of a datagram that arrives at this time, and how much earlier the copy does.
+fn altered(bytes: &[u8], at: u64) -> (u64, Vec<u8>) {
+    let mut copy = bytes.to_vec();
+    if let Some(last) = copy.last_mut() {
+        *last ^= 1;
+    }
+    (if at.is_multiple_of(2) { 1_000 } else { 0 }, copy)
+}
+
 impl<'p> World<'p> {
     /// Simulates a plan; returns what did not hold.
     pub(crate) fn run(plan: &'p Plan) -> Vec<String> {
@@ -104,7 +113,7 @@ impl<'p> World<'p> {
             false => Keys::none(),
         };
         let reader = |(index, reader): (usize, &crate::plan::ReaderPlan)| {
-            Reader::new(reader.clone(), index, plan.feed.length, plan.seed ^ (index as u64 + 1) << 40)
+            Reader::new(reader.clone(), index, &plan.feed, plan.seed ^ (index as u64 + 1) << 40)
         };
         let readers: Vec<_> = plan.readers.iter().enumerate().map(reader).collect();
         Self {
@@ -142,6 +151,7 @@ impl<'p> World<'p> {
                     self.queue.push(span.0, Event::Probe(None, span, interval));
                 }
                 FeedFault::Stall((_, to)) => self.queue.push(to, Event::FeedResumes),
+                FeedFault::Forge(_) => {}
             }
         }
         for (index, plan) in self.plan.readers.iter().enumerate() {
@@ -153,7 +163,7 @@ impl<'p> World<'p> {
                         self.queue.push(span.0, Event::Probe(Some(index), span, interval));
                     }
                     ReaderFault::Stall((_, to)) => self.queue.push(to, Event::ReaderResumes(index)),
-                    ReaderFault::Cut(_) | ReaderFault::Without(..) => {}
+                    ReaderFault::Cut(_) | ReaderFault::Without(..) | ReaderFault::PathDown(..) => {}
                 }
             }
         }
@@ -167,7 +177,10 @@ impl<'p> World<'p> {
     /// When the last fault ends.
     pub(crate) fn last_fault(&self) -> u64 {
         let of_feed = self.plan.feed.faults.iter().map(|fault| match *fault {
-            FeedFault::Stall(span) | FeedFault::DiskFull(span) | FeedFault::Probes(span, _) => span.1,
+            FeedFault::Stall(span)
+            | FeedFault::DiskFull(span)
+            | FeedFault::Probes(span, _)
+            | FeedFault::Forge(span) => span.1,
             FeedFault::Kill { at, down, .. } => at + down,
             FeedFault::ClockJump { at, .. } => at,
             FeedFault::Rotate { at, dropped_after } => at + dropped_after.unwrap_or(0) + SECOND,
@@ -176,6 +189,7 @@ impl<'p> World<'p> {
             reader.faults.iter().map(|fault| match *fault {
                 ReaderFault::Cut(span)
                 | ReaderFault::Without(_, span)
+                | ReaderFault::PathDown(_, span)
                 | ReaderFault::Stall(span)
                 | ReaderFault::Probes(span, _) => span.1,
                 ReaderFault::Kill { at, down } => at + down,
@@ -187,6 +201,11 @@ impl<'p> World<'p> {
     fn feed_is_stalled(&self) -> bool {
         let is_stall = |fault: &FeedFault| matches!(fault, FeedFault::Stall(span) if is_in(*span, self.now));
         self.plan.feed.faults.iter().any(is_stall)
+    }
+
+    fn is_forged(&self) -> bool {
+        let forges = |fault: &FeedFault| matches!(fault, FeedFault::Forge(span) if is_in(*span, self.now));
+        self.plan.feed.faults.iter().any(forges)
     }
 
     fn reader_is_stalled(&self, index: usize) -> bool {
@@ -240,10 +259,9 @@ impl<'p> World<'p> {
                 self.run_reader(index);
             }
             Event::ReaderStarts(index) => {
-                let is_named = self.plan.feed.acks.is_some_and(|acks| index < acks.named);
                 let reader = &mut self.readers[index];
                 if reader.exit.is_none() && reader.process.is_none() {
-                    reader.start(self.now, self.feed.wall, is_named, &self.feed.keys);
+                    reader.start(self.now, &self.feed);
                     self.run_reader(index);
                 }
             }
@@ -261,8 +279,8 @@ impl<'p> World<'p> {
                     self.run_feed();
                 }
             }
-            Event::ToReader(index, from, bytes) => {
-                self.readers[index].receive(from, bytes);
+            Event::ToReader(index, from, path, bytes) => {
+                self.readers[index].receive(from, path, bytes);
                 self.run_reader(index);
             }
             Event::Announcement(index) => {
@@ -329,14 +347,20 @@ impl<'p> World<'p> {
         let sent = self.feed.run(self.now);
         for (to, bytes) in sent {
             let traffic = traffic_of(&bytes).unwrap_or(Traffic::Data);
+            let is_forged = self.is_forged() && traffic == Traffic::Data;
             for index in 0..self.readers.len() {
-                let is_for = match to {
-                    Destination::Everyone => true,
-                    Destination::One(address) => self.readers[index].address == address,
+                let reader = &mut self.readers[index];
+                let (is_for, path) = match to {
+                    Destination::Group(path) => (!reader.link.is_path_down(self.now, path), path),
+                    Destination::One(address) => (reader.address == address, 0),
                 };
-                if is_for && self.readers[index].process.is_some() {
-                    for at in self.readers[index].link.send(self.now, traffic, false) {
-                        self.queue.push(at, Event::ToReader(index, FEED, bytes.clone()));
+                if is_for && reader.process.is_some() {
+                    for at in reader.link.deliver(self.now, traffic, bytes.len()) {
+                        if is_forged {
+                            let (earlier, altered) = altered(&bytes, at);
+                            self.queue.push(at - earlier, Event::ToReader(index, FEED, path, altered));
+                        }
+                        self.queue.push(at, Event::ToReader(index, FEED, path, bytes.clone()));
                     }
                 }
             }
@@ -419,8 +443,8 @@ impl<'p> World<'p> {
             if to == FEED {
                 self.queue.push(at, Event::ToFeed(from, bytes.clone()));
             } else if let Some(other) = self.readers.iter().position(|reader| reader.address == to) {
-                for at in self.readers[other].link.send(at, traffic, false) {
-                    self.queue.push(at, Event::ToReader(other, from, bytes.clone()));
+                for at in self.readers[other].link.deliver(at, traffic, bytes.len()) {
+                    self.queue.push(at, Event::ToReader(other, from, 0, bytes.clone()));
                 }
             }
         }
@@ -484,7 +508,7 @@ impl<'p> World<'p> {
         let from = SocketAddr::from(([10, 9, (number >> 8) as u8, number as u8], 5_000));
         match target {
             None => self.queue.push(self.now, Event::ToFeed(from, bytes)),
-            Some(index) => self.queue.push(self.now, Event::ToReader(index, from, bytes)),
+            Some(index) => self.queue.push(self.now, Event::ToReader(index, from, 0, bytes)),
         }
         if self.now + interval < span.1 {
             self.queue.push(self.now + interval, Event::Probe(target, span, interval));
