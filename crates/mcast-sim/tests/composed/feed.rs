@@ -337,11 +337,15 @@ impl Feed {
         self.take_feedback(now);
         self.accept(now);
         self.publish(now);
-        let events = |process: &mut Process| while process.machine.poll_event().is_some_and(ignore) {};
         if let Some(process) = &mut self.process {
             process.machine.set_unix_offset(u64::try_from(1_700_000_000 * SECOND as i64 + self.wall).ok());
             process.send(now, &mut sent);
-            events(process);
+            while let Some(event) = process.machine.poll_event() {
+                // A subscriber that is restarted is not another one.
+                if matches!(event, PublisherEvent::NameShared { .. }) {
+                    self.violations.push(format!("{event:?}, but no two subscribers share a name"));
+                }
+            }
         }
         self.note_sent(now);
         self.record_confirmed(now);
@@ -586,10 +590,6 @@ impl Feed {
             }
         }
     }
-}
-
-fn ignore(_: PublisherEvent) -> bool {
-    true
 }
 
 impl Process {
