@@ -30,6 +30,8 @@ pub(crate) struct Audit {
     is_pruned: bool,
     /// The number of the next message.
     pub(crate) cursor: Option<u64>,
+    /// The first number that none of its processes has accounted for.
+    pub(crate) most: u64,
     /// The first number that was accounted for.
     pub(crate) first: Option<u64>,
     pub(crate) delivered: u64,
@@ -57,6 +59,7 @@ impl Audit {
             is_latest: plan.gaps == Gaps::Latest,
             is_pruned: feed.retained.is_some(),
             cursor: None,
+            most: 0,
             first: None,
             delivered: 0,
             joined_at: None,
@@ -155,7 +158,7 @@ impl Audit {
             None => self.check_start(first),
         }
         self.first.get_or_insert(first);
-        self.cursor = Some(end);
+        (self.cursor, self.most) = (Some(end), self.most.max(end));
     }
 
     /// Whether it has reported that its start could not be honoured.

@@ -131,3 +131,67 @@ fn the_latest_values_come_once_across_a_restart_of_the_publisher() {
         check(feed, vec![ReaderPlan { gaps: Gaps::Latest, loss: 0.2, narrow, ..ReaderPlan::GOOD }]);
     }
 }
+
+/// Each of these needs a rule that no other plan needs.
+#[test]
+fn a_start_is_found_soon_after_announcements_pass_again() {
+    for lost in [100, 200, 300, 400, 500, 600] {
+        let joins = BEGIN + 2 * SECOND + lost * MILLISECOND;
+        let faults = vec![ReaderFault::Without(Traffic::Announcements, (joins, joins + lost * MILLISECOND))];
+        // The heartbeats of a sealed stream do not show the server.
+        let feed = FeedPlan { sealed: true, ..FeedPlan::GOOD };
+        check(feed, vec![ReaderPlan { joins, begin: Begin::Oldest, faults, ..ReaderPlan::GOOD }]);
+    }
+}
+
+#[test]
+fn a_number_that_is_retained_needs_no_server() {
+    let joins = BEGIN + SECOND;
+    let without = |traffic| ReaderFault::Without(traffic, (joins, joins + 3 * SECOND));
+    let faults = vec![without(Traffic::Announcements), without(Traffic::Tcp)];
+    let feed = FeedPlan { buffer: 1 << 20, messages: 3_000, ..FeedPlan::GOOD };
+    check(feed, vec![ReaderPlan { joins, begin: Begin::Number(100), faults, ..ReaderPlan::GOOD }]);
+}
+
+#[test]
+fn a_long_history_behind_a_slow_link_is_read_to_its_end() {
+    let feed = FeedPlan { messages: 12_000, length: 300, interval: MILLISECOND / 4, ..FeedPlan::GOOD };
+    let joins = feed.ends() - 100 * MILLISECOND;
+    let slow = ReaderPlan { joins, begin: Begin::Oldest, narrow: Some(200_000), ..ReaderPlan::GOOD };
+    check(feed.clone(), vec![slow.clone()]);
+    // It is still reading when the publisher ends.
+    check(FeedPlan { linger: 8 * SECOND, ..feed }, vec![slow]);
+}
+
+#[test]
+fn a_start_that_gives_up_is_known_to_the_publisher() {
+    let joins = BEGIN + 3 * SECOND;
+    let faults = vec![ReaderFault::Without(Traffic::Tcp, (joins, joins + 40 * SECOND))];
+    check(FeedPlan::GOOD, vec![ReaderPlan { joins, begin: Begin::Oldest, faults, ..ReaderPlan::GOOD }]);
+}
+
+#[test]
+fn a_subscriber_that_joins_at_the_end_is_expected() {
+    for before in [2, 4, 8, 12] {
+        let joins = FeedPlan::GOOD.ends() - before * MILLISECOND;
+        let delay = 5 * MILLISECOND;
+        check(FeedPlan::GOOD, vec![ReaderPlan { joins, begin: Begin::Oldest, delay, ..ReaderPlan::GOOD }]);
+    }
+}
+
+#[test]
+fn the_stall_of_a_publisher_at_its_end_does_not_shorten_linger() {
+    let ends = FeedPlan::GOOD.ends();
+    let stall = FeedFault::Stall((ends + 20 * MILLISECOND, ends + 6 * SECOND));
+    let feed = FeedPlan { linger: 4 * SECOND, faults: vec![stall], buffer: 1 << 20, ..FeedPlan::GOOD };
+    let cut = vec![ReaderFault::Cut((ends - SECOND, ends + 10 * MILLISECOND))];
+    check(feed, vec![ReaderPlan { heals: true, loss: 0.3, faults: cut, ..ReaderPlan::GOOD }]);
+}
+
+#[test]
+fn a_publisher_that_is_restarted_before_its_end_waits_for_its_subscribers() {
+    let at = FeedPlan::GOOD.ends() - 20 * MILLISECOND;
+    let faults = vec![FeedFault::Kill { at, down: 50 * MILLISECOND, power: false }];
+    let feed = FeedPlan { faults, buffer: 1 << 20, ..FeedPlan::GOOD };
+    check(feed, vec![ReaderPlan { heals: true, loss: 0.2, delay: 5 * MILLISECOND, ..ReaderPlan::GOOD }]);
+}

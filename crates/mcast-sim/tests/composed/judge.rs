@@ -61,6 +61,7 @@ pub(crate) fn judge(world: &World<'_>, is_interrupted: &[bool]) -> Vec<String> {
         judge_delay(world, index, &mut violations);
         judge_paths(world, index, &mut violations);
         judge_narrow(world, index, &mut violations);
+        judge_start(world, index, &mut violations);
         let seconds = (world.now.saturating_sub(reader.plan.joins)) / SECOND + 1;
         let most = reader.received + FEEDBACK_PER_SECOND * seconds;
         if reader.feedback > most {
@@ -103,7 +104,9 @@ fn judge_delay(world: &World<'_>, index: usize, violations: &mut Vec<String>) {
 fn judge_paths(world: &World<'_>, index: usize, violations: &mut Vec<String>) {
     let (plan, reader) = (&world.plan.readers[index], &world.readers[index]);
     let is_path = |fault: &ReaderFault| matches!(fault, ReaderFault::PathDown(..));
-    let is_good = plan.loss == 0.0 && plan.narrow.is_none() && plan.jitter < SECOND / 1_000;
+    // What overtakes the first heartbeat is repaired.
+    let is_repaired = plan.gaps == Gaps::Reliable && !world.plan.feed.one_way;
+    let is_good = plan.loss == 0.0 && plan.narrow.is_none() && (plan.jitter == 0 || is_repaired);
     if world.plan.feed.paths < 2
         || !is_good
         || !plan.faults.iter().all(is_path)
@@ -147,6 +150,49 @@ fn judge_narrow(world: &World<'_>, index: usize, violations: &mut Vec<String>) {
         violations.push(format!("behind a narrow link, subscriber {index} loses: {}", state(audit)));
     }
 }
+
+/// A start is found soon: a number that the publisher retains needs no server, and searches are repeated until one answers.
+fn judge_start(world: &World<'_>, index: usize, violations: &mut Vec<String>) {
+    let (plan, reader, feed) = (&world.plan.readers[index], &world.readers[index], &world.plan.feed);
+    let is_undisturbed = feed.faults.is_empty()
+        && feed.acks.is_none()
+        && feed.rate.is_none()
+        && world.readers.len() == 1
+        && plan.narrow.is_none()
+        && plan.loss + plan.loss_up + plan.loss_of_announcements == 0.0;
+    let is_retained = feed.buffer >= 1 << 20 && feed.messages * (feed.length as u64 + 80) < 700_000;
+    let number = match plan.begin {
+        Begin::Number(number) | Begin::Resume(number) => Some(number),
+        _ => None,
+    };
+    let mut ready = plan.joins;
+    for fault in &plan.faults {
+        match *fault {
+            ReaderFault::Without(Traffic::Announcements, (_, to)) => ready = ready.max(to),
+            ReaderFault::Without(Traffic::Tcp, _) if is_retained && number.is_some() => {}
+            _ => return,
+        }
+    }
+    if is_retained && number.is_some() {
+        ready = plan.joins;
+    }
+    let is_published = match (number, plan.begin) {
+        (Some(number), _) => world.feed.accepted_at.get(number as usize).is_some_and(|at| *at < plan.joins),
+        (None, Begin::Oldest) => true,
+        _ => return,
+    };
+    let Some((_, first)) = reader.audit.delivered_at.first().filter(|_| is_undisturbed && is_published)
+    else {
+        return;
+    };
+    if *first > ready + START_BOUND {
+        let late = (first - ready) / 1_000_000;
+        violations.push(format!("subscriber {index} starts {:?} {late} ms late", plan.begin));
+    }
+}
+
+/// Within this time, a search is repeated several times.
+const START_BOUND: u64 = 600_000_000;
 
 fn is_narrow(plan: &ReaderPlan) -> bool {
     plan.narrow.is_some()
@@ -266,15 +312,24 @@ fn judge_feed(world: &World<'_>, violations: &mut Vec<String>) {
         // A publisher does not wait for best-effort subscribers, and not for those that it cannot know.
         let is_waited_for = reader.plan.gaps != Gaps::BestEffort && !plan.one_way;
         let is_reading = is_waited_for && ended_at > exit.at && reader.plan.joins + SECOND / 2 < exit.at;
+        // Of one that reads a history, nothing else is known.
+        if is_known
+            && ended_at > exit.at
+            && is_reachable(world, index, exit.at)
+            && world.reading_at_exit.get(index) == Some(&true)
+            && reader.plan.joins + SECOND < exit.at
+            && !restarts
+            && standing.is_some_and(|standing| standing != Standing::Unread)
+        {
+            blame(format!("it reads a history at the end, and is taken for {standing:?}"));
+        }
+        let deadline = exit.deadline.max(due_at(world));
         if is_reading
-            && exit.at < exit.deadline
+            && exit.at + SECOND / 2 < deadline
             && is_reachable(world, index, exit.at)
             && !is_whole_by_then(world, index)
         {
-            blame(format!(
-                "it is abandoned {} s before --linger is over",
-                (exit.deadline - exit.at) / SECOND
-            ));
+            blame(format!("it is abandoned {} s before --linger is over", (deadline - exit.at) / SECOND));
         }
         if exit.is_success
             && exit.acknowledged.is_none()
@@ -290,6 +345,17 @@ fn judge_feed(world: &World<'_>, violations: &mut Vec<String>) {
         violations.push(format!("nothing comes back, and the publisher knows {:?}", exit.standings));
     }
     judge_acknowledgements(world, violations);
+}
+
+/// When a publisher that waits for somebody ends: its stalls do not count.
+fn due_at(world: &World<'_>) -> u64 {
+    let plan = &world.plan.feed;
+    let last = world.feed.accepted_at.last().copied().unwrap_or(0);
+    let stall = |fault: &FeedFault| match *fault {
+        FeedFault::Stall((from, to)) if to > last => to - from.max(last),
+        _ => 0,
+    };
+    last + plan.linger + plan.faults.iter().map(stall).max().unwrap_or(0)
 }
 
 fn state(audit: &Audit) -> String {
@@ -309,15 +375,19 @@ fn is_whole_by_then(world: &World<'_>, index: usize) -> bool {
 fn is_reachable(world: &World<'_>, index: usize, at: u64) -> bool {
     let reader = &world.plan.readers[index];
     let is_near = |(from, to): (u64, u64)| from < at && at < to + 2 * SECOND;
+    // One that is cut off while it joins is unknown until one of its probes is answered, which follow more and more slowly.
+    let is_joining = |(from, to): (u64, u64)| {
+        from < reader.joins + SECOND && at < to + 4 * to.saturating_sub(reader.joins).min(10 * SECOND)
+    };
     let is_lasting = |fault: &ReaderFault| match *fault {
         ReaderFault::Cut(span) | ReaderFault::Stall(span) | ReaderFault::Without(_, span) => {
-            is_near(span) || length(span) > 4 * SECOND
+            is_near(span) || length(span) > 4 * SECOND || reader.loss >= 0.2 && is_joining(span)
         }
         ReaderFault::Kill { .. } | ReaderFault::Probes(..) => true,
         ReaderFault::PathDown(..) => false,
     };
-    // Its echo may be lost while a narrow link is full.
-    let is_narrow = is_narrow(reader);
+    // Its echo may be lost while a narrow link is full of data.
+    let is_narrow = is_narrow(reader) && reader.joins < world.plan.feed.ends();
     // While strangers probe, one that joins waits longer for its echo; what they sent during a stall is handled after it.
     let stalls = |fault: &FeedFault| matches!(fault, FeedFault::Stall(_));
     let stall = if world.plan.feed.faults.iter().any(stalls) { 60 * SECOND } else { 0 };

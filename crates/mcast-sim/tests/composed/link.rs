@@ -108,10 +108,17 @@ impl Link {
     }
 
     /// Returns when bytes of a TCP connection arrive: retransmissions back off while nothing passes.
-    pub(crate) fn send_by_tcp(&mut self, now: u64) -> u64 {
+    pub(crate) fn send_by_tcp(&mut self, now: u64, length: usize) -> u64 {
+        let queued = match self.plan.narrow {
+            Some(rate) => {
+                self.idle_at = self.idle_at.max(now) + length as u64 * SECOND / rate;
+                self.idle_at - now
+            }
+            None => 0,
+        };
         let passes = self.passes_at(now, Traffic::Tcp);
         let wait = if passes > now { self.dice.below(passes - now + 1) } else { 0 };
-        passes + wait + self.plan.delay
+        passes + wait + queued + self.plan.delay
     }
 }
 

@@ -46,6 +46,16 @@ pub(crate) enum Report {
     Failed(u64),
 }
 
+impl Report {
+    /// Returns how many bytes it takes on the way.
+    pub(crate) const fn length(&self) -> usize {
+        match self {
+            Self::Frame(_, frame) => frame.len(),
+            Self::Failed(_) => 0,
+        }
+    }
+}
+
 /// How a subscriber ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReaderExit {
@@ -202,6 +212,12 @@ impl Reader {
         });
     }
 
+    /// Whether its application is given messages of a history.
+    pub(crate) fn is_reading(&self) -> bool {
+        let history = self.process.as_ref().and_then(|process| process.history.as_ref());
+        history.is_some_and(|history| !history.is_idle())
+    }
+
     /// Ends the process without a word.
     pub(crate) fn kill(&mut self) {
         if let Some(process) = self.process.take() {
@@ -276,6 +292,19 @@ impl Reader {
                 "its counters show {} lost and {} unknown, its events {lost} and {}",
                 statistics.lost_messages, statistics.unknown_losses, self.audit.unknown
             ));
+        }
+        if self.lives == 1 && statistics.messages != self.audit.delivered {
+            let (counted, delivered) = (statistics.messages, self.audit.delivered);
+            self.audit.violations.push(format!("it counts {counted} messages, {delivered} were delivered"));
+        }
+        let audit = &mut self.audit;
+        if self.lives == 1
+            && self.plan.begin != Begin::Live
+            && !process.is_answered
+            && audit.unknown > 0
+            && audit.history_failed.is_empty()
+        {
+            audit.violations.push("no server answered its start, which is not reported".to_owned());
         }
         let is_success = statistics.lost_messages == 0 && statistics.unknown_losses == 0;
         self.former.push(process.core.id());

@@ -68,6 +68,8 @@ pub(crate) struct World<'p> {
     strangers: u32,
     /// How often in succession each process was due at once again: the publisher, and the subscribers.
     spins: Vec<u32>,
+    /// Which subscribers were reading a history when the publisher ended.
+    pub(crate) reading_at_exit: Vec<bool>,
     pub(crate) violations: Vec<String>,
 }
 
@@ -127,6 +129,7 @@ impl<'p> World<'p> {
             spins: vec![0; readers.len() + 1],
             readers,
             strangers: 0,
+            reading_at_exit: Vec::new(),
             violations: Vec::new(),
         }
     }
@@ -327,7 +330,7 @@ impl<'p> World<'p> {
             if let Some(process) = &self.readers[index].process
                 && let Client::Asking { id, .. } = process.client
             {
-                let at = self.tcp_at[index].max(self.readers[index].link.send_by_tcp(self.now));
+                let at = self.tcp_at[index].max(self.readers[index].link.send_by_tcp(self.now, 0));
                 self.queue.push(at, Event::Answer(index, life, Report::Failed(id)));
             }
             if let Some(process) = &mut self.readers[index].process {
@@ -345,6 +348,10 @@ impl<'p> World<'p> {
         let had_process = process.started;
         self.announce();
         let sent = self.feed.run(self.now);
+        self.check_settled();
+        if self.feed.process.is_none() && self.feed.exit.is_some() {
+            self.reading_at_exit = self.readers.iter().map(Reader::is_reading).collect();
+        }
         for (to, bytes) in sent {
             let traffic = traffic_of(&bytes).unwrap_or(Traffic::Data);
             let is_forged = self.is_forged() && traffic == Traffic::Data;
@@ -391,6 +398,24 @@ impl<'p> World<'p> {
         }
     }
 
+    /// What is settled was acknowledged by each of the named subscribers.
+    fn check_settled(&mut self) {
+        let (Some(acks), Some(process)) = (self.plan.feed.acks, &self.feed.process) else { return };
+        // What is known of acknowledgements is not synced.
+        let restarts = |fault: &FeedFault| matches!(fault, FeedFault::Kill { .. } | FeedFault::Rotate { .. });
+        if self.plan.feed.faults.iter().any(restarts) || !self.violations.is_empty() {
+            return;
+        }
+        let Some(progress) = process.machine.ack_progress().filter(|_| acks.blocks) else { return };
+        for (index, reader) in self.readers.iter().take(acks.named).enumerate() {
+            let has = if acks.processed { reader.processed } else { reader.audit.most };
+            if progress.settled.0 > has && progress.unacknowledged == 0 {
+                let (settled, now) = (progress.settled, self.now);
+                self.violations.push(format!("{settled} are settled at {now}, subscriber {index} has {has}"));
+            }
+        }
+    }
+
     fn wake_feed(&mut self, at: u64) {
         if at < self.feed_wakes_at {
             self.feed_wakes_at = at;
@@ -421,7 +446,7 @@ impl<'p> World<'p> {
                 Outgoing::Search => self.pass_search(index),
                 Outgoing::Request(query) => {
                     let life = self.readers[index].lives;
-                    let at = self.readers[index].link.send_by_tcp(self.now);
+                    let at = self.readers[index].link.send_by_tcp(self.now, 0);
                     self.queue.push(at, Event::Request(index, life, query));
                 }
             }
@@ -481,7 +506,8 @@ impl<'p> World<'p> {
             false => vec![failed],
         };
         for report in reports {
-            let at = self.readers[index].link.send_by_tcp(self.now).max(self.tcp_at[index]);
+            let length = report.length();
+            let at = self.readers[index].link.send_by_tcp(self.now, length).max(self.tcp_at[index]);
             self.tcp_at[index] = at;
             self.queue.push(at, Event::Answer(index, life, report));
         }
