@@ -234,9 +234,10 @@ fn is_lossless(world: &World<'_>, index: usize) -> bool {
     let outages: u64 = plan.faults.iter().map(outage).sum();
     let drops_keys = |fault: &FeedFault| matches!(fault, FeedFault::Rotate { dropped_after: Some(_), .. });
     // What was published before it joined, and no log has, is not promised to a subscriber of the live stream.
-    // A publisher does not wait for a subscriber that has been silent for too long.
+    // A publisher does not wait for a subscriber that has been silent for too long, and for none for longer than `--linger`.
     let is_left_behind = world.feed.exit.as_ref().is_some_and(|exit| {
-        world.readers[index].exit.is_none_or(|own| own.at > exit.at) && !is_reachable(world, index, exit.at)
+        let is_given_up = exit.at >= exit.deadline || !is_reachable(world, index, exit.at);
+        is_given_up && world.readers[index].exit.is_none_or(|own| own.at > exit.at)
     });
     plan.uses_history()
         && world.plan.feed.retained.is_none()

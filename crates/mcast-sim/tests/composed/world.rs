@@ -217,6 +217,14 @@ impl<'p> World<'p> {
         self.plan.readers[index].faults.iter().any(is_stall)
     }
 
+    fn stalled_until(&self, index: usize) -> u64 {
+        let end = |fault: &ReaderFault| match *fault {
+            ReaderFault::Stall(span) if is_in(span, self.now) => Some(span.1),
+            _ => None,
+        };
+        self.plan.readers[index].faults.iter().filter_map(end).max().unwrap_or(self.now)
+    }
+
     fn happen(&mut self, event: Event) {
         match event {
             // It was scheduled for an earlier time since.
@@ -285,6 +293,10 @@ impl<'p> World<'p> {
             Event::ToReader(index, from, path, bytes) => {
                 self.readers[index].receive(from, path, bytes);
                 self.run_reader(index);
+            }
+            // They wait in its socket.
+            Event::Announcement(index) | Event::Search(Some(index)) if self.reader_is_stalled(index) => {
+                self.queue.push(self.stalled_until(index), event);
             }
             Event::Announcement(index) => {
                 self.readers[index].hear_announcement(self.now);
