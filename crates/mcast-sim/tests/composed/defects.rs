@@ -132,7 +132,6 @@ fn the_latest_values_come_once_across_a_restart_of_the_publisher() {
     }
 }
 
-/// Each of these needs a rule that no other plan needs.
 #[test]
 fn a_start_is_found_soon_after_announcements_pass_again() {
     for lost in [100, 200, 300, 400, 500, 600] {
@@ -155,7 +154,8 @@ fn a_number_that_is_retained_needs_no_server() {
 
 #[test]
 fn a_long_history_behind_a_slow_link_is_read_to_its_end() {
-    let feed = FeedPlan { messages: 12_000, length: 300, interval: MILLISECOND / 4, ..FeedPlan::GOOD };
+    let feed =
+        FeedPlan { messages: 12_000, length: 300, interval: MILLISECOND / 4, waits: true, ..FeedPlan::GOOD };
     let joins = feed.ends() - 100 * MILLISECOND;
     let slow = ReaderPlan { joins, begin: Begin::Oldest, narrow: Some(200_000), ..ReaderPlan::GOOD };
     check(feed.clone(), vec![slow.clone()]);
@@ -194,4 +194,14 @@ fn a_publisher_that_is_restarted_before_its_end_waits_for_its_subscribers() {
     let faults = vec![FeedFault::Kill { at, down: 50 * MILLISECOND, power: false }];
     let feed = FeedPlan { faults, buffer: 1 << 20, ..FeedPlan::GOOD };
     check(feed, vec![ReaderPlan { heals: true, loss: 0.2, delay: 5 * MILLISECOND, ..ReaderPlan::GOOD }]);
+}
+
+#[test]
+fn a_history_is_read_on_after_its_server_was_restarted() {
+    let faults =
+        vec![FeedFault::Kill { at: BEGIN + 4_500 * MILLISECOND, down: 50 * MILLISECOND, power: false }];
+    let feed = FeedPlan { messages: 6_000, waits: true, faults, ..FeedPlan::GOOD };
+    let joins = BEGIN + 4 * SECOND;
+    let slow = ReaderPlan { joins, begin: Begin::Oldest, narrow: Some(150_000), ..ReaderPlan::GOOD };
+    check(feed, vec![slow]);
 }
