@@ -63,8 +63,9 @@ pub(crate) fn judge(world: &World<'_>, is_interrupted: &[bool]) -> Vec<String> {
         judge_narrow(world, index, &mut violations);
         judge_start(world, index, &mut violations);
         let seconds = (world.now.saturating_sub(reader.plan.joins)) / SECOND + 1;
-        // What is lost in the queue of a narrow link is requested again.
-        let extra = if is_narrow(&reader.plan) { FEEDBACK_PER_SECOND } else { 0 };
+        // What is lost in the queue of a narrow link is requested again, and what is processed is acknowledged.
+        let has_more = is_narrow(&reader.plan) || world.plan.feed.acks.is_some();
+        let extra = if has_more { FEEDBACK_PER_SECOND } else { 0 };
         let most = reader.received + (FEEDBACK_PER_SECOND + extra) * seconds;
         if reader.feedback > most {
             violations.push(format!(

@@ -248,7 +248,7 @@ mod tests {
         peer.note_probe(again);
         assert_eq!(peer.probe_at(), again + PROBE_AGAIN);
         assert!(peer.note_heard(again + Nanos::from_millis(5), from));
-        assert_eq!(peer.probe_at(), again + PROBE_AGAIN, "it was heard all the time");
+        assert_eq!(peer.probe_at(), again + PROBE_AGAIN, "nothing was missing in between");
     }
 
     #[test]
