@@ -83,7 +83,7 @@ fn judge_delay(world: &World<'_>, index: usize, violations: &mut Vec<String>) {
     let (plan, reader) = (&world.plan.readers[index], &world.readers[index]);
     let floods = |fault: &ReaderFault| matches!(fault, ReaderFault::Probes(..));
     let is_only_flooded = !plan.faults.is_empty() && plan.faults.iter().all(floods);
-    // The publisher may slow down to find out whether its rate is the cause of losses, whoever has them.
+    // The publisher may slow down to find out whether its rate is the cause of the losses of any subscriber.
     let has_losses = world.plan.readers.iter().any(|reader| reader.loss > 0.0 || is_narrow(reader));
     let is_slow =
         has_losses || plan.uses_history() || world.plan.feed.rate.is_some() || world.plan.feed.waits;

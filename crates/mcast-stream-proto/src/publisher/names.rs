@@ -89,7 +89,7 @@ mod tests {
         for id in [one, two, one] {
             assert_eq!(names.note(name("db"), id, &members), None);
         }
-        // A third one is no reason to report the first again.
+        // The first is not reported again because of a third one.
         let three = join(&mut members, 3);
         for id in [three, one, two, three, one] {
             assert_eq!(names.note(name("db"), id, &members), None);
