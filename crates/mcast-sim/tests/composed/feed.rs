@@ -172,7 +172,6 @@ impl Feed {
             retention: Retention { bytes: self.plan.retained, age: None },
             keys: self.keys.clone(),
             seed: Some(self.seed ^ u64::from(self.lives)),
-            ..LogOptions::default()
         };
         let proposed = Incarnation(100 + self.lives);
         let files = self.disk.files();
