@@ -20,6 +20,8 @@
 //! | `naks_total`, `naks_refused_total`, `unrecoverable_total` | NAKs received, NAKs not answered, and datagrams requested after they had left the retransmission buffer |
 //! | `statuses_total`, `heartbeats_total` | statuses received and heartbeats sent |
 //! | `foreign_total`, `refused_total` | datagrams received that do not belong to this stream, or that were refused |
+//! | `echoes_refused_total`, `not_sent_total` | echoes to unproven addresses that their limit refused, and datagrams to single addresses that a socket did not accept, because it was full |
+//! | `internal_errors_total` | how often the publisher was in a state that cannot happen: report such a defect |
 //! | `receivers`, `round_trip_seconds` | subscribers known, the group round-trip time |
 //! | `rate_bytes_per_second`, `queueing_seconds` | the present rate, if it is limited, and the queueing delay on the path that limits an [automatic](crate::PublisherBuilder::auto_rate) one |
 //! | `settled_total`, `unacknowledged_total`, `quorum_lost` | with [`acknowledge`](crate::PublisherBuilder::acknowledge): messages acknowledged as required or given up, messages given up, and 1 if messages cannot be acknowledged at present |
@@ -35,6 +37,7 @@
 //! | `naks_total`, `statuses_total` | NAKs and statuses sent |
 //! | `repaired_locally_total`, `naks_to_repairers_total` | repairs received from other subscribers, and NAKs sent to them |
 //! | `local_naks_total`, `local_repairs_total`, `local_repair_bytes_total`, `local_refused_total` | with [`repair_for_others`](crate::SubscriberBuilder::repair_for_others): NAKs of other subscribers that were answered, repairs sent to them, their bytes, and repairs that they were refused |
+//! | `not_sent_total`, `internal_errors_total` | as those of a publisher |
 //! | `waiting`, `unverified`, `round_trip_seconds` | datagrams buffered behind a gap, datagrams that wait for their signature, the group round-trip time |
 //!
 //! | history server | |
@@ -165,6 +168,8 @@ const HISTORY: &str = "mcast_stream_history_";
 const SETTLED: &str = "settled_total";
 const UNACKNOWLEDGED: &str = "unacknowledged_total";
 const QUORUM_LOST: &str = "quorum_lost";
+const NOT_SENT: &str = "datagrams to single addresses that a socket did not accept";
+const INTERNAL_ERRORS: &str = "states that cannot happen";
 
 const fn subscriber_gauges(received: u64, processed: u64, missing: u64) -> [Figure; 3] {
     [
@@ -201,7 +206,7 @@ const fn history_counters(statistics: &HistoryServerStatistics) -> [Figure; 5] {
     ]
 }
 
-const fn publisher_counters(statistics: &crate::publisher::PublisherStatistics) -> [Figure; 18] {
+const fn publisher_counters(statistics: &crate::publisher::PublisherStatistics) -> [Figure; 21] {
     [
         ("messages_total", "messages published", statistics.messages),
         ("message_bytes_total", "bytes of these messages", statistics.message_bytes),
@@ -225,10 +230,17 @@ const fn publisher_counters(statistics: &crate::publisher::PublisherStatistics) 
         ("heartbeats_total", "heartbeats sent", statistics.heartbeats),
         ("foreign_total", "datagrams received that are not for this stream", statistics.foreign),
         ("refused_total", "datagrams not sealed by the group, or replayed", statistics.refused),
+        (
+            "echoes_refused_total",
+            "echoes to unproven addresses not sent because of their limit",
+            statistics.echoes_refused,
+        ),
+        ("not_sent_total", NOT_SENT, statistics.not_sent),
+        ("internal_errors_total", INTERNAL_ERRORS, statistics.internal_errors),
     ]
 }
 
-const fn subscriber_counters(statistics: &crate::subscriber::SubscriberStatistics) -> [Figure; 25] {
+const fn subscriber_counters(statistics: &crate::subscriber::SubscriberStatistics) -> [Figure; 27] {
     [
         ("messages_total", "messages delivered", statistics.messages),
         ("message_bytes_total", "bytes of these messages", statistics.message_bytes),
@@ -255,6 +267,8 @@ const fn subscriber_counters(statistics: &crate::subscriber::SubscriberStatistic
         ("local_repair_bytes_total", "bytes of these repairs", statistics.local_repair_bytes),
         ("local_refused_total", "repairs that other subscribers were refused", statistics.local_refused),
         ("statuses_total", "statuses sent", statistics.statuses),
+        ("not_sent_total", NOT_SENT, statistics.not_sent),
+        ("internal_errors_total", INTERNAL_ERRORS, statistics.internal_errors),
     ]
 }
 
@@ -391,9 +405,31 @@ mod tests {
         assert_eq!(of("mcast_stream_publisher_messages_total"), Some(3.0), "{values:?}");
         assert_eq!(of("mcast_stream_publisher_message_bytes_total"), Some(12.0));
         assert_eq!(of("mcast_stream_publisher_receivers"), Some(1.0));
+        for counter in ["echoes_refused_total", "not_sent_total", "internal_errors_total"] {
+            assert_eq!(of(&format!("mcast_stream_publisher_{counter}")), Some(0.0), "{counter}");
+        }
         assert_eq!(of("mcast_stream_subscriber_messages_total"), Some(3.0));
         assert_eq!(of("mcast_stream_subscriber_lost_messages_total"), Some(0.0));
         assert!(of("mcast_stream_subscriber_round_trip_sample_seconds").is_some_and(|time| time > 0.0));
+    }
+
+    #[test]
+    fn what_was_refused_or_failed_is_exported() {
+        let mut publisher = crate::publisher::PublisherStatistics::default();
+        (publisher.echoes_refused, publisher.not_sent, publisher.internal_errors) = (3, 4, 5);
+        let mut subscriber = crate::subscriber::SubscriberStatistics::default();
+        (subscriber.not_sent, subscriber.internal_errors) = (6, 7);
+        let of = |counters: &[Figure], wanted: &str| {
+            counters.iter().find(|(name, ..)| *name == wanted).map(|(.., value)| *value)
+        };
+
+        let counters = publisher_counters(&publisher);
+        assert_eq!(of(&counters, "echoes_refused_total"), Some(3));
+        assert_eq!(of(&counters, "not_sent_total"), Some(4));
+        assert_eq!(of(&counters, "internal_errors_total"), Some(5));
+        let counters = subscriber_counters(&subscriber);
+        assert_eq!(of(&counters, "not_sent_total"), Some(6));
+        assert_eq!(of(&counters, "internal_errors_total"), Some(7));
     }
 
     #[test]

@@ -74,6 +74,18 @@ pub fn mix(value: u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
+/// Returns a number that depends on all bits of `seed` and `bytes`. It protects against nothing.
+#[must_use]
+pub fn hash(seed: u64, bytes: &[u8]) -> u64 {
+    let mut state = mix(seed ^ bytes.len() as u64);
+    for chunk in bytes.chunks(8) {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        state = mix(state ^ u64::from_le_bytes(word));
+    }
+    state
+}
+
 /// Returns the number in an environment variable.
 #[must_use]
 pub fn number(variable: &str) -> Option<u64> {

@@ -691,8 +691,8 @@ pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "messages of another incarnation acknowledge nothing",
         "subscriber/account.rs",
-        "let is_known = self.content_incarnation() == Some(at.incarnation);",
-        "let is_known = at.incarnation > Incarnation(0);",
+        "if content == Some(at.incarnation)\n            && self.account.note_processed",
+        "if content.is_some()\n            && self.account.note_processed",
     ),
     STREAM.rule(
         "a small group acknowledges without a heartbeat",

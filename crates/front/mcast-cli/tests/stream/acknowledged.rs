@@ -56,6 +56,19 @@ fn all_subscribers_must_acknowledge_or_those_with_names() {
     }
 }
 
+#[test]
+fn two_subscribers_with_one_name_are_reported() {
+    let lan = Lan::new();
+    let running = [&lan.b, &lan.c].map(|host| subscriber(host, &[GROUP, "--as", "db"]));
+    let mut publishing = publishing(&lan, &["--wait-for", "2", "--ack", "db", "--linger", "1m"]);
+    publishing.stderr.wait_for("use the name db at the same time: --ack counts them as one");
+    publishing.child.stdin.take().unwrap().write_all(b"a\n").unwrap();
+    let ended = publishing.end().succeeded();
+    assert_eq!(ended.stderr.matches("use the name db").count(), 1, "{ended:?}");
+    assert!(ended.stderr.contains("10.0.0.2:") && ended.stderr.contains("10.0.0.3:"), "{ended:?}");
+    running.into_iter().for_each(|running| assert_eq!(running.end().succeeded().text(), "a\n"));
+}
+
 /// It has acknowledged what it received, and nothing that was published later.
 #[test]
 fn a_killed_subscriber_acknowledges_nothing_more() {

@@ -1178,7 +1178,8 @@ class PublisherEvent:
         left the retransmission buffer), "slowed" (it lost datagrams, so the rate was lowered to `count` bytes per second),
         "limited" (its path limits the automatic rate, to `count` bytes per second at present),
         "quorum-lost" (messages cannot be acknowledged as required), "quorum-present" (they can again), "unacknowledged"
-        (`count` messages were given up), "recovered" (the rate is as configured again), "incomplete" (has given up `count` datagrams, or lost as many messages), "missed" (`count`
+        (`count` messages were given up), "name-shared" (another present subscriber uses the same name: acknowledgements count both
+        as one), "recovered" (the rate is as configured again), "incomplete" (has given up `count` datagrams, or lost as many messages), "missed" (`count`
         events were discarded because they were not fetched), or "other".
         """
     @property

@@ -14,7 +14,8 @@ pub(crate) struct PublisherEvent {
     /// left the retransmission buffer), "slowed" (it lost datagrams, so the rate was lowered to `count` bytes per second),
     /// "limited" (its path limits the automatic rate, to `count` bytes per second at present),
     /// "quorum-lost" (messages cannot be acknowledged as required), "quorum-present" (they can again), "unacknowledged"
-    /// (`count` messages were given up), "recovered" (the rate is as configured again), "incomplete" (has given up `count` datagrams, or lost as many messages), "missed" (`count`
+    /// (`count` messages were given up), "name-shared" (another present subscriber uses the same name: acknowledgements count both
+    /// as one), "recovered" (the rate is as configured again), "incomplete" (has given up `count` datagrams, or lost as many messages), "missed" (`count`
     /// events were discarded because they were not fetched), or "other".
     kind: &'static str,
     /// The subscriber that it is about.
@@ -56,6 +57,7 @@ impl From<Event> for PublisherEvent {
             }
             Event::Limited { subscriber, rate } => Self { count: Some(rate), ..about("limited", subscriber) },
             Event::Recovered => Self { kind: "recovered", subscriber: None, address: None, count: None },
+            Event::NameShared { first, .. } => about("name-shared", first),
             Event::QuorumLost => Self { kind: "quorum-lost", subscriber: None, address: None, count: None },
             Event::QuorumPresent => {
                 Self { kind: "quorum-present", subscriber: None, address: None, count: None }

@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 use core::net::SocketAddr;
 
 use crate::Nanos;
-use crate::wire::{MessageNumber, Sequence, SubscriberId};
+use crate::wire::{MessageNumber, Sequence, SubscriberId, SubscriberName};
 
 /// Events kept until the caller fetches them; older ones are dropped.
 const MAX_EVENTS: usize = 1024;
@@ -84,6 +84,16 @@ pub enum PublisherEvent {
         datagrams: u64,
         /// Messages that it has reported as lost to its application.
         messages: u64,
+    },
+    /// Two present subscribers at different addresses use the same name, so that they count as one to acknowledgements. It is
+    /// reported once, until one of them departs.
+    NameShared {
+        /// The name.
+        name: SubscriberName,
+        /// The subscriber that was first to use it.
+        first: SubscriberId,
+        /// The other one.
+        second: SubscriberId,
     },
     /// The first message that is not settled, or the next one, cannot be acknowledged as required: subscribers are absent,
     /// were evicted, or have lost it. [`PublisherMachine::ack_wait`](super::PublisherMachine::ack_wait) returns which.

@@ -108,6 +108,7 @@ impl PublisherMachine {
         }
         if self.admit(now, id, from, &view.header, status.token) {
             self.note_acknowledgement(id, view, status);
+            self.note_name(id);
             self.note_leave(id, view, status);
             self.on_status(now, id, from, view.header.sequence, status);
             self.settle_after_report(now);
@@ -179,6 +180,16 @@ impl PublisherMachine {
         let report = Acknowledgement::of(view).filter(|report| report.received <= next_message);
         if let Some(report) = report.filter(|_| self.acknowledgements.is_some()) {
             record.record(report, status.given_up > 0 || status.lost_messages > 0);
+        }
+    }
+
+    /// Reports a name that several subscribers use.
+    fn note_name(&mut self, id: SubscriberId) {
+        let Some(name) = self.members.get(id).and_then(|member| member.progress.acknowledgements.name) else {
+            return;
+        };
+        if let Some((first, second)) = self.names.note(name, id, &self.members) {
+            self.events.push(PublisherEvent::NameShared { name, first, second });
         }
     }
 

@@ -11,6 +11,7 @@ mod feedback;
 mod flow;
 mod heartbeat;
 mod members;
+mod names;
 mod pacer;
 mod pacing;
 mod parity;
@@ -55,6 +56,7 @@ use event::EventQueue;
 use flow::FlowState;
 use heartbeat::HeartbeatSchedule;
 use members::Members;
+use names::Names;
 use pacer::Pacer;
 use parity::ParitySchedule;
 use publish::{LongMessage, OpenDatagram};
@@ -114,6 +116,7 @@ pub struct PublisherMachine {
     /// The sums over departed subscribers that are no longer remembered one by one.
     forgotten: Audience,
     acknowledgements: Option<Acknowledgements>,
+    names: Names,
     /// The history of the stream that it serves.
     history: Option<ServedHistory>,
     recalled: Recalled,
@@ -168,6 +171,7 @@ impl PublisherMachine {
             acknowledgements: config.quorum.clone().map(|quorum| {
                 Acknowledgements::new(quorum, config.first_message.max(config.acknowledge_from))
             }),
+            names: Names::default(),
             history: None,
             recalled: Recalled::NOTHING,
             check_at: now,

@@ -47,6 +47,9 @@ pub(super) struct Account {
     processed: MessageNumber,
     /// The last message that was given, unless the application has processed it and all before it.
     unprocessed: Option<MessageNumber>,
+    /// The last message that the application has processed: a history may give it messages of an incarnation before the live
+    /// stream is in that.
+    acknowledged: Option<Position>,
     /// What the last status reported.
     reported: Option<Acknowledgement>,
 }
@@ -60,6 +63,7 @@ impl Account {
             since: MessageNumber(0),
             processed: MessageNumber(0),
             unprocessed: None,
+            acknowledged: None,
             reported: None,
         }
     }
@@ -68,7 +72,8 @@ impl Account {
     pub(super) fn begin(&mut self, first: MessageNumber, is_requested: bool) {
         let has_history = !matches!(self.source, Source::Live);
         let since = if has_history { MessageNumber(0) } else { first };
-        *self = Self { is_requested, since, processed: since, ..Self::new(has_history) };
+        let acknowledged = self.acknowledged;
+        *self = Self { is_requested, since, processed: since, acknowledged, ..Self::new(has_history) };
     }
 
     /// Continues with another publisher of the same messages, to which nothing was reported yet.
@@ -121,9 +126,27 @@ impl Account {
             && let Some(last) =
                 history.last.filter(|last| before.flatten().is_none_or(|before| *last > before))
         {
-            // Of what was given before the live stream was in this incarnation, nothing is known to be processed.
             self.note_given(last, if before.is_some() { last } else { history.since });
+            // It may have been processed before the live stream was in this incarnation.
+            if before.is_none()
+                && let Some(at) = self.acknowledged.filter(|at| content == Some(at.incarnation))
+            {
+                self.note_processed(at.number, last + 1);
+            }
         }
+    }
+
+    /// Notes that the application has processed a message, and all that were given before it; returns whether that is of
+    /// effect. The application was given messages before `end`.
+    fn note_processed(&mut self, number: MessageNumber, end: MessageNumber) -> bool {
+        if self.unprocessed == Some(number) {
+            self.unprocessed = None;
+        } else if number < end {
+            self.processed = self.processed.max(number + 1);
+        } else {
+            return false;
+        }
+        true
     }
 
     /// Returns the history's account, if it is in this incarnation.
@@ -165,16 +188,16 @@ impl SubscriberMachine {
     /// With [`Policy::Latest`], which delivers messages out of order, this has an effect only for the message that was
     /// delivered last.
     pub fn acknowledge(&mut self, now: ClockTime, at: Position) {
-        let is_known = self.content_incarnation() == Some(at.incarnation);
-        let account = &mut self.account;
-        if is_known && account.unprocessed == Some(at.number) {
-            account.unprocessed = None;
-        } else if is_known && at.number < self.expected && self.config.policy != Policy::Latest {
-            account.processed = account.processed.max(at.number + 1);
-        } else {
-            return;
+        let content = self.content_incarnation();
+        let is_ordered = self.config.policy != Policy::Latest;
+        self.account.acknowledged = Some(at).filter(|_| is_ordered).max(self.account.acknowledged);
+        let of_history = self.account.history_in(content).map(|history| history.position.number);
+        let end = if is_ordered { of_history.max(Some(self.expected)) } else { None };
+        if content == Some(at.incarnation)
+            && self.account.note_processed(at.number, end.unwrap_or(MessageNumber(0)))
+        {
+            self.report_acknowledgement(now);
         }
-        self.report_acknowledgement(now);
     }
 
     /// Takes the account of the history that gives this stream's messages to the application

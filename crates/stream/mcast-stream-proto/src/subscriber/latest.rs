@@ -19,10 +19,11 @@ impl Latest {
         self.all.clear();
     }
 
-    /// Notes a message; returns `false` if a later one of its key was delivered.
+    /// Notes a message; returns `false` if it or a later one of its key was delivered. A publisher that continues the stream
+    /// may send again what was delivered early.
     pub(super) fn is_latest(&mut self, key: MessageKey, number: MessageNumber) -> bool {
         match self.all.get_mut(&key) {
-            Some(known) if *known > number => false,
+            Some(known) if *known >= number => false,
             Some(known) => {
                 *known = number;
                 true

@@ -10,6 +10,9 @@ const PROBE_INTERVAL: Nanos = Nanos::from_secs(50);
 /// An unanswered probe is repeated after this time, which doubles with each repetition.
 const PROBE_AGAIN: Nanos = Nanos::from_millis(10);
 const PROBE_DOUBLINGS: u32 = 9;
+/// Once it is heard again after being silent for this time, unanswered probes are repeated as soon as at first: on the way,
+/// both directions may have failed.
+const OUTAGE: Nanos = Nanos::from_millis(1500);
 /// After this many unanswered probes a subscriber gives up confirming the end: its address is not proven.
 const PROBES_WITHOUT_PROOF: u32 = 6;
 /// How many probes are remembered, and how often an echo that answers none of them causes another.
@@ -109,7 +112,12 @@ impl Peer {
     pub(super) fn note_heard(&mut self, now: ClockTime, from: SocketAddr) -> bool {
         let is_known = self.address == Some(from);
         match is_known {
-            true => (self.heard_at, self.elsewhere) = (now, 0),
+            true => {
+                if !self.is_proven() && now >= self.heard_at + OUTAGE {
+                    (self.probe_at, self.probes) = (now, 0);
+                }
+                (self.heard_at, self.elsewhere) = (now, 0);
+            }
             false => self.elsewhere = self.elsewhere.saturating_add(1),
         }
         is_known
@@ -223,6 +231,24 @@ mod tests {
             echo(&mut publisher, third, now + MILLISECOND);
             assert_eq!(measure(&mut publisher, now.0, 1), 1, "first {first} ms");
         }
+    }
+
+    #[test]
+    fn a_publisher_that_is_heard_again_is_probed_as_at_first() {
+        let from = SocketAddr::from(([10, 0, 0, 1], 7000));
+        let mut peer = Peer::unknown(ClockTime(0));
+        peer.change(ClockTime(0), from);
+        while peer.probe_at() < ClockTime(0) + Nanos::from_millis(1300) {
+            peer.note_probe(peer.probe_at());
+        }
+        let again = ClockTime(0) + Nanos::from_millis(1600);
+        assert_eq!(peer.probe_at(), ClockTime(0) + Nanos::from_millis(2550));
+        assert!(peer.note_heard(again, from));
+        assert_eq!(peer.probe_at(), again);
+        peer.note_probe(again);
+        assert_eq!(peer.probe_at(), again + PROBE_AGAIN);
+        assert!(peer.note_heard(again + Nanos::from_millis(5), from));
+        assert_eq!(peer.probe_at(), again + PROBE_AGAIN, "nothing was missing in between");
     }
 
     #[test]

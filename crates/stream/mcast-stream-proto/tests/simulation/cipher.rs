@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use mcast_sim::mix;
+use mcast_sim::{hash, mix};
 use mcast_stream_proto::seal::{Cipher, Purpose, Secret};
 
 /// Everything that was sealed by any party, by purpose and count.
@@ -81,14 +81,4 @@ impl Cipher for ToyCipher {
         self.hide(count, hidden);
         true
     }
-}
-
-pub(crate) fn hash(seed: u64, bytes: &[u8]) -> u64 {
-    let mut state = mix(seed ^ bytes.len() as u64);
-    for chunk in bytes.chunks(8) {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        state = mix(state ^ u64::from_le_bytes(word));
-    }
-    state
 }

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use mcast_sim::mix;
+use mcast_sim::{hash, mix};
 use mcast_stream_proto::sign::{PinnedKeys, SIGNATURE_LENGTH, Signer, Verifier};
 use mcast_stream_proto::wire::{Digest, SignerId};
-
-use crate::cipher::hash;
 
 /// A signing key and its public key.
 #[derive(Debug)]

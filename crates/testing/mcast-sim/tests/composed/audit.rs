@@ -2,7 +2,15 @@
 
 use mcast_stream_proto::subscriber::{Cause, Message, SubscriberEvent};
 
-use crate::plan::Begin;
+use crate::plan::{Begin, FeedPlan, Gaps, ReaderPlan};
+
+/// The number of keys.
+const KEYS: u64 = 7;
+
+/// Returns the key of the message with this number: that of the value that it updates.
+pub(crate) const fn key_of(number: u64) -> u64 {
+    number % KEYS
+}
 
 /// Returns the message with this number.
 pub(crate) fn content(number: u64, length: usize) -> Vec<u8> {
@@ -16,11 +24,19 @@ pub(crate) fn content(number: u64, length: usize) -> Vec<u8> {
 pub(crate) struct Audit {
     begin: Begin,
     length: usize,
+    /// Whether only the latest message of each key matters.
+    is_latest: bool,
+    /// Whether the log may lack its oldest messages.
+    is_pruned: bool,
     /// The number of the next message.
     pub(crate) cursor: Option<u64>,
+    /// The first number that none of its processes has accounted for.
+    pub(crate) most: u64,
     /// The first number that was accounted for.
     pub(crate) first: Option<u64>,
     pub(crate) delivered: u64,
+    /// When it found where it starts.
+    pub(crate) joined_at: Option<u64>,
     /// Reported losses: first, end, cause, and when.
     pub(crate) lost: Vec<(u64, u64, Cause, u64)>,
     pub(crate) unknown: u64,
@@ -30,22 +46,29 @@ pub(crate) struct Audit {
     pub(crate) ended: Option<u64>,
     /// When it delivered each message.
     pub(crate) delivered_at: Vec<(u64, u64)>,
+    /// The paths that were reported as silent.
+    pub(crate) silent_paths: Vec<u8>,
     pub(crate) violations: Vec<String>,
 }
 
 impl Audit {
-    pub(crate) fn new(begin: Begin, length: usize) -> Self {
+    pub(crate) fn new(plan: &ReaderPlan, feed: &FeedPlan) -> Self {
         Self {
-            begin,
-            length,
+            begin: plan.begin,
+            length: feed.length,
+            is_latest: plan.gaps == Gaps::Latest,
+            is_pruned: feed.retained.is_some(),
             cursor: None,
+            most: 0,
             first: None,
             delivered: 0,
+            joined_at: None,
             lost: Vec::new(),
             unknown: 0,
             history_failed: Vec::new(),
             ended: None,
             delivered_at: Vec::new(),
+            silent_paths: Vec::new(),
             violations: Vec::new(),
         }
     }
@@ -53,11 +76,17 @@ impl Audit {
     /// Another process of the subscriber, which does not continue where the last one was.
     pub(crate) fn start_again(&mut self, begin: Begin) {
         (self.begin, self.cursor, self.first) = (begin, None, None);
+        if self.is_latest {
+            (self.delivered_at, self.lost) = (Vec::new(), Vec::new());
+        }
     }
 
     pub(crate) fn message(&mut self, now: u64, message: &Message<'_>) {
         let number = message.number.0;
-        self.account(now, number, number + 1);
+        match self.is_latest {
+            true => self.check_latest(number),
+            false => self.account(now, number, number + 1),
+        }
         self.delivered += 1;
         self.delivered_at.push((number, now));
         if message.bytes != content(number, self.length) {
@@ -66,24 +95,57 @@ impl Audit {
     }
 
     pub(crate) fn event(&mut self, now: u64, event: &SubscriberEvent) {
+        if matches!(event, SubscriberEvent::Joined { .. }) {
+            self.joined_at.get_or_insert(now);
+        }
         match *event {
             SubscriberEvent::Joined { message, .. } if self.begin == Begin::Live => {
                 self.cursor.get_or_insert(message.0);
             }
             SubscriberEvent::Lost { first, end, cause } => {
                 self.lost.push((first.0, end.0, cause, now));
-                self.account(now, first.0, end.0);
+                if !self.is_latest {
+                    self.account(now, first.0, end.0);
+                }
             }
+            SubscriberEvent::PathSilent(path) => self.silent_paths.push(path),
             SubscriberEvent::LostUnknown { .. } => self.unknown += 1,
             SubscriberEvent::HistoryFailed { .. } => self.history_failed.push(now),
             SubscriberEvent::Ended { messages } => {
                 self.ended = Some(messages);
+                if self.is_latest {
+                    self.account_latest(messages);
+                }
                 if self.cursor.is_some_and(|cursor| cursor != messages) {
                     self.violations.push(format!("it ended with {messages} at {:?}", self.cursor));
                 }
             }
             _ => {}
         }
+    }
+
+    /// No message follows a newer one of its key, and none comes twice.
+    fn check_latest(&mut self, number: u64) {
+        let is_newer = |(known, _): &&(u64, u64)| *known >= number && key_of(*known) == key_of(number);
+        if let Some((newer, _)) = self.delivered_at.iter().find(is_newer) {
+            self.violations.push(format!("{number} follows {newer}, which has the same key"));
+        }
+    }
+
+    /// At the end, each message was delivered, is reported as lost, or was superseded by one that was delivered.
+    fn account_latest(&mut self, messages: u64) {
+        let Some(first) = self.cursor else { return };
+        let newest = |key| {
+            self.delivered_at.iter().map(|(number, _)| *number).filter(|number| key_of(*number) == key).max()
+        };
+        let newest: Vec<_> = (0..KEYS).map(newest).collect();
+        let is_lost = |number: u64| self.lost.iter().any(|(first, end, ..)| (*first..*end).contains(&number));
+        let is_missing = |number: &u64| newest[key_of(*number) as usize] < Some(*number) && !is_lost(*number);
+        if let Some(missing) = (first..messages).find(is_missing) {
+            self.violations.push(format!("{missing} is neither delivered, lost, nor superseded"));
+        }
+        self.first = self.delivered_at.first().map(|(number, _)| *number);
+        self.cursor = Some(messages);
     }
 
     /// Accounts for the messages from a number to before another one.
@@ -96,7 +158,7 @@ impl Audit {
             None => self.check_start(first),
         }
         self.first.get_or_insert(first);
-        self.cursor = Some(end);
+        (self.cursor, self.most) = (Some(end), self.most.max(end));
     }
 
     /// Whether it has reported that its start could not be honoured.
@@ -107,7 +169,7 @@ impl Audit {
     fn check_start(&mut self, first: u64) {
         let is_right = match self.begin {
             Begin::Live | Begin::Time(_) => true,
-            Begin::Oldest => first == 0,
+            Begin::Oldest => first == 0 || self.is_pruned,
             Begin::Number(number) | Begin::Resume(number) => first == number,
         };
         if !is_right && !self.has_reported() {

@@ -1,7 +1,8 @@
 //! The defects that were found between the parts, each as a plan of its own.
 
 use crate::plan::{
-    AckPlan, BEGIN, Begin, FeedFault, FeedPlan, MILLISECOND, Plan, ReaderFault, ReaderPlan, SECOND, Traffic,
+    AckPlan, BEGIN, Begin, FeedFault, FeedPlan, Gaps, MILLISECOND, Plan, ReaderFault, ReaderPlan, SECOND,
+    Traffic,
 };
 use crate::world::World;
 
@@ -98,4 +99,110 @@ fn both_ends_agree_on_a_subscriber_that_healed() {
     check(FeedPlan::GOOD, vec![ReaderPlan { heals: true, faults, ..ReaderPlan::GOOD }]);
     let late = ReaderPlan { joins: ends - 2 * SECOND, begin: Begin::Number(1), ..ReaderPlan::GOOD };
     check(FeedPlan::GOOD, vec![late]);
+}
+
+/// The history gives the application messages that the publisher holds back until the subscriber is known.
+#[test]
+fn what_was_processed_before_the_live_stream_is_known_is_acknowledged() {
+    let faults = vec![ReaderFault::Cut((BEGIN, BEGIN + 1_450 * MILLISECOND))];
+    let acks = Some(AckPlan { named: 2, processed: true, blocks: true });
+    let feed = FeedPlan { acks, messages: 300, buffer: 1 << 20, ..FeedPlan::GOOD };
+    let late = ReaderPlan { begin: Begin::Oldest, processing: MILLISECOND / 2, faults, ..ReaderPlan::GOOD };
+    check(feed, vec![late, ReaderPlan { heals: true, ..ReaderPlan::GOOD }]);
+}
+
+/// Unanswered probes are repeated after longer and longer times, which begin again once the publisher is heard again.
+#[test]
+fn a_subscriber_that_was_cut_off_while_it_joined_is_known_soon() {
+    let statuses = ReaderFault::Without(Traffic::Statuses, (BEGIN, BEGIN + 100 * MILLISECOND));
+    let cut = ReaderFault::Cut((BEGIN + 90 * MILLISECOND, BEGIN + 2_700 * MILLISECOND));
+    let cut_off = ReaderPlan { heals: true, faults: vec![statuses, cut], ..ReaderPlan::GOOD };
+    let feed = FeedPlan { messages: 4_850, buffer: 1 << 20, ..FeedPlan::GOOD };
+    check(feed, vec![cut_off, ReaderPlan::GOOD]);
+}
+
+/// What was delivered before a gap was repaired is sent again by a publisher that was restarted meanwhile.
+#[test]
+fn the_latest_values_come_once_across_a_restart_of_the_publisher() {
+    for at in [200, 500, 700] {
+        let faults = vec![FeedFault::Kill { at: BEGIN + at * MILLISECOND, down: SECOND, power: false }];
+        let feed = FeedPlan { faults, messages: 1_000, length: 300, buffer: 1 << 20, ..FeedPlan::GOOD };
+        let narrow = Some(100_000);
+        check(feed, vec![ReaderPlan { gaps: Gaps::Latest, loss: 0.2, narrow, ..ReaderPlan::GOOD }]);
+    }
+}
+
+#[test]
+fn a_start_is_found_soon_after_announcements_pass_again() {
+    for lost in [100, 200, 300, 400, 500, 600] {
+        let joins = BEGIN + 2 * SECOND + lost * MILLISECOND;
+        let faults = vec![ReaderFault::Without(Traffic::Announcements, (joins, joins + lost * MILLISECOND))];
+        // The heartbeats of a sealed stream do not show the server.
+        let feed = FeedPlan { sealed: true, ..FeedPlan::GOOD };
+        check(feed, vec![ReaderPlan { joins, begin: Begin::Oldest, faults, ..ReaderPlan::GOOD }]);
+    }
+}
+
+#[test]
+fn a_number_that_is_retained_needs_no_server() {
+    let joins = BEGIN + SECOND;
+    let without = |traffic| ReaderFault::Without(traffic, (joins, joins + 3 * SECOND));
+    let faults = vec![without(Traffic::Announcements), without(Traffic::Tcp)];
+    let feed = FeedPlan { buffer: 1 << 20, messages: 3_000, ..FeedPlan::GOOD };
+    check(feed, vec![ReaderPlan { joins, begin: Begin::Number(100), faults, ..ReaderPlan::GOOD }]);
+}
+
+#[test]
+fn a_long_history_behind_a_slow_link_is_read_to_its_end() {
+    let feed =
+        FeedPlan { messages: 12_000, length: 300, interval: MILLISECOND / 4, waits: true, ..FeedPlan::GOOD };
+    let joins = feed.ends() - 100 * MILLISECOND;
+    let slow = ReaderPlan { joins, begin: Begin::Oldest, narrow: Some(200_000), ..ReaderPlan::GOOD };
+    check(feed.clone(), vec![slow.clone()]);
+    // It is still reading when the publisher ends.
+    check(FeedPlan { linger: 8 * SECOND, ..feed }, vec![slow]);
+}
+
+#[test]
+fn a_start_that_gives_up_is_known_to_the_publisher() {
+    let joins = BEGIN + 3 * SECOND;
+    let faults = vec![ReaderFault::Without(Traffic::Tcp, (joins, joins + 40 * SECOND))];
+    check(FeedPlan::GOOD, vec![ReaderPlan { joins, begin: Begin::Oldest, faults, ..ReaderPlan::GOOD }]);
+}
+
+#[test]
+fn a_subscriber_that_joins_at_the_end_is_expected() {
+    for before in [2, 4, 8, 12] {
+        let joins = FeedPlan::GOOD.ends() - before * MILLISECOND;
+        let delay = 5 * MILLISECOND;
+        check(FeedPlan::GOOD, vec![ReaderPlan { joins, begin: Begin::Oldest, delay, ..ReaderPlan::GOOD }]);
+    }
+}
+
+#[test]
+fn the_stall_of_a_publisher_at_its_end_does_not_shorten_linger() {
+    let ends = FeedPlan::GOOD.ends();
+    let stall = FeedFault::Stall((ends + 20 * MILLISECOND, ends + 6 * SECOND));
+    let feed = FeedPlan { linger: 4 * SECOND, faults: vec![stall], buffer: 1 << 20, ..FeedPlan::GOOD };
+    let cut = vec![ReaderFault::Cut((ends - SECOND, ends + 10 * MILLISECOND))];
+    check(feed, vec![ReaderPlan { heals: true, loss: 0.3, faults: cut, ..ReaderPlan::GOOD }]);
+}
+
+#[test]
+fn a_publisher_that_is_restarted_before_its_end_waits_for_its_subscribers() {
+    let at = FeedPlan::GOOD.ends() - 20 * MILLISECOND;
+    let faults = vec![FeedFault::Kill { at, down: 50 * MILLISECOND, power: false }];
+    let feed = FeedPlan { faults, buffer: 1 << 20, ..FeedPlan::GOOD };
+    check(feed, vec![ReaderPlan { heals: true, loss: 0.2, delay: 5 * MILLISECOND, ..ReaderPlan::GOOD }]);
+}
+
+#[test]
+fn a_history_is_requested_again_after_its_server_was_restarted() {
+    let at = BEGIN + 3 * SECOND;
+    let faults = vec![FeedFault::Kill { at, down: SECOND, power: false }];
+    for before in [10, 50, 100] {
+        let joins = at - before * MILLISECOND;
+        let feed = FeedPlan { messages: 6_000, faults: faults.clone(), ..FeedPlan::GOOD };
+        check(feed, vec![ReaderPlan { joins, begin: Begin::Oldest, ..ReaderPlan::GOOD }]);
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use mcast_disk::Disk;
 use mcast_log::{
     Beginning, Confirmed, Files, FoundLog, Lineages, LogError, LogOptions, LogReader, LogStart, LogTail,
-    LogTime, Recall, SyncPolicy, TailItem, Writer,
+    LogTime, Recall, Retention, SyncPolicy, TailItem, Writer,
 };
 use mcast_stream_proto::history::{
     AnnouncementSchedule, AnswerFrame, AnswerStatus, FrameWriter, HistoryContent, HistoryRecord, Position,
@@ -18,14 +18,17 @@ use mcast_stream_proto::publisher::{
     Transmit,
 };
 use mcast_stream_proto::seal::Keys;
+use mcast_stream_proto::sign::Signer;
 use mcast_stream_proto::wire::{
-    EngineTrail, FlowControl, Incarnation, Origin, ServedHistory, StreamId, SubscriberId, SubscriberName,
+    EngineTrail, FlowControl, Incarnation, MessageKey, Origin, ServedHistory, StreamId, SubscriberId,
+    SubscriberName,
 };
 use mcast_stream_proto::{ClockTime, Nanos, PublisherMachine, Target};
 
-use crate::audit::content;
+use crate::audit::{content, key_of};
 use crate::link::SendBuffer;
 use crate::plan::{FeedPlan, MILLISECOND, SECOND};
+use crate::signer;
 
 pub(crate) const STREAM: StreamId = StreamId(0x636f_6d70);
 const DATAGRAM: usize = 1_232;
@@ -47,7 +50,8 @@ pub(crate) fn name_of(index: usize) -> SubscriberName {
 /// What a datagram is sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
-    Everyone,
+    /// Everyone, on this path.
+    Group(u8),
     One(SocketAddr),
 }
 
@@ -80,6 +84,8 @@ pub(crate) struct Feed {
     pub(crate) plan: FeedPlan,
     pub(crate) disk: Disk,
     pub(crate) keys: Keys,
+    /// Whether the second key signs.
+    is_key_changed: bool,
     pub(crate) process: Option<Process>,
     lineage: Option<Incarnation>,
     lives: u32,
@@ -98,7 +104,7 @@ pub(crate) struct Feed {
     /// Messages of which nobody has the key any more.
     pub(crate) dropped_before: u64,
     pub(crate) violations: Vec<String>,
-    seed: u64,
+    pub(crate) seed: u64,
 }
 
 pub(crate) struct Process {
@@ -132,6 +138,7 @@ impl Feed {
             disk: Disk::new(seed),
             plan,
             keys,
+            is_key_changed: false,
             process: None,
             lineage: None,
             lives: 0,
@@ -161,10 +168,10 @@ impl Feed {
         self.lives += 1;
         let options = LogOptions {
             sync: if self.plan.syncs_each { SyncPolicy::Each } else { SyncPolicy::None },
-            segment_bytes: 1 << 16,
+            segment_bytes: if self.plan.retained.is_some() { 1 << 14 } else { 1 << 16 },
+            retention: Retention { bytes: self.plan.retained, age: None },
             keys: self.keys.clone(),
             seed: Some(self.seed ^ u64::from(self.lives)),
-            ..LogOptions::default()
         };
         let proposed = Incarnation(100 + self.lives);
         let files = self.disk.files();
@@ -192,9 +199,19 @@ impl Feed {
                 // New messages have room beside it.
                 false => self.plan.buffer.max(tail.bytes + self.plan.buffer / 4),
             },
-            flow: if self.plan.waits { FlowControl::Slowest } else { FlowControl::None },
+            flow: match (self.plan.one_way, self.plan.waits) {
+                (true, _) => FlowControl::OneWay,
+                (_, true) => FlowControl::Slowest,
+                _ => FlowControl::None,
+            },
             rate: self.plan.rate.into(),
-            fec: if self.plan.parity { Fec::Auto } else { Fec::Off },
+            fec: match (self.plan.one_way, self.plan.parity) {
+                (true, _) => Fec::Fixed { data: 8, parity: 4 },
+                (_, true) => Fec::Auto,
+                _ => Fec::Off,
+            },
+            paths: self.plan.paths,
+            signer: self.plan.signed.then(|| signer::key(self.seed, self.is_key_changed) as Arc<dyn Signer>),
             unix_offset: self.unix_offset(),
             seed: self.seed ^ u64::from(incarnation.0),
             keys: self.keys.clone(),
@@ -319,11 +336,15 @@ impl Feed {
         self.take_feedback(now);
         self.accept(now);
         self.publish(now);
-        let events = |process: &mut Process| while process.machine.poll_event().is_some_and(ignore) {};
         if let Some(process) = &mut self.process {
             process.machine.set_unix_offset(u64::try_from(1_700_000_000 * SECOND as i64 + self.wall).ok());
             process.send(now, &mut sent);
-            events(process);
+            while let Some(event) = process.machine.poll_event() {
+                // A subscriber that is restarted is not another one.
+                if matches!(event, PublisherEvent::NameShared { .. }) {
+                    self.violations.push(format!("{event:?}, but no two subscribers share a name"));
+                }
+            }
         }
         self.note_sent(now);
         self.record_confirmed(now);
@@ -351,7 +372,13 @@ impl Feed {
                 return;
             }
             let bytes = content(self.accepted, self.plan.length);
-            match process.writer.append(time, &[HistoryContent::Message { key: None, bytes: &bytes[..] }]) {
+            match process.writer.append(
+                time,
+                &[HistoryContent::Message {
+                    key: Some(MessageKey(key_of(self.accepted))),
+                    bytes: &bytes[..],
+                }],
+            ) {
                 Ok(appended) => {
                     if appended.first.0 != self.accepted {
                         self.violations.push(format!("{} was stored as {}", self.accepted, appended.first));
@@ -379,7 +406,7 @@ impl Feed {
         while let Some((number, bytes)) =
             process.waiting.front().filter(|(number, _)| *number < process.sendable)
         {
-            match process.machine.publish(ClockTime(now), bytes) {
+            match process.machine.publish_keyed(ClockTime(now), MessageKey(key_of(*number)), bytes) {
                 Ok(published) => {
                     if published.0 != *number {
                         self.violations.push(format!("{number} was published as {published}"));
@@ -485,7 +512,8 @@ impl Feed {
         };
         let input = self.next_input().unwrap_or(u64::MAX).max(process.refused_until);
         let input = if self.next_input().is_some() { input } else { u64::MAX };
-        poll.min(input).min(process.machine.next_deadline().0)
+        let announcement = process.announcements.deadline().0;
+        poll.min(input).min(process.machine.next_deadline().0).min(announcement)
     }
 
     /// Answers a request of a history client.
@@ -550,17 +578,17 @@ impl Feed {
     /// Adds a key, which seals from now on.
     pub(crate) fn set_keys(&mut self, now: u64, keys: Keys) {
         self.keys = keys.clone();
+        self.is_key_changed = true;
         if let Some(process) = &mut self.process {
             if let Err(error) = process.writer.set_keys(keys.clone()) {
                 self.violations.push(format!("the keys of the log cannot be changed: {error}"));
             }
             process.machine.set_keys(ClockTime(now), keys);
+            if self.plan.signed {
+                process.machine.set_signer(ClockTime(now), signer::key(self.seed, true));
+            }
         }
     }
-}
-
-fn ignore(_: PublisherEvent) -> bool {
-    true
 }
 
 impl Process {
@@ -587,8 +615,11 @@ impl Process {
         while let Some(transmit) = self.machine.poll(ClockTime(now)) {
             match transmit {
                 Transmit::Data { first, count } => {
-                    for sequence in (first.0..first.0 + count).map(mcast_stream_proto::wire::Sequence) {
-                        sent.push((Destination::Everyone, self.machine.datagram(sequence).to_vec()));
+                    for path in 0..self.machine.config().paths {
+                        self.machine.mark_path(first, count, path, false);
+                        for sequence in (first.0..first.0 + count).map(mcast_stream_proto::wire::Sequence) {
+                            sent.push((Destination::Group(path), self.machine.datagram(sequence).to_vec()));
+                        }
                     }
                 }
                 Transmit::Repair { sequence, to } => {
@@ -607,7 +638,8 @@ impl Process {
         // A datagram that a socket does not accept counts as lost on the network.
         let is_sent = match to {
             Target::Group => {
-                sent.push((Destination::Everyone, bytes));
+                let paths = 0..self.machine.config().paths;
+                sent.extend(paths.map(|path| (Destination::Group(path), bytes.clone())));
                 true
             }
             Target::Discovery => true,

@@ -3,7 +3,9 @@
 use mcast_stream_proto::publisher::Standing;
 
 use crate::audit::Audit;
-use crate::plan::{Begin, FeedFault, Gaps, ReaderFault, SECOND, Traffic};
+use crate::link::is_in;
+use crate::plan::{Begin, FeedFault, Gaps, ReaderFault, ReaderPlan, SECOND, Traffic};
+use crate::reader::Reader;
 use crate::world::World;
 
 /// A new message is sent this long after a restart at the latest.
@@ -57,8 +59,14 @@ pub(crate) fn judge(world: &World<'_>, is_interrupted: &[bool]) -> Vec<String> {
     }
     for (index, reader) in world.readers.iter().enumerate() {
         judge_delay(world, index, &mut violations);
+        judge_paths(world, index, &mut violations);
+        judge_narrow(world, index, &mut violations);
+        judge_start(world, index, &mut violations);
         let seconds = (world.now.saturating_sub(reader.plan.joins)) / SECOND + 1;
-        let most = reader.received + FEEDBACK_PER_SECOND * seconds;
+        // What is lost in the queue of a narrow link is requested again, and what is processed is acknowledged.
+        let has_more = is_narrow(&reader.plan) || world.plan.feed.acks.is_some();
+        let extra = if has_more { FEEDBACK_PER_SECOND } else { 0 };
+        let most = reader.received + (FEEDBACK_PER_SECOND + extra) * seconds;
         if reader.feedback > most {
             violations.push(format!(
                 "subscriber {index} sends {} datagrams, at most {most} are due",
@@ -75,8 +83,10 @@ fn judge_delay(world: &World<'_>, index: usize, violations: &mut Vec<String>) {
     let (plan, reader) = (&world.plan.readers[index], &world.readers[index]);
     let floods = |fault: &ReaderFault| matches!(fault, ReaderFault::Probes(..));
     let is_only_flooded = !plan.faults.is_empty() && plan.faults.iter().all(floods);
+    // The publisher may slow down to find out whether its rate is the cause of the losses of any subscriber.
+    let has_losses = world.plan.readers.iter().any(|reader| reader.loss > 0.0 || is_narrow(reader));
     let is_slow =
-        plan.loss > 0.0 || plan.uses_history() || world.plan.feed.rate.is_some() || world.plan.feed.waits;
+        has_losses || plan.uses_history() || world.plan.feed.rate.is_some() || world.plan.feed.waits;
     if !is_only_flooded || is_slow || !world.plan.feed.faults.is_empty() || world.plan.feed.acks.is_some() {
         return;
     }
@@ -91,6 +101,104 @@ fn judge_delay(world: &World<'_>, index: usize, violations: &mut Vec<String>) {
             slowest / 1_000_000
         ));
     }
+}
+
+/// While one of several paths works, nothing is lost, whatever is done about gaps, and the other one is reported.
+fn judge_paths(world: &World<'_>, index: usize, violations: &mut Vec<String>) {
+    let (plan, reader) = (&world.plan.readers[index], &world.readers[index]);
+    let is_path = |fault: &ReaderFault| matches!(fault, ReaderFault::PathDown(..));
+    // What overtakes the first heartbeat is repaired.
+    let is_repaired = plan.gaps == Gaps::Reliable && !world.plan.feed.one_way;
+    let is_good = plan.loss == 0.0 && plan.narrow.is_none() && (plan.jitter == 0 || is_repaired);
+    if world.plan.feed.paths < 2
+        || !is_good
+        || !plan.faults.iter().all(is_path)
+        || !world.plan.feed.faults.is_empty()
+        || plan.begin != Begin::Live
+    {
+        return;
+    }
+    if !reader.audit.lost.is_empty() || reader.audit.unknown > 0 {
+        violations.push(format!("subscriber {index} lost {:?} although one path works", reader.audit.lost));
+    }
+    for fault in &plan.faults {
+        if let ReaderFault::PathDown(path, (from, to)) = *fault
+            && from > plan.joins + SECOND
+            && to - from > 2 * SECOND
+            && reader.exit.is_some_and(|exit| exit.at > to)
+            && !reader.audit.silent_paths.contains(&path)
+        {
+            violations.push(format!("subscriber {index} does not report that path {path} is silent"));
+        }
+    }
+}
+
+/// Repairs do not flood a narrow link.
+fn judge_narrow(world: &World<'_>, index: usize, violations: &mut Vec<String>) {
+    let (plan, feed) = (&world.plan.readers[index], &world.plan.feed);
+    let is_only_narrow = plan.loss + plan.loss_up == 0.0 && plan.faults.is_empty() && feed.faults.is_empty();
+    if plan.narrow.is_none() || !is_only_narrow || world.readers.len() > 1 {
+        return;
+    }
+    // Without flow control, repairs may take twice the bytes of the stream, and 512 KiB before the first reports.
+    let most = 3 * u64::from(feed.paths) * feed.messages * (feed.length as u64 + 80) + (512 << 10);
+    let offered = world.readers[index].link.offered;
+    if offered > most {
+        violations.push(format!("{offered} bytes were sent to subscriber {index}, at most {most} are due"));
+    }
+    // The publisher slows down to a subscriber that it waits for.
+    let audit = &world.readers[index].audit;
+    let is_waited_for = feed.waits && plan.gaps == Gaps::Reliable && feed.buffer >= 1 << 20;
+    if is_waited_for && plan.begin == Begin::Live && (!audit.lost.is_empty() || audit.ended.is_none()) {
+        violations.push(format!("behind a narrow link, subscriber {index} loses: {}", state(audit)));
+    }
+}
+
+/// A start is found soon: a number that the publisher retains needs no server, and searches are repeated until one answers.
+fn judge_start(world: &World<'_>, index: usize, violations: &mut Vec<String>) {
+    let (plan, reader, feed) = (&world.plan.readers[index], &world.readers[index], &world.plan.feed);
+    let is_undisturbed = feed.faults.is_empty()
+        && feed.acks.is_none()
+        && feed.rate.is_none()
+        && world.readers.len() == 1
+        && plan.narrow.is_none()
+        && plan.loss + plan.loss_up + plan.loss_of_announcements == 0.0;
+    let is_retained = feed.buffer >= 1 << 20 && feed.messages * (feed.length as u64 + 80) < 700_000;
+    let number = match plan.begin {
+        Begin::Number(number) | Begin::Resume(number) => Some(number),
+        _ => None,
+    };
+    let mut ready = plan.joins;
+    for fault in &plan.faults {
+        match *fault {
+            ReaderFault::Without(Traffic::Announcements, (_, to)) => ready = ready.max(to),
+            ReaderFault::Without(Traffic::Tcp, _) if is_retained && number.is_some() => {}
+            _ => return,
+        }
+    }
+    if is_retained && number.is_some() {
+        ready = plan.joins;
+    }
+    let is_published = match (number, plan.begin) {
+        (Some(number), _) => world.feed.accepted_at.get(number as usize).is_some_and(|at| *at < plan.joins),
+        (None, Begin::Oldest) => true,
+        _ => return,
+    };
+    let Some((_, first)) = reader.audit.delivered_at.first().filter(|_| is_undisturbed && is_published)
+    else {
+        return;
+    };
+    if *first > ready + START_BOUND {
+        let late = (first - ready) / 1_000_000;
+        violations.push(format!("subscriber {index} starts {:?} {late} ms late", plan.begin));
+    }
+}
+
+/// Within this time, a search is repeated several times.
+const START_BOUND: u64 = 600_000_000;
+
+fn is_narrow(plan: &ReaderPlan) -> bool {
+    plan.narrow.is_some()
 }
 
 fn is_clock_steady(world: &World<'_>) -> bool {
@@ -129,11 +237,15 @@ fn is_lossless(world: &World<'_>, index: usize) -> bool {
     let outages: u64 = plan.faults.iter().map(outage).sum();
     let drops_keys = |fault: &FeedFault| matches!(fault, FeedFault::Rotate { dropped_after: Some(_), .. });
     // What was published before it joined, and no log has, is not promised to a subscriber of the live stream.
-    // A publisher does not wait for a subscriber that has been silent for too long.
+    // A publisher does not wait for a subscriber that has been silent for too long, and for none for longer than `--linger`.
     let is_left_behind = world.feed.exit.as_ref().is_some_and(|exit| {
-        world.readers[index].exit.is_none_or(|own| own.at > exit.at) && !is_reachable(world, index, exit.at)
+        let is_given_up = exit.at >= exit.deadline || !is_reachable(world, index, exit.at);
+        is_given_up && world.readers[index].exit.is_none_or(|own| own.at > exit.at)
     });
     plan.uses_history()
+        && world.plan.feed.retained.is_none()
+        // Repairs may fill a narrow link for longer than its patience.
+        && (!is_narrow(plan) || world.plan.feed.waits)
         && !is_left_behind
         && outages + outage_of_feed(world) < PATIENCE
         && !world.plan.feed.faults.iter().any(drops_keys)
@@ -154,7 +266,8 @@ fn judge_feed(world: &World<'_>, violations: &mut Vec<String>) {
         matches!(fault, FeedFault::Kill { .. } | FeedFault::Rotate { dropped_after: Some(_), .. })
     });
     // A rate below that of the input delays messages more and more.
-    let is_fast = plan.rate.is_none_or(|rate| rate > 2 * (plan.length as u64 + 30) * SECOND / plan.interval);
+    let is_fast = !world.plan.readers.iter().any(is_narrow)
+        && plan.rate.is_none_or(|rate| rate > 2 * (plan.length as u64 + 30) * SECOND / plan.interval);
     let (slowest, number) = feed.slowest;
     let (first_new, number_of_first) = feed.slowest_first;
     if is_free && is_fast && restarts && !is_slowed && first_new > RESTART_BOUND {
@@ -163,12 +276,13 @@ fn judge_feed(world: &World<'_>, violations: &mut Vec<String>) {
             first_new / 1_000_000
         ));
     }
-    let is_good = world
-        .plan
-        .readers
-        .iter()
-        .all(|reader| reader.faults.is_empty() && reader.loss + reader.loss_up == 0.0);
-    let is_only_flooded = is_good && floods && !restarts && !is_slowed && plan.rate.is_none();
+    let is_good =
+        world.plan.readers.iter().all(|reader| {
+            reader.faults.is_empty() && reader.loss + reader.loss_up == 0.0 && !is_narrow(reader)
+        });
+    // Forged copies that come before the originals look like losses, for which it may slow down.
+    let is_forged = has(|fault| matches!(fault, FeedFault::Forge(_)));
+    let is_only_flooded = is_good && floods && !is_forged && !restarts && !is_slowed && plan.rate.is_none();
     if is_free && is_only_flooded && slowest > FLOOD_BOUND {
         violations.push(format!("message {number} is delayed by {} ms by strangers", slowest / 1_000_000));
     }
@@ -185,30 +299,43 @@ fn judge_feed(world: &World<'_>, violations: &mut Vec<String>) {
         let is_whole = audit.is_whole() && audit.cursor == Some(plan.messages) && audit.ended.is_some();
         // Statuses account for what was lost of the present publisher's own incarnation.
         let is_comparable = reader.lives == 1 && !restarts;
+        let ended_at = reader.exit.map_or(u64::MAX, |exit| exit.at);
+        let is_known =
+            is_heard_at_its_end(reader) && (ended_at <= exit.at || is_reachable(world, index, exit.at));
         match standing {
             Some(Standing::Complete) if exit.has_ended_stream && !is_whole && is_comparable => {
                 blame(format!("complete, but {}", state(audit)));
             }
+            // Of one that it no longer reaches, it knows what that had lost until then.
             Some(Standing::Incomplete { messages, .. })
-                if is_comparable && messages != audit.lost_messages() =>
+                if is_comparable
+                    && (messages > audit.lost_messages() || is_known && messages < audit.lost_messages()) =>
             {
                 blame(format!("it lost {messages} messages; by its own account {}", audit.lost_messages()));
             }
             _ => {}
         }
-        let ended_at = reader.exit.map_or(u64::MAX, |exit| exit.at);
-        // A publisher does not wait for best-effort subscribers.
-        let is_waited_for = reader.plan.gaps != Gaps::BestEffort;
+        // A publisher does not wait for best-effort subscribers, and not for those that it cannot know.
+        let is_waited_for = reader.plan.gaps != Gaps::BestEffort && !plan.one_way;
         let is_reading = is_waited_for && ended_at > exit.at && reader.plan.joins + SECOND / 2 < exit.at;
+        // Of one that reads a history, nothing else is known.
+        if is_known
+            && ended_at > exit.at
+            && is_reachable(world, index, exit.at)
+            && world.reading_at_exit.get(index) == Some(&true)
+            && reader.plan.joins + SECOND < exit.at
+            && !restarts
+            && standing.is_some_and(|standing| standing != Standing::Unread)
+        {
+            blame(format!("it reads a history at the end, and is taken for {standing:?}"));
+        }
+        let deadline = exit.deadline.max(due_at(world));
         if is_reading
-            && exit.at < exit.deadline
+            && exit.at + SECOND / 2 < deadline
             && is_reachable(world, index, exit.at)
             && !is_whole_by_then(world, index)
         {
-            blame(format!(
-                "it is abandoned {} s before --linger is over",
-                (exit.deadline - exit.at) / SECOND
-            ));
+            blame(format!("it is abandoned {} s before --linger is over", (deadline - exit.at) / SECOND));
         }
         if exit.is_success
             && exit.acknowledged.is_none()
@@ -220,7 +347,21 @@ fn judge_feed(world: &World<'_>, violations: &mut Vec<String>) {
             blame(format!("status 0, but {}", state(audit)));
         }
     }
+    if plan.one_way && (exit.is_success && !exit.standings.is_empty()) {
+        violations.push(format!("nothing comes back, and the publisher knows {:?}", exit.standings));
+    }
     judge_acknowledgements(world, violations);
+}
+
+/// When a publisher that waits for somebody ends: its stalls do not count.
+fn due_at(world: &World<'_>) -> u64 {
+    let plan = &world.plan.feed;
+    let last = world.feed.accepted_at.last().copied().unwrap_or(0);
+    let stall = |fault: &FeedFault| match *fault {
+        FeedFault::Stall((from, to)) if to > last => to - from.max(last),
+        _ => 0,
+    };
+    last + plan.linger + plan.faults.iter().map(stall).max().unwrap_or(0)
 }
 
 fn state(audit: &Audit) -> String {
@@ -240,22 +381,42 @@ fn is_whole_by_then(world: &World<'_>, index: usize) -> bool {
 fn is_reachable(world: &World<'_>, index: usize, at: u64) -> bool {
     let reader = &world.plan.readers[index];
     let is_near = |(from, to): (u64, u64)| from < at && at < to + 2 * SECOND;
+    // One that is cut off while it joins is unknown until one of its probes is answered, which follow more and more slowly.
+    let is_joining = |(from, to): (u64, u64)| {
+        from < reader.joins + SECOND && at < to + 4 * to.saturating_sub(reader.joins).min(10 * SECOND)
+    };
     let is_lasting = |fault: &ReaderFault| match *fault {
         ReaderFault::Cut(span) | ReaderFault::Stall(span) | ReaderFault::Without(_, span) => {
-            is_near(span) || length(span) > 4 * SECOND
+            is_near(span) || length(span) > 4 * SECOND || is_joining(span)
         }
         ReaderFault::Kill { .. } | ReaderFault::Probes(..) => true,
+        ReaderFault::PathDown(..) => false,
     };
+    // Its echo may be lost while a narrow link is full of data.
+    let is_narrow = is_narrow(reader) && reader.joins < world.plan.feed.ends();
     // While strangers probe, one that joins waits longer for its echo; what they sent during a stall is handled after it.
     let stalls = |fault: &FeedFault| matches!(fault, FeedFault::Stall(_));
     let stall = if world.plan.feed.faults.iter().any(stalls) { 60 * SECOND } else { 0 };
-    let is_crowded = |fault: &FeedFault| matches!(fault, FeedFault::Probes((from, to), _) if *from < at && at < to + 4 * SECOND + stall);
-    // Subscribers take a sealed stream whose time of day is wrong for a replay.
-    let is_stale = world.plan.feed.sealed && !is_clock_steady(world);
+    let is_crowded = |fault: &FeedFault| matches!(fault, FeedFault::Probes((from, to), _) if *from < at && at < to + 11 * SECOND + stall);
+    // Subscribers take a protected stream whose time of day is wrong for a replay.
+    let is_protected = world.plan.feed.sealed || world.plan.feed.signed;
+    let is_stale = is_protected && !is_clock_steady(world);
     !reader.faults.iter().any(is_lasting)
         && !world.plan.feed.faults.iter().any(is_crowded)
         && !is_stale
+        && !is_narrow
         && reader.loss_up < 0.2
+}
+
+/// Whether its last confirmations of the end, which it repeats for about a second, can reach the publisher.
+fn is_heard_at_its_end(reader: &Reader) -> bool {
+    let blocks = |fault: &ReaderFault| match *fault {
+        ReaderFault::Cut(span) | ReaderFault::Without(Traffic::Statuses, span) => {
+            reader.exit.is_some_and(|exit| is_in(span, exit.at))
+        }
+        _ => false,
+    };
+    !reader.plan.faults.iter().any(blocks)
 }
 
 fn judge_acknowledgements(world: &World<'_>, violations: &mut Vec<String>) {
@@ -283,6 +444,7 @@ fn judge_acknowledgements(world: &World<'_>, violations: &mut Vec<String>) {
     let have_all = readers.iter().enumerate().all(|(index, reader)| {
         is_lossless(world, index)
             && starts_at_once(index)
+            && is_heard_at_its_end(reader)
             && reader.audit.is_whole()
             && reader.audit.first == Some(0)
             && reader.exit.is_some_and(|ended| ended.at <= exit.deadline)

@@ -37,11 +37,18 @@ pub(crate) fn traffic_of(bytes: &[u8]) -> Option<Traffic> {
 pub(crate) struct Link {
     plan: ReaderPlan,
     dice: Dice,
+    /// When a narrow link has carried what is in its queue.
+    idle_at: u64,
+    /// The bytes that were sent to the subscriber.
+    pub(crate) offered: u64,
 }
+
+/// The queue of a narrow link, in bytes.
+const QUEUE: u64 = 64 << 10;
 
 impl Link {
     pub(crate) fn new(plan: ReaderPlan, seed: u64) -> Self {
-        Self { plan, dice: Dice::new(seed) }
+        Self { plan, dice: Dice::new(seed), idle_at: 0, offered: 0 }
     }
 
     /// Whether traffic of this kind passes at present.
@@ -68,6 +75,25 @@ impl Link {
         }
     }
 
+    /// Whether nothing arrives of this path.
+    pub(crate) fn is_path_down(&self, now: u64, path: u8) -> bool {
+        let is_down = |fault: &ReaderFault| matches!(fault, ReaderFault::PathDown(of, span) if *of == path && is_in(*span, now));
+        self.plan.faults.iter().any(is_down)
+    }
+
+    /// Returns when the copies of a datagram to the subscriber arrive.
+    pub(crate) fn deliver(&mut self, now: u64, traffic: Traffic, length: usize) -> Vec<u64> {
+        self.offered += length as u64;
+        let Some(rate) = self.plan.narrow else { return self.send(now, traffic, false) };
+        let takes = |bytes: u64| bytes * SECOND / rate;
+        if self.idle_at > now + takes(QUEUE) {
+            return Vec::new();
+        }
+        self.idle_at = self.idle_at.max(now) + takes(length as u64);
+        let queued = self.idle_at - now;
+        self.send(now, traffic, false).into_iter().map(|at| at + queued).collect()
+    }
+
     /// Returns when the copies of a datagram arrive.
     pub(crate) fn send(&mut self, now: u64, traffic: Traffic, is_up: bool) -> Vec<u64> {
         let mut loss = if is_up { self.plan.loss_up } else { self.plan.loss };
@@ -82,10 +108,17 @@ impl Link {
     }
 
     /// Returns when bytes of a TCP connection arrive: retransmissions back off while nothing passes.
-    pub(crate) fn send_by_tcp(&mut self, now: u64) -> u64 {
+    pub(crate) fn send_by_tcp(&mut self, now: u64, length: usize) -> u64 {
+        let queued = match self.plan.narrow {
+            Some(rate) => {
+                self.idle_at = self.idle_at.max(now) + length as u64 * SECOND / rate;
+                self.idle_at - now
+            }
+            None => 0,
+        };
         let passes = self.passes_at(now, Traffic::Tcp);
         let wait = if passes > now { self.dice.below(passes - now + 1) } else { 0 };
-        passes + wait + self.plan.delay
+        passes + wait + queued + self.plan.delay
     }
 }
 

@@ -10,6 +10,8 @@ mod judge;
 mod link;
 mod plan;
 mod reader;
+#[path = "../../../mcast-stream-proto/tests/simulation/signer.rs"]
+mod signer;
 mod world;
 
 use mcast_sim::for_seeds;

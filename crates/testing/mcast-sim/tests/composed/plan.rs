@@ -36,6 +36,13 @@ pub(crate) struct FeedPlan {
     pub(crate) linger: u64,
     /// Whether each message is synced to the disk before it is sent.
     pub(crate) syncs_each: bool,
+    /// The log is pruned to this many bytes.
+    pub(crate) retained: Option<u64>,
+    pub(crate) signed: bool,
+    /// The number of groups that everything is sent to.
+    pub(crate) paths: u8,
+    /// Nothing comes back: each block of eight datagrams has four parity symbols.
+    pub(crate) one_way: bool,
     pub(crate) acks: Option<AckPlan>,
     pub(crate) faults: Vec<FeedFault>,
 }
@@ -63,6 +70,8 @@ pub(crate) enum FeedFault {
     Rotate { at: u64, dropped_after: Option<u64> },
     /// A stranger sends probes from addresses that nobody has, at this interval.
     Probes(Span, u64),
+    /// A stranger in the network sends altered copies of the datagrams of a signed or sealed stream.
+    Forge(Span),
 }
 
 /// Where a subscriber starts.
@@ -83,6 +92,8 @@ pub(crate) enum Gaps {
     Reliable,
     Deadline(u64),
     BestEffort,
+    /// Only the latest message of each key matters.
+    Latest,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -100,6 +111,8 @@ pub(crate) struct ReaderPlan {
     pub(crate) duplicates: f64,
     pub(crate) delay: u64,
     pub(crate) jitter: u64,
+    /// The bytes per second that its link carries.
+    pub(crate) narrow: Option<u64>,
     /// How long the application takes for a message, if it acknowledges that it has processed it.
     pub(crate) processing: u64,
     pub(crate) faults: Vec<ReaderFault>,
@@ -112,6 +125,8 @@ pub(crate) enum ReaderFault {
     Cut(Span),
     /// No datagrams of this kind pass.
     Without(Traffic, Span),
+    /// Nothing arrives of this path.
+    PathDown(u8, Span),
     /// The process does not run.
     Stall(Span),
     /// The process dies, and another one continues after the last message that was delivered.
@@ -145,6 +160,7 @@ impl ReaderPlan {
         duplicates: 0.0,
         delay: 100_000,
         jitter: 0,
+        narrow: None,
         processing: MILLISECOND,
         faults: Vec::new(),
     };
@@ -187,6 +203,10 @@ impl FeedPlan {
         sealed: false,
         linger: 40 * SECOND,
         syncs_each: false,
+        retained: None,
+        signed: false,
+        paths: 1,
+        one_way: false,
         acks: None,
         faults: Vec::new(),
     };
@@ -210,6 +230,10 @@ impl Plan {
             parity: dice.chance(0.2),
             sealed: dice.chance(0.3),
             syncs_each: dice.chance(0.5),
+            retained: None,
+            signed: false,
+            paths: 1,
+            one_way: false,
             acks: None,
             linger: 60 * SECOND,
             faults: Vec::new(),
@@ -235,7 +259,53 @@ impl Plan {
                 Gaps::BestEffort,
             ]);
         }
-        Self { seed, feed, readers }
+        let mut plan = Self { seed, feed, readers };
+        plan.draw_transport(&mut Dice::new(seed ^ 0x7061_7468));
+        plan
+    }
+
+    /// Draws what the datagrams are sent over, and how they are protected.
+    fn draw_transport(&mut self, dice: &mut Dice) {
+        let Self { feed, readers, .. } = self;
+        let named = feed.acks.map_or(0, |acks| acks.named);
+        for reader in readers.iter_mut().skip(named).filter(|reader| !reader.uses_history()) {
+            if dice.chance(0.3) {
+                reader.gaps = Gaps::Latest;
+            }
+        }
+        let (begin, ends) = (BEGIN, feed.ends());
+        let span = |dice: &mut Dice| {
+            let from = begin + dice.below(ends - begin);
+            (from, from + dice.pick(&[300 * MILLISECOND, 3 * SECOND]))
+        };
+        if dice.chance(0.15) {
+            feed.retained = Some(dice.pick(&[100_000, 200_000]));
+        }
+        feed.signed = dice.chance(0.2);
+        if (feed.signed || feed.sealed) && dice.chance(0.5) {
+            feed.faults.push(FeedFault::Forge(span(dice)));
+        }
+        if dice.chance(0.2) {
+            feed.paths = 2;
+            // Two paths that are down at the same time are an outage.
+            let path = dice.below(2) as u8;
+            for reader in &mut *readers {
+                if dice.chance(0.6) {
+                    reader.faults.push(ReaderFault::PathDown(path, span(dice)));
+                }
+            }
+        }
+        if dice.chance(0.1) {
+            let index = dice.below(readers.len() as u64) as usize;
+            readers[index].narrow = Some(dice.pick(&[60_000, 200_000]));
+        }
+        if feed.acks.is_none() && dice.chance(0.05) {
+            (feed.one_way, feed.waits, feed.parity) = (true, false, false);
+            for reader in readers {
+                (reader.begin, reader.heals, reader.repairs_for_others) = (Begin::Live, false, false);
+                reader.gaps = Gaps::Reliable;
+            }
+        }
     }
 
     /// Plans that lack one fault or feature each.
@@ -267,6 +337,7 @@ impl Plan {
             add(&|plan| plan.readers[index].heals = false);
             add(&|plan| plan.readers[index].gaps = Gaps::Reliable);
             add(&|plan| plan.readers[index].begin = Begin::Live);
+            add(&|plan| plan.readers[index].narrow = None);
         }
         for fault in 0..self.feed.faults.len() {
             add(&|plan| {
@@ -277,13 +348,25 @@ impl Plan {
         add(&|plan| plan.feed.rate = None);
         add(&|plan| plan.feed.parity = false);
         add(&|plan| plan.feed.waits = false);
+        add(&|plan| plan.feed.retained = None);
+        add(&|plan| plan.feed.one_way = false);
+        add(&|plan| {
+            plan.feed.paths = 1;
+            for reader in &mut plan.readers {
+                reader.faults.retain(|fault| !matches!(fault, ReaderFault::PathDown(..)));
+            }
+        });
+        add(&|plan| {
+            plan.feed.signed = false;
+            plan.feed.faults.retain(|fault| !matches!(fault, FeedFault::Forge(_)));
+        });
         add(&|plan| {
             plan.feed.syncs_each = false;
             plan.feed.faults.retain(|fault| !matches!(fault, FeedFault::Kill { power: true, .. }));
         });
         add(&|plan| {
             plan.feed.sealed = false;
-            plan.feed.faults.retain(|fault| !matches!(fault, FeedFault::Rotate { .. }));
+            plan.feed.faults.retain(|fault| !matches!(fault, FeedFault::Rotate { .. } | FeedFault::Forge(_)));
         });
         add(&|plan| plan.feed.length = 20);
         plans
@@ -345,6 +428,7 @@ impl ReaderPlan {
             duplicates: dice.pick(&[0.0, 0.0, 0.05]),
             delay: dice.pick(&[50_000, 200_000, 5 * MILLISECOND]),
             jitter: dice.pick(&[0, 0, 100_000, 2 * MILLISECOND]),
+            narrow: None,
             processing: dice.pick(&[0, MILLISECOND / 2]),
             faults,
         }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use mcast_stream_proto::history::{
     AnswerFrame, HistoryConfig, HistoryMachine, HistoryQuery, HistoryStart, Position,
 };
-use mcast_stream_proto::seal::Keys;
+use mcast_stream_proto::sign::PinnedKeys;
 use mcast_stream_proto::subscriber::{
     Item, LocalRepair, OnLoss, Policy, Start, SubscriberConfig, SubscriberEvent,
 };
@@ -14,9 +14,10 @@ use mcast_stream_proto::wire::{Incarnation, MessageNumber, SubscriberId};
 use mcast_stream_proto::{ClockTime, Nanos, SubscriberMachine, Target};
 
 use crate::audit::Audit;
-use crate::feed::{Destination, STREAM, name_of};
+use crate::feed::{Destination, Feed, STREAM, name_of};
 use crate::link::{Link, SendBuffer};
-use crate::plan::{Begin, Gaps, MILLISECOND, ReaderPlan, SECOND};
+use crate::plan::{Begin, FeedPlan, Gaps, MILLISECOND, ReaderPlan, SECOND};
+use crate::signer;
 
 /// The capacity of its socket, in datagrams.
 const INBOX: usize = 2_000;
@@ -43,6 +44,16 @@ pub(crate) enum Client {
 pub(crate) enum Report {
     Frame(u64, Vec<u8>),
     Failed(u64),
+}
+
+impl Report {
+    /// Returns how many bytes it takes on the way.
+    pub(crate) const fn length(&self) -> usize {
+        match self {
+            Self::Frame(_, frame) => frame.len(),
+            Self::Failed(_) => 0,
+        }
+    }
 }
 
 /// How a subscriber ended.
@@ -81,7 +92,7 @@ pub(crate) struct Process {
     pub(crate) client: Client,
     pub(crate) is_connected: bool,
     pub(crate) reports: VecDeque<Report>,
-    pub(crate) inbox: VecDeque<(SocketAddr, Vec<u8>)>,
+    pub(crate) inbox: VecDeque<(SocketAddr, u8, Vec<u8>)>,
     control: SendBuffer,
     unprocessed: VecDeque<Position>,
     /// When the application has processed the first of these.
@@ -102,10 +113,10 @@ pub(crate) enum Outgoing {
 }
 
 impl Reader {
-    pub(crate) fn new(plan: ReaderPlan, index: usize, length: usize, seed: u64) -> Self {
+    pub(crate) fn new(plan: ReaderPlan, index: usize, feed: &FeedPlan, seed: u64) -> Self {
         Self {
             link: Link::new(plan.clone(), seed ^ 0x6c69_6e6b),
-            audit: Audit::new(plan.begin, length),
+            audit: Audit::new(&plan, feed),
             address: crate::world::address(index),
             plan,
             index,
@@ -120,8 +131,10 @@ impl Reader {
         }
     }
 
-    pub(crate) fn start(&mut self, now: u64, wall: i64, is_named: bool, keys: &Keys) {
+    pub(crate) fn start(&mut self, now: u64, feed: &Feed) {
+        let (wall, keys, feed_seed, feed) = (feed.wall, &feed.keys, feed.seed, &feed.plan);
         self.lives += 1;
+        self.audit.joined_at = None;
         let begin = match (self.lives, self.audit.cursor) {
             (1, _) => self.plan.begin,
             (_, Some(cursor)) if self.plan.uses_history() => Begin::Resume(cursor),
@@ -141,6 +154,9 @@ impl Reader {
             Begin::Resume(number) => Some(HistoryStart::At(Position::new(content, MessageNumber(number)))),
         };
         let seed = self.seed ^ self.lives << 20;
+        let is_named = feed.acks.is_some_and(|acks| self.index < acks.named);
+        // It has the new key before the publisher signs with it.
+        let signed_by = if feed.signed { signer::pinned(feed_seed) } else { PinnedKeys::none() };
         let core_start = match start {
             Some(HistoryStart::Oldest | HistoryStart::Number(_) | HistoryStart::At(_)) => Start::Oldest,
             _ => Start::Now,
@@ -151,7 +167,11 @@ impl Reader {
                 Gaps::Reliable => Policy::Reliable(OnLoss::Continue),
                 Gaps::Deadline(time) => Policy::Deadline(Nanos(time)),
                 Gaps::BestEffort => Policy::BestEffort(Nanos::from_millis(1)),
+                Gaps::Latest => Policy::Latest,
             },
+            paths: feed.paths,
+            mute: feed.one_way,
+            signed_by,
             window: WINDOW,
             unix_offset: u64::try_from(1_700_000_000 * SECOND as i64 + wall).ok(),
             name: is_named.then(|| name_of(self.index)),
@@ -192,6 +212,12 @@ impl Reader {
         });
     }
 
+    /// Whether its application is given messages of a history.
+    pub(crate) fn is_reading(&self) -> bool {
+        let history = self.process.as_ref().and_then(|process| process.history.as_ref());
+        history.is_some_and(|history| !history.is_idle())
+    }
+
     /// Ends the process without a word.
     pub(crate) fn kill(&mut self) {
         if let Some(process) = self.process.take() {
@@ -200,10 +226,10 @@ impl Reader {
     }
 
     /// Takes a datagram that arrives at its socket.
-    pub(crate) fn receive(&mut self, from: SocketAddr, bytes: Vec<u8>) {
+    pub(crate) fn receive(&mut self, from: SocketAddr, path: u8, bytes: Vec<u8>) {
         self.received += 1;
         if let Some(process) = self.process.as_mut().filter(|process| process.inbox.len() < INBOX) {
-            process.inbox.push_back((from, bytes));
+            process.inbox.push_back((from, path, bytes));
         }
     }
 
@@ -237,7 +263,7 @@ impl Reader {
         if process.core.kept() > WINDOW {
             audit.violations.push(format!("it keeps {} datagrams at {now}", process.core.kept()));
         }
-        let is_start = audit.first.is_none_or(|_| audit.delivered == 0) && !process.is_answered;
+        let is_start = audit.joined_at.is_none_or(|at| at == now) && !process.is_answered;
         if audit.history_failed.len() > failures
             && is_start
             && plan.awake(process.started, now) < START_PATIENCE
@@ -266,6 +292,19 @@ impl Reader {
                 "its counters show {} lost and {} unknown, its events {lost} and {}",
                 statistics.lost_messages, statistics.unknown_losses, self.audit.unknown
             ));
+        }
+        if self.lives == 1 && statistics.messages != self.audit.delivered {
+            let (counted, delivered) = (statistics.messages, self.audit.delivered);
+            self.audit.violations.push(format!("it counts {counted} messages, {delivered} were delivered"));
+        }
+        let audit = &mut self.audit;
+        if self.lives == 1
+            && self.plan.begin != Begin::Live
+            && !process.is_answered
+            && audit.unknown > 0
+            && audit.history_failed.is_empty()
+        {
+            audit.violations.push("no server answered its start, which is not reported".to_owned());
         }
         let is_success = statistics.lost_messages == 0 && statistics.unknown_losses == 0;
         self.former.push(process.core.id());
@@ -313,8 +352,8 @@ impl Process {
 
     /// Reads its socket.
     fn receive(&mut self, now: u64, audit: &mut Audit, plan: &ReaderPlan) {
-        while let Some((from, bytes)) = self.inbox.pop_front() {
-            self.core.handle(ClockTime(now), 0, from, &bytes);
+        while let Some((from, path, bytes)) = self.inbox.pop_front() {
+            self.core.handle(ClockTime(now), path, from, &bytes);
             self.step_all(now, audit, plan, &bytes);
         }
     }
@@ -476,7 +515,7 @@ impl Process {
         }
         out.extend(sent.into_iter().filter_map(|(to, bytes)| match to {
             Destination::One(address) => Some(Outgoing::Datagram(address, bytes)),
-            Destination::Everyone => None,
+            Destination::Group(_) => None,
         }));
     }
 }

@@ -29,6 +29,7 @@ pub(crate) fn exists(address: SocketAddr) -> bool {
 #[derive(Debug)]
 enum Event {
     FeedWakes,
+    FeedResumes,
     FeedStarts,
     FeedDies {
         power: bool,
@@ -39,10 +40,11 @@ enum Event {
     KeyDropped,
     DiskFull(bool),
     ReaderWakes(usize),
+    ReaderResumes(usize),
     ReaderStarts(usize),
     ReaderDies(usize, u64),
     ToFeed(SocketAddr, Vec<u8>),
-    ToReader(usize, SocketAddr, Vec<u8>),
+    ToReader(usize, SocketAddr, u8, Vec<u8>),
     Announcement(usize),
     /// A search for history servers arrives at this subscriber, or at the server.
     Search(Option<usize>),
@@ -66,6 +68,8 @@ pub(crate) struct World<'p> {
     strangers: u32,
     /// How often in succession each process was due at once again: the publisher, and the subscribers.
     spins: Vec<u32>,
+    /// Which subscribers were reading a history when the publisher ended.
+    pub(crate) reading_at_exit: Vec<bool>,
     pub(crate) violations: Vec<String>,
 }
 
@@ -76,6 +80,15 @@ const PAUSE: u64 = 10_000;
 
 fn secret(epoch: u8) -> std::sync::Arc<GroupSecret> {
     GroupSecret::new(&[epoch; 32], Algorithm::Aes128Gcm)
+}
+
+/// Returns an altered copy of a datagram that arrives at this time, and how much earlier the copy does.
+fn altered(bytes: &[u8], at: u64) -> (u64, Vec<u8>) {
+    let mut copy = bytes.to_vec();
+    if let Some(last) = copy.last_mut() {
+        *last ^= 1;
+    }
+    (if at.is_multiple_of(2) { 1_000 } else { 0 }, copy)
 }
 
 impl<'p> World<'p> {
@@ -102,7 +115,7 @@ impl<'p> World<'p> {
             false => Keys::none(),
         };
         let reader = |(index, reader): (usize, &crate::plan::ReaderPlan)| {
-            Reader::new(reader.clone(), index, plan.feed.length, plan.seed ^ (index as u64 + 1) << 40)
+            Reader::new(reader.clone(), index, &plan.feed, plan.seed ^ (index as u64 + 1) << 40)
         };
         let readers: Vec<_> = plan.readers.iter().enumerate().map(reader).collect();
         Self {
@@ -116,6 +129,7 @@ impl<'p> World<'p> {
             spins: vec![0; readers.len() + 1],
             readers,
             strangers: 0,
+            reading_at_exit: Vec::new(),
             violations: Vec::new(),
         }
     }
@@ -139,7 +153,8 @@ impl<'p> World<'p> {
                 FeedFault::Probes(span, interval) => {
                     self.queue.push(span.0, Event::Probe(None, span, interval));
                 }
-                FeedFault::Stall((_, to)) => self.queue.push(to, Event::FeedWakes),
+                FeedFault::Stall((_, to)) => self.queue.push(to, Event::FeedResumes),
+                FeedFault::Forge(_) => {}
             }
         }
         for (index, plan) in self.plan.readers.iter().enumerate() {
@@ -150,8 +165,8 @@ impl<'p> World<'p> {
                     ReaderFault::Probes(span, interval) => {
                         self.queue.push(span.0, Event::Probe(Some(index), span, interval));
                     }
-                    ReaderFault::Stall((_, to)) => self.queue.push(to, Event::ReaderWakes(index)),
-                    ReaderFault::Cut(_) | ReaderFault::Without(..) => {}
+                    ReaderFault::Stall((_, to)) => self.queue.push(to, Event::ReaderResumes(index)),
+                    ReaderFault::Cut(_) | ReaderFault::Without(..) | ReaderFault::PathDown(..) => {}
                 }
             }
         }
@@ -165,7 +180,10 @@ impl<'p> World<'p> {
     /// When the last fault ends.
     pub(crate) fn last_fault(&self) -> u64 {
         let of_feed = self.plan.feed.faults.iter().map(|fault| match *fault {
-            FeedFault::Stall(span) | FeedFault::DiskFull(span) | FeedFault::Probes(span, _) => span.1,
+            FeedFault::Stall(span)
+            | FeedFault::DiskFull(span)
+            | FeedFault::Probes(span, _)
+            | FeedFault::Forge(span) => span.1,
             FeedFault::Kill { at, down, .. } => at + down,
             FeedFault::ClockJump { at, .. } => at,
             FeedFault::Rotate { at, dropped_after } => at + dropped_after.unwrap_or(0) + SECOND,
@@ -174,6 +192,7 @@ impl<'p> World<'p> {
             reader.faults.iter().map(|fault| match *fault {
                 ReaderFault::Cut(span)
                 | ReaderFault::Without(_, span)
+                | ReaderFault::PathDown(_, span)
                 | ReaderFault::Stall(span)
                 | ReaderFault::Probes(span, _) => span.1,
                 ReaderFault::Kill { at, down } => at + down,
@@ -187,15 +206,30 @@ impl<'p> World<'p> {
         self.plan.feed.faults.iter().any(is_stall)
     }
 
+    fn is_forged(&self) -> bool {
+        let forges = |fault: &FeedFault| matches!(fault, FeedFault::Forge(span) if is_in(*span, self.now));
+        self.plan.feed.faults.iter().any(forges)
+    }
+
     fn reader_is_stalled(&self, index: usize) -> bool {
         let is_stall =
             |fault: &ReaderFault| matches!(fault, ReaderFault::Stall(span) if is_in(*span, self.now));
         self.plan.readers[index].faults.iter().any(is_stall)
     }
 
+    fn stalled_until(&self, index: usize) -> u64 {
+        let end = |fault: &ReaderFault| match *fault {
+            ReaderFault::Stall(span) if is_in(span, self.now) => Some(span.1),
+            _ => None,
+        };
+        self.plan.readers[index].faults.iter().filter_map(end).max().unwrap_or(self.now)
+    }
+
     fn happen(&mut self, event: Event) {
         match event {
-            Event::FeedWakes => {
+            // It was scheduled for an earlier time since.
+            Event::FeedWakes if self.now != self.feed_wakes_at => {}
+            Event::FeedWakes | Event::FeedResumes => {
                 self.feed_wakes_at = u64::MAX;
                 self.run_feed();
             }
@@ -230,15 +264,15 @@ impl<'p> World<'p> {
                 self.kill_feed(false, 50 * MILLISECOND);
             }
             Event::DiskFull(is_full) => self.feed.disk.set_free(if is_full { 0 } else { usize::MAX }),
-            Event::ReaderWakes(index) => {
+            Event::ReaderWakes(index) if self.now != self.reader_wakes_at[index] => {}
+            Event::ReaderWakes(index) | Event::ReaderResumes(index) => {
                 self.reader_wakes_at[index] = u64::MAX;
                 self.run_reader(index);
             }
             Event::ReaderStarts(index) => {
-                let is_named = self.plan.feed.acks.is_some_and(|acks| index < acks.named);
                 let reader = &mut self.readers[index];
                 if reader.exit.is_none() && reader.process.is_none() {
-                    reader.start(self.now, self.feed.wall, is_named, &self.feed.keys);
+                    reader.start(self.now, &self.feed);
                     self.run_reader(index);
                 }
             }
@@ -256,9 +290,13 @@ impl<'p> World<'p> {
                     self.run_feed();
                 }
             }
-            Event::ToReader(index, from, bytes) => {
-                self.readers[index].receive(from, bytes);
+            Event::ToReader(index, from, path, bytes) => {
+                self.readers[index].receive(from, path, bytes);
                 self.run_reader(index);
+            }
+            // They wait in its socket.
+            Event::Announcement(index) | Event::Search(Some(index)) if self.reader_is_stalled(index) => {
+                self.queue.push(self.stalled_until(index), event);
             }
             Event::Announcement(index) => {
                 self.readers[index].hear_announcement(self.now);
@@ -272,7 +310,7 @@ impl<'p> World<'p> {
                 if let Some(process) = &mut self.feed.process {
                     process.announcements.searched(ClockTime(self.now));
                     let at = process.announcements.deadline().0;
-                    self.queue.push(at.max(self.now), Event::FeedWakes);
+                    self.wake_feed(at.max(self.now));
                 }
             }
             Event::Request(index, id, query) => self.serve(index, id, query),
@@ -304,7 +342,7 @@ impl<'p> World<'p> {
             if let Some(process) = &self.readers[index].process
                 && let Client::Asking { id, .. } = process.client
             {
-                let at = self.tcp_at[index].max(self.readers[index].link.send_by_tcp(self.now));
+                let at = self.tcp_at[index].max(self.readers[index].link.send_by_tcp(self.now, 0));
                 self.queue.push(at, Event::Answer(index, life, Report::Failed(id)));
             }
             if let Some(process) = &mut self.readers[index].process {
@@ -322,16 +360,26 @@ impl<'p> World<'p> {
         let had_process = process.started;
         self.announce();
         let sent = self.feed.run(self.now);
+        self.check_settled();
+        if self.feed.process.is_none() && self.feed.exit.is_some() {
+            self.reading_at_exit = self.readers.iter().map(Reader::is_reading).collect();
+        }
         for (to, bytes) in sent {
             let traffic = traffic_of(&bytes).unwrap_or(Traffic::Data);
+            let is_forged = self.is_forged() && traffic == Traffic::Data;
             for index in 0..self.readers.len() {
-                let is_for = match to {
-                    Destination::Everyone => true,
-                    Destination::One(address) => self.readers[index].address == address,
+                let reader = &mut self.readers[index];
+                let (is_for, path) = match to {
+                    Destination::Group(path) => (!reader.link.is_path_down(self.now, path), path),
+                    Destination::One(address) => (reader.address == address, 0),
                 };
-                if is_for && self.readers[index].process.is_some() {
-                    for at in self.readers[index].link.send(self.now, traffic, false) {
-                        self.queue.push(at, Event::ToReader(index, FEED, bytes.clone()));
+                if is_for && reader.process.is_some() {
+                    for at in reader.link.deliver(self.now, traffic, bytes.len()) {
+                        if is_forged {
+                            let (earlier, altered) = altered(&bytes, at);
+                            self.queue.push(at - earlier, Event::ToReader(index, FEED, path, altered));
+                        }
+                        self.queue.push(at, Event::ToReader(index, FEED, path, bytes.clone()));
                     }
                 }
             }
@@ -362,6 +410,24 @@ impl<'p> World<'p> {
         }
     }
 
+    /// What is settled was acknowledged by each of the named subscribers.
+    fn check_settled(&mut self) {
+        let (Some(acks), Some(process)) = (self.plan.feed.acks, &self.feed.process) else { return };
+        // What is known of acknowledgements is not synced.
+        let restarts = |fault: &FeedFault| matches!(fault, FeedFault::Kill { .. } | FeedFault::Rotate { .. });
+        if self.plan.feed.faults.iter().any(restarts) || !self.violations.is_empty() {
+            return;
+        }
+        let Some(progress) = process.machine.ack_progress().filter(|_| acks.blocks) else { return };
+        for (index, reader) in self.readers.iter().take(acks.named).enumerate() {
+            let has = if acks.processed { reader.processed } else { reader.audit.most };
+            if progress.settled.0 > has && progress.unacknowledged == 0 {
+                let (settled, now) = (progress.settled, self.now);
+                self.violations.push(format!("{settled} are settled at {now}, subscriber {index} has {has}"));
+            }
+        }
+    }
+
     fn wake_feed(&mut self, at: u64) {
         if at < self.feed_wakes_at {
             self.feed_wakes_at = at;
@@ -374,13 +440,11 @@ impl<'p> World<'p> {
         if !process.announcements.poll(ClockTime(self.now)) {
             return;
         }
-        let at = process.announcements.deadline().0;
         for index in 0..self.readers.len() {
             for at in self.readers[index].link.send(self.now, Traffic::Announcements, false) {
                 self.queue.push(at, Event::Announcement(index));
             }
         }
-        self.queue.push(at, Event::FeedWakes);
     }
 
     fn run_reader(&mut self, index: usize) {
@@ -394,7 +458,7 @@ impl<'p> World<'p> {
                 Outgoing::Search => self.pass_search(index),
                 Outgoing::Request(query) => {
                     let life = self.readers[index].lives;
-                    let at = self.readers[index].link.send_by_tcp(self.now);
+                    let at = self.readers[index].link.send_by_tcp(self.now, 0);
                     self.queue.push(at, Event::Request(index, life, query));
                 }
             }
@@ -416,8 +480,8 @@ impl<'p> World<'p> {
             if to == FEED {
                 self.queue.push(at, Event::ToFeed(from, bytes.clone()));
             } else if let Some(other) = self.readers.iter().position(|reader| reader.address == to) {
-                for at in self.readers[other].link.send(at, traffic, false) {
-                    self.queue.push(at, Event::ToReader(other, from, bytes.clone()));
+                for at in self.readers[other].link.deliver(at, traffic, bytes.len()) {
+                    self.queue.push(at, Event::ToReader(other, from, 0, bytes.clone()));
                 }
             }
         }
@@ -454,7 +518,8 @@ impl<'p> World<'p> {
             false => vec![failed],
         };
         for report in reports {
-            let at = self.readers[index].link.send_by_tcp(self.now).max(self.tcp_at[index]);
+            let length = report.length();
+            let at = self.readers[index].link.send_by_tcp(self.now, length).max(self.tcp_at[index]);
             self.tcp_at[index] = at;
             self.queue.push(at, Event::Answer(index, life, report));
         }
@@ -481,7 +546,7 @@ impl<'p> World<'p> {
         let from = SocketAddr::from(([10, 9, (number >> 8) as u8, number as u8], 5_000));
         match target {
             None => self.queue.push(self.now, Event::ToFeed(from, bytes)),
-            Some(index) => self.queue.push(self.now, Event::ToReader(index, from, bytes)),
+            Some(index) => self.queue.push(self.now, Event::ToReader(index, from, 0, bytes)),
         }
         if self.now + interval < span.1 {
             self.queue.push(self.now + interval, Event::Probe(target, span, interval));

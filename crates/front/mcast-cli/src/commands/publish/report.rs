@@ -25,6 +25,9 @@ const ONE_WAY: &str = "one-way: what subscribers received is unknown";
 /// Reports an event: that a subscriber joined or left, for instance.
 pub(super) fn event(event: &PublisherEvent, publisher: &Publisher, console: &Console) {
     let name = |subscriber: SubscriberId| name_of(publisher, subscriber);
+    let address = |subscriber: SubscriberId| {
+        publisher.address_of(subscriber).map_or_else(|| subscriber.to_string(), |address| address.to_string())
+    };
     match *event {
         PublisherEvent::SubscriberJoined(subscriber, _) => {
             console.note(format_args!("subscriber {} joined", name(subscriber)));
@@ -75,6 +78,12 @@ pub(super) fn event(event: &PublisherEvent, publisher: &Publisher, console: &Con
             console
                 .warn(format_args!("subscriber {} {lacking}: it will not have everything", name(subscriber)));
         }
+        PublisherEvent::NameShared { name: shared, first, second } => console.warn(format_args!(
+            "subscribers {} and {} use the name {shared} at the same time: --ack counts them as one; give each its own with \
+             subscribe --as",
+            address(first),
+            address(second)
+        )),
         PublisherEvent::Unacknowledged { first, end } if end == first + 1 => {
             console.warn(format_args!("message {first} cannot be acknowledged as --ack requires"));
         }
