@@ -32,6 +32,7 @@ pub(super) struct OwnTest {
     started: Duration,
     /// The time for which it counts, once copies under way have arrived.
     window: Duration,
+    /// Repeats of what the relay has not sent: each first datagram of a content passes, and may come back once.
     count: u64,
     total: u64,
     latest: Duration,
@@ -74,7 +75,7 @@ impl OwnTest {
     pub(super) fn arrive(&mut self, now: Duration, key: ContentKey, arrival: &ContentArrival) {
         self.total += 1;
         self.latest = now;
-        self.count += u64::from(now >= self.started + ROUND_TRIP);
+        self.count += u64::from(now >= self.started + ROUND_TRIP && !arrival.is_explained());
         self.rivalled += u64::from(arrival.circulates());
         // An innocent source repeats something within the window.
         self.window = arrival.interval().map_or(self.window, |interval| self.window.max(interval * 2));
