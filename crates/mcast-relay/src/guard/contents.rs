@@ -189,12 +189,6 @@ impl ContentArrival {
         [self.interval, self.since_emitted].into_iter().flatten().any(|time| time <= ROUND_TRIP)
     }
 
-    /// Returns whether the relay has sent it so lately and so often that this may be a copy of that.
-    pub(crate) fn is_explained(&self) -> bool {
-        self.since_emitted.is_some_and(|time| time <= ROUND_TRIP)
-            && u64::from(self.from_source) <= u64::from(self.emitted) * MAX_GAIN
-    }
-
     /// Returns whether others may send the content to each other: two of them far more often than the first source, or two
     /// on the leg of the first source. One alone may be a host that sends what another one sent first.
     pub(crate) const fn circulates(&self) -> bool {

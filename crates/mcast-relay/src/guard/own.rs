@@ -33,8 +33,6 @@ pub(super) struct OwnTest {
     /// The time for which it counts, once copies under way have arrived.
     window: Duration,
     count: u64,
-    /// Those of what the relay has just sent: the first datagram of each content passes, and may come back.
-    explained: u64,
     total: u64,
     latest: Duration,
     contents: BTreeMap<ContentKey, OwnContent>,
@@ -59,7 +57,6 @@ impl OwnTest {
             started: now,
             window: ROUND_TRIP,
             count: 0,
-            explained: 0,
             total: 0,
             latest: now,
             contents: BTreeMap::new(),
@@ -77,10 +74,7 @@ impl OwnTest {
     pub(super) fn arrive(&mut self, now: Duration, key: ContentKey, arrival: &ContentArrival) {
         self.total += 1;
         self.latest = now;
-        if now >= self.started + ROUND_TRIP {
-            self.count += 1;
-            self.explained += u64::from(arrival.is_explained());
-        }
+        self.count += u64::from(now >= self.started + ROUND_TRIP);
         self.rivalled += u64::from(arrival.circulates());
         // An innocent source repeats something within the window.
         self.window = arrival.interval().map_or(self.window, |interval| self.window.max(interval * 2));
@@ -112,7 +106,7 @@ impl OwnTest {
         if now >= self.latest + self.window {
             return Some(OwnResult::Silent);
         }
-        let is_clear = count > 0 && self.explained * 2 < count && self.rivalled * 2 < self.total;
+        let is_clear = count > 0 && self.rivalled * 2 < self.total;
         Some(if is_clear { OwnResult::Continues { count, window } } else { OwnResult::Unclear })
     }
 

@@ -265,11 +265,9 @@ impl ProbeTest {
     /// Handles the end of a window with probes.
     pub(super) fn end_probing(&mut self, length: Duration) -> ProbeResult {
         let is_unclear = !self.takes_part || (self.probes == 0 && self.quiet_windows < MOST_QUIET);
-        // Others have sent less of its contents than before, or it has itself: this proves nothing.
+        // Others have sent less of its contents than before: this proves nothing.
         let by_others = self.sent.saturating_sub(self.probes);
-        let has_fallen = self.count + 3 * chance(self.baseline) < self.baseline;
-        let is_disturbed =
-            (by_others + self.probes < self.sent_before || has_fallen) && self.disturbed < MOST_DISTURBED;
+        let is_disturbed = by_others + self.probes < self.sent_before && self.disturbed < MOST_DISTURBED;
         self.disturbed += u8::from(is_disturbed);
         if is_unclear || is_disturbed {
             return ProbeResult::Unclear;
