@@ -48,6 +48,6 @@ impl RuleCounts {
             None => 0,
         };
         *reported = Some((now, total));
-        Some(RelayEvent::NotForwarded { rule, reason, count: total - before })
+        Some(RelayEvent::NotForwarded { rule, reason, count: total - before, culprit: None })
     }
 }

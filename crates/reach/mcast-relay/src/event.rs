@@ -140,6 +140,18 @@ pub enum RelayEvent {
         /// The group that it relays.
         destination: SocketAddr,
     },
+    /// Memberships that hosts on a leg have reported are ignored, because one host or all of them have joined too many groups.
+    /// Reported at most once per minute and leg.
+    TooManyGroups {
+        /// The leg.
+        leg: LegId,
+        /// The host that was the first to report most groups.
+        host: IpAddr,
+        /// The number of these groups.
+        groups: usize,
+        /// The reports that were ignored since the last event.
+        count: u64,
+    },
     /// A router, such as the kernel's multicast routing, forwards between the same networks as this relay: a datagram of a
     /// host on one leg arrived on another one. It is not forwarded. Reported at most once per minute and pair of legs.
     RouterFound {
@@ -170,6 +182,8 @@ pub enum RelayEvent {
         reason: RefusalReason,
         /// The number of datagrams since the last report.
         count: u64,
+        /// The address that has most paths, if there are too many of these.
+        culprit: Option<IpAddr>,
     },
     /// Hosts on a leg request a group from other sources than the relay, so that they would not receive what it sends.
     OtherSources {

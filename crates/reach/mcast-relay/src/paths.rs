@@ -4,7 +4,7 @@
 //! socket belongs to that sender. Each host that replies has a socket of its own on the leg of the sender, so that the
 //! sender can distinguish and answer them. This also works through a stateful firewall.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::RandomState;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -54,6 +54,16 @@ pub(crate) enum PathKey {
     Return { forward: PathId, responder: SocketAddr },
 }
 
+impl PathKey {
+    /// Returns the address whose datagrams made the relay open it.
+    fn owner(&self) -> Option<IpAddr> {
+        match self {
+            Self::Forward { sender, .. } => sender.map(|sender| sender.ip()),
+            Self::Return { responder, .. } => Some(responder.ip()),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PathEntry {
     pub(crate) id: PathId,
@@ -69,7 +79,9 @@ pub(crate) struct TooManyPaths;
 #[derive(Debug)]
 pub(crate) struct Paths {
     table: LruCache<PathKey, PathEntry, RandomState>,
-    by_id: std::collections::HashMap<PathId, PathKey>,
+    by_id: HashMap<PathId, PathKey>,
+    /// The number of paths of each sender and of each host that replied.
+    owned: HashMap<IpAddr, usize>,
     block: PortBlock,
     used: HashSet<u16>,
     next_port: u16,
@@ -80,12 +92,17 @@ pub(crate) struct Paths {
 
 /// A path that is used for longer than this is not closed in favour of another one.
 const BUSY: Duration = Duration::from_secs(10);
+/// One address has at most this share of the paths, so that it does not keep others out alone.
+const SHARE: usize = 4;
+/// It always has these.
+const LEAST_SHARE: usize = 16;
 
 impl Paths {
     pub(crate) fn new(block: PortBlock, capacity: usize, idle: Duration) -> Self {
         Self {
             table: LruCache::unbounded_with_hasher(RandomState::new()),
-            by_id: std::collections::HashMap::new(),
+            by_id: HashMap::new(),
+            owned: HashMap::new(),
             block,
             used: HashSet::new(),
             next_port: 0,
@@ -122,7 +139,15 @@ impl Paths {
         key: PathKey,
         port: Option<PathPort>,
     ) -> Result<(PathId, PathPort, Option<PathId>), TooManyPaths> {
-        let closed = if self.table.len() >= self.capacity { Some(self.evict(now)?) } else { None };
+        let owner = key.owner();
+        let owned = owner.and_then(|owner| self.owned.get(&owner)).copied().unwrap_or_default();
+        let closed = if owned >= (self.capacity / SHARE).max(LEAST_SHARE) {
+            Some(self.evict(now, owner)?)
+        } else if self.table.len() >= self.capacity {
+            Some(self.evict(now, None)?)
+        } else {
+            None
+        };
         let (port, own) = match port {
             Some(port) => (port, None),
             None => {
@@ -135,6 +160,7 @@ impl Paths {
         self.next_id = self.next_id.wrapping_add(1);
         self.table.put(key, PathEntry { id, last: now, port: own });
         self.by_id.insert(id, key);
+        owner.into_iter().for_each(|owner| *self.owned.entry(owner).or_default() += 1);
         Ok((id, port, closed))
     }
 
@@ -144,6 +170,14 @@ impl Paths {
         let entry = self.table.pop(&key)?;
         if let Some(port) = entry.port.filter(|_| !busy_port) {
             self.used.remove(&port);
+        }
+        if let Some(owner) = key.owner()
+            && let Some(owned) = self.owned.get_mut(&owner)
+        {
+            *owned -= 1;
+            if *owned == 0 {
+                self.owned.remove(&owner);
+            }
         }
         Some(key)
     }
@@ -159,17 +193,22 @@ impl Paths {
         self.table.iter().filter(|(key, _)| is_match(key)).map(|(_, entry)| entry.id).collect()
     }
 
+    /// Returns the address that has most paths.
+    pub(crate) fn busiest(&self) -> Option<IpAddr> {
+        self.owned.iter().max_by_key(|(_, owned)| **owned).map(|(address, _)| *address)
+    }
+
     /// Returns when to call [`Self::close_idle`].
     pub(crate) fn deadline(&self) -> Option<Duration> {
         self.table.peek_lru().map(|(_, entry)| entry.last + self.idle)
     }
 
-    fn evict(&mut self, now: Duration) -> Result<PathId, TooManyPaths> {
-        let (_, entry) = self.table.peek_lru().ok_or(TooManyPaths)?;
+    /// Closes the path, of this address if one is given, that has been idle for the longest time.
+    fn evict(&mut self, now: Duration, owner: Option<IpAddr>) -> Result<PathId, TooManyPaths> {
+        let mut idle = self.table.iter().rev().take_while(|(_, entry)| now >= entry.last + BUSY);
+        let is_meant = |(key, _): &(&PathKey, &PathEntry)| owner.is_none() || key.owner() == owner;
+        let (_, entry) = idle.find(is_meant).ok_or(TooManyPaths)?;
         let id = entry.id;
-        if now < entry.last + BUSY {
-            return Err(TooManyPaths);
-        }
         self.close(id, false).map(|_| id).ok_or(TooManyPaths)
     }
 

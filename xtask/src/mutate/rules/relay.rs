@@ -301,14 +301,32 @@ pub(super) const RULES: &[Rule] = &[
     RELAY.rule(
         "probes that come back convict a source",
         "guard/probe.rs",
-        "            self.echoes += 1;",
-        "            self.echoes += 0;",
+        "            self.echoes = self.echoes.saturating_add(1);",
+        "            self.echoes = self.echoes.saturating_add(0);",
     ),
     RELAY.rule(
         "one probe that comes back is not a proof",
         "guard/probe.rs",
         "const ECHOES: u8 = 3;",
         "const ECHOES: u8 = 1;",
+    ),
+    RELAY.rule(
+        "coincidence does not convict a source",
+        "guard/probe.rs",
+        "const DEVIATIONS_SQUARED: u64 = 10;",
+        "const DEVIATIONS_SQUARED: u64 = 0;",
+    ),
+    RELAY.rule(
+        "a host fills only its own share of the groups",
+        "demand/mod.rs",
+        "if self.groups.len() >= max_groups || of_host >= max_of_host {",
+        "if self.groups.len() >= max_groups {",
+    ),
+    RELAY.rule(
+        "a sender fills only its own share of the paths",
+        "paths.rs",
+        "if owned >= (self.capacity / SHARE).max(LEAST_SHARE) {",
+        "if false {",
     ),
     RELAY.rule(
         "echoes of a source in quarantine are dropped",
@@ -326,7 +344,7 @@ pub(super) const RULES: &[Rule] = &[
         "what is held back is sent if the source is acquitted",
         "guard/suspect.rs",
         "        self.state = SuspectState::Drained(Drain::new(now, rate, held).into());",
-        "        self.state = SuspectState::Drained(Drain::new(now, rate, Held::default()).into());",
+        "        self.state = SuspectState::Drained(Drain::new(now, rate, HeldRepeats::default()).into());",
     ),
     RELAY.rule(
         "nothing is allowed to a source that was part of a loop",

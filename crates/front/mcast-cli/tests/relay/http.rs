@@ -83,7 +83,8 @@ fn two_hundred_clients_make_one_join_which_ends_after_the_last() {
     let (a, r, b) = (network.host("a", 1, &[1]), network.host("r", 9, &[1]), network.host("b", 2, &[1]));
     let wire = program(&a, "tcpdump", &["-l", "-n", "-v", "-i", "eth0", "igmp"], false);
     wire.stderr.wait_for("listening on");
-    let relay = server(&r, &[RULE]);
+    // One address has at most half of them.
+    let relay = server(&r, &[RULE, "--http-clients", "400"]);
     assert_eq!(users(&r), 0, "nobody requests it");
     let mut clients: Vec<_> = (0..200).map(|_| get(&b, "/udp/239.1.2.3:5000/", "").0).collect();
     eventually("a join", || users(&r) == 1);

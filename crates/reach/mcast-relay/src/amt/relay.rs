@@ -95,7 +95,7 @@ impl AmtRelay {
             // A gateway uses a code until its next request is answered, which takes an interval and some attempts.
             secrets: MacSecrets::new(limits.query_interval * 2)?,
             gateways: BTreeMap::new(),
-            demand: Demand::new(limits.groups_per_gateway),
+            demand: Demand::new(limits.groups_per_gateway, limits.groups_per_gateway),
             members: BTreeMap::new(),
             answers: [(); 2].map(|()| Limiter::new(ANSWERS_EACH, ANSWERS_IN_TOTAL)),
             next_check: Duration::MAX,
@@ -268,7 +268,7 @@ impl AmtRelay {
         if before.is_none() {
             self.demand.start(now, gateway);
         }
-        let changed = self.demand.receive(now, gateway, message);
+        let changed = self.demand.receive(now, gateway, gateway.ip(), message);
         changed.iter().for_each(|group| self.take_over(now, gateway, *group));
         self.forget_if_idle(gateway);
         self.next_check = self.next_check.min(now + CHECK_INTERVAL);

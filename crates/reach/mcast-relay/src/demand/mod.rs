@@ -17,6 +17,10 @@ use group_state::GroupState;
 
 /// Groups of one leg. Reports of more are ignored, so that forged reports do not fill the memory.
 pub(crate) const MAX_GROUPS: usize = 4_096;
+/// Those of them that one host may be the first to report, so that it does not fill them alone.
+pub(crate) const MAX_GROUPS_OF_HOST: usize = MAX_GROUPS / 4;
+/// Time between two reports of refused memberships of a leg.
+const REFUSAL_INTERVAL: Duration = Duration::from_secs(60);
 /// Two query intervals and a response interval (RFC 3376 section 8): every host has been queried twice.
 const SILENCE: Duration = Duration::from_secs(260);
 
@@ -33,11 +37,29 @@ pub(crate) enum ReportVersion {
 pub(crate) struct Demand<L = LegId> {
     legs: BTreeMap<L, LegDemand>,
     max_groups: usize,
+    max_groups_of_host: usize,
+}
+
+/// Memberships that were not recorded, because the host or the leg has too many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RefusedMemberships {
+    /// The host with the most groups, which need not be the last one refused.
+    pub(crate) host: IpAddr,
+    /// Its groups.
+    pub(crate) groups: usize,
+    /// The records refused since the last report.
+    pub(crate) count: u64,
 }
 
 #[derive(Debug)]
 struct LegDemand {
     groups: BTreeMap<Group, GroupState>,
+    /// The host that was the first to report each group, and the number of groups of each host.
+    owners: BTreeMap<Group, IpAddr>,
+    owned: BTreeMap<IpAddr, usize>,
+    /// Records refused since they were reported, and when that was.
+    refused: u64,
+    refusals_reported: Option<Duration>,
     /// Groups that programs of the leg's own namespace have joined, whose reports are not received.
     local: BTreeSet<Group>,
     /// What the other end of a tunnel wants.
@@ -47,16 +69,25 @@ struct LegDemand {
 }
 
 impl<L: Copy + Ord> Demand<L> {
-    /// Creates an empty table with at most this number of groups per leg.
-    pub(crate) const fn new(max_groups: usize) -> Self {
-        Self { legs: BTreeMap::new(), max_groups }
+    /// Creates an empty table with at most this number of groups per leg, and of those that one host is the first to report.
+    pub(crate) const fn new(max_groups: usize, max_groups_of_host: usize) -> Self {
+        Self { legs: BTreeMap::new(), max_groups, max_groups_of_host }
     }
 
     /// Starts to listen on a leg.
     pub(crate) fn start(&mut self, now: Duration, leg: L) {
         let silent_at = Some(now + SILENCE);
-        let (groups, local, site) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        self.legs.insert(leg, LegDemand { groups, local, site, silent_at });
+        let demand = LegDemand {
+            groups: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            owned: BTreeMap::new(),
+            refused: 0,
+            refusals_reported: None,
+            local: BTreeSet::new(),
+            site: BTreeMap::new(),
+            silent_at,
+        };
+        self.legs.insert(leg, demand);
     }
 
     /// Forgets a leg.
@@ -64,17 +95,19 @@ impl<L: Copy + Ord> Demand<L> {
         self.legs.remove(&leg);
     }
 
-    /// Handles a message. Returns the groups whose memberships may have changed.
+    /// Handles a message of a host. Returns the groups whose memberships may have changed.
     pub(crate) fn receive<A: Address>(
         &mut self,
         now: Duration,
         leg: L,
+        host: IpAddr,
         message: &GmpMessage<'_, A>,
     ) -> Vec<Group> {
         let Some(leg) = self.legs.get_mut(&leg) else { return Vec::new() };
+        let limits = (self.max_groups, self.max_groups_of_host);
         let mut changed = Vec::new();
         let mut record = |version, kind, group: A, sources: Vec<IpAddr>| {
-            changed.extend(leg.record(now, version, kind, group.into(), &sources, self.max_groups));
+            changed.extend(leg.record(now, host, version, (kind, group.into(), &sources), limits));
         };
         match message {
             GmpMessage::V1Report { group } => {
@@ -152,13 +185,28 @@ impl<L: Copy + Ord> Demand<L> {
     pub(crate) fn expire(&mut self, now: Duration) -> Vec<Group> {
         let mut changed = Vec::new();
         for leg in self.legs.values_mut() {
+            let mut ended = Vec::new();
             leg.groups.retain(|group, state| {
                 let (is_changed, remains) = state.expire(now);
                 changed.extend(is_changed.then_some(*group));
+                ended.extend((!remains).then_some(*group));
                 remains
             });
+            ended.into_iter().for_each(|group| leg.disown(group));
         }
         changed
+    }
+
+    /// Returns the memberships of a leg that were refused since the last call that returned some, at most once per minute.
+    pub(crate) fn take_refused(&mut self, now: Duration, leg: L) -> Option<RefusedMemberships> {
+        let leg = self.legs.get_mut(&leg)?;
+        let is_due = leg.refusals_reported.is_none_or(|last| now >= last + REFUSAL_INTERVAL);
+        if leg.refused == 0 || !is_due {
+            return None;
+        }
+        leg.refusals_reported = Some(now);
+        let (host, groups) = leg.owned.iter().max_by_key(|(_, groups)| **groups)?;
+        Some(RefusedMemberships { host: *host, groups: *groups, count: std::mem::take(&mut leg.refused) })
     }
 
     /// Returns the legs on which no host reports, each once.
@@ -178,23 +226,40 @@ impl LegDemand {
     fn record(
         &mut self,
         now: Duration,
+        host: IpAddr,
         version: ReportVersion,
-        kind: RecordKind,
-        group: IpAddr,
-        sources: &[IpAddr],
-        max_groups: usize,
+        (kind, group, sources): (RecordKind, IpAddr, &[IpAddr]),
+        (max_groups, max_of_host): (usize, usize),
     ) -> Option<Group> {
         let group = Group::new(group).ok()?;
         self.silent_at = None;
-        if !self.groups.contains_key(&group) && self.groups.len() >= max_groups {
-            return None;
+        if !self.groups.contains_key(&group) {
+            let of_host = self.owned.get(&host).copied().unwrap_or_default();
+            if self.groups.len() >= max_groups || of_host >= max_of_host {
+                self.refused += 1;
+                return None;
+            }
+            self.owners.insert(group, host);
+            *self.owned.entry(host).or_default() += 1;
         }
         let state = self.groups.entry(group).or_insert_with(GroupState::new);
         state.record(now, version, kind, sources);
         if state.is_empty() {
             self.groups.remove(&group);
+            self.disown(group);
         }
         Some(group)
+    }
+
+    /// Forgets which host has reported a group that has ended.
+    fn disown(&mut self, group: Group) {
+        let Some(host) = self.owners.remove(&group) else { return };
+        if let Some(groups) = self.owned.get_mut(&host) {
+            *groups -= 1;
+            if *groups == 0 {
+                self.owned.remove(&host);
+            }
+        }
     }
 }
 

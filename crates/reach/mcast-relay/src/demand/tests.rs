@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 const LEG: LegId = LegId(0);
+const HOST: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 7));
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
 
 fn group() -> Group {
@@ -14,14 +15,14 @@ fn group() -> Group {
 }
 
 fn demand() -> Demand {
-    let mut demand = Demand::new(MAX_GROUPS);
+    let mut demand = Demand::new(MAX_GROUPS, MAX_GROUPS_OF_HOST);
     demand.start(Duration::ZERO, LEG);
     demand
 }
 
 fn report(demand: &mut Demand, now: Duration, kind: RecordKind, sources: &[Ipv4Addr]) {
     let records = [Record { kind, group: GROUP, sources: sources.into() }];
-    demand.receive(now, LEG, &IgmpMessage::V3Report((&records).into()));
+    demand.receive(now, LEG, HOST, &IgmpMessage::V3Report((&records).into()));
 }
 
 fn at(milliseconds: u64) -> Duration {
@@ -31,13 +32,13 @@ fn at(milliseconds: u64) -> Duration {
 #[test]
 fn a_group_is_wanted_until_two_seconds_after_the_last_leave() {
     let mut demand = demand();
-    demand.receive(at(0), LEG, &IgmpMessage::Report { group: GROUP });
+    demand.receive(at(0), LEG, HOST, &IgmpMessage::Report { group: GROUP });
     assert!(demand.requested(at(1), LEG, group()).is_any());
-    demand.receive(at(100), LEG, &IgmpMessage::Leave { group: GROUP });
+    demand.receive(at(100), LEG, HOST, &IgmpMessage::Leave { group: GROUP });
     // The other member reports.
-    demand.receive(at(1_000), LEG, &IgmpMessage::Report { group: GROUP });
+    demand.receive(at(1_000), LEG, HOST, &IgmpMessage::Report { group: GROUP });
     assert!(demand.requested(at(50_000), LEG, group()).is_any());
-    demand.receive(at(50_000), LEG, &IgmpMessage::Leave { group: GROUP });
+    demand.receive(at(50_000), LEG, HOST, &IgmpMessage::Leave { group: GROUP });
     assert_eq!(demand.deadline(), Some(at(52_000)));
     assert!(demand.requested(at(51_999), LEG, group()).is_any());
     assert_eq!(demand.expire(at(52_000)), [group()]);
@@ -48,7 +49,7 @@ fn a_group_is_wanted_until_two_seconds_after_the_last_leave() {
 #[test]
 fn a_membership_that_is_not_reported_again_ends() {
     let mut demand = demand();
-    demand.receive(at(0), LEG, &IgmpMessage::Report { group: GROUP });
+    demand.receive(at(0), LEG, HOST, &IgmpMessage::Report { group: GROUP });
     assert_eq!(demand.expire(at(259_999)), []);
     assert_eq!(demand.expire(at(260_000)), [group()]);
 }
@@ -56,8 +57,8 @@ fn a_membership_that_is_not_reported_again_ends() {
 #[test]
 fn a_leave_changes_nothing_while_there_are_hosts_with_the_first_version() {
     let mut demand = demand();
-    demand.receive(at(0), LEG, &IgmpMessage::V1Report { group: GROUP });
-    demand.receive(at(10), LEG, &IgmpMessage::Leave { group: GROUP });
+    demand.receive(at(0), LEG, HOST, &IgmpMessage::V1Report { group: GROUP });
+    demand.receive(at(10), LEG, HOST, &IgmpMessage::Leave { group: GROUP });
     assert!(demand.requested(at(9_000), LEG, group()).is_any());
 }
 
@@ -68,7 +69,7 @@ fn a_leg_without_reports_is_reported_once() {
     assert_eq!(demand.silent(at(260_000)), [LEG]);
     assert_eq!(demand.silent(at(600_000)), []);
     demand.start(at(600_000), LEG);
-    demand.receive(at(600_001), LEG, &IgmpMessage::Report { group: GROUP });
+    demand.receive(at(600_001), LEG, HOST, &IgmpMessage::Report { group: GROUP });
     assert_eq!(demand.silent(at(2_000_000)), []);
 }
 
@@ -77,13 +78,41 @@ fn forged_reports_do_not_fill_the_memory() {
     let mut demand = demand();
     for number in 0..10_000_u32 {
         let group = Ipv4Addr::from_bits(0xef00_0000 + number);
-        demand.receive(at(0), LEG, &IgmpMessage::Report { group });
+        let host = Ipv4Addr::from_bits(0x0a00_0000 + number);
+        demand.receive(at(0), LEG, host.into(), &IgmpMessage::Report { group });
     }
     assert_eq!(demand.groups(LEG).count(), MAX_GROUPS);
+    let refused = demand.take_refused(at(0), LEG).unwrap();
+    assert_eq!((refused.groups, refused.count), (1, 10_000 - MAX_GROUPS as u64));
     let sources: Vec<_> = (0..300_u32).map(|number| Ipv4Addr::from_bits(0x0a00_0000 + number)).collect();
     let mut demand = super::tests::demand();
     report(&mut demand, at(0), RecordKind::ModeIsInclude, &sources);
     assert!(demand.requested(at(1), LEG, group()).is_any(), "too many sources are all sources");
+}
+
+#[test]
+fn a_host_fills_only_its_own_share_of_the_groups() {
+    let mut demand = demand();
+    let forged = |number: u32| IgmpMessage::Report { group: Ipv4Addr::from_bits(0xef10_0000 + number) };
+    for number in 0..10_000 {
+        demand.receive(at(0), LEG, HOST, &forged(number));
+    }
+    assert_eq!(demand.groups(LEG).count(), MAX_GROUPS_OF_HOST);
+    let refused = RefusedMemberships {
+        host: HOST,
+        groups: MAX_GROUPS_OF_HOST,
+        count: 10_000 - MAX_GROUPS_OF_HOST as u64,
+    };
+    assert_eq!(demand.take_refused(at(0), LEG), Some(refused));
+    // Another host is not affected, and nothing more is reported within a minute.
+    let other = Ipv4Addr::new(10, 0, 0, 8).into();
+    assert_eq!(demand.receive(at(1), LEG, other, &IgmpMessage::Report { group: GROUP }), [group()]);
+    demand.receive(at(2), LEG, HOST, &forged(10_001));
+    assert_eq!(demand.take_refused(at(59_000), LEG), None);
+    assert!(demand.take_refused(at(60_000), LEG).is_some());
+    // What has ended counts no longer.
+    demand.expire(at(300_000));
+    assert_eq!(demand.receive(at(300_000), LEG, HOST, &forged(1)).len(), 1);
 }
 
 /// A host and its filter for the group.

@@ -138,10 +138,10 @@ impl Content {
         from_source: u32,
     ) -> ContentArrival {
         let is_rival = |other: &&ContentSource| {
-            other.source != source
-                && other.source.leg == source.leg
-                && other.count.count(now) >= from_source.div_ceil(2)
+            other.source != source && other.count.count(now) >= from_source.div_ceil(2)
         };
+        let mut rivals = self.others.iter().filter(is_rival).map(|other| other.source.leg).peekable();
+        let has_rival = rivals.peek().is_some();
         ContentArrival {
             interval,
             since_emitted: self.last_emitted.map(|last| now.saturating_sub(last)),
@@ -150,7 +150,8 @@ impl Content {
             total: self.total,
             is_first: self.first.source == source,
             from_first: self.first.count.count(now),
-            has_rival: self.others.iter().any(|other| is_rival(&other)),
+            has_rival,
+            has_rival_on_leg: rivals.any(|leg| leg == source.leg),
         }
     }
 }
@@ -172,8 +173,9 @@ pub(crate) struct ContentArrival {
     pub(crate) is_first: bool,
     /// How often the first source has sent it within the last one to two seconds.
     from_first: u32,
-    /// Whether a later source on the same leg has sent it at least half as often as this one.
+    /// Whether a later source has sent it at least half as often as this one, and whether one on the same leg has.
     has_rival: bool,
+    has_rival_on_leg: bool,
 }
 
 impl ContentArrival {
@@ -187,12 +189,12 @@ impl ContentArrival {
         [self.interval, self.since_emitted].into_iter().flatten().any(|time| time <= ROUND_TRIP)
     }
 
-    /// Returns whether others may send the content to each other: far more often than the first source, or two on the leg
-    /// of the first source.
+    /// Returns whether others may send the content to each other: two of them far more often than the first source, or two
+    /// on the leg of the first source. One alone may be a host that sends what another one sent first.
     pub(crate) const fn circulates(&self) -> bool {
         match self.is_first {
-            true => self.has_rival,
-            false => self.from_source >= 4 * (self.from_first + 4),
+            true => self.has_rival_on_leg,
+            false => self.has_rival && self.from_source >= 4 * (self.from_first + 4),
         }
     }
 }

@@ -17,6 +17,11 @@ use super::suspect::{HeldRepeats, PendingRepeat};
 
 /// Windows in which the source has sent copies back. One or two may be coincidence.
 const ECHOES: u8 = 3;
+/// The square of the standard deviations by which more have to arrive with probes than without, in all windows together.
+/// Of sources that repeat a few contents at random, one in some hundred would otherwise match the probes three times.
+const DEVIATIONS_SQUARED: u64 = 10;
+/// The same for a source that has been part of a loop.
+const DEVIATIONS_SQUARED_AGAIN: u64 = 4;
 /// A storm that the relay has no part in has more repeats per second than programs send.
 const STORM_RATE: u64 = 200;
 /// Repeats that are kept of contents that others have sent first: those of two seconds of some hundred
@@ -137,6 +142,9 @@ pub(super) struct ProbeTest {
     probes: u64,
     echoes: u8,
     misses: u8,
+    /// Repeats in all windows with probes, and in the quiet ones before these.
+    with_probes: u64,
+    without_probes: u64,
     disturbed: u8,
     quiet_windows: u8,
     contents: BTreeSet<ContentKey>,
@@ -163,6 +171,8 @@ impl ProbeTest {
             probes: 0,
             echoes: 0,
             misses: 0,
+            with_probes: 0,
+            without_probes: 0,
             disturbed: 0,
             quiet_windows: 0,
             contents: BTreeSet::new(),
@@ -236,8 +246,9 @@ impl ProbeTest {
         }
         (self.baseline, self.sent_before) = (self.count, self.sent);
         let wanted = match self.baseline {
-            // Not the same number each time, so that a program does not match it.
-            0 => 1 + (self.total + u64::from(self.echoes)) % 4,
+            // Not the same number each time, so that a program does not match it. More after an echo, so that three are
+            // hardly coincidence.
+            0 => 1 + (self.total + u64::from(self.echoes)) % 4 + u64::from(self.echoes) * 4,
             _ if is_fast && self.quiet_windows == 1 => 0,
             count => (count / 2).max(chance(count) * 3).min(MOST_PROBES),
         };
@@ -269,9 +280,15 @@ impl ProbeTest {
         let chance = if baseline > 0 { chance(baseline) } else { 0 };
         let most = probes.max(self.sent.saturating_sub(self.sent_before)) * MAX_GAIN + chance;
         let more = self.count.saturating_sub(baseline);
+        self.with_probes += self.count;
+        self.without_probes += baseline;
         if more >= least && more <= most {
-            self.echoes += 1;
-            if self.echoes >= if self.record == Record::Convicted { 1 } else { ECHOES } {
+            self.echoes = self.echoes.saturating_add(1);
+            let (echoes, deviations_squared) = match self.record {
+                Record::Clean => (ECHOES, DEVIATIONS_SQUARED),
+                Record::Convicted => (1, DEVIATIONS_SQUARED_AGAIN),
+            };
+            if self.echoes >= echoes && self.exceeds_chance(deviations_squared) {
                 return ProbeResult::Loop;
             }
         } else {
@@ -281,6 +298,13 @@ impl ProbeTest {
             }
         }
         ProbeResult::Unclear
+    }
+
+    /// Returns whether more have arrived with probes than without by more than chance: of independent repeats, each is in
+    /// one of the two windows with the same probability.
+    const fn exceeds_chance(&self, deviations_squared: u64) -> bool {
+        let more = self.with_probes.saturating_sub(self.without_probes);
+        more.saturating_mul(more) >= deviations_squared * (self.with_probes + self.without_probes)
     }
 
     /// Returns how long copies take, if it is known.

@@ -279,6 +279,12 @@ impl HttpServer {
         self.clients.values_mut().find(|client| is_idle(client) && client.address.ip() == most)
     }
 
+    /// Returns the number of streams that clients at this address receive.
+    fn streams_of(&self, address: IpAddr) -> usize {
+        let is_stream = |client: &&Client| client.subscription().is_some() && client.address.ip() == address;
+        self.clients.values().filter(is_stream).count()
+    }
+
     fn streaming(&self) -> usize {
         self.channels.values().map(Channel::clients).sum()
     }
@@ -358,6 +364,10 @@ impl HttpServer {
         let is_new = self.channels.get(&key).is_none_or(|channel| channel.feed(kind).is_none());
         if self.streaming() >= self.config.max_clients || is_new && self.streams() >= MAX_STREAMS {
             return Err(busy("there are too many clients"));
+        }
+        let address = client.address.ip();
+        if !address.is_loopback() && self.streams_of(address) >= self.config.max_clients.div_ceil(2) {
+            return Err(busy(&format!("{address} has half of all clients")));
         }
         self.is_demand_changed |= !self.channels.contains_key(&key);
         let epoch = self.next_epoch();

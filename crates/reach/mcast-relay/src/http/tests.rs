@@ -121,7 +121,7 @@ fn ids(events: &str) -> Vec<String> {
 #[test]
 fn one_join_serves_all_clients_and_ends_two_seconds_after_the_last() {
     let mut lan = Lan::new(&["239.1.2.0/24:5000"]);
-    let clients: Vec<_> = (0..200).map(|_| lan.get("/udp/239.1.2.3:5000/")).collect();
+    let clients: Vec<_> = (0..128).map(|_| lan.get("/udp/239.1.2.3:5000/")).collect();
     assert_eq!(lan.joined(), Some(1));
     lan.send(b"one");
     lan.send(b"two");
@@ -453,8 +453,38 @@ fn a_request_is_limited_in_length_and_time() {
 }
 
 #[test]
+fn one_address_has_at_most_half_of_all_clients() {
+    let mut lan = Lan::with(HttpConfig { max_clients: 4, ..HttpConfig::new(7) }, &[GROUP]);
+    let get = |lan: &mut Lan, address: &str| {
+        let id = lan.server.connect(lan.now, listener(), address.parse().unwrap()).unwrap();
+        let request = format!("GET /udp/239.1.2.3:5000 HTTP/1.1\r\n{HOST}\r\n");
+        lan.server.receive(lan.now, id, request.as_bytes());
+        lan.text(id)
+    };
+    for (address, status, text) in [
+        ("10.0.0.66:1", "200", ""),
+        ("10.0.0.66:2", "200", ""),
+        ("10.0.0.66:3", "503", "10.0.0.66 has half of all clients"),
+        ("10.0.0.3:1", "200", ""),
+        ("10.0.0.4:1", "200", ""),
+        ("10.0.0.5:1", "503", "too many clients"),
+    ] {
+        let response = get(&mut lan, address);
+        assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{address}: {response}");
+        assert!(response.contains(text), "{address}: {response}");
+    }
+    let culprit = lan.server.next_event().map(|event| event.client);
+    assert_eq!(culprit, Some("10.0.0.66:3".parse().unwrap()));
+    // A proxy on the same host connects for all of its clients.
+    let mut lan = Lan::with(HttpConfig { max_clients: 4, ..HttpConfig::new(7) }, &[GROUP]);
+    for port in 1..=4 {
+        assert!(get(&mut lan, &format!("127.0.0.1:{port}")).starts_with("HTTP/1.1 200 "));
+    }
+}
+
+#[test]
 fn connections_without_a_request_do_not_keep_others_out() {
-    let mut lan = Lan::with(HttpConfig { max_clients: 2, ..HttpConfig::new(7) }, &[GROUP]);
+    let mut lan = Lan::with(HttpConfig { max_clients: 4, ..HttpConfig::new(7) }, &[GROUP]);
     let connect = |lan: &mut Lan, address: &str| {
         lan.server.connect(lan.now, listener(), address.parse().unwrap()).unwrap()
     };
@@ -468,7 +498,7 @@ fn connections_without_a_request_do_not_keep_others_out() {
         let gone: Vec<HttpClientId> = gone;
         gone.into_iter().for_each(|id| lan.server.disconnected(lan.now, id));
         flood = open;
-        assert!(lan.server.clients.len() <= 2 + 64, "{}", lan.server.clients.len());
+        assert!(lan.server.clients.len() <= 4 + 64, "{}", lan.server.clients.len());
     }
     let late = connect(&mut lan, "10.0.0.4:1");
     for id in [own, late] {

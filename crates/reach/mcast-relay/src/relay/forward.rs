@@ -120,7 +120,12 @@ impl Relay {
     }
 
     pub(super) fn refuse(&mut self, now: Duration, rule: usize, reason: RefusalReason) {
-        let event = self.rules.get_mut(rule).and_then(|state| state.counts.refuse(now, rule, reason));
+        let mut event = self.rules.get_mut(rule).and_then(|state| state.counts.refuse(now, rule, reason));
+        if let Some(RelayEvent::NotForwarded { reason: RefusalReason::TooManyPaths, culprit, .. }) =
+            &mut event
+        {
+            *culprit = self.paths.busiest();
+        }
         event.into_iter().for_each(|event| self.report(event));
     }
 

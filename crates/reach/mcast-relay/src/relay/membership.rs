@@ -8,6 +8,7 @@ use mcast_group::{AddrRange, Group, GroupRange, SourceFilter};
 use mcast_packet::gmp::{Address, GmpMessage};
 use mcast_tunnel::TunnelWant;
 
+use crate::demand::RefusedMemberships;
 use crate::event::{RelayEvent, RelayOutput};
 use crate::paths::PathSide;
 use crate::relay::rules::{Pair, PairState};
@@ -42,7 +43,15 @@ impl Relay {
     ) -> bool {
         let mut own = self.legs.iter().filter_map(|leg| leg.addresses.as_ref()).flatten();
         let is_relay = own.any(|address| *address == source) || self.peers.has_address(source);
-        !is_relay && !self.demand.receive(now, leg, message).is_empty()
+        if is_relay {
+            return false;
+        }
+        let has_changed = !self.demand.receive(now, leg, source, message).is_empty();
+        if let Some(refused) = self.demand.take_refused(now, leg) {
+            let RefusedMemberships { host, groups, count } = refused;
+            self.report(RelayEvent::TooManyGroups { leg, host, groups, count });
+        }
+        has_changed
     }
 
     /// Joins and leaves what has changed since.

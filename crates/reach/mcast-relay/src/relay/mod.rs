@@ -17,7 +17,7 @@ use std::time::Duration;
 use mcast_group::{Group, SourceFilter};
 
 use crate::counts::RuleCounts;
-use crate::demand::{Demand, MAX_GROUPS};
+use crate::demand::{Demand, MAX_GROUPS, MAX_GROUPS_OF_HOST};
 use crate::event::{RelayEvent, RelayOutput};
 use crate::guard::Guard;
 use crate::mdns::ClaimedNames;
@@ -149,7 +149,7 @@ impl Relay {
             announcer,
             same_segment: BTreeMap::new(),
             paths: Paths::new(config.ports, config.max_paths, config.path_idle),
-            demand: Demand::new(MAX_GROUPS),
+            demand: Demand::new(MAX_GROUPS, MAX_GROUPS_OF_HOST),
             amt_members: BTreeMap::new(),
             joined: BTreeMap::new(),
             other_sources: BTreeSet::new(),

@@ -163,6 +163,27 @@ fn paths_are_closed_when_idle_and_their_number_is_bounded() {
 }
 
 #[test]
+fn a_sender_fills_only_its_own_share_of_the_paths() {
+    let rules = mcast_relay::parse_rules("239.1.2.3:5000 from s0 to s1 always").unwrap();
+    let mut subject = Subject::with(RelayConfig { max_paths: 100, ..RelayConfig::new(rules, 1) });
+    let send = |subject: &mut Subject, sender: String| {
+        subject.receive(0, &sender, "239.1.2.3:5000", sender.as_bytes()).len()
+    };
+    let of_attacker = (1..=200).map(|port| send(&mut subject, format!("10.0.0.66:{}", 4_000 + port)));
+    assert_eq!(of_attacker.sum::<usize>(), 25);
+    let culprits = subject.events.iter().filter_map(|event| match event {
+        RelayEvent::NotForwarded { reason: RefusalReason::TooManyPaths, culprit, .. } => Some(*culprit),
+        _ => None,
+    });
+    assert_eq!(culprits.collect::<Vec<_>>(), [Some([10, 0, 0, 66].into())]);
+    assert_eq!((1..=75).map(|host| send(&mut subject, format!("10.0.0.{host}:1"))).sum::<usize>(), 74);
+    // Its own paths that are idle make way.
+    subject.wait(Duration::from_secs(10));
+    assert_eq!(send(&mut subject, "10.0.0.66:9000".into()), 1);
+    assert_eq!(subject.paths.len(), 99);
+}
+
+#[test]
 fn replaced_rules_take_effect_and_the_rest_continues() {
     let kept = "239.1.2.3:5000 from s0 to s1 always";
     let mut subject = Subject::new(&format!("{kept}\n239.1.2.4:5000 from s0 to s1 always\n"));

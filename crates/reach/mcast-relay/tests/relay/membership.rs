@@ -97,3 +97,22 @@ fn groups_of_local_programs_are_wanted_while_they_are_joined() {
     set(&mut subject, &[]);
     assert_eq!((subject.joins.len(), send(&mut subject, 1)), (2, 0));
 }
+
+#[test]
+fn a_host_that_reports_too_many_groups_is_named_and_others_still_join() {
+    let mut subject = Subject::new("239.0.0.0/8:5000 from s0 to s1");
+    for number in 0..2_000 {
+        let group = Ipv4Addr::from_bits(0xef20_0000 + number);
+        report(&mut subject, 1, &IgmpMessage::Report { group });
+    }
+    assert_eq!(subject.joins.len(), 1_024, "a quarter of all");
+    let refused = subject.events.iter().filter_map(|event| match event {
+        RelayEvent::TooManyGroups { leg, host, groups, .. } => Some((*leg, *host, *groups)),
+        _ => None,
+    });
+    assert_eq!(refused.collect::<Vec<_>>(), [(LegId(1), [10, 0, 1, 7].into(), 1_024)]);
+    let host = [10, 0, 1, 8].into();
+    subject.relay.receive_membership(subject.now, LegId(1), host, &IgmpMessage::Report { group: GROUP });
+    subject.outputs(&[]);
+    assert_eq!(send(&mut subject, 1), 1);
+}

@@ -40,11 +40,18 @@ fn gap(world: &World, start: u64, end: u64) -> u64 {
     times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap()
 }
 
+/// The relay that was the last to forward, of those that have not stood by since: one that has missed announcements
+/// forwards beside another one until the next arrives.
 fn forwarder(world: &World) -> usize {
-    let forwards = |(_, node, event): &(u64, usize, RelayEvent)| {
-        matches!(event, RelayEvent::Forwarding { .. }).then_some(*node)
-    };
-    world.events.iter().rev().find_map(forwards).unwrap()
+    let mut stands_by = Vec::new();
+    for (_, node, event) in world.events.iter().rev() {
+        match event {
+            RelayEvent::Forwarding { .. } if !stands_by.contains(node) => return *node,
+            RelayEvent::StandingBy { .. } => stands_by.push(*node),
+            _ => {}
+        }
+    }
+    panic!("none forwards");
 }
 
 /// At most one copy of each datagram, apart from a take-over, in which both may send for an announcement's time.

@@ -10,7 +10,7 @@ mod judge;
 mod link;
 mod plan;
 mod reader;
-#[path = "../../../mcast-stream-proto/tests/simulation/signer.rs"]
+#[path = "../../../../stream/mcast-stream-proto/tests/simulation/signer.rs"]
 mod signer;
 mod world;
 

@@ -2,7 +2,7 @@
 
 use mcast_relay::driver::{CheckReport, Driver};
 use mcast_relay::http::HttpRule;
-use mcast_relay::{PairState, PairStatus, PeerStatus, RelayId};
+use mcast_relay::{PairState, PairStatus, PathSide, PeerStatus, RelayId};
 use mcast_terminal::Console;
 use mcast_tunnel::LinkStatus;
 
@@ -20,6 +20,10 @@ pub(super) fn run(mut driver: Driver, json: bool, console: &Console) -> anyhow::
     console.note("listening for other relays");
     let CheckReport { pairs, peers, tunnels, http } = driver.check()?;
     peers.iter().try_for_each(|peer| printer.print_record(of_peer(peer, &names)))?;
+    peers
+        .iter()
+        .filter_map(|peer| of_chain(peer, &pairs, &names))
+        .try_for_each(|it| printer.print_record(it))?;
     tunnels.iter().try_for_each(|tunnel| printer.print_record(of_tunnel(tunnel)))?;
     pairs.iter().try_for_each(|pair| printer.print_record(of_pair(pair, &names)))?;
     http.iter().try_for_each(|rule| printer.print_record(of_http(rule, &names)))?;
@@ -61,6 +65,26 @@ fn of_peer(peer: &PeerStatus, names: &Names) -> EventRecord {
         ),
         ..EventRecord::new("relay-appeared")
     }
+}
+
+/// A relay that is on the leg that a rule forwards from, but not on the one that it forwards to.
+fn of_chain(peer: &PeerStatus, pairs: &[PairStatus], names: &Names) -> Option<EventRecord> {
+    let is_chain = |pair: &&PairStatus| {
+        peer.legs.contains(&pair.from) && matches!(pair.to, PathSide::Leg(to) if !peer.legs.contains(&to))
+    };
+    let pair = pairs.iter().find(is_chain)?;
+    let (from, to, relay) = (names.leg(pair.from), names.side(pair.to), peer.relay);
+    Some(EventRecord {
+        rule: Some(names.rule(pair.rule).to_owned()),
+        text: format!(
+            "relay {relay} is on {from} but not on {to}: the copies that it sends on {from} would not be forwarded to {to}"
+        ),
+        relay: Some(relay.to_string()),
+        remedy: Some("forward from where their sources are, or connect the relays by a tunnel".into()),
+        from: Some(from.to_owned()),
+        to: Some(to),
+        ..EventRecord::new("chain-found")
+    })
 }
 
 fn of_tunnel(tunnel: &LinkStatus) -> EventRecord {

@@ -135,14 +135,21 @@ impl EventRecord {
                 destination: Some(destination.to_string()),
                 ..Self::new("router-found")
             },
+            RelayEvent::TooManyGroups { leg: on, host, groups: _, count } => Self {
+                leg: leg(*on),
+                address: Some(*host),
+                count: Some(*count),
+                ..Self::new("too-many-groups")
+            },
             RelayEvent::ChainFound { relay: id, leg: on, to } => Self {
                 relay: relay(id),
                 leg: leg(*on),
                 to: Some(names.side(*to)),
                 ..Self::new("chain-found")
             },
-            RelayEvent::NotForwarded { rule: number, reason, count } => Self {
+            RelayEvent::NotForwarded { rule: number, reason, count, culprit } => Self {
                 rule: rule(*number),
+                address: *culprit,
                 reason: Some(reason.name().to_owned()),
                 count: Some(*count),
                 ..Self::new("not-forwarded")

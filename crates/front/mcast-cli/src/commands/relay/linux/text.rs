@@ -152,10 +152,22 @@ fn describe_relay(event: &RelayEvent, names: &Names) -> (String, Option<String>)
                 format!("forward to {to} from where the senders are, or connect the relays by a tunnel");
             (text, Some(remedy))
         }
-        RelayEvent::NotForwarded { rule, reason, count } => {
+        RelayEvent::TooManyGroups { leg, host, groups, count } => {
+            let text = format!(
+                "{} ignored on {}, too many groups are joined: {host} was the first to join {groups} of them",
+                count_of(*count, "membership report"),
+                names.leg(*leg)
+            );
+            (text, Some(format!("find out what {host} does, and stop it")))
+        }
+        RelayEvent::NotForwarded { rule, reason, count, culprit } => {
             let (why, remedy) = refusal(*reason);
-            let text =
-                format!("{} not forwarded, {why}: {}", count_of(*count, "datagram"), names.rule(*rule));
+            let culprit = culprit.map(|address| format!(", most of them at {address}")).unwrap_or_default();
+            let text = format!(
+                "{} not forwarded, {why}{culprit}: {}",
+                count_of(*count, "datagram"),
+                names.rule(*rule)
+            );
             (text, remedy.map(Into::into))
         }
         RelayEvent::OtherSources { leg, group } => {
