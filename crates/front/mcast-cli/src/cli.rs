@@ -7,6 +7,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{CommandFactory, Parser};
 
 use crate::commands::{Command, HEADINGS};
+use crate::short_help::with_short_help;
 use crate::{exit, notes};
 
 /// Show, send, receive and explain IP multicast.
@@ -46,7 +47,7 @@ pub fn command() -> clap::Command {
 pub(crate) fn command_of_width(width: usize) -> clap::Command {
     let command = source();
     let overview = overview(&command);
-    let command = with_notes(command.term_width(width), width);
+    let command = with_notes(with_short_help(command).term_width(width), width);
     let overview = notes::lay_out(&notes::parse(&overview), width, NOTES);
     let header = STYLES.get_header();
     command

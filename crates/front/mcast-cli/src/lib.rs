@@ -24,6 +24,7 @@ mod receiving;
 mod rights;
 mod sending;
 mod service;
+mod short_help;
 mod suggestion;
 mod sys;
 mod version;

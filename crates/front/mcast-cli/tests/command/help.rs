@@ -35,6 +35,28 @@ fn the_overview_fits_one_screen() {
     }
 }
 
+/// `-h` is for what people use daily. Its last line names `--help` where that shows more.
+#[test]
+fn short_help_fits_one_screen() {
+    let command = mcast_cli::command();
+    for subcommand in command.get_subcommands() {
+        let nested =
+            subcommand.get_subcommands().map(|nested| vec![subcommand.get_name(), nested.get_name()]);
+        for names in nested.chain([vec![subcommand.get_name()]]) {
+            let help = |option| {
+                let output = plain(&[&names[..], &[option]].concat());
+                String::from_utf8(output.stdout).unwrap()
+            };
+            let (short, long) = (help("-h"), help("--help"));
+            assert!(short.lines().count() <= 52, "{} lines:\n{short}", short.lines().count());
+            let options = |text: &str| text.lines().filter(|line| line.trim_start().starts_with('-')).count();
+            assert!(options(&short) <= 24, "{short}");
+            let named = short.contains(&format!("`mcast {} --help` shows all options.", names.join(" ")));
+            assert_eq!(named, options(&short) < options(&long), "{short}");
+        }
+    }
+}
+
 #[test]
 fn without_a_subcommand_the_overview_is_shown_as_an_error() {
     let output = plain(&[]);
