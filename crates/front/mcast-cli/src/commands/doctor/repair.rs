@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use mcast_doctor::{AppliedRemedies, Finding, Id, Journal, Remedy, Report};
+use mcast_doctor::{AppliedRemedies, Finding, Id, Journal, Report, Subject};
+
 use mcast_terminal::Console;
 
 /// The findings that are repaired.
@@ -11,30 +12,10 @@ use mcast_terminal::Console;
 pub(super) struct Repairer<'a> {
     ids: &'a [Id],
     console: &'a Console,
-    /// What was applied after the last examination.
-    fresh: Vec<(Target, AppliedRemedies)>,
-    /// What did not help. It is not tried again before the finding is gone.
-    given_up: BTreeSet<Target>,
-}
-
-/// What is repaired: a finding, and the remedy, which names the socket. The same finding about a program that was started
-/// again has another remedy, and is repaired although that of the old socket failed.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Target {
-    id: Id,
-    subject: String,
-    remedy: Option<String>,
-}
-
-impl Target {
-    fn of(finding: &Finding) -> Self {
-        let remedy = finding.applicable_remedy().and_then(Remedy::command);
-        Self { id: finding.id, subject: finding.subject.to_string(), remedy }
-    }
-
-    fn is_in(&self, report: &Report) -> bool {
-        report.findings.iter().any(|finding| *self == Self::of(finding))
-    }
+    /// What was applied after the last examination, with the finding.
+    fresh: Vec<(Id, Subject, AppliedRemedies)>,
+    /// Findings whose remedy did not help. It is not tried again before they are gone.
+    given_up: BTreeSet<(Id, String)>,
 }
 
 impl<'a> Repairer<'a> {
@@ -50,21 +31,26 @@ impl<'a> Repairer<'a> {
     /// Judges what was applied before this examination, and applies what it found. Returns whether anything was applied, which the
     /// next examination verifies.
     pub(super) fn handle(&mut self, report: &Report) -> bool {
-        for (target, applied) in std::mem::take(&mut self.fresh) {
-            if !target.is_in(report) {
+        let is_there = |id: Id, subject: &Subject| {
+            report.findings.iter().any(|finding| finding.id == id && finding.subject == *subject)
+        };
+        for (id, subject, applied) in std::mem::take(&mut self.fresh) {
+            if !is_there(id, &subject) {
                 applied.keep();
                 continue;
             }
-            let Target { id, subject, .. } = &target;
             self.console.warn(format_args!("the remedy of {id} ({subject}) does not help, and is undone"));
             if let Err(error) = applied.undo() {
                 self.console.warn(error);
             }
-            self.given_up.insert(target);
+            self.given_up.insert((id, subject.to_string()));
         }
-        self.given_up.retain(|target| target.is_in(report));
+        self.given_up.retain(|(id, subject)| {
+            report.findings.iter().any(|finding| finding.id == *id && finding.subject.to_string() == *subject)
+        });
         let due = report.findings.iter().filter(|finding| {
-            self.ids.contains(&finding.id) && !self.given_up.contains(&Target::of(finding))
+            let key = (finding.id, finding.subject.to_string());
+            self.ids.contains(&finding.id) && !self.given_up.contains(&key)
         });
         let due: Vec<_> = due.collect();
         due.into_iter().for_each(|finding| self.apply(finding));
@@ -73,20 +59,22 @@ impl<'a> Repairer<'a> {
 
     /// Applies the remedy of a finding, unless it cannot be undone.
     fn apply(&mut self, finding: &Finding) {
-        let target = Target::of(finding);
-        let Target { id, subject, .. } = &target;
+        let (id, subject) = (finding.id, finding.subject.clone());
         let Some(remedy) = finding.applicable_remedy().filter(|remedy| remedy.undo.is_some()) else {
-            self.console.warn(format_args!("no remedy of {id} ({subject}) can be applied here and undone"));
-            self.given_up.insert(target);
+            let key = (id, subject.to_string());
+            if self.given_up.insert(key) {
+                self.console
+                    .warn(format_args!("no remedy of {id} ({subject}) can be applied here and undone"));
+            }
             return;
         };
         self.console.note(format_args!("running: {}", remedy.command().unwrap_or_default()));
         let mut applied = AppliedRemedies::recorded_in(Journal::here());
         match applied.apply(remedy) {
-            Ok(()) => self.fresh.push((target, applied)),
+            Ok(()) => self.fresh.push((id, subject, applied)),
             Err(error) => {
                 self.console.warn(error);
-                self.given_up.insert(target);
+                self.given_up.insert((id, subject.to_string()));
             }
         }
     }
