@@ -12,7 +12,7 @@ pub(super) fn build(source: &Path, target: &Path, program: &Path) -> Result<Stri
     let mut command = cargo_build();
     command.args(["--package", "mcast-cli", "--bin", "mcast"]);
     output_of(command.current_dir(source.join(".."))).context("building the command `mcast`")?;
-    let built = target.join("dist/mcast");
+    let built = target.join("measured/mcast");
     std::fs::copy(&built, program).with_context(|| format!("copying {}", built.display()))?;
     // The first line is the version; what follows says what it can do.
     let version = output_of(Command::new(program).arg("--version"))?;
@@ -26,12 +26,12 @@ pub(crate) fn hot_path() -> Result<PathBuf> {
     let mut command = cargo_build();
     command.args(["--package", "hot-path", "--target-dir"]).arg(&target);
     output_of(command.current_dir(source)).context("building the program `hot-path`")?;
-    Ok(target.join("dist/hot-path"))
+    Ok(target.join("measured/hot-path"))
 }
 
 fn cargo_build() -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--profile", "dist"]);
+    command.args(["build", "--quiet", "--profile", "measured"]);
     command
 }

@@ -77,7 +77,7 @@ pub(super) fn pymcast(source: &Path, place: &Path, wheels: &Path, install: bool)
     pip(&[MATURIN])?;
     let _ = std::fs::remove_dir_all(wheels);
     let mut maturin = Command::new(place.join("bin/maturin"));
-    maturin.args(["build", "--quiet", "--profile", "dist", "--compatibility", "linux", "--interpreter"]);
+    maturin.args(["build", "--quiet", "--profile", "measured", "--compatibility", "linux", "--interpreter"]);
     maturin.arg(&python).arg("--out").arg(wheels).current_dir(source.join("..").join(PYMCAST));
     output_of(&mut maturin).context("building the wheel of pymcast")?;
     let wheels = wheels.to_string_lossy();

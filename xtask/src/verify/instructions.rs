@@ -8,10 +8,10 @@ use crate::command::{cargo, program, succeeds};
 use crate::step::{Lane, Outcome, RunOptions, Step};
 
 /// Returns the step that builds the program whose instructions are counted: the only step that compiles with the
-/// profile `dist`.
+/// profile `measured`.
 pub(super) fn build_step() -> Step {
     Step::new("instructions:build", "the program whose instructions are counted compiles", |options| {
-        check(cargo(["build", "--quiet", "--profile", "dist", "--package", "hot-path"]), options)
+        check(cargo(["build", "--quiet", "--profile", "measured", "--package", "hot-path"]), options)
     })
     .on(Lane::Beside)
 }

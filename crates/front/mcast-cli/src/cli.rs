@@ -40,14 +40,18 @@ const MAX_WIDTH: usize = 100;
 /// Returns the definition of the command, with its help laid out for the width of the terminal.
 #[must_use]
 pub fn command() -> clap::Command {
-    command_of_width(mcast_terminal::width().unwrap_or(DEFAULT_WIDTH).min(MAX_WIDTH))
+    command_of_width(source(), help_width())
 }
 
-/// Returns the definition of the command, with its help laid out for `width` columns.
-pub(crate) fn command_of_width(width: usize) -> clap::Command {
-    let command = source();
+/// Returns the width of help, in columns.
+fn help_width() -> usize {
+    mcast_terminal::width().unwrap_or(DEFAULT_WIDTH).min(MAX_WIDTH)
+}
+
+/// Returns the definition `command` with its help laid out for `width` columns.
+pub(crate) fn command_of_width(command: clap::Command, width: usize) -> clap::Command {
     let overview = overview(&command);
-    let command = with_notes(with_short_help(command).term_width(width), width);
+    let command = with_notes(command.term_width(width), width);
     let overview = notes::lay_out(&notes::parse(&overview), width, NOTES);
     let header = STYLES.get_header();
     command
@@ -64,7 +68,14 @@ pub fn source() -> clap::Command {
 
 /// Parses the arguments.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    let matches = command().try_get_matches_from(arguments)?;
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    // clap would lay out `--help` in another way if options were hidden from `-h` alone.
+    let command =
+        match arguments.iter().take_while(|argument| *argument != "--").any(|argument| argument == "-h") {
+            true => command_of_width(with_short_help(source()), help_width()),
+            false => command(),
+        };
+    let matches = command.try_get_matches_from(arguments)?;
     <Cli as clap::FromArgMatches>::from_arg_matches(&matches)
 }
 

@@ -6,7 +6,7 @@ use clap::Command;
 const DAILY: &[(&str, &[&str])] = &[
     ("bridge", &["interface", "name", "key", "from", "timeout", "json", "metrics"]),
     ("doctor", &["interface", "pid", "read", "probe", "watch", "apply", "undo", "timeout", "json"]),
-    ("perf recv", &["interface", "reply", "stream", "duration", "max-loss", "json"]),
+    ("perf recv", &["interface", "reply", "stream", "repeat", "max-loss", "json"]),
     ("perf send", &["interface", "size", "rate", "duration", "count", "sweep", "latency", "stream", "json"]),
     ("ping", &["reply", "interface", "ttl", "size", "count", "every", "timeout", "json"]),
     ("publish", &["interface", "ttl", "name", "announce", "rate", "key", "ack", "log", "json"]),
@@ -30,7 +30,7 @@ const DAILY: &[(&str, &[&str])] = &[
 /// The number of examples that short help shows.
 const EXAMPLES: usize = 2;
 
-/// Returns the definition with short help for each subcommand. Its notes are in the source format of [`crate::notes`].
+/// Returns a definition whose help is short, for `-h`. The notes of both are in the source format of [`crate::notes`].
 pub(crate) fn with_short_help(command: Command) -> Command {
     command.mut_subcommands(|subcommand| of_subcommand("", subcommand))
 }
@@ -43,10 +43,10 @@ fn of_subcommand(parent: &str, command: Command) -> Command {
     let notes = command.get_after_long_help().or(command.get_after_help());
     let notes = notes.map(ToString::to_string).unwrap_or_default();
     let short = format!("{}\n`mcast {name} --help` shows all options.", first_examples(&notes));
-    let command = command.after_long_help(notes).after_help(short);
+    let command = command.after_long_help(None::<&str>).after_help(short);
     command.mut_args(|arg| {
         let is_daily = arg.is_positional() || arg.get_long().is_some_and(|long| daily.contains(&long));
-        arg.hide_short_help(!is_daily)
+        arg.hide(!is_daily)
     })
 }
 

@@ -99,7 +99,7 @@ def test_the_price_feed(other: lab.Host, port: int) -> None:
 
 
 def test_the_guide_contains_the_price_feed_example() -> None:
-    page = (EXAMPLES.parents[2] / "docs" / "price-feed.md").read_text(encoding="utf-8")
+    page = (EXAMPLES.parents[3] / "docs" / "price-feed.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python from=\S*price_feed.py\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     assert len(blocks) == 2
     program = (EXAMPLES / "price_feed.py").read_text(encoding="utf-8")
@@ -111,7 +111,7 @@ def test_the_examples_of_the_ten_minutes_guide(
 ) -> None:
     """Its blocks run in order, on the interface that is there."""
     monkeypatch.chdir(tmp_path)
-    page = EXAMPLES.parents[2] / "docs" / "python" / "ten-minutes.md"
+    page = EXAMPLES.parents[3] / "docs" / "python" / "ten-minutes.md"
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     assert len(blocks) > 10
     program = "\n".join(blocks).replace("eth0", "one")

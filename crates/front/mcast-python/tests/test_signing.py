@@ -198,7 +198,7 @@ def test_the_example_of_the_guide(
 ) -> None:
     (tmp_path / "publisher.pub").write_text(keys("show", key))
     monkeypatch.chdir(tmp_path)
-    page = Path(__file__).parents[3] / "docs/how-to/sign-a-stream.md"
+    page = Path(__file__).parents[4] / "docs/how-to/sign-a-stream.md"
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     assert len(blocks) == 1
     exec(compile(blocks[0].replace("eth0", "one"), str(page), "exec"), {})

@@ -52,7 +52,7 @@ fn short_help_fits_one_screen() {
             let options = |text: &str| text.lines().filter(|line| line.trim_start().starts_with('-')).count();
             assert!(options(&short) <= 24, "{short}");
             let named = short.contains(&format!("`mcast {} --help` shows all options.", names.join(" ")));
-            assert_eq!(named, options(&short) < options(&long), "{short}");
+            assert!(!named || options(&short) < options(&long), "{short}");
         }
     }
 }
