@@ -40,7 +40,7 @@ fn of_subcommand(parent: &str, command: Command) -> Command {
     let nested = format!("{name} ");
     let command = command.mut_subcommands(|subcommand| of_subcommand(&nested, subcommand));
     let Some((_, daily)) = DAILY.iter().find(|(of, _)| *of == name) else { return command };
-    let notes = command.get_after_long_help().or(command.get_after_help());
+    let notes = command.get_after_long_help().or_else(|| command.get_after_help());
     let notes = notes.map(ToString::to_string).unwrap_or_default();
     let short = format!("{}\n`mcast {name} --help` shows all options.", first_examples(&notes));
     let command = command.after_long_help(None::<&str>).after_help(short);
