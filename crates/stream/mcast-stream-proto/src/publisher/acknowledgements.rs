@@ -30,6 +30,8 @@ const SETTLE_INTERVAL: Nanos = Nanos::from_millis(10);
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct AckRecord {
     pub(super) name: Option<SubscriberName>,
+    /// Whether it was reported that another subscriber uses its name.
+    pub(super) is_name_reported: bool,
     reported: Option<Acknowledgement>,
     /// The first message that was published after it joined, and the first after it departed.
     owes: (MessageNumber, Option<MessageNumber>),
@@ -103,7 +105,7 @@ impl Acknowledger {
         is_present: bool,
         level: AckLevel,
     ) -> Option<Self> {
-        let AckRecord { name, reported, owes } = progress.acknowledgements;
+        let AckRecord { name, reported, owes, .. } = progress.acknowledgements;
         let range = match (reported, level) {
             (Some(known), AckLevel::Received) => (known.since, known.received),
             (Some(known), AckLevel::Processed) => (known.since, known.processed),

@@ -85,8 +85,8 @@ pub enum PublisherEvent {
         /// Messages that it has reported as lost to its application.
         messages: u64,
     },
-    /// Two present subscribers at different addresses use the same name, so that they count as one to acknowledgements. It is
-    /// reported once, until one of them departs.
+    /// Two present subscribers at different addresses use the same name, so that they count as one to acknowledgements. A
+    /// subscriber is reported at most once as the first.
     NameShared {
         /// The name.
         name: SubscriberName,

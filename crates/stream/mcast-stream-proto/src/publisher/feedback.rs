@@ -188,7 +188,7 @@ impl PublisherMachine {
         let Some(name) = self.members.get(id).and_then(|member| member.progress.acknowledgements.name) else {
             return;
         };
-        if let Some((first, second)) = self.names.note(name, id, &self.members) {
+        if let Some((first, second)) = self.names.note(name, id, &mut self.members) {
             self.events.push(PublisherEvent::NameShared { name, first, second });
         }
     }
