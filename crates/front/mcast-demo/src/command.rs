@@ -34,21 +34,24 @@ const EXAMPLES: &str = "Examples:
   mcast demo --plain | less
   mcast demo --json";
 
-/// What to do after each demonstration.
-const ON_VIRTUAL_HOSTS: &str = "Try it yourself: mcast lab shell four-hosts eastny";
+/// What to do after the demonstration on the loopback interface.
 const ON_LOOPBACK: &str = "The rest of the demonstration needs Linux namespaces.";
 
-/// Runs `mcast demo`, and returns whether all checks passed.
+/// Runs `mcast demo`, and returns whether all checks passed. `mcast` is what starts the command here, for the advice at the end.
 ///
 /// # Errors
 /// What ended the demonstration early. That virtual hosts cannot be created is not an error: a shorter demonstration
 /// follows, after a warning.
-pub fn run(arguments: &Arguments, console: &Console) -> Result<bool, DemoError> {
+pub fn run(arguments: &Arguments, console: &Console, mcast: &str) -> Result<bool, DemoError> {
     let form = arguments.form();
     if !arguments.loopback {
         let mut narrator = Narrator::new(console, form, VIRTUAL_HOSTS);
         match on_virtual_hosts(&mut |scene| narrator.show(scene)) {
-            Ok(()) => return Ok(narrator.end("lab", ON_VIRTUAL_HOSTS)?),
+            Ok(()) => {
+                return Ok(
+                    narrator.end("lab", &format!("Try it yourself: {mcast} lab shell four-hosts eastny"))?
+                );
+            }
             Err(DemoError::NoVirtualHosts { why, remedy }) => {
                 console.warn(format_args!("cannot create virtual hosts here: {why}"));
                 console.help(remedy);

@@ -94,7 +94,7 @@ pub const HEADINGS: &[(&str, &[&str])] = &[
 /// Runs a subcommand. No thread has been started before.
 pub(crate) fn run(command: &Command, console: &Console) -> anyhow::Result<Outcome> {
     match command {
-        Command::Demo(arguments) => Ok(Outcome::of(mcast_demo::run(arguments, console)?)),
+        Command::Demo(arguments) => Ok(Outcome::of(mcast_demo::run(arguments, console, "mcast")?)),
         Command::Interfaces(arguments) => interfaces::run(arguments, console),
         Command::Groups(arguments) => groups::run(arguments, console),
         Command::Sniff(arguments) => sniff::run(arguments, console),
