@@ -35,6 +35,15 @@ error: "239.1.2.3" has no port: write GROUP:PORT
 
 "#]],
     );
+    alone.fails(
+        &["bridge", "prices", "redis://10.0.0.9"],
+        str![[r#"
+error: invalid value 'redis://10.0.0.9' for '<to>': the word `to` is missing before it: mcast bridge STREAM to redis://10.0.0.9
+
+For more information, try '--help'.
+
+"#]],
+    );
     alone.fails(&["recv", "10.1.2.3"], str![[r#"
 error: "10.1.2.3" is not a multicast address: write one from 224.0.0.0 to 239.255.255.255, or one that begins with ff
 

@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
     place: String,
 
     /// The word `to`
-    #[arg(value_name = "to", value_parser = ["to"], hide_possible_values = true)]
+    #[arg(value_name = "to", value_parser = parse_to)]
     to: String,
 
     /// Where to keep it: `redis://[USER@]HOST[:PORT][/DB][?key=KEY]` [default key: mcast:NAME],
@@ -197,6 +197,13 @@ Examples:
   mcast bridge nats://10.0.0.9?stream=prices to 239.255.1.3:7000 --name again --from 24h --speed 10
   mcast bridge 239.1.2.3:5000 to redis://10.0.0.9?key=sensors --datagrams -i eth0
   mcast bridge redis://10.0.0.9?key=sensors to 239.1.2.4:5000 --from 1h --speed 2";
+
+fn parse_to(word: &str) -> Result<String, String> {
+    match word {
+        "to" => Ok(word.to_owned()),
+        _ => Err(format!("the word `to` is missing before it: mcast bridge STREAM to {word}")),
+    }
+}
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let keeps_a_stream = !engine::is_engine(&arguments.place) && !arguments.datagrams;
