@@ -90,6 +90,26 @@ fn a_program_in_another_network_is_followed_there() {
     running.child.kill().unwrap();
 }
 
+/// Programs elsewhere have the same port by chance: what is repaired is the program here, once it is started.
+#[test]
+fn a_repaired_port_is_not_followed_to_another_network() {
+    let port = (20_000 + (std::process::id() + 7) % 40_000).to_string();
+    let ward = Ward::new();
+    let script = BOUND_TO_UNICAST.replace("5000", &port);
+    let at_a = script.replace("10.0.0.2", "10.0.0.1");
+    let elsewhere = program(&ward.lan.a, "python3", &["-c", &at_a], false);
+    elsewhere.stdout.wait_for("ready");
+    let watch = ["--port", &port, "--watch", "--every", "1s", "-W", "500ms", "--repair", "not-joined"];
+    let watching = ward.start_doctor(&watch);
+    watching.stderr.wait_for("another network namespace");
+    let here = program(&ward.lan.b, "python3", &["-c", &script], false);
+    here.stdout.wait_for("ready");
+    let id = here.child.id();
+    eventually("its examination", || watching.stdout.text().contains(&format!("python3 ({id})")));
+    assert!(!watching.stderr.text().contains("examining in the network namespace"));
+    let _ = watching.signalled(libc::SIGINT);
+}
+
 #[test]
 fn a_wrapper_may_start_the_program_in_another_network() {
     let ward = Ward::new().streaming();

@@ -258,6 +258,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         console,
         is_repeating: Cell::new(false),
         network_of: Cell::new(None),
+        repairs: !arguments.results.repair.is_empty(),
         ends_early: arguments.timing.may_end_early(),
     };
     if arguments.timing.watch {
@@ -340,6 +341,8 @@ struct Doctor<'a> {
     is_repeating: Cell<bool>,
     /// The process whose network namespace this thread has entered.
     network_of: Cell<Option<u32>>,
+    /// Whether findings are repaired whenever they are found.
+    repairs: bool,
     /// Whether to listen only until enough has arrived for a verdict.
     ends_early: bool,
 }
@@ -351,7 +354,7 @@ impl Doctor<'_> {
         let examined = self.subject.examine(&self.options, &mut progress);
         let elsewhere = examined.as_ref().err().and_then(|error| error.downcast_ref());
         let examined = match elsewhere {
-            Some(mcast_doctor::Error::OtherNamespace { name, pid }) if self.network_of.get().is_none() => {
+            Some(mcast_doctor::Error::OtherNamespace { name, pid }) if self.may_follow() => {
                 // Without the right to enter it, the error explains how to do it.
                 if mcast_doctor::enter_network_of(*pid).is_err() {
                     return examined;
@@ -367,6 +370,13 @@ impl Doctor<'_> {
             None => examined?,
         };
         Ok(if self.interrupt.has_arrived() { report.interrupted() } else { report })
+    }
+
+    /// Returns whether to follow a program to another network namespace. A port that nobody here has open, because the program
+    /// has ended or was not started yet, is that of another program elsewhere only by chance.
+    fn may_follow(&self) -> bool {
+        let waits_here = self.subject.is_port() && (self.is_repeating.get() || self.repairs);
+        self.network_of.get().is_none() && !waits_here
     }
 
     fn print(&self, report: &Report, is_json: bool) -> anyhow::Result<()> {

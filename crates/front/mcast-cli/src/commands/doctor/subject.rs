@@ -81,6 +81,11 @@ impl Subject {
         matches!(self, Self::Program(_))
     }
 
+    /// Returns whether the subject is the program that has a port open.
+    pub(super) const fn is_port(&self) -> bool {
+        matches!(self, Self::Program(ProgramSelector::Port(_)))
+    }
+
     /// Returns whether the subject is a program, which may be in another network namespace.
     pub(super) const fn may_be_elsewhere(&self) -> bool {
         matches!(self, Self::Program(_) | Self::Started(_))
