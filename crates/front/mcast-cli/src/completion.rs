@@ -117,6 +117,7 @@ impl Values {
             "ADDRESS|FINDING" => Self::GroupsAndFindings,
             "FILE|NAME" => Self::Labs,
             "PROTOCOL" => Self::Words(&["udp", "igmp", "mld", "pim", "icmp", "icmpv6", "tcp"]),
+            "to" => Self::Words(&["to"]),
             "SCOPE" => Self::Words(&[
                 "local",
                 "organization",
