@@ -45,12 +45,12 @@ pub struct Exporter {
 }
 
 /// Produces the metrics for each request.
-type Figures = Arc<dyn Fn() -> Exposition + Send + Sync>;
+type Collect = Arc<dyn Fn() -> Exposition + Send + Sync>;
 
 /// The maximum number of concurrent connections; further ones are closed.
 const CONNECTIONS: usize = 8;
 /// The time limit for a request and its response.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// The time to wait after a failed accept, for example without free descriptors.
 const RECOVERY: Duration = Duration::from_millis(100);
 
@@ -64,7 +64,7 @@ impl Exporter {
         figures: impl Fn() -> Exposition + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let BoundExporter { listener, address } = bound;
-        let figures: Figures = Arc::new(figures);
+        let figures: Collect = Arc::new(figures);
         thread::Builder::new().name("metrics".into()).spawn(move || serve(&listener, &figures))?;
         Ok(Self { address })
     }
@@ -76,7 +76,7 @@ impl Exporter {
     }
 }
 
-fn serve(listener: &TcpListener, figures: &Figures) {
+fn serve(listener: &TcpListener, figures: &Collect) {
     let busy = Arc::new(AtomicUsize::new(0));
     for stream in listener.incoming() {
         let Ok(stream) = stream else {
@@ -117,8 +117,8 @@ impl Drop for ConnectionSlot {
     }
 }
 
-fn answer(stream: TcpStream, figures: &Figures) -> io::Result<()> {
-    let mut stream = TimedConnection { stream, deadline: Instant::now() + PATIENCE };
+fn answer(stream: TcpStream, figures: &Collect) -> io::Result<()> {
+    let mut stream = TimedConnection { stream, deadline: Instant::now() + TIMEOUT };
     let request = Request::read(&mut stream)?;
     let (status, body) = match request {
         Request::Metrics | Request::MetricsHead => ("200 OK", figures().into_text()),
@@ -126,14 +126,14 @@ fn answer(stream: TcpStream, figures: &Figures) -> io::Result<()> {
         Request::OtherMethod => {
             ("405 Method Not Allowed\r\nAllow: GET, HEAD", "Only GET /metrics works.\n".into())
         }
-        Request::Nonsense => ("400 Bad Request", "This is not a valid HTTP request.\n".into()),
+        Request::Malformed => ("400 Bad Request", "This is not a valid HTTP request.\n".into()),
     };
     let kind = if status.starts_with("200") { Exposition::CONTENT_TYPE } else { "text/plain; charset=utf-8" };
     let length = body.len();
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
     );
-    stream.deadline = Instant::now() + PATIENCE;
+    stream.deadline = Instant::now() + TIMEOUT;
     stream.write_all(head.as_bytes())?;
     if request != Request::MetricsHead {
         stream.write_all(body.as_bytes())?;

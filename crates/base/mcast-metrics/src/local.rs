@@ -12,7 +12,7 @@ use std::{fs, thread};
 use crate::Exposition;
 
 /// The time limit for sending or fetching the metrics.
-const PATIENCE: Duration = Duration::from_millis(500);
+const TIMEOUT: Duration = Duration::from_millis(500);
 /// The time to wait after a failed accept, for example without free descriptors.
 const RECOVERY: Duration = Duration::from_millis(100);
 /// The longest text that is fetched.
@@ -38,7 +38,7 @@ pub fn serve_locally(name: &str, figures: impl Fn() -> Exposition + Send + Sync 
 }
 
 fn send(mut client: UnixStream, figures: &Exposition) -> io::Result<()> {
-    client.set_write_timeout(Some(PATIENCE))?;
+    client.set_write_timeout(Some(TIMEOUT))?;
     client.write_all(figures.text().as_bytes())
 }
 
@@ -62,7 +62,7 @@ pub fn local_exporters(prefix: &str) -> io::Result<Vec<String>> {
 /// # Errors
 /// The system's error, or [`io::ErrorKind::TimedOut`] after half a second.
 pub fn fetch_locally(name: &str) -> io::Result<String> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let mut stream = UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?)?;
     let mut text = Vec::new();
     let mut buffer = [0; 4096];

@@ -14,7 +14,7 @@ pub(super) enum Request {
     /// Another method.
     OtherMethod,
     /// Not HTTP, or too long.
-    Nonsense,
+    Malformed,
 }
 
 impl Request {
@@ -28,7 +28,7 @@ impl Request {
         let mut chunk = [0; 1024];
         loop {
             match stream.read(&mut chunk)? {
-                0 => return Ok(Self::Nonsense),
+                0 => return Ok(Self::Malformed),
                 count => head.extend_from_slice(&chunk[..count]),
             }
             if has_end(&head) {
@@ -39,11 +39,11 @@ impl Request {
 
     fn of_head(head: &[u8]) -> Self {
         let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        let Ok(line) = std::str::from_utf8(line) else { return Self::Nonsense };
+        let Ok(line) = std::str::from_utf8(line) else { return Self::Malformed };
         let words: Vec<&str> = line.trim_end().split(' ').collect();
-        let [method, target, version] = words[..] else { return Self::Nonsense };
+        let [method, target, version] = words[..] else { return Self::Malformed };
         if target.is_empty() || !version.starts_with("HTTP/1.") {
-            return Self::Nonsense;
+            return Self::Malformed;
         }
         let path = target.split('?').next().unwrap_or_default();
         match (method, path) {
@@ -87,10 +87,10 @@ mod tests {
             "GET  HTTP/1.1\r\n\r\n",
             "GET /metrics\r\n\r\n",
         ] {
-            assert_eq!(read(text), Request::Nonsense, "{text:?}");
+            assert_eq!(read(text), Request::Malformed, "{text:?}");
         }
-        assert_eq!(Request::read(&[0xff, b'\n', b'\n'][..]).unwrap(), Request::Nonsense);
+        assert_eq!(Request::read(&[0xff, b'\n', b'\n'][..]).unwrap(), Request::Malformed);
         let endless = format!("GET /metrics HTTP/1.1\r\n{}", "X: y\r\n".repeat(10_000));
-        assert_eq!(read(&endless), Request::Nonsense);
+        assert_eq!(read(&endless), Request::Malformed);
     }
 }

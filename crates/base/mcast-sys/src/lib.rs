@@ -72,18 +72,19 @@ mod errno;
 mod exchange;
 #[cfg(any(target_os = "linux", target_os = "android", windows))]
 mod gso;
+#[cfg(not(any(target_os = "linux", target_os = "android", windows)))]
+#[path = "unsupported/gso.rs"]
+mod gso;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod plain;
-#[cfg(not(any(target_os = "linux", target_os = "android", windows)))]
-mod without_gso;
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-#[path = "without_bridges.rs"]
+#[path = "unsupported/bridge.rs"]
 pub mod bridge;
 #[cfg(all(unix, feature = "tokio"))]
 pub mod registration;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-#[path = "without_timing.rs"]
+#[path = "unsupported/timing.rs"]
 pub mod timing;
 
 #[cfg(any(target_os = "android", target_vendor = "apple", target_os = "freebsd"))]
@@ -101,13 +102,13 @@ pub mod readable;
 
 pub mod ready;
 
-#[cfg_attr(not(unix), path = "without_process_groups.rs")]
+#[cfg_attr(not(unix), path = "unsupported/process.rs")]
 pub mod process;
 
-#[cfg_attr(any(not(unix), target_os = "android"), path = "without_terminal.rs")]
+#[cfg_attr(any(not(unix), target_os = "android"), path = "unsupported/terminal.rs")]
 pub mod terminal;
 
-#[cfg_attr(not(any(target_os = "linux", target_os = "android")), path = "without_unicast.rs")]
+#[cfg_attr(not(any(target_os = "linux", target_os = "android")), path = "unsupported/unicast.rs")]
 pub mod unicast;
 
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple", target_os = "freebsd"))]
@@ -116,7 +117,7 @@ mod requests;
 mod kernel_share;
 #[cfg(target_os = "linux")]
 pub mod lab;
-#[cfg_attr(not(target_os = "linux"), path = "without_service.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "unsupported/service.rs")]
 pub mod service;
 
 #[cfg(target_os = "linux")]

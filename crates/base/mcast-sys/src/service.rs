@@ -11,7 +11,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 /// How long to wait for a manager that has not read earlier messages. A state that is not sent then is lost.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection to the service manager that started this process.
 ///
@@ -42,7 +42,7 @@ impl ManagerConnection {
             Some(socket)
         };
         let (states, keep_alives) = (connected()?, connected()?);
-        states.set_write_timeout(Some(PATIENCE)).ok()?;
+        states.set_write_timeout(Some(TIMEOUT)).ok()?;
         keep_alives.set_nonblocking(true).ok()?;
         Some(Self { states, keep_alives })
     }
@@ -102,7 +102,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(TIMEOUT)).unwrap();
         let manager = ManagerConnection::at(path.as_os_str()).unwrap();
         // More than any queue holds.
         (0..10_000).for_each(|_| manager.keep_alive());

@@ -15,7 +15,7 @@ use mcast_lab::{Child, Host, Lab};
 use serde_json::Value;
 
 const MCAST: &str = env!("CARGO_BIN_EXE_mcast");
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A host with `eth0` and `eth1`.
 fn host() -> (Lab, Host) {
@@ -309,7 +309,7 @@ impl Watch {
 
     /// Returns the lines up to the first one that contains all these words.
     fn until(&self, words: &[&str]) -> Vec<String> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let mut lines: Vec<String> = Vec::new();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -323,7 +323,7 @@ impl Watch {
 
     fn interrupt(mut self) -> Option<i32> {
         self.child.signal(libc::SIGINT).unwrap();
-        self.child.wait_timeout(PATIENCE).unwrap().code()
+        self.child.wait_timeout(TIMEOUT).unwrap().code()
     }
 }
 

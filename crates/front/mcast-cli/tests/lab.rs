@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 const MCAST: &str = env!("CARGO_BIN_EXE_mcast");
 const NOBODY: u32 = 65534;
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 fn lab(arguments: &[&str]) -> Output {
     Command::new(MCAST).arg("lab").args(arguments).stdin(Stdio::null()).output().unwrap()
@@ -289,7 +289,7 @@ fn a_time_limit_stops_all_programs() {
     let begun = Instant::now();
     let output = lab(&["run", file.path(), "--timeout", "100ms"]);
     assert_status(&output, 1);
-    assert!(begun.elapsed() < PATIENCE);
+    assert!(begun.elapsed() < TIMEOUT);
     let report = text(&output.stderr);
     assert!(
         report.contains("warning: the time limit has passed") && report.contains("- stopped after"),
@@ -366,7 +366,7 @@ impl Endless {
 
 /// Waits until N processes have this argument.
 fn wait_for_processes(mark: &str, expected: usize) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while processes(mark) != expected {
         assert!(Instant::now() < deadline, "{} processes where {expected} should be", processes(mark));
         std::thread::sleep(Duration::from_millis(5));

@@ -9,7 +9,7 @@ use crate::stage::Stage;
 use crate::{DemoError, Event};
 
 /// The timeout for an expected datagram, which normally takes less than a millisecond.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long to wait before concluding that no datagram arrives.
 pub(crate) const SILENCE: Duration = Duration::from_millis(150);
@@ -68,7 +68,7 @@ impl Listener {
         let Origin { address: source, ttl, .. } = self.origin;
         let (interface, text) = (interface.to_owned(), text.to_owned());
         let expected = Event::Received { group: self.group.into(), interface, source, ttl, text };
-        Ok(stage.check(&self.host, &self.receive(PATIENCE)?, &expected)?)
+        Ok(stage.check(&self.host, &self.receive(TIMEOUT)?, &expected)?)
     }
 
     /// Checks that nothing arrives.

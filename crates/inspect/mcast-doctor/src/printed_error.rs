@@ -10,7 +10,7 @@ const MAX_LINE: usize = 400;
 /// The number of errors that are kept.
 const MAX_ERRORS: usize = 32;
 /// How long to wait for the rest of the output of a program that has ended, and the time between two checks.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// An error of a socket that a program has printed.
@@ -113,7 +113,7 @@ impl ProgramOutput {
     /// this process from ending.
     pub(crate) fn finish(&mut self) {
         let begin = Instant::now();
-        while self.readers.iter().any(|reader| !reader.is_finished()) && begin.elapsed() < PATIENCE {
+        while self.readers.iter().any(|reader| !reader.is_finished()) && begin.elapsed() < TIMEOUT {
             thread::sleep(POLL_INTERVAL);
         }
     }

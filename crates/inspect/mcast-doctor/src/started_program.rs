@@ -20,7 +20,7 @@ use crate::printed_error::ProgramOutput;
 use crate::{Error, Options, ProgramSelector, ProgressCallback, Report, Result};
 
 /// How long to wait until the program opens a UDP socket.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait for the program to end before it is killed.
 const GRACE_PERIOD: Duration = Duration::from_secs(2);
 /// How long the joined groups must stay the same before they count as complete.
@@ -84,7 +84,7 @@ impl StartedProgram {
     /// [`Error::Ended`] if the program has ended, [`Error::NoSocket`] if it has no socket in time, and errors of
     /// [`examine_program`](crate::examine_program).
     pub fn wait_until_joined(&mut self, is_cancelled: impl Fn() -> bool) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let mut settled = None;
         let mut joined = Vec::new();
         loop {

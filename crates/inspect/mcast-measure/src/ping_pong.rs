@@ -14,7 +14,7 @@ use crate::Histogram;
 const CALLS: u32 = 30;
 const BETWEEN_CALLS: Duration = Duration::from_millis(100);
 /// A pong that takes longer counts as lost.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What to do next in a ping-pong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,8 +137,8 @@ impl PingPong {
                 self.state = PingPongState::Calling { calls: calls + 1, next: now + BETWEEN_CALLS };
                 PingPongStep::Send(&self.call)
             }
-            PingPongState::InFlight(since) if now < since + PATIENCE => {
-                PingPongStep::Receive(since + PATIENCE - now)
+            PingPongState::InFlight(since) if now < since + TIMEOUT => {
+                PingPongStep::Receive(since + TIMEOUT - now)
             }
             PingPongState::Ready | PingPongState::InFlight(_) => {
                 self.give_up();
@@ -157,7 +157,7 @@ impl PingPong {
         }
         let size = self.ping.len();
         if let Some(PaceDecision::After(time)) = self.pace.as_mut().map(|pace| pace.allow(now, [size])) {
-            return PingPongStep::Receive(time.min(PATIENCE));
+            return PingPongStep::Receive(time.min(TIMEOUT));
         }
         SessionHeader::renumber(&mut self.ping, self.sent, time);
         self.sent += 1;
@@ -290,7 +290,7 @@ mod tests {
         let (mut game, mut partner) = started(PingPongLimit::Count(2), None);
         for start in [10, 50] {
             let pong = pong(&mut game, &mut partner, micros(start));
-            assert_eq!(game.step(micros(start), UnixNanos(0)), PingPongStep::Receive(PATIENCE));
+            assert_eq!(game.step(micros(start), UnixNanos(0)), PingPongStep::Receive(TIMEOUT));
             game.record(&pong, source(), micros(start + 7));
             game.record(&pong, source(), micros(start + 8));
         }
@@ -301,12 +301,12 @@ mod tests {
 
     #[test]
     fn late_pong_counts_as_lost_and_late() {
-        let (mut game, mut partner) = started(PingPongLimit::Duration(PATIENCE + micros(5)), None);
+        let (mut game, mut partner) = started(PingPongLimit::Duration(TIMEOUT + micros(5)), None);
         let late = pong(&mut game, &mut partner, micros(0));
-        let second = pong(&mut game, &mut partner, PATIENCE);
-        game.record(&late, source(), PATIENCE + micros(1));
-        game.record(&second, source(), PATIENCE + micros(5));
-        assert_eq!(game.step(PATIENCE + micros(5), UnixNanos(0)), PingPongStep::End);
+        let second = pong(&mut game, &mut partner, TIMEOUT);
+        game.record(&late, source(), TIMEOUT + micros(1));
+        game.record(&second, source(), TIMEOUT + micros(5));
+        assert_eq!(game.step(TIMEOUT + micros(5), UnixNanos(0)), PingPongStep::End);
         assert_eq!((game.sent(), game.lost(), game.late(), game.times().count()), (2, 1, 1, 1));
     }
 

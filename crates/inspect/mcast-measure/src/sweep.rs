@@ -111,13 +111,13 @@ impl Sweep {
         let achieved = step.achieved.clamp(0.0, step.requested);
         if step.lost_percent <= self.allowed {
             self.suspect = None;
-            self.note_shortfall(step.requested, achieved);
+            self.record_shortfall(step.requested, achieved);
             self.clean = Some(self.clean.map_or(achieved, |clean| clean.max(achieved)));
             // A rate that had loss before and now has none is inconsistent, so the search continues above it.
             self.lossy = self.lossy.filter(|lossy| *lossy > achieved);
         } else if self.suspect.take().is_some() {
             self.shortfall = None;
-            self.note_loss(step.requested, achieved);
+            self.record_loss(step.requested, achieved);
         } else {
             self.suspect = Some(step.requested);
         }
@@ -125,7 +125,7 @@ impl Sweep {
 
     /// Handles a sender that did not reach the rate. One shortfall may be due to a temporary stall, so the
     /// rate is tested again.
-    fn note_shortfall(&mut self, requested: f64, achieved: f64) {
+    fn record_shortfall(&mut self, requested: f64, achieved: f64) {
         let times = self.shortfall.take().map_or(1, |(_, times)| times + 1);
         if achieved >= requested * MIN_ACHIEVED_SHARE {
             return;
@@ -138,7 +138,7 @@ impl Sweep {
 
     /// Handles confirmed loss. A sender that falls short sends in bursts and may lose datagrams below the
     /// capacity of the path.
-    fn note_loss(&mut self, requested: f64, achieved: f64) {
+    fn record_loss(&mut self, requested: f64, achieved: f64) {
         let clean = self.clean.unwrap_or(0.0);
         match [achieved, requested].into_iter().find(|rate| *rate > clean) {
             Some(rate) => self.lossy = Some(self.lossy.map_or(rate, |lossy| lossy.min(rate))),

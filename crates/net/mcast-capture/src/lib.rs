@@ -60,7 +60,7 @@ mod file;
 mod filter;
 mod frame;
 mod interface_querier;
-#[cfg_attr(not(target_os = "linux"), path = "without_kernel_filter.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "unsupported.rs")]
 mod kernel_filter;
 mod options;
 mod packet_filter;

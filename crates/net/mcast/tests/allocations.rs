@@ -42,17 +42,17 @@ fn exchange(receiver: &Receiver, sender: &Sender) {
     let outgoing = [Outgoing::new(&payload); 200];
     let mut buffer = [0; 2048];
     let mut batch = Batch::new(32, 65_536);
-    let patience = Duration::from_secs(30);
+    let timeout = Duration::from_secs(30);
 
     assert_none_once_warm("one at a time", || {
         sender.send(&payload).unwrap();
-        assert!(receiver.recv_timeout(&mut buffer, patience).unwrap().is_some());
+        assert!(receiver.recv_timeout(&mut buffer, timeout).unwrap().is_some());
     });
     assert_none_once_warm("in batches", || {
         assert_eq!(sender.send_batch(&outgoing).unwrap(), outgoing.len());
         let mut count = 0;
         while count < outgoing.len() {
-            count += receiver.recv_batch_timeout(&mut batch, patience).unwrap();
+            count += receiver.recv_batch_timeout(&mut batch, timeout).unwrap();
             assert!(batch.iter().all(|datagram| datagram.payload() == payload));
         }
     });
@@ -60,7 +60,7 @@ fn exchange(receiver: &Receiver, sender: &Sender) {
     assert_none_once_warm("by a reader", || {
         assert_eq!(sender.send_batch(&outgoing).unwrap(), outgoing.len());
         for _ in 0..outgoing.len() {
-            assert_eq!(reader.next_timeout(patience).unwrap().unwrap().payload(), payload);
+            assert_eq!(reader.next_timeout(timeout).unwrap().unwrap().payload(), payload);
         }
     });
 }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 #[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq", feature = "redis"))]
 use mcast_stream::wire::Incarnation;
-use mcast_stream::wire::{EngineKey, EngineTrail, MessageNumber, StreamId};
+use mcast_stream::wire::{EngineKey, MessageNumber, StreamId, VisitedEngines};
 
 use crate::record::{Content, Position, StreamRecord};
 
 /// The last record in an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tail {
+pub struct LastRecord {
     /// Its position.
     pub position: Position,
     /// The stream that it belongs to; `None` if the engine no longer has the record.
@@ -27,14 +27,14 @@ pub struct RecordBatch {
     /// The position of the engine's last record; `None` if it has none. If it is another, nothing is appended.
     pub expected: Option<Position>,
     /// The engines that the messages came out of before.
-    pub engines: EngineTrail,
+    pub engines: VisitedEngines,
     /// The records, in order. There is at least one.
     pub records: Vec<StreamRecord>,
 }
 
 /// Messages that a bridge waits for, because another bridge may have them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hole {
+pub struct PendingGap {
     /// The first of them: the one behind the engine's last record.
     pub start: Position,
     /// One past the last of them; [`MessageNumber::MAX`] if their number is unknown.
@@ -43,18 +43,18 @@ pub struct Hole {
 
 /// A bridge, as the other ones see it. Only how long a bridge waits at a hole depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Presence {
+pub struct BridgeBeacon {
     /// Identifies the bridge: a random number.
     pub bridge: u64,
     /// What it waits for.
-    pub hole: Option<Hole>,
+    pub hole: Option<PendingGap>,
 }
 
 /// What a bridge requests of an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// The last record, and the other bridges. The engine keeps this presence for [`Presence::KEPT_FOR`].
-    Tail(Presence),
+    /// The last record, and the other bridges. The engine keeps this presence for [`BridgeBeacon::KEPT_FOR`].
+    LastRecord(BridgeBeacon),
     /// Append these records.
     Append(RecordBatch),
 }
@@ -63,23 +63,23 @@ pub enum Request {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Response {
     /// The last record, and the other bridges.
-    Tail {
+    LastRecord {
         /// The last record.
-        tail: Option<Tail>,
+        tail: Option<LastRecord>,
         /// What each other bridge waits for.
-        others: Vec<Option<Hole>>,
+        others: Vec<Option<PendingGap>>,
     },
     /// The records were appended.
     Appended,
     /// The last record is another than expected, so nothing was appended.
     Refused {
         /// The last record.
-        tail: Option<Tail>,
+        tail: Option<LastRecord>,
     },
 }
 
 #[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq", feature = "redis"))]
-impl Hole {
+impl PendingGap {
     /// Returns it as bridges note it in an engine; an empty text if there is none.
     pub(crate) fn text(hole: Option<Self>) -> String {
         hole.map_or_else(String::new, |Self { start, end }| {
@@ -111,20 +111,20 @@ pub(crate) fn position(id: &str) -> Option<Position> {
 
 /// Returns engines as bridges note them in an engine: 16 hexadecimal digits each, the latest first, separated by commas.
 #[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq", feature = "redis"))]
-pub(crate) fn trail_text(engines: &EngineTrail) -> String {
+pub(crate) fn trail_text(engines: &VisitedEngines) -> String {
     let engines: Vec<String> = engines.iter().map(|key| key.to_string()).collect();
     engines.join(",")
 }
 
 /// Returns the engines in such a text; `None` if it is none.
 #[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq", feature = "redis"))]
-pub(crate) fn parse_trail(text: &str) -> Option<EngineTrail> {
+pub(crate) fn parse_trail(text: &str) -> Option<VisitedEngines> {
     let key = |text: &str| u64::from_str_radix(text, 16).ok().map(EngineKey);
     let keys: Option<Vec<EngineKey>> = text.split(',').map(key).collect();
-    EngineTrail::of(keys?)
+    VisitedEngines::of(keys?)
 }
 
-impl Presence {
+impl BridgeBeacon {
     /// How long an engine keeps it.
     pub const KEPT_FOR: Duration = Duration::from_secs(5);
 }
@@ -138,7 +138,7 @@ pub struct EngineError {
     /// What to do about it.
     pub remedy: Option<String>,
     /// Whether it may succeed later without a change of the bridge's settings.
-    pub is_passing: bool,
+    pub is_transient: bool,
 }
 
 #[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq", feature = "redis"))]
@@ -148,7 +148,7 @@ impl EngineError {
         Self {
             what: format!("a record there belongs to stream {found}, not to stream {known}"),
             remedy: Some("give each stream one of its own in the engine, and start the bridge again".into()),
-            is_passing: false,
+            is_transient: false,
         }
     }
 }
@@ -195,7 +195,7 @@ pub struct StoredStream {
     /// Identifies the engine and the key, under whichever address they are reached.
     pub key: EngineKey,
     /// The engines that the messages came out of before they were stored in this one.
-    pub earlier: EngineTrail,
+    pub earlier: VisitedEngines,
 }
 
 /// What the records in an engine are.
@@ -277,9 +277,9 @@ mod tests {
     #[test]
     fn holes_are_read_as_they_were_written() {
         let start = Position::new(Incarnation(7), MessageNumber(9));
-        let known = Hole { start, end: MessageNumber::MAX };
-        assert_eq!(Hole::parse(&Hole::text(Some(known))), Some(known));
-        assert_eq!(Hole::parse(&Hole::text(None)), None);
-        assert_eq!(Hole::parse("7 x 9"), None);
+        let known = PendingGap { start, end: MessageNumber::MAX };
+        assert_eq!(PendingGap::parse(&PendingGap::text(Some(known))), Some(known));
+        assert_eq!(PendingGap::parse(&PendingGap::text(None)), None);
+        assert_eq!(PendingGap::parse("7 x 9"), None);
     }
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use mcast_stream::wire::{EngineTrail, MessageKey, MessageNumber, StreamId};
+use mcast_stream::wire::{MessageKey, MessageNumber, StreamId, VisitedEngines};
 
-use crate::engine::{Tail, parse_trail, trail_text};
+use crate::engine::{LastRecord, parse_trail, trail_text};
 pub(crate) use crate::engine::{id, position};
 use crate::metadata::DatagramMetadata;
 use crate::record::{Content, GapCause, StreamRecord};
@@ -23,7 +23,7 @@ const METADATA: [(&str, &str); 6] = [
 pub(crate) fn write<'a>(
     stream: StreamId,
     record: &'a StreamRecord,
-    engines: &EngineTrail,
+    engines: &VisitedEngines,
     mut set: impl FnMut(&'static str, String),
 ) -> &'a [u8] {
     set("Mcast-Stream", stream.to_string());
@@ -87,11 +87,11 @@ pub(crate) fn read<'a>(
 }
 
 /// Returns the last record as a bridge sees it.
-pub(crate) fn tail(stream: StreamId, record: &StreamRecord) -> Tail {
-    Tail { position: record.position, stream: Some(stream), closes: record.closes() }
+pub(crate) fn tail(stream: StreamId, record: &StreamRecord) -> LastRecord {
+    LastRecord { position: record.position, stream: Some(stream), closes: record.closes() }
 }
 
 /// Returns the engines that a record came out of before; `None` if no bridge wrote it.
-pub(crate) fn engines<'a>(header: impl Fn(&str) -> Option<&'a str>) -> Option<EngineTrail> {
-    header("Mcast-Origin").map_or(Some(EngineTrail::EMPTY), parse_trail)
+pub(crate) fn engines<'a>(header: impl Fn(&str) -> Option<&'a str>) -> Option<VisitedEngines> {
+    header("Mcast-Origin").map_or(Some(VisitedEngines::EMPTY), parse_trail)
 }

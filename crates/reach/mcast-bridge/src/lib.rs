@@ -37,8 +37,8 @@ pub use driver::{
     BridgeError, BridgeNotice, GroupReplay, InterfaceNameOf, ReverseBridge, ReverseNotice, StreamBridge,
 };
 pub use engine::{
-    EngineError, Hole, Presence, RecordBatch, Request, Response, Sink, SinkConnector, Source,
-    SourceConnector, StoredKind, StoredStream, Tail, stored_kind,
+    BridgeBeacon, EngineError, LastRecord, PendingGap, RecordBatch, Request, Response, Sink, SinkConnector,
+    Source, SourceConnector, StoredKind, StoredStream, stored_kind,
 };
 pub use history::EngineHistory;
 pub use machine::{BridgeConfig, BridgeEvent, BridgeMachine, BridgeRefusal, BridgeStatistics, RefusedTail};

@@ -2,8 +2,8 @@
 //! batch continues the record that it expects.
 
 use mcast_bridge::{
-    BridgeConfig, BridgeEvent, BridgeMachine, BridgeRefusal, Content, DatagramMetadata, GapCause, Hole,
-    Position, RefusedTail, Request, Response, StreamRecord, Tail,
+    BridgeConfig, BridgeEvent, BridgeMachine, BridgeRefusal, Content, DatagramMetadata, GapCause, LastRecord,
+    PendingGap, Position, RefusedTail, Request, Response, StreamRecord,
 };
 use mcast_stream::subscriber::{Cause, Message, SubscriberEvent};
 use mcast_stream::wire::{Incarnation, MessageNumber, StreamId};
@@ -31,18 +31,22 @@ fn positions() -> impl Strategy<Value = Position> {
         .prop_map(|(incarnation, number)| Position { incarnation: Incarnation(incarnation), number })
 }
 
-fn tails() -> impl Strategy<Value = Option<Tail>> {
+fn tails() -> impl Strategy<Value = Option<LastRecord>> {
     let tail = (positions(), any::<bool>());
-    prop::option::of(tail.prop_map(|(position, closes)| Tail { position, stream: Some(STREAM), closes }))
+    prop::option::of(tail.prop_map(|(position, closes)| LastRecord {
+        position,
+        stream: Some(STREAM),
+        closes,
+    }))
 }
 
 fn responses() -> impl Strategy<Value = Response> {
-    let hole = (positions(), numbers()).prop_map(|(start, end)| Hole { start, end });
+    let hole = (positions(), numbers()).prop_map(|(start, end)| PendingGap { start, end });
     let others = prop::collection::vec(prop::option::of(hole), 0..3);
     prop_oneof![
         4 => Just(Response::Appended),
         1 => tails().prop_map(|tail| Response::Refused { tail }),
-        2 => (tails(), others).prop_map(|(tail, others)| Response::Tail { tail, others }),
+        2 => (tails(), others).prop_map(|(tail, others)| Response::LastRecord { tail, others }),
     ]
 }
 
@@ -135,8 +139,9 @@ fn a_tail_of_another_stream_is_refused() {
     bridge.connected();
     bridge.poll(ClockTime(0)).unwrap();
     let position = Position { incarnation: Incarnation(1), number: MessageNumber(1) };
-    let tail = Some(Tail { position, stream: Some(StreamId(8)), closes: false });
-    let refused = bridge.response(ClockTime(0), Response::Tail { tail, others: Vec::new() }).unwrap_err();
+    let tail = Some(LastRecord { position, stream: Some(StreamId(8)), closes: false });
+    let refused =
+        bridge.response(ClockTime(0), Response::LastRecord { tail, others: Vec::new() }).unwrap_err();
     assert_eq!(refused, BridgeRefusal::OtherStream(RefusedTail { expected: STREAM, found: StreamId(8) }));
 }
 
@@ -146,8 +151,8 @@ fn an_incarnation_that_is_older_than_what_is_stored_is_reported_once() {
     bridge.connected();
     bridge.poll(ClockTime(0)).unwrap();
     let position = Position { incarnation: Incarnation(7), number: MessageNumber(0) };
-    let tail = Some(Tail { position, stream: Some(STREAM), closes: false });
-    bridge.response(ClockTime(0), Response::Tail { tail, others: Vec::new() }).unwrap();
+    let tail = Some(LastRecord { position, stream: Some(STREAM), closes: false });
+    bridge.response(ClockTime(0), Response::LastRecord { tail, others: Vec::new() }).unwrap();
     let (to, from) = (Incarnation(3), Incarnation(2));
     bridge.event(ClockTime(0), 0, &SubscriberEvent::Restarted { from, to });
     for number in [0, 1] {
@@ -183,7 +188,7 @@ fn messages_that_came_before_the_tail_was_known_are_not_counted_as_stored_by_oth
     (0..5).for_each(|number| message(&mut bridge, Incarnation(3), number));
     bridge.connected();
     bridge.poll(ClockTime(0)).unwrap();
-    bridge.response(ClockTime(0), Response::Tail { tail: stored(7, 0), others: Vec::new() }).unwrap();
+    bridge.response(ClockTime(0), Response::LastRecord { tail: stored(7, 0), others: Vec::new() }).unwrap();
     let statistics = bridge.statistics();
     assert_eq!((statistics.already_stored, statistics.not_stored), (0, 5));
     assert!(matches!(bridge.poll_event(), Some(BridgeEvent::Superseded { .. })));
@@ -201,7 +206,7 @@ fn an_incarnation_far_ahead_of_the_clock_is_not_stored() {
     let mut bridge = BridgeMachine::new(BridgeConfig::new(STREAM, 1));
     bridge.connected();
     bridge.poll(ClockTime(0)).unwrap();
-    bridge.response(ClockTime(0), Response::Tail { tail: None, others: Vec::new() }).unwrap();
+    bridge.response(ClockTime(0), Response::LastRecord { tail: None, others: Vec::new() }).unwrap();
     joined(&mut bridge, time, ahead);
     message(&mut bridge, ahead, 0);
     assert_eq!(bridge.poll_event(), Some(BridgeEvent::Ahead { incarnation: ahead, present }));
@@ -225,13 +230,13 @@ fn group_bridge() -> BridgeMachine {
     let mut bridge =
         BridgeMachine::new(BridgeConfig { group, hole_wait: Nanos::ZERO, ..BridgeConfig::new(STREAM, 1) });
     bridge.connected();
-    assert!(matches!(bridge.poll(ClockTime(0)), Some(Request::Tail(_))));
+    assert!(matches!(bridge.poll(ClockTime(0)), Some(Request::LastRecord(_))));
     bridge
 }
 
-fn stored(incarnation: u32, number: u64) -> Option<Tail> {
+fn stored(incarnation: u32, number: u64) -> Option<LastRecord> {
     let position = Position { incarnation: Incarnation(incarnation), number: MessageNumber(number) };
-    Some(Tail { position, stream: Some(STREAM), closes: false })
+    Some(LastRecord { position, stream: Some(STREAM), closes: false })
 }
 
 fn datagram(bridge: &mut BridgeMachine, now: ClockTime) {
@@ -252,7 +257,7 @@ fn batch(bridge: &mut BridgeMachine, now: ClockTime) -> Vec<StreamRecord> {
     loop {
         match bridge.poll(now) {
             Some(Request::Append(batch)) => return batch.records,
-            Some(Request::Tail(_)) => {}
+            Some(Request::LastRecord(_)) => {}
             None => return Vec::new(),
         }
     }
@@ -270,7 +275,7 @@ const LATER: ClockTime = ClockTime(100_000_000);
 fn datagrams_are_numbered_and_dropped_ones_are_gaps() {
     let mut bridge = group_bridge();
     assert!(!bridge.has_begun());
-    bridge.response(ClockTime(0), Response::Tail { tail: None, others: Vec::new() }).unwrap();
+    bridge.response(ClockTime(0), Response::LastRecord { tail: None, others: Vec::new() }).unwrap();
     assert!(bridge.has_begun());
     datagram(&mut bridge, ClockTime(0));
     bridge.dropped(ClockTime(0), 0, 0);
@@ -290,7 +295,9 @@ fn datagrams_are_numbered_and_dropped_ones_are_gaps() {
 fn a_bridge_of_groups_begins_behind_what_is_stored_and_records_that_something_may_be_missing() {
     for (last, expected) in [(5, 7), (7, 8), (9, 10)] {
         let mut bridge = group_bridge();
-        bridge.response(ClockTime(0), Response::Tail { tail: stored(last, 41), others: Vec::new() }).unwrap();
+        bridge
+            .response(ClockTime(0), Response::LastRecord { tail: stored(last, 41), others: Vec::new() })
+            .unwrap();
         datagram(&mut bridge, ClockTime(0));
         let records = batch(&mut bridge, LATER);
         assert_eq!(positions_of(&records), [(last, 42, 42), (expected, 0, 0)]);
@@ -302,14 +309,14 @@ fn a_bridge_of_groups_begins_behind_what_is_stored_and_records_that_something_ma
 fn a_bridge_of_groups_waits_until_another_one_is_gone() {
     let mut bridge = group_bridge();
     let tail = stored(5, 41);
-    bridge.response(ClockTime(0), Response::Tail { tail, others: vec![None] }).unwrap();
+    bridge.response(ClockTime(0), Response::LastRecord { tail, others: vec![None] }).unwrap();
     datagram(&mut bridge, ClockTime(0));
     assert_eq!(batch(&mut bridge, LATER), []);
     assert_eq!(bridge.poll_event(), Some(BridgeEvent::OtherBridge));
     let second = ClockTime(1_000_000_000);
     assert_eq!(bridge.deadline(), second);
-    assert!(matches!(bridge.poll(second), Some(Request::Tail(_))));
-    bridge.response(second, Response::Tail { tail, others: Vec::new() }).unwrap();
+    assert!(matches!(bridge.poll(second), Some(Request::LastRecord(_))));
+    bridge.response(second, Response::LastRecord { tail, others: Vec::new() }).unwrap();
     assert_eq!(
         positions_of(&batch(&mut bridge, second)),
         [(5, 42, 42), (7, 0, 0)],
@@ -322,14 +329,14 @@ fn a_bridge_of_groups_is_refused_while_another_one_stays() {
     let mut bridge = group_bridge();
     let mut now = ClockTime(0);
     let refused = loop {
-        if let Err(refused) = bridge.response(now, Response::Tail { tail: None, others: vec![None] }) {
+        if let Err(refused) = bridge.response(now, Response::LastRecord { tail: None, others: vec![None] }) {
             break refused;
         }
         datagram(&mut bridge, now);
         assert_eq!(bridge.poll(now), None);
         now = bridge.deadline();
         assert!(now < ClockTime(20_000_000_000));
-        assert!(matches!(bridge.poll(now), Some(Request::Tail(_))));
+        assert!(matches!(bridge.poll(now), Some(Request::LastRecord(_))));
     };
     assert_eq!(refused, BridgeRefusal::OtherBridge);
     assert!(now > ClockTime(5_000_000_000), "one that was killed is noted for 5 s: {now:?}");
@@ -338,19 +345,19 @@ fn a_bridge_of_groups_is_refused_while_another_one_stays() {
 #[test]
 fn a_bridge_of_groups_stops_when_another_one_has_taken_over() {
     let mut bridge = group_bridge();
-    bridge.response(ClockTime(0), Response::Tail { tail: None, others: Vec::new() }).unwrap();
+    bridge.response(ClockTime(0), Response::LastRecord { tail: None, others: Vec::new() }).unwrap();
     datagram(&mut bridge, ClockTime(0));
     assert_eq!(positions_of(&batch(&mut bridge, LATER)), [(7, 0, 0)]);
     let refused = bridge.response(LATER, Response::Refused { tail: stored(8, 3) }).unwrap_err();
     assert_eq!(refused, BridgeRefusal::TakenOver(Incarnation(8)));
     // While it is the one that stores, others that come do not stop it.
     let mut bridge = group_bridge();
-    bridge.response(ClockTime(0), Response::Tail { tail: None, others: Vec::new() }).unwrap();
+    bridge.response(ClockTime(0), Response::LastRecord { tail: None, others: Vec::new() }).unwrap();
     // Longer than it waits for others before it stores.
     for second in [1, 9] {
         let now = ClockTime(second * 1_000_000_000);
-        assert!(matches!(bridge.poll(now), Some(Request::Tail(_))));
-        bridge.response(now, Response::Tail { tail: None, others: vec![None] }).unwrap();
+        assert!(matches!(bridge.poll(now), Some(Request::LastRecord(_))));
+        bridge.response(now, Response::LastRecord { tail: None, others: vec![None] }).unwrap();
     }
     datagram(&mut bridge, ClockTime(9_000_000_000));
     assert_eq!(positions_of(&batch(&mut bridge, ClockTime(9_100_000_000))), [(7, 0, 0)]);

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use mcast_packet::MacAddress;
-use mcast_tunnel::Trail;
+use mcast_tunnel::RelayPath;
 
 use crate::LegId;
 
@@ -21,7 +21,7 @@ pub struct LegArrival<'a> {
     /// The Ethernet address it came from, if known. It names the culprit of a loop.
     pub mac: Option<MacAddress>,
     /// The way that it has come through tunnels; empty for one that arrived on an interface.
-    pub trail: Trail,
+    pub trail: RelayPath,
     /// The payload.
     pub payload: &'a [u8],
 }
@@ -34,7 +34,7 @@ pub(crate) struct OwnedArrival {
     pub(crate) destination: SocketAddr,
     pub(crate) hop_limit: u8,
     pub(crate) mac: Option<MacAddress>,
-    pub(crate) trail: Trail,
+    pub(crate) trail: RelayPath,
     pub(crate) payload: Box<[u8]>,
 }
 

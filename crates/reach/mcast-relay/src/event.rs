@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mcast_group::{Family, Group, SourceFilter};
 use mcast_packet::MacAddress;
-use mcast_tunnel::Trail;
+use mcast_tunnel::RelayPath;
 
 use crate::{LegId, PathId, PathPort, PathSide, RelayId};
 
@@ -32,7 +32,7 @@ pub enum RelayOutput {
         /// Where the datagram came from that this is a copy of. Only a tunnel carries it.
         source: SocketAddr,
         /// The way of the copy through tunnels. Only a tunnel carries it.
-        trail: Trail,
+        trail: RelayPath,
         /// The time in which a tunnel repairs it.
         repair: Option<Duration>,
         /// The group, or a unicast or broadcast address.

@@ -58,7 +58,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub use arrival::LegArrival;
 pub use counts::RuleCounts;
 pub use event::{CopyPayload, RefusalReason, RelayEvent, RelayOutput};
-pub use mcast_tunnel::{Trail, TunnelWant};
+pub use mcast_tunnel::{RelayPath, TunnelWant};
 pub use paths::{PathPort, PathSide};
 #[cfg(feature = "seal")]
 pub use peers::AnnouncementKey;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 
 use lru::LruCache;
-use mcast_tunnel::{SequenceWindow, Trail};
+use mcast_tunnel::{RelayPath, SequenceWindow};
 
 use crate::event::RefusalReason;
 
@@ -23,7 +23,7 @@ pub(crate) struct Trails {
 }
 
 /// The trails of the copies of one datagram, by their destination.
-pub(crate) type CopyTrails = Vec<(SocketAddr, Trail)>;
+pub(crate) type CopyTrails = Vec<(SocketAddr, RelayPath)>;
 
 impl Trails {
     pub(crate) fn new(relay: u64) -> Self {
@@ -31,7 +31,7 @@ impl Trails {
     }
 
     /// Records an arrival. Returns an error if it has been here.
-    pub(crate) fn arrive(&mut self, trail: &Trail) -> Result<(), RefusalReason> {
+    pub(crate) fn arrive(&mut self, trail: &RelayPath) -> Result<(), RefusalReason> {
         if trail.relays().is_empty() {
             return Ok(());
         }
@@ -49,11 +49,11 @@ impl Trails {
     /// Returns the trail of a copy. Copies with the same destination have the same one, whatever tunnel they are sent into.
     pub(crate) fn of_copy(
         &mut self,
-        trail: &Trail,
+        trail: &RelayPath,
         arrived_for: SocketAddr,
         destination: SocketAddr,
         copies: &mut CopyTrails,
-    ) -> Result<Trail, RefusalReason> {
+    ) -> Result<RelayPath, RefusalReason> {
         if let Some((_, known)) = copies.iter().find(|(known, _)| *known == destination) {
             return Ok(*known);
         }

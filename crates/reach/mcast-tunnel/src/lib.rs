@@ -40,7 +40,7 @@ pub use event::{DownReason, LinkId, RefusedBy, TunnelEvent, TunnelTransmit};
 pub use mcast_stream_proto::seal::Keys;
 pub use path_mtu::MAX_DATAGRAM;
 pub use record::{TunnelDatagram, TunnelWant};
-pub use trail::Trail;
+pub use trail::RelayPath;
 pub use window::SequenceWindow;
 
 /// The longest name of a tunnel.

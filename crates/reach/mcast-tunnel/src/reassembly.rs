@@ -12,7 +12,7 @@ const MAX_PARTIAL: usize = 256;
 /// Bytes of these.
 const MAX_BYTES: usize = 4 << 20;
 /// How long a record without repairs waits for its pieces.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 pub(crate) struct Reassembly {
@@ -45,7 +45,7 @@ impl Reassembly {
             pieces: vec![None; piece.count.into()],
             missing: piece.count,
             bytes: 0,
-            until: now + PATIENCE + bound,
+            until: now + TIMEOUT + bound,
         });
         let is_whole = partial.add(piece);
         let added = if is_whole.is_some() { piece.bytes.len() } else { 0 };

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use mcast_group::SourceFilter;
 
-use crate::trail::Trail;
+use crate::trail::RelayPath;
 use crate::wire::{Reader, put_address, put_socket_address};
 
 const DATAGRAM: u8 = 1;
@@ -20,7 +20,7 @@ const MAX_SOURCES: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TunnelDatagram {
     /// The way that it has come.
-    pub trail: Trail,
+    pub trail: RelayPath,
     /// The path that its sender has opened for it: replies are sent to this number.
     pub path: u32,
     /// For a reply: the path of the receiver that it belongs to.
@@ -71,7 +71,7 @@ impl TunnelDatagram {
         let (path, to_path) = (reader.word()?, reader.word()?);
         let (origin, number, length) = (reader.number()?, reader.number()?, reader.byte()?);
         let relays: Option<Vec<u64>> = (0..length).map(|_| reader.number()).collect();
-        let trail = Trail::new(origin, number, &relays?)?;
+        let trail = RelayPath::new(origin, number, &relays?)?;
         Some(Self {
             trail,
             path,
@@ -145,11 +145,11 @@ mod tests {
     proptest! {
         #[test]
         fn datagrams_round_trip(
-            origin: u64, number: u64, relays in prop::collection::vec(any::<u64>(), 0..=Trail::MAX), path: u32,
+            origin: u64, number: u64, relays in prop::collection::vec(any::<u64>(), 0..=RelayPath::MAX), path: u32,
             to_path in prop::option::of(0..u32::MAX), hop_limit: u8, source: (IpAddr, u16), destination: (IpAddr, u16),
             payload in prop::collection::vec(any::<u8>(), 0..40),
         ) {
-            let trail = Trail::new(origin, number, &relays).unwrap();
+            let trail = RelayPath::new(origin, number, &relays).unwrap();
             let (source, destination) = (source.into(), destination.into());
             let datagram = TunnelDatagram { trail, path, to_path, hop_limit, source, destination, payload };
             let bytes = datagram.emit();

@@ -3,7 +3,7 @@
 /// What identifies a datagram in tunnels, and the relays that it has passed. A copy of it that comes by another way has the
 /// same origin and number. An equal datagram of its sender has another number, so it is not mistaken for a copy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Trail {
+pub struct RelayPath {
     /// The relay at which it entered the tunnels, or that has last changed its group or port.
     pub origin: u64,
     /// Its number there, from 1 on.
@@ -12,7 +12,7 @@ pub struct Trail {
     length: u8,
 }
 
-impl Trail {
+impl RelayPath {
     /// The largest number of relays.
     pub const MAX: usize = 8;
 

@@ -60,8 +60,8 @@ impl Extent {
 
     /// Returns whether a datagram with this first message refutes the greatest claim: the session continues before the
     /// claim, which nothing has confirmed for this long.
-    pub(super) fn refutes(&self, now: ClockTime, first: u64, patience: Nanos) -> bool {
-        first < self.top.first && self.is_stray() && now >= self.top.at + patience
+    pub(super) fn refutes(&self, now: ClockTime, first: u64, timeout: Nanos) -> bool {
+        first < self.top.first && self.is_stray() && now >= self.top.at + timeout
     }
 
     /// Returns whether only one datagram makes the greatest claim.

@@ -31,7 +31,7 @@ pub struct MoldConfig {
     pub again: Nanos,
     /// The time after which a gap without progress is given up, once a second datagram confirms that its messages
     /// exist. Default: 1 s.
-    pub patience: Nanos,
+    pub timeout: Nanos,
     /// Whether to request missing messages. Default: yes.
     pub requests: bool,
     /// The largest number of messages in one request. Default: 1,000.
@@ -49,7 +49,7 @@ impl Default for MoldConfig {
             window: 65_536,
             reordering: Nanos::from_millis(1),
             again: Nanos::from_millis(20),
-            patience: Nanos::SECOND,
+            timeout: Nanos::SECOND,
             requests: true,
             most_at_once: 1_000,
             silence: Nanos::from_secs(5),
@@ -244,7 +244,7 @@ impl MoldReceiver {
     /// Returns the time by which to call [`pass`](Self::pass) and [`poll`](Self::poll).
     #[must_use]
     pub fn next_deadline(&self) -> ClockTime {
-        let patience = self.gaps.first().map_or(ClockTime::NEVER, |gap| self.given_up_at(gap));
+        let timeout = self.gaps.first().map_or(ClockTime::NEVER, |gap| self.given_up_at(gap));
         let request = self.gaps.iter().take(MAX_REQUESTED_GAPS).map(|gap| gap.due).min();
         let request = request.filter(|_| self.config.requests).unwrap_or(ClockTime::NEVER);
         let silence = match self.last_arrival {
@@ -252,7 +252,7 @@ impl MoldReceiver {
             Some(last_arrival) if last_arrival.is_silence_reported || self.has_ended() => ClockTime::NEVER,
             Some(last_arrival) => last_arrival.at + self.config.silence,
         };
-        patience.min(request).min(silence)
+        timeout.min(request).min(silence)
     }
 
     /// Returns the counters.
@@ -343,12 +343,12 @@ impl MoldReceiver {
     ) {
         let (first, end) = (packet.sequence, packet.sequence + packet.messages.len() as u64);
         self.confirm_start(now, packet.session, first, end, out);
-        if self.extent.refutes(now, first, self.config.patience) {
+        if self.extent.refutes(now, first, self.config.timeout) {
             self.statistics.strays += 1;
             self.drop_stray(now);
         }
         self.notice(now, first, end);
-        self.note_end(now, &packet);
+        self.record_end(now, &packet);
         if first == self.next {
             self.progress = now;
         }
@@ -406,7 +406,7 @@ impl MoldReceiver {
     }
 
     /// Records the end of the session. It counts when a second datagram repeats it, and none contradicts it meanwhile.
-    fn note_end(&mut self, now: ClockTime, packet: &MoldUdp64<'_>) {
+    fn record_end(&mut self, now: ClockTime, packet: &MoldUdp64<'_>) {
         let (first, count) = (packet.sequence, packet.messages.len() as u64);
         let claim = match self.end {
             End::Reached | End::Confirmed(_) => return,
@@ -477,7 +477,7 @@ impl MoldReceiver {
             believed if believed < gap.end => since.max(self.extent.believed_at),
             _ => since,
         };
-        since + self.config.patience
+        since + self.config.timeout
     }
 
     fn give_up(&mut self, now: ClockTime, gap: &Gap<u64>, out: &mut impl FnMut(MoldItem<'_>)) {

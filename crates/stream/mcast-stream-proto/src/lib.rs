@@ -13,7 +13,7 @@ extern crate alloc;
 macro_rules! impossible {
     ($machine:expr, $what:literal) => {{
         debug_assert!(false, $what);
-        $machine.note_internal_error($what);
+        $machine.record_internal_error($what);
     }};
 }
 

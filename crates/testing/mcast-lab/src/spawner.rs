@@ -67,7 +67,7 @@ impl Spawner {
     ) -> io::Result<JoinHandle<()>> {
         match self {
             Self::InProcess => thread::Builder::new().name(name.to_owned()).spawn(body),
-            Self::Warden(warden) => warden.spawn(name, Box::new(body)),
+            Self::Warden(namespace_child) => namespace_child.spawn(name, Box::new(body)),
         }
     }
 
@@ -75,7 +75,7 @@ impl Spawner {
     pub(crate) fn user_namespace(self) -> Option<&'static OwnedFd> {
         match self {
             Self::InProcess => None,
-            Self::Warden(warden) => Some(&warden.user_namespace),
+            Self::Warden(namespace_child) => Some(&namespace_child.user_namespace),
         }
     }
 }
@@ -85,14 +85,14 @@ impl Warden {
     fn start() -> Result<&'static Self, SetupFailure> {
         let (requests, inbox) = mpsc::channel();
         let (startup, result) = mpsc::channel();
-        let warden = move || {
+        let namespace_child = move || {
             let failure = startup.clone();
             let body = move || serve(&inbox, &startup);
-            if let Err(error) = sys::warden::run_in_child(Box::new(body)) {
+            if let Err(error) = sys::namespace_child::run_in_child(Box::new(body)) {
                 let _ = failure.send(Err(SetupFailure::at("start a child that shares memory")(error)));
             }
         };
-        let parent = thread::Builder::new().name("mcast-lab warden".to_owned()).spawn(warden);
+        let parent = thread::Builder::new().name("mcast-lab warden".to_owned()).spawn(namespace_child);
         parent.map_err(SetupFailure::at("start a thread"))?;
         let died = || SetupFailure { step: "keep the warden alive", error: None };
         let user_namespace = result.recv().map_err(|_| died())??;

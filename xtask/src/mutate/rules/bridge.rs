@@ -61,8 +61,8 @@ pub(super) const RULES: &[Rule] = &[
     BRIDGE.rule(
         "an incarnation that was not closed is closed by a gap record",
         "machine/batch.rs",
-        "Some(Tail { position, closes: false, .. }) => {",
-        "Some(Tail { position, closes: false, .. }) if position.number.0 == u64::MAX => {",
+        "Some(LastRecord { position, closes: false, .. }) => {",
+        "Some(LastRecord { position, closes: false, .. }) if position.number.0 == u64::MAX => {",
     ),
     BRIDGE.rule(
         "the rest of a gap is recorded behind what another bridge stored of it",
@@ -127,8 +127,8 @@ pub(super) const RULES: &[Rule] = &[
     BRIDGE.rule(
         "a bridge of groups gives up when another one stays",
         "machine/numbering.rs",
-        "if now.since(since) > PATIENCE { Err(BridgeRefusal::OtherBridge) } else { Ok(()) }",
-        "if now.since(since) > PATIENCE { Ok(()) } else { Ok(()) }",
+        "if now.since(since) > TIMEOUT { Err(BridgeRefusal::OtherBridge) } else { Ok(()) }",
+        "if now.since(since) > TIMEOUT { Ok(()) } else { Ok(()) }",
     ),
     BRIDGE.rule(
         "a bridge of groups stops when another one has taken over",

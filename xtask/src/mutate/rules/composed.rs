@@ -7,14 +7,14 @@ pub(super) const RULES: &[Rule] = &[
     COMPOSED.rule(
         "together: a server that a heartbeat shows exists",
         "history/search.rs",
-        "    pub(super) fn note_advertised(&mut self, at: Option<SocketAddr>) {\n        self.exists = true;",
-        "    pub(super) fn note_advertised(&mut self, at: Option<SocketAddr>) {\n        self.exists = false;",
+        "    pub(super) fn record_advertised(&mut self, at: Option<SocketAddr>) {\n        self.exists = true;",
+        "    pub(super) fn record_advertised(&mut self, at: Option<SocketAddr>) {\n        self.exists = false;",
     ),
     COMPOSED.rule(
-        "together: a start waits for its patience",
+        "together: a start waits for its timeout",
         "history/machine.rs",
-        "            true => START_PATIENCE * self.config.patience,",
-        "            true => self.config.patience / 2,",
+        "            true => START_TIMEOUT * self.config.timeout,",
+        "            true => self.config.timeout / 2,",
     ),
     COMPOSED.rule(
         "together: a start without an answer is reported",
@@ -43,8 +43,8 @@ pub(super) const RULES: &[Rule] = &[
     COMPOSED.rule(
         "together: what the history lacks is a loss",
         "history/machine.rs",
-        "            self.skip_to(first, Cause::NotInHistory);\n            self.note_progress();",
-        "            self.position = Some(first);\n            self.note_progress();",
+        "            self.skip_to(first, Cause::NotInHistory);\n            self.record_progress();",
+        "            self.position = Some(first);\n            self.record_progress();",
     ),
     COMPOSED.rule(
         "together: a gap in the history is a loss",
@@ -65,13 +65,13 @@ pub(super) const RULES: &[Rule] = &[
         "            Start::Reached => false,",
     ),
     COMPOSED.rule(
-        "together: own stalls count for no patience",
+        "together: own stalls count for no timeout",
         "history/running.rs",
         "now.since(self.seen).min(Self::LONGEST_STEP)",
         "now.since(self.seen)",
     ),
     COMPOSED.rule(
-        "together: progress begins the patience again",
+        "together: progress begins the timeout again",
         "history/reading.rs",
         "        (self.progress_at, self.edge_since) = (run, None);",
         "        let _ = run;\n        self.edge_since = None;",
@@ -127,8 +127,8 @@ pub(super) const RULES: &[Rule] = &[
     COMPOSED.rule(
         "together: a publisher takes who reads for unread",
         "publisher/audience.rs",
-        "            _ if self.is_unread(member) => Some(Standing::Unread),\n",
-        "            _ if self.is_unread(member) && self.ring.next.0 == 0 => Some(Standing::Unread),\n",
+        "            _ if self.is_unread(member) => Some(SubscriberProgress::Unread),\n",
+        "            _ if self.is_unread(member) && self.ring.next.0 == 0 => Some(SubscriberProgress::Unread),\n",
     ),
     COMPOSED.rule(
         "together: who reads a history is not settled",
@@ -151,7 +151,7 @@ pub(super) const RULES: &[Rule] = &[
     COMPOSED.rule(
         "together: a message of the history is processed when the application says so",
         "subscriber/account.rs",
-        "            self.note_given(last, if before.is_some() { last } else { history.since });",
+        "            self.record_given(last, if before.is_some() { last } else { history.since });",
         "            let _ = last;",
     ),
     COMPOSED.rule(
@@ -239,9 +239,9 @@ pub(super) const RULES: &[Rule] = &[
         "\n",
     ),
     COMPOSED.rule(
-        "together: the live stream begins the patience of a start",
+        "together: the live stream begins the timeout of a start",
         "history/machine.rs",
-        "            // Without a live stream, there is nothing to continue with.\n            reading.note_progress(self.clock.now());",
+        "            // Without a live stream, there is nothing to continue with.\n            reading.record_progress(self.clock.now());",
         "            let _ = reading;",
     ),
 ];

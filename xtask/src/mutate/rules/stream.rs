@@ -61,7 +61,7 @@ pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "a large group without flow control sends no statuses for progress",
         "subscriber/feedback.rs",
-        "(is_needed || !self.is_in_crowd())",
+        "(is_needed || !self.is_large_group())",
         "true",
     ),
     STREAM.rule(
@@ -85,7 +85,7 @@ pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "a datagram that was overtaken does not count as lost",
         "subscriber/arrive.rs",
-        "            self.losses.note_overtaken();\n",
+        "            self.losses.record_overtaken();\n",
         "",
     ),
     STREAM.rule(
@@ -193,7 +193,7 @@ pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "a one-way publisher of a signed stream retains what no manifest covers yet",
         "publisher/parity.rs",
-        "self.sent.push_back((now, self.vouched.unwrap_or(end)));",
+        "self.sent.push_back((now, self.verified_through.unwrap_or(end)));",
         "self.sent.push_back((now, end));",
     ),
     STREAM.rule(
@@ -277,13 +277,13 @@ pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "unsigned heartbeats and manifests are refused",
         "subscriber/verify/mod.rs",
-        "None => Some(Distrust::Unsigned),",
+        "None => Some(VerificationFailure::Unsigned),",
         "None => return true,",
     ),
     STREAM.rule(
         "another key than the trusted ones signs nothing",
         "subscriber/verify/mod.rs",
-        "=> Some(Distrust::UnknownKey(id)),",
+        "=> Some(VerificationFailure::UnknownKey(id)),",
         "=> return true,",
     ),
     STREAM.rule(
@@ -403,8 +403,8 @@ pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "a subscriber that gets repairs is not evicted",
         "publisher/members.rs",
-        "} else if has_received && !lacks_nothing && vouched",
-        "} else if has_received && lacks_nothing && vouched",
+        "} else if has_received && !lacks_nothing && verified_through",
+        "} else if has_received && lacks_nothing && verified_through",
     ),
     STREAM.rule(
         "unicast repairs go only to verified addresses",
@@ -463,8 +463,8 @@ pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "a repairer has no more time to answer than the publisher",
         "subscriber/naks.rs",
-        "self.repairer.patience(round_trip).min(longest)",
-        "self.repairer.patience(round_trip)",
+        "self.repairer.timeout(round_trip).min(longest)",
+        "self.repairer.timeout(round_trip)",
     ),
     STREAM.rule(
         "what a repairer sends without a request is not delivered",
@@ -673,7 +673,7 @@ pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "a lost message is never acknowledged",
         "subscriber/deliver.rs",
-        "        self.account.note_loss(end);\n",
+        "        self.account.record_loss(end);\n",
         "",
     ),
     STREAM.rule(
@@ -691,8 +691,8 @@ pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "messages of another incarnation acknowledge nothing",
         "subscriber/account.rs",
-        "if content == Some(at.incarnation)\n            && self.account.note_processed",
-        "if content.is_some()\n            && self.account.note_processed",
+        "if content == Some(at.incarnation)\n            && self.account.record_processed",
+        "if content.is_some()\n            && self.account.record_processed",
     ),
     STREAM.rule(
         "a small group acknowledges without a heartbeat",
@@ -745,8 +745,8 @@ pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "what the history lacks is reported as lost",
         "history/machine.rs",
-        "            self.skip_to(first, Cause::NotInHistory);\n            self.note_progress();",
-        "            self.position = Some(first);\n            self.note_progress();",
+        "            self.skip_to(first, Cause::NotInHistory);\n            self.record_progress();",
+        "            self.position = Some(first);\n            self.record_progress();",
     ),
     STREAM.rule(
         "a gap in the history is reported as lost",
@@ -775,8 +775,8 @@ pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "a start waits longer for a server than a loss",
         "history/machine.rs",
-        "            true => START_PATIENCE * self.config.patience,",
-        "            true => self.config.patience,",
+        "            true => START_TIMEOUT * self.config.timeout,",
+        "            true => self.config.timeout,",
     ),
     STREAM.rule(
         "a start with the oldest message waits for a server that was shown",
@@ -797,13 +797,13 @@ pub(super) const RULES: &[Rule] = &[
         "Some(HistoryStart::Oldest) => false,",
     ),
     STREAM.rule(
-        "losses that wait behind one that no server answers have the same patience",
+        "losses that wait behind one that no server answers have the same timeout",
         "history/machine.rs",
         "self.unanswered_since.map_or_else(|| self.clock.now(), |since| since.max(noticed));",
         "self.clock.now();",
     ),
     STREAM.rule(
-        "the time in which the process does not run counts for no patience",
+        "the time in which the process does not run counts for no timeout",
         "history/running.rs",
         "now.since(self.seen).min(Self::LONGEST_STEP);",
         "now.since(self.seen);",
@@ -853,7 +853,7 @@ pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "what a history gives is processed only when the application says so",
         "subscriber/account.rs",
-        "self.note_given(last, if before.is_some() { last } else { history.since });",
+        "self.record_given(last, if before.is_some() { last } else { history.since });",
         "let _ = last;",
     ),
     STREAM.rule(

@@ -7,10 +7,10 @@ pub mod ethernet;
 pub mod host_access;
 pub mod multicast_routing;
 pub mod namespace;
+pub mod namespace_child;
 pub mod offload;
 pub mod process;
 pub mod scoped;
-pub mod warden;
 pub mod watchdog;
 
 use crate::socket_option::{self, check};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mcast_stream::history::LONGEST_EXPECTED;
-use mcast_stream::subscriber::{Cause, Distrust, SubscriberEvent};
+use mcast_stream::subscriber::{Cause, SubscriberEvent, VerificationFailure};
 use mcast_stream::wire::MessageNumber;
 use serde::Serialize;
 
@@ -62,7 +62,7 @@ enum EventFields {
         server: String,
         expected_seconds: f64,
     },
-    Distrust {
+    VerificationFailure {
         reason: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
         signer: Option<String>,
@@ -90,7 +90,7 @@ impl EventFields {
             | SubscriberEvent::HistoryFailed { first: Some(sequence) }
             | SubscriberEvent::SnapshotWanted { message: sequence } => Self::Message { sequence },
             SubscriberEvent::Restarted { to: incarnation, .. }
-            | SubscriberEvent::Rival { ignored: incarnation, .. } => {
+            | SubscriberEvent::SecondPublisher { ignored: incarnation, .. } => {
                 Self::Incarnation { incarnation: incarnation.0 }
             }
             SubscriberEvent::Continued { to, publisher, .. } => {
@@ -104,7 +104,7 @@ impl EventFields {
                 Self::Key { epoch: epoch.0 }
             }
             SubscriberEvent::Forged { datagrams: count } => Self::Count { count },
-            SubscriberEvent::NotVerified(distrust) => Self::Distrust {
+            SubscriberEvent::NotVerified(distrust) => Self::VerificationFailure {
                 reason: distrust.name(),
                 signer: distrust.signer().map(|signer| signer.to_string()),
             },
@@ -141,18 +141,18 @@ const fn why(cause: Cause) -> &'static str {
 }
 
 /// Returns why datagrams are ignored that should be signed, as text.
-fn why_not_verified(distrust: Distrust) -> String {
+fn why_not_verified(distrust: VerificationFailure) -> String {
     match distrust {
-        Distrust::Unsigned => {
+        VerificationFailure::Unsigned => {
             "ignoring datagrams that no trusted key has signed: check that the publisher signs \
              (--sign), and with the key that --signed-by names"
                 .into()
         }
-        Distrust::UnknownKey(id) => format!(
+        VerificationFailure::UnknownKey(id) => format!(
             "ignoring datagrams of a key that is not trusted (id {id}): add its public key to the file of --signed-by, \
              and send SIGHUP to this process, if it is the publisher's"
         ),
-        Distrust::WrongSignature(id) => {
+        VerificationFailure::WrongSignature(id) => {
             format!("ignoring datagrams whose signature is wrong (key id {id}): they are forged")
         }
     }
@@ -248,7 +248,7 @@ pub(crate) fn describe(event: &SubscriberEvent, has_key_file: bool) -> (Importan
             Importance::Warning,
             "the publisher has too many subscribers: it repairs nothing for this one and does not wait for it".into(),
         ),
-        SubscriberEvent::Rival { followed, ignored } => (
+        SubscriberEvent::SecondPublisher { followed, ignored } => (
             Importance::Warning,
             format!("another publisher of this stream, incarnation {ignored}, is ignored beside incarnation {followed}: its clock was set back (see publish --state), or two publish under one name"),
         ),
@@ -314,12 +314,12 @@ mod tests {
             lost(Cause::PublisherGone),
             SubscriberEvent::LostUnknown { first: MessageNumber(7) },
             SubscriberEvent::Full,
-            SubscriberEvent::Rival { followed: Incarnation(2), ignored: Incarnation(1) },
+            SubscriberEvent::SecondPublisher { followed: Incarnation(2), ignored: Incarnation(1) },
             SubscriberEvent::KeyWrong(KeyEpoch(1)),
             SubscriberEvent::OtherStream { stream: StreamId(1), publisher: ([10, 0, 0, 1], 7).into() },
             SubscriberEvent::StreamChanged { from: StreamId(1), to: StreamId(2) },
             SubscriberEvent::Signed,
-            SubscriberEvent::NotVerified(Distrust::UnknownKey(SignerId(7))),
+            SubscriberEvent::NotVerified(VerificationFailure::UnknownKey(SignerId(7))),
             SubscriberEvent::Forged { datagrams: 3 },
             SubscriberEvent::HistoryFailed { first: Some(MessageNumber(4)) },
             SubscriberEvent::HistoryQueued {

@@ -15,7 +15,7 @@ use crate::{GROUP, NAME};
 /// How long a subscriber waits for a silent publisher.
 const IDLE: &str = "12s";
 /// After that it has ended, also on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(40);
+const TIMEOUT: Duration = Duration::from_secs(40);
 
 /// A subscriber process.
 pub(crate) struct Subscriber {
@@ -96,11 +96,11 @@ impl Subscriber {
     /// Waits for its end; kills it if it does not end.
     pub(crate) fn end(mut self, host: usize) -> Finished {
         self.gate.set(false);
-        let (status, is_late) = match self.child.wait_timeout(PATIENCE) {
+        let (status, is_late) = match self.child.wait_timeout(TIMEOUT) {
             Ok(status) => (status.code(), false),
             Err(_) => {
                 self.signal(libc::SIGKILL);
-                self.child.wait_timeout(PATIENCE).unwrap();
+                self.child.wait_timeout(TIMEOUT).unwrap();
                 (None, true)
             }
         };

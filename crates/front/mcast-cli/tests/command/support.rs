@@ -13,7 +13,7 @@ use serde_json::Value;
 pub(crate) const MCAST: &str = env!("CARGO_BIN_EXE_mcast");
 
 /// Longer than any step takes, even on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Three hosts on one switch: `eth0` with 10.0.0.1, .2, .3 and fd00::1, ::2, ::3.
 pub(crate) struct Lan {
@@ -161,7 +161,7 @@ pub(crate) fn start_with_processes(
 impl Running {
     /// Waits for its end.
     pub(crate) fn end(mut self) -> Ended {
-        let status = self.child.wait_timeout(PATIENCE);
+        let status = self.child.wait_timeout(TIMEOUT);
         let status = status.unwrap_or_else(|error| panic!("{error}: {}", self.stderr.text()));
         Ended { status: status.code(), stdout: self.stdout.all(), stderr: self.stderr.all_text() }
     }
@@ -210,7 +210,7 @@ impl Tail {
 
     /// Waits until this text was written.
     pub(crate) fn wait_for(&self, text: &str) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let mut state = self.shared.state.lock().unwrap();
         // Megabytes arrive in chunks of a page, so text that was searched once is not searched again.
         let mut searched = 0;
@@ -273,7 +273,7 @@ pub(crate) fn packets_received(host: &Host) -> u64 {
 
 /// Waits until the condition holds.
 pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while !is_so() {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         thread::sleep(Duration::from_millis(5));

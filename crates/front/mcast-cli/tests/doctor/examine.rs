@@ -5,7 +5,7 @@ use std::fs;
 use mcast_doctor::Id;
 
 use crate::patient::{GROUP, Ward, events, ids};
-use crate::support::{PATIENCE, mcast, program, start};
+use crate::support::{TIMEOUT, mcast, program, start};
 
 /// A Python program that has joined a group to which nobody sends.
 const SILENT: &str = "\
@@ -189,7 +189,7 @@ fn examining_the_machine_alone_is_fast() {
     let ward = Ward::new();
     let start = std::time::Instant::now();
     ward.doctor(&["-q"]).succeeded();
-    assert!(start.elapsed() < PATIENCE / 3, "{:?}", start.elapsed());
+    assert!(start.elapsed() < TIMEOUT / 3, "{:?}", start.elapsed());
 }
 
 #[test]

@@ -20,7 +20,7 @@ use std::thread;
 use crate::kafka_server::KafkaServer;
 use crate::markdown::{Block, blocks, files, top};
 use crate::network::Network;
-use crate::support::{Ended, MCAST, PATIENCE, Running, eventually, program};
+use crate::support::{Ended, MCAST, Running, TIMEOUT, eventually, program};
 
 /// The line of a page that needs a broker of Kafka.
 const BROKER: &str = "<!-- broker: kafka -->";
@@ -86,7 +86,7 @@ fn run(block: &Block, network: &Network, folder: &Path) -> Result<(), String> {
 
 /// Waits for its end.
 fn end(step: &Step, mut child: Running) -> Result<Ended, String> {
-    match child.child.wait_timeout(PATIENCE).is_ok() {
+    match child.child.wait_timeout(TIMEOUT).is_ok() {
         true => Ok(child.end()),
         false => Err(format!("`{}` does not end; it has printed {:?}", step.command, child.printed())),
     }

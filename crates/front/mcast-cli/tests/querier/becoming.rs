@@ -7,7 +7,7 @@ use mcast_lab::{Host, Switch};
 
 use crate::network::{GROUPS, Network, address, become_querier, link_local};
 use crate::schemas::assert_valid;
-use crate::support::{PATIENCE, Running, eventually, mcast, program, recv, send};
+use crate::support::{Running, TIMEOUT, eventually, mcast, program, recv, send};
 
 /// How long the switch keeps members. They answer every second, and a busy machine may be late.
 const FORGETS: Duration = Duration::from_secs(6);
@@ -32,7 +32,7 @@ fn a_receiver_behind_a_snooping_switch_keeps_receiving() {
     let querier = become_querier(c, &[]);
     let receivers = GROUPS.map(|group| receiver(b, group));
     for group in GROUPS {
-        switch.wait_for_member(b, "eth0", address(group), PATIENCE).unwrap();
+        switch.wait_for_member(b, "eth0", address(group), TIMEOUT).unwrap();
     }
     // Twice as long as the switch remembers.
     let end = Instant::now() + FORGETS * 2;
@@ -50,14 +50,14 @@ fn a_receiver_behind_a_snooping_switch_keeps_receiving() {
     assert_eq!(ended.status, Some(130), "{ended:?}");
     assert!(ended.stderr.contains("eth0 IGMP: was the querier"), "{ended:?}");
     for group in GROUPS {
-        switch.wait_for_leave(b, "eth0", address(group), PATIENCE).unwrap();
+        switch.wait_for_leave(b, "eth0", address(group), TIMEOUT).unwrap();
     }
     send_to_all("without a querier");
 
     // With the next querier it continues on its own.
     let querier = become_querier(c, &[]);
     for group in GROUPS {
-        switch.wait_for_member(b, "eth0", address(group), PATIENCE).unwrap();
+        switch.wait_for_member(b, "eth0", address(group), TIMEOUT).unwrap();
     }
     send_to_all("again");
     for receiver in receivers {
@@ -76,21 +76,21 @@ fn leaving_members_are_removed_soon_and_others_stay() {
     let querier = become_querier(c, &["--query-interval", "60s", "--response-interval", "10s"]);
     for group in GROUPS {
         let leaves = receiver(b, group);
-        switch.wait_for_member(b, "eth0", address(group), PATIENCE).unwrap();
+        switch.wait_for_member(b, "eth0", address(group), TIMEOUT).unwrap();
         leaves.signalled(libc::SIGINT);
         let begin = Instant::now();
-        switch.wait_for_leave(b, "eth0", address(group), PATIENCE).unwrap();
+        switch.wait_for_leave(b, "eth0", address(group), TIMEOUT).unwrap();
         assert!(begin.elapsed() < Duration::from_secs(15), "{group}: {:?}", begin.elapsed());
         querier.stdout.wait_for(&format!("members of {group}, answer within 1 s"));
     }
     // Two on one host: the kernel says nothing when one of them leaves. On two hosts both are known, and
     // the answer of the one that stays keeps it.
     let stays = recv(c, &[&with_port(GROUPS[0]), "-i", "eth0"]);
-    switch.wait_for_member(c, "eth0", address(GROUPS[0]), PATIENCE).unwrap();
+    switch.wait_for_member(c, "eth0", address(GROUPS[0]), TIMEOUT).unwrap();
     let leaves = receiver(b, GROUPS[0]);
-    switch.wait_for_member(b, "eth0", address(GROUPS[0]), PATIENCE).unwrap();
+    switch.wait_for_member(b, "eth0", address(GROUPS[0]), TIMEOUT).unwrap();
     leaves.signalled(libc::SIGINT);
-    switch.wait_for_leave(b, "eth0", address(GROUPS[0]), PATIENCE).unwrap();
+    switch.wait_for_leave(b, "eth0", address(GROUPS[0]), TIMEOUT).unwrap();
     let members = switch.members().unwrap();
     assert!(
         members.iter().any(|member| member.host == "c"),
@@ -107,7 +107,7 @@ fn its_own_host_reports_memberships_too() {
     let _querier = become_querier(c, &[]);
     let _receivers = GROUPS.map(|group| receiver(c, group));
     for group in GROUPS {
-        switch.wait_for_member(c, "eth0", address(group), PATIENCE).unwrap();
+        switch.wait_for_member(c, "eth0", address(group), TIMEOUT).unwrap();
     }
     let end = Instant::now() + FORGETS * 2;
     while Instant::now() < end {

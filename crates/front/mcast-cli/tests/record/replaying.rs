@@ -231,7 +231,7 @@ fn files_of_tcpdump_and_tshark_are_replayed() {
         capturing.stderr.wait_for(ready);
         let receiver = crate::support::recv(&lan.b, &[GROUP, "-i", "eth0", "-c", "2", "-W", "20s"]);
         // The capture may start later than it prints that it has.
-        let deadline = std::time::Instant::now() + crate::support::PATIENCE;
+        let deadline = std::time::Instant::now() + crate::support::TIMEOUT;
         while std::fs::metadata(&file).map_or(0, |file| file.len()) == 0 {
             assert!(std::time::Instant::now() < deadline, "{}", capturing.stderr.text());
             std::thread::sleep(Duration::from_millis(5));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use mcast_lab::Host;
 
 use crate::network::{Network, address, of_type, refused, relay, sender, stop, texts};
-use crate::support::{PATIENCE, eventually, mcast, recv, send};
+use crate::support::{TIMEOUT, eventually, mcast, recv, send};
 
 const GROUP: &str = "239.1.2.3:5000";
 /// 239.1.2.3 as the kernel lists it.
@@ -96,7 +96,7 @@ fn groups_families_and_broadcasts_are_rewritten() {
         ("ff15::1:3", "\"to IPv6\""),
     ];
     assert_eq!(found, expected.map(|(group, text)| (group.to_owned(), text.to_owned())), "{received:?}");
-    broadcasts.set_read_timeout(Some(PATIENCE)).unwrap();
+    broadcasts.set_read_timeout(Some(TIMEOUT)).unwrap();
     let mut buffer = [0; 64];
     let (length, source) = broadcasts.recv_from(&mut buffer).unwrap();
     assert_eq!((&buffer[..length], source.ip()), (&b"to broadcast"[..], address(2, 9)));
@@ -110,7 +110,7 @@ fn a_target_that_cannot_be_reached_does_not_delay_the_others() {
     let targets =
         ["10.0.2.77:7000", "10.0.2.2:7001", "10.0.2.2:7000"].map(|target| format!("udp://{target}"));
     let target = b.run(|| UdpSocket::bind("10.0.2.2:7000")).unwrap().unwrap();
-    target.set_read_timeout(Some(PATIENCE)).unwrap();
+    target.set_read_timeout(Some(TIMEOUT)).unwrap();
     let relay = relay(&r, &[&format!("239.1.2.3:5000 from eth0 to {}", targets.join(","))]);
     relay.stdout.wait_for("\"to\":\"udp://10.0.2.2:7000\"");
     eventually("a join upstream", || has_joined(&r));

@@ -12,7 +12,7 @@ use mcast_lab::Host;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::network::{Network, address, member, relay, sender, stop};
-use crate::support::{MCAST, PATIENCE, eventually, program};
+use crate::support::{MCAST, TIMEOUT, eventually, program};
 
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
 
@@ -29,7 +29,7 @@ fn slowest(socket: &UdpSocket, member: &UdpSocket) -> Duration {
     let times = (0..100).map(|_| {
         let start = Instant::now();
         while !arrives(socket, member) {
-            assert!(start.elapsed() < PATIENCE, "nothing is forwarded any more");
+            assert!(start.elapsed() < TIMEOUT, "nothing is forwarded any more");
         }
         thread::sleep(Duration::from_millis(10));
         start.elapsed()
@@ -112,7 +112,7 @@ fn connections_without_a_request_do_not_keep_others_out() {
     }
     let asked = Instant::now();
     let mut stream = connect(&c);
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     stream.write_all(b"GET /status HTTP/1.1\r\nHost: 10.0.1.9:4022\r\n\r\n").unwrap();
     let mut response = String::new();
     stream.read_to_string(&mut response).unwrap();

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::network::{Network, address, of_type, records, relay, relay_unready, sender, stop, texts};
 use crate::schemas::assert_valid;
-use crate::support::{Ended, PATIENCE, Running, eventually, mcast, program, recv};
+use crate::support::{Ended, Running, TIMEOUT, eventually, mcast, program, recv};
 
 const RULE: &str = "239.1.2.0/24:5000 from eth0 to http://10.0.1.9:4022";
 const GROUP: &str = "239.1.2.3:5000";
@@ -42,7 +42,7 @@ fn users(host: &Host) -> u32 {
 /// Connects, requests a path, and reads the head of the response.
 fn get(host: &Host, path: &str, headers: &str) -> (TcpStream, String) {
     let mut stream = host.run(|| TcpStream::connect("10.0.1.9:4022")).unwrap().unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: 10.0.1.9:4022\r\n{headers}\r\n").unwrap();
     let (mut head, mut byte) = (Vec::new(), [0]);
     while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() > 0 {
@@ -520,7 +520,7 @@ fn chromium_shows_a_live_page_over_events_and_websocket() {
     let options = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", &profile];
     let mut shown = program(&b, browser, &[&options[..], &["http://10.0.1.2:8000/"]].concat(), false);
     let wait_for = |expected: &[&str]| {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let mut last = String::new();
         while !expected.iter().all(|text| last.contains(text)) {
             let left = deadline.saturating_duration_since(Instant::now());

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use crate::network::{Network, address, member, of_type, relay, relay_unready, sender, stop};
-use crate::support::{PATIENCE, eventually, program, recv, send};
+use crate::support::{TIMEOUT, eventually, program, recv, send};
 
 const GROUP: &str = "239.1.2.3:5000";
 
@@ -18,9 +18,9 @@ fn a_program_in_a_namespace_without_routes_receives_and_is_answered() {
     let relay = relay(&r, &[&format!("239.1.2.3:5000 between eth0 and {leg}")]);
     // A program on the leg's own host, whose reports the relay does not receive.
     let member = member(&inside, (Ipv4Addr::new(239, 1, 2, 3), 5000), Ipv4Addr::new(10, 0, 2, 5));
-    member.set_read_timeout(Some(PATIENCE)).unwrap();
+    member.set_read_timeout(Some(TIMEOUT)).unwrap();
     let asker = sender(&a, address(1, 1));
-    asker.set_read_timeout(Some(PATIENCE)).unwrap();
+    asker.set_read_timeout(Some(TIMEOUT)).unwrap();
     let mut buffer = [0; 64];
     eventually("a join upstream", || r.read_proc_net("igmp").unwrap().contains("030201EF"));
     asker.send_to(b"into the container", GROUP).unwrap();

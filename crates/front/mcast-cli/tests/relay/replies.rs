@@ -8,7 +8,7 @@ use std::time::Duration;
 use mcast_lab::Host;
 
 use crate::network::{Network, address, member, relay, sender, stop};
-use crate::support::{PATIENCE, program};
+use crate::support::{TIMEOUT, program};
 
 const SSDP: (Ipv4Addr, u16) = (Ipv4Addr::new(239, 255, 255, 250), 1900);
 const ASKERS: usize = 20;
@@ -23,7 +23,7 @@ fn search(target: &str) -> String {
 fn respond(host: &Host, own: Ipv4Addr, name: &'static str) {
     let socket = host.run(|| UdpSocket::bind(("0.0.0.0", SSDP.1))).unwrap().unwrap();
     host.run(|| socket.join_multicast_v4(&SSDP.0, &own)).unwrap().unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
     thread::spawn(move || {
         let mut buffer = [0; 1_500];
         while let Ok((length, asker)) = socket.recv_from(&mut buffer) {
@@ -80,7 +80,7 @@ fn ask_through(firewall: &str) {
     let relay = relay(&r, &["ssdp between eth0 and eth1"]);
     let askers: Vec<_> = (0..ASKERS).map(|_| sender(&a, address(1, 1))).collect();
     for (number, asker) in askers.iter().enumerate() {
-        asker.set_read_timeout(Some(PATIENCE)).unwrap();
+        asker.set_read_timeout(Some(TIMEOUT)).unwrap();
         asker.send_to(search(&format!("urn:test:{number}")).as_bytes(), SSDP).unwrap();
     }
     let mut relays = BTreeSet::new();

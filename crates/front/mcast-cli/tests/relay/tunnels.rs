@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::network::{of_type, refused, relay_unready, sender, stop};
 use crate::sites::{GROUP, GROUP_IN_TABLE, HUB, Sites, has_nft, wait_for_path};
-use crate::support::{PATIENCE, eventually, mcast};
+use crate::support::{TIMEOUT, eventually, mcast};
 
 /// 5 % of loss in each direction, and 80 ms for a round trip.
 const BAD: Impairment = Impairment {
@@ -337,7 +337,7 @@ fn answers_come_back_through_a_tunnel() {
     let (length, from) = member.recv_from(&mut buffer).unwrap();
     assert_eq!((&buffer[..length], from.ip()), (&b"who is there?"[..], [10, 12, 0, 9].into()));
     member.send_to(b"I am", from).unwrap();
-    asker.set_read_timeout(Some(PATIENCE)).unwrap();
+    asker.set_read_timeout(Some(TIMEOUT)).unwrap();
     let (length, responder) = asker.recv_from(&mut buffer).unwrap();
     assert_eq!((&buffer[..length], responder.ip()), (&b"I am"[..], [10, 1, 0, 9].into()));
     asker.send_to(b"good", responder).unwrap();

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use mcast_lab::Host;
 use tempfile::tempdir;
 
-use crate::support::{Lan, MCAST, PATIENCE, eventually};
+use crate::support::{Lan, MCAST, TIMEOUT, eventually};
 
 /// Starts `mcast` with both outputs connected to a file that it takes for the journal.
 fn start(host: &Host, arguments: &[&str], path: &Path) -> mcast_lab::Child {
@@ -27,7 +27,7 @@ fn notes_for_the_journal_carry_their_level() {
     let (path, file) = (folder.path().join("journal"), folder.path().join("x.pcapng"));
     let arguments = ["record", "239.1.2.3:5000", "-i", "eth0", "-W", "100ms", "-w", file.to_str().unwrap()];
     let mut child = start(&lan.b, &arguments, &path);
-    child.wait_timeout(PATIENCE).unwrap();
+    child.wait_timeout(TIMEOUT).unwrap();
     let printed = std::fs::read_to_string(&path).unwrap();
     assert!(printed.lines().count() >= 3 && printed.lines().all(|line| line.starts_with("<6>")), "{printed}");
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::support::PATIENCE;
+use crate::support::TIMEOUT;
 
 /// Receives the reports of a service, in a folder that any user may enter.
 pub(crate) struct ServiceManager {
@@ -20,7 +20,7 @@ impl ServiceManager {
         let path = folder.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
         allow(&path, 0o666);
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(TIMEOUT)).unwrap();
         Self { folder, socket }
     }
 

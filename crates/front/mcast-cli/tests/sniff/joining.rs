@@ -5,7 +5,7 @@ use std::time::Instant;
 use mcast_lab::{Host, Lab};
 
 use crate::sniff;
-use crate::support::{PATIENCE, eventually, send};
+use crate::support::{TIMEOUT, eventually, send};
 
 /// Two hosts on a switch that snoops and asks.
 fn snooping() -> (Lab, Host, Host) {
@@ -33,7 +33,7 @@ fn a_snooping_switch_forwards_joined_groups() {
     let with = sniff(&b, &[GROUP, "--join", "-c", "1"]);
     with.stderr.wait_for("joined on eth0");
     // Reports take their time, and so does the switch's querier.
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while with.stdout.text().is_empty() {
         assert!(Instant::now() < deadline, "the switch held it back");
         send(&a, &["239.255.1.2:5000", "x"]);

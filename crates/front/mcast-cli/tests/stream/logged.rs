@@ -9,7 +9,7 @@ use mcast_stream::history::HistoryContent;
 use mcast_stream::log::{LogItem, LogReader};
 use mcast_stream::seal::Keys;
 
-use crate::support::{Lan, MCAST, PATIENCE, Running, eventually, mcast, mcast_with_input, program};
+use crate::support::{Lan, MCAST, Running, TIMEOUT, eventually, mcast, mcast_with_input, program};
 use crate::{GROUP, publisher, subscriber};
 
 /// How often the publisher is killed: more often by `cargo soak --only log`.
@@ -127,7 +127,7 @@ fn a_late_subscriber_gets_what_only_the_log_has() {
     let lines: Vec<String> = (0..5_000).map(|number| format!("{number} {}", "x".repeat(40))).collect();
     let input = publishing.child.stdin.as_mut().unwrap();
     input.write_all((lines.join("\n") + "\n").as_bytes()).unwrap();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while stored(Path::new(&log)).len() < lines.len() {
         assert!(Instant::now() < deadline, "{}", publishing.stderr.text());
         std::thread::sleep(Duration::from_millis(20));
@@ -208,7 +208,7 @@ fn a_subscriber_that_is_killed_continues_after_what_it_processed() {
     };
     write(&mut input, &lines[..1_000]);
     first.stdout.wait_for("999 x");
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while !std::fs::read_to_string(&position).is_ok_and(|text| text.contains(" 1000\n")) {
         assert!(Instant::now() < deadline, "{:?}", std::fs::read_to_string(&position));
         std::thread::sleep(Duration::from_millis(20));

@@ -13,7 +13,7 @@ use std::time::Instant;
 use mcast_lab::{Child, Host};
 
 use crate::pseudoterminal;
-use crate::support::{MCAST, PATIENCE};
+use crate::support::{MCAST, TIMEOUT};
 
 /// `mcast` on its own terminal, in its own session, as a shell would start it.
 pub(crate) struct Terminal {
@@ -85,7 +85,7 @@ impl Terminal {
 
     /// Waits until a complete picture satisfies the condition, and returns its lines.
     pub(crate) fn wait_until(&self, what: &str, is_so: impl Fn(&[String]) -> bool) -> Vec<String> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let mut screen = self.shown.state.lock().unwrap();
         loop {
             let lines = screen.lines();
@@ -117,8 +117,8 @@ impl Terminal {
 
     /// Waits for the end, and asserts that the terminal was restored.
     pub(crate) fn end(mut self) -> Option<i32> {
-        let status = self.child.wait_timeout(PATIENCE).unwrap();
-        let deadline = Instant::now() + PATIENCE;
+        let status = self.child.wait_timeout(TIMEOUT).unwrap();
+        let deadline = Instant::now() + TIMEOUT;
         while !contains(&self.bytes(), b"\x1b[?1049l") {
             assert!(Instant::now() < deadline, "the terminal was not given back");
             thread::yield_now();

@@ -88,7 +88,7 @@ impl Drop for Windows {
         let Ok(mut command) = self.host.command(server) else { return };
         command.arg("-k").env("WINEPREFIX", self.prefix.path()).stdout(Stdio::null()).stderr(Stdio::null());
         if let Ok(mut child) = command.spawn() {
-            let _ = child.wait_timeout(crate::support::PATIENCE);
+            let _ = child.wait_timeout(crate::support::TIMEOUT);
         }
     }
 }

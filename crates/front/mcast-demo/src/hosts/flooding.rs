@@ -7,7 +7,7 @@ use mcast_lab::SwitchOptions;
 
 use super::network::Network;
 use super::tutorial::{DIFFERENCES, PORT, SECOND_TEXT, TEXT, differences, first_group, second_group};
-use crate::listener::{PATIENCE, SILENCE};
+use crate::listener::{SILENCE, TIMEOUT};
 use crate::stage::{Scene, Stage};
 use crate::{DemoError, Event};
 
@@ -38,7 +38,7 @@ pub(super) fn play(stage: &mut Stage<'_>) -> Result<(), DemoError> {
     bushwick.check_silence(Instant::now() + SILENCE, stage)?;
     for wire in &mut wires {
         let summary = format!("Ether / IP / {} / Raw", network.midwood.datagram_to(first));
-        let captured = wire.frame(PATIENCE)?;
+        let captured = wire.frame(TIMEOUT)?;
         // Its bytes are compared with the tutorial's in the next step.
         let expected = Event::captured("eth0", summary, captured.bytes().to_vec());
         stage.check("bushwick", &captured, &expected)?;

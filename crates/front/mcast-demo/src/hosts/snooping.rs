@@ -8,7 +8,7 @@ use mcast_lab::SwitchOptions;
 
 use super::network::Network;
 use super::tutorial::{PORT, SECOND_TEXT, TEXT, first_group, second_group};
-use crate::listener::{PATIENCE, SILENCE, left};
+use crate::listener::{SILENCE, TIMEOUT, left};
 use crate::stage::{Scene, Stage};
 use crate::{DemoError, Event};
 
@@ -28,7 +28,7 @@ pub(super) fn play(stage: &mut Stage<'_>) -> Result<(), DemoError> {
     let [eastny, flatbush, bushwick] = &network.listen(stage)?;
     let members = [(&network.eastny, eastny), (&network.flatbush, flatbush), (&network.bushwick, bushwick)];
     for (station, listener) in members {
-        network.switch.wait_for_member(&station.host, "eth0", listener.group.group.addr(), PATIENCE)?;
+        network.switch.wait_for_member(&station.host, "eth0", listener.group.group.addr(), TIMEOUT)?;
     }
     check_table(&network, first.group.addr(), &["eastny", "flatbush"], stage)?;
     check_table(&network, second.group.addr(), &["bushwick"], stage)?;
@@ -46,7 +46,7 @@ pub(super) fn play(stage: &mut Stage<'_>) -> Result<(), DemoError> {
     bushwick.check_received(SECOND_TEXT, "eth0", stage)?;
     let expected = Event::captured("eth0", network.midwood.datagram_to(second), Vec::new());
     for wire in &mut wires {
-        stage.check("bushwick", &wire.datagram(PATIENCE)?, &expected)?;
+        stage.check("bushwick", &wire.datagram(TIMEOUT)?, &expected)?;
     }
     Ok(stage.show(Scene::Explanation(WHY))?)
 }

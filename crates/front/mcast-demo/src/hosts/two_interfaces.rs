@@ -10,7 +10,7 @@ use mcast_lab::Lab;
 use super::network::Station;
 use super::tutorial::{PORT, TEXT, first_group};
 use super::wire::Wire;
-use crate::listener::{PATIENCE, SILENCE};
+use crate::listener::{SILENCE, TIMEOUT};
 use crate::stage::{Scene, Stage};
 use crate::{DemoError, Event};
 
@@ -121,7 +121,7 @@ impl TwoNetworks {
         let IpAddr::V4(group) = first_group()?.group.addr() else { return Ok(()) };
         for wire in &mut self.reports {
             let is_expected = expected_on.contains(&wire.interface.as_str());
-            let observed = wire.join_report(group, if is_expected { PATIENCE } else { SILENCE })?;
+            let observed = wire.join_report(group, if is_expected { TIMEOUT } else { SILENCE })?;
             let report = || format!("IGMPv3 report: join {group} (exclude none)");
             let expected = match is_expected {
                 true => Event::captured(&wire.interface, report(), Vec::new()),
@@ -138,7 +138,7 @@ impl TwoNetworks {
         self.midwood.send(TEXT, group, stage)?;
         let expected = Event::captured("eth1", self.midwood.datagram_to(group), Vec::new());
         for wire in self.datagrams.iter_mut().filter(|wire| wire.interface == "eth1") {
-            stage.check("flatbush", &wire.datagram(PATIENCE)?, &expected)?;
+            stage.check("flatbush", &wire.datagram(TIMEOUT)?, &expected)?;
         }
         Ok(())
     }

@@ -146,7 +146,9 @@ impl From<&SubscriberEvent> for StreamEvent {
                 Self { path: Some(path), ..plain }
             }
             SubscriberEvent::LostUnknown { first } => Self { message: Some(first.0), ..plain },
-            SubscriberEvent::Rival { ignored, .. } => Self { incarnation: Some(ignored.0), ..plain },
+            SubscriberEvent::SecondPublisher { ignored, .. } => {
+                Self { incarnation: Some(ignored.0), ..plain }
+            }
             SubscriberEvent::KeyMissing(epoch) | SubscriberEvent::KeyWrong(epoch) => {
                 Self { epoch: Some(epoch.0), ..plain }
             }

@@ -228,7 +228,7 @@ impl Taps {
         let closed = |(mut tap, mut capture): (Tap, Capture)| {
             match capture.statistics() {
                 Ok(statistics) => tap.dropped = statistics.dropped,
-                Err(error) => note_failure(&mut tap, &error),
+                Err(error) => record_failure(&mut tap, &error),
             }
             tap
         };
@@ -270,7 +270,7 @@ fn drain(taps: &mut [(Tap, Capture)], recorder: &mut Recorder) -> bool {
                 Ok(Some(frame)) => recorder.record(&frame),
                 Ok(None) => break,
                 Err(error) => {
-                    note_failure(tap, &error);
+                    record_failure(tap, &error);
                     break;
                 }
             }
@@ -282,7 +282,7 @@ fn drain(taps: &mut [(Tap, Capture)], recorder: &mut Recorder) -> bool {
 
 /// Records why a tap failed while listening. The snapshots show an interface that went down or was deleted; until then, it
 /// was tapped.
-fn note_failure(tap: &mut Tap, error: &mcast_capture::Error) {
+fn record_failure(tap: &mut Tap, error: &mcast_capture::Error) {
     if !matches!(error.kind(), ErrorKind::InterfaceDown | ErrorKind::NoSuchInterface) {
         tap.refused.get_or_insert_with(|| Refusal::new(error));
     }

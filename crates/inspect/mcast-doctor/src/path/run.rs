@@ -16,7 +16,7 @@ use crate::measure::UNDER_WAY;
 /// The time between two probes. Listeners reply at twice this rate.
 const PACE: Duration = Duration::from_millis(10);
 /// How long to wait for the last replies.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 /// The time between two requests to listeners to examine themselves.
 const REQUEST_PACE: Duration = Duration::from_millis(20);
 /// One of this number of requests goes by unicast as well. More would hide in the counters of the listener that those to
@@ -108,7 +108,7 @@ impl<F: Fn() -> bool> Driver<'_, F> {
         let is_complete = |test: &PathTest| {
             test.session.all_answered() && test.unicast.iter().all(|path| path.session.all_answered())
         };
-        self.listen(PATIENCE, is_complete)
+        self.listen(TIMEOUT, is_complete)
     }
 
     /// Sends a probe of this case to each target.

@@ -173,7 +173,7 @@ impl Flow {
             addresses.extend(new.filter(|_| addresses.len() < MAX_ADDRESSES));
         }
         self.mac_changes += u64::from(self.recent.back().is_some_and(|last| last.mac != summary.mac));
-        self.note_repeat(&summary);
+        self.record_repeat(&summary);
         self.payloads.insert(summary.hash);
         if self.payloads.len() > MAX_PAYLOADS {
             self.payloads.pop_last();
@@ -236,7 +236,7 @@ impl Flow {
         self.datagrams.saturating_sub(self.bad_checksums).saturating_sub(self.defects.values().sum())
     }
 
-    fn note_repeat(&mut self, summary: &DatagramSummary) {
+    fn record_repeat(&mut self, summary: &DatagramSummary) {
         let earlier = self.recent.iter().rev().enumerate().find(|(back, earlier)| {
             let same = earlier.hash == summary.hash && earlier.identification == summary.identification;
             let near = summary.identification != 0 || *back < UNNUMBERED_WINDOW;

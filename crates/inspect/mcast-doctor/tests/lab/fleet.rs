@@ -16,7 +16,7 @@ use crate::treatment::{on, timed};
 const GROUP: &str = "239.1.2.3:5000";
 const GROUP_V6: &str = "[ff15::1234]:5000";
 /// Much longer than any of these tests.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Probes a group from one host while another listens.
 fn probe(sender: &Host, receiver: &Host, to: &str, peers: &[&str]) -> Report {
@@ -26,7 +26,7 @@ fn probe(sender: &Host, receiver: &Host, to: &str, peers: &[&str]) -> Report {
     let report = thread::scope(|scope| {
         scope.spawn(|| {
             let keep_going = || !is_done.load(Ordering::Relaxed);
-            receiver.run(|| listener.run(Some(PATIENCE), keep_going, |_| ()))
+            receiver.run(|| listener.run(Some(TIMEOUT), keep_going, |_| ()))
         });
         let report = timed(|| report_of(sender, to, peers, 10));
         is_done.store(true, Ordering::Relaxed);

@@ -18,7 +18,7 @@ use crate::net::Net;
 const LISTEN: &str = "239.1.2.3%eth0:5000";
 const IDLE: Duration = Duration::from_secs(3);
 /// Much longer than any of these measurements.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 fn targets() -> Vec<Outgoing<'static>> {
     vec![Outgoing::new(&[]).to("239.1.2.3:5000".parse().unwrap())]
@@ -70,11 +70,11 @@ fn failure_of_the_caller_ends_a_session() {
     let begun = Instant::now();
     let failed = net.sender.run(|| {
         let mut sender = PerfSender::new(&targets(), 1, 100, || Sender::builder().build()).unwrap();
-        let plan = PerfSendPlan { duration: Some(PATIENCE), ..PerfSendPlan::default() };
+        let plan = PerfSendPlan { duration: Some(TIMEOUT), ..PerfSendPlan::default() };
         sender.run(&plan, &|| true, |_| Err(Error::NoProgram("enough".into()))).unwrap_err()
     });
     assert_eq!(failed.unwrap().to_string(), "enough");
-    assert!(begun.elapsed() < PATIENCE);
+    assert!(begun.elapsed() < TIMEOUT);
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn pings_are_answered_by_multicast_and_by_unicast() {
         scope.spawn(|| {
             let keep_going = || !is_done.load(Ordering::Relaxed);
             net.receiver.run(|| {
-                listener.run(Some(PATIENCE), keep_going, |prober| probers.lock().unwrap().push(prober))
+                listener.run(Some(TIMEOUT), keep_going, |prober| probers.lock().unwrap().push(prober))
             })
         });
         net.sender.run(ping).unwrap();
@@ -124,7 +124,7 @@ fn good_path_has_no_findings() {
     thread::scope(|scope| {
         scope.spawn(|| {
             let keep_going = || !is_done.load(Ordering::Relaxed);
-            net.receiver.run(|| listener.run(Some(PATIENCE), keep_going, |_| ()))
+            net.receiver.run(|| listener.run(Some(TIMEOUT), keep_going, |_| ()))
         });
         let test = net.sender.run(|| {
             let mut test = PathTest::new("239.1.2.3:5000".parse().unwrap(), None, 1, SessionId::random());
@@ -143,7 +143,7 @@ fn good_path_has_no_findings() {
 fn ping() {
     let every = Duration::from_millis(50);
     let schedule =
-        PingSchedule { every, wait: PATIENCE, count: Some(3), timeout: Some(PATIENCE), expected: Some(1) };
+        PingSchedule { every, wait: TIMEOUT, count: Some(3), timeout: Some(TIMEOUT), expected: Some(1) };
     let case = ProbeCase { size: 64, hop_limit: 1 };
     let sender = Sender::builder().build().unwrap();
     let pinger = Pinger::new(sender, targets(), Family::V4, case, schedule).unwrap();

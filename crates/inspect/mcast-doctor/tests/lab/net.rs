@@ -25,7 +25,7 @@ use crate::treatment::{examine_and_treat, on};
 pub(crate) const LISTEN: Duration = Duration::from_millis(1200);
 /// How many datagrams show each pattern of losses, and the time limit for them on a busy machine.
 const MANY: u64 = 200;
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// The interval between two datagrams of a stream.
 const INTERVAL: Duration = Duration::from_millis(10);
 
@@ -143,7 +143,7 @@ pub(crate) fn examine_while(
 
 /// Like [`examine`], until enough datagrams have arrived for losses to show.
 pub(crate) fn examine_many(host: &Host, membership: &str) -> Report {
-    let options = Options::default().listening(PATIENCE);
+    let options = Options::default().listening(TIMEOUT);
     when_listening(|| {}, Some(MANY), |report_progress| joined(host, membership, &options, report_progress))
 }
 
@@ -167,7 +167,7 @@ pub(crate) fn examine_port_while(host: &Host, port: u16, act: impl FnOnce() + Se
 
 /// Like [`examine_port`], until enough datagrams have arrived for losses to show.
 pub(crate) fn examine_port_for_many(host: &Host, port: u16) -> Report {
-    let (program, options) = (ProgramSelector::Port(port), Options::default().listening(PATIENCE));
+    let (program, options) = (ProgramSelector::Port(port), Options::default().listening(TIMEOUT));
     when_listening(|| {}, Some(MANY), |report_progress| selected(host, program, &options, report_progress))
 }
 

@@ -7,7 +7,7 @@ use mcast_group::{HostAddr, InterfaceSelector, Membership};
 use super::Receiver;
 use super::control::Control;
 use super::data_socket::SocketOptions;
-use super::host_filter::Cast;
+use super::host_filter::HostTraffic;
 use super::sockets::Sockets;
 use crate::error::{ErrorKind, Result};
 use crate::raise_descriptor_limit;
@@ -21,7 +21,7 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 #[must_use]
 pub struct ReceiverBuilder {
     memberships: Vec<Membership>,
-    hosts: Vec<(HostAddr, Cast)>,
+    hosts: Vec<(HostAddr, HostTraffic)>,
     shares_ports: bool,
     receive_buffer: usize,
     loopback: Option<bool>,
@@ -81,7 +81,7 @@ impl ReceiverBuilder {
     /// # Ok(()) }
     /// ```
     pub fn listen(mut self, host: HostAddr) -> Self {
-        self.hosts.push((host, Cast::Unicast));
+        self.hosts.push((host, HostTraffic::Unicast));
         self
     }
 
@@ -100,7 +100,7 @@ impl ReceiverBuilder {
     /// them to this receiver, which then discards them.
     pub fn listen_broadcast(mut self, port: u16, interface: Option<InterfaceSelector>) -> Self {
         let host = interface.into_iter().fold(HostAddr::broadcast(port), HostAddr::on);
-        self.hosts.push((host, Cast::Broadcast));
+        self.hosts.push((host, HostTraffic::Broadcast));
         self
     }
 

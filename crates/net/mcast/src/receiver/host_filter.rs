@@ -12,7 +12,7 @@ use mcast_sys::layout::BINDS_TO_BROADCAST;
 
 /// How datagrams that are not sent to a group are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cast {
+pub(crate) enum HostTraffic {
     Unicast,
     Broadcast,
 }
@@ -30,7 +30,7 @@ pub(crate) struct HostFilter {
 #[derive(Clone, Debug)]
 pub(crate) struct HostSocket {
     pub(crate) address: SocketAddr,
-    pub(crate) cast: Cast,
+    pub(crate) cast: HostTraffic,
     pub(crate) filter: HostFilter,
 }
 
@@ -51,7 +51,7 @@ impl HostFilter {
 }
 
 /// Returns the sockets that receive what is sent to an address of this host, or broadcasts to a port.
-pub(crate) fn sockets_for(host: &HostAddr, cast: Cast) -> Result<Vec<HostSocket>> {
+pub(crate) fn sockets_for(host: &HostAddr, cast: HostTraffic) -> Result<Vec<HostSocket>> {
     let on = match &host.interface {
         None | Some(InterfaceSelector::All | InterfaceSelector::Default) => None,
         Some(selector) => Some(find(selector)?),
@@ -64,9 +64,9 @@ pub(crate) fn sockets_for(host: &HostAddr, cast: Cast) -> Result<Vec<HostSocket>
     };
     let only = |address: IpAddr| Some(BTreeSet::from([address]));
     Ok(match cast {
-        Cast::Unicast if host.addr().is_unspecified() => vec![socket(host.addr(), None)],
-        Cast::Unicast => vec![socket(host.addr(), only(host.addr()))],
-        Cast::Broadcast => {
+        HostTraffic::Unicast if host.addr().is_unspecified() => vec![socket(host.addr(), None)],
+        HostTraffic::Unicast => vec![socket(host.addr(), only(host.addr()))],
+        HostTraffic::Broadcast => {
             let all = broadcast_addresses(on)?;
             match BINDS_TO_BROADCAST {
                 true => all.into_iter().map(|address| socket(address, only(address))).collect(),

@@ -37,7 +37,7 @@ use crate::datagram::{Arrival, Datagram};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use control::{Control, SocketsContext};
 use data_socket::DataSocket;
-use host_filter::Cast;
+use host_filter::HostTraffic;
 use mcast_sys::SendRequest;
 use mcast_sys::poller::Poller;
 use mcast_sys::ready::WakeReason;
@@ -106,7 +106,7 @@ impl Receiver {
 
     pub(crate) fn new(
         memberships: Vec<Membership>,
-        hosts: &[(HostAddr, Cast)],
+        hosts: &[(HostAddr, HostTraffic)],
         control: Control,
         sockets: Sockets,
         gro: bool,

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use mcast_group::{Family, GroupAddr, HostAddr, InterfaceIndex, SourceFilter};
 
 use super::data_socket::{DataSocket, SocketOptions};
-use super::host_filter::{Cast, sockets_for};
+use super::host_filter::{HostTraffic, sockets_for};
 use super::membership_sockets::MembershipSockets;
 use super::requested::Key;
 use crate::datagram::Arrival;
@@ -271,7 +271,7 @@ impl Sockets {
         &mut self,
         poller: &Poller,
         host: &HostAddr,
-        cast: Cast,
+        cast: HostTraffic,
         shares_port: bool,
     ) -> Result<()> {
         let failed = |error| Error::os(Operation::Open, error).on_address(host);

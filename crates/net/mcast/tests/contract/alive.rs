@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mcast::{ErrorKind, InterfaceSelector, Membership, Receiver, SourceFilter};
 
-use crate::net::{Net, PATIENCE, ReceivedDatagram, both_families, next, texts_until, until};
+use crate::net::{Net, ReceivedDatagram, TIMEOUT, both_families, next, texts_until, until};
 
 both_families!(
     joins_and_leaves_while_another_thread_waits,
@@ -121,7 +121,7 @@ fn the_descriptor_is_readable_when_a_datagram_arrives(net: &Net) {
     assert!(!readable(&receiver, Duration::ZERO));
     for (interface, group) in [("eth0", 1), ("eth0", 2), ("eth1", 3)] {
         net.send(interface, net.group(group), b"x");
-        assert!(readable(&receiver, PATIENCE));
+        assert!(readable(&receiver, TIMEOUT));
         next(&receiver);
         assert!(!readable(&receiver, Duration::ZERO));
     }
@@ -263,7 +263,7 @@ fn without_following_a_vanished_interface_stays_silent(net: &Net) {
 
 /// Receives, which makes a receiver follow its interfaces, until a condition holds.
 fn eventually(net: &Net, receiver: &Receiver, what: &str, holds: impl Fn(&Receiver) -> bool + Sync) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let mut buffer = [0; 64];
     while !holds(receiver) {
         assert!(Instant::now() < deadline, "not {what} before the deadline: {:?}", receiver.memberships());
@@ -276,7 +276,7 @@ fn eventually(net: &Net, receiver: &Receiver, what: &str, holds: impl Fn(&Receiv
 
 /// Sends until a datagram arrives, because a link takes a moment to carry traffic again.
 fn comes_through(net: &Net, receiver: &Receiver, text: &str) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let mut buffer = [0; 64];
     loop {
         net.send("eth0", net.group(1), text.as_bytes());

@@ -6,7 +6,7 @@ use std::thread;
 
 use mcast::{Batch, DatagramSink, DatagramSource, InterfaceSelector, Outgoing};
 
-use crate::net::{Net, PATIENCE, both_families};
+use crate::net::{Net, TIMEOUT, both_families};
 
 both_families!(
     a_batch_keeps_order_sizes_and_metadata,
@@ -44,7 +44,7 @@ fn a_batch_keeps_order_sizes_and_metadata(net: &Net) {
     let mut batch = Batch::new(32, 65_536);
     let mut received = Vec::new();
     while received.len() < sent.len() {
-        assert!(receiver.recv_batch_timeout(&mut batch, PATIENCE).unwrap() > 0);
+        assert!(receiver.recv_batch_timeout(&mut batch, TIMEOUT).unwrap() > 0);
         for datagram in batch.iter() {
             assert_eq!((datagram.length, datagram.truncated), (datagram.payload().len(), false));
             assert_eq!(datagram.arrival().group(), Some(net.group(1)));
@@ -64,7 +64,7 @@ fn a_reader_reads_available_datagrams_and_waits_for_more(net: &Net) {
             let mut reader = receiver.reader();
             let mut received = Vec::new();
             while received.len() < 200 {
-                received.push(reader.next_timeout(PATIENCE).unwrap().unwrap().payload().to_vec());
+                received.push(reader.next_timeout(TIMEOUT).unwrap().unwrap().payload().to_vec());
             }
             received
         });
@@ -82,7 +82,7 @@ fn a_kept_datagram_outlives_the_batch(net: &Net) {
     let mut batch = Batch::new(4, 2048);
     let mut kept = Vec::new();
     while kept.len() < sent.len() {
-        assert!(receiver.recv_batch_timeout(&mut batch, PATIENCE).unwrap() > 0);
+        assert!(receiver.recv_batch_timeout(&mut batch, TIMEOUT).unwrap() > 0);
         kept.extend(batch.iter().map(|datagram| datagram.keep()));
     }
     assert!(kept.iter().zip(&sent).all(|(kept, sent)| kept.payload() == sent));
@@ -98,7 +98,7 @@ fn threads_share_a_receiver_and_each_datagram_goes_to_one(net: &Net) {
                 scope.spawn(|| {
                     let mut buffer = [0; 64];
                     loop {
-                        let datagram = receiver.recv_timeout(&mut buffer, PATIENCE).unwrap().unwrap();
+                        let datagram = receiver.recv_timeout(&mut buffer, TIMEOUT).unwrap().unwrap();
                         let text = String::from_utf8(datagram.payload().to_vec()).unwrap();
                         if text == "end" {
                             return;
@@ -138,7 +138,7 @@ fn sources_and_sinks_are_object_safe(net: &Net) {
     let mut batch = Batch::new(8, 64);
     let mut received = Vec::new();
     while received.len() < 2 {
-        assert!(source.receive_batch(&mut batch, Some(PATIENCE)).unwrap() > 0);
+        assert!(source.receive_batch(&mut batch, Some(TIMEOUT)).unwrap() > 0);
         received.extend(batch.iter().map(|datagram| datagram.payload().to_vec()));
     }
     assert_eq!(received, [b"x", b"y"]);
@@ -154,7 +154,7 @@ fn receive(receiver: &mcast::Receiver, batch: &mut Batch, count: usize) -> Vec<V
     let mut received = Vec::new();
     while received.len() < count {
         assert!(
-            receiver.recv_batch_timeout(batch, PATIENCE).unwrap() > 0,
+            receiver.recv_batch_timeout(batch, TIMEOUT).unwrap() > 0,
             "received {} of {count}",
             received.len()
         );
@@ -198,15 +198,15 @@ fn coalesced_and_single_receives_may_be_mixed(net: &Net) {
             }
             match round % 5 {
                 0 if round % 50 == 0 => {
-                    receiver.recv_batch_timeout(&mut large, PATIENCE).unwrap();
+                    receiver.recv_batch_timeout(&mut large, TIMEOUT).unwrap();
                     received.extend(large.iter().map(|datagram| datagram.payload().to_vec()));
                 }
                 1 => {
-                    receiver.recv_batch_timeout(&mut small, PATIENCE).unwrap();
+                    receiver.recv_batch_timeout(&mut small, TIMEOUT).unwrap();
                     received.extend(small.iter().map(|datagram| datagram.payload().to_vec()));
                 }
                 _ => {
-                    let datagram = receiver.recv_timeout(&mut buffer, PATIENCE).unwrap().unwrap();
+                    let datagram = receiver.recv_timeout(&mut buffer, TIMEOUT).unwrap().unwrap();
                     assert_eq!((datagram.length, datagram.truncated), (100, false));
                     received.push(datagram.payload().to_vec());
                 }

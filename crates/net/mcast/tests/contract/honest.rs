@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use mcast::{Drops, ErrorKind, InterfaceSelector, Operation, SourceFilter};
 
-use crate::net::{Net, PATIENCE, both_families, next, until};
+use crate::net::{Net, TIMEOUT, both_families, next, until};
 
 both_families!(
     a_full_buffer_is_counted_to_the_datagram,
@@ -27,7 +27,7 @@ fn a_full_buffer_is_counted_to_the_datagram(net: &Net) {
 
     let mut buffer = [0; 2048];
     let (mut received, mut lost) = (0, 0);
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     // The last ones may arrive a while after they were sent.
     while received + receiver.statistics().dropped.count().unwrap() < SENT {
         assert!(Instant::now() < deadline, "received {received}, {:?}", receiver.statistics());
@@ -114,7 +114,7 @@ fn drops_in_the_senders_queue_are_reported(net: &Net) {
     let error = net.send_with(
         |builder| builder.interface(InterfaceSelector::Name("eth0".into())).to(net.group(1).into()),
         |sender| {
-            let deadline = Instant::now() + PATIENCE;
+            let deadline = Instant::now() + TIMEOUT;
             loop {
                 if let Err(error) = sender.send(&[0; 1400]) {
                     return error;

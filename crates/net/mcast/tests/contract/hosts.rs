@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use mcast::{ErrorKind, Family, HostAddr, InterfaceSelector, Outgoing, ReceiverBuilder, Sender};
 
-use crate::net::{Net, PATIENCE, PORT, both_families, next, texts_until};
+use crate::net::{Net, PORT, TIMEOUT, both_families, next, texts_until};
 
 both_families!(
     a_host_receives_what_is_sent_to_its_address,
@@ -101,7 +101,7 @@ fn a_reply_comes_from_the_port_that_listens(net: &Net) {
             sender.send(b"who?").unwrap();
             receiver.reply(&next(&receiver).arrival, b"me").unwrap();
             let mut buffer = [0; 64];
-            let reply = sender.recv_answer(net.family, &mut buffer, PATIENCE).unwrap().expect("no reply");
+            let reply = sender.recv_answer(net.family, &mut buffer, TIMEOUT).unwrap().expect("no reply");
             assert_eq!((reply.payload, reply.source), (&b"me"[..], SocketAddr::from(&net.host(0))));
         },
     );
@@ -123,7 +123,7 @@ fn an_unreachable_port_is_counted(net: &Net) {
     net.send_with(
         |builder| builder.to_host(net.host(0)),
         |sender| {
-            let deadline = std::time::Instant::now() + PATIENCE;
+            let deadline = std::time::Instant::now() + TIMEOUT;
             while sender.statistics().unreachable == 0 {
                 assert!(std::time::Instant::now() < deadline, "{:?}", sender.statistics());
                 sender.send(b"anybody?").unwrap();

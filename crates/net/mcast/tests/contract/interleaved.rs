@@ -13,7 +13,7 @@ use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_op
 use rustix::time::{ClockId, clock_gettime};
 use socket2::SockFilter;
 
-use crate::net::{Net, PATIENCE, both_families, next, texts_until};
+use crate::net::{Net, TIMEOUT, both_families, next, texts_until};
 
 both_families!(
     threads_with_large_and_small_buffers_get_each_datagram_whole,
@@ -74,7 +74,7 @@ fn threads_with_large_and_small_buffers_get_each_datagram_whole(net: &Net) {
         let sent = numbered((ROUNDS * COUNT) as u32);
         for (round, some) in sent.chunks(COUNT).enumerate() {
             by_eth0(net, some, net.group(1));
-            let deadline = Instant::now() + PATIENCE;
+            let deadline = Instant::now() + TIMEOUT;
             while numbers.lock().unwrap().len() < (round + 1) * COUNT && Instant::now() < deadline {
                 thread::yield_now();
             }
@@ -112,7 +112,7 @@ fn single_receives_between_batches_get_each_datagram_whole(net: &Net) {
         scope.spawn(|| net.receiver.run(send).unwrap());
         let _stop = SetOnDrop(&done);
         let (mut batch, mut buffer) = (Batch::new(64, 65_536), [0; 2_000]);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while receiver.statistics().received < ENOUGH {
             receiver.try_recv_batch(&mut batch).unwrap();
             batch.iter().for_each(|datagram| check(&datagram));
@@ -214,7 +214,7 @@ fn a_flood_of_refused_datagrams_delays_neither_a_deadline_nor_a_join(net: &Net) 
         let start = Instant::now();
         while receiver.statistics().refused == 0 {
             assert!(receiver.recv_timeout(&mut [0; 8], Duration::from_millis(20)).unwrap().is_none());
-            assert!(start.elapsed() < PATIENCE);
+            assert!(start.elapsed() < TIMEOUT);
         }
         let (done_sender, waited) = mpsc::channel();
         let waiting = scope.spawn(|| {
@@ -227,12 +227,12 @@ fn a_flood_of_refused_datagrams_delays_neither_a_deadline_nor_a_join(net: &Net) 
         let changed = Instant::now();
         net.receiver.run(|| receiver.join(net.on("eth1", net.group(300)))).unwrap().unwrap();
         let changed = changed.elapsed();
-        let received = waited.recv_timeout(PATIENCE);
+        let received = waited.recv_timeout(TIMEOUT);
         done.store(true, Ordering::Relaxed);
         waiting.join().unwrap();
         let (something, took) = received.unwrap();
-        assert!(!something && took < PATIENCE / 3, "{took:?}");
-        assert!(changed < PATIENCE / 3, "{changed:?}");
+        assert!(!something && took < TIMEOUT / 3, "{took:?}");
+        assert!(changed < TIMEOUT / 3, "{changed:?}");
     });
 }
 
@@ -263,10 +263,10 @@ fn two_reader_threads_stop_one_after_the_other(net: &Net) {
         first.stop().unwrap();
         stopped.send(()).unwrap();
     });
-    has_stopped.recv_timeout(PATIENCE).expect("the first thread did not stop");
+    has_stopped.recv_timeout(TIMEOUT).expect("the first thread did not stop");
     // The other one continues.
     net.send("eth0", net.group(1), b"x");
-    assert_eq!(arrivals.recv_timeout(PATIENCE).unwrap(), b"x");
+    assert_eq!(arrivals.recv_timeout(TIMEOUT).unwrap(), b"x");
     second.stop().unwrap();
     net.send("eth0", net.group(1), b"end");
     assert_eq!(texts_until(&receiver, "end"), ["end"], "a wake-up is left over");
@@ -289,15 +289,15 @@ fn a_reader_thread_that_stops_does_not_consume_the_wake_up_of_another(net: &Net)
         })
         .unwrap();
     net.send("eth0", net.group(1), b"x");
-    is_busy.recv_timeout(PATIENCE).unwrap();
+    is_busy.recv_timeout(TIMEOUT).unwrap();
 
     let stopping = thread::spawn(|| reading.stop());
-    assert!(receiver.wait(Some(PATIENCE)).unwrap(), "the thread was not asked to stop");
+    assert!(receiver.wait(Some(TIMEOUT)).unwrap(), "the thread was not asked to stop");
     receiver.waker().wake().unwrap();
     release.send(()).unwrap();
     stopping.join().unwrap().unwrap();
 
-    assert_eq!(receiver.recv_timeout(&mut [0; 8], PATIENCE).unwrap_err().kind(), ErrorKind::Woken);
+    assert_eq!(receiver.recv_timeout(&mut [0; 8], TIMEOUT).unwrap_err().kind(), ErrorKind::Woken);
 }
 
 fn a_sender_of_batches_follows_its_interface(net: &Net) {
@@ -389,13 +389,13 @@ fn refused_sends_leave_no_error_behind(net: &Net) {
                 assert_eq!(sender.send(&[0; 2_000]).unwrap_err().kind(), ErrorKind::TooLarge);
             }
             sender.send(b"who?").unwrap();
-            let question = receiver.recv_timeout(&mut buffer, PATIENCE).unwrap().unwrap();
+            let question = receiver.recv_timeout(&mut buffer, TIMEOUT).unwrap().unwrap();
             let arrival = *question.arrival();
             for number in 0..20 {
                 receiver.reply(&arrival, &[number]).unwrap();
             }
             for number in 0..20 {
-                let reply = sender.recv_answer(net.family, &mut buffer, PATIENCE).unwrap().unwrap();
+                let reply = sender.recv_answer(net.family, &mut buffer, TIMEOUT).unwrap().unwrap();
                 assert_eq!(reply.payload, [number]);
             }
         },

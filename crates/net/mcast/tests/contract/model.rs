@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use mcast::{Batch, Datagram, Membership, Receiver, Sender, SourceFilter};
 
-use crate::net::{Net, PATIENCE, both_families};
+use crate::net::{Net, TIMEOUT, both_families};
 
 both_families!(few_groups_match_the_model, groups_beyond_the_limits_match_the_model);
 
@@ -158,7 +158,7 @@ impl<'n> World<'n> {
     /// Receives in varying ways, until the last ones have arrived and nothing is left. A busy
     /// kernel delivers datagrams some time after they were sent.
     fn receive(&mut self) -> Vec<Vec<u8>> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let (mut received, mut last) = (Vec::new(), 0);
         loop {
             let mut record = |datagram: &Datagram<'_>| match datagram.payload() {

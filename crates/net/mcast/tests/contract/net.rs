@@ -10,7 +10,7 @@ use mcast::{
 use mcast_lab::{Host, Lab, Switch};
 
 /// How long a test waits for something that must happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 /// The port that tests use, each on networks of its own.
 pub(crate) const PORT: u16 = 7000;
 
@@ -127,7 +127,7 @@ impl Net {
     pub(crate) fn until_arrived(&self, datagrams: u64, send: impl FnOnce()) {
         let before = self.packets_received();
         send();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while self.packets_received() < before + datagrams {
             assert!(Instant::now() < deadline, "{datagrams} datagrams did not arrive before the deadline");
             std::thread::yield_now();
@@ -162,7 +162,7 @@ pub(crate) struct ReceivedDatagram {
 pub(crate) fn next(receiver: &Receiver) -> ReceivedDatagram {
     let mut buffer = vec![0; 65_536];
     let datagram =
-        receiver.recv_timeout(&mut buffer, PATIENCE).unwrap().expect("nothing arrived before the deadline");
+        receiver.recv_timeout(&mut buffer, TIMEOUT).unwrap().expect("nothing arrived before the deadline");
     ReceivedDatagram {
         text: String::from_utf8_lossy(datagram.payload()).into_owned(),
         arrival: *datagram.arrival(),
@@ -171,7 +171,7 @@ pub(crate) fn next(receiver: &Receiver) -> ReceivedDatagram {
 
 /// Receives until the datagram with this text arrives; returns all received, including that one.
 pub(crate) fn until(receiver: &Receiver, last: &str) -> Vec<ReceivedDatagram> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let mut received = Vec::new();
     loop {
         assert!(Instant::now() < deadline, "\"{last}\" did not arrive before the deadline, but {received:?}");

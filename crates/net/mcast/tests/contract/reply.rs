@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mcast::{Family, InterfaceSelector, Membership};
 
-use crate::net::{Net, PATIENCE, PORT, both_families};
+use crate::net::{Net, PORT, TIMEOUT, both_families};
 
 both_families!(a_reply_comes_from_the_services_port_by_the_arrival_interface, replies_work_with_many_groups,);
 
@@ -36,7 +36,7 @@ fn request_reply(net: &Net, memberships: &[Membership]) {
                 })
                 .unwrap();
             let mut buffer = [0; 64];
-            let reply = sender.recv_answer(net.family, &mut buffer, PATIENCE).unwrap().expect("no reply");
+            let reply = sender.recv_answer(net.family, &mut buffer, TIMEOUT).unwrap().expect("no reply");
             assert_eq!(reply.payload, b"me");
             (reply.source, reply.interface)
         },
@@ -62,7 +62,7 @@ fn link_local_replies_keep_their_interface() {
             let datagram = receiver.recv(&mut buffer).unwrap();
             assert!(datagram.source().to_string().starts_with("fe80:"), "{}", datagram.source());
             receiver.reply(&datagram, b"me").unwrap();
-            let reply = sender.recv_answer(Family::V6, &mut buffer, PATIENCE).unwrap().expect("no reply");
+            let reply = sender.recv_answer(Family::V6, &mut buffer, TIMEOUT).unwrap().expect("no reply");
             assert_eq!((reply.payload, reply.interface), (&b"me"[..], Some(net.index(&net.sender, "eth1"))));
         },
     );

@@ -6,7 +6,7 @@ use std::slice::from_ref;
 
 use mcast::{Family, Membership, Receiver};
 
-use crate::net::{Net, PATIENCE, PORT, both_families, texts_until};
+use crate::net::{Net, PORT, TIMEOUT, both_families, texts_until};
 
 both_families!(unicast_for_another_program_on_the_port_reaches_it, leaving_does_not_affect_other_receivers,);
 
@@ -49,7 +49,7 @@ fn program(net: &Net) -> UdpSocket {
             let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, None).unwrap();
             socket.set_reuse_address(true).unwrap();
             socket.bind(&SocketAddr::new(any, PORT).into()).unwrap();
-            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            socket.set_read_timeout(Some(TIMEOUT)).unwrap();
             socket.into()
         })
         .unwrap()

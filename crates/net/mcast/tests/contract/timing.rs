@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use mcast::{ErrorKind, InterfaceSelector, LaunchClock, Outgoing, Rate};
 
-use crate::net::{Net, PATIENCE, both_families, next, texts_until};
+use crate::net::{Net, TIMEOUT, both_families, next, texts_until};
 
 both_families!(
     spinning_and_busy_polling_receive_the_same_datagrams,
@@ -45,7 +45,7 @@ fn a_reader_thread_runs_on_one_processor(net: &Net) {
     };
     let thread = receiver.read_on_thread(Some(0), handle).unwrap();
     net.send("eth0", net.group(1), b"x");
-    assert_eq!(arrivals.recv_timeout(PATIENCE).unwrap(), (b"x".to_vec(), "0".to_owned()));
+    assert_eq!(arrivals.recv_timeout(TIMEOUT).unwrap(), (b"x".to_vec(), "0".to_owned()));
     thread.stop().unwrap();
 
     let error = receiver.read_on_thread(Some(4711), |_| {}).unwrap_err();

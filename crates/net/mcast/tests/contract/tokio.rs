@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use mcast::{Family, InterfaceSelector, Outgoing};
 use tokio::time::timeout;
 
-use crate::net::{Net, PATIENCE, both_families};
+use crate::net::{Net, TIMEOUT, both_families};
 
 both_families!(
     a_cancelled_wait_consumes_nothing,
@@ -40,7 +40,7 @@ fn a_cancelled_wait_consumes_nothing(net: &Net) {
             let received = match timeout(Duration::ZERO, receiver.recv(&mut buffer)).await {
                 Ok(datagram) => datagram.unwrap().payload().to_vec(),
                 Err(_) => {
-                    timeout(PATIENCE, receiver.recv(&mut buffer)).await.unwrap().unwrap().payload().to_vec()
+                    timeout(TIMEOUT, receiver.recv(&mut buffer)).await.unwrap().unwrap().payload().to_vec()
                 }
             };
             assert_eq!(received, round.to_be_bytes());
@@ -53,7 +53,7 @@ fn several_tasks_share_a_receiver(net: &Net) {
     let receiver = net.joined(&[net.on("eth0", net.group(1))]);
     let numbers = block_on(async {
         let receiver = std::sync::Arc::new(mcast::tokio::Receiver::new(receiver).unwrap());
-        let (count, deadline) = (std::sync::Arc::new(AtomicUsize::new(0)), Instant::now() + PATIENCE);
+        let (count, deadline) = (std::sync::Arc::new(AtomicUsize::new(0)), Instant::now() + TIMEOUT);
         let tasks: Vec<_> = (0..4)
             .map(|_| {
                 let (receiver, count) = (receiver.clone(), count.clone());
@@ -104,14 +104,14 @@ fn sends_and_receives_replies(net: &Net) {
                 sender.send_one(&Outgoing::new(b"more").hop_limit(3)).await.unwrap();
                 let mut buffer = [0; 64];
                 for _ in 0..4 {
-                    let datagram = receiver.recv_timeout(&mut buffer, PATIENCE).unwrap().unwrap();
+                    let datagram = receiver.recv_timeout(&mut buffer, TIMEOUT).unwrap().unwrap();
                     let reply = [b"re: ", datagram.payload()].concat();
                     receiver.reply(&datagram, &reply).unwrap();
                 }
                 let mut replies = Vec::new();
                 for _ in 0..4 {
                     let reply =
-                        timeout(PATIENCE, sender.recv_answer(family, &mut buffer)).await.unwrap().unwrap();
+                        timeout(TIMEOUT, sender.recv_answer(family, &mut buffer)).await.unwrap().unwrap();
                     replies.push(String::from_utf8(reply.payload.to_vec()).unwrap());
                 }
                 replies.sort();
@@ -134,7 +134,7 @@ fn joins_while_a_task_waits(net: &Net) {
         tokio::task::yield_now().await;
         net.receiver.run(|| receiver.join(net.on("eth1", net.group(2)))).unwrap().unwrap();
         net.send("eth1", net.group(2), b"x");
-        assert_eq!(timeout(PATIENCE, waiting).await.unwrap().unwrap(), net.group(2));
+        assert_eq!(timeout(TIMEOUT, waiting).await.unwrap().unwrap(), net.group(2));
     });
 }
 
@@ -148,13 +148,13 @@ fn finds_an_admitted_datagram_behind_refused_ones(net: &Net) {
                 net.send(interface, others, b"not yours");
             }
             net.send("eth0", net.group(1), b"yours");
-            let count = timeout(PATIENCE, receiver.recv_batch(&mut batch)).await.unwrap().unwrap();
+            let count = timeout(TIMEOUT, receiver.recv_batch(&mut batch)).await.unwrap().unwrap();
             assert_eq!(count, 1);
         }
         (0..200).for_each(|_| net.send(interface, others, b"not yours"));
         net.send("eth0", net.group(1), b"yours");
         let mut buffer = [0; 64];
-        let datagram = timeout(PATIENCE, receiver.recv(&mut buffer)).await.unwrap().unwrap();
+        let datagram = timeout(TIMEOUT, receiver.recv(&mut buffer)).await.unwrap().unwrap();
         assert_eq!(datagram.payload(), b"yours");
     });
 }

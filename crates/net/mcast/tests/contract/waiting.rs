@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mcast::{ErrorKind, InterfaceSelector, Outgoing, Receiver};
 
-use crate::net::{Net, PATIENCE, both_families, next};
+use crate::net::{Net, TIMEOUT, both_families, next};
 
 both_families!(
     with_and_without_gro:
@@ -27,7 +27,7 @@ const WAITERS: usize = 3;
 fn while_threads_wait(receiver: &Receiver, work: impl FnOnce()) -> Vec<Option<String>> {
     let receive = || {
         let mut buffer = [0; 64];
-        let received = receiver.recv_timeout(&mut buffer, PATIENCE).unwrap();
+        let received = receiver.recv_timeout(&mut buffer, TIMEOUT).unwrap();
         received.map(|datagram| String::from_utf8_lossy(datagram.payload()).into_owned())
     };
     thread::scope(|scope| {
@@ -47,14 +47,14 @@ fn while_threads_wait(receiver: &Receiver, work: impl FnOnce()) -> Vec<Option<St
         work();
         let worked = Instant::now();
         let received = waiting.into_iter().map(|thread| thread.join().unwrap()).collect();
-        assert!(worked.elapsed() < PATIENCE / 2, "noticed only at the timeout");
+        assert!(worked.elapsed() < TIMEOUT / 2, "noticed only at the timeout");
         received
     })
 }
 
 /// Waits until a thread of this process sleeps.
 fn wait_asleep(task: &str) {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     loop {
         let status = std::fs::read_to_string(format!("/proc/self/task/{task}/status")).unwrap();
         if status.lines().any(|line| line.starts_with("State:\tS")) {
@@ -102,13 +102,13 @@ fn the_descriptor_covers_a_group_that_was_waited_for_without_it(net: &Net) {
     let receiver = net.joined(&[net.on("eth0", net.group(1))]);
     assert!(receiver.recv_timeout(&mut [0; 16], Duration::from_millis(1)).unwrap().is_none());
     net.send("eth0", net.group(1), b"before");
-    assert!(receiver.wait(Some(PATIENCE)).unwrap());
+    assert!(receiver.wait(Some(TIMEOUT)).unwrap());
 
     assert!(readable(&receiver, Duration::ZERO), "the pending datagram does not make it readable");
     assert_eq!(next(&receiver).text, "before");
     assert!(!readable(&receiver, Duration::ZERO));
     net.send("eth0", net.group(1), b"after");
-    assert!(readable(&receiver, PATIENCE));
+    assert!(readable(&receiver, TIMEOUT));
     assert!(receiver.wait(Some(Duration::ZERO)).unwrap());
     assert_eq!(next(&receiver).text, "after");
     assert!(!receiver.wait(Some(Duration::ZERO)).unwrap());
@@ -138,7 +138,7 @@ fn the_descriptor_is_readable_up_to_the_last_datagram_of_a_coalesced_buffer(net:
     send_equal(net, COUNT);
 
     for received in 0..COUNT {
-        assert!(readable(&receiver, PATIENCE), "after {received} of {COUNT}");
+        assert!(readable(&receiver, TIMEOUT), "after {received} of {COUNT}");
         assert!(receiver.wait(Some(Duration::ZERO)).unwrap(), "after {received} of {COUNT}");
         assert_eq!(receiver.try_recv(&mut [0; 16]).unwrap().unwrap().payload(), b"here");
     }
@@ -155,7 +155,7 @@ fn waiting_threads_share_a_coalesced_buffer(net: &Net) {
 }
 
 fn a_spinning_wait_notices_joins_and_wakers(net: &Net) {
-    let receiver = net.receiver(|builder| builder.join(net.on("eth0", net.group(1))).spin(PATIENCE));
+    let receiver = net.receiver(|builder| builder.join(net.on("eth0", net.group(1))).spin(TIMEOUT));
     thread::scope(|scope| {
         let waiting = scope.spawn(|| next(&receiver));
         net.receiver.run(|| receiver.join(net.on("eth1", net.group(2)))).unwrap().unwrap();

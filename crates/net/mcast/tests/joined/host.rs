@@ -11,7 +11,7 @@ use mcast::{InterfaceIndex, Membership, Receiver, SourceFilter};
 use mcast_lab::{Child, Host, Lab};
 
 /// How long a test waits for something that must happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Creates the host `host` with `eth0` and `eth1`, each on a network of its own.
 pub(crate) fn host_on_two_lans() -> (Lab, Host) {
@@ -147,7 +147,7 @@ V4, V6 = socket.AF_INET, socket.AF_INET6
 
 /// Surveys until a condition holds.
 pub(crate) fn eventually(host: &Host, what: &str, holds: impl Fn(&Memberships) -> bool) -> Memberships {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         let memberships = survey(host);
         if holds(&memberships) {

@@ -8,7 +8,7 @@ use mcast::joined::SocketKind;
 use mcast::{Drops, Family, Receiver, Sender};
 
 use crate::host::{
-    PATIENCE, holdings_of, host_on_two_lans, index, join, joined_by_sockets, sockets_of, survey,
+    TIMEOUT, holdings_of, host_on_two_lans, index, join, joined_by_sockets, sockets_of, survey,
 };
 
 #[test]
@@ -83,7 +83,7 @@ fn drops_of_the_kernel_are_counted() {
 
     let sender = host.run(|| Sender::to("239.1.2.3%eth0:7000".parse().unwrap()).unwrap()).unwrap();
     (0..SENT).for_each(|_| sender.send(&[0; 1000]).unwrap());
-    let (deadline, mut buffer, mut received) = (Instant::now() + PATIENCE, [0; 2048], 0);
+    let (deadline, mut buffer, mut received) = (Instant::now() + TIMEOUT, [0; 2048], 0);
     while receiver.statistics().dropped != Drops::Exactly(SENT - received) {
         received += u64::from(receiver.try_recv(&mut buffer).unwrap().is_some());
         assert!(Instant::now() < deadline, "{received} of {SENT}, {:?}", receiver.statistics());
@@ -146,7 +146,7 @@ fn a_survey_leaves_sockets_unchanged() {
     let [first, second] = snapshots.each_ref().map(|memberships| sockets_of(memberships, "239.1.2.3"));
     assert_eq!((first.len(), first), (1, second));
     let mut buffer = [0; 100];
-    let datagram = receiver.recv_timeout(&mut buffer, PATIENCE).unwrap().unwrap();
+    let datagram = receiver.recv_timeout(&mut buffer, TIMEOUT).unwrap().unwrap();
     assert_eq!(datagram.payload(), b"queued");
     // Other tests of this process open and close descriptors, too. A descriptor that each survey
     // left open would show as unbounded growth.

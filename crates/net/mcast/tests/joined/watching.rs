@@ -6,7 +6,7 @@ use mcast::joined::{MembershipChange, Watcher};
 use mcast::{Membership, Sender, SourceFilter};
 use mcast_lab::Host;
 
-use crate::host::{PATIENCE, host_on_two_lans, join, socket, sources};
+use crate::host::{TIMEOUT, host_on_two_lans, join, socket, sources};
 
 /// Watches on the host, calls `happens` once watching has started, and waits for a change that is
 /// `wanted`.
@@ -18,7 +18,7 @@ fn watch_for(
     let watch = || {
         let mut watcher = Watcher::new().unwrap();
         happens();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let mut others = Vec::new();
         while let Some(changes) =
             watcher.wait(Some(deadline.saturating_duration_since(Instant::now()))).unwrap()

@@ -93,7 +93,7 @@ impl Worker {
                 }
                 Err(error) => error,
             };
-            let is_final = !failed.is_passing;
+            let is_final = !failed.is_transient;
             if !self.report(Report::Failed(failed)) || is_final || !self.wait(retry) {
                 return;
             }

@@ -31,7 +31,7 @@ pub enum BridgeError {
     #[error(
         "the engine stores the datagrams that are sent from there: a bridge of their group keeps them there"
     )]
-    Circle,
+    FeedbackLoop,
     /// The group carries another stream than the one that the bridge has begun with.
     #[error("stream {from} is silent or has ended, and the group now carries stream {to}")]
     StreamChanged {
@@ -61,7 +61,7 @@ impl ClassifiedError for BridgeError {
         match self {
             Self::Engine(_)
             | Self::Refused(_)
-            | Self::Circle
+            | Self::FeedbackLoop
             | Self::StreamChanged { .. }
             | Self::NotPublished { .. }
             | Self::WriteBack => Some(FailureClass::Environment),
@@ -84,7 +84,7 @@ impl ClassifiedError for BridgeError {
                 }
             }),
             Self::WriteBack => Some("keep it in another engine, or elsewhere in this one: ?key=KEY in Redis, ?stream=STREAM in NATS and RabbitMQ, /TOPIC in Kafka".into()),
-            Self::Circle => Some("send them to another group, or stop the other bridge".into()),
+            Self::FeedbackLoop => Some("send them to another group, or stop the other bridge".into()),
             Self::Refused(BridgeRefusal::OtherBridge | BridgeRefusal::TakenOver(_)) => Some(
                 "give each bridge of a plain group one of its own in the engine (?key=KEY in Redis, ?stream=STREAM in \
                  NATS and RabbitMQ, /TOPIC in Kafka), or stop the other bridge"

@@ -44,7 +44,7 @@ impl GroupInput {
     ) -> Result<bool, mcast::Error> {
         match self.receiver.recv_batch_timeout(&mut self.batch, timeout) {
             Ok(0) => {
-                self.note_dropped(machine, now());
+                self.record_dropped(machine, now());
                 return Ok(true);
             }
             Err(error) if error.kind() == ErrorKind::Woken => return Ok(true),
@@ -61,7 +61,7 @@ impl GroupInput {
     }
 
     /// Passes on what the system dropped after the last datagram.
-    pub(super) fn note_dropped(&mut self, machine: &mut BridgeMachine, now: ClockTime) {
+    pub(super) fn record_dropped(&mut self, machine: &mut BridgeMachine, now: ClockTime) {
         let dropped = self.receiver.statistics().dropped.count().unwrap_or(0);
         machine.dropped(now, milliseconds(), dropped.saturating_sub(self.noted));
         self.noted = self.noted.max(dropped);

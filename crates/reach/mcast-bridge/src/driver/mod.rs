@@ -148,7 +148,7 @@ impl StreamBridge {
         let (until, now) = (Instant::now() + timeout, self.now());
         if let Some(machine) = &mut self.machine {
             if let Input::Group(group) = &mut self.input {
-                group.note_dropped(machine, now);
+                group.record_dropped(machine, now);
             }
             machine.finish();
         }
@@ -234,7 +234,7 @@ impl StreamBridge {
                         machine.response(now, response)?;
                     }
                 }
-                Report::Failed(error) if !error.is_passing => return Err(error.into()),
+                Report::Failed(error) if !error.is_transient => return Err(error.into()),
                 Report::Failed(error) => {
                     self.is_connected = false;
                     self.machine.iter_mut().for_each(BridgeMachine::disconnected);

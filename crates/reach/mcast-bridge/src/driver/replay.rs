@@ -108,7 +108,7 @@ impl GroupReplay {
                 let refused = |refusal| BridgeError::NotPublished { refusal, publisher: None };
                 self.machine.response(now, number, response).map_err(refused)?;
             }
-            SourceReport::Failed(error) if !error.is_passing => return Err(error.into()),
+            SourceReport::Failed(error) if !error.is_transient => return Err(error.into()),
             SourceReport::Failed(error) => {
                 self.is_connected = false;
                 self.machine.disconnected();
@@ -125,7 +125,7 @@ impl GroupReplay {
             let Some(StreamRecord { content, .. }) = self.machine.due(now) else { break };
             let Content::Datagram { metadata, bytes } = content else { break };
             if is_own(&self.sender, metadata.source) {
-                return Err(BridgeError::Circle);
+                return Err(BridgeError::FeedbackLoop);
             }
             // It waits for room in a full queue.
             self.sender.send_batch(&[Outgoing::new(bytes)])?;

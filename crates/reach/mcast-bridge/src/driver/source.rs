@@ -86,7 +86,7 @@ impl Worker {
                 }
                 Err(error) => error,
             };
-            let is_final = !failed.is_passing;
+            let is_final = !failed.is_transient;
             if !self.report(SourceReport::Failed(failed)) || is_final || !self.wait(retry) {
                 return;
             }

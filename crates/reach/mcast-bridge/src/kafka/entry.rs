@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use mcast_stream::wire::{EngineTrail, StreamId};
+use mcast_stream::wire::{StreamId, VisitedEngines};
 use rdkafka::Message;
 use rdkafka::message::{Header, Headers, OwnedHeaders};
 
@@ -16,7 +16,7 @@ const HEADERS: usize = 32;
 pub(super) fn write<'a>(
     stream: StreamId,
     record: &'a StreamRecord,
-    engines: &EngineTrail,
+    engines: &VisitedEngines,
 ) -> (OwnedHeaders, &'a [u8]) {
     let mut set = OwnedHeaders::new_with_capacity(8);
     let mut texts = Vec::with_capacity(8);
@@ -34,7 +34,7 @@ pub(super) struct Stored {
     pub(super) offset: i64,
     pub(super) stream: StreamId,
     pub(super) record: StreamRecord,
-    pub(super) engines: EngineTrail,
+    pub(super) engines: VisitedEngines,
 }
 
 /// Returns the record that a message is; `None` if no bridge wrote it.
@@ -83,9 +83,9 @@ mod tests {
             incarnation: u32,
             number in 0..u64::MAX - 1,
             time: u64,
-            keys in prop::collection::vec(any::<u64>(), 0..=EngineTrail::MAX),
+            keys in prop::collection::vec(any::<u64>(), 0..=VisitedEngines::MAX),
         ) {
-            let engines = EngineTrail::of(keys.into_iter().map(EngineKey)).unwrap();
+            let engines = VisitedEngines::of(keys.into_iter().map(EngineKey)).unwrap();
             let position = Position::new(Incarnation(incarnation), MessageNumber(number));
             let record = StreamRecord { position, time, content };
             let (set, payload) = write(StreamId(255), &record, &engines);

@@ -5,8 +5,8 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use crate::engine::EngineError;
 
-fn error(what: String, remedy: &str, is_passing: bool) -> EngineError {
-    EngineError { what, remedy: (!remedy.is_empty()).then(|| remedy.into()), is_passing }
+fn error(what: String, remedy: &str, is_transient: bool) -> EngineError {
+    EngineError { what, remedy: (!remedy.is_empty()).then(|| remedy.into()), is_transient }
 }
 
 /// Returns what to do about an error, and whether it may pass.
@@ -48,14 +48,14 @@ pub(super) fn client(cause: &KafkaError) -> EngineError {
 }
 
 pub(super) fn no_password() -> EngineError {
-    let (remedy, is_passing) = remedy(RDKafkaErrorCode::Authentication);
-    error("no user or no password was given".into(), remedy, is_passing)
+    let (remedy, is_transient) = remedy(RDKafkaErrorCode::Authentication);
+    error("no user or no password was given".into(), remedy, is_transient)
 }
 
 /// The error that a client reported.
 pub(super) fn reported(address: &str, code: RDKafkaErrorCode, reason: &str) -> EngineError {
     use RDKafkaErrorCode as Code;
-    let (remedy, is_passing) = remedy(code);
+    let (remedy, is_transient) = remedy(code);
     let what = match code {
         Code::BrokerTransportFailure | Code::AllBrokersDown | Code::Resolve => {
             // How often and when it happened follows in parentheses.
@@ -63,7 +63,7 @@ pub(super) fn reported(address: &str, code: RDKafkaErrorCode, reason: &str) -> E
         }
         _ => format!("{address} replied: {reason}"),
     };
-    error(what, remedy, is_passing)
+    error(what, remedy, is_transient)
 }
 
 /// The error for a request that failed.
@@ -98,8 +98,8 @@ pub(super) fn undelivered(address: &str, code: RDKafkaErrorCode) -> EngineError 
 }
 
 pub(super) fn topic(name: &str, code: RDKafkaErrorCode) -> EngineError {
-    let (remedy, is_passing) = remedy(code);
-    error(format!("the topic \"{name}\" cannot be used: {code}"), remedy, is_passing)
+    let (remedy, is_transient) = remedy(code);
+    error(format!("the topic \"{name}\" cannot be used: {code}"), remedy, is_transient)
 }
 
 pub(super) fn creation(name: &str, code: RDKafkaErrorCode) -> EngineError {

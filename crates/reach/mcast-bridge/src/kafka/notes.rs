@@ -13,7 +13,7 @@ use super::client::{self, KafkaConsumer, KafkaProducer, TIMEOUT};
 use super::error;
 use super::standby::ActiveBridge;
 use super::target::{KafkaTarget, NOTES};
-use crate::engine::{EngineError, Hole, Presence};
+use crate::engine::{BridgeBeacon, EngineError, PendingGap};
 
 /// How long a request for notes waits at the broker.
 const WAIT: Duration = Duration::from_millis(500);
@@ -29,13 +29,13 @@ const SETTINGS: [(&str, &str); 3] =
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Note {
     pub(super) is_active: bool,
-    pub(super) hole: Option<Hole>,
+    pub(super) hole: Option<PendingGap>,
 }
 
 impl Note {
     fn text(self, count: u64) -> String {
         let role = if self.is_active { "active" } else { "standby" };
-        format!("{count} {role} {}", Hole::text(self.hole))
+        format!("{count} {role} {}", PendingGap::text(self.hole))
     }
 
     /// Returns the note in such a text, and its count.
@@ -47,7 +47,7 @@ impl Note {
             "standby" => false,
             _ => return None,
         };
-        Some((count, Self { is_active, hole: Hole::parse(parts.next()?) }))
+        Some((count, Self { is_active, hole: PendingGap::parse(parts.next()?) }))
     }
 }
 
@@ -127,7 +127,7 @@ impl Notes {
             };
             let Some((bridge, count, note, time)) = read else { continue };
             self.now = time;
-            let kept_for = i64::try_from(Presence::KEPT_FOR.as_millis()).unwrap_or(i64::MAX);
+            let kept_for = i64::try_from(BridgeBeacon::KEPT_FOR.as_millis()).unwrap_or(i64::MAX);
             self.latest.retain(|_, (noted, _)| time.saturating_sub(*noted) < kept_for);
             if self.latest.len() < BRIDGES {
                 self.latest.insert(bridge, (time, note));
@@ -142,7 +142,7 @@ impl Notes {
     }
 
     /// Returns what each other bridge waits for.
-    pub(super) fn holes(&self) -> Vec<Option<Hole>> {
+    pub(super) fn holes(&self) -> Vec<Option<PendingGap>> {
         self.others().map(|note| note.hole).collect()
     }
 
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn notes_are_read_as_they_were_written() {
         let start = Position::new(Incarnation(7), MessageNumber(9));
-        for hole in [None, Some(Hole { start, end: MessageNumber::MAX })] {
+        for hole in [None, Some(PendingGap { start, end: MessageNumber::MAX })] {
             for is_active in [true, false] {
                 let note = Note { is_active, hole };
                 assert_eq!(Note::parse(&note.text(17)), Some((17, note)));

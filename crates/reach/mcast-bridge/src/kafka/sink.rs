@@ -17,7 +17,7 @@ use super::reader::{Range, Reader};
 use super::standby::Standby;
 use super::target::KafkaTarget;
 use super::writer::{Appended, Writer};
-use crate::engine::{EngineError, RecordBatch, Request, Response, Sink, Tail};
+use crate::engine::{EngineError, LastRecord, RecordBatch, Request, Response, Sink};
 use crate::headers;
 
 /// How long a bridge that stands by waits for the active one before it refuses a batch.
@@ -30,7 +30,7 @@ const MARKER: Duration = Duration::from_millis(2);
 /// The last record that is known.
 #[derive(Clone, Copy, Debug)]
 struct KnownTail {
-    tail: Tail,
+    tail: LastRecord,
     offset: i64,
     end: End,
 }
@@ -87,7 +87,7 @@ impl KafkaSink {
     }
 
     /// Returns the last committed record.
-    fn tail(&mut self) -> Result<Option<Tail>, EngineError> {
+    fn tail(&mut self) -> Result<Option<LastRecord>, EngineError> {
         let until = Instant::now() + TIMEOUT;
         let range = loop {
             let Some(range) = self.reader.range()? else {
@@ -137,7 +137,7 @@ impl KafkaSink {
     }
 
     /// Notes what this bridge waits for, and whether it is active.
-    fn note(&mut self, hole: Option<crate::engine::Hole>) -> Result<(), EngineError> {
+    fn note(&mut self, hole: Option<crate::engine::PendingGap>) -> Result<(), EngineError> {
         self.notes.note(Note { is_active: self.writer.is_some(), hole })
     }
 
@@ -206,9 +206,9 @@ impl KafkaSink {
 }
 
 /// Returns the last record as it is in the topic: it may have been removed.
-fn present(known: KnownTail, range: Range) -> Tail {
+fn present(known: KnownTail, range: Range) -> LastRecord {
     match known.offset < range.low {
-        true => Tail { stream: None, closes: false, ..known.tail },
+        true => LastRecord { stream: None, closes: false, ..known.tail },
         false => known.tail,
     }
 }
@@ -230,11 +230,11 @@ impl Sink for KafkaSink {
 
     fn receive(&mut self) -> Result<Response, EngineError> {
         match self.requests.pop_front() {
-            Some(Request::Tail(presence)) => {
+            Some(Request::LastRecord(presence)) => {
                 self.notes.set_bridge(presence.bridge);
                 self.note(presence.hole)?;
                 let tail = self.tail()?;
-                Ok(Response::Tail { tail, others: self.notes.holes() })
+                Ok(Response::LastRecord { tail, others: self.notes.holes() })
             }
             Some(Request::Append(batch)) => self.append(&batch),
             None => Err(error::silent(&self.target.address())),

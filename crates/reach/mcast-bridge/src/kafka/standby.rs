@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use mcast_stream::wire::MessageNumber;
 
-use crate::engine::Hole;
+use crate::engine::PendingGap;
 use crate::record::{Content, Position, StreamRecord};
 
 /// How long the active bridge appends nothing of what a bridge that stands by has, before that takes over.
@@ -18,7 +18,7 @@ pub(super) enum ActiveBridge {
     /// No bridge notes that it is active.
     None,
     /// It waits for messages, if it lacks some.
-    Present(Option<Hole>),
+    Present(Option<PendingGap>),
 }
 
 /// Decides when to take over.
@@ -68,7 +68,7 @@ impl Standby {
 }
 
 /// Returns whether a record is what a bridge with this hole waits for.
-fn fills(record: &StreamRecord, hole: Hole) -> bool {
+fn fills(record: &StreamRecord, hole: PendingGap) -> bool {
     let is_gap = matches!(record.content, Content::Gap { .. } | Content::OpenGap { .. });
     !is_gap
         && record.position.incarnation == hole.start.incarnation
@@ -131,8 +131,9 @@ mod tests {
     #[test]
     fn a_bridge_takes_over_at_once_without_an_active_one_or_if_it_has_what_that_lacks() {
         let now = Instant::now();
-        let waits =
-            |number, end| ActiveBridge::Present(Some(Hole { start: at(number), end: MessageNumber(end) }));
+        let waits = |number, end| {
+            ActiveBridge::Present(Some(PendingGap { start: at(number), end: MessageNumber(end) }))
+        };
         let is_due = |next: &StreamRecord, active| Standby::default().is_due(now, Some(at(4)), next, active);
         assert!(is_due(&message(5), ActiveBridge::None));
         assert!(is_due(&message(5), waits(5, 9)));

@@ -31,7 +31,7 @@ fn invalid(why: &str) -> EngineError {
     EngineError {
         what: format!("not a URL of Kafka: {why}"),
         remedy: Some("write kafka://HOST[:PORT][,HOST[:PORT]][/TOPIC]".into()),
-        is_passing: false,
+        is_transient: false,
     }
 }
 
@@ -97,7 +97,7 @@ impl KafkaTarget {
                 return Err(EngineError {
                     what: "there is a password, but no user".into(),
                     remedy: Some("name the user: kafka://USER@HOST".into()),
-                    is_passing: false,
+                    is_transient: false,
                 });
             }
         }
@@ -122,7 +122,7 @@ impl KafkaTarget {
                 remedy: Some(format!(
                     "choose one of letters, digits, dots, - and _, of at most {NAME}: kafka://HOST/TOPIC"
                 )),
-                is_passing: false,
+                is_transient: false,
             });
         }
         Ok(Self { topic: Some(topic), ..self })

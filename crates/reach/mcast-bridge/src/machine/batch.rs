@@ -7,13 +7,13 @@ use super::backlog::Entry;
 use super::{
     BridgeEvent, BridgeMachine, Connection, FIRST_POLL, IN_FLIGHT, LONGEST_POLL, REGULAR_POLL, Waiting,
 };
-use crate::engine::{Hole, Presence, RecordBatch, Request, Tail};
+use crate::engine::{BridgeBeacon, LastRecord, PendingGap, RecordBatch, Request};
 use crate::record::{Content, GapCause, Position, StreamRecord};
 
 /// Messages that are missing between the engine's last record and the next one that the bridge has.
 #[derive(Debug)]
 struct Missing {
-    hole: Hole,
+    hole: PendingGap,
     cause: GapCause,
     /// Since when they are known to be missing, if the subscriber reported that.
     since: Option<ClockTime>,
@@ -61,11 +61,16 @@ impl BridgeMachine {
         let interval = if hole.is_some() { self.poll_interval } else { REGULAR_POLL };
         self.poll_at = now + interval;
         self.poll_interval = (2 * self.poll_interval).min(LONGEST_POLL);
-        Request::Tail(Presence { bridge: self.config.id, hole })
+        Request::LastRecord(BridgeBeacon { bridge: self.config.id, hole })
     }
 
     /// Returns the records to append behind `assumed` now; none if the bridge waits for more of them or at a hole.
-    fn next_records(&mut self, now: ClockTime, ready: ClockTime, assumed: Option<Tail>) -> Vec<StreamRecord> {
+    fn next_records(
+        &mut self,
+        now: ClockTime,
+        ready: ClockTime,
+        assumed: Option<LastRecord>,
+    ) -> Vec<StreamRecord> {
         let (mut records, mut tail, mut bytes) = (Vec::new(), assumed, 0);
         let mut index = self.backlog.after(assumed.map(|tail| tail.position));
         while records.len() < self.config.batch_records && bytes < self.config.batch_bytes {
@@ -89,7 +94,7 @@ impl BridgeMachine {
             }
             let Some(Entry { record, .. }) = self.backlog.get(index) else { break };
             let stream = Some(self.config.stream);
-            tail = Some(Tail { position: record.position, stream, closes: record.closes() });
+            tail = Some(LastRecord { position: record.position, stream, closes: record.closes() });
             bytes += record.size();
             records.push(record.clone());
             index += 1;
@@ -108,14 +113,14 @@ impl BridgeMachine {
     }
 
     /// Returns what is missing between the engine's last record and the next one.
-    fn missing_before(&self, tail: Option<Tail>, entry: &Entry) -> Option<Missing> {
+    fn missing_before(&self, tail: Option<LastRecord>, entry: &Entry) -> Option<Missing> {
         let StreamRecord { position, content, .. } = &entry.record;
         let incarnation = position.incarnation;
         let expected = match tail {
             Some(tail) if tail.position.incarnation == incarnation => tail.position.number + 1,
-            Some(Tail { position, closes: false, .. }) => {
+            Some(LastRecord { position, closes: false, .. }) => {
                 let start = Position::new(position.incarnation, position.number + 1);
-                let hole = Hole { start, end: MessageNumber::MAX };
+                let hole = PendingGap { start, end: MessageNumber::MAX };
                 return Some(Missing { hole, cause: self.cause_at(start), since: None, is_reported: false });
             }
             _ => MessageNumber(0),
@@ -123,7 +128,7 @@ impl BridgeMachine {
         let start = Position::new(incarnation, expected);
         let first = entry.record.first();
         if first > expected {
-            let hole = Hole { start, end: first };
+            let hole = PendingGap { start, end: first };
             return Some(Missing { hole, cause: self.cause_at(start), since: None, is_reported: false });
         }
         let (cause, end) = match *content {
@@ -133,7 +138,7 @@ impl BridgeMachine {
         };
         // After a part of it was stored by another bridge, which may store the rest, too.
         let since = (first == expected).then_some(entry.since);
-        Some(Missing { hole: Hole { start, end }, cause, since, is_reported: true })
+        Some(Missing { hole: PendingGap { start, end }, cause, since, is_reported: true })
     }
 
     /// Returns the cause of a hole that the subscriber did not report.
@@ -177,7 +182,7 @@ impl BridgeMachine {
 
     /// Makes the next record a gap of what is missing, as far as no bridge has named an earlier end.
     fn record_gap(&mut self, index: usize, missing: Missing) {
-        let Missing { hole: Hole { start, end }, cause, is_reported, .. } = missing;
+        let Missing { hole: PendingGap { start, end }, cause, is_reported, .. } = missing;
         // Another bridge has the messages after that.
         let end = end.min(self.hole.map_or(end, |waiting| waiting.least_end));
         let Some(Entry { record, since }) = self.backlog.get(index).cloned() else { return };

@@ -3,7 +3,7 @@
 use mcast_stream::wire::{Incarnation, MessageNumber, StreamId};
 use mcast_stream::{ClockTime, Nanos};
 
-use crate::engine::Hole;
+use crate::engine::PendingGap;
 use crate::record::{GapCause, Position};
 
 /// Something that happened to a bridge.
@@ -11,7 +11,7 @@ use crate::record::{GapCause, Position};
 #[non_exhaustive]
 pub enum BridgeEvent {
     /// The bridge lacks messages, and waits in case another bridge has them.
-    Waiting(Hole),
+    Waiting(PendingGap),
     /// Another bridge keeps datagrams there, or did within the last seconds. Until it is gone, nothing is stored.
     OtherBridge,
     /// The bridge recorded that messages are missing.

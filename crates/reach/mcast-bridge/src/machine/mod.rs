@@ -10,10 +10,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use mcast_stream::subscriber::{Cause, Message, SubscriberEvent};
-use mcast_stream::wire::{EngineTrail, Incarnation, MessageNumber, StreamId};
+use mcast_stream::wire::{Incarnation, MessageNumber, StreamId, VisitedEngines};
 use mcast_stream::{ClockTime, Nanos};
 
-use crate::engine::{Hole, Request, Tail};
+use crate::engine::{LastRecord, PendingGap, Request};
 use crate::record::{Content, GapCause, Position, StreamRecord};
 use backlog::{Backlog, Entry};
 pub use event::{BridgeEvent, BridgeRefusal, BridgeStatistics, RefusedTail};
@@ -94,7 +94,7 @@ pub struct BridgeMachine {
     /// Whether a batch was refused: what was sent behind it is going to be refused, too.
     is_refused: bool,
     /// The engine's last record, as far as responses show. It outlasts connections, to notice what an engine loses.
-    tail: Option<Tail>,
+    tail: Option<LastRecord>,
     /// The greatest position that the engine ever had.
     highest: Option<Position>,
     /// Whether the engine lacks what it once had.
@@ -102,7 +102,7 @@ pub struct BridgeMachine {
     /// The next hole.
     hole: Option<Waiting>,
     /// What the other bridges wait for.
-    others: Vec<Option<Hole>>,
+    others: Vec<Option<PendingGap>>,
     poll_at: ClockTime,
     poll_interval: Nanos,
     is_finishing: bool,
@@ -110,7 +110,7 @@ pub struct BridgeMachine {
     events: VecDeque<BridgeEvent>,
     statistics: BridgeStatistics,
     /// The engines that the messages of the stream came out of.
-    engines: EngineTrail,
+    engines: VisitedEngines,
     numbering: Numbering,
 }
 
@@ -122,7 +122,7 @@ enum Connection {
     /// The last record was first known at this time.
     Ready {
         since: ClockTime,
-        assumed: Option<Tail>,
+        assumed: Option<LastRecord>,
     },
 }
 
@@ -130,15 +130,15 @@ enum Connection {
 #[derive(Clone, Copy, Debug)]
 enum InFlight {
     /// The last record, while the bridge waits for this.
-    Tail(Option<Hole>),
+    LastRecord(Option<PendingGap>),
     /// With this last record afterwards.
-    Append { records: usize, tail: Tail },
+    Append { records: usize, tail: LastRecord },
 }
 
 /// A hole that the bridge waits at.
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
-    hole: Hole,
+    hole: PendingGap,
     /// Since when it is known.
     since: ClockTime,
     /// Since when everything before it is stored.
@@ -155,7 +155,7 @@ impl BridgeMachine {
     #[must_use]
     pub fn new(config: BridgeConfig) -> Self {
         Self {
-            engines: EngineTrail::default(),
+            engines: VisitedEngines::default(),
             numbering: Numbering::default(),
             backlog: Backlog::new(config.buffer),
             config,
@@ -237,7 +237,7 @@ impl BridgeMachine {
     }
 
     /// Sets the engines that the messages of the stream came out of.
-    pub const fn set_engines(&mut self, engines: EngineTrail) {
+    pub const fn set_engines(&mut self, engines: VisitedEngines) {
         self.engines = engines;
     }
 
@@ -251,11 +251,11 @@ impl BridgeMachine {
         self.deadline = ClockTime::NEVER;
         let request = self.next_request(now)?;
         let in_flight = match &request {
-            Request::Tail(presence) => InFlight::Tail(presence.hole),
+            Request::LastRecord(presence) => InFlight::LastRecord(presence.hole),
             Request::Append(batch) => {
                 let last = batch.records.last()?;
                 let stream = Some(self.config.stream);
-                let tail = Tail { position: last.position, stream, closes: last.closes() };
+                let tail = LastRecord { position: last.position, stream, closes: last.closes() };
                 if let Connection::Ready { assumed, .. } = &mut self.connection {
                     *assumed = Some(tail);
                 }
@@ -338,7 +338,7 @@ impl BridgeMachine {
         let is_new = self.backlog.push(Entry { record, since: now });
         let newer = tail.or_else(|| self.backlog.last()).filter(|newer| newer.incarnation > incarnation);
         if let Some(newer) = newer.filter(|_| is_message) {
-            self.note_superseded(incarnation, newer.incarnation);
+            self.record_superseded(incarnation, newer.incarnation);
         } else if is_new && tail.is_some() {
             self.statistics.already_stored += 1;
         }
@@ -348,7 +348,7 @@ impl BridgeMachine {
     }
 
     /// Reports, once for each incarnation, that a newer one is stored already.
-    fn note_superseded(&mut self, incarnation: Incarnation, stored: Incarnation) {
+    fn record_superseded(&mut self, incarnation: Incarnation, stored: Incarnation) {
         self.statistics.superseded += 1;
         self.statistics.not_stored += 1;
         if self.superseded.replace(incarnation) != Some(incarnation) {

@@ -5,13 +5,13 @@ use mcast_stream::wire::MessageNumber;
 use mcast_stream::{ClockTime, Nanos};
 
 use super::{BridgeEvent, BridgeMachine, BridgeRefusal};
-use crate::engine::Presence;
+use crate::engine::BridgeBeacon;
 use crate::metadata::DatagramMetadata;
 use crate::record::{Content, GapCause};
 
 /// How long to wait until a bridge is gone whose presence is noted. One that was killed is noted for
-/// [`Presence::KEPT_FOR`].
-const PATIENCE: Nanos = Nanos::from_millis(Presence::KEPT_FOR.as_millis() as u64 + 2_000);
+/// [`BridgeBeacon::KEPT_FOR`].
+const TIMEOUT: Nanos = Nanos::from_millis(BridgeBeacon::KEPT_FOR.as_millis() as u64 + 2_000);
 
 /// The numbers of the datagrams, and whether this bridge may store them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -75,6 +75,6 @@ impl BridgeMachine {
             self.events.push_back(BridgeEvent::OtherBridge);
             now
         });
-        if now.since(since) > PATIENCE { Err(BridgeRefusal::OtherBridge) } else { Ok(()) }
+        if now.since(since) > TIMEOUT { Err(BridgeRefusal::OtherBridge) } else { Ok(()) }
     }
 }

@@ -6,7 +6,7 @@ use mcast_stream::wire::MessageNumber;
 use super::{
     BridgeEvent, BridgeMachine, BridgeRefusal, Connection, FIRST_POLL, InFlight, RefusedTail, Waiting,
 };
-use crate::engine::{Hole, Response, Tail};
+use crate::engine::{LastRecord, PendingGap, Response};
 use crate::record::{Content, StreamRecord};
 
 impl BridgeMachine {
@@ -21,14 +21,14 @@ impl BridgeMachine {
             (InFlight::Append { records, tail }, Response::Appended) => {
                 self.statistics.appended += records as u64;
                 self.report_appended(tail);
-                self.note_tail(Some(tail));
+                self.record_tail(Some(tail));
             }
             (InFlight::Append { .. }, Response::Refused { tail }) => {
                 self.statistics.refused += 1;
                 self.is_refused = true;
                 self.observe(tail)?;
             }
-            (InFlight::Tail(hole), Response::Tail { tail, others }) => {
+            (InFlight::LastRecord(hole), Response::LastRecord { tail, others }) => {
                 self.others = others;
                 // A batch behind this request expects the last record that was known.
                 self.is_refused = tail.map(|tail| tail.position) != self.stored();
@@ -36,7 +36,7 @@ impl BridgeMachine {
                 self.begin(now)?;
                 if let Some(waiting) = &mut self.hole {
                     waiting.is_announced |= hole.is_some_and(|hole| hole.start == waiting.hole.start);
-                    waiting.note_others(&self.others);
+                    waiting.record_others(&self.others);
                 }
             }
             // Not a response to this request: the engine is asked for its last record again.
@@ -45,12 +45,12 @@ impl BridgeMachine {
                 return Ok(());
             }
         }
-        self.note_response(now, sent);
+        self.record_response(now, sent);
         Ok(())
     }
 
     /// Notes that the engine responded to a request that was sent at this time.
-    fn note_response(&mut self, now: ClockTime, sent: ClockTime) {
+    fn record_response(&mut self, now: ClockTime, sent: ClockTime) {
         // While an engine stands still, other bridges cannot append either: they get their time again.
         let stood_still = now.since(sent) > self.config.hole_wait / 4;
         let (since, mut assumed) = match self.connection {
@@ -66,7 +66,7 @@ impl BridgeMachine {
     }
 
     /// Notes the engine's last record, which another bridge may have written.
-    fn observe(&mut self, tail: Option<Tail>) -> Result<(), BridgeRefusal> {
+    fn observe(&mut self, tail: Option<LastRecord>) -> Result<(), BridgeRefusal> {
         let expected = self.config.stream;
         if let Some(found) = tail.and_then(|tail| tail.stream).filter(|found| *found != expected) {
             return Err(RefusedTail { expected, found }.into());
@@ -85,12 +85,12 @@ impl BridgeMachine {
         if new > 0 {
             self.poll_interval = FIRST_POLL;
         }
-        self.note_tail(tail);
+        self.record_tail(tail);
         Ok(())
     }
 
     /// Counts a record that the engine's last record is after: another bridge has stored it, or nobody has.
-    fn count_stored(&mut self, index: usize, tail: Option<Tail>) {
+    fn count_stored(&mut self, index: usize, tail: Option<LastRecord>) {
         let Some(StreamRecord { position, content, .. }) = self.backlog.get(index).map(|entry| &entry.record)
         else {
             return;
@@ -98,12 +98,12 @@ impl BridgeMachine {
         let (incarnation, is_message) = (position.incarnation, matches!(content, Content::Message { .. }));
         let newer = tail.map(|tail| tail.position.incarnation).filter(|newer| *newer > incarnation);
         match newer.filter(|_| is_message && self.incarnation == Some(incarnation)) {
-            Some(newer) => self.note_superseded(incarnation, newer),
+            Some(newer) => self.record_superseded(incarnation, newer),
             None => self.statistics.already_stored += 1,
         }
     }
 
-    fn note_tail(&mut self, tail: Option<Tail>) {
+    fn record_tail(&mut self, tail: Option<LastRecord>) {
         let (before, now) = (self.stored(), tail.map(|tail| tail.position));
         if let Some(before) = before.filter(|_| now < before) {
             self.is_healing = true;
@@ -122,7 +122,7 @@ impl BridgeMachine {
     }
 
     /// Reports the gaps among the records that were appended.
-    fn report_appended(&mut self, tail: Tail) {
+    fn report_appended(&mut self, tail: LastRecord) {
         let end = self.backlog.after(Some(tail.position));
         for index in self.backlog.after(self.stored())..end {
             let Some(entry) = self.backlog.get(index) else { return };
@@ -143,8 +143,8 @@ impl BridgeMachine {
 impl Waiting {
     /// Notes the ends that other bridges have announced. They remain valid, even if a request that was delayed on an old
     /// connection hides them later.
-    fn note_others(&mut self, others: &[Option<Hole>]) {
-        let Hole { start, .. } = self.hole;
+    fn record_others(&mut self, others: &[Option<PendingGap>]) {
+        let PendingGap { start, .. } = self.hole;
         let same = others.iter().flatten().filter(|other| other.start == start && other.end > start.number);
         self.least_end = same.map(|other| other.end).fold(self.least_end, MessageNumber::min);
     }

@@ -1,6 +1,6 @@
 //! Messages of a stream in NATS: their ids and headers.
 
-use mcast_stream::wire::{EngineTrail, StreamId};
+use mcast_stream::wire::{StreamId, VisitedEngines};
 
 use super::protocol::Headers;
 use crate::headers;
@@ -18,7 +18,7 @@ pub(super) const EXPECTED_SEQUENCE: &str = "Nats-Expected-Last-Sequence";
 pub(super) fn write<'a>(
     stream: StreamId,
     record: &'a StreamRecord,
-    engines: &EngineTrail,
+    engines: &VisitedEngines,
 ) -> (Headers, &'a [u8]) {
     let mut headers = Headers::default();
     headers.set(ID, id(record.position));
@@ -27,7 +27,7 @@ pub(super) fn write<'a>(
 }
 
 /// Returns the engines that a record came out of before; `None` if no bridge wrote it.
-pub(super) fn engines(headers: &Headers) -> Option<EngineTrail> {
+pub(super) fn engines(headers: &Headers) -> Option<VisitedEngines> {
     headers::engines(|name| headers.field(name))
 }
 
@@ -51,9 +51,9 @@ mod tests {
             incarnation: u32,
             number in 0..u64::MAX - 1,
             time: u64,
-            keys in prop::collection::vec(any::<u64>(), 0..=EngineTrail::MAX),
+            keys in prop::collection::vec(any::<u64>(), 0..=VisitedEngines::MAX),
         ) {
-            let trail = EngineTrail::of(keys.into_iter().map(EngineKey)).unwrap();
+            let trail = VisitedEngines::of(keys.into_iter().map(EngineKey)).unwrap();
             let position = Position::new(Incarnation(incarnation), MessageNumber(number));
             let record = StreamRecord { position, time, content };
             let (headers, payload) = write(StreamId(255), &record, &trail);

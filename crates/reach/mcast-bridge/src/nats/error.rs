@@ -30,8 +30,8 @@ impl ApiError {
     }
 }
 
-fn error(what: String, remedy: &str, is_passing: bool) -> EngineError {
-    EngineError { what, remedy: (!remedy.is_empty()).then(|| remedy.into()), is_passing }
+fn error(what: String, remedy: &str, is_transient: bool) -> EngineError {
+    EngineError { what, remedy: (!remedy.is_empty()).then(|| remedy.into()), is_transient }
 }
 
 pub(super) fn unreachable(address: &str, cause: &io::Error) -> EngineError {
@@ -69,7 +69,7 @@ pub(super) fn too_old(address: &str, version: &Value) -> EngineError {
 /// The error for a line `-ERR` of the server.
 pub(super) fn rejected(address: &str, text: &str) -> EngineError {
     let lower = text.to_ascii_lowercase();
-    let (remedy, is_passing) = if lower.starts_with("authorization")
+    let (remedy, is_transient) = if lower.starts_with("authorization")
         || lower.starts_with("user authentication")
     {
         (
@@ -85,7 +85,7 @@ pub(super) fn rejected(address: &str, text: &str) -> EngineError {
     } else {
         ("", true)
     };
-    error(format!("{address} replied: {text}"), remedy, is_passing)
+    error(format!("{address} replied: {text}"), remedy, is_transient)
 }
 
 pub(super) fn no_jetstream(address: &str) -> EngineError {
@@ -113,8 +113,8 @@ pub(super) fn api(address: &str, cause: &ApiError) -> EngineError {
         10065 => "choose another stream with ?stream=STREAM: the subject belongs to one of another name",
         _ => "",
     };
-    let is_passing = !matches!(cause.code, 10039 | 10054 | 10065 | 10076 | 10097);
-    error(format!("{address} replied: {} ({})", cause.description, cause.code), remedy, is_passing)
+    let is_transient = !matches!(cause.code, 10039 | 10054 | 10065 | 10076 | 10097);
+    error(format!("{address} replied: {} ({})", cause.description, cause.code), remedy, is_transient)
 }
 
 /// The error for a message that no bridge wrote.

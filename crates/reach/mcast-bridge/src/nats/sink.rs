@@ -12,7 +12,9 @@ use super::error::{self, ApiError};
 use super::protocol::{Delivery, Headers};
 use super::stream::Stream;
 use super::{client::Client, entry};
-use crate::engine::{EngineError, Hole, Presence, RecordBatch, Request, Response, Sink, Tail};
+use crate::engine::{
+    BridgeBeacon, EngineError, LastRecord, PendingGap, RecordBatch, Request, Response, Sink,
+};
 use crate::record::Position;
 
 /// The bucket in which bridges note what they wait for.
@@ -128,7 +130,7 @@ impl NatsSink {
     }
 
     /// Returns the last record.
-    fn tail(&mut self) -> Result<Option<Tail>, EngineError> {
+    fn tail(&mut self) -> Result<Option<LastRecord>, EngineError> {
         let sequence = self.stream.create()?;
         let last = self.stream.last()?;
         let known = last.as_ref().map(|last| self.stream.record(last)).transpose()?;
@@ -148,17 +150,17 @@ impl NatsSink {
         let refused = self.client().json(&delivery.payload)?.err();
         let id = refused.and_then(|error| Some(error.description.rsplit_once(": ")?.1.to_owned()));
         if let Some(position) = id.and_then(|id| entry::position(&id)) {
-            return Ok(Some(Tail { position, stream: None, closes: false }));
+            return Ok(Some(LastRecord { position, stream: None, closes: false }));
         }
         self.unnamed = (known.map(|tail| tail.position), sequence);
         Ok(known)
     }
 
     /// Notes a bridge, and returns what the others wait for.
-    fn note(&mut self, presence: Presence) -> Result<Vec<Option<Hole>>, EngineError> {
+    fn note(&mut self, presence: BridgeBeacon) -> Result<Vec<Option<PendingGap>>, EngineError> {
         let prefix = format!("$KV.{BUCKET}.{}", self.stream.name);
         let subject = format!("{prefix}.{:016x}", presence.bridge);
-        let text = Hole::text(presence.hole);
+        let text = PendingGap::text(presence.hole);
         let mut is_created = false;
         loop {
             let request = self.client().request(&subject, &Headers::default(), text.as_bytes());
@@ -174,13 +176,13 @@ impl NatsSink {
             .client()
             .messages(&format!("KV_{BUCKET}"), &json!({ "multi_last": [format!("{prefix}.*")] }))?;
         let others = notes.into_iter().filter(|note| note.headers.field("Nats-Subject") != Some(&subject));
-        Ok(others.map(|note| Hole::parse(&String::from_utf8_lossy(&note.payload))).collect())
+        Ok(others.map(|note| PendingGap::parse(&String::from_utf8_lossy(&note.payload))).collect())
     }
 
     /// Creates the bucket for notes, of the same form as other clients do. It outlasts a restart of the server, after which
     /// the bridges are not back at the same time.
     fn create_bucket(&mut self) -> Result<(), EngineError> {
-        let kept_for = u64::try_from(Presence::KEPT_FOR.as_nanos()).unwrap_or(u64::MAX);
+        let kept_for = u64::try_from(BridgeBeacon::KEPT_FOR.as_nanos()).unwrap_or(u64::MAX);
         self.stream.created(&json!({
             "name": format!("KV_{BUCKET}"), "subjects": [format!("$KV.{BUCKET}.>")], "storage": "file",
             "max_age": kept_for, "max_msgs_per_subject": 1, "discard": "new", "deny_delete": true,
@@ -198,13 +200,13 @@ impl Sink for NatsSink {
         match request {
             Request::Append(batch) => self.publish(batch),
             // The server executes it beside what was published before, so it is sent when that is done.
-            Request::Tail(presence) => {
+            Request::LastRecord(presence) => {
                 while let Some(batch) = self.sent.pop_front() {
                     self.finish(batch)?;
                 }
                 let others = self.note(*presence)?;
                 let tail = self.tail()?;
-                self.ready.push_back(Response::Tail { tail, others });
+                self.ready.push_back(Response::LastRecord { tail, others });
                 Ok(())
             }
         }

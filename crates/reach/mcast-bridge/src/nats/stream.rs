@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use mcast_stream::wire::{EngineKey, EngineTrail, StreamId};
+use mcast_stream::wire::{EngineKey, StreamId, VisitedEngines};
 use serde_json::{Value, json};
 
 use super::client::Client;
@@ -76,7 +76,8 @@ impl Stream {
     }
 
     fn unopened(client: Client, target: &NatsTarget, settings: Settings) -> Result<Self, EngineError> {
-        let missing = || EngineError { what: "no stream was given".into(), remedy: None, is_passing: false };
+        let missing =
+            || EngineError { what: "no stream was given".into(), remedy: None, is_transient: false };
         let name = target.stream().ok_or_else(missing)?.to_owned();
         Ok(Self { client, name, subject: String::new(), key: None, settings })
     }
@@ -164,7 +165,7 @@ impl Stream {
     }
 
     /// Returns the engines that a message came out of before.
-    pub(super) fn engines(&self, stored: &Stored) -> Result<EngineTrail, EngineError> {
+    pub(super) fn engines(&self, stored: &Stored) -> Result<VisitedEngines, EngineError> {
         entry::engines(&stored.headers).ok_or_else(|| error::foreign(&self.name, stored.sequence))
     }
 
@@ -198,9 +199,9 @@ mod tests {
         assert_eq!(subject(&json!({ "subjects": ["a.b"], "num_replicas": 1 })).unwrap(), "a.b");
         for subjects in [json!([]), json!(["a.*"]), json!([">"]), json!(["a", "b"]), json!(null)] {
             let error = subject(&json!({ "subjects": subjects, "num_replicas": 1 })).unwrap_err();
-            assert!(!error.is_passing && error.what.contains("subject"), "{error:?}");
+            assert!(!error.is_transient && error.what.contains("subject"), "{error:?}");
         }
         let error = subject(&json!({ "subjects": ["a.b"], "num_replicas": 3 })).unwrap_err();
-        assert!(!error.is_passing && error.remedy.unwrap().contains("--replicas 1"));
+        assert!(!error.is_transient && error.remedy.unwrap().contains("--replicas 1"));
     }
 }

@@ -28,7 +28,7 @@ fn invalid(why: &str) -> EngineError {
     EngineError {
         what: format!("not a URL of NATS: {why}"),
         remedy: Some("write nats://HOST[:PORT][?stream=STREAM]".into()),
-        is_passing: false,
+        is_transient: false,
     }
 }
 
@@ -84,7 +84,7 @@ impl NatsTarget {
             return Err(EngineError {
                 what: format!("\"{stream}\" cannot be the name of a stream in NATS"),
                 remedy: Some("choose one without spaces, dots, slashes, * and >: ?stream=STREAM".into()),
-                is_passing: false,
+                is_transient: false,
             });
         }
         Ok(Self { stream: Some(stream), ..self })

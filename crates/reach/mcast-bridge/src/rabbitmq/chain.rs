@@ -3,7 +3,7 @@
 use super::amqp::Message;
 use super::entry::Entry;
 use super::protocol::Chunk;
-use crate::engine::Tail;
+use crate::engine::LastRecord;
 
 /// Why a chunk cannot be read on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub(super) struct Chain {
     /// Whether the next record is effective whatever it follows.
     is_anchored: bool,
     /// The last effective record, and its offset.
-    tail: Option<(u64, Tail)>,
+    tail: Option<(u64, LastRecord)>,
 }
 
 impl Chain {
@@ -47,7 +47,7 @@ impl Chain {
         self.next
     }
 
-    pub(super) fn tail(&self) -> Option<Tail> {
+    pub(super) fn tail(&self) -> Option<LastRecord> {
         self.tail.map(|(_, tail)| tail)
     }
 
@@ -94,7 +94,7 @@ pub(super) fn entries<'a>(
 
 #[cfg(test)]
 mod tests {
-    use mcast_stream::wire::{EngineTrail, Incarnation, MessageNumber, StreamId};
+    use mcast_stream::wire::{Incarnation, MessageNumber, StreamId, VisitedEngines};
     use proptest::prelude::*;
 
     use super::*;
@@ -107,7 +107,7 @@ mod tests {
     fn entry(number: u64, after: Option<u64>, known: Option<u64>) -> Entry {
         let record = StreamRecord { position: position(number), time: 0, content: Content::End };
         let after = after.map(position);
-        Entry { stream: StreamId(1), record, after, known, writer: None, engines: EngineTrail::EMPTY }
+        Entry { stream: StreamId(1), record, after, known, writer: None, engines: VisitedEngines::EMPTY }
     }
 
     /// Returns the offsets of the effective ones of these entries, the first of which has this offset.

@@ -1,9 +1,9 @@
 //! Records of a stream in RabbitMQ, as messages.
 
-use mcast_stream::wire::{EngineTrail, Incarnation, MessageKey, MessageNumber, StreamId};
+use mcast_stream::wire::{Incarnation, MessageKey, MessageNumber, StreamId, VisitedEngines};
 
 use super::amqp::{Message, Value};
-use crate::engine::{Tail, parse_trail, trail_text};
+use crate::engine::{LastRecord, parse_trail, trail_text};
 pub(super) use crate::engine::{id, position};
 use crate::metadata::DatagramMetadata;
 use crate::record::{Content, GapCause, Position, StreamRecord};
@@ -19,13 +19,13 @@ pub(super) struct Entry {
     pub(super) known: Option<u64>,
     /// Who wrote a gap: a random number.
     pub(super) writer: Option<u64>,
-    pub(super) engines: EngineTrail,
+    pub(super) engines: VisitedEngines,
 }
 
 impl Entry {
     /// Returns the last record as a bridge sees it.
-    pub(super) fn tail(&self) -> Tail {
-        Tail { position: self.record.position, stream: Some(self.stream), closes: self.record.closes() }
+    pub(super) fn tail(&self) -> LastRecord {
+        LastRecord { position: self.record.position, stream: Some(self.stream), closes: self.record.closes() }
     }
 
     /// Returns the message that it is stored as.
@@ -108,10 +108,10 @@ impl Entry {
     }
 }
 
-fn engines(message: &Message) -> Option<EngineTrail> {
+fn engines(message: &Message) -> Option<VisitedEngines> {
     match message.has("mcast-engines") {
         true => parse_trail(message.text("mcast-engines")?),
-        false => Some(EngineTrail::EMPTY),
+        false => Some(VisitedEngines::EMPTY),
     }
 }
 
@@ -130,7 +130,7 @@ mod tests {
             (incarnation, number, time) in (any::<u32>(), 0..u64::MAX - 1, any::<u64>()),
             after: Option<(u32, u64)>,
             (known, writer) in (any::<Option<u64>>(), any::<Option<u64>>()),
-            keys in prop::collection::vec(any::<u64>(), 0..=EngineTrail::MAX),
+            keys in prop::collection::vec(any::<u64>(), 0..=VisitedEngines::MAX),
         ) {
             let place = |(incarnation, number)| Position::new(Incarnation(incarnation), MessageNumber(number));
             let entry = Entry {
@@ -139,7 +139,7 @@ mod tests {
                 after: after.map(place),
                 known,
                 writer,
-                engines: EngineTrail::of(keys.into_iter().map(EngineKey)).unwrap(),
+                engines: VisitedEngines::of(keys.into_iter().map(EngineKey)).unwrap(),
             };
             let mut bytes = Vec::new();
             entry.message().write(&mut bytes);

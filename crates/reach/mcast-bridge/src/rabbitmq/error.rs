@@ -17,8 +17,8 @@ pub(super) const NO_PUBLISHER: u16 = 18;
 const MAKE_ROOM: &str = "check that the server runs, and that it has not blocked publishers (rabbitmq-diagnostics alarms): \
                          make room on its disk, or raise disk_free_limit or vm_memory_high_watermark";
 
-fn error(what: String, remedy: &str, is_passing: bool) -> EngineError {
-    EngineError { what, remedy: (!remedy.is_empty()).then(|| remedy.into()), is_passing }
+fn error(what: String, remedy: &str, is_transient: bool) -> EngineError {
+    EngineError { what, remedy: (!remedy.is_empty()).then(|| remedy.into()), is_transient }
 }
 
 pub(super) fn unreachable(address: &str, cause: &io::Error) -> EngineError {
@@ -56,7 +56,7 @@ pub(super) fn no_plain(address: &str) -> EngineError {
 
 /// The error for a response with this code.
 pub(super) fn code(address: &str, code: u16) -> EngineError {
-    let (what, remedy, is_passing) = match code {
+    let (what, remedy, is_transient) = match code {
         NO_STREAM => ("the stream does not exist", "", true),
         NOT_AVAILABLE => {
             ("the stream is not available", "check that most servers with a copy of the stream run", true)
@@ -90,7 +90,7 @@ pub(super) fn code(address: &str, code: u16) -> EngineError {
         ),
         _ => ("an error of the server", "see the log of the server", true),
     };
-    error(format!("{address} replied: {what} ({code})"), remedy, is_passing)
+    error(format!("{address} replied: {what} ({code})"), remedy, is_transient)
 }
 
 /// The error for a message that no bridge wrote.

@@ -10,7 +10,7 @@ use super::bytes::Write as _;
 use super::client::{Client, Failure, Offset};
 use super::error;
 use super::protocol::{Chunk, key};
-use crate::engine::{EngineError, Hole, Presence};
+use crate::engine::{BridgeBeacon, EngineError, PendingGap};
 
 /// The subscription, and the publisher, of notes.
 pub(super) const NOTES: u8 = 3;
@@ -26,7 +26,7 @@ const SETTINGS: [(&str, &str); 3] =
 pub(super) struct Notes {
     pub(super) stream: String,
     /// What each bridge waits for, and when the server stored that.
-    bridges: HashMap<u64, (u64, Option<Hole>)>,
+    bridges: HashMap<u64, (u64, Option<PendingGap>)>,
     /// Distinguishes the notes of this connection from those of others.
     connection: u64,
     count: u64,
@@ -54,11 +54,11 @@ impl Notes {
     }
 
     /// Adds a note to what is sent next.
-    pub(super) fn write(&mut self, client: &mut Client, presence: Presence) {
+    pub(super) fn write(&mut self, client: &mut Client, presence: BridgeBeacon) {
         self.count += 1;
         let mut message = Message::default();
         message.set("mcast-bridge", Value::Number(presence.bridge));
-        message.set("mcast-hole", Value::Text(Hole::text(presence.hole)));
+        message.set("mcast-hole", Value::Text(PendingGap::text(presence.hole)));
         message.set("mcast-connection", Value::Number(self.connection));
         message.set("mcast-note", Value::Number(self.count));
         let mut bytes = Vec::new();
@@ -77,7 +77,7 @@ impl Notes {
         let chunk = Chunk::parse(bytes).map_err(|error| error::broken(client.address(), error))?;
         for message in chunk.messages.iter().flatten().filter_map(|bytes| Message::parse(bytes).ok()) {
             let Some(bridge) = message.number("mcast-bridge") else { continue };
-            let hole = message.text("mcast-hole").and_then(Hole::parse);
+            let hole = message.text("mcast-hole").and_then(PendingGap::parse);
             if self.bridges.len() < BRIDGES || self.bridges.contains_key(&bridge) {
                 self.bridges.insert(bridge, (chunk.time, hole));
             }
@@ -90,7 +90,7 @@ impl Notes {
     }
 
     /// Returns what the bridges other than this one wait for, once the latest note was read.
-    pub(super) fn others(&mut self, bridge: u64) -> Option<Vec<Option<Hole>>> {
+    pub(super) fn others(&mut self, bridge: u64) -> Option<Vec<Option<PendingGap>>> {
         let (_, now) = self.read.filter(|(note, _)| *note == self.count)?;
         self.bridges.retain(|_, (time, _)| time.saturating_add(kept_for()) >= now);
         let others = self.bridges.iter().filter(|(other, _)| **other != bridge);
@@ -99,5 +99,5 @@ impl Notes {
 }
 
 fn kept_for() -> u64 {
-    u64::try_from(Presence::KEPT_FOR.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(BridgeBeacon::KEPT_FOR.as_millis()).unwrap_or(u64::MAX)
 }

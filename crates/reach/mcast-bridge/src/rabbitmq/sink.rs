@@ -18,7 +18,7 @@ use super::error;
 use super::log::{FOLLOW, Log};
 use super::notes::{NOTES, Notes};
 use super::protocol::{Frame, key};
-use crate::engine::{EngineError, Hole, Presence, RecordBatch, Request, Response, Sink};
+use crate::engine::{BridgeBeacon, EngineError, PendingGap, RecordBatch, Request, Response, Sink};
 use crate::record::{Content, Position, StreamRecord};
 
 /// The publishers: one with a name, and one without.
@@ -376,7 +376,7 @@ impl RabbitmqSink {
     }
 
     /// Notes a bridge, and returns what the others wait for.
-    fn note(&mut self, presence: Presence) -> Result<Vec<Option<Hole>>, EngineError> {
+    fn note(&mut self, presence: BridgeBeacon) -> Result<Vec<Option<PendingGap>>, EngineError> {
         self.notes.write(&mut self.log.client, presence);
         loop {
             if let Some(others) = self.notes.others(presence.bridge) {
@@ -413,11 +413,11 @@ impl Sink for RabbitmqSink {
         match request {
             Request::Append(batch) => self.append(batch),
             // Responses are in order of the requests.
-            Request::Tail(presence) => {
+            Request::LastRecord(presence) => {
                 self.respond_to_all()?;
                 let others = self.note(*presence)?;
                 self.catch_up()?;
-                self.ready.push_back(Response::Tail { tail: self.log.chain.tail(), others });
+                self.ready.push_back(Response::LastRecord { tail: self.log.chain.tail(), others });
                 Ok(())
             }
         }

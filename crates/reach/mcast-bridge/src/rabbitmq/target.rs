@@ -24,7 +24,7 @@ fn invalid(why: &str) -> EngineError {
     EngineError {
         what: format!("not a URL of RabbitMQ: {why}"),
         remedy: Some("write rabbitmq-stream://[USER@]HOST[:PORT][/VHOST][?stream=STREAM]".into()),
-        is_passing: false,
+        is_transient: false,
     }
 }
 
@@ -65,7 +65,8 @@ impl RabbitmqTarget {
 
     /// Returns the name of the stream, which is known when it is connected to.
     pub(super) fn named(&self) -> Result<&str, EngineError> {
-        let missing = || EngineError { what: "no stream was given".into(), remedy: None, is_passing: false };
+        let missing =
+            || EngineError { what: "no stream was given".into(), remedy: None, is_transient: false };
         self.stream().ok_or_else(missing)
     }
 
@@ -80,7 +81,7 @@ impl RabbitmqTarget {
                 remedy: Some(format!(
                     "choose one of at most {LONGEST_NAME} bytes that does not begin with \"amq.\": ?stream=STREAM"
                 )),
-                is_passing: false,
+                is_transient: false,
             });
         }
         Ok(Self { stream: Some(stream), ..self })

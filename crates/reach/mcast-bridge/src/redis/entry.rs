@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use mcast_stream::wire::{EngineTrail, Incarnation, MessageKey, MessageNumber, StreamId};
+use mcast_stream::wire::{Incarnation, MessageKey, MessageNumber, StreamId, VisitedEngines};
 use redis::Value;
 
-use crate::engine::{EngineError, Tail, parse_trail, trail_text};
+use crate::engine::{EngineError, LastRecord, parse_trail, trail_text};
 use crate::metadata::DatagramMetadata;
 use crate::record::{Content, GapCause, Position, StreamRecord};
 
@@ -22,7 +22,7 @@ pub(super) fn position(id: &str) -> Option<Position> {
 }
 
 /// Appends the id of a record, the count of its fields and values, and those, except `s`.
-pub(super) fn write(record: &StreamRecord, engines: &EngineTrail, command: &mut redis::Cmd) {
+pub(super) fn write(record: &StreamRecord, engines: &VisitedEngines, command: &mut redis::Cmd) {
     let fields = match &record.content {
         Content::Message { key: None, .. } | Content::End => 4,
         Content::Message { key: Some(_), .. } => 6,
@@ -98,10 +98,10 @@ fn fields_of(fields: &Value) -> Option<Vec<Field<'_>>> {
 }
 
 /// Returns the engines that a record came out of before; `None` if no bridge wrote it.
-pub(super) fn engines(fields: &[Field<'_>]) -> Option<EngineTrail> {
+pub(super) fn engines(fields: &[Field<'_>]) -> Option<VisitedEngines> {
     match Fields(fields).bytes("o") {
         Some(text) => parse_trail(std::str::from_utf8(text).ok()?),
-        None => Some(EngineTrail::default()),
+        None => Some(VisitedEngines::default()),
     }
 }
 
@@ -133,7 +133,7 @@ pub(super) fn read(id: &str, fields: &[Field<'_>]) -> Option<(StreamId, StreamRe
 }
 
 /// Returns the last record as the script describes it.
-pub(super) fn tail(id: &Value, fields: &Value) -> Result<Option<Tail>, EngineError> {
+pub(super) fn tail(id: &Value, fields: &Value) -> Result<Option<LastRecord>, EngineError> {
     let id: String = redis::from_redis_value_ref(id).map_err(|_| unexpected())?;
     if id.is_empty() {
         return Ok(None);
@@ -141,11 +141,11 @@ pub(super) fn tail(id: &Value, fields: &Value) -> Result<Option<Tail>, EngineErr
     let position = position(&id).ok_or_else(|| foreign(&id))?;
     if matches!(fields, Value::Array(fields) if fields.is_empty()) {
         // It was deleted or trimmed.
-        return Ok(Some(Tail { position, stream: None, closes: false }));
+        return Ok(Some(LastRecord { position, stream: None, closes: false }));
     }
     let fields = fields_of(fields).ok_or_else(unexpected)?;
     let (stream, record) = read(&id, &fields).ok_or_else(|| foreign(&id))?;
-    Ok(Some(Tail { position, stream: Some(stream), closes: record.closes() }))
+    Ok(Some(LastRecord { position, stream: Some(stream), closes: record.closes() }))
 }
 
 /// The error for an entry that no bridge wrote.
@@ -153,7 +153,7 @@ pub(super) fn foreign(id: &str) -> EngineError {
     EngineError {
         what: format!("no bridge wrote the entry {id} there"),
         remedy: Some("give each stream a key of its own: ?key=KEY".into()),
-        is_passing: false,
+        is_transient: false,
     }
 }
 
@@ -162,7 +162,7 @@ pub(super) fn unexpected() -> EngineError {
     EngineError {
         what: "the server's response has an unexpected form".into(),
         remedy: None,
-        is_passing: true,
+        is_transient: true,
     }
 }
 
@@ -181,9 +181,9 @@ mod tests {
             incarnation: u32,
             number in 0..u64::MAX - 1,
             time: u64,
-            keys in prop::collection::vec(any::<u64>(), 0..=EngineTrail::MAX),
+            keys in prop::collection::vec(any::<u64>(), 0..=VisitedEngines::MAX),
         ) {
-            let trail = EngineTrail::of(keys.into_iter().map(EngineKey)).unwrap();
+            let trail = VisitedEngines::of(keys.into_iter().map(EngineKey)).unwrap();
             let position = Position::new(Incarnation(incarnation), MessageNumber(number));
             let record = StreamRecord { position, time, content };
             let mut command = redis::Cmd::new();

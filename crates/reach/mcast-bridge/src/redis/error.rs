@@ -6,12 +6,12 @@ use crate::engine::EngineError;
 
 /// Returns an error that may pass.
 pub(super) fn passing(what: String) -> EngineError {
-    EngineError { what, remedy: None, is_passing: true }
+    EngineError { what, remedy: None, is_transient: true }
 }
 
 /// Returns the error of a server at this address.
 pub(super) fn engine_error(address: &str, error: &RedisError) -> EngineError {
-    let (remedy, is_passing) = match (error.code(), error.kind()) {
+    let (remedy, is_transient) = match (error.code(), error.kind()) {
         (_, ErrorKind::AuthenticationFailed) | (Some("WRONGPASS" | "NOAUTH"), _) => {
             ("give the right user and password: redis://USER:PASSWORD@HOST", false)
         }
@@ -39,5 +39,5 @@ pub(super) fn engine_error(address: &str, error: &RedisError) -> EngineError {
         }
         _ => format!("{address}: {error}"),
     };
-    EngineError { what, remedy: (!remedy.is_empty()).then(|| remedy.into()), is_passing }
+    EngineError { what, remedy: (!remedy.is_empty()).then(|| remedy.into()), is_transient }
 }

@@ -34,6 +34,6 @@ fn foreign(key: &str) -> EngineError {
     EngineError {
         what: format!("no bridge wrote the key {key}"),
         remedy: Some("choose another key for the stream with ?key=KEY".into()),
-        is_passing: false,
+        is_transient: false,
     }
 }

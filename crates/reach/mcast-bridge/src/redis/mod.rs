@@ -44,7 +44,7 @@ impl RedisTarget {
         let invalid = |why: String| EngineError {
             what: format!("not a URL of Redis: {why}"),
             remedy: Some("write redis://HOST[:PORT][/DB][?key=KEY]".into()),
-            is_passing: false,
+            is_transient: false,
         };
         let parsed = redis::parse_redis_url(url).ok_or_else(|| invalid("it has another form".into()))?;
         let key = parsed.query_pairs().find(|(name, _)| name == "key").map(|(_, key)| key.into_owned());

@@ -7,7 +7,7 @@ use redis::{Cmd, Connection, RedisError, Value, cmd};
 
 use super::error::engine_error;
 use super::{entry, identity};
-use crate::engine::{EngineError, Hole, Presence, Request, Response, Sink};
+use crate::engine::{BridgeBeacon, EngineError, PendingGap, Request, Response, Sink};
 
 const SCRIPT: &str = include_str!("bridge.lua");
 
@@ -48,9 +48,9 @@ impl Sink for RedisSink {
     fn send(&mut self, request: &Request) -> Result<(), EngineError> {
         let mut command = self.command();
         match request {
-            Request::Tail(Presence { bridge, hole }) => {
-                command.arg("tail").arg(format!("{bridge:016x}")).arg(Hole::text(*hole));
-                command.arg(u64::try_from(Presence::KEPT_FOR.as_millis()).unwrap_or(u64::MAX));
+            Request::LastRecord(BridgeBeacon { bridge, hole }) => {
+                command.arg("tail").arg(format!("{bridge:016x}")).arg(PendingGap::text(*hole));
+                command.arg(u64::try_from(BridgeBeacon::KEPT_FOR.as_millis()).unwrap_or(u64::MAX));
             }
             Request::Append(batch) => {
                 command.arg("append").arg(batch.expected.map(entry::id).unwrap_or_default());
@@ -60,7 +60,7 @@ impl Sink for RedisSink {
         }
         let sent = self.connection.send_packed_command(&command.get_packed_command());
         sent.map_err(|error| self.failed(&error))?;
-        self.are_tails.push_back(matches!(request, Request::Tail(_)));
+        self.are_tails.push_back(matches!(request, Request::LastRecord(_)));
         Ok(())
     }
 
@@ -77,8 +77,8 @@ impl Sink for RedisSink {
                 [id, fields, others] => {
                     let others: Vec<String> =
                         redis::from_redis_value_ref(others).map_err(|_| entry::unexpected())?;
-                    let others = others.iter().map(|text| Hole::parse(text)).collect();
-                    Ok(Response::Tail { tail: entry::tail(id, fields)?, others })
+                    let others = others.iter().map(|text| PendingGap::parse(text)).collect();
+                    Ok(Response::LastRecord { tail: entry::tail(id, fields)?, others })
                 }
                 _ => Err(entry::unexpected()),
             },

@@ -1,6 +1,6 @@
 //! Reading records back from a Redis stream.
 
-use mcast_stream::wire::{EngineKey, EngineTrail, Incarnation, MessageNumber, StreamId};
+use mcast_stream::wire::{EngineKey, Incarnation, MessageNumber, StreamId, VisitedEngines};
 use redis::{Connection, FromRedisValue, Value, cmd};
 
 use super::entry::Field;
@@ -88,7 +88,7 @@ impl Source for RedisSource {
         let Some(entry) = entries.first() else { return Ok(None) };
         let (id, fields) = entry::parts(entry).ok_or_else(entry::unexpected)?;
         let (stream, _) = entry::read(id, &fields).ok_or_else(|| entry::foreign(id))?;
-        let earlier: EngineTrail = entry::engines(&fields).ok_or_else(|| entry::foreign(id))?;
+        let earlier: VisitedEngines = entry::engines(&fields).ok_or_else(|| entry::foreign(id))?;
         self.stream = Some(stream);
         let key: EngineKey = identity::engine_key(&mut self.connection, &self.key, &self.address)?;
         Ok(Some(StoredStream { stream, key, earlier }))

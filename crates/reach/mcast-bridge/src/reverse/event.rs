@@ -84,7 +84,7 @@ pub enum ReverseRefusal {
         to: StreamId,
     },
     /// The messages came out of too many engines.
-    #[error("the messages came out of {} engines already", mcast_stream::wire::EngineTrail::MAX)]
+    #[error("the messages came out of {} engines already", mcast_stream::wire::VisitedEngines::MAX)]
     TooManyEngines,
 }
 

@@ -9,7 +9,7 @@ mod replay;
 
 use std::collections::VecDeque;
 
-use mcast_stream::wire::{EngineTrail, Incarnation, MessageNumber, Origin};
+use mcast_stream::wire::{Incarnation, MessageNumber, Origin, VisitedEngines};
 use mcast_stream::{ClockTime, Nanos, PublisherMachine};
 
 use crate::engine::StoredStream;
@@ -344,7 +344,7 @@ impl ReverseMachine {
         if stored.stream == self.config.stream {
             return Err(ReverseRefusal::SameStream(stored.stream));
         }
-        if EngineTrail::prefixed(stored.key, stored.earlier).is_none() {
+        if VisitedEngines::prefixed(stored.key, stored.earlier).is_none() {
             return Err(ReverseRefusal::TooManyEngines);
         }
         match self.heard.and_then(|heard| heard.origin).filter(|origin| origin.stream != stored.stream) {
@@ -372,7 +372,7 @@ impl ReverseMachine {
         let by_time = self.config.incarnation.0.saturating_add(quarters).saturating_add(self.config.step);
         let incarnation = Incarnation(by_time.max(heard.max(own).saturating_add(1)));
         // It was checked when the stream became known.
-        let engines = EngineTrail::prefixed(stored.key, stored.earlier).unwrap_or_default();
+        let engines = VisitedEngines::prefixed(stored.key, stored.earlier).unwrap_or_default();
         let origin = Origin {
             stream: stored.stream,
             incarnation: position.incarnation,

@@ -1,6 +1,6 @@
 //! The same for each engine.
 
-use mcast_bridge::{Hole, Response, StoredKind, Tail, stored_kind};
+use mcast_bridge::{LastRecord, PendingGap, Response, StoredKind, stored_kind};
 use mcast_stream::wire::MessageNumber;
 
 use super::*;
@@ -61,10 +61,13 @@ contract! {
 
 fn a_batch_is_appended_only_behind_the_expected_record<T: Engine>(engine: T) {
     let mut sink = engine.sink();
-    assert_eq!(call(&mut *sink, &presence(1, None)), Response::Tail { tail: None, others: Vec::new() });
+    assert_eq!(call(&mut *sink, &presence(1, None)), Response::LastRecord { tail: None, others: Vec::new() });
     assert_eq!(append(&mut *sink, None, vec![message(1, 0, b"a"), message(1, 1, b"b")]), Response::Appended);
     let known = tail(position(1, 1), false);
-    assert_eq!(call(&mut *sink, &presence(1, None)), Response::Tail { tail: known, others: Vec::new() });
+    assert_eq!(
+        call(&mut *sink, &presence(1, None)),
+        Response::LastRecord { tail: known, others: Vec::new() }
+    );
     for expected in [None, Some(position(1, 0)), Some(position(2, 0))] {
         let records = vec![message(3, 0, b"x"), message(3, 1, b"y"), message(3, 2, b"z")];
         assert_eq!(append(&mut *sink, expected, records), Response::Refused { tail: known });
@@ -82,7 +85,7 @@ fn a_batch_that_was_appended_in_part_is_continued<T: Engine>(engine: T) {
     let refused = match append(&mut *other, Some(position(1, 1)), all[2..6].to_vec()) {
         Response::Appended => None,
         Response::Refused { tail } => tail,
-        response @ Response::Tail { .. } => panic!("{response:?}"),
+        response @ Response::LastRecord { .. } => panic!("{response:?}"),
     };
     let stored = refused.map_or(6, |tail| tail.position.number.0 + 1) as usize;
     let before = Some(all[stored - 1].position);
@@ -98,7 +101,7 @@ fn two_batches_under_way_are_executed_in_order<T: Engine>(engine: T) {
     sink.send(&batch(Some(position(1, 1)), vec![message(1, 2, b"x")])).unwrap();
     sink.send(&presence(1, None)).unwrap();
     assert_eq!(sink.receive().unwrap(), Response::Appended);
-    let last = Response::Tail { tail: tail(position(1, 2), false), others: Vec::new() };
+    let last = Response::LastRecord { tail: tail(position(1, 2), false), others: Vec::new() };
     assert_eq!(sink.receive().unwrap(), last);
 }
 
@@ -129,7 +132,7 @@ fn records_are_read_back_as_they_were_appended<T: Engine>(engine: T) {
     }
     assert_eq!(source.find_time(2_011).unwrap(), None);
     let response = call(&mut *sink, &presence(1, None));
-    assert_eq!(response, Response::Tail { tail: tail(position(2, 1), true), others: Vec::new() });
+    assert_eq!(response, Response::LastRecord { tail: tail(position(2, 1), true), others: Vec::new() });
 }
 
 fn datagrams_of_plain_groups_are_read_back_with_their_arrival<T: Engine>(engine: T) {
@@ -147,7 +150,7 @@ fn datagrams_of_plain_groups_are_read_back_with_their_arrival<T: Engine>(engine:
     assert_eq!(engine.source().read(position(0, 0), 9).unwrap(), all);
     assert_eq!(stored_kind(&mut *engine.source()).unwrap(), Some(StoredKind::Datagrams));
     let response = call(&mut *sink, &presence(1, None));
-    assert_eq!(response, Response::Tail { tail: tail(position(1, 5), false), others: Vec::new() });
+    assert_eq!(response, Response::LastRecord { tail: tail(position(1, 5), false), others: Vec::new() });
     engine.delete_stream();
     append(&mut *engine.sink(), None, vec![message(1, 0, b"x")]);
     assert_eq!(stored_kind(&mut *engine.source()).unwrap(), Some(StoredKind::Stream));
@@ -207,7 +210,7 @@ fn a_source_finds_its_place_in_a_stream_that_was_stored_again<T: Engine>(engine:
     assert_eq!(append(&mut *sink, None, again), Response::Appended);
     let read = match source.read(position(1, 10), 100) {
         // A bridge connects again after such an error.
-        Err(error) if error.is_passing => engine.source().read(position(1, 10), 100),
+        Err(error) if error.is_transient => engine.source().read(position(1, 10), 100),
         read => read,
     };
     assert_eq!(read.unwrap(), all[10..]);
@@ -215,7 +218,7 @@ fn a_source_finds_its_place_in_a_stream_that_was_stored_again<T: Engine>(engine:
 
 fn where_messages_came_from_is_read_back<T: Engine>(engine: T) {
     let mut sink = engine.sink();
-    let engines = EngineTrail::of([EngineKey(1), EngineKey(u64::MAX)]).unwrap();
+    let engines = VisitedEngines::of([EngineKey(1), EngineKey(u64::MAX)]).unwrap();
     assert_eq!(engine.source().stored().unwrap(), None);
     let records = vec![message(1, 0, b"x")];
     let batch = RecordBatch { stream: STREAM, expected: None, engines, records };
@@ -229,26 +232,26 @@ fn another_stream_there_is_an_error_of_a_source<T: Engine>(engine: T) {
     let (mut sink, mut source) = (engine.sink(), engine.source());
     append(&mut *sink, None, vec![message(1, 0, b"x")]);
     assert!(source.stored().unwrap().is_some());
-    let (expected, engines) = (Some(position(1, 0)), EngineTrail::default());
+    let (expected, engines) = (Some(position(1, 0)), VisitedEngines::default());
     let batch = RecordBatch { stream: StreamId(1), expected, engines, records: vec![message(2, 0, b"y")] };
     assert_eq!(call(&mut *sink, &Request::Append(batch)), Response::Appended);
     let errors = [source.last().unwrap_err(), source.read(position(1, 0), 9).unwrap_err()];
     assert!(
-        errors.iter().all(|error| !error.is_passing && error.what.contains("belongs to stream")),
+        errors.iter().all(|error| !error.is_transient && error.what.contains("belongs to stream")),
         "{errors:?}"
     );
 }
 
 fn bridges_see_what_the_others_wait_for<T: Engine>(engine: T) {
     let (mut one, mut other) = (engine.sink(), engine.sink());
-    let hole = Hole { start: position(1, 7), end: MessageNumber::MAX };
+    let hole = PendingGap { start: position(1, 7), end: MessageNumber::MAX };
     call(&mut *one, &presence(1, Some(hole)));
     let response = call(&mut *other, &presence(2, None));
-    assert_eq!(response, Response::Tail { tail: None, others: vec![Some(hole)] });
+    assert_eq!(response, Response::LastRecord { tail: None, others: vec![Some(hole)] });
     let response = call(&mut *one, &presence(1, None));
-    assert_eq!(response, Response::Tail { tail: None, others: vec![None] });
+    assert_eq!(response, Response::LastRecord { tail: None, others: vec![None] });
     engine.age_notes();
-    assert_eq!(call(&mut *one, &presence(1, None)), Response::Tail { tail: None, others: Vec::new() });
+    assert_eq!(call(&mut *one, &presence(1, None)), Response::LastRecord { tail: None, others: Vec::new() });
 }
 
 fn a_deleted_stream_is_noticed<T: Engine>(engine: T) {
@@ -259,7 +262,7 @@ fn a_deleted_stream_is_noticed<T: Engine>(engine: T) {
     assert_eq!(refused, Response::Refused { tail: None });
     assert_eq!(append(&mut *sink, None, vec![message(1, 0, b"a")]), Response::Appended);
     engine.delete_stream();
-    assert_eq!(call(&mut *sink, &presence(1, None)), Response::Tail { tail: None, others: Vec::new() });
+    assert_eq!(call(&mut *sink, &presence(1, None)), Response::LastRecord { tail: None, others: Vec::new() });
     assert_eq!(append(&mut *sink, None, vec![message(1, 0, b"a")]), Response::Appended);
 }
 
@@ -276,23 +279,23 @@ fn removed_records_are_not_appended_again<T: Engine>(engine: T) {
     assert!(left[0].position > position(1, 1) && left.last() == Some(&next), "{left:?}");
     assert_eq!(engine.length(), left.len() as u64);
     // As a bridge that has just started sees it.
-    let last = Some(Tail { position: next.position, stream: Some(STREAM), closes: false });
+    let last = Some(LastRecord { position: next.position, stream: Some(STREAM), closes: false });
     let seen = call(&mut *engine.sink(), &presence(1, None));
-    assert!(matches!(&seen, Response::Tail { tail, .. } if *tail == last), "{seen:?}");
+    assert!(matches!(&seen, Response::LastRecord { tail, .. } if *tail == last), "{seen:?}");
 }
 
 fn what_no_bridge_wrote_is_an_error_that_does_not_pass<T: Engine>(engine: T) {
     let mut sink = engine.sink();
     engine.add_foreign();
     let error = sink.send(&presence(1, None)).and_then(|()| sink.receive()).unwrap_err();
-    assert!(!error.is_passing && error.what.contains("no bridge wrote"), "{error:?}");
+    assert!(!error.is_transient && error.what.contains("no bridge wrote"), "{error:?}");
 }
 
 fn a_server_that_is_gone_is_an_error_that_passes<T: Engine>(mut engine: T) {
     let mut sink = engine.sink();
     engine.kill();
     let lost = sink.send(&presence(1, None)).and_then(|()| sink.receive().map(|_| ()));
-    assert!(lost.unwrap_err().is_passing);
+    assert!(lost.unwrap_err().is_transient);
     let error = engine.connect().err().unwrap();
-    assert!(error.is_passing && error.what.contains("cannot be reached"), "{error:?}");
+    assert!(error.is_transient && error.what.contains("cannot be reached"), "{error:?}");
 }

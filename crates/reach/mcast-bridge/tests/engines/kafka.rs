@@ -69,9 +69,9 @@ impl Engine for Kafka {
         self.server.request(&json!(["delete"]));
     }
 
-    fn delete_records(&self, _: &mut Box<dyn Sink>) -> Option<Tail> {
+    fn delete_records(&self, _: &mut Box<dyn Sink>) -> Option<LastRecord> {
         self.server.request(&json!(["purge"]));
-        Some(Tail { position: position(1, 1), stream: None, closes: false })
+        Some(LastRecord { position: position(1, 1), stream: None, closes: false })
     }
 
     fn add_foreign(&self) {
@@ -79,7 +79,7 @@ impl Engine for Kafka {
     }
 
     fn age_notes(&self) {
-        self.server.advance(mcast_bridge::Presence::KEPT_FOR);
+        self.server.advance(mcast_bridge::BridgeBeacon::KEPT_FOR);
     }
 
     fn kill(&mut self) {
@@ -124,13 +124,13 @@ fn a_bridge_that_has_what_the_active_one_lacks_takes_over_at_once() {
     let (mut one, mut other) = (kafka.sink(), kafka.sink());
     call(&mut *one, &presence(1, None));
     kafka.append(&mut *one, 0..3);
-    call(&mut *one, &presence(1, Some(Hole { start: position(1, 3), end: MessageNumber(5) })));
+    call(&mut *one, &presence(1, Some(PendingGap { start: position(1, 3), end: MessageNumber(5) })));
     let since = Instant::now();
     kafka.append(&mut *other, 3..5);
     let took = since.elapsed();
     assert!(took < Duration::from_secs(3), "{took:?}");
     // The first one has what follows.
-    call(&mut *other, &presence(2, Some(Hole { start: position(1, 5), end: MessageNumber(7) })));
+    call(&mut *other, &presence(2, Some(PendingGap { start: position(1, 5), end: MessageNumber(7) })));
     kafka.append(&mut *one, 5..7);
     assert_eq!(kafka.length(), 7);
 }
@@ -145,7 +145,7 @@ fn what_a_bridge_left_uncommitted_is_not_stored() {
     drop(sink);
     kafka.age_notes();
     let mut sink = kafka.sink();
-    let known = Response::Tail { tail: tail(position(1, 2), false), others: vec![] };
+    let known = Response::LastRecord { tail: tail(position(1, 2), false), others: vec![] };
     assert_eq!(call(&mut *sink, &presence(1, None)), known);
     kafka.append(&mut *sink, 3..5);
     assert_eq!(kafka.server.request(&json!(["last"]))[2], "x");
@@ -164,7 +164,7 @@ fn the_last_record_is_found_before_many_aborted_ones() {
     }
     assert_eq!(kafka.source().last().unwrap(), Some(message(1, 2, b"x")));
     let mut fresh = kafka.sink();
-    let known = Response::Tail { tail: tail(position(1, 2), false), others: vec![None] };
+    let known = Response::LastRecord { tail: tail(position(1, 2), false), others: vec![None] };
     call(&mut *sink, &presence(1, None));
     assert_eq!(call(&mut *fresh, &presence(2, None)), known);
     kafka.append(&mut *sink, 3..4);
@@ -186,16 +186,19 @@ fn several_partitions_are_refused() {
     let Some(kafka) = Kafka::start() else { return };
     kafka.server.request(&json!(["create", 3, {}]));
     let error = kafka.connect().err().unwrap();
-    assert!(!error.is_passing && error.what.contains("has 3 partitions"), "{error:?}");
+    assert!(!error.is_transient && error.what.contains("has 3 partitions"), "{error:?}");
 }
 
 #[test]
 fn a_topic_that_may_not_be_used_or_created_is_an_error_that_does_not_pass() {
     let Some(kafka) = Kafka::start().filter(|kafka| kafka.server.is_of_tests()) else { return };
     let error = kafka.connect_to("kafka://127.0.0.1/denied").err().unwrap();
-    assert!(!error.is_passing && error.remedy.as_ref().unwrap().contains("mcast-bridge.TOPIC"), "{error:?}");
+    assert!(
+        !error.is_transient && error.remedy.as_ref().unwrap().contains("mcast-bridge.TOPIC"),
+        "{error:?}"
+    );
     let error = kafka.connect_to("kafka://127.0.0.1/refused").err().unwrap();
-    assert!(!error.is_passing && error.remedy.as_ref().unwrap().contains("--partitions 1"), "{error:?}");
+    assert!(!error.is_transient && error.remedy.as_ref().unwrap().contains("--partitions 1"), "{error:?}");
 }
 
 #[test]
@@ -206,7 +209,7 @@ fn a_message_that_is_too_large_does_not_pass() {
     let noise: Vec<u8> = (0..4_000_u32).map(|number| (number * number / 7) as u8).collect();
     sink.send(&batch(None, vec![message(1, 0, &noise)])).unwrap();
     let error = sink.receive().unwrap_err();
-    assert!(!error.is_passing && error.remedy.as_ref().unwrap().contains("max.message.bytes"), "{error:?}");
+    assert!(!error.is_transient && error.remedy.as_ref().unwrap().contains("max.message.bytes"), "{error:?}");
 }
 
 #[test]
@@ -214,7 +217,7 @@ fn a_wrong_password_does_not_pass() {
     let Some(kafka) = Kafka::with(Some("secret")) else { return };
     for url in ["kafka://feeds@127.0.0.1/prices", "kafka://feeds:wrong@127.0.0.1/prices"] {
         let error = kafka.connect_to(url).err().unwrap();
-        assert!(!error.is_passing && error.remedy.as_ref().unwrap().contains("password"), "{error:?}");
+        assert!(!error.is_transient && error.remedy.as_ref().unwrap().contains("password"), "{error:?}");
     }
     let mut sink = kafka.connect_to("kafka://feeds:secret@127.0.0.1/prices").unwrap();
     kafka.append(&mut *sink, 0..1);
@@ -228,7 +231,7 @@ fn headers_that_are_not_text_are_an_error() {
     kafka.server.request(&json!(["garbage", "1-0"]));
     sink.send(&presence(1, None)).unwrap();
     let error = sink.receive().unwrap_err();
-    assert!(!error.is_passing && error.what.contains("no bridge wrote"), "{error:?}");
+    assert!(!error.is_transient && error.what.contains("no bridge wrote"), "{error:?}");
 }
 
 /// A cluster of the client's library, which is another implementation of the protocol. It has neither fencing nor
@@ -246,7 +249,7 @@ fn one_bridge_appends_to_the_cluster_of_the_library() {
         let all = records();
         call(&mut *sink, &presence(1, None));
         assert_eq!(append(&mut *sink, None, all.clone()), Response::Appended);
-        let last = Response::Tail { tail: tail(position(2, 1), true), others: Vec::new() };
+        let last = Response::LastRecord { tail: tail(position(2, 1), true), others: Vec::new() };
         assert_eq!(call(&mut *sink, &presence(1, None)), last);
         assert_eq!(KafkaSource::connect(&target).unwrap().read(position(0, 0), 100).unwrap(), all);
     })

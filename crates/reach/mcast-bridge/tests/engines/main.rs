@@ -22,11 +22,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mcast_bridge::{
-    Content, DatagramMetadata, EngineError, GapCause, Hole, Position, Presence, RecordBatch, Request,
-    Response, Sink, Source, StoredStream, StreamRecord, Tail,
+    BridgeBeacon, Content, DatagramMetadata, EngineError, GapCause, LastRecord, PendingGap, Position,
+    RecordBatch, Request, Response, Sink, Source, StoredStream, StreamRecord,
 };
 use mcast_lab::Host;
-use mcast_stream::wire::{EngineKey, EngineTrail, Incarnation, MessageKey, MessageNumber, StreamId};
+use mcast_stream::wire::{EngineKey, Incarnation, MessageKey, MessageNumber, StreamId, VisitedEngines};
 
 const STREAM: StreamId = StreamId(0xfeed);
 
@@ -76,7 +76,7 @@ trait Engine: Sized {
     fn delete_stream(&self);
     /// Removes records, but not the stream: all, or as many as the engine can, for which it may have appended others in the
     /// place of those that are there, on another connection. Returns the last record as bridges then see it.
-    fn delete_records(&self, sink: &mut Box<dyn Sink>) -> Option<Tail>;
+    fn delete_records(&self, sink: &mut Box<dyn Sink>) -> Option<LastRecord>;
     /// Adds a record that no bridge wrote.
     fn add_foreign(&self);
     /// Removes the notes of bridges, or makes them too old.
@@ -107,7 +107,7 @@ fn call(sink: &mut dyn Sink, request: &Request) -> Response {
 }
 
 fn batch(expected: Option<Position>, records: Vec<StreamRecord>) -> Request {
-    Request::Append(RecordBatch { stream: STREAM, expected, engines: EngineTrail::default(), records })
+    Request::Append(RecordBatch { stream: STREAM, expected, engines: VisitedEngines::default(), records })
 }
 
 /// Appends as a bridge does, which tries again if another one was active in its place.
@@ -123,12 +123,12 @@ fn append(sink: &mut dyn Sink, expected: Option<Position>, records: Vec<StreamRe
     }
 }
 
-fn tail(position: Position, closes: bool) -> Option<Tail> {
-    Some(Tail { position, stream: Some(STREAM), closes })
+fn tail(position: Position, closes: bool) -> Option<LastRecord> {
+    Some(LastRecord { position, stream: Some(STREAM), closes })
 }
 
-fn presence(bridge: u64, hole: Option<Hole>) -> Request {
-    Request::Tail(Presence { bridge, hole })
+fn presence(bridge: u64, hole: Option<PendingGap>) -> Request {
+    Request::LastRecord(BridgeBeacon { bridge, hole })
 }
 
 /// A datagram of a plain group, whose arrival is known as far as systems report it, or only what all do.

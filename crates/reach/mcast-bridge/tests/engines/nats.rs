@@ -63,9 +63,9 @@ impl Engine for Nats {
         }
     }
 
-    fn delete_records(&self, _: &mut Box<dyn Sink>) -> Option<Tail> {
+    fn delete_records(&self, _: &mut Box<dyn Sink>) -> Option<LastRecord> {
         self.server.request(&json!(["purge"]));
-        Some(Tail { position: position(1, 1), stream: None, closes: false })
+        Some(LastRecord { position: position(1, 1), stream: None, closes: false })
     }
 
     fn add_foreign(&self) {
@@ -112,7 +112,7 @@ fn a_wrong_password_does_not_pass() {
     let Some(nats) = Nats::with(&["--user", "feeds", "--pass", "secret"], "feeds:secret@") else { return };
     for url in [URL, "nats://feeds@127.0.0.1?stream=prices", "nats://feeds:wrong@127.0.0.1?stream=prices"] {
         let error = nats.connect_to(nats.connector(url)).err().unwrap();
-        assert!(!error.is_passing && error.remedy.as_ref().unwrap().contains("password"), "{error:?}");
+        assert!(!error.is_transient && error.remedy.as_ref().unwrap().contains("password"), "{error:?}");
     }
     let target = NatsTarget::parse("nats://feeds@127.0.0.1?stream=prices").unwrap().password("secret");
     let mut sink = nats.connect_to(NatsConnector::new(target)).unwrap();
@@ -129,7 +129,7 @@ fn a_full_stream_is_an_error_that_passes() {
     assert_eq!(append(&mut *sink, None, records), Response::Refused { tail: tail(position(1, 1), false) });
     sink.send(&batch(Some(position(1, 1)), vec![message(1, 2, b"x")])).unwrap();
     let error = sink.receive().unwrap_err();
-    assert!(error.is_passing && error.remedy.as_ref().unwrap().starts_with("make room"), "{error:?}");
+    assert!(error.is_transient && error.remedy.as_ref().unwrap().starts_with("make room"), "{error:?}");
     let mut sink = nats.sink();
     nats.server.request(&json!(["edit", { "max_msgs": -1 }]));
     assert_eq!(append(&mut *sink, Some(position(1, 1)), vec![message(1, 2, b"x")]), Response::Appended);
@@ -140,10 +140,10 @@ fn what_can_not_be_used_is_an_error_with_a_remedy() {
     let Some(nats) = Nats::start() else { return };
     nats.server.request(&json!(["create", { "subjects": ["a.*"] }]));
     let error = nats.connect().err().unwrap();
-    assert!(!error.is_passing && error.remedy.as_ref().unwrap().contains("?stream="), "{error:?}");
+    assert!(!error.is_transient && error.remedy.as_ref().unwrap().contains("?stream="), "{error:?}");
     let mut sink = nats.connect_to(nats.connector("nats://127.0.0.1?stream=others")).unwrap();
     let error = sink.send(&batch(None, vec![message(1, 0, &vec![b'x'; 1 << 20])])).err().unwrap();
-    assert!(!error.is_passing && error.remedy.as_ref().unwrap().contains("max_payload"), "{error:?}");
+    assert!(!error.is_transient && error.remedy.as_ref().unwrap().contains("max_payload"), "{error:?}");
 }
 
 #[test]
@@ -152,15 +152,18 @@ fn the_last_record_is_known_after_it_was_removed() {
     let mut sink = nats.sink();
     append(&mut *sink, None, vec![message(1, 0, b"a"), message(1, 1, b"b")]);
     nats.server.request(&json!(["delete-last"]));
-    let removed = Some(Tail { position: position(1, 1), stream: None, closes: false });
-    assert_eq!(call(&mut *sink, &presence(1, None)), Response::Tail { tail: removed, others: Vec::new() });
+    let removed = Some(LastRecord { position: position(1, 1), stream: None, closes: false });
+    assert_eq!(
+        call(&mut *sink, &presence(1, None)),
+        Response::LastRecord { tail: removed, others: Vec::new() }
+    );
     assert_eq!(append(&mut *sink, Some(position(1, 1)), vec![message(1, 2, b"c")]), Response::Appended);
     // A server that restarts knows only what it has.
     nats.server.request(&json!(["delete-last"]));
     nats.server.kill();
     nats.server.restart();
     let mut sink = nats.sink();
-    let last = Response::Tail { tail: tail(position(1, 0), false), others: Vec::new() };
+    let last = Response::LastRecord { tail: tail(position(1, 0), false), others: Vec::new() };
     assert_eq!(call(&mut *sink, &presence(1, None)), last);
     assert_eq!(append(&mut *sink, Some(position(1, 0)), vec![message(1, 1, b"b")]), Response::Appended);
 }
@@ -184,7 +187,7 @@ fn a_full_disk_is_an_error_that_passes() {
             Err(error) => break error,
         }
     };
-    assert!(error.is_passing, "{error:?}");
+    assert!(error.is_transient, "{error:?}");
     let remedy = error.remedy.as_ref().expect("a remedy");
     assert!(remedy.starts_with("make room") || remedy.contains("because the disk is full"), "{error:?}");
 }
@@ -214,5 +217,8 @@ fn the_documented_permissions_are_enough_and_others_are_an_error() {
     let options = permissions(&folder, "\"mcast.prices\"");
     let nats = Nats::with(&options.each_ref().map(String::as_str), "admin:secret@").unwrap();
     let error = nats.connect_to(nats.connector(url)).err().unwrap();
-    assert!(!error.is_passing && error.remedy.as_ref().unwrap().contains("$KV.mcast-bridges.>"), "{error:?}");
+    assert!(
+        !error.is_transient && error.remedy.as_ref().unwrap().contains("$KV.mcast-bridges.>"),
+        "{error:?}"
+    );
 }

@@ -93,7 +93,7 @@ impl Engine for Rabbitmq {
     }
 
     /// RabbitMQ removes whole segments, and never the last one.
-    fn delete_records(&self, sink: &mut Box<dyn Sink>) -> Option<Tail> {
+    fn delete_records(&self, sink: &mut Box<dyn Sink>) -> Option<LastRecord> {
         self.delete_stream();
         let settings = json!({ "stream-max-segment-size-bytes": 20_000, "max-length-bytes": 40_000 });
         self.request("create", &[settings]);
@@ -265,7 +265,7 @@ fn names_that_the_server_has_forgotten_do_no_harm(engine: &Rabbitmq) {
     assert!(matches!(refused, Response::Appended | Response::Refused { .. }), "{refused:?}");
     assert_eq!(
         call(&mut *other, &presence(2, None)),
-        Response::Tail { tail: tail(last, false), others: Vec::new() }
+        Response::LastRecord { tail: tail(last, false), others: Vec::new() }
     );
     eprintln!("{} messages were stored again", engine.stored() - stored);
     assert_eq!(engine.length(), 2 * 298 + 1);
@@ -285,7 +285,7 @@ fn the_end_of_a_long_stream_is_found_without_reading_it(engine: &Rabbitmq) {
     long(engine, 50_000);
     let began = Instant::now();
     let mut sink = engine.sink();
-    let last = Response::Tail { tail: tail(position(1, 49_999), false), others: Vec::new() };
+    let last = Response::LastRecord { tail: tail(position(1, 49_999), false), others: Vec::new() };
     assert_eq!(call(&mut *sink, &presence(1, None)), last);
     let short = began.elapsed();
     let began = Instant::now();
@@ -309,19 +309,19 @@ fn a_time_and_a_position_are_found_in_a_long_stream(engine: &Rabbitmq) {
 
 fn what_can_not_be_used_is_an_error_with_a_remedy(engine: &Rabbitmq) {
     let error = engine.connect_to(engine.target("feeds:wrong")).err().unwrap();
-    assert!(!error.is_passing && error.remedy.as_ref().unwrap().contains("password"), "{error:?}");
+    assert!(!error.is_transient && error.remedy.as_ref().unwrap().contains("password"), "{error:?}");
     let mut sink = engine.connect_to(engine.target("limited:secret")).unwrap();
     call(&mut *sink, &presence(1, None));
     assert_eq!(append(&mut *sink, None, messages(0..1)), Response::Appended, "as documented");
     let error = engine.connect_to(engine.target("stranger:secret")).err().unwrap();
-    assert!(!error.is_passing && error.remedy.as_ref().unwrap().contains("set_permissions"), "{error:?}");
+    assert!(!error.is_transient && error.remedy.as_ref().unwrap().contains("set_permissions"), "{error:?}");
     let other = RabbitmqTarget::parse("rabbitmq-stream://feeds:secret@127.0.0.1/other?stream=x").unwrap();
     let error = engine.connect_to(other).err().unwrap();
-    assert!(!error.is_passing && error.remedy.as_ref().unwrap().contains("/VHOST"), "{error:?}");
+    assert!(!error.is_transient && error.remedy.as_ref().unwrap().contains("/VHOST"), "{error:?}");
     let other = RabbitmqTarget::parse("rabbitmq-stream://127.0.0.1:4369?stream=x").unwrap();
     let error = engine.connect_to(other).err().unwrap();
-    assert!(error.is_passing, "a port of another service: {error:?}");
+    assert!(error.is_transient, "a port of another service: {error:?}");
     let error =
         sink.send(&batch(Some(position(1, 0)), vec![message(1, 1, &vec![b'x'; 1 << 20])])).err().unwrap();
-    assert!(!error.is_passing && error.remedy.as_ref().unwrap().contains("frame_max"), "{error:?}");
+    assert!(!error.is_transient && error.remedy.as_ref().unwrap().contains("frame_max"), "{error:?}");
 }

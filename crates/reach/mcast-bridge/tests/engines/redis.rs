@@ -84,9 +84,9 @@ impl Engine for Redis {
         self.cli(&["DEL", "prices"]);
     }
 
-    fn delete_records(&self, _: &mut Box<dyn Sink>) -> Option<Tail> {
+    fn delete_records(&self, _: &mut Box<dyn Sink>) -> Option<LastRecord> {
         self.cli(&["XTRIM", "prices", "MAXLEN", "0"]);
-        Some(Tail { position: position(1, 1), stream: None, closes: false })
+        Some(LastRecord { position: position(1, 1), stream: None, closes: false })
     }
 
     fn add_foreign(&self) {
@@ -121,26 +121,26 @@ fn another_type_of_key_is_an_error_that_does_not_pass() {
     let mut sink = redis.sink();
     sink.send(&presence(1, None)).unwrap();
     let error = sink.receive().unwrap_err();
-    assert!(!error.is_passing && error.remedy.unwrap().contains("?key="));
+    assert!(!error.is_transient && error.remedy.unwrap().contains("?key="));
 }
 
 #[test]
 fn a_wrong_password_does_not_pass_and_a_full_memory_does() {
     let Some(redis) = Redis::with(&["--requirepass", "secret"]) else { return };
     let error = redis.target().connect().err().unwrap();
-    assert!(!error.is_passing && error.remedy.as_ref().unwrap().contains("password"), "{error:?}");
+    assert!(!error.is_transient && error.remedy.as_ref().unwrap().contains("password"), "{error:?}");
     let error = redis.target().password("wrong").unwrap().connect().err().unwrap();
-    assert!(!error.is_passing, "{error:?}");
+    assert!(!error.is_transient, "{error:?}");
     let mut sink = redis.target().password("secret").unwrap().connect().unwrap();
     append(&mut *sink, None, vec![message(1, 0, b"a")]);
     redis.cli(&["-a", "secret", "CONFIG", "SET", "maxmemory", "1"]);
     let batch = RecordBatch {
         stream: STREAM,
         expected: Some(position(1, 0)),
-        engines: EngineTrail::default(),
+        engines: VisitedEngines::default(),
         records: vec![message(1, 1, b"b")],
     };
     sink.send(&Request::Append(batch)).unwrap();
     let error = sink.receive().unwrap_err();
-    assert!(error.is_passing && error.remedy.as_ref().unwrap().contains("maxmemory"), "{error:?}");
+    assert!(error.is_transient && error.remedy.as_ref().unwrap().contains("maxmemory"), "{error:?}");
 }

@@ -1,7 +1,7 @@
 //! What the model engine holds, and when each record was appended.
 
 use mcast_bridge::{Content, GapCause, Position, StoredStream, StreamRecord};
-use mcast_stream::wire::{EngineKey, EngineTrail, Incarnation, MessageNumber, StreamId};
+use mcast_stream::wire::{EngineKey, Incarnation, MessageNumber, StreamId, VisitedEngines};
 use mcast_stream::{ClockTime, Nanos};
 
 use crate::{MILLISECOND, SECOND};
@@ -13,7 +13,7 @@ pub(crate) const STORED: StreamId = StreamId(3);
 pub(crate) const DESCRIPTION: StoredStream =
     StoredStream { stream: STORED, key: EngineKey(1), earlier: EMPTY };
 
-const EMPTY: EngineTrail = EngineTrail::EMPTY;
+const EMPTY: VisitedEngines = VisitedEngines::EMPTY;
 
 #[derive(Debug, Default)]
 pub(crate) struct Engine {

@@ -164,7 +164,7 @@ fn bridges_that_begin_at_the_same_time_agree_on_one() {
         world.finish();
         check(&world.subscribers[0], &expected(&world.engine));
         assert_eq!(world.publishing().len(), 1);
-        let is_rival = |event: &SubscriberEvent| matches!(event, SubscriberEvent::Rival { .. });
+        let is_rival = |event: &SubscriberEvent| matches!(event, SubscriberEvent::SecondPublisher { .. });
         assert!(!world.subscribers[0].events.iter().any(is_rival));
     });
 }

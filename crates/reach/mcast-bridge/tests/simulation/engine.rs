@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mcast_bridge::{Hole, Presence, Request, Response, StreamRecord, Tail};
+use mcast_bridge::{BridgeBeacon, LastRecord, PendingGap, Request, Response, StreamRecord};
 use mcast_stream::wire::StreamId;
 use mcast_stream::{ClockTime, Nanos};
 
@@ -10,7 +10,7 @@ use mcast_stream::{ClockTime, Nanos};
 pub(crate) struct Engine {
     pub(crate) records: Vec<StreamRecord>,
     /// The bridges, and until when each is kept.
-    bridges: BTreeMap<u64, (Option<Hole>, ClockTime)>,
+    bridges: BTreeMap<u64, (Option<PendingGap>, ClockTime)>,
 }
 
 pub(crate) const STREAM: StreamId = StreamId(7);
@@ -18,11 +18,14 @@ pub(crate) const STREAM: StreamId = StreamId(7);
 impl Engine {
     pub(crate) fn execute(&mut self, now: ClockTime, request: &Request) -> Response {
         match request {
-            Request::Tail(Presence { bridge, hole }) => {
-                self.bridges.insert(*bridge, (*hole, now + Nanos::from(Presence::KEPT_FOR)));
+            Request::LastRecord(BridgeBeacon { bridge, hole }) => {
+                self.bridges.insert(*bridge, (*hole, now + Nanos::from(BridgeBeacon::KEPT_FOR)));
                 self.bridges.retain(|_, (_, until)| now < *until);
                 let others = self.bridges.iter().filter(|(other, _)| *other != bridge);
-                Response::Tail { tail: self.tail(), others: others.map(|(_, (hole, _))| *hole).collect() }
+                Response::LastRecord {
+                    tail: self.tail(),
+                    others: others.map(|(_, (hole, _))| *hole).collect(),
+                }
             }
             Request::Append(batch) => {
                 if self.tail().map(|tail| tail.position) != batch.expected {
@@ -34,8 +37,8 @@ impl Engine {
         }
     }
 
-    pub(crate) fn tail(&self) -> Option<Tail> {
+    pub(crate) fn tail(&self) -> Option<LastRecord> {
         let last = self.records.last()?;
-        Some(Tail { position: last.position, stream: Some(STREAM), closes: last.closes() })
+        Some(LastRecord { position: last.position, stream: Some(STREAM), closes: last.closes() })
     }
 }

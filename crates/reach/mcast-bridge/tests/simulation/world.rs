@@ -255,7 +255,7 @@ impl World {
             let bridge = &mut self.bridges[index];
             let last = match &request {
                 Request::Append(batch) => batch.records.last().map(|record| record.position),
-                Request::Tail(_) => None,
+                Request::LastRecord(_) => None,
             };
             bridge.in_flight.push_back(last);
             assert!(bridge.in_flight.len() <= 2, "more than two requests are under way");

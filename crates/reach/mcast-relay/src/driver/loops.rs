@@ -9,7 +9,7 @@ use super::{Driver, DriverEvent};
 use crate::{LegId, RelayEvent};
 
 /// The time that the system has to resolve an address.
-const PATIENCE: Duration = Duration::from_millis(500);
+const TIMEOUT: Duration = Duration::from_millis(500);
 /// The time between looks at the table meanwhile.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -32,7 +32,7 @@ impl Driver {
         {
             open.resolve(source);
         }
-        self.loops.push(PendingLoop { event, until: self.now() + PATIENCE });
+        self.loops.push(PendingLoop { event, until: self.now() + TIMEOUT });
     }
 
     /// Reports the loops whose culprits have been resolved, or not in time.

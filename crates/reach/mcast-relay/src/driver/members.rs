@@ -111,11 +111,11 @@ impl MemberListener {
             let (Some(ip), Some(transport)) = (packet.ip_layer(), packet.transport) else { continue };
             match transport {
                 Transport::Igmp(control) if !control.checksum.is_invalid() => {
-                    *has_changed |= relay.note_membership(now, leg, ip.source, &control.message);
+                    *has_changed |= relay.record_membership(now, leg, ip.source, &control.message);
                 }
                 // RFC 3810 section 5.2.
                 Transport::Mld(control) if !control.checksum.is_invalid() && ip.hop_limit == 1 => {
-                    *has_changed |= relay.note_membership(now, leg, ip.source, &control.message);
+                    *has_changed |= relay.record_membership(now, leg, ip.source, &control.message);
                 }
                 _ => {}
             }

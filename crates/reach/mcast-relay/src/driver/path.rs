@@ -14,7 +14,7 @@ use crate::{ANNOUNCEMENT_GROUPS, PathPort, PathSide, PortBlock};
 
 const SEND_BUFFER: usize = 4 << 20;
 /// How long a full queue of an interface is waited for. Queues of unicast targets are not: one must not delay others.
-const QUEUE_PATIENCE: Duration = Duration::from_millis(2);
+const QUEUE_TIMEOUT: Duration = Duration::from_millis(2);
 
 /// The socket of a path.
 #[derive(Debug)]
@@ -95,7 +95,7 @@ impl PathSocket {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let waits = std::mem::take(&mut may_wait) && interface.is_some();
-                    if !waits || !wait_writable(&self.socket, Some(QUEUE_PATIENCE)).unwrap_or(false) {
+                    if !waits || !wait_writable(&self.socket, Some(QUEUE_TIMEOUT)).unwrap_or(false) {
                         outcome.unsent += rest.len() as u64;
                         break;
                     }

@@ -11,7 +11,7 @@ use super::leg::is_on;
 use super::outputs::PendingCopies;
 use super::registry::Readable;
 use super::{Driver, DriverError};
-use crate::{ANNOUNCEMENT_GROUPS, ANNOUNCEMENT_PORT, LegArrival, LegId, PathId, PathSide, Trail};
+use crate::{ANNOUNCEMENT_GROUPS, ANNOUNCEMENT_PORT, LegArrival, LegId, PathId, PathSide, RelayPath};
 
 /// Datagrams that are taken from a path or a broadcast socket before others are served.
 const AT_ONCE: usize = 64;
@@ -66,7 +66,7 @@ impl Driver {
                         destination: arrival.destination,
                         hop_limit: arrival.hop_limit.unwrap_or(1),
                         mac: None,
-                        trail: Trail::default(),
+                        trail: RelayPath::default(),
                         payload,
                     },
                 );
@@ -98,7 +98,7 @@ impl Driver {
                     continue;
                 }
                 let (payload, hop_limit) = (&buffer[..length], hop_limit.unwrap_or(1));
-                let (mac, trail) = (None, Trail::default());
+                let (mac, trail) = (None, RelayPath::default());
                 let arrival = LegArrival { leg, source, destination: local, hop_limit, mac, trail, payload };
                 self.relay.receive(self.start.elapsed(), &arrival);
                 let mut copies = PendingCopies::default();

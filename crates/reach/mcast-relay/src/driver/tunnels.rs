@@ -16,8 +16,8 @@ use mcast_sys::poller::wait_writable;
 use mcast_sys::socket::{ReceiveSlots, Socket};
 use mcast_sys::{ReceiveBuffer, SendRequest};
 use mcast_tunnel::{
-    DropReason, EndpointConfig, EndpointRole, Keys, LinkId, LinkStatus, MAX_DATAGRAM, Trail, TunnelDatagram,
-    TunnelEndpoint, TunnelEvent, TunnelTransmit, TunnelWant,
+    DropReason, EndpointConfig, EndpointRole, Keys, LinkId, LinkStatus, MAX_DATAGRAM, RelayPath,
+    TunnelDatagram, TunnelEndpoint, TunnelEvent, TunnelTransmit, TunnelWant,
 };
 
 use super::http::ServedArrival;
@@ -37,7 +37,7 @@ const MAX_LEARNED: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
 /// The time between attempts to resolve a name.
 const RESOLVE_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a full queue of the system is waited for.
-const QUEUE_PATIENCE: Duration = Duration::from_millis(2);
+const QUEUE_TIMEOUT: Duration = Duration::from_millis(2);
 /// The time between events about datagrams of strangers.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -67,7 +67,7 @@ pub(super) struct TunnelCopy<'a> {
     pub(super) source: SocketAddr,
     pub(super) destination: SocketAddr,
     pub(super) hop_limit: u8,
-    pub(super) trail: Trail,
+    pub(super) trail: RelayPath,
     pub(super) payload: Cow<'a, [u8]>,
 }
 
@@ -207,7 +207,7 @@ impl TunnelSocket {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if !std::mem::take(&mut may_wait)
-                        || !wait_writable(socket, Some(QUEUE_PATIENCE)).unwrap_or(false)
+                        || !wait_writable(socket, Some(QUEUE_TIMEOUT)).unwrap_or(false)
                     {
                         return unsent + rest.len() as u64;
                     }

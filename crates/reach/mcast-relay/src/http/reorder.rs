@@ -8,7 +8,7 @@ use mcast_packet::payload::Rtp;
 /// How far ahead of a missing packet others are held back for it.
 const MAX_HELD: usize = 32;
 /// The longest time that a packet is held back.
-const PATIENCE: Duration = Duration::from_millis(100);
+const TIMEOUT: Duration = Duration::from_millis(100);
 /// Packets up to this far behind are late or repeated. One that is farther away belongs to a source that has started
 /// again.
 const MAX_DISTANCE: i16 = 512;
@@ -72,7 +72,7 @@ impl<T> Reorder<T> {
 
     /// Returns when to call [`Self::expire`].
     pub(super) fn deadline(&self) -> Option<Duration> {
-        self.held.iter().flatten().next().map(|(_, arrived)| *arrived + PATIENCE)
+        self.held.iter().flatten().next().map(|(_, arrived)| *arrived + TIMEOUT)
     }
 
     /// Places a packet that is `distance` after the one that is sent next.
@@ -138,7 +138,7 @@ mod tests {
             now += Duration::from_millis(1);
             reorder.push(now, &packet(7, number), number, &mut out);
         }
-        reorder.expire(now + PATIENCE, &mut out);
+        reorder.expire(now + TIMEOUT, &mut out);
         (out, reorder)
     }
 
@@ -175,7 +175,7 @@ mod tests {
                 prop_assert!(reorder.held.len() <= MAX_HELD);
                 prop_assert!(reorder.held.back().is_none_or(Option::is_some));
             }
-            reorder.expire(now + PATIENCE, &mut out);
+            reorder.expire(now + TIMEOUT, &mut out);
             prop_assert!(reorder.held.is_empty());
             prop_assert_eq!(out.len() as u64 + reorder.discarded, packets.len() as u64);
             out.sort_unstable();
@@ -192,9 +192,9 @@ mod tests {
         reorder.push(Duration::ZERO, &packet(7, 1), 1, &mut out);
         reorder.push(Duration::ZERO, &packet(7, 5), 5, &mut out);
         reorder.push(Duration::ZERO, &packet(7, 3), 3, &mut out);
-        assert_eq!((&out[..], reorder.deadline()), (&[1][..], Some(PATIENCE)));
+        assert_eq!((&out[..], reorder.deadline()), (&[1][..], Some(TIMEOUT)));
         reorder.push(Duration::from_millis(50), &packet(7, 6), 6, &mut out);
-        reorder.expire(PATIENCE, &mut out);
+        reorder.expire(TIMEOUT, &mut out);
         assert_eq!((&out[..], reorder.deadline()), (&[1, 3, 5, 6][..], None));
     }
 

@@ -225,7 +225,7 @@ impl HttpServer {
         self.next_tick = now + TICK;
         let ids: Vec<_> = self.clients.keys().copied().collect();
         for id in ids {
-            self.look_at(now, id);
+            self.check_client(now, id);
         }
     }
 
@@ -447,7 +447,7 @@ impl HttpServer {
     }
 
     /// Ends what is due to end, and keeps the rest alive.
-    fn look_at(&mut self, now: Duration, id: HttpClientId) {
+    fn check_client(&mut self, now: Duration, id: HttpClientId) {
         let has_pending = self.has_pending(id);
         let Some(client) = self.clients.get_mut(&id) else { return };
         if has_pending {

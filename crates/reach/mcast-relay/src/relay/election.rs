@@ -70,7 +70,7 @@ impl Announcer {
     }
 
     /// Announces as soon as possible: others have to know something new.
-    pub(super) fn hurry(&mut self, now: Duration) {
+    pub(super) fn schedule_soon(&mut self, now: Duration) {
         let earliest = self.last.map_or(now, |last| now.max(last + SHORTEST));
         self.next = self.next.min(earliest);
     }
@@ -123,7 +123,7 @@ impl Relay {
     /// which it still shares one is not interrupted.
     pub fn set_authenticators(&mut self, now: Duration, authenticators: Vec<Arc<dyn Authenticator>>) {
         self.announcer.authenticators = authenticators;
-        self.announcer.hurry(now);
+        self.announcer.schedule_soon(now);
     }
 
     /// Handles a datagram to the group of announcements.
@@ -147,14 +147,14 @@ impl Relay {
         self.peers.greet(now, leg, &announcement);
         if !self.announcer.is_new(now, &announcement) {
             // It has not received an announcement of this one yet.
-            self.announcer.hurry(now);
+            self.announcer.schedule_soon(now);
             return Ok(());
         }
         let relay = announcement.relay;
         match self.peers.receive(now, leg, &announcement) {
             Some(PeerChange::Appeared) => {
                 self.report(RelayEvent::PeerAppeared { relay, leg });
-                self.announcer.hurry(now);
+                self.announcer.schedule_soon(now);
             }
             Some(PeerChange::Disappeared) => self.report(RelayEvent::PeerDisappeared { relay }),
             None => {}
@@ -238,7 +238,7 @@ impl Relay {
         }
         self.pairs = pairs;
         if has_changed {
-            self.announcer.hurry(now);
+            self.announcer.schedule_soon(now);
             self.update_joins(now);
         }
     }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use mcast_group::Family;
-use mcast_tunnel::Trail;
+use mcast_tunnel::RelayPath;
 
 use crate::arrival::LegArrival;
 use crate::event::{CopyPayload, RefusalReason, RelayEvent, RelayOutput};
@@ -329,7 +329,7 @@ impl Relay {
             Some(to) if self.is_tunnel(to) => {
                 self.trails.of_copy(&arrival.trail, arrival.destination, copy.destination, trails)?
             }
-            _ => Trail::default(),
+            _ => RelayPath::default(),
         };
         let rule = &self.rules[pair.rule].rule;
         let (protocol, repair) = (rule.traffic.protocol, rule.repair);

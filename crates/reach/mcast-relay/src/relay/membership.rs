@@ -27,14 +27,14 @@ impl Relay {
         source: IpAddr,
         message: &GmpMessage<'_, A>,
     ) {
-        if self.note_membership(now, leg, source, message) {
+        if self.record_membership(now, leg, source, message) {
             self.follow_memberships(now);
         }
     }
 
     /// Handles a message as [`Self::receive_membership`], but joins nothing yet. Returns whether
     /// [`Self::follow_memberships`] is to be called, once after many messages: that takes time for every group.
-    pub fn note_membership<A: Address>(
+    pub fn record_membership<A: Address>(
         &mut self,
         now: Duration,
         leg: LegId,

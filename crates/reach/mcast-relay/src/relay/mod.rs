@@ -189,7 +189,7 @@ impl Relay {
         if state.addresses.replace(addresses.to_vec()).is_none() {
             self.demand.start(now, leg);
         }
-        self.announcer.hurry(now);
+        self.announcer.schedule_soon(now);
         self.elect(now);
         self.update_joins(now);
     }
@@ -204,7 +204,7 @@ impl Relay {
         self.other_sources.retain(|(known, _)| *known != leg);
         self.same_segment.retain(|(one, other), _| *one != leg && *other != leg);
         self.close_paths(|key| key.from == leg || key.to == PathSide::Leg(leg));
-        self.announcer.hurry(now);
+        self.announcer.schedule_soon(now);
         self.elect(now);
         self.update_joins(now);
     }

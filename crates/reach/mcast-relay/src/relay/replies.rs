@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use mcast_group::Family;
-use mcast_tunnel::Trail;
+use mcast_tunnel::RelayPath;
 
 use crate::event::{CopyPayload, RefusalReason, RelayOutput};
 use crate::paths::{PairKey, PathKey, PathPort, PathSide, can_reply_to};
@@ -39,7 +39,7 @@ impl Relay {
             repair = state.rule.repair;
         }
         let payload = CopyPayload::AsReceived;
-        let trail = Trail::default();
+        let trail = RelayPath::default();
         self.outputs.push_back(RelayOutput::Send {
             path,
             source,

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use mcast_packet::gmp::IgmpMessage;
-use mcast_relay::{LegArrival, LegId, PathId, RelayConfig, Trail};
+use mcast_relay::{LegArrival, LegId, PathId, RelayConfig, RelayPath};
 use proptest::prelude::*;
 
 use crate::subject::Subject;
@@ -65,7 +65,7 @@ proptest! {
             match step {
                 Step::Datagram { leg, source, destination, hop_limit, payload } => {
                     let leg = LegId(leg);
-                    let arrival = LegArrival { leg, source, destination, hop_limit, mac: None, trail: Trail::default(), payload: &payload };
+                    let arrival = LegArrival { leg, source, destination, hop_limit, mac: None, trail: RelayPath::default(), payload: &payload };
                     subject.relay.receive(now, &arrival);
                     let copies = subject.outputs(&payload);
                     // What was held back may be sent with it: at most a copy for each target of each repeat.

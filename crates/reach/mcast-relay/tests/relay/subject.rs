@@ -6,7 +6,7 @@ use std::time::Duration;
 use mcast_group::{Group, SourceFilter};
 use mcast_relay::{
     CopyPayload, LegArrival, LegId, PathId, PathPort, PathSide, RefusalReason, Relay, RelayConfig,
-    RelayEvent, RelayOutput, Rule, Trail,
+    RelayEvent, RelayOutput, RelayPath, Rule,
 };
 
 pub(crate) struct Subject {
@@ -27,7 +27,7 @@ pub(crate) struct SentCopy {
     pub(crate) side: PathSide,
     pub(crate) destination: SocketAddr,
     pub(crate) hop_limit: Option<u8>,
-    pub(crate) trail: Trail,
+    pub(crate) trail: RelayPath,
     pub(crate) payload: Vec<u8>,
 }
 
@@ -99,8 +99,15 @@ impl Subject {
         payload: &[u8],
     ) -> Vec<SentCopy> {
         let (leg, source, destination) = (LegId(leg), address(source), address(destination));
-        let arrival =
-            LegArrival { leg, source, destination, hop_limit, mac: None, trail: Trail::default(), payload };
+        let arrival = LegArrival {
+            leg,
+            source,
+            destination,
+            hop_limit,
+            mac: None,
+            trail: RelayPath::default(),
+            payload,
+        };
         self.relay.receive(self.now, &arrival);
         self.outputs(payload)
     }

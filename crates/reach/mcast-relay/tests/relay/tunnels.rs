@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mcast_group::{Group, SourceFilter};
-use mcast_relay::{LegArrival, LegId, RefusalReason, Trail, TunnelWant};
+use mcast_relay::{LegArrival, LegId, RefusalReason, RelayPath, TunnelWant};
 
 use crate::subject::{SentCopy, Subject, address};
 
@@ -25,7 +25,7 @@ fn relay(rule: &str) -> Subject {
     subject
 }
 
-fn from_tunnel(subject: &mut Subject, leg: u8, trail: Trail, destination: &str) -> Vec<SentCopy> {
+fn from_tunnel(subject: &mut Subject, leg: u8, trail: RelayPath, destination: &str) -> Vec<SentCopy> {
     let (leg, source, payload) = (LegId(leg), address(HOST), b"x");
     let destination = address(destination);
     let arrival = LegArrival { leg, source, destination, hop_limit: 8, mac: None, trail, payload };
@@ -98,10 +98,10 @@ fn copies_into_all_tunnels_have_one_trail_and_equal_datagrams_have_others() {
 #[test]
 fn a_datagram_that_comes_by_two_tunnels_is_forwarded_once() {
     let mut subject = relay(RULE);
-    let trail = |number| Trail::new(7, number, &[7]).unwrap();
+    let trail = |number| RelayPath::new(7, number, &[7]).unwrap();
     let copies = from_tunnel(&mut subject, 1, trail(1), GROUP);
     assert_eq!(copies.len(), 1, "to the other tunnel; nobody on the leg has joined: {copies:?}");
-    assert_eq!(copies[0].trail, Trail::new(7, 1, &[7, subject.relay.id().0]).unwrap());
+    assert_eq!(copies[0].trail, RelayPath::new(7, 1, &[7, subject.relay.id().0]).unwrap());
     assert!(from_tunnel(&mut subject, 2, trail(1), GROUP).is_empty());
     assert_eq!(subject.refused(RefusalReason::Duplicate), 1);
     assert_eq!(from_tunnel(&mut subject, 2, trail(2), GROUP).len(), 1);
@@ -111,9 +111,9 @@ fn a_datagram_that_comes_by_two_tunnels_is_forwarded_once() {
 fn a_datagram_does_not_come_back_and_has_passed_at_most_eight_relays() {
     let mut subject = relay(RULE);
     let own = subject.relay.id().0;
-    assert!(from_tunnel(&mut subject, 1, Trail::new(7, 1, &[7, own, 8]).unwrap(), GROUP).is_empty());
+    assert!(from_tunnel(&mut subject, 1, RelayPath::new(7, 1, &[7, own, 8]).unwrap(), GROUP).is_empty());
     assert_eq!(subject.refused(RefusalReason::Returned), 1);
-    let full = Trail::new(7, 2, &[7; Trail::MAX]).unwrap();
+    let full = RelayPath::new(7, 2, &[7; RelayPath::MAX]).unwrap();
     assert!(from_tunnel(&mut subject, 1, full, GROUP).is_empty());
     assert_eq!(subject.refused(RefusalReason::TooManyHops), 1);
 }
@@ -125,7 +125,7 @@ fn a_datagram_with_another_group_is_another_datagram() {
     );
     let wants = vec![want("239.9.9.9:5000"), want(GROUP)];
     subject.relay.set_site_wants(subject.now, LegId(1), wants);
-    let trail = Trail::new(7, 1, &[7]).unwrap();
+    let trail = RelayPath::new(7, 1, &[7]).unwrap();
     let copies = from_tunnel(&mut subject, 0, trail, GROUP);
     assert_eq!((copies[0].trail.origin, copies[1].trail.origin), (subject.relay.id().0, 7));
     assert_eq!(copies[0].trail.relays(), copies[1].trail.relays());
@@ -137,7 +137,7 @@ fn another_site_may_have_the_addresses_of_this_one() {
     subject.relay.leg_up(subject.now, LegId(1), &[]);
     let (leg, destination, payload) = (LegId(1), address(GROUP), b"x");
     let source = (crate::subject::own(0), 61_450).into();
-    let trail = Trail::new(7, 1, &[7]).unwrap();
+    let trail = RelayPath::new(7, 1, &[7]).unwrap();
     let arrival = LegArrival { leg, source, destination, hop_limit: 8, mac: None, trail, payload };
     subject.relay.receive(subject.now, &arrival);
     assert_eq!(subject.outputs(payload).len(), 1);
@@ -146,7 +146,7 @@ fn another_site_may_have_the_addresses_of_this_one() {
 #[test]
 fn replies_go_back_into_the_tunnel() {
     let mut subject = Subject::new("239.1.2.3:5000 between eth0 and tunnel:a always");
-    let copies = from_tunnel(&mut subject, 1, Trail::new(7, 1, &[7]).unwrap(), GROUP);
+    let copies = from_tunnel(&mut subject, 1, RelayPath::new(7, 1, &[7]).unwrap(), GROUP);
     let replies = subject.reply(copies[0].path, "10.0.0.5:5000", b"I am");
     assert_eq!((replies[0].destination, replies[0].trail.relays().len()), (address(HOST), 0));
     let answers = subject.reply(replies[0].path, HOST, b"good");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use mcast_group::Group;
 use mcast_relay::{
     ANNOUNCEMENT_PORT, CopyPayload, LegArrival, LegId, PathId, PathPort, PathSide, Relay, RelayConfig,
-    RelayEvent, RelayOutput, Trail,
+    RelayEvent, RelayOutput, RelayPath,
 };
 use mcast_sim::{Dice, EventQueue};
 
@@ -269,7 +269,7 @@ impl World {
                 destination,
                 hop_limit,
                 mac: None,
-                trail: Trail::default(),
+                trail: RelayPath::default(),
                 payload: &payload,
             };
             relay.receive(now, &arrival);

@@ -8,7 +8,7 @@ use mcast_sim::{Dice, EventQueue};
 use mcast_stream_proto::seal::{Algorithm, GroupSecret, Keys};
 use mcast_stream_proto::wire::KeyEpoch;
 use mcast_tunnel::{
-    EndpointConfig, EndpointRole, LinkCounts, LinkId, Trail, TunnelDatagram, TunnelEndpoint, TunnelEvent,
+    EndpointConfig, EndpointRole, LinkCounts, LinkId, RelayPath, TunnelDatagram, TunnelEndpoint, TunnelEvent,
 };
 
 pub(crate) const LINK: LinkId = LinkId(0);
@@ -218,7 +218,7 @@ pub(crate) fn datagram(number: u64, length: usize) -> TunnelDatagram {
     let mut payload = number.to_be_bytes().to_vec();
     payload.extend(b"a text in clear".iter().cycle().take(length));
     TunnelDatagram {
-        trail: Trail::new(1, number, &[1, 2]).unwrap(),
+        trail: RelayPath::new(1, number, &[1, 2]).unwrap(),
         path: 3,
         to_path: None,
         hop_limit: 4,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mcast_stream_proto::seal::{Algorithm, GroupSecret, Keys};
 use mcast_stream_proto::wire::KeyEpoch;
-use mcast_tunnel::{EndpointRole, LinkId, Trail, TunnelDatagram, TunnelEndpoint, TunnelEvent};
+use mcast_tunnel::{EndpointRole, LinkId, RelayPath, TunnelDatagram, TunnelEndpoint, TunnelEvent};
 
 use super::handshake::{HUB, SITE, endpoint};
 
@@ -43,7 +43,7 @@ fn the_datagrams_of_a_handshake_and_a_copy() {
     // A ping, and a probe of the path.
     datagrams(&mut site).iter().for_each(|bytes| hub.receive(now, SITE.into(), &mut bytes.clone()));
     let datagram = TunnelDatagram {
-        trail: Trail::new(1, 9, &[1]).unwrap(),
+        trail: RelayPath::new(1, 9, &[1]).unwrap(),
         path: 3,
         to_path: None,
         hop_limit: 4,

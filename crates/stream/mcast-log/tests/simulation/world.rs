@@ -188,7 +188,7 @@ impl World {
                 assert_eq!(writer.next_number().0, number);
                 let accepted = entries.into_iter().map(|(number, entry)| (number, (incarnation, entry)));
                 self.truth.accepted.extend(accepted);
-                self.note_durable(appended.durable);
+                self.record_durable(appended.durable);
                 assert!(self.options.sync != SyncPolicy::Each || appended.durable == appended.next);
                 self.counts.appended += 1;
             }
@@ -224,7 +224,7 @@ impl World {
         match writer.sync() {
             Ok(durable) => {
                 assert_eq!(durable, writer.next_number());
-                self.note_durable(durable);
+                self.record_durable(durable);
                 Some(())
             }
             Err(_) => None,
@@ -245,11 +245,11 @@ impl World {
         first?;
         let durable = writer.complete_sync(completed).ok()?;
         assert!(durable >= before);
-        self.note_durable(durable);
+        self.record_durable(durable);
         Some(())
     }
 
-    fn note_durable(&mut self, durable: MessageNumber) {
+    fn record_durable(&mut self, durable: MessageNumber) {
         self.truth.durable = self.truth.durable.max(durable.0);
     }
 

@@ -35,7 +35,7 @@ const LIVE_WAIT: Nanos = Nanos::from_millis(1_500);
 const ABSENCE: Nanos = Nanos::from_secs(3);
 /// How many times the patience a start waits for the first answer: while many connect, the system of the server drops SYNs,
 /// which clients repeat after 1, 3 and 7 s.
-const START_PATIENCE: u64 = 3;
+const START_TIMEOUT: u64 = 3;
 /// A full backlog ends the healing of a loss if the history has brought nothing for this time.
 const STALL: Nanos = Nanos::SECOND;
 /// The most records of an answer.
@@ -79,15 +79,15 @@ pub struct HistoryConfig {
     /// not run does not count. The time for which servers that serve others first send this
     /// client away does not count: at most 6 hours of a start, or 12 times the patience of a loss that is healed,
     /// without a record between.
-    pub patience: Nanos,
+    pub timeout: Nanos,
     /// Seed of random times. It should differ between subscribers. Default: 0.
     pub seed: u64,
 }
 
 impl Default for HistoryConfig {
     fn default() -> Self {
-        let patience = Nanos::from_secs(5);
-        Self { start: None, heal: false, stops: false, backlog: 64 << 20, searches: false, patience, seed: 0 }
+        let timeout = Nanos::from_secs(5);
+        Self { start: None, heal: false, stops: false, backlog: 64 << 20, searches: false, timeout, seed: 0 }
     }
 }
 
@@ -174,7 +174,7 @@ impl Reported {
         Self { since: first, lost: 0, is_loss_unknown: false, last: None }
     }
 
-    fn note_loss(&mut self, first: MessageNumber, end: MessageNumber) {
+    fn record_loss(&mut self, first: MessageNumber, end: MessageNumber) {
         (self.since, self.lost) = (end, self.lost.saturating_add(end.ahead_of(first)));
     }
 }
@@ -346,15 +346,15 @@ impl HistoryMachine {
 
     /// Returns when the history is given up if it brings nothing new.
     fn given_up_at(&self, reading: &Reading) -> RunTime {
-        let patience = match self.is_catching_up() && !reading.is_answered {
-            true if self.has_no_server() => search::SHORT.min(START_PATIENCE * self.config.patience),
-            true => START_PATIENCE * self.config.patience,
-            false => self.config.patience,
+        let timeout = match self.is_catching_up() && !reading.is_answered {
+            true if self.has_no_server() => search::SHORT.min(START_TIMEOUT * self.config.timeout),
+            true => START_TIMEOUT * self.config.timeout,
+            false => self.config.timeout,
         };
         // A server that only ever serves others would hold the client forever.
         let longest_away =
-            if self.is_catching_up() { LONGEST_AWAY } else { HEALING_AWAY * self.config.patience };
-        reading.given_up_at(patience, longest_away)
+            if self.is_catching_up() { LONGEST_AWAY } else { HEALING_AWAY * self.config.timeout };
+        reading.given_up_at(timeout, longest_away)
     }
 
     /// Whether it starts with the oldest message that there is, and nothing shows that a server has older ones than the
@@ -370,7 +370,7 @@ impl HistoryMachine {
 
     /// Notes that the publisher advertises a server of its stream, at this address or at one that is announced.
     pub fn server_advertised(&mut self, at: Option<SocketAddr>) {
-        self.search.note_advertised(at);
+        self.search.record_advertised(at);
     }
 
     /// Whether it searches a server, so that announcements and the searches of others are to be passed.
@@ -404,7 +404,7 @@ impl HistoryMachine {
     /// Takes a message of the live stream, while it [is not live](Self::is_live).
     pub fn live_message(&mut self, now: ClockTime, identity: LiveIdentity, message: &Message<'_>) {
         self.clock.note(now);
-        self.note_live(identity, None);
+        self.record_live(identity, None);
         let at = Position::new(identity.content, message.number);
         self.backlog.next = Some(at.following());
         self.statistics.messages = self.statistics.messages.wrapping_sub(1);
@@ -431,7 +431,7 @@ impl HistoryMachine {
         let of_live = |number| Position::new(identity.content, number);
         match event {
             Joined { publisher, message, .. } => {
-                self.note_live(identity, Some(publisher));
+                self.record_live(identity, Some(publisher));
                 // What is missing before the first message of a new incarnation is reported as lost.
                 let is_first = self.backlog.next.is_none_or(|next| next.incarnation == identity.content);
                 let next = if is_first { message } else { MessageNumber(0) };
@@ -450,18 +450,18 @@ impl HistoryMachine {
             // While the history is read, it follows from `Joined`.
             Restarted { .. } => is_live.then_some(event),
             Lost { first, end, cause } => {
-                self.note_live(identity, None);
+                self.record_live(identity, None);
                 self.backlog.next = Some(of_live(end));
                 if is_live && !self.heals(cause) {
                     (self.has_stopped, self.position) = (self.config.stops, self.backlog.next);
-                    self.reported.note_loss(first, end);
+                    self.reported.record_loss(first, end);
                     return Some(event);
                 }
                 self.statistics.lost = self.statistics.lost.wrapping_sub(end.ahead_of(first));
                 self.take_positioned(is_live, of_live(first), event)
             }
             LostUnknown { first } => {
-                self.note_live(identity, None);
+                self.record_live(identity, None);
                 // How far the incarnation goes is unknown, so that the history is asked for all of it.
                 self.backlog.next = Some(of_live(MessageNumber::MAX));
                 if is_live && !self.heals(Cause::Restart) {
@@ -473,7 +473,7 @@ impl HistoryMachine {
                 self.take_positioned(is_live, of_live(first), event)
             }
             Ended { messages } => {
-                self.note_live(identity, None);
+                self.record_live(identity, None);
                 if is_live {
                     self.is_tail_known = true;
                     return Some(event);
@@ -481,7 +481,7 @@ impl HistoryMachine {
                 self.take_positioned(false, of_live(MessageNumber(messages)), event)
             }
             Continued { publisher, .. } => {
-                self.note_live(identity, Some(publisher));
+                self.record_live(identity, Some(publisher));
                 if let Some((content, own)) = &mut self.entered
                     && *content == identity.content
                 {
@@ -513,12 +513,12 @@ impl HistoryMachine {
         self.backlog.push(LiveItem { at, content, arrived: self.clock.now() });
     }
 
-    fn note_live(&mut self, identity: LiveIdentity, publisher: Option<SocketAddr>) {
+    fn record_live(&mut self, identity: LiveIdentity, publisher: Option<SocketAddr>) {
         if self.live.is_none()
             && let Some(reading) = self.reading.as_mut().filter(|reading| !reading.is_answered)
         {
             // Without a live stream, there is nothing to continue with.
-            reading.note_progress(self.clock.now());
+            reading.record_progress(self.clock.now());
         }
         if let (None, Some(HistoryStart::Number(number))) = (self.position, self.config.start) {
             // What the publisher retains needs no server.
@@ -620,14 +620,14 @@ impl HistoryMachine {
         match AnswerFrame::read(&frame) {
             Ok(AnswerFrame::Records) => {
                 let Ok(reader) = RecordReader::new(&frame) else { return self.fail(now) };
-                reading.note_answer();
+                reading.record_answer();
                 self.server = Some(server);
                 self.frames.push_back((frame, reader));
-                self.note_answer();
+                self.record_answer();
             }
             Ok(AnswerFrame::End { status: status @ (AnswerStatus::More | AnswerStatus::Edge), .. }) => {
-                reading.note_end(run, status);
-                self.note_answer();
+                reading.record_end(run, status);
+                self.record_answer();
             }
             Ok(AnswerFrame::End { .. }) => self.failed(now, id),
             Ok(AnswerFrame::Later { wait, .. }) => {
@@ -635,15 +635,15 @@ impl HistoryMachine {
                 if reading.send_away(now, run, wait, &mut self.random) {
                     self.events.push_back(SubscriberEvent::HistoryQueued { server, expected: 2 * wait });
                 }
-                self.search.note_answer();
+                self.search.record_answer();
             }
             Err(_) => return self.fail(now),
         }
         true
     }
 
-    fn note_answer(&mut self) {
-        self.search.note_answer();
+    fn record_answer(&mut self) {
+        self.search.record_answer();
         self.unanswered_since = None;
     }
 
@@ -661,7 +661,7 @@ impl HistoryMachine {
         let reading = self.reading.as_mut().filter(|reading| reading.request() == Some(id));
         if let Some(reading) = reading {
             reading.fail(now, &mut self.random);
-            self.search.note_failure();
+            self.search.record_failure();
         }
     }
 
@@ -890,7 +890,7 @@ impl HistoryMachine {
         });
         if self.position.is_none() {
             self.position = Some(position);
-            self.note_progress();
+            self.record_progress();
         }
         if end < position || end == position && matches!(record.content, HistoryContent::Message { .. }) {
             return;
@@ -898,7 +898,7 @@ impl HistoryMachine {
         self.enter(position);
         if first > position {
             self.skip_to(first, Cause::NotInHistory);
-            self.note_progress();
+            self.record_progress();
         }
         if self.has_stopped {
             return;
@@ -912,13 +912,13 @@ impl HistoryMachine {
                 self.position = Some(end);
                 self.reported.last = Some(first.number);
                 self.pending = Some(Current::Stored(first.number, key, bytes));
-                self.note_progress();
+                self.record_progress();
             }
             HistoryContent::Gap { cause, .. } => {
                 let end = front.map_or(end, |front| end.min(front));
                 if end > position {
                     self.skip_to(end, cause.reported());
-                    self.note_progress();
+                    self.record_progress();
                 }
             }
             // If the incarnation continues, the live stream or the next record shows it.
@@ -927,9 +927,9 @@ impl HistoryMachine {
         }
     }
 
-    fn note_progress(&mut self) {
+    fn record_progress(&mut self) {
         if let Some(reading) = &mut self.reading {
-            reading.note_progress(self.clock.now());
+            reading.record_progress(self.clock.now());
         }
     }
 
@@ -952,7 +952,7 @@ impl HistoryMachine {
         }
         if !is_answered {
             self.start = Start::Live;
-            self.search.note_failure();
+            self.search.record_failure();
             self.unanswered_since.get_or_insert(reading.progress_at);
         }
         let cause = if self.is_abandoned { Cause::Abandoned } else { reading.cause };
@@ -999,7 +999,7 @@ impl HistoryMachine {
         self.position = Some(target);
         if first < target.number {
             self.statistics.lost = self.statistics.lost.wrapping_add(target.number.ahead_of(first));
-            self.reported.note_loss(first, target.number);
+            self.reported.record_loss(first, target.number);
             self.events.push_back(SubscriberEvent::Lost { first, end: target.number, cause });
             self.has_stopped = self.config.stops;
         }

@@ -121,13 +121,13 @@ impl Reading {
     }
 
     /// Notes that a server has answered, or continues its answer.
-    pub(super) const fn note_answer(&mut self) {
+    pub(super) const fn record_answer(&mut self) {
         (self.is_answered, self.is_queue_reported) = (true, false);
     }
 
     /// Notes the end of an answer.
-    pub(super) fn note_end(&mut self, run: RunTime, status: AnswerStatus) {
-        self.note_answer();
+    pub(super) fn record_end(&mut self, run: RunTime, status: AnswerStatus) {
+        self.record_answer();
         if status == AnswerStatus::Edge {
             self.edge_since.get_or_insert(run);
         }
@@ -155,13 +155,13 @@ impl Reading {
         self.next_request_at = now + self.retry / 2 + random.below(self.retry / 2);
     }
 
-    pub(super) const fn note_progress(&mut self, run: RunTime) {
+    pub(super) const fn record_progress(&mut self, run: RunTime) {
         (self.progress_at, self.edge_since) = (run, None);
     }
 
     /// Returns when the patience is over. Until then, servers can send it away for at most `longest_away`.
-    pub(super) fn given_up_at(&self, patience: Nanos, longest_away: Nanos) -> RunTime {
+    pub(super) fn given_up_at(&self, timeout: Nanos, longest_away: Nanos) -> RunTime {
         let away_until = self.away_until.map(|until| until.min(self.progress_at + longest_away));
-        away_until.map_or(self.progress_at, |until| until.max(self.progress_at)) + patience
+        away_until.map_or(self.progress_at, |until| until.max(self.progress_at)) + timeout
     }
 }

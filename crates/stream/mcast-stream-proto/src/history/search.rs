@@ -60,7 +60,7 @@ impl Search {
     }
 
     /// Notes that the publisher advertises a server: at this address, or at one that is announced.
-    pub(super) fn note_advertised(&mut self, at: Option<SocketAddr>) {
+    pub(super) fn record_advertised(&mut self, at: Option<SocketAddr>) {
         self.exists = true;
         if at.is_some() && self.advertised != at {
             // It may have been started again.
@@ -123,13 +123,13 @@ impl Search {
     }
 
     /// Notes that the server has answered.
-    pub(super) fn note_answer(&mut self) {
+    pub(super) fn record_answer(&mut self) {
         self.exists = true;
         self.failed.clear();
     }
 
     /// Notes that the server cannot be used.
-    pub(super) fn note_failure(&mut self) {
+    pub(super) fn record_failure(&mut self) {
         let Some(server) = self.server.take() else { return };
         if self.failed.len() >= MOST_FAILED {
             self.failed.clear();
@@ -208,11 +208,11 @@ mod tests {
     #[test]
     fn the_server_that_the_publisher_advertises_needs_no_search() {
         let mut trial = Trial::new();
-        trial.search.note_advertised(Some(server(1)));
+        trial.search.record_advertised(Some(server(1)));
         assert_eq!(trial.run(Nanos::from_millis(1)), 0);
         assert_eq!(trial.search.server(), Some(server(1)));
         // A publisher that was started again serves at another port.
-        trial.search.note_advertised(Some(server(2)));
+        trial.search.record_advertised(Some(server(2)));
         trial.run(Nanos::from_millis(1));
         assert_eq!(trial.search.server(), Some(server(2)));
     }
@@ -220,15 +220,15 @@ mod tests {
     #[test]
     fn another_server_replaces_one_that_has_failed_and_otherwise_it_is_asked_again() {
         let mut trial = Trial::new();
-        trial.search.note_advertised(Some(server(1)));
+        trial.search.record_advertised(Some(server(1)));
         trial.run(Nanos::from_millis(1));
-        trial.search.note_failure();
+        trial.search.record_failure();
         trial.run(AVOIDANCE - Nanos::from_millis(10));
         assert_eq!(trial.search.server(), None);
         assert!(!trial.search.find(server(1)), "it has failed");
         assert!(trial.search.find(server(2)));
         assert_eq!(trial.search.server(), Some(server(2)));
-        trial.search.note_failure();
+        trial.search.record_failure();
         trial.run(AVOIDANCE + Nanos::from_millis(10));
         assert_eq!(trial.search.server(), Some(server(2)), "there is no other one");
     }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use mcast_sim::{Dice, for_seeds};
 
 use super::*;
-use crate::side_channel::Ticket;
+use crate::side_channel::QueueToken;
 use crate::subscriber::{Cause, Item, Message, SubscriberEvent, SubscriberStatistics};
 use crate::wire::{Incarnation, MessageNumber};
 use crate::{ClockTime, Nanos};
@@ -410,7 +410,7 @@ impl World {
         }
         if self.is_busy && self.dice.chance(0.1) {
             let wait = Nanos::from_millis(self.dice.pick(self.waits));
-            let frame = AnswerFrame::later(wait, Ticket::new(7));
+            let frame = AnswerFrame::later(wait, QueueToken::new(7));
             return self.answers.push_back((at, query.id, frame));
         }
         let count = self.dice.between(1, 120) as usize;

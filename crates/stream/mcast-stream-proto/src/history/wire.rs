@@ -7,7 +7,7 @@ use core::ops::Range;
 
 use super::record::{GapCause, HistoryContent, HistoryRecord, Position};
 use crate::Nanos;
-use crate::side_channel::Ticket;
+use crate::side_channel::QueueToken;
 use crate::wire::{Incarnation, MessageKey, MessageNumber, StreamId, WireError};
 
 /// The length of a request, in bytes.
@@ -39,7 +39,7 @@ pub struct HistoryRequest {
     /// Where to start.
     pub start: RequestedStart,
     /// The place in the queue that the server has given to the client.
-    pub ticket: Ticket,
+    pub ticket: QueueToken,
 }
 
 /// Where a client asks to start.
@@ -84,7 +84,7 @@ impl HistoryRequest {
         let (stream, count) = (StreamId(reader.u64()?), reader.u32()?);
         let kind = reader.u8()?;
         let [high, middle, low] = reader.array()?;
-        let ticket = Ticket::new(u32::from_be_bytes([0, high, middle, low]));
+        let ticket = QueueToken::new(u32::from_be_bytes([0, high, middle, low]));
         let (incarnation, value) = (Incarnation(reader.u32()?), reader.u64()?);
         let start = match kind {
             0 => RequestedStart::Oldest,
@@ -127,7 +127,7 @@ pub enum AnswerFrame<'a> {
         /// After this time, in whole milliseconds.
         wait: Nanos,
         /// The client's place in the queue.
-        ticket: Ticket,
+        ticket: QueueToken,
     },
 }
 
@@ -153,7 +153,7 @@ impl<'a> AnswerFrame<'a> {
             [LATER, ..] => {
                 let mut reader = Reader { bytes, at: 4 };
                 let wait = Nanos::from_millis(u64::from(reader.u32()?));
-                Ok(Self::Later { wait, ticket: Ticket::new(reader.u32()?) })
+                Ok(Self::Later { wait, ticket: QueueToken::new(reader.u32()?) })
             }
             _ => Err(WireError::Body),
         }
@@ -172,7 +172,7 @@ impl<'a> AnswerFrame<'a> {
 impl AnswerFrame<'_> {
     /// Returns the bytes of the frame that sends a client away for this time, rounded up to milliseconds.
     #[must_use]
-    pub fn later(wait: Nanos, ticket: Ticket) -> Vec<u8> {
+    pub fn later(wait: Nanos, ticket: QueueToken) -> Vec<u8> {
         let milliseconds = u32::try_from(wait.0.div_ceil(1_000_000)).unwrap_or(u32::MAX);
         let mut bytes = alloc::vec![LATER, 0, 0, 0];
         bytes.extend_from_slice(&milliseconds.to_be_bytes());
@@ -440,7 +440,7 @@ mod tests {
                 2 => RequestedStart::Latest(number),
                 _ => RequestedStart::Time(value),
             };
-            let request = HistoryRequest { stream: StreamId(stream), count, start, ticket: Ticket::new(ticket) };
+            let request = HistoryRequest { stream: StreamId(stream), count, start, ticket: QueueToken::new(ticket) };
             prop_assert_eq!(HistoryRequest::read(&request.bytes()), Ok(request));
         }
 
@@ -454,7 +454,7 @@ mod tests {
 
         #[test]
         fn the_time_to_come_back_is_read_as_it_was_written(milliseconds: u32, ticket: u32) {
-            let (wait, ticket) = (Nanos::from_millis(u64::from(milliseconds)), Ticket::new(ticket));
+            let (wait, ticket) = (Nanos::from_millis(u64::from(milliseconds)), QueueToken::new(ticket));
             let bytes = AnswerFrame::later(wait, ticket);
             prop_assert_eq!(AnswerFrame::read(&bytes), Ok(AnswerFrame::Later { wait, ticket }));
             AnswerFrame::read(&bytes[..bytes.len() - 1]).unwrap_err();
@@ -492,7 +492,7 @@ mod tests {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let start = RequestedStart::At(Position::new(Incarnation(0x1122_3344), MessageNumber(7)));
         let stream = StreamId(0x0102_0304_0506_0708);
-        let request = HistoryRequest { stream, count: 100, start, ticket: Ticket::new(0xff12_3456) };
+        let request = HistoryRequest { stream, count: 100, start, ticket: QueueToken::new(0xff12_3456) };
         assert_eq!(
             hex(&request.bytes()),
             "010203040506070800000064 01 123456 1122334400000000000000 07".replace(' ', "")
@@ -514,7 +514,7 @@ mod tests {
                 .replace(' ', "")
         );
         assert_eq!(hex(&AnswerFrame::end(AnswerStatus::Edge, "")), "02010000");
-        let later = AnswerFrame::later(Nanos(1_499_999_999), Ticket::new(0x12_3456));
+        let later = AnswerFrame::later(Nanos(1_499_999_999), QueueToken::new(0x12_3456));
         assert_eq!(hex(&later), "03000000000005dc00123456");
     }
 }

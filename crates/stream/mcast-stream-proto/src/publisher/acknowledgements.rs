@@ -192,7 +192,7 @@ impl Acknowledgements {
 
     /// Returns whether the first message that is not settled, of those before `next`, has waited for longer than this,
     /// and then for twice as long, and so on.
-    fn is_late(&mut self, now: ClockTime, next: MessageNumber, patience: Nanos) -> bool {
+    fn is_late(&mut self, now: ClockTime, next: MessageNumber, timeout: Nanos) -> bool {
         if self.settled >= next {
             self.awaited = None;
             return false;
@@ -200,7 +200,7 @@ impl Acknowledgements {
         let first = self.settled;
         let awaited = self.awaited.filter(|awaited| awaited.first == first);
         let awaited = awaited.unwrap_or(Awaited { first, since: now, requests: 0 });
-        let is_late = now >= awaited.since + (1 << awaited.requests.min(MOST_DOUBLINGS)) * patience;
+        let is_late = now >= awaited.since + (1 << awaited.requests.min(MOST_DOUBLINGS)) * timeout;
         self.awaited = Some(match is_late {
             true => Awaited { since: now, requests: awaited.requests + 1, ..awaited },
             false => awaited,
@@ -483,10 +483,10 @@ impl PublisherMachine {
     /// Returns whether the status that acknowledges a message may have been lost: its subscriber cannot know that. In a
     /// large group, the requested statuses would be too many.
     pub(super) fn requests_acknowledgements(&mut self, now: ClockTime) -> bool {
-        let patience = self.status_interval() + 2 * self.round_trip;
+        let timeout = self.status_interval() + 2 * self.round_trip;
         let is_small = self.members.len() <= SMALL_GROUP as usize;
         let next = self.next_message;
-        self.acknowledgements.as_mut().is_some_and(|known| known.is_late(now, next, patience) && is_small)
+        self.acknowledgements.as_mut().is_some_and(|known| known.is_late(now, next, timeout) && is_small)
     }
 
     /// Settles the messages that can be settled by now.

@@ -10,7 +10,7 @@ use crate::wire::{Sequence, SubscriberId};
 /// does not wait for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Standing {
+pub enum SubscriberProgress {
     /// It has received everything that was sent since it joined. If the stream is closed, its application has read all
     /// of it, and the end.
     Complete,
@@ -41,19 +41,19 @@ pub enum Standing {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Audience {
-    /// [`Standing::Complete`].
+    /// [`SubscriberProgress::Complete`].
     pub complete: u64,
-    /// [`Standing::Unread`].
+    /// [`SubscriberProgress::Unread`].
     pub unread: u64,
-    /// [`Standing::Behind`].
+    /// [`SubscriberProgress::Behind`].
     pub behind: u64,
-    /// [`Standing::Incomplete`].
+    /// [`SubscriberProgress::Incomplete`].
     pub incomplete: u64,
-    /// [`Standing::Left`].
+    /// [`SubscriberProgress::Left`].
     pub left: u64,
-    /// [`Standing::Failed`].
+    /// [`SubscriberProgress::Failed`].
     pub failed: u64,
-    /// [`Standing::Unknown`].
+    /// [`SubscriberProgress::Unknown`].
     pub unknown: u64,
 }
 
@@ -64,15 +64,15 @@ impl Audience {
         self.complete + self.unread + self.behind + self.incomplete + self.left + self.failed + self.unknown
     }
 
-    pub(super) fn add(&mut self, standing: Standing) {
+    pub(super) fn add(&mut self, standing: SubscriberProgress) {
         *match standing {
-            Standing::Complete => &mut self.complete,
-            Standing::Unread => &mut self.unread,
-            Standing::Behind { .. } => &mut self.behind,
-            Standing::Incomplete { .. } => &mut self.incomplete,
-            Standing::Left => &mut self.left,
-            Standing::Failed => &mut self.failed,
-            Standing::Unknown => &mut self.unknown,
+            SubscriberProgress::Complete => &mut self.complete,
+            SubscriberProgress::Unread => &mut self.unread,
+            SubscriberProgress::Behind { .. } => &mut self.behind,
+            SubscriberProgress::Incomplete { .. } => &mut self.incomplete,
+            SubscriberProgress::Left => &mut self.left,
+            SubscriberProgress::Failed => &mut self.failed,
+            SubscriberProgress::Unknown => &mut self.unknown,
         } += 1;
     }
 }
@@ -88,7 +88,7 @@ impl PublisherMachine {
 
     /// Returns the address and the state of each subscriber. The last 4,096 departed subscribers are listed one by one;
     /// older ones only count in [`audience`](Self::audience).
-    pub fn standings(&self) -> impl Iterator<Item = (SubscriberId, SocketAddr, Standing)> {
+    pub fn standings(&self) -> impl Iterator<Item = (SubscriberId, SocketAddr, SubscriberProgress)> {
         let present = self.members.iter();
         let present =
             present.filter_map(|(id, member)| Some((id, member.address, self.standing_of_member(member)?)));
@@ -139,16 +139,16 @@ impl PublisherMachine {
         is_counted && has_yet_to_read
     }
 
-    fn standing_of_member(&self, member: &Member) -> Option<Standing> {
+    fn standing_of_member(&self, member: &Member) -> Option<SubscriberProgress> {
         let progress = &member.progress;
         match member.role_in_reports() {
             Role::Unknown | Role::BestEffort => None,
-            _ if self.is_unread(member) => Some(Standing::Unread),
+            _ if self.is_unread(member) => Some(SubscriberProgress::Unread),
             _ if progress.is_incomplete() => Some(incomplete(progress)),
             _ if !self.is_settled(progress) => {
-                Some(Standing::Behind { datagrams: self.ring.next.ahead_of(progress.next) })
+                Some(SubscriberProgress::Behind { datagrams: self.ring.next.ahead_of(progress.next) })
             }
-            _ => Some(Standing::Complete),
+            _ => Some(SubscriberProgress::Complete),
         }
     }
 
@@ -157,21 +157,21 @@ impl PublisherMachine {
         progress.given == Some(self.next_message)
     }
 
-    pub(super) fn standing_of_departed(&self, departed: &Departed) -> Option<Standing> {
+    pub(super) fn standing_of_departed(&self, departed: &Departed) -> Option<SubscriberProgress> {
         let progress = &departed.progress;
         match (departed.role, departed.departure) {
             (Role::Unknown | Role::BestEffort, _) => None,
-            (_, Departure::Failed) => Some(Standing::Failed),
+            (_, Departure::Failed) => Some(SubscriberProgress::Failed),
             _ if progress.is_incomplete() => Some(incomplete(progress)),
             _ if self.closed && (progress.end == End::Delivered || self.had_all(progress)) => {
-                Some(Standing::Complete)
+                Some(SubscriberProgress::Complete)
             }
-            (_, Departure::Left) => Some(Standing::Left),
-            (_, Departure::Silent) => Some(Standing::Unknown),
+            (_, Departure::Left) => Some(SubscriberProgress::Left),
+            (_, Departure::Silent) => Some(SubscriberProgress::Unknown),
         }
     }
 }
 
-const fn incomplete(progress: &Progress) -> Standing {
-    Standing::Incomplete { datagrams: progress.given_up, messages: progress.lost_messages }
+const fn incomplete(progress: &Progress) -> SubscriberProgress {
+    SubscriberProgress::Incomplete { datagrams: progress.given_up, messages: progress.lost_messages }
 }

@@ -10,7 +10,7 @@ use crate::wire::{FlowControl, SubscriberId};
 use crate::{ClockTime, Nanos};
 
 /// How long an ending publisher waits for applications that have not read everything that was received.
-const READ_PATIENCE: Nanos = Nanos::SECOND;
+const READ_TIMEOUT: Nanos = Nanos::SECOND;
 /// How often the end of the stream is repeated, and at which interval: best-effort subscribers, which request no repairs,
 /// learn of it only by this. At 20 % loss, 1 of 390,625 subscribers misses all repetitions.
 const END_REPEATS: u32 = 8;
@@ -18,7 +18,7 @@ const END_INTERVAL: Nanos = Nanos::from_millis(2);
 /// Without feedback, parity and what was overtaken may arrive a while after the data.
 const ONE_WAY_END_INTERVAL: Nanos = Nanos::from_millis(10);
 /// How long a subscriber is expected that has asked for a heartbeat or an echo: its first status follows.
-const JOIN_PATIENCE: Nanos = Nanos::from_millis(500);
+const JOIN_TIMEOUT: Nanos = Nanos::from_millis(500);
 /// Subscribers that are expected, remembered one by one. Others are waited for once they have joined.
 const MAX_JOINING: usize = 64;
 
@@ -52,7 +52,7 @@ enum Joining {
 pub(super) struct Ending {
     phase: Phase,
     /// For how long it waits.
-    patience: Nanos,
+    timeout: Nanos,
     /// Since when: at a low rate, sending may take longer than the patience.
     since: ClockTime,
     /// The data datagrams that had been sent at that time.
@@ -63,7 +63,7 @@ pub(super) struct Ending {
 
 impl Ending {
     /// Notes that time has passed in which the publisher did not run.
-    pub(super) fn excuse_pause(&mut self, now: ClockTime, pause: Nanos) {
+    pub(super) fn extend_deadlines(&mut self, now: ClockTime, pause: Nanos) {
         let later = |at: ClockTime| (at + pause).min(now);
         self.since = later(self.since);
         if let Phase::Reading { since } = &mut self.phase {
@@ -77,7 +77,7 @@ impl Ending {
     }
 
     /// Notes that a subscriber has sent a status.
-    pub(super) fn note_joined(&mut self, id: SubscriberId) {
+    pub(super) fn record_joined(&mut self, id: SubscriberId) {
         self.joining.remove(&id);
     }
 
@@ -96,15 +96,15 @@ impl Ending {
     }
 
     fn left(&self, now: ClockTime) -> Nanos {
-        self.patience - now.since(self.since).min(self.patience)
+        self.timeout - now.since(self.since).min(self.timeout)
     }
 }
 
 impl PublisherMachine {
     /// Sets for how long the publisher waits for its subscribers at the end: from now on, or from when the last datagram is
     /// sent, if that is later.
-    pub fn wait_at_end(&mut self, now: ClockTime, patience: Nanos) {
-        self.ending.patience = patience;
+    pub fn wait_at_end(&mut self, now: ClockTime, timeout: Nanos) {
+        self.ending.timeout = timeout;
         (self.ending.since, self.ending.sent) = (now, self.statistics.datagrams);
     }
 
@@ -117,9 +117,9 @@ impl PublisherMachine {
     /// Ends the stream like [`close`](Self::close), and then waits for the subscribers, for at most this time: until all have
     /// received everything and have read their histories, and for one second of it until their applications have read
     /// everything. [`is_over`](Self::is_over) returns when that is done.
-    pub fn finish(&mut self, now: ClockTime, patience: Nanos) {
+    pub fn finish(&mut self, now: ClockTime, timeout: Nanos) {
         self.close(now);
-        self.wait_at_end(now, patience);
+        self.wait_at_end(now, timeout);
         self.ending.phase = Phase::Receiving;
     }
 
@@ -151,7 +151,7 @@ impl PublisherMachine {
     }
 
     /// Notes that a subscriber has sent something that shows that it joins, or has joined.
-    pub(super) fn note_joining(&mut self, now: ClockTime, id: SubscriberId) {
+    pub(super) fn record_joining(&mut self, now: ClockTime, id: SubscriberId) {
         let is_known = self.members.get(id).is_some_and(|member| member.role != Role::Unknown);
         if is_known || self.ending.joining.contains_key(&id) {
             return;
@@ -167,7 +167,7 @@ impl PublisherMachine {
     /// Does what is due of the end.
     pub(super) fn advance_ending(&mut self, now: ClockTime) {
         for joining in self.ending.joining.values_mut() {
-            if matches!(joining, Joining::Expected { since } if now.since(*since) >= JOIN_PATIENCE) {
+            if matches!(joining, Joining::Expected { since } if now.since(*since) >= JOIN_TIMEOUT) {
                 *joining = Joining::Expired;
             }
         }
@@ -185,9 +185,7 @@ impl PublisherMachine {
                 Phase::Receiving => return,
                 // One that has joined since, or that reads what it has lost, gets the whole time.
                 Phase::Reading { .. } if !is_time_over && !self.is_complete() => Phase::Receiving,
-                Phase::Reading { since }
-                    if is_time_over || self.is_read() || now >= since + READ_PATIENCE =>
-                {
+                Phase::Reading { since } if is_time_over || self.is_read() || now >= since + READ_TIMEOUT => {
                     repeat_first
                 }
                 Phase::Reading { .. } => return,

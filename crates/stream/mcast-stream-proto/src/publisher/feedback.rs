@@ -72,7 +72,7 @@ impl PublisherMachine {
         match header.kind {
             Kind::Probe => {
                 if let Ok(Probe { clock, .. }) = Probe::read(body) {
-                    self.note_joining(now, id);
+                    self.record_joining(now, id);
                     self.echo(now, id, from, clock);
                 }
             }
@@ -103,13 +103,13 @@ impl PublisherMachine {
         status: &Status,
     ) {
         if status.flags & Status::JOINING != 0 {
-            self.note_joining(now, id);
+            self.record_joining(now, id);
             return self.heartbeat_on_demand(now, view.head.len() + view.body.len());
         }
         if self.admit(now, id, from, &view.header, status.token) {
-            self.note_acknowledgement(id, view, status);
-            self.note_name(id);
-            self.note_leave(id, view, status);
+            self.record_acknowledgement(id, view, status);
+            self.record_name(id);
+            self.record_leave(id, view, status);
             self.on_status(now, id, from, view.header.sequence, status);
             self.settle_after_report(now);
         }
@@ -171,7 +171,7 @@ impl PublisherMachine {
     }
 
     /// Takes the name and the acknowledgement of a status.
-    fn note_acknowledgement(&mut self, id: SubscriberId, view: &DatagramView<'_>, status: &Status) {
+    fn record_acknowledgement(&mut self, id: SubscriberId, view: &DatagramView<'_>, status: &Status) {
         let next_message = self.next_message;
         let Some(member) = self.members.get_mut(id) else { return };
         let record = &mut member.progress.acknowledgements;
@@ -184,7 +184,7 @@ impl PublisherMachine {
     }
 
     /// Reports a name that several subscribers use.
-    fn note_name(&mut self, id: SubscriberId) {
+    fn record_name(&mut self, id: SubscriberId) {
         let Some(name) = self.members.get(id).and_then(|member| member.progress.acknowledgements.name) else {
             return;
         };
@@ -194,7 +194,7 @@ impl PublisherMachine {
     }
 
     /// Notes what the application of a subscriber that leaves was given.
-    fn note_leave(&mut self, id: SubscriberId, view: &DatagramView<'_>, status: &Status) {
+    fn record_leave(&mut self, id: SubscriberId, view: &DatagramView<'_>, status: &Status) {
         let given = Acknowledgement::of(view).filter(|_| status.flags & Status::LEAVING != 0);
         if let Some(member) = self.members.get_mut(id) {
             member.progress.given = given.map(|given| given.received);
@@ -212,11 +212,12 @@ impl PublisherMachine {
         // It may have learned of more from a forged heartbeat.
         let status = &Status { highest: status.highest.min(sent), ..*status };
         let is_near = sent - status.next <= self.ring.capacity() / 4;
-        let (group_round_trip, floor, vouched) = (self.round_trip, self.rate_floor(), self.parity.vouched());
+        let (group_round_trip, floor, verified_through) =
+            (self.round_trip, self.rate_floor(), self.parity.verified_through());
         let Some(member) = self.members.get_mut(id) else { return };
         let (was_incomplete, before) = (member.progress.is_incomplete(), member.role);
-        member.progress.note_reading(status, count);
-        let silence = member.record(status, now, group_round_trip, vouched);
+        member.progress.record_reading(status, count);
+        let silence = member.record(status, now, group_round_trip, verified_through);
         // Nobody receives anything new while the stream pauses.
         let silence = silence.min(now.since(self.data_resumed_at));
         let has_room = member.has_ample_room() && member.room_end() > sent;
@@ -227,7 +228,7 @@ impl PublisherMachine {
         };
         member.repairs_for_others = can_repair(status);
         let role = member.role;
-        self.ending.note_joined(id);
+        self.ending.record_joined(id);
         let has_returned = before == Role::Evicted && role == Role::Awaited;
         if has_returned {
             (member.returned, member.advanced.1) = (Some(now), now);

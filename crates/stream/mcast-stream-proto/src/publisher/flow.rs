@@ -106,7 +106,7 @@ impl FlowState {
     }
 
     /// Notes that the publisher did not run for some time.
-    pub(super) fn excuse_pause(&mut self, now: ClockTime, pause: Nanos) {
+    pub(super) fn extend_deadlines(&mut self, now: ClockTime, pause: Nanos) {
         self.blocked = self.blocked.map(|since| (since + pause).min(now));
     }
 

@@ -59,14 +59,14 @@ impl HeartbeatSchedule {
     }
 
     /// Lets a datagram that was just completed precede a heartbeat that is due.
-    pub(super) fn let_data_precede(&mut self, now: ClockTime) {
+    pub(super) fn defer(&mut self, now: ClockTime) {
         self.at = self.at.max(now);
     }
 
     /// Notes that data was sent: the next heartbeat follows soon after the end of a burst, or at intervals in a long
     /// one.
     #[inline]
-    pub(super) fn note_data(&mut self, now: ClockTime, round_trip: Nanos, spacing: Nanos) {
+    pub(super) fn record_data(&mut self, now: ClockTime, round_trip: Nanos, spacing: Nanos) {
         self.has_sent_data = true;
         let busy = self.last + BUSY_INTERVAL.max(spacing);
         // The delay is bounded, so that a distant subscriber does not delay the repairs of near ones.
@@ -78,14 +78,14 @@ impl HeartbeatSchedule {
 
     /// Notes that a repair was sent: a status in answer to the next heartbeat reports whether it arrived.
     #[inline]
-    pub(super) fn note_repair(&mut self, now: ClockTime) {
+    pub(super) fn record_repair(&mut self, now: ClockTime) {
         self.has_sent_data = true;
         self.at = self.at.min(now + BUSY_INTERVAL);
         self.interval = BUSY_INTERVAL;
     }
 
     /// Schedules a heartbeat soon, because the publisher waits for the statuses that answer it.
-    pub(super) fn hasten(&mut self, round_trip: Nanos, spacing: Nanos) {
+    pub(super) fn schedule_soon(&mut self, round_trip: Nanos, spacing: Nanos) {
         self.interval = waiting_interval(round_trip).max(spacing);
         self.at = self.at.min(self.last + self.interval);
     }
@@ -103,7 +103,13 @@ impl HeartbeatSchedule {
     }
 
     /// Notes that a heartbeat was sent, and schedules the next one.
-    pub(super) fn note_sent(&mut self, now: ClockTime, is_waiting: bool, round_trip: Nanos, spacing: Nanos) {
+    pub(super) fn record_sent(
+        &mut self,
+        now: ClockTime,
+        is_waiting: bool,
+        round_trip: Nanos,
+        spacing: Nanos,
+    ) {
         let interval = match self.has_sent_data {
             true if is_waiting => waiting_interval(round_trip),
             true => BUSY_INTERVAL,

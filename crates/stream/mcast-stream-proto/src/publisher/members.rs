@@ -82,7 +82,7 @@ impl Progress {
     }
 
     /// Notes whether it reads a history, and has reported an unknown loss, unless a later status has arrived.
-    pub(crate) const fn note_reading(&mut self, status: &Status, count: u64) {
+    pub(crate) const fn record_reading(&mut self, status: &Status, count: u64) {
         if count > self.latest {
             self.latest = count;
             self.is_reading = status.flags & Status::READING != 0;
@@ -185,14 +185,14 @@ impl Member {
         }
     }
 
-    /// Records a status; returns for how long the subscriber had received nothing new of the stream before it. `vouched`
+    /// Records a status; returns for how long the subscriber had received nothing new of the stream before it. `verified_through`
     /// is one past the last manifest that was sent, if the publisher signs.
     pub(crate) fn record(
         &mut self,
         status: &Status,
         now: ClockTime,
         expected: Nanos,
-        vouched: Option<Sequence>,
+        verified_through: Option<Sequence>,
     ) -> Nanos {
         let progress = &mut self.progress;
         // A status that was overtaken on the way must not revert progress.
@@ -219,7 +219,7 @@ impl Member {
         let has_read_all = lacks_nothing && self.window() > 0 && self.window() == u64::from(self.widest);
         if has_read_all || self.room_end > self.advanced.0 {
             self.advanced = (self.room_end, now);
-        } else if has_received && !lacks_nothing && vouched != Some(status.next) {
+        } else if has_received && !lacks_nothing && verified_through != Some(status.next) {
             self.advanced.1 = now;
         }
         if status.clock != 0 {

@@ -33,7 +33,7 @@ mod transmit;
 use alloc::vec::Vec;
 use core::fmt;
 
-pub use audience::{Audience, Standing};
+pub use audience::{Audience, SubscriberProgress};
 pub use config::{AutoRate, ConfigError, Congestion, PublisherConfig, PublisherRate};
 pub use event::{PublisherEvent, PublisherStatistics, Refusal};
 pub use parity::Fec;
@@ -246,7 +246,7 @@ impl PublisherMachine {
         matches!(self.failure, Some(Refusal::Internal))
     }
 
-    fn note_internal_error(&mut self, what: &'static str) {
+    fn record_internal_error(&mut self, what: &'static str) {
         self.statistics.internal_errors += 1;
         if self.statistics.internal_errors.is_power_of_two() {
             self.events.push(PublisherEvent::InternalError(what));

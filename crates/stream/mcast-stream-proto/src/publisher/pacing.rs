@@ -133,7 +133,7 @@ impl PublisherMachine {
             subscribers,
         };
         let before = member.repairs.rate();
-        let change = self.repairs.note_report(now, member, report, average, other_on_trial);
+        let change = self.repairs.record_report(now, member, report, average, other_on_trial);
         if member.repairs.rate() != before {
             self.members.rate_changed();
         }

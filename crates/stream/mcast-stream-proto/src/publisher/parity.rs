@@ -117,7 +117,7 @@ impl SentBlock {
     }
 
     /// Notes a request; returns whether symbols may help this subscriber. A request that needs no more of them does not count.
-    fn note_request(&mut self, id: SubscriberId, needs_more: bool) -> bool {
+    fn record_request(&mut self, id: SubscriberId, needs_more: bool) -> bool {
         let known = self.requesters.iter().position(|(other, _)| *other == id);
         let (_, requests) = known.and_then(|at| self.requesters.remove(at)).unwrap_or((id, 0));
         if self.requesters.len() == MOST_REQUESTERS {
@@ -140,10 +140,10 @@ pub(crate) struct LossMeter {
 impl LossMeter {
     /// Notes how many datagrams the subscriber knows of, and how many of them it missed. Returns both numbers of a complete
     /// sample. In a crowd, where each reports rarely, the first one begins with the first report.
-    fn note(&mut self, highest: Sequence, missed: u32, is_in_crowd: bool) -> Option<(u64, u64)> {
+    fn note(&mut self, highest: Sequence, missed: u32, is_large_group: bool) -> Option<(u64, u64)> {
         let sent = highest.ahead_of(self.highest);
         let is_first = self.highest == Sequence::default();
-        if sent < SAMPLE && !(is_first && is_in_crowd) {
+        if sent < SAMPLE && !(is_first && is_large_group) {
             return None;
         }
         let lost = u64::from(missed.saturating_sub(self.missed)).min(sent);
@@ -258,7 +258,7 @@ pub(super) struct ParitySchedule {
     is_announced: bool,
     is_one_way: bool,
     /// One past the last manifest that was sent, if the publisher signs: what follows is verified later.
-    vouched: Option<Sequence>,
+    verified_through: Option<Sequence>,
     open: Option<OpenBlock>,
     /// The blocks that were sent and are retained, for answers to requests.
     blocks: VecDeque<SentBlock>,
@@ -289,7 +289,7 @@ impl ParitySchedule {
             crowd: CrowdLoss::default(),
             is_announced: false,
             is_one_way,
-            vouched: config.signer.as_ref().map(|_| Sequence(1)),
+            verified_through: config.signer.as_ref().map(|_| Sequence(1)),
             open: None,
             blocks: VecDeque::new(),
             shared: HALF + 100,
@@ -310,7 +310,7 @@ impl ParitySchedule {
     }
 
     /// Notes that a heartbeat has announced the parity.
-    pub(super) fn note_announced(&mut self) {
+    pub(super) fn record_announced(&mut self) {
         self.is_announced = self.announced().0 > 0 || self.is_one_way;
         if !self.is_announced {
             (self.open, self.blocks) = (None, VecDeque::new());
@@ -354,13 +354,13 @@ impl ParitySchedule {
 
     /// Returns one past the last manifest that was sent, if the publisher signs: a subscriber that verifies cannot confirm
     /// what follows.
-    pub(super) const fn vouched(&self) -> Option<Sequence> {
-        self.vouched
+    pub(super) const fn verified_through(&self) -> Option<Sequence> {
+        self.verified_through
     }
 
     /// Notes that everything before this datagram counts as sent.
-    pub(super) fn note_recalled(&mut self, next: Sequence) {
-        self.vouched = self.vouched.map(|_| next);
+    pub(super) fn record_recalled(&mut self, next: Sequence) {
+        self.verified_through = self.verified_through.map(|_| next);
     }
 
     const fn has_blocks(&self) -> bool {
@@ -381,8 +381,8 @@ impl ParitySchedule {
 
     /// Adds datagrams that were sent to the open block, and notes the manifests among them.
     #[inline]
-    pub(super) fn note_sent(&mut self, now: ClockTime, first: Sequence, count: u64, ring: &Ring) {
-        if self.has_blocks() || self.vouched.is_some() {
+    pub(super) fn record_sent(&mut self, now: ClockTime, first: Sequence, count: u64, ring: &Ring) {
+        if self.has_blocks() || self.verified_through.is_some() {
             Sequence::each(first..first + count).for_each(|sequence| self.add(now, sequence, ring));
         }
     }
@@ -394,7 +394,7 @@ impl ParitySchedule {
             self.end_block(now, ring);
         }
         if header.is_some_and(|header| header.kind == Kind::Manifest) {
-            self.vouched = self.vouched.map(|_| sequence + 1);
+            self.verified_through = self.verified_through.map(|_| sequence + 1);
         }
         if !self.has_blocks() {
             return;
@@ -432,7 +432,7 @@ impl ParitySchedule {
         }
         let symbols = encode(ring, block, 0..count).unwrap_or_default();
         if symbols.is_empty() {
-            return self.note_block_sent(now, block);
+            return self.record_block_sent(now, block);
         }
         self.waiting.extend(symbols.into_iter().enumerate().map(|(index, bytes)| {
             let index = index as u8;
@@ -488,7 +488,7 @@ impl ParitySchedule {
         let most = MOST_ANSWERS + 2 * usize::from(sent.block.count);
         let has_symbols =
             more <= Parity::SYMBOLS - sent.used && sent.answers.len() + usize::from(more) <= most;
-        let may_help = sent.note_request(id, needed > 0);
+        let may_help = sent.record_request(id, needed > 0);
         let is_for_all = has_symbols && may_help && (sent.is_shared || shared > HALF);
         if is_for_all {
             sent.used += more;
@@ -532,10 +532,10 @@ impl ParitySchedule {
     }
 
     /// Notes that a block was sent, with its parity. Data is settled once its manifest is.
-    fn note_block_sent(&mut self, now: ClockTime, block: Block) {
+    fn record_block_sent(&mut self, now: ClockTime, block: Block) {
         if self.is_one_way {
             let end = block.base + u64::from(block.count);
-            self.sent.push_back((now, self.vouched.unwrap_or(end)));
+            self.sent.push_back((now, self.verified_through.unwrap_or(end)));
         }
     }
 
@@ -598,7 +598,7 @@ impl PublisherMachine {
         self.statistics.parity += 1;
         self.statistics.parity_bytes += length;
         if is_last {
-            self.parity.note_block_sent(now, block);
+            self.parity.record_block_sent(now, block);
         }
         self.outbox.pop().map(Transmit::Control)
     }
@@ -650,7 +650,7 @@ impl PublisherMachine {
         self.statistics.group_repairs += 1;
         self.statistics.parity_repairs += 1;
         self.statistics.repair_bytes += length;
-        self.heartbeats.note_repair(now);
+        self.heartbeats.record_repair(now);
         self.outbox.pop().map(Transmit::Control)
     }
 
@@ -667,9 +667,9 @@ impl PublisherMachine {
         if !matches!(self.config.fec, Fec::Auto | Fec::Crowd) {
             return;
         }
-        let is_in_crowd = is_crowd(self.members.len());
+        let is_large_group = is_crowd(self.members.len());
         if let Some(Member { loss, highest, missed, .. }) = self.members.get_mut(id)
-            && let Some((sent, lost)) = loss.note(*highest, *missed, is_in_crowd)
+            && let Some((sent, lost)) = loss.note(*highest, *missed, is_large_group)
         {
             self.parity.crowd.note(sent, lost);
         }

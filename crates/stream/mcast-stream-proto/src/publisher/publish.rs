@@ -147,7 +147,7 @@ impl PublisherMachine {
     pub fn flush(&mut self, now: ClockTime) {
         if self.long_message.is_none() {
             self.close_datagram(now);
-            self.hasten_manifest(now);
+            self.schedule_manifest_soon(now);
         }
     }
 
@@ -431,9 +431,9 @@ impl PublisherMachine {
         }
         self.ring.close(open.fill + self.tag_length(), message);
         if self.is_sent_but_one() {
-            self.heartbeats.let_data_precede(now);
+            self.heartbeats.defer(now);
         }
-        self.note_completed(now);
+        self.record_completed(now);
     }
 
     /// Returns whether only the datagram that was just closed is unsent: then the heartbeat follows it.

@@ -40,7 +40,7 @@ impl Recalled {
     }
 
     /// Notes that this process did not run for some time, in which no claim was read.
-    pub(super) fn excuse_pause(&mut self, pause: Nanos) {
+    pub(super) fn extend_deadlines(&mut self, pause: Nanos) {
         self.claimed_until = self.claimed_until.map(|until| until + pause);
     }
 }
@@ -121,7 +121,7 @@ impl PublisherMachine {
         self.flush(now);
         self.write_manifest(now);
         self.ring.sent = self.ring.next;
-        self.parity.note_recalled(self.ring.next);
+        self.parity.record_recalled(self.ring.next);
     }
 
     /// Returns the last datagram up to this one in which a message begins, and that message.

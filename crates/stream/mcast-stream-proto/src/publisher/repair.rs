@@ -45,7 +45,7 @@ impl ConfirmationSchedule {
     }
 
     /// Notes that one of this length was sent.
-    fn note_sent(&mut self, now: ClockTime, interval: Nanos, length: u64, repair_bytes: u64) {
+    fn record_sent(&mut self, now: ClockTime, interval: Nanos, length: u64, repair_bytes: u64) {
         *self = Self {
             is_wanted: false,
             at: now + interval,
@@ -147,7 +147,7 @@ impl PublisherMachine {
         debug_assert!(length > 0 && sequence < self.ring.sent, "a repair of what was never sent");
         self.ring.mark(sequence, 0, true);
         self.statistics.repair_bytes += length;
-        self.heartbeats.note_repair(now);
+        self.heartbeats.record_repair(now);
         if let Some(state) = self.ring.repair_mut(sequence) {
             state.repaired = state.pending.take().map(|target| (now, target));
         }
@@ -174,7 +174,7 @@ impl PublisherMachine {
         });
         let interval =
             self.round_trip.min(CONFIRM_INTERVAL).max(self.pacer.spacing(length)).max(least_interval);
-        self.confirmations.note_sent(now, interval, length, self.statistics.repair_bytes);
+        self.confirmations.record_sent(now, interval, length, self.statistics.repair_bytes);
         self.outbox.pop().map(Transmit::Control)
     }
 }

@@ -262,7 +262,7 @@ impl RepairFlow {
 
     /// Handles the count in a status: gives credit for what arrived, and adapts the rate to the share that did not,
     /// once a sample is complete. `average` is the length of a datagram.
-    pub(super) fn note_report(
+    pub(super) fn record_report(
         &mut self,
         now: ClockTime,
         report: RepairReport,
@@ -392,7 +392,7 @@ mod tests {
                 is_steady: true,
                 subscribers: 1,
             };
-            flow.note_report(now, report, group, DATAGRAM, Nanos(MILLISECOND), false);
+            flow.record_report(now, report, group, DATAGRAM, Nanos(MILLISECOND), false);
         }
     }
 
@@ -412,7 +412,7 @@ mod tests {
                     is_steady: true,
                     subscribers: 8,
                 };
-                flow.note_report(now, report, &group, DATAGRAM, Nanos(MILLISECOND), false);
+                flow.record_report(now, report, &group, DATAGRAM, Nanos(MILLISECOND), false);
             }
             flow.rate().unwrap()
         };
@@ -460,7 +460,7 @@ mod tests {
             let now = ClockTime(now * MILLISECOND);
             sent += (0..1_000).filter(|_| flow.take(DATAGRAM, None, u64::MAX, now, 1).is_ok()).count() as u64;
             let report = RepairReport { arrived, received: 0, until: now, is_steady: true, subscribers: 1 };
-            flow.note_report(now, report, &group, DATAGRAM, Nanos(MILLISECOND), false);
+            flow.record_report(now, report, &group, DATAGRAM, Nanos(MILLISECOND), false);
             assert!(flow.reported.arrived <= sent, "{} of {sent}", flow.reported.arrived);
         }
         flow.take(DATAGRAM, None, u64::MAX, ClockTime(6 * MILLISECOND), 1).unwrap();

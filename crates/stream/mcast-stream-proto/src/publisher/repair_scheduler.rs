@@ -90,7 +90,7 @@ impl RepairScheduler {
     }
 
     /// Notes that this many bytes of new data were sent.
-    pub(super) fn note_data(&mut self, bytes: u64) {
+    pub(super) fn record_data(&mut self, bytes: u64) {
         let share = bytes * u64::from(self.percent) / 100;
         self.allowance.add(share);
         self.share += share;
@@ -198,7 +198,7 @@ impl RepairScheduler {
     }
 
     /// Handles what a subscriber reports of repairs.
-    pub(super) fn note_report(
+    pub(super) fn record_report(
         &mut self,
         now: ClockTime,
         member: &mut Member,
@@ -208,7 +208,7 @@ impl RepairScheduler {
     ) -> Option<RateChange> {
         self.next_at = ClockTime(0);
         let round_trip = member.round_trip;
-        member.repairs.note_report(now, report, &self.group, average, round_trip, other_on_trial)
+        member.repairs.record_report(now, report, &self.group, average, round_trip, other_on_trial)
     }
 
     /// Cancels the pending repairs of a subscriber that departs.
@@ -283,7 +283,7 @@ impl RepairScheduler {
                 return Turn::Waits(until);
             }
             member.repairs.parity.pop_front();
-            self.note_turn();
+            self.record_turn();
             self.spend(length, pacer);
             return Turn::Sends(Repair {
                 sequence: base,
@@ -307,7 +307,7 @@ impl RepairScheduler {
                 return Turn::Waits(until);
             }
             member.repairs.waiting.pop_front();
-            self.note_turn();
+            self.record_turn();
             if is_single {
                 self.single_bytes += length;
             }
@@ -318,7 +318,7 @@ impl RepairScheduler {
     }
 
     /// Notes that a subscriber was served, and ends its turn after some repairs.
-    fn note_turn(&mut self) {
+    fn record_turn(&mut self) {
         self.turn_taken += 1;
         if self.turn_taken >= TURN {
             self.turn_taken = 0;

@@ -98,7 +98,7 @@ impl Signing {
     }
 
     /// Makes the next manifest due now, or when the interval since the last one is over.
-    fn hasten(&mut self, now: ClockTime) {
+    fn schedule_soon(&mut self, now: ClockTime) {
         if !self.is_complete() {
             let earliest = self.last.map_or(now, |last| now.max(last + SHORTEST_INTERVAL));
             self.due = self.due.min(earliest);
@@ -146,7 +146,7 @@ impl PublisherMachine {
 
     /// Notes a datagram of data that was just completed, and writes the manifest when it is due.
     #[inline]
-    pub(super) fn note_completed(&mut self, now: ClockTime) {
+    pub(super) fn record_completed(&mut self, now: ClockTime) {
         let Self { signing: Some(signing), ring, .. } = self else { return };
         signing.add(now, ring.get(crate::wire::Sequence(ring.next.0 - 1)));
         self.write_due_manifest(now);
@@ -154,9 +154,9 @@ impl PublisherMachine {
 
     /// Writes a manifest soon.
     #[inline]
-    pub(super) fn hasten_manifest(&mut self, now: ClockTime) {
+    pub(super) fn schedule_manifest_soon(&mut self, now: ClockTime) {
         let Some(signing) = &mut self.signing else { return };
-        signing.hasten(now);
+        signing.schedule_soon(now);
         self.write_due_manifest(now);
     }
 
@@ -212,7 +212,7 @@ impl PublisherMachine {
         ring.close(end, self.next_message);
         self.statistics.manifests += 1;
         if self.is_sent_but_one() {
-            self.heartbeats.let_data_precede(now);
+            self.heartbeats.defer(now);
         }
     }
 

@@ -38,7 +38,7 @@ impl PublisherMachine {
             self.write_manifest(now);
         }
         if now >= self.check_at {
-            self.excuse_pause(now);
+            self.extend_deadlines(now);
             self.recalled.expire(now);
             self.check_at = now + CHECK_INTERVAL;
             self.remove_silent_members(now);
@@ -99,9 +99,9 @@ impl PublisherMachine {
             history.map_or(Ok(()), |history| history.write(writer))?;
             heartbeat.write(writer)
         });
-        self.parity.note_announced();
+        self.parity.record_announced();
         self.statistics.heartbeats += 1;
-        self.heartbeats.note_sent(now, self.flow.is_blocked(), self.round_trip, self.heartbeat_spacing());
+        self.heartbeats.record_sent(now, self.flow.is_blocked(), self.round_trip, self.heartbeat_spacing());
     }
 
     /// Returns the flags that request the statuses without which the publisher cannot continue. As long as a window is
@@ -208,7 +208,7 @@ impl PublisherMachine {
     }
 
     /// Gives subscribers as much more time as this process did not run: what they sent meanwhile is not read yet.
-    fn excuse_pause(&mut self, now: ClockTime) {
+    fn extend_deadlines(&mut self, now: ClockTime) {
         let pause = now.since(self.check_at);
         if pause < MAX_CHECK_DELAY {
             return;
@@ -217,9 +217,9 @@ impl PublisherMachine {
             member.last_heard = (member.last_heard + pause).min(now);
             member.advanced.1 = (member.advanced.1 + pause).min(now);
         }
-        self.flow.excuse_pause(now, pause);
-        self.recalled.excuse_pause(pause);
-        self.ending.excuse_pause(now, pause);
+        self.flow.extend_deadlines(now, pause);
+        self.recalled.extend_deadlines(pause);
+        self.ending.extend_deadlines(now, pause);
     }
 
     fn remove_silent_members(&mut self, now: ClockTime) {
@@ -271,7 +271,7 @@ impl PublisherMachine {
     /// what follows it: it can confirm that only with the next manifest, which another subscriber has no room for.
     fn blocks(&self, member: &Member) -> bool {
         let next = member.progress.next;
-        let lacks = next < self.ring.sent && self.parity.vouched() != Some(next);
+        let lacks = next < self.ring.sent && self.parity.verified_through() != Some(next);
         member.room_end() <= self.ring.sent || lacks && !self.ring.has_room(self.flow.room_needed(), next)
     }
 

@@ -129,15 +129,15 @@ impl PublisherMachine {
         debug_assert!(sequence <= end && end <= self.ring.next, "data that is not complete would be sent");
         debug_assert!(count <= MAX_AT_ONCE, "more data at once than one call takes");
         self.ring.sent = sequence;
-        self.parity.note_sent(now, first, count, &self.ring);
+        self.parity.record_sent(now, first, count, &self.ring);
         if now.since(self.data_sent_at) > MAX_PAUSE {
             self.data_resumed_at = now;
         }
         self.data_sent_at = now;
         self.statistics.datagrams += count;
         self.statistics.datagram_bytes += bytes;
-        self.repairs.note_data(bytes);
-        self.heartbeats.note_data(now, self.round_trip, self.heartbeat_spacing());
+        self.repairs.record_data(bytes);
+        self.heartbeats.record_data(now, self.round_trip, self.heartbeat_spacing());
         Some(Transmit::Data { first, count })
     }
 
@@ -148,7 +148,7 @@ impl PublisherMachine {
 
     /// Schedules a heartbeat soon: subscribers answer it with their status.
     pub(super) fn request_statuses(&mut self) {
-        self.heartbeats.hasten(self.round_trip, self.heartbeat_spacing());
+        self.heartbeats.schedule_soon(self.round_trip, self.heartbeat_spacing());
     }
 
     /// Returns the shortest time between two heartbeats that the rate admits.

@@ -92,9 +92,9 @@ pub struct ClientId(pub u64);
 
 /// A place in the queue of a server, or none. It has 24 bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ticket(u32);
+pub struct QueueToken(u32);
 
-impl Ticket {
+impl QueueToken {
     /// No place.
     pub const NONE: Self = Self(0);
     const BITS: u32 = 24;
@@ -129,7 +129,7 @@ pub enum Turn {
     /// It is answered now.
     Now,
     /// The client may come back after this time, with this ticket. Its connection is to be closed.
-    Later(Nanos, Ticket),
+    Later(Nanos, QueueToken),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -275,14 +275,14 @@ impl Admission {
     }
 
     /// Notes that a client sent or received something.
-    pub fn note_progress(&mut self, now: ClockTime, id: ClientId) {
+    pub fn record_progress(&mut self, now: ClockTime, id: ClientId) {
         if let Some(client) = self.client(id) {
             client.progress_at = now;
         }
     }
 
     /// Decides about a valid request of a client, which has the ticket that it was last given here.
-    pub fn request(&mut self, now: ClockTime, id: ClientId, ticket: Ticket) -> Turn {
+    pub fn request(&mut self, now: ClockTime, id: ClientId, ticket: QueueToken) -> Turn {
         self.clean(now);
         if self.waiting.is_empty() {
             self.waiting_since = now;
@@ -290,7 +290,7 @@ impl Admission {
         if self.is_over(now, id) {
             self.end_turn(now, id);
         }
-        let Some(client) = self.client(id) else { return Turn::Later(LONGEST_WAIT, Ticket::NONE) };
+        let Some(client) = self.client(id) else { return Turn::Later(LONGEST_WAIT, QueueToken::NONE) };
         client.progress_at = now;
         if let Some(since) = client.turn_since() {
             client.phase = Phase::Answering(since);
@@ -420,11 +420,11 @@ impl Admission {
     }
 
     /// Returns where in the queue this ticket is.
-    fn place(&self, ticket: Ticket, address: IpAddr) -> Option<usize> {
-        if ticket == Ticket::NONE {
+    fn place(&self, ticket: QueueToken, address: IpAddr) -> Option<usize> {
+        if ticket == QueueToken::NONE {
             return None;
         }
-        let age = Ticket::new((self.last_ticket as u32).wrapping_sub(ticket.number())).number();
+        let age = QueueToken::new((self.last_ticket as u32).wrapping_sub(ticket.number())).number();
         let number = self.last_ticket.checked_sub(u64::from(age))?;
         let place = self.waiting.binary_search_by_key(&number, |waiting| waiting.number).ok()?;
         // Of another server, or of this one before it was restarted, it may have the number of another client.
@@ -482,21 +482,21 @@ impl Admission {
         // Clients add a random time to it.
         client.expires_at = now + wait + wait / 4 + LATENESS;
         if let Some(known) = known {
-            let ticket = Ticket::new(known.number as u32);
+            let ticket = QueueToken::new(known.number as u32);
             *known = Waiting { number: known.number, ..client };
             return Turn::Later(wait, ticket);
         }
         let of_address = self.waiting.iter().filter(|waiting| waiting.address == client.address).count();
         let most_of_address = PLACES_PER_TURN * self.limits.turns_per_address;
         if self.waiting.len() >= MOST_WAITING || of_address >= most_of_address {
-            return Turn::Later(wait, Ticket::NONE);
+            return Turn::Later(wait, QueueToken::NONE);
         }
         self.last_ticket += 1;
-        if Ticket::new(self.last_ticket as u32) == Ticket::NONE {
+        if QueueToken::new(self.last_ticket as u32) == QueueToken::NONE {
             self.last_ticket += 1;
         }
         self.waiting.push_back(Waiting { number: self.last_ticket, ..client });
-        Turn::Later(wait, Ticket::new(self.last_ticket as u32))
+        Turn::Later(wait, QueueToken::new(self.last_ticket as u32))
     }
 }
 

@@ -6,5 +6,5 @@
 mod admission;
 mod pace;
 
-pub use admission::{Admission, AdmissionLimits, ClientId, ConnectDecision, Excess, Ticket, Turn};
+pub use admission::{Admission, AdmissionLimits, ClientId, ConnectDecision, Excess, QueueToken, Turn};
 pub use pace::SharedPace;

@@ -17,7 +17,7 @@ pub use ed25519::{PublicKey, SigningKey};
 #[cfg(feature = "seal")]
 pub use file::SigningKeyError;
 
-use crate::subscriber::Distrust;
+use crate::subscriber::VerificationFailure;
 use crate::wire::{Digest, ExtensionKind, Flags, HEADER_LENGTH, Header, SignerId};
 
 /// The length of a signature in bytes.
@@ -106,14 +106,14 @@ impl PinnedKeys {
     ///
     /// # Errors
     /// Why none of these keys has signed it.
-    pub fn verify(&self, head: &[u8], body: &[u8]) -> Result<(), Distrust> {
-        let (id, signature) = signature_of(head).ok_or(Distrust::Unsigned)?;
+    pub fn verify(&self, head: &[u8], body: &[u8]) -> Result<(), VerificationFailure> {
+        let (id, signature) = signature_of(head).ok_or(VerificationFailure::Unsigned)?;
         if !self.has(id) {
-            return Err(Distrust::UnknownKey(id));
+            return Err(VerificationFailure::UnknownKey(id));
         }
         let mut text = Vec::new();
         signed_text(head, body, &mut text);
-        self.is_signed(id, &text, &signature).then_some(()).ok_or(Distrust::WrongSignature(id))
+        self.is_signed(id, &text, &signature).then_some(()).ok_or(VerificationFailure::WrongSignature(id))
     }
 
     /// Returns whether the key with this id has signed the text.

@@ -92,7 +92,7 @@ impl Account {
     }
 
     /// Notes that the live stream has lost the messages before this one. With a history, that decides.
-    pub(super) fn note_loss(&mut self, end: MessageNumber) {
+    pub(super) fn record_loss(&mut self, end: MessageNumber) {
         if matches!(self.source, Source::Live) {
             self.skip_to(end);
         }
@@ -100,10 +100,10 @@ impl Account {
 
     /// Notes that the live stream delivers a message. All before `expected` were delivered, lost or superseded.
     #[inline]
-    pub(super) const fn note_message(&mut self, number: MessageNumber, expected: MessageNumber) {
+    pub(super) const fn record_message(&mut self, number: MessageNumber, expected: MessageNumber) {
         match self.source {
             Source::Live | Source::History(Some(HistoryAccount { is_live: true, .. })) => {
-                self.note_given(number, expected);
+                self.record_given(number, expected);
             }
             // The history gives it to the application later, or has.
             Source::History(_) => {}
@@ -111,7 +111,7 @@ impl Account {
     }
 
     #[inline]
-    const fn note_given(&mut self, number: MessageNumber, before: MessageNumber) {
+    const fn record_given(&mut self, number: MessageNumber, before: MessageNumber) {
         if self.unprocessed.is_none() {
             self.processed = before;
         }
@@ -126,19 +126,19 @@ impl Account {
             && let Some(last) =
                 history.last.filter(|last| before.flatten().is_none_or(|before| *last > before))
         {
-            self.note_given(last, if before.is_some() { last } else { history.since });
+            self.record_given(last, if before.is_some() { last } else { history.since });
             // It may have been processed before the live stream was in this incarnation.
             if before.is_none()
                 && let Some(at) = self.acknowledged.filter(|at| content == Some(at.incarnation))
             {
-                self.note_processed(at.number, last + 1);
+                self.record_processed(at.number, last + 1);
             }
         }
     }
 
     /// Notes that the application has processed a message, and all that were given before it; returns whether that is of
     /// effect. The application was given messages before `end`.
-    fn note_processed(&mut self, number: MessageNumber, end: MessageNumber) -> bool {
+    fn record_processed(&mut self, number: MessageNumber, end: MessageNumber) -> bool {
         if self.unprocessed == Some(number) {
             self.unprocessed = None;
         } else if number < end {
@@ -176,7 +176,7 @@ impl Account {
         Acknowledgement { since, received, processed: processed.clamp(since, received) }
     }
 
-    pub(super) const fn note_reported(&mut self, reported: Option<Acknowledgement>) {
+    pub(super) const fn record_reported(&mut self, reported: Option<Acknowledgement>) {
         self.reported = reported;
     }
 }
@@ -194,7 +194,7 @@ impl SubscriberMachine {
         let of_history = self.account.history_in(content).map(|history| history.position.number);
         let end = if is_ordered { of_history.max(Some(self.expected)) } else { None };
         if content == Some(at.incarnation)
-            && self.account.note_processed(at.number, end.unwrap_or(MessageNumber(0)))
+            && self.account.record_processed(at.number, end.unwrap_or(MessageNumber(0)))
         {
             self.report_acknowledgement(now);
         }
@@ -242,7 +242,7 @@ impl SubscriberMachine {
 
     /// Returns whether the publisher requests acknowledgements.
     #[must_use]
-    pub const fn is_to_acknowledge(&self) -> bool {
+    pub const fn acks_requested(&self) -> bool {
         self.account.is_requested
     }
 
@@ -277,7 +277,7 @@ impl SubscriberMachine {
 
     /// Schedules a status with an acknowledgement, also after the end of the stream.
     fn report_acknowledgement(&mut self, now: ClockTime) {
-        if !self.is_mute() && self.has_unreported_acknowledgement() {
+        if !self.sends_nothing() && self.has_unreported_acknowledgement() {
             self.report_soon(now);
         }
     }

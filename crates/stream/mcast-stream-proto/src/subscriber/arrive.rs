@@ -92,7 +92,7 @@ impl SubscriberMachine {
             return;
         }
         let (sequence, is_repair) = (Sequence(view.header.sequence), view.header.flags.has(Flags::REPAIR));
-        self.note_repair(arrival, is_repair);
+        self.record_repair(arrival, is_repair);
         let is_current = self.current.as_ref().is_some_and(|current| current.sequence == sequence);
         let is_new = match sequence.offset_from(self.base) {
             None => false,
@@ -104,7 +104,7 @@ impl SubscriberMachine {
         };
         if !is_new {
             self.statistics.copies += 1;
-            self.note_arrival_path(now, arrival, false);
+            self.record_arrival_path(now, arrival, false);
             return;
         }
         if sequence != self.base && !self.window.has_room(datagram.len() + self.recovery.bytes()) {
@@ -112,8 +112,8 @@ impl SubscriberMachine {
             return;
         }
         let Some((location, range)) = self.open(view, datagram) else { return };
-        self.note_arrival_path(now, arrival, true);
-        self.note_arrival(now, sequence, arrival.repaired_by(is_repair));
+        self.record_arrival_path(now, arrival, true);
+        self.record_arrival(now, sequence, arrival.repaired_by(is_repair));
         self.keep_copy(sequence, datagram);
         let meta = Meta::of(view);
         let is_delivered_now = sequence == self.base && self.current.is_none() && self.delivery.is_active()
@@ -189,7 +189,7 @@ impl SubscriberMachine {
         };
         let Some(cipher) = self.ciphers.find(&self.config.keys, Purpose::of(header, sealed)) else {
             self.statistics.refused += 1;
-            if self.reported.note_missing_key(header.epoch) {
+            if self.reported.record_missing_key(header.epoch) {
                 self.emit(SubscriberEvent::KeyMissing(header.epoch));
             }
             return None;
@@ -200,7 +200,7 @@ impl SubscriberMachine {
             Some(end) => Some((BodyLocation::Decrypted, head..end)),
             None => {
                 self.statistics.refused += 1;
-                if self.reported.note_wrong_key(header.epoch) {
+                if self.reported.record_wrong_key(header.epoch) {
                     self.emit(SubscriberEvent::KeyWrong(header.epoch));
                 }
                 None
@@ -209,7 +209,7 @@ impl SubscriberMachine {
     }
 
     /// Accounts for the first copy of a datagram: opens the gap before it, or fills the gap that it was missing in.
-    pub(super) fn note_arrival(
+    pub(super) fn record_arrival(
         &mut self,
         now: ClockTime,
         sequence: Sequence,
@@ -218,22 +218,22 @@ impl SubscriberMachine {
         self.statistics.received += 1;
         if repaired_by == Some(Responder::Repairer) {
             self.statistics.repaired_locally += 1;
-            self.repairers.note_answer();
+            self.repairers.record_answer();
         }
         self.statistics.repaired += u64::from(repaired_by.is_some());
         if sequence >= self.highest {
-            self.note_sent_before(now, sequence);
+            self.record_sent_before(now, sequence);
             self.highest = sequence + 1;
             return;
         }
         if repaired_by.is_none() {
-            self.losses.note_overtaken();
+            self.losses.record_overtaken();
         }
         self.naks.fill(now, sequence, repaired_by);
     }
 
     /// Notes that everything before `end` has been sent: what did not arrive of it is a gap.
-    pub(super) fn note_sent_before(&mut self, now: ClockTime, end: Sequence) {
+    pub(super) fn record_sent_before(&mut self, now: ClockTime, end: Sequence) {
         let end = end.min(self.base + self.window.length());
         let first = self.highest.max(self.base);
         if first >= end {
@@ -249,20 +249,20 @@ impl SubscriberMachine {
         }
     }
 
-    pub(super) fn note_path(&mut self, now: ClockTime, path: u8, first: bool) {
+    pub(super) fn record_path(&mut self, now: ClockTime, path: u8, first: bool) {
         self.paths.received(path, first);
-        self.note_path_activity(now, path);
+        self.record_path_activity(now, path);
     }
 
     /// Does the same for a datagram that may have been recovered, which arrived on no path.
-    pub(super) fn note_arrival_path(&mut self, now: ClockTime, arrival: Arrival, first: bool) {
+    pub(super) fn record_arrival_path(&mut self, now: ClockTime, arrival: Arrival, first: bool) {
         if let Arrival::Path(path) = arrival {
-            self.note_path(now, path, first);
+            self.record_path(now, path, first);
         }
     }
 
-    pub(super) fn note_path_activity(&mut self, now: ClockTime, path: u8) {
-        if let Some(event) = self.paths.note_activity(path, now) {
+    pub(super) fn record_path_activity(&mut self, now: ClockTime, path: u8) {
+        if let Some(event) = self.paths.record_activity(path, now) {
             self.emit(event);
         }
     }

@@ -152,7 +152,7 @@ impl SubscriberMachine {
             None if self.base < self.heartbeat.next => {
                 if !self.skip_unavailable() {
                     // The window did not reach this far before.
-                    self.note_sent_before(now, self.heartbeat.next);
+                    self.record_sent_before(now, self.heartbeat.next);
                 }
                 Some(None)
             }
@@ -174,13 +174,13 @@ impl SubscriberMachine {
             return self.follow_successor(now);
         }
         if self.is_cut_off(now) {
-            self.reported.note_unknown_loss();
+            self.reported.record_unknown_loss();
             return Some(self.report_unknown_loss());
         }
         let (end, messages) = self.end.filter(|(end, _)| *end <= self.base && !self.delivery.has_ended())?;
         self.delivery.end();
         self.base = end;
-        if !self.is_mute() {
+        if !self.sends_nothing() {
             let at = now + self.jitter();
             self.statuses.confirm_end(at);
             self.report_acknowledgement_soon();
@@ -212,7 +212,7 @@ impl SubscriberMachine {
         };
         let passed = end - self.base;
         self.statistics.missed = self.statistics.missed.saturating_add(passed);
-        self.note_given_up(passed);
+        self.record_given_up(passed);
         (self.base, self.cause) = (end, cause);
         self.highest = self.highest.max(end);
         self.naks.trim(end);
@@ -222,10 +222,10 @@ impl SubscriberMachine {
     }
 
     /// Counts datagrams that were given up. Those before a snapshot's first message are covered by the snapshot.
-    fn note_given_up(&mut self, count: u64) {
+    fn record_given_up(&mut self, count: u64) {
         self.statistics.given_up = self.statistics.given_up.saturating_add(count);
         if self.delivery.counts_losses() {
-            self.losses.note_given_up(count);
+            self.losses.record_given_up(count);
         }
     }
 
@@ -243,7 +243,7 @@ impl SubscriberMachine {
         let gap_end = self.naks.first_gap().map_or(self.highest, |gap| gap.end.max(self.base + 1));
         let noticed = self.naks.first_gap().map_or(now, |gap| gap.noticed);
         // What has arrived waits for its manifest, also if nothing else is waited for.
-        let least = self.verification.stage.patience(self.base);
+        let least = self.verification.stage.timeout(self.base);
         let is_over = |limit: Nanos| now >= noticed + limit.max(least);
         let (end, cause) = match self.config.policy {
             _ if self.base < self.oldest_retained => {
@@ -253,14 +253,14 @@ impl SubscriberMachine {
             _ if self.abandoned.is_some() => (gap_end, self.abandoned.unwrap_or(Cause::Abandoned)),
             Policy::Deadline(limit) if is_over(limit) => (gap_end, Cause::Deadline),
             Policy::BestEffort(limit) if is_over(limit) => (gap_end, Cause::NotRepaired),
-            _ if self.is_mute() && is_over(self.config.stalled_after) => (gap_end, Cause::NotRepaired),
+            _ if self.sends_nothing() && is_over(self.config.stalled_after) => (gap_end, Cause::NotRepaired),
             _ => return false,
         };
         self.cause = cause;
         let end = end.min(self.highest);
         while self.base < end && !self.window.has(self.base) {
             self.base += 1;
-            self.note_given_up(1);
+            self.record_given_up(1);
         }
         self.naks.trim(self.base);
         self.discard_staged_before(self.base);
@@ -282,7 +282,7 @@ impl SubscriberMachine {
                     self.put_back(current, datagram);
                     return Some(step);
                 }
-                self.delivery.note_bridged();
+                self.delivery.record_bridged();
             }
             current.number = Some(number);
         }
@@ -404,8 +404,8 @@ impl SubscriberMachine {
                 return None;
             }
         }
-        self.delivery.note_message();
-        self.account.note_message(number, expected);
+        self.delivery.record_message();
+        self.account.record_message(number, expected);
         self.statistics.messages += 1;
         self.statistics.message_bytes += range.len() as u64;
         Some(Step(StepKind::Message { number, keyed, location, range }))
@@ -469,12 +469,12 @@ impl SubscriberMachine {
         let first = self.expected;
         debug_assert!(first < end, "nothing is lost: {first} to {end}");
         self.expected = end;
-        self.account.note_loss(end);
+        self.account.record_loss(end);
         self.assembly.abandon();
         self.statistics.lost_messages = self.statistics.lost_messages.saturating_add(end.ahead_of(first));
         if cause == Cause::Unreadable {
             // Its datagrams have arrived, so nothing else counts this loss.
-            self.note_given_up(1);
+            self.record_given_up(1);
         }
         self.react_to_loss(end, cause);
         SubscriberEvent::Lost { first, end, cause }

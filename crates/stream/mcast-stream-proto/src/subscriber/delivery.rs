@@ -126,7 +126,7 @@ impl Delivery {
 
     /// Notes that the next message has arrived: there is no gap after the snapshot.
     #[inline]
-    pub(super) const fn note_bridged(&mut self) {
+    pub(super) const fn record_bridged(&mut self) {
         self.since_snapshot = match self.since_snapshot {
             SinceSnapshot::Bridging { is_fresh: true } => SinceSnapshot::Arrived,
             SinceSnapshot::Bridging { is_fresh: false } => SinceSnapshot::Past,
@@ -136,7 +136,7 @@ impl Delivery {
 
     /// Notes that a message was delivered.
     #[inline]
-    pub(super) const fn note_message(&mut self) {
+    pub(super) const fn record_message(&mut self) {
         self.since_snapshot = match self.since_snapshot {
             SinceSnapshot::Bridging { .. } => SinceSnapshot::Bridging { is_fresh: false },
             SinceSnapshot::Past | SinceSnapshot::Arrived => SinceSnapshot::Past,

@@ -124,7 +124,7 @@ pub enum SubscriberEvent {
     Full,
     /// Another publisher of the same stream, with a lower incarnation, publishes at the same time as the one that is
     /// followed. Its messages are not delivered.
-    Rival {
+    SecondPublisher {
         /// The incarnation that is followed.
         followed: Incarnation,
         /// The one that is ignored.
@@ -138,7 +138,7 @@ pub enum SubscriberEvent {
     /// The stream is signed, and this subscriber verifies nothing, because it was given no public key. Reported once.
     Signed,
     /// Datagrams were refused because no key that this subscriber trusts has signed them. Each reason is reported once.
-    NotVerified(Distrust),
+    NotVerified(VerificationFailure),
     /// Datagrams of data were discarded because they are not what the publisher has signed: another member of the group
     /// has forged them. Reported at most once per second.
     Forged {
@@ -198,7 +198,7 @@ impl SubscriberEvent {
             Self::Evicted => "evicted",
             Self::LostUnknown { .. } => "lost-unknown",
             Self::Full => "full",
-            Self::Rival { .. } => "rival",
+            Self::SecondPublisher { .. } => "rival",
             Self::KeyWrong(_) => "key-wrong",
             Self::KeyMissing(_) => "key-missing",
             Self::Signed => "signed",
@@ -215,7 +215,7 @@ impl SubscriberEvent {
 
 /// Why a datagram was refused that should be signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Distrust {
+pub enum VerificationFailure {
     /// It is not signed.
     Unsigned,
     /// It names a key that is not trusted.
@@ -224,7 +224,7 @@ pub enum Distrust {
     WrongSignature(SignerId),
 }
 
-impl Distrust {
+impl VerificationFailure {
     /// Returns its name, for instance `unsigned`. Names never change.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -82,9 +82,9 @@ impl SubscriberMachine {
         }
         deadline = deadline.min(self.paths.next_silence_check(self.config.path_silence));
         if self.delivery.has_stopped() {
-            return if self.has_left || self.is_mute() { deadline } else { ClockTime(0) };
+            return if self.has_left || self.sends_nothing() { deadline } else { ClockTime(0) };
         }
-        if self.incarnations.current().is_some() && !self.is_mute() {
+        if self.incarnations.current().is_some() && !self.sends_nothing() {
             let probe = if self.liveness.is_silent() { ClockTime::NEVER } else { self.publisher.probe_at() };
             deadline = deadline.min(probe).min(self.repairer_probe_at()).min(self.local_repair_at());
             if self.publisher.is_proven() {
@@ -128,8 +128,8 @@ impl SubscriberMachine {
             false => ClockTime::NEVER,
         };
         match self.config.policy {
-            Policy::Deadline(patience) | Policy::BestEffort(patience) => {
-                stalled.min(noticed + patience.max(self.verification.stage.patience(self.base)))
+            Policy::Deadline(timeout) | Policy::BestEffort(timeout) => {
+                stalled.min(noticed + timeout.max(self.verification.stage.timeout(self.base)))
             }
             _ => stalled,
         }
@@ -142,7 +142,7 @@ impl SubscriberMachine {
         }
         self.check_publisher_silence(now);
         self.check_stall(now);
-        if self.publisher.get().is_none() || self.incarnations.current().is_none() || self.is_mute() {
+        if self.publisher.get().is_none() || self.incarnations.current().is_none() || self.sends_nothing() {
             return;
         }
         if self.delivery.has_stopped() {
@@ -184,7 +184,7 @@ impl SubscriberMachine {
 
     fn leave_as(&mut self, now: ClockTime, reason: u32) {
         self.has_left = true;
-        if self.incarnations.current().is_some() && !self.is_mute() && self.publisher.is_proven() {
+        if self.incarnations.current().is_some() && !self.sends_nothing() && self.publisher.is_proven() {
             // What is buffered for an application that stops will not be delivered.
             let withdrawn = match self.delivery.has_ended() {
                 _ if reason != 0 => Status::ENDED | Status::DELIVERED,
@@ -197,7 +197,7 @@ impl SubscriberMachine {
 
     fn check_publisher_silence(&mut self, now: ClockTime) {
         let is_silent = now >= self.liveness.after(self.config.publisher_silence);
-        let has_fallen_silent = is_silent && !self.has_everything() && self.liveness.note_silence();
+        let has_fallen_silent = is_silent && !self.has_everything() && self.liveness.record_silence();
         if has_fallen_silent && self.incarnations.current().is_some() {
             self.emit(SubscriberEvent::PublisherSilent);
         }
@@ -219,7 +219,7 @@ impl SubscriberMachine {
         let Some(gap) = self.naks.first_gap().copied().filter(|_| self.delivery.is_active()) else { return };
         if self.reported.is_new_stall(gap.noticed) && now >= gap.noticed + self.config.stalled_after {
             // All gaps that exist by now are reported as one stall.
-            self.reported.note_stall(now);
+            self.reported.record_stall(now);
             self.emit(SubscriberEvent::Stalled { datagram: self.base, waiting: self.window.len() as u64 });
         }
     }
@@ -249,13 +249,13 @@ impl SubscriberMachine {
         }
         let round_trip = self.round_trip();
         let soon = now + round_trip / 4;
-        let patience = self.naks.repair_patience(round_trip);
+        let timeout = self.naks.repair_patience(round_trip);
         let repairer_patience = repairer
             .map_or(Nanos::ZERO, |repairer| self.naks.repairer_patience(repairer.round_trip, round_trip));
         let longest = MAX_RETRY_DELAY.max(2 * round_trip);
         // A repair that would arrive after the deadline is not requested.
         let too_late = match self.config.policy {
-            Policy::Deadline(patience) => now + round_trip - patience,
+            Policy::Deadline(timeout) => now + round_trip - timeout,
             _ => ClockTime(0),
         };
         let spread = self.backoff();
@@ -270,7 +270,7 @@ impl SubscriberMachine {
                 continue;
             }
             if let Some(asked) = gap.asked_repairer.filter(|_| gap.tries == 0) {
-                is_given_up |= self.repairers.note_unanswered(now, asked);
+                is_given_up |= self.repairers.record_unanswered(now, asked);
             }
             let is_in_time = too_late == ClockTime(0) || gap.noticed >= too_late + repairer_patience;
             let may_ask = |list: &&mut NakList| {
@@ -292,7 +292,7 @@ impl SubscriberMachine {
                 (gap.due, gap.asked_repairer) = (now + repairer_patience, Some(now));
                 continue;
             }
-            gap.due = now + ((1 << gap.tries.min(MAX_DOUBLINGS)) * patience).min(longest) + spread;
+            gap.due = now + ((1 << gap.tries.min(MAX_DOUBLINGS)) * timeout).min(longest) + spread;
             gap.asked = now;
             gap.tries += 1;
         }
@@ -301,12 +301,12 @@ impl SubscriberMachine {
             self.send_last_nak(list);
             sent_to_repairer = list.sent;
             if list.sent > 0 {
-                self.repairers.note_request(now);
+                self.repairers.record_request(now);
             }
         }
         self.send_last_nak(&mut to_publisher);
         self.statistics.naks_to_repairers += sent_to_repairer;
-        self.naks.note_sent(now, to_publisher.sent, sent_to_repairer, gaps);
+        self.naks.record_sent(now, to_publisher.sent, sent_to_repairer, gaps);
         if is_given_up {
             self.naks.stop_awaiting_repairer(now);
         }
@@ -388,13 +388,13 @@ impl SubscriberMachine {
             acknowledgement.map_or(Ok(()), |acknowledgement| acknowledgement.write(writer))?;
             status.write(writer)
         });
-        self.account.note_reported(acknowledgement);
+        self.account.record_reported(acknowledgement);
         self.statistics.statuses += 1;
         let interval = self.status_interval().max(END_CONFIRMATION_INTERVAL).max(2 * self.round_trip());
         // Subscribers that joined together do not send statuses together ever after.
         let quarter = (self.credit / 4) as f64;
-        let spread = if self.is_in_crowd() { (self.random.unit() * quarter) as u64 } else { 0 };
-        self.statuses.note_sent(now, status, interval, spread);
+        let spread = if self.is_large_group() { (self.random.unit() * quarter) as u64 } else { 0 };
+        self.statuses.record_sent(now, status, interval, spread);
     }
 
     /// Returns how many datagrams have arrived from the publisher: what was recovered did not, and its symbols did.
@@ -409,7 +409,7 @@ impl SubscriberMachine {
         };
         let probe = Probe { clock: now.0, token: AddressToken::NONE, subscriber: self.id };
         self.push_control(Target::Address(publisher), incarnation, Kind::Probe, |writer| probe.write(writer));
-        self.publisher.note_probe(now);
+        self.publisher.record_probe(now);
     }
 
     /// Returns whether a heartbeat with these flags requests a status of this subscriber soon.
@@ -430,16 +430,16 @@ impl SubscriberMachine {
             || self.flags() & !reported.flags & NEWS != 0
             || self.reports_reading() && !self.is_reading();
         // The status with the last news may have been lost.
-        let patience = match is_urgent && self.acknowledges_soon() {
+        let timeout = match is_urgent && self.acknowledges_soon() {
             true => self.status_interval(),
             false => IDLE_STATUS / 2,
         };
-        let is_latest = has_news || now >= self.statuses.last() + patience;
+        let is_latest = has_news || now >= self.statuses.last() + timeout;
         let is_late = self.end.is_some() && self.base < self.heartbeat.next;
         // A time that was drawn is kept: the minimum of many draws would be about the same for all subscribers.
         if (is_latest || is_late) && (is_urgent || !self.statuses.is_scheduled()) {
             let interval = if is_urgent { self.urgent_interval() } else { self.status_interval() };
-            let earliest = match self.has_company() {
+            let earliest = match self.has_other_subscribers() {
                 // Random, so that subscribers that joined together do not send statuses together ever after.
                 true => now.max(self.statuses.last() + interval / 2) + self.random.below(interval),
                 false => now.max(self.statuses.last() + interval),
@@ -464,19 +464,19 @@ impl SubscriberMachine {
         let has_progress = next >= confirmed + enough || self.room_end() >= reported_room + enough;
         // The publisher does not wait for a subscriber that requests no repairs. In a small group, statuses also show
         // early that a link is too narrow.
-        let is_needed = self.heartbeat.flow != FlowControl::None || self.is_to_acknowledge();
-        if has_progress && self.requests_repairs() && (is_needed || !self.is_in_crowd()) || is_end {
+        let is_needed = self.heartbeat.flow != FlowControl::None || self.acks_requested();
+        if has_progress && self.requests_repairs() && (is_needed || !self.is_large_group()) || is_end {
             self.statuses.schedule(self.statuses.last() + self.urgent_interval());
         }
     }
 
     /// Counts a repair of the publisher, also one that is a copy, and schedules a status after some of them.
-    pub(super) fn note_repair(&mut self, arrival: Arrival, is_repair: bool) {
+    pub(super) fn record_repair(&mut self, arrival: Arrival, is_repair: bool) {
         let Arrival::Path(path) = arrival else { return };
         if !is_repair {
             return;
         }
-        self.paths.note_repair(path);
+        self.paths.record_repair(path);
         let unreported = (self.paths.repairs() as u32).wrapping_sub(self.statuses.reported().repairs);
         let is_news = unreported >= REPAIRS_PER_STATUS.saturating_mul(self.heartbeat.group_size.max(1));
         if is_news && self.requests_repairs() {
@@ -486,14 +486,14 @@ impl SubscriberMachine {
 
     /// Returns a random delay, so that the subscribers of a large group do not all send at once.
     pub(super) fn jitter(&mut self) -> Nanos {
-        match self.has_company() {
+        match self.has_other_subscribers() {
             true => self.random.below(self.status_interval()),
             false => Nanos::ZERO,
         }
     }
 
     /// Returns whether the group is so large that what each subscriber sends must be spared.
-    const fn is_in_crowd(&self) -> bool {
+    const fn is_large_group(&self) -> bool {
         self.heartbeat.group_size > SMALL_GROUP
     }
 

@@ -56,7 +56,7 @@ pub(super) struct Successor {
 
 /// An older incarnation that sends while a newer one is followed.
 #[derive(Clone, Copy, Debug)]
-struct Rival {
+struct SecondPublisher {
     incarnation: Incarnation,
     since: ClockTime,
     is_reported: bool,
@@ -82,7 +82,7 @@ pub(super) struct Incarnations {
     /// Those that were followed before.
     former: FormerIncarnations,
     /// An older one that sends at the same time.
-    rival: Option<Rival>,
+    second_publisher: Option<SecondPublisher>,
 }
 
 impl Incarnations {
@@ -96,7 +96,7 @@ impl Incarnations {
             counts: Counts::default(),
             successor: None,
             former: FormerIncarnations::default(),
-            rival: None,
+            second_publisher: None,
         }
     }
 
@@ -126,7 +126,7 @@ impl Incarnations {
     }
 
     /// Notes the history that a heartbeat of the current one shows.
-    pub(super) const fn note_history(&mut self, history: Option<ServedHistory>) {
+    pub(super) const fn record_history(&mut self, history: Option<ServedHistory>) {
         self.history = history;
     }
 
@@ -163,7 +163,7 @@ impl Incarnations {
     }
 
     /// Notes a control datagram of the current one.
-    pub(super) fn note_control(&mut self, count: u64, salt: IncarnationSalt) {
+    pub(super) fn record_control(&mut self, count: u64, salt: IncarnationSalt) {
         self.counts.note(count);
         if self.salt == IncarnationSalt::NONE {
             // The publisher has started to seal.
@@ -204,7 +204,7 @@ impl Incarnations {
     }
 
     /// Notes that it was reported that the current one may have published more.
-    pub(super) const fn note_unknown_reported(&mut self) {
+    pub(super) const fn record_unknown_reported(&mut self) {
         if let Some(successor) = &mut self.successor {
             successor.is_unknown_reported = true;
         }
@@ -230,22 +230,24 @@ impl Incarnations {
     }
 
     /// Notes a heartbeat of an older one; returns whether it is a rival, and not merely late.
-    pub(super) fn note_older(&mut self, now: ClockTime, incarnation: Incarnation) -> bool {
-        let known = self.rival.filter(|rival| rival.incarnation == incarnation);
-        let rival = known.unwrap_or(Rival { incarnation, since: now, is_reported: false });
-        self.rival = Some(rival);
-        now >= rival.since + RIVAL_TIME
+    pub(super) fn record_older(&mut self, now: ClockTime, incarnation: Incarnation) -> bool {
+        let known =
+            self.second_publisher.filter(|second_publisher| second_publisher.incarnation == incarnation);
+        let second_publisher =
+            known.unwrap_or(SecondPublisher { incarnation, since: now, is_reported: false });
+        self.second_publisher = Some(second_publisher);
+        now >= second_publisher.since + RIVAL_TIME
     }
 
     /// Returns whether the rival is to be reported, the first time.
     pub(super) const fn report_rival(&mut self) -> bool {
-        match &mut self.rival {
-            Some(rival) => !core::mem::replace(&mut rival.is_reported, true),
+        match &mut self.second_publisher {
+            Some(second_publisher) => !core::mem::replace(&mut second_publisher.is_reported, true),
             None => false,
         }
     }
 
     pub(super) const fn clear_rival(&mut self) {
-        self.rival = None;
+        self.second_publisher = None;
     }
 }

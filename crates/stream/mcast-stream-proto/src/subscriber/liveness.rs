@@ -14,17 +14,17 @@ impl Liveness {
     }
 
     /// Notes a heartbeat that says something new.
-    pub(super) const fn note_heartbeat(&mut self, now: ClockTime) {
+    pub(super) const fn record_heartbeat(&mut self, now: ClockTime) {
         self.heartbeat_at = now;
     }
 
     /// Notes a sign of life; returns whether the publisher was silent before.
-    pub(super) const fn note_heard(&mut self) -> bool {
+    pub(super) const fn record_heard(&mut self) -> bool {
         core::mem::replace(&mut self.is_silent, false)
     }
 
     /// Notes that the publisher counts as silent from now on; returns whether it did not before.
-    pub(super) const fn note_silence(&mut self) -> bool {
+    pub(super) const fn record_silence(&mut self) -> bool {
         !core::mem::replace(&mut self.is_silent, true)
     }
 

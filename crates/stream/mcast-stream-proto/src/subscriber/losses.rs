@@ -26,12 +26,12 @@ impl LossAccount {
     }
 
     /// Notes datagrams that were given up.
-    pub(super) const fn note_given_up(&mut self, count: u64) {
+    pub(super) const fn record_given_up(&mut self, count: u64) {
         self.given_up = self.given_up.saturating_add(count);
     }
 
     /// Notes that a missing datagram arrived, and was not a repair.
-    pub(super) const fn note_overtaken(&mut self) {
+    pub(super) const fn record_overtaken(&mut self) {
         self.overtaken = self.overtaken.saturating_add(1);
     }
 

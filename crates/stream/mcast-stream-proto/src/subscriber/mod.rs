@@ -36,7 +36,7 @@ use core::net::SocketAddr;
 pub use crate::history::Position;
 pub use account::HistoryAccount;
 pub use config::{LocalRepair, OnLoss, Policy, Start, SubscriberConfig};
-pub use event::{Cause, Distrust, PathStatistics, SubscriberEvent, SubscriberStatistics};
+pub use event::{Cause, PathStatistics, SubscriberEvent, SubscriberStatistics, VerificationFailure};
 pub use item::{Item, Message, Step};
 
 use crate::outbox::{Control, Outbox};
@@ -376,7 +376,7 @@ impl SubscriberMachine {
         self.window.len()
     }
 
-    fn note_internal_error(&mut self, what: &'static str) {
+    fn record_internal_error(&mut self, what: &'static str) {
         self.statistics.internal_errors += 1;
         if self.statistics.internal_errors.is_power_of_two() {
             self.emit(SubscriberEvent::InternalError(what));
@@ -420,7 +420,7 @@ impl SubscriberMachine {
     }
 
     /// Whether the stream has other subscribers.
-    const fn has_company(&self) -> bool {
+    const fn has_other_subscribers(&self) -> bool {
         self.heartbeat.group_size > 1
     }
 }

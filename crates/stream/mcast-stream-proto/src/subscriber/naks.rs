@@ -16,7 +16,7 @@ const MAX_REORDERING: Nanos = Nanos::from_millis(250);
 /// A longer repair time is not measured in full: the repair was lost on the way, or was delayed by something else.
 const MAX_REPAIR: Nanos = Nanos::from_secs(2);
 /// A repairer has at least this time: it is a process that must be scheduled to answer, also after a short round trip.
-const MIN_REPAIRER_PATIENCE: Nanos = Nanos::from_millis(1);
+const MIN_REPAIRER_TIMEOUT: Nanos = Nanos::from_millis(1);
 /// The NAKs of all subscribers of a small group together: this many per second, plus one per `DATAGRAMS_PER_NAK` datagrams
 /// received.
 const NAK_RATE: u64 = 75;
@@ -110,7 +110,7 @@ struct RepairTime {
 
 impl RepairTime {
     /// Returns the time in which the repair for a NAK is expected.
-    fn patience(&self, round_trip: Nanos) -> Nanos {
+    fn timeout(&self, round_trip: Nanos) -> Nanos {
         (3 * round_trip / 2).max(self.smoothed + 4 * self.spread)
     }
 
@@ -174,14 +174,14 @@ impl NakScheduler {
 
     /// Returns the time in which the repair for a NAK to the publisher is expected.
     pub(super) fn repair_patience(&self, round_trip: Nanos) -> Nanos {
-        self.publisher.patience(round_trip)
+        self.publisher.timeout(round_trip)
     }
 
     /// Returns the time in which the repair for a NAK to the repairer is expected, from the round trips to it and to the
     /// publisher. One that answers ever later is given no more time than the publisher.
     pub(super) fn repairer_patience(&self, round_trip: Nanos, to_publisher: Nanos) -> Nanos {
         let longest = self.repair_patience(to_publisher);
-        self.repairer.patience(round_trip).min(longest).max(MIN_REPAIRER_PATIENCE)
+        self.repairer.timeout(round_trip).min(longest).max(MIN_REPAIRER_TIMEOUT)
     }
 
     /// Forgets how long the repairer takes: another one is asked from now on.
@@ -276,7 +276,7 @@ impl NakScheduler {
     }
 
     /// Requests what is missing before a datagram, and was not requested yet, by this time.
-    pub(super) fn hasten(&mut self, before: Sequence, due: ClockTime) {
+    pub(super) fn schedule_soon(&mut self, before: Sequence, due: ClockTime) {
         let waits = |gap: &&mut Gap<Sequence>| gap.first < before && gap.is_unrequested() && gap.due > due;
         for gap in self.gaps.iter_mut().filter(waits) {
             gap.due = due;
@@ -326,13 +326,13 @@ impl NakScheduler {
         self.not_before = ClockTime(self.allowance.bucket.available_at(NAK)).min(now + NAK_RETRY.max(retry));
     }
 
-    /// Takes the gaps out, to request them; [`note_sent`](Self::note_sent) takes them back.
+    /// Takes the gaps out, to request them; [`record_sent`](Self::note_sent) takes them back.
     pub(super) fn take_gaps(&mut self) -> Gaps<Sequence> {
         core::mem::take(&mut self.gaps)
     }
 
     /// Takes back the gaps, after this many NAKs for them to the publisher and to a repairer, and schedules the next one.
-    pub(super) fn note_sent(&mut self, now: ClockTime, sent: u64, to_repairer: u64, gaps: Gaps<Sequence>) {
+    pub(super) fn record_sent(&mut self, now: ClockTime, sent: u64, to_repairer: u64, gaps: Gaps<Sequence>) {
         self.gaps = gaps;
         self.may_await_repairer |= to_repairer > 0;
         self.allowance.bucket.spend(sent * NAK);
@@ -356,7 +356,7 @@ mod tests {
         for gap in gaps.iter_mut() {
             (gap.due, gap.asked_repairer) = (at + Nanos::SECOND, Some(at));
         }
-        naks.note_sent(at, 0, 1, gaps);
+        naks.record_sent(at, 0, 1, gaps);
     }
 
     #[test]
@@ -365,14 +365,14 @@ mod tests {
         let longest = naks.repair_patience(ROUND_TRIP);
         let mut now = ClockTime(1);
         for _ in 0..100 {
-            let patience = naks.repairer_patience(Nanos::from_millis(1), ROUND_TRIP);
-            assert!(patience <= longest, "{patience:?}");
+            let timeout = naks.repairer_patience(Nanos::from_millis(1), ROUND_TRIP);
+            assert!(timeout <= longest, "{timeout:?}");
             asked(&mut naks, now);
-            now = now + patience;
+            now = now + timeout;
             naks.fill(now, Sequence(1), Some(Responder::Repairer));
         }
         // Where the publisher is near, a repairer still has the time that a process needs.
-        assert_eq!(naks.repairer_patience(ROUND_TRIP, Nanos(1)), MIN_REPAIRER_PATIENCE);
+        assert_eq!(naks.repairer_patience(ROUND_TRIP, Nanos(1)), MIN_REPAIRER_TIMEOUT);
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Paths {
     }
 
     #[inline]
-    pub(super) fn note_activity(&mut self, path: u8, now: ClockTime) -> Option<SubscriberEvent> {
+    pub(super) fn record_activity(&mut self, path: u8, now: ClockTime) -> Option<SubscriberEvent> {
         let path = usize::from(path).min(self.used - 1);
         self.all[path].heard = now;
         core::mem::take(&mut self.all[path].silent).then_some(SubscriberEvent::PathBack(path as u8))
@@ -47,7 +47,7 @@ impl Paths {
 
     /// Notes a repair, whether it is a copy or not.
     #[inline]
-    pub(super) fn note_repair(&mut self, path: u8) {
+    pub(super) fn record_repair(&mut self, path: u8) {
         let path = usize::from(path).min(self.used - 1);
         self.repairs[path] += 1;
     }
@@ -91,7 +91,7 @@ mod tests {
         let mut paths = Paths::new(2);
         paths.begin(ClockTime(0));
         assert_eq!(paths.next_silence_check(SILENCE), ClockTime::NEVER, "both may be idle");
-        paths.note_activity(1, ClockTime(600));
+        paths.record_activity(1, ClockTime(600));
         let due = paths.next_silence_check(SILENCE);
         assert_eq!(due, ClockTime(1_001));
         assert_eq!(paths.take_silent(due - Nanos(1), SILENCE), None);
@@ -104,7 +104,7 @@ mod tests {
             (paths.take_silent(due, SILENCE), paths.next_silence_check(SILENCE)),
             (None, ClockTime::NEVER)
         );
-        assert_eq!(paths.note_activity(0, ClockTime(7_000)), Some(SubscriberEvent::PathBack(0)));
+        assert_eq!(paths.record_activity(0, ClockTime(7_000)), Some(SubscriberEvent::PathBack(0)));
     }
 
     /// A deadline that has passed and changes nothing would make a subscriber poll without a pause.
@@ -113,7 +113,7 @@ mod tests {
         for active in (0..3_000).step_by(100) {
             let mut paths = Paths::new(3);
             paths.begin(ClockTime(0));
-            paths.note_activity(1, ClockTime(active));
+            paths.record_activity(1, ClockTime(active));
             for now in (0..6_000).step_by(50).map(ClockTime) {
                 while paths.take_silent(now, SILENCE).is_some() {}
                 assert!(paths.next_silence_check(SILENCE) > now, "active until {active}, at {now:?}");

@@ -109,7 +109,7 @@ impl Peer {
     }
 
     /// Notes a datagram of the publisher; returns whether it came from the known address.
-    pub(super) fn note_heard(&mut self, now: ClockTime, from: SocketAddr) -> bool {
+    pub(super) fn record_heard(&mut self, now: ClockTime, from: SocketAddr) -> bool {
         let is_known = self.address == Some(from);
         match is_known {
             true => {
@@ -136,7 +136,7 @@ impl Peer {
     }
 
     /// Notes that a probe was sent, and schedules the next one.
-    pub(super) fn note_probe(&mut self, now: ClockTime) {
+    pub(super) fn record_probe(&mut self, now: ClockTime) {
         let is_settled = self.is_proven() && self.doubtful.is_none();
         self.probe_at = now + if is_settled { PROBE_INTERVAL } else { (1 << self.probes) * PROBE_AGAIN };
         self.last_probes.rotate_right(1);
@@ -155,20 +155,20 @@ impl Peer {
     }
 
     /// Takes the token of an echo, and measures the round trip. Returns whether the token is new.
-    pub(super) fn note_echo(&mut self, now: ClockTime, echo: &Probe) -> bool {
+    pub(super) fn record_echo(&mut self, now: ClockTime, echo: &Probe) -> bool {
         let is_new = core::mem::replace(&mut self.token, echo.token) != echo.token;
         if is_new {
             self.probe_at = now + PROBE_INTERVAL;
         }
         if echo.clock != 0 {
             let round_trip = now.since(ClockTime(echo.clock)).clamp(MIN_ROUND_TRIP, MAX_ROUND_TRIP);
-            self.note_sample(now, Sample { probe: ClockTime(echo.clock), echo: now, round_trip });
+            self.record_sample(now, Sample { probe: ClockTime(echo.clock), echo: now, round_trip });
         }
         is_new
     }
 
     /// Adds a sample to the round-trip time. Of a doubtful one and the next, the shorter counts.
-    fn note_sample(&mut self, now: ClockTime, sample: Sample) {
+    fn record_sample(&mut self, now: ClockTime, sample: Sample) {
         let smoothed = |known: Nanos, sample: Nanos| known - known / 4 + sample / 4;
         let is_implausible =
             |sample, known| sample > PLAUSIBLE_ROUND_TRIP && sample > PLAUSIBLE_GROWTH * known;
@@ -202,16 +202,16 @@ mod tests {
     /// Sends a probe, and returns the round trip after its echo.
     fn measure(publisher: &mut Peer, at: u64, milliseconds: u64) -> u64 {
         let sent = ClockTime(at);
-        publisher.note_probe(sent);
+        publisher.record_probe(sent);
         let echo = Probe { clock: sent.0, token: AddressToken(7), subscriber: SubscriberId(1) };
-        publisher.note_echo(sent + Nanos::from_millis(milliseconds), &echo);
+        publisher.record_echo(sent + Nanos::from_millis(milliseconds), &echo);
         publisher.round_trip() / Nanos::from_millis(1)
     }
 
     /// Handles the echo of the probe that was sent at one time, which arrives at another.
     fn echo(peer: &mut Peer, sent: ClockTime, arrives: ClockTime) {
         let echo = Probe { clock: sent.0, token: AddressToken(7), subscriber: SubscriberId(1) };
-        peer.note_echo(arrives, &echo);
+        peer.record_echo(arrives, &echo);
     }
 
     const START: ClockTime = ClockTime(1);
@@ -239,15 +239,15 @@ mod tests {
         let mut peer = Peer::unknown(ClockTime(0));
         peer.change(ClockTime(0), from);
         while peer.probe_at() < ClockTime(0) + Nanos::from_millis(1300) {
-            peer.note_probe(peer.probe_at());
+            peer.record_probe(peer.probe_at());
         }
         let again = ClockTime(0) + Nanos::from_millis(1600);
         assert_eq!(peer.probe_at(), ClockTime(0) + Nanos::from_millis(2550));
-        assert!(peer.note_heard(again, from));
+        assert!(peer.record_heard(again, from));
         assert_eq!(peer.probe_at(), again);
-        peer.note_probe(again);
+        peer.record_probe(again);
         assert_eq!(peer.probe_at(), again + PROBE_AGAIN);
-        assert!(peer.note_heard(again + Nanos::from_millis(5), from));
+        assert!(peer.record_heard(again + Nanos::from_millis(5), from));
         assert_eq!(peer.probe_at(), again + PROBE_AGAIN, "nothing was missing in between");
     }
 
@@ -255,7 +255,7 @@ mod tests {
     fn several_probes_before_the_process_was_suspended_do_not_confirm_each_other() {
         let mut publisher = Peer::unknown(START);
         let probes = [START, START + 10 * MILLISECOND];
-        probes.iter().for_each(|sent| publisher.note_probe(*sent));
+        probes.iter().for_each(|sent| publisher.record_probe(*sent));
         let now = START + Nanos::from_secs(5);
         probes.iter().for_each(|sent| echo(&mut publisher, *sent, now));
         assert!(publisher.probe_at() <= now, "it is not measured again");

@@ -37,13 +37,13 @@ impl SubscriberMachine {
         let header = view.header;
         let is_current = self.incarnations.is_current(header.incarnation);
         if is_current && header.kind == Kind::Parity {
-            self.note_repair(Arrival::Path(path), header.flags.has(Flags::REPAIR));
+            self.record_repair(Arrival::Path(path), header.flags.has(Flags::REPAIR));
         }
         if is_current && !self.incarnations.is_new(header.sequence) {
             // A duplicate from another path, or an old one.
             self.statistics.copies += 1;
-            self.note_path_activity(now, path);
-            self.publisher.note_heard(now, from);
+            self.record_path_activity(now, path);
+            self.publisher.record_heard(now, from);
             return;
         }
         if !is_current && header.kind != Kind::Heartbeat {
@@ -64,7 +64,7 @@ impl SubscriberMachine {
         let is_good = self.take_control(now, from, view, body);
         self.decrypted = decrypted;
         match is_good {
-            true => self.note_path_activity(now, path),
+            true => self.record_path_activity(now, path),
             false => self.statistics.malformed += 1,
         }
     }
@@ -82,17 +82,17 @@ impl SubscriberMachine {
         // Echoes and parity are not signed: their counts must not suppress what is.
         let is_signed = !matches!(header.kind, Kind::Echo | Kind::Parity);
         if is_current && (is_signed || !self.is_verifying()) {
-            self.incarnations.note_control(header.sequence, view.salt());
+            self.incarnations.record_control(header.sequence, view.salt());
         }
         match header.kind {
             Kind::Heartbeat => {
                 let Ok(heartbeat) = Heartbeat::read(body) else { return false };
-                self.note_signed_stream(view);
+                self.record_signed_stream(view);
                 match is_current {
                     true => {
                         self.on_heartbeat(now, from, header, heartbeat);
-                        self.note_repairers(now, view);
-                        self.incarnations.note_history(ServedHistory::of(view));
+                        self.record_repairers(now, view);
+                        self.incarnations.record_history(ServedHistory::of(view));
                     }
                     false if self.incarnations.is_replayed(header.incarnation, heartbeat.clock) => {
                         self.statistics.other += 1;
@@ -115,7 +115,7 @@ impl SubscriberMachine {
             }
             Kind::Parity => {
                 let Ok(parity) = Parity::read(body) else { return false };
-                if self.is_verifying() && !self.verification.note_parity(header.sequence) {
+                if self.is_verifying() && !self.verification.record_parity(header.sequence) {
                     self.statistics.copies += 1;
                     return true;
                 }
@@ -145,10 +145,10 @@ impl SubscriberMachine {
 
     fn on_heartbeat(&mut self, now: ClockTime, from: SocketAddr, header: &Header, heartbeat: Heartbeat) {
         // On another path the publisher has another address; the proven one is kept as long as it is active.
-        if !self.publisher.note_heard(now, from) && self.publisher.is_outdated(now) {
+        if !self.publisher.record_heard(now, from) && self.publisher.is_outdated(now) {
             self.publisher.change(now, from);
         }
-        if self.liveness.note_heard() {
+        if self.liveness.record_heard() {
             self.emit(SubscriberEvent::PublisherBack);
         }
         self.transit.note(now, heartbeat.clock);
@@ -163,20 +163,20 @@ impl SubscriberMachine {
             repairer.set_rate(now, heartbeat.rate);
         }
         self.account.request(header.flags.has(Flags::ACKNOWLEDGE));
-        self.liveness.note_heartbeat(now);
+        self.liveness.record_heartbeat(now);
         self.incarnations.set_epoch(header.epoch);
         self.oldest_retained = self.oldest_retained.max(heartbeat.oldest_retained);
-        self.note_credit(&heartbeat);
+        self.record_credit(&heartbeat);
         if header.flags.has(Flags::END_OF_STREAM) {
             self.end = Some((heartbeat.next, heartbeat.next_message));
         }
-        self.note_sent_before(now, heartbeat.next);
+        self.record_sent_before(now, heartbeat.next);
         self.schedule_status_after_heartbeat(now, self.is_awaited(header.flags));
     }
 
     /// Takes the token that proves this subscriber's address, and measures the round trip.
     fn on_echo(&mut self, now: ClockTime, echo: &Probe) {
-        if self.publisher.note_echo(now, echo) {
+        if self.publisher.record_echo(now, echo) {
             // The publisher has ignored statuses and NAKs without this token.
             let soon = now + self.random.below(self.urgent_interval().max(Nanos(1)));
             self.statuses.schedule(soon);
@@ -203,7 +203,7 @@ impl SubscriberMachine {
 
     /// Estimates how much the publisher retains, from its oldest retained datagram. In a large group, where statuses
     /// are costly, the capacity that it states is used from the start.
-    fn note_credit(&mut self, heartbeat: &Heartbeat) {
+    fn record_credit(&mut self, heartbeat: &Heartbeat) {
         let shown = heartbeat.next.ahead_of(heartbeat.oldest_retained);
         let stated = if heartbeat.group_size > SMALL_GROUP { u64::from(heartbeat.capacity) } else { 0 };
         let most = self.window.length().min(self.socket_room());
@@ -228,7 +228,7 @@ impl SubscriberMachine {
         heartbeat: Heartbeat,
     ) {
         if self.proves_age(&identity) && self.is_stale(now, &heartbeat) {
-            if self.reported.note_stale() {
+            if self.reported.record_stale() {
                 self.emit(SubscriberEvent::Stale);
             }
             return;
@@ -236,7 +236,7 @@ impl SubscriberMachine {
         match self.incarnations.current() {
             None => {
                 self.follow(now, identity, heartbeat, from, self.config.start);
-                self.incarnations.note_control(identity.count, identity.salt);
+                self.incarnations.record_control(identity.count, identity.salt);
             }
             // The end was delivered, and nothing follows it.
             Some(_) if self.delivery.has_ended() && self.incarnations.is_continued_by(&identity) => {
@@ -259,7 +259,7 @@ impl SubscriberMachine {
     ) {
         self.statistics.other += 1;
         let is_over = self.liveness.is_silent() || self.delivery.has_ended();
-        if !self.incarnations.note_older(now, identity.incarnation) {
+        if !self.incarnations.record_older(now, identity.incarnation) {
             return;
         }
         // A recording of a sealed stream is older than the incarnation that was followed.
@@ -273,7 +273,7 @@ impl SubscriberMachine {
             && self.incarnations.report_rival()
         {
             self.statistics.unknown_losses += 1;
-            self.emit(SubscriberEvent::Rival { followed, ignored: identity.incarnation });
+            self.emit(SubscriberEvent::SecondPublisher { followed, ignored: identity.incarnation });
         }
     }
 
@@ -321,7 +321,7 @@ impl SubscriberMachine {
         if self.delivery.awaits_snapshot() {
             self.emit(SubscriberEvent::SnapshotWanted { message: self.expected });
         }
-        self.note_sent_before(now, heartbeat.next);
+        self.record_sent_before(now, heartbeat.next);
         let at = now + self.jitter();
         self.statuses.reschedule(at);
     }
@@ -386,7 +386,7 @@ impl SubscriberMachine {
         self.incarnations.clear_successor();
         self.remember_current_incarnation();
         self.incarnations.follow(identity);
-        self.incarnations.note_control(identity.count, identity.salt);
+        self.incarnations.record_control(identity.count, identity.salt);
         self.account.continue_with_another(identity.requests_acknowledgements);
         self.begin_following(now, heartbeat, publisher, self.first_needed(&identity, &heartbeat));
         self.cause = Cause::Unrecoverable;
@@ -395,7 +395,7 @@ impl SubscriberMachine {
             self.losses.given_up(),
             self.losses.lost_messages(&self.statistics),
         );
-        self.note_sent_before(now, heartbeat.next);
+        self.record_sent_before(now, heartbeat.next);
         let at = now + self.jitter();
         self.statuses.reschedule(at);
         Some(SubscriberEvent::Continued { from: former, to: identity.incarnation, publisher })
@@ -419,11 +419,11 @@ impl SubscriberMachine {
         base: Sequence,
     ) {
         self.heartbeat = heartbeat;
-        self.liveness.note_heartbeat(now);
+        self.liveness.record_heartbeat(now);
         self.publisher.change(now, publisher);
         (self.base, self.highest) = (base, base);
         (self.oldest_retained, self.credit) = (heartbeat.oldest_retained, MIN_CREDIT);
-        self.note_credit(&heartbeat);
+        self.record_credit(&heartbeat);
         self.transit = Transit::default();
         self.transit.note(now, heartbeat.clock);
         self.end = None;
@@ -439,7 +439,7 @@ impl SubscriberMachine {
         self.assembly.abandon();
         self.current = None;
         self.statuses.restart(self.window.length() as u32);
-        self.liveness.note_heard();
+        self.liveness.record_heard();
     }
 
     /// Reports the known losses of the old incarnation and then, unless it ended its stream, an unknown loss.
@@ -452,7 +452,7 @@ impl SubscriberMachine {
         if self.end.is_some() || successor.is_unknown_reported {
             return None;
         }
-        self.incarnations.note_unknown_reported();
+        self.incarnations.record_unknown_reported();
         Some(self.report_unknown_loss())
     }
 
@@ -460,12 +460,12 @@ impl SubscriberMachine {
     pub(super) fn may_ask_to_join(&self, now: ClockTime, incarnation: Incarnation) -> bool {
         let is_old = self.incarnations.current().is_some_and(|known| known > incarnation);
         let is_too_soon = now < self.statuses.last() + JOIN_INTERVAL && self.statuses.last() > ClockTime(0);
-        !(self.is_mute() || is_old || is_too_soon)
+        !(self.sends_nothing() || is_old || is_too_soon)
     }
 
     /// Asks an unknown incarnation for a heartbeat.
     pub(super) fn ask_to_join(&mut self, now: ClockTime, from: SocketAddr, incarnation: Incarnation) {
-        self.statuses.note_join_request(now);
+        self.statuses.record_join_request(now);
         let status = Status { flags: Status::JOINING, ..Status::default() };
         // A signed heartbeat is longer: the request must pay for it.
         let padding: &[u8] = if self.is_verifying() { &[0; JOINING_PADDING] } else { &[] };

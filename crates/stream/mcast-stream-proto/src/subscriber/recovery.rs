@@ -215,7 +215,7 @@ impl Recovery {
 
     /// Notes that a datagram has arrived or was discarded: its block may be complete now.
     #[inline]
-    fn note_change(&mut self, sequence: Sequence) {
+    fn record_change(&mut self, sequence: Sequence) {
         if !self.blocks.is_empty()
             && let Some(base) = self.block_of(sequence)
         {
@@ -235,13 +235,13 @@ pub(super) struct Replaced(BTreeMap<Sequence, u64>);
 
 impl SubscriberMachine {
     /// Whether it sends nothing: by its settings, or because the publisher receives nothing.
-    pub(super) fn is_mute(&self) -> bool {
+    pub(super) fn sends_nothing(&self) -> bool {
         self.config.mute || self.heartbeat.flow == FlowControl::OneWay
     }
 
     /// Whether it requests repairs.
     pub(super) fn requests_repairs(&self) -> bool {
-        self.config.repairs() && !self.is_mute()
+        self.config.repairs() && !self.sends_nothing()
     }
 
     /// Returns how long the request for a missing datagram waits for the parity of its block.
@@ -258,7 +258,7 @@ impl SubscriberMachine {
             return;
         }
         if !self.is_verifying() {
-            self.note_sent_before(now, end);
+            self.record_sent_before(now, end);
         }
         self.recovery.trim(self.base);
         if Sequence::each(parity.base..end).any(|sequence| self.is_unsettled(sequence)) {
@@ -270,14 +270,14 @@ impl SubscriberMachine {
         // No more parity follows for this block, or for those before it: what is still missing is due.
         let settled = if header.flags.has(Flags::LAST_AHEAD) { end } else { parity.base };
         let due = now + self.naks.reorder_guard(self.round_trip());
-        self.naks.hasten(settled, due);
+        self.naks.schedule_soon(settled, due);
     }
 
     /// Keeps a copy of a datagram that arrived, verified or not.
     #[inline]
     pub(super) fn keep_copy(&mut self, sequence: Sequence, datagram: &[u8]) {
         self.recovery.keep(self.base, sequence, datagram);
-        self.recovery.note_change(sequence);
+        self.recovery.record_change(sequence);
         self.retain_for_others(sequence, datagram);
     }
 
@@ -292,7 +292,7 @@ impl SubscriberMachine {
     /// Forgets the copy of a datagram that was discarded: symbols may recover the genuine one.
     pub(super) fn forget_copy(&mut self, sequence: Sequence) {
         self.recovery.forget(sequence);
-        self.recovery.note_change(sequence);
+        self.recovery.record_change(sequence);
         if let Some(repairer) = &mut self.repairer {
             repairer.discard(sequence);
         }
@@ -342,7 +342,7 @@ impl SubscriberMachine {
         self.decrypted = decrypted;
         // Symbols that were forged recover nothing: the datagrams are requested.
         let due = now + self.naks.reorder_guard(self.round_trip());
-        self.naks.hasten(range.end, due);
+        self.naks.schedule_soon(range.end, due);
     }
 
     /// Handles a datagram that was recovered, like one that arrived.
@@ -362,7 +362,7 @@ impl SubscriberMachine {
             let was_noticed = sequence < self.highest;
             if self.open_manifest(now, Arrival::Recovered, None, &datagram, &view) {
                 self.statistics.repaired += 1;
-                self.note_recovered(was_noticed);
+                self.record_recovered(was_noticed);
             }
             return;
         }
@@ -380,8 +380,8 @@ impl SubscriberMachine {
         if view.header.flags.has(Flags::BATCH) && Messages::read(body).is_err() {
             self.statistics.malformed += 1;
         } else {
-            self.note_arrival(now, sequence, Arrival::Recovered.repaired_by(true));
-            self.note_recovered(true);
+            self.record_arrival(now, sequence, Arrival::Recovered.repaired_by(true));
+            self.record_recovered(true);
             self.recovery.keep(self.base, sequence, &datagram);
             self.retain_for_others(sequence, &datagram);
             self.window.buffer(sequence, Meta::of(&view), body);
@@ -394,7 +394,7 @@ impl SubscriberMachine {
 
     /// Counts a datagram that was recovered. If its symbols arrived before anything showed that it was missing, as may be in a
     /// signed stream, it was missing nevertheless.
-    pub(super) const fn note_recovered(&mut self, was_noticed: bool) {
+    pub(super) const fn record_recovered(&mut self, was_noticed: bool) {
         self.statistics.recovered += 1;
         if !was_noticed {
             self.statistics.missed += 1;

@@ -73,7 +73,7 @@ impl Repairers {
     }
 
     /// Takes the list of a heartbeat.
-    pub(super) const fn note_list(&mut self, list: RepairerList) {
+    pub(super) const fn record_list(&mut self, list: RepairerList) {
         self.listed = list;
     }
 
@@ -122,13 +122,13 @@ impl Repairers {
             self.give_up(now);
             return None;
         }
-        chosen.peer.note_probe(now);
+        chosen.peer.record_probe(now);
         Some(chosen.address)
     }
 
     /// Handles the echo of a repairer. One that is farther than the publisher, to which the round trip takes this time, is
     /// given up; returns whether it was.
-    pub(super) fn note_echo(
+    pub(super) fn record_echo(
         &mut self,
         now: ClockTime,
         from: SocketAddr,
@@ -141,7 +141,7 @@ impl Repairers {
         if !chosen.peer.is_expected(now, echo) {
             return false;
         }
-        chosen.peer.note_echo(now, echo);
+        chosen.peer.record_echo(now, echo);
         let is_far = chosen.peer.round_trip() > publisher + publisher / 4 + SLACK;
         if is_far {
             self.give_up(now);
@@ -168,14 +168,14 @@ impl Repairers {
     }
 
     /// Notes that a NAK was sent to the repairer.
-    pub(super) fn note_request(&mut self, now: ClockTime) {
+    pub(super) fn record_request(&mut self, now: ClockTime) {
         if let Some(chosen) = &mut self.chosen {
             chosen.unanswered_since.get_or_insert(now);
         }
     }
 
     /// Notes that the repairer has sent a repair.
-    pub(super) fn note_answer(&mut self) {
+    pub(super) fn record_answer(&mut self) {
         if let Some(chosen) = &mut self.chosen {
             (chosen.unanswered_since, chosen.unanswered) = (None, 0);
             let address = chosen.address;
@@ -187,7 +187,7 @@ impl Repairers {
     }
 
     /// Notes that what was requested at this time did not arrive in time. Returns whether the repairer is given up for that.
-    pub(super) fn note_unanswered(&mut self, now: ClockTime, asked: ClockTime) -> bool {
+    pub(super) fn record_unanswered(&mut self, now: ClockTime, asked: ClockTime) -> bool {
         let Some(chosen) = &mut self.chosen else { return false };
         if chosen.unanswered_since.take_if(|since| *since <= asked).is_none() {
             return false;
@@ -233,7 +233,7 @@ mod tests {
         let mut list = RepairerList::default();
         assert!(hosts.iter().all(|host| list.add(listed(*host))));
         let mut repairers = Repairers::new(3);
-        repairers.note_list(list);
+        repairers.record_list(list);
         repairers
     }
 
@@ -242,7 +242,7 @@ mod tests {
         repairers.choose(now, OWN, Some(PUBLISHER), 1);
         let address = repairers.probe(now)?;
         let echo = Probe { clock: now.0, token: AddressToken(5), subscriber: OWN };
-        repairers.note_echo(now + round_trip, address, &echo, FAR);
+        repairers.record_echo(now + round_trip, address, &echo, FAR);
         repairers.usable().map(|usable| usable.address)
     }
 
@@ -277,15 +277,15 @@ mod tests {
             assert!(meet(&mut repairers, now, FAR).is_some(), "after {now:?}");
             for turn in 1..=MAX_UNANSWERED {
                 now = now + FAR;
-                repairers.note_request(now);
-                assert!(!repairers.note_unanswered(now + FAR, ClockTime(0)), "it was requested before");
-                assert_eq!(repairers.note_unanswered(now + FAR, now), turn == MAX_UNANSWERED);
-                assert!(!repairers.note_unanswered(now + FAR, now), "it counts once");
+                repairers.record_request(now);
+                assert!(!repairers.record_unanswered(now + FAR, ClockTime(0)), "it was requested before");
+                assert_eq!(repairers.record_unanswered(now + FAR, now), turn == MAX_UNANSWERED);
+                assert!(!repairers.record_unanswered(now + FAR, now), "it counts once");
             }
             assert!(repairers.knows(listed(2).address) && !repairers.is_chosen(listed(2).address));
-            repairers.note_list(list);
+            repairers.record_list(list);
             assert_eq!(meet(&mut repairers, now + FAR + Nanos::from_secs(pause - 1), FAR), None);
-            repairers.note_list(list);
+            repairers.record_list(list);
             now = now + FAR + Nanos::from_secs(pause);
         }
     }
@@ -311,10 +311,10 @@ mod tests {
         let mut repairers = repairers(&[2]);
         meet(&mut repairers, ClockTime(1), FAR);
         for turn in 2..50 {
-            repairers.note_request(ClockTime(turn));
-            assert!(!repairers.note_unanswered(ClockTime(turn), ClockTime(turn)));
+            repairers.record_request(ClockTime(turn));
+            assert!(!repairers.record_unanswered(ClockTime(turn), ClockTime(turn)));
             if turn % 2 == 0 {
-                repairers.note_answer();
+                repairers.record_answer();
             }
         }
     }

@@ -16,7 +16,7 @@ const MAX_HOLDOFF: Nanos = Nanos::SECOND;
 impl SubscriberMachine {
     /// Whether it repairs for others.
     pub(super) fn repairs_for_others(&self) -> bool {
-        self.repairer.is_some() && !self.is_mute() && !self.has_left && !self.delivery.has_stopped()
+        self.repairer.is_some() && !self.sends_nothing() && !self.has_left && !self.delivery.has_stopped()
     }
 
     /// Handles the probe or the NAK of another subscriber.
@@ -73,9 +73,9 @@ impl SubscriberMachine {
     }
 
     /// Takes the list of repairers in a heartbeat, if it has one, and chooses one of them if none is chosen.
-    pub(super) fn note_repairers(&mut self, now: ClockTime, view: &DatagramView<'_>) {
+    pub(super) fn record_repairers(&mut self, now: ClockTime, view: &DatagramView<'_>) {
         if let Some(list) = RepairerList::of(view) {
-            self.repairers.note_list(list);
+            self.repairers.record_list(list);
         }
         self.choose_repairer(now);
     }
@@ -143,7 +143,7 @@ impl SubscriberMachine {
             return;
         };
         let publisher = self.publisher.round_trip();
-        if echo.subscriber == self.id && self.repairers.note_echo(now, from, &echo, publisher) {
+        if echo.subscriber == self.id && self.repairers.record_echo(now, from, &echo, publisher) {
             self.replace_repairer(now);
         }
     }

@@ -35,12 +35,12 @@ impl Reported {
         noticed > self.stalled_at
     }
 
-    pub(super) const fn note_stall(&mut self, now: ClockTime) {
+    pub(super) const fn record_stall(&mut self, now: ClockTime) {
         self.stalled_at = now;
     }
 
     /// Notes a recording; returns whether it is the first.
-    pub(super) const fn note_stale(&mut self) -> bool {
+    pub(super) const fn record_stale(&mut self) -> bool {
         !core::mem::replace(&mut self.stale, true)
     }
 
@@ -53,22 +53,22 @@ impl Reported {
         self.unknown_loss
     }
 
-    pub(super) const fn note_unknown_loss(&mut self) {
+    pub(super) const fn record_unknown_loss(&mut self) {
         self.unknown_loss = true;
     }
 
     /// Notes that the key of this epoch is missing; returns whether that is new.
-    pub(super) fn note_missing_key(&mut self, epoch: KeyEpoch) -> bool {
+    pub(super) fn record_missing_key(&mut self, epoch: KeyEpoch) -> bool {
         core::mem::replace(&mut self.missing_key, epoch) != epoch
     }
 
     /// Notes that the key of this epoch is another one; returns whether that is new.
-    pub(super) fn note_wrong_key(&mut self, epoch: KeyEpoch) -> bool {
+    pub(super) fn record_wrong_key(&mut self, epoch: KeyEpoch) -> bool {
         core::mem::replace(&mut self.wrong_key, epoch) != epoch
     }
 
     /// Notes that the stream is signed and not verified; returns whether that is new.
-    pub(super) const fn note_signed(&mut self) -> bool {
+    pub(super) const fn record_signed(&mut self) -> bool {
         !core::mem::replace(&mut self.signed, true)
     }
 

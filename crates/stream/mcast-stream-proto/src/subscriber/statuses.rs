@@ -70,7 +70,7 @@ impl StatusScheduler {
 
     /// Notes that a status was sent. While the end is to be confirmed, the next one follows after
     /// `confirmation_interval`, then after twice that time, and so on. The next one for progress is due `spread` datagrams later than it is otherwise.
-    pub(super) fn note_sent(
+    pub(super) fn record_sent(
         &mut self,
         now: ClockTime,
         status: Status,
@@ -86,7 +86,7 @@ impl StatusScheduler {
     }
 
     /// Notes that an unknown incarnation was asked for a heartbeat.
-    pub(super) const fn note_join_request(&mut self, now: ClockTime) {
+    pub(super) const fn record_join_request(&mut self, now: ClockTime) {
         self.last = now;
     }
 

@@ -118,7 +118,7 @@ fn heartbeat_with_an_origin() {
         stream: StreamId(0xa1),
         incarnation: Incarnation(0xb2),
         publisher: 0xc3,
-        engines: EngineTrail::of([EngineKey(0xd4), EngineKey(0xe5)]).unwrap(),
+        engines: VisitedEngines::of([EngineKey(0xd4), EngineKey(0xe5)]).unwrap(),
     };
     let written = written(&header(Kind::Heartbeat, 10), |writer| {
         origin.write(writer).unwrap();

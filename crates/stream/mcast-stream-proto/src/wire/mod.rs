@@ -55,7 +55,7 @@ pub use messages::{Messages, batch_overhead, push_message};
 pub(crate) use nak::NAK_INTERVAL;
 pub use nak::{Nak, NakWriter, Ncf, Ranges};
 pub use number::{MessageNumber, Sequence};
-pub use origin::{EngineKey, EngineTrail, Origin};
+pub use origin::{EngineKey, Origin, VisitedEngines};
 pub use parity::Parity;
 pub use probe::Probe;
 pub use recalled::RecallIndex;

@@ -20,11 +20,11 @@ impl fmt::Display for EngineKey {
 
 /// The engines that messages came out of, the latest first. At most [`MAX`](Self::MAX).
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub struct EngineTrail {
+pub struct VisitedEngines {
     keys: [Option<EngineKey>; Self::MAX],
 }
 
-impl EngineTrail {
+impl VisitedEngines {
     /// The most engines that one message comes out of.
     pub const MAX: usize = 4;
 
@@ -66,7 +66,7 @@ impl EngineTrail {
     }
 }
 
-impl fmt::Debug for EngineTrail {
+impl fmt::Debug for VisitedEngines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()
     }
@@ -83,7 +83,7 @@ pub struct Origin {
     /// A random number of the publisher that reads the engine, so that two with the same incarnation notice each other.
     pub publisher: u32,
     /// The engines that the messages came out of.
-    pub engines: EngineTrail,
+    pub engines: VisitedEngines,
 }
 
 impl Origin {
@@ -113,7 +113,7 @@ impl Origin {
             stream: StreamId(u64_at(fixed, 0)?),
             incarnation: Incarnation(u32_at(fixed, 8)?),
             publisher: u32_at(fixed, 12)?,
-            engines: EngineTrail::of(keys.iter().map(|key| EngineKey(u64::from_be_bytes(*key))))?,
+            engines: VisitedEngines::of(keys.iter().map(|key| EngineKey(u64::from_be_bytes(*key))))?,
         })
     }
 
@@ -122,7 +122,7 @@ impl Origin {
     /// # Errors
     /// When the buffer is too short.
     pub fn write(&self, writer: &mut DatagramWriter<'_>) -> Result<(), WriteError> {
-        let mut value = [0; Self::FIXED + 8 * EngineTrail::MAX];
+        let mut value = [0; Self::FIXED + 8 * VisitedEngines::MAX];
         value[..8].copy_from_slice(&self.stream.0.to_be_bytes());
         value[8..12].copy_from_slice(&self.incarnation.0.to_be_bytes());
         value[12..16].copy_from_slice(&self.publisher.to_be_bytes());

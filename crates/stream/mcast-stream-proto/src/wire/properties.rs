@@ -231,13 +231,13 @@ proptest! {
         stream: u64,
         incarnation: u32,
         publisher: u32,
-        keys in prop::collection::vec(any::<u64>(), 0..=EngineTrail::MAX),
+        keys in prop::collection::vec(any::<u64>(), 0..=VisitedEngines::MAX),
     ) {
         let origin = Origin {
             stream: StreamId(stream),
             incarnation: Incarnation(incarnation),
             publisher,
-            engines: EngineTrail::of(keys.into_iter().map(EngineKey)).unwrap(),
+            engines: VisitedEngines::of(keys.into_iter().map(EngineKey)).unwrap(),
         };
         let mut buffer = [0; 128];
         let mut writer = DatagramWriter::new(&mut buffer, &data_header()).unwrap();
@@ -256,7 +256,7 @@ proptest! {
         let read = Origin::of(&DatagramView::parse(&buffer[..length]).unwrap());
         let padded = value.len().next_multiple_of(4);
         let keys = padded.checked_sub(16).filter(|keys| keys % 8 == 0).map(|keys| keys / 8);
-        prop_assert_eq!(read.is_some(), keys.is_some_and(|keys| keys <= EngineTrail::MAX));
+        prop_assert_eq!(read.is_some(), keys.is_some_and(|keys| keys <= VisitedEngines::MAX));
     }
 }
 

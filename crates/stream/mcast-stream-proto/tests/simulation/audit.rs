@@ -138,7 +138,7 @@ impl Audit {
                 self.unknown += 1;
                 self.lacks_unknown = true;
             }
-            SubscriberEvent::Rival { .. } => self.lacks_unknown = true,
+            SubscriberEvent::SecondPublisher { .. } => self.lacks_unknown = true,
             SubscriberEvent::SnapshotWanted { message } => self.wants_snapshot = Some(message),
             SubscriberEvent::Ended { messages } => {
                 if self.ended || self.policy != Policy::Latest && self.cursor != Some(MessageNumber(messages))
@@ -176,7 +176,7 @@ impl Audit {
         self.start
     }
 
-    pub(crate) fn note_processed(&mut self, position: Position) {
+    pub(crate) fn record_processed(&mut self, position: Position) {
         self.processed.insert((position.incarnation.0, position.number.0));
     }
 

@@ -9,8 +9,8 @@ use mcast_stream_proto::publisher::{Fec, PublisherConfig, Transmit};
 use mcast_stream_proto::sign::{PinnedKeys, Signer};
 use mcast_stream_proto::subscriber::{Item, Start, SubscriberConfig, SubscriberEvent};
 use mcast_stream_proto::wire::{
-    DatagramView, EngineKey, EngineTrail, Heartbeat, Incarnation, Kind, MessageNumber, Origin, Sequence,
-    StreamId,
+    DatagramView, EngineKey, Heartbeat, Incarnation, Kind, MessageNumber, Origin, Sequence, StreamId,
+    VisitedEngines,
 };
 use mcast_stream_proto::{ClockTime, Nanos, PublisherMachine, SubscriberMachine, Target};
 
@@ -25,7 +25,7 @@ const CLAIM: u64 = 700 * MILLISECOND;
 
 fn origin(publisher: u32, incarnation: u32) -> Origin {
     let (stream, incarnation) = (StreamId(3), Incarnation(incarnation));
-    Origin { stream, incarnation, publisher, engines: EngineTrail::of([EngineKey(1)]).unwrap() }
+    Origin { stream, incarnation, publisher, engines: VisitedEngines::of([EngineKey(1)]).unwrap() }
 }
 
 /// What the engine holds.
@@ -381,7 +381,7 @@ fn subscribers_deliver_what_the_engine_holds_once_and_in_order_from_all_publishe
             continued += subscriber.events.iter().filter(is_continued).count();
             let is_expected = |event: &SubscriberEvent| {
                 use SubscriberEvent::{
-                    Continued, Evicted, Joined, PublisherBack, PublisherSilent, Rival, Stalled,
+                    Continued, Evicted, Joined, PublisherBack, PublisherSilent, SecondPublisher, Stalled,
                 };
                 matches!(
                     event,
@@ -390,7 +390,7 @@ fn subscribers_deliver_what_the_engine_holds_once_and_in_order_from_all_publishe
                         | Joined { .. }
                         | PublisherBack
                         | PublisherSilent
-                        | Rival { .. }
+                        | SecondPublisher { .. }
                         | Stalled { .. }
                 )
             };

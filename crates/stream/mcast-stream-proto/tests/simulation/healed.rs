@@ -8,7 +8,7 @@ use mcast_stream_proto::history::{
     HistoryStart, Position, RequestedStart,
 };
 use mcast_stream_proto::publisher::{
-    AckLevel, Acknowledgers, Congestion, PublisherConfig, Quorum, QuorumLoss, Standing, Transmit,
+    AckLevel, Acknowledgers, Congestion, PublisherConfig, Quorum, QuorumLoss, SubscriberProgress, Transmit,
 };
 use mcast_stream_proto::subscriber::{Item, Start, SubscriberConfig, SubscriberEvent};
 use mcast_stream_proto::wire::{FlowControl, Incarnation, MessageNumber, Sequence, StreamId};
@@ -62,7 +62,7 @@ struct World {
     delivered: u64,
     lost: u64,
     /// Whether the publisher ever reported what the subscriber never said.
-    was_wrong: Option<Standing>,
+    was_wrong: Option<SubscriberProgress>,
     over_at: Option<u64>,
 }
 
@@ -93,8 +93,8 @@ impl World {
             start,
             ..SubscriberConfig::new(STREAM)
         };
-        let patience = Nanos::from_secs(30);
-        let history = HistoryConfig { start: scene.start, heal: true, patience, ..HistoryConfig::default() };
+        let timeout = Nanos::from_secs(30);
+        let history = HistoryConfig { start: scene.start, heal: true, timeout, ..HistoryConfig::default() };
         Self {
             scene,
             now: SECOND,
@@ -190,15 +190,15 @@ impl World {
         self.was_wrong = self.was_wrong.or_else(|| {
             let standing = self.standing()?;
             let is_wrong = match standing {
-                Standing::Incomplete { messages, .. } => messages == 0 || messages > self.lost,
-                Standing::Complete => self.lost > 0,
+                SubscriberProgress::Incomplete { messages, .. } => messages == 0 || messages > self.lost,
+                SubscriberProgress::Complete => self.lost > 0,
                 _ => false,
             };
             is_wrong.then_some(standing)
         });
     }
 
-    fn standing(&self) -> Option<Standing> {
+    fn standing(&self) -> Option<SubscriberProgress> {
         self.publisher.standings().next().map(|(.., standing)| standing)
     }
 
@@ -308,7 +308,7 @@ fn assert_complete(world: &World, from: u64) {
     let reported = (world.delivered, world.lost, world.next);
     assert_eq!(reported, (MESSAGES - from, 0, Some(MESSAGES)), "{:?}", world.history);
     assert_eq!(world.was_wrong, None);
-    assert_eq!(world.standing(), Some(Standing::Complete), "{:?}", world.subscriber);
+    assert_eq!(world.standing(), Some(SubscriberProgress::Complete), "{:?}", world.subscriber);
 }
 
 #[test]
@@ -337,7 +337,7 @@ fn what_no_history_has_is_lost_on_both_ends() {
     let world = World::run(Scene { holes: (800, 900), ..Scene::CUT });
     assert_eq!((world.delivered, world.lost), (MESSAGES - 100, 100));
     assert_eq!(world.was_wrong, None);
-    assert_eq!(world.standing(), Some(Standing::Incomplete { datagrams: 0, messages: 100 }));
+    assert_eq!(world.standing(), Some(SubscriberProgress::Incomplete { datagrams: 0, messages: 100 }));
 }
 
 #[test]
@@ -383,11 +383,11 @@ fn a_publisher_without_subscribers_is_over_soon_and_one_that_waits_when_its_time
     }
     world.publisher.finish(world.now(), Nanos::from_secs(3));
     world.steps(2_500);
-    assert_eq!((world.over_at, world.standing()), (None, Some(Standing::Unread)));
+    assert_eq!((world.over_at, world.standing()), (None, Some(SubscriberProgress::Unread)));
     // Time in which the publisher does not run does not count.
     world.now += 10 * SECOND;
     world.steps(50);
-    assert_eq!((world.over_at, world.standing()), (None, Some(Standing::Unread)));
+    assert_eq!((world.over_at, world.standing()), (None, Some(SubscriberProgress::Unread)));
     world.steps(600);
     assert!(world.over_at.is_some());
 }

@@ -109,7 +109,7 @@ impl PathHealth {
             host.skipped += datagrams;
             return false;
         }
-        self.note_feedback(endpoint);
+        self.record_feedback(endpoint);
         true
     }
 
@@ -132,16 +132,16 @@ impl PathHealth {
                 let reports = sender.statistics().unreachable;
                 let is_reported = std::mem::replace(&mut health.reports, reports) != reports;
                 match result {
-                    Err(error) if error.kind() == ErrorKind::QueueFull => self.note_full(endpoint, error),
-                    Err(error) => self.note_host(endpoint, Err(Some(error))),
-                    Ok(()) => self.note_host(endpoint, if is_reported { Err(None) } else { Ok(()) }),
+                    Err(error) if error.kind() == ErrorKind::QueueFull => self.record_full(endpoint, error),
+                    Err(error) => self.record_host(endpoint, Err(Some(error))),
+                    Ok(()) => self.record_host(endpoint, if is_reported { Err(None) } else { Ok(()) }),
                 }
             }
-            _ => self.note_path(endpoint, result),
+            _ => self.record_path(endpoint, result),
         }
     }
 
-    fn note_host(&mut self, endpoint: usize, result: Result<(), Option<Error>>) {
+    fn record_host(&mut self, endpoint: usize, result: Result<(), Option<Error>>) {
         let Some(EndpointHealth { state, host: Some(host), .. }) = self.all.get_mut(endpoint) else { return };
         let now = Instant::now();
         match (result, &mut *state) {
@@ -158,7 +158,7 @@ impl PathHealth {
     }
 
     /// Notes a datagram of a subscriber, which proves that its host can be reached.
-    pub(super) fn note_feedback(&mut self, endpoint: usize) {
+    pub(super) fn record_feedback(&mut self, endpoint: usize) {
         let Some(EndpointHealth { state, host: Some(host), .. }) = self.all.get_mut(endpoint) else { return };
         *state = PathState::Up;
         if !std::mem::replace(&mut host.is_reachable, true) {
@@ -167,7 +167,7 @@ impl PathHealth {
         }
     }
 
-    fn note_path(&mut self, path: usize, result: mcast::Result<()>) {
+    fn record_path(&mut self, path: usize, result: mcast::Result<()>) {
         let Some(EndpointHealth { state, .. }) = self.all.get_mut(path) else { return };
         match (result, *state) {
             (Ok(()), PathState::Up) => {}
@@ -175,7 +175,7 @@ impl PathHealth {
                 *state = PathState::Up;
                 self.report(PathChange::Up { path });
             }
-            (Err(error), _) if error.kind() == ErrorKind::QueueFull => self.note_full(path, error),
+            (Err(error), _) if error.kind() == ErrorKind::QueueFull => self.record_full(path, error),
             (Err(error), before) => {
                 let since = Instant::now();
                 *state = PathState::Down { since, retry_at: since + RETRY };
@@ -186,7 +186,7 @@ impl PathHealth {
         }
     }
 
-    fn note_full(&mut self, path: usize, error: Error) {
+    fn record_full(&mut self, path: usize, error: Error) {
         if self.full_reported.is_none_or(|reported| reported.elapsed() >= REPORT_FULL) {
             self.full_reported = Some(Instant::now());
             self.report(PathChange::QueueFull { path, error });
@@ -228,11 +228,11 @@ mod tests {
     #[test]
     fn each_change_is_reported_once() {
         let mut health = PathHealth::new([None, None].into_iter());
-        (0..5).for_each(|_| health.note_path(1, down()));
+        (0..5).for_each(|_| health.record_path(1, down()));
         assert!(matches!(health.change(), Some(PathChange::Down { path: 1, .. })));
         assert!(health.change().is_none());
         assert!(health.is_any_up() && health.may_send_control(0) && !health.may_send_control(1));
-        (0..5).for_each(|_| health.note_path(1, Ok(())));
+        (0..5).for_each(|_| health.record_path(1, Ok(())));
         assert!(matches!(health.change(), Some(PathChange::Up { path: 1 })));
         assert!(health.change().is_none() && health.may_send_control(1));
     }
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn the_only_path_is_always_tried() {
         let mut health = PathHealth::new([None].into_iter());
-        health.note_path(0, down());
+        health.record_path(0, down());
         assert!(health.may_send_control(0) && health.may_send_data(0, 1) && !health.is_any_up());
     }
 
@@ -249,8 +249,8 @@ mod tests {
         let host = SocketAddr::from(([10, 0, 0, 9], 7000));
         let mut health = PathHealth::new([None, Some(host)].into_iter());
         assert!(health.may_send_data(1, 5) && health.may_send_control(1));
-        (0..3).for_each(|_| health.note_host(1, Err(None)));
-        health.note_host(1, Ok(()));
+        (0..3).for_each(|_| health.record_host(1, Err(None)));
+        health.record_host(1, Ok(()));
         assert!(!health.may_send_data(1, 5) && !health.may_send_control(1), "it is not probed at once");
         assert_eq!(
             health.hosts().collect::<Vec<_>>(),
@@ -259,7 +259,7 @@ mod tests {
         assert!(matches!(health.change(), Some(PathChange::HostUnreachable { .. })));
         assert!(health.change().is_none() && health.may_send_data(0, 5));
 
-        (0..2).for_each(|_| health.note_feedback(1));
+        (0..2).for_each(|_| health.record_feedback(1));
         assert!(health.may_send_data(1, 5));
         assert!(matches!(health.change(), Some(PathChange::HostReachable { .. })));
         assert!(health.change().is_none());

@@ -14,14 +14,14 @@ use mcast_stream_proto::history::{
     RequestedStart,
 };
 use mcast_stream_proto::publisher::{
-    AckLevel, AckProgress, Acknowledgers, Fec, PublisherConfig, PublisherEvent, Quorum, QuorumLoss, Standing,
-    Transmit,
+    AckLevel, AckProgress, Acknowledgers, Fec, PublisherConfig, PublisherEvent, Quorum, QuorumLoss,
+    SubscriberProgress, Transmit,
 };
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::sign::Signer;
 use mcast_stream_proto::wire::{
-    EngineTrail, FlowControl, Incarnation, MessageKey, Origin, ServedHistory, StreamId, SubscriberId,
-    SubscriberName,
+    FlowControl, Incarnation, MessageKey, Origin, ServedHistory, StreamId, SubscriberId, SubscriberName,
+    VisitedEngines,
 };
 use mcast_stream_proto::{ClockTime, Nanos, PublisherMachine, Target};
 
@@ -76,7 +76,7 @@ pub(crate) struct FeedExit {
     pub(crate) deadline: u64,
     pub(crate) is_success: bool,
     pub(crate) has_ended_stream: bool,
-    pub(crate) standings: Vec<(SubscriberId, SocketAddr, Standing)>,
+    pub(crate) standings: Vec<(SubscriberId, SocketAddr, SubscriberProgress)>,
     pub(crate) acknowledged: Option<AckProgress>,
 }
 
@@ -222,7 +222,7 @@ impl Feed {
                 stream: STREAM,
                 incarnation: lineage,
                 publisher: self.lives,
-                engines: EngineTrail::EMPTY,
+                engines: VisitedEngines::EMPTY,
             }),
             ..PublisherConfig::new(STREAM, incarnation)
         };
@@ -346,7 +346,7 @@ impl Feed {
                 }
             }
         }
-        self.note_sent(now);
+        self.record_sent(now);
         self.record_confirmed(now);
         self.end(now);
         if let Some(process) = &mut self.process {
@@ -426,7 +426,7 @@ impl Feed {
         process.machine.flush(ClockTime(now));
     }
 
-    fn note_sent(&mut self, now: u64) {
+    fn record_sent(&mut self, now: u64) {
         let Some(process) = &mut self.process else { return };
         let sent = process.machine.statistics().datagrams;
         let is_all = process.machine.is_sent();
@@ -600,9 +600,9 @@ impl Process {
     }
 
     /// Ends the stream, or only the process if something was not sent.
-    fn finish(&mut self, now: ClockTime, patience: Nanos, time: LogTime) {
+    fn finish(&mut self, now: ClockTime, timeout: Nanos, time: LogTime) {
         if self.waiting.is_empty() {
-            self.machine.finish(now, patience);
+            self.machine.finish(now, timeout);
             self.record_end(time);
             self.phase = Phase::Closing;
         } else {

@@ -1,6 +1,6 @@
 //! Whether the promises were kept.
 
-use mcast_stream_proto::publisher::Standing;
+use mcast_stream_proto::publisher::SubscriberProgress;
 
 use crate::audit::Audit;
 use crate::link::is_in;
@@ -15,7 +15,7 @@ const FLOOD_BOUND: u64 = 100_000_000;
 /// What a subscriber sends, besides a datagram for each that it receives.
 const FEEDBACK_PER_SECOND: u64 = 100;
 /// Outages of less than this in all are within the patience of a loss that is healed.
-const PATIENCE: u64 = 4 * SECOND;
+const TIMEOUT: u64 = 4 * SECOND;
 
 /// Returns what did not hold.
 pub(crate) fn judge(world: &World<'_>, is_interrupted: &[bool]) -> Vec<String> {
@@ -221,7 +221,7 @@ fn outage_of_feed(world: &World<'_>) -> u64 {
 }
 
 /// Whether a subscriber must get everything that it was promised: it uses the history, and the outages are shorter than its
-/// patience.
+/// timeout.
 fn is_lossless(world: &World<'_>, index: usize) -> bool {
     let plan = &world.plan.readers[index];
     // The time in which the process did not run counts for no patience.
@@ -247,7 +247,7 @@ fn is_lossless(world: &World<'_>, index: usize) -> bool {
         // Repairs may fill a narrow link for longer than its patience.
         && (!is_narrow(plan) || world.plan.feed.waits)
         && !is_left_behind
-        && outages + outage_of_feed(world) < PATIENCE
+        && outages + outage_of_feed(world) < TIMEOUT
         && !world.plan.feed.faults.iter().any(drops_keys)
         // The heartbeats of a sealed stream do not show where its history is.
         && (plan.loss_of_announcements < 0.5 || !world.plan.feed.sealed)
@@ -303,11 +303,11 @@ fn judge_feed(world: &World<'_>, violations: &mut Vec<String>) {
         let is_known =
             is_heard_at_its_end(reader) && (ended_at <= exit.at || is_reachable(world, index, exit.at));
         match standing {
-            Some(Standing::Complete) if exit.has_ended_stream && !is_whole && is_comparable => {
+            Some(SubscriberProgress::Complete) if exit.has_ended_stream && !is_whole && is_comparable => {
                 blame(format!("complete, but {}", state(audit)));
             }
             // Of one that it no longer reaches, it knows what that had lost until then.
-            Some(Standing::Incomplete { messages, .. })
+            Some(SubscriberProgress::Incomplete { messages, .. })
                 if is_comparable
                     && (messages > audit.lost_messages() || is_known && messages < audit.lost_messages()) =>
             {
@@ -325,7 +325,7 @@ fn judge_feed(world: &World<'_>, violations: &mut Vec<String>) {
             && world.reading_at_exit.get(index) == Some(&true)
             && reader.plan.joins + SECOND < exit.at
             && !restarts
-            && standing.is_some_and(|standing| standing != Standing::Unread)
+            && standing.is_some_and(|standing| standing != SubscriberProgress::Unread)
         {
             blame(format!("it reads a history at the end, and is taken for {standing:?}"));
         }
@@ -339,7 +339,7 @@ fn judge_feed(world: &World<'_>, violations: &mut Vec<String>) {
         }
         if exit.is_success
             && exit.acknowledged.is_none()
-            && standing.is_some_and(|standing| !matches!(standing, Standing::Left))
+            && standing.is_some_and(|standing| !matches!(standing, SubscriberProgress::Left))
             && !is_whole
             && is_comparable
             && reader.exit.is_some()

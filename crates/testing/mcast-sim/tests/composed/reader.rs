@@ -25,7 +25,7 @@ const INBOX: usize = 2_000;
 const WINDOW: usize = 1_024;
 /// How long a start in the past waits for a server.
 /// A time in which the process did not run counts as a quarter of a second.
-const START_PATIENCE: u64 = 14 * SECOND;
+const START_TIMEOUT: u64 = 14 * SECOND;
 /// How long a client waits for each step of a server.
 const TIMEOUT: u64 = 10 * SECOND;
 
@@ -266,7 +266,7 @@ impl Reader {
         let is_start = audit.joined_at.is_none_or(|at| at == now) && !process.is_answered;
         if audit.history_failed.len() > failures
             && is_start
-            && plan.awake(process.started, now) < START_PATIENCE
+            && plan.awake(process.started, now) < START_TIMEOUT
         {
             audit.violations.push(format!("its start gives up after {} ns", now - process.started));
         }
@@ -376,7 +376,7 @@ impl Process {
                 }
                 _ => {
                     let position = deliver(now, audit, self.core.item(&step, bytes));
-                    self.note_delivered(now, plan, position);
+                    self.record_delivered(now, plan, position);
                 }
             }
         }
@@ -418,7 +418,7 @@ impl Process {
                 }
             };
             let position = deliver(now, audit, item);
-            self.note_delivered(now, plan, position);
+            self.record_delivered(now, plan, position);
         }
     }
 
@@ -472,7 +472,7 @@ impl Process {
         }
     }
 
-    fn note_delivered(&mut self, now: u64, plan: &ReaderPlan, position: Option<Position>) {
+    fn record_delivered(&mut self, now: u64, plan: &ReaderPlan, position: Option<Position>) {
         if let Some(position) = position {
             if self.unprocessed.is_empty() {
                 self.processes_at = now + plan.processing;

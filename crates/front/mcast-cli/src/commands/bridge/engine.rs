@@ -57,7 +57,7 @@ impl Target {
                      redis://HOST[:PORT][/DB][?key=KEY]"
                         .into(),
                 ),
-                is_passing: false,
+                is_transient: false,
             }),
         };
         Ok(target.map_err(|error| {
@@ -176,7 +176,7 @@ fn unnamed(what: &str, parameter: &str, arguments: &Arguments) -> EngineError {
     EngineError {
         what: format!("the {what} in the engine needs a name{why}"),
         remedy: Some(format!("add {parameter} to the URL{alternative}")),
-        is_passing: false,
+        is_transient: false,
     }
 }
 

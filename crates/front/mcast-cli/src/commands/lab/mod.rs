@@ -1,18 +1,18 @@
 //! `mcast lab`: networks of virtual hosts, described in a file.
 
-#[cfg(not(target_os = "linux"))]
-mod elsewhere;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(not(target_os = "linux"))]
+mod unsupported;
 
 use std::ffi::OsString;
 use std::time::Duration;
 
-#[cfg(not(target_os = "linux"))]
-use elsewhere as platform;
 #[cfg(target_os = "linux")]
 use linux as platform;
 pub(crate) use platform::names;
+#[cfg(not(target_os = "linux"))]
+use unsupported as platform;
 
 use mcast_terminal::Console;
 

@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::output::{count, count_of};
 
 /// How long a message may wait for an acknowledgement before that is reported.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 /// Subscribers that are named one by one; further ones are only counted.
 const MOST_NAMED: usize = 8;
 
@@ -127,7 +127,7 @@ impl AckReporter {
             (None, _) => None,
         };
         self.pending = first.zip(since);
-        let is_late = since.is_some_and(|since| since.elapsed() >= PATIENCE);
+        let is_late = since.is_some_and(|since| since.elapsed() >= TIMEOUT);
         if !progress.is_lost && !is_late {
             if self.reported.take().is_some() {
                 console.note("all subscribers that must acknowledge messages are present");

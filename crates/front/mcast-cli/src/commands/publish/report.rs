@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use mcast_stream::publisher::{Audience, PublisherEvent, Standing};
+use mcast_stream::publisher::{Audience, PublisherEvent, SubscriberProgress};
 use mcast_stream::wire::{StreamId, SubscriberId};
 use mcast_stream::{Closing, HistoryServer, HostStatus, PathChange, Publisher};
 use mcast_terminal::Console;
@@ -178,14 +178,14 @@ struct Member {
 }
 
 impl Member {
-    fn new((subscriber, address, standing): &(SubscriberId, SocketAddr, Standing)) -> Self {
+    fn new((subscriber, address, standing): &(SubscriberId, SocketAddr, SubscriberProgress)) -> Self {
         let (state, missing, lost_messages) = match *standing {
-            Standing::Complete => ("complete", 0, 0),
-            Standing::Unread => ("unread", 0, 0),
-            Standing::Behind { datagrams } => ("behind", datagrams, 0),
-            Standing::Incomplete { datagrams, messages } => ("incomplete", datagrams, messages),
-            Standing::Left => ("left", 0, 0),
-            Standing::Failed => ("failed", 0, 0),
+            SubscriberProgress::Complete => ("complete", 0, 0),
+            SubscriberProgress::Unread => ("unread", 0, 0),
+            SubscriberProgress::Behind { datagrams } => ("behind", datagrams, 0),
+            SubscriberProgress::Incomplete { datagrams, messages } => ("incomplete", datagrams, messages),
+            SubscriberProgress::Left => ("left", 0, 0),
+            SubscriberProgress::Failed => ("failed", 0, 0),
             _ => ("unknown", 0, 0),
         };
         Self {

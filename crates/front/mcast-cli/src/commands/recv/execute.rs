@@ -42,7 +42,7 @@ struct Counts {
     answered: u64,
     not_run: u64,
     /// The first problem other than a failed command.
-    trouble: Option<String>,
+    first_error: Option<String>,
 }
 
 impl Executor {
@@ -63,7 +63,7 @@ impl Executor {
         let Some(slot) = self.take_slot(deadline, interrupt) else { return false };
         let (arrival, answers) = (*datagram.arrival(), self.answers.clone());
         let (command, input) = (Arc::clone(&self.command), datagram.payload().to_vec());
-        let call = Call { command, input, variables: facts(&arrival, interface) };
+        let call = Call { command, input, variables: fields(&arrival, interface) };
         let job = Job { call, arrival, answers };
         // The thread owns the slot, so that it is freed however the thread ends, or if none can be started.
         let run = move || job.run(&slot.0);
@@ -98,8 +98,8 @@ impl Executor {
         if counts.not_run > 0 {
             console.warn(format_args!("no command was run for {}", count_of(counts.not_run, "datagram")));
         }
-        if let Some(trouble) = counts.trouble {
-            console.warn(trouble);
+        if let Some(first_error) = counts.first_error {
+            console.warn(first_error);
         }
     }
 
@@ -137,13 +137,13 @@ impl Drop for Slot {
 }
 
 impl Counts {
-    fn not_run(&mut self, trouble: String) {
+    fn not_run(&mut self, first_error: String) {
         self.not_run += 1;
-        self.note(trouble);
+        self.note(first_error);
     }
 
-    fn note(&mut self, trouble: String) {
-        self.trouble.get_or_insert(trouble);
+    fn note(&mut self, first_error: String) {
+        self.first_error.get_or_insert(first_error);
     }
 }
 
@@ -202,7 +202,7 @@ fn exchange(call: Call, child: &mut Child) -> io::Result<Vec<u8>> {
 }
 
 /// Returns the environment variables of a command.
-fn facts(arrival: &Arrival, interface: &str) -> Vec<(&'static str, String)> {
+fn fields(arrival: &Arrival, interface: &str) -> Vec<(&'static str, String)> {
     let known = |fact: Option<String>| fact.unwrap_or_default();
     vec![
         ("MCAST_GROUP", arrival.destination.ip().to_string()),

@@ -97,16 +97,16 @@ impl Printer {
             }
             OutputFormat::As(Format::Line) => {
                 let width = if payload.is_empty() { 0 } else { LENGTH_WIDTH };
-                let mut facts = Vec::new();
-                self.facts(&mut facts, datagram, &names.of(datagram.interface()), width)?;
-                out.write_all(&facts)?;
+                let mut fields = Vec::new();
+                self.fields(&mut fields, datagram, &names.of(datagram.interface()), width)?;
+                out.write_all(&fields)?;
                 match payload {
                     [] => writeln!(out),
-                    _ => writeln!(out, "{}", self.shown(payload, &facts)),
+                    _ => writeln!(out, "{}", self.shown(payload, &fields)),
                 }
             }
             OutputFormat::As(Format::Hex) => {
-                self.facts(out, datagram, &names.of(datagram.interface()), 0)?;
+                self.fields(out, datagram, &names.of(datagram.interface()), 0)?;
                 writeln!(out)?;
                 match payload {
                     [] => Ok(()),
@@ -117,10 +117,10 @@ impl Printer {
     }
 
     /// Returns as much of the payload as fits in the line after these facts, or below if there is hardly any room.
-    fn shown(&self, payload: &[u8], facts: &[u8]) -> String {
+    fn shown(&self, payload: &[u8], fields: &[u8]) -> String {
         let text = SafeText::new(payload).at_most(LINE_TEXT);
         let Some(width) = self.columns else { return format!("  {text}") };
-        let room = width.saturating_sub(columns(&String::from_utf8_lossy(facts)) + 2);
+        let room = width.saturating_sub(columns(&String::from_utf8_lossy(fields)) + 2);
         let beside = text.fitting(room);
         match room >= MIN_TEXT || beside == text.to_string() {
             true => format!("  {beside}"),
@@ -147,7 +147,7 @@ impl Printer {
     }
 
     /// Prints everything but the payload, in columns that grow as necessary. The length is padded only if text follows.
-    fn facts(
+    fn fields(
         &mut self,
         out: &mut impl Write,
         arrival: &Arrival,

@@ -1,19 +1,19 @@
 //! `mcast relay`: forwards multicast between segments, without loops.
 
-#[cfg(not(target_os = "linux"))]
-mod elsewhere;
 #[cfg(target_os = "linux")]
 mod linux;
 mod tunnels;
+#[cfg(not(target_os = "linux"))]
+mod unsupported;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(not(target_os = "linux"))]
-use elsewhere as platform;
 #[cfg(target_os = "linux")]
 use linux as platform;
+#[cfg(not(target_os = "linux"))]
+use unsupported as platform;
 
 use anyhow::Context;
 use mcast::Rate;

@@ -12,7 +12,7 @@ use mcast_terminal::Console;
 
 use super::Plan;
 use super::format::Printer;
-use super::outlet::{JobQueue, Outlet, Unfinished};
+use super::outlet::{JobQueue, OutputWorker, Unfinished};
 use super::resume::ResumeFile;
 use super::summary::Summary;
 #[cfg(feature = "seal")]
@@ -56,7 +56,7 @@ pub(super) struct Listener<'a> {
 struct Sink<'a> {
     console: &'a Console,
     printer: Printer,
-    outlet: Outlet,
+    outlet: OutputWorker,
     command: Option<Arc<str>>,
     has_key_file: bool,
     tally: Tally,
@@ -103,7 +103,7 @@ impl<'a> Listener<'a> {
         let sink = Sink {
             console,
             printer: Printer::new(show),
-            outlet: Outlet::new(console.output(), subscriber.waker())?,
+            outlet: OutputWorker::new(console.output(), subscriber.waker())?,
             command: show.exec.as_deref().map(Arc::from),
             has_key_file: key_file.is_some(),
             tally: Tally::default(),
@@ -293,10 +293,10 @@ impl<'a> Listener<'a> {
 
     /// Reports to the publisher which messages are processed, if it requests that, and stores it for `--resume`.
     fn acknowledge(&mut self) -> anyhow::Result<()> {
-        let is_to_acknowledge = self.subscriber.is_to_acknowledge();
-        let is_awaited = is_to_acknowledge || self.resume.is_some();
+        let acks_requested = self.subscriber.acks_requested();
+        let is_awaited = acks_requested || self.resume.is_some();
         if let Some(position) = self.sink.outlet.processed(is_awaited) {
-            if is_to_acknowledge {
+            if acks_requested {
                 self.subscriber.ack(position);
             }
             self.resume.iter_mut().for_each(|resume| resume.processed(position));

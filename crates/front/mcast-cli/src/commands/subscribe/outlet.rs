@@ -23,7 +23,7 @@ const MAX_BYTES: usize = 512 << 10;
 const STOP: Duration = Duration::from_secs(2);
 
 /// A queue of output and commands, in order.
-pub(super) struct Outlet {
+pub(super) struct OutputWorker {
     buffer: Vec<u8>,
     /// Whether jobs were added since the last check whether the queue is full.
     has_new_jobs: bool,
@@ -92,7 +92,7 @@ pub(super) struct Unfinished {
     pub(super) commands: usize,
 }
 
-impl Outlet {
+impl OutputWorker {
     /// Starts the thread. `waker` wakes the subscriber's loop when there is room again.
     pub(super) fn new(mut out: Output, waker: Waker) -> anyhow::Result<Self> {
         let counts = Arc::<Counts>::default();

@@ -18,7 +18,7 @@ use crate::amt::{AmtRelayName, DriadTarget, driad_query, parse_driad_response};
 
 const DNS_PORT: u16 = 53;
 /// The time that a server has to answer, each time.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 const ATTEMPTS: usize = 2;
 /// Records or addresses of more relays are not used.
 const MAX_RELAYS: usize = 8;
@@ -85,7 +85,7 @@ fn query(server: SocketAddr, source: IpAddr) -> io::Result<Vec<crate::amt::Driad
     let id = RandomState::new().hash_one(source) as u16;
     let query = driad_query(id, source);
     socket.send(&query)?;
-    let (end, mut buffer) = (Instant::now() + PATIENCE, [0; 4_096]);
+    let (end, mut buffer) = (Instant::now() + TIMEOUT, [0; 4_096]);
     loop {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {

@@ -1,7 +1,7 @@
 //! What a machine that reads a history asks for, and when it gives up.
 
 use super::*;
-use crate::side_channel::Ticket;
+use crate::side_channel::QueueToken;
 
 const START: ClockTime = ClockTime(1_000_000_000);
 const CONTENT: Incarnation = Incarnation(7);
@@ -35,7 +35,7 @@ fn sent_away(config: HistoryConfig, wait: Nanos) -> (u64, Nanos) {
         match machine.poll(now) {
             Some(query) => {
                 requests += 1;
-                machine.frame(now, query.id, UNKNOWN, AnswerFrame::later(wait, Ticket::new(1)));
+                machine.frame(now, query.id, UNKNOWN, AnswerFrame::later(wait, QueueToken::new(1)));
             }
             None => now = machine.deadline().max(now + Nanos(1)),
         }
@@ -47,9 +47,9 @@ fn sent_away(config: HistoryConfig, wait: Nanos) -> (u64, Nanos) {
 fn a_start_is_sent_away_for_at_most_six_hours() {
     for wait in [Nanos::ZERO, SHORTEST_WAIT, Nanos::SECOND, LONGEST_WAIT, Nanos::from_secs(1 << 20)] {
         let config = HistoryConfig { start: Some(HistoryStart::Oldest), ..HistoryConfig::default() };
-        let patience = config.patience;
+        let timeout = config.timeout;
         let (requests, time) = sent_away(config, wait);
-        let most = LONGEST_AWAY + START_PATIENCE * patience;
+        let most = LONGEST_AWAY + START_TIMEOUT * timeout;
         assert!(time >= LONGEST_AWAY && time <= most, "{wait:?}: {time:?}");
         assert!(requests <= 1 + most.0 / SHORTEST_WAIT.0, "{wait:?}: {requests} requests");
     }
@@ -59,11 +59,11 @@ fn a_start_is_sent_away_for_at_most_six_hours() {
 fn healing_is_sent_away_for_at_most_a_minute() {
     for wait in [Nanos::ZERO, Nanos::SECOND, LONGEST_WAIT] {
         let config = HistoryConfig { heal: true, ..HistoryConfig::default() };
-        let patience = config.patience;
+        let timeout = config.timeout;
         let (requests, time) = sent_away(config, wait);
-        let longest = HEALING_AWAY * patience;
-        assert!(time >= longest && time <= longest + patience, "{wait:?}: {time:?}");
-        assert!(requests <= 1 + (longest + patience).0 / SHORTEST_WAIT.0, "{wait:?}: {requests} requests");
+        let longest = HEALING_AWAY * timeout;
+        assert!(time >= longest && time <= longest + timeout, "{wait:?}: {time:?}");
+        assert!(requests <= 1 + (longest + timeout).0 / SHORTEST_WAIT.0, "{wait:?}: {requests} requests");
     }
 }
 
@@ -71,7 +71,7 @@ fn healing_is_sent_away_for_at_most_a_minute() {
 fn each_wait_in_the_queue_of_a_server_is_reported_once() {
     let config = HistoryConfig { start: Some(HistoryStart::Oldest), ..HistoryConfig::default() };
     let (mut machine, mut now) = (HistoryMachine::new(config, START), START);
-    let later = || AnswerFrame::later(Nanos::from_secs(3), Ticket::new(1));
+    let later = || AnswerFrame::later(Nanos::from_secs(3), QueueToken::new(1));
     let more = || AnswerFrame::end(AnswerStatus::More, "");
     for (frame, is_reported) in
         [(later(), true), (later(), false), (more(), false), (more(), false), (later(), true)]
@@ -161,8 +161,8 @@ fn a_start_waits_for_three_times_the_patience_for_a_server() {
     for (start, shown) in starts {
         let (events, time) = unanswered(start, 100, shown);
         assert!(events.iter().any(is_failure) && events.iter().any(is_loss), "{start:?}: {events:?}");
-        let patience = START_PATIENCE * HistoryConfig::default().patience;
-        assert!(time >= patience && time < patience + Nanos::SECOND, "{start:?}: {time:?}");
+        let timeout = START_TIMEOUT * HistoryConfig::default().timeout;
+        assert!(time >= timeout && time < timeout + Nanos::SECOND, "{start:?}: {time:?}");
     }
 }
 
@@ -231,9 +231,9 @@ fn reported(noticed: &[u64]) -> Vec<u64> {
 #[test]
 fn every_loss_has_its_own_patience_although_healing_has_failed_before() {
     let noticed = [0, 1_000, 4_000, 7_000, 7_200, 40_000];
-    let patience = HistoryConfig::default().patience.0 / 1_000_000;
+    let timeout = HistoryConfig::default().timeout.0 / 1_000_000;
     for (noticed, reported) in noticed.iter().zip(reported(&noticed)) {
         // Losses behind another one do not wait for longer, so that the live stream is not delayed further and further.
-        assert!((noticed + patience..noticed + patience + 20).contains(&reported), "{noticed}: {reported}");
+        assert!((noticed + timeout..noticed + timeout + 20).contains(&reported), "{noticed}: {reported}");
     }
 }

@@ -83,7 +83,7 @@ impl PublisherMachine {
         let since_heartbeat = now.since(ClockTime(status.clock));
         let is_timed = status.clock != 0 && held < since_heartbeat;
         if is_timed {
-            member.path.note_round_trip(now, since_heartbeat - held);
+            member.path.record_round_trip(now, since_heartbeat - held);
         }
         let sent = Sent {
             bytes,

@@ -32,8 +32,8 @@ const GREATEST_CUT: f64 = 0.5;
 /// The datagrams that growth may add to the queue until it shows.
 const GROWTH_DATAGRAMS: f64 = 2.0;
 /// The time from the verdict that others fill the queue to the next test.
-const FIRST_PATIENCE: Nanos = Nanos::from_secs(2);
-const LONGEST_PATIENCE: Nanos = Nanos::from_secs(10);
+const FIRST_TIMEOUT: Nanos = Nanos::from_secs(2);
+const LONGEST_TIMEOUT: Nanos = Nanos::from_secs(10);
 /// For how long the window of the flow beside others is remembered.
 const MEMORY: Nanos = Nanos::from_secs(5);
 /// For how many delays after the search for the rate it is remembered that the stream has no window yet.
@@ -112,7 +112,7 @@ pub(crate) struct PathModel {
     /// The average length of a datagram.
     datagram: u64,
     mode: Mode,
-    patience: Nanos,
+    timeout: Nanos,
     rate: Option<u64>,
     queue: Nanos,
     round_trip: Nanos,
@@ -176,7 +176,7 @@ impl PathModel {
             average: 0,
             datagram: 0,
             mode: Mode::Startup { best: 0, stagnant: 0, since: ClockTime(0) },
-            patience: FIRST_PATIENCE,
+            timeout: FIRST_TIMEOUT,
             rate: None,
             queue: Nanos::ZERO,
             round_trip: Nanos::ZERO,
@@ -262,7 +262,7 @@ impl PathModel {
     }
 
     /// Notes a round-trip time.
-    pub(super) fn note_round_trip(&mut self, now: ClockTime, sample: Nanos) {
+    pub(super) fn record_round_trip(&mut self, now: ClockTime, sample: Nanos) {
         self.base.note(now, sample.0, BASE_PERIOD);
         self.trips = Some(match self.trips {
             None => (sample, sample),
@@ -330,7 +330,7 @@ impl PathModel {
     fn update(&mut self, now: ClockTime, sample: &Sample) {
         let delay = self.delay(sample.elapsed);
         self.top.note(sample.queue_at_loss.0, sample.elapsed, Nanos::from_secs(10));
-        let cause = self.note_losses(now, sample);
+        let cause = self.record_losses(now, sample);
         let period = (4 * delay).max(Nanos::from_millis(200));
         let is_long = self.queue > self.target() + self.target() / 4;
         if sample.is_full {
@@ -346,7 +346,7 @@ impl PathModel {
             average => average - average / 4 + sample.arrived / 4,
         };
         if cause != LossCause::Chance {
-            self.note_congestion(sample);
+            self.record_congestion(sample);
         } else if sample.is_full {
             let growth = u128::from(self.longest_target.0) * u128::from(sample.elapsed.0)
                 / u128::from(TARGET_GROWTH.0);
@@ -363,12 +363,12 @@ impl PathModel {
     }
 
     /// Counts losses; returns their cause.
-    fn note_losses(&mut self, now: ClockTime, sample: &Sample) -> LossCause {
+    fn record_losses(&mut self, now: ClockTime, sample: &Sample) -> LossCause {
         // A stream that is alone keeps the queue shorter than it can become.
         let is_longer = 2 * sample.queue_at_loss >= 3 * self.target();
         // Others that filled it a moment ago are probably still there.
         let were_others = matches!(self.mode, Mode::Alone { resume: Some(flow), .. } if !flow.is_starting());
-        match self.note_excess(now, sample) {
+        match self.record_excess(now, sample) {
             false => LossCause::Chance,
             true if is_longer && (were_others || self.is_beyond_chance(sample)) => LossCause::Others,
             true => LossCause::Rate,
@@ -376,7 +376,7 @@ impl PathModel {
     }
 
     /// Counts losses; returns whether they are more than those that do not depend on the rate.
-    fn note_excess(&mut self, now: ClockTime, sample: &Sample) -> bool {
+    fn record_excess(&mut self, now: ClockTime, sample: &Sample) -> bool {
         self.recent.add(sample.datagrams, sample.lost);
         if sample.is_trial {
             self.present_trial.add(sample.datagrams, sample.lost);
@@ -403,7 +403,7 @@ impl PathModel {
         self.trial.share().min(self.recent.share()).min(GREATEST_BACKGROUND)
     }
 
-    fn note_congestion(&mut self, sample: &Sample) {
+    fn record_congestion(&mut self, sample: &Sample) {
         let shorter = (sample.queue_at_loss / 2).max(3 * (self.target() / 4)).max(LEAST_TARGET);
         self.longest_target = shorter.min(self.longest_target);
         let expected = self.background() * sample.datagrams as f64;
@@ -458,7 +458,7 @@ impl PathModel {
                 let memory = |flow: &Flow| if flow.is_starting() { START_MEMORY * delay } else { MEMORY };
                 let resume = resume.filter(|flow| now.since(since) < memory(flow));
                 if now.since(since) > MEMORY {
-                    self.patience = FIRST_PATIENCE;
+                    self.timeout = FIRST_TIMEOUT;
                 }
                 Mode::Alone { test: None, resume, since }
             }
@@ -526,8 +526,8 @@ impl PathModel {
 
     /// Behaves like a TCP flow from now on.
     fn compete(&mut self, now: ClockTime, flow: Flow) -> Mode {
-        let test_at = now + self.patience;
-        self.patience = (2 * self.patience).min(LONGEST_PATIENCE);
+        let test_at = now + self.timeout;
+        self.timeout = (2 * self.timeout).min(LONGEST_TIMEOUT);
         Mode::Beside { flow, test_at }
     }
 
@@ -617,7 +617,7 @@ mod tests {
     /// A path with 20 ms of round trip, 80 ms of queue, and 750,000 bytes per second of the stream: 50 segments.
     fn model(mode: Mode) -> PathModel {
         let mut model = PathModel::new();
-        model.note_round_trip(START, Nanos::from_millis(20));
+        model.record_round_trip(START, Nanos::from_millis(20));
         (model.average, model.round_trip) = (750_000, Nanos::from_millis(100));
         (model.queue, model.mode) = (Nanos::from_millis(80), mode);
         model

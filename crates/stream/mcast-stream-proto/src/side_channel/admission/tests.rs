@@ -24,7 +24,7 @@ fn busy() -> (Admission, Vec<ClientId>) {
     let clients: Vec<_> = (0..LIMITS.turns)
         .map(|number| {
             let id = connected(&mut admission, START, address(number));
-            assert_eq!(admission.request(START, id, Ticket::NONE), Turn::Now);
+            assert_eq!(admission.request(START, id, QueueToken::NONE), Turn::Now);
             id
         })
         .collect();
@@ -32,7 +32,7 @@ fn busy() -> (Admission, Vec<ClientId>) {
 }
 
 /// Connects and makes a request; if it is sent away, the connection ends.
-fn asks(admission: &mut Admission, now: ClockTime, of: usize, ticket: Ticket) -> (ClientId, Turn) {
+fn asks(admission: &mut Admission, now: ClockTime, of: usize, ticket: QueueToken) -> (ClientId, Turn) {
     let id = connected(admission, now, address(of));
     let turn = admission.request(now, id, ticket);
     if turn != Turn::Now {
@@ -41,7 +41,7 @@ fn asks(admission: &mut Admission, now: ClockTime, of: usize, ticket: Ticket) ->
     (id, turn)
 }
 
-fn later(turn: Turn) -> (Nanos, Ticket) {
+fn later(turn: Turn) -> (Nanos, QueueToken) {
     match turn {
         Turn::Later(wait, ticket) => (wait, ticket),
         Turn::Now => panic!("it has a turn"),
@@ -52,7 +52,7 @@ fn later(turn: Turn) -> (Nanos, Ticket) {
 fn a_busy_server_serves_nobody_else_and_keeps_whom_it_serves() {
     let (mut admission, clients) = busy();
     let tickets: Vec<_> =
-        (100..200).map(|of| later(asks(&mut admission, START, of, Ticket::NONE).1)).collect();
+        (100..200).map(|of| later(asks(&mut admission, START, of, QueueToken::NONE).1)).collect();
     assert!(tickets.is_sorted_by_key(|(wait, _)| *wait), "{tickets:?}");
     assert_eq!((admission.turns(), admission.waiting()), (LIMITS.turns, 100));
     assert!(clients.iter().all(|client| !admission.is_over(START, *client)));
@@ -61,12 +61,12 @@ fn a_busy_server_serves_nobody_else_and_keeps_whom_it_serves() {
 #[test]
 fn the_queue_is_served_in_its_order_and_before_new_clients() {
     let (mut admission, clients) = busy();
-    let (_, first) = later(asks(&mut admission, START, 100, Ticket::NONE).1);
-    let (_, second) = later(asks(&mut admission, START, 101, Ticket::NONE).1);
+    let (_, first) = later(asks(&mut admission, START, 100, QueueToken::NONE).1);
+    let (_, second) = later(asks(&mut admission, START, 101, QueueToken::NONE).1);
     let now = START + SHORTEST_WAIT;
     admission.disconnected(now, clients[3]);
     assert_eq!(later(asks(&mut admission, now, 101, second).1).1, second, "the first one has the turn");
-    later(asks(&mut admission, now, 102, Ticket::NONE).1);
+    later(asks(&mut admission, now, 102, QueueToken::NONE).1);
     assert_eq!(asks(&mut admission, now, 100, first).1, Turn::Now);
     assert_eq!(later(asks(&mut admission, now, 101, second).1).1, second);
     admission.disconnected(now, clients[4]);
@@ -76,10 +76,10 @@ fn the_queue_is_served_in_its_order_and_before_new_clients() {
 #[test]
 fn a_client_that_does_not_come_back_loses_its_place() {
     let (mut admission, clients) = busy();
-    let (wait, _) = later(asks(&mut admission, START, 100, Ticket::NONE).1);
+    let (wait, _) = later(asks(&mut admission, START, 100, QueueToken::NONE).1);
     admission.disconnected(START, clients[0]);
     let now = START + wait + wait / 4 + LATENESS;
-    assert_eq!(asks(&mut admission, now, 101, Ticket::NONE).1, Turn::Now);
+    assert_eq!(asks(&mut admission, now, 101, QueueToken::NONE).1, Turn::Now);
     assert_eq!(admission.waiting(), 0);
 }
 
@@ -87,7 +87,7 @@ fn a_client_that_does_not_come_back_loses_its_place() {
 fn no_turn_is_held_for_clients_that_are_away_for_long_or_late() {
     let (mut admission, clients) = busy();
     let waiting: Vec<_> =
-        (100..3_000).map(|of| later(asks(&mut admission, START, of, Ticket::NONE).1)).collect();
+        (100..3_000).map(|of| later(asks(&mut admission, START, of, QueueToken::NONE).1)).collect();
     let (wait, ticket) = waiting[waiting.len() - 1];
     assert!(wait > LONGEST_DOUBLED_WAIT, "{wait:?}");
     admission.disconnected(START, clients[0]);
@@ -100,7 +100,7 @@ fn no_turn_is_held_for_clients_that_are_away_for_long_or_late() {
 #[test]
 fn a_ticket_of_another_address_is_not_valid() {
     let (mut admission, clients) = busy();
-    let (_, ticket) = later(asks(&mut admission, START, 100, Ticket::NONE).1);
+    let (_, ticket) = later(asks(&mut admission, START, 100, QueueToken::NONE).1);
     admission.disconnected(START, clients[0]);
     assert_ne!(later(asks(&mut admission, START, 101, ticket).1).1, ticket);
     assert_eq!(asks(&mut admission, START, 100, ticket).1, Turn::Now);
@@ -111,17 +111,17 @@ fn a_long_turn_ends_only_if_others_wait() {
     let (mut admission, clients) = busy();
     let now = START + TURN;
     assert!(!admission.is_over(now, clients[0]));
-    assert_eq!(admission.request(now, clients[0], Ticket::NONE), Turn::Now);
-    later(asks(&mut admission, now, 100, Ticket::NONE).1);
+    assert_eq!(admission.request(now, clients[0], QueueToken::NONE), Turn::Now);
+    later(asks(&mut admission, now, 100, QueueToken::NONE).1);
     assert!(admission.is_over(now, clients[0]));
-    later(admission.request(now, clients[0], Ticket::NONE));
+    later(admission.request(now, clients[0], QueueToken::NONE));
     assert_eq!(admission.turns(), LIMITS.turns - 1);
 }
 
 #[test]
 fn turns_in_which_nothing_happens_go_to_others() {
     let (mut admission, clients) = busy();
-    let (_, ticket) = later(asks(&mut admission, START, 100, Ticket::NONE).1);
+    let (_, ticket) = later(asks(&mut admission, START, 100, QueueToken::NONE).1);
     admission.answered(START, clients[0], false);
     assert_eq!(later(asks(&mut admission, START, 100, ticket).1).1, ticket);
     // The next request of a client with a long round trip may be under way.
@@ -129,7 +129,7 @@ fn turns_in_which_nothing_happens_go_to_others() {
     assert_eq!(later(asks(&mut admission, now, 100, ticket).1).1, ticket);
     let now = START + REQUEST_TIME;
     assert_eq!(asks(&mut admission, now, 100, ticket).1, Turn::Now);
-    let (_, ticket) = later(asks(&mut admission, now, 101, Ticket::NONE).1);
+    let (_, ticket) = later(asks(&mut admission, now, 101, QueueToken::NONE).1);
     // That it reached the end of the records makes room at once.
     admission.answered(now, clients[1], true);
     assert_eq!(asks(&mut admission, now, 101, ticket).1, Turn::Now);
@@ -139,12 +139,12 @@ fn turns_in_which_nothing_happens_go_to_others() {
 fn one_address_takes_a_part_of_the_turns_and_does_not_hold_up_others() {
     let mut admission = Admission::new(LIMITS);
     for _ in 0..LIMITS.turns_per_address {
-        assert_eq!(asks(&mut admission, START, 1, Ticket::NONE).1, Turn::Now);
+        assert_eq!(asks(&mut admission, START, 1, QueueToken::NONE).1, Turn::Now);
     }
     for _ in 0..100 {
-        later(asks(&mut admission, START, 1, Ticket::NONE).1);
+        later(asks(&mut admission, START, 1, QueueToken::NONE).1);
     }
-    assert_eq!(asks(&mut admission, START, 2, Ticket::NONE).1, Turn::Now);
+    assert_eq!(asks(&mut admission, START, 2, QueueToken::NONE).1, Turn::Now);
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn an_idle_connection_does_not_keep_a_client_away_that_does_not_try_again() {
 fn an_address_does_not_replace_its_own_clients_that_are_served() {
     let mut admission = Admission::new(AdmissionLimits::SNAPSHOT);
     for _ in 0..AdmissionLimits::SNAPSHOT.turns_per_address {
-        assert_eq!(asks(&mut admission, START, 1, Ticket::NONE).1, Turn::Now);
+        assert_eq!(asks(&mut admission, START, 1, QueueToken::NONE).1, Turn::Now);
     }
     assert_eq!(admission.connect(START + SILENCE, address(1)), ConnectDecision::Refused);
     let replaced = admission.connect(START + STALL, address(1));
@@ -202,14 +202,14 @@ fn a_long_download_does_not_make_a_crowd_wait_for_long() {
     // One that ended before the crowd came, one that ends while it waits, and one that is over when it comes.
     for ends_at in [Some(Nanos::ZERO), Some(SHORTEST_WAIT), None] {
         let mut admission = Admission::new(LIMITS);
-        let (download, turn) = asks(&mut admission, START, 1, Ticket::NONE);
+        let (download, turn) = asks(&mut admission, START, 1, QueueToken::NONE);
         assert_eq!(turn, Turn::Now);
         let now = START + Nanos::from_secs(600);
         if ends_at == Some(Nanos::ZERO) {
             admission.disconnected(now, download);
         }
         for of in 100..100 + LIMITS.turns + 10 {
-            asks(&mut admission, now, of, Ticket::NONE);
+            asks(&mut admission, now, of, QueueToken::NONE);
         }
         let now = now + ends_at.unwrap_or(SHORTEST_WAIT);
         match ends_at {
@@ -217,7 +217,7 @@ fn a_long_download_does_not_make_a_crowd_wait_for_long() {
             None => assert!(admission.is_over(now, download)),
         }
         let waits: Vec<_> =
-            (1_000..2_000).map(|of| later(asks(&mut admission, now, of, Ticket::NONE).1).0).collect();
+            (1_000..2_000).map(|of| later(asks(&mut admission, now, of, QueueToken::NONE).1).0).collect();
         let longest = waits.iter().max();
         assert!(longest <= Some(&Nanos::from_secs(4)), "{ends_at:?}: {longest:?}");
     }
@@ -226,9 +226,9 @@ fn a_long_download_does_not_make_a_crowd_wait_for_long() {
 #[test]
 fn a_turn_counts_as_at_most_the_longest() {
     let (mut admission, clients) = busy();
-    later(asks(&mut admission, START, 100, Ticket::NONE).1);
+    later(asks(&mut admission, START, 100, QueueToken::NONE).1);
     let now = START + Nanos::from_secs(600);
-    later(asks(&mut admission, now, 101, Ticket::NONE).1);
+    later(asks(&mut admission, now, 101, QueueToken::NONE).1);
     admission.disconnected(now, clients[0]);
     assert!(admission.turn_time <= TURN, "{:?}", admission.turn_time);
 }
@@ -238,13 +238,13 @@ fn one_address_takes_a_part_of_the_queue() {
     let (mut admission, _) = busy();
     let most = PLACES_PER_TURN * LIMITS.turns_per_address;
     let mut tickets: Vec<_> =
-        (0..=most).map(|_| later(asks(&mut admission, START, 100, Ticket::NONE).1).1).collect();
-    assert_eq!(tickets.pop(), Some(Ticket::NONE));
-    assert!(!tickets.contains(&Ticket::NONE));
+        (0..=most).map(|_| later(asks(&mut admission, START, 100, QueueToken::NONE).1).1).collect();
+    assert_eq!(tickets.pop(), Some(QueueToken::NONE));
+    assert!(!tickets.contains(&QueueToken::NONE));
     assert_eq!(admission.waiting(), most);
     // A client that has a place keeps it, and others get theirs.
     assert_eq!(later(asks(&mut admission, START, 100, tickets[3]).1).1, tickets[3]);
-    assert_ne!(later(asks(&mut admission, START, 101, Ticket::NONE).1).1, Ticket::NONE);
+    assert_ne!(later(asks(&mut admission, START, 101, QueueToken::NONE).1).1, QueueToken::NONE);
 }
 
 #[test]
@@ -267,8 +267,8 @@ fn the_addresses_of_an_ipv6_network_count_as_one() {
 fn the_queue_is_bounded() {
     let (mut admission, _) = busy();
     for of in 0..MOST_WAITING {
-        later(asks(&mut admission, START, 100 + of, Ticket::NONE).1);
+        later(asks(&mut admission, START, 100 + of, QueueToken::NONE).1);
     }
-    let (_, ticket) = later(asks(&mut admission, START, 99, Ticket::NONE).1);
-    assert_eq!((ticket, admission.waiting()), (Ticket::NONE, MOST_WAITING));
+    let (_, ticket) = later(asks(&mut admission, START, 99, QueueToken::NONE).1);
+    assert_eq!((ticket, admission.waiting()), (QueueToken::NONE, MOST_WAITING));
 }

@@ -15,7 +15,7 @@ use mcast_pace::TokenBucket;
 
 use super::arrive::Arrival;
 use super::config::SubscriberConfig;
-use super::event::{Distrust, SubscriberEvent};
+use super::event::{SubscriberEvent, VerificationFailure};
 use super::item::BodyLocation;
 use super::window::{Meta, SlotContent};
 use super::{Policy, SubscriberMachine};
@@ -50,7 +50,7 @@ pub(super) struct Verification {
     text: Vec<u8>,
     forged: u64,
     report_at: ClockTime,
-    reported: [Option<Distrust>; 3],
+    reported: [Option<VerificationFailure>; 3],
     /// The end of what heartbeats show as sent, and when it last changed.
     sent: (Sequence, ClockTime),
     suspicion: Suspicion,
@@ -120,7 +120,7 @@ impl Verification {
     }
 
     /// Notes the count of a symbol of parity; returns whether it is new. One that was forged hides no others.
-    pub(super) fn note_parity(&mut self, count: u64) -> bool {
+    pub(super) fn record_parity(&mut self, count: u64) -> bool {
         let is_new = !self.parity.contains(&count);
         if is_new {
             self.parity.truncate(REMEMBERED_PARITY - 1);
@@ -182,7 +182,7 @@ impl SubscriberMachine {
                 true
             }
             Some(_) => {
-                self.note_forged(now, 1);
+                self.record_forged(now, 1);
                 self.blame(now, arrival);
                 false
             }
@@ -208,9 +208,9 @@ impl SubscriberMachine {
         let is_doubtful = |staged: &Staged| staged.arrival == Arrival::Recovered && staged.digest != digest;
         if self.verification.stage.get(sequence).is_some_and(|staged| !is_doubtful(staged)) {
             // It may be a copy of what a repairer sent, and the publisher expects to see its own repair counted.
-            self.note_repair(arrival, is_repair);
+            self.record_repair(arrival, is_repair);
             self.statistics.copies += 1;
-            self.note_arrival_path(now, arrival, false);
+            self.record_arrival_path(now, arrival, false);
             return;
         }
         let Some((location, range)) = self.open(view, datagram) else { return };
@@ -222,11 +222,11 @@ impl SubscriberMachine {
             _ => datagram.get(range),
         };
         let body = self.window.copy(body.unwrap_or_default());
-        self.note_arrival_path(now, arrival, true);
+        self.record_arrival_path(now, arrival, true);
         let is_late = sequence < self.highest;
-        self.note_repair(arrival, is_repair);
+        self.record_repair(arrival, is_repair);
         if arrival == Arrival::Repairer {
-            self.repairers.note_answer();
+            self.repairers.record_answer();
         }
         if is_late {
             self.naks.fill(now, sequence, arrival.repaired_by(is_repair));
@@ -262,15 +262,15 @@ impl SubscriberMachine {
             }
             Some(_) if !self.window.has(sequence) => {}
             _ => {
-                self.note_repair(arrival, is_repair);
+                self.record_repair(arrival, is_repair);
                 self.statistics.copies += 1;
-                self.note_arrival_path(now, arrival, false);
+                self.record_arrival_path(now, arrival, false);
                 return;
             }
         }
         if self.open_manifest(now, arrival, Some(from), datagram, view) {
-            self.note_repair(arrival, is_repair);
-            self.note_arrival_path(now, arrival, true);
+            self.record_repair(arrival, is_repair);
+            self.record_arrival_path(now, arrival, true);
         }
     }
 
@@ -315,24 +315,24 @@ impl SubscriberMachine {
         // What was taken for this datagram is another one.
         if let Some(staged) = self.verification.stage.take(sequence) {
             self.window.reuse(staged.body);
-            self.note_forged(now, 1);
+            self.record_forged(now, 1);
         }
         // A manifest that was recovered was never requested.
         let is_repair = view.header.flags.has(Flags::REPAIR);
         let repaired_by = if arrival == Arrival::Recovered { None } else { arrival.repaired_by(is_repair) };
-        self.note_arrival(now, sequence, repaired_by);
+        self.record_arrival(now, sequence, repaired_by);
         self.keep_copy(sequence, datagram);
         self.window.mark_manifest(sequence);
         if self.is_verifying() {
             for (covered, digest) in manifest.covered(sequence) {
-                self.vouch(now, covered, digest);
+                self.verify_through(now, covered, digest);
             }
         }
         self.schedule_status_after_progress();
     }
 
     /// Notes the signed digest of a datagram, and releases the datagram if it has arrived.
-    fn vouch(&mut self, now: ClockTime, sequence: Sequence, digest: Digest) {
+    fn verify_through(&mut self, now: ClockTime, sequence: Sequence, digest: Digest) {
         let is_in_window = sequence.offset_from(self.base).is_some_and(|ahead| ahead < self.window.length());
         if !is_in_window || self.window.has(sequence) {
             return;
@@ -340,7 +340,7 @@ impl SubscriberMachine {
         self.verification.expect(sequence, digest);
         let Some(staged) = self.verification.stage.take(sequence) else { return };
         if staged.digest != digest {
-            self.note_forged(now, 1);
+            self.record_forged(now, 1);
             self.blame(now, staged.arrival);
             return self.discard_staged(now, sequence, staged);
         }
@@ -354,11 +354,11 @@ impl SubscriberMachine {
         match staged.arrival {
             Arrival::Path(_) => {}
             Arrival::Repairer => self.statistics.repaired_locally += 1,
-            Arrival::Recovered => self.note_recovered(staged.is_late),
+            Arrival::Recovered => self.record_recovered(staged.is_late),
         }
         match (staged.is_late, staged.is_repair) {
             (_, true) => self.statistics.repaired += 1,
-            (true, false) => self.losses.note_overtaken(),
+            (true, false) => self.losses.record_overtaken(),
             (false, false) => {}
         }
         let is_early = self.config.policy == Policy::Latest && staged.meta.is_whole() && staged.meta.keyed;
@@ -440,8 +440,8 @@ impl SubscriberMachine {
         let is_namesake = self.incarnations.is_namesake(header.incarnation, view.salt());
         let distrust = match sign::signature_of(view.head) {
             _ if is_namesake => None,
-            None => Some(Distrust::Unsigned),
-            Some((id, _)) if !self.config.signed_by.has(id) => Some(Distrust::UnknownKey(id)),
+            None => Some(VerificationFailure::Unsigned),
+            Some((id, _)) if !self.config.signed_by.has(id) => Some(VerificationFailure::UnknownKey(id)),
             Some((id, signature)) => {
                 let is_from_publisher = from.is_some() && self.publisher.get() == from;
                 let Verification { from_publisher, from_others, text, .. } = &mut self.verification;
@@ -460,7 +460,7 @@ impl SubscriberMachine {
                 if is_signed {
                     return true;
                 }
-                Some(Distrust::WrongSignature(id))
+                Some(VerificationFailure::WrongSignature(id))
             }
         };
         self.statistics.not_verified += 1;
@@ -471,11 +471,11 @@ impl SubscriberMachine {
     }
 
     /// Reports each reason once.
-    fn report_distrust(&mut self, distrust: Distrust) {
+    fn report_distrust(&mut self, distrust: VerificationFailure) {
         let reported = match distrust {
-            Distrust::Unsigned => 0,
-            Distrust::UnknownKey(_) => 1,
-            Distrust::WrongSignature(_) => 2,
+            VerificationFailure::Unsigned => 0,
+            VerificationFailure::UnknownKey(_) => 1,
+            VerificationFailure::WrongSignature(_) => 2,
         };
         if self.verification.reported[reported].replace(distrust).is_none() {
             self.emit(SubscriberEvent::NotVerified(distrust));
@@ -489,7 +489,7 @@ impl SubscriberMachine {
         }
     }
 
-    fn note_forged(&mut self, now: ClockTime, datagrams: u64) {
+    fn record_forged(&mut self, now: ClockTime, datagrams: u64) {
         self.statistics.forged += datagrams;
         self.verification.forged += datagrams;
         if now >= self.verification.report_at {
@@ -500,9 +500,9 @@ impl SubscriberMachine {
     }
 
     /// Reports a signed stream to a subscriber that verifies nothing.
-    pub(super) fn note_signed_stream(&mut self, view: &DatagramView<'_>) {
+    pub(super) fn record_signed_stream(&mut self, view: &DatagramView<'_>) {
         let is_signed = !self.is_verifying() && view.extensions.find(ExtensionKind::SIGNATURE).is_some();
-        if is_signed && self.reported.note_signed() {
+        if is_signed && self.reported.record_signed() {
             self.emit(SubscriberEvent::Signed);
         }
     }

@@ -66,7 +66,7 @@ impl Stage {
     }
 
     /// Returns how long a datagram is waited for at least.
-    pub(in crate::subscriber) fn patience(&self, sequence: Sequence) -> Nanos {
+    pub(in crate::subscriber) fn timeout(&self, sequence: Sequence) -> Nanos {
         if self.has(sequence) { MANIFEST_TIME } else { Nanos::ZERO }
     }
 

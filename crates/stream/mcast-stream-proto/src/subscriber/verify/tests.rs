@@ -42,7 +42,7 @@ impl Pair {
         let mut subscriber = SubscriberMachine::new(config, START);
         let mut list = RepairerList::default();
         assert!(list.add(ListedRepairer { tag: 0, address: address(2) }));
-        subscriber.repairers.note_list(list);
+        subscriber.repairers.record_list(list);
         let mut pair = Self { publisher, subscriber, now: START };
         let heartbeats = pair.sent();
         assert!(!heartbeats.is_empty());
@@ -50,7 +50,7 @@ impl Pair {
             pair.subscriber.handle(pair.now, 0, address(1), &heartbeat);
         }
         assert_eq!(pair.subscriber.incarnation(), Some(Incarnation(1)));
-        pair.subscriber.repairers.note_list(list);
+        pair.subscriber.repairers.record_list(list);
         pair.subscriber.repairers.choose(pair.now, pair.subscriber.id, Some(address(1)), 1);
         assert!(pair.has_repairer());
         pair
@@ -190,7 +190,7 @@ fn a_repairer_is_blamed_if_what_it_sent_has_taken_the_place_of_a_manifest() {
         instead[SEQUENCE].copy_from_slice(&manifest[SEQUENCE]);
         let end = Sequence(Header::read(&manifest).unwrap().0.sequence) + 1;
         assert!(!pair.verify(arrival, &data) && !pair.verify(arrival, &instead));
-        pair.subscriber.note_sent_before(pair.now, end);
+        pair.subscriber.record_sent_before(pair.now, end);
         pair.subscriber.distrust_staged(pair.now);
         assert!(pair.has_repairer(), "the manifest may still arrive");
         pair.now = pair.now + Nanos::SECOND;

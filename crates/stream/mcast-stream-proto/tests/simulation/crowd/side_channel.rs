@@ -10,7 +10,7 @@ use mcast_stream_proto::history::{
     HistoryStart, LiveIdentity, Position, RequestedStart,
 };
 use mcast_stream_proto::side_channel::{
-    Admission, AdmissionLimits, ClientId, ConnectDecision, SharedPace, Ticket, Turn,
+    Admission, AdmissionLimits, ClientId, ConnectDecision, QueueToken, SharedPace, Turn,
 };
 use mcast_stream_proto::subscriber::{Item, Message, SubscriberEvent};
 use mcast_stream_proto::wire::{Incarnation, MessageNumber};
@@ -78,7 +78,7 @@ struct Reader {
     has_joined: bool,
     is_gone: bool,
     connection: Connection,
-    ticket: Ticket,
+    ticket: QueueToken,
     link: u64,
     link_free_at: u64,
     wakes_at: u64,
@@ -194,7 +194,7 @@ impl SideChannel {
             has_joined: false,
             is_gone: false,
             connection: Connection::default(),
-            ticket: Ticket::NONE,
+            ticket: QueueToken::NONE,
             link: if is_one_in(self.case.slow) { SLOW_LINK } else { LINK },
             link_free_at: 0,
             wakes_at: at,
@@ -240,7 +240,7 @@ impl SideChannel {
             Happening::Accept => self.accept(),
             Happening::Request(index, number, range, ticket) => {
                 if self.is_current(index, number) && self.readers[index].connection.client.is_some() {
-                    self.request(index, range, Ticket::new(ticket));
+                    self.request(index, range, QueueToken::new(ticket));
                 }
             }
             Happening::Send(index, number) => {
@@ -393,7 +393,7 @@ impl SideChannel {
             reader.ticket = ticket;
             reader.connection.is_open = false;
         } else {
-            reader.ticket = Ticket::NONE;
+            reader.ticket = QueueToken::NONE;
         }
         if let Some(id) = reader.machine.request() {
             assert!(reader.machine.wants_frame() && reader.machine.frame(now, id, server(), frame));
@@ -460,7 +460,7 @@ impl SideChannel {
         }
     }
 
-    fn request(&mut self, index: usize, range: (u64, u64), ticket: Ticket) {
+    fn request(&mut self, index: usize, range: (u64, u64), ticket: QueueToken) {
         let Some(client) = self.readers[index].connection.client else { return };
         let ranks = &mut self.ranks;
         self.readers[index].rank.get_or_insert_with(|| {
@@ -511,7 +511,7 @@ impl SideChannel {
             return;
         }
         let is_over = self.admission.is_over(now, client);
-        self.admission.note_progress(now, client);
+        self.admission.record_progress(now, client);
         if is_over || from >= end.min(self.published) {
             connection.sending = None;
             let is_at_end = !is_over && from < end;

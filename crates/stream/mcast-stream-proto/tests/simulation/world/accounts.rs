@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use mcast_stream_proto::publisher::Standing;
+use mcast_stream_proto::publisher::SubscriberProgress;
 use mcast_stream_proto::subscriber::Policy;
 use mcast_stream_proto::wire::{MessageNumber, SubscriberId};
 
@@ -66,9 +66,12 @@ impl World<'_> {
                 // The publisher does not know of a subscriber that never proved its address, fell silent, or whose last
                 // status was lost.
                 let is_unknown = |standing| {
-                    let zero = Standing::Behind { datagrams: 0 };
+                    let zero = SubscriberProgress::Behind { datagrams: 0 };
                     standing == zero
-                        || matches!(standing, Standing::Unknown | Standing::Incomplete { messages: 0, .. })
+                        || matches!(
+                            standing,
+                            SubscriberProgress::Unknown | SubscriberProgress::Incomplete { messages: 0, .. }
+                        )
                 };
                 if standing.is_none_or(|(.., standing)| is_unknown(standing)) {
                     continue;
@@ -108,7 +111,7 @@ impl World<'_> {
 
     /// The present subscribers that are reported to have everything.
     fn reported_complete(&self) -> impl Iterator<Item = SubscriberId> {
-        let complete = |standing: &Standing| *standing == Standing::Complete;
+        let complete = |standing: &SubscriberProgress| *standing == SubscriberProgress::Complete;
         self.publisher.standings().filter(move |(.., standing)| complete(standing)).map(|(id, ..)| id)
     }
 

@@ -115,12 +115,12 @@ impl World<'_> {
     }
 
     /// Notes that a subscriber joined.
-    pub(super) fn note_present(&mut self, id: SubscriberId) {
+    pub(super) fn record_present(&mut self, id: SubscriberId) {
         self.present.entry(id).or_default().push((self.now, u64::MAX));
     }
 
     /// Notes that a subscriber departed.
-    pub(super) fn note_departed(&mut self, id: SubscriberId) {
+    pub(super) fn record_departed(&mut self, id: SubscriberId) {
         if let Some(last) = self.present.entry(id).or_default().last_mut() {
             last.1 = self.now;
         }

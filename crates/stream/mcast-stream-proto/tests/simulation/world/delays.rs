@@ -34,9 +34,9 @@ pub(super) struct ReportedProgress {
 impl ReportedProgress {
     /// Adds a status: there is progress if the room has moved, or if repairs arrive; but not repairs of what
     /// follows the last manifest, because a subscriber that verifies cannot use them without the next one.
-    fn with(self, status: &Status, now: u64, vouched: Option<Sequence>) -> Self {
+    fn with(self, status: &Status, now: u64, verified_through: Option<Sequence>) -> Self {
         let room_end = status.next + u64::from(status.window);
-        let lacks_repairs = status.next < status.highest && vouched != Some(status.next);
+        let lacks_repairs = status.next < status.highest && verified_through != Some(status.next);
         let gets_repairs = lacks_repairs && status.received > self.received;
         let at = if room_end > self.room_end || gets_repairs { now } else { self.at };
         let received = self.received.max(status.received);
@@ -46,7 +46,7 @@ impl ReportedProgress {
 
 impl World<'_> {
     /// Notes a subscriber's status, if it is not sealed.
-    pub(super) fn note_status(&mut self, bytes: &[u8]) {
+    pub(super) fn record_status(&mut self, bytes: &[u8]) {
         let Ok(view) = DatagramView::parse(bytes) else { return };
         if self.plan.sealed || view.header.kind != Kind::Status {
             return;
@@ -56,7 +56,7 @@ impl World<'_> {
             let known = self.progress.get(&id).filter(|known| known.incarnation == self.incarnation);
             if view.header.incarnation.0 == self.incarnation {
                 let progress =
-                    known.copied().unwrap_or(none).with(&status, self.publisher_now(), self.vouched);
+                    known.copied().unwrap_or(none).with(&status, self.publisher_now(), self.verified_through);
                 self.progress.insert(id, progress);
                 self.statuses.insert(id, status);
             }
@@ -64,7 +64,7 @@ impl World<'_> {
     }
 
     /// Notes that the publisher waits for this subscriber.
-    pub(super) fn note_waiting(&mut self, subscriber: SubscriberId) {
+    pub(super) fn record_waiting(&mut self, subscriber: SubscriberId) {
         self.waited += MILLISECOND;
         if !self.nodes.iter().any(|node| node.id == Some(subscriber) && !node.has_left) {
             *self.waited_for_absent.entry(subscriber).or_default() += MILLISECOND;
@@ -73,10 +73,10 @@ impl World<'_> {
 
     /// Checks an eviction: only subscribers without room, or that lack datagrams that a manifest vouches for, may be
     /// evicted, and only if their reports show no progress.
-    pub(super) fn note_eviction(&mut self, id: SubscriberId) {
-        let (sent, vouched) = self.before_sending;
+    pub(super) fn record_eviction(&mut self, id: SubscriberId) {
+        let (sent, verified_through) = self.before_sending;
         let known = self.progress.get(&id).filter(|known| known.incarnation == self.incarnation);
-        let has_all = |status: &Status| status.next >= sent || vouched == Some(status.next);
+        let has_all = |status: &Status| status.next >= sent || verified_through == Some(status.next);
         let room_end = |status: &Status| status.next + u64::from(status.window);
         let has_room = |status: &&Status| known.is_some() && has_all(status) && room_end(status) > sent;
         if let Some(status) = self.statuses.get(&id).filter(has_room) {
@@ -91,7 +91,7 @@ impl World<'_> {
     }
 
     /// Checks that no subscriber joins at an unproven address.
-    pub(super) fn note_joined(&mut self, id: SubscriberId, from: core::net::SocketAddr) {
+    pub(super) fn record_joined(&mut self, id: SubscriberId, from: core::net::SocketAddr) {
         if from == address(self.nodes.len()) {
             self.violations.push(format!("{id} has joined at the unproven address {from}"));
         }

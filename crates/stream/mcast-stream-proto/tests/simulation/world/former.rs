@@ -13,7 +13,7 @@ pub(super) struct FormerPublisher {
     incarnation: u32,
     published: u64,
     published_at: Vec<u64>,
-    vouched: Option<Sequence>,
+    verified_through: Option<Sequence>,
     /// Messages that it still publishes before it is killed.
     left: u64,
 }
@@ -22,10 +22,10 @@ impl FormerPublisher {
     pub(super) const fn new(
         publisher: PublisherMachine,
         (incarnation, published): (u32, u64),
-        vouched: Option<Sequence>,
+        verified_through: Option<Sequence>,
         left: u64,
     ) -> Self {
-        Self { publisher, incarnation, published, published_at: Vec::new(), vouched, left }
+        Self { publisher, incarnation, published, published_at: Vec::new(), verified_through, left }
     }
 }
 
@@ -50,7 +50,7 @@ impl World<'_> {
         swap(&mut self.incarnation, &mut former.incarnation);
         swap(&mut self.published, &mut former.published);
         swap(&mut self.published_at, &mut former.published_at);
-        swap(&mut self.vouched, &mut former.vouched);
+        swap(&mut self.verified_through, &mut former.verified_through);
     }
 
     /// Publishes one more message, if there is room, and sends what is due.

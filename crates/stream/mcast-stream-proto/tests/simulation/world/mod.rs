@@ -204,8 +204,8 @@ pub(crate) struct World<'p> {
     /// The last status of each subscriber, if it is not sealed.
     statuses: BTreeMap<SubscriberId, Status>,
     /// One past the last manifest that the publisher has sent, or the first datagram before it has sent any, if it signs.
-    vouched: Option<Sequence>,
-    /// The next datagram to be sent, and `vouched`, when the publisher was last woken: evictions come before sending.
+    verified_through: Option<Sequence>,
+    /// The next datagram to be sent, and `verified_through`, when the publisher was last woken: evictions come before sending.
     before_sending: (Sequence, Option<Sequence>),
     /// The progress that each of them has reported.
     progress: BTreeMap<SubscriberId, ReportedProgress>,
@@ -321,7 +321,7 @@ impl<'p> World<'p> {
             evicted: Vec::new(),
             slowed: 0,
             statuses: BTreeMap::new(),
-            vouched: nothing_vouched(plan),
+            verified_through: nothing_vouched(plan),
             before_sending: (Sequence(1), nothing_vouched(plan)),
             progress: BTreeMap::new(),
             waited_for_absent: BTreeMap::new(),
@@ -416,7 +416,7 @@ impl<'p> World<'p> {
             }
             Happening::ToPublisher(index, bytes) => {
                 self.overhear(index, &bytes);
-                self.note_status(&bytes);
+                self.record_status(&bytes);
                 let now = self.publisher_now();
                 self.publisher.handle(ClockTime(now), address(index), &bytes);
                 if let Some(former) = &mut self.former {
@@ -432,7 +432,7 @@ impl<'p> World<'p> {
     }
 }
 
-/// Returns `World::vouched` of a publisher that has sent nothing.
+/// Returns `World::verified_through` of a publisher that has sent nothing.
 fn nothing_vouched(plan: &Plan) -> Option<Sequence> {
     plan.signed.then_some(Sequence(1))
 }

@@ -88,7 +88,7 @@ impl World<'_> {
     }
 
     /// Counts what a subscriber receives of the stream.
-    pub(super) fn note_received(&mut self, index: usize, bytes: &[u8]) {
+    pub(super) fn record_received(&mut self, index: usize, bytes: &[u8]) {
         let is_counted = DatagramView::parse(bytes)
             .is_ok_and(|view| matches!(view.header.kind, Kind::Data | Kind::Manifest | Kind::Parity));
         self.nodes[index].received += if is_counted { bytes.len() as u64 } else { 0 };

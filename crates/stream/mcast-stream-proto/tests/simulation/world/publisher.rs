@@ -18,7 +18,7 @@ use crate::plan::{AckPlan, Acknowledge, MILLISECOND, NextIncarnation, Plan, SECO
 use crate::signer;
 
 /// How long the application waits for subscribers that must acknowledge messages, before it ends the stream.
-const PATIENCE: u64 = 12 * SECOND;
+const TIMEOUT: u64 = 12 * SECOND;
 
 impl World<'_> {
     pub(super) fn publisher_now(&self) -> u64 {
@@ -30,7 +30,7 @@ impl World<'_> {
             return Ok(());
         }
         let now = self.publisher_now();
-        let gives_up = self.blocked_since.is_some_and(|since| self.now > since + PATIENCE);
+        let gives_up = self.blocked_since.is_some_and(|since| self.now > since + TIMEOUT);
         if self.published == self.plan.messages || gives_up {
             self.closed = true;
             self.publisher.close(ClockTime(now));
@@ -52,12 +52,12 @@ impl World<'_> {
         match published {
             Ok(number) if number.0 != self.published => Err(format!("{number} follows {}", self.published)),
             Ok(_) => {
-                self.note_published();
+                self.record_published();
                 Ok(self.plan.pause)
             }
             Err(refusal) if refusal.is_temporary() => {
                 if let Refusal::WaitingFor { subscriber, .. } = refusal {
-                    self.note_waiting(subscriber);
+                    self.record_waiting(subscriber);
                 }
                 if refusal == Refusal::NoQuorum {
                     self.blocked_since.get_or_insert(self.now);
@@ -69,7 +69,7 @@ impl World<'_> {
     }
 
     /// Notes a published message, and starts the faults that are planned after it.
-    fn note_published(&mut self) {
+    fn record_published(&mut self) {
         self.blocked_since = None;
         (self.published, self.progress_at) = (self.published + 1, self.now);
         self.accepted.insert(self.incarnation, self.published);
@@ -117,8 +117,9 @@ impl World<'_> {
             new_publisher(self.plan, self.incarnation, &self.keys, now),
         );
         self.accepted.insert(self.incarnation, 0);
-        let vouched = std::mem::replace(&mut self.vouched, nothing_vouched(self.plan));
-        self.former = self.plan.overlap.map(|left| FormerPublisher::new(publisher, former, vouched, left));
+        let verified_through = std::mem::replace(&mut self.verified_through, nothing_vouched(self.plan));
+        self.former =
+            self.plan.overlap.map(|left| FormerPublisher::new(publisher, former, verified_through, left));
         if self.former.is_some() {
             self.at(self.now + 1, Happening::FormerPublisherWakes);
         }
@@ -130,10 +131,10 @@ impl World<'_> {
     }
 
     pub(super) fn serve_publisher(&mut self) {
-        self.before_sending = (Sequence(self.publisher.statistics().datagrams + 1), self.vouched);
+        self.before_sending = (Sequence(self.publisher.statistics().datagrams + 1), self.verified_through);
         self.send_from_publisher();
         while let Some(event) = self.publisher.poll_event() {
-            self.note_event(event);
+            self.record_event(event);
         }
         let at = self.publisher.next_deadline().0.saturating_sub(self.publisher_clock).max(self.now + 1_000);
         if at < self.publisher_wakes_at {
@@ -142,20 +143,20 @@ impl World<'_> {
         }
     }
 
-    fn note_event(&mut self, event: PublisherEvent) {
+    fn record_event(&mut self, event: PublisherEvent) {
         match event {
             PublisherEvent::SubscriberJoined(id, from) => {
-                self.note_joined(id, from);
+                self.record_joined(id, from);
                 self.waited_since.entry(id).or_insert(self.now);
-                self.note_present(id);
+                self.record_present(id);
             }
-            PublisherEvent::SubscriberLeft(id) => self.note_departed(id),
+            PublisherEvent::SubscriberLeft(id) => self.record_departed(id),
             PublisherEvent::SubscriberSilent(id) => {
-                self.note_departed(id);
+                self.record_departed(id);
                 self.excused.insert(id);
             }
             PublisherEvent::SubscriberEvicted(id, _) => {
-                self.note_eviction(id);
+                self.record_eviction(id);
                 self.excused.insert(id);
                 self.evicted.extend(self.nodes.iter().position(|node| node.id == Some(id)));
             }
@@ -192,7 +193,7 @@ impl World<'_> {
                 if path == 0 {
                     self.meter.data(self.now, bytes.len());
                     if DatagramView::parse(&bytes).is_ok_and(|view| view.header.kind == Kind::Manifest) {
-                        self.vouched = Some(sequence + 1);
+                        self.verified_through = Some(sequence + 1);
                     }
                 }
                 self.reach_group(path, &bytes);

@@ -108,7 +108,7 @@ impl World<'_> {
         }
         self.take_all(index, &[])?;
         while let Some((path, from, bytes)) = self.take_from_buffer(index) {
-            self.note_received(index, &bytes);
+            self.record_received(index, &bytes);
             let node = &mut self.nodes[index];
             let Some(subscriber) = &mut node.subscriber else { return Ok(()) };
             subscriber.handle(ClockTime(self.now + node.clock), path, from, &bytes);
@@ -287,7 +287,7 @@ fn process(
     let mut last = None;
     while let Some((_, position)) = unprocessed.front().copied().filter(|(at, _)| *at <= now) {
         unprocessed.pop_front();
-        audit.note_processed(position);
+        audit.record_processed(position);
         last = Some(position);
     }
     // They may be of another incarnation than the one that the subscriber follows by now.

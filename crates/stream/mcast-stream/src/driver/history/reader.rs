@@ -13,7 +13,7 @@ use crate::driver::error::StreamError;
 use crate::driver::side_channel::{Channel, FIRST_ANSWER, StepDeadline, TIMEOUT, connect, invalid};
 use crate::history::{AnswerFrame, AnswerStatus, HistoryQuery, HistoryRequest, MAX_HISTORY_FRAME};
 use crate::seal::Keys;
-use crate::side_channel::Ticket;
+use crate::side_channel::QueueToken;
 use crate::wire::StreamId;
 
 /// Each time the same server has sent this client away this often, the other servers that were named are asked too.
@@ -127,7 +127,7 @@ struct Worker {
 struct Preferred {
     server: SocketAddr,
     /// The place in its queue.
-    ticket: Ticket,
+    ticket: QueueToken,
     /// For how long it has sent this client away, and how often in a row.
     wait: Nanos,
     postponements: u32,
@@ -145,7 +145,7 @@ struct Session {
 enum Answer {
     Complete,
     /// Others are served first: the time to come back, the place in the queue, and the frame, which is not reported yet.
-    Later(Nanos, Ticket, Vec<u8>),
+    Later(Nanos, QueueToken, Vec<u8>),
 }
 
 /// Why a request failed.
@@ -170,7 +170,7 @@ impl Worker {
                 let server = self.session.take().map(|session| session.server);
                 self.preferred = server.map(|server| Preferred {
                     server,
-                    ticket: Ticket::NONE,
+                    ticket: QueueToken::NONE,
                     wait: Nanos::ZERO,
                     postponements: 0,
                 });
@@ -280,7 +280,7 @@ impl Worker {
             return Err(before(invalid("the connection has no more keys")));
         }
         let known = self.preferred.filter(|preferred| preferred.server == session.server);
-        let ticket = known.map_or(Ticket::NONE, |known| known.ticket);
+        let ticket = known.map_or(QueueToken::NONE, |known| known.ticket);
         let request = HistoryRequest { stream: job.stream, count, start, ticket };
         session.channel.send(session.requests, &request.bytes()).map_err(before)?;
         let longest = MAX_HISTORY_FRAME.max(self.config.longest_message.saturating_add(FRAME_OVERHEAD));
@@ -437,7 +437,7 @@ mod tests {
         waiting.ask(job(1, RequestedStart::Oldest, &keys));
         let Report::Frame(_, _, frame) = next_report(&waiting) else { panic!("a frame") };
         let Ok(AnswerFrame::Later { wait, ticket }) = AnswerFrame::read(&frame) else { panic!("{frame:?}") };
-        assert_ne!(ticket, Ticket::NONE);
+        assert_ne!(ticket, QueueToken::NONE);
         drop(guard);
         let is_records = |report| match report {
             Report::Frame(_, _, frame) => AnswerFrame::read(&frame) == Ok(AnswerFrame::Records),
@@ -464,7 +464,7 @@ mod tests {
                 let mut connection = connection.unwrap();
                 connection.write_all(b"MCH1\0\0\0\0\0\0\0\x01\0\0").unwrap();
                 connection.read_exact(&mut [0; 8 + 4 + 28]).unwrap();
-                let frame = AnswerFrame::later(wait, Ticket::new(5));
+                let frame = AnswerFrame::later(wait, QueueToken::new(5));
                 connection.write_all(&(frame.len() as u32).to_be_bytes()).unwrap();
                 connection.write_all(&frame).unwrap();
                 counted.fetch_add(1, Ordering::Relaxed);

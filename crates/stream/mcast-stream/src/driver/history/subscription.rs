@@ -88,7 +88,7 @@ impl HistorySubscription {
     }
 
     /// Passes the history that the publisher shows.
-    pub(in crate::driver) fn note_publisher(&mut self, core: &SubscriberMachine) {
+    pub(in crate::driver) fn record_publisher(&mut self, core: &SubscriberMachine) {
         if let (Some(history), Some(publisher)) = (core.served_history(), core.publisher()) {
             self.machine.server_advertised(history.address(publisher));
         }

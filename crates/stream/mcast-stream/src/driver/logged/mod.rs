@@ -24,7 +24,7 @@ use super::publisher::{Closing, Publisher, PublisherBuilder};
 use crate::history::HistoryContent;
 use crate::publisher::Refusal;
 use crate::seal::Keys;
-use crate::wire::{EngineTrail, FlowControl, MessageKey, MessageNumber, Origin};
+use crate::wire::{FlowControl, MessageKey, MessageNumber, Origin, VisitedEngines};
 use history::LogHistory;
 use stage::{Shared, Stage, Wait};
 
@@ -141,7 +141,7 @@ impl LoggedPublisherBuilder {
             stream,
             incarnation: lineage.incarnation,
             publisher: clock::seed() as u32,
-            engines: EngineTrail::EMPTY,
+            engines: VisitedEngines::EMPTY,
         };
         let builder = builder.incarnation(found.incarnation()).configure(|config| {
             config.first_message = lineage.in_stream(first);

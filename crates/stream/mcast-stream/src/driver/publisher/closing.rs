@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Publisher;
 use super::shared::{LISTEN_INTERVAL, Shared};
-use crate::publisher::{AckProgress, Audience, PublisherStatistics, Standing, Watermarks};
+use crate::publisher::{AckProgress, Audience, PublisherStatistics, SubscriberProgress, Watermarks};
 use crate::wire::{FlowControl, SubscriberId};
 
 /// What dropping a publisher does.
@@ -32,7 +32,7 @@ pub struct Closing {
     /// [`Audience::complete`] counts all of them.
     pub audience: Audience,
     /// The standing of each subscriber. Of subscribers that have left, only the last few thousand are listed.
-    pub standings: Vec<(SubscriberId, SocketAddr, Standing)>,
+    pub standings: Vec<(SubscriberId, SocketAddr, SubscriberProgress)>,
     /// Whether there was no feedback, so that it is unknown what subscribers have.
     pub is_one_way: bool,
     /// Datagrams that were accepted and never sent, because the rate, flow control or the system did not allow it in
@@ -127,7 +127,7 @@ impl Publisher {
     /// Ends the stream, and waits until all subscribers have received everything, and have read what they read from a
     /// history, for at most `timeout`. Then it waits for applications that have not read everything, for at most one second
     /// and within `timeout`. Time in which this process does not run does not count. Returns the standing of each subscriber:
-    /// [`Standing::Unread`] if its application is still reading. Other owners of a shared publisher can publish nothing
+    /// [`SubscriberProgress::Unread`] if its application is still reading. Other owners of a shared publisher can publish nothing
     /// more.
     #[must_use]
     pub fn close(&self, timeout: Duration) -> Closing {

@@ -31,7 +31,8 @@ use super::transmit::{EndpointSocket, PublisherSockets};
 use super::unicast::UnicastSockets;
 use crate::ClockTime;
 use crate::publisher::{
-    Audience, PublisherConfig, PublisherEvent, PublisherRate, PublisherStatistics, Refusal, Standing,
+    Audience, PublisherConfig, PublisherEvent, PublisherRate, PublisherStatistics, Refusal,
+    SubscriberProgress,
 };
 use crate::seal::Keys;
 use crate::sign::Signer;
@@ -419,7 +420,7 @@ impl Publisher {
     /// Returns the standing and the address of each subscriber. Of subscribers that have left, only the last few
     /// thousand are listed.
     #[must_use]
-    pub fn standings(&self) -> Vec<(SubscriberId, SocketAddr, Standing)> {
+    pub fn standings(&self) -> Vec<(SubscriberId, SocketAddr, SubscriberProgress)> {
         self.shared.core().machine.standings().collect()
     }
 

@@ -179,7 +179,7 @@ impl Shared {
         for received in 0..most {
             let answer = socket.sender.recv_answer(self.sockets.family, &mut core.buffer, Duration::ZERO);
             let Ok(Some(answer)) = answer else { return received };
-            core.health.note_feedback(endpoint);
+            core.health.record_feedback(endpoint);
             core.machine.handle(self.clock.now(), answer.source, answer.payload);
         }
         most

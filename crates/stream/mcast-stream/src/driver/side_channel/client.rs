@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::driver::clock::Clock;
-use crate::side_channel::{Admission, AdmissionLimits, ClientId, ConnectDecision, SharedPace, Ticket, Turn};
+use crate::side_channel::{
+    Admission, AdmissionLimits, ClientId, ConnectDecision, QueueToken, SharedPace, Turn,
+};
 
 /// What all clients share.
 #[derive(Debug)]
@@ -80,7 +82,7 @@ impl Clients {
 
 impl Client {
     /// Decides about a valid request: of a sealed stream, the client has the keys.
-    pub(in crate::driver) fn request(&self, ticket: Ticket) -> Turn {
+    pub(in crate::driver) fn request(&self, ticket: QueueToken) -> Turn {
         self.clients.state().admission.request(self.clients.clock.now(), self.id, ticket)
     }
 
@@ -88,7 +90,7 @@ impl Client {
     pub(in crate::driver) fn sent(&self, bytes: usize) {
         let now = self.clients.clock.now();
         let mut state = self.clients.state();
-        state.admission.note_progress(now, self.id);
+        state.admission.record_progress(now, self.id);
         let wait = state.pace.spend(now, bytes);
         drop(state);
         std::thread::sleep(wait.into());

@@ -278,6 +278,6 @@ const fn is_used(history: &HistoryConfig) -> bool {
 
 /// Whether anything but its use was set.
 fn is_configured(history: &HistoryConfig) -> bool {
-    let HistoryConfig { stops, backlog, patience, seed, .. } = HistoryConfig::default();
-    (history.stops, history.backlog, history.patience, history.seed) != (stops, backlog, patience, seed)
+    let HistoryConfig { stops, backlog, timeout, seed, .. } = HistoryConfig::default();
+    (history.stops, history.backlog, history.timeout, history.seed) != (stops, backlog, timeout, seed)
 }

@@ -78,7 +78,7 @@ pub struct Subscriber {
     current: Cursor,
     /// The datagram after it.
     next: Cursor,
-    lent: Lent,
+    current_datagram: CurrentDatagram,
     unicast: Vec<u8>,
     unicast_length: usize,
     /// Unicast datagrams that were handled since the last datagram of the group.
@@ -131,7 +131,7 @@ pub(crate) enum Poll {
 
 /// Where the datagram that was handled last is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lent {
+enum CurrentDatagram {
     Nothing,
     Batch,
     Unicast,
@@ -201,7 +201,7 @@ impl Subscriber {
             batch: Batch::new(BUFFERS, BYTES),
             current: Cursor::default(),
             next: Cursor::default(),
-            lent: Lent::Nothing,
+            current_datagram: CurrentDatagram::Nothing,
             unicast: vec![0; BYTES],
             unicast_length: 0,
             unicast_handled: 0,
@@ -358,8 +358,8 @@ impl Subscriber {
 
     /// Whether the publisher requests acknowledgements.
     #[must_use]
-    pub fn is_to_acknowledge(&self) -> bool {
-        self.core.as_ref().is_some_and(crate::SubscriberMachine::is_to_acknowledge)
+    pub fn acks_requested(&self) -> bool {
+        self.core.as_ref().is_some_and(crate::SubscriberMachine::acks_requested)
     }
 
     /// Returns what is acknowledged of the present incarnation.
@@ -461,18 +461,18 @@ impl Subscriber {
         match (&self.core, step.event()) {
             (_, Some(event)) => Some(Item::Event(event)),
             _ if step.is_of_history() => self.history.as_ref()?.machine.item(),
-            (core, None) => Some(core.as_ref()?.item(step, self.lent_bytes())),
+            (core, None) => Some(core.as_ref()?.item(step, self.current_bytes())),
         }
     }
 
-    fn lent_bytes(&self) -> &[u8] {
-        match self.lent {
-            Lent::Nothing => &[],
-            Lent::Batch => {
+    fn current_bytes(&self) -> &[u8] {
+        match self.current_datagram {
+            CurrentDatagram::Nothing => &[],
+            CurrentDatagram::Batch => {
                 let mut cursor = self.current;
                 self.batch.next_at(&mut cursor).map_or(&[], |datagram| datagram.payload())
             }
-            Lent::Unicast => &self.unicast[..self.unicast_length],
+            CurrentDatagram::Unicast => &self.unicast[..self.unicast_length],
         }
     }
 
@@ -576,7 +576,7 @@ impl Subscriber {
         let stream = self.core.as_ref().map(crate::SubscriberMachine::stream).or(self.stream);
         let Some(history) = &mut self.history else { return Ok(None) };
         if let Some(core) = &self.core {
-            history.note_publisher(core);
+            history.record_publisher(core);
         }
         history.exchange(self.now, stream, &self.config.keys)?;
         if self.is_caller_busy {
@@ -622,7 +622,7 @@ impl Subscriber {
     fn take_live(&mut self) {
         let Some(mut core) = self.core.take() else { return };
         if let Some(mut history) = self.history.take() {
-            history.take_live(self.now, &mut core, self.lent_bytes());
+            history.take_live(self.now, &mut core, self.current_bytes());
             self.history = Some(history);
         }
         self.core = Some(core);
@@ -707,7 +707,7 @@ impl Subscriber {
     /// Buffers the rest of the current datagram, and what arrives.
     fn start_buffering(&mut self) {
         let Some(mut core) = self.core.take() else { return };
-        core.start_buffering(self.lent_bytes());
+        core.start_buffering(self.current_bytes());
         self.core = Some(core);
     }
 
@@ -722,15 +722,15 @@ impl Subscriber {
         let Some(core) = self.core.as_mut() else {
             return self.selector.event().map(Step::of_event);
         };
-        let lent = match self.lent {
-            Lent::Nothing => &[][..],
-            Lent::Batch => {
+        let current_datagram = match self.current_datagram {
+            CurrentDatagram::Nothing => &[][..],
+            CurrentDatagram::Batch => {
                 let mut cursor = self.current;
                 self.batch.next_at(&mut cursor).map_or(&[][..], |datagram| datagram.payload())
             }
-            Lent::Unicast => &self.unicast[..self.unicast_length],
+            CurrentDatagram::Unicast => &self.unicast[..self.unicast_length],
         };
-        let step = core.step(self.now, lent)?;
+        let step = core.step(self.now, current_datagram)?;
         let (Some(history), Some(event)) = (&mut self.history, step.event()) else { return Some(step) };
         let step = history.machine.pass(self.now, core, event).map(Step::of_event);
         self.is_joining = !history.machine.is_live();
@@ -742,10 +742,10 @@ impl Subscriber {
     fn handle_next(&mut self) -> bool {
         self.current = self.next;
         let Some(datagram) = self.batch.next_at(&mut self.next) else {
-            self.lent = Lent::Nothing;
+            self.current_datagram = CurrentDatagram::Nothing;
             return false;
         };
-        self.lent = Lent::Batch;
+        self.current_datagram = CurrentDatagram::Batch;
         let arrival = datagram.arrival();
         let path = self.paths.of(arrival, self.now, &self.receiver);
         let payload = datagram.payload();
@@ -774,7 +774,7 @@ impl Subscriber {
                     let Some(core) = &mut self.core else { continue };
                     self.is_answered = self.is_answered
                         || is_of(core.stream(), &self.unicast[..length]) && !core.is_repairer(from);
-                    (self.unicast_length, self.lent) = (length, Lent::Unicast);
+                    (self.unicast_length, self.current_datagram) = (length, CurrentDatagram::Unicast);
                     core.handle(self.now, 0, from, &self.unicast[..length]);
                     return Ok(true);
                 }
@@ -792,7 +792,8 @@ impl Subscriber {
 
     /// Receives the next batch of the group's datagrams; returns whether there was any.
     fn refill(&mut self) -> Result<bool, StreamError> {
-        (self.current, self.next, self.lent) = (Cursor::default(), Cursor::default(), Lent::Nothing);
+        (self.current, self.next, self.current_datagram) =
+            (Cursor::default(), Cursor::default(), CurrentDatagram::Nothing);
         match self.receiver.try_recv_batch(&mut self.batch) {
             Ok(count) => Ok(count > 0),
             Err(error) if error.kind() == ErrorKind::Woken => {

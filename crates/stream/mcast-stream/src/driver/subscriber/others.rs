@@ -41,11 +41,11 @@ impl OtherStreams {
         } else if (config.signed_by.is_empty() || self.verifications.may_verify(now))
             && check_heartbeat(config, datagram).is_ok()
         {
-            self.note_other(header.stream, sender, now);
+            self.record_other(header.stream, sender, now);
         }
     }
 
-    fn note_other(&mut self, stream: StreamId, sender: SocketAddr, now: ClockTime) {
+    fn record_other(&mut self, stream: StreamId, sender: SocketAddr, now: ClockTime) {
         self.last = Some((stream, now));
         if self.reported.len() < MAX_REPORTED && !self.reported.contains(&stream) {
             self.reported.push(stream);

@@ -1,7 +1,7 @@
 //! Selects the stream to follow by the first datagrams that arrive.
 
 use crate::driver::clock;
-use crate::subscriber::{Distrust, SubscriberConfig, SubscriberEvent};
+use crate::subscriber::{SubscriberConfig, SubscriberEvent, VerificationFailure};
 use crate::wire::{Header, Heartbeat, KeyEpoch, Kind, StreamId};
 use crate::{ClockTime, Nanos};
 
@@ -18,7 +18,7 @@ pub(super) struct StreamSelector {
     /// Heartbeats that no trusted key has signed.
     pub(super) not_verified: u64,
     /// Why the first of them was not followed, and whether that is still to be reported.
-    distrust: Option<(Distrust, bool)>,
+    distrust: Option<(VerificationFailure, bool)>,
 }
 
 impl StreamSelector {
@@ -108,7 +108,10 @@ impl Verifications {
 ///
 /// # Errors
 /// Why a heartbeat is not trusted; `None` if it is not a complete heartbeat, or cannot be opened.
-pub(super) fn check_heartbeat(config: &SubscriberConfig, datagram: &[u8]) -> Result<(), Option<Distrust>> {
+pub(super) fn check_heartbeat(
+    config: &SubscriberConfig,
+    datagram: &[u8],
+) -> Result<(), Option<VerificationFailure>> {
     let keys = &config.keys;
     let (header, head) = Header::read(datagram).map_err(|_| None)?;
     if header.kind != Kind::Heartbeat {

@@ -16,6 +16,6 @@ pub(super) fn target(
         remedy: Some(
             "on Linux and other Unix systems, build it with: cargo install mcast-cli --features kafka".into(),
         ),
-        is_passing: false,
+        is_transient: false,
     })
 }

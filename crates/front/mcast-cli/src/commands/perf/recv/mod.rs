@@ -147,7 +147,7 @@ fn measure(plan: Plan<'_>, console: &Console) -> anyhow::Result<Outcome> {
     let mut printer = RunPrinter::new(console, plan.json);
     listen(&mut listener, &mut printer, plan.limits, &interrupt)?;
     printer.summaries(&listener.take_all())?;
-    note_strays(&listener, console);
+    record_strays(&listener, console);
     Ok(interrupt.outcome().unwrap_or_else(|| judge(&listener, plan.limits, console)))
 }
 
@@ -178,7 +178,7 @@ fn listen(
 }
 
 /// Notes counts of datagrams that belong to no run, and of answers that were not sent.
-fn note_strays(listener: &PerfListener<'_>, console: &Console) {
+fn record_strays(listener: &PerfListener<'_>, console: &Console) {
     let account = listener.account();
     for (number, what) in [
         (account.foreign(), "ignored: not from mcast perf send"),

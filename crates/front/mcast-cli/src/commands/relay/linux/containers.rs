@@ -10,7 +10,7 @@ use serde_json::Value;
 /// Where the engines listen: Docker, and Podman with the same interface.
 const SOCKETS: [&str; 2] = ["/run/docker.sock", "/run/podman/podman.sock"];
 /// The relay waits for the answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_ANSWER: u64 = 1 << 20;
 
 /// Returns the number of the first process of a container.
@@ -41,8 +41,8 @@ fn connect() -> io::Result<UnixStream> {
 }
 
 fn ask(mut engine: UnixStream, name: &str) -> io::Result<String> {
-    engine.set_read_timeout(Some(PATIENCE))?;
-    engine.set_write_timeout(Some(PATIENCE))?;
+    engine.set_read_timeout(Some(TIMEOUT))?;
+    engine.set_write_timeout(Some(TIMEOUT))?;
     write!(engine, "GET /containers/{name}/json HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
     let mut answer = String::new();
     engine.take(MAX_ANSWER).read_to_string(&mut answer)?;
