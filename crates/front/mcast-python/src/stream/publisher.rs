@@ -509,11 +509,8 @@ fn try_queue(
     bytes: &[u8],
     key: Option<MessageKey>,
 ) -> Result<Option<u64>, StreamError> {
-    let result = match key {
-        Some(MessageKey(key)) => publisher.try_queue_keyed(mcast_stream::wire::MessageKey(key), bytes),
-        None => publisher.try_queue(bytes),
-    };
-    match result {
+    let key = key.map(|MessageKey(key)| mcast_stream::wire::MessageKey(key));
+    match publisher.try_queue((key, bytes)) {
         Err(StreamError::Refused(refusal)) if Refusal::is_temporary(refusal) => Ok(None),
         result => Ok(Some(result?.0)),
     }

@@ -284,11 +284,7 @@ impl ReverseBridge {
         };
         let Content::Message { key, bytes } = &record.content else { return Ok(false) };
         let progress = publisher.progress();
-        let queued = match key {
-            Some(key) => publisher.try_queue_keyed(*key, bytes),
-            None => publisher.try_queue(bytes),
-        };
-        match queued {
+        match publisher.try_queue((*key, bytes)) {
             Ok(_) => {
                 self.machine.published(now);
                 Ok(true)

@@ -14,6 +14,7 @@ mod members;
 mod names;
 mod pacer;
 mod pacing;
+mod outgoing_message;
 mod parity;
 mod publish;
 mod quorum;
@@ -36,6 +37,7 @@ use core::fmt;
 pub use audience::{Audience, SubscriberProgress};
 pub use config::{AutoRate, ConfigError, Congestion, PublisherConfig, PublisherRate};
 pub use event::{PublisherEvent, PublisherStatistics, Refusal};
+pub use outgoing_message::OutgoingMessage;
 pub use parity::Fec;
 pub use quorum::{
     AckLevel, AckProgress, AckState, AckWait, Acknowledgers, Quorum, QuorumLoss, SubscriberPresence,

@@ -1,6 +1,6 @@
 //! Packs messages into datagrams: many small ones into one, a large one into fragments.
 
-use super::{Fec, PublisherMachine, Refusal};
+use super::{Fec, OutgoingMessage, PublisherMachine, Refusal};
 use crate::ClockTime;
 use crate::wire::{
     DatagramWriter, ExtensionKind, Flags, HEADER_LENGTH, Header, KeyEpoch, Kind, MessageKey, MessageNumber,
@@ -61,33 +61,16 @@ impl PublisherMachine {
     /// # Errors
     /// [`Refusal`] when the message is not accepted now; then no part of it is.
     #[inline]
-    pub fn publish(&mut self, now: ClockTime, message: &[u8]) -> Result<MessageNumber, Refusal> {
-        self.publish_with(now, None, message)
-    }
-
-    /// Publishes a message with a key. Subscribers may keep only the latest message of each key.
-    ///
-    /// # Errors
-    /// As [`publish`](Self::publish).
-    pub fn publish_keyed(
+    pub fn publish<'m>(
         &mut self,
         now: ClockTime,
-        key: MessageKey,
-        message: &[u8],
+        message: impl Into<OutgoingMessage<'m>>,
     ) -> Result<MessageNumber, Refusal> {
-        self.publish_with(now, Some(key), message)
-    }
-
-    pub(super) fn publish_with(
-        &mut self,
-        now: ClockTime,
-        key: Option<MessageKey>,
-        message: &[u8],
-    ) -> Result<MessageNumber, Refusal> {
-        if message.len() > self.longest_claim(key.is_some()) {
-            return self.publish_long(now, key, message);
+        let OutgoingMessage { bytes, key } = message.into();
+        if bytes.len() > self.longest_claim(key.is_some()) {
+            return self.publish_long(now, key, bytes);
         }
-        self.claim_with(now, key, message.len())?.copy_from_slice(message);
+        self.claim_with(now, key, bytes.len())?.copy_from_slice(bytes);
         self.commit(now)
     }
 

@@ -60,10 +60,10 @@ impl PublisherMachine {
         message: &[u8],
     ) -> Result<MessageNumber, Refusal> {
         let before = self.statistics;
-        let mut recalled = self.publish_with(now, key, message);
+        let mut recalled = self.publish(now, (key, message));
         if recalled.is_err_and(Refusal::is_temporary) {
             self.count_as_sent(now);
-            recalled = self.publish_with(now, key, message);
+            recalled = self.publish(now, (key, message));
         }
         self.statistics = before;
         recalled

@@ -4,17 +4,16 @@
 //! nothing. A subscriber requests repairs within its calls, like the blocking one: keep calling
 //! [`next`](Subscriber::next).
 
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::publisher::OnDrop;
 use super::subscriber::Poll;
 use crate::ClockTime;
-use crate::publisher::{AckState, Refusal};
+use crate::publisher::{AckState, OutgoingMessage};
 use crate::seal::Keys;
 use crate::subscriber::{Item, Position};
-use crate::wire::{Incarnation, MessageKey, MessageNumber};
+use crate::wire::{Incarnation, MessageNumber};
 use crate::{AnnouncedStream, Closing, Snapshot, StreamError};
 
 /// How often the lock is tried again while another thread has it, which sends.
@@ -24,8 +23,8 @@ const YIELDS: u32 = 64;
 /// A waiting publisher looks again after this time even without progress, like the blocking one.
 const RECHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A [`Publisher`](crate::Publisher) that publishes, waits and closes without blocking. All its other methods are those
-/// of the blocking publisher, and may block while the system's queue is full.
+/// A [`Publisher`](crate::Publisher) that publishes, waits and closes without blocking. Everything else is at the
+/// [blocking](Self::blocking) publisher.
 ///
 /// Dropping it sends what was accepted, like dropping the blocking publisher, but on a blocking thread of the
 /// runtime: a runtime that is dropped waits for that, one that is shut down in the background does not.
@@ -45,28 +44,16 @@ impl Publisher {
     ///
     /// # Errors
     /// [`StreamError::Refused`] if the message can never be accepted.
-    pub async fn publish(&self, message: &[u8]) -> Result<MessageNumber, StreamError> {
-        self.publish_by(|machine, now| machine.publish(now, message)).await
-    }
-
-    /// Publishes a message with a key like [`publish`](Self::publish). Subscribers with
-    /// [`Policy::Latest`](crate::subscriber::Policy::Latest) get only the latest message of each key.
-    ///
-    /// # Errors
-    /// As [`publish`](Self::publish).
-    pub async fn publish_keyed(&self, key: MessageKey, message: &[u8]) -> Result<MessageNumber, StreamError> {
-        self.publish_by(|machine, now| machine.publish_keyed(now, key, message)).await
-    }
-
-    async fn publish_by(
+    pub async fn publish(
         &self,
-        mut publish: impl FnMut(&mut crate::PublisherMachine, ClockTime) -> Result<MessageNumber, Refusal>,
+        message: impl Into<OutgoingMessage<'_>>,
     ) -> Result<MessageNumber, StreamError> {
+        let message = message.into();
         loop {
             // Created first, so that no progress after the attempt is missed.
             let progress = self.0.next_progress();
             let attempt = self.run(|machine, now| {
-                let published = publish(machine, now);
+                let published = machine.publish(now, message);
                 machine.flush(now);
                 published
             });
@@ -157,6 +144,13 @@ impl Publisher {
         }
     }
 
+    /// Returns the blocking publisher, for what does not wait: events, statistics, keys. Its calls that publish or wait
+    /// block the executor; others may for as long as a call on another thread sends into the full queue of the system.
+    #[must_use]
+    pub const fn blocking(&self) -> &crate::Publisher {
+        &self.0
+    }
+
     /// Returns the blocking publisher.
     #[must_use]
     pub fn into_inner(mut self) -> crate::Publisher {
@@ -168,14 +162,6 @@ impl Publisher {
 /// Waits for progress, but not for long.
 async fn wait_for(progress: impl Future<Output = ()>) {
     let _ = tokio::time::timeout(RECHECK_INTERVAL, progress).await;
-}
-
-impl Deref for Publisher {
-    type Target = crate::Publisher;
-
-    fn deref(&self) -> &crate::Publisher {
-        &self.0
-    }
 }
 
 /// A [`Subscriber`](crate::Subscriber) whose waits don't block.
@@ -227,18 +213,16 @@ impl Subscriber {
         self.subscriber.set_keys(keys);
     }
 
+    /// Returns the blocking subscriber, for what does not wait: statistics, the state, the stream.
+    #[must_use]
+    pub const fn blocking(&self) -> &crate::Subscriber {
+        &self.subscriber
+    }
+
     /// Returns the blocking subscriber.
     #[must_use]
     pub fn into_inner(self) -> crate::Subscriber {
         self.subscriber
-    }
-}
-
-impl Deref for Subscriber {
-    type Target = crate::Subscriber;
-
-    fn deref(&self) -> &crate::Subscriber {
-        &self.subscriber
     }
 }
 

@@ -419,7 +419,7 @@ fn threads_share_syncs_and_every_message_is_there_once() {
         }
     });
     assert_eq!(publisher.next_message(), MessageNumber(200));
-    assert_eq!(publisher.publish_all(&[(None, b"a"), (None, b"b")]).unwrap(), Some(MessageNumber(201)));
+    assert_eq!(publisher.publish_all([b"a", b"b"]).unwrap(), Some(MessageNumber(201)));
     assert!(publisher.wait_complete(TIMEOUT));
     assert_eq!(publisher.publisher().statistics().messages, 202);
     let directly = publisher.publisher().publish(b"not in the log").unwrap();

@@ -58,7 +58,7 @@ fn a_task_starts_with_a_snapshot() {
     let net = Net::new(Family::V4, 1, Impairment::default());
     let publisher = net.publisher(|settings| settings.announce("prices"));
     (0..10).for_each(|number| {
-        assert_eq!(publisher.queue_keyed(MessageKey(7), &message(number)).unwrap().0, number);
+        assert_eq!(publisher.queue((MessageKey(7), &message(number))).unwrap().0, number);
     });
     let serve = || {
         let capture = || Snapshot { message: MessageNumber(10), bytes: b"state".to_vec() };
@@ -86,7 +86,7 @@ fn a_task_starts_with_a_snapshot() {
             let snapshot = fetched.unwrap();
             assert_eq!((snapshot.message.0, &snapshot.bytes[..]), (10, &b"state"[..]));
             subscriber.resume(snapshot.message);
-            assert_eq!(publisher.publish_keyed(MessageKey(8), b"after it").await.unwrap().0, 10);
+            assert_eq!(publisher.publish((MessageKey(8), b"after it")).await.unwrap().0, 10);
             loop {
                 if let Some(Item::Message(received)) = subscriber.next().await.unwrap() {
                     return (received.number.0, received.key, received.bytes.to_vec());

@@ -406,7 +406,7 @@ impl Feed {
         while let Some((number, bytes)) =
             process.waiting.front().filter(|(number, _)| *number < process.sendable)
         {
-            match process.machine.publish_keyed(ClockTime(now), MessageKey(key_of(*number)), bytes) {
+            match process.machine.publish(ClockTime(now), (MessageKey(key_of(*number)), bytes)) {
                 Ok(published) => {
                     if published.0 != *number {
                         self.violations.push(format!("{number} was published as {published}"));

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use mcast_stream::log::LogOptions;
 use mcast_stream::seal::Keys;
-use mcast_stream::wire::{MessageKey, MessageNumber};
+use mcast_stream::publisher::OutgoingMessage;
+use mcast_stream::wire::MessageNumber;
 use mcast_stream::{Closing, LogStart, LoggedPublisher, Publisher, PublisherBuilder, StreamError};
 use mcast_terminal::Console;
 
@@ -44,11 +45,10 @@ impl Feed {
         }
     }
 
-    pub(super) fn try_queue(&self, key: Option<MessageKey>, message: &[u8]) -> Result<(), StreamError> {
-        match (self, key) {
-            (Self::Direct(publisher), Some(key)) => publisher.try_queue_keyed(key, message).map(drop),
-            (Self::Direct(publisher), None) => publisher.try_queue(message).map(drop),
-            (Self::Logged(publisher), key) => publisher.try_queue_all(&[(key, message)]).map(drop),
+    pub(super) fn try_queue(&self, message: OutgoingMessage<'_>) -> Result<(), StreamError> {
+        match self {
+            Self::Direct(publisher) => publisher.try_queue(message).map(drop),
+            Self::Logged(publisher) => publisher.try_queue_all([message]).map(drop),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mcast_stream::publisher::AckProgress;
+use mcast_stream::publisher::{AckProgress, OutgoingMessage};
 use mcast_stream::{HistoryServer, ReadAhead, ReadOutcome, StreamError};
 use mcast_sys::ClassifiedError;
 use mcast_terminal::Console;
@@ -186,10 +186,11 @@ impl<'a> Session<'a> {
     /// Queues a message. An interrupt ends a wait for subscribers, or for space on the disk.
     fn queue(&mut self, message: &[u8]) -> anyhow::Result<()> {
         let key = self.arguments.keyed.then(|| key_of(message));
+        let message = OutgoingMessage { bytes: message, key };
         let mut is_log_refused = false;
         loop {
             let progress = self.feed.publisher().progress();
-            match self.feed.try_queue(key, message) {
+            match self.feed.try_queue(message) {
                 Err(StreamError::Refused(refusal)) if refusal.is_temporary() => {
                     self.feed.publisher().wait_for_room(progress, POLL_INTERVAL);
                 }

@@ -45,11 +45,7 @@ impl World<'_> {
     pub(super) fn publish_message(&mut self) -> Result<u64, String> {
         let now = self.publisher_now();
         let (key, bytes) = content::message(self.plan, self.incarnation, self.published);
-        let published = match key {
-            Some(key) => self.publisher.publish_keyed(ClockTime(now), key, &bytes),
-            None => self.publisher.publish(ClockTime(now), &bytes),
-        };
-        match published {
+        match self.publisher.publish(ClockTime(now), (key, &bytes)) {
             Ok(number) if number.0 != self.published => Err(format!("{number} follows {}", self.published)),
             Ok(_) => {
                 self.record_published();

@@ -22,7 +22,7 @@ use super::error::StreamError;
 use super::history::{HistoryListener, HistoryServer};
 use super::publisher::{Closing, Publisher, PublisherBuilder};
 use crate::history::HistoryContent;
-use crate::publisher::Refusal;
+use crate::publisher::{OutgoingMessage, Refusal};
 use crate::seal::Keys;
 use crate::wire::{FlowControl, MessageKey, MessageNumber, Origin, VisitedEngines};
 use history::LogHistory;
@@ -158,9 +158,8 @@ impl LoggedPublisherBuilder {
             for item in &tail.items {
                 let passed = match item {
                     // Nobody can request it.
-                    TailItem::Message { key: None, bytes, .. } if is_one_way => machine.publish(now, bytes),
-                    TailItem::Message { key: Some(key), bytes, .. } if is_one_way => {
-                        machine.publish_keyed(now, *key, bytes)
+                    TailItem::Message { key, bytes, .. } if is_one_way => {
+                        machine.publish(now, (*key, bytes))
                     }
                     TailItem::Message { key, bytes, .. } => machine.recall(now, *key, bytes),
                     TailItem::Gap { .. } => Err(Refusal::Unsent),
@@ -221,24 +220,20 @@ impl LoggedPublisher {
     /// [`StreamError::Refused`] if the message can never be accepted, and [`StreamError::Log`] if it cannot be stored:
     /// then it is not accepted, and is not sent. If [that is temporary](mcast_log::LogError::is_temporary), the message
     /// can be published again later.
-    pub fn publish(&self, message: &[u8]) -> Result<MessageNumber, StreamError> {
-        self.shared.accept(&[(None, message)], Wait::UntilStored(None))
-    }
-
-    /// Publishes a message with a key, for subscribers that want only the latest message of each key.
-    ///
-    /// # Errors
-    /// As [`publish`](Self::publish).
-    pub fn publish_keyed(&self, key: MessageKey, message: &[u8]) -> Result<MessageNumber, StreamError> {
-        self.shared.accept(&[(Some(key), message)], Wait::UntilStored(None))
+    pub fn publish<'m>(&self, message: impl Into<OutgoingMessage<'m>>) -> Result<MessageNumber, StreamError> {
+        self.shared.accept(&[message.into()], Wait::UntilStored(None))
     }
 
     /// Publishes a message like [`publish`](Self::publish), but waits for room for at most `timeout`.
     ///
     /// # Errors
     /// As [`publish`](Self::publish), and [`StreamError::Refused`] if there was no room in time.
-    pub fn publish_timeout(&self, message: &[u8], timeout: Duration) -> Result<MessageNumber, StreamError> {
-        self.shared.accept(&[(None, message)], Wait::UntilStored(Some(timeout)))
+    pub fn publish_timeout<'m>(
+        &self,
+        message: impl Into<OutgoingMessage<'m>>,
+        timeout: Duration,
+    ) -> Result<MessageNumber, StreamError> {
+        self.shared.accept(&[message.into()], Wait::UntilStored(Some(timeout)))
     }
 
     /// Appends messages to the log with one write, and sends them; returns the number of the last one. With
@@ -246,14 +241,11 @@ impl LoggedPublisher {
     ///
     /// # Errors
     /// As [`publish`](Self::publish); then none of them is accepted.
-    pub fn publish_all(
+    pub fn publish_all<'m>(
         &self,
-        messages: &[(Option<MessageKey>, &[u8])],
+        messages: impl IntoIterator<Item: Into<OutgoingMessage<'m>>>,
     ) -> Result<Option<MessageNumber>, StreamError> {
-        if messages.is_empty() {
-            return Ok(None);
-        }
-        self.shared.accept(messages, Wait::UntilStored(None)).map(Some)
+        self.accept_all(messages, Wait::UntilStored(None))
     }
 
     /// Appends messages to the log with one write, without waiting; returns the number of the last one. They are sent as
@@ -261,14 +253,23 @@ impl LoggedPublisher {
     ///
     /// # Errors
     /// As [`publish_all`](Self::publish_all), and [`StreamError::Refused`] if there is no room.
-    pub fn try_queue_all(
+    pub fn try_queue_all<'m>(
         &self,
-        messages: &[(Option<MessageKey>, &[u8])],
+        messages: impl IntoIterator<Item: Into<OutgoingMessage<'m>>>,
     ) -> Result<Option<MessageNumber>, StreamError> {
+        self.accept_all(messages, Wait::Never)
+    }
+
+    fn accept_all<'m>(
+        &self,
+        messages: impl IntoIterator<Item: Into<OutgoingMessage<'m>>>,
+        wait: Wait,
+    ) -> Result<Option<MessageNumber>, StreamError> {
+        let messages: Vec<_> = messages.into_iter().map(Into::into).collect();
         if messages.is_empty() {
             return Ok(None);
         }
-        self.shared.accept(messages, Wait::Never).map(Some)
+        self.shared.accept(&messages, wait).map(Some)
     }
 
     /// Waits until everything that was accepted is on the disk.
@@ -474,8 +475,8 @@ fn left_until(deadline: Option<Instant>) -> Duration {
 }
 
 /// Returns a message as the log stores it.
-const fn content(key: Option<MessageKey>, bytes: &[u8]) -> HistoryContent<&[u8]> {
-    HistoryContent::Message { key, bytes }
+const fn content<'a>(message: &OutgoingMessage<'a>) -> HistoryContent<&'a [u8]> {
+    HistoryContent::Message { key: message.key, bytes: message.bytes }
 }
 
 /// Returns what identifies this boot of the system, on systems that distinguish boots.

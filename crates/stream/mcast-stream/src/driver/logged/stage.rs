@@ -11,7 +11,7 @@ use super::{content, load};
 use crate::StreamError;
 use crate::driver::publisher::Publisher;
 use crate::history::HistoryContent;
-use crate::publisher::Refusal;
+use crate::publisher::{OutgoingMessage, Refusal};
 use crate::seal::Keys;
 use crate::wire::{MessageKey, MessageNumber};
 
@@ -149,17 +149,17 @@ impl Stage {
     }
 
     /// Appends messages to the log: all of them, or none. Returns the number of the last one.
-    fn append(&mut self, messages: &[(Option<MessageKey>, &[u8])]) -> Result<MessageNumber, StreamError> {
+    fn append(&mut self, messages: &[OutgoingMessage<'_>]) -> Result<MessageNumber, StreamError> {
         let writer = self.writer.as_mut().ok_or(Refusal::Closed)?;
         let mut number = match messages {
-            [(key, bytes)] => writer.append(LogTime::now(), &[content(*key, bytes)]),
+            [message] => writer.append(LogTime::now(), &[content(message)]),
             messages => {
-                let batch: Vec<_> = messages.iter().map(|(key, bytes)| content(*key, bytes)).collect();
+                let batch: Vec<_> = messages.iter().map(content).collect();
                 writer.append(LogTime::now(), &batch)
             }
         }?
         .first;
-        for (key, bytes) in messages {
+        for OutgoingMessage { bytes, key } in messages {
             let message = Waiting { number, key: *key, bytes: (*bytes).into() };
             self.waiting_bytes += message.size();
             self.accepted = (self.accepted.0 + 1, self.accepted.1 + bytes.len() as u64);
@@ -183,11 +183,11 @@ impl Shared {
     /// Accepts messages; returns the number of the last one.
     pub(super) fn accept(
         &self,
-        messages: &[(Option<MessageKey>, &[u8])],
+        messages: &[OutgoingMessage<'_>],
         wait: Wait,
     ) -> Result<MessageNumber, StreamError> {
         if let Some(length) =
-            messages.iter().map(|(_, bytes)| bytes.len()).find(|length| *length > self.longest)
+            messages.iter().map(|message| message.bytes.len()).find(|length| *length > self.longest)
         {
             return Err(Refusal::TooLong { length, longest: self.longest }.into());
         }
@@ -242,12 +242,8 @@ impl Shared {
             if stage.has_failed() {
                 return;
             }
-            let published = match waiting.key {
-                None => self.publisher.try_queue(&waiting.bytes),
-                Some(key) => self.publisher.try_queue_keyed(key, &waiting.bytes),
-            };
             let expected = self.lineage.in_stream(waiting.number);
-            match published {
+            match self.publisher.try_queue((waiting.key, &*waiting.bytes)) {
                 Ok(number) if number != expected => stage.phase = Phase::Bypassed,
                 Ok(_) => {
                     (stage.next, stage.waiting_bytes) =

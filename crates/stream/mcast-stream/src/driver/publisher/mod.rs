@@ -31,12 +31,12 @@ use super::transmit::{EndpointSocket, PublisherSockets};
 use super::unicast::UnicastSockets;
 use crate::ClockTime;
 use crate::publisher::{
-    Audience, PublisherConfig, PublisherEvent, PublisherRate, PublisherStatistics, Refusal,
+    Audience, OutgoingMessage, PublisherConfig, PublisherEvent, PublisherRate, PublisherStatistics, Refusal,
     SubscriberProgress,
 };
 use crate::seal::Keys;
 use crate::sign::Signer;
-use crate::wire::{Incarnation, MessageKey, MessageNumber, ServedHistory, StreamId, SubscriberId};
+use crate::wire::{Incarnation, MessageNumber, ServedHistory, StreamId, SubscriberId};
 use progress::Progress;
 use shared::{Core, Shared};
 
@@ -186,7 +186,7 @@ impl Publisher {
     ///
     /// # Errors
     /// [`StreamError::Refused`] if the message can never be accepted.
-    pub fn publish(&self, message: &[u8]) -> Result<MessageNumber, StreamError> {
+    pub fn publish<'m>(&self, message: impl Into<OutgoingMessage<'m>>) -> Result<MessageNumber, StreamError> {
         let number = self.queue(message)?;
         self.flush();
         Ok(number)
@@ -198,18 +198,25 @@ impl Publisher {
     /// # Errors
     /// [`StreamError::Refused`] if there was no room in time, with the reason, for instance the subscriber that the
     /// publisher waits for ([`Refusal::is_temporary`]); or if the message can never be accepted.
-    pub fn publish_timeout(&self, message: &[u8], timeout: Duration) -> Result<MessageNumber, StreamError> {
-        let deadline = Instant::now().checked_add(timeout);
-        let number = self.queue_until(deadline, |machine, now| machine.publish(now, message))?;
+    pub fn publish_timeout<'m>(
+        &self,
+        message: impl Into<OutgoingMessage<'m>>,
+        timeout: Duration,
+    ) -> Result<MessageNumber, StreamError> {
+        let number = self.accept(message.into(), Instant::now().checked_add(timeout))?;
         self.flush();
         Ok(number)
     }
 
-    /// Publishes a message like [`publish`](Self::publish), without waiting.
+    /// Publishes a message like [`publish`](Self::publish), without waiting for room. It waits for other calls on this
+    /// publisher: one that sends holds up all others while the queue of the system is full.
     ///
     /// # Errors
     /// [`StreamError::Refused`], with the reason, when there is no room.
-    pub fn try_publish(&self, message: &[u8]) -> Result<MessageNumber, StreamError> {
+    pub fn try_publish<'m>(
+        &self,
+        message: impl Into<OutgoingMessage<'m>>,
+    ) -> Result<MessageNumber, StreamError> {
         let mut core = self.shared.core();
         let number = core.machine.publish(self.shared.clock.now(), message)?;
         self.flush_now(&mut core);
@@ -240,34 +247,23 @@ impl Publisher {
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
-    pub fn queue(&self, message: &[u8]) -> Result<MessageNumber, StreamError> {
-        self.queue_by(|machine, now| machine.publish(now, message))
+    pub fn queue<'m>(&self, message: impl Into<OutgoingMessage<'m>>) -> Result<MessageNumber, StreamError> {
+        self.accept(message.into(), None)
     }
 
-    /// [`queue`](Self::queue) without waiting.
+    /// [`queue`](Self::queue) without waiting for room, like [`try_publish`](Self::try_publish).
     ///
     /// # Errors
     /// [`StreamError::Refused`], with the reason, when there is no room.
-    pub fn try_queue(&self, message: &[u8]) -> Result<MessageNumber, StreamError> {
-        self.try_queue_by(|machine, now| machine.publish(now, message))
-    }
-
-    /// [`queue_keyed`](Self::queue_keyed) without waiting.
-    ///
-    /// # Errors
-    /// [`StreamError::Refused`], with the reason, when there is no room.
-    pub fn try_queue_keyed(&self, key: MessageKey, message: &[u8]) -> Result<MessageNumber, StreamError> {
-        self.try_queue_by(|machine, now| machine.publish_keyed(now, key, message))
-    }
-
-    fn try_queue_by(
+    pub fn try_queue<'m>(
         &self,
-        mut publish: impl FnMut(&mut crate::PublisherMachine, ClockTime) -> Result<MessageNumber, Refusal>,
+        message: impl Into<OutgoingMessage<'m>>,
     ) -> Result<MessageNumber, StreamError> {
+        let message = message.into();
         let mut core = self.shared.core();
         loop {
             let now = self.shared.clock.now();
-            match publish(&mut core.machine, now) {
+            match core.machine.publish(now, message) {
                 Err(refusal) if !refusal.is_temporary() || self.shared.send(&mut core) == 0 => {
                     return Err(refusal.into());
                 }
@@ -309,27 +305,19 @@ impl Publisher {
         drop(self.shared.progress.wait_since(self.shared.core(), since, timeout));
     }
 
-    /// Publishes a message with a key like [`queue`](Self::queue). Subscribers with
-    /// [`Policy::Latest`](crate::subscriber::Policy::Latest) get only the latest message of each key.
-    ///
-    /// # Errors
-    /// As [`publish`](Self::publish).
-    pub fn queue_keyed(&self, key: MessageKey, message: &[u8]) -> Result<MessageNumber, StreamError> {
-        self.queue_by(|machine, now| machine.publish_keyed(now, key, message))
-    }
-
     /// Publishes and sends many messages with one lock; returns the number of the last.
     ///
     /// # Errors
     /// As [`publish`](Self::publish). The messages before the one that fails are published.
     pub fn publish_all<'m>(
         &self,
-        messages: impl IntoIterator<Item = &'m [u8]>,
+        messages: impl IntoIterator<Item: Into<OutgoingMessage<'m>>>,
     ) -> Result<Option<MessageNumber>, StreamError> {
         let mut core = self.shared.core();
         let mut now = self.shared.clock.now();
         let mut last = None;
         for message in messages {
+            let message = message.into();
             last = Some(loop {
                 match core.machine.publish(now, message) {
                     Ok(number) => break number,
@@ -546,22 +534,16 @@ impl Publisher {
         self.shared.core().machine.set_signer(now, key);
     }
 
-    fn queue_by(
+    /// Queues a message as soon as there is room, until the deadline.
+    fn accept(
         &self,
-        publish: impl FnMut(&mut crate::PublisherMachine, ClockTime) -> Result<MessageNumber, Refusal>,
-    ) -> Result<MessageNumber, StreamError> {
-        self.queue_until(None, publish)
-    }
-
-    fn queue_until(
-        &self,
+        message: OutgoingMessage<'_>,
         deadline: Option<Instant>,
-        mut publish: impl FnMut(&mut crate::PublisherMachine, ClockTime) -> Result<MessageNumber, Refusal>,
     ) -> Result<MessageNumber, StreamError> {
         let mut core = self.shared.core();
         loop {
             let now = self.shared.clock.now();
-            match publish(&mut core.machine, now) {
+            match core.machine.publish(now, message) {
                 Ok(number) => {
                     self.send_soon(&mut core, now);
                     return Ok(number);
@@ -655,7 +637,7 @@ mod tests {
     fn publish_while_the_lock_is_held(publisher: Publisher) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let publisher = crate::tokio::Publisher::new(publisher);
-        let shared = Arc::clone(&publisher.shared);
+        let shared = Arc::clone(&publisher.blocking().shared);
         let held = shared.core();
         runtime.block_on(async {
             let mut publishing = std::pin::pin!(publisher.publish(b"hello"));
@@ -667,7 +649,7 @@ mod tests {
             assert_eq!(publishing.await.unwrap().0, 0);
             assert!(publisher.wait_complete(Duration::from_secs(5)).await, "the publisher's thread sends it");
         });
-        assert_eq!(publisher.statistics().datagrams, 1);
+        assert_eq!(publisher.blocking().statistics().datagrams, 1);
     }
 
     #[cfg(feature = "tokio")]
@@ -679,7 +661,7 @@ mod tests {
             .unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let publisher = crate::tokio::Publisher::new(publisher);
-        publisher.try_queue(b"a message that waits for others").unwrap();
+        publisher.blocking().try_queue(b"a message that waits for others").unwrap();
         let looks = std::cell::Cell::new(0);
         runtime.block_on(async {
             let look = |_: &crate::PublisherMachine| {
@@ -687,12 +669,12 @@ mod tests {
                 false
             };
             assert!(!publisher.until(Duration::from_millis(300), look).await);
-            assert_eq!(publisher.statistics().datagrams, 0, "a caller that waits sends nothing");
+            assert_eq!(publisher.blocking().statistics().datagrams, 0, "a caller that waits sends nothing");
             // Once in 500 µs would be 600 times.
             assert!((1..100).contains(&looks.get()), "looked {} times", looks.get());
             assert!(publisher.wait_complete(Duration::from_secs(5)).await);
         });
-        assert_eq!(publisher.statistics().datagrams, 1);
+        assert_eq!(publisher.blocking().statistics().datagrams, 1);
     }
 
     #[cfg(feature = "tokio")]
