@@ -19,7 +19,7 @@ const CLOSING_TIME: Duration = Duration::from_secs(1);
 /// Receives messages until the last one, or until the time is over.
 pub(super) fn run(work: &Work, sealed: bool) -> Result<()> {
     let membership = Membership::new(group(work)?).on(interface(work));
-    let mut subscriber = Subscriber::builder().path(membership).keys(keys(sealed)).build()?;
+    let mut subscriber = Subscriber::builder().join(membership).keys(keys(sealed)).build()?;
     eprintln!("ready");
     let mut tally = Tally::new(work);
     loop {

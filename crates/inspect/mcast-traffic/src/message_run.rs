@@ -23,7 +23,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// use mcast_stream::Subscriber;
 /// use mcast_traffic::{MessageRun, StopSignal};
 ///
-/// let mut subscriber = Subscriber::builder().path("239.1.2.3%eth0:5000".parse()?).build()?;
+/// let mut subscriber = Subscriber::builder().join("239.1.2.3%eth0:5000".parse()?).build()?;
 /// let mut run = MessageRun::new(0);
 /// let idle = Duration::from_secs(3);
 /// run.listen(&mut subscriber, idle, None, &StopSignal::default(), |event| println!("{event:?}"))?;

@@ -24,7 +24,7 @@ fn a_run_measures_all_messages_of_a_publisher() {
     let (a, b) = two_hosts(&lab);
     let plan = PublishPlan { size: 100, rate: None, count: Some(500), duration: Duration::ZERO, clock: 7 };
     let mut subscriber = b
-        .run(|| Subscriber::builder().path("239.1.2.3%eth0:5000".parse().unwrap()).build().unwrap())
+        .run(|| Subscriber::builder().join("239.1.2.3%eth0:5000".parse().unwrap()).build().unwrap())
         .unwrap();
     let listening = std::thread::spawn(move || {
         let mut run = MessageRun::new(7);

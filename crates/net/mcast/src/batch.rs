@@ -12,7 +12,7 @@ use crate::datagram::{Arrival, Datagram};
 /// Each buffer takes one datagram, or one coalesced buffer of equally long datagrams (UDP GRO),
 /// which is delivered as the datagrams it holds.
 ///
-/// The memory is allocated once and reused. A datagram borrows from its buffer; [`Datagram::keep`]
+/// The memory is allocated once and reused. A datagram borrows from its buffer; [`Datagram::to_owned_datagram`]
 /// keeps it without a copy, by reference count. A buffer with kept datagrams is replaced by a fresh
 /// one before its next use.
 ///
@@ -235,7 +235,7 @@ mod tests {
     fn a_kept_datagram_outlives_the_next_use_of_its_buffer() {
         let mut batch = Batch::new(1, 16);
         assert!(batch.push(b"first", arrival()));
-        let kept = batch.iter().next().unwrap().keep();
+        let kept = batch.iter().next().unwrap().to_owned_datagram();
         assert_eq!(kept.payload().as_ptr(), batch.iter().next().unwrap().payload().as_ptr());
 
         batch.clear();

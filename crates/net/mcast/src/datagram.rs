@@ -134,7 +134,7 @@ impl<'a> Datagram<'a> {
     /// [`Batch`](crate::Batch) shares the buffer by reference count; one in a plain buffer is
     /// copied.
     #[must_use]
-    pub fn keep(&self) -> OwnedDatagram {
+    pub fn to_owned_datagram(&self) -> OwnedDatagram {
         let (buffer, start) = match self.origin {
             Some((buffer, start)) => (Arc::clone(buffer), start),
             None => (Arc::from(self.payload), 0),

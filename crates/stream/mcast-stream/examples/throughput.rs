@@ -107,14 +107,14 @@ mod linux {
         let publisher = sender
             .run(|| {
                 let builder = Publisher::builder().to("239.1.2.3%eth0:7000".parse().unwrap());
-                builder.keys(options.keys()).history(options.history).build().unwrap()
+                builder.keys(options.keys()).retransmission_buffer(options.history).build().unwrap()
             })
             .unwrap();
         let subscribers: Vec<Subscriber> = hosts
             .iter()
             .map(|host| {
                 let build = || {
-                    let builder = Subscriber::builder().path("239.1.2.3%eth0:7000".parse().unwrap());
+                    let builder = Subscriber::builder().join("239.1.2.3%eth0:7000".parse().unwrap());
                     builder.keys(options.keys()).build().unwrap()
                 };
                 host.run(build).unwrap()

@@ -378,7 +378,7 @@ mod tests {
         let quorum = Quorum::new(Acknowledgers::Count(1));
         let builder = Publisher::builder().to("239.7.7.7%lo:7000".parse().unwrap()).acknowledge(quorum);
         let publisher = builder.rate(1 << 30).build().unwrap();
-        let builder = Subscriber::builder().path("239.7.7.7%lo:7000".parse().unwrap());
+        let builder = Subscriber::builder().join("239.7.7.7%lo:7000".parse().unwrap());
         let mut subscriber = builder.name("db".parse().unwrap()).build().unwrap();
         ::metrics::with_local_recorder(recorder, || subscriber.export_metrics());
         assert!(recorder.values.lock().unwrap().is_empty(), "no stream was received yet");

@@ -125,7 +125,7 @@ pub(super) const RULES: &[Rule] = &[
         "true",
     ),
     BRIDGE.rule(
-        "a bridge of groups gives up when another one stays",
+        "a bridge of groups gives up when another one follows_restarts",
         "machine/numbering.rs",
         "if now.since(since) > TIMEOUT { Err(BridgeRefusal::OtherBridge) } else { Ok(()) }",
         "if now.since(since) > TIMEOUT { Ok(()) } else { Ok(()) }",

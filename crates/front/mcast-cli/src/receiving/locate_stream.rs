@@ -44,7 +44,7 @@ pub(crate) struct StreamWays {
 impl StreamWays {
     /// Adds them to a subscriber.
     pub(crate) fn add_to(&self, builder: SubscriberBuilder) -> SubscriberBuilder {
-        let builder = self.memberships.iter().cloned().fold(builder, SubscriberBuilder::path);
+        let builder = self.memberships.iter().cloned().fold(builder, SubscriberBuilder::join);
         self.hosts.iter().cloned().fold(builder, |builder, host| match self.broadcast {
             true => builder.listen_broadcast(host.port, host.interface),
             false => builder.listen(host),

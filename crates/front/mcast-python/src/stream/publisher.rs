@@ -161,7 +161,7 @@ impl Publisher {
             None => builder,
         };
         if let Some(bytes) = history {
-            builder = builder.history(bytes.0);
+            builder = builder.retransmission_buffer(bytes.0);
         }
         if let Some(seconds) = eviction {
             builder = builder.eviction(settings::time(seconds)?);

@@ -145,7 +145,8 @@ impl Subscriber {
         hosts.extend(found.iter().flat_map(|found| found.hosts.clone()));
         let keys = keys.map_or_else(Keys::none, |keys| keys.0);
         let policy = settings::policy(policy, deadline, on_loss, start.of_stream())?;
-        let builder = mcast_stream::Subscriber::builder().policy(policy).keys(keys.clone()).stay(stay);
+        let builder =
+            mcast_stream::Subscriber::builder().policy(policy).keys(keys.clone()).follow_restarts(stay);
         let mut builder = start.apply(builder, policy, signed_by.is_some());
         if let Some(SignedBy(keys)) = signed_by {
             builder = builder.signed_by(keys);
@@ -156,7 +157,7 @@ impl Subscriber {
         let servers = history_servers.map_or_else(Vec::new, |servers| servers.0);
         builder = servers.into_iter().fold(builder, SubscriberBuilder::history_server);
         for membership in &memberships {
-            builder = builder.path(membership.clone());
+            builder = builder.join(membership.clone());
         }
         builder = hosts.into_iter().fold(builder, SubscriberBuilder::listen);
         for (port, on) in listen_broadcasts(listen_broadcast.map(|port| port.0), &interfaces) {
@@ -322,7 +323,7 @@ impl Subscriber {
                 Err(_) => break,
             }
         }
-        let due = self.with(py, |open| open.subscriber.due()).unwrap_or_default();
+        let due = self.with(py, |open| open.subscriber.poll_timeout()).unwrap_or_default();
         Ok((items, ended, due.as_secs_f64()))
     }
 

@@ -83,7 +83,7 @@ fn a_kept_datagram_outlives_the_batch(net: &Net) {
     let mut kept = Vec::new();
     while kept.len() < sent.len() {
         assert!(receiver.recv_batch_timeout(&mut batch, TIMEOUT).unwrap() > 0);
-        kept.extend(batch.iter().map(|datagram| datagram.keep()));
+        kept.extend(batch.iter().map(|datagram| datagram.to_owned_datagram()));
     }
     assert!(kept.iter().zip(&sent).all(|(kept, sent)| kept.payload() == sent));
 }

@@ -231,7 +231,7 @@ impl RabbitmqSink {
             }
             let sent = self.publish(batch, part, after)?;
             self.sent.push_back(sent);
-            if !self.settle_oldest()? {
+            if !self.confirm_oldest()? {
                 self.sent.push_back(SentBatch::refused());
                 return Ok(());
             }
@@ -323,7 +323,7 @@ impl RabbitmqSink {
     }
 
     /// Whether the fate of the oldest batch is known.
-    fn is_settled(&mut self) -> Result<bool, EngineError> {
+    fn is_confirmed(&mut self) -> Result<bool, EngineError> {
         let Some(batch) = self.sent.front() else { return Ok(true) };
         if batch.is_refused || batch.left.is_empty() {
             return Ok(true);
@@ -340,8 +340,8 @@ impl RabbitmqSink {
     }
 
     /// Waits until the fate of the oldest batch is known.
-    fn settle_oldest(&mut self) -> Result<bool, EngineError> {
-        while !self.is_settled()? {
+    fn confirm_oldest(&mut self) -> Result<bool, EngineError> {
+        while !self.is_confirmed()? {
             self.step()?;
         }
         Ok(self.sent.pop_front().is_some_and(|batch| !batch.is_refused))
@@ -349,13 +349,13 @@ impl RabbitmqSink {
 
     /// Responds to the oldest batch. If it was refused, so are those that were sent behind it.
     fn respond(&mut self) -> Result<(), EngineError> {
-        if self.settle_oldest()? {
+        if self.confirm_oldest()? {
             self.ready.push_back(Response::Appended);
             return Ok(());
         }
         let mut refused = 1;
         while !self.sent.is_empty() {
-            self.settle_oldest()?;
+            self.confirm_oldest()?;
             refused += 1;
         }
         self.catch_up()?;

@@ -630,7 +630,7 @@ impl HistoryMachine {
                 self.record_answer();
             }
             Ok(AnswerFrame::End { .. }) => self.failed(now, id),
-            Ok(AnswerFrame::Later { wait, .. }) => {
+            Ok(AnswerFrame::Retry { wait, .. }) => {
                 let wait = wait.clamp(SHORTEST_WAIT, LONGEST_WAIT);
                 if reading.send_away(now, run, wait, &mut self.random) {
                     self.events.push_back(SubscriberEvent::HistoryQueued { server, expected: 2 * wait });

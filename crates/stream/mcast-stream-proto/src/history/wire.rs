@@ -123,7 +123,7 @@ pub enum AnswerFrame<'a> {
         text: &'a str,
     },
     /// The server serves others first. The client is to connect again.
-    Later {
+    Retry {
         /// After this time, in whole milliseconds.
         wait: Nanos,
         /// The client's place in the queue.
@@ -153,7 +153,7 @@ impl<'a> AnswerFrame<'a> {
             [LATER, ..] => {
                 let mut reader = Reader { bytes, at: 4 };
                 let wait = Nanos::from_millis(u64::from(reader.u32()?));
-                Ok(Self::Later { wait, ticket: QueueToken::new(reader.u32()?) })
+                Ok(Self::Retry { wait, ticket: QueueToken::new(reader.u32()?) })
             }
             _ => Err(WireError::Body),
         }
@@ -456,7 +456,7 @@ mod tests {
         fn the_time_to_come_back_is_read_as_it_was_written(milliseconds: u32, ticket: u32) {
             let (wait, ticket) = (Nanos::from_millis(u64::from(milliseconds)), QueueToken::new(ticket));
             let bytes = AnswerFrame::later(wait, ticket);
-            prop_assert_eq!(AnswerFrame::read(&bytes), Ok(AnswerFrame::Later { wait, ticket }));
+            prop_assert_eq!(AnswerFrame::read(&bytes), Ok(AnswerFrame::Retry { wait, ticket }));
             AnswerFrame::read(&bytes[..bytes.len() - 1]).unwrap_err();
         }
 

@@ -82,13 +82,15 @@ impl PublisherMachine {
     #[must_use]
     pub fn audience(&self) -> Audience {
         let mut audience = self.forgotten;
-        self.standings().for_each(|(.., standing)| audience.add(standing));
+        self.subscriber_progress().for_each(|(.., standing)| audience.add(standing));
         audience
     }
 
     /// Returns the address and the state of each subscriber. The last 4,096 departed subscribers are listed one by one;
     /// older ones only count in [`audience`](Self::audience).
-    pub fn standings(&self) -> impl Iterator<Item = (SubscriberId, SocketAddr, SubscriberProgress)> {
+    pub fn subscriber_progress(
+        &self,
+    ) -> impl Iterator<Item = (SubscriberId, SocketAddr, SubscriberProgress)> {
         let present = self.members.iter();
         let present =
             present.filter_map(|(id, member)| Some((id, member.address, self.standing_of_member(member)?)));

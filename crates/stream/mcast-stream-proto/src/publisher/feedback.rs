@@ -277,7 +277,7 @@ impl PublisherMachine {
             });
         } else if self.closed && progress.end == End::Delivered {
             // The subscriber repeats this status until the reset arrives.
-            self.reset(from, id, ResetReason::Settled);
+            self.reset(from, id, ResetReason::EndConfirmed);
         }
     }
 

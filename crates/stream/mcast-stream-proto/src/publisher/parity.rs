@@ -268,7 +268,7 @@ pub(super) struct ParitySchedule {
     /// Without feedback: when everything before a datagram, with its parity, was sent; and before which datagram that was
     /// long enough ago.
     sent: VecDeque<(ClockTime, Sequence)>,
-    settled: Sequence,
+    sent_with_parity: Sequence,
 }
 
 impl ParitySchedule {
@@ -295,7 +295,7 @@ impl ParitySchedule {
             shared: HALF + 100,
             waiting: VecDeque::new(),
             sent: VecDeque::new(),
-            settled: Sequence(1),
+            sent_with_parity: Sequence(1),
         }
     }
 
@@ -540,12 +540,12 @@ impl ParitySchedule {
     }
 
     /// Returns the first datagram that may still be recovered, without feedback.
-    pub(super) fn settled(&mut self, now: ClockTime) -> Sequence {
+    pub(super) fn sent_with_parity(&mut self, now: ClockTime) -> Sequence {
         while let Some((_, end)) = self.sent.front().copied().filter(|(at, _)| now >= *at + REORDERING) {
-            self.settled = end;
+            self.sent_with_parity = end;
             self.sent.pop_front();
         }
-        self.settled
+        self.sent_with_parity
     }
 }
 

@@ -62,7 +62,7 @@ impl PublisherMachine {
         let sent = self.ring.sent;
         let (block, parity) = self.parity.announced();
         let oldest = match self.config.flow {
-            FlowControl::OneWay => self.parity.settled(now).max(self.ring.oldest_retained),
+            FlowControl::OneWay => self.parity.sent_with_parity(now).max(self.ring.oldest_retained),
             _ => self.ring.oldest_retained,
         };
         let heartbeat = Heartbeat {

@@ -125,11 +125,11 @@ pub enum ConnectDecision {
 
 /// What to do with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub enum Admission {
     /// It is answered now.
     Now,
     /// The client may come back after this time, with this ticket. Its connection is to be closed.
-    Later(Nanos, QueueToken),
+    Retry(Nanos, QueueToken),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,7 +205,7 @@ struct Ahead {
 
 /// The clients of a server.
 #[derive(Debug)]
-pub struct Admission {
+pub struct AdmissionQueue {
     limits: AdmissionLimits,
     clients: Vec<Client>,
     waiting: VecDeque<Waiting>,
@@ -220,7 +220,7 @@ pub struct Admission {
     cleaned_at: ClockTime,
 }
 
-impl Admission {
+impl AdmissionQueue {
     /// Returns a server without clients.
     #[must_use]
     pub const fn new(limits: AdmissionLimits) -> Self {
@@ -282,7 +282,7 @@ impl Admission {
     }
 
     /// Decides about a valid request of a client, which has the ticket that it was last given here.
-    pub fn request(&mut self, now: ClockTime, id: ClientId, ticket: QueueToken) -> Turn {
+    pub fn request(&mut self, now: ClockTime, id: ClientId, ticket: QueueToken) -> Admission {
         self.clean(now);
         if self.waiting.is_empty() {
             self.waiting_since = now;
@@ -290,11 +290,11 @@ impl Admission {
         if self.is_over(now, id) {
             self.end_turn(now, id);
         }
-        let Some(client) = self.client(id) else { return Turn::Later(LONGEST_WAIT, QueueToken::NONE) };
+        let Some(client) = self.client(id) else { return Admission::Retry(LONGEST_WAIT, QueueToken::NONE) };
         client.progress_at = now;
         if let Some(since) = client.turn_since() {
             client.phase = Phase::Answering(since);
-            return Turn::Now;
+            return Admission::Now;
         }
         let address = client.address;
         let place = self.place(ticket, address);
@@ -308,7 +308,7 @@ impl Admission {
             if let Some(client) = self.client(id) {
                 client.phase = Phase::Answering(now);
             }
-            return Turn::Now;
+            return Admission::Now;
         }
         let (rank, expected) = match is_address_free {
             true => {
@@ -472,7 +472,7 @@ impl Admission {
     }
 
     /// Keeps the place of a client in the queue, or gives it one at the end; returns when it is to come back.
-    fn queue(&mut self, now: ClockTime, place: Option<usize>, mut client: Waiting) -> Turn {
+    fn queue(&mut self, now: ClockTime, place: Option<usize>, mut client: Waiting) -> Admission {
         let known = place.and_then(|place| self.waiting.get_mut(place));
         if let Some(known) = known.as_deref().filter(|known| known.rank <= client.rank) {
             // Turns take longer than expected.
@@ -484,19 +484,19 @@ impl Admission {
         if let Some(known) = known {
             let ticket = QueueToken::new(known.number as u32);
             *known = Waiting { number: known.number, ..client };
-            return Turn::Later(wait, ticket);
+            return Admission::Retry(wait, ticket);
         }
         let of_address = self.waiting.iter().filter(|waiting| waiting.address == client.address).count();
         let most_of_address = PLACES_PER_TURN * self.limits.turns_per_address;
         if self.waiting.len() >= MOST_WAITING || of_address >= most_of_address {
-            return Turn::Later(wait, QueueToken::NONE);
+            return Admission::Retry(wait, QueueToken::NONE);
         }
         self.last_ticket += 1;
         if QueueToken::new(self.last_ticket as u32) == QueueToken::NONE {
             self.last_ticket += 1;
         }
         self.waiting.push_back(Waiting { number: self.last_ticket, ..client });
-        Turn::Later(wait, QueueToken::new(self.last_ticket as u32))
+        Admission::Retry(wait, QueueToken::new(self.last_ticket as u32))
     }
 }
 

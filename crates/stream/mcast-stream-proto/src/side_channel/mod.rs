@@ -6,5 +6,7 @@
 mod admission;
 mod pace;
 
-pub use admission::{Admission, AdmissionLimits, ClientId, ConnectDecision, Excess, QueueToken, Turn};
+pub use admission::{
+    Admission, AdmissionLimits, AdmissionQueue, ClientId, ConnectDecision, Excess, QueueToken,
+};
 pub use pace::SharedPace;

@@ -342,8 +342,8 @@ impl SubscriberMachine {
 
     /// Whether the stream has ended and the publisher needs no more confirmations of that.
     #[must_use]
-    pub fn is_settled(&self) -> bool {
-        self.delivery.has_ended() && (self.statuses.is_settled() || self.publisher.is_unprovable())
+    pub fn is_end_confirmed(&self) -> bool {
+        self.delivery.has_ended() && (self.statuses.is_end_confirmed() || self.publisher.is_unprovable())
     }
 
     /// Whether a loss has stopped it, with [`OnLoss::Stop`].

@@ -195,8 +195,8 @@ impl SubscriberMachine {
             ResetReason::Evicted => self.emit(SubscriberEvent::Evicted),
             ResetReason::Full => self.emit(SubscriberEvent::Full),
             // It may reply to a status from before the application had processed everything.
-            ResetReason::Settled if self.has_unreported_acknowledgement() => {}
-            ResetReason::Settled => self.statuses.settle(),
+            ResetReason::EndConfirmed if self.has_unreported_acknowledgement() => {}
+            ResetReason::EndConfirmed => self.statuses.stop_confirming(),
             ResetReason::Other(_) => {}
         }
     }

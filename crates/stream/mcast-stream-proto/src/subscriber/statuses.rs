@@ -96,14 +96,14 @@ impl StatusScheduler {
     }
 
     /// Confirms the end no more, because the publisher knows of it.
-    pub(super) const fn settle(&mut self) {
+    pub(super) const fn stop_confirming(&mut self) {
         if self.end_confirmations > 0 {
             (self.end_confirmations, self.at) = (0, None);
         }
     }
 
     /// Returns whether the end need not be confirmed, or not any more.
-    pub(super) const fn is_settled(&self) -> bool {
+    pub(super) const fn is_end_confirmed(&self) -> bool {
         self.end_confirmations == 0
     }
 }

@@ -14,7 +14,7 @@ pub enum ResetReason {
     /// The publisher knows as many subscribers as it may.
     Full,
     /// The publisher has recorded that this subscriber confirmed the end of the stream, so it need not repeat that.
-    Settled,
+    EndConfirmed,
     /// A reason of a later version.
     Other(u8),
 }
@@ -41,7 +41,7 @@ impl Reset {
         let reason = match (u64_at(body, 8).ok_or(WireError::Body)? >> 56) as u8 {
             1 => ResetReason::Evicted,
             2 => ResetReason::Full,
-            3 => ResetReason::Settled,
+            3 => ResetReason::EndConfirmed,
             other => ResetReason::Other(other),
         };
         Ok(Self { subscriber, reason })
@@ -55,7 +55,7 @@ impl Reset {
         let reason = match self.reason {
             ResetReason::Evicted => 1,
             ResetReason::Full => 2,
-            ResetReason::Settled => 3,
+            ResetReason::EndConfirmed => 3,
             ResetReason::Other(number) => number,
         };
         writer.put(&self.subscriber.0.to_be_bytes())?;

@@ -199,7 +199,7 @@ impl World {
     }
 
     fn standing(&self) -> Option<SubscriberProgress> {
-        self.publisher.standings().next().map(|(.., standing)| standing)
+        self.publisher.subscriber_progress().next().map(|(.., standing)| standing)
     }
 
     /// Does what a driver does: delivers what the live stream and the history have.

@@ -182,7 +182,7 @@ fn a_reset_says_whether_it_refuses() {
         text(&buffer[..length]).unwrap()
     };
     assert!(shown(ResetReason::Evicted).contains("refuses subscriber"));
-    let settled = shown(ResetReason::Settled);
+    let settled = shown(ResetReason::EndConfirmed);
     assert!(settled.contains("confirms the end of the stream") && !settled.contains("refuses"), "{settled}");
 }
 

@@ -149,7 +149,7 @@ pub(super) const fn reason_name(reason: ResetReason) -> &'static str {
     match reason {
         ResetReason::Evicted => "evicted",
         ResetReason::Full => "no room",
-        ResetReason::Settled => "settled",
+        ResetReason::EndConfirmed => "settled",
         _ => "other",
     }
 }
@@ -282,7 +282,7 @@ fn fmt_history_server(f: &mut Formatter<'_>, address: SocketAddr) -> fmt::Result
 
 fn fmt_reset(f: &mut Formatter<'_>, reset: &Reset) -> fmt::Result {
     match reset.reason {
-        ResetReason::Settled => {
+        ResetReason::EndConfirmed => {
             write!(f, ", confirms the end of the stream to subscriber {}", reset.subscriber)
         }
         reason => write!(f, ", refuses subscriber {}: {}", reset.subscriber, reason_name(reason)),

@@ -50,7 +50,7 @@ impl AnnouncedStream {
         let builder = self.hosts.iter().cloned().fold(builder, SubscriberBuilder::listen);
         match self.memberships() {
             Err(_) if !self.hosts.is_empty() => Ok(builder),
-            memberships => Ok(memberships?.into_iter().fold(builder, SubscriberBuilder::path)),
+            memberships => Ok(memberships?.into_iter().fold(builder, SubscriberBuilder::join)),
         }
     }
 

@@ -102,7 +102,7 @@ impl Publisher {
             let Some(left) = left.await else { break };
             let _ = tokio::time::timeout(left.clamp(RETRY_INTERVAL, RECHECK_INTERVAL), progress).await;
         }
-        self.0.settle();
+        self.0.skip_drain();
         self.run(|machine, _| Closing::of(machine)).await
     }
 

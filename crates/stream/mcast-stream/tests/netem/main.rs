@@ -44,7 +44,7 @@ fn check_delivery(data: &str, feedback: Option<&str>) -> u64 {
     }
     let mut subscribers: Vec<_> =
         (0..SUBSCRIBERS).map(|number| net.subscriber(number, |settings| settings)).collect();
-    let publisher = net.publisher(|settings| settings.history(2 << 20));
+    let publisher = net.publisher(|settings| settings.retransmission_buffer(2 << 20));
     thread::scope(|scope| {
         let receiving: Vec<_> = subscribers
             .iter_mut()

@@ -120,8 +120,9 @@ fn a_publisher_that_was_closed_is_dropped_at_once_and_has_reported_what_was_not_
 #[test]
 fn publishing_with_a_timeout_ends_with_the_reason() {
     let net = Net::new(Family::V4, 0, Impairment::default());
-    let publisher =
-        net.publisher(|settings| settings.history(64 << 10).rate(1_000).drop_timeout(Duration::ZERO));
+    let publisher = net.publisher(|settings| {
+        settings.retransmission_buffer(64 << 10).rate(1_000).drop_timeout(Duration::ZERO)
+    });
     let timeout = Duration::from_millis(50);
     let (mut published, before) = (0, Instant::now());
     let refusal = loop {

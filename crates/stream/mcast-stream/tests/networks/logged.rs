@@ -32,7 +32,7 @@ impl Net {
         options: LogOptions,
         history: usize,
     ) -> Result<LoggedPublisher, StreamError> {
-        self.try_logged_with(directory, options, |builder| builder.history(history))
+        self.try_logged_with(directory, options, |builder| builder.retransmission_buffer(history))
     }
 
     fn logged_with(
@@ -243,8 +243,9 @@ fn what_a_subscriber_heals_is_waited_for_and_acknowledged_and_counts_as_lost_on_
     let directory = tempfile::tempdir().unwrap();
     let acknowledgers = Acknowledgers::Named(["db".parse().unwrap()].into());
     let quorum = Quorum { on_loss: QuorumLoss::Report, ..Quorum::new(acknowledgers) };
-    let settings =
-        |settings: PublisherBuilder| settings.history(64 << 10).flow(FlowControl::None).acknowledge(quorum);
+    let settings = |settings: PublisherBuilder| {
+        settings.retransmission_buffer(64 << 10).flow(FlowControl::None).acknowledge(quorum)
+    };
     let publisher = net.try_logged_with(directory.path(), lazy(), settings).unwrap();
     let serve = || publisher.serve_history(HISTORY.parse::<SocketAddr>().unwrap()).unwrap();
     let server = net.publisher.run(serve).unwrap();
@@ -307,7 +308,7 @@ fn a_history_has_the_streams_before_the_present_one() {
 fn a_stream_that_was_closed_begins_a_new_incarnation() {
     let net = Net::new(Family::V4, 1, Impairment::default());
     let directory = tempfile::tempdir().unwrap();
-    let mut subscriber = net.subscriber(0, |settings| settings.stay(true));
+    let mut subscriber = net.subscriber(0, |settings| settings.follow_restarts(true));
     let first = net.logged(directory.path(), each(), 1 << 20);
     assert!(first.publisher().wait_for(0, TIMEOUT));
     thread::scope(|scope| {

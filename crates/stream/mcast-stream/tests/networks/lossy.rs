@@ -12,7 +12,7 @@ fn everything_arrives(family: Family, receivers: usize, count: u64, impairment: 
     let net = Net::new(family, receivers, impairment);
     let mut subscribers: Vec<_> =
         (0..receivers).map(|number| net.subscriber(number, |settings| settings)).collect();
-    let publisher = net.publisher(|settings| settings.history(2 << 20));
+    let publisher = net.publisher(|settings| settings.retransmission_buffer(2 << 20));
     thread::scope(|scope| {
         let receiving: Vec<_> = subscribers
             .iter_mut()
@@ -74,7 +74,7 @@ fn when_losses_come_in_bursts() {
     let net = Net::new(Family::V4, 2, Impairment::default());
     let mut subscribers = [net.subscriber(0, |settings| settings), net.subscriber(1, |settings| settings)];
     // Everything fits the retransmission buffer, so that flow control does not wait while a link loses feedback.
-    let publisher = net.publisher(|settings| settings.history(8 << 20));
+    let publisher = net.publisher(|settings| settings.retransmission_buffer(8 << 20));
     thread::scope(|scope| {
         let receiving: Vec<_> = subscribers
             .iter_mut()

@@ -16,7 +16,8 @@ fn a_subscriber_that_reads_nothing_is_named_in_refusals_and_then_evicted() {
     let net = Net::new(Family::V4, 2, Impairment::default());
     let mut quick = net.subscriber(0, |settings| settings);
     let mut stuck = net.subscriber(1, |settings| settings);
-    let publisher = net.publisher(|settings| settings.history(64 << 10).eviction(Duration::from_millis(300)));
+    let publisher = net
+        .publisher(|settings| settings.retransmission_buffer(64 << 10).eviction(Duration::from_millis(300)));
     thread::scope(|scope| {
         let receiving = scope.spawn(|| receive_stream(&mut quick, |number| message(number % 49 + 1)));
         while !publisher.wait_for(2, Duration::from_millis(20)) {
@@ -100,9 +101,9 @@ fn a_subscriber_that_does_not_read_for_a_while_loses_nothing() {
         return;
     }
     let mut subscriber =
-        net.publisher.run(|| Subscriber::builder().path(membership).build().unwrap()).unwrap();
+        net.publisher.run(|| Subscriber::builder().join(membership).build().unwrap()).unwrap();
     let publisher = net.publisher(|settings| {
-        let settings = settings.history(32 << 20).eviction(TIMEOUT);
+        let settings = settings.retransmission_buffer(32 << 20).eviction(TIMEOUT);
         settings.configure(|config| config.subscriber_timeout = TIMEOUT.into())
     });
     while !publisher.wait_for(1, Duration::from_millis(20)) {

@@ -47,7 +47,7 @@ fn a_late_joiner_finds_the_stream_and_gets_the_whole_state(family: Family, keys:
     assert_eq!((found.snapshot, found.stream), (Some(server.address()), publisher.stream()));
     assert_eq!(found.sealed, !keys.is_empty());
     let subscribe = || {
-        let builder = Subscriber::builder().path(found.paths[0].clone()).stream(found.stream);
+        let builder = Subscriber::builder().join(found.paths[0].clone()).stream(found.stream);
         builder.keys(keys.clone()).start(Start::Snapshot).build().unwrap()
     };
     let mut subscriber = host.run(subscribe).unwrap();
@@ -71,7 +71,7 @@ fn a_late_joiner_finds_the_stream_and_gets_the_whole_state(family: Family, keys:
         });
         (300..500).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap().0, number));
         assert!(publisher.wait_for(1, TIMEOUT));
-        let (subscriber, address, _) = publisher.standings()[0];
+        let (subscriber, address, _) = publisher.subscriber_progress()[0];
         assert_eq!(publisher.address_of(subscriber), Some(address));
         assert_eq!(publisher.address_of(SubscriberId(!subscriber.0)), None);
         // Without the publisher, its snapshots are empty.

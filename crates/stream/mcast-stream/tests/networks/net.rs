@@ -82,7 +82,7 @@ impl Net {
         settings: impl FnOnce(SubscriberBuilder) -> SubscriberBuilder + Send,
     ) -> Subscriber {
         let membership = self.membership();
-        let build = || settings(Subscriber::builder()).path(membership).build().unwrap();
+        let build = || settings(Subscriber::builder()).join(membership).build().unwrap();
         self.subscribers[number].0.run(build).unwrap()
     }
 }

@@ -52,7 +52,7 @@ impl TwoNets {
 
     fn subscriber_to(&self, paths: [&str; 2]) -> Subscriber {
         let paths = paths.map(|path| path.parse::<Membership>().unwrap());
-        let build = || paths.into_iter().fold(Subscriber::builder(), SubscriberBuilder::path).build();
+        let build = || paths.into_iter().fold(Subscriber::builder(), SubscriberBuilder::join).build();
         self.subscriber.run(|| build().unwrap()).unwrap()
     }
 }
@@ -89,7 +89,7 @@ fn a_subscriber_whose_path_is_cut_is_not_evicted() {
         let nets = TwoNets::new([Impairment::default(); 2]);
         let build = || {
             let paths = PATHS.map(|path| path.parse::<Membership>().unwrap());
-            let settings = paths.into_iter().fold(Subscriber::builder(), SubscriberBuilder::path);
+            let settings = paths.into_iter().fold(Subscriber::builder(), SubscriberBuilder::join);
             settings.receive_buffer(1 << 20).build().unwrap()
         };
         let mut subscriber = nets.subscriber.run(build).unwrap();

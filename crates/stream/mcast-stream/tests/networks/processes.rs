@@ -155,7 +155,7 @@ fn a_subscriber_that_is_stopped_for_a_while_is_waited_for() {
     let eviction = Duration::from_secs(600);
     let publisher = net.publisher(|settings| {
         settings
-            .history(256 << 10)
+            .retransmission_buffer(256 << 10)
             .eviction(eviction)
             .configure(|config| config.subscriber_timeout = Nanos::from_secs(600))
     });
@@ -176,7 +176,8 @@ fn a_subscriber_that_is_stopped_for_a_while_is_waited_for() {
 #[test]
 fn an_evicted_subscriber_reports_exactly_what_it_missed() {
     let net = Net::new(Family::V4, 1, Impairment::default());
-    let publisher = net.publisher(|settings| settings.history(64 << 10).eviction(Duration::from_millis(300)));
+    let publisher = net
+        .publisher(|settings| settings.retransmission_buffer(64 << 10).eviction(Duration::from_millis(300)));
     let (mut child, lines) = start(&net.subscribers[0].0, "processes::subscribes", 1_000, true);
     assert!(publisher.wait_for(1, TIMEOUT));
     child.signal(libc::SIGSTOP).unwrap();

@@ -20,7 +20,7 @@ fn runtime() -> tokio::runtime::Runtime {
 fn tasks_publish_and_receive_over_a_lossy_link() {
     let net = Net::new(Family::V4, 1, Impairment { loss: 0.05, ..Impairment::default() });
     let subscriber = net.subscriber(0, |settings| settings);
-    let publisher = net.publisher(|settings| settings.history(256 << 10));
+    let publisher = net.publisher(|settings| settings.retransmission_buffer(256 << 10));
     runtime().block_on(async {
         let receiving = tokio::spawn(async move {
             let mut subscriber = Subscriber::new(subscriber).unwrap();

@@ -76,7 +76,7 @@ pub(crate) struct FeedExit {
     pub(crate) deadline: u64,
     pub(crate) is_success: bool,
     pub(crate) has_ended_stream: bool,
-    pub(crate) standings: Vec<(SubscriberId, SocketAddr, SubscriberProgress)>,
+    pub(crate) subscriber_progress: Vec<(SubscriberId, SocketAddr, SubscriberProgress)>,
     pub(crate) acknowledged: Option<AckProgress>,
 }
 
@@ -497,7 +497,7 @@ impl Feed {
             deadline: process.deadline,
             is_success,
             has_ended_stream: process.has_recorded_end,
-            standings: machine.standings().collect(),
+            subscriber_progress: machine.subscriber_progress().collect(),
             acknowledged,
         });
     }

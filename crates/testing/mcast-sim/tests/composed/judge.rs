@@ -293,7 +293,8 @@ fn judge_feed(world: &World<'_>, violations: &mut Vec<String>) {
     for (index, reader) in world.readers.iter().enumerate() {
         let audit = &reader.audit;
         let Some(id) = reader.former.last() else { continue };
-        let standing = exit.standings.iter().find(|(known, ..)| known == id).map(|(.., standing)| *standing);
+        let standing =
+            exit.subscriber_progress.iter().find(|(known, ..)| known == id).map(|(.., standing)| *standing);
         let mut blame =
             |what: String| violations.push(format!("the publisher, of subscriber {index}: {what}"));
         let is_whole = audit.is_whole() && audit.cursor == Some(plan.messages) && audit.ended.is_some();
@@ -347,8 +348,9 @@ fn judge_feed(world: &World<'_>, violations: &mut Vec<String>) {
             blame(format!("status 0, but {}", state(audit)));
         }
     }
-    if plan.one_way && (exit.is_success && !exit.standings.is_empty()) {
-        violations.push(format!("nothing comes back, and the publisher knows {:?}", exit.standings));
+    if plan.one_way && (exit.is_success && !exit.subscriber_progress.is_empty()) {
+        violations
+            .push(format!("nothing comes back, and the publisher knows {:?}", exit.subscriber_progress));
     }
     judge_acknowledgements(world, violations);
 }

@@ -335,10 +335,10 @@ impl Reader {
 
 impl Process {
     fn is_over(&self) -> bool {
-        let is_settled = self.core.is_settled();
+        let is_end_confirmed = self.core.is_end_confirmed();
         match &self.history {
-            None => is_settled,
-            Some(history) => history.has_ended() || is_settled && history.is_idle(),
+            None => is_end_confirmed,
+            Some(history) => history.has_ended() || is_end_confirmed && history.is_idle(),
         }
     }
 

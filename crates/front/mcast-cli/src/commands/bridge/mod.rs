@@ -248,7 +248,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let (found, ways) = locate_stream(place, &keys, console)?;
     let id =
         arguments.stream.name.as_deref().map(StreamId::named).or_else(|| found.map(|found| found.stream));
-    let builder = Subscriber::builder().start(Start::Oldest).stay(arguments.stream.stay).keys(keys);
+    let builder =
+        Subscriber::builder().start(Start::Oldest).follow_restarts(arguments.stream.stay).keys(keys);
     let mut builder = ways.add_to(builder);
     if let Some(id) = id {
         builder = builder.stream(id);

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use mcast_stream::log::LogOptions;
-use mcast_stream::seal::Keys;
 use mcast_stream::publisher::OutgoingMessage;
+use mcast_stream::seal::Keys;
 use mcast_stream::wire::MessageNumber;
 use mcast_stream::{Closing, LogStart, LoggedPublisher, Publisher, PublisherBuilder, StreamError};
 use mcast_terminal::Console;

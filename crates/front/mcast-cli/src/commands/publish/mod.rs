@@ -353,7 +353,7 @@ impl StreamOptions {
             builder = builder.announce(name);
         }
         if let Some(bytes) = self.history {
-            builder = builder.history(bytes);
+            builder = builder.retransmission_buffer(bytes);
         }
         if let Some(rate) = self.rate {
             builder = rate.apply_to(builder, self.evict_below)?;

@@ -235,7 +235,7 @@ impl Report {
             parity: ParityReport::of(statistics),
             delivery_known: !closing.is_one_way,
             subscriber_counts: closing.audience,
-            subscribers: closing.standings.iter().map(Member::new).collect(),
+            subscribers: closing.subscriber_progress.iter().map(Member::new).collect(),
             hosts: hosts.iter().map(Host::new).collect(),
             acknowledgements: closing
                 .acknowledged

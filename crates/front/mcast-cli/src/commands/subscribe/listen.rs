@@ -12,7 +12,7 @@ use mcast_terminal::Console;
 
 use super::Plan;
 use super::format::Printer;
-use super::outlet::{JobQueue, OutputWorker, Unfinished};
+use super::output_worker::{JobQueue, OutputWorker, Unfinished};
 use super::resume::ResumeFile;
 use super::summary::Summary;
 #[cfg(feature = "seal")]
@@ -47,7 +47,7 @@ pub(super) struct Listener<'a> {
     goal: Goal<'a>,
     sink: Sink<'a>,
     begun: Instant,
-    stays: bool,
+    follows_restarts: bool,
     is_unnamed: bool,
     repairs_for_others: bool,
 }
@@ -56,7 +56,7 @@ pub(super) struct Listener<'a> {
 struct Sink<'a> {
     console: &'a Console,
     printer: Printer,
-    outlet: OutputWorker,
+    output: OutputWorker,
     command: Option<Arc<str>>,
     has_key_file: bool,
     tally: Tally,
@@ -94,8 +94,17 @@ impl<'a> Listener<'a> {
         begun: Instant,
         console: &'a Console,
     ) -> anyhow::Result<Self> {
-        let Plan { builder, snapshots, resume, limits, show, stays, is_unnamed, repairs_for_others, hosts } =
-            plan;
+        let Plan {
+            builder,
+            snapshots,
+            resume,
+            limits,
+            show,
+            follows_restarts,
+            is_unnamed,
+            repairs_for_others,
+            hosts,
+        } = plan;
         let subscriber = builder.build()?;
         subscriber.receiver().memberships().iter().for_each(|status| console.note(status));
         print_hosts(&hosts, console);
@@ -103,7 +112,7 @@ impl<'a> Listener<'a> {
         let sink = Sink {
             console,
             printer: Printer::new(show),
-            outlet: OutputWorker::new(console.output(), subscriber.waker())?,
+            output: OutputWorker::new(console.output(), subscriber.waker())?,
             command: show.exec.as_deref().map(Arc::from),
             has_key_file: key_file.is_some(),
             tally: Tally::default(),
@@ -122,7 +131,7 @@ impl<'a> Listener<'a> {
             goal,
             sink,
             begun,
-            stays,
+            follows_restarts,
             is_unnamed,
             repairs_for_others,
         })
@@ -147,7 +156,7 @@ impl<'a> Listener<'a> {
         if matches!(end, Ok(End::StreamEnded)) {
             self.confirm_the_end()?;
         }
-        self.sink.tally.failed = self.sink.outlet.failed();
+        self.sink.tally.failed = self.sink.output.failed();
         let end = end?;
         self.summarize();
         self.print_summary(unfinished)?;
@@ -183,7 +192,7 @@ impl<'a> Listener<'a> {
             if self.interrupt.has_arrived() {
                 return Ok(End::Interrupted);
             }
-            if let Some(error) = self.sink.outlet.worker().error() {
+            if let Some(error) = self.sink.output.worker().error() {
                 return Err(error);
             }
             self.acknowledge()?;
@@ -199,14 +208,14 @@ impl<'a> Listener<'a> {
                 if self.subscriber.has_stopped() {
                     return Ok(End::Stopped);
                 }
-                if self.subscriber.has_ended() && !self.stays {
+                if self.subscriber.has_ended() && !self.follows_restarts {
                     return Ok(End::StreamEnded);
                 }
                 let left = self.goal.time_left();
                 if was_waiting && left.is_some_and(|left| left.is_zero()) {
                     return Ok(End::TimeOver);
                 }
-                self.sink.outlet.flush();
+                self.sink.output.flush();
                 wait =
                     left.map_or(POLL_INTERVAL, |left| left.min(POLL_INTERVAL)).max(Duration::from_millis(1));
                 continue;
@@ -225,7 +234,7 @@ impl<'a> Listener<'a> {
             if self.goal.is_reached(self.sink.tally.messages) {
                 return Ok(End::Enough);
             }
-            if self.sink.outlet.settle() {
+            if self.sink.output.drain() {
                 self.wait_while(Worker::is_full)?;
             }
             // After an item, check for another one without waiting.
@@ -257,7 +266,7 @@ impl<'a> Listener<'a> {
     /// Delivers a snapshot, and continues with the messages after it.
     fn deliver_snapshot(&mut self, snapshot: Snapshot) -> anyhow::Result<()> {
         self.goal.record_arrival();
-        self.sink.printer.snapshot(self.sink.outlet.buffer(), &snapshot)?;
+        self.sink.printer.snapshot(self.sink.output.buffer(), &snapshot)?;
         self.console.note(format_args!(
             "received a snapshot of {}; continuing with message {}",
             bytes(snapshot.bytes.len() as u64),
@@ -269,7 +278,7 @@ impl<'a> Listener<'a> {
             let mut call = call_with(command, stream, snapshot.message, snapshot.bytes);
             // It includes all messages before its number.
             call.variables.push(("MCAST_SNAPSHOT", "1".into()));
-            self.sink.outlet.call(call, None);
+            self.sink.output.call(call, None);
         }
         Ok(())
     }
@@ -277,25 +286,25 @@ impl<'a> Listener<'a> {
     /// Keeps the stream alive while the reader or the command is slower than the messages, until the deadline or an
     /// interrupt.
     fn wait_while(&mut self, is_busy: impl Fn(&JobQueue) -> bool) -> anyhow::Result<()> {
-        while !self.must_end() && is_busy(self.sink.outlet.worker()) {
+        while !self.must_end() && is_busy(self.sink.output.worker()) {
             let left =
                 self.goal.deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let glance = left.map_or(POLL_INTERVAL, |left| left.min(POLL_INTERVAL));
             match self.subscriber.is_over() {
-                true => self.sink.outlet.worker().wait(glance),
+                true => self.sink.output.worker().wait(glance),
                 false => self.subscriber.keep_alive(glance)?,
             }
             self.acknowledge()?;
             self.update_keys();
         }
-        self.sink.outlet.worker().error().map_or(Ok(()), Err)
+        self.sink.output.worker().error().map_or(Ok(()), Err)
     }
 
     /// Reports to the publisher which messages are processed, if it requests that, and stores it for `--resume`.
     fn acknowledge(&mut self) -> anyhow::Result<()> {
         let acks_requested = self.subscriber.acks_requested();
         let is_awaited = acks_requested || self.resume.is_some();
-        if let Some(position) = self.sink.outlet.processed(is_awaited) {
+        if let Some(position) = self.sink.output.processed(is_awaited) {
             if acks_requested {
                 self.subscriber.ack(position);
             }
@@ -339,10 +348,10 @@ impl<'a> Listener<'a> {
     /// Writes the remaining output and waits for the command, for a limited time if it must end. Returns what is
     /// unfinished.
     fn finish_output(&mut self) -> anyhow::Result<Unfinished> {
-        self.sink.outlet.flush();
+        self.sink.output.flush();
         self.wait_while(Worker::is_busy)?;
-        Ok(match self.sink.outlet.worker().is_busy() {
-            true => self.sink.outlet.stop(GRACE),
+        Ok(match self.sink.output.worker().is_busy() {
+            true => self.sink.output.stop(GRACE),
             false => Unfinished::default(),
         })
     }
@@ -364,7 +373,7 @@ impl<'a> Listener<'a> {
             let has_time = Instant::now() < until;
             match self.subscriber.next_timeout(Duration::ZERO)? {
                 None => break,
-                Some(Item::Message(message)) if !has_time || self.sink.outlet.worker().is_full() => {
+                Some(Item::Message(message)) if !has_time || self.sink.output.worker().is_full() => {
                     let (number, position) = (message.number, message.position());
                     self.subscriber.withdraw_before(position.following());
                     match &mut undelivered {
@@ -381,7 +390,7 @@ impl<'a> Listener<'a> {
                     self.sink.event(&event)?;
                 }
             }
-            if self.sink.outlet.settle() {
+            if self.sink.output.drain() {
                 self.wait_while(Worker::is_full)?;
             }
         }
@@ -410,7 +419,7 @@ impl<'a> Listener<'a> {
         }
         let time = self.begun.elapsed();
         let summary = Summary::new(&self.subscriber, &self.sink.tally, self.repairs_for_others, time);
-        self.sink.printer.summary(self.sink.outlet.buffer(), &summary)?;
+        self.sink.printer.summary(self.sink.output.buffer(), &summary)?;
         self.finish_output().map(drop)
     }
 
@@ -525,21 +534,21 @@ impl Sink<'_> {
     /// Prints a message, and runs the command for it.
     fn message(&mut self, stream: Option<StreamId>, message: &Message<'_>) -> anyhow::Result<()> {
         let stream = stream.unwrap_or(StreamId(0));
-        self.printer.message(self.outlet.buffer(), stream, self.tally.incarnation, message)?;
+        self.printer.message(self.output.buffer(), stream, self.tally.incarnation, message)?;
         self.tally.messages += 1;
         self.tally.bytes += message.bytes.len() as u64;
         match &self.command {
             Some(command) => {
                 let call = call_with(command, stream, message.number, message.bytes.to_vec());
-                self.outlet.call(call, Some(message.position()));
+                self.output.call(call, Some(message.position()));
             }
-            None => self.outlet.note(message.position()),
+            None => self.output.note(message.position()),
         }
         Ok(())
     }
 
     fn event(&mut self, event: &SubscriberEvent) -> anyhow::Result<()> {
-        self.printer.event(self.outlet.buffer(), event)?;
+        self.printer.event(self.output.buffer(), event)?;
         self.tally.note(event);
         let (importance, text) = describe(event, self.has_key_file);
         match importance {

@@ -3,7 +3,7 @@
 mod format;
 mod from;
 mod listen;
-mod outlet;
+mod output_worker;
 mod policy;
 mod resume;
 mod summary;
@@ -211,7 +211,7 @@ struct Plan<'a> {
     resume: Option<ResumeFile>,
     limits: &'a Limits,
     show: &'a OutputOptions,
-    stays: bool,
+    follows_restarts: bool,
     /// Whether no stream was selected, so that the first one is followed.
     is_unnamed: bool,
     repairs_for_others: bool,
@@ -281,7 +281,7 @@ impl Arguments {
             resume,
             limits: &self.limits,
             show: &self.show,
-            stays: stream.stay,
+            follows_restarts: stream.stay,
             is_unnamed: id.is_none(),
             repairs_for_others: stream.repair_for_others.is_some(),
             hosts: ways.hosts,
@@ -293,7 +293,8 @@ impl StreamOptions {
     /// Returns the settings that do not depend on where the stream is; `reached` is the position to continue at.
     fn builder(&self, keys: Keys, reached: Option<Position>) -> SubscriberBuilder {
         let policy = self.policy.policy(self.from.start(), self.on_loss);
-        let builder = Subscriber::builder().policy(policy).stay(self.stay).keys(keys).heal(self.heal);
+        let builder =
+            Subscriber::builder().policy(policy).follow_restarts(self.stay).keys(keys).heal(self.heal);
         let is_verifying = self.is_verifying();
         let builder = match reached {
             Some(position) => builder.from(HistoryStart::At(position)),

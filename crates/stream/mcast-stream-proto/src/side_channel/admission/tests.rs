@@ -11,7 +11,7 @@ fn address(number: usize) -> IpAddr {
     Ipv4Addr::from(0x0a00_0000 + number as u32).into()
 }
 
-fn connected(admission: &mut Admission, now: ClockTime, address: IpAddr) -> ClientId {
+fn connected(admission: &mut AdmissionQueue, now: ClockTime, address: IpAddr) -> ClientId {
     match admission.connect(now, address) {
         ConnectDecision::Admitted(id, None) => id,
         other => panic!("{other:?}"),
@@ -19,12 +19,12 @@ fn connected(admission: &mut Admission, now: ClockTime, address: IpAddr) -> Clie
 }
 
 /// Returns a server whose turns are all taken, by clients of different addresses.
-fn busy() -> (Admission, Vec<ClientId>) {
-    let mut admission = Admission::new(LIMITS);
+fn busy() -> (AdmissionQueue, Vec<ClientId>) {
+    let mut admission = AdmissionQueue::new(LIMITS);
     let clients: Vec<_> = (0..LIMITS.turns)
         .map(|number| {
             let id = connected(&mut admission, START, address(number));
-            assert_eq!(admission.request(START, id, QueueToken::NONE), Turn::Now);
+            assert_eq!(admission.request(START, id, QueueToken::NONE), Admission::Now);
             id
         })
         .collect();
@@ -32,19 +32,24 @@ fn busy() -> (Admission, Vec<ClientId>) {
 }
 
 /// Connects and makes a request; if it is sent away, the connection ends.
-fn asks(admission: &mut Admission, now: ClockTime, of: usize, ticket: QueueToken) -> (ClientId, Turn) {
+fn asks(
+    admission: &mut AdmissionQueue,
+    now: ClockTime,
+    of: usize,
+    ticket: QueueToken,
+) -> (ClientId, Admission) {
     let id = connected(admission, now, address(of));
     let turn = admission.request(now, id, ticket);
-    if turn != Turn::Now {
+    if turn != Admission::Now {
         admission.disconnected(now, id);
     }
     (id, turn)
 }
 
-fn later(turn: Turn) -> (Nanos, QueueToken) {
+fn later(turn: Admission) -> (Nanos, QueueToken) {
     match turn {
-        Turn::Later(wait, ticket) => (wait, ticket),
-        Turn::Now => panic!("it has a turn"),
+        Admission::Retry(wait, ticket) => (wait, ticket),
+        Admission::Now => panic!("it has a turn"),
     }
 }
 
@@ -67,10 +72,10 @@ fn the_queue_is_served_in_its_order_and_before_new_clients() {
     admission.disconnected(now, clients[3]);
     assert_eq!(later(asks(&mut admission, now, 101, second).1).1, second, "the first one has the turn");
     later(asks(&mut admission, now, 102, QueueToken::NONE).1);
-    assert_eq!(asks(&mut admission, now, 100, first).1, Turn::Now);
+    assert_eq!(asks(&mut admission, now, 100, first).1, Admission::Now);
     assert_eq!(later(asks(&mut admission, now, 101, second).1).1, second);
     admission.disconnected(now, clients[4]);
-    assert_eq!(asks(&mut admission, now, 101, second).1, Turn::Now);
+    assert_eq!(asks(&mut admission, now, 101, second).1, Admission::Now);
 }
 
 #[test]
@@ -79,7 +84,7 @@ fn a_client_that_does_not_come_back_loses_its_place() {
     let (wait, _) = later(asks(&mut admission, START, 100, QueueToken::NONE).1);
     admission.disconnected(START, clients[0]);
     let now = START + wait + wait / 4 + LATENESS;
-    assert_eq!(asks(&mut admission, now, 101, QueueToken::NONE).1, Turn::Now);
+    assert_eq!(asks(&mut admission, now, 101, QueueToken::NONE).1, Admission::Now);
     assert_eq!(admission.waiting(), 0);
 }
 
@@ -94,7 +99,7 @@ fn no_turn_is_held_for_clients_that_are_away_for_long_or_late() {
     later(asks(&mut admission, START, 2_999, ticket).1);
     let now = START + LONGEST_DOUBLED_WAIT + LONGEST_DOUBLED_WAIT / 8 + SILENCE;
     assert!(admission.waiting() > 1_000);
-    assert_eq!(asks(&mut admission, now, 2_999, ticket).1, Turn::Now);
+    assert_eq!(asks(&mut admission, now, 2_999, ticket).1, Admission::Now);
 }
 
 #[test]
@@ -103,7 +108,7 @@ fn a_ticket_of_another_address_is_not_valid() {
     let (_, ticket) = later(asks(&mut admission, START, 100, QueueToken::NONE).1);
     admission.disconnected(START, clients[0]);
     assert_ne!(later(asks(&mut admission, START, 101, ticket).1).1, ticket);
-    assert_eq!(asks(&mut admission, START, 100, ticket).1, Turn::Now);
+    assert_eq!(asks(&mut admission, START, 100, ticket).1, Admission::Now);
 }
 
 #[test]
@@ -111,7 +116,7 @@ fn a_long_turn_ends_only_if_others_wait() {
     let (mut admission, clients) = busy();
     let now = START + TURN;
     assert!(!admission.is_over(now, clients[0]));
-    assert_eq!(admission.request(now, clients[0], QueueToken::NONE), Turn::Now);
+    assert_eq!(admission.request(now, clients[0], QueueToken::NONE), Admission::Now);
     later(asks(&mut admission, now, 100, QueueToken::NONE).1);
     assert!(admission.is_over(now, clients[0]));
     later(admission.request(now, clients[0], QueueToken::NONE));
@@ -128,23 +133,23 @@ fn turns_in_which_nothing_happens_go_to_others() {
     let now = START + Nanos::from_millis(999);
     assert_eq!(later(asks(&mut admission, now, 100, ticket).1).1, ticket);
     let now = START + REQUEST_TIME;
-    assert_eq!(asks(&mut admission, now, 100, ticket).1, Turn::Now);
+    assert_eq!(asks(&mut admission, now, 100, ticket).1, Admission::Now);
     let (_, ticket) = later(asks(&mut admission, now, 101, QueueToken::NONE).1);
     // That it reached the end of the records makes room at once.
     admission.answered(now, clients[1], true);
-    assert_eq!(asks(&mut admission, now, 101, ticket).1, Turn::Now);
+    assert_eq!(asks(&mut admission, now, 101, ticket).1, Admission::Now);
 }
 
 #[test]
 fn one_address_takes_a_part_of_the_turns_and_does_not_hold_up_others() {
-    let mut admission = Admission::new(LIMITS);
+    let mut admission = AdmissionQueue::new(LIMITS);
     for _ in 0..LIMITS.turns_per_address {
-        assert_eq!(asks(&mut admission, START, 1, QueueToken::NONE).1, Turn::Now);
+        assert_eq!(asks(&mut admission, START, 1, QueueToken::NONE).1, Admission::Now);
     }
     for _ in 0..100 {
         later(asks(&mut admission, START, 1, QueueToken::NONE).1);
     }
-    assert_eq!(asks(&mut admission, START, 2, QueueToken::NONE).1, Turn::Now);
+    assert_eq!(asks(&mut admission, START, 2, QueueToken::NONE).1, Admission::Now);
 }
 
 #[test]
@@ -164,7 +169,7 @@ fn new_connections_replace_silent_ones_only() {
 
 #[test]
 fn one_address_cannot_take_all_connections() {
-    let mut admission = Admission::new(LIMITS);
+    let mut admission = AdmissionQueue::new(LIMITS);
     let clients: Vec<_> =
         (0..LIMITS.connections_per_address).map(|_| connected(&mut admission, START, address(1))).collect();
     connected(&mut admission, START, address(2));
@@ -179,7 +184,7 @@ fn one_address_cannot_take_all_connections() {
 #[test]
 fn an_idle_connection_does_not_keep_a_client_away_that_does_not_try_again() {
     const LIMITS: AdmissionLimits = AdmissionLimits::SNAPSHOT;
-    let mut admission = Admission::new(LIMITS);
+    let mut admission = AdmissionQueue::new(LIMITS);
     let idle: Vec<_> =
         (0..LIMITS.connections_per_address).map(|_| connected(&mut admission, START, address(1))).collect();
     let replaced = admission.connect(START, address(1));
@@ -188,9 +193,9 @@ fn an_idle_connection_does_not_keep_a_client_away_that_does_not_try_again() {
 
 #[test]
 fn an_address_does_not_replace_its_own_clients_that_are_served() {
-    let mut admission = Admission::new(AdmissionLimits::SNAPSHOT);
+    let mut admission = AdmissionQueue::new(AdmissionLimits::SNAPSHOT);
     for _ in 0..AdmissionLimits::SNAPSHOT.turns_per_address {
-        assert_eq!(asks(&mut admission, START, 1, QueueToken::NONE).1, Turn::Now);
+        assert_eq!(asks(&mut admission, START, 1, QueueToken::NONE).1, Admission::Now);
     }
     assert_eq!(admission.connect(START + SILENCE, address(1)), ConnectDecision::Refused);
     let replaced = admission.connect(START + STALL, address(1));
@@ -201,9 +206,9 @@ fn an_address_does_not_replace_its_own_clients_that_are_served() {
 fn a_long_download_does_not_make_a_crowd_wait_for_long() {
     // One that ended before the crowd came, one that ends while it waits, and one that is over when it comes.
     for ends_at in [Some(Nanos::ZERO), Some(SHORTEST_WAIT), None] {
-        let mut admission = Admission::new(LIMITS);
+        let mut admission = AdmissionQueue::new(LIMITS);
         let (download, turn) = asks(&mut admission, START, 1, QueueToken::NONE);
-        assert_eq!(turn, Turn::Now);
+        assert_eq!(turn, Admission::Now);
         let now = START + Nanos::from_secs(600);
         if ends_at == Some(Nanos::ZERO) {
             admission.disconnected(now, download);
@@ -250,7 +255,7 @@ fn one_address_takes_a_part_of_the_queue() {
 #[test]
 fn the_addresses_of_an_ipv6_network_count_as_one() {
     let address = |number: u16| IpAddr::from([0x2001, 0xdb8, 0, 1, number, 2, 3, number]);
-    let mut admission = Admission::new(LIMITS);
+    let mut admission = AdmissionQueue::new(LIMITS);
     for number in 0..LIMITS.connections_per_address {
         connected(&mut admission, START, address(number as u16));
     }

@@ -10,7 +10,7 @@ use mcast_stream_proto::history::{
     HistoryStart, LiveIdentity, Position, RequestedStart,
 };
 use mcast_stream_proto::side_channel::{
-    Admission, AdmissionLimits, ClientId, ConnectDecision, QueueToken, SharedPace, Turn,
+    Admission, AdmissionLimits, AdmissionQueue, ClientId, ConnectDecision, QueueToken, SharedPace,
 };
 use mcast_stream_proto::subscriber::{Item, Message, SubscriberEvent};
 use mcast_stream_proto::wire::{Incarnation, MessageNumber};
@@ -128,7 +128,7 @@ pub(super) struct SideChannel {
     datagrams: u64,
     /// Until when the link of the server is busy.
     link_free_at: u64,
-    admission: Admission,
+    admission: AdmissionQueue,
     pace: SharedPace,
     back_at: u64,
     accept_queue: VecDeque<(usize, u64)>,
@@ -154,7 +154,7 @@ impl SideChannel {
             published: case.messages,
             datagrams: 0,
             link_free_at: 0,
-            admission: Admission::new(AdmissionLimits::HISTORY),
+            admission: AdmissionQueue::new(AdmissionLimits::HISTORY),
             pace: SharedPace::new(ClockTime(START), SharedPace::RATE),
             back_at: 0,
             accept_queue: VecDeque::new(),
@@ -389,7 +389,7 @@ impl SideChannel {
             self.at(self.now, Happening::Send(index, number));
         }
         let reader = &mut self.readers[index];
-        if let Ok(AnswerFrame::Later { ticket, .. }) = AnswerFrame::read(&frame) {
+        if let Ok(AnswerFrame::Retry { ticket, .. }) = AnswerFrame::read(&frame) {
             reader.ticket = ticket;
             reader.connection.is_open = false;
         } else {
@@ -470,7 +470,7 @@ impl SideChannel {
         let turn = self.admission.request(ClockTime(self.now), client, ticket);
         self.outcome.most_waiting = self.outcome.most_waiting.max(self.admission.waiting());
         match turn {
-            Turn::Now => {
+            Admission::Now => {
                 let reader = &mut self.readers[index];
                 reader.turns += 1;
                 if reader.turns == 1 {
@@ -481,7 +481,7 @@ impl SideChannel {
                 reader.connection.sending = Some(range);
                 self.send(index);
             }
-            Turn::Later(wait, ticket) => {
+            Admission::Retry(wait, ticket) => {
                 let frame = AnswerFrame::later(wait, ticket);
                 self.transmit(index, frame);
                 // The server closes it; what it has sent arrives.
@@ -529,7 +529,7 @@ impl SideChannel {
     }
 
     fn stop_server(&mut self) {
-        self.admission = Admission::new(AdmissionLimits::HISTORY);
+        self.admission = AdmissionQueue::new(AdmissionLimits::HISTORY);
         self.back_at = self.now + ABSENCE;
         self.accept_queue.clear();
         for index in 0..self.readers.len() {

@@ -62,7 +62,7 @@ impl World<'_> {
             let id = node.id.filter(|id| is_counted && !claimed.contains(id));
             if id.is_some() && self.has_all(&node.audit) && had_ended[index] {
                 // Datagrams that were given up may have contained nothing new; the publisher cannot know.
-                let standing = self.publisher.standings().find(|(known, ..)| Some(*known) == id);
+                let standing = self.publisher.subscriber_progress().find(|(known, ..)| Some(*known) == id);
                 // The publisher does not know of a subscriber that never proved its address, fell silent, or whose last
                 // status was lost.
                 let is_unknown = |standing| {
@@ -112,7 +112,10 @@ impl World<'_> {
     /// The present subscribers that are reported to have everything.
     fn reported_complete(&self) -> impl Iterator<Item = SubscriberId> {
         let complete = |standing: &SubscriberProgress| *standing == SubscriberProgress::Complete;
-        self.publisher.standings().filter(move |(.., standing)| complete(standing)).map(|(id, ..)| id)
+        self.publisher
+            .subscriber_progress()
+            .filter(move |(.., standing)| complete(standing))
+            .map(|(id, ..)| id)
     }
 
     /// The number of subscribers that are reported to have everything, with those that have left.

@@ -80,7 +80,7 @@ impl World<'_> {
         let count = count + self.dice.pick(&[1, 2, 60, 1 << 40]);
         let is_end = self.dice.chance(0.5);
         let is_parity = !matches!(self.plan.fec, Fec::Off | Fec::Crowd) && self.dice.chance(0.3);
-        let reason = self.dice.pick(&[ResetReason::Evicted, ResetReason::Settled, ResetReason::Full]);
+        let reason = self.dice.pick(&[ResetReason::Evicted, ResetReason::EndConfirmed, ResetReason::Full]);
         let digests = vec![Digest([7; 16]); self.dice.between(1, 7) as usize];
         let heartbeat = Heartbeat {
             next: ahead,

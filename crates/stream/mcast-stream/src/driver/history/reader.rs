@@ -145,7 +145,7 @@ struct Session {
 enum Answer {
     Complete,
     /// Others are served first: the time to come back, the place in the queue, and the frame, which is not reported yet.
-    Later(Nanos, QueueToken, Vec<u8>),
+    Retry(Nanos, QueueToken, Vec<u8>),
 }
 
 /// Why a request failed.
@@ -216,7 +216,7 @@ impl Worker {
             let asked = self.connect(server, job).map_err(|error| Failure { error, has_begun: false });
             match asked.and_then(|mut session| self.ask(&mut session, job).map(|asked| (session, asked))) {
                 // The place in the queue of the preferred one is worth more.
-                Ok((session, Answer::Later(wait, ..)))
+                Ok((session, Answer::Retry(wait, ..)))
                     if job.query.server.is_none() && self.is_worse(session.server, wait) => {}
                 Ok((session, asked)) => return self.keep(session, asked, job),
                 Err(failure) => {
@@ -250,7 +250,7 @@ impl Worker {
     /// Keeps a session for the next request, or the place in the queue of the server, and reports that it is to come back.
     fn keep(&mut self, session: Session, answer: Answer, job: &Job) -> Result<(), String> {
         let server = session.server;
-        let Answer::Later(wait, ticket, frame) = answer else {
+        let Answer::Retry(wait, ticket, frame) = answer else {
             (self.session, self.preferred) = (Some(session), None);
             return Ok(());
         };
@@ -295,7 +295,7 @@ impl Worker {
                 AnswerFrame::End { status: AnswerStatus::Unavailable | AnswerStatus::OtherStream, text } => {
                     return Err(Failure { error: io::Error::other(text.to_owned()), has_begun: true });
                 }
-                AnswerFrame::Later { wait, ticket } => return Ok(Answer::Later(wait, ticket, frame)),
+                AnswerFrame::Retry { wait, ticket } => return Ok(Answer::Retry(wait, ticket, frame)),
                 other @ (AnswerFrame::Records | AnswerFrame::End { .. }) => {
                     let answer = matches!(other, AnswerFrame::End { .. }).then_some(Answer::Complete);
                     let gone = |_| Failure { error: invalid("the subscriber is gone"), has_begun: true };
@@ -436,7 +436,7 @@ mod tests {
         let waiting = reader(address);
         waiting.ask(job(1, RequestedStart::Oldest, &keys));
         let Report::Frame(_, _, frame) = next_report(&waiting) else { panic!("a frame") };
-        let Ok(AnswerFrame::Later { wait, ticket }) = AnswerFrame::read(&frame) else { panic!("{frame:?}") };
+        let Ok(AnswerFrame::Retry { wait, ticket }) = AnswerFrame::read(&frame) else { panic!("{frame:?}") };
         assert_ne!(ticket, QueueToken::NONE);
         drop(guard);
         let is_records = |report| match report {

@@ -24,7 +24,7 @@ use crate::history::{
     Position, RequestedStart,
 };
 use crate::seal::Keys;
-use crate::side_channel::{AdmissionLimits, SharedPace, Turn};
+use crate::side_channel::{Admission, AdmissionLimits, SharedPace};
 use crate::wire::StreamId;
 
 /// How long a client may wait until its next request.
@@ -298,7 +298,7 @@ impl HistoryService {
                 .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the request is malformed"))?;
             self.counts.requests.fetch_add(1, Ordering::Relaxed);
             answer.channel.restart_for_each_step(TIMEOUT);
-            if let Turn::Later(wait, ticket) = client.request(request.ticket) {
+            if let Admission::Retry(wait, ticket) = client.request(request.ticket) {
                 self.counts.postponed.fetch_add(1, Ordering::Relaxed);
                 return answer.send(&AnswerFrame::later(wait, ticket));
             }

@@ -151,7 +151,7 @@ impl HistorySubscription {
                     break;
                 }
                 Report::Frame(id, server, frame) => {
-                    if let Ok(AnswerFrame::Later { .. }) = AnswerFrame::read(&frame) {
+                    if let Ok(AnswerFrame::Retry { .. }) = AnswerFrame::read(&frame) {
                         self.problem = Some(format!("the history server {server} serves others first"));
                     }
                     // After a malformed frame, the request is given up, and the thread ends the connection.

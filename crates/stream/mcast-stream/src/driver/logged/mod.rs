@@ -158,9 +158,7 @@ impl LoggedPublisherBuilder {
             for item in &tail.items {
                 let passed = match item {
                     // Nobody can request it.
-                    TailItem::Message { key, bytes, .. } if is_one_way => {
-                        machine.publish(now, (*key, bytes))
-                    }
+                    TailItem::Message { key, bytes, .. } if is_one_way => machine.publish(now, (*key, bytes)),
                     TailItem::Message { key, bytes, .. } => machine.recall(now, *key, bytes),
                     TailItem::Gap { .. } => Err(Refusal::Unsent),
                 };

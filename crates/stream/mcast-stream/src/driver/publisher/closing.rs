@@ -32,7 +32,7 @@ pub struct Closing {
     /// [`Audience::complete`] counts all of them.
     pub audience: Audience,
     /// The standing of each subscriber. Of subscribers that have left, only the last few thousand are listed.
-    pub standings: Vec<(SubscriberId, SocketAddr, SubscriberProgress)>,
+    pub subscriber_progress: Vec<(SubscriberId, SocketAddr, SubscriberProgress)>,
     /// Whether there was no feedback, so that it is unknown what subscribers have.
     pub is_one_way: bool,
     /// Datagrams that were accepted and never sent, because the rate, flow control or the system did not allow it in
@@ -74,7 +74,7 @@ impl Closing {
             complete: machine.subscribers().1,
             behind: machine.behind().collect(),
             audience: machine.audience(),
-            standings: machine.standings().collect(),
+            subscriber_progress: machine.subscriber_progress().collect(),
             is_one_way: machine.config().flow == FlowControl::OneWay,
             unsent: machine.unsent(),
             unsent_messages: 0,
@@ -132,7 +132,7 @@ impl Publisher {
     #[must_use]
     pub fn close(&self, timeout: Duration) -> Closing {
         self.shared.finish(timeout);
-        self.settle();
+        self.skip_drain();
         Closing::of(&self.shared.core().machine)
     }
 
@@ -151,13 +151,13 @@ impl Publisher {
     /// Waits until all subscribers have everything, for at most `timeout`, without ending the stream.
     pub(in crate::driver) fn stop(&self, timeout: Duration) -> Closing {
         let _ = self.wait_complete(timeout);
-        self.settle();
+        self.skip_drain();
         Closing::of(&self.shared.core().machine)
     }
 
     /// Notes that the caller knows how the stream ended, so that dropping the publisher does not wait.
-    pub(crate) fn settle(&self) {
-        self.shared.is_settled.store(true, Ordering::Release);
+    pub(crate) fn skip_drain(&self) {
+        self.shared.is_drained.store(true, Ordering::Release);
     }
 
     #[cfg(feature = "tokio")]
@@ -203,7 +203,7 @@ impl Shared {
     /// Sends everything accepted and waits until all subscribers have it: for the time that the rate takes to send it,
     /// and in addition for at most the drop timeout.
     pub(super) fn drain(&self) {
-        if self.is_settled.load(Ordering::Acquire) || self.drop_timeout.is_zero() {
+        if self.is_drained.load(Ordering::Acquire) || self.drop_timeout.is_zero() {
             return;
         }
         let timeout = {

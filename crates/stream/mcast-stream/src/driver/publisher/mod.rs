@@ -154,7 +154,7 @@ impl Publisher {
             progress: Progress::default(),
             timer: Condvar::new(),
             drop_timeout: builder.drop_timeout,
-            is_settled: AtomicBool::new(false),
+            is_drained: AtomicBool::new(false),
             is_ending: AtomicBool::new(false),
         });
         let mut publisher = Self {
@@ -408,16 +408,16 @@ impl Publisher {
     /// Returns the standing and the address of each subscriber. Of subscribers that have left, only the last few
     /// thousand are listed.
     #[must_use]
-    pub fn standings(&self) -> Vec<(SubscriberId, SocketAddr, SubscriberProgress)> {
-        self.shared.core().machine.standings().collect()
+    pub fn subscriber_progress(&self) -> Vec<(SubscriberId, SocketAddr, SubscriberProgress)> {
+        self.shared.core().machine.subscriber_progress().collect()
     }
 
-    /// Returns the address of a subscriber that is present or, like [`standings`](Self::standings), has left recently.
+    /// Returns the address of a subscriber that is present or, like [`subscriber_progress`](Self::standings), has left recently.
     #[must_use]
     pub fn address_of(&self, subscriber: SubscriberId) -> Option<SocketAddr> {
         let core = self.shared.core();
         let present = core.machine.known().map(|(id, address, ..)| (id, address));
-        let mut all = present.chain(core.machine.standings().map(|(id, address, _)| (id, address)));
+        let mut all = present.chain(core.machine.subscriber_progress().map(|(id, address, _)| (id, address)));
         all.find_map(|(id, address)| (id == subscriber).then_some(address))
     }
 

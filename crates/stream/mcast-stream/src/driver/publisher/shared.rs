@@ -38,7 +38,7 @@ pub(super) struct Shared {
     /// How long dropping the publisher waits, in addition to the time that the rate takes.
     pub(super) drop_timeout: Duration,
     /// Whether the caller knows how the stream ended.
-    pub(super) is_settled: AtomicBool,
+    pub(super) is_drained: AtomicBool,
     pub(super) is_ending: AtomicBool,
 }
 

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use crate::driver::clock::Clock;
 use crate::side_channel::{
-    Admission, AdmissionLimits, ClientId, ConnectDecision, QueueToken, SharedPace, Turn,
+    Admission, AdmissionLimits, AdmissionQueue, ClientId, ConnectDecision, QueueToken, SharedPace,
 };
 
 /// What all clients share.
 #[derive(Debug)]
 struct State {
-    admission: Admission,
+    admission: AdmissionQueue,
     pace: SharedPace,
     /// The handles that end connections.
     connections: HashMap<ClientId, TcpStream>,
@@ -47,7 +47,7 @@ impl Clients {
     pub(super) fn new(limits: AdmissionLimits, rate: NonZeroU64) -> Self {
         let clock = Clock::new();
         let state = State {
-            admission: Admission::new(limits),
+            admission: AdmissionQueue::new(limits),
             pace: SharedPace::new(clock.now(), rate),
             connections: HashMap::new(),
         };
@@ -82,7 +82,7 @@ impl Clients {
 
 impl Client {
     /// Decides about a valid request: of a sealed stream, the client has the keys.
-    pub(in crate::driver) fn request(&self, ticket: QueueToken) -> Turn {
+    pub(in crate::driver) fn request(&self, ticket: QueueToken) -> Admission {
         self.clients.state().admission.request(self.clients.clock.now(), self.id, ticket)
     }
 

@@ -10,7 +10,7 @@ use crate::driver::side_channel::{
     Channel, Client, FIRST_ANSWER, REQUEST_TIME, Service, SideServer, StepDeadline, TIMEOUT, invalid,
 };
 use crate::seal::Keys;
-use crate::side_channel::{AdmissionLimits, QueueToken, SharedPace, Turn};
+use crate::side_channel::{Admission, AdmissionLimits, QueueToken, SharedPace};
 use crate::wire::{Incarnation, MessageNumber, StreamId};
 
 /// Serves snapshots until it is dropped.
@@ -61,7 +61,7 @@ impl<F: Fn() -> Option<Snapshot> + Send + Sync + 'static> Service for SnapshotSe
         if request.len() != REQUEST || request[..12] != expected[..12] {
             return Err(invalid("the request is for another stream"));
         }
-        if client.request(QueueToken::NONE) != Turn::Now {
+        if client.request(QueueToken::NONE) != Admission::Now {
             // There is no way to send it away with a time.
             return Ok(());
         }

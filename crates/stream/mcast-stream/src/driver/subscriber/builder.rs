@@ -27,7 +27,7 @@ pub struct SubscriberBuilder {
     pub(super) stream: Option<StreamId>,
     pub(super) config: SubscriberConfig,
     pub(super) receive_buffer: usize,
-    pub(super) stays: bool,
+    pub(super) follows_restarts: bool,
     pub(super) history: Option<HistoryConfig>,
     pub(super) history_servers: Vec<SocketAddr>,
 }
@@ -41,7 +41,7 @@ impl SubscriberBuilder {
             stream: None,
             config: SubscriberConfig::new(StreamId(0)),
             receive_buffer: 4 << 20,
-            stays: false,
+            follows_restarts: false,
             history: None,
             history_servers: Vec::new(),
         }
@@ -49,7 +49,7 @@ impl SubscriberBuilder {
 
     /// Adds a path: a membership to receive the stream on. With several, the first copy of each datagram is kept. At
     /// most four.
-    pub fn path(mut self, membership: Membership) -> Self {
+    pub fn join(mut self, membership: Membership) -> Self {
         self.memberships.push(membership);
         self
     }
@@ -131,7 +131,7 @@ impl SubscriberBuilder {
     /// use mcast_stream::Subscriber;
     /// use mcast_stream::history::HistoryStart;
     ///
-    /// let builder = Subscriber::builder().path("239.1.2.3%eth0:7000".parse()?);
+    /// let builder = Subscriber::builder().join("239.1.2.3%eth0:7000".parse()?);
     /// let mut subscriber = builder.from(HistoryStart::Oldest).build()?;
     /// while let Some(item) = subscriber.next()? {
     ///     println!("{item:?}");
@@ -252,8 +252,8 @@ impl SubscriberBuilder {
     }
 
     /// Sets whether to stay subscribed when the stream has ended, for its publisher's next incarnation. Default: no.
-    pub const fn stay(mut self, on: bool) -> Self {
-        self.stays = on;
+    pub const fn follow_restarts(mut self, on: bool) -> Self {
+        self.follows_restarts = on;
         self
     }
 

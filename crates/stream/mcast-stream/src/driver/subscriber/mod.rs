@@ -83,7 +83,7 @@ pub struct Subscriber {
     unicast_length: usize,
     /// Unicast datagrams that were handled since the last datagram of the group.
     unicast_handled: usize,
-    core: Option<crate::SubscriberMachine>,
+    machine: Option<crate::SubscriberMachine>,
     /// The stream that was chosen.
     stream: Option<StreamId>,
     /// The stream to follow next, if none was chosen.
@@ -92,7 +92,7 @@ pub struct Subscriber {
     /// The stream for which the followed one is being given up.
     retires_for: Option<StreamId>,
     config: SubscriberConfig,
-    stays: bool,
+    follows_restarts: bool,
     selector: StreamSelector,
     /// Its groups and interfaces, as they were named.
     #[cfg(feature = "metrics")]
@@ -143,7 +143,7 @@ impl Subscriber {
     /// # Errors
     /// As [`SubscriberBuilder::build`].
     pub fn join_one(membership: Membership) -> Result<Self, StreamError> {
-        Self::builder().path(membership).build()
+        Self::builder().join(membership).build()
     }
 
     /// Returns a builder with the settings of a subscriber.
@@ -160,7 +160,13 @@ impl Subscriber {
         let receiver = builder.receiver();
         let listens = builder.listens();
         let SubscriberBuilder {
-            memberships, stream, receive_buffer, mut config, stays, history_servers, ..
+            memberships,
+            stream,
+            receive_buffer,
+            mut config,
+            follows_restarts,
+            history_servers,
+            ..
         } = builder;
         let count = memberships.len() + usize::from(listens);
         if count > 4 {
@@ -205,13 +211,13 @@ impl Subscriber {
             unicast: vec![0; BYTES],
             unicast_length: 0,
             unicast_handled: 0,
-            core: None,
+            machine: None,
             stream,
             successor: None,
             others: OtherStreams::default(),
             retires_for: None,
             config,
-            stays,
+            follows_restarts,
             selector: StreamSelector::default(),
             #[cfg(feature = "metrics")]
             labels,
@@ -267,7 +273,7 @@ impl Subscriber {
     /// Whether the stream was closed, and everything was delivered or reported as lost.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        let has_ended = self.core.as_ref().is_some_and(crate::SubscriberMachine::has_ended);
+        let has_ended = self.machine.as_ref().is_some_and(crate::SubscriberMachine::has_ended);
         match &self.history {
             None => has_ended,
             Some(history) => history.machine.has_ended() || has_ended && history.machine.is_idle(),
@@ -277,21 +283,21 @@ impl Subscriber {
     /// Whether a loss has stopped it, with [`OnLoss::Stop`](crate::subscriber::OnLoss::Stop).
     #[must_use]
     pub fn has_stopped(&self) -> bool {
-        self.core.as_ref().is_some_and(crate::SubscriberMachine::has_stopped)
+        self.machine.as_ref().is_some_and(crate::SubscriberMachine::has_stopped)
             || self.history.as_ref().is_some_and(|history| history.machine.has_stopped())
     }
 
     /// Whether nothing more will be received: a loss [has stopped it](Self::has_stopped); it was
     /// [abandoned](Self::abandon); or the stream has ended, its publisher knows that everything was delivered, and this
-    /// subscriber does not [stay](SubscriberBuilder::stay).
+    /// subscriber does not [follow restarts](SubscriberBuilder::follow_restarts).
     #[must_use]
     pub fn is_over(&self) -> bool {
-        let is_settled = self.core.as_ref().is_some_and(crate::SubscriberMachine::is_settled);
-        let is_settled = match &self.history {
-            None => is_settled,
-            Some(history) => history.machine.has_ended() || is_settled && history.machine.is_idle(),
+        let is_end_confirmed = self.machine.as_ref().is_some_and(crate::SubscriberMachine::is_end_confirmed);
+        let is_end_confirmed = match &self.history {
+            None => is_end_confirmed,
+            Some(history) => history.machine.has_ended() || is_end_confirmed && history.machine.is_idle(),
         };
-        self.is_abandoned || self.has_stopped() || is_settled && !self.stays
+        self.is_abandoned || self.has_stopped() || is_end_confirmed && !self.follows_restarts
     }
 
     /// Returns why no history server could be used, after
@@ -304,8 +310,8 @@ impl Subscriber {
     /// Returns the longest time to wait before the next call if nothing arrives, because it must send something then.
     /// This is for callers that wait for the [descriptors](Self::descriptors) themselves.
     #[must_use]
-    pub fn due(&self) -> Duration {
-        let due = self.core.as_ref().map_or(MAX_WAIT, |core| self.clock.until(core.next_deadline()));
+    pub fn poll_timeout(&self) -> Duration {
+        let due = self.machine.as_ref().map_or(MAX_WAIT, |machine| self.clock.until(machine.next_deadline()));
         let history = self.history.as_ref().filter(|_| self.is_joining);
         let history = history.map_or(MAX_WAIT, |history| history.wait(|deadline| self.clock.until(deadline)));
         due.min(MAX_WAIT).min(history)
@@ -317,10 +323,11 @@ impl Subscriber {
     /// # Errors
     /// If a socket fails.
     pub fn wait(&self, timeout: Duration) -> Result<(), StreamError> {
-        sys::wait(&self.receiver, &self.control, timeout.min(self.due())).map_err(StreamError::Control)
+        sys::wait(&self.receiver, &self.control, timeout.min(self.poll_timeout()))
+            .map_err(StreamError::Control)
     }
 
-    /// Returns the descriptors that become readable when a call has something to do before it is [due](Self::due).
+    /// Returns the descriptors that become readable when a call has something to do before it is [due](Self::poll_timeout).
     #[cfg(unix)]
     #[must_use]
     pub fn descriptors(&self) -> [std::os::fd::BorrowedFd<'_>; 2] {
@@ -330,8 +337,8 @@ impl Subscriber {
 
     /// Continues after a snapshot that covers all messages before this number.
     pub fn resume(&mut self, message: MessageNumber) {
-        if let Some(core) = &mut self.core {
-            core.resume(message);
+        if let Some(machine) = &mut self.machine {
+            machine.resume(message);
         }
     }
 
@@ -344,35 +351,35 @@ impl Subscriber {
     /// that was returned last has an effect.
     pub fn ack(&mut self, position: Position) {
         let now = self.clock.now();
-        if let Some(core) = &mut self.core {
-            core.acknowledge(now, position);
+        if let Some(machine) = &mut self.machine {
+            machine.acknowledge(now, position);
         }
     }
 
     /// Acknowledges nothing before this position any more: the application has discarded messages that it was given.
     pub fn withdraw_before(&mut self, position: Position) {
-        if let Some(core) = &mut self.core {
-            core.withdraw_before(position);
+        if let Some(machine) = &mut self.machine {
+            machine.withdraw_before(position);
         }
     }
 
     /// Whether the publisher requests acknowledgements.
     #[must_use]
     pub fn acks_requested(&self) -> bool {
-        self.core.as_ref().is_some_and(crate::SubscriberMachine::acks_requested)
+        self.machine.as_ref().is_some_and(crate::SubscriberMachine::acks_requested)
     }
 
     /// Returns what is acknowledged of the present incarnation.
     #[must_use]
     pub fn acknowledgement(&self) -> Option<Acknowledgement> {
-        self.core.as_ref().map(crate::SubscriberMachine::acknowledgement)
+        self.machine.as_ref().map(crate::SubscriberMachine::acknowledgement)
     }
 
     /// Replaces the secrets of sealed streams.
     pub fn set_keys(&mut self, keys: Keys) {
         self.config.keys = keys.clone();
-        if let Some(core) = &mut self.core {
-            core.set_keys(keys);
+        if let Some(machine) = &mut self.machine {
+            machine.set_keys(keys);
         }
     }
 
@@ -382,8 +389,8 @@ impl Subscriber {
             return;
         }
         self.config.signed_by = keys.clone();
-        if let Some(core) = &mut self.core {
-            core.set_signed_by(keys);
+        if let Some(machine) = &mut self.machine {
+            machine.set_signed_by(keys);
         }
     }
 
@@ -397,7 +404,8 @@ impl Subscriber {
     /// that no trusted key has signed.
     #[must_use]
     pub fn statistics(&self) -> SubscriberStatistics {
-        let mut statistics = self.core.as_ref().map(crate::SubscriberMachine::statistics).unwrap_or_default();
+        let mut statistics =
+            self.machine.as_ref().map(crate::SubscriberMachine::statistics).unwrap_or_default();
         statistics.refused += self.selector.refused;
         statistics.not_verified += self.selector.not_verified;
         if let Some(history) = &self.history {
@@ -409,7 +417,7 @@ impl Subscriber {
     /// Returns the counters of each path.
     #[must_use]
     pub fn paths(&self) -> &[PathStatistics] {
-        self.core.as_ref().map_or(&[], crate::SubscriberMachine::paths)
+        self.machine.as_ref().map_or(&[], crate::SubscriberMachine::paths)
     }
 
     /// Returns the underlying receiver of datagrams, with its memberships and drop counters.
@@ -421,13 +429,13 @@ impl Subscriber {
     /// Returns the stream that is received, once it is found.
     #[must_use]
     pub fn stream(&self) -> Option<StreamId> {
-        self.core.as_ref().map(crate::SubscriberMachine::stream)
+        self.machine.as_ref().map(crate::SubscriberMachine::stream)
     }
 
     /// Returns where the messages of the followed publisher come from, if it reads them from an engine.
     #[must_use]
     pub fn origin(&self) -> Option<Origin> {
-        self.core.as_ref()?.origin()
+        self.machine.as_ref()?.origin()
     }
 
     /// Returns its groups and interfaces, as metric labels.
@@ -458,10 +466,10 @@ impl Subscriber {
 
     #[inline]
     pub(crate) fn item(&self, step: &Step) -> Option<Item<'_>> {
-        match (&self.core, step.event()) {
+        match (&self.machine, step.event()) {
             (_, Some(event)) => Some(Item::Event(event)),
             _ if step.is_of_history() => self.history.as_ref()?.machine.item(),
-            (core, None) => Some(core.as_ref()?.item(step, self.current_bytes())),
+            (machine, None) => Some(machine.as_ref()?.item(step, self.current_bytes())),
         }
     }
 
@@ -544,7 +552,7 @@ impl Subscriber {
             if more || has_more_unicast {
                 return Ok(Poll::Pending(Duration::ZERO));
             }
-            return Ok(Poll::Pending(self.due()));
+            return Ok(Poll::Pending(self.poll_timeout()));
         }
     }
 
@@ -568,25 +576,25 @@ impl Subscriber {
         if core::mem::take(&mut self.woken) || self.is_over() {
             return Ok(Some(Poll::Ended));
         }
-        Ok(Some(Poll::Pending(self.due())))
+        Ok(Some(Poll::Pending(self.poll_timeout())))
     }
 
     /// Returns the next step while messages of the history are delivered.
     fn history_step(&mut self) -> Result<Option<Step>, StreamError> {
-        let stream = self.core.as_ref().map(crate::SubscriberMachine::stream).or(self.stream);
+        let stream = self.machine.as_ref().map(crate::SubscriberMachine::stream).or(self.stream);
         let Some(history) = &mut self.history else { return Ok(None) };
-        if let Some(core) = &self.core {
-            history.record_publisher(core);
+        if let Some(machine) = &self.machine {
+            history.record_publisher(machine);
         }
         history.exchange(self.now, stream, &self.config.keys)?;
         if self.is_caller_busy {
             return Ok(None);
         }
         let event = self.others.event().or_else(|| history.event());
-        let event = event.or_else(|| self.selector.event().filter(|_| self.core.is_none()));
+        let event = event.or_else(|| self.selector.event().filter(|_| self.machine.is_none()));
         let step = event.map(Step::of_event).or_else(|| history.machine.next(self.now));
-        if let Some(core) = &mut self.core {
-            core.join_history(self.now, history.machine.account());
+        if let Some(machine) = &mut self.machine {
+            machine.join_history(self.now, history.machine.account());
         }
         self.since_live += 1;
         self.is_joining = step.is_some() || !history.machine.is_live();
@@ -620,12 +628,12 @@ impl Subscriber {
 
     /// Passes what the live stream delivers to the history.
     fn take_live(&mut self) {
-        let Some(mut core) = self.core.take() else { return };
+        let Some(mut machine) = self.machine.take() else { return };
         if let Some(mut history) = self.history.take() {
-            history.take_live(self.now, &mut core, self.current_bytes());
+            history.take_live(self.now, &mut machine, self.current_bytes());
             self.history = Some(history);
         }
-        self.core = Some(core);
+        self.machine = Some(machine);
     }
 
     /// Updates the offset to the time of day regularly, because the system's clock may be stepped.
@@ -635,8 +643,8 @@ impl Subscriber {
         }
         self.check_clock_at = self.now + CLOCK_INTERVAL;
         self.config.unix_offset = self.clock.unix_offset();
-        if let Some(core) = &mut self.core {
-            core.set_unix_offset(self.config.unix_offset);
+        if let Some(machine) = &mut self.machine {
+            machine.set_unix_offset(self.config.unix_offset);
         }
     }
 
@@ -644,8 +652,8 @@ impl Subscriber {
     /// an [`SubscriberEvent::Lost`](crate::subscriber::SubscriberEvent::Lost) for each gap between them.
     pub fn abandon(&mut self) {
         self.is_abandoned = true;
-        if let Some(core) = &mut self.core {
-            core.abandon();
+        if let Some(machine) = &mut self.machine {
+            machine.abandon();
         }
         if let Some(history) = &mut self.history {
             history.machine.abandon();
@@ -661,35 +669,37 @@ impl Subscriber {
     /// Returns the size of the longest datagram that the publisher sends in bytes, once it is known.
     #[must_use]
     pub fn longest_datagram(&self) -> Option<u16> {
-        self.core.as_ref().map(crate::SubscriberMachine::longest_datagram).filter(|bytes| *bytes > 0)
+        self.machine.as_ref().map(crate::SubscriberMachine::longest_datagram).filter(|bytes| *bytes > 0)
     }
 
     /// Whether datagrams are missing that are known to have been sent and are not yet reported as lost.
     #[must_use]
     pub fn has_gaps(&self) -> bool {
-        self.core.as_ref().is_some_and(crate::SubscriberMachine::has_gaps)
+        self.machine.as_ref().is_some_and(crate::SubscriberMachine::has_gaps)
     }
 
     /// Changes to another stream if none was chosen and the followed one is silent or has ended.
     fn change_stream(&mut self) -> bool {
-        let Some(core) = self.core.as_mut().filter(|_| self.stream.is_none() && !self.is_caller_busy) else {
+        let Some(machine) = self.machine.as_mut().filter(|_| self.stream.is_none() && !self.is_caller_busy)
+        else {
             return false;
         };
-        let has_ended = core.has_ended();
+        let has_ended = machine.has_ended();
         let successor = self.others.successor(self.now, self.config.publisher_silence, has_ended);
-        let successor = self.retires_for.or_else(|| successor.filter(|_| !has_ended || self.stays));
+        let successor =
+            self.retires_for.or_else(|| successor.filter(|_| !has_ended || self.follows_restarts));
         let Some(to) = successor else { return false };
         if !has_ended && self.retires_for.is_none() {
             // Its messages and losses are delivered and reported first.
             self.retires_for = Some(to);
-            core.abandon();
+            machine.abandon();
             return true;
         }
-        let from = core.stream();
+        let from = machine.stream();
         self.retires_for = None;
-        core.leave(self.now);
+        machine.leave(self.now);
         self.send_control();
-        self.core = None;
+        self.machine = None;
         self.successor = Some(to);
         self.others.follow(from, to, self.now);
         if let Some(history) = &mut self.history {
@@ -706,9 +716,9 @@ impl Subscriber {
 
     /// Buffers the rest of the current datagram, and what arrives.
     fn start_buffering(&mut self) {
-        let Some(mut core) = self.core.take() else { return };
-        core.start_buffering(self.current_bytes());
-        self.core = Some(core);
+        let Some(mut machine) = self.machine.take() else { return };
+        machine.start_buffering(self.current_bytes());
+        self.machine = Some(machine);
     }
 
     #[inline]
@@ -719,7 +729,7 @@ impl Subscriber {
         if let Some(event) = self.others.event() {
             return Some(Step::of_event(event));
         }
-        let Some(core) = self.core.as_mut() else {
+        let Some(machine) = self.machine.as_mut() else {
             return self.selector.event().map(Step::of_event);
         };
         let current_datagram = match self.current_datagram {
@@ -730,9 +740,9 @@ impl Subscriber {
             }
             CurrentDatagram::Unicast => &self.unicast[..self.unicast_length],
         };
-        let step = core.step(self.now, current_datagram)?;
+        let step = machine.step(self.now, current_datagram)?;
         let (Some(history), Some(event)) = (&mut self.history, step.event()) else { return Some(step) };
-        let step = history.machine.pass(self.now, core, event).map(Step::of_event);
+        let step = history.machine.pass(self.now, machine, event).map(Step::of_event);
         self.is_joining = !history.machine.is_live();
         step
     }
@@ -749,18 +759,18 @@ impl Subscriber {
         let arrival = datagram.arrival();
         let path = self.paths.of(arrival, self.now, &self.receiver);
         let payload = datagram.payload();
-        if self.core.is_none() {
+        if self.machine.is_none() {
             let chosen = self.stream.or(self.successor);
-            self.core = self.selector.select(chosen, &self.config, payload, self.now);
-            if let Some(core) = self.core.as_mut().filter(|_| self.is_caller_busy) {
-                core.start_buffering(&[]);
+            self.machine = self.selector.select(chosen, &self.config, payload, self.now);
+            if let Some(machine) = self.machine.as_mut().filter(|_| self.is_caller_busy) {
+                machine.start_buffering(&[]);
             }
         }
-        if let Some(core) = &mut self.core {
+        if let Some(machine) = &mut self.machine {
             if self.stream.is_none() {
-                self.others.note(core.stream(), &self.config, payload, arrival.source, self.now);
+                self.others.note(machine.stream(), &self.config, payload, arrival.source, self.now);
             }
-            core.handle(self.now, path, arrival.source, payload);
+            machine.handle(self.now, path, arrival.source, payload);
         }
         true
     }
@@ -771,11 +781,11 @@ impl Subscriber {
             self.unicast_handled += 1;
             match self.control.recv_from(&mut self.unicast) {
                 Ok((length, from)) => {
-                    let Some(core) = &mut self.core else { continue };
+                    let Some(machine) = &mut self.machine else { continue };
                     self.is_answered = self.is_answered
-                        || is_of(core.stream(), &self.unicast[..length]) && !core.is_repairer(from);
+                        || is_of(machine.stream(), &self.unicast[..length]) && !machine.is_repairer(from);
                     (self.unicast_length, self.current_datagram) = (length, CurrentDatagram::Unicast);
-                    core.handle(self.now, 0, from, &self.unicast[..length]);
+                    machine.handle(self.now, 0, from, &self.unicast[..length]);
                     return Ok(true);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -807,19 +817,19 @@ impl Subscriber {
 
     /// Sends the state machine's datagrams.
     fn send_control(&mut self) {
-        let Some(core) = &mut self.core else { return };
+        let Some(machine) = &mut self.machine else { return };
         if let Some(history) = &self.history {
-            core.join_history(self.now, history.machine.account());
+            machine.join_history(self.now, history.machine.account());
         }
-        while let Some(control) = core.poll(self.now) {
+        while let Some(control) = machine.poll(self.now) {
             let is_sent = match control.to {
                 Target::Address(address) => self.control.send_to(control.bytes(), address).is_ok(),
                 Target::Aside(address) => send_aside(&self.control, address, control.bytes()),
                 Target::Group | Target::Discovery => false,
             };
             // The state machine repeats what gets lost.
-            core.on_not_sent(u64::from(!is_sent));
-            core.reuse(control);
+            machine.on_not_sent(u64::from(!is_sent));
+            machine.reuse(control);
         }
     }
 }
@@ -827,13 +837,13 @@ impl Subscriber {
 impl Drop for Subscriber {
     fn drop(&mut self) {
         self.now = self.clock.now();
-        if let Some(core) = &mut self.core {
+        if let Some(machine) = &mut self.machine {
             if let Some(history) = &self.history {
-                core.join_history(self.now, history.machine.account());
+                machine.join_history(self.now, history.machine.account());
             }
             match self.has_failed {
-                true => core.fail(self.now),
-                false => core.leave(self.now),
+                true => machine.fail(self.now),
+                false => machine.leave(self.now),
             }
         }
         self.send_control();

@@ -51,7 +51,7 @@ impl Subscriber {
     /// [`SubscriberEvent::Stalled`](crate::subscriber::SubscriberEvent::Stalled).
     #[must_use]
     pub fn stall_cause(&self) -> Option<StallCause> {
-        let publisher = self.core.as_ref()?.publisher()?.ip();
+        let publisher = self.machine.as_ref()?.publisher()?.ip();
         if !self.is_answered() {
             return Some(StallCause::Unanswered { publisher });
         }

@@ -33,7 +33,7 @@ fn a_flooded_group_does_not_block_the_caller() {
 fn a_flooded_unicast_socket_does_not_block_the_group() {
     run_on_a_lab_host(|mut subscriber| {
         let config = SubscriberConfig { stream: StreamId(1), ..subscriber.config.clone() };
-        subscriber.core = Some(crate::SubscriberMachine::new(config, subscriber.now));
+        subscriber.machine = Some(crate::SubscriberMachine::new(config, subscriber.now));
         let port = subscriber.control.local_addr().unwrap().port();
         let flood = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let sent = UNICAST_BATCH + 4;

@@ -171,7 +171,7 @@ fn publisher(plan: &Plan, options: &ReverseOptions) -> impl Fn() -> PublisherBui
         let builder = destinations.iter().cloned().fold(Publisher::builder(), PublisherBuilder::to);
         let builder = announce.iter().fold(builder, PublisherBuilder::announce);
         let builder = ttl.into_iter().fold(builder, PublisherBuilder::hop_limit);
-        let builder = history.into_iter().fold(builder, PublisherBuilder::history);
+        let builder = history.into_iter().fold(builder, PublisherBuilder::retransmission_buffer);
         evict_after.into_iter().fold(builder, PublisherBuilder::eviction)
     }
 }

@@ -73,7 +73,7 @@ fn plan<'a>(arguments: &'a Arguments, console: &Console) -> anyhow::Result<Plan<
 impl Plan<'_> {
     fn subscriber(&self) -> Result<Subscriber, StreamError> {
         let builder: SubscriberBuilder = Subscriber::builder();
-        let builder = self.paths.iter().cloned().fold(builder, SubscriberBuilder::path);
+        let builder = self.paths.iter().cloned().fold(builder, SubscriberBuilder::join);
         let builder = match self.receive_buffer {
             Some(bytes) => builder.receive_buffer(bytes),
             None => builder,

@@ -71,7 +71,7 @@ fn plan(arguments: &Arguments, console: &Console) -> anyhow::Result<Plan> {
         builder = builder.keys(read_keys(path, console)?);
     }
     if let Some(bytes) = messages.history {
-        builder = builder.history(bytes);
+        builder = builder.retransmission_buffer(bytes);
     }
     Ok(Plan {
         builder,

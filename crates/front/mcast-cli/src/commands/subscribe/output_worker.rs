@@ -133,7 +133,7 @@ impl OutputWorker {
     }
 
     /// Passes the buffer to the thread if it is large enough; returns whether the queue may be full.
-    pub(super) fn settle(&mut self) -> bool {
+    pub(super) fn drain(&mut self) -> bool {
         if self.buffer.len() >= AT_ONCE {
             self.flush();
         }
