@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use mcast_packet::gmp::IgmpMessage;
-use mcast_relay::{LegArrival, LegId, PathId, Relay, RelayConfig, RelayOutput, Trail};
+use mcast_relay::{LegArrival, LegId, PathId, Relay, RelayConfig, RelayOutput, RelayPath};
 
 const RULES: &str = "mdns between s0 and s1 deny ipp\nssdp between s0 and s1\n\
     239.1.2.0/24:5000 from s0 to s1,udp://10.9.0.5:5000\n239.7.0.1:5000 from s1 to s2 as [ff15::1]:5001 always\n";
@@ -47,7 +47,7 @@ fuzz_target!(|bytes: &[u8]| {
                         destination,
                         hop_limit,
                         mac,
-                        trail: Trail::default(),
+                        trail: RelayPath::default(),
                         payload,
                     },
                 );

@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use mcast_stream_proto::history::{AnswerFrame, HistoryAnnouncement, HistoryRequest, RecordReader};
 use mcast_stream_proto::wire::{
-    Announce, DatagramView, EngineTrail, Heartbeat, Messages, Nak, Ncf, Origin, Parity, Probe, Reset, Status,
+    Announce, DatagramView, VisitedEngines, Heartbeat, Messages, Nak, Ncf, Origin, Parity, Probe, Reset, Status,
 };
 
 fuzz_target!(|bytes: &[u8]| {
@@ -16,7 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(view.head.len() + view.body.len(), datagram.len());
     assert!(view.extensions.count() <= 55);
     if let Some(origin) = Origin::of(&view) {
-        assert!(origin.engines.iter().count() <= EngineTrail::MAX);
+        assert!(origin.engines.iter().count() <= VisitedEngines::MAX);
     }
     read_body(view.body);
 });

@@ -10,7 +10,7 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use mcast_stream_proto::seal::{Cipher, Keys, Purpose, Secret};
 use mcast_stream_proto::wire::KeyEpoch;
-use mcast_tunnel::{EndpointConfig, EndpointRole, LinkId, Trail, TunnelDatagram, TunnelEndpoint};
+use mcast_tunnel::{EndpointConfig, EndpointRole, LinkId, RelayPath, TunnelDatagram, TunnelEndpoint};
 
 struct Open;
 
@@ -71,7 +71,7 @@ fuzz_target!(|bytes: &[u8]| {
             }
             2 => {
                 let datagram = TunnelDatagram {
-                    trail: Trail::new(1, counter, &[1]).unwrap_or_default(),
+                    trail: RelayPath::new(1, counter, &[1]).unwrap_or_default(),
                     path: 0,
                     to_path: None,
                     hop_limit: 1,

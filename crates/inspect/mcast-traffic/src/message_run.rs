@@ -143,7 +143,11 @@ impl MessageRun {
                 return Ok(RunEnd::TimeOver);
             }
             self.stream = self.stream.or_else(|| subscriber.stream());
-            let has_arrived = match subscriber.next_timeout(left.min(POLL_INTERVAL))? {
+            let item = match subscriber.next_timeout(left.min(POLL_INTERVAL)) {
+                Err(StreamError::Woken) => None,
+                item => item?,
+            };
+            let has_arrived = match item {
                 Some(Item::Message(Message { number, bytes, .. })) => {
                     self.meter.record(number.0, bytes, self.start.elapsed(), UnixNanos::now());
                     true

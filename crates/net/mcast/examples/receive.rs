@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let mut reader = receiver.reader();
     while let Some(datagram) = reader.next()? {
-        println!("{} bytes for {} from {}", datagram.length, datagram.destination, datagram.source());
+        println!("{} bytes for {} from {}", datagram.length, datagram.destination, datagram.source.ip());
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let mut buffer = [0; 65_536];
         loop {
             let datagram = receiver.recv(&mut buffer).await?;
-            println!("{} bytes for {} from {}", datagram.length, datagram.destination, datagram.source());
+            println!("{} bytes for {} from {}", datagram.length, datagram.destination, datagram.source.ip());
         }
     };
     match tokio::time::timeout(Duration::from_secs(10), receive).await {

@@ -1,12 +1,12 @@
 //! A datagram and its metadata.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use mcast_group::{Group, GroupAddr, InterfaceIndex};
+use mcast_group::{GroupAddr, InterfaceIndex};
 
 /// The metadata of a datagram: destination, interface, source, time of arrival, and losses before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,24 +110,6 @@ impl<'a> Datagram<'a> {
     #[must_use]
     pub const fn arrival(&self) -> &Arrival {
         &self.arrival
-    }
-
-    /// Returns the group that it was sent to; `None` if it was sent to this host or as a broadcast.
-    #[must_use]
-    pub fn group(&self) -> Option<Group> {
-        self.arrival.group().map(|address| address.group)
-    }
-
-    /// Returns the interface on which it arrived.
-    #[must_use]
-    pub const fn interface(&self) -> InterfaceIndex {
-        self.arrival.interface
-    }
-
-    /// Returns the source address.
-    #[must_use]
-    pub const fn source(&self) -> IpAddr {
-        self.arrival.source.ip()
     }
 
     /// Returns a datagram that stays valid after the buffer is reused. A datagram of a

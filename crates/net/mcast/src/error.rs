@@ -156,6 +156,12 @@ impl Error {
                 "send less at once: UDP carries 65,507 bytes over IPv4 and 65,527 over IPv6, and with don't-fragment no more than the interface's MTU less 28 or 48".into()
             }
             ErrorKind::QueueFull => "send more slowly (pace the sender), or lengthen the interface's queue".into(),
+            ErrorKind::Permission if self.0.operation == Operation::Open => {
+                "use a port of at least 1024, or give the command the capability CAP_NET_BIND_SERVICE".into()
+            }
+            ErrorKind::Permission if self.0.operation == Operation::Send => {
+                "a firewall on this machine rejects it: allow outgoing multicast there (`nft list ruleset`)".into()
+            }
             _ => return None,
         };
         Some(text)
@@ -208,17 +214,7 @@ impl ClassifiedError for Error {
     }
 
     fn remedy(&self) -> Option<String> {
-        let permission = self.kind() == ErrorKind::Permission;
-        self.remedy().or_else(|| match self.operation() {
-            Operation::Open if permission => Some(
-                "use a port of at least 1024, or give the command the capability CAP_NET_BIND_SERVICE".into(),
-            ),
-            Operation::Send if permission => Some(
-                "a firewall on this machine rejects it: allow outgoing multicast there (`nft list ruleset`)"
-                    .into(),
-            ),
-            _ => None,
-        })
+        Self::remedy(self)
     }
 }
 

@@ -12,7 +12,7 @@
 //! let mut buffer = [0; 65_536];
 //! let datagram = receiver.recv(&mut buffer)?;
 //! assert_eq!(datagram.payload(), b"hello");
-//! println!("for {} from {}", datagram.destination, datagram.source());
+//! println!("for {} from {}", datagram.destination, datagram.source.ip());
 //! # Ok(()) }
 //! ```
 //!

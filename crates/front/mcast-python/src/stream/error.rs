@@ -12,7 +12,7 @@ pub(super) fn raise_stream(py: Python<'_>, error: &StreamError) -> PyErr {
         StreamError::Settings(_)
         | StreamError::Name(_)
         | StreamError::NoDestination
-        | StreamError::NoQuorum
+        | StreamError::AcksNotRequired
         | StreamError::HistoryOrder
         | StreamError::NotSigned
         | StreamError::NoEffect(_)

@@ -9,7 +9,7 @@ use mcast::Waker;
 use mcast_stream::seal::Keys;
 use mcast_stream::subscriber::{Item, SubscriberEvent};
 use mcast_stream::wire::{Incarnation, StreamId};
-use mcast_stream::{AnnouncedStream, SubscriberBuilder, fetch_snapshot_while};
+use mcast_stream::{AnnouncedStream, StreamError, SubscriberBuilder, fetch_snapshot_while};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -539,7 +539,10 @@ impl OpenSubscriber {
 
     /// Returns the next available item of the stream, and whether it is a message.
     fn take(&mut self, py: Python<'_>) -> PyResult<Option<(Py<PyAny>, bool)>> {
-        let item = self.subscriber.next_timeout(Duration::ZERO).map_err(|error| raise_stream(py, &error))?;
+        let item = match self.subscriber.next_timeout(Duration::ZERO) {
+            Err(StreamError::Woken) => None,
+            item => item.map_err(|error| raise_stream(py, &error))?,
+        };
         let Some(item) = item else { return Ok(None) };
         match item {
             Item::Event(

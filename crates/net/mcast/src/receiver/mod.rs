@@ -67,7 +67,7 @@ use statistics::Counters;
 /// }
 /// let mut buffer = [0; 65_536];
 /// let datagram = receiver.recv(&mut buffer)?;
-/// println!("{} bytes for {} from {}", datagram.length, datagram.destination, datagram.source());
+/// println!("{} bytes for {} from {}", datagram.length, datagram.destination, datagram.source.ip());
 /// receiver.reply(&datagram, b"here")?;
 /// # Ok(()) }
 /// ```
@@ -219,7 +219,7 @@ impl Receiver {
     /// # let receiver = mcast::Receiver::join_one("239.1.2.3:7000".parse()?)?;
     /// let mut reader = receiver.reader();
     /// while let Some(datagram) = reader.next()? {
-    ///     println!("{} from {}", datagram.length, datagram.source());
+    ///     println!("{} from {}", datagram.length, datagram.source.ip());
     /// }
     /// # Ok(()) }
     /// ```

@@ -18,7 +18,7 @@ use crate::{Arrival, Batch, Datagram, MembershipStatus, Result, Statistics, Wake
 /// let mut buffer = [0; 65_536];
 /// loop {
 ///     let datagram = receiver.recv(&mut buffer).await?;
-///     println!("{} bytes from {}", datagram.length, datagram.source());
+///     println!("{} bytes from {}", datagram.length, datagram.source.ip());
 /// }
 /// # }
 /// ```

@@ -1,6 +1,5 @@
 //! A sender for tokio.
 
-use std::ops::Deref;
 use std::sync::Arc;
 
 use mcast_group::{Family, GroupAddr};
@@ -134,6 +133,12 @@ impl Sender {
         Ok(())
     }
 
+    /// Returns the blocking sender, for what does not wait: paths, statistics, settings.
+    #[must_use]
+    pub fn blocking(&self) -> &crate::Sender {
+        &self.sender
+    }
+
     /// Waits for a unicast reply of this family.
     ///
     /// # Errors
@@ -146,14 +151,6 @@ impl Sender {
             self.sender.discard_errors(family)?;
             self.sockets.readable(&self.sender, family).await?;
         }
-    }
-}
-
-impl Deref for Sender {
-    type Target = crate::Sender;
-
-    fn deref(&self) -> &crate::Sender {
-        &self.sender
     }
 }
 

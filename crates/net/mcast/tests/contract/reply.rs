@@ -60,7 +60,7 @@ fn link_local_replies_keep_their_interface() {
             sender.send_to(b"who?", "[ff12::1]:7000".parse().unwrap()).unwrap();
             let mut buffer = [0; 64];
             let datagram = receiver.recv(&mut buffer).unwrap();
-            assert!(datagram.source().to_string().starts_with("fe80:"), "{}", datagram.source());
+            assert!(datagram.source.ip().to_string().starts_with("fe80:"), "{}", datagram.source.ip());
             receiver.reply(&datagram, b"me").unwrap();
             let reply = sender.recv_answer(Family::V6, &mut buffer, TIMEOUT).unwrap().expect("no reply");
             assert_eq!((reply.payload, reply.interface), (&b"me"[..], Some(net.index(&net.sender, "eth1"))));

@@ -13,7 +13,7 @@ use mcast::Receiver;
 use mcast_stream::seal::Keys;
 use mcast_stream::subscriber::{Item, SubscriberEvent};
 use mcast_stream::wire::{EngineKey, Origin, StreamId};
-use mcast_stream::{ClockTime, Nanos, Subscriber, present_incarnation};
+use mcast_stream::{ClockTime, Nanos, StreamError, Subscriber, present_incarnation};
 
 use crate::engine::{EngineError, SinkConnector};
 use crate::machine::{BridgeConfig, BridgeEvent, BridgeMachine, BridgeStatistics};
@@ -283,9 +283,11 @@ impl StreamBridge {
         for _ in 0..MESSAGES {
             let now = clock(self.start);
             let Input::Stream(subscriber) = &mut self.input else { break };
-            let Some(item) = subscriber.next_timeout(std::mem::take(&mut wait))? else {
-                return Ok(true);
+            let item = match subscriber.next_timeout(std::mem::take(&mut wait)) {
+                Err(StreamError::Woken) => None,
+                item => item?,
             };
+            let Some(item) = item else { return Ok(true) };
             match item {
                 Item::Message(message) => {
                     if let Some(machine) = &mut self.machine {

@@ -76,7 +76,7 @@ pub enum PublisherEvent {
     /// A subscriber requested datagrams that have left the retransmission buffer: from the first to before the second.
     Unrecoverable(SubscriberId, Sequence, Sequence),
     /// A subscriber has given up datagrams, or lost messages, for the first time.
-    /// [`PublisherMachine::subscriber_progress`](super::PublisherMachine::standings) reports what it lacks at the end.
+    /// [`PublisherMachine::subscriber_progress`](super::PublisherMachine::subscriber_progress) reports what it lacks at the end.
     SubscriberIncomplete {
         /// The subscriber.
         subscriber: SubscriberId,

@@ -187,7 +187,7 @@ impl Announcements {
         let mut left = time;
         loop {
             let Some(datagram) = self.receiver.recv_timeout(&mut self.buffer, left)? else { return Ok(None) };
-            let interface = InterfaceSelector::Index(datagram.interface());
+            let interface = InterfaceSelector::Index(datagram.interface);
             let (arrival, mut bytes) = (*datagram.arrival(), datagram.payload().to_vec());
             if let Some(mut found) = read(&mut bytes, &self.keys, &interface, arrival.source) {
                 if arrival.group().is_some() {

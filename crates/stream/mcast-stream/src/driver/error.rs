@@ -33,7 +33,10 @@ pub enum StreamError {
     },
     /// The publisher requires no acknowledgements.
     #[error("the publisher requires no acknowledgements")]
-    NoQuorum,
+    AcksNotRequired,
+    /// A [`Waker`](crate::Waker) ended the wait. Nothing is lost: call again.
+    #[error("woken up")]
+    Woken,
     /// The log of a publisher cannot be used.
     #[error(transparent)]
     Log(#[from] mcast_log::LogError),
@@ -153,7 +156,7 @@ impl ClassifiedError for StreamError {
             | Self::HistoryRate(_)
             | Self::NotSigned
             | Self::NoEffect(_)
-            | Self::NoQuorum
+            | Self::AcksNotRequired
             | Self::LogWithoutStream
             | Self::LogBypassed
             | Self::MixedFamilies => Some(FailureClass::Usage),

@@ -78,7 +78,7 @@ impl Publisher {
     /// [`wait_acked`](crate::Publisher::wait_acked).
     ///
     /// # Errors
-    /// [`StreamError::NoQuorum`] if the publisher requires no acknowledgements.
+    /// [`StreamError::AcksNotRequired`] if the publisher requires no acknowledgements.
     pub async fn wait_acked(
         &self,
         message: MessageNumber,
@@ -87,7 +87,7 @@ impl Publisher {
         if self.flush_soon(timeout).await {
             self.until(timeout, |machine| machine.ack_state(message) != Some(AckState::Pending)).await;
         }
-        self.run(|machine, _| machine.ack_state(message)).await.ok_or(StreamError::NoQuorum)
+        self.run(|machine, _| machine.ack_state(message)).await.ok_or(StreamError::AcksNotRequired)
     }
 
     /// Ends the stream, waits up to `timeout` until all subscribers have everything, and returns the standing of each,
@@ -181,16 +181,16 @@ impl Subscriber {
         Ok(Self { subscriber, readiness })
     }
 
-    /// Waits for the next message or event and returns it; `None` when the stream has ended, a loss has stopped it, or
-    /// a waker ended the wait.
+    /// Waits for the next message or event and returns it; `None` when the stream has ended, or a loss has stopped it.
     ///
     /// # Errors
-    /// If a socket fails.
+    /// [`StreamError::Woken`] when a waker ended the wait; otherwise if a socket fails.
     pub async fn next(&mut self) -> Result<Option<Item<'_>>, StreamError> {
         let step = loop {
             match self.subscriber.poll()? {
                 Poll::Step(step) => break step,
                 Poll::Ended => return Ok(None),
+                Poll::Woken => return Err(StreamError::Woken),
                 Poll::Pending(due) => self.readiness.wait(due).await?,
             }
         };

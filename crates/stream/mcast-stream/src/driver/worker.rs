@@ -22,16 +22,20 @@ use super::error::StreamError;
 /// use std::time::Duration;
 ///
 /// use mcast_stream::subscriber::Item;
-/// use mcast_stream::{Subscriber, Worker};
+/// use mcast_stream::{StreamError, Subscriber, Worker};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let mut subscriber = Subscriber::join_one("239.1.2.3%eth0:7000".parse()?)?;
 /// let worker = Worker::start(1 << 20, subscriber.waker(), |bytes: Vec<u8>, _| {
 ///     std::io::stdout().write_all(&bytes)
 /// })?;
-/// while let Some(item) = subscriber.next()? {
-///     if let Item::Message(message) = item {
-///         worker.push(message.bytes.to_vec(), message.bytes.len());
+/// loop {
+///     match subscriber.next() {
+///         Ok(Some(Item::Message(message))) => worker.push(message.bytes.to_vec(), message.bytes.len()),
+///         // The worker wakes the subscriber.
+///         Ok(Some(Item::Event(_))) | Err(StreamError::Woken) => {}
+///         Ok(None) => break,
+///         Err(error) => return Err(error.into()),
 ///     }
 ///     while worker.is_full() {
 ///         subscriber.keep_alive(Duration::from_secs(1))?;

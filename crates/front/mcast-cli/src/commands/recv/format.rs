@@ -93,12 +93,12 @@ impl Printer {
             OutputFormat::As(Format::Raw) => out.write_all(payload),
             OutputFormat::As(Format::Text) => self.text(out, payload),
             OutputFormat::As(Format::Json) => {
-                write_record(out, "datagram", &Record::new(datagram, &names.of(datagram.interface())))
+                write_record(out, "datagram", &Record::new(datagram, &names.of(datagram.interface)))
             }
             OutputFormat::As(Format::Line) => {
                 let width = if payload.is_empty() { 0 } else { LENGTH_WIDTH };
                 let mut fields = Vec::new();
-                self.fields(&mut fields, datagram, &names.of(datagram.interface()), width)?;
+                self.fields(&mut fields, datagram, &names.of(datagram.interface), width)?;
                 out.write_all(&fields)?;
                 match payload {
                     [] => writeln!(out),
@@ -106,7 +106,7 @@ impl Printer {
                 }
             }
             OutputFormat::As(Format::Hex) => {
-                self.fields(out, datagram, &names.of(datagram.interface()), 0)?;
+                self.fields(out, datagram, &names.of(datagram.interface), 0)?;
                 writeln!(out)?;
                 match payload {
                     [] => Ok(()),

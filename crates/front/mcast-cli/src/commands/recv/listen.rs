@@ -132,7 +132,7 @@ impl<'a> Listener<'a> {
         };
         // Flushed first, because the command may print as well.
         self.out.flush()?;
-        let interface = self.names.of(datagram.interface());
+        let interface = self.names.of(datagram.interface);
         Ok(executor.run(datagram, &interface, self.goal.deadline(), &self.interrupt))
     }
 

@@ -204,7 +204,11 @@ impl<'a> Listener<'a> {
             // Available messages are delivered before anything is flushed.
             let was_waiting = !wait.is_zero();
             let stream = self.subscriber.stream();
-            let Some(item) = self.subscriber.next_timeout(wait)? else {
+            let item = match self.subscriber.next_timeout(wait) {
+                Err(StreamError::Woken) => None,
+                item => item?,
+            };
+            let Some(item) = item else {
                 if self.subscriber.has_stopped() {
                     return Ok(End::Stopped);
                 }
@@ -371,7 +375,11 @@ impl<'a> Listener<'a> {
         loop {
             let stream = self.subscriber.stream();
             let has_time = Instant::now() < until;
-            match self.subscriber.next_timeout(Duration::ZERO)? {
+            let item = match self.subscriber.next_timeout(Duration::ZERO) {
+                Err(StreamError::Woken) => continue,
+                item => item?,
+            };
+            match item {
                 None => break,
                 Some(Item::Message(message)) if !has_time || self.sink.output.worker().is_full() => {
                     let (number, position) = (message.number, message.position());

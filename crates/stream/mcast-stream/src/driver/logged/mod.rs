@@ -24,7 +24,7 @@ use super::publisher::{Closing, Publisher, PublisherBuilder};
 use crate::history::HistoryContent;
 use crate::publisher::{OutgoingMessage, Refusal};
 use crate::seal::Keys;
-use crate::wire::{FlowControl, MessageKey, MessageNumber, Origin, VisitedEngines};
+use crate::wire::{FlowControl, MessageNumber, Origin, VisitedEngines};
 use history::LogHistory;
 use stage::{Shared, Stage, Wait};
 

@@ -12,7 +12,7 @@ impl Publisher {
     /// `timeout`; returns whether it is. [`AckState::Pending`]: the time is over.
     ///
     /// # Errors
-    /// [`StreamError::NoQuorum`] if the publisher requires no acknowledgements.
+    /// [`StreamError::AcksNotRequired`] if the publisher requires no acknowledgements.
     pub fn wait_acked(&self, message: MessageNumber, timeout: Duration) -> Result<AckState, StreamError> {
         self.flush();
         let mut state = None;
@@ -20,7 +20,7 @@ impl Publisher {
             state = machine.ack_state(message);
             state != Some(AckState::Pending)
         });
-        state.ok_or(StreamError::NoQuorum)
+        state.ok_or(StreamError::AcksNotRequired)
     }
 
     /// Waits until all messages that were published are acknowledged as required, or given up, for at most `timeout`;
@@ -35,7 +35,7 @@ impl Publisher {
             progress = machine.ack_progress();
             progress.is_none_or(|progress| progress.is_settled())
         });
-        progress.ok_or(StreamError::NoQuorum)
+        progress.ok_or(StreamError::AcksNotRequired)
     }
 
     /// Returns how far messages are acknowledged as required; `None` if nothing is.

@@ -412,7 +412,7 @@ impl Publisher {
         self.shared.core().machine.subscriber_progress().collect()
     }
 
-    /// Returns the address of a subscriber that is present or, like [`subscriber_progress`](Self::standings), has left recently.
+    /// Returns the address of a subscriber that is present or, like [`subscriber_progress`](Self::subscriber_progress), has left recently.
     #[must_use]
     pub fn address_of(&self, subscriber: SubscriberId) -> Option<SocketAddr> {
         let core = self.shared.core();

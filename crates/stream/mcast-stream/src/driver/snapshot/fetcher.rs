@@ -23,7 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// use mcast_stream::seal::Keys;
 /// use mcast_stream::subscriber::{Item, Start};
-/// use mcast_stream::{SnapshotFetcher, find_stream};
+/// use mcast_stream::{SnapshotFetcher, StreamError, find_stream};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let stream = find_stream("prices", None, None, &Keys::none(), Duration::from_secs(10))?;
@@ -35,14 +35,15 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 ///         println!("a state of {} bytes", snapshot.bytes.len());
 ///         subscriber.resume(snapshot.message);
 ///     }
-///     // The fetcher wakes the subscriber when the snapshot has arrived.
-///     let event = match subscriber.next()? {
-///         Some(Item::Event(event)) => event,
-///         Some(Item::Message(message)) => {
+///     let event = match subscriber.next() {
+///         Ok(Some(Item::Event(event))) => event,
+///         Ok(Some(Item::Message(message))) => {
 ///             println!("{} bytes", message.bytes.len());
 ///             continue;
 ///         }
-///         None => continue,
+///         // The fetcher wakes the subscriber when the snapshot has arrived.
+///         Ok(None) | Err(StreamError::Woken) => continue,
+///         Err(error) => return Err(error.into()),
 ///     };
 ///     fetcher.handle(&event, &subscriber)?;
 /// }

@@ -123,8 +123,10 @@ pub struct Subscriber {
 pub(crate) enum Poll {
     /// The next message or event.
     Step(Step),
-    /// The stream has ended, or a waker ended the wait.
+    /// The stream has ended, or a loss has stopped the subscriber.
     Ended,
+    /// A waker ended the wait.
+    Woken,
     /// There is nothing now: poll again after this time at the latest.
     Pending(Duration),
 }
@@ -231,11 +233,10 @@ impl Subscriber {
         })
     }
 
-    /// Waits for the next message or event and returns it; `None` when the stream has ended, a loss has stopped it, or
-    /// a [`Waker`] ended the wait.
+    /// Waits for the next message or event and returns it; `None` when the stream has ended, or a loss has stopped it.
     ///
     /// # Errors
-    /// If a socket fails.
+    /// [`StreamError::Woken`] when a [`Waker`] ended the wait; otherwise if a socket fails.
     #[expect(
         clippy::should_implement_trait,
         reason = "a message borrows from the subscriber, which an iterator cannot express"
@@ -249,7 +250,7 @@ impl Subscriber {
     /// is over.
     ///
     /// # Errors
-    /// If a socket fails.
+    /// As [`next`](Self::next).
     #[inline]
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<Item<'_>>, StreamError> {
         self.next_until(Some(timeout))
@@ -267,7 +268,10 @@ impl Subscriber {
         self.is_caller_busy = true;
         let outcome = self.advance(Some(timeout));
         self.is_caller_busy = false;
-        outcome.map(|_| ())
+        match outcome {
+            Err(StreamError::Woken) => Ok(()),
+            outcome => outcome.map(drop),
+        }
     }
 
     /// Whether the stream was closed, and everything was delivered or reported as lost.
@@ -491,6 +495,7 @@ impl Subscriber {
             let due = match self.poll()? {
                 Poll::Step(step) => return Ok(Some(step)),
                 Poll::Ended => return Ok(None),
+                Poll::Woken => return Err(StreamError::Woken),
                 Poll::Pending(due) => due,
             };
             let until = *deadline
@@ -547,7 +552,7 @@ impl Subscriber {
                 continue;
             }
             if core::mem::take(&mut self.woken) {
-                return Ok(Poll::Ended);
+                return Ok(Poll::Woken);
             }
             if more || has_more_unicast {
                 return Ok(Poll::Pending(Duration::ZERO));
@@ -573,7 +578,10 @@ impl Subscriber {
                 self.receive_beside_history()?;
             }
         }
-        if core::mem::take(&mut self.woken) || self.is_over() {
+        if core::mem::take(&mut self.woken) {
+            return Ok(Some(Poll::Woken));
+        }
+        if self.is_over() {
             return Ok(Some(Poll::Ended));
         }
         Ok(Some(Poll::Pending(self.poll_timeout())))
