@@ -141,8 +141,8 @@ const fn why(cause: Cause) -> &'static str {
 }
 
 /// Returns why datagrams are ignored that should be signed, as text.
-fn why_not_verified(distrust: VerificationFailure) -> String {
-    match distrust {
+fn why_not_verified(failure: VerificationFailure) -> String {
+    match failure {
         VerificationFailure::Unsigned => {
             "ignoring datagrams that no trusted key has signed: check that the publisher signs \
              (--sign), and with the key that --signed-by names"
@@ -155,6 +155,7 @@ fn why_not_verified(distrust: VerificationFailure) -> String {
         VerificationFailure::WrongSignature(id) => {
             format!("ignoring datagrams whose signature is wrong (key id {id}): they are forged")
         }
+        other => format!("ignoring datagrams that no trusted key vouches for: {}", other.name()),
     }
 }
 

@@ -77,6 +77,7 @@ pub struct PublisherConfig {
 
 /// What a publisher does when subscribers lose much of what it sends (RFC 8084).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Congestion {
     /// Finds out whether the publisher's own rate is the cause. If it is, the publisher matches the capacity of the
     /// link and probes for more. Loss that does not fall when the publisher slows down is left to repair.
@@ -88,6 +89,7 @@ pub enum Congestion {
 
 /// The rate of a publisher.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PublisherRate {
     /// As fast as the system and the subscribers allow.
     #[default]
@@ -176,6 +178,7 @@ impl PublisherConfig {
 
 /// A setting that is out of range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConfigError {
     /// The datagram size is out of range.
     #[error("a datagram size of {0} bytes is out of range: use 256 to 65,507")]

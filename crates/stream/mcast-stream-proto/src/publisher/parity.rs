@@ -53,6 +53,7 @@ const HALF: u32 = 500;
 
 /// Forward error correction: parity, from which subscribers recover lost datagrams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fec {
     /// No parity. Subscribers request what they lack.
     Off,

@@ -58,6 +58,7 @@ pub enum QuorumLoss {
 
 /// Whether a message was acknowledged as required.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AckState {
     /// It may still be.
     Pending,

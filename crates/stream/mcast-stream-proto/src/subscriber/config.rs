@@ -11,6 +11,7 @@ pub(super) const VERIFIED_WINDOW: usize = 2 * Manifest::MOST;
 
 /// Where in the stream a subscriber starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Start {
     /// With the next message that is sent.
     #[default]
@@ -23,6 +24,7 @@ pub enum Start {
 
 /// What a subscriber does about gaps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Policy {
     /// Waits until each is repaired. Losses that cannot be repaired are reported and then handled like this.
     Reliable(OnLoss),
@@ -38,6 +40,7 @@ pub enum Policy {
 
 /// What to do after a loss that cannot be repaired.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnLoss {
     /// Continue with the next message.
     #[default]

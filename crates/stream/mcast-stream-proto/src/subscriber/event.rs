@@ -215,6 +215,7 @@ impl SubscriberEvent {
 
 /// Why a datagram was refused that should be signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum VerificationFailure {
     /// It is not signed.
     Unsigned,
