@@ -37,6 +37,24 @@ impl Sub<Nanos> for ClockTime {
     }
 }
 
+impl Add<Duration> for ClockTime {
+    type Output = Self;
+
+    #[inline]
+    fn add(self, span: Duration) -> Self {
+        self + Nanos::from(span)
+    }
+}
+
+impl Sub<Duration> for ClockTime {
+    type Output = Self;
+
+    #[inline]
+    fn sub(self, span: Duration) -> Self {
+        self - Nanos::from(span)
+    }
+}
+
 /// A span of time in nanoseconds, at most 584 years. Its arithmetic saturates, unlike that of [`Duration`], which
 /// panics: a span may come from the configuration or from the network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

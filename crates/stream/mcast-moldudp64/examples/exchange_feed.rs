@@ -33,7 +33,7 @@ pub(crate) fn publish(
     let mut over = None;
     let mut published = 0;
     while over.is_none_or(|over: Instant| stays(over.elapsed())) {
-        let now = ClockTime(0) + began.elapsed().into();
+        let now = ClockTime(0) + began.elapsed();
         if published < orders {
             published += 1;
             sender.publish(format!("order {published}").as_bytes())?;
@@ -73,7 +73,7 @@ pub(crate) fn receive(feeds: [Membership; 2], server: SocketAddr) -> Result<(Vec
     };
     let mut buffer = vec![0; 65_536];
     loop {
-        let now = || ClockTime(0) + began.elapsed().into();
+        let now = || ClockTime(0) + began.elapsed();
         // Replies to re-requests arrive on another socket, which is read every millisecond.
         if let Some(datagram) = receiver.recv_timeout(&mut buffer, Duration::from_millis(1))? {
             let path = u8::from(datagram.arrival().group() == Some(groups[1]));

@@ -1,5 +1,7 @@
 //! Receives a session in order, with re-requests, from the first copy of each message on several paths.
 
+use core::time::Duration;
+
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -7,8 +9,8 @@ use mcast_packet::payload::MoldUdp64;
 
 use super::extent::{Claim, Extent};
 use super::{HEADER, SessionName, request};
+use mcast_stream_proto::ClockTime;
 use mcast_stream_proto::gaps::{Gap, Gaps};
-use mcast_stream_proto::{ClockTime, Nanos};
 
 /// Gaps that are requested at a time; later ones wait until these are filled or given up.
 const MAX_REQUESTED_GAPS: usize = 64;
@@ -26,19 +28,19 @@ pub struct MoldConfig {
     /// The largest number of messages buffered out of order. Default: 65,536.
     pub window: usize,
     /// The time after which a message counts as missing and not only as reordered. Default: 1 ms.
-    pub reordering: Nanos,
+    pub reordering: Duration,
     /// The time after which an unanswered request is repeated. Default: 20 ms.
-    pub again: Nanos,
+    pub again: Duration,
     /// The time after which a gap without progress is given up, once a second datagram confirms that its messages
     /// exist. Default: 1 s.
-    pub timeout: Nanos,
+    pub timeout: Duration,
     /// Whether to request missing messages. Default: yes.
     pub requests: bool,
     /// The largest number of messages in one request. Default: 1,000.
     pub most_at_once: u16,
     /// Report [`MoldItem::Silent`] after this time without a datagram of the session; senders send heartbeats every
     /// second. A session that is silent for this long is left when another is sent. Default: 5 s.
-    pub silence: Nanos,
+    pub silence: Duration,
 }
 
 impl Default for MoldConfig {
@@ -47,12 +49,12 @@ impl Default for MoldConfig {
             session: None,
             first: None,
             window: 65_536,
-            reordering: Nanos::from_millis(1),
-            again: Nanos::from_millis(20),
-            timeout: Nanos::SECOND,
+            reordering: Duration::from_millis(1),
+            again: Duration::from_millis(20),
+            timeout: Duration::from_secs(1),
             requests: true,
             most_at_once: 1_000,
-            silence: Nanos::from_secs(5),
+            silence: Duration::from_secs(5),
         }
     }
 }
@@ -343,7 +345,7 @@ impl MoldReceiver {
     ) {
         let (first, end) = (packet.sequence, packet.sequence + packet.messages.len() as u64);
         self.confirm_start(now, packet.session, first, end, out);
-        if self.extent.refutes(now, first, self.config.timeout) {
+        if self.extent.refutes(now, first, self.config.timeout.into()) {
             self.statistics.strays += 1;
             self.drop_stray(now);
         }
@@ -391,7 +393,7 @@ impl MoldReceiver {
         let due = now + self.config.reordering;
         let before = self.extent.believed;
         let known = self.extent.known;
-        self.extent.claim(now, first, end, self.config.reordering);
+        self.extent.claim(now, first, end, self.config.reordering.into());
         let believed = self.extent.believed;
         if believed > before {
             // Their timers begin when they are known to exist.

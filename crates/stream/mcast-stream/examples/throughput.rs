@@ -144,7 +144,7 @@ mod linux {
                 statistics.group_repairs,
                 statistics.single_repairs,
                 statistics.naks,
-                Duration::from(statistics.round_trip).as_micros(),
+                statistics.round_trip.as_micros(),
                 closing.complete,
                 hosts.len(),
             );

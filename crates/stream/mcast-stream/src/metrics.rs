@@ -64,7 +64,7 @@ use ::metrics::{
 };
 
 use crate::publisher::{SubscriberPresence, Watermarks};
-use crate::{HistoryServer, HistoryServerStatistics, Nanos, Publisher, Subscriber};
+use crate::{HistoryServer, HistoryServerStatistics, Publisher, Subscriber};
 
 /// The name, description and present value of a counter.
 type Figure = (&'static str, &'static str, u64);
@@ -109,7 +109,7 @@ impl Publisher {
             gauge!(format!("{PUBLISHER}rate_bytes_per_second"), labels.clone()).set(rate as f64);
         }
         if statistics.limiting.is_some() {
-            let queueing = Duration::from(statistics.queueing).as_secs_f64();
+            let queueing = statistics.queueing.as_secs_f64();
             gauge!(format!("{PUBLISHER}queueing_seconds"), labels.clone()).set(queueing);
         }
         if let Some(progress) = self.ack_progress() {
@@ -179,11 +179,11 @@ const fn subscriber_gauges(received: u64, processed: u64, missing: u64) -> [Figu
     ]
 }
 
-fn export(prefix: &str, counters: &[Figure], round_trip: Nanos, labels: &[Label]) {
+fn export(prefix: &str, counters: &[Figure], round_trip: Duration, labels: &[Label]) {
     for (name, _, value) in counters {
         counter!(format!("{prefix}{name}"), labels.to_vec()).absolute(*value);
     }
-    let round_trip = Duration::from(round_trip).as_secs_f64();
+    let round_trip = round_trip.as_secs_f64();
     gauge!(format!("{prefix}round_trip_seconds"), labels.to_vec()).set(round_trip);
     histogram!(format!("{prefix}round_trip_sample_seconds"), labels.to_vec()).record(round_trip);
 }

@@ -264,7 +264,7 @@ impl ReverseBridge {
                 let builder = builder.drop_timeout(Duration::ZERO).configure(|config| {
                     config.first_message = first;
                     config.origin = Some(origin);
-                    config.idle_interval = HEARTBEAT_INTERVAL;
+                    config.idle_interval = HEARTBEAT_INTERVAL.into();
                 });
                 self.publisher = None;
                 self.publisher = Some(builder.build()?);

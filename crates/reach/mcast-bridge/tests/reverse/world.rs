@@ -324,7 +324,7 @@ impl Bridge {
                 let config = PublisherConfig {
                     first_message: first,
                     origin: Some(origin),
-                    idle_interval: 250 * MILLISECOND,
+                    idle_interval: (250 * MILLISECOND).into(),
                     history: 256 << 10,
                     seed: u64::from(incarnation.0) << 32 | u64::from(origin.publisher),
                     ..PublisherConfig::new(STREAM, incarnation)

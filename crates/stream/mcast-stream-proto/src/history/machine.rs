@@ -8,6 +8,8 @@
 #[cfg(test)]
 mod tests;
 
+use core::time::Duration;
+
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -79,14 +81,14 @@ pub struct HistoryConfig {
     /// not run does not count. The time for which servers that serve others first send this
     /// client away does not count: at most 6 hours of a start, or 12 times the patience of a loss that is healed,
     /// without a record between.
-    pub timeout: Nanos,
+    pub timeout: Duration,
     /// Seed of random times. It should differ between subscribers. Default: 0.
     pub seed: u64,
 }
 
 impl Default for HistoryConfig {
     fn default() -> Self {
-        let timeout = Nanos::from_secs(5);
+        let timeout = Duration::from_secs(5);
         Self { start: None, heal: false, stops: false, backlog: 64 << 20, searches: false, timeout, seed: 0 }
     }
 }
@@ -347,13 +349,18 @@ impl HistoryMachine {
     /// Returns when the history is given up if it brings nothing new.
     fn given_up_at(&self, reading: &Reading) -> RunTime {
         let timeout = match self.is_catching_up() && !reading.is_answered {
-            true if self.has_no_server() => search::SHORT.min(START_TIMEOUT * self.config.timeout),
-            true => START_TIMEOUT * self.config.timeout,
-            false => self.config.timeout,
+            true if self.has_no_server() => {
+                search::SHORT.min(START_TIMEOUT * Nanos::from(self.config.timeout))
+            }
+            true => START_TIMEOUT * Nanos::from(self.config.timeout),
+            false => self.config.timeout.into(),
         };
         // A server that only ever serves others would hold the client forever.
-        let longest_away =
-            if self.is_catching_up() { LONGEST_AWAY } else { HEALING_AWAY * self.config.timeout };
+        let longest_away = if self.is_catching_up() {
+            LONGEST_AWAY
+        } else {
+            HEALING_AWAY * Nanos::from(self.config.timeout)
+        };
         reading.given_up_at(timeout, longest_away)
     }
 

@@ -1,10 +1,11 @@
 //! Settings of a publisher.
 
+use core::time::Duration;
+
 use super::parity::Fec;
 use super::quorum::{Acknowledgers, Quorum};
 use alloc::sync::Arc;
 
-use crate::Nanos;
 use crate::seal::Keys;
 use crate::sign::Signer;
 use crate::wire::{FlowControl, Incarnation, MessageNumber, Origin, StreamId};
@@ -21,7 +22,7 @@ pub struct PublisherConfig {
     /// Where the messages come from, if the publisher reads them from an engine. Default: `None`.
     pub origin: Option<Origin>,
     /// The longest time between two heartbeats, at most 1 s. Default: 1 s.
-    pub idle_interval: Nanos,
+    pub idle_interval: Duration,
     /// Size of the longest datagram in bytes. Default: 1,232, which fits the minimum MTU of IPv6.
     pub datagram: usize,
     /// Size of the retransmission buffer in bytes: about as many bytes of payload as it keeps for repairs and late
@@ -36,12 +37,12 @@ pub struct PublisherConfig {
     pub fec: Fec,
     /// The longest time for which a block waits to be full, 1 ms to 10 s: then its parity follows, even if it has fewer
     /// datagrams. With a longer time, a slow stream needs less parity, and what is lost is recovered later. Default: 10 ms.
-    pub fec_delay: Nanos,
+    pub fec_delay: Duration,
     /// Eviction time: the publisher stops waiting for a subscriber that blocks it and makes no progress for this long.
     /// Default: 2 s.
-    pub eviction: Nanos,
+    pub eviction: Duration,
     /// Time without a datagram of a subscriber after which it counts as departed. Default: 5 s.
-    pub subscriber_timeout: Nanos,
+    pub subscriber_timeout: Duration,
     /// Largest number of subscribers known at a time. Default: [`MOST_SUBSCRIBERS`](Self::MOST_SUBSCRIBERS).
     pub most_subscribers: usize,
     /// The rate. Default: unlimited.
@@ -55,11 +56,11 @@ pub struct PublisherConfig {
     /// Number of paths on which each datagram to the group is sent: the price of a heartbeat on demand. Default: 1.
     pub paths: u8,
     /// Time for which a small message waits for others to share its datagram, unless flushed. Default: 1 ms.
-    pub linger: Nanos,
+    pub linger: Duration,
     /// Number of group round trips over which NAKs of more than eight subscribers are spread. Default: 6.
     pub backoff: u8,
     /// The group round-trip time assumed before the first measurement. Default: 1 ms.
-    pub round_trip: Nanos,
+    pub round_trip: Duration,
     /// Which subscribers must acknowledge messages. Default: `None`, none.
     pub quorum: Option<Quorum>,
     /// The first message that the [`quorum`](Self::quorum) is for. Those before it are published again: which subscribers have
@@ -148,24 +149,24 @@ impl PublisherConfig {
             incarnation,
             first_message: MessageNumber(0),
             origin: None,
-            idle_interval: Nanos::SECOND,
+            idle_interval: Duration::from_secs(1),
             datagram: 1232,
             history: 8 << 20,
             longest_message: 16 << 20,
             flow: FlowControl::Slowest,
             fec: Fec::Crowd,
-            fec_delay: Nanos::from_millis(10),
-            eviction: Nanos::from_secs(2),
-            subscriber_timeout: Nanos::from_secs(5),
+            fec_delay: Duration::from_millis(10),
+            eviction: Duration::from_secs(2),
+            subscriber_timeout: Duration::from_secs(5),
             most_subscribers: Self::MOST_SUBSCRIBERS,
             rate: PublisherRate::Unlimited,
             repair_percent: 50,
             repair_floor: 12_500_000,
             congestion: Congestion::Adapt,
             paths: 1,
-            linger: Nanos::from_millis(1),
+            linger: Duration::from_millis(1),
             backoff: 6,
-            round_trip: Nanos::from_millis(1),
+            round_trip: Duration::from_millis(1),
             quorum: None,
             acknowledge_from: MessageNumber(0),
             unix_offset: None,
@@ -203,8 +204,8 @@ pub enum ConfigError {
         parity: u8,
     },
     /// A block waits for 1 ms to 10 s to be full.
-    #[error("a forward error correction delay of {} µs is out of range: use 1 ms to 10 s", .0.0 / 1_000)]
-    FecDelay(Nanos),
+    #[error("a forward error correction delay of {} µs is out of range: use 1 ms to 10 s", .0.as_micros())]
+    FecDelay(Duration),
     /// Without feedback, loss cannot be measured.
     #[error("a one-way publisher cannot measure loss: set a fixed forward error correction")]
     OneWayAuto,
@@ -238,7 +239,7 @@ impl PublisherConfig {
         {
             return Err(ConfigError::Fec { data, parity });
         }
-        if !(Nanos::from_millis(1)..=Nanos::from_secs(10)).contains(&self.fec_delay) {
+        if !(Duration::from_millis(1)..=Duration::from_secs(10)).contains(&self.fec_delay) {
             return Err(ConfigError::FecDelay(self.fec_delay));
         }
         if self.flow == FlowControl::OneWay && self.fec == Fec::Auto {

@@ -1,9 +1,10 @@
 //! Events and statistics of a publisher.
 
+use core::time::Duration;
+
 use alloc::collections::VecDeque;
 use core::net::SocketAddr;
 
-use crate::Nanos;
 use crate::wire::{MessageNumber, Sequence, SubscriberId, SubscriberName};
 
 /// Events kept until the caller fetches them; older ones are dropped.
@@ -216,7 +217,7 @@ pub struct PublisherStatistics {
     /// How often the publisher found itself in a state that cannot happen.
     pub internal_errors: u64,
     /// The group round-trip time.
-    pub round_trip: Nanos,
+    pub round_trip: Duration,
     /// Subscribers known now.
     pub subscribers: u64,
     /// The present rate in bytes per second; `None` if it is not limited.
@@ -224,5 +225,5 @@ pub struct PublisherStatistics {
     /// The subscriber whose path limits an automatic rate, and the queueing delay on that path.
     pub limiting: Option<SubscriberId>,
     /// See [`limiting`](Self::limiting).
-    pub queueing: Nanos,
+    pub queueing: Duration,
 }

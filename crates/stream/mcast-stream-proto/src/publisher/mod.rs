@@ -166,9 +166,9 @@ impl PublisherMachine {
             data_sent_at: now,
             data_resumed_at: now,
             slowed_to: None,
-            heartbeats: HeartbeatSchedule::new(now, config.idle_interval),
+            heartbeats: HeartbeatSchedule::new(now, config.idle_interval.into()),
             directory: RepairerDirectory::new(config.seed, now),
-            round_trip: config.round_trip.clamp(MIN_ROUND_TRIP, LONGEST_ROUND_TRIP),
+            round_trip: Nanos::from(config.round_trip).clamp(MIN_ROUND_TRIP, LONGEST_ROUND_TRIP),
             forgotten: Audience::default(),
             acknowledgements: config.quorum.clone().map(|quorum| {
                 Acknowledgements::new(quorum, config.first_message.max(config.acknowledge_from))
@@ -310,11 +310,11 @@ impl PublisherMachine {
     #[must_use]
     pub fn statistics(&self) -> PublisherStatistics {
         PublisherStatistics {
-            round_trip: self.round_trip,
+            round_trip: self.round_trip.into(),
             subscribers: self.members.len() as u64,
             rate: self.pacer.rate(),
             limiting: self.auto.and_then(|auto| auto.limiting().0),
-            queueing: self.auto.map_or(Nanos::ZERO, |auto| auto.limiting().1),
+            queueing: self.auto.map_or(Nanos::ZERO, |auto| auto.limiting().1).into(),
             ..self.statistics
         }
     }

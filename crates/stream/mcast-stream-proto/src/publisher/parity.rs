@@ -284,7 +284,7 @@ impl ParitySchedule {
             data,
             parity,
             fec: config.fec,
-            delay: config.fec_delay,
+            delay: config.fec_delay.into(),
             longest: config.longest_with_parity(),
             lost_at: None,
             crowd: CrowdLoss::default(),

@@ -224,8 +224,8 @@ impl PublisherMachine {
 
     fn remove_silent_members(&mut self, now: ClockTime) {
         // In a large group each subscriber sends a status only rarely.
-        let timeout = self.config.subscriber_timeout.max(8 * self.status_interval());
-        let is_silent = |last_heard: ClockTime| now.since(last_heard) > timeout;
+        let timeout = self.config.subscriber_timeout.max((8 * self.status_interval()).into());
+        let is_silent = |last_heard: ClockTime| now.since(last_heard) > timeout.into();
         let silent = |publisher: &Self| {
             publisher.members.iter().find(|(_, member)| is_silent(member.last_heard)).map(|(id, _)| id)
         };
@@ -242,7 +242,7 @@ impl PublisherMachine {
     fn evict_stalled(&mut self, now: ClockTime) {
         let Some(since) = self.flow.blocked_since() else { return };
         // A subscriber that reads reports progress when a heartbeat requests it: allow time for that.
-        if now.since(since) < self.config.eviction / 4 {
+        if now.since(since) < (self.config.eviction / 4).into() {
             return;
         }
         let is_stalled = |member: &Member| {
@@ -262,8 +262,8 @@ impl PublisherMachine {
     /// Returns how long a subscriber may block the publisher without progress: a short time while it is on probation.
     fn eviction_time(&self, member: &Member, now: ClockTime) -> Nanos {
         let eviction = self.config.eviction;
-        let is_on_probation = |at: ClockTime| now.since(at) < PROBATION * eviction;
-        if member.returned.is_some_and(is_on_probation) { eviction / 8 } else { eviction }
+        let is_on_probation = |at: ClockTime| now.since(at) < PROBATION * Nanos::from(eviction);
+        if member.returned.is_some_and(is_on_probation) { (eviction / 8).into() } else { eviction.into() }
     }
 
     /// Returns whether a subscriber blocks the publisher: it has no room for the next datagram, or lacks one that the

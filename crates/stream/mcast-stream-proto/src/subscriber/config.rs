@@ -1,5 +1,7 @@
 //! The settings of a subscriber.
 
+use core::time::Duration;
+
 use crate::Nanos;
 use crate::seal::Keys;
 use crate::sign::PinnedKeys;
@@ -92,11 +94,11 @@ pub struct SubscriberConfig {
     /// The number of paths on which the stream arrives, at most 4. Default: 1.
     pub paths: u8,
     /// A path that is silent for this time while another is not is reported. Default: 500 ms.
-    pub path_silence: Nanos,
+    pub path_silence: Duration,
     /// A publisher that is silent for this time is reported. Default: 5 s.
-    pub publisher_silence: Nanos,
+    pub publisher_silence: Duration,
     /// A gap that delays delivery for this time is reported. Default: 1 s.
-    pub stalled_after: Nanos,
+    pub stalled_after: Duration,
     /// Whether it sends nothing to the publisher, so that nothing is repaired. Default: no.
     pub mute: bool,
     /// Whether it retains what it received, and repairs it for other subscribers. A subscriber that requests no repairs sends
@@ -131,9 +133,9 @@ impl SubscriberConfig {
             longest_message: 16 << 20,
             most_keys: 1 << 20,
             paths: 1,
-            path_silence: Nanos::from_millis(500),
-            publisher_silence: Nanos::from_secs(5),
-            stalled_after: Nanos::SECOND,
+            path_silence: Duration::from_millis(500),
+            publisher_silence: Duration::from_secs(5),
+            stalled_after: Duration::from_secs(1),
             mute: false,
             repair_for_others: None,
             has_history: false,

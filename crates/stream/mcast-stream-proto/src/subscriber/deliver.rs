@@ -253,7 +253,9 @@ impl SubscriberMachine {
             _ if self.abandoned.is_some() => (gap_end, self.abandoned.unwrap_or(Cause::Abandoned)),
             Policy::Deadline(limit) if is_over(limit) => (gap_end, Cause::Deadline),
             Policy::BestEffort(limit) if is_over(limit) => (gap_end, Cause::NotRepaired),
-            _ if self.sends_nothing() && is_over(self.config.stalled_after) => (gap_end, Cause::NotRepaired),
+            _ if self.sends_nothing() && is_over(self.config.stalled_after.into()) => {
+                (gap_end, Cause::NotRepaired)
+            }
             _ => return false,
         };
         self.cause = cause;

@@ -1,5 +1,7 @@
 //! What a subscriber reports beside messages: events, losses and counters.
 
+use core::time::Duration;
+
 use core::net::SocketAddr;
 
 use crate::wire::{Incarnation, KeyEpoch, MessageNumber, Sequence, SignerId, StreamId};
@@ -312,9 +314,9 @@ pub struct SubscriberStatistics {
     /// How often the subscriber found itself in a state that cannot happen.
     pub internal_errors: u64,
     /// The round-trip time to the publisher; the group's until it is measured.
-    pub round_trip: Nanos,
+    pub round_trip: Duration,
     /// How late datagrams that were out of order have recently arrived.
-    pub reordering: Nanos,
+    pub reordering: Duration,
     /// Datagrams in the window that wait for missing ones.
     pub waiting: u64,
     /// Data datagrams that wait for the manifest that signs them.

@@ -74,13 +74,13 @@ impl SubscriberMachine {
         if !self.outbox.is_empty() || !self.events.is_empty() && !self.delivery.is_buffering() {
             return ClockTime(0);
         }
-        let mut deadline = self.liveness.after(self.config.publisher_silence);
+        let mut deadline = self.liveness.after(self.config.publisher_silence.into());
         if self.has_everything() {
             deadline = ClockTime::NEVER;
         } else if self.liveness.is_silent() {
             deadline = self.gone_at();
         }
-        deadline = deadline.min(self.paths.next_silence_check(self.config.path_silence));
+        deadline = deadline.min(self.paths.next_silence_check(self.config.path_silence.into()));
         if self.delivery.has_stopped() {
             return if self.has_left || self.sends_nothing() { deadline } else { ClockTime(0) };
         }
@@ -137,7 +137,7 @@ impl SubscriberMachine {
 
     /// Does everything that is due by now.
     pub(super) fn run_timers(&mut self, now: ClockTime) {
-        if let Some(event) = self.paths.take_silent(now, self.config.path_silence) {
+        if let Some(event) = self.paths.take_silent(now, self.config.path_silence.into()) {
             self.emit(event);
         }
         self.check_publisher_silence(now);
@@ -196,7 +196,7 @@ impl SubscriberMachine {
     }
 
     fn check_publisher_silence(&mut self, now: ClockTime) {
-        let is_silent = now >= self.liveness.after(self.config.publisher_silence);
+        let is_silent = now >= self.liveness.after(self.config.publisher_silence.into());
         let has_fallen_silent = is_silent && !self.has_everything() && self.liveness.record_silence();
         if has_fallen_silent && self.incarnations.current().is_some() {
             self.emit(SubscriberEvent::PublisherSilent);
@@ -210,7 +210,7 @@ impl SubscriberMachine {
     /// When a publisher that has closed its stream, and has been silent since, counts as gone.
     fn gone_at(&self) -> ClockTime {
         match self.end.is_some() && self.abandoned.is_none() {
-            true => self.liveness.after(PUBLISHER_GONE.max(self.config.publisher_silence)),
+            true => self.liveness.after(PUBLISHER_GONE.max(self.config.publisher_silence.into())),
             false => ClockTime::NEVER,
         }
     }

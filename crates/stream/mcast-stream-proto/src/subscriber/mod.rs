@@ -356,8 +356,8 @@ impl SubscriberMachine {
     #[must_use]
     pub fn statistics(&self) -> SubscriberStatistics {
         SubscriberStatistics {
-            round_trip: self.round_trip(),
-            reordering: self.naks.reordering(),
+            round_trip: self.round_trip().into(),
+            reordering: self.naks.reordering().into(),
             waiting: self.window.len() as u64,
             unverified: self.verification.stage.len() as u64,
             ..self.statistics

@@ -1,6 +1,8 @@
 //! Publishers that read the same messages from an engine, one after another, and subscribers that follow all of them
 //! over a network that loses datagrams.
 
+use std::time::Duration;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use mcast_stream_proto::wire::{
     DatagramView, EngineKey, Heartbeat, Incarnation, Kind, MessageNumber, Origin, Sequence, StreamId,
     VisitedEngines,
 };
-use mcast_stream_proto::{ClockTime, Nanos, PublisherMachine, SubscriberMachine, Target};
+use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine, Target};
 
 use crate::plan::{MILLISECOND, SECOND};
 use crate::signer;
@@ -110,7 +112,7 @@ impl Publisher {
         let config = PublisherConfig {
             first_message: MessageNumber(from),
             origin: Some(origin),
-            idle_interval: Nanos::from_millis(250),
+            idle_interval: Duration::from_millis(250),
             history: 64 << 10,
             seed: number.into(),
             ..PublisherConfig::new(STREAM, Incarnation(number))
@@ -134,7 +136,7 @@ impl Publisher {
         let config = PublisherConfig {
             first_message: MessageNumber(old.clone().next().map_or(confirmed, Record::first)),
             origin: Some(origin(1, 5)),
-            idle_interval: Nanos::from_millis(250),
+            idle_interval: Duration::from_millis(250),
             history: (64 << 10).max(size + (16 << 10)),
             seed: number.into(),
             signer: settings.is_signed.then(|| signer::key(1, false) as Arc<dyn Signer>),

@@ -1,6 +1,8 @@
 //! A publisher, its log as a history, and subscribers that heal or start in the past: what the publisher knows of a
 //! subscriber is what was reported to the subscriber's application.
 
+use std::time::Duration;
+
 use std::net::SocketAddr;
 
 use mcast_stream_proto::history::{
@@ -93,7 +95,7 @@ impl World {
             start,
             ..SubscriberConfig::new(STREAM)
         };
-        let timeout = Nanos::from_secs(30);
+        let timeout = Duration::from_secs(30);
         let history = HistoryConfig { start: scene.start, heal: true, timeout, ..HistoryConfig::default() };
         Self {
             scene,

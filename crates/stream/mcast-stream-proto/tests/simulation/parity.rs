@@ -1,5 +1,7 @@
 //! Forward error correction: what parity recovers, and what it costs.
 
+use std::time::Duration;
+
 use std::net::SocketAddr;
 
 use mcast_sim::Dice;
@@ -10,7 +12,7 @@ use mcast_stream_proto::wire::{
     DatagramView, DatagramWriter, FlowControl, Header, Incarnation, KeyEpoch, Kind, Parity, Sequence,
     StreamId,
 };
-use mcast_stream_proto::{ClockTime, Nanos, PublisherMachine, SubscriberMachine};
+use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
 
 use crate::cipher::Notary;
 use crate::link::Quality;
@@ -331,7 +333,7 @@ fn a_message_is_recovered_within_the_time_of_a_block() {
 fn blocks_of_a_slow_stream_are_full_if_they_may_wait() {
     let parity = |delay| {
         let mut config = publisher(Fec::Fixed { data: 20, parity: 4 }, FlowControl::OneWay, 3);
-        config.fec_delay = Nanos::from_millis(delay);
+        config.fec_delay = Duration::from_millis(delay);
         let finished = Pair::new(config, SubscriberConfig::new(STREAM), Losses::Nothing).run(400, 50);
         assert_eq!((finished.delivered, finished.lost), (400, 0), "{finished:?}");
         finished.publisher.parity

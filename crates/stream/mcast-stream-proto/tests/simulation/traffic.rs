@@ -372,8 +372,8 @@ fn a_replay_of_sealed_feedback_delays_nobody() {
         let outcome = World::run(&plan).unwrap();
         assert!(outcome.intruder.datagrams > 10);
         assert_eq!(outcome.waited, 0, "the publisher waited for {} ns", outcome.waited);
-        let (round_trip, before) = (outcome.statistics.round_trip.0, honest.statistics.round_trip.0);
-        assert!(round_trip <= 2 * before, "the estimated round trip is {round_trip} ns, not {before}");
+        let (round_trip, before) = (outcome.statistics.round_trip, honest.statistics.round_trip);
+        assert!(round_trip <= 2 * before, "the estimated round trip is {round_trip:?}, not {before:?}");
         assert!(outcome.intruder.answered <= outcome.intruder.bytes, "{:?}", outcome.intruder);
         for subscriber in &outcome.subscribers[1..] {
             assert_eq!((subscriber.messages, subscriber.lost), (8_000, 0));

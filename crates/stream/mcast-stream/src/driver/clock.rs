@@ -20,7 +20,7 @@ impl Clock {
 
     #[inline]
     pub(crate) fn now(&self) -> ClockTime {
-        FIRST + self.start.elapsed().into()
+        FIRST + self.start.elapsed()
     }
 
     pub(crate) fn until(&self, deadline: ClockTime) -> Duration {

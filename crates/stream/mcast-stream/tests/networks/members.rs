@@ -53,7 +53,7 @@ fn a_busy_subscriber_that_keeps_alive_is_not_silent_and_misses_nothing() {
     let net = Net::new(Family::V4, 1, Impairment { loss: 0.05, ..Impairment::default() });
     let mut subscriber = net.subscriber(0, |settings| settings);
     let publisher =
-        net.publisher(|settings| settings.configure(|config| config.subscriber_timeout = silence.into()));
+        net.publisher(|settings| settings.configure(|config| config.subscriber_timeout = silence));
     while !publisher.wait_for(1, Duration::from_millis(20)) {
         subscriber.next_timeout(Duration::from_millis(20)).unwrap();
     }
@@ -104,7 +104,7 @@ fn a_subscriber_that_does_not_read_for_a_while_loses_nothing() {
         net.publisher.run(|| Subscriber::builder().join(membership).build().unwrap()).unwrap();
     let publisher = net.publisher(|settings| {
         let settings = settings.retransmission_buffer(32 << 20).eviction(TIMEOUT);
-        settings.configure(|config| config.subscriber_timeout = TIMEOUT.into())
+        settings.configure(|config| config.subscriber_timeout = TIMEOUT)
     });
     while !publisher.wait_for(1, Duration::from_millis(20)) {
         subscriber.next_timeout(Duration::from_millis(20)).unwrap();

@@ -11,7 +11,7 @@ use mcast::Family;
 use mcast_lab::{Child, Host, Impairment};
 use mcast_stream::subscriber::{Item, SubscriberEvent};
 use mcast_stream::wire::StreamId;
-use mcast_stream::{Nanos, Publisher, StreamError, Subscriber};
+use mcast_stream::{Publisher, StreamError, Subscriber};
 
 use crate::net::{Net, TIMEOUT, message, receive_stream};
 
@@ -157,7 +157,7 @@ fn a_subscriber_that_is_stopped_for_a_while_is_waited_for() {
         settings
             .retransmission_buffer(256 << 10)
             .eviction(eviction)
-            .configure(|config| config.subscriber_timeout = Nanos::from_secs(600))
+            .configure(|config| config.subscriber_timeout = Duration::from_secs(600))
     });
     let (mut child, lines) = start(&net.subscribers[0].0, "processes::subscribes", 3_000, false);
     assert!(publisher.wait_for(1, TIMEOUT));

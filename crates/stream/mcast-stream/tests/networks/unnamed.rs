@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use mcast::Family;
 use mcast_lab::Impairment;
+use mcast_stream::Subscriber;
 use mcast_stream::subscriber::{Item, SubscriberEvent};
 use mcast_stream::wire::{Header, Incarnation, Kind, StreamId};
-use mcast_stream::{Nanos, Subscriber};
 
 use crate::net::{Net, TIMEOUT};
 
@@ -60,7 +60,7 @@ fn stray_datagrams_do_not_select_a_stream() {
 fn another_stream_is_reported_and_followed_once_the_first_is_silent() {
     let net = Net::new(Family::V4, 1, Impairment::default());
     let second_of_silence = |config: &mut mcast_stream::subscriber::SubscriberConfig| {
-        config.publisher_silence = Nanos::SECOND;
+        config.publisher_silence = Duration::from_secs(1);
     };
     let mut subscriber = net.subscriber(0, |settings| settings.configure(second_of_silence));
     let first = net.publisher(|settings| settings.drop_timeout(Duration::ZERO));

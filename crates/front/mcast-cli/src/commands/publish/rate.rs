@@ -78,7 +78,7 @@ impl RateReporter {
         self.next = now + INTERVAL;
         let statistics = publisher.statistics();
         if let (Some(rate), Some(subscriber)) = (statistics.rate, statistics.limiting) {
-            let queueing = Duration::from(statistics.queueing).as_secs_f64() * 1e3;
+            let queueing = statistics.queueing.as_secs_f64() * 1e3;
             console.note(format_args!(
                 "{:.1} Mbit/s, limited by subscriber {}, whose path has a queue of {queueing:.1} ms",
                 rate as f64 * 8e-6,
@@ -102,7 +102,7 @@ impl RateReport {
         Some(Self {
             bits_per_second: statistics.rate?.saturating_mul(8),
             limited_by: statistics.limiting.map(|subscriber| subscriber.to_string()),
-            queueing_seconds: Duration::from(statistics.queueing).as_secs_f64(),
+            queueing_seconds: statistics.queueing.as_secs_f64(),
         })
     }
 }

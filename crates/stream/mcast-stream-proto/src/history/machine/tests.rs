@@ -47,7 +47,7 @@ fn sent_away(config: HistoryConfig, wait: Nanos) -> (u64, Nanos) {
 fn a_start_is_sent_away_for_at_most_six_hours() {
     for wait in [Nanos::ZERO, SHORTEST_WAIT, Nanos::SECOND, LONGEST_WAIT, Nanos::from_secs(1 << 20)] {
         let config = HistoryConfig { start: Some(HistoryStart::Oldest), ..HistoryConfig::default() };
-        let timeout = config.timeout;
+        let timeout = Nanos::from(config.timeout);
         let (requests, time) = sent_away(config, wait);
         let most = LONGEST_AWAY + START_TIMEOUT * timeout;
         assert!(time >= LONGEST_AWAY && time <= most, "{wait:?}: {time:?}");
@@ -59,7 +59,7 @@ fn a_start_is_sent_away_for_at_most_six_hours() {
 fn healing_is_sent_away_for_at_most_a_minute() {
     for wait in [Nanos::ZERO, Nanos::SECOND, LONGEST_WAIT] {
         let config = HistoryConfig { heal: true, ..HistoryConfig::default() };
-        let timeout = config.timeout;
+        let timeout = Nanos::from(config.timeout);
         let (requests, time) = sent_away(config, wait);
         let longest = HEALING_AWAY * timeout;
         assert!(time >= longest && time <= longest + timeout, "{wait:?}: {time:?}");
@@ -161,7 +161,7 @@ fn a_start_waits_for_three_times_the_patience_for_a_server() {
     for (start, shown) in starts {
         let (events, time) = unanswered(start, 100, shown);
         assert!(events.iter().any(is_failure) && events.iter().any(is_loss), "{start:?}: {events:?}");
-        let timeout = START_TIMEOUT * HistoryConfig::default().timeout;
+        let timeout = START_TIMEOUT * Nanos::from(HistoryConfig::default().timeout);
         assert!(time >= timeout && time < timeout + Nanos::SECOND, "{start:?}: {time:?}");
     }
 }
@@ -231,7 +231,7 @@ fn reported(noticed: &[u64]) -> Vec<u64> {
 #[test]
 fn every_loss_has_its_own_patience_although_healing_has_failed_before() {
     let noticed = [0, 1_000, 4_000, 7_000, 7_200, 40_000];
-    let timeout = HistoryConfig::default().timeout.0 / 1_000_000;
+    let timeout = Nanos::from(HistoryConfig::default().timeout).0 / 1_000_000;
     for (noticed, reported) in noticed.iter().zip(reported(&noticed)) {
         // Losses behind another one do not wait for longer, so that the live stream is not delayed further and further.
         assert!((noticed + timeout..noticed + timeout + 20).contains(&reported), "{noticed}: {reported}");

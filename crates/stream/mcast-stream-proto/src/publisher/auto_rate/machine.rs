@@ -189,7 +189,7 @@ impl PublisherMachine {
         for (id, member) in self.members.iter_mut() {
             let slow = member.is_below(floor) && !is_common && member.role == Role::Awaited;
             member.slow_since = slow.then(|| member.slow_since.unwrap_or(now));
-            if member.slow_since.is_some_and(|since| now.since(since) >= eviction) {
+            if member.slow_since.is_some_and(|since| now.since(since) >= eviction.into()) {
                 evicted.push(id);
             }
         }

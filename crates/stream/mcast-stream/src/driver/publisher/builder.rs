@@ -257,7 +257,7 @@ impl PublisherBuilder {
     /// A slow stream sends the parity of a whole block for fewer datagrams. With a longer time it needs less parity, and what
     /// is lost is recovered later. With feedback, subscribers request what they lack after 10 ms all the same.
     pub fn fec_delay(mut self, time: Duration) -> Self {
-        self.config.fec_delay = time.into();
+        self.config.fec_delay = time;
         self
     }
 
@@ -270,7 +270,7 @@ impl PublisherBuilder {
     /// Sets the time after which a subscriber that makes no progress, and delays the others, is evicted. Default: 2 s. It
     /// is an error to set it with a [flow control](Self::flow) that waits for no subscriber.
     pub fn eviction(mut self, time: Duration) -> Self {
-        self.config.eviction = time.into();
+        self.config.eviction = time;
         self.has_eviction = true;
         self
     }

@@ -656,7 +656,7 @@ mod tests {
     fn wait_beside_an_open_datagram() {
         let publisher = Publisher::builder()
             .to("239.7.7.7%lo:7000".parse().unwrap())
-            .configure(|config| config.linger = crate::Nanos::from_secs(100))
+            .configure(|config| config.linger = Duration::from_secs(100))
             .build()
             .unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

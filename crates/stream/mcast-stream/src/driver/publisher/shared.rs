@@ -223,7 +223,7 @@ impl Shared {
             let deadline = core.machine.next_deadline().min(announce_at);
             // Waking every few microseconds would take the processor from other threads.
             let sleep = self.clock.until(deadline).max(Duration::from_micros(50)).min(Duration::from_secs(1));
-            core.sleeps_until = self.clock.now() + sleep.into();
+            core.sleeps_until = self.clock.now() + sleep;
             let woken = self.timer.wait_timeout(core, sleep);
             core =
                 usable(woken.map(|(core, _)| core).map_err(|error| PoisonError::new(error.into_inner().0)));

@@ -693,7 +693,7 @@ impl Subscriber {
             return false;
         };
         let has_ended = machine.has_ended();
-        let successor = self.others.successor(self.now, self.config.publisher_silence, has_ended);
+        let successor = self.others.successor(self.now, self.config.publisher_silence.into(), has_ended);
         let successor =
             self.retires_for.or_else(|| successor.filter(|_| !has_ended || self.follows_restarts));
         let Some(to) = successor else { return false };

@@ -189,7 +189,7 @@ record! {
         duplicated: u64 = statistics.copies,
         naks: u64 = statistics.naks,
         stalls: u64 = run.stalls,
-        round_trip_us: f64 = micros(statistics.round_trip.into()),
+        round_trip_us: f64 = micros(statistics.round_trip),
         closed: bool = run.ended.is_some(),
     }
 }
