@@ -5,7 +5,8 @@
 use libfuzzer_sys::fuzz_target;
 use mcast_stream_proto::history::{AnswerFrame, HistoryAnnouncement, HistoryRequest, RecordReader};
 use mcast_stream_proto::wire::{
-    Announce, DatagramView, VisitedEngines, Heartbeat, Messages, Nak, Ncf, Origin, Parity, Probe, Reset, Status,
+    Announce, DatagramView, Heartbeat, Messages, Nak, Ncf, Origin, Parity, Probe, Reset, Status,
+    VisitedEngines,
 };
 
 fuzz_target!(|bytes: &[u8]| {
