@@ -24,6 +24,21 @@ pub(crate) fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> 
     program(cargo, arguments)
 }
 
+/// What builds from scratch without anybody who attaches a debugger, in continuous integration, needs less of. The client
+/// of Kafka, which is C, is compiled in half the time without optimizations; ciphers keep theirs.
+const FOR_ONE_BUILD: [(&str, &str); 5] = [
+    ("CARGO_INCREMENTAL", "0"),
+    ("CARGO_PROFILE_DEV_DEBUG", "0"),
+    ("CFLAGS", "-O0 -g0"),
+    ("CXXFLAGS", "-O0 -g0"),
+    ("HOST_CFLAGS", "-O3"),
+];
+
+/// Whether the environment says that this is continuous integration.
+pub(crate) fn is_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
+}
+
 /// A command for any other program, in the root of the checkout.
 pub(crate) fn program<S: AsRef<OsStr>>(
     name: impl AsRef<OsStr>,
@@ -31,6 +46,9 @@ pub(crate) fn program<S: AsRef<OsStr>>(
 ) -> Command {
     let mut command = Command::new(name);
     command.args(arguments).current_dir(crate::root()).stdin(Stdio::null());
+    if is_ci() {
+        command.envs(FOR_ONE_BUILD.into_iter().filter(|(name, _)| std::env::var_os(name).is_none()));
+    }
     command
 }
 
@@ -80,7 +98,8 @@ pub(crate) fn succeeds(command: Command) -> bool {
 
 /// Formats the command as it would be typed in a shell, with its added environment first.
 pub(crate) fn command_line(command: &Command) -> String {
-    let set = command.get_envs().filter_map(|(name, value)| {
+    let is_general = |name: &OsStr| FOR_ONE_BUILD.iter().any(|(general, _)| *general == name);
+    let set = command.get_envs().filter(|(name, _)| !is_general(name)).filter_map(|(name, value)| {
         Some(format!("{}={}", name.to_string_lossy(), quoted(&value?.to_string_lossy())))
     });
     let program = std::path::Path::new(command.get_program());
@@ -139,8 +158,8 @@ mod tests {
 
     #[test]
     fn command_lines_show_the_environment_and_quote_spaces() {
-        let mut command = program("cargo", ["doc", "a b"]);
-        command.env("RUSTDOCFLAGS", "-D warnings");
+        let mut command = Command::new("cargo");
+        command.args(["doc", "a b"]).env("RUSTDOCFLAGS", "-D warnings");
 
         assert_eq!(command_line(&command), "RUSTDOCFLAGS='-D warnings' cargo doc 'a b'");
     }

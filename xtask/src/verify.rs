@@ -4,6 +4,7 @@ pub(crate) mod built;
 mod dependencies;
 pub(crate) mod engines;
 mod environment;
+mod install;
 mod instructions;
 pub(crate) mod kernel;
 mod ordinary_user;
@@ -18,6 +19,7 @@ use std::iter;
 
 use anyhow::{Result, bail};
 
+use crate::command::is_ci;
 use crate::products::Product;
 use crate::step::{RunOptions, Step};
 use crate::{docs, report};
@@ -31,6 +33,13 @@ pub(crate) struct Arguments {
     /// Build and test only the crates of this product, a folder of `crates`
     #[arg(long, value_name = "PRODUCT", conflicts_with = "only")]
     product: Option<String>,
+    /// Install what is missing, after showing it: Debian's packages as root or by sudo, and tools of cargo. Then run
+    /// everything without skips
+    #[arg(long, conflicts_with = "list")]
+    install: bool,
+    /// Install without asking
+    #[arg(long, requires = "install")]
+    yes: bool,
     /// List the steps without running them
     #[arg(long)]
     list: bool,
@@ -52,13 +61,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         list(&chosen(all().collect(), &arguments.only)?);
         return Ok(true);
     }
+    if arguments.install {
+        install::install(arguments.yes)?;
+    }
     let steps = match &arguments.product {
         Some(product) => steps_of(Product::named(product)?)?,
         None if arguments.only.is_empty() => steps(),
         None => chosen(all().collect(), &arguments.only)?,
     };
     let options = RunOptions {
-        require_all: arguments.no_skip || environment::is_ci(),
+        require_all: arguments.no_skip || arguments.install || is_ci(),
         verbose: arguments.verbose,
         fail_fast: arguments.fail_fast,
     };

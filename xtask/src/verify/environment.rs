@@ -26,11 +26,6 @@ pub(super) fn steps() -> Vec<Step> {
     ]
 }
 
-/// Whether the environment says that this is continuous integration.
-pub(super) fn is_ci() -> bool {
-    std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
-}
-
 /// The message for machines without network namespaces, which labs and Wine need.
 pub(super) const NO_NAMESPACES: &str =
     "this machine does not allow network namespaces (run as root, or allow user namespaces)";

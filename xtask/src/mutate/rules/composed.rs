@@ -13,8 +13,8 @@ pub(super) const RULES: &[Rule] = &[
     COMPOSED.rule(
         "together: a start waits for its timeout",
         "history/machine.rs",
-        "            true => START_TIMEOUT * self.config.timeout,",
-        "            true => self.config.timeout / 2,",
+        "            true => START_TIMEOUT * Nanos::from(self.config.timeout),",
+        "            true => (self.config.timeout / 2).into(),",
     ),
     COMPOSED.rule(
         "together: a start without an answer is reported",

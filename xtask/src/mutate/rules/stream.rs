@@ -187,7 +187,7 @@ pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "a one-way publisher retains only what parity may still recover",
         "publisher/state.rs",
-        "FlowControl::OneWay => self.parity.settled(now).max(self.ring.oldest_retained),",
+        "FlowControl::OneWay => self.parity.sent_with_parity(now).max(self.ring.oldest_retained),",
         "FlowControl::OneWay => self.ring.oldest_retained,",
     ),
     STREAM.rule(
@@ -583,7 +583,7 @@ pub(super) const RULES: &[Rule] = &[
     FAIRNESS.rule(
         "a subscriber below the floor is evicted",
         "publisher/auto_rate/machine.rs",
-        "if member.slow_since.is_some_and(|since| now.since(since) >= eviction) {",
+        "if member.slow_since.is_some_and(|since| now.since(since) >= eviction.into()) {",
         "if member.slow_since == Some(ClockTime::NEVER) {",
     ),
     STREAM.rule(
@@ -775,8 +775,8 @@ pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "a start waits longer for a server than a loss",
         "history/machine.rs",
-        "            true => START_TIMEOUT * self.config.timeout,",
-        "            true => self.config.timeout,",
+        "            true => START_TIMEOUT * Nanos::from(self.config.timeout),",
+        "            true => self.config.timeout.into(),",
     ),
     STREAM.rule(
         "a start with the oldest message waits for a server that was shown",

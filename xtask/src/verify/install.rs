@@ -1,0 +1,184 @@
+//! `cargo verify --install`: Debian's packages and tools of cargo that the checks need.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::ordinary_user::is_root;
+use crate::command::{cargo, command_line, finish, is_ci, program, succeeds};
+
+/// Packages, and what the checks do with them. A linker is not among them: this program could not be built without one.
+const PACKAGES: [(&str, &str); 32] = [
+    ("avahi-daemon", "finds services through a relay"),
+    ("avahi-utils", "finds services through a relay"),
+    ("bsdutils", "has a terminal for the console of Wine"),
+    ("chromium", "shows the page of a fleet, and plays a stream by HTTP"),
+    ("curl", "is a client by HTTP"),
+    ("dbus-daemon", "serves avahi"),
+    ("debootstrap", "makes the clean system in which packages are tried"),
+    ("ffmpeg", "has clients by HTTP"),
+    ("g++", "builds the client of Kafka"),
+    ("gcc-mingw-w64-x86-64", "links programs for Windows"),
+    ("igmpproxy", "routes beside a relay"),
+    ("iperf", "sends into a network namespace"),
+    ("iproute2", "makes the network of Wine"),
+    ("lintian", "says whether a package is one"),
+    ("make", "builds the client of Kafka"),
+    ("nftables", "filters in labs"),
+    ("openssh-server", "receives the connections of a fleet"),
+    ("python3", "runs the tests of the bindings, and against Python's sockets"),
+    ("python3-scapy", "is the other end of AMT"),
+    ("python3-venv", "keeps the bindings apart"),
+    ("rabbitmq-server", "stores what a bridge appends"),
+    ("redis-server", "stores what a bridge appends"),
+    ("socat", "sends and receives as others do"),
+    ("strace", "sends signals at the worst time"),
+    ("sudo", "makes the connections of a fleet root"),
+    ("systemd", "says whether units are valid"),
+    ("tcpdump", "captures as others do"),
+    ("tshark", "dissects as others do"),
+    ("valgrind", "counts instructions"),
+    ("vlc-bin", "is a client by HTTP"),
+    // The program does not depend on its plugins.
+    ("vlc-plugin-base", "lets VLC receive"),
+    ("wine64", "runs programs for Windows"),
+];
+
+/// Tools of cargo, with the versions that the checks are written for.
+const TOOLS: [(&str, &str); 2] = [("cargo-deny", "0.20.2"), ("cargo-nextest", "0.9.143")];
+
+/// While this file exists and says so, Debian's packages do not start their services: what is tested runs in networks of
+/// its own.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+/// Installs what is missing, after the list was shown and, on a terminal, confirmed.
+pub(super) fn install(is_confirmed: bool) -> Result<()> {
+    let packages = missing_packages()?;
+    let tools: Vec<_> = TOOLS.into_iter().filter(|(name, _)| !has_tool(name)).collect();
+    if packages.is_empty() && tools.is_empty() {
+        return Ok(());
+    }
+    let width = packages.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    anstream::println!("Missing on this machine:");
+    for (name, purpose) in &packages {
+        anstream::println!("  {name:<width$}  {purpose}");
+    }
+    for (name, version) in &tools {
+        anstream::println!("  {name} {version}, by cargo");
+    }
+    if !is_confirmed && !is_ci() && !confirm()? {
+        bail!("nothing was installed: without --install, what needs them is skipped");
+    }
+    if !packages.is_empty() {
+        let names: Vec<_> = packages.iter().map(|(name, _)| *name).collect();
+        install_packages(&names)?;
+    }
+    tools.iter().try_for_each(|(name, version)| install_tool(name, version))
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    PACKAGES.into_iter().map(|(name, _)| name)
+}
+
+/// Returns the packages that are not installed.
+fn missing_packages() -> Result<Vec<(&'static str, &'static str)>> {
+    let mut query = program("dpkg-query", ["--show", "--showformat", "${Package} ${db:Status-Status}\n"]);
+    query.args(names());
+    let Ok(known) = finish(query, false) else {
+        bail!(
+            "--install is for Debian and its relatives, and there is no dpkg here: install what corresponds to {}",
+            names().collect::<Vec<_>>().join(", ")
+        );
+    };
+    Ok(missing(&known.output))
+}
+
+/// Returns the packages that are not installed, from what `dpkg-query` says of those that it knows.
+fn missing(known: &str) -> Vec<(&'static str, &'static str)> {
+    let is_installed = |name: &str| known.lines().any(|line| line == format!("{name} installed"));
+    PACKAGES.into_iter().filter(|(name, _)| !is_installed(name)).collect()
+}
+
+fn has_tool(name: &str) -> bool {
+    let subcommand = name.trim_start_matches("cargo-");
+    succeeds(cargo([subcommand, "--version"]))
+}
+
+fn confirm() -> Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        bail!("nobody can be asked here: add --yes to install them");
+    }
+    anstream::print!("Install them? [y/N] ");
+    std::io::stdout().flush().context("asking")?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer).context("reading the answer")?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn install_packages(names: &[&str]) -> Result<()> {
+    run(as_root("apt-get", &["-qq", "update"])?)?;
+    let starts_services = !Path::new(POLICY).exists();
+    if starts_services {
+        let script = format!("printf '#!/bin/sh\\nexit 101\\n' > {POLICY} && chmod 755 {POLICY}");
+        run(as_root("sh", &["-c", &script])?)?;
+    }
+    let options = ["-qq", "install", "--yes", "--no-install-recommends"];
+    let installed = as_root("apt-get", &[&options[..], names].concat()).and_then(run);
+    if starts_services {
+        run(as_root("rm", &[POLICY])?)?;
+    }
+    installed
+}
+
+/// Builds a tool without optimizations: it takes a minute or two, and runs for a second.
+fn install_tool(name: &str, version: &str) -> Result<()> {
+    let folder = crate::root().join("target/tools");
+    let mut command = cargo(["install", "--locked", "--debug", "--target-dir"]);
+    command.arg(folder).arg(format!("{name}@{version}"));
+    run(command)
+}
+
+/// Returns a command that runs as root: directly, or by sudo, which may ask for a password on a terminal.
+fn as_root(name: &str, arguments: &[&str]) -> Result<Command> {
+    let mut command = match is_root()? {
+        true => program(name, arguments),
+        false => program("sudo", [&[name][..], arguments].concat()),
+    };
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    Ok(command)
+}
+
+fn run(mut command: Command) -> Result<()> {
+    let line = command_line(&command);
+    anstream::println!("$ {line}");
+    let status = command.stdin(Stdio::inherit()).status().with_context(|| format!("starting `{line}`"))?;
+    ensure!(status.success(), "`{line}` failed: {status}");
+    Ok(())
+}
+
+#[cfg(test)]
+mod checks {
+    use super::*;
+
+    #[test]
+    fn a_package_is_missing_unless_it_is_installed() {
+        let known: String =
+            PACKAGES.iter().filter(|(name, _)| *name != "socat").map(|(name, _)| line(name)).collect();
+        let missing = |known: &str| missing(known).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+
+        assert_eq!(missing(&format!("{known}socat config-files\n")), ["socat"]);
+        assert_eq!(missing(&format!("{known}dpkg-query: no packages found matching socat\n")), ["socat"]);
+        assert_eq!(missing("").len(), PACKAGES.len());
+    }
+
+    #[test]
+    fn packages_are_listed_in_order() {
+        assert!(PACKAGES.is_sorted());
+    }
+
+    fn line(name: &str) -> String {
+        format!("{name} installed\n")
+    }
+}
