@@ -28,7 +28,7 @@ fuzz_target!(|messages: Vec<&[u8]>| {
         pings.record(bytes, source.ip(), step % 2 == 1, now);
         path.record(bytes, source.ip(), false, now);
         reports.record(source.ip(), bytes);
-        game.step(now, time);
+        game.poll_step(now, time);
         game.record(bytes, source, now);
         assert!(receiver.reply_to(bytes, source, now).is_none_or(|reply| reply.len() <= bytes.len()));
         let arrival = PerfArrival { source, interface: 1, time, length: bytes.len() };

@@ -56,10 +56,10 @@ fuzz_target!(|input: (u8, Vec<Arrival<'_>>)| {
             MoldItem::Silent => {}
         };
         let datagram = addressed(choice, bytes);
-        receiver.handle(now, choice % 5, &datagram, &mut out);
-        receiver.pass(now, &mut out);
+        receiver.handle_datagram(now, choice % 5, &datagram, &mut out);
+        receiver.handle_timeout(now, &mut out);
         let mut requests = 0;
-        while let Some(request) = receiver.poll(now) {
+        while let Some(request) = receiver.poll_transmit(now) {
             let _ = sender.answer(now, &request);
             requests += 1;
             assert!(requests <= 64, "it requests without end");
@@ -68,7 +68,7 @@ fuzz_target!(|input: (u8, Vec<Arrival<'_>>)| {
             receiver.abandon(&mut out);
         }
         assert_eq!(next.unwrap_or(1), receiver.next_message());
-        let _ = (sender.publish(bytes), sender.answer(now, &datagram), sender.poll(now));
-        let _ = (sender.next_deadline(), receiver.next_deadline());
+        let _ = (sender.publish(bytes), sender.answer(now, &datagram), sender.poll_transmit(now));
+        let _ = (sender.poll_timeout(), receiver.poll_timeout());
     }
 });

@@ -29,21 +29,21 @@ fuzz_target!(|bytes: &[u8]| {
         server.handle_timeout(now);
         let id = clients.get(usize::from(*number) % clients.len().max(1)).copied();
         match (step % 6, id) {
-            (0, _) => clients.extend(server.connect(now, listener, client)),
-            (1, Some(id)) => server.receive(now, id, payload),
+            (0, _) => clients.extend(server.handle_connect(now, listener, client)),
+            (1, Some(id)) => server.handle_bytes(now, id, payload),
             (2, Some(id)) => {
                 let path = REQUESTS[usize::from(*choice) % REQUESTS.len()];
                 let key = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
                 let head =
                     format!("GET {path}239.1.2.3:5000 HTTP/1.1\r\nHost: [::1]\r\n{key}\r\nLast-Event-ID: ");
-                server.receive(now, id, &[head.as_bytes(), payload, b"\r\n\r\n"].concat());
+                server.handle_bytes(now, id, &[head.as_bytes(), payload, b"\r\n\r\n"].concat());
             }
             (3, Some(id)) => {
-                let length: usize = server.pending(now, id).iter().map(|slice| slice.len()).sum();
-                server.wrote(now, id, length.min(usize::from(*choice) * 16));
+                let length: usize = server.poll_transmit(now, id).iter().map(|slice| slice.len()).sum();
+                server.handle_written(now, id, length.min(usize::from(*choice) * 16));
             }
             (4, Some(id)) => {
-                server.disconnected(now, id);
+                server.handle_disconnected(now, id);
                 clients.retain(|known| *known != id);
             }
             _ => {
@@ -51,7 +51,7 @@ fuzz_target!(|bytes: &[u8]| {
                     (SocketAddr::from(([10, 0, 0, *choice], 1)), "239.1.2.3:5000".parse());
                 let Ok(address) = address else { return };
                 let (time, lost, payload) = (None, u64::from(*choice % 3), payload.into());
-                server.datagram(now, &HttpDatagram { leg, address, source, time, lost, payload });
+                server.handle_datagram(now, &HttpDatagram { leg, address, source, time, lost, payload });
             }
         }
         let counts = server.counts();

@@ -26,7 +26,7 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(mut relay) = Relay::new(config) else { return };
     let (mut now, mut paths, mut rest) = (Duration::ZERO, BTreeSet::new(), bytes);
     for leg in 0..3 {
-        relay.leg_up(now, LegId(leg), &[IpAddr::from([10, 0, leg, 200])]);
+        relay.handle_leg_up(now, LegId(leg), &[IpAddr::from([10, 0, leg, 200])]);
     }
     relay.handle_timeout(Duration::from_secs(2));
     // Per step: what happens, the leg, the time in units of 10 ms, the source, the hop limit or choice, a length.
@@ -39,7 +39,7 @@ fuzz_target!(|bytes: &[u8]| {
             0..=2 => {
                 let destination = SocketAddr::from(DESTINATIONS[usize::from(choice / 2 % 4)]);
                 let (hop_limit, mac) = (choice % 9, None);
-                relay.receive(
+                relay.handle_datagram(
                     now,
                     &LegArrival {
                         leg: leg_id,
@@ -52,23 +52,23 @@ fuzz_target!(|bytes: &[u8]| {
                     },
                 );
             }
-            3 => relay.receive_on_path(now, PathId(u32::from(*choice)), from),
+            3 => relay.handle_reply(now, PathId(u32::from(*choice)), from),
             4 => {
-                let _ = relay.receive_announcement(now, leg_id, payload);
+                let _ = relay.handle_announcement(now, leg_id, payload);
             }
             5 => {
                 if let Ok(message) = IgmpMessage::parse(payload) {
-                    relay.receive_membership(now, leg_id, from.ip(), &message);
+                    relay.handle_membership(now, leg_id, from.ip(), &message);
                 }
             }
-            _ if choice % 2 == 0 => relay.leg_down(now, leg_id),
-            _ => relay.leg_up(now, leg_id, &[IpAddr::from([10, 0, leg % 3, *source])]),
+            _ if choice % 2 == 0 => relay.handle_leg_down(now, leg_id),
+            _ => relay.handle_leg_up(now, leg_id, &[IpAddr::from([10, 0, leg % 3, *source])]),
         }
         take(&mut relay, &mut paths);
-        if relay.deadline() <= now {
+        if relay.poll_timeout() <= now {
             relay.handle_timeout(now);
             take(&mut relay, &mut paths);
-            assert!(relay.deadline() > now, "what is due has been done");
+            assert!(relay.poll_timeout() > now, "what is due has been done");
         }
         rest = after;
     }

@@ -154,9 +154,9 @@ fuzz_target!(|input: (u8, u8, Vec<(u16, &[u8])>)| {
             published.push(bytes);
             publisher.flush(now);
         }
-        publisher.handle(now, addresses[0], &datagram);
+        publisher.handle_datagram(now, addresses[0], &datagram);
         let mut sent = Vec::new();
-        while let Some(transmit) = publisher.poll(now) {
+        while let Some(transmit) = publisher.poll_transmit(now) {
             match transmit {
                 Transmit::Control(control) => {
                     sent.push(control.bytes().to_vec());
@@ -184,9 +184,9 @@ fuzz_target!(|input: (u8, u8, Vec<(u16, &[u8])>)| {
             [datagram].into_iter().chain(sent).collect()
         };
         for datagram in arriving {
-            subscriber.handle(now, choice % 3, addresses[0], &datagram);
+            subscriber.handle_datagram(now, choice % 3, addresses[0], &datagram);
             let mut items = 0;
-            while let Some(item) = subscriber.next(now, &datagram) {
+            while let Some(item) = subscriber.poll_item(now, &datagram) {
                 match item {
                     Item::Event(SubscriberEvent::SnapshotWanted { message }) => subscriber.resume(message),
                     Item::Message(message) if verifies == Verifies::Publisher => {
@@ -199,13 +199,13 @@ fuzz_target!(|input: (u8, u8, Vec<(u16, &[u8])>)| {
                 assert!(items < 100_000, "it returns items without end");
             }
         }
-        while let Some(control) = subscriber.poll(now) {
+        while let Some(control) = subscriber.poll_transmit(now) {
             if hear_each_other {
-                publisher.handle(now, addresses[1], control.bytes());
+                publisher.handle_datagram(now, addresses[1], control.bytes());
             }
             subscriber.reuse(control);
         }
         assert!(subscriber.kept() <= most_kept);
-        let _ = (publisher.next_deadline(), subscriber.next_deadline());
+        let _ = (publisher.poll_timeout(), subscriber.poll_timeout());
     }
 });

@@ -58,7 +58,7 @@ fuzz_target!(|bytes: &[u8]| {
         let elsewhere = SocketAddr::from(([192, 0, 2, *address], 9));
         let source = if address % 4 == 0 { elsewhere } else { from };
         match step % 4 {
-            0 => hub.receive(now, source, &mut content.to_vec()),
+            0 => hub.handle_datagram(now, source, &mut content.to_vec()),
             1 => {
                 // A datagram of data in the session, whose nonce the hub has drawn.
                 counter += 1;
@@ -67,7 +67,7 @@ fuzz_target!(|bytes: &[u8]| {
                 datagram.extend(u64::to_be_bytes(counter));
                 datagram.extend(content);
                 datagram.resize((datagram.len() + 16).max(48), 0);
-                hub.receive(now, source, &mut datagram);
+                hub.handle_datagram(now, source, &mut datagram);
             }
             2 => {
                 let datagram = TunnelDatagram {
@@ -85,7 +85,10 @@ fuzz_target!(|bytes: &[u8]| {
         }
         for endpoint in [&mut site, &mut hub] {
             endpoint.handle_timeout(now);
-            assert!(endpoint.deadline().is_none_or(|deadline| deadline > now), "what is due has been done");
+            assert!(
+                endpoint.poll_timeout().is_none_or(|deadline| deadline > now),
+                "what is due has been done"
+            );
         }
         while hub.poll_event().is_some() {}
         rest = after;
@@ -102,10 +105,10 @@ fn exchange(
 ) {
     for _ in 0..4 {
         while let Some(transmit) = site.poll_transmit() {
-            hub.receive(now, from, &mut transmit.bytes.clone());
+            hub.handle_datagram(now, from, &mut transmit.bytes.clone());
         }
         while let Some(transmit) = hub.poll_transmit() {
-            site.receive(now, to, &mut transmit.bytes.clone());
+            site.handle_datagram(now, to, &mut transmit.bytes.clone());
         }
     }
 }

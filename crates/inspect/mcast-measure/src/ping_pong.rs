@@ -55,8 +55,8 @@ enum PingPongState {
 ///
 /// let mut game = PingPong::new(SessionId(7), 64, 0, PingPongLimit::Count(10), None);
 /// // First, it calls for a receiver.
-/// assert!(matches!(game.step(Duration::ZERO, UnixNanos(5)), PingPongStep::Send(_)));
-/// assert!(matches!(game.step(Duration::ZERO, UnixNanos(5)), PingPongStep::Receive(_)));
+/// assert!(matches!(game.poll_step(Duration::ZERO, UnixNanos(5)), PingPongStep::Send(_)));
+/// assert!(matches!(game.poll_step(Duration::ZERO, UnixNanos(5)), PingPongStep::Receive(_)));
 /// ```
 #[derive(Clone, Debug)]
 pub struct PingPong {
@@ -129,7 +129,7 @@ impl PingPong {
     }
 
     /// Returns what to do next. `now` counts from any fixed moment; `time` is the time of this host's clock.
-    pub fn step(&mut self, now: Duration, time: UnixNanos) -> PingPongStep<'_> {
+    pub fn poll_step(&mut self, now: Duration, time: UnixNanos) -> PingPongStep<'_> {
         match self.state {
             PingPongState::Calling { next, .. } if now < next => PingPongStep::Receive(next - now),
             PingPongState::Calling { calls: CALLS, .. } => PingPongStep::End,
@@ -262,7 +262,7 @@ mod tests {
 
     /// Returns the next message to send, and `None` for anything else.
     fn sent(game: &mut PingPong, now: Duration) -> Option<Vec<u8>> {
-        match game.step(now, UnixNanos(1)) {
+        match game.poll_step(now, UnixNanos(1)) {
             PingPongStep::Send(message) => Some(message.to_vec()),
             _ => None,
         }
@@ -290,11 +290,11 @@ mod tests {
         let (mut game, mut partner) = started(PingPongLimit::Count(2), None);
         for start in [10, 50] {
             let pong = pong(&mut game, &mut partner, micros(start));
-            assert_eq!(game.step(micros(start), UnixNanos(0)), PingPongStep::Receive(TIMEOUT));
+            assert_eq!(game.poll_step(micros(start), UnixNanos(0)), PingPongStep::Receive(TIMEOUT));
             game.record(&pong, source(), micros(start + 7));
             game.record(&pong, source(), micros(start + 8));
         }
-        assert_eq!(game.step(micros(60), UnixNanos(0)), PingPongStep::End);
+        assert_eq!(game.poll_step(micros(60), UnixNanos(0)), PingPongStep::End);
         assert_eq!((game.times().count(), game.times().min()), (2, Some(micros(7))));
         assert_eq!((game.sent(), game.lost(), game.duplicated(), game.late()), (2, 0, 2, 0));
     }
@@ -306,7 +306,7 @@ mod tests {
         let second = pong(&mut game, &mut partner, TIMEOUT);
         game.record(&late, source(), TIMEOUT + micros(1));
         game.record(&second, source(), TIMEOUT + micros(5));
-        assert_eq!(game.step(TIMEOUT + micros(5), UnixNanos(0)), PingPongStep::End);
+        assert_eq!(game.poll_step(TIMEOUT + micros(5), UnixNanos(0)), PingPongStep::End);
         assert_eq!((game.sent(), game.lost(), game.late(), game.times().count()), (2, 1, 1, 1));
     }
 
@@ -315,7 +315,7 @@ mod tests {
         let mut game = PingPong::new(ID, 64, 0, PingPongLimit::Count(1), None);
         let calls = (0..100).filter(|step| sent(&mut game, *step * BETWEEN_CALLS).is_some()).count();
         assert_eq!((calls, game.partner()), (CALLS as usize, None));
-        assert_eq!(game.step(100 * BETWEEN_CALLS, UnixNanos(0)), PingPongStep::End);
+        assert_eq!(game.poll_step(100 * BETWEEN_CALLS, UnixNanos(0)), PingPongStep::End);
     }
 
     #[test]
@@ -323,7 +323,7 @@ mod tests {
         let (mut game, mut partner) = started(PingPongLimit::Count(2), Some(Rate::Datagrams(100.0)));
         let pong = pong(&mut game, &mut partner, micros(0));
         game.record(&pong, source(), micros(100));
-        assert_eq!(game.step(micros(100), UnixNanos(0)), PingPongStep::Receive(micros(9_900)));
+        assert_eq!(game.poll_step(micros(100), UnixNanos(0)), PingPongStep::Receive(micros(9_900)));
         assert!(sent(&mut game, micros(10_000)).is_some());
     }
 

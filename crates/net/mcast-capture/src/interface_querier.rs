@@ -184,7 +184,7 @@ impl<A: Address> FamilyQuerier<A> {
     }
 
     fn handle(&mut self, source: A, message: &GmpMessage<'_, A>, now: Duration) {
-        let change = self.querier.handle(now, source, message);
+        let change = self.querier.handle_message(now, source, message);
         let version = message.version();
         let is_other = source.can_be_querier() && source != self.own;
         if matches!(message, GmpMessage::Query(_))
@@ -202,7 +202,7 @@ impl<A: Address> FamilyQuerier<A> {
         if let Some(event) = self.events.pop_front() {
             return Some(Ok(event));
         }
-        let query = self.querier.poll(now)?;
+        let query = self.querier.poll_transmit(now)?;
         let message = query.message();
         let (version, group) = (message.version(), query.group().map(Into::into));
         let sent = self.sender.send(&message);
@@ -216,7 +216,7 @@ impl<A: Address> FamilyQuerier<A> {
                 Role::Querier => Role::Querier,
                 Role::Listener { querier } => Role::Listener { querier: querier.into() },
             },
-            deadline: self.querier.deadline(),
+            deadline: self.querier.poll_timeout(),
             unqueried_groups: self.querier.unqueried_groups(),
         }
     }

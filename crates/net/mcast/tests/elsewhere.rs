@@ -73,9 +73,9 @@ fn a_datagram_reports_its_group_interface_and_source() {
         let datagram = next(&receiver, &mut buffer);
 
         assert_eq!(datagram.payload(), b"hello");
-        assert_eq!(datagram.group(), Some(membership.address.group));
-        assert_eq!(datagram.interface(), interface.index);
-        let own = interface.addresses.iter().any(|entry| entry.address == datagram.source());
+        assert_eq!(datagram.group(), Some(membership.address));
+        assert_eq!(datagram.interface, interface.index);
+        let own = interface.addresses.iter().any(|entry| entry.address == datagram.source.ip());
         assert!(own, "{datagram:?}");
         assert_eq!(datagram.hop_limit, Some(1));
         assert!(!datagram.truncated);
@@ -96,8 +96,8 @@ fn ipv6_datagrams_arrive_on_the_named_interface() {
         let mut buffer = [0; 64];
         let datagram = next(&receiver, &mut buffer);
 
-        assert_eq!((datagram.payload(), datagram.group()), (&b"six"[..], Some(membership.address.group)));
-        assert_eq!(datagram.interface(), interface.index);
+        assert_eq!((datagram.payload(), datagram.group()), (&b"six"[..], Some(membership.address)));
+        assert_eq!(datagram.interface, interface.index);
     }
 }
 
@@ -129,7 +129,7 @@ fn other_interfaces_are_not_delivered() {
     sender(&on(&other, "239.1.2.3", port)).send(b"elsewhere").unwrap();
 
     let mut buffer = [0; 64];
-    assert_eq!(next(&on_other, &mut buffer).interface(), other.index);
+    assert_eq!(next(&on_other, &mut buffer).interface, other.index);
     assert_silent(&on_one);
 }
 
@@ -294,7 +294,7 @@ fn excluded_sources_are_not_delivered() {
     sender(&on(&interface, "239.1.2.3", port)).send(b"hello").unwrap();
 
     let mut buffer = [0; 64];
-    assert_eq!(next(&any, &mut buffer).source(), own);
+    assert_eq!(next(&any, &mut buffer).source.ip(), own);
     assert_silent(&excluding);
 }
 
@@ -308,7 +308,7 @@ fn a_source_specific_membership_works_or_is_refused_as_unsupported() {
         Ok(receiver) => {
             sender(&on(&interface, "232.1.2.3", port)).send(b"mine").unwrap();
             let mut buffer = [0; 64];
-            assert_eq!(next(&receiver, &mut buffer).source(), own);
+            assert_eq!(next(&receiver, &mut buffer).source.ip(), own);
         }
         Err(error) => assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}"),
     }

@@ -102,7 +102,7 @@ proptest! {
     #[test]
     fn each_batch_continues_the_record_that_it_expects(operations in operations()) {
         let mut bridge = BridgeMachine::new(BridgeConfig { buffer: 2_000, ..BridgeConfig::new(STREAM, 1) });
-        bridge.event(ClockTime(0), 0, &SubscriberEvent::Joined {
+        bridge.handle_event(ClockTime(0), 0, &SubscriberEvent::Joined {
             incarnation: Incarnation(1),
             publisher: ([10, 0, 0, 1], 7).into(),
             message: MessageNumber(0),
@@ -112,21 +112,21 @@ proptest! {
             match operation {
                 Operation::Message(number) => {
                     let message = Message { incarnation: Incarnation(1), number: MessageNumber(number), key: None, bytes: &[1, 2, 3] };
-                    bridge.message(now, 0, &message);
+                    bridge.handle_message(now, 0, &message);
                 }
-                Operation::Event(event) => bridge.event(now, 0, &event),
-                Operation::Respond(response) => bridge.response(now, response).unwrap(),
-                Operation::Connect => bridge.connected(),
-                Operation::Disconnect => bridge.disconnected(),
+                Operation::Event(event) => bridge.handle_event(now, 0, &event),
+                Operation::Respond(response) => bridge.handle_response(now, response).unwrap(),
+                Operation::Connect => bridge.handle_connected(),
+                Operation::Disconnect => bridge.handle_disconnected(),
                 Operation::Wait(milliseconds) => now = now + Nanos::from_millis(milliseconds),
             }
             let mut polls = 0;
-            while let Some(request) = bridge.poll(now) {
+            while let Some(request) = bridge.poll_request(now) {
                 check(&request);
                 polls += 1;
                 prop_assert!(polls <= 2, "without a response");
             }
-            prop_assert!(bridge.deadline() > now);
+            prop_assert!(bridge.poll_timeout() > now);
             prop_assert!(bridge.statistics().in_flight <= 2);
             while bridge.poll_event().is_some() {}
         }
@@ -136,27 +136,27 @@ proptest! {
 #[test]
 fn a_tail_of_another_stream_is_refused() {
     let mut bridge = BridgeMachine::new(BridgeConfig::new(STREAM, 1));
-    bridge.connected();
-    bridge.poll(ClockTime(0)).unwrap();
+    bridge.handle_connected();
+    bridge.poll_request(ClockTime(0)).unwrap();
     let position = Position { incarnation: Incarnation(1), number: MessageNumber(1) };
     let tail = Some(LastRecord { position, stream: Some(StreamId(8)), closes: false });
     let refused =
-        bridge.response(ClockTime(0), Response::LastRecord { tail, others: Vec::new() }).unwrap_err();
+        bridge.handle_response(ClockTime(0), Response::LastRecord { tail, others: Vec::new() }).unwrap_err();
     assert_eq!(refused, BridgeRefusal::OtherStream(RefusedTail { expected: STREAM, found: StreamId(8) }));
 }
 
 #[test]
 fn an_incarnation_that_is_older_than_what_is_stored_is_reported_once() {
     let mut bridge = BridgeMachine::new(BridgeConfig::new(STREAM, 1));
-    bridge.connected();
-    bridge.poll(ClockTime(0)).unwrap();
+    bridge.handle_connected();
+    bridge.poll_request(ClockTime(0)).unwrap();
     let position = Position { incarnation: Incarnation(7), number: MessageNumber(0) };
     let tail = Some(LastRecord { position, stream: Some(STREAM), closes: false });
-    bridge.response(ClockTime(0), Response::LastRecord { tail, others: Vec::new() }).unwrap();
+    bridge.handle_response(ClockTime(0), Response::LastRecord { tail, others: Vec::new() }).unwrap();
     let (to, from) = (Incarnation(3), Incarnation(2));
-    bridge.event(ClockTime(0), 0, &SubscriberEvent::Restarted { from, to });
+    bridge.handle_event(ClockTime(0), 0, &SubscriberEvent::Restarted { from, to });
     for number in [0, 1] {
-        bridge.message(
+        bridge.handle_message(
             ClockTime(0),
             0,
             &Message { incarnation: Incarnation(3), number: MessageNumber(number), key: None, bytes: &[] },
@@ -169,7 +169,7 @@ fn an_incarnation_that_is_older_than_what_is_stored_is_reported_once() {
 
 fn message(bridge: &mut BridgeMachine, incarnation: Incarnation, number: u64) {
     let number = MessageNumber(number);
-    bridge.message(ClockTime(0), 0, &Message { incarnation, number, key: None, bytes: &[] });
+    bridge.handle_message(ClockTime(0), 0, &Message { incarnation, number, key: None, bytes: &[] });
 }
 
 fn joined(bridge: &mut BridgeMachine, time: u64, incarnation: Incarnation) {
@@ -178,7 +178,7 @@ fn joined(bridge: &mut BridgeMachine, time: u64, incarnation: Incarnation) {
         publisher: ([10, 0, 0, 1], 7).into(),
         message: MessageNumber(0),
     };
-    bridge.event(ClockTime(0), time, &event);
+    bridge.handle_event(ClockTime(0), time, &event);
 }
 
 #[test]
@@ -186,15 +186,17 @@ fn messages_that_came_before_the_tail_was_known_are_not_counted_as_stored_by_oth
     let mut bridge = BridgeMachine::new(BridgeConfig::new(STREAM, 1));
     joined(&mut bridge, 0, Incarnation(3));
     (0..5).for_each(|number| message(&mut bridge, Incarnation(3), number));
-    bridge.connected();
-    bridge.poll(ClockTime(0)).unwrap();
-    bridge.response(ClockTime(0), Response::LastRecord { tail: stored(7, 0), others: Vec::new() }).unwrap();
+    bridge.handle_connected();
+    bridge.poll_request(ClockTime(0)).unwrap();
+    bridge
+        .handle_response(ClockTime(0), Response::LastRecord { tail: stored(7, 0), others: Vec::new() })
+        .unwrap();
     let statistics = bridge.statistics();
     assert_eq!((statistics.already_stored, statistics.not_stored), (0, 5));
     assert!(matches!(bridge.poll_event(), Some(BridgeEvent::Superseded { .. })));
     // Another bridge was faster: this one follows.
     let (from, to) = (Incarnation(3), Incarnation(7));
-    bridge.event(ClockTime(0), 0, &SubscriberEvent::Restarted { from, to });
+    bridge.handle_event(ClockTime(0), 0, &SubscriberEvent::Restarted { from, to });
     assert_eq!(bridge.statistics().not_stored, 0);
 }
 
@@ -204,9 +206,9 @@ fn an_incarnation_far_ahead_of_the_clock_is_not_stored() {
     let (present, ahead) = (Incarnation(100_000), Incarnation(100_000 + 5 * 3_600));
     let time = 1_704_067_200_000 + 250 * 100_000;
     let mut bridge = BridgeMachine::new(BridgeConfig::new(STREAM, 1));
-    bridge.connected();
-    bridge.poll(ClockTime(0)).unwrap();
-    bridge.response(ClockTime(0), Response::LastRecord { tail: None, others: Vec::new() }).unwrap();
+    bridge.handle_connected();
+    bridge.poll_request(ClockTime(0)).unwrap();
+    bridge.handle_response(ClockTime(0), Response::LastRecord { tail: None, others: Vec::new() }).unwrap();
     joined(&mut bridge, time, ahead);
     message(&mut bridge, ahead, 0);
     assert_eq!(bridge.poll_event(), Some(BridgeEvent::Ahead { incarnation: ahead, present }));
@@ -229,8 +231,8 @@ fn group_bridge() -> BridgeMachine {
     let group = Some(Incarnation(7));
     let mut bridge =
         BridgeMachine::new(BridgeConfig { group, hole_wait: Nanos::ZERO, ..BridgeConfig::new(STREAM, 1) });
-    bridge.connected();
-    assert!(matches!(bridge.poll(ClockTime(0)), Some(Request::LastRecord(_))));
+    bridge.handle_connected();
+    assert!(matches!(bridge.poll_request(ClockTime(0)), Some(Request::LastRecord(_))));
     bridge
 }
 
@@ -249,13 +251,13 @@ fn datagram(bridge: &mut BridgeMachine, now: ClockTime) {
         hop_limit: Some(1),
         dscp: None,
     };
-    bridge.datagram(now, 0, metadata, b"x");
+    bridge.handle_datagram(now, 0, metadata, b"x");
 }
 
 /// Returns the records of the next batch.
 fn batch(bridge: &mut BridgeMachine, now: ClockTime) -> Vec<StreamRecord> {
     loop {
-        match bridge.poll(now) {
+        match bridge.poll_request(now) {
             Some(Request::Append(batch)) => return batch.records,
             Some(Request::LastRecord(_)) => {}
             None => return Vec::new(),
@@ -275,17 +277,17 @@ const LATER: ClockTime = ClockTime(100_000_000);
 fn datagrams_are_numbered_and_dropped_ones_are_gaps() {
     let mut bridge = group_bridge();
     assert!(!bridge.has_begun());
-    bridge.response(ClockTime(0), Response::LastRecord { tail: None, others: Vec::new() }).unwrap();
+    bridge.handle_response(ClockTime(0), Response::LastRecord { tail: None, others: Vec::new() }).unwrap();
     assert!(bridge.has_begun());
     datagram(&mut bridge, ClockTime(0));
-    bridge.dropped(ClockTime(0), 0, 0);
-    bridge.dropped(ClockTime(0), 0, 3);
+    bridge.handle_drops(ClockTime(0), 0, 0);
+    bridge.handle_drops(ClockTime(0), 0, 3);
     datagram(&mut bridge, ClockTime(0));
     let records = batch(&mut bridge, LATER);
     assert_eq!(positions_of(&records), [(7, 0, 0), (7, 1, 3), (7, 4, 4)]);
     let gap = Content::Gap { first: MessageNumber(1), cause: GapCause::ReceiveBufferFull };
     assert_eq!(records[1].content, gap);
-    bridge.response(LATER, Response::Appended).unwrap();
+    bridge.handle_response(LATER, Response::Appended).unwrap();
     assert_eq!((bridge.statistics().gaps, bridge.statistics().missing), (1, 3));
     let events: Vec<_> = std::iter::from_fn(|| bridge.poll_event()).collect();
     assert!(matches!(events[..], [BridgeEvent::Gap { .. }]), "no other bridge is waited for: {events:?}");
@@ -296,7 +298,10 @@ fn a_bridge_of_groups_begins_behind_what_is_stored_and_records_that_something_ma
     for (last, expected) in [(5, 7), (7, 8), (9, 10)] {
         let mut bridge = group_bridge();
         bridge
-            .response(ClockTime(0), Response::LastRecord { tail: stored(last, 41), others: Vec::new() })
+            .handle_response(
+                ClockTime(0),
+                Response::LastRecord { tail: stored(last, 41), others: Vec::new() },
+            )
             .unwrap();
         datagram(&mut bridge, ClockTime(0));
         let records = batch(&mut bridge, LATER);
@@ -309,14 +314,14 @@ fn a_bridge_of_groups_begins_behind_what_is_stored_and_records_that_something_ma
 fn a_bridge_of_groups_waits_until_another_one_is_gone() {
     let mut bridge = group_bridge();
     let tail = stored(5, 41);
-    bridge.response(ClockTime(0), Response::LastRecord { tail, others: vec![None] }).unwrap();
+    bridge.handle_response(ClockTime(0), Response::LastRecord { tail, others: vec![None] }).unwrap();
     datagram(&mut bridge, ClockTime(0));
     assert_eq!(batch(&mut bridge, LATER), []);
     assert_eq!(bridge.poll_event(), Some(BridgeEvent::OtherBridge));
     let second = ClockTime(1_000_000_000);
-    assert_eq!(bridge.deadline(), second);
-    assert!(matches!(bridge.poll(second), Some(Request::LastRecord(_))));
-    bridge.response(second, Response::LastRecord { tail, others: Vec::new() }).unwrap();
+    assert_eq!(bridge.poll_timeout(), second);
+    assert!(matches!(bridge.poll_request(second), Some(Request::LastRecord(_))));
+    bridge.handle_response(second, Response::LastRecord { tail, others: Vec::new() }).unwrap();
     assert_eq!(
         positions_of(&batch(&mut bridge, second)),
         [(5, 42, 42), (7, 0, 0)],
@@ -329,14 +334,16 @@ fn a_bridge_of_groups_is_refused_while_another_one_stays() {
     let mut bridge = group_bridge();
     let mut now = ClockTime(0);
     let refused = loop {
-        if let Err(refused) = bridge.response(now, Response::LastRecord { tail: None, others: vec![None] }) {
+        if let Err(refused) =
+            bridge.handle_response(now, Response::LastRecord { tail: None, others: vec![None] })
+        {
             break refused;
         }
         datagram(&mut bridge, now);
-        assert_eq!(bridge.poll(now), None);
-        now = bridge.deadline();
+        assert_eq!(bridge.poll_request(now), None);
+        now = bridge.poll_timeout();
         assert!(now < ClockTime(20_000_000_000));
-        assert!(matches!(bridge.poll(now), Some(Request::LastRecord(_))));
+        assert!(matches!(bridge.poll_request(now), Some(Request::LastRecord(_))));
     };
     assert_eq!(refused, BridgeRefusal::OtherBridge);
     assert!(now > ClockTime(5_000_000_000), "one that was killed is noted for 5 s: {now:?}");
@@ -345,19 +352,19 @@ fn a_bridge_of_groups_is_refused_while_another_one_stays() {
 #[test]
 fn a_bridge_of_groups_stops_when_another_one_has_taken_over() {
     let mut bridge = group_bridge();
-    bridge.response(ClockTime(0), Response::LastRecord { tail: None, others: Vec::new() }).unwrap();
+    bridge.handle_response(ClockTime(0), Response::LastRecord { tail: None, others: Vec::new() }).unwrap();
     datagram(&mut bridge, ClockTime(0));
     assert_eq!(positions_of(&batch(&mut bridge, LATER)), [(7, 0, 0)]);
-    let refused = bridge.response(LATER, Response::Refused { tail: stored(8, 3) }).unwrap_err();
+    let refused = bridge.handle_response(LATER, Response::Refused { tail: stored(8, 3) }).unwrap_err();
     assert_eq!(refused, BridgeRefusal::TakenOver(Incarnation(8)));
     // While it is the one that stores, others that come do not stop it.
     let mut bridge = group_bridge();
-    bridge.response(ClockTime(0), Response::LastRecord { tail: None, others: Vec::new() }).unwrap();
+    bridge.handle_response(ClockTime(0), Response::LastRecord { tail: None, others: Vec::new() }).unwrap();
     // Longer than it waits for others before it stores.
     for second in [1, 9] {
         let now = ClockTime(second * 1_000_000_000);
-        assert!(matches!(bridge.poll(now), Some(Request::LastRecord(_))));
-        bridge.response(now, Response::LastRecord { tail: None, others: vec![None] }).unwrap();
+        assert!(matches!(bridge.poll_request(now), Some(Request::LastRecord(_))));
+        bridge.handle_response(now, Response::LastRecord { tail: None, others: vec![None] }).unwrap();
     }
     datagram(&mut bridge, ClockTime(9_000_000_000));
     assert_eq!(positions_of(&batch(&mut bridge, ClockTime(9_100_000_000))), [(7, 0, 0)]);

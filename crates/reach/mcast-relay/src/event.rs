@@ -12,7 +12,7 @@ use crate::{LegId, PathId, PathPort, PathSide, RelayId};
 /// What the driver has to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RelayOutput {
-    /// Open a socket. [`crate::Relay::path_failed`] reports if that fails. It receives unicast only.
+    /// Open a socket. [`crate::Relay::handle_path_failure`] reports if that fails. It receives unicast only.
     OpenPath {
         /// Its name from now on.
         path: PathId,

@@ -233,7 +233,7 @@ impl TunnelEndpoint {
     }
 
     /// Handles a datagram, which is decrypted in place.
-    pub fn receive(&mut self, now: Duration, from: SocketAddr, bytes: &mut [u8]) {
+    pub fn handle_datagram(&mut self, now: Duration, from: SocketAddr, bytes: &mut [u8]) {
         let result = match wire::parse(bytes) {
             None => Err(DropReason::Malformed),
             Some(Packet::Data { session, counter }) => {
@@ -251,7 +251,7 @@ impl TunnelEndpoint {
     }
 
     /// Handles that the system has refused a datagram to this address because of its length.
-    pub fn too_large(&mut self, now: Duration, to: SocketAddr) {
+    pub fn handle_too_large(&mut self, now: Duration, to: SocketAddr) {
         let is_meant = |link: &&mut Link| link.status().is_some_and(|(_, address, _)| address == to);
         self.links.iter_mut().filter(is_meant).for_each(|link| link.shrink(now));
     }
@@ -269,7 +269,7 @@ impl TunnelEndpoint {
 
     /// Returns when to call [`Self::handle_timeout`] next.
     #[must_use]
-    pub fn deadline(&self) -> Option<Duration> {
+    pub fn poll_timeout(&self) -> Option<Duration> {
         self.links.iter().filter_map(Link::deadline).chain(self.dial_at()).min()
     }
 

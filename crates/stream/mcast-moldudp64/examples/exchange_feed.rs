@@ -42,7 +42,7 @@ pub(crate) fn publish(
             sender.end();
             over = Some(Instant::now());
         }
-        while let Some(datagram) = sender.poll(now) {
+        while let Some(datagram) = sender.poll_transmit(now) {
             for feed in &feeds {
                 feed.send(&datagram)?;
             }
@@ -77,15 +77,15 @@ pub(crate) fn receive(feeds: [Membership; 2], server: SocketAddr) -> Result<(Vec
         // Replies to re-requests arrive on another socket, which is read every millisecond.
         if let Some(datagram) = receiver.recv_timeout(&mut buffer, Duration::from_millis(1))? {
             let path = u8::from(datagram.arrival().group() == Some(groups[1]));
-            machine.handle(now(), path, datagram.payload(), &mut out);
+            machine.handle_datagram(now(), path, datagram.payload(), &mut out);
         }
         while let Some((length, from)) = try_receive(&requests, &mut buffer)? {
             if from == server {
-                machine.handle(now(), 2, &buffer[..length], &mut out);
+                machine.handle_datagram(now(), 2, &buffer[..length], &mut out);
             }
         }
-        machine.pass(now(), &mut out);
-        while let Some(request) = machine.poll(now()) {
+        machine.handle_timeout(now(), &mut out);
+        while let Some(request) = machine.poll_transmit(now()) {
             requests.send_to(&request, server)?;
         }
         if machine.has_ended() {

@@ -178,7 +178,13 @@ impl MoldReceiver {
 
     /// Handles a datagram received on a path (0 to 3), or from the re-request server, and delivers the messages that
     /// are next in order.
-    pub fn handle(&mut self, now: ClockTime, path: u8, datagram: &[u8], mut out: impl FnMut(MoldItem<'_>)) {
+    pub fn handle_datagram(
+        &mut self,
+        now: ClockTime,
+        path: u8,
+        datagram: &[u8],
+        mut out: impl FnMut(MoldItem<'_>),
+    ) {
         let last_arrival =
             *self.last_arrival.get_or_insert(LastArrival { at: now, is_silence_reported: false });
         let Some(packet) = MoldUdp64::parse(datagram).filter(|packet| self.is_possible(packet)) else {
@@ -197,7 +203,7 @@ impl MoldReceiver {
     }
 
     /// Gives up messages that have been missing for too long, delivers the ones after them, and reports silence.
-    pub fn pass(&mut self, now: ClockTime, mut out: impl FnMut(MoldItem<'_>)) {
+    pub fn handle_timeout(&mut self, now: ClockTime, mut out: impl FnMut(MoldItem<'_>)) {
         while let Some(gap) = self.gaps.first().copied().filter(|gap| now >= self.given_up_at(gap)) {
             self.give_up(now, &gap, &mut out);
         }
@@ -230,7 +236,7 @@ impl MoldReceiver {
 
     /// Returns a request for missing messages, if one is due: send it to a re-request server, and call again until
     /// there is none.
-    pub fn poll(&mut self, now: ClockTime) -> Option<[u8; HEADER]> {
+    pub fn poll_transmit(&mut self, now: ClockTime) -> Option<[u8; HEADER]> {
         let session = self.session.filter(|_| self.config.requests)?;
         let believed = self.extent.believed;
         let gap = self.gaps.iter_mut().take(MAX_REQUESTED_GAPS).find(|gap| gap.due <= now)?;
@@ -243,9 +249,9 @@ impl MoldReceiver {
         Some(request(session, first, count.min(u64::from(self.config.most_at_once.max(1))) as u16))
     }
 
-    /// Returns the time by which to call [`pass`](Self::pass) and [`poll`](Self::poll).
+    /// Returns the time by which to call [`handle_timeout`](Self::handle_timeout) and [`poll_transmit`](Self::poll_transmit).
     #[must_use]
-    pub fn next_deadline(&self) -> ClockTime {
+    pub fn poll_timeout(&self) -> ClockTime {
         let timeout = self.gaps.first().map_or(ClockTime::NEVER, |gap| self.given_up_at(gap));
         let request = self.gaps.iter().take(MAX_REQUESTED_GAPS).map(|gap| gap.due).min();
         let request = request.filter(|_| self.config.requests).unwrap_or(ClockTime::NEVER);

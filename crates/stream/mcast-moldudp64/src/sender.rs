@@ -131,7 +131,7 @@ impl MoldSender {
     }
 
     /// Returns the next datagram to send now.
-    pub fn poll(&mut self, now: ClockTime) -> Option<Vec<u8>> {
+    pub fn poll_transmit(&mut self, now: ClockTime) -> Option<Vec<u8>> {
         if let Some(packet) = self.ready.pop_front() {
             self.heartbeat_at = if self.ended { ClockTime(0) } else { now + HEARTBEAT };
             return Some(packet);
@@ -144,9 +144,9 @@ impl MoldSender {
         Some(request(self.session, self.next, count).to_vec())
     }
 
-    /// Returns the time by which to call [`poll`](Self::poll).
+    /// Returns the time by which to call [`poll_transmit`](Self::poll_transmit).
     #[must_use]
-    pub fn next_deadline(&self) -> ClockTime {
+    pub fn poll_timeout(&self) -> ClockTime {
         if self.ready.is_empty() { self.heartbeat_at } else { ClockTime(0) }
     }
 

@@ -32,7 +32,7 @@ fn publisher(key: &std::sync::Arc<SigningKey>, keys: &Keys) -> PublisherMachine 
 fn publish(publisher: &mut PublisherMachine, mut take: impl FnMut(&[u8])) {
     for _ in 0..MESSAGES {
         publisher.publish(NOW, &MESSAGE).unwrap();
-        while let Some(transmit) = publisher.poll(NOW) {
+        while let Some(transmit) = publisher.poll_transmit(NOW) {
             match transmit {
                 Transmit::Data { first, count } => {
                     Sequence::each(first..first + count)
@@ -79,8 +79,8 @@ fn streams(criterion: &mut Criterion) {
                         let mut messages = 0;
                         for (at, datagram) in datagrams.iter().enumerate() {
                             let now = NOW + Nanos(at as u64 * 1_000);
-                            subscriber.handle(now, 0, ([10, 0, 0, 1], 7).into(), datagram);
-                            while let Some(item) = subscriber.next(now, datagram) {
+                            subscriber.handle_datagram(now, 0, ([10, 0, 0, 1], 7).into(), datagram);
+                            while let Some(item) = subscriber.poll_item(now, datagram) {
                                 messages += u64::from(matches!(item, Item::Message(_)));
                             }
                         }

@@ -103,7 +103,7 @@ impl Transfer {
 
     fn step(&mut self) {
         while let Some((at, datagram)) = self.back.arrived(self.now) {
-            self.publisher.handle(
+            self.publisher.handle_datagram(
                 ClockTime(at.max(self.now)),
                 SocketAddr::from(([10, 0, 0, 2], 7000)),
                 &datagram,
@@ -115,13 +115,13 @@ impl Transfer {
         }
         self.send_feedback(self.now);
         if !has_sent {
-            let timers = self.publisher.next_deadline().0.min(self.subscriber.next_deadline().0);
+            let timers = self.publisher.poll_timeout().0.min(self.subscriber.poll_timeout().0);
             self.now = self.forward.next().min(self.back.next()).min(timers).max(self.now + 1);
         }
     }
 
     fn send(&mut self) -> bool {
-        let Some(transmit) = self.publisher.poll(ClockTime(self.now)) else { return false };
+        let Some(transmit) = self.publisher.poll_transmit(ClockTime(self.now)) else { return false };
         let mut carry = |datagram: &[u8]| {
             self.now += COST;
             self.forward.carry(self.now, datagram);
@@ -138,8 +138,8 @@ impl Transfer {
     }
 
     fn receive(&mut self, at: u64, datagram: &[u8]) {
-        self.subscriber.handle(ClockTime(at), 0, SocketAddr::from(([10, 0, 0, 1], 7000)), datagram);
-        while let Some(item) = self.subscriber.next(ClockTime(at), datagram) {
+        self.subscriber.handle_datagram(ClockTime(at), 0, SocketAddr::from(([10, 0, 0, 1], 7000)), datagram);
+        while let Some(item) = self.subscriber.poll_item(ClockTime(at), datagram) {
             if let Item::Message(message) = item {
                 assert_eq!(message.number.0, self.received, "a reliable stream has no gaps");
                 self.received += 1;
@@ -149,7 +149,7 @@ impl Transfer {
     }
 
     fn send_feedback(&mut self, at: u64) {
-        while let Some(control) = self.subscriber.poll(ClockTime(at)) {
+        while let Some(control) = self.subscriber.poll_transmit(ClockTime(at)) {
             self.back.carry(at, control.bytes());
         }
     }

@@ -35,11 +35,11 @@ fn queries_until<A: Address>(
     let mut now = from;
     while now <= until {
         querier.check(now);
-        while let Some(query) = querier.poll(now) {
+        while let Some(query) = querier.poll_transmit(now) {
             queries.push((now, query));
         }
-        assert!(querier.deadline() > now, "busy loop");
-        now = querier.deadline();
+        assert!(querier.poll_timeout() > now, "busy loop");
+        now = querier.poll_timeout();
     }
     queries
 }
@@ -71,69 +71,72 @@ fn general_queries_are_frequent_at_startup_and_then_sent_every_query_interval() 
 #[test]
 fn queries_use_the_older_version_if_configured() {
     let mut igmp: Querier<Ipv4Addr> = Querier::new(QuerierSettings::default().older(), OWN, Duration::ZERO);
-    assert_eq!(igmp.poll(Duration::ZERO).unwrap().message().version(), 2);
+    assert_eq!(igmp.poll_transmit(Duration::ZERO).unwrap().message().version(), 2);
     let own = "fe80::5".parse().unwrap();
     let mut mld: Querier<Ipv6Addr> = Querier::new(QuerierSettings::default().older(), own, Duration::ZERO);
-    assert_eq!(mld.poll(Duration::ZERO).unwrap().message().version(), 1);
+    assert_eq!(mld.poll_transmit(Duration::ZERO).unwrap().message().version(), 1);
     let mut newer: Querier<Ipv6Addr> = Querier::new(QuerierSettings::default(), own, Duration::ZERO);
-    assert_eq!(newer.poll(Duration::ZERO).unwrap().message().version(), 2);
+    assert_eq!(newer.poll_transmit(Duration::ZERO).unwrap().message().version(), 2);
 }
 
 #[test]
 fn querier_yields_to_a_lower_address_until_it_is_silent() {
     let mut querier = started();
-    assert_eq!(querier.handle(seconds(50), LOWER, &general(2, 125)), Some(RoleChange::YieldedTo(LOWER)));
+    assert_eq!(
+        querier.handle_message(seconds(50), LOWER, &general(2, 125)),
+        Some(RoleChange::YieldedTo(LOWER))
+    );
     assert_eq!(querier.role(), Role::Listener { querier: LOWER });
     // Robustness times query interval, and half of the response interval: 255 s (RFC 3376 section 8.5).
-    assert_eq!(querier.deadline(), seconds(50 + 255));
-    assert_eq!(querier.handle(seconds(170), LOWER, &general(2, 125)), None);
-    assert_eq!((querier.check(seconds(424)), querier.poll(seconds(424))), (None, None));
+    assert_eq!(querier.poll_timeout(), seconds(50 + 255));
+    assert_eq!(querier.handle_message(seconds(170), LOWER, &general(2, 125)), None);
+    assert_eq!((querier.check(seconds(424)), querier.poll_transmit(seconds(424))), (None, None));
     assert_eq!(querier.check(seconds(425)), Some(RoleChange::TookOverFrom(LOWER)));
-    assert!(querier.poll(seconds(425)).is_some());
-    assert_eq!(querier.deadline(), seconds(425 + 125));
+    assert!(querier.poll_transmit(seconds(425)).is_some());
+    assert_eq!(querier.poll_timeout(), seconds(425 + 125));
 }
 
 #[test]
 fn timers_of_the_elected_querier_apply() {
     let mut querier = started();
-    querier.handle(seconds(50), LOWER, &general(3, 60));
-    assert_eq!(querier.deadline(), seconds(50 + 185));
+    querier.handle_message(seconds(50), LOWER, &general(3, 60));
+    assert_eq!(querier.poll_timeout(), seconds(50 + 185));
     // Zero means not stated, and queries of the older version cannot state it.
-    querier.handle(seconds(50), LOWER, &general(0, 0));
-    assert_eq!(querier.deadline(), seconds(50 + 255));
+    querier.handle_message(seconds(50), LOWER, &general(0, 0));
+    assert_eq!(querier.poll_timeout(), seconds(50 + 255));
     let older = Query { group: None, max_response_time: seconds(10), source_query: None };
-    querier.handle(seconds(51), LOWER, &GmpMessage::Query(older));
-    assert_eq!(querier.deadline(), seconds(51 + 255));
+    querier.handle_message(seconds(51), LOWER, &GmpMessage::Query(older));
+    assert_eq!(querier.poll_timeout(), seconds(51 + 255));
 }
 
 #[test]
 fn queries_from_addresses_that_are_not_lower_are_ignored() {
     let mut querier = started();
-    let before = querier.deadline();
+    let before = querier.poll_timeout();
     for source in [HIGHER, OWN, Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(224, 0, 0, 1)] {
-        assert_eq!(querier.handle(seconds(50), source, &general(2, 125)), None, "{source}");
+        assert_eq!(querier.handle_message(seconds(50), source, &general(2, 125)), None, "{source}");
     }
-    assert_eq!((querier.role(), querier.deadline()), (Role::Querier, before));
+    assert_eq!((querier.role(), querier.poll_timeout()), (Role::Querier, before));
     // In IPv6 only link-local addresses count.
     let mut mld: Querier<Ipv6Addr> =
         Querier::new(QuerierSettings::default(), "fe80::5".parse().unwrap(), Duration::ZERO);
-    assert_eq!(mld.handle(seconds(1), "fd00::1".parse().unwrap(), &general(2, 125)), None);
+    assert_eq!(mld.handle_message(seconds(1), "fd00::1".parse().unwrap(), &general(2, 125)), None);
     let lower = "fe80::4".parse().unwrap();
-    assert_eq!(mld.handle(seconds(1), lower, &general(2, 125)), Some(RoleChange::YieldedTo(lower)));
+    assert_eq!(mld.handle_message(seconds(1), lower, &general(2, 125)), Some(RoleChange::YieldedTo(lower)));
 }
 
 #[test]
 fn left_group_is_queried_as_often_as_robustness_defines() {
     let mut querier = started();
-    querier.handle(seconds(60), HOST, &GmpMessage::Leave { group: GROUP });
-    querier.handle(seconds(60), HOST, &GmpMessage::Leave { group: GROUP });
-    assert_eq!(querier.deadline(), seconds(60));
+    querier.handle_message(seconds(60), HOST, &GmpMessage::Leave { group: GROUP });
+    querier.handle_message(seconds(60), HOST, &GmpMessage::Leave { group: GROUP });
+    assert_eq!(querier.poll_timeout(), seconds(60));
     let queries = queries_until(&mut querier, seconds(60), seconds(70));
     assert_eq!(times(&queries), [60_000, 61_000]);
     assert_eq!(queries[0].1.message().destination(), GROUP);
     assert_eq!(queries[0].1.message().to_string(), "IGMPv3 query: members of 239.1.2.3, answer within 1 s");
     // The group is queried again after a later leave.
-    querier.handle(seconds(80), HOST, &GmpMessage::Leave { group: GROUP });
+    querier.handle_message(seconds(80), HOST, &GmpMessage::Leave { group: GROUP });
     assert_eq!(queries_until(&mut querier, seconds(80), seconds(90)).len(), 2);
 }
 
@@ -143,7 +146,7 @@ fn records_that_leave_sources_are_followed_by_a_query() {
     let query_after = |kind, sources: &[Ipv4Addr]| {
         let mut querier = started();
         let records = [Record { kind, group: GROUP, sources: sources.into() }];
-        querier.handle(seconds(60), HOST, &GmpMessage::V3Report((&records).into()));
+        querier.handle_message(seconds(60), HOST, &GmpMessage::V3Report((&records).into()));
         let queries = queries_until(&mut querier, seconds(60), seconds(70));
         queries.first().map(|(_, query)| query.message().content().to_string())
     };
@@ -171,25 +174,29 @@ fn records_that_leave_sources_are_followed_by_a_query() {
 fn flooded_groups_are_not_queried() {
     let mut querier = started();
     for group in [Ipv4Addr::new(224, 0, 0, 251), Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::UNSPECIFIED] {
-        querier.handle(seconds(60), HOST, &GmpMessage::Leave { group });
+        querier.handle_message(seconds(60), HOST, &GmpMessage::Leave { group });
     }
-    assert_eq!(querier.deadline(), Duration::from_millis(156_250));
+    assert_eq!(querier.poll_timeout(), Duration::from_millis(156_250));
 }
 
 #[test]
 fn listener_does_not_query_groups() {
     let mut querier = started();
-    querier.handle(seconds(60), HOST, &GmpMessage::Leave { group: GROUP });
-    querier.handle(seconds(60), LOWER, &general(2, 125));
-    querier.handle(seconds(61), HOST, &GmpMessage::Leave { group: GROUP });
-    assert_eq!((querier.poll(seconds(61)), querier.deadline()), (None, seconds(315)));
+    querier.handle_message(seconds(60), HOST, &GmpMessage::Leave { group: GROUP });
+    querier.handle_message(seconds(60), LOWER, &general(2, 125));
+    querier.handle_message(seconds(61), HOST, &GmpMessage::Leave { group: GROUP });
+    assert_eq!((querier.poll_transmit(seconds(61)), querier.poll_timeout()), (None, seconds(315)));
 }
 
 #[test]
 fn groups_beyond_the_memory_limit_are_counted() {
     let mut querier: Querier<Ipv4Addr, 4> = Querier::new(QuerierSettings::default(), OWN, Duration::ZERO);
     for last in 0..6 {
-        querier.handle(seconds(1), HOST, &GmpMessage::Leave { group: Ipv4Addr::new(239, 1, 2, last) });
+        querier.handle_message(
+            seconds(1),
+            HOST,
+            &GmpMessage::Leave { group: Ipv4Addr::new(239, 1, 2, last) },
+        );
     }
     assert_eq!(querier.unqueried_groups(), 2);
 }
@@ -258,7 +265,8 @@ impl Simulation {
 
     fn run_until(&mut self, until: Duration) {
         loop {
-            let timers = self.queriers.iter().filter_map(|(_, querier)| Some(querier.as_ref()?.deadline()));
+            let timers =
+                self.queriers.iter().filter_map(|(_, querier)| Some(querier.as_ref()?.poll_timeout()));
             let arrivals = self.network.in_flight.next_time();
             let Some(next) = timers.chain(arrivals).min().filter(|next| *next <= until) else { break };
             self.now = self.now.max(next);
@@ -271,7 +279,7 @@ impl Simulation {
     fn deliver(&mut self) {
         while let Some((_, (receiver, from))) = self.network.in_flight.pop_until(self.now) {
             if let Some(querier) = &mut self.queriers[receiver].1 {
-                querier.handle(self.now, from, &general(2, 125));
+                querier.handle_message(self.now, from, &general(2, 125));
             }
         }
     }
@@ -281,7 +289,7 @@ impl Simulation {
         for (own, querier) in &mut self.queriers {
             let Some(querier) = querier else { continue };
             querier.check(self.now);
-            while querier.poll(self.now).is_some() {
+            while querier.poll_transmit(self.now).is_some() {
                 self.longest_silence = self.longest_silence.max(self.now.saturating_sub(self.last_query));
                 self.last_query = self.now;
                 self.network.send(self.now, *own, receivers);
@@ -346,18 +354,18 @@ proptest! {
         for (later, source, bytes) in events {
             now += Duration::from_millis(later);
             if let Ok(message) = GmpMessage::parse(&bytes) {
-                querier.handle(now, source.into(), &message);
+                querier.handle_message(now, source.into(), &message);
             }
             querier.check(now);
             let mut count = 0;
-            while let Some(query) = querier.poll(now) {
+            while let Some(query) = querier.poll_transmit(now) {
                 count += 1;
                 let mut buffer = [0; 128];
                 let length = query.message().emit(&mut buffer, OWN, query.message().destination()).unwrap();
                 prop_assert_eq!(GmpMessage::parse(&buffer[..length]).unwrap(), query.message());
                 prop_assert!(count <= 257, "endless queries");
             }
-            prop_assert!(querier.deadline() > now);
+            prop_assert!(querier.poll_timeout() > now);
         }
     }
 
@@ -372,7 +380,7 @@ proptest! {
         for (kind, last, count) in &kinds {
             let group = Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0, u16::from(*last));
             let record = Record { kind: RecordKind::from(*kind), group, sources: (&sources[..*count]).into() };
-            querier.handle(seconds(41), own, &GmpMessage::V3Report((&[record]).into()));
+            querier.handle_message(seconds(41), own, &GmpMessage::V3Report((&[record]).into()));
         }
         let queries = queries_until(&mut querier, seconds(41), seconds(60));
         let is_leave = |kind: u8| [3, 6].contains(&kind);

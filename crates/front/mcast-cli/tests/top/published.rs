@@ -100,7 +100,7 @@ fn sealed_with_a_loss(keys: Keys) -> Vec<String> {
     }
     let mut sent = Vec::new();
     for now in (1..50_000_000).step_by(100_000).map(ClockTime) {
-        while let Some(transmit) = sender.poll(now) {
+        while let Some(transmit) = sender.poll_transmit(now) {
             match transmit {
                 Transmit::Control(control) => sent.push(control.bytes().to_vec()),
                 Transmit::Data { first, .. } if sent.len() == 1 => sent.push(sender.datagram(first).to_vec()),

@@ -80,7 +80,7 @@ impl<'a> PingPongPlayer<'a> {
 
     fn play_while(&mut self, keep_going: impl Fn(&PingPong) -> bool) -> Result<()> {
         while keep_going(&self.game) {
-            match self.game.step(self.start.elapsed(), UnixNanos::now()) {
+            match self.game.poll_step(self.start.elapsed(), UnixNanos::now()) {
                 PingPongStep::Send(message) => self.sender.send_one(&self.target.with_payload(message))?,
                 PingPongStep::Receive(time) => self.receive(time)?,
                 PingPongStep::End => return Ok(()),

@@ -77,7 +77,7 @@ impl ReceiverBuilder {
     /// let receiver = mcast::Receiver::builder().listen("0.0.0.0:7000".parse()?).build()?;
     /// let mut buffer = [0; 65_536];
     /// let datagram = receiver.recv(&mut buffer)?;
-    /// println!("for {} from {}", datagram.destination, datagram.source());
+    /// println!("for {} from {}", datagram.destination, datagram.source.ip());
     /// # Ok(()) }
     /// ```
     pub fn listen(mut self, host: HostAddr) -> Self {

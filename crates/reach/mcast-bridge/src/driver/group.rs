@@ -53,9 +53,9 @@ impl GroupInput {
         let (now, time) = (now(), milliseconds());
         for datagram in self.batch.iter() {
             self.shown += datagram.arrival().lost.unwrap_or(0);
-            machine.dropped(now, time, self.shown.saturating_sub(self.noted));
+            machine.handle_drops(now, time, self.shown.saturating_sub(self.noted));
             self.noted = self.noted.max(self.shown);
-            machine.datagram(now, time, metadata(&datagram, &mut self.name_of), datagram.payload());
+            machine.handle_datagram(now, time, metadata(&datagram, &mut self.name_of), datagram.payload());
         }
         Ok(false)
     }
@@ -63,7 +63,7 @@ impl GroupInput {
     /// Passes on what the system dropped after the last datagram.
     pub(super) fn record_dropped(&mut self, machine: &mut BridgeMachine, now: ClockTime) {
         let dropped = self.receiver.statistics().dropped.count().unwrap_or(0);
-        machine.dropped(now, milliseconds(), dropped.saturating_sub(self.noted));
+        machine.handle_drops(now, milliseconds(), dropped.saturating_sub(self.noted));
         self.noted = self.noted.max(dropped);
     }
 }

@@ -212,7 +212,7 @@ impl StreamBridge {
     }
 
     fn until_deadline(&self) -> Duration {
-        let deadline = self.machine.as_ref().map_or(ClockTime::NEVER, BridgeMachine::deadline);
+        let deadline = self.machine.as_ref().map_or(ClockTime::NEVER, BridgeMachine::poll_timeout);
         deadline.since(self.now()).into()
     }
 
@@ -226,25 +226,25 @@ impl StreamBridge {
                     self.is_connected = true;
                     self.engine_key = key;
                     self.check_origin()?;
-                    self.machine.iter_mut().for_each(BridgeMachine::connected);
+                    self.machine.iter_mut().for_each(BridgeMachine::handle_connected);
                     self.notices.push_back(BridgeNotice::Connected);
                 }
                 Report::Response(response) => {
                     if let Some(machine) = &mut self.machine {
-                        machine.response(now, response)?;
+                        machine.handle_response(now, response)?;
                     }
                 }
                 Report::Failed(error) if !error.is_transient => return Err(error.into()),
                 Report::Failed(error) => {
                     self.is_connected = false;
-                    self.machine.iter_mut().for_each(BridgeMachine::disconnected);
+                    self.machine.iter_mut().for_each(BridgeMachine::handle_disconnected);
                     self.notices.push_back(BridgeNotice::Disconnected(error));
                 }
             }
         }
         let now = self.now();
         if let Some(machine) = &mut self.machine {
-            while let Some(request) = machine.poll(now) {
+            while let Some(request) = machine.poll_request(now) {
                 self.engine.send(request);
             }
             while let Some(event) = machine.poll_event() {
@@ -291,7 +291,7 @@ impl StreamBridge {
             match item {
                 Item::Message(message) => {
                     if let Some(machine) = &mut self.machine {
-                        machine.message(now, milliseconds(), &message);
+                        machine.handle_message(now, milliseconds(), &message);
                         let (is_refusing, is_full) = (machine.is_refusing(), machine.is_full());
                         if is_refusing {
                             // A publisher must not believe that it is stored.
@@ -323,7 +323,7 @@ impl StreamBridge {
             self.stream = Some(stream);
             let mut machine = BridgeMachine::new(BridgeConfig { stream, ..self.config.clone() });
             if self.is_connected {
-                machine.connected();
+                machine.handle_connected();
             }
             self.machine = Some(machine);
         }
@@ -342,7 +342,7 @@ impl StreamBridge {
                 (Restarted { from, .. }, Some(Origin { incarnation: to, .. })) => Restarted { from, to },
                 (event, _) => event,
             };
-            machine.event(now, milliseconds(), &event);
+            machine.handle_event(now, milliseconds(), &event);
         }
         self.notices.push_back(BridgeNotice::Stream(*event));
         Ok(())

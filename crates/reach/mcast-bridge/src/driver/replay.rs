@@ -71,7 +71,7 @@ impl GroupReplay {
             if left.is_zero() || self.machine.is_over() {
                 return Ok(None);
             }
-            let due: Duration = self.machine.deadline(now).since(now).into();
+            let due: Duration = self.machine.poll_timeout(now).since(now).into();
             if let Some(report) = self.source.wait(left.min(due)) {
                 self.handle(report)?;
             }
@@ -101,17 +101,17 @@ impl GroupReplay {
         match report {
             SourceReport::Connected => {
                 self.is_connected = true;
-                self.machine.connected(now);
+                self.machine.handle_connected(now);
                 self.notices.push_back(ReverseNotice::Connected);
             }
             SourceReport::Response(number, response) => {
                 let refused = |refusal| BridgeError::NotPublished { refusal, publisher: None };
-                self.machine.response(now, number, response).map_err(refused)?;
+                self.machine.handle_response(now, number, response).map_err(refused)?;
             }
             SourceReport::Failed(error) if !error.is_transient => return Err(error.into()),
             SourceReport::Failed(error) => {
                 self.is_connected = false;
-                self.machine.disconnected();
+                self.machine.handle_disconnected();
                 self.notices.push_back(ReverseNotice::Disconnected(error));
             }
         }
@@ -122,14 +122,14 @@ impl GroupReplay {
     fn send(&mut self) -> Result<(), BridgeError> {
         for _ in 0..DATAGRAMS {
             let now = clock(self.start);
-            let Some(StreamRecord { content, .. }) = self.machine.due(now) else { break };
+            let Some(StreamRecord { content, .. }) = self.machine.poll_record(now) else { break };
             let Content::Datagram { metadata, bytes } = content else { break };
             if is_own(&self.sender, metadata.source) {
                 return Err(BridgeError::FeedbackLoop);
             }
             // It waits for room in a full queue.
             self.sender.send_batch(&[Outgoing::new(bytes)])?;
-            self.machine.sent(now);
+            self.machine.handle_sent(now);
         }
         Ok(())
     }

@@ -175,7 +175,7 @@ impl ReverseBridge {
 
     fn wait(&mut self, left: Duration) -> Result<(), BridgeError> {
         let now = self.now();
-        let due: Duration = self.machine.deadline(now).since(now).into();
+        let due: Duration = self.machine.poll_timeout(now).since(now).into();
         if let (Some(publisher), Some(since)) = (&self.publisher, self.blocked) {
             publisher.wait_for_room(since, left.min(ROOM_WAIT));
         } else if let Some(heard) = self.listener.next(left.min(due).min(LONGEST_WAIT))? {
@@ -196,7 +196,7 @@ impl ReverseBridge {
             is_end,
         };
         let refused = |refusal| BridgeError::NotPublished { refusal, publisher: Some(publisher) };
-        self.machine.heard(self.now(), heard).map_err(refused)
+        self.machine.handle_heartbeat(self.now(), heard).map_err(refused)
     }
 
     /// Handles what the engine's thread reports.
@@ -206,17 +206,17 @@ impl ReverseBridge {
             match report {
                 SourceReport::Connected => {
                     self.is_connected = true;
-                    self.machine.connected(now);
+                    self.machine.handle_connected(now);
                     self.notices.push_back(ReverseNotice::Connected);
                 }
                 SourceReport::Response(number, response) => {
                     let refused = |refusal| BridgeError::NotPublished { refusal, publisher: None };
-                    self.machine.response(now, number, response).map_err(refused)?;
+                    self.machine.handle_response(now, number, response).map_err(refused)?;
                 }
                 SourceReport::Failed(error) if !error.is_transient => return Err(error.into()),
                 SourceReport::Failed(error) => {
                     self.is_connected = false;
-                    self.machine.disconnected();
+                    self.machine.handle_disconnected();
                     self.notices.push_back(ReverseNotice::Disconnected(error));
                 }
             }
@@ -279,14 +279,14 @@ impl ReverseBridge {
 
     /// Publishes the message that is due; returns whether there was one, and the publisher had room.
     fn publish_one(&mut self, now: ClockTime) -> Result<bool, BridgeError> {
-        let (Some(publisher), Some(record)) = (&self.publisher, self.machine.due(now)) else {
+        let (Some(publisher), Some(record)) = (&self.publisher, self.machine.poll_record(now)) else {
             return Ok(false);
         };
         let Content::Message { key, bytes } = &record.content else { return Ok(false) };
         let progress = publisher.progress();
         match publisher.try_queue((*key, bytes)) {
             Ok(_) => {
-                self.machine.published(now);
+                self.machine.handle_published(now);
                 Ok(true)
             }
             Err(StreamError::Refused(refusal)) if refusal.is_temporary() => {

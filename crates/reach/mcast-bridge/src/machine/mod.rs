@@ -73,10 +73,10 @@ impl BridgeConfig {
 
 /// Decides what is appended to an engine and when.
 ///
-/// The caller passes what its subscriber delivers to [`message`](Self::message) and [`event`](Self::event), unless the
-/// bridge [is full](Self::is_full). It calls [`poll`](Self::poll) after that, after each response, and when the
-/// [deadline](Self::deadline) is over, until that returns nothing, and sends the requests to the engine. Of a plain group,
-/// it passes datagrams to [`datagram`](Self::datagram) and [`dropped`](Self::dropped), once the bridge
+/// The caller passes what its subscriber delivers to [`handle_message`](Self::handle_message) and [`handle_event`](Self::handle_event), unless the
+/// bridge [is full](Self::is_full). It calls [`poll_request`](Self::poll_request) after that, after each response, and when the
+/// [deadline](Self::poll_timeout) is over, until that returns nothing, and sends the requests to the engine. Of a plain group,
+/// it passes datagrams to [`handle_datagram`](Self::handle_datagram) and [`handle_drops`](Self::handle_drops), once the bridge
 /// [has begun](Self::has_begun).
 #[derive(Debug)]
 pub struct BridgeMachine {
@@ -196,7 +196,7 @@ impl BridgeMachine {
     }
 
     /// Handles a message of the subscriber. `time` is in milliseconds since 1970.
-    pub fn message(&mut self, now: ClockTime, time: u64, message: &Message<'_>) {
+    pub fn handle_message(&mut self, now: ClockTime, time: u64, message: &Message<'_>) {
         self.statistics.messages += 1;
         self.statistics.message_bytes += message.bytes.len() as u64;
         let content = Content::Message { key: message.key, bytes: Arc::from(message.bytes) };
@@ -204,7 +204,7 @@ impl BridgeMachine {
     }
 
     /// Handles an event of the subscriber. `time` is in milliseconds since 1970.
-    pub fn event(&mut self, now: ClockTime, time: u64, event: &SubscriberEvent) {
+    pub fn handle_event(&mut self, now: ClockTime, time: u64, event: &SubscriberEvent) {
         match *event {
             SubscriberEvent::Joined { incarnation, .. }
             | SubscriberEvent::Restarted { to: incarnation, .. } => self.follow(time, incarnation),
@@ -224,13 +224,13 @@ impl BridgeMachine {
     }
 
     /// Notes that there is a new connection to the engine.
-    pub fn connected(&mut self) {
-        self.disconnected();
+    pub fn handle_connected(&mut self) {
+        self.handle_disconnected();
         self.connection = Connection::Unknown;
     }
 
     /// Notes that the connection to the engine is broken.
-    pub fn disconnected(&mut self) {
+    pub fn handle_disconnected(&mut self) {
         self.connection = Connection::Down;
         self.in_flight.clear();
         self.is_refused = false;
@@ -247,7 +247,7 @@ impl BridgeMachine {
     }
 
     /// Returns the next request to send, if there is one now.
-    pub fn poll(&mut self, now: ClockTime) -> Option<Request> {
+    pub fn poll_request(&mut self, now: ClockTime) -> Option<Request> {
         self.deadline = ClockTime::NEVER;
         let request = self.next_request(now)?;
         let in_flight = match &request {
@@ -271,9 +271,9 @@ impl BridgeMachine {
         self.events.pop_front()
     }
 
-    /// Returns when [`poll`](Self::poll) may return a request if nothing happens before, after it has returned none.
+    /// Returns when [`poll_request`](Self::poll_request) may return a request if nothing happens before, after it has returned none.
     #[must_use]
-    pub const fn deadline(&self) -> ClockTime {
+    pub const fn poll_timeout(&self) -> ClockTime {
         self.deadline
     }
 

@@ -32,7 +32,7 @@ impl BridgeMachine {
     }
 
     /// Handles a datagram of a plain group. `time` is in milliseconds since 1970.
-    pub fn datagram(&mut self, now: ClockTime, time: u64, metadata: DatagramMetadata, bytes: &[u8]) {
+    pub fn handle_datagram(&mut self, now: ClockTime, time: u64, metadata: DatagramMetadata, bytes: &[u8]) {
         self.statistics.messages += 1;
         self.statistics.message_bytes += bytes.len() as u64;
         let number = self.numbering.next;
@@ -42,7 +42,7 @@ impl BridgeMachine {
     }
 
     /// Notes that the system dropped this number of datagrams. `time` is in milliseconds since 1970.
-    pub fn dropped(&mut self, now: ClockTime, time: u64, count: u64) {
+    pub fn handle_drops(&mut self, now: ClockTime, time: u64, count: u64) {
         let first = self.numbering.next;
         let Some(before) = count.checked_sub(1) else { return };
         self.numbering.next = first + count;

@@ -15,7 +15,7 @@ impl BridgeMachine {
     /// # Errors
     /// If the engine's last record belongs to another stream, or another bridge keeps datagrams of a plain group there, so
     /// that nothing may be appended.
-    pub fn response(&mut self, now: ClockTime, response: Response) -> Result<(), BridgeRefusal> {
+    pub fn handle_response(&mut self, now: ClockTime, response: Response) -> Result<(), BridgeRefusal> {
         let Some((sent, request)) = self.in_flight.pop_front() else { return Ok(()) };
         match (request, response) {
             (InFlight::Append { records, tail }, Response::Appended) => {
@@ -41,7 +41,7 @@ impl BridgeMachine {
             }
             // Not a response to this request: the engine is asked for its last record again.
             _ => {
-                self.connected();
+                self.handle_connected();
                 return Ok(());
             }
         }

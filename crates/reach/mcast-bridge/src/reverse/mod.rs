@@ -96,9 +96,9 @@ enum Role {
 
 /// Decides what is published of an engine's records and when.
 ///
-/// The caller passes each heartbeat of the stream to [`heard`](Self::heard), its own ones too. It calls
+/// The caller passes each heartbeat of the stream to [`handle_heartbeat`](Self::handle_heartbeat), its own ones too. It calls
 /// [`poll_request`](Self::poll_request) and [`poll_action`](Self::poll_action) until they return nothing, then publishes
-/// the messages that are [due](Self::due), and calls [`published`](Self::published) after each.
+/// the messages that are [due](Self::poll_record), and calls [`handle_published`](Self::handle_published) after each.
 ///
 /// The messages have the numbers that they have in the engine, so that a subscriber continues with another bridge where
 /// it left off. Of several bridges, the one with the greatest incarnation publishes, and the others are silent.
@@ -155,12 +155,12 @@ impl ReverseMachine {
     }
 
     /// Notes that there is a new connection to the engine.
-    pub fn connected(&mut self, now: ClockTime) {
+    pub fn handle_connected(&mut self, now: ClockTime) {
         self.reading.connected(now);
     }
 
     /// Notes that the connection to the engine is broken.
-    pub const fn disconnected(&mut self) {
+    pub const fn handle_disconnected(&mut self) {
         self.reading.disconnected();
     }
 
@@ -168,7 +168,7 @@ impl ReverseMachine {
     ///
     /// # Errors
     /// If the engine holds another stream than before, or one that this bridge must not publish.
-    pub fn response(
+    pub fn handle_response(
         &mut self,
         now: ClockTime,
         number: u64,
@@ -198,7 +198,11 @@ impl ReverseMachine {
     /// # Errors
     /// If the stream is published by something else than a bridge of the same stream, as far as that is known before
     /// this bridge publishes.
-    pub fn heard(&mut self, now: ClockTime, heard: ObservedHeartbeat) -> Result<(), ReverseRefusal> {
+    pub fn handle_heartbeat(
+        &mut self,
+        now: ClockTime,
+        heard: ObservedHeartbeat,
+    ) -> Result<(), ReverseRefusal> {
         let Some(origin) = heard.origin else { return self.refuse(ReverseRefusal::NotABridge) };
         if origin.publisher == self.config.publisher || self.role == Role::Over {
             return Ok(());
@@ -255,7 +259,7 @@ impl ReverseMachine {
     /// Returns the next message, if it is to be published now. Call it after [`poll_action`](Self::poll_action) has
     /// returned nothing.
     #[must_use]
-    pub fn due(&mut self, now: ClockTime) -> Option<&StreamRecord> {
+    pub fn poll_record(&mut self, now: ClockTime) -> Option<&StreamRecord> {
         if self.role != Role::Active || !self.actions.is_empty() || now < self.quiet_until {
             return None;
         }
@@ -269,7 +273,7 @@ impl ReverseMachine {
     }
 
     /// Notes that the message that is due was published.
-    pub fn published(&mut self, now: ClockTime) {
+    pub fn handle_published(&mut self, now: ClockTime) {
         let Some(record) = self.reading.pop() else { return };
         let Content::Message { bytes, .. } = &record.content else { return };
         if record.position.number >= self.catch_up {
@@ -288,7 +292,7 @@ impl ReverseMachine {
 
     /// Returns when something may be to do if nothing happens before.
     #[must_use]
-    pub fn deadline(&mut self, now: ClockTime) -> ClockTime {
+    pub fn poll_timeout(&mut self, now: ClockTime) -> ClockTime {
         let role = match self.role {
             Role::Standby { until } if until > now => until,
             // It waits for the engine.

@@ -24,7 +24,7 @@ pub struct ReplayConfig {
 /// Decides which datagrams of a plain group are sent again and when.
 ///
 /// The caller calls [`poll_request`](Self::poll_request) until it returns nothing, then sends the datagrams that are
-/// [due](Self::due), and calls [`sent`](Self::sent) after each.
+/// [due](Self::poll_record), and calls [`handle_sent`](Self::handle_sent) after each.
 #[derive(Debug)]
 pub struct ReplayMachine {
     config: ReplayConfig,
@@ -54,12 +54,12 @@ impl ReplayMachine {
     }
 
     /// Notes that there is a new connection to the engine.
-    pub const fn connected(&mut self, now: ClockTime) {
+    pub const fn handle_connected(&mut self, now: ClockTime) {
         self.reading.connected(now);
     }
 
     /// Notes that the connection to the engine is broken.
-    pub const fn disconnected(&mut self) {
+    pub const fn handle_disconnected(&mut self) {
         self.reading.disconnected();
     }
 
@@ -67,7 +67,7 @@ impl ReplayMachine {
     ///
     /// # Errors
     /// If the engine holds other datagrams than before.
-    pub fn response(
+    pub fn handle_response(
         &mut self,
         now: ClockTime,
         number: u64,
@@ -94,14 +94,14 @@ impl ReplayMachine {
     }
 
     /// Returns the next datagram, if it is to be sent now.
-    pub fn due(&mut self, now: ClockTime) -> Option<&StreamRecord> {
+    pub fn poll_record(&mut self, now: ClockTime) -> Option<&StreamRecord> {
         self.handle_gaps();
         let record = self.reading.front()?;
         (self.pace.due(now, record.arrived()) <= now).then_some(record)
     }
 
     /// Notes that the datagram that is due was sent.
-    pub fn sent(&mut self, now: ClockTime) {
+    pub fn handle_sent(&mut self, now: ClockTime) {
         let Some(record) = self.reading.pop() else { return };
         let Content::Datagram { bytes, .. } = &record.content else { return };
         self.pace.advance(now, record.arrived());
@@ -118,7 +118,7 @@ impl ReplayMachine {
 
     /// Returns when something may be to do if nothing happens before.
     #[must_use]
-    pub fn deadline(&self, now: ClockTime) -> ClockTime {
+    pub fn poll_timeout(&self, now: ClockTime) -> ClockTime {
         let due =
             self.reading.front().map_or(ClockTime::NEVER, |record| self.pace.due(now, record.arrived()));
         due.min(self.reading.deadline(true))

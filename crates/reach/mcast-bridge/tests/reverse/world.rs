@@ -118,7 +118,7 @@ impl World {
         };
         change(&mut config);
         let mut machine = ReverseMachine::new(config, self.now);
-        machine.connected(self.now);
+        machine.handle_connected(self.now);
         self.bridges.push(Bridge {
             state: State::Running,
             machine,
@@ -159,7 +159,7 @@ impl World {
         let now = self.now;
         for subscriber in &mut self.subscribers {
             subscriber.take_items(now, &[]);
-            while let Some(control) = subscriber.machine.poll(now) {
+            while let Some(control) = subscriber.machine.poll_transmit(now) {
                 let (Target::Address(to) | Target::Aside(to)) = control.to else { continue };
                 for bridge in self.bridges.iter_mut().filter(|bridge| bridge.address == to) {
                     if bridge.state != State::Dead
@@ -187,7 +187,7 @@ impl World {
             let own = subscriber.address;
             let is_for_it = [Target::Group, Target::Address(own), Target::Aside(own)].contains(&to);
             if is_for_it && !self.dice.chance(self.loss) {
-                subscriber.machine.handle(now, 0, from, bytes);
+                subscriber.machine.handle_datagram(now, 0, from, bytes);
                 subscriber.take_items(now, bytes);
             }
         }
@@ -201,10 +201,10 @@ impl World {
         if let Some((_, number, response)) = bridge.response.take_if(|(at, ..)| *at <= now) {
             match self.dice.chance(0.002) {
                 true => {
-                    bridge.machine.disconnected();
-                    bridge.machine.connected(now);
+                    bridge.machine.handle_disconnected();
+                    bridge.machine.handle_connected(now);
                 }
-                false => bridge.machine.response(now, number, response).unwrap(),
+                false => bridge.machine.handle_response(now, number, response).unwrap(),
             }
         }
         bridge.publish(now);
@@ -227,11 +227,11 @@ impl World {
             let at = now + self.dice.below(self.latency + 1) * MILLISECOND;
             bridge.response = Some((at, number, response));
         }
-        let deadline = bridge.machine.deadline(now);
+        let deadline = bridge.machine.poll_timeout(now);
         assert!(deadline.0 > 0, "{:?}", bridge.machine);
         bridge.events.extend(std::iter::from_fn(|| bridge.machine.poll_event()));
         let Some(publisher) = &mut bridge.publisher else { return };
-        while let Some(transmit) = publisher.poll(now) {
+        while let Some(transmit) = publisher.poll_transmit(now) {
             let mut send = |to, bytes: &[u8]| self.in_flight.push_back((bridge.address, to, bytes.to_vec()));
             match transmit {
                 Transmit::Data { first, count } => {
@@ -271,7 +271,7 @@ impl Bridge {
         let Ok(view) = DatagramView::parse(bytes) else { return };
         if view.header.kind.is_from_subscribers() {
             if let Some(publisher) = &mut self.publisher {
-                publisher.handle(now, from, bytes);
+                publisher.handle_datagram(now, from, bytes);
             }
         } else if view.header.kind == Kind::Heartbeat {
             let heartbeat = Heartbeat::read(view.body).unwrap();
@@ -283,7 +283,7 @@ impl Bridge {
                 subscribers: heartbeat.group_size,
                 is_end: view.header.flags.has(Flags::END_OF_STREAM),
             };
-            self.machine.heard(now, heard).unwrap();
+            self.machine.handle_heartbeat(now, heard).unwrap();
         }
     }
 
@@ -302,7 +302,9 @@ impl Bridge {
                 self.act(now, action);
                 continue;
             }
-            let (Some(publisher), Some(record)) = (&mut self.publisher, self.machine.due(now)) else { break };
+            let (Some(publisher), Some(record)) = (&mut self.publisher, self.machine.poll_record(now)) else {
+                break;
+            };
             let Content::Message { bytes, .. } = &record.content else { panic!("{record:?}") };
             match publisher.publish(now, bytes) {
                 Ok(number) => assert_eq!(number, record.position.number),
@@ -311,7 +313,7 @@ impl Bridge {
                     break;
                 }
             }
-            self.machine.published(now);
+            self.machine.handle_published(now);
         }
         if let Some(publisher) = &mut self.publisher {
             publisher.flush(now);
@@ -341,7 +343,7 @@ impl Bridge {
 
 impl Subscriber {
     fn take_items(&mut self, now: ClockTime, bytes: &[u8]) {
-        while let Some(item) = self.machine.next(now, bytes) {
+        while let Some(item) = self.machine.poll_item(now, bytes) {
             let delivered = match item {
                 Item::Message(message) => {
                     Delivered::Message(self.incarnation, message.number, message.bytes.to_vec())

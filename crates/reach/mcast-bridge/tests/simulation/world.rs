@@ -153,7 +153,7 @@ impl World {
             }
             Event::Connect(index, connection) if self.bridges[index].connection == connection => {
                 if let Some(machine) = &mut self.bridges[index].machine {
-                    machine.connected();
+                    machine.handle_connected();
                 }
                 self.settle(index);
             }
@@ -220,7 +220,7 @@ impl World {
                 Input::Message(number, bytes) => {
                     let incarnation = bridge.incarnation.unwrap();
                     bridge.received.insert(Position { incarnation, number });
-                    machine.message(
+                    machine.handle_message(
                         now,
                         now.0 / 1_000_000,
                         &Message { incarnation, number, key: None, bytes: &bytes },
@@ -235,7 +235,7 @@ impl World {
                         SubscriberEvent::Lost { first, end, .. } => bridge.losses.push((first, end)),
                         _ => {}
                     }
-                    machine.event(now, now.0 / 1_000_000, &event);
+                    machine.handle_event(now, now.0 / 1_000_000, &event);
                 }
             }
         }
@@ -250,7 +250,9 @@ impl World {
     /// Sends what the bridge requests.
     fn settle(&mut self, index: usize) {
         let now = self.now;
-        while let Some(request) = self.bridges[index].machine.as_mut().and_then(|machine| machine.poll(now)) {
+        while let Some(request) =
+            self.bridges[index].machine.as_mut().and_then(|machine| machine.poll_request(now))
+        {
             let delay = self.dice.below(self.latency.0 + 1) * Nanos(1);
             let bridge = &mut self.bridges[index];
             let last = match &request {
@@ -271,7 +273,7 @@ impl World {
         let bridge = &mut self.bridges[index];
         let Some(machine) = &mut bridge.machine else { return };
         bridge.events.extend(std::iter::from_fn(|| machine.poll_event()));
-        let (deadline, life) = (machine.deadline(), bridge.life);
+        let (deadline, life) = (machine.poll_timeout(), bridge.life);
         if deadline != ClockTime::NEVER {
             assert!(deadline > now, "a deadline that is over: {deadline:?} at {now:?}");
             if bridge.wake != deadline {
@@ -304,7 +306,7 @@ impl World {
         if response == Response::Appended {
             bridge.acknowledged.extend(last);
         }
-        machine.response(now, response).unwrap();
+        machine.handle_response(now, response).unwrap();
         self.settle(index);
     }
 
@@ -315,7 +317,7 @@ impl World {
         bridge.floors = (self.now, self.now);
         let connection = bridge.connection;
         if let Some(machine) = &mut bridge.machine {
-            machine.disconnected();
+            machine.handle_disconnected();
             let at = self.now + self.dice.between(1, 300) * MILLISECOND;
             self.schedule(at, Event::Connect(index, connection));
         }

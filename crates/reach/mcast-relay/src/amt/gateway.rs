@@ -237,7 +237,7 @@ impl AmtGateway {
     }
 
     /// Handles a datagram. Returns the datagram inside it, if it is data that was requested.
-    pub fn receive<'a>(
+    pub fn handle_datagram<'a>(
         &mut self,
         now: Duration,
         from: SocketAddr,
@@ -257,7 +257,7 @@ impl AmtGateway {
     }
 
     /// Handles that no relay runs at an address, as an ICMP message reports.
-    pub fn unreachable(&mut self, now: Duration, address: SocketAddr) {
+    pub fn handle_unreachable(&mut self, now: Duration, address: SocketAddr) {
         match &mut self.search {
             Search::Found { relay, .. } if *relay == address => self.fail(now, RelayFailure::Unreachable),
             Search::Discovering { relays, attempt } if relays.front() == Some(&address) => {
@@ -290,7 +290,7 @@ impl AmtGateway {
 
     /// Returns when to call [`Self::handle_timeout`] next.
     #[must_use]
-    pub fn deadline(&self) -> Option<Duration> {
+    pub fn poll_timeout(&self) -> Option<Duration> {
         let search = match &self.search {
             Search::Idle | Search::Finding => return None,
             Search::Pausing { until } => Some(*until),

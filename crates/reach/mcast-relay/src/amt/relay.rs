@@ -136,7 +136,12 @@ impl AmtRelay {
     }
 
     /// Handles a datagram. Returns the answer to its sender, and whether memberships have changed.
-    pub fn receive(&mut self, now: Duration, from: SocketAddr, datagram: &[u8]) -> (Option<Vec<u8>>, bool) {
+    pub fn handle_datagram(
+        &mut self,
+        now: Duration,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) -> (Option<Vec<u8>>, bool) {
         self.secrets.rotate(now);
         let from = SocketAddr::new(from.ip(), from.port());
         if !is_host(from.ip()) || from.port() == 0 {
@@ -169,7 +174,7 @@ impl AmtRelay {
 
     /// Handles that nothing receives at the address of a gateway, as an ICMP message reports. Returns whether memberships
     /// have changed.
-    pub fn unreachable(&mut self, gateway: SocketAddr) -> bool {
+    pub fn handle_unreachable(&mut self, gateway: SocketAddr) -> bool {
         self.remove(gateway)
     }
 
@@ -203,7 +208,7 @@ impl AmtRelay {
 
     /// Returns when to call [`Self::handle_timeout`] next.
     #[must_use]
-    pub fn deadline(&self) -> Option<Duration> {
+    pub fn poll_timeout(&self) -> Option<Duration> {
         (self.next_check != Duration::MAX).then_some(self.next_check)
     }
 

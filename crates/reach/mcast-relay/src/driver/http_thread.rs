@@ -95,7 +95,7 @@ impl HttpThread {
             self.listeners.retain(|_, (address, _)| rules.iter().any(|rule| rule.listener == *address));
             self.server.set_rules(now, rules);
         }
-        inbox.datagrams.iter().for_each(|datagram| self.server.datagram(now, datagram));
+        inbox.datagrams.iter().for_each(|datagram| self.server.handle_datagram(now, datagram));
         if inbox.is_stopping {
             self.listeners.clear();
             self.server.set_rules(now, Vec::new());
@@ -104,13 +104,13 @@ impl HttpThread {
     }
 
     fn report(&mut self) {
-        let events = std::iter::from_fn(|| self.server.next_event()).collect();
-        let (demand, counts) = (self.server.take_demand(), self.server.counts());
+        let events = std::iter::from_fn(|| self.server.poll_event()).collect();
+        let (demand, counts) = (self.server.poll_demand(), self.server.counts());
         self.exchange.report(ServerReport { demand, events, counts });
     }
 
     fn wait(&mut self) {
-        let deadline = [self.server.deadline(), self.resting, self.stop_at].into_iter().flatten().min();
+        let deadline = [self.server.poll_timeout(), self.resting, self.stop_at].into_iter().flatten().min();
         let timeout = deadline.map(|deadline| deadline.saturating_sub(self.now()));
         let mut ready = Ready::empty();
         // A signal ends the wait early. What else could fail would fail again: the loop continues with its deadlines.
@@ -157,14 +157,14 @@ impl HttpThread {
         if set_up(&stream).is_err() {
             return;
         }
-        let Some(id) = self.server.connect(now, listener, client) else { return };
+        let Some(id) = self.server.handle_connect(now, listener, client) else { return };
         let token = usize::try_from(id.0).ok().filter(|token| *token < LISTENERS);
         let added = token.map(|token| self.exchange.poller.add_descriptor(stream.as_fd(), token));
         match added {
             Some(Ok(())) => {
                 self.connections.insert(id, Connection { stream, is_full: false, is_shut_down: false });
             }
-            Some(Err(_)) | None => self.server.disconnected(now, id),
+            Some(Err(_)) | None => self.server.handle_disconnected(now, id),
         }
     }
 
@@ -179,7 +179,7 @@ impl HttpThread {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         match connection.stream.read(&mut buffer) {
             Ok(0) => self.close(id),
-            Ok(count) => self.server.receive(now, id, &buffer[..count]),
+            Ok(count) => self.server.handle_bytes(now, id, &buffer[..count]),
             Err(error) if is_transient(&error) => {}
             Err(_) => self.close(id),
         }
@@ -193,14 +193,14 @@ impl HttpThread {
             else {
                 break;
             };
-            let slices = self.server.pending(now, id);
+            let slices = self.server.poll_transmit(now, id);
             let length: usize = slices.iter().map(|slice| slice.len()).sum();
             if length == 0 {
                 break;
             }
             match connection.stream.write_vectored(&slices) {
                 Ok(count) => {
-                    self.server.wrote(now, id, count);
+                    self.server.handle_written(now, id, count);
                     if count < length {
                         self.wait_for(id, Interest::ReadableOrWritable);
                     }
@@ -237,7 +237,7 @@ impl HttpThread {
 
     fn close(&mut self, id: HttpClientId) {
         self.connections.remove(&id);
-        self.server.disconnected(self.now(), id);
+        self.server.handle_disconnected(self.now(), id);
     }
 }
 

@@ -161,7 +161,7 @@ impl Driver {
         let addresses = open.map(OpenLeg::addresses).unwrap_or_default();
         let subnets = open.map(OpenLeg::subnets).unwrap_or_default();
         self.relay.set_subnets(id, &subnets);
-        self.relay.leg_up(self.now(), id, &addresses);
+        self.relay.handle_leg_up(self.now(), id, &addresses);
         self.events.push_back(DriverEvent::LegUp { leg: id, addresses });
         self.http.rules_changed();
         // An address may have made a family usable.
@@ -186,7 +186,7 @@ impl Driver {
             for readable in [Readable::Groups(id), Readable::Broadcast(id), Readable::Members(id)] {
                 self.registry.forget(readable);
             }
-            self.relay.leg_down(self.now(), id);
+            self.relay.handle_leg_down(self.now(), id);
             self.http.rules_changed();
             self.take_outputs()?;
         }

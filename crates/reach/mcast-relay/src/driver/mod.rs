@@ -325,7 +325,7 @@ impl Driver {
             self.follow_rules()?;
             self.listen_for_clients()?;
         }
-        if self.relay.deadline() <= now {
+        if self.relay.poll_timeout() <= now {
             self.relay.handle_timeout(now);
             self.take_outputs()?;
         }
@@ -362,7 +362,7 @@ impl Driver {
         let queries = members.filter_map(members::MemberListener::deadline);
         let loops = self.loops.iter().map(|_| self.now() + loops::POLL_INTERVAL);
         queries.chain(loops).chain(self.amt_deadline()).chain(self.tunnels.deadline()).fold(
-            self.relay.deadline().min(self.next_namespace_check).min(self.next_member_check),
+            self.relay.poll_timeout().min(self.next_namespace_check).min(self.next_member_check),
             Duration::min,
         )
     }

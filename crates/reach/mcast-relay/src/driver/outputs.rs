@@ -126,7 +126,7 @@ impl Driver {
         let (outcome, side) = (path.send(copies), path.side);
         self.counts.unsent += outcome.unsent;
         if let (true, PathSide::Route(target)) = (outcome.is_unreachable, side) {
-            self.relay.target_failed(self.now(), target);
+            self.relay.handle_target_failure(self.now(), target);
         }
     }
 
@@ -164,7 +164,7 @@ impl Driver {
             Err(_) => std::io::ErrorKind::NotFound.into(),
         };
         let in_use = failed.kind() == std::io::ErrorKind::AddrInUse;
-        self.relay.path_failed(self.now(), path, in_use);
+        self.relay.handle_path_failure(self.now(), path, in_use);
         match side {
             PathSide::Leg(leg) => {
                 let error = DriverError::System { operation: "open a socket for copies", source: failed };

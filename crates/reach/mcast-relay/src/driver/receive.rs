@@ -54,11 +54,11 @@ impl Driver {
         for datagram in batch.iter() {
             let (arrival, payload) = (datagram.arrival(), datagram.payload());
             if is_announcement(arrival) {
-                if self.relay.receive_announcement(now, leg, payload).is_err() {
+                if self.relay.handle_announcement(now, leg, payload).is_err() {
                     self.counts.invalid_announcements += 1;
                 }
             } else {
-                self.relay.receive(
+                self.relay.handle_datagram(
                     now,
                     &LegArrival {
                         leg,
@@ -100,7 +100,7 @@ impl Driver {
                 let (payload, hop_limit) = (&buffer[..length], hop_limit.unwrap_or(1));
                 let (mac, trail) = (None, RelayPath::default());
                 let arrival = LegArrival { leg, source, destination: local, hop_limit, mac, trail, payload };
-                self.relay.receive(self.start.elapsed(), &arrival);
+                self.relay.handle_datagram(self.start.elapsed(), &arrival);
                 let mut copies = PendingCopies::default();
                 self.take_outputs_for(payload, &mut copies)?;
                 self.finish(copies)?;
@@ -127,7 +127,7 @@ impl Driver {
             match path.socket.receive(&mut buffer) {
                 Ok(received) if self.is_unicast_for(path.side, &received) => {
                     let payload = &buffer[..received.length];
-                    self.relay.receive_on_path(self.start.elapsed(), id, received.source);
+                    self.relay.handle_reply(self.start.elapsed(), id, received.source);
                     let mut copies = PendingCopies::default();
                     self.take_outputs_for(payload, &mut copies)?;
                     self.finish(copies)?;
@@ -136,7 +136,7 @@ impl Driver {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => {
                     if let (true, PathSide::Route(target)) = (path.has_failed(&error), path.side) {
-                        self.relay.target_failed(self.start.elapsed(), target);
+                        self.relay.handle_target_failure(self.start.elapsed(), target);
                     }
                     break;
                 }

@@ -131,7 +131,7 @@ impl Tunnels {
 
     pub(super) fn deadline(&self) -> Option<Duration> {
         let of_socket =
-            |socket: &TunnelSocket| socket.endpoint.deadline().into_iter().chain(socket.resolve_at).min();
+            |socket: &TunnelSocket| socket.endpoint.poll_timeout().into_iter().chain(socket.resolve_at).min();
         self.sockets.iter().filter_map(of_socket).min()
     }
 
@@ -179,7 +179,7 @@ impl TunnelSocket {
                 if let (Some(own), None) = (received.destination, &dial) {
                     local.put(received.source, own);
                 }
-                endpoint.receive(now, received.source, bytes);
+                endpoint.handle_datagram(now, received.source, bytes);
             }
         }
         count == AT_ONCE
@@ -214,7 +214,7 @@ impl TunnelSocket {
                 }
                 Err(error) => {
                     if Socket::is_too_large(&error) {
-                        self.endpoint.too_large(now, first.destination);
+                        self.endpoint.handle_too_large(now, first.destination);
                     }
                     unsent += 1;
                     rest = &rest[1..];
@@ -348,7 +348,7 @@ impl Driver {
                 self.resolve_tunnel(position);
             }
             let endpoint = &mut self.tunnels.sockets[position].endpoint;
-            if endpoint.deadline().is_some_and(|deadline| deadline <= now) {
+            if endpoint.poll_timeout().is_some_and(|deadline| deadline <= now) {
                 endpoint.handle_timeout(now);
             }
             self.take_tunnel_events(position)?;
@@ -437,10 +437,10 @@ impl Driver {
             None => {
                 let mac = None;
                 let arrival = LegArrival { leg, source, destination, hop_limit, mac, trail, payload };
-                self.relay.receive(now, &arrival);
+                self.relay.handle_datagram(now, &arrival);
             }
             Some(own) if self.tunnels.leg_of(own) == Some(leg) => {
-                self.relay.receive_on_path(now, own, source);
+                self.relay.handle_reply(now, own, source);
             }
             Some(_) => return,
         }
@@ -453,7 +453,7 @@ impl Driver {
             TunnelEvent::Up { relay, address, .. } => {
                 self.tunnels.up.insert(leg);
                 self.relay.set_site_wants(now, leg, Vec::new());
-                self.relay.leg_up(now, leg, &[]);
+                self.relay.handle_leg_up(now, leg, &[]);
                 self.changed.insert(leg);
                 self.http.rules_changed();
                 self.forget_reports(leg);
@@ -461,7 +461,7 @@ impl Driver {
             }
             TunnelEvent::Down { reason, .. } => {
                 self.tunnels.up.remove(&leg);
-                self.relay.leg_down(now, leg);
+                self.relay.handle_leg_down(now, leg);
                 self.http.rules_changed();
                 DriverEvent::TunnelDown { leg, reason: *reason }
             }

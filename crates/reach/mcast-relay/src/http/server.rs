@@ -52,7 +52,7 @@ pub(super) struct ChannelKey {
 }
 
 /// Serves groups to HTTP clients. Its driver passes connections, what arrives on them, and datagrams; it writes what
-/// [`Self::pending`] returns, and receives what [`Self::take_demand`] returns. Times are durations since any fixed
+/// [`Self::poll_transmit`] returns, and receives what [`Self::poll_demand`] returns. Times are durations since any fixed
 /// moment.
 #[derive(Debug)]
 pub struct HttpServer {
@@ -108,7 +108,7 @@ impl HttpServer {
     }
 
     /// Handles a connection. Returns `None` if there are too many that receive a stream: it is to be closed.
-    pub fn connect(
+    pub fn handle_connect(
         &mut self,
         now: Duration,
         listener: SocketAddr,
@@ -128,7 +128,7 @@ impl HttpServer {
     }
 
     /// Handles bytes of a client.
-    pub fn receive(&mut self, now: Duration, id: HttpClientId, bytes: &[u8]) {
+    pub fn handle_bytes(&mut self, now: Duration, id: HttpClientId, bytes: &[u8]) {
         let Some(client) = self.clients.get_mut(&id) else { return };
         match &mut client.state {
             ClientState::Request(head) => {
@@ -147,7 +147,7 @@ impl HttpServer {
     }
 
     /// Handles that a client has closed its connection, or that it has failed.
-    pub fn disconnected(&mut self, now: Duration, id: HttpClientId) {
+    pub fn handle_disconnected(&mut self, now: Duration, id: HttpClientId) {
         if let Some(client) = self.clients.remove(&id)
             && let ClientState::Stream(subscription) = client.state
         {
@@ -156,7 +156,7 @@ impl HttpServer {
     }
 
     /// Handles a datagram.
-    pub fn datagram(&mut self, now: Duration, datagram: &HttpDatagram) {
+    pub fn handle_datagram(&mut self, now: Duration, datagram: &HttpDatagram) {
         let capacity = self.capacity();
         let (leg, address) = (datagram.leg, datagram.address);
         let first = ChannelKey { leg, address, sources: SourceFilter::NONE };
@@ -171,9 +171,9 @@ impl HttpServer {
         }
     }
 
-    /// Returns what to write to a client. The driver reports what it has written by [`Self::wrote`] before any other
+    /// Returns what to write to a client. The driver reports what it has written by [`Self::handle_written`] before any other
     /// call.
-    pub fn pending(&mut self, now: Duration, id: HttpClientId) -> Vec<IoSlice<'_>> {
+    pub fn poll_transmit(&mut self, now: Duration, id: HttpClientId) -> Vec<IoSlice<'_>> {
         let Some(client) = self.clients.get_mut(&id) else { return Vec::new() };
         let channel = client.subscription().and_then(|subscription| self.channels.get(&subscription.channel));
         if let Some(channel) = channel {
@@ -189,8 +189,8 @@ impl HttpServer {
         self.clients.get(&id).is_some_and(|client| client.has_pending(feed_of(&self.channels, client)))
     }
 
-    /// Handles that this many bytes of [`Self::pending`] have been written.
-    pub fn wrote(&mut self, now: Duration, id: HttpClientId, count: usize) {
+    /// Handles that this many bytes of [`Self::poll_transmit`] have been written.
+    pub fn handle_written(&mut self, now: Duration, id: HttpClientId, count: usize) {
         let Some(client) = self.clients.get_mut(&id) else { return };
         self.counts.sent_bytes += count as u64;
         let feed = feed_of(&self.channels, client);
@@ -207,7 +207,7 @@ impl HttpServer {
         })
     }
 
-    /// Returns whether the connection of a client is to be closed. The driver then calls [`Self::disconnected`].
+    /// Returns whether the connection of a client is to be closed. The driver then calls [`Self::handle_disconnected`].
     #[must_use]
     pub fn is_gone(&self, id: HttpClientId) -> bool {
         self.clients.get(&id).is_none_or(|client| matches!(client.state, ClientState::Gone))
@@ -231,14 +231,14 @@ impl HttpServer {
 
     /// Returns when to call [`Self::handle_timeout`] next, if ever.
     #[must_use]
-    pub fn deadline(&self) -> Option<Duration> {
+    pub fn poll_timeout(&self) -> Option<Duration> {
         let channels = self.channels.values().filter_map(Channel::deadline).min();
         let tick = (!self.clients.is_empty()).then_some(self.next_tick);
         channels.into_iter().chain(tick).min()
     }
 
     /// Returns the groups to receive, if they have changed.
-    pub fn take_demand(&mut self) -> Option<HttpDemand> {
+    pub fn poll_demand(&mut self) -> Option<HttpDemand> {
         std::mem::take(&mut self.is_demand_changed).then(|| {
             let mut demand = HttpDemand::default();
             for (key, channel) in &self.channels {
@@ -249,7 +249,7 @@ impl HttpServer {
     }
 
     /// Returns the next event.
-    pub fn next_event(&mut self) -> Option<HttpEvent> {
+    pub fn poll_event(&mut self) -> Option<HttpEvent> {
         self.events.pop_front()
     }
 
@@ -320,7 +320,7 @@ impl HttpServer {
             self.refuse(now, id, &refusal, request.is_head);
         }
         // A client may have sent frames together with its request.
-        self.receive(now, id, head.get(request.length..).unwrap_or_default());
+        self.handle_bytes(now, id, head.get(request.length..).unwrap_or_default());
     }
 
     fn answer(&mut self, now: Duration, id: HttpClientId, request: &Request) -> Result<(), Refusal> {

@@ -47,17 +47,17 @@ impl Lan {
     fn with(config: HttpConfig, traffic: &[&str]) -> Self {
         let mut server = HttpServer::new(config);
         server.set_rules(Duration::ZERO, rules(traffic));
-        server.take_demand();
+        server.poll_demand();
         Self { server, now: Duration::ZERO }
     }
 
     fn connect(&mut self) -> HttpClientId {
-        self.server.connect(self.now, listener(), client_address()).unwrap()
+        self.server.handle_connect(self.now, listener(), client_address()).unwrap()
     }
 
     fn request(&mut self, line: &str, headers: &str) -> HttpClientId {
         let id = self.connect();
-        self.server.receive(self.now, id, format!("{line} HTTP/1.1\r\n{HOST}{headers}\r\n").as_bytes());
+        self.server.handle_bytes(self.now, id, format!("{line} HTTP/1.1\r\n{HOST}{headers}\r\n").as_bytes());
         id
     }
 
@@ -70,13 +70,13 @@ impl Lan {
         let mut taken = Vec::new();
         while taken.len() < most {
             let before = taken.len();
-            for slice in self.server.pending(self.now, id) {
+            for slice in self.server.poll_transmit(self.now, id) {
                 taken.extend(slice.iter().take(most - taken.len()));
             }
             if taken.len() == before {
                 break;
             }
-            self.server.wrote(self.now, id, taken.len() - before);
+            self.server.handle_written(self.now, id, taken.len() - before);
         }
         taken
     }
@@ -93,7 +93,7 @@ impl Lan {
         let (leg, address, source) = (LegId(0), GROUP.parse().unwrap(), source.parse().unwrap());
         let time = Some(SystemTime::UNIX_EPOCH + Duration::from_nanos(1_700_000_000_000_000_001));
         let payload = payload.into();
-        self.server.datagram(self.now, &HttpDatagram { leg, address, source, time, lost, payload });
+        self.server.handle_datagram(self.now, &HttpDatagram { leg, address, source, time, lost, payload });
     }
 
     fn pass(&mut self, time: Duration) {
@@ -105,7 +105,7 @@ impl Lan {
     }
 
     fn joined(&mut self) -> Option<usize> {
-        self.server.take_demand().map(|demand| demand.on(LegId(0)).count())
+        self.server.poll_demand().map(|demand| demand.on(LegId(0)).count())
     }
 }
 
@@ -133,13 +133,13 @@ fn one_join_serves_all_clients_and_ends_two_seconds_after_the_last() {
     assert_eq!(lan.joined(), None, "nothing changes");
     for id in clients {
         lan.pass(Duration::from_millis(50));
-        lan.server.disconnected(lan.now, id);
+        lan.server.handle_disconnected(lan.now, id);
     }
     lan.pass(Duration::from_millis(1_900));
     assert_eq!(lan.joined(), None);
     lan.pass(Duration::from_millis(100));
     assert_eq!(lan.joined(), Some(0));
-    assert_eq!(lan.server.deadline(), None, "nothing is left to do");
+    assert_eq!(lan.server.poll_timeout(), None, "nothing is left to do");
 }
 
 #[test]
@@ -152,11 +152,11 @@ fn all_clients_share_the_bytes_of_a_datagram() {
     let payload: Arc<[u8]> = Arc::from(vec![0x47; 1_316]);
     let (leg, address, source) = (LegId(0), GROUP.parse().unwrap(), "10.0.0.7:1".parse().unwrap());
     let datagram = HttpDatagram { leg, address, source, time: None, lost: 0, payload: Arc::clone(&payload) };
-    lan.server.datagram(lan.now, &datagram);
+    lan.server.handle_datagram(lan.now, &datagram);
     drop(datagram);
     assert_eq!(Arc::strong_count(&payload), 2, "the ring has it once");
     for id in &clients {
-        let slices = lan.server.pending(lan.now, *id);
+        let slices = lan.server.poll_transmit(lan.now, *id);
         assert_eq!(slices[0].as_ptr(), payload.as_ptr(), "and it is written from there");
     }
 }
@@ -179,7 +179,7 @@ fn a_stalled_client_is_dropped_and_others_lose_nothing() {
     assert!(head > 0 && received == sent, "{received} of {sent}");
     assert!(lan.server.is_gone(stalled) && !lan.server.is_gone(good));
     assert_eq!(lan.server.counts().refused(HttpRefusal::Stalled), 1);
-    let event = std::iter::from_fn(|| lan.server.next_event()).next().unwrap();
+    let event = std::iter::from_fn(|| lan.server.poll_event()).next().unwrap();
     assert_eq!((event.reason, event.client, event.count), (HttpRefusal::Stalled, client_address(), 1));
 }
 
@@ -229,7 +229,7 @@ fn all_streams_together_keep_a_bounded_number_of_bytes() {
         let id = lan.get(&format!("/udp/{group}/"));
         refused += u32::from(lan.text(id).starts_with("HTTP/1.1 503 "));
         payload.address = group.parse().unwrap();
-        (0..80).for_each(|_| lan.server.datagram(lan.now, &payload));
+        (0..80).for_each(|_| lan.server.handle_datagram(lan.now, &payload));
         lan.server.handle_timeout(lan.now);
         let kept: usize = lan
             .server
@@ -267,7 +267,7 @@ fn a_client_of_events_resumes_after_the_last_one_that_it_has() {
     let events = lan.text(first);
     let ids = ids(&events);
     assert_eq!(ids.len(), 5);
-    lan.server.disconnected(lan.now, first);
+    lan.server.handle_disconnected(lan.now, first);
     lan.pass(Duration::from_millis(1_500));
     lan.send(b"while away");
     for headers in [format!("Last-Event-ID: {}\r\n", ids[2]), String::new()] {
@@ -290,7 +290,7 @@ fn what_is_gone_is_reported() {
         let events = lan.text(client);
         let gap =
             events.split("event: gap\ndata: ").nth(1).map(|rest| rest.lines().next().unwrap().to_owned());
-        lan.server.disconnected(lan.now, client);
+        lan.server.handle_disconnected(lan.now, client);
         gap
     };
     // Nothing is kept before the first client.
@@ -316,7 +316,7 @@ fn what_is_gone_is_reported() {
     // Another relay, or this one before a restart, had a datagram of this number.
     assert_eq!(gap_after(&mut lan, "0000000000000007-107"), Some(unknown.replace("-0", "-108")));
     // The group is left and joined again: nobody knows what was sent in between.
-    lan.server.disconnected(lan.now, client);
+    lan.server.handle_disconnected(lan.now, client);
     lan.pass(Duration::from_secs(3));
     assert!(gap_after(&mut lan, "0000000000000008-108").unwrap().contains("unknown-id"));
 }
@@ -336,16 +336,16 @@ fn a_websocket_has_a_message_per_datagram_and_answers_pings() {
     assert_eq!(&sent[head..], b"\x82\x05hello");
     let sent = lan.take(json, usize::MAX);
     assert!(sent.ends_with(b"\"text\":\"hello\"}"));
-    lan.server.receive(lan.now, json, b"\x89\x82\0\0\0\0ab\x88\x80\0\0\0\0");
+    lan.server.handle_bytes(lan.now, json, b"\x89\x82\0\0\0\0ab\x88\x80\0\0\0\0");
     assert_eq!(lan.take(json, usize::MAX), b"\x8a\x02ab\x88\x02\x03\xe9");
     assert!(lan.server.is_ending(json));
     // Text is not accepted.
-    lan.server.receive(lan.now, raw, b"\x81\x81\0\0\0\0x");
+    lan.server.handle_bytes(lan.now, raw, b"\x81\x81\0\0\0\0x");
     assert_eq!(lan.take(raw, usize::MAX), b"\x88\x02\x03\xeb");
     let plain = lan.get("/ws/239.1.2.3:5000");
     assert!(lan.text(plain).starts_with("HTTP/1.1 426 "));
     let rude = lan.request("GET /ws/239.1.2.3:5000", handshake);
-    (0..100_000).for_each(|_| lan.server.receive(lan.now, rude, b"\x89\x82\0\0\0\0ab"));
+    (0..100_000).for_each(|_| lan.server.handle_bytes(lan.now, rude, b"\x89\x82\0\0\0\0ab"));
     let length = lan.take(rude, usize::MAX).len();
     assert!(
         (1_000..20_000).contains(&length),
@@ -379,7 +379,7 @@ fn only_the_sources_of_rule_and_request_are_served() {
     lan.send_from("10.0.0.8:1", b"8", 0);
     lan.send_from("10.0.0.9:1", b"9", 0);
     assert_eq!((body(&lan.text(one)), body(&lan.text(all))), ("8", "78"));
-    let (demand, address) = (lan.server.take_demand().unwrap(), GROUP.parse().unwrap());
+    let (demand, address) = (lan.server.poll_demand().unwrap(), GROUP.parse().unwrap());
     assert_eq!(demand.on(LegId(0)).count(), 1, "one join with both sources");
     assert_eq!(demand.rule_for(LegId(0), address, "10.0.0.7".parse().unwrap()), Some(0));
     assert_eq!(demand.rule_for(LegId(0), address, "10.0.0.9".parse().unwrap()), None);
@@ -418,7 +418,7 @@ fn refusals_have_a_status_and_say_what_to_do_in_one_line() {
         ("\x16\x03\x01\n", 400, "HTTP"),
     ] {
         let id = lan.connect();
-        lan.server.receive(lan.now, id, request.as_bytes());
+        lan.server.handle_bytes(lan.now, id, request.as_bytes());
         let response = lan.text(id);
         assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {response}");
         let text = body(&response);
@@ -434,7 +434,7 @@ fn a_request_is_limited_in_length_and_time() {
     let mut lan = Lan::new(&[GROUP]);
     let slow = lan.connect();
     for byte in "GET /status HTTP/1.1\r\nHost: localhost\r\nX: 01234567890".bytes() {
-        lan.server.receive(lan.now, slow, &[byte]);
+        lan.server.handle_bytes(lan.now, slow, &[byte]);
         lan.pass(Duration::from_millis(100));
     }
     assert!(lan.text(slow).starts_with("HTTP/1.1 408 "));
@@ -442,13 +442,13 @@ fn a_request_is_limited_in_length_and_time() {
     assert!(lan.server.is_gone(slow));
     let long = lan.connect();
     for _ in 0..10_000 {
-        lan.server.receive(lan.now, long, b"xxxxxxxxxxxxxxxx");
+        lan.server.handle_bytes(lan.now, long, b"xxxxxxxxxxxxxxxx");
     }
     assert!(lan.text(long).starts_with("HTTP/1.1 "));
     let many = lan.request("GET /status", &"X: y\r\n".repeat(100));
     assert!(lan.text(many).starts_with("HTTP/1.1 431 "));
     let connected =
-        (0..1_000).filter(|_| lan.server.connect(lan.now, listener(), client_address()).is_some());
+        (0..1_000).filter(|_| lan.server.handle_connect(lan.now, listener(), client_address()).is_some());
     assert!(connected.count() <= 256 + 64 + 64);
 }
 
@@ -456,9 +456,9 @@ fn a_request_is_limited_in_length_and_time() {
 fn one_address_has_at_most_half_of_all_clients() {
     let mut lan = Lan::with(HttpConfig { max_clients: 4, ..HttpConfig::new(7) }, &[GROUP]);
     let get = |lan: &mut Lan, address: &str| {
-        let id = lan.server.connect(lan.now, listener(), address.parse().unwrap()).unwrap();
+        let id = lan.server.handle_connect(lan.now, listener(), address.parse().unwrap()).unwrap();
         let request = format!("GET /udp/239.1.2.3:5000 HTTP/1.1\r\n{HOST}\r\n");
-        lan.server.receive(lan.now, id, request.as_bytes());
+        lan.server.handle_bytes(lan.now, id, request.as_bytes());
         lan.text(id)
     };
     for (address, status, text) in [
@@ -473,7 +473,7 @@ fn one_address_has_at_most_half_of_all_clients() {
         assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{address}: {response}");
         assert!(response.contains(text), "{address}: {response}");
     }
-    let culprit = lan.server.next_event().map(|event| event.client);
+    let culprit = lan.server.poll_event().map(|event| event.client);
     assert_eq!(culprit, Some("10.0.0.66:3".parse().unwrap()));
     // A proxy on the same host connects for all of its clients.
     let mut lan = Lan::with(HttpConfig { max_clients: 4, ..HttpConfig::new(7) }, &[GROUP]);
@@ -486,7 +486,7 @@ fn one_address_has_at_most_half_of_all_clients() {
 fn connections_without_a_request_do_not_keep_others_out() {
     let mut lan = Lan::with(HttpConfig { max_clients: 4, ..HttpConfig::new(7) }, &[GROUP]);
     let connect = |lan: &mut Lan, address: &str| {
-        lan.server.connect(lan.now, listener(), address.parse().unwrap()).unwrap()
+        lan.server.handle_connect(lan.now, listener(), address.parse().unwrap()).unwrap()
     };
     let streams = [lan.get("/udp/239.1.2.3:5000"), lan.get("/udp/239.1.2.3:5000")];
     let own = connect(&mut lan, "10.0.0.3:1");
@@ -496,13 +496,13 @@ fn connections_without_a_request_do_not_keep_others_out() {
         // As the driver does.
         let (gone, open) = flood.into_iter().partition(|id| lan.server.is_gone(*id));
         let gone: Vec<HttpClientId> = gone;
-        gone.into_iter().for_each(|id| lan.server.disconnected(lan.now, id));
+        gone.into_iter().for_each(|id| lan.server.handle_disconnected(lan.now, id));
         flood = open;
         assert!(lan.server.clients.len() <= 4 + 64, "{}", lan.server.clients.len());
     }
     let late = connect(&mut lan, "10.0.0.4:1");
     for id in [own, late] {
-        lan.server.receive(lan.now, id, format!("GET /status HTTP/1.1\r\n{HOST}\r\n").as_bytes());
+        lan.server.handle_bytes(lan.now, id, format!("GET /status HTTP/1.1\r\n{HOST}\r\n").as_bytes());
         assert!(lan.text(id).starts_with("HTTP/1.1 200 "));
     }
     assert!(!streams.iter().any(|id| lan.server.is_gone(*id)), "a stream is not dropped for that");
@@ -512,11 +512,11 @@ fn connections_without_a_request_do_not_keep_others_out() {
 fn rules_that_change_end_the_streams_that_they_do_not_name() {
     let mut lan = Lan::new(&["239.1.2.0/24:5000", "239.1.3.0/24:5000"]);
     let (kept, ended) = (lan.get("/udp/239.1.3.3:5000"), lan.get("/udp/239.1.2.3:5000"));
-    lan.server.take_demand();
+    lan.server.poll_demand();
     lan.server.set_rules(lan.now, rules(&["239.1.3.0/25:5000"]));
     lan.text(ended);
     assert!(lan.server.is_ending(ended) && !lan.server.is_ending(kept));
-    let (demand, source) = (lan.server.take_demand().unwrap(), "10.0.0.7".parse().unwrap());
+    let (demand, source) = (lan.server.poll_demand().unwrap(), "10.0.0.7".parse().unwrap());
     assert_eq!(demand.rule_for(LegId(0), "239.1.3.3:5000".parse().unwrap(), source), Some(0));
     lan.pass(Duration::from_secs(3));
     assert_eq!(lan.joined(), Some(1));
@@ -598,22 +598,22 @@ proptest! {
         for step in steps {
             let pick = |client: usize| clients.get(client % clients.len().max(1)).copied();
             match step {
-                Step::Connect => clients.extend(lan.server.connect(lan.now, listener(), client_address())),
+                Step::Connect => clients.extend(lan.server.handle_connect(lan.now, listener(), client_address())),
                 Step::Request(client, path) => if let Some(id) = pick(client) {
                     let handshake = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
                     let request = format!("GET {} HTTP/1.1\r\n{HOST}{handshake}\r\n", PATHS[path % PATHS.len()]);
-                    lan.server.receive(lan.now, id, request.as_bytes());
+                    lan.server.handle_bytes(lan.now, id, request.as_bytes());
                 },
                 Step::Bytes(client, bytes) => if let Some(id) = pick(client) {
-                    lan.server.receive(lan.now, id, &bytes);
+                    lan.server.handle_bytes(lan.now, id, &bytes);
                 },
                 Step::Send(payload, lost) => lan.send_from("10.0.0.7:1", &payload, lost),
                 Step::Take(client, count) => if let Some(id) = pick(client) {
                     lan.take(id, count);
                 },
                 Step::Disconnect(client) => if let Some(id) = pick(client) {
-                    lan.server.disconnected(lan.now, id);
+                    lan.server.handle_disconnected(lan.now, id);
                     clients.retain(|known| *known != id);
                 },
                 Step::Pass(time) => lan.pass(Duration::from_millis(time)),

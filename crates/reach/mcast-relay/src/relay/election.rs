@@ -130,7 +130,7 @@ impl Relay {
     ///
     /// # Errors
     /// Returns an error if it is not a valid announcement.
-    pub fn receive_announcement(
+    pub fn handle_announcement(
         &mut self,
         now: Duration,
         leg: LegId,

@@ -18,7 +18,7 @@ use crate::trails::CopyTrails;
 
 impl Relay {
     /// Handles a datagram for a group or for all hosts. All outputs of earlier calls must have been taken.
-    pub fn receive(&mut self, now: Duration, arrival: &LegArrival<'_>) {
+    pub fn handle_datagram(&mut self, now: Duration, arrival: &LegArrival<'_>) {
         self.admitted.clear();
         let rules = self.rules_for(arrival);
         if rules.is_empty() {
@@ -82,7 +82,7 @@ impl Relay {
 
     /// Handles that a path cannot be opened. `in_use`: because its port is in use; then another one is tried for the next
     /// datagram. Otherwise the pair pauses.
-    pub fn path_failed(&mut self, now: Duration, path: PathId, in_use: bool) {
+    pub fn handle_path_failure(&mut self, now: Duration, path: PathId, in_use: bool) {
         match self.paths.close(path, in_use) {
             Some(PathKey::Forward { pair, .. }) if !in_use => self.fail(now, |key| *key == pair),
             Some(_) | None => {}
@@ -90,12 +90,12 @@ impl Relay {
     }
 
     /// Handles that a unicast target cannot be reached, for example because of an ICMP message.
-    pub fn target_failed(&mut self, now: Duration, target: SocketAddr) {
+    pub fn handle_target_failure(&mut self, now: Duration, target: SocketAddr) {
         self.fail(now, |key| key.to == PathSide::Route(target));
     }
 
     /// Counts a datagram that HTTP clients request by a rule. Returns whether the rate of the rule admits it. Call this
-    /// after [`Self::receive`] with the same datagram, which counts once for both.
+    /// after [`Self::handle_datagram`] with the same datagram, which counts once for both.
     ///
     /// Neither the guard nor the election is asked: clients receive like hosts on the leg, and nothing comes back.
     pub fn serve(&mut self, now: Duration, rule: usize, source: IpAddr, length: usize) -> bool {

@@ -20,7 +20,7 @@ impl Relay {
     ///
     /// Those of this relay and of other relays are ignored: a relay joins what somebody on another leg has joined, so
     /// that two relays would keep each other's memberships alive.
-    pub fn receive_membership<A: Address>(
+    pub fn handle_membership<A: Address>(
         &mut self,
         now: Duration,
         leg: LegId,
@@ -32,7 +32,7 @@ impl Relay {
         }
     }
 
-    /// Handles a message as [`Self::receive_membership`], but joins nothing yet. Returns whether
+    /// Handles a message as [`Self::handle_membership`], but joins nothing yet. Returns whether
     /// [`Self::follow_memberships`] is to be called, once after many messages: that takes time for every group.
     pub fn record_membership<A: Address>(
         &mut self,

@@ -85,8 +85,8 @@ const MAX_LEGS: usize = 255;
 ///
 /// let rules = mcast_relay::parse_rules("mdns between eth0 and eth1")?;
 /// let mut relay = Relay::new(RelayConfig::new(rules, 7))?;
-/// relay.leg_up(Duration::ZERO, LegId(0), &["10.0.0.1".parse()?]);
-/// relay.leg_up(Duration::ZERO, LegId(1), &["10.0.1.1".parse()?]);
+/// relay.handle_leg_up(Duration::ZERO, LegId(0), &["10.0.0.1".parse()?]);
+/// relay.handle_leg_up(Duration::ZERO, LegId(1), &["10.0.1.1".parse()?]);
 /// assert!(matches!(relay.poll_output(), Some(RelayOutput::Join { leg: LegId(0), .. })));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -184,7 +184,7 @@ impl Relay {
     }
 
     /// Handles that an interface is up, with these addresses of its own, or that they have changed.
-    pub fn leg_up(&mut self, now: Duration, leg: LegId, addresses: &[IpAddr]) {
+    pub fn handle_leg_up(&mut self, now: Duration, leg: LegId, addresses: &[IpAddr]) {
         let Some(state) = self.legs.get_mut(usize::from(leg.0)) else { return };
         if state.addresses.replace(addresses.to_vec()).is_none() {
             self.demand.start(now, leg);
@@ -195,7 +195,7 @@ impl Relay {
     }
 
     /// Handles that an interface is down or gone.
-    pub fn leg_down(&mut self, now: Duration, leg: LegId) {
+    pub fn handle_leg_down(&mut self, now: Duration, leg: LegId) {
         let Some(state) = self.legs.get_mut(usize::from(leg.0)) else { return };
         if state.addresses.take().is_none() {
             return;
@@ -233,7 +233,7 @@ impl Relay {
 
     /// Returns when to call [`Self::handle_timeout`] next.
     #[must_use]
-    pub fn deadline(&self) -> Duration {
+    pub fn poll_timeout(&self) -> Duration {
         [
             self.guard.deadline(),
             self.paths.deadline(),

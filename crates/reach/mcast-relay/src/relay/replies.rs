@@ -13,7 +13,7 @@ use crate::relay::{PathId, Relay};
 impl Relay {
     /// Handles a unicast datagram that has arrived at a path: a reply to a copy, or the sender's answer to a reply. All
     /// outputs of earlier calls must have been taken.
-    pub fn receive_on_path(&mut self, now: Duration, path: PathId, source: SocketAddr) {
+    pub fn handle_reply(&mut self, now: Duration, path: PathId, source: SocketAddr) {
         if let Some(rule) = self.rule_without_replies(path) {
             self.refuse(now, rule, RefusalReason::Reply);
             return;

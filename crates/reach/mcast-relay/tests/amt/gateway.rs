@@ -57,8 +57,8 @@ impl Subject {
             }
             let address = relay.address();
             for (to, bytes) in sent.into_iter().filter(|(to, _)| *to == address) {
-                if let (Some(answer), _) = relay.receive(now, OWN.parse().unwrap(), &bytes) {
-                    self.gateway.receive(now, to, &answer);
+                if let (Some(answer), _) = relay.handle_datagram(now, OWN.parse().unwrap(), &bytes) {
+                    self.gateway.handle_datagram(now, to, &answer);
                 }
             }
         }
@@ -71,7 +71,7 @@ impl Subject {
         loop {
             let sent = self.sent(now).into_iter().filter(|(_, bytes)| bytes[0] == kind);
             times.extend(sent.map(|(to, _)| (now.as_secs(), to)));
-            match self.gateway.deadline() {
+            match self.gateway.poll_timeout() {
                 Some(next) if next <= until => now = now.max(next),
                 _ => return times,
             }
@@ -129,8 +129,8 @@ fn a_relay_that_stops_answering_is_given_up() {
 #[test]
 fn an_unreachable_relay_is_given_up_at_once() {
     let (mut subject, _) = connected();
-    subject.gateway.unreachable(seconds(5), "203.0.113.9:2268".parse().unwrap());
-    subject.gateway.unreachable(seconds(5), relay_address());
+    subject.gateway.handle_unreachable(seconds(5), "203.0.113.9:2268".parse().unwrap());
+    subject.gateway.handle_unreachable(seconds(5), relay_address());
     subject.sent(seconds(5));
     let failure = RelayFailure::Unreachable;
     assert_eq!(subject.events, [GatewayEvent::Lost { relay: relay_address(), failure }]);
@@ -139,7 +139,7 @@ fn an_unreachable_relay_is_given_up_at_once() {
 #[test]
 fn a_relay_that_was_unreachable_is_asked_for_a_new_code() {
     let (mut subject, _) = connected();
-    subject.gateway.unreachable(seconds(5), relay_address());
+    subject.gateway.handle_unreachable(seconds(5), relay_address());
     let mut restarted = new_relay();
     for now in 5..8 {
         subject.gateway.handle_timeout(seconds(now));
@@ -153,7 +153,7 @@ fn a_relay_that_was_unreachable_is_asked_for_a_new_code() {
 fn silence_after_data_is_noticed_within_seconds() {
     let (mut subject, _) = connected();
     let datagram = data("192.0.2.7:4000", "232.1.2.3:5000");
-    assert!(subject.gateway.receive(seconds(5), relay_address(), &datagram).is_some());
+    assert!(subject.gateway.handle_datagram(seconds(5), relay_address(), &datagram).is_some());
     let times = subject.times(3, seconds(12));
     assert_eq!(times[0], (8, relay_address()));
 }
@@ -163,24 +163,24 @@ fn data_counts_only_from_the_relay_and_as_joined() {
     let (mut subject, _) = connected();
     let good = data("192.0.2.7:4000", "232.1.2.3:5000");
     let now = Duration::ZERO;
-    let datagram = subject.gateway.receive(now, relay_address(), &good).unwrap();
+    let datagram = subject.gateway.handle_datagram(now, relay_address(), &good).unwrap();
     assert_eq!(datagram.source, "192.0.2.7:4000".parse().unwrap());
     assert_eq!((datagram.group.to_string().as_str(), datagram.payload), ("232.1.2.3:5000", &b"data"[..]));
     assert_eq!(datagram.hop_limit, 7);
     for from in ["203.0.113.1:2269", "203.0.113.2:2268"] {
-        assert!(subject.gateway.receive(now, from.parse().unwrap(), &good).is_none());
+        assert!(subject.gateway.handle_datagram(now, from.parse().unwrap(), &good).is_none());
     }
     for (source, to) in [("192.0.2.8:4000", "232.1.2.3:5000"), ("192.0.2.7:4000", "232.1.2.4:5000")] {
-        assert!(subject.gateway.receive(now, relay_address(), &data(source, to)).is_none());
+        assert!(subject.gateway.handle_datagram(now, relay_address(), &data(source, to)).is_none());
     }
     let mut damaged = good.clone();
     *damaged.last_mut().unwrap() ^= 1;
-    assert!(subject.gateway.receive(now, relay_address(), &damaged).is_none());
-    assert!(subject.gateway.receive(now, relay_address(), &good[..good.len() - 1]).is_none());
+    assert!(subject.gateway.handle_datagram(now, relay_address(), &damaged).is_none());
+    assert!(subject.gateway.handle_datagram(now, relay_address(), &good[..good.len() - 1]).is_none());
     // More fragments follow. The checksum of the header covers that flag.
     let mut fragment = good.clone();
     (fragment[8], fragment[12]) = (0x20, fragment[12].wrapping_add(0x20));
-    assert!(subject.gateway.receive(now, relay_address(), &fragment).is_none());
+    assert!(subject.gateway.handle_datagram(now, relay_address(), &fragment).is_none());
     let counts = subject.gateway.counts();
     assert_eq!((counts.from_others, counts.not_joined, counts.invalid_data, counts.fragments), (2, 2, 2, 1));
 }
@@ -191,7 +191,7 @@ fn nothing_is_received_before_the_relay_is_known() {
     subject.gateway.set_membership(Duration::ZERO, group("232.1.2.3"), only("192.0.2.7"));
     subject.sent(Duration::ZERO);
     let good = data("192.0.2.7:4000", "232.1.2.3:5000");
-    assert!(subject.gateway.receive(Duration::ZERO, relay_address(), &good).is_none());
+    assert!(subject.gateway.handle_datagram(Duration::ZERO, relay_address(), &good).is_none());
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn answers_to_other_numbers_or_from_other_addresses_are_ignored() {
         let mut buffer = [0; 64];
         let message = AmtMessage::RelayAdvertisement { nonce, relay: relay.parse().unwrap() };
         let length = message.emit(&mut buffer).unwrap();
-        subject.gateway.receive(Duration::ZERO, from.parse().unwrap(), &buffer[..length]);
+        subject.gateway.handle_datagram(Duration::ZERO, from.parse().unwrap(), &buffer[..length]);
         subject.sent(Duration::ZERO)
     };
     assert!(emit(2, RELAY, "203.0.113.5").is_empty(), "another number");
@@ -223,7 +223,7 @@ fn stopping_leaves_and_tears_down() {
     subject.gateway.stop(seconds(1));
     let kinds: Vec<u8> = subject.sent(seconds(1)).iter().map(|(_, bytes)| bytes[0]).collect();
     assert_eq!(kinds, [5, 7]);
-    assert_eq!(subject.gateway.deadline(), None);
+    assert_eq!(subject.gateway.poll_timeout(), None);
     let (mut subject, _) = connected();
     subject.gateway.stop(seconds(1));
     // The teardown alone suffices. The code in it is that of another relay, which does not accept it.
@@ -239,7 +239,7 @@ fn changes_are_reported_at_once_and_repeated() {
     assert_eq!(first.len(), 1);
     subject.gateway.handle_timeout(seconds(6));
     for (_, bytes) in subject.sent(seconds(6)) {
-        relay.receive(seconds(6), OWN.parse().unwrap(), &bytes);
+        relay.handle_datagram(seconds(6), OWN.parse().unwrap(), &bytes);
     }
     assert!(relay.wanted().contains_key(&group("239.9.9.9")), "the first report was lost");
 }
@@ -252,7 +252,7 @@ proptest! {
         let (mut subject, mut relay) = connected();
         for (kind, rest) in datagrams {
             let bytes = [&[kind], &rest[..]].concat();
-            subject.gateway.receive(seconds(1), relay_address(), &bytes);
+            subject.gateway.handle_datagram(seconds(1), relay_address(), &bytes);
         }
         subject.events.clear();
         prop_assert!(subject.sent(seconds(1)).len() < 10);
@@ -276,11 +276,11 @@ fn a_query_that_answers_no_request_of_the_gateway_is_ignored() {
             break;
         }
         for (to, bytes) in sent {
-            let (answer, _) = relay.receive(Duration::ZERO, OWN.parse().unwrap(), &bytes);
+            let (answer, _) = relay.handle_datagram(Duration::ZERO, OWN.parse().unwrap(), &bytes);
             let Some(answer) = answer else { continue };
             match answer[0] == QUERY {
                 true => queries.push(answer),
-                false => drop(subject.gateway.receive(Duration::ZERO, to, &answer)),
+                false => drop(subject.gateway.handle_datagram(Duration::ZERO, to, &answer)),
             }
         }
     }
@@ -288,10 +288,10 @@ fn a_query_that_answers_no_request_of_the_gateway_is_ignored() {
     let mut forged = query.clone();
     forged[NONCE] ^= 1;
     let before = subject.gateway.counts().invalid_messages;
-    assert!(subject.gateway.receive(Duration::ZERO, relay_address(), &forged).is_none());
+    assert!(subject.gateway.handle_datagram(Duration::ZERO, relay_address(), &forged).is_none());
     assert_eq!(subject.gateway.counts().invalid_messages, before + 1);
     assert!(subject.sent(Duration::ZERO).is_empty() && subject.events.is_empty(), "{:?}", subject.events);
-    assert!(subject.gateway.receive(Duration::ZERO, relay_address(), query).is_none());
+    assert!(subject.gateway.handle_datagram(Duration::ZERO, relay_address(), query).is_none());
     subject.sent(Duration::ZERO);
     assert_eq!(subject.events, [GatewayEvent::Connected { relay: relay_address() }]);
 }

@@ -31,8 +31,8 @@ fn updates(relay: &mut AmtRelay, own: SocketAddr, text: &str, sources: SourceFil
                 updates.push(bytes);
             }
             GatewayOutput::Send { bytes, .. } => {
-                if let (Some(answer), _) = relay.receive(Duration::ZERO, own, &bytes) {
-                    gateway.receive(Duration::ZERO, relay.address(), &answer);
+                if let (Some(answer), _) = relay.handle_datagram(Duration::ZERO, own, &bytes) {
+                    gateway.handle_datagram(Duration::ZERO, relay.address(), &answer);
                 }
             }
             GatewayOutput::Event(_) => {}
@@ -44,7 +44,7 @@ fn updates(relay: &mut AmtRelay, own: SocketAddr, text: &str, sources: SourceFil
 fn connect(relay: &mut AmtRelay, own: &str, text: &str, sources: SourceFilter) {
     let own: SocketAddr = own.parse().unwrap();
     for update in updates(relay, own, text, sources) {
-        assert_eq!(relay.receive(Duration::ZERO, own, &update).0, None);
+        assert_eq!(relay.handle_datagram(Duration::ZERO, own, &update).0, None);
     }
 }
 
@@ -58,12 +58,12 @@ fn a_flood_of_requests_from_forged_addresses_gets_fewer_bytes_than_it_sent() {
         let from = SocketAddr::new(IpAddr::V4((0x0b00_0000 + number).into()), 4_000);
         let now = Duration::from_micros(u64::from(number) * 10);
         sent += request.len() + 28;
-        answered += relay.receive(now, from, &request).0.map_or(0, |answer| answer.len() + 28);
+        answered += relay.handle_datagram(now, from, &request).0.map_or(0, |answer| answer.len() + 28);
     }
     assert!(answered < sent / 10, "{answered} for {sent}");
     assert_eq!(relay.gateways().len(), 0);
     assert!(relay.wanted().is_empty());
-    assert_eq!(relay.deadline(), None);
+    assert_eq!(relay.poll_timeout(), None);
 }
 
 #[test]
@@ -73,14 +73,14 @@ fn a_known_gateway_is_answered_during_a_flood() {
     let request = emit(&AmtMessage::Request { nonce: 7, wants_mld: false });
     for number in 0..10_000_u32 {
         let from = SocketAddr::new(IpAddr::V4((0x0b00_0000 + number).into()), 4_000);
-        relay.receive(Duration::ZERO, from, &request);
+        relay.handle_datagram(Duration::ZERO, from, &request);
     }
     let stranger = "198.51.100.2:5000".parse().unwrap();
-    assert_eq!(relay.receive(Duration::ZERO, stranger, &request).0, None);
+    assert_eq!(relay.handle_datagram(Duration::ZERO, stranger, &request).0, None);
     let known = "198.51.100.1:5000".parse().unwrap();
-    assert!(relay.receive(Duration::ZERO, known, &request).0.is_some());
+    assert!(relay.handle_datagram(Duration::ZERO, known, &request).0.is_some());
     // Somebody who knows its address cannot flood it either.
-    let answers = (0..10_000).filter(|_| relay.receive(Duration::ZERO, known, &request).0.is_some());
+    let answers = (0..10_000).filter(|_| relay.handle_datagram(Duration::ZERO, known, &request).0.is_some());
     assert!(answers.count() < 256);
 }
 
@@ -91,13 +91,13 @@ fn an_update_counts_only_from_the_address_and_port_of_its_request() {
     let updates = updates(&mut relay, own, "239.1.2.3", SourceFilter::ANY);
     let [update] = updates.as_slice() else { panic!("one update") };
     for other in ["198.51.100.1:5001", "198.51.100.2:5000"] {
-        relay.receive(Duration::ZERO, other.parse().unwrap(), update);
+        relay.handle_datagram(Duration::ZERO, other.parse().unwrap(), update);
     }
     let mut changed = update.clone();
     changed[8] ^= 1;
-    relay.receive(Duration::ZERO, own, &changed);
+    relay.handle_datagram(Duration::ZERO, own, &changed);
     assert_eq!((relay.gateways().len(), relay.counts().wrong_mac), (0, 3));
-    assert!(relay.receive(Duration::ZERO, own, update).1);
+    assert!(relay.handle_datagram(Duration::ZERO, own, update).1);
     assert_eq!(relay.gateways().len(), 1);
 }
 
@@ -107,9 +107,9 @@ fn a_code_expires_with_its_secret() {
     let own = "198.51.100.1:5000".parse().unwrap();
     let updates = updates(&mut relay, own, "239.1.2.3", SourceFilter::ANY);
     let lifetime = AmtRelayLimits::default().query_interval * 2;
-    relay.receive(lifetime, own, &updates[0]);
+    relay.handle_datagram(lifetime, own, &updates[0]);
     assert_eq!(relay.counts().wrong_mac, 0);
-    relay.receive(lifetime * 2, own, &updates[0]);
+    relay.handle_datagram(lifetime * 2, own, &updates[0]);
     assert_eq!(relay.counts().wrong_mac, 1);
 }
 
@@ -122,14 +122,14 @@ fn a_teardown_needs_the_code_of_the_address_that_it_names() {
     let victim = "198.51.100.1:5000".parse().unwrap();
     let attacker = "198.51.100.1:5001".parse().unwrap();
     let request = emit(&AmtMessage::Request { nonce: 9, wants_mld: false });
-    let query = relay.receive(Duration::ZERO, attacker, &request).0.unwrap();
+    let query = relay.handle_datagram(Duration::ZERO, attacker, &request).0.unwrap();
     let Some(AmtMessage::MembershipQuery { mac, nonce, .. }) = AmtMessage::parse(&query) else { panic!() };
     let forged = emit(&AmtMessage::Teardown { mac, nonce, gateway: victim });
-    assert!(!relay.receive(Duration::ZERO, attacker, &forged).1);
+    assert!(!relay.handle_datagram(Duration::ZERO, attacker, &forged).1);
     assert_eq!(relay.gateways().len(), 2);
     // Its own tunnel may be torn down from a new address.
     let own = emit(&AmtMessage::Teardown { mac, nonce, gateway: attacker });
-    assert!(relay.receive(Duration::ZERO, "192.0.2.77:1".parse().unwrap(), &own).1);
+    assert!(relay.handle_datagram(Duration::ZERO, "192.0.2.77:1".parse().unwrap(), &own).1);
     assert_eq!(relay.gateways().collect::<Vec<_>>(), [victim]);
 }
 
@@ -144,7 +144,7 @@ fn a_full_relay_says_so_and_keeps_the_gateways_it_has() {
     assert_eq!(known, ["198.51.100.1:1", "198.51.100.1:2", "198.51.100.2:1"]);
     let request = emit(&AmtMessage::Request { nonce: 9, wants_mld: false });
     let is_full = |relay: &mut AmtRelay, from: &str| {
-        let query = relay.receive(Duration::ZERO, from.parse().unwrap(), &request).0.unwrap();
+        let query = relay.handle_datagram(Duration::ZERO, from.parse().unwrap(), &request).0.unwrap();
         match AmtMessage::parse(&query) {
             Some(AmtMessage::MembershipQuery { is_full, .. }) => is_full,
             other => panic!("{other:?}"),
@@ -165,7 +165,7 @@ fn sources_are_merged_and_each_gateway_gets_its_own() {
     assert_eq!(wanted[&groups], both);
     let receivers: Vec<_> = relay.receivers(groups, "192.0.2.8".parse().unwrap()).collect();
     assert_eq!(receivers, ["198.51.100.1:2".parse().unwrap()]);
-    assert!(relay.unreachable("198.51.100.1:2".parse().unwrap()));
+    assert!(relay.handle_unreachable("198.51.100.1:2".parse().unwrap()));
     assert_eq!(relay.wanted()[&groups], only("192.0.2.7"));
 }
 
@@ -187,7 +187,7 @@ proptest! {
         for (kind, rest, from) in datagrams {
             let from = SocketAddr::new(IpAddr::V4(from.into()), from as u16);
             let bytes = [&[kind & 7], &rest[..]].concat();
-            relay.receive(Duration::ZERO, from, &bytes);
+            relay.handle_datagram(Duration::ZERO, from, &bytes);
         }
         prop_assert_eq!(relay.gateways().len(), 0);
     }
@@ -206,7 +206,7 @@ proptest! {
                 true => update.splice(12.., damage),
                 false => update.splice(12..12, damage),
             };
-            relay.receive(Duration::ZERO, own, &update);
+            relay.handle_datagram(Duration::ZERO, own, &update);
             let groups = relay.wanted().len();
             prop_assert!(groups <= AmtRelayLimits::default().groups_per_gateway);
             relay.handle_timeout(Duration::ZERO);
@@ -229,9 +229,9 @@ fn codes_of_another_relay_are_worthless() {
     let (mut one, mut other) = (new_relay(), new_relay());
     let own = "198.51.100.1:5000".parse().unwrap();
     let update = updates(&mut one, own, "239.1.2.3", SourceFilter::ANY).remove(0);
-    other.receive(Duration::ZERO, own, &update);
+    other.handle_datagram(Duration::ZERO, own, &update);
     let zero = emit(&AmtMessage::MembershipUpdate { mac: AmtMac([0; 6]), nonce: 7, packet: &update[12..] });
-    other.receive(Duration::ZERO, own, &zero);
+    other.handle_datagram(Duration::ZERO, own, &zero);
     assert_eq!((other.gateways().len(), other.counts().wrong_mac), (0, 2));
 }
 
@@ -246,11 +246,11 @@ fn a_report_with_a_wrong_checksum_is_not_applied() {
             let mut damaged = update.clone();
             // The last octet of the source.
             *damaged.last_mut().unwrap() ^= 1;
-            assert_eq!(relay.receive(Duration::ZERO, own, &damaged), (None, false));
+            assert_eq!(relay.handle_datagram(Duration::ZERO, own, &damaged), (None, false));
         }
         assert!(relay.wanted().is_empty() && relay.gateways().len() == 0, "{text}");
         assert_eq!(relay.counts().invalid, updates.len() as u64);
-        updates.iter().for_each(|update| drop(relay.receive(Duration::ZERO, own, update)));
+        updates.iter().for_each(|update| drop(relay.handle_datagram(Duration::ZERO, own, update)));
         assert_eq!(relay.wanted().len(), 1, "{text}");
     }
 }

@@ -161,6 +161,6 @@ fn nothing_remains_of_gateways_that_leave_or_vanish() {
         let relay = world.relay.as_ref().unwrap();
         assert_eq!(relay.gateways().len(), 0);
         assert!(relay.wanted().is_empty());
-        assert_eq!(relay.deadline(), None);
+        assert_eq!(relay.poll_timeout(), None);
     });
 }

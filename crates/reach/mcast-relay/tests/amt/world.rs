@@ -100,8 +100,8 @@ impl World {
         let end = self.now + time;
         loop {
             let flight = self.flights.next_time();
-            let timers = self.gateways.iter().filter_map(AmtGateway::deadline);
-            let relay = self.relay.as_ref().and_then(AmtRelay::deadline);
+            let timers = self.gateways.iter().filter_map(AmtGateway::poll_timeout);
+            let relay = self.relay.as_ref().and_then(AmtRelay::poll_timeout);
             let next = timers.chain(flight).chain(relay).min().unwrap_or(end);
             if next > end {
                 self.now = end;
@@ -147,13 +147,13 @@ impl World {
                 // Its machine answers with ICMP, which is lost as often.
                 let gateway = self.ports.iter().position(|port| *port == from.port());
                 if let Some(gateway) = gateway.filter(|_| self.dice.below(1_000) >= self.loss) {
-                    self.gateways[gateway].unreachable(self.now, to);
+                    self.gateways[gateway].handle_unreachable(self.now, to);
                     self.take_outputs(gateway);
                 }
                 return;
             };
             self.relay_bytes.0 += bytes.len();
-            let (answer, _) = relay.receive(self.now, from, bytes);
+            let (answer, _) = relay.handle_datagram(self.now, from, bytes);
             if let Some(answer) = answer {
                 self.relay_bytes.1 += answer.len();
                 self.send(to, from, answer);
@@ -165,7 +165,7 @@ impl World {
         else {
             return;
         };
-        if let Some(datagram) = self.gateways[number].receive(self.now, from, bytes) {
+        if let Some(datagram) = self.gateways[number].handle_datagram(self.now, from, bytes) {
             let flow = (datagram.source.ip(), datagram.group.group);
             *self.received[number].entry(flow).or_default() += 1;
         }

@@ -87,7 +87,7 @@ fn of_two_relays_that_fetch_the_same_from_amt_one_forwards() {
             // They hear each other on the segment alone.
             for (_, bytes) in announcements.iter().filter(|(leg, _)| *leg == LegId(1)) {
                 let now = relays[other].now;
-                relays[other].relay.receive_announcement(now, LegId(1), bytes).unwrap();
+                relays[other].relay.handle_announcement(now, LegId(1), bytes).unwrap();
                 relays[other].outputs(&[]);
             }
         }

@@ -66,28 +66,28 @@ proptest! {
                 Step::Datagram { leg, source, destination, hop_limit, payload } => {
                     let leg = LegId(leg);
                     let arrival = LegArrival { leg, source, destination, hop_limit, mac: None, trail: RelayPath::default(), payload: &payload };
-                    subject.relay.receive(now, &arrival);
+                    subject.relay.handle_datagram(now, &arrival);
                     let copies = subject.outputs(&payload);
                     // What was held back may be sent with it: at most a copy for each target of each repeat.
                     prop_assert!(copies.len() <= 2 * 300, "{}", copies.len());
                 }
-                Step::Reply(path, source) => subject.relay.receive_on_path(now, PathId(path), source),
+                Step::Reply(path, source) => subject.relay.handle_reply(now, PathId(path), source),
                 Step::Announcement(leg, bytes) => {
-                    let _ = subject.relay.receive_announcement(now, LegId(leg), &bytes);
+                    let _ = subject.relay.handle_announcement(now, LegId(leg), &bytes);
                 }
                 Step::Report(leg, bytes) => {
                     let message = IgmpMessage::parse(&bytes).unwrap();
-                    subject.relay.receive_membership(now, LegId(leg), [10, 0, leg, 7].into(), &message);
+                    subject.relay.handle_membership(now, LegId(leg), [10, 0, leg, 7].into(), &message);
                 }
-                Step::Leg(leg, true) => subject.relay.leg_up(now, LegId(leg), &[IpAddr::from([10, 0, leg, 200])]),
-                Step::Leg(leg, false) => subject.relay.leg_down(now, LegId(leg)),
-                Step::TargetFailed => subject.relay.target_failed(now, "10.9.0.5:5000".parse().unwrap()),
+                Step::Leg(leg, true) => subject.relay.handle_leg_up(now, LegId(leg), &[IpAddr::from([10, 0, leg, 200])]),
+                Step::Leg(leg, false) => subject.relay.handle_leg_down(now, LegId(leg)),
+                Step::TargetFailed => subject.relay.handle_target_failure(now, "10.9.0.5:5000".parse().unwrap()),
             }
             subject.outputs(&[]);
             prop_assert!(subject.paths.len() <= 8);
             subject.relay.handle_timeout(now);
             subject.outputs(&[]);
-            prop_assert!(subject.relay.deadline() > now, "all that is due has been done");
+            prop_assert!(subject.relay.poll_timeout() > now, "all that is due has been done");
         }
     }
 }

@@ -77,7 +77,7 @@ fn an_unreachable_target_does_not_stop_the_others() {
         copies.iter().map(|copy| copy.destination.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(sent(&mut subject, 0), ["10.9.0.1:5000", "10.9.0.2:5000"]);
-    subject.relay.target_failed(subject.now, address("10.9.0.1:5000"));
+    subject.relay.handle_target_failure(subject.now, address("10.9.0.1:5000"));
     assert_eq!(sent(&mut subject, 1), ["10.9.0.2:5000"]);
     assert_eq!(subject.refused(RefusalReason::Unreachable), 1);
     subject.wait(Duration::from_secs(1));
@@ -136,10 +136,10 @@ fn a_port_in_use_is_replaced_and_another_failure_is_a_pause() {
     let mut subject = Subject::new("239.1.2.3:5000 from s0 to s1 always");
     let first = subject.receive(0, "10.0.0.1:4000", "239.1.2.3:5000", b"1")[0].path;
     let PathPort::Own(port) = subject.port(first) else { panic!("not a port of its own") };
-    subject.relay.path_failed(subject.now, first, true);
+    subject.relay.handle_path_failure(subject.now, first, true);
     let second = subject.receive(0, "10.0.0.1:4000", "239.1.2.3:5000", b"2")[0].path;
     assert_eq!(subject.port(second), PathPort::Own(port + 1));
-    subject.relay.path_failed(subject.now, second, false);
+    subject.relay.handle_path_failure(subject.now, second, false);
     assert_eq!(subject.receive(0, "10.0.0.1:4000", "239.1.2.3:5000", b"3"), []);
     subject.wait(Duration::from_secs(1));
     assert_eq!(subject.receive(0, "10.0.0.1:4000", "239.1.2.3:5000", b"4").len(), 1);
@@ -207,12 +207,12 @@ fn replaced_rules_take_effect_and_the_rest_continues() {
 #[test]
 fn a_leg_that_is_down_gets_nothing_and_comes_back() {
     let mut subject = Subject::new("239.1.2.3:5000 from s0 to s1,s2 always");
-    subject.relay.leg_down(subject.now, LegId(1));
+    subject.relay.handle_leg_down(subject.now, LegId(1));
     assert_eq!(subject.receive(0, "10.0.0.1:4000", "239.1.2.3:5000", b"1").len(), 1);
-    subject.relay.leg_up(subject.now, LegId(1), &[own(1)]);
+    subject.relay.handle_leg_up(subject.now, LegId(1), &[own(1)]);
     subject.wait(Duration::from_secs(2));
     assert_eq!(subject.receive(0, "10.0.0.1:4000", "239.1.2.3:5000", b"2").len(), 2);
-    subject.relay.leg_down(subject.now, LegId(0));
+    subject.relay.handle_leg_down(subject.now, LegId(0));
     assert_eq!(subject.receive(0, "10.0.0.1:4000", "239.1.2.3:5000", b"3"), []);
     assert_eq!(subject.refused(RefusalReason::NoLeg), 1);
 }

@@ -13,7 +13,7 @@ const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
 
 fn report(subject: &mut Subject, leg: u8, message: &IgmpMessage<'_>) {
     let host = [10, 0, leg, 7].into();
-    subject.relay.receive_membership(subject.now, LegId(leg), host, message);
+    subject.relay.handle_membership(subject.now, LegId(leg), host, message);
     subject.outputs(&[]);
 }
 
@@ -112,7 +112,7 @@ fn a_host_that_reports_too_many_groups_is_named_and_others_still_join() {
     });
     assert_eq!(refused.collect::<Vec<_>>(), [(LegId(1), [10, 0, 1, 7].into(), 1_024)]);
     let host = [10, 0, 1, 8].into();
-    subject.relay.receive_membership(subject.now, LegId(1), host, &IgmpMessage::Report { group: GROUP });
+    subject.relay.handle_membership(subject.now, LegId(1), host, &IgmpMessage::Report { group: GROUP });
     subject.outputs(&[]);
     assert_eq!(send(&mut subject, 1), 1);
 }

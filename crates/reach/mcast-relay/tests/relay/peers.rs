@@ -17,7 +17,7 @@ fn config(seed: u64) -> RelayConfig {
 fn other_relay() -> Subject {
     let mut other = Subject::with(config(2));
     for leg in [0, 1] {
-        other.relay.leg_up(other.now, LegId(leg), &[[10, 0, leg, 99].into()]);
+        other.relay.handle_leg_up(other.now, LegId(leg), &[[10, 0, leg, 99].into()]);
     }
     other.outputs(&[]);
     other.announcements.clear();
@@ -30,7 +30,7 @@ fn pass(from: &mut Subject, to: &mut Subject) {
     from.relay.handle_timeout(from.now);
     from.outputs(&[]);
     for (leg, bytes) in from.announcements.drain(..) {
-        to.relay.receive_announcement(to.now, leg, &bytes).unwrap();
+        to.relay.handle_announcement(to.now, leg, &bytes).unwrap();
         to.outputs(&[]);
     }
 }
@@ -57,7 +57,7 @@ fn legs_on_the_same_segment_are_not_connected() {
     subject.wait(Duration::from_secs(1));
     let (sent_on, bytes) = subject.announcements.last().unwrap().clone();
     assert_eq!(sent_on, LegId(1));
-    subject.relay.receive_announcement(subject.now, LegId(0), &bytes).unwrap();
+    subject.relay.handle_announcement(subject.now, LegId(0), &bytes).unwrap();
     assert_eq!(subject.receive(0, "10.0.0.1:4000", "239.1.2.3:5000", b"1"), []);
     let same = RelayEvent::SameSegment { one: LegId(0), other: LegId(1) };
     assert!(subject.events.contains(&same));
@@ -71,7 +71,7 @@ fn an_old_announcement_of_its_own_does_not_separate_legs() {
     let mut subject = Subject::with(config(1));
     let (_, bytes) = subject.announcements.last().unwrap().clone();
     subject.wait(Duration::from_secs(10));
-    subject.relay.receive_announcement(subject.now, LegId(0), &bytes).unwrap();
+    subject.relay.handle_announcement(subject.now, LegId(0), &bytes).unwrap();
     assert_eq!(subject.receive(0, "10.0.0.1:4000", "239.1.2.3:5000", b"1").len(), 1);
 }
 
@@ -106,7 +106,7 @@ mod with_key {
     fn send(from: &mut Subject, to: &mut Subject) {
         from.wait(Duration::from_millis(400));
         for (leg, bytes) in from.announcements.drain(..) {
-            let _ = to.relay.receive_announcement(to.now, leg, &bytes);
+            let _ = to.relay.handle_announcement(to.now, leg, &bytes);
             to.outputs(&[]);
         }
     }
@@ -166,7 +166,7 @@ mod with_key {
         let mut later = keyed(3, 100);
         for (leg, bytes) in recorded {
             later.wait(Duration::from_millis(100));
-            later.relay.receive_announcement(later.now, leg, &bytes).unwrap();
+            later.relay.handle_announcement(later.now, leg, &bytes).unwrap();
             later.outputs(&[]);
         }
         later.wait(Duration::from_secs(1));
@@ -179,7 +179,7 @@ mod with_key {
         let (mut subject, mut stranger) = (keyed(1, 100), Subject::with(config(2)));
         stranger.wait(Duration::from_secs(1));
         let (leg, bytes) = stranger.announcements.last().unwrap();
-        assert!(subject.relay.receive_announcement(subject.now, *leg, bytes).is_err());
+        assert!(subject.relay.handle_announcement(subject.now, *leg, bytes).is_err());
     }
 }
 
@@ -190,7 +190,7 @@ fn relays_do_not_keep_memberships_of_each_other_alive() {
     pass(&mut other, &mut subject);
     let mut joins_after_report_from = |source| {
         let message = IgmpMessage::Report { group: [239, 1, 2, 3].into() };
-        subject.relay.receive_membership(subject.now, LegId(1), source, &message);
+        subject.relay.handle_membership(subject.now, LegId(1), source, &message);
         subject.outputs(&[]);
         subject.joins.len()
     };
@@ -205,7 +205,7 @@ fn copies_of_another_relay_that_do_not_reach_the_next_segment_are_reported_once(
     let rules = mcast_relay::parse_rules("239.1.2.3:5000 between s0 and s7 always").unwrap();
     let mut other = Subject::with(RelayConfig::new(rules, 2));
     for leg in [0, 1] {
-        other.relay.leg_up(other.now, LegId(leg), &[[10, 0, leg, 99].into()]);
+        other.relay.handle_leg_up(other.now, LegId(leg), &[[10, 0, leg, 99].into()]);
     }
     other.outputs(&[]);
     other.announcements.clear();

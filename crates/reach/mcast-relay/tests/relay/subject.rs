@@ -61,7 +61,7 @@ impl Subject {
         let legs: Vec<LegId> = subject.relay.legs().map(|(leg, _)| leg).collect();
         for leg in legs {
             let addresses = [own(leg.0), format!("2001:db8:{}::200", leg.0).parse().unwrap()];
-            subject.relay.leg_up(subject.now, leg, &addresses);
+            subject.relay.handle_leg_up(subject.now, leg, &addresses);
         }
         subject.wait(Duration::from_secs(2));
         subject
@@ -70,8 +70,8 @@ impl Subject {
     /// Lets time pass; returns the copies that are sent in it.
     pub(crate) fn wait(&mut self, time: Duration) -> Vec<SentCopy> {
         let (end, mut copies) = (self.now + time, self.outputs(&[]));
-        while self.relay.deadline() <= end {
-            self.now = self.now.max(self.relay.deadline());
+        while self.relay.poll_timeout() <= end {
+            self.now = self.now.max(self.relay.poll_timeout());
             self.relay.handle_timeout(self.now);
             copies.extend(self.outputs(&[]));
         }
@@ -108,13 +108,13 @@ impl Subject {
             trail: RelayPath::default(),
             payload,
         };
-        self.relay.receive(self.now, &arrival);
+        self.relay.handle_datagram(self.now, &arrival);
         self.outputs(payload)
     }
 
     /// Passes a unicast datagram that has arrived at a path; returns what is sent on.
     pub(crate) fn reply(&mut self, path: PathId, source: &str, payload: &[u8]) -> Vec<SentCopy> {
-        self.relay.receive_on_path(self.now, path, address(source));
+        self.relay.handle_reply(self.now, path, address(source));
         self.outputs(payload)
     }
 

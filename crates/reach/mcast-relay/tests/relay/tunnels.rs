@@ -29,7 +29,7 @@ fn from_tunnel(subject: &mut Subject, leg: u8, trail: RelayPath, destination: &s
     let (leg, source, payload) = (LegId(leg), address(HOST), b"x");
     let destination = address(destination);
     let arrival = LegArrival { leg, source, destination, hop_limit: 8, mac: None, trail, payload };
-    subject.relay.receive(subject.now, &arrival);
+    subject.relay.handle_datagram(subject.now, &arrival);
     subject.outputs(payload)
 }
 
@@ -81,7 +81,7 @@ fn broadcasts_and_sources_are_wanted_as_the_rules_name_them() {
     let destinations: Vec<_> = wants.iter().map(|want| want.destination.to_string()).collect();
     assert_eq!(destinations, ["232.1.2.3:5000", "232.1.2.3:5001", "255.255.255.255:6000"]);
     assert_eq!(wants[0].sources, SourceFilter::Include(["10.0.0.7".parse().unwrap()].into()));
-    subject.relay.leg_down(subject.now, LegId(0));
+    subject.relay.handle_leg_down(subject.now, LegId(0));
     assert!(subject.relay.wants(LegId(0)).is_empty());
 }
 
@@ -134,12 +134,12 @@ fn a_datagram_with_another_group_is_another_datagram() {
 #[test]
 fn another_site_may_have_the_addresses_of_this_one() {
     let mut subject = relay(RULE);
-    subject.relay.leg_up(subject.now, LegId(1), &[]);
+    subject.relay.handle_leg_up(subject.now, LegId(1), &[]);
     let (leg, destination, payload) = (LegId(1), address(GROUP), b"x");
     let source = (crate::subject::own(0), 61_450).into();
     let trail = RelayPath::new(7, 1, &[7]).unwrap();
     let arrival = LegArrival { leg, source, destination, hop_limit: 8, mac: None, trail, payload };
-    subject.relay.receive(subject.now, &arrival);
+    subject.relay.handle_datagram(subject.now, &arrival);
     assert_eq!(subject.outputs(payload).len(), 1);
 }
 

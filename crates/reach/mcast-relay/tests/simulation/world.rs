@@ -253,7 +253,7 @@ impl World {
         let Some(leg) = self.ours[node].legs.get(&leg).copied() else { return };
         if frame.destination.port() == ANNOUNCEMENT_PORT {
             let bytes = frame.payload.clone();
-            self.with(node, None, |relay, now| relay.receive_announcement(now, leg, &bytes).unwrap());
+            self.with(node, None, |relay, now| relay.handle_announcement(now, leg, &bytes).unwrap());
             return;
         }
         let group = Group::new(frame.destination.ip()).unwrap();
@@ -272,7 +272,7 @@ impl World {
                 trail: RelayPath::default(),
                 payload: &payload,
             };
-            relay.receive(now, &arrival);
+            relay.handle_datagram(now, &arrival);
         });
     }
 
@@ -310,13 +310,13 @@ impl World {
             }
             Fault::Down(node, segment) => {
                 for leg in self.legs_on(node, segment) {
-                    self.with(node, None, |relay, now| relay.leg_down(now, leg));
+                    self.with(node, None, |relay, now| relay.handle_leg_down(now, leg));
                 }
             }
             Fault::Up(node, segment) => {
                 for leg in self.legs_on(node, segment) {
                     let own = IpAddr::from(address(segment, node));
-                    self.with(node, None, |relay, now| relay.leg_up(now, leg, &[own]));
+                    self.with(node, None, |relay, now| relay.handle_leg_up(now, leg, &[own]));
                 }
             }
         }
@@ -359,7 +359,7 @@ impl World {
         while let Some(output) = relay.poll_output() {
             self.output(node, payload, output);
         }
-        let deadline = relay.deadline();
+        let deadline = relay.poll_timeout();
         self.ours[node].relay = Some(relay);
         // Rounded up, so that the time has come.
         let timer = (deadline.as_nanos().div_ceil(1_000) as u64).max(self.now + 1);

@@ -131,15 +131,15 @@ impl World {
         let until = self.now + time;
         loop {
             let flight = self.flights.next_time();
-            let timers = self.ends.values().filter_map(TunnelEndpoint::deadline);
+            let timers = self.ends.values().filter_map(TunnelEndpoint::poll_timeout);
             let Some(next) = timers.chain(flight).min().filter(|next| *next <= until) else { break };
             self.now = self.now.max(next);
             for end in [End::Site, End::Hub] {
                 let now = self.now;
-                if self.end(end).deadline().is_some_and(|deadline| deadline <= now) {
+                if self.end(end).poll_timeout().is_some_and(|deadline| deadline <= now) {
                     self.end(end).handle_timeout(now);
                     self.take(end);
-                    let deadline = self.end(end).deadline();
+                    let deadline = self.end(end).poll_timeout();
                     assert!(deadline.is_none_or(|deadline| deadline > now), "what is due has been done");
                 }
             }
@@ -161,7 +161,7 @@ impl World {
             }
         };
         let now = self.now;
-        self.end(end).receive(now, from, &mut bytes);
+        self.end(end).handle_datagram(now, from, &mut bytes);
         self.take(end);
     }
 

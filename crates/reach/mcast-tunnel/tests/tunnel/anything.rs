@@ -22,8 +22,8 @@ proptest! {
             if kind == 1 {
                 datagram.resize(160, 0);
             }
-            hub.receive(Duration::ZERO, SITE.into(), &mut datagram);
-            site.receive(Duration::ZERO, HUB.into(), &mut datagram);
+            hub.handle_datagram(Duration::ZERO, SITE.into(), &mut datagram);
+            site.handle_datagram(Duration::ZERO, HUB.into(), &mut datagram);
             prop_assert!(hub.poll_transmit().is_none() && site.poll_transmit().is_none());
         }
     }
@@ -40,13 +40,13 @@ proptest! {
                 let mut changed = bytes.clone();
                 changed[at.index(bytes.len())] ^= 1 << bit;
                 let before = hub.links().next().unwrap().1;
-                hub.receive(Duration::ZERO, SITE.into(), &mut changed);
+                hub.handle_datagram(Duration::ZERO, SITE.into(), &mut changed);
                 prop_assert!(hub.poll_transmit().is_none());
                 prop_assert_eq!(&hub.links().next().unwrap().1, &before);
             }
-            hub.receive(Duration::ZERO, SITE.into(), &mut bytes.clone());
+            hub.handle_datagram(Duration::ZERO, SITE.into(), &mut bytes.clone());
             while let Some(transmit) = hub.poll_transmit() {
-                site.receive(Duration::ZERO, HUB.into(), &mut transmit.bytes.clone());
+                site.handle_datagram(Duration::ZERO, HUB.into(), &mut transmit.bytes.clone());
             }
         }
         exchange(Duration::from_secs(4), &mut site, SITE.into(), &mut hub);

@@ -32,16 +32,16 @@ fn the_datagrams_of_a_handshake_and_a_copy() {
     let now = Duration::ZERO;
     site.handle_timeout(now);
     let hello = datagrams(&mut site).remove(0);
-    hub.receive(now, SITE.into(), &mut hello.clone());
+    hub.handle_datagram(now, SITE.into(), &mut hello.clone());
     let cookie = datagrams(&mut hub).remove(0);
     // The cookie is a secret of the listener.
     assert_eq!(cookie[..20], [&[b'M', b'T', 0x10, 2][..], &hello[4..20]].concat());
-    site.receive(now, HUB.into(), &mut cookie.clone());
-    hub.receive(now, SITE.into(), &mut datagrams(&mut site).remove(0));
+    site.handle_datagram(now, HUB.into(), &mut cookie.clone());
+    hub.handle_datagram(now, SITE.into(), &mut datagrams(&mut site).remove(0));
     let welcome = datagrams(&mut hub).remove(0);
-    site.receive(now, HUB.into(), &mut welcome.clone());
+    site.handle_datagram(now, HUB.into(), &mut welcome.clone());
     // A ping, and a probe of the path.
-    datagrams(&mut site).iter().for_each(|bytes| hub.receive(now, SITE.into(), &mut bytes.clone()));
+    datagrams(&mut site).iter().for_each(|bytes| hub.handle_datagram(now, SITE.into(), &mut bytes.clone()));
     let datagram = TunnelDatagram {
         trail: RelayPath::new(1, 9, &[1]).unwrap(),
         path: 3,
@@ -54,7 +54,7 @@ fn the_datagrams_of_a_handshake_and_a_copy() {
     assert!(site.send(now, LinkId(0), &datagram, Some(Duration::from_millis(200))));
     let copy = datagrams(&mut site).remove(0);
     agree(&[&hello, &welcome, &copy]);
-    hub.receive(now, SITE.into(), &mut copy.clone());
+    hub.handle_datagram(now, SITE.into(), &mut copy.clone());
     let received = std::iter::from_fn(|| hub.poll_event()).last();
     assert_eq!(received, Some(TunnelEvent::Datagram { link: LinkId(0), datagram }));
 }

@@ -40,7 +40,7 @@ fn dialer(name: &str, relay: u64, keys: Keys) -> TunnelEndpoint {
 /// Lets both ends talk until they have nothing more to say.
 pub(crate) fn exchange(now: Duration, site: &mut TunnelEndpoint, from: SocketAddr, hub: &mut TunnelEndpoint) {
     for endpoint in [&mut *site, &mut *hub] {
-        if endpoint.deadline().is_some_and(|deadline| deadline <= now) {
+        if endpoint.poll_timeout().is_some_and(|deadline| deadline <= now) {
             endpoint.handle_timeout(now);
         }
     }
@@ -48,13 +48,13 @@ pub(crate) fn exchange(now: Duration, site: &mut TunnelEndpoint, from: SocketAdd
         let mut is_quiet = true;
         while let Some(transmit) = site.poll_transmit() {
             let mut bytes = transmit.bytes;
-            hub.receive(now, from, &mut bytes);
+            hub.handle_datagram(now, from, &mut bytes);
             is_quiet = false;
         }
         while let Some(transmit) = hub.poll_transmit() {
             let mut bytes = transmit.bytes;
             if transmit.to == from {
-                site.receive(now, HUB.into(), &mut bytes);
+                site.handle_datagram(now, HUB.into(), &mut bytes);
             }
             is_quiet = false;
         }
@@ -88,23 +88,23 @@ fn a_listener_answers_only_members_and_keeps_nothing_before_the_cookie() {
         (dialer("paris", 1, keys(&[1])), endpoint(EndpointRole::Listener, 2, keys(&[2])));
     site.handle_timeout(Duration::ZERO);
     let hello = site.poll_transmit().unwrap().bytes;
-    hub.receive(Duration::ZERO, SITE.into(), &mut hello.clone());
+    hub.handle_datagram(Duration::ZERO, SITE.into(), &mut hello.clone());
     assert_eq!(hub.poll_transmit(), None, "not sealed with its key");
     assert_eq!(hub.dropped().collect::<Vec<_>>(), [(DropReason::Unsealed, 1)]);
 
     hub.set_keys(Duration::ZERO, keys(&[1]));
-    hub.receive(Duration::ZERO, SITE.into(), &mut hello.clone());
+    hub.handle_datagram(Duration::ZERO, SITE.into(), &mut hello.clone());
     let cookie = hub.poll_transmit().unwrap().bytes;
     assert!(cookie.len() < hello.len());
-    site.receive(Duration::ZERO, HUB.into(), &mut cookie.clone());
+    site.handle_datagram(Duration::ZERO, HUB.into(), &mut cookie.clone());
     let mut second = site.poll_transmit().unwrap().bytes;
-    hub.receive(Duration::ZERO, OTHER_SITE.into(), &mut second.clone());
+    hub.handle_datagram(Duration::ZERO, OTHER_SITE.into(), &mut second.clone());
     let answer = hub.poll_transmit().unwrap().bytes;
     assert_eq!(answer.len(), cookie.len(), "the cookie of another address proves nothing");
     let later = Duration::from_secs(121);
-    hub.receive(later, SITE.into(), &mut second.clone());
+    hub.handle_datagram(later, SITE.into(), &mut second.clone());
     assert_eq!(hub.poll_transmit().unwrap().bytes.len(), cookie.len(), "an old cookie proves nothing");
-    hub.receive(Duration::ZERO, SITE.into(), &mut second);
+    hub.handle_datagram(Duration::ZERO, SITE.into(), &mut second);
     assert!(hub.poll_transmit().unwrap().bytes.len() > cookie.len());
     assert!(!is_up(&hub), "the dialer has not confirmed it");
 }
@@ -177,17 +177,17 @@ fn a_recorded_handshake_does_not_take_a_tunnel() {
         site.handle_timeout(Duration::ZERO);
         while let Some(transmit) = site.poll_transmit() {
             recorded.push(transmit.bytes.clone());
-            hub.receive(Duration::ZERO, SITE.into(), &mut transmit.bytes.clone());
+            hub.handle_datagram(Duration::ZERO, SITE.into(), &mut transmit.bytes.clone());
         }
         while let Some(transmit) = hub.poll_transmit() {
-            site.receive(Duration::ZERO, HUB.into(), &mut transmit.bytes.clone());
+            site.handle_datagram(Duration::ZERO, HUB.into(), &mut transmit.bytes.clone());
         }
     }
     exchange(Duration::ZERO, &mut site, SITE.into(), &mut hub);
     events(&mut hub);
     for datagram in &recorded {
         for from in [SITE, OTHER_SITE] {
-            hub.receive(Duration::from_secs(1), from.into(), &mut datagram.clone());
+            hub.handle_datagram(Duration::from_secs(1), from.into(), &mut datagram.clone());
         }
     }
     assert_eq!(events(&mut hub), []);

@@ -31,7 +31,7 @@ fn run(seed: u64, loss: f64, messages: u64, ask: bool) -> (Vec<u64>, Vec<(u64, u
                 sender.end();
             }
         }
-        while let Some(packet) = sender.poll(ClockTime(now)) {
+        while let Some(packet) = sender.poll_transmit(ClockTime(now)) {
             // Two paths, both with the same loss.
             for path in 0..2 {
                 if random.unit() >= loss {
@@ -55,14 +55,14 @@ fn run(seed: u64, loss: f64, messages: u64, ask: bool) -> (Vec<u64>, Vec<(u64, u
             MoldItem::Left(_) => panic!("{item:?}"),
         };
         while let Some(packet) = under_way.pop_front() {
-            receiver.handle(ClockTime(now), packet[0], &packet[1..], &mut out);
+            receiver.handle_datagram(ClockTime(now), packet[0], &packet[1..], &mut out);
         }
-        receiver.pass(ClockTime(now), &mut out);
-        while let Some(request) = receiver.poll(ClockTime(now)) {
+        receiver.handle_timeout(ClockTime(now), &mut out);
+        while let Some(request) = receiver.poll_transmit(ClockTime(now)) {
             if let Some(answer) = sender.answer(ClockTime(now), &request)
                 && random.unit() >= loss
             {
-                receiver.handle(ClockTime(now), 3, &answer, &mut out);
+                receiver.handle_datagram(ClockTime(now), 3, &answer, &mut out);
             }
         }
         if ended {
@@ -101,9 +101,9 @@ proptest! {
                 datagram[..10].copy_from_slice(&SESSION);
                 datagram[18] = 0;
             }
-            receiver.handle(ClockTime(now * 100_000_000), 0, &datagram, |_| {});
-            receiver.pass(ClockTime(now * 100_000_000), |_| {});
-            let _ = receiver.poll(ClockTime(now * 100_000_000));
+            receiver.handle_datagram(ClockTime(now * 100_000_000), 0, &datagram, |_| {});
+            receiver.handle_timeout(ClockTime(now * 100_000_000), |_| {});
+            let _ = receiver.poll_transmit(ClockTime(now * 100_000_000));
             prop_assert!(receiver.waiting.len() <= 16);
         }
     }
@@ -114,7 +114,7 @@ fn datagrams(sender: &mut MoldSender, messages: u64) -> Vec<Vec<u8>> {
     let publish = |number: u64| {
         sender.publish(&number.to_be_bytes()).unwrap();
         sender.flush();
-        sender.poll(ClockTime(1)).unwrap()
+        sender.poll_transmit(ClockTime(1)).unwrap()
     };
     (1..=messages).map(publish).collect()
 }
@@ -125,9 +125,11 @@ fn repaired_at(receiver: &mut MoldReceiver, sender: &mut MoldSender, messages: u
     for now in (0..10_000).map(|step| step * MILLISECOND / 10) {
         while answers.front().is_some_and(|(at, _)| *at <= now) {
             let (_, answer) = answers.pop_front().unwrap();
-            receiver.handle(ClockTime(now), 3, &answer, |item| assert!(!matches!(item, MoldItem::Lost(..))));
+            receiver.handle_datagram(ClockTime(now), 3, &answer, |item| {
+                assert!(!matches!(item, MoldItem::Lost(..)))
+            });
         }
-        while let Some(request) = receiver.poll(ClockTime(now)) {
+        while let Some(request) = receiver.poll_transmit(ClockTime(now)) {
             answers.extend(
                 sender.answer(ClockTime(now), &request).map(|answer| (now + MILLISECOND / 2, answer)),
             );
@@ -145,7 +147,7 @@ fn all_gaps_are_requested_at_once() {
     let mut receiver = MoldReceiver::new(MoldConfig::default());
     for (number, datagram) in (1..).zip(datagrams(&mut sender, 101)) {
         if number % 10 != 5 {
-            receiver.handle(ClockTime(0), 0, &datagram, |_| {});
+            receiver.handle_datagram(ClockTime(0), 0, &datagram, |_| {});
         }
     }
     assert!(repaired_at(&mut receiver, &mut sender, 101) < 3 * MILLISECOND);
@@ -159,7 +161,7 @@ fn a_gap_longer_than_a_reply_is_requested_in_parts_without_waiting() {
     let mut receiver = MoldReceiver::new(MoldConfig::default());
     for (number, datagram) in (1..).zip(datagrams(&mut sender, 1_002)) {
         if !(2..=1_001).contains(&number) {
-            receiver.handle(ClockTime(0), 0, &datagram, |_| {});
+            receiver.handle_datagram(ClockTime(0), 0, &datagram, |_| {});
         }
     }
     assert!(repaired_at(&mut receiver, &mut sender, 1_002) < 12 * MILLISECOND);
@@ -172,7 +174,7 @@ fn messages_beyond_the_window_are_requested_later() {
     let mut receiver = MoldReceiver::new(MoldConfig { window: 4, ..MoldConfig::default() });
     for (number, datagram) in (1..).zip(datagrams(&mut sender, 40)) {
         if number != 2 {
-            receiver.handle(ClockTime(0), 0, &datagram, |_| {});
+            receiver.handle_datagram(ClockTime(0), 0, &datagram, |_| {});
         }
     }
     assert!(receiver.waiting.len() <= 4);
@@ -213,13 +215,13 @@ fn another_session_is_received_only_when_the_one_before_is_over() {
         } else {
             sender.publish(b"m").map(|_| sender.flush()).unwrap();
         }
-        sender.poll(ClockTime(0)).unwrap()
+        sender.poll_transmit(ClockTime(0)).unwrap()
     };
     let (a, b) = (b"A         ", b"B         ");
     for (now, session, end) in
         [(0, a, false), (0, b, false), (0, a, true), (MILLISECOND, a, true), (MILLISECOND, b, false)]
     {
-        receiver.handle(ClockTime(now), 0, &packet(session, end), |item| {
+        receiver.handle_datagram(ClockTime(now), 0, &packet(session, end), |item| {
             if let MoldItem::Session(session, _) = item {
                 items.push(session[0]);
             }
@@ -288,8 +290,8 @@ impl Trial {
             MoldItem::Ended(next) => self.ended = Some(next),
         };
         match bytes {
-            Some(bytes) => self.receiver.handle(ClockTime(self.now), 0, bytes, &mut out),
-            None => self.receiver.pass(ClockTime(self.now), &mut out),
+            Some(bytes) => self.receiver.handle_datagram(ClockTime(self.now), 0, bytes, &mut out),
+            None => self.receiver.handle_timeout(ClockTime(self.now), &mut out),
         }
     }
 
@@ -303,7 +305,7 @@ impl Trial {
         for _ in 0..millis {
             self.now += MILLISECOND;
             self.take(None);
-            while self.receiver.poll(ClockTime(self.now)).is_some() {}
+            while self.receiver.poll_transmit(ClockTime(self.now)).is_some() {}
         }
     }
 }
@@ -438,7 +440,7 @@ fn silence_is_reported_once_until_a_datagram_arrives() {
     trial.after(0, Datagram::Message(1));
     trial.wait(4_000);
     assert_eq!(trial.silences, 1);
-    assert!(trial.receiver.next_deadline() <= ClockTime(trial.now + 1_001 * MILLISECOND));
+    assert!(trial.receiver.poll_timeout() <= ClockTime(trial.now + 1_001 * MILLISECOND));
     trial.wait(4_000);
     assert_eq!(trial.silences, 2);
 }

@@ -98,7 +98,7 @@ impl AnnouncementSchedule {
     }
 
     /// Returns whether to send an announcement now.
-    pub fn poll(&mut self, now: ClockTime) -> bool {
+    pub fn poll_transmit(&mut self, now: ClockTime) -> bool {
         let is_due = now >= self.next_at;
         if is_due {
             (self.sent_at, self.next_at) = (Some(now), now + Self::INTERVAL);
@@ -108,7 +108,7 @@ impl AnnouncementSchedule {
 
     /// Returns when the next announcement is due.
     #[must_use]
-    pub const fn deadline(&self) -> ClockTime {
+    pub const fn poll_timeout(&self) -> ClockTime {
         self.next_at
     }
 }
@@ -170,7 +170,7 @@ mod tests {
             if millisecond == 2_500 || millisecond >= 5_000 {
                 schedule.searched(now);
             }
-            if schedule.poll(now) {
+            if schedule.poll_transmit(now) {
                 sent.push(millisecond);
             }
         }

@@ -21,12 +21,12 @@ impl HistoryMachine {
                 subscriber.start_buffering(datagram);
                 break;
             }
-            let Some(step) = subscriber.step(now, datagram) else { break };
+            let Some(step) = subscriber.poll_step(now, datagram) else { break };
             match (subscriber.item(&step, datagram), identity(subscriber)) {
-                (Item::Message(message), Some(identity)) => self.live_message(now, identity, &message),
+                (Item::Message(message), Some(identity)) => self.handle_live_message(now, identity, &message),
                 (Item::Message(_), None) => {}
                 (Item::Event(of_live), _) => {
-                    if let Some(of_live) = self.pass(now, subscriber, of_live) {
+                    if let Some(of_live) = self.handle_event(now, subscriber, of_live) {
                         event(of_live);
                     }
                 }
@@ -36,14 +36,14 @@ impl HistoryMachine {
     }
 
     /// Passes an event of the live stream; returns it if it is to be delivered now.
-    pub fn pass(
+    pub fn handle_event(
         &mut self,
         now: ClockTime,
         subscriber: &mut SubscriberMachine,
         event: SubscriberEvent,
     ) -> Option<SubscriberEvent> {
         let Some(identity) = identity(subscriber) else { return Some(event) };
-        let event = self.live_event(now, identity, event);
+        let event = self.handle_live_event(now, identity, event);
         subscriber.join_history(now, self.account());
         event
     }

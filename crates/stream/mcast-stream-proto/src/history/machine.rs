@@ -72,8 +72,8 @@ pub struct HistoryConfig {
     /// The memory for the live stream while messages come from the history, in bytes. Default: 64 MiB. If it is full,
     /// the oldest messages in it are discarded, and come from the history as well.
     pub backlog: usize,
-    /// Whether servers are searched: [`search`](HistoryMachine::search) returns what is to be sent, and
-    /// [`server_found`](HistoryMachine::server_found) takes what is found. Default: no, because they are named.
+    /// Whether servers are searched: [`search`](HistoryMachine::poll_search) returns what is to be sent, and
+    /// [`server_found`](HistoryMachine::handle_server) takes what is found. Default: no, because they are named.
     pub searches: bool,
     /// How long to wait for a history that brings nothing new. Default: 5 s, longer than bridges wait for each other. A
     /// start waits three times as long for the first answer, from when the live stream is known; with
@@ -183,9 +183,9 @@ impl Reported {
 
 /// Delivers a history and then the live stream, each message once and in order.
 ///
-/// Pass what the subscriber of the live stream delivers to [`live_message`](Self::live_message) and
-/// [`live_event`](Self::live_event), and frames of the server to [`frame`](Self::frame). [`next`](Self::next) returns
-/// what is to be delivered, [`poll`](Self::poll) what to request, [`search`](Self::search) when to search a server. While it [is live](Self::is_live), messages of the
+/// Pass what the subscriber of the live stream delivers to [`handle_live_message`](Self::handle_live_message) and
+/// [`handle_live_event`](Self::handle_live_event), and frames of the server to [`handle_frame`](Self::handle_frame). [`poll_step`](Self::poll_step) returns
+/// what is to be delivered, [`poll_query`](Self::poll_query) what to request, [`poll_search`](Self::poll_search) when to search a server. While it [is live](Self::is_live), messages of the
 /// live stream need not be passed.
 #[derive(Debug)]
 pub struct HistoryMachine {
@@ -331,10 +331,10 @@ impl HistoryMachine {
         self.is_abandoned = true;
     }
 
-    /// Returns the latest time for the next call of [`next`](Self::next), [`poll`](Self::poll) and
-    /// [`search`](Self::search). Much later calls show that the process did not run.
+    /// Returns the latest time for the next call of [`poll_step`](Self::poll_step), [`poll_query`](Self::poll_query) and
+    /// [`poll_search`](Self::poll_search). Much later calls show that the process did not run.
     #[must_use]
-    pub fn deadline(&self) -> ClockTime {
+    pub fn poll_timeout(&self) -> ClockTime {
         let Some(reading) = &self.reading else { return ClockTime::NEVER };
         let needs_search = self.config.searches && self.search.server().is_none();
         let retry = reading.next_request_at().filter(|_| !needs_search).unwrap_or(ClockTime::NEVER);
@@ -376,7 +376,7 @@ impl HistoryMachine {
     }
 
     /// Notes that the publisher advertises a server of its stream, at this address or at one that is announced.
-    pub fn server_advertised(&mut self, at: Option<SocketAddr>) {
+    pub fn handle_advertisement(&mut self, at: Option<SocketAddr>) {
         self.search.record_advertised(at);
     }
 
@@ -387,13 +387,13 @@ impl HistoryMachine {
     }
 
     /// Returns whether to send a search now.
-    pub fn search(&mut self, now: ClockTime) -> bool {
+    pub fn poll_search(&mut self, now: ClockTime) -> bool {
         self.clock.note(now);
         self.search.poll(now, self.clock.now(), &mut self.random)
     }
 
     /// Takes the address of a server that is announced.
-    pub fn server_found(&mut self, now: ClockTime, server: SocketAddr) {
+    pub fn handle_server(&mut self, now: ClockTime, server: SocketAddr) {
         self.clock.note(now);
         if self.search.find(server)
             && let Some(reading) = &mut self.reading
@@ -403,13 +403,13 @@ impl HistoryMachine {
     }
 
     /// Notes that another subscriber searches a server of this stream.
-    pub fn search_overheard(&mut self, now: ClockTime) {
+    pub fn handle_search(&mut self, now: ClockTime) {
         self.clock.note(now);
         self.search.overhear(now, self.clock.now(), &mut self.random);
     }
 
     /// Takes a message of the live stream, while it [is not live](Self::is_live).
-    pub fn live_message(&mut self, now: ClockTime, identity: LiveIdentity, message: &Message<'_>) {
+    pub fn handle_live_message(&mut self, now: ClockTime, identity: LiveIdentity, message: &Message<'_>) {
         self.clock.note(now);
         self.record_live(identity, None);
         let at = Position::new(identity.content, message.number);
@@ -426,7 +426,7 @@ impl HistoryMachine {
     }
 
     /// Takes an event of the live stream; returns it if it is to be delivered now.
-    pub fn live_event(
+    pub fn handle_live_event(
         &mut self,
         now: ClockTime,
         identity: LiveIdentity,
@@ -554,7 +554,7 @@ impl HistoryMachine {
     }
 
     /// Returns what to request now.
-    pub fn poll(&mut self, now: ClockTime) -> Option<HistoryQuery> {
+    pub fn poll_query(&mut self, now: ClockTime) -> Option<HistoryQuery> {
         self.clock.note(now);
         let mut reading = self.reading?;
         if reading.request().is_some() || !self.frames.is_empty() || self.is_abandoned || self.is_reached() {
@@ -618,7 +618,7 @@ impl HistoryMachine {
 
     /// Takes a frame of the answer to a request, from this server. Returns `false` if it is malformed: then the
     /// connection is not to be used any more.
-    pub fn frame(&mut self, now: ClockTime, id: u64, server: SocketAddr, frame: Vec<u8>) -> bool {
+    pub fn handle_frame(&mut self, now: ClockTime, id: u64, server: SocketAddr, frame: Vec<u8>) -> bool {
         self.clock.note(now);
         let run = self.clock.now();
         let Some(reading) = self.reading.as_mut().filter(|reading| reading.request() == Some(id)) else {
@@ -636,7 +636,7 @@ impl HistoryMachine {
                 reading.record_end(run, status);
                 self.record_answer();
             }
-            Ok(AnswerFrame::End { .. }) => self.failed(now, id),
+            Ok(AnswerFrame::End { .. }) => self.handle_failure(now, id),
             Ok(AnswerFrame::Retry { wait, .. }) => {
                 let wait = wait.clamp(SHORTEST_WAIT, LONGEST_WAIT);
                 if reading.send_away(now, run, wait, &mut self.random) {
@@ -657,13 +657,13 @@ impl HistoryMachine {
     fn fail(&mut self, now: ClockTime) -> bool {
         self.statistics.malformed += 1;
         if let Some(id) = self.request() {
-            self.failed(now, id);
+            self.handle_failure(now, id);
         }
         false
     }
 
     /// Notes that a request has no answer, or no complete one.
-    pub fn failed(&mut self, now: ClockTime, id: u64) {
+    pub fn handle_failure(&mut self, now: ClockTime, id: u64) {
         self.clock.note(now);
         let reading = self.reading.as_mut().filter(|reading| reading.request() == Some(id));
         if let Some(reading) = reading {
@@ -674,7 +674,7 @@ impl HistoryMachine {
 
     /// Returns the next message or event; `None` if there is none at present. When it [is live](Self::is_live)
     /// afterwards, the live stream is next.
-    pub fn next(&mut self, now: ClockTime) -> Option<Step> {
+    pub fn poll_step(&mut self, now: ClockTime) -> Option<Step> {
         self.current = None;
         self.clock.note(now);
         loop {
@@ -717,7 +717,7 @@ impl HistoryMachine {
         }
     }
 
-    /// Returns the message that [`next`](Self::next) returned last.
+    /// Returns the message that [`poll_step`](Self::poll_step) returned last.
     #[must_use]
     pub fn item(&self) -> Option<Item<'_>> {
         let (number, key, bytes) = match self.current.as_ref()? {

@@ -314,12 +314,12 @@ impl World {
             }
             self.pass_live();
             self.pass_announcements();
-            if let Some(query) = self.machine.poll(self.now) {
+            if let Some(query) = self.machine.poll_query(self.now) {
                 self.answer(&query);
             }
             while self.answers.front().is_some_and(|(at, ..)| *at <= self.now) && self.machine.wants_frame() {
                 let (_, id, frame) = self.answers.pop_front().unwrap();
-                let is_good = self.machine.frame(self.now, id, publisher(), frame);
+                let is_good = self.machine.handle_frame(self.now, id, publisher(), frame);
                 assert!(is_good || self.is_hostile);
             }
             self.drain();
@@ -330,23 +330,23 @@ impl World {
     fn pass_announcements(&mut self) {
         let Announcements { loss, ref blocked, .. } = self.announcements;
         let is_lost = |dice: &mut Dice| dice.chance(loss) || blocked.contains(&self.now);
-        if self.machine.search(self.now) && !is_lost(&mut self.dice) {
+        if self.machine.poll_search(self.now) && !is_lost(&mut self.dice) {
             let at = self.now + Nanos::from_millis(self.dice.between(1, 50));
             self.announcements.under_way.push_back(at);
         }
         while self.announcements.under_way.front().is_some_and(|at| *at <= self.now) {
             self.announcements.under_way.pop_front();
             if !self.dice.chance(loss) {
-                self.machine.server_found(self.now, publisher());
+                self.machine.handle_server(self.now, publisher());
             }
         }
         if let Some(at) = self.announcements.advertised.filter(|_| self.has_heartbeat) {
-            self.machine.server_advertised(at);
+            self.machine.handle_advertisement(at);
         }
     }
 
     fn drain(&mut self) {
-        while let Some(step) = self.machine.next(self.now) {
+        while let Some(step) = self.machine.poll_step(self.now) {
             let delivered = match (step.event(), self.machine.item()) {
                 (Some(event), _) => Delivered::Event(event),
                 (None, Some(Item::Message(message))) => {
@@ -380,7 +380,7 @@ impl World {
                     self.live_statistics.message_bytes += bytes.len() as u64;
                     match self.machine.is_live() {
                         true => self.delivered.push(Delivered::Message(number, bytes)),
-                        false => self.machine.live_message(self.now, identity, &message),
+                        false => self.machine.handle_live_message(self.now, identity, &message),
                     }
                 }
                 LiveStep::Event(event) => {
@@ -391,7 +391,7 @@ impl World {
                         SubscriberEvent::LostUnknown { .. } => self.live_statistics.unknown_losses += 1,
                         _ => {}
                     }
-                    let passed = self.machine.live_event(self.now, identity, event);
+                    let passed = self.machine.handle_live_event(self.now, identity, event);
                     self.delivered.extend(passed.map(Delivered::Event));
                 }
             }
@@ -405,7 +405,7 @@ impl World {
             return;
         }
         if self.dice.chance(0.02) || self.outage.contains(&self.now) {
-            self.machine.failed(self.now, query.id);
+            self.machine.handle_failure(self.now, query.id);
             return;
         }
         if self.is_busy && self.dice.chance(0.1) {

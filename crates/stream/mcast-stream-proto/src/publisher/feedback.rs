@@ -26,7 +26,7 @@ impl PublisherMachine {
     ///
     /// The order of checks is: cheap checks of the header, the seal, then whether the subscriber has proven its
     /// address. No state is kept for a subscriber before that.
-    pub fn handle(&mut self, now: ClockTime, from: SocketAddr, datagram: &[u8]) {
+    pub fn handle_datagram(&mut self, now: ClockTime, from: SocketAddr, datagram: &[u8]) {
         if self.config.flow == FlowControl::OneWay || self.is_halted() {
             self.statistics.refused += 1;
             return;

@@ -79,8 +79,8 @@ const UNPROVEN_ECHOES: (u64, u64) = (16_384, 4_096);
 /// The publisher of a stream, without sockets, clocks and threads.
 ///
 /// Pass messages to [`publish`](Self::publish) or [`claim`](Self::claim), and datagrams of subscribers to
-/// [`handle`](Self::handle). [`poll`](Self::poll) returns what to send next, and
-/// [`next_deadline`](Self::next_deadline) the time by which to call it again.
+/// [`handle_datagram`](Self::handle_datagram). [`poll_transmit`](Self::poll_transmit) returns what to send next, and
+/// [`poll_timeout`](Self::poll_timeout) the time by which to call it again.
 pub struct PublisherMachine {
     config: PublisherConfig,
     ring: Ring,

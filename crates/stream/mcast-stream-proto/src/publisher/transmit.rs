@@ -32,7 +32,7 @@ pub enum Transmit {
 
 impl PublisherMachine {
     /// Returns what to send now. Call it until it returns `None`; what it returned counts as sent.
-    pub fn poll(&mut self, now: ClockTime) -> Option<Transmit> {
+    pub fn poll_transmit(&mut self, now: ClockTime) -> Option<Transmit> {
         if self.is_halted() {
             return None;
         }
@@ -75,9 +75,9 @@ impl PublisherMachine {
         self.outbox.reuse(control);
     }
 
-    /// Returns the time by which to call [`poll`](Self::poll) again.
+    /// Returns the time by which to call [`poll_transmit`](Self::poll_transmit) again.
     #[must_use]
-    pub fn next_deadline(&self) -> ClockTime {
+    pub fn poll_timeout(&self) -> ClockTime {
         if self.is_halted() {
             return ClockTime::NEVER;
         }

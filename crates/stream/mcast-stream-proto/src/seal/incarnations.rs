@@ -21,7 +21,7 @@ fn incarnation(seed: u64, message: &[u8]) -> Vec<Vec<u8>> {
     let mut publisher = PublisherMachine::new(config, ClockTime(SECOND)).unwrap();
     let mut datagrams = Vec::new();
     let mut take = |publisher: &mut PublisherMachine, now| {
-        while let Some(transmit) = publisher.poll(ClockTime(now)) {
+        while let Some(transmit) = publisher.poll_transmit(ClockTime(now)) {
             match transmit {
                 Transmit::Data { first, .. } => datagrams.push(publisher.datagram(first).to_vec()),
                 Transmit::Control(control) if control.to == Target::Group => {
@@ -42,9 +42,9 @@ fn incarnation(seed: u64, message: &[u8]) -> Vec<Vec<u8>> {
 
 fn receive(subscriber: &mut SubscriberMachine, datagram: &[u8]) -> Vec<Vec<u8>> {
     let from = SocketAddr::from(([10, 0, 0, 1], 7000));
-    subscriber.handle(ClockTime(SECOND), 0, from, datagram);
+    subscriber.handle_datagram(ClockTime(SECOND), 0, from, datagram);
     let mut messages = Vec::new();
-    while let Some(item) = subscriber.next(ClockTime(SECOND), datagram) {
+    while let Some(item) = subscriber.poll_item(ClockTime(SECOND), datagram) {
         if let Item::Message(message) = item {
             messages.push(message.bytes.to_vec());
         }

@@ -39,11 +39,11 @@ impl Arrival {
 impl SubscriberMachine {
     /// Handles a datagram that arrived on a path (0 to 3) of the group, or on the subscriber's own port.
     ///
-    /// Call [`next`](Self::next) with the same datagram until it returns `None`, before the next datagram is handled:
+    /// Call [`poll_item`](Self::poll_item) with the same datagram until it returns `None`, before the next datagram is handled:
     /// messages that are not fetched count as not received.
     ///
     /// Cheap checks come first, then the seal. Nothing of a datagram is stored before it has passed both.
-    pub fn handle(&mut self, now: ClockTime, path: u8, from: SocketAddr, datagram: &[u8]) {
+    pub fn handle_datagram(&mut self, now: ClockTime, path: u8, from: SocketAddr, datagram: &[u8]) {
         self.discard_unfetched(now);
         let view = match DatagramView::parse(datagram) {
             Ok(view) if view.header.stream == self.config.stream => view,

@@ -36,16 +36,16 @@ impl Current {
 }
 
 impl SubscriberMachine {
-    /// Returns the next message or event. `datagram` is the datagram that was [`handle`](Self::handle)d last.
+    /// Returns the next message or event. `datagram` is the one that was last passed to [`handle_datagram`](Self::handle_datagram).
     #[inline]
-    pub fn next<'a>(&'a mut self, now: ClockTime, datagram: &'a [u8]) -> Option<Item<'a>> {
-        let step = self.step(now, datagram)?;
+    pub fn poll_item<'a>(&'a mut self, now: ClockTime, datagram: &'a [u8]) -> Option<Item<'a>> {
+        let step = self.poll_step(now, datagram)?;
         Some(self.item(&step, datagram))
     }
 
     /// Returns the next message or event without its bytes, so that nothing stays borrowed.
     #[inline]
-    pub fn step(&mut self, now: ClockTime, datagram: &[u8]) -> Option<Step> {
+    pub fn poll_step(&mut self, now: ClockTime, datagram: &[u8]) -> Option<Step> {
         self.delivery.set_buffering(false);
         loop {
             if let Some(event) = self.events.pop_front() {

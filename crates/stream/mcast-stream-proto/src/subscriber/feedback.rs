@@ -68,9 +68,9 @@ impl NakList {
 const NEWS: u32 = Status::ENDED | Status::DELIVERED | Status::READING | Status::UNKNOWN_LOSS;
 
 impl SubscriberMachine {
-    /// Returns the latest time to call [`poll`](Self::poll) and [`next`](Self::next) again.
+    /// Returns the latest time to call [`poll_transmit`](Self::poll_transmit) and [`poll_item`](Self::poll_item) again.
     #[must_use]
-    pub fn next_deadline(&self) -> ClockTime {
+    pub fn poll_timeout(&self) -> ClockTime {
         if !self.outbox.is_empty() || !self.events.is_empty() && !self.delivery.is_buffering() {
             return ClockTime(0);
         }

@@ -75,9 +75,9 @@ const MAX_EVENTS: usize = 256;
 
 /// The subscriber of a stream as a state machine, without sockets, clocks or threads.
 ///
-/// Pass each datagram to [`handle`](Self::handle), then call [`next`](Self::next) for messages and events until it
-/// returns `None`. [`poll`](Self::poll) returns the datagrams to send, and
-/// [`next_deadline`](Self::next_deadline) the latest time to call both again.
+/// Pass each datagram to [`handle_datagram`](Self::handle_datagram), then call [`poll_item`](Self::poll_item) for messages and events until it
+/// returns `None`. [`poll_transmit`](Self::poll_transmit) returns the datagrams to send, and
+/// [`poll_timeout`](Self::poll_timeout) the latest time to call both again.
 pub struct SubscriberMachine {
     config: SubscriberConfig,
     id: SubscriberId,
@@ -220,7 +220,7 @@ impl SubscriberMachine {
         self.heartbeat.datagram
     }
 
-    /// Stops waiting for repairs, for an application that is about to stop. [`next`](Self::next) then returns the
+    /// Stops waiting for repairs, for an application that is about to stop. [`poll_item`](Self::poll_item) then returns the
     /// messages that have arrived, with an [`SubscriberEvent::Lost`] for each gap between them. If the publisher is
     /// silent and has not ended its stream, [`SubscriberEvent::LostUnknown`] follows.
     pub fn abandon(&mut self) {
@@ -237,8 +237,8 @@ impl SubscriberMachine {
     }
 
     /// Buffers what arrives, for a caller that is busy with a message: the rest of the datagram that was
-    /// [`handle`](Self::handle)d last, and every datagram that is handled until [`next`](Self::next) is called again,
-    /// within the window. Continue to call [`poll`](Self::poll), so that the publisher learns what has arrived and how
+    /// last passed to [`handle_datagram`](Self::handle_datagram), and every datagram that is handled until [`poll_item`](Self::poll_item) is called again,
+    /// within the window. Continue to call [`poll_transmit`](Self::poll_transmit), so that the publisher learns what has arrived and how
     /// much room is left.
     pub fn start_buffering(&mut self, datagram: &[u8]) {
         self.delivery.set_buffering(true);
@@ -248,7 +248,7 @@ impl SubscriberMachine {
     }
 
     /// Returns the next datagram to send now. Call it until it returns `None`.
-    pub fn poll(&mut self, now: ClockTime) -> Option<Control> {
+    pub fn poll_transmit(&mut self, now: ClockTime) -> Option<Control> {
         self.run_timers(now);
         self.assert_invariants();
         if self.outbox.is_empty() {

@@ -258,11 +258,11 @@ impl<'s> Network<'s> {
                     return;
                 }
                 let from = SocketAddr::from(([10, 0, 0, 1], 7000));
-                self.subscribers[index].handle(ClockTime(self.now), 0, from, &bytes);
+                self.subscribers[index].handle_datagram(ClockTime(self.now), 0, from, &bytes);
                 self.serve_subscriber(index, &bytes);
             }
             Event::Feedback(index, bytes) => {
-                self.publisher.handle(ClockTime(self.now), address(index), &bytes);
+                self.publisher.handle_datagram(ClockTime(self.now), address(index), &bytes);
                 self.serve_publisher();
             }
             Event::Acknowledged(index, number) => {
@@ -316,7 +316,7 @@ impl<'s> Network<'s> {
 
     fn serve_publisher(&mut self) {
         self.publish();
-        while let Some(transmit) = self.publisher.poll(ClockTime(self.now)) {
+        while let Some(transmit) = self.publisher.poll_transmit(ClockTime(self.now)) {
             match transmit {
                 Transmit::Data { first, count } => {
                     for sequence in Sequence::each(first..first + count) {
@@ -340,7 +340,7 @@ impl<'s> Network<'s> {
                 self.outcome.evicted.push(event);
             }
         }
-        let mut deadline = self.publisher.next_deadline().0.max(self.now + 1);
+        let mut deadline = self.publisher.poll_timeout().0.max(self.now + 1);
         if let Some(feed) = self.scene.feed {
             deadline = deadline.min(self.now + (MESSAGE.len() as u64 * SECOND / feed).max(1));
         }
@@ -417,18 +417,18 @@ impl<'s> Network<'s> {
 
     fn serve_subscriber(&mut self, index: usize, datagram: &[u8]) {
         let now = ClockTime(self.now);
-        while let Some(item) = self.subscribers[index].next(now, datagram) {
+        while let Some(item) = self.subscribers[index].poll_item(now, datagram) {
             if let Item::Message(message) = item
                 && self.now >= SECOND + self.scene.warm_up
             {
                 self.message_bytes[index] += message.bytes.len() as u64;
             }
         }
-        while let Some(control) = self.subscribers[index].poll(now) {
+        while let Some(control) = self.subscribers[index].poll_transmit(now) {
             let back = self.scene.round_trip / 2 + self.scene.subscribers[index].delay;
             self.at(self.now + back, Event::Feedback(index, control.bytes().to_vec()));
         }
-        let deadline = self.subscribers[index].next_deadline().0.max(self.now + Nanos::from_micros(1).0);
+        let deadline = self.subscribers[index].poll_timeout().0.max(self.now + Nanos::from_micros(1).0);
         if deadline < self.subscriber_at[index] {
             self.subscriber_at[index] = deadline;
             self.at(deadline, Event::Subscriber(index));

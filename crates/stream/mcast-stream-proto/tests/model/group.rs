@@ -339,14 +339,14 @@ impl<'s> Group<'s> {
             self.remaining.delays = self.remaining.delays.saturating_sub(1);
         }
         let subscribers = self.nodes.iter().filter_map(|node| node.subscriber.as_ref());
-        let next = subscribers.map(|subscriber| subscriber.next_deadline().0).min().unwrap_or(u64::MAX);
-        self.now = next.min(self.publisher.next_deadline().0).max(self.now + 1_000);
-        if self.publisher.next_deadline().0 <= self.now {
+        let next = subscribers.map(|subscriber| subscriber.poll_timeout().0).min().unwrap_or(u64::MAX);
+        self.now = next.min(self.publisher.poll_timeout().0).max(self.now + 1_000);
+        if self.publisher.poll_timeout().0 <= self.now {
             self.publisher_journal.note(self.now, b"wait");
             self.serve_publisher();
         }
         for index in 0..self.nodes.len() {
-            let is_due = |subscriber: &SubscriberMachine| subscriber.next_deadline().0 <= self.now;
+            let is_due = |subscriber: &SubscriberMachine| subscriber.poll_timeout().0 <= self.now;
             if self.nodes[index].subscriber.as_ref().is_some_and(is_due) {
                 self.nodes[index].journal.note(self.now, b"wait");
                 self.serve(index, &[]);
@@ -360,14 +360,14 @@ impl<'s> Group<'s> {
                 Endpoint::PublisherMachine => {
                     let Endpoint::Subscriber(from) = flight.from else { continue };
                     self.publisher_journal.note(self.now, &datagram);
-                    self.publisher.handle(ClockTime(self.now), address(from), &datagram);
+                    self.publisher.handle_datagram(ClockTime(self.now), address(from), &datagram);
                     self.serve_publisher();
                 }
                 Endpoint::Subscriber(index) => {
                     let node = &mut self.nodes[index];
                     let Some(subscriber) = &mut node.subscriber else { continue };
                     node.journal.note(self.now, &datagram);
-                    subscriber.handle(ClockTime(self.now), 0, PUBLISHER, &datagram);
+                    subscriber.handle_datagram(ClockTime(self.now), 0, PUBLISHER, &datagram);
                     self.serve(index, &datagram);
                 }
             }
@@ -376,7 +376,7 @@ impl<'s> Group<'s> {
 
     fn serve_publisher(&mut self) {
         let mut to: Vec<Vec<Vec<u8>>> = vec![Vec::new(); self.nodes.len()];
-        while let Some(transmit) = self.publisher.poll(ClockTime(self.now)) {
+        while let Some(transmit) = self.publisher.poll_transmit(ClockTime(self.now)) {
             let (datagrams, target) = match transmit {
                 Transmit::Data { first, count } => {
                     let all = Sequence::each(first..first + count)
@@ -405,7 +405,7 @@ impl<'s> Group<'s> {
     fn serve(&mut self, index: usize, datagram: &[u8]) {
         let (now, incarnations) = (self.now, &self.incarnations);
         let Node { subscriber: Some(subscriber), audit, .. } = &mut self.nodes[index] else { return };
-        while let Some(item) = subscriber.next(ClockTime(now), datagram) {
+        while let Some(item) = subscriber.poll_item(ClockTime(now), datagram) {
             let result = match item {
                 Item::Message(message) => audit.message(&message),
                 Item::Event(event) => audit.event(&event, |incarnation| incarnations.contains(&incarnation)),
@@ -413,7 +413,7 @@ impl<'s> Group<'s> {
             self.broken = self.broken.take().or_else(|| result.err());
         }
         let mut feedback = Vec::new();
-        while let Some(control) = subscriber.poll(ClockTime(now)) {
+        while let Some(control) = subscriber.poll_transmit(ClockTime(now)) {
             feedback.push(control.bytes().to_vec());
         }
         self.network.add(Endpoint::Subscriber(index), Endpoint::PublisherMachine, feedback);

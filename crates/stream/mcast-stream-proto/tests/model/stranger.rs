@@ -44,7 +44,7 @@ fn forge(keys: Keys, incarnation: u32, next: u64, now: u64) -> Vec<Vec<u8>> {
         publisher.flush(ClockTime(now));
     }
     let mut all = Vec::new();
-    while let Some(transmit) = publisher.poll(ClockTime(now)) {
+    while let Some(transmit) = publisher.poll_transmit(ClockTime(now)) {
         match transmit {
             Transmit::Data { first, count } => {
                 all.extend(

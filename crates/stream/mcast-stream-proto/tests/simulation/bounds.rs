@@ -59,7 +59,7 @@ impl Two {
         const OLDEST_RETAINED: usize = NEXT + 16;
 
         loop {
-            if let Some(Transmit::Control(control)) = self.publisher.poll(ClockTime(self.now))
+            if let Some(Transmit::Control(control)) = self.publisher.poll_transmit(ClockTime(self.now))
                 && let mut forged = control.bytes().to_vec()
                 && DatagramView::parse(&forged).is_ok_and(|view| view.header.kind == Kind::Heartbeat)
             {
@@ -76,7 +76,7 @@ impl Two {
     /// Delivers everything that is sent now, and advances the clock by 0.1 ms.
     fn step(&mut self, arrivals: Arrivals) {
         let from = SocketAddr::from(([10, 0, 0, 1], 7000));
-        while let Some(transmit) = self.publisher.poll(ClockTime(self.now)) {
+        while let Some(transmit) = self.publisher.poll_transmit(ClockTime(self.now)) {
             let arriving: Vec<Vec<u8>> = match transmit {
                 Transmit::Control(control) => vec![control.bytes().to_vec()],
                 _ if arrivals == Arrivals::ControlAlone => Vec::new(),
@@ -87,12 +87,12 @@ impl Two {
                 Transmit::Repair { sequence, .. } => vec![self.publisher.datagram(sequence).to_vec()],
             };
             for datagram in arriving {
-                self.subscriber.handle(ClockTime(self.now), 0, from, &datagram);
+                self.subscriber.handle_datagram(ClockTime(self.now), 0, from, &datagram);
                 self.read(&datagram);
             }
         }
-        while let Some(control) = self.subscriber.poll(ClockTime(self.now)) {
-            self.publisher.handle(
+        while let Some(control) = self.subscriber.poll_transmit(ClockTime(self.now)) {
+            self.publisher.handle_datagram(
                 ClockTime(self.now),
                 SocketAddr::from(([10, 0, 0, 2], 7000)),
                 control.bytes(),
@@ -110,7 +110,7 @@ impl Two {
     /// Reads all messages, unless the application is busy.
     fn read(&mut self, datagram: &[u8]) {
         while !self.busy
-            && let Some(item) = self.subscriber.next(ClockTime(self.now), datagram)
+            && let Some(item) = self.subscriber.poll_item(ClockTime(self.now), datagram)
         {
             match item {
                 Item::Message(message) => {
@@ -211,7 +211,7 @@ fn a_silent_subscriber_is_forgotten() {
     let mut two = Two::joined();
     let silent_since = two.now;
     let forgotten = loop {
-        while two.publisher.poll(ClockTime(two.now)).is_some() {}
+        while two.publisher.poll_transmit(ClockTime(two.now)).is_some() {}
         match two.publisher.poll_event() {
             Some(PublisherEvent::SubscriberSilent(_)) => break two.now - silent_since,
             Some(_) => {}
@@ -279,9 +279,9 @@ fn a_forged_oldest_retained_does_not_block_the_subscriber() {
         let mut two = Two::with(config);
         let forged = two.forged_heartbeat((1 << 62) - 1, (1 << 62) - 2);
         let from = SocketAddr::from(([10, 0, 0, 1], 7000));
-        two.subscriber.handle(ClockTime(two.now), 0, from, &forged);
+        two.subscriber.handle_datagram(ClockTime(two.now), 0, from, &forged);
         let mut items = 0;
-        while two.subscriber.next(ClockTime(two.now), &forged).is_some() {
+        while two.subscriber.poll_item(ClockTime(two.now), &forged).is_some() {
             items += 1;
         }
         assert!(items <= 4, "{items} events");
@@ -294,12 +294,12 @@ fn a_forged_end_of_a_former_incarnation_does_not_block_the_subscriber() {
     let mut two = Two::with(SubscriberConfig::new(STREAM));
     let from = SocketAddr::from(([10, 0, 0, 1], 7000));
     let mut forged = two.forged_heartbeat((1 << 62) - 1, 1);
-    two.subscriber.handle(ClockTime(two.now), 0, from, &forged);
-    while two.subscriber.next(ClockTime(two.now), &forged).is_some() {}
+    two.subscriber.handle_datagram(ClockTime(two.now), 0, from, &forged);
+    while two.subscriber.poll_item(ClockTime(two.now), &forged).is_some() {}
     forged[16..20].copy_from_slice(&2_u32.to_be_bytes());
-    two.subscriber.handle(ClockTime(two.now), 0, from, &forged);
+    two.subscriber.handle_datagram(ClockTime(two.now), 0, from, &forged);
     let mut restarted = false;
-    while let Some(item) = two.subscriber.next(ClockTime(two.now), &forged) {
+    while let Some(item) = two.subscriber.poll_item(ClockTime(two.now), &forged) {
         restarted |= matches!(item, Item::Event(SubscriberEvent::Restarted { .. }));
     }
     assert!(restarted);
@@ -314,18 +314,18 @@ fn a_subscriber_reports_each_32_repairs() {
         two.publisher.flush(ClockTime(two.now));
     }
     let from = SocketAddr::from(([10, 0, 0, 1], 7000));
-    while let Some(transmit) = two.publisher.poll(ClockTime(two.now)) {
+    while let Some(transmit) = two.publisher.poll_transmit(ClockTime(two.now)) {
         let Transmit::Data { first, count } = transmit else { continue };
         for number in Sequence::each(first..first + count).filter(|number| number.0 % 3 != 0) {
-            two.subscriber.handle(ClockTime(two.now), 0, from, two.publisher.datagram(number));
+            two.subscriber.handle_datagram(ClockTime(two.now), 0, from, two.publisher.datagram(number));
         }
     }
     let mut reported = Vec::new();
     // The first one stays missing, so that there is nothing else to report.
     for missing in (6..=198).step_by(3).map(Sequence) {
         two.publisher.mark_path(missing, 1, 0, true);
-        two.subscriber.handle(ClockTime(two.now), 0, from, two.publisher.datagram(missing));
-        while let Some(control) = two.subscriber.poll(ClockTime(two.now)) {
+        two.subscriber.handle_datagram(ClockTime(two.now), 0, from, two.publisher.datagram(missing));
+        while let Some(control) = two.subscriber.poll_transmit(ClockTime(two.now)) {
             let view = DatagramView::parse(control.bytes()).unwrap();
             if view.header.kind == Kind::Status {
                 reported.push(Status::read(view.body).unwrap().repairs);
@@ -342,9 +342,9 @@ fn a_publisher_that_was_stopped_neither_forgets_nor_evicts_a_subscriber() {
     for (window, messages, pause) in [(64, 4_000, 4 * SECOND), (4_096, 10, 12 * SECOND)] {
         let mut two = Two::with(SubscriberConfig { window, ..SubscriberConfig::new(STREAM) });
         two.publish_from(0, messages);
-        while two.publisher.poll(ClockTime(two.now)).is_some() {}
+        while two.publisher.poll_transmit(ClockTime(two.now)).is_some() {}
         two.now += pause;
-        while two.publisher.poll(ClockTime(two.now)).is_some() {}
+        while two.publisher.poll_transmit(ClockTime(two.now)).is_some() {}
         assert_eq!(two.publisher.audience().total(), 1);
         while let Some(event) = two.publisher.poll_event() {
             assert!(matches!(event, PublisherEvent::SubscriberJoined(..)), "{event:?}");
@@ -352,7 +352,7 @@ fn a_publisher_that_was_stopped_neither_forgets_nor_evicts_a_subscriber() {
         let began = two.now;
         while two.publisher.audience().unknown == 0 {
             two.now += 50 * MILLISECOND;
-            while two.publisher.poll(ClockTime(two.now)).is_some() {}
+            while two.publisher.poll_transmit(ClockTime(two.now)).is_some() {}
             assert!(two.now < began + 6 * SECOND, "a subscriber that is gone is not forgotten");
         }
     }

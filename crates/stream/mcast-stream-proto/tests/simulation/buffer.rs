@@ -23,7 +23,7 @@ fn kept(length: usize) -> u64 {
         let now = SECOND + number * MILLISECOND;
         publisher.publish(ClockTime(now), &message).unwrap();
         publisher.flush(ClockTime(now));
-        while publisher.poll(ClockTime(now)).is_some() {}
+        while publisher.poll_transmit(ClockTime(now)).is_some() {}
     }
     assert_eq!(publisher.statistics().datagrams, ALL);
     (1..=ALL).filter(|number| !publisher.datagram(Sequence(*number)).is_empty()).count() as u64

@@ -43,15 +43,19 @@ impl Ends {
         let mut events = Vec::new();
         let end = self.now + 10 * SECOND;
         while self.now < end {
-            while let Some(transmit) = self.publisher.poll(ClockTime(self.now)) {
+            while let Some(transmit) = self.publisher.poll_transmit(ClockTime(self.now)) {
                 if let Transmit::Control(control) = transmit {
-                    self.subscriber.handle(ClockTime(self.now), 0, FROM, control.bytes());
+                    self.subscriber.handle_datagram(ClockTime(self.now), 0, FROM, control.bytes());
                 }
             }
-            while let Some(control) = self.subscriber.poll(ClockTime(self.now)) {
-                self.publisher.handle(ClockTime(self.now), ([10, 0, 0, 2], 7000).into(), control.bytes());
+            while let Some(control) = self.subscriber.poll_transmit(ClockTime(self.now)) {
+                self.publisher.handle_datagram(
+                    ClockTime(self.now),
+                    ([10, 0, 0, 2], 7000).into(),
+                    control.bytes(),
+                );
             }
-            while let Some(item) = self.subscriber.next(ClockTime(self.now), &[]) {
+            while let Some(item) = self.subscriber.poll_item(ClockTime(self.now), &[]) {
                 if let Item::Event(event) = item {
                     events.push(event);
                 }

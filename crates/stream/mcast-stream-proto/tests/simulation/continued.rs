@@ -243,7 +243,7 @@ impl World {
         let now = ClockTime(self.now);
         for publisher in &mut self.publishers[first..] {
             publisher.publish(self.now, &self.records, publishes, self.subscribers.len() as u64);
-            while let Some(transmit) = publisher.machine.poll(now) {
+            while let Some(transmit) = publisher.machine.poll_transmit(now) {
                 let address = publisher.address;
                 let mut send =
                     |to, bytes: &[u8]| self.in_flight.push_back((self.now, address, to, bytes.to_vec()));
@@ -271,11 +271,11 @@ impl World {
         }
         for subscriber in &mut self.subscribers {
             subscriber.take_items(now, &[]);
-            while let Some(control) = subscriber.machine.poll(now) {
+            while let Some(control) = subscriber.machine.poll_transmit(now) {
                 let (Target::Address(to) | Target::Aside(to)) = control.to else { continue };
                 for publisher in &mut self.publishers[first..] {
                     if publisher.address == to && !self.dice.chance(self.loss) {
-                        publisher.machine.handle(now, subscriber.address, control.bytes());
+                        publisher.machine.handle_datagram(now, subscriber.address, control.bytes());
                     }
                 }
             }
@@ -300,12 +300,12 @@ impl World {
 
 impl Subscriber {
     fn take(&mut self, now: ClockTime, from: SocketAddr, bytes: &[u8]) {
-        self.machine.handle(now, 0, from, bytes);
+        self.machine.handle_datagram(now, 0, from, bytes);
         self.take_items(now, bytes);
     }
 
     fn take_items(&mut self, now: ClockTime, bytes: &[u8]) {
-        while let Some(item) = self.machine.next(now, bytes) {
+        while let Some(item) = self.machine.poll_item(now, bytes) {
             match item {
                 Item::Message(message) => {
                     self.delivered.push(Record::Message(message.number.0, message.bytes.to_vec()));

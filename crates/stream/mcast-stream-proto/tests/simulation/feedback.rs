@@ -69,9 +69,9 @@ fn repaired_to(
     from: SocketAddr,
     datagram: &[u8],
 ) -> Option<Target> {
-    publisher.handle(ClockTime(now), from, datagram);
+    publisher.handle_datagram(ClockTime(now), from, datagram);
     let mut to = None;
-    while let Some(transmit) = publisher.poll(ClockTime(now)) {
+    while let Some(transmit) = publisher.poll_transmit(ClockTime(now)) {
         if let Transmit::Repair { to: target, .. } = transmit {
             to = Some(target);
         }
@@ -99,9 +99,9 @@ pub(crate) fn token_for(
 ) -> AddressToken {
     let probe = Probe { clock: 1, token: AddressToken::NONE, subscriber };
     let probe = datagram_of(subscriber, Kind::Probe, 1, |writer| probe.write(writer));
-    publisher.handle(ClockTime(now), from, &probe);
+    publisher.handle_datagram(ClockTime(now), from, &probe);
     let mut token = AddressToken::NONE;
-    while let Some(transmit) = publisher.poll(ClockTime(now)) {
+    while let Some(transmit) = publisher.poll_transmit(ClockTime(now)) {
         let Transmit::Control(control) = transmit else { continue };
         let view = DatagramView::parse(control.bytes()).unwrap();
         if view.header.kind == Kind::Echo {
@@ -128,8 +128,8 @@ fn a_request_of_a_subscriber_that_returns_acknowledges_nothing() {
         })
     };
     let settled_after = |publisher: &mut PublisherMachine, datagram: &[u8]| {
-        publisher.handle(ClockTime(now), own, datagram);
-        while publisher.poll(ClockTime(now)).is_some() {}
+        publisher.handle_datagram(ClockTime(now), own, datagram);
+        while publisher.poll_transmit(ClockTime(now)).is_some() {}
         publisher.ack_progress().unwrap().settled.0
     };
     settled_after(&mut publisher, &report(SUBSCRIBER, 2, 0, 0));
@@ -156,7 +156,7 @@ fn acknowledgements_only_move_forward_and_omitted_messages_follow_settled_ones()
     let mut count = 1;
     let mut settled = |publisher: &mut PublisherMachine, name, numbers| {
         count += 1;
-        publisher.handle(ClockTime(now), own, &status(count, token, name, numbers));
+        publisher.handle_datagram(ClockTime(now), own, &status(count, token, name, numbers));
         publisher.ack_progress().unwrap().settled.0
     };
     assert_eq!(settled(&mut publisher, "db", [0, 5, 5]), 0, "nothing was published");
@@ -191,21 +191,21 @@ fn requests_that_parity_does_not_end_are_answered_with_datagrams() {
         let (next, highest) = (Sequence(1), Sequence(1));
         let status = Status { next, highest, window: 64, token, ..Status::default() };
         let status = datagram_of(id, Kind::Status, count, |writer| status.write(writer));
-        publisher.handle(ClockTime(now), own, &status);
+        publisher.handle_datagram(ClockTime(now), own, &status);
     }
-    while publisher.poll(ClockTime(now)).is_some() {}
+    while publisher.poll_transmit(ClockTime(now)).is_some() {}
     for _ in 0..4 {
         publisher.publish(ClockTime(now), &[7; 1000]).unwrap();
         publisher.flush(ClockTime(now));
     }
-    while publisher.poll(ClockTime(now)).is_some() {}
+    while publisher.poll_transmit(ClockTime(now)).is_some() {}
     let mut repairs = 0;
     for count in 3..83 {
         now += SECOND / 20;
         for id in both {
-            publisher.handle(ClockTime(now), own, &nak_of(id, count, token, 1));
+            publisher.handle_datagram(ClockTime(now), own, &nak_of(id, count, token, 1));
         }
-        while let Some(transmit) = publisher.poll(ClockTime(now)) {
+        while let Some(transmit) = publisher.poll_transmit(ClockTime(now)) {
             repairs += u32::from(matches!(transmit, Transmit::Repair { .. }));
         }
     }
@@ -235,12 +235,12 @@ fn statuses_with_impossible_numbers_are_no_danger() {
                 Status { missed, repairs, held, received, given_up, lost_messages, ..Status::default() };
             let status = Status { next, highest, clock, token, window: 64, ..counts };
             let status = subscriber_datagram(Kind::Status, count, |writer| status.write(writer));
-            publisher.handle(ClockTime(now), own, &status);
+            publisher.handle_datagram(ClockTime(now), own, &status);
             for _ in 0..20 {
                 let _ = publisher.publish(ClockTime(now), &[7; 1000]);
             }
             publisher.flush(ClockTime(now));
-            while publisher.poll(ClockTime(now)).is_some() {}
+            while publisher.poll_transmit(ClockTime(now)).is_some() {}
             now += SECOND / 50;
         }
     }
@@ -255,15 +255,15 @@ fn repairs_are_sent_only_to_proven_addresses() {
         publisher.publish(ClockTime(now), &[7; 1000]).unwrap();
         publisher.flush(ClockTime(now));
     }
-    while publisher.poll(ClockTime(now)).is_some() {}
+    while publisher.poll_transmit(ClockTime(now)).is_some() {}
     assert_eq!(repaired_to(&mut publisher, now, own, &nak(1, AddressToken::NONE, 3)), None);
     assert_eq!(repaired_to(&mut publisher, now, own, &nak(2, AddressToken(12_345), 4)), None);
 
     let probe = subscriber_datagram(Kind::Probe, 3, |writer| {
         Probe { clock: 1, token: AddressToken::NONE, subscriber: SUBSCRIBER }.write(writer)
     });
-    publisher.handle(ClockTime(now), own, &probe);
-    let Some(Transmit::Control(echo)) = publisher.poll(ClockTime(now)) else { panic!("no echo") };
+    publisher.handle_datagram(ClockTime(now), own, &probe);
+    let Some(Transmit::Control(echo)) = publisher.poll_transmit(ClockTime(now)) else { panic!("no echo") };
     assert_eq!(echo.to, Target::Aside(own));
     assert!(echo.bytes().len() <= probe.len(), "an echo is longer than its probe");
     let head = DatagramView::parse(echo.bytes()).unwrap().head.len();
@@ -288,9 +288,9 @@ fn echoed_to(
     from: SocketAddr,
     datagram: &[u8],
 ) -> Option<Target> {
-    publisher.handle(ClockTime(now), from, datagram);
+    publisher.handle_datagram(ClockTime(now), from, datagram);
     let mut to = None;
-    while let Some(transmit) = publisher.poll(ClockTime(now)) {
+    while let Some(transmit) = publisher.poll_transmit(ClockTime(now)) {
         if let Transmit::Control(control) = transmit {
             let kind = DatagramView::parse(control.bytes()).unwrap().header.kind;
             to = (kind == Kind::Echo).then_some(control.to).or(to);
@@ -306,7 +306,7 @@ fn echoes_to_unproven_addresses_are_limited_and_those_to_a_member_are_not() {
     let member = SocketAddr::from(([10, 0, 0, 1], 7000));
     let (mut publisher, now) = (publisher(settings()), SECOND);
     let token = token_for(&mut publisher, now, member, SUBSCRIBER);
-    publisher.handle(ClockTime(now), member, &status(2, token, "a", [0, 0, 0]));
+    publisher.handle_datagram(ClockTime(now), member, &status(2, token, "a", [0, 0, 0]));
 
     let spoofed = |index: u64| SocketAddr::from(([10, 1, (index >> 8) as u8, index as u8], 7000));
     let flood = |publisher: &mut PublisherMachine, now| {

@@ -161,7 +161,7 @@ impl World {
         if self.over_at.is_none() && self.publisher.is_over(now) {
             self.over_at = Some(self.now);
         }
-        while let Some(transmit) = self.publisher.poll(now) {
+        while let Some(transmit) = self.publisher.poll_transmit(now) {
             let sent: Vec<Vec<u8>> = match transmit {
                 Transmit::Control(control) => {
                     let bytes = control.bytes().to_vec();
@@ -175,16 +175,16 @@ impl World {
             };
             let arrives = !self.is_cut() && self.over_at.is_none();
             for bytes in sent.iter().filter(|_| arrives) {
-                self.subscriber.handle(now, 0, address(1), bytes);
+                self.subscriber.handle_datagram(now, 0, address(1), bytes);
                 self.read(bytes);
             }
         }
         self.read(&[]);
         self.serve();
         self.subscriber.join_history(now, self.history.account());
-        while let Some(control) = self.subscriber.poll(now) {
+        while let Some(control) = self.subscriber.poll_transmit(now) {
             if !self.is_cut() && self.over_at.is_none() {
-                self.publisher.handle(now, address(2), control.bytes());
+                self.publisher.handle_datagram(now, address(2), control.bytes());
             }
         }
         while self.publisher.poll_event().is_some() {}
@@ -209,10 +209,10 @@ impl World {
         let now = self.now();
         loop {
             if self.history.is_live() {
-                let Some(step) = self.subscriber.step(now, datagram) else { return };
+                let Some(step) = self.subscriber.poll_step(now, datagram) else { return };
                 let item = match self.subscriber.item(&step, datagram) {
                     Item::Message(message) => Delivered::Message(message.position()),
-                    Item::Event(event) => match self.history.pass(now, &mut self.subscriber, event) {
+                    Item::Event(event) => match self.history.handle_event(now, &mut self.subscriber, event) {
                         Some(event) => Delivered::Event(event),
                         None => continue,
                     },
@@ -221,7 +221,7 @@ impl World {
                 continue;
             }
             self.history.take_live(now, &mut self.subscriber, datagram, |_| {});
-            while let Some(step) = self.history.next(now) {
+            while let Some(step) = self.history.poll_step(now) {
                 self.subscriber.join_history(now, self.history.account());
                 let item = match (step.event(), self.history.item()) {
                     (Some(event), _) => Delivered::Event(event),
@@ -262,7 +262,7 @@ impl World {
     /// The history: it has what was published.
     fn serve(&mut self) {
         let now = self.now();
-        if let Some(query) = self.history.poll(now) {
+        if let Some(query) = self.history.poll_query(now) {
             let next = match query.start {
                 RequestedStart::At(position) => position.number.0,
                 _ => 0,
@@ -286,7 +286,7 @@ impl World {
         let id = answer.id;
         let is_done = answer.next >= end;
         if let Some(frame) = writer.take() {
-            self.history.frame(now, id, address(1), frame);
+            self.history.handle_frame(now, id, address(1), frame);
         }
         if is_done {
             let status = if self.answer.take().is_some_and(|answer| answer.next < answer.end) {
@@ -294,7 +294,7 @@ impl World {
             } else {
                 AnswerStatus::More
             };
-            self.history.frame(now, id, address(1), AnswerFrame::end(status, ""));
+            self.history.handle_frame(now, id, address(1), AnswerFrame::end(status, ""));
         }
     }
 }

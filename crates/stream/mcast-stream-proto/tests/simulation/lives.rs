@@ -45,7 +45,7 @@ impl Subscriber {
             publisher.close(ClockTime(self.now));
         }
         while self.now < until {
-            while let Some(transmit) = publisher.poll(ClockTime(self.now)) {
+            while let Some(transmit) = publisher.poll_transmit(ClockTime(self.now)) {
                 match transmit {
                     Transmit::Data { first, count } => {
                         Sequence::each(first..first + count)
@@ -55,16 +55,16 @@ impl Subscriber {
                     Transmit::Control(control) => self.take(control.bytes()),
                 }
             }
-            while let Some(control) = self.subscriber.poll(ClockTime(self.now)) {
-                publisher.handle(ClockTime(self.now), ([10, 0, 0, 2], 7000).into(), control.bytes());
+            while let Some(control) = self.subscriber.poll_transmit(ClockTime(self.now)) {
+                publisher.handle_datagram(ClockTime(self.now), ([10, 0, 0, 2], 7000).into(), control.bytes());
             }
             self.now += MILLISECOND;
         }
     }
 
     fn take(&mut self, datagram: &[u8]) {
-        self.subscriber.handle(ClockTime(self.now), 0, FROM, datagram);
-        while let Some(item) = self.subscriber.next(ClockTime(self.now), datagram) {
+        self.subscriber.handle_datagram(ClockTime(self.now), 0, FROM, datagram);
+        while let Some(item) = self.subscriber.poll_item(ClockTime(self.now), datagram) {
             match item {
                 Item::Message(_) => self.messages += 1,
                 Item::Event(event) => self.events.push(event),

@@ -21,7 +21,7 @@ fn join(publisher: &mut PublisherMachine, number: u64) {
     let token = token_for(publisher, SECOND, from, id);
     let (next, highest) = (Sequence(1), Sequence(1));
     let status = Status { next, highest, window: 64, token, ..Status::default() };
-    publisher.handle(NOW, from, &datagram_of(id, Kind::Status, 2, |writer| status.write(writer)));
+    publisher.handle_datagram(NOW, from, &datagram_of(id, Kind::Status, 2, |writer| status.write(writer)));
     while publisher.poll_event().is_some() {}
 }
 

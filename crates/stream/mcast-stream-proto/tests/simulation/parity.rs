@@ -115,7 +115,7 @@ impl Pair {
 
     fn step(&mut self) {
         let from = SocketAddr::from(FROM);
-        while let Some(transmit) = self.publisher.poll(ClockTime(self.now)) {
+        while let Some(transmit) = self.publisher.poll_transmit(ClockTime(self.now)) {
             let sent: Vec<Vec<u8>> = match transmit {
                 Transmit::Control(control) => {
                     let bytes = control.bytes().to_vec();
@@ -139,14 +139,14 @@ impl Pair {
                 }
                 let may_be_lost = kind.is_in_sequence() || kind == Kind::Parity;
                 if !(may_be_lost && self.losses.loses(&mut self.dice, kind, &bytes)) {
-                    self.subscriber.handle(ClockTime(self.now), 0, from, &bytes);
+                    self.subscriber.handle_datagram(ClockTime(self.now), 0, from, &bytes);
                     self.read(&bytes);
                 }
             }
         }
-        while let Some(control) = self.subscriber.poll(ClockTime(self.now)) {
+        while let Some(control) = self.subscriber.poll_transmit(ClockTime(self.now)) {
             self.feedback += 1;
-            self.publisher.handle(
+            self.publisher.handle_datagram(
                 ClockTime(self.now),
                 SocketAddr::from(([10, 0, 0, 2], 7000)),
                 control.bytes(),
@@ -179,12 +179,12 @@ impl Pair {
         let mut writer = DatagramWriter::new(&mut bytes, &header).unwrap();
         Parity { base, count, index, epoch, symbol }.write(&mut writer).unwrap();
         let length = writer.finish();
-        self.subscriber.handle(ClockTime(self.now), 0, SocketAddr::from(FROM), &bytes[..length]);
+        self.subscriber.handle_datagram(ClockTime(self.now), 0, SocketAddr::from(FROM), &bytes[..length]);
         self.read(&[]);
     }
 
     fn read(&mut self, datagram: &[u8]) {
-        while let Some(item) = self.subscriber.next(ClockTime(self.now), datagram) {
+        while let Some(item) = self.subscriber.poll_item(ClockTime(self.now), datagram) {
             match item {
                 Item::Message(message) => {
                     assert_eq!(message.number.0, self.delivered + self.lost);

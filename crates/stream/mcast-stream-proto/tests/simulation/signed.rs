@@ -123,7 +123,7 @@ fn a_flood_of_wrong_signatures_is_checked_at_most_a_thousand_times_per_second() 
         ..PublisherConfig::new(StreamId(7), Incarnation(1))
     };
     let mut publisher = PublisherMachine::new(config, ClockTime(SECOND)).unwrap();
-    let mut heartbeat = || match publisher.poll(ClockTime(SECOND)) {
+    let mut heartbeat = || match publisher.poll_transmit(ClockTime(SECOND)) {
         Some(Transmit::Control(control)) => control.bytes().to_vec(),
         other => panic!("{other:?}"),
     };
@@ -135,14 +135,14 @@ fn a_flood_of_wrong_signatures_is_checked_at_most_a_thousand_times_per_second() 
     let mut forged = genuine.clone();
     for at in 0..100_000_u64 {
         forged[24..32].copy_from_slice(&(at + 2).to_be_bytes());
-        subscriber.handle(ClockTime(SECOND + at * 10_000), 0, from, &forged);
+        subscriber.handle_datagram(ClockTime(SECOND + at * 10_000), 0, from, &forged);
     }
     let checked = key.1.load(Ordering::Relaxed);
     assert!((900..=1_101).contains(&checked), "{checked}");
     assert_eq!(subscriber.incarnation(), None);
     assert_eq!(subscriber.statistics().not_verified, 100_000);
 
-    subscriber.handle(ClockTime(2 * SECOND + 50 * MILLISECOND), 0, from, &genuine);
+    subscriber.handle_datagram(ClockTime(2 * SECOND + 50 * MILLISECOND), 0, from, &genuine);
     assert_eq!(subscriber.incarnation(), Some(Incarnation(1)));
 }
 
@@ -186,9 +186,9 @@ impl Pair {
 
     /// Delivers a datagram of the publisher, or one that pretends to be; returns the messages that the subscriber delivers.
     fn deliver(&mut self, datagram: &[u8]) -> Vec<Vec<u8>> {
-        self.subscriber.handle(self.now, 0, Self::PUBLISHER, datagram);
+        self.subscriber.handle_datagram(self.now, 0, Self::PUBLISHER, datagram);
         let mut messages = Vec::new();
-        while let Some(item) = self.subscriber.next(self.now, datagram) {
+        while let Some(item) = self.subscriber.poll_item(self.now, datagram) {
             if let Item::Message(message) = item {
                 messages.push(message.bytes.to_vec());
             }
@@ -205,9 +205,9 @@ impl Pair {
                     self.deliver(&datagram);
                 }
             }
-            while let Some(control) = self.subscriber.poll(self.now) {
+            while let Some(control) = self.subscriber.poll_transmit(self.now) {
                 has_requested |= Header::read(control.bytes()).unwrap().0.kind == Kind::Nak;
-                self.publisher.handle(self.now, Self::SUBSCRIBER, control.bytes());
+                self.publisher.handle_datagram(self.now, Self::SUBSCRIBER, control.bytes());
             }
         }
         has_requested
@@ -232,7 +232,7 @@ fn publisher(key: u64, seed: u64) -> PublisherMachine {
 
 fn sent(publisher: &mut PublisherMachine, now: ClockTime) -> Vec<(Kind, Vec<u8>)> {
     let mut sent = Vec::new();
-    while let Some(transmit) = publisher.poll(now) {
+    while let Some(transmit) = publisher.poll_transmit(now) {
         match transmit {
             Transmit::Control(control) => sent.push(control.bytes().to_vec()),
             Transmit::Repair { sequence, .. } => sent.push(publisher.datagram(sequence).to_vec()),
@@ -345,8 +345,8 @@ fn the_confirmation_of_the_end_is_signed() {
             }
             pair.deliver(&datagram);
         }
-        while let Some(control) = pair.subscriber.poll(pair.now) {
-            pair.publisher.handle(pair.now, Pair::SUBSCRIBER, control.bytes());
+        while let Some(control) = pair.subscriber.poll_transmit(pair.now) {
+            pair.publisher.handle_datagram(pair.now, Pair::SUBSCRIBER, control.bytes());
         }
     }
     assert!(confirmations > 0);

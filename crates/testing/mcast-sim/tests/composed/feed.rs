@@ -358,7 +358,7 @@ impl Feed {
     fn take_feedback(&mut self, now: u64) {
         let Some(process) = &mut self.process else { return };
         while let Some((from, bytes)) = process.inbox.pop_front() {
-            process.machine.handle(ClockTime(now), from, &bytes);
+            process.machine.handle_datagram(ClockTime(now), from, &bytes);
         }
     }
 
@@ -512,8 +512,8 @@ impl Feed {
         };
         let input = self.next_input().unwrap_or(u64::MAX).max(process.refused_until);
         let input = if self.next_input().is_some() { input } else { u64::MAX };
-        let announcement = process.announcements.deadline().0;
-        poll.min(input).min(process.machine.next_deadline().0).min(announcement)
+        let announcement = process.announcements.poll_timeout().0;
+        poll.min(input).min(process.machine.poll_timeout().0).min(announcement)
     }
 
     /// Answers a request of a history client.
@@ -612,7 +612,7 @@ impl Process {
 
     /// Sends what is due, as far as the sockets let it.
     fn send(&mut self, now: u64, sent: &mut Vec<(Destination, Vec<u8>)>) {
-        while let Some(transmit) = self.machine.poll(ClockTime(now)) {
+        while let Some(transmit) = self.machine.poll_transmit(ClockTime(now)) {
             match transmit {
                 Transmit::Data { first, count } => {
                     for path in 0..self.machine.config().paths {

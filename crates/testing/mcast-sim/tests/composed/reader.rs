@@ -237,7 +237,7 @@ impl Reader {
     pub(crate) fn hear_announcement(&mut self, now: u64) {
         let history = self.process.as_mut().and_then(|process| process.history.as_mut());
         if let Some(history) = history.filter(|history| history.is_searching()) {
-            history.server_found(ClockTime(now), crate::world::FEED);
+            history.handle_server(ClockTime(now), crate::world::FEED);
         }
     }
 
@@ -245,7 +245,7 @@ impl Reader {
     pub(crate) fn hear_search(&mut self, now: u64) {
         let history = self.process.as_mut().and_then(|process| process.history.as_mut());
         if let Some(history) = history.filter(|history| history.is_searching()) {
-            history.search_overheard(ClockTime(now));
+            history.handle_search(ClockTime(now));
         }
     }
 
@@ -314,8 +314,8 @@ impl Reader {
     /// Returns what it waits for, for messages: the live stream, the history, its client, and the application.
     pub(crate) fn due_times(&self) -> Option<(u64, u64, Client, u64)> {
         let process = self.process.as_ref()?;
-        let history = process.history.as_ref().map_or(u64::MAX, |history| history.deadline().0);
-        Some((process.core.next_deadline().0, history, process.client, process.processes_at))
+        let history = process.history.as_ref().map_or(u64::MAX, |history| history.poll_timeout().0);
+        Some((process.core.poll_timeout().0, history, process.client, process.processes_at))
     }
 
     pub(crate) fn wakes_at(&self) -> u64 {
@@ -328,8 +328,8 @@ impl Reader {
             Client::Asking { until, .. } => until,
             Client::Idle => u64::MAX,
         };
-        let history = history.map_or(u64::MAX, |history| history.deadline().0);
-        process.core.next_deadline().0.min(history).min(client).min(process.processes_at)
+        let history = history.map_or(u64::MAX, |history| history.poll_timeout().0);
+        process.core.poll_timeout().0.min(history).min(client).min(process.processes_at)
     }
 }
 
@@ -353,7 +353,7 @@ impl Process {
     /// Reads its socket.
     fn receive(&mut self, now: u64, audit: &mut Audit, plan: &ReaderPlan) {
         while let Some((from, path, bytes)) = self.inbox.pop_front() {
-            self.core.handle(ClockTime(now), path, from, &bytes);
+            self.core.handle_datagram(ClockTime(now), path, from, &bytes);
             self.step_all(now, audit, plan, &bytes);
         }
     }
@@ -363,10 +363,10 @@ impl Process {
         if self.is_joining {
             return self.take_live(now, bytes);
         }
-        while let Some(step) = self.core.step(ClockTime(now), bytes) {
+        while let Some(step) = self.core.poll_step(ClockTime(now), bytes) {
             match (step.event(), &mut self.history) {
                 (Some(event), Some(history)) => {
-                    if let Some(event) = history.pass(ClockTime(now), &mut self.core, event) {
+                    if let Some(event) = history.handle_event(ClockTime(now), &mut self.core, event) {
                         audit.event(now, &event);
                     }
                     self.is_joining = !history.is_live();
@@ -398,7 +398,7 @@ impl Process {
                 continue;
             }
             let Some(history) = &mut self.history else { return };
-            let step = history.next(time);
+            let step = history.poll_step(time);
             self.core.join_history(time, history.account());
             self.is_joining = step.is_some() || !history.is_live();
             let Some(step) = step else {
@@ -426,13 +426,13 @@ impl Process {
         let time = ClockTime(now);
         let Some(history) = &mut self.history else { return };
         if let (Some(served), Some(publisher)) = (self.core.served_history(), self.core.publisher()) {
-            history.server_advertised(served.address(publisher));
+            history.handle_advertisement(served.address(publisher));
         }
-        if let Some(query) = history.poll(time) {
+        if let Some(query) = history.poll_query(time) {
             out.push(Outgoing::Request(query));
             self.client = Client::Asking { id: query.id, until: now + TIMEOUT };
         }
-        if history.search(time) {
+        if history.poll_search(time) {
             out.push(Outgoing::Search);
         }
         match self.client {
@@ -460,13 +460,13 @@ impl Process {
                         self.client = Client::Idle;
                     }
                     self.is_answered = true;
-                    history.frame(time, id, crate::world::FEED, frame);
+                    history.handle_frame(time, id, crate::world::FEED, frame);
                 }
                 Report::Failed(id) => {
                     if matches!(self.client, Client::Asking { id: of, .. } if of == id) {
                         self.client = Client::Idle;
                     }
-                    history.failed(time, id);
+                    history.handle_failure(time, id);
                 }
             }
         }
@@ -501,7 +501,7 @@ impl Process {
             self.core.join_history(time, history.account());
         }
         let mut sent = Vec::new();
-        while let Some(control) = self.core.poll(time) {
+        while let Some(control) = self.core.poll_transmit(time) {
             let bytes = control.bytes().to_vec();
             let is_sent = match control.to {
                 Target::Address(address) => self.control.send(now, address, bytes, &mut sent),

@@ -309,7 +309,7 @@ impl<'p> World<'p> {
             Event::Search(None) => {
                 if let Some(process) = &mut self.feed.process {
                     process.announcements.searched(ClockTime(self.now));
-                    let at = process.announcements.deadline().0;
+                    let at = process.announcements.poll_timeout().0;
                     self.wake_feed(at.max(self.now));
                 }
             }
@@ -437,7 +437,7 @@ impl<'p> World<'p> {
 
     fn announce(&mut self) {
         let Some(process) = &mut self.feed.process else { return };
-        if !process.announcements.poll(ClockTime(self.now)) {
+        if !process.announcements.poll_transmit(ClockTime(self.now)) {
             return;
         }
         for index in 0..self.readers.len() {

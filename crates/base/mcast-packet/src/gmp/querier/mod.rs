@@ -13,9 +13,9 @@
 //!
 //! let own = Ipv4Addr::new(10, 0, 0, 7);
 //! let mut querier: Querier<Ipv4Addr> = Querier::new(QuerierSettings::default(), own, Duration::ZERO);
-//! let query = querier.poll(Duration::ZERO).expect("a general query is due at once");
+//! let query = querier.poll_transmit(Duration::ZERO).expect("a general query is due at once");
 //! assert_eq!(query.message().to_string(), "IGMPv3 general query: members of any group, answer within 10 s");
-//! assert_eq!(querier.deadline(), Duration::from_millis(31_250)); // the startup query interval
+//! assert_eq!(querier.poll_timeout(), Duration::from_millis(31_250)); // the startup query interval
 //! ```
 
 mod outgoing_query;
@@ -83,7 +83,12 @@ impl<A: Address, const PENDING: usize> Querier<A, PENDING> {
 
     /// Handles a received message. Its own messages have no effect. The caller has verified the message: a
     /// valid checksum, hop limit 1, and router alert where the RFCs require it.
-    pub fn handle(&mut self, now: Duration, source: A, message: &GmpMessage<'_, A>) -> Option<RoleChange<A>> {
+    pub fn handle_message(
+        &mut self,
+        now: Duration,
+        source: A,
+        message: &GmpMessage<'_, A>,
+    ) -> Option<RoleChange<A>> {
         match message {
             GmpMessage::Query(query) => return self.handle_query(now, source, query),
             _ if self.role != Role::Querier => {}
@@ -105,7 +110,7 @@ impl<A: Address, const PENDING: usize> Querier<A, PENDING> {
     }
 
     /// Returns the next query that is due. Call again until it returns `None`.
-    pub fn poll(&mut self, now: Duration) -> Option<OutgoingQuery<A>> {
+    pub fn poll_transmit(&mut self, now: Duration) -> Option<OutgoingQuery<A>> {
         if self.role != Role::Querier {
             return None;
         }
@@ -126,7 +131,7 @@ impl<A: Address, const PENDING: usize> Querier<A, PENDING> {
         Some(OutgoingQuery::specific(&self.settings, group, sources))
     }
 
-    /// Checks whether the other querier has been silent for too long. Call before [`Self::poll`].
+    /// Checks whether the other querier has been silent for too long. Call before [`Self::poll_transmit`].
     pub fn check(&mut self, now: Duration) -> Option<RoleChange<A>> {
         match self.role {
             Role::Listener { querier } if now >= self.due => {
@@ -139,9 +144,9 @@ impl<A: Address, const PENDING: usize> Querier<A, PENDING> {
         }
     }
 
-    /// Returns when to call [`Self::check`] and [`Self::poll`] next.
+    /// Returns when to call [`Self::check`] and [`Self::poll_transmit`] next.
     #[must_use]
-    pub fn deadline(&self) -> Duration {
+    pub fn poll_timeout(&self) -> Duration {
         match self.role {
             Role::Querier => self.specific.deadline().map_or(self.due, |next| next.min(self.due)),
             Role::Listener { .. } => self.due,

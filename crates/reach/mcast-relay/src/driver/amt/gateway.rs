@@ -64,7 +64,7 @@ impl GatewaySocket {
     }
 
     pub(in crate::driver) fn deadline(&self) -> Option<Duration> {
-        self.gateway.deadline()
+        self.gateway.poll_timeout()
     }
 
     /// Receives a group from these sources; from none: leaves it. Call [`Self::do_due`] after this.
@@ -100,7 +100,7 @@ impl GatewaySocket {
                 self.gateway.use_relays(now, found.unwrap_or_default());
             }
         }
-        if self.gateway.deadline().is_some_and(|deadline| deadline <= now) {
+        if self.gateway.poll_timeout().is_some_and(|deadline| deadline <= now) {
             self.gateway.handle_timeout(now);
         }
         let mut events = Vec::new();
@@ -131,7 +131,7 @@ impl GatewaySocket {
                 match socket.receive(buffer) {
                     Ok(received) => {
                         let bytes = buffer.get(..received.length).unwrap_or_default();
-                        let datagram = self.gateway.receive(now, plain(received.source), bytes);
+                        let datagram = self.gateway.handle_datagram(now, plain(received.source), bytes);
                         if datagram.is_some_and(|datagram| !deliver(&datagram, received.overflow)) {
                             return;
                         }
@@ -144,7 +144,7 @@ impl GatewaySocket {
             unreachable.extend(socket.take_unreachable());
         }
         for relay in unreachable {
-            self.gateway.unreachable(now, plain(relay));
+            self.gateway.handle_unreachable(now, plain(relay));
         }
     }
 

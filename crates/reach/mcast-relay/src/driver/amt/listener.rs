@@ -56,7 +56,7 @@ impl AmtListener {
 
     /// Returns when to call [`Self::do_due`].
     pub(in crate::driver) fn deadline(&self) -> Option<Duration> {
-        self.relay.deadline()
+        self.relay.poll_timeout()
     }
 
     /// Adds its counters.
@@ -78,7 +78,7 @@ impl AmtListener {
             match self.socket.receive(buffer) {
                 Ok(received) => {
                     let (from, bytes) = (plain(received.source), buffer.get(..received.length));
-                    let (answer, changed) = self.relay.receive(now, from, bytes.unwrap_or_default());
+                    let (answer, changed) = self.relay.handle_datagram(now, from, bytes.unwrap_or_default());
                     has_changed |= changed;
                     if let Some(answer) = answer {
                         // The gateway repeats what is not answered.
@@ -140,7 +140,7 @@ impl AmtListener {
     fn forget_unreachable(&mut self) -> bool {
         let mut has_changed = false;
         for gateway in self.socket.take_unreachable() {
-            has_changed |= self.relay.unreachable(plain(gateway));
+            has_changed |= self.relay.handle_unreachable(plain(gateway));
         }
         has_changed
     }

@@ -14,16 +14,16 @@ fn sent_away(config: HistoryConfig, wait: Nanos) -> (u64, Nanos) {
     let mut machine = HistoryMachine::new(config, START);
     let joined =
         SubscriberEvent::Joined { incarnation: CONTENT, publisher: UNKNOWN, message: MessageNumber(100) };
-    machine.live_event(START, IDENTITY, joined);
+    machine.handle_live_event(START, IDENTITY, joined);
     if heals {
         let (first, end) = (MessageNumber(100), MessageNumber(200));
         let lost = SubscriberEvent::Lost { first, end, cause: Cause::NotInHistory };
-        assert_eq!(machine.live_event(START, IDENTITY, lost), None);
+        assert_eq!(machine.handle_live_event(START, IDENTITY, lost), None);
     }
     let (mut now, mut requests, mut queued) = (START, 0, 0);
     while now < START + 2 * LONGEST_AWAY && requests < 1_000_000 {
         let mut has_failed = false;
-        while let Some(step) = machine.next(now) {
+        while let Some(step) = machine.poll_step(now) {
             has_failed |= matches!(step.event(), Some(SubscriberEvent::HistoryFailed { .. }));
             queued += usize::from(matches!(step.event(), Some(SubscriberEvent::HistoryQueued { .. })));
         }
@@ -32,12 +32,12 @@ fn sent_away(config: HistoryConfig, wait: Nanos) -> (u64, Nanos) {
             assert_eq!(queued, 1);
             return (requests, now.since(START));
         }
-        match machine.poll(now) {
+        match machine.poll_query(now) {
             Some(query) => {
                 requests += 1;
-                machine.frame(now, query.id, UNKNOWN, AnswerFrame::later(wait, QueueToken::new(1)));
+                machine.handle_frame(now, query.id, UNKNOWN, AnswerFrame::later(wait, QueueToken::new(1)));
             }
-            None => now = machine.deadline().max(now + Nanos(1)),
+            None => now = machine.poll_timeout().max(now + Nanos(1)),
         }
     }
     panic!("it does not give up, at {now:?} after {requests} requests");
@@ -77,13 +77,13 @@ fn each_wait_in_the_queue_of_a_server_is_reported_once() {
         [(later(), true), (later(), false), (more(), false), (more(), false), (later(), true)]
     {
         let query = loop {
-            match machine.poll(now) {
+            match machine.poll_query(now) {
                 Some(query) => break query,
-                None => now = machine.deadline().max(now + Nanos(1)),
+                None => now = machine.poll_timeout().max(now + Nanos(1)),
             }
         };
-        assert!(machine.frame(now, query.id, UNKNOWN, frame));
-        let event = machine.next(now).and_then(|step| step.event());
+        assert!(machine.handle_frame(now, query.id, UNKNOWN, frame));
+        let event = machine.poll_step(now).and_then(|step| step.event());
         let queued = SubscriberEvent::HistoryQueued { server: UNKNOWN, expected: Nanos::from_secs(6) };
         assert_eq!(event, is_reported.then_some(queued));
     }
@@ -106,13 +106,13 @@ fn unanswered(start: HistoryStart, first: u64, shown: Shown) -> (Vec<SubscriberE
     run(&mut machine, START, now, shown);
     let begun = now;
     let message = MessageNumber(first);
-    machine.live_event(
+    machine.handle_live_event(
         now,
         IDENTITY,
         SubscriberEvent::Joined { incarnation: CONTENT, publisher: UNKNOWN, message },
     );
     if matches!(shown, Shown::Advertised) {
-        machine.server_advertised(None);
+        machine.handle_advertisement(None);
     }
     let mut events = Vec::new();
     while !machine.is_live() {
@@ -126,13 +126,13 @@ fn unanswered(start: HistoryStart, first: u64, shown: Shown) -> (Vec<SubscriberE
 fn run(machine: &mut HistoryMachine, from: ClockTime, to: ClockTime, shown: Shown) -> Vec<SubscriberEvent> {
     let (mut now, mut events) = (from, Vec::new());
     while now < to {
-        if machine.search(now) && matches!(shown, Shown::Announced) {
-            machine.server_found(now, UNKNOWN);
+        if machine.poll_search(now) && matches!(shown, Shown::Announced) {
+            machine.handle_server(now, UNKNOWN);
         }
-        if let Some(query) = machine.poll(now) {
-            machine.failed(now, query.id);
+        if let Some(query) = machine.poll_query(now) {
+            machine.handle_failure(now, query.id);
         }
-        while let Some(step) = machine.next(now) {
+        while let Some(step) = machine.poll_step(now) {
             events.extend(step.event());
         }
         now = now + Nanos::from_millis(1);
@@ -182,7 +182,7 @@ fn the_time_in_which_the_process_does_not_run_does_not_count() {
     let config = HistoryConfig { start: Some(start), searches: true, ..HistoryConfig::default() };
     let mut machine = HistoryMachine::new(config, START);
     let message = MessageNumber(100);
-    machine.live_event(
+    machine.handle_live_event(
         START,
         IDENTITY,
         SubscriberEvent::Joined { incarnation: CONTENT, publisher: UNKNOWN, message },
@@ -190,7 +190,7 @@ fn the_time_in_which_the_process_does_not_run_does_not_count() {
     let mut now = START;
     for _ in 0..10 {
         assert!(
-            machine.deadline() <= now + RunningClock::LONGEST_STEP,
+            machine.poll_timeout() <= now + RunningClock::LONGEST_STEP,
             "longer pauses show that it is suspended"
         );
         let end = now + Nanos::SECOND;
@@ -209,16 +209,16 @@ fn reported(noticed: &[u64]) -> Vec<u64> {
     let mut machine = HistoryMachine::new(config, START);
     let joined =
         SubscriberEvent::Joined { incarnation: CONTENT, publisher: UNKNOWN, message: MessageNumber(0) };
-    assert!(machine.live_event(START, IDENTITY, joined).is_some());
+    assert!(machine.handle_live_event(START, IDENTITY, joined).is_some());
     let (mut now, mut reported) = (START, Vec::new());
     for milliseconds in 0..60_000 {
         if let Some(index) = noticed.iter().position(|at| *at == milliseconds) {
             let first = MessageNumber(2 * index as u64);
             let lost = SubscriberEvent::Lost { first, end: first + 1, cause: Cause::Unrecoverable };
-            assert_eq!(machine.live_event(now, IDENTITY, lost), None, "it is healed");
+            assert_eq!(machine.handle_live_event(now, IDENTITY, lost), None, "it is healed");
             let (number, bytes) = (first + 1, &b"live"[..]);
             let incarnation = CONTENT;
-            machine.live_message(now, IDENTITY, &Message { incarnation, number, key: None, bytes });
+            machine.handle_live_message(now, IDENTITY, &Message { incarnation, number, key: None, bytes });
         }
         let end = now + Nanos::from_millis(1);
         let events = run(&mut machine, now, end, Shown::Announced);

@@ -47,7 +47,7 @@ impl Pair {
         let heartbeats = pair.sent();
         assert!(!heartbeats.is_empty());
         for heartbeat in heartbeats {
-            pair.subscriber.handle(pair.now, 0, address(1), &heartbeat);
+            pair.subscriber.handle_datagram(pair.now, 0, address(1), &heartbeat);
         }
         assert_eq!(pair.subscriber.incarnation(), Some(Incarnation(1)));
         pair.subscriber.repairers.record_list(list);
@@ -64,7 +64,7 @@ impl Pair {
     fn sent(&mut self) -> Vec<Vec<u8>> {
         self.now = self.now + Nanos::from_millis(1);
         let mut sent = Vec::new();
-        while let Some(transmit) = self.publisher.poll(self.now) {
+        while let Some(transmit) = self.publisher.poll_transmit(self.now) {
             match transmit {
                 Transmit::Control(control) => sent.push(control.bytes().to_vec()),
                 Transmit::Repair { sequence, .. } => sent.push(self.publisher.datagram(sequence).to_vec()),
@@ -169,8 +169,8 @@ fn a_repairer_is_not_blamed_for_what_does_not_fit() {
     for _ in 0..4 {
         let [data, manifest] = pair.publish(900);
         pair.take_manifest(Arrival::Path(0), &manifest);
-        pair.subscriber.handle(pair.now, 0, address(1), &data);
-        while pair.subscriber.next(pair.now, &data).is_some() {}
+        pair.subscriber.handle_datagram(pair.now, 0, address(1), &data);
+        while pair.subscriber.poll_item(pair.now, &data).is_some() {}
     }
     let before = pair.subscriber.statistics().beyond;
     let [data, manifest] = pair.publish(900);

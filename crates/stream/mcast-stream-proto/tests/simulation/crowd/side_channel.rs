@@ -293,7 +293,7 @@ impl SideChannel {
         }
         let bytes = &number.to_be_bytes();
         let message = Message { incarnation: CONTENT, number: MessageNumber(number), key: None, bytes };
-        reader.machine.live_message(now, IDENTITY, &message);
+        reader.machine.handle_live_message(now, IDENTITY, &message);
         reader.drain(now);
     }
 
@@ -315,7 +315,7 @@ impl SideChannel {
             reader.has_joined = true;
             let message = MessageNumber(published);
             let joined = SubscriberEvent::Joined { incarnation: CONTENT, publisher: server(), message };
-            assert_eq!(reader.machine.live_event(now, IDENTITY, joined), None);
+            assert_eq!(reader.machine.handle_live_event(now, IDENTITY, joined), None);
         }
         reader.drain(now);
         if reader.machine.is_live() && reader.finished.is_none() {
@@ -328,7 +328,7 @@ impl SideChannel {
             let notices = if reader.connection.sending.is_some() { CHECK_INTERVAL } else { 0 };
             self.at(self.now + notices + self.case.round_trip / 2, Happening::Closed(index, number));
         }
-        if let Some(query) = self.readers[index].machine.poll(now) {
+        if let Some(query) = self.readers[index].machine.poll_query(now) {
             let from = match query.start {
                 RequestedStart::At(position) => position.number.0,
                 _ => 0,
@@ -336,7 +336,7 @@ impl SideChannel {
             self.ask(index, (from, from + u64::from(query.count)));
         }
         let reader = &mut self.readers[index];
-        let deadline = reader.machine.deadline().0;
+        let deadline = reader.machine.poll_timeout().0;
         if deadline < reader.wakes_at {
             reader.wakes_at = deadline;
             self.at(deadline, Happening::Wakes(index));
@@ -396,7 +396,7 @@ impl SideChannel {
             reader.ticket = QueueToken::NONE;
         }
         if let Some(id) = reader.machine.request() {
-            assert!(reader.machine.wants_frame() && reader.machine.frame(now, id, server(), frame));
+            assert!(reader.machine.wants_frame() && reader.machine.handle_frame(now, id, server(), frame));
         }
         self.serve_reader(index);
     }
@@ -406,7 +406,7 @@ impl SideChannel {
         self.close(index);
         let reader = &mut self.readers[index];
         if let Some(id) = reader.machine.request() {
-            reader.machine.failed(ClockTime(self.now), id);
+            reader.machine.handle_failure(ClockTime(self.now), id);
         }
         self.serve_reader(index);
     }
@@ -568,7 +568,7 @@ const IDENTITY: LiveIdentity = LiveIdentity { content: CONTENT, own: CONTENT };
 impl Reader {
     /// Takes everything that the machine delivers.
     fn drain(&mut self, now: ClockTime) {
-        while let Some(step) = self.machine.next(now) {
+        while let Some(step) = self.machine.poll_step(now) {
             match (step.event(), self.machine.item()) {
                 (Some(SubscriberEvent::Joined { .. } | SubscriberEvent::HistoryQueued { .. }), _) => {}
                 (None, Some(Item::Message(message))) => {

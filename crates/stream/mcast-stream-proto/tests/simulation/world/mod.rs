@@ -418,9 +418,9 @@ impl<'p> World<'p> {
                 self.overhear(index, &bytes);
                 self.record_status(&bytes);
                 let now = self.publisher_now();
-                self.publisher.handle(ClockTime(now), address(index), &bytes);
+                self.publisher.handle_datagram(ClockTime(now), address(index), &bytes);
                 if let Some(former) = &mut self.former {
-                    former.publisher.handle(ClockTime(now), address(index), &bytes);
+                    former.publisher.handle_datagram(ClockTime(now), address(index), &bytes);
                 }
             }
             Happening::Hostile => self.hostile(),

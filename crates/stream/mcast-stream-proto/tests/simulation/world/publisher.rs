@@ -132,7 +132,7 @@ impl World<'_> {
         while let Some(event) = self.publisher.poll_event() {
             self.record_event(event);
         }
-        let at = self.publisher.next_deadline().0.saturating_sub(self.publisher_clock).max(self.now + 1_000);
+        let at = self.publisher.poll_timeout().0.saturating_sub(self.publisher_clock).max(self.now + 1_000);
         if at < self.publisher_wakes_at {
             self.publisher_wakes_at = at;
             self.at(at, Happening::PublisherWakes);
@@ -163,7 +163,7 @@ impl World<'_> {
 
     pub(super) fn send_from_publisher(&mut self) {
         let now = self.publisher_now();
-        while let Some(transmit) = self.publisher.poll(ClockTime(now)) {
+        while let Some(transmit) = self.publisher.poll_transmit(ClockTime(now)) {
             match transmit {
                 Transmit::Data { first, count } => self.send_data(first, count),
                 Transmit::Repair { sequence, to } => {

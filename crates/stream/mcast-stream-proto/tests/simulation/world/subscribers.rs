@@ -111,7 +111,7 @@ impl World<'_> {
             self.record_received(index, &bytes);
             let node = &mut self.nodes[index];
             let Some(subscriber) = &mut node.subscriber else { return Ok(()) };
-            subscriber.handle(ClockTime(self.now + node.clock), path, from, &bytes);
+            subscriber.handle_datagram(ClockTime(self.now + node.clock), path, from, &bytes);
             self.take_all(index, &bytes)?;
         }
         self.send_from(index);
@@ -148,7 +148,7 @@ impl World<'_> {
         let (mut lost, mut free_at, mut process_at) = (Vec::new(), None, None);
         while now >= node.busy_until {
             resume(&mut node.audit, subscriber, incarnation, published);
-            let Some(item) = subscriber.next(ClockTime(now + clock), bytes) else { break };
+            let Some(item) = subscriber.poll_item(ClockTime(now + clock), bytes) else { break };
             self.progress_at = now;
             match item {
                 Item::Message(message) => {
@@ -237,7 +237,7 @@ impl World<'_> {
         let (now, node) = (self.now, &mut self.nodes[index]);
         let mut sent = Vec::new();
         if let Some(subscriber) = &mut node.subscriber {
-            while let Some(control) = subscriber.poll(ClockTime(now + node.clock)) {
+            while let Some(control) = subscriber.poll_transmit(ClockTime(now + node.clock)) {
                 sent.push((control.to, control.bytes().to_vec()));
                 subscriber.reuse(control);
             }
@@ -268,7 +268,7 @@ impl World<'_> {
     fn wake_subscriber(&mut self, index: usize) {
         let node = &mut self.nodes[index];
         let Some(subscriber) = &node.subscriber else { return };
-        let at = subscriber.next_deadline().0.saturating_sub(node.clock).max(self.now + 1_000);
+        let at = subscriber.poll_timeout().0.saturating_sub(node.clock).max(self.now + 1_000);
         if at < node.wakes_at {
             node.wakes_at = at;
             self.at(at, Happening::SubscriberWakes(index));

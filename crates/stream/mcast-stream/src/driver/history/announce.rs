@@ -53,13 +53,13 @@ impl Announcer {
             let mut writer = SideWriter::new();
             while !must_stop.load(Ordering::Acquire) {
                 let keys = keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                if schedule.poll(clock.now())
+                if schedule.poll_transmit(clock.now())
                     && let Some(datagram) = writer.announcement(stream, address, &keys)
                 {
                     // An interface may be down at present.
                     let _ = sender.send(&datagram);
                 }
-                let wait = clock.until(schedule.deadline()).min(CHECK_INTERVAL);
+                let wait = clock.until(schedule.poll_timeout()).min(CHECK_INTERVAL);
                 // If the socket fails, the regular announcements continue.
                 let Ok(received) = receiver.recv_timeout(&mut buffer, wait) else {
                     std::thread::park_timeout(wait);

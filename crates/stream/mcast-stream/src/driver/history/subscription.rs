@@ -90,7 +90,7 @@ impl HistorySubscription {
     /// Passes the history that the publisher shows.
     pub(in crate::driver) fn record_publisher(&mut self, core: &SubscriberMachine) {
         if let (Some(history), Some(publisher)) = (core.served_history(), core.publisher()) {
-            self.machine.server_advertised(history.address(publisher));
+            self.machine.handle_advertisement(history.address(publisher));
         }
     }
 
@@ -100,7 +100,7 @@ impl HistorySubscription {
             self.searcher = None;
             return Ok(());
         }
-        let is_due = self.machine.search(now);
+        let is_due = self.machine.poll_search(now);
         if is_due && self.searcher.as_ref().is_none_or(|searcher| searcher.stream() != stream) {
             self.problem = Some("no history server of this stream was found".to_owned());
             self.searcher = HistorySearcher::join(stream, self.interface.as_ref(), keys.clone())
@@ -113,8 +113,8 @@ impl HistorySubscription {
         }
         while let Some(found) = searcher.receive()? {
             match found {
-                DiscoveryMessage::Server(server) => self.machine.server_found(now, server),
-                DiscoveryMessage::Search => self.machine.search_overheard(now),
+                DiscoveryMessage::Server(server) => self.machine.handle_server(now, server),
+                DiscoveryMessage::Search => self.machine.handle_search(now),
             }
         }
         Ok(())
@@ -128,7 +128,7 @@ impl HistorySubscription {
         keys: &Keys,
     ) -> Result<(), StreamError> {
         let Some(stream) = stream else { return Ok(()) };
-        if let Some(query) = self.machine.poll(now) {
+        if let Some(query) = self.machine.poll_query(now) {
             let reader = match &mut self.reader {
                 Some(reader) => reader,
                 None => self.reader.insert(HistoryReader::start(self.config.clone())?),
@@ -155,11 +155,11 @@ impl HistorySubscription {
                         self.problem = Some(format!("the history server {server} serves others first"));
                     }
                     // After a malformed frame, the request is given up, and the thread ends the connection.
-                    let _ = self.machine.frame(now, id, server, frame);
+                    let _ = self.machine.handle_frame(now, id, server, frame);
                 }
                 Report::Failed(id, why) => {
                     self.problem = Some(why);
-                    self.machine.failed(now, id);
+                    self.machine.handle_failure(now, id);
                 }
             }
         }
@@ -178,7 +178,7 @@ impl HistorySubscription {
     pub(in crate::driver) fn wait(&self, until: impl Fn(ClockTime) -> Duration) -> Duration {
         match self.machine.request().is_some() || self.machine.is_searching() {
             true => POLL,
-            false => until(self.machine.deadline()).max(POLL),
+            false => until(self.machine.poll_timeout()).max(POLL),
         }
     }
 }

@@ -195,7 +195,7 @@ impl Shared {
         core.machine.finish(self.clock.now(), timeout.into());
         while !core.machine.is_over(self.clock.now()) {
             self.send(&mut core);
-            let sleep = self.clock.until(core.machine.next_deadline()).min(LISTEN_INTERVAL);
+            let sleep = self.clock.until(core.machine.poll_timeout()).min(LISTEN_INTERVAL);
             core = self.progress.wait(core, sleep);
         }
     }

@@ -102,7 +102,7 @@ impl Shared {
 
     /// Wakes the timer thread if something is due before it would wake.
     pub(super) fn wake_timer(&self, core: &Core) {
-        if core.machine.next_deadline() < core.sleeps_until {
+        if core.machine.poll_timeout() < core.sleeps_until {
             self.timer.notify_one();
         }
     }
@@ -114,7 +114,7 @@ impl Shared {
     pub(super) fn send(&self, core: &mut Core) -> u64 {
         let before = core.machine.datagrams_sent();
         let mut has_sent = false;
-        while let Some(transmit) = core.machine.poll(self.clock.now()) {
+        while let Some(transmit) = core.machine.poll_transmit(self.clock.now()) {
             self.send_one(core, transmit);
             has_sent = true;
             let sent = core.machine.datagrams_sent();
@@ -180,7 +180,7 @@ impl Shared {
             let answer = socket.sender.recv_answer(self.sockets.family, &mut core.buffer, Duration::ZERO);
             let Ok(Some(answer)) = answer else { return received };
             core.health.record_feedback(endpoint);
-            core.machine.handle(self.clock.now(), answer.source, answer.payload);
+            core.machine.handle_datagram(self.clock.now(), answer.source, answer.payload);
         }
         most
     }
@@ -220,7 +220,7 @@ impl Shared {
             // The system's clock may have been stepped.
             core.machine.set_unix_offset(self.clock.unix_offset());
             self.send(&mut core);
-            let deadline = core.machine.next_deadline().min(announce_at);
+            let deadline = core.machine.poll_timeout().min(announce_at);
             // Waking every few microseconds would take the processor from other threads.
             let sleep = self.clock.until(deadline).max(Duration::from_micros(50)).min(Duration::from_secs(1));
             core.sleeps_until = self.clock.now() + sleep;

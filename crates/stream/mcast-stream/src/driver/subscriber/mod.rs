@@ -315,7 +315,7 @@ impl Subscriber {
     /// This is for callers that wait for the [descriptors](Self::descriptors) themselves.
     #[must_use]
     pub fn poll_timeout(&self) -> Duration {
-        let due = self.machine.as_ref().map_or(MAX_WAIT, |machine| self.clock.until(machine.next_deadline()));
+        let due = self.machine.as_ref().map_or(MAX_WAIT, |machine| self.clock.until(machine.poll_timeout()));
         let history = self.history.as_ref().filter(|_| self.is_joining);
         let history = history.map_or(MAX_WAIT, |history| history.wait(|deadline| self.clock.until(deadline)));
         due.min(MAX_WAIT).min(history)
@@ -600,7 +600,7 @@ impl Subscriber {
         }
         let event = self.others.event().or_else(|| history.event());
         let event = event.or_else(|| self.selector.event().filter(|_| self.machine.is_none()));
-        let step = event.map(Step::of_event).or_else(|| history.machine.next(self.now));
+        let step = event.map(Step::of_event).or_else(|| history.machine.poll_step(self.now));
         if let Some(machine) = &mut self.machine {
             machine.join_history(self.now, history.machine.account());
         }
@@ -748,9 +748,9 @@ impl Subscriber {
             }
             CurrentDatagram::Unicast => &self.unicast[..self.unicast_length],
         };
-        let step = machine.step(self.now, current_datagram)?;
+        let step = machine.poll_step(self.now, current_datagram)?;
         let (Some(history), Some(event)) = (&mut self.history, step.event()) else { return Some(step) };
-        let step = history.machine.pass(self.now, machine, event).map(Step::of_event);
+        let step = history.machine.handle_event(self.now, machine, event).map(Step::of_event);
         self.is_joining = !history.machine.is_live();
         step
     }
@@ -778,7 +778,7 @@ impl Subscriber {
             if self.stream.is_none() {
                 self.others.note(machine.stream(), &self.config, payload, arrival.source, self.now);
             }
-            machine.handle(self.now, path, arrival.source, payload);
+            machine.handle_datagram(self.now, path, arrival.source, payload);
         }
         true
     }
@@ -793,7 +793,7 @@ impl Subscriber {
                     self.is_answered = self.is_answered
                         || is_of(machine.stream(), &self.unicast[..length]) && !machine.is_repairer(from);
                     (self.unicast_length, self.current_datagram) = (length, CurrentDatagram::Unicast);
-                    machine.handle(self.now, 0, from, &self.unicast[..length]);
+                    machine.handle_datagram(self.now, 0, from, &self.unicast[..length]);
                     return Ok(true);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -829,7 +829,7 @@ impl Subscriber {
         if let Some(history) = &self.history {
             machine.join_history(self.now, history.machine.account());
         }
-        while let Some(control) = machine.poll(self.now) {
+        while let Some(control) = machine.poll_transmit(self.now) {
             let is_sent = match control.to {
                 Target::Address(address) => self.control.send_to(control.bytes(), address).is_ok(),
                 Target::Aside(address) => send_aside(&self.control, address, control.bytes()),

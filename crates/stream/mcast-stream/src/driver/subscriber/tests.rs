@@ -55,7 +55,7 @@ fn with_keys_a_stream_that_they_do_not_open_is_not_selected() {
     let keys = |epoch, byte| Keys::one(KeyEpoch(epoch), GroupSecret::new(&[byte; 32], Algorithm::Aes128Gcm));
     let heartbeat = |keys| {
         let config = PublisherConfig { keys, ..PublisherConfig::new(StreamId(7), Incarnation(1)) };
-        match crate::PublisherMachine::new(config, NOW).unwrap().poll(NOW) {
+        match crate::PublisherMachine::new(config, NOW).unwrap().poll_transmit(NOW) {
             Some(Transmit::Control(control)) => control.bytes().to_vec(),
             other => unreachable!("{other:?}"),
         }
