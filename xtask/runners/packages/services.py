@@ -20,6 +20,16 @@ EXAMINE = NET_RAW | NET_ADMIN | BPF | PERFMON
 # The time limit of each wait, in seconds.
 TIMEOUT = 60
 
+# A program that has a port open and joins nothing.
+NEVER_JOINED = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("", 5001))
+s.recv(2000)
+print("received", flush=True)
+s.recv(2000)
+"""
+
 # A short watchdog and restart delay. The start limit is disabled, because systemd would soon reach it.
 QUICK = """
 [Unit]
@@ -178,6 +188,24 @@ def an_upgrade_restarts_running_services():
     systemctl("start", "mcast-top@eth0")
 
 
+def a_program_is_repaired_whenever_it_is_started():
+    write("/etc/mcast/repair-port.conf", "ARGUMENTS=--port 5001 --repair not-joined -W 300ms --every 300ms\n")
+    systemctl("enable", "--now", "mcast-repair@port")
+    for _ in range(2):
+        changes = journal("mcast-repair@port").count("running: mcast doctor --pid")
+        program = subprocess.Popen(["python3", "-c", NEVER_JOINED], stdout=subprocess.PIPE, text=True)
+        try:
+            until(lambda: send_datagram("239.1.2.3:5001") or journal("mcast-repair@port").count("running: mcast doctor --pid") > changes, "a repair")
+            send_datagram("239.1.2.3:5001")
+            assert program.stdout.readline() == "received\n"
+        finally:
+            program.kill()
+            program.wait()
+    call("mcast", "doctor", "--undo")
+    systemctl("disable", "--now", "mcast-repair@port")
+    assert properties("mcast-repair@port", "Result", "ExecMainStatus") == ["success", "143"]
+
+
 def purge_stops_services_and_keeps_recordings():
     kept = recordings()
     call("apt-get", "purge", "--yes", "mcast")
@@ -211,8 +239,8 @@ def install(*options):
     call("apt-get", "install", "--yes", "--no-install-recommends", *options, package)
 
 
-def send_datagram():
-    call("ip", "netns", "exec", "peer", "mcast", "send", "-q", "-i", "eth0", GROUP, "hello")
+def send_datagram(to=GROUP):
+    call("ip", "netns", "exec", "peer", "mcast", "send", "-q", "-i", "eth0", to, "hello", quiet=to != GROUP)
 
 
 def metrics(port):
@@ -312,6 +340,7 @@ TESTS = [
     a_usage_error_is_not_retried,
     services_stop_cleanly,
     an_upgrade_restarts_running_services,
+    a_program_is_repaired_whenever_it_is_started,
     purge_stops_services_and_keeps_recordings,
 ]
 

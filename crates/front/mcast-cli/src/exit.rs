@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::process::ExitStatus;
 
 use mcast::ErrorKind;
 use mcast::group::WellKnown;
@@ -80,8 +81,7 @@ pub(crate) enum Outcome {
     Undecided,
     /// A signal ended the command, with its exit status: 130 after Ctrl-C.
     Interrupted(u8),
-    /// Another program ran instead, and ended with this exit status.
-    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only labs on Linux run other programs"))]
+    /// Another program ran, and ended with this exit status.
     Delegated(u8),
 }
 
@@ -89,6 +89,16 @@ impl Outcome {
     /// Returns `Yes` or `No`.
     pub(crate) fn of(answer: bool) -> Self {
         if answer { Self::Yes } else { Self::No }
+    }
+
+    /// Returns the outcome of another program, as shells do: a signal counts from 128 on.
+    pub(crate) fn of_program(status: ExitStatus) -> Self {
+        #[cfg(unix)]
+        let status =
+            status.code().or_else(|| Some(128 + std::os::unix::process::ExitStatusExt::signal(&status)?));
+        #[cfg(not(unix))]
+        let status = status.code();
+        Self::Delegated(status.and_then(|status| u8::try_from(status).ok()).unwrap_or(u8::MAX))
     }
 }
 

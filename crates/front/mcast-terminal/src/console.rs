@@ -20,6 +20,8 @@ pub struct Console {
     levels: bool,
     /// Whether lines on standard output may start with their level, too.
     output_levels: bool,
+    /// Whether results go to standard error, because standard output is that of another program.
+    is_beside: bool,
 }
 
 /// The level of a line, numbered as in `sd-daemon(3)` and syslog.
@@ -43,7 +45,21 @@ impl Console {
     pub fn new(quiet: bool, verbose: bool) -> Self {
         let out = Palette::new(is_coloured(AutoStream::choice(&io::stdout())));
         let err = Palette::new(is_coloured(AutoStream::choice(&io::stderr())));
-        Self { quiet, verbose, out, err, levels: journal_reads(2), output_levels: journal_reads(1) }
+        Self {
+            quiet,
+            verbose,
+            out,
+            err,
+            levels: journal_reads(2),
+            output_levels: journal_reads(1),
+            is_beside: false,
+        }
+    }
+
+    /// Returns streams that leave standard output to another program: results go to standard error, too.
+    #[must_use]
+    pub fn beside_a_program(&self) -> Self {
+        Self { out: self.err, output_levels: self.levels, is_beside: true, ..*self }
     }
 
     /// Returns the styles for standard output: plain unless it is a terminal with colours.
@@ -70,7 +86,11 @@ impl Console {
     pub fn output(&self) -> Output {
         let choice = if self.out.is_coloured() { ColorChoice::Always } else { ColorChoice::AlwaysAnsi };
         // `AlwaysAnsi` strips nothing. Plain styles write no escapes, and data may contain any bytes.
-        Output::with_capacity(64 << 10, Data(AutoStream::new(io::stdout(), choice)))
+        let stream = match self.is_beside {
+            true => Data::Error(AutoStream::new(io::stderr(), choice)),
+            false => Data::Output(AutoStream::new(io::stdout(), choice)),
+        };
+        Output::with_capacity(64 << 10, stream)
     }
 
     /// Returns the prefix of a line on standard output: its level if the journal reads it, otherwise nothing.
@@ -141,24 +161,35 @@ fn with_level(level: Level, lines: &str) -> String {
 /// Buffered standard output.
 pub type Output = io::BufWriter<Data>;
 
-/// Standard output; its errors say that writing to it failed.
+/// Where results go; its errors say that writing to it failed.
 #[derive(Debug)]
-pub struct Data(AutoStream<io::Stdout>);
+pub enum Data {
+    /// Standard output.
+    Output(AutoStream<io::Stdout>),
+    /// Standard error, beside a program.
+    Error(AutoStream<io::Stderr>),
+}
 
 impl Write for Data {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes).map_err(write_error)
+        match self {
+            Self::Output(stream) => stream.write(bytes).map_err(|error| write_error("output", error)),
+            Self::Error(stream) => stream.write(bytes).map_err(|error| write_error("error", error)),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush().map_err(write_error)
+        match self {
+            Self::Output(stream) => stream.flush().map_err(|error| write_error("output", error)),
+            Self::Error(stream) => stream.flush().map_err(|error| write_error("error", error)),
+        }
     }
 }
 
 /// Adds context to an error. The kind stays the same: a broken pipe is not a failure, and interrupted calls are
 /// repeated.
-fn write_error(error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("cannot write to standard output: {error}"))
+fn write_error(stream: &str, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot write to standard {stream}: {error}"))
 }
 
 fn is_coloured(choice: ColorChoice) -> bool {

@@ -56,8 +56,15 @@ pub struct StartedProgram {
     output: ProgramOutput,
     /// What its environment contains, and that of the processes that it starts.
     mark: String,
+    /// Whether it runs on when this value is dropped.
+    is_independent: bool,
     is_ended: bool,
+    /// The sockets and their groups at the last examination.
+    examined: Vec<Join>,
 }
+
+/// A group that a socket has joined: its inode, the group, and the interface.
+type Join = (u64, Group, InterfaceIndex);
 
 impl StartedProgram {
     /// Starts a program in a process group of its own, and with a mark in its environment, so that the processes that it
@@ -66,15 +73,71 @@ impl StartedProgram {
     /// # Errors
     /// [`Error::Start`] if the system cannot start it.
     pub fn start(command: &mut Command) -> Result<Self> {
+        process::lead_group(command);
+        Self::start_by(command, spawn, false)
+    }
+
+    /// Starts a program that runs as if it had been started without the doctor: with the standard input, output and error
+    /// of this process, in its process group, and until it ends, whatever happens to this process. What it prints is not
+    /// searched for errors.
+    ///
+    /// # Errors
+    /// [`Error::Start`] if the system cannot start it.
+    pub fn start_independent(command: &mut Command) -> Result<Self> {
+        let attached = |command: &mut Command| Ok((command.spawn()?, ProgramOutput::default()));
+        Self::start_by(command, attached, true)
+    }
+
+    fn start_by(
+        command: &mut Command,
+        spawn: impl Fn(&mut Command) -> io::Result<(Child, ProgramOutput)>,
+        is_independent: bool,
+    ) -> Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
         let arguments = command.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect();
         let mark = mark();
-        process::lead_group(command);
         command.env(processes::MARK, &mark);
         match spawn(command) {
-            Ok((child, output)) => Ok(Self { name, arguments, child, output, mark, is_ended: false }),
+            Ok((child, output)) => Ok(Self {
+                name,
+                arguments,
+                child,
+                output,
+                mark,
+                is_independent,
+                is_ended: false,
+                examined: Vec::new(),
+            }),
             Err(source) => Err(Error::Start { program: name, source }),
         }
+    }
+
+    /// Returns its name, as it was started.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns whether it was [started independently](Self::start_independent).
+    #[must_use]
+    pub const fn is_independent(&self) -> bool {
+        self.is_independent
+    }
+
+    /// Returns how the program ended; `None` while it, or a process that it has started, runs.
+    ///
+    /// # Errors
+    /// [`Error::System`] if the system does not report it.
+    pub fn end_status(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.exit_status()?.filter(|_| self.processes().is_empty()))
+    }
+
+    /// Returns whether its sockets have joined other groups than at the last examination.
+    ///
+    /// # Errors
+    /// [`Error::System`] if the system does not report it.
+    pub fn has_changed(&self) -> Result<bool> {
+        Ok(joins(&self.processes())? != self.examined)
     }
 
     /// Waits until the program has opened a UDP socket, at most 10 s, and until the groups that it has joined have
@@ -114,11 +177,12 @@ impl StartedProgram {
     /// Those of [`examine_program`](crate::examine_program).
     pub fn examine(&mut self, options: &Options, report_progress: ProgressCallback<'_>) -> Result<Report> {
         let selector = self.selector();
+        self.examined = joins(&self.processes())?;
         let complete = |program: &mut Program| {
             program.printed = self.output.errors();
             program.arguments.clone_from(&self.arguments);
             // What it has left running may still receive.
-            program.ended = self.exit_status()?.filter(|_| self.processes().is_empty());
+            program.ended = self.end_status()?;
             Ok(())
         };
         examine_started(selector, options, report_progress, complete)
@@ -135,7 +199,7 @@ impl StartedProgram {
     /// # Errors
     /// Returns `error` if that does not explain it.
     pub fn explain(&mut self, error: Error) -> Result<Report> {
-        if !matches!(error, Error::Ended { .. } | Error::NoSocket(_)) {
+        if self.is_independent || !matches!(error, Error::Ended { .. } | Error::NoSocket(_)) {
             return Err(error);
         }
         self.end();
@@ -168,9 +232,13 @@ impl StartedProgram {
     }
 
     fn ended(&mut self) -> Error {
-        self.end();
-        let status =
-            self.child.wait().map_or_else(|error| error.to_string(), |status| Outcome(status).to_string());
+        let status = match self.exit_status() {
+            Ok(status) => status.map_or_else(String::new, |status| Outcome(status).to_string()),
+            Err(error) => error.to_string(),
+        };
+        if !self.is_independent {
+            self.end();
+        }
         Error::Ended { program: self.name.clone(), status }
     }
 
@@ -204,10 +272,12 @@ impl StartedProgram {
     }
 }
 
-/// Ends the program.
+/// Ends the program, unless it is independent.
 impl Drop for StartedProgram {
     fn drop(&mut self) {
-        self.end();
+        if !self.is_independent {
+            self.end();
+        }
     }
 }
 
@@ -240,14 +310,15 @@ fn mark() -> String {
     format!("{}.{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Returns the groups that processes have joined, and the interfaces.
-fn joins(processes: &[u32]) -> Result<Vec<(Group, InterfaceIndex)>> {
-    let is_own = |holding: &Holding| match &holding.holder {
+/// Returns the groups that processes have joined.
+fn joins(processes: &[u32]) -> Result<Vec<Join>> {
+    let own = |holding: Holding| match &holding.holder {
         Holder::Socket(holder) => {
-            holder.socket.processes.iter().any(|process| processes.contains(&process.pid))
+            let socket = &holder.socket;
+            let is_own = socket.processes.iter().any(|process| processes.contains(&process.pid));
+            is_own.then_some((socket.inode, holding.group, holding.interface))
         }
-        _ => false,
+        _ => None,
     };
-    let holdings = joined::memberships()?.holdings.into_iter().filter(is_own);
-    Ok(holdings.map(|holding| (holding.group, holding.interface)).collect())
+    Ok(joined::memberships()?.holdings.into_iter().filter_map(own).collect())
 }

@@ -136,3 +136,55 @@ fn what_a_program_prints_explains_why_it_failed() {
     assert!(ended.stderr.contains("Address already in use"), "{ended:?}");
     greedy.child.kill().unwrap();
 }
+
+/// A Python program that has joined nothing, and prints what it receives; then it ends with status 7.
+const NEVER_JOINED: &str = "\
+import os, socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 5000)); s.settimeout(60)
+print('process', os.getpid(), sys.stdin.readline(), flush=True)
+for number in range(int(sys.argv[1])): s.recv(2000); print('received', number, flush=True)
+sys.exit(7)";
+
+#[test]
+fn a_program_runs_repaired_with_its_own_input_output_and_status() {
+    let ward = Ward::new().streaming();
+    let mut sh = ward.lan.b.command("sh").unwrap();
+    let script = "echo hello | \"$0\" doctor -W 1s --repair not-joined -- python3 -c \"$1\" 3";
+    let state = tempfile::tempdir().unwrap();
+    sh.env("STATE_DIRECTORY", state.path());
+    let output = sh.args(["-c", script, env!("CARGO_BIN_EXE_mcast"), NEVER_JOINED]).output().unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(7), "{stdout}{stderr}");
+    assert!(stdout.contains("hello") && stdout.ends_with("received 2\n"), "{stdout}");
+    assert!(!stdout.contains("not-joined"), "what the doctor finds does not mix with the output: {stdout}");
+    assert!(stderr.contains("running: ") && stderr.contains("found fault not-joined"), "{stderr}");
+}
+
+#[test]
+fn a_program_runs_on_when_the_doctor_is_killed() {
+    let ward = Ward::new().streaming();
+    let doctor = ["-W", "1s", "--repair", "not-joined", "--", "python3", "-c", NEVER_JOINED, "1000000"];
+    let doctor = ward.start_doctor(&doctor);
+    doctor.stdout.wait_for("received 1\n");
+    let text = doctor.stdout.text();
+    let process = text.split_whitespace().nth(1).unwrap();
+    let count = || doctor.stdout.text().lines().count();
+    doctor.child.kill().unwrap();
+    let before = count();
+    eventually("more datagrams", || count() > before + 20);
+    assert!(std::process::Command::new("kill").arg(process).status().unwrap().success());
+}
+
+#[test]
+fn options_that_do_not_fit_a_program_are_refused() {
+    let ward = Ward::new();
+    for (options, remedy) in [
+        (&["--apply", "not-joined", "--yes", "--", "true"][..], "use --repair instead"),
+        (&["--repair", "not-joined", "239.1.2.3:5000"], "-- COMMAND"),
+        (&["--repair", "not-joined", "--json", "--", "true"], "--pid or --port"),
+    ] {
+        let ended = ward.doctor(options);
+        assert_eq!(ended.status, Some(2), "{ended:?}");
+        assert!(ended.stderr.contains(remedy), "{ended:?}");
+    }
+}

@@ -10,10 +10,10 @@ use crate::support::{Lan, Running, eventually, send, start};
 const GROUP: &str = "239.1.2.3:5000";
 
 pub(crate) const DAC_OVERRIDE: u64 = 1 << 1;
-const DAC_READ_SEARCH: u64 = 1 << 2;
+pub(crate) const DAC_READ_SEARCH: u64 = 1 << 2;
 pub(crate) const NET_ADMIN: u64 = 1 << 12;
 pub(crate) const NET_RAW: u64 = 1 << 13;
-const SYS_PTRACE: u64 = 1 << 19;
+pub(crate) const SYS_PTRACE: u64 = 1 << 19;
 pub(crate) const SYSLOG: u64 = 1 << 34;
 pub(crate) const PERFMON: u64 = 1 << 38;
 pub(crate) const BPF: u64 = 1 << 39;

@@ -13,13 +13,14 @@ pub(crate) struct Unit {
 }
 
 /// All of them, each with an instance and settings for it.
-pub(crate) const UNITS: [(&str, &str, &str); 6] = [
+pub(crate) const UNITS: [(&str, &str, &str); 7] = [
     ("record", "day", "ARGUMENTS=239.1.2.3:5000 -i eth0 --rotate 1h"),
     ("querier", "eth0", "ARGUMENTS=-4"),
     ("relay", "home", "ARGUMENTS=239.1.2.3:5000 from eth0 to udp://127.0.0.1:9"),
     ("bridge", "prices", "ARGUMENTS=239.1.2.3:5000 to redis://127.0.0.1?key=prices --stay"),
     ("top", "eth0", ""),
     ("doctor", "stream", "ARGUMENTS=239.1.2.3:5000 -i eth0 -W 200ms --every 200ms"),
+    ("repair", "port", "ARGUMENTS=--port 5000 --repair not-joined -W 200ms --every 200ms"),
 ];
 
 fn path_of(name: &str) -> PathBuf {
@@ -120,8 +121,10 @@ fn units_are_valid_and_give_few_rights() {
         let verified = Command::new("systemd-analyze").arg("verify").arg(&path).output().unwrap();
         let printed = String::from_utf8_lossy(&verified.stderr).into_owned();
         assert!(verified.status.success() && !printed.contains(name), "{printed}");
+        // What changes the sockets of other users' programs is root.
+        let threshold = if name == "repair" { "--threshold=35" } else { "--threshold=25" };
         let security = Command::new("systemd-analyze")
-            .args(["security", "--no-pager", "--offline=true", "--threshold=25"])
+            .args(["security", "--no-pager", "--offline=true", threshold])
             .arg(&path)
             .output()
             .unwrap();

@@ -214,11 +214,12 @@ fn socket_that_a_program_closes_meanwhile_is_not_mistaken_for_the_next_one() {
         return;
     }
     let net = Net::new();
-    // It reuses the number of the descriptor.
-    let script = "import sys
+    // It reuses the number of the descriptor, and is never without a socket.
+    let script = "import os, sys
 s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.setsockopt(socket.SOL_SOCKET,socket.SO_REUSEADDR,1); s.bind(('',5000))
-sys.stdin.read(1); s.close()
-s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.setsockopt(socket.SOL_SOCKET,socket.SO_REUSEADDR,1); s.bind(('',5000)); s.settimeout(60)
+sys.stdin.read(1)
+t=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); t.setsockopt(socket.SOL_SOCKET,socket.SO_REUSEADDR,1); t.bind(('',5000))
+os.dup2(t.fileno(),s.fileno()); t.close()
 while True: s.recv(2000)";
     let mut running = python(&net, script, false);
     let _stream = Stream::to(&net.sender, GROUP);

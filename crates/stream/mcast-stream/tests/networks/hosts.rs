@@ -10,7 +10,7 @@ use mcast_stream::seal::Keys;
 use mcast_stream::subscriber::{Item, Start};
 use mcast_stream::wire::MessageNumber;
 use mcast_stream::{
-    HostStatus, PathChange, Publisher, PublisherBuilder, Snapshot, SnapshotFetcher, Subscriber,
+    HostStatus, PathChange, Publisher, PublisherBuilder, Snapshot, SnapshotFetcher, StreamError, Subscriber,
     SubscriberBuilder, find_stream,
 };
 
@@ -334,13 +334,14 @@ fn receive_with_snapshot(publisher: &Publisher) {
             next = Some(50);
             (50..60).for_each(|number| _ = publisher.publish(&message(number)).unwrap());
         }
-        match subscriber.next_timeout(Duration::from_millis(10)).unwrap() {
-            Some(Item::Message(one)) => {
+        match subscriber.next_timeout(Duration::from_millis(10)) {
+            Ok(Some(Item::Message(one))) => {
                 assert_eq!((next, one.bytes), (Some(one.number.0), &message(one.number.0)[..]));
                 next = Some(one.number.0 + 1);
             }
-            Some(Item::Event(event)) => snapshots.handle(&event, &subscriber).unwrap(),
-            None => {}
+            Ok(Some(Item::Event(event))) => snapshots.handle(&event, &subscriber).unwrap(),
+            Ok(None) | Err(StreamError::Woken) => {}
+            Err(error) => panic!("{error}"),
         }
     }
     assert!(publisher.hosts()[0].is_reachable);

@@ -59,8 +59,10 @@ fn a_late_joiner_finds_the_stream_and_gets_the_whole_state(family: Family, keys:
                 if let Some(fetched) = fetcher.fetched() {
                     return fetched.unwrap();
                 }
-                if let Some(Item::Event(event)) = subscriber.next_timeout(TIMEOUT).unwrap() {
-                    fetcher.handle(&event, &subscriber).unwrap();
+                match subscriber.next_timeout(TIMEOUT) {
+                    Ok(Some(Item::Event(event))) => fetcher.handle(&event, &subscriber).unwrap(),
+                    Ok(_) | Err(StreamError::Woken) => {}
+                    Err(error) => panic!("{error}"),
                 }
             };
             let snapshot = host.run(fetch).unwrap();

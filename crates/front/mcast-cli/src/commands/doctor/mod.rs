@@ -45,7 +45,8 @@ pub(crate) struct Arguments {
     memberships: Vec<String>,
 
     /// Run this program and examine its sockets, and those of the processes that it starts; all are stopped afterwards.
-    /// Its output goes to standard error
+    /// Its output goes to standard error. With --watch or --repair it runs as without mcast, until it ends, with its own
+    /// input, output and exit status, and also if mcast is stopped; what mcast finds goes to standard error
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 
@@ -133,7 +134,7 @@ struct TimingOptions {
     soak: bool,
 
     /// Keep running: repeat the examination and report what is new, what is gone, and each new verdict
-    #[arg(long, conflicts_with_all = ["read", "command", "apply"])]
+    #[arg(long, conflicts_with_all = ["read", "apply"])]
     watch: bool,
 
     /// Time between examinations, with --watch
@@ -142,7 +143,7 @@ struct TimingOptions {
 
     /// Record each examination of --watch in this file, and report since when something is wrong; without --watch,
     /// print the history in the file
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["read", "command", "apply", "listen", "probe", "soak"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["read", "apply", "listen", "probe", "soak"])]
     journal: Option<PathBuf>,
 
     /// Serve Prometheus metrics at http://ADDRESS/metrics, with --watch
@@ -160,12 +161,12 @@ struct ResultOptions {
 
     /// Apply the remedy of this finding after asking, and examine again; undo it if datagrams still do not arrive.
     /// Repeatable, for faults that hide each other
-    #[arg(long, value_name = "FINDING", conflicts_with_all = ["read", "json", "command"])]
+    #[arg(long, value_name = "FINDING", conflicts_with_all = ["read", "json"])]
     apply: Vec<Id>,
 
-    /// With --watch, apply the remedy of this finding whenever it is found, without asking, for as long as the watch runs: also
-    /// when the program is started again. Repeatable
-    #[arg(long, value_name = "FINDING", requires = "watch")]
+    /// With --watch or a program to run, apply the remedy of this finding whenever it is found, without asking, for as long as
+    /// that runs: also when the program is started again. Repeatable
+    #[arg(long, value_name = "FINDING", conflicts_with_all = ["read", "apply"])]
     repair: Vec<Id>,
 
     /// Do not ask. A remedy that cannot be undone is not applied
@@ -201,6 +202,7 @@ Examples:
   mcast doctor --port 5000                    why the program on that port does not receive
   mcast doctor --pid 4711 --strict            why this process does not receive; warnings count as faults
   mcast doctor -- ./player udp://@239.1.2.3:5000    start this program, and examine it
+  mcast doctor --repair not-joined -- ./player      run it, and let its sockets join what it lacks
   mcast doctor -r capture.pcapng              what a capture shows
   mcast doctor --listen                       wait for the probes of another machine
   mcast doctor --probe -t 8                   probe the path from that machine, across routers
@@ -241,6 +243,9 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     if let (Some(path), false) = (&arguments.timing.journal, arguments.timing.watch) {
         return show_history(path, arguments, console);
     }
+    let beside = arguments.runs_a_program().then(|| console.beside_a_program());
+    let console = beside.as_ref().unwrap_or(console);
+    arguments.check()?;
     let subject = Subject::of(arguments, console)?;
     let bound = arguments.timing.metrics.as_ref().map(metrics::bind).transpose()?;
     if arguments.results.apply.is_empty() && arguments.results.repair.is_empty() {
@@ -259,9 +264,9 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         is_repeating: Cell::new(false),
         network_of: Cell::new(None),
         repairs: !arguments.results.repair.is_empty(),
-        ends_early: arguments.timing.may_end_early(),
+        ends_early: arguments.timing.may_end_early() || arguments.runs_a_program(),
     };
-    if arguments.timing.watch {
+    if arguments.timing.watch || arguments.runs_a_program() {
         let history = arguments.timing.journal.as_ref();
         let history = history.map(|path| history::open(path, console)).transpose()?;
         let repairer = Repairer::new(&arguments.results.repair, console);
@@ -303,6 +308,32 @@ impl PathOptions {
 }
 
 impl Arguments {
+    /// Returns whether a program is run until it ends, and examined meanwhile.
+    fn runs_a_program(&self) -> bool {
+        !self.command.is_empty() && (self.timing.watch || !self.results.repair.is_empty())
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        if !self.results.repair.is_empty() && !self.timing.watch && self.command.is_empty() {
+            return Err(Failure::usage("--repair applies remedies for as long as something runs")
+                .remedy("add --watch, or name a program to run: -- COMMAND")
+                .into());
+        }
+        if !self.results.apply.is_empty() && !self.command.is_empty() {
+            return Err(Failure::usage(
+                "a program that is only examined ends afterwards, so that no remedy can be applied to it",
+            )
+            .remedy("use --repair instead of --apply: the program then runs until it ends")
+            .into());
+        }
+        if self.runs_a_program() && self.results.json {
+            return Err(Failure::usage("--json would mix with the output of the program")
+                .remedy("start the program on its own, and examine it with --pid or --port")
+                .into());
+        }
+        Ok(())
+    }
+
     fn options(&self) -> Options {
         let options = match self.timing.timeout {
             Some(timeout) => Options::default().listening(timeout),

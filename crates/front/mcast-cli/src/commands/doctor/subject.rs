@@ -1,6 +1,6 @@
 //! The subject of an examination.
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -21,7 +21,7 @@ pub(super) enum Subject {
     Machine,
     Memberships(Vec<Membership>),
     Program(ProgramSelector),
-    /// A program that this command has started, and ends.
+    /// A program that this command has started.
     Started(RefCell<StartedProgram>),
     Capture(PathBuf),
 }
@@ -45,8 +45,12 @@ impl Subject {
                     .into());
             }
             let mut command = Command::new(program);
-            command.args(words).stdin(Stdio::null());
-            return Ok(Self::Started(RefCell::new(StartedProgram::start(&mut command)?)));
+            command.args(words);
+            let started = match arguments.runs_a_program() {
+                true => StartedProgram::start_independent(&mut command)?,
+                false => StartedProgram::start(command.stdin(Stdio::null()))?,
+            };
+            return Ok(Self::Started(RefCell::new(started)));
         }
         if memberships.is_empty() {
             // A slip in the name must not pass for a healthy interface.
@@ -74,6 +78,14 @@ impl Subject {
     /// Returns whether the subject is traffic, which can arrive or not.
     pub(super) const fn is_listened_to(&self) -> bool {
         !matches!(self, Self::Machine)
+    }
+
+    /// Returns the program that runs until it ends, if that is the subject.
+    pub(super) fn running(&self) -> Option<RefMut<'_, StartedProgram>> {
+        match self {
+            Self::Started(program) => Some(program.borrow_mut()).filter(|program| program.is_independent()),
+            _ => None,
+        }
     }
 
     /// Returns whether the subject is a program, which runs on between two examinations.

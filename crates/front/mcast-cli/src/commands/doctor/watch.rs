@@ -1,11 +1,12 @@
 //! `mcast doctor --watch`: repeats the examination and reports what is new, what is gone, and each new verdict.
 
+use std::cell::RefMut;
 use std::io::{self, Write};
 use std::time::{Duration, Instant, SystemTime};
 
-use mcast_doctor::{Finding, History, Report, Severity, Verdict};
+use mcast_doctor::{Finding, History, Report, Severity, StartedProgram, Verdict};
 use mcast_metrics::BoundExporter;
-use mcast_terminal::{Level, Output};
+use mcast_terminal::{Console, Level, Output};
 
 use super::export::Examinations;
 use super::json::{self, Change};
@@ -18,6 +19,8 @@ use crate::service::Service;
 
 /// The interval of keep-alives and of checks for hang-ups during a wait.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// How long an interrupted program has to end before it counts as running on.
+const GRACE_PERIOD: Duration = Duration::from_secs(1);
 
 pub(super) fn run(
     doctor: &Doctor<'_>,
@@ -43,7 +46,10 @@ pub(super) fn run(
         failure: None,
         history,
     };
-    console.note("repeating the examination until Ctrl-C");
+    match doctor.subject.running() {
+        Some(program) => console.note(format_args!("examining {} until it ends", program.name())),
+        None => console.note("repeating the examination until Ctrl-C"),
+    }
     let status = format!("Examines every {} s", every.as_secs_f64());
     service.ready(&status);
     let outcome = loop {
@@ -52,6 +58,9 @@ pub(super) fn run(
         doctor.is_repeating.set(true);
         if let Some(outcome) = doctor.interrupt.outcome() {
             // After an interrupted examination, missing findings are not gone.
+            break outcome;
+        }
+        if let Some(outcome) = ended(doctor)? {
             break outcome;
         }
         match examined {
@@ -65,7 +74,9 @@ pub(super) fn run(
             }
             // The examination worked before and may work again, for example when the interface is back.
             Err(error)
-                if (examinations.has_completed() || repairer.is_active())
+                if (examinations.has_completed()
+                    || repairer.is_active()
+                    || doctor.subject.running().is_some())
                     && doctor.subject.may_come_back() =>
             {
                 examinations.fail();
@@ -73,8 +84,17 @@ pub(super) fn run(
             }
             Err(error) => return Err(error),
         }
-        match wait(&doctor.interrupt, service, hangup.as_ref(), start + every) {
-            Next::Examine => {}
+        // A program is examined again when it joins or leaves a group, and noticed when it ends.
+        let is_due = || {
+            let Some(mut program) = doctor.subject.running() else { return false };
+            program.has_changed().unwrap_or(false) || matches!(program.end_status(), Ok(Some(_)))
+        };
+        match wait_unless(&doctor.interrupt, service, hangup.as_ref(), start + every, is_due) {
+            Next::Examine => {
+                if let Some(outcome) = ended(doctor)? {
+                    break outcome;
+                }
+            }
             Next::Reload => {
                 console.note("received SIGHUP: examining now and reporting all findings");
                 service.reloading();
@@ -84,8 +104,29 @@ pub(super) fn run(
             Next::End => break doctor.interrupt.outcome().unwrap_or(Outcome::Yes),
         }
     };
+    if let Some(program) = doctor.subject.running().filter(|_| matches!(outcome, Outcome::Interrupted(_))) {
+        report_running(program, console);
+    }
     service.stopping();
     Ok(outcome)
+}
+
+/// Returns the outcome of the program that runs, once it has ended.
+fn ended(doctor: &Doctor<'_>) -> anyhow::Result<Option<Outcome>> {
+    let Some(mut program) = doctor.subject.running() else { return Ok(None) };
+    Ok(program.end_status()?.map(Outcome::of_program))
+}
+
+/// Reports a program that runs on, unless it ends soon: Ctrl-C interrupts it, too.
+fn report_running(mut program: RefMut<'_, StartedProgram>, console: &Console) {
+    let deadline = Instant::now() + GRACE_PERIOD;
+    while Instant::now() < deadline {
+        match program.end_status() {
+            Ok(None) => std::thread::sleep(GRACE_PERIOD / 20),
+            _ => return,
+        }
+    }
+    console.note(format_args!("{} runs on, as repaired", program.name()));
 }
 
 /// Reports changes since the last examination.
@@ -178,6 +219,17 @@ pub(super) enum Next {
 
 /// Waits until `end`, or until an interrupt or a hang-up.
 pub(super) fn wait(interrupt: &Interrupt, service: &Service, hangup: Option<&Hangup>, end: Instant) -> Next {
+    wait_unless(interrupt, service, hangup, end, || false)
+}
+
+/// Waits until `end`, an interrupt or a hang-up, or until `is_due` returns true.
+fn wait_unless(
+    interrupt: &Interrupt,
+    service: &Service,
+    hangup: Option<&Hangup>,
+    end: Instant,
+    is_due: impl Fn() -> bool,
+) -> Next {
     loop {
         let left = end.saturating_duration_since(Instant::now());
         if interrupt.sleep(left.min(POLL_INTERVAL)) {
@@ -187,7 +239,7 @@ pub(super) fn wait(interrupt: &Interrupt, service: &Service, hangup: Option<&Han
         if hangup.is_some_and(Hangup::has_arrived) {
             return Next::Reload;
         }
-        if left <= POLL_INTERVAL {
+        if left <= POLL_INTERVAL || is_due() {
             return Next::Examine;
         }
     }

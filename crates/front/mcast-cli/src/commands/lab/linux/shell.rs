@@ -1,8 +1,8 @@
 //! A shell, or a command, on one host of a network; and a command on another host of the lab of that shell.
 
 use std::env;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{self, ExitStatus};
+use std::os::unix::process::CommandExt;
+use std::process;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -27,7 +27,7 @@ pub(super) fn shell(shell: &ShellArguments, console: &Console) -> anyhow::Result
         greet(&topology, host, console);
     }
     let status = command.status().map_err(failed)?;
-    Ok(Outcome::Delegated(status_byte(status)))
+    Ok(Outcome::of_program(status))
 }
 
 fn check_host(topology: &Topology, shell: &ShellArguments) -> anyhow::Result<()> {
@@ -73,12 +73,6 @@ fn greet(topology: &Topology, host: &Host, console: &Console) {
         let others = others.join(", ");
         console.note(format_args!("On the other hosts ({others}): mcast lab on HOST COMMAND"));
     }
-}
-
-/// Returns the status as shells do: 128 plus the number of the signal that killed the program.
-fn status_byte(status: ExitStatus) -> u8 {
-    let status = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
-    status.and_then(|status| u8::try_from(status).ok()).unwrap_or(u8::MAX)
 }
 
 /// Runs a command on another host of the lab whose shell this is.
