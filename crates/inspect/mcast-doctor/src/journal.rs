@@ -49,6 +49,9 @@ enum Line {
     Undone { id: String },
 }
 
+/// The journals of root, and of the service `mcast-repair@NAME`.
+const OF_ROOT: [&str; 2] = ["/var/lib/mcast/doctor.jsonl", "/var/lib/mcast-repair/doctor.jsonl"];
+
 impl Journal {
     /// Returns the journal in a file. It is created with the first entry.
     #[must_use]
@@ -70,6 +73,17 @@ impl Journal {
         let state = folder("STATE_DIRECTORY");
         let folder = state.unwrap_or_else(|| if user() == "root" { of_root() } else { of_user() });
         Self::at(folder.join("doctor.jsonl"))
+    }
+
+    /// Returns the journals that this user may have to undo: its own, and for root that of the service
+    /// `mcast-repair@NAME`.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        let own = Self::here();
+        let others =
+            OF_ROOT.map(Self::at).into_iter().filter(|other| user() == "root" && other.path != own.path);
+        let others: Vec<_> = others.collect();
+        std::iter::once(own).chain(others).collect()
     }
 
     /// Returns its file.
@@ -124,8 +138,9 @@ impl Journal {
     /// Returns the changes of sockets, in the journals of this user and of root, that still hold: the process has the socket open.
     #[must_use]
     pub fn socket_changes() -> Vec<JournalEntry> {
-        let (own, of_root) = (Self::here(), Self::at("/var/lib/mcast/doctor.jsonl"));
-        let others = (own.path != of_root.path).then_some(of_root);
+        let own = Self::here();
+        let others = OF_ROOT.map(Self::at).into_iter().filter(|other| other.path != own.path);
+        let others: Vec<_> = others.collect();
         // What cannot be read lists nothing.
         let entries = |journal: Self| journal.entries().unwrap_or_default();
         let entries = std::iter::once(own).chain(others).flat_map(entries);

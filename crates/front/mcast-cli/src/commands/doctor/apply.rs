@@ -67,12 +67,14 @@ pub(super) fn run(
 
 /// Undoes the remedies that are in the journal: those that were kept, and those of a process that was killed.
 pub(super) fn undo_all(console: &Console) -> anyhow::Result<Outcome> {
-    let journal = Journal::here();
-    let undone = journal.undo(|entry| {
-        let command = mcast_doctor::command_line(&entry.undo);
-        console.note(format_args!("undoing what {} did at {}: {command}", entry.by, entry.time));
-    })?;
-    let left = journal.entries()?;
+    let (mut undone, mut left) = (Vec::new(), Vec::new());
+    for journal in Journal::all() {
+        undone.extend(journal.undo(|entry| {
+            let command = mcast_doctor::command_line(&entry.undo);
+            console.note(format_args!("undoing what {} did at {}: {command}", entry.by, entry.time));
+        })?);
+        left.extend(journal.entries()?);
+    }
     for entry in left.iter().filter(|entry| !entry.is_here()) {
         let command = mcast_doctor::command_line(&entry.undo);
         console.note(format_args!("not undone, because it was done in another network namespace: {command}"));

@@ -45,8 +45,10 @@ pub(crate) struct Arguments {
     memberships: Vec<String>,
 
     /// Run this program and examine its sockets, and those of the processes that it starts; all are stopped afterwards.
-    /// Its output goes to standard error. With --watch or --repair it runs as without mcast, until it ends, with its own
-    /// input, output and exit status, and also if mcast is stopped; what mcast finds goes to standard error
+    /// Its output goes to standard error.
+    ///
+    /// With --watch or --repair it runs as without mcast, until it ends, with its own input, output and exit status, and
+    /// also if mcast is stopped; what mcast finds goes to standard error
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 
