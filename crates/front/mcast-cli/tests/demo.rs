@@ -13,6 +13,7 @@ use std::process::{Command, Output};
 
 use mcast_lab::Lab;
 use serde_json::Value;
+use snapbox::{assert_data_eq, file};
 
 const MCAST: &str = env!("CARGO_BIN_EXE_mcast");
 const NOBODY: u32 = 65534;
@@ -212,4 +213,22 @@ fn a_failed_check_is_reported_with_status_1() {
     let wrong = facts.iter().find(|fact| fact["as_expected"] == false).unwrap();
     assert_eq!(wrong["text"], "Good-bye!");
     assert!(wrong["expected"].is_object());
+}
+
+/// The picture of the README: the first part.
+#[test]
+fn the_picture_shows_what_is_printed() {
+    let output = Command::new(MCAST).arg("demo").env("CLICOLOR_FORCE", "1").output().unwrap();
+    assert_plays(&output);
+    let text = text(&output.stdout);
+    let end = text
+        .lines()
+        .position(|line| line.starts_with("2  ") || line.contains("2  The same on a switch"))
+        .unwrap();
+    let lines: Vec<_> = text.lines().take(end).collect();
+    let text = lines.join("\n");
+    assert_data_eq!(
+        text.trim_end().to_owned(),
+        file!["../../../../docs/pictures/demo.term.svg": TermSvg].raw()
+    );
 }

@@ -42,12 +42,15 @@ pub(crate) fn bytes(number: u64) -> String {
 /// `0.532 s`, `12.4 s`, `230 µs`.
 pub(crate) fn seconds(time: Duration) -> String {
     let seconds = time.as_secs_f64();
-    match seconds {
-        _ if seconds < 0.001 => format!("{:.0} µs", seconds * 1e6),
-        _ if seconds < 0.1 => format!("{:.2} ms", seconds * 1e3),
-        _ if seconds < 10.0 => format!("{seconds:.3} s"),
-        _ => format!("{seconds:.1} s"),
-    }
+    let (value, unit) = match seconds {
+        _ if seconds < 0.001 => (format!("{:.0}", seconds * 1e6), "µs"),
+        _ if seconds < 0.1 => (format!("{:.2}", seconds * 1e3), "ms"),
+        _ if seconds < 10.0 => (format!("{seconds:.3}"), "s"),
+        _ => (format!("{seconds:.1}"), "s"),
+    };
+    // `1 s`, not `1.000 s`.
+    let value = if value.contains('.') { value.trim_end_matches('0').trim_end_matches('.') } else { &value };
+    format!("{value} {unit}")
 }
 
 /// `12.3 Mbit/s`; `None` if `time` is zero.
@@ -111,7 +114,7 @@ mod tests {
     #[test]
     fn times_and_rates_have_a_suitable_unit() {
         assert_eq!(seconds(Duration::from_micros(230)), "230 µs");
-        assert_eq!(seconds(Duration::from_millis(5)), "5.00 ms");
+        assert_eq!(seconds(Duration::from_millis(5)), "5 ms");
         assert_eq!(seconds(Duration::from_millis(532)), "0.532 s");
         assert_eq!(seconds(Duration::from_millis(12_432)), "12.4 s");
         let second = Duration::from_secs(1);
@@ -120,9 +123,9 @@ mod tests {
         assert_eq!(rates(1_999, "datagram", 1_250_000, second), "1,999 datagrams/s, 10.0 Mbit/s");
         assert_eq!(
             traffic_in(7, "packet", 1_000, second, 1),
-            "7 packets, 1,000 bytes in 1.000 s (7.0 packets/s, 8.0 kbit/s)"
+            "7 packets, 1,000 bytes in 1 s (7.0 packets/s, 8.0 kbit/s)"
         );
-        assert_eq!(traffic_in(1, "packet", 10, second, 2), "1 packet, 10 bytes in 1.000 s");
+        assert_eq!(traffic_in(1, "packet", 10, second, 2), "1 packet, 10 bytes in 1 s");
         assert_eq!(traffic_in(1, "packet", 10, Duration::ZERO, 1), "1 packet, 10 bytes in 0 µs");
     }
 }

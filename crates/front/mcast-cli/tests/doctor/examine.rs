@@ -3,6 +3,7 @@
 use std::fs;
 
 use mcast_doctor::Id;
+use snapbox::{assert_data_eq, file};
 
 use crate::patient::{GROUP, Ward, events, ids};
 use crate::support::{TIMEOUT, mcast, program, start};
@@ -39,7 +40,7 @@ fn listening_ends_early_once_enough_has_arrived() {
     let ended = ward.doctor(&[GROUP, "--json"]).succeeded();
     let on_wire = events(&ended, "flow")[0]["on_wire"].as_u64().unwrap();
     assert!((50..90).contains(&on_wire), "{ended:?}");
-    assert!(ended.stderr.contains("listening for up to 5.000 s"), "{ended:?}");
+    assert!(ended.stderr.contains("listening for up to 5 s"), "{ended:?}");
 }
 
 #[test]
@@ -71,7 +72,7 @@ fn a_fault_has_evidence_remedies_and_references() {
     assert!(line("because   /proc/net/netstat") && text.contains(" -> "), "{text}");
     assert!(line("now       ") && line("permanent ") && line("examined  "), "{text}");
     assert!(text.contains("mcast explain reverse-path-filter"), "{text}");
-    assert!(ended.stderr.contains("listening for 1.000 s") && ended.stderr.contains("1 fault"), "{ended:?}");
+    assert!(ended.stderr.contains("listening for 1 s") && ended.stderr.contains("1 fault"), "{ended:?}");
     assert!(!text.contains('\u{1b}'), "{text}");
 }
 
@@ -136,7 +137,7 @@ fn ctrl_c_ends_listening_and_findings_are_still_printed() {
     let ward = Ward::new().streaming_from_afar().filtering();
     ward.wait_for_the_stream();
     let running = start(&ward.lan.b, &["doctor", GROUP, "-W", "10m", "--json"]);
-    running.stderr.wait_for("listening for 600.0 s");
+    running.stderr.wait_for("listening for 600 s");
     crate::support::eventually("drops", || {
         let table = ward.lan.b.read_proc_net("netstat").unwrap();
         let mut lines = table.lines();
@@ -259,4 +260,28 @@ signal.pause()";
     assert!(text.contains("joined-other-interface") && text.contains("python3 ("), "{text}");
     assert!(text.contains("mcast doctor --port 5000"), "{text}");
     running.child.kill().unwrap();
+}
+
+/// The picture of the README: the finding up to its lasting remedy, and the verdict, with the count of one run.
+#[test]
+fn the_picture_shows_what_is_printed() {
+    let ward = Ward::new().streaming_from_afar().filtering();
+    let words = ["CLICOLOR_FORCE=1", env!("CARGO_BIN_EXE_mcast"), "doctor", GROUP, "-W", "1s"];
+    let ended = program(&ward.lan.b, "env", &words, false).end();
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    let text = ended.text();
+    let mut lines: Vec<_> =
+        text.lines().take_while(|line| !line.contains("permanent")).map(with_count).collect();
+    let verdict = ended.stderr.lines().last().unwrap();
+    lines.extend(["  …".to_owned(), String::new(), verdict.to_owned()]);
+    let picture = file!["../../../../../docs/pictures/doctor.term.svg": TermSvg];
+    assert_data_eq!(lines.join("\n"), picture.raw());
+}
+
+/// Replaces the number of datagrams that the filter dropped meanwhile.
+fn with_count(line: &str) -> String {
+    const COUNTER: &str = "IPReversePathFilter: ";
+    let Some((before, after)) = line.split_once(COUNTER) else { return line.to_owned() };
+    let rest = after.trim_start_matches(|letter: char| letter.is_ascii_digit() || " ->".contains(letter));
+    format!("{before}{COUNTER}0 -> 20{rest}")
 }

@@ -8,7 +8,7 @@ fn a_fault_is_reported_when_it_appears_and_when_it_is_gone() {
     let ward = Ward::new().streaming_from_afar();
     let arguments = ["doctor", GROUP, "-W", "500ms", "--watch", "--every", "600ms", "--json"];
     let running = start(&ward.lan.b, &arguments);
-    running.stderr.wait_for("listening for 0.500 s");
+    running.stderr.wait_for("listening for 0.5 s");
     sysctl(&ward.lan.b, "rp_filter", "1");
     let reports = |event: &str| {
         let whole = running.stdout.text();

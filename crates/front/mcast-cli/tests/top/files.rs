@@ -10,6 +10,7 @@ use mcast::InterfaceIndex;
 use mcast_capture::{CaptureWriter, Direction, Frame, WriteFormat};
 use mcast_packet::{Checksums, LinkType, MacAddress, UdpFrame};
 use serde_json::Value;
+use snapbox::{assert_data_eq, file};
 
 use crate::streams::rtp;
 use crate::support::{MCAST, eventually};
@@ -161,4 +162,20 @@ fn a_pipe_without_data_can_be_interrupted() {
     drop(stdin);
     assert_eq!(output.status.code(), Some(130), "{output:?}");
     assert!(!output.stdout.is_empty());
+}
+
+/// The picture of the README.
+#[test]
+fn the_picture_shows_what_is_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("two.pcapng");
+    write(&path);
+    let mut command = Command::new(MCAST);
+    command.args(["top", "--once", "--sort", "group", "-r"]).arg(&path).env("CLICOLOR_FORCE", "1");
+    let output = command.env("COLUMNS", "110").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_data_eq!(
+        text.trim_end().to_owned(),
+        file!["../../../../../docs/pictures/top.term.svg": TermSvg].raw()
+    );
 }
