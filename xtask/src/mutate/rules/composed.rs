@@ -244,4 +244,16 @@ pub(super) const RULES: &[Rule] = &[
         "            // Without a live stream, there is nothing to continue with.\n            reading.record_progress(self.clock.now());",
         "            let _ = reading;",
     ),
+    COMPOSED.rule(
+        "together: who is not known probes again at the end",
+        "subscriber/publisher_state.rs",
+        "            self.publisher.probe_at_the_end(now, self.end.is_none());\n",
+        "",
+    ),
+    COMPOSED.rule(
+        "together: who joined in vain gets another chance at the end",
+        "publisher/ending.rs",
+        "        self.ending.joining.retain(|_, joining| matches!(joining, Joining::Expected { .. }));\n        self.ending.phase",
+        "        self.ending.phase",
+    ),
 ];

@@ -135,6 +135,18 @@ impl Peer {
         (self.token, self.probe_at, self.probes) = (AddressToken::NONE, now, 0);
     }
 
+    /// Repeats unanswered probes at the end of the stream, because the publisher waits only for those that it knows of: as
+    /// soon as at first when the end becomes known, and a few times per second for as long as the publisher repeats it.
+    pub(super) fn probe_at_the_end(&mut self, now: ClockTime, is_news: bool) {
+        if self.is_proven() || self.address.is_none() {
+            return;
+        }
+        if is_news {
+            (self.probe_at, self.probes) = (now, 0);
+        }
+        self.probe_at = self.probe_at.min((self.last_probes[0] + UNEXPECTED_ECHO_INTERVAL).max(now));
+    }
+
     /// Notes that a probe was sent, and schedules the next one.
     pub(super) fn record_probe(&mut self, now: ClockTime) {
         let is_settled = self.is_proven() && self.doubtful.is_none();

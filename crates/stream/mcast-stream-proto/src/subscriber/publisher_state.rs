@@ -168,6 +168,7 @@ impl SubscriberMachine {
         self.oldest_retained = self.oldest_retained.max(heartbeat.oldest_retained);
         self.record_credit(&heartbeat);
         if header.flags.has(Flags::END_OF_STREAM) {
+            self.publisher.probe_at_the_end(now, self.end.is_none());
             self.end = Some((heartbeat.next, heartbeat.next_message));
         }
         self.record_sent_before(now, heartbeat.next);

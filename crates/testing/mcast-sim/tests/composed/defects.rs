@@ -206,3 +206,17 @@ fn a_history_is_requested_again_after_its_server_was_restarted() {
         check(feed, vec![ReaderPlan { joins, begin: Begin::Oldest, ..ReaderPlan::GOOD }]);
     }
 }
+
+/// The publisher knows nobody after its restart, and no status of its subscriber arrives until long after the end.
+#[test]
+fn a_subscriber_that_was_not_heard_at_the_end_becomes_known_while_the_end_is_repeated() {
+    let at = BEGIN + 2_512 * MILLISECOND;
+    let faults = vec![FeedFault::Kill { at, down: SECOND, power: false }];
+    let acks = Some(AckPlan { named: 1, processed: true, blocks: false });
+    let feed = FeedPlan { messages: 3_000, length: 20, buffer: 1 << 20, acks, faults, ..FeedPlan::GOOD };
+    let unheard = (BEGIN + 3_305 * MILLISECOND, BEGIN + 6_490 * MILLISECOND);
+    let faults = vec![ReaderFault::Without(Traffic::Statuses, unheard)];
+    let begin = Begin::Resume(1_066);
+    let jitter = MILLISECOND / 10;
+    check(feed, vec![ReaderPlan { begin, faults, jitter, processing: 0, ..ReaderPlan::GOOD }]);
+}
