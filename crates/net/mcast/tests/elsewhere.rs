@@ -154,7 +154,7 @@ fn several_groups_on_a_port_are_distinguished() {
     for _ in &groups {
         let mut buffer = [0; 64];
         let datagram = next(&receiver, &mut buffer);
-        assert_eq!(datagram.payload(), datagram.group().unwrap().to_string().as_bytes());
+        assert_eq!(datagram.payload(), datagram.group().unwrap().group.to_string().as_bytes());
     }
     assert_silent(&receiver);
 }

@@ -245,7 +245,7 @@ pub(super) const RULES: &[Rule] = &[
         "            let _ = reading;",
     ),
     COMPOSED.rule(
-        "together: who is not known probes again at the end",
+        "together: an unknown subscriber probes again at the end",
         "subscriber/publisher_state.rs",
         "            self.publisher.probe_at_the_end(now, self.end.is_none());\n",
         "",

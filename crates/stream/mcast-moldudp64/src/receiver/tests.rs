@@ -126,7 +126,7 @@ fn repaired_at(receiver: &mut MoldReceiver, sender: &mut MoldSender, messages: u
         while answers.front().is_some_and(|(at, _)| *at <= now) {
             let (_, answer) = answers.pop_front().unwrap();
             receiver.handle_datagram(ClockTime(now), 3, &answer, |item| {
-                assert!(!matches!(item, MoldItem::Lost(..)))
+                assert!(!matches!(item, MoldItem::Lost(..)));
             });
         }
         while let Some(request) = receiver.poll_transmit(ClockTime(now)) {

@@ -120,7 +120,7 @@ impl PublisherMachine {
     pub fn finish(&mut self, now: ClockTime, timeout: Nanos) {
         self.close(now);
         self.wait_at_end(now, timeout);
-        // One whose echoes were lost for so long may be joining still: it probes again once it learns of the end.
+        // One whose echoes were lost for that time may be joining still: it probes again once it learns of the end.
         self.ending.joining.retain(|_, joining| matches!(joining, Joining::Expected { .. }));
         self.ending.phase = Phase::Receiving;
     }
