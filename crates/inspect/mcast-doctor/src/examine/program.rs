@@ -10,7 +10,7 @@ use crate::gather::rejoin::{Rejoin, RejoinMethod};
 use crate::gather::{DropCounter, program, refresh_counters, snapshot};
 use crate::observation::{ExaminationTarget, Observation, Program, index_of};
 use crate::snapshot::Snapshot;
-use crate::{Options, ProgressCallback, Report, Result};
+use crate::{Error, Options, ProgressCallback, Report, Result};
 
 /// How to select the program to examine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,9 +45,11 @@ pub(crate) fn examine_started(
     report_progress: ProgressCallback<'_>,
     complete: impl FnOnce(&mut Program) -> Result<()>,
 ) -> Result<Report> {
-    let mut before = snapshot()?;
-    program::add_socket_options(&mut before);
-    let mut found = program::find(target, &before)?;
+    let (mut before, mut found) = match find(target) {
+        // Between the look at the sockets and that at the processes, a program may have replaced its socket.
+        Err(Error::NoProgram(_)) => find(target)?,
+        found => found?,
+    };
     let memberships = || found.sockets.iter().flat_map(|socket| &socket.memberships);
     let ports = found.sockets.iter().filter_map(|socket| Some(socket.local?.port()));
     let mut taps =
@@ -93,6 +95,14 @@ pub(crate) fn examine_started(
         ..Observation::default()
     };
     Ok(super::report(observation))
+}
+
+/// Returns the machine and the program as they are now.
+fn find(target: ProgramSelector) -> Result<(Snapshot, Program)> {
+    let mut machine = snapshot()?;
+    program::add_socket_options(&mut machine);
+    let found = program::find(target, &machine)?;
+    Ok((machine, found))
 }
 
 /// Judges a program that has opened no socket, by what it has printed.
