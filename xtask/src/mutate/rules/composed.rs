@@ -250,10 +250,4 @@ pub(super) const RULES: &[Rule] = &[
         "            self.publisher.probe_at_the_end(now, self.end.is_none());\n",
         "",
     ),
-    COMPOSED.rule(
-        "together: who joined in vain gets another chance at the end",
-        "publisher/ending.rs",
-        "        self.ending.joining.retain(|_, joining| matches!(joining, Joining::Expected { .. }));\n        self.ending.phase",
-        "        self.ending.phase",
-    ),
 ];

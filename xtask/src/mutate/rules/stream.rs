@@ -868,4 +868,10 @@ pub(super) const RULES: &[Rule] = &[
         "Phase::Receiving if self.is_complete() => Phase::Reading { since: now },",
         "Phase::Receiving if self.is_sent() => Phase::Reading { since: now },",
     ),
+    STREAM.rule(
+        "a subscriber that joined in vain gets another chance at the end",
+        "publisher/ending.rs",
+        "        self.ending.joining.retain(|_, joining| matches!(joining, Joining::Expected { .. }));\n        self.ending.phase",
+        "        self.ending.phase",
+    ),
 ];

@@ -10,7 +10,7 @@ use mcast_stream_proto::wire::{
     Acknowledgement, AddressToken, DatagramView, DatagramWriter, Header, Incarnation, Kind, MessageNumber,
     NakWriter, Probe, Sequence, Status, StreamId, SubscriberId, SubscriberName, WriteError,
 };
-use mcast_stream_proto::{ClockTime, PublisherMachine, Target};
+use mcast_stream_proto::{ClockTime, Nanos, PublisherMachine, Target};
 
 use crate::plan::SECOND;
 
@@ -332,4 +332,36 @@ fn echoes_to_unproven_addresses_are_limited_and_those_to_a_member_are_not() {
     // Nothing of it has been heard for a while: its host may be gone.
     let later = now + 20 * SECOND;
     assert_eq!(own(&mut publisher, later, 4), Some(Target::Aside(member)));
+}
+
+/// A publisher does not wait for one that sends no status for long, but for half a second more at its end.
+#[test]
+fn a_subscriber_that_joined_in_vain_gets_another_chance_at_the_end() {
+    let own = SocketAddr::from(([10, 0, 0, 2], 7000));
+    let mut publisher = publisher(settings());
+    publisher.publish(ClockTime(SECOND), b"a").unwrap();
+    let probe = |publisher: &mut PublisherMachine, now, count| {
+        let probe = Probe { clock: now, token: AddressToken::NONE, subscriber: SUBSCRIBER };
+        let datagram = subscriber_datagram(Kind::Probe, count, |writer| probe.write(writer));
+        publisher.handle_datagram(ClockTime(now), own, &datagram);
+    };
+    // Called often: a pause would not count.
+    let is_complete = |publisher: &mut PublisherMachine, from, to| {
+        for now in (from..=to).step_by(20_000_000) {
+            while publisher.poll_transmit(ClockTime(now)).is_some() {}
+            let _ = publisher.is_over(ClockTime(now));
+        }
+        publisher.is_complete()
+    };
+    let [begin, end] = [2 * SECOND, 3 * SECOND];
+    probe(&mut publisher, begin, 1);
+    publisher.flush(ClockTime(begin));
+    assert!(!is_complete(&mut publisher, begin, begin + SECOND / 4), "it is expected");
+    assert!(is_complete(&mut publisher, begin + SECOND / 4, end), "it was expected for half a second");
+    probe(&mut publisher, end, 2);
+    assert!(is_complete(&mut publisher, end, end), "what else it sends holds nothing up");
+    publisher.finish(ClockTime(end), Nanos::from_secs(10));
+    probe(&mut publisher, end, 3);
+    assert!(!is_complete(&mut publisher, end, end + SECOND / 4), "it is expected again");
+    assert!(is_complete(&mut publisher, end + SECOND / 4, end + SECOND));
 }
