@@ -107,8 +107,10 @@ fn judge_delay(world: &World<'_>, index: usize, violations: &mut Vec<String>) {
 fn judge_paths(world: &World<'_>, index: usize, violations: &mut Vec<String>) {
     let (plan, reader) = (&world.plan.readers[index], &world.readers[index]);
     let is_path = |fault: &ReaderFault| matches!(fault, ReaderFault::PathDown(..));
-    // What overtakes the first heartbeat is repaired.
-    let is_repaired = plan.gaps == Gaps::Reliable && !world.plan.feed.one_way;
+    // What overtakes the first heartbeat is repaired, unless what was held back until it is acknowledged is sent at once, and
+    // is more than the publisher retains.
+    let is_burst = world.plan.feed.acks.is_some_and(|acks| acks.blocks) && world.plan.feed.buffer < 1 << 20;
+    let is_repaired = plan.gaps == Gaps::Reliable && !world.plan.feed.one_way && !is_burst;
     let is_good = plan.loss == 0.0 && plan.narrow.is_none() && (plan.jitter == 0 || is_repaired);
     if world.plan.feed.paths < 2
         || !is_good
