@@ -1,7 +1,9 @@
 //! What a subscriber delivers and reports, held against what was published.
 
 use mcast_stream_proto::subscriber::{Cause, Message, SubscriberEvent};
+use mcast_stream_proto::wire::Incarnation;
 
+use crate::feed::Bases;
 use crate::plan::{Begin, FeedPlan, Gaps, ReaderPlan};
 
 /// The number of keys.
@@ -28,6 +30,13 @@ pub(crate) struct Audit {
     is_latest: bool,
     /// Whether the log may lack its oldest messages.
     is_pruned: bool,
+    /// Where the messages of each incarnation begin, and the one that is followed.
+    bases: Bases,
+    incarnation: Incarnation,
+    /// Whether messages are missing of which an unknown number is still to be reported.
+    owes_unknown: bool,
+    /// How many losses of unknown size had been reported when the present incarnation began.
+    unknown_before: u64,
     /// The number of the next message.
     pub(crate) cursor: Option<u64>,
     /// The first number that none of its processes has accounted for.
@@ -52,8 +61,12 @@ pub(crate) struct Audit {
 }
 
 impl Audit {
-    pub(crate) fn new(plan: &ReaderPlan, feed: &FeedPlan) -> Self {
+    pub(crate) fn new(plan: &ReaderPlan, feed: &FeedPlan, bases: Bases) -> Self {
         Self {
+            bases,
+            incarnation: Incarnation(0),
+            owes_unknown: false,
+            unknown_before: 0,
             begin: plan.begin,
             length: feed.length,
             is_latest: plan.gaps == Gaps::Latest,
@@ -76,13 +89,23 @@ impl Audit {
     /// Another process of the subscriber, which does not continue where the last one was.
     pub(crate) fn start_again(&mut self, begin: Begin) {
         (self.begin, self.cursor, self.first) = (begin, None, None);
+        (self.owes_unknown, self.unknown_before) = (false, self.unknown);
         if self.is_latest {
             (self.delivered_at, self.lost) = (Vec::new(), Vec::new());
         }
     }
 
+    /// Returns the incarnation that is followed.
+    pub(crate) const fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
     pub(crate) fn message(&mut self, now: u64, message: &Message<'_>) {
-        let number = message.number.0;
+        let number = self.bases.of(message.incarnation) + message.number.0;
+        if self.begin == Begin::Snapshot && self.cursor.is_none() {
+            self.violations.push(format!("message {number} is delivered before the state"));
+        }
+        self.check_unknown(now);
         match self.is_latest {
             true => self.check_latest(number),
             false => self.account(now, number, number + 1),
@@ -95,23 +118,35 @@ impl Audit {
     }
 
     pub(crate) fn event(&mut self, now: u64, event: &SubscriberEvent) {
-        if matches!(event, SubscriberEvent::Joined { .. }) {
+        if let SubscriberEvent::Joined { incarnation, .. } = event {
             self.joined_at.get_or_insert(now);
+            self.incarnation = *incarnation;
         }
+        let base = self.bases.of(self.incarnation);
         match *event {
             SubscriberEvent::Joined { message, .. } if self.begin == Begin::Live => {
-                self.cursor.get_or_insert(message.0);
+                self.cursor.get_or_insert(base + message.0);
             }
+            SubscriberEvent::Restarted { to, .. } => self.restarted(now, to),
             SubscriberEvent::Lost { first, end, cause } => {
-                self.lost.push((first.0, end.0, cause, now));
+                let (first, end) = (base + first.0, base + end.0);
+                self.lost.push((first, end, cause, now));
+                // Without the state, nothing before was promised.
+                if self.begin == Begin::Snapshot {
+                    self.cursor.get_or_insert(first);
+                }
                 if !self.is_latest {
-                    self.account(now, first.0, end.0);
+                    self.account(now, first, end);
                 }
             }
             SubscriberEvent::PathSilent(path) => self.silent_paths.push(path),
-            SubscriberEvent::LostUnknown { .. } => self.unknown += 1,
+            SubscriberEvent::LostUnknown { .. } => {
+                (self.unknown, self.owes_unknown) = (self.unknown + 1, false)
+            }
             SubscriberEvent::HistoryFailed { .. } => self.history_failed.push(now),
             SubscriberEvent::Ended { messages } => {
+                self.check_unknown(now);
+                let messages = base + messages;
                 self.ended = Some(messages);
                 if self.is_latest {
                     self.account_latest(messages);
@@ -122,6 +157,39 @@ impl Audit {
             }
             _ => {}
         }
+    }
+
+    /// Another publisher begins the stream again. What is missing of the former ones is lost, or of unknown number.
+    fn restarted(&mut self, now: u64, to: Incarnation) {
+        let base = self.bases.of(to);
+        self.check_unknown(now);
+        if let Some(cursor) = self.cursor {
+            if cursor > base {
+                self.violations.push(format!("{to:?} begins with {base} after {cursor} at {now}"));
+            }
+            self.owes_unknown = cursor < base && self.unknown == self.unknown_before && !self.is_latest;
+        }
+        // The next state follows.
+        self.cursor = self.cursor.filter(|_| self.begin != Begin::Snapshot).map(|_| base);
+        (self.incarnation, self.unknown_before) = (to, self.unknown);
+    }
+
+    fn check_unknown(&mut self, now: u64) {
+        if core::mem::take(&mut self.owes_unknown) {
+            self.violations
+                .push(format!("what is missing before {:?} is not reported at {now}", self.incarnation));
+        }
+    }
+
+    /// The state of the publisher arrives, with all messages before this one.
+    pub(crate) fn state(&mut self, now: u64, incarnation: Incarnation, number: u64) {
+        let number = self.bases.of(incarnation) + number;
+        if self.cursor.is_some_and(|cursor| cursor > number) {
+            self.violations
+                .push(format!("the state has {number} messages, {:?} were delivered at {now}", self.cursor));
+        }
+        self.first.get_or_insert(number);
+        (self.cursor, self.most) = (Some(number), self.most.max(number));
     }
 
     /// No message follows a newer one of its key, and none comes twice.
@@ -168,7 +236,7 @@ impl Audit {
 
     fn check_start(&mut self, first: u64) {
         let is_right = match self.begin {
-            Begin::Live | Begin::Time(_) => true,
+            Begin::Live | Begin::Time(_) | Begin::Snapshot => true,
             Begin::Oldest => first == 0 || self.is_pruned,
             Begin::Number(number) | Begin::Resume(number) => first == number,
         };

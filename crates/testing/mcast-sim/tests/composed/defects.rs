@@ -13,6 +13,20 @@ fn check(feed: FeedPlan, readers: Vec<ReaderPlan>) {
     }
 }
 
+/// The same; and each subscriber that a publisher has heard was given everything from its start on, and knows the end.
+fn check_whole(feed: &FeedPlan, readers: &[ReaderPlan]) {
+    for seed in 0..4 {
+        let plan = Plan { seed, feed: feed.clone(), readers: readers.to_vec() };
+        let (world, violations) = World::simulate(&plan);
+        assert!(violations.is_empty(), "seed {seed}: {violations:#?}");
+        for (reader, is_heard) in world.readers.iter().zip(&world.heard) {
+            let audit = &reader.audit;
+            let is_whole = audit.is_whole() && audit.ended == Some(feed.messages);
+            assert!(is_whole || !is_heard, "seed {seed}: {audit:#?}");
+        }
+    }
+}
+
 #[test]
 fn a_start_with_the_oldest_message_survives_lost_announcements() {
     let joins = BEGIN + 2 * SECOND;
@@ -219,4 +233,88 @@ fn a_subscriber_that_was_not_heard_at_the_end_becomes_known_while_the_end_is_rep
     let begin = Begin::Resume(1_066);
     let jitter = MILLISECOND / 10;
     check(feed, vec![ReaderPlan { begin, faults, jitter, processing: 0, ..ReaderPlan::GOOD }]);
+}
+
+#[test]
+fn who_dies_while_it_reads_a_history_does_not_count_as_complete() {
+    let joins = FeedPlan::GOOD.ends() - SECOND;
+    let tcp = ReaderFault::Without(Traffic::Tcp, (joins, joins + 60 * SECOND));
+    let dies = ReaderFault::Kill { at: joins + 6 * SECOND, down: 1_000 * SECOND };
+    let reader = ReaderPlan { joins, begin: Begin::Oldest, faults: vec![tcp, dies], ..ReaderPlan::GOOD };
+    check(FeedPlan::GOOD, vec![reader]);
+}
+
+#[test]
+fn who_reads_a_history_at_the_end_is_said_to() {
+    let joins = FeedPlan::GOOD.ends() - 2 * SECOND;
+    let faults = vec![ReaderFault::Without(Traffic::Tcp, (joins + 400 * MILLISECOND, joins + 60 * SECOND))];
+    let reader = ReaderPlan { joins, begin: Begin::Oldest, faults, ..ReaderPlan::GOOD };
+    check(FeedPlan { linger: 6 * SECOND, ..FeedPlan::GOOD }, vec![reader]);
+}
+
+#[test]
+fn who_reads_a_history_at_the_end_is_waited_for() {
+    let ends = FeedPlan::GOOD.ends();
+    let faults = vec![ReaderFault::Without(Traffic::Tcp, (ends - 500 * MILLISECOND, ends + 4 * SECOND))];
+    for before in [SECOND / 4, SECOND] {
+        let joins = ends - before;
+        let reader = ReaderPlan { joins, begin: Begin::Oldest, faults: faults.clone(), ..ReaderPlan::GOOD };
+        check_whole(&FeedPlan::GOOD, &[reader]);
+    }
+}
+
+/// What was held back until its subscriber came is sent at once, which a small buffer cannot repair.
+#[test]
+fn a_loss_that_is_being_healed_acknowledges_nothing() {
+    let joins = BEGIN + 2_932 * MILLISECOND;
+    let acks = Some(AckPlan { named: 1, processed: true, blocks: true });
+    let feed = FeedPlan { messages: 3_000, length: 20, acks, ..FeedPlan::GOOD };
+    let faults = vec![ReaderFault::Without(Traffic::Tcp, (joins, joins + 3 * SECOND))];
+    let jitter = 2 * MILLISECOND;
+    check(feed, vec![ReaderPlan { joins, heals: true, jitter, faults, processing: 0, ..ReaderPlan::GOOD }]);
+}
+
+#[test]
+fn who_joins_at_the_end_behind_a_slow_path_is_waited_for() {
+    let ends = FeedPlan::GOOD.ends();
+    for delay in [15, 25, 40] {
+        for before in 0..20 {
+            let (joins, delay) = (ends + delay * MILLISECOND - 4 * before * MILLISECOND, delay * MILLISECOND);
+            check_whole(
+                &FeedPlan::GOOD,
+                &[ReaderPlan { joins, begin: Begin::Oldest, delay, ..ReaderPlan::GOOD }],
+            );
+        }
+    }
+}
+
+#[test]
+fn a_publisher_that_is_restarted_at_its_end_waits_for_those_that_may_lack_something() {
+    let at = FeedPlan::GOOD.ends() - 20 * MILLISECOND;
+    let faults = vec![FeedFault::Kill { at, down: 50 * MILLISECOND, power: false }];
+    let feed = FeedPlan { faults, buffer: 1 << 20, ..FeedPlan::GOOD };
+    let cut = ReaderFault::Cut((at - 200 * MILLISECOND, at + 700 * MILLISECOND));
+    check_whole(&feed, &[ReaderPlan { faults: vec![cut], ..ReaderPlan::GOOD }]);
+}
+
+#[test]
+fn a_restarted_publisher_keeps_what_its_subscribers_may_lack() {
+    let at = BEGIN + 2 * SECOND;
+    let faults = vec![FeedFault::Kill { at, down: 50 * MILLISECOND, power: false }];
+    let feed =
+        FeedPlan { faults, waits: true, interval: MILLISECOND / 4, messages: 24_000, ..FeedPlan::GOOD };
+    let cut = ReaderFault::Cut((at - 20 * MILLISECOND, at + 700 * MILLISECOND));
+    check_whole(&feed, &[ReaderPlan { faults: vec![cut], ..ReaderPlan::GOOD }]);
+}
+
+#[test]
+fn the_patience_of_a_start_begins_with_the_live_stream() {
+    let feed = FeedPlan { messages: 5_000, interval: 6 * MILLISECOND, ..FeedPlan::GOOD };
+    let joins = BEGIN + SECOND;
+    let cut = ReaderFault::Cut((joins, joins + 14 * SECOND));
+    let tcp = ReaderFault::Without(Traffic::Tcp, (joins, joins + 18 * SECOND));
+    check_whole(
+        &feed,
+        &[ReaderPlan { joins, begin: Begin::Oldest, faults: vec![cut, tcp], ..ReaderPlan::GOOD }],
+    );
 }

@@ -1,7 +1,9 @@
 //! The publisher's process: its machine, its log, its history server, and how it ends.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use mcast_disk::Disk;
@@ -89,6 +91,8 @@ pub(crate) struct Feed {
     pub(crate) process: Option<Process>,
     lineage: Option<Incarnation>,
     lives: u32,
+    /// Where the messages of each process begin that continues no log.
+    pub(crate) bases: Bases,
     /// The number of messages that were accepted.
     pub(crate) accepted: u64,
     pub(crate) accepted_at: Vec<u64>,
@@ -105,6 +109,25 @@ pub(crate) struct Feed {
     pub(crate) dropped_before: u64,
     pub(crate) violations: Vec<String>,
     pub(crate) seed: u64,
+}
+
+/// Where the messages of each incarnation begin among all messages.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bases(Rc<RefCell<Vec<(Incarnation, u64)>>>);
+
+impl Bases {
+    fn begin(&self, incarnation: Incarnation, base: u64) {
+        self.0.borrow_mut().push((incarnation, base));
+    }
+
+    fn last(&self) -> u64 {
+        self.0.borrow().last().map_or(0, |(_, base)| *base)
+    }
+
+    pub(crate) fn of(&self, incarnation: Incarnation) -> u64 {
+        let bases = self.0.borrow();
+        bases.iter().find(|(of, _)| *of == incarnation).map_or(0, |(_, base)| *base)
+    }
 }
 
 pub(crate) struct Process {
@@ -142,6 +165,7 @@ impl Feed {
             process: None,
             lineage: None,
             lives: 0,
+            bases: Bases::default(),
             accepted: 0,
             accepted_at: Vec::new(),
             accepted_at_wall: Vec::new(),
@@ -163,9 +187,21 @@ impl Feed {
         u64::try_from(1_700_000_000 * SECOND as i64 + self.wall).ok()
     }
 
+    /// Returns the first of all messages that the present stream has.
+    fn base(&self) -> u64 {
+        self.bases.last()
+    }
+
     /// Starts the process: opens the log, and what it sends again.
     pub(crate) fn start(&mut self, now: u64) {
         self.lives += 1;
+        if self.plan.unlogged {
+            // What the last process had is gone, as if it had been on a disk that nobody reads.
+            self.disk = Disk::new(self.seed ^ u64::from(self.lives));
+            self.lineage = None;
+            self.bases.begin(Incarnation(100 + self.lives), self.accepted);
+        }
+        let base = self.base();
         let options = LogOptions {
             sync: if self.plan.syncs_each { SyncPolicy::Each } else { SyncPolicy::None },
             segment_bytes: if self.plan.retained.is_some() { 1 << 14 } else { 1 << 16 },
@@ -184,7 +220,7 @@ impl Feed {
             }
         };
         let (incarnation, next) = (found.incarnation(), found.recovery().next);
-        if next.0 != self.accepted {
+        if base + next.0 != self.accepted {
             self.violations.push(format!("the log ends with {next}, {} were accepted", self.accepted));
         }
         if !matches!(beginning.start, LogStart::First | LogStart::Continued) {
@@ -218,7 +254,7 @@ impl Feed {
             quorum: self.quorum(),
             first_message: first,
             acknowledge_from: next,
-            origin: Some(Origin {
+            origin: (!self.plan.unlogged).then_some(Origin {
                 stream: STREAM,
                 incarnation: lineage,
                 publisher: self.lives,
@@ -254,7 +290,9 @@ impl Feed {
                 return;
             }
         };
-        machine.serve_history(Some(ServedHistory { port: crate::world::FEED.port() }));
+        if !self.plan.unlogged {
+            machine.serve_history(Some(ServedHistory { port: crate::world::FEED.port() }));
+        }
         self.process = Some(Process {
             machine,
             writer,
@@ -263,7 +301,7 @@ impl Feed {
             confirm_at: now + CONFIRMED_INTERVAL,
             waiting_bytes: 0,
             waiting: VecDeque::new(),
-            sendable: next.0,
+            sendable: base + next.0,
             inbox: VecDeque::new(),
             phase: Phase::Publishing,
             refused_until: 0,
@@ -274,7 +312,7 @@ impl Feed {
             aside: SendBuffer::of(ASIDE_SOCKETS),
             unsent: VecDeque::new(),
             started: now,
-            first_new: next.0,
+            first_new: base + next.0,
         });
     }
 
@@ -364,6 +402,7 @@ impl Feed {
 
     /// Appends messages that are due to the log.
     fn accept(&mut self, now: u64) {
+        let base = self.base();
         while let Some(due) = self.next_input().filter(|due| *due <= now) {
             let (time, wall) = (self.log_time(now), (now as i64 + self.wall) as u64);
             let _ = due;
@@ -380,12 +419,12 @@ impl Feed {
                 }],
             ) {
                 Ok(appended) => {
-                    if appended.first.0 != self.accepted {
+                    if base + appended.first.0 != self.accepted {
                         self.violations.push(format!("{} was stored as {}", self.accepted, appended.first));
                     }
                     process.waiting_bytes += bytes.len();
                     process.waiting.push_back((self.accepted, bytes.into()));
-                    process.sendable = appended.next.0;
+                    process.sendable = base + appended.next.0;
                     self.accepted += 1;
                     self.accepted_at.push(now);
                     self.accepted_at_wall.push(wall);
@@ -402,13 +441,14 @@ impl Feed {
 
     /// Publishes what may be sent, as far as there is room.
     fn publish(&mut self, now: u64) {
+        let base = self.base();
         let Some(process) = &mut self.process else { return };
         while let Some((number, bytes)) =
             process.waiting.front().filter(|(number, _)| *number < process.sendable)
         {
             match process.machine.publish(ClockTime(now), (MessageKey(key_of(*number)), bytes)) {
                 Ok(published) => {
-                    if published.0 != *number {
+                    if base + published.0 != *number {
                         self.violations.push(format!("{number} was published as {published}"));
                     }
                     let due = process.machine.statistics().datagrams + process.machine.unsent() + 1;
@@ -514,6 +554,13 @@ impl Feed {
         let input = if self.next_input().is_some() { input } else { u64::MAX };
         let announcement = process.announcements.poll_timeout().0;
         poll.min(input).min(process.machine.poll_timeout().0).min(announcement)
+    }
+
+    /// Returns the number of messages of this incarnation that the state of the publisher has, if it has this many.
+    pub(crate) fn state(&self, incarnation: Incarnation, least: u64) -> Option<u64> {
+        let machine = &self.process.as_ref()?.machine;
+        let has = machine.next_message().0;
+        (machine.config().incarnation == incarnation && has >= least).then_some(has)
     }
 
     /// Answers a request of a history client.

@@ -160,6 +160,7 @@ fn judge_narrow(world: &World<'_>, index: usize, violations: &mut Vec<String>) {
 fn judge_start(world: &World<'_>, index: usize, violations: &mut Vec<String>) {
     let (plan, reader, feed) = (&world.plan.readers[index], &world.readers[index], &world.plan.feed);
     let is_undisturbed = feed.faults.is_empty()
+        && world.heard[index]
         && feed.acks.is_none()
         && feed.rate.is_none()
         && world.readers.len() == 1
@@ -241,7 +242,9 @@ fn is_lossless(world: &World<'_>, index: usize) -> bool {
     // What was published before it joined, and no log has, is not promised to a subscriber of the live stream.
     // A publisher does not wait for a subscriber that has been silent for too long, and for none for longer than `--linger`.
     let is_left_behind = world.feed.exit.as_ref().is_some_and(|exit| {
-        let is_given_up = exit.at >= exit.deadline || !is_reachable(world, index, exit.at);
+        // Nobody waits for one that joined when it was too late to be heard.
+        let is_given_up =
+            exit.at >= exit.deadline || !is_reachable(world, index, exit.at) || !world.heard[index];
         is_given_up && world.readers[index].exit.is_none_or(|own| own.at > exit.at)
     });
     plan.uses_history()
@@ -390,6 +393,8 @@ fn is_reachable(world: &World<'_>, index: usize, at: u64) -> bool {
         from < reader.joins + SECOND && at < to + 4 * to.saturating_sub(reader.joins).min(10 * SECOND)
     };
     let is_lasting = |fault: &ReaderFault| match *fault {
+        // Its statuses pass.
+        ReaderFault::Without(Traffic::Tcp | Traffic::Announcements, _) => false,
         ReaderFault::Cut(span) | ReaderFault::Stall(span) | ReaderFault::Without(_, span) => {
             is_near(span) || length(span) > 4 * SECOND || is_joining(span)
         }

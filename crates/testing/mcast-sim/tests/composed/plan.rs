@@ -41,6 +41,8 @@ pub(crate) struct FeedPlan {
     pub(crate) signed: bool,
     /// The number of groups that everything is sent to.
     pub(crate) paths: u8,
+    /// Without a log, each process begins the stream again, with message 0.
+    pub(crate) unlogged: bool,
     /// Nothing comes back: each block of eight datagrams has four parity symbols.
     pub(crate) one_way: bool,
     pub(crate) acks: Option<AckPlan>,
@@ -84,6 +86,8 @@ pub(crate) enum Begin {
     Time(u64),
     /// After the message before this one, as a stored position has it.
     Resume(u64),
+    /// After the state of the publisher, which is fetched by TCP, and again after each loss.
+    Snapshot,
 }
 
 /// What a subscriber of the live stream does at a gap. One that uses the history waits for repairs.
@@ -186,7 +190,7 @@ impl ReaderPlan {
 
     /// Whether it uses the history.
     pub(crate) fn uses_history(&self) -> bool {
-        self.heals || self.begin != Begin::Live
+        self.heals || !matches!(self.begin, Begin::Live | Begin::Snapshot)
     }
 }
 
@@ -206,6 +210,7 @@ impl FeedPlan {
         retained: None,
         signed: false,
         paths: 1,
+        unlogged: false,
         one_way: false,
         acks: None,
         faults: Vec::new(),
@@ -233,6 +238,7 @@ impl Plan {
             retained: None,
             signed: false,
             paths: 1,
+            unlogged: false,
             one_way: false,
             acks: None,
             linger: 60 * SECOND,
@@ -261,7 +267,30 @@ impl Plan {
         }
         let mut plan = Self { seed, feed, readers };
         plan.draw_transport(&mut Dice::new(seed ^ 0x7061_7468));
+        plan.draw_state(&mut Dice::new(seed ^ 0x7374_6174));
         plan
+    }
+
+    /// Draws whether there is a log, and who starts with the state of the publisher.
+    fn draw_state(&mut self, dice: &mut Dice) {
+        let Self { feed, readers, .. } = self;
+        if feed.acks.is_none() && dice.chance(0.15) {
+            (feed.unlogged, feed.retained) = (true, None);
+            feed.faults.retain(|fault| !matches!(fault, FeedFault::DiskFull(_)));
+            for reader in &mut *readers {
+                (reader.begin, reader.heals) = (Begin::Live, false);
+            }
+        }
+        // A state is not signed.
+        if feed.signed || feed.one_way {
+            return;
+        }
+        let named = feed.acks.map_or(0, |acks| acks.named);
+        for reader in readers.iter_mut().skip(named).filter(|reader| !reader.uses_history()) {
+            if dice.chance(0.2) {
+                (reader.begin, reader.gaps) = (Begin::Snapshot, Gaps::Reliable);
+            }
+        }
     }
 
     /// Draws what the datagrams are sent over, and how they are protected.
@@ -350,6 +379,7 @@ impl Plan {
         add(&|plan| plan.feed.waits = false);
         add(&|plan| plan.feed.retained = None);
         add(&|plan| plan.feed.one_way = false);
+        add(&|plan| plan.feed.unlogged = false);
         add(&|plan| {
             plan.feed.paths = 1;
             for reader in &mut plan.readers {

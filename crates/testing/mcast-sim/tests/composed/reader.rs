@@ -16,7 +16,7 @@ use mcast_stream_proto::{ClockTime, Nanos, SubscriberMachine, Target};
 use crate::audit::Audit;
 use crate::feed::{Destination, Feed, STREAM, name_of};
 use crate::link::{Link, SendBuffer};
-use crate::plan::{Begin, FeedPlan, Gaps, MILLISECOND, ReaderPlan, SECOND};
+use crate::plan::{Begin, Gaps, MILLISECOND, ReaderPlan, SECOND};
 use crate::signer;
 
 /// The capacity of its socket, in datagrams.
@@ -100,6 +100,16 @@ pub(crate) struct Process {
     started: u64,
     /// Whether a server has answered a request.
     is_answered: bool,
+    /// The state that was asked for last.
+    wanted: Option<Wanted>,
+    has_asked: bool,
+}
+
+/// A state of this incarnation, with this many messages at least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) incarnation: Incarnation,
+    pub(crate) messages: u64,
 }
 
 /// What a process sends.
@@ -110,13 +120,15 @@ pub(crate) enum Outgoing {
     Request(HistoryQuery),
     /// A search for history servers.
     Search,
+    /// A request for the state of the publisher.
+    Fetch(Wanted),
 }
 
 impl Reader {
-    pub(crate) fn new(plan: ReaderPlan, index: usize, feed: &FeedPlan, seed: u64) -> Self {
+    pub(crate) fn new(plan: ReaderPlan, index: usize, feed: &Feed, seed: u64) -> Self {
         Self {
             link: Link::new(plan.clone(), seed ^ 0x6c69_6e6b),
-            audit: Audit::new(&plan, feed),
+            audit: Audit::new(&plan, &feed.plan, feed.bases.clone()),
             address: crate::world::address(index),
             plan,
             index,
@@ -139,7 +151,7 @@ impl Reader {
             (1, _) => self.plan.begin,
             (_, Some(cursor)) if self.plan.uses_history() => Begin::Resume(cursor),
             _ if self.plan.uses_history() => self.plan.begin,
-            _ => Begin::Live,
+            _ => self.plan.begin,
         };
         if self.lives > 1 && !matches!(begin, Begin::Resume(_)) {
             self.audit.start_again(begin);
@@ -147,7 +159,7 @@ impl Reader {
         // The first publisher's incarnation stands for all that continue it.
         let content = Incarnation(101);
         let start = match begin {
-            Begin::Live => None,
+            Begin::Live | Begin::Snapshot => None,
             Begin::Oldest => Some(HistoryStart::Oldest),
             Begin::Number(number) => Some(HistoryStart::Number(MessageNumber(number))),
             Begin::Time(time) => Some(HistoryStart::Time((time as i64 + wall) as u64 / MILLISECOND)),
@@ -159,12 +171,14 @@ impl Reader {
         let signed_by = if feed.signed { signer::pinned(feed_seed) } else { PinnedKeys::none() };
         let core_start = match start {
             Some(HistoryStart::Oldest | HistoryStart::Number(_) | HistoryStart::At(_)) => Start::Oldest,
+            _ if begin == Begin::Snapshot => Start::Snapshot,
             _ => Start::Now,
         };
+        let on_loss = if begin == Begin::Snapshot { OnLoss::Snapshot } else { OnLoss::Continue };
         let config = SubscriberConfig {
             start: core_start,
             policy: match self.plan.gaps {
-                Gaps::Reliable => Policy::Reliable(OnLoss::Continue),
+                Gaps::Reliable => Policy::Reliable(on_loss),
                 Gaps::Deadline(time) => Policy::Deadline(Nanos(time)),
                 Gaps::BestEffort => Policy::BestEffort(Nanos::from_millis(1)),
                 Gaps::Latest => Policy::Latest,
@@ -209,7 +223,24 @@ impl Reader {
             processes_at: u64::MAX,
             started: now,
             is_answered: false,
+            wanted: None,
+            has_asked: false,
         });
+    }
+
+    /// Takes the state of the publisher, if it is what was asked for last.
+    pub(crate) fn take_state(&mut self, now: u64, wanted: Wanted, number: u64) {
+        let Some(process) = self.process.as_mut().filter(|process| process.wanted == Some(wanted)) else {
+            return;
+        };
+        process.wanted = None;
+        self.audit.state(now, wanted.incarnation, number);
+        process.core.resume(MessageNumber(number));
+    }
+
+    /// What state it waits for.
+    pub(crate) fn wanted(&self) -> Option<Wanted> {
+        self.process.as_ref()?.wanted
     }
 
     /// Whether its application is given messages of a history.
@@ -299,7 +330,7 @@ impl Reader {
         }
         let audit = &mut self.audit;
         if self.lives == 1
-            && self.plan.begin != Begin::Live
+            && !matches!(self.plan.begin, Begin::Live | Begin::Snapshot)
             && !process.is_answered
             && audit.unknown > 0
             && audit.history_failed.is_empty()
@@ -363,6 +394,7 @@ impl Process {
         if self.is_joining {
             return self.take_live(now, bytes);
         }
+        let mut wanted = None;
         while let Some(step) = self.core.poll_step(ClockTime(now), bytes) {
             match (step.event(), &mut self.history) {
                 (Some(event), Some(history)) => {
@@ -375,9 +407,18 @@ impl Process {
                     }
                 }
                 _ => {
-                    let position = deliver(now, audit, self.core.item(&step, bytes));
+                    let item = self.core.item(&step, bytes);
+                    if let Item::Event(SubscriberEvent::SnapshotWanted { message }) = item {
+                        wanted = Some(message.0);
+                    }
+                    let position = deliver(now, audit, item);
                     self.record_delivered(now, plan, position);
                 }
+            }
+            if let Some(messages) = wanted.take() {
+                let incarnation = audit.incarnation();
+                self.wanted = Some(Wanted { incarnation, messages });
+                self.has_asked = false;
             }
         }
     }
@@ -497,6 +538,9 @@ impl Process {
 
     fn send(&mut self, now: u64, out: &mut Vec<Outgoing>) {
         let time = ClockTime(now);
+        if let Some(wanted) = self.wanted.filter(|_| !core::mem::replace(&mut self.has_asked, true)) {
+            out.push(Outgoing::Fetch(wanted));
+        }
         if let Some(history) = &self.history {
             self.core.join_history(time, history.account());
         }

@@ -13,7 +13,7 @@ use crate::feed::{Destination, Feed, STREAM};
 use crate::judge;
 use crate::link::{is_in, traffic_of};
 use crate::plan::{BEGIN, FeedFault, MILLISECOND, Plan, ReaderFault, SECOND, Span, Traffic};
-use crate::reader::{Client, Outgoing, Reader, Report};
+use crate::reader::{Client, Outgoing, Reader, Report, Wanted};
 
 pub(crate) const FEED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 7000);
 
@@ -51,6 +51,9 @@ enum Event {
     /// A request arrives at the server, for this connection.
     Request(usize, u64, HistoryQuery),
     Answer(usize, u64, Report),
+    /// A request for the state of the publisher arrives, of this subscriber and its life.
+    Fetch(usize, u64, Wanted),
+    State(usize, u64, Wanted, u64),
     /// A stranger probes the publisher, or a subscriber.
     Probe(Option<usize>, Span, u64),
 }
@@ -70,6 +73,8 @@ pub(crate) struct World<'p> {
     spins: Vec<u32>,
     /// Which subscribers were reading a history when the publisher ended.
     pub(crate) reading_at_exit: Vec<bool>,
+    /// Which subscribers a publisher has received something from.
+    pub(crate) heard: Vec<bool>,
     pub(crate) violations: Vec<String>,
 }
 
@@ -77,6 +82,8 @@ pub(crate) struct World<'p> {
 const SPINS: u32 = 2_000;
 /// The shortest time between two runs of a process.
 const PAUSE: u64 = 10_000;
+/// The length of the state of a publisher, in bytes.
+const STATE_LENGTH: usize = 4_000;
 
 fn secret(epoch: u8) -> std::sync::Arc<GroupSecret> {
     GroupSecret::new(&[epoch; 32], Algorithm::Aes128Gcm)
@@ -94,6 +101,11 @@ fn altered(bytes: &[u8], at: u64) -> (u64, Vec<u8>) {
 impl<'p> World<'p> {
     /// Simulates a plan; returns what did not hold.
     pub(crate) fn run(plan: &'p Plan) -> Vec<String> {
+        Self::simulate(plan).1
+    }
+
+    /// The same; also returns the world at the end.
+    pub(crate) fn simulate(plan: &'p Plan) -> (Self, Vec<String>) {
         let mut world = Self::new(plan);
         world.schedule();
         let horizon = plan.feed.ends() + plan.feed.linger + 60 * SECOND;
@@ -106,7 +118,8 @@ impl<'p> World<'p> {
         }
         let is_interrupted: Vec<_> = world.readers.iter().map(|reader| reader.process.is_some()).collect();
         world.readers.iter_mut().for_each(Reader::kill);
-        judge::judge(&world, &is_interrupted)
+        let violations = judge::judge(&world, &is_interrupted);
+        (world, violations)
     }
 
     fn new(plan: &'p Plan) -> Self {
@@ -114,15 +127,16 @@ impl<'p> World<'p> {
             true => Keys::one(KeyEpoch(1), secret(1)),
             false => Keys::none(),
         };
+        let feed = Feed::new(plan.feed.clone(), keys, plan.seed ^ 0x6665_6564);
         let reader = |(index, reader): (usize, &crate::plan::ReaderPlan)| {
-            Reader::new(reader.clone(), index, &plan.feed, plan.seed ^ (index as u64 + 1) << 40)
+            Reader::new(reader.clone(), index, &feed, plan.seed ^ (index as u64 + 1) << 40)
         };
         let readers: Vec<_> = plan.readers.iter().enumerate().map(reader).collect();
         Self {
             plan,
             now: BEGIN,
             queue: EventQueue::new(),
-            feed: Feed::new(plan.feed.clone(), keys, plan.seed ^ 0x6665_6564),
+            feed,
             feed_wakes_at: u64::MAX,
             reader_wakes_at: vec![u64::MAX; readers.len()],
             tcp_at: vec![0; readers.len()],
@@ -130,6 +144,7 @@ impl<'p> World<'p> {
             readers,
             strangers: 0,
             reading_at_exit: Vec::new(),
+            heard: vec![false; plan.readers.len()],
             violations: Vec::new(),
         }
     }
@@ -287,6 +302,9 @@ impl<'p> World<'p> {
                     self.feed.process.as_mut().filter(|process| process.inbox.len() < 4_000)
                 {
                     process.inbox.push_back((from, bytes));
+                    if let Some(index) = self.readers.iter().position(|reader| reader.address == from) {
+                        self.heard[index] = true;
+                    }
                     self.run_feed();
                 }
             }
@@ -323,7 +341,37 @@ impl<'p> World<'p> {
                     self.run_reader(index);
                 }
             }
+            Event::Fetch(index, life, wanted) => self.fetch(index, life, wanted),
+            Event::State(index, life, wanted, number) => {
+                if self.readers[index].lives == life {
+                    match self.reader_is_stalled(index) {
+                        true => self.queue.push(self.stalled_until(index), event),
+                        false => {
+                            self.readers[index].take_state(self.now, wanted, number);
+                            self.run_reader(index);
+                        }
+                    }
+                }
+            }
             Event::Probe(target, span, interval) => self.probe(target, span, interval),
+        }
+    }
+
+    /// The publisher serves its state, if it has what is wanted; if not, a subscriber that still wants it asks again.
+    fn fetch(&mut self, index: usize, life: u64, wanted: Wanted) {
+        let reader = &mut self.readers[index];
+        if reader.lives != life || reader.wanted() != Some(wanted) {
+            return;
+        }
+        let state =
+            if self.feed_is_stalled() { None } else { self.feed.state(wanted.incarnation, wanted.messages) };
+        let reader = &mut self.readers[index];
+        match state {
+            Some(number) => {
+                let at = reader.link.send_by_tcp(self.now, STATE_LENGTH);
+                self.queue.push(at, Event::State(index, life, wanted, number));
+            }
+            None => self.queue.push(self.now + 100 * MILLISECOND, Event::Fetch(index, life, wanted)),
         }
     }
 
@@ -461,6 +509,11 @@ impl<'p> World<'p> {
             match outgoing {
                 Outgoing::Datagram(to, bytes) => self.pass(index, to, bytes),
                 Outgoing::Search => self.pass_search(index),
+                Outgoing::Fetch(wanted) => {
+                    let life = self.readers[index].lives;
+                    let at = self.readers[index].link.send_by_tcp(self.now, 0);
+                    self.queue.push(at, Event::Fetch(index, life, wanted));
+                }
                 Outgoing::Request(query) => {
                     let life = self.readers[index].lives;
                     let at = self.readers[index].link.send_by_tcp(self.now, 0);
