@@ -151,8 +151,8 @@ pub(super) const RULES: &[Rule] = &[
     COMPOSED.rule(
         "together: a message of the history is processed when the application says so",
         "subscriber/account.rs",
-        "            self.record_given(last, if before.is_some() { last } else { history.since });",
-        "            let _ = last;",
+        "            self.record_given(last, if before.is_some() { last } else { first });",
+        "            let _ = (last, first);",
     ),
     COMPOSED.rule(
         "together: an unknown loss is shown to the publisher",

@@ -82,6 +82,10 @@ pub struct HistoryConfig {
     /// client away does not count: at most 6 hours of a start, or 12 times the patience of a loss that is healed,
     /// without a record between.
     pub timeout: Duration,
+    /// With [`HistoryStart::At`]: the application has processed all messages from this one on to before that position, and
+    /// none of them was reported as lost. A subscriber with a [name](crate::subscriber::SubscriberConfig::name)
+    /// acknowledges them, because its former process may have ended before it did. Default: none.
+    pub processed_since: Option<MessageNumber>,
     /// Seed of random times. It should differ between subscribers. Default: 0.
     pub seed: u64,
 }
@@ -89,7 +93,9 @@ pub struct HistoryConfig {
 impl Default for HistoryConfig {
     fn default() -> Self {
         let timeout = Duration::from_secs(5);
-        Self { start: None, heal: false, stops: false, backlog: 64 << 20, searches: false, timeout, seed: 0 }
+        let (start, processed_since) = (None, None);
+        let (heal, stops, searches) = (false, false, false);
+        Self { start, heal, stops, backlog: 64 << 20, searches, timeout, processed_since, seed: 0 }
     }
 }
 
@@ -161,7 +167,9 @@ enum Start {
 /// What was reported to the application of the incarnation that was entered, and given to it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Reported {
-    /// The first message after the last loss, or else the first of all.
+    /// The first message that was to be given to it.
+    begun: MessageNumber,
+    /// The first message after the last loss, or else the first of all; what the application had processed before counts.
     since: MessageNumber,
     /// Messages that were reported as lost.
     lost: u64,
@@ -173,7 +181,7 @@ struct Reported {
 
 impl Reported {
     const fn begin(first: MessageNumber) -> Self {
-        Self { since: first, lost: 0, is_loss_unknown: false, last: None }
+        Self { begun: first, since: first, lost: 0, is_loss_unknown: false, last: None }
     }
 
     fn record_loss(&mut self, first: MessageNumber, end: MessageNumber) {
@@ -704,10 +712,11 @@ impl HistoryMachine {
     /// Returns what the application has been given of the incarnation that it is in, and what was reported to it as lost.
     #[must_use]
     pub fn account(&self) -> HistoryAccount {
-        let Reported { since, lost, is_loss_unknown, last } = self.reported;
+        let Reported { begun, since, lost, is_loss_unknown, last } = self.reported;
         HistoryAccount {
             // Before that is known, nothing was given.
             position: self.position.filter(|_| self.entered.is_some()).unwrap_or(Position::START),
+            begun,
             since,
             lost,
             is_loss_unknown,
@@ -1055,8 +1064,15 @@ impl HistoryMachine {
             self.events.push_back(SubscriberEvent::Restarted { from, to: own });
         }
         self.events.push_back(SubscriberEvent::Joined { incarnation: own, publisher, message });
-        self.entered = Some((content, own));
         self.reported = Reported::begin(message);
+        if let (None, Some(HistoryStart::At(start))) = (self.entered, self.config.start)
+            && start == Position::new(content, message)
+        {
+            // It goes on where the former process ended.
+            let processed = self.config.processed_since.map_or(message, |since| since.min(message));
+            self.reported.since = processed;
+        }
+        self.entered = Some((content, own));
         self.is_tail_known = false;
     }
 

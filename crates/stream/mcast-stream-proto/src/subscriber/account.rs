@@ -11,6 +11,8 @@ use crate::wire::{Acknowledgement, Incarnation, MessageNumber, Status};
 pub struct HistoryAccount {
     /// The position of the next message.
     pub(crate) position: Position,
+    /// The first message that was to be given to it.
+    pub(crate) begun: MessageNumber,
     /// The first message after the last loss that was reported, or else the first of all.
     pub(crate) since: MessageNumber,
     /// Messages of the incarnation that were reported as lost.
@@ -126,7 +128,8 @@ impl Account {
             && let Some(last) =
                 history.last.filter(|last| before.flatten().is_none_or(|before| *last > before))
         {
-            self.record_given(last, if before.is_some() { last } else { history.since });
+            let first = history.since.max(history.begun);
+            self.record_given(last, if before.is_some() { last } else { first });
             // It may have been processed before the live stream was in this incarnation.
             if before.is_none()
                 && let Some(at) = self.acknowledged.filter(|at| content == Some(at.incarnation))
@@ -203,7 +206,11 @@ impl SubscriberMachine {
     /// Takes the account of the history that gives this stream's messages to the application
     /// ([`SubscriberConfig::has_history`](super::SubscriberConfig::has_history)). Call it before what the live stream
     /// delivers is passed there, and after each message or event from there.
-    pub fn join_history(&mut self, now: ClockTime, history: HistoryAccount) {
+    pub fn join_history(&mut self, now: ClockTime, mut history: HistoryAccount) {
+        if self.config.name.is_none() {
+            // Without a name, it is not the subscriber that has processed what came before.
+            history.since = history.since.max(history.begun);
+        }
         let was_reading = self.is_reading();
         self.account.join(history, self.content_incarnation());
         if was_reading && !self.is_reading() && self.reports_reading() && self.requests_repairs() {

@@ -141,7 +141,7 @@ impl Audit {
             }
             SubscriberEvent::PathSilent(path) => self.silent_paths.push(path),
             SubscriberEvent::LostUnknown { .. } => {
-                (self.unknown, self.owes_unknown) = (self.unknown + 1, false)
+                (self.unknown, self.owes_unknown) = (self.unknown + 1, false);
             }
             SubscriberEvent::HistoryFailed { .. } => self.history_failed.push(now),
             SubscriberEvent::Ended { messages } => {
@@ -244,6 +244,12 @@ impl Audit {
             self.violations
                 .push(format!("it starts {:?} with message {first}, and reports nothing", self.begin));
         }
+    }
+
+    /// Returns the first message from which on everything was delivered.
+    pub(crate) fn unbroken_since(&self) -> Option<u64> {
+        let lost = self.lost.iter().map(|(_, end, ..)| *end).max();
+        self.cursor.filter(|_| !self.has_reported()).and_then(|_| lost.max(self.first))
     }
 
     pub(crate) fn lost_messages(&self) -> u64 {

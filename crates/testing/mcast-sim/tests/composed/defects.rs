@@ -318,3 +318,24 @@ fn the_patience_of_a_start_begins_with_the_live_stream() {
         &[ReaderPlan { joins, begin: Begin::Oldest, faults: vec![cut, tcp], ..ReaderPlan::GOOD }],
     );
 }
+
+/// What it had processed is in its position, and perhaps in no acknowledgement that has arrived.
+#[test]
+fn a_named_subscriber_that_is_killed_and_resumes_acknowledges_what_it_had_processed() {
+    let acks = Some(AckPlan { named: 1, processed: true, blocks: true });
+    let feed = FeedPlan { acks, buffer: 1 << 20, ..FeedPlan::GOOD };
+    for begin in [Begin::Live, Begin::Oldest] {
+        for at in [250, 500, 1_000] {
+            let kill = ReaderFault::Kill { at: BEGIN + at * MILLISECOND, down: SECOND };
+            // Nothing that it says arrives before that.
+            let unheard = (BEGIN + 200 * MILLISECOND, BEGIN + (at + 10) * MILLISECOND);
+            let faults = vec![ReaderFault::Without(Traffic::Statuses, unheard), kill];
+            let reader = ReaderPlan { begin, heals: true, faults, processing: 0, ..ReaderPlan::GOOD };
+            let plan = Plan { seed: 1, feed: feed.clone(), readers: vec![reader] };
+            let (world, violations) = World::simulate(&plan);
+            assert!(violations.is_empty(), "{violations:#?}");
+            let acknowledged = world.feed.exit.as_ref().and_then(|exit| exit.acknowledged);
+            assert!(acknowledged.is_some_and(|progress| progress.is_complete()), "{at}: {acknowledged:?}");
+        }
+    }
+}

@@ -153,8 +153,11 @@ impl Reader {
             _ if self.plan.uses_history() => self.plan.begin,
             _ => self.plan.begin,
         };
-        if self.lives > 1 && !matches!(begin, Begin::Resume(_)) {
-            self.audit.start_again(begin);
+        match begin {
+            // The application had processed and stored all that it was given.
+            Begin::Resume(number) if self.lives > 1 => self.processed = self.processed.max(number),
+            _ if self.lives > 1 => self.audit.start_again(begin),
+            _ => {}
         }
         // The first publisher's incarnation stands for all that continue it.
         let content = Incarnation(101);
@@ -203,6 +206,8 @@ impl Reader {
                 start,
                 heal: self.plan.heals,
                 searches: true,
+                // Acknowledgements count by name.
+                processed_since: self.audit.unbroken_since().filter(|_| is_named).map(MessageNumber),
                 seed,
                 ..HistoryConfig::default()
             };

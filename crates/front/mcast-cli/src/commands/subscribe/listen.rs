@@ -229,7 +229,7 @@ impl<'a> Listener<'a> {
                 Item::Message(message) => {
                     self.goal.record_arrival();
                     if let Some(resume) = &mut self.resume {
-                        resume.begin(stream, message.position())?;
+                        resume.given(stream, message.position())?;
                     }
                     self.sink.message(stream, &message)?;
                 }
@@ -250,6 +250,7 @@ impl<'a> Listener<'a> {
 
     fn handle_event(&mut self, event: &SubscriberEvent) -> anyhow::Result<()> {
         self.sink.event(event)?;
+        self.resume.iter_mut().for_each(|resume| resume.record_event(event));
         match event {
             SubscriberEvent::Joined { .. } if self.is_unnamed => self.report_stream(),
             SubscriberEvent::Stalled { .. } => self.explain_stall(),

@@ -18,7 +18,6 @@ use mcast_stream::AnnouncedStream;
 use mcast_stream::history::HistoryStart;
 use mcast_stream::seal::Keys;
 use mcast_stream::sign::{PinnedKeys, PublicKey};
-use mcast_stream::subscriber::Position;
 use mcast_stream::wire::{StreamId, SubscriberName};
 use mcast_stream::{SnapshotFetcher, Subscriber, SubscriberBuilder};
 #[cfg(feature = "seal")]
@@ -32,7 +31,7 @@ use crate::receiving::{StreamPlace, locate_stream};
 use from::From;
 use listen::Listener;
 use policy::{AfterLoss, PolicyArgument};
-use resume::ResumeFile;
+use resume::{ResumeFile, Stored};
 
 /// Receive all messages of a stream
 #[derive(Debug, clap::Args)]
@@ -239,7 +238,7 @@ impl Arguments {
         check(stream)?;
         let resume = stream.resume.as_deref().map(ResumeFile::open).transpose()?;
         let reached = resume.as_ref().and_then(ResumeFile::stored);
-        let builder = stream.builder(keys.clone(), reached.map(|(_, position)| position));
+        let builder = stream.builder(keys.clone(), reached);
         // Finding the stream may take time.
         builder.check()?;
         if stream.from == From::Snapshot && !is_stream_name(&self.place) {
@@ -263,14 +262,14 @@ impl Arguments {
         let mut builder = ways.add_to(builder);
         let id =
             stream.name.as_deref().map(StreamId::named).or_else(|| found.as_ref().map(|found| found.stream));
-        if let (Some(path), Some(id), Some((of, _))) = (&stream.resume, id, reached)
+        if let (Some(path), Some(id), Some(Stored { stream: of, .. })) = (&stream.resume, id, reached)
             && id != of
         {
             return Err(Failure::usage(format!("{} belongs to stream {of}, not to {id}", path.display()))
                 .remedy("use one file for each stream")
                 .into());
         }
-        let id = id.or_else(|| reached.map(|(of, _)| of));
+        let id = id.or_else(|| reached.map(|stored| stored.stream));
         if let Some(id) = id {
             builder = builder.stream(id);
         }
@@ -290,14 +289,16 @@ impl Arguments {
 }
 
 impl StreamOptions {
-    /// Returns the settings that do not depend on where the stream is; `reached` is the position to continue at.
-    fn builder(&self, keys: Keys, reached: Option<Position>) -> SubscriberBuilder {
+    /// Returns the settings that do not depend on where the stream is; `reached` is where to continue.
+    fn builder(&self, keys: Keys, reached: Option<Stored>) -> SubscriberBuilder {
         let policy = self.policy.policy(self.from.start(), self.on_loss);
         let builder =
             Subscriber::builder().policy(policy).follow_restarts(self.stay).keys(keys).heal(self.heal);
         let is_verifying = self.is_verifying();
         let builder = match reached {
-            Some(position) => builder.from(HistoryStart::At(position)),
+            Some(Stored { reached, since, .. }) => builder
+                .from(HistoryStart::At(reached))
+                .configure_history(|history| history.processed_since = Some(since)),
             None => self.from.apply(builder, self.policy, is_verifying),
         };
         // The next start with the file uses them.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use mcast_stream::history::Position;
 use mcast_stream::replace_file;
+use mcast_stream::subscriber::SubscriberEvent;
 use mcast_stream::wire::{Incarnation, MessageNumber, StreamId};
 
 use crate::exit::Failure;
@@ -15,13 +16,24 @@ const FORMAT: &str = "mcast-subscriber-position-1";
 /// The shortest time between two writes, each of which is synced to the disk.
 const INTERVAL: Duration = Duration::from_millis(100);
 
+/// What the file has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stored {
+    pub(super) stream: StreamId,
+    /// The position after the last message that was processed.
+    pub(super) reached: Position,
+    /// All messages from this one to before that position were processed, and none was lost.
+    pub(super) since: MessageNumber,
+}
+
 /// The position after the last message that was processed.
 #[derive(Debug)]
 pub(super) struct ResumeFile {
     path: PathBuf,
-    /// What the file has.
-    stored: Option<(StreamId, Position)>,
+    stored: Option<Stored>,
     reached: Option<Position>,
+    /// The first message that was given from which on nothing was lost.
+    unbroken: Option<Position>,
     written_at: Instant,
 }
 
@@ -40,21 +52,36 @@ impl ResumeFile {
             Err(error) => return Err(unusable(path, &error).into()),
         };
         written.map_err(|error| unusable(path, &error))?;
-        Ok(Self { path: path.to_owned(), stored, reached: None, written_at: Instant::now() })
+        let unbroken = stored.map(|stored: Stored| Position::new(stored.reached.incarnation, stored.since));
+        Ok(Self { path: path.to_owned(), stored, reached: None, unbroken, written_at: Instant::now() })
     }
 
-    /// Returns the stream and the position that the file had.
-    pub(super) const fn stored(&self) -> Option<(StreamId, Position)> {
+    /// Returns what the file had.
+    pub(super) const fn stored(&self) -> Option<Stored> {
         self.stored
     }
 
-    /// Notes the first message, if the file has no position yet.
-    pub(super) fn begin(&mut self, stream: Option<StreamId>, position: Position) -> anyhow::Result<()> {
+    /// Notes that this message is given to the application. Writes the first one, if the file has no position yet.
+    pub(super) fn given(&mut self, stream: Option<StreamId>, position: Position) -> anyhow::Result<()> {
+        if self.unbroken.is_none_or(|unbroken| unbroken.incarnation != position.incarnation) {
+            self.unbroken = Some(position);
+        }
         if self.stored.is_some() || self.reached.is_some() {
             return Ok(());
         }
         self.reached = Some(position);
         self.write(stream)
+    }
+
+    /// Notes an event that was reported to the application.
+    pub(super) fn record_event(&mut self, event: &SubscriberEvent) {
+        match *event {
+            SubscriberEvent::Lost { end, .. } => {
+                self.unbroken = self.unbroken.map(|unbroken| Position { number: end, ..unbroken });
+            }
+            SubscriberEvent::LostUnknown { .. } => self.unbroken = None,
+            _ => {}
+        }
     }
 
     /// Notes that this message, and all before it, are processed.
@@ -69,23 +96,30 @@ impl ResumeFile {
 
     /// Writes the position, if it has changed.
     pub(super) fn write(&mut self, stream: Option<StreamId>) -> anyhow::Result<()> {
-        let Some(content) = stream.zip(self.reached).filter(|content| self.stored != Some(*content)) else {
+        let Some((stream, reached)) = stream.zip(self.reached) else { return Ok(()) };
+        let Position { incarnation, number } = reached;
+        // What was given after a loss may not be processed yet.
+        let unbroken = self.unbroken.filter(|unbroken| unbroken.incarnation == incarnation);
+        let since = unbroken.map_or(number, |unbroken| unbroken.number.min(number));
+        let content = Stored { stream, reached, since };
+        if self.stored == Some(content) {
             return Ok(());
-        };
-        let (stream, Position { incarnation, number }) = content;
-        let text = format!("{FORMAT} {stream} {incarnation} {number}\n");
+        }
+        let text = format!("{FORMAT} {stream} {incarnation} {number} {since}\n");
         replace_file(&self.path, &text).map_err(|error| unusable(&self.path, &error))?;
         (self.stored, self.written_at) = (Some(content), Instant::now());
         Ok(())
     }
 }
 
-fn parse(text: &str) -> Option<(StreamId, Position)> {
+fn parse(text: &str) -> Option<Stored> {
     let words: Vec<&str> = text.split_ascii_whitespace().collect();
-    let [FORMAT, stream, incarnation, number] = words[..] else { return None };
+    let [FORMAT, stream, incarnation, number, since] = words[..] else { return None };
+    let message = |text: &str| text.parse().ok().map(MessageNumber);
+    let (number, since) = (message(number)?, message(since)?);
     let stream = StreamId(u64::from_str_radix(stream, 16).ok()?);
-    let position = Position::new(Incarnation(incarnation.parse().ok()?), MessageNumber(number.parse().ok()?));
-    Some((stream, position))
+    let reached = Position::new(Incarnation(incarnation.parse().ok()?), number);
+    (since <= number).then_some(Stored { stream, reached, since })
 }
 
 /// Checks that a file can be created there, without creating it: without a position, there is nothing to write yet.
@@ -104,6 +138,8 @@ fn unusable(path: &Path, error: &io::Error) -> Failure {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
+    use mcast_stream::subscriber::Cause;
+
     use super::*;
 
     const STREAM: StreamId = StreamId::named("prices");
@@ -112,21 +148,52 @@ mod tests {
         Position::new(Incarnation(7), MessageNumber(number))
     }
 
+    fn stored(since: u64, reached: u64) -> Option<Stored> {
+        Some(Stored { stream: STREAM, reached: at(reached), since: MessageNumber(since) })
+    }
+
+    #[test]
+    fn what_was_processed_without_a_loss_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("position");
+        let mut file = ResumeFile::open(&path).unwrap();
+        file.given(Some(STREAM), at(3)).unwrap();
+        file.processed(at(5));
+        file.write(Some(STREAM)).unwrap();
+        let mut again = ResumeFile::open(&path).unwrap();
+        assert_eq!(again.stored(), stored(3, 6));
+        let (first, end, cause) = (MessageNumber(8), MessageNumber(10), Cause::NotInHistory);
+        again.record_event(&SubscriberEvent::Lost { first, end, cause });
+        again.processed(at(7));
+        again.write(Some(STREAM)).unwrap();
+        assert_eq!(again.stored(), stored(8, 8), "what follows the loss is not processed");
+        again.processed(at(11));
+        again.write(Some(STREAM)).unwrap();
+        assert_eq!(again.stored(), stored(10, 12));
+        again.record_event(&SubscriberEvent::LostUnknown { first: MessageNumber(12) });
+        let next = |number| Position::new(Incarnation(8), MessageNumber(number));
+        again.given(Some(STREAM), next(2)).unwrap();
+        again.processed(next(4));
+        again.write(Some(STREAM)).unwrap();
+        let since = MessageNumber(2);
+        assert_eq!(again.stored(), Some(Stored { stream: STREAM, reached: next(5), since }));
+    }
+
     #[test]
     fn what_was_processed_is_read_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("position");
         let mut file = ResumeFile::open(&path).unwrap();
         assert_eq!(file.stored(), None);
-        file.begin(Some(STREAM), at(3)).unwrap();
-        assert_eq!(ResumeFile::open(&path).unwrap().stored(), Some((STREAM, at(3))), "nothing is processed");
+        file.given(Some(STREAM), at(3)).unwrap();
+        assert_eq!(ResumeFile::open(&path).unwrap().stored(), stored(3, 3), "nothing is processed");
         file.processed(at(3));
         file.processed(at(8));
         file.write(Some(STREAM)).unwrap();
         let mut again = ResumeFile::open(&path).unwrap();
-        assert_eq!(again.stored(), Some((STREAM, at(9))));
-        again.begin(Some(STREAM), at(20)).unwrap();
-        assert_eq!(ResumeFile::open(&path).unwrap().stored(), Some((STREAM, at(9))));
+        assert_eq!(again.stored(), stored(3, 9));
+        again.given(Some(STREAM), at(20)).unwrap();
+        assert_eq!(ResumeFile::open(&path).unwrap().stored(), stored(3, 9));
     }
 
     #[test]
@@ -139,7 +206,7 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
         // A file that is there, and that cannot be replaced.
         let path = folder.path().join("position");
-        std::fs::write(&path, "mcast-subscriber-position-1 0f 1 2").unwrap();
+        std::fs::write(&path, "mcast-subscriber-position-1 0f 1 2 0").unwrap();
         std::fs::create_dir(folder.path().join("position.new")).unwrap();
         ResumeFile::open(&path).unwrap_err();
     }
@@ -148,8 +215,9 @@ mod tests {
     fn other_files_are_refused_and_not_changed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("position");
-        for text in ["", "hello", "mcast-subscriber-position-1 x 1 2", "mcast-subscriber-position-1 0f 1"] {
-            std::fs::write(&path, text).unwrap();
+        for text in ["", "hello", "position x 1 2 0", "position 0f 1", "position 0f 1 2 3"] {
+            let text = text.replace("position", FORMAT);
+            std::fs::write(&path, &text).unwrap();
             ResumeFile::open(&path).unwrap_err();
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         }
