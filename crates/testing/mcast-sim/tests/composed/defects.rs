@@ -255,7 +255,8 @@ fn who_reads_a_history_at_the_end_is_said_to() {
 #[test]
 fn who_reads_a_history_at_the_end_is_waited_for() {
     let ends = FeedPlan::GOOD.ends();
-    let faults = vec![ReaderFault::Without(Traffic::Tcp, (ends - 500 * MILLISECOND, ends + 4 * SECOND))];
+    // For longer than a publisher waits for one that is silent.
+    let faults = vec![ReaderFault::Without(Traffic::Tcp, (ends - 500 * MILLISECOND, ends + 12 * SECOND))];
     for before in [SECOND / 4, SECOND] {
         let joins = ends - before;
         let reader = ReaderPlan { joins, begin: Begin::Oldest, faults: faults.clone(), ..ReaderPlan::GOOD };
@@ -269,9 +270,10 @@ fn a_loss_that_is_being_healed_acknowledges_nothing() {
     let joins = BEGIN + 2_932 * MILLISECOND;
     let acks = Some(AckPlan { named: 1, processed: true, blocks: true });
     let feed = FeedPlan { messages: 3_000, length: 20, acks, ..FeedPlan::GOOD };
-    let faults = vec![ReaderFault::Without(Traffic::Tcp, (joins, joins + 3 * SECOND))];
-    let jitter = 2 * MILLISECOND;
-    check(feed, vec![ReaderPlan { joins, heals: true, jitter, faults, processing: 0, ..ReaderPlan::GOOD }]);
+    let tcp = ReaderFault::Without(Traffic::Tcp, (joins, joins + 3 * SECOND));
+    let data = ReaderFault::Without(Traffic::Data, (joins, joins + 400 * MILLISECOND));
+    let faults = vec![tcp, data];
+    check(feed, vec![ReaderPlan { joins, heals: true, faults, processing: 0, ..ReaderPlan::GOOD }]);
 }
 
 #[test]
@@ -280,10 +282,11 @@ fn who_joins_at_the_end_behind_a_slow_path_is_waited_for() {
     for delay in [15, 25, 40] {
         for before in 0..20 {
             let (joins, delay) = (ends + delay * MILLISECOND - 4 * before * MILLISECOND, delay * MILLISECOND);
-            check_whole(
-                &FeedPlan::GOOD,
-                &[ReaderPlan { joins, begin: Begin::Oldest, delay, ..ReaderPlan::GOOD }],
-            );
+            let late = ReaderPlan { joins, begin: Begin::Oldest, delay, ..ReaderPlan::GOOD };
+            check_whole(&FeedPlan::GOOD, &[late.clone()]);
+            // It reads the history after it has become known.
+            let faults = vec![ReaderFault::Without(Traffic::Tcp, (joins, ends + 4 * SECOND))];
+            check_whole(&FeedPlan::GOOD, &[ReaderPlan { faults, ..late }]);
         }
     }
 }
@@ -338,4 +341,34 @@ fn a_named_subscriber_that_is_killed_and_resumes_acknowledges_what_it_had_proces
             assert!(acknowledged.is_some_and(|progress| progress.is_complete()), "{at}: {acknowledged:?}");
         }
     }
+}
+
+#[test]
+fn what_a_subscriber_without_a_history_lacks_is_recalled() {
+    let at = BEGIN + 2 * SECOND;
+    let faults = vec![FeedFault::Kill { at, down: 50 * MILLISECOND, power: false }];
+    let (length, interval) = (300, MILLISECOND / 4);
+    let feed = FeedPlan { faults, length, interval, messages: 16_000, buffer: 1 << 20, ..FeedPlan::GOOD };
+    let cut = ReaderFault::Cut((at - 500 * MILLISECOND, at + 200 * MILLISECOND));
+    check_whole(&feed, &[ReaderPlan { faults: vec![cut], ..ReaderPlan::GOOD }]);
+}
+
+#[test]
+fn new_messages_do_not_wait_for_what_was_recalled() {
+    let at = BEGIN + 6 * SECOND;
+    let faults = vec![FeedFault::Kill { at, down: SECOND, power: false }];
+    let (length, rate) = (1_000, Some(2_200_000));
+    let feed = FeedPlan { faults, length, rate, messages: 9_000, buffer: 8 << 20, ..FeedPlan::GOOD };
+    let cut = ReaderFault::Cut((at - 4_500 * MILLISECOND, at + 2 * SECOND));
+    check(feed, vec![ReaderPlan { heals: true, faults: vec![cut], ..ReaderPlan::GOOD }]);
+}
+
+#[test]
+fn probes_from_addresses_that_nobody_has_delay_no_repair() {
+    let span = (BEGIN + SECOND, BEGIN + 4 * SECOND);
+    let feed = FeedPlan { faults: vec![FeedFault::Probes(span, 300_000)], ..FeedPlan::GOOD };
+    check_whole(&feed, &[ReaderPlan { loss: 0.05, ..ReaderPlan::GOOD }]);
+    let faults = vec![ReaderFault::Probes(span, 300_000)];
+    let repairer = ReaderPlan { repairs_for_others: true, faults, loss: 0.02, ..ReaderPlan::GOOD };
+    check_whole(&FeedPlan::GOOD, &[repairer, ReaderPlan { loss: 0.05, ..ReaderPlan::GOOD }]);
 }
