@@ -1068,7 +1068,7 @@ impl HistoryMachine {
         if let (None, Some(HistoryStart::At(start))) = (self.entered, self.config.start)
             && start == Position::new(content, message)
         {
-            // It goes on where the former process ended.
+            // It continues where the former process ended.
             let processed = self.config.processed_since.map_or(message, |since| since.min(message));
             self.reported.since = processed;
         }

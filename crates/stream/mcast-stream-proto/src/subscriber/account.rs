@@ -208,7 +208,7 @@ impl SubscriberMachine {
     /// delivers is passed there, and after each message or event from there.
     pub fn join_history(&mut self, now: ClockTime, mut history: HistoryAccount) {
         if self.config.name.is_none() {
-            // Without a name, it is not the subscriber that has processed what came before.
+            // Without a name, it is not the subscriber that has processed the messages before.
             history.since = history.since.max(history.begun);
         }
         let was_reading = self.is_reading();

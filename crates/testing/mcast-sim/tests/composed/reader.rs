@@ -101,13 +101,13 @@ pub(crate) struct Process {
     /// Whether a server has answered a request.
     is_answered: bool,
     /// The state that was asked for last.
-    wanted: Option<Wanted>,
+    wanted: Option<StateRequest>,
     has_asked: bool,
 }
 
 /// A state of this incarnation, with this many messages at least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub(crate) struct StateRequest {
     pub(crate) incarnation: Incarnation,
     pub(crate) messages: u64,
 }
@@ -121,7 +121,7 @@ pub(crate) enum Outgoing {
     /// A search for history servers.
     Search,
     /// A request for the state of the publisher.
-    Fetch(Wanted),
+    Fetch(StateRequest),
 }
 
 impl Reader {
@@ -234,7 +234,7 @@ impl Reader {
     }
 
     /// Takes the state of the publisher, if it is what was asked for last.
-    pub(crate) fn take_state(&mut self, now: u64, wanted: Wanted, number: u64) {
+    pub(crate) fn take_state(&mut self, now: u64, wanted: StateRequest, number: u64) {
         let Some(process) = self.process.as_mut().filter(|process| process.wanted == Some(wanted)) else {
             return;
         };
@@ -244,7 +244,7 @@ impl Reader {
     }
 
     /// What state it waits for.
-    pub(crate) fn wanted(&self) -> Option<Wanted> {
+    pub(crate) fn wanted(&self) -> Option<StateRequest> {
         self.process.as_ref()?.wanted
     }
 
@@ -422,7 +422,7 @@ impl Process {
             }
             if let Some(messages) = wanted.take() {
                 let incarnation = audit.incarnation();
-                self.wanted = Some(Wanted { incarnation, messages });
+                self.wanted = Some(StateRequest { incarnation, messages });
                 self.has_asked = false;
             }
         }

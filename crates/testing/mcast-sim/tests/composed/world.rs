@@ -13,7 +13,7 @@ use crate::feed::{Destination, Feed, STREAM};
 use crate::judge;
 use crate::link::{is_in, traffic_of};
 use crate::plan::{BEGIN, FeedFault, MILLISECOND, Plan, ReaderFault, SECOND, Span, Traffic};
-use crate::reader::{Client, Outgoing, Reader, Report, Wanted};
+use crate::reader::{Client, Outgoing, Reader, Report, StateRequest};
 
 pub(crate) const FEED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 7000);
 
@@ -52,8 +52,8 @@ enum Event {
     Request(usize, u64, HistoryQuery),
     Answer(usize, u64, Report),
     /// A request for the state of the publisher arrives, of this subscriber and its life.
-    Fetch(usize, u64, Wanted),
-    State(usize, u64, Wanted, u64),
+    Fetch(usize, u64, StateRequest),
+    State(usize, u64, StateRequest, u64),
     /// A stranger probes the publisher, or a subscriber.
     Probe(Option<usize>, Span, u64),
 }
@@ -358,7 +358,7 @@ impl<'p> World<'p> {
     }
 
     /// The publisher serves its state, if it has what is wanted; if not, a subscriber that still wants it asks again.
-    fn fetch(&mut self, index: usize, life: u64, wanted: Wanted) {
+    fn fetch(&mut self, index: usize, life: u64, wanted: StateRequest) {
         let reader = &mut self.readers[index];
         if reader.lives != life || reader.wanted() != Some(wanted) {
             return;
