@@ -283,7 +283,7 @@ fn who_joins_at_the_end_behind_a_slow_path_is_waited_for() {
         for before in 0..20 {
             let (joins, delay) = (ends + delay * MILLISECOND - 4 * before * MILLISECOND, delay * MILLISECOND);
             let late = ReaderPlan { joins, begin: Begin::Oldest, delay, ..ReaderPlan::GOOD };
-            check_whole(&FeedPlan::GOOD, &[late.clone()]);
+            check_whole(&FeedPlan::GOOD, core::slice::from_ref(&late));
             // It reads the history after it has become known.
             let faults = vec![ReaderFault::Without(Traffic::Tcp, (joins, ends + 4 * SECOND))];
             check_whole(&FeedPlan::GOOD, &[ReaderPlan { faults, ..late }]);
