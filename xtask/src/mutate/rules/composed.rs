@@ -113,10 +113,10 @@ pub(super) const RULES: &[Rule] = &[
         "                self.statistics.lost = self.statistics.lost.wrapping_sub(0);",
     ),
     COMPOSED.rule(
-        "together: the end waits for the history",
-        "history/joined.rs",
-        "            if !self.has_room() || subscriber.is_at_end() && !self.is_idle() {",
-        "            if !self.has_room() {",
+        "together: who reads a history does not count as given everything",
+        "publisher/members.rs",
+        "            flags if flags & Status::DELIVERED != 0 && flags & Status::READING == 0 => Self::Delivered,",
+        "            flags if flags & Status::DELIVERED != 0 => Self::Delivered,",
     ),
     COMPOSED.rule(
         "together: who reads a history says so",

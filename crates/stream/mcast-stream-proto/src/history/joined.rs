@@ -16,8 +16,7 @@ impl HistoryMachine {
     ) {
         subscriber.join_history(now, self.account());
         loop {
-            // The end is confirmed once everything before it is delivered.
-            if !self.has_room() || subscriber.is_at_end() && !self.is_idle() {
+            if !self.has_room() {
                 subscriber.start_buffering(datagram);
                 break;
             }

@@ -606,20 +606,16 @@ impl HistoryMachine {
         if !reading.is_due(now, self.position) {
             return None;
         }
-        let start = match (self.position, self.config.start, self.live) {
-            (Some(position), ..) => RequestedStart::At(position),
-            (None, Some(HistoryStart::Number(number)), Some((live, _))) => {
-                let position = Position::new(live.content, number);
-                self.position = Some(position);
-                RequestedStart::At(position)
-            }
-            (None, Some(HistoryStart::Number(_)), None) if self.clock.now() < self.begun + LIVE_WAIT => {
+        let start = match (self.position, self.config.start) {
+            (Some(position), _) => RequestedStart::At(position),
+            // The live stream shows the incarnation that the number belongs to.
+            (None, Some(HistoryStart::Number(_))) if self.clock.now() < self.begun + LIVE_WAIT => {
                 reading.postpone_to(self.clock.earliest(self.begun + LIVE_WAIT));
                 return None;
             }
-            (None, Some(HistoryStart::Number(number)), None) => RequestedStart::Latest(number),
-            (None, Some(HistoryStart::Time(time)), _) => RequestedStart::Time(time),
-            (None, Some(HistoryStart::Oldest | HistoryStart::At(_)) | None, _) => RequestedStart::Oldest,
+            (None, Some(HistoryStart::Number(number))) => RequestedStart::Latest(number),
+            (None, Some(HistoryStart::Time(time))) => RequestedStart::Time(time),
+            (None, Some(HistoryStart::Oldest | HistoryStart::At(_)) | None) => RequestedStart::Oldest,
         };
         (!self.is_reached()).then_some(start)
     }

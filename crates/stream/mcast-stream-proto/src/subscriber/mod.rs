@@ -327,19 +327,6 @@ impl SubscriberMachine {
         self.delivery.has_ended()
     }
 
-    /// Whether the next step is the end of the stream, so that a caller that is not done with the messages before it can
-    /// delay its confirmation.
-    #[must_use]
-    pub fn is_at_end(&self) -> bool {
-        let is_whole =
-            |(end, messages): (Sequence, MessageNumber)| self.base >= end && self.expected >= messages;
-        self.end.is_some_and(is_whole)
-            && self.current.is_none()
-            && !self.delivery.has_ended()
-            && !self.incarnations.has_successor()
-            && self.events.is_empty()
-    }
-
     /// Whether the stream has ended and the publisher needs no more confirmations of that.
     #[must_use]
     pub fn is_end_confirmed(&self) -> bool {
