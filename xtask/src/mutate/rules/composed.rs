@@ -155,6 +155,12 @@ pub(super) const RULES: &[Rule] = &[
         "            let _ = (last, first);",
     ),
     COMPOSED.rule(
+        "together: what a subscriber had processed before it resumes is acknowledged",
+        "history/machine.rs",
+        "            self.reported.since = processed;",
+        "            let _ = processed;",
+    ),
+    COMPOSED.rule(
         "together: an unknown loss is shown to the publisher",
         "subscriber/feedback.rs",
         "        let unknown_loss = if self.is_loss_unknown() { Status::UNKNOWN_LOSS } else { 0 };",

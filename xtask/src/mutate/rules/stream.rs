@@ -853,7 +853,7 @@ pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "what a history gives is processed only when the application says so",
         "subscriber/account.rs",
-        "self.record_given(last, if before.is_some() { last } else { history.since });",
+        "self.record_given(last, if before.is_some() { last } else { first });",
         "let _ = last;",
     ),
     STREAM.rule(
