@@ -24,12 +24,12 @@ const ALL_SYSTEMS: [&str; 7] = [
 /// The package that only runs on development machines.
 const HOST_ONLY: &str = "xtask";
 
-/// All features except the ciphers and the client of Kafka, whose C and assembly code needs a compiler for each target.
+/// All features except the ciphers, TLS and the client of Kafka, whose C and assembly code needs a compiler for each target.
 const FEATURES: &str = "mcast-bridge/nats,mcast-bridge/rabbitmq,mcast-bridge/redis,mcast-measure/std,mcast-relay/driver,mcast-relay/http,\
     mcast-stream-proto/serde,mcast-stream/metrics,mcast-stream/serde,mcast-stream/tokio,mcast-sys/tokio,\
     mcast-watch/json,mcast-watch/live,mcast-watch/metrics,mcast/tokio";
 #[cfg(test)]
-const FROM_C: [&str; 2] = ["kafka", "seal"];
+const FROM_C: [&str; 3] = ["kafka", "seal", "tls"];
 
 /// A target without an operating system, for the no_std crates.
 const BARE_METAL: &str = "thumbv7em-none-eabi";

@@ -30,8 +30,10 @@ mod record;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod reverse;
-#[cfg(any(feature = "nats", feature = "rabbitmq"))]
+#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
 mod server;
+#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
+mod tls;
 
 pub use driver::{
     BridgeError, BridgeNotice, GroupReplay, InterfaceNameOf, ReverseBridge, ReverseNotice, StreamBridge,
@@ -48,3 +50,5 @@ pub use reverse::{
     ObservedHeartbeat, PublisherAction, PublisherState, ReplayConfig, ReplayMachine, ReverseConfig,
     ReverseEvent, ReverseMachine, ReverseRefusal, ReverseStatistics, SourceRequest, SourceResponse, StartAt,
 };
+#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
+pub use tls::TlsOptions;

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod audit;
+#[path = "../../../../reach/mcast-bridge/tests/servers/certificates.rs"]
+mod certificates;
 mod datagrams;
 mod engine;
 mod faults;

@@ -3,18 +3,17 @@
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::error::{self, ApiError};
+use super::nkeys::Credentials;
 use super::protocol::{self, Delivery, Headers, Operation};
 use super::target::{Login, NatsTarget};
 use crate::engine::EngineError;
+use crate::server::{ServerAddress, ServerStream, TIMEOUT, is_timeout};
 
-/// How long to wait for a connection or a response. A server that stands still for longer is connected to again.
-const TIMEOUT: Duration = Duration::from_secs(10);
 /// The first server that returns several messages in one response, which notes of bridges are read with.
 const VERSION: (u32, u32) = (2, 11);
 /// The most responses that are set aside while an earlier one is missing.
@@ -23,7 +22,7 @@ const SET_ASIDE: usize = 64;
 /// A connection. Requests have numbers, which are in the subjects of their responses.
 #[derive(Debug)]
 pub(super) struct Client {
-    socket: TcpStream,
+    stream: ServerStream,
     address: String,
     input: Vec<u8>,
     output: Vec<u8>,
@@ -44,29 +43,33 @@ fn info(text: &str) -> Option<(Value, (u32, u32))> {
 }
 
 impl Client {
-    /// Connects to a server and logs in.
+    /// Connects to the first server that can be used, and logs in.
     pub(super) fn connect(target: &NatsTarget) -> Result<Self, EngineError> {
-        let address = target.address();
-        let failed = |error: &std::io::Error| error::unreachable(&address, error);
-        let socket = target.server.connect(TIMEOUT).map_err(|error| failed(&error))?;
-        let prepare = || {
-            socket.set_nodelay(true)?;
-            socket.set_write_timeout(Some(TIMEOUT))
-        };
-        prepare().map_err(|error| failed(&error))?;
+        target.servers.first(|server, timeout| Self::connect_to(server, timeout, target))
+    }
+
+    fn connect_to(
+        server: &ServerAddress,
+        timeout: Duration,
+        target: &NatsTarget,
+    ) -> Result<Self, EngineError> {
+        let address = server.to_string();
+        // TLS follows what the server says of itself.
+        let stream = server.connect(None, timeout).map_err(|error| error::unreachable(&address, &error))?;
         let inbox = format!("_INBOX.{:016x}", RandomState::new().build_hasher().finish());
         let (input, output, aside) = (Vec::new(), Vec::new(), VecDeque::new());
-        let mut client = Self { socket, address, input, output, inbox, request: 0, aside, max_payload: 0 };
-        client.log_in(&target.login)?;
+        let mut client = Self { stream, address, input, output, inbox, request: 0, aside, max_payload: 0 };
+        client.log_in(target, &server.host)?;
         Ok(client)
     }
 
-    fn log_in(&mut self, login: &Login) -> Result<(), EngineError> {
+    fn log_in(&mut self, target: &NatsTarget, host: &str) -> Result<(), EngineError> {
         let until = Instant::now() + TIMEOUT;
         let Operation::Info(text) = self.read(until)? else { return Err(error::unexpected(&self.address)) };
         let (info, version) = info(&text).ok_or_else(|| error::unexpected(&self.address))?;
-        if info["tls_required"] == true {
-            return Err(error::needs_tls(&self.address));
+        let is_tls = target.tls.is_some() || info["tls_required"] == true;
+        if is_tls {
+            self.start_tls(target, host, &info)?;
         }
         if version < VERSION {
             return Err(error::too_old(&self.address, &info["version"]));
@@ -77,8 +80,13 @@ impl Client {
             "verbose": false, "pedantic": false, "headers": true, "no_responders": true, "protocol": 1,
             "lang": "mcast", "version": env!("CARGO_PKG_VERSION"), "name": "mcast bridge",
         });
-        match login {
+        options["tls_required"] = is_tls.into();
+        match &target.login {
             Login::None => {}
+            Login::File(file) => {
+                let nonce = info["nonce"].as_str().unwrap_or_default();
+                Credentials::read(file)?.add_to(&mut options, nonce);
+            }
             Login::Token(token) => options["auth_token"] = json!(token),
             Login::User(user, password) => {
                 (options["user"], options["pass"]) = (json!(user), json!(password));
@@ -94,6 +102,19 @@ impl Client {
                 _ => {}
             }
         }
+    }
+
+    fn start_tls(&mut self, target: &NatsTarget, host: &str, info: &Value) -> Result<(), EngineError> {
+        if info["tls_required"] != true && info["tls_available"] != true {
+            return Err(error::no_tls(&self.address));
+        }
+        // Somebody else on the way could have added it, because it is not encrypted.
+        if !self.input.is_empty() {
+            return Err(error::unexpected(&self.address));
+        }
+        let options = target.tls.clone().unwrap_or_default();
+        let started = self.stream.start_tls(&options, host);
+        started.map_err(|error| error::unreachable(&self.address, &error))
     }
 
     pub(super) fn address(&self) -> &str {
@@ -121,7 +142,7 @@ impl Client {
 
     /// Sends what was published.
     pub(super) fn flush(&mut self) -> Result<(), EngineError> {
-        let written = self.socket.write_all(&self.output);
+        let written = self.stream.write_all(&self.output).and_then(|()| self.stream.flush());
         self.output.clear();
         written.map_err(|error| error::unreachable(&self.address, &error))
     }
@@ -209,18 +230,14 @@ impl Client {
             }
             let start = self.input.len();
             self.input.resize(start + (64 << 10), 0);
-            let read = self
-                .socket
-                .set_read_timeout(Some(left))
-                .and_then(|()| self.socket.read(&mut self.input[start..]));
+            let read =
+                self.stream.set_read_timeout(left).and_then(|()| self.stream.read(&mut self.input[start..]));
             self.input.truncate(start + read.as_ref().copied().unwrap_or(0));
             match read {
                 Ok(0) => return Err(error::closed(&self.address)),
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                    return Err(error::silent(&self.address));
-                }
+                Err(error) if is_timeout(&error) => return Err(error::silent(&self.address)),
                 Err(error) => return Err(error::unreachable(&self.address, &error)),
             }
         }

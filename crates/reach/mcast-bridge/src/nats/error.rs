@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::protocol::ProtocolError;
 use crate::engine::EngineError;
+use crate::tls;
 
 /// An error that JetStream reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,9 @@ fn error(what: String, remedy: &str, is_transient: bool) -> EngineError {
 }
 
 pub(super) fn unreachable(address: &str, cause: &io::Error) -> EngineError {
+    if let Some(error) = tls::engine_error(address, cause) {
+        return error;
+    }
     let remedy = "check that the server runs and that a firewall admits its port";
     error(format!("{address} cannot be reached: {cause}"), remedy, true)
 }
@@ -55,10 +59,9 @@ pub(super) fn unexpected(address: &str) -> EngineError {
     error(format!("{address} sent a response of an unexpected form"), "", true)
 }
 
-pub(super) fn needs_tls(address: &str) -> EngineError {
-    let remedy =
-        "use a server beside the bridge that does not require TLS, such as a leaf node of the cluster";
-    error(format!("{address} requires TLS, which this client does not support"), remedy, false)
+pub(super) fn no_tls(address: &str) -> EngineError {
+    let remedy = "enable TLS on the server, or write nats://HOST without options of TLS";
+    error(format!("{address} does not speak TLS"), remedy, true)
 }
 
 pub(super) fn too_old(address: &str, version: &Value) -> EngineError {
@@ -73,7 +76,8 @@ pub(super) fn rejected(address: &str, text: &str) -> EngineError {
         || lower.starts_with("user authentication")
     {
         (
-            "give the right user and password: nats://USER:PASSWORD@HOST, or the token: nats://TOKEN@HOST",
+            "give the right user (nats://USER@HOST) and --password-file FILE, a token in that file without a user, or a \
+             file of credentials: --credentials FILE",
             false,
         )
     } else if lower.starts_with("permissions") {

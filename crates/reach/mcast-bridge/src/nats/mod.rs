@@ -13,6 +13,8 @@
 mod client;
 mod entry;
 mod error;
+#[cfg_attr(not(feature = "tls"), path = "no_nkeys.rs")]
+mod nkeys;
 mod protocol;
 mod sink;
 mod source;

@@ -1,18 +1,26 @@
 //! Where a stream is kept in NATS.
 
+use std::path::PathBuf;
+
 use super::entry;
+use super::nkeys::Credentials;
 use crate::engine::EngineError;
 use crate::record::Position;
-use crate::server::{ServerAddress, ServerUrl};
+use crate::server::{ServerUrl, Servers, UrlForm};
+use crate::tls::TlsOptions;
 
 /// The port that servers listen on by default.
 const PORT: u16 = 4222;
+const FORM: UrlForm =
+    UrlForm { schemes: &[("nats", false, PORT), ("tls", true, PORT)], parameter: "stream", invalid };
 
 /// A stream in NATS JetStream.
 #[derive(Clone)]
 pub struct NatsTarget {
-    pub(super) server: ServerAddress,
+    pub(super) servers: Servers,
     pub(super) login: Login,
+    /// `None`: TLS is spoken if the server requires it.
+    pub(super) tls: Option<TlsOptions>,
     stream: Option<String>,
 }
 
@@ -22,25 +30,27 @@ pub(super) enum Login {
     None,
     Token(String),
     User(String, String),
+    /// A file with a key, and maybe a token. It is read for each connection.
+    File(PathBuf),
 }
 
 fn invalid(why: &str) -> EngineError {
     EngineError {
         what: format!("not a URL of NATS: {why}"),
-        remedy: Some("write nats://HOST[:PORT][?stream=STREAM]".into()),
+        remedy: Some("write nats://HOST[:PORT][,HOST[:PORT]][?stream=STREAM], or tls:// for TLS".into()),
         is_transient: false,
     }
 }
 
 impl NatsTarget {
-    /// Parses `nats://[USER[:PASSWORD]@]HOST[:PORT][?stream=STREAM]`. A user without a password is a token, unless
-    /// [`password`](Self::password) follows.
+    /// Parses `nats://[USER[:PASSWORD]@]HOST[:PORT][,HOST[:PORT]…][?stream=STREAM]`. A user without a password is a token,
+    /// unless [`password`](Self::password) follows. With `tls`, the server must speak TLS; with `nats`, TLS is spoken if it
+    /// requires that.
     ///
     /// # Errors
     /// If it is not such a URL.
     pub fn parse(url: &str) -> Result<Self, EngineError> {
-        let ServerUrl { address: server, user, password, path, stream } =
-            ServerUrl::parse(url, "nats", PORT, invalid)?;
+        let ServerUrl { servers, is_tls, user, password, path, stream } = FORM.parse(url)?;
         if !path.is_empty() {
             return Err(invalid("it has a path"));
         }
@@ -49,7 +59,8 @@ impl NatsTarget {
             None if user.is_empty() => Login::None,
             None => Login::Token(user),
         };
-        let target = Self { server, login, stream: None };
+        let tls = is_tls.then(TlsOptions::default);
+        let target = Self { servers, login, tls, stream: None };
         match stream {
             Some(stream) => target.with_stream(stream),
             None => Ok(target),
@@ -61,9 +72,28 @@ impl NatsTarget {
     pub fn password(self, password: &str) -> Self {
         let login = match self.login {
             Login::Token(user) | Login::User(user, _) => Login::User(user, password.to_owned()),
-            Login::None => Login::Token(password.to_owned()),
+            Login::None | Login::File(_) => Login::Token(password.to_owned()),
         };
         Self { login, ..self }
+    }
+
+    /// Sets a file with the key of the user, and the token of the account (JWT), as `nsc` makes it, or only with the seed of
+    /// an nkey. It is read for each connection, so that new credentials apply from the next one on.
+    ///
+    /// # Errors
+    /// If it cannot be read, or has no seed.
+    pub fn credentials(self, file: PathBuf) -> Result<Self, EngineError> {
+        Credentials::read(&file)?;
+        Ok(Self { login: Login::File(file), ..self })
+    }
+
+    /// Sets the options of TLS, which is spoken in any case then.
+    ///
+    /// # Errors
+    /// If the files cannot be used.
+    pub fn tls(self, options: TlsOptions) -> Result<Self, EngineError> {
+        options.check()?;
+        Ok(Self { tls: Some(options), ..self })
     }
 
     /// Returns the name of the stream, if the URL has one.
@@ -96,10 +126,10 @@ impl NatsTarget {
         entry::position(id)
     }
 
-    /// Returns the address of the server, without secrets.
+    /// Returns the addresses of the servers, without secrets.
     #[must_use]
     pub fn address(&self) -> String {
-        self.server.to_string()
+        self.servers.to_string()
     }
 }
 
@@ -123,7 +153,9 @@ mod tests {
         assert_eq!((target.stream(), &*target.address()), (Some("prices"), "example.org:7000"));
         let target = NatsTarget::parse("nats://a%40b:c@[::1]/").unwrap();
         assert_eq!((target.stream(), &*target.address()), (None, "[::1]:4222"));
-        assert!(target.login == Login::User("a@b".into(), "c".into()));
+        assert!(target.login == Login::User("a@b".into(), "c".into()) && target.tls.is_none());
+        let target = NatsTarget::parse("tls://one,two:7").unwrap();
+        assert!(target.tls.is_some() && target.address() == "one:4222,two:7");
         for text in [
             "",
             "nats",
@@ -134,7 +166,7 @@ mod tests {
             "nats://a?stream=a.b",
             "nats://a?stream=a%20b",
             "nats://a?key=b",
-            "tls://a",
+            "http://a",
         ] {
             assert!(NatsTarget::parse(text).is_err(), "{text}");
         }

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{ErrorKind, Read, Write as _};
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::bytes::{ProtocolError, Reader, Write};
@@ -10,9 +9,8 @@ use super::error;
 use super::protocol::{self, Frame, key};
 use super::target::RabbitmqTarget;
 use crate::engine::EngineError;
+use crate::server::{ServerAddress, ServerStream, TIMEOUT, is_timeout};
 
-/// How long to wait for a connection or a response. A server that stands still for longer is connected to again.
-const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait for room in the socket before reading what the server sends, which may wait for that.
 const WRITE: Duration = Duration::from_millis(10);
 /// The most bytes in memory that the server has sent. It sends only as many chunks as the client requests.
@@ -21,7 +19,7 @@ const RECEIVED: usize = 256 << 20;
 /// A connection. Requests have numbers, which are in their responses.
 #[derive(Debug)]
 pub(super) struct Client {
-    socket: TcpStream,
+    stream: ServerStream,
     address: String,
     input: Vec<u8>,
     output: Vec<u8>,
@@ -78,18 +76,40 @@ impl Offset {
 }
 
 impl Client {
-    /// Connects to a server and logs in.
+    /// Connects to the first server that can be used, and logs in.
     pub(super) fn connect(target: &RabbitmqTarget) -> Result<Self, EngineError> {
-        let address = target.address();
-        let failed = |error: &std::io::Error| error::unreachable(&address, error);
-        let socket = target.server.connect(TIMEOUT).map_err(|error| failed(&error))?;
-        let prepare = || {
-            socket.set_nodelay(true)?;
-            socket.set_write_timeout(Some(WRITE))
+        target.servers.first(|server, timeout| Self::connect_to(server, timeout, target))
+    }
+
+    /// Connects to the server that leads a stream, so that it need not pass on each message. The stream is created if it
+    /// does not exist.
+    pub(super) fn connect_to_leader(target: &RabbitmqTarget, stream: &str) -> Result<Self, EngineError> {
+        let mut client = Self::connect(target)?;
+        client.create(stream, &[])?;
+        let Some(leader) = client.other_leader(stream)? else { return Ok(client) };
+        let failed = |cause| error::no_leader(client.address(), &leader, cause);
+        let mut client = Self::connect_to(&leader, TIMEOUT, target).map_err(failed)?;
+        match client.other_leader(stream)? {
+            None => Ok(client),
+            // It has just moved.
+            Some(_) => Err(error::changed(client.address(), stream)),
+        }
+    }
+
+    fn connect_to(
+        server: &ServerAddress,
+        timeout: Duration,
+        target: &RabbitmqTarget,
+    ) -> Result<Self, EngineError> {
+        let address = server.to_string();
+        let connect = || {
+            let stream = server.connect(target.tls.as_ref(), timeout)?;
+            stream.set_write_timeout(WRITE)?;
+            Ok(stream)
         };
-        prepare().map_err(|error| failed(&error))?;
+        let stream = connect().map_err(|error| error::unreachable(&address, &error))?;
         let mut client = Self {
-            socket,
+            stream,
             address,
             input: Vec::new(),
             output: Vec::new(),
@@ -370,23 +390,26 @@ impl Client {
         metadata(&bytes).map_err(|error| error::broken(&self.address, error))
     }
 
-    /// Checks that the server leads a stream, so that it need not pass on each message.
-    pub(super) fn check_leader(&mut self, stream: &str) -> Result<(), EngineError> {
+    /// Returns the server that leads a stream if it is another one, as it refers to itself.
+    fn other_leader(&mut self, stream: &str) -> Result<Option<ServerAddress>, EngineError> {
         let (_, leader) = self.metadata(stream)?;
-        match (leader, &self.own_address) {
-            (Some(leader), Some(own)) if leader != *own => {
-                Err(error::other_leader(&self.address, &format!("{}:{}", leader.0, leader.1)))
-            }
-            _ => Ok(()),
-        }
+        let leader = leader.filter(|leader| self.own_address.as_ref().is_some_and(|own| own != leader));
+        let address = |(host, port)| Some(ServerAddress { host, port: u16::try_from(port).ok()? });
+        Ok(leader.and_then(address))
     }
 
     /// Sends what was added.
     pub(super) fn flush(&mut self) -> Result<(), EngineError> {
         let output = std::mem::take(&mut self.output);
         let (mut sent, mut until) = (0, Instant::now() + TIMEOUT);
-        while sent < output.len() {
-            match self.socket.write(&output[sent..]) {
+        loop {
+            let is_written = sent == output.len();
+            let written = match is_written {
+                true => self.stream.flush().map(|()| 0),
+                false => self.stream.write(&output[sent..]),
+            };
+            match written {
+                Ok(_) if is_written => return Ok(()),
                 Ok(count) => {
                     sent += count;
                     until = Instant::now() + TIMEOUT;
@@ -401,7 +424,6 @@ impl Client {
                 Err(error) => return Err(error::unreachable(&self.address, &error)),
             }
         }
-        Ok(())
     }
 
     /// Returns the next frame; `None` if there is none until then.
@@ -443,10 +465,8 @@ impl Client {
             return Err(error::unexpected(&self.address));
         }
         self.input.resize(start + (64 << 10), 0);
-        let read = self
-            .socket
-            .set_read_timeout(Some(timeout))
-            .and_then(|()| self.socket.read(&mut self.input[start..]));
+        let read =
+            self.stream.set_read_timeout(timeout).and_then(|()| self.stream.read(&mut self.input[start..]));
         self.input.truncate(start + read.as_ref().copied().unwrap_or(0));
         match read {
             Ok(0) => Err(error::closed(&self.address, "")),
@@ -456,10 +476,6 @@ impl Client {
             Err(error) => Err(error::unreachable(&self.address, &error)),
         }
     }
-}
-
-fn is_timeout(error: &std::io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
 /// Returns about how many bytes a frame takes.

@@ -4,6 +4,8 @@ use std::io;
 
 use super::bytes::ProtocolError;
 use crate::engine::EngineError;
+use crate::server::ServerAddress;
+use crate::tls;
 
 /// The codes of responses that are handled, not only reported.
 pub(super) const OK: u16 = 1;
@@ -22,6 +24,9 @@ fn error(what: String, remedy: &str, is_transient: bool) -> EngineError {
 }
 
 pub(super) fn unreachable(address: &str, cause: &io::Error) -> EngineError {
+    if let Some(error) = tls::engine_error(address, cause) {
+        return error;
+    }
     let remedy = "check that the server runs, that its plugin for streams is enabled (rabbitmq-plugins enable \
                   rabbitmq_stream), and that a firewall admits its port";
     error(format!("{address} cannot be reached: {cause}"), remedy, true)
@@ -63,7 +68,7 @@ pub(super) fn code(address: &str, code: u16) -> EngineError {
         }
         8 | 9 => (
             "authentication failed",
-            "give the right user and password: rabbitmq-stream://USER:PASSWORD@HOST",
+            "give the right user and password: rabbitmq-stream://USER@HOST and --password-file FILE",
             false,
         ),
         11 => (
@@ -106,9 +111,12 @@ pub(super) fn too_large(address: &str, size: usize, most: usize) -> EngineError 
     error(what, "raise stream.frame_max of the server", false)
 }
 
-pub(super) fn other_leader(address: &str, leader: &str) -> EngineError {
-    let remedy = format!("connect to the leader: rabbitmq-stream://{leader}");
-    error(format!("{address} is not the server that leads the stream"), &remedy, true)
+/// The error for a leader that cannot be connected to.
+pub(super) fn no_leader(address: &str, leader: &ServerAddress, cause: EngineError) -> EngineError {
+    let what = format!("{address} names {leader} as the leader of the stream, but {}", cause.what);
+    let reachable =
+        || "let servers name themselves so that the bridge reaches them: stream.advertised_host".into();
+    EngineError { what, remedy: cause.remedy.or_else(|| Some(reachable())), ..cause }
 }
 
 pub(super) fn changed(address: &str, stream: &str) -> EngineError {

@@ -44,8 +44,8 @@ impl RabbitmqConnector {
 
 impl SinkConnector for RabbitmqConnector {
     fn connect(&mut self) -> Result<Box<dyn Sink>, EngineError> {
-        let client = Client::connect(&self.0)?;
         let name = self.0.named()?.to_owned();
+        let client = Client::connect_to_leader(&self.0, &name)?;
         let key = source::engine_key(client.cluster(), &self.0.virtual_host, &name);
         Ok(Box::new(sink::RabbitmqSink::open(client, name, key)?))
     }

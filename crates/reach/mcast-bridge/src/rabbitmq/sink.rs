@@ -85,10 +85,8 @@ fn open(log: &mut Log) -> Result<(), Failure> {
 }
 
 impl RabbitmqSink {
-    /// Opens a stream, which is created if it does not exist.
-    pub(super) fn open(mut client: Client, name: String, key: EngineKey) -> Result<Self, EngineError> {
-        client.create(&name, &[])?;
-        client.check_leader(&name)?;
+    /// Opens a stream at its leader.
+    pub(super) fn open(client: Client, name: String, key: EngineKey) -> Result<Self, EngineError> {
         let writer = RandomState::new().build_hasher().finish();
         let mut log = Log::new(client, name);
         let mut opened = || {

@@ -3,17 +3,25 @@
 use super::entry;
 use crate::engine::EngineError;
 use crate::record::Position;
-use crate::server::{ServerAddress, ServerUrl};
+use crate::server::{ServerUrl, Servers, UrlForm};
+use crate::tls::TlsOptions;
 
-/// The port that the plugin listens on by default.
+/// The ports that the plugin listens on by default.
 const PORT: u16 = 5552;
+const TLS_PORT: u16 = 5551;
+const FORM: UrlForm = UrlForm {
+    schemes: &[("rabbitmq-stream", false, PORT), ("rabbitmq-stream+tls", true, TLS_PORT)],
+    parameter: "stream",
+    invalid,
+};
 /// The longest name that RabbitMQ allows is 255 bytes, of which ".bridges" takes some.
 const LONGEST_NAME: usize = 240;
 
 /// A stream in RabbitMQ.
 #[derive(Clone)]
 pub struct RabbitmqTarget {
-    pub(super) server: ServerAddress,
+    pub(super) servers: Servers,
+    pub(super) tls: Option<TlsOptions>,
     pub(super) user: String,
     pub(super) password: String,
     pub(super) virtual_host: String,
@@ -23,26 +31,36 @@ pub struct RabbitmqTarget {
 fn invalid(why: &str) -> EngineError {
     EngineError {
         what: format!("not a URL of RabbitMQ: {why}"),
-        remedy: Some("write rabbitmq-stream://[USER@]HOST[:PORT][/VHOST][?stream=STREAM]".into()),
+        remedy: Some(
+            "write rabbitmq-stream://[USER@]HOST[:PORT][,HOST[:PORT]][/VHOST][?stream=STREAM], or rabbitmq-stream+tls:// \
+             for TLS"
+                .into(),
+        ),
         is_transient: false,
     }
 }
 
 impl RabbitmqTarget {
-    /// Parses `rabbitmq-stream://[USER[:PASSWORD]@]HOST[:PORT][/VHOST][?stream=STREAM]`. By default, user and password are
-    /// `guest`, and the virtual host is `/`.
+    /// Parses `rabbitmq-stream://[USER[:PASSWORD]@]HOST[:PORT][,HOST[:PORT]…][/VHOST][?stream=STREAM]`, or
+    /// `rabbitmq-stream+tls://…` for TLS. By default, user and password are `guest`, and the virtual host is `/`. From the
+    /// first server that can be used, the bridge goes on to the one that leads the stream.
     ///
     /// # Errors
     /// If it is not such a URL.
     pub fn parse(url: &str) -> Result<Self, EngineError> {
-        let ServerUrl { address: server, user, password, path, stream } =
-            ServerUrl::parse(url, "rabbitmq-stream", PORT, invalid)?;
+        let ServerUrl { servers, is_tls, user, password, path, stream } = FORM.parse(url)?;
+        let virtual_host = match &path[..] {
+            [] => "/".to_owned(),
+            [name] => name.clone(),
+            _ => return Err(invalid("its path has slashes, which are written %2F")),
+        };
         let or = |text: String, default: &str| if text.is_empty() { default.to_owned() } else { text };
         let target = Self {
-            server,
+            servers,
+            tls: is_tls.then(TlsOptions::default),
             user: or(user, "guest"),
             password: or(password.unwrap_or_default(), "guest"),
-            virtual_host: or(path, "/"),
+            virtual_host,
             stream: None,
         };
         match stream {
@@ -55,6 +73,22 @@ impl RabbitmqTarget {
     #[must_use]
     pub fn password(self, password: &str) -> Self {
         Self { password: password.to_owned(), ..self }
+    }
+
+    /// Sets the options of TLS.
+    ///
+    /// # Errors
+    /// If the URL is not one for TLS, or the files cannot be used.
+    pub fn tls(self, options: TlsOptions) -> Result<Self, EngineError> {
+        if self.tls.is_none() {
+            return Err(EngineError {
+                what: "there are options of TLS, but the URL is one without TLS".into(),
+                remedy: Some("write rabbitmq-stream+tls://HOST".into()),
+                is_transient: false,
+            });
+        }
+        options.check()?;
+        Ok(Self { tls: Some(options), ..self })
     }
 
     /// Returns the name of the stream, if the URL has one.
@@ -93,10 +127,10 @@ impl RabbitmqTarget {
         entry::position(id)
     }
 
-    /// Returns the address of the server, without secrets.
+    /// Returns the addresses of the servers, without secrets.
     #[must_use]
     pub fn address(&self) -> String {
-        self.server.to_string()
+        self.servers.to_string()
     }
 }
 
@@ -123,6 +157,9 @@ mod tests {
         assert_eq!((&*target.user, &*target.password, &*target.virtual_host), ("a", "b@c", "v/w"));
         let target = RabbitmqTarget::parse("rabbitmq-stream://feeds@[::1]/").unwrap().password("secret");
         assert_eq!((target.stream(), &*target.address()), (None, "[::1]:5552"));
+        let safe = RabbitmqTarget::parse("rabbitmq-stream+tls://one,two:7/").unwrap();
+        assert!(safe.tls.is_some() && safe.address() == "one:5551,two:7");
+        assert!(target.clone().tls(TlsOptions::default()).is_err());
         assert_eq!((&*target.user, &*target.password, &*target.virtual_host), ("feeds", "secret", "/"));
         assert!(!format!("{target:?}").contains("secret"));
         let long = format!("rabbitmq-stream://a?stream={}", "x".repeat(241));

@@ -4,28 +4,22 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use mcast_stream::wire::EngineKey;
-use redis::{Connection, cmd};
+use redis::cmd;
 
-use super::error::engine_error;
+use super::connection::RedisConnection;
 use crate::engine::EngineError;
 
 /// Returns the number, which the first bridge draws.
-pub(super) fn engine_key(
-    connection: &mut Connection,
-    key: &str,
-    address: &str,
-) -> Result<EngineKey, EngineError> {
+pub(super) fn engine_key(connection: &mut RedisConnection, key: &str) -> Result<EngineKey, EngineError> {
     let beside = format!("{key}:engine");
-    let failed = |error: redis::RedisError| engine_error(address, &error);
     for _ in 0..2 {
-        let stored: Option<String> = cmd("GET").arg(&beside).query(connection).map_err(failed)?;
+        let stored: Option<String> = connection.query(cmd("GET").arg(&beside))?;
         if let Some(text) = stored {
             let number = u64::from_str_radix(&text, 16).map_err(|_| foreign(&beside))?;
             return Ok(EngineKey(number));
         }
         let drawn = EngineKey(RandomState::new().build_hasher().finish()).to_string();
-        let set = cmd("SET").arg(&beside).arg(drawn).arg("NX").query::<Option<String>>(connection);
-        set.map_err(failed)?;
+        connection.query::<Option<String>>(cmd("SET").arg(&beside).arg(drawn).arg("NX"))?;
     }
     Err(foreign(&beside))
 }

@@ -3,17 +3,16 @@
 use std::collections::VecDeque;
 
 use mcast_stream::wire::EngineKey;
-use redis::{Cmd, Connection, RedisError, Value, cmd};
+use redis::{Cmd, Value, cmd};
 
-use super::error::engine_error;
+use super::connection::RedisConnection;
 use super::{entry, identity};
 use crate::engine::{BridgeBeacon, EngineError, PendingGap, Request, Response, Sink};
 
 const SCRIPT: &str = include_str!("bridge.lua");
 
 pub(super) struct RedisSink {
-    connection: Connection,
-    address: String,
+    connection: RedisConnection,
     key: String,
     script: String,
     engine_key: EngineKey,
@@ -22,21 +21,16 @@ pub(super) struct RedisSink {
 }
 
 impl RedisSink {
-    pub(super) fn new(mut connection: Connection, key: &str, address: String) -> Result<Self, EngineError> {
-        let script = cmd("SCRIPT").arg("LOAD").arg(SCRIPT).query(&mut connection);
-        let script = script.map_err(|error| engine_error(&address, &error))?;
-        let engine_key = identity::engine_key(&mut connection, key, &address)?;
-        Ok(Self { connection, address, key: key.to_owned(), script, engine_key, are_tails: VecDeque::new() })
+    pub(super) fn new(mut connection: RedisConnection, key: &str) -> Result<Self, EngineError> {
+        let script = connection.query(cmd("SCRIPT").arg("LOAD").arg(SCRIPT))?;
+        let engine_key = identity::engine_key(&mut connection, key)?;
+        Ok(Self { connection, key: key.to_owned(), script, engine_key, are_tails: VecDeque::new() })
     }
 
     fn command(&self) -> Cmd {
         let mut command = cmd("EVALSHA");
         command.arg(&self.script).arg(2).arg(&self.key).arg(format!("{}:bridges", self.key));
         command
-    }
-
-    fn failed(&self, error: &RedisError) -> EngineError {
-        engine_error(&self.address, error)
     }
 }
 
@@ -58,15 +52,13 @@ impl Sink for RedisSink {
                 batch.records.iter().for_each(|record| entry::write(record, &batch.engines, &mut command));
             }
         }
-        let sent = self.connection.send_packed_command(&command.get_packed_command());
-        sent.map_err(|error| self.failed(&error))?;
+        self.connection.send(&command)?;
         self.are_tails.push_back(matches!(request, Request::LastRecord(_)));
         Ok(())
     }
 
     fn receive(&mut self) -> Result<Response, EngineError> {
-        let received = self.connection.recv_response().and_then(Value::extract_error);
-        let value = received.map_err(|error| self.failed(&error))?;
+        let value = self.connection.receive()?;
         match (self.are_tails.pop_front(), value) {
             (Some(false), Value::Int(_)) => Ok(Response::Appended),
             (Some(false), Value::Array(parts)) => match &parts[..] {

@@ -1,10 +1,10 @@
 //! Reading records back from a Redis stream.
 
 use mcast_stream::wire::{EngineKey, Incarnation, MessageNumber, StreamId, VisitedEngines};
-use redis::{Connection, FromRedisValue, Value, cmd};
+use redis::{Value, cmd};
 
+use super::connection::RedisConnection;
 use super::entry::Field;
-use super::error::engine_error;
 use super::packed::PackedEntries;
 use super::{RedisTarget, entry, identity};
 use crate::engine::{EngineError, Source, SourceConnector, StoredStream};
@@ -16,8 +16,7 @@ const BYTES: usize = 1 << 20;
 
 /// Reads the records of a stream in Redis.
 pub struct RedisSource {
-    connection: Connection,
-    address: String,
+    connection: RedisConnection,
     key: String,
     script: String,
     /// The stream that was returned, so that another one there is an error.
@@ -31,21 +30,15 @@ impl RedisSource {
     /// If it cannot be reached or rejects the user.
     pub fn connect(target: &RedisTarget) -> Result<Self, EngineError> {
         let (mut connection, key) = target.connect_client()?;
-        let address = target.address();
-        let script = cmd("SCRIPT").arg("LOAD").arg(SCRIPT).query(&mut connection);
-        let script = script.map_err(|error| engine_error(&address, &error))?;
-        Ok(Self { connection, address, key: key.to_owned(), script, stream: None })
-    }
-
-    fn query<T: FromRedisValue>(&mut self, command: &redis::Cmd) -> Result<T, EngineError> {
-        command.query(&mut self.connection).map_err(|error| engine_error(&self.address, &error))
+        let script = connection.query(cmd("SCRIPT").arg("LOAD").arg(SCRIPT))?;
+        Ok(Self { connection, key: key.to_owned(), script, stream: None })
     }
 
     /// Returns the records with ids from `from` on, at most `count` of them.
     fn range(&mut self, from: &str, count: usize) -> Result<Vec<StreamRecord>, EngineError> {
         let mut command = cmd("EVALSHA");
         command.arg(&self.script).arg(1).arg(&self.key).arg(from).arg(count).arg(BYTES);
-        let Value::Array(parts) = self.query(&command)? else { return Err(entry::unexpected()) };
+        let Value::Array(parts) = self.connection.query(&command)? else { return Err(entry::unexpected()) };
         let mut records = Vec::new();
         for part in &parts {
             let Value::BulkString(part) = part else { return Err(entry::unexpected()) };
@@ -63,7 +56,7 @@ impl RedisSource {
     fn last_entry(&mut self) -> Result<Value, EngineError> {
         let mut command = cmd("XREVRANGE");
         command.arg(&self.key).arg("+").arg("-").arg("COUNT").arg(1);
-        self.query(&command)
+        self.connection.query(&command)
     }
 
     fn record(&self, id: &str, fields: &[Field<'_>]) -> Result<StreamRecord, EngineError> {
@@ -90,7 +83,7 @@ impl Source for RedisSource {
         let (stream, _) = entry::read(id, &fields).ok_or_else(|| entry::foreign(id))?;
         let earlier: VisitedEngines = entry::engines(&fields).ok_or_else(|| entry::foreign(id))?;
         self.stream = Some(stream);
-        let key: EngineKey = identity::engine_key(&mut self.connection, &self.key, &self.address)?;
+        let key: EngineKey = identity::engine_key(&mut self.connection, &self.key)?;
         Ok(Some(StoredStream { stream, key, earlier }))
     }
 
@@ -138,7 +131,7 @@ fn place(position: Position) -> u128 {
 impl std::fmt::Debug for RedisSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RedisSource")
-            .field("address", &self.address)
+            .field("address", &self.connection.address())
             .field("key", &self.key)
             .finish_non_exhaustive()
     }

@@ -14,6 +14,12 @@ macro_rules! contract {
         mod redis {
             $(#[test] fn $test() { super::test(super::$test::<crate::redis::Redis>); })*
         }
+        mod redis_by_tls {
+            $(#[test] fn $test() { super::test(super::$test::<crate::tls::SafeRedis>); })*
+        }
+        mod nats_by_tls {
+            $(#[test] fn $test() { super::test(super::$test::<crate::tls::SafeNats>); })*
+        }
         mod nats {
             $(#[test] fn $test() { super::test(super::$test::<crate::nats::Nats>); })*
         }

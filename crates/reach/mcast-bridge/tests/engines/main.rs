@@ -2,6 +2,8 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "../servers/certificates.rs"]
+mod certificates;
 mod contract;
 mod kafka;
 #[path = "../servers/kafka.rs"]
@@ -15,6 +17,7 @@ mod rabbitmq;
 #[path = "../servers/rabbitmq.rs"]
 mod rabbitmq_server;
 mod redis;
+mod tls;
 #[path = "../servers/tunnel.rs"]
 mod tunnel;
 

@@ -8,12 +8,15 @@ use mcast_lab::{Host, Lab};
 use serde_json::json;
 
 use super::*;
+use crate::certificates::Certificates;
 use crate::nats_server::NatsServer;
 
 /// A server on a host of its own.
 pub(crate) struct Nats {
     server: NatsServer,
-    host: Host,
+    pub(crate) host: Host,
+    /// If it requires TLS.
+    pub(crate) certificates: Option<Certificates>,
     _lab: Lab,
 }
 
@@ -22,7 +25,28 @@ impl Nats {
         let lab = Lab::new().unwrap();
         let host = lab.host("engine").unwrap();
         let server = NatsServer::start(&host, "prices", options, login)?;
-        Some(Self { server, host, _lab: lab })
+        Some(Self { server, host, certificates: None, _lab: lab })
+    }
+
+    /// Starts a server that requires TLS and a certificate.
+    pub(crate) fn with_tls() -> Option<Self> {
+        let (lab, certificates) = (Lab::new().unwrap(), Certificates::make());
+        let host = lab.host("engine").unwrap();
+        let [authority, certificate, key, bridge, bridge_key] =
+            ["ca.pem", "server.pem", "server.key", "bridge.pem", "bridge.key"]
+                .map(|file| certificates.text(file));
+        let options = ["--tlsverify", "--tlscacert", &authority, "--tlscert", &certificate, "--tlskey", &key];
+        let server =
+            NatsServer::start_for(&host, "prices", &options, "", &[&authority, &bridge, &bridge_key])?;
+        Some(Self { server, host, certificates: Some(certificates), _lab: lab })
+    }
+
+    fn target(&self) -> NatsTarget {
+        let target = NatsTarget::parse(URL).unwrap();
+        match &self.certificates {
+            Some(certificates) => target.tls(certificates.proving()).unwrap(),
+            None => target,
+        }
     }
 
     fn connector(&self, url: &str) -> NatsConnector {
@@ -42,11 +66,11 @@ impl Engine for Nats {
     }
 
     fn connect(&self) -> Result<Box<dyn Sink>, EngineError> {
-        self.connect_to(self.connector(URL))
+        self.connect_to(NatsConnector::new(self.target()))
     }
 
     fn source(&self) -> Box<dyn Source> {
-        let target = NatsTarget::parse(URL).unwrap();
+        let target = self.target();
         // It connects again when the stream is created later.
         let source = self.host.run(|| NatsSource::connect(&target)).unwrap().unwrap();
         Box::new(InHost(self.host.clone(), Box::new(source) as Box<dyn Source>))

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use mcast_bridge::SinkConnector;
 use mcast_bridge::rabbitmq::{RabbitmqConnector, RabbitmqSource, RabbitmqTarget};
+use mcast_bridge::{SinkConnector, TlsOptions};
 use mcast_lab::{Host, Lab};
 use serde_json::{Value, json};
 
@@ -139,9 +139,32 @@ pub(crate) fn own_tests() {
         the_end_of_a_long_stream_is_found_without_reading_it,
         a_time_and_a_position_are_found_in_a_long_stream,
         what_can_not_be_used_is_an_error_with_a_remedy,
+        messages_are_stored_and_read_by_tls,
     ] {
         test(&Rabbitmq::start().unwrap());
     }
+}
+
+fn messages_are_stored_and_read_by_tls(engine: &Rabbitmq) {
+    let url = format!("rabbitmq-stream+tls://feeds:secret@127.0.0.1?stream={}", engine.stream);
+    let target = |options: TlsOptions| RabbitmqTarget::parse(&url).unwrap().tls(options).unwrap();
+    let server = engine.node.server.lock().unwrap();
+    let (trusting, proving) = (server.certificates.trusting(), server.certificates.proving());
+    drop(server);
+    let error = engine.connect_to(target(trusting)).err().unwrap();
+    assert!(error.is_transient && error.remedy.as_ref().unwrap().contains("--tls-certificate"), "{error:?}");
+    let mut sink = engine.connect_to(target(proving.clone())).unwrap();
+    // More than the sockets have room for, while the server sends it back.
+    let large = |number| message(1, number, &vec![b'x'; 500_000]);
+    let mut last = None;
+    for start in (0..200).step_by(20) {
+        let records: Vec<_> = (start..start + 20).map(large).collect();
+        assert_eq!(append(&mut *sink, last, records), Response::Appended);
+        last = Some(position(1, start + 19));
+    }
+    let source = engine.node.host.run(|| RabbitmqSource::connect(&target(proving))).unwrap();
+    let read = source.unwrap().read(position(1, 199), 10).unwrap();
+    assert_eq!((read, engine.length()), (vec![large(199)], 200));
 }
 
 fn messages(numbers: std::ops::Range<u64>) -> Vec<StreamRecord> {

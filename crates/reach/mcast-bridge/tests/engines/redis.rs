@@ -17,7 +17,7 @@ pub(crate) struct Redis {
 
 impl Redis {
     /// Starts a server; `None` if it is not installed, unless that is required.
-    fn with(options: &[&str]) -> Option<Self> {
+    pub(crate) fn with(options: &[&str]) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("redis.sock");
         let child = Command::new("redis-server")
@@ -49,7 +49,7 @@ impl Redis {
     }
 
     /// Returns what redis-cli prints.
-    fn cli(&self, arguments: &[&str]) -> String {
+    pub(crate) fn cli(&self, arguments: &[&str]) -> String {
         let output = Command::new("redis-cli").arg("-s").arg(self.socket()).args(arguments).output().unwrap();
         assert!(output.status.success());
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
@@ -129,9 +129,9 @@ fn a_wrong_password_does_not_pass_and_a_full_memory_does() {
     let Some(redis) = Redis::with(&["--requirepass", "secret"]) else { return };
     let error = redis.target().connect().err().unwrap();
     assert!(!error.is_transient && error.remedy.as_ref().unwrap().contains("password"), "{error:?}");
-    let error = redis.target().password("wrong").unwrap().connect().err().unwrap();
+    let error = redis.target().password("wrong").connect().err().unwrap();
     assert!(!error.is_transient, "{error:?}");
-    let mut sink = redis.target().password("secret").unwrap().connect().unwrap();
+    let mut sink = redis.target().password("secret").connect().unwrap();
     append(&mut *sink, None, vec![message(1, 0, b"a")]);
     redis.cli(&["-a", "secret", "CONFIG", "SET", "maxmemory", "1"]);
     let batch = RecordBatch {

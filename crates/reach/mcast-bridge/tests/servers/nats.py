@@ -2,13 +2,19 @@
 
 import asyncio
 import json
+import ssl
 import sys
 
 import nats
 from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
 from nats.js.errors import NotFoundError, ServiceUnavailableError
 
-server, stream = sys.argv[1:]
+server, stream, *files = sys.argv[1:]
+context = None
+if files:
+    authority, certificate, key = files
+    context = ssl.create_default_context(cafile=authority)
+    context.load_cert_chain(certificate, key)
 
 
 async def dump(jetstream, stream):
@@ -67,7 +73,7 @@ async def respond(client, request, *arguments):
 
 async def main():
     for line in sys.stdin:
-        client = await nats.connect(server, allow_reconnect=False, connect_timeout=5)
+        client = await nats.connect(server, tls=context, allow_reconnect=False, connect_timeout=5)
         try:
             result = await respond(client, *json.loads(line))
         except (NotFoundError, ServiceUnavailableError):

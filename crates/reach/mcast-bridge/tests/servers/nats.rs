@@ -25,12 +25,23 @@ impl NatsServer {
     /// Starts a server with these options, and a client for the stream of this name; `None` if they are not installed,
     /// unless that is required. `login` is what precedes the host in the client's URL.
     pub(crate) fn start(host: &Host, stream: &str, options: &[&str], login: &str) -> Option<Self> {
+        Self::start_for(host, stream, options, login, &[])
+    }
+
+    /// As [`start`](Self::start), for a client with these files: an authority, a certificate and its key.
+    pub(crate) fn start_for(
+        host: &Host,
+        stream: &str,
+        options: &[&str],
+        login: &str,
+        files: &[&str],
+    ) -> Option<Self> {
         let (Some(server), Some(python)) = (installed("nats-server"), installed("python")) else {
             return absent("nats-server");
         };
         let folder = tempfile::tempdir().unwrap();
         let url = format!("nats://{login}127.0.0.1:4222");
-        let client = PythonClient::start(host, &python, SCRIPT, &[&url, stream]);
+        let client = PythonClient::start(host, &python, SCRIPT, &[&[&*url, stream], files].concat());
         let options: Vec<String> = options.iter().map(ToString::to_string).collect();
         let child = spawn(&server, host, &folder, &options);
         let server = Self { host: host.clone(), child, folder, options, client };

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use mcast_lab::{Child, Host};
 use serde_json::{Value, json};
 
+use crate::certificates::Certificates;
 use crate::python_client::{PythonClient, absent, installed};
 
 const SCRIPT: &str = include_str!("rabbitmq.py");
@@ -19,18 +20,26 @@ pub(crate) struct RabbitmqServer {
     child: Child,
     folder: tempfile::TempDir,
     client: PythonClient,
+    /// Those of its listener for TLS.
+    #[allow(dead_code)]
+    pub(crate) certificates: Certificates,
 }
 
 impl RabbitmqServer {
-    /// Starts a server with the user `feeds` and the password `secret`, and a client; `None` if they are not installed, unless that is
+    /// Starts a server that also speaks TLS, with the user `feeds` and the password `secret`, and a client; `None` if they are not installed, unless that is
     /// required. A small one has room for 6 MB.
     pub(crate) fn start(host: &Host, is_small: bool) -> Option<Self> {
         let Some(python) = installed("python").filter(|_| Path::new(PROGRAMS).exists()) else {
             return absent("rabbitmq-server");
         };
         let folder = tempfile::tempdir().unwrap();
+        let certificates = Certificates::make();
+        let [authority, certificate, key] =
+            ["ca.pem", "server.pem", "server.key"].map(|file| certificates.text(file));
         let settings = format!(
-            "listeners.tcp = none\nstream.listeners.tcp.1 = 0.0.0.0:5552\nloopback_users = none\n\
+            "listeners.tcp = none\nstream.listeners.tcp.1 = 0.0.0.0:5552\nstream.listeners.ssl.1 = 0.0.0.0:5551\n\
+             ssl_options.cacertfile = {authority}\nssl_options.certfile = {certificate}\nssl_options.keyfile = {key}\n\
+             ssl_options.verify = verify_peer\nssl_options.fail_if_no_peer_cert = true\nloopback_users = none\n\
              log.console = false\nload_definitions = {}\ndisk_free_limit.absolute = {}\n",
             folder.path().join("users.json").display(),
             if is_small { "58MB" } else { "1MB" },
@@ -40,7 +49,7 @@ impl RabbitmqServer {
         std::fs::write(folder.path().join("plugins"), "[rabbitmq_stream].").unwrap();
         let child = spawn(host, folder.path(), is_small);
         let client = PythonClient::start(host, &python, SCRIPT, &["127.0.0.1", "feeds", "secret"]);
-        let server = Self { host: host.clone(), child, folder, client };
+        let server = Self { host: host.clone(), child, folder, client, certificates };
         server.wait();
         Some(server)
     }

@@ -3,9 +3,6 @@
 #[cfg_attr(not(all(feature = "kafka", unix)), path = "engine/no_kafka.rs")]
 mod kafka;
 
-use std::path::Path;
-
-use anyhow::Context;
 use mcast_bridge::nats::{NatsConnector, NatsTarget};
 use mcast_bridge::rabbitmq::{RabbitmqConnector, RabbitmqTarget};
 use mcast_bridge::redis::RedisTarget;
@@ -43,14 +40,20 @@ impl Target {
     }
 
     fn parse_url(url: &str, arguments: &Arguments, name: Option<&String>) -> anyhow::Result<Self> {
-        let password = arguments.keeping.password_file.as_deref().map(first_line).transpose()?;
+        let password = arguments.access.password()?;
         let target = match url.split_once("://") {
             Some(("kafka", _)) => kafka::target(url, password.as_deref(), name, arguments),
-            Some(("nats", _)) => Self::nats(url, password.as_deref(), name, arguments),
-            Some(("rabbitmq-stream", _)) => Self::rabbitmq(url, password.as_deref(), name, arguments),
-            Some(("redis" | "redis+unix", _)) => Self::redis(url, password.as_deref(), name, arguments),
-            _ => Err(EngineError {
-                what: format!("\"{url}\" is not a URL of Kafka, NATS, RabbitMQ or Redis"),
+            Some(("nats" | "tls", _)) => Self::nats(url, password.as_deref(), name, arguments),
+            Some(("rabbitmq-stream" | "rabbitmq-stream+tls", _)) => Self::rabbitmq(url, password.as_deref(), name, arguments),
+            Some(("redis" | "rediss" | "redis+sentinel" | "rediss+sentinel" | "redis+unix", _)) => {
+                Self::redis(url, password.as_deref(), name, arguments)
+            }
+            scheme => Err(EngineError {
+                // What follows may be a password.
+                what: match scheme {
+                    Some((scheme, _)) => format!("\"{scheme}://\" is not a URL of Kafka, NATS, RabbitMQ or Redis"),
+                    None => "there is no URL of Kafka, NATS, RabbitMQ or Redis".to_owned(),
+                },
                 remedy: Some(
                     "write kafka://HOST[:PORT][/TOPIC], nats://HOST[:PORT][?stream=STREAM], \
                      rabbitmq-stream://HOST[:PORT][/VHOST][?stream=STREAM] or \
@@ -73,8 +76,13 @@ impl Target {
         arguments: &Arguments,
     ) -> Result<Self, EngineError> {
         let mut nats = NatsTarget::parse(url)?;
-        if let Some(password) = password {
+        if let Some(file) = &arguments.access.credentials {
+            nats = nats.credentials(file.clone())?;
+        } else if let Some(password) = password {
             nats = nats.password(password);
+        }
+        if let Some(options) = arguments.access.tls() {
+            nats = nats.tls(options)?;
         }
         if nats.stream().is_none() {
             nats = nats
@@ -99,6 +107,10 @@ impl Target {
         if let Some(password) = password {
             rabbitmq = rabbitmq.password(password);
         }
+        if let Some(options) = arguments.access.tls() {
+            rabbitmq = rabbitmq.tls(options)?;
+        }
+        no_credentials(arguments)?;
         if rabbitmq.stream().is_none() {
             let name = name.ok_or_else(|| unnamed("stream", "?stream=STREAM", arguments))?;
             rabbitmq = rabbitmq.with_stream(name.clone())?;
@@ -120,8 +132,12 @@ impl Target {
     ) -> Result<Self, EngineError> {
         let mut redis = RedisTarget::parse(url)?;
         if let Some(password) = password {
-            redis = redis.password(password)?;
+            redis = redis.password(password);
         }
+        if let Some(options) = arguments.access.tls() {
+            redis = redis.tls(options)?;
+        }
+        no_credentials(arguments)?;
         if redis.key().is_none() {
             let name = name.ok_or_else(|| unnamed("key", "?key=KEY", arguments))?;
             redis = redis.with_key(format!("mcast:{name}"));
@@ -182,12 +198,29 @@ fn unnamed(what: &str, parameter: &str, arguments: &Arguments) -> EngineError {
 
 /// Returns whether this is the URL of an engine.
 pub(super) fn is_engine(text: &str) -> bool {
-    ["kafka://", "nats://", "rabbitmq-stream://", "redis://", "redis+unix://"]
-        .iter()
-        .any(|scheme| text.starts_with(scheme))
+    const SCHEMES: [&str; 10] = [
+        "kafka",
+        "nats",
+        "tls",
+        "rabbitmq-stream",
+        "rabbitmq-stream+tls",
+        "redis",
+        "rediss",
+        "redis+sentinel",
+        "rediss+sentinel",
+        "redis+unix",
+    ];
+    text.split_once("://").is_some_and(|(scheme, _)| SCHEMES.contains(&scheme))
 }
 
-fn first_line(path: &Path) -> anyhow::Result<String> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(text.lines().next().unwrap_or_default().to_owned())
+/// Refuses a file of credentials, which only NATS has.
+fn no_credentials(arguments: &Arguments) -> Result<(), EngineError> {
+    match arguments.access.credentials {
+        None => Ok(()),
+        Some(_) => Err(EngineError {
+            what: "--credentials is for NATS".into(),
+            remedy: Some("use --password-file for other engines".into()),
+            is_transient: false,
+        }),
+    }
 }

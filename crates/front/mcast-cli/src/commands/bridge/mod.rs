@@ -1,5 +1,6 @@
 //! `mcast bridge`: keeps a stream in a durable engine, or publishes one from there.
 
+mod access;
 mod engine;
 mod export;
 mod group;
@@ -27,6 +28,7 @@ use crate::arguments::{
 use crate::exit::{Failure, Outcome};
 use crate::metrics;
 use crate::receiving::{StreamPlace, locate_stream, print_hosts};
+use access::AccessOptions;
 use history::History;
 use session::Session;
 
@@ -47,8 +49,8 @@ pub(crate) struct Arguments {
     /// Where to keep it: `redis://[USER@]HOST[:PORT][/DB][?key=KEY]` [default key: mcast:NAME],
     /// `nats://[USER@]HOST[:PORT][?stream=S]` or
     /// `rabbitmq-stream://[USER@]HOST[:PORT][/VHOST][?stream=S]` [default S: NAME], or
-    /// `kafka://[USER@]HOST[:PORT][,HOST[:PORT]][/TOPIC]` [default topic: NAME]; out of an engine,
-    /// `GROUP[%INTERFACE]:PORT` to publish to
+    /// `kafka://[USER@]HOST[:PORT][/TOPIC]` [default topic: NAME], each with more hosts after commas; with TLS,
+    /// `rediss`, `tls` (NATS) or `rabbitmq-stream+tls`; out of an engine, `GROUP[%INTERFACE]:PORT` to publish to
     #[arg(value_name = "ENGINE")]
     engine: String,
 
@@ -72,6 +74,9 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     keeping: EngineOptions,
+
+    #[command(flatten)]
+    access: AccessOptions,
 
     #[command(flatten)]
     reverse: reverse::ReverseOptions,
@@ -132,10 +137,6 @@ struct EngineOptions {
     /// beside them [default: 512Mbit]
     #[arg(long, value_name = "RATE", requires = "serve_history", value_parser = parse_bits)]
     serve_rate: Option<u64>,
-
-    /// Read the password of the engine from the first line of this file
-    #[arg(long, value_name = "FILE")]
-    password_file: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\

@@ -4,7 +4,7 @@ use mcast_bridge::EngineError;
 use mcast_bridge::kafka::{KafkaConnector, KafkaTarget};
 
 use super::super::Arguments;
-use super::{Target, source_of, unnamed};
+use super::{Target, no_credentials, source_of, unnamed};
 
 pub(super) fn target(
     url: &str,
@@ -15,6 +15,14 @@ pub(super) fn target(
     let mut kafka = KafkaTarget::parse(url)?;
     if let Some(password) = password {
         kafka = kafka.password(password)?;
+    }
+    no_credentials(arguments)?;
+    if arguments.access.tls().is_some() {
+        return Err(EngineError {
+            what: "the client of Kafka has no TLS".into(),
+            remedy: Some("use a listener without TLS, or a proxy for TLS on this host".into()),
+            is_transient: false,
+        });
     }
     if kafka.topic().is_none() {
         kafka = kafka.with_topic(name.ok_or_else(|| unnamed("topic", "/TOPIC", arguments))?.clone())?;

@@ -1,0 +1,73 @@
+//! Certificates for servers and bridges of tests.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use mcast_bridge::TlsOptions;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
+};
+
+/// Authorities of different names.
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// A folder with PEM files: `ca.pem`, and NAME.pem with NAME.key of certificates that this authority signed.
+pub(crate) struct Certificates {
+    folder: tempfile::TempDir,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Certificates {
+    /// Makes an authority, `server` for 127.0.0.1, `named` for engine.example, `old`, which has expired, and `bridge` for a
+    /// client.
+    pub(crate) fn make() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut authority = CertificateParams::new([]).unwrap();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        authority.distinguished_name.push(DnType::CommonName, format!("authority {number} of a test"));
+        let key = KeyPair::generate().unwrap();
+        let certificate = authority.self_signed(&key).unwrap();
+        std::fs::write(folder.path().join("ca.pem"), certificate.pem()).unwrap();
+        let made = Self { folder, issuer: Issuer::new(authority, key) };
+        made.sign("server", "127.0.0.1", ExtendedKeyUsagePurpose::ServerAuth, 4000);
+        made.sign("named", "engine.example", ExtendedKeyUsagePurpose::ServerAuth, 4000);
+        made.sign("old", "127.0.0.1", ExtendedKeyUsagePurpose::ServerAuth, 2001);
+        made.sign("bridge", "feeds", ExtendedKeyUsagePurpose::ClientAuth, 4000);
+        made
+    }
+
+    fn sign(&self, file: &str, name: &str, usage: ExtendedKeyUsagePurpose, until: i32) {
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.extended_key_usages = vec![usage];
+        params.not_before = date_time_ymd(2000, 1, 1);
+        params.not_after = date_time_ymd(until, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        std::fs::write(self.path(&format!("{file}.pem")), certificate.pem()).unwrap();
+        std::fs::write(self.path(&format!("{file}.key")), key.serialize_pem()).unwrap();
+    }
+
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
+        self.folder.path().join(file)
+    }
+
+    /// Returns a path as an argument.
+    pub(crate) fn text(&self, file: &str) -> String {
+        self.path(file).into_os_string().into_string().unwrap()
+    }
+
+    /// Returns the options of a bridge that trusts the authority.
+    pub(crate) fn trusting(&self) -> TlsOptions {
+        TlsOptions { authorities: Some(self.path("ca.pem")), ..TlsOptions::default() }
+    }
+
+    /// Returns the options of a bridge that also has a certificate.
+    pub(crate) fn proving(&self) -> TlsOptions {
+        let certificate = Some((self.path("bridge.pem"), self.path("bridge.key")));
+        TlsOptions { certificate, ..self.trusting() }
+    }
+}
