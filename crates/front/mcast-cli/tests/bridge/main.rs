@@ -7,6 +7,7 @@ mod audit;
 mod certificates;
 mod datagrams;
 mod engine;
+mod failover;
 mod faults;
 mod history;
 mod joining;

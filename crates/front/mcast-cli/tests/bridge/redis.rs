@@ -56,16 +56,20 @@ impl Redis {
     }
 
     fn entries_of(&self, key: &str) -> Vec<Entry> {
-        let text = self.cli(&["--json", "XRANGE", key, "-", "+"]);
-        let entries: Vec<(String, Vec<String>)> = serde_json::from_str(&text).unwrap();
-        let entry = |(id, fields): (String, Vec<String>)| {
-            let (incarnation, number) = id.split_once('-').unwrap();
-            let number: u64 = number.parse().unwrap();
-            let fields = fields.chunks(2).map(|field| (field[0].clone(), field[1].clone())).collect();
-            Entry { incarnation: incarnation.parse().unwrap(), number: number - 1, fields }
-        };
-        entries.into_iter().map(entry).collect()
+        parse_entries(&self.cli(&["--json", "XRANGE", key, "-", "+"]))
     }
+}
+
+/// Returns the entries that `redis-cli --json XRANGE` prints.
+pub(crate) fn parse_entries(text: &str) -> Vec<Entry> {
+    let entries: Vec<(String, Vec<String>)> = serde_json::from_str(text).unwrap();
+    let entry = |(id, fields): (String, Vec<String>)| {
+        let (incarnation, number) = id.split_once('-').unwrap();
+        let number: u64 = number.parse().unwrap();
+        let fields = fields.chunks(2).map(|field| (field[0].clone(), field[1].clone())).collect();
+        Entry { incarnation: incarnation.parse().unwrap(), number: number - 1, fields }
+    };
+    entries.into_iter().map(entry).collect()
 }
 
 impl Engine for Redis {

@@ -140,9 +140,22 @@ pub(crate) fn own_tests() {
         a_time_and_a_position_are_found_in_a_long_stream,
         what_can_not_be_used_is_an_error_with_a_remedy,
         messages_are_stored_and_read_by_tls,
+        the_first_server_that_accepts_is_used,
     ] {
         test(&Rabbitmq::start().unwrap());
     }
+}
+
+fn the_first_server_that_accepts_is_used(engine: &Rabbitmq) {
+    let url = |hosts| format!("rabbitmq-stream://feeds:secret@{hosts}?stream={}", engine.stream);
+    let connect = |hosts| engine.connect_to(RabbitmqTarget::parse(&url(hosts)).unwrap());
+    let mut sink = connect("127.0.0.1:9,127.0.0.1").unwrap();
+    assert_eq!(append(&mut *sink, None, messages(0..1)), Response::Appended);
+    let error = connect("127.0.0.1:9,127.0.0.1:8").err().unwrap();
+    assert!(
+        error.what.contains("127.0.0.1:9 cannot") && error.what.contains("127.0.0.1:8 cannot"),
+        "{error:?}"
+    );
 }
 
 fn messages_are_stored_and_read_by_tls(engine: &Rabbitmq) {

@@ -44,14 +44,18 @@ impl Target {
         let target = match url.split_once("://") {
             Some(("kafka", _)) => kafka::target(url, password.as_deref(), name, arguments),
             Some(("nats" | "tls", _)) => Self::nats(url, password.as_deref(), name, arguments),
-            Some(("rabbitmq-stream" | "rabbitmq-stream+tls", _)) => Self::rabbitmq(url, password.as_deref(), name, arguments),
+            Some(("rabbitmq-stream" | "rabbitmq-stream+tls", _)) => {
+                Self::rabbitmq(url, password.as_deref(), name, arguments)
+            }
             Some(("redis" | "rediss" | "redis+sentinel" | "rediss+sentinel" | "redis+unix", _)) => {
                 Self::redis(url, password.as_deref(), name, arguments)
             }
             scheme => Err(EngineError {
                 // What follows may be a password.
                 what: match scheme {
-                    Some((scheme, _)) => format!("\"{scheme}://\" is not a URL of Kafka, NATS, RabbitMQ or Redis"),
+                    Some((scheme, _)) => {
+                        format!("\"{scheme}://\" is not a URL of Kafka, NATS, RabbitMQ or Redis")
+                    }
                     None => "there is no URL of Kafka, NATS, RabbitMQ or Redis".to_owned(),
                 },
                 remedy: Some(

@@ -1,0 +1,169 @@
+//! Engines of several servers, of which the one that a bridge uses is killed.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use mcast_lab::{Child, Host};
+
+use crate::audit::audit;
+use crate::network::{ENGINE, Network, close, text, write};
+use crate::python_client::{absent, installed};
+use crate::redis::parse_entries;
+use crate::support::eventually;
+
+const MESSAGES: u64 = 20_000;
+
+/// A server in a folder of its own.
+struct Server {
+    child: Child,
+    host: Host,
+    folder: tempfile::TempDir,
+    port: u16,
+}
+
+impl Server {
+    fn start(host: &Host, program: &Path, port: u16, arguments: &[&str], files: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content) in files {
+            std::fs::write(folder.path().join(name), content).unwrap();
+        }
+        let mut command = host.command(program).unwrap();
+        command.args(arguments).current_dir(folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self { child: command.spawn().unwrap(), host: host.clone(), folder, port }
+    }
+
+    fn kill(&self) {
+        self.child.kill().unwrap();
+    }
+
+    /// Returns what `redis-cli` prints.
+    fn cli(&self, arguments: &[&str]) -> String {
+        let mut command = self.host.command("redis-cli").unwrap();
+        let output = command.args(["-p", &self.port.to_string()]).args(arguments).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Returns a primary, its replica, and a sentinel that promotes that.
+fn redis(host: &Host) -> Option<[Server; 3]> {
+    let program = Path::new("/usr/bin/redis-server");
+    if !program.exists() {
+        return absent("redis-server");
+    }
+    let start = |port: u16, more: &[&str]| {
+        let port_text = port.to_string();
+        let options =
+            ["--port", &port_text, "--save", "", "--protected-mode", "no", "--repl-diskless-sync-delay", "0"];
+        Server::start(host, program, port, &[&options, more].concat(), &[])
+    };
+    let (primary, replica) = (start(7001, &[]), start(7002, &["--replicaof", ENGINE, "7001"]));
+    eventually("a replica", || replica.cli(&["INFO", "replication"]).contains("master_link_status:up"));
+    let settings = format!(
+        "port 26379\nprotected-mode no\nsentinel monitor prices {ENGINE} 7001 1\n\
+         sentinel down-after-milliseconds prices 500\nsentinel failover-timeout prices 3000\n"
+    );
+    let arguments = ["sentinel.conf", "--sentinel"];
+    let sentinel = Server::start(host, program, 26379, &arguments, &[("sentinel.conf", &settings)]);
+    eventually("a sentinel that knows the replica", || {
+        sentinel.cli(&["SENTINEL", "replicas", "prices"]).contains("7002")
+    });
+    Some([primary, replica, sentinel])
+}
+
+#[test]
+fn a_bridge_follows_the_primary_that_sentinels_name_and_stores_what_the_old_one_took_with_it() {
+    let network = Network::new([0.0, 0.0]);
+    let Some([primary, replica, _sentinel]) = redis(&network.engine) else { return };
+    // The first one does not exist.
+    let url = format!("redis+sentinel://{ENGINE}:9,{ENGINE}/prices?key=prices");
+    let bridge = network.start_bridge(0, &url, &[]);
+    bridge.stdout.wait_for(r#""event":"connected""#);
+    let mut publisher = network.publish(&["--wait-for", "1"]);
+    write(&mut publisher, 0..MESSAGES / 2);
+    eventually("messages in the primary", || primary.cli(&["XLEN", "prices"]).trim() != "0");
+    primary.kill();
+    write(&mut publisher, MESSAGES / 2..MESSAGES);
+    close(&mut publisher);
+    publisher.end().succeeded();
+    let ended = bridge.end();
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert!(ended.stderr.contains("messages are buffered until the engine can be used"), "{ended:?}");
+    let entries = parse_entries(&replica.cli(&["--json", "XRANGE", "prices", "-", "+"]));
+    let audit = audit(&entries, |_, number| Some(text(number)));
+    assert_eq!((audit.messages, audit.gaps.len()), (MESSAGES, 0), "{audit:?}");
+}
+
+#[test]
+fn a_bridge_uses_the_primary_of_several_servers() {
+    let network = Network::new([0.0, 0.0]);
+    let Some([primary, _replica, _sentinel]) = redis(&network.engine) else { return };
+    let url = format!("redis://{ENGINE}:9,{ENGINE}:7002,{ENGINE}:7001?key=prices");
+    let bridge = network.start_bridge(0, &url, &[]);
+    bridge.stdout.wait_for(r#""event":"connected""#);
+    let mut publisher = network.publish(&["--wait-for", "1"]);
+    write(&mut publisher, 0..10);
+    close(&mut publisher);
+    publisher.end().succeeded();
+    bridge.end().succeeded();
+    assert_eq!(primary.cli(&["XLEN", "prices"]).trim(), "11", "10 messages and the end");
+}
+
+/// Returns three servers of one cluster of NATS.
+fn nats(host: &Host) -> Option<Vec<Server>> {
+    let Some(program) = installed("nats-server") else { return absent("nats-server") };
+    let start = |index: u16| {
+        let (port, cluster) = ((4222 + index).to_string(), format!("nats://127.0.0.1:{}", 6222 + index));
+        let name = format!("server{index}");
+        let options = ["--jetstream", "--store_dir", ".", "--cluster_name", "test", "--name", &name];
+        let routes = "nats://127.0.0.1:6222,nats://127.0.0.1:6223,nats://127.0.0.1:6224";
+        let addresses = ["--port", &port, "--cluster", &cluster, "--routes", routes];
+        Server::start(host, &program, 4222 + index, &[&options[..], &addresses].concat(), &[])
+    };
+    Some((0..3).map(start).collect())
+}
+
+#[test]
+fn a_bridge_uses_another_server_of_a_cluster_of_nats() {
+    let network = Network::new([0.0, 0.0]);
+    let Some(servers) = nats(&network.engine) else { return };
+    let url = |servers: &[&Server]| {
+        let addresses: Vec<String> =
+            servers.iter().map(|server| format!("{ENGINE}:{}", server.port)).collect();
+        format!("nats://{}?stream=prices", addresses.join(","))
+    };
+    // The cluster elects a leader first.
+    let all: Vec<&Server> = servers.iter().collect();
+    eventually("a stream", || {
+        let ended = network.start_bridge(0, &url(&all), &["-W", "500ms"]).end();
+        String::from_utf8_lossy(&ended.stdout).contains(r#""event":"connected""#)
+    });
+    // What has one copy is at one server.
+    let has = |server: &Server, stream: &str| server.path("jetstream/$G/streams").join(stream).exists();
+    let is_needed = |server: &&Server| has(server, "prices") || has(server, "KV_mcast-bridges");
+    let (needed, spare): (Vec<&Server>, Vec<&Server>) = servers.iter().partition(is_needed);
+    assert!(!needed.is_empty() && !spare.is_empty(), "{} of 3 servers have a stream", needed.len());
+    let bridge = network.start_bridge(0, &url(&[spare[0], needed[0], needed[needed.len() - 1]]), &[]);
+    bridge.stdout.wait_for(r#""event":"connected""#);
+    let mut publisher = network.publish(&["--wait-for", "1"]);
+    write(&mut publisher, 0..MESSAGES / 2);
+    spare[0].kill();
+    write(&mut publisher, MESSAGES / 2..MESSAGES);
+    close(&mut publisher);
+    publisher.end().succeeded();
+    let ended = bridge.end();
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert!(ended.stderr.contains("messages are buffered until the engine can be used"), "{ended:?}");
+    let stdout = String::from_utf8_lossy(&ended.stdout);
+    assert!(stdout.contains(&format!(r#""appended":{}"#, MESSAGES + 1)), "{ended:?}");
+}
