@@ -10,7 +10,7 @@ use super::ordinary_user::is_root;
 use crate::command::{cargo, command_line, finish, is_ci, program, succeeds};
 
 /// Packages, and what the checks do with them. A linker is not among them: this program could not be built without one.
-const PACKAGES: [(&str, &str); 32] = [
+const PACKAGES: [(&str, &str); 33] = [
     ("avahi-daemon", "finds services through a relay"),
     ("avahi-utils", "finds services through a relay"),
     ("bsdutils", "has a terminal for the console of Wine"),
@@ -28,6 +28,7 @@ const PACKAGES: [(&str, &str); 32] = [
     ("make", "builds the client of Kafka"),
     ("nftables", "filters in labs"),
     ("openssh-server", "receives the connections of a fleet"),
+    ("prometheus", "checks alert rules"),
     ("python3", "runs the tests of the bindings, and against Python's sockets"),
     ("python3-scapy", "is the other end of AMT"),
     ("python3-venv", "keeps the bindings apart"),

@@ -1,4 +1,4 @@
-//! A minimal HTTP server that answers `GET /metrics` and nothing else.
+//! A minimal HTTP server that answers `GET /metrics`, and `/live` and `/ready` where a program has them.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::Exposition;
-use crate::request::Request;
+use crate::request::{Page, Request};
+use crate::{Exposition, Health};
 
 /// The address of a server of metrics: `ADDRESS:PORT`, or `:PORT` for every address of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,8 +44,12 @@ pub struct Exporter {
     address: SocketAddr,
 }
 
-/// Produces the metrics for each request.
-type Collect = Arc<dyn Fn() -> Exposition + Send + Sync>;
+/// Produces the metrics for each request, and the health, if a program reports it.
+#[derive(Clone)]
+struct Pages {
+    figures: Arc<dyn Fn() -> Exposition + Send + Sync>,
+    health: Option<Arc<dyn Fn() -> Health + Send + Sync>>,
+}
 
 /// The maximum number of concurrent connections; further ones are closed.
 const CONNECTIONS: usize = 8;
@@ -63,9 +67,24 @@ impl Exporter {
         bound: BoundExporter,
         figures: impl Fn() -> Exposition + Send + Sync + 'static,
     ) -> io::Result<Self> {
+        Self::start_with(bound, Pages { figures: Arc::new(figures), health: None })
+    }
+
+    /// As [`start`](Self::start), and `/live` and `/ready` are answered with what `health` returns.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_with_health(
+        bound: BoundExporter,
+        figures: impl Fn() -> Exposition + Send + Sync + 'static,
+        health: impl Fn() -> Health + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        Self::start_with(bound, Pages { figures: Arc::new(figures), health: Some(Arc::new(health)) })
+    }
+
+    fn start_with(bound: BoundExporter, pages: Pages) -> io::Result<Self> {
         let BoundExporter { listener, address } = bound;
-        let figures: Collect = Arc::new(figures);
-        thread::Builder::new().name("metrics".into()).spawn(move || serve(&listener, &figures))?;
+        thread::Builder::new().name("metrics".into()).spawn(move || serve(&listener, &pages))?;
         Ok(Self { address })
     }
 
@@ -76,7 +95,7 @@ impl Exporter {
     }
 }
 
-fn serve(listener: &TcpListener, figures: &Collect) {
+fn serve(listener: &TcpListener, pages: &Pages) {
     let busy = Arc::new(AtomicUsize::new(0));
     for stream in listener.incoming() {
         let Ok(stream) = stream else {
@@ -87,10 +106,10 @@ fn serve(listener: &TcpListener, figures: &Collect) {
         if slot.others >= CONNECTIONS {
             continue;
         }
-        let figures = Arc::clone(figures);
+        let pages = pages.clone();
         let answer = move || {
             // A client that disconnects gets nothing, and others are not affected.
-            let _ = answer(stream, &figures);
+            let _ = answer(stream, &pages);
             drop(slot);
         };
         // If no thread can be started, the connection is closed.
@@ -117,25 +136,39 @@ impl Drop for ConnectionSlot {
     }
 }
 
-fn answer(stream: TcpStream, figures: &Collect) -> io::Result<()> {
+fn answer(stream: TcpStream, pages: &Pages) -> io::Result<()> {
     let mut stream = TimedConnection { stream, deadline: Instant::now() + TIMEOUT };
     let request = Request::read(&mut stream)?;
-    let (status, body) = match request {
-        Request::Metrics | Request::MetricsHead => ("200 OK", figures().into_text()),
-        Request::Elsewhere => ("404 Not Found", "Only /metrics is here.\n".into()),
-        Request::OtherMethod => {
-            ("405 Method Not Allowed\r\nAllow: GET, HEAD", "Only GET /metrics works.\n".into())
+    let mut kind = "text/plain; charset=utf-8";
+    let (status, body) = match (request, &pages.health) {
+        (Request::Get(Page::Metrics) | Request::Head(Page::Metrics), _) => {
+            kind = Exposition::CONTENT_TYPE;
+            ("200 OK", (pages.figures)().into_text())
         }
-        Request::Malformed => ("400 Bad Request", "This is not a valid HTTP request.\n".into()),
+        (Request::Get(page) | Request::Head(page), Some(health)) => {
+            match health().respond(page == Page::Readiness) {
+                (true, text) => ("200 OK", text),
+                (false, text) => ("503 Service Unavailable", text),
+            }
+        }
+        (Request::Elsewhere | Request::Get(_) | Request::Head(_), None) => {
+            ("404 Not Found", "Only /metrics is here.\n".into())
+        }
+        (Request::Elsewhere, Some(_)) => {
+            ("404 Not Found", "Only /metrics, /live and /ready are here.\n".into())
+        }
+        (Request::OtherMethod, _) => {
+            ("405 Method Not Allowed\r\nAllow: GET, HEAD", "Only GET works.\n".into())
+        }
+        (Request::Malformed, _) => ("400 Bad Request", "This is not a valid HTTP request.\n".into()),
     };
-    let kind = if status.starts_with("200") { Exposition::CONTENT_TYPE } else { "text/plain; charset=utf-8" };
     let length = body.len();
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
     );
     stream.deadline = Instant::now() + TIMEOUT;
     stream.write_all(head.as_bytes())?;
-    if request != Request::MetricsHead {
+    if !matches!(request, Request::Head(_)) {
         stream.write_all(body.as_bytes())?;
     }
     stream.flush()
@@ -274,6 +307,27 @@ mod tests {
         assert!(fetch(address, "GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404 "));
         assert!(fetch(address, "DELETE /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405 "));
         assert!(fetch(address, "what?\r\n\r\n").starts_with("HTTP/1.1 400 "));
+    }
+
+    #[test]
+    fn health_is_served_where_a_program_reports_it() {
+        let state = Arc::new(std::sync::Mutex::new(Health::NotReady("no engine".into())));
+        let listen: ExporterAddress = "127.0.0.1:0".parse().unwrap();
+        let health = Arc::clone(&state);
+        let started = Exporter::start_with_health(listen.bind().unwrap(), Exposition::default, move || {
+            health.lock().unwrap().clone()
+        });
+        let address = started.unwrap().address();
+        let get = |path: &str| fetch(address, &format!("GET {path} HTTP/1.1\r\n\r\n"));
+        assert!(get("/live").starts_with("HTTP/1.1 200 "));
+        let answer = get("/ready");
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("\r\n\r\nnot ready: no engine\n"));
+        *state.lock().unwrap() = Health::Ready;
+        assert!(get("/ready").starts_with("HTTP/1.1 200 "));
+        *state.lock().unwrap() = Health::Stuck("its loop stands still".into());
+        assert!(get("/live").starts_with("HTTP/1.1 503 ") && get("/ready").starts_with("HTTP/1.1 503 "));
+        let without = fetch(exporter(), "GET /ready HTTP/1.1\r\n\r\n");
+        assert!(without.starts_with("HTTP/1.1 404 "), "{without}");
     }
 
     #[test]

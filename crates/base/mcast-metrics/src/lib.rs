@@ -1,7 +1,7 @@
 //! Metrics in the text format of Prometheus, and a server for them.
 //!
 //! A program builds an [`Exposition`] of its metrics on request; an [`Exporter`] requests one whenever a client fetches
-//! `/metrics`, and answers nothing else. Concurrent connections, the time for each, and the bytes of a request are
+//! `/metrics`. With [`Health`], it also responds to `/live` and `/ready`, and to nothing else. Concurrent connections, the time for each, and the bytes of a request are
 //! bounded.
 //!
 //! ```
@@ -21,6 +21,7 @@
 
 mod exporter;
 mod exposition;
+mod health;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod local;
 mod request;
@@ -28,6 +29,7 @@ mod samples;
 
 pub use exporter::{BoundExporter, Exporter, ExporterAddress, InvalidAddress};
 pub use exposition::{Exposition, MetricFamily, MetricKind};
+pub use health::Health;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use local::{fetch_locally, local_exporters, serve_locally};
 pub use samples::samples;

@@ -5,16 +5,38 @@ use std::io::{self, Read};
 /// An HTTP request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Request {
-    /// `GET /metrics`
-    Metrics,
-    /// `HEAD /metrics`
-    MetricsHead,
+    /// `GET` of a page.
+    Get(Page),
+    /// `HEAD` of a page.
+    Head(Page),
     /// Another path.
     Elsewhere,
     /// Another method.
     OtherMethod,
     /// Not HTTP, or too long.
     Malformed,
+}
+
+/// What can be requested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Page {
+    /// `/metrics`
+    Metrics,
+    /// `/live`
+    Liveness,
+    /// `/ready`
+    Readiness,
+}
+
+impl Page {
+    fn of_path(path: &str) -> Option<Self> {
+        match path {
+            "/metrics" => Some(Self::Metrics),
+            "/live" => Some(Self::Liveness),
+            "/ready" => Some(Self::Readiness),
+            _ => None,
+        }
+    }
 }
 
 impl Request {
@@ -46,10 +68,10 @@ impl Request {
             return Self::Malformed;
         }
         let path = target.split('?').next().unwrap_or_default();
-        match (method, path) {
-            ("GET", "/metrics") => Self::Metrics,
-            ("HEAD", "/metrics") => Self::MetricsHead,
-            ("GET" | "HEAD", _) => Self::Elsewhere,
+        match (method, Page::of_path(path)) {
+            ("GET", Some(page)) => Self::Get(page),
+            ("HEAD", Some(page)) => Self::Head(page),
+            ("GET" | "HEAD", None) => Self::Elsewhere,
             _ => Self::OtherMethod,
         }
     }
@@ -69,10 +91,12 @@ mod tests {
     }
 
     #[test]
-    fn only_the_metrics_path_exists() {
-        assert_eq!(read("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"), Request::Metrics);
-        assert_eq!(read("GET /metrics?name[]=a HTTP/1.0\n\n"), Request::Metrics);
-        assert_eq!(read("HEAD /metrics HTTP/1.1\r\n\r\n"), Request::MetricsHead);
+    fn three_paths_exist() {
+        assert_eq!(read("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"), Request::Get(Page::Metrics));
+        assert_eq!(read("GET /metrics?name[]=a HTTP/1.0\n\n"), Request::Get(Page::Metrics));
+        assert_eq!(read("HEAD /metrics HTTP/1.1\r\n\r\n"), Request::Head(Page::Metrics));
+        assert_eq!(read("GET /live HTTP/1.1\r\n\r\n"), Request::Get(Page::Liveness));
+        assert_eq!(read("GET /ready HTTP/1.1\r\n\r\n"), Request::Get(Page::Readiness));
         assert_eq!(read("GET / HTTP/1.1\r\n\r\n"), Request::Elsewhere);
         assert_eq!(read("GET /metrics/../../etc/passwd HTTP/1.1\r\n\r\n"), Request::Elsewhere);
         assert_eq!(read("POST /metrics HTTP/1.1\r\n\r\n"), Request::OtherMethod);

@@ -1,7 +1,9 @@
 //! Serving Prometheus metrics.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Context;
-use mcast_metrics::{BoundExporter, Exporter, ExporterAddress, Exposition};
+use mcast_metrics::{BoundExporter, Exporter, ExporterAddress, Exposition, Health};
 
 use crate::exit::Failure;
 
@@ -19,4 +21,39 @@ pub(crate) fn start(
     figures: impl Fn() -> Exposition + Send + Sync + 'static,
 ) -> anyhow::Result<Exporter> {
     Exporter::start(bound, figures).context("cannot start the thread that serves metrics")
+}
+
+/// As [`start`], and `/live` and `/ready` are answered with what `health` returns.
+pub(crate) fn start_with_health(
+    bound: BoundExporter,
+    figures: impl Fn() -> Exposition + Send + Sync + 'static,
+    health: impl Fn() -> Health + Send + Sync + 'static,
+) -> anyhow::Result<Exporter> {
+    Exporter::start_with_health(bound, figures, health).context("cannot start the thread that serves metrics")
+}
+
+/// A main loop that has not come around for this long is stuck. It does so each second.
+const STUCK: Duration = Duration::from_secs(30);
+
+/// When a main loop came around last.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pulse(Option<Instant>);
+
+impl Pulse {
+    /// The main loop comes around now.
+    pub(crate) fn now() -> Self {
+        Self(Some(Instant::now()))
+    }
+
+    /// Returns the health of a program that is ready unless there is a reason why not.
+    pub(crate) fn health(self, not_ready: Option<String>) -> Health {
+        let Some(last) = self.0 else { return Health::NotReady("it is starting".into()) };
+        if last.elapsed() > STUCK {
+            return Health::Stuck(format!(
+                "its main loop has stood still for {} s",
+                last.elapsed().as_secs()
+            ));
+        }
+        not_ready.map_or(Health::Ready, Health::NotReady)
+    }
 }

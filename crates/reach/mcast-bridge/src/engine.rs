@@ -165,6 +165,15 @@ pub trait Sink: Send {
         None
     }
 
+    /// Uses the connection, which has not been used for a while and has no request under way, so that it is noticed if it
+    /// is broken. Default: nothing is done.
+    ///
+    /// # Errors
+    /// If the connection is broken.
+    fn check(&mut self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     /// Sends a request.
     ///
     /// # Errors

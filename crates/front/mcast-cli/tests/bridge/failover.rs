@@ -1,14 +1,17 @@
 //! Engines of several servers, of which the one that a bridge uses is killed.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use mcast_lab::{Child, Host};
 
 use crate::audit::audit;
+use crate::engine::{Engine, Setup};
 use crate::network::{ENGINE, Network, close, text, write};
 use crate::python_client::{absent, installed};
-use crate::redis::parse_entries;
+use crate::redis::{Redis, parse_entries};
 use crate::support::eventually;
 
 const MESSAGES: u64 = 20_000;
@@ -166,4 +169,48 @@ fn a_bridge_uses_another_server_of_a_cluster_of_nats() {
     assert!(ended.stderr.contains("messages are buffered until the engine can be used"), "{ended:?}");
     let stdout = String::from_utf8_lossy(&ended.stdout);
     assert!(stdout.contains(&format!(r#""appended":{}"#, MESSAGES + 1)), "{ended:?}");
+}
+
+#[test]
+fn a_bridge_is_live_and_ready_only_while_it_is_connected() {
+    let network = Network::new([0.0, 0.0]);
+    let Some(mut engine) = Redis::launch(Setup::Durable) else { return };
+    let bridge = network.bridge(0, &engine, &["--metrics", "127.0.0.1:9480"]);
+    let get = |path: &str| {
+        let connected = network.bridges[0].run(|| TcpStream::connect("127.0.0.1:9480"));
+        let (mut client, mut text) = (connected.unwrap().unwrap(), String::new());
+        client.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).unwrap();
+        client.read_to_string(&mut text).unwrap();
+        text
+    };
+    eventually("a bridge that is ready", || get("/ready").ends_with("\r\n\r\nready\n"));
+    engine.kill();
+    eventually("a bridge that is not ready", || {
+        get("/ready").ends_with("\r\n\r\nnot ready: there is no connection to the engine\n")
+    });
+    assert!(get("/live").starts_with("HTTP/1.1 200 "));
+    engine.restart();
+    eventually("a bridge that is ready again", || get("/ready").starts_with("HTTP/1.1 200 "));
+    bridge.signalled(libc::SIGTERM);
+}
+
+#[test]
+fn no_secret_of_a_url_is_printed() {
+    let network = Network::new([0.0, 0.0]);
+    for url in [
+        "redis://feeds:geheim@127.0.0.1:9?key=prices",
+        "redis+sentinel://feeds:geheim@127.0.0.1:9/prices?key=prices",
+        "rediss://feeds:geheim@127.0.0.1:9/x",
+        "nats://feeds:geheim@127.0.0.1:9?stream=prices",
+        "nats://geheim@127.0.0.1:9/x",
+        "rabbitmq-stream://feeds:geheim@127.0.0.1:9?stream=prices",
+        "rabbitmq-stream+tls://feeds:geheim@127.0.0.1:port",
+        "amqp://feeds:geheim@127.0.0.1",
+        "feeds:geheim@127.0.0.1",
+    ] {
+        let ended = network.start_bridge(0, url, &["-v"]).end();
+        assert!(matches!(ended.status, Some(2 | 4)), "{url}: {ended:?}");
+        let stdout = String::from_utf8_lossy(&ended.stdout);
+        assert!(!ended.stderr.contains("geheim") && !stdout.contains("geheim"), "{url}: {ended:?}");
+    }
 }

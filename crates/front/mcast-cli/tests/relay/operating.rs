@@ -66,15 +66,25 @@ fn metrics_show_rules_legs_and_pairs() {
     let network = Network::new(2);
     let r = network.host("r", 9, &[1, 2]);
     let relay = relay(&r, &[RULE, "--metrics", "127.0.0.1:9477"]);
-    crate::support::eventually("figures of a forwarder", || {
+    let get = |path: &str| {
         let mut client = r.run(|| TcpStream::connect("127.0.0.1:9477")).unwrap().unwrap();
-        client.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+        client.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).unwrap();
         let mut text = String::new();
         client.read_to_string(&mut text).unwrap();
+        text
+    };
+    crate::support::eventually("figures of a forwarder", || {
+        let text = get("/metrics");
         text.contains(r#"mcast_relay_leg_up{leg="eth1"} 1"#)
             && text.contains("mcast_relay_copies_total{rule=\"239.1.2.3:5000 from eth0 to eth1 always\"} 0")
             && text.contains("from=\"eth0\",to=\"eth1\"} 1")
     });
+    assert!(get("/ready").ends_with("\r\n\r\nready\n"));
+    r.command("ip").unwrap().args(["link", "set", "eth1", "down"]).status().unwrap();
+    crate::support::eventually("a relay that is not ready", || {
+        get("/ready").ends_with("\r\n\r\nnot ready: down: eth1\n")
+    });
+    assert!(get("/live").starts_with("HTTP/1.1 200 "));
     stop(relay);
 }
 

@@ -15,6 +15,8 @@ pub(super) const LONGEST_RETRY: Duration = Duration::from_secs(5);
 /// While one request is under way, how long to wait for a second one before waiting for the response.
 const SECOND_REQUEST: Duration = Duration::from_millis(5);
 const IN_FLIGHT: usize = 2;
+/// How often an idle connection is checked: without a stream, a bridge requests nothing.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// What the thread reports.
 #[derive(Debug)]
@@ -106,7 +108,7 @@ impl Worker {
         let mut under_way = 0;
         loop {
             let next = match under_way {
-                0 => self.requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                0 => self.requests.recv_timeout(IDLE),
                 IN_FLIGHT => Err(RecvTimeoutError::Timeout),
                 _ => self.requests.recv_timeout(SECOND_REQUEST),
             };
@@ -118,6 +120,7 @@ impl Worker {
                 // It was for a connection that is broken.
                 Ok(_) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Timeout) if under_way == 0 => sink.check()?,
                 Err(RecvTimeoutError::Timeout) => {
                     let response = sink.receive()?;
                     under_way -= 1;

@@ -196,6 +196,10 @@ impl Sink for NatsSink {
         self.stream.key
     }
 
+    fn check(&mut self) -> Result<(), EngineError> {
+        self.stream.info().map(|_| ())
+    }
+
     fn send(&mut self, request: &Request) -> Result<(), EngineError> {
         match request {
             Request::Append(batch) => self.publish(batch),

@@ -390,6 +390,11 @@ impl Client {
         metadata(&bytes).map_err(|error| error::broken(&self.address, error))
     }
 
+    /// Requests something, to notice a broken connection.
+    pub(super) fn check(&mut self, stream: &str) -> Result<(), EngineError> {
+        self.metadata(stream).map(|_| ())
+    }
+
     /// Returns the server that leads a stream if it is another one, as it refers to itself.
     fn other_leader(&mut self, stream: &str) -> Result<Option<ServerAddress>, EngineError> {
         let (_, leader) = self.metadata(stream)?;

@@ -407,6 +407,11 @@ impl Sink for RabbitmqSink {
         Some(self.key)
     }
 
+    fn check(&mut self) -> Result<(), EngineError> {
+        let name = self.log.name.clone();
+        self.log.client.check(&name)
+    }
+
     fn send(&mut self, request: &Request) -> Result<(), EngineError> {
         match request {
             Request::Append(batch) => self.append(batch),

@@ -43,7 +43,7 @@ fn invalid(why: &str) -> EngineError {
 impl RabbitmqTarget {
     /// Parses `rabbitmq-stream://[USER[:PASSWORD]@]HOST[:PORT][,HOST[:PORT]…][/VHOST][?stream=STREAM]`, or
     /// `rabbitmq-stream+tls://…` for TLS. By default, user and password are `guest`, and the virtual host is `/`. From the
-    /// first server that can be used, the bridge goes on to the one that leads the stream.
+    /// first server that can be used, the bridge continues to the one that leads the stream.
     ///
     /// # Errors
     /// If it is not such a URL.

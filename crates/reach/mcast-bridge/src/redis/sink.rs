@@ -39,6 +39,10 @@ impl Sink for RedisSink {
         Some(self.engine_key)
     }
 
+    fn check(&mut self) -> Result<(), EngineError> {
+        self.connection.query::<Value>(cmd("EXISTS").arg(&self.key)).map(|_| ())
+    }
+
     fn send(&mut self, request: &Request) -> Result<(), EngineError> {
         let mut command = self.command();
         match request {

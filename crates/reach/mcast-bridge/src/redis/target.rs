@@ -28,7 +28,7 @@ const SENTINELS: UrlForm = UrlForm {
 /// A stream in Redis.
 #[derive(Clone)]
 pub struct RedisTarget {
-    place: Place,
+    location: Location,
     user: String,
     password: Option<String>,
     database: i64,
@@ -38,7 +38,7 @@ pub struct RedisTarget {
 
 /// Where the server is.
 #[derive(Clone, Debug)]
-enum Place {
+enum Location {
     #[cfg(unix)]
     Socket(PathBuf),
     Servers(Servers),
@@ -83,7 +83,7 @@ impl RedisTarget {
                     _ => return Err(invalid("it does not name the primary")),
                 };
                 let database = parse_database(database)?;
-                Self::of(Place::Sentinels(url.servers.clone(), name), url, database)
+                Self::of(Location::Sentinels(url.servers.clone(), name), url, database)
             }
             _ => {
                 let url = SERVERS.parse(url)?;
@@ -92,7 +92,7 @@ impl RedisTarget {
                     [database] => parse_database(Some(database))?,
                     _ => return Err(invalid("its path has several parts")),
                 };
-                Self::of(Place::Servers(url.servers.clone()), url, database)
+                Self::of(Location::Servers(url.servers.clone()), url, database)
             }
         };
         match &target.key {
@@ -101,18 +101,19 @@ impl RedisTarget {
         }
     }
 
-    fn of(place: Place, url: ServerUrl, database: i64) -> Self {
+    fn of(location: Location, url: ServerUrl, database: i64) -> Self {
         let ServerUrl { is_tls, user, password, stream: key, .. } = url;
-        Self { place, user, password, database, tls: is_tls.then(TlsOptions::default), key }
+        Self { location, user, password, database, tls: is_tls.then(TlsOptions::default), key }
     }
 
     #[cfg(unix)]
     fn parse_socket(url: &str) -> Result<Self, EngineError> {
         let parsed = Url::parse(url).map_err(|error| invalid(&error.to_string()))?;
         let path = percent_encoding::percent_decode_str(parsed.path()).decode_utf8();
-        let place = Place::Socket(PathBuf::from(path.map_err(|_| invalid("it is not UTF-8"))?.as_ref()));
+        let location =
+            Location::Socket(PathBuf::from(path.map_err(|_| invalid("it is not UTF-8"))?.as_ref()));
         let mut target =
-            Self { place, user: String::new(), password: None, database: 0, tls: None, key: None };
+            Self { location, user: String::new(), password: None, database: 0, tls: None, key: None };
         for (name, value) in parsed.query_pairs() {
             match &*name {
                 "db" => target.database = parse_database(Some(&value))?,
@@ -174,25 +175,27 @@ impl RedisTarget {
     /// Returns the addresses of the servers, without secrets.
     #[must_use]
     pub fn address(&self) -> String {
-        match &self.place {
+        match &self.location {
             #[cfg(unix)]
-            Place::Socket(path) => path.display().to_string(),
-            Place::Servers(servers) => servers.to_string(),
-            Place::Sentinels(sentinels, name) => format!("{name} of {sentinels}"),
+            Location::Socket(path) => path.display().to_string(),
+            Location::Servers(servers) => servers.to_string(),
+            Location::Sentinels(sentinels, name) => format!("{name} of {sentinels}"),
         }
     }
 
     /// Connects to the server, or to the primary of several.
     pub(super) fn connect_client(&self) -> Result<(RedisConnection, &str), EngineError> {
         let key = self.key.as_deref().ok_or_else(|| error::passing("no key was given".into()))?;
-        let connection = match &self.place {
+        let connection = match &self.location {
             #[cfg(unix)]
-            Place::Socket(path) => self.connect_to_socket(path)?,
-            Place::Servers(servers) if servers.are_several() => {
+            Location::Socket(path) => self.connect_to_socket(path)?,
+            Location::Servers(servers) if servers.are_several() => {
                 servers.first(|address, timeout| self.connect_to_primary(address, timeout))?
             }
-            Place::Servers(servers) => servers.first(|address, timeout| self.connect_to(address, timeout))?,
-            Place::Sentinels(sentinels, name) => sentinels.first(|sentinel, timeout| {
+            Location::Servers(servers) => {
+                servers.first(|address, timeout| self.connect_to(address, timeout))?
+            }
+            Location::Sentinels(sentinels, name) => sentinels.first(|sentinel, timeout| {
                 let primary = self.primary(sentinel, name, timeout)?;
                 self.connect_to_primary(&primary, timeout)
             })?,

@@ -5,6 +5,7 @@
 #[path = "../servers/certificates.rs"]
 mod certificates;
 mod contract;
+mod credentials;
 mod kafka;
 #[path = "../servers/kafka.rs"]
 mod kafka_server;

@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mcast_bridge::{BridgeStatistics, StreamBridge};
-use mcast_metrics::{BoundExporter, Exporter, Exposition, MetricKind};
+use mcast_metrics::{BoundExporter, Exporter, Exposition, Health, MetricKind};
 use mcast_stream::HistoryServerStatistics;
 
-use crate::metrics;
+use crate::metrics::{self, Pulse};
 
 /// The latest figures of a bridge.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +18,7 @@ struct State {
     statistics: BridgeStatistics,
     lag: Duration,
     is_connected: bool,
+    pulse: Pulse,
     /// If a history is served.
     history: Option<HistoryServerStatistics>,
 }
@@ -26,13 +27,19 @@ impl Figures {
     /// Starts to serve them.
     pub(super) fn serve(&self, bound: BoundExporter) -> anyhow::Result<Exporter> {
         let state = Arc::clone(&self.0);
-        metrics::start(bound, move || state.lock().unwrap_or_else(PoisonError::into_inner).exposition())
+        let health = Arc::clone(&self.0);
+        metrics::start_with_health(
+            bound,
+            move || state.lock().unwrap_or_else(PoisonError::into_inner).exposition(),
+            move || health.lock().unwrap_or_else(PoisonError::into_inner).health(),
+        )
     }
 
     /// Replaces them.
     pub(super) fn update(&self, bridge: &StreamBridge, history: Option<HistoryServerStatistics>) {
         let (statistics, lag) = bridge.statistics();
-        let state = State { statistics, lag, is_connected: bridge.is_connected(), history };
+        let state =
+            State { statistics, lag, is_connected: bridge.is_connected(), history, pulse: Pulse::now() };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 }
@@ -90,6 +97,10 @@ const GAUGES: [Metric; 5] = [
 ];
 
 impl State {
+    fn health(&self) -> Health {
+        self.pulse.health((!self.is_connected).then(|| "there is no connection to the engine".into()))
+    }
+
     fn exposition(&self) -> Exposition {
         let mut out = Exposition::default();
         for (metrics, kind) in [(&COUNTERS[..], MetricKind::Counter), (&GAUGES[..], MetricKind::Gauge)] {

@@ -51,7 +51,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     json: bool,
 
-    /// Serve Prometheus metrics at http://ADDRESS/metrics
+    /// Serve Prometheus metrics at http://ADDRESS/metrics, and its health at /live and /ready
     #[arg(long, value_name = "ADDRESS")]
     metrics: Option<ExporterAddress>,
 

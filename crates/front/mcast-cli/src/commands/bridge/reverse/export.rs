@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mcast_bridge::ReverseStatistics;
-use mcast_metrics::{BoundExporter, Exporter, Exposition, MetricKind};
+use mcast_metrics::{BoundExporter, Exporter, Exposition, Health, MetricKind};
 
 use super::running::Running;
-use crate::metrics;
+use crate::metrics::{self, Pulse};
 
 /// The latest figures of a bridge.
 #[derive(Clone, Debug, Default)]
@@ -18,13 +18,19 @@ struct State {
     subscribers: u64,
     is_publishing: bool,
     is_connected: bool,
+    pulse: Pulse,
 }
 
 impl Figures {
     /// Starts to serve them.
     pub(super) fn serve(&self, bound: BoundExporter) -> anyhow::Result<Exporter> {
         let state = Arc::clone(&self.0);
-        metrics::start(bound, move || state.lock().unwrap_or_else(PoisonError::into_inner).exposition())
+        let health = Arc::clone(&self.0);
+        metrics::start_with_health(
+            bound,
+            move || state.lock().unwrap_or_else(PoisonError::into_inner).exposition(),
+            move || health.lock().unwrap_or_else(PoisonError::into_inner).health(),
+        )
     }
 
     /// Replaces them.
@@ -35,12 +41,17 @@ impl Figures {
             subscribers: publisher.map_or(0, |publisher| publisher.statistics().subscribers),
             is_publishing: bridge.is_publishing(),
             is_connected: bridge.is_connected(),
+            pulse: Pulse::now(),
         };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 }
 
 impl State {
+    fn health(&self) -> Health {
+        self.pulse.health((!self.is_connected).then(|| "there is no connection to the engine".into()))
+    }
+
     fn exposition(&self) -> Exposition {
         let ReverseStatistics { messages, message_bytes, gaps, missing, takeovers, .. } = self.statistics;
         let rows = [

@@ -4,14 +4,14 @@ use std::fmt::Display;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mcast_metrics::{BoundExporter, Exporter, Exposition, MetricKind};
+use mcast_metrics::{BoundExporter, Exporter, Exposition, Health, MetricKind};
 use mcast_relay::driver::{AmtStatistics, Driver, DriverCounts};
 use mcast_relay::http::HttpCounts;
 use mcast_relay::{PairState, RuleCounts};
 
 use super::names::Names;
 use super::tunnels::TunnelFigures;
-use crate::metrics;
+use crate::metrics::{self, Pulse};
 
 /// The latest figures of a relay.
 #[derive(Clone, Debug, Default)]
@@ -28,13 +28,19 @@ struct State {
     tunnels: TunnelFigures,
     http: HttpCounts,
     amt: AmtStatistics,
+    pulse: Pulse,
 }
 
 impl Figures {
     /// Starts to serve them.
     pub(super) fn serve(&self, bound: BoundExporter) -> anyhow::Result<Exporter> {
         let state = Arc::clone(&self.0);
-        metrics::start(bound, move || state.lock().unwrap_or_else(PoisonError::into_inner).exposition())
+        let health = Arc::clone(&self.0);
+        metrics::start_with_health(
+            bound,
+            move || state.lock().unwrap_or_else(PoisonError::into_inner).exposition(),
+            move || health.lock().unwrap_or_else(PoisonError::into_inner).health(),
+        )
     }
 
     /// Starts to serve them to `mcast doctor` on this machine.
@@ -66,6 +72,7 @@ impl Figures {
             tunnels: TunnelFigures::of(driver),
             http: driver.http_counts(),
             amt: driver.amt(),
+            pulse: Pulse::now(),
         };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
@@ -82,6 +89,12 @@ const RULE_METRICS: [RuleMetric; 4] = [
 ];
 
 impl State {
+    fn health(&self) -> Health {
+        let down: Vec<&str> =
+            self.legs.iter().filter(|(_, is_up)| !is_up).map(|(leg, _)| leg.as_str()).collect();
+        self.pulse.health((!down.is_empty()).then(|| format!("down: {}", down.join(", "))))
+    }
+
     fn exposition(&self) -> Exposition {
         let mut out = Exposition::default();
         for (name, help, number) in RULE_METRICS {

@@ -1,0 +1,111 @@
+//! The alert rules, the board and the manifests in `packaging/`, checked by the tools that they are for.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..")
+}
+
+fn packaged(name: &str) -> PathBuf {
+    root().join("packaging").join(name)
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Reports that a tool is not installed, which is a failure if it is required.
+fn absent(name: &str) {
+    assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "{name} is not installed");
+    eprintln!("SKIPPED: {name} is not installed (cargo verify --install installs it)");
+}
+
+/// Returns the names of metrics in a text.
+fn names(text: &str) -> BTreeSet<String> {
+    let is_part = |character: char| character.is_ascii_lowercase() || character == '_';
+    let words = text.split(|character| !is_part(character));
+    let is_metric = |word: &&str| word.starts_with("mcast_") && word.matches('_').count() >= 2;
+    words.filter(is_metric).map(str::to_owned).collect()
+}
+
+/// Returns the names of metrics in the sources below a folder.
+fn exported(folder: &Path, all: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.extension() {
+            _ if path.is_dir() && !path.ends_with("tests") => exported(&path, all),
+            Some(extension) if extension == "rs" => all.extend(names(&read(&path))),
+            _ => {}
+        }
+    }
+}
+
+/// Runs promtool where the rules are; returns whether it is content, and `None` if it is not installed.
+fn promtool(arguments: &[&str]) -> Option<bool> {
+    let folder = packaged("prometheus");
+    Some(Command::new("promtool").args(arguments).current_dir(folder).output().ok()?.status.success())
+}
+
+#[test]
+fn alerts_and_board_name_metrics_that_exist() {
+    let mut exist = BTreeSet::new();
+    exported(&root().join("crates"), &mut exist);
+    for file in ["prometheus/mcast.rules.yml", "grafana/mcast.json"] {
+        let named = names(&read(&packaged(file)));
+        let unknown: Vec<&String> = named.iter().filter(|name| !exist.contains(*name)).collect();
+        assert!(named.len() > 10 && unknown.is_empty(), "{file}: {unknown:?} of {}", named.len());
+    }
+}
+
+#[test]
+fn each_alert_fires_in_a_test_and_none_without_a_cause() {
+    let rules = read(&packaged("prometheus/mcast.rules.yml"));
+    let tests = read(&packaged("prometheus/mcast.test.yml"));
+    for alert in rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+        let fires = format!("alertname=\"{alert}\", alertstate=\"firing\"");
+        let is_silent = format!("alertname: {alert}, eval_time: 40m, exp_alerts: []");
+        assert!(tests.contains(&fires) && tests.contains(&is_silent), "{alert} is not tested");
+    }
+    let Some(is_right) = promtool(&["test", "rules", "mcast.test.yml"]) else { return absent("promtool") };
+    assert!(is_right && promtool(&["check", "rules", "mcast.rules.yml"]) == Some(true));
+}
+
+#[test]
+fn a_rule_that_never_fires_or_always_does_is_noticed() {
+    let rules = read(&packaged("prometheus/mcast.rules.yml"));
+    for (right, wrong) in [("connected == 0", "connected == 5"), ("leg_up == 0", "leg_up >= 0")] {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(rules.contains(right));
+        std::fs::write(folder.path().join("mcast.rules.yml"), rules.replace(right, wrong)).unwrap();
+        let path = folder.path().join("mcast.test.yml");
+        std::fs::copy(packaged("prometheus/mcast.test.yml"), &path).unwrap();
+        let Some(is_right) = promtool(&["test", "rules", path.to_str().unwrap()]) else {
+            return absent("promtool");
+        };
+        assert!(!is_right, "{wrong} passes");
+    }
+}
+
+#[test]
+fn manifests_of_kubernetes_fit_its_schemas() {
+    let program = root().join("target/engines/bin/kubernetes-validate");
+    if !program.exists() {
+        return absent("kubernetes-validate");
+    }
+    let is_valid = |path: &Path| {
+        let output = Command::new(&program).arg("--strict").arg(path).output().unwrap();
+        output.status.success()
+    };
+    for name in ["relay.yaml", "bridge.yaml"] {
+        let path = packaged("kubernetes").join(name);
+        assert!(is_valid(&path), "{name}");
+        let folder = tempfile::tempdir().unwrap();
+        let broken = folder.path().join(name);
+        std::fs::write(&broken, read(&path).replace("readinessProbe:", "readyProbe:")).unwrap();
+        assert!(!is_valid(&broken), "a field that does not exist passes");
+    }
+}
