@@ -21,7 +21,7 @@ pub struct Exposition {
 #[derive(Debug)]
 pub struct MetricFamily<'a> {
     exposition: &'a mut Exposition,
-    name: &'static str,
+    name: &'a str,
 }
 
 impl Exposition {
@@ -29,7 +29,7 @@ impl Exposition {
     pub(crate) const CONTENT_TYPE: &'static str = "text/plain; version=0.0.4; charset=utf-8";
 
     /// Starts a metric family. Each name is used once.
-    pub fn family(&mut self, name: &'static str, kind: MetricKind, help: &str) -> MetricFamily<'_> {
+    pub fn family<'a>(&'a mut self, name: &'a str, kind: MetricKind, help: &str) -> MetricFamily<'a> {
         let kind = match kind {
             MetricKind::Counter => "counter",
             MetricKind::Gauge => "gauge",

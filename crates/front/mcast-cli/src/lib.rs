@@ -25,6 +25,7 @@ mod rights;
 mod sending;
 mod service;
 mod short_help;
+mod stream_metrics;
 mod suggestion;
 mod sys;
 mod version;

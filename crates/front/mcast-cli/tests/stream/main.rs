@@ -8,6 +8,7 @@ mod leaving;
 mod local;
 mod logged;
 mod lossy;
+mod metrics;
 mod named;
 mod paths;
 mod rate;

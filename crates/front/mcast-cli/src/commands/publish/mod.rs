@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mcast::{Destination, HostAddr, InterfaceSelector};
+use mcast_metrics::ExporterAddress;
 use mcast_stream::publisher::{Congestion, PublisherConfig};
 use mcast_stream::wire::{FlowControl, StreamId};
 use mcast_stream::{Publisher, PublisherBuilder};
@@ -92,6 +93,10 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     log: LogArguments,
+
+    /// Serve Prometheus metrics at http://ADDRESS/metrics, and its health at /live and /ready
+    #[arg(long, value_name = "ADDRESS", help_heading = "How to publish")]
+    metrics: Option<ExporterAddress>,
 
     /// Print the closing report as a JSON object on standard output
     #[arg(long)]

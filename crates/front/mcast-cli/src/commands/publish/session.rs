@@ -23,6 +23,7 @@ use crate::interrupt::Interrupt;
 use crate::message_layer::refusal_text;
 use crate::output::{count_of, seconds};
 use crate::sending::MessagePacer;
+use crate::stream_metrics::StreamMetrics;
 
 /// The longest wait before checking for events.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -47,6 +48,7 @@ pub(super) struct Session<'a> {
     acks: AckReporter,
     /// With an automatic rate.
     rate: Option<RateReporter>,
+    metrics: Option<StreamMetrics>,
 }
 
 impl<'a> Session<'a> {
@@ -92,7 +94,10 @@ impl<'a> Session<'a> {
             console.note(format_args!("serving the history at {}", server.address()));
         }
         let interrupt = Interrupt::catch(|| {})?;
+        let serve = |address| StreamMetrics::serve(address, console);
+        let metrics = arguments.metrics.as_ref().map(serve).transpose()?;
         Ok(Self {
+            metrics,
             arguments,
             console,
             feed,
@@ -295,6 +300,13 @@ impl<'a> Session<'a> {
         self.acks.report(publisher, self.console);
         if let Some(rate) = &mut self.rate {
             rate.report(publisher, self.console);
+        }
+        if let Some(metrics) = &mut self.metrics {
+            metrics.poll(true, || {
+                publisher.export_metrics();
+                self.history.iter().for_each(HistoryServer::export_metrics);
+                (!publisher.is_any_path_up()).then(|| "no interface can send".into())
+            });
         }
         while let Some(change) = publisher.path_change() {
             report::path_change(&change, self.console);

@@ -23,6 +23,7 @@ use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{bits_per_second, bytes, count, count_of, seconds};
 use crate::receiving::{Importance, describe, print_hosts};
+use crate::stream_metrics::StreamMetrics;
 
 /// The longest wait before checking for the end.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
@@ -50,6 +51,7 @@ pub(super) struct Listener<'a> {
     follows_restarts: bool,
     is_unnamed: bool,
     repairs_for_others: bool,
+    metrics: Option<StreamMetrics>,
 }
 
 /// Where messages and events go, and what is counted of them.
@@ -118,7 +120,10 @@ impl<'a> Listener<'a> {
             tally: Tally::default(),
         };
         let goal = Goal::new(limits, begun);
+        let serve = |address| StreamMetrics::serve(address, console);
+        let metrics = show.metrics.as_ref().map(serve).transpose()?;
         Ok(Self {
+            metrics,
             limits,
             console,
             subscriber,
@@ -204,6 +209,12 @@ impl<'a> Listener<'a> {
             // Available messages are delivered before anything is flushed.
             let was_waiting = !wait.is_zero();
             let stream = self.subscriber.stream();
+            if let Some(metrics) = &mut self.metrics {
+                metrics.poll(was_waiting, || {
+                    self.subscriber.export_metrics();
+                    stream.is_none().then(|| "no publisher is there".into())
+                });
+            }
             let item = match self.subscriber.next_timeout(wait) {
                 Err(StreamError::Woken) => None,
                 item => item?,

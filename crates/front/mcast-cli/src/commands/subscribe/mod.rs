@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use mcast::{HostAddr, InterfaceSelector};
+use mcast_metrics::ExporterAddress;
 #[cfg(feature = "seal")]
 use mcast_stream::AnnouncedStream;
 use mcast_stream::history::HistoryStart;
@@ -157,6 +158,10 @@ struct OutputOptions {
     /// Print one JSON object per message and per event, and a summary
     #[arg(long)]
     json: bool,
+
+    /// Serve Prometheus metrics at http://ADDRESS/metrics, and its health at /live and /ready
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<ExporterAddress>,
 
     /// Run this shell command per message, one after the other: the message is its standard input, and
     /// MCAST_STREAM, MCAST_SEQUENCE and MCAST_LENGTH are in its environment, for a snapshot MCAST_SNAPSHOT=1
