@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use mcast_lab::{Child, Host};
 
@@ -11,10 +12,20 @@ use crate::audit::audit;
 use crate::engine::{Engine, Setup};
 use crate::network::{ENGINE, Network, close, text, write};
 use crate::python_client::{absent, installed};
+use crate::rabbitmq_server::{self, PROGRAMS, users};
 use crate::redis::{Redis, parse_entries};
 use crate::support::eventually;
 
 const MESSAGES: u64 = 20_000;
+
+/// Waits for what takes longer than most.
+fn eventually_within(time: Duration, what: &str, check: impl Fn() -> bool) {
+    let until = Instant::now() + time;
+    while !check() {
+        assert!(Instant::now() < until, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
 
 /// A server in a folder of its own.
 struct Server {
@@ -166,6 +177,75 @@ fn a_bridge_uses_another_server_of_a_cluster_of_nats() {
     publisher.end().succeeded();
     let ended = bridge.end();
     assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert!(ended.stderr.contains("messages are buffered until the engine can be used"), "{ended:?}");
+    let stdout = String::from_utf8_lossy(&ended.stdout);
+    assert!(stdout.contains(&format!(r#""appended":{}"#, MESSAGES + 1)), "{ended:?}");
+}
+
+/// Returns three servers of one cluster of RabbitMQ.
+fn rabbitmq(host: &Host) -> Option<Vec<Server>> {
+    let server = Path::new(PROGRAMS).join("rabbitmq-server");
+    if !server.exists() {
+        return absent("rabbitmq-server");
+    }
+    let start = |index: u16| {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, content: String| std::fs::write(folder.path().join(name), content).unwrap();
+        let port = 5552 + index;
+        write(
+            "rabbitmq.conf",
+            format!(
+                "listeners.tcp = none\nstream.listeners.tcp.1 = 0.0.0.0:{port}\nstream.advertised_host = {ENGINE}\n\
+                 loopback_users = none\nlog.console = false\nload_definitions = {}\ndisk_free_limit.absolute = 1MB\n\
+                 cluster_formation.peer_discovery_backend = classic_config\n\
+                 cluster_formation.classic_config.nodes.1 = r0@localhost\n\
+                 cluster_formation.classic_config.nodes.2 = r1@localhost\n\
+                 cluster_formation.classic_config.nodes.3 = r2@localhost\n\
+                 cluster_formation.randomized_startup_delay_range.min = 0\n\
+                 cluster_formation.randomized_startup_delay_range.max = 0\n",
+                folder.path().join("users.json").display(),
+            ),
+        );
+        write("users.json", users().to_string());
+        write("plugins", "[rabbitmq_stream].".into());
+        // The secret that nodes share.
+        write(".erlang.cookie", "TEST".into());
+        let cookie = folder.path().join(".erlang.cookie");
+        std::fs::set_permissions(cookie, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let mut command = rabbitmq_server::program(host, folder.path(), &server);
+        command.env("RABBITMQ_NODENAME", format!("r{index}@localhost"));
+        command.env("RABBITMQ_DIST_PORT", (25672 + index).to_string());
+        let server = Server { child: command.own_group().spawn().unwrap(), host: host.clone(), folder, port };
+        eventually_within(Duration::from_secs(120), "a server", || {
+            host.run(|| TcpStream::connect(("127.0.0.1", port))).unwrap().is_ok()
+        });
+        server
+    };
+    Some((0..3).map(start).collect())
+}
+
+#[test]
+fn a_bridge_follows_the_leader_of_a_stream_in_a_cluster_of_rabbitmq() {
+    let network = Network::new([0.0, 0.0]);
+    let Some(servers) = rabbitmq(&network.engine) else { return };
+    let url = |ports: &[u16]| {
+        let addresses: Vec<String> = ports.iter().map(|port| format!("{ENGINE}:{port}")).collect();
+        format!("rabbitmq-stream://feeds:secret@{}?stream=prices", addresses.join(","))
+    };
+    // The first one creates the stream, with copies on the others, and leads it.
+    let ended = network.start_bridge(0, &url(&[5552]), &["-W", "1s"]).end();
+    assert!(String::from_utf8_lossy(&ended.stdout).contains(r#""event":"connected""#), "{ended:?}");
+    let bridge = network.start_bridge(0, &url(&[5553, 5554]), &[]);
+    bridge.stdout.wait_for(r#""event":"connected""#);
+    let mut publisher = network.publish(&["--wait-for", "1", "--evict-after", "60s"]);
+    write(&mut publisher, 0..MESSAGES / 2);
+    servers[0].kill();
+    write(&mut publisher, MESSAGES / 2..MESSAGES);
+    close(&mut publisher);
+    publisher.end().succeeded();
+    let ended = bridge.end();
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    // It wrote to the leader, which no URL named, and found the next one.
     assert!(ended.stderr.contains("messages are buffered until the engine can be used"), "{ended:?}");
     let stdout = String::from_utf8_lossy(&ended.stdout);
     assert!(stdout.contains(&format!(r#""appended":{}"#, MESSAGES + 1)), "{ended:?}");

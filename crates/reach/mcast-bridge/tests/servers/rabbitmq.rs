@@ -12,7 +12,7 @@ use crate::python_client::{PythonClient, absent, installed};
 
 const SCRIPT: &str = include_str!("rabbitmq.py");
 /// The programs of the package, which do not change to another user.
-const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
+pub(crate) const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
 
 /// A server, which listens on all addresses of its host. It ends with the lab, like everything that it has started.
 pub(crate) struct RabbitmqServer {
@@ -118,7 +118,7 @@ const SECRET: &str = "c2FsdL7ekDhtRQzqi3e4IviIcGXk5avxMsL53M/Mf71Mul41";
 
 /// Returns a user who may do everything, `limited`, who may do what the guide says, and `stranger`, who may do nothing; each
 /// with the password `secret`.
-fn users() -> Value {
+pub(crate) fn users() -> Value {
     let all = [("feeds", ".*"), ("limited", "^prices"), ("stranger", "^$")];
     json!({
         "vhosts": [{ "name": "/" }],
@@ -142,7 +142,7 @@ fn spawn(host: &Host, folder: &Path, is_small: bool) -> Child {
 }
 
 /// Returns a program of the package, with everything that it reads and writes in this folder.
-fn program(host: &Host, folder: &Path, path: &Path) -> mcast_lab::Command {
+pub(crate) fn program(host: &Host, folder: &Path, path: &Path) -> mcast_lab::Command {
     let mut command = host.command(path).unwrap();
     let within = |name: &str| folder.join(name).into_os_string();
     let places = [
