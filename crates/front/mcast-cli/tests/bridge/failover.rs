@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use mcast_lab::{Child, Host};
 
 use crate::audit::audit;
+use crate::certificates::Certificates;
 use crate::engine::{Engine, Setup};
 use crate::network::{ENGINE, Network, close, text, write};
 use crate::python_client::{absent, installed};
 use crate::rabbitmq_server::{self, PROGRAMS, users};
 use crate::redis::{Redis, parse_entries};
-use crate::support::eventually;
+use crate::support::{eventually, start};
 
 const MESSAGES: u64 = 20_000;
 
@@ -131,6 +132,56 @@ fn a_bridge_uses_the_primary_of_several_servers() {
     publisher.end().succeeded();
     bridge.end().succeeded();
     assert_eq!(primary.cli(&["XLEN", "prices"]).trim(), "11", "10 messages and the end");
+}
+
+#[test]
+fn everything_is_stored_by_tls_although_the_bridge_is_killed_and_connections_are_cut() {
+    let network = Network::new([0.01, 0.0]);
+    let program = Path::new("/usr/bin/redis-server");
+    if !program.exists() {
+        return absent("redis-server").unwrap_or_default();
+    }
+    let certificates = Certificates::make();
+    let [authority, certificate, key, own, own_key] =
+        ["ca.pem", "server.pem", "server.key", "bridge.pem", "bridge.key"]
+            .map(|file| certificates.text(file));
+    let plain = ["--port", "7003", "--save", "", "--tls-port", "6390", "--tls-auth-clients", "yes"];
+    let files = ["--tls-ca-cert-file", &authority, "--tls-cert-file", &certificate, "--tls-key-file", &key];
+    let open = ["--protected-mode", "no"];
+    let server = Server::start(&network.engine, program, 7003, &[&plain[..], &files, &open].concat(), &[]);
+    eventually("a server", || server.cli(&["PING"]).starts_with("PONG"));
+    let url = format!("rediss://{ENGINE}:6390?key=prices");
+    let options = [
+        ["--tls-ca", &authority],
+        ["--tls-certificate", &own],
+        ["--tls-key", &own_key],
+        // The certificate is for the address that the server has for itself.
+        ["--tls-server-name", "127.0.0.1"],
+    ];
+    let start = || {
+        let bridge = network.start_bridge(0, &url, options.as_flattened());
+        bridge.stdout.wait_for(r#""event":"connected""#);
+        bridge
+    };
+    let mut bridge = start();
+    let mut publisher = network.publish(&["--wait-for", "1", "--linger", "60s"]);
+    let rounds = mcast_sim::number("MCAST_BRIDGE_ROUNDS").unwrap_or(10);
+    for round in 0..rounds {
+        write(&mut publisher, round * 1_000..(round + 1) * 1_000);
+        match round % 2 {
+            0 => drop(server.cli(&["CLIENT", "KILL", "TYPE", "normal"])),
+            _ => {
+                bridge.child.kill().unwrap();
+                bridge = start();
+            }
+        }
+    }
+    close(&mut publisher);
+    publisher.end();
+    bridge.end().succeeded();
+    let entries = parse_entries(&server.cli(&["--json", "XRANGE", "prices", "-", "+"]));
+    let audit = audit(&entries, |_, number| Some(text(number)));
+    assert_eq!((audit.messages, audit.gaps.len()), (rounds * 1_000, 0), "{audit:?}");
 }
 
 /// Returns three servers of one cluster of NATS.
@@ -272,6 +323,32 @@ fn a_bridge_is_live_and_ready_only_while_it_is_connected() {
     engine.restart();
     eventually("a bridge that is ready again", || get("/ready").starts_with("HTTP/1.1 200 "));
     bridge.signalled(libc::SIGTERM);
+}
+
+#[test]
+fn a_check_shows_what_an_engine_holds_and_changes_nothing() {
+    let network = Network::new([0.0, 0.0]);
+    let Some(mut engine) = Redis::launch(Setup::Durable) else { return };
+    let check = |engine: &Redis, name: &str| {
+        let arguments = ["bridge", "239.1.2.3:7000", "to", &engine.url(), "--name", name, "--check"];
+        let ended = start(&network.bridges[0], &arguments).end();
+        (ended.status, String::from_utf8(ended.stdout).unwrap(), ended.stderr)
+    };
+    let (status, stdout, _) = check(&engine, "prices");
+    assert_eq!((status, stdout.trim_end().ends_with("nothing is stored there")), (Some(0), true), "{stdout}");
+    assert_eq!(engine.cli(&["DBSIZE"]).trim(), "0");
+    let bridge = network.bridge(0, &engine, &[]);
+    let mut publisher = network.publish(&["--wait-for", "1"]);
+    write(&mut publisher, 0..10);
+    close(&mut publisher);
+    publisher.end().succeeded();
+    bridge.end().succeeded();
+    let (status, stdout, _) = check(&engine, "prices");
+    assert!(status == Some(0) && stdout.contains(", number 10, at 2"), "{stdout}");
+    let (status, stdout, stderr) = check(&engine, "other");
+    assert!(status == Some(1) && stderr.contains("it is not the stream \"other\""), "{stdout}{stderr}");
+    engine.kill();
+    assert_eq!(check(&engine, "prices").0, Some(4));
 }
 
 #[test]

@@ -61,11 +61,13 @@ impl Certificates {
     }
 
     /// Returns the options of a bridge that trusts the authority.
+    #[allow(dead_code)]
     pub(crate) fn trusting(&self) -> TlsOptions {
         TlsOptions { authorities: Some(self.path("ca.pem")), ..TlsOptions::default() }
     }
 
     /// Returns the options of a bridge that also has a certificate.
+    #[allow(dead_code)]
     pub(crate) fn proving(&self) -> TlsOptions {
         let certificate = Some((self.path("bridge.pem"), self.path("bridge.key")));
         TlsOptions { certificate, ..self.trusting() }

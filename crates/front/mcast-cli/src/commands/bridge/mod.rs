@@ -1,6 +1,7 @@
 //! `mcast bridge`: keeps a stream in a durable engine, or publishes one from there.
 
 mod access;
+mod check;
 mod engine;
 mod export;
 mod group;
@@ -80,6 +81,10 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     reverse: reverse::ReverseOptions,
+
+    /// Show what the engine holds, and store and publish nothing; exit status 1 if it is not the stream of --name
+    #[arg(long, conflicts_with_all = ["timeout", "json", "metrics"])]
+    check: bool,
 
     /// Stop after TIME; exit status 1 if not everything that was received is stored by then
     #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
@@ -212,6 +217,9 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         return Err(Failure::usage("--serve-history applies only to a stream that is kept in an engine")
             .remedy("remove the option")
             .into());
+    }
+    if arguments.check {
+        return check::run(arguments, console);
     }
     if engine::is_engine(&arguments.place) {
         if arguments.datagrams {
