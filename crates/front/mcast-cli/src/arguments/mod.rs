@@ -25,7 +25,9 @@ pub(crate) use dscp::{parse_dscp, with_dscp};
 pub(crate) use duration::parse_duration;
 pub(crate) use hosts::{BroadcastOption, hosts_on_each, is_host};
 pub(crate) use join_option::JoinOption;
-pub(crate) use keys::{KeyFile, read_keys, warn_if_readable};
+#[cfg(feature = "seal")]
+pub(crate) use keys::warn_if_readable;
+pub(crate) use keys::{KeyFile, read_keys};
 pub(crate) use limits::{Goal, Limits};
 pub(crate) use memberships::MembershipArguments;
 pub(crate) use moment::parse_moment;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use mcast::{HostAddr, InterfaceSelector, Membership};
 use mcast_stream::seal::Keys;
 use mcast_stream::{AnnouncedStream, StreamError, SubscriberBuilder, find_stream};
-use mcast_stream::{find_signed_stream, sign::PinnedKeys};
 #[cfg(feature = "seal")]
+use mcast_stream::{find_signed_stream, sign::PinnedKeys};
 use mcast_terminal::Console;
 
 use crate::arguments::{Admission, BroadcastOption, hosts_on_each, is_stream_name, select_memberships};

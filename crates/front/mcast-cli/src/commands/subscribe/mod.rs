@@ -18,10 +18,10 @@ use mcast_metrics::ExporterAddress;
 use mcast_stream::AnnouncedStream;
 use mcast_stream::history::HistoryStart;
 use mcast_stream::seal::Keys;
+#[cfg(feature = "seal")]
 use mcast_stream::sign::{PinnedKeys, PublicKey};
 use mcast_stream::wire::{StreamId, SubscriberName};
 use mcast_stream::{SnapshotFetcher, Subscriber, SubscriberBuilder};
-#[cfg(feature = "seal")]
 use mcast_terminal::Console;
 
 use crate::arguments::{Admission, BroadcastOption, KeyFile, Limits, is_stream_name, parse_size};
