@@ -12,8 +12,16 @@ use crate::wire::Flow;
 /// Fewer datagrams may still be on their way.
 const MIN_DATAGRAMS: u64 = 3;
 
-/// Returns the depth of a flow that another program should read.
+/// Returns the depth of a flow that another program should read. A socket that was closed has lost nothing since, and how
+/// much came before is unknown.
 pub(super) fn depth(observation: &Observation, interest: &Interest<'_>, flow: &Flow) -> Depth {
+    let depth = depth_of_open(observation, interest, flow);
+    let is_closed = interest.socket.is_some_and(|socket| socket.closed);
+    if is_closed && depth != Depth::Arrives { Depth::Unknown } else { depth }
+}
+
+/// Returns the depth of a flow if its socket was open all the time.
+fn depth_of_open(observation: &Observation, interest: &Interest<'_>, flow: &Flow) -> Depth {
     let (before, after) = interest.socket.map(|socket| socket.drops).unwrap_or_default();
     // 5 %, as for the doctor's own socket.
     if after.saturating_sub(before).saturating_mul(20) >= flow.datagrams.max(1) {

@@ -8,6 +8,7 @@ use crate::net::{
     Net, Stream, assert_only, examine, examine_many, examine_port, has_programs, listener, options, rtp, run,
     socket,
 };
+use crate::started::examine_command;
 
 const GROUP: &str = "239.1.2.3:5000";
 
@@ -59,4 +60,39 @@ fn reader_of_groups_of_others_is_not_accused_while_it_receives() {
     let report = examine_port(&net.receiver, 5000);
     assert_eq!(report.findings, [], "{report:#?}");
     assert_ne!(report.verdict(), Verdict::Faults, "{report:#?}");
+}
+
+/// Receives two datagrams on a port, and ends soon after the doctor has begun to listen on its machine; joins before if its
+/// argument is `join`, and reads only at the end if it is `idle`.
+const ENDS: &str = "import socket, sys, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(('0.0.0.0', 5000))
+if sys.argv[1] == 'join':
+    s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, bytes([239, 1, 2, 3, 10, 9, 0, 2]))
+read = lambda: [s.recv(2000) for _ in range(2)]
+if sys.argv[1] != 'idle': read()
+while len(open('/proc/thread-self/net/packet').readlines()) < 2: time.sleep(0.01)
+time.sleep(0.2)
+if sys.argv[1] == 'idle': read()";
+
+/// Asserts that nobody is accused of losing what arrives for a program that ends while it is examined.
+fn assert_not_accused(net: &Net, argument: &str) {
+    let _stream = Stream::to(&net.sender, GROUP);
+    let report = examine_command(&net.receiver, &["python3", "-c", ENDS, argument]);
+    assert_only(&report, Id::ProgramEnded);
+    assert_eq!(report.verdict(), Verdict::Unknown, "{argument}: {report:#?}");
+}
+
+#[test]
+fn program_that_ends_while_examined_is_not_accused_of_losses() {
+    if !has_programs() {
+        return;
+    }
+    assert_not_accused(&Net::new(), "join");
+    for argument in ["", "idle", "join"] {
+        let net = Net::new();
+        let _member = listener(&net.receiver, "0.0.0.0:6000", &[("239.1.2.3", "eth0")]);
+        assert_not_accused(&net, argument);
+    }
 }
