@@ -118,12 +118,57 @@ const OFFLOADED: &str = "01005e010203ba03b7577c20080045000020\
 
 /// A pcap file of one Ethernet frame, which names no interface.
 fn pcap(folder: &tempfile::TempDir, frame: &[u8]) -> String {
+    pcap_of(folder, &[frame.to_vec()])
+}
+
+fn pcap_of(folder: &tempfile::TempDir, frames: &[Vec<u8>]) -> String {
     let path = folder.path().join("one.pcap");
-    let length = u32::try_from(frame.len()).unwrap();
-    let head = [0xa1b2_c3d4, 0x0004_0002, 0, 0, 65_535, 1].map(u32::to_le_bytes).concat();
-    let record = [1_700_000_000, 0, length, length].map(u32::to_le_bytes).concat();
-    std::fs::write(&path, [&head, &record, frame].concat()).unwrap();
+    let mut bytes = [0xa1b2_c3d4, 0x0004_0002, 0, 0, 65_535, 1].map(u32::to_le_bytes).concat();
+    for frame in frames {
+        let length = u32::try_from(frame.len()).unwrap();
+        bytes.extend([1_700_000_000, 0, length, length].map(u32::to_le_bytes).concat());
+        bytes.extend(frame);
+    }
+    std::fs::write(&path, bytes).unwrap();
     path.to_str().unwrap().to_owned()
+}
+
+/// Returns frames with RTP to port 5001, with its reports to port 5003, and with a payload that only resembles RTP to 5005.
+fn rtp_on_odd_ports() -> Vec<Vec<u8>> {
+    let frame = |destination_port: u16, payload: &[u8]| {
+        let mut frame = [0; 200];
+        let datagram = UdpFrame {
+            mac: MacAddress([2, 0, 0, 0, 0, 9]),
+            source: [10, 0, 0, 5].into(),
+            source_port: 4000,
+            group: "239.1.2.3".parse().unwrap(),
+            destination_port,
+            hop_limit: 4,
+            payload,
+        };
+        let length = datagram.emit(&mut frame).unwrap();
+        frame[..length].to_vec()
+    };
+    let packet = |number: u16, ssrc: u32| {
+        let [high, low] = number.to_be_bytes();
+        [&[0x80, 96, high, low, 0, 0, high, low][..], &ssrc.to_be_bytes(), b"picture"].concat()
+    };
+    let report = [
+        &[0x80, 201, 0, 1][..],
+        &7_u32.to_be_bytes(),
+        &[0x81, 202, 0, 3],
+        &7_u32.to_be_bytes(),
+        b"\x01\x02me\0\0\0\0",
+    ]
+    .concat();
+    let each = |n: u16| {
+        [
+            frame(5001, &packet(65_530_u16.wrapping_add(n), 7)),
+            frame(5003, &report),
+            frame(5005, &packet(n, n.into())),
+        ]
+    };
+    (0..10).flat_map(each).collect()
 }
 
 fn object(output: &std::process::Output) -> serde_json::Value {
@@ -242,12 +287,20 @@ fn a_truncated_file_is_read_up_to_its_end() {
     assert!(text.contains("the file ends within the record") && text.contains("have been read"), "{text}");
 }
 
-#[test]
-fn tshark_reads_the_same_packets() {
+/// Returns whether tshark is installed; prints a note if not.
+fn has_tshark() -> bool {
     let tshark = Command::new("tshark").arg("--version").output();
-    if !tshark.is_ok_and(|output| output.status.success()) {
+    let is_installed = tshark.is_ok_and(|output| output.status.success());
+    if !is_installed {
         eprintln!("SKIPPED: agreement with tshark: it is not installed");
         assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "no skip is allowed");
+    }
+    is_installed
+}
+
+#[test]
+fn tshark_reads_the_same_packets() {
+    if !has_tshark() {
         return;
     }
     let (_folder, path) = captured();
@@ -269,6 +322,37 @@ fn tshark_reads_the_same_packets() {
         let fraction = theirs[4].split('.').nth(1).unwrap();
         assert!(ours["time"].as_str().unwrap().contains(&format!(".{fraction}Z")), "{ours} {theirs:?}");
     }
+}
+
+#[test]
+fn rtp_on_an_odd_port_is_named_as_tshark_decodes_it() {
+    let folder = tempdir().unwrap();
+    let path = pcap_of(&folder, &rtp_on_odd_ports());
+    let output = lines(&plain(&["sniff", "-r", &path, "--json"]));
+    let packets: Vec<serde_json::Value> =
+        output.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let to = |port: u16| packets.iter().filter(move |packet| packet["port"] == port).collect::<Vec<_>>();
+    let formats = |port| to(port).iter().map(|packet| packet["payload_format"].clone()).collect::<Vec<_>>();
+    // Three packets are not conclusive.
+    assert_eq!(
+        formats(5001)[..3],
+        [serde_json::Value::Null, serde_json::Value::Null, serde_json::Value::Null]
+    );
+    assert!(formats(5001)[3..].iter().all(|format| format == "RTP"), "{output:#?}");
+    assert!(formats(5003).iter().all(|format| format == "RTCP"), "{output:#?}");
+    assert!(formats(5005).iter().all(serde_json::Value::is_null), "{output:#?}");
+    let text = lines(&plain(&["sniff", "-r", &path, "--port", "5001"]));
+    assert!(text[9].contains("/ RTP PT 96, seq 3, timestamp 3, SSRC 0x00000007"), "{text:#?}");
+
+    if !has_tshark() {
+        return;
+    }
+    let ours = to(5001)[3..].iter().map(|packet| packet["sequence"].to_string()).collect::<Vec<_>>();
+    let arguments = ["-r", &path, "-d", "udp.port==5001,rtp", "-Y", "rtp", "-T", "fields", "-e", "rtp.seq"];
+    let theirs = lines(&Command::new("tshark").args(arguments).output().unwrap());
+    assert_eq!(theirs[3..], ours);
+    let arguments = ["-r", &path, "-d", "udp.port==5003,rtcp", "-Y", "rtcp"];
+    assert_eq!(lines(&Command::new("tshark").args(arguments).output().unwrap()).len(), to(5003).len());
 }
 
 #[test]

@@ -7,6 +7,8 @@ use mcast_packet::payload::Dns;
 use mcast_packet::{Packet, Payload, payload};
 use mcast_stream::dissect::StreamDatagram;
 
+use crate::RtpFlows;
+
 /// A payload of a known protocol. Its `Display` is a line of text.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -36,6 +38,13 @@ impl<'a> RecognizedPayload<'a> {
             return Some(Self::Stream(datagram));
         }
         payload::recognize(udp.recognized_port(), ip.destination, udp.payload).map(Self::Standard)
+    }
+
+    /// Like [`Self::of`], and recognizes RTP on any port by the packets of its flow before, which `flows` remembers.
+    #[must_use]
+    pub fn of_flow(packet: &Packet<'a>, opened: Option<&'a [u8]>, flows: &mut RtpFlows) -> Option<Self> {
+        let recognized = Self::of(packet, opened);
+        recognized.or_else(|| Some(Self::Standard(Payload::Rtp(flows.recognize(packet)?))))
     }
 
     /// Returns the mDNS message.

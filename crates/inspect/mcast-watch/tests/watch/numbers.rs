@@ -1,9 +1,10 @@
 //! Loss as shown by the streams' own sequence numbers.
 
 use mcast_measure::wire::{MessageType, SessionHeader, SessionId, UnixNanos};
+use mcast_packet::Packet;
 use mcast_packet::payload::{MoldUdp64, Rtp, TsPacket};
 use mcast_sim::Dice;
-use mcast_watch::{Format, JitterBasis, SequenceStatistics, Unit, WatchOptions};
+use mcast_watch::{Format, JitterBasis, RtpFlows, SequenceStatistics, Unit, WatchOptions};
 use proptest::prelude::*;
 
 use crate::support::{DEFAULT_DATAGRAM, Datagram, Table, at};
@@ -245,5 +246,55 @@ proptest! {
             observe(&mut table, 10, &payload);
         }
         table.report(2_000);
+    }
+}
+
+/// Returns how many packets of a flow to a port are named as RTP, and how many come before the first of them.
+fn named(payloads: impl IntoIterator<Item = Vec<u8>>) -> (usize, usize) {
+    let mut flows = RtpFlows::default();
+    let is_named = |payload: Vec<u8>| {
+        let frame = Datagram { payload: &payload, port: 5001, ..DEFAULT_DATAGRAM }.frame();
+        flows.recognize(&Packet::ethernet(&frame)).is_some()
+    };
+    let named: Vec<_> = payloads.into_iter().map(is_named).collect();
+    (named.iter().filter(|named| **named).count(), named.iter().take_while(|named| !**named).count())
+}
+
+#[test]
+fn flow_is_rtp_after_four_packets_that_continue_each_other() {
+    assert_eq!(named((0..10).map(|number| rtp(number, 7))), (7, 3));
+    assert_eq!(named((65_530..=65_535).chain(0..4).map(|number| rtp(number, 7))), (7, 3), "wraparound");
+    let lossy = (0..40_u16).filter(|number| number % 4 != 1);
+    assert_eq!(named(lossy.map(|number| rtp(number, 7))), (27, 3));
+    assert_eq!(named((0..10).map(|number| rtp(number / 2, 7))), (4, 6), "each twice");
+    assert_eq!(named([0, 1, 2, 3, 900, 4, 5].map(|number| rtp(number, 7))), (4, 3), "a gap once it is known");
+}
+
+#[test]
+fn flow_that_only_resembles_rtp_is_not_named() {
+    assert_eq!(named((0..100).map(|number| rtp(number, 7 + u32::from(number)))).0, 0, "sources");
+    assert_eq!(named((0..100_u32).map(|number| rtp((number * 40_503) as u16, 7))).0, 0, "random numbers");
+    assert_eq!(named((0..100).map(|_| rtp(1, 7))).0, 0, "one number");
+    let with_others =
+        (0..100).map(|number| if number % 3 == 2 { vec![number as u8; 50] } else { rtp(number, 7) });
+    assert_eq!(named(with_others).0, 0, "other payloads between");
+    let mut dice = Dice::new(1);
+    let random = (0..50_000).map(|_| {
+        let mut payload: [u8; 40] = std::array::from_fn(|_| dice.next() as u8);
+        payload[0] = 0x80;
+        payload[1] |= 0x60;
+        payload.to_vec()
+    });
+    assert_eq!(named(random).0, 0, "random payloads");
+}
+
+#[test]
+fn flows_do_not_share_a_series() {
+    let mut flows = RtpFlows::default();
+    for number in 0..30_u16 {
+        let payload = rtp(number, 7);
+        let source_port = 4_000 + number % 10;
+        let frame = Datagram { payload: &payload, port: 5001, source_port, ..DEFAULT_DATAGRAM }.frame();
+        assert_eq!(flows.recognize(&Packet::ethernet(&frame)), None);
     }
 }

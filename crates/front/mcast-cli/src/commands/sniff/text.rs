@@ -12,7 +12,7 @@ use mcast_stream::dissect::opened;
 use mcast_stream::seal::Keys;
 use mcast_terminal::Console;
 use mcast_watch::live::{PacketRecord, RecognizedPayload};
-use mcast_watch::{PacketCounts, PacketFlow, PacketTally, TrafficVolume};
+use mcast_watch::{PacketCounts, PacketFlow, PacketTally, RtpFlows, TrafficVolume};
 
 use super::{OutputFormat, Plan};
 use crate::output::{Palette, SafeText, clock_time, count, fit_line, traffic_in, write_record};
@@ -29,6 +29,8 @@ pub(super) struct Printer {
     is_verbose: bool,
     /// The keys of sealed streams.
     keys: Keys,
+    /// The flows that may be RTP.
+    rtp: RtpFlows,
     /// The maximum length of a line; `None` means unlimited.
     columns: Option<usize>,
     /// The current width of interface names.
@@ -42,6 +44,7 @@ impl Printer {
             palette: *console.palette(),
             is_verbose: console.is_verbose(),
             keys: plan.keys.clone(),
+            rtp: RtpFlows::default(),
             columns: mcast_terminal::width(),
             width: 0,
         }
@@ -56,7 +59,7 @@ impl Printer {
     ) -> io::Result<()> {
         let Some(format) = self.format else { return Ok(()) };
         let opened = packet.udp().and_then(|udp| opened(udp.payload, &self.keys));
-        let carried = RecognizedPayload::of(packet, opened.as_deref());
+        let carried = RecognizedPayload::of_flow(packet, opened.as_deref(), &mut self.rtp);
         match format {
             OutputFormat::Json => {
                 write_record(out, "packet", &PacketRecord::new(frame, packet, carried.as_ref(), interface))
