@@ -1,20 +1,25 @@
-//! Every pair of faults of the doctor's lab, of which `cargo verify` draws a sample.
+//! Every pair of faults of the doctor's lab, of which `cargo verify` draws a sample, and many repairs of a running program.
 
 use anyhow::Result;
 
 use crate::command::{cargo, finish};
 use crate::step::{Outcome, RunOptions, Step};
 
+const ROUNDS: u32 = 200;
+
 pub(super) fn step(seed: u32) -> Step {
-    let about = format!("the doctor names each fault of every pair, and of triples drawn with seed {seed}");
+    let about = format!(
+        "the doctor names each fault of every pair, and of triples drawn with seed {seed}, and repairs a program {ROUNDS} times"
+    );
     Step::new("doctor", about, move |options| run(seed, options))
 }
 
 fn run(seed: u32, options: &RunOptions) -> Result<Outcome> {
-    let head =
-        ["test", "--quiet", "--package", "mcast-doctor", "--test", "lab", "--", "--nocapture", "combined::"];
+    let head = ["test", "--quiet", "--package", "mcast-doctor", "--test", "lab", "--", "--nocapture"];
     let mut command = cargo(head);
-    command.env("MCAST_SEED", seed.to_string()).env("MCAST_COMBINATIONS", "all");
+    command.args(["combined::", "pairs::", "again_and_again"]);
+    command.env("MCAST_SEED", seed.to_string()).env("MCAST_COMBINATIONS", "all").env("MCAST_PAIRS", "all");
+    command.env("MCAST_REPAIR_ROUNDS", ROUNDS.to_string());
     let finished = finish(command, options.verbose)?;
     // Without this line, no test ran.
     let combinations = finished.output.lines().find(|line| line.ends_with(" combinations"));

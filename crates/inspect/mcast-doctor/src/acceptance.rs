@@ -112,26 +112,37 @@ impl Arrival {
 impl ProgramSocket {
     /// Returns why the socket does not take a datagram; `None` if it does.
     pub(crate) fn refusal(&self, arrival: &Arrival, machine: &Snapshot) -> Option<Refusal> {
+        self.refusals(arrival, machine).into_iter().next()
+    }
+
+    /// Returns all reasons why the socket does not take a datagram, in the order in which the kernel looks for them.
+    fn refusals(&self, arrival: &Arrival, machine: &Snapshot) -> Vec<Refusal> {
         let Some(local) = self.local.filter(|local| local.port() == arrival.to.port()) else {
-            return Some(Refusal::Port);
+            return vec![Refusal::Port];
         };
         let family = Family::of(arrival.to.ip());
         if !self.receives(family, local) {
-            return Some(Refusal::Family);
+            return vec![Refusal::Family];
         }
-        if let (Some(peer), Some(source)) = (self.peer, arrival.source)
-            && (peer.ip(), peer.port()) != (source.ip(), source.port())
-        {
-            return Some(Refusal::Peer(peer));
-        }
-        if !local.ip().is_unspecified() && local.ip() != arrival.to.ip() {
-            return Some(Refusal::Address(local));
-        }
-        if let Some(bound) =
-            self.bound_interface.filter(|bound| !is_within(arrival.interface, *bound, machine))
-        {
-            return Some(Refusal::Interface(bound));
-        }
+        let peer = self.peer.filter(|peer| {
+            let is_other = |source: SocketAddr| (peer.ip(), peer.port()) != (source.ip(), source.port());
+            arrival.source.is_some_and(is_other)
+        });
+        // Connecting a socket also binds it to an address.
+        let address =
+            Some(local).filter(|local| !local.ip().is_unspecified() && local.ip() != arrival.to.ip());
+        let address = address.filter(|_| peer.is_none());
+        let bound = self.bound_interface.filter(|bound| !is_within(arrival.interface, *bound, machine));
+        let all = [
+            peer.map(Refusal::Peer),
+            address.map(Refusal::Address),
+            bound.map(Refusal::Interface),
+            self.refusal_of_membership(arrival, family),
+        ];
+        all.into_iter().flatten().collect()
+    }
+
+    fn refusal_of_membership(&self, arrival: &Arrival, family: Family) -> Option<Refusal> {
         let own = self.memberships.iter().find(|membership| {
             membership.address.group.addr() == arrival.to.ip()
                 && index_of(membership) == Some(arrival.interface)
@@ -185,6 +196,15 @@ impl Observation {
         self.wire.flows.iter().filter(is_taken).collect()
     }
 
+    /// Returns why the sockets of the examined program would not take a flow, even though something else keeps it from
+    /// them.
+    pub(crate) fn blocked_ahead<'a>(&'a self, flow: &'a Flow) -> Vec<Blocked<'a>> {
+        let sets = self.socket_sets();
+        let with_flow = |blocked: Blocked<'a>| Blocked { flows: vec![flow], ..blocked };
+        let refused = |set: &SocketSet<'a>| self.refused(set, Arrival::of(flow), set.severity);
+        sets.iter().flat_map(refused).map(with_flow).collect()
+    }
+
     fn blocked_in<'a>(&'a self, set: &SocketSet<'a>) -> Vec<Blocked<'a>> {
         let mut all: Vec<Blocked<'a>> = Vec::new();
         for flow in self.arriving(set) {
@@ -214,10 +234,17 @@ impl Observation {
             return Vec::new();
         }
         let Arrival { to, interface, .. } = arrival;
-        let refusing = set.sockets.iter().filter_map(|socket| {
-            let refusal =
-                socket.refusal(&arrival, &self.before).filter(|refusal| *refusal != Refusal::Port)?;
-            Some(Blocked { program: set.name, socket, refusal, to, interface, flows: Vec::new(), severity })
+        let refusing = set.sockets.iter().flat_map(|socket| {
+            let refusals = socket.refusals(&arrival, &self.before).into_iter();
+            refusals.filter(|refusal| *refusal != Refusal::Port).map(|refusal| Blocked {
+                program: set.name,
+                socket,
+                refusal,
+                to,
+                interface,
+                flows: Vec::new(),
+                severity,
+            })
         });
         refusing.collect()
     }
@@ -233,7 +260,6 @@ impl Observation {
             let is_joined = || self.before.is_joined(key.group, key.interface);
             !key.outgoing
                 && key.vlan.is_none()
-                && flow.sound() > 0
                 && set.destination.is_none_or(|only| only == flow.destination())
                 && (joins || ((is_bound || set.relies_on_others(flow)) && is_joined()))
         };
@@ -322,7 +348,7 @@ impl<'a> SocketSet<'a> {
         let is_reader = |socket: &ProgramSocket| {
             let is_wildcard = |local: SocketAddr| {
                 local.port() == flow.key.port
-                    && local.ip().is_unspecified()
+                    && (local.ip().is_unspecified() || socket.peer.is_some())
                     // An IPv6 socket never receives IPv4 groups of others, which the program has not chosen.
                     && Family::of(local.ip()) == family
             };

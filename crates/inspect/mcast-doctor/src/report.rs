@@ -137,6 +137,18 @@ impl Report {
         self
     }
 
+    /// Returns the findings that explain why a flow does not arrive: the facts that led to them are their evidence.
+    pub fn explanations<'a>(&'a self, flow: &'a FlowStatus) -> impl Iterator<Item = &'a Finding> {
+        self.findings.iter().filter(|finding| finding.explains(flow))
+    }
+
+    /// Returns the number of causes that were judged and of which nothing was found.
+    #[must_use]
+    pub fn unfound(&self) -> usize {
+        let is_found = |id: &Id| self.findings.iter().any(|finding| finding.id == *id);
+        Id::ALL.iter().filter(|id| id.is_judged_by_observation() && !is_found(id)).count()
+    }
+
     /// Returns the highest severity among the findings.
     #[must_use]
     pub fn worst(&self) -> Option<Severity> {

@@ -76,6 +76,27 @@ fn a_fault_has_evidence_remedies_and_references() {
     assert!(!text.contains('\u{1b}'), "{text}");
 }
 
+/// With `-v`, each flow has its counts and what explains its loss, and the verdict what it rests on.
+#[test]
+fn verbose_text_states_the_facts_behind_the_verdict() {
+    let ward = Ward::new().streaming_from_afar().filtering();
+    let text = ward.doctor(&[GROUP, "-W", "1s", "-v"]).text().replace("\n          ", " ");
+    let line = |label: &str| text.lines().find(|line| line.starts_with(label)).unwrap_or_default().to_owned();
+    let flow = line("flow ");
+    assert!(
+        flow.contains("not accepted by the IP layer") && flow.contains(" on the wire, 0 received)"),
+        "{text}"
+    );
+    assert!(flow.ends_with(", explained by reverse-path-filter"), "{text}");
+    let verdict = line("verdict ");
+    assert!(verdict.contains("faults, because of reverse-path-filter (fault); nothing shows "), "{text}");
+    assert!(!ward.doctor(&[GROUP, "-W", "1s"]).text().contains("\nverdict "), "{text}");
+
+    let healthy = Ward::new().streaming().doctor(&[GROUP, "-W", "1s", "-v"]).succeeded().text();
+    assert!(healthy.contains("\nverdict   healthy; nothing shows "), "{healthy}");
+    assert!(!healthy.contains("explained by"), "{healthy}");
+}
+
 #[test]
 fn json_has_the_same_finding() {
     let ward = Ward::new().streaming_from_afar().filtering();

@@ -4,7 +4,7 @@ use super::{Cause, Check};
 use crate::observation::{ExaminationTarget, Observation, explains};
 use crate::snapshot::Counter;
 use crate::wire::Flow;
-use crate::{EvidenceKind, Finding, Id, Remedy, Tool};
+use crate::{EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 use mcast::Family;
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 768", "RFC 8200 section 8.1"]);
@@ -23,6 +23,13 @@ fn check(observation: &Observation) -> Vec<Finding> {
 
 /// Returns whether the system drops a flow because its IPv6 datagrams have no checksum. Tunnels may send such datagrams,
 /// and a program may accept them.
+/// Returns the finding about a flow that does not get to UDP, because something drops it before. UDP's counter cannot agree, and
+/// some devices pass on frames without a computed checksum.
+pub(super) fn ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
+    let is_all = flow.bad_checksums > 0 && flow.bad_checksums == flow.datagrams;
+    is_all.then(|| Finding { severity: Severity::Warning, ..finding(observation, flow) })
+}
+
 fn is_refused(observation: &Observation, flow: &Flow) -> bool {
     let is_dropped = match &observation.target {
         ExaminationTarget::Membership(trial) => trial.received_from(flow.key.interface, flow.key.source) == 0,

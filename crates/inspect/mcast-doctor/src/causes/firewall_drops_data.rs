@@ -138,7 +138,14 @@ fn by_reason_or_counters<'a>(
 /// Returns the finding about a flow that does not reach a rule, because something drops it before, and that the rule is certain
 /// to drop.
 pub(super) fn ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
-    let (packet, device) = (arriving(observation, flow), observation.link_name(flow.key.interface));
+    let device = observation.link_name(flow.key.interface);
+    // A source that the system refuses has to change.
+    let source = flow.key.source.ip();
+    let packet = if source.is_unspecified() || observation.before.is_own(source) {
+        KnownPacket::from_anyone(flow.destination()).arriving_on(flow.key.interface, &device)
+    } else {
+        arriving(observation, flow)
+    };
     let met = |place: (Layer, Hook)| {
         let mut outcomes = met_by(observation, &packet, place, &device, &DROPS).into_iter();
         Some((place.1, outcomes.find(|outcome| outcome.is_certain)?.rule))
@@ -161,7 +168,7 @@ fn unfiltered<'a>(observation: &'a Observation, interest: &Interest<'a>) -> Vec<
     let is_dropped = |flow: &Flow| {
         reverse.iter().any(|lost| lost.flow.key == flow.key)
             || flow.key.source.ip().is_unspecified()
-            || flow.sound() == 0
+            || (flow.sound() == 0 && !is_filtered(observation, flow))
             || (!flow.key.outgoing && observation.before.is_own(flow.key.source.ip()))
     };
     let mut lost = observation.lost_flows(interest);
@@ -169,6 +176,12 @@ fn unfiltered<'a>(observation: &'a Observation, interest: &Interest<'a>) -> Vec<
     lost.retain(|lost| !is_dropped(lost.flow));
     lost.retain(|lost| observation.kernel_verdict(lost, REASON) != KernelVerdict::Refuted);
     lost
+}
+
+/// Returns whether the input hook lets nothing of a flow pass.
+fn is_filtered(observation: &Observation, flow: &Flow) -> bool {
+    let counted = observation.hooks.at_input(&flow.key);
+    counted.is_some_and(|(reached, passed)| passed == 0 && explains(reached, flow.datagrams))
 }
 
 /// Returns those of the lost flows that the firewall explains, and the rules that may have dropped them. If it explains

@@ -26,6 +26,27 @@ fn check(observation: &Observation) -> Vec<Finding> {
     observation.interests().iter().filter_map(judge).collect()
 }
 
+/// Returns the finding about a flow whose group is not joined where it arrives.
+pub(super) fn ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
+    let mac = host_address(flow).filter(|_| !flow.key.outgoing && is_foreign(observation, flow))?;
+    let cause = format!(
+        "The datagrams from {} to {} arrive on {} in frames for another host, {mac}, so the system drops them.",
+        flow.key.source.ip(),
+        flow.destination(),
+        observation.link_name(flow.key.interface)
+    );
+    Some(wrong_destination(observation, flow, mac, Severity::Fault, cause))
+}
+
+/// Returns whether the frames of a flow arrive on Ethernet, and are for no address of this machine.
+fn is_foreign(observation: &Observation, flow: &Flow) -> bool {
+    let is_ethernet =
+        observation.link(flow.key.interface).is_some_and(|link| link.interface.hardware_address.is_some());
+    let own = observation.before.links.iter().filter_map(|link| link.interface.hardware_address);
+    let mut own = own.map(|own| MacAddress(own.0));
+    is_ethernet && !own.any(|own| flow.ethernet_destinations.contains(&own))
+}
+
 /// Judges the drops for which the kernel gives this reason.
 fn by_reason(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     // A group address here means that the frame had the tag of a VLAN to which this machine does not belong.
@@ -69,15 +90,9 @@ fn other_groups_address(flow: &Flow) -> Option<MacAddress> {
 
 /// Judges what the tap sees, for kernels that give no reason.
 fn by_destination(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
-    let mut links = observation.before.links.iter();
-    let is_ethernet = observation.link(interest.interface)?.interface.hardware_address.is_some();
     let flows = observation.arrivals(interest);
-    let (flow, mac) = flows.iter().find_map(|flow| Some((*flow, host_address(flow)?)))?;
-    let is_own = links.any(|link| link.interface.hardware_address.is_some_and(|own| own.0 == mac.0));
-    (is_ethernet && !is_own && !observation.is_received(flow)).then(|| {
-        let cause = format!("The datagrams from {} to {} arrive on {} in frames for another host, {mac}, so the system drops them.", flow.key.source.ip(), interest.destination(), observation.link_name(interest.interface));
-        wrong_destination(observation, flow, mac, Severity::Fault, cause)
-    })
+    let flow = flows.iter().find(|flow| host_address(flow).is_some())?;
+    ahead(observation, flow).filter(|_| !observation.is_received(flow))
 }
 
 /// Judges frames to the address of another group. A capture makes network cards accept them.

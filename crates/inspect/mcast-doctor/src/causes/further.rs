@@ -1,18 +1,22 @@
 //! Faults that hide behind others: what drops a flow as soon as the first fault is gone.
 //!
-//! A datagram that is dropped early leaves no trace in the counters of the filters behind. Where those filters are known, they
-//! are evaluated for a datagram of the flow.
+//! A datagram that is dropped early leaves no trace in the counters of what is behind. Where that is known, it is evaluated for
+//! a datagram of the flow: its frame, its source, the filters, its checksum, and the options of the socket.
 
 use std::collections::BTreeSet;
 
-use super::{firewall_drops_data, reverse_path_filter};
+use super::{
+    Check, bad_checksum, firewall_drops_data, frames_to_another_host, reverse_path_filter, source_is_local,
+    source_zero, tc_drops,
+};
+use crate::acceptance::{Blocked, Refusal};
 use crate::observation::{Observation, explains};
-use crate::wire::{Flow, FlowKey};
+use crate::wire::Flow;
 use crate::{Finding, Id, Severity};
 
 /// Returns the faults behind those that were found, in the order in which they act.
 pub(super) fn findings(observation: &Observation, found: &[Finding]) -> Vec<Finding> {
-    let flows = observation.wire.flows.iter().filter(|flow| is_usable(observation, flow));
+    let flows = observation.wire.flows.iter().filter(|flow| is_usable(flow));
     let mut reported = BTreeSet::new();
     flows
         .flat_map(|flow| behind(observation, flow, found))
@@ -22,11 +26,9 @@ pub(super) fn findings(observation: &Observation, found: &[Finding]) -> Vec<Find
         .collect()
 }
 
-/// Returns whether a flow arrives and would be received if nothing were wrong.
-fn is_usable(observation: &Observation, flow: &Flow) -> bool {
-    let FlowKey { outgoing, source, vlan, .. } = flow.key;
-    let is_valid = !source.ip().is_unspecified() && flow.sound() > 0 && flow.fragmented == 0;
-    !outgoing && vlan.is_none() && is_valid && !observation.before.is_own(source.ip())
+/// Returns whether a flow arrives in whole datagrams.
+fn is_usable(flow: &Flow) -> bool {
+    !flow.key.outgoing && flow.fragmented == 0
 }
 
 fn behind(observation: &Observation, flow: &Flow, found: &[Finding]) -> Vec<Finding> {
@@ -35,17 +37,52 @@ fn behind(observation: &Observation, flow: &Flow, found: &[Finding]) -> Vec<Find
     if faults.is_empty() || arrives(observation, flow) {
         return Vec::new();
     }
+    let mut behind: Vec<_> =
+        [frames_to_another_host::ahead, tc_drops::ahead, source_zero::ahead, source_is_local::ahead]
+            .into_iter()
+            .filter_map(|ahead| ahead(observation, flow))
+            .filter(|finding| !has(finding.id))
+            .collect();
     let (reached, passed) = observation.hooks.at_input(&flow.key).unwrap_or_default();
     // Datagrams to the wrong port are dropped last, so that the filters before have counted what they drop.
-    let is_only_last = faults.iter().all(|finding| finding.id == Id::WrongPort);
+    let is_only_last = behind.is_empty() && faults.iter().all(|finding| finding.id == Id::WrongPort);
     let rise = observation.rise_of(reverse_path_filter::COUNTER).unwrap_or_default();
-    let by_route = (!has(Id::ReversePathFilter) && reached == 0)
+    // The interface of a VLAN has a filter of its own, and a source that the system refuses has to change.
+    let has_route = flow.key.vlan.is_none() && has_usable_source(observation, flow);
+    let by_route = (!has(Id::ReversePathFilter) && reached == 0 && has_route)
         .then(|| reverse_path_filter::ahead(observation, flow))
         .flatten()
         .filter(|_| !is_only_last || explains(rise, flow.datagrams));
     let may_be_filtered = !has(Id::FirewallDropsData) && passed == 0 && (!is_only_last || by_route.is_some());
     let by_rule = may_be_filtered.then(|| firewall_drops_data::ahead(observation, flow)).flatten();
-    by_route.into_iter().chain(by_rule).collect()
+    let by_checksum = bad_checksum::ahead(observation, flow).filter(|_| !has(Id::BadChecksum));
+    behind.extend(by_route.into_iter().chain(by_rule).chain(by_checksum));
+    behind.extend(by_socket(observation, flow).into_iter().filter(|finding| !has(finding.id)));
+    behind
+}
+
+fn has_usable_source(observation: &Observation, flow: &Flow) -> bool {
+    let source = flow.key.source.ip();
+    !source.is_unspecified() && !observation.before.is_own(source)
+}
+
+/// Returns the findings about sockets of the examined program that would not take a flow.
+fn by_socket(observation: &Observation, flow: &Flow) -> Vec<Finding> {
+    if observation.program().is_none() {
+        return Vec::new();
+    }
+    // Without a member, the program has to join.
+    let is_joined = observation.before.is_joined(flow.key.group, flow.key.interface);
+    let mut blocked = observation.blocked_ahead(flow);
+    blocked.retain(|blocked| is_joined || blocked.refusal != Refusal::Membership);
+    let judge = |blocked: &Blocked<'_>| {
+        let judged = Id::ALL.iter().filter_map(|id| match id.cause().check {
+            Check::Blocked(check) => check(observation, blocked),
+            _ => None,
+        });
+        judged.collect::<Vec<_>>()
+    };
+    blocked.iter().flat_map(judge).collect()
 }
 
 /// Returns whether a finding keeps a flow from arriving, or would if it were expected.

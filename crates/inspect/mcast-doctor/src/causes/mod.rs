@@ -57,6 +57,7 @@ mod not_joined;
 mod not_read;
 mod not_relayed;
 mod nothing_arrives;
+mod order;
 mod own_groups_only;
 mod path_tests;
 mod port_group_limit;
@@ -330,6 +331,11 @@ impl Id {
         self.cause().loses_datagrams
     }
 
+    /// Returns whether every examination judges the cause; not only a test of a path.
+    pub(crate) const fn is_judged_by_observation(self) -> bool {
+        !matches!(self.cause().check, Check::PathTest)
+    }
+
     /// Returns the summary, which is the first paragraph of the page.
     #[must_use]
     pub fn summary(self) -> String {
@@ -338,7 +344,7 @@ impl Id {
     }
 }
 
-/// Returns all findings of an observation, most severe first. Every flow that does not arrive is explained by one.
+/// Returns all findings of an observation, most severe first, then in the order in which the causes act. Every flow that does not arrive is explained by one.
 pub(crate) fn judge(observation: &Observation) -> Vec<Finding> {
     let causes = || Id::ALL.iter().map(|id| id.cause());
     let mut findings: Vec<_> = causes().flat_map(|cause| cause.judge(observation)).collect();
@@ -349,7 +355,7 @@ pub(crate) fn judge(observation: &Observation) -> Vec<Finding> {
     });
     findings.extend(causes().flat_map(|cause| cause.judge_unexplained(observation, &unexplained)));
     findings.extend(further::findings(observation, &findings));
-    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    findings.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), order::position(finding.id)));
     grouped(findings)
 }
 

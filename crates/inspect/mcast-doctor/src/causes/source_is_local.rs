@@ -3,14 +3,14 @@
 
 use std::net::IpAddr;
 
-use mcast::Family;
+use mcast::{Family, InterfaceIndex};
 
 use super::scope_section::Placeholders;
 use super::{Cause, Check};
 use crate::kernel_drops::KernelVerdict;
 use crate::observation::{Interest, Observation};
 use crate::snapshot::interface_setting;
-use crate::wire::Flow;
+use crate::wire::{Flow, FlowKey};
 use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, Tool, remedies};
 
 pub(super) const CAUSE: Cause = Cause::new(
@@ -22,12 +22,7 @@ pub(super) const CAUSE: Cause = Cause::new(
 });
 
 fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
-    let interface = observation.link_name(interest.interface);
-    let accept_local = |interface| interface_setting(Family::V4, interface, "accept_local");
-    let is_accepted = |interface| observation.after.number(&accept_local(interface)) == Some(1);
-    // This is normal on the loopback interface.
-    let is_loopback = observation.link(interest.interface).is_none_or(|link| link.interface.loopback);
-    if is_loopback || interest.group.addr().is_ipv6() || is_accepted(&interface) || is_accepted("all") {
+    if !is_refused(observation, interest.interface, interest.group.addr()) {
         return None;
     }
     // Datagrams of this machine that it receives on the sending interface may arrive again on another interface
@@ -41,8 +36,34 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
         source if observation.before.is_own(source) => !is_received(source),
         source => is_routed_locally(observation, source) && is_lost(observation, interest, flow),
     });
-    let (flow, setting) = (flows.first()?, accept_local(&interface));
-    let (source, to) = (flow.key.source.ip(), interest.destination());
+    (!flows.is_empty()).then(|| finding(observation, &flows))
+}
+
+/// Returns the finding about a flow that does not get to the check of its source, because something drops it before.
+pub(super) fn ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
+    let FlowKey { interface, group, source, outgoing, .. } = flow.key;
+    let is_local = !outgoing && observation.before.is_own(source.ip());
+    (is_local && is_refused(observation, interface, group)).then(|| finding(observation, &[flow]))
+}
+
+/// Returns whether an interface refuses datagrams from the addresses of this machine.
+fn is_refused(observation: &Observation, interface: InterfaceIndex, group: IpAddr) -> bool {
+    let name = observation.link_name(interface);
+    let is_accepted = |interface: &str| observation.after.number(&accept_local(interface)) == Some(1);
+    // This is normal on the loopback interface.
+    let is_loopback = observation.link(interface).is_none_or(|link| link.interface.loopback);
+    !is_loopback && group.is_ipv4() && !is_accepted(&name) && !is_accepted("all")
+}
+
+fn accept_local(interface: &str) -> String {
+    interface_setting(Family::V4, interface, "accept_local")
+}
+
+fn finding(observation: &Observation, flows: &[&Flow]) -> Finding {
+    let Some(flow) = flows.first() else { return Finding::fault(Id::SourceIsLocal, "") };
+    let interface = observation.link_name(flow.key.interface);
+    let setting = accept_local(&interface);
+    let (source, to) = (flow.key.source.ip(), flow.destination());
     let cause = match observation.before.is_own(source) {
         true => format!(
             "Datagrams for {to} arrive on {interface} with this machine's own address {source} as their source, so the system drops them."
@@ -58,9 +79,9 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
             "local, by the loopback interface",
         )
     });
-    let finding = Finding::fault(Id::SourceIsLocal, cause)
+    Finding::fault(Id::SourceIsLocal, cause)
         .on_interface(&interface)
-        .for_group(interest.destination())
+        .for_group(to)
         .from_source(source)
         .explaining(flows.iter().map(|flow| ExplainedFlow {
             destination: flow.destination(),
@@ -81,8 +102,7 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
         }))
         .with_all_evidence(route)
         .evidence(EvidenceKind::Setting, &setting, 0)
-        .with_remedies(address_remedies(source, observation.before.is_own(source), &setting));
-    Some(finding)
+        .with_remedies(address_remedies(source, observation.before.is_own(source), &setting))
 }
 
 /// Returns whether a flow is lost, and not for another reason that the kernel gives. Without policy routing and local

@@ -24,21 +24,27 @@ fn check(observation: &Observation) -> Vec<Finding> {
         |flow: &Flow| observation.link(flow.key.interface).is_some_and(|link| link.interface.loopback);
     flows.retain(|flow| !is_inside(flow) && flow.key.source.ip().is_unspecified() && !is_received(flow));
     let mut findings = Vec::new();
-    for flow in flows {
-        let interface = observation.link_name(flow.key.interface);
-        let macs = flow.mac_list();
-        findings.push(
-            Finding::fault(
+    findings.extend(flows.into_iter().map(|flow| finding(observation, flow)));
+    findings.extend(sent(observation));
+    findings
+}
+
+/// Returns the finding about a flow that does not get to the check of its source, because something drops it before.
+pub(super) fn ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
+    let source = flow.key.source.ip();
+    (source.is_ipv4() && source.is_unspecified()).then(|| finding(observation, flow))
+}
+
+fn finding(observation: &Observation, flow: &Flow) -> Finding {
+    let interface = observation.link_name(flow.key.interface);
+    let macs = flow.mac_list();
+    Finding::fault(
                 Id::SourceZero,
                 format!("Datagrams for {} arrive on {interface} without a source address ({}), so the system drops them.", flow.destination(), flow.key.source.ip()),
             )
             .about_flow(&interface, flow)
             .evidence(EvidenceKind::Packet, &interface, format!("{} datagrams from {}, sent by {macs}", flow.datagrams, flow.key.source))
-            .advise(Tool::Network, format!("On the machine with the hardware address {macs}, give the sending interface an address: ip address add ADDRESS/PREFIX dev INTERFACE")),
-        );
-    }
-    findings.extend(sent(observation));
-    findings
+            .advise(Tool::Network, format!("On the machine with the hardware address {macs}, give the sending interface an address: ip address add ADDRESS/PREFIX dev INTERFACE"))
 }
 
 /// Returns findings about datagrams that this machine sends without an address.

@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::{Cause, Check, tc_filters};
 use crate::kernel_drops::{KernelDrop, evidence};
-use crate::observation::{Interest, Observation};
+use crate::observation::{Interest, Observation, explains};
+use crate::wire::Flow;
 use crate::{Finding, Id, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["tc(8)", "tc-bpf(8)"])
@@ -25,6 +26,18 @@ fn check(observation: &Observation) -> Vec<Finding> {
         findings.extend(interests.iter().filter_map(|interest| reports(observation, interest)));
     }
     findings
+}
+
+/// Returns the finding about a flow whose group is not joined where it arrives.
+pub(super) fn ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
+    let drops = observation.kernel_drops.drops.iter();
+    let drops: Vec<_> = drops.filter(|drop| is_filter(drop) && drop.is_of(&flow.key)).collect();
+    let dropped = drops.iter().map(|drop| drop.packets).sum();
+    explains(dropped, flow.datagrams).then(|| {
+        let (interface, to) = (observation.link_name(flow.key.interface), flow.destination());
+        let what = format!("the datagrams to {to} when they arrive, before the IP layer sees them");
+        finding(&interface, to, &what, "ingress").with_all_evidence(evidence(drops))
+    })
 }
 
 fn is_filter(drop: &KernelDrop) -> bool {

@@ -70,10 +70,33 @@ fn reverse_path_filter_and_rule_behind_a_filter_of_traffic_control_are_named() {
 fn reverse_path_filter_in_front_of_the_wrong_port_is_named() {
     let net = with_strict_filter();
     let report = examined(&net, "239.1.2.3:5001");
-    assert_eq!(faults(&report), [Id::WrongPort, Id::ReversePathFilter], "{report:#?}");
+    assert_eq!(faults(&report), [Id::ReversePathFilter, Id::WrongPort], "{report:#?}");
     let accepted = Net::new();
     accepted.receiver.sysctl("net/ipv4/conf/eth0/rp_filter", "0").unwrap();
     assert_eq!(faults(&examined(&accepted, "239.1.2.3:5001")), [Id::WrongPort]);
+}
+
+/// The rules with which another doctor counts at the same time.
+fn counting_rules(net: &Net) {
+    run(
+        &net.receiver,
+        "nft add table inet mcast-doctor-1-0 \
+         && nft add set inet mcast-doctor-1-0 s '{ type ipv4_addr; flags dynamic; }' \
+         && nft 'add chain inet mcast-doctor-1-0 c { type filter hook input priority -500 ; }' \
+         && nft 'add rule inet mcast-doctor-1-0 c add @s { ip saddr counter }'",
+    );
+}
+
+#[test]
+fn rule_is_named_while_another_doctor_counts() {
+    if !has_programs() {
+        return;
+    }
+    let net = with_strict_filter();
+    counting_rules(&net);
+    input_rule(&net);
+    let report = examined(&net, "239.1.2.3:5000");
+    assert_eq!(faults(&report), [Id::ReversePathFilter, Id::FirewallDropsData], "{report:#?}");
 }
 
 #[test]

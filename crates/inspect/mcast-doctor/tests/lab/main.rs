@@ -20,6 +20,7 @@ mod measure;
 mod misaddressed;
 mod missed;
 mod net;
+mod pairs;
 mod path;
 mod programs;
 mod relays;

@@ -208,6 +208,64 @@ s.setsockopt(socket.IPPROTO_IP,socket.IP_ADD_MEMBERSHIP,socket.inet_aton('239.1.
     repair_and_undo(&net, &running, Id::ForeignGroupsLeak);
 }
 
+/// Returns the sum of the counter `UdpInDatagrams` of a host: what its programs have read.
+fn read_by_programs(host: &Host) -> u64 {
+    let table = host.read_proc_net("snmp").unwrap();
+    let values = table.lines().filter(|line| line.starts_with("Udp:")).nth(1).unwrap_or_default();
+    values.split_whitespace().nth(1).and_then(|count| count.parse().ok()).unwrap_or_default()
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < Duration::from_secs(10), "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Returns the descriptors that a process has open.
+fn descriptors(pid: &str) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+/// `MCAST_REPAIR_ROUNDS` sets the number of rounds.
+#[test]
+fn program_is_repaired_and_restored_again_and_again_under_traffic() {
+    if !has_programs() {
+        return;
+    }
+    let rounds = std::env::var("MCAST_REPAIR_ROUNDS").map_or(10, |rounds| rounds.parse().unwrap());
+    let net = Net::new();
+    let host = &net.receiver;
+    let script = "s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.bind(('',5000))";
+    let running = python(&net, &format!("{script}{READ}"), false);
+    let pid = running.0.id().to_string();
+    let _stream = Stream::to(&net.sender, GROUP);
+    let remedy = on_socket(&examine_process(host, running.0.id()), Id::NotJoined);
+    let folder = tempfile::tempdir().unwrap();
+    let journal = || Journal::at(folder.path().join("doctor.jsonl"));
+    // As `/proc/net/igmp` writes 239.1.2.3.
+    let is_member = || host.read_proc_net("igmp").unwrap().contains("030201EF");
+    let begin = descriptors(&pid);
+    for round in 0..rounds {
+        assert!(!is_member(), "round {round}");
+        let before = read_by_programs(host);
+        let mut applied = AppliedRemedies::recorded_in(journal());
+        host.run(|| applied.apply(&remedy)).unwrap().unwrap();
+        wait_until("it receives", || read_by_programs(host) > before + 3);
+        // Every second time, the doctor is killed, and what it changed is undone from the journal.
+        if round % 2 == 0 {
+            host.run(|| applied.undo()).unwrap().unwrap();
+        } else {
+            std::mem::forget(applied);
+            host.run(|| journal().undo(|_| {})).unwrap().unwrap();
+        }
+    }
+    assert!(!is_member() && running.is_alive());
+    assert_eq!(descriptors(&pid), begin, "descriptors of the program");
+    println!("{rounds} rounds of repairs");
+}
+
 #[test]
 fn socket_that_a_program_closes_meanwhile_is_not_mistaken_for_the_next_one() {
     if !has_programs() {

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use anstyle::Style;
 use mcast_doctor::{
-    ArrivalStatus, ExaminedPart, Finding, FlowStatus, Instructions, Persistence, Remedy, Report, Severity,
-    Tool,
+    ArrivalStatus, Depth, ExaminedPart, Finding, FlowStatus, Instructions, Persistence, Remedy, Report,
+    Severity, Tool, Verdict,
 };
 use mcast_terminal::{Console, Output};
 
@@ -35,8 +35,9 @@ pub(super) fn write(
     }
     if console.is_verbose() {
         for flow in &report.flows {
-            labelled("flow", palette.dim, &description(flow), 0, out)?;
+            labelled("flow", palette.dim, &description(report, flow), 0, out)?;
         }
+        labelled("verdict", palette.dim, &grounds(report), 0, out)?;
     }
     for question in &report.open_questions {
         labelled("open", palette.warning, &question.to_string(), 0, out)?;
@@ -49,11 +50,47 @@ pub(super) fn write(
     Ok(())
 }
 
-/// Returns a flow and how far it came: `10.0.0.7:6000 to 239.1.2.3:5000 on eth0: arrives`.
-fn description(flow: &FlowStatus) -> String {
+/// Returns what the verdict rests on: `faults, because of no-route (fault), wrong-port (warning); nothing shows 88 other causes`.
+fn grounds(report: &Report) -> String {
+    let verdict = match report.verdict() {
+        Verdict::Healthy => "healthy",
+        Verdict::Warnings => "warnings",
+        Verdict::Faults => "faults",
+        _ => "unknown",
+    };
+    let findings = report.findings.iter().filter(|finding| finding.severity > Severity::Note);
+    let findings: Vec<_> = findings.map(|finding| format!("{} ({})", finding.id, finding.severity)).collect();
+    let questions: Vec<_> = report.undecided().map(|open| open.question.clone()).collect();
+    let reasons = [("because of", findings), ("because it is open", questions)];
+    let reasons = reasons.into_iter().filter(|(_, all)| !all.is_empty());
+    let reasons: Vec<_> = reasons.map(|(word, all)| format!(", {word} {}", all.join(", "))).collect();
+    format!("{verdict}{}; nothing shows {} other causes", reasons.join(""), report.unfound())
+}
+
+/// Returns a flow, how far it came, by which counts, and what explains it: `10.0.0.7:6000 to 239.1.2.3:5000 on eth0: on the wire,
+/// not accepted by the IP layer (50 on the wire, 0 received), explained by reverse-path-filter`.
+fn description(report: &Report, flow: &FlowStatus) -> String {
     let source = flow.source.map_or_else(|| "any source".to_owned(), |source| source.to_string());
     let program = flow.program.as_ref().map(|program| format!(", for {program}")).unwrap_or_default();
-    format!("{source} to {} on {}{program}: {}", flow.destination, flow.interface, flow.depth)
+    let counts = [
+        flow.on_wire.map(|count| format!("{count} on the wire")),
+        flow.received.map(|count| format!("{count} received")),
+    ];
+    let counts: Vec<_> = counts.into_iter().flatten().collect();
+    let counts = if counts.is_empty() { String::new() } else { format!(" ({})", counts.join(", ")) };
+    let mut explaining: Vec<_> = match flow.depth {
+        Depth::Arrives | Depth::Leaves => Vec::new(),
+        _ => report.explanations(flow).map(|finding| finding.id.as_str()).collect(),
+    };
+    explaining.dedup();
+    let explained = match explaining.as_slice() {
+        [] => String::new(),
+        ids => format!(", explained by {}", ids.join(", ")),
+    };
+    format!(
+        "{source} to {} on {}{program}: {}{counts}{explained}",
+        flow.destination, flow.interface, flow.depth
+    )
 }
 
 /// Writes what was examined, and what could not be.
@@ -182,6 +219,23 @@ mod tests {
         let finding = Finding::new(Id::NoRoute, Severity::Fault, "x");
         assert_eq!(about(&finding), "");
         assert_eq!(about(&finding.on_interface("eth0").from_source("10.0.0.7")), "  on eth0, from 10.0.0.7");
+    }
+
+    #[test]
+    fn verdict_is_stated_with_what_it_rests_on() {
+        let mut report = Report::default();
+        let others = Report::default().unfound();
+        assert_eq!(grounds(&report), format!("healthy; nothing shows {others} other causes"));
+        let question = mcast_doctor::OpenQuestion::new("whether it arrives", "no right");
+        report.open_questions.push(question.with_effect(mcast_doctor::Effect::NoAnswer));
+        let unknown = "unknown, because it is open whether it arrives; nothing shows";
+        assert!(grounds(&report).starts_with(unknown), "{}", grounds(&report));
+        report.findings.push(Finding::new(Id::NoRoute, Severity::Fault, "x"));
+        report.findings.push(Finding::new(Id::FastLeave, Severity::Note, "x"));
+        report.open_questions.clear();
+        let faults =
+            format!("faults, because of no-route (fault); nothing shows {} other causes", others - 2);
+        assert_eq!(grounds(&report), faults);
     }
 
     #[test]

@@ -22,6 +22,8 @@ const INET: u8 = 1;
 const NETDEV: u8 = 5;
 const BRIDGE: u8 = 7;
 
+/// What the names of the tables of all doctors begin with.
+pub(super) const TABLE_PREFIX: &str = "mcast-doctor-";
 /// The number of sources that are counted at one hook.
 const MAX_SOURCES: u32 = 4096;
 /// The first 32-bit register, which the key of a set begins with.
@@ -59,7 +61,7 @@ impl CountingRules {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let netlink = Netlink::open(NetlinkProtocol::Netfilter)?;
-        let table = format!("mcast-doctor-{}-{number}", std::process::id());
+        let table = format!("{TABLE_PREFIX}{}-{number}", std::process::id());
         let devices = plan.devices.iter().map(|(index, _)| *index).collect();
         let mut rules = Self { netlink, table, points: Vec::new(), devices, rules: 0 };
         let mut places = vec![(Layer::Ip, Hook::Prerouting), (Layer::Ip, Hook::Input)];

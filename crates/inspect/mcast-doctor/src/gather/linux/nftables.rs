@@ -8,6 +8,7 @@ use mcast_sys::netlink::{
     Netlink, NetlinkProtocol, NetlinkReply, attribute, attributes, push_attribute, text,
 };
 
+use super::counting_rules::TABLE_PREFIX;
 use super::{dump, nft_expressions};
 use crate::netfilter::{BaseChain, Chain, Hook, Layer, Rule, RuleSet, Ruleset, SetElement, TableFamily};
 
@@ -80,6 +81,10 @@ fn chain(message: &NetlinkReply) -> Option<Chain> {
     let family = family(*message.payload.first()?);
     let base = attribute(body, CHAIN_HOOK).and_then(|hook| base_chain(family, hook, body));
     let (table, name) = (text(attribute(body, CHAIN_TABLE)?), text(attribute(body, CHAIN_NAME)?));
+    // The rules with which another doctor counts accept everything.
+    if table.starts_with(TABLE_PREFIX) {
+        return None;
+    }
     Some(Chain { family, table, name, base, rules: Vec::new() })
 }
 
