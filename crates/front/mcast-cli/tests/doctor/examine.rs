@@ -92,7 +92,8 @@ fn verbose_text_states_the_facts_behind_the_verdict() {
     assert!(verdict.contains("faults, because of reverse-path-filter (fault); nothing shows "), "{text}");
     assert!(!ward.doctor(&[GROUP, "-W", "1s"]).text().contains("\nverdict "), "{text}");
 
-    let healthy = Ward::new().streaming().doctor(&[GROUP, "-W", "1s", "-v"]).succeeded().text();
+    let ward = Ward::new().streaming();
+    let healthy = ward.doctor(&[GROUP, "-W", "1s", "-v"]).succeeded().text().to_owned();
     assert!(healthy.contains("\nverdict   healthy; nothing shows "), "{healthy}");
     assert!(!healthy.contains("explained by"), "{healthy}");
 }
