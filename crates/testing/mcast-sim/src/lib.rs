@@ -93,7 +93,8 @@ pub fn number(variable: &str) -> Option<u64> {
 }
 
 /// Calls `check` for `default` seeds, and prints the first one for which it panics. `MCAST_SEEDS` sets another number of
-/// seeds, `MCAST_FIRST_SEED` the first one, and `MCAST_SEED` a single one.
+/// seeds, `MCAST_FIRST_SEED` the first one, and `MCAST_SEED` a single one. With `MCAST_SURVEY=1`, the other seeds run even if
+/// one fails, and those that failed are printed at the end.
 ///
 /// # Panics
 ///
@@ -103,10 +104,16 @@ pub fn for_seeds(default: u64, check: impl Fn(u64)) {
         return check(seed);
     }
     let first = number("MCAST_FIRST_SEED").unwrap_or(0);
+    let is_survey = number("MCAST_SURVEY").is_some();
+    let mut failed = Vec::new();
     for seed in first..first + number("MCAST_SEEDS").unwrap_or(default) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| check(seed))) {
             eprintln!("seed {seed} failed: run it with MCAST_SEED={seed}");
-            resume_unwind(panic);
+            if !is_survey {
+                resume_unwind(panic);
+            }
+            failed.push(seed);
         }
     }
+    assert!(failed.is_empty(), "{} seeds failed: {failed:?}", failed.len());
 }

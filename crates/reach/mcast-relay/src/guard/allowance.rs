@@ -8,21 +8,32 @@ use super::contents::ROUND_TRIP;
 
 /// Repeats of a source that is not known: they are sent while nothing has been learned. A loop has no more than these.
 const FIRST: u64 = 16;
-/// After this long, what was learned is tested again, after twice as long the next time, and so on.
-const FIRST_PERIOD: Duration = Duration::from_secs(10);
+/// The least number of repeats that a source may send before it is tested again.
+const LEAST: u64 = 256;
+/// A source whose repeats have been shown to be independent of those of the relay may send those of this time.
+const INDEPENDENT_PERIOD: Duration = Duration::from_secs(10);
+/// What was learned is tested again after this time of repeats at the latest.
 const LONGEST_PERIOD: Duration = Duration::from_secs(640);
 /// No loop pauses for this long: after it, all repeats are available again.
 const PAUSE: Duration = ROUND_TRIP.saturating_mul(2);
 
 /// The repeats that a source may send. They are learned while the relay sends none of them on, and thus from originals
-/// only. Nothing is gained by the passage of time before that.
+/// only. Nothing is gained by the passage of time: a source may send as many as it has sent originals, then it is tested
+/// again. So if its originals end while their copies circulate, there are at most twice as many copies.
 #[derive(Debug)]
 pub(super) struct Allowance {
     bucket: TokenBucket,
+    /// The repeats after a pause.
+    burst: u64,
     last: Duration,
-    period: Duration,
-    /// When it has to be learned again. `None` before it was learned.
-    until: Option<Duration>,
+    /// Repeats that it may send before the next test.
+    credit: u64,
+    /// Repeats that it has sent since the last test.
+    sent: u64,
+    /// What is known to be original, because it arrived while none was sent, or because tests before and after it found so.
+    originals: u64,
+    /// When it was learned. `None` before that.
+    learned: Option<Duration>,
 }
 
 /// Repeats that arrived while none was sent.
@@ -32,6 +43,10 @@ pub(super) struct Rate {
     pub(super) window: Duration,
     /// Whether it may vary.
     pub(super) has_slack: bool,
+    /// All repeats that arrived while none was sent, also before that time.
+    pub(super) originals: u64,
+    /// Whether it has been shown that it does not depend on what the relay sends.
+    pub(super) is_independent: bool,
 }
 
 impl Rate {
@@ -45,54 +60,58 @@ impl Rate {
 impl Allowance {
     /// Returns the allowance of a source that is not known.
     pub(super) fn new(now: Duration) -> Self {
-        Self::with(now, TokenBucket::new(0, FIRST, nanoseconds(now)))
+        Self::with(now, FIRST)
     }
 
     /// Returns that of a source that has been part of a loop.
     pub(super) fn none(now: Duration) -> Self {
-        Self::with(now, TokenBucket::new(0, 0, nanoseconds(now)))
+        Self::with(now, 0)
     }
 
-    fn with(now: Duration, bucket: TokenBucket) -> Self {
-        Self { bucket, last: now, period: FIRST_PERIOD, until: None }
+    fn with(now: Duration, burst: u64) -> Self {
+        let bucket = TokenBucket::new(0, burst, nanoseconds(now));
+        Self { bucket, burst, last: now, credit: burst, sent: 0, originals: 0, learned: None }
     }
 
     /// Learns from the repeats that arrived while none was sent, and from those that are about to be sent.
     pub(super) fn learn(&mut self, now: Duration, rate: Rate, held: u64) {
-        let is_renewal = self.is_expired(now);
         let most = match (rate.count, rate.has_slack) {
             (0, _) => 0,
             (count, true) => count * 3 / 2 + 4,
             (count, false) => count + 1,
         };
         let count = rate.count;
-        let rate = Rate { count: most, ..rate }.within(Duration::from_secs(1));
-        let burst = (rate / 2).max(FIRST + if count == 0 { held } else { 0 });
-        self.bucket = TokenBucket::new(rate, burst, nanoseconds(now));
-        self.period = if is_renewal { (self.period * 2).min(LONGEST_PERIOD) } else { FIRST_PERIOD };
-        (self.last, self.until) = (now, Some(now + self.period));
+        // What was sent since the last test was original if as many still arrive.
+        let confirmed =
+            self.learned.map_or(0, |learned| self.sent.min(rate.within(now.saturating_sub(learned))));
+        self.originals = self.originals.saturating_add(confirmed).saturating_add(rate.originals);
+        let rate = Rate { count: most, ..rate };
+        let least = if rate.is_independent { rate.within(INDEPENDENT_PERIOD).max(LEAST) } else { LEAST };
+        self.credit = self.originals.min(rate.within(LONGEST_PERIOD)).max(least);
+        let per_second = rate.within(Duration::from_secs(1));
+        self.burst = (per_second / 2).max(FIRST + if count == 0 { held } else { 0 });
+        self.bucket = TokenBucket::new(per_second, self.burst, nanoseconds(now));
+        (self.last, self.learned, self.sent) = (now, Some(now), 0);
     }
 
     /// Uses one repeat. Returns whether there was one.
     pub(super) fn take(&mut self, now: Duration) -> bool {
-        if self.is_expired(now) {
-            return false;
-        }
         if now.saturating_sub(std::mem::replace(&mut self.last, now)) >= PAUSE {
             self.bucket.add(u64::MAX);
+            self.credit = self.credit.max(self.burst);
         }
         self.bucket.refill(nanoseconds(now));
-        self.bucket.take(1)
+        if self.credit == 0 || !self.bucket.take(1) {
+            return false;
+        }
+        self.credit -= 1;
+        self.sent += 1;
+        true
     }
 
-    /// Returns whether it has been learned, and has to be learned again.
-    pub(super) fn is_expired(&self, now: Duration) -> bool {
-        self.until.is_some_and(|until| now >= until)
-    }
-
-    /// Returns whether it has been learned and not expired.
-    pub(super) fn is_known(&self, now: Duration) -> bool {
-        self.until.is_some_and(|until| now < until)
+    /// Returns whether it has been learned and is not used up.
+    pub(super) const fn is_known(&self) -> bool {
+        self.learned.is_some() && self.credit > 0
     }
 }
 

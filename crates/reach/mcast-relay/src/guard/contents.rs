@@ -184,6 +184,11 @@ impl ContentArrival {
         self.interval.filter(|interval| *interval <= ROUND_TRIP)
     }
 
+    /// Returns the time since the relay last sent it, if it did.
+    pub(crate) const fn since_emitted(&self) -> Option<Duration> {
+        self.since_emitted
+    }
+
     /// Returns whether it may be a copy of what the relay has sent, or of an earlier copy.
     pub(crate) fn may_be_echo(&self) -> bool {
         [self.interval, self.since_emitted].into_iter().flatten().any(|time| time <= ROUND_TRIP)

@@ -10,7 +10,7 @@ use super::contents::ROUND_TRIP;
 use super::suspect::{HeldRepeats, PendingRepeat};
 
 /// Repeats that are sent together.
-const AT_ONCE: u32 = 8;
+const AT_ONCE: u32 = 16;
 
 #[derive(Debug)]
 pub(super) struct Drain {

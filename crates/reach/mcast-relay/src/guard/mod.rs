@@ -217,7 +217,7 @@ impl Guard {
             return;
         }
         // What is sent of others would disturb them.
-        let is_disturbed = others.iter().any(|suspect| suspect.deadline().is_some());
+        let is_disturbed = others.iter().any(|suspect| suspect.is_draining());
         let is_silent = |suspect: &&Suspect| suspect.probed().is_some_and(ProbeTest::is_silent);
         if self.windows.is_none() && !is_disturbed && probed.iter().all(is_silent) {
             self.windows = Some(Windows::after_quiet(now));

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::allowance::Rate;
 use super::contents::{ContentArrival, ContentKey, MAX_GAIN, ROUND_TRIP};
 use super::suspect::HeldRepeats;
 
@@ -19,11 +20,11 @@ const MAX_CONTENTS: usize = 2_048;
 /// The result of a test.
 #[derive(Debug)]
 pub(super) enum OwnResult {
-    /// The number of repeats that arrived in this time while none was sent.
-    Continues { count: u64, window: Duration },
+    /// The repeats that arrived while none was sent.
+    Continues(Rate),
     /// None did for a window.
     Silent,
-    /// Others send them too.
+    /// They may be copies of what the relay has sent for the first time, or others send them too.
     Unclear,
 }
 
@@ -33,6 +34,8 @@ pub(super) struct OwnTest {
     /// The time for which it counts, once copies under way have arrived.
     window: Duration,
     count: u64,
+    /// Those of them that cannot be copies of what the relay has sent since the test started.
+    originals: u64,
     total: u64,
     latest: Duration,
     contents: BTreeMap<ContentKey, OwnContent>,
@@ -49,6 +52,10 @@ struct OwnContent {
     copies: u64,
     /// The copies that the relay had sent, apart from those that may still be under way.
     settled: u64,
+    /// The copies that the relay had sent before the test.
+    before: u64,
+    /// The copies once those under way at the start have arrived.
+    late: u64,
 }
 
 impl OwnTest {
@@ -57,6 +64,7 @@ impl OwnTest {
             started: now,
             window: ROUND_TRIP,
             count: 0,
+            originals: 0,
             total: 0,
             latest: now,
             contents: BTreeMap::new(),
@@ -72,18 +80,21 @@ impl OwnTest {
 
     /// Counts a repeat.
     pub(super) fn arrive(&mut self, now: Duration, key: ContentKey, arrival: &ContentArrival) {
+        let is_late = now >= self.started + ROUND_TRIP;
         self.total += 1;
         self.latest = now;
-        self.count += u64::from(now >= self.started + ROUND_TRIP);
+        self.count += u64::from(is_late);
         self.rivalled += u64::from(arrival.circulates());
         // An innocent source repeats something within the window.
         self.window = arrival.interval().map_or(self.window, |interval| self.window.max(interval * 2));
         if self.contents.len() < MAX_CONTENTS || self.contents.contains_key(&key) {
-            let settled = arrival.total.saturating_sub(arrival.emitted.into());
-            let content = self.contents.entry(key).or_insert(OwnContent { copies: 0, settled });
+            let started = self.started;
+            let content = self.contents.entry(key).or_insert_with(|| OwnContent::new(now, started, arrival));
             content.copies += 1;
-            let copies = arrival.total.saturating_sub(content.settled).saturating_mul(MAX_GAIN);
-            self.unexplained += u64::from(content.copies > copies);
+            content.late += u64::from(is_late);
+            let copies = |before| arrival.total.saturating_sub(before).saturating_mul(MAX_GAIN);
+            self.unexplained += u64::from(content.copies > copies(content.settled));
+            self.originals += u64::from(is_late && content.late > copies(content.before));
         }
     }
 
@@ -99,20 +110,32 @@ impl OwnTest {
         if now < self.deadline() {
             return None;
         }
-        let (count, window) = match self.is_unexplained() {
-            true => (self.total, now.saturating_sub(self.started)),
-            false => (self.count, self.window),
-        };
         if now >= self.latest + self.window {
             return Some(OwnResult::Silent);
         }
-        let is_clear = count > 0 && self.rivalled * 2 < self.total;
-        Some(if is_clear { OwnResult::Continues { count, window } } else { OwnResult::Unclear })
+        let (count, originals, window) = match self.is_unexplained() {
+            true => (self.total, self.unexplained, now.saturating_sub(self.started)),
+            false => (self.count, self.originals, self.window),
+        };
+        let is_clear = count > 0 && originals * 4 >= count * 3 && self.rivalled * 2 < self.total;
+        let rate = Rate { count, window, has_slack: true, originals, is_independent: false };
+        Some(if is_clear { OwnResult::Continues(rate) } else { OwnResult::Unclear })
     }
 
     const fn is_unexplained(&self) -> bool {
         self.unexplained >= LEAST_UNEXPLAINED
-            && self.unexplained * 2 >= self.total
+            && self.unexplained * 4 >= self.total * 3
             && self.rivalled * 2 < self.total
+    }
+}
+
+impl OwnContent {
+    /// Returns a content of which the first repeat in the test has just arrived.
+    fn new(now: Duration, started: Duration, arrival: &ContentArrival) -> Self {
+        let settled = arrival.total.saturating_sub(arrival.emitted.into());
+        let is_sent_in_test =
+            arrival.since_emitted().is_some_and(|since| now.saturating_sub(since) >= started);
+        let before = if is_sent_in_test { settled } else { arrival.total };
+        Self { copies: 0, settled, before, late: 0 }
     }
 }

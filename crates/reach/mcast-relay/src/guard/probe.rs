@@ -5,13 +5,15 @@
 //! tested in the same windows, so that one test does not disturb another:
 //!
 //! 1. First it waits until copies under way have arrived, and then counts for a window.
-//! 2. It sends some repeats, and counts for another window. If as many more arrive, the source sends back what the relay
-//!    sends. Three such windows convict it.
+//! 2. It sends some repeats, of contents that did not arrive in that window if there are any, and counts what arrives of
+//!    these contents for another window. If as many more do, the source sends back what the relay sends. Three such windows
+//!    convict it.
 //! 3. If not, the source is not part of a loop.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use super::allowance::Rate;
 use super::contents::{ContentArrival, ContentKey, MAX_GAIN, ROUND_TRIP};
 use super::suspect::{HeldRepeats, PendingRepeat};
 
@@ -56,12 +58,11 @@ pub(super) enum Record {
 pub(super) enum ProbeResult {
     /// Send these.
     Probe(VecDeque<PendingRepeat>),
-    /// The number of repeats that arrived in this time while none was sent.
-    Innocent {
-        count: u64,
-        window: Duration,
-    },
+    /// The repeats that arrived while none was sent.
+    Innocent(Rate),
     Loop,
+    /// Others send its contents to each other, with or without the relay.
+    OfOthers,
     /// Another window is needed.
     Unclear,
 }
@@ -133,11 +134,13 @@ pub(super) struct ProbeTest {
     /// Repeats in this window, and the latest.
     count: u64,
     latest: Duration,
-    /// Copies of its contents that the relay has sent in this window, and in the last quiet one.
-    sent: u64,
-    sent_before: u64,
     /// Repeats in the last quiet window.
+    quiet_count: u64,
+    /// Repeats in all quiet windows.
+    originals: u64,
+    /// Those of them with the contents of the probes, and the copies that the relay has sent of these contents.
     baseline: u64,
+    sent_before: u64,
     /// Repeats that were sent as probes.
     probes: u64,
     echoes: u8,
@@ -147,7 +150,7 @@ pub(super) struct ProbeTest {
     without_probes: u64,
     disturbed: u8,
     quiet_windows: u8,
-    contents: BTreeSet<ContentKey>,
+    contents: BTreeMap<ContentKey, WindowCounts>,
     total: u64,
     /// Those of contents that another source was the first to send.
     of_others: u64,
@@ -156,8 +159,19 @@ pub(super) struct ProbeTest {
     pub(super) held: HeldRepeats,
 }
 
+/// What a window has shown of a content.
+#[derive(Clone, Copy, Debug, Default)]
+struct WindowCounts {
+    repeats: u64,
+    /// Copies that the relay has sent.
+    sent: u64,
+    /// Whether a probe with it was sent at the start of the window.
+    is_probed: bool,
+}
+
 impl ProbeTest {
     pub(super) fn new(now: Duration, record: Record, held: HeldRepeats) -> Self {
+        let contents = held.keys().take(MAX_CONTENTS).map(|key| (key, WindowCounts::default())).collect();
         Self {
             record,
             is_likely_loop: false,
@@ -165,9 +179,10 @@ impl ProbeTest {
             takes_part: false,
             count: 0,
             latest: now,
-            sent: 0,
-            sent_before: 0,
+            quiet_count: 0,
+            originals: 0,
             baseline: 0,
+            sent_before: 0,
             probes: 0,
             echoes: 0,
             misses: 0,
@@ -175,7 +190,7 @@ impl ProbeTest {
             without_probes: 0,
             disturbed: 0,
             quiet_windows: 0,
-            contents: BTreeSet::new(),
+            contents,
             total: 0,
             of_others: 0,
             circulating: 0,
@@ -198,7 +213,7 @@ impl ProbeTest {
     }
 
     pub(super) fn holds(&self, key: ContentKey) -> bool {
-        self.contents.contains(&key)
+        self.contents.contains_key(&key)
     }
 
     /// Counts a repeat. Returns whether it is to be kept: few are of contents that others have sent first.
@@ -209,8 +224,8 @@ impl ProbeTest {
         self.latest = now;
         self.of_others += u64::from(!arrival.is_first);
         self.circulating += u64::from(arrival.circulates());
-        if self.contents.len() < MAX_CONTENTS {
-            self.contents.insert(key);
+        if self.contents.len() < MAX_CONTENTS || self.contents.contains_key(&key) {
+            self.contents.entry(key).or_default().repeats += 1;
         }
         let most = if self.is_probably_loop() { MOST_OF_LOOP } else { MOST_OF_OTHERS };
         (self.is_own() && self.echoes == 0 && !self.is_likely_loop) || self.held.len() < most
@@ -218,8 +233,8 @@ impl ProbeTest {
 
     /// Counts copies that the relay has sent.
     pub(super) fn emit(&mut self, key: ContentKey, copies: u32) {
-        if self.holds(key) {
-            self.sent += u64::from(copies);
+        if let Some(counts) = self.contents.get_mut(&key) {
+            counts.sent += u64::from(copies);
         }
     }
 
@@ -230,7 +245,8 @@ impl ProbeTest {
     }
 
     fn start(&mut self) {
-        (self.count, self.sent, self.circulating) = (0, 0, 0);
+        (self.count, self.circulating) = (0, 0);
+        self.contents.values_mut().for_each(|counts| *counts = WindowCounts::default());
     }
 
     /// Handles the end of a quiet window, and the start of the next one.
@@ -240,33 +256,64 @@ impl ProbeTest {
         }
         self.quiet_windows += 1;
         let is_fast = u128::from(self.count) * 1_000 >= u128::from(STORM_RATE) * length.as_millis();
+        let sent: u64 = self.contents.values().map(|counts| counts.sent).sum();
         // Only the second window says what others send while the relay sends nothing.
-        if is_fast && self.circulating * 2 >= self.count && self.sent == 0 && self.quiet_windows >= 2 {
-            return ProbeResult::Loop;
+        let circulates = self.circulating * 2 >= self.count && sent == 0 && !self.is_own();
+        if is_fast && circulates && self.quiet_windows >= 2 {
+            return ProbeResult::OfOthers;
         }
-        (self.baseline, self.sent_before) = (self.count, self.sent);
-        let wanted = match self.baseline {
-            // Not the same number each time, so that a program does not match it. More after an echo, so that three are
-            // hardly coincidence.
-            0 => 1 + (self.total + u64::from(self.echoes)) % 4 + u64::from(self.echoes) * 4,
-            _ if is_fast && self.quiet_windows == 1 => 0,
+        self.quiet_count = self.count;
+        self.originals += self.count;
+        let wanted = match self.count {
+            0 => self.few(),
+            _ if is_fast && circulates && self.quiet_windows == 1 => 0,
             count => (count / 2).max(chance(count) * 3).min(MOST_PROBES),
         };
-        self.start();
-        self.probes = 0;
-        if (self.held.len() as u64) < wanted && self.baseline > 0 && self.quiet_windows < MOST_QUIET {
+        if (self.held.len() as u64) < wanted && self.count > 0 && self.quiet_windows < MOST_QUIET {
+            self.start();
+            self.probes = 0;
             return ProbeResult::Unclear;
         }
-        let probes = self.held.take(usize::try_from(wanted).unwrap_or(usize::MAX));
+        let probes = self.take_probes(wanted);
         self.probes = probes.len() as u64;
         ProbeResult::Probe(probes)
+    }
+
+    /// Returns the number of probes whose contents do not arrive without them: not the same number each time, so that a
+    /// program does not match it. More after an echo, so that three are hardly coincidence.
+    fn few(&self) -> u64 {
+        1 + (self.total + u64::from(self.echoes)) % 4 + u64::from(self.echoes) * 4
+    }
+
+    /// Takes the probes, with the contents that arrived least in the quiet window: the echoes of these are noticed best.
+    fn take_probes(&mut self, wanted: u64) -> VecDeque<PendingRepeat> {
+        let arrived = |key| self.contents.get(&key).map_or(u64::MAX, |counts| counts.repeats);
+        let silent = self.held.keys().filter(|key| arrived(*key) == 0).count() as u64;
+        let (wanted, most) = match silent.min(wanted) {
+            0 => (wanted, u64::MAX),
+            silent => (silent.min(self.few()), 0),
+        };
+        let probes =
+            self.held.take_of(usize::try_from(wanted).unwrap_or(usize::MAX), |key| arrived(key) <= most);
+        let keys: BTreeSet<ContentKey> = probes.iter().map(|probe| probe.key).collect();
+        let counts = keys.iter().filter_map(|key| self.contents.get(key));
+        (self.baseline, self.sent_before) =
+            counts.fold((0, 0), |(repeats, sent), counts| (repeats + counts.repeats, sent + counts.sent));
+        self.start();
+        for key in keys {
+            self.contents.entry(key).or_default().is_probed = true;
+        }
+        probes
     }
 
     /// Handles the end of a window with probes.
     pub(super) fn end_probing(&mut self, length: Duration) -> ProbeResult {
         let is_unclear = !self.takes_part || (self.probes == 0 && self.quiet_windows < MOST_QUIET);
+        let probed = self.contents.values().filter(|counts| counts.is_probed);
+        let (count, sent) =
+            probed.fold((0, 0), |(repeats, sent), counts| (repeats + counts.repeats, sent + counts.sent));
         // Others have sent less of its contents than before: this proves nothing.
-        let by_others = self.sent.saturating_sub(self.probes);
+        let by_others = sent.saturating_sub(self.probes);
         let is_disturbed = by_others + self.probes < self.sent_before && self.disturbed < MOST_DISTURBED;
         self.disturbed += u8::from(is_disturbed);
         if is_unclear || is_disturbed {
@@ -277,10 +324,10 @@ impl ProbeTest {
             0 => (probes * 3).div_ceil(4).max(1),
             count => (probes / 2).max(chance(count) * 3 / 2),
         };
-        let chance = if baseline > 0 { chance(baseline) } else { 0 };
-        let most = probes.max(self.sent.saturating_sub(self.sent_before)) * MAX_GAIN + chance;
-        let more = self.count.saturating_sub(baseline);
-        self.with_probes += self.count;
+        let varies = if baseline > 0 { chance(baseline) } else { 0 };
+        let most = probes.max(sent.saturating_sub(self.sent_before)) * MAX_GAIN + varies;
+        let more = count.saturating_sub(baseline);
+        self.with_probes += count;
         self.without_probes += baseline;
         if more >= least && more <= most {
             self.echoes = self.echoes.saturating_add(1);
@@ -294,7 +341,14 @@ impl ProbeTest {
         } else {
             self.misses += 1;
             if self.misses > self.echoes {
-                return ProbeResult::Innocent { count: baseline, window: length };
+                let is_steady = self.count + chance(self.quiet_count) >= self.quiet_count;
+                return ProbeResult::Innocent(Rate {
+                    count: self.quiet_count,
+                    window: length,
+                    has_slack: false,
+                    originals: self.originals,
+                    is_independent: is_steady && probes >= least,
+                });
             }
         }
         ProbeResult::Unclear
@@ -309,13 +363,13 @@ impl ProbeTest {
 
     /// Returns how long copies take, if it is known.
     pub(super) fn round_trip(&self, window_started: Duration) -> Option<Duration> {
-        (self.baseline == 0 && self.echoes > 0).then(|| self.latest.saturating_sub(window_started))
+        (self.quiet_count == 0 && self.echoes > 0).then(|| self.latest.saturating_sub(window_started))
     }
 
     /// Returns whether what is held should not be sent even if the source is acquitted.
     pub(super) fn is_probably_loop(&self) -> bool {
         !self.is_own()
-            && ((self.echoes >= 1 && self.baseline >= SURE) || (self.echoes >= 2 && self.held.len() > FEW))
+            && ((self.echoes >= 1 && self.quiet_count >= SURE) || (self.echoes >= 2 && self.held.len() > FEW))
     }
 
     const fn is_own(&self) -> bool {

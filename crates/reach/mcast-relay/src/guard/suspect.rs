@@ -49,6 +49,26 @@ impl HeldRepeats {
         taken
     }
 
+    /// Takes the oldest of these contents.
+    pub(super) fn take_of(
+        &mut self,
+        count: usize,
+        is_wanted: impl Fn(ContentKey) -> bool,
+    ) -> VecDeque<PendingRepeat> {
+        let (mut taken, mut rest) = (VecDeque::new(), VecDeque::new());
+        for repeat in std::mem::take(&mut self.repeats) {
+            let is_taken = taken.len() < count && is_wanted(repeat.key);
+            if is_taken { &mut taken } else { &mut rest }.push_back(repeat);
+        }
+        self.bytes -= taken.iter().map(PendingRepeat::bytes).sum::<usize>();
+        self.repeats = rest;
+        taken
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = ContentKey> {
+        self.repeats.iter().map(|repeat| repeat.key)
+    }
+
     pub(super) fn into_repeats(self) -> VecDeque<PendingRepeat> {
         self.repeats
     }
@@ -131,6 +151,11 @@ impl Suspect {
         !matches!(self.state, SuspectState::Watched | SuspectState::Quarantined { .. })
     }
 
+    /// Returns whether what was held back is being sent.
+    pub(super) const fn is_draining(&self) -> bool {
+        matches!(self.state, SuspectState::Drained(_))
+    }
+
     /// Returns its test in the windows of all.
     pub(super) const fn probed(&self) -> Option<&ProbeTest> {
         match &self.state {
@@ -189,12 +214,15 @@ impl Suspect {
             && drain.arrive(now)
         {
             // More arrive because more were sent: most of them are likely to be echoes.
-            let mut held = std::mem::take(&mut drain.held);
-            held.truncate(MOST_OF_OTHERS);
-            self.state = SuspectState::Probed(ProbeTest::of_likely_loop(now, self.record, held).into());
+            let held = std::mem::take(&mut drain.held);
+            match arrival.is_first {
+                // It may as well send more.
+                true => self.probe(now, held),
+                false => self.probe_likely_loop(now, held),
+            }
         }
         if matches!(self.state, SuspectState::Watched) && !self.allowance.take(now) {
-            let is_known = self.allowance.is_known(now) || self.record == Record::Convicted;
+            let is_known = self.allowance.is_known() || self.record == Record::Convicted;
             match is_known || !arrival.is_first {
                 true => self.probe(now, HeldRepeats::default()),
                 false => self.state = SuspectState::Own(OwnTest::new(now).into()),
@@ -204,6 +232,12 @@ impl Suspect {
 
     fn probe(&mut self, now: Duration, held: HeldRepeats) {
         self.state = SuspectState::Probed(ProbeTest::new(now, self.record, held).into());
+    }
+
+    /// Tests a source of which few repeats are kept.
+    fn probe_likely_loop(&mut self, now: Duration, mut held: HeldRepeats) {
+        held.truncate(MOST_OF_OTHERS);
+        self.state = SuspectState::Probed(ProbeTest::of_likely_loop(now, self.record, held).into());
     }
 
     /// Counts copies that the relay has sent of a content.
@@ -230,14 +264,12 @@ impl Suspect {
                 let result = test.poll(now)?;
                 let held = std::mem::take(&mut test.held);
                 match result {
-                    OwnResult::Continues { count, window } => {
-                        self.acquit(now, Rate { count, window, has_slack: true }, held);
-                    }
+                    OwnResult::Continues(rate) => self.acquit(now, rate, held),
                     OwnResult::Silent => {
                         let test = ProbeTest::after_silence(now, self.record, held);
                         self.state = SuspectState::Probed(test.into());
                     }
-                    OwnResult::Unclear => self.probe(now, held),
+                    OwnResult::Unclear => self.probe_likely_loop(now, held),
                 }
                 None
             }
@@ -263,7 +295,7 @@ impl Suspect {
         match result {
             ProbeResult::Probe(probes) => Some(Outcome::Send(probes)),
             ProbeResult::Unclear => None,
-            ProbeResult::Innocent { count, window } => {
+            ProbeResult::Innocent(rate) => {
                 let is_probably_loop = test.is_probably_loop();
                 let held = std::mem::take(&mut test.held);
                 let (held, dropped) = if is_probably_loop {
@@ -271,14 +303,19 @@ impl Suspect {
                 } else {
                     (held, HeldRepeats::default())
                 };
-                self.acquit(now, Rate { count, window, has_slack: false }, held);
+                self.acquit(now, rate, held);
                 Some(Outcome::Drop(dropped))
             }
             ProbeResult::Loop => {
                 let (is_new, dropped) = (!test.was_convicted(), std::mem::take(&mut test.held));
                 self.state = SuspectState::Quarantined { last: now, recheck: now + RECHECK };
-                self.record = Record::Convicted;
+                (self.record, self.allowance) = (Record::Convicted, Allowance::none(now));
                 Some(Outcome::Loop { is_new, dropped })
+            }
+            ProbeResult::OfOthers => {
+                let dropped = std::mem::take(&mut test.held);
+                self.state = SuspectState::Quarantined { last: now, recheck: now + RECHECK };
+                Some(Outcome::Drop(dropped))
             }
         }
     }
