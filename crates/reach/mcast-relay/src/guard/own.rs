@@ -24,8 +24,10 @@ pub(super) enum OwnResult {
     Continues(Rate),
     /// None did for a window.
     Silent,
-    /// They may be copies of what the relay has sent for the first time, or others send them too.
+    /// Others send them too.
     Unclear,
+    /// They may be copies of what the relay has sent for the first time.
+    Copies,
 }
 
 #[derive(Debug)]
@@ -94,7 +96,8 @@ impl OwnTest {
             content.late += u64::from(is_late);
             let copies = |before| arrival.total.saturating_sub(before).saturating_mul(MAX_GAIN);
             self.unexplained += u64::from(content.copies > copies(content.settled));
-            self.originals += u64::from(is_late && content.late > copies(content.before));
+            // Of what the relay sends for the first time, there is one copy, apart from those by others.
+            self.originals += u64::from(is_late && content.late > copies(content.before).min(MAX_GAIN));
         }
     }
 
@@ -117,9 +120,11 @@ impl OwnTest {
             true => (self.total, self.unexplained, now.saturating_sub(self.started)),
             false => (self.count, self.originals, self.window),
         };
-        let is_clear = count > 0 && originals * 4 >= count * 3 && self.rivalled * 2 < self.total;
+        if count == 0 || self.rivalled * 2 >= self.total {
+            return Some(OwnResult::Unclear);
+        }
         let rate = Rate { count, window, has_slack: true, originals, is_independent: false };
-        Some(if is_clear { OwnResult::Continues(rate) } else { OwnResult::Unclear })
+        Some(if originals * 4 >= count * 3 { OwnResult::Continues(rate) } else { OwnResult::Copies })
     }
 
     const fn is_unexplained(&self) -> bool {

@@ -269,7 +269,8 @@ impl Suspect {
                         let test = ProbeTest::after_silence(now, self.record, held);
                         self.state = SuspectState::Probed(test.into());
                     }
-                    OwnResult::Unclear => self.probe_likely_loop(now, held),
+                    OwnResult::Unclear => self.probe(now, held),
+                    OwnResult::Copies => self.probe_likely_loop(now, held),
                 }
                 None
             }
