@@ -41,6 +41,9 @@ pub(crate) struct Arguments {
     /// Minutes of the chaos test of publishers and subscribers
     #[arg(long, default_value_t = 60, value_name = "N")]
     chaos_minutes: u64,
+    /// Minutes of relays beside others without a guard
+    #[arg(long, default_value_t = 30, value_name = "N")]
+    relay_minutes: u32,
     /// Seconds to run each fuzz target
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     fuzz_seconds: u64,
@@ -67,7 +70,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         crowd::step(),
         chaos::step(arguments.chaos_minutes, seed),
         doctor::step(seed),
-        relay::step(),
+        relay::step(arguments.relay_minutes, seed),
         bridge::step(seed),
         bridge::rabbitmq(),
         bridge::kafka(),

@@ -353,15 +353,27 @@ pub(super) const RULES: &[Rule] = &[
         "(self.state, self.allowance) = (SuspectState::Watched, Allowance::new(now));",
     ),
     RELAY.rule(
-        "time alone allows no repeats",
+        "a source that has repeated as many datagrams as it sent originals is tested again",
         "guard/allowance.rs",
-        "        Self::with(now, TokenBucket::new(0, FIRST, nanoseconds(now)))",
-        "        Self::with(now, TokenBucket::new(20, FIRST, nanoseconds(now)))",
+        "        self.credit -= 1;",
+        "        self.credit -= 0;",
+    ),
+    RELAY.rule(
+        "copies of what the relay sends for the first time are no originals",
+        "guard/own.rs",
+        "if originals * 4 >= count * 3 { OwnResult::Continues(rate)",
+        "if count > 0 { OwnResult::Continues(rate)",
+    ),
+    RELAY.rule(
+        "probes have contents that have not just arrived",
+        "guard/probe.rs",
+        "            silent => (silent.min(self.few()), 0),",
+        "            _ => (wanted, u64::MAX),",
     ),
     RELAY.rule(
         "a relay has no part in the storm of others",
         "guard/probe.rs",
-        "        if is_fast && self.circulating * 2 >= self.count && self.sent == 0 && self.quiet_windows >= 2 {",
+        "        if is_fast && circulates && self.quiet_windows >= 2 {",
         "        if self.quiet_windows > 100 {",
     ),
     RELAY.rule(

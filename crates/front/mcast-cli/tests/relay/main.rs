@@ -4,6 +4,7 @@
 
 mod amt;
 mod avahi;
+mod bound;
 mod combinations;
 mod forwarding;
 mod hostile;

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use mcast_relay::RelayEvent;
 use mcast_sim::for_seeds;
 
-use crate::storms::CONSTANT;
 use crate::world::{Foreign, Frame, MILLISECOND, Ours, SECOND, World, host};
 
 fn frame(segment: usize, source: u8, payload: &[u8]) -> Frame {
@@ -15,7 +14,7 @@ fn frame(segment: usize, source: u8, payload: &[u8]) -> Frame {
 
 /// Copies that are sent until a source has been recognized: those within the allowance, those under way, the probes of up
 /// to ten windows. A source has an address on each segment.
-const UNTIL_RECOGNIZED: usize = 300;
+const UNTIL_RECOGNIZED: usize = 64;
 
 fn check_one(seed: u64, rules: &str, one_way: bool) {
     let mut plans = Vec::new();
@@ -130,7 +129,7 @@ fn our_own_relays_hold_even_if_no_announcement_arrives() {
         for segment in 0..2 {
             let ours = world.sent_by_ours().filter(|sent| sent.frame.segment == segment).count();
             // To each, the other one's copies are originals.
-            assert!(ours <= 2 * 2 * (2 * 200 + CONSTANT), "{ours} on {segment}");
+            assert!(ours <= 2 * (2 * 200 + 2 * UNTIL_RECOGNIZED), "{ours} on {segment}");
         }
         // The windows of their tests disturb each other.
         assert_eq!(world.sent_by_ours().filter(|sent| sent.time > 60 * SECOND).count(), 0);

@@ -10,7 +10,7 @@ use mcast_sim::{Dice, for_seeds};
 use crate::world::{Fault, Foreign, Frame, MILLISECOND, Ours, SECOND, Segment, World, address, host};
 
 /// Copies beyond two for each original, for each start of a relay of ours or of another make.
-pub(crate) const CONSTANT: usize = 600;
+const CONSTANT: usize = 600;
 /// An innocent stream passes this long after the loop is gone.
 const RECOVERY: u64 = 10 * SECOND;
 /// A loop that has lasted for this long has been reported.
