@@ -284,8 +284,10 @@ fn a_bridge_follows_the_leader_of_a_stream_in_a_cluster_of_rabbitmq() {
         format!("rabbitmq-stream://feeds:secret@{}?stream=prices", addresses.join(","))
     };
     // The first one creates the stream, with copies on the others, and leads it.
-    let ended = network.start_bridge(0, &url(&[5552]), &["-W", "1s"]).end();
-    assert!(String::from_utf8_lossy(&ended.stdout).contains(r#""event":"connected""#), "{ended:?}");
+    eventually_within(Duration::from_secs(60), "a stream", || {
+        let ended = network.start_bridge(0, &url(&[5552]), &["-W", "5s"]).end();
+        String::from_utf8_lossy(&ended.stdout).contains(r#""event":"connected""#)
+    });
     let bridge = network.start_bridge(0, &url(&[5553, 5554]), &[]);
     bridge.stdout.wait_for(r#""event":"connected""#);
     let mut publisher = network.publish(&["--wait-for", "1", "--evict-after", "60s"]);

@@ -76,8 +76,8 @@ pub(super) fn rejected(address: &str, text: &str) -> EngineError {
         || lower.starts_with("user authentication")
     {
         (
-            "give the right user (nats://USER@HOST) and --password-file FILE, a token in that file without a user, or a \
-             file of credentials: --credentials FILE",
+            "give the right user and password: nats://USER@HOST and --password-file FILE, which has a token if there is no \
+             user, or a file of credentials: --credentials FILE",
             false,
         )
     } else if lower.starts_with("permissions") {
