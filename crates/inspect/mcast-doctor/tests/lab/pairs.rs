@@ -136,7 +136,7 @@ impl Scene {
                     socket.join_multicast_v4_n(&GROUP, &InterfaceIndexOrAddress::Address(address)).unwrap();
                 }
                 Join::From(source) => {
-                    socket.join_ssm_v4(&source, &GROUP, &Ipv4Addr::new(10, 9, 0, 2)).unwrap()
+                    socket.join_ssm_v4(&source, &GROUP, &Ipv4Addr::new(10, 9, 0, 2)).unwrap();
                 }
                 Join::ByAnother => socket.set_multicast_all_v4(false).unwrap(),
             }
