@@ -118,3 +118,38 @@ impl Allowance {
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends a repeat every millisecond until none is allowed; returns how many were.
+    fn spend(allowance: &mut Allowance, from: Duration) -> u64 {
+        (0..1_000_000).take_while(|number| allowance.take(from + Duration::from_millis(*number))).count()
+            as u64
+    }
+
+    /// 1,000 repeats per second, of which these are known to be original.
+    fn rate(originals: u64) -> Rate {
+        let window = Duration::from_secs(1);
+        Rate { count: 1_000, window, has_slack: true, originals, is_independent: false }
+    }
+
+    #[test]
+    fn a_source_repeats_as_many_datagrams_as_it_has_sent_originals() {
+        let mut allowance = Allowance::new(Duration::ZERO);
+        assert_eq!(spend(&mut allowance, Duration::ZERO), FIRST);
+        allowance.learn(Duration::from_secs(1), rate(700), 0);
+        assert_eq!(spend(&mut allowance, Duration::from_secs(1)), 700);
+        // They continued: what was sent was original.
+        allowance.learn(Duration::from_secs(3), rate(700), 0);
+        assert_eq!(spend(&mut allowance, Duration::from_secs(3)), 700 + 700 + 700);
+    }
+
+    #[test]
+    fn a_source_that_does_not_depend_on_the_relay_is_tested_after_ten_seconds() {
+        let mut allowance = Allowance::new(Duration::ZERO);
+        allowance.learn(Duration::ZERO, Rate { is_independent: true, has_slack: false, ..rate(700) }, 0);
+        assert_eq!(spend(&mut allowance, Duration::ZERO), 10 * 1_001);
+    }
+}
