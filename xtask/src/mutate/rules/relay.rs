@@ -359,7 +359,7 @@ pub(super) const RULES: &[Rule] = &[
         "        self.credit -= 0;",
     ),
     RELAY.rule(
-        "copies of what the relay sends for the first time are no originals",
+        "copies of what the relay sends for the first time do not count as originals",
         "guard/own.rs",
         "if originals * 4 >= count * 3 { OwnResult::Continues(rate)",
         "if count > 0 { OwnResult::Continues(rate)",
