@@ -1,16 +1,20 @@
 //! Where a stream is kept in Redis.
 
+#[cfg(unix)]
 use std::path::PathBuf;
 use std::time::Duration;
 
 use redis::{Value, cmd};
+#[cfg(unix)]
 use url::Url;
 
 use super::connection::RedisConnection;
 use super::{entry, error};
 use crate::engine::EngineError;
 use crate::record::Position;
-use crate::server::{ServerAddress, ServerUrl, Servers, TIMEOUT, UrlForm};
+#[cfg(unix)]
+use crate::server::TIMEOUT;
+use crate::server::{ServerAddress, ServerUrl, Servers, UrlForm};
 use crate::tls::TlsOptions;
 
 /// The ports that servers and sentinels listen on by default.
