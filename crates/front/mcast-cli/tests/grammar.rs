@@ -27,6 +27,7 @@ fn every_subcommand_is_listed_under_exactly_one_heading() {
 /// The flags whose help names what their subcommand works with, and the phrase that states their one meaning.
 const MEANINGS: &[(&str, &str)] = &[
     ("buffer", " buffer of SIZE"),
+    ("check", "nothing; exit status 1 if "),
     ("count", "Stop after N "),
     ("every", "Time between "),
     ("exec", "Run this shell command per "),

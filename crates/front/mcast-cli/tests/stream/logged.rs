@@ -209,7 +209,7 @@ fn a_subscriber_that_is_killed_continues_after_what_it_processed() {
     write(&mut input, &lines[..1_000]);
     first.stdout.wait_for("999 x");
     let deadline = Instant::now() + TIMEOUT;
-    while !std::fs::read_to_string(&position).is_ok_and(|text| text.contains(" 1000\n")) {
+    while !std::fs::read_to_string(&position).is_ok_and(|text| text.contains(" 1000 0\n")) {
         assert!(Instant::now() < deadline, "{:?}", std::fs::read_to_string(&position));
         std::thread::sleep(Duration::from_millis(20));
     }

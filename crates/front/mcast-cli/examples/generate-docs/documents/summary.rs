@@ -43,10 +43,12 @@ const PARTS: &[(&str, &[(&str, &str)])] = &[
             ("Keep the datagrams of a group", "how-to/keep-datagrams.md"),
             ("Keep a stream in Kafka", "how-to/keep-in-kafka.md"),
             ("Replay yesterday", "how-to/replay-yesterday.md"),
+            ("Reach an engine safely", "how-to/reach-an-engine.md"),
             ("Two bridges", "how-to/two-bridges.md"),
             ("Sign a stream", "how-to/sign-a-stream.md"),
             ("Change the key of a stream", "how-to/rotate-keys.md"),
             ("Run it as a service", "how-to/services.md"),
+            ("Operate a feed", "how-to/operate-a-feed.md"),
             ("Come from multicast_expert", "python/coming-from-multicast-expert.md"),
         ],
     ),
@@ -110,6 +112,7 @@ const DECISIONS: &[(&str, &str)] = &[
     ),
     ("The automatic rate models the path", "design/023-automatic-rate.md"),
     ("Subscribers repair for each other, and the publisher introduces them", "design/024-local-repair.md"),
+    ("Engines are reached by one kind of connection", "design/025-engine-connections.md"),
 ];
 
 /// Returns the text of `SUMMARY.md` in mdBook's format.
