@@ -21,8 +21,6 @@ fn check(observation: &Observation) -> Vec<Finding> {
     wrong.chain(absent.map(|flow| without_checksum(observation, flow))).collect()
 }
 
-/// Returns whether the system drops a flow because its IPv6 datagrams have no checksum. Tunnels may send such datagrams,
-/// and a program may accept them.
 /// Returns the finding about a flow that does not get to UDP, because something drops it before. UDP's counter cannot agree, and
 /// some devices pass on frames without a computed checksum.
 pub(super) fn ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
@@ -30,6 +28,8 @@ pub(super) fn ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
     is_all.then(|| Finding { severity: Severity::Warning, ..finding(observation, flow) })
 }
 
+/// Returns whether the system drops a flow because its IPv6 datagrams have no checksum. Tunnels may send such datagrams,
+/// and a program may accept them.
 fn is_refused(observation: &Observation, flow: &Flow) -> bool {
     let is_dropped = match &observation.target {
         ExaminationTarget::Membership(trial) => trial.received_from(flow.key.interface, flow.key.source) == 0,

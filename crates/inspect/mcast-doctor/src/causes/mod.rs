@@ -344,7 +344,8 @@ impl Id {
     }
 }
 
-/// Returns all findings of an observation, most severe first, then in the order in which the causes act. Every flow that does not arrive is explained by one.
+/// Returns all findings of an observation, most severe first, then in the order in which the causes act. Every flow that does
+/// not arrive is explained by one.
 pub(crate) fn judge(observation: &Observation) -> Vec<Finding> {
     let causes = || Id::ALL.iter().map(|id| id.cause());
     let mut findings: Vec<_> = causes().flat_map(|cause| cause.judge(observation)).collect();
