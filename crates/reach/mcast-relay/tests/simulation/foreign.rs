@@ -108,6 +108,9 @@ fn a_storm_of_others_is_not_ours() {
         assert!(world.sent.len() > 10 * ours, "they storm");
         // Each of the two has an address on both segments.
         assert!(ours <= 4 * UNTIL_RECOGNIZED, "{ours} of {} are ours", world.sent.len());
+        let names = |(_, _, event): &(u64, usize, RelayEvent)| matches!(event, RelayEvent::LoopFound { .. });
+        let named = world.events.iter().filter(|event| names(event)).count();
+        assert_eq!(named, 0, "they storm without us");
     });
 }
 
