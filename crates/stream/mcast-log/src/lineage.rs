@@ -151,7 +151,11 @@ impl Lineages {
         let identity = files.identity().unwrap_or_else(|| UNKNOWN.to_owned());
         let boot = boot.unwrap_or(UNKNOWN);
         let (last, recovery, incarnation) = (Self::read(files)?, found.recovery(), found.incarnation());
-        let is_damaged = recovery.cut_bytes > 0 || recovery.damaged_bytes > 0 || recovery.missing > 0;
+        let confirmed = Confirmed::read(files);
+        let is_cut = recovery.cut_bytes > 0 && !recovery.is_unfinished;
+        // Subscribers have what the log does not have.
+        let is_behind = confirmed.received.is_some_and(|received| received > recovery.next);
+        let is_damaged = is_cut || is_behind || recovery.damaged_bytes > 0 || recovery.missing > 0;
         let state = match sync {
             SyncPolicy::Each => LastState::Durable,
             SyncPolicy::None | SyncPolicy::Interval(_) => LastState::Running { boot: boot.to_owned() },
@@ -167,10 +171,7 @@ impl Lineages {
             Some(last) if !last.can_continue(recovery.next, boot) => LogStart::AfterUnsyncedLoss,
             Some(_) => LogStart::Continued,
         };
-        let confirmed = match start {
-            LogStart::Continued => Confirmed::read(files),
-            _ => Confirmed::default(),
-        };
+        let confirmed = if start == LogStart::Continued { confirmed } else { Confirmed::default() };
         let in_log = |number: MessageNumber| number.min(recovery.next);
         let unconfirmed = match &last {
             Some(last) if start == LogStart::Continued => match last.state {

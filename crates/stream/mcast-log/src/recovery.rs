@@ -27,6 +27,9 @@ pub struct Recovery {
     pub torn: Option<PathBuf>,
     /// How many bytes were cut off: of appends that were not synced when the machine or the process stopped.
     pub cut_bytes: u64,
+    /// Whether what was cut off is only the beginning of one record, as a process leaves it that is killed while it writes:
+    /// then nothing is missing that was stored.
+    pub is_unfinished: bool,
     /// How many bytes before intact records are damaged. They are still there, and readers report what is missing.
     pub damaged_bytes: u64,
     /// How many messages are missing at the end, which the log had when it was closed.
@@ -75,13 +78,14 @@ pub(crate) fn examine(catalog: Catalog, stream: StreamId, keys: &Keys) -> Result
         recovery.empty = (index.records == 0).then_some(name);
         return Ok(ExaminedLog { catalog, recovery, unclosed: None });
     }
-    let Survey { index, damaged, behind } = scanner.survey(Some(keys), &path)?;
+    let Survey { index, damaged, behind, is_unfinished } = scanner.survey(Some(keys), &path)?;
     // The numbers of messages that were cut off after it had been closed are not used again.
     let closed_before = catalog.closed_before(&header).unwrap_or(index.end);
     recovery.next = index.end.max(closed_before);
     recovery.missing = closed_before.ahead_of(index.end);
     recovery.damaged_bytes = damaged;
     recovery.cut_bytes = behind;
+    recovery.is_unfinished = is_unfinished;
     recovery.torn = (behind > 0).then_some(path);
     if index.records == 0 {
         recovery.empty = Some(name);

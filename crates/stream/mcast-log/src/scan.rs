@@ -22,6 +22,10 @@ const CHUNK: usize = 1 << 18;
 /// was made to be slow is not.
 const MOST_CHECKS: u64 = 16;
 
+/// A write that a signal or a full disk ends has filled whole pages: those of the system's cache, and blocks of disks, are
+/// multiples of this.
+const WRITE_UNIT: u64 = 4096;
+
 /// What is at a place of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Parsed {
@@ -42,6 +46,8 @@ pub(crate) struct Survey {
     pub(crate) damaged: u64,
     /// The number of bytes behind the last record.
     pub(crate) behind: u64,
+    /// Whether those are the beginning of one record, whose write was ended.
+    pub(crate) is_unfinished: bool,
 }
 
 /// Reads a segment. Its memory is bounded by the longest record.
@@ -202,11 +208,25 @@ impl Scanner {
                 },
             }
         }
+        let is_unfinished = self.is_unfinished(end, length, next).map_err(fail)?;
         Ok(Survey {
             index: index.index(self.header.salt, end, next),
             damaged,
             behind: length.saturating_sub(end),
+            is_unfinished,
         })
+    }
+
+    /// Returns whether a segment of this length ends with the beginning of the record with this number, as a process
+    /// leaves it that is killed while it writes: all that is there is as it was to be, and the rest is missing. Bytes that
+    /// were written and then lost or damaged rarely end with a page.
+    fn is_unfinished(&mut self, offset: u64, length: u64, next: MessageNumber) -> io::Result<bool> {
+        if length <= offset || !length.is_multiple_of(WRITE_UNIT) {
+            return Ok(false);
+        }
+        self.fill(offset, RECORD_HEAD)?;
+        let is_sealed = self.header.epoch != KeyEpoch::CLEAR;
+        Ok(RecordHead::is_beginning(self.at(offset), self.header.salt, length - offset, is_sealed, next))
     }
 
     /// Reads some bytes.

@@ -141,6 +141,7 @@ fn a_torn_end_is_cut_off_and_reported() {
     let (mut writer, recovery) =
         Writer::open(directory.path(), STREAM, "prices", Incarnation(1), small()).unwrap();
     assert_eq!((recovery.next, recovery.cut_bytes), (MessageNumber(2), 32 + 8 - 5));
+    assert!(!recovery.is_unfinished, "the kernel ends writes at the end of a page");
     assert_eq!(recovery.torn.as_deref(), Some(segment.as_path()));
     append(&mut writer, 1);
     assert_eq!(numbers(directory.path(), RequestedStart::Oldest), [0, 1, 2]);

@@ -32,6 +32,9 @@ use mcast_sim::Dice;
 
 /// Smaller than on real systems, so that records span pages.
 const PAGE: usize = 256;
+/// A kernel that ends a process in the middle of a write has written up to the end of a page of its cache, which this
+/// divides.
+const WRITE_UNIT: usize = 4096;
 
 /// A disk, and the kernel that writes to it.
 #[derive(Clone, Debug)]
@@ -65,6 +68,8 @@ struct State {
     process: u64,
     /// The process is gone when this many more operations have begun.
     remaining: Option<u64>,
+    /// Whether the operation in which it dies writes whole pages.
+    writes_pages: bool,
     operations: u64,
 }
 
@@ -109,6 +114,7 @@ impl Disk {
             locked: false,
             process: 0,
             remaining: None,
+            writes_pages: false,
             operations: 0,
         })))
     }
@@ -133,9 +139,17 @@ impl Disk {
         self.state().free = free;
     }
 
-    /// Lets the process die in the middle of an operation, after as many others; `None`: not any more.
+    /// Lets the process die in the middle of an operation, after as many others; `None`: not any more. A write ends
+    /// anywhere, as in a machine that stops.
     pub fn die_after(&self, operations: Option<u64>) {
         self.state().remaining = operations;
+    }
+
+    /// Lets the process be killed in its next write, which a running kernel ends at the end of a page.
+    pub fn kill_in_write(&self) {
+        let mut state = self.state();
+        state.remaining = Some(1);
+        state.writes_pages = true;
     }
 
     /// Returns whether the process has died in an operation.
@@ -150,6 +164,7 @@ impl Disk {
         state.process += 1;
         state.locked = false;
         state.remaining = None;
+        state.writes_pages = false;
     }
 
     /// Cuts the power.
@@ -344,6 +359,10 @@ impl LogFile for Open {
         let faults = state.faults;
         if dies || state.dice.chance(faults.short_write) {
             count = state.dice.below(count as u64 + 1) as usize;
+        }
+        if dies && state.writes_pages && count < bytes.len() {
+            let start = state.files[self.file].cached.len();
+            count = ((start + count) / WRITE_UNIT * WRITE_UNIT).saturating_sub(start);
         }
         if !dies && state.dice.chance(faults.write_error) {
             return Err(damaged());

@@ -91,7 +91,7 @@ pub(super) const RULES: &[Rule] = &[
     LOG.rule(
         "damaged records are not delivered",
         "format/record.rs",
-        "if checksum(record, salt, offset) != u32_at(head, CHECKSUM_AT) {",
+        "if checksum(record, salt, offset) != u32_at(bytes, CHECKSUM_AT) {",
         "if false {",
     ),
     LOG.rule(
@@ -135,5 +135,23 @@ pub(super) const RULES: &[Rule] = &[
         "segments.rs",
         "let mut is_missing = removed.is_some();",
         "let (removed, mut is_missing) = (removed.filter(|_| false), false);",
+    ),
+    LOG.rule(
+        "a write that was ended is not taken for damage",
+        "lineage.rs",
+        "let is_cut = recovery.cut_bytes > 0 && !recovery.is_unfinished;",
+        "let is_cut = recovery.cut_bytes > 0;",
+    ),
+    LOG.rule(
+        "only a file that ends with a page ends with a write that was ended",
+        "scan.rs",
+        "if length <= offset || !length.is_multiple_of(WRITE_UNIT) {",
+        "if length <= offset {",
+    ),
+    LOG.rule(
+        "a log that has less than its subscribers is not continued",
+        "lineage.rs",
+        "confirmed.received.is_some_and(|received| received > recovery.next)",
+        "false",
     ),
 ];

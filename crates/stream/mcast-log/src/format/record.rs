@@ -77,6 +77,16 @@ pub(crate) struct RecordHead {
 impl RecordHead {
     /// Reads the record at the beginning of these bytes, and checks it. It is at this offset of a segment with this salt.
     pub(crate) fn read(bytes: &[u8], salt: u64, offset: u64, is_sealed: bool) -> Result<Self, RecordError> {
+        let head = Self::unchecked(bytes, salt, is_sealed)?;
+        let record = bytes.get(..head.len()).ok_or(RecordError::Short(head.len()))?;
+        if checksum(record, salt, offset) != u32_at(bytes, CHECKSUM_AT) {
+            return Err(RecordError::Damaged);
+        }
+        Ok(head)
+    }
+
+    /// Reads the head of a record of which the body may be missing, and with it what its checksum says.
+    fn unchecked(bytes: &[u8], salt: u64, is_sealed: bool) -> Result<Self, RecordError> {
         let head = bytes.get(..RECORD_HEAD).ok_or(RecordError::Short(RECORD_HEAD))?;
         let body = u32_at(head, 4) as usize;
         let kind = RecordKind::from_number(head[24]).ok_or(RecordError::Damaged)?;
@@ -84,13 +94,28 @@ impl RecordHead {
         if head[..4] != mark(salt) || !text.is_some_and(|text| kind.allows(text)) {
             return Err(RecordError::Damaged);
         }
-        let end = RECORD_HEAD + body;
-        let record = bytes.get(..end).ok_or(RecordError::Short(end))?;
-        if checksum(record, salt, offset) != u32_at(head, CHECKSUM_AT) {
-            return Err(RecordError::Damaged);
-        }
         let (number, time) = (MessageNumber(u64_at(head, 8)), LogTime(u64_at(head, 16)));
         Ok(Self { body, number, time, kind, cause: head[25] })
+    }
+
+    /// Returns whether these bytes, `length` with those that follow, are the beginning of a longer record with this number.
+    pub(crate) fn is_beginning(
+        bytes: &[u8],
+        salt: u64,
+        length: u64,
+        is_sealed: bool,
+        number: MessageNumber,
+    ) -> bool {
+        match Self::unchecked(bytes, salt, is_sealed) {
+            Ok(head) => head.number == number && head.len() as u64 > length,
+            // Less than a head.
+            Err(RecordError::Short(_)) => {
+                let begin = [&mark(salt)[..], bytes.get(4..8).unwrap_or_default(), &number.0.to_be_bytes()].concat();
+                let common = bytes.len().min(begin.len());
+                bytes[..common] == begin[..common]
+            }
+            Err(RecordError::Damaged) => false,
+        }
     }
 
     /// Returns the length of the record.

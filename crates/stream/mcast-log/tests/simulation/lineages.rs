@@ -85,6 +85,71 @@ fn a_publisher_continues_only_if_the_log_has_everything_that_was_sent() {
 }
 
 #[test]
+fn a_publisher_that_was_killed_while_it_wrote_is_continued() {
+    let mut torn = 0;
+    for seed in 0..100 {
+        let (boot, start) = match seed % 2 {
+            0 => ("boot", LogStart::Continued),
+            _ => ("another", LogStart::AfterUnsyncedLoss),
+        };
+        let disk = Disk::new(seed);
+        let (mut writer, _) = begin(&disk, "boot", LAZY);
+        append(&mut writer, seed as usize);
+        let stored = writer.next_number();
+        disk.kill_in_write();
+        let records: [_; 50] =
+            std::array::from_fn(|_| HistoryContent::Message { key: None, bytes: &[8; 90][..] });
+        assert!(writer.append(LogTime(1), &records).is_err());
+        drop(writer);
+        disk.kill();
+        let recovery = found(&disk).recovery().clone();
+        assert!(recovery.next >= stored, "{recovery:?}");
+        assert_eq!(recovery.is_unfinished, recovery.cut_bytes > 0, "{recovery:?}");
+        torn += u64::from(recovery.is_unfinished);
+        let (mut writer, beginning) = begin(&disk, boot, LAZY);
+        assert_eq!(beginning.start, start, "{recovery:?}");
+        assert_eq!(writer.next_number(), recovery.next);
+        append(&mut writer, 1);
+    }
+    assert!(torn > 30, "only {torn}");
+}
+
+#[test]
+fn a_publisher_whose_last_message_was_damaged_is_not_continued() {
+    // The mark, the number, the kind, the body, and the length; at the end of a page as anywhere else, except for a
+    // greater length, which looks as if the rest had not been written.
+    for (record, length, damaged) in
+        [(132, 40, &[0, 15, 24, 40, 5][..]), (4_096 - 65 - 30 * 132, 31, &[0, 15, 24, 40])]
+    {
+        for from_record in damaged.iter().copied() {
+            let disk = Disk::new(5);
+            let (mut writer, _) = begin(&disk, "boot", LAZY);
+            append(&mut writer, length - 1);
+            let last = vec![9; record - 32];
+            writer.append(LogTime(1), &[HistoryContent::Message { key: None, bytes: &last }]).unwrap();
+            drop(writer);
+            disk.kill();
+            let (name, bytes) = disk.lengths().into_iter().rfind(|(name, _)| name.ends_with(".log")).unwrap();
+            disk.damage(&name, bytes - record + from_record, 0x50);
+            assert_eq!(begin(&disk, "boot", LAZY).1.start, LogStart::NotWhatWasLeft, "{bytes}, {from_record}");
+        }
+    }
+}
+
+#[test]
+fn a_log_that_has_less_than_its_subscribers_is_not_continued() {
+    for (received, start) in [(10, LogStart::Continued), (11, LogStart::NotWhatWasLeft)] {
+        let disk = Disk::new(6);
+        let (mut writer, _) = begin(&disk, "boot", LAZY);
+        append(&mut writer, 10);
+        Confirmed { received: Some(MessageNumber(received)), settled: None }.write(&*disk.files()).unwrap();
+        drop(writer);
+        disk.kill();
+        assert_eq!(begin(&disk, "boot", LAZY).1.start, start);
+    }
+}
+
+#[test]
 fn what_subscribers_may_lack_follows_from_how_far_they_were() {
     let disk = Disk::new(2);
     let (mut writer, _) = begin(&disk, "boot", SyncPolicy::Each);

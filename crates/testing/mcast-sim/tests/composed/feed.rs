@@ -57,6 +57,9 @@ pub(crate) enum Destination {
     One(SocketAddr),
 }
 
+/// How many messages a process stores at once that is killed meanwhile: more than a page of the disk.
+const TORN_MESSAGES: u64 = 80;
+
 /// How far the end of the publisher is, as the command sees it. What decides is in the machine.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Phase {
@@ -98,6 +101,8 @@ pub(crate) struct Feed {
     pub(crate) accepted_at: Vec<u64>,
     /// The same in the time of day, as the log has it.
     pub(crate) accepted_at_wall: Vec<u64>,
+    /// Messages that the last process was storing when it was killed: how many, and when.
+    in_doubt: Option<(u64, u64)>,
     /// How far the time of day is from that of the simulation.
     pub(crate) wall: i64,
     pub(crate) exit: Option<FeedExit>,
@@ -169,6 +174,7 @@ impl Feed {
             accepted: 0,
             accepted_at: Vec::new(),
             accepted_at_wall: Vec::new(),
+            in_doubt: None,
             wall: 0,
             exit: None,
             slowest: (0, 0),
@@ -220,6 +226,11 @@ impl Feed {
             }
         };
         let (incarnation, next) = (found.incarnation(), found.recovery().next);
+        if let Some((count, at)) = self.in_doubt.take() {
+            for _ in 0..count.min((base + next.0).saturating_sub(self.accepted)) {
+                self.count_accepted(at);
+            }
+        }
         if base + next.0 != self.accepted {
             self.violations.push(format!("the log ends with {next}, {} were accepted", self.accepted));
         }
@@ -404,8 +415,8 @@ impl Feed {
     fn accept(&mut self, now: u64) {
         let base = self.base();
         while let Some(due) = self.next_input().filter(|due| *due <= now) {
-            let (time, wall) = (self.log_time(now), (now as i64 + self.wall) as u64);
             let _ = due;
+            let time = self.log_time(now);
             let Some(process) = &mut self.process else { return };
             if process.waiting_bytes >= MOST_WAITING || now < process.refused_until {
                 return;
@@ -425,9 +436,7 @@ impl Feed {
                     process.waiting_bytes += bytes.len();
                     process.waiting.push_back((self.accepted, bytes.into()));
                     process.sendable = base + appended.next.0;
-                    self.accepted += 1;
-                    self.accepted_at.push(now);
-                    self.accepted_at_wall.push(wall);
+                    self.count_accepted(now);
                 }
                 Err(error) if error.is_temporary() => process.refused_until = now + LOG_PAUSE,
                 Err(error) => {
@@ -437,6 +446,36 @@ impl Feed {
                 }
             }
         }
+    }
+
+    fn count_accepted(&mut self, now: u64) {
+        self.accepted += 1;
+        self.accepted_at.push(now);
+        self.accepted_at_wall.push((now as i64 + self.wall) as u64);
+    }
+
+    /// Ends the process: with `in_write`, while it stores the next messages.
+    pub(crate) fn kill(&mut self, now: u64, in_write: bool) {
+        let (base, time) = (self.base(), self.log_time(now));
+        let count = TORN_MESSAGES.min(self.plan.messages - self.accepted);
+        if let Some(mut process) = self.process.take().filter(|_| in_write && !self.plan.unlogged)
+            && base + process.writer.next_number().0 == self.accepted
+        {
+            self.disk.kill_in_write();
+            let contents: Vec<_> =
+                (self.accepted..self.accepted + count).map(|n| (n, content(n, self.plan.length))).collect();
+            let records: Vec<_> = contents
+                .iter()
+                .map(|(number, bytes)| HistoryContent::Message {
+                    key: Some(MessageKey(key_of(*number))),
+                    bytes: &bytes[..],
+                })
+                .collect();
+            let stored = process.writer.append(time, &records);
+            debug_assert!(stored.is_err() || count == 0, "the process was killed");
+            self.in_doubt = Some((count, now));
+        }
+        self.disk.kill();
     }
 
     /// Publishes what may be sent, as far as there is room.

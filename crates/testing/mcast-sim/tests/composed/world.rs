@@ -379,10 +379,13 @@ impl<'p> World<'p> {
         if self.feed.process.is_none() || !self.feed.is_to_continue() {
             return;
         }
-        self.feed.process = None;
         match power {
-            true => self.feed.disk.crash(),
-            false => self.feed.disk.kill(),
+            true => {
+                self.feed.process = None;
+                self.feed.disk.crash();
+            }
+            // Half of the processes are killed while they write.
+            false => self.feed.kill(self.now, self.now / MILLISECOND % 2 == 0),
         }
         // The system of the server resets its connections.
         for index in 0..self.readers.len() {

@@ -140,11 +140,11 @@ fn report_log(publisher: &LoggedPublisher, console: &Console) {
     }
     let recovery = publisher.recovery();
     if let Some(file) = &recovery.torn {
-        console.warn(format_args!(
-            "{}: cut off an incomplete record of {}, which was not accepted",
-            file.display(),
-            bytes(recovery.cut_bytes)
-        ));
+        let (file, length) = (file.display(), bytes(recovery.cut_bytes));
+        match recovery.is_unfinished {
+            true => console.note(format_args!("{file}: removed {length} of a message that was not accepted")),
+            false => console.warn(format_args!("{file}: cut off {length} that are not a complete record")),
+        }
     }
     if recovery.missing > 0 {
         console.warn(format_args!(
