@@ -110,7 +110,8 @@ impl RecordHead {
             Ok(head) => head.number == number && head.len() as u64 > length,
             // Less than a head.
             Err(RecordError::Short(_)) => {
-                let begin = [&mark(salt)[..], bytes.get(4..8).unwrap_or_default(), &number.0.to_be_bytes()].concat();
+                let begin =
+                    [&mark(salt)[..], bytes.get(4..8).unwrap_or_default(), &number.0.to_be_bytes()].concat();
                 let common = bytes.len().min(begin.len());
                 bytes[..common] == begin[..common]
             }

@@ -131,7 +131,11 @@ fn a_publisher_whose_last_message_was_damaged_is_not_continued() {
             disk.kill();
             let (name, bytes) = disk.lengths().into_iter().rfind(|(name, _)| name.ends_with(".log")).unwrap();
             disk.damage(&name, bytes - record + from_record, 0x50);
-            assert_eq!(begin(&disk, "boot", LAZY).1.start, LogStart::NotWhatWasLeft, "{bytes}, {from_record}");
+            assert_eq!(
+                begin(&disk, "boot", LAZY).1.start,
+                LogStart::NotWhatWasLeft,
+                "{bytes}, {from_record}"
+            );
         }
     }
 }
