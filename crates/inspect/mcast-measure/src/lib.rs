@@ -58,7 +58,7 @@ pub use perf_responder::PerfResponder;
 #[cfg(feature = "std")]
 pub use ping_pong::{PingPong, PingPongLimit, PingPongStep};
 #[cfg(feature = "std")]
-pub use probes::{AcceptedReply, ProbeResults, ProbeSession, Responder, SizeLimit};
+pub use probes::{AcceptedReply, ProbeResults, ProbeSession, RespondingHost, SizeLimit};
 pub use reports::{ReceiverReports, ReportingReceiver};
 pub use responder::{ProbeArrival, ProbeResponder, SessionArrivals};
 #[cfg(feature = "std")]

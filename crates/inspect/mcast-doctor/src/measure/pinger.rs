@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use mcast::{Family, Outgoing, Sender};
 use mcast_measure::wire::SessionId;
-use mcast_measure::{AcceptedReply, ProbeCase, ProbeSession, Responder};
+use mcast_measure::{AcceptedReply, ProbeCase, ProbeSession, RespondingHost};
 
 use super::{BUFFER, serve_unicast, unicast_socket};
 use crate::{Error, Result};
@@ -93,7 +93,7 @@ impl Pinger {
     pub fn run(
         &self,
         keep_going: impl Fn() -> bool,
-        on_reply: impl Fn(&Responder, &AcceptedReply) + Sync,
+        on_reply: impl Fn(&RespondingHost, &AcceptedReply) + Sync,
     ) -> Result<()> {
         let (is_stopped, on_reply) = (&AtomicBool::new(false), &on_reply);
         thread::scope(|scope| {
@@ -111,7 +111,7 @@ impl Pinger {
     fn probe(
         &self,
         keep_going: impl Fn() -> bool,
-        on_reply: &impl Fn(&Responder, &AcceptedReply),
+        on_reply: &impl Fn(&RespondingHost, &AcceptedReply),
     ) -> Result<()> {
         let PingSchedule { every, wait, count, timeout, .. } = self.schedule;
         let end = timeout.unwrap_or(Duration::MAX);
@@ -175,7 +175,7 @@ impl Pinger {
         &self,
         until: Duration,
         keep_going: impl Fn() -> bool,
-        on_reply: &impl Fn(&Responder, &AcceptedReply),
+        on_reply: &impl Fn(&RespondingHost, &AcceptedReply),
     ) -> Result<()> {
         let mut buffer = vec![0; BUFFER];
         while keep_going() && self.now() < until {
@@ -192,7 +192,7 @@ impl Pinger {
         message: &[u8],
         source: SocketAddr,
         by_unicast: bool,
-        on_reply: &impl Fn(&Responder, &AcceptedReply),
+        on_reply: &impl Fn(&RespondingHost, &AcceptedReply),
     ) {
         let now = self.now();
         let mut state = self.state();

@@ -1,7 +1,7 @@
 //! What the replies of listeners mean.
 
 use mcast::{ErrorKind, GroupAddr};
-use mcast_measure::{ProbeResults, Responder};
+use mcast_measure::{ProbeResults, RespondingHost};
 
 use super::PathTest;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
@@ -32,7 +32,7 @@ impl PathTest {
         each.chain(self.silence(is_optional)).map(about).collect()
     }
 
-    fn about_listener(&self, listener: &Responder) -> Vec<Finding> {
+    fn about_listener(&self, listener: &RespondingHost) -> Vec<Finding> {
         let parts = [
             self.size(listener),
             self.unfragmented(listener),
@@ -45,7 +45,7 @@ impl PathTest {
         findings
     }
 
-    fn hop_limit(&self, listener: &Responder) -> Option<Finding> {
+    fn hop_limit(&self, listener: &RespondingHost) -> Option<Finding> {
         let least = self.session.min_hop_limit(listener).filter(|least| *least > 1)?;
         let (address, hops) = (listener.address, listener.hops.map_or(0, |(fewest, _)| fewest));
         let routers = if hops == 1 { "1 router".into() } else { format!("{hops} routers") };
@@ -71,7 +71,7 @@ impl PathTest {
         Some(finding)
     }
 
-    fn duplicates(&self, listener: &Responder) -> Option<Finding> {
+    fn duplicates(&self, listener: &RespondingHost) -> Option<Finding> {
         let results = || (0..self.session.cases().len()).map(|case| listener.multicast(case));
         let received: u64 = results().map(ProbeResults::received).sum();
         let again: u64 = results().map(ProbeResults::duplicated).sum();

@@ -2,7 +2,7 @@
 
 use std::ops::AddAssign;
 
-use mcast_measure::{Responder, SizeLimit};
+use mcast_measure::{RespondingHost, SizeLimit};
 
 use super::PathTest;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
@@ -57,7 +57,7 @@ impl Tally {
 
 impl PathTest {
     /// Returns the finding that datagrams from some size on never arrive.
-    pub(super) fn size(&self, listener: &Responder) -> Option<Finding> {
+    pub(super) fn size(&self, listener: &RespondingHost) -> Option<Finding> {
         let (passes, lost) = self.limit(listener)?;
         let address = listener.address;
         let (id, severity, cause) = if lost > self.frame {
@@ -81,7 +81,7 @@ impl PathTest {
 
     /// Returns the largest size that arrives and the smallest that does not, if what is lost at random does not explain
     /// it: a datagram of many fragments needs them all.
-    fn limit(&self, listener: &Responder) -> Option<(usize, usize)> {
+    fn limit(&self, listener: &RespondingHost) -> Option<(usize, usize)> {
         let SizeLimit::Between { passes, lost } = self.session.size_limit(listener, self.highest) else {
             return None;
         };
@@ -96,7 +96,7 @@ impl PathTest {
     /// Returns the finding that what fits into one frame here arrives only in fragments. Probes to the group may be fragmented
     /// on the way. Unicast probes may not, as the datagrams of most programs may not: Linux forbids it by default for what fits
     /// into a frame.
-    pub(super) fn unfragmented(&self, listener: &Responder) -> Option<Finding> {
+    pub(super) fn unfragmented(&self, listener: &RespondingHost) -> Option<Finding> {
         const FEWEST_PROBES: u64 = 3;
         if self.limit(listener).is_some_and(|(_, lost)| lost <= self.frame) {
             return None;
@@ -133,7 +133,7 @@ impl PathTest {
     }
 
     /// Returns the finding that datagrams of every size are lost, or their replies.
-    pub(super) fn loss(&self, listener: &Responder) -> Option<Finding> {
+    pub(super) fn loss(&self, listener: &RespondingHost) -> Option<Finding> {
         let limit = self.limit(listener).map_or(usize::MAX, |(_, lost)| lost);
         let in_one_frame = |size| size <= self.frame && size < limit;
         let tally = self.tally(listener, in_one_frame);
@@ -179,7 +179,7 @@ impl PathTest {
     }
 
     /// Returns the finding that the listener received what it seems to have lost, so that its replies are lost.
-    fn lost_replies(&self, listener: &Responder) -> Option<Finding> {
+    fn lost_replies(&self, listener: &RespondingHost) -> Option<Finding> {
         let result = self.examination_of(listener.id)?;
         let cases = 0..self.session.cases().len();
         let answered: u64 = cases
@@ -207,7 +207,7 @@ impl PathTest {
     }
 
     /// Returns the tally of these sizes with the highest hop limit.
-    fn tally(&self, listener: &Responder, sizes: impl Fn(usize) -> bool) -> Tally {
+    fn tally(&self, listener: &RespondingHost, sizes: impl Fn(usize) -> bool) -> Tally {
         let cases = self.session.cases().iter().enumerate();
         let cases = cases.filter(|(_, case)| case.hop_limit == self.highest && sizes(case.size));
         cases.fold(Tally::default(), |tally, (index, _)| Tally {
@@ -216,14 +216,14 @@ impl PathTest {
         })
     }
 
-    fn arrivals_of(&self, listener: &Responder, size: usize) -> Evidence {
+    fn arrivals_of(&self, listener: &RespondingHost, size: usize) -> Evidence {
         let tally = self.tally(listener, |other| other == size);
         let location = format!("probes of {size} bytes that arrived");
         Evidence::new(EvidenceKind::Packet, location, format!("{} of {}", tally.received, tally.sent))
     }
 
     /// Returns the evidence of unicast probes of these sizes.
-    fn beside(&self, listener: &Responder, sizes: impl Fn(usize) -> bool) -> Option<Evidence> {
+    fn beside(&self, listener: &RespondingHost, sizes: impl Fn(usize) -> bool) -> Option<Evidence> {
         let (received, sent) = self.unicast_of(listener)?.answered(sizes);
         let evidence = Evidence::new(
             EvidenceKind::Packet,

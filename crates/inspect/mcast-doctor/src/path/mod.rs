@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use mcast::{GroupAddr, Interface};
 use mcast_measure::wire::{Examination, SessionId};
-use mcast_measure::{ProbeSession, Responder};
+use mcast_measure::{ProbeSession, RespondingHost};
 
 pub(crate) use loss::{Tally, is_certain};
 pub use unicast::{UnicastFailure, UnicastPath};
@@ -119,13 +119,13 @@ impl PathTest {
     /// Returns the number of unicast probes of the size of a case that a listener answered, and the number sent; `None`
     /// if it is not probed by unicast, or the case has a lower hop limit than the highest.
     #[must_use]
-    pub fn unicast_results(&self, listener: &Responder, case: usize) -> Option<(u64, u64)> {
+    pub fn unicast_results(&self, listener: &RespondingHost, case: usize) -> Option<(u64, u64)> {
         let case = self.session.cases().get(case).filter(|case| case.hop_limit == self.highest)?;
         Some(self.unicast_of(listener)?.answered(|size| size == case.size))
     }
 
     /// Returns the unicast probes to a responder.
-    fn unicast_of(&self, responder: &Responder) -> Option<&UnicastPath> {
+    fn unicast_of(&self, responder: &RespondingHost) -> Option<&UnicastPath> {
         self.unicast.iter().find(|path| path.responder().is_some_and(|other| other.id == responder.id))
     }
 

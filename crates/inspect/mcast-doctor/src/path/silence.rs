@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use mcast_measure::Responder;
+use mcast_measure::RespondingHost;
 use mcast_measure::wire::Examination;
 
 use super::{PathTest, UnicastFailure, UnicastPath};
@@ -54,7 +54,7 @@ impl PathTest {
     fn lost_between(
         &self,
         path: &UnicastPath,
-        responder: &Responder,
+        responder: &RespondingHost,
         result: Option<&Examination>,
         sent: u64,
     ) -> Vec<Finding> {

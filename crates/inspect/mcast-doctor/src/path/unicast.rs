@@ -5,7 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use mcast_measure::wire::SessionId;
-use mcast_measure::{ProbeCase, ProbeSession, Responder};
+use mcast_measure::{ProbeCase, ProbeSession, RespondingHost};
 
 /// Probes of each size to one host by unicast.
 #[derive(Clone, Debug)]
@@ -13,7 +13,7 @@ use mcast_measure::{ProbeCase, ProbeSession, Responder};
 pub struct UnicastPath {
     /// The host, with the port of its listener.
     pub address: SocketAddr,
-    /// The probes and their replies; the results are those of [`Responder::multicast`].
+    /// The probes and their replies; the results are those of [`RespondingHost::multicast`].
     pub session: ProbeSession,
     /// Why the host or its port cannot be reached, if the system knows.
     pub failure: Option<UnicastFailure>,
@@ -40,7 +40,7 @@ impl UnicastPath {
 
     /// Returns the listener that answers at this address.
     #[must_use]
-    pub fn responder(&self) -> Option<&Responder> {
+    pub fn responder(&self) -> Option<&RespondingHost> {
         self.session.responders().first()
     }
 

@@ -13,7 +13,7 @@ use crate::wire::{
     nanoseconds,
 };
 use responder::SentProbes;
-pub use responder::{ProbeResults, Responder};
+pub use responder::{ProbeResults, RespondingHost};
 
 /// Maximum number of responders tracked.
 const MAX_RESPONDERS: usize = 256;
@@ -77,7 +77,7 @@ pub struct ProbeSession {
     timeout: Duration,
     cases: Vec<ProbeCase>,
     sent: Vec<SentProbes>,
-    responders: Vec<Responder>,
+    responders: Vec<RespondingHost>,
     foreign: u64,
     refused: u64,
 }
@@ -98,7 +98,7 @@ impl ProbeSession {
         Self::new(id, Purpose::PathTest, cases, Duration::ZERO)
     }
 
-    /// Like [`Self::path_test`], with probes by unicast to one host. [`Responder::multicast`] returns their results, as in
+    /// Like [`Self::path_test`], with probes by unicast to one host. [`RespondingHost::multicast`] returns their results, as in
     /// a test by multicast.
     #[must_use]
     pub fn unicast_path_test(id: SessionId, cases: Vec<ProbeCase>) -> Self {
@@ -240,7 +240,7 @@ impl ProbeSession {
         let start = probes.time_of(0).unwrap_or_default();
         let joined = sent.checked_sub(reply.joined).filter(|joined| *joined > start);
         let first = joined.map_or(0, |joined| probes.before(joined).min(number));
-        self.responders.push(Responder {
+        self.responders.push(RespondingHost {
             address,
             id: reply.responder,
             unicast_port: reply.unicast_port,
@@ -262,27 +262,27 @@ impl ProbeSession {
 
     /// Returns the number of probes of a case sent to the group since a responder joined.
     #[must_use]
-    pub fn sent_since_join(&self, responder: &Responder, case: usize) -> u64 {
+    pub fn sent_since_join(&self, responder: &RespondingHost, case: usize) -> u64 {
         self.sent(case).saturating_sub(responder.multicast(case).first)
     }
 
     /// Returns the responders, in the order of their first reply.
     #[must_use]
-    pub fn responders(&self) -> &[Responder] {
+    pub fn responders(&self) -> &[RespondingHost] {
         &self.responders
     }
 
     /// Returns the number of a ping's probes to the group to include for this responder: those sent since it
     /// joined that have been answered or whose timeout has passed.
     #[must_use]
-    pub fn sent_to_group(&self, responder: &Responder, now: Duration) -> u64 {
+    pub fn sent_to_group(&self, responder: &RespondingHost, now: Duration) -> u64 {
         let expired = self.sent.first().map_or(0, |sent| sent.before(self.expired_before(now)));
         responder.multicast(0).sent(expired)
     }
 
     /// Returns the number of unicast probes to include for this responder.
     #[must_use]
-    pub fn sent_to(&self, responder: &Responder, now: Duration) -> u64 {
+    pub fn sent_to(&self, responder: &RespondingHost, now: Duration) -> u64 {
         responder.unicast.sent(responder.unicast_sent.before(self.expired_before(now)))
     }
 
@@ -295,7 +295,7 @@ impl ProbeSession {
     /// Returns whether there is a responder and every responder has replied to every probe so far.
     #[must_use]
     pub fn all_answered(&self) -> bool {
-        let answered = |responder: &Responder| {
+        let answered = |responder: &RespondingHost| {
             let group = responder
                 .multicast
                 .iter()
@@ -308,7 +308,7 @@ impl ProbeSession {
 
     /// Returns which sizes reach a responder with this hop limit.
     #[must_use]
-    pub fn size_limit(&self, responder: &Responder, hop_limit: u8) -> SizeLimit {
+    pub fn size_limit(&self, responder: &RespondingHost, hop_limit: u8) -> SizeLimit {
         let mut sizes: Vec<(usize, bool)> = self
             .probed()
             .filter(|(_, case)| case.hop_limit == hop_limit)
@@ -329,7 +329,7 @@ impl ProbeSession {
 
     /// Returns the lowest hop limit that reaches a responder, among the cases of the smallest size.
     #[must_use]
-    pub fn min_hop_limit(&self, responder: &Responder) -> Option<u8> {
+    pub fn min_hop_limit(&self, responder: &RespondingHost) -> Option<u8> {
         let smallest = self.probed().map(|(_, case)| case.size).min()?;
         let arrived = self
             .probed()

@@ -98,7 +98,7 @@ impl ProbeResults {
 
 /// A host that replies to probes.
 #[derive(Clone, Debug)]
-pub struct Responder {
+pub struct RespondingHost {
     /// The address of its first reply.
     pub address: IpAddr,
     /// Its random id, because several responders may share an address.
@@ -117,7 +117,7 @@ pub struct Responder {
     pub(super) unicast_sent: SentProbes,
 }
 
-impl Responder {
+impl RespondingHost {
     /// Returns the results of the probes of a case that were sent to the group; a ping has one case, 0.
     #[must_use]
     pub fn multicast(&self, case: usize) -> &ProbeResults {

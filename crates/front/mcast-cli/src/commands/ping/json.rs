@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mcast_measure::{ProbeResults, ProbeSession, Responder};
+use mcast_measure::{ProbeResults, ProbeSession, RespondingHost};
 use mcast_terminal::Console;
 
 use super::lost;
@@ -21,7 +21,7 @@ pub(super) fn write(pings: &ProbeSession, now: Duration, console: &Console) -> i
 }
 
 record! {
-    fn new(pings: &ProbeSession, responder: &Responder, now: Duration) {}
+    fn new(pings: &ProbeSession, responder: &RespondingHost, now: Duration) {}
 
     /// A responder as JSON: `schemas/ping.json`.
     struct Figures {

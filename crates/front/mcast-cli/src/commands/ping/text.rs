@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use mcast_measure::{AcceptedReply, ProbeResults, ProbeSession, Responder};
+use mcast_measure::{AcceptedReply, ProbeResults, ProbeSession, RespondingHost};
 use mcast_terminal::Console;
 
 use super::lost;
@@ -11,7 +11,7 @@ use crate::output::{Cell, Palette, Table, count, count_of, seconds};
 use crate::probe::{distance, round_trip};
 
 /// Prints an answer on standard error when it arrives.
-pub(super) fn print_reply(responder: &Responder, accepted: &AcceptedReply, palette: &Palette) {
+pub(super) fn print_reply(responder: &RespondingHost, accepted: &AcceptedReply, palette: &Palette) {
     let AcceptedReply { is_new, number, reply, .. } = *accepted;
     let Palette { address, good, dim, .. } = *palette;
     let results = if reply.by_unicast { "unicast  " } else { "multicast" };

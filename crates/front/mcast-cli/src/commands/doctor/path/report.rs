@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast_doctor::PathTest;
-use mcast_measure::Responder;
+use mcast_measure::RespondingHost;
 use mcast_terminal::Output;
 use serde::Serialize;
 
@@ -31,7 +31,7 @@ pub(super) fn table(probed: &[PathTest], palette: &Palette, out: &mut Output) ->
     writeln!(out)
 }
 
-fn row(one: &PathTest, listener: &Responder, case: usize, palette: &Palette) -> Vec<Cell> {
+fn row(one: &PathTest, listener: &RespondingHost, case: usize, palette: &Palette) -> Vec<Cell> {
     let (received, sent) = (listener.multicast(case).received(), one.session.sent(case));
     let [min, mean] = times(listener, case).map(|time| Cell::new(round_trip(time)).right());
     let Some(tried) = one.session.cases().get(case) else { return Vec::new() };
@@ -62,7 +62,7 @@ fn arrivals(counts: Option<(u64, u64)>, palette: &Palette) -> Cell {
 }
 
 /// Returns the shortest round trip and the mean.
-fn times(listener: &Responder, case: usize) -> [Option<Duration>; 2] {
+fn times(listener: &RespondingHost, case: usize) -> [Option<Duration>; 2] {
     let times = listener.multicast(case).round_trips();
     [times.min(), times.mean()]
 }
