@@ -61,6 +61,12 @@ impl HostAddr {
         self.address
     }
 
+    /// Returns whether this is the limited broadcast address.
+    #[must_use]
+    pub const fn is_broadcast(&self) -> bool {
+        matches!(self.address, IpAddr::V4(address) if address.is_broadcast())
+    }
+
     /// Returns the address family.
     #[must_use]
     pub const fn family(&self) -> Family {

@@ -9,6 +9,7 @@ use mcast_stream::{AnnouncedStream, StreamError, SubscriberBuilder, find_stream}
 use mcast_stream::{find_signed_stream, sign::PinnedKeys};
 use mcast_terminal::Console;
 
+use super::start::all_hosts;
 use crate::arguments::{Admission, BroadcastOption, hosts_on_each, is_stream_name, select_memberships};
 use crate::exit::Failure;
 
@@ -46,7 +47,7 @@ impl StreamWays {
     pub(crate) fn add_to(&self, builder: SubscriberBuilder) -> SubscriberBuilder {
         let builder = self.memberships.iter().cloned().fold(builder, SubscriberBuilder::join);
         self.hosts.iter().cloned().fold(builder, |builder, host| match self.broadcast {
-            true => builder.listen_broadcast(host.port, host.interface),
+            true => builder.listen(all_hosts(host)),
             false => builder.listen(host),
         })
     }

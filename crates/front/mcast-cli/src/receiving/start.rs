@@ -26,9 +26,14 @@ pub(crate) fn listen_at(
     builder: ReceiverBuilder,
 ) -> ReceiverBuilder {
     hosts.iter().cloned().fold(builder, |builder, host| match broadcast.broadcast {
-        true => builder.listen_broadcast(host.port, host.interface),
+        true => builder.listen(all_hosts(host)),
         false => builder.listen(host),
     })
+}
+
+/// Returns the broadcast address with the port and the interface of another one.
+pub(super) fn all_hosts(host: HostAddr) -> HostAddr {
+    host.interface.into_iter().fold(HostAddr::broadcast(host.port), HostAddr::on)
 }
 
 /// Prints the addresses of this host at which datagrams are received.

@@ -30,8 +30,8 @@ impl Settings {
             .gro(self.merging)
             .details(self.details);
         builder = self.listen.iter().cloned().fold(builder, ReceiverBuilder::listen);
-        builder = listen_broadcasts(self.listen_broadcast, &self.interfaces)
-            .fold(builder, |builder, (port, on)| builder.listen_broadcast(port, on));
+        builder =
+            listen_broadcasts(self.listen_broadcast, &self.interfaces).fold(builder, ReceiverBuilder::listen);
         if let Some(bytes) = self.receive_buffer {
             builder = builder.receive_buffer(bytes);
         }
@@ -42,16 +42,17 @@ impl Settings {
     }
 }
 
-/// Returns the port and the interface of each listener of broadcasts.
+/// Returns where broadcasts are received.
 pub(crate) fn listen_broadcasts(
     port: Option<u16>,
     interfaces: &[InterfaceSelector],
-) -> impl Iterator<Item = (u16, Option<InterfaceSelector>)> {
-    let on = match interfaces {
-        [] => vec![None],
-        several => several.iter().cloned().map(Some).collect(),
+) -> impl Iterator<Item = HostAddr> {
+    let everywhere = port.map(HostAddr::broadcast);
+    let hosts = match interfaces {
+        [] => vec![everywhere],
+        several => several.iter().map(|on| Some(everywhere.clone()?.on(on.clone()))).collect(),
     };
-    on.into_iter().filter_map(move |on| Some((port?, on)))
+    hosts.into_iter().flatten()
 }
 
 /// Expands memberships that name no interface to one for each of `interfaces`.

@@ -159,10 +159,8 @@ impl Subscriber {
         for membership in &memberships {
             builder = builder.join(membership.clone());
         }
+        hosts.extend(listen_broadcasts(listen_broadcast.map(|port| port.0), &interfaces));
         builder = hosts.into_iter().fold(builder, SubscriberBuilder::listen);
-        for (port, on) in listen_broadcasts(listen_broadcast.map(|port| port.0), &interfaces) {
-            builder = builder.listen_broadcast(port, on);
-        }
         if let Some(stream) = name.map(StreamId::named).or_else(|| found.as_ref().map(|found| found.stream)) {
             builder = builder.stream(stream);
         }

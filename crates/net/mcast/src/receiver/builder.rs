@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use mcast_group::{HostAddr, InterfaceSelector, Membership};
+use mcast_group::{HostAddr, Membership};
 
 use super::Receiver;
 use super::control::Control;
 use super::data_socket::SocketOptions;
-use super::host_filter::HostTraffic;
 use super::sockets::Sockets;
 use crate::error::{ErrorKind, Result};
 use crate::raise_descriptor_limit;
@@ -21,7 +20,7 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 #[must_use]
 pub struct ReceiverBuilder {
     memberships: Vec<Membership>,
-    hosts: Vec<(HostAddr, HostTraffic)>,
+    hosts: Vec<HostAddr>,
     shares_ports: bool,
     receive_buffer: usize,
     loopback: Option<bool>,
@@ -72,6 +71,11 @@ impl ReceiverBuilder {
     /// broadcasts. With an interface, only those that arrive there are delivered. The port is not shared with other
     /// programs, unless the receiver is built with a group on the same port.
     ///
+    /// At 255.255.255.255 ([`HostAddr::broadcast`]) these are the IPv4 broadcasts alone: to that address, and to the last
+    /// address of each subnet that an interface is in when the receiver is built. Several programs can receive the same
+    /// broadcasts. On Linux, the unicast datagrams of other programs on the port still reach them. Elsewhere, the system
+    /// may pass them to this receiver, which then discards them.
+    ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let receiver = mcast::Receiver::builder().listen("0.0.0.0:7000".parse()?).build()?;
@@ -81,7 +85,7 @@ impl ReceiverBuilder {
     /// # Ok(()) }
     /// ```
     pub fn listen(mut self, host: HostAddr) -> Self {
-        self.hosts.push((host, HostTraffic::Unicast));
+        self.hosts.push(host);
         self
     }
 
@@ -89,18 +93,6 @@ impl ReceiverBuilder {
     /// then reaches one of them (Linux: the one that began last), and each broadcast all. Default: no.
     pub fn share_ports(mut self, on: bool) -> Self {
         self.shares_ports = on;
-        self
-    }
-
-    /// Also receives IPv4 broadcasts to this port: to 255.255.255.255, and to the last address of each subnet that an
-    /// interface is in when the receiver is built. With an interface, only those that arrive there are delivered.
-    /// Several programs can receive the same broadcasts.
-    ///
-    /// On Linux, the unicast datagrams of other programs on the port still reach them. Elsewhere, the system may pass
-    /// them to this receiver, which then discards them.
-    pub fn listen_broadcast(mut self, port: u16, interface: Option<InterfaceSelector>) -> Self {
-        let host = interface.into_iter().fold(HostAddr::broadcast(port), HostAddr::on);
-        self.hosts.push((host, HostTraffic::Broadcast));
         self
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mcast_group::{Family, Group, InterfaceIndex, SourceFilter};
 
-use super::host_filter::{HostFilter, HostSocket, HostTraffic};
+use super::host_filter::{HostFilter, HostSocket};
 use super::membership_sockets::{MembershipSockets, is_limit};
 use super::sockets::BindTarget;
 use super::table::Table;
@@ -88,7 +88,7 @@ impl SocketOptions {
     pub(crate) fn open_host(&self, host: HostSocket, shares_port: bool) -> io::Result<DataSocket> {
         let family = Family::of(host.address.ip());
         let socket = Socket::open(family)?;
-        if shares_port || self.shares_ports || host.cast == HostTraffic::Broadcast {
+        if shares_port || self.shares_ports || host.is_broadcast {
             socket.share_port()?;
         }
         socket.receive_details()?;

@@ -10,13 +10,6 @@ use crate::interface::{Interface, find, interfaces};
 use mcast_sys::Received;
 use mcast_sys::layout::BINDS_TO_BROADCAST;
 
-/// How datagrams that are not sent to a group are sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum HostTraffic {
-    Unicast,
-    Broadcast,
-}
-
 /// The datagrams that a socket receives which is bound to an address of this host, or to a broadcast address.
 #[derive(Clone, Debug)]
 pub(crate) struct HostFilter {
@@ -30,7 +23,8 @@ pub(crate) struct HostFilter {
 #[derive(Clone, Debug)]
 pub(crate) struct HostSocket {
     pub(crate) address: SocketAddr,
-    pub(crate) cast: HostTraffic,
+    /// Whether other programs may receive the same.
+    pub(crate) is_broadcast: bool,
     pub(crate) filter: HostFilter,
 }
 
@@ -51,7 +45,7 @@ impl HostFilter {
 }
 
 /// Returns the sockets that receive what is sent to an address of this host, or broadcasts to a port.
-pub(crate) fn sockets_for(host: &HostAddr, cast: HostTraffic) -> Result<Vec<HostSocket>> {
+pub(crate) fn sockets_for(host: &HostAddr) -> Result<Vec<HostSocket>> {
     let on = match &host.interface {
         None | Some(InterfaceSelector::All | InterfaceSelector::Default) => None,
         Some(selector) => Some(find(selector)?),
@@ -59,20 +53,20 @@ pub(crate) fn sockets_for(host: &HostAddr, cast: HostTraffic) -> Result<Vec<Host
     let interface = on.as_ref().map(|on| on.index_for(host.family()));
     let socket = |address: IpAddr, destinations| HostSocket {
         address: scoped(SocketAddr::new(address, host.port), interface),
-        cast,
+        is_broadcast: host.is_broadcast(),
         filter: HostFilter { destinations, interface },
     };
     let only = |address: IpAddr| Some(BTreeSet::from([address]));
-    Ok(match cast {
-        HostTraffic::Unicast if host.addr().is_unspecified() => vec![socket(host.addr(), None)],
-        HostTraffic::Unicast => vec![socket(host.addr(), only(host.addr()))],
-        HostTraffic::Broadcast => {
-            let all = broadcast_addresses(on)?;
-            match BINDS_TO_BROADCAST {
-                true => all.into_iter().map(|address| socket(address, only(address))).collect(),
-                false => vec![socket(Ipv4Addr::UNSPECIFIED.into(), Some(all))],
-            }
-        }
+    if host.addr().is_unspecified() {
+        return Ok(vec![socket(host.addr(), None)]);
+    }
+    if !host.is_broadcast() {
+        return Ok(vec![socket(host.addr(), only(host.addr()))]);
+    }
+    let all = broadcast_addresses(on)?;
+    Ok(match BINDS_TO_BROADCAST {
+        true => all.into_iter().map(|address| socket(address, only(address))).collect(),
+        false => vec![socket(Ipv4Addr::UNSPECIFIED.into(), Some(all))],
     })
 }
 

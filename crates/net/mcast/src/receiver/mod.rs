@@ -37,7 +37,6 @@ use crate::datagram::{Arrival, Datagram};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use control::{Control, SocketsContext};
 use data_socket::DataSocket;
-use host_filter::HostTraffic;
 use mcast_sys::SendRequest;
 use mcast_sys::poller::Poller;
 use mcast_sys::ready::WakeReason;
@@ -106,7 +105,7 @@ impl Receiver {
 
     pub(crate) fn new(
         memberships: Vec<Membership>,
-        hosts: &[(HostAddr, HostTraffic)],
+        hosts: &[HostAddr],
         control: Control,
         sockets: Sockets,
         gro: bool,
@@ -129,10 +128,10 @@ impl Receiver {
             pool_pending: AtomicBool::new(false),
         };
         receiver.with_control(|control, context| {
-            for (host, cast) in hosts {
+            for host in hosts {
                 // Otherwise the port could not be bound for the group, too.
                 let is_joined = memberships.iter().any(|other| other.address.port == host.port);
-                context.sockets.listen(context.poller, host, *cast, is_joined)?;
+                context.sockets.listen(context.poller, host, is_joined)?;
             }
             control.join(context, memberships)?;
             context.sockets.prepare_to_wait(context.poller).map_err(|error| Error::os(Operation::Open, error))

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use mcast_group::{Family, GroupAddr, HostAddr, InterfaceIndex, SourceFilter};
 
 use super::data_socket::{DataSocket, SocketOptions};
-use super::host_filter::{HostTraffic, sockets_for};
+use super::host_filter::sockets_for;
 use super::membership_sockets::MembershipSockets;
 use super::requested::Key;
 use crate::datagram::Arrival;
@@ -267,15 +267,9 @@ impl Sockets {
     }
 
     /// Receives what is sent to this host from now on.
-    pub(crate) fn listen(
-        &mut self,
-        poller: &Poller,
-        host: &HostAddr,
-        cast: HostTraffic,
-        shares_port: bool,
-    ) -> Result<()> {
+    pub(crate) fn listen(&mut self, poller: &Poller, host: &HostAddr, shares_port: bool) -> Result<()> {
         let failed = |error| Error::os(Operation::Open, error).on_address(host);
-        for socket in sockets_for(host, cast)? {
+        for socket in sockets_for(host)? {
             let data = self.options.open_host(socket, shares_port).map_err(failed)?;
             self.add(poller, data).map_err(failed)?;
         }

@@ -146,8 +146,8 @@ fn a_port_is_not_shared_unless_requested(net: &Net) {
 fn broadcasts_reach_every_listener_and_take_no_unicast() {
     let net = Net::new(Family::V4);
     let other = net.receiver(|builder| builder.listen(net.any()).share_ports(true));
-    let listen = |interface| move |builder: ReceiverBuilder| builder.listen_broadcast(PORT, interface);
-    let (both, only_eth1) = (net.receiver(listen(None)), net.receiver(listen(Some(eth(1)))));
+    let both = net.receiver(|builder| builder.listen(HostAddr::broadcast(PORT)));
+    let only_eth1 = net.receiver(|builder| builder.listen(HostAddr::broadcast(PORT).on(eth(1))));
     let broadcast = |to: HostAddr, payload: &[u8]| {
         let to = |builder: mcast::SenderBuilder| builder.broadcast(true).to_host(to);
         net.send_with(to, |sender| sender.send(payload).unwrap());

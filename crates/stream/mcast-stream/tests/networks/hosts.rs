@@ -273,7 +273,7 @@ fn broadcasts_reach_the_subscribers_of_their_subnet() {
         host
     };
     let (near, both, far) = (host("near", 0, 2), host("both", 0, 3), host("far", 1, 2));
-    let listen = |builder: SubscriberBuilder| builder.listen_broadcast(7000, None).build().unwrap();
+    let listen = |builder: SubscriberBuilder| builder.listen(HostAddr::broadcast(7000)).build().unwrap();
     // Two on one host share the port.
     let mut subscribers: Vec<Subscriber> = [&near, &near, &both]
         .into_iter()

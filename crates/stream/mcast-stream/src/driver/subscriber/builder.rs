@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use mcast::{Family, HostAddr, InterfaceSelector, Membership};
+use mcast::{Family, HostAddr, Membership};
 
 use super::Subscriber;
 use crate::StreamError;
@@ -23,7 +23,6 @@ const LEAST_RETAINED: usize = 65_536;
 pub struct SubscriberBuilder {
     pub(super) memberships: Vec<Membership>,
     hosts: Vec<HostAddr>,
-    broadcasts: Vec<(u16, Option<InterfaceSelector>)>,
     pub(super) stream: Option<StreamId>,
     pub(super) config: SubscriberConfig,
     pub(super) receive_buffer: usize,
@@ -37,7 +36,6 @@ impl SubscriberBuilder {
         Self {
             memberships: Vec::new(),
             hosts: Vec::new(),
-            broadcasts: Vec::new(),
             stream: None,
             config: SubscriberConfig::new(StreamId(0)),
             receive_buffer: 4 << 20,
@@ -55,7 +53,8 @@ impl SubscriberBuilder {
     }
 
     /// Also receives the stream at this address and port of this machine, on a network without multicast: its publisher
-    /// sends it [to this host](crate::PublisherBuilder::to_host). The address may be `0.0.0.0` or `[::]`. All these
+    /// sends it [to this host](crate::PublisherBuilder::to_host). The address may be `0.0.0.0` or `[::]`, and
+    /// 255.255.255.255 for broadcasts, as for [`ReceiverBuilder::listen`](mcast::ReceiverBuilder::listen). All these
     /// addresses together are one path.
     ///
     /// ```no_run
@@ -71,33 +70,23 @@ impl SubscriberBuilder {
         self
     }
 
-    /// Also receives the stream from IPv4 broadcasts to this port; see
-    /// [`ReceiverBuilder::listen_broadcast`](mcast::ReceiverBuilder::listen_broadcast).
-    pub fn listen_broadcast(mut self, port: u16, interface: Option<InterfaceSelector>) -> Self {
-        self.broadcasts.push((port, interface));
-        self
-    }
-
     /// Whether it receives what is sent to hosts.
     pub(super) const fn listens(&self) -> bool {
-        !self.hosts.is_empty() || !self.broadcasts.is_empty()
+        !self.hosts.is_empty()
     }
 
     /// Returns the address families of all paths.
     pub(super) fn families(&self) -> impl Iterator<Item = Family> + '_ {
         let groups = self.memberships.iter().map(|each| each.address.group.family());
         let hosts = self.hosts.iter().map(HostAddr::family);
-        groups.chain(hosts).chain(self.broadcasts.iter().map(|_| Family::V4))
+        groups.chain(hosts)
     }
 
     /// Returns the settings of the receiver.
     pub(super) fn receiver(&self) -> mcast::ReceiverBuilder {
         let builder = mcast::Receiver::builder().receive_buffer(self.receive_buffer);
         let builder = builder.join_all(self.memberships.iter().cloned());
-        let builder = self.hosts.iter().cloned().fold(builder, mcast::ReceiverBuilder::listen);
-        self.broadcasts
-            .iter()
-            .fold(builder, |builder, (port, interface)| builder.listen_broadcast(*port, interface.clone()))
+        self.hosts.iter().cloned().fold(builder, mcast::ReceiverBuilder::listen)
     }
 
     /// Sets the stream to receive. Default: the first one that is found on the group.
