@@ -25,14 +25,15 @@ const ALL_SYSTEMS: [&str; 7] = [
 const HOST_ONLY: &str = "xtask";
 
 /// All features except the ciphers, TLS and the client of Kafka, whose C and assembly code needs a compiler for each target.
-const FEATURES: &str = "mcast-bridge/nats,mcast-bridge/rabbitmq,mcast-bridge/redis,mcast-measure/std,mcast-relay/driver,mcast-relay/http,\
+const FEATURES: &str = "mcast-group/serde,mcast-bridge/nats,mcast-bridge/rabbitmq,mcast-bridge/redis,mcast-measure/std,mcast-relay/driver,mcast-relay/http,\
     mcast-stream-proto/serde,mcast-stream/metrics,mcast-stream/serde,mcast-stream/tokio,mcast-sys/tokio,\
-    mcast-watch/json,mcast-watch/live,mcast-watch/metrics,mcast/tokio";
+    mcast-watch/json,mcast-watch/live,mcast-watch/metrics,mcast/serde,mcast/tokio";
 #[cfg(test)]
 const FROM_C: [&str; 3] = ["kafka", "seal", "tls"];
 
 /// A target without an operating system, for the no_std crates.
 const BARE_METAL: &str = "thumbv7em-none-eabi";
+const BARE_FEATURES: &str = "mcast-group/serde,mcast-stream-proto/serde";
 const NO_STD_CRATES: [&str; 5] =
     ["mcast-group", "mcast-measure", "mcast-packet", "mcast-stream-proto", "mcast-moldudp64"];
 
@@ -50,7 +51,7 @@ pub(super) fn steps() -> Vec<Step> {
     let bare = step(
         BARE_METAL,
         "the no_std crates compile without an operating system",
-        packages.chain(["--lib", "--no-default-features"]).collect(),
+        packages.chain(["--lib", "--no-default-features", "--features", BARE_FEATURES]).collect(),
     );
     unix.chain([bare]).map(|step| step.on(Lane::Beside)).collect()
 }

@@ -30,6 +30,9 @@
 //! assert_eq!(membership.to_string(), "10.0.0.7@232.1.2.3%eth1:5000");
 //! # Ok::<(), mcast_group::ParseError>(())
 //! ```
+//!
+//! With the feature `serde`, [`Group`], [`GroupAddr`], [`Destination`], [`Membership`], [`HostAddr`] and
+//! [`InterfaceSelector`] are serialized as their text forms, and [`InterfaceIndex`] as a number.
 #![forbid(unsafe_code)]
 #![no_std]
 
@@ -56,6 +59,8 @@ mod registry;
 mod safe_text;
 mod scope;
 mod sdp;
+#[cfg(feature = "serde")]
+mod serde;
 mod text;
 
 pub use advice::{Advice, AdviceSeverity, Statement};
