@@ -385,7 +385,7 @@ impl<'p> World<'p> {
                 self.feed.disk.crash();
             }
             // Half of the processes are killed while they write.
-            false => self.feed.kill(self.now, self.now / MILLISECOND % 2 == 0),
+            false => self.feed.kill(self.now, (self.now / MILLISECOND).is_multiple_of(2)),
         }
         // The system of the server resets its connections.
         for index in 0..self.readers.len() {
