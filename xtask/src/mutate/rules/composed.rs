@@ -17,6 +17,12 @@ pub(super) const RULES: &[Rule] = &[
         "            true => (self.config.timeout / 2).into(),",
     ),
     COMPOSED.rule(
+        "together: what is here waits for a late manifest",
+        "subscriber/deliver.rs",
+        "            && self.end.is_none()\n            && self.verification",
+        "            && self.end.is_some()\n            && self.verification",
+    ),
+    COMPOSED.rule(
         "together: a start without an answer is reported",
         "history/machine.rs",
         "        if !is_answered && !self.is_abandoned && !is_everything {",

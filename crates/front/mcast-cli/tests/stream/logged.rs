@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use mcast_lab::{Impairment, Lab};
 use mcast_sim::Dice;
 use mcast_stream::history::HistoryContent;
 use mcast_stream::log::{LogItem, LogReader};
@@ -115,6 +116,39 @@ fn an_interrupt_does_not_end_the_stream_and_the_end_of_the_input_does() {
     assert!(ended.stderr.contains("continuing after 1 message"), "{ended:?}");
     assert!(ended.stderr.contains("published 1 message"), "{ended:?}");
     assert_eq!(subscribing.end().succeeded().lines(), ["one", "two"]);
+}
+
+/// What was sent last, and is lost on the way, is repaired before the publisher ends.
+#[test]
+fn an_interrupt_leaves_no_subscriber_behind() {
+    let lab = Lab::new().unwrap();
+    let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
+    let lossy = Impairment { loss: 0.1, ..Impairment::default() };
+    let _link = lab.bad_link(&a, "eth0", &["10.0.0.1/24"], &b, "eth0", &["10.0.0.2/24"], lossy).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log").display().to_string();
+    let subscribing = subscriber(&b, &[GROUP, "--name", "prices"]);
+    let options = ["-i", "eth0", GROUP, "--name", "prices", "--log", &log, "--wait-for", "1"];
+    let mut next = 0;
+    for _ in 0..3 {
+        let mut running = program(&a, MCAST, &[&["publish"], &options[..]].concat(), true);
+        let mut input = running.child.stdin.take().unwrap();
+        let feeding = std::thread::spawn(move || {
+            (next..)
+                .find(|number| writeln!(input, "{number}").is_err())
+                .expect("there is always a next number")
+        });
+        subscribing.stdout.wait_for(&format!("\n{}\n", next + 500));
+        let interrupted = running.signalled(libc::SIGINT);
+        assert!(interrupted.stderr.contains("1 of 1 subscriber has everything"), "{interrupted:?}");
+        feeding.join().unwrap();
+        next = stored(Path::new(&log)).len();
+    }
+    let last = publisher(&a, &[GROUP, "--name", "prices", "--log", &log, "--wait-for", "1", "last"]);
+    last.end().succeeded();
+    let numbers = (0..next).map(|number| number.to_string());
+    let expected: Vec<_> = numbers.chain(["last".to_owned()]).collect();
+    assert_eq!(subscribing.end().succeeded().lines(), expected);
 }
 
 #[test]

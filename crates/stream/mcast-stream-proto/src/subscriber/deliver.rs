@@ -252,6 +252,7 @@ impl SubscriberMachine {
             _ if self.incarnations.has_successor() => (gap_end, Cause::Restart),
             _ if self.abandoned.is_some() => (gap_end, self.abandoned.unwrap_or(Cause::Abandoned)),
             Policy::Deadline(limit) if is_over(limit) => (gap_end, Cause::Deadline),
+            Policy::BestEffort(_) if self.awaits_manifest() => return false,
             Policy::BestEffort(limit) if is_over(limit) => (gap_end, Cause::NotRepaired),
             _ if self.sends_nothing() && is_over(self.config.stalled_after.into()) => {
                 (gap_end, Cause::NotRepaired)
@@ -268,6 +269,15 @@ impl SubscriberMachine {
         self.discard_staged_before(self.base);
         self.assembly.abandon();
         true
+    }
+
+    /// Whether the next datagram is here, and its manifest was not sent yet as far as is known: a publisher with a low rate, or
+    /// without room at another subscriber, sends it later. Without repairs, what is here would otherwise be lost.
+    pub(super) fn awaits_manifest(&self) -> bool {
+        let known = self.heartbeat.next.max(self.highest);
+        matches!(self.config.policy, Policy::BestEffort(_))
+            && self.end.is_none()
+            && self.verification.stage.may_be_covered(self.base, known)
     }
 
     /// Delivers the next message of the current datagram.

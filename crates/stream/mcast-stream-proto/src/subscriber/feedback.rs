@@ -128,6 +128,7 @@ impl SubscriberMachine {
             false => ClockTime::NEVER,
         };
         match self.config.policy {
+            Policy::BestEffort(_) if self.awaits_manifest() => stalled,
             Policy::Deadline(timeout) | Policy::BestEffort(timeout) => {
                 stalled.min(noticed + timeout.max(self.verification.stage.timeout(self.base)))
             }

@@ -377,3 +377,32 @@ fn probes_from_addresses_that_nobody_has_delay_no_repair() {
     let repairer = ReaderPlan { repairs_for_others: true, faults, loss: 0.02, ..ReaderPlan::GOOD };
     check_whole(&FeedPlan::GOOD, &[repairer, ReaderPlan { loss: 0.05, ..ReaderPlan::GOOD }]);
 }
+
+/// Behind a slow link, the publisher sends a manifest long after the data that it covers.
+#[test]
+fn data_that_waits_for_its_manifest_is_not_lost_without_repairs() {
+    let feed = FeedPlan {
+        messages: 3_000,
+        interval: 2 * MILLISECOND,
+        length: 300,
+        waits: true,
+        sealed: true,
+        syncs_each: true,
+        signed: true,
+        paths: 2,
+        ..FeedPlan::GOOD
+    };
+    let slow = ReaderPlan {
+        joins: BEGIN + 1_400 * MILLISECOND,
+        begin: Begin::Resume(632),
+        heals: true,
+        loss_up: 0.05,
+        delay: 5 * MILLISECOND,
+        processing: 0,
+        faults: vec![ReaderFault::Cut((BEGIN + 3_375 * MILLISECOND, BEGIN + 3_500 * MILLISECOND))],
+        ..ReaderPlan::GOOD
+    };
+    let joins = BEGIN + 4_850 * MILLISECOND;
+    let quick = ReaderPlan { joins, gaps: Gaps::BestEffort, delay: 5 * MILLISECOND, ..ReaderPlan::GOOD };
+    check(feed, vec![slow, quick]);
+}

@@ -142,8 +142,11 @@ fn judge_narrow(world: &World<'_>, index: usize, violations: &mut Vec<String>) {
     if plan.narrow.is_none() || !is_only_narrow || world.readers.len() > 1 {
         return;
     }
-    // Without flow control, repairs may take twice the bytes of the stream, and 512 KiB before the first reports.
-    let most = 3 * u64::from(feed.paths) * feed.messages * (feed.length as u64 + 80) + (512 << 10);
+    // Without flow control, repairs may take twice the bytes of the stream, and 512 KiB before the first reports. Messages that
+    // are sent one by one have a manifest each.
+    let manifest = if feed.signed { 200 } else { 0 };
+    let message = feed.length as u64 + 80 + manifest;
+    let most = 3 * u64::from(feed.paths) * feed.messages * message + (512 << 10);
     let offered = world.readers[index].link.offered;
     if offered > most {
         violations.push(format!("{offered} bytes were sent to subscriber {index}, at most {most} are due"));

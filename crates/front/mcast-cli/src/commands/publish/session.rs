@@ -31,6 +31,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 const LOG_PAUSE: Duration = Duration::from_millis(200);
 /// The least time for the last messages to subscribers that have everything.
 const CLOSING: Duration = Duration::from_secs(2);
+/// After Ctrl-C, the longest time for what subscribers that read still lack: enough for a few repairs, and short for a person.
+const INTERRUPTED: Duration = Duration::from_secs(1);
 /// Messages published before checking for events.
 const AT_ONCE: usize = 256;
 
@@ -42,6 +44,8 @@ pub(super) struct Session<'a> {
     snapshots: Option<Snapshots>,
     history: Option<HistoryServer>,
     interrupt: Interrupt,
+    /// When to end after Ctrl-C.
+    interrupted_until: Option<Instant>,
     key_file: Option<KeyFile<'a>>,
     #[cfg(feature = "seal")]
     signing: Option<SigningFile<'a>>,
@@ -104,6 +108,7 @@ impl<'a> Session<'a> {
             snapshots,
             history,
             interrupt,
+            interrupted_until: None,
             key_file,
             #[cfg(feature = "seal")]
             signing: None,
@@ -128,7 +133,8 @@ impl<'a> Session<'a> {
         drop(self.snapshots);
         // All subscribers have everything, so the closing messages need little time, unless one has joined since; or the
         // time is over.
-        let rest = match complete && !self.interrupt.has_arrived() {
+        let rest = match complete {
+            true if self.interrupt.has_arrived() => CLOSING,
             true => self.feed.publisher().left_at_end().max(CLOSING),
             false => Duration::ZERO,
         };
@@ -261,18 +267,23 @@ impl<'a> Session<'a> {
             })
     }
 
-    /// Waits until `check` succeeds or `--linger` is over.
+    /// Waits until `check` succeeds or `--linger` is over; after Ctrl-C, at most for [`INTERRUPTED`].
     fn wait_until(&mut self, mut check: impl FnMut(&Self) -> bool) -> bool {
         loop {
             if check(self) {
                 return true;
             }
-            // The first Ctrl-C ends publishing and waiting; a second one ends the process.
+            // The first Ctrl-C ends publishing and long waits; a second one ends the process.
             self.handle_events();
-            if self.feed.publisher().left_at_end().is_zero() || self.interrupt.has_arrived() {
+            if self.feed.publisher().left_at_end().is_zero() || self.is_interrupt_over() {
                 return false;
             }
         }
+    }
+
+    fn is_interrupt_over(&mut self) -> bool {
+        let now = Instant::now();
+        self.interrupt.has_arrived() && now >= *self.interrupted_until.get_or_insert(now + INTERRUPTED)
     }
 
     /// Rereads the signing key after SIGHUP as well.

@@ -401,7 +401,7 @@ impl SubscriberMachine {
         if self.verification.sent.0 != next {
             self.verification.sent = (next, now);
         }
-        if !self.verification.stage.has(self.base) {
+        if !self.verification.stage.has(self.base) || self.awaits_manifest() {
             return;
         }
         let latest = self.base + Manifest::MOST as u64;

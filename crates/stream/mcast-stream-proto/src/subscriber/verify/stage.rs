@@ -7,7 +7,7 @@ use core::ops::Range;
 use crate::Nanos;
 use crate::subscriber::arrive::Arrival;
 use crate::subscriber::window::Meta;
-use crate::wire::{Digest, Sequence};
+use crate::wire::{Digest, Manifest, Sequence};
 
 /// A datagram that has arrived is not given up before its manifest has had this time, also by subscribers that wait for
 /// nothing: the publisher sends it within a millisecond.
@@ -68,6 +68,15 @@ impl Stage {
     /// Returns how long a datagram is waited for at least.
     pub(in crate::subscriber) fn timeout(&self, sequence: Sequence) -> Nanos {
         if self.has(sequence) { MANIFEST_TIME } else { Nanos::ZERO }
+    }
+
+    /// Returns whether the manifest of a datagram may follow the others: neither it nor any of the later ones before `known` is
+    /// missing.
+    pub(in crate::subscriber) fn may_be_covered(&self, sequence: Sequence, known: Sequence) -> bool {
+        let end = self.end.max(known);
+        self.has(sequence)
+            && end.ahead_of(sequence) <= Manifest::MOST as u64
+            && self.missing(sequence..end).next().is_none()
     }
 
     /// Returns the parts of a range that are not among them, in ascending order.
