@@ -38,6 +38,26 @@ fn a_check_shows_what_would_be_forwarded_and_who_else_relays() {
 }
 
 #[test]
+fn a_profile_has_the_rules_of_a_home_and_reports_what_is_missing() {
+    let network = Network::new(3);
+    let r = network.host("r", 9, &[1, 2, 3]);
+    let check = || mcast(&r, &["relay", "--profile", "home", "eth0", "eth1", "eth2", "--check", "--json"]);
+    let ended = check();
+    let rules = ended.json();
+    let rules: Vec<_> = of_type(&rules, "would-forward").iter().map(|event| event["rule"].clone()).collect();
+    // Each in both directions.
+    assert_eq!((ended.status, rules.len()), (Some(0), 12), "{ended:?}");
+    assert!(rules.contains(&"mdns between eth0 and eth2 deny trel,sleep-proxy".into()), "{rules:?}");
+    assert!(!rules.iter().any(|rule| rule.as_str().unwrap().contains("between eth1")), "{rules:?}");
+    assert!(!ended.stderr.contains("Matter devices there"), "{ended:?}");
+    r.command("ip").unwrap().args(["addr", "del", "fd00:2::9/64", "dev", "eth1"]).status().unwrap();
+    let ended = check();
+    assert!(ended.stderr.contains("eth1 has no IPv6 address that is valid beyond its network"), "{ended:?}");
+    let unusable = mcast(&r, &["relay", "--profile", "home", "eth0"]);
+    assert_eq!(unusable.status, Some(2), "{unusable:?}");
+}
+
+#[test]
 fn rules_in_a_file_are_reread_on_a_hangup() {
     let network = Network::new(2);
     let (a, r, b) = (network.host("a", 1, &[1]), network.host("r", 9, &[1, 2]), network.host("b", 2, &[2]));

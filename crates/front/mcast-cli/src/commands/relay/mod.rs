@@ -2,6 +2,7 @@
 
 #[cfg(target_os = "linux")]
 mod linux;
+mod profile;
 mod tunnels;
 #[cfg(not(target_os = "linux"))]
 mod unsupported;
@@ -24,6 +25,7 @@ use mcast_tunnel::Keys;
 
 use crate::arguments::{parse_duration, read_keys};
 use crate::exit::{Failure, Outcome};
+use profile::Profile;
 use tunnels::TunnelArguments;
 
 /// Forward multicast between networks, containers and VLANs
@@ -33,6 +35,10 @@ pub(crate) struct Arguments {
     /// What to forward, from where, to where; see below. A rule may be quoted or not, several must be quoted
     #[arg(value_name = "RULE", required_unless_present = "config", conflicts_with = "config")]
     rules: Vec<String>,
+
+    /// Use the rules of a profile, between the first interface and each of the others, which are given instead of rules
+    #[arg(long, value_name = "PROFILE", conflicts_with = "config")]
+    profile: Option<Profile>,
 
     /// Read the rules from FILE, one per line; SIGHUP rereads it
     #[arg(long, value_name = "FILE")]
@@ -157,12 +163,18 @@ Options of a rule:
   always                              also while no host downstream has joined
   no-replies                          return no unicast answers of receivers to the senders
 
+Profiles:
+  home                                mdns, ssdp and wsd, for HomeKit, Matter, AirPlay, Chromecast,
+                                      speakers, printers, scanners, cameras and televisions, without
+                                      what is of use on one network only
+
 Several relays with the same rule elect one that forwards, and the next one takes over within 3 s.
 Boxes that relay without announcing themselves cannot cause a storm: what they return is dropped,
 and the event names their address.
 
 Examples:
   mcast relay mdns between eth0 and eth1
+  mcast relay --profile home lan iot
   mcast relay '239.1.2.0/24:5000 from vlan10 to vlan20,vlan30' 'ssdp between vlan10 and vlan20'
   mcast relay 10.0.0.7@232.1.2.3:5000 from eth0 to udp://10.9.0.5:5000
   mcast relay mdns between eth0 and docker:web
@@ -182,6 +194,9 @@ struct Plan<'a> {
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let rules = arguments.read_rules()?;
+    if let Some(profile) = arguments.profile {
+        profile.explain(&rules, console);
+    }
     let authenticators = arguments.read_authenticators(console)?;
     let keys = arguments.read_keys(console)?;
     platform::run(Plan { rules, authenticators, keys, arguments }, console)
@@ -190,9 +205,12 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
 impl Arguments {
     /// Returns the rules that are given or in the file.
     fn read_rules(&self) -> anyhow::Result<Vec<Rule>> {
-        let rules = match &self.config {
-            Some(path) => read_file(path)?,
-            None => rule_texts(&self.rules).iter().map(|text| parse(text)).collect::<Result<_, _>>()?,
+        let rules = match (&self.config, self.profile) {
+            (Some(path), _) => read_file(path)?,
+            (None, Some(profile)) => profile.rules(&self.rules)?,
+            (None, None) => {
+                rule_texts(&self.rules).iter().map(|text| parse(text)).collect::<Result<_, _>>()?
+            }
         };
         let rules: Vec<Rule> =
             rules.into_iter().map(|rule| self.forwarding.complete(rule)).collect::<anyhow::Result<_>>()?;
