@@ -68,6 +68,7 @@ impl PathKey {
 pub(crate) struct PathEntry {
     pub(crate) id: PathId,
     last: Duration,
+    uses: u32,
     /// The port of the relay's block that it has.
     port: Option<u16>,
 }
@@ -96,6 +97,13 @@ const BUSY: Duration = Duration::from_secs(10);
 const SHARE: usize = 4;
 /// It always has these.
 const LEAST_SHARE: usize = 16;
+/// A path that was used less often is new. Where all paths are taken, the oldest of the new ones make room, so that senders whose
+/// addresses are forged, one for each datagram, do not keep out a sender that continues.
+const PROVEN: u32 = 4;
+/// The time that they have at least. It limits how many sockets are opened in vain.
+const TRIAL: Duration = Duration::from_secs(1);
+/// How many paths are examined for each one to open, whatever `--max-paths` is.
+const EXAMINED: usize = 4_096;
 
 impl Paths {
     pub(crate) fn new(block: PortBlock, capacity: usize, idle: Duration) -> Self {
@@ -116,6 +124,7 @@ impl Paths {
     pub(crate) fn touch(&mut self, now: Duration, key: PathKey) -> Option<PathId> {
         let entry = self.table.get_mut(&key)?;
         entry.last = now;
+        entry.uses = entry.uses.saturating_add(1);
         Some(entry.id)
     }
 
@@ -158,7 +167,7 @@ impl Paths {
         };
         let id = PathId(self.next_id);
         self.next_id = self.next_id.wrapping_add(1);
-        self.table.put(key, PathEntry { id, last: now, port: own });
+        self.table.put(key, PathEntry { id, last: now, uses: 1, port: own });
         self.by_id.insert(id, key);
         owner.into_iter().for_each(|owner| *self.owned.entry(owner).or_default() += 1);
         Ok((id, port, closed))
@@ -203,11 +212,16 @@ impl Paths {
         self.table.peek_lru().map(|(_, entry)| entry.last + self.idle)
     }
 
-    /// Closes the path, of this address if one is given, that has been idle for the longest time.
+    /// Closes the path, of this address if one is given, that has been idle for the longest time, or is new.
     fn evict(&mut self, now: Duration, owner: Option<IpAddr>) -> Result<PathId, TooManyPaths> {
-        let mut idle = self.table.iter().rev().take_while(|(_, entry)| now >= entry.last + BUSY);
         let is_meant = |(key, _): &(&PathKey, &PathEntry)| owner.is_none() || key.owner() == owner;
-        let (_, entry) = idle.find(is_meant).ok_or(TooManyPaths)?;
+        let mut oldest = self.table.iter().rev().take(EXAMINED);
+        let is_free = |entry: &PathEntry| match now.saturating_sub(entry.last) {
+            idle if idle >= BUSY => true,
+            // One address does not get more by sending from other ports.
+            idle => idle >= TRIAL && entry.uses < PROVEN && owner.is_none(),
+        };
+        let (_, entry) = oldest.find(|item| is_meant(item) && is_free(item.1)).ok_or(TooManyPaths)?;
         let id = entry.id;
         self.close(id, false).map(|_| id).ok_or(TooManyPaths)
     }
@@ -229,4 +243,39 @@ pub(crate) fn can_reply_to(address: SocketAddr) -> bool {
     let ip = address.ip();
     let is_broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
     address.port() != 0 && !ip.is_multicast() && !ip.is_unspecified() && !is_broadcast
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forward(sender: SocketAddr) -> PathKey {
+        let pair = PairKey { digest: 1, from: LegId(0), to: PathSide::Leg(LegId(1)) };
+        PathKey::Forward { pair, family: Family::V4, sender: Some(sender) }
+    }
+
+    fn send(paths: &mut Paths, now: Duration, sender: SocketAddr) -> bool {
+        let key = forward(sender);
+        paths.touch(now, key).is_some() || paths.open(now, key, None).is_ok()
+    }
+
+    /// 3,000 datagrams per second, each from another address.
+    #[test]
+    fn forged_senders_keep_out_no_sender_that_continues() {
+        let block = PortBlock { first: 61_440, count: 1_024 };
+        let mut paths = Paths::new(block, 1_024, Duration::from_secs(120));
+        let (old, new) = (SocketAddr::from(([10, 0, 0, 1], 5000)), SocketAddr::from(([10, 0, 0, 2], 5000)));
+        let (mut of_old, mut of_new) = (0, 0);
+        for number in 0..60_000_u32 {
+            let now = Duration::from_micros(u64::from(number) * 333);
+            let [_, a, b, c] = number.to_be_bytes();
+            // 50 per second.
+            of_old += u32::from(number % 60 == 0 && send(&mut paths, now, old));
+            of_new += u32::from(number % 60 == 31 && number >= 30_000 && send(&mut paths, now, new));
+            send(&mut paths, now, SocketAddr::from(([11, a, b, c], 9)));
+        }
+        assert_eq!(of_old, 1_000, "who was there first is not disturbed");
+        assert!(of_new >= 475, "{of_new} of 500");
+        assert!(paths.table.len() <= 1_024 && paths.used.len() <= 1_024);
+    }
 }

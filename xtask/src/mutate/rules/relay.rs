@@ -329,6 +329,18 @@ pub(super) const RULES: &[Rule] = &[
         "if false {",
     ),
     RELAY.rule(
+        "forged hosts take groups from each other",
+        "demand/mod.rs",
+        ".filter(|(_, groups)| **groups > of_host + 1)?;",
+        ".filter(|_| false)?;",
+    ),
+    RELAY.rule(
+        "forged senders keep out nobody",
+        "paths.rs",
+        "idle => idle >= TRIAL && entry.uses < PROVEN && owner.is_none(),",
+        "_ => false,",
+    ),
+    RELAY.rule(
         "echoes of a source in quarantine are dropped",
         "guard/suspect.rs",
         "            SuspectState::Quarantined { .. } => Step::Echo,",

@@ -40,7 +40,7 @@ pub(crate) struct Demand<L = LegId> {
     max_groups_of_host: usize,
 }
 
-/// Memberships that were not recorded, because the host or the leg has too many.
+/// Memberships that were not recorded, or ended for those of hosts that have fewer, because the host or the leg has too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RefusedMemberships {
     /// The host with the most groups, which need not be the last one refused.
@@ -54,7 +54,7 @@ pub(crate) struct RefusedMemberships {
 #[derive(Debug)]
 struct LegDemand {
     groups: BTreeMap<Group, GroupState>,
-    /// The host that was the first to report each group, and the number of groups of each host.
+    /// The host that each group counts for, of those that report it one that has few, and the number of groups of each host.
     owners: BTreeMap<Group, IpAddr>,
     owned: BTreeMap<IpAddr, usize>,
     /// Records refused since they were reported, and when that was.
@@ -107,7 +107,9 @@ impl<L: Copy + Ord> Demand<L> {
         let limits = (self.max_groups, self.max_groups_of_host);
         let mut changed = Vec::new();
         let mut record = |version, kind, group: A, sources: Vec<IpAddr>| {
-            changed.extend(leg.record(now, host, version, (kind, group.into(), &sources), limits));
+            changed.extend(
+                leg.record(now, host, version, (kind, group.into(), &sources), limits).into_iter().flatten(),
+            );
         };
         match message {
             GmpMessage::V1Report { group } => {
@@ -230,17 +232,26 @@ impl LegDemand {
         version: ReportVersion,
         (kind, group, sources): (RecordKind, IpAddr, &[IpAddr]),
         (max_groups, max_of_host): (usize, usize),
-    ) -> Option<Group> {
-        let group = Group::new(group).ok()?;
+    ) -> [Option<Group>; 2] {
+        let Ok(group) = Group::new(group) else { return [None; 2] };
         self.silent_at = None;
+        let mut displaced = None;
         if !self.groups.contains_key(&group) {
             let of_host = self.owned.get(&host).copied().unwrap_or_default();
+            if self.groups.len() >= max_groups {
+                displaced = self.displace(of_host);
+            }
             if self.groups.len() >= max_groups || of_host >= max_of_host {
                 self.refused += 1;
-                return None;
+                return [displaced, None];
             }
-            self.owners.insert(group, host);
-            *self.owned.entry(host).or_default() += 1;
+            self.own(group, host);
+        } else if let Some(owner) = self.owners.get(&group)
+            && self.owned.get(&host).copied().unwrap_or_default() + 1
+                < self.owned.get(owner).copied().unwrap_or_default()
+        {
+            self.disown(group);
+            self.own(group, host);
         }
         let state = self.groups.entry(group).or_insert_with(GroupState::new);
         state.record(now, version, kind, sources);
@@ -248,10 +259,31 @@ impl LegDemand {
             self.groups.remove(&group);
             self.disown(group);
         }
+        [displaced, Some(group)]
+    }
+
+    /// Ends a group of the host that has the most, if those are more than one host that has `of_host` would have with another
+    /// one: hosts whose addresses are forged take from each other.
+    fn displace(&mut self, of_host: usize) -> Option<Group> {
+        let (most, _) = self
+            .owned
+            .iter()
+            .max_by_key(|(_, groups)| **groups)
+            .filter(|(_, groups)| **groups > of_host + 1)?;
+        let (group, _) = self.owners.iter().find(|(_, owner)| *owner == most)?;
+        let group = *group;
+        self.groups.remove(&group);
+        self.disown(group);
+        self.refused += 1;
         Some(group)
     }
 
-    /// Forgets which host has reported a group that has ended.
+    fn own(&mut self, group: Group, host: IpAddr) {
+        self.owners.insert(group, host);
+        *self.owned.entry(host).or_default() += 1;
+    }
+
+    /// Forgets which host a group counts for.
     fn disown(&mut self, group: Group) {
         let Some(host) = self.owners.remove(&group) else { return };
         if let Some(groups) = self.owned.get_mut(&host) {

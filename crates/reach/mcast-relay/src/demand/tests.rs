@@ -118,6 +118,29 @@ fn a_host_fills_only_its_own_share_of_the_groups() {
 /// A host and its filter for the group.
 type Host = SourceFilter;
 
+/// A host that forges reports can also forge their sources.
+#[test]
+fn hosts_with_forged_addresses_take_from_each_other_and_not_from_a_host_with_few_groups() {
+    let mut demand = demand();
+    let forged = |demand: &mut Demand, number: u32| {
+        let host = IpAddr::from([10, 0, 1, (number % 200) as u8]);
+        let group = Ipv4Addr::from_bits(0xefff_0000 | number);
+        demand.receive(at(1), LEG, host, &IgmpMessage::Report { group })
+    };
+    // A forged host reports it first.
+    demand.receive(at(0), LEG, IpAddr::from([10, 0, 1, 7]), &IgmpMessage::Report { group: GROUP });
+    (0..10_000).for_each(|number| drop(forged(&mut demand, number)));
+    let joined = demand.receive(at(2), LEG, HOST, &IgmpMessage::Report { group: GROUP });
+    assert!(joined.contains(&group()), "{joined:?}");
+    assert!(demand.requested(at(3), LEG, group()).is_any(), "a host that joins is kept out");
+    let changed: Vec<_> = (10_000..60_000).flat_map(|number| forged(&mut demand, number)).collect();
+    assert!(demand.requested(at(4), LEG, group()).is_any(), "its group was taken from it");
+    assert!(!changed.contains(&group()));
+    assert_eq!(demand.groups(LEG).count(), MAX_GROUPS);
+    let refused = demand.take_refused(at(5), LEG).unwrap();
+    assert!(refused.count > 50_000 && refused.host != HOST, "{refused:?}");
+}
+
 fn filters() -> impl Strategy<Value = Host> {
     let sources =
         prop::collection::btree_set((1_u8..6).prop_map(|last| IpAddr::from([10, 0, 0, last])), 0..4);
