@@ -48,6 +48,8 @@ UNITS = {
     "mcast-top@eth0": ("", NET_RAW, 0),
     "mcast-record@day": (f"{GROUP} -i eth0 --rotate 1h", NET_RAW, NET_RAW),
     "mcast-doctor@stream": (f"{GROUP} -i eth0 -W 200ms --every 200ms", EXAMINE, EXAMINE),
+    "mcast-publish@prices": ("239.1.2.8:7000 -i eth0 --announce prices --log log", 0, 0),
+    "mcast-subscribe@peer": ("239.1.2.7:7000 -i eth0 --stay --resume position", 0, 0),
 }
 
 
@@ -87,6 +89,18 @@ def services_do_their_work():
     until(lambda: "mcast_doctor_examinations_total" in metrics(9478), "figures of the doctor")
     until(lambda: "sent IGMPv3 general query" in journal("mcast-querier@eth0"), "a query in the journal")
     until(lambda: contains_the_group(recordings()), "what was sent in the recording")
+
+
+def lines_are_published_and_messages_received():
+    listening = ["ip", "netns", "exec", "peer", "mcast", "subscribe", "-q", "239.1.2.8:7000", "-i", "eth0", "-c", "1", "--from", "oldest"]
+    with subprocess.Popen(listening, stdout=subprocess.PIPE, text=True) as subscriber:
+        with open("/run/mcast/publish-prices", "w") as lines:
+            lines.write("12.5\n")
+        assert subscriber.stdout.read() == "12.5\n"
+    assert os.stat("/run/mcast/publish-prices").st_mode & 0o777 == 0o620
+    call("ip", "netns", "exec", "peer", "mcast", "publish", "-q", "239.1.2.7:7000", "-i", "eth0", "--name", "peer", "--wait-for", "1", "a message")
+    until(lambda: "a message" in journal("mcast-subscribe@peer", "-o", "cat"), "a message in the journal")
+    assert os.path.exists("/var/lib/mcast-subscribe/peer/position")
 
 
 def messages_have_priorities_in_the_journal():
@@ -337,6 +351,7 @@ TESTS = [
     packaged_units_are_installed_but_not_started,
     services_report_readiness_and_have_minimal_privileges,
     services_do_their_work,
+    lines_are_published_and_messages_received,
     messages_have_priorities_in_the_journal,
     reload_starts_over_in_the_same_process,
     the_watchdog_restarts_services_that_hang,

@@ -72,7 +72,7 @@ fn contents(release: &Release, binary: &Path) -> Result<Vec<File>> {
     // Units are installed but not enabled.
     if release.root.join("packaging/systemd").is_dir() {
         for (name, bytes) in tree::files(release, "packaging/systemd")? {
-            if name.ends_with(".service") {
+            if name.ends_with(".service") || name.ends_with(".socket") {
                 files.push(File::plain(format!("lib/systemd/system/{name}"), bytes));
             }
         }

@@ -19,10 +19,11 @@ use crate::arguments::KeyFile;
 #[cfg(feature = "seal")]
 use crate::arguments::SigningFile;
 use crate::exit::Outcome;
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Hangup, Interrupt};
 use crate::message_layer::refusal_text;
 use crate::output::{count_of, seconds};
 use crate::sending::MessagePacer;
+use crate::service::Service;
 use crate::stream_metrics::StreamMetrics;
 
 /// The longest wait before checking for events.
@@ -53,6 +54,9 @@ pub(super) struct Session<'a> {
     /// With an automatic rate.
     rate: Option<RateReporter>,
     metrics: Option<StreamMetrics>,
+    service: Service,
+    /// A reload of a service without keys changes nothing, and does not end it.
+    _hangup: Option<Hangup>,
 }
 
 impl<'a> Session<'a> {
@@ -100,8 +104,11 @@ impl<'a> Session<'a> {
         let interrupt = Interrupt::catch(|| {})?;
         let serve = |address| StreamMetrics::serve(address, console);
         let metrics = arguments.metrics.as_ref().map(serve).transpose()?;
+        let service = Service::begin();
         Ok(Self {
             metrics,
+            _hangup: service.hangups()?,
+            service,
             arguments,
             console,
             feed,
@@ -118,9 +125,11 @@ impl<'a> Session<'a> {
     }
 
     pub(super) fn run(mut self, messages: &ReadAhead<anyhow::Error>) -> anyhow::Result<Outcome> {
+        self.service.ready("publishing");
         self.wait_for_receivers();
         let begun = Instant::now();
         let failed = self.publish(messages).err();
+        self.service.stopping();
         // Later, the ports of subscribers that have ended are closed.
         let hosts = self.feed.publisher().hosts();
         self.acks.end();
@@ -302,6 +311,7 @@ impl<'a> Session<'a> {
 
     /// Reports events, and rereads the keys after SIGHUP.
     fn handle_events(&mut self) {
+        self.service.alive();
         #[cfg(feature = "seal")]
         self.update_signing_key();
         let publisher = self.feed.publisher();

@@ -20,9 +20,10 @@ use crate::arguments::PublicKeys;
 use crate::arguments::{Goal, KeyFile, Limits};
 use crate::execute::Call;
 use crate::exit::{Failure, Outcome};
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Hangup, Interrupt};
 use crate::output::{bits_per_second, bytes, count, count_of, seconds};
 use crate::receiving::{Importance, describe, print_hosts};
+use crate::service::Service;
 use crate::stream_metrics::StreamMetrics;
 
 /// The longest wait before checking for the end.
@@ -52,6 +53,9 @@ pub(super) struct Listener<'a> {
     is_unnamed: bool,
     repairs_for_others: bool,
     metrics: Option<StreamMetrics>,
+    service: Service,
+    /// A reload of a service without keys changes nothing, and does not end it.
+    _hangup: Option<Hangup>,
 }
 
 /// Where messages and events go, and what is counted of them.
@@ -122,8 +126,11 @@ impl<'a> Listener<'a> {
         let goal = Goal::new(limits, begun);
         let serve = |address| StreamMetrics::serve(address, console);
         let metrics = show.metrics.as_ref().map(serve).transpose()?;
+        let service = Service::begin();
         Ok(Self {
             metrics,
+            _hangup: service.hangups()?,
+            service,
             limits,
             console,
             subscriber,
@@ -151,7 +158,9 @@ impl<'a> Listener<'a> {
     }
 
     fn receive(&mut self) -> anyhow::Result<Outcome> {
+        self.service.ready("subscribed");
         let end = self.listen().and_then(|end| self.account_for_remaining(end).map(|()| end));
+        self.service.stopping();
         // Even after a failure, so that earlier data is printed.
         let unfinished = self.finish_output()?;
         self.acknowledge()?;
@@ -200,6 +209,7 @@ impl<'a> Listener<'a> {
             if let Some(error) = self.sink.output.worker().error() {
                 return Err(error);
             }
+            self.service.alive();
             self.acknowledge()?;
             self.update_keys();
             if let Some(fetched) = self.snapshots.as_mut().and_then(SnapshotFetcher::fetched) {
@@ -310,6 +320,7 @@ impl<'a> Listener<'a> {
                 true => self.sink.output.worker().wait(glance),
                 false => self.subscriber.keep_alive(glance)?,
             }
+            self.service.alive();
             self.acknowledge()?;
             self.update_keys();
         }
