@@ -145,7 +145,7 @@ pub enum RelayEvent {
     TooManyGroups {
         /// The leg.
         leg: LegId,
-        /// The host that was the first to report most groups.
+        /// The host for which most groups count.
         host: IpAddr,
         /// The number of these groups.
         groups: usize,

@@ -17,7 +17,7 @@ use group_state::GroupState;
 
 /// Groups of one leg. Reports of more are ignored, so that forged reports do not fill the memory.
 pub(crate) const MAX_GROUPS: usize = 4_096;
-/// Those of them that one host may be the first to report, so that it does not fill them alone.
+/// Those of them that count for one host at most, so that it does not fill them alone.
 pub(crate) const MAX_GROUPS_OF_HOST: usize = MAX_GROUPS / 4;
 /// Time between two reports of refused memberships of a leg.
 const REFUSAL_INTERVAL: Duration = Duration::from_secs(60);
@@ -69,7 +69,7 @@ struct LegDemand {
 }
 
 impl<L: Copy + Ord> Demand<L> {
-    /// Creates an empty table with at most this number of groups per leg, and of those that one host is the first to report.
+    /// Creates an empty table with at most this number of groups per leg, and of those that count for one host.
     pub(crate) const fn new(max_groups: usize, max_groups_of_host: usize) -> Self {
         Self { legs: BTreeMap::new(), max_groups, max_groups_of_host }
     }
