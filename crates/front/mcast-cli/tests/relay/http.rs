@@ -503,14 +503,60 @@ fn serve_page(host: &Host) -> mpsc::Receiver<String> {
     reports
 }
 
-#[test]
-fn chromium_shows_a_live_page_over_events_and_websocket() {
+fn browser() -> Option<&'static str> {
     let has = |name: &&&str| Command::new(name).arg("--version").stdout(Stdio::null()).status().is_ok();
-    let Some(browser) = ["chromium", "chromium-browser", "google-chrome"].iter().find(has) else {
+    let browser = ["chromium", "chromium-browser", "google-chrome"].iter().find(has).copied();
+    if browser.is_none() {
         eprintln!("SKIPPED: a live page: chromium is not installed");
         assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none_or(|value| value != "1"));
-        return;
+    }
+    browser
+}
+
+#[test]
+fn chromium_shows_the_channels_of_a_playlist_to_who_has_the_token() {
+    let Some(browser) = browser() else { return };
+    let network = Network::new(1);
+    let (a, r, b) = (network.host("a", 1, &[1]), network.host("r", 9, &[1]), network.host("b", 2, &[1]));
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
     };
+    let token = file("token", "0123456789abcdef\n");
+    let playlist = file("tv.m3u", "#EXTM3U\n#EXTINF:-1,The news\nudp://@239.1.2.3:5000\n");
+    let short = file("short", "0123\n");
+    let refused = mcast(&r, &["relay", RULE, "--http-token-file", &short]);
+    assert_eq!(refused.status, Some(2), "{refused:?}");
+    let relay = server(&r, &[RULE, "--http-token-file", &token, "--http-playlist", &playlist]);
+    let (status, text) = fetched(&b, &[&format!("{SERVER}/playlist.m3u")]);
+    assert_eq!(status, "401", "{text}");
+    let (_, text) =
+        fetched(&b, &["-H", "Authorization: Bearer 0123456789abcdef", &format!("{SERVER}/playlist.m3u")]);
+    let entry = "#EXTINF:-1,The news\nhttp://10.0.1.9:4022/udp/239.1.2.3:5000/?token=0123456789abcdef\n";
+    assert_eq!(text, format!("#EXTM3U\n{entry}"));
+    let (mut client, head) = get(&b, "/udp/239.1.2.3:5000/?token=0123456789abcdef", "");
+    assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
+    eventually("a join", || users(&r) == 1);
+    sender(&a, address(1, 1)).send_to(b"now", GROUP).unwrap();
+    client.read_exact(&mut [0; 3]).unwrap();
+    let profile = format!("--user-data-dir={}", folder.path().join("profile").display());
+    let options =
+        ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=4000", "--dump-dom", &profile];
+    let page = format!("{SERVER}/?token=0123456789abcdef");
+    let shown = program(&b, browser, &[&options[..], &[&page]].concat(), false).end().succeeded();
+    let shown = shown.text();
+    assert!(shown.contains("<td>The news</td>"), "{shown}");
+    assert!(shown.contains("1 clients, 1 groups requested, 1 channels"), "{shown}");
+    assert!(shown.contains("href=\"/udp/239.1.2.3:5000/?token=0123456789abcdef\""), "{shown}");
+    drop(client);
+    stop(relay);
+}
+
+#[test]
+fn chromium_shows_a_live_page_over_events_and_websocket() {
+    let Some(browser) = browser() else { return };
     let network = Network::new(1);
     let (a, r, b) = (network.host("a", 1, &[1]), network.host("r", 9, &[1]), network.host("b", 2, &[1]));
     let relay = server(&r, &[RULE, "--http-origin", "http://10.0.1.2:8000"]);

@@ -15,6 +15,12 @@ pub(super) fn check(request: &Request, config: &HttpConfig) -> Result<Option<Str
             format!("the name {host:?} is not allowed: use the address, or start the relay with --http-host");
         return Err(Refusal::new(HttpRefusal::Host, text));
     }
+    if let Some(token) = &config.token
+        && !has_token(request, token)
+    {
+        let text = "this server requires a token: add ?token=TOKEN to the address, or the header `Authorization: Bearer TOKEN`";
+        return Err(Refusal::new(HttpRefusal::Token, text));
+    }
     let foreign = |text: String| Err(Refusal::new(HttpRefusal::Origin, text));
     match request.origin.as_deref() {
         Some(origin) if config.origins.iter().any(|allowed| allowed == origin || allowed == "*") => {
@@ -30,6 +36,17 @@ pub(super) fn check(request: &Request, config: &HttpConfig) -> Result<Option<Str
         }
         None => Ok(None),
     }
+}
+
+/// Returns whether a request has this token.
+fn has_token(request: &Request, token: &str) -> bool {
+    let given = request.bearer.as_deref().map(Into::into).or_else(|| request.parameter("token"));
+    // The time does not show how much of it is right.
+    given.is_some_and(|given| {
+        let differences =
+            given.bytes().zip(token.bytes()).fold(0, |all, (given, wanted)| all | (given ^ wanted));
+        given.len() == token.len() && differences == 0
+    })
 }
 
 /// Returns whether the host of a request is an address, `localhost`, or one of these names. An address is the one that
@@ -68,6 +85,21 @@ mod tests {
         ] {
             assert!(!is_own(other, &names), "{other}");
         }
+    }
+
+    #[test]
+    fn a_token_is_required_in_the_header_or_in_the_address() {
+        let config = HttpConfig { token: Some("s3cret".into()), ..HttpConfig::new(1) };
+        let is_refused = |bearer: Option<&str>, query: &str| {
+            let (bearer, query) = (bearer.map(Into::into), query.to_owned());
+            let request = Request { bearer, query, ..Request::default() };
+            check(&request, &config).is_err_and(|refusal| refusal.reason == HttpRefusal::Token)
+        };
+        assert!(!is_refused(Some("s3cret"), "") && !is_refused(None, "raw&token=s3cret"));
+        for wrong in ["", "s3cre", "s3cret ", "S3cret", "s3cretx"] {
+            assert!(is_refused(Some(wrong), "") && is_refused(None, &format!("token={wrong}x")), "{wrong}");
+        }
+        assert!(is_refused(None, ""));
     }
 
     #[test]

@@ -9,12 +9,15 @@
 //! | `/rtp/[SOURCE@]GROUP:PORT/` | those of RTP, in order, each once, without header and padding |
 //! | `/sse/[SOURCE@]GROUP:PORT` | an event per datagram, which a browser's `EventSource` receives |
 //! | `/ws/[SOURCE@]GROUP:PORT` | a message per datagram over WebSocket; with `?raw`, its bytes |
+//! | `/` | a page with the channels, their rates and their text |
+//! | `/playlist.m3u` | the channels, for a player |
 //! | `/status` | clients, groups and rates, as a page or as JSON |
 //!
 //! Clients may be hostile. These rules hold:
 //!
 //! 1. Only groups of the rules are served, and only to requests that name the server by an address or a name that is
 //!    allowed, and come from no other site: a page elsewhere cannot read the network of its visitor.
+//!    With a token, only requests that have it are served.
 //! 2. A group is received once, however many clients it has, and each datagram is kept once. A client is a position in
 //!    a ring of chunks that all clients of the stream share. One that stays behind the ring is dropped.
 //! 3. Connections, the length and the time of a request, streams and the bytes kept for all of them are bounded.
@@ -27,6 +30,7 @@ mod client;
 mod demand;
 mod encode;
 mod feed;
+mod playlist;
 mod refusal;
 mod reorder;
 mod request;
@@ -45,6 +49,7 @@ use mcast_group::GroupAddr;
 use crate::{LegId, Traffic};
 
 pub use demand::HttpDemand;
+pub use playlist::{HttpChannel, PlaylistError, parse_playlist};
 pub use refusal::{HttpCounts, HttpRefusal};
 pub use server::{HttpClientId, HttpServer};
 
@@ -59,6 +64,10 @@ pub struct HttpConfig {
     pub hosts: Vec<String>,
     /// Origins (`https://tv.example`) whose pages may read the streams, or `*` for all. Pages of this server may.
     pub origins: Vec<String>,
+    /// What a request must have as `Authorization: Bearer TOKEN`, or as `?token=TOKEN`. `None`: nothing.
+    pub token: Option<String>,
+    /// Channels with names, which the pages list if a rule serves them.
+    pub channels: Vec<HttpChannel>,
     /// A random number, another one for each start: identifiers of events contain it.
     pub seed: u64,
 }
@@ -67,7 +76,15 @@ impl HttpConfig {
     /// Creates a configuration with the defaults: 256 clients, which are dropped after 5 s.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
-        Self { max_clients: 256, stall: Duration::from_secs(5), hosts: Vec::new(), origins: Vec::new(), seed }
+        Self {
+            max_clients: 256,
+            stall: Duration::from_secs(5),
+            hosts: Vec::new(),
+            origins: Vec::new(),
+            token: None,
+            channels: Vec::new(),
+            seed,
+        }
     }
 }
 

@@ -17,6 +17,8 @@ pub enum HttpRefusal {
     Host,
     /// It comes from a page of another origin.
     Origin,
+    /// It does not have the token that this server requires.
+    Token,
     /// There is nothing at this path.
     NotFound,
     /// Only GET and HEAD are served.
@@ -42,6 +44,7 @@ impl HttpRefusal {
         Self::Group,
         Self::Host,
         Self::Origin,
+        Self::Token,
         Self::NotFound,
         Self::Method,
         Self::Timeout,
@@ -60,6 +63,7 @@ impl HttpRefusal {
             Self::Group => "group",
             Self::Host => "host",
             Self::Origin => "origin",
+            Self::Token => "token",
             Self::NotFound => "not-found",
             Self::Method => "method",
             Self::Timeout => "timeout",
@@ -76,6 +80,7 @@ impl HttpRefusal {
         match self {
             Self::Invalid => "400 Bad Request",
             Self::Group | Self::Host | Self::Origin => "403 Forbidden",
+            Self::Token => "401 Unauthorized",
             Self::NotFound => "404 Not Found",
             Self::Method => "405 Method Not Allowed",
             Self::Timeout | Self::Stalled => "408 Request Timeout",
@@ -88,6 +93,7 @@ impl HttpRefusal {
     /// Returns the header that the status requires, as a line.
     pub(super) const fn header(self) -> &'static str {
         match self {
+            Self::Token => "WWW-Authenticate: Bearer realm=\"mcast relay\"\r\n",
             Self::Method => "Allow: GET, HEAD\r\n",
             Self::Upgrade => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
             Self::Busy | Self::LegDown => "Retry-After: 5\r\n",

@@ -20,6 +20,8 @@ pub(super) struct Request {
     /// Whether a page of another site caused it, according to the browser, other than by a link.
     pub(super) is_cross_site: bool,
     pub(super) accepts_json: bool,
+    /// The token of `Authorization: Bearer`.
+    pub(super) bearer: Option<String>,
     pub(super) last_event_id: Option<String>,
     /// The key of a WebSocket's handshake.
     pub(super) websocket_key: Option<String>,
@@ -85,6 +87,11 @@ fn read_header(
         "host" if request.host.is_some() => return Err(invalid("the header Host occurs twice")),
         "host" => request.host = Some(value()),
         "origin" => request.origin = Some(value()),
+        "authorization" => {
+            let value = value();
+            let scheme = value.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("bearer "));
+            request.bearer = scheme.and_then(|_| value.get(7..)).map(|token| token.trim().to_owned());
+        }
         "accept" => request.accepts_json = value().contains("application/json"),
         "last-event-id" => request.last_event_id = Some(value()),
         "sec-fetch-site" => details.site = value(),

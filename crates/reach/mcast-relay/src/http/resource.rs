@@ -54,6 +54,8 @@ impl StreamKind {
 /// What a request is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Resource {
+    Index,
+    Playlist,
     Status { json: bool },
     Stream { kind: StreamKind, membership: Membership },
 }
@@ -63,6 +65,8 @@ pub(super) fn find(request: &Request) -> Result<Resource, Refusal> {
     let path = request.path.trim_matches('/');
     let (first, rest) = path.split_once('/').unwrap_or((path, ""));
     let kind = match first {
+        "" => return Ok(Resource::Index),
+        "playlist.m3u" if rest.is_empty() => return Ok(Resource::Playlist),
         "status" if rest.is_empty() => return Ok(Resource::Status { json: request.accepts_json }),
         "status.json" if rest.is_empty() => return Ok(Resource::Status { json: true }),
         "udp" => StreamKind::Udp,
@@ -72,7 +76,7 @@ pub(super) fn find(request: &Request) -> Result<Resource, Refusal> {
         "ws" => StreamKind::WebSocket,
         _ => {
             let text = "there is nothing here: request /udp/GROUP:PORT/, /rtp/GROUP:PORT/, /sse/GROUP:PORT, \
-                        /ws/GROUP:PORT or /status";
+                        /ws/GROUP:PORT, /playlist.m3u or /status";
             return Err(Refusal::new(HttpRefusal::NotFound, text));
         }
     };
@@ -140,7 +144,8 @@ mod tests {
 
     #[test]
     fn other_paths_say_what_there_is() {
-        for path in ["/", "/x", "/status/x", "/udp", "/UDP/239.1.2.3:5000", "/restart/"] {
+        assert_eq!((found("/"), found("/playlist.m3u")), (Ok(Resource::Index), Ok(Resource::Playlist)));
+        for path in ["/x", "/playlist.m3u/x", "/status/x", "/udp", "/UDP/239.1.2.3:5000", "/restart/"] {
             let reason = found(path).unwrap_err();
             assert!([HttpRefusal::NotFound, HttpRefusal::Invalid].contains(&reason), "{path}: {reason:?}");
         }

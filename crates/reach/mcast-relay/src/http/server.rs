@@ -13,6 +13,7 @@ use super::client::{Client, ClientState, Outbox, Subscription};
 use super::demand::HttpDemand;
 use super::encode;
 use super::feed::Feed;
+use super::playlist::{self, HttpChannel};
 use super::refusal::{HttpCounts, HttpRefusal, Refusal};
 use super::request::{self, MAX_HEAD, Request};
 use super::resource::{self, Resource, StreamKind};
@@ -38,6 +39,9 @@ const MAX_KEPT: usize = 64 << 20;
 const MAX_KEPT_EACH: usize = 4 << 20;
 /// The time after which a browser connects again: before a stream without clients is forgotten.
 const RETRY: &[u8] = b"retry: 1000\n\n";
+
+/// The page with the channels.
+const INDEX: &str = include_str!("index.html");
 
 /// The number of a connection, given by the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -330,12 +334,66 @@ impl HttpServer {
                 self.open_stream(now, id, request, kind, &membership, origin.as_deref())
             }
             Resource::Status { json } => {
-                let (content_type, body) = self.status(now, json);
-                let page = response::page(content_type, &body, origin.as_deref(), request.is_head);
-                self.end(now, id, &page);
-                Ok(())
+                let Some(client) = self.clients.get(&id) else { return Ok(()) };
+                let page = self.status(now, client.listener, json);
+                self.show(now, id, request, &page, origin.as_deref())
+            }
+            Resource::Index => {
+                let page = ("text/html; charset=utf-8", INDEX.to_owned());
+                self.show(now, id, request, &page, origin.as_deref())
+            }
+            Resource::Playlist => {
+                let Some(client) = self.clients.get(&id) else { return Ok(()) };
+                let listener = client.listener.to_string();
+                let host = request.host.as_deref().unwrap_or(&listener);
+                let channels = self.channels_at(client.listener);
+                let text = playlist::write_playlist(&channels, host, self.config.token.as_deref());
+                let page = ("audio/x-mpegurl; charset=utf-8", text);
+                self.show(now, id, request, &page, origin.as_deref())
             }
         }
+    }
+
+    fn show(
+        &mut self,
+        now: Duration,
+        id: HttpClientId,
+        request: &Request,
+        (content_type, body): &(&str, String),
+        origin: Option<&str>,
+    ) -> Result<(), Refusal> {
+        let page = response::page(content_type, body, origin, request.is_head);
+        self.end(now, id, &page);
+        Ok(())
+    }
+
+    /// Returns the channels that the rules of a listener serve: those with names, those that a rule names alone, and those that
+    /// clients request.
+    pub(super) fn channels_at(&self, listener: SocketAddr) -> Vec<HttpChannel> {
+        let rules = || self.rules.iter().filter(|rule| rule.listener == listener);
+        let is_served = |channel: &&HttpChannel| {
+            let is_any = channel.membership.sources.is_any();
+            rules().any(|rule| {
+                let sources = if is_any { &rule.traffic.sources } else { &channel.membership.sources };
+                let (leg, address) = (rule.leg, channel.membership.address);
+                names(rule, &ChannelKey { leg, address, sources: sources.clone() })
+            })
+        };
+        let mut channels: Vec<_> = self.config.channels.iter().filter(is_served).cloned().collect();
+        let mut add = |address: GroupAddr, sources: &SourceFilter, is_rtp: bool| {
+            if !channels.iter().any(|channel| channel.membership.address == address) {
+                let membership = Membership::new(address).from_sources(sources.clone());
+                channels.push(HttpChannel { name: membership.to_string(), membership, is_rtp });
+            }
+        };
+        for rule in rules() {
+            let alone = rule.traffic.ranges().iter().filter(|range| range.count() == 1);
+            let addresses = alone.flat_map(mcast_group::AddrRange::addresses);
+            addresses.for_each(|address| add(address, &rule.traffic.sources, false));
+        }
+        let requested = self.channels.keys().filter(|key| rules().any(|rule| names(rule, key)));
+        requested.for_each(|key| add(key.address, &key.sources, false));
+        channels
     }
 
     fn open_stream(

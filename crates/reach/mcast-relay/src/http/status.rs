@@ -1,12 +1,14 @@
 //! What is being served, as a page and as JSON.
 
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::channel::Channel;
 use super::client::{Client, Subscription};
+use super::playlist::HttpChannel;
 use super::server::{ChannelKey, HttpServer};
 
 #[derive(Serialize)]
@@ -14,6 +16,7 @@ struct Status {
     event: &'static str,
     clients: Vec<ClientStatus>,
     groups: Vec<GroupStatus>,
+    channels: Vec<ChannelStatus>,
     rules: Vec<RuleStatus>,
     served: u64,
     datagrams: u64,
@@ -47,6 +50,13 @@ struct GroupStatus {
 }
 
 #[derive(Serialize)]
+struct ChannelStatus {
+    name: String,
+    group: String,
+    path: String,
+}
+
+#[derive(Serialize)]
 struct RuleStatus {
     traffic: String,
     from: String,
@@ -65,8 +75,8 @@ const STYLE: &str = "body{font-family:sans-serif}table{border-collapse:collapse}
 
 impl HttpServer {
     /// Returns the status, and its content type.
-    pub(super) fn status(&self, now: Duration, json: bool) -> (&'static str, String) {
-        let status = self.current(now);
+    pub(super) fn status(&self, now: Duration, listener: SocketAddr, json: bool) -> (&'static str, String) {
+        let status = self.current(now, listener);
         match json {
             // Strings and numbers can always be written.
             true => ("application/json", serde_json::to_string(&status).unwrap_or_default() + "\n"),
@@ -74,7 +84,7 @@ impl HttpServer {
         }
     }
 
-    fn current(&self, now: Duration) -> Status {
+    fn current(&self, now: Duration, listener: SocketAddr) -> Status {
         let counts = &self.counts;
         let refused = counts.refusals().map(|(reason, count)| RefusedCount { reason: reason.name(), count });
         let client = |client: &Client| {
@@ -91,6 +101,7 @@ impl HttpServer {
             event: "status",
             clients: self.clients.values().filter_map(client).collect(),
             groups: self.channels.iter().map(|(key, channel)| self.group_status(now, key, channel)).collect(),
+            channels: self.channels_at(listener).iter().map(ChannelStatus::of).collect(),
             rules: rules.collect(),
             served: counts.served,
             datagrams: counts.datagrams,
@@ -153,6 +164,12 @@ impl Status {
             .collect();
         table(&mut page, "Refused or dropped", &["reason", "number"], &refused);
         page + "</body></html>\n"
+    }
+}
+
+impl ChannelStatus {
+    fn of(channel: &HttpChannel) -> Self {
+        Self { name: channel.name.clone(), group: channel.membership.to_string(), path: channel.path() }
     }
 }
 

@@ -119,6 +119,38 @@ fn ids(events: &str) -> Vec<String> {
 }
 
 #[test]
+fn the_pages_list_channels_that_rules_serve_with_their_names() {
+    let text = "#EXTINF:-1,News\nrtp://@239.1.2.7:5000\n#EXTINF:-1,Elsewhere\nudp://@239.9.9.9:5000\n";
+    let channels = parse_playlist(text).unwrap();
+    let config = HttpConfig { channels, token: Some("s3cret".into()), ..HttpConfig::new(7) };
+    let mut lan = Lan::with(config, &["239.1.2.0/24:5000", "239.8.8.8:6000"]);
+    let refused = lan.get("/playlist.m3u");
+    assert!(lan.text(refused).starts_with("HTTP/1.1 401 Unauthorized\r\n"));
+    let refused = lan.get("/udp/239.1.2.3:5000/");
+    assert!(lan.text(refused).starts_with("HTTP/1.1 401 "));
+    assert_eq!(lan.server.counts().refused(HttpRefusal::Token), 2);
+    lan.request("GET /udp/239.1.2.3:5000/", "Authorization: Bearer s3cret\r\n");
+    assert_eq!(lan.joined(), Some(1));
+    let playlist = lan.get("/playlist.m3u?token=s3cret");
+    let playlist = lan.text(playlist);
+    let entry =
+        |name: &str, path: &str| format!("#EXTINF:-1,{name}\nhttp://10.0.0.9:4022{path}?token=s3cret\n");
+    let expected = [
+        "#EXTM3U\n".to_owned(),
+        entry("News", "/rtp/239.1.2.7:5000/"),
+        entry("239.8.8.8:6000", "/udp/239.8.8.8:6000/"),
+        entry("239.1.2.3:5000", "/udp/239.1.2.3:5000/"),
+    ];
+    assert_eq!(body(&playlist), expected.concat());
+    let status = lan.get("/status.json?token=s3cret");
+    let status: serde_json::Value = serde_json::from_str(body(&lan.text(status))).unwrap();
+    assert_eq!(status["channels"][0]["name"], "News");
+    assert_eq!(status["channels"].as_array().unwrap().len(), 3);
+    let index = lan.get("/?token=s3cret");
+    assert!(lan.text(index).contains("Content-Type: text/html"));
+}
+
+#[test]
 fn one_join_serves_all_clients_and_ends_two_seconds_after_the_last() {
     let mut lan = Lan::new(&["239.1.2.0/24:5000"]);
     let clients: Vec<_> = (0..128).map(|_| lan.get("/udp/239.1.2.3:5000/")).collect();
@@ -410,7 +442,7 @@ fn refusals_have_a_status_and_say_what_to_do_in_one_line() {
         ),
         ("GET /status HTTP/1.1\r\n\r\n", 400, "Host"),
         ("GET /status HTTP/1.1\r\nHost: a\r\nHost: localhost\r\n\r\n", 400, "twice"),
-        ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", 404, "/udp/GROUP:PORT/"),
+        ("GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n", 404, "/udp/GROUP:PORT/"),
         ("POST /status HTTP/1.1\r\nHost: localhost\r\n\r\n", 405, "GET and HEAD"),
         ("CONNECT localhost:22 HTTP/1.1\r\nHost: localhost\r\n\r\n", 405, "GET and HEAD"),
         ("GET /udp/eth0 HTTP/1.0\r\n\r\n", 400, "eth0"),

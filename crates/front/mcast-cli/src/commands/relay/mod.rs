@@ -19,6 +19,7 @@ use unsupported as platform;
 use anyhow::Context;
 use mcast::Rate;
 use mcast_metrics::ExporterAddress;
+use mcast_relay::http::HttpChannel;
 use mcast_relay::{Authenticator, PortBlock, Rule};
 use mcast_terminal::Console;
 use mcast_tunnel::Keys;
@@ -71,6 +72,9 @@ pub(crate) struct Arguments {
     clients: ClientOptions,
 }
 
+/// A token of this length cannot be guessed with the requests that a relay answers.
+const SHORTEST_TOKEN: usize = 16;
+
 /// Options for HTTP clients.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "HTTP clients")]
@@ -90,6 +94,14 @@ struct ClientOptions {
     /// Let pages of this origin (https://tv.example) read the streams; `*` for all; repeatable
     #[arg(long, value_name = "ORIGIN", value_parser = parse_origin)]
     http_origin: Vec<String>,
+
+    /// Serve only requests with the token in the first line of FILE, as `?token=TOKEN` or `Authorization: Bearer TOKEN`
+    #[arg(long, value_name = "FILE")]
+    http_token_file: Option<PathBuf>,
+
+    /// List the channels of this M3U playlist by their names, at / and /playlist.m3u
+    #[arg(long, value_name = "FILE")]
+    http_playlist: Option<PathBuf>,
 }
 
 /// Options for forwarding.
@@ -150,7 +162,7 @@ Legs and targets:
   tunnel:NAME                         a tunnel to another site, with this name at both ends
   udp://10.9.0.5:5000                 a target for unicast
   http://localhost:4022               clients that request /udp/GROUP:PORT/, /rtp/GROUP:PORT/,
-                                      /sse/GROUP:PORT, /ws/GROUP:PORT or /status there
+                                      /sse/GROUP:PORT, /ws/GROUP:PORT, /playlist.m3u, /status or /
   amt:192.0.2.1, amt:driad            after from: a relay of AMT, as recv --amt
   amt-listen:192.0.2.1                a target: gateways of AMT served there
 
@@ -189,6 +201,8 @@ struct Plan<'a> {
     rules: Vec<Rule>,
     authenticators: Vec<Arc<dyn Authenticator>>,
     keys: Keys,
+    token: Option<String>,
+    channels: Vec<HttpChannel>,
     arguments: &'a Arguments,
 }
 
@@ -199,7 +213,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     }
     let authenticators = arguments.read_authenticators(console)?;
     let keys = arguments.read_keys(console)?;
-    platform::run(Plan { rules, authenticators, keys, arguments }, console)
+    let (token, channels) = (arguments.clients.read_token()?, arguments.clients.read_channels()?);
+    platform::run(Plan { rules, authenticators, keys, token, channels, arguments }, console)
 }
 
 impl Arguments {
@@ -230,6 +245,37 @@ impl Arguments {
             Some(path) if !self.tunnels.is_empty() => Ok(read_keys(path, console)?),
             _ => Ok(Keys::none()),
         }
+    }
+}
+
+impl ClientOptions {
+    /// Returns what requests must have.
+    fn read_token(&self) -> anyhow::Result<Option<String>> {
+        let Some(path) = &self.http_token_file else { return Ok(None) };
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let token = text.lines().next().unwrap_or_default().trim();
+        // It is a part of addresses as it is.
+        let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        if token.len() < SHORTEST_TOKEN || !token.bytes().all(is_safe) {
+            let text = format!(
+                "the first line of {} is not a token: at least {SHORTEST_TOKEN} letters, digits or `-._~`",
+                path.display()
+            );
+            let remedy =
+                format!("make one: head -c 24 /dev/urandom | base64 | tr '+/' '-_' > {}", path.display());
+            return Err(Failure::usage(text).remedy(remedy).into());
+        }
+        Ok(Some(token.to_owned()))
+    }
+
+    /// Returns the channels with names.
+    fn read_channels(&self) -> anyhow::Result<Vec<HttpChannel>> {
+        let Some(path) = &self.http_playlist else { return Ok(Vec::new()) };
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let channels = mcast_relay::http::parse_playlist(&text);
+        channels.map_err(|error| Failure::usage(format!("{}: {error}", path.display())).into())
     }
 }
 

@@ -53,6 +53,8 @@ fn open(plan: &Plan<'_>) -> anyhow::Result<Driver> {
         stall: clients.http_stall,
         hosts: clients.http_host.clone(),
         origins: clients.http_origin.clone(),
+        token: plan.token.clone(),
+        channels: plan.channels.clone(),
         ..HttpConfig::new(seed)
     };
     mcast::raise_descriptor_limit();
