@@ -184,6 +184,14 @@ impl AsRef<[u8]> for OwnedDatagram {
     }
 }
 
+/// The payload, which shares the buffer by reference count.
+#[cfg(feature = "bytes")]
+impl From<OwnedDatagram> for bytes::Bytes {
+    fn from(datagram: OwnedDatagram) -> Self {
+        Self::from_owner(datagram)
+    }
+}
+
 impl fmt::Debug for OwnedDatagram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OwnedDatagram")

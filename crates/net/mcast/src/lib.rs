@@ -26,7 +26,8 @@
 //! such datagrams, both by explicit request only.
 //!
 //! # Asynchronous programs
-//! The feature `tokio` adds the module `tokio` with the same receiver and sender for tokio. For
+//! The feature `tokio` adds the module `tokio` with the same receiver and sender for tokio, and the feature `futures`
+//! a `Stream` of owned datagrams and a `Sink`. An [`OwnedDatagram`] becomes `bytes::Bytes` (feature `bytes`). For
 //! other runtimes, a receiver is one descriptor (`AsFd` on Unix) that is readable when a receive
 //! has work to do.
 //!

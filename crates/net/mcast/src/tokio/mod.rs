@@ -30,6 +30,8 @@ mod readiness;
 #[path = "readiness_by_thread.rs"]
 mod readiness;
 
+#[cfg(feature = "futures")]
+mod futures;
 mod receiver;
 mod sender;
 

@@ -22,6 +22,6 @@ mod polite;
 mod reply;
 mod takes_nothing;
 mod timing;
-#[cfg(feature = "tokio")]
+#[cfg(feature = "futures")]
 mod tokio;
 mod waiting;

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt, stream};
 use mcast::{Family, InterfaceSelector, Outgoing};
 use tokio::time::timeout;
 
@@ -16,6 +18,7 @@ both_families!(
     a_datagram_without_a_destination_is_an_error,
     finds_an_admitted_datagram_behind_refused_ones,
     sends_batches_and_follows_its_interface,
+    a_stream_yields_owned_datagrams_that_a_sink_sent,
 );
 
 /// Runs a future on the calling thread, so that sockets are opened in its network namespace.
@@ -46,6 +49,45 @@ fn a_cancelled_wait_consumes_nothing(net: &Net) {
             assert_eq!(received, round.to_be_bytes());
         }
         assert_eq!(receiver.statistics().received, 200);
+    });
+}
+
+fn a_stream_yields_owned_datagrams_that_a_sink_sent(net: &Net) {
+    let group = net.group(1);
+    let receiver = net.joined(&[net.on("eth0", group)]);
+    let send = || {
+        block_on(async {
+            let eth0 = InterfaceSelector::Name("eth0".into());
+            let sender = mcast::Sender::builder().to(group.into()).interface(eth0).build().unwrap();
+            let sender = mcast::tokio::Sender::new(sender);
+            let payloads = (0..100_u8).map(|number| Bytes::from(vec![number; 20]));
+            sender.sink().send_all(&mut stream::iter(payloads).map(Ok)).await.unwrap();
+        });
+    };
+    net.sender.run(send).unwrap();
+    block_on(async {
+        let receiver = mcast::tokio::Receiver::new(receiver).unwrap();
+        let received: Vec<Bytes> = {
+            // Fewer buffers than datagrams: each batch is used again while what it held is kept.
+            let datagrams = receiver.datagrams(mcast::Batch::new(8, 64)).take(100);
+            let payloads = datagrams.map(|datagram| {
+                let datagram = datagram.unwrap();
+                assert_eq!(datagram.group(), Some(group));
+                Bytes::from(datagram)
+            });
+            timeout(TIMEOUT, payloads.collect()).await.unwrap()
+        };
+        for (number, payload) in (0..).zip(&received) {
+            assert_eq!(payload[..], [number; 20]);
+        }
+        // An error is an item, and the stream continues.
+        let mut datagrams = receiver.datagrams(mcast::Batch::new(8, 64));
+        receiver.waker().wake().unwrap();
+        let woken = timeout(TIMEOUT, datagrams.next()).await.unwrap().unwrap().unwrap_err();
+        assert_eq!(woken.kind(), mcast::ErrorKind::Woken);
+        net.send("eth0", group, b"after it");
+        let datagram = timeout(TIMEOUT, datagrams.next()).await.unwrap().unwrap().unwrap();
+        assert_eq!(datagram.payload(), b"after it");
     });
 }
 

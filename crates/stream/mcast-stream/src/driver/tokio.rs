@@ -4,15 +4,22 @@
 //! nothing. A subscriber requests repairs within its calls, like the blocking one: keep calling
 //! [`next`](Subscriber::next).
 
+#[cfg(feature = "futures")]
+mod futures;
+
 use std::sync::Arc;
+use std::task::{self, Context};
 use std::time::Duration;
+
+#[cfg(feature = "futures")]
+pub use futures::{Items, OwnedItem, OwnedMessage, OwnedOutgoingMessage};
 
 use super::publisher::OnDrop;
 use super::subscriber::Poll;
 use crate::ClockTime;
 use crate::publisher::{AckState, OutgoingMessage};
 use crate::seal::Keys;
-use crate::subscriber::{Item, Position};
+use crate::subscriber::{Item, Position, Step};
 use crate::wire::{Incarnation, MessageNumber};
 use crate::{AnnouncedStream, Closing, Snapshot, StreamError};
 
@@ -186,15 +193,20 @@ impl Subscriber {
     /// # Errors
     /// [`StreamError::Woken`] when a waker ended the wait; otherwise if a socket fails.
     pub async fn next(&mut self) -> Result<Option<Item<'_>>, StreamError> {
-        let step = loop {
+        let step = std::future::poll_fn(|context| self.poll_step(context)).await?;
+        Ok(step.and_then(|step| self.subscriber.item(&step)))
+    }
+
+    /// Polls for the next step; `None` when the stream has ended.
+    fn poll_step(&mut self, context: &mut Context<'_>) -> task::Poll<Result<Option<Step>, StreamError>> {
+        loop {
             match self.subscriber.poll()? {
-                Poll::Step(step) => break step,
-                Poll::Ended => return Ok(None),
-                Poll::Woken => return Err(StreamError::Woken),
-                Poll::Pending(due) => self.readiness.wait(due).await?,
+                Poll::Step(step) => return task::Poll::Ready(Ok(Some(step))),
+                Poll::Ended => return task::Poll::Ready(Ok(None)),
+                Poll::Woken => return task::Poll::Ready(Err(StreamError::Woken)),
+                Poll::Pending(due) => task::ready!(self.readiness.poll_wait(context, due))?,
             }
-        };
-        Ok(self.subscriber.item(&step))
+        }
     }
 
     /// Continues after a snapshot that covers all messages before this number.
@@ -249,68 +261,112 @@ pub async fn fetch_snapshot(
     fetched.unwrap_or_else(|failed| Err(StreamError::Thread(failed.into())))
 }
 
-#[cfg(unix)]
 mod readiness {
-    //! Readiness of the two sockets, by duplicates of their descriptors.
+    //! Readiness of the two sockets, by duplicates of their descriptors, and a timer. Where tokio cannot wait for foreign
+    //! sockets, a timer of a millisecond replaces it.
 
-    use std::os::fd::{AsFd, OwnedFd};
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
     use std::time::Duration;
 
-    use tokio::io::unix::AsyncFd;
-
-    use mcast_sys::registration::register;
-    use tokio::io::Interest;
+    use tokio::time::{Instant, Sleep, sleep};
 
     use crate::StreamError;
 
     #[derive(Debug)]
     pub(super) struct Readiness {
-        receiver: AsyncFd<OwnedFd>,
-        control: AsyncFd<OwnedFd>,
+        sockets: Sockets,
+        timer: Pin<Box<Sleep>>,
     }
 
     impl Readiness {
         pub(super) fn new(subscriber: &crate::Subscriber) -> Result<Self, StreamError> {
-            let watch = |descriptor| register(descriptor, Interest::READABLE).map_err(StreamError::Control);
-            Ok(Self {
-                receiver: watch(subscriber.receiver().as_fd())?,
-                control: watch(subscriber.control().as_fd())?,
-            })
+            Ok(Self { sockets: Sockets::new(subscriber)?, timer: Box::pin(sleep(Duration::ZERO)) })
         }
 
-        /// Waits until one of them may be readable, or the time is over.
+        /// Waits until one of them may be readable, or `due` has passed since the call. Each call starts the time again.
         ///
         /// The caller has just found both empty, so earlier readiness is cleared.
-        pub(super) async fn wait(&self, due: Duration) -> Result<(), StreamError> {
-            tokio::select! {
-                ready = self.receiver.readable() => ready.map_err(StreamError::Control)?.clear_ready(),
-                ready = self.control.readable() => ready.map_err(StreamError::Control)?.clear_ready(),
-                () = tokio::time::sleep(due) => {}
+        pub(super) fn poll_wait(
+            &mut self,
+            context: &mut Context<'_>,
+            due: Duration,
+        ) -> Poll<Result<(), StreamError>> {
+            if let Poll::Ready(ready) = self.sockets.poll_readable(context) {
+                return Poll::Ready(ready);
             }
-            Ok(())
+            let due = due.min(Sockets::LONGEST_WAIT);
+            self.timer.as_mut().reset(Instant::now() + due);
+            self.timer.as_mut().poll(context).map(Ok)
         }
     }
-}
 
-#[cfg(not(unix))]
-mod readiness {
-    //! Polls every millisecond, where tokio cannot wait for foreign sockets.
+    #[cfg(unix)]
+    use on_unix::Sockets;
 
-    use std::time::Duration;
+    #[cfg(unix)]
+    mod on_unix {
+        use std::os::fd::{AsFd, OwnedFd};
+        use std::task::{Context, Poll};
+        use std::time::Duration;
 
-    use crate::StreamError;
+        use mcast_sys::registration::register;
+        use tokio::io::Interest;
+        use tokio::io::unix::AsyncFd;
 
-    #[derive(Debug)]
-    pub(super) struct Readiness;
+        use crate::StreamError;
 
-    impl Readiness {
-        pub(super) fn new(_: &crate::Subscriber) -> Result<Self, StreamError> {
-            Ok(Self)
+        #[derive(Debug)]
+        pub(super) struct Sockets([AsyncFd<OwnedFd>; 2]);
+
+        impl Sockets {
+            /// Long, but no overflow when added to the present.
+            pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
+
+            pub(super) fn new(subscriber: &crate::Subscriber) -> Result<Self, StreamError> {
+                let watch =
+                    |descriptor| register(descriptor, Interest::READABLE).map_err(StreamError::Control);
+                Ok(Self([watch(subscriber.receiver().as_fd())?, watch(subscriber.control().as_fd())?]))
+            }
+
+            pub(super) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
+                // Both are polled, so that both wake the task.
+                let mut result = Poll::Pending;
+                for socket in &self.0 {
+                    if let Poll::Ready(ready) = socket.poll_read_ready(context) {
+                        result = Poll::Ready(
+                            ready.map(|mut ready| ready.clear_ready()).map_err(StreamError::Control),
+                        );
+                    }
+                }
+                result
+            }
         }
+    }
 
-        pub(super) async fn wait(&self, due: Duration) -> Result<(), StreamError> {
-            tokio::time::sleep(due.min(Duration::from_millis(1))).await;
-            Ok(())
+    #[cfg(not(unix))]
+    use elsewhere::Sockets;
+
+    #[cfg(not(unix))]
+    mod elsewhere {
+        use std::task::{Context, Poll};
+        use std::time::Duration;
+
+        use crate::StreamError;
+
+        #[derive(Debug)]
+        pub(super) struct Sockets;
+
+        impl Sockets {
+            pub(super) const LONGEST_WAIT: Duration = Duration::from_millis(1);
+
+            pub(super) fn new(_: &crate::Subscriber) -> Result<Self, StreamError> {
+                Ok(Self)
+            }
+
+            pub(super) fn poll_readable(&self, _: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
+                Poll::Pending
+            }
         }
     }
 }

@@ -21,6 +21,6 @@ mod restarts;
 mod sealed;
 #[cfg(feature = "seal")]
 mod second;
-#[cfg(feature = "tokio")]
+#[cfg(feature = "futures")]
 mod tokio;
 mod unnamed;

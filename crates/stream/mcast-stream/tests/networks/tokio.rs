@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use futures_util::stream::{self, FusedStream};
+use futures_util::{SinkExt, StreamExt};
 use mcast::Family;
 use mcast_lab::Impairment;
 use mcast_stream::seal::Keys;
 use mcast_stream::subscriber::{Item, Start, SubscriberEvent};
-use mcast_stream::tokio::{Publisher, Subscriber, fetch_snapshot};
+use mcast_stream::tokio::{OwnedItem, OwnedOutgoingMessage, Publisher, Subscriber, fetch_snapshot};
 use mcast_stream::wire::{MessageKey, MessageNumber};
-use mcast_stream::{MAX_SNAPSHOT, Snapshot, find_stream};
+use mcast_stream::{MAX_SNAPSHOT, Snapshot, StreamError, find_stream};
 
 use crate::net::{Net, TIMEOUT, message};
 
@@ -50,6 +52,53 @@ fn tasks_publish_and_receive_over_a_lossy_link() {
         assert!(publisher.publish(b"too late").await.is_err());
         // The publisher repairs until it is dropped.
         assert_eq!(tokio::time::timeout(TIMEOUT, receiving).await.unwrap().unwrap(), 600);
+    });
+}
+
+#[test]
+fn a_stream_yields_every_message_of_a_sink_and_then_ends() {
+    let net = Net::new(Family::V4, 1, Impairment { loss: 0.05, ..Impairment::default() });
+    let subscriber = net.subscriber(0, |settings| settings);
+    let publisher = net.publisher(|settings| settings.retransmission_buffer(64 << 10));
+    runtime().block_on(async {
+        let receiving = tokio::spawn(async move {
+            let mut subscriber = Subscriber::new(subscriber).unwrap();
+            let mut items = subscriber.items();
+            let (mut messages, mut events) = (Vec::new(), Vec::new());
+            while let Some(item) = items.next().await {
+                match item.unwrap() {
+                    OwnedItem::Message(message) => {
+                        items.subscriber().ack(message.position());
+                        messages.push(message);
+                    }
+                    OwnedItem::Event(event) => events.push(event),
+                }
+            }
+            assert!(items.is_terminated() && items.next().await.is_none());
+            (messages, events)
+        });
+        let publisher = Publisher::new(publisher);
+        assert!(publisher.wait_for(1, TIMEOUT).await);
+        let outgoing = |number: u64| match number % 2 {
+            0 => OwnedOutgoingMessage::from(message(number)),
+            _ => OwnedOutgoingMessage::from((MessageKey(number), message(number))),
+        };
+        let mut input = stream::iter((0..300).map(outgoing)).map(Ok);
+        publisher.sink().send_all(&mut input).await.unwrap();
+        let closing = publisher.close(TIMEOUT).await;
+        assert!(closing.behind.is_empty() && closing.statistics.messages == 300, "{closing:?}");
+
+        // The publisher repairs until it is dropped.
+        let (messages, events) = tokio::time::timeout(TIMEOUT, receiving).await.unwrap().unwrap();
+        assert_eq!(messages.len(), 300, "{events:?}");
+        for (number, received) in (0..).zip(&messages) {
+            let key = (number % 2 == 1).then_some(MessageKey(number));
+            let expected = (MessageNumber(number), key, &message(number)[..]);
+            assert_eq!((received.number, received.key, &received.bytes[..]), expected);
+        }
+        // A sink reports what cannot be published.
+        let error = publisher.sink().send(b"too late".to_vec()).await.unwrap_err();
+        assert!(matches!(error, StreamError::Refused(_)), "{error:?}");
     });
 }
 
