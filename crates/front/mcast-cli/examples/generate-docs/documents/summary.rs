@@ -34,6 +34,7 @@ const PARTS: &[(&str, &[(&str, &str)])] = &[
             ("From networks without multicast", "how-to/amt.md"),
             ("In containers and Kubernetes", "how-to/containers.md"),
             ("A network without multicast", "how-to/without-multicast.md"),
+            ("Over a VPN", "how-to/over-a-vpn.md"),
             ("Over Wi-Fi", "how-to/wireless.md"),
             ("Through the Windows firewall", "how-to/windows-firewall.md"),
             ("Keep a stream in a log", "how-to/keep-in-a-log.md"),
