@@ -383,6 +383,12 @@ pub(super) const RULES: &[Rule] = &[
         "            _ => (wanted, u64::MAX),",
     ),
     RELAY.rule(
+        "what others send to each other has the origin that it had",
+        "guard/contents.rs",
+        "        if now.saturating_sub(self.first.last) > MEMORY && !self.has_another(now, source) {",
+        "        if now.saturating_sub(self.first.last) > MEMORY {",
+    ),
+    RELAY.rule(
         "a relay has no part in the storm of others",
         "guard/probe.rs",
         "        if is_fast && circulates && self.quiet_windows >= 2 {",

@@ -120,7 +120,7 @@ impl Content {
 
     /// Handles an arrival from the source.
     fn arrive(&mut self, now: Duration, source: LegSource) -> ContentArrival {
-        if now.saturating_sub(self.first.last) > MEMORY {
+        if now.saturating_sub(self.first.last) > MEMORY && !self.has_another(now, source) {
             // It no longer sends it.
             self.others.retain(|other| other.source != source);
             self.first = ContentSource::new(now, source);
@@ -128,6 +128,12 @@ impl Content {
         let (interval, from_source) = self.count_source(now, source);
         self.last = now;
         self.seen(now, interval, source, from_source)
+    }
+
+    /// Returns whether yet another source sends it: then it may circulate without the one that sent it first.
+    fn has_another(&self, now: Duration, source: LegSource) -> bool {
+        let is_recent = |other: &ContentSource| now.saturating_sub(other.last) <= MEMORY;
+        self.others.iter().any(|other| other.source != source && is_recent(other))
     }
 
     fn seen(

@@ -115,6 +115,26 @@ fn a_storm_of_others_is_not_ours() {
 }
 
 #[test]
+fn a_storm_of_others_is_not_ours_however_long_it_lasts() {
+    for_seeds(12, |seed| {
+        let rules = ["239.1.2.3:5000 from s0 to s1 always", "239.1.2.3:5000 between s0 and s1 always"];
+        let rules = rules[seed as usize % 2].to_owned();
+        let ours = Ours { segments: vec![0, 1], rules, priority: 100, start: 0 };
+        let delay = [10, 20, 50][seed as usize % 3] * MILLISECOND;
+        let foreign = Foreign { delay: (delay, delay), ..Foreign::between(vec![0, 1]) };
+        let mut world = World::new(seed, vec![ours], vec![foreign; 2]);
+        world.most = 400_000;
+        for number in 0..3_u64 {
+            world.original(5 * SECOND + number * 300 * MILLISECOND, frame(0, 1, &number.to_be_bytes()));
+        }
+        assert!(world.run(25 * SECOND), "our copies multiply it");
+        let ours = world.sent_by_ours().count();
+        assert!(world.sent.len() > 100 * ours, "they storm");
+        assert!(ours <= 4 * UNTIL_RECOGNIZED, "{ours} of {} are ours", world.sent.len());
+    });
+}
+
+#[test]
 fn our_own_relays_hold_even_if_no_announcement_arrives() {
     for_seeds(200, |seed| {
         let rules = ["239.1.2.3:5000 between s0 and s1 always", "ssdp between s0 and s1"];
