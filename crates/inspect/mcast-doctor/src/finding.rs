@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use crate::depth::{Depth, FlowStatus};
+use crate::netfilter::Hook;
 use crate::wire::Flow;
 use crate::{Id, Remedy, Tool};
 
@@ -26,6 +27,8 @@ pub struct Finding {
     pub subject: Subject,
     /// The flows whose loss it explains; empty if those are all flows of the subject.
     pub flows: Vec<ExplainedFlow>,
+    /// The hook of the packet filter that takes the datagrams, if one does.
+    pub(crate) hook: Option<Hook>,
 }
 
 /// A flow whose loss a finding explains.
@@ -123,6 +126,7 @@ impl Finding {
             remedies: Vec::new(),
             subject: Subject::default(),
             flows: Vec::new(),
+            hook: None,
         }
     }
 
@@ -139,6 +143,11 @@ impl Finding {
     /// Returns a note.
     pub(crate) fn note(id: Id, cause: impl Into<String>) -> Self {
         Self::new(id, Severity::Note, cause)
+    }
+
+    /// Sets the hook of the packet filter that takes the datagrams.
+    pub(crate) fn at_hook(self, hook: Hook) -> Self {
+        Self { hook: Some(hook), ..self }
     }
 
     /// Returns whether this is the same finding as one of an earlier examination. Evidence is ignored, because it

@@ -4,7 +4,7 @@ use mcast::InterfaceIndex;
 
 use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
-use crate::{Evidence, EvidenceKind, Finding, Id, Severity, Tool};
+use crate::{Depth, Evidence, EvidenceKind, Finding, Id, Severity, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
 
@@ -12,7 +12,11 @@ fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
     let is_silent = |interest: &&Interest<'_>| {
         let arrives = observation.wire.incoming(interest.group.addr()).next().is_some();
-        !arrives && !observation.received_anything() && !interest.group.scope().stays_on_link()
+        // A program may receive what this machine sends itself.
+        let is_read = observation.expected_flows().iter().any(|flow| {
+            flow.status.destination == interest.destination() && flow.status.depth == Depth::Arrives
+        });
+        !arrives && !is_read && !observation.received_anything() && !interest.group.scope().stays_on_link()
     };
     let is_inside = |index: InterfaceIndex| {
         observation.wire.is_complete(index)

@@ -13,7 +13,8 @@ pub(super) fn check(observation: &Observation) -> Vec<Finding> {
     arrivals.into_iter().filter_map(|flow| judge(observation, flow)).collect()
 }
 
-fn judge(observation: &Observation, flow: &Flow) -> Option<Finding> {
+/// Returns the finding about the defects of a flow, if it has some.
+pub(super) fn judge(observation: &Observation, flow: &Flow) -> Option<Finding> {
     let (defect, count) = flow.defects.iter().max_by_key(|(_, count)| **count)?;
     // A few damaged packets are not why a stream does not arrive.
     let severity =

@@ -90,6 +90,7 @@ fn counted_at_hook(observation: &Observation, interest: &Interest<'_>, loss: &Ho
         .on_interface(&interface)
         .for_group(to)
         .explaining(loss.explained(observation))
+        .at_hook(loss.hook)
         .with_evidence(loss.evidence())
         .with_all_evidence(loss.suspects.evidence(observation))
         .with_all_evidence(legacy_tables(observation, &loss.suspects))
@@ -135,31 +136,33 @@ fn by_reason_or_counters<'a>(
     Some(finding)
 }
 
-/// Returns the finding about a flow that does not reach a rule, because something drops it before, and that the rule is certain
-/// to drop.
-pub(super) fn ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
-    let device = observation.link_name(flow.key.interface);
-    // A source that the system refuses has to change.
-    let source = flow.key.source.ip();
-    let packet = if source.is_unspecified() || observation.before.is_own(source) {
-        KnownPacket::from_anyone(flow.destination()).arriving_on(flow.key.interface, &device)
-    } else {
-        arriving(observation, flow)
+/// Returns the findings about datagrams that do not reach rules, because something drops them before, and that each of these
+/// rules is certain to drop. `behind` is the last hook that they reach.
+pub(super) fn ahead(
+    observation: &Observation,
+    packet: &KnownPacket,
+    (device, behind): (&str, Option<Hook>),
+    (what, to): (&str, SocketAddr),
+) -> Vec<Finding> {
+    let reached = INCOMING.iter().position(|(_, hook)| Some(*hook) == behind);
+    let places = INCOMING.into_iter().skip(reached.map_or(0, |index| index + 1));
+    let finding = |place: (Layer, Hook)| {
+        let mut outcomes = met_by(observation, packet, place, device, &DROPS).into_iter();
+        let (hook, rule) = (place.1, outcomes.find(|outcome| outcome.is_certain)?.rule);
+        let location = rule.location();
+        let cause = format!(
+            "This machine's firewall drops {what} as soon as they get to its {} hook: `{location}` matches them.",
+            hook.name()
+        );
+        let finding = Finding::fault(Id::FirewallDropsData, cause)
+            .on_interface(device)
+            .for_group(to)
+            .at_hook(hook)
+            .evidence(EvidenceKind::Rule, location, format!("at {}; matches", hook.name()))
+            .with_remedies(admit(observation, device, to, (hook, Some(&rule))));
+        Some(finding)
     };
-    let met = |place: (Layer, Hook)| {
-        let mut outcomes = met_by(observation, &packet, place, &device, &DROPS).into_iter();
-        Some((place.1, outcomes.find(|outcome| outcome.is_certain)?.rule))
-    };
-    let (hook, rule) = INCOMING.into_iter().find_map(met)?;
-    let (to, source, location) = (flow.destination(), flow.key.source, rule.location());
-    let finding = Finding::fault(
-        Id::FirewallDropsData,
-        format!("This machine's firewall drops the datagrams from {source} to {to} as soon as they get to its {} hook: `{location}` matches them.", hook.name()),
-    )
-    .about_flow(&device, flow)
-    .evidence(EvidenceKind::Rule, location, format!("at {}; matches", hook.name()))
-    .with_remedies(admit(observation, &device, to, (hook, Some(&rule))));
-    Some(finding)
+    places.filter_map(finding).collect()
 }
 
 /// Returns the lost flows of an interest that the kernel does not drop before the firewall for another reason.
@@ -178,10 +181,12 @@ fn unfiltered<'a>(observation: &'a Observation, interest: &Interest<'a>) -> Vec<
     lost
 }
 
-/// Returns whether the input hook lets nothing of a flow pass.
+/// Returns whether a hook lets nothing of a flow pass.
 fn is_filtered(observation: &Observation, flow: &Flow) -> bool {
-    let counted = observation.hooks.at_input(&flow.key);
-    counted.is_some_and(|(reached, passed)| passed == 0 && explains(reached, flow.datagrams))
+    INCOMING.into_iter().any(|(layer, hook)| {
+        let counted = observation.hooks.of_flow(layer, hook, &flow.key);
+        counted.is_some_and(|(reached, passed)| passed == 0 && explains(reached, flow.datagrams))
+    })
 }
 
 /// Returns those of the lost flows that the firewall explains, and the rules that may have dropped them. If it explains

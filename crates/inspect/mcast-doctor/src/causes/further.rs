@@ -4,24 +4,35 @@
 //! a datagram of the flow: its frame, its source, the filters, its checksum, and the options of the socket.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
+use super::filter_rules::{INCOMING, arriving, arriving_for};
 use super::{
-    Check, bad_checksum, firewall_drops_data, frames_to_another_host, reverse_path_filter, source_is_local,
+    Check, bad_checksum, defective_flows, firewall_drops_data, frames_to_another_host, invalid_source,
+    ipsec_policy, lost_before_this_machine, order, redirected, reverse_path_filter, source_is_local,
     source_zero, tc_drops,
 };
 use crate::acceptance::{Blocked, Refusal};
-use crate::observation::{Observation, explains};
-use crate::wire::Flow;
+use crate::finding::Subject;
+use crate::netfilter::{Hook, KnownPacket, Layer};
+use crate::observation::{Interest, Observation, explains};
+use crate::wire::{Flow, FlowKey};
 use crate::{Finding, Id, Severity};
 
 /// Returns the faults behind those that were found, in the order in which they act.
 pub(super) fn findings(observation: &Observation, found: &[Finding]) -> Vec<Finding> {
     let flows = observation.wire.flows.iter().filter(|flow| is_usable(flow));
     let mut reported = BTreeSet::new();
-    flows
-        .flat_map(|flow| behind(observation, flow, found))
+    let of_flows = flows.flat_map(|flow| behind(observation, (flow, flow), found));
+    let meant = found.iter().flat_map(|finding| meant(observation, finding));
+    let of_meant = meant.flat_map(|(flow, meant)| behind(observation, (flow, &meant), found));
+    let unseen = found.iter().flat_map(|finding| behind_silence(observation, finding, found));
+    of_flows
+        .chain(of_meant)
+        .chain(unseen)
         .filter(|finding| {
-            reported.insert((finding.id, finding.subject.interface.clone(), finding.subject.group.clone()))
+            let Subject { interface, group, .. } = finding.subject.clone();
+            reported.insert((finding.id, finding.hook.map(Hook::name), interface, group))
         })
         .collect()
 }
@@ -31,34 +42,121 @@ fn is_usable(flow: &Flow) -> bool {
     !flow.key.outgoing && flow.fragmented == 0
 }
 
-fn behind(observation: &Observation, flow: &Flow, found: &[Finding]) -> Vec<Finding> {
-    let faults: Vec<_> = found.iter().filter(|finding| takes(observation, finding, flow)).collect();
+/// Returns the flows that are sent to another group than was meant, each with what was meant.
+fn meant<'a>(observation: &'a Observation, finding: &Finding) -> Vec<(&'a Flow, Flow)> {
+    let Subject { interface, group, source, .. } = &finding.subject;
+    let to = group.as_ref().and_then(|group| group.parse::<SocketAddr>().ok());
+    let Some(to) = to.filter(|_| finding.id == Id::SentToAnotherGroup) else { return Vec::new() };
+    let is_this = |flow: &&Flow| {
+        is_usable(flow)
+            && Some(flow.key.source.to_string()) == *source
+            && Some(observation.link_name(flow.key.interface)) == *interface
+    };
+    let as_meant = |flow: &'a Flow| {
+        let key = FlowKey { group: to.ip(), port: to.port(), ..flow.key };
+        let mut meant = flow.clone();
+        meant.key = key;
+        (flow, meant)
+    };
+    observation.wire.flows.iter().filter(is_this).map(as_meant).collect()
+}
+
+/// Returns the faults behind those that keep a flow from arriving. It is `meant` for another group if the sender is wrong.
+fn behind(observation: &Observation, (seen, meant): (&Flow, &Flow), found: &[Finding]) -> Vec<Finding> {
+    let faults: Vec<_> = found.iter().filter(|finding| takes(observation, finding, meant)).collect();
     let has = |id: Id| faults.iter().any(|finding| finding.id == id);
-    if faults.is_empty() || arrives(observation, flow) {
+    if faults.is_empty() || arrives(observation, seen) {
         return Vec::new();
     }
-    let mut behind: Vec<_> =
-        [frames_to_another_host::ahead, tc_drops::ahead, source_zero::ahead, source_is_local::ahead]
-            .into_iter()
-            .filter_map(|ahead| ahead(observation, flow))
-            .filter(|finding| !has(finding.id))
-            .collect();
-    let (reached, passed) = observation.hooks.at_input(&flow.key).unwrap_or_default();
+    const OF_FLOW: [fn(&Observation, &Flow) -> Option<Finding>; 7] = [
+        lost_before_this_machine::judge,
+        tc_drops::ahead,
+        frames_to_another_host::ahead,
+        defective_flows::judge,
+        source_zero::ahead,
+        source_is_local::ahead,
+        invalid_source::ahead,
+    ];
+    let of_flow = OF_FLOW.into_iter().filter_map(|ahead| ahead(observation, seen));
+    let mut behind: Vec<_> = of_flow.filter(|finding| !has(finding.id)).collect();
+    let (reached, passed) = observation.hooks.at_input(&meant.key).unwrap_or_default();
     // Datagrams to the wrong port are dropped last, so that the filters before have counted what they drop.
     let is_only_last = behind.is_empty() && faults.iter().all(|finding| finding.id == Id::WrongPort);
     let rise = observation.rise_of(reverse_path_filter::COUNTER).unwrap_or_default();
     // The interface of a VLAN has a filter of its own, and a source that the system refuses has to change.
-    let has_route = flow.key.vlan.is_none() && has_usable_source(observation, flow);
+    let has_route = meant.key.vlan.is_none() && has_usable_source(observation, meant);
     let by_route = (!has(Id::ReversePathFilter) && reached == 0 && has_route)
-        .then(|| reverse_path_filter::ahead(observation, flow))
+        .then(|| reverse_path_filter::ahead(observation, meant))
         .flatten()
-        .filter(|_| !is_only_last || explains(rise, flow.datagrams));
-    let may_be_filtered = !has(Id::FirewallDropsData) && passed == 0 && (!is_only_last || by_route.is_some());
-    let by_rule = may_be_filtered.then(|| firewall_drops_data::ahead(observation, flow)).flatten();
-    let by_checksum = bad_checksum::ahead(observation, flow).filter(|_| !has(Id::BadChecksum));
-    behind.extend(by_route.into_iter().chain(by_rule).chain(by_checksum));
-    behind.extend(by_socket(observation, flow).into_iter().filter(|finding| !has(finding.id)));
+        .filter(|_| !is_only_last || explains(rise, meant.datagrams));
+    if passed == 0 {
+        // What changes the destination has counted nothing.
+        let mut by_rule = by_rule(observation, meant, &has);
+        by_rule.retain(|finding| !is_only_last || by_route.is_some() || finding.id == Id::Redirected);
+        behind.extend(by_rule);
+    }
+    let by_checksum = bad_checksum::ahead(observation, seen).filter(|_| !has(Id::BadChecksum));
+    behind.extend(by_route.into_iter().chain(by_checksum));
+    behind.extend(by_socket(observation, meant).into_iter().filter(|finding| !has(finding.id)));
+    let is_before_policies =
+        |finding: &&Finding| order::of_finding(finding) < order::position(Id::IpsecPolicy);
+    if faults.iter().any(is_before_policies) {
+        let interface = observation.link_name(meant.key.interface);
+        let source = has_usable_source(observation, meant).then_some(meant.key.source);
+        behind.extend(ipsec_policy::ahead(observation, &interface, source, meant.destination()));
+    }
     behind
+}
+
+/// Returns the rules of the packet filter that take a flow, behind the hook at which it is dropped.
+fn by_rule(observation: &Observation, flow: &Flow, has: &dyn Fn(Id) -> bool) -> Vec<Finding> {
+    let (device, to, source) =
+        (observation.link_name(flow.key.interface), flow.destination(), flow.key.source);
+    let is_usable = has_usable_source(observation, flow);
+    let packet = match is_usable {
+        true => arriving(observation, flow),
+        false => KnownPacket::from_anyone(to).arriving_on(flow.key.interface, &device),
+    };
+    let what = format!("the datagrams from {source} to {to}");
+    let is_lost_at = |(layer, hook): &(Layer, Hook)| {
+        let counted = observation.hooks.of_flow(*layer, *hook, &flow.key);
+        counted.is_some_and(|(reached, passed)| reached > passed)
+    };
+    let last = INCOMING.iter().rev().find(|place| is_lost_at(place)).map(|(_, hook)| *hook);
+    let last = last.filter(|_| has(Id::FirewallDropsData));
+    let mut findings = Vec::new();
+    if !has(Id::Redirected) && last.is_none_or(|hook| hook == Hook::Ingress) {
+        let what = format!("The datagrams from {source} to {to}");
+        findings.extend(redirected::ahead(observation, &packet, &device, (&what, to)));
+    }
+    if !has(Id::FirewallDropsData) || last.is_some() {
+        findings.extend(firewall_drops_data::ahead(observation, &packet, (&device, last), (&what, to)));
+    }
+    findings.into_iter().map(|finding| finding.from_source(source)).collect()
+}
+
+/// Returns what would take the datagrams of any source behind a fault that keeps them from being captured.
+fn behind_silence(observation: &Observation, fault: &Finding, found: &[Finding]) -> Vec<Finding> {
+    let hides = matches!(fault.id, Id::XdpDrops | Id::InterfaceDown) && fault.severity == Severity::Fault;
+    let is_hidden = |interest: &Interest<'_>| {
+        let Subject { interface, group, .. } = &fault.subject;
+        let is_same = |own: Option<&String>, other: String| own.is_none_or(|own| *own == other);
+        is_same(interface.as_ref(), observation.link_name(interest.interface))
+            && is_same(group.as_ref(), interest.destination().to_string())
+    };
+    let mut interests = observation.interests();
+    interests.retain(|interest| hides && is_hidden(interest));
+    let of_interest = |interest: &Interest<'_>| {
+        let (device, to) = (observation.link_name(interest.interface), interest.destination());
+        let packet = arriving_for(observation, interest);
+        let (what, at_start) = (format!("the datagrams to {to}"), format!("The datagrams to {to}"));
+        let mut findings = firewall_drops_data::ahead(observation, &packet, (&device, None), (&what, to));
+        findings.extend(redirected::ahead(observation, &packet, &device, (&at_start, to)));
+        findings.extend(ipsec_policy::ahead(observation, &device, None, to));
+        findings.retain(|finding| found.iter().all(|own| own.id != finding.id));
+        findings
+    };
+    interests.iter().flat_map(of_interest).collect()
 }
 
 fn has_usable_source(observation: &Observation, flow: &Flow) -> bool {

@@ -22,6 +22,15 @@ fn check(observation: &Observation) -> Vec<Finding> {
     interests.iter().flat_map(|interest| of_interest(observation, interest)).collect()
 }
 
+/// Returns the finding about a flow that does not get to the check of its source, because something drops it before.
+pub(super) fn ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
+    // On the loopback interface, loopback addresses are normal.
+    let is_loopback = observation.link(flow.key.interface).is_none_or(|link| link.interface.loopback);
+    let kind = kind(flow.key.source.ip()).filter(|_| !flow.key.outgoing && !is_loopback)?;
+    let interface = observation.link_name(flow.key.interface);
+    Some(described(observation, (&interface, flow), kind, correct_sender(flow)))
+}
+
 /// Judges a flow in a capture. On a loopback interface, where loopback addresses are normal, frames have no Ethernet
 /// addresses or zeros.
 fn in_file(observation: &Observation, flow: &Flow) -> Option<Finding> {
@@ -109,17 +118,27 @@ fn finding(
     kind: &str,
     remedy: Remedy,
 ) -> Finding {
-    let interface = observation.link_name(interest.interface);
-    let (source, to) = (flow.key.source.ip(), interest.destination());
+    let source = flow.key.source.ip();
     let is_from = |drop: &KernelDrop| drop.source.ip() == source;
     let dropped = observation.dropped_flows(interest, is_from);
+    let interface = observation.link_name(interest.interface);
+    described(observation, (&interface, flow), kind, remedy)
+        .with_all_evidence(evidence(dropped.iter().flat_map(|flow| flow.drops.iter().copied())))
+}
+
+fn described(
+    observation: &Observation,
+    (interface, flow): (&str, &Flow),
+    kind: &str,
+    remedy: Remedy,
+) -> Finding {
+    let (source, to) = (flow.key.source.ip(), flow.destination());
     let cause = format!(
         "Datagrams for {to} arrive on {interface} from {source}, which is {kind} and not a host's address, so the system drops them."
     );
     Finding::fault(Id::InvalidSource, cause)
-        .about_flow(&interface, flow)
+        .about_flow(interface, flow)
         .with_evidence(observation.packets_of(flow))
-        .with_all_evidence(evidence(dropped.iter().flat_map(|flow| flow.drops.iter().copied())))
         .with_remedies([remedy])
 }
 

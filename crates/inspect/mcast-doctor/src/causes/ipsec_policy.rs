@@ -1,6 +1,6 @@
 //! An IPsec policy of this machine rejects the datagrams, because they arrive without protection or are not allowed.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::filter_rules::explained;
 use super::scope_section::Placeholders;
@@ -70,6 +70,37 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
         .with_remedies(remedies(policy, &first.key.source.ip().to_string(), to));
     Some(match interest.socket {
         Some(socket) => finding.in_program(&socket.owner),
+        None => finding,
+    })
+}
+
+/// Returns the finding about datagrams that do not get to the policies, because something drops them before.
+pub(super) fn ahead(
+    observation: &Observation,
+    interface: &str,
+    source: Option<SocketAddr>,
+    to: SocketAddr,
+) -> Option<Finding> {
+    // Of an unknown source, only what applies to every source is known.
+    let any = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let address = source.map_or(any, |source| source.ip());
+    let policies = observation.after.ipsec_policies.iter();
+    let policy = policies
+        .filter(|policy| policy.applies_to(address, to))
+        .min_by_key(|policy| policy.priority)
+        .filter(|policy| policy.action != IpsecAction::Allow)
+        .filter(|policy| source.is_some() || policy.source.1 == 0)?;
+    let from = source.map(|source| format!(" from {source}")).unwrap_or_default();
+    let cause = format!(
+        "The IPsec policy `{policy}` of this machine rejects the datagrams{from} to {to} as soon as they get to a socket."
+    );
+    let finding = Finding::fault(Id::IpsecPolicy, cause)
+        .on_interface(interface)
+        .for_group(to)
+        .evidence(EvidenceKind::Setting, "ip xfrm policy", policy)
+        .with_remedies(remedies(Some(policy), &address.to_string(), to));
+    Some(match source {
+        Some(source) => finding.from_source(source),
         None => finding,
     })
 }

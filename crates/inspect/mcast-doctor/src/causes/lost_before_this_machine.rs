@@ -29,7 +29,8 @@ struct LostNumbers {
     pattern: LossPattern,
 }
 
-fn judge(observation: &Observation, flow: &Flow) -> Option<Finding> {
+/// Returns the finding about the numbers that a flow lacks, if it lacks some.
+pub(super) fn judge(observation: &Observation, flow: &Flow) -> Option<Finding> {
     let is_file = matches!(observation.target, ExaminationTarget::File);
     if !observation.wire.is_complete(flow.key.interface) {
         return None;

@@ -88,23 +88,57 @@ fn printed(observation: &Observation, program: &Program) -> Option<Finding> {
     Some(finding)
 }
 
-/// Judges a socket of a program that has as many memberships as the system allows, so that the next join fails.
+/// Judges a socket of a program that has as many memberships as the system allows, so that the next join fails. What arrives on
+/// its port for a group that nobody has joined is what it could not join.
 fn full(observation: &Observation, program: &Program, socket: &ProgramSocket) -> Option<Finding> {
     let limit = usize::try_from(observation.after.number(MEMBERSHIPS)?).ok().filter(|limit| *limit > 0)?;
-    let count =
-        socket.memberships.iter().filter(|membership| membership.address.group.addr().is_ipv4()).count();
-    (count >= limit).then(|| {
-        Finding::warning(
-            Id::MembershipLimit,
-            format!("A socket of {} has joined {count} groups, the most that the system allows per socket: the next join fails.", program.name),
-        )
+    let is_v4 = |membership: &&Membership| membership.address.group.addr().is_ipv4();
+    let count = socket.memberships.iter().filter(is_v4).count();
+    if count < limit {
+        return None;
+    }
+    let lacking = refused_groups(observation, socket);
+    let (severity, lacks) = match lacking.as_slice() {
+        [] => (Severity::Warning, String::new()),
+        [first, ..] => (
+            Severity::Fault,
+            format!(" Datagrams to {} arrive, which nobody has joined.", first.destination()),
+        ),
+    };
+    let cause = format!(
+        "A socket of {} has joined {count} groups, the most that the system allows per socket: the next join fails.{lacks}",
+        program.name
+    );
+    let finding = Finding::new(Id::MembershipLimit, severity, cause)
         .in_program(&program.name)
         .evidence(EvidenceKind::Socket, format!("socket {}", socket.inode), format!("{count} memberships"))
         .evidence(EvidenceKind::Setting, MEMBERSHIPS, limit)
+        .with_all_evidence(lacking.iter().map(|flow| observation.packets_of(flow)))
         .with_remedies(remedies::sysctl(MEMBERSHIPS, limit.saturating_mul(10), scope()))
         .with_remedies([restart()])
-        .advise(Tool::Program, format!("Or open another socket for every {limit} groups."))
+        .advise(Tool::Program, format!("Or open another socket for every {limit} groups."));
+    Some(match lacking.first() {
+        Some(flow) => {
+            finding.for_group(flow.destination()).on_interface(observation.link_name(flow.key.interface))
+        }
+        None => finding,
     })
+}
+
+/// Returns the flows to the port of a socket whose groups no program on this machine has joined.
+fn refused_groups<'a>(observation: &'a Observation, socket: &ProgramSocket) -> Vec<&'a Flow> {
+    const MAX_SHOWN: usize = 3;
+    let Some(local) = socket.local else { return Vec::new() };
+    let is_joined_elsewhere =
+        |flow: &Flow| observation.after.joined.iter().any(|joined| joined.group == flow.key.group);
+    let is_refused = |flow: &&Flow| {
+        !flow.key.outgoing
+            && flow.key.group.is_ipv4()
+            && flow.key.port == local.port()
+            && !is_joined_elsewhere(flow)
+            && socket.memberships.iter().any(|own| index_of(own) == Some(flow.key.interface))
+    };
+    observation.wire.flows.iter().filter(is_refused).take(MAX_SHOWN).collect()
 }
 
 /// Judges a membership of a program that names as many sources as the system allows.

@@ -356,7 +356,7 @@ pub(crate) fn judge(observation: &Observation) -> Vec<Finding> {
     });
     findings.extend(causes().flat_map(|cause| cause.judge_unexplained(observation, &unexplained)));
     findings.extend(further::findings(observation, &findings));
-    findings.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), order::position(finding.id)));
+    findings.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), order::of_finding(finding)));
     grouped(findings)
 }
 

@@ -237,7 +237,8 @@ fn without_routing(observation: &Observation, flow: &Flow, arrives: &Link) -> Op
     let has_containers = others.iter().any(|link| link.bridge.is_some());
     let severity = match member {
         Some(_) => Severity::Fault,
-        None if has_containers => Severity::Note,
+        // A program on a host with two networks need not share the group with the other one.
+        None if has_containers || observation.program().is_some() => Severity::Note,
         None => Severity::Warning,
     };
     let hosts = member

@@ -1,19 +1,20 @@
 //! The order in which causes act on a datagram, from the sender to the program. Findings are listed in it.
 
-use crate::Id;
+use crate::netfilter::Hook;
+use crate::{Finding, Id};
 
 /// The causes inside the machine of a receiver, in the order in which Linux looks for them. The device and traffic control come
-/// before VLANs, the membership of the interface before the check of the source.
+/// before VLANs, the membership of the interface before the check of the source. UDP looks for sockets before IPsec policies.
 const ORDER: &[&[Id]] = &[
     &[Id::XdpDrops],
     &[Id::TcDrops],
     &[Id::VlanTagged],
     &[Id::FramesToAnotherHost],
     &[Id::MalformedPackets],
+    &[Id::Redirected],
     &[Id::NotJoined, Id::JoinedOtherInterface, Id::LeftGroup, Id::SourceNotAdmitted],
     &[Id::SourceZero, Id::SourceIsLocal, Id::InvalidSource, Id::ReversePathFilter],
-    &[Id::FirewallDropsData, Id::Redirected],
-    &[Id::IpsecPolicy],
+    &[Id::FirewallDropsData],
     &[Id::BadChecksum],
     &[Id::WrongPort],
     &[
@@ -24,14 +25,28 @@ const ORDER: &[&[Id]] = &[
         Id::FamilyMismatch,
         Id::OwnGroupsOnly,
     ],
+    &[Id::IpsecPolicy],
     &[Id::SocketFilter, Id::Decapsulated],
     &[Id::ReceiveBufferOverflow, Id::NotRead, Id::ProgramStopped],
     &[Id::LostInThisMachine],
 ];
 
+/// Returns where the cause of a finding acts. The packet filter has hooks before the one at the input.
+pub(super) fn of_finding(finding: &Finding) -> usize {
+    match (finding.id, finding.hook) {
+        (Id::FirewallDropsData | Id::Redirected, Some(Hook::Ingress)) => behind(Id::TcDrops),
+        (Id::FirewallDropsData, Some(Hook::Prerouting)) => behind(Id::MalformedPackets),
+        (id, _) => position(id),
+    }
+}
+
 /// Returns the position of a cause. Those that are not inside the receiver come first: they keep the group from arriving.
 pub(super) fn position(id: Id) -> usize {
-    ORDER.iter().position(|stage| stage.contains(&id)).map_or(0, |position| position + 1)
+    ORDER.iter().position(|stage| stage.contains(&id)).map_or(0, |position| 2 * (position + 1))
+}
+
+fn behind(id: Id) -> usize {
+    position(id) + 1
 }
 
 #[cfg(test)]
@@ -46,5 +61,13 @@ mod tests {
         }
         assert!(position(Id::NoQuerier) < position(Id::TcDrops));
         assert!(position(Id::ReversePathFilter) < position(Id::FirewallDropsData));
+    }
+
+    #[test]
+    fn hooks_before_routing_come_before_the_check_of_the_source() {
+        let at = |hook| of_finding(&Finding::fault(Id::FirewallDropsData, "x").at_hook(hook));
+        assert!(position(Id::TcDrops) < at(Hook::Ingress) && at(Hook::Ingress) < position(Id::VlanTagged));
+        assert!(at(Hook::Prerouting) < position(Id::ReversePathFilter));
+        assert_eq!(at(Hook::Input), position(Id::FirewallDropsData));
     }
 }

@@ -2,6 +2,8 @@
 //! or sends them out again (`fwd`), so that sockets that joined the group do not get them. Rules may also change the
 //! destination or the source (`snat`, `masquerade`) of what this machine sends.
 
+use std::net::SocketAddr;
+
 use super::filter_rules::{
     HookLoss, INCOMING, Suspects, arriving, explained, hook_losses, leaving, legacy_tables, masquerading,
     met_by, responsible,
@@ -9,7 +11,7 @@ use super::filter_rules::{
 use super::firewall_drops_output::{ends, is_lost};
 use super::{Cause, Check};
 use crate::depth::LostFlow;
-use crate::netfilter::{Hook, HookCount, Layer, RuleEffect};
+use crate::netfilter::{Hook, HookCount, KnownPacket, Layer, RuleEffect};
 use crate::observation::{Interest, Observation};
 use crate::snapshot::Counter;
 use crate::wire::Flow;
@@ -123,7 +125,7 @@ fn redirected(observation: &Observation, interest: &Interest<'_>, loss: &HookLos
     let effect = loss.effect.filter(|effect| REDIRECTIONS.contains(effect))?;
     let finding =
         finding(observation, interest, &loss.sources(), effect, (loss.lost(), loss.reached), &loss.suspects);
-    let finding = finding.explaining(loss.explained(observation));
+    let finding = finding.explaining(loss.explained(observation)).at_hook(loss.hook);
     Some(
         finding
             .with_evidence(loss.evidence())
@@ -166,6 +168,44 @@ fn by_rule_alone(
     })
 }
 
+/// Returns the finding about datagrams that do not reach a rule, because something drops them before, and that the rule is
+/// certain to take elsewhere.
+pub(super) fn ahead(
+    observation: &Observation,
+    packet: &KnownPacket,
+    device: &str,
+    (what, to): (&str, SocketAddr),
+) -> Option<Finding> {
+    let met = |place: (Layer, Hook)| {
+        let mut outcomes = met_by(observation, packet, place, device, &REDIRECTIONS).into_iter();
+        Some((place.1, outcomes.find(|outcome| outcome.is_certain)?))
+    };
+    let (hook, outcome) = INCOMING.into_iter().find_map(met)?;
+    let location = outcome.rule.location();
+    let cause = format!(
+        "{what} go elsewhere on this machine as soon as they get to its {} hook: `{location}` {}.",
+        hook.name(),
+        deed(outcome.effect)
+    );
+    let finding = Finding::fault(Id::Redirected, cause)
+        .on_interface(device)
+        .for_group(to)
+        .at_hook(hook)
+        .evidence(EvidenceKind::Rule, location, format!("at {}; matches", hook.name()))
+        .with_remedies(remedies::keep_destination(hook, device, to, outcome.effect, Some(&outcome.rule)));
+    Some(finding)
+}
+
+/// Returns what a rule with this effect does with datagrams.
+const fn deed(effect: RuleEffect) -> &'static str {
+    match effect {
+        RuleEffect::Proxy => "hands them to a proxy (tproxy)",
+        RuleEffect::Divert => "sends them out by another interface (fwd)",
+        RuleEffect::Rewrite => "writes another address or port into them",
+        _ => "changes their destination (nat)",
+    }
+}
+
 fn finding(
     observation: &Observation,
     interest: &Interest<'_>,
@@ -175,12 +215,7 @@ fn finding(
     suspects: &Suspects,
 ) -> Finding {
     let (interface, to) = (observation.link_name(interest.interface), interest.destination());
-    let what = match effect {
-        RuleEffect::Proxy => "hands them to a proxy (tproxy)",
-        RuleEffect::Divert => "sends them out by another interface (fwd)",
-        RuleEffect::Rewrite => "writes another address or port into them",
-        _ => "changes their destination (nat)",
-    };
+    let what = deed(effect);
     let rule = suspects.rule();
     let rule =
         rule.map_or_else(|| "a rule of iptables-legacy".to_owned(), |rule| format!("`{}`", rule.location()));

@@ -34,7 +34,12 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     let mut flows = observation.arrivals(interest);
     flows.retain(|flow| match flow.key.source.ip() {
         source if observation.before.is_own(source) => !is_received(source),
-        source => is_routed_locally(observation, source) && is_lost(observation, interest, flow),
+        // Without a source, datagrams are dropped before routes are looked up.
+        source => {
+            !source.is_unspecified()
+                && is_routed_locally(observation, source)
+                && is_lost(observation, interest, flow)
+        }
     });
     (!flows.is_empty()).then(|| finding(observation, &flows))
 }

@@ -33,11 +33,12 @@ pub(super) fn ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
     let drops = observation.kernel_drops.drops.iter();
     let drops: Vec<_> = drops.filter(|drop| is_filter(drop) && drop.is_of(&flow.key)).collect();
     let dropped = drops.iter().map(|drop| drop.packets).sum();
-    explains(dropped, flow.datagrams).then(|| {
+    let by_reason = explains(dropped, flow.datagrams).then(|| {
         let (interface, to) = (observation.link_name(flow.key.interface), flow.destination());
         let what = format!("the datagrams to {to} when they arrive, before the IP layer sees them");
         finding(&interface, to, &what, "ingress").with_all_evidence(evidence(drops))
-    })
+    });
+    by_reason.or_else(|| tc_filters::ahead(observation, flow))
 }
 
 fn is_filter(drop: &KernelDrop) -> bool {

@@ -152,6 +152,30 @@ fn dropped_at_ingress(observation: &Observation, interest: &Interest<'_>) -> Opt
     Some(with_filters(finding, observation, link, true))
 }
 
+/// Returns the finding about a flow that is not expected where it arrives, and of which nothing gets past a filter.
+pub(super) fn ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
+    /// Of fewer datagrams, those that were counted may have been captured later.
+    const MIN_DATAGRAMS: u64 = 10;
+    let link = observation.link(flow.key.interface)?;
+    let (reached, _) = observation.hooks.of_flow(Layer::Device, Hook::Ingress, &flow.key)?;
+    let is_taken = reached == 0 && flow.datagrams >= MIN_DATAGRAMS && flow.resegmented == 0;
+    if !is_taken || flow.key.vlan.is_some() || filters(link, true).is_empty() {
+        return None;
+    }
+    let cause = format!(
+        "None of {} datagrams to {} that arrived on {} reached the IP layer: {}.",
+        flow.datagrams,
+        flow.destination(),
+        link.name(),
+        culprit(link, true)
+    );
+    let finding = Finding::fault(Id::TcDrops, cause)
+        .about_flow(link.name(), flow)
+        .with_evidence(observation.packets_of(flow))
+        .evidence(EvidenceKind::Counter, "hook ingress", "0 datagrams reached it");
+    Some(with_filters(finding, observation, link, true))
+}
+
 fn did_not_reach_a_hook(observation: &Observation, lost: &LostFlow<'_>, link: &Link) -> bool {
     match observation.hooks.of_flow(Layer::Device, Hook::Ingress, &lost.flow.key) {
         // Packets that are damaged do not reach the hook either: without a filter, it is not the culprit.

@@ -41,6 +41,8 @@ networks! {
     healthy::a_plain_switch,
     healthy::a_snooping_switch_with_a_querier,
     healthy::program_that_relies_on_the_membership_of_another,
+    healthy::program_that_receives_what_its_own_machine_sends,
+    healthy::program_on_a_host_that_forwards_unicast_between_two_networks,
     healthy::a_snooping_switch_that_never_had_a_querier_floods,
     healthy::ipv6_on_a_snooping_switch,
     healthy::a_source_specific_group_among_others,

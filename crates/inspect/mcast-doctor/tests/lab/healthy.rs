@@ -3,7 +3,7 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use mcast_doctor::{ArrivalStatus, Options, Verdict};
+use mcast_doctor::{ArrivalStatus, Options, Severity, Verdict};
 use mcast_lab::{Impairment, Lab, RouteGroup, SwitchOptions};
 
 use crate::net::{
@@ -228,5 +228,28 @@ pub(crate) fn program_that_relies_on_the_membership_of_another() {
     let _reader = listener(&net.receiver, "0.0.0.0:5000", &[]);
     let report = examine_port(&net.receiver, 5000);
     assert_healthy(&report);
+    assert_eq!((report.arrival, report.verdict()), (ArrivalStatus::Arrives, Verdict::Healthy), "{report:#?}");
+}
+
+/// Nothing comes from outside, which is not a fault of a container's bridge.
+#[test]
+pub(crate) fn program_that_receives_what_its_own_machine_sends() {
+    let net = Net::new();
+    net.receiver.add_route_via("0.0.0.0/0", "10.9.0.254").unwrap();
+    let _listener = listener(&net.receiver, "0.0.0.0:5000", &[("239.1.2.3", "eth0")]);
+    let _stream = Stream::to(&net.receiver, "239.1.2.3:5000");
+    assert_healthy(&examine_port(&net.receiver, 5000));
+}
+
+/// Without multicast routing, the group stays on one of the networks, as its program wants.
+#[test]
+pub(crate) fn program_on_a_host_that_forwards_unicast_between_two_networks() {
+    let net = Net::new();
+    net.second_lan();
+    net.receiver.sysctl("net/ipv4/ip_forward", "1").unwrap();
+    let _listener = listener(&net.receiver, "0.0.0.0:5000", &[("239.1.2.3", "eth0")]);
+    let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
+    let report = examine_port(&net.receiver, 5000);
+    assert!(report.findings.iter().all(|finding| finding.severity == Severity::Note), "{report:#?}");
     assert_eq!((report.arrival, report.verdict()), (ArrivalStatus::Arrives, Verdict::Healthy), "{report:#?}");
 }

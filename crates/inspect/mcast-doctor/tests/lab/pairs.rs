@@ -4,12 +4,14 @@
 //! first fault hides the second, which the doctor has to find by evaluating what a datagram would meet next.
 //! `MCAST_PAIRS=all` runs every pair, `MCAST_PAIRS=name,name` runs one.
 
+use std::any::Any;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
-use mcast_doctor::{ArrivalStatus, Id, Report, Severity, Verdict};
+use mcast_doctor::{ArrivalStatus, Finding, Id, Report, Severity, Verdict};
+use mcast_lab::Host;
 use socket2::{Domain, InterfaceIndexOrAddress, SockFilter, Socket, Type};
 
 use crate::net::{Net, describe, examine_port, has_programs, inject, listener, nft, reading, run};
@@ -17,21 +19,31 @@ use crate::net::{Net, describe, examine_port, has_programs, inject, listener, nf
 /// How many pairs are drawn.
 const DRAWN: usize = 24;
 /// How many networks are examined at a time.
-const AT_A_TIME: usize = 4;
+const AT_A_TIME: usize = 6;
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
 
 /// What a fault changes. Two faults that change the same cannot exist at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
+    Link,
+    Device,
     Frame,
+    Header,
     Source,
     TrafficControl,
+    Ingress,
+    Prerouting,
+    Translation,
     Rules,
+    LegacyRules,
+    Policy,
     Port,
     Checksum,
+    Numbers,
     Join,
     Bind,
     Filter,
+    Reader,
 }
 
 /// A fault that takes all datagrams. They are listed in the order in which they act.
@@ -49,31 +61,78 @@ macro_rules! faults {
 }
 
 faults! {
-    "tc": TcDrops, TrafficControl, |scene| run(
-        &scene.net.receiver,
-        "tc qdisc add dev eth0 clsact && tc filter add dev eth0 ingress protocol ip bpf bytecode '4,48 0 0 23,21 0 1 17,6 0 0 2,6 0 0 4294967295,' direct-action",
-    );
+    "down": InterfaceDown, Link, |scene| scene.is_down = true;
+    "other group": SentToAnotherGroup, Port, |scene| scene.to = "239.1.3.2:5000";
+    "limit": MembershipLimit, Join, |scene| {
+        scene.net.receiver.sysctl("net/ipv4/igmp_max_memberships", "1").unwrap();
+        scene.join = Join::AtLimit;
+    };
+    "numbers": LostBeforeThisMachine, Numbers, |scene| scene.has_gaps = true;
+    "xdp": XdpDrops, Device, |scene| scene.kept.push(Box::new(crate::drops::drop_all(&scene.net.receiver)));
+    "tc": TcDrops, TrafficControl, |scene| scene.tc(2);
+    "tc steals": TcDrops, TrafficControl, |scene| scene.tc(4);
+    "ingress rule": FirewallDropsData, Ingress, |scene| {
+        nft_named(&scene.net.receiver, "netdev", "i", "hook ingress device eth0", "ip daddr 239.0.0.0/8 drop");
+    };
     "tag": VlanTagged, Frame, |scene| scene.change = |frame| drop(frame.splice(12..12, [0x81, 0, 0, 42]));
+    "two tags": VlanTagged, Frame, |scene| {
+        scene.change = |frame| drop(frame.splice(12..12, [0x88, 0xa8, 0, 7, 0x81, 0, 0, 42]));
+    };
     "other host": FramesToAnotherHost, Frame, |scene| scene.change = |frame| frame[..6].copy_from_slice(&[2, 0, 0, 0, 9, 9]);
+    "header checksum": MalformedPackets, Header, |scene| scene.damage = |frame| frame[24] ^= 0x41;
+    "prerouting rule": FirewallDropsData, Prerouting, |scene| {
+        nft_named(&scene.net.receiver, "ip", "p", "hook prerouting", "ip daddr 239.1.2.3 drop");
+    };
+    "translation": Redirected, Translation, |scene| {
+        let rule = "udp dport 5000-5001 redirect to :7000";
+        run(&scene.net.receiver, &format!("nft add table ip n && nft 'add chain ip n c {{ type nat hook prerouting priority -100 ; }}' && nft add rule ip n c {rule}"));
+    };
     "not joined": NotJoined, Join, |scene| scene.join = Join::No;
     "joined on eth1": JoinedOtherInterface, Join, |scene| scene.join = Join::On(Ipv4Addr::new(10, 8, 0, 2));
     "sources": SourceNotAdmitted, Join, |scene| scene.join = Join::From(Ipv4Addr::new(10, 9, 0, 77));
     "no source": SourceZero, Source, |scene| scene.source = "0.0.0.0";
     "own source": SourceIsLocal, Source, |scene| scene.source = "10.9.0.2";
+    "group as source": InvalidSource, Source, |scene| scene.source = "239.9.9.9";
+    "loopback as source": InvalidSource, Source, |scene| scene.source = "127.0.0.5";
+    "broadcast as source": InvalidSource, Source, |scene| scene.source = "255.255.255.255";
     "reverse path": ReversePathFilter, Source, |scene| {
         scene.net.receiver.sysctl("net/ipv4/conf/eth0/rp_filter", "1").unwrap();
         scene.source = "192.0.2.1";
     };
+    "other way back": ReversePathFilter, Source, |scene| {
+        scene.net.receiver.sysctl("net/ipv4/conf/all/rp_filter", "1").unwrap();
+        run(&scene.net.receiver, "ip route add 192.0.2.0/24 dev eth1");
+        scene.source = "192.0.2.1";
+    };
     "rule": FirewallDropsData, Rules, |scene| nft(&scene.net.receiver, "inet", "hook input", "udp dport 5000-5001 counter drop");
+    "reject": FirewallDropsData, Rules, |scene| nft(&scene.net.receiver, "inet", "hook input", "ip daddr 239.1.2.3 reject");
+    "set": FirewallDropsData, Rules, |scene| {
+        nft(&scene.net.receiver, "inet", "hook input", "udp dport vmap '{ 4000 : accept, 5000 : drop, 5001 : drop }'");
+    };
+    "policy": FirewallDropsData, Rules, |scene| {
+        nft(&scene.net.receiver, "inet", "hook input", "ct state established accept");
+        run(&scene.net.receiver, "nft 'add chain inet test c { policy drop ; }'");
+    };
+    "legacy rule": FirewallDropsData, LegacyRules, |scene| {
+        run(&scene.net.receiver, "iptables-legacy -A INPUT -p udp -d 239.1.2.3 -j DROP");
+    };
     "checksum": BadChecksum, Checksum, |scene| scene.flips_checksum = true;
     "port": WrongPort, Port, |scene| scene.to = "239.1.2.3:5001";
     "unicast": BoundToUnicast, Bind, |scene| scene.bind = Ipv4Addr::new(10, 9, 0, 2);
+    "bound group": BoundToOtherGroup, Bind, |scene| scene.bind = Ipv4Addr::new(239, 9, 9, 9);
     "connected": ConnectedElsewhere, Bind, |scene| scene.is_connected = true;
     "device": BoundToOtherInterface, Bind, |scene| {
         scene.prepare = |socket| socket.bind_device(Some(b"eth1")).unwrap();
     };
     "own groups": OwnGroupsOnly, Join, |scene| scene.join = Join::ByAnother;
+    "ipsec": IpsecPolicy, Policy, |scene| {
+        run(&scene.net.receiver, "ip xfrm policy add dir in src 0.0.0.0/0 dst 239.0.0.0/8 action block priority 10");
+    };
+    "ipsec demands": IpsecPolicy, Policy, |scene| {
+        run(&scene.net.receiver, "ip xfrm policy add dir in src 0.0.0.0/0 dst 0.0.0.0/0 priority 10 tmpl proto esp mode transport level required");
+    };
     "filter": SocketFilter, Filter, |scene| scene.is_filtered = true;
+    "not read": NotRead, Reader, |scene| scene.is_read = false;
 }
 
 /// How the program joins.
@@ -85,6 +144,8 @@ enum Join {
     From(Ipv4Addr),
     /// A socket of the same program joins on another port.
     ByAnother,
+    /// After another group, which is as many as the system allows.
+    AtLimit,
 }
 
 /// A host that receives with a program, and a sender.
@@ -93,12 +154,19 @@ struct Scene {
     source: &'static str,
     to: &'static str,
     change: fn(&mut Vec<u8>),
+    /// Changes a frame before `change`.
+    damage: fn(&mut Vec<u8>),
     flips_checksum: bool,
+    /// Whether every tenth number is missing.
+    has_gaps: bool,
+    is_down: bool,
     join: Join,
     bind: Ipv4Addr,
     prepare: fn(&Socket),
     is_connected: bool,
     is_filtered: bool,
+    is_read: bool,
+    kept: Vec<Box<dyn Any + Send + Sync>>,
 }
 
 impl Scene {
@@ -115,13 +183,28 @@ impl Scene {
             source: "10.9.0.1",
             to: "239.1.2.3:5000",
             change: |_| {},
+            damage: |_| {},
             flips_checksum: false,
+            has_gaps: false,
+            is_down: false,
             join: Join::On(Ipv4Addr::new(10, 9, 0, 2)),
             bind: Ipv4Addr::UNSPECIFIED,
             prepare: |_| {},
             is_connected: false,
             is_filtered: false,
+            is_read: true,
+            kept: Vec::new(),
         }
+    }
+
+    /// Adds a filter of traffic control that ends with this action for every datagram.
+    fn tc(&self, action: u32) {
+        run(
+            &self.net.receiver,
+            &format!(
+                "tc qdisc add dev eth0 clsact && tc filter add dev eth0 ingress protocol ip bpf bytecode '4,48 0 0 23,21 0 1 17,6 0 0 {action},6 0 0 4294967295,' direct-action"
+            ),
+        );
     }
 
     fn socket(&self) -> UdpSocket {
@@ -139,6 +222,11 @@ impl Scene {
                     socket.join_ssm_v4(&source, &GROUP, &Ipv4Addr::new(10, 9, 0, 2)).unwrap();
                 }
                 Join::ByAnother => socket.set_multicast_all_v4(false).unwrap(),
+                Join::AtLimit => {
+                    let eth0 = InterfaceIndexOrAddress::Address(Ipv4Addr::new(10, 9, 0, 2));
+                    socket.join_multicast_v4_n(&Ipv4Addr::new(239, 8, 8, 8), &eth0).unwrap();
+                    socket.join_multicast_v4_n(&GROUP, &eth0).unwrap_err();
+                }
             }
             if self.is_filtered {
                 socket.attach_filter(&[SockFilter::new(6, 0, 0, 0)]).unwrap();
@@ -154,18 +242,31 @@ impl Scene {
 
     fn examine(&self) -> Report {
         let frame = |number| {
+            let number = if self.has_gaps { number + number / 9 } else { number };
             let mut frame = self.net.frame(self.source, self.to, number);
             if self.flips_checksum {
                 frame[14 + 20 + 7] ^= 1;
             }
+            (self.damage)(&mut frame);
             (self.change)(&mut frame);
             frame
         };
-        let _program = reading(self.socket());
+        let socket = self.socket();
+        let (_program, _idle) = match self.is_read {
+            true => (Some(reading(socket)), None),
+            false => {
+                socket2::SockRef::from(&socket).set_recv_buffer_size(2048).unwrap();
+                (None, Some(socket))
+            }
+        };
         let is_by_another = matches!(self.join, Join::ByAnother);
         let _member =
             is_by_another.then(|| listener(&self.net.receiver, "0.0.0.0:6000", &[("239.1.2.3", "eth0")]));
-        let _sender = inject(&self.net.sender, "eth0", &(0..20).map(frame).collect::<Vec<_>>());
+        if self.is_down {
+            self.net.receiver.set_down("eth0").unwrap();
+        }
+        let count = if self.has_gaps { 900 } else { 20 };
+        let _sender = inject(&self.net.sender, "eth0", &(0..count).map(frame).collect::<Vec<_>>());
         examine_port(&self.net.receiver, 5000)
     }
 }
@@ -180,21 +281,102 @@ fn name(pair: Pair) -> String {
 /// Pairs of which nothing shows the second, or either.
 const UNKNOWN: &[(&str, &[&str])] = &[
     // A program that has joined nothing, and that nothing reaches, shows no interest in the group.
-    ("not joined", &["port", "unicast", "connected"]),
+    ("not joined", &["port", "unicast", "bound group", "connected"]),
+    (
+        "limit",
+        &[
+            "unicast",
+            "bound group",
+            "connected",
+            "port",
+            "header checksum",
+            "checksum",
+            "tag",
+            "two tags",
+            "tc steals",
+        ],
+    ),
+    // The checksum of UDP is not examined in a packet with a damaged header.
+    ("header checksum", &["checksum"]),
     ("unicast", &["own groups"]),
     // Another stream of the group, with another port and another source or interface, need not be the one that is missing.
     ("joined on eth1", &["port"]),
     ("sources", &["port"]),
     ("port", &["own groups"]),
+    // Nor need a stream of another group that something else keeps from this program.
+    (
+        "other group",
+        &[
+            "xdp",
+            "tag",
+            "two tags",
+            "not joined",
+            "joined on eth1",
+            "sources",
+            "limit",
+            "bound group",
+            "tc steals",
+        ],
+    ),
+    // A network that the interface does not belong to need not be the one that is down.
+    ("down", &["other group", "numbers", "limit", "not joined", "joined on eth1", "own groups"]),
     // Traffic control sees the tag, and the interface of the VLAN, with its filter and memberships, does not exist yet.
-    ("tc", &["tag"]),
-    ("tag", &["reverse path", "port", "not joined", "joined on eth1", "sources", "own groups"]),
+    ("tc", &["tag", "two tags"]),
+    // What is handed to another interface leaves no reason, and is counted only for groups that are joined.
+    ("tc steals", &["tag", "two tags", "port", "not joined", "own groups"]),
+    // A device that runs the program shows no frames.
+    ("numbers", &["xdp"]),
+    ("ingress rule", &["tag", "two tags"]),
+    // Nor are datagrams counted at hooks for a socket that has not joined their group itself.
+    ("legacy rule", &["own groups"]),
+    // Connection tracking translates nothing with a wrong checksum.
+    ("translation", &["checksum"]),
+    ("tag", TAGGED),
+    ("two tags", TAGGED),
 ];
+/// What acts on the interface of a VLAN.
+const TAGGED: &[&str] = &[
+    "reverse path",
+    "other way back",
+    "port",
+    "not joined",
+    "joined on eth1",
+    "sources",
+    "own groups",
+    "limit",
+    "prerouting rule",
+    "translation",
+];
+/// Faults behind which no datagram is seen, neither its frame nor its source.
+const BLIND: [&str; 2] = ["down", "xdp"];
 
-/// Returns whether both faults show. What a filter of the socket rejects shows only when datagrams reach it.
+/// Pairs in which the second is another fault: nobody has joined the group that the socket gets.
+const CONTRADICTING: &[(&str, &str)] = &[("bound group", "own groups"), ("other group", "own groups")];
+
+/// Returns whether both faults show. What a filter of the socket rejects, what the program does not read, and what rules of
+/// `iptables-legacy` drop, which cannot be evaluated, shows only when datagrams get there.
 fn is_known([first, second]: Pair) -> bool {
     let is_listed = |(name, others): &(&str, &[&str])| *name == first.name && others.contains(&second.name);
-    second.part != Part::Filter && !UNKNOWN.iter().any(is_listed)
+    let shows_when_reached = matches!(second.part, Part::Filter | Part::Reader | Part::LegacyRules);
+    let is_in_order = first.part == Part::Numbers;
+    let is_known_blindly = matches!(
+        second.part,
+        Part::Ingress | Part::Prerouting | Part::Translation | Part::Rules | Part::Policy | Part::Bind
+    );
+    (is_in_order || !shows_when_reached)
+        && (!BLIND.contains(&first.name) || is_known_blindly)
+        && (second.part != Part::LegacyRules || first.part != Part::Rules)
+        && !UNKNOWN.iter().any(is_listed)
+}
+
+/// Adds a rule to a chain of a new table, in addition to that of [`nft`].
+fn nft_named(host: &Host, family: &str, table: &str, hook: &str, rule: &str) {
+    run(
+        host,
+        &format!(
+            "nft add table {family} {table} && nft 'add chain {family} {table} c {{ type filter {hook} priority 0 ; }}' && nft add rule {family} {table} c {rule}"
+        ),
+    );
 }
 
 /// Returns what is wrong with the report about two faults.
@@ -220,7 +402,14 @@ fn judge(pair: Pair, report: &Report) -> Vec<String> {
         }
         false => Vec::new(),
     };
-    let is_claimed = |id: &&Id| !expected.contains(id) && (is_known || **id != Id::NothingArrives);
+    let of_one_cause =
+        |finding: &&Finding| finding.id == expected[0] && finding.severity >= Severity::Warning;
+    if is_known && expected[0] == expected[1] && report.findings.iter().filter(of_one_cause).count() < 2 {
+        problems.push(format!("{} is named once", expected[0]));
+    }
+    // Of the group that a program at the limit has joined, nothing arrives.
+    let is_silent = !is_known || pair.iter().any(|fault| fault.name == "limit");
+    let is_claimed = |id: &&Id| !expected.contains(id) && (!is_silent || **id != Id::NothingArrives);
     problems.extend(named(Severity::Fault).iter().filter(is_claimed).map(|id| format!("{id} is claimed")));
     // A warning follows all faults.
     let is_sorted = order.is_sorted_by_key(|id| expected.iter().position(|each| each == id));
@@ -250,7 +439,11 @@ fn examine(pair: Pair) -> Result<(), String> {
 /// Returns all pairs that can exist, in an order that depends on the seed.
 fn pairs(seed: u64) -> Vec<Pair> {
     let with = |(index, first): (usize, &'static Fault)| {
-        let rest = FAULTS[index + 1..].iter().filter(|second| second.part != first.part);
+        let is_possible = |second: &&Fault| {
+            let contradict = |(name, other): &(&str, &str)| (first.name, second.name) == (*name, *other);
+            second.part != first.part && !CONTRADICTING.iter().any(contradict)
+        };
+        let rest = FAULTS[index + 1..].iter().filter(is_possible);
         rest.map(move |second| [first, second])
     };
     let mut pairs: Vec<_> = FAULTS.iter().enumerate().flat_map(with).collect();

@@ -122,6 +122,17 @@ pub(crate) fn membership_limit() -> Report {
     examine_port(&net.receiver, 5000)
 }
 
+/// A program whose socket may join two groups, and that receives a third one at its port.
+pub(crate) fn third_of_two_groups() -> Report {
+    let net = Net::new();
+    net.receiver.sysctl("net/ipv4/igmp_max_memberships", "2").unwrap();
+    let joins = [("239.7.7.1", "eth0"), ("239.7.7.2", "eth0")];
+    let _listener = listener(&net.receiver, "0.0.0.0:5000", &joins);
+    let _streams =
+        ["239.7.7.1:5000", "239.7.7.2:5000", "239.1.2.3:5000"].map(|to| Stream::to(&net.sender, to));
+    examine_port(&net.receiver, 5000)
+}
+
 /// A membership of a program that has reached the limit of sources.
 pub(crate) fn source_limit() -> Report {
     let net = Net::new();

@@ -64,6 +64,7 @@ cases! {
     duplicate_path_by_a_relay: DuplicatePath, "a relay that forwards everything again", path::relayed_twice;
     loopback_off: LoopbackOff, "a local sender with `IP_MULTICAST_LOOP` 0", sockets::loopback_off;
     membership_limit: MembershipLimit, "a program's socket with 20 groups", sockets::membership_limit;
+    membership_limit_and_another_group: MembershipLimit, "a program's socket that may join two groups, and datagrams to a third", sockets::third_of_two_groups;
     membership_limit_of_sources: MembershipLimit, "a program's membership with 10 sources", sockets::source_limit;
     ssm_without_source: SsmWithoutSource, "232.1.2.3 joined without a source", sockets::ssm_without_source;
     ssm_without_source_by_a_program: SsmWithoutSource, "a program, the same", sockets::ssm_without_source_in_program;
