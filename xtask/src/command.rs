@@ -24,6 +24,15 @@ pub(crate) fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> 
     program(cargo, arguments)
 }
 
+/// A command for rustup, without what the cargo that runs this task has set for its own compiler.
+pub(crate) fn rustup(arguments: &[&str]) -> Command {
+    let mut command = program("rustup", arguments);
+    for variable in ["CARGO", "RUSTC", "RUSTDOC", "RUSTUP_TOOLCHAIN"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
 /// What builds from scratch without anybody who attaches a debugger, in continuous integration, needs less of. The client
 /// of Kafka, which is C, is compiled in half the time without optimizations; ciphers keep theirs.
 const FOR_ONE_BUILD: [(&str, &str); 5] = [

@@ -1,5 +1,6 @@
 //! Maintainer tasks: `cargo verify`, `cargo soak`, `cargo dist-local`, `cargo xtask registry`, `cargo xtask docs`.
 
+mod api;
 mod command;
 mod dist;
 mod docs;
@@ -44,6 +45,8 @@ enum Task {
     Language,
     /// Generate the man pages, shell completions and the guide's reference
     Docs,
+    /// List the public API of each published crate in docs/api
+    Api,
 }
 
 fn main() -> ExitCode {
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Task::Mutate(arguments) => mutate::run(&arguments),
         Task::Dist(arguments) => dist::run(&arguments),
         Task::Docs => docs::write(),
+        Task::Api => api::write(),
         Task::Language => language::run(),
         Task::Registry { files } => registry::refresh(&files).map(|()| true),
     };

@@ -49,6 +49,26 @@ impl Product {
     }
 }
 
+/// Returns the names of the crates that are published, in order of their names.
+pub(crate) fn published() -> Result<Vec<String>> {
+    let metadata = metadata()?;
+    // `publish = false` is a list of no registries.
+    let is_published = |package: &&Package| is_in_crates(package) && package.publish.is_none();
+    let mut names: Vec<_> =
+        metadata.packages.iter().filter(is_published).map(|package| package.name.to_string()).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Returns the minimum version of Rust, which all published crates share.
+pub(crate) fn minimum_version() -> Result<String> {
+    let metadata = metadata()?;
+    let library = metadata.packages.iter().find(|package| package.name.as_str() == "mcast");
+    let version = library.and_then(|library| library.rust_version.as_ref());
+    let version = version.context("the manifest of mcast has no rust-version")?;
+    Ok(format!("{}.{}", version.major, version.minor))
+}
+
 /// Returns the folder of a crate, relative to the root.
 pub(crate) fn folder_of(name: &str) -> Result<PathBuf> {
     let folders = PRODUCTS.iter().map(|product| PathBuf::from("crates").join(product.name).join(name));

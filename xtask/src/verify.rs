@@ -22,7 +22,7 @@ use anyhow::{Result, bail};
 use crate::command::is_ci;
 use crate::products::Product;
 use crate::step::{RunOptions, Step};
-use crate::{docs, report};
+use crate::{api, docs, report};
 pub(crate) use targets::host;
 
 #[derive(Debug, clap::Args)]
@@ -88,6 +88,7 @@ fn steps() -> Vec<Step> {
     steps.push(instructions::build_step());
     steps.push(python::build_step());
     steps.push(wine::build_step());
+    steps.push(api::step());
     steps.extend(targets::steps());
     steps.extend(sources::steps());
     steps.extend(dependencies::steps());

@@ -3,9 +3,9 @@
 use anyhow::Result;
 
 use super::sources::check;
-use crate::command::{cargo, succeeds};
+use crate::command::{cargo, rustup, succeeds};
 use crate::products;
-use crate::step::{Outcome, RunOptions, Step, Verdict};
+use crate::step::{Lane, Outcome, RunOptions, Step, Verdict};
 
 pub(super) fn steps() -> Vec<Step> {
     vec![
@@ -15,8 +15,37 @@ pub(super) fn steps() -> Vec<Step> {
                 Err(error) => Outcome::failed("see xtask/src/products.rs", format!("{error:#}\n")),
             })
         }),
+        Step::new("package", "the published crates can be packaged", package),
+        Step::new("msrv", "the published crates compile with the minimum version of Rust", minimum_version)
+            .on(Lane::Beside),
         Step::new("deny", "licences and sources of dependencies, and dependencies between our crates", deny),
     ]
+}
+
+fn minimum_version(options: &RunOptions) -> Result<Outcome> {
+    let version = products::minimum_version()?;
+    if !succeeds(rustup(&["run", &version, "cargo", "--version"])) {
+        return Ok(Outcome::skipped(format!(
+            "Rust {version} is not installed (`rustup toolchain install {version} --profile minimal`)"
+        )));
+    }
+    let mut command = rustup(&["run", &version, "cargo", "check", "--quiet", "--locked", "--all-features"]);
+    for name in products::published()? {
+        command.args(["--package", &name]);
+    }
+    // In a folder of its own: cargo would compile everything again after another compiler.
+    command.env("CARGO_TARGET_DIR", crate::root().join("target/msrv"));
+    check(command, options)
+}
+
+/// Packages them without compiling the packages, which takes minutes. Cargo puts them in order, and refuses what a registry
+/// would refuse: a dependency that is not published, or one without a version.
+fn package(options: &RunOptions) -> Result<Outcome> {
+    let mut command = cargo(["package", "--quiet", "--offline", "--no-verify", "--allow-dirty"]);
+    for name in products::published()? {
+        command.args(["--package", &name]);
+    }
+    check(command, options)
 }
 
 /// Does not check advisories, which `cargo soak` does: that needs the network, and a merge must not fail because an

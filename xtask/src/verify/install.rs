@@ -1,4 +1,4 @@
-//! `cargo verify --install`: Debian's packages and tools of cargo that the checks need.
+//! `cargo verify --install`: Debian's packages, tools of cargo and toolchains that the checks need.
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::ordinary_user::is_root;
-use crate::command::{cargo, command_line, finish, is_ci, program, succeeds};
+use crate::command::{cargo, command_line, finish, is_ci, program, rustup, succeeds};
+use crate::products;
 
 /// Packages, and what the checks do with them. A linker is not among them: this program could not be built without one.
 const PACKAGES: [(&str, &str); 33] = [
@@ -48,7 +49,8 @@ const PACKAGES: [(&str, &str); 33] = [
 ];
 
 /// Tools of cargo, with the versions that the checks are written for.
-const TOOLS: [(&str, &str); 2] = [("cargo-deny", "0.20.2"), ("cargo-nextest", "0.9.143")];
+const TOOLS: [(&str, &str); 3] =
+    [("cargo-deny", "0.20.2"), ("cargo-nextest", "0.9.143"), ("cargo-public-api", "0.52.0")];
 
 /// While this file exists and says so, Debian's packages do not start their services: what is tested runs in networks of
 /// its own.
@@ -58,7 +60,8 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 pub(super) fn install(is_confirmed: bool) -> Result<()> {
     let packages = missing_packages()?;
     let tools: Vec<_> = TOOLS.into_iter().filter(|(name, _)| !has_tool(name)).collect();
-    if packages.is_empty() && tools.is_empty() {
+    let toolchains = missing_toolchains()?;
+    if packages.is_empty() && tools.is_empty() && toolchains.is_empty() {
         return Ok(());
     }
     let width = packages.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
@@ -69,12 +72,18 @@ pub(super) fn install(is_confirmed: bool) -> Result<()> {
     for (name, version) in &tools {
         anstream::println!("  {name} {version}, by cargo");
     }
+    for name in &toolchains {
+        anstream::println!("  Rust {name}, by rustup");
+    }
     if !is_confirmed && !is_ci() && !confirm()? {
         bail!("nothing was installed: without --install, what needs them is skipped");
     }
     if !packages.is_empty() {
         let names: Vec<_> = packages.iter().map(|(name, _)| *name).collect();
         install_packages(&names)?;
+    }
+    for name in &toolchains {
+        run(program("rustup", ["toolchain", "install", name, "--profile", "minimal"]))?;
     }
     tools.iter().try_for_each(|(name, version)| install_tool(name, version))
 }
@@ -100,6 +109,13 @@ fn missing_packages() -> Result<Vec<(&'static str, &'static str)>> {
 fn missing(known: &str) -> Vec<(&'static str, &'static str)> {
     let is_installed = |name: &str| known.lines().any(|line| line == format!("{name} installed"));
     PACKAGES.into_iter().filter(|(name, _)| !is_installed(name)).collect()
+}
+
+/// Returns the toolchains that are not installed: one lists the public API, the other is the oldest that must compile it.
+fn missing_toolchains() -> Result<Vec<String>> {
+    let needed = ["nightly".to_owned(), products::minimum_version()?];
+    let is_missing = |name: &String| !succeeds(rustup(&["run", name, "rustc", "--version"]));
+    Ok(needed.into_iter().filter(is_missing).collect())
 }
 
 fn has_tool(name: &str) -> bool {

@@ -26,8 +26,8 @@ const HOST_ONLY: &str = "xtask";
 
 /// All features except the ciphers, TLS and the client of Kafka, whose C and assembly code needs a compiler for each target.
 const FEATURES: &str = "mcast-group/serde,mcast-bridge/nats,mcast-bridge/rabbitmq,mcast-bridge/redis,mcast-measure/std,mcast-relay/driver,mcast-relay/http,\
-    mcast-stream-proto/serde,mcast-stream/metrics,mcast-stream/serde,mcast-stream/tokio,mcast-sys/tokio,\
-    mcast-watch/json,mcast-watch/live,mcast-watch/metrics,mcast/serde,mcast/tokio";
+    mcast-stream-proto/serde,mcast-stream/futures,mcast-stream/metrics,mcast-stream/serde,mcast-stream/tokio,mcast-sys/tokio,\
+    mcast-watch/json,mcast-watch/live,mcast-watch/metrics,mcast/bytes,mcast/futures,mcast/serde,mcast/tokio";
 #[cfg(test)]
 const FROM_C: [&str; 3] = ["kafka", "seal", "tls"];
 

@@ -1,0 +1,123 @@
+//! The public API of each published crate, as a list in the repository: a change of it shows in the diff.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::command::{command_line, finish, rustup, succeeds};
+use crate::products;
+use crate::step::{Lane, Outcome, RunOptions, Step};
+
+/// The folder of the lists.
+const FOLDER: &str = "docs/api";
+
+/// Writes the lists, and removes those of crates that are not published.
+pub(crate) fn write() -> Result<bool> {
+    let folder = crate::root().join(FOLDER);
+    if folder.exists() {
+        fs::remove_dir_all(&folder).with_context(|| format!("emptying {}", folder.display()))?;
+    }
+    fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    for name in products::published()? {
+        let path = list_of(&name);
+        fs::write(&path, public_api(&name)?).with_context(|| format!("writing {}", path.display()))?;
+    }
+    anstream::println!("written: {}", folder.display());
+    Ok(true)
+}
+
+/// A step that fails if the lists are not those of the sources.
+pub(crate) fn step() -> Step {
+    Step::new("api", "the lists of the public API are up to date", check).on(Lane::Beside)
+}
+
+fn check(_: &RunOptions) -> Result<Outcome> {
+    if !is_available() {
+        return Ok(Outcome::skipped(
+            "cargo-public-api and a nightly toolchain are needed (`cargo install --locked cargo-public-api`, \
+             `rustup toolchain install nightly`)",
+        ));
+    }
+    let mut differences = String::new();
+    for name in products::published()? {
+        let committed = fs::read_to_string(list_of(&name)).unwrap_or_default();
+        for line in changed_lines(&committed, &public_api(&name)?) {
+            differences += &format!("{name}: {line}\n");
+        }
+    }
+    Ok(match differences.is_empty() {
+        true => Outcome::passed(""),
+        false => Outcome::failed("run `cargo xtask api`, and look at the diff", differences),
+    })
+}
+
+fn is_available() -> bool {
+    succeeds(rustup(&["run", "nightly", "cargo", "public-api", "--version"]))
+}
+
+fn list_of(name: &str) -> PathBuf {
+    crate::root().join(FOLDER).join(format!("{name}.txt"))
+}
+
+/// Lists what a crate exports, one item per line, without what the compiler derives.
+fn public_api(name: &str) -> Result<String> {
+    // In a folder of its own: cargo would compile everything again after another compiler.
+    let target = crate::root().join("target/api");
+    let head = ["run", "nightly", "cargo", "public-api", "--all-features", "-sss", "--color", "never"];
+    let mut command = rustup(&head);
+    command.args(["--package", name]).env("CARGO_TARGET_DIR", target);
+    let line = command_line(&command);
+    let finished = finish(command, false)?;
+    ensure!(finished.success, "`{line}` failed, {}:\n{}", finished.status, finished.output);
+    Ok(items(&finished.output))
+}
+
+/// Returns the items, without what cargo says before them.
+fn items(output: &str) -> String {
+    let is_item = |line: &&str| ["pub ", "impl", "#["].iter().any(|head| line.starts_with(head));
+    output.lines().filter(is_item).map(|line| line.to_owned() + "\n").collect()
+}
+
+/// Returns the lines of either list that the other lacks, those of the first as removed, those of the second as added.
+fn changed_lines(before: &str, after: &str) -> Vec<String> {
+    let missing = |from: &str, other: &str, sign: char| -> Vec<String> {
+        let others: std::collections::HashSet<&str> = other.lines().collect();
+        from.lines().filter(|line| !others.contains(line)).map(|line| format!("{sign} {line}")).collect()
+    };
+    [missing(before, after, '-'), missing(after, before, '+')].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_are_listed_without_the_progress_of_cargo() {
+        let output = " Documenting mcast v0.1.0\npub mod mcast\n#[non_exhaustive] pub enum mcast::ErrorKind\nimpl mcast::Error\n";
+
+        assert_eq!(
+            items(output),
+            "pub mod mcast\n#[non_exhaustive] pub enum mcast::ErrorKind\nimpl mcast::Error\n"
+        );
+    }
+
+    #[test]
+    fn a_changed_signature_is_a_removed_and_an_added_line() {
+        let (before, after) = ("pub fn a()\npub fn b()\n", "pub fn a()\npub fn b(u8)\n");
+
+        assert_eq!(changed_lines(before, after), ["- pub fn b()", "+ pub fn b(u8)"]);
+        assert_eq!(changed_lines(before, before), [""; 0]);
+    }
+
+    #[test]
+    fn each_published_crate_has_a_list_and_no_other_has() {
+        let mut lists: Vec<_> = fs::read_dir(crate::root().join(FOLDER))
+            .unwrap()
+            .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+            .collect();
+        lists.sort();
+
+        assert_eq!(lists, products::published().unwrap());
+    }
+}
