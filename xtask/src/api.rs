@@ -34,7 +34,7 @@ pub(crate) fn step() -> Step {
 
 fn check(_: &RunOptions) -> Result<Outcome> {
     if !is_available() {
-        return Ok(Outcome::skipped(
+        return Ok(Outcome::unsupported(
             "cargo-public-api and a nightly toolchain are needed (`cargo install --locked cargo-public-api`, \
              `rustup toolchain install nightly`)",
         ));

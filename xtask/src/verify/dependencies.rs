@@ -25,7 +25,7 @@ pub(super) fn steps() -> Vec<Step> {
 fn minimum_version(options: &RunOptions) -> Result<Outcome> {
     let version = products::minimum_version()?;
     if !succeeds(rustup(&["run", &version, "cargo", "--version"])) {
-        return Ok(Outcome::skipped(format!(
+        return Ok(Outcome::unsupported(format!(
             "Rust {version} is not installed (`rustup toolchain install {version} --profile minimal`)"
         )));
     }

@@ -83,7 +83,10 @@ pub(super) fn install(is_confirmed: bool) -> Result<()> {
         install_packages(&names)?;
     }
     for name in &toolchains {
-        run(program("rustup", ["toolchain", "install", name, "--profile", "minimal"]))?;
+        // Where rustup cannot install one, such as without its server, the steps that need it say so.
+        if let Err(error) = run(program("rustup", ["toolchain", "install", name, "--profile", "minimal"])) {
+            anstream::eprintln!("Rust {name} cannot be installed: {error:#}");
+        }
     }
     tools.iter().try_for_each(|(name, version)| install_tool(name, version))
 }
