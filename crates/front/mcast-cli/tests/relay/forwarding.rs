@@ -179,3 +179,38 @@ fn doctor_on_the_machine_of_a_relay_states_what_is_not_forwarded() {
     let after = mcast(&r, &["doctor", "--json"]).json();
     assert!(after.iter().all(|record| record["id"] != "not-relayed"), "{after:?}");
 }
+
+#[test]
+fn what_the_sockets_of_a_relay_lose_is_reported_by_the_relay_and_by_the_doctor() {
+    let network = Network::new(2);
+    let (a, r) = (network.host("a", 1, &[1]), network.host("r", 9, &[1, 2]));
+    let relay = relay(&r, &["239.1.2.3:5000 from eth0 to eth1 always ttl 4", "--metrics", "127.0.0.1:9479"]);
+    let socket = sender(&a, address(1, 1));
+    relay.child.signal(libc::SIGSTOP).unwrap();
+    // More than its receive buffer takes.
+    for number in 0..40_000_u32 {
+        let mut payload = [0; 1_200];
+        payload[..4].copy_from_slice(&number.to_be_bytes());
+        socket.send_to(&payload, GROUP).unwrap();
+    }
+    relay.child.signal(libc::SIGCONT).unwrap();
+    relay.stdout.wait_for(r#""event":"receive-lost""#);
+    // The relay updates its counters every second.
+    let finding = || {
+        let report = mcast(&r, &["doctor", "--json"]).json();
+        report.into_iter().find(|record| record["id"] == "not-relayed")
+    };
+    eventually("a finding of the doctor", || finding().is_some());
+    let finding = finding().unwrap();
+    let cause = finding["cause"].as_str().unwrap();
+    assert!(
+        cause.contains("datagrams of the rule `all rules` did not fit into the receive buffer"),
+        "{cause}"
+    );
+    let (events, summary) = stop(relay);
+    let (lost, rule) = (summary["lost"].as_u64().unwrap(), &summary["rules"][0]);
+    assert!(lost > 0 && lost + rule["arrived"].as_u64().unwrap() <= 40_000, "{summary}");
+    let reported: u64 =
+        of_type(&events, "receive-lost").iter().filter_map(|event| event["count"].as_u64()).sum();
+    assert!((1..=lost).contains(&reported), "{reported} of {lost}");
+}
