@@ -137,6 +137,7 @@ impl Relay {
         bytes: &[u8],
     ) -> Result<(), AnnouncementError> {
         let announcement = self.announcer.parse(bytes)?;
+        self.notice_pause(now);
         if !self.is_up(leg) {
             return Ok(());
         }
@@ -241,6 +242,17 @@ impl Relay {
             self.announcer.schedule_soon(now);
             self.update_joins(now);
         }
+    }
+
+    /// Listens as after a start if the relay did not run for as long as its announcements are valid: another one may forward
+    /// by now, and what its sockets have kept is old.
+    pub(super) fn notice_pause(&mut self, now: Duration) {
+        if now.saturating_sub(self.announcer.deadline()) <= LIFETIME {
+            return;
+        }
+        self.announcer.next = now;
+        let running = self.pairs.iter_mut().filter(|pair| pair.state != PairState::Down);
+        running.for_each(|pair| pair.state = PairState::Listening { until: now + LISTENING });
     }
 
     /// Returns when a pair stops listening.

@@ -19,6 +19,7 @@ use crate::trails::CopyTrails;
 impl Relay {
     /// Handles a datagram for a group or for all hosts. All outputs of earlier calls must have been taken.
     pub fn handle_datagram(&mut self, now: Duration, arrival: &LegArrival<'_>) {
+        self.notice_pause(now);
         self.admitted.clear();
         let rules = self.rules_for(arrival);
         if rules.is_empty() {

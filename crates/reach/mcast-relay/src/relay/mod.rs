@@ -211,6 +211,7 @@ impl Relay {
 
     /// Does what is due at this time.
     pub fn handle_timeout(&mut self, now: Duration) {
+        self.notice_pause(now);
         self.poll_guard(now);
         while let Some(path) = self.paths.close_idle(now) {
             self.outputs.push_back(RelayOutput::ClosePath(path));
