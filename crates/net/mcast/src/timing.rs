@@ -9,6 +9,7 @@ use crate::error::{Error, Operation, Result};
 
 /// The clock of launch times, which must be the one that the interface's queue discipline uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum LaunchClock {
     /// Time since an arbitrary start, without steps; used by `fq`.
     Monotonic,

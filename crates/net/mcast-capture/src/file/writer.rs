@@ -55,6 +55,7 @@ pub struct CaptureWriter {
 
 /// The format to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum WriteFormat {
     /// pcapng: interfaces with names, directions, lost packets, times in nanoseconds.
     #[default]

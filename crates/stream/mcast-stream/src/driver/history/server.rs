@@ -40,6 +40,7 @@ const LEAST_RATE: u64 = 1_000_000;
 
 /// Why records cannot be read.
 #[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum HistoryUnavailable {
     /// They cannot be read at present, for this reason.
     #[error("{0}")]
