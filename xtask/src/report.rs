@@ -132,7 +132,8 @@ fn summarize(report: &[StepResult], not_run: &[&str], took: Duration) -> bool {
         );
         anstream::println!("{}", row.trim_end());
     }
-    show_skips(report);
+    show_list("Skipped", report, |outcome| &outcome.skips);
+    show_list("Passed only at the second attempt", report, |outcome| &outcome.second_attempts);
     if !not_run.is_empty() {
         anstream::println!("\n{RED}Not run after the failure:{RED:#} {}", not_run.join(", "));
     }
@@ -145,15 +146,14 @@ fn summarize(report: &[StepResult], not_run: &[&str], took: Duration) -> bool {
     not_run.is_empty() && report.iter().all(|result| result.outcome.verdict != Verdict::Failed)
 }
 
-fn show_skips(report: &[StepResult]) {
-    let skips: Vec<_> =
-        report.iter().flat_map(|result| result.outcome.skips.iter().map(|why| (&result.name, why))).collect();
-    if skips.is_empty() {
-        return;
-    }
-    anstream::println!("\n{YELLOW}Skipped:{YELLOW:#}");
-    for (name, why) in skips {
-        anstream::println!("  {name}: {why}");
+/// Shows what the steps list, if they do.
+fn show_list(title: &str, report: &[StepResult], list: impl Fn(&Outcome) -> &Vec<String>) {
+    let lines: Vec<_> = report
+        .iter()
+        .flat_map(|result| list(&result.outcome).iter().map(|line| format!("  {}: {line}", result.name)))
+        .collect();
+    if !lines.is_empty() {
+        anstream::println!("\n{YELLOW}{title}:{YELLOW:#}\n{}", lines.join("\n"));
     }
 }
 

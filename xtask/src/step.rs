@@ -100,6 +100,8 @@ pub(crate) struct Outcome {
     pub(crate) note: String,
     /// The reason of each skip.
     pub(crate) skips: Vec<String>,
+    /// The tests that passed only at the second attempt.
+    pub(crate) second_attempts: Vec<String>,
     /// The full output, to be printed after a failure.
     pub(crate) evidence: String,
 }
@@ -130,7 +132,14 @@ impl Outcome {
             Verdict::Failed => Count { failed: 1, ..Count::default() },
             Verdict::Skipped => Count { skipped: 1, ..Count::default() },
         };
-        Self { verdict, count, note: note.into(), skips: Vec::new(), evidence: String::new() }
+        Self {
+            verdict,
+            count,
+            note: note.into(),
+            skips: Vec::new(),
+            second_attempts: Vec::new(),
+            evidence: String::new(),
+        }
     }
 
     /// Turns skips into failures.
@@ -145,7 +154,7 @@ impl Outcome {
             Verdict::Skipped => format!("must not be skipped: {}", self.note),
             Verdict::Passed | Verdict::Failed => self.note,
         };
-        Self { verdict: Verdict::Failed, count: skipped, note, evidence, skips: Vec::new() }
+        Self { verdict: Verdict::Failed, count: skipped, note, evidence, skips: Vec::new(), ..self }
     }
 }
 

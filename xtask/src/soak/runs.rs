@@ -70,7 +70,14 @@ impl Tally {
         if self.cut_short.is_some() {
             note.push_str(&format!("; stopped after the time limit, before the other {}", runs - done));
         }
-        Outcome { verdict, count: self.count, note, skips: self.skips, evidence: self.evidence }
+        Outcome {
+            verdict,
+            count: self.count,
+            note,
+            skips: self.skips,
+            second_attempts: Vec::new(),
+            evidence: self.evidence,
+        }
     }
 }
 

@@ -178,7 +178,7 @@ fn pytest_outcome(finished: &Finished, called: &str) -> Outcome {
         _ => count,
     };
     let note = format!("{} tests by pytest", count.passed + count.failed);
-    Outcome { verdict, count, note, skips, evidence }
+    Outcome { verdict, count, note, skips, second_attempts: Vec::new(), evidence }
 }
 
 fn count(summary: &str) -> Count {

@@ -1,6 +1,6 @@
 //! Runs tests, and reads the number of tests and skips from their output.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use anyhow::Result;
@@ -84,7 +84,7 @@ fn with_nextest(packages: &[String], suite: Suite) -> Command {
     // Prints the output of passed tests at the end, because it contains the skips.
     let reporting =
         ["--no-fail-fast", "--status-level", "fail", "--success-output", "final", "--cargo-quiet"];
-    // A merge should not fail because the machine was busy for a moment. The note names the tests that needed a second
+    // A merge should not fail because the machine was busy for a moment. The report lists the tests that needed a second
     // attempt; `cargo soak --only runs` does not retry.
     let which: &[&str] = match suite {
         Suite::All => &["--retries", "1"],
@@ -143,12 +143,13 @@ pub(crate) fn outcome(mut command: Command, runner: &str, options: &RunOptions) 
         return Ok(Outcome::failed("found no tests", evidence));
     }
     let note = match (finished.success, finished.output.lines().any(is_summary)) {
-        (true, _) => format!("{} tests by {runner}{}", count.passed, flaky(&finished.output)),
+        (true, _) => format!("{} tests by {runner}", count.passed),
         (false, true) => format!("{} of {} tests by {runner}", count.failed, count.failed + count.passed),
         (false, false) => format!("no tests ran: {}", finished.status),
     };
     let verdict = if finished.success { Verdict::Passed } else { Verdict::Failed };
-    Ok(Outcome { verdict, count, note, skips: tallied(reasons), evidence })
+    let second_attempts = second_attempts(&finished.output);
+    Ok(Outcome { verdict, count, note, skips: tallied(reasons), second_attempts, evidence })
 }
 
 fn demand_all(command: &mut Command, options: &RunOptions) {
@@ -157,13 +158,17 @@ fn demand_all(command: &mut Command, options: &RunOptions) {
     }
 }
 
-/// Lists the tests that passed only at the second attempt, from nextest's lines
+/// Returns the tests that passed only at the second attempt, from nextest's lines
 /// `FLAKY 2/2 [   0.353s] (17/1960) mcast-lab::lab switches::forgets`.
-fn flaky(output: &str) -> String {
+fn second_attempts(output: &str) -> Vec<String> {
     let lines = output.lines().filter(|line| line.trim_start().starts_with("FLAKY "));
-    let mut names: Vec<_> = lines.filter_map(|line| line.split_whitespace().last()).collect();
-    names.dedup();
-    if names.is_empty() { String::new() } else { format!(", flaky: {}", names.join(", ")) }
+    let names = lines.filter_map(|line| {
+        let mut words = line.split_whitespace().rev();
+        let (test, binary) = (words.next()?, words.next()?);
+        Some(format!("{binary} {test}"))
+    });
+    // nextest names them as they pass, and again in its summary.
+    names.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// Returns the reasons of skipped tests.
@@ -262,8 +267,9 @@ mod checks {
     fn tests_that_needed_a_second_attempt_are_named() {
         let output = "   Summary [ 3.1s] 2 tests run: 2 passed (1 flaky), 0 skipped\n\
                       \u{20}  FLAKY 2/2 [   0.353s] (2/2) mcast-lab::lab switches::forgets\n";
-        assert_eq!(flaky(output), ", flaky: switches::forgets");
-        assert_eq!(flaky("        PASS [   0.1s] (1/1) mcast lib\n"), "");
+        assert_eq!(second_attempts(output), ["mcast-lab::lab switches::forgets"]);
+        assert_eq!(second_attempts(&output.repeat(2)), second_attempts(output));
+        assert_eq!(second_attempts("        PASS [   0.1s] (1/1) mcast lib\n"), [""; 0]);
         assert_eq!(count(&finished(true, output), 0).passed, 2);
     }
 

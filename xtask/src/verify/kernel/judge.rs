@@ -56,7 +56,7 @@ pub(super) fn judge(listed: &[TestName], exchange: &Path, console: &Option<Strin
     };
     let verdict = if bad.is_empty() { Verdict::Passed } else { Verdict::Failed };
     let evidence = format!("{}\n{}\nthe console:\n{console}\n", bad.join("\n"), up_to_summary(&log));
-    Outcome { verdict, count, note, skips, evidence }
+    Outcome { verdict, count, note, skips, second_attempts: Vec::new(), evidence }
 }
 
 fn some(names: &[String]) -> String {
