@@ -259,8 +259,14 @@ pub(super) const RULES: &[Rule] = &[
     RELAY.rule(
         "a relay that starts listens first",
         "relay/election.rs",
-        "PairState::Listening { until: now + LISTENING }",
-        "PairState::Listening { until: now }",
+        "PairState::Down => return PairState::Listening { until: now + LISTENING },",
+        "PairState::Down => return PairState::Listening { until: now },",
+    ),
+    RELAY.rule(
+        "a relay that did not run listens first",
+        "relay/election.rs",
+        "running.for_each(|pair| pair.state = PairState::Listening { until: now + LISTENING });",
+        "running.for_each(|pair| pair.state = PairState::Listening { until: now });",
     ),
     RELAY.rule(
         "a relay that is silent is replaced within 3 s",

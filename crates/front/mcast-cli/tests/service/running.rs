@@ -93,7 +93,8 @@ fn serve(host: &Host, unit: &Unit, manager: &ServiceManager) -> Running {
     words.push(copied(folder));
     words.extend(own[1..].iter().map(|word| word.replace("/var/lib/mcast", state.to_str().unwrap())));
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    program(host, "env", &words, false)
+    // The standard input stays open, as a FIFO does.
+    program(host, "env", &words, true)
 }
 
 /// Runs what follows without any right but these.
@@ -146,6 +147,8 @@ fn every_unit_keeps_only_the_rights_it_needs() {
         ("top", 0),
         ("doctor", NET_RAW | NET_ADMIN | BPF | PERFMON | SYSLOG),
         ("bridge", 0),
+        ("publish", 0),
+        ("subscribe", 0),
         ("repair", NET_RAW | NET_ADMIN | BPF | PERFMON | SYSLOG | SYS_PTRACE | DAC_READ_SEARCH),
     ];
     for (name, ..) in UNITS {

@@ -13,11 +13,13 @@ pub(crate) struct Unit {
 }
 
 /// All of them, each with an instance and settings for it.
-pub(crate) const UNITS: [(&str, &str, &str); 7] = [
+pub(crate) const UNITS: [(&str, &str, &str); 9] = [
     ("record", "day", "ARGUMENTS=239.1.2.3:5000 -i eth0 --rotate 1h"),
     ("querier", "eth0", "ARGUMENTS=-4"),
     ("relay", "home", "ARGUMENTS=239.1.2.3:5000 from eth0 to udp://127.0.0.1:9"),
     ("bridge", "prices", "ARGUMENTS=239.1.2.3:5000 to redis://127.0.0.1?key=prices --stay"),
+    ("publish", "prices", "ARGUMENTS=239.255.1.2:7000 -i eth0 --announce prices"),
+    ("subscribe", "prices", "ARGUMENTS=239.255.1.2:7000 -i eth0 --stay"),
     ("top", "eth0", ""),
     ("doctor", "stream", "ARGUMENTS=239.1.2.3:5000 -i eth0 -W 200ms --every 200ms"),
     ("repair", "port", "ARGUMENTS=--port 5000 --repair not-joined -W 200ms --every 200ms"),
@@ -92,6 +94,7 @@ fn every_unit_is_tested_here() {
     let mut packaged: Vec<String> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".service"))
         .collect();
     let mut tested: Vec<String> = UNITS.iter().map(|(name, ..)| format!("mcast-{name}@.service")).collect();
     packaged.sort();
@@ -107,6 +110,8 @@ fn units_are_valid_and_give_few_rights() {
         return;
     }
     let folder = open_folder();
+    std::fs::copy(path_of("publish").with_extension("socket"), folder.path().join("mcast-publish@.socket"))
+        .unwrap();
     for (name, instance, _) in UNITS {
         // Neither the command nor its manual is installed where this is tested.
         let text = std::fs::read_to_string(path_of(name)).unwrap();

@@ -26,6 +26,8 @@ use crate::sending::MessagePacer;
 use crate::service::Service;
 use crate::stream_metrics::StreamMetrics;
 
+/// What the manager of a service shows.
+const STATUS: &str = "publishing";
 /// The longest wait before checking for events.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// How long to wait until the log is written again.
@@ -55,8 +57,8 @@ pub(super) struct Session<'a> {
     rate: Option<RateReporter>,
     metrics: Option<StreamMetrics>,
     service: Service,
-    /// A reload of a service without keys changes nothing, and does not end it.
-    _hangup: Option<Hangup>,
+    /// A reload, for the manager of the service; without keys, nothing changes.
+    hangup: Option<Hangup>,
 }
 
 impl<'a> Session<'a> {
@@ -107,7 +109,7 @@ impl<'a> Session<'a> {
         let service = Service::begin();
         Ok(Self {
             metrics,
-            _hangup: service.hangups()?,
+            hangup: service.hangups()?,
             service,
             arguments,
             console,
@@ -125,7 +127,7 @@ impl<'a> Session<'a> {
     }
 
     pub(super) fn run(mut self, messages: &ReadAhead<anyhow::Error>) -> anyhow::Result<Outcome> {
-        self.service.ready("publishing");
+        self.service.ready(STATUS);
         self.wait_for_receivers();
         let begun = Instant::now();
         let failed = self.publish(messages).err();
@@ -312,6 +314,10 @@ impl<'a> Session<'a> {
     /// Reports events, and rereads the keys after SIGHUP.
     fn handle_events(&mut self) {
         self.service.alive();
+        let is_reloading = self.hangup.as_ref().is_some_and(Hangup::has_arrived);
+        if is_reloading {
+            self.service.reloading();
+        }
         #[cfg(feature = "seal")]
         self.update_signing_key();
         let publisher = self.feed.publisher();
@@ -346,6 +352,9 @@ impl<'a> Session<'a> {
             if let Err(error) = self.feed.set_keys(keys) {
                 self.console.warn(format_args!("{:#}", anyhow::Error::from(error)));
             }
+        }
+        if is_reloading {
+            self.service.ready(STATUS);
         }
     }
 }

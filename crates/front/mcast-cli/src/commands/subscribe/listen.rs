@@ -26,6 +26,9 @@ use crate::receiving::{Importance, describe, print_hosts};
 use crate::service::Service;
 use crate::stream_metrics::StreamMetrics;
 
+/// What the manager of a service shows.
+const STATUS: &str = "subscribed";
+
 /// The longest wait before checking for the end.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -54,8 +57,8 @@ pub(super) struct Listener<'a> {
     repairs_for_others: bool,
     metrics: Option<StreamMetrics>,
     service: Service,
-    /// A reload of a service without keys changes nothing, and does not end it.
-    _hangup: Option<Hangup>,
+    /// A reload, for the manager of the service; without keys, nothing changes.
+    hangup: Option<Hangup>,
 }
 
 /// Where messages and events go, and what is counted of them.
@@ -129,7 +132,7 @@ impl<'a> Listener<'a> {
         let service = Service::begin();
         Ok(Self {
             metrics,
-            _hangup: service.hangups()?,
+            hangup: service.hangups()?,
             service,
             limits,
             console,
@@ -158,7 +161,7 @@ impl<'a> Listener<'a> {
     }
 
     fn receive(&mut self) -> anyhow::Result<Outcome> {
-        self.service.ready("subscribed");
+        self.service.ready(STATUS);
         let end = self.listen().and_then(|end| self.account_for_remaining(end).map(|()| end));
         self.service.stopping();
         // Even after a failure, so that earlier data is printed.
@@ -355,8 +358,19 @@ impl<'a> Listener<'a> {
         }
     }
 
-    /// Rereads the keys after SIGHUP.
+    /// Rereads the keys after SIGHUP, and reports that as the reload of a service.
     fn update_keys(&mut self) {
+        let is_reloading = self.hangup.as_ref().is_some_and(Hangup::has_arrived);
+        if is_reloading {
+            self.service.reloading();
+        }
+        self.reread_keys();
+        if is_reloading {
+            self.service.ready(STATUS);
+        }
+    }
+
+    fn reread_keys(&mut self) {
         #[cfg(feature = "seal")]
         self.update_public_keys();
         let Some(keys) = self.key_file.as_ref().and_then(|file| file.reread(self.console)) else { return };
