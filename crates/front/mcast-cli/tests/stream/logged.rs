@@ -133,15 +133,16 @@ fn an_interrupt_leaves_no_subscriber_behind() {
     for _ in 0..3 {
         let mut running = program(&a, MCAST, &[&["publish"], &options[..]].concat(), true);
         let mut input = running.child.stdin.take().unwrap();
-        let feeding = std::thread::spawn(move || {
-            (next..)
-                .find(|number| writeln!(input, "{number}").is_err())
-                .expect("there is always a next number")
-        });
+        // No more is on its way than can be sent again in a moment.
+        let mut is_over = move |number: &usize| {
+            std::thread::sleep(Duration::from_micros(100));
+            writeln!(input, "{number}").is_err()
+        };
+        let feeding = std::thread::spawn(move || (next..).find(|number| is_over(number)).is_some());
         subscribing.stdout.wait_for(&format!("\n{}\n", next + 500));
         let interrupted = running.signalled(libc::SIGINT);
         assert!(interrupted.stderr.contains("1 of 1 subscriber has everything"), "{interrupted:?}");
-        feeding.join().unwrap();
+        assert!(feeding.join().unwrap());
         next = stored(Path::new(&log)).len();
     }
     let last = publisher(&a, &[GROUP, "--name", "prices", "--log", &log, "--wait-for", "1", "last"]);

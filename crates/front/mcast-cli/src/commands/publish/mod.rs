@@ -226,7 +226,7 @@ const EXAMPLES: &str = "\
 The command ends when all subscribers have received everything. Otherwise it reports those that have
 not, with exit status 1: also those that left before the last message, on their own
 (`subscribe -c N`) or because of an error. With --one-way, it ends when everything is sent, and what subscribers
-received is unknown. After Ctrl-C or SIGTERM, subscribers get what they still lack, for at most 1 s. With
+received is unknown. After Ctrl-C or SIGTERM, subscribers get what they still lack, for at most 2 s. With
 --log, these do not end the stream: the next publisher with the same log continues it, and first sends
 what the last one had accepted.
 

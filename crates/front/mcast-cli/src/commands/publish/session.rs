@@ -35,7 +35,7 @@ const LOG_PAUSE: Duration = Duration::from_millis(200);
 /// The least time for the last messages to subscribers that have everything.
 const CLOSING: Duration = Duration::from_secs(2);
 /// After Ctrl-C, the longest time for what subscribers that read still lack: enough for a few repairs, and short for a person.
-const INTERRUPTED: Duration = Duration::from_secs(1);
+const INTERRUPTED: Duration = Duration::from_secs(2);
 /// Messages published before checking for events.
 const AT_ONCE: usize = 256;
 
