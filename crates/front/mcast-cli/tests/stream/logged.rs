@@ -128,16 +128,13 @@ fn an_interrupt_leaves_no_subscriber_behind() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log").display().to_string();
     let subscribing = subscriber(&b, &[GROUP, "--name", "prices"]);
-    let options = ["-i", "eth0", GROUP, "--name", "prices", "--log", &log, "--wait-for", "1"];
+    let options =
+        ["-i", "eth0", GROUP, "--name", "prices", "--log", &log, "--wait-for", "1", "--rate", "4000pps"];
     let mut next = 0;
     for _ in 0..3 {
         let mut running = program(&a, MCAST, &[&["publish"], &options[..]].concat(), true);
         let mut input = running.child.stdin.take().unwrap();
-        // No more is on its way than can be sent again in a moment.
-        let mut is_over = move |number: &usize| {
-            std::thread::sleep(Duration::from_micros(100));
-            writeln!(input, "{number}").is_err()
-        };
+        let mut is_over = move |number: &usize| writeln!(input, "{number}").is_err();
         let feeding = std::thread::spawn(move || (next..).find(|number| is_over(number)).is_some());
         subscribing.stdout.wait_for(&format!("\n{}\n", next + 500));
         let interrupted = running.signalled(libc::SIGINT);

@@ -235,6 +235,12 @@ impl LegDemand {
     ) -> [Option<Group>; 2] {
         let Ok(group) = Group::new(group) else { return [None; 2] };
         self.silent_at = None;
+        let joins =
+            !sources.is_empty() || matches!(kind, RecordKind::ModeIsExclude | RecordKind::ChangeToExclude);
+        if !joins && !self.groups.contains_key(&group) {
+            // Nobody is a member, and this leaves.
+            return [None; 2];
+        }
         let mut displaced = None;
         if !self.groups.contains_key(&group) {
             let of_host = self.owned.get(&host).copied().unwrap_or_default();
@@ -246,7 +252,7 @@ impl LegDemand {
                 return [displaced, None];
             }
             self.own(group, host);
-        } else if let Some(owner) = self.owners.get(&group)
+        } else if let Some(owner) = self.owners.get(&group).filter(|_| joins)
             && self.owned.get(&host).copied().unwrap_or_default() + 1
                 < self.owned.get(owner).copied().unwrap_or_default()
         {

@@ -133,6 +133,14 @@ fn hosts_with_forged_addresses_take_from_each_other_and_not_from_a_host_with_few
     let joined = demand.receive(at(2), LEG, HOST, &IgmpMessage::Report { group: GROUP });
     assert!(joined.contains(&group()), "{joined:?}");
     assert!(demand.requested(at(3), LEG, group()).is_any(), "a host that joins is kept out");
+    // What is left joins nothing, and takes nothing.
+    let before: BTreeSet<_> = demand.groups(LEG).collect();
+    for number in 0..1_000 {
+        let host = IpAddr::from([10, 0, 2, (number % 200) as u8]);
+        let group = Ipv4Addr::from_bits(0xeffe_0000 | number);
+        assert_eq!(demand.receive(at(2), LEG, host, &IgmpMessage::Leave { group }), []);
+    }
+    assert_eq!(demand.groups(LEG).collect::<BTreeSet<_>>(), before);
     let changed: Vec<_> = (10_000..60_000).flat_map(|number| forged(&mut demand, number)).collect();
     assert!(demand.requested(at(4), LEG, group()).is_any(), "its group was taken from it");
     assert!(!changed.contains(&group()));

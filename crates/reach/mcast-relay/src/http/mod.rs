@@ -30,6 +30,7 @@ mod client;
 mod demand;
 mod encode;
 mod feed;
+mod listing;
 mod playlist;
 mod refusal;
 mod reorder;
@@ -49,7 +50,7 @@ use mcast_group::GroupAddr;
 use crate::{LegId, Traffic};
 
 pub use demand::HttpDemand;
-pub use playlist::{HttpChannel, PlaylistError, parse_playlist};
+pub use playlist::{HttpChannel, Playlist, PlaylistError};
 pub use refusal::{HttpCounts, HttpRefusal};
 pub use server::{HttpClientId, HttpServer};
 

@@ -1,6 +1,7 @@
 //! Named channels: the entries of an M3U playlist, read from an operator's and written for players.
 
 use std::fmt::Write;
+use std::str::FromStr;
 
 use mcast_group::Membership;
 
@@ -21,6 +22,11 @@ pub struct HttpChannel {
 }
 
 impl HttpChannel {
+    /// Returns a channel that has no name but its group.
+    pub(super) fn unnamed(membership: Membership) -> Self {
+        Self { name: membership.to_string(), membership, is_rtp: false }
+    }
+
     /// Returns its path.
     pub(super) fn path(&self) -> String {
         format!("/{}/{}/", if self.is_rtp { "rtp" } else { "udp" }, self.membership)
@@ -38,66 +44,107 @@ pub struct PlaylistError {
     pub what: String,
 }
 
-/// Reads the channels of an M3U playlist: `udp://@GROUP:PORT`, `rtp://SOURCE@GROUP:PORT`, or the URLs of udpxy
-/// (`http://HOST/udp/GROUP:PORT/`), each with its name in the line `#EXTINF` before it. Other comments are passed over.
+/// An M3U playlist of an operator.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Playlist {
+    /// Its channels that are groups, in order.
+    pub channels: Vec<HttpChannel>,
+    /// The number of its other entries, such as films on a server.
+    pub passed_over: usize,
+}
+
+/// Reads `udp://@GROUP:PORT`, `rtp://SOURCE@GROUP:PORT`, and the URLs of udpxy (`http://HOST/udp/GROUP:PORT/`), each with its name
+/// in the line `#EXTINF` before it. Other comments are passed over.
 ///
 /// ```
-/// let channels = mcast_relay::http::parse_playlist("#EXTM3U\n#EXTINF:-1,News\nrtp://@239.1.2.3:5000\n")?;
-/// assert_eq!((channels[0].name.as_str(), channels[0].is_rtp), ("News", true));
+/// let playlist: mcast_relay::http::Playlist = "#EXTM3U\n#EXTINF:-1,News\nrtp://@239.1.2.3:5000\n".parse()?;
+/// assert_eq!((playlist.channels[0].name.as_str(), playlist.channels[0].is_rtp), ("News", true));
 /// # Ok::<(), mcast_relay::http::PlaylistError>(())
 /// ```
 ///
 /// # Errors
-/// [`PlaylistError`] for a line that names no group, and for more than 4,096 channels.
-pub fn parse_playlist(text: &str) -> Result<Vec<HttpChannel>, PlaylistError> {
-    let mut channels: Vec<HttpChannel> = Vec::new();
-    let mut name = None;
-    for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
-        let line = line.trim();
-        if let Some(info) = line.strip_prefix("#EXTINF:") {
-            // The name follows the attributes, whose values are quoted.
-            let unquoted = info.rsplit('"').next().unwrap_or(info);
-            name = unquoted.split_once(',').map(|(_, name)| clean(name));
+/// [`PlaylistError`] for a line that names no group and is no other URL, and for more than 4,096 channels.
+impl FromStr for Playlist {
+    type Err = PlaylistError;
+
+    fn from_str(text: &str) -> Result<Self, PlaylistError> {
+        let (mut playlist, mut name) = (Self::default(), None);
+        for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+            let line = line.trim();
+            if let Some(info) = line.strip_prefix("#EXTINF:") {
+                name = name_in(info);
+            }
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let name = name.take();
+            let error = |what: String| PlaylistError { line: number + 1, what };
+            let (is_rtp, group) = match target(line) {
+                Target::Group { is_rtp, group } => (is_rtp, group),
+                Target::Other => {
+                    playlist.passed_over += 1;
+                    continue;
+                }
+                Target::None => {
+                    let text = "names no group: write udp://@GROUP:PORT or rtp://@GROUP:PORT";
+                    return Err(error(format!("{line:?} {text}")));
+                }
+            };
+            let membership: Membership =
+                group.parse().map_err(|why: mcast_group::ParseError| error(why.to_string()))?;
+            if membership.interface.is_some() {
+                return Err(error("the interface is that of the relay's rule: omit it".into()));
+            }
+            if playlist.channels.len() == MAX_CHANNELS {
+                return Err(error(format!("more than {MAX_CHANNELS} channels")));
+            }
+            let unnamed = HttpChannel::unnamed(membership);
+            let name = name.unwrap_or_else(|| unnamed.name.clone());
+            playlist.channels.push(HttpChannel { name, is_rtp, ..unnamed });
         }
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let error = |what: String| PlaylistError { line: number + 1, what };
-        let (is_rtp, rest) = target(line).ok_or_else(|| {
-            error(format!("{line:?} names no group: write udp://@GROUP:PORT or rtp://@GROUP:PORT"))
-        })?;
-        let membership: Membership =
-            rest.parse().map_err(|why: mcast_group::ParseError| error(why.to_string()))?;
-        if membership.interface.is_some() {
-            return Err(error("the interface is that of the relay's rule: omit it".into()));
-        }
-        if channels.len() == MAX_CHANNELS {
-            return Err(error(format!("more than {MAX_CHANNELS} channels")));
-        }
-        let name = name.take().filter(|name| !name.is_empty()).unwrap_or_else(|| membership.to_string());
-        channels.push(HttpChannel { name, membership, is_rtp });
+        Ok(playlist)
     }
-    Ok(channels)
 }
 
-/// Returns whether an entry is RTP, and its group.
-fn target(entry: &str) -> Option<(bool, &str)> {
-    let (scheme, rest) = entry.split_once("://")?;
-    let (is_rtp, rest) = match scheme.to_ascii_lowercase().as_str() {
-        "udp" => (false, rest),
-        "rtp" => (true, rest),
+/// What an entry names.
+enum Target<'a> {
+    Group {
+        is_rtp: bool,
+        group: &'a str,
+    },
+    /// Something on a server.
+    Other,
+    /// Nothing that is known.
+    None,
+}
+
+fn target(entry: &str) -> Target<'_> {
+    let Some((scheme, rest)) = entry.split_once("://") else { return Target::None };
+    let scheme = scheme.to_ascii_lowercase();
+    let (form, rest) = match scheme.as_str() {
+        "udp" | "rtp" => (scheme.as_str(), rest),
         "http" | "https" => {
-            let (_, path) = rest.split_once('/')?;
-            match path.split_once('/')? {
-                ("udp", rest) => (false, rest),
-                ("rtp", rest) => (true, rest),
-                _ => return None,
-            }
+            let path = rest.split_once('/').map_or("", |(_, path)| path);
+            path.split_once('/').unwrap_or((path, ""))
         }
-        _ => return None,
+        _ => return Target::Other,
     };
-    let rest = rest.split(['?', '|']).next().unwrap_or(rest);
-    Some((is_rtp, rest.trim_end_matches('/').trim_start_matches('@')))
+    if !["udp", "rtp"].contains(&form) {
+        return Target::Other;
+    }
+    let group = rest.split(['?', '|']).next().unwrap_or(rest);
+    Target::Group { is_rtp: form == "rtp", group: group.trim_end_matches('/').trim_start_matches('@') }
+}
+
+/// Returns the name in a line `#EXTINF`, which follows its attributes; their values may have commas in quotation marks.
+fn name_in(info: &str) -> Option<String> {
+    let mut is_quoted = false;
+    let comma = info.find(|sign| {
+        is_quoted ^= sign == '"';
+        sign == ',' && !is_quoted
+    })?;
+    Some(clean(&info[comma + 1..])).filter(|name| !name.is_empty())
 }
 
 /// Returns a name that is one line, and not too long.
@@ -120,23 +167,30 @@ pub(super) fn write_playlist(channels: &[HttpChannel], host: &str, token: Option
 mod tests {
     use super::*;
 
+    fn parse(text: &str) -> Result<Playlist, PlaylistError> {
+        text.parse()
+    }
+
     #[test]
     fn entries_are_those_of_players_and_of_udpxy() {
-        let text = "\u{feff}#EXTM3U\r\n#EXTINF:-1 tvg-logo=\"a,b.png\" group-title=\"x\",News, at ten\r\n\
+        let text = "\u{feff}#EXTM3U\r\n#EXTINF:-1 tvg-logo=\"a,b.png\" group-title=\"x\",News, at \"ten\"\r\n\
                     udp://@239.1.2.3:5000\r\n# a comment\n#EXTINF:0,\nrtp://10.0.0.7@232.1.2.3:5004?x=1\n\
-                    http://192.168.1.1:4022/rtp/239.1.2.4:5000/\nUDP://[ff15::1]:5000\n";
-        let channels = parse_playlist(text).unwrap();
+                    #EXTINF:0,A film\nhttps://tv.example/film.mp4\n\
+                    http://192.168.1.1:4022/rtp/239.1.2.4:5000/\nUDP://[ff15::1]:5000\nrtsp://camera/1\n";
+        let playlist = parse(text).unwrap();
+        let channels = &playlist.channels;
         let texts: Vec<_> = channels.iter().map(|channel| (channel.name.as_str(), channel.path())).collect();
         let expected = [
-            ("News, at ten", "/udp/239.1.2.3:5000/"),
+            ("News, at \"ten\"", "/udp/239.1.2.3:5000/"),
             ("10.0.0.7@232.1.2.3:5004", "/rtp/10.0.0.7@232.1.2.3:5004/"),
             ("239.1.2.4:5000", "/rtp/239.1.2.4:5000/"),
             ("[ff15::1]:5000", "/udp/[ff15::1]:5000/"),
         ];
         assert_eq!(texts, expected.map(|(name, path)| (name, path.to_owned())));
+        assert_eq!(playlist.passed_over, 2);
         // What is written can be read.
-        let written = write_playlist(&channels, "tv.lan:4022", None);
-        assert_eq!(parse_playlist(&written).unwrap(), channels);
+        let written = write_playlist(channels, "tv.lan:4022", None);
+        assert_eq!(parse(&written).unwrap().channels, *channels);
     }
 
     #[test]
@@ -145,11 +199,14 @@ mod tests {
             ("239.1.2.3:5000", 1),
             ("\nudp://@10.0.0.1:5000", 2),
             ("udp://@239.1.2.3", 1),
-            ("#\n#\nhttps://tv.example/channel.m3u8", 3),
-            ("http://h/ws/239.1.2.3:5000", 1),
+            ("#\n#\nhttp://h/udp/", 3),
             ("udp://@239.1.2.3%eth0:5000", 1),
         ] {
-            assert_eq!(parse_playlist(text).unwrap_err().line, line, "{text}");
+            assert_eq!(parse(text).unwrap_err().line, line, "{text}");
         }
+        assert_eq!(
+            parse(&"udp://@239.1.2.3:5000\n".repeat(MAX_CHANNELS + 1)).unwrap_err().line,
+            MAX_CHANNELS + 1
+        );
     }
 }

@@ -13,7 +13,8 @@ use super::client::{Client, ClientState, Outbox, Subscription};
 use super::demand::HttpDemand;
 use super::encode;
 use super::feed::Feed;
-use super::playlist::{self, HttpChannel};
+use super::listing::Listings;
+use super::playlist;
 use super::refusal::{HttpCounts, HttpRefusal, Refusal};
 use super::request::{self, MAX_HEAD, Request};
 use super::resource::{self, Resource, StreamKind};
@@ -55,6 +56,17 @@ pub(super) struct ChannelKey {
     pub(super) sources: SourceFilter,
 }
 
+impl ChannelKey {
+    /// Whether nothing can be received, because the group is source-specific, and no source is named.
+    pub(super) fn lacks_source(&self) -> bool {
+        self.address.group.is_source_specific() && matches!(self.sources, SourceFilter::Exclude(_))
+    }
+
+    pub(super) fn membership(&self) -> Membership {
+        Membership::new(self.address).from_sources(self.sources.clone())
+    }
+}
+
 /// Serves groups to HTTP clients. Its driver passes connections, what arrives on them, and datagrams; it writes what
 /// [`Self::poll_transmit`] returns, and receives what [`Self::poll_demand`] returns. Times are durations since any fixed
 /// moment.
@@ -64,6 +76,7 @@ pub struct HttpServer {
     pub(super) rules: Vec<HttpRule>,
     pub(super) clients: BTreeMap<HttpClientId, Client>,
     pub(super) channels: BTreeMap<ChannelKey, Channel>,
+    pub(super) listings: Listings,
     pub(super) counts: HttpCounts,
     next_client: u64,
     epochs: u64,
@@ -81,6 +94,7 @@ impl HttpServer {
             rules: Vec::new(),
             clients: BTreeMap::new(),
             channels: BTreeMap::new(),
+            listings: Listings::new(),
             counts: HttpCounts::default(),
             next_client: 0,
             epochs: 0,
@@ -93,6 +107,7 @@ impl HttpServer {
     /// Replaces the rules. The streams of groups that they no longer name end.
     pub fn set_rules(&mut self, now: Duration, rules: Vec<HttpRule>) {
         self.rules = rules;
+        self.list_channels();
         self.is_demand_changed = true;
         for (key, channel) in &mut self.channels {
             let rule = self.rules.iter().find(|rule| names(rule, key));
@@ -367,35 +382,6 @@ impl HttpServer {
         Ok(())
     }
 
-    /// Returns the channels that the rules of a listener serve: those with names, those that a rule names alone, and those that
-    /// clients request.
-    pub(super) fn channels_at(&self, listener: SocketAddr) -> Vec<HttpChannel> {
-        let rules = || self.rules.iter().filter(|rule| rule.listener == listener);
-        let is_served = |channel: &&HttpChannel| {
-            let is_any = channel.membership.sources.is_any();
-            rules().any(|rule| {
-                let sources = if is_any { &rule.traffic.sources } else { &channel.membership.sources };
-                let (leg, address) = (rule.leg, channel.membership.address);
-                names(rule, &ChannelKey { leg, address, sources: sources.clone() })
-            })
-        };
-        let mut channels: Vec<_> = self.config.channels.iter().filter(is_served).cloned().collect();
-        let mut add = |address: GroupAddr, sources: &SourceFilter, is_rtp: bool| {
-            if !channels.iter().any(|channel| channel.membership.address == address) {
-                let membership = Membership::new(address).from_sources(sources.clone());
-                channels.push(HttpChannel { name: membership.to_string(), membership, is_rtp });
-            }
-        };
-        for rule in rules() {
-            let alone = rule.traffic.ranges().iter().filter(|range| range.count() == 1);
-            let addresses = alone.flat_map(mcast_group::AddrRange::addresses);
-            addresses.for_each(|address| add(address, &rule.traffic.sources, false));
-        }
-        let requested = self.channels.keys().filter(|key| rules().any(|rule| names(rule, key)));
-        requested.for_each(|key| add(key.address, &key.sources, false));
-        channels
-    }
-
     fn open_stream(
         &mut self,
         now: Duration,
@@ -453,6 +439,23 @@ impl HttpServer {
         Ok(())
     }
 
+    /// Returns the rules of a listener that serve a membership, each with the channel that it is there. Without sources, those of
+    /// the rule are meant.
+    pub(super) fn serving<'a>(
+        &'a self,
+        listener: SocketAddr,
+        membership: &'a Membership,
+    ) -> impl Iterator<Item = (&'a HttpRule, ChannelKey)> {
+        let of_listener = self.rules.iter().filter(move |rule| rule.listener == listener);
+        let channels = of_listener.map(|rule| {
+            let is_any = membership.sources.is_any();
+            let sources = if is_any { &rule.traffic.sources } else { &membership.sources };
+            let (leg, address) = (rule.leg, membership.address);
+            (rule, ChannelKey { leg, address, sources: sources.clone() })
+        });
+        channels.filter(|(rule, key)| names(rule, key))
+    }
+
     /// Returns the channel of a membership, and the number of its rule.
     fn find_channel(
         &self,
@@ -460,25 +463,18 @@ impl HttpServer {
         membership: &Membership,
     ) -> Result<(usize, ChannelKey), Refusal> {
         let address = membership.address;
-        let is_any = membership.sources.is_any();
-        let channel = |rule: &HttpRule| {
-            let sources = if is_any { &rule.traffic.sources } else { &membership.sources };
-            ChannelKey { leg: rule.leg, address, sources: sources.clone() }
-        };
-        let of_listener = self.rules.iter().filter(|rule| rule.listener == listener);
-        let mut named = of_listener.filter(|rule| names(rule, &channel(rule))).peekable();
-        let Some(first) = named.peek() else {
+        let mut named = self.serving(listener, membership).peekable();
+        let Some((first, _)) = named.peek() else {
             let text = format!(
                 "no rule of this relay serves {membership}: add one with its group, or request another"
             );
             return Err(Refusal::new(HttpRefusal::Group, text));
         };
         let down = format!("{} cannot be used at present: try again later", first.leg_name);
-        let Some(rule) = named.find(|rule| rule.is_up) else {
+        let Some((rule, key)) = named.find(|(rule, _)| rule.is_up) else {
             return Err(Refusal::new(HttpRefusal::LegDown, down));
         };
-        let key = channel(rule);
-        if address.group.is_source_specific() && matches!(key.sources, SourceFilter::Exclude(_)) {
+        if key.lacks_source() {
             let text = format!("{} is source-specific: request SOURCE@{address}", address.group);
             return Err(Refusal::new(HttpRefusal::Invalid, text));
         }

@@ -199,7 +199,7 @@ impl ClientStatus {
 }
 
 fn text(key: &ChannelKey) -> String {
-    mcast_group::Membership::new(key.address).from_sources(key.sources.clone()).to_string()
+    key.membership().to_string()
 }
 
 fn table(page: &mut String, title: &str, columns: &[&str], rows: &[Vec<String>]) {

@@ -120,10 +120,14 @@ fn ids(events: &str) -> Vec<String> {
 
 #[test]
 fn the_pages_list_channels_that_rules_serve_with_their_names() {
-    let text = "#EXTINF:-1,News\nrtp://@239.1.2.7:5000\n#EXTINF:-1,Elsewhere\nudp://@239.9.9.9:5000\n";
-    let channels = parse_playlist(text).unwrap();
-    let config = HttpConfig { channels, token: Some("s3cret".into()), ..HttpConfig::new(7) };
-    let mut lan = Lan::with(config, &["239.1.2.0/24:5000", "239.8.8.8:6000"]);
+    let text = "#EXTINF:-1,News\nrtp://@239.1.2.7:5000\n#EXTINF:-1,Elsewhere\nudp://@239.9.9.9:5000\n\
+                #EXTINF:-1,One source\nudp://@232.1.2.3:5000\n#EXTINF:-1,No source\nudp://@232.9.9.9:5000\n";
+    let playlist: Playlist = text.parse().unwrap();
+    let config =
+        HttpConfig { channels: playlist.channels, token: Some("s3cret".into()), ..HttpConfig::new(7) };
+    // What clients cannot receive is not listed.
+    let rules = ["239.1.2.0/24:5000", "239.8.8.8:6000", "10.0.0.7@232.1.2.3:5000", "232.9.9.9:5000"];
+    let mut lan = Lan::with(config, &rules);
     let refused = lan.get("/playlist.m3u");
     assert!(lan.text(refused).starts_with("HTTP/1.1 401 Unauthorized\r\n"));
     let refused = lan.get("/udp/239.1.2.3:5000/");
@@ -138,6 +142,7 @@ fn the_pages_list_channels_that_rules_serve_with_their_names() {
     let expected = [
         "#EXTM3U\n".to_owned(),
         entry("News", "/rtp/239.1.2.7:5000/"),
+        entry("One source", "/udp/10.0.0.7@232.1.2.3:5000/"),
         entry("239.8.8.8:6000", "/udp/239.8.8.8:6000/"),
         entry("239.1.2.3:5000", "/udp/239.1.2.3:5000/"),
     ];
@@ -145,7 +150,9 @@ fn the_pages_list_channels_that_rules_serve_with_their_names() {
     let status = lan.get("/status.json?token=s3cret");
     let status: serde_json::Value = serde_json::from_str(body(&lan.text(status))).unwrap();
     assert_eq!(status["channels"][0]["name"], "News");
-    assert_eq!(status["channels"].as_array().unwrap().len(), 3);
+    assert_eq!(status["channels"].as_array().unwrap().len(), 4);
+    let requested = &status["groups"][0]["group"];
+    assert!(status["channels"].as_array().unwrap().iter().any(|channel| channel["group"] == *requested));
     let index = lan.get("/?token=s3cret");
     assert!(lan.text(index).contains("Content-Type: text/html"));
 }

@@ -19,13 +19,14 @@ use unsupported as platform;
 use anyhow::Context;
 use mcast::Rate;
 use mcast_metrics::ExporterAddress;
-use mcast_relay::http::HttpChannel;
+use mcast_relay::http::{HttpChannel, Playlist};
 use mcast_relay::{Authenticator, PortBlock, Rule};
 use mcast_terminal::Console;
 use mcast_tunnel::Keys;
 
-use crate::arguments::{parse_duration, read_keys};
+use crate::arguments::{parse_duration, read_keys, warn_if_readable};
 use crate::exit::{Failure, Outcome};
+use crate::output::count_of;
 use profile::Profile;
 use tunnels::TunnelArguments;
 
@@ -213,7 +214,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     }
     let authenticators = arguments.read_authenticators(console)?;
     let keys = arguments.read_keys(console)?;
-    let (token, channels) = (arguments.clients.read_token()?, arguments.clients.read_channels()?);
+    let (token, channels) =
+        (arguments.clients.read_token(console)?, arguments.clients.read_channels(console)?);
     platform::run(Plan { rules, authenticators, keys, token, channels, arguments }, console)
 }
 
@@ -250,7 +252,7 @@ impl Arguments {
 
 impl ClientOptions {
     /// Returns what requests must have.
-    fn read_token(&self) -> anyhow::Result<Option<String>> {
+    fn read_token(&self, console: &Console) -> anyhow::Result<Option<String>> {
         let Some(path) = &self.http_token_file else { return Ok(None) };
         let text =
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -262,20 +264,26 @@ impl ClientOptions {
                 "the first line of {} is not a token: at least {SHORTEST_TOKEN} letters, digits or `-._~`",
                 path.display()
             );
-            let remedy =
-                format!("make one: head -c 24 /dev/urandom | base64 | tr '+/' '-_' > {}", path.display());
+            let make = "head -c 24 /dev/urandom | base64 | tr '+/' '-_'";
+            let remedy = format!("make one: (umask 077; {make} > {})", path.display());
             return Err(Failure::usage(text).remedy(remedy).into());
         }
+        warn_if_readable(&mcast_stream::KeyFile::new(path), path, console);
         Ok(Some(token.to_owned()))
     }
 
     /// Returns the channels with names.
-    fn read_channels(&self) -> anyhow::Result<Vec<HttpChannel>> {
+    fn read_channels(&self, console: &Console) -> anyhow::Result<Vec<HttpChannel>> {
         let Some(path) = &self.http_playlist else { return Ok(Vec::new()) };
         let text =
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let channels = mcast_relay::http::parse_playlist(&text);
-        channels.map_err(|error| Failure::usage(format!("{}: {error}", path.display())).into())
+        let Playlist { channels, passed_over, .. } =
+            text.parse().map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+        if passed_over > 0 {
+            let others = count_of(passed_over as u64, "URL");
+            console.note(format_args!("{}: passed over {others} without a group", path.display()));
+        }
+        Ok(channels)
     }
 }
 

@@ -154,7 +154,7 @@ fn describe_relay(event: &RelayEvent, names: &Names) -> (String, Option<String>)
         }
         RelayEvent::TooManyGroups { leg, host, groups, count } => {
             let text = format!(
-                "{} ignored on {}, too many groups are joined: {host} has most, {groups} of them",
+                "{} ignored or displaced on {}, too many groups are joined: {host} has most, {groups} of them",
                 count_of(*count, "membership report"),
                 names.leg(*leg)
             );
