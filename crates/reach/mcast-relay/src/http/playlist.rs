@@ -64,7 +64,7 @@ pub struct Playlist {
 /// ```
 ///
 /// # Errors
-/// [`PlaylistError`] for a line that names no group and is no other URL, and for more than 4,096 channels.
+/// [`PlaylistError`] for a line that has neither a group nor another URL, and for more than 4,096 channels.
 impl FromStr for Playlist {
     type Err = PlaylistError;
 
