@@ -21,6 +21,20 @@ pub fn raise_descriptor_limit() -> bool {
     unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == 0 }
 }
 
+/// Returns the soft limit on open file descriptors (`RLIMIT_NOFILE`); `None` if it is not known.
+#[allow(clippy::useless_conversion, reason = "it is signed on FreeBSD")]
+pub fn descriptor_limit() -> Option<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is live for the call.
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0;
+    known.then(|| u64::try_from(limit.rlim_cur).unwrap_or(u64::MAX))
+}
+
+/// Returns whether the error means that this process or the system has as many open files as its limit allows.
+pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
 /// Returns the ids of all processes that `/proc` shows.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub fn ids() -> io::Result<impl Iterator<Item = u32>> {

@@ -8,6 +8,16 @@ pub fn raise_descriptor_limit() -> bool {
     false
 }
 
+/// Returns `None`: there is no limit.
+pub fn descriptor_limit() -> Option<u64> {
+    None
+}
+
+/// Returns `false`: there is no limit.
+pub fn is_out_of_descriptors(_error: &io::Error) -> bool {
+    false
+}
+
 /// Returns an error: this system has no network namespaces.
 pub fn enter_network_of(_pid: u32) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())

@@ -59,6 +59,12 @@ impl ClassifiedError for io::Error {
             _ => FailureClass::Environment,
         })
     }
+
+    fn remedy(&self) -> Option<String> {
+        crate::process::is_out_of_descriptors(self).then(|| {
+            "raise the limit on open files: `ulimit -n 65536` in the shell, or `LimitNOFILE=65536` in the service's unit".into()
+        })
+    }
 }
 
 impl ClassifiedError for ParseError {

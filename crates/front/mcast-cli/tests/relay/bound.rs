@@ -175,7 +175,11 @@ fn there_are_at_most_two_copies_of_each_original_whoever_appears_when() {
         if dice.chance(0.2) {
             let relay = dice.below(2) as usize;
             match relays[relay].take() {
-                Some(running) if dice.chance(0.5) => drop(stop(running)),
+                Some(running) if dice.chance(0.5) => {
+                    // One that has just started does not catch signals yet.
+                    running.stdout.wait_for(r#""event":"leg-up""#);
+                    drop(stop(running));
+                }
                 Some(running) => running.child.kill().unwrap(),
                 None => {
                     relays[relay] = Some(relay_unready(&on[relay], &[RULE]));

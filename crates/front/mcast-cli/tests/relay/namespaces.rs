@@ -2,8 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use crate::network::{Network, address, member, of_type, relay, relay_unready, sender, stop};
-use crate::support::{TIMEOUT, eventually, program, recv, send};
+use crate::network::{Network, address, member, of_type, refused, relay, relay_unready, sender, stop};
+use crate::support::{MCAST, TIMEOUT, eventually, program, recv, send};
 
 const GROUP: &str = "239.1.2.3:5000";
 
@@ -57,7 +57,36 @@ fn a_namespace_that_ends_is_reported_and_the_rest_continues() {
     send(&a, &[GROUP, "-i", "eth0", "--ttl", "4", "still there"]);
     assert_eq!(receiver.end().json()[0]["text"], "still there");
     let (events, _) = stop(relay);
-    assert_eq!(of_type(&events, "leg-down")[0]["leg"], leg.as_str());
+    let down = &of_type(&events, "leg-down")[0];
+    assert_eq!(down["leg"], leg.as_str());
+    let reason = down["reason"].as_str().unwrap();
+    assert!(reason.contains("has ended"), "{reason}");
+}
+
+/// Without this bound, the hundredth sender would pause the rule for all.
+#[test]
+fn few_open_files_allow_few_senders_and_the_relay_says_so() {
+    let network = Network::new(2);
+    let (a, c) = (network.host("a", 1, &[1]), network.host("c", 2, &[1]));
+    let (r, b) = (network.host("r", 9, &[1, 2]), network.host("b", 3, &[2]));
+    let rule = "239.1.2.3:5000 from eth0 to eth1 always";
+    let relay = program(&r, "prlimit", &["--nofile=100:100", MCAST, "relay", "--json", rule], false);
+    relay
+        .stderr
+        .wait_for("at most 50 sockets for copies instead of 1024: this process may have 100 open files");
+    relay.stdout.wait_for(r#""event":"forwarding""#);
+    let receiver = recv(&b, &[GROUP, "-i", "eth0", "--json", "-W", "20s"]);
+    // A program that sends from as many ports as the relay may have open files.
+    let ports: Vec<_> = (0..100).map(|_| sender(&a, address(1, 1))).collect();
+    for port in &ports {
+        port.send_to(b"a port", GROUP).unwrap();
+    }
+    send(&c, &[GROUP, "-i", "eth0", "--ttl", "4", "another host"]);
+    receiver.stdout.wait_for("another host");
+    receiver.child.kill().unwrap();
+    let (_, summary) = stop(relay);
+    assert_eq!(summary["unsent"], 0);
+    assert!(refused(&summary, "too-many-paths") > 0, "{summary}");
 }
 
 #[test]

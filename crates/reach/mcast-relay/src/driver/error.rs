@@ -39,6 +39,12 @@ pub enum DriverError {
         /// The system's error.
         source: io::Error,
     },
+    /// The process or the name whose network namespace a leg is in does not exist, or no longer.
+    #[error("{}", absent(.leg))]
+    NoNamespace {
+        /// A leg in it.
+        leg: Leg,
+    },
     /// A container was not found.
     #[error("cannot find the container of {leg}")]
     Container {
@@ -80,8 +86,18 @@ impl DriverError {
             Self::Container { source, .. } => source
                 .downcast_ref::<io::Error>()
                 .is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied),
-            Self::TooManyLegs(_) => false,
+            Self::TooManyLegs(_) | Self::NoNamespace { .. } => false,
         }
+    }
+}
+
+/// Returns why the network namespace of a leg does not exist.
+fn absent(leg: &Leg) -> String {
+    match &leg.namespace {
+        Namespace::Process(number) => format!("process {number} has ended, or never ran"),
+        Namespace::Named(name) => format!("there is no network namespace named {name}"),
+        Namespace::Container(name) => format!("container {name} does not run"),
+        Namespace::Own | Namespace::Amt(_) | Namespace::Tunnel => "its network namespace has gone".into(),
     }
 }
 
@@ -89,6 +105,7 @@ impl ClassifiedError for DriverError {
     fn class(&self) -> Option<FailureClass> {
         match self {
             Self::TooManyLegs(_) => Some(FailureClass::Usage),
+            Self::NoNamespace { .. } => Some(FailureClass::Environment),
             Self::Container { .. } | Self::Listen { .. } if !self.is_permission() => {
                 Some(FailureClass::Environment)
             }
@@ -102,9 +119,12 @@ impl ClassifiedError for DriverError {
             Self::Namespace { .. } if self.is_permission() => "entering network namespaces needs CAP_SYS_ADMIN, and \
                 CAP_SYS_PTRACE for those of other users' processes: run it as root"
                 .into(),
-            Self::Namespace { leg: Leg { namespace: Namespace::Named(name), .. }, .. } => {
+            Self::NoNamespace { leg: Leg { namespace: Namespace::Named(name), .. } } => {
                 format!("`ip netns list` lists the namespaces with a name; `ip netns add {name}` creates this one")
             }
+            Self::NoNamespace { .. } => "name its network namespace with `ip netns attach NAME PID` while it runs, and write \
+                netns:NAME: it then outlives the process"
+                .into(),
             Self::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
                 "another program uses this port: name another one in the rule, or stop that program".into()
             }

@@ -75,7 +75,7 @@ impl LegNamespace {
     /// Opens it. Returns `false` if it has to be called again, because the engine of its container has not answered; with
     /// `waits`, it waits for that.
     pub(super) fn open(&mut self, containers: &mut Containers, waits: bool) -> Result<bool, DriverError> {
-        let failed = |source| DriverError::Namespace { leg: self.leg.clone(), source };
+        let failed = |source| self.failed(source);
         let path = match &self.leg.namespace {
             Namespace::Own | Namespace::Amt(_) | Namespace::Tunnel => return Ok(true),
             Namespace::Named(name) => Path::new("/run/netns").join(name),
@@ -94,11 +94,19 @@ impl LegNamespace {
 
     /// Runs a function in it.
     pub(super) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, DriverError> {
-        let failed = |source| DriverError::Namespace { leg: self.leg.clone(), source };
+        let failed = |source| self.failed(source);
         match &self.state {
             NamespaceState::Own(_) => Ok(work()),
             NamespaceState::Open { namespace, .. } => namespace.run(work).map_err(failed),
             NamespaceState::Absent => Err(failed(io::ErrorKind::NotFound.into())),
+        }
+    }
+
+    fn failed(&self, source: io::Error) -> DriverError {
+        let leg = self.leg.clone();
+        match source.kind() {
+            io::ErrorKind::NotFound => DriverError::NoNamespace { leg },
+            _ => DriverError::Namespace { leg, source },
         }
     }
 }

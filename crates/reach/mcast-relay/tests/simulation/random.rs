@@ -104,8 +104,11 @@ fn without_faults_there_is_one_copy_on_each_segment_that_a_rule_names() {
                 let count = copies.get(&(number, to)).copied().unwrap_or(0);
                 let is_named = plan.ours.iter().any(|ours| names(ours, from, to));
                 let is_settled = time > 5 * SECOND;
-                assert!(count <= 1 + slack, "{count} copies of {number} on {to} in {plan:#?}");
-                assert!(count == 0 || is_named, "nothing is forwarded that no rule names: {plan:#?}");
+                let most = if is_named { 1 + slack } else { slack };
+                assert!(
+                    count <= most,
+                    "{count} copies of {number} from {from} on {to} at {time} µs: {plan:#?}"
+                );
                 assert!(count > 0 || !is_named || !is_settled, "{number} from {from} to {to} in {plan:#?}");
             }
         }
@@ -127,12 +130,17 @@ fn with_faults_there_are_never_more_copies_than_relays_and_all_is_well_afterward
         let mistaken = |ours: &Ours| ours.segments.len() * (ours.segments.len() - 1);
         let mistakes: usize = plan.ours.iter().filter(is_mistake).map(mistaken).sum();
         let unsettled = plan.ours.len() * (1 + mistakes) + mistakes;
+        // Relays that have started while they were cut off take each other for those of another make, and pass on 16 repeats
+        // each, until the first announcement.
+        let joined = plan.faults.iter().filter(|(_, fault)| matches!(fault, Fault::Join(..)));
+        let is_joined = |time: u64| joined.clone().any(|(join, _)| is_after(time, *join));
+        let unknown = |time| if plan.ours.len() > 1 && is_joined(time) { 16 * plan.ours.len() } else { 0 };
         let last_fault = plan.faults.iter().map(|(time, _)| *time).max().unwrap();
         for (number, (time, from)) in originals {
             for to in 0..plan.segments {
                 let count = copies.get(&(number, to)).copied().unwrap_or(0);
                 let naming = plan.ours.iter().filter(|ours| names(ours, from, to)).count();
-                let most = if is_settling(time) { unsettled } else { naming };
+                let most = if is_settling(time) { unsettled + unknown(time) } else { naming };
                 assert!(count <= most, "{count} copies of {number} on {to} from {from} in {plan:#?}");
                 if world.announcement_loss == 0 && time > last_fault + 5 * SECOND {
                     assert!(count <= 1 && (count == 1 || naming == 0), "{number} {from} {to} {plan:#?}");

@@ -27,7 +27,7 @@ use session::Session;
 pub(super) fn run(plan: Plan<'_>, console: &Console) -> anyhow::Result<Outcome> {
     let bound = plan.arguments.metrics.as_ref().map(metrics::bind).transpose()?;
     let needs_namespaces = enters_namespaces(&plan.rules);
-    let driver = open(&plan)?;
+    let driver = open(&plan, console)?;
     keep_rights(needs_namespaces)?;
     match plan.arguments.check {
         true => check::run(driver, plan.arguments.json, console),
@@ -35,13 +35,13 @@ pub(super) fn run(plan: Plan<'_>, console: &Console) -> anyhow::Result<Outcome> 
     }
 }
 
-fn open(plan: &Plan<'_>) -> anyhow::Result<Driver> {
+fn open(plan: &Plan<'_>, console: &Console) -> anyhow::Result<Driver> {
     let forwarding = &plan.arguments.forwarding;
     // Random: the hash has a key of its own in every process.
     let seed = RandomState::new().hash_one(std::process::id());
     let relay = RelayConfig {
         priority: forwarding.priority,
-        max_paths: forwarding.max_paths.into(),
+        max_paths: most_paths(forwarding.max_paths, console),
         path_idle: forwarding.path_idle,
         ports: forwarding.ports,
         authenticators: plan.authenticators.clone(),
@@ -57,7 +57,6 @@ fn open(plan: &Plan<'_>) -> anyhow::Result<Driver> {
         channels: plan.channels.clone(),
         ..HttpConfig::new(seed)
     };
-    mcast::raise_descriptor_limit();
     Ok(Driver::open(DriverOptions {
         relay,
         containers: Arc::new(containers::process_of),
@@ -70,6 +69,23 @@ fn open(plan: &Plan<'_>) -> anyhow::Result<Driver> {
         http: (!plan.arguments.check).then_some(http),
         only_checks: plan.arguments.check,
     })?)
+}
+
+/// Returns how many sockets for copies the limit on open files leaves room for: one that cannot be opened would pause a rule.
+fn most_paths(wanted: u16, console: &Console) -> usize {
+    mcast::raise_descriptor_limit();
+    let limit = mcast_sys::process::descriptor_limit().unwrap_or(u64::MAX);
+    // The other half is for the interfaces, HTTP clients and reports.
+    let most = u16::try_from(limit / 2).unwrap_or(u16::MAX);
+    if most < wanted {
+        console.warn(format_args!(
+            "at most {most} sockets for copies instead of {wanted}: this process may have {limit} open files"
+        ));
+        console.help(
+            "raise the limit with `ulimit -n`, or `LimitNOFILE=` in the service's unit, or lower --max-paths",
+        );
+    }
+    most.min(wanted).into()
 }
 
 fn dial(dialed: &DialedTunnel) -> TunnelDial {
