@@ -36,7 +36,7 @@ pub(crate) fn print_usage_error(error: &clap::Error) -> u8 {
 }
 
 /// Returns the chain of causes as one line. A cause that is already part of its effect is omitted.
-fn describe(error: &anyhow::Error) -> String {
+pub(crate) fn describe(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
         if !text.contains(&cause) {

@@ -29,6 +29,11 @@ impl Service {
         }
     }
 
+    /// Returns what reports to nobody: another part of this process does.
+    pub(crate) const fn none() -> Self {
+        Self { manager: None, watchdog: None }
+    }
+
     /// Handles hang-ups, with which a service manager requests a reload. Without a manager a hang-up means that the
     /// terminal has gone, and ends the process as usual.
     pub(crate) fn hangups(&self) -> anyhow::Result<Option<Hangup>> {

@@ -28,6 +28,7 @@ fn every_subcommand_is_listed_under_exactly_one_heading() {
 const MEANINGS: &[(&str, &str)] = &[
     ("buffer", " buffer of SIZE"),
     ("check", "nothing; exit status 1 if "),
+    ("config", "; SIGHUP rereads it"),
     ("count", "Stop after N "),
     ("every", "Time between "),
     ("exec", "Run this shell command per "),

@@ -22,6 +22,8 @@ pub struct Console {
     output_levels: bool,
     /// Whether results go to standard error, because standard output is that of another program.
     is_beside: bool,
+    /// What lines on standard error are about, if they name it.
+    part: Option<String>,
 }
 
 /// The level of a line, numbered as in `sd-daemon(3)` and syslog.
@@ -53,13 +55,20 @@ impl Console {
             levels: journal_reads(2),
             output_levels: journal_reads(1),
             is_beside: false,
+            part: None,
         }
+    }
+
+    /// Returns streams whose lines on standard error start with the name of a part of the program.
+    #[must_use]
+    pub fn named(&self, part: &str) -> Self {
+        Self { part: Some(part.to_owned()), ..*self }
     }
 
     /// Returns streams that leave standard output to another program: results go to standard error, too.
     #[must_use]
     pub fn beside_a_program(&self) -> Self {
-        Self { out: self.err, output_levels: self.levels, is_beside: true, ..*self }
+        Self { out: self.err, output_levels: self.levels, is_beside: true, part: self.part.clone(), ..*self }
     }
 
     /// Returns the styles for standard output: plain unless it is a terminal with colours.
@@ -145,10 +154,11 @@ impl Console {
     fn print(&self, level: Level, line: impl Display) {
         // In one call, so that other programs on the same terminal do not write in between. If standard
         // error is closed, the failure cannot be reported anywhere.
-        let line = match self.levels {
-            true => with_level(level, &line.to_string()),
-            false => format!("{line}\n"),
+        let line = match &self.part {
+            Some(part) => line.to_string().lines().map(|line| format!("{part}: {line}\n")).collect(),
+            None => format!("{line}\n"),
         };
+        let line = if self.levels { with_level(level, &line) } else { line };
         let _ = AutoStream::auto(io::stderr()).write_all(line.as_bytes());
     }
 }

@@ -5,6 +5,7 @@
 mod audit;
 #[path = "../../../../reach/mcast-bridge/tests/servers/certificates.rs"]
 mod certificates;
+mod config;
 mod datagrams;
 mod engine;
 mod failover;

@@ -38,7 +38,7 @@ error: "239.1.2.3" has no port: write GROUP:PORT
     alone.fails(
         &["bridge", "prices", "redis://10.0.0.9"],
         str![[r#"
-error: invalid value 'redis://10.0.0.9' for '<to>': the word `to` is missing before it: mcast bridge STREAM to redis://10.0.0.9
+error: invalid value 'redis://10.0.0.9' for '[to]': the word `to` is missing before it: mcast bridge STREAM to redis://10.0.0.9
 
 For more information, try '--help'.
 

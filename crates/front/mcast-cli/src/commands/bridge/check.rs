@@ -13,7 +13,7 @@ use crate::output::rfc3339;
 
 /// Prints what the engine holds. It succeeds if that can be continued or published.
 pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
-    let is_source = engine::is_engine(&arguments.place);
+    let is_source = arguments.is_reverse();
     let target = match is_source {
         true => engine::Target::parse_source(arguments)?,
         false => engine::Target::parse(arguments)?,

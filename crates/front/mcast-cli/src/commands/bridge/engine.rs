@@ -29,14 +29,14 @@ pub(super) struct Target {
 impl Target {
     /// Parses the URL of an engine that a stream is kept in.
     pub(super) fn parse(arguments: &Arguments) -> anyhow::Result<Self> {
-        let announced = Some(&arguments.place).filter(|place| is_stream_name(place));
+        let announced = arguments.place.as_ref().filter(|place| is_stream_name(place));
         let name = arguments.stream.name.as_ref().or(announced);
-        Self::parse_url(&arguments.engine, arguments, name)
+        Self::parse_url(arguments.engine(), arguments, name)
     }
 
     /// Parses the URL of an engine that a stream is published from.
     pub(super) fn parse_source(arguments: &Arguments) -> anyhow::Result<Self> {
-        Self::parse_url(&arguments.place, arguments, None)
+        Self::parse_url(arguments.place(), arguments, None)
     }
 
     fn parse_url(url: &str, arguments: &Arguments, name: Option<&String>) -> anyhow::Result<Self> {

@@ -1,47 +1,23 @@
-//! Prometheus metrics.
+//! Prometheus metrics of bridges into engines.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mcast_bridge::{BridgeStatistics, StreamBridge};
-use mcast_metrics::{BoundExporter, Exporter, Exposition, Health, MetricKind};
+use mcast_metrics::{Exposition, MetricKind};
 use mcast_stream::HistoryServerStatistics;
 
-use crate::metrics::{self, Pulse};
+use super::figures::{Name, labels};
+use crate::metrics::Pulse;
 
-/// The latest figures of a bridge.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Figures(Arc<Mutex<State>>);
-
-#[derive(Clone, Copy, Debug, Default)]
-struct State {
+/// The latest figures of a bridge into an engine.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct State {
     statistics: BridgeStatistics,
     lag: Duration,
-    is_connected: bool,
-    pulse: Pulse,
+    pub(super) is_connected: bool,
+    pub(super) pulse: Pulse,
     /// If a history is served.
     history: Option<HistoryServerStatistics>,
-}
-
-impl Figures {
-    /// Starts to serve them.
-    pub(super) fn serve(&self, bound: BoundExporter) -> anyhow::Result<Exporter> {
-        let state = Arc::clone(&self.0);
-        let health = Arc::clone(&self.0);
-        metrics::start_with_health(
-            bound,
-            move || state.lock().unwrap_or_else(PoisonError::into_inner).exposition(),
-            move || health.lock().unwrap_or_else(PoisonError::into_inner).health(),
-        )
-    }
-
-    /// Replaces them.
-    pub(super) fn update(&self, bridge: &StreamBridge, history: Option<HistoryServerStatistics>) {
-        let (statistics, lag) = bridge.statistics();
-        let state =
-            State { statistics, lag, is_connected: bridge.is_connected(), history, pulse: Pulse::now() };
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = state;
-    }
 }
 
 /// A metric with its help.
@@ -97,27 +73,27 @@ const GAUGES: [Metric; 5] = [
 ];
 
 impl State {
-    fn health(&self) -> Health {
-        self.pulse.health((!self.is_connected).then(|| "there is no connection to the engine".into()))
+    pub(super) fn of(bridge: &StreamBridge, history: Option<HistoryServerStatistics>) -> Self {
+        let (statistics, lag) = bridge.statistics();
+        Self { statistics, lag, is_connected: bridge.is_connected(), history, pulse: Pulse::now() }
     }
+}
 
-    fn exposition(&self) -> Exposition {
-        let mut out = Exposition::default();
-        for (metrics, kind) in [(&COUNTERS[..], MetricKind::Counter), (&GAUGES[..], MetricKind::Gauge)] {
-            for (name, help, value) in metrics {
-                out.family(name, kind, help).sample(&[], value(&self.statistics));
-            }
+/// Adds the figures of these bridges.
+pub(super) fn add(states: &[(Name<'_>, &State)], out: &mut Exposition) {
+    for (metrics, kind) in [(&COUNTERS[..], MetricKind::Counter), (&GAUGES[..], MetricKind::Gauge)] {
+        for (name, help, value) in metrics {
+            let mut family = out.family(name, kind, help);
+            states.iter().for_each(|(of, state)| family.sample(&labels(of), value(&state.statistics)));
         }
-        if let Some(history) = &self.history {
-            for (name, help, value) in HISTORY {
-                out.family(name, MetricKind::Counter, help).sample(&[], value(history));
-            }
-        }
-        let help = "How long the oldest record that is not stored has been waiting.";
-        out.family("mcast_bridge_lag_seconds", MetricKind::Gauge, help).sample(&[], self.lag.as_secs_f64());
-        let help = "1 while there is a connection to the engine.";
-        let is_connected = u8::from(self.is_connected);
-        out.family("mcast_bridge_engine_connected", MetricKind::Gauge, help).sample(&[], is_connected);
-        out
     }
+    let histories: Vec<_> =
+        states.iter().filter_map(|(of, state)| state.history.as_ref().map(|history| (of, history))).collect();
+    for (name, help, value) in HISTORY.iter().filter(|_| !histories.is_empty()) {
+        let mut family = out.family(name, MetricKind::Counter, help);
+        histories.iter().for_each(|(of, history)| family.sample(&labels(of), value(history)));
+    }
+    let help = "How long the oldest record that is not stored has been waiting.";
+    let mut family = out.family("mcast_bridge_lag_seconds", MetricKind::Gauge, help);
+    states.iter().for_each(|(of, state)| family.sample(&labels(of), state.lag.as_secs_f64()));
 }

@@ -8,6 +8,7 @@ use mcast_bridge::{BridgeConfig, StreamBridge};
 use mcast_stream::wire::StreamId;
 use mcast_terminal::Console;
 
+use super::process::Process;
 use super::session::Session;
 use super::{Arguments, engine, random};
 use crate::arguments::select_memberships;
@@ -16,12 +17,12 @@ use crate::metrics;
 use crate::output::InterfaceNames;
 use crate::receiving::print_memberships;
 
-pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+pub(super) fn run(arguments: &Arguments, process: &Process, console: &Console) -> anyhow::Result<Outcome> {
     let target = engine::Target::parse(arguments)?;
     let bound = arguments.metrics.as_ref().map(metrics::bind).transpose()?;
     let interfaces = arguments.interface.as_slice();
     let admission = &arguments.admission;
-    let places = std::slice::from_ref(&arguments.place);
+    let places = arguments.place.as_slice();
     let chosen = select_memberships(places, interfaces, &admission.sources, admission.families, console)?;
     // The groups identify what is stored there, whichever interfaces and sources are admitted.
     let groups: BTreeSet<String> =
@@ -34,7 +35,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let config = BridgeConfig { buffer: arguments.keeping.buffer, ..BridgeConfig::new(stream, random()) };
     let (description, waker) = (target.description(), receiver.waker());
     let bridge = StreamBridge::start_group(receiver, Box::new(names()), target.connector(), config)?;
-    Session::new(bridge, waker, description, None, None, arguments, console)?.run(bound)
+    Session::new(bridge, waker, description, None, arguments, process, console)?.run(bound)
 }
 
 /// Returns a function that returns the names of interfaces.

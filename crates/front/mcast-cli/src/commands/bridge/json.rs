@@ -58,6 +58,20 @@ impl BridgeRecord {
         }
     }
 
+    /// A bridge of a file has failed.
+    pub(super) fn failed(reason: String, remedy: Option<String>) -> Self {
+        Self { reason: Some(reason), remedy, ..Self::new("failed") }
+    }
+
+    /// The file of bridges was read again: it has `count`.
+    pub(super) fn reloaded(count: u64) -> Self {
+        Self { count: Some(count), ..Self::new("reloaded") }
+    }
+
+    pub(super) fn not_reloaded(reason: String) -> Self {
+        Self { reason: Some(reason), ..Self::new("not-reloaded") }
+    }
+
     pub(super) fn of(event: &BridgeEvent) -> Self {
         match *event {
             BridgeEvent::Waiting(hole) => Self {

@@ -1,12 +1,16 @@
 //! `mcast bridge`: keeps a stream in a durable engine, or publishes one from there.
 
 mod access;
+mod bridges;
 mod check;
+mod config;
 mod engine;
 mod export;
+mod figures;
 mod group;
 mod history;
 mod json;
+mod process;
 mod reverse;
 mod session;
 mod text;
@@ -31,6 +35,7 @@ use crate::metrics;
 use crate::receiving::{StreamPlace, locate_stream, print_hosts};
 use access::AccessOptions;
 use history::History;
+use process::Process;
 use session::Session;
 
 /// Keep a stream in a durable engine, or publish it from there
@@ -40,20 +45,24 @@ pub(crate) struct Arguments {
     /// Where the stream is published: `[SOURCE@]GROUP[%INTERFACE]:PORT`, a URL or a session description;
     /// or the name that its publisher announces; or an engine to publish from; with --datagrams, groups that carry no
     /// stream
-    #[arg(value_name = "MEMBERSHIP|NAME")]
-    place: String,
+    #[arg(value_name = "MEMBERSHIP|NAME", required_unless_present = "config")]
+    place: Option<String>,
 
     /// The word `to`
-    #[arg(value_name = "to", value_parser = parse_to)]
-    to: String,
+    #[arg(value_name = "to", value_parser = parse_to, required_unless_present = "config")]
+    to: Option<String>,
 
     /// Where to keep it: `redis://[USER@]HOST[:PORT][/DB][?key=KEY]` [default key: mcast:NAME],
     /// `nats://[USER@]HOST[:PORT][?stream=S]` or
     /// `rabbitmq-stream://[USER@]HOST[:PORT][/VHOST][?stream=S]` [default S: NAME], or
     /// `kafka://[USER@]HOST[:PORT][/TOPIC]` [default topic: NAME], each with more hosts after commas; with TLS,
     /// `rediss`, `tls` (NATS) or `rabbitmq-stream+tls`; out of an engine, `GROUP[%INTERFACE]:PORT` to publish to
-    #[arg(value_name = "ENGINE")]
-    engine: String,
+    #[arg(value_name = "ENGINE", required_unless_present = "config")]
+    engine: Option<String>,
+
+    /// Run the bridges in FILE, each `NAME: ARGUMENTS` on a line; SIGHUP rereads it
+    #[arg(long, value_name = "FILE", conflicts_with_all = OF_ONE_BRIDGE)]
+    config: Option<PathBuf>,
 
     /// Keep each datagram of the groups, which carry no stream, with its arrival; one bridge at a time per key
     #[arg(long, conflicts_with_all = ["paths", "name", "key", "stay", "hole_wait"])]
@@ -144,6 +153,20 @@ struct EngineOptions {
     serve_rate: Option<u64>,
 }
 
+/// What belongs to one bridge, and is in the file if there is one.
+const OF_ONE_BRIDGE: [&str; 10] = [
+    "place",
+    "datagrams",
+    "paths",
+    "interface",
+    "Admission",
+    "StreamOptions",
+    "EngineOptions",
+    "AccessOptions",
+    "ReverseOptions",
+    "to",
+];
+
 const EXAMPLES: &str = "\
 The engine holds each message once and in order, and a record for each gap. Any number of bridges
 may keep the same stream at the same time, and each may be killed at any moment: the last record in
@@ -158,6 +181,14 @@ needs a name other than that of the stream in the engine [default: the key].
 The command ends when the publisher closes the stream; exit status 1 if it had to record a gap.
 While the engine cannot be reached, messages are buffered; when the buffer is full, the publisher
 waits for this bridge or evicts it (see `publish --flow`).
+
+With --config, each line of the file is a bridge: a name, a colon, and its arguments and options,
+quoted as in a shell. Each runs on its own; one that fails is started again after 1 s, and later
+after up to 10 s. Lines of notes, records of JSON (`bridge`) and metrics (label `bridge`) have the
+name. SIGHUP rereads the file: bridges whose line is the same continue, those whose line is gone or
+changed store what they have and end, and those that are new or changed start. If a line is not
+valid, nothing changes. Options of the command (--check, --timeout, --json and --metrics) are not in
+the file, and stay as they are until the command is started again.
 
 Redis: a stream with the entry INCARNATION-(NUMBER + 1) for each message, with the fields `s`
 (stream), `t` (when it was received, in milliseconds since 1970), `k` (key, if there is one) and `d`
@@ -199,6 +230,7 @@ Examples:
   mcast bridge 239.1.1.1%eth0:7000 to redis://10.0.0.9?key=prices --path 239.1.1.2%eth1:7000
   mcast bridge prices to redis://10.0.0.9 --serve-history 0.0.0.0:7768
   mcast bridge prices to redis://10.0.0.9 --metrics 127.0.0.1:9480 --json
+  mcast bridge --config /etc/mcast/bridge-feeds.bridges --check
   mcast bridge redis://10.0.0.9?key=mcast:prices to 239.255.1.3:7000 --announce again --stay
   mcast bridge nats://10.0.0.9?stream=prices to 239.255.1.3:7000 --name again --from 24h --speed 10
   mcast bridge 239.1.2.3:5000 to redis://10.0.0.9?key=sensors --datagrams -i eth0
@@ -212,30 +244,59 @@ fn parse_to(word: &str) -> Result<String, String> {
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
-    let keeps_a_stream = !engine::is_engine(&arguments.place) && !arguments.datagrams;
-    if arguments.keeping.serve_history.is_some() && !keeps_a_stream {
-        return Err(Failure::usage("--serve-history applies only to a stream that is kept in an engine")
-            .remedy("remove the option")
-            .into());
+    match &arguments.config {
+        Some(path) => bridges::run(path, arguments, console),
+        None if arguments.check => arguments.check().and_then(|()| check::run(arguments, console)),
+        None => run_one(arguments, &Process::default(), console),
     }
-    if arguments.check {
-        return check::run(arguments, console);
+}
+
+impl Arguments {
+    /// Returns what to read from; nothing if that is in a file.
+    fn place(&self) -> &str {
+        self.place.as_deref().unwrap_or_default()
     }
-    if engine::is_engine(&arguments.place) {
-        if arguments.datagrams {
+
+    /// Returns what to write to; nothing if that is in a file.
+    fn engine(&self) -> &str {
+        self.engine.as_deref().unwrap_or_default()
+    }
+
+    /// Whether a stream is published from an engine.
+    fn is_reverse(&self) -> bool {
+        engine::is_engine(self.place())
+    }
+
+    /// Refuses options that do not apply to what is bridged.
+    fn check(&self) -> anyhow::Result<()> {
+        let keeps_a_stream = !self.is_reverse() && !self.datagrams;
+        if self.keeping.serve_history.is_some() && !keeps_a_stream {
+            return Err(Failure::usage("--serve-history applies only to a stream that is kept in an engine")
+                .remedy("remove the option")
+                .into());
+        }
+        if self.is_reverse() && self.datagrams {
             return Err(Failure::usage("--datagrams applies only into an engine")
                 .remedy("remove the option: the records in the engine show whether they are datagrams")
                 .into());
         }
-        return reverse::run(arguments, console);
+        match self.reverse.given().filter(|_| !self.is_reverse()) {
+            None => Ok(()),
+            Some(option) => Err(Failure::usage(format!("{option} applies only out of an engine"))
+                .remedy("remove the option, or name the engine first: mcast bridge ENGINE to GROUP:PORT")
+                .into()),
+        }
     }
-    if let Some(option) = arguments.reverse.given() {
-        return Err(Failure::usage(format!("{option} applies only out of an engine"))
-            .remedy("remove the option, or name the engine first: mcast bridge ENGINE to GROUP:PORT")
-            .into());
+}
+
+/// Runs a bridge to its end.
+fn run_one(arguments: &Arguments, process: &Process, console: &Console) -> anyhow::Result<Outcome> {
+    arguments.check()?;
+    if arguments.is_reverse() {
+        return reverse::run(arguments, process, console);
     }
     if arguments.datagrams {
-        return group::run(arguments, console);
+        return group::run(arguments, process, console);
     }
     // Before anything that takes time, so that SIGHUP does not end the process meanwhile.
     let key_file = arguments.stream.key.as_deref().map(KeyFile::watch).transpose()?;
@@ -245,7 +306,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let history = history.map(|at| History::bind(at, arguments, keys.clone())).transpose()?;
     let bound = arguments.metrics.as_ref().map(metrics::bind).transpose()?;
     let place = StreamPlace {
-        place: &arguments.place,
+        place: arguments.place(),
         paths: &arguments.paths,
         interface: arguments.interface.as_ref(),
         broadcast: BroadcastOption { broadcast: false },
@@ -276,7 +337,9 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     };
     let description = target.description();
     let bridge = StreamBridge::start(subscriber, target.connector(), config)?;
-    Session::new(bridge, waker, description, key_file, history, arguments, console)?.run(bound)
+    Session::new(bridge, waker, description, key_file, arguments, process, console)?
+        .serving(history)
+        .run(bound)
 }
 
 /// Returns a random number.

@@ -12,9 +12,11 @@ use mcast_terminal::{Console, Output};
 use serde::Serialize;
 
 use super::Arguments;
-use super::export::Figures;
+use super::export::State;
+use super::figures::{Figures, Latest};
 use super::history::History;
 use super::json::{BridgeRecord, Summary};
+use super::process::Process;
 use super::text::{backlog_text, describe_bridge, summary_text};
 use crate::arguments::KeyFile;
 use crate::exit::Outcome;
@@ -44,6 +46,7 @@ pub(super) struct Session<'a> {
     arguments: &'a Arguments,
     /// What is kept: messages or datagrams.
     unit: &'static str,
+    process: &'a Process,
     console: &'a Console,
     out: Output,
     figures: Figures,
@@ -68,31 +71,37 @@ impl<'a> Session<'a> {
         waker: Waker,
         engine: String,
         key_file: Option<KeyFile<'a>>,
-        history: Option<History>,
         arguments: &'a Arguments,
+        process: &'a Process,
         console: &'a Console,
     ) -> anyhow::Result<Self> {
-        let (start, service) = (Instant::now(), Service::begin());
+        let (start, service) = (Instant::now(), process.service());
         Ok(Self {
             bridge,
             engine,
             reload: KeyReload::new(key_file, &service)?,
             arguments,
             unit: if arguments.datagrams { "datagram" } else { "message" },
+            process,
             console,
             out: console.output(),
-            figures: Figures::default(),
+            figures: process.figures(),
             start,
             next_figures: start,
             next_backlog: start,
             ended: None,
             was_connected: false,
             problem: None,
-            history,
+            history: None,
             is_serving: false,
-            interrupt: Interrupt::waking(waker)?,
+            interrupt: process.interrupt(|| Interrupt::waking(waker))?,
             service,
         })
+    }
+
+    /// Serves the history, if there is one to serve.
+    pub(super) fn serving(self, history: Option<History>) -> Self {
+        Self { history, ..self }
     }
 
     pub(super) fn run(mut self, bound: Option<BoundExporter>) -> anyhow::Result<Outcome> {
@@ -121,7 +130,7 @@ impl<'a> Session<'a> {
 
     /// Keeps the stream until its end, the end of the time, or an interrupt.
     fn keep(&mut self) -> anyhow::Result<()> {
-        let end = self.arguments.timeout.and_then(|timeout| self.start.checked_add(timeout));
+        let end = self.process.end(self.start, self.arguments.timeout);
         while !self.interrupt.has_arrived() && !self.is_over() {
             let left = end.map_or(POLL_INTERVAL, |end| end.saturating_duration_since(Instant::now()));
             if left.is_zero() {
@@ -228,7 +237,7 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         self.next_figures = now + FIGURES_INTERVAL;
-        self.figures.update(&self.bridge, self.history_statistics());
+        self.figures.set(Latest::Keeping(State::of(&self.bridge, self.history_statistics())));
         self.report_refused()?;
         let (statistics, lag) = self.bridge.statistics();
         if statistics.pending == 0 && self.problem.take().is_some() {
@@ -251,7 +260,7 @@ impl<'a> Session<'a> {
         if self.arguments.json {
             let stream = self.bridge.stream().map(|stream| stream.to_string());
             let summary = Summary::new(&self.engine, stream, &statistics, history.as_ref(), time);
-            write_record(&mut self.out, "summary", &summary)?;
+            write_record(&mut self.out, "summary", &self.process.label(&summary))?;
             self.out.flush()?;
         } else if self.was_connected {
             self.console.note(summary_text(&statistics, self.unit, time));
@@ -262,7 +271,7 @@ impl<'a> Session<'a> {
 
     fn print(&mut self, record: &impl Serialize) -> anyhow::Result<()> {
         if self.arguments.json {
-            write_json(&mut self.out, record)?;
+            write_json(&mut self.out, &self.process.label(record))?;
             self.out.flush()?;
         }
         Ok(())

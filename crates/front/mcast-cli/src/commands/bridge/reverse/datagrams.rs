@@ -27,7 +27,7 @@ pub(super) fn start(
         return Err(Failure::usage(problem).remedy("remove the option").into());
     }
     let options = &arguments.reverse;
-    let texts = std::slice::from_ref(&arguments.engine);
+    let texts = arguments.engine.as_slice();
     let chosen = select_destinations(texts, arguments.admission.families, console)?;
     let on_interface = |destination: Destination| Destination {
         interface: destination.interface.clone().or_else(|| arguments.interface.clone()),
@@ -40,7 +40,7 @@ pub(super) fn start(
         speed: Some(options.speed.unwrap_or(1.0)),
         stay: arguments.stream.stay,
     };
-    console.note(format_args!("datagrams from {} to {}", target.description(), arguments.engine));
+    console.note(format_args!("datagrams from {} to {}", target.description(), arguments.engine()));
     Ok(Running::Datagrams(Box::new(GroupReplay::start(sender, target.source_connector(), config)?)))
 }
 

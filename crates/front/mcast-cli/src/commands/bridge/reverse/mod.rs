@@ -1,7 +1,7 @@
 //! `mcast bridge ENGINE to GROUP:PORT`: publishes a stream that an engine holds.
 
 mod datagrams;
-mod export;
+pub(super) mod export;
 mod json;
 mod running;
 mod session;
@@ -17,6 +17,7 @@ use mcast_stream::wire::StreamId;
 use mcast_stream::{HeartbeatListener, Publisher, PublisherBuilder, present_incarnation};
 use mcast_terminal::Console;
 
+use super::process::Process;
 use super::{Arguments, engine, random};
 use crate::arguments::{
     KeyFile, parse_duration, parse_size, parse_speed, parse_stream_name, select_destinations,
@@ -97,7 +98,7 @@ struct Plan {
     texts: String,
 }
 
-pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+pub(super) fn run(arguments: &Arguments, process: &Process, console: &Console) -> anyhow::Result<Outcome> {
     // Before anything that takes time, so that SIGHUP does not end the process meanwhile.
     let key_file = arguments.stream.key.as_deref().map(KeyFile::watch).transpose()?;
     let keys = key_file.as_ref().map(|file| file.read(console)).transpose()?.unwrap_or_default();
@@ -105,7 +106,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let bound = arguments.metrics.as_ref().map(metrics::bind).transpose()?;
     if datagrams::are_stored(&target)? {
         let bridge = datagrams::start(arguments, &target, console)?;
-        return Session::new(bridge, target.description(), None, arguments, console)?.run(bound);
+        return Session::new(bridge, target.description(), None, arguments, process, console)?.run(bound);
     }
     let plan = plan(arguments, &target, console)?;
     let stream = StreamId::named(&plan.name);
@@ -130,12 +131,12 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let builder = publisher(&plan, options);
     let bridge = ReverseBridge::start(listener, builder, keys, target.source_connector(), config)?;
     let bridge = Running::Stream(Box::new(bridge));
-    Session::new(bridge, description, key_file, arguments, console)?.run(bound)
+    Session::new(bridge, description, key_file, arguments, process, console)?.run(bound)
 }
 
 fn plan(arguments: &Arguments, target: &engine::Target, console: &Console) -> anyhow::Result<Plan> {
     let (options, families) = (&arguments.reverse, arguments.admission.families);
-    let texts: Vec<String> = std::iter::once(&arguments.engine).chain(&arguments.paths).cloned().collect();
+    let texts: Vec<String> = arguments.engine.iter().chain(&arguments.paths).cloned().collect();
     let chosen = select_destinations(&texts, families, console)?;
     if chosen.items.len() > texts.len() {
         return Err(Failure::usage("a stream is published to single groups, not to ranges")

@@ -8,12 +8,14 @@ use mcast_metrics::BoundExporter;
 use mcast_terminal::{Console, Output};
 use serde::Serialize;
 
-use super::export::Figures;
+use super::export::State;
 use super::json::{EventRecord, Summary};
 use super::running::Running;
 use super::text;
 use crate::arguments::KeyFile;
 use crate::commands::bridge::Arguments;
+use crate::commands::bridge::figures::{Figures, Latest};
+use crate::commands::bridge::process::Process;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{write_json, write_record};
@@ -31,6 +33,7 @@ pub(super) struct Session<'a> {
     engine: String,
     reload: KeyReload<'a>,
     arguments: &'a Arguments,
+    process: &'a Process,
     console: &'a Console,
     out: Output,
     figures: Figures,
@@ -49,18 +52,20 @@ impl<'a> Session<'a> {
         engine: String,
         key_file: Option<KeyFile<'a>>,
         arguments: &'a Arguments,
+        process: &'a Process,
         console: &'a Console,
     ) -> anyhow::Result<Self> {
-        let (start, service) = (Instant::now(), Service::begin());
+        let (start, service) = (Instant::now(), process.service());
         Ok(Self {
-            interrupt: bridge.interrupt()?,
+            interrupt: process.interrupt(|| bridge.interrupt())?,
             bridge,
             engine,
             reload: KeyReload::new(key_file, &service)?,
             arguments,
+            process,
             console,
             out: console.output(),
-            figures: Figures::default(),
+            figures: process.figures(),
             start,
             next_figures: start,
             was_connected: false,
@@ -85,7 +90,7 @@ impl<'a> Session<'a> {
 
     /// Publishes until the end of the stream in the engine, the end of the time, or an interrupt.
     fn publish(&mut self) -> anyhow::Result<()> {
-        let end = self.arguments.timeout.and_then(|timeout| self.start.checked_add(timeout));
+        let end = self.process.end(self.start, self.arguments.timeout);
         while !self.interrupt.has_arrived() && !self.bridge.is_over() {
             let left = end.map_or(POLL_INTERVAL, |end| end.saturating_duration_since(Instant::now()));
             if left.is_zero() {
@@ -99,7 +104,7 @@ impl<'a> Session<'a> {
             self.reload.poll(&self.service, STATUS, self.console, set);
             if self.next_figures <= Instant::now() {
                 self.next_figures = Instant::now() + FIGURES_INTERVAL;
-                self.figures.update(&self.bridge);
+                self.figures.set(Latest::Publishing(State::of(&self.bridge)));
             }
         }
         Ok(())
@@ -139,7 +144,7 @@ impl<'a> Session<'a> {
         let (time, statistics) = (self.start.elapsed(), self.bridge.statistics());
         if self.arguments.json {
             let summary = Summary::new(&self.engine, self.bridge.stream(), &statistics, time, is_complete);
-            write_record(&mut self.out, "summary", &summary)?;
+            write_record(&mut self.out, "summary", &self.process.label(&summary))?;
             self.out.flush()?;
         } else if self.was_connected {
             self.console.note(text::summary(&statistics, self.bridge.unit(), time));
@@ -152,7 +157,7 @@ impl<'a> Session<'a> {
 
     fn print(&mut self, record: &impl Serialize) -> anyhow::Result<()> {
         if self.arguments.json {
-            write_json(&mut self.out, record)?;
+            write_json(&mut self.out, &self.process.label(record))?;
             self.out.flush()?;
         }
         Ok(())

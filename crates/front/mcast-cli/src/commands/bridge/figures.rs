@@ -1,0 +1,112 @@
+//! The latest figures of the bridges of a process, and their health.
+
+use std::fmt::Display;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mcast_metrics::{BoundExporter, Exporter, Exposition, Health, MetricKind};
+
+use super::export as keeping;
+use super::reverse::export as publishing;
+use crate::metrics;
+
+/// The latest figures of a bridge.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Figures(Arc<Mutex<Latest>>);
+
+#[derive(Clone, Debug, Default)]
+pub(super) enum Latest {
+    #[default]
+    Starting,
+    /// It keeps a stream in an engine.
+    Keeping(keeping::State),
+    /// It publishes one from there.
+    Publishing(publishing::State),
+    /// It does not run, for this reason.
+    Failed(Arc<str>),
+}
+
+/// The name of a bridge, if it is one of several.
+pub(super) type Name<'a> = Option<&'a str>;
+
+/// Returns the labels of a bridge.
+pub(super) fn labels<'a>(name: &'a Name<'_>) -> Vec<(&'a str, &'a dyn Display)> {
+    name.as_ref().map(|name| ("bridge", name as &dyn Display)).into_iter().collect()
+}
+
+impl Figures {
+    /// Starts to serve those of a bridge that is alone in its process.
+    pub(super) fn serve(&self, bound: BoundExporter) -> anyhow::Result<Exporter> {
+        let (figures, states) = (self.clone(), self.clone());
+        let exposition = move || exposition(&[(None, figures.latest())]);
+        metrics::start_with_health(bound, exposition, move || states.latest().health())
+    }
+
+    /// Replaces them.
+    pub(super) fn set(&self, latest: Latest) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = latest;
+    }
+
+    pub(super) fn latest(&self) -> Latest {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Latest {
+    pub(super) fn is_connected(&self) -> bool {
+        match self {
+            Self::Starting | Self::Failed(_) => false,
+            Self::Keeping(state) => state.is_connected,
+            Self::Publishing(state) => state.is_connected,
+        }
+    }
+
+    pub(super) fn health(&self) -> Health {
+        let pulse = match self {
+            Self::Starting => return Health::NotReady("it is starting".into()),
+            Self::Failed(reason) => return Health::NotReady(reason.to_string()),
+            Self::Keeping(state) => state.pulse,
+            Self::Publishing(state) => state.pulse,
+        };
+        pulse.health((!self.is_connected()).then(|| "there is no connection to the engine".into()))
+    }
+}
+
+/// Returns the figures of bridges with their names.
+pub(super) fn exposition(bridges: &[(Name<'_>, Latest)]) -> Exposition {
+    let (mut kept, mut published) = (Vec::new(), Vec::new());
+    for (name, latest) in bridges {
+        match latest {
+            Latest::Keeping(state) => kept.push((*name, state)),
+            Latest::Publishing(state) => published.push((*name, state)),
+            Latest::Starting | Latest::Failed(_) => {}
+        }
+    }
+    let mut out = Exposition::default();
+    if !kept.is_empty() {
+        keeping::add(&kept, &mut out);
+    }
+    if !published.is_empty() {
+        publishing::add(&published, &mut out);
+    }
+    let help = "1 while there is a connection to the engine.";
+    let mut family = out.family("mcast_bridge_engine_connected", MetricKind::Gauge, help);
+    for (name, latest) in bridges {
+        family.sample(&labels(name), u8::from(latest.is_connected()));
+    }
+    out
+}
+
+/// Returns the health of several bridges: that of the worst.
+pub(super) fn health(bridges: &[(Arc<str>, Latest)]) -> Health {
+    let mut worst = Health::Ready;
+    for (name, latest) in bridges {
+        match latest.health() {
+            Health::Stuck(reason) => return Health::Stuck(format!("{name}: {reason}")),
+            Health::NotReady(reason) if worst == Health::Ready => {
+                worst = Health::NotReady(format!("{name}: {reason}"));
+            }
+            Health::NotReady(_) | Health::Ready => {}
+        }
+    }
+    worst
+}
