@@ -224,7 +224,8 @@ impl StreamBridge {
     }
 
     fn until_deadline(&self) -> Duration {
-        let deadline = self.machine.as_ref().map_or(ClockTime::NEVER, BridgeMachine::poll_timeout);
+        let deadline =
+            self.machine.as_ref().and_then(BridgeMachine::poll_timeout).unwrap_or(ClockTime::NEVER);
         deadline.since(self.now()).into()
     }
 

@@ -190,7 +190,7 @@ impl ReverseBridge {
 
     fn wait(&mut self, left: Duration) -> Result<(), BridgeError> {
         let now = self.now();
-        let due: Duration = self.machine.poll_timeout(now).since(now).into();
+        let due: Duration = self.machine.poll_timeout(now).unwrap_or(ClockTime::NEVER).since(now).into();
         if let (Some(publisher), Some(since)) = (&self.publisher, self.blocked) {
             publisher.wait_for_room(since, left.min(ROOM_WAIT));
         } else if let Some(heard) = self.listener.next(left.min(due).min(LONGEST_WAIT))? {

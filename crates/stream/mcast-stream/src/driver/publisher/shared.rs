@@ -106,7 +106,7 @@ impl Shared {
 
     /// Wakes the timer thread if something is due before it would wake.
     pub(super) fn wake_timer(&self, core: &Core) {
-        if core.machine.poll_timeout() < core.sleeps_until {
+        if core.machine.poll_timeout().unwrap_or(ClockTime::NEVER) < core.sleeps_until {
             self.timer.notify_one();
         }
     }
@@ -235,7 +235,7 @@ impl Shared {
             // The system's clock may have been stepped.
             core.machine.set_unix_offset(self.clock.unix_offset());
             self.send(&mut core);
-            let deadline = core.machine.poll_timeout().min(announce_at);
+            let deadline = core.machine.poll_timeout().unwrap_or(ClockTime::NEVER).min(announce_at);
             // Waking every few microseconds would take the processor from other threads.
             let sleep = self.clock.until(deadline).max(Duration::from_micros(50)).min(Duration::from_secs(1));
             core.sleeps_until = self.clock.now() + sleep;

@@ -320,7 +320,10 @@ impl Subscriber {
     /// This is for callers that wait for the [descriptors](Self::descriptors) themselves.
     #[must_use]
     pub fn poll_timeout(&self) -> Duration {
-        let due = self.machine.as_ref().map_or(MAX_WAIT, |machine| self.clock.until(machine.poll_timeout()));
+        let due = self
+            .machine
+            .as_ref()
+            .map_or(MAX_WAIT, |machine| self.clock.until(machine.poll_timeout().unwrap_or(ClockTime::NEVER)));
         let history = self.history.as_ref().filter(|_| self.is_joining);
         let history = history.map_or(MAX_WAIT, |history| history.wait(|deadline| self.clock.until(deadline)));
         due.min(MAX_WAIT).min(history)
