@@ -11,6 +11,13 @@ impl ClockTime {
     /// Later than every time: what is due then never happens.
     pub const NEVER: Self = Self(u64::MAX);
 
+    /// Returns `None` for [`NEVER`](Self::NEVER): what a machine returns from `poll_timeout`.
+    #[inline]
+    #[must_use]
+    pub const fn unless_never(self) -> Option<Self> {
+        if self.0 == Self::NEVER.0 { None } else { Some(self) }
+    }
+
     /// Returns the time since another one; 0 if that is later.
     #[inline]
     #[must_use]

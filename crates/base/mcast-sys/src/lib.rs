@@ -124,6 +124,7 @@ pub mod service;
 mod packet_socket;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod socket_option;
+pub mod trace;
 mod values;
 
 pub use exchange::{KernelClock, OutgoingDatagram, Received, SendRequest, Sent};

@@ -37,6 +37,10 @@ const DOCTOR_STATUSES: &[(&str, &str)] = &[
 pub const VARIABLES: &[(&str, &str)] = &[
     ("NO_COLOR", "disables colours, which otherwise are used on terminals only"),
     ("CLICOLOR_FORCE", "forces colours where standard output is not a terminal"),
+    (
+        "MCAST_LOG",
+        "prints what the libraries record, to standard error: a level (error, warn, info, debug, trace), or levels of crates, for instance `mcast_stream=debug,mcast_relay=info`",
+    ),
     ("COLUMNS", "the width of lines where standard output is not a terminal"),
 ];
 

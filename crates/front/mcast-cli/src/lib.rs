@@ -28,6 +28,7 @@ mod short_help;
 mod stream_metrics;
 mod suggestion;
 mod sys;
+mod tracing;
 mod version;
 
 use std::ffi::OsString;
@@ -66,6 +67,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Err(error) => return errors::print_usage_error(&error),
     };
     let console = Console::new(cli.quiet, cli.verbose);
+    if let Err(error) = tracing::start() {
+        return errors::print(&error, &console);
+    }
     match commands::run(&cli.command, &console) {
         Ok(outcome) => outcome.into(),
         Err(error) => errors::print(&error, &console),

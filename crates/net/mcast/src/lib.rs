@@ -31,6 +31,10 @@
 //! other runtimes, a receiver is one descriptor (`AsFd` on Unix) that is readable when a receive
 //! has work to do.
 //!
+//! # Diagnosis
+//! With the feature `tracing`, each receiver has a span `receiver` with an event for each group that it joins, leaves or
+//! cannot join, and for changed interfaces. Nothing is recorded per datagram.
+//!
 //! # Platforms
 //! Linux, Android, macOS, FreeBSD and Windows. Elsewhere everything compiles and returns
 //! [`ErrorKind::Unsupported`]. An operation that one platform does not support also returns this

@@ -251,7 +251,7 @@ impl MoldReceiver {
 
     /// Returns the time by which to call [`handle_timeout`](Self::handle_timeout) and [`poll_transmit`](Self::poll_transmit).
     #[must_use]
-    pub fn poll_timeout(&self) -> ClockTime {
+    pub fn poll_timeout(&self) -> Option<ClockTime> {
         let timeout = self.gaps.first().map_or(ClockTime::NEVER, |gap| self.given_up_at(gap));
         let request = self.gaps.iter().take(MAX_REQUESTED_GAPS).map(|gap| gap.due).min();
         let request = request.filter(|_| self.config.requests).unwrap_or(ClockTime::NEVER);
@@ -260,7 +260,7 @@ impl MoldReceiver {
             Some(last_arrival) if last_arrival.is_silence_reported || self.has_ended() => ClockTime::NEVER,
             Some(last_arrival) => last_arrival.at + self.config.silence,
         };
-        timeout.min(request).min(silence)
+        timeout.min(request).min(silence).unless_never()
     }
 
     /// Returns the counters.

@@ -146,8 +146,8 @@ impl MoldSender {
 
     /// Returns the time by which to call [`poll_transmit`](Self::poll_transmit).
     #[must_use]
-    pub fn poll_timeout(&self) -> ClockTime {
-        if self.ready.is_empty() { self.heartbeat_at } else { ClockTime(0) }
+    pub fn poll_timeout(&self) -> Option<ClockTime> {
+        Some(if self.ready.is_empty() { self.heartbeat_at } else { ClockTime(0) })
     }
 
     /// Returns the reply to a request: as many of the messages as fit one datagram. `None` if `request` is not a

@@ -115,7 +115,12 @@ impl Transfer {
         }
         self.send_feedback(self.now);
         if !has_sent {
-            let timers = self.publisher.poll_timeout().0.min(self.subscriber.poll_timeout().0);
+            let timers = self
+                .publisher
+                .poll_timeout()
+                .unwrap_or(ClockTime::NEVER)
+                .0
+                .min(self.subscriber.poll_timeout().unwrap_or(ClockTime::NEVER).0);
             self.now = self.forward.next().min(self.back.next()).min(timers).max(self.now + 1);
         }
     }

@@ -3,6 +3,19 @@
 //! A [`Publisher`] sends messages to a group, and each [`Subscriber`] receives them in order and once, or learns which
 //! are lost. `docs/protocol.md` specifies the protocol; `mcast-stream-proto` implements it as state machines, whose
 //! settings, events and identifiers are re-exported here.
+//!
+//! # Diagnosis
+//! With the feature `tracing`, publishers and subscribers record their events, fetched or not, in
+//! spans `publisher{stream, to}` and `subscriber{on}`. Losses, evictions and paths that are down are warnings. Nothing is
+//! recorded per message or datagram. A program chooses what is printed:
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::WARN).init();
+//! let publisher = mcast_stream::Publisher::to("239.1.2.3%eth0:7000".parse()?)?;
+//! publisher.publish(b"hello")?;
+//! # Ok(()) }
+//! ```
 #![forbid(unsafe_code)]
 
 pub mod dissect;
@@ -12,6 +25,7 @@ mod key_file;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 mod sys;
+mod trace;
 
 use mcast_stream_proto::side_channel;
 

@@ -19,3 +19,4 @@ mod schema_conventions;
 mod schemas;
 mod send;
 mod support;
+mod traced;

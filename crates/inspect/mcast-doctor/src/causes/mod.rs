@@ -104,6 +104,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use mcast_sys::{trace_event, trace_span};
 use serde::{Serialize, Serializer};
 
 use crate::acceptance::{Blocked, ExaminedSocket};
@@ -347,14 +348,37 @@ impl Id {
 /// Returns all findings of an observation, most severe first, then in the order in which the causes act. Every flow that does
 /// not arrive is explained by one.
 pub(crate) fn judge(observation: &Observation) -> Vec<Finding> {
-    let causes = || Id::ALL.iter().map(|id| id.cause());
-    let mut findings: Vec<_> = causes().flat_map(|cause| cause.judge(observation)).collect();
+    let span = trace_span!("judgement");
+    let traced = |id: &Id, found: Vec<Finding>| {
+        trace_event!(span, TRACE, "judged", cause = id, findings = found.len());
+        for finding in &found {
+            trace_event!(span, DEBUG, "found", cause = id, subject = finding.subject, why = finding.cause);
+            for evidence in &finding.evidence {
+                trace_event!(span, DEBUG, "evidence", cause = id, fact = evidence);
+            }
+        }
+        found
+    };
+    let judged = Id::ALL.iter().flat_map(|id| traced(id, id.cause().judge(observation)));
+    let mut findings: Vec<_> = judged.collect();
     let mut unexplained = observation.expected_flows();
     unexplained.retain(|flow| {
         let is_missing = flow.status.depth.is_lost_here() || flow.status.depth.is_silent();
-        is_missing && !findings.iter().any(|finding| finding.explains(&flow.status))
+        let explanation = findings.iter().find(|finding| finding.explains(&flow.status));
+        trace_event!(
+            span,
+            DEBUG,
+            "flow",
+            to = flow.status.destination,
+            interface = flow.status.interface,
+            depth = flow.status.depth,
+            explained_by = explanation.map_or("nothing yet", |finding| finding.id.as_str()),
+        );
+        is_missing && explanation.is_none()
     });
-    findings.extend(causes().flat_map(|cause| cause.judge_unexplained(observation, &unexplained)));
+    let judged =
+        Id::ALL.iter().flat_map(|id| traced(id, id.cause().judge_unexplained(observation, &unexplained)));
+    findings.extend(judged.collect::<Vec<_>>());
     findings.extend(further::findings(observation, &findings));
     findings.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), order::of_finding(finding)));
     grouped(findings)

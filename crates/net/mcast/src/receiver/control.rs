@@ -9,9 +9,10 @@ use super::sockets::Sockets;
 use super::status::{InterfaceStatus, MembershipStatus};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::interface::{Interface, interfaces, select};
-use mcast_sys::Notice;
 use mcast_sys::poller::Poller;
+use mcast_sys::trace::Span;
 use mcast_sys::watch::InterfaceWatch;
+use mcast_sys::{Notice, trace_event, trace_span};
 
 /// The memberships requested of a receiver, and their state.
 pub(crate) struct Control {
@@ -25,6 +26,7 @@ pub(crate) struct Control {
     /// A notice that could not be processed yet.
     pending_notice: Notice,
     any_source_allowed: bool,
+    span: Span,
 }
 
 /// The result for each key: `None` on success.
@@ -51,6 +53,7 @@ impl Control {
             watch,
             pending_notice: Notice::default(),
             any_source_allowed,
+            span: trace_span!("receiver"),
         })
     }
 
@@ -138,6 +141,14 @@ impl Control {
         self.pending_notice.merge(notice);
         let interfaces = watch.list().map_err(failed)?;
         let notice = std::mem::take(&mut self.pending_notice);
+        let deleted = format_args!("{:?}", notice.deleted);
+        trace_event!(
+            self.span,
+            DEBUG,
+            "interfaces have changed",
+            deleted = deleted,
+            overrun = notice.overrun
+        );
         let mut keys = self.forget_vanished(context, &interfaces, &notice);
         let ids: Vec<MembershipId> = self.entries.keys().copied().collect();
         for id in ids {
@@ -213,7 +224,7 @@ impl Control {
 
     /// Resolves the interfaces of a membership and returns the keys whose state may have changed.
     fn look_up(&mut self, id: MembershipId, interfaces: &[Interface]) -> Vec<Key> {
-        let watch = self.watch.as_ref();
+        let (watch, span) = (self.watch.as_ref(), &self.span);
         let Some(status) = self.entries.get_mut(&id) else { return Vec::new() };
         let membership = &status.membership;
         let selector = membership.interface.as_ref().unwrap_or(&InterfaceSelector::All);
@@ -228,6 +239,9 @@ impl Control {
             Ok(found) => (found, None),
             Err(error) => (Vec::new(), Some(error.during(Operation::Join).on_address(membership.address))),
         };
+        if let Some(why) = &waiting {
+            trace_event!(span, WARN, "no interface to join on", membership = membership, error = why);
+        }
         let family = membership.address.group.family();
         let before: BTreeSet<Key> =
             status.interfaces.iter().map(|each| (membership.address, each.index)).collect();
@@ -272,9 +286,27 @@ impl Control {
         let mut apply = |key| {
             let filter = self.requested.effective(key);
             let failure = context.sockets.set(context.poller, key, filter.as_ref()).err();
+            self.trace(key, filter.is_some(), failure.as_ref());
             (key, failure)
         };
         keys.into_iter().map(&mut apply).collect()
+    }
+
+    fn trace(&self, (group, interface): Key, is_requested: bool, failure: Option<&Error>) {
+        match (failure, is_requested) {
+            (Some(error), _) => {
+                trace_event!(
+                    self.span,
+                    WARN,
+                    "membership not changed",
+                    group = group,
+                    interface = interface,
+                    error = error
+                );
+            }
+            (None, true) => trace_event!(self.span, DEBUG, "joined", group = group, interface = interface),
+            (None, false) => trace_event!(self.span, DEBUG, "left", group = group, interface = interface),
+        }
     }
 
     /// Records the results for these keys in all memberships that request them.

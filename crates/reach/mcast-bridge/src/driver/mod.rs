@@ -14,6 +14,8 @@ use mcast_stream::seal::Keys;
 use mcast_stream::subscriber::{Item, SubscriberEvent};
 use mcast_stream::wire::{EngineKey, Origin, StreamId};
 use mcast_stream::{ClockTime, Nanos, StreamError, Subscriber, present_incarnation};
+use mcast_sys::trace::Span;
+use mcast_sys::{trace_event, trace_span};
 
 use crate::engine::{EngineError, SinkConnector};
 use crate::machine::{BridgeConfig, BridgeEvent, BridgeMachine, BridgeStatistics};
@@ -62,6 +64,7 @@ pub struct StreamBridge {
     engine_key: Option<EngineKey>,
     start: Instant,
     notices: std::collections::VecDeque<BridgeNotice>,
+    span: Span,
 }
 
 impl StreamBridge {
@@ -116,6 +119,7 @@ impl StreamBridge {
             engine_key: None,
             start: Instant::now(),
             notices: std::collections::VecDeque::new(),
+            span: trace_span!("bridge"),
         })
     }
 
@@ -128,14 +132,14 @@ impl StreamBridge {
         let until = Instant::now() + timeout;
         loop {
             self.exchange(Duration::ZERO)?;
-            if let Some(notice) = self.notices.pop_front() {
+            if let Some(notice) = self.left_notice() {
                 return Ok(Some(notice));
             }
             let left = until.saturating_duration_since(Instant::now());
             let is_woken = self.receive(left.min(LONGEST_WAIT))?;
             if left.is_zero() || is_woken && self.notices.is_empty() {
                 self.exchange(Duration::ZERO)?;
-                return Ok(self.notices.pop_front());
+                return Ok(self.left_notice());
             }
         }
     }
@@ -169,7 +173,15 @@ impl StreamBridge {
 
     /// Returns a notice that is left after [`flush`](Self::flush).
     pub fn left_notice(&mut self) -> Option<BridgeNotice> {
-        self.notices.pop_front()
+        let notice = self.notices.pop_front()?;
+        let text = format_args!("{notice:?}");
+        match notice {
+            BridgeNotice::Disconnected(_) => trace_event!(self.span, WARN, text),
+            // The subscriber has recorded it.
+            BridgeNotice::Stream(_) => {}
+            _ => trace_event!(self.span, INFO, text),
+        }
+        Some(notice)
     }
 
     /// Replaces the secrets of sealed streams.
@@ -212,7 +224,8 @@ impl StreamBridge {
     }
 
     fn until_deadline(&self) -> Duration {
-        let deadline = self.machine.as_ref().map_or(ClockTime::NEVER, BridgeMachine::poll_timeout);
+        let deadline =
+            self.machine.as_ref().and_then(BridgeMachine::poll_timeout).unwrap_or(ClockTime::NEVER);
         deadline.since(self.now()).into()
     }
 

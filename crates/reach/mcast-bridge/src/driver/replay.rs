@@ -9,6 +9,8 @@ use mcast::{Family, Outgoing, Sender};
 use super::reverse::ReverseNotice;
 use super::source::{SourceConnection, SourceReport};
 use super::{BridgeError, clock};
+use mcast_stream::ClockTime;
+
 use crate::engine::SourceConnector;
 use crate::record::{Content, StreamRecord};
 use crate::reverse::{ReplayConfig, ReplayMachine, ReverseStatistics};
@@ -71,7 +73,7 @@ impl GroupReplay {
             if left.is_zero() || self.machine.is_over() {
                 return Ok(None);
             }
-            let due: Duration = self.machine.poll_timeout(now).since(now).into();
+            let due: Duration = self.machine.poll_timeout(now).unwrap_or(ClockTime::NEVER).since(now).into();
             if let Some(report) = self.source.wait(left.min(due)) {
                 self.handle(report)?;
             }

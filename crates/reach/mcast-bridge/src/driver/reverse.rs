@@ -9,6 +9,8 @@ use mcast_stream::wire::StreamId;
 use mcast_stream::{
     ClockTime, HeardHeartbeat, HeartbeatListener, Nanos, Publisher, PublisherBuilder, StreamError, Waker,
 };
+use mcast_sys::trace::Span;
+use mcast_sys::{trace_event, trace_span};
 
 use super::error::BridgeError;
 use super::source::{SourceConnection, SourceReport};
@@ -55,6 +57,7 @@ pub struct ReverseBridge {
     blocked: Option<PublisherProgress>,
     start: Instant,
     notices: std::collections::VecDeque<ReverseNotice>,
+    span: Span,
 }
 
 impl ReverseBridge {
@@ -87,6 +90,7 @@ impl ReverseBridge {
             blocked: None,
             start: Instant::now(),
             notices: std::collections::VecDeque::new(),
+            span: trace_span!("reverse_bridge", stream = stream),
         })
     }
 
@@ -106,6 +110,7 @@ impl ReverseBridge {
             self.read()?;
             self.publish()?;
             if let Some(notice) = self.notices.pop_front() {
+                self.trace(&notice);
                 return Ok(Some(notice));
             }
             let left = until.saturating_duration_since(Instant::now());
@@ -113,6 +118,16 @@ impl ReverseBridge {
                 return Ok(None);
             }
             self.wait(left)?;
+        }
+    }
+
+    fn trace(&self, notice: &ReverseNotice) {
+        let text = format_args!("{notice:?}");
+        match notice {
+            ReverseNotice::Disconnected(_) => trace_event!(self.span, WARN, text),
+            // The publisher has recorded it.
+            ReverseNotice::Publisher(_) => {}
+            _ => trace_event!(self.span, INFO, text),
         }
     }
 
@@ -175,7 +190,7 @@ impl ReverseBridge {
 
     fn wait(&mut self, left: Duration) -> Result<(), BridgeError> {
         let now = self.now();
-        let due: Duration = self.machine.poll_timeout(now).since(now).into();
+        let due: Duration = self.machine.poll_timeout(now).unwrap_or(ClockTime::NEVER).since(now).into();
         if let (Some(publisher), Some(since)) = (&self.publisher, self.blocked) {
             publisher.wait_for_room(since, left.min(ROOM_WAIT));
         } else if let Some(heard) = self.listener.next(left.min(due).min(LONGEST_WAIT))? {

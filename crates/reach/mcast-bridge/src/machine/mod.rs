@@ -273,8 +273,8 @@ impl BridgeMachine {
 
     /// Returns when [`poll_request`](Self::poll_request) may return a request if nothing happens before, after it has returned none.
     #[must_use]
-    pub const fn poll_timeout(&self) -> ClockTime {
-        self.deadline
+    pub const fn poll_timeout(&self) -> Option<ClockTime> {
+        self.deadline.unless_never()
     }
 
     /// Whether the buffer is full of records that are not stored, so that no more messages may be passed.

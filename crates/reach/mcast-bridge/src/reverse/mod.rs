@@ -292,7 +292,7 @@ impl ReverseMachine {
 
     /// Returns when something may be to do if nothing happens before.
     #[must_use]
-    pub fn poll_timeout(&mut self, now: ClockTime) -> ClockTime {
+    pub fn poll_timeout(&mut self, now: ClockTime) -> Option<ClockTime> {
         let role = match self.role {
             Role::Standby { until } if until > now => until,
             // It waits for the engine.
@@ -308,7 +308,7 @@ impl ReverseMachine {
             },
         };
         let role = if now < self.quiet_until { self.quiet_until } else { role };
-        role.min(self.reading.deadline(self.role == Role::Locating))
+        role.min(self.reading.deadline(self.role == Role::Locating)).unless_never()
     }
 
     /// Whether this bridge publishes, or is about to.

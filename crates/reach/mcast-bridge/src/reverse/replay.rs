@@ -118,10 +118,10 @@ impl ReplayMachine {
 
     /// Returns when something may be to do if nothing happens before.
     #[must_use]
-    pub fn poll_timeout(&self, now: ClockTime) -> ClockTime {
+    pub fn poll_timeout(&self, now: ClockTime) -> Option<ClockTime> {
         let due =
             self.reading.front().map_or(ClockTime::NEVER, |record| self.pace.due(now, record.arrived()));
-        due.min(self.reading.deadline(true))
+        due.min(self.reading.deadline(true)).unless_never()
     }
 
     /// Whether everything that the engine holds was sent.

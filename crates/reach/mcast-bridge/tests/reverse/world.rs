@@ -227,7 +227,7 @@ impl World {
             let at = now + self.dice.below(self.latency + 1) * MILLISECOND;
             bridge.response = Some((at, number, response));
         }
-        let deadline = bridge.machine.poll_timeout(now);
+        let deadline = bridge.machine.poll_timeout(now).unwrap_or(ClockTime::NEVER);
         assert!(deadline.0 > 0, "{:?}", bridge.machine);
         bridge.events.extend(std::iter::from_fn(|| bridge.machine.poll_event()));
         let Some(publisher) = &mut bridge.publisher else { return };

@@ -273,7 +273,7 @@ impl World {
         let bridge = &mut self.bridges[index];
         let Some(machine) = &mut bridge.machine else { return };
         bridge.events.extend(std::iter::from_fn(|| machine.poll_event()));
-        let (deadline, life) = (machine.poll_timeout(), bridge.life);
+        let (deadline, life) = (machine.poll_timeout().unwrap_or(ClockTime::NEVER), bridge.life);
         if deadline != ClockTime::NEVER {
             assert!(deadline > now, "a deadline that is over: {deadline:?} at {now:?}");
             if bridge.wake != deadline {

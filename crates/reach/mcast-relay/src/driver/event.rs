@@ -113,6 +113,24 @@ pub enum DriverEvent {
     },
 }
 
+impl DriverEvent {
+    /// Returns whether something does not work that did, or should.
+    pub(super) const fn is_problem(&self) -> bool {
+        matches!(
+            self,
+            Self::LegDown { .. }
+                | Self::HttpFailed { .. }
+                | Self::ReceiveLost { .. }
+                | Self::Problem { .. }
+                | Self::TunnelDown { .. }
+                | Self::TunnelRefused { .. }
+                | Self::TunnelUnanswered { .. }
+                | Self::WrongTunnelKey { .. }
+                | Self::UnknownTunnel { .. }
+        )
+    }
+}
+
 /// Counters beside those of the rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DriverCounts {

@@ -30,6 +30,8 @@ use std::time::{Duration, Instant};
 
 use mcast_sys::poller::Poller;
 use mcast_sys::ready::{READY_AT_ONCE, Ready};
+use mcast_sys::trace::Span;
+use mcast_sys::{trace_event, trace_span};
 
 pub use amt::AmtReceiver;
 pub use containers::ContainerLookup;
@@ -115,6 +117,7 @@ pub struct Driver {
     buffer: Vec<u8>,
     events: VecDeque<DriverEvent>,
     counts: DriverCounts,
+    span: Span,
 }
 
 /// Ends the wait of a [`Driver`] from another thread.
@@ -166,6 +169,7 @@ impl Driver {
             buffer: vec![0; DATAGRAM_BYTES],
             events: VecDeque::new(),
             counts: DriverCounts::default(),
+            span: trace_span!("relay", rules = rules.len()),
         };
         driver.add_own_namespace()?;
         if !driver.is_checking {
@@ -203,7 +207,13 @@ impl Driver {
 
     /// Returns the next event.
     pub fn next_event(&mut self) -> Option<DriverEvent> {
-        self.events.pop_front()
+        let event = self.events.pop_front()?;
+        let text = format_args!("{event:?}");
+        match event.is_problem() {
+            true => trace_event!(self.span, WARN, text),
+            false => trace_event!(self.span, INFO, text),
+        }
+        Some(event)
     }
 
     /// Replaces the rules. What both have in common continues without interruption.

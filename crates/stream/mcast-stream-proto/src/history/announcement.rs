@@ -108,8 +108,8 @@ impl AnnouncementSchedule {
 
     /// Returns when the next announcement is due.
     #[must_use]
-    pub const fn poll_timeout(&self) -> ClockTime {
-        self.next_at
+    pub const fn poll_timeout(&self) -> Option<ClockTime> {
+        Some(self.next_at)
     }
 }
 

@@ -342,8 +342,8 @@ impl HistoryMachine {
     /// Returns the latest time for the next call of [`poll_step`](Self::poll_step), [`poll_query`](Self::poll_query) and
     /// [`poll_search`](Self::poll_search). Much later calls show that the process did not run.
     #[must_use]
-    pub fn poll_timeout(&self) -> ClockTime {
-        let Some(reading) = &self.reading else { return ClockTime::NEVER };
+    pub fn poll_timeout(&self) -> Option<ClockTime> {
+        let reading = self.reading.as_ref()?;
         let needs_search = self.config.searches && self.search.server().is_none();
         let retry = reading.next_request_at().filter(|_| !needs_search).unwrap_or(ClockTime::NEVER);
         // Without a live stream to continue with, nothing is given up.
@@ -351,7 +351,7 @@ impl HistoryMachine {
             Some(_) => self.clock.earliest(self.given_up_at(reading)),
             None => ClockTime::NEVER,
         };
-        retry.min(self.search.deadline()).min(given_up).min(self.clock.next_note())
+        retry.min(self.search.deadline()).min(given_up).min(self.clock.next_note()).unless_never()
     }
 
     /// Returns when the history is given up if it brings nothing new.

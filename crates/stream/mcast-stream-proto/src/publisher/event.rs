@@ -29,6 +29,12 @@ impl EventQueue {
         self.waiting.push_back(event);
     }
 
+    /// The last `count` of those that wait, the oldest first.
+    pub(super) fn latest(&self, count: u64) -> impl Iterator<Item = &PublisherEvent> {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        self.waiting.range(self.waiting.len().saturating_sub(count)..)
+    }
+
     pub(super) fn pop(&mut self) -> Option<PublisherEvent> {
         if self.missed > 0 {
             return Some(PublisherEvent::Missed(core::mem::take(&mut self.missed)));

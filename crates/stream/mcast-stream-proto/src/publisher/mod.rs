@@ -295,6 +295,11 @@ impl PublisherMachine {
         self.events.pushed
     }
 
+    /// Returns the last `count` events, the oldest first, of those that are not fetched.
+    pub fn latest_events(&self, count: u64) -> impl Iterator<Item = &PublisherEvent> {
+        self.events.latest(count)
+    }
+
     /// Sets the offset from the publisher's clock to nanoseconds since 1970. Call it again after a correction of the
     /// system's clock.
     pub const fn set_unix_offset(&mut self, offset: Option<u64>) {

@@ -77,12 +77,12 @@ impl PublisherMachine {
 
     /// Returns the time by which to call [`poll_transmit`](Self::poll_transmit) again.
     #[must_use]
-    pub fn poll_timeout(&self) -> ClockTime {
+    pub fn poll_timeout(&self) -> Option<ClockTime> {
         if self.is_halted() {
-            return ClockTime::NEVER;
+            return None;
         }
         if !self.outbox.is_empty() {
-            return ClockTime(0);
+            return Some(ClockTime(0));
         }
         let mut deadline =
             self.heartbeats.at().min(self.check_at).min(self.flow.next_flight_time(&self.ring));
@@ -96,7 +96,7 @@ impl PublisherMachine {
             let length = self.ring.get(self.ring.sent).len() as u64;
             deadline = deadline.min(self.pacer.when(length));
         }
-        deadline
+        deadline.unless_never()
     }
 
     fn next_data(&mut self, now: ClockTime) -> Option<Transmit> {

@@ -70,9 +70,9 @@ const NEWS: u32 = Status::ENDED | Status::DELIVERED | Status::READING | Status::
 impl SubscriberMachine {
     /// Returns the latest time to call [`poll_transmit`](Self::poll_transmit) and [`poll_item`](Self::poll_item) again.
     #[must_use]
-    pub fn poll_timeout(&self) -> ClockTime {
+    pub fn poll_timeout(&self) -> Option<ClockTime> {
         if !self.outbox.is_empty() || !self.events.is_empty() && !self.delivery.is_buffering() {
-            return ClockTime(0);
+            return Some(ClockTime(0));
         }
         let mut deadline = self.liveness.after(self.config.publisher_silence.into());
         if self.has_everything() {
@@ -82,7 +82,8 @@ impl SubscriberMachine {
         }
         deadline = deadline.min(self.paths.next_silence_check(self.config.path_silence.into()));
         if self.delivery.has_stopped() {
-            return if self.has_left || self.sends_nothing() { deadline } else { ClockTime(0) };
+            let is_due = !self.has_left && !self.sends_nothing();
+            return if is_due { Some(ClockTime(0)) } else { deadline.unless_never() };
         }
         if self.incarnations.current().is_some() && !self.sends_nothing() {
             let probe = if self.liveness.is_silent() { ClockTime::NEVER } else { self.publisher.probe_at() };
@@ -97,7 +98,7 @@ impl SubscriberMachine {
         if let Some(gap) = self.naks.first_gap().filter(|_| self.delivery.is_active()) {
             deadline = deadline.min(self.gap_deadline(gap.noticed));
         }
-        deadline
+        deadline.unless_never()
     }
 
     /// Whether repairs are to be requested, of a publisher that can answer.

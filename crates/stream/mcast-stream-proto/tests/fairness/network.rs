@@ -340,7 +340,7 @@ impl<'s> Network<'s> {
                 self.outcome.evicted.push(event);
             }
         }
-        let mut deadline = self.publisher.poll_timeout().0.max(self.now + 1);
+        let mut deadline = self.publisher.poll_timeout().unwrap_or(ClockTime::NEVER).0.max(self.now + 1);
         if let Some(feed) = self.scene.feed {
             deadline = deadline.min(self.now + (MESSAGE.len() as u64 * SECOND / feed).max(1));
         }
@@ -428,7 +428,11 @@ impl<'s> Network<'s> {
             let back = self.scene.round_trip / 2 + self.scene.subscribers[index].delay;
             self.at(self.now + back, Event::Feedback(index, control.bytes().to_vec()));
         }
-        let deadline = self.subscribers[index].poll_timeout().0.max(self.now + Nanos::from_micros(1).0);
+        let deadline = self.subscribers[index]
+            .poll_timeout()
+            .unwrap_or(ClockTime::NEVER)
+            .0
+            .max(self.now + Nanos::from_micros(1).0);
         if deadline < self.subscriber_at[index] {
             self.subscriber_at[index] = deadline;
             self.at(deadline, Event::Subscriber(index));

@@ -339,14 +339,20 @@ impl<'s> Group<'s> {
             self.remaining.delays = self.remaining.delays.saturating_sub(1);
         }
         let subscribers = self.nodes.iter().filter_map(|node| node.subscriber.as_ref());
-        let next = subscribers.map(|subscriber| subscriber.poll_timeout().0).min().unwrap_or(u64::MAX);
-        self.now = next.min(self.publisher.poll_timeout().0).max(self.now + 1_000);
-        if self.publisher.poll_timeout().0 <= self.now {
+        let next = subscribers
+            .map(|subscriber| subscriber.poll_timeout().unwrap_or(ClockTime::NEVER).0)
+            .min()
+            .unwrap_or(u64::MAX);
+        self.now =
+            next.min(self.publisher.poll_timeout().unwrap_or(ClockTime::NEVER).0).max(self.now + 1_000);
+        if self.publisher.poll_timeout().unwrap_or(ClockTime::NEVER).0 <= self.now {
             self.publisher_journal.note(self.now, b"wait");
             self.serve_publisher();
         }
         for index in 0..self.nodes.len() {
-            let is_due = |subscriber: &SubscriberMachine| subscriber.poll_timeout().0 <= self.now;
+            let is_due = |subscriber: &SubscriberMachine| {
+                subscriber.poll_timeout().unwrap_or(ClockTime::NEVER).0 <= self.now
+            };
             if self.nodes[index].subscriber.as_ref().is_some_and(is_due) {
                 self.nodes[index].journal.note(self.now, b"wait");
                 self.serve(index, &[]);

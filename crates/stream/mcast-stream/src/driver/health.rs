@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use mcast::{Error, ErrorKind};
+use mcast_sys::trace::Span;
 
 /// Among several, a path that is down is tried this often: each attempt looks for its interface. An unreachable host
 /// gets heartbeats this often at most.
@@ -87,15 +88,16 @@ pub(super) struct PathHealth {
     all: Vec<EndpointHealth>,
     changes: VecDeque<PathChange>,
     full_reported: Option<Instant>,
+    span: Span,
 }
 
 impl PathHealth {
     /// Creates the state of groups (`None`) and hosts.
-    pub(super) fn new(endpoints: impl Iterator<Item = Option<SocketAddr>>) -> Self {
+    pub(super) fn new(endpoints: impl Iterator<Item = Option<SocketAddr>>, span: Span) -> Self {
         let host = |address| HostStatus { address, is_reachable: true, skipped: 0 };
         let health =
             |address: Option<_>| EndpointHealth { state: PathState::Up, host: address.map(host), reports: 0 };
-        Self { all: endpoints.map(health).collect(), changes: VecDeque::new(), full_reported: None }
+        Self { all: endpoints.map(health).collect(), changes: VecDeque::new(), full_reported: None, span }
     }
 
     /// Whether to send this much data. It is counted otherwise.
@@ -194,6 +196,7 @@ impl PathHealth {
     }
 
     fn report(&mut self, change: PathChange) {
+        crate::trace::path_change(&self.span, &change);
         if self.changes.len() == MAX_CHANGES {
             self.changes.pop_front();
         }
@@ -220,6 +223,7 @@ impl PathHealth {
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
+    use mcast_sys::trace_span;
 
     fn down() -> mcast::Result<()> {
         Err(mcast::find(&"no-such-interface".parse().unwrap()).unwrap_err())
@@ -227,7 +231,7 @@ mod tests {
 
     #[test]
     fn each_change_is_reported_once() {
-        let mut health = PathHealth::new([None, None].into_iter());
+        let mut health = PathHealth::new([None, None].into_iter(), trace_span!("publisher"));
         (0..5).for_each(|_| health.record_path(1, down()));
         assert!(matches!(health.change(), Some(PathChange::Down { path: 1, .. })));
         assert!(health.change().is_none());
@@ -239,7 +243,7 @@ mod tests {
 
     #[test]
     fn the_only_path_is_always_tried() {
-        let mut health = PathHealth::new([None].into_iter());
+        let mut health = PathHealth::new([None].into_iter(), trace_span!("publisher"));
         health.record_path(0, down());
         assert!(health.may_send_control(0) && health.may_send_data(0, 1) && !health.is_any_up());
     }
@@ -247,7 +251,7 @@ mod tests {
     #[test]
     fn an_unreachable_host_gets_no_data_until_it_answers() {
         let host = SocketAddr::from(([10, 0, 0, 9], 7000));
-        let mut health = PathHealth::new([None, Some(host)].into_iter());
+        let mut health = PathHealth::new([None, Some(host)].into_iter(), trace_span!("publisher"));
         assert!(health.may_send_data(1, 5) && health.may_send_control(1));
         (0..3).for_each(|_| health.record_host(1, Err(None)));
         health.record_host(1, Ok(()));

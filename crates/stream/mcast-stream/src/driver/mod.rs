@@ -59,8 +59,7 @@ fn present_index(selector: Option<&InterfaceSelector>) -> mcast::Result<Option<I
     }
 }
 
-/// Joins several values into one metric label.
-#[cfg(feature = "metrics")]
+/// Joins several values into one label.
 fn label<T: ToString>(all: impl Iterator<Item = T>) -> String {
     all.map(|each| each.to_string()).collect::<Vec<_>>().join(",")
 }

@@ -23,4 +23,6 @@ mod sealed;
 mod second;
 #[cfg(feature = "futures")]
 mod tokio;
+#[cfg(feature = "tracing")]
+mod traced;
 mod unnamed;

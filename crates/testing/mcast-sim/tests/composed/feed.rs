@@ -591,8 +591,8 @@ impl Feed {
         };
         let input = self.next_input().unwrap_or(u64::MAX).max(process.refused_until);
         let input = if self.next_input().is_some() { input } else { u64::MAX };
-        let announcement = process.announcements.poll_timeout().0;
-        poll.min(input).min(process.machine.poll_timeout().0).min(announcement)
+        let announcement = process.announcements.poll_timeout().unwrap_or(ClockTime::NEVER).0;
+        poll.min(input).min(process.machine.poll_timeout().unwrap_or(ClockTime::NEVER).0).min(announcement)
     }
 
     /// Returns the number of messages of this incarnation that the state of the publisher has, if it has this many.

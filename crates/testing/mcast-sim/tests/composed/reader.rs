@@ -350,8 +350,16 @@ impl Reader {
     /// Returns what it waits for, for messages: the live stream, the history, its client, and the application.
     pub(crate) fn due_times(&self) -> Option<(u64, u64, Client, u64)> {
         let process = self.process.as_ref()?;
-        let history = process.history.as_ref().map_or(u64::MAX, |history| history.poll_timeout().0);
-        Some((process.core.poll_timeout().0, history, process.client, process.processes_at))
+        let history = process
+            .history
+            .as_ref()
+            .map_or(u64::MAX, |history| history.poll_timeout().unwrap_or(ClockTime::NEVER).0);
+        Some((
+            process.core.poll_timeout().unwrap_or(ClockTime::NEVER).0,
+            history,
+            process.client,
+            process.processes_at,
+        ))
     }
 
     pub(crate) fn wakes_at(&self) -> u64 {
@@ -364,8 +372,16 @@ impl Reader {
             Client::Asking { until, .. } => until,
             Client::Idle => u64::MAX,
         };
-        let history = history.map_or(u64::MAX, |history| history.poll_timeout().0);
-        process.core.poll_timeout().0.min(history).min(client).min(process.processes_at)
+        let history =
+            history.map_or(u64::MAX, |history| history.poll_timeout().unwrap_or(ClockTime::NEVER).0);
+        process
+            .core
+            .poll_timeout()
+            .unwrap_or(ClockTime::NEVER)
+            .0
+            .min(history)
+            .min(client)
+            .min(process.processes_at)
     }
 }
 

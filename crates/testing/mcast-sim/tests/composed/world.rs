@@ -327,7 +327,7 @@ impl<'p> World<'p> {
             Event::Search(None) => {
                 if let Some(process) = &mut self.feed.process {
                     process.announcements.searched(ClockTime(self.now));
-                    let at = process.announcements.poll_timeout().0;
+                    let at = process.announcements.poll_timeout().unwrap_or(ClockTime::NEVER).0;
                     self.wake_feed(at.max(self.now));
                 }
             }

@@ -336,7 +336,7 @@ impl SideChannel {
             self.ask(index, (from, from + u64::from(query.count)));
         }
         let reader = &mut self.readers[index];
-        let deadline = reader.machine.poll_timeout().0;
+        let deadline = reader.machine.poll_timeout().unwrap_or(ClockTime::NEVER).0;
         if deadline < reader.wakes_at {
             reader.wakes_at = deadline;
             self.at(deadline, Happening::Wakes(index));

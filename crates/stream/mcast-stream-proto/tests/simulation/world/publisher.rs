@@ -132,7 +132,13 @@ impl World<'_> {
         while let Some(event) = self.publisher.poll_event() {
             self.record_event(event);
         }
-        let at = self.publisher.poll_timeout().0.saturating_sub(self.publisher_clock).max(self.now + 1_000);
+        let at = self
+            .publisher
+            .poll_timeout()
+            .unwrap_or(ClockTime::NEVER)
+            .0
+            .saturating_sub(self.publisher_clock)
+            .max(self.now + 1_000);
         if at < self.publisher_wakes_at {
             self.publisher_wakes_at = at;
             self.at(at, Happening::PublisherWakes);

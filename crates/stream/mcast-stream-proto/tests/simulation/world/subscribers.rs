@@ -268,7 +268,12 @@ impl World<'_> {
     fn wake_subscriber(&mut self, index: usize) {
         let node = &mut self.nodes[index];
         let Some(subscriber) = &node.subscriber else { return };
-        let at = subscriber.poll_timeout().0.saturating_sub(node.clock).max(self.now + 1_000);
+        let at = subscriber
+            .poll_timeout()
+            .unwrap_or(ClockTime::NEVER)
+            .0
+            .saturating_sub(node.clock)
+            .max(self.now + 1_000);
         if at < node.wakes_at {
             node.wakes_at = at;
             self.at(at, Happening::SubscriberWakes(index));

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use mcast::{Destination, Family, InterfaceIndex, InterfaceSelector, Membership, Waker};
 
 use super::NO_INCARNATION;
+use crate::ClockTime;
 use crate::driver::clock::{self, Clock};
 use crate::driver::discovery;
 use crate::driver::error::StreamError;
@@ -59,7 +60,8 @@ impl Announcer {
                     // An interface may be down at present.
                     let _ = sender.send(&datagram);
                 }
-                let wait = clock.until(schedule.poll_timeout()).min(CHECK_INTERVAL);
+                let wait =
+                    clock.until(schedule.poll_timeout().unwrap_or(ClockTime::NEVER)).min(CHECK_INTERVAL);
                 // If the socket fails, the regular announcements continue.
                 let Ok(received) = receiver.recv_timeout(&mut buffer, wait) else {
                     std::thread::park_timeout(wait);

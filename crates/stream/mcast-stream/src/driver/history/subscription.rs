@@ -178,7 +178,7 @@ impl HistorySubscription {
     pub(in crate::driver) fn wait(&self, until: impl Fn(ClockTime) -> Duration) -> Duration {
         match self.machine.request().is_some() || self.machine.is_searching() {
             true => POLL,
-            false => until(self.machine.poll_timeout()).max(POLL),
+            false => until(self.machine.poll_timeout().unwrap_or(ClockTime::NEVER)).max(POLL),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Publisher;
 use super::shared::{LISTEN_INTERVAL, Shared};
+use crate::ClockTime;
 use crate::publisher::{AckProgress, Audience, PublisherStatistics, SubscriberProgress, Watermarks};
 use crate::wire::{FlowControl, SubscriberId};
 
@@ -195,7 +196,10 @@ impl Shared {
         core.machine.finish(self.clock.now(), timeout.into());
         while !core.machine.is_over(self.clock.now()) {
             self.send(&mut core);
-            let sleep = self.clock.until(core.machine.poll_timeout()).min(LISTEN_INTERVAL);
+            let sleep = self
+                .clock
+                .until(core.machine.poll_timeout().unwrap_or(ClockTime::NEVER))
+                .min(LISTEN_INTERVAL);
             core = self.progress.wait(core, sleep);
         }
     }

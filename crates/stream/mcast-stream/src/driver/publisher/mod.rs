@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use mcast::{Destination, Family, InterfaceIndex};
+use mcast_sys::{trace_event, trace_span};
 
 pub use builder::PublisherBuilder;
 pub(super) use builder::any_address;
@@ -144,14 +145,17 @@ impl Publisher {
         let announcement = builder.name.map(|name| Announcement::new(name, &endpoints));
         let config = PublisherConfig { datagram, paths, rate, unix_offset, seed, ..builder.config };
         let unicast = UnicastSockets::open(family).map_err(StreamError::Control)?;
+        let span = trace_span!("publisher", stream = config.stream, to = first.address);
+        trace_event!(span, INFO, "publishes", paths = paths, incarnation = config.incarnation);
         let mut machine = crate::PublisherMachine::new(config, clock.now())?;
         let prepared = prepare(&mut machine, clock.now())?;
         let shared = Arc::new(Shared {
             clock,
             sockets: PublisherSockets::new(sockets, family, discovery, unicast),
             announcement: Mutex::new(announcement),
-            core: Mutex::new(Core::new(machine, &endpoints)),
+            core: Mutex::new(Core::new(machine, &endpoints, span.clone())),
             progress: Progress::default(),
+            span,
             timer: Condvar::new(),
             drop_timeout: builder.drop_timeout,
             is_drained: AtomicBool::new(false),

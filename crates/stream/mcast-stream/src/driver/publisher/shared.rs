@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, LockResult, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use mcast_sys::trace::Span;
+
 use crate::ClockTime;
 use crate::driver::clock::Clock;
 use crate::driver::discovery::Announcement;
@@ -33,6 +35,7 @@ pub(super) struct Shared {
     pub(super) announcement: Mutex<Option<Announcement>>,
     /// Advanced by feedback and by what the timers do.
     pub(super) progress: Progress,
+    pub(super) span: Span,
     /// Notified when the next deadline is earlier than the one that the timer thread sleeps until.
     pub(super) timer: Condvar,
     /// How long dropping the publisher waits, in addition to the time that the rate takes.
@@ -59,10 +62,11 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(machine: crate::PublisherMachine, endpoints: &[Endpoint]) -> Self {
+    pub(super) fn new(machine: crate::PublisherMachine, endpoints: &[Endpoint], span: Span) -> Self {
         let buffer = vec![0; MAX_FEEDBACK].into_boxed_slice();
         let repairs = Repairs::default();
-        let health = PathHealth::new(endpoints.iter().map(|each| (!each.is_group()).then_some(each.address)));
+        let hosts = endpoints.iter().map(|each| (!each.is_group()).then_some(each.address));
+        let health = PathHealth::new(hosts, span);
         Self {
             machine,
             sleeps_until: ClockTime(0),
@@ -102,7 +106,7 @@ impl Shared {
 
     /// Wakes the timer thread if something is due before it would wake.
     pub(super) fn wake_timer(&self, core: &Core) {
-        if core.machine.poll_timeout() < core.sleeps_until {
+        if core.machine.poll_timeout().unwrap_or(ClockTime::NEVER) < core.sleeps_until {
             self.timer.notify_one();
         }
     }
@@ -127,10 +131,21 @@ impl Shared {
         self.wake_timer(core);
         // An eviction makes room, too.
         let events = core.machine.events_pushed();
-        if std::mem::replace(&mut core.events, events) != events || has_sent {
+        let new_events = events - std::mem::replace(&mut core.events, events);
+        if new_events > 0 {
+            self.trace_events(core, new_events);
+        }
+        if new_events > 0 || has_sent {
             self.progress.advance(core);
         }
         core.machine.datagrams_sent() - before
+    }
+
+    /// Records the last events of the machine for the feature `tracing`, whether the caller fetches them or not.
+    fn trace_events(&self, core: &Core, count: u64) {
+        for event in core.machine.latest_events(count) {
+            crate::trace::publisher_event(&self.span, event);
+        }
     }
 
     /// Sends one item; repairs are collected and sent together.
@@ -220,7 +235,7 @@ impl Shared {
             // The system's clock may have been stepped.
             core.machine.set_unix_offset(self.clock.unix_offset());
             self.send(&mut core);
-            let deadline = core.machine.poll_timeout().min(announce_at);
+            let deadline = core.machine.poll_timeout().unwrap_or(ClockTime::NEVER).min(announce_at);
             // Waking every few microseconds would take the processor from other threads.
             let sleep = self.clock.until(deadline).max(Duration::from_micros(50)).min(Duration::from_secs(1));
             core.sleeps_until = self.clock.now() + sleep;

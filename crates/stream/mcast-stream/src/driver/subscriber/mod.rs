@@ -14,6 +14,8 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use mcast::{Batch, Cursor, ErrorKind, InterfaceSelector, Membership, Waker};
+use mcast_sys::trace::Span;
+use mcast_sys::trace_span;
 
 use super::clock::Clock;
 use super::error::StreamError;
@@ -116,6 +118,7 @@ pub struct Subscriber {
     is_joining: bool,
     /// Steps that were delivered from the history since the live stream was last received.
     since_live: usize,
+    span: Span,
 }
 
 /// The result of polling a subscriber.
@@ -184,7 +187,8 @@ impl Subscriber {
             super::label(memberships.iter().map(|each| each.address)),
             super::label(memberships.iter().filter_map(|each| each.interface.as_ref())),
         );
-        let receiver = receiver.follow(paths.name_interfaces()).build()?;
+        let span = trace_span!("subscriber", on = super::label(memberships.iter().map(|each| each.address)));
+        let receiver = span.in_scope(|| receiver.follow(paths.name_interfaces()).build())?;
         let socket_buffer = receiver.receive_buffer() / usize::from(paths.count().max(1));
         config.socket_buffer = config.socket_buffer.min(socket_buffer.max(MIN_SOCKET_BUFFER));
         let control = control_socket(family, receive_buffer).map_err(StreamError::Control)?;
@@ -230,6 +234,7 @@ impl Subscriber {
             is_caller_busy: false,
             is_abandoned: false,
             has_failed: false,
+            span,
         })
     }
 
@@ -315,7 +320,10 @@ impl Subscriber {
     /// This is for callers that wait for the [descriptors](Self::descriptors) themselves.
     #[must_use]
     pub fn poll_timeout(&self) -> Duration {
-        let due = self.machine.as_ref().map_or(MAX_WAIT, |machine| self.clock.until(machine.poll_timeout()));
+        let due = self
+            .machine
+            .as_ref()
+            .map_or(MAX_WAIT, |machine| self.clock.until(machine.poll_timeout().unwrap_or(ClockTime::NEVER)));
         let history = self.history.as_ref().filter(|_| self.is_joining);
         let history = history.map_or(MAX_WAIT, |history| history.wait(|deadline| self.clock.until(deadline)));
         due.min(MAX_WAIT).min(history)
@@ -471,7 +479,10 @@ impl Subscriber {
     #[inline]
     pub(crate) fn item(&self, step: &Step) -> Option<Item<'_>> {
         match (&self.machine, step.event()) {
-            (_, Some(event)) => Some(Item::Event(event)),
+            (_, Some(event)) => {
+                crate::trace::subscriber_event(&self.span, &event);
+                Some(Item::Event(event))
+            }
             _ if step.is_of_history() => self.history.as_ref()?.machine.item(),
             (machine, None) => Some(machine.as_ref()?.item(step, self.current_bytes())),
         }

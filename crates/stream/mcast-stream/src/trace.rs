@@ -1,0 +1,77 @@
+//! Events of publishers and subscribers for the feature `tracing`: those that applications can fetch, fetched or not.
+
+use mcast_sys::trace::Span;
+use mcast_sys::trace_event;
+
+use crate::PathChange;
+use crate::publisher::PublisherEvent;
+use crate::subscriber::SubscriberEvent;
+
+/// Records an event of a subscriber.
+pub(crate) fn subscriber_event(span: &Span, event: &SubscriberEvent) {
+    use SubscriberEvent::{
+        Evicted, Forged, Full, HistoryFailed, InternalError, KeyMissing, KeyWrong, Lost, LostUnknown,
+        NotVerified, PathSilent, PublisherSilent, SecondPublisher, Signed, Stale, Stalled,
+    };
+    let details = format_args!("{event:?}");
+    match event {
+        InternalError(_) => trace_event!(span, ERROR, event.name(), details = details),
+        Evicted
+        | Forged { .. }
+        | Full
+        | HistoryFailed { .. }
+        | KeyMissing(_)
+        | KeyWrong(_)
+        | Lost { .. }
+        | LostUnknown { .. }
+        | NotVerified(_)
+        | PathSilent(_)
+        | PublisherSilent
+        | SecondPublisher { .. }
+        | Signed
+        | Stale
+        | Stalled { .. } => trace_event!(span, WARN, event.name(), details = details),
+        _ => trace_event!(span, INFO, event.name(), details = details),
+    }
+}
+
+/// Records an event of a publisher.
+pub(crate) fn publisher_event(span: &Span, event: &PublisherEvent) {
+    use PublisherEvent::{
+        InternalError, NameShared, QuorumLost, SubscriberEvicted, SubscriberFailed, SubscriberIncomplete,
+        SubscriberRefused, SubscriberSilent, Unacknowledged, Unrecoverable,
+    };
+    let details = format_args!("{event:?}");
+    match event {
+        InternalError(_) => trace_event!(span, ERROR, "event", details = details),
+        NameShared { .. }
+        | QuorumLost
+        | SubscriberEvicted(..)
+        | SubscriberFailed(_)
+        | SubscriberIncomplete { .. }
+        | SubscriberRefused(_)
+        | SubscriberSilent(_)
+        | Unacknowledged { .. }
+        | Unrecoverable(..) => trace_event!(span, WARN, "event", details = details),
+        _ => trace_event!(span, INFO, "event", details = details),
+    }
+}
+
+/// Records that a path of a publisher, or a host, can be sent to, or no longer.
+pub(crate) fn path_change(span: &Span, change: &PathChange) {
+    match change {
+        PathChange::Down { path, error } => {
+            trace_event!(span, WARN, "path down", path = path, error = error);
+        }
+        PathChange::Up { path } => trace_event!(span, INFO, "path up", path = path),
+        PathChange::QueueFull { path, error } => {
+            trace_event!(span, WARN, "queue full", path = path, error = error);
+        }
+        PathChange::HostUnreachable { host, error } => {
+            let why =
+                error.as_ref().map_or_else(|| "reported by the network".to_owned(), ToString::to_string);
+            trace_event!(span, WARN, "host unreachable", host = host, error = why);
+        }
+        PathChange::HostReachable { host } => trace_event!(span, INFO, "host reachable", host = host),
+    }
+}
