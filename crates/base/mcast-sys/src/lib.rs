@@ -29,7 +29,7 @@
 //! [`capture`] has packet sockets and BPF devices, and sends IGMP and MLD. `readable::wait_for_any` (Unix) waits for
 //! descriptors. `namespace` (Linux) runs functions in other network namespaces. `lab` (Linux) creates namespaces and what a network in them needs. [`unicast`] sends segmented buffers
 //! (GSO) by sockets of the standard library. [`process`] ends processes and groups of them, and raises the limit on
-//! descriptors. `interrupts` (Unix) notes SIGINT and SIGTERM. [`service`] reports to the service manager. `console` (Windows) catches Ctrl-C. `bpf` (Linux) loads BPF
+//! descriptors. `interrupts` (Unix) notes SIGINT and SIGTERM. [`service`] reports to the service manager. `console` (Windows) catches Ctrl-C. [`wire`] takes the datagrams of groups off an interface (Linux). `bpf` (Linux) loads BPF
 //! programs and reads the kernel's type information.
 //!
 //! An operation that a system does not support returns an error of kind
@@ -126,6 +126,8 @@ mod packet_socket;
 mod socket_option;
 pub mod trace;
 mod values;
+#[cfg_attr(not(target_os = "linux"), path = "unsupported/wire.rs")]
+pub mod wire;
 
 pub use exchange::{KernelClock, OutgoingDatagram, Received, SendRequest, Sent};
 pub use platform::*;

@@ -77,6 +77,11 @@ impl Poller {
         self.control(libc::EPOLL_CTL_DEL, socket.as_fd(), 0, 0)
     }
 
+    /// Removes any other descriptor.
+    pub fn remove_descriptor(&self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_DEL, descriptor, 0, 0)
+    }
+
     /// Registers the descriptor that reports interface changes.
     pub fn add_watch(&self, watch: &impl AsFd) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_ADD, watch.as_fd(), libc::EPOLLIN, WATCH)

@@ -22,6 +22,8 @@ pub enum Operation {
     Send,
     /// Receiving.
     Receive,
+    /// Taking frames off an interface, past the kernel's network stack.
+    TakeFrames,
     /// Reading the memberships of this machine.
     Inspect,
 }
@@ -81,6 +83,7 @@ impl fmt::Display for Operation {
             Self::Leave => "leave",
             Self::Send => "send",
             Self::Receive => "receive",
+            Self::TakeFrames => "take datagrams off the interface",
             Self::Inspect => "read the memberships of this machine",
         })
     }

@@ -8,12 +8,16 @@ use super::Receiver;
 use super::control::Control;
 use super::data_socket::SocketOptions;
 use super::sockets::Sockets;
+use super::wire::{Wire, Wires};
 use crate::error::{ErrorKind, Result};
 use crate::raise_descriptor_limit;
 use mcast_sys::socket::Socket;
+use mcast_sys::wire::WireSettings;
 
 /// The default size of the receive buffer to request.
 const RECEIVE_BUFFER: usize = 4 << 20;
+/// A ring has one slot for this number of bytes of the receive buffer: about what a small datagram occupies in a socket's.
+const BYTES_PER_SLOT: usize = 512;
 
 /// Settings for a [`Receiver`], created by [`Receiver::builder`].
 #[derive(Clone, Debug)]
@@ -31,6 +35,7 @@ pub struct ReceiverBuilder {
     busy_poll: Option<Duration>,
     hardware_time: bool,
     details: bool,
+    wire: Wire,
 }
 
 impl ReceiverBuilder {
@@ -48,6 +53,7 @@ impl ReceiverBuilder {
             busy_poll: None,
             hardware_time: false,
             details: true,
+            wire: Wire::Off,
         }
     }
 
@@ -179,6 +185,27 @@ impl ReceiverBuilder {
         self
     }
 
+    /// Sets whether the datagrams of joined groups are taken off the interface before the kernel's network stack
+    /// (Linux 5.9, `AF_XDP`), which takes a fraction of the processor time. Default: [`Wire::Off`].
+    ///
+    /// The sockets stay joined, and the kernel sends and answers IGMP and MLD. Fragments, tagged frames, IPv4 options,
+    /// IPv6 extension headers, and what this host sends itself continue to the sockets, so each datagram arrives once.
+    /// Taken datagrams reach nobody else and pass no firewall, reverse path filter or traffic control of this host.
+    /// Therefore a group is left to the sockets while another socket of this network namespace is bound to its port,
+    /// captures packets on the interface, or the kernel routes multicast from there. This is checked when the group is
+    /// joined and every 100 ms: a program that begins to receive later misses what arrives until then. A group
+    /// that was left to the sockets stays there. Other namespaces that share the interface (macvlan) are not noticed.
+    ///
+    /// Needed are `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_NET_RAW`, and an Ethernet interface whose driver has XDP. The
+    /// program ends with the receiver, or with the process however that ends. On physical interfaces, attaching it may
+    /// interrupt the link for a moment. Receivers on the same interface do not share it: the first one has it.
+    /// A ring per queue of the interface replaces the receive buffer of the socket, and holds a frame for each 512
+    /// bytes of [`receive_buffer`](Self::receive_buffer), in 4 times that memory. Hardware times are not reported.
+    pub fn wire(mut self, wire: Wire) -> Self {
+        self.wire = wire;
+        self
+    }
+
     /// Opens the sockets and joins the groups.
     ///
     /// # Errors
@@ -203,7 +230,12 @@ impl ReceiverBuilder {
             details: self.details,
         };
         let gro = options.gro;
-        Receiver::new(self.memberships, &self.hosts, control, Sockets::new(options), gro, self.spin)
+        let wires = (self.wire != Wire::Off).then(|| {
+            let slots = u32::try_from(self.receive_buffer / BYTES_PER_SLOT).unwrap_or(u32::MAX);
+            Wires::new(self.wire, WireSettings { slots, times: self.details })
+        });
+        let sockets = Sockets::new(options);
+        Receiver::new(self.memberships, &self.hosts, control, sockets, gro, self.spin, wires.transpose()?)
     }
 
     /// Like [`Self::build`]. If a limit of this process is reached, raises its soft limit of descriptors and tries

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use mcast_group::{Family, Group, InterfaceIndex, SourceFilter};
+use mcast_group::{Family, Group, GroupAddr, InterfaceIndex, SourceFilter};
 
 use super::host_filter::{HostFilter, HostSocket};
 use super::membership_sockets::{MembershipSockets, is_limit};
 use super::sockets::BindTarget;
 use super::table::Table;
+use super::wire::Joined;
 use crate::datagram::Arrival;
 use mcast_sys::Received;
 use mcast_sys::layout::{COUNTS_DROPS, FILTERS_BY_INTERFACE_V6, HOLDS_APART, implies_interface};
@@ -173,6 +174,14 @@ impl DataSocket {
     /// Returns whether nothing is admitted any more.
     pub(crate) fn admits_nothing(&self) -> bool {
         self.admitted.is_empty()
+    }
+
+    /// Returns what is joined on it.
+    pub(crate) fn memberships(&self) -> impl Iterator<Item = Joined<'_>> + Clone + '_ {
+        let port = self.port;
+        self.admitted
+            .iter()
+            .map(move |(group, interface, filter)| (GroupAddr::new(group, port), interface, filter))
     }
 
     /// Returns the receive buffer that the system granted, in bytes.

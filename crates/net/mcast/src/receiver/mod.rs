@@ -16,6 +16,7 @@ mod table;
 mod thread;
 mod waiting;
 mod waker;
+mod wire;
 
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -31,6 +32,7 @@ pub use thread::ReaderThread;
 #[cfg(feature = "tokio")]
 pub(crate) use waiting::{PollResult, PollerCheck};
 pub use waker::Waker;
+pub use wire::{Wire, WireStatus};
 
 use crate::batch::Batch;
 use crate::datagram::{Arrival, Datagram};
@@ -40,9 +42,11 @@ use data_socket::DataSocket;
 use mcast_sys::SendRequest;
 use mcast_sys::poller::Poller;
 use mcast_sys::ready::WakeReason;
+use requested::Key;
 use segments::SegmentBuffer;
 use sockets::Sockets;
 use statistics::Counters;
+use wire::Wires;
 
 /// Receives the datagrams of the groups that it joined, and no others. Each datagram is delivered
 /// once, with its group, interface and source. On networks without multicast, it can also
@@ -77,11 +81,15 @@ pub struct Receiver {
     sockets: RwLock<Sockets>,
     control: Mutex<Control>,
     counters: Counters,
-    /// With GRO, datagrams that were received and not delivered yet.
+    /// Whether the system coalesces datagrams.
+    gro: bool,
+    /// With GRO, and where rings are read, datagrams that were received and not delivered yet.
     segments: Option<SegmentBuffer>,
     /// Whether interfaces are followed. A receiver that is never idle must then check for changes,
     /// too.
     follows: bool,
+    /// Whether datagrams may be taken off interfaces, so that sockets are not all that is read.
+    wired: bool,
     busy: AtomicU32,
     /// Whether registering all sockets with the poller failed and must be retried.
     pool_pending: AtomicBool,
@@ -110,19 +118,26 @@ impl Receiver {
         sockets: Sockets,
         gro: bool,
         spin: Duration,
+        wires: Option<Wires>,
     ) -> Result<Self> {
         let poller = Arc::new(Poller::new().map_err(|error| Error::os(Operation::Open, error))?);
         if let Some(watch) = control.watch() {
             poller.add_watch(watch).map_err(|error| Error::os(Operation::Open, error))?;
         }
+        let wired = wires.is_some();
+        let mut sockets = sockets;
+        sockets.wires = wires;
         let receiver = Self {
             poller,
+            wired,
             woken: Arc::new(AtomicBool::new(false)),
             follows: control.watch().is_some(),
             sockets: RwLock::new(sockets),
             control: Mutex::new(control),
             counters: Counters::default(),
-            segments: gro.then(SegmentBuffer::default),
+            // Rings are read into batches only.
+            segments: (gro || wired).then(SegmentBuffer::default),
+            gro,
             spin,
             busy: AtomicU32::new(0),
             pool_pending: AtomicBool::new(false),
@@ -136,6 +151,7 @@ impl Receiver {
             control.join(context, memberships)?;
             context.sockets.prepare_to_wait(context.poller).map_err(|error| Error::os(Operation::Open, error))
         })?;
+        receiver.require_wire(|_| true)?;
         Ok(receiver)
     }
 
@@ -262,7 +278,12 @@ impl Receiver {
     /// # Errors
     /// Those of [`ReceiverBuilder::build`]. After an error, nothing has changed.
     pub fn join(&self, membership: Membership) -> Result<()> {
-        self.with_control(|control, context| control.join(context, vec![membership]))
+        let address = membership.address;
+        self.with_control(|control, context| control.join(context, vec![membership.clone()]))?;
+        self.require_wire(|key| key.0 == address).inspect_err(|_| {
+            // The refusal is what the caller must know; a failure to leave adds nothing.
+            let _ = self.leave(&membership);
+        })
     }
 
     /// Leaves a group while receiving. After this returns, no datagram of the membership is
@@ -299,11 +320,18 @@ impl Receiver {
         statuses
     }
 
+    /// Returns how the datagrams of each group are received on each interface, and why, if the receiver was built with a
+    /// [`Wire`] other than `Off`. Empty otherwise.
+    #[must_use]
+    pub fn wire_status(&self) -> Vec<WireStatus> {
+        self.sockets().wires.as_ref().map_or_else(Vec::new, Wires::statuses)
+    }
+
     /// Returns counts of datagrams received, refused, truncated and dropped.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         let sockets = self.sockets();
-        self.counters.statistics(sockets.drops(), sockets.receives_others(), self.segments.is_some())
+        self.counters.statistics(sockets.drops(), sockets.receives_others(), self.gro)
     }
 
     /// Returns the smallest receive buffer that the system granted to one of the sockets, in bytes.
@@ -337,12 +365,25 @@ impl Receiver {
     fn with_control<T>(&self, change: impl FnOnce(&mut Control, &mut SocketsContext<'_>) -> T) -> T {
         let mut control = self.control();
         let mut sockets = self.sockets_mut();
+        // Sockets that are opened now must not be taken for those of others.
+        let shared = sockets.wires.as_ref().map(Wires::shared);
+        let mut shared_guard = shared.as_deref().map(wire::lock);
         let result =
             change(&mut control, &mut SocketsContext { sockets: &mut sockets, poller: &self.poller });
+        if let Some(shared) = &mut shared_guard {
+            sockets.sync_wires(shared, &self.poller);
+        }
         if let Some(stored) = &self.segments {
             stored.outdate();
         }
+        drop((shared_guard, sockets, control));
+        wire::yield_to_own_receivers();
         result
+    }
+
+    /// Fails if the frames of a group that concerns the caller must be taken and are not.
+    fn require_wire(&self, concerns: impl Fn(&Key) -> bool) -> Result<()> {
+        self.sockets().wires.as_ref().map_or(Ok(()), |wires| wires.require(concerns))
     }
 
     fn control(&self) -> MutexGuard<'_, Control> {

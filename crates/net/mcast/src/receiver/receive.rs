@@ -8,6 +8,7 @@ use super::Receiver;
 use super::data_socket::DataSocket;
 use super::segments::{COALESCED_BYTES, SegmentBuffer, Segments};
 use super::waiting::{PollResult, PollerCheck, retry_while_again};
+use super::wire::{RingCount, WirePort, Wires};
 use crate::batch::Batch;
 use crate::datagram::{Arrival, Datagram};
 use crate::error::{Error, Operation, Result};
@@ -89,7 +90,7 @@ impl Receiver {
         batch.clear();
         self.check_woken()?;
         if let Some(stored) = &self.segments
-            && (stored.is_pending() || batch.buffer_bytes() < COALESCED_BYTES)
+            && (stored.is_pending() || self.gro && batch.buffer_bytes() < COALESCED_BYTES)
         {
             return self.attempt_segments(stored, check, |segments| {
                 segments.move_to(batch, |arrival| self.still_admits(stored, arrival));
@@ -140,7 +141,14 @@ impl Receiver {
         let mut tried = false;
         if check != PollerCheck::First && !self.must_check_interfaces() {
             let sockets = self.sockets();
-            if let Some(only) = sockets.only() {
+            if let Some(wires) = &sockets.wires {
+                // What was taken off the interface arrived before what continued to the sockets, and needs no system
+                // call to read.
+                let filled = self.fill_from_rings(batch, wires, counted);
+                if filled != Filled::Nothing {
+                    return Ok(filled);
+                }
+            } else if let Some(only) = sockets.only() {
                 match self.fill(batch, only, counted)? {
                     Filled::Nothing if check.skips_poller(&sockets) => return Ok(Filled::Nothing),
                     Filled::Nothing => tried = true,
@@ -158,10 +166,16 @@ impl Receiver {
         self.poll_ready(&mut ready, READY_AT_ONCE)?;
         let sockets = self.sockets();
         if let Some(unpooled) = sockets.unpooled() {
+            debug_assert!(!self.wired, "rings and sockets are waited for together");
             return if tried { Ok(Filled::Nothing) } else { self.fill(batch, unpooled, counted) };
         }
-        for data in ready.sockets().iter().filter_map(|token| sockets.get(*token)) {
-            if self.fill(batch, data, counted)? == Filled::All {
+        for token in ready.sockets() {
+            let filled = match (sockets.get(*token), sockets.ring(*token)) {
+                (Some(data), _) => self.fill(batch, data, counted)?,
+                (None, Some((port, ring))) => self.fill_from_ring(batch, port, ring, counted),
+                (None, None) => continue,
+            };
+            if filled == Filled::All {
                 return Ok(Filled::All);
             }
         }
@@ -178,10 +192,10 @@ impl Receiver {
         admits
     }
 
-    /// Returns whether to check for changed interfaces although datagrams keep arriving.
+    /// Returns whether to check for changed interfaces, and for sockets beside rings, although datagrams keep arriving.
     fn must_check_interfaces(&self) -> bool {
         const EVERY: u32 = 256;
-        self.follows && self.busy.fetch_add(1, Ordering::Relaxed) % EVERY == EVERY - 1
+        (self.follows || self.wired) && self.busy.fetch_add(1, Ordering::Relaxed) % EVERY == EVERY - 1
     }
 
     /// Receives from a socket until a datagram is admitted, none is left, or too many were refused.
@@ -201,6 +215,38 @@ impl Receiver {
             self.counters.refused();
         }
         Ok(PollResult::Again)
+    }
+
+    /// Moves datagrams that were taken off interfaces into the free part of a batch.
+    fn fill_from_rings(&self, batch: &mut Batch, wires: &Wires, counted: Counted) -> Filled {
+        let mut filled = Filled::Nothing;
+        for port in wires.ports() {
+            let taken = port.fill(batch);
+            match self.count(taken, batch, counted) {
+                Filled::Nothing => {}
+                Filled::Some => filled = Filled::Some,
+                Filled::All => return Filled::All,
+            }
+        }
+        filled
+    }
+
+    /// Moves the datagrams of one ring into the free part of a batch.
+    fn fill_from_ring(&self, batch: &mut Batch, port: &WirePort, ring: usize, counted: Counted) -> Filled {
+        let mut taken = RingCount::default();
+        port.fill_from(ring, batch, &mut taken);
+        if taken == RingCount::default() {
+            port.check(ring, &self.poller);
+        }
+        self.count(taken, batch, counted)
+    }
+
+    fn count(&self, taken: RingCount, batch: &Batch, counted: Counted) -> Filled {
+        if taken == RingCount::default() {
+            return Filled::Nothing;
+        }
+        self.counters.taken(taken, counted == Counted::Now);
+        if batch.free().is_some() { Filled::Some } else { Filled::All }
     }
 
     /// Receives from a socket into the free part of a batch.

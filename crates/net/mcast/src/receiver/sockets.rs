@@ -17,6 +17,7 @@ use super::data_socket::{DataSocket, SocketOptions};
 use super::host_filter::sockets_for;
 use super::membership_sockets::MembershipSockets;
 use super::requested::Key;
+use super::wire::{Shared, WirePort, Wires};
 use crate::datagram::Arrival;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use mcast_sys::layout::{BINDS_TO_GROUP, held_above};
@@ -43,6 +44,8 @@ pub(crate) struct Sockets {
     expected: Groups,
     /// The drops of closed sockets.
     retired_drops: u64,
+    /// The interfaces from which frames are taken, past the sockets.
+    pub(super) wires: Option<Wires>,
 }
 
 /// An address that a socket can be bound to: a group and port, and for groups that are only
@@ -68,12 +71,18 @@ impl Sockets {
             groups: Groups::new(),
             expected: Groups::new(),
             retired_drops: 0,
+            wires: None,
         }
     }
 
     /// Returns the socket with this token.
     pub(crate) fn get(&self, token: usize) -> Option<&DataSocket> {
         self.data.get(token)?.as_ref()
+    }
+
+    /// Returns the ring with this token: its interface and number.
+    pub(super) fn ring(&self, token: usize) -> Option<(&WirePort, usize)> {
+        self.wires.as_ref()?.ring(token)
     }
 
     /// Returns the only socket, if existing is exactly one.
@@ -109,7 +118,7 @@ impl Sockets {
     /// because a thread that waits on the poller would not notice a socket that is waited for
     /// directly.
     pub(crate) fn prepare_to_wait(&self, poller: &Poller) -> io::Result<()> {
-        if self.unpooled().is_some() { Ok(()) } else { self.pool(poller) }
+        if self.unpooled().is_some() && self.wires.is_none() { Ok(()) } else { self.pool(poller) }
     }
 
     /// Returns whether a datagram received earlier is still admitted.
@@ -121,7 +130,7 @@ impl Sockets {
     }
 
     /// Returns all receiving sockets.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &DataSocket> + '_ {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &DataSocket> + Clone + '_ {
         self.data.iter().flatten()
     }
 
@@ -178,7 +187,17 @@ impl Sockets {
         for data in self.iter() {
             total += u64::from(data.socket.drops().ok()??);
         }
-        Some(total)
+        let taken = self.wires.as_ref().map_or(Some(0), Wires::drops)?;
+        Some(total + taken)
+    }
+
+    /// Takes the frames of what is joined now, as far as that is possible and intended.
+    pub(super) fn sync_wires(&mut self, shared: &mut Shared, poller: &Poller) {
+        let Some(mut wires) = self.wires.take() else { return };
+        // A socket whose inode is unknown counts as somebody else's, so nothing is taken from its port.
+        let own = self.iter().filter_map(|data| mcast_sys::wire::inode(&data.socket).ok()).collect();
+        wires.sync(shared, poller, own, self.iter().flat_map(DataSocket::memberships));
+        self.wires = Some(wires);
     }
 
     /// Returns whether a socket may receive, and so overflow with, groups that this receiver did

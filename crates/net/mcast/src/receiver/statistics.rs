@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::wire::RingCount;
+
 /// The counts of a receiver so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -12,11 +14,12 @@ pub struct Statistics {
     /// How many of these were truncated because the buffer was too small.
     pub truncated: u64,
     /// Datagrams that reached a socket without being requested: unicast to the port, groups of
-    /// other programs, sources that are not admitted. This is not loss.
+    /// other programs, sources that are not admitted. This is not loss. Of what was taken off an interface
+    /// ([`Wire`](crate::Wire)), also damaged datagrams, which the kernel would have discarded.
     pub refused: u64,
     /// Datagrams that the system dropped for lack of receive buffer.
     pub dropped: Drops,
-    /// Receive calls that returned datagrams; a batch may take two system calls for one.
+    /// Receive calls that returned datagrams, and readings of rings; a batch may take two system calls for one.
     pub calls: u64,
     /// Coalesced buffers: those with more than one datagram.
     pub merged: u64,
@@ -102,6 +105,18 @@ impl Counters {
         self.received.fetch_add(count, Ordering::Relaxed);
         if truncated {
             self.truncated.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts the datagrams of one reading of a ring, those received only if they are delivered `now`.
+    pub(crate) fn taken(&self, taken: RingCount, now: bool) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        if taken.refused > 0 {
+            self.refused.fetch_add(taken.refused, Ordering::Relaxed);
+        }
+        if now {
+            self.received.fetch_add(taken.received, Ordering::Relaxed);
+            self.truncated.fetch_add(taken.truncated, Ordering::Relaxed);
         }
     }
 

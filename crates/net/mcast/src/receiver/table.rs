@@ -42,7 +42,7 @@ impl Table {
     }
 
     /// Returns all filters.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Group, InterfaceIndex, &SourceFilter)> + '_ {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Group, InterfaceIndex, &SourceFilter)> + Clone + '_ {
         let groups = self.groups.iter();
         groups.flat_map(|(group, on)| on.iter().map(|(interface, filter)| (*group, *interface, filter)))
     }

@@ -15,12 +15,13 @@ both_families!(
     ignores_groups_that_another_program_joined,
     ignores_sources_that_are_not_admitted,
     ignores_sources_that_are_excluded,
-    delivers_each_datagram_once_with_two_interfaces,
     filters_each_interface_separately,
     two_memberships_of_a_group_admit_the_sources_of_either,
-    joins_every_usable_interface_by_default,
     two_receivers_both_get_a_copy,
-    filters_exactly_with_more_groups_than_sockets,
+    filters_exactly_with_more_groups_than_sockets;
+    by_the_sockets:
+    delivers_each_datagram_once_with_two_interfaces,
+    joins_every_usable_interface_by_default,
 );
 
 fn ignores_other_groups_on_the_same_port(net: &Net) {

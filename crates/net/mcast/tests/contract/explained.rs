@@ -11,9 +11,10 @@ both_families!(
     reports_group_interface_source_hop_limit_class_and_time,
     reports_group_interface_and_source_without_details,
     distinguishes_several_groups_ports_and_interfaces,
-    queued_datagrams_keep_their_interface_while_others_are_joined_and_left,
     an_empty_datagram_counts_as_a_datagram,
-    a_truncated_datagram_reports_its_full_length,
+    a_truncated_datagram_reports_its_full_length;
+    by_the_sockets:
+    queued_datagrams_keep_their_interface_while_others_are_joined_and_left,
 );
 
 fn reports_group_interface_source_hop_limit_class_and_time(net: &Net) {

@@ -14,12 +14,13 @@ both_families!(
     a_kept_datagram_outlives_the_batch,
     threads_share_a_receiver_and_each_datagram_goes_to_one,
     sources_and_sinks_are_object_safe,
-    segmented_buffers_arrive_as_separate_datagrams,
     coalesced_and_single_receives_may_be_mixed,
     datagrams_over_the_mtu_are_not_segmented,
     one_batch_takes_mixed_sizes_groups_and_interfaces,
     without_gro_and_gso_the_same_datagrams_arrive,
-    a_small_batch_never_truncates_a_coalesced_buffer,
+    a_small_batch_never_truncates_a_coalesced_buffer;
+    by_the_sockets:
+    segmented_buffers_arrive_as_separate_datagrams,
 );
 
 fn payloads(count: u16) -> Vec<Vec<u8>> {

@@ -16,11 +16,8 @@ use socket2::SockFilter;
 use crate::net::{Net, TIMEOUT, both_families, next, texts_until};
 
 both_families!(
-    threads_with_large_and_small_buffers_get_each_datagram_whole,
     single_receives_between_batches_get_each_datagram_whole,
-    an_admitted_datagram_is_found_behind_refused_ones,
     a_flood_of_refused_datagrams_delays_neither_a_deadline_nor_a_join,
-    after_leaving_the_rest_of_a_coalesced_buffer_is_not_delivered,
     two_reader_threads_stop_one_after_the_other,
     a_reader_thread_that_fails_to_start_wakes_no_other_thread,
     a_reader_thread_that_stops_does_not_consume_the_wake_up_of_another,
@@ -28,7 +25,11 @@ both_families!(
     a_failing_interface_does_not_affect_the_others,
     a_returning_interface_causes_no_duplicates_on_the_others,
     refused_sends_leave_no_error_behind,
-    more_changes_than_the_kernel_reports_lose_nothing,
+    more_changes_than_the_kernel_reports_lose_nothing;
+    by_the_sockets:
+    threads_with_large_and_small_buffers_get_each_datagram_whole,
+    an_admitted_datagram_is_found_behind_refused_ones,
+    after_leaving_the_rest_of_a_coalesced_buffer_is_not_delivered,
 );
 
 fn by_eth0(net: &Net, payloads: &[Vec<u8>], group: GroupAddr) {

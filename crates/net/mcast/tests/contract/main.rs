@@ -25,3 +25,4 @@ mod timing;
 #[cfg(feature = "futures")]
 mod tokio;
 mod waiting;
+mod wire;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use mcast::{
     Arrival, Family, Group, GroupAddr, InterfaceIndex, InterfaceSelector, Membership, Receiver,
-    ReceiverBuilder, Sender, SenderBuilder,
+    ReceiverBuilder, Sender, SenderBuilder, Wire,
 };
 use mcast_lab::{Host, Lab, Switch};
 
@@ -23,6 +23,8 @@ pub(crate) struct Net {
     pub(crate) family: Family,
     /// Whether receivers use GRO, unless a test decides.
     pub(crate) gro: bool,
+    /// Whether receivers take datagrams off the interface, unless a test decides.
+    pub(crate) wire: Wire,
 }
 
 impl Net {
@@ -37,7 +39,7 @@ impl Net {
                 host.connect(&interface, switch, &[&addresses[0], &addresses[1]]).unwrap();
             }
         }
-        Self { lab, switches, sender, receiver, family, gro: true }
+        Self { lab, switches, sender, receiver, family, gro: true, wire: Wire::Off }
     }
 
     /// Returns the test's group with this number.
@@ -85,7 +87,7 @@ impl Net {
         &self,
         settings: impl FnOnce(ReceiverBuilder) -> ReceiverBuilder + Send,
     ) -> mcast::Result<Receiver> {
-        self.receiver.run(|| settings(Receiver::builder().gro(self.gro)).build()).unwrap()
+        self.receiver.run(|| settings(Receiver::builder().gro(self.gro).wire(self.wire)).build()).unwrap()
     }
 
     /// Opens a receiver of these memberships.
@@ -146,6 +148,16 @@ impl Net {
         line.split_whitespace().nth(position).unwrap().parse().unwrap()
     }
 
+    /// Returns the number of UDP datagrams that the kernel of the host `receiver` has passed to a socket.
+    pub(crate) fn datagrams_seen_by_the_kernel(&self) -> u64 {
+        let text = match self.family {
+            Family::V4 => self.receiver.read_proc_net("snmp").unwrap(),
+            Family::V6 => self.receiver.read_proc_net("snmp6").unwrap(),
+        };
+        let is_counter = |line: &&str| line.starts_with("Udp6InDatagrams") || line.starts_with("Udp: ");
+        text.lines().rfind(is_counter).unwrap().split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
     pub(crate) fn index(&self, host: &Host, interface: &str) -> InterfaceIndex {
         InterfaceIndex::new(host.interface_index(interface).unwrap()).unwrap()
     }
@@ -161,8 +173,10 @@ pub(crate) struct ReceivedDatagram {
 /// Receives one datagram.
 pub(crate) fn next(receiver: &Receiver) -> ReceivedDatagram {
     let mut buffer = vec![0; 65_536];
-    let datagram =
-        receiver.recv_timeout(&mut buffer, TIMEOUT).unwrap().expect("nothing arrived before the deadline");
+    let datagram = receiver.recv_timeout(&mut buffer, TIMEOUT).unwrap().unwrap_or_else(|| {
+        let (statistics, wire) = (receiver.statistics(), receiver.wire_status());
+        panic!("nothing arrived before the deadline; {statistics:?}, {wire:?}")
+    });
     ReceivedDatagram {
         text: String::from_utf8_lossy(datagram.payload()).into_owned(),
         arrival: *datagram.arrival(),
@@ -189,22 +203,38 @@ pub(crate) fn texts_until(receiver: &Receiver, last: &str) -> Vec<String> {
     until(receiver, last).into_iter().map(|received| received.text).collect()
 }
 
-/// Creates a test for each family from a function that takes a [`Net`]; `with_and_without_gro` adds one without GRO,
-/// as on systems that do not have it.
+/// Creates a test for each family from a function that takes a [`Net`], by the sockets and off the interface.
+/// `with_and_without_gro` adds one without GRO, as on systems that do not have it. Those after `by_the_sockets` are about
+/// what only the kernel's network stack does: coalescing, its counters, and one order of several interfaces.
 macro_rules! both_families {
-    (with_and_without_gro: $($name:ident),+ $(,)?) => {
-        both_families!($($name),+);
+    (with_and_without_gro: $($name:ident),+ $(,)? $(; by_the_sockets: $($only:ident),+ $(,)?)?) => {
+        both_families!($($name),+ $(; by_the_sockets: $($only),+)?);
         mod without_gro {
             use crate::net::Net;
             $(#[test] fn $name() { super::$name(&Net { gro: false, ..Net::new(mcast::Family::V4) }); })+
+            $($(#[test] fn $only() { super::$only(&Net { gro: false, ..Net::new(mcast::Family::V4) }); })+)?
         }
     };
-    ($($name:ident),+ $(,)?) => {
+    ($($name:ident),+ $(,)? $(; by_the_sockets: $($only:ident),+ $(,)?)?) => {
         mod v4 {
             $(#[test] fn $name() { super::$name(&crate::net::Net::new(mcast::Family::V4)); })+
+            $($(#[test] fn $only() { super::$only(&crate::net::Net::new(mcast::Family::V4)); })+)?
         }
         mod v6 {
             $(#[test] fn $name() { super::$name(&crate::net::Net::new(mcast::Family::V6)); })+
+            $($(#[test] fn $only() { super::$only(&crate::net::Net::new(mcast::Family::V6)); })+)?
+        }
+        mod wire {
+            use crate::net::Net;
+            mod v4 {
+                $(#[test] fn $name() { super::super::$name(&super::on_the_wire(mcast::Family::V4)); })+
+            }
+            mod v6 {
+                $(#[test] fn $name() { super::super::$name(&super::on_the_wire(mcast::Family::V6)); })+
+            }
+            fn on_the_wire(family: mcast::Family) -> Net {
+                Net { wire: mcast::Wire::Auto, ..Net::new(family) }
+            }
         }
     };
 }

@@ -15,9 +15,10 @@ both_families!(
     all_waiting_threads_notice_a_group_that_replaces_theirs,
     the_descriptor_covers_a_group_that_was_waited_for_without_it,
     requesting_the_descriptor_disturbs_no_wait,
+    a_spinning_wait_notices_joins_and_wakers;
+    by_the_sockets:
     the_descriptor_is_readable_up_to_the_last_datagram_of_a_coalesced_buffer,
     waiting_threads_share_a_coalesced_buffer,
-    a_spinning_wait_notices_joins_and_wakers,
 );
 
 const WAITERS: usize = 3;

@@ -12,6 +12,8 @@ const HEADER_BYTES: usize = 24;
 const TYPE_BYTES: usize = 12;
 const MEMBER_BYTES: usize = 12;
 const ENUMERATOR_BYTES: usize = 8;
+/// The kind of a function.
+const FUNCTION: u32 = 12;
 /// Limits the search for a member in nested types, which damaged information could make endless.
 const MAX_VISITED: usize = 20_000;
 
@@ -64,6 +66,29 @@ enum Kind {
 struct Member {
     bit_offset: usize,
     target: usize,
+}
+
+/// Returns the identifier of a function of the kernel in its type information; `None` if there is none of this name.
+#[must_use]
+pub fn function(bytes: &[u8], name: &str) -> Option<u32> {
+    let number = |offset| u32_at(bytes, offset).map(|number| number as usize);
+    let section = |start: usize| {
+        let begin = number(4)?.checked_add(number(start)?)?;
+        bytes.get(begin..begin.checked_add(number(start + 4)?)?)
+    };
+    let (mut rest, names) = (section(8)?, section(16)?);
+    for identifier in 1.. {
+        let information = u32_at(rest, 4)?;
+        let kind = information >> 24 & 0x1f;
+        let named = names.get(u32_at(rest, 0)? as usize..)?;
+        if kind == FUNCTION && named.strip_prefix(name.as_bytes()).is_some_and(|end| end.first() == Some(&0))
+        {
+            return Some(identifier);
+        }
+        let (_, length) = layout(kind, (information & 0xffff) as usize)?;
+        rest = rest.get(TYPE_BYTES + length..)?;
+    }
+    None
 }
 
 impl<'a> Btf<'a> {
@@ -328,6 +353,19 @@ mod tests {
         for (structure, path) in [("sk_buff", "network_header"), ("net", "ns.inum"), ("sk_buff", "dev")] {
             assert!(btf.offset(structure, path).is_some_and(|offset| offset < 1 << 14), "{structure}.{path}");
         }
+        assert!(function(&bytes, "vprintk").is_some(), "every kernel can print");
+    }
+
+    #[test]
+    fn functions_are_found_by_their_whole_names() {
+        let mut builder = Builder::default();
+        builder.name("");
+        builder.add("find", 4, 8, &[[0, 0, 0]], 3); // 1
+        builder.add("finder", 12, 0, &[], 0); // 2
+        builder.add("find", 12, 0, &[], 0); // 3
+        let bytes = builder.finish();
+        assert_eq!(function(&bytes, "find"), Some(3));
+        assert_eq!((function(&bytes, "fin"), function(&bytes[..30], "find")), (None, None));
     }
 
     proptest! {

@@ -54,6 +54,12 @@ pub enum BpfHelper {
     MapLookup = 1,
     /// `bpf_map_update_elem(map, key, value, flags)`: 0, or an error.
     MapUpdate = 2,
+    /// `bpf_ktime_get_ns()`: the nanoseconds of `CLOCK_MONOTONIC`.
+    MonotonicTime = 5,
+    /// `bpf_redirect_map(map, key, flags)`: passes a frame to the socket of a map; without one, returns the flags.
+    RedirectMap = 51,
+    /// `bpf_xdp_adjust_meta(context, delta)`: moves the start of the space before a frame.
+    AdjustMeta = 54,
     /// `bpf_probe_read_kernel(to, length, address)`: copies kernel memory. What cannot be read becomes zeros.
     ReadKernel = 113,
 }
@@ -65,6 +71,8 @@ pub enum Condition {
     Equal,
     /// They are not equal.
     NotEqual,
+    /// Their low 32 bits are equal.
+    Equal32,
     /// Their low 32 bits are not equal.
     NotEqual32,
     /// Some bit is set in both.
@@ -102,10 +110,16 @@ const CALL: u8 = 0x85;
 const EXIT: u8 = 0x95;
 const JUMP_EQUAL: u8 = 0x15;
 const JUMP_NOT_EQUAL: u8 = 0x55;
+const JUMP_EQUAL_32: u8 = 0x16;
 const JUMP_NOT_EQUAL_32: u8 = 0x56;
+/// Compare two registers.
+const JUMP_GREATER: u8 = 0x2d;
+const JUMP_LESS_OR_EQUAL: u8 = 0xbd;
 const JUMP_ANY_BIT: u8 = 0x45;
 /// In the source register of [`LOAD_IMMEDIATE_64`]: the value is the descriptor of a map.
 const MAP_DESCRIPTOR: u8 = 1;
+/// In the source register of [`CALL`]: the function is given by its identifier in the kernel's type information.
+const KERNEL_FUNCTION: u8 = 2;
 
 impl Size {
     /// Returns the bits of the size in an operation, of which [`LOAD`] and [`STORE`] have those of 32 bits.
@@ -213,11 +227,29 @@ impl Assembler {
         let operation = match condition {
             Condition::Equal => JUMP_EQUAL,
             Condition::NotEqual => JUMP_NOT_EQUAL,
+            Condition::Equal32 => JUMP_EQUAL_32,
             Condition::NotEqual32 => JUMP_NOT_EQUAL_32,
             Condition::AnyBit => JUMP_ANY_BIT,
         };
         self.jumps.push((self.code.len(), label));
         self.push(operation, register as u8, 0, value);
+    }
+
+    /// Jumps to a label if a register is greater than another, without sign.
+    pub fn jump_if_greater(&mut self, register: BpfRegister, than: BpfRegister, label: Label) {
+        self.jumps.push((self.code.len(), label));
+        self.push(JUMP_GREATER, registers(register, than), 0, 0);
+    }
+
+    /// Jumps to a label if a register is at most another, without sign.
+    pub fn jump_if_at_most(&mut self, register: BpfRegister, other: BpfRegister, label: Label) {
+        self.jumps.push((self.code.len(), label));
+        self.push(JUMP_LESS_OR_EQUAL, registers(register, other), 0, 0);
+    }
+
+    /// Calls a function of the kernel by its identifier ([`btf::function`](super::btf::function)).
+    pub fn call_kernel(&mut self, function: i32) {
+        self.push(CALL, KERNEL_FUNCTION << 4, 0, function);
     }
 
     /// Calls a helper of the kernel.

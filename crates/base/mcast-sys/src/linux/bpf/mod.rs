@@ -2,7 +2,7 @@
 //!
 //! Contract: loading a program is safe, because the kernel's verifier checks it before it runs (a rejected program is an
 //! error), and because programs consist of the instructions and helpers of [`Assembler`], none of which writes memory
-//! of a process. The kernel reads and writes memory of this process only during a call, and only as
+//! of a process, except that of an `AF_XDP` socket, which only [`wire`](crate::wire) has. The kernel reads and writes memory of this process only during a call, and only as
 //! many bytes as the key and value sizes of the map: [`Map`] stores these sizes and compares every slice with them.
 //! Programs, maps and attachments exist until they are dropped, or until the process ends, however it ends.
 
@@ -21,18 +21,30 @@ pub use instruction::{Assembler, BpfHelper, BpfRegister, Condition, Instruction,
 const MAP_CREATE: libc::c_int = 0;
 const MAP_LOOKUP_ELEM: libc::c_int = 1;
 const MAP_UPDATE_ELEM: libc::c_int = 2;
+const MAP_DELETE_ELEM: libc::c_int = 3;
 const MAP_GET_NEXT_KEY: libc::c_int = 4;
 const PROG_LOAD: libc::c_int = 5;
 const RAW_TRACEPOINT_OPEN: libc::c_int = 17;
 const LINK_CREATE: libc::c_int = 28;
 /// The kind of attachment to an interface: before anything else sees an arriving frame.
 const ATTACH_XDP: u32 = 37;
+/// Attach only as the driver's own XDP (`XDP_FLAGS_DRV_MODE`).
+const DRIVER_MODE: u32 = 1 << 2;
+/// The program runs on one interface only and may call its driver (`BPF_F_XDP_DEV_BOUND_ONLY`).
+const BOUND_TO_INTERFACE: u32 = 1 << 6;
 const MAP_TYPE_HASH: u32 = 1;
+const MAP_TYPE_XSK: u32 = 17;
 
 /// The kernel offers its helpers that read kernel memory only to programs with a license compatible with the GPL; this
 /// is one of the texts that it accepts. The programs here are under the license of this crate, which includes the MIT
 /// license.
 const LICENSE: &CStr = c"Dual MIT/GPL";
+
+/// The size of a program's name, which ends with zero (`BPF_OBJ_NAME_LEN`).
+const NAME_BYTES: usize = 16;
+
+/// The name that `bpftool` lists for each program: which software it belongs to.
+const NAME: &[u8; NAME_BYTES] = b"mcast\0\0\0\0\0\0\0\0\0\0\0";
 
 /// The kind of a program: `BPF_PROG_TYPE_…`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +87,10 @@ struct ProgramLoad {
     log_level: u32,
     log_size: u32,
     log_buf: u64,
+    kern_version: u32,
+    prog_flags: u32,
+    prog_name: [u8; NAME_BYTES],
+    prog_ifindex: u32,
 }
 
 /// The start of `union bpf_attr` for `BPF_RAW_TRACEPOINT_OPEN`.
@@ -94,7 +110,7 @@ struct LinkCreate {
     flags: u32,
 }
 
-/// A hash map that programs and this process share.
+/// A map that programs and this process share.
 #[derive(Debug)]
 pub struct Map {
     descriptor: OwnedFd,
@@ -117,9 +133,19 @@ pub struct Attachment {
 impl Map {
     /// Creates a hash map of up to `entries` entries, for which the kernel allocates the memory now.
     pub fn hash(key_bytes: usize, value_bytes: usize, entries: u32) -> io::Result<Self> {
+        Self::create(MAP_TYPE_HASH, key_bytes, value_bytes, entries)
+    }
+
+    /// Creates a map from numbers below `entries` to `AF_XDP` sockets, given by their descriptors. Keys and values are
+    /// 32-bit numbers, and values cannot be read.
+    pub fn xdp_sockets(entries: u32) -> io::Result<Self> {
+        Self::create(MAP_TYPE_XSK, size_of::<u32>(), size_of::<u32>(), entries)
+    }
+
+    fn create(map_type: u32, key_bytes: usize, value_bytes: usize, entries: u32) -> io::Result<Self> {
         let size = |bytes: usize| u32::try_from(bytes).map_err(|_| io::ErrorKind::InvalidInput);
         let attributes = MapCreate {
-            map_type: MAP_TYPE_HASH,
+            map_type,
             key_size: size(key_bytes)?,
             value_size: size(value_bytes)?,
             max_entries: entries,
@@ -137,6 +163,14 @@ impl Map {
         let attributes = self.element(key.as_ptr(), value.as_ptr());
         // SAFETY: the command reads a key and a value, which are as long as the kernel expects.
         unsafe { call(MAP_UPDATE_ELEM, &attributes) }.map(drop)
+    }
+
+    /// Removes a key; nothing changes if there is none.
+    pub fn remove(&self, key: &[u8]) -> io::Result<()> {
+        self.check(key, self.key_bytes)?;
+        let attributes = self.element(key.as_ptr(), std::ptr::null());
+        // SAFETY: the command reads a key, which is as long as the kernel expects.
+        found(unsafe { call(MAP_DELETE_ELEM, &attributes) }).map(drop)
     }
 
     /// Returns the value of a key; `None` if there is none.
@@ -182,6 +216,21 @@ impl AsFd for Map {
 impl BpfProgram {
     /// Loads a program.
     pub fn load(kind: ProgramKind, instructions: &[Instruction]) -> io::Result<Self> {
+        Self::load_with(kind, instructions, 0, 0)
+    }
+
+    /// Loads an XDP program for one interface of the calling thread's network namespace, whose driver it may call
+    /// ([`Assembler::call_kernel`]). Linux 6.3.
+    pub fn load_for(interface: InterfaceIndex, instructions: &[Instruction]) -> io::Result<Self> {
+        Self::load_with(ProgramKind::Xdp, instructions, BOUND_TO_INTERFACE, interface.number())
+    }
+
+    fn load_with(
+        kind: ProgramKind,
+        instructions: &[Instruction],
+        flags: u32,
+        interface: u32,
+    ) -> io::Result<Self> {
         let attributes = ProgramLoad {
             prog_type: kind as u32,
             insn_cnt: u32::try_from(instructions.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
@@ -190,6 +239,10 @@ impl BpfProgram {
             log_level: 0,
             log_size: 0,
             log_buf: 0,
+            kern_version: 0,
+            prog_flags: flags,
+            prog_name: *NAME,
+            prog_ifindex: interface,
         };
         // SAFETY: the command reads the instructions, whose number is given, and a text that ends with zero.
         let descriptor = unsafe { new_descriptor(PROG_LOAD, &attributes) }?;
@@ -208,11 +261,21 @@ impl BpfProgram {
     /// Runs an XDP program for the frames that arrive on an interface of the calling thread's network namespace from now
     /// on.
     pub fn attach_to_interface(&self, interface: InterfaceIndex) -> io::Result<Attachment> {
+        self.attach_with(interface, 0)
+    }
+
+    /// Like [`attach_to_interface`](Self::attach_to_interface), but fails with `EOPNOTSUPP` if the driver cannot run the
+    /// program itself, before the kernel has processed a frame.
+    pub fn attach_to_driver(&self, interface: InterfaceIndex) -> io::Result<Attachment> {
+        self.attach_with(interface, DRIVER_MODE)
+    }
+
+    fn attach_with(&self, interface: InterfaceIndex, flags: u32) -> io::Result<Attachment> {
         let attributes = LinkCreate {
             program: number(self.descriptor.as_fd()),
             interface: interface.number(),
             attach_type: ATTACH_XDP,
-            flags: 0,
+            flags,
         };
         // SAFETY: the command reads the attributes only.
         let descriptor = unsafe { new_descriptor(LINK_CREATE, &attributes) }?;
@@ -291,6 +354,9 @@ mod tests {
         assert_eq!(keys, [[1, 0], [2, 0], [3, 0]]);
         assert_eq!(map.value(&[2, 0]).unwrap(), Some(vec![2; 4]));
         assert_eq!(map.value(&[9, 9]).unwrap(), None);
+        map.remove(&[2, 0]).unwrap();
+        assert_eq!(map.value(&[2, 0]).unwrap(), None);
+        map.remove(&[2, 0]).unwrap();
     }
 
     #[test]

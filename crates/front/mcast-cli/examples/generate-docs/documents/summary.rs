@@ -114,6 +114,7 @@ const DECISIONS: &[(&str, &str)] = &[
     ("The automatic rate models the path", "design/023-automatic-rate.md"),
     ("Subscribers repair for each other, and the publisher introduces them", "design/024-local-repair.md"),
     ("Engines are reached by one kind of connection", "design/025-engine-connections.md"),
+    ("Receivers can take frames off the interface, beside their sockets", "design/026-past-the-socket.md"),
 ];
 
 /// Returns the text of `SUMMARY.md` in mdBook's format.

@@ -1,0 +1,167 @@
+//! What an interface is, and whether frames can be taken off it without anyone missing them.
+
+use std::fs::File;
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::ptr;
+
+use mcast_group::InterfaceIndex;
+
+use super::WireRefusal;
+use crate::netlink::{Netlink, NetlinkProtocol, attribute, attributes, text, u16_at, u32_at};
+use crate::socket_option::{self, check};
+
+/// The size of `struct ifinfomsg`.
+const LINK_HEADER: usize = 16;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
+const IFLA_MASTER: u16 = 10;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_LINK_NETNSID: u16 = 37;
+const IFLA_INFO_KIND: u16 = 1;
+
+const ETHTOOL_GDRVINFO: u32 = 0x3;
+const ETHTOOL_GFLAGS: u32 = 0x25;
+const FLAG_REMOVES_TAGS: u32 = 1 << 8;
+/// The size of `struct ethtool_drvinfo`.
+const DRIVER_BYTES: usize = 196;
+
+/// Drivers that implement the function of the kernel for VLAN tags, and those that pass frames between namespaces or
+/// from a hypervisor whose sender left the UDP checksum to the device.
+const REPORT_TAGS: [&str; 3] = ["veth", "ice", "mlx5_core"];
+const LEAVE_CHECKSUMS: [&str; 3] = ["veth", "tun", "virtio_net"];
+
+/// An interface of the calling thread's network namespace.
+#[derive(Debug)]
+pub(super) struct Link {
+    is_ethernet: bool,
+    pub(super) mtu: u32,
+    pub(super) driver: String,
+    /// Whether the driver removes VLAN tags from frames.
+    pub(super) removes_tags: bool,
+    /// The interface that it is a port of.
+    master: Option<String>,
+    /// An interface that receives its frames, too, such as one of kind macvlan.
+    upper: Option<String>,
+}
+
+/// A row of the table of interfaces.
+#[derive(Debug, Default)]
+struct Row {
+    index: u32,
+    hardware: u16,
+    flags: u32,
+    name: String,
+    mtu: u32,
+    lower: Option<u32>,
+    is_lower_elsewhere: bool,
+    master: Option<u32>,
+    kind: String,
+}
+
+impl Link {
+    pub(super) fn read(interface: InterfaceIndex) -> io::Result<Self> {
+        let rows: Vec<Row> = Netlink::open(NetlinkProtocol::Route)?
+            .dump(libc::RTM_GETLINK, &[0; LINK_HEADER])?
+            .iter()
+            .filter_map(|reply| row(&reply.payload))
+            .collect();
+        let gone = || io::Error::from_raw_os_error(libc::ENODEV);
+        let own = rows.iter().find(|row| row.index == interface.number()).ok_or_else(gone)?;
+        let name_of = |index: u32| rows.iter().find(|row| row.index == index).map(|row| row.name.clone());
+        let receives_all = |row: &&Row| {
+            // Interfaces of kind vlan receive tagged frames, which are never taken. The other end of a veth pair is
+            // linked, too.
+            let is_apart = ["vlan", "veth"].contains(&row.kind.as_str());
+            row.lower == Some(own.index) && !row.is_lower_elsewhere && row.index != own.index && !is_apart
+        };
+        let socket = socket_option::open(libc::AF_INET, libc::SOCK_DGRAM, 0)?;
+        Ok(Self {
+            is_ethernet: own.hardware == libc::ARPHRD_ETHER && own.flags & libc::IFF_LOOPBACK as u32 == 0,
+            mtu: own.mtu,
+            driver: driver(&socket, &own.name).unwrap_or_else(|_| own.kind.clone()),
+            // If unknown, it may.
+            removes_tags: removes_tags(&socket, &own.name).unwrap_or(true),
+            master: own.master.map(|index| name_of(index).unwrap_or_else(|| index.to_string())),
+            upper: rows.iter().find(receives_all).map(|row| row.name.clone()),
+        })
+    }
+
+    pub(super) fn check(&self) -> Result<(), WireRefusal> {
+        if !self.is_ethernet {
+            return Err(WireRefusal::NotEthernet);
+        }
+        match (&self.master, &self.upper) {
+            (Some(master), _) => Err(WireRefusal::PortOf(master.clone())),
+            (_, Some(upper)) => Err(WireRefusal::Below(upper.clone())),
+            (None, None) => Ok(()),
+        }
+    }
+
+    pub(super) fn reports_tags(&self) -> bool {
+        REPORT_TAGS.contains(&self.driver.as_str())
+    }
+
+    pub(super) fn leaves_checksums(&self) -> bool {
+        LEAVE_CHECKSUMS.contains(&self.driver.as_str())
+    }
+}
+
+/// Returns the inode of the calling thread's network namespace.
+pub fn in_namespace() -> io::Result<u64> {
+    Ok(File::open("/proc/thread-self/ns/net")?.metadata()?.ino())
+}
+
+fn row(payload: &[u8]) -> Option<Row> {
+    let mut row = Row {
+        hardware: u16_at(payload, 2)?,
+        index: u32_at(payload, 4)?,
+        flags: u32_at(payload, 8)?,
+        ..Row::default()
+    };
+    for (kind, value) in attributes(payload.get(LINK_HEADER..)?) {
+        match kind {
+            IFLA_IFNAME => row.name = text(value),
+            IFLA_MTU => row.mtu = u32_at(value, 0)?,
+            IFLA_LINK => row.lower = u32_at(value, 0),
+            IFLA_LINK_NETNSID => row.is_lower_elsewhere = true,
+            IFLA_MASTER => row.master = u32_at(value, 0),
+            IFLA_LINKINFO => row.kind = attribute(value, IFLA_INFO_KIND).map(text).unwrap_or_default(),
+            _ => {}
+        }
+    }
+    Some(row)
+}
+
+fn driver(socket: &OwnedFd, interface: &str) -> io::Result<String> {
+    let mut request = [0_u32; DRIVER_BYTES / 4];
+    request[0] = ETHTOOL_GDRVINFO;
+    ethtool(socket, interface, &mut request)?;
+    let bytes: Vec<u8> = request[1..9].iter().flat_map(|word| word.to_ne_bytes()).collect();
+    Ok(String::from_utf8_lossy(bytes.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned())
+}
+
+fn removes_tags(socket: &OwnedFd, interface: &str) -> io::Result<bool> {
+    let mut request = [ETHTOOL_GFLAGS, 0];
+    ethtool(socket, interface, &mut request)?;
+    Ok(request[1] & FLAG_REMOVES_TAGS != 0)
+}
+
+/// Makes an ethtool request, whose command must fill at most the request.
+fn ethtool(socket: &OwnedFd, interface: &str, request: &mut [u32]) -> io::Result<()> {
+    // SAFETY: all zeroes is a valid `ifreq`.
+    let mut ioctl: libc::ifreq = unsafe { mem::zeroed() };
+    if interface.len() >= ioctl.ifr_name.len() {
+        return Err(io::Error::from_raw_os_error(libc::ENODEV));
+    }
+    for (to, from) in ioctl.ifr_name.iter_mut().zip(interface.bytes()) {
+        *to = from as libc::c_char;
+    }
+    ioctl.ifr_ifru.ifru_data = request.as_mut_ptr().cast();
+    let fd = socket.as_fd().as_raw_fd();
+    // SAFETY: the request is as long as its command requires, and outlives the call.
+    check(unsafe { libc::ioctl(fd, libc::SIOCETHTOOL as _, ptr::from_mut(&mut ioctl)) }).map(drop)
+}

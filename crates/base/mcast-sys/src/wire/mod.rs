@@ -1,0 +1,225 @@
+//! Receiving past the socket: the datagrams of listed groups are taken off an interface before the kernel's network
+//! stack (`AF_XDP`), everything else continues to it. Linux only; elsewhere, opening fails.
+
+mod bystanders;
+mod link;
+mod program;
+mod ring;
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use mcast_group::{GroupAddr, InterfaceIndex};
+
+use crate::bpf::{self, Attachment, BpfProgram, Map, ProgramKind};
+pub use bystanders::{Bystander, Bystanders, inode};
+use link::Link;
+pub use link::in_namespace;
+use program::{KEY_BYTES, Plan, Tags};
+pub use ring::{FrameRing, WireFrame};
+
+/// The most groups that an interface's program can list.
+const MAX_GROUPS: u32 = 1 << 16;
+/// The most queues of an interface that are read.
+const MAX_QUEUES: u32 = 64;
+/// Sizes of a slot, which holds a frame and what the kernel leaves free before it.
+const SLOT_BYTES: [u32; 2] = [2048, 4096];
+/// How long the kernel may take to free a queue.
+const RELEASE: Duration = Duration::from_millis(500);
+/// The function by which a program asks the driver for a removed VLAN tag.
+const TAG_FUNCTION: &str = "bpf_xdp_metadata_rx_vlan_tag";
+
+/// Settings of an interface's rings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WireSettings {
+    /// The number of frames that each ring holds; rounded up to a power of two.
+    pub slots: u32,
+    /// Whether to note the time of each frame.
+    pub times: bool,
+}
+
+/// The program of an interface, until it is dropped or the process ends.
+#[derive(Debug)]
+pub struct WireProgram {
+    groups: Map,
+    _sockets: Map,
+    _attachment: Attachment,
+    /// Whether frames may hold the sum of the pseudo-header in place of the UDP checksum.
+    leaves_checksums: bool,
+}
+
+/// Why the datagrams of an interface cannot be taken off it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum WireRefusal {
+    /// The interface is not an Ethernet device, such as the loopback interface or a tunnel.
+    NotEthernet,
+    /// It passes frames on to this other interface: a bridge, a bond or a VRF.
+    PortOf(String),
+    /// This other interface receives its frames, too.
+    Below(String),
+    /// The driver removes VLAN tags, and the program cannot ask it for them.
+    RemovesTags,
+    /// The driver has no XDP of its own.
+    NoDriverSupport {
+        /// The name of the driver.
+        driver: String,
+    },
+    /// Another XDP program runs there.
+    OtherProgram,
+    /// The process lacks a right.
+    Rights,
+    /// The kernel or the system does not support it.
+    Unsupported,
+    /// Any other reason.
+    Other(io::Error),
+}
+
+impl WireProgram {
+    /// Starts a program that takes nothing yet, and opens a ring for each queue of the interface, in the calling thread's
+    /// network namespace.
+    ///
+    /// # Errors
+    /// See [`WireRefusal`]; nothing remains.
+    pub fn open(
+        interface: InterfaceIndex,
+        settings: WireSettings,
+    ) -> Result<(Self, Vec<FrameRing>), WireRefusal> {
+        let link = Link::read(interface)?;
+        link.check()?;
+        let longest_possible = link.mtu.saturating_add(14);
+        let fits = |bytes: &u32| bytes - ring::HEADROOM >= longest_possible;
+        // Longer frames continue to the kernel.
+        let slot_bytes = SLOT_BYTES.into_iter().find(fits).unwrap_or(SLOT_BYTES[1]);
+        let groups = Map::hash(KEY_BYTES, size_of::<u32>(), MAX_GROUPS)?;
+        let sockets = Map::xdp_sockets(MAX_QUEUES)?;
+        let longest = slot_bytes - ring::HEADROOM;
+        let program = load(interface, &link, &groups, &sockets, longest, settings.times)?;
+        // It comes first, because it fails at once where another program runs.
+        let attachment = program.attach_to_driver(interface).map_err(|error| match error.raw_os_error() {
+            Some(libc::EOPNOTSUPP) => WireRefusal::NoDriverSupport { driver: link.driver.clone() },
+            Some(libc::EBUSY | libc::EEXIST) => WireRefusal::OtherProgram,
+            _ => error.into(),
+        })?;
+        let slots = settings.slots.clamp(64, 1 << 20).next_power_of_two();
+        let rings = open_rings(interface, slots, slot_bytes)?;
+        for (queue, ring) in (0_u32..).zip(&rings) {
+            let descriptor = ring.as_fd().as_raw_fd();
+            sockets.insert(&queue.to_ne_bytes(), &descriptor.to_ne_bytes())?;
+        }
+        let leaves_checksums = link.leaves_checksums();
+        Ok((Self { groups, _sockets: sockets, _attachment: attachment, leaves_checksums }, rings))
+    }
+
+    /// Takes the datagrams of a group from now on.
+    pub fn take(&self, address: GroupAddr) -> io::Result<()> {
+        self.groups.insert(&program::key(address), &1_u32.to_ne_bytes())
+    }
+
+    /// Leaves the datagrams of a group to the kernel from now on.
+    pub fn leave(&self, address: GroupAddr) -> io::Result<()> {
+        self.groups.remove(&program::key(address))
+    }
+
+    /// Returns whether frames may hold the sum of the pseudo-header in place of the UDP checksum, because the sender's
+    /// kernel left computing it to a virtual device.
+    #[must_use]
+    pub const fn leaves_checksums(&self) -> bool {
+        self.leaves_checksums
+    }
+}
+
+/// Opens a ring for each queue that the interface uses.
+fn open_rings(interface: InterfaceIndex, slots: u32, slot_bytes: u32) -> Result<Vec<FrameRing>, WireRefusal> {
+    let mut rings = Vec::new();
+    for queue in 0..MAX_QUEUES {
+        match open_ring(interface, queue, slots, slot_bytes) {
+            Ok(ring) => rings.push(ring),
+            // There are only as many queues as rings.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) && queue > 0 => break,
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => return Err(WireRefusal::OtherProgram),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(rings)
+}
+
+/// Opens a ring. The kernel frees a queue some time after its last socket was closed.
+fn open_ring(interface: InterfaceIndex, queue: u32, slots: u32, slot_bytes: u32) -> io::Result<FrameRing> {
+    let deadline = Instant::now() + RELEASE;
+    loop {
+        match FrameRing::open(interface, queue, slots, slot_bytes) {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < deadline => {
+                std::thread::sleep(RELEASE / 100);
+            }
+            opened => return opened,
+        }
+    }
+}
+
+fn load(
+    interface: InterfaceIndex,
+    link: &Link,
+    groups: &Map,
+    sockets: &Map,
+    longest: u32,
+    times: bool,
+) -> Result<BpfProgram, WireRefusal> {
+    let plan = |tags| {
+        program::assemble(&Plan { groups: groups.as_fd(), sockets: sockets.as_fd(), longest, tags, times })
+    };
+    if !link.removes_tags {
+        return Ok(BpfProgram::load(ProgramKind::Xdp, &plan(Tags::InFrames))?);
+    }
+    if !link.reports_tags() {
+        return Err(WireRefusal::RemovesTags);
+    }
+    let function = tag_function().ok_or(WireRefusal::RemovesTags)?;
+    match BpfProgram::load_for(interface, &plan(Tags::Ask(function))) {
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => Err(WireRefusal::Rights),
+        Err(_) => Err(WireRefusal::RemovesTags),
+        Ok(program) => Ok(program),
+    }
+}
+
+/// Returns the identifier of the function that asks for VLAN tags; `None` if the kernel has none.
+fn tag_function() -> Option<u32> {
+    static FUNCTION: OnceLock<Option<u32>> = OnceLock::new();
+    *FUNCTION.get_or_init(|| {
+        let information = std::fs::read(bpf::btf::KERNEL).ok()?;
+        bpf::btf::function(&information, TAG_FUNCTION)
+    })
+}
+
+impl From<io::Error> for WireRefusal {
+    fn from(error: io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => Self::Rights,
+            Some(libc::EAFNOSUPPORT | libc::ENOSYS | libc::EPROTONOSUPPORT) => Self::Unsupported,
+            _ => Self::Other(error),
+        }
+    }
+}
+
+impl fmt::Display for WireRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotEthernet => f.write_str("it is not an Ethernet interface"),
+            Self::PortOf(master) => write!(f, "it is a port of {master}"),
+            Self::Below(upper) => write!(f, "{upper} receives its frames, too"),
+            Self::RemovesTags => {
+                f.write_str("its driver removes VLAN tags (`ethtool -K INTERFACE rxvlan off` prevents that)")
+            }
+            Self::NoDriverSupport { driver } => write!(f, "its driver ({driver}) has no XDP"),
+            Self::OtherProgram => f.write_str("another XDP program or AF_XDP socket uses it"),
+            Self::Rights => f.write_str("CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW are needed"),
+            Self::Unsupported => f.write_str("this kernel has no AF_XDP"),
+            Self::Other(error) => write!(f, "the system refused: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for WireRefusal {}

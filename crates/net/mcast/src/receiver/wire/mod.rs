@@ -1,0 +1,396 @@
+//! Receiving past the socket (Linux, `AF_XDP`): frames of joined groups are taken off an interface before the kernel's
+//! network stack. The sockets stay joined, and receive what is not taken, so each datagram arrives by one of both ways.
+//!
+//! A frame that is taken reaches no other socket. So a group is taken only while nobody else would receive it, which a
+//! thread checks every [`watch::INTERVAL`].
+
+mod frame;
+mod port;
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use mcast_group::{Group, GroupAddr, InterfaceIndex, SourceFilter};
+
+use super::requested::Key;
+use crate::error::{Error, ErrorKind, Operation, Result};
+use mcast_sys::poller::Poller;
+use mcast_sys::wire::{Bystander, Bystanders, WireProgram, WireRefusal, WireSettings, in_namespace};
+pub(crate) use port::{RingCount, WirePort};
+use watch::Watch;
+
+/// Tokens of rings start here, far above those of sockets.
+const FIRST_TOKEN: usize = 1 << 24;
+/// The tokens of one interface: at most this many rings.
+const RINGS: usize = 1 << 8;
+
+/// Whether a receiver takes datagrams off the interface, past the kernel's network stack.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Wire {
+    /// Where it is possible and nobody else would miss them; otherwise by the socket.
+    /// [`Receiver::wire_status`](crate::Receiver::wire_status) reports which, and why.
+    Auto,
+    /// Everywhere, or joining fails with the reason.
+    Require,
+    /// Never.
+    #[default]
+    Off,
+}
+
+/// How the datagrams of a group on an interface are received.
+///
+/// The `Display` form is one line for people to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WireStatus {
+    /// The group and port.
+    pub address: GroupAddr,
+    /// The interface.
+    pub interface: InterfaceIndex,
+    /// Its name when the group was joined.
+    pub name: String,
+    /// Why they are received by the socket; `None` if they are taken off the interface.
+    pub reason: Option<String>,
+}
+
+/// The interfaces of a receiver from which frames are taken.
+#[derive(Debug)]
+pub(crate) struct Wires {
+    policy: Wire,
+    settings: WireSettings,
+    ports: Vec<Option<WirePort>>,
+    shared: Arc<Mutex<Shared>>,
+    /// The drops of rings that were closed.
+    retired_drops: u64,
+    _watch: Watch,
+}
+
+/// What the watching thread needs.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// The network namespace in which interfaces have their indexes.
+    namespace: u64,
+    /// The inodes of this receiver's sockets.
+    own: BTreeSet<u64>,
+    groups: BTreeMap<Key, WireGroup>,
+}
+
+#[derive(Debug)]
+struct WireGroup {
+    name: String,
+    state: WireState,
+}
+
+#[derive(Debug)]
+enum WireState {
+    Taken(Arc<WireProgram>),
+    BySocket { reason: String, kind: ErrorKind },
+}
+
+/// A joined group with the sources that are admitted.
+pub(crate) type Joined<'a> = (GroupAddr, InterfaceIndex, &'a SourceFilter);
+
+impl Wires {
+    /// Prepares to take frames in the calling thread's network namespace.
+    pub(crate) fn new(policy: Wire, settings: WireSettings) -> Result<Self> {
+        let failed = |error| Error::os(Operation::TakeFrames, error);
+        let namespace = in_namespace().map_err(failed)?;
+        let shared = Shared { namespace, own: BTreeSet::new(), groups: BTreeMap::new() };
+        let shared = Arc::new(Mutex::new(shared));
+        let mut all = all();
+        all.retain(|other| other.strong_count() > 0);
+        all.push(Arc::downgrade(&shared));
+        drop(all);
+        Ok(Self {
+            policy,
+            settings,
+            ports: Vec::new(),
+            _watch: Watch::start(Arc::clone(&shared)).map_err(failed)?,
+            shared,
+            retired_drops: 0,
+        })
+    }
+
+    /// Returns what the watching thread shares. It does not look at sockets while this is locked.
+    pub(crate) fn shared(&self) -> Arc<Mutex<Shared>> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Takes the frames of the groups that are joined now, as far as possible, and of no others.
+    pub(crate) fn sync<'a>(
+        &mut self,
+        shared: &mut Shared,
+        poller: &Poller,
+        own: BTreeSet<u64>,
+        joined: impl Iterator<Item = Joined<'a>> + Clone,
+    ) {
+        shared.own = own;
+        self.close_failed(shared, poller);
+        let keys: BTreeSet<Key> = joined.clone().map(|(address, index, _)| (address, index)).collect();
+        shared.groups.retain(|key, group| keys.contains(key) || !group.leave(key.0));
+        let fresh: Vec<Key> = keys.iter().filter(|key| !shared.groups.contains_key(key)).copied().collect();
+        if !fresh.is_empty() {
+            // One reading serves all.
+            let bystanders = Bystanders::read();
+            let mut refused = BTreeMap::new();
+            for key in fresh {
+                let name = mcast_sys::interface::name_of(key.1).unwrap_or_else(|_| key.1.to_string());
+                let state = self.begin(shared, poller, key, &name, &bystanders, &mut refused);
+                shared.groups.insert(key, WireGroup { name, state });
+            }
+        }
+        self.close_unused(poller, &keys);
+        for port in self.ports.iter_mut().flatten() {
+            port.admit(joined.clone());
+        }
+    }
+
+    /// Returns the port with the ring of this token, and the ring's number.
+    pub(crate) fn ring(&self, token: usize) -> Option<(&WirePort, usize)> {
+        let position = token.checked_sub(FIRST_TOKEN)?;
+        Some((self.ports.get(position / RINGS)?.as_ref()?, position % RINGS))
+    }
+
+    /// Returns the interfaces from which frames are taken.
+    pub(crate) fn ports(&self) -> impl Iterator<Item = &WirePort> + '_ {
+        self.ports.iter().flatten()
+    }
+
+    /// Returns how many frames were dropped because a ring was full; `None` if the system cannot say.
+    pub(crate) fn drops(&self) -> Option<u64> {
+        self.ports().try_fold(self.retired_drops, |sum, port| Some(sum + port.drops()?))
+    }
+
+    pub(crate) fn statuses(&self) -> Vec<WireStatus> {
+        let shared = lock(&self.shared);
+        shared
+            .groups
+            .iter()
+            .map(|((address, interface), group)| WireStatus {
+                address: *address,
+                interface: *interface,
+                name: group.name.clone(),
+                reason: group.reason().map(|(reason, _)| reason.to_owned()),
+            })
+            .collect()
+    }
+
+    /// Returns an error for a group that had to be taken, of those for which `concerns` holds.
+    pub(crate) fn require(&self, concerns: impl Fn(&Key) -> bool) -> Result<()> {
+        if self.policy != Wire::Require {
+            return Ok(());
+        }
+        let shared = lock(&self.shared);
+        let failed = shared.groups.iter().filter(|(key, _)| concerns(key)).find_map(|(key, group)| {
+            let (reason, kind) = group.reason()?;
+            let error = Error::new(Operation::TakeFrames, kind)
+                .on_address(key.0)
+                .on_interface(&group.name)
+                .detail(reason);
+            Some(
+                error
+                    .remedied("receive by the socket where it is not possible (`Wire::Auto`, `--wire auto`)"),
+            )
+        });
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Begins to take the frames of a group, if nothing prevents it.
+    fn begin(
+        &mut self,
+        shared: &Shared,
+        poller: &Poller,
+        key: Key,
+        name: &str,
+        bystanders: &io::Result<Bystanders>,
+        refused: &mut BTreeMap<InterfaceIndex, String>,
+    ) -> WireState {
+        let by_socket = |reason: String, kind| WireState::BySocket { reason, kind };
+        if is_never_from_the_wire(key.0.group) {
+            return by_socket("the group never leaves a machine".into(), ErrorKind::Unsupported);
+        }
+        match bystanders {
+            Err(error) => {
+                return by_socket(format!("the sockets here cannot be listed: {error}"), ErrorKind::Other);
+            }
+            Ok(bystanders) => {
+                if let Some(other) = bystanders.of(key.0, key.1, name, &shared.own) {
+                    return by_socket(other.describe(), ErrorKind::AddressInUse);
+                }
+            }
+        }
+        if let Some(reason) = refused.get(&key.1) {
+            return by_socket(reason.clone(), ErrorKind::Unsupported);
+        }
+        match self.program(shared.namespace, poller, key.1) {
+            Ok(program) => match program.take(key.0) {
+                Ok(()) => WireState::Taken(program),
+                Err(error) => by_socket(format!("the system refused: {error}"), ErrorKind::Other),
+            },
+            Err(refusal) => {
+                let kind = match refusal {
+                    WireRefusal::Rights => ErrorKind::Permission,
+                    _ => ErrorKind::Unsupported,
+                };
+                refused.insert(key.1, refusal.to_string());
+                by_socket(refusal.to_string(), kind)
+            }
+        }
+    }
+
+    /// Returns the program of an interface, and starts it if necessary.
+    fn program(
+        &mut self,
+        namespace: u64,
+        poller: &Poller,
+        interface: InterfaceIndex,
+    ) -> std::result::Result<Arc<WireProgram>, WireRefusal> {
+        if let Some(port) = self.ports().find(|port| port.interface == interface) {
+            return Ok(Arc::clone(&port.program));
+        }
+        if in_namespace().ok() != Some(namespace) {
+            // The index may be that of another interface here.
+            return Err(WireRefusal::Unsupported);
+        }
+        let vacant = self.ports.iter().position(Option::is_none).unwrap_or(self.ports.len());
+        let (program, rings) = WireProgram::open(interface, self.settings)?;
+        for (number, ring) in rings.iter().enumerate() {
+            ring.register(poller, FIRST_TOKEN + vacant * RINGS + number).map_err(refused)?;
+        }
+        let port = WirePort::new(interface, Arc::new(program), rings, self.settings.times);
+        let program = Arc::clone(&port.program);
+        if vacant == self.ports.len() {
+            self.ports.push(Some(port));
+        } else {
+            self.ports[vacant] = Some(port);
+        }
+        Ok(program)
+    }
+
+    /// Closes the rings of interfaces that are gone, even if they exist again, and forgets their groups.
+    fn close_failed(&mut self, shared: &mut Shared, poller: &Poller) {
+        for slot in &mut self.ports {
+            if let Some(port) = slot.take_if(|port| port.has_failed()) {
+                shared.groups.retain(|key, _| key.1 != port.interface);
+                self.retired_drops += port.drops().unwrap_or(0);
+                port.unregister(poller);
+            }
+        }
+    }
+
+    /// Closes the rings of interfaces on which nothing is joined any more.
+    fn close_unused(&mut self, poller: &Poller, keys: &BTreeSet<Key>) {
+        for slot in &mut self.ports {
+            if let Some(port) = slot.take_if(|port| !keys.iter().any(|key| key.1 == port.interface)) {
+                self.retired_drops += port.drops().unwrap_or(0);
+                port.unregister(poller);
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Returns groups to the sockets that somebody else would receive, too.
+    fn yield_to_others(&mut self) {
+        if !self.groups.values().any(WireGroup::is_taken) {
+            return;
+        }
+        let bystanders = Bystanders::read();
+        let own = &self.own;
+        for (key, group) in self.groups.iter_mut().filter(|(_, group)| group.is_taken()) {
+            let reason = match &bystanders {
+                Ok(bystanders) => bystanders.of(key.0, key.1, &group.name, own).map(Bystander::describe),
+                Err(error) => Some(format!("the sockets here cannot be listed: {error}")),
+            };
+            if let Some(reason) = reason
+                && group.leave(key.0)
+            {
+                group.state = WireState::BySocket { reason, kind: ErrorKind::AddressInUse };
+            }
+        }
+    }
+}
+
+impl WireGroup {
+    fn is_taken(&self) -> bool {
+        matches!(self.state, WireState::Taken(_))
+    }
+
+    /// Leaves the frames to the socket; returns whether they are left to it from now on.
+    fn leave(&self, address: GroupAddr) -> bool {
+        match &self.state {
+            WireState::Taken(program) => program.leave(address).is_ok(),
+            WireState::BySocket { .. } => true,
+        }
+    }
+
+    fn reason(&self) -> Option<(&str, ErrorKind)> {
+        match &self.state {
+            WireState::Taken(_) => None,
+            WireState::BySocket { reason, kind } => Some((reason, *kind)),
+        }
+    }
+}
+
+impl WireStatus {
+    /// Returns whether datagrams are taken off the interface.
+    #[must_use]
+    pub const fn is_taken(&self) -> bool {
+        self.reason.is_none()
+    }
+}
+
+impl fmt::Display for WireStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {}: ", self.address, self.name)?;
+        match &self.reason {
+            None => f.write_str("taken off the interface (AF_XDP)"),
+            Some(reason) => write!(f, "received by the socket: {reason}"),
+        }
+    }
+}
+
+/// The receivers of this program that take frames.
+static ALL: Mutex<Vec<Weak<Mutex<Shared>>>> = Mutex::new(Vec::new());
+
+fn all() -> MutexGuard<'static, Vec<Weak<Mutex<Shared>>>> {
+    ALL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Returns groups to the sockets that a receiver of this program has joined meanwhile, so that it misses nothing: the
+/// watching threads would notice it later.
+pub(crate) fn yield_to_own_receivers() {
+    let others: Vec<_> = all().iter().filter_map(Weak::upgrade).collect();
+    if others.is_empty() {
+        return;
+    }
+    let Ok(namespace) = in_namespace() else { return };
+    for other in others {
+        let mut other = lock(&other);
+        if other.namespace == namespace {
+            other.yield_to_others();
+        }
+    }
+}
+
+/// Locks what the watching thread shares.
+pub(crate) fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Returns whether the kernel discards frames to this group from the network: IPv6 groups of interface-local or reserved
+/// scope (RFC 4291, section 2.7).
+fn is_never_from_the_wire(group: Group) -> bool {
+    matches!(group.addr(), std::net::IpAddr::V6(v6) if v6.octets()[1] & 0x0f <= 1)
+}
+
+fn refused(error: io::Error) -> WireRefusal {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => WireRefusal::Rights,
+        _ => WireRefusal::Unsupported,
+    }
+}

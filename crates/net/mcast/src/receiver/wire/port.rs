@@ -1,0 +1,203 @@
+//! The rings of an interface.
+
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use mcast_group::{GroupAddr, InterfaceIndex, SourceFilter};
+
+use super::Joined;
+use super::frame::WireDatagram;
+use crate::batch::Batch;
+use crate::datagram::Arrival;
+use crate::receiver::table::AddressHasher;
+use mcast_sys::KernelClock;
+use mcast_sys::poller::Poller;
+use mcast_sys::timing::clock_time;
+use mcast_sys::wire::{FrameRing, WireFrame, WireProgram};
+
+/// An interface from which frames are taken.
+#[derive(Debug)]
+pub(crate) struct WirePort {
+    pub(super) interface: InterfaceIndex,
+    pub(super) program: Arc<WireProgram>,
+    rings: Vec<Mutex<Ring>>,
+    admitted: HashMap<GroupAddr, SourceFilter, BuildHasherDefault<AddressHasher>>,
+    /// Whether time and loss are reported with each datagram.
+    details: bool,
+    /// The ring to read first, so that none waits for the others.
+    next: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Ring {
+    frames: FrameRing,
+    /// The drops reported so far.
+    reported: u64,
+    /// The number of the frame before which more were dropped, and the drops up to it. A full ring drops the
+    /// frames that follow, so drops belong before the next frame to arrive when they are noticed.
+    gap: Option<(u32, u64)>,
+}
+
+/// The number of datagrams that one reading of a port delivered and refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RingCount {
+    pub(crate) received: u64,
+    pub(crate) truncated: u64,
+    pub(crate) refused: u64,
+}
+
+/// The difference between the clocks of frames and of datagrams, which is the same for all frames that are read at once.
+#[derive(Clone, Copy)]
+struct Clock(Option<SystemTime>);
+
+impl WirePort {
+    pub(super) fn new(
+        interface: InterfaceIndex,
+        program: Arc<WireProgram>,
+        rings: Vec<FrameRing>,
+        details: bool,
+    ) -> Self {
+        let ring = |frames| Mutex::new(Ring { frames, reported: 0, gap: None });
+        Self {
+            interface,
+            program,
+            rings: rings.into_iter().map(ring).collect(),
+            admitted: HashMap::default(),
+            details,
+            next: AtomicUsize::new(0),
+        }
+    }
+
+    /// Admits the datagrams of what is joined on this interface, and of nothing else.
+    pub(super) fn admit<'a>(&mut self, joined: impl Iterator<Item = Joined<'a>>) {
+        let here = joined.filter(|(_, interface, _)| *interface == self.interface);
+        self.admitted = here.map(|(address, _, filter)| (address, filter.clone())).collect();
+    }
+
+    /// Moves datagrams from all rings into the free part of a batch.
+    pub(crate) fn fill(&self, batch: &mut Batch) -> RingCount {
+        let mut taken = RingCount::default();
+        let first = if self.rings.len() > 1 { self.next.fetch_add(1, Ordering::Relaxed) } else { 0 };
+        for number in 0..self.rings.len() {
+            self.fill_from((first + number) % self.rings.len(), batch, &mut taken);
+        }
+        taken
+    }
+
+    /// Moves datagrams from one ring into the free part of a batch.
+    pub(crate) fn fill_from(&self, ring: usize, batch: &mut Batch, taken: &mut RingCount) {
+        let Some(ring) = self.rings.get(ring) else { return };
+        let ring = &mut *lock(ring);
+        if !ring.frames.is_readable() || batch.free().is_none() {
+            return;
+        }
+        let clock = Clock::now(self.details);
+        if self.details {
+            ring.note_drops();
+        }
+        let Ring { frames, reported, gap } = ring;
+        let leaves_checksums = self.program.leaves_checksums();
+        frames.take(usize::MAX, |number, frame| {
+            let Some(datagram) = WireDatagram::parse(frame.bytes, self.interface, leaves_checksums) else {
+                taken.refused += 1;
+                return true;
+            };
+            let admitted = self.admitted.get(&datagram.destination);
+            if !admitted.is_some_and(|filter| filter.admits(datagram.source.ip())) {
+                taken.refused += 1;
+                return true;
+            }
+            let mut lost = 0;
+            // The gap may be before a frame that was refused.
+            if let Some((before, total)) = *gap
+                && number.wrapping_sub(before).cast_signed() >= 0
+            {
+                lost = total - *reported;
+                (*reported, *gap) = (total, None);
+            }
+            let arrival = self.arrival(&datagram, clock.time(&frame), lost);
+            let truncated = datagram.payload.len() > batch.buffer_bytes();
+            batch.push(datagram.payload, arrival);
+            taken.received += 1;
+            taken.truncated += u64::from(truncated);
+            batch.free().is_some()
+        });
+    }
+
+    /// Stops waiting for a ring whose interface is gone.
+    pub(crate) fn check(&self, ring: usize, poller: &Poller) {
+        if let Some(ring) = self.rings.get(ring).map(lock)
+            && !ring.frames.is_readable()
+            && ring.frames.failure().is_some()
+        {
+            // Closing it removes it in any case.
+            let _ = ring.frames.unregister(poller);
+        }
+    }
+
+    /// Returns whether the interface is gone.
+    pub(super) fn has_failed(&self) -> bool {
+        self.rings.iter().any(|ring| lock(ring).frames.failure().is_some())
+    }
+
+    pub(super) fn unregister(&self, poller: &Poller) {
+        for ring in &self.rings {
+            // Closing it removes it in any case.
+            let _ = lock(ring).frames.unregister(poller);
+        }
+    }
+
+    pub(super) fn drops(&self) -> Option<u64> {
+        self.rings.iter().try_fold(0, |sum, ring| Some(sum + lock(ring).frames.drops().ok()?))
+    }
+
+    #[inline]
+    fn arrival(&self, datagram: &WireDatagram<'_>, time: Option<SystemTime>, lost: u64) -> Arrival {
+        let arrival = Arrival::new(datagram.destination, self.interface, datagram.source);
+        if !self.details {
+            return arrival;
+        }
+        Arrival {
+            hop_limit: Some(datagram.hop_limit),
+            traffic_class: Some(datagram.traffic_class),
+            time,
+            lost: Some(lost),
+            ..arrival
+        }
+    }
+}
+
+impl Ring {
+    fn note_drops(&mut self) {
+        // If the system does not say, the count of all remains, and the next reading adds it.
+        let Ok(total) = self.frames.drops() else { return };
+        let noted = self.gap.map_or(self.reported, |(_, total)| total);
+        if total > noted {
+            let before = self.gap.map_or_else(|| self.frames.next_number(), |(before, _)| before);
+            self.gap = Some((before, total));
+        }
+    }
+}
+
+impl Clock {
+    fn now(details: bool) -> Self {
+        let since = details.then(|| clock_time(KernelClock::Monotonic).ok()).flatten();
+        Self(since.and_then(|since| SystemTime::now().checked_sub(since)))
+    }
+
+    /// Returns when a frame was received; without a time of the driver, when it is read.
+    #[inline]
+    fn time(self, frame: &WireFrame<'_>) -> Option<SystemTime> {
+        match frame.time {
+            Some(time) => self.0?.checked_add(Duration::from_nanos(time)),
+            None => self.0.map(|_| SystemTime::now()),
+        }
+    }
+}
+
+fn lock(ring: &Mutex<Ring>) -> MutexGuard<'_, Ring> {
+    ring.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,256 @@
+//! Taking datagrams off the interface: what is taken, what is left to the kernel, and that nobody else misses anything.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::time::Instant;
+
+use mcast::{ErrorKind, Family, Operation, Receiver, SourceFilter, Wire, WireStatus};
+
+use crate::net::{Net, PORT, TIMEOUT, next, texts_until, until};
+
+/// Creates a test for each family, which is skipped where the system refuses the rights.
+macro_rules! on_the_wire {
+    ($($name:ident),+ $(,)?) => {
+        mod v4 {
+            $(#[test] fn $name() { super::with_rights(mcast::Family::V4, super::$name) })+
+        }
+        mod v6 {
+            $(#[test] fn $name() { super::with_rights(mcast::Family::V6, super::$name) })+
+        }
+    };
+}
+
+on_the_wire!(
+    plain_datagrams_are_taken_with_all_details,
+    what_is_not_plain_arrives_by_the_socket,
+    a_full_ring_is_counted_to_the_datagram,
+    sources_are_filtered,
+    datagrams_after_a_leave_are_not_delivered,
+    a_group_that_another_program_receives_stays_with_the_sockets,
+    a_group_returns_to_the_sockets_when_another_program_begins_to_receive,
+    a_capture_of_another_program_sees_everything,
+    a_second_receiver_of_the_interface_says_why_it_uses_the_socket,
+    required_is_refused_where_it_is_impossible,
+);
+
+fn with_rights(family: Family, test: fn(&Net)) {
+    let net = Net::new(family);
+    let refused = net
+        .try_receiver(|builder| builder.join(net.on("eth0", net.group(99))).wire(Wire::Require))
+        .err()
+        .filter(|error| error.kind() == ErrorKind::Permission);
+    match refused {
+        Some(error) if std::env::var_os("MCAST_REQUIRE_ALL").is_none() => eprintln!("SKIPPED: {error}"),
+        Some(error) => panic!("no skip is allowed: {error}"),
+        None => test(&net),
+    }
+}
+
+/// Opens a receiver of a group on `eth0` that must take its datagrams off the interface.
+fn taking(net: &Net, number: u16) -> Receiver {
+    let membership = net.on("eth0", net.group(number));
+    net.receiver(|builder| builder.join(membership).wire(Wire::Require))
+}
+
+fn status(receiver: &Receiver) -> WireStatus {
+    receiver.wire_status().pop().expect("a group is joined")
+}
+
+fn plain_datagrams_are_taken_with_all_details(net: &Net) {
+    let receiver = taking(net, 1);
+    let before = std::time::SystemTime::now();
+    net.send("eth0", net.group(1), b"taken");
+    let received = next(&receiver);
+    let arrival = received.arrival;
+    assert_eq!(received.text, "taken");
+    assert_eq!(arrival.group(), Some(net.group(1)));
+    assert_eq!(arrival.interface, net.index(&net.receiver, "eth0"));
+    assert_eq!(arrival.source.ip(), net.address(0, 1));
+    assert_eq!((arrival.hop_limit, arrival.traffic_class, arrival.lost), (Some(1), Some(0), Some(0)));
+    assert_eq!((arrival.length, arrival.truncated), (5, false));
+    let time = arrival.time.unwrap();
+    assert!(before <= time && time <= std::time::SystemTime::now(), "{before:?} {time:?}");
+    assert_eq!(status(&receiver).reason, None);
+    // The kernel's IP layer has not seen it.
+    assert_eq!(net.datagrams_seen_by_the_kernel(), 0);
+}
+
+fn what_is_not_plain_arrives_by_the_socket(net: &Net) {
+    let receiver = taking(net, 1);
+    net.send("eth0", net.group(1), b"taken");
+    net.send("eth0", net.group(1), &vec![b'f'; 5000]);
+    net.send("eth0", net.group(1), b"end");
+    let mut texts = texts_until(&receiver, "end");
+    if !texts.iter().any(|text| text.len() == 5000) {
+        // It passes by another way, so it may be later.
+        texts.push(next(&receiver).text);
+    }
+    let mut lengths: Vec<usize> = texts.iter().map(String::len).collect();
+    lengths.sort_unstable();
+    assert_eq!(lengths, [3, 5, 5000]);
+    assert_eq!(net.datagrams_seen_by_the_kernel(), 1);
+}
+
+fn a_full_ring_is_counted_to_the_datagram(net: &Net) {
+    const SENT: u64 = 1000;
+    let membership = net.on("eth0", net.group(1));
+    let receiver = net.receiver(|builder| builder.join(membership).receive_buffer(0).wire(Wire::Require));
+    net.send_with(
+        |builder| builder.interface("eth0".parse().unwrap()).to(net.group(1).into()),
+        |sender| (0..SENT).for_each(|_| sender.send(&[0; 1400]).unwrap()),
+    );
+    let mut buffer = [0; 2048];
+    let (mut received, mut lost) = (0, 0);
+    let deadline = Instant::now() + TIMEOUT;
+    while received + receiver.statistics().dropped.count().unwrap() < SENT {
+        assert!(Instant::now() < deadline, "received {received}, {:?}", receiver.statistics());
+        while let Some(datagram) = receiver.try_recv(&mut buffer).unwrap() {
+            received += 1;
+            lost += datagram.lost.unwrap();
+        }
+    }
+    assert!(received < SENT, "the ring did not overflow");
+    assert_eq!(receiver.statistics().dropped.count(), Some(SENT - received));
+    net.send("eth0", net.group(1), b"end");
+    let last = until(&receiver, "end").pop().unwrap();
+    assert_eq!(lost + last.arrival.lost.unwrap(), SENT - received);
+    assert_eq!(receiver.statistics().received, received + 1);
+}
+
+fn sources_are_filtered(net: &Net) {
+    let unwanted = net.another_source(1);
+    let membership = net.on("eth0", net.group(1)).from_sources(SourceFilter::Exclude([unwanted].into()));
+    let receiver = net.receiver(|builder| builder.join(membership.clone()).wire(Wire::Require));
+    net.send_from(unwanted, net.group(1), b"unwanted");
+    net.send("eth0", net.group(1), b"first");
+    assert_eq!(texts_until(&receiver, "first"), ["first"]);
+    assert_eq!(receiver.statistics().refused, 1);
+
+    let only = SourceFilter::Include([unwanted].into());
+    net.receiver.run(|| receiver.set_sources(&membership, only)).unwrap().unwrap();
+    net.send("eth0", net.group(1), b"now unwanted");
+    net.send_from(unwanted, net.group(1), b"second");
+    assert_eq!(texts_until(&receiver, "second"), ["second"]);
+}
+
+fn datagrams_after_a_leave_are_not_delivered(net: &Net) {
+    let [one, two] = [1, 2].map(|number| net.on("eth0", net.group(number)));
+    let both = [one.clone(), two];
+    let receiver = net.receiver(|builder| builder.join_all(both).wire(Wire::Require));
+    // One that waits in the ring, and one that arrives later.
+    net.send("eth0", net.group(1), b"before");
+    net.receiver.run(|| receiver.leave(&one)).unwrap().unwrap();
+    net.send("eth0", net.group(1), b"after");
+    net.send("eth0", net.group(2), b"end");
+    assert_eq!(texts_until(&receiver, "end"), ["end"]);
+    assert_eq!(receiver.wire_status().len(), 1);
+}
+
+fn a_group_that_another_program_receives_stays_with_the_sockets(net: &Net) {
+    let other = program(net);
+    let membership = net.on("eth0", net.group(1));
+    let receiver = net.receiver(|builder| builder.join(membership.clone()).wire(Wire::Auto));
+    let reason = status(&receiver).reason.expect("it is left to the socket");
+    assert!(reason.contains("receives on this port, too"), "{reason}");
+    net.send("eth0", net.group(1), b"end");
+    assert_eq!(texts_until(&receiver, "end"), ["end"]);
+    assert_eq!(receive(&other), b"end");
+
+    let refused = net.try_receiver(|builder| builder.join(membership).wire(Wire::Require)).unwrap_err();
+    assert_eq!((refused.operation(), refused.kind()), (Operation::TakeFrames, ErrorKind::AddressInUse));
+}
+
+fn a_group_returns_to_the_sockets_when_another_program_begins_to_receive(net: &Net) {
+    let receiver = taking(net, 1);
+    net.send("eth0", net.group(1), b"taken");
+    assert_eq!(next(&receiver).text, "taken");
+    let other = program(net);
+    let deadline = Instant::now() + TIMEOUT;
+    let mut sent: Vec<String> = Vec::new();
+    while status(&receiver).is_taken() {
+        assert!(Instant::now() < deadline, "it was not noticed");
+        sent.push(format!("{}", sent.len()));
+        net.send("eth0", net.group(1), sent.last().unwrap().as_bytes());
+    }
+    net.send("eth0", net.group(1), b"end");
+    sent.push("end".into());
+    let mut texts = texts_until(&receiver, "end");
+    texts.sort();
+    sent.sort();
+    assert_eq!(texts, sent, "each arrives once");
+    while receive(&other) != b"end" {}
+    net.send("eth0", net.group(1), b"both");
+    assert_eq!((next(&receiver).text.as_bytes(), &*receive(&other)), (&b"both"[..], &b"both"[..]));
+}
+
+fn a_capture_of_another_program_sees_everything(net: &Net) {
+    let membership = net.on("eth0", net.group(1));
+    let _capture = net
+        .receiver
+        .run(|| {
+            let protocol = i32::from(0x0003_u16.to_be());
+            socket2::Socket::new(socket2::Domain::PACKET, socket2::Type::RAW, Some(protocol.into())).unwrap()
+        })
+        .unwrap();
+    let receiver = net.receiver(|builder| builder.join(membership).wire(Wire::Auto));
+    let reason = status(&receiver).reason.expect("it is left to the socket");
+    assert!(reason.contains("captures packets on this interface"), "{reason}");
+    net.send("eth0", net.group(1), b"end");
+    assert_eq!(texts_until(&receiver, "end"), ["end"]);
+}
+
+fn a_second_receiver_of_the_interface_says_why_it_uses_the_socket(net: &Net) {
+    let first = taking(net, 1);
+    let membership = net.on("eth0", net.group(2));
+    let second = net.receiver(|builder| builder.join(membership).wire(Wire::Auto));
+    let reason = status(&second).reason.expect("the first receiver has the interface");
+    // Both are bound to the same port, but to different groups.
+    assert_eq!(reason, "another XDP program or AF_XDP socket uses it");
+    net.send("eth0", net.group(1), b"one");
+    net.send("eth0", net.group(2), b"two");
+    assert_eq!(texts_until(&first, "one"), ["one"]);
+    assert_eq!(texts_until(&second, "two"), ["two"]);
+}
+
+fn required_is_refused_where_it_is_impossible(net: &Net) {
+    let membership = net.on("lo", net.group(1));
+    let refused = net.try_receiver(|builder| builder.join(membership).wire(Wire::Require)).unwrap_err();
+    assert_eq!((refused.operation(), refused.kind()), (Operation::TakeFrames, ErrorKind::Unsupported));
+    let text = refused.to_string();
+    assert!(text.contains("lo: ") && text.contains("not an Ethernet interface"), "{text}");
+
+    let receiver = taking(net, 1);
+    let refused = net.receiver.run(|| receiver.join(net.on("lo", net.group(2)))).unwrap().unwrap_err();
+    assert_eq!(refused.operation(), Operation::TakeFrames);
+    assert_eq!(receiver.memberships().len(), 1, "nothing has changed");
+}
+
+/// Opens the socket of a program that shares the port.
+fn program(net: &Net) -> UdpSocket {
+    let any: IpAddr = match net.family {
+        Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+        Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let (group, index) = (net.group(1).group.addr(), net.index(&net.receiver, "eth0").number());
+    let own = net.address(0, 2);
+    net.receiver
+        .run(|| {
+            let domain = socket2::Domain::for_address(SocketAddr::new(any, PORT));
+            let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, None).unwrap();
+            socket.set_reuse_address(true).unwrap();
+            socket.bind(&SocketAddr::new(any, PORT).into()).unwrap();
+            socket.set_read_timeout(Some(TIMEOUT)).unwrap();
+            match (group, own) {
+                (IpAddr::V4(group), IpAddr::V4(own)) => socket.join_multicast_v4(&group, &own).unwrap(),
+                (IpAddr::V6(group), _) => socket.join_multicast_v6(&group, index).unwrap(),
+                _ => unreachable!("both are of one family"),
+            }
+            socket.into()
+        })
+        .unwrap()
+}
+
+fn receive(socket: &UdpSocket) -> Vec<u8> {
+    let mut buffer = [0; 64];
+    let length = socket.recv(&mut buffer).unwrap();
+    buffer[..length].to_vec()
+}
