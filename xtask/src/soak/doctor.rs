@@ -5,11 +5,12 @@ use anyhow::Result;
 use crate::command::{cargo, finish};
 use crate::step::{Outcome, RunOptions, Step};
 
+const INJECTIONS: u32 = 400;
 const ROUNDS: u32 = 200;
 
 pub(super) fn step(seed: u32) -> Step {
     let about = format!(
-        "the doctor names each fault of every pair, and of triples drawn with seed {seed}, and repairs a program {ROUNDS} times"
+        "the doctor names each fault of every pair, and of triples drawn with seed {seed}, and {INJECTIONS} faults drawn by seed, and repairs a program {ROUNDS} times"
     );
     Step::new("doctor", about, move |options| run(seed, options))
 }
@@ -17,7 +18,8 @@ pub(super) fn step(seed: u32) -> Step {
 fn run(seed: u32, options: &RunOptions) -> Result<Outcome> {
     let head = ["test", "--quiet", "--package", "mcast-doctor", "--test", "lab", "--", "--nocapture"];
     let mut command = cargo(head);
-    command.args(["combined::", "pairs::", "again_and_again"]);
+    command.args(["combined::", "pairs::", "drawn::", "again_and_again"]);
+    command.env("MCAST_INJECTIONS", INJECTIONS.to_string());
     command.env("MCAST_SEED", seed.to_string()).env("MCAST_COMBINATIONS", "all").env("MCAST_PAIRS", "all");
     command.env("MCAST_REPAIR_ROUNDS", ROUNDS.to_string());
     let finished = finish(command, options.verbose)?;

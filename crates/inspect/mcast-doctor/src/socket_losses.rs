@@ -7,6 +7,7 @@ use mcast_sys::Encapsulation;
 
 use crate::depth::program::unicast_packets;
 use crate::kernel_drops::{KernelDrop, NO_SOCKET};
+use crate::netfilter::{Hook, Layer};
 use crate::observation::{Interest, Observation, ProcessState, ProgramSocket, RunState, TrialMembership};
 use crate::snapshot::{Counter, UdpSocket};
 use crate::wire::Flow;
@@ -127,14 +128,21 @@ impl Observation {
         flow.sound().min(flow.datagrams.saturating_sub(earlier)).min(passed)
     }
 
-    /// Returns how many packets of a flow passed the input hook, which no program can have read more of. The counters of
+    /// Returns how many packets of a flow passed the hooks up to the input hook, which no program can have read more of. The counters of
     /// the machine count for longer than the taps, so without this limit another flow may stand in for one that is lost.
     /// `None` if it is unknown.
     pub(crate) fn passed_firewall(&self, flow: &Flow) -> Option<u64> {
         // The rules count fragments and coalesced datagrams in other numbers. What this machine sends need not come back.
         let is_counted = flow.fragmented == 0 && flow.resegmented == 0 && !flow.key.outgoing;
         let (reached, passed) = self.hooks.at_input(&flow.key).filter(|_| is_counted)?;
-        Some(share_passed(flow.datagrams, reached, passed))
+        let at_input = share_passed(flow.datagrams, reached, passed);
+        // Where none passes an earlier hook, it may be changed there, and count as another flow.
+        let earlier = [(Layer::Device, Hook::Ingress), (Layer::Ip, Hook::Prerouting)].into_iter();
+        let earlier = earlier.filter_map(|(layer, hook)| self.hooks.of_flow(layer, hook, &flow.key));
+        let shares = earlier
+            .filter(|(_, passed)| *passed > 0)
+            .map(|(reached, passed)| share_passed(flow.datagrams, reached, passed));
+        Some(shares.fold(at_input, u64::min))
     }
 
     /// Returns whether datagrams arrived for a socket, and none of them was read: its queue never became shorter, and what

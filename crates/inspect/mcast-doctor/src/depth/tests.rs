@@ -179,6 +179,20 @@ fn what_passed_the_firewall_and_left_the_queue_was_read() {
 }
 
 #[test]
+fn what_an_earlier_hook_drops_was_not_read_although_all_that_is_left_passes_the_last_one() {
+    let depth = |passed| {
+        let mut observation = beside_unicast(0, &[0, 0], 10);
+        let mut count = observation.hooks.counts[0];
+        (count.hook, count.reached, count.passed) = (Hook::Prerouting, 11, passed);
+        observation.hooks.hooks.push((Layer::Ip, Hook::Prerouting, count.traffic));
+        observation.hooks.counts.push(count);
+        depths(&observation)
+    };
+    assert_eq!(depth(11), [Depth::Arrives]);
+    assert_eq!(depth(10), [Depth::Unknown]);
+}
+
+#[test]
 fn datagrams_of_another_source_do_not_stand_in_for_what_the_firewall_drops() {
     let mut observation = beside_unicast(0, &[0, 0], 0);
     // More than the taps saw, as the counters are read before and after they are open.

@@ -14,7 +14,7 @@ use mcast_doctor::{Evidence, Finding, Report, Severity};
 
 use crate::net::is_blessing;
 use crate::table::{CASES, Case, NOT_IN_A_LAB};
-use crate::{boxes, filters, healthy, pairs, programs, sockets, streams, treatment, unusual, wire};
+use crate::{boxes, drawn, filters, healthy, pairs, programs, sockets, streams, treatment, unusual, wire};
 
 /// The smallest share of injections whose cause is named, in percent.
 const NAMED_PERCENT: f64 = 97.0;
@@ -132,7 +132,9 @@ fn table_has_every_injection_and_meets_the_goals() {
     assert!(named * 100.0 >= NAMED_PERCENT, "run with MCAST_BLESS=1: no row has {missing:#?}");
     assert_eq!(number_before(&page, " accused |"), 0.0);
     assert_eq!(number_before(&page, " called healthy |"), 0.0);
-    assert!(page.contains(&pairs::row()), "run with MCAST_BLESS=1: {}", pairs::row());
+    for row in [pairs::row(), drawn::row()] {
+        assert!(page.contains(&row), "run with MCAST_BLESS=1: {row}");
+    }
     let median = number_before(&page, " s in the median");
     assert!(!is_blessing() || median < MEDIAN.as_secs_f64(), "the median is {median} s");
     for network in NETWORKS {
@@ -219,8 +221,10 @@ impl Results {
              | lost datagrams are never called healthy | in {count} examinations, {failed} called healthy | the same, which asserts it in every examination; for random machines, `cargo nextest run -p mcast-doctor -E 'test(depth::)'` |\n\
              | every fault of two or three at once is named | | a sample by `{lab}`, every pair by `cargo soak --only doctor` |\n\
              {}\n\
+             {}\n\
              | the median time to the verdict is less than {} s | {median:.1} s in the median, {most:.1} s for 90 % | |\n",
             pairs::row(),
+            drawn::row(),
             MEDIAN.as_secs()
         )
     }

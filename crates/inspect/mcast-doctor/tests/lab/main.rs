@@ -6,6 +6,7 @@ mod behind;
 mod boxes;
 mod combined;
 mod depth;
+mod drawn;
 mod drops;
 mod files;
 mod filters;
