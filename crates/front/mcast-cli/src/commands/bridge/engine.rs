@@ -42,7 +42,7 @@ impl Target {
     fn parse_url(url: &str, arguments: &Arguments, name: Option<&String>) -> anyhow::Result<Self> {
         let password = arguments.access.password()?;
         let target = match url.split_once("://") {
-            Some(("kafka", _)) => kafka::target(url, password.as_deref(), name, arguments),
+            Some(("kafka" | "kafka+tls", _)) => kafka::target(url, password.as_deref(), name, arguments),
             Some(("nats" | "tls", _)) => Self::nats(url, password.as_deref(), name, arguments),
             Some(("rabbitmq-stream" | "rabbitmq-stream+tls", _)) => {
                 Self::rabbitmq(url, password.as_deref(), name, arguments)
@@ -202,8 +202,9 @@ fn unnamed(what: &str, parameter: &str, arguments: &Arguments) -> EngineError {
 
 /// Returns whether this is the URL of an engine.
 pub(super) fn is_engine(text: &str) -> bool {
-    const SCHEMES: [&str; 10] = [
+    const SCHEMES: [&str; 11] = [
         "kafka",
+        "kafka+tls",
         "nats",
         "tls",
         "rabbitmq-stream",
