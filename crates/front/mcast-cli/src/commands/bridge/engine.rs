@@ -47,9 +47,11 @@ impl Target {
             Some(("rabbitmq-stream" | "rabbitmq-stream+tls", _)) => {
                 Self::rabbitmq(url, password.as_deref(), name, arguments)
             }
-            Some(("redis" | "rediss" | "redis+sentinel" | "rediss+sentinel" | "redis+unix", _)) => {
-                Self::redis(url, password.as_deref(), name, arguments)
-            }
+            Some((
+                "redis" | "rediss" | "redis+sentinel" | "rediss+sentinel" | "redis+cluster"
+                | "rediss+cluster" | "redis+unix",
+                _,
+            )) => Self::redis(url, password.as_deref(), name, arguments),
             scheme => Err(EngineError {
                 // What follows may be a password.
                 what: match scheme {
@@ -202,7 +204,7 @@ fn unnamed(what: &str, parameter: &str, arguments: &Arguments) -> EngineError {
 
 /// Returns whether this is the URL of an engine.
 pub(super) fn is_engine(text: &str) -> bool {
-    const SCHEMES: [&str; 11] = [
+    const SCHEMES: [&str; 13] = [
         "kafka",
         "kafka+tls",
         "nats",
@@ -213,6 +215,8 @@ pub(super) fn is_engine(text: &str) -> bool {
         "rediss",
         "redis+sentinel",
         "rediss+sentinel",
+        "redis+cluster",
+        "rediss+cluster",
         "redis+unix",
     ];
     text.split_once("://").is_some_and(|(scheme, _)| SCHEMES.contains(&scheme))
