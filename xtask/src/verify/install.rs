@@ -11,7 +11,7 @@ use crate::command::{cargo, command_line, finish, is_ci, program, rustup, succee
 use crate::products;
 
 /// Packages, and what the checks do with them. A linker is not among them: this program could not be built without one.
-const PACKAGES: [(&str, &str); 33] = [
+const PACKAGES: [(&str, &str); 34] = [
     ("avahi-daemon", "finds services through a relay"),
     ("avahi-utils", "finds services through a relay"),
     ("bsdutils", "has a terminal for the console of Wine"),
@@ -25,6 +25,7 @@ const PACKAGES: [(&str, &str); 33] = [
     ("igmpproxy", "routes beside a relay"),
     ("iperf", "sends into a network namespace"),
     ("iproute2", "makes the network of Wine"),
+    ("libssl-dev", "is TLS of the client of Kafka"),
     ("lintian", "says whether a package is one"),
     ("make", "builds the client of Kafka"),
     ("nftables", "filters in labs"),

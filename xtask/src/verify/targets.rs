@@ -30,7 +30,7 @@ const FEATURES: &str = "mcast-group/serde,mcast-bridge/nats,mcast-bridge/rabbitm
     mcast-stream-proto/serde,mcast-stream/futures,mcast-stream/metrics,mcast-stream/serde,mcast-stream/tokio,mcast-stream/tracing,mcast-sys/tokio,mcast-sys/tracing,\
     mcast-watch/json,mcast-watch/live,mcast-watch/metrics,mcast/bytes,mcast/futures,mcast/serde,mcast/tokio,mcast/tracing";
 #[cfg(test)]
-const FROM_C: [&str; 3] = ["kafka", "seal", "tls"];
+const FROM_C: [&str; 4] = ["kafka", "kafka-tls", "seal", "tls"];
 
 /// A target without an operating system, for the no_std crates.
 const BARE_METAL: &str = "thumbv7em-none-eabi";

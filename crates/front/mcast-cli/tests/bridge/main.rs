@@ -28,6 +28,7 @@ mod rabbitmq;
 #[path = "../../../../reach/mcast-bridge/tests/servers/rabbitmq.rs"]
 mod rabbitmq_server;
 mod redis;
+mod redis_cluster;
 mod reverse;
 #[path = "../command/schemas.rs"]
 mod schemas;

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
 
-use crate::kafka_server::KafkaServer;
+use crate::kafka_server::{KafkaServer, Security};
 use crate::markdown::{Block, blocks, files, top};
 use crate::network::Network;
 use crate::support::{Ended, MCAST, Running, TIMEOUT, eventually, program};
@@ -234,7 +234,7 @@ fn broker(network: &Network) -> Option<KafkaServer> {
         eprintln!("SKIPPED: built without the feature kafka");
         return None;
     }
-    KafkaServer::start(network.host("other"), "10.0.0.3", "prices", None)
+    KafkaServer::start(network.host("other"), "10.0.0.3", "prices", &Security::default())
 }
 
 /// Carries out the blocks of a page in their order, on a network and in a folder of their own, because they may build on

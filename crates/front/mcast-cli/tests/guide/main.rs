@@ -3,6 +3,9 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[allow(dead_code)]
+#[path = "../../../../reach/mcast-bridge/tests/servers/certificates.rs"]
+mod certificates;
 mod console;
 #[allow(dead_code)]
 #[path = "../../../../reach/mcast-bridge/tests/servers/kafka.rs"]

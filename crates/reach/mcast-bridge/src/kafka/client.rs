@@ -1,5 +1,6 @@
 //! Clients of Kafka, and the topics that they use.
 
+use std::path::Path;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +21,7 @@ use rdkafka::{ClientConfig, ClientContext, Message};
 use super::error;
 use super::target::{KafkaTarget, Login};
 use crate::engine::EngineError;
+use crate::tls::TlsOptions;
 
 /// How long to wait for a connection or a response. A broker that stands still for longer is connected to again.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
@@ -79,8 +81,9 @@ impl ClientContext for Context {
         if let Some(code) = error.rdkafka_error_code()
             && code != RDKafkaErrorCode::PartitionEOF
         {
-            use RDKafkaErrorCode::{AllBrokersDown, Authentication, SaslAuthenticationFailed};
-            if [AllBrokersDown, Authentication, SaslAuthenticationFailed].contains(&code) {
+            let code = error::of_handshake(code, reason);
+            use RDKafkaErrorCode::{AllBrokersDown, Authentication, SSL, SaslAuthenticationFailed};
+            if [AllBrokersDown, Authentication, SSL, SaslAuthenticationFailed].contains(&code) {
                 self.0.is_final.store(true, Ordering::Relaxed);
             }
             let mut problem = self.0.problem.lock().unwrap_or_else(PoisonError::into_inner);
@@ -124,8 +127,27 @@ fn config(target: &KafkaTarget) -> Result<ClientConfig, EngineError> {
         if user.is_empty() || password.is_empty() {
             return Err(error::no_password());
         }
-        config.set("security.protocol", "sasl_plaintext").set("sasl.mechanisms", "PLAIN");
+        config.set("sasl.mechanisms", target.mechanism.name());
         config.set("sasl.username", user).set("sasl.password", password);
+    }
+    config.set(
+        "security.protocol",
+        match (&target.tls, &target.login) {
+            (None, None) => "plaintext",
+            (None, Some(_)) => "sasl_plaintext",
+            (Some(_), None) => "ssl",
+            (Some(_), Some(_)) => "sasl_ssl",
+        },
+    );
+    if let Some(TlsOptions { authorities, certificate, server_name: _ }) = &target.tls {
+        let mut set = |name: &str, path: &Path| {
+            config.set(name, path.to_string_lossy());
+        };
+        authorities.iter().for_each(|path| set("ssl.ca.location", path));
+        if let Some((certificate, key)) = certificate {
+            set("ssl.certificate.location", certificate);
+            set("ssl.key.location", key);
+        }
     }
     config.set_log_level(RDKafkaLogLevel::Emerg);
     Ok(config)
@@ -184,6 +206,10 @@ pub(super) fn failed(consumer: &KafkaConsumer, target: &KafkaTarget, cause: &Kaf
     // The reason follows the failure.
     while consumer.poll(REASON).is_some() {}
     match consumer.client().context().take_problem() {
+        // A broker that requires a certificate ends the connection without a reason.
+        Some((RDKafkaErrorCode::AllBrokersDown, _)) if target.has_no_certificate() => {
+            error::no_certificate(&target.address())
+        }
         Some((code, reason)) => error::reported(&target.address(), code, &reason),
         None => error::request(&target.address(), cause),
     }

@@ -14,8 +14,13 @@ fn remedy(code: RDKafkaErrorCode) -> (&'static str, bool) {
     use RDKafkaErrorCode as Code;
     match code {
         Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism => (
-            "give the right user and password: kafka://USER@HOST and --password-file; the broker must accept SASL with \
-             PLAIN, without TLS",
+            "give the right user and password: kafka://USER@HOST and --password-file; the broker must accept the \
+             mechanism of SASL, which is PLAIN unless the URL ends with ?sasl=scram-sha-512 or ?sasl=scram-sha-256",
+            false,
+        ),
+        Code::SSL => (
+            "name the authority of the brokers with --tls-ca, and a certificate of this bridge with --tls-certificate and \
+             --tls-key if they require one",
             false,
         ),
         Code::TopicAuthorizationFailed
@@ -42,9 +47,27 @@ fn remedy(code: RDKafkaErrorCode) -> (&'static str, bool) {
     }
 }
 
+/// Distinguishes a broker or bridge that is not trusted from one whose connection ended in the handshake of TLS: the client reports
+/// either with one of two codes.
+pub(super) fn of_handshake(code: RDKafkaErrorCode, reason: &str) -> RDKafkaErrorCode {
+    use RDKafkaErrorCode as Code;
+    match code {
+        Code::SSL | Code::BrokerTransportFailure if reason.contains(":SSL routines:") => Code::SSL,
+        Code::SSL => Code::BrokerTransportFailure,
+        code => code,
+    }
+}
+
 /// The error for a client that cannot be made.
 pub(super) fn client(cause: &KafkaError) -> EngineError {
     error(format!("cannot start a client of Kafka: {cause}"), "", false)
+}
+
+/// The error for brokers that end connections of TLS without a certificate of the bridge, or have just ended.
+pub(super) fn no_certificate(address: &str) -> EngineError {
+    let remedy = "name a certificate of this bridge with --tls-certificate and --tls-key if brokers require one; otherwise \
+                  check that they run";
+    error(format!("{address} ends connections"), remedy, true)
 }
 
 pub(super) fn no_password() -> EngineError {

@@ -3,11 +3,14 @@
 use crate::engine::EngineError;
 use crate::headers;
 use crate::record::Position;
+use crate::tls::TlsOptions;
 
 /// The port that brokers listen on by default.
 const PORT: u16 = 9092;
 /// The longest name of a topic that Kafka allows, less the suffix of the topic for notes.
 const NAME: usize = 249 - NOTES.len();
+/// The port of TLS in the examples of Kafka, which has none of its own.
+const TLS_PORT: u16 = 9093;
 /// What the name of the topic for notes ends with.
 pub(super) const NOTES: &str = "-bridges";
 
@@ -17,20 +20,68 @@ pub struct KafkaTarget {
     /// The addresses of brokers.
     brokers: Vec<String>,
     pub(super) login: Option<Login>,
+    pub(super) mechanism: Mechanism,
+    pub(super) tls: Option<TlsOptions>,
     topic: Option<String>,
 }
 
-/// What a bridge proves who it is with: SASL's PLAIN.
+/// With what user and password a bridge proves who it is, by SASL.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Login {
     pub(super) user: String,
     pub(super) password: String,
 }
 
+/// How a password is proven to a broker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Mechanism {
+    /// It is sent.
+    #[default]
+    Plain,
+    ScramSha256,
+    ScramSha512,
+}
+
+impl Mechanism {
+    /// Returns its name in Kafka.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::ScramSha512 => "SCRAM-SHA-512",
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, EngineError> {
+        let known = [Self::Plain, Self::ScramSha256, Self::ScramSha512];
+        let found = known.into_iter().find(|known| known.name().eq_ignore_ascii_case(text));
+        let found = found.ok_or_else(|| invalid("sasl is plain, scram-sha-256 or scram-sha-512"))?;
+        if found != Self::Plain {
+            built_with_tls("SCRAM")?;
+        }
+        Ok(found)
+    }
+}
+
+/// Refuses what the client lacks without OpenSSL.
+fn built_with_tls(what: &str) -> Result<(), EngineError> {
+    match cfg!(feature = "kafka-tls") {
+        true => Ok(()),
+        false => Err(EngineError {
+            what: format!("this build has no {what} for Kafka"),
+            remedy: Some(
+                "build it with the feature kafka-tls, or use a listener that needs neither TLS nor SCRAM"
+                    .into(),
+            ),
+            is_transient: false,
+        }),
+    }
+}
+
 fn invalid(why: &str) -> EngineError {
     EngineError {
         what: format!("not a URL of Kafka: {why}"),
-        remedy: Some("write kafka://HOST[:PORT][,HOST[:PORT]][/TOPIC]".into()),
+        remedy: Some("write kafka://HOST[:PORT][,HOST[:PORT]][/TOPIC], or kafka+tls://… for TLS".into()),
         is_transient: false,
     }
 }
@@ -41,12 +92,12 @@ fn decoded(text: &str) -> Result<String, EngineError> {
 }
 
 /// Returns the address of a broker, with its port.
-fn broker(text: &str) -> Result<String, EngineError> {
+fn broker(text: &str, default_port: u16) -> Result<String, EngineError> {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => {
             (host, port.parse().map_err(|_| invalid("a port is not a number"))?)
         }
-        _ => (text, PORT),
+        _ => (text, default_port),
     };
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     let is_reserved = |character: char| {
@@ -60,12 +111,27 @@ fn broker(text: &str) -> Result<String, EngineError> {
 }
 
 impl KafkaTarget {
-    /// Parses `kafka://[USER[:PASSWORD]@]HOST[:PORT][,HOST[:PORT]][/TOPIC]`.
+    /// Parses `kafka://[USER[:PASSWORD]@]HOST[:PORT][,HOST[:PORT]][/TOPIC][?sasl=MECHANISM]`, or `kafka+tls://…` for TLS
+    /// (default port 9093). The mechanism is `plain` (default), `scram-sha-256` or `scram-sha-512`; SCRAM and TLS need the
+    /// feature `kafka-tls`.
     ///
     /// # Errors
     /// If it is not such a URL.
     pub fn parse(url: &str) -> Result<Self, EngineError> {
-        let rest = url.strip_prefix("kafka://").ok_or_else(|| invalid("it has another form"))?;
+        let (scheme, rest) = url.split_once("://").ok_or_else(|| invalid("it has another form"))?;
+        let port = match scheme {
+            "kafka" => PORT,
+            "kafka+tls" => built_with_tls("TLS").map(|()| TLS_PORT)?,
+            _ => return Err(invalid("it has another form")),
+        };
+        let (rest, mechanism) = match rest.split_once('?') {
+            Some((rest, query)) => {
+                let value =
+                    query.strip_prefix("sasl=").ok_or_else(|| invalid("its only parameter is sasl"))?;
+                (rest, Some(Mechanism::parse(value)?))
+            }
+            None => (rest, None),
+        };
         let (place, topic) = match rest.split_once('/') {
             Some((place, topic)) if !topic.is_empty() => (place, Some(decoded(topic)?)),
             Some((place, _)) => (place, None),
@@ -78,8 +144,12 @@ impl KafkaTarget {
             }
             None => (None, place),
         };
-        let brokers = hosts.split(',').map(broker).collect::<Result<_, _>>()?;
-        let target = Self { brokers, login, topic: None };
+        if login.is_none() && mechanism.is_some() {
+            return Err(invalid("sasl needs a user"));
+        }
+        let brokers = hosts.split(',').map(|host| broker(host, port)).collect::<Result<_, _>>()?;
+        let tls = (port == TLS_PORT).then(TlsOptions::default);
+        let target = Self { brokers, login, mechanism: mechanism.unwrap_or_default(), tls, topic: None };
         match topic {
             Some(topic) => target.with_topic(topic),
             None => Ok(target),
@@ -102,6 +172,48 @@ impl KafkaTarget {
             }
         }
         Ok(self)
+    }
+
+    /// Sets the options of TLS.
+    ///
+    /// # Errors
+    /// If the URL is not one for TLS, or the options cannot be used: the client reads certificates itself, and checks the
+    /// name of each broker against the one by which the cluster refers to it.
+    pub fn tls(self, options: TlsOptions) -> Result<Self, EngineError> {
+        let error = |what: &str, remedy: &str| EngineError {
+            what: what.into(),
+            remedy: Some(remedy.into()),
+            is_transient: false,
+        };
+        if self.tls.is_none() {
+            return Err(error(
+                "there are options of TLS, but the URL is one without TLS",
+                "write kafka+tls://HOST",
+            ));
+        }
+        if options.server_name.is_some() {
+            let what = "brokers of Kafka cannot be given another name, because a cluster has several";
+            return Err(error(
+                what,
+                "remove the name, and make `advertised.listeners` those of the certificates",
+            ));
+        }
+        for file in
+            options.authorities.iter().chain(options.certificate.iter().flat_map(|(one, key)| [one, key]))
+        {
+            std::fs::File::open(file).map_err(|cause| {
+                error(
+                    &format!("cannot read {}: {cause}", file.display()),
+                    "name a PEM file that this user can read",
+                )
+            })?;
+        }
+        Ok(Self { tls: Some(options), ..self })
+    }
+
+    /// Whether it uses TLS, and the bridge has no certificate.
+    pub(super) fn has_no_certificate(&self) -> bool {
+        self.tls.as_ref().is_some_and(|options| options.certificate.is_none())
     }
 
     /// Returns the name of the topic, if the URL has one.
@@ -174,10 +286,32 @@ mod tests {
             "kafka://a/b/c",
             "kafka://a/..",
             "kafka://a/b?topic=c",
+            "kafka://a/b?sasl=plain",
+            "kafka://user@a/b?sasl=md5",
         ] {
             assert!(KafkaTarget::parse(text).is_err(), "{text}");
         }
         assert!(KafkaTarget::parse("kafka://a").unwrap().with_topic("x".repeat(NAME + 1)).is_err());
+    }
+
+    #[test]
+    fn tls_and_mechanisms_are_in_the_url() {
+        let plain = KafkaTarget::parse("kafka://feeds@a/b?sasl=plain").unwrap();
+        assert_eq!((plain.mechanism, plain.tls.clone()), (Mechanism::Plain, None));
+        assert!(plain.tls(TlsOptions::default()).unwrap_err().remedy.unwrap().contains("kafka+tls"));
+        let target = KafkaTarget::parse("kafka+tls://feeds@a,b:7/c?sasl=scram-sha-512");
+        if cfg!(not(feature = "kafka-tls")) {
+            assert!(target.unwrap_err().remedy.unwrap().contains("the feature kafka-tls"));
+            let scram = KafkaTarget::parse("kafka://feeds@a?sasl=SCRAM-SHA-256").unwrap_err();
+            assert!(scram.remedy.unwrap().contains("the feature kafka-tls"));
+            return;
+        }
+        let target = target.unwrap();
+        assert_eq!((target.mechanism, &*target.address()), (Mechanism::ScramSha512, "a:9093,b:7"));
+        let missing = TlsOptions { authorities: Some("/nowhere/ca.pem".into()), ..TlsOptions::default() };
+        assert!(target.clone().tls(missing).unwrap_err().what.contains("/nowhere/ca.pem"));
+        let named = TlsOptions { server_name: Some("x".into()), ..TlsOptions::default() };
+        assert!(target.tls(named).is_err());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 
-use redis::{Cmd, FromRedisValue, Parser, Value, cmd};
+use redis::{Cmd, FromRedisValue, Parser, RedisError, Value, cmd};
 
 use super::error;
 use crate::engine::EngineError;
@@ -62,6 +62,12 @@ impl RedisConnection {
 
     /// Waits for the response to the oldest command without one.
     pub(super) fn receive(&mut self) -> Result<Value, EngineError> {
+        let reply = self.receive_reply()?;
+        reply.map_err(|error| error::engine_error(&self.address, &error))
+    }
+
+    /// As [`receive`](Self::receive), and an error that the server replies is returned as it is.
+    pub(super) fn receive_reply(&mut self) -> Result<Result<Value, RedisError>, EngineError> {
         let mut input = Input { stream: &mut self.stream, failure: None };
         let parsed = self.parser.parse_value(&mut input);
         if let Some(failure) = input.failure {
@@ -74,8 +80,7 @@ impl RedisConnection {
             });
         }
         self.has_received = true;
-        let value = parsed.and_then(Value::extract_error);
-        value.map_err(|error| error::engine_error(&self.address, &error))
+        Ok(parsed.and_then(Value::extract_error))
     }
 }
 

@@ -59,6 +59,13 @@ pub(super) fn engine_error(address: &str, error: &RedisError) -> EngineError {
             ("make room on the disk of the server; its log shows what it cannot write", true)
         }
         (Some("OOM"), _) => ("raise `maxmemory` of the server, or shorten the stream with XTRIM", true),
+        (_, ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::CrossSlot)) => (
+            "the slot of the key is at another server: if this is a cluster, write redis+cluster://HOST",
+            true,
+        ),
+        (_, ErrorKind::Server(ServerErrorKind::Ask | ServerErrorKind::TryAgain)) => {
+            ("the slot of the key is being moved: the bridge continues when it has moved", true)
+        }
         (_, ErrorKind::Server(ServerErrorKind::ReadOnly)) => {
             ("this server is a replica: name the primary", true)
         }

@@ -7,11 +7,15 @@ use mcast_stream::wire::EngineKey;
 use redis::cmd;
 
 use super::connection::RedisConnection;
+use super::keys::StreamKeys;
 use crate::engine::EngineError;
 
 /// Returns the number, which the first bridge draws.
-pub(super) fn engine_key(connection: &mut RedisConnection, key: &str) -> Result<EngineKey, EngineError> {
-    let beside = format!("{key}:engine");
+pub(super) fn engine_key(
+    connection: &mut RedisConnection,
+    keys: &StreamKeys,
+) -> Result<EngineKey, EngineError> {
+    let beside = keys.engine();
     for _ in 0..2 {
         let stored: Option<String> = connection.query(cmd("GET").arg(&beside))?;
         if let Some(text) = stored {

@@ -13,6 +13,7 @@ mod connection;
 mod entry;
 mod error;
 mod identity;
+mod keys;
 mod packed;
 mod sink;
 mod source;

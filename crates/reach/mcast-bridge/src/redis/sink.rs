@@ -6,6 +6,7 @@ use mcast_stream::wire::EngineKey;
 use redis::{Cmd, Value, cmd};
 
 use super::connection::RedisConnection;
+use super::keys::StreamKeys;
 use super::{entry, identity};
 use crate::engine::{BridgeBeacon, EngineError, PendingGap, Request, Response, Sink};
 
@@ -13,7 +14,7 @@ const SCRIPT: &str = include_str!("bridge.lua");
 
 pub(super) struct RedisSink {
     connection: RedisConnection,
-    key: String,
+    keys: StreamKeys,
     script: String,
     engine_key: EngineKey,
     /// Whether each request without a response is one for the last record.
@@ -21,15 +22,15 @@ pub(super) struct RedisSink {
 }
 
 impl RedisSink {
-    pub(super) fn new(mut connection: RedisConnection, key: &str) -> Result<Self, EngineError> {
+    pub(super) fn new(mut connection: RedisConnection, keys: StreamKeys) -> Result<Self, EngineError> {
         let script = connection.query(cmd("SCRIPT").arg("LOAD").arg(SCRIPT))?;
-        let engine_key = identity::engine_key(&mut connection, key)?;
-        Ok(Self { connection, key: key.to_owned(), script, engine_key, are_tails: VecDeque::new() })
+        let engine_key = identity::engine_key(&mut connection, &keys)?;
+        Ok(Self { connection, keys, script, engine_key, are_tails: VecDeque::new() })
     }
 
     fn command(&self) -> Cmd {
         let mut command = cmd("EVALSHA");
-        command.arg(&self.script).arg(2).arg(&self.key).arg(format!("{}:bridges", self.key));
+        command.arg(&self.script).arg(2).arg(&self.keys.stream).arg(self.keys.bridges());
         command
     }
 }
@@ -40,7 +41,7 @@ impl Sink for RedisSink {
     }
 
     fn check(&mut self) -> Result<(), EngineError> {
-        self.connection.query::<Value>(cmd("EXISTS").arg(&self.key)).map(|_| ())
+        self.connection.query::<Value>(cmd("EXISTS").arg(&self.keys.stream)).map(|_| ())
     }
 
     fn send(&mut self, request: &Request) -> Result<(), EngineError> {

@@ -5,6 +5,7 @@ use redis::{Value, cmd};
 
 use super::connection::RedisConnection;
 use super::entry::Field;
+use super::keys::StreamKeys;
 use super::packed::PackedEntries;
 use super::{RedisTarget, entry, identity};
 use crate::engine::{EngineError, Source, SourceConnector, StoredStream};
@@ -17,7 +18,7 @@ const BYTES: usize = 1 << 20;
 /// Reads the records of a stream in Redis.
 pub struct RedisSource {
     connection: RedisConnection,
-    key: String,
+    keys: StreamKeys,
     script: String,
     /// The stream that was returned, so that another one there is an error.
     stream: Option<StreamId>,
@@ -29,15 +30,15 @@ impl RedisSource {
     /// # Errors
     /// If it cannot be reached or rejects the user.
     pub fn connect(target: &RedisTarget) -> Result<Self, EngineError> {
-        let (mut connection, key) = target.connect_client()?;
+        let (mut connection, keys) = target.connect_client()?;
         let script = connection.query(cmd("SCRIPT").arg("LOAD").arg(SCRIPT))?;
-        Ok(Self { connection, key: key.to_owned(), script, stream: None })
+        Ok(Self { connection, keys, script, stream: None })
     }
 
     /// Returns the records with ids from `from` on, at most `count` of them.
     fn range(&mut self, from: &str, count: usize) -> Result<Vec<StreamRecord>, EngineError> {
         let mut command = cmd("EVALSHA");
-        command.arg(&self.script).arg(1).arg(&self.key).arg(from).arg(count).arg(BYTES);
+        command.arg(&self.script).arg(1).arg(&self.keys.stream).arg(from).arg(count).arg(BYTES);
         let Value::Array(parts) = self.connection.query(&command)? else { return Err(entry::unexpected()) };
         let mut records = Vec::new();
         for part in &parts {
@@ -55,7 +56,7 @@ impl RedisSource {
     /// Returns the last entry.
     fn last_entry(&mut self) -> Result<Value, EngineError> {
         let mut command = cmd("XREVRANGE");
-        command.arg(&self.key).arg("+").arg("-").arg("COUNT").arg(1);
+        command.arg(&self.keys.stream).arg("+").arg("-").arg("COUNT").arg(1);
         self.connection.query(&command)
     }
 
@@ -83,7 +84,7 @@ impl Source for RedisSource {
         let (stream, _) = entry::read(id, &fields).ok_or_else(|| entry::foreign(id))?;
         let earlier: VisitedEngines = entry::engines(&fields).ok_or_else(|| entry::foreign(id))?;
         self.stream = Some(stream);
-        let key: EngineKey = identity::engine_key(&mut self.connection, &self.key)?;
+        let key: EngineKey = identity::engine_key(&mut self.connection, &self.keys)?;
         Ok(Some(StoredStream { stream, key, earlier }))
     }
 
@@ -132,7 +133,7 @@ impl std::fmt::Debug for RedisSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RedisSource")
             .field("address", &self.connection.address())
-            .field("key", &self.key)
+            .field("key", &self.keys.stream)
             .finish_non_exhaustive()
     }
 }

@@ -4,11 +4,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use redis::{Value, cmd};
+use redis::{ErrorKind, ServerErrorKind, Value, cmd};
 #[cfg(unix)]
 use url::Url;
 
 use super::connection::RedisConnection;
+use super::keys::StreamKeys;
 use super::{entry, error};
 use crate::engine::EngineError;
 use crate::record::Position;
@@ -29,6 +30,15 @@ const SENTINELS: UrlForm = UrlForm {
     invalid,
 };
 
+const CLUSTER: UrlForm = UrlForm {
+    schemes: &[("redis+cluster", false, PORT), ("rediss+cluster", true, PORT)],
+    parameter: "key",
+    invalid,
+};
+
+/// How often a server of a cluster may refer to another one until the slots have moved too often.
+const MOST_MOVES: usize = 5;
+
 /// A stream in Redis.
 #[derive(Clone)]
 pub struct RedisTarget {
@@ -48,14 +58,17 @@ enum Location {
     Servers(Servers),
     /// Sentinels, which know the address of the primary of this name.
     Sentinels(Servers, String),
+    /// Servers of a cluster, any of which knows the primary of a slot.
+    Cluster(Servers),
 }
 
 fn invalid(why: &str) -> EngineError {
     EngineError {
         what: format!("not a URL of Redis: {why}"),
         remedy: Some(
-            "write redis://HOST[:PORT][,HOST[:PORT]][/DB][?key=KEY], rediss:// for TLS, or \
-             redis+sentinel://HOST[:PORT][,HOST[:PORT]]/PRIMARY[/DB][?key=KEY]"
+            "write redis://HOST[:PORT][,HOST[:PORT]][/DB][?key=KEY], rediss:// for TLS, \
+             redis+sentinel://HOST[:PORT][,HOST[:PORT]]/PRIMARY[/DB][?key=KEY], or \
+             redis+cluster://HOST[:PORT][,HOST[:PORT]][?key=KEY]"
                 .into(),
         ),
         is_transient: false,
@@ -68,11 +81,12 @@ fn parse_database(text: Option<&str>) -> Result<i64, EngineError> {
 
 impl RedisTarget {
     /// Parses `redis://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]…][/DB][?key=KEY]`,
-    /// `redis+sentinel://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]…]/PRIMARY[/DB][?key=KEY]`, either with `rediss` for TLS, or
+    /// `redis+sentinel://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]…]/PRIMARY[/DB][?key=KEY]`,
+    /// `redis+cluster://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]…][?key=KEY]`, each with `rediss` for TLS, or
     /// `redis+unix:///PATH[?db=DB&key=KEY]`.
     ///
     /// Of several servers, the primary is used. Sentinels are asked for its address; user and password are those of the
-    /// primary, and of sentinels that demand one.
+    /// primary, and of sentinels that demand one. A server of a cluster refers to the primary of the key.
     ///
     /// # Errors
     /// If it is not such a URL.
@@ -88,6 +102,13 @@ impl RedisTarget {
                 };
                 let database = parse_database(database)?;
                 Self::of(Location::Sentinels(url.servers.clone(), name), url, database)
+            }
+            Some(("redis+cluster" | "rediss+cluster", _)) => {
+                let url = CLUSTER.parse(url)?;
+                if !url.path.is_empty() {
+                    return Err(invalid("a cluster has no databases"));
+                }
+                Self::of(Location::Cluster(url.servers.clone()), url, 0)
             }
             _ => {
                 let url = SERVERS.parse(url)?;
@@ -149,7 +170,9 @@ impl RedisTarget {
         if self.tls.is_none() {
             return Err(EngineError {
                 what: "there are options of TLS, but the URL is one without TLS".into(),
-                remedy: Some("write rediss://HOST, or rediss+sentinel://HOST/PRIMARY".into()),
+                remedy: Some(
+                    "write rediss://HOST, rediss+sentinel://HOST/PRIMARY or rediss+cluster://HOST".into(),
+                ),
                 is_transient: false,
             });
         }
@@ -182,13 +205,13 @@ impl RedisTarget {
         match &self.location {
             #[cfg(unix)]
             Location::Socket(path) => path.display().to_string(),
-            Location::Servers(servers) => servers.to_string(),
+            Location::Servers(servers) | Location::Cluster(servers) => servers.to_string(),
             Location::Sentinels(sentinels, name) => format!("{name} of {sentinels}"),
         }
     }
 
     /// Connects to the server, or to the primary of several.
-    pub(super) fn connect_client(&self) -> Result<(RedisConnection, &str), EngineError> {
+    pub(super) fn connect_client(&self) -> Result<(RedisConnection, StreamKeys), EngineError> {
         let key = self.key.as_deref().ok_or_else(|| error::passing("no key was given".into()))?;
         let connection = match &self.location {
             #[cfg(unix)]
@@ -199,12 +222,18 @@ impl RedisTarget {
             Location::Servers(servers) => {
                 servers.first(|address, timeout| self.connect_to(address, timeout))?
             }
+            Location::Cluster(servers) => {
+                let keys = StreamKeys::in_cluster(key)?;
+                let connection =
+                    servers.first(|address, timeout| self.connect_in_cluster(address, key, timeout))?;
+                return Ok((connection, keys));
+            }
             Location::Sentinels(sentinels, name) => sentinels.first(|sentinel, timeout| {
                 let primary = self.primary(sentinel, name, timeout)?;
                 self.connect_to_primary(&primary, timeout)
             })?,
         };
-        Ok((connection, key))
+        Ok((connection, StreamKeys::alone(key)))
     }
 
     #[cfg(unix)]
@@ -247,6 +276,33 @@ impl RedisTarget {
             Some(Value::BulkString(role)) if role == b"master" => Ok(connection),
             _ => Err(error::replica(connection.address())),
         }
+    }
+
+    /// Connects to the primary of this key, to which a server of the cluster refers.
+    fn connect_in_cluster(
+        &self,
+        address: &ServerAddress,
+        key: &str,
+        timeout: Duration,
+    ) -> Result<RedisConnection, EngineError> {
+        let mut address = address.clone();
+        for _ in 0..MOST_MOVES {
+            let mut connection = self.connect_to(&address, timeout)?;
+            connection.send(cmd("EXISTS").arg(key))?;
+            let Err(refused) = connection.receive_reply()? else { return Ok(connection) };
+            let is_move = refused.kind() == ErrorKind::Server(ServerErrorKind::Moved);
+            let Some((text, _)) = refused.redirect_node().filter(|_| is_move) else {
+                return Err(error::engine_error(connection.address(), &refused));
+            };
+            // A server that does not know its own name in the cluster leaves the host out.
+            let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+            let port = port.parse().map_err(|_| error::engine_error(connection.address(), &refused))?;
+            let host = if host.is_empty() { address.host } else { host.trim_matches(['[', ']']).to_owned() };
+            address = ServerAddress { host, port };
+        }
+        Err(error::passing(format!(
+            "the servers of the cluster refer to each other, the last one to {address}"
+        )))
     }
 
     /// Returns the address of the primary, as a sentinel knows it.
@@ -296,6 +352,8 @@ mod tests {
         assert!(!format!("{target:?}").contains("secret"));
         let target = RedisTarget::parse("rediss+sentinel://one,two:7/prices/3").unwrap();
         assert_eq!((target.database, &*target.address()), (3, "prices of one:26379,two:7"));
+        let target = RedisTarget::parse("rediss+cluster://one,two:7?key=x").unwrap();
+        assert_eq!((&*target.address(), target.tls.is_some()), ("one:6379,two:7", true));
         for text in [
             "",
             "redis",
@@ -306,6 +364,7 @@ mod tests {
             "redis://a?cey=x",
             "redis+sentinel://a",
             "redis+sentinel://a/b/c/d",
+            "redis+cluster://a/1",
         ] {
             assert!(RedisTarget::parse(text).is_err(), "{text}");
         }

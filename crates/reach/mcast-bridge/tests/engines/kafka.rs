@@ -1,12 +1,13 @@
 //! Kafka.
 
-use mcast_bridge::SinkConnector;
 use mcast_bridge::kafka::{KafkaConnector, KafkaSource, KafkaTarget};
+use mcast_bridge::{SinkConnector, TlsOptions};
 use mcast_lab::{Host, Lab};
 use serde_json::json;
 
 use super::*;
-use crate::kafka_server::KafkaServer;
+use crate::certificates::Certificates;
+use crate::kafka_server::{KafkaServer, Security};
 
 /// A broker on a host of its own.
 pub(crate) struct Kafka {
@@ -222,6 +223,82 @@ fn a_wrong_password_does_not_pass() {
     let mut sink = kafka.connect_to("kafka://feeds:secret@127.0.0.1/prices").unwrap();
     kafka.append(&mut *sink, 0..1);
     assert_eq!(kafka.length(), 1);
+}
+
+impl Kafka {
+    /// A broker that requires these, with the options of TLS that a bridge needs.
+    fn secured(security: &Security<'_>) -> Option<Self> {
+        let lab = Lab::new().unwrap();
+        let host = lab.host("engine").unwrap();
+        let server = KafkaServer::start(&host, "127.0.0.1", "prices", security)?;
+        Some(Self { server, host, _lab: lab })
+    }
+
+    /// Connects by TLS with these options.
+    fn connect_by_tls(&self, url: &str, options: TlsOptions) -> Result<Box<dyn Sink>, EngineError> {
+        let mut connector = KafkaConnector::new(KafkaTarget::parse(url).unwrap().tls(options).unwrap());
+        self.host.run(|| connector.connect()).unwrap().map(|sink| self.in_host(sink))
+    }
+}
+
+#[test]
+fn passwords_are_proven_by_scram_and_by_tls() {
+    let certificates = Certificates::make();
+    for (mechanism, is_tls) in
+        [("SCRAM-SHA-256", false), ("SCRAM-SHA-512", false), ("SCRAM-SHA-512", true), ("PLAIN", true)]
+    {
+        let security = Security {
+            password: Some("secret"),
+            mechanism: Some(mechanism),
+            certificates: is_tls.then_some(&certificates),
+            proves_clients: false,
+        };
+        let Some(kafka) = Kafka::secured(&security) else { return };
+        let connect = |password: &str, mechanism: &str| {
+            let place = format!("feeds:{password}@127.0.0.1:9092/prices?sasl={}", mechanism.to_lowercase());
+            match is_tls {
+                true => kafka.connect_by_tls(&format!("kafka+tls://{place}"), certificates.trusting()),
+                false => kafka.connect_to(&format!("kafka://{place}")),
+            }
+        };
+        let error = connect("wrong", mechanism).err().unwrap();
+        assert!(!error.is_transient && error.remedy.as_ref().unwrap().contains("password"), "{error:?}");
+        assert!(!format!("{error:?}").contains("wrong"), "{error:?}");
+        let other = if mechanism == "PLAIN" { "SCRAM-SHA-256" } else { "PLAIN" };
+        let error = connect("secret", other).err().unwrap();
+        assert!(!error.is_transient && error.remedy.as_ref().unwrap().contains("?sasl="), "{error:?}");
+        let mut sink = connect("secret", mechanism).unwrap();
+        kafka.append(&mut *sink, 0..3);
+        assert_eq!(kafka.length(), 3, "{mechanism} {is_tls}");
+    }
+}
+
+#[test]
+fn brokers_and_bridges_prove_who_they_are_by_certificates() {
+    let (certificates, others) = (Certificates::make(), Certificates::make());
+    let security =
+        Security { certificates: Some(&certificates), proves_clients: true, ..Security::default() };
+    let Some(kafka) = Kafka::secured(&security) else { return };
+    let url = "kafka+tls://127.0.0.1:9092/prices";
+    let mut sink = kafka.connect_by_tls(url, certificates.proving()).unwrap();
+    kafka.append(&mut *sink, 0..3);
+    assert_eq!(kafka.length(), 3);
+    let stranger = TlsOptions { authorities: Some(others.path("ca.pem")), ..certificates.proving() };
+    for (options, expected) in
+        [(stranger, "certificate verify failed"), (TlsOptions::default(), "certificate verify failed")]
+    {
+        let error = kafka.connect_by_tls(url, options).err().unwrap();
+        assert!(error.what.contains(expected), "{error:?}");
+        assert!(!error.is_transient && error.remedy.as_ref().unwrap().contains("--tls-ca"), "{error:?}");
+    }
+    let error = kafka.connect_by_tls(url, certificates.trusting()).err().unwrap();
+    assert!(error.remedy.as_ref().unwrap().contains("--tls-certificate"), "{error:?}");
+    // The certificate is for 127.0.0.1.
+    let error =
+        kafka.connect_by_tls("kafka+tls://localhost:9092/prices", certificates.proving()).err().unwrap();
+    assert!(error.what.contains("certificate verify failed"), "{error:?}");
+    let error = kafka.connect_to("kafka://127.0.0.1:9092/prices").err().unwrap();
+    assert!(error.remedy.is_some(), "{error:?}");
 }
 
 #[test]

@@ -6,11 +6,8 @@ import sys
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-brokers, topic, password = sys.argv[1:]
-common = {"bootstrap.servers": brokers, "log_level": 0}
-if password:
-    login = {"security.protocol": "sasl_plaintext", "sasl.mechanisms": "PLAIN"}
-    common |= login | {"sasl.username": "feeds", "sasl.password": password}
+brokers, topic, settings = sys.argv[1:]
+common = {"bootstrap.servers": brokers, "log_level": 0} | json.loads(settings)
 admin = AdminClient(common)
 
 

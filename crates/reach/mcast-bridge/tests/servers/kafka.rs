@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use mcast_lab::{Child, Host};
 use serde_json::{Value, json};
 
+use crate::certificates::Certificates;
 use crate::python_client::{PythonClient, absent, installed};
 use crate::tunnel::Tunnel;
 
@@ -41,6 +42,59 @@ struct OwnBroker {
     options: Vec<String>,
 }
 
+/// What the broker of the tests requires of clients.
+#[derive(Default)]
+pub(crate) struct Security<'a> {
+    pub(crate) password: Option<&'a str>,
+    /// Of SASL; PLAIN unless it is given.
+    pub(crate) mechanism: Option<&'a str>,
+    pub(crate) certificates: Option<&'a Certificates>,
+    /// Whether clients must have a certificate.
+    pub(crate) proves_clients: bool,
+}
+
+impl Security<'_> {
+    /// Returns the options of the broker.
+    fn options(&self) -> Vec<String> {
+        let mut options = Vec::new();
+        let mut add = |name: &str, value: &str| options.extend([name.to_owned(), value.to_owned()]);
+        self.password.iter().for_each(|password| add("--password", password));
+        self.mechanism.iter().for_each(|mechanism| add("--mechanism", mechanism));
+        if let Some(certificates) = self.certificates {
+            add("--certificate", &certificates.text("server.pem"));
+            add("--key", &certificates.text("server.key"));
+            if self.proves_clients {
+                add("--authority", &certificates.text("ca.pem"));
+            }
+        }
+        options
+    }
+
+    /// Returns the settings of a client.
+    fn settings(&self) -> Value {
+        let protocol = match (self.certificates, self.password) {
+            (None, None) => "plaintext",
+            (None, Some(_)) => "sasl_plaintext",
+            (Some(_), None) => "ssl",
+            (Some(_), Some(_)) => "sasl_ssl",
+        };
+        let mut settings = json!({ "security.protocol": protocol });
+        if let Some(password) = self.password {
+            settings["sasl.mechanisms"] = self.mechanism.unwrap_or("PLAIN").into();
+            settings["sasl.username"] = "feeds".into();
+            settings["sasl.password"] = password.into();
+        }
+        if let Some(certificates) = self.certificates {
+            settings["ssl.ca.location"] = certificates.text("ca.pem").into();
+            if self.proves_clients {
+                settings["ssl.certificate.location"] = certificates.text("bridge.pem").into();
+                settings["ssl.key.location"] = certificates.text("bridge.key").into();
+            }
+        }
+        settings
+    }
+}
+
 /// Returns the broker of the user and its address, if there is one.
 fn users_broker() -> Option<(String, SocketAddr)> {
     let address = std::env::var(USERS).ok()?;
@@ -58,12 +112,12 @@ fn python() -> Option<PathBuf> {
 }
 
 impl KafkaServer {
-    /// Starts a broker with this address and password, and a client for the topic of this name; `None` if the client is
-    /// not installed, unless that is required.
-    pub(crate) fn start(host: &Host, address: &str, topic: &str, password: Option<&str>) -> Option<Self> {
+    /// Starts a broker with this address, and a client for the topic of this name; `None` if the client is not installed,
+    /// unless that is required.
+    pub(crate) fn start(host: &Host, address: &str, topic: &str, security: &Security<'_>) -> Option<Self> {
         let python = python().or_else(|| absent("confluent-kafka"))?;
-        let broker = Broker::Tests(OwnBroker::start(host, address, password));
-        let arguments = ["127.0.0.1:9092", topic, password.unwrap_or_default()];
+        let broker = Broker::Tests(OwnBroker::start(host, address, security));
+        let arguments = ["127.0.0.1:9092", topic, &security.settings().to_string()];
         let client = PythonClient::start(host, &python, SCRIPT, &arguments);
         Some(Self { broker, address: format!("{address}:9092"), topic: topic.to_owned(), client })
     }
@@ -78,7 +132,7 @@ impl KafkaServer {
         password: Option<&str>,
     ) -> Option<Self> {
         let Some((users, server)) = users_broker() else {
-            return Self::start(host, address, topic, password);
+            return Self::start(host, address, topic, &Security { password, ..Security::default() });
         };
         if password.is_some() {
             eprintln!("SKIPPED: the broker of {USERS} is used without a password");
@@ -88,7 +142,7 @@ impl KafkaServer {
         let tunnel = Tunnel::to(server);
         tunnel.open_on(host);
         let topic = format!("mcast-test-{topic}-{:016x}", RandomState::new().build_hasher().finish());
-        let client = PythonClient::start(host, &python, SCRIPT, &[&users, &topic, ""]);
+        let client = PythonClient::start(host, &python, SCRIPT, &[&users, &topic, "{}"]);
         Some(Self { broker: Broker::Users(tunnel), address: users, topic, client })
     }
 
@@ -184,9 +238,9 @@ impl KafkaServer {
 }
 
 impl OwnBroker {
-    fn start(host: &Host, address: &str, password: Option<&str>) -> Self {
+    fn start(host: &Host, address: &str, security: &Security<'_>) -> Self {
         let mut options = vec!["--host".to_owned(), address.to_owned()];
-        options.extend(password.iter().flat_map(|password| ["--password".to_owned(), password.to_string()]));
+        options.extend(security.options());
         let folder = tempfile::tempdir().unwrap();
         let child = spawn(host, &folder, &options);
         let broker = Self { host: host.clone(), child, folder, options };

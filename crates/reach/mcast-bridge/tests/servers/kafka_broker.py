@@ -7,12 +7,18 @@ acknowledged and take offsets, and what was acknowledged outlasts a kill. librdk
 
 import argparse
 import asyncio
+import base64
+import hashlib
+import hmac
+import os
 import pickle
+import ssl
 import struct
 import time
 
 NONE, UNKNOWN_TOPIC, TOPIC_EXISTS, INVALID_EPOCH, INVALID_STATE, CONCURRENT = 0, 3, 36, 47, 48, 51
 OUT_OF_ORDER, TOPIC_DENIED, AUTHENTICATION_FAILED, OUT_OF_RANGE, TOO_LARGE = 45, 29, 58, 1, 10
+UNSUPPORTED_MECHANISM = 33
 # How long after a commit its marker is written, in seconds.
 MARKER_DELAY = 0.01
 
@@ -395,16 +401,8 @@ class Broker:
             except asyncio.TimeoutError:
                 pass
 
-    def handshake(self, _):
-        return struct.pack(">h", 0) + array([text("PLAIN")])
-
-    def authenticate(self, request):
-        _, user, password = request.bytes(request.take("i")).split(b"\0")
-        if (user, password) == (b"feeds", (self.options.password or "").encode()):
-            return struct.pack(">h", 0) + text(None) + struct.pack(">i", 0)
-        return struct.pack(">h", AUTHENTICATION_FAILED) + text("Invalid username or password") + struct.pack(">i", 0)
-
     async def serve(self, reader, writer):
+        login = Login(self.options)
         is_known = self.options.password is None
         try:
             while True:
@@ -418,12 +416,13 @@ class Broker:
                     # The client asks again in the oldest form.
                     response = struct.pack(">h", 35) + self.api_versions(request)[2:]
                 else:
-                    response = getattr(self, HANDLERS[key][1])(request)
+                    owner = login if key in (17, 36) else self
+                    response = getattr(owner, HANDLERS[key][1])(request)
                     response = await response if asyncio.iscoroutine(response) else response
-                is_known |= key == 36 and response.startswith(b"\0\0")
+                is_known |= login.is_known
                 writer.write(struct.pack(">ii", len(response) + 4, number) + response)
                 await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
             pass
         finally:
             writer.close()
@@ -433,6 +432,63 @@ class Broker:
         while line := await reader.readline():
             self.shift += int(line)
         writer.close()
+
+
+class Login:
+    """SASL on a connection: PLAIN (RFC 4616), or SCRAM (RFC 5802, RFC 7677)."""
+
+    def __init__(self, options):
+        self.options, self.is_known, self.signed = options, False, None
+        self.hash = {"SCRAM-SHA-256": "sha256", "SCRAM-SHA-512": "sha512"}.get(options.mechanism)
+
+    def handshake(self, request):
+        error = NONE if request.text() == self.options.mechanism else UNSUPPORTED_MECHANISM
+        return struct.pack(">h", error) + array([text(self.options.mechanism)])
+
+    def authenticate(self, request):
+        message, password = request.bytes(request.take("i")), (self.options.password or "").encode()
+        reply = self.scram(message.decode(), password) if self.hash else self.plain(message, password)
+        if reply is None:
+            return struct.pack(">h", AUTHENTICATION_FAILED) + text("Invalid credentials") + struct.pack(">i", 0)
+        return struct.pack(">h", NONE) + text(None) + struct.pack(">i", len(reply)) + reply
+
+    def plain(self, message, password):
+        self.is_known = message.split(b"\0")[1:] == [b"feeds", password]
+        return b"" if self.is_known else None
+
+    def scram(self, message, password):
+        def keyed(key, what):
+            return hmac.digest(key, what.encode(), self.hash)
+
+        if self.signed is None:
+            head, bare = message[:3], message[3:]
+            fields = dict(field.split("=", 1) for field in bare.split(","))
+            if head != "n,," or fields["n"] != "feeds":
+                return None
+            salt, self.nonce = os.urandom(16), fields["r"] + base64.b64encode(os.urandom(18)).decode()
+            first = f"r={self.nonce},s={base64.b64encode(salt).decode()},i=4096"
+            self.salted, self.signed = hashlib.pbkdf2_hmac(self.hash, password, salt, 4096), f"{bare},{first}"
+            return first.encode()
+        rest, _, proof = message.rpartition(",p=")
+        signed, key = f"{self.signed},{rest}", keyed(self.salted, "Client Key")
+        signature = keyed(hashlib.new(self.hash, key).digest(), signed)
+        expected = bytes(one ^ other for one, other in zip(key, signature))
+        if rest != f"c=biws,r={self.nonce}" or base64.b64decode(proof) != expected:
+            return None
+        self.is_known = True
+        return b"v=" + base64.b64encode(keyed(keyed(self.salted, "Server Key"), signed))
+
+
+def tls(options):
+    """Returns what connections are encrypted with, if they are."""
+    if options.certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(options.certificate, options.key)
+    if options.authority:
+        context.load_verify_locations(options.authority)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
 
 
 HANDLERS = {
@@ -459,8 +515,12 @@ async def main():
     parser.add_argument("--port", type=int, default=9092)
     parser.add_argument("--journal", default="journal")
     parser.add_argument("--password")
+    parser.add_argument("--mechanism", default="PLAIN")
+    parser.add_argument("--certificate")
+    parser.add_argument("--key")
+    parser.add_argument("--authority", help="of the certificates that clients must have")
     broker = Broker(parser.parse_args())
-    server = await asyncio.start_server(broker.serve, None, broker.options.port)
+    server = await asyncio.start_server(broker.serve, None, broker.options.port, ssl=tls(broker.options))
     clock = await asyncio.start_server(broker.control, None, broker.options.port + 1)
     async with server, clock:
         await asyncio.gather(server.serve_forever(), clock.serve_forever())

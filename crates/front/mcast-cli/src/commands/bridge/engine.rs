@@ -42,14 +42,16 @@ impl Target {
     fn parse_url(url: &str, arguments: &Arguments, name: Option<&String>) -> anyhow::Result<Self> {
         let password = arguments.access.password()?;
         let target = match url.split_once("://") {
-            Some(("kafka", _)) => kafka::target(url, password.as_deref(), name, arguments),
+            Some(("kafka" | "kafka+tls", _)) => kafka::target(url, password.as_deref(), name, arguments),
             Some(("nats" | "tls", _)) => Self::nats(url, password.as_deref(), name, arguments),
             Some(("rabbitmq-stream" | "rabbitmq-stream+tls", _)) => {
                 Self::rabbitmq(url, password.as_deref(), name, arguments)
             }
-            Some(("redis" | "rediss" | "redis+sentinel" | "rediss+sentinel" | "redis+unix", _)) => {
-                Self::redis(url, password.as_deref(), name, arguments)
-            }
+            Some((
+                "redis" | "rediss" | "redis+sentinel" | "rediss+sentinel" | "redis+cluster"
+                | "rediss+cluster" | "redis+unix",
+                _,
+            )) => Self::redis(url, password.as_deref(), name, arguments),
             scheme => Err(EngineError {
                 // What follows may be a password.
                 what: match scheme {
@@ -202,8 +204,9 @@ fn unnamed(what: &str, parameter: &str, arguments: &Arguments) -> EngineError {
 
 /// Returns whether this is the URL of an engine.
 pub(super) fn is_engine(text: &str) -> bool {
-    const SCHEMES: [&str; 10] = [
+    const SCHEMES: [&str; 13] = [
         "kafka",
+        "kafka+tls",
         "nats",
         "tls",
         "rabbitmq-stream",
@@ -212,6 +215,8 @@ pub(super) fn is_engine(text: &str) -> bool {
         "rediss",
         "redis+sentinel",
         "rediss+sentinel",
+        "redis+cluster",
+        "rediss+cluster",
         "redis+unix",
     ];
     text.split_once("://").is_some_and(|(scheme, _)| SCHEMES.contains(&scheme))

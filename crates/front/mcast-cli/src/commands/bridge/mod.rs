@@ -56,7 +56,7 @@ pub(crate) struct Arguments {
     /// `nats://[USER@]HOST[:PORT][?stream=S]` or
     /// `rabbitmq-stream://[USER@]HOST[:PORT][/VHOST][?stream=S]` [default S: NAME], or
     /// `kafka://[USER@]HOST[:PORT][/TOPIC]` [default topic: NAME], each with more hosts after commas; with TLS,
-    /// `rediss`, `tls` (NATS) or `rabbitmq-stream+tls`; out of an engine, `GROUP[%INTERFACE]:PORT` to publish to
+    /// `rediss`, `tls` (NATS) or `ENGINE+tls`; out of an engine, `GROUP[%INTERFACE]:PORT` to publish to
     #[arg(value_name = "ENGINE", required_unless_present = "config")]
     engine: Option<String>,
 
@@ -205,7 +205,7 @@ application properties `mcast-stream`, `mcast-incarnation`, `mcast-number`, `mca
 reader skips each record whose `mcast-after` is not the position of the last one that it did not
 skip. If the stream does not exist in RabbitMQ, it is created, and STREAM.bridges for the bridges.
 
-Kafka (in builds with the feature `kafka`): a topic of one partition with a record for each message,
+Kafka (in builds with the feature `kafka`; TLS and SCRAM with `kafka-tls`): a topic of one partition with a record for each message,
 with the key INCARNATION-NUMBER and the headers of NATS in lower case, such as `mcast-stream`. One
 bridge appends, each batch in a transaction, and the others stand by. One of them takes over when
 nothing was appended for 3 s of what it has, or at once if it has what the first one lacks. If the

@@ -17,12 +17,8 @@ pub(super) fn target(
         kafka = kafka.password(password)?;
     }
     no_credentials(arguments)?;
-    if arguments.access.tls().is_some() {
-        return Err(EngineError {
-            what: "the client of Kafka has no TLS".into(),
-            remedy: Some("use a listener without TLS, or a proxy for TLS on this host".into()),
-            is_transient: false,
-        });
+    if let Some(options) = arguments.access.tls() {
+        kafka = kafka.tls(options)?;
     }
     if kafka.topic().is_none() {
         kafka = kafka.with_topic(name.ok_or_else(|| unnamed("topic", "/TOPIC", arguments))?.clone())?;
