@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use allocation_counter::measure;
-use mcast::{Batch, Outgoing, Receiver, Sender};
+use mcast::{Batch, ErrorKind, Outgoing, Receiver, Sender, Wire};
 use mcast_lab::Lab;
 
 /// Returns the number of allocations of this thread during `work`.
@@ -35,6 +35,28 @@ fn sending_and_receiving_allocate_nothing() {
         }
     })
     .unwrap();
+}
+
+#[test]
+fn datagrams_taken_off_an_interface_allocate_nothing() {
+    let lab = Lab::new().unwrap();
+    let (one, two) = (lab.host("one").unwrap(), lab.host("two").unwrap());
+    lab.link(&one, "eth0", &["10.0.0.1/24"], &two, "eth0", &["10.0.0.2/24"]).unwrap();
+    let receiver = two.run(|| {
+        let membership = "239.1.2.3%eth0:7000".parse().unwrap();
+        Receiver::builder().join(membership).wire(Wire::Require).build()
+    });
+    let receiver = match receiver.unwrap() {
+        Ok(receiver) => receiver,
+        Err(error) if error.kind() == ErrorKind::Permission => {
+            assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "no skip is allowed: {error}");
+            return eprintln!("SKIPPED: {error}");
+        }
+        Err(error) => panic!("{error}"),
+    };
+    let sender = one.run(|| Sender::to("239.1.2.3%eth0:7000".parse().unwrap()).unwrap()).unwrap();
+    exchange(&receiver, &sender);
+    assert!(receiver.wire_status()[0].is_taken());
 }
 
 fn exchange(receiver: &Receiver, sender: &Sender) {

@@ -1,9 +1,13 @@
 //! Taking datagrams off the interface: what is taken, what is left to the kernel, and that nobody else misses anything.
 
+use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Instant;
 
 use mcast::{ErrorKind, Family, Operation, Receiver, SourceFilter, Wire, WireStatus};
+
+use mcast_packet::{MacAddress, UdpFrame};
+use mcast_sys::lab::ethernet::{FrameBatch, FrameSocket};
 
 use crate::net::{Net, PORT, TIMEOUT, next, texts_until, until};
 
@@ -30,6 +34,10 @@ on_the_wire!(
     a_capture_of_another_program_sees_everything,
     a_second_receiver_of_the_interface_says_why_it_uses_the_socket,
     required_is_refused_where_it_is_impossible,
+    frames_of_another_vlan_are_not_taken,
+    an_interface_below_another_is_left_alone,
+    another_xdp_program_keeps_its_interface,
+    nothing_remains_of_a_killed_process,
 );
 
 fn with_rights(family: Family, test: fn(&Net)) {
@@ -253,4 +261,111 @@ fn receive(socket: &UdpSocket) -> Vec<u8> {
     let mut buffer = [0; 64];
     let length = socket.recv(&mut buffer).unwrap();
     buffer[..length].to_vec()
+}
+
+/// The switch removes the tag from the frame and passes it on beside it, as a driver that removes tags does.
+fn frames_of_another_vlan_are_not_taken(net: &Net) {
+    let receiver = taking(net, 1);
+    let mut bytes = vec![0; 200];
+    let frame = UdpFrame {
+        mac: MacAddress([2, 0, 0, 0, 0, 1]),
+        source: net.address(0, 1),
+        source_port: 5000,
+        group: net.group(1).group,
+        destination_port: PORT,
+        hop_limit: 1,
+        payload: b"of another VLAN",
+    };
+    let length = frame.emit(&mut bytes).unwrap();
+    bytes.truncate(length);
+    let send = |frame: &[u8]| {
+        let index = net.index(&net.sender, "eth0").number();
+        let mut batch = FrameBatch::default();
+        (0..10).for_each(|_| batch.push(frame));
+        let failed = net.sender.run(|| FrameSocket::open(index).unwrap().send(&batch)).unwrap();
+        assert_eq!(failed, 0);
+    };
+    // The same frames without a tag are taken.
+    send(&bytes);
+    (0..10).for_each(|_| assert_eq!(next(&receiver).text, "of another VLAN"));
+
+    bytes.splice(12..12, [0x81, 0, 0, 7]);
+    let before = packets(net);
+    send(&bytes);
+    let deadline = Instant::now() + TIMEOUT;
+    while packets(net) < before + 10 {
+        assert!(Instant::now() < deadline, "the tagged frames did not arrive");
+        std::thread::yield_now();
+    }
+    net.send("eth0", net.group(1), b"end");
+    assert_eq!(texts_until(&receiver, "end"), ["end"]);
+    assert_eq!(receiver.statistics().refused, 0, "they were not even taken");
+}
+
+/// Returns the number of frames that the receiver's `eth0` has received.
+fn packets(net: &Net) -> u64 {
+    let table = net.receiver.read_proc_net("dev").unwrap();
+    let line = table.lines().find_map(|line| line.trim_start().strip_prefix("eth0:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+fn an_interface_below_another_is_left_alone(net: &Net) {
+    net.receiver.macvlan("upper", "eth0", &[]).unwrap();
+    let membership = net.on("eth0", net.group(1));
+    let receiver = net.receiver(|builder| builder.join(membership).wire(Wire::Auto));
+    assert_eq!(status(&receiver).reason.as_deref(), Some("upper receives its frames, too"));
+    net.send("eth0", net.group(1), b"end");
+    assert_eq!(texts_until(&receiver, "end"), ["end"]);
+}
+
+fn another_xdp_program_keeps_its_interface(net: &Net) {
+    let first = taking(net, 1);
+    let membership = net.on("eth0", net.group(2));
+    let error = net.try_receiver(|builder| builder.join(membership).wire(Wire::Require)).unwrap_err();
+    assert!(error.to_string().contains("another XDP program"), "{error}");
+    net.send("eth0", net.group(1), b"end");
+    assert_eq!(texts_until(&first, "end"), ["end"]);
+}
+
+fn nothing_remains_of_a_killed_process(net: &Net) {
+    let mut process = net
+        .receiver
+        .command(std::env::current_exe().unwrap())
+        .unwrap()
+        .args(["--ignored", "--exact", "wire::takes_until_it_is_killed", "--nocapture"])
+        .env("GROUP", net.group(1).to_string())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("taking")), "it did not start");
+    assert!(has_xdp(net), "the program is not listed");
+    process.kill().unwrap();
+    process.wait().unwrap();
+
+    let deadline = Instant::now() + TIMEOUT;
+    while has_xdp(net) {
+        assert!(Instant::now() < deadline, "the program remains");
+        std::thread::yield_now();
+    }
+    let receiver = taking(net, 1);
+    net.send("eth0", net.group(1), b"end");
+    assert_eq!(texts_until(&receiver, "end"), ["end"]);
+}
+
+#[test]
+#[ignore = "started by nothing_remains_of_a_killed_process"]
+fn takes_until_it_is_killed() {
+    let group = std::env::var("GROUP").unwrap();
+    let membership = group.parse::<mcast::GroupAddr>().unwrap();
+    let membership = mcast::Membership::new(membership).on(mcast::InterfaceSelector::Name("eth0".into()));
+    let receiver = Receiver::builder().join(membership).wire(Wire::Require).build().unwrap();
+    println!("taking");
+    receiver.recv(&mut [0; 16]).unwrap();
+}
+
+/// Returns whether an XDP program runs on the receiver's `eth0`.
+fn has_xdp(net: &Net) -> bool {
+    let shown = net.receiver.command("ip").unwrap().args(["link", "show", "eth0"]).output().unwrap();
+    String::from_utf8_lossy(&shown.stdout).contains("xdp")
 }
