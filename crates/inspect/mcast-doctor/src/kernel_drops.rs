@@ -22,6 +22,8 @@ const MLD: [u8; 2] = [0, 58];
 pub(crate) const NO_SOCKET: &str = "NO_SOCKET";
 /// The kernel's reason if it specifies none.
 pub(crate) const UNSPECIFIED: &str = "NOT_SPECIFIED";
+/// The kernel's reason for packets that its packet filter drops.
+pub(crate) const FILTERED: &str = "NETFILTER_DROP";
 /// The kernel's reason for fragments of a datagram of which others never arrived.
 pub(crate) const FRAGMENTS_MISSING: &str = "FRAG_REASM_TIMEOUT";
 

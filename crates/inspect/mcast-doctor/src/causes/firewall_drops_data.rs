@@ -13,7 +13,7 @@ use super::filter_rules::{
 };
 use super::{Cause, Check, reverse_path_filter};
 use crate::depth::{Depth, LostFlow};
-use crate::kernel_drops::{KernelVerdict, evidence};
+use crate::kernel_drops::{FILTERED, KernelVerdict, evidence};
 use crate::netfilter::{Hook, KnownPacket, Layer, RuleEffect};
 use crate::observation::{Interest, Observation, TrialMembership, explains};
 use crate::snapshot::{Counter, DroppingRule};
@@ -27,9 +27,6 @@ pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[])
 
 /// What rules do that keep datagrams from every socket.
 const DROPS: [RuleEffect; 2] = [RuleEffect::Drop, RuleEffect::Queue];
-
-/// The kernel's reason for packets that its packet filter drops.
-const REASON: &str = "NETFILTER_DROP";
 
 /// The maximum number of flows that are listed as evidence.
 const MAX_SHOWN: usize = 3;
@@ -70,7 +67,7 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Vec<Finding> {
 
 /// Returns whether the kernel states that its packet filter drops a flow.
 fn is_proven(observation: &Observation, lost: &LostFlow<'_>) -> bool {
-    observation.kernel_verdict(lost, REASON) == KernelVerdict::Proven
+    observation.kernel_verdict(lost, FILTERED) == KernelVerdict::Proven
 }
 
 /// Returns the finding about datagrams that temporary rules counted before a hook and not behind it.
@@ -115,7 +112,7 @@ fn by_reason_or_counters<'a>(
     };
     let drops = observation.kernel_drops.drops.iter();
     let drops =
-        drops.filter(|drop| drop.reason == REASON && lost.iter().any(|lost| drop.is_of(&lost.flow.key)));
+        drops.filter(|drop| drop.reason == FILTERED && lost.iter().any(|lost| drop.is_of(&lost.flow.key)));
     let missing: u64 = lost.iter().map(|lost| lost.lost).sum();
     let expected: u64 = lost.iter().filter_map(|lost| lost.status.on_wire).sum();
     let interface = observation.link_name(interest.interface);
@@ -177,7 +174,7 @@ fn unfiltered<'a>(observation: &'a Observation, interest: &Interest<'a>) -> Vec<
     let mut lost = observation.lost_flows(interest);
     lost.extend(observation.stray_flows(interest));
     lost.retain(|lost| !is_dropped(lost.flow));
-    lost.retain(|lost| observation.kernel_verdict(lost, REASON) != KernelVerdict::Refuted);
+    lost.retain(|lost| observation.kernel_verdict(lost, FILTERED) != KernelVerdict::Refuted);
     lost
 }
 

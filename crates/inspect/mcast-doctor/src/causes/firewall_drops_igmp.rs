@@ -9,6 +9,7 @@ use mcast::Family;
 
 use super::filter_rules::{INCOMING, OUTGOING, dropping_control, met_by, responsible};
 use super::{Cause, Check, ignored_query};
+use crate::kernel_drops::FILTERED;
 use crate::netfilter::{ControlKind, Hook, KnownPacket, Layer, RuleEffect};
 use crate::observation::{ExaminationTarget, Interest, Observation, protocol};
 use crate::snapshot::{Counter, Link};
@@ -178,7 +179,7 @@ fn missing_reports(observation: &Observation, interest: &Interest<'_>) -> Option
         return Some(finding);
     }
     // The kernel knows better.
-    if observation.dropped_reports(interest).iter().any(|drop| drop.reason != "NETFILTER_DROP") {
+    if observation.dropped_reports(interest).iter().any(|drop| drop.reason != FILTERED) {
         return None;
     }
     // What has passed all hooks was not dropped by the firewall.

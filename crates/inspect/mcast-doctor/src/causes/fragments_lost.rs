@@ -6,6 +6,7 @@ use std::time::Duration;
 use mcast::{Group, SourceFilter};
 
 use super::{Cause, Check};
+use crate::kernel_drops::{FILTERED, KernelDrop};
 use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::snapshot::Counter;
 use crate::wire::FragmentedDatagram;
@@ -39,15 +40,25 @@ fn fragmented_groups(observation: &Observation) -> Vec<Interest<'_>> {
 }
 
 /// Returns whether most of the datagrams that were complete on the wire are missing at the socket. Connection
-/// tracking reassembles IPv6 without counting, so the counters prove nothing about another program's socket.
+/// tracking reassembles IPv6 without counting, so the counters prove nothing about another program's socket; what the kernel
+/// states that its packet filter dropped does.
 fn are_missing(
     observation: &Observation,
     interest: &Interest<'_>,
     all: &[&FragmentedDatagram],
     complete: u64,
 ) -> bool {
-    let Some(trial) = observation.trial() else { return interest.group.addr().is_ipv4() };
     let sources: BTreeSet<_> = all.iter().map(|datagram| datagram.source).collect();
+    let Some(trial) = observation.trial() else {
+        let is_dropped = |drop: &&KernelDrop| {
+            drop.reason == FILTERED
+                && drop.arrived_on == Some(interest.interface)
+                && sources.contains(&drop.source.ip())
+                && drop.is_to(interest.destination())
+        };
+        let dropped = observation.kernel_drops.drops.iter().filter(is_dropped).map(|drop| drop.packets);
+        return interest.group.addr().is_ipv4() || dropped.sum::<u64>() * 2 >= complete;
+    };
     let received = trial
         .received
         .iter()

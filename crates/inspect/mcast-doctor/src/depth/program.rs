@@ -60,7 +60,9 @@ fn before_delivery(observation: &Observation, flow: &Flow) -> Depth {
 /// that passed the firewall, that the socket takes, that it has not dropped, and that do not wait in its queue. `None` if
 /// one of these is unknown.
 fn taken_from_queue(observation: &Observation, interest: &Interest<'_>, flow: &Flow) -> Option<u64> {
-    let socket = interest.socket.filter(|socket| !socket.closed)?;
+    // Fragments of IPv6 are put together behind this hook, where the first ones alone are counted.
+    let is_counted = flow.fragmented == 0 || flow.key.group.is_ipv4();
+    let socket = interest.socket.filter(|socket| !socket.closed && is_counted)?;
     let (reached, passed) = observation.hooks.of_flow(Layer::Ip, Hook::Input, &flow.key)?;
     let passed = share_passed(flow.datagrams, reached, passed);
     let is_taken = observation.taken_by(socket).iter().any(|taken| taken.key == flow.key);

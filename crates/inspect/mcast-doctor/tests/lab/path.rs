@@ -5,7 +5,9 @@ use std::time::Duration;
 use mcast_doctor::{Id, Options, Report};
 use mcast_lab::Impairment;
 
-use crate::net::{Net, Stream, assert_only, examine, examine_for, has_programs, inject, nft};
+use crate::net::{
+    Net, Stream, assert_only, examine, examine_for, examine_port, has_programs, inject, listener, nft,
+};
 
 /// Examines a stream of frames modified by a function.
 fn injected(source: &str, change: impl Fn(&mut Vec<u8>)) -> Report {
@@ -85,6 +87,19 @@ pub(crate) fn fragments_filtered() -> Report {
     nft(&net.receiver, "netdev", "hook ingress device eth0", "'ip frag-off & 0x1fff != 0 drop'");
     let _stream = Stream::sized(&net.sender, "239.1.2.3:5000", 4000, |_| {});
     examine(&net.receiver, "239.1.2.3%eth0:5000")
+}
+
+/// A firewall that admits only the port, which the first fragment alone carries, beside another stream that arrives.
+pub(crate) fn fragments_not_admitted() -> Report {
+    let net = Net::new();
+    for rule in ["meta l4proto icmpv6 accept", "udp dport 5000-5001 accept", "counter drop"] {
+        nft(&net.receiver, "inet", "hook input", rule);
+    }
+    let _program = listener(&net.receiver, "[::]:5000", &[("ff15::1234", "eth0")]);
+    let _other = listener(&net.receiver, "[::]:5001", &[("ff15::4321", "eth0")]);
+    let _stream = Stream::sized(&net.sender, "[ff15::1234]:5000", 4000, |_| {});
+    let _others = Stream::to(&net.sender, "[ff15::4321]:5001");
+    examine_port(&net.receiver, 5000)
 }
 
 /// The network drops all fragments except the first.

@@ -77,6 +77,7 @@ cases! {
     fast_leave: FastLeave, "`fastleave on` at ports, two hosts behind one", switches::fast_leave;
     mac_alias: MacAlias, "239.129.2.3 besides 239.1.2.3", sockets::mac_alias;
     fragments_lost_before_the_ip_layer: FragmentsLost, "`nft` ingress rule for fragments", path::fragments_filtered;
+    fragments_not_admitted: FragmentsLost, "`nft` input rules that admit a port alone, IPv6, beside a stream that arrives, program examined", path::fragments_not_admitted;
     fragments_lost_on_the_way: FragmentsLost, "the switch drops fragments", path::fragments_lost_on_the_way;
     mtu_too_small: MtuTooSmall, "receiver's MTU 1000, 1400 bytes sent", path::small_mtu;
     bad_checksum: BadChecksum, "one wrong bit in the checksum", path::bad_checksum;

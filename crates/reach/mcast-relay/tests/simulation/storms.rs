@@ -199,8 +199,9 @@ fn check_events(world: &World, plan: &Plan) {
 fn check_innocents(world: &World, plan: &Plan, originals: &[(u64, Segment, u8, Vec<u8>)]) {
     let last_fault = plan.faults.iter().map(|(time, _)| *time).max().unwrap();
     let from = last_fault + RECOVERY;
-    // Hosts that send the same payload are tested against each other.
-    let share = if plan.streams.len() == 1 || plan.streams[0].identical == 0.0 { 95 } else { 80 };
+    // Hosts that send the same payload are tested against each other: at 1,000 per second, of some 2,500 repeats in each test
+    // 512 are kept, and the next one is 10 s later.
+    let share = if plan.streams.len() == 1 || plan.streams[0].identical == 0.0 { 95 } else { 75 };
     for to in 0..2 {
         if to == 0 && !plan.rules.contains("between") {
             continue;
