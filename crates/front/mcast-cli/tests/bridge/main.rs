@@ -19,6 +19,7 @@ mod kafka;
 mod kafka_server;
 mod killed;
 mod nats;
+mod nats_cluster;
 #[path = "../../../../reach/mcast-bridge/tests/servers/nats.rs"]
 mod nats_server;
 mod network;

@@ -138,6 +138,6 @@ fn message(record: &Stored) -> Value {
 }
 
 /// Returns the entry that a message is: its headers and its text.
-fn entry(message: &Value) -> Entry {
+pub(crate) fn entry(message: &Value) -> Entry {
     Entry::of(message[0]["Nats-Msg-Id"].as_str().unwrap(), &message[0], &message[1], &FIELDS)
 }

@@ -14,6 +14,11 @@ pub(super) const EXPECTED_ID: &str = "Nats-Expected-Last-Msg-Id";
 /// A message is only stored behind the one with this sequence.
 pub(super) const EXPECTED_SEQUENCE: &str = "Nats-Expected-Last-Sequence";
 
+/// The headers of a batch that is stored as a whole or not at all.
+pub(super) const BATCH: &str = "Nats-Batch-Id";
+pub(super) const BATCH_SEQUENCE: &str = "Nats-Batch-Sequence";
+pub(super) const BATCH_COMMIT: &str = "Nats-Batch-Commit";
+
 /// Returns the headers of a record, and its payload.
 pub(super) fn write<'a>(
     stream: StreamId,

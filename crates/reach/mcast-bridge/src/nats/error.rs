@@ -21,6 +21,7 @@ pub(super) const NO_MESSAGE: u64 = 10037;
 pub(super) const NO_STREAM: u64 = 10059;
 pub(super) const WRONG_LAST_ID: u64 = 10070;
 pub(super) const WRONG_LAST_SEQUENCE: u64 = 10071;
+pub(super) const REPEATED_ID: u64 = 10201;
 
 impl ApiError {
     /// Returns the error in a response, if it contains one.
@@ -136,14 +137,16 @@ pub(super) fn other_subjects(stream: &str) -> EngineError {
     )
 }
 
-pub(super) fn has_copies(stream: &str) -> EngineError {
-    let remedy = format!(
-        "keep one copy (nats stream edit {stream} --replicas 1), and a mirror of the stream elsewhere"
-    );
-    let what = format!(
-        "the stream \"{stream}\" has several copies, and NATS stops such a stream when two bridges append at the same time"
-    );
+/// The error for a stream with several copies that takes no batches.
+pub(super) fn no_batches(stream: &str) -> EngineError {
+    let what = format!("the stream \"{stream}\" has several copies, and does not take batches");
+    let remedy = format!("set `allow_atomic` of the stream \"{stream}\" (NATS 2.12.1 or later)");
     error(what, &remedy, false)
+}
+
+/// The error for servers that do not agree on the last message yet.
+pub(super) fn copies_differ(address: &str) -> EngineError {
+    error(format!("the leader of the stream changes ({address})"), "", true)
 }
 
 pub(super) fn too_large(address: &str, size: usize, most: usize) -> EngineError {

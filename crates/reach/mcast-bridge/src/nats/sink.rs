@@ -2,8 +2,12 @@
 //!
 //! Each message names the id of the one that it is stored behind, so that a batch needs no lock: if one is refused, all
 //! that follow it are. The first and the last message of a batch are acknowledged. If the last one is stored, all are.
+//!
+//! The servers of a stream with several copies compare ids only when they write, and then stop (seen with 2.15.1). There, a
+//! batch is stored as a whole if the last message has the expected sequence, and the next one is sent when that is known.
 
 use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hasher, RandomState};
 
 use mcast_stream::wire::EngineKey;
 use serde_json::json;
@@ -15,14 +19,17 @@ use super::{client::Client, entry};
 use crate::engine::{
     BridgeBeacon, EngineError, LastRecord, PendingGap, RecordBatch, Request, Response, Sink,
 };
-use crate::record::Position;
+use crate::record::{Position, StreamRecord};
 
 /// The bucket in which bridges note what they wait for.
 const BUCKET: &str = "mcast-bridges";
 
+/// The most messages of a batch that is stored as a whole.
+const MOST_IN_BATCH: usize = 1_000;
+
 pub(super) struct NatsSink {
     stream: Stream,
-    /// The last record, if the server does not know its id, and the sequence to expect instead.
+    /// The last record, if the server does not know its id or there are several copies, and the sequence to expect instead.
     unnamed: (Option<Position>, u64),
     /// Batches without a response.
     sent: VecDeque<SentBatch>,
@@ -57,8 +64,76 @@ impl NatsSink {
         &mut self.stream.client
     }
 
+    /// Publishes a batch to several copies, and waits for the response.
+    fn publish_whole(&mut self, batch: &RecordBatch) -> Result<(), EngineError> {
+        for records in batch.records.chunks(MOST_IN_BATCH) {
+            let (known, sequence) = self.unnamed;
+            let before = if records.as_ptr() == batch.records.as_ptr() { batch.expected } else { known };
+            if before != known || !self.is_stored(batch, records, sequence)? {
+                let tail = self.tail()?;
+                self.ready.push_back(Response::Refused { tail });
+                return Ok(());
+            }
+            let last = records.last().map(|record| record.position);
+            self.unnamed = (last, sequence + records.len() as u64);
+        }
+        self.ready.push_back(Response::Appended);
+        Ok(())
+    }
+
+    /// Stores records of a batch behind the message with this sequence, all or none; returns whether they are stored.
+    fn is_stored(
+        &mut self,
+        batch: &RecordBatch,
+        records: &[StreamRecord],
+        sequence: u64,
+    ) -> Result<bool, EngineError> {
+        let id = format!("{:016x}", RandomState::new().build_hasher().finish());
+        let mut first = None;
+        let mut last = 0;
+        for (record, number) in records.iter().zip(1..) {
+            let (mut headers, payload) = entry::write(batch.stream, record, &batch.engines);
+            headers.set(entry::BATCH, &id);
+            headers.set(entry::BATCH_SEQUENCE, number);
+            let is_last = number == records.len();
+            if number == 1 {
+                headers.set(entry::EXPECTED_SEQUENCE, sequence);
+            }
+            if is_last {
+                headers.set(entry::BATCH_COMMIT, 1);
+            }
+            self.check_size(&headers, payload)?;
+            if number == 1 || is_last {
+                last = self.stream.client.request(&self.stream.subject, &headers, payload);
+                first = first.or(Some(last));
+            } else {
+                self.stream.client.publish(&self.stream.subject, &headers, payload);
+            }
+        }
+        self.client().flush()?;
+        if let Some(first) = first.filter(|first| *first != last) {
+            let begun = self.client().response(first)?;
+            // The response to one that is accepted is empty.
+            if !begun.payload.is_empty() && !matches!(self.outcome_of(&begun)?, Outcome::Stored) {
+                return Ok(false);
+            }
+        }
+        Ok(matches!(self.outcome(last)?, Outcome::Stored))
+    }
+
+    fn check_size(&self, headers: &Headers, payload: &[u8]) -> Result<(), EngineError> {
+        let (size, most) = (headers.block().len() + payload.len(), self.stream.client.max_payload());
+        match size > most {
+            true => Err(error::too_large(self.stream.client.address(), size, most)),
+            false => Ok(()),
+        }
+    }
+
     /// Publishes a batch.
     fn publish(&mut self, batch: &RecordBatch) -> Result<(), EngineError> {
+        if self.stream.copies > 1 {
+            return self.publish_whole(batch);
+        }
         let mut before = batch.expected;
         let (mut first, mut last) = (None, 0);
         for (index, record) in batch.records.iter().enumerate() {
@@ -70,10 +145,7 @@ impl NatsSink {
                 _ => headers.set(entry::EXPECTED_SEQUENCE, self.unnamed.1),
             }
             before = Some(record.position);
-            let (size, most) = (headers.block().len() + payload.len(), self.stream.client.max_payload());
-            if size > most {
-                return Err(error::too_large(self.stream.client.address(), size, most));
-            }
+            self.check_size(&headers, payload)?;
             if index == 0 || index + 1 == batch.records.len() {
                 last = self.stream.client.request(&self.stream.subject, &headers, payload);
                 first = first.or(Some(last));
@@ -122,9 +194,10 @@ impl NatsSink {
         match self.client().json(&delivery.payload)? {
             Ok(stored) if stored["duplicate"] == true => Ok(Outcome::Refused),
             Ok(_) => Ok(Outcome::Stored),
-            Err(ApiError { code: error::WRONG_LAST_ID | error::WRONG_LAST_SEQUENCE, .. }) => {
-                Ok(Outcome::Refused)
-            }
+            Err(ApiError {
+                code: error::WRONG_LAST_ID | error::WRONG_LAST_SEQUENCE | error::REPEATED_ID,
+                ..
+            }) => Ok(Outcome::Refused),
             Err(error) => Err(error::api(self.client().address(), &error)),
         }
     }
@@ -135,6 +208,16 @@ impl NatsSink {
         let last = self.stream.last()?;
         let known = last.as_ref().map(|last| self.stream.record(last)).transpose()?;
         let known = known.map(|(stream, record)| entry::tail(stream, &record));
+        if self.stream.copies > 1 {
+            let known_sequence = last.map_or(0, |last| last.sequence);
+            // The last message was removed, or a leader that is new does not have it yet.
+            if known_sequence < sequence && self.stream.info()?.is_none_or(|(_, last)| last != sequence) {
+                return Err(error::copies_differ(self.client().address()));
+            }
+            let sequence = known_sequence.max(sequence);
+            self.unnamed = (known.map(|tail| tail.position), sequence);
+            return Ok(known);
+        }
         self.unnamed = (None, 0);
         if sequence == 0 || last.is_some_and(|last| last.sequence >= sequence) {
             return Ok(known);
@@ -186,7 +269,7 @@ impl NatsSink {
         self.stream.created(&json!({
             "name": format!("KV_{BUCKET}"), "subjects": [format!("$KV.{BUCKET}.>")], "storage": "file",
             "max_age": kept_for, "max_msgs_per_subject": 1, "discard": "new", "deny_delete": true,
-            "allow_rollup_hdrs": true, "allow_direct": true, "num_replicas": 1,
+            "allow_rollup_hdrs": true, "allow_direct": true, "num_replicas": self.stream.copies,
         }))
     }
 }

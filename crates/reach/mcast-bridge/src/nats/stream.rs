@@ -58,6 +58,8 @@ pub(super) struct Stream {
     pub(super) subject: String,
     /// Identifies the stream, by its name and the time when it was created; `None` until that is known.
     pub(super) key: Option<EngineKey>,
+    /// How many servers have it.
+    pub(super) copies: u64,
     settings: Settings,
 }
 
@@ -79,7 +81,7 @@ impl Stream {
         let missing =
             || EngineError { what: "no stream was given".into(), remedy: None, is_transient: false };
         let name = target.stream().ok_or_else(missing)?.to_owned();
-        Ok(Self { client, name, subject: String::new(), key: None, settings })
+        Ok(Self { client, name, subject: String::new(), key: None, copies: 1, settings })
     }
 
     /// Returns the first and last sequence of the stream; `None` if it does not exist.
@@ -91,6 +93,7 @@ impl Stream {
         };
         let mut settings = info["config"].clone();
         self.subject = usable_subject(&self.name, &settings)?;
+        self.copies = copies(&settings);
         // The server's own notes, which it adds again.
         if let Some(settings) = settings.as_object_mut() {
             settings.remove("metadata");
@@ -176,12 +179,15 @@ impl Stream {
     }
 }
 
+/// Returns how many copies a stream with this configuration has.
+fn copies(configuration: &Value) -> u64 {
+    configuration["num_replicas"].as_u64().unwrap_or(1)
+}
+
 /// Returns the subject of a stream with this configuration, if a bridge can use it.
 fn usable_subject(name: &str, configuration: &Value) -> Result<String, EngineError> {
-    // A server that finds another last id than expected when it writes the copies of a message (seen with 2.15.1) stops
-    // the stream on all servers.
-    if configuration["num_replicas"].as_u64().is_some_and(|replicas| replicas > 1) {
-        return Err(error::has_copies(name));
+    if copies(configuration) > 1 && configuration["allow_atomic"] != true {
+        return Err(error::no_batches(name));
     }
     match configuration["subjects"].as_array().map(Vec::as_slice) {
         Some([Value::String(subject)]) if !subject.contains(['*', '>']) => Ok(subject.clone()),
@@ -194,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_needs_one_subject_and_one_copy() {
+    fn a_stream_needs_one_subject_and_with_copies_batches() {
         let subject = |configuration: &Value| usable_subject("prices", configuration);
         assert_eq!(subject(&json!({ "subjects": ["a.b"], "num_replicas": 1 })).unwrap(), "a.b");
         for subjects in [json!([]), json!(["a.*"]), json!([">"]), json!(["a", "b"]), json!(null)] {
@@ -202,6 +208,8 @@ mod tests {
             assert!(!error.is_transient && error.what.contains("subject"), "{error:?}");
         }
         let error = subject(&json!({ "subjects": ["a.b"], "num_replicas": 3 })).unwrap_err();
-        assert!(!error.is_transient && error.remedy.unwrap().contains("--replicas 1"));
+        assert!(!error.is_transient && error.remedy.unwrap().contains("allow_atomic"));
+        let configuration = json!({ "subjects": ["a.b"], "num_replicas": 3, "allow_atomic": true });
+        assert_eq!(subject(&configuration).unwrap(), "a.b");
     }
 }

@@ -6,6 +6,7 @@ import ssl
 import sys
 
 import nats
+from nats.errors import NoRespondersError, TimeoutError
 from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
 from nats.js.errors import NotFoundError, ServiceUnavailableError
 
@@ -35,6 +36,10 @@ async def dump(jetstream, stream):
 async def respond(client, request, *arguments):
     jetstream = client.jetstream()
     match request:
+        case "api":
+            subject, body = arguments
+            response = await client.request(f"$JS.API.{subject}", json.dumps(body).encode(), timeout=5)
+            return json.loads(response.data)
         case "length":
             return (await jetstream.stream_info(stream)).state.messages
         case "info":
@@ -71,12 +76,23 @@ async def respond(client, request, *arguments):
             await jetstream.publish(f"$KV.mcast-bridges.{stream}.{arguments[0]}", arguments[1].encode())
 
 
+async def connect():
+    """Connects to the first server that accepts, of those that are separated by commas."""
+    *most, last = server.split(",")
+    for one in most:
+        try:
+            return await nats.connect(one, tls=context, allow_reconnect=False, connect_timeout=5)
+        except OSError:
+            pass
+    return await nats.connect(last, tls=context, allow_reconnect=False, connect_timeout=5)
+
+
 async def main():
     for line in sys.stdin:
-        client = await nats.connect(server, tls=context, allow_reconnect=False, connect_timeout=5)
+        client = await connect()
         try:
             result = await respond(client, *json.loads(line))
-        except (NotFoundError, ServiceUnavailableError):
+        except (NotFoundError, ServiceUnavailableError, NoRespondersError, TimeoutError):
             result = None
         await client.close()
         print(json.dumps(result), flush=True)

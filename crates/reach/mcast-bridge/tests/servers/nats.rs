@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::python_client::{PythonClient, absent, installed};
 
-const SCRIPT: &str = include_str!("nats.py");
+pub(crate) const SCRIPT: &str = include_str!("nats.py");
 
 /// A server, which listens on all addresses of its host.
 pub(crate) struct NatsServer {
