@@ -18,6 +18,7 @@ mod signatures;
 mod size;
 mod speed;
 mod stream_name;
+mod wire;
 
 pub(crate) use bits::parse_bits;
 pub(crate) use description::read_description;
@@ -42,3 +43,4 @@ pub(crate) use signatures::{PublicKeys, SignedBy, SigningFile};
 pub(crate) use size::{parse_percent, parse_positive_size, parse_size};
 pub(crate) use speed::parse_speed;
 pub(crate) use stream_name::{is_stream_name, parse_stream_name};
+pub(crate) use wire::{WireOption, print_wire, print_wire_changes};

@@ -276,3 +276,17 @@ fn an_interface_on_which_nothing_can_arrive_is_reported() {
     let fine = mcast(&lan.a, &["recv", GROUP, "[ff15::1]:5000", "-W", "10ms"]);
     assert!(!fine.stderr.contains("warning"), "{fine:?}");
 }
+
+#[test]
+fn recv_takes_datagrams_off_the_interface_or_says_why_not() {
+    let lan = Lan::new();
+    let taking = recv(&lan.b, &[GROUP, "-c", "1", "--format", "text", "--wire", "auto"]);
+    send(&lan.a, &[GROUP, "hello"]);
+    let taken = taking.end().succeeded();
+    assert_eq!(taken.text(), "hello\n");
+    let way = ["taken off the interface (AF_XDP)", "CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW are needed"];
+    assert!(way.iter().any(|way| taken.stderr.contains(way)), "{taken:?}");
+
+    let refused = mcast(&lan.b, &["recv", "239.255.1.2%lo:5000", "--wire", "require"]);
+    assert!(refused.stderr.contains("it is not an Ethernet interface"), "{refused:?}");
+}

@@ -21,7 +21,10 @@ use mcast::{HostAddr, Membership, Receiver, ReceiverBuilder, SourceFilter};
 use mcast_relay::amt::AmtRelayName;
 use mcast_terminal::Console;
 
-use crate::arguments::{BroadcastOption, Limits, MembershipArguments, parse_positive_size, parse_size};
+use crate::arguments::{
+    BroadcastOption, Limits, MembershipArguments, WireOption, parse_positive_size, parse_size, print_wire,
+    print_wire_changes,
+};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::receiving::{listen_at, print_buffer, print_hosts, print_memberships};
@@ -49,9 +52,12 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     buffer: Option<usize>,
 
+    #[command(flatten)]
+    wire: WireOption,
+
     /// Receive through this relay of AMT (RFC 7450) instead of from interfaces: an address, a name, `driad` for the one
     /// that the operator of the source names in the DNS, or `anycast`
-    #[arg(long, value_name = "RELAY", conflicts_with_all = ["interfaces", "follow", "buffer", "exec_reply"])]
+    #[arg(long, value_name = "RELAY", conflicts_with_all = ["interfaces", "follow", "buffer", "wire", "exec_reply"])]
     amt: Option<AmtRelayName>,
 
     #[command(flatten)]
@@ -142,12 +148,16 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         return Listener::new(limits, show, Input::Amt(Box::new(input)), interrupt, console).run();
     }
     let Plan { builder, hosts, buffer, limits, show } = arguments.plan(console)?;
-    let receiver = builder.build_raising_limit()?;
+    let receiver = Arc::new(builder.build_raising_limit()?);
     let interrupt = Interrupt::waking(receiver.waker())?;
     print_memberships(&receiver.memberships(), console);
     print_hosts(&hosts, console);
     print_buffer(receiver.receive_buffer(), buffer, " per socket", console);
-    Listener::new(limits, show, Input::Groups(Arc::new(receiver)), interrupt, console).run()
+    let wire = print_wire(&receiver, console);
+    let input = Input::Groups(Arc::clone(&receiver));
+    let outcome = Listener::new(limits, show, input, interrupt, console).run();
+    print_wire_changes(&wire, &receiver, console);
+    outcome
 }
 
 impl Arguments {
@@ -187,6 +197,7 @@ impl Arguments {
             .join_all(memberships.items)
             .follow(self.follow)
             .gro(prefers_speed)
+            .wire(self.wire.policy())
             .allow_any_source(joining.any_source);
         let builder = listen_at(&hosts, *broadcast, builder);
         let builder = match *buffer {

@@ -72,8 +72,8 @@ pub(crate) struct Wires {
 /// What the watching thread needs.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// The network namespace in which interfaces have their indexes.
-    namespace: u64,
+    /// The network namespace in which interfaces have their indexes; `None` where the system has none.
+    namespace: Option<u64>,
     /// The inodes of this receiver's sockets.
     own: BTreeSet<u64>,
     groups: BTreeMap<Key, WireGroup>,
@@ -98,7 +98,7 @@ impl Wires {
     /// Prepares to take frames in the calling thread's network namespace.
     pub(crate) fn new(policy: Wire, settings: WireSettings) -> Result<Self> {
         let failed = |error| Error::os(Operation::TakeFrames, error);
-        let namespace = in_namespace().map_err(failed)?;
+        let namespace = in_namespace().ok();
         let shared = Shared { namespace, own: BTreeSet::new(), groups: BTreeMap::new() };
         let shared = Arc::new(Mutex::new(shared));
         let mut all = all();
@@ -213,6 +213,9 @@ impl Wires {
         if is_never_from_the_wire(key.0.group) {
             return by_socket("the group never leaves a machine".into(), ErrorKind::Unsupported);
         }
+        if shared.namespace.is_none() {
+            return by_socket(WireRefusal::Unsupported.to_string(), ErrorKind::Unsupported);
+        }
         match bystanders {
             Err(error) => {
                 return by_socket(format!("the sockets here cannot be listed: {error}"), ErrorKind::Other);
@@ -245,14 +248,14 @@ impl Wires {
     /// Returns the program of an interface, and starts it if necessary.
     fn program(
         &mut self,
-        namespace: u64,
+        namespace: Option<u64>,
         poller: &Poller,
         interface: InterfaceIndex,
     ) -> std::result::Result<Arc<WireProgram>, WireRefusal> {
         if let Some(port) = self.ports().find(|port| port.interface == interface) {
             return Ok(Arc::clone(&port.program));
         }
-        if in_namespace().ok() != Some(namespace) {
+        if in_namespace().ok() != namespace {
             // The index may be that of another interface here.
             return Err(WireRefusal::Unsupported);
         }
@@ -371,7 +374,7 @@ pub(crate) fn yield_to_own_receivers() {
     let Ok(namespace) = in_namespace() else { return };
     for other in others {
         let mut other = lock(&other);
-        if other.namespace == namespace {
+        if other.namespace == Some(namespace) {
             other.yield_to_others();
         }
     }

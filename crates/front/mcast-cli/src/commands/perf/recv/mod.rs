@@ -9,7 +9,10 @@ use mcast::{Receiver, ReceiverBuilder};
 use mcast_doctor::PerfListener;
 use mcast_terminal::Console;
 
-use crate::arguments::{MembershipArguments, parse_duration, parse_percent, parse_size};
+use crate::arguments::{
+    MembershipArguments, WireOption, parse_duration, parse_percent, parse_size, print_wire,
+    print_wire_changes,
+};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{bytes, count, excess_loss, too_few};
@@ -25,6 +28,9 @@ pub(super) struct Arguments {
     /// Request a receive buffer of SIZE per socket [default: 4M]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     buffer: Option<usize>,
+
+    #[command(flatten)]
+    wire: WireOption,
 
     /// Receive single datagrams, not coalesced by the system (UDP GRO)
     #[arg(long)]
@@ -121,6 +127,7 @@ fn plan<'a>(arguments: &'a Arguments, console: &Console) -> anyhow::Result<Plan<
         .allow_any_source(joining.any_source)
         // Pings arrive one at a time, so there is nothing to coalesce.
         .gro(!arguments.no_gro && !reply)
+        .wire(arguments.wire.policy())
         // Metadata from the kernel would lengthen the measured round trips.
         .details(!reply);
     if let Some(bytes) = arguments.buffer {
@@ -137,6 +144,7 @@ fn measure(plan: Plan<'_>, console: &Console) -> anyhow::Result<Outcome> {
     let receiver = plan.builder.build()?;
     let interrupt = Interrupt::waking(receiver.waker())?;
     receiver.memberships().iter().for_each(|status| console.detail(status));
+    let wire = print_wire(&receiver, console);
     // Created before the note that invites senders, because it reads the system's counters.
     let mut listener = PerfListener::new(&receiver, plan.limits.idle, plan.answers_pings);
     console.note(format_args!(
@@ -147,6 +155,7 @@ fn measure(plan: Plan<'_>, console: &Console) -> anyhow::Result<Outcome> {
     let mut printer = RunPrinter::new(console, plan.json);
     listen(&mut listener, &mut printer, plan.limits, &interrupt)?;
     printer.summaries(&listener.take_all())?;
+    print_wire_changes(&wire, &receiver, console);
     record_strays(&listener, console);
     Ok(interrupt.outcome().unwrap_or_else(|| judge(&listener, plan.limits, console)))
 }

@@ -28,7 +28,7 @@ use crate::output::{
 #[command(next_help_heading = "Message layer")]
 pub(super) struct StreamOptions {
     /// Receive the messages of `mcast perf send --stream`, and check each
-    #[arg(long, conflicts_with_all = ["reply", "spin", "no_gro"])]
+    #[arg(long, conflicts_with_all = ["reply", "spin", "no_gro", "wire"])]
     pub(super) stream: bool,
 
     /// Open sealed messages with the secrets in this file
