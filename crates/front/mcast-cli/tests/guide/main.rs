@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod console;
+mod equivalents;
 #[allow(dead_code)]
 #[path = "../../../../reach/mcast-bridge/tests/servers/kafka.rs"]
 mod kafka_server;
