@@ -9,6 +9,7 @@ mod mutate;
 mod products;
 mod registry;
 mod report;
+mod site;
 mod soak;
 mod step;
 mod target;
@@ -45,6 +46,8 @@ enum Task {
     Language,
     /// Generate the man pages, shell completions and the guide's reference
     Docs,
+    /// Build the documentation as a site in target/book, and check its links and pictures
+    Site,
     /// List the public API of each published crate in docs/api
     Api,
 }
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Task::Dist(arguments) => dist::run(&arguments),
         Task::Docs => docs::write(),
         Task::Api => api::write(),
+        Task::Site => site::build(),
         Task::Language => language::run(),
         Task::Registry { files } => registry::refresh(&files).map(|()| true),
     };

@@ -7,6 +7,7 @@
 #[path = "../../../../reach/mcast-bridge/tests/servers/certificates.rs"]
 mod certificates;
 mod console;
+mod equivalents;
 #[allow(dead_code)]
 #[path = "../../../../reach/mcast-bridge/tests/servers/kafka.rs"]
 mod kafka_server;

@@ -50,12 +50,14 @@ const PARTS: &[(&str, &[(&str, &str)])] = &[
             ("Change the key of a stream", "how-to/rotate-keys.md"),
             ("Run it as a service", "how-to/services.md"),
             ("Operate a feed", "how-to/operate-a-feed.md"),
+            ("Come from socat, iperf, Aeron or udpxy", "how-to/coming-from.md"),
             ("Come from multicast_expert", "python/coming-from-multicast-expert.md"),
         ],
     ),
     (
         "Understand",
         &[
+            ("Multicast, broadcast, anycast, or a broker?", "explanation/which-kind.md"),
             ("How boxes treat multicast", "explanation/boxes.md"),
             ("Interfaces, and what INADDR_ANY means", "explanation/interfaces.md"),
             ("What a socket receives", "explanation/sockets.md"),
