@@ -514,6 +514,42 @@ fn browser() -> Option<&'static str> {
 }
 
 #[test]
+fn the_token_and_the_playlist_are_reread_on_a_hangup() {
+    let network = Network::new(1);
+    let (r, b) = (network.host("r", 9, &[1]), network.host("b", 2, &[1]));
+    let folder = tempfile::tempdir().unwrap();
+    let (token, playlist) = (folder.path().join("token"), folder.path().join("tv.m3u"));
+    let write_playlist = |name: &str| {
+        let text = format!("#EXTM3U\n#EXTINF:-1,{name}\nudp://@239.1.2.3:5000\n");
+        std::fs::write(&playlist, text).unwrap();
+    };
+    std::fs::write(&token, "0123456789abcdef\n").unwrap();
+    write_playlist("Before");
+    let (token_text, playlist_text) = (token.to_str().unwrap(), playlist.to_str().unwrap());
+    let relay = server(&r, &[RULE, "--http-token-file", token_text, "--http-playlist", playlist_text]);
+    let fetch = |token: &str| fetched(&b, &[&format!("{SERVER}/playlist.m3u?token={token}")]);
+    assert!(fetch("0123456789abcdef").1.contains(",Before\n"));
+    let (_client, head) = get(&b, "/udp/239.1.2.3:5000/?token=0123456789abcdef", "");
+    assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
+    eventually("a join", || users(&r) == 1);
+
+    std::fs::write(&token, "short\n").unwrap();
+    write_playlist("Never");
+    relay.child.signal(libc::SIGHUP).unwrap();
+    relay.stdout.wait_for(r#""event":"not-reloaded""#);
+    assert!(fetch("0123456789abcdef").1.contains(",Before\n"), "an invalid file changes nothing");
+
+    std::fs::write(&token, "fedcba9876543210\n").unwrap();
+    write_playlist("After");
+    relay.child.signal(libc::SIGHUP).unwrap();
+    relay.stdout.wait_for(r#""event":"reloaded""#);
+    eventually("the new channels", || fetch("fedcba9876543210").1.contains(",After\n"));
+    assert_eq!(fetch("0123456789abcdef").0, "401");
+    assert_eq!(users(&r), 1, "the stream continues");
+    stop(relay);
+}
+
+#[test]
 fn chromium_shows_the_channels_of_a_playlist_to_who_has_the_token() {
     let Some(browser) = browser() else { return };
     let network = Network::new(1);

@@ -54,8 +54,9 @@ impl Client {
         target: &NatsTarget,
     ) -> Result<Self, EngineError> {
         let address = server.to_string();
-        // TLS follows what the server says of itself.
-        let stream = server.connect(None, timeout).map_err(|error| error::unreachable(&address, &error))?;
+        // Otherwise TLS follows what the server says of itself.
+        let tls = target.tls.as_ref().filter(|_| target.is_tls_first);
+        let stream = server.connect(tls, timeout).map_err(|error| error::unreachable(&address, &error))?;
         let inbox = format!("_INBOX.{:016x}", RandomState::new().build_hasher().finish());
         let (input, output, aside) = (Vec::new(), Vec::new(), VecDeque::new());
         let mut client = Self { stream, address, input, output, inbox, request: 0, aside, max_payload: 0 };
@@ -65,10 +66,15 @@ impl Client {
 
     fn log_in(&mut self, target: &NatsTarget, host: &str) -> Result<(), EngineError> {
         let until = Instant::now() + TIMEOUT;
-        let Operation::Info(text) = self.read(until)? else { return Err(error::unexpected(&self.address)) };
+        let operation = self.read(until).map_err(|error| match target.tls {
+            // A server that expects TLS first says nothing, or ends the connection.
+            Some(_) if !target.is_tls_first && error.remedy.is_none() => error::may_expect_tls(error),
+            _ => error,
+        })?;
+        let Operation::Info(text) = operation else { return Err(error::unexpected(&self.address)) };
         let (info, version) = info(&text).ok_or_else(|| error::unexpected(&self.address))?;
         let is_tls = target.tls.is_some() || info["tls_required"] == true;
-        if is_tls {
+        if is_tls && !target.is_tls_first {
             self.start_tls(target, host, &info)?;
         }
         if version < VERSION {

@@ -60,6 +60,12 @@ pub(super) fn unexpected(address: &str) -> EngineError {
     error(format!("{address} sent a response of an unexpected form"), "", true)
 }
 
+/// The error for a server that says nothing of itself.
+pub(super) fn may_expect_tls(cause: EngineError) -> EngineError {
+    let remedy = "if the server expects TLS first (`handshake_first`), write tls+first://HOST";
+    EngineError { remedy: Some(remedy.into()), ..cause }
+}
+
 pub(super) fn no_tls(address: &str) -> EngineError {
     let remedy = "enable TLS on the server, or write nats://HOST without options of TLS";
     error(format!("{address} does not speak TLS"), remedy, true)

@@ -11,8 +11,13 @@ use crate::tls::TlsOptions;
 
 /// The port that servers listen on by default.
 const PORT: u16 = 4222;
-const FORM: UrlForm =
-    UrlForm { schemes: &[("nats", false, PORT), ("tls", true, PORT)], parameter: "stream", invalid };
+const FORM: UrlForm = UrlForm {
+    schemes: &[("nats", false, PORT), ("tls", true, PORT), (TLS_FIRST, true, PORT)],
+    parameter: "stream",
+    invalid,
+};
+/// The scheme for servers that expect TLS before they say anything.
+const TLS_FIRST: &str = "tls+first";
 
 /// A stream in NATS JetStream.
 #[derive(Clone)]
@@ -21,6 +26,8 @@ pub struct NatsTarget {
     pub(super) login: Login,
     /// `None`: TLS is spoken if the server requires it.
     pub(super) tls: Option<TlsOptions>,
+    /// Whether TLS precedes what the server says of itself (`handshake_first`).
+    pub(super) is_tls_first: bool,
     stream: Option<String>,
 }
 
@@ -37,7 +44,7 @@ pub(super) enum Login {
 fn invalid(why: &str) -> EngineError {
     EngineError {
         what: format!("not a URL of NATS: {why}"),
-        remedy: Some("write nats://HOST[:PORT][,HOST[:PORT]][?stream=STREAM], or tls:// for TLS".into()),
+        remedy: Some("write nats://HOST[:PORT][,HOST[:PORT]][?stream=STREAM], or tls:// for TLS (tls+first:// with `handshake_first`)".into()),
         is_transient: false,
     }
 }
@@ -45,7 +52,7 @@ fn invalid(why: &str) -> EngineError {
 impl NatsTarget {
     /// Parses `nats://[USER[:PASSWORD]@]HOST[:PORT][,HOST[:PORT]…][?stream=STREAM]`. A user without a password is a token,
     /// unless [`password`](Self::password) follows. With `tls`, the server must speak TLS; with `nats`, TLS is spoken if it
-    /// requires that.
+    /// requires that. With `tls+first`, TLS comes first, as servers with `handshake_first` require.
     ///
     /// # Errors
     /// If it is not such a URL.
@@ -60,7 +67,8 @@ impl NatsTarget {
             None => Login::Token(user),
         };
         let tls = is_tls.then(TlsOptions::default);
-        let target = Self { servers, login, tls, stream: None };
+        let is_tls_first = url.split_once("://").is_some_and(|(scheme, _)| scheme == TLS_FIRST);
+        let target = Self { servers, login, tls, is_tls_first, stream: None };
         match stream {
             Some(stream) => target.with_stream(stream),
             None => Ok(target),
@@ -156,6 +164,7 @@ mod tests {
         assert!(target.login == Login::User("a@b".into(), "c".into()) && target.tls.is_none());
         let target = NatsTarget::parse("tls://one,two:7").unwrap();
         assert!(target.tls.is_some() && target.address() == "one:4222,two:7");
+        assert!(!target.is_tls_first && NatsTarget::parse("tls+first://one").unwrap().is_tls_first);
         for text in [
             "",
             "nats",

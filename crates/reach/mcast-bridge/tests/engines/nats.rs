@@ -58,6 +58,32 @@ impl Nats {
     }
 }
 
+#[test]
+fn tls_comes_first_where_servers_require_that() {
+    let (lab, certificates) = (Lab::new().unwrap(), Certificates::make());
+    let host = lab.host("engine").unwrap();
+    let settings = format!(
+        "tls {{ cert_file: \"{}\", key_file: \"{}\", handshake_first: true }}",
+        certificates.text("server.pem"),
+        certificates.text("server.key")
+    );
+    std::fs::write(certificates.path("nats.conf"), settings).unwrap();
+    let options = ["--config", &certificates.text("nats.conf")];
+    let Some(_server) = NatsServer::start(&host, "prices", &options, "") else { return };
+    let target = |scheme: &str| {
+        let target = NatsTarget::parse(&URL.replace("nats", scheme)).unwrap();
+        target.tls(certificates.trusting()).unwrap()
+    };
+    let connect = |scheme| host.run(|| NatsConnector::new(target(scheme)).connect()).unwrap();
+    let mut sink = connect("tls+first").unwrap();
+    let all = vec![message(1, 0, b"x"), message(1, 1, b"y")];
+    assert_eq!(append(&mut *sink, None, all.clone()), Response::Appended);
+    let mut source = host.run(|| NatsSource::connect(&target("tls+first"))).unwrap().unwrap();
+    assert_eq!(source.read(position(1, 0), 10).unwrap(), all);
+    let error = connect("tls").err().unwrap();
+    assert!(error.remedy.as_ref().is_some_and(|remedy| remedy.contains("tls+first://HOST")), "{error:?}");
+}
+
 const URL: &str = "nats://127.0.0.1?stream=prices";
 
 impl Engine for Nats {

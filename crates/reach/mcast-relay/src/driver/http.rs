@@ -13,7 +13,7 @@ use mcast_sys::poller::Poller;
 
 use super::http_thread::HttpThread;
 use super::{Driver, DriverError, DriverEvent, describe};
-use crate::http::{HttpConfig, HttpCounts, HttpDatagram, HttpDemand, HttpEvent, HttpRule};
+use crate::http::{HttpChannel, HttpConfig, HttpCounts, HttpDatagram, HttpDemand, HttpEvent, HttpRule};
 use crate::{LegId, Relay, RuleTarget};
 
 /// The most that waits for the thread.
@@ -63,6 +63,8 @@ pub(super) struct Inbox {
     bytes: usize,
     pub(super) listeners: Vec<(SocketAddr, TcpListener)>,
     pub(super) rules: Option<Vec<HttpRule>>,
+    /// What requests must have, and the channels with names.
+    pub(super) access: Option<(Option<String>, Vec<HttpChannel>)>,
     pub(super) is_stopping: bool,
 }
 
@@ -138,6 +140,16 @@ impl HttpSide {
         let thread = HttpThread::new(config.clone(), Arc::clone(exchange), self.start);
         self.thread = Some(std::thread::Builder::new().name("http".into()).spawn(move || thread.run())?);
         Ok(())
+    }
+
+    /// Replaces what requests must have, and the channels with names.
+    pub(super) fn set_access(&mut self, token: Option<String>, channels: Vec<HttpChannel>) {
+        let Some(config) = &mut self.config else { return };
+        (config.token, config.channels) = (token.clone(), channels.clone());
+        if let Some(exchange) = &self.exchange {
+            exchange.inbox().access = Some((token, channels));
+            exchange.wake();
+        }
     }
 
     /// Ends all connections.

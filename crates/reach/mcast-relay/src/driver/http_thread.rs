@@ -95,6 +95,9 @@ impl HttpThread {
             self.listeners.retain(|_, (address, _)| rules.iter().any(|rule| rule.listener == *address));
             self.server.set_rules(now, rules);
         }
+        if let Some((token, channels)) = inbox.access {
+            self.server.set_access(token, channels);
+        }
         inbox.datagrams.iter().for_each(|datagram| self.server.handle_datagram(now, datagram));
         if inbox.is_stopping {
             self.listeners.clear();

@@ -39,7 +39,7 @@ pub use error::DriverError;
 pub use event::{AmtStatistics, CheckReport, DriverCounts, DriverEvent};
 pub use tunnels::{TunnelDial, TunnelOptions};
 
-use crate::http::{HttpConfig, HttpCounts};
+use crate::http::{HttpChannel, HttpConfig, HttpCounts};
 use crate::{Authenticator, LegId, PathId, PortBlock, Relay, RelayConfig, Rule};
 use amt::{AddedListeners, AmtListener, GatewaySocket};
 use batches::Batches;
@@ -235,6 +235,11 @@ impl Driver {
     /// Replaces what authenticates announcements.
     pub fn set_authenticators(&mut self, authenticators: Vec<Arc<dyn Authenticator>>) {
         self.relay.set_authenticators(self.now(), authenticators);
+    }
+
+    /// Replaces what requests of HTTP clients must have, and the channels with names. Streams that are being sent continue.
+    pub fn set_http_access(&mut self, token: Option<String>, channels: Vec<HttpChannel>) {
+        self.http.set_access(token, channels);
     }
 
     /// Listens for other relays, without forwarding anything, and returns what the relay would do.

@@ -20,7 +20,7 @@ use super::request::{self, MAX_HEAD, Request};
 use super::resource::{self, Resource, StreamKind};
 use super::response;
 use super::websocket::{self, ClientFrame, CloseCode, FrameReader, Opcode};
-use super::{HttpConfig, HttpDatagram, HttpEvent, HttpRule};
+use super::{HttpChannel, HttpConfig, HttpDatagram, HttpEvent, HttpRule};
 use crate::LegId;
 
 /// The time in which a request must be complete.
@@ -102,6 +102,12 @@ impl HttpServer {
             is_demand_changed: false,
             events: VecDeque::new(),
         }
+    }
+
+    /// Replaces what requests must have, and the channels with names. Streams that are being sent continue.
+    pub fn set_access(&mut self, token: Option<String>, channels: Vec<HttpChannel>) {
+        (self.config.token, self.config.channels) = (token, channels);
+        self.list_channels();
     }
 
     /// Replaces the rules. The streams of groups that they no longer name end.

@@ -43,7 +43,7 @@ impl Target {
         let password = arguments.access.password()?;
         let target = match url.split_once("://") {
             Some(("kafka" | "kafka+tls", _)) => kafka::target(url, password.as_deref(), name, arguments),
-            Some(("nats" | "tls", _)) => Self::nats(url, password.as_deref(), name, arguments),
+            Some(("nats" | "tls" | "tls+first", _)) => Self::nats(url, password.as_deref(), name, arguments),
             Some(("rabbitmq-stream" | "rabbitmq-stream+tls", _)) => {
                 Self::rabbitmq(url, password.as_deref(), name, arguments)
             }
@@ -204,11 +204,12 @@ fn unnamed(what: &str, parameter: &str, arguments: &Arguments) -> EngineError {
 
 /// Returns whether this is the URL of an engine.
 pub(super) fn is_engine(text: &str) -> bool {
-    const SCHEMES: [&str; 13] = [
+    const SCHEMES: [&str; 14] = [
         "kafka",
         "kafka+tls",
         "nats",
         "tls",
+        "tls+first",
         "rabbitmq-stream",
         "rabbitmq-stream+tls",
         "redis",

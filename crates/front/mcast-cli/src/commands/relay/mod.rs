@@ -96,11 +96,12 @@ struct ClientOptions {
     #[arg(long, value_name = "ORIGIN", value_parser = parse_origin)]
     http_origin: Vec<String>,
 
-    /// Serve only requests with the token in the first line of FILE, as `?token=TOKEN` or `Authorization: Bearer TOKEN`
+    /// Serve only requests with the token in the first line of FILE, as `?token=TOKEN` or `Authorization: Bearer TOKEN`;
+    /// SIGHUP rereads it
     #[arg(long, value_name = "FILE")]
     http_token_file: Option<PathBuf>,
 
-    /// List the channels of this M3U playlist by their names, at / and /playlist.m3u
+    /// List the channels of this M3U playlist by their names, at / and /playlist.m3u; SIGHUP rereads it
     #[arg(long, value_name = "FILE")]
     http_playlist: Option<PathBuf>,
 }
@@ -220,6 +221,14 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
 }
 
 impl Arguments {
+    /// Whether files were named that are reread on SIGHUP.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "relays run on Linux only"))]
+    fn has_files(&self) -> bool {
+        let clients = &self.clients;
+        let files = [&self.config, &self.forwarding.key, &clients.http_token_file, &clients.http_playlist];
+        files.into_iter().any(Option::is_some)
+    }
+
     /// Returns the rules that are given or in the file.
     fn read_rules(&self) -> anyhow::Result<Vec<Rule>> {
         let rules = match (&self.config, self.profile) {

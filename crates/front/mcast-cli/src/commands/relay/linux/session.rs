@@ -58,7 +58,7 @@ impl<'a> Session<'a> {
             start,
             // If the waker fails, the wait ends after its longest time.
             interrupt: Interrupt::catch(move || drop(waker.wake()))?,
-            hangup: match arguments.config.is_some() || arguments.forwarding.key.is_some() {
+            hangup: match arguments.has_files() {
                 true => Some(Hangup::catch()?),
                 // Rules of the command line cannot change. A service manager may request a reload anyway.
                 false => service.hangups()?,
@@ -126,7 +126,8 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Rereads the rules and the key file. Unless both are valid, the current rules and keys remain.
+    /// Rereads the rules, the key file, and the token and the playlist of HTTP clients. Unless all are valid, the current ones
+    /// remain.
     fn reload(&mut self) -> anyhow::Result<()> {
         self.service.reloading();
         match self.replace() {
@@ -151,16 +152,19 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Replaces the rules and the keys, or neither. Returns the number of rules.
+    /// Replaces all of them, or nothing. Returns the number of rules.
     fn replace(&mut self) -> anyhow::Result<usize> {
         let rules = self.arguments.read_rules()?;
         let keys = self.arguments.read_keys(self.console)?;
         let authenticators = self.arguments.read_authenticators(self.console)?;
+        let token = self.arguments.clients.read_token(self.console)?;
+        let channels = self.arguments.clients.read_channels(self.console)?;
         let count = rules.len();
         // Gateways of AMT, for example, cannot be served at every address.
         self.driver.replace_rules(rules)?;
         self.driver.set_tunnel_keys(&keys);
         self.driver.set_authenticators(authenticators);
+        self.driver.set_http_access(token, channels);
         Ok(count)
     }
 }
