@@ -13,6 +13,7 @@ pub const ALL: &[Contestant] = &[
     both("quinn-udp", "quinn-udp: recvmmsg with GRO, sendmsg with GSO", rust("quinn")),
     both("c-mmsg", "C: recvmmsg and sendmmsg", c("mmsg")),
     both("mcast-mmsg", "mcast: batches with merging and segmentation off", without("mcast-batched")),
+    receiver("mcast-wire", "mcast: `recv_batch` past the socket (AF_XDP)", rust("mcast-wire")),
     both("c-plain", "C: recvmsg and sendmsg", c("plain")),
     both("mcast-single", "mcast: `recv`, `send`", rust("mcast-single")),
     receiver("mcast-lean", "mcast: `recv`, without details", rust("mcast-lean")),

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use anyhow::Result;
-use mcast::{Batch, Outgoing, Receiver, ReceiverBuilder, Sender};
+use mcast::{Batch, Outgoing, Receiver, ReceiverBuilder, Sender, Wire};
 
 use super::sampler::{self, Tally};
 use super::work::Work;
@@ -37,7 +37,15 @@ pub(super) fn sender(work: &Work) -> Result<Sender> {
 
 /// Receives in batches.
 pub(super) fn receive(work: &Work) -> Result<Infallible> {
-    let receiver = receiver(work)?;
+    receive_by(work, &receiver(work)?)
+}
+
+/// Receives in batches, past the socket.
+pub(super) fn receive_from_wire(work: &Work) -> Result<Infallible> {
+    receive_by(work, &builder(work)?.wire(Wire::Require).build()?)
+}
+
+fn receive_by(work: &Work, receiver: &Receiver) -> Result<Infallible> {
     let mut batch = Batch::new(BUFFERS, 65_536);
     let mut tally = Tally::default();
     sampler::start(work);

@@ -49,6 +49,7 @@ fn receive(name: Name, work: &Work) -> Result<Infallible> {
         Name::McastLean => mcast_single::receive(work, Details::Off),
         Name::McastReader => mcast_batches::read(work),
         Name::McastBatched => mcast_batches::receive(work),
+        Name::McastWire => mcast_batches::receive_from_wire(work),
         Name::McastTokio => mcast_async::receive(work),
         Name::Std => standard::receive(work, sockets::Options::AsWritten),
         Name::StdSameOptions => standard::receive(work, sockets::Options::AsMcast),
@@ -62,6 +63,7 @@ fn send(name: Name, work: &Work) -> Result<Infallible> {
     match name {
         Name::McastSingle | Name::McastLean => mcast_single::send(work),
         Name::McastReader | Name::McastBatched => mcast_batches::send(work),
+        Name::McastWire => anyhow::bail!("AF_XDP only receives"),
         Name::McastTokio => mcast_async::send(work),
         Name::Std | Name::StdSameOptions => standard::send(work),
         Name::Tokio => tokio_socket::send(work),

@@ -26,6 +26,7 @@ pub enum Name {
     McastLean,
     McastReader,
     McastBatched,
+    McastWire,
     McastTokio,
     Std,
     StdSameOptions,
