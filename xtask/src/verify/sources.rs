@@ -88,3 +88,54 @@ fn documentation() -> Command {
     command.env("RUSTDOCFLAGS", "--deny warnings");
     command
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    /// Machines whose times are a `Duration` since their start, and the driver that offers descriptors to callers who wait
+    /// themselves. The list only becomes shorter.
+    const BY_DURATION: [&str; 7] = [
+        "base/mcast-packet/src/gmp/querier/mod.rs",
+        "reach/mcast-relay/src/amt/gateway.rs",
+        "reach/mcast-relay/src/amt/relay.rs",
+        "reach/mcast-relay/src/http/server.rs",
+        "reach/mcast-relay/src/relay/mod.rs",
+        "reach/mcast-tunnel/src/endpoint.rs",
+        "stream/mcast-stream/src/driver/subscriber/mod.rs",
+    ];
+
+    fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+
+    /// As CONTRIBUTING.md states in "Every machine".
+    #[test]
+    fn machines_return_an_optional_clock_time_from_poll_timeout() {
+        let top = crate::root().join("crates");
+        let mut files = Vec::new();
+        sources(&top, &mut files);
+        let (mut machines, mut others) = (0, Vec::new());
+        for file in files {
+            let text = fs::read_to_string(&file).unwrap();
+            for line in text.lines().filter(|line| line.contains("fn poll_timeout(")) {
+                match line.contains("-> Option<ClockTime> {") {
+                    true => machines += 1,
+                    false => others.push(file.strip_prefix(&top).unwrap().to_string_lossy().into_owned()),
+                }
+            }
+        }
+        others.sort();
+        assert_eq!(others, BY_DURATION);
+        assert!(machines >= 9, "{machines}");
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use clap::error::{ContextKind, ContextValue};
 use mcast_terminal::Console;
 
 use crate::exit;
@@ -25,6 +26,9 @@ pub(crate) fn print_usage_error(error: &clap::Error) -> u8 {
         let text =
             error.render().ansi().to_string().replace("invalid digit found in string", "not a whole number");
         let _ = write!(anstream::stderr(), "{text}");
+        if let Some(command) = command_of_others(error) {
+            let _ = writeln!(anstream::stderr(), "  tip: the command for that is `mcast {command}`");
+        }
     } else {
         // A broken pipe cannot be reported: its reader has gone.
         let _ = error.print();
@@ -33,6 +37,25 @@ pub(crate) fn print_usage_error(error: &clap::Error) -> u8 {
         0 => exit::SUCCESS,
         _ => exit::USAGE,
     }
+}
+
+/// Returns the subcommand for a word by which other tools call what it does.
+fn command_of_others(error: &clap::Error) -> Option<&'static str> {
+    const WORDS: [(&str, &str); 11] = [
+        ("capture", "sniff"),
+        ("diagnose", "doctor"),
+        ("dump", "sniff"),
+        ("forward", "relay"),
+        ("iperf", "perf"),
+        ("join", "recv"),
+        ("listen", "recv"),
+        ("maddr", "groups"),
+        ("members", "groups"),
+        ("play", "replay"),
+        ("receive", "recv"),
+    ];
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return None };
+    WORDS.iter().find(|(other, _)| other == word).map(|(_, command)| *command)
 }
 
 /// Returns the chain of causes as one line. A cause that is already part of its effect is omitted.

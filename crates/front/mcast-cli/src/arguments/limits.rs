@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use mcast::Drops;
 use mcast_measure::lost_percent;
 
-use super::{parse_duration, parse_percent};
+use super::{parse_count, parse_duration, parse_percent};
 use crate::output::{count, excess_loss, too_few};
 
 /// Limits on time and count, and the conditions of success.
@@ -13,7 +13,7 @@ use crate::output::{count, excess_loss, too_few};
 #[command(next_help_heading = "When to stop")]
 pub(crate) struct Limits {
     /// Stop after N datagrams
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = parse_count)]
     pub(crate) count: Option<u64>,
 
     /// Stop after TIME; exit status 1 if nothing arrived, or fewer than --count or --expect require

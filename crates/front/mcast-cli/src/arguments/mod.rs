@@ -40,7 +40,7 @@ pub(crate) use selected::{
 };
 #[cfg(feature = "seal")]
 pub(crate) use signatures::{PublicKeys, SignedBy, SigningFile};
-pub(crate) use size::{parse_percent, parse_positive_size, parse_size};
+pub(crate) use size::{parse_count, parse_percent, parse_positive_size, parse_size};
 pub(crate) use speed::parse_speed;
 pub(crate) use stream_name::{is_stream_name, parse_stream_name};
 pub(crate) use wire::{WireOption, print_wire, print_wire_changes};

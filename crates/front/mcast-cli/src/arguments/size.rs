@@ -1,4 +1,4 @@
-//! Sizes in bytes and percentages.
+//! Sizes in bytes, counts and percentages.
 
 /// Parses a number of bytes: `1400`, `64k`, `4M`, `1G`, where k is 1,024.
 pub(crate) fn parse_size(text: &str) -> Result<usize, String> {
@@ -24,6 +24,15 @@ pub(crate) fn parse_positive_size(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Parses how many of something to wait for or to send.
+pub(crate) fn parse_count(text: &str) -> Result<u64, String> {
+    match text.parse::<i128>() {
+        Err(_) => Err("not a whole number".into()),
+        Ok(..=0) => Err("must be at least 1".into()),
+        Ok(count) => u64::try_from(count).map_err(|_| "is too large".into()),
+    }
+}
+
 /// Parses a percentage from 0 to 100: `0.5%` or `0.5`.
 pub(crate) fn parse_percent(text: &str) -> Result<f64, String> {
     let number: Option<f64> = text.strip_suffix('%').unwrap_or(text).parse().ok();
@@ -41,6 +50,14 @@ mod tests {
         assert_eq!(["1400", "64k", "4M", "0"].map(parse_size), [Ok(1400), Ok(65_536), Ok(4 << 20), Ok(0)]);
         for text in ["", "k", "-1", "1.5k", "1T", "99999999999999999999", "18446744073709551615k"] {
             parse_size(text).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn counts_are_at_least_1() {
+        assert_eq!(parse_count("3"), Ok(3));
+        for text in ["0", "-1", "", "1.5", "18446744073709551616"] {
+            parse_count(text).unwrap_err();
         }
     }
 

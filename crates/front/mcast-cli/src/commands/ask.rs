@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use mcast::{Reply, Sender, SenderBuilder};
 use mcast_terminal::{Console, Output};
 
-use crate::arguments::{Egress, parse_duration, select_destination};
+use crate::arguments::{Egress, parse_count, parse_duration, select_destination};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{
@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
     timeout: Duration,
 
     /// Stop after N answers
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = parse_count)]
     count: Option<u64>,
 
     /// Exit status 1 if fewer than N answers arrive [default: 1]

@@ -35,6 +35,13 @@ error: "239.1.2.3" has no port: write GROUP:PORT
 
 "#]],
     );
+    for count in ["0", "-1"] {
+        let ended = mcast(&alone.host, &["recv", "239.1.2.3:5000", "-c", count]);
+        let expected = format!("error: invalid value '{count}' for '--count <N>': must be at least 1");
+        assert_eq!((ended.status, ended.stderr.lines().next()), (Some(2), Some(&expected[..])), "{ended:?}");
+    }
+    let listen = mcast(&alone.host, &["listen", "239.1.2.3:5000"]);
+    assert!(listen.stderr.ends_with("  tip: the command for that is `mcast recv`\n"), "{listen:?}");
     alone.fails(
         &["bridge", "prices", "redis://10.0.0.9"],
         str![[r#"

@@ -12,8 +12,8 @@ use mcast_measure::{ProbeCase, ProbeResults, ProbeSession, lost_percent};
 use mcast_terminal::Console;
 
 use crate::arguments::{
-    Families, parse_dscp, parse_duration, parse_percent, parse_size, select_destination, select_memberships,
-    with_dscp,
+    Families, parse_count, parse_dscp, parse_duration, parse_percent, parse_size, select_destination,
+    select_memberships, with_dscp,
 };
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
@@ -74,7 +74,7 @@ pub(crate) struct Arguments {
 #[command(next_help_heading = "How often, and when to stop")]
 struct TimingOptions {
     /// Stop after N probes [default: until Ctrl-C]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = parse_count)]
     count: Option<u64>,
 
     /// Time between probes, at least 10ms

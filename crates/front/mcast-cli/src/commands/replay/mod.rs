@@ -13,7 +13,7 @@ use mcast_capture::{AddressMapping, Capture, CaptureOptions, Filter, Replay, Tra
 use mcast_terminal::Console;
 use mcast_traffic::{ReplayHops, ReplayNotice, ReplayPlan, ReplaySender, ReplayTiming};
 
-use crate::arguments::{Families, parse_duration, parse_speed, select_memberships};
+use crate::arguments::{Families, parse_count, parse_duration, parse_speed, select_memberships};
 use crate::capturing::open_file;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
@@ -85,7 +85,7 @@ struct TimingOptions {
     r#loop: u64,
 
     /// Stop after N datagrams
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = parse_count)]
     count: Option<u64>,
 
     /// Stop after TIME

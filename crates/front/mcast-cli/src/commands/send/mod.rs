@@ -12,7 +12,7 @@ use mcast::{Rate, Sender, SenderBuilder};
 use mcast_terminal::Console;
 
 use crate::arguments::{
-    BroadcastOption, Egress, parse_dscp, parse_duration, parse_positive_size, parse_size,
+    BroadcastOption, Egress, parse_count, parse_dscp, parse_duration, parse_positive_size, parse_size,
     select_destinations, with_dscp,
 };
 use crate::exit::Outcome;
@@ -104,7 +104,7 @@ struct Division {
 #[command(next_help_heading = "How often and how fast")]
 struct TimingOptions {
     /// Stop after N datagrams to each group; messages are repeated until then
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = parse_count)]
     count: Option<u64>,
 
     /// Stop after TIME

@@ -10,7 +10,7 @@ use mcast_doctor::PerfListener;
 use mcast_terminal::Console;
 
 use crate::arguments::{
-    MembershipArguments, WireOption, parse_duration, parse_percent, parse_size, print_wire,
+    MembershipArguments, WireOption, parse_count, parse_duration, parse_percent, parse_size, print_wire,
     print_wire_changes,
 };
 use crate::exit::Outcome;
@@ -60,7 +60,7 @@ pub(super) struct Arguments {
 #[command(next_help_heading = "When to stop")]
 struct Limits {
     /// Stop after N runs
-    #[arg(short, long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short, long, value_name = "N", default_value = "1", allow_negative_numbers = true, value_parser = parse_count)]
     count: u64,
 
     /// Measure run after run, until Ctrl-C

@@ -13,7 +13,8 @@ use mcast_measure::wire::{HEADER_LENGTH, PING_LENGTH};
 use mcast_terminal::Console;
 
 use crate::arguments::{
-    Egress, parse_dscp, parse_duration, parse_percent, parse_size, select_destinations, with_dscp,
+    Egress, parse_count, parse_dscp, parse_duration, parse_percent, parse_size, select_destinations,
+    with_dscp,
 };
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
@@ -48,7 +49,7 @@ pub(super) struct Arguments {
     duration: Option<Duration>,
 
     /// Stop after N datagrams to each group, or N pings
-    #[arg(short, long, value_name = "N", conflicts_with = "sweep", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short, long, value_name = "N", conflicts_with = "sweep", allow_negative_numbers = true, value_parser = parse_count)]
     count: Option<u64>,
 
     /// Total rate, evenly paced: 200kpps, or 10Mbit of payload; with --sweep, the first rate [default: as fast as
