@@ -46,7 +46,7 @@ pub struct WireSettings {
 pub struct WireProgram {
     groups: Map,
     _sockets: Map,
-    _attachment: Attachment,
+    attachment: Attachment,
     /// Whether frames may hold the sum of the pseudo-header in place of the UDP checksum.
     leaves_checksums: bool,
 }
@@ -111,7 +111,7 @@ impl WireProgram {
             sockets.insert(&queue.to_ne_bytes(), &descriptor.to_ne_bytes())?;
         }
         let leaves_checksums = link.leaves_checksums();
-        Ok((Self { groups, _sockets: sockets, _attachment: attachment, leaves_checksums }, rings))
+        Ok((Self { groups, _sockets: sockets, attachment, leaves_checksums }, rings))
     }
 
     /// Takes the datagrams of a group from now on.
@@ -129,6 +129,15 @@ impl WireProgram {
     #[must_use]
     pub const fn leaves_checksums(&self) -> bool {
         self.leaves_checksums
+    }
+}
+
+impl Drop for WireProgram {
+    /// A process that is just being started has copies of all descriptors for a moment. Without this, the program would
+    /// take frames until then, which nobody would receive.
+    fn drop(&mut self) {
+        // If it fails, the interface is gone, or closing the descriptor detaches the program.
+        let _ = self.attachment.detach();
     }
 }
 

@@ -26,6 +26,7 @@ const MAP_GET_NEXT_KEY: libc::c_int = 4;
 const PROG_LOAD: libc::c_int = 5;
 const RAW_TRACEPOINT_OPEN: libc::c_int = 17;
 const LINK_CREATE: libc::c_int = 28;
+const LINK_DETACH: libc::c_int = 34;
 /// The kind of attachment to an interface: before anything else sees an arriving frame.
 const ATTACH_XDP: u32 = 37;
 /// Attach only as the driver's own XDP (`XDP_FLAGS_DRV_MODE`).
@@ -127,7 +128,23 @@ pub struct BpfProgram {
 /// A program attached to a tracepoint or an interface, until it is dropped.
 #[derive(Debug)]
 pub struct Attachment {
-    _descriptor: OwnedFd,
+    descriptor: OwnedFd,
+}
+
+/// The start of `union bpf_attr` for `BPF_LINK_DETACH`.
+#[repr(C)]
+struct LinkDetach {
+    link: u32,
+}
+
+impl Attachment {
+    /// Stops a program on an interface now, even if a process that is just being started still has the descriptor.
+    /// Linux 5.9.
+    pub fn detach(&self) -> io::Result<()> {
+        let attributes = LinkDetach { link: number(self.descriptor.as_fd()) };
+        // SAFETY: the command reads the attributes only.
+        unsafe { call(LINK_DETACH, &attributes) }.map(drop)
+    }
 }
 
 impl Map {
@@ -255,7 +272,7 @@ impl BpfProgram {
         let attributes = RawTracepointOpen { name: tracepoint.as_ptr() as u64, program, padding: 0 };
         // SAFETY: the command reads a text that ends with zero.
         let descriptor = unsafe { new_descriptor(RAW_TRACEPOINT_OPEN, &attributes) }?;
-        Ok(Attachment { _descriptor: descriptor })
+        Ok(Attachment { descriptor })
     }
 
     /// Runs an XDP program for the frames that arrive on an interface of the calling thread's network namespace from now
@@ -279,7 +296,7 @@ impl BpfProgram {
         };
         // SAFETY: the command reads the attributes only.
         let descriptor = unsafe { new_descriptor(LINK_CREATE, &attributes) }?;
-        Ok(Attachment { _descriptor: descriptor })
+        Ok(Attachment { descriptor })
     }
 }
 
