@@ -3,6 +3,8 @@
 //!
 //! Events are for what happens rarely: nothing is traced per datagram.
 
+use std::fmt;
+
 #[doc(hidden)]
 #[cfg(feature = "tracing")]
 pub use tracing;
@@ -28,6 +30,16 @@ impl Span {
     #[cfg(not(feature = "tracing"))]
     pub fn in_scope<T>(&self, work: impl FnOnce() -> T) -> T {
         work()
+    }
+}
+
+/// Displays a value as `Debug` does, for the fields of events.
+#[derive(Clone, Copy, Debug)]
+pub struct Described<'a, T>(pub &'a T);
+
+impl<T: fmt::Debug> fmt::Display for Described<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.0, f)
     }
 }
 

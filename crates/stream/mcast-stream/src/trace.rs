@@ -1,6 +1,6 @@
 //! Events of publishers and subscribers for the feature `tracing`: those that applications can fetch, fetched or not.
 
-use mcast_sys::trace::Span;
+use mcast_sys::trace::{Described, Span};
 use mcast_sys::trace_event;
 
 use crate::PathChange;
@@ -13,7 +13,7 @@ pub(crate) fn subscriber_event(span: &Span, event: &SubscriberEvent) {
         Evicted, Forged, Full, HistoryFailed, InternalError, KeyMissing, KeyWrong, Lost, LostUnknown,
         NotVerified, PathSilent, PublisherSilent, SecondPublisher, Signed, Stale, Stalled,
     };
-    let details = format_args!("{event:?}");
+    let details = Described(event);
     match event {
         InternalError(_) => trace_event!(span, ERROR, event.name(), details = details),
         Evicted
@@ -41,7 +41,7 @@ pub(crate) fn publisher_event(span: &Span, event: &PublisherEvent) {
         InternalError, NameShared, QuorumLost, SubscriberEvicted, SubscriberFailed, SubscriberIncomplete,
         SubscriberRefused, SubscriberSilent, Unacknowledged, Unrecoverable,
     };
-    let details = format_args!("{event:?}");
+    let details = Described(event);
     match event {
         InternalError(_) => trace_event!(span, ERROR, "event", details = details),
         NameShared { .. }

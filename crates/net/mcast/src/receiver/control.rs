@@ -10,7 +10,7 @@ use super::status::{InterfaceStatus, MembershipStatus};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::interface::{Interface, interfaces, select};
 use mcast_sys::poller::Poller;
-use mcast_sys::trace::Span;
+use mcast_sys::trace::{Described, Span};
 use mcast_sys::watch::InterfaceWatch;
 use mcast_sys::{Notice, trace_event, trace_span};
 
@@ -141,7 +141,7 @@ impl Control {
         self.pending_notice.merge(notice);
         let interfaces = watch.list().map_err(failed)?;
         let notice = std::mem::take(&mut self.pending_notice);
-        let deleted = format_args!("{:?}", notice.deleted);
+        let deleted = Described(&notice.deleted);
         trace_event!(
             self.span,
             DEBUG,

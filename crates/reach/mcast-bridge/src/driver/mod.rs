@@ -14,7 +14,7 @@ use mcast_stream::seal::Keys;
 use mcast_stream::subscriber::{Item, SubscriberEvent};
 use mcast_stream::wire::{EngineKey, Origin, StreamId};
 use mcast_stream::{ClockTime, Nanos, StreamError, Subscriber, present_incarnation};
-use mcast_sys::trace::Span;
+use mcast_sys::trace::{Described, Span};
 use mcast_sys::{trace_event, trace_span};
 
 use crate::engine::{EngineError, SinkConnector};
@@ -174,7 +174,7 @@ impl StreamBridge {
     /// Returns a notice that is left after [`flush`](Self::flush).
     pub fn left_notice(&mut self) -> Option<BridgeNotice> {
         let notice = self.notices.pop_front()?;
-        let text = format_args!("{notice:?}");
+        let text = Described(&notice);
         match notice {
             BridgeNotice::Disconnected(_) => trace_event!(self.span, WARN, text),
             // The subscriber has recorded it.

@@ -9,7 +9,7 @@ use mcast_stream::wire::StreamId;
 use mcast_stream::{
     ClockTime, HeardHeartbeat, HeartbeatListener, Nanos, Publisher, PublisherBuilder, StreamError, Waker,
 };
-use mcast_sys::trace::Span;
+use mcast_sys::trace::{Described, Span};
 use mcast_sys::{trace_event, trace_span};
 
 use super::error::BridgeError;
@@ -122,7 +122,7 @@ impl ReverseBridge {
     }
 
     fn trace(&self, notice: &ReverseNotice) {
-        let text = format_args!("{notice:?}");
+        let text = Described(notice);
         match notice {
             ReverseNotice::Disconnected(_) => trace_event!(self.span, WARN, text),
             // The publisher has recorded it.

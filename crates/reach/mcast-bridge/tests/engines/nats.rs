@@ -111,6 +111,13 @@ impl Engine for Nats {
         while !self.server.request(&json!(["info"])).is_null() {
             self.server.request(&json!(["delete"]));
         }
+        // The server removes the files later, and takes what is left of them for those of the next stream of that name.
+        let files = self.server.store().join("$G/streams/prices");
+        let until = Instant::now() + Duration::from_secs(30);
+        while files.exists() {
+            assert!(Instant::now() < until, "the server does not remove the files of the stream");
+            std::thread::yield_now();
+        }
     }
 
     fn delete_records(&self, _: &mut Box<dyn Sink>) -> Option<LastRecord> {

@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 
 use mcast_sys::poller::Poller;
 use mcast_sys::ready::{READY_AT_ONCE, Ready};
-use mcast_sys::trace::Span;
+use mcast_sys::trace::{Described, Span};
 use mcast_sys::{trace_event, trace_span};
 
 pub use amt::AmtReceiver;
@@ -208,7 +208,7 @@ impl Driver {
     /// Returns the next event.
     pub fn next_event(&mut self) -> Option<DriverEvent> {
         let event = self.events.pop_front()?;
-        let text = format_args!("{event:?}");
+        let text = Described(&event);
         match event.is_problem() {
             true => trace_event!(self.span, WARN, text),
             false => trace_event!(self.span, INFO, text),
