@@ -160,8 +160,13 @@ pub(crate) fn start_with_processes(
 
 impl Running {
     /// Waits for its end.
-    pub(crate) fn end(mut self) -> Ended {
-        let status = self.child.wait_timeout(TIMEOUT);
+    pub(crate) fn end(self) -> Ended {
+        self.end_within(TIMEOUT)
+    }
+
+    /// Waits for its end for at most this time.
+    pub(crate) fn end_within(mut self, limit: Duration) -> Ended {
+        let status = self.child.wait_timeout(limit);
         let status = status.unwrap_or_else(|error| panic!("{error}: {}", self.stderr.text()));
         Ended { status: status.code(), stdout: self.stdout.all(), stderr: self.stderr.all_text() }
     }
