@@ -114,6 +114,8 @@ pub mod unicast;
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple", target_os = "freebsd"))]
 mod requests;
 
+#[cfg(target_os = "linux")]
+mod ethtool;
 mod kernel_share;
 #[cfg(target_os = "linux")]
 pub mod lab;

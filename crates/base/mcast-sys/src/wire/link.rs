@@ -2,16 +2,14 @@
 
 use std::fs::File;
 use std::io;
-use std::mem;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::ptr;
 
 use mcast_group::InterfaceIndex;
 
 use super::WireRefusal;
+use crate::ethtool;
 use crate::netlink::{Netlink, NetlinkProtocol, attribute, attributes, text, u16_at, u32_at};
-use crate::socket_option::{self, check};
 
 /// The size of `struct ifinfomsg`.
 const LINK_HEADER: usize = 16;
@@ -78,7 +76,7 @@ impl Link {
             let is_apart = ["vlan", "veth"].contains(&row.kind.as_str());
             row.lower == Some(own.index) && !row.is_lower_elsewhere && row.index != own.index && !is_apart
         };
-        let socket = socket_option::open(libc::AF_INET, libc::SOCK_DGRAM, 0)?;
+        let socket = ethtool::open()?;
         Ok(Self {
             is_ethernet: own.hardware == libc::ARPHRD_ETHER && own.flags & libc::IFF_LOOPBACK as u32 == 0,
             mtu: own.mtu,
@@ -139,29 +137,13 @@ fn row(payload: &[u8]) -> Option<Row> {
 fn driver(socket: &OwnedFd, interface: &str) -> io::Result<String> {
     let mut request = [0_u32; DRIVER_BYTES / 4];
     request[0] = ETHTOOL_GDRVINFO;
-    ethtool(socket, interface, &mut request)?;
+    ethtool::request(socket, interface, &mut request)?;
     let bytes: Vec<u8> = request[1..9].iter().flat_map(|word| word.to_ne_bytes()).collect();
-    Ok(String::from_utf8_lossy(bytes.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned())
+    Ok(ethtool::name(&bytes))
 }
 
 fn removes_tags(socket: &OwnedFd, interface: &str) -> io::Result<bool> {
     let mut request = [ETHTOOL_GFLAGS, 0];
-    ethtool(socket, interface, &mut request)?;
+    ethtool::request(socket, interface, &mut request)?;
     Ok(request[1] & FLAG_REMOVES_TAGS != 0)
-}
-
-/// Makes an ethtool request, whose command must fill at most the request.
-fn ethtool(socket: &OwnedFd, interface: &str, request: &mut [u32]) -> io::Result<()> {
-    // SAFETY: all zeroes is a valid `ifreq`.
-    let mut ioctl: libc::ifreq = unsafe { mem::zeroed() };
-    if interface.len() >= ioctl.ifr_name.len() {
-        return Err(io::Error::from_raw_os_error(libc::ENODEV));
-    }
-    for (to, from) in ioctl.ifr_name.iter_mut().zip(interface.bytes()) {
-        *to = from as libc::c_char;
-    }
-    ioctl.ifr_ifru.ifru_data = request.as_mut_ptr().cast();
-    let fd = socket.as_fd().as_raw_fd();
-    // SAFETY: the request is as long as its command requires, and outlives the call.
-    check(unsafe { libc::ioctl(fd, libc::SIOCETHTOOL as _, ptr::from_mut(&mut ioctl)) }).map(drop)
 }

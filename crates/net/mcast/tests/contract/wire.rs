@@ -28,6 +28,7 @@ on_the_wire!(
     what_is_not_plain_arrives_by_the_socket,
     a_full_ring_is_counted_to_the_datagram,
     sources_are_filtered,
+    what_comes_back_from_the_network_is_discarded_as_by_the_kernel,
     datagrams_after_a_leave_are_not_delivered,
     a_group_that_another_program_receives_stays_with_the_sockets,
     a_group_returns_to_the_sockets_when_another_program_begins_to_receive,
@@ -272,28 +273,53 @@ fn receive(socket: &UdpSocket) -> Vec<u8> {
     buffer[..length].to_vec()
 }
 
-/// The switch removes the tag from the frame and passes it on beside it, as a driver that removes tags does.
-fn frames_of_another_vlan_are_not_taken(net: &Net) {
-    let receiver = taking(net, 1);
+/// Returns a frame to the first group.
+fn frame(net: &Net, source: IpAddr, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0; 200];
     let frame = UdpFrame {
         mac: MacAddress([2, 0, 0, 0, 0, 1]),
-        source: net.address(0, 1),
+        source,
         source_port: 5000,
         group: net.group(1).group,
         destination_port: PORT,
         hop_limit: 1,
-        payload: b"of another VLAN",
+        payload,
     };
     let length = frame.emit(&mut bytes).unwrap();
     bytes.truncate(length);
-    let send = |frame: &[u8]| {
-        let index = net.index(&net.sender, "eth0").number();
-        let mut batch = FrameBatch::default();
-        (0..10).for_each(|_| batch.push(frame));
-        let failed = net.sender.run(|| FrameSocket::open(index).unwrap().send(&batch)).unwrap();
-        assert_eq!(failed, 0);
+    bytes
+}
+
+/// Sends a frame ten times from the sender.
+fn send_ten(net: &Net, frame: &[u8]) {
+    let index = net.index(&net.sender, "eth0").number();
+    let mut batch = FrameBatch::default();
+    (0..10).for_each(|_| batch.push(frame));
+    let failed = net.sender.run(|| FrameSocket::open(index).unwrap().send(&batch)).unwrap();
+    assert_eq!(failed, 0);
+}
+
+/// A relay that keeps sources, or a loop, sends a host's own datagrams back. The kernel discards them if they are of IPv4.
+fn what_comes_back_from_the_network_is_discarded_as_by_the_kernel(net: &Net) {
+    let own = net.address(0, 2);
+    let frame = frame(net, own, b"back");
+    let by = |wire| {
+        let membership = net.on("eth0", net.group(1));
+        let receiver = net.receiver(|builder| builder.join(membership).wire(wire));
+        send_ten(net, &frame);
+        net.send("eth0", net.group(1), b"end");
+        texts_until(&receiver, "end")
     };
+    let by_the_socket = by(Wire::Off);
+    assert_eq!(by(Wire::Require), by_the_socket);
+    assert_eq!(by_the_socket.len(), if net.family == Family::V4 { 1 } else { 11 });
+}
+
+/// The switch removes the tag from the frame and passes it on beside it, as a driver that removes tags does.
+fn frames_of_another_vlan_are_not_taken(net: &Net) {
+    let receiver = taking(net, 1);
+    let mut bytes = frame(net, net.address(0, 1), b"of another VLAN");
+    let send = |frame: &[u8]| send_ten(net, frame);
     // The same frames without a tag are taken.
     send(&bytes);
     (0..10).for_each(|_| assert_eq!(next(&receiver).text, "of another VLAN"));

@@ -11,9 +11,10 @@ mod watch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use mcast_group::{Group, GroupAddr, InterfaceIndex, SourceFilter};
+use mcast_group::{Family, Group, GroupAddr, InterfaceIndex, SourceFilter};
 
 use super::requested::Key;
 use crate::error::{Error, ErrorKind, Operation, Result};
@@ -64,6 +65,8 @@ pub(crate) struct Wires {
     settings: WireSettings,
     ports: Vec<Option<WirePort>>,
     shared: Arc<Mutex<Shared>>,
+    /// The IPv4 addresses of this host, sorted.
+    own: Arc<[Ipv4Addr]>,
     /// The drops of rings that were closed.
     retired_drops: u64,
     _watch: Watch,
@@ -111,6 +114,7 @@ impl Wires {
             ports: Vec::new(),
             _watch: Watch::start(Arc::clone(&shared)).map_err(failed)?,
             shared,
+            own: Arc::default(),
             retired_drops: 0,
         })
     }
@@ -144,8 +148,12 @@ impl Wires {
             }
         }
         self.close_unused(poller, &keys);
+        if self.ports().next().is_some() {
+            // If they cannot be listed now, those that are known remain.
+            self.own = own_addresses().unwrap_or_else(|_| Arc::clone(&self.own));
+        }
         for port in self.ports.iter_mut().flatten() {
-            port.admit(joined.clone());
+            port.admit(joined.clone(), &self.own);
         }
     }
 
@@ -388,7 +396,22 @@ pub(crate) fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
 /// Returns whether the kernel discards frames to this group from the network: IPv6 groups of interface-local or reserved
 /// scope (RFC 4291, section 2.7).
 fn is_never_from_the_wire(group: Group) -> bool {
-    matches!(group.addr(), std::net::IpAddr::V6(v6) if v6.octets()[1] & 0x0f <= 1)
+    matches!(group.addr(), IpAddr::V6(v6) if v6.octets()[1] & 0x0f <= 1)
+}
+
+/// Returns the IPv4 addresses of all interfaces, sorted.
+fn own_addresses() -> io::Result<Arc<[Ipv4Addr]>> {
+    let interfaces = mcast_sys::interface::list()?;
+    let mut own: Vec<_> = interfaces
+        .iter()
+        .flat_map(|interface| interface.addresses_of(Family::V4))
+        .filter_map(|address| match address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        })
+        .collect();
+    own.sort_unstable();
+    Ok(own.into())
 }
 
 fn refused(error: io::Error) -> WireRefusal {

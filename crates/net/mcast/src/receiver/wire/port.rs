@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -25,6 +26,8 @@ pub(crate) struct WirePort {
     pub(super) program: Arc<WireProgram>,
     rings: Vec<Mutex<Ring>>,
     admitted: HashMap<GroupAddr, SourceFilter, BuildHasherDefault<AddressHasher>>,
+    /// The IPv4 addresses of this host, sorted. The kernel discards what arrives from them.
+    own: Arc<[Ipv4Addr]>,
     /// Whether time and loss are reported with each datagram.
     details: bool,
     /// The ring to read first, so that none waits for the others.
@@ -66,13 +69,15 @@ impl WirePort {
             program,
             rings: rings.into_iter().map(ring).collect(),
             admitted: HashMap::default(),
+            own: Arc::default(),
             details,
             next: AtomicUsize::new(0),
         }
     }
 
-    /// Admits the datagrams of what is joined on this interface, and of nothing else.
-    pub(super) fn admit<'a>(&mut self, joined: impl Iterator<Item = Joined<'a>>) {
+    /// Admits the datagrams of what is joined on this interface, and of nothing else, from others than `own`.
+    pub(super) fn admit<'a>(&mut self, joined: impl Iterator<Item = Joined<'a>>, own: &Arc<[Ipv4Addr]>) {
+        self.own = Arc::clone(own);
         let here = joined.filter(|(_, interface, _)| *interface == self.interface);
         self.admitted = here.map(|(address, _, filter)| (address, filter.clone())).collect();
     }
@@ -105,7 +110,8 @@ impl WirePort {
                 taken.refused += 1;
                 return true;
             };
-            let admitted = self.admitted.get(&datagram.destination);
+            let admitted =
+                self.admitted.get(&datagram.destination).filter(|_| !self.is_own(datagram.source.ip()));
             if !admitted.is_some_and(|filter| filter.admits(datagram.source.ip())) {
                 taken.refused += 1;
                 return true;
@@ -152,6 +158,12 @@ impl WirePort {
 
     pub(super) fn drops(&self) -> Option<u64> {
         self.rings.iter().try_fold(0, |sum, ring| Some(sum + lock(ring).frames.drops().ok()?))
+    }
+
+    /// Returns whether the kernel would discard a datagram because its source is an address of this host.
+    #[inline]
+    fn is_own(&self, source: IpAddr) -> bool {
+        matches!(source, IpAddr::V4(source) if self.own.binary_search(&source).is_ok())
     }
 
     #[inline]
