@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mcast_lab::{Child, Host};
 
@@ -15,18 +15,9 @@ use crate::network::{ENGINE, Network, close, text, write};
 use crate::python_client::{absent, installed};
 use crate::rabbitmq_server::{self, PROGRAMS, users};
 use crate::redis::{Redis, parse_entries};
-use crate::support::{eventually, start};
+use crate::support::{eventually, eventually_within, start};
 
 const MESSAGES: u64 = 20_000;
-
-/// Waits for what takes longer than most.
-fn eventually_within(time: Duration, what: &str, check: impl Fn() -> bool) {
-    let until = Instant::now() + time;
-    while !check() {
-        assert!(Instant::now() < until, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
 
 /// A server in a folder of its own.
 struct Server {

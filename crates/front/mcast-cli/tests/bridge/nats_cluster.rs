@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mcast_lab::{Child, Host};
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ use crate::nats::entry;
 use crate::nats_server::SCRIPT;
 use crate::network::{ENGINE, Network, close, text, write};
 use crate::python_client::{PythonClient, absent, installed};
+use crate::support::eventually_within;
 
 const MESSAGES: u64 = 2_000;
 
@@ -68,13 +69,15 @@ impl Cluster {
             "name": "prices", "subjects": ["mcast.prices"], "storage": "file", "num_replicas": 3,
             "allow_direct": true, "allow_atomic": takes_batches, "duplicate_window": 100_000_000,
         });
-        within("a stream", || self.api("STREAM.CREATE.prices", &settings)["config"].is_object());
+        eventually_within(Duration::from_secs(60), "a stream", || {
+            self.api("STREAM.CREATE.prices", &settings)["config"].is_object()
+        });
     }
 
     /// Returns the server that leads the stream, once each copy is up to date.
     fn leader(&self) -> usize {
         let mut leader = None;
-        within("copies that are up to date", || {
+        eventually_within(Duration::from_secs(60), "copies that are up to date", || {
             let cluster = self.api("STREAM.INFO.prices", &Value::Null)["cluster"].take();
             let copies = cluster["replicas"].as_array().into_iter().flatten();
             leader = cluster["leader"].as_str().and_then(|name| name.strip_prefix("server")?.parse().ok());
@@ -95,15 +98,6 @@ impl Drop for Cluster {
             let _ = server.kill();
             let _ = server.wait();
         }
-    }
-}
-
-/// Waits for what takes longer than most.
-fn within(what: &str, mut check: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(60);
-    while !check() {
-        assert!(Instant::now() < until, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mcast_lab::Host;
 
@@ -10,6 +10,7 @@ use crate::audit::audit;
 use crate::network::{ENGINE, Network, close, text, write};
 use crate::python_client::absent;
 use crate::redis::parse_entries;
+use crate::support::eventually_within;
 
 const PORTS: std::ops::Range<u16> = 7001..7007;
 /// The keys of a stream, which move together.
@@ -32,7 +33,11 @@ impl Cluster {
         let folder = tempfile::tempdir().unwrap();
         let mut cluster = Self { host: host.clone(), folder, servers: Vec::new() };
         cluster.servers = PORTS.map(|port| Some(cluster.spawn(port))).collect();
-        PORTS.for_each(|port| within(30, "a server", || cluster.cli(port, &["PING"]).starts_with("PONG")));
+        PORTS.for_each(|port| {
+            eventually_within(Duration::from_secs(30), "a server", || {
+                cluster.cli(port, &["PING"]).starts_with("PONG")
+            });
+        });
         let addresses: Vec<String> = PORTS.map(|port| format!("{ENGINE}:{port}")).collect();
         let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
         let create =
@@ -65,7 +70,7 @@ impl Cluster {
 
     /// Waits until all servers run, each primary has a replica that is up to date, and all agree on that.
     fn wait(&self) {
-        within(60, "a cluster that is complete", || {
+        eventually_within(Duration::from_secs(60), "a cluster that is complete", || {
             PORTS.into_iter().all(|port| {
                 let nodes = self.cli(port, &["CLUSTER", "NODES"]);
                 let role = self.cli(port, &["INFO", "replication"]);
@@ -118,7 +123,7 @@ impl Cluster {
         }
         set(to, &["NODE", &self.id(to)]);
         set(from, &["NODE", &self.id(to)]);
-        within(10, "the slot at its new place", || self.owner() == Some(to));
+        eventually_within(Duration::from_secs(10), "the slot at its new place", || self.owner() == Some(to));
     }
 }
 
@@ -128,15 +133,6 @@ impl Drop for Cluster {
             let _ = server.kill();
             let _ = server.wait();
         }
-    }
-}
-
-/// Waits for what takes longer than most.
-fn within(seconds: u64, what: &str, check: impl Fn() -> bool) {
-    let until = Instant::now() + Duration::from_secs(seconds);
-    while !check() {
-        assert!(Instant::now() < until, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -164,7 +160,9 @@ fn everything_is_stored_although_slots_move_and_primaries_are_killed() {
                 cluster.kill(owner);
                 write(&mut publisher, written..written + MESSAGES / 2);
                 written += MESSAGES / 2;
-                within(30, "another primary", || cluster.owner().is_some_and(|port| port != owner));
+                eventually_within(Duration::from_secs(30), "another primary", || {
+                    cluster.owner().is_some_and(|port| port != owner)
+                });
                 cluster.restart(owner);
                 cluster.wait();
             }
