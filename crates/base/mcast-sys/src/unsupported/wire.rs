@@ -49,6 +49,8 @@ pub struct WireFrame<'a> {
 pub enum WireRefusal {
     /// The process lacks a right. Never the reason here.
     Rights,
+    /// The rings need more locked memory than is allowed. Never the reason here.
+    LockedMemory,
     /// The system does not support it.
     Unsupported,
 }

@@ -72,6 +72,8 @@ pub enum WireRefusal {
     OtherProgram,
     /// The process lacks a right.
     Rights,
+    /// The rings need more locked memory than `RLIMIT_MEMLOCK` allows without `CAP_IPC_LOCK`.
+    LockedMemory,
     /// The kernel or the system does not support it.
     Unsupported,
     /// Any other reason.
@@ -207,6 +209,7 @@ impl From<io::Error> for WireRefusal {
     fn from(error: io::Error) -> Self {
         match error.raw_os_error() {
             Some(libc::EPERM | libc::EACCES) => Self::Rights,
+            Some(libc::ENOBUFS) => Self::LockedMemory,
             Some(libc::EAFNOSUPPORT | libc::ENOSYS | libc::EPROTONOSUPPORT) => Self::Unsupported,
             _ => Self::Other(error),
         }
@@ -225,6 +228,9 @@ impl fmt::Display for WireRefusal {
             Self::NoDriverSupport { driver } => write!(f, "its driver ({driver}) has no XDP"),
             Self::OtherProgram => f.write_str("another XDP program or AF_XDP socket uses it"),
             Self::Rights => f.write_str("CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW are needed"),
+            Self::LockedMemory => f.write_str(
+                "its ring exceeds the limit on locked memory (`ulimit -l`), and CAP_IPC_LOCK is not there",
+            ),
             Self::Unsupported => f.write_str("this kernel has no AF_XDP"),
             Self::Other(error) => write!(f, "the system refused: {error}"),
         }

@@ -1,6 +1,6 @@
 //! `mcast recv`.
 
-use crate::support::{Lan, eventually, mcast, recv, send, start};
+use crate::support::{Lan, MCAST, eventually, mcast, program, recv, send, start};
 
 const GROUP: &str = "239.255.1.2:5000";
 
@@ -289,4 +289,12 @@ fn recv_takes_datagrams_off_the_interface_or_says_why_not() {
 
     let refused = mcast(&lan.b, &["recv", "239.255.1.2%lo:5000", "--wire", "require"]);
     assert!(refused.stderr.contains("it is not an Ethernet interface"), "{refused:?}");
+
+    // As one who was granted the other rights.
+    let limited = ["--memlock=65536:65536", "setpriv", "--bounding-set=-ipc_lock", MCAST];
+    let command = ["recv", GROUP, "-W", "1s", "--wire", "require"];
+    let refused = program(&lan.b, "prlimit", &[&limited[..], &command].concat(), false).end();
+    let why = ["exceeds the limit on locked memory", "CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW are needed"];
+    assert!(why.iter().any(|why| refused.stderr.contains(why)), "{refused:?}");
+    assert_eq!(refused.status, Some(3));
 }

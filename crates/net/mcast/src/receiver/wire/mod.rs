@@ -199,10 +199,12 @@ impl Wires {
                 .on_address(key.0)
                 .on_interface(&group.name)
                 .detail(reason);
-            Some(
-                error
-                    .remedied("receive by the socket where it is not possible (`Wire::Auto`, `--wire auto`)"),
-            )
+            Some(error.remedied(match kind {
+                ErrorKind::Permission => {
+                    "run it as root, grant it with `setcap cap_bpf,cap_net_admin,cap_net_raw,cap_ipc_lock+ep PROGRAM`, or receive by the socket where it is not possible (`Wire::Auto`, `--wire auto`)"
+                }
+                _ => "receive by the socket where it is not possible (`Wire::Auto`, `--wire auto`)",
+            }))
         });
         failed.map_or(Ok(()), Err)
     }
@@ -244,7 +246,7 @@ impl Wires {
             },
             Err(refusal) => {
                 let kind = match refusal {
-                    WireRefusal::Rights => ErrorKind::Permission,
+                    WireRefusal::Rights | WireRefusal::LockedMemory => ErrorKind::Permission,
                     _ => ErrorKind::Unsupported,
                 };
                 refused.insert(key.1, refusal.to_string());
