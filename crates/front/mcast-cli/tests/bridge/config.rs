@@ -96,6 +96,43 @@ fn the_bridges_of_a_file_run_and_are_replaced_on_a_hangup() {
     assert!(ended.stderr.contains("one: keeping the stream in"), "{ended:?}");
 }
 
+/// A bridge whose line is the same continues, with the keys that its file has now.
+#[test]
+fn a_hangup_rereads_the_keys_of_bridges_that_are_unchanged() {
+    let network = Network::new([0.0; 2]);
+    let Some(redis) = Redis::launch(Setup::Plain) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let [file, own, of_publisher] =
+        ["bridges", "own", "of-publisher"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
+    mcast(&network.publisher, &["keys", "make", &own]).succeeded();
+    std::fs::copy(&own, &of_publisher).unwrap();
+    let socket = redis.socket();
+    let line = format!(
+        "sealed: {GROUP} to redis+unix://{}?key=sealed --name prices --key {own}\n",
+        socket.display()
+    );
+    std::fs::write(&file, line).unwrap();
+    let running = start(&network.bridges[0], &["bridge", "--config", &file, "--json"]);
+    running.stdout.wait_for(r#""event":"connected""#);
+    let mut publisher = network.publish(&["--key", &of_publisher, "--wait-for", "1"]);
+    write(&mut publisher, 0..100);
+    eventually("100 messages", || length(&redis, "sealed") == 100);
+
+    mcast(&network.publisher, &["keys", "rotate", &own]).succeeded();
+    std::fs::copy(&own, &of_publisher).unwrap();
+    running.child.signal(libc::SIGHUP).unwrap();
+    running.stderr.wait_for("sealed: read the key file again: its latest epoch is 2");
+    publisher.child.signal(libc::SIGHUP).unwrap();
+    publisher.stderr.wait_for("sealing with epoch 2");
+    write(&mut publisher, 100..200);
+    close(&mut publisher);
+    publisher.end();
+    let ended = running.end().succeeded();
+    // With the end of the stream.
+    assert_eq!(length(&redis, "sealed"), 201, "{ended:?}");
+    assert_eq!(of_bridge(&ended.json(), "sealed", "connected").len(), 1);
+}
+
 #[test]
 fn a_bridge_of_a_file_that_fails_is_started_again_and_disturbs_no_other() {
     let network = Network::new([0.0; 2]);
