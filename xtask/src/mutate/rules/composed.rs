@@ -19,8 +19,8 @@ pub(super) const RULES: &[Rule] = &[
     COMPOSED.rule(
         "together: what is here waits for a late manifest",
         "subscriber/deliver.rs",
-        "            && self.end.is_none()\n            && self.verification",
-        "            && self.end.is_some()\n            && self.verification",
+        "            && self.followed.end.is_none()\n            && self.followed.verification",
+        "            && self.followed.end.is_some()\n            && self.followed.verification",
     ),
     COMPOSED.rule(
         "together: a start without an answer is reported",
@@ -259,7 +259,7 @@ pub(super) const RULES: &[Rule] = &[
     COMPOSED.rule(
         "together: an unknown subscriber probes again at the end",
         "subscriber/publisher_state.rs",
-        "            self.publisher.probe_at_the_end(now, self.end.is_none());\n",
+        "            self.publisher.probe_at_the_end(now, self.followed.end.is_none());\n",
         "",
     ),
 ];
