@@ -68,7 +68,6 @@ mod scan;
 mod seal;
 mod segments;
 mod tail;
-mod time;
 mod writer;
 
 pub use error::{FileOperation, LogError};
@@ -81,7 +80,7 @@ pub use lineage::{Beginning, Confirmed, Ending, Lineage, Lineages, LogStart, Unc
 pub use reader::{Damage, LogItem, LogReader, LogRecord};
 pub use recovery::Recovery;
 pub use retention::{Retention, prune};
+pub use segments::LogTime;
 pub use segments::{SegmentSummary, missing_at_end, segments};
 pub use tail::{LogTail, Recall, TailItem, Unopened};
-pub use time::LogTime;
 pub use writer::{Appended, CompletedSync, FoundLog, LogOptions, PendingSync, SyncPolicy, Writer};
