@@ -28,6 +28,7 @@ mod acceptance;
 mod applying;
 mod borrowed;
 mod causes;
+mod classic_filter;
 mod depth;
 mod error;
 mod examine;

@@ -25,6 +25,7 @@ pub mod timing;
 pub mod watch;
 #[cfg_attr(target_os = "android", path = "without_netlink_android.rs")]
 mod without_netlink;
+pub mod xtables;
 
 pub use super::errno::{error_kind, is_gone};
 #[cfg(target_os = "android")]

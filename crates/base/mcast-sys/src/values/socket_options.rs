@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use mcast_group::{Family, InterfaceIndex};
 
+use crate::capture::FilterInstruction;
+
 /// The options of a UDP socket that decide which datagrams it receives, and how it sends to groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketOptions {
@@ -36,10 +38,10 @@ pub struct GroupOptions {
 }
 
 /// A program that decides which datagrams a socket receives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SocketFilter {
-    /// Classic BPF, with its number of instructions.
-    Classic(u32),
+    /// Classic BPF.
+    Classic(Vec<FilterInstruction>),
     /// eBPF.
     Extended,
 }
