@@ -1,7 +1,11 @@
 //! What a machine that reads a history asks for, and when it gives up.
 
+use super::super::config::LiveIdentity;
+use super::super::search;
+use super::delivery::UNKNOWN;
 use super::*;
 use crate::side_channel::QueueToken;
+use crate::wire::MessageNumber;
 
 const START: ClockTime = ClockTime(1_000_000_000);
 const CONTENT: Incarnation = Incarnation(7);
