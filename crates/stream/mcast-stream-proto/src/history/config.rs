@@ -24,6 +24,7 @@ pub enum HistoryStart {
 
 /// Settings of a [`HistoryMachine`](super::HistoryMachine).
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct HistoryConfig {
     /// Where to start. Default: with the live stream.
     pub start: Option<HistoryStart>,
@@ -51,6 +52,16 @@ pub struct HistoryConfig {
     pub processed_since: Option<MessageNumber>,
     /// Seed of random times. It should differ between subscribers. Default: 0.
     pub seed: u64,
+}
+
+impl HistoryConfig {
+    /// Returns these settings with a change: outside this crate, they cannot be written as a literal, so that new ones can be
+    /// added.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
 }
 
 impl Default for HistoryConfig {

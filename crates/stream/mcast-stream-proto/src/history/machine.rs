@@ -222,7 +222,7 @@ impl HistoryMachine {
             Ok(AnswerFrame::Retry { wait, .. }) => {
                 let wait = wait.clamp(SHORTEST_WAIT, LONGEST_WAIT);
                 if reading.send_away(now, run, wait, &mut self.random) {
-                    let expected = 2 * wait;
+                    let expected = (2 * wait).into();
                     self.delivery.push_event(SubscriberEvent::HistoryQueued { server, expected });
                 }
                 self.search.record_answer();

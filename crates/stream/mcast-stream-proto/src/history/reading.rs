@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::record::Position;
 use super::running::RunTime;
@@ -23,7 +24,7 @@ pub(super) const SHORTEST_WAIT: Nanos = Nanos::from_millis(50);
 pub(super) const LONGEST_WAIT: Nanos = Nanos::from_secs(60);
 /// The longest time until its turn that a client can expect, because servers send it away for half of that. It stands for
 /// longer times, too.
-pub const LONGEST_EXPECTED: Nanos = Nanos(2 * LONGEST_WAIT.0);
+pub const LONGEST_EXPECTED: Duration = Duration::from_nanos(2 * LONGEST_WAIT.0);
 /// All subscribers that search a server see the same announcement. Each waits for a random part of this time before it
 /// connects, so that the server can accept all.
 const SPREAD: Nanos = Nanos::from_millis(500);

@@ -1,6 +1,7 @@
 //! Delivery: messages in order, borrowed from where they are.
 
 use core::ops::Range;
+use core::time::Duration;
 
 use super::assembly::AssemblyOutcome;
 use super::event::{Cause, SubscriberEvent};
@@ -214,8 +215,8 @@ impl SubscriberMachine {
             }
             _ if self.incarnations.has_successor() => (next, Cause::Restart),
             _ if self.abandoned.is_some() => (next, self.abandoned.unwrap_or(Cause::Abandoned)),
-            Policy::Deadline(Nanos::ZERO) => (next, Cause::Deadline),
-            Policy::BestEffort(Nanos::ZERO) => (next, Cause::NotRepaired),
+            Policy::Deadline(Duration::ZERO) => (next, Cause::Deadline),
+            Policy::BestEffort(Duration::ZERO) => (next, Cause::NotRepaired),
             _ => return false,
         };
         let passed = end - self.followed.base;
@@ -267,9 +268,9 @@ impl SubscriberMachine {
             }
             _ if self.incarnations.has_successor() => (gap_end, Cause::Restart),
             _ if self.abandoned.is_some() => (gap_end, self.abandoned.unwrap_or(Cause::Abandoned)),
-            Policy::Deadline(limit) if is_over(limit) => (gap_end, Cause::Deadline),
+            Policy::Deadline(limit) if is_over(limit.into()) => (gap_end, Cause::Deadline),
             Policy::BestEffort(_) if self.awaits_manifest() => return false,
-            Policy::BestEffort(limit) if is_over(limit) => (gap_end, Cause::NotRepaired),
+            Policy::BestEffort(limit) if is_over(limit.into()) => (gap_end, Cause::NotRepaired),
             _ if self.sends_nothing() && is_over(self.config.stalled_after.into()) => {
                 (gap_end, Cause::NotRepaired)
             }

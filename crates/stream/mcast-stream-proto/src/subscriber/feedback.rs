@@ -135,8 +135,10 @@ impl SubscriberMachine {
         };
         match self.config.policy {
             Policy::BestEffort(_) if self.awaits_manifest() => stalled,
-            Policy::Deadline(timeout) | Policy::BestEffort(timeout) => stalled
-                .min(noticed + timeout.max(self.followed.verification.stage.timeout(self.followed.base))),
+            Policy::Deadline(timeout) | Policy::BestEffort(timeout) => stalled.min(
+                noticed
+                    + Nanos::from(timeout).max(self.followed.verification.stage.timeout(self.followed.base)),
+            ),
             _ => stalled,
         }
     }
@@ -269,7 +271,7 @@ impl SubscriberMachine {
         let longest = MAX_RETRY_DELAY.max(2 * round_trip);
         // A repair that would arrive after the deadline is not requested.
         let too_late = match self.config.policy {
-            Policy::Deadline(timeout) => now + round_trip - timeout,
+            Policy::Deadline(timeout) => now + round_trip - Nanos::from(timeout),
             _ => ClockTime(0),
         };
         let spread = self.backoff();

@@ -41,8 +41,8 @@ impl PolicyArgument {
         };
         match self {
             Self::Reliable => Policy::Reliable(on_loss),
-            Self::Deadline(time) => Policy::Deadline(time.into()),
-            Self::BestEffort => Policy::BestEffort(REORDERING.into()),
+            Self::Deadline(time) => Policy::Deadline(time),
+            Self::BestEffort => Policy::BestEffort(REORDERING),
             Self::Latest => Policy::Latest,
         }
     }
