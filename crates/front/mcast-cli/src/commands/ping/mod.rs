@@ -6,7 +6,7 @@ mod text;
 use std::time::Duration;
 
 use mcast::{Family, InterfaceSelector, Sender, SenderBuilder};
-use mcast_doctor::{PingSchedule, Pinger, ProbeListener};
+use mcast_doctor::{Listener, PingSchedule, Pinger};
 use mcast_measure::wire::PROBE_LENGTH;
 use mcast_measure::{ProbeCase, ProbeResults, ProbeSession, lost_percent};
 use mcast_terminal::Console;
@@ -224,7 +224,7 @@ fn reply(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
             .remedy("choose with -4 or -6")
             .into());
     };
-    let listener = ProbeListener::join(chosen.items, Some(family))?;
+    let listener = Listener::probes(chosen.items, Some(family))?;
     rights::keep(&[])?;
     probe::respond(&listener, arguments.timing.timeout, console)
 }
