@@ -295,6 +295,32 @@ fn requests_are_refused_with_a_status_and_a_line_that_says_what_to_do() {
 }
 
 #[test]
+fn who_is_refused_is_named_and_a_flood_of_one_address_neither_fills_the_log_nor_hides_others() {
+    let network = Network::new(1);
+    let (r, b, c) = (network.host("r", 9, &[1]), network.host("b", 2, &[1]), network.host("c", 3, &[1]));
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "0123456789abcdef\n").unwrap();
+    let options = ["--http-token-file", token.to_str().unwrap(), "--metrics", "10.0.1.9:9479"];
+    let relay = server(&r, &[&[RULE][..], &options].concat());
+    let is_refused =
+        |host: &Host, guess: u32| get(host, &format!("/playlist.m3u?token={guess}"), "").1.contains(" 401 ");
+    assert!((0..500).all(|guess| is_refused(&b, guess)));
+    assert!(is_refused(&c, 500));
+    relay.stdout.wait_for(r#""client":"10.0.1.3:"#);
+    // After 10 s, all others are one event.
+    relay.stdout.wait_for(r#""count":497,"#);
+    let (_, metrics) = fetched(&b, &["http://10.0.1.9:9479/metrics"]);
+    assert!(metrics.contains("\nmcast_relay_http_refused_total{reason=\"token\"} 501\n"), "{metrics}");
+    let (events, summary) = stop(relay);
+    let refused = of_type(&events, "http-refused");
+    let clients: Vec<_> = refused.iter().map(|event| &event["client"].as_str().unwrap()[..8]).collect();
+    assert_eq!(clients, ["10.0.1.2", "10.0.1.2", "10.0.1.2", "10.0.1.3", "10.0.1.2"]);
+    assert!(refused.iter().all(|event| event["reason"] == "token"), "{refused:?}");
+    assert_eq!(summary["http"]["refused"][0]["count"], 501, "{summary}");
+}
+
+#[test]
 fn a_client_of_events_resumes_after_the_last_one() {
     let network = Network::new(1);
     let (a, r, b) = (network.host("a", 1, &[1]), network.host("r", 9, &[1]), network.host("b", 2, &[1]));

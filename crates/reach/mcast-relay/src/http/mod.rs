@@ -128,11 +128,12 @@ pub struct HttpDatagram {
 pub struct HttpEvent {
     /// The address that the client was connected to.
     pub listener: SocketAddr,
-    /// The client, the last one of them.
+    /// The client; the last one, if the event stands for several refusals.
     pub client: SocketAddr,
     /// What was refused.
     pub reason: HttpRefusal,
-    /// How often, since the last event with the same reason. There is at most one per minute.
+    /// How many refusals with the same reason it stands for: more than 1 if there were more than
+    /// [`ReportQuota::LOG`](mcast_pace::ReportQuota::LOG) allows.
     pub count: u64,
     /// The reason in words, as the client receives it.
     pub text: String,
