@@ -616,6 +616,99 @@ fn chromium_shows_the_channels_of_a_playlist_to_who_has_the_token() {
     stop(relay);
 }
 
+/// Plays this group in the page of the relay, until the expression holds of its `video` and its `note`; returns its text.
+fn played_in_chromium(host: &Host, browser: &str, group: &str, expression: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("browser.py");
+    std::fs::write(&script, include_str!("browser.py")).unwrap();
+    let (script, profile) = (script.display().to_string(), folder.path().display().to_string());
+    let expression = format!(
+        "(() => {{ const video = document.getElementById('video'), note = document.getElementById('played').textContent;\
+         const row = [...document.querySelectorAll('tr')].find(row => row.textContent.includes('{group}'));\
+         const link = [...row?.querySelectorAll('a') ?? []].find(link => link.textContent === 'play');\
+         if (link && !window.began) {{ window.began = true; link.click(); }}\
+         return {expression}; }})()"
+    );
+    let ended =
+        program(host, "python3", &[&script, browser, &profile, &format!("{SERVER}/"), &expression], false)
+            .end();
+    assert_eq!(ended.status, Some(0), "{group}: {ended:?}");
+    ended.text().to_owned()
+}
+
+#[test]
+fn chromium_plays_what_it_can_and_says_what_it_cannot() {
+    let Some(browser) = browser() else { return };
+    if Command::new("ffmpeg").arg("-version").output().is_err() {
+        eprintln!("SKIPPED: playing in a browser: ffmpeg is not installed");
+        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none_or(|value| value != "1"));
+        return;
+    }
+    let network = Network::new(1);
+    let (a, r, b) = (network.host("a", 1, &[1]), network.host("r", 9, &[1]), network.host("b", 2, &[1]));
+    a.add_route("224.0.0.0/4", "eth0").unwrap();
+    let rule = |number: u8| format!("239.1.2.{number}:5000 from eth0 to http://10.0.1.9:4022");
+    let folder = tempfile::tempdir().unwrap();
+    let playlist = folder.path().join("tv.m3u");
+    std::fs::write(
+        &playlist,
+        "udp://@239.1.2.3:5000\nrtp://@239.1.2.4:5000\nudp://@239.1.2.5:5000\nudp://@239.1.2.6:5000\n",
+    )
+    .unwrap();
+    let rules: Vec<String> = (3..=6).map(rule).collect();
+    let mut arguments: Vec<&str> = rules.iter().map(String::as_str).collect();
+    arguments.extend(["--http-playlist", playlist.to_str().unwrap()]);
+    let relay = server(&r, &arguments);
+    let picture = ["-f", "lavfi", "-i", "testsrc=size=320x180:rate=25"];
+    let sound = ["-f", "lavfi", "-i", "sine=frequency=440"];
+    let h264 = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "25"];
+    let transmit = |parts: &[&[&str]]| {
+        program(&a, "ffmpeg", &[&["-v", "error", "-re"], &parts.concat()[..]].concat(), false)
+    };
+    let transmitters = [
+        transmit(&[
+            &picture,
+            &sound,
+            &h264,
+            &["-c:a", "aac", "-f", "mpegts", "udp://239.1.2.3:5000?pkt_size=1316&ttl=4"],
+        ]),
+        transmit(&[
+            &picture,
+            &sound,
+            &h264,
+            &["-c:a", "mp2", "-f", "rtp_mpegts", "rtp://239.1.2.4:5000?ttl=4"],
+        ]),
+        transmit(&[
+            &picture,
+            &["-c:v", "mpeg2video", "-f", "mpegts", "udp://239.1.2.5:5000?pkt_size=1316&ttl=4"],
+        ]),
+        transmit(&[&sound, &["-c:a", "libmp3lame", "-f", "mp3", "udp://239.1.2.6:5000?pkt_size=1000&ttl=4"]]),
+    ];
+    let is_shown = "video.currentTime > 2 && video.videoWidth === 320 && video.webkitDecodedFrameCount > 20";
+    let text = played_in_chromium(
+        &b,
+        browser,
+        "239.1.2.3:5000",
+        &format!("{is_shown} && video.webkitAudioDecodedByteCount > 0"),
+    );
+    assert!(text.contains("320 × 180, H.264, AAC\n"), "{text}");
+    let text = played_in_chromium(&b, browser, "239.1.2.4:5000", is_shown);
+    assert!(text.contains("320 × 180, H.264, MPEG audio; a browser does not play MPEG audio"), "{text}");
+    let text = played_in_chromium(&b, browser, "239.1.2.5:5000", "note.startsWith('not played here')");
+    assert!(
+        text.contains("it carries MPEG-2 video, which browsers do not play. Open this address in VLC"),
+        "{text}"
+    );
+    let is_heard = "video.currentTime > 2 && video.webkitAudioDecodedByteCount > 0";
+    let text = played_in_chromium(&b, browser, "239.1.2.6:5000", is_heard);
+    assert!(text.contains("MPEG audio"), "{text}");
+    for mut transmitter in transmitters {
+        transmitter.child.kill().unwrap();
+        transmitter.child.wait().unwrap();
+    }
+    stop(relay);
+}
+
 #[test]
 fn chromium_shows_a_live_page_over_events_and_websocket() {
     let Some(browser) = browser() else { return };

@@ -9,7 +9,7 @@
 //! | `/rtp/[SOURCE@]GROUP:PORT/` | those of RTP, in order, each once, without header and padding |
 //! | `/sse/[SOURCE@]GROUP:PORT` | an event per datagram, which a browser's `EventSource` receives |
 //! | `/ws/[SOURCE@]GROUP:PORT` | a message per datagram over WebSocket; with `?raw`, its bytes |
-//! | `/` | a page with the channels, their rates and their text |
+//! | `/` | a page that lists the channels with their rates, and plays or shows them |
 //! | `/playlist.m3u` | the channels, for a player |
 //! | `/status` | clients, groups and rates, as a page or as JSON |
 //!

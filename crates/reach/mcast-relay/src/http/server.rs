@@ -44,6 +44,8 @@ const RETRY: &[u8] = b"retry: 1000\n\n";
 
 /// The page with the channels.
 const INDEX: &str = include_str!("index.html");
+const PLAYER: &str = include_str!("player.js");
+const PLAYER_PLACE: &str = "/* player.js */";
 
 /// The number of a connection, given by the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -366,7 +368,7 @@ impl HttpServer {
                 self.show(now, id, request, &page, origin.as_deref())
             }
             Resource::Index => {
-                let page = ("text/html; charset=utf-8", INDEX.to_owned());
+                let page = ("text/html; charset=utf-8", INDEX.replacen(PLAYER_PLACE, PLAYER, 1));
                 self.show(now, id, request, &page, origin.as_deref())
             }
             Resource::Playlist => {
