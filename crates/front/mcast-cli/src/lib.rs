@@ -15,6 +15,7 @@ mod errors;
 mod execute;
 mod exit;
 mod interrupt;
+mod log_lines;
 mod message_layer;
 mod metrics;
 pub mod notes;

@@ -6,6 +6,7 @@ use anyhow::Context;
 use mcast_metrics::{BoundExporter, Exporter, ExporterAddress, Exposition, Health};
 
 use crate::exit::Failure;
+use crate::log_lines;
 
 /// Starts to listen at the address of `--metrics`.
 pub(crate) fn bind(address: &ExporterAddress) -> anyhow::Result<BoundExporter> {
@@ -23,12 +24,17 @@ pub(crate) fn start(
     Exporter::start(bound, figures).context("cannot start the thread that serves metrics")
 }
 
-/// As [`start`], and `/live` and `/ready` are answered with what `health` returns.
+/// As [`start`] for a service: also counts the lines of its log that were withheld, and `/live` and `/ready` are answered with what `health` returns.
 pub(crate) fn start_with_health(
     bound: BoundExporter,
     figures: impl Fn() -> Exposition + Send + Sync + 'static,
     health: impl Fn() -> Health + Send + Sync + 'static,
 ) -> anyhow::Result<Exporter> {
+    let figures = move || {
+        let mut figures = figures();
+        log_lines::export(&mut figures);
+        figures
+    };
     Exporter::start_with_health(bound, figures, health).context("cannot start the thread that serves metrics")
 }
 

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use mcast::Rate;
 use mcast_stream::publisher::{AutoRate, PublisherStatistics};
 use mcast_stream::{Publisher, PublisherBuilder};
-use mcast_terminal::Console;
 use serde::Serialize;
 
 use super::acknowledgements::name_of;
 use crate::exit::Failure;
+use crate::log_lines::LogLines;
 
 /// The time between two reports of the automatic rate.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -70,7 +70,7 @@ impl RateReporter {
         Self { next: Instant::now() + INTERVAL }
     }
 
-    pub(super) fn report(&mut self, publisher: &Publisher, console: &Console) {
+    pub(super) fn report(&mut self, publisher: &Publisher, lines: &LogLines<'_>) {
         let now = Instant::now();
         if now < self.next {
             return;
@@ -79,7 +79,7 @@ impl RateReporter {
         let statistics = publisher.statistics();
         if let (Some(rate), Some(subscriber)) = (statistics.rate, statistics.limiting) {
             let queueing = statistics.queueing.as_secs_f64() * 1e3;
-            console.note(format_args!(
+            lines.note(format_args!(
                 "{:.1} Mbit/s, limited by subscriber {}, whose path has a queue of {queueing:.1} ms",
                 rate as f64 * 8e-6,
                 name_of(publisher, subscriber),

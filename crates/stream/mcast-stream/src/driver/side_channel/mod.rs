@@ -3,6 +3,7 @@
 mod channel;
 mod client;
 mod deadline;
+mod refusals;
 mod server;
 
 use std::io;
@@ -13,6 +14,8 @@ use std::time::Duration;
 pub(super) use channel::Channel;
 pub(super) use client::Client;
 pub(super) use deadline::{CHECK_INTERVAL, StepDeadline};
+pub(super) use refusals::Refusals;
+pub use refusals::RefusedRequest;
 pub(super) use server::{Service, SideServer};
 
 /// The time limit for one step of the other side.
