@@ -10,16 +10,20 @@ const MESSAGES: u32 = 1_000_000;
 const ROUNDS: u32 = 100;
 const SECONDS: u32 = 30;
 /// The tests, with each engine.
-const TESTS: [&str; 3] = [
+const TESTS: [&str; 7] = [
     "every_message_is_stored_once_and_in_order_over_a_network_that_loses_a_twentieth",
     "the_engine_is_complete_after_kills_at_random_moments",
     "while_the_engine_stands_still_memory_is_bounded_and_nothing_is_lost",
+    "everything_is_stored_by_tls_although_the_bridge_is_killed_and_connections_are_cut",
+    "a_bridge_follows_the_primary_that_sentinels_name_and_stores_what_the_old_one_took_with_it",
+    "everything_is_stored_although_slots_move_and_primaries_are_killed",
+    "two_bridges_store_everything_in_three_copies_although_leaders_are_killed",
 ];
 
 pub(super) fn step(seed: u32) -> Step {
     let about = format!(
-        "engines hold {MESSAGES} messages over a network that loses 5 %, and all of them after {ROUNDS} kills and a \
-         standstill of {SECONDS} s; seed {seed}"
+        "engines hold {MESSAGES} messages over a network that loses 5 %, and all of them after {ROUNDS} kills (also by TLS, \
+         of primaries that sentinels or a cluster replace, and of leaders of NATS), and a standstill of {SECONDS} s; seed {seed}"
     );
     Step::new("bridge:long", about, move |options| run(seed, options))
 }

@@ -6,6 +6,7 @@
 //! | spend a budget that refills | [`TokenBucket`] |
 //! | send evenly at a [`Rate`] | [`PaceSchedule`] |
 //! | limit replies, so that forged requests cannot cause a flood | [`Limiter`] |
+//! | limit reports, so that nobody can fill a log | [`ReportLimiter`] |
 //!
 //! The crate is `no_std` with `alloc`, and bounded in memory.
 //!
@@ -26,11 +27,13 @@ extern crate alloc;
 mod limiter;
 mod pace;
 mod rate;
+mod report_limiter;
 mod time;
 mod token_bucket;
 
 pub use limiter::{Limiter, Quota};
 pub use pace::{PaceDecision, PaceSchedule};
 pub use rate::{ParseRateError, Rate};
+pub use report_limiter::{ReportLimiter, ReportQuota, WithheldReport};
 pub use time::{ClockTime, Nanos};
 pub use token_bucket::TokenBucket;

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use mcast_stream::publisher::PublisherStatistics;
 use mcast_stream::wire::{Incarnation, MessageKey, MessageNumber, StreamId};
-use mcast_stream::{HistoryListener, HistoryServerStatistics, RefusedHistory, StreamError};
+use mcast_stream::{HistoryListener, HistoryServerStatistics, RefusedRequest, StreamError};
 use serde::Serialize;
 
 use crate::output::{Payload, SafeText, bytes, count_of, rfc3339};
@@ -113,8 +113,8 @@ pub(crate) fn listen_for_history(at: SocketAddr, rate: Option<u64>) -> Result<Hi
     }
 }
 
-/// Returns a description of a request for the history that was refused.
-pub(crate) fn refusal_text(refused: &RefusedHistory) -> String {
-    let RefusedHistory { client, reason } = refused;
-    format!("a request for the history from {client} was refused: {}", SafeText::new(reason.as_bytes()))
+/// Returns a description of a request for the history, or for a snapshot, that was refused.
+pub(crate) fn refusal_text(what: &str, refused: &RefusedRequest) -> String {
+    let RefusedRequest { client, reason } = refused;
+    format!("a request for {what} from {client} was refused: {}", SafeText::new(reason.as_bytes()))
 }

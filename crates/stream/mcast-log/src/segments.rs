@@ -1,8 +1,7 @@
-//! The segments of a log, for those who list them, and the times of records.
+//! What segments a log has.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use mcast_stream_proto::history::Position;
 use mcast_stream_proto::seal::Keys;
@@ -11,7 +10,7 @@ use mcast_stream_proto::wire::MessageNumber;
 use crate::catalog::{Catalog, LONGEST_INDEX, length};
 use crate::error::{FileOperation, LogError};
 use crate::files::Files;
-use crate::format::{SegmentHeader, SegmentIndex, SegmentName};
+use crate::format::{LogTime, SegmentHeader, SegmentIndex, SegmentName};
 use crate::lineage::Lineages;
 use crate::reader::Damage;
 use crate::scan::{Scanner, read_prefix};
@@ -116,29 +115,4 @@ fn summarize(catalog: &Catalog, name: &SegmentName, keys: &Keys) -> Result<Optio
         header: Some(header),
         ..damaged
     }))
-}
-
-/// The time of a record: nanoseconds since 1970, by the clock of the writer, which may go back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LogTime(pub u64);
-
-impl LogTime {
-    /// Returns the present time.
-    #[must_use]
-    pub fn now() -> Self {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Self(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
-    }
-
-    /// Returns a time in milliseconds since 1970.
-    #[must_use]
-    pub const fn from_milliseconds(milliseconds: u64) -> Self {
-        Self(milliseconds.saturating_mul(1_000_000))
-    }
-
-    /// Returns the time for the standard library.
-    #[must_use]
-    pub fn system_time(self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_nanos(self.0)
-    }
 }

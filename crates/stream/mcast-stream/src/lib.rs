@@ -37,7 +37,7 @@ pub use driver::{
     HistoryListener, HistoryProvider, HistoryServer, HistoryServerStatistics, HistorySource,
     HistoryUnavailable, HostStatus, JobContext, LogStart, LoggedPublisher, LoggedPublisherBuilder,
     MAX_SNAPSHOT, PathChange, Publisher, PublisherBuilder, PublisherProgress, ReadAhead, ReadOutcome,
-    RefusedHistory, Snapshot, SnapshotFetcher, SnapshotServer, StallCause, StreamError, Subscriber,
+    RefusedRequest, Snapshot, SnapshotFetcher, SnapshotServer, StallCause, StreamError, Subscriber,
     SubscriberBuilder, UnusedSetting, Worker, discover, fetch_snapshot, fetch_snapshot_while, find_stream,
     present_incarnation, replace_file,
 };

@@ -1,10 +1,10 @@
 //! Exports statistics through the [`metrics`](https://docs.rs/metrics) facade (feature `metrics`).
 //!
-//! [`Publisher::export_metrics`], [`Subscriber::export_metrics`] and [`HistoryServer::export_metrics`] pass the present
-//! counters to the installed recorder. They are not called automatically, so datagrams cost nothing extra: call them at intervals, for example
+//! [`Publisher::export_metrics`], [`Subscriber::export_metrics`], [`HistoryServer::export_metrics`] and
+//! [`SnapshotServer::export_metrics`] pass the present counters to the installed recorder. They are not called automatically, so datagrams cost nothing extra: call them at intervals, for example
 //! every second. Without a recorder they do nothing.
 //!
-//! Each name begins with `mcast_stream_publisher_`, `mcast_stream_subscriber_` or `mcast_stream_history_`, and has the label
+//! Each name begins with `mcast_stream_publisher_`, `mcast_stream_subscriber_`, `mcast_stream_history_` or `mcast_stream_snapshot_`, and has the label
 //! `stream` (16 hexadecimal digits). Those of publishers and subscribers also have the labels `group` (`239.1.2.3:7000`; several are separated by commas) and `interface` (the name that was
 //! given; empty if the system chose). Names that end in `_total` are counters. `round_trip_seconds` is a gauge, and
 //! `round_trip_sample_seconds` a histogram with one sample per export. All others are gauges. [`describe`] passes a
@@ -45,6 +45,10 @@
 //! | `requests_total`, `postponed_total`, `refused_total` | requests received, those of them that were postponed because others were served first, and those that were refused |
 //! | `records_total`, `bytes_total` | records sent, and bytes |
 //!
+//! | snapshot server | |
+//! |---|---|
+//! | `refused_total` | requests that were refused |
+//!
 //! For Prometheus, install the recorder of the crate `metrics-exporter-prometheus`, which also serves the metrics over
 //! HTTP, before the first export:
 //!
@@ -64,7 +68,7 @@ use ::metrics::{
 };
 
 use crate::publisher::{SubscriberPresence, Watermarks};
-use crate::{HistoryServer, HistoryServerStatistics, Publisher, Subscriber};
+use crate::{HistoryServer, HistoryServerStatistics, Publisher, SnapshotServer, Subscriber};
 
 /// The name, description and present value of a counter.
 type Figure = (&'static str, &'static str, u64);
@@ -76,6 +80,7 @@ pub fn describe() {
     for (name, meaning, _) in history_counters(&Default::default()) {
         describe_counter!(format!("{HISTORY}{name}"), meaning);
     }
+    describe_counter!(SNAPSHOTS_REFUSED, "requests for a snapshot that were refused");
     for (prefix, figures) in [(publisher.0, &publisher.1[..]), (subscriber.0, &subscriber.1[..])] {
         for (name, meaning, _) in figures {
             describe_counter!(format!("{prefix}{name}"), *meaning);
@@ -162,9 +167,17 @@ impl HistoryServer {
     }
 }
 
+impl SnapshotServer {
+    /// Passes the present counters to the recorder of the program (see [`metrics`](crate::metrics)).
+    pub fn export_metrics(&self) {
+        counter!(SNAPSHOTS_REFUSED, vec![stream_label(self.stream().0)]).absolute(self.refused());
+    }
+}
+
 const PUBLISHER: &str = "mcast_stream_publisher_";
 const SUBSCRIBER: &str = "mcast_stream_subscriber_";
 const HISTORY: &str = "mcast_stream_history_";
+const SNAPSHOTS_REFUSED: &str = "mcast_stream_snapshot_refused_total";
 const SETTLED: &str = "settled_total";
 const UNACKNOWLEDGED: &str = "unacknowledged_total";
 const QUORUM_LOST: &str = "quorum_lost";

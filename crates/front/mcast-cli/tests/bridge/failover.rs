@@ -61,18 +61,21 @@ impl Drop for Server {
     }
 }
 
+/// Starts a server of Redis at this port, which keeps nothing on disk.
+fn redis_server(host: &Host, port: u16, more: &[&str]) -> Server {
+    let port_text = port.to_string();
+    let options =
+        ["--port", &port_text, "--save", "", "--protected-mode", "no", "--repl-diskless-sync-delay", "0"];
+    Server::start(host, Path::new("/usr/bin/redis-server"), port, &[&options, more].concat(), &[])
+}
+
 /// Returns a primary, its replica, and a sentinel that promotes that.
 fn redis(host: &Host) -> Option<[Server; 3]> {
     let program = Path::new("/usr/bin/redis-server");
     if !program.exists() {
         return absent("redis-server");
     }
-    let start = |port: u16, more: &[&str]| {
-        let port_text = port.to_string();
-        let options =
-            ["--port", &port_text, "--save", "", "--protected-mode", "no", "--repl-diskless-sync-delay", "0"];
-        Server::start(host, program, port, &[&options, more].concat(), &[])
-    };
+    let start = |port: u16, more: &[&str]| redis_server(host, port, more);
     let (primary, replica) = (start(7001, &[]), start(7002, &["--replicaof", ENGINE, "7001"]));
     eventually("a replica", || replica.cli(&["INFO", "replication"]).contains("master_link_status:up"));
     let settings = format!(
@@ -90,16 +93,32 @@ fn redis(host: &Host) -> Option<[Server; 3]> {
 #[test]
 fn a_bridge_follows_the_primary_that_sentinels_name_and_stores_what_the_old_one_took_with_it() {
     let network = Network::new([0.0, 0.0]);
-    let Some([primary, replica, _sentinel]) = redis(&network.engine) else { return };
+    let Some([mut primary, mut replica, _sentinel]) = redis(&network.engine) else { return };
     // The first one does not exist.
     let url = format!("redis+sentinel://{ENGINE}:9,{ENGINE}/prices?key=prices");
     let bridge = network.start_bridge(0, &url, &[]);
     bridge.stdout.wait_for(r#""event":"connected""#);
-    let mut publisher = network.publish(&["--wait-for", "1"]);
-    write(&mut publisher, 0..MESSAGES / 2);
-    eventually("messages in the primary", || primary.cli(&["XLEN", "prices"]).trim() != "0");
-    primary.kill();
-    write(&mut publisher, MESSAGES / 2..MESSAGES);
+    let mut publisher = network.publish(&["--wait-for", "1", "--evict-after", "60s"]);
+    let rounds = mcast_sim::number("MCAST_BRIDGE_ROUNDS").unwrap_or(1).max(1);
+    let length = |server: &Server| server.cli(&["XLEN", "prices"]).trim().parse().unwrap_or(0);
+    for round in 0..rounds {
+        let first = round * MESSAGES;
+        write(&mut publisher, first..first + MESSAGES / 2);
+        eventually("messages in the primary", || length(&primary) > first);
+        let port = primary.port;
+        primary.kill();
+        write(&mut publisher, first + MESSAGES / 2..first + MESSAGES);
+        if round + 1 < rounds {
+            let role = |server: &Server, line: &str| server.cli(&["INFO", "replication"]).contains(line);
+            eventually_within(Duration::from_secs(60), "another primary", || role(&replica, "role:master"));
+            let new_port = replica.port.to_string();
+            primary = replica;
+            replica = redis_server(&network.engine, port, &["--replicaof", ENGINE, &new_port]);
+            eventually_within(Duration::from_secs(60), "another replica", || {
+                role(&replica, "role:slave") && role(&replica, "master_link_status:up")
+            });
+        }
+    }
     close(&mut publisher);
     publisher.end().succeeded();
     let ended = bridge.end();
@@ -107,7 +126,7 @@ fn a_bridge_follows_the_primary_that_sentinels_name_and_stores_what_the_old_one_
     assert!(ended.stderr.contains("messages are buffered until the engine can be used"), "{ended:?}");
     let entries = parse_entries(&replica.cli(&["--json", "XRANGE", "prices", "-", "+"]));
     let audit = audit(&entries, |_, number| Some(text(number)));
-    assert_eq!((audit.messages, audit.gaps.len()), (MESSAGES, 0), "{audit:?}");
+    assert_eq!((audit.messages, audit.gaps.len()), (rounds * MESSAGES, 0), "{audit:?}");
 }
 
 #[test]

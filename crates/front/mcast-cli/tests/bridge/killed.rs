@@ -1,4 +1,4 @@
-//! Publisher, bridges and engine are killed at random moments.
+//! Publisher, bridges, engine and links are killed at random moments.
 
 use std::time::{Duration, Instant};
 
@@ -60,7 +60,7 @@ fn the_engine_is_complete_after_kills_at_random_moments<T: Engine>() {
     let mut note = |text: String| log.push(format!("{:?} {text}", std::time::UNIX_EPOCH.elapsed().unwrap()));
     for _ in 0..rounds() {
         write_for(&mut publisher, &mut next, Duration::from_millis(100 + dice.below(400)));
-        match dice.below(4) {
+        match dice.below(5) {
             0 => {
                 publisher.child.kill().unwrap();
                 let ended = publisher.end();
@@ -74,8 +74,16 @@ fn the_engine_is_complete_after_kills_at_random_moments<T: Engine>() {
                 engine.restart();
                 note(format!("the engine is back after {next} messages"));
             }
+            2 => {
+                let index = dice.below(2) as usize;
+                network.links[index].cut().unwrap();
+                note(format!("the link of bridge {index} is cut after {next} messages"));
+                write_for(&mut publisher, &mut next, Duration::from_millis(dice.below(300)));
+                network.links[index].restore().unwrap();
+                note(format!("the link of bridge {index} is back after {next} messages"));
+            }
             index => {
-                let index = index as usize - 2;
+                let index = index as usize - 3;
                 bridges[index].child.kill().unwrap();
                 note(format!("bridge {index} is killed after {next} messages"));
                 write_for(&mut publisher, &mut next, Duration::from_millis(dice.below(300)));

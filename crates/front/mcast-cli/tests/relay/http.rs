@@ -295,6 +295,32 @@ fn requests_are_refused_with_a_status_and_a_line_that_says_what_to_do() {
 }
 
 #[test]
+fn who_is_refused_is_named_and_a_flood_of_one_address_neither_fills_the_log_nor_hides_others() {
+    let network = Network::new(1);
+    let (r, b, c) = (network.host("r", 9, &[1]), network.host("b", 2, &[1]), network.host("c", 3, &[1]));
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "0123456789abcdef\n").unwrap();
+    let options = ["--http-token-file", token.to_str().unwrap(), "--metrics", "10.0.1.9:9479"];
+    let relay = server(&r, &[&[RULE][..], &options].concat());
+    let is_refused =
+        |host: &Host, guess: u32| get(host, &format!("/playlist.m3u?token={guess}"), "").1.contains(" 401 ");
+    assert!((0..500).all(|guess| is_refused(&b, guess)));
+    assert!(is_refused(&c, 500));
+    relay.stdout.wait_for(r#""client":"10.0.1.3:"#);
+    // After 10 s, all others are one event.
+    relay.stdout.wait_for(r#""count":497,"#);
+    let (_, metrics) = fetched(&b, &["http://10.0.1.9:9479/metrics"]);
+    assert!(metrics.contains("\nmcast_relay_http_refused_total{reason=\"token\"} 501\n"), "{metrics}");
+    let (events, summary) = stop(relay);
+    let refused = of_type(&events, "http-refused");
+    let clients: Vec<_> = refused.iter().map(|event| &event["client"].as_str().unwrap()[..8]).collect();
+    assert_eq!(clients, ["10.0.1.2", "10.0.1.2", "10.0.1.2", "10.0.1.3", "10.0.1.2"]);
+    assert!(refused.iter().all(|event| event["reason"] == "token"), "{refused:?}");
+    assert_eq!(summary["http"]["refused"][0]["count"], 501, "{summary}");
+}
+
+#[test]
 fn a_client_of_events_resumes_after_the_last_one() {
     let network = Network::new(1);
     let (a, r, b) = (network.host("a", 1, &[1]), network.host("r", 9, &[1]), network.host("b", 2, &[1]));
@@ -587,6 +613,99 @@ fn chromium_shows_the_channels_of_a_playlist_to_who_has_the_token() {
     assert!(shown.contains("1 clients, 1 groups requested, 1 channels"), "{shown}");
     assert!(shown.contains("href=\"/udp/239.1.2.3:5000/?token=0123456789abcdef\""), "{shown}");
     drop(client);
+    stop(relay);
+}
+
+/// Plays this group in the page of the relay, until the expression holds of its `video` and its `note`; returns its text.
+fn played_in_chromium(host: &Host, browser: &str, group: &str, expression: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("browser.py");
+    std::fs::write(&script, include_str!("browser.py")).unwrap();
+    let (script, profile) = (script.display().to_string(), folder.path().display().to_string());
+    let expression = format!(
+        "(() => {{ const video = document.getElementById('video'), note = document.getElementById('played').textContent;\
+         const row = [...document.querySelectorAll('tr')].find(row => row.textContent.includes('{group}'));\
+         const link = [...row?.querySelectorAll('a') ?? []].find(link => link.textContent === 'play');\
+         if (link && !window.began) {{ window.began = true; link.click(); }}\
+         return {expression}; }})()"
+    );
+    let ended =
+        program(host, "python3", &[&script, browser, &profile, &format!("{SERVER}/"), &expression], false)
+            .end();
+    assert_eq!(ended.status, Some(0), "{group}: {ended:?}");
+    ended.text().to_owned()
+}
+
+#[test]
+fn chromium_plays_what_it_can_and_says_what_it_cannot() {
+    let Some(browser) = browser() else { return };
+    if Command::new("ffmpeg").arg("-version").output().is_err() {
+        eprintln!("SKIPPED: playing in a browser: ffmpeg is not installed");
+        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none_or(|value| value != "1"));
+        return;
+    }
+    let network = Network::new(1);
+    let (a, r, b) = (network.host("a", 1, &[1]), network.host("r", 9, &[1]), network.host("b", 2, &[1]));
+    a.add_route("224.0.0.0/4", "eth0").unwrap();
+    let rule = |number: u8| format!("239.1.2.{number}:5000 from eth0 to http://10.0.1.9:4022");
+    let folder = tempfile::tempdir().unwrap();
+    let playlist = folder.path().join("tv.m3u");
+    std::fs::write(
+        &playlist,
+        "udp://@239.1.2.3:5000\nrtp://@239.1.2.4:5000\nudp://@239.1.2.5:5000\nudp://@239.1.2.6:5000\n",
+    )
+    .unwrap();
+    let rules: Vec<String> = (3..=6).map(rule).collect();
+    let mut arguments: Vec<&str> = rules.iter().map(String::as_str).collect();
+    arguments.extend(["--http-playlist", playlist.to_str().unwrap()]);
+    let relay = server(&r, &arguments);
+    let picture = ["-f", "lavfi", "-i", "testsrc=size=320x180:rate=25"];
+    let sound = ["-f", "lavfi", "-i", "sine=frequency=440"];
+    let h264 = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "25"];
+    let transmit = |parts: &[&[&str]]| {
+        program(&a, "ffmpeg", &[&["-v", "error", "-re"], &parts.concat()[..]].concat(), false)
+    };
+    let transmitters = [
+        transmit(&[
+            &picture,
+            &sound,
+            &h264,
+            &["-c:a", "aac", "-f", "mpegts", "udp://239.1.2.3:5000?pkt_size=1316&ttl=4"],
+        ]),
+        transmit(&[
+            &picture,
+            &sound,
+            &h264,
+            &["-c:a", "mp2", "-f", "rtp_mpegts", "rtp://239.1.2.4:5000?ttl=4"],
+        ]),
+        transmit(&[
+            &picture,
+            &["-c:v", "mpeg2video", "-f", "mpegts", "udp://239.1.2.5:5000?pkt_size=1316&ttl=4"],
+        ]),
+        transmit(&[&sound, &["-c:a", "libmp3lame", "-f", "mp3", "udp://239.1.2.6:5000?pkt_size=1000&ttl=4"]]),
+    ];
+    let is_shown = "video.currentTime > 2 && video.videoWidth === 320 && video.webkitDecodedFrameCount > 20";
+    let text = played_in_chromium(
+        &b,
+        browser,
+        "239.1.2.3:5000",
+        &format!("{is_shown} && video.webkitAudioDecodedByteCount > 0"),
+    );
+    assert!(text.contains("320 × 180, H.264, AAC\n"), "{text}");
+    let text = played_in_chromium(&b, browser, "239.1.2.4:5000", is_shown);
+    assert!(text.contains("320 × 180, H.264, MPEG audio; a browser does not play MPEG audio"), "{text}");
+    let text = played_in_chromium(&b, browser, "239.1.2.5:5000", "note.startsWith('not played here')");
+    assert!(
+        text.contains("it carries MPEG-2 video, which browsers do not play. Open this address in VLC"),
+        "{text}"
+    );
+    let is_heard = "video.currentTime > 2 && video.webkitAudioDecodedByteCount > 0";
+    let text = played_in_chromium(&b, browser, "239.1.2.6:5000", is_heard);
+    assert!(text.contains("MPEG audio"), "{text}");
+    for mut transmitter in transmitters {
+        transmitter.child.kill().unwrap();
+        transmitter.child.wait().unwrap();
+    }
     stop(relay);
 }
 

@@ -1,11 +1,14 @@
 //! Late subscribers start with a snapshot.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use mcast_lab::Host;
 
 use crate::GROUP;
 use crate::schemas::assert_valid;
-use crate::support::{Lan, MCAST, Running, mcast, program, start};
+use crate::support::{Lan, MCAST, Running, eventually, mcast, program, start};
 
 /// A publisher of what is written to its input, with this snapshot.
 fn with_snapshot(lan: &Lan, snapshot: &str) -> Running {
@@ -65,6 +68,65 @@ fn as_text_the_snapshot_is_printed_as_lines() {
     drop(input);
     publishing.end().succeeded();
     assert_eq!(late.end().succeeded().text(), "state\na\n");
+}
+
+#[test]
+fn who_is_refused_by_the_servers_of_a_publisher_is_named_and_cannot_fill_its_log() {
+    let lan = Lan::new();
+    let log = tempfile::tempdir().unwrap();
+    let log = log.path().join("log").display().to_string();
+    let servers = ["--snapshot", "echo state", "--log", &log, "--serve-history", "10.0.0.1:7768"];
+    let arguments = ["publish", "-i", "eth0", GROUP, "--announce", "prices", "--metrics", "10.0.0.1:9481"];
+    let mut publishing = program(&lan.a, MCAST, &[&arguments[..], &servers].concat(), true);
+    publishing.stderr.wait_for("serving the history");
+    let text = publishing.stderr.text();
+    let snapshots = text.lines().find(|line| line.starts_with("serving snapshots")).unwrap();
+    let snapshots = snapshots.rsplit_once(' ').unwrap().1.to_owned();
+    // A length that no request has.
+    let request = [&[0; 8][..], &[0xff; 4]].concat();
+    let refused = |host: &Host, server: &str| {
+        let mut client = host.run(|| TcpStream::connect(server)).unwrap().unwrap();
+        client.write_all(&request).unwrap();
+        let mut answer = Vec::new();
+        // The server closes the connection, perhaps before it has read everything.
+        let _ = client.read_to_end(&mut answer);
+    };
+    for server in ["10.0.0.1:7768", &snapshots] {
+        (0..30).for_each(|_| refused(&lan.b, server));
+        refused(&lan.c, server);
+    }
+    for what in ["the history", "a snapshot"] {
+        publishing.stderr.wait_for(&format!("a request for {what} from 10.0.0.3:"));
+    }
+    // Three for each address at once. After 10 s, the others are one line.
+    eventually("the last lines", || {
+        publishing.stderr.text().matches("(and 26 more like this within 10 s)").count() == 2
+    });
+    let text = publishing.stderr.text();
+    for what in ["the history", "a snapshot"] {
+        let lines = text.matches(&format!("a request for {what} from 10.0.0.2:")).count();
+        assert_eq!(lines, 4, "{text}");
+    }
+    let page = metrics(&lan.c);
+    for (name, count) in [
+        ("mcast_stream_history_refused_total{", "} 31\n"),
+        ("mcast_stream_snapshot_refused_total{", "} 31\n"),
+        ("mcast_log_withheld_total", " 54\n"),
+    ] {
+        let mut samples = page.split_inclusive('\n').filter(|line| line.starts_with(name));
+        assert!(samples.next_back().is_some_and(|line| line.ends_with(count)), "{name}{count}: {page}");
+    }
+    drop(publishing.child.stdin.take());
+    publishing.end().succeeded();
+}
+
+/// Returns the metrics of the publisher.
+fn metrics(host: &Host) -> String {
+    let mut client = host.run(|| TcpStream::connect("10.0.0.1:9481")).unwrap().unwrap();
+    let mut text = String::new();
+    client.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+    client.read_to_string(&mut text).unwrap();
+    text
 }
 
 #[test]

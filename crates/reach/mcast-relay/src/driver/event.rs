@@ -99,17 +99,22 @@ pub enum DriverEvent {
         /// The address that is dialed.
         host: String,
     },
-    /// Somebody dials with another key. Reported at most once per minute.
+    /// Somebody dials with another key.
     WrongTunnelKey {
-        /// The address.
+        /// The address, unproven; the last one of several.
         address: SocketAddr,
+        /// How many datagrams it stands for: more than 1 if there were more than
+        /// [`ReportQuota::LOG`](mcast_pace::ReportQuota::LOG) allows.
+        count: u64,
     },
-    /// A member dials a tunnel that no rule names. Reported at most once per minute.
+    /// A member dials a tunnel that no rule names.
     UnknownTunnel {
         /// Its name.
         name: String,
-        /// The address.
+        /// The address; the last one of several.
         address: SocketAddr,
+        /// How many attempts it stands for, as above.
+        count: u64,
     },
 }
 

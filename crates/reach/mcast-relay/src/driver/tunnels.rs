@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use lru::LruCache;
 use mcast_group::{Family, GroupAddr, SourceFilter};
+use mcast_pace::{ReportLimiter, ReportQuota, WithheldReport};
 use mcast_sys::poller::wait_writable;
 use mcast_sys::socket::{ReceiveSlots, Socket};
 use mcast_sys::{ReceiveBuffer, SendRequest};
@@ -38,8 +39,6 @@ const MAX_LEARNED: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
 const RESOLVE_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a full queue of the system is waited for.
 const QUEUE_TIMEOUT: Duration = Duration::from_millis(2);
-/// The time between events about datagrams of strangers.
-const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The tunnels of a relay.
 #[derive(Clone, Debug, Default)]
@@ -83,7 +82,7 @@ pub(super) struct Tunnels {
     learned: LruCache<(LegId, SocketAddr), u32>,
     up: BTreeSet<LegId>,
     resolved: (Sender<Resolved>, Receiver<Resolved>),
-    reported: HashMap<&'static str, Duration>,
+    strangers: ReportLimiter<&'static str, DriverEvent>,
 }
 
 struct TunnelSocket {
@@ -108,7 +107,7 @@ impl Tunnels {
             learned: LruCache::new(MAX_LEARNED),
             up: BTreeSet::new(),
             resolved: channel(),
-            reported: HashMap::new(),
+            strangers: ReportLimiter::new(ReportQuota::LOG),
         }
     }
 
@@ -132,16 +131,7 @@ impl Tunnels {
     pub(super) fn deadline(&self) -> Option<Duration> {
         let of_socket =
             |socket: &TunnelSocket| socket.endpoint.poll_timeout().into_iter().chain(socket.resolve_at).min();
-        self.sockets.iter().filter_map(of_socket).min()
-    }
-
-    /// Returns whether to report something about strangers, which is at most once per minute.
-    fn is_news(&mut self, now: Duration, what: &'static str) -> bool {
-        let is_due = self.reported.get(what).is_none_or(|last| now >= *last + REPORT_INTERVAL);
-        if is_due {
-            self.reported.insert(what, now);
-        }
-        is_due
+        self.sockets.iter().filter_map(of_socket).chain(self.strangers.poll_timeout()).min()
     }
 }
 
@@ -342,6 +332,7 @@ impl Driver {
             self.tunnel_resolved(position, result)?;
         }
         let now = self.now();
+        self.report_withheld_strangers(now);
         for position in 0..self.tunnels.sockets.len() {
             let socket = &mut self.tunnels.sockets[position];
             if socket.resolve_at.take_if(|at| *at <= now).is_some() {
@@ -492,15 +483,30 @@ impl Driver {
     }
 
     fn report_stranger(&mut self, event: &TunnelEvent) {
+        let (kind, address, report) = match event {
+            TunnelEvent::WrongKey { address } => {
+                ("key", *address, DriverEvent::WrongTunnelKey { address: *address, count: 1 })
+            }
+            TunnelEvent::UnknownName { name, address } => {
+                let (name, address) = (name.clone(), *address);
+                ("name", address, DriverEvent::UnknownTunnel { name, address, count: 1 })
+            }
+            _ => return,
+        };
         let now = self.now();
-        match event {
-            TunnelEvent::WrongKey { address } if self.tunnels.is_news(now, "key") => {
-                self.events.push_back(DriverEvent::WrongTunnelKey { address: *address });
+        let report = self.tunnels.strangers.handle_report(now, kind, Some(address.ip()), report);
+        self.events.extend(report);
+    }
+
+    /// Reports how many strangers there were beside those that were reported.
+    fn report_withheld_strangers(&mut self, now: Duration) {
+        while let Some(WithheldReport { mut latest, more, .. }) = self.tunnels.strangers.poll_report(now) {
+            if let DriverEvent::WrongTunnelKey { count, .. } | DriverEvent::UnknownTunnel { count, .. } =
+                &mut latest
+            {
+                *count += more;
             }
-            TunnelEvent::UnknownName { name, address } if self.tunnels.is_news(now, "name") => {
-                self.events.push_back(DriverEvent::UnknownTunnel { name: name.clone(), address: *address });
-            }
-            _ => {}
+            self.events.push_back(latest);
         }
     }
 

@@ -9,7 +9,7 @@
 //! | `/rtp/[SOURCE@]GROUP:PORT/` | those of RTP, in order, each once, without header and padding |
 //! | `/sse/[SOURCE@]GROUP:PORT` | an event per datagram, which a browser's `EventSource` receives |
 //! | `/ws/[SOURCE@]GROUP:PORT` | a message per datagram over WebSocket; with `?raw`, its bytes |
-//! | `/` | a page with the channels, their rates and their text |
+//! | `/` | a page that lists the channels with their rates, and plays or shows them |
 //! | `/playlist.m3u` | the channels, for a player |
 //! | `/status` | clients, groups and rates, as a page or as JSON |
 //!
@@ -128,11 +128,12 @@ pub struct HttpDatagram {
 pub struct HttpEvent {
     /// The address that the client was connected to.
     pub listener: SocketAddr,
-    /// The client, the last one of them.
+    /// The client; the last one, if the event stands for several refusals.
     pub client: SocketAddr,
     /// What was refused.
     pub reason: HttpRefusal,
-    /// How often, since the last event with the same reason. There is at most one per minute.
+    /// How many refusals with the same reason it stands for: more than 1 if there were more than
+    /// [`ReportQuota::LOG`](mcast_pace::ReportQuota::LOG) allows.
     pub count: u64,
     /// The reason in words, as the client receives it.
     pub text: String,

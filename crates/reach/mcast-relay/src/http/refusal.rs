@@ -1,10 +1,5 @@
 //! Why a request is refused or a client is dropped, and how often that happened.
 
-use std::time::Duration;
-
-/// Time between two events with the same reason.
-const REPORT_INTERVAL: Duration = Duration::from_secs(60);
-
 /// Why a request was refused, or a client dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -131,7 +126,6 @@ pub struct HttpCounts {
     /// Datagrams that were not sent to a client because it had fallen behind.
     pub skipped: u64,
     refused: [u64; HttpRefusal::COUNT],
-    reported: [Option<(Duration, u64)>; HttpRefusal::COUNT],
 }
 
 impl HttpCounts {
@@ -146,17 +140,8 @@ impl HttpCounts {
         HttpRefusal::ALL.into_iter().zip(self.refused).filter(|(_, count)| *count > 0)
     }
 
-    /// Counts a refusal. Returns the number to report if an event is due.
-    pub(super) fn refuse(&mut self, now: Duration, reason: HttpRefusal) -> Option<u64> {
+    /// Counts a refusal.
+    pub(super) const fn refuse(&mut self, reason: HttpRefusal) {
         self.refused[reason as usize] += 1;
-        let total = self.refused(reason);
-        let reported = &mut self.reported[reason as usize];
-        let before = match *reported {
-            Some((last, _)) if now < last + REPORT_INTERVAL => return None,
-            Some((_, count)) => count,
-            None => 0,
-        };
-        *reported = Some((now, total));
-        Some(total - before)
     }
 }

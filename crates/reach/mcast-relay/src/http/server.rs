@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use mcast_group::{GroupAddr, Membership, SourceFilter};
+use mcast_pace::{ReportLimiter, ReportQuota, WithheldReport};
 
 use super::access;
 use super::channel::{Channel, Start};
@@ -43,6 +44,8 @@ const RETRY: &[u8] = b"retry: 1000\n\n";
 
 /// The page with the channels.
 const INDEX: &str = include_str!("index.html");
+const PLAYER: &str = include_str!("player.js");
+const PLAYER_PLACE: &str = "/* player.js */";
 
 /// The number of a connection, given by the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,6 +86,7 @@ pub struct HttpServer {
     next_tick: Duration,
     is_demand_changed: bool,
     events: VecDeque<HttpEvent>,
+    reports: ReportLimiter<HttpRefusal, HttpEvent>,
 }
 
 impl HttpServer {
@@ -101,6 +105,7 @@ impl HttpServer {
             next_tick: Duration::ZERO,
             is_demand_changed: false,
             events: VecDeque::new(),
+            reports: ReportLimiter::new(ReportQuota::LOG),
         }
     }
 
@@ -244,6 +249,9 @@ impl HttpServer {
         let before = self.channels.len();
         self.channels.retain(|_, channel| channel.expire(now, capacity));
         self.is_demand_changed |= self.channels.len() < before;
+        while let Some(WithheldReport { latest, more, .. }) = self.reports.poll_report(now) {
+            self.events.push_back(HttpEvent { count: more + 1, ..latest });
+        }
         if now < self.next_tick {
             return;
         }
@@ -259,7 +267,7 @@ impl HttpServer {
     pub fn poll_timeout(&self) -> Option<Duration> {
         let channels = self.channels.values().filter_map(Channel::deadline).min();
         let tick = (!self.clients.is_empty()).then_some(self.next_tick);
-        channels.into_iter().chain(tick).min()
+        channels.into_iter().chain(tick).chain(self.reports.poll_timeout()).min()
     }
 
     /// Returns the groups to receive, if they have changed.
@@ -360,7 +368,7 @@ impl HttpServer {
                 self.show(now, id, request, &page, origin.as_deref())
             }
             Resource::Index => {
-                let page = ("text/html; charset=utf-8", INDEX.to_owned());
+                let page = ("text/html; charset=utf-8", INDEX.replacen(PLAYER_PLACE, PLAYER, 1));
                 self.show(now, id, request, &page, origin.as_deref())
             }
             Resource::Playlist => {
@@ -582,9 +590,9 @@ impl HttpServer {
     /// Counts a refusal, and reports it if that is due.
     fn refused(&mut self, now: Duration, listener: SocketAddr, client: SocketAddr, refusal: &Refusal) {
         let Refusal { reason, ref text } = *refusal;
-        if let Some(count) = self.counts.refuse(now, reason) {
-            self.events.push_back(HttpEvent { listener, client, reason, count, text: text.clone() });
-        }
+        self.counts.refuse(reason);
+        let event = HttpEvent { listener, client, reason, count: 1, text: text.clone() };
+        self.events.extend(self.reports.handle_report(now, reason, Some(client.ip()), event));
     }
 
     /// Returns a number that no other channel has had, here or after a restart.

@@ -7,6 +7,8 @@ mod header;
 mod index;
 mod record;
 
+use std::time::{Duration, SystemTime};
+
 pub use header::SegmentName;
 pub use header::{HeaderError, MAX_NAME, SegmentHeader};
 pub(crate) use index::IndexBuilder;
@@ -15,6 +17,31 @@ pub use record::{MAX_BODY, RECORD_HEAD};
 pub(crate) use record::{
     MAX_SEALED_BODY, RecordError, RecordHead, RecordKind, authenticated, mark, write_record,
 };
+
+/// The time of a record: nanoseconds since 1970, by the clock of the writer, which may go back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LogTime(pub u64);
+
+impl LogTime {
+    /// Returns the present time.
+    #[must_use]
+    pub fn now() -> Self {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// Returns a time in milliseconds since 1970.
+    #[must_use]
+    pub const fn from_milliseconds(milliseconds: u64) -> Self {
+        Self(milliseconds.saturating_mul(1_000_000))
+    }
+
+    /// Returns the time for the standard library.
+    #[must_use]
+    pub fn system_time(self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_nanos(self.0)
+    }
+}
 
 /// Returns the bytes at this place; zeros where the slice is shorter.
 pub(super) fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {

@@ -29,11 +29,12 @@ pub use health::{HostStatus, PathChange};
 pub use heartbeats::{HeardHeartbeat, HeartbeatListener};
 pub use history::{
     HistoryListener, HistoryProvider, HistoryServer, HistoryServerStatistics, HistorySource,
-    HistoryUnavailable, RefusedHistory,
+    HistoryUnavailable,
 };
 pub use logged::{LogStart, LoggedPublisher, LoggedPublisherBuilder};
 pub use publisher::{Closing, Publisher, PublisherBuilder, PublisherProgress};
 pub use read_ahead::{ReadAhead, ReadOutcome};
+pub use side_channel::RefusedRequest;
 pub use snapshot::{
     MAX_SNAPSHOT, Snapshot, SnapshotFetcher, SnapshotServer, fetch_snapshot, fetch_snapshot_while,
 };

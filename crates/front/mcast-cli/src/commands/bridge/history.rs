@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use mcast_bridge::{EngineHistory, StreamBridge};
 use mcast_stream::seal::Keys;
-use mcast_stream::{HistoryListener, HistoryServer, HistoryServerStatistics, RefusedHistory};
+use mcast_stream::{HistoryListener, HistoryServer, HistoryServerStatistics, RefusedRequest};
 use mcast_terminal::Console;
 
 use super::{Arguments, engine};
@@ -55,8 +55,8 @@ impl History {
         }
     }
 
-    /// Returns the latest request that was refused since the last call.
-    pub(super) fn take_refused(&self) -> Option<RefusedHistory> {
+    /// Returns the next request that was refused and not returned yet.
+    pub(super) fn take_refused(&self) -> Option<RefusedRequest> {
         match self {
             Self::Waiting(..) => None,
             Self::Serving(server) => server.take_refused(),

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use mcast_bridge::{BridgeEvent, BridgeStatistics, EngineError};
 use mcast_stream::wire::MessageNumber;
-use mcast_stream::{HistoryServerStatistics, RefusedHistory};
+use mcast_stream::{HistoryServerStatistics, RefusedRequest};
 use serde::Serialize;
 
 use crate::message_layer::ServedHistory;
@@ -24,11 +24,19 @@ pub(super) struct BridgeRecord {
     cause: Option<&'static str>,
     reason: Option<String>,
     remedy: Option<String>,
+    /// How many like it were withheld before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    more: Option<u64>,
 }
 
 impl BridgeRecord {
     fn new(event: &'static str) -> Self {
         Self { event, time: rfc3339(SystemTime::now()), ..Self::default() }
+    }
+
+    /// Returns the name of the event.
+    pub(super) const fn event(&self) -> &'static str {
+        self.event
     }
 
     pub(super) fn connected(engine: &str) -> Self {
@@ -48,11 +56,12 @@ impl BridgeRecord {
         Self { address: Some(at), ..Self::new("serving-history") }
     }
 
-    /// `count` is how many requests for the history were refused so far.
-    pub(super) fn history_refused(refused: RefusedHistory, count: u64) -> Self {
+    /// `count` is how many requests for the history were refused so far, and `more` how many of them are not reported.
+    pub(super) fn history_refused(refused: RefusedRequest, count: u64, more: u64) -> Self {
         Self {
             address: Some(refused.client),
             count: Some(count),
+            more: (more > 0).then_some(more),
             reason: Some(refused.reason),
             ..Self::new("history-refused")
         }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 use mcast::Waker;
 use mcast_bridge::{BridgeError, BridgeNotice, StreamBridge};
 use mcast_metrics::BoundExporter;
-use mcast_stream::HistoryServerStatistics;
 use mcast_stream::seal::Keys;
+use mcast_stream::{HistoryServerStatistics, RefusedRequest};
 use mcast_terminal::{Console, Output};
 use serde::Serialize;
 
@@ -21,6 +21,7 @@ use super::text::{backlog_text, describe_bridge, summary_text};
 use crate::arguments::KeyFile;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
+use crate::log_lines::{LogLimiter, LogLines, and_more};
 use crate::message_layer::{ServedHistory, refusal_text};
 use crate::output::{rfc3339, write_json, write_record};
 use crate::receiving::{EventRecord, Importance, describe};
@@ -48,6 +49,9 @@ pub(super) struct Session<'a> {
     unit: &'static str,
     process: &'a Process,
     console: &'a Console,
+    lines: LogLines<'a>,
+    /// Requests for the history that were refused.
+    refusals: LogLimiter<(), RefusedRequest>,
     out: Output,
     figures: Figures,
     start: Instant,
@@ -84,6 +88,8 @@ impl<'a> Session<'a> {
             unit: if arguments.datagrams { "datagram" } else { "message" },
             process,
             console,
+            lines: LogLines::new(console),
+            refusals: LogLimiter::new(),
             out: console.output(),
             figures: process.figures(),
             start,
@@ -166,12 +172,23 @@ impl<'a> Session<'a> {
         self.history.as_ref().and_then(History::statistics).map(|(_, statistics)| statistics)
     }
 
-    /// Reports the latest request for the history that was refused.
+    /// Reports requests for the history that were refused.
     fn report_refused(&mut self) -> anyhow::Result<()> {
-        let refused = self.history.as_ref().and_then(History::take_refused);
-        let Some((refused, statistics)) = refused.zip(self.history_statistics()) else { return Ok(()) };
-        self.console.warn(refusal_text(&refused));
-        self.print(&BridgeRecord::history_refused(refused, statistics.refused))
+        while let Some(refused) = self.history.as_ref().and_then(History::take_refused) {
+            if let Some(refused) = self.refusals.admit((), Some(refused.client.ip()), refused) {
+                self.print_refused(refused, 0)?;
+            }
+        }
+        while let Some((refused, more)) = self.refusals.due() {
+            self.print_refused(refused, more)?;
+        }
+        Ok(())
+    }
+
+    fn print_refused(&mut self, refused: RefusedRequest, more: u64) -> anyhow::Result<()> {
+        let total = self.history_statistics().map_or(0, |statistics| statistics.refused);
+        self.console.warn(format_args!("{}{}", refusal_text("the history", &refused), and_more(more)));
+        self.print(&BridgeRecord::history_refused(refused, total, more))
     }
 
     /// Whether the stream has ended, everything is stored, and the publisher knows that it was received.
@@ -188,21 +205,23 @@ impl<'a> Session<'a> {
         match notice {
             BridgeNotice::Stream(event) => {
                 let (importance, text) = describe(event, self.arguments.stream.key.is_some());
+                let lines = self.lines.of(event.name());
                 match importance {
-                    Importance::Warning => self.console.warn(text),
-                    Importance::Note => self.console.note(text),
-                    Importance::Detail => self.console.detail(text),
+                    Importance::Warning => lines.warn(text),
+                    Importance::Note => lines.note(text),
+                    Importance::Detail => lines.detail(text),
                 }
                 self.print(&EventRecord::new(event, rfc3339(SystemTime::now())))
             }
             BridgeNotice::StreamBridge(event) => {
                 let (is_warning, text) = describe_bridge(event, self.unit);
-                if is_warning {
-                    self.console.warn(text);
-                } else {
-                    self.console.note(text);
+                let record = BridgeRecord::of(event);
+                let lines = self.lines.of(record.event());
+                match is_warning {
+                    true => lines.warn(text),
+                    false => lines.note(text),
                 }
-                self.print(&BridgeRecord::of(event))
+                self.print(&record)
             }
             BridgeNotice::Connected => {
                 self.service.ready(STATUS);
@@ -221,11 +240,8 @@ impl<'a> Session<'a> {
                     return Ok(());
                 }
                 self.problem = Some(error.what.clone());
-                self.console
-                    .warn(format_args!("{}s are buffered until the engine can be used: {error}", self.unit));
-                if let Some(remedy) = &error.remedy {
-                    self.console.advise(remedy);
-                }
+                let text = format!("{}s are buffered until the engine can be used: {error}", self.unit);
+                self.lines.advise(text, error.remedy.clone());
                 self.print(&BridgeRecord::disconnected(&self.engine, error))
             }
         }
@@ -239,9 +255,10 @@ impl<'a> Session<'a> {
         self.next_figures = now + FIGURES_INTERVAL;
         self.figures.set(Latest::Keeping(State::of(&self.bridge, self.history_statistics())));
         self.report_refused()?;
+        self.lines.poll();
         let (statistics, lag) = self.bridge.statistics();
         if statistics.pending == 0 && self.problem.take().is_some() {
-            self.console.note("everything is stored again");
+            self.lines.note("everything is stored again");
         }
         if lag >= BACKLOG_INTERVAL && self.next_backlog <= now {
             self.next_backlog = now + BACKLOG_INTERVAL;
@@ -252,6 +269,10 @@ impl<'a> Session<'a> {
 
     fn summarize(&mut self) -> anyhow::Result<()> {
         self.report_refused()?;
+        while let Some((refused, more)) = self.refusals.rest() {
+            self.print_refused(refused, more)?;
+        }
+        self.lines.finish();
         let history = self.history_statistics();
         let (time, (statistics, lag)) = (self.start.elapsed(), self.bridge.statistics());
         if statistics.pending > 0 {

@@ -11,6 +11,7 @@ use mcast_stream::wire::{SubscriberId, SubscriberName};
 use mcast_terminal::Console;
 use serde::Serialize;
 
+use crate::log_lines::LogLines;
 use crate::output::{count, count_of};
 
 /// How long a message may wait for an acknowledgement before that is reported.
@@ -115,7 +116,7 @@ impl AckReporter {
     }
 
     /// Reports what is waited for if nothing can be published, or if a message has waited for long.
-    pub(super) fn report(&mut self, publisher: &Publisher, console: &Console) {
+    pub(super) fn report(&mut self, publisher: &Publisher, lines: &LogLines<'_>) {
         let Some(progress) = publisher.ack_progress() else { return };
         if self.has_ended && progress.is_settled() {
             return;
@@ -128,18 +129,16 @@ impl AckReporter {
         };
         self.pending = first.zip(since);
         let is_late = since.is_some_and(|since| since.elapsed() >= TIMEOUT);
-        if !progress.is_lost && !is_late {
-            if self.reported.take().is_some() {
-                console.note("all subscribers that must acknowledge messages are present");
-            }
-            return;
-        }
-        let Some(wait) = publisher.ack_wait() else { return };
-        let text = waiting_for(publisher, progress, &wait);
+        let (is_waiting, text) = match publisher.ack_wait().filter(|_| progress.is_lost || is_late) {
+            Some(wait) => (true, waiting_for(publisher, progress, &wait)),
+            None if progress.is_lost || is_late || self.reported.is_none() => return,
+            None => (false, "all subscribers that must acknowledge messages are present".into()),
+        };
+        // In one place, so that the latest of them is the state.
         if self.reported.as_ref() != Some(&text) {
-            console.note(&text);
-            self.reported = Some(text);
+            lines.note(&text);
         }
+        self.reported = is_waiting.then_some(text);
     }
 }
 

@@ -10,8 +10,8 @@ use mcast_terminal::Console;
 use serde::Serialize;
 
 use super::acknowledgements::{AckReport, name_of};
-use super::correction::ParityReport;
-use super::rate::RateReport;
+use super::rate::{ParityReport, RateReport};
+use crate::log_lines::LogLines;
 use crate::message_layer::{Repairs, ServedHistory};
 use crate::output::{bits_per_second, bytes, count, count_of, seconds, write_record};
 
@@ -23,79 +23,100 @@ const NO_FEEDBACK: &str = "no subscriber reported in: none listened, all are bes
 const ONE_WAY: &str = "one-way: what subscribers received is unknown";
 
 /// Reports an event: that a subscriber joined or left, for instance.
-pub(super) fn event(event: &PublisherEvent, publisher: &Publisher, console: &Console) {
+pub(super) fn event(event: &PublisherEvent, publisher: &Publisher, lines: &LogLines<'_>) {
     let name = |subscriber: SubscriberId| name_of(publisher, subscriber);
     let address = |subscriber: SubscriberId| {
         publisher.address_of(subscriber).map_or_else(|| subscriber.to_string(), |address| address.to_string())
     };
+    let lines = &lines.about(
+        subscriber_of(event).and_then(|subscriber| publisher.address_of(subscriber)).map(|it| it.ip()),
+    );
     match *event {
         PublisherEvent::SubscriberJoined(subscriber, _) => {
-            console.note(format_args!("subscriber {} joined", name(subscriber)));
+            lines.note(format_args!("subscriber {} joined", name(subscriber)));
         }
         PublisherEvent::SubscriberLeft(subscriber) => {
-            console.note(format_args!("subscriber {} left", name(subscriber)));
+            lines.note(format_args!("subscriber {} left", name(subscriber)));
         }
         PublisherEvent::SubscriberFailed(subscriber) => {
-            console.warn(format_args!("subscriber {} left because of an error", name(subscriber)));
+            lines.warn(format_args!("subscriber {} left because of an error", name(subscriber)));
         }
         PublisherEvent::SubscriberSilent(subscriber) => {
-            console.warn(format_args!("subscriber {} has gone silent", name(subscriber)));
+            lines.warn(format_args!("subscriber {} has gone silent", name(subscriber)));
         }
         PublisherEvent::SubscriberEvicted(subscriber, missing) => {
-            console.warn(format_args!(
+            lines.warn(format_args!(
                 "evicted subscriber {}: too slow, {} behind (--evict-after allows more time)",
                 name(subscriber),
                 count_of(missing, "datagram")
             ));
         }
         PublisherEvent::SubscriberReturned(subscriber) => {
-            console.note(format_args!("subscriber {} has caught up", name(subscriber)));
+            lines.note(format_args!("subscriber {} has caught up", name(subscriber)));
         }
         PublisherEvent::SubscriberRefused(subscriber) => {
-            console.warn(format_args!(
+            lines.warn(format_args!(
                 "subscriber {subscriber} exceeds the limit: it is not waited for, and gets no repairs"
             ));
         }
-        PublisherEvent::Slowed { subscriber, loss, rate } => console.warn(format_args!(
+        PublisherEvent::Slowed { subscriber, loss, rate } => lines.warn(format_args!(
             "slowed down to {:.1} Mbit/s: subscriber {} loses {:.1} % (--congestion off keeps the rate)",
             rate as f64 * 8.0 / 1e6,
             name(subscriber),
             f64::from(loss) / 1e4
         )),
-        PublisherEvent::Limited { subscriber, rate } => console.note(format_args!(
+        PublisherEvent::Limited { subscriber, rate } => lines.note(format_args!(
             "subscriber {} limits the rate: {:.1} Mbit/s",
             name(subscriber),
             rate as f64 * 8e-6
         )),
-        PublisherEvent::Recovered => console.note("as fast as before again"),
-        PublisherEvent::Unrecoverable(subscriber, first, end) => console.warn(format_args!(
+        PublisherEvent::Recovered => lines.note("as fast as before again"),
+        PublisherEvent::Unrecoverable(subscriber, first, end) => lines.warn(format_args!(
             "subscriber {} missed {} that have left the retransmission buffer (--history enlarges it)",
             name(subscriber),
             count_of(end.ahead_of(first), "datagram")
         )),
         PublisherEvent::SubscriberIncomplete { subscriber, datagrams, messages } => {
             let lacking = lacking(datagrams, messages);
-            console
+            lines
                 .warn(format_args!("subscriber {} {lacking}: it will not have everything", name(subscriber)));
         }
-        PublisherEvent::NameShared { name: shared, first, second } => console.warn(format_args!(
+        PublisherEvent::NameShared { name: shared, first, second } => lines.warn(format_args!(
             "subscribers {} and {} use the name {shared} at the same time: --ack counts them as one; give each its own with \
              subscribe --as",
             address(first),
             address(second)
         )),
         PublisherEvent::Unacknowledged { first, end } if end == first + 1 => {
-            console.warn(format_args!("message {first} cannot be acknowledged as --ack requires"));
+            lines.warn(format_args!("message {first} cannot be acknowledged as --ack requires"));
         }
-        PublisherEvent::Unacknowledged { first, end } => console
+        PublisherEvent::Unacknowledged { first, end } => lines
             .warn(format_args!("messages {first} to {} cannot be acknowledged as --ack requires", end.0 - 1)),
         PublisherEvent::InternalError(what) => {
-            console.warn(format_args!("a bug in this program: {what}; please report it"));
+            lines.warn(format_args!("a bug in this program: {what}; please report it"));
         }
         PublisherEvent::Missed(events) => {
-            console.detail(format_args!("{} were not reported", count_of(events, "event")));
+            lines.detail(format_args!("{} were not reported", count_of(events, "event")));
         }
         _ => {}
+    }
+}
+
+/// Returns the subscriber that an event is about.
+const fn subscriber_of(event: &PublisherEvent) -> Option<SubscriberId> {
+    match *event {
+        PublisherEvent::SubscriberJoined(subscriber, _)
+        | PublisherEvent::SubscriberLeft(subscriber)
+        | PublisherEvent::SubscriberFailed(subscriber)
+        | PublisherEvent::SubscriberSilent(subscriber)
+        | PublisherEvent::SubscriberEvicted(subscriber, _)
+        | PublisherEvent::SubscriberReturned(subscriber)
+        | PublisherEvent::SubscriberRefused(subscriber)
+        | PublisherEvent::Unrecoverable(subscriber, _, _)
+        | PublisherEvent::Slowed { subscriber, .. }
+        | PublisherEvent::Limited { subscriber, .. }
+        | PublisherEvent::SubscriberIncomplete { subscriber, .. } => Some(subscriber),
+        _ => None,
     }
 }
 
@@ -111,19 +132,19 @@ fn lacking(datagrams: u64, messages: u64) -> String {
 }
 
 /// Reports that a path went down, or works again.
-pub(super) fn path_change(change: &PathChange, console: &Console) {
+pub(super) fn path_change(change: &PathChange, lines: &LogLines<'_>) {
     match change {
-        PathChange::Down { path, error } => console
+        PathChange::Down { path, error } => lines
             .warn(format_args!("path {} is down: {error}; it is used again as soon as it works", path + 1)),
-        PathChange::Up { path } => console.note(format_args!("path {} works again", path + 1)),
-        PathChange::QueueFull { error, .. } => console.warn(format_args!("{error}: repaired")),
-        PathChange::HostUnreachable { host, error: None } => console.warn(format_args!(
+        PathChange::Up { path } => lines.note(format_args!("path {} works again", path + 1)),
+        PathChange::QueueFull { error, .. } => lines.warn(format_args!("{error}: repaired")),
+        PathChange::HostUnreachable { host, error: None } => lines.warn(format_args!(
             "{host} is unreachable: the host is down, or nothing receives there; it gets the stream when it answers"
         )),
         PathChange::HostUnreachable { host, error: Some(error) } => {
-            console.warn(format_args!("{host} is unreachable: {error}; it gets the stream when it answers"));
+            lines.warn(format_args!("{host} is unreachable: {error}; it gets the stream when it answers"));
         }
-        PathChange::HostReachable { host } => console.note(format_args!("{host} is reachable again")),
+        PathChange::HostReachable { host } => lines.note(format_args!("{host} is reachable again")),
         _ => {}
     }
 }

@@ -9,8 +9,7 @@ use mcast_sys::ClassifiedError;
 use mcast_terminal::Console;
 
 use super::acknowledgements::AckReporter;
-use super::feed::Feed;
-use super::messages::key_of;
+use super::feed::{Feed, key_of};
 use super::rate::{RateReport, RateReporter, StreamRate};
 use super::report::{self, Report};
 use super::snapshot::Snapshots;
@@ -20,11 +19,12 @@ use crate::arguments::KeyFile;
 use crate::arguments::SigningFile;
 use crate::exit::Outcome;
 use crate::interrupt::{Hangup, Interrupt};
+use crate::log_lines::LogLines;
 use crate::message_layer::refusal_text;
+use crate::metrics::StreamMetrics;
 use crate::output::{count_of, seconds};
 use crate::sending::MessagePacer;
 use crate::service::Service;
-use crate::stream_metrics::StreamMetrics;
 
 /// What the manager of a service shows.
 const STATUS: &str = "publishing";
@@ -43,6 +43,7 @@ const AT_ONCE: usize = 256;
 pub(super) struct Session<'a> {
     arguments: &'a Arguments,
     console: &'a Console,
+    lines: LogLines<'a>,
     feed: Arc<Feed>,
     snapshots: Option<Snapshots>,
     history: Option<HistoryServer>,
@@ -113,6 +114,7 @@ impl<'a> Session<'a> {
             service,
             arguments,
             console,
+            lines: LogLines::new(console),
             feed,
             snapshots,
             history,
@@ -139,6 +141,7 @@ impl<'a> Session<'a> {
         let has_failed = failed.is_some();
         let complete = self.linger(begun, has_failed);
         self.handle_events();
+        self.lines.finish();
         let statistics_time = begun.elapsed();
         let automatic = self.rate.as_ref().and_then(|_| RateReport::of(&self.feed.publisher().statistics()));
         drop(self.snapshots);
@@ -322,28 +325,30 @@ impl<'a> Session<'a> {
         self.update_signing_key();
         let publisher = self.feed.publisher();
         while let Some(event) = publisher.event() {
-            report::event(&event, publisher, self.console);
+            report::event(&event, publisher, &self.lines);
         }
-        self.acks.report(publisher, self.console);
+        self.acks.report(publisher, &self.lines);
         if let Some(rate) = &mut self.rate {
-            rate.report(publisher, self.console);
+            rate.report(publisher, &self.lines);
         }
         if let Some(metrics) = &mut self.metrics {
             metrics.poll(true, || {
                 publisher.export_metrics();
                 self.history.iter().for_each(HistoryServer::export_metrics);
+                self.snapshots.iter().for_each(Snapshots::export_metrics);
                 (!publisher.is_any_path_up()).then(|| "no interface can send".into())
             });
         }
         while let Some(change) = publisher.path_change() {
-            report::path_change(&change, self.console);
+            report::path_change(&change, &self.lines);
         }
-        if let Some(refused) = self.history.as_ref().and_then(HistoryServer::take_refused) {
-            self.console.warn(refusal_text(&refused));
+        while let Some(refused) = self.history.as_ref().and_then(HistoryServer::take_refused) {
+            self.lines.about(Some(refused.client.ip())).warn(refusal_text("the history", &refused));
         }
-        while let Some(failure) = self.snapshots.as_ref().and_then(Snapshots::failure) {
-            self.console.warn(failure);
+        if let Some(snapshots) = &self.snapshots {
+            snapshots.report(&self.lines);
         }
+        self.lines.poll();
         if let Some(keys) = self.key_file.as_ref().and_then(|file| file.reread(self.console)) {
             self.console.note(format_args!("sealing with epoch {} from now on", keys.latest()));
             if let Some(history) = &self.history {

@@ -13,6 +13,8 @@ use mcast_stream::{Snapshot, SnapshotServer};
 use mcast_terminal::Console;
 
 use super::feed::Feed;
+use crate::log_lines::LogLines;
+use crate::message_layer::refusal_text;
 use crate::sys;
 
 /// The source of the state: the content of this file if it exists at the time, otherwise the output of this shell
@@ -26,7 +28,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Serves the current state on request, until dropped.
 #[derive(Debug)]
 pub(super) struct Snapshots {
-    _server: SnapshotServer,
+    server: SnapshotServer,
     failures: Receiver<String>,
 }
 
@@ -58,12 +60,19 @@ impl Snapshots {
             .serve_snapshots(at, capture)
             .with_context(|| format!("cannot serve snapshots at {at}"))?;
         console.note(format_args!("serving snapshots ({what}) at {}", server.address()));
-        Ok(Self { _server: server, failures })
+        Ok(Self { server, failures })
     }
 
-    /// Returns why a request for a snapshot failed, if one did since the last call.
-    pub(super) fn failure(&self) -> Option<String> {
-        self.failures.try_recv().ok()
+    pub(super) fn export_metrics(&self) {
+        self.server.export_metrics();
+    }
+
+    /// Reports the requests for a snapshot that failed or were refused since the last call.
+    pub(super) fn report(&self, lines: &LogLines<'_>) {
+        self.failures.try_iter().for_each(|failure| lines.warn(failure));
+        while let Some(refused) = self.server.take_refused() {
+            lines.about(Some(refused.client.ip())).warn(refusal_text("a snapshot", &refused));
+        }
     }
 }
 

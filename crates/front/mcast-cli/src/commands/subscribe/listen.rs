@@ -11,20 +11,20 @@ use mcast_stream::{Snapshot, SnapshotFetcher, StreamError, Subscriber, Worker};
 use mcast_terminal::Console;
 
 use super::Plan;
-use super::format::Printer;
+use super::format::{Printer, Summary};
 use super::output_worker::{JobQueue, OutputWorker, Unfinished};
 use super::resume::ResumeFile;
-use super::summary::Summary;
 #[cfg(feature = "seal")]
 use crate::arguments::PublicKeys;
 use crate::arguments::{Goal, KeyFile, Limits};
 use crate::execute::Call;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::{Hangup, Interrupt};
+use crate::log_lines::LogLines;
+use crate::metrics::StreamMetrics;
 use crate::output::{bits_per_second, bytes, count, count_of, seconds};
 use crate::receiving::{Importance, describe, print_hosts};
 use crate::service::Service;
-use crate::stream_metrics::StreamMetrics;
 
 /// What the manager of a service shows.
 const STATUS: &str = "subscribed";
@@ -63,7 +63,8 @@ pub(super) struct Listener<'a> {
 
 /// Where messages and events go, and what is counted of them.
 struct Sink<'a> {
-    console: &'a Console,
+    /// The log. Events in JSON are complete, as they account for messages.
+    lines: LogLines<'a>,
     printer: Printer,
     output: OutputWorker,
     command: Option<Arc<str>>,
@@ -119,7 +120,7 @@ impl<'a> Listener<'a> {
         print_hosts(&hosts, console);
         let interrupt = Interrupt::waking(subscriber.waker())?;
         let sink = Sink {
-            console,
+            lines: LogLines::new(console),
             printer: Printer::new(show),
             output: OutputWorker::new(console.output(), subscriber.waker())?,
             command: show.exec.as_deref().map(Arc::from),
@@ -174,6 +175,7 @@ impl<'a> Listener<'a> {
             self.confirm_the_end()?;
         }
         self.sink.tally.failed = self.sink.output.failed();
+        self.sink.lines.finish();
         let end = end?;
         self.summarize();
         self.print_summary(unfinished)?;
@@ -213,6 +215,7 @@ impl<'a> Listener<'a> {
                 return Err(error);
             }
             self.service.alive();
+            self.sink.lines.poll();
             self.acknowledge()?;
             self.update_keys();
             if let Some(fetched) = self.snapshots.as_mut().and_then(SnapshotFetcher::fetched) {
@@ -273,17 +276,13 @@ impl<'a> Listener<'a> {
     }
 
     fn handle_event(&mut self, event: &SubscriberEvent) -> anyhow::Result<()> {
-        self.sink.event(event)?;
+        let is_failure = matches!(event, SubscriberEvent::HistoryFailed { .. });
+        let remedy = if is_failure { self.subscriber.history_problem().map(ToOwned::to_owned) } else { None };
+        self.sink.event(event, remedy)?;
         self.resume.iter_mut().for_each(|resume| resume.record_event(event));
         match event {
             SubscriberEvent::Joined { .. } if self.is_unnamed => self.report_stream(),
             SubscriberEvent::Stalled { .. } => self.explain_stall(),
-            SubscriberEvent::HistoryFailed { .. } => {
-                self.subscriber
-                    .history_problem()
-                    .into_iter()
-                    .for_each(|problem| self.console.advise(problem));
-            }
             _ => {}
         }
         if let Some(snapshots) = &mut self.snapshots {
@@ -324,6 +323,7 @@ impl<'a> Listener<'a> {
                 false => self.subscriber.keep_alive(glance)?,
             }
             self.service.alive();
+            self.sink.lines.poll();
             self.acknowledge()?;
             self.update_keys();
         }
@@ -432,7 +432,7 @@ impl<'a> Listener<'a> {
                 Some(Item::Message(message)) => self.sink.message(stream, &message)?,
                 Some(Item::Event(event)) => {
                     self.report_undelivered(undelivered.take())?;
-                    self.sink.event(&event)?;
+                    self.sink.event(&event, None)?;
                 }
             }
             if self.sink.output.drain() {
@@ -445,7 +445,7 @@ impl<'a> Listener<'a> {
     /// Reports messages that were received too late to be delivered.
     fn report_undelivered(&mut self, messages: Option<Range<MessageNumber>>) -> anyhow::Result<()> {
         let Some(Range { start: first, end }) = messages else { return Ok(()) };
-        self.sink.event(&SubscriberEvent::Lost { first, end, cause: Cause::Abandoned })
+        self.sink.event(&SubscriberEvent::Lost { first, end, cause: Cause::Abandoned }, None)
     }
 
     /// Repeats to the publisher that everything was read until it confirms that: a single status may be lost.
@@ -592,14 +592,15 @@ impl Sink<'_> {
         Ok(())
     }
 
-    fn event(&mut self, event: &SubscriberEvent) -> anyhow::Result<()> {
+    fn event(&mut self, event: &SubscriberEvent, remedy: Option<String>) -> anyhow::Result<()> {
         self.printer.event(self.output.buffer(), event)?;
         self.tally.note(event);
         let (importance, text) = describe(event, self.has_key_file);
+        let lines = self.lines.of(event.name());
         match importance {
-            Importance::Warning => self.console.warn(text),
-            Importance::Note => self.console.note(text),
-            Importance::Detail => self.console.detail(text),
+            Importance::Warning => lines.advise(text, remedy),
+            Importance::Note => lines.note(text),
+            Importance::Detail => lines.detail(text),
         }
         Ok(())
     }

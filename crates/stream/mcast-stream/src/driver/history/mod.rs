@@ -7,7 +7,7 @@ mod subscription;
 
 pub use server::{
     HistoryListener, HistoryProvider, HistoryServer, HistoryServerStatistics, HistorySource,
-    HistoryUnavailable, RefusedHistory,
+    HistoryUnavailable,
 };
 pub(super) use subscription::HistorySubscription;
 

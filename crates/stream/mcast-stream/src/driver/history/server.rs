@@ -16,7 +16,8 @@ use crate::driver::clock;
 use crate::driver::error::StreamError;
 use crate::driver::publisher::{Publisher, ShownHistory};
 use crate::driver::side_channel::{
-    Channel, Client, FIRST_ANSWER, REQUEST_TIME, Service, SideServer, StepDeadline, TIMEOUT,
+    Channel, Client, FIRST_ANSWER, REQUEST_TIME, Refusals, RefusedRequest, Service, SideServer, StepDeadline,
+    TIMEOUT,
 };
 use crate::history::{
     AnswerFrame, AnswerStatus, FrameWriter, HISTORY_REQUEST, HistoryContent, HistoryRecord, HistoryRequest,
@@ -102,30 +103,13 @@ pub struct HistoryServerStatistics {
     pub refused: u64,
 }
 
-/// A request that a [`HistoryServer`] has refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RefusedHistory {
-    /// The client.
-    pub client: SocketAddr,
-    /// Why.
-    pub reason: String,
-}
-
 #[derive(Debug, Default)]
 struct Counts {
     requests: AtomicU64,
     records: AtomicU64,
     bytes: AtomicU64,
     postponed: AtomicU64,
-    refused: AtomicU64,
-    latest: Mutex<Option<RefusedHistory>>,
-}
-
-impl Counts {
-    fn refuse(&self, client: SocketAddr, reason: String) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(RefusedHistory { client, reason });
-    }
+    refusals: Refusals,
 }
 
 /// Serves the history of a stream until it is dropped: what a bridge stores in an engine, for instance. Subscribers
@@ -230,20 +214,20 @@ impl HistoryServer {
     #[must_use]
     pub fn statistics(&self) -> HistoryServerStatistics {
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let Counts { requests, records, bytes, postponed, refused, .. } = &*self.counts;
+        let Counts { requests, records, bytes, postponed, refusals } = &*self.counts;
         HistoryServerStatistics {
             requests: count(requests),
             records: count(records),
             bytes: count(bytes),
             postponed: count(postponed),
-            refused: count(refused),
+            refused: refusals.count(),
         }
     }
 
-    /// Returns the latest request that was refused since the last call.
+    /// Returns the next request that was refused, of the latest 64 that were not returned yet.
     #[must_use]
-    pub fn take_refused(&self) -> Option<RefusedHistory> {
-        self.counts.latest.lock().unwrap_or_else(PoisonError::into_inner).take()
+    pub fn take_refused(&self) -> Option<RefusedRequest> {
+        self.counts.refusals.take()
     }
 
     /// Replaces the secrets of a sealed stream, for clients that connect from now on.
@@ -259,7 +243,7 @@ impl Service for HistoryService {
         if let Err(error) = &served
             && error.kind() == io::ErrorKind::InvalidData
         {
-            self.counts.refuse(address, error.to_string());
+            self.counts.refusals.refuse(address, error.to_string());
         }
         served
     }
@@ -313,7 +297,7 @@ impl HistoryService {
                         HistoryUnavailable::OtherStream => AnswerStatus::OtherStream,
                         HistoryUnavailable::Unreadable(_) => AnswerStatus::Unavailable,
                     };
-                    self.counts.refuse(address, error.to_string());
+                    self.counts.refusals.refuse(address, error.to_string());
                     answer.end(status, &error.to_string())?;
                     client.answered(true);
                     source = None;

@@ -3,11 +3,11 @@
 
 mod channel;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -258,5 +258,44 @@ fn admitted<S>(shared: &Shared<S>, connection: &TcpStream) -> Option<Client> {
             Admitted::Full(_) if shared.is_ending.load(Ordering::Acquire) => return None,
             Admitted::Full(wait) => std::thread::sleep(wait),
         }
+    }
+}
+
+/// The most that are kept until they are taken.
+const KEPT: usize = 64;
+
+/// A request that a [`HistoryServer`](crate::HistoryServer) or [`SnapshotServer`](crate::SnapshotServer) has refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedRequest {
+    /// The client.
+    pub client: SocketAddr,
+    /// Why.
+    pub reason: String,
+}
+
+/// Counts them, and keeps the latest.
+#[derive(Debug, Default)]
+pub(in crate::driver) struct Refusals {
+    count: AtomicU64,
+    kept: Mutex<VecDeque<RefusedRequest>>,
+}
+
+impl Refusals {
+    pub(in crate::driver) fn refuse(&self, client: SocketAddr, reason: String) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() == KEPT {
+            kept.pop_front();
+        }
+        kept.push_back(RefusedRequest { client, reason });
+    }
+
+    pub(in crate::driver) fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Returns the next of those that are kept.
+    pub(in crate::driver) fn take(&self) -> Option<RefusedRequest> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 }

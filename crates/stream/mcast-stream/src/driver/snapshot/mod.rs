@@ -5,11 +5,13 @@ mod client;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 
 use crate::driver::clock;
 use crate::driver::error::StreamError;
 use crate::driver::side_channel::{
-    Channel, Client, FIRST_ANSWER, REQUEST_TIME, Service, SideServer, StepDeadline, TIMEOUT, invalid,
+    Channel, Client, FIRST_ANSWER, REQUEST_TIME, Refusals, RefusedRequest, Service, SideServer, StepDeadline,
+    TIMEOUT, invalid,
 };
 use crate::seal::Keys;
 use crate::side_channel::{Admission, AdmissionLimits, QueueToken, SharedPace};
@@ -41,7 +43,11 @@ fn request_bytes(stream: StreamId, incarnation: Incarnation, message: MessageNum
 
 /// Serves snapshots until it is dropped.
 #[derive(Debug)]
-pub struct SnapshotServer(SideServer);
+pub struct SnapshotServer {
+    stream: StreamId,
+    server: SideServer,
+    refusals: Arc<Refusals>,
+}
 
 /// Returns the current keys of the stream, which may change while the server runs.
 pub(in crate::driver) type KeysNow = Box<dyn Fn() -> Keys + Send + Sync>;
@@ -51,6 +57,7 @@ struct SnapshotService<F> {
     incarnation: Incarnation,
     keys: KeysNow,
     capture: F,
+    refusals: Arc<Refusals>,
 }
 
 impl SnapshotServer {
@@ -62,21 +69,59 @@ impl SnapshotServer {
         capture: impl Fn() -> Option<Snapshot> + Send + Sync + 'static,
     ) -> Result<Self, StreamError> {
         let listener = TcpListener::bind(at).map_err(StreamError::Snapshot)?;
-        let service = SnapshotService { stream, incarnation, keys, capture };
+        let refusals = Arc::<Refusals>::default();
+        let service = SnapshotService { stream, incarnation, keys, capture, refusals: Arc::clone(&refusals) };
         let limits = AdmissionLimits::SNAPSHOT;
         let server = SideServer::start(listener, "mcast-snapshot", limits, SharedPace::RATE, service);
-        server.map(Self).map_err(StreamError::Snapshot)
+        Ok(Self { stream, server: server.map_err(StreamError::Snapshot)?, refusals })
     }
 
     /// Returns the address that it listens on.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
-        self.0.address()
+        self.server.address()
+    }
+
+    /// Returns the stream whose snapshots it serves.
+    #[must_use]
+    pub const fn stream(&self) -> StreamId {
+        self.stream
+    }
+
+    /// Returns the number of requests that were refused: malformed ones, those for another stream, and those of clients without
+    /// the keys.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refusals.count()
+    }
+
+    /// Returns the next request that was refused, of the latest 64 that were not returned yet.
+    #[must_use]
+    pub fn take_refused(&self) -> Option<RefusedRequest> {
+        self.refusals.take()
     }
 }
 
 impl<F: Fn() -> Option<Snapshot> + Send + Sync + 'static> Service for SnapshotService<F> {
     fn serve(&self, connection: TcpStream, client: &Client, is_running: &dyn Fn() -> bool) -> io::Result<()> {
+        let address = connection.peer_addr()?;
+        let served = self.serve_client(connection, client, is_running);
+        if let Err(error) = &served
+            && error.kind() == io::ErrorKind::InvalidData
+        {
+            self.refusals.refuse(address, error.to_string());
+        }
+        served
+    }
+}
+
+impl<F: Fn() -> Option<Snapshot> + Send + Sync + 'static> SnapshotService<F> {
+    fn serve_client(
+        &self,
+        connection: TcpStream,
+        client: &Client,
+        is_running: &dyn Fn() -> bool,
+    ) -> io::Result<()> {
         let keys = (self.keys)();
         let deadline = StepDeadline::for_all_steps(REQUEST_TIME, is_running);
         let mut channel = Channel::new(connection, GREETING, deadline)?;
@@ -163,6 +208,28 @@ mod tests {
         });
         assert!(ended.is_some(), "it stays connected");
         assert!(begun.elapsed() >= REQUEST_TIME - Duration::from_millis(200));
+    }
+
+    #[test]
+    fn who_is_refused_is_counted_and_named() {
+        let server = server(secret(), state);
+        let fetch = |keys: &Keys, stream| {
+            fetch_snapshot(server.address(), stream, STREAM.1, keys, MessageNumber(5))
+                .map(|it| it.bytes.len())
+        };
+        let other = Keys::one(KeyEpoch(1), GroupSecret::new(&[8; 32], Algorithm::Aes128Gcm));
+        (0..2).for_each(|_| drop(fetch(&other, STREAM.0).unwrap_err()));
+        assert_eq!(fetch(&secret(), STREAM.0).unwrap(), 5);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while server.refused() < 2 && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+        let refused: Vec<_> = std::iter::from_fn(|| server.take_refused()).collect();
+        assert_eq!((refused.len(), server.refused()), (2, 2), "{refused:?}");
+        assert!(
+            refused.iter().all(|it| it.client.ip() == server.address().ip() && !it.reason.is_empty()),
+            "{refused:?}"
+        );
     }
 
     #[test]

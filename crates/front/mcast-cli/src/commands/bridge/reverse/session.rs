@@ -18,6 +18,7 @@ use crate::commands::bridge::figures::{Figures, Latest};
 use crate::commands::bridge::process::Process;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
+use crate::log_lines::LogLines;
 use crate::output::{write_json, write_record};
 use crate::service::{KeyReload, Service};
 
@@ -35,6 +36,7 @@ pub(super) struct Session<'a> {
     arguments: &'a Arguments,
     process: &'a Process,
     console: &'a Console,
+    lines: LogLines<'a>,
     out: Output,
     figures: Figures,
     start: Instant,
@@ -64,6 +66,7 @@ impl<'a> Session<'a> {
             arguments,
             process,
             console,
+            lines: LogLines::new(console),
             out: console.output(),
             figures: process.figures(),
             start,
@@ -100,6 +103,7 @@ impl<'a> Session<'a> {
                 self.handle(&notice)?;
             }
             self.service.alive();
+            self.lines.poll();
             let set = |keys| self.bridge.set_keys(keys);
             self.reload.poll(&self.service, STATUS, self.console, set);
             if self.next_figures <= Instant::now() {
@@ -113,11 +117,11 @@ impl<'a> Session<'a> {
     fn handle(&mut self, notice: &ReverseNotice) -> anyhow::Result<()> {
         match notice {
             ReverseNotice::Bridge(event) => {
-                text::print(event, self.bridge.unit(), self.console);
+                text::print(event, self.bridge.unit(), &self.lines);
                 self.print(&EventRecord::of(event))
             }
             ReverseNotice::Publisher(event) => {
-                text::print_publisher(event, self.console);
+                text::print_publisher(event, &self.lines);
                 Ok(())
             }
             ReverseNotice::Connected => {
@@ -131,16 +135,15 @@ impl<'a> Session<'a> {
                     return Ok(());
                 }
                 self.problem = Some(error.what.clone());
-                self.console.warn(format_args!("nothing is published until the engine can be used: {error}"));
-                if let Some(remedy) = &error.remedy {
-                    self.console.advise(remedy);
-                }
+                let text = format!("nothing is published until the engine can be used: {error}");
+                self.lines.advise(text, error.remedy.clone());
                 self.print(&EventRecord::disconnected(&self.engine, error))
             }
         }
     }
 
     fn summarize(&mut self, is_complete: bool) -> anyhow::Result<()> {
+        self.lines.finish();
         let (time, statistics) = (self.start.elapsed(), self.bridge.statistics());
         if self.arguments.json {
             let summary = Summary::new(&self.engine, self.bridge.stream(), &statistics, time, is_complete);

@@ -13,11 +13,17 @@ use super::names::Names;
 use super::tunnels::TunnelSummary;
 use crate::output::rfc3339;
 
+/// What is limited together: the name of an event, what it is about in the rules, and a reason.
+pub(super) type EventKind = (&'static str, [Option<String>; 5], Option<String>);
+
 /// An event: `schemas/relay-event.json`. Fields that do not apply to an event are null.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct EventRecord {
     pub(super) event: &'static str,
     pub(super) time: String,
+    /// The same, for text.
+    #[serde(skip)]
+    pub(super) at: Option<SystemTime>,
     pub(super) rule: Option<String>,
     pub(super) from: Option<String>,
     pub(super) to: Option<String>,
@@ -34,6 +40,9 @@ pub(super) struct EventRecord {
     pub(super) reason: Option<String>,
     pub(super) count: Option<u64>,
     pub(super) client: Option<SocketAddr>,
+    /// How many like it were withheld before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) more: Option<u64>,
     /// The event in words.
     pub(super) text: String,
     /// What to do about it.
@@ -42,7 +51,20 @@ pub(super) struct EventRecord {
 
 impl EventRecord {
     pub(super) fn new(event: &'static str) -> Self {
-        Self { event, time: rfc3339(SystemTime::now()), ..Self::default() }
+        let now = SystemTime::now();
+        Self { event, time: rfc3339(now), at: Some(now), ..Self::default() }
+    }
+
+    /// Returns its kind, without what others name, such as addresses.
+    pub(super) fn kind(&self) -> EventKind {
+        let of_rules = [&self.rule, &self.from, &self.to, &self.leg, &self.other_leg];
+        let name = if self.event == "not-forwarded" { self.reason.clone() } else { None };
+        (self.event, of_rules.map(Clone::clone), name)
+    }
+
+    /// Returns the address that it is about.
+    pub(super) fn source(&self) -> Option<IpAddr> {
+        self.address.or_else(|| self.client.map(|client| client.ip()))
     }
 
     pub(super) fn of(event: &DriverEvent, names: &Names) -> Self {

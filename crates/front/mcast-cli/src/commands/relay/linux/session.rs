@@ -89,6 +89,7 @@ impl<'a> Session<'a> {
         // Another relay takes over at once.
         let stopped = self.driver.stop();
         self.print_events()?;
+        self.printer.print_withheld(true)?;
         if !self.printer.print_json("summary", &summary)? {
             lines.iter().for_each(|line| self.console.note(line));
         }
@@ -123,7 +124,7 @@ impl<'a> Session<'a> {
             self.loops += u64::from(matches!(event, DriverEvent::Relay(RelayEvent::LoopFound { .. })));
             self.printer.print(&event, &self.names)?;
         }
-        Ok(())
+        self.printer.print_withheld(false)
     }
 
     /// Rereads the rules, the key file, and the token and the playlist of HTTP clients. Unless all are valid, the current ones

@@ -9,8 +9,9 @@ use mcast_relay::http::{HttpCounts, HttpEvent, HttpRefusal};
 use mcast_relay::{RefusalReason, RelayEvent, Rule, RuleCounts};
 use mcast_terminal::{Console, Output};
 
-use super::json::EventRecord;
+use super::json::{EventKind, EventRecord};
 use super::names::Names;
+use crate::log_lines::{LogLimiter, and_more};
 use crate::output::{clock_time, count, count_of, seconds, write_json};
 
 /// Prints events, as lines of text or as JSON.
@@ -18,17 +19,37 @@ pub(super) struct EventPrinter<'a> {
     console: &'a Console,
     json: bool,
     out: Output,
+    limiter: LogLimiter<EventKind, EventRecord>,
 }
 
 impl<'a> EventPrinter<'a> {
     pub(super) fn new(json: bool, console: &'a Console) -> Self {
-        Self { console, json, out: console.output() }
+        Self { console, json, out: console.output(), limiter: LogLimiter::new() }
     }
 
     /// Prints an event of the driver.
     pub(super) fn print(&mut self, event: &DriverEvent, names: &Names) -> anyhow::Result<()> {
         let (text, remedy) = describe(event, names);
-        self.print_record(EventRecord { text, remedy, ..EventRecord::of(event, names) })
+        let record = EventRecord { text, remedy, ..EventRecord::of(event, names) };
+        let is_limited = matches!(
+            event,
+            DriverEvent::Http(_) | DriverEvent::WrongTunnelKey { .. } | DriverEvent::UnknownTunnel { .. }
+        );
+        // Those are counted where they happen.
+        let admitted = match is_limited {
+            true => Some(record),
+            false => self.limiter.admit(record.kind(), record.source(), record),
+        };
+        admitted.map_or(Ok(()), |record| self.print_record(record))
+    }
+
+    /// Prints what was withheld and is due; at the end, all that is left.
+    pub(super) fn print_withheld(&mut self, is_end: bool) -> anyhow::Result<()> {
+        while let Some((record, more)) = if is_end { self.limiter.rest() } else { self.limiter.due() } {
+            let text = format!("{}{}", record.text, and_more(more));
+            self.print_record(EventRecord { more: (more > 0).then_some(more), text, ..record })?;
+        }
+        Ok(())
     }
 
     pub(super) fn print_record(&mut self, record: EventRecord) -> anyhow::Result<()> {
@@ -37,7 +58,8 @@ impl<'a> EventPrinter<'a> {
             return Ok(self.out.flush()?);
         }
         let dim = self.console.palette().dim;
-        writeln!(self.out, "{dim}{}{dim:#} {}", clock_time(SystemTime::now()), record.text)?;
+        let time = record.at.unwrap_or_else(SystemTime::now);
+        writeln!(self.out, "{dim}{}{dim:#} {}", clock_time(time), record.text)?;
         self.out.flush()?;
         record.remedy.iter().for_each(|remedy| self.console.advise(remedy));
         Ok(())
@@ -84,7 +106,7 @@ fn describe(event: &DriverEvent, names: &Names) -> (String, Option<String>) {
         }
         DriverEvent::HttpFailed { problem, .. } => (problem.clone(), None),
         DriverEvent::Http(HttpEvent { client, count, text, reason, .. }) => {
-            let others = if *count > 1 { format!(", the last of {count}") } else { String::new() };
+            let others = super::tunnels::others(*count);
             let what = if *reason == HttpRefusal::Stalled { "client" } else { "request of" };
             (format!("{what} {client}{others}: {text}"), None)
         }

@@ -30,16 +30,21 @@ pub(super) fn describe(event: &DriverEvent, names: &Names) -> Option<(String, Op
             format!("{host} does not answer for {}", names.leg(*leg)),
             Some("check that the relay there runs with --listen-tunnel and the same key file, and that UDP to it passes".into()),
         )),
-        DriverEvent::WrongTunnelKey { address } => Some((
-            format!("{address} dials a tunnel with another key"),
+        DriverEvent::WrongTunnelKey { address, count } => Some((
+            format!("{address}{} dials a tunnel with another key", others(*count)),
             Some("give both ends the same key file, and send SIGHUP to both".into()),
         )),
-        DriverEvent::UnknownTunnel { name, address } => Some((
-            format!("{address} dials tunnel:{name}, which no rule here names"),
+        DriverEvent::UnknownTunnel { name, address, count } => Some((
+            format!("{address}{} dials tunnel:{name}, which no rule here names", others(*count)),
             Some(format!("add a rule with tunnel:{name} here, or correct the name there")),
         )),
         _ => None,
     }
+}
+
+/// Returns what follows the last of several that are reported together.
+pub(super) fn others(count: u64) -> String {
+    if count > 1 { format!(", the last of {}", crate::output::count(count)) } else { String::new() }
 }
 
 const fn why_down(reason: DownReason) -> &'static str {
@@ -90,10 +95,13 @@ pub(super) fn record(event: &DriverEvent, names: &Names) -> Option<EventRecord> 
         DriverEvent::TunnelUnanswered { leg: id, host } => {
             EventRecord { leg: leg(*id), peer: Some(host.clone()), ..EventRecord::new("tunnel-unanswered") }
         }
-        DriverEvent::WrongTunnelKey { address } => {
-            EventRecord { peer: Some(address.to_string()), ..EventRecord::new("tunnel-wrong-key") }
-        }
-        DriverEvent::UnknownTunnel { name, address } => EventRecord {
+        DriverEvent::WrongTunnelKey { address, count } => EventRecord {
+            peer: Some(address.to_string()),
+            count: Some(*count),
+            ..EventRecord::new("tunnel-wrong-key")
+        },
+        DriverEvent::UnknownTunnel { name, address, count } => EventRecord {
+            count: Some(*count),
             leg: Some(format!("tunnel:{name}")),
             peer: Some(address.to_string()),
             ..EventRecord::new("tunnel-unknown")

@@ -1,0 +1,259 @@
+//! Limits of reports.
+
+use alloc::collections::BTreeMap;
+use core::net::IpAddr;
+use core::time::Duration;
+
+/// Maximum number of kinds that are tracked at once. Reports of more are withheld.
+const MAX_KINDS: usize = 4_096;
+/// Maximum number of sources per kind that are remembered at once.
+const MAX_SOURCES: usize = 256;
+
+/// How many reports of a kind are passed on at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReportQuota {
+    /// The time in which these numbers count.
+    pub window: Duration,
+    /// Reports about one source.
+    pub each: u32,
+    /// Reports about all sources together.
+    pub all: u32,
+}
+
+impl ReportQuota {
+    /// What a person can read: 10 reports in 10 s, 3 of them about one source.
+    pub const LOG: Self = Self { window: Duration::from_secs(10), each: 3, all: 10 };
+}
+
+/// Limits reports of events that others can cause as often as they like, such as lines of a log: a flood of one kind is
+/// passed on as one report per window, which is the latest, with the number of the others.
+///
+/// The first reports of a kind are passed on at once. The others are withheld until the window is over, when
+/// [`poll_report`](Self::poll_report) returns the latest of them. While that continues, a source that had its share gets no
+/// more, so that others can be seen beside it.
+///
+/// ```
+/// use core::time::Duration;
+/// use mcast_pace::{ReportLimiter, ReportQuota, WithheldReport};
+///
+/// let mut limiter = ReportLimiter::new(ReportQuota::LOG);
+/// let passed = (1..=50).filter_map(|number| limiter.handle_report(Duration::ZERO, "refused", None, number));
+/// assert_eq!(passed.count(), 10);
+/// assert_eq!(limiter.poll_timeout(), Some(Duration::from_secs(10)));
+/// let latest = limiter.poll_report(Duration::from_secs(10));
+/// assert_eq!(latest, Some(WithheldReport { kind: "refused", latest: 50, more: 39 }));
+/// ```
+#[derive(Clone, Debug)]
+pub struct ReportLimiter<K, T> {
+    quota: ReportQuota,
+    kinds: BTreeMap<K, Kind<T>>,
+    withheld: u64,
+}
+
+/// The latest report of a kind that was withheld.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WithheldReport<K, T> {
+    /// The kind.
+    pub kind: K,
+    /// The report.
+    pub latest: T,
+    /// The number of others of this kind that were withheld before it, and are not reported.
+    pub more: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Kind<T> {
+    until: Duration,
+    /// Passed on in this window.
+    passed: u32,
+    /// Passed on in this window and those before it without a pause, by source.
+    sources: BTreeMap<Option<IpAddr>, u32>,
+    /// The latest one that was withheld, and when.
+    latest: Option<(Duration, T)>,
+    more: u64,
+}
+
+impl<K: Ord + Clone, T> ReportLimiter<K, T> {
+    /// Creates a limiter with this quota for each kind.
+    #[must_use]
+    pub const fn new(quota: ReportQuota) -> Self {
+        Self { quota, kinds: BTreeMap::new(), withheld: 0 }
+    }
+
+    /// Handles a report about a source, or about none. Returns it if it may be passed on at once; otherwise it is withheld,
+    /// in place of the one before.
+    pub fn handle_report(&mut self, now: Duration, kind: K, source: Option<IpAddr>, report: T) -> Option<T> {
+        let quota = self.quota;
+        if !self.kinds.contains_key(&kind) && !self.has_room(now) {
+            self.withheld += 1;
+            return None;
+        }
+        let known = self.kinds.entry(kind).or_insert_with(|| Kind::new(now, quota));
+        if known.latest.is_none() && known.until <= now {
+            *known = Kind::new(now, quota);
+        }
+        if known.passes(source, quota) {
+            return Some(report);
+        }
+        known.more += u64::from(known.latest.replace((now, report)).is_some());
+        self.withheld += 1;
+        None
+    }
+
+    /// Returns the latest report of a kind whose window is over, if some were withheld. Call it until it returns `None`: those
+    /// of several kinds come in the order in which they were made.
+    pub fn poll_report(&mut self, now: Duration) -> Option<WithheldReport<K, T>> {
+        let due = self.kinds.iter_mut().filter(|(_, known)| known.until <= now);
+        let withheld = due.filter_map(|(kind, known)| Some((known.latest.as_ref()?.0, kind, known)));
+        let (_, kind, known) = withheld.min_by_key(|(time, ..)| *time)?;
+        let (_, latest) = known.latest.take()?;
+        let report = WithheldReport { kind: kind.clone(), latest, more: core::mem::take(&mut known.more) };
+        known.until = now.saturating_add(self.quota.window);
+        // The report counts, as it is one of this window.
+        known.passed = 1;
+        Some(report)
+    }
+
+    /// Returns when [`poll_report`](Self::poll_report) has to be called next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        self.kinds.values().filter(|known| known.latest.is_some()).map(|known| known.until).min()
+    }
+
+    /// Returns the number of reports that were not passed on at once.
+    #[must_use]
+    pub const fn withheld(&self) -> u64 {
+        self.withheld
+    }
+
+    /// Returns whether a new kind can be tracked. Kinds whose window passed without a flood are forgotten.
+    fn has_room(&mut self, now: Duration) -> bool {
+        if self.kinds.len() >= MAX_KINDS {
+            self.kinds.retain(|_, known| known.latest.is_some() || known.until > now);
+        }
+        self.kinds.len() < MAX_KINDS
+    }
+}
+
+impl<T> Kind<T> {
+    fn new(now: Duration, quota: ReportQuota) -> Self {
+        let until = now.saturating_add(quota.window);
+        Self { until, passed: 0, sources: BTreeMap::new(), latest: None, more: 0 }
+    }
+
+    /// Returns whether a report about this source may be passed on; if so, it is counted.
+    fn passes(&mut self, source: Option<IpAddr>, quota: ReportQuota) -> bool {
+        let share = if source.is_some() { quota.each } else { quota.all };
+        if self.sources.len() >= MAX_SOURCES && !self.sources.contains_key(&source) {
+            self.sources.clear();
+        }
+        let own = self.sources.entry(source).or_default();
+        let passes = self.passed < quota.all && *own < share;
+        if passes {
+            self.passed += 1;
+            *own += 1;
+        }
+        passes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn source(number: u32) -> Option<IpAddr> {
+        Some(Ipv4Addr::from(number).into())
+    }
+
+    #[test]
+    fn one_source_hides_nobody_and_its_flood_is_one_report_per_window() {
+        let mut limiter = ReportLimiter::new(ReportQuota::LOG);
+        let mut passed = Vec::new();
+        for second in 0..60 {
+            for number in 0..100 {
+                passed.extend(limiter.handle_report(at(second), "refused", source(1), (second, number)));
+            }
+            if second == 35 {
+                assert_eq!(limiter.handle_report(at(second), "refused", source(2), (0, 0)), Some((0, 0)));
+            }
+            passed.extend(limiter.poll_report(at(second)).map(|report| report.latest));
+        }
+        // Three at once, and then one at the end of each window.
+        assert_eq!(passed[..3], [(0, 0), (0, 1), (0, 2)]);
+        assert_eq!(passed[3..], [10, 20, 30, 40, 50].map(|second| (second, 99)));
+        // Its flood ends: what it does next is news again.
+        assert!(limiter.poll_report(at(60)).is_some() && limiter.poll_report(at(70)).is_none());
+        assert_eq!(limiter.handle_report(at(75), "refused", source(1), (75, 0)), Some((75, 0)));
+    }
+
+    #[test]
+    fn kinds_do_not_hide_each_other() {
+        let mut limiter = ReportLimiter::new(ReportQuota::LOG);
+        for number in 0..100 {
+            limiter.handle_report(at(0), "a", None, number);
+        }
+        assert_eq!(limiter.handle_report(at(0), "b", None, 7), Some(7));
+        assert_eq!(limiter.withheld(), 90);
+    }
+
+    #[test]
+    fn the_latest_of_several_kinds_come_in_their_order() {
+        let mut limiter = ReportLimiter::new(ReportQuota::LOG);
+        for number in 0..40 {
+            limiter.handle_report(at(number / 8), if number % 2 == 0 { "up" } else { "down" }, None, number);
+        }
+        limiter.handle_report(at(9), "up", None, 40);
+        let latest: Vec<_> =
+            std::iter::from_fn(|| limiter.poll_report(at(10))).map(|report| report.latest).collect();
+        assert_eq!(latest, [39, 40]);
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut limiter = ReportLimiter::new(ReportQuota::LOG);
+        for number in 0..20_000 {
+            limiter.handle_report(at(0), number, None, ());
+            limiter.handle_report(at(0), 0, source(number), ());
+        }
+        assert_eq!(limiter.kinds.len(), MAX_KINDS);
+        assert!(limiter.kinds.values().all(|known| known.sources.len() <= MAX_SOURCES));
+        assert_eq!(limiter.handle_report(at(10), 30_000, None, ()), Some(()));
+    }
+
+    proptest! {
+        #[test]
+        fn every_report_is_passed_on_or_counted_and_windows_are_kept(
+            reports in proptest::collection::vec((0_u8..3, 0_u32..4, 0_u64..3_000), 1..400),
+        ) {
+            let mut limiter = ReportLimiter::new(ReportQuota::LOG);
+            let (mut now, mut passed, mut more) = (Duration::ZERO, Vec::new(), 0);
+            for (kind, number, pause) in &reports {
+                now += Duration::from_millis(*pause);
+                while let Some(report) = limiter.poll_report(now) {
+                    passed.push((now, report.kind));
+                    more += report.more;
+                }
+                passed.extend(limiter.handle_report(now, *kind, source(*number), (now, *kind)));
+            }
+            while let Some(report) = limiter.poll_report(Duration::MAX) {
+                passed.push((Duration::MAX, report.kind));
+                more += report.more;
+            }
+            prop_assert_eq!(passed.len() as u64 + more, reports.len() as u64);
+            for (start, kind) in &passed {
+                let end = start.saturating_add(ReportQuota::LOG.window);
+                let within = passed.iter().filter(|(time, other)| other == kind && time >= start && *time < end);
+                // Two windows may meet in it.
+                prop_assert!(within.count() <= 20);
+            }
+        }
+    }
+}
