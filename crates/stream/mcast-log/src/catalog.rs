@@ -76,7 +76,7 @@ impl Catalog {
     }
 
     fn read_index(&self, header: &SegmentHeader, longest: u64) -> Option<SegmentIndex> {
-        let file = self.files.open(&name_of(header).index_file()).ok()?;
+        let file = self.files.open(&header.name().index_file()).ok()?;
         if file.length().ok()? > longest {
             return None;
         }
@@ -85,14 +85,8 @@ impl Catalog {
     }
 
     pub(crate) fn path_of(&self, header: &SegmentHeader) -> PathBuf {
-        self.files.path(&name_of(header).segment_file())
+        self.files.path(&header.name().segment_file())
     }
-}
-
-/// Returns the name of the segment with this header.
-pub(crate) const fn name_of(header: &SegmentHeader) -> SegmentName {
-    let first = Position { incarnation: header.incarnation, number: header.first };
-    SegmentName { segment: header.segment, first }
 }
 
 /// Returns the latest time of a segment; `None` if it has no records, or no longer exists.

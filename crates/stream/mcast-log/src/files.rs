@@ -7,6 +7,9 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::error::{FileOperation, LogError};
+use crate::format::SegmentName;
+
 /// The lock of a directory, until it is dropped.
 pub type Lock = Box<dyn Any + Send + Sync>;
 
@@ -198,4 +201,39 @@ impl LogFile for File {
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
     }
+}
+
+/// Writes a file under another name and renames it, so that a crash leaves the whole file or none.
+pub(crate) fn write_file(
+    files: &dyn Files,
+    name: &str,
+    bytes: &[u8],
+    sync: bool,
+) -> Result<Arc<dyn LogFile>, LogError> {
+    let unfinished = format!("{name}{}", SegmentName::UNFINISHED);
+    let fail = |operation, error| {
+        let _ = files.remove(&unfinished);
+        LogError::io(operation, files.path(&unfinished))(error)
+    };
+    let file = files.create(&unfinished).map_err(|error| fail(FileOperation::Create, error))?;
+    write_all(&*file, bytes).map_err(|error| fail(FileOperation::Write, error))?;
+    if sync {
+        // A file that was just made is left behind after a failure: its sync says nothing about other files.
+        file.sync().map_err(|error| fail(FileOperation::Write, error))?;
+    }
+    files.rename(&unfinished, name).map_err(|error| fail(FileOperation::Rename, error))?;
+    Ok(file)
+}
+
+/// Appends all of these bytes.
+pub(crate) fn write_all(file: &dyn LogFile, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.append(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }

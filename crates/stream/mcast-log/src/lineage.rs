@@ -10,9 +10,9 @@ use std::io;
 use mcast_stream_proto::wire::{Incarnation, MessageNumber};
 
 use crate::error::{FileOperation, LogError};
-use crate::files::Files;
+use crate::files::{Files, write_file};
 use crate::scan::read_prefix;
-use crate::writer::{FoundLog, SyncPolicy, write_file};
+use crate::writer::{FoundLog, SyncPolicy};
 
 /// The first word of the file.
 const FORMAT: &str = "mcast-log-lineage-1";

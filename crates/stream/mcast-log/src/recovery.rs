@@ -9,11 +9,10 @@ use mcast_stream_proto::wire::{Incarnation, MessageNumber, StreamId};
 use crate::LogTime;
 use crate::catalog::Catalog;
 use crate::error::{FileOperation, LogError};
-use crate::files::Files;
+use crate::files::{Files, write_all, write_file};
 use crate::format::{SegmentIndex, SegmentName};
 use crate::retention::{Retention, prune};
 use crate::scan::{Scanner, Survey};
-use crate::writer::{write_all, write_file};
 
 /// How much is copied at once.
 const CHUNK: usize = 1 << 18;

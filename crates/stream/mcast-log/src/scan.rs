@@ -7,7 +7,6 @@ use std::sync::Arc;
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{KeyEpoch, MessageNumber, TAG_LENGTH};
 
-use crate::catalog::name_of;
 use crate::error::{FileOperation, LogError};
 use crate::files::{Files, LogFile};
 use crate::format::{
@@ -76,7 +75,7 @@ impl Scanner {
         let bytes = bytes.map_err(LogError::io(FileOperation::Read, path()))?;
         let header = SegmentHeader::read(&bytes);
         let header = header.map_err(|cause| LogError::Header { path: path(), cause })?;
-        if name_of(&header) != *name {
+        if header.name() != *name {
             return Err(LogError::Header { path: path(), cause: HeaderError::Renamed });
         }
         Ok(Some(Self { file, header, buffer: Vec::new(), start: 0, filled: 0 }))

@@ -10,9 +10,9 @@ use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{Incarnation, MessageNumber, StreamId};
 
 use crate::LogTime;
-use crate::catalog::{Catalog, name_of};
+use crate::catalog::Catalog;
 use crate::error::{FileOperation, LogError};
-use crate::files::{Directory, Files, Lock, LogFile};
+use crate::files::{Directory, Files, Lock, LogFile, write_all, write_file};
 use crate::format::{IndexBuilder, MAX_BODY, SegmentHeader, SegmentName, write_record};
 use crate::recovery::{ExaminedLog, Recovery, examine};
 use crate::retention::{Retention, prune};
@@ -317,7 +317,7 @@ impl Writer {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
         let written = encode(segment, &mut buffer, first, time, batch).and_then(|next| {
-            let path = || self.files.path(&name_of(&segment.header).segment_file());
+            let path = || self.files.path(&segment.header.name().segment_file());
             write_all(&*segment.file.file, &buffer)
                 .map_err(|error| LogError::io(FileOperation::Write, path())(error))?;
             Ok(next)
@@ -387,7 +387,7 @@ impl Writer {
         }
         Ok(Some(PendingSync {
             file: Arc::clone(&segment.file),
-            path: self.files.path(&name_of(&segment.header).segment_file()),
+            path: self.files.path(&segment.header.name().segment_file()),
             next: self.next,
             appends: self.appends,
             started: Instant::now(),
@@ -512,7 +512,7 @@ impl Writer {
             }
             State::Failed => return Err(LogError::SyncFailed),
         };
-        let name = name_of(&segment.header);
+        let name = segment.header.name();
         // If that fails, readers ignore what is behind the last record that was accepted, because the next segment begins
         // with the number after it.
         let is_whole = !is_broken || segment.file.file.truncate(segment.length).is_ok();
@@ -544,7 +544,7 @@ impl Writer {
             salt: self.salts.draw(segment),
             begun: LogTime::now(),
         };
-        let name = name_of(&header);
+        let name = header.name();
         let file = write_file(&*self.files, &name.segment_file(), &header.bytes(), true)?;
         // Even if the next step fails, the file has this number.
         self.segment = segment;
@@ -596,40 +596,6 @@ fn encode(
         number = next;
     }
     Ok(number)
-}
-
-/// Writes a file under another name and renames it, so that a crash leaves the whole file or none.
-pub(crate) fn write_file(
-    files: &dyn Files,
-    name: &str,
-    bytes: &[u8],
-    sync: bool,
-) -> Result<Arc<dyn LogFile>, LogError> {
-    let unfinished = format!("{name}{}", SegmentName::UNFINISHED);
-    let fail = |operation, error| {
-        let _ = files.remove(&unfinished);
-        LogError::io(operation, files.path(&unfinished))(error)
-    };
-    let file = files.create(&unfinished).map_err(|error| fail(FileOperation::Create, error))?;
-    write_all(&*file, bytes).map_err(|error| fail(FileOperation::Write, error))?;
-    if sync {
-        // A file that was just made is left behind after a failure: its sync says nothing about other files.
-        file.sync().map_err(|error| fail(FileOperation::Write, error))?;
-    }
-    files.rename(&unfinished, name).map_err(|error| fail(FileOperation::Rename, error))?;
-    Ok(file)
-}
-
-pub(crate) fn write_all(file: &dyn LogFile, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match file.append(bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 /// Draws the salts of segments.

@@ -66,7 +66,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "limits follow from what subscribers reported last",
-        "publisher/transmit.rs",
+        "publisher/record.rs",
         "Some(number) if number == known => return Some((id, known)),",
         "Some(_) => return Some((id, known)),",
     ),

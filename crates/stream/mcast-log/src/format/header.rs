@@ -54,6 +54,14 @@ pub enum HeaderError {
 }
 
 impl SegmentHeader {
+    /// Returns the name of the segment.
+    pub(crate) const fn name(&self) -> SegmentName {
+        SegmentName {
+            segment: self.segment,
+            first: Position { incarnation: self.incarnation, number: self.first },
+        }
+    }
+
     /// The length of the longest header.
     pub const LONGEST: usize = FIXED + MAX_NAME;
 

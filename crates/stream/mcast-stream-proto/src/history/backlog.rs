@@ -5,9 +5,8 @@ use alloc::collections::VecDeque;
 use core::net::SocketAddr;
 
 use super::reading::RunTime;
-use super::record::Position;
 use crate::subscriber::SubscriberEvent;
-use crate::wire::{Incarnation, MessageKey, MessageNumber};
+use crate::wire::{Incarnation, MessageKey, MessageNumber, Position};
 
 /// The memory of an item besides its bytes.
 const ITEM: usize = 104;

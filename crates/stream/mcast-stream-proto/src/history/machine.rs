@@ -12,14 +12,13 @@ use core::ops::Range;
 use delivery::{Delivery, Reported, Stored};
 
 use super::backlog::Backlog;
-use super::config::{HistoryConfig, HistoryQuery, HistoryStart, HistoryStatistics};
 use super::reading::{LONGEST_WAIT, Reading, RunTime, RunningClock, SHORTEST_WAIT};
-use super::record::Position;
+use super::record::{HistoryConfig, HistoryStart, HistoryStatistics};
 use super::search::Search;
 use super::wire::{AnswerFrame, AnswerStatus, RecordReader, RequestedStart};
 use crate::random::Random;
 use crate::subscriber::{Cause, HistoryAccount, Item, Message, Step, SubscriberEvent};
-use crate::wire::Incarnation;
+use crate::wire::{Incarnation, Position};
 use crate::{ClockTime, Nanos};
 
 mod delivery;
@@ -45,6 +44,19 @@ const STALL: Nanos = Nanos::SECOND;
 const RECORDS: u32 = 1 << 16;
 /// The same while it is unknown where the history begins, and so how many are needed.
 const FIRST_RECORDS: u32 = 256;
+
+/// What to request of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryQuery {
+    /// Identifies the request; a later one replaces it.
+    pub id: u64,
+    /// Where to start.
+    pub start: RequestedStart,
+    /// The most records.
+    pub count: u32,
+    /// The server that was found; `None` if servers are named.
+    pub server: Option<SocketAddr>,
+}
 
 /// Where the next item comes from.
 #[derive(Debug)]

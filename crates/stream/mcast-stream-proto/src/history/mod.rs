@@ -6,7 +6,6 @@
 //! lost.
 
 mod backlog;
-mod config;
 mod machine;
 mod reading;
 mod record;
@@ -16,10 +15,11 @@ mod search;
 mod simulation;
 mod wire;
 
-pub use config::{HistoryConfig, HistoryQuery, HistoryStart, HistoryStatistics, LiveIdentity};
-pub use machine::HistoryMachine;
+pub use crate::wire::Position;
+pub use machine::{HistoryMachine, HistoryQuery};
 pub use reading::LONGEST_EXPECTED;
-pub use record::{GapCause, HistoryContent, HistoryRecord, Position};
+pub use record::{GapCause, HistoryContent, HistoryRecord};
+pub use record::{HistoryConfig, HistoryStart, HistoryStatistics, LiveIdentity};
 pub use search::{AnnouncementSchedule, HistoryAnnouncement, HistorySearch};
 pub use wire::{
     AnswerFrame, AnswerStatus, FrameWriter, HISTORY_REQUEST, HistoryRequest, MAX_HISTORY_FRAME, RecordReader,

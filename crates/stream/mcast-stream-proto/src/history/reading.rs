@@ -5,10 +5,10 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::record::Position;
 use super::wire::{AnswerStatus, RecordReader};
 use crate::random::Random;
 use crate::subscriber::Cause;
+use crate::wire::Position;
 use crate::{ClockTime, Nanos};
 
 /// The interval of requests that bring nothing new, which doubles until the longest.

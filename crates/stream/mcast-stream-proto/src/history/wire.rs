@@ -5,10 +5,10 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::record::{GapCause, HistoryContent, HistoryRecord, Position};
+use super::record::{GapCause, HistoryContent, HistoryRecord};
 use crate::Nanos;
 use crate::side_channel::QueueToken;
-use crate::wire::{Incarnation, MessageKey, MessageNumber, StreamId, WireError};
+use crate::wire::{Incarnation, MessageKey, MessageNumber, Position, StreamId, WireError};
 
 /// The length of a request, in bytes.
 pub const HISTORY_REQUEST: usize = 28;

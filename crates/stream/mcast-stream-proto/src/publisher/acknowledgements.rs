@@ -13,6 +13,7 @@ use super::quorum::{
     AckLevel, AckProgress, AckState, AckWait, Acknowledgers, Quorum, QuorumLoss, SubscriberPresence,
     Watermarks,
 };
+use super::record::AckRecord;
 use crate::random::SMALL_GROUP;
 use crate::wire::{Acknowledgement, MessageNumber, SubscriberId, SubscriberName};
 use crate::{ClockTime, Nanos};
@@ -25,58 +26,6 @@ const MOST_DOUBLINGS: u32 = 8;
 /// With more subscribers, reports are evaluated at most once in this time.
 const LARGE_GROUP: usize = 64;
 const SETTLE_INTERVAL: Nanos = Nanos::from_millis(10);
-
-/// What a subscriber has reported about acknowledgements. It is kept after the subscriber's departure.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct AckRecord {
-    pub(super) name: Option<SubscriberName>,
-    /// Whether it was reported that another subscriber uses its name.
-    pub(super) is_name_reported: bool,
-    reported: Option<Acknowledgement>,
-    /// The first message that was published after it joined, and the first after it departed.
-    owes: (MessageNumber, Option<MessageNumber>),
-}
-
-impl AckRecord {
-    /// Notes that the subscriber joined, or returned, before this message was published.
-    pub(super) fn join(&mut self, next: MessageNumber) {
-        match self.owes {
-            (_, Some(_)) => self.owes.1 = None,
-            _ => self.owes = (next, None),
-        }
-    }
-
-    /// Notes that the subscriber departed before this message was published.
-    pub(super) const fn depart(&mut self, next: MessageNumber) {
-        self.owes.1 = Some(next);
-    }
-
-    /// Takes a report. Statuses may be overtaken on the way: the ranges of a subscriber only move forward.
-    pub(super) fn record(&mut self, report: Acknowledgement, has_lost: bool) {
-        let known = match self.reported {
-            // A snapshot may cover messages that were published after the subscriber joined.
-            None if !has_lost => {
-                self.owes.0 = self.owes.0.max(report.since);
-                report
-            }
-            None => report,
-            Some(known) if report.since < known.since => return,
-            Some(known) if report.since > known.since => {
-                // After a loss, everything before it counts no more, unless it is settled.
-                if report.received < known.received {
-                    return;
-                }
-                report
-            }
-            Some(known) => Acknowledgement {
-                since: known.since,
-                received: known.received.max(report.received),
-                processed: known.processed.max(report.processed),
-            },
-        };
-        self.reported = Some(known);
-    }
-}
 
 /// Subscribers with the same name are one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,7 +2,6 @@
 
 use core::time::Duration;
 
-use super::parity::Fec;
 use super::quorum::{Acknowledgers, Quorum};
 use alloc::sync::Arc;
 
@@ -75,6 +74,28 @@ pub struct PublisherConfig {
     pub keys: Keys,
     /// The key that signs. Default: none, nothing is signed.
     pub signer: Option<Arc<dyn Signer>>,
+}
+
+/// Forward error correction: parity, from which subscribers recover lost datagrams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fec {
+    /// No parity. Subscribers request what they lack.
+    Off,
+    /// Parity only for a group of more than eight subscribers that lose different datagrams, if a quarter of all
+    /// must be repaired. Otherwise the same as [`Off`](Self::Off).
+    #[default]
+    Crowd,
+    /// As many parity symbols as the losses of the subscribers suggest; none as long as nothing is lost.
+    Auto,
+    /// A fixed number of parity symbols after each block of datagrams.
+    Fixed {
+        /// Datagrams in a whole block, 1 to 64. A block that is not full ends after
+        /// [`fec_delay`](PublisherConfig::fec_delay).
+        data: u8,
+        /// Parity symbols for each block, 1 to 64: a block survives the loss of as many of its datagrams and symbols.
+        parity: u8,
+    },
 }
 
 /// What a publisher does when subscribers lose much of what it sends (RFC 8084).

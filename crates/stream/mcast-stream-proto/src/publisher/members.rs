@@ -5,17 +5,17 @@ use alloc::collections::{BTreeMap, VecDeque};
 use core::fmt;
 use core::net::SocketAddr;
 
-use super::acknowledgements::AckRecord;
 use super::auto_rate::PathModel;
 use super::congestion::RateControl;
-use super::pacing::LossMark;
-use super::parity::LossMeter;
+use super::record::{AckRecord, LossMark, LossMeter, Ranking};
 use super::repair_flow::RepairFlow;
-use super::transmit::Ranking;
 use crate::proof::{Counts, NakLimit};
 use crate::seal::{Cipher, Purpose};
 use crate::wire::{MessageNumber, Sequence, Status, SubscriberId};
 use crate::{ClockTime, Nanos};
+
+/// A request sooner than this after a repair was sent before the repair arrived.
+const MIN_HOLDOFF: Nanos = Nanos::from_micros(200);
 
 /// The role of a subscriber in flow control.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -259,6 +259,11 @@ impl Member {
             _ => (count + 1, before, least.min(sample)),
         };
         self.round_trip = self.samples.1.min(self.samples.2).max(Nanos(1));
+    }
+
+    /// Returns the time in which a repair that was sent to it arrives.
+    pub(super) fn holdoff(&self) -> Nanos {
+        self.answer_time().max(MIN_HOLDOFF)
     }
 
     /// Returns the time in which an answer to a datagram sent now is expected: the round-trip time with plausible

@@ -13,6 +13,7 @@ mod pacing;
 mod parity;
 mod publish;
 mod quorum;
+mod record;
 mod repair;
 mod repair_flow;
 mod repair_scheduler;
@@ -25,9 +26,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 pub use audience::{Audience, SubscriberProgress};
-pub use config::{AutoRate, ConfigError, Congestion, PublisherConfig, PublisherRate};
+pub use config::{AutoRate, ConfigError, Congestion, Fec, PublisherConfig, PublisherRate};
 pub use event::{PublisherEvent, PublisherStatistics, Refusal};
-pub use parity::Fec;
 pub use publish::OutgoingMessage;
 pub use quorum::{
     AckLevel, AckProgress, AckState, AckWait, Acknowledgers, Quorum, QuorumLoss, SubscriberPresence,

@@ -5,6 +5,7 @@ use mcast_pace::TokenBucket;
 
 use super::congestion::{LONGEST_SILENCE, RateChange, Sample};
 use super::members::{Member, Role};
+use super::record::{LossMark, newly_missed};
 use super::repair_flow::RepairReport;
 use super::{Congestion, PublisherEvent, PublisherMachine};
 use crate::wire::{Sequence, Status, SubscriberId};
@@ -17,32 +18,6 @@ const FIRST_SAMPLE: u64 = 64;
 const SAMPLE_TIME: Nanos = Nanos::from_millis(50);
 /// The least number in a sample that takes a second.
 const FEWEST_DATAGRAMS: u64 = 32;
-
-/// The counters of a subscriber at the beginning of a loss sample.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct LossMark {
-    highest: Sequence,
-    received: u64,
-    missed: u32,
-    /// Datagrams before `highest` that had neither arrived nor counted as lost yet.
-    undecided: u64,
-    /// Bytes of repairs sent to other subscribers only.
-    other_repairs: u64,
-    /// How often pacing had delayed a datagram.
-    held_back: u64,
-    since: Option<ClockTime>,
-    /// The time of the last sample, and the number of datagrams received by then.
-    last_sample: (ClockTime, u64),
-    /// Losses before this datagram belong to another rate.
-    from: Sequence,
-}
-
-impl LossMark {
-    /// Restarts sampling at `sent`: earlier losses have another cause than the rate.
-    pub(super) const fn begin_at(&mut self, sent: Sequence) {
-        (self.since, self.from) = (None, sent);
-    }
-}
 
 /// How a subscriber receives the stream, which decides whether its losses count against the rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -278,13 +253,6 @@ impl Member {
         let since = Some(now);
         self.mark = LossMark { highest, received, missed, undecided, other_repairs, since, ..self.mark };
     }
-}
-
-/// Returns by how much a count of missing datagrams has grown, modulo 2^32. It is lower when datagrams have arrived that
-/// had only been overtaken.
-pub(super) const fn newly_missed(before: u32, now: u32) -> u32 {
-    let growth = now.wrapping_sub(before);
-    if growth > i32::MAX as u32 { 0 } else { growth }
 }
 
 /// Bytes that pacing admits at once.

@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::members::Member;
-use super::repair_scheduler::Repair;
-use super::ring::Ring;
-use super::{PublisherConfig, PublisherMachine, Transmit};
+use super::record::SAMPLE;
+use super::ring::{Repair, Ring};
+use super::{Fec, PublisherConfig, PublisherMachine, Transmit};
 use crate::fec;
 use crate::fec::{symbol_length, symbol_of};
 use crate::outbox::Target;
@@ -33,8 +33,6 @@ const MOST_ANSWERS: usize = 8;
 const MOST_SYMBOL_REQUESTS: u8 = 3;
 /// For how many subscribers these requests are counted.
 const MOST_REQUESTERS: usize = 16;
-/// The least number of datagrams in a measurement of loss.
-const SAMPLE: u64 = 64;
 /// The losses of a crowd are known once its subscribers have reported this many datagrams, each for itself, and are an
 /// average of up to twice `CROWD_WINDOW`.
 const CROWD_SAMPLE: u64 = 2_048;
@@ -51,28 +49,6 @@ const INDEPENDENT: u64 = 4;
 /// If more than this share of the blocks that were requested had several requesters, the first request is answered with
 /// parity for all. In thousandths.
 const HALF: u32 = 500;
-
-/// Forward error correction: parity, from which subscribers recover lost datagrams.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Fec {
-    /// No parity. Subscribers request what they lack.
-    Off,
-    /// Parity only for a group of more than eight subscribers that lose different datagrams, if a quarter of all
-    /// must be repaired. Otherwise the same as [`Off`](Self::Off).
-    #[default]
-    Crowd,
-    /// As many parity symbols as the losses of the subscribers suggest; none as long as nothing is lost.
-    Auto,
-    /// A fixed number of parity symbols after each block of datagrams.
-    Fixed {
-        /// Datagrams in a whole block, 1 to 64. A block that is not full ends after
-        /// [`fec_delay`](PublisherConfig::fec_delay).
-        data: u8,
-        /// Parity symbols for each block, 1 to 64: a block survives the loss of as many of its datagrams and symbols.
-        parity: u8,
-    },
-}
 
 /// A block of consecutive datagrams.
 #[derive(Clone, Copy, Debug)]
@@ -127,34 +103,6 @@ impl SentBlock {
         }
         self.requesters.push_back((id, requests.saturating_add(u8::from(needs_more))));
         !needs_more || requests < MOST_SYMBOL_REQUESTS
-    }
-}
-
-/// The share of datagrams that a subscriber loses, from its statuses.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct LossMeter {
-    highest: Sequence,
-    missed: u32,
-    /// In parts per million, smoothed.
-    share: u64,
-}
-
-impl LossMeter {
-    /// Notes how many datagrams the subscriber knows of, and how many of them it missed. Returns both numbers of a complete
-    /// sample. In a crowd, where each reports rarely, the first one begins with the first report.
-    fn note(&mut self, highest: Sequence, missed: u32, is_large_group: bool) -> Option<(u64, u64)> {
-        let sent = highest.ahead_of(self.highest);
-        let is_first = self.highest == Sequence::default();
-        if sent < SAMPLE && !(is_first && is_large_group) {
-            return None;
-        }
-        let lost = u64::from(missed.saturating_sub(self.missed)).min(sent);
-        (self.highest, self.missed) = (highest, missed);
-        if is_first {
-            return None;
-        }
-        self.share = (3 * self.share + lost * 1_000_000 / sent) / 4;
-        Some((sent, lost))
     }
 }
 
@@ -622,7 +570,7 @@ impl PublisherMachine {
         requested: &[Sequence],
     ) {
         let Some(member) = self.members.get(id) else { return };
-        let (holdoff, room_end) = (super::repair_scheduler::holdoff(member), member.room_end());
+        let (holdoff, room_end) = (member.holdoff(), member.room_end());
         let Self { repairs, parity, members, ring, .. } = self;
         let is_coming = |sequence: &&Sequence| repairs.is_coming(now, **sequence, id, holdoff, ring);
         let needed = requested.len() - requested.iter().filter(is_coming).count();

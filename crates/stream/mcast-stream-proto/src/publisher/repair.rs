@@ -4,8 +4,7 @@
 use alloc::vec::Vec;
 
 use super::members::{Member, Role};
-use super::repair_scheduler::Repair;
-use super::ring::RepairTarget;
+use super::ring::{Repair, RepairTarget};
 use super::signing::{CONFIRMATION_INTERVAL, CONFIRMED_ENTRIES};
 use super::{PublisherEvent, PublisherMachine, Transmit};
 use crate::outbox::Target;

@@ -10,14 +10,12 @@ use super::congestion::RateChange;
 use super::members::{Member, Members};
 use super::pacing::Pacer;
 use super::parity::ParitySchedule;
+use super::record::SentLog;
 use super::repair_flow::{GroupRepairs, RepairPace, RepairReport};
-use super::ring::{RepairTarget, Ring};
-use super::transmit::SentLog;
+use super::ring::{Repair, RepairTarget, Ring};
 use crate::wire::{Sequence, SubscriberId};
 use crate::{ClockTime, Nanos};
 
-/// A request sooner than this after a repair was sent before the repair arrived.
-const MIN_HOLDOFF: Nanos = Nanos::from_micros(200);
 /// If more than this share of recent losses had several requesters, the first request is repaired to the group: a
 /// separate repair would be sent in vain, and waiting would let many subscribers send NAKs. In thousandths.
 const HALF: u32 = 500;
@@ -45,16 +43,6 @@ pub(super) struct RepairScheduler {
     requested: u64,
     /// The smoothed share of losses that several subscribers have in common, in thousandths.
     shared_loss: u32,
-}
-
-/// A repair that is admitted now.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Repair {
-    /// The datagram, or the first of the block of which parity is sent.
-    pub(super) sequence: Sequence,
-    pub(super) length: u64,
-    pub(super) target: RepairTarget,
-    pub(super) is_parity: bool,
 }
 
 /// The result of a subscriber's turn.
@@ -135,7 +123,7 @@ impl RepairScheduler {
         let (has_others, retained) = (members.len() > 1, ring.len());
         let Some(member) = members.get_mut(id) else { return };
         // The holdoff is per subscriber: a repair takes longer to reach a distant one.
-        let holdoff = holdoff(member);
+        let holdoff = member.holdoff();
         let Some(state) = ring.repair_mut(sequence) else { return };
         if state.requested_by.is_some_and(|other| other != id) && !state.is_shared {
             state.is_shared = true;
@@ -363,11 +351,6 @@ impl RepairScheduler {
         coming.dedup();
         coming
     }
-}
-
-/// Returns the time in which a repair that was sent to a subscriber arrives.
-pub(super) fn holdoff(member: &Member) -> Nanos {
-    member.answer_time().max(MIN_HOLDOFF)
 }
 
 /// Returns where a repair that a subscriber requested will be sent, if it still waits.

@@ -18,6 +18,16 @@ use crate::{ClockTime, Nanos};
 /// A datagram costs an index entry, however short it is: there is at most one entry for this many bytes of the buffer.
 const BYTES_PER_ENTRY: usize = 64;
 
+/// A repair that is admitted now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Repair {
+    /// The datagram, or the first of the block of which parity is sent.
+    pub(super) sequence: Sequence,
+    pub(super) length: u64,
+    pub(super) target: RepairTarget,
+    pub(super) is_parity: bool,
+}
+
 /// The destination of a repair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RepairTarget {

@@ -1,14 +1,10 @@
 //! Selects the next datagram to send, as far as flow control permits, and computes the next deadline.
 
-use alloc::collections::binary_heap::PeekMut;
-use alloc::collections::{BinaryHeap, VecDeque};
-use core::cmp::Reverse;
-
 use super::PublisherMachine;
 use super::members::{Members, Role};
 use super::ring::Ring;
 use crate::outbox::{Control, Target};
-use crate::wire::{HEADER_LENGTH, Heartbeat, Sequence, SubscriberId};
+use crate::wire::{HEADER_LENGTH, Heartbeat, Sequence};
 use crate::{ClockTime, Nanos};
 
 /// Datagrams returned in one [`Transmit::Data`]: enough for several calls with segmentation offload.
@@ -163,85 +159,6 @@ impl PublisherMachine {
     }
 }
 
-/// The finest resolution.
-const FINEST: Nanos = Nanos::from_micros(250);
-/// For how long times are remembered.
-const MEMORY: Nanos = Nanos::SECOND;
-/// The number of intervals that the log of the group has, which is never shortened, and that of a subscriber.
-const GROUP_INTERVALS: usize = 4_096;
-const INTERVALS: usize = 512;
-
-/// How many repairs were sent, in all and until some moment of the last second: a subscriber cannot have counted yet
-/// what was sent since.
-#[derive(Clone, Debug)]
-pub(super) struct SentLog {
-    /// The beginning of each interval in which something was sent, and the number sent before it.
-    intervals: VecDeque<(ClockTime, u64)>,
-    total: u64,
-    resolution: Nanos,
-    most: usize,
-}
-
-impl SentLog {
-    /// Creates the log of the repairs to the group.
-    pub(super) const fn of_group() -> Self {
-        Self { intervals: VecDeque::new(), total: 0, resolution: FINEST, most: GROUP_INTERVALS }
-    }
-
-    /// Creates the log of the repairs for a subscriber.
-    pub(super) fn of_subscriber() -> Self {
-        Self { most: INTERVALS, ..Self::of_group() }
-    }
-
-    /// Returns the number sent in all.
-    pub(super) const fn total(&self) -> u64 {
-        self.total
-    }
-
-    /// Notes that one was sent.
-    pub(super) fn note(&mut self, now: ClockTime) {
-        if self.intervals.back().is_none_or(|(start, _)| now >= *start + self.resolution) {
-            self.forget(now - MEMORY);
-            if self.intervals.len() >= self.most {
-                self.coarsen();
-            }
-            self.intervals.push_back((now, self.total));
-        }
-        self.total += 1;
-    }
-
-    /// Halves the resolution.
-    fn coarsen(&mut self) {
-        self.resolution = 2 * self.resolution;
-        let mut is_kept = false;
-        self.intervals.retain(|_| {
-            is_kept = !is_kept;
-            is_kept
-        });
-    }
-
-    /// Forgets when those before this time were sent.
-    pub(super) fn forget(&mut self, time: ClockTime) {
-        // The interval that contains the time is kept.
-        while self.intervals.get(1).is_some_and(|(start, _)| *start <= time) {
-            self.intervals.pop_front();
-        }
-        if self.intervals.len() <= 1 {
-            self.resolution = FINEST;
-        }
-    }
-
-    /// Returns how many were sent until this time, as if those of an interval were sent at equal distances.
-    pub(super) fn until(&self, time: ClockTime) -> u64 {
-        let after = self.intervals.partition_point(|(start, _)| *start <= time);
-        let Some((start, before)) = after.checked_sub(1).and_then(|last| self.intervals.get(last)) else {
-            return self.intervals.front().map_or(self.total, |(_, before)| *before);
-        };
-        let end = self.intervals.get(after).map_or(self.total, |(_, before)| *before);
-        before + (end - before) * time.since(*start).min(self.resolution) / self.resolution
-    }
-}
-
 /// Datagrams in the first flight, and in the last one before the limit is removed.
 const FIRST_FLIGHT: u64 = 256;
 const LAST_FLIGHT: u64 = 16_384;
@@ -354,87 +271,5 @@ impl FlowState {
 
     pub(super) const fn room_needed(&self) -> u64 {
         self.room_needed
-    }
-}
-
-/// Subscribers by a number that only grows while they are in it, the least first.
-///
-/// An entry may have an older number, or be of a subscriber that no longer counts: that is corrected when it is the
-/// first one. So a status costs time that grows with the logarithm of the number of subscribers.
-#[derive(Debug)]
-pub(super) struct Ranking(BinaryHeap<Reverse<(Sequence, SubscriberId)>>);
-
-impl Ranking {
-    pub(super) const fn new() -> Self {
-        Self(BinaryHeap::new())
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Adds a subscriber.
-    pub(super) fn add(&mut self, id: SubscriberId, number: Sequence) {
-        self.0.push(Reverse((number, id)));
-    }
-
-    /// Returns the subscriber with the least number. `number_of` returns the present number of a subscriber, and `None` if
-    /// it does not count.
-    pub(super) fn least(
-        &mut self,
-        number_of: impl Fn(SubscriberId) -> Option<Sequence>,
-    ) -> Option<(SubscriberId, Sequence)> {
-        while let Some(mut first) = self.0.peek_mut() {
-            let Reverse((known, id)) = *first;
-            match number_of(id) {
-                Some(number) if number == known => return Some((id, known)),
-                Some(number) => *first = Reverse((number, id)),
-                None => _ = PeekMut::pop(first),
-            }
-        }
-        None
-    }
-}
-
-impl FromIterator<(SubscriberId, Sequence)> for Ranking {
-    fn from_iter<I: IntoIterator<Item = (SubscriberId, Sequence)>>(all: I) -> Self {
-        Self(all.into_iter().map(|(id, number)| Reverse((number, id))).collect())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: u64 = Nanos::SECOND.0;
-    const MILLISECOND: u64 = SECOND / 1_000;
-
-    #[test]
-    fn what_was_sent_until_a_time_is_known_for_a_second() {
-        for (mut log, error) in [(SentLog::of_group(), 1), (SentLog::of_subscriber(), 4)] {
-            assert_eq!(log.until(ClockTime(5)), 0);
-            for now in 0..4_000 {
-                log.note(ClockTime(now * MILLISECOND));
-            }
-            assert_eq!(log.total(), 4_000);
-            for millisecond in 3_000..4_000 {
-                let sent = log.until(ClockTime(millisecond * MILLISECOND));
-                assert!(sent.abs_diff(millisecond) <= error, "{sent} by {millisecond} ms");
-            }
-            assert_eq!(log.until(ClockTime(5 * SECOND)), 4_000);
-            assert!(log.until(ClockTime(0)) >= 2_990, "what was sent long ago counts as sent");
-            assert!(log.intervals.len() <= log.most);
-        }
-    }
-
-    #[test]
-    fn the_resolution_is_fine_if_what_was_reported_is_forgotten() {
-        let mut log = SentLog::of_subscriber();
-        for now in (0..100_000).map(|step| ClockTime(step * 10_000)) {
-            log.note(now);
-            log.forget(now - Nanos(MILLISECOND));
-        }
-        assert_eq!(log.resolution, FINEST);
-        assert!(log.until(ClockTime(SECOND - MILLISECOND)).abs_diff(99_900) <= 25);
     }
 }

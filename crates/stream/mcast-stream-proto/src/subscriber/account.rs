@@ -4,9 +4,8 @@
 use super::event::SubscriberStatistics;
 use super::{Policy, SubscriberMachine};
 use crate::ClockTime;
-use crate::history::Position;
 use crate::random::SMALL_GROUP;
-use crate::wire::{Acknowledgement, Incarnation, MessageNumber, Status};
+use crate::wire::{Acknowledgement, Incarnation, MessageNumber, Position, Status};
 
 /// What a [`HistoryMachine`](crate::history::HistoryMachine) has given the application of the incarnation that it is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,35 +6,12 @@ use core::ops::Range;
 use super::deliver::Current;
 use super::event::{BodyLocation, PathStatistics, SubscriberEvent};
 use super::followed::Followed;
-use super::naks::Responder;
+use super::naks::{Arrival, Responder};
 use super::window::Meta;
 use super::{Policy, SubscriberMachine};
 use crate::seal::{Purpose, Sealed};
 use crate::wire::{DatagramView, Flags, KeyEpoch, Kind, Sequence, WireError};
 use crate::{ClockTime, Nanos, seal};
-
-/// How a datagram reached the subscriber.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Arrival {
-    /// On this path.
-    Path(u8),
-    /// Another subscriber has sent it on request.
-    Repairer,
-    /// It was recovered from parity.
-    Recovered,
-}
-
-impl Arrival {
-    /// Returns the party that repaired a datagram that arrived like this, if it is a repair. What was recovered was answered with
-    /// parity.
-    pub(super) const fn repaired_by(self, is_marked: bool) -> Option<Responder> {
-        match self {
-            Self::Repairer => Some(Responder::Repairer),
-            Self::Path(_) if !is_marked => None,
-            Self::Path(_) | Self::Recovered => Some(Responder::Publisher),
-        }
-    }
-}
 
 impl SubscriberMachine {
     /// Handles a datagram that arrived on a path (0 to 3) of the group, or on the subscriber's own port.

@@ -5,8 +5,7 @@ use core::ops::Range;
 use core::time::Duration;
 
 use crate::ClockTime;
-use crate::history::Position;
-use crate::wire::{Incarnation, KeyEpoch, MessageKey, MessageNumber, Sequence, SignerId, StreamId};
+use crate::wire::{Incarnation, KeyEpoch, MessageKey, MessageNumber, Position, Sequence, SignerId, StreamId};
 
 /// Why messages were lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,20 +5,19 @@ use core::net::SocketAddr;
 use core::ops::Range;
 
 use super::SubscriberMachine;
-use super::arrive::Arrival;
 use super::config::{Policy, VERIFIED_WINDOW};
 use super::event::{Cause, SubscriberEvent, SubscriberStatistics};
+use super::naks::Arrival;
 use super::recovery::Replaced;
 use super::repairers::UsableRepairer;
 use crate::outbox::Target;
 use crate::random::{SMALL_GROUP, backoff};
-use crate::seal;
 use crate::seal::{Purpose, Sealed};
 use crate::wire::{
     AddressToken, DatagramWriter, Flags, FlowControl, Header, Incarnation, KeyEpoch, Kind, NakWriter, Probe,
     Sequence, Status, WriteError,
 };
-use crate::{ClockTime, Nanos};
+use crate::{ClockTime, Nanos, seal};
 
 /// In a large group, subscribers with a shorter round trip spread their NAKs as if it were this long.
 const MIN_BACKOFF_UNIT: Nanos = Nanos::from_micros(500);
@@ -250,7 +249,8 @@ impl SubscriberMachine {
     fn send_naks(&mut self, now: ClockTime) {
         let Some(publisher) = self.publisher.get() else { return };
         let (group_size, received) = (self.followed.heartbeat.group_size, self.statistics.received);
-        // The publisher waits for this subscriber, or will soon.
+        // The publisher waits for this subscriber, or will soon. Then it may send a NAK although its
+        // share of what a large group may send is used up.
         let is_urgent = self.followed.end.is_some() || self.used_credit() >= self.followed.credit / 2;
         let urgent_interval = is_urgent.then(|| self.urgent_interval());
         let allowed = self.followed.naks.allowed(now, group_size, received, urgent_interval).min(MAX_NAKS);
@@ -264,6 +264,7 @@ impl SubscriberMachine {
             return self.followed.naks.wait_for_allowance(now, self.urgent_interval());
         }
         let round_trip = self.round_trip();
+        // Gaps that are due soon share this NAK: one of their own would follow sooner than a repair could arrive.
         let soon = now + round_trip / 4;
         let timeout = self.followed.naks.repair_patience(round_trip);
         let repairer_patience = repairer.map_or(Nanos::ZERO, |repairer| {
@@ -275,20 +276,25 @@ impl SubscriberMachine {
             Policy::Deadline(timeout) => now + round_trip - Nanos::from(timeout),
             _ => ClockTime(0),
         };
+        // Subscribers that lack the same ask again at different times: the repair for the first one reaches the others.
         let spread = self.backoff();
+        // What waits for a manifest that is overdue counts as missing from now on, so that this NAK requests it as well.
         self.distrust_staged(now);
         let mut to_publisher = NakList::new(publisher, self.publisher.token(), allowed);
         let mut replaced = Replaced::default();
         let (mut is_starved, mut is_given_up) = (false, false);
+        // They are taken out, because a list that is full is sent in between, for which all of this subscriber is needed.
         let mut gaps = self.followed.naks.take_gaps();
         for gap in gaps.iter_mut().filter(|gap| gap.due <= soon) {
             if gap.noticed < too_late || gap.end <= self.followed.oldest_retained {
+                // The gap stays: delivery gives it up, and reports the loss with its cause.
                 gap.due = ClockTime::NEVER;
                 continue;
             }
             if let Some(asked) = gap.asked_repairer.filter(|_| gap.tries == 0) {
                 is_given_up |= self.repairers.record_unanswered(now, asked);
             }
+            // A repairer that does not answer must leave time to ask the publisher.
             let is_in_time = too_late == ClockTime(0) || gap.noticed >= too_late + repairer_patience;
             let may_ask = |list: &&mut NakList| {
                 is_in_time && gap.is_unrequested() && !list.is_used_up() && self.repairers.is_chosen(list.to)
@@ -297,6 +303,8 @@ impl SubscriberMachine {
                 Some(list) => (list, true),
                 None => (&mut to_publisher, false),
             };
+            // The gap stays due. Others are not skipped: one that may be requested of the repairer needs nothing of this
+            // allowance.
             if list.is_used_up() {
                 is_starved = true;
                 continue;
@@ -306,6 +314,7 @@ impl SubscriberMachine {
             let replaced = Some(&mut replaced).filter(|_| gap.tries < 2 && !self.followed.recovery.is_idle());
             self.add_missing(first..gap.end, replaced, list);
             if is_for_repairer {
+                // It does not count as a try of the publisher, whose first timeout stays the short one.
                 (gap.due, gap.asked_repairer) = (now + repairer_patience, Some(now));
                 continue;
             }
@@ -323,10 +332,12 @@ impl SubscriberMachine {
         }
         self.send_last_nak(&mut to_publisher);
         self.statistics.naks_to_repairers += sent_to_repairer;
+        // Also if nothing was sent: what was missing may have been replaced by parity, and the next gap is due later.
         self.followed.naks.record_sent(now, to_publisher.sent, sent_to_repairer, gaps);
         if is_given_up {
             self.followed.naks.stop_awaiting_repairer(now);
         }
+        // Without this, a gap that is due and may not be requested would wake the caller again at once.
         if is_starved && to_publisher.allowed == 0 {
             self.followed.naks.wait_for_allowance(now, self.urgent_interval());
         }

@@ -24,7 +24,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
 
-pub use crate::history::Position;
+pub use crate::wire::Position;
 pub use account::HistoryAccount;
 pub use config::{LocalRepair, OnLoss, Policy, Start, SubscriberConfig};
 pub use event::{Cause, PathStatistics, SubscriberEvent, SubscriberStatistics, VerificationFailure};

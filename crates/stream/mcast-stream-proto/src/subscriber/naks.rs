@@ -101,6 +101,29 @@ pub(super) enum Responder {
     Repairer,
 }
 
+/// How a datagram reached the subscriber.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// On this path.
+    Path(u8),
+    /// Another subscriber has sent it on request.
+    Repairer,
+    /// It was recovered from parity.
+    Recovered,
+}
+
+impl Arrival {
+    /// Returns the party that repaired a datagram that arrived like this, if it is a repair. What was recovered was answered with
+    /// parity.
+    pub(super) const fn repaired_by(self, is_marked: bool) -> Option<Responder> {
+        match self {
+            Self::Repairer => Some(Responder::Repairer),
+            Self::Path(_) if !is_marked => None,
+            Self::Path(_) | Self::Recovered => Some(Responder::Publisher),
+        }
+    }
+}
+
 /// The smoothed time from a NAK to its repair, and its mean deviation.
 #[derive(Clone, Copy, Debug, Default)]
 struct RepairTime {

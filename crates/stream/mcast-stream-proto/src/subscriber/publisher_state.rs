@@ -4,9 +4,9 @@
 use core::net::SocketAddr;
 
 use super::account::LossAccount;
-use super::arrive::Arrival;
 use super::event::{Cause, SubscriberEvent};
 use super::incarnations::{FormerIncarnation, IncarnationIdentity, Successor};
+use super::naks::Arrival;
 use super::{Start, SubscriberMachine};
 use crate::random::SMALL_GROUP;
 use crate::sign::SIGNATURE_EXTENSION;

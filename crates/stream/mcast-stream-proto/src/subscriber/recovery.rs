@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::SubscriberMachine;
-use super::arrive::Arrival;
 use super::event::BodyLocation;
+use super::naks::Arrival;
 use super::window::Meta;
 use crate::fec::{Symbol, SymbolParts, Symbols, datagram_of, decode, symbol_of};
 use crate::wire::{DatagramView, Flags, FlowControl, Header, KeyEpoch, Kind, Messages, Parity, Sequence};

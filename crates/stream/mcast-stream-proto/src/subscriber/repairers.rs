@@ -4,8 +4,8 @@ use alloc::collections::VecDeque;
 use core::net::SocketAddr;
 
 use super::SubscriberMachine;
-use super::arrive::Arrival;
 use super::event::BodyLocation;
+use super::naks::Arrival;
 use super::peer::Peer;
 use crate::outbox::Target;
 use crate::random::Random;

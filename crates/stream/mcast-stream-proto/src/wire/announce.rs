@@ -6,8 +6,9 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::extension::ExtensionKind;
+use super::header::{WireError, array, u16_at, u64_at};
 use super::identity::SubscriberId;
-use super::view::{DatagramView, DatagramWriter, WireError, WriteError, array, u16_at, u64_at};
+use super::view::{DatagramView, DatagramWriter, WriteError};
 
 const NAME: u8 = 1;
 const PATH: u8 = 2;

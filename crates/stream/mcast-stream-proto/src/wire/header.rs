@@ -1,7 +1,6 @@
-//! The fixed header of 32 bytes at the beginning of every datagram.
+//! The header of every datagram, and why bytes are not a datagram.
 
 use super::identity::{Incarnation, KeyEpoch, StreamId};
-use super::view::{WireError, array};
 
 /// The first two bytes of every datagram.
 pub const MAGIC: [u8; 2] = *b"MC";
@@ -233,4 +232,57 @@ impl Header {
         bytes[24..].copy_from_slice(&self.sequence.to_be_bytes());
         bytes
     }
+}
+
+/// The reason why bytes cannot be parsed as a datagram of this protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WireError {
+    /// It does not belong to this protocol.
+    #[error("not a datagram of this protocol")]
+    Foreign,
+    /// It is truncated.
+    #[error("the datagram is truncated")]
+    Short,
+    /// It is of another major version.
+    #[error("version {}.{} is not supported, only major version {} is", .0 >> 4, .0 & 15, super::MAJOR)]
+    Version(u8),
+    /// It has an unknown kind, which a later minor version may define: ignore it.
+    #[error("kind {0} is unknown")]
+    UnknownKind(u8),
+    /// The length of the header is out of range, or greater than that of the datagram.
+    #[error("a header length of {0} words is invalid")]
+    HeaderLength(u8),
+    /// The reserved flag is set.
+    #[error("the reserved flag is set")]
+    ReservedFlag,
+    /// The extensions do not fill the header exactly.
+    #[error("an extension has an invalid length")]
+    Extension,
+    /// A critical extension is unknown.
+    #[error("the critical extension {0:#04x} is unknown")]
+    CriticalExtension(u8),
+    /// The body does not fit its kind.
+    #[error("the body is malformed")]
+    Body,
+}
+
+#[inline]
+pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..)?.first_chunk().copied()
+}
+
+#[inline]
+pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    array(bytes, at).map(u16::from_be_bytes)
+}
+
+#[inline]
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    array(bytes, at).map(u32::from_be_bytes)
+}
+
+#[inline]
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    array(bytes, at).map(u64::from_be_bytes)
 }

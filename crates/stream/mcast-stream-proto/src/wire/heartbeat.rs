@@ -1,8 +1,9 @@
 //! Heartbeats: the publisher's state, sent at intervals and after every burst. Probes with their echoes, and resets,
 //! complete the conversation with one subscriber.
 
+use super::header::{WireError, u32_at, u64_at};
 use super::identity::{AddressToken, MessageNumber, Sequence, SubscriberId};
-use super::view::{DatagramWriter, WireError, WriteError, u32_at, u64_at};
+use super::view::{DatagramWriter, WriteError};
 
 /// Flow control: whether the publisher waits for subscribers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

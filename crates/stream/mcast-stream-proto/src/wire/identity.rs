@@ -206,6 +206,38 @@ impl MessageNumber {
     }
 }
 
+/// A place in a stream. Positions only grow: incarnations do, and message numbers within an incarnation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Position {
+    /// The incarnation of the publisher.
+    pub incarnation: Incarnation,
+    /// The number of the message.
+    pub number: MessageNumber,
+}
+
+impl Position {
+    /// Before every other position.
+    pub const START: Self = Self { incarnation: Incarnation(0), number: MessageNumber(0) };
+
+    /// Returns the position of a message.
+    #[must_use]
+    pub const fn new(incarnation: Incarnation, number: MessageNumber) -> Self {
+        Self { incarnation, number }
+    }
+
+    /// Returns the next position of the incarnation.
+    #[must_use]
+    pub fn following(self) -> Self {
+        Self { number: MessageNumber(self.number.0.saturating_add(1)), ..self }
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "message {} of incarnation {}", self.number, self.incarnation)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -24,35 +24,26 @@ mod header;
 mod heartbeat;
 mod identity;
 mod nak;
-mod parity;
+mod origin;
 mod status;
 mod view;
 
-pub use announce::{Announce, AnnouncedPath};
-pub use announce::{ListedRepairer, RepairerList};
+pub use announce::{Announce, AnnouncedPath, ListedRepairer, RepairerList};
 pub(crate) use announce::{put_socket, read_socket};
-pub use extension::RecallIndex;
-pub use extension::ServedHistory;
-pub use extension::{EngineKey, Origin, VisitedEngines};
 pub use extension::{Extension, ExtensionKind, Extensions};
 pub(crate) use header::LONGEST_HEADER;
-pub use header::{Flags, HEADER_LENGTH, Header, Kind, MAGIC, MAJOR, MINOR};
-pub use heartbeat::Probe;
-pub use heartbeat::{FlowControl, Heartbeat};
-pub use heartbeat::{Reset, ResetReason};
+pub use header::{Flags, HEADER_LENGTH, Header, Kind, MAGIC, MAJOR, MINOR, WireError};
+pub use heartbeat::{FlowControl, Heartbeat, Probe, Reset, ResetReason};
 pub use identity::{
-    AddressToken, Incarnation, IncarnationSalt, KeyEpoch, MessageKey, SignerId, StreamId, SubscriberId,
+    AddressToken, Incarnation, IncarnationSalt, KeyEpoch, MessageKey, MessageNumber, Position, Sequence,
+    SignerId, StreamId, SubscriberId,
 };
-pub use identity::{MessageNumber, Sequence};
 pub(crate) use nak::NAK_INTERVAL;
+pub use nak::{Digest, Manifest, Parity};
 pub use nak::{Nak, NakWriter, Ncf, Ranges};
-pub use parity::Parity;
-pub use parity::{Digest, Manifest};
-pub use status::Status;
-pub use status::{Acknowledgement, SubscriberName, SubscriberNameError};
-pub use view::{DatagramView, WireError};
-pub use view::{DatagramWriter, WriteError};
-pub use view::{Messages, batch_overhead, push_message};
+pub use origin::{EngineKey, Origin, RecallIndex, ServedHistory, VisitedEngines};
+pub use status::{Acknowledgement, Status, SubscriberName, SubscriberNameError};
+pub use view::{DatagramView, DatagramWriter, Messages, WriteError, batch_overhead, push_message};
 
 /// The length of the tag that sealing adds to a datagram, in bytes.
 pub const TAG_LENGTH: usize = 16;

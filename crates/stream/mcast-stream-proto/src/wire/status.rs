@@ -4,8 +4,9 @@ use core::fmt;
 use core::str::FromStr;
 
 use super::extension::{ExtensionKind, Extensions};
+use super::header::{WireError, u32_at, u64_at};
 use super::identity::{AddressToken, MessageNumber, Sequence};
-use super::view::{DatagramView, DatagramWriter, WireError, WriteError, u32_at, u64_at};
+use super::view::{DatagramView, DatagramWriter, WriteError};
 
 /// The body of a status: 80 bytes, so that with its headers it is at least as long as the heartbeat that it may
 /// request. A longer body comes from a later version.

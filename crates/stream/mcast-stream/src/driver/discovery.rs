@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use mcast::{ErrorKind, Family, Group, GroupAddr, HostAddr, InterfaceSelector, Membership, SourceFilter};
 
 use super::error::StreamError;
-use super::publisher::Endpoint;
 use super::subscriber::{Subscriber, SubscriberBuilder};
+use super::transmit::Endpoint;
 use super::unicast::any_address;
 use crate::seal::Keys;
 use crate::wire::{Announce, AnnouncedPath, DatagramView, Incarnation, KeyEpoch, Kind, MINOR, StreamId};

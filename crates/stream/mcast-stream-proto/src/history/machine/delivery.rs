@@ -6,10 +6,9 @@ use alloc::collections::VecDeque;
 use core::net::SocketAddr;
 use core::ops::Range;
 
-use super::super::config::{HistoryConfig, HistoryStart, HistoryStatistics, LiveIdentity};
-use super::super::record::Position;
+use super::super::record::{HistoryConfig, HistoryStart, HistoryStatistics, LiveIdentity};
 use crate::subscriber::{Cause, Step, SubscriberEvent};
-use crate::wire::{Incarnation, MessageKey, MessageNumber};
+use crate::wire::{Incarnation, MessageKey, MessageNumber, Position};
 
 /// The address of a publisher that is not known.
 pub(super) const UNKNOWN: SocketAddr =

@@ -3,14 +3,13 @@
 use core::net::SocketAddr;
 
 use super::super::backlog::{LiveContent, LiveItem};
-use super::super::config::LiveIdentity;
 use super::super::reading::{Reading, RunTime};
-use super::super::record::Position;
+use super::super::record::LiveIdentity;
 use super::delivery::{Stored, message_length};
 use super::{Healing, HistoryMachine, STALL, Source};
 use crate::ClockTime;
 use crate::subscriber::{Cause, Item, Message, SubscriberEvent, SubscriberMachine};
-use crate::wire::MessageNumber;
+use crate::wire::{MessageNumber, Position};
 
 impl HistoryMachine {
     /// Takes what the live stream delivers, while this [is not live](Self::is_live) or may cease to be. `datagram` is the one

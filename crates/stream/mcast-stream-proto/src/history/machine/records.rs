@@ -3,14 +3,14 @@
 use core::ops::Range;
 
 use super::super::reading::{Reading, RunTime};
-use super::super::record::{HistoryContent, HistoryRecord, Position};
+use super::super::record::{HistoryContent, HistoryRecord};
 use super::super::search;
 use super::delivery::{Stored, message_length};
 use super::{
     ABSENCE, HEALING_AWAY, Healing, HistoryMachine, HistoryStart, LONGEST_AWAY, START_TIMEOUT, Source,
 };
 use crate::subscriber::{Cause, SubscriberEvent};
-use crate::wire::MessageNumber;
+use crate::wire::{MessageNumber, Position};
 use crate::{ClockTime, Nanos};
 
 impl HistoryMachine {

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::super::config::LiveIdentity;
+use super::super::record::LiveIdentity;
 use super::super::search;
 use super::delivery::UNKNOWN;
 use super::*;

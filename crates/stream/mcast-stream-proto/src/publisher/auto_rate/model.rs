@@ -2,7 +2,7 @@
 
 use super::flow;
 use super::flow::{Flow, FlowReport, Greatest, Least, SolitudeTest, Verdict};
-use crate::publisher::pacing::newly_missed;
+use crate::publisher::record::newly_missed;
 use crate::wire::Sequence;
 use crate::{ClockTime, Nanos};
 

@@ -13,10 +13,10 @@ use core::net::SocketAddr;
 
 use mcast_pace::TokenBucket;
 
-use super::arrive::Arrival;
 use super::config::SubscriberConfig;
 use super::event::BodyLocation;
 use super::event::{SubscriberEvent, VerificationFailure};
+use super::naks::Arrival;
 use super::window::{Meta, SlotContent};
 use super::{Policy, SubscriberMachine};
 use crate::sign;

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::Nanos;
-use crate::subscriber::arrive::Arrival;
+use crate::subscriber::naks::Arrival;
 use crate::subscriber::window::Meta;
 use crate::wire::{Digest, Manifest, Sequence};
 

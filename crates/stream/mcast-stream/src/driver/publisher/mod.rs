@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use mcast::{Destination, Family, InterfaceIndex};
 use mcast_sys::{trace_event, trace_span};
 
-pub(super) use builder::Endpoint;
 pub use builder::PublisherBuilder;
 pub use closing::Closing;
 pub(super) use closing::OnDrop;
@@ -24,7 +23,7 @@ use super::discovery::Announcement;
 use super::error::StreamError;
 use super::health::{HostStatus, PathChange};
 use super::snapshot::{Snapshot, SnapshotServer};
-use super::transmit::{EndpointSocket, PublisherSockets};
+use super::transmit::{Endpoint, EndpointSocket, PublisherSockets};
 use super::unicast::UnicastSockets;
 use crate::ClockTime;
 use crate::publisher::{

@@ -10,7 +10,7 @@ use crate::ClockTime;
 use crate::driver::clock::Clock;
 use crate::driver::discovery::Announcement;
 use crate::driver::health::PathHealth;
-use crate::driver::publisher::Endpoint;
+use crate::driver::transmit::Endpoint;
 use crate::driver::transmit::{PublisherSockets, Repairs};
 use crate::publisher::Transmit;
 

@@ -121,7 +121,7 @@ impl<'p> Channel<'p> {
             match self.connection.read(bytes) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(count) => bytes = &mut bytes[count..],
-                Err(error) if is_passing(&error) => {}
+                Err(error) if is_transient(&error) => {}
                 Err(error) => return Err(error),
             }
             if !bytes.is_empty() {
@@ -137,7 +137,7 @@ impl<'p> Channel<'p> {
             match self.connection.write(bytes) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => bytes = &bytes[count..],
-                Err(error) if is_passing(&error) => {}
+                Err(error) if is_transient(&error) => {}
                 Err(error) => return Err(error),
             }
             if !bytes.is_empty() {
@@ -156,7 +156,7 @@ fn read_greeting(magic: &[u8; 4], greeting: [u8; HELLO]) -> Option<(u64, KeyEpoc
 }
 
 /// Whether a read or write only timed out for this interval, or was interrupted by a signal.
-fn is_passing(error: &io::Error) -> bool {
+fn is_transient(error: &io::Error) -> bool {
     use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
     matches!(error.kind(), Interrupted | TimedOut | WouldBlock)
 }

@@ -813,7 +813,7 @@ impl Subscriber {
                     return Ok(false);
                 }
                 // An ICMP error about a datagram that was sent.
-                Err(error) if is_passing(&error) => {}
+                Err(error) if is_transient(&error) => {}
                 Err(error) => return Err(StreamError::Control(error)),
             }
         }
@@ -882,7 +882,7 @@ fn is_of(stream: StreamId, datagram: &[u8]) -> bool {
         .is_ok_and(|(header, _)| header.stream == stream && !header.kind.is_from_subscribers())
 }
 
-fn is_passing(error: &io::Error) -> bool {
+fn is_transient(error: &io::Error) -> bool {
     use io::ErrorKind::{
         ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, NetworkUnreachable,
     };
