@@ -68,14 +68,13 @@ mod scan;
 mod seal;
 mod segments;
 mod tail;
-mod time;
 mod writer;
 
 pub use error::{FileOperation, LogError};
 pub use files::{Directory, Files, Lock, LogFile};
 pub use format::{
-    HeaderError, INDEX_INTERVAL, IndexEntry, MAX_BODY, MAX_NAME, RECORD_HEAD, SegmentHeader, SegmentIndex,
-    SegmentName,
+    HeaderError, INDEX_INTERVAL, IndexEntry, LogTime, MAX_BODY, MAX_NAME, RECORD_HEAD, SegmentHeader,
+    SegmentIndex, SegmentName,
 };
 pub use lineage::{Beginning, Confirmed, Ending, Lineage, Lineages, LogStart, Unconfirmed};
 pub use reader::{Damage, LogItem, LogReader, LogRecord};
@@ -83,5 +82,4 @@ pub use recovery::Recovery;
 pub use retention::{Retention, prune};
 pub use segments::{SegmentSummary, missing_at_end, segments};
 pub use tail::{LogTail, Recall, TailItem, Unopened};
-pub use time::LogTime;
 pub use writer::{Appended, CompletedSync, FoundLog, LogOptions, PendingSync, SyncPolicy, Writer};

@@ -7,11 +7,10 @@ use mcast_stream_proto::history::Position;
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::MessageNumber;
 
-use crate::LogTime;
 use crate::catalog::{Catalog, LONGEST_INDEX, length};
 use crate::error::{FileOperation, LogError};
 use crate::files::Files;
-use crate::format::{SegmentHeader, SegmentIndex, SegmentName};
+use crate::format::{LogTime, SegmentHeader, SegmentIndex, SegmentName};
 use crate::lineage::Lineages;
 use crate::reader::Damage;
 use crate::scan::{Scanner, read_prefix};

@@ -17,20 +17,17 @@ macro_rules! impossible {
     }};
 }
 
-mod backoff;
 mod fec;
 pub mod gaps;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod goodput;
 pub mod history;
-mod nak_limit;
 mod outbox;
 mod proof;
 pub mod publisher;
 mod random;
 mod repairer;
-mod replay;
 pub mod seal;
 pub mod side_channel;
 pub mod sign;

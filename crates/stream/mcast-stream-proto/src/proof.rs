@@ -1,4 +1,4 @@
-//! Proof that a subscriber receives what is sent to its address.
+//! What a publisher or a repairer admits of an address: proof that it receives, a limited number of NAKs, and each count once.
 
 use core::fmt;
 use core::hash::Hasher;
@@ -7,7 +7,7 @@ use core::net::{IpAddr, SocketAddr};
 use mcast_pace::TokenBucket;
 
 use crate::random::Random;
-use crate::wire::AddressToken;
+use crate::wire::{AddressToken, NAK_INTERVAL};
 use crate::{ClockTime, Nanos};
 
 /// The period of a token. A token is valid in its period and in the next one.
@@ -71,5 +71,103 @@ impl fmt::Debug for AddressProof {
     /// Without the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AddressProof").finish_non_exhaustive()
+    }
+}
+
+/// NAKs that one subscriber may send at once.
+const NAK_BURST: u32 = 64;
+
+/// A burst of NAKs, and then one in `NAK_INTERVAL`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NakLimit {
+    left: u32,
+    filled: ClockTime,
+}
+
+impl NakLimit {
+    pub(crate) const fn new(now: ClockTime) -> Self {
+        Self { left: NAK_BURST, filled: now }
+    }
+
+    /// Takes a NAK from the limit, and returns whether it was within.
+    pub(crate) fn admits(&mut self, now: ClockTime) -> bool {
+        let gained: u64 = now.since(self.filled) / NAK_INTERVAL;
+        let left = self.left.saturating_add(u32::try_from(gained).unwrap_or(NAK_BURST)).min(NAK_BURST);
+        *self = Self { left: left.saturating_sub(1), filled: self.filled + gained * NAK_INTERVAL };
+        debug_assert!(self.left <= NAK_BURST, "more NAKs than a burst");
+        left > 0
+    }
+}
+
+/// The greatest count received, and a bitmap of the 64 counts up to it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    greatest: u64,
+    received: u64,
+}
+
+impl Counts {
+    /// Returns whether this count is new.
+    pub(crate) const fn is_new(&self, count: u64) -> bool {
+        if count > self.greatest {
+            return true;
+        }
+        let back = self.greatest - count;
+        count > 0 && back < 64 && self.received >> back & 1 == 0
+    }
+
+    /// Records a count.
+    pub(crate) const fn note(&mut self, count: u64) {
+        if count > self.greatest {
+            let forward = count - self.greatest;
+            self.received = if forward < 64 { self.received << forward } else { 0 } | 1;
+            self.greatest = count;
+        } else if self.greatest - count < 64 {
+            self.received |= 1 << (self.greatest - count);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Nanos;
+
+    #[test]
+    fn a_burst_is_admitted_and_then_one_in_each_interval() {
+        let mut limit = NakLimit::new(ClockTime(0));
+        let at = |interval: u64| ClockTime(0) + interval * NAK_INTERVAL;
+        let admitted =
+            |limit: &mut NakLimit, interval| (0..100).filter(|_| limit.admits(at(interval))).count();
+        assert_eq!(admitted(&mut limit, 0), NAK_BURST as usize);
+        assert_eq!(admitted(&mut limit, 1), 1);
+        assert_eq!(admitted(&mut limit, 11), 10);
+        assert_eq!(admitted(&mut limit, 1_000_000), NAK_BURST as usize);
+        assert!(!limit.admits(at(1_000_000) + (NAK_INTERVAL - Nanos(1))));
+    }
+}
+
+#[cfg(test)]
+mod replay_tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_count_is_new_twice(counts in prop::collection::vec(0_u64..200, 1..200)) {
+            let (mut window, mut seen, mut greatest) = (Counts::default(), BTreeSet::new(), 0);
+            for count in counts {
+                let expected = count > 0 && !seen.contains(&count) && count + 64 > greatest;
+                prop_assert_eq!(window.is_new(count), expected, "{} after {:?}", count, seen);
+                if expected {
+                    window.note(count);
+                    seen.insert(count);
+                    greatest = greatest.max(count);
+                }
+            }
+        }
     }
 }

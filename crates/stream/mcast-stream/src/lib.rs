@@ -24,7 +24,6 @@ pub mod framing;
 mod key_file;
 #[cfg(feature = "metrics")]
 pub mod metrics;
-mod sys;
 mod trace;
 
 use mcast_stream_proto::side_channel;

@@ -72,7 +72,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     COMPOSED.rule(
         "together: own stalls count for no timeout",
-        "history/running.rs",
+        "history/reading.rs",
         "now.since(self.seen).min(Self::LONGEST_STEP)",
         "now.since(self.seen)",
     ),
@@ -198,7 +198,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     COMPOSED.rule(
         "together: what was recalled is not sent",
-        "publisher/recall.rs",
+        "publisher/ring.rs",
         "        self.ring.sent = self.ring.next;\n",
         "\n",
     ),
@@ -210,7 +210,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     COMPOSED.rule(
         "together: a repairer's echoes go aside",
-        "subscriber/repairing.rs",
+        "subscriber/repairers.rs",
         "                self.push_control(Target::Aside(from), header.incarnation, Kind::Echo, |writer| {",
         "                self.push_control(Target::Address(from), header.incarnation, Kind::Echo, |writer| {",
     ),
@@ -240,7 +240,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     COMPOSED.rule(
         "together: a restarted publisher overwrites nothing at first",
-        "publisher/recall.rs",
+        "publisher/ring.rs",
         "        self.claimed_until.map(|_| self.first)",
         "        None",
     ),

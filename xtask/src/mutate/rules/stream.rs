@@ -18,19 +18,19 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "a restarted publisher overwrites nothing before the subscribers have reported to it",
-        "publisher/recall.rs",
+        "publisher/ring.rs",
         "self.claimed_until.map(|_| self.first)",
         "None",
     ),
     STREAM.rule(
         "nothing is confirmed before all subscribers are known",
-        "publisher/recall.rs",
+        "publisher/ring.rs",
         "if self.awaits_claims() {",
         "if false {",
     ),
     STREAM.rule(
         "a message of which a part was received is not confirmed",
-        "publisher/recall.rs",
+        "publisher/ring.rs",
         "return self.next_message.nearest(view.header.message);",
         "return self.ring.message_at(at, self.next_message);",
     ),
@@ -66,7 +66,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "limits follow from what subscribers reported last",
-        "publisher/ranking.rs",
+        "publisher/transmit.rs",
         "Some(number) if number == known => return Some((id, known)),",
         "Some(_) => return Some((id, known)),",
     ),
@@ -108,7 +108,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "a late check finds a silent path",
-        "subscriber/paths.rs",
+        "subscriber/arrive.rs",
         ".find(|(_, at)| now >= *at)?;",
         ".find(|(_, at)| now >= *at && now < *at + silence)?;",
     ),
@@ -168,7 +168,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "any symbols of a block recover as many datagrams",
-        "fec/code.rs",
+        "fec/mod.rs",
         "quotient(255 ^ datagram, (255 - symbol) ^ datagram)",
         "quotient(255 ^ datagram, 255 ^ datagram)",
     ),
@@ -468,7 +468,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "what a repairer sends without a request is not delivered",
-        "subscriber/repairing.rs",
+        "subscriber/repairers.rs",
         "            && self.followed.naks.awaits_repairer(sequence);",
         ";",
     ),
@@ -480,7 +480,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "the repairs of others are not reported to the publisher",
-        "subscriber/repairing.rs",
+        "subscriber/repairers.rs",
         "if !self.repairers.knows(from) || self.publisher.get() == Some(from) {",
         "if !self.repairers.is_chosen(from) || self.publisher.get() != Some(from) {",
     ),
@@ -504,7 +504,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     FAIRNESS.rule(
         "an automatic rate competes with flows that fill the queue",
-        "publisher/auto_rate/solitude.rs",
+        "publisher/auto_rate/flow.rs",
         "if self.shared >= ENOUGH {",
         "if self.shared == u8::MAX {",
     ),
@@ -558,13 +558,13 @@ pub(super) const RULES: &[Rule] = &[
     ),
     FAIRNESS.rule(
         "slow start waits for what is sent to arrive",
-        "publisher/auto_rate/cubic.rs",
+        "publisher/auto_rate/flow.rs",
         "if self.is_starting { 2.0 * arriving } else { target }",
         "if self.is_starting { f64::MAX.max(arriving) } else { target }",
     ),
     STREAM.rule(
         "a buffer of parity counts with what it takes",
-        "fec/symbol.rs",
+        "fec/mod.rs",
         "self.chunks.capacity() * CHUNK",
         "self.chunks.len() * CHUNK",
     ),
@@ -582,7 +582,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     FAIRNESS.rule(
         "a subscriber below the floor is evicted",
-        "publisher/auto_rate/machine.rs",
+        "publisher/auto_rate/mod.rs",
         "if member.slow_since.is_some_and(|since| now.since(since) >= eviction.into()) {",
         "if member.slow_since == Some(ClockTime::NEVER) {",
     ),
@@ -654,13 +654,13 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "in a large group few subscribers send NAKs",
-        "backoff.rs",
+        "random.rs",
         "if group_size <= SMALL_GROUP || longest == Nanos::ZERO {",
         "if group_size < u32::MAX {",
     ),
     STREAM.rule(
         "the end of a burst is announced",
-        "publisher/heartbeat.rs",
+        "publisher/state.rs",
         "self.at = tail.min(busy.max(now));",
         "self.at = now + Nanos::SECOND;",
     ),
@@ -804,7 +804,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "the time in which the process does not run counts for no timeout",
-        "history/running.rs",
+        "history/reading.rs",
         "now.since(self.seen).min(Self::LONGEST_STEP);",
         "now.since(self.seen);",
     ),
@@ -822,7 +822,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "searches do not make servers flood the network",
-        "history/announcement.rs",
+        "history/search.rs",
         "now.max(sent_at + Self::SHORTEST_INTERVAL)",
         "now.max(sent_at)",
     ),

@@ -2,7 +2,7 @@
 
 use mcast_stream_proto::wire::MessageNumber;
 
-use super::bytes::{u32_at, u64_at};
+use super::{u32_at, u64_at};
 use crate::LogTime;
 
 const MAGIC_AND_VERSION: &[u8; 16] = b"MCASTIDX\0\x01\0\0\0\0\0\0";

@@ -3,7 +3,7 @@
 use mcast_stream_proto::history::{GapCause, HistoryContent, HistoryRecord, Position};
 use mcast_stream_proto::wire::{Incarnation, MessageKey, MessageNumber, TAG_LENGTH};
 
-use super::bytes::{array, u32_at, u64_at};
+use super::{array, u32_at, u64_at};
 use crate::LogTime;
 use crate::seal::SegmentSeal;
 

@@ -4,8 +4,8 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::net::SocketAddr;
 
+use super::reading::RunTime;
 use super::record::Position;
-use super::running::RunTime;
 use crate::subscriber::SubscriberEvent;
 use crate::wire::{Incarnation, MessageKey, MessageNumber};
 

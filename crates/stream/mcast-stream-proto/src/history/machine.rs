@@ -5,28 +5,28 @@
 //! backlog, that is delivered, and then the live stream. A subscriber that starts in the past begins like this; a loss
 //! that is healed leads back to it.
 
-mod delivery;
-mod live;
-mod records;
-#[cfg(test)]
-mod tests;
-
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::ops::Range;
 
+use delivery::{Delivery, Reported, Stored};
+
 use super::backlog::Backlog;
 use super::config::{HistoryConfig, HistoryQuery, HistoryStart, HistoryStatistics};
-use super::reading::{LONGEST_WAIT, Reading, SHORTEST_WAIT};
+use super::reading::{LONGEST_WAIT, Reading, RunTime, RunningClock, SHORTEST_WAIT};
 use super::record::Position;
-use super::running::{RunTime, RunningClock};
 use super::search::Search;
 use super::wire::{AnswerFrame, AnswerStatus, RecordReader, RequestedStart};
 use crate::random::Random;
 use crate::subscriber::{Cause, HistoryAccount, Item, Message, Step, SubscriberEvent};
 use crate::wire::Incarnation;
 use crate::{ClockTime, Nanos};
-use delivery::{Delivery, Reported, Stored};
+
+mod delivery;
+mod live;
+mod records;
+#[cfg(test)]
+mod tests;
 
 /// How long servers can send away a start, again and again, before the patience counts: more than 10,000 turns take.
 const LONGEST_AWAY: Nanos = Nanos::from_secs(6 * 3_600);

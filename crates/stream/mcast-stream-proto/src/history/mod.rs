@@ -5,24 +5,22 @@
 //! asks for from the history, and then the live stream, so that each message is delivered once, in order, or reported as
 //! lost.
 
-mod announcement;
 mod backlog;
 mod config;
 mod machine;
 mod reading;
 mod record;
-mod running;
 mod search;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod simulation;
 mod wire;
 
-pub use announcement::{AnnouncementSchedule, HistoryAnnouncement, HistorySearch};
 pub use config::{HistoryConfig, HistoryQuery, HistoryStart, HistoryStatistics, LiveIdentity};
 pub use machine::HistoryMachine;
 pub use reading::LONGEST_EXPECTED;
 pub use record::{GapCause, HistoryContent, HistoryRecord, Position};
+pub use search::{AnnouncementSchedule, HistoryAnnouncement, HistorySearch};
 pub use wire::{
     AnswerFrame, AnswerStatus, FrameWriter, HISTORY_REQUEST, HistoryRequest, MAX_HISTORY_FRAME, RecordReader,
     RequestedStart,

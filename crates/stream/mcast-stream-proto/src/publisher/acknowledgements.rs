@@ -13,7 +13,7 @@ use super::quorum::{
     AckLevel, AckProgress, AckState, AckWait, Acknowledgers, Quorum, QuorumLoss, SubscriberPresence,
     Watermarks,
 };
-use crate::backoff::SMALL_GROUP;
+use crate::random::SMALL_GROUP;
 use crate::wire::{Acknowledgement, MessageNumber, SubscriberId, SubscriberName};
 use crate::{ClockTime, Nanos};
 

@@ -8,9 +8,10 @@ use super::members::Member;
 use super::repair_scheduler::Repair;
 use super::ring::Ring;
 use super::{PublisherConfig, PublisherMachine, Transmit};
-use crate::backoff::SMALL_GROUP;
-use crate::fec::{self, symbol_length, symbol_of};
+use crate::fec;
+use crate::fec::{symbol_length, symbol_of};
 use crate::outbox::Target;
+use crate::random::SMALL_GROUP;
 use crate::wire::{
     DatagramView, Flags, FlowControl, HEADER_LENGTH, KeyEpoch, Kind, Parity, Sequence, SubscriberId,
     TAG_LENGTH,

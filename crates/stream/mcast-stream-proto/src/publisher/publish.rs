@@ -1,6 +1,7 @@
-//! Packs messages into datagrams: many small ones into one, a large one into fragments.
+//! A message that is to be published, and how messages are packed into datagrams: many small ones into one, a large one
+//! into fragments.
 
-use super::{Fec, OutgoingMessage, PublisherMachine, Refusal};
+use super::{Fec, PublisherMachine, Refusal};
 use crate::ClockTime;
 use crate::wire::{
     DatagramWriter, ExtensionKind, Flags, HEADER_LENGTH, Header, KeyEpoch, Kind, MessageKey, MessageNumber,
@@ -439,5 +440,53 @@ impl PublisherMachine {
 
     const fn tag_length(&self) -> usize {
         if self.seals() { TAG_LENGTH } else { 0 }
+    }
+}
+
+/// A message to be published: its bytes, and a key if subscribers may keep only the latest message of each key.
+///
+/// Functions that publish take whatever becomes one, bytes among it:
+///
+/// ```
+/// use mcast_stream_proto::publisher::OutgoingMessage;
+/// use mcast_stream_proto::wire::MessageKey;
+///
+/// let plain = OutgoingMessage::from(b"EUR 1.08");
+/// let keyed = plain.key(MessageKey(7));
+/// assert_eq!((plain.key, keyed.key), (None, Some(MessageKey(7))));
+/// assert_eq!(keyed, OutgoingMessage::from((MessageKey(7), b"EUR 1.08")));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutgoingMessage<'a> {
+    /// The payload.
+    pub bytes: &'a [u8],
+    /// Subscribers with [`Policy::Latest`](crate::subscriber::Policy::Latest) get only the latest message of each key.
+    pub key: Option<MessageKey>,
+}
+
+impl OutgoingMessage<'_> {
+    /// Sets the key.
+    #[must_use]
+    pub const fn key(mut self, key: MessageKey) -> Self {
+        self.key = Some(key);
+        self
+    }
+}
+
+impl<'a, T: AsRef<[u8]> + ?Sized> From<&'a T> for OutgoingMessage<'a> {
+    fn from(bytes: &'a T) -> Self {
+        Self { bytes: bytes.as_ref(), key: None }
+    }
+}
+
+impl<'a, T: AsRef<[u8]> + ?Sized> From<(MessageKey, &'a T)> for OutgoingMessage<'a> {
+    fn from((key, bytes): (MessageKey, &'a T)) -> Self {
+        Self { bytes: bytes.as_ref(), key: Some(key) }
+    }
+}
+
+impl<'a, T: AsRef<[u8]> + ?Sized> From<(Option<MessageKey>, &'a T)> for OutgoingMessage<'a> {
+    fn from((key, bytes): (Option<MessageKey>, &'a T)) -> Self {
+        Self { bytes: bytes.as_ref(), key }
     }
 }

@@ -5,7 +5,7 @@ use alloc::collections::{BTreeSet, VecDeque};
 use mcast_pace::TokenBucket;
 
 use super::congestion::{LONGEST_SILENCE, RateChange, RateControl, Sample, per_second};
-use super::sent_log::SentLog;
+use super::transmit::SentLog;
 use crate::wire::Sequence;
 use crate::{ClockTime, Nanos};
 

@@ -8,11 +8,11 @@ use mcast_pace::TokenBucket;
 use super::PublisherConfig;
 use super::congestion::RateChange;
 use super::members::{Member, Members};
-use super::pacer::Pacer;
+use super::pacing::Pacer;
 use super::parity::ParitySchedule;
 use super::repair_flow::{GroupRepairs, RepairPace, RepairReport};
 use super::ring::{RepairTarget, Ring};
-use super::sent_log::SentLog;
+use super::transmit::SentLog;
 use crate::wire::{Sequence, SubscriberId};
 use crate::{ClockTime, Nanos};
 

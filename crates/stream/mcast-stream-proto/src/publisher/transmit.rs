@@ -1,8 +1,14 @@
-//! Selects the next datagram to send, and computes the next deadline.
+//! Selects the next datagram to send, as far as flow control permits, and computes the next deadline.
+
+use alloc::collections::binary_heap::PeekMut;
+use alloc::collections::{BinaryHeap, VecDeque};
+use core::cmp::Reverse;
 
 use super::PublisherMachine;
+use super::members::{Members, Role};
+use super::ring::Ring;
 use crate::outbox::{Control, Target};
-use crate::wire::{HEADER_LENGTH, Heartbeat, Sequence};
+use crate::wire::{HEADER_LENGTH, Heartbeat, Sequence, SubscriberId};
 use crate::{ClockTime, Nanos};
 
 /// Datagrams returned in one [`Transmit::Data`]: enough for several calls with segmentation offload.
@@ -154,5 +160,281 @@ impl PublisherMachine {
     /// Returns the shortest time between two heartbeats that the rate admits.
     pub(super) fn heartbeat_spacing(&self) -> Nanos {
         self.pacer.spacing((HEADER_LENGTH + Heartbeat::LENGTH + self.signature_length()) as u64)
+    }
+}
+
+/// The finest resolution.
+const FINEST: Nanos = Nanos::from_micros(250);
+/// For how long times are remembered.
+const MEMORY: Nanos = Nanos::SECOND;
+/// The number of intervals that the log of the group has, which is never shortened, and that of a subscriber.
+const GROUP_INTERVALS: usize = 4_096;
+const INTERVALS: usize = 512;
+
+/// How many repairs were sent, in all and until some moment of the last second: a subscriber cannot have counted yet
+/// what was sent since.
+#[derive(Clone, Debug)]
+pub(super) struct SentLog {
+    /// The beginning of each interval in which something was sent, and the number sent before it.
+    intervals: VecDeque<(ClockTime, u64)>,
+    total: u64,
+    resolution: Nanos,
+    most: usize,
+}
+
+impl SentLog {
+    /// Creates the log of the repairs to the group.
+    pub(super) const fn of_group() -> Self {
+        Self { intervals: VecDeque::new(), total: 0, resolution: FINEST, most: GROUP_INTERVALS }
+    }
+
+    /// Creates the log of the repairs for a subscriber.
+    pub(super) fn of_subscriber() -> Self {
+        Self { most: INTERVALS, ..Self::of_group() }
+    }
+
+    /// Returns the number sent in all.
+    pub(super) const fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Notes that one was sent.
+    pub(super) fn note(&mut self, now: ClockTime) {
+        if self.intervals.back().is_none_or(|(start, _)| now >= *start + self.resolution) {
+            self.forget(now - MEMORY);
+            if self.intervals.len() >= self.most {
+                self.coarsen();
+            }
+            self.intervals.push_back((now, self.total));
+        }
+        self.total += 1;
+    }
+
+    /// Halves the resolution.
+    fn coarsen(&mut self) {
+        self.resolution = 2 * self.resolution;
+        let mut is_kept = false;
+        self.intervals.retain(|_| {
+            is_kept = !is_kept;
+            is_kept
+        });
+    }
+
+    /// Forgets when those before this time were sent.
+    pub(super) fn forget(&mut self, time: ClockTime) {
+        // The interval that contains the time is kept.
+        while self.intervals.get(1).is_some_and(|(start, _)| *start <= time) {
+            self.intervals.pop_front();
+        }
+        if self.intervals.len() <= 1 {
+            self.resolution = FINEST;
+        }
+    }
+
+    /// Returns how many were sent until this time, as if those of an interval were sent at equal distances.
+    pub(super) fn until(&self, time: ClockTime) -> u64 {
+        let after = self.intervals.partition_point(|(start, _)| *start <= time);
+        let Some((start, before)) = after.checked_sub(1).and_then(|last| self.intervals.get(last)) else {
+            return self.intervals.front().map_or(self.total, |(_, before)| *before);
+        };
+        let end = self.intervals.get(after).map_or(self.total, |(_, before)| *before);
+        before + (end - before) * time.since(*start).min(self.resolution) / self.resolution
+    }
+}
+
+/// Datagrams in the first flight, and in the last one before the limit is removed.
+const FIRST_FLIGHT: u64 = 256;
+const LAST_FLIGHT: u64 = 16_384;
+/// The longest wait for the answers to a flight. The next flight does not grow if they are late.
+const LONGEST_FLIGHT: Nanos = Nanos::from_millis(50);
+
+/// The limit on data in flight while the capacity of the links is unknown. It doubles when all subscribers know of a
+/// whole flight.
+#[derive(Clone, Copy, Debug)]
+struct Flight {
+    size: u64,
+    end: Sequence,
+    since: ClockTime,
+}
+
+/// The state of flow control.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FlowState {
+    flight: Option<Flight>,
+    /// Since when it has stopped the publisher.
+    blocked: Option<ClockTime>,
+    /// How many datagrams the publisher needs room for.
+    room_needed: u64,
+}
+
+impl FlowState {
+    pub(super) const fn new() -> Self {
+        Self { flight: None, blocked: None, room_needed: 1 }
+    }
+
+    /// Returns the first datagram that must not be sent yet.
+    pub(super) fn limit(&mut self, now: ClockTime, ring: &Ring, members: &mut Members) -> Sequence {
+        if self.flight.is_some_and(|flight| ring.sent >= flight.end) {
+            self.extend_flight(now, ring, members);
+        }
+        let flight = self.flight.map_or(Sequence::MAX, |flight| flight.end);
+        members.limit().min(flight)
+    }
+
+    /// Limits the data in flight when the first subscriber has joined, because its link is unknown.
+    pub(super) fn begin_flights(&mut self, now: ClockTime, ring: &Ring, members: &Members) {
+        let awaited = members.iter().filter(|(_, member)| member.role == Role::Awaited);
+        if awaited.count() == 1 {
+            self.begin_flight(now, ring);
+        }
+    }
+
+    /// Limits the data in flight, because what the links carry is unknown.
+    pub(super) fn begin_flight(&mut self, now: ClockTime, ring: &Ring) {
+        self.flight = Some(Flight { size: FIRST_FLIGHT, end: ring.sent + FIRST_FLIGHT, since: now });
+    }
+
+    /// Begins the next flight when all subscribers know of this one, twice as large if it was used up.
+    pub(super) fn extend_flight(&mut self, now: ClockTime, ring: &Ring, members: &mut Members) {
+        let Some(flight) = self.flight else { return };
+        let is_over = members.least_known() >= flight.end.min(ring.next);
+        if !is_over && now < flight.since + LONGEST_FLIGHT {
+            return;
+        }
+        let is_used = is_over && ring.sent >= flight.end;
+        let size = if is_used { 2 * flight.size } else { flight.size };
+        let next = Flight { size, end: ring.sent + size, since: now };
+        debug_assert!(next.end >= flight.end.min(ring.next), "a flight is shorter than the one before");
+        self.flight = Some(next).filter(|flight| flight.size <= LAST_FLIGHT && members.rate().is_none());
+    }
+
+    /// Returns when the next flight may begin without answers.
+    pub(super) fn next_flight_time(&self, ring: &Ring) -> ClockTime {
+        let waits = ring.sent < ring.next;
+        let blocking = self.flight.filter(|flight| waits && ring.sent >= flight.end);
+        blocking.map_or(ClockTime::NEVER, |flight| flight.since + LONGEST_FLIGHT)
+    }
+
+    /// Returns whether the capacity of the links is unknown, so that flights limit the data.
+    pub(super) const fn is_starting(&self) -> bool {
+        self.flight.is_some()
+    }
+
+    /// Returns since when flow control has stopped the publisher.
+    pub(super) const fn blocked_since(&self) -> Option<ClockTime> {
+        self.blocked
+    }
+
+    pub(super) const fn is_blocked(&self) -> bool {
+        self.blocked.is_some()
+    }
+
+    /// Notes that flow control stops the publisher; returns whether it did not before.
+    pub(super) const fn block(&mut self, now: ClockTime) -> bool {
+        let is_new = self.blocked.is_none();
+        if is_new {
+            self.blocked = Some(now);
+        }
+        is_new
+    }
+
+    pub(super) const fn unblock(&mut self) {
+        self.blocked = None;
+    }
+
+    /// Notes that the publisher did not run for some time.
+    pub(super) fn extend_deadlines(&mut self, now: ClockTime, pause: Nanos) {
+        self.blocked = self.blocked.map(|since| (since + pause).min(now));
+    }
+
+    /// Notes how many datagrams there must be room for.
+    pub(super) const fn need_room(&mut self, count: u64) {
+        self.room_needed = count;
+    }
+
+    pub(super) const fn room_needed(&self) -> u64 {
+        self.room_needed
+    }
+}
+
+/// Subscribers by a number that only grows while they are in it, the least first.
+///
+/// An entry may have an older number, or be of a subscriber that no longer counts: that is corrected when it is the
+/// first one. So a status costs time that grows with the logarithm of the number of subscribers.
+#[derive(Debug)]
+pub(super) struct Ranking(BinaryHeap<Reverse<(Sequence, SubscriberId)>>);
+
+impl Ranking {
+    pub(super) const fn new() -> Self {
+        Self(BinaryHeap::new())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Adds a subscriber.
+    pub(super) fn add(&mut self, id: SubscriberId, number: Sequence) {
+        self.0.push(Reverse((number, id)));
+    }
+
+    /// Returns the subscriber with the least number. `number_of` returns the present number of a subscriber, and `None` if
+    /// it does not count.
+    pub(super) fn least(
+        &mut self,
+        number_of: impl Fn(SubscriberId) -> Option<Sequence>,
+    ) -> Option<(SubscriberId, Sequence)> {
+        while let Some(mut first) = self.0.peek_mut() {
+            let Reverse((known, id)) = *first;
+            match number_of(id) {
+                Some(number) if number == known => return Some((id, known)),
+                Some(number) => *first = Reverse((number, id)),
+                None => _ = PeekMut::pop(first),
+            }
+        }
+        None
+    }
+}
+
+impl FromIterator<(SubscriberId, Sequence)> for Ranking {
+    fn from_iter<I: IntoIterator<Item = (SubscriberId, Sequence)>>(all: I) -> Self {
+        Self(all.into_iter().map(|(id, number)| Reverse((number, id))).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = Nanos::SECOND.0;
+    const MILLISECOND: u64 = SECOND / 1_000;
+
+    #[test]
+    fn what_was_sent_until_a_time_is_known_for_a_second() {
+        for (mut log, error) in [(SentLog::of_group(), 1), (SentLog::of_subscriber(), 4)] {
+            assert_eq!(log.until(ClockTime(5)), 0);
+            for now in 0..4_000 {
+                log.note(ClockTime(now * MILLISECOND));
+            }
+            assert_eq!(log.total(), 4_000);
+            for millisecond in 3_000..4_000 {
+                let sent = log.until(ClockTime(millisecond * MILLISECOND));
+                assert!(sent.abs_diff(millisecond) <= error, "{sent} by {millisecond} ms");
+            }
+            assert_eq!(log.until(ClockTime(5 * SECOND)), 4_000);
+            assert!(log.until(ClockTime(0)) >= 2_990, "what was sent long ago counts as sent");
+            assert!(log.intervals.len() <= log.most);
+        }
+    }
+
+    #[test]
+    fn the_resolution_is_fine_if_what_was_reported_is_forgotten() {
+        let mut log = SentLog::of_subscriber();
+        for now in (0..100_000).map(|step| ClockTime(step * 10_000)) {
+            log.note(now);
+            log.forget(now - Nanos(MILLISECOND));
+        }
+        assert_eq!(log.resolution, FINEST);
+        assert!(log.until(ClockTime(SECOND - MILLISECOND)).abs_diff(99_900) <= 25);
     }
 }

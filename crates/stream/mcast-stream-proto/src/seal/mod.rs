@@ -4,8 +4,6 @@
 
 #[cfg(feature = "seal")]
 mod aead;
-#[cfg(feature = "seal")]
-mod file;
 #[cfg(all(test, feature = "seal"))]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod incarnations;
@@ -16,11 +14,11 @@ use alloc::vec::Vec;
 use core::fmt;
 
 #[cfg(feature = "seal")]
+pub use aead::KeyFileError;
+#[cfg(feature = "seal")]
+pub(crate) use aead::hexadecimal;
+#[cfg(feature = "seal")]
 pub use aead::{Algorithm, GroupSecret};
-#[cfg(feature = "seal")]
-pub use file::KeyFileError;
-#[cfg(feature = "seal")]
-pub(crate) use file::hexadecimal;
 
 use crate::wire::{
     DatagramView, Flags, Header, Incarnation, IncarnationSalt, KeyEpoch, StreamId, SubscriberId, TAG_LENGTH,

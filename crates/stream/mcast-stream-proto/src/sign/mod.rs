@@ -4,8 +4,6 @@
 
 #[cfg(feature = "seal")]
 mod ed25519;
-#[cfg(feature = "seal")]
-mod file;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -13,9 +11,9 @@ use core::fmt;
 use core::ops::Range;
 
 #[cfg(feature = "seal")]
-pub use ed25519::{PublicKey, SigningKey};
+pub use ed25519::SigningKeyError;
 #[cfg(feature = "seal")]
-pub use file::SigningKeyError;
+pub use ed25519::{PublicKey, SigningKey};
 
 use crate::subscriber::VerificationFailure;
 use crate::wire::{Digest, ExtensionKind, Flags, HEADER_LENGTH, Header, SignerId};

@@ -1,9 +1,11 @@
-//! What the application has received and processed of the incarnation that is followed, and what was reported to it as lost.
+//! What the application has received and processed of the incarnation that is followed, and what was reported to it as
+//! lost.
 
+use super::event::SubscriberStatistics;
 use super::{Policy, SubscriberMachine};
 use crate::ClockTime;
-use crate::backoff::SMALL_GROUP;
 use crate::history::Position;
+use crate::random::SMALL_GROUP;
 use crate::wire::{Acknowledgement, Incarnation, MessageNumber, Status};
 
 /// What a [`HistoryMachine`](crate::history::HistoryMachine) has given the application of the incarnation that it is in.
@@ -315,5 +317,55 @@ impl SubscriberMachine {
     /// Whether the publisher expects acknowledgements, and the group is small enough to send them at once.
     pub(super) const fn acknowledges_soon(&self) -> bool {
         self.account.is_requested && self.followed.heartbeat.group_size <= SMALL_GROUP
+    }
+}
+
+/// The losses of an incarnation.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LossAccount {
+    /// The counters when the incarnation began: statuses report only what concerns that incarnation.
+    missed_before: u64,
+    lost_messages_before: u64,
+    /// Datagrams that counted as missing, and had only been overtaken.
+    overtaken: u64,
+    /// Datagrams that were given up, and that no snapshot covers.
+    given_up: u64,
+}
+
+impl LossAccount {
+    /// Begins with an incarnation, of which this many datagrams and messages were lost when it was followed earlier.
+    pub(super) const fn begin(statistics: &SubscriberStatistics, given_up: u64, lost_messages: u64) -> Self {
+        Self {
+            missed_before: statistics.missed,
+            lost_messages_before: statistics.lost_messages - lost_messages,
+            overtaken: 0,
+            given_up,
+        }
+    }
+
+    /// Notes datagrams that were given up.
+    pub(super) const fn record_given_up(&mut self, count: u64) {
+        self.given_up = self.given_up.saturating_add(count);
+    }
+
+    /// Notes that a missing datagram arrived, and was not a repair.
+    pub(super) const fn record_overtaken(&mut self) {
+        self.overtaken = self.overtaken.saturating_add(1);
+    }
+
+    /// Returns how many datagrams were given up.
+    pub(super) const fn given_up(&self) -> u64 {
+        self.given_up
+    }
+
+    /// Returns how many datagrams of the incarnation were missing when a later one had been sent, without those that
+    /// had only been overtaken. The publisher must not take reordering for loss that a lower rate avoids.
+    pub(super) const fn missed(&self, statistics: &SubscriberStatistics) -> u64 {
+        (statistics.missed - self.missed_before).saturating_sub(self.overtaken)
+    }
+
+    /// Returns how many messages of the incarnation were reported as lost.
+    pub(super) const fn lost_messages(&self, statistics: &SubscriberStatistics) -> u64 {
+        statistics.lost_messages - self.lost_messages_before
     }
 }

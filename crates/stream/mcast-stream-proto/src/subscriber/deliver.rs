@@ -3,11 +3,9 @@
 use core::ops::Range;
 use core::time::Duration;
 
-use super::assembly::AssemblyOutcome;
-use super::event::{Cause, SubscriberEvent};
-use super::item::{BodyLocation, Item, Message, Step, StepKind};
+use super::event::{BodyLocation, Cause, Item, Message, Step, StepKind, SubscriberEvent};
 use super::peer::ADDRESS_TIME;
-use super::window::{Meta, SlotContent};
+use super::window::{AssemblyOutcome, Meta, SlotContent};
 use super::{OnLoss, Policy, SubscriberMachine};
 use crate::wire::{
     Flags, FlowControl, Incarnation, MessageKey, MessageNumber, Messages, Sequence, batch_overhead,

@@ -10,9 +10,10 @@ use super::config::{Policy, VERIFIED_WINDOW};
 use super::event::{Cause, SubscriberEvent, SubscriberStatistics};
 use super::recovery::Replaced;
 use super::repairers::UsableRepairer;
-use crate::backoff::{SMALL_GROUP, backoff};
 use crate::outbox::Target;
-use crate::seal::{self, Purpose, Sealed};
+use crate::random::{SMALL_GROUP, backoff};
+use crate::seal;
+use crate::seal::{Purpose, Sealed};
 use crate::wire::{
     AddressToken, DatagramWriter, Flags, FlowControl, Header, Incarnation, KeyEpoch, Kind, NakWriter, Probe,
     Sequence, Status, WriteError,

@@ -3,13 +3,12 @@
 
 use core::mem;
 
-use super::assembly::Assembly;
 use super::config::SubscriberConfig;
 use super::deliver::Current;
 use super::naks::NakScheduler;
 use super::recovery::Recovery;
 use super::verify::Verification;
-use super::window::Window;
+use super::window::{Assembly, Window};
 use crate::wire::{Heartbeat, MessageNumber, Sequence};
 use crate::{ClockTime, Nanos};
 

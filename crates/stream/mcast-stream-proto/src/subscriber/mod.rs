@@ -2,26 +2,18 @@
 
 mod account;
 mod arrive;
-mod assembly;
 mod config;
 mod deliver;
 mod delivery;
 mod event;
 mod feedback;
 mod followed;
-mod former;
 mod incarnations;
-mod item;
-mod latest;
-mod losses;
 mod naks;
-mod paths;
 mod peer;
 mod publisher_state;
 mod recovery;
 mod repairers;
-mod repairing;
-mod reported;
 mod statuses;
 mod verify;
 mod window;
@@ -36,7 +28,7 @@ pub use crate::history::Position;
 pub use account::HistoryAccount;
 pub use config::{LocalRepair, OnLoss, Policy, Start, SubscriberConfig};
 pub use event::{Cause, PathStatistics, SubscriberEvent, SubscriberStatistics, VerificationFailure};
-pub use item::{Item, Message, Step};
+pub use event::{Item, Message, Step};
 
 use crate::outbox::{Control, Outbox};
 use crate::random::Random;
@@ -46,15 +38,15 @@ use crate::sign::PinnedKeys;
 use crate::wire::{Incarnation, MessageNumber, Origin, ServedHistory, StreamId, SubscriberId};
 use crate::{ClockTime, Nanos};
 use account::Account;
+use account::LossAccount;
+use arrive::Paths;
 use delivery::Delivery;
+use delivery::Latest;
 use followed::Followed;
 use incarnations::Incarnations;
-use latest::Latest;
-use losses::LossAccount;
-use paths::Paths;
 use peer::{MAX_ROUND_TRIP, MIN_ROUND_TRIP, Peer};
 use repairers::Repairers;
-use reported::Reported;
+use statuses::Reported;
 use statuses::StatusScheduler;
 
 /// Limit of the queue of events that were not fetched. Further events are dropped.

@@ -4,8 +4,8 @@ use core::ops::Range;
 
 use mcast_pace::TokenBucket;
 
-use crate::backoff::SMALL_GROUP;
 use crate::gaps::{Gap, Gaps};
+use crate::random::SMALL_GROUP;
 use crate::wire::{NAK_INTERVAL, Sequence};
 use crate::{ClockTime, Nanos};
 

@@ -3,13 +3,12 @@
 
 use core::net::SocketAddr;
 
+use super::account::LossAccount;
 use super::arrive::Arrival;
 use super::event::{Cause, SubscriberEvent};
-use super::former::FormerIncarnation;
-use super::incarnations::{IncarnationIdentity, Successor};
-use super::losses::LossAccount;
+use super::incarnations::{FormerIncarnation, IncarnationIdentity, Successor};
 use super::{Start, SubscriberMachine};
-use crate::backoff::SMALL_GROUP;
+use crate::random::SMALL_GROUP;
 use crate::sign::SIGNATURE_EXTENSION;
 use crate::wire::{
     DatagramView, Flags, Header, Heartbeat, Incarnation, KeyEpoch, Kind, MessageNumber, Ncf, Parity, Probe,
@@ -52,7 +51,7 @@ impl SubscriberMachine {
         let Some((location, range)) = self.open(view, datagram) else { return };
         let decrypted = core::mem::take(&mut self.decrypted);
         let body = match location {
-            super::item::BodyLocation::Decrypted => decrypted.get(range),
+            super::event::BodyLocation::Decrypted => decrypted.get(range),
             _ => datagram.get(range),
         };
         let body = body.unwrap_or_default();

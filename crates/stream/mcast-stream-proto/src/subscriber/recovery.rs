@@ -6,7 +6,7 @@ use core::ops::Range;
 
 use super::SubscriberMachine;
 use super::arrive::Arrival;
-use super::item::BodyLocation;
+use super::event::BodyLocation;
 use super::window::Meta;
 use crate::fec::{Symbol, SymbolParts, Symbols, datagram_of, decode, symbol_of};
 use crate::wire::{DatagramView, Flags, FlowControl, Header, KeyEpoch, Kind, Messages, Parity, Sequence};

@@ -1,8 +1,7 @@
 //! The fixed header of 32 bytes at the beginning of every datagram.
 
-use super::bytes::array;
 use super::identity::{Incarnation, KeyEpoch, StreamId};
-use super::view::WireError;
+use super::view::{WireError, array};
 
 /// The first two bytes of every datagram.
 pub const MAGIC: [u8; 2] = *b"MC";

@@ -1,9 +1,8 @@
-//! Heartbeats: the publisher's state, sent at intervals and after every burst.
+//! Heartbeats: the publisher's state, sent at intervals and after every burst. Probes with their echoes, and resets,
+//! complete the conversation with one subscriber.
 
-use super::bytes::{u32_at, u64_at};
-use super::number::{MessageNumber, Sequence};
-use super::view::WireError;
-use super::writer::{DatagramWriter, WriteError};
+use super::identity::{AddressToken, MessageNumber, Sequence, SubscriberId};
+use super::view::{DatagramWriter, WireError, WriteError, u32_at, u64_at};
 
 /// Flow control: whether the publisher waits for subscribers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -156,5 +155,99 @@ impl Heartbeat {
         writer.put(&self.datagram.to_be_bytes())?;
         writer.put(&[self.block, self.parity])?;
         writer.put(&self.capacity.to_be_bytes())
+    }
+}
+
+/// The body of a probe and of an echo: 24 bytes each, so that an echo is no longer than its probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// In a probe, the subscriber's clock; the echo returns it.
+    pub clock: u64,
+    /// In an echo, the token that proves the address.
+    pub token: AddressToken,
+    /// In an echo, the subscriber to which it is sent.
+    pub subscriber: SubscriberId,
+}
+
+impl Probe {
+    /// The length of the body in bytes.
+    pub const LENGTH: usize = 24;
+
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// [`WireError::Body`] when the body is too short.
+    pub fn read(body: &[u8]) -> Result<Self, WireError> {
+        let number = |at| u64_at(body, at).ok_or(WireError::Body);
+        let (token, subscriber) = (AddressToken(number(8)?), SubscriberId(number(16)?));
+        Ok(Self { clock: number(0)?, token, subscriber })
+    }
+
+    /// Writes the body.
+    ///
+    /// # Errors
+    /// When the buffer is too short.
+    pub fn write(&self, writer: &mut DatagramWriter<'_>) -> Result<(), WriteError> {
+        writer.put(&self.clock.to_be_bytes())?;
+        writer.put(&self.token.0.to_be_bytes())?;
+        writer.put(&self.subscriber.0.to_be_bytes())
+    }
+}
+
+/// The reason of a reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ResetReason {
+    /// The subscriber was too slow: the publisher no longer waits for it.
+    Evicted,
+    /// The publisher knows as many subscribers as it may.
+    Full,
+    /// The publisher has recorded that this subscriber confirmed the end of the stream, so it need not repeat that.
+    EndConfirmed,
+    /// A reason of a later version.
+    Other(u8),
+}
+
+/// The body of a reset: 16 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reset {
+    /// The subscriber to which it applies.
+    pub subscriber: SubscriberId,
+    /// The reason.
+    pub reason: ResetReason,
+}
+
+impl Reset {
+    /// The length of the body in bytes.
+    pub const LENGTH: usize = 16;
+
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// [`WireError::Body`] when the body is too short.
+    pub fn read(body: &[u8]) -> Result<Self, WireError> {
+        let subscriber = SubscriberId(u64_at(body, 0).ok_or(WireError::Body)?);
+        let reason = match (u64_at(body, 8).ok_or(WireError::Body)? >> 56) as u8 {
+            1 => ResetReason::Evicted,
+            2 => ResetReason::Full,
+            3 => ResetReason::EndConfirmed,
+            other => ResetReason::Other(other),
+        };
+        Ok(Self { subscriber, reason })
+    }
+
+    /// Writes the body.
+    ///
+    /// # Errors
+    /// When the buffer is too short.
+    pub fn write(&self, writer: &mut DatagramWriter<'_>) -> Result<(), WriteError> {
+        let reason = match self.reason {
+            ResetReason::Evicted => 1,
+            ResetReason::Full => 2,
+            ResetReason::EndConfirmed => 3,
+            ResetReason::Other(number) => number,
+        };
+        writer.put(&self.subscriber.0.to_be_bytes())?;
+        writer.put(&[reason, 0, 0, 0, 0, 0, 0, 0])
     }
 }

@@ -18,53 +18,41 @@
 //! Extensions follow, then the body. A sealed datagram ends with a tag of 16 bytes. Parsing allocates nothing and never
 //! panics.
 
-mod acknowledgement;
 mod announce;
-mod bytes;
 mod extension;
 mod header;
 mod heartbeat;
 mod identity;
-mod manifest;
-mod messages;
 mod nak;
-mod number;
-mod origin;
 mod parity;
-mod probe;
-mod recalled;
-mod repairers;
-mod reset;
-mod served_history;
 mod status;
 mod view;
-mod writer;
 
-pub use acknowledgement::{Acknowledgement, SubscriberName, SubscriberNameError};
 pub use announce::{Announce, AnnouncedPath};
+pub use announce::{ListedRepairer, RepairerList};
 pub(crate) use announce::{put_socket, read_socket};
+pub use extension::RecallIndex;
+pub use extension::ServedHistory;
+pub use extension::{EngineKey, Origin, VisitedEngines};
 pub use extension::{Extension, ExtensionKind, Extensions};
 pub(crate) use header::LONGEST_HEADER;
 pub use header::{Flags, HEADER_LENGTH, Header, Kind, MAGIC, MAJOR, MINOR};
+pub use heartbeat::Probe;
 pub use heartbeat::{FlowControl, Heartbeat};
+pub use heartbeat::{Reset, ResetReason};
 pub use identity::{
     AddressToken, Incarnation, IncarnationSalt, KeyEpoch, MessageKey, SignerId, StreamId, SubscriberId,
 };
-pub use manifest::{Digest, Manifest};
-pub use messages::{Messages, batch_overhead, push_message};
+pub use identity::{MessageNumber, Sequence};
 pub(crate) use nak::NAK_INTERVAL;
 pub use nak::{Nak, NakWriter, Ncf, Ranges};
-pub use number::{MessageNumber, Sequence};
-pub use origin::{EngineKey, Origin, VisitedEngines};
 pub use parity::Parity;
-pub use probe::Probe;
-pub use recalled::RecallIndex;
-pub use repairers::{ListedRepairer, RepairerList};
-pub use reset::{Reset, ResetReason};
-pub use served_history::ServedHistory;
+pub use parity::{Digest, Manifest};
 pub use status::Status;
+pub use status::{Acknowledgement, SubscriberName, SubscriberNameError};
 pub use view::{DatagramView, WireError};
-pub use writer::{DatagramWriter, WriteError};
+pub use view::{DatagramWriter, WriteError};
+pub use view::{Messages, batch_overhead, push_message};
 
 /// The length of the tag that sealing adds to a datagram, in bytes.
 pub const TAG_LENGTH: usize = 16;

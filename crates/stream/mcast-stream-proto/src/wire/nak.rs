@@ -4,13 +4,9 @@
 //! from the base and a bitmap of the 32 datagrams after that; a range is an offset and a length. Scattered losses use
 //! spots, which cover up to 33 datagrams each, long losses use ranges.
 
+use super::identity::{AddressToken, MessageNumber, Sequence};
+use super::view::{DatagramWriter, WireError, WriteError, u16_at, u32_at, u64_at};
 use crate::Nanos;
-
-use super::bytes::{u16_at, u32_at, u64_at};
-use super::identity::AddressToken;
-use super::number::{MessageNumber, Sequence};
-use super::view::WireError;
-use super::writer::{DatagramWriter, WriteError};
 
 const LIST_HEADER: usize = 12;
 const ENTRY: usize = 8;

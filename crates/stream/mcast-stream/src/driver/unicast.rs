@@ -1,15 +1,14 @@
 //! Datagrams to single subscribers, with segmentation offload (GSO) where there are several.
 
 use std::io::{self, IoSlice};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use mcast::Family;
 use mcast_sys::unicast::{
     MAX_SEGMENTS, is_refusal, is_send_buffer_half_full, send_segments, set_receive_buffer, set_send_buffer,
 };
-
-use super::publisher::any_address;
 
 /// The most bytes in one call: the kernel limits it to the payload of an IPv4 packet.
 const MAX_BYTES: usize = 65_507;
@@ -130,6 +129,37 @@ fn has_room(segments: &[IoSlice<'_>], bytes: &[u8]) -> bool {
     let (Some(first), Some(last)) = (segments.first(), segments.last()) else { return true };
     let is_even = last.len() == first.len() && (1..=first.len()).contains(&bytes.len());
     is_even && segments.len() < MAX_SEGMENTS && (segments.len() + 1) * first.len() <= MAX_BYTES
+}
+
+/// Returns the address of a socket that is bound to none.
+pub(super) const fn any_address(family: Family) -> SocketAddr {
+    match family {
+        Family::V4 => SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+        Family::V6 => SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0),
+    }
+}
+
+/// Waits until one of the two may have something, or the timeout has passed.
+#[cfg(unix)]
+pub(super) fn wait_for_either(
+    receiver: &mcast::Receiver,
+    control: &UdpSocket,
+    timeout: Duration,
+) -> io::Result<()> {
+    use std::os::fd::AsFd;
+
+    mcast_sys::readable::wait_for_any(&[receiver.as_fd(), control.as_fd()], Some(timeout)).map(drop)
+}
+
+/// Waits for the receiver, at most a millisecond: no call of these systems waits for both kinds of sockets.
+#[cfg(not(unix))]
+pub(super) fn wait_for_either(
+    receiver: &mcast::Receiver,
+    _: &UdpSocket,
+    timeout: Duration,
+) -> io::Result<()> {
+    receiver.wait(Some(timeout.min(Duration::from_millis(1)))).map_err(io::Error::other)?;
+    Ok(())
 }
 
 #[cfg(all(test, target_os = "linux"))]

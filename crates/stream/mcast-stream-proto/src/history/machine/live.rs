@@ -4,9 +4,8 @@ use core::net::SocketAddr;
 
 use super::super::backlog::{LiveContent, LiveItem};
 use super::super::config::LiveIdentity;
-use super::super::reading::Reading;
+use super::super::reading::{Reading, RunTime};
 use super::super::record::Position;
-use super::super::running::RunTime;
 use super::delivery::{Stored, message_length};
 use super::{Healing, HistoryMachine, STALL, Source};
 use crate::ClockTime;

@@ -2,9 +2,8 @@
 
 use core::ops::Range;
 
-use super::super::reading::Reading;
+use super::super::reading::{Reading, RunTime};
 use super::super::record::{HistoryContent, HistoryRecord, Position};
-use super::super::running::RunTime;
 use super::super::search;
 use super::delivery::{Stored, message_length};
 use super::{

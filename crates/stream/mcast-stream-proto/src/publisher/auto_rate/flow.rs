@@ -1,7 +1,6 @@
-//! The stream as one flow beside others that fill the queue: like CUBIC beside flows that react to loss, and not
-//! starved by those that do not (BBR).
+//! The stream as one flow beside others that fill the queue: like CUBIC (RFC 9438) beside flows that react to loss, and
+//! not starved by those that do not (BBR). Whether there are others shows when it sends less for a moment.
 
-use super::cubic::{Cubic, window_at};
 use crate::{ClockTime, Nanos};
 
 /// Loss at which the window is reduced although others did not react to the last reduction.
@@ -141,6 +140,244 @@ impl Flow {
     }
 }
 
+/// The queue must have had time to shrink by this, and by a quarter, before anything is concluded.
+const CONCLUSIVE: Nanos = Nanos::from_millis(8);
+
+/// Samples that must agree: some are delayed elsewhere, for instance by a process that is not scheduled.
+const ENOUGH: u8 = 3;
+
+/// The verdict of a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Open,
+    /// The queue shrinks less than half as fast as that of a lone stream.
+    Shared,
+}
+
+/// A time in which the queue is longer than it should be, and less is sent than arrived before: if the stream were alone, the
+/// queue would shrink by the difference. How much it does shows whether others fill it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SolitudeTest {
+    since: ClockTime,
+    /// What arrived before it, in bytes per second.
+    pub(super) rate: u64,
+    /// The queue when less sending could show.
+    queue: Nanos,
+    /// By how much it should have shrunk since.
+    expected: Nanos,
+    /// How many samples in a row showed that others fill the queue.
+    shared: u8,
+}
+
+impl SolitudeTest {
+    pub(super) const fn new(now: ClockTime, rate: u64, queue: Nanos) -> Self {
+        Self { since: now, rate, queue, expected: Nanos::ZERO, shared: 0 }
+    }
+
+    /// Takes a sample that took `elapsed`, in which `sent` bytes per second were sent. `delay` is the time until a
+    /// change of the rate shows.
+    pub(super) fn observe(
+        &mut self,
+        now: ClockTime,
+        queue: Nanos,
+        sent: u64,
+        elapsed: Nanos,
+        delay: Nanos,
+    ) -> Verdict {
+        if now.since(self.since) <= delay {
+            self.queue = queue;
+            return Verdict::Open;
+        }
+        let less = self.rate.saturating_sub(sent);
+        let drained = u128::from(elapsed.0) * u128::from(less) / u128::from(self.rate.max(1));
+        self.expected += Nanos(u64::try_from(drained).unwrap_or(u64::MAX));
+        let shrunk = self.queue - queue;
+        let is_conclusive = self.expected >= CONCLUSIVE.max(self.queue / 4);
+        let is_shared = is_conclusive && 2 * shrunk < self.expected;
+        self.shared = if is_shared { self.shared + 1 } else { 0 };
+        if self.shared >= ENOUGH { Verdict::Shared } else { Verdict::Open }
+    }
+}
+
+/// The constants of RFC 9438.
+const BETA: f64 = 0.7;
+const C: f64 = 0.4;
+/// Segments per round trip by which a flow with this `BETA` grows to share fairly with one that halves its window.
+const FRIENDLY: f64 = 3.0 * (1.0 - BETA) / (1.0 + BETA);
+const LEAST: f64 = 2.0;
+/// A segment of TCP, with its headers.
+const SEGMENT: f64 = 1_500.0;
+
+/// A congestion window, in segments.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cubic {
+    window: f64,
+    greatest: f64,
+    /// The time from the last reduction to the point where the window is as large as before, in seconds.
+    peak: f64,
+    reduced: ClockTime,
+    reduced_to: f64,
+    updated: ClockTime,
+    friendly: f64,
+    /// Slow start: no loss has shown yet how large the window may be.
+    is_starting: bool,
+}
+
+impl Cubic {
+    /// Begins with this window.
+    pub(super) fn new(now: ClockTime, window: f64) -> Self {
+        let window = window.max(LEAST);
+        Self {
+            window,
+            greatest: window,
+            peak: 0.0,
+            reduced: now,
+            reduced_to: window,
+            updated: now,
+            friendly: window,
+            is_starting: false,
+        }
+    }
+
+    /// Begins with slow start.
+    pub(super) fn starting(now: ClockTime, window: f64) -> Self {
+        Self { is_starting: true, ..Self::new(now, window) }
+    }
+
+    pub(super) const fn is_starting(&self) -> bool {
+        self.is_starting
+    }
+
+    /// Ends slow start.
+    pub(super) fn end_start(&mut self, now: ClockTime) {
+        if self.is_starting {
+            *self = Self::new(now, self.window);
+        }
+    }
+
+    pub(super) const fn window(&self) -> f64 {
+        self.window
+    }
+
+    /// Returns when the window was last reduced.
+    pub(super) const fn reduced(&self) -> ClockTime {
+        self.reduced
+    }
+
+    /// Reduces the window because of congestion.
+    pub(super) fn reduce(&mut self, now: ClockTime) {
+        self.end_start(now);
+        let has_shrunk = self.window < self.greatest;
+        self.greatest = if has_shrunk { self.window * (1.0 + BETA) / 2.0 } else { self.window };
+        self.window = (self.window * BETA).max(LEAST);
+        self.peak = cube_root((self.greatest - self.window).max(0.0) / C);
+        (self.reduced, self.reduced_to) = (now, self.window);
+        (self.friendly, self.updated) = (self.window, now);
+    }
+
+    /// Grows for the time since the last call. In slow start, the window is at most twice what arrives per round trip: time
+    /// alone does not show that the path carries it.
+    pub(super) fn grow(&mut self, now: ClockTime, round_trip: Nanos, arriving: f64) {
+        let trip = seconds(round_trip).max(1e-6);
+        let rounds = seconds(now.since(self.updated)) / trip;
+        self.updated = now;
+        self.friendly += FRIENDLY * rounds;
+        let at = seconds(now.since(self.reduced)) + trip - self.peak;
+        let target = (C * at * at * at + self.greatest).max(self.friendly);
+        let target = if self.is_starting { 2.0 * arriving } else { target };
+        if target > self.window {
+            // At most one and a half times per round trip.
+            self.window = target.min(self.window * (1.0 + 0.5 * rounds.min(1.0)));
+        }
+    }
+
+    /// Excuses a time in which the flow did not send as it was allowed to.
+    pub(super) fn pause(&mut self, now: ClockTime) {
+        self.reduced = self.reduced + now.since(self.updated);
+        self.updated = now;
+    }
+}
+
+/// Returns the window with this rate in bytes per second, in segments.
+pub(super) fn window_at(rate: u64, round_trip: Nanos) -> f64 {
+    rate as f64 * seconds(round_trip) / SEGMENT
+}
+
+/// Returns the rate with this window, in bytes per second.
+pub(super) fn rate_of(window: f64, round_trip: Nanos) -> u64 {
+    (window * SEGMENT / seconds(round_trip.max(Nanos(1)))) as u64
+}
+
+fn seconds(span: Nanos) -> f64 {
+    span.0 as f64 / Nanos::SECOND.0 as f64
+}
+
+/// Returns the cube root, by Newton's method from above.
+fn cube_root(x: f64) -> f64 {
+    if x <= 0.0 {
+        return 0.0;
+    }
+    let mut root = x.max(1.0);
+    for _ in 0..64 {
+        root -= (root * root * root - x) / (3.0 * root * root);
+    }
+    root
+}
+
+/// The least of the samples of one to two periods.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Least {
+    before: Option<u64>,
+    current: Option<u64>,
+    began: ClockTime,
+}
+
+impl Least {
+    pub(super) fn note(&mut self, now: ClockTime, sample: u64, period: Nanos) {
+        if now.since(self.began) >= period {
+            (self.before, self.current, self.began) = (self.current, None, now);
+        }
+        self.current = Some(self.current.map_or(sample, |least| least.min(sample)));
+    }
+
+    pub(super) fn get(&self) -> Option<u64> {
+        self.before.into_iter().chain(self.current).min()
+    }
+}
+
+/// The greatest of the samples of one to two periods. Time in which [`hold`](Self::hold) is called does not count.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Greatest {
+    before: u64,
+    current: u64,
+    elapsed: Nanos,
+}
+
+impl Greatest {
+    /// Notes a sample that took `elapsed`.
+    pub(super) fn note(&mut self, sample: u64, elapsed: Nanos, period: Nanos) {
+        if self.elapsed >= period {
+            *self = Self { before: self.current, current: 0, elapsed: Nanos::ZERO };
+        }
+        self.elapsed += elapsed;
+        self.current = self.current.max(sample);
+    }
+
+    /// Notes a sample that is only a lower bound.
+    pub(super) fn hold(&mut self, sample: u64) {
+        self.current = self.current.max(sample);
+    }
+
+    /// Forgets everything but this sample.
+    pub(super) fn restart(&mut self, sample: u64) {
+        *self = Self { before: 0, current: sample, elapsed: Nanos::ZERO };
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.before.max(self.current)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,5 +426,113 @@ mod tests {
     #[test]
     fn a_severe_loss_reduces_again_once_a_reduction_was_judged() {
         assert!(after_reduction(10, 1_000, Some(0.5)) < 60.0);
+    }
+}
+
+#[cfg(test)]
+mod solitude_tests {
+    use super::*;
+
+    const MILLISECOND: Nanos = Nanos::from_millis(1);
+
+    /// Sends half of the rate for a while; the queue shrinks by this share of what a lone stream would cause.
+    fn test(share: f64) -> Verdict {
+        let mut test = SolitudeTest::new(ClockTime(0), 1_000_000, 40 * MILLISECOND);
+        let mut queue = 40.0;
+        for step in 1..=8 {
+            let now = ClockTime(10 * step * MILLISECOND.0);
+            if step > 2 {
+                queue -= 5.0 * share;
+            }
+            let queue = Nanos((queue * 1e6) as u64);
+            if test.observe(now, queue, 500_000, 10 * MILLISECOND, 20 * MILLISECOND) == Verdict::Shared {
+                return Verdict::Shared;
+            }
+        }
+        Verdict::Open
+    }
+
+    #[test]
+    fn a_queue_that_does_not_shrink_is_shared() {
+        assert_eq!(test(1.0), Verdict::Open);
+        assert_eq!(test(0.7), Verdict::Open);
+        assert_eq!(test(0.3), Verdict::Shared);
+        assert_eq!(test(0.0), Verdict::Shared);
+    }
+}
+
+#[cfg(test)]
+mod cubic_tests {
+    use super::*;
+
+    #[test]
+    fn cube_roots_are_exact_enough() {
+        for x in [0.0, 0.001, 0.5, 1.0, 27.0, 1e6, 1e12] {
+            let root = cube_root(x);
+            assert!((root * root * root - x).abs() <= 1e-6 * x, "{x}: {root}");
+        }
+    }
+
+    #[test]
+    fn the_window_returns_to_where_it_was_reduced() {
+        let mut cubic = Cubic::new(ClockTime(0), 1_000.0);
+        let mut now = ClockTime(0);
+        cubic.reduce(now);
+        assert!((cubic.window() - 700.0).abs() < 1.0);
+        let round_trip = Nanos::from_millis(20);
+        // K is the cube root of 300 / 0.4, 9.1 seconds.
+        while cubic.window() < 1_000.0 {
+            now = now + round_trip;
+            cubic.grow(now, round_trip, 0.0);
+            assert!(now < ClockTime(11 * Nanos::SECOND.0));
+        }
+        assert!(now > ClockTime(8 * Nanos::SECOND.0), "{now:?}");
+    }
+
+    #[test]
+    fn slow_start_waits_for_what_is_sent_to_arrive() {
+        let round_trip = Nanos::from_millis(20);
+        let mut cubic = Cubic::starting(ClockTime(0), 100.0);
+        for step in 1..100 {
+            cubic.grow(ClockTime(0) + step * round_trip, round_trip, 100.0);
+        }
+        assert!((199.0..=200.0).contains(&cubic.window()), "{cubic:?}");
+    }
+
+    #[test]
+    fn slow_start_ends_with_the_first_reduction() {
+        let round_trip = Nanos::from_millis(20);
+        let (mut cubic, mut now) = (Cubic::starting(ClockTime(0), 10.0), ClockTime(0));
+        for _ in 0..10 {
+            now = now + round_trip;
+            cubic.grow(now, round_trip, cubic.window());
+        }
+        assert!(cubic.is_starting() && cubic.window() > 500.0, "{cubic:?}");
+        cubic.reduce(now);
+        let reduced = cubic.window();
+        cubic.grow(now + round_trip, round_trip, reduced);
+        assert!(!cubic.is_starting() && cubic.window() < 1.1 * reduced, "{cubic:?}");
+    }
+}
+
+#[cfg(test)]
+mod filter_tests {
+    use super::*;
+
+    #[test]
+    fn extremes_are_forgotten_after_two_periods() {
+        let (mut least, mut greatest) = (Least::default(), Greatest::default());
+        assert_eq!((least.get(), greatest.get()), (None, 0));
+        let period = Nanos(10);
+        for (now, sample) in [(0, 5), (6, 50), (12, 60), (18, 70)] {
+            least.note(ClockTime(now), sample, period);
+            greatest.note(100 - sample, Nanos(6), period);
+        }
+        assert_eq!((least.get(), greatest.get()), (Some(5), 95));
+        least.note(ClockTime(24), 70, period);
+        greatest.note(30, Nanos(6), period);
+        assert_eq!((least.get(), greatest.get()), (Some(60), 40));
+        greatest.hold(45);
+        assert_eq!(greatest.get(), 45);
     }
 }

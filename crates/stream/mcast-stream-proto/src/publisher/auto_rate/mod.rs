@@ -5,12 +5,216 @@
 //! waits for is the rate of the stream (as in PGMCC and TFMCC, RFC 4654). The reasons are in
 //! `docs/design/023-automatic-rate.md`.
 
-mod cubic;
-mod filter;
 mod flow;
-mod machine;
 mod model;
-mod solitude;
 
-pub(super) use machine::AutoControl;
+use super::members::{Member, Role};
+use super::{PublisherEvent, PublisherMachine};
+use crate::wire::{Sequence, Status, SubscriberId};
+use crate::{ClockTime, Nanos};
+use model::{Effect, Reported, SLOWEST, Sent};
+
 pub(crate) use model::PathModel;
+
+/// The rate without any subscriber, in bytes per second: nothing is known of the network.
+const UNKNOWN: u64 = 125_000;
+/// Datagrams in each `FIRST_TIME` until the first sample (RFC 6928).
+const FIRST_DATAGRAMS: u64 = 10;
+const FIRST_TIME: Nanos = Nanos::from_millis(10);
+/// The time between trials of a stream that is alone: each empties the queue, so that the round-trip time without one is
+/// seen.
+const TRIAL_INTERVAL: Nanos = Nanos::from_secs(3);
+/// The least time between trials that a path wants because of losses or a long queue.
+const SHORTEST_INTERVAL: Nanos = Nanos::from_secs(1);
+/// In a trial, this many quarters of the rate are sent.
+const TRIAL_QUARTERS: u64 = 3;
+/// The shortest time between two events about the limiting subscriber.
+const EVENT_INTERVAL: Nanos = Nanos::from_secs(1);
+
+/// Less is sent, to see whether losses depend on the rate, and how long the way is without a queue.
+#[derive(Clone, Copy, Debug)]
+struct Trial {
+    rate: u64,
+    from: Sequence,
+    until: ClockTime,
+}
+
+/// The state of the automatic rate.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::publisher) struct AutoControl {
+    evict_below: Option<u64>,
+    rate: u64,
+    limiting: Option<SubscriberId>,
+    queue: Nanos,
+    trial: Option<Trial>,
+    last_trial: ClockTime,
+    /// The subscriber in the last event, and when that was.
+    reported: (Option<SubscriberId>, ClockTime),
+}
+
+impl AutoControl {
+    pub(in crate::publisher) const fn new(evict_below: Option<u64>, now: ClockTime) -> Self {
+        Self {
+            evict_below,
+            rate: UNKNOWN,
+            limiting: None,
+            queue: Nanos::ZERO,
+            trial: None,
+            last_trial: now,
+            reported: (None, now),
+        }
+    }
+
+    /// Returns the subscriber whose path limits the rate, and the queueing delay on it.
+    pub(in crate::publisher) const fn limiting(&self) -> (Option<SubscriberId>, Nanos) {
+        (self.limiting, self.queue)
+    }
+}
+
+impl PublisherMachine {
+    /// Takes a status of an awaited subscriber.
+    pub(in crate::publisher) fn observe_path(
+        &mut self,
+        now: ClockTime,
+        id: SubscriberId,
+        status: &Status,
+        is_steady: bool,
+    ) {
+        let Some(auto) = self.auto else { return };
+        let (bytes, data_bytes) = (self.pacer.taken(), self.bytes_ahead());
+        let average = self.average_length();
+        let single_bytes = self.repairs.single_bytes();
+        let held_back = self.pacer.held_back();
+        let Some(member) = self.members.get_mut(id).filter(|member| member.is_measured()) else { return };
+        if !is_steady {
+            return member.path.interrupt();
+        }
+        let held = Nanos::from_micros(status.held.into());
+        let since_heartbeat = now.since(ClockTime(status.clock));
+        let is_timed = status.clock != 0 && held < since_heartbeat;
+        if is_timed {
+            member.path.record_round_trip(now, since_heartbeat - held);
+        }
+        let sent = Sent {
+            bytes,
+            data_bytes,
+            elsewhere: single_bytes - member.repairs.single_bytes(),
+            held_back,
+            average,
+            rate: auto.rate,
+            trial: auto.trial.map(|trial| trial.from),
+        };
+        let reported = Reported {
+            received: member.received,
+            highest: member.highest,
+            missed: member.missed,
+            until: is_timed.then(|| ClockTime(status.clock) + held),
+        };
+        if member.path.observe(now, sent, reported) == Effect::Updated {
+            self.update_auto_rate(now);
+        }
+    }
+
+    /// Computes the rate of the stream, and begins and ends trials.
+    pub(in crate::publisher) fn update_auto_rate(&mut self, now: ClockTime) {
+        let Some(mut auto) = self.auto else { return };
+        let awaited = || self.members.iter().filter(|(_, member)| member.role == Role::Awaited);
+        let known =
+            |(id, member): (SubscriberId, &Member)| Some((member.path.rate()?, id, member.path.queue()));
+        let least = |counts: &dyn Fn(&Member) -> bool| {
+            awaited().filter(|(_, member)| counts(member)).filter_map(known).min_by_key(|(rate, ..)| *rate)
+        };
+        // Without flow control, nobody waits for a subscriber that has stopped reading.
+        let least = least(&|member| !member.path.is_stalled(now)).or_else(|| least(&|_| true));
+        let has_subscribers = awaited().next().is_some();
+        let Some((rate, limiting, queue)) = least else {
+            let first = FIRST_DATAGRAMS * self.config.datagram as u64 * (Nanos::SECOND / FIRST_TIME);
+            auto.rate = if has_subscribers { first } else { UNKNOWN };
+            (auto.limiting, auto.queue, auto.trial) = (None, Nanos::ZERO, None);
+            self.apply_auto_rate(now, auto);
+            return;
+        };
+        (auto.limiting, auto.queue) = (Some(limiting), queue);
+        match auto.trial {
+            Some(trial) => {
+                let is_drained = self.members.get(limiting).is_some_and(|member| member.path.is_drained());
+                let is_known =
+                    self.members.iter().all(|(_, member)| !member.is_measured() || member.path.has_tried());
+                let is_timed_out = now >= trial.until;
+                if is_drained && is_known || is_timed_out {
+                    (auto.trial, auto.last_trial) = (None, now);
+                    self.members.iter_mut().for_each(|(_, member)| member.path.end_trial(now, is_timed_out));
+                }
+            }
+            None => {
+                let since = now.since(auto.last_trial);
+                let path = self.members.get(limiting).map(|member| &member.path);
+                let is_due = path.is_some_and(PathModel::is_alone) && since >= TRIAL_INTERVAL;
+                let is_wanted = since >= SHORTEST_INTERVAL
+                    && self.members.iter().any(|(_, member)| member.path.wants_trial());
+                if is_due || is_wanted {
+                    let delay = path.map_or(Nanos::ZERO, |path| path.delay(self.status_interval()));
+                    let until = now + 4 * delay + Nanos::from_millis(100);
+                    let rate = (rate / 4 * TRIAL_QUARTERS).max(SLOWEST);
+                    auto.trial = Some(Trial { rate, from: self.ring.sent, until });
+                    self.members.iter_mut().for_each(|(_, member)| member.path.begin_trial());
+                }
+            }
+        }
+        auto.rate = auto.trial.map_or(rate, |trial| trial.rate.min(rate));
+        self.apply_auto_rate(now, auto);
+    }
+
+    fn apply_auto_rate(&mut self, now: ClockTime, mut auto: AutoControl) {
+        let (reported, at) = auto.reported;
+        if let Some(subscriber) = auto.limiting
+            && reported != auto.limiting
+            && (reported.is_none() || now.since(at) >= EVENT_INTERVAL)
+        {
+            auto.reported = (auto.limiting, now);
+            self.events.push(PublisherEvent::Limited { subscriber, rate: auto.rate });
+        }
+        self.pacer.set_rate(now, auto.rate);
+        self.auto = Some(auto);
+    }
+
+    /// Returns the rate below which the publisher does not slow down for a single subscriber.
+    pub(in crate::publisher) fn rate_floor(&self) -> Option<u64> {
+        self.auto.and_then(|auto| auto.evict_below)
+    }
+
+    /// Returns the subscribers whose paths have carried less than the configured floor for the eviction time, if
+    /// others carry more: the publisher does not slow down for them.
+    pub(in crate::publisher) fn below_floor(&mut self, now: ClockTime) -> alloc::vec::Vec<SubscriberId> {
+        let floor = self.rate_floor();
+        if floor.is_none() {
+            return alloc::vec::Vec::new();
+        }
+        let is_common = {
+            let mut awaited = self.members.iter().filter(|(_, member)| member.role == Role::Awaited);
+            awaited.all(|(_, member)| member.is_below(floor))
+        };
+        let eviction = self.config.eviction;
+        let mut evicted = alloc::vec::Vec::new();
+        for (id, member) in self.members.iter_mut() {
+            let slow = member.is_below(floor) && !is_common && member.role == Role::Awaited;
+            member.slow_since = slow.then(|| member.slow_since.unwrap_or(now));
+            if member.slow_since.is_some_and(|since| now.since(since) >= eviction.into()) {
+                evicted.push(id);
+            }
+        }
+        evicted
+    }
+}
+
+impl Member {
+    /// Whether its path was found to carry less than this.
+    pub(in crate::publisher) fn is_below(&self, floor: Option<u64>) -> bool {
+        floor.zip(self.path.rate()).is_some_and(|(floor, rate)| rate < floor)
+    }
+
+    /// Whether its statuses show what its path carries. That of an evicted one may have become faster.
+    fn is_measured(&self) -> bool {
+        matches!(self.role, Role::Awaited | Role::Evicted)
+    }
+}

@@ -1,9 +1,7 @@
 //! What the statuses of one subscriber show of the path to it, and the rate that follows from that.
 
-use super::cubic;
-use super::filter::{Greatest, Least};
-use super::flow::{Flow, FlowReport};
-use super::solitude::{SolitudeTest, Verdict};
+use super::flow;
+use super::flow::{Flow, FlowReport, Greatest, Least, SolitudeTest, Verdict};
 use crate::publisher::pacing::newly_missed;
 use crate::wire::Sequence;
 use crate::{ClockTime, Nanos};
@@ -521,7 +519,7 @@ impl PathModel {
 
     /// Returns the window of a flow with this rate, in segments.
     fn window(&self, rate: u64) -> f64 {
-        cubic::window_at(rate, self.round_trip)
+        flow::window_at(rate, self.round_trip)
     }
 
     /// Behaves like a TCP flow from now on.
@@ -548,7 +546,7 @@ impl PathModel {
                 let rate = (capacity * (1.0 + unreported) * (1.0 + change)) as u64;
                 self.ceiling.map_or(rate, |(ceiling, _)| rate.min(ceiling))
             }
-            Mode::Beside { flow, .. } => cubic::rate_of(flow.window(), self.round_trip),
+            Mode::Beside { flow, .. } => flow::rate_of(flow.window(), self.round_trip),
         }
     }
 }

@@ -15,8 +15,8 @@ use mcast_pace::TokenBucket;
 
 use super::arrive::Arrival;
 use super::config::SubscriberConfig;
+use super::event::BodyLocation;
 use super::event::{SubscriberEvent, VerificationFailure};
-use super::item::BodyLocation;
 use super::window::{Meta, SlotContent};
 use super::{Policy, SubscriberMachine};
 use crate::sign;

@@ -1,7 +1,6 @@
 //! The history of a stream over TCP: a server of what something else stores, and the client of subscribers.
 //! `docs/protocol.md` specifies the protocol, under *History servers*.
 
-mod announce;
 mod reader;
 mod server;
 mod subscription;

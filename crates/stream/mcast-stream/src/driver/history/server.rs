@@ -1,17 +1,16 @@
 //! The server of a history.
 
-use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvError, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
+use std::{io, thread};
 
 use mcast::InterfaceIndex;
 
-use super::announce::Announcer;
+use super::subscription::Announcer;
 use super::{GREETING, MOST_FRAMES, NO_INCARNATION};
 use crate::driver::clock;
 use crate::driver::error::StreamError;

@@ -1,19 +1,26 @@
-//! What a subscriber needs of a history.
+//! What a subscriber needs of a history; announcements of history servers, and the search for one.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use mcast::InterfaceSelector;
+use mcast::{Destination, Family, InterfaceIndex, InterfaceSelector, Membership, Waker};
 
-use super::announce::{DiscoveryMessage, HistorySearcher};
+use super::NO_INCARNATION;
 use super::reader::{HistoryReader, Job, ReaderConfig, Report};
-use crate::driver::clock;
-use crate::history::{AnswerFrame, HistoryConfig, HistoryMachine};
+use crate::driver::clock::Clock;
+use crate::driver::error::StreamError;
+use crate::driver::{clock, discovery};
+use crate::history::{
+    AnnouncementSchedule, AnswerFrame, HistoryAnnouncement, HistoryConfig, HistoryMachine, HistorySearch,
+};
 use crate::seal::Keys;
 use crate::subscriber::SubscriberEvent;
-use crate::wire::StreamId;
-use crate::{ClockTime, StreamError, SubscriberMachine};
+use crate::wire::{DatagramView, DatagramWriter, Header, IncarnationSalt, KeyEpoch, Kind, StreamId};
+use crate::{ClockTime, SubscriberMachine};
 
 /// How long to wait for frames that may arrive at any time.
 const POLL: Duration = Duration::from_millis(2);
@@ -183,5 +190,240 @@ impl HistorySubscription {
             true => POLL,
             false => until(self.machine.poll_timeout().unwrap_or(ClockTime::NEVER)).max(POLL),
         }
+    }
+}
+
+/// The longest announcement or search, without its seal.
+const LONGEST: usize = 128;
+const BUFFER: usize = 65_536;
+
+/// How often the thread of an announcer notices that it must end, if nothing wakes it.
+const CHECK_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Announces a server until it is dropped: regularly, and when one is searched.
+#[derive(Debug)]
+pub(super) struct Announcer {
+    is_stopped: Arc<AtomicBool>,
+    waker: Waker,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Announcer {
+    pub(super) fn start(
+        stream: StreamId,
+        address: SocketAddr,
+        keys: Arc<Mutex<Keys>>,
+        on: &[InterfaceIndex],
+    ) -> Result<Self, StreamError> {
+        let group = discovery::group(Family::of(address.ip()));
+        let places = on.iter().filter_map(|index| Some((group?, InterfaceSelector::Index(*index))));
+        let builder = mcast::Sender::builder().follow(true);
+        let to = |(address, interface)| Destination { address, interface: Some(interface) };
+        let sender = places.clone().map(to).fold(builder, mcast::SenderBuilder::to).build()?;
+        let searches = places.map(|(group, interface)| Membership::new(group).on(interface));
+        let builder = mcast::Receiver::builder().share_ports(true).follow(true);
+        let receiver = builder.join_all(searches).build()?;
+        let (is_stopped, waker) = (Arc::new(AtomicBool::new(false)), receiver.waker());
+        let must_stop = Arc::clone(&is_stopped);
+        let work = move || {
+            let (clock, mut buffer) = (Clock::new(), vec![0; BUFFER]);
+            let mut schedule = AnnouncementSchedule::new(clock.now(), clock::seed());
+            let mut writer = SideWriter::new();
+            while !must_stop.load(Ordering::Acquire) {
+                let keys = keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                if schedule.poll_transmit(clock.now())
+                    && let Some(datagram) = writer.announcement(stream, address, &keys)
+                {
+                    // An interface may be down at present.
+                    let _ = sender.send(&datagram);
+                }
+                let wait =
+                    clock.until(schedule.poll_timeout().unwrap_or(ClockTime::NEVER)).min(CHECK_INTERVAL);
+                // If the socket fails, the regular announcements continue.
+                let Ok(received) = receiver.recv_timeout(&mut buffer, wait) else {
+                    std::thread::park_timeout(wait);
+                    continue;
+                };
+                let found = received.and_then(|datagram| {
+                    read(&mut datagram.payload().to_vec(), stream, &keys, datagram.arrival().source)
+                });
+                if found == Some(DiscoveryMessage::Search) {
+                    schedule.searched(clock.now());
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("mcast-announce".to_owned()).spawn(work);
+        Ok(Self { is_stopped, waker, thread: Some(thread.map_err(StreamError::Thread)?) })
+    }
+}
+
+impl Drop for Announcer {
+    fn drop(&mut self) {
+        self.is_stopped.store(true, Ordering::Release);
+        // Otherwise it ends a little later.
+        let _ = self.waker.wake();
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Writes announcements and searches, sealed if there are keys.
+#[derive(Debug)]
+struct SideWriter {
+    salt: IncarnationSalt,
+    count: u64,
+}
+
+impl SideWriter {
+    fn new() -> Self {
+        Self { salt: IncarnationSalt(clock::seed() | 1), count: 0 }
+    }
+
+    /// Returns an announcement; `None` if it cannot be sealed.
+    fn announcement(&mut self, stream: StreamId, address: SocketAddr, keys: &Keys) -> Option<Vec<u8>> {
+        let write = |writer: &mut DatagramWriter<'_>| HistoryAnnouncement { address }.write(writer).ok();
+        self.datagram(Kind::History, stream, keys, write)
+    }
+
+    /// Returns a search; `None` if it cannot be sealed.
+    fn search(&mut self, stream: StreamId, keys: &Keys) -> Option<Vec<u8>> {
+        self.datagram(Kind::HistorySearch, stream, keys, |writer| HistorySearch.write(writer).ok())
+    }
+
+    fn datagram(
+        &mut self,
+        kind: Kind,
+        stream: StreamId,
+        keys: &Keys,
+        write: impl FnOnce(&mut DatagramWriter<'_>) -> Option<()>,
+    ) -> Option<Vec<u8>> {
+        self.count += 1;
+        let epoch = keys.latest();
+        let header = Header { epoch, ..Header::new(kind, stream, NO_INCARNATION, self.count) };
+        let mut bytes = vec![0; LONGEST];
+        let mut writer = DatagramWriter::new(&mut bytes, &header).ok()?;
+        if epoch != KeyEpoch::CLEAR {
+            writer.salt(self.salt).ok()?;
+        }
+        write(&mut writer)?;
+        let length = writer.finish();
+        bytes.truncate(length);
+        (epoch == KeyEpoch::CLEAR || keys.seal(&header, self.salt, &mut bytes)).then_some(bytes)
+    }
+}
+
+/// What a datagram on the group of announcements says about the servers of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DiscoveryMessage {
+    Server(SocketAddr),
+    /// Another subscriber searches one.
+    Search,
+}
+
+/// Searches the history servers of a stream.
+#[derive(Debug)]
+pub(super) struct HistorySearcher {
+    receiver: mcast::Receiver,
+    /// One for each interface and family.
+    senders: Vec<mcast::Sender>,
+    writer: SideWriter,
+    stream: StreamId,
+    keys: Keys,
+    buffer: Vec<u8>,
+}
+
+impl HistorySearcher {
+    pub(super) fn join(
+        stream: StreamId,
+        interface: Option<&InterfaceSelector>,
+        keys: Keys,
+    ) -> Result<Self, StreamError> {
+        let receiver = discovery::join(None, interface)?;
+        let destinations = receiver.memberships().into_iter().flat_map(|each| {
+            let joined = each.interfaces.into_iter().filter(|interface| interface.failure.is_none());
+            let address = each.membership.address;
+            joined.map(move |interface| Destination {
+                address,
+                interface: Some(InterfaceSelector::Index(interface.index)),
+            })
+        });
+        // Of an interface that cannot be sent on, announcements are received.
+        let senders = destinations.filter_map(|to| mcast::Sender::to(to).ok()).collect();
+        let (writer, buffer) = (SideWriter::new(), vec![0; BUFFER]);
+        Ok(Self { receiver, senders, writer, stream, keys, buffer })
+    }
+
+    /// Returns the stream that it searches the servers of.
+    pub(super) const fn stream(&self) -> StreamId {
+        self.stream
+    }
+
+    pub(super) fn search(&mut self) {
+        let Some(datagram) = self.writer.search(self.stream, &self.keys) else { return };
+        for sender in &self.senders {
+            // An interface may be down at present.
+            let _ = sender.send(&datagram);
+        }
+    }
+
+    /// Returns what the datagrams that have arrived say.
+    pub(super) fn receive(&mut self) -> Result<Option<DiscoveryMessage>, StreamError> {
+        while let Some(datagram) = self.receiver.try_recv(&mut self.buffer)? {
+            let (source, mut bytes) = (datagram.arrival().source, datagram.payload().to_vec());
+            if let Some(found) = read(&mut bytes, self.stream, &self.keys, source) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn read(bytes: &mut [u8], stream: StreamId, keys: &Keys, source: SocketAddr) -> Option<DiscoveryMessage> {
+    let view = DatagramView::parse(bytes).ok()?;
+    let (header, head) = (view.header, view.head.len());
+    let is_sealed = header.epoch != KeyEpoch::CLEAR;
+    let is_meant = matches!(header.kind, Kind::History | Kind::HistorySearch) && header.stream == stream;
+    if !is_meant || is_sealed == keys.is_empty() {
+        return None;
+    }
+    let end = if is_sealed { keys.open(bytes)? } else { bytes.len() };
+    let body = bytes.get(head..end)?;
+    if header.kind == Kind::HistorySearch {
+        return HistorySearch::read(body).ok().map(|_| DiscoveryMessage::Search);
+    }
+    let announced = HistoryAnnouncement::read(body).ok()?.address;
+    let mut address = if announced.ip().is_unspecified() { source } else { announced };
+    address.set_port(announced.port());
+    (address.port() != 0).then_some(DiscoveryMessage::Server(address))
+}
+
+#[cfg(all(test, feature = "seal"))]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use crate::seal::{Algorithm, GroupSecret};
+
+    #[test]
+    fn announcements_and_searches_are_sealed_with_the_stream() {
+        let keys = |byte| Keys::one(KeyEpoch(1), GroupSecret::new(&[byte; 32], Algorithm::Aes128Gcm));
+        let (own, source) = ("0.0.0.0:7768".parse().unwrap(), "10.0.0.1:999".parse().unwrap());
+        let of = |keys: &Keys| SideWriter::new().announcement(StreamId(1), own, keys).unwrap();
+        let read = |mut bytes: Vec<u8>, keys: &Keys| read(&mut bytes, StreamId(1), keys, source);
+        let (clear, found) = (Keys::none(), Some(DiscoveryMessage::Server("10.0.0.1:7768".parse().unwrap())));
+        assert_eq!(read(of(&clear), &clear), found);
+        assert_eq!(read(of(&keys(1)), &keys(1)), found);
+        // Subscribers of a sealed stream ignore forged announcements, and no one else learns the address.
+        assert_eq!(read(of(&clear), &keys(1)), None);
+        assert_eq!(read(of(&keys(2)), &keys(1)), None);
+        assert_eq!(read(of(&keys(1)), &clear), None);
+        assert!(!of(&keys(1)).windows(2).any(|bytes| bytes == 7768_u16.to_be_bytes()));
+        // Nor does a stranger cause answers.
+        let search = |keys: &Keys| SideWriter::new().search(StreamId(1), keys).unwrap();
+        assert_eq!(read(search(&clear), &clear), Some(DiscoveryMessage::Search));
+        assert_eq!(read(search(&keys(1)), &keys(1)), Some(DiscoveryMessage::Search));
+        assert_eq!((read(search(&clear), &keys(1)), read(search(&keys(2)), &keys(1))), (None, None));
+        assert!(search(&clear).len() >= of(&clear).len() && search(&keys(1)).len() >= of(&keys(1)).len());
     }
 }

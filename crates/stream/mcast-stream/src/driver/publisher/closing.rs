@@ -1,4 +1,5 @@
-//! Ending a publisher: waiting for its subscribers, the end of the stream, and what dropping it does.
+//! Waiting for subscribers: until they have acknowledged messages, and at the end of the stream; and what dropping a
+//! publisher does.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,9 +8,11 @@ use std::time::Duration;
 
 use super::Publisher;
 use super::shared::{LISTEN_INTERVAL, Shared};
-use crate::ClockTime;
-use crate::publisher::{AckProgress, Audience, PublisherStatistics, SubscriberProgress, Watermarks};
-use crate::wire::{FlowControl, SubscriberId};
+use crate::publisher::{
+    AckProgress, AckState, AckWait, Audience, PublisherStatistics, SubscriberProgress, Watermarks,
+};
+use crate::wire::{FlowControl, MessageNumber, SubscriberId, SubscriberName};
+use crate::{ClockTime, StreamError};
 
 /// What dropping a publisher does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,4 +236,61 @@ fn time_to_send(machine: &crate::PublisherMachine) -> Duration {
     let bytes = machine.unsent().saturating_mul(config.datagram as u64);
     let rate = machine.statistics().rate.unwrap_or(u64::MAX).max(1);
     Duration::from_secs_f64(bytes as f64 / rate as f64)
+}
+
+impl Publisher {
+    /// Waits until a message is acknowledged as [required](super::PublisherBuilder::acknowledge), or given up, for at most
+    /// `timeout`; returns whether it is. [`AckState::Pending`]: the time is over.
+    ///
+    /// # Errors
+    /// [`StreamError::AcksNotRequired`] if the publisher requires no acknowledgements.
+    pub fn wait_acked(&self, message: MessageNumber, timeout: Duration) -> Result<AckState, StreamError> {
+        self.flush();
+        let mut state = None;
+        self.shared.wait_until(timeout, |machine| {
+            state = machine.ack_state(message);
+            state != Some(AckState::Pending)
+        });
+        state.ok_or(StreamError::AcksNotRequired)
+    }
+
+    /// Waits until all messages that were published are acknowledged as required, or given up, for at most `timeout`;
+    /// returns how far they are.
+    ///
+    /// # Errors
+    /// As [`wait_acked`](Self::wait_acked).
+    pub fn wait_all_acked(&self, timeout: Duration) -> Result<AckProgress, StreamError> {
+        self.flush();
+        let mut progress = None;
+        self.shared.wait_until(timeout, |machine| {
+            progress = machine.ack_progress();
+            progress.is_none_or(|progress| progress.is_settled())
+        });
+        progress.ok_or(StreamError::AcksNotRequired)
+    }
+
+    /// Returns how far messages are acknowledged as required; `None` if nothing is.
+    #[must_use]
+    pub fn ack_progress(&self) -> Option<AckProgress> {
+        self.shared.core().machine.ack_progress()
+    }
+
+    /// Returns what the first message that is not settled waits for; `None` if nothing is waited for.
+    #[must_use]
+    pub fn ack_wait(&self) -> Option<AckWait> {
+        self.shared.core().machine.ack_wait()
+    }
+
+    /// Returns what each subscriber has acknowledged, if acknowledgements are required. Of subscribers that have left, only
+    /// the last few thousand are listed.
+    #[must_use]
+    pub fn watermarks(&self) -> Vec<Watermarks> {
+        self.shared.core().machine.watermarks().collect()
+    }
+
+    /// Returns the name that a subscriber claims, if it has one.
+    #[must_use]
+    pub fn name_of(&self, subscriber: SubscriberId) -> Option<SubscriberName> {
+        self.shared.core().machine.name_of(subscriber)
+    }
 }

@@ -1,10 +1,7 @@
 //! Publishing a stream. The caller's thread sends; the publisher's own threads receive feedback and run timers.
 
-mod acknowledgements;
 mod builder;
 mod closing;
-mod endpoint;
-mod progress;
 mod shared;
 
 use std::net::{IpAddr, SocketAddr};
@@ -16,12 +13,11 @@ use std::time::{Duration, Instant};
 use mcast::{Destination, Family, InterfaceIndex};
 use mcast_sys::{trace_event, trace_span};
 
+pub(super) use builder::Endpoint;
 pub use builder::PublisherBuilder;
-pub(super) use builder::any_address;
 pub use closing::Closing;
 pub(super) use closing::OnDrop;
-pub(super) use endpoint::Endpoint;
-pub use progress::PublisherProgress;
+pub use shared::PublisherProgress;
 
 use super::clock::{self, Clock};
 use super::discovery::Announcement;
@@ -38,7 +34,7 @@ use crate::publisher::{
 use crate::seal::Keys;
 use crate::sign::Signer;
 use crate::wire::{Incarnation, MessageNumber, ServedHistory, StreamId, SubscriberId};
-use progress::Progress;
+use shared::Progress;
 use shared::{Core, Shared};
 
 /// Queued datagrams are sent once there are this many.

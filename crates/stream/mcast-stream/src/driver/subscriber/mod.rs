@@ -1,10 +1,8 @@
 //! Receiving a stream on the caller's thread: NAKs and statuses are sent within its calls.
 
 mod builder;
-mod others;
 mod path;
 mod select;
-mod stall;
 #[cfg(all(test, target_os = "linux"))]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;
@@ -21,19 +19,18 @@ use super::clock::Clock;
 use super::error::StreamError;
 use super::history::HistorySubscription;
 use super::present_index;
-use super::unicast::{control_socket, send_aside};
+use super::unicast::{control_socket, send_aside, wait_for_either};
 use crate::Target;
 use crate::seal::Keys;
 use crate::sign::PinnedKeys;
 use crate::subscriber::{Item, PathStatistics, Position, Step, SubscriberConfig, SubscriberStatistics};
-use crate::sys;
 use crate::wire::{Acknowledgement, Header, MessageNumber, Origin, StreamId};
 use crate::{ClockTime, Nanos};
 pub use builder::SubscriberBuilder;
-use others::OtherStreams;
 use path::Paths;
+pub use path::StallCause;
+use select::OtherStreams;
 use select::StreamSelector;
-pub use stall::StallCause;
 
 /// The number of buffers in a batch, and the size of each, which holds any coalesced buffer (GRO).
 const BUFFERS: usize = 32;
@@ -335,7 +332,7 @@ impl Subscriber {
     /// # Errors
     /// If a socket fails.
     pub fn wait(&self, timeout: Duration) -> Result<(), StreamError> {
-        sys::wait(&self.receiver, &self.control, timeout.min(self.poll_timeout()))
+        wait_for_either(&self.receiver, &self.control, timeout.min(self.poll_timeout()))
             .map_err(StreamError::Control)
     }
 
@@ -515,7 +512,7 @@ impl Subscriber {
             if left.is_zero() {
                 return Ok(None);
             }
-            sys::wait(&self.receiver, &self.control, left.min(due)).map_err(StreamError::Control)?;
+            wait_for_either(&self.receiver, &self.control, left.min(due)).map_err(StreamError::Control)?;
         }
     }
 
