@@ -29,7 +29,7 @@ impl ReportQuota {
 /// passed on as one report per window, which is the latest, with the number of the others.
 ///
 /// The first reports of a kind are passed on at once. The others are withheld until the window is over, when
-/// [`poll_report`](Self::poll_report) returns the latest of them. While that goes on, a source that had its share gets no
+/// [`poll_report`](Self::poll_report) returns the latest of them. While that continues, a source that had its share gets no
 /// more, so that others can be seen beside it.
 ///
 /// ```
