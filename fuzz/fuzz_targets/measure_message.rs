@@ -8,13 +8,34 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use mcast_measure::wire::{SessionId, UnixNanos};
 use mcast_measure::{
-    PerfArrival, PerfReceiver, PingPong, PingPongLimit, ProbeCase, ProbeSession, ReceiverReports,
-    SystemCounters,
+    MessageArrival, ClockTime, PingPong, PingPongLimit, ProbeCase, ProbeSession, ReceiverReports, Replier, ReplierHost,
+    ReplierKind, Sessions, SystemCounters,
 };
+
+const KINDS: [ReplierKind; 3] = [
+    ReplierKind::Perf { pings: false },
+    ReplierKind::Perf { pings: true },
+    ReplierKind::Probes { examinations: true },
+];
+
+struct Host;
+
+impl ReplierHost for Host {
+    fn counters(&mut self) -> SystemCounters {
+        SystemCounters::default()
+    }
+
+    fn examine(&mut self, _session: SessionId) -> (Option<u64>, String) {
+        (Some(1), "finding".into())
+    }
+}
 
 fuzz_target!(|messages: Vec<&[u8]>| {
     let source = SocketAddr::from(([10, 0, 0, 1], 5_000));
-    let mut receiver = PerfReceiver::new(1, 1, Duration::from_secs(1), SystemCounters::default());
+    let mut repliers = KINDS.map(|kind| {
+        let sessions = Sessions::new(1, 1, Duration::from_secs(1), SystemCounters::default());
+        Replier::new(kind, 1, 9, sessions)
+    });
     let mut reports = ReceiverReports::new(SessionId(0));
     let mut game = PingPong::new(SessionId(0), 64, 1, PingPongLimit::Count(9), None);
     let case = ProbeCase { size: 64, hop_limit: 1 };
@@ -30,13 +51,15 @@ fuzz_target!(|messages: Vec<&[u8]>| {
         reports.record(source.ip(), bytes);
         game.poll_step(now, time);
         game.record(bytes, source, now);
-        assert!(receiver.reply_to(bytes, source, now).is_none_or(|reply| reply.len() <= bytes.len()));
-        let arrival = PerfArrival { source, interface: 1, time, length: bytes.len() };
-        let report = receiver.record(bytes, &arrival, now, SystemCounters::default);
-        assert!(report.is_none_or(|report| report.len() <= bytes.len()));
-        for ended in receiver.take_ended(now, SystemCounters::default) {
-            let totals = ended.session.totals();
-            assert_eq!(totals.sent, totals.received + totals.lost);
+        let (by_unicast, length) = (step % 2 == 1, bytes.len());
+        let arrival = MessageArrival { source, interface: 1, hop_limit: None, by_unicast, time, length };
+        for replier in &mut repliers {
+            let reply = replier.handle_datagram(ClockTime(time.0), bytes, &arrival, &mut Host);
+            assert!(reply.is_none_or(|reply| reply.len() <= bytes.len()));
+            for ended in replier.sessions_mut().take_ended(ClockTime(time.0), SystemCounters::default) {
+                let totals = ended.session.totals();
+                assert_eq!(totals.sent, totals.received + totals.lost);
+            }
         }
     }
 });

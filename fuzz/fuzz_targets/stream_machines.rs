@@ -3,6 +3,7 @@
 
 #![no_main]
 
+use std::time::Duration;
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 
@@ -110,21 +111,20 @@ fuzz_target!(|input: (u8, u8, Vec<(u16, &[u8])>)| {
     let policy = match choice % 4 {
         // Snapshots are not signed.
         0 if verifies == Verifies::Nothing => Policy::Reliable(OnLoss::Snapshot),
-        1 => Policy::Deadline(Nanos::from_millis(1)),
+        1 => Policy::Deadline(Duration::from_millis(1)),
         2 => Policy::Latest,
         _ => Policy::Reliable(OnLoss::Continue),
     };
     let starts_with_snapshot = choice & 0x80 != 0 && verifies == Verifies::Nothing;
-    let config = SubscriberConfig {
-        policy,
-        start: if starts_with_snapshot { Start::Snapshot } else { Start::Oldest },
-        window: WINDOW,
-        longest_message: LONGEST,
-        paths: 2,
-        signed_by: verifies.keys(),
-        repair_for_others: (choice & 0x40 == 0).then_some(LocalRepair { bytes: 4096, seed: 3 }),
-        ..SubscriberConfig::new(StreamId(7))
-    };
+    let config = SubscriberConfig::new(StreamId(7)).with(|config| {
+config.policy = policy;
+config.start = if starts_with_snapshot { Start::Snapshot } else { Start::Oldest };
+config.window = WINDOW;
+config.longest_message = LONGEST;
+config.paths = 2;
+config.signed_by = verifies.keys();
+config.repair_for_others = (choice & 0x40 == 0).then_some(LocalRepair { bytes: 4096, seed: 3 });
+});
     let most_kept = if config.signed_by.is_empty() { WINDOW } else { VERIFIED_WINDOW };
     let mut subscriber = SubscriberMachine::new(config, ClockTime(1));
     let fec = match choice / 3 % 3 {
@@ -132,12 +132,11 @@ fuzz_target!(|input: (u8, u8, Vec<(u16, &[u8])>)| {
         1 => Fec::Auto,
         _ => Fec::Fixed { data: 4, parity: 2 },
     };
-    let config = PublisherConfig {
-        history: 32 * 1232,
-        fec,
-        signer: is_signed.then(|| Arc::clone(&*KEY) as Arc<dyn Signer>),
-        ..PublisherConfig::new(StreamId(7), Incarnation(1))
-    };
+    let config = PublisherConfig::new(StreamId(7), Incarnation(1)).with(|config| {
+config.retransmission_buffer = 32 * 1232;
+config.fec = fec;
+config.signer = is_signed.then(|| Arc::clone(&*KEY) as Arc<dyn Signer>);
+});
     let Ok(mut publisher) = PublisherMachine::new(config, ClockTime(1)) else { return };
     let (mut published, mut genuine): (Vec<&[u8]>, Vec<Vec<u8>>) = (Vec::new(), Vec::new());
     let addresses = [9, 10].map(|port| SocketAddr::from(([10, 0, 0, 1], port)));

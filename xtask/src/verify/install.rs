@@ -11,7 +11,7 @@ use crate::command::{cargo, command_line, finish, is_ci, program, rustup, succee
 use crate::products;
 
 /// Packages, and what the checks do with them. A linker is not among them: this program could not be built without one.
-const PACKAGES: [(&str, &str); 34] = [
+const PACKAGES: [(&str, &str); 38] = [
     ("avahi-daemon", "finds services through a relay"),
     ("avahi-utils", "finds services through a relay"),
     ("bsdutils", "has a terminal for the console of Wine"),
@@ -19,16 +19,20 @@ const PACKAGES: [(&str, &str); 34] = [
     ("curl", "is a client by HTTP"),
     ("dbus-daemon", "serves avahi"),
     ("debootstrap", "makes the clean system in which packages are tried"),
+    ("default-jre-headless", "receives as programs of Java do"),
     ("ffmpeg", "has clients by HTTP"),
     ("g++", "builds the client of Kafka"),
     ("gcc-mingw-w64-x86-64", "links programs for Windows"),
+    ("golang-go", "receives as programs of Go do"),
     ("igmpproxy", "routes beside a relay"),
     ("iperf", "sends into a network namespace"),
     ("iproute2", "makes the network of Wine"),
+    ("iptables", "filters in labs as it did before nftables"),
     ("libssl-dev", "is TLS of the client of Kafka"),
     ("lintian", "says whether a package is one"),
     ("make", "builds the client of Kafka"),
     ("nftables", "filters in labs"),
+    ("nodejs", "receives as programs of JavaScript do"),
     ("openssh-server", "receives the connections of a fleet"),
     ("prometheus", "checks alert rules"),
     ("python3", "runs the tests of the bindings, and against Python's sockets"),

@@ -12,7 +12,7 @@ use mcast_sys::{ClassifiedError, FailureClass};
 use mcast_traffic::TrafficError;
 use mcast_watch::live::LiveError;
 
-use crate::suggestion::closest;
+use crate::errors::closest;
 
 /// The exit statuses with their meanings, as help and the manual describe them.
 pub const STATUSES: &[(&str, &str)] = &[
@@ -242,7 +242,9 @@ fn option_for(error: Classified<'_>) -> Option<String> {
         StreamError::Refused(Refusal::TooLong { .. }) => {
             "the retransmission buffer must hold all of it: with --history 32M a message may have 16 MiB"
         }
-        StreamError::Settings(ConfigError::History(_)) => "the default, --history 8M, holds several thousand",
+        StreamError::Settings(ConfigError::RetransmissionBuffer(_)) => {
+            "the default, --history 8M, holds several thousand"
+        }
         StreamError::Settings(ConfigError::OneWayAutoRate) => {
             "give --rate a figure, such as 10Mbit, or remove --one-way"
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mcast_doctor::ProbeListener;
+use mcast_doctor::Listener;
 use mcast_terminal::Console;
 
 use crate::exit::Outcome;
@@ -30,7 +30,7 @@ pub(crate) fn millis(time: Duration) -> f64 {
 
 /// Answers probes until Ctrl-C or for `timeout`.
 pub(crate) fn respond(
-    listener: &ProbeListener,
+    listener: &Listener,
     timeout: Option<Duration>,
     console: &Console,
 ) -> anyhow::Result<Outcome> {
@@ -43,7 +43,7 @@ pub(crate) fn respond(
     ));
     listener.run(
         timeout,
-        || !interrupt.has_arrived(),
+        |_| Ok::<_, anyhow::Error>(!interrupt.has_arrived()),
         |prober| console.note(format_args!("probes from {prober}")),
     )?;
     if let Some(findings) = listener.own_findings() {

@@ -20,14 +20,15 @@
 //! from it (`src/gather`). A cause is reported only if nothing else explains the observations equally well,
 //! because a false alarm does more harm than a missed cause. Open questions are in [`Report::open_questions`].
 //!
-//! Two machines measure the path between them: a [`Pinger`] or a [`PathTest`] and a [`ProbeListener`], or a
-//! [`PerfSender`] or [`PingPongPlayer`] and a [`PerfListener`]. These are the sessions of `mcast-measure` on sockets.
+//! Two machines measure the path between them: a [`Pinger`], a [`PathTest`], a [`PerfSender`] or a
+//! [`PingPongPlayer`], and a [`Listener`]. These are the sessions of `mcast-measure` on sockets.
 #![forbid(unsafe_code)]
 
 mod acceptance;
 mod applying;
 mod borrowed;
 mod causes;
+mod classic_filter;
 mod depth;
 mod error;
 mod examine;
@@ -77,8 +78,8 @@ pub use history::{
 pub use journal::{Journal, JournalEntry};
 pub use mcast_sys::{InvalidSocketChange, SocketChange};
 pub use measure::{
-    PerfListener, PerfSendPlan, PerfSendProgress, PerfSendResult, PerfSender, PingPongPlayer, PingSchedule,
-    Pinger, ProbeListener, ProbeListenerCounts, UNICAST_PROBE_PORT, clock_id,
+    Listener, ListenerCounts, PerfSendPlan, PerfSendProgress, PerfSendResult, PerfSender, PingPongPlayer,
+    PingSchedule, Pinger, UNICAST_PROBE_PORT, clock_id,
 };
 pub use options::{Options, Progress, ProgressCallback};
 pub use path::{ListenerExamination, PathTest, UnicastFailure, UnicastPath};

@@ -120,6 +120,8 @@ pub enum Tool {
     Ethtool,
     /// `nft`.
     Nft,
+    /// The old `iptables` and `ip6tables`.
+    Iptables,
     /// firewalld's `firewall-cmd`.
     Firewalld,
     /// `ufw`.
@@ -334,6 +336,7 @@ impl Tool {
             Self::Bridge => ("bridge", Some("bridge")),
             Self::Ethtool => ("ethtool", Some("ethtool")),
             Self::Nft => ("nft", Some("nft")),
+            Self::Iptables => ("iptables", Some("iptables-legacy")),
             Self::Firewalld => ("firewalld", Some("firewall-cmd")),
             Self::Ufw => ("ufw", Some("ufw")),
             Self::Networkd => ("networkd", Some("networkctl")),

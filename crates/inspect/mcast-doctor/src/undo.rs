@@ -158,6 +158,10 @@ fn fixed(program: &str, args: &[&str]) -> Option<Inverse> {
         ("ip", ["xfrm", "policy", "add", policy @ .., "priority", _, "action", "allow"]) => {
             run("ip", ["xfrm", "policy", "delete"].iter().chain(policy))
         }
+        (
+            "iptables-legacy" | "ip6tables-legacy",
+            ["-t", table, "-I", chain, _, rule @ ..] | ["-t", table, "-A", chain, rule @ ..],
+        ) => run(program, ["-t", table, "-D", chain].iter().chain(rule)),
         ("kill", ["-CONT", id]) => run("kill", ["-STOP", id]),
         ("networkctl", ["reload"]) => run("networkctl", ["reload"]),
         ("nmcli", ["connection", "modify", "uuid", id, option, value]) => {

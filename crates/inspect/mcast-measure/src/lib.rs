@@ -1,10 +1,10 @@
 //! Multicast measurement without sockets and clocks: bytes and times go in, bytes and statistics come out.
 //!
 //! `mcast perf`, `mcast ping` and `mcast doctor --probe` are thin loops around this crate. [`wire`] defines their
-//! messages. [`PerfReceiver`] is the receiver's account of its senders: datagrams sent, received, lost, duplicated and
-//! reordered, jitter (RFC 3550), and delays. A sender sends [`NumberedDatagrams`], and collects [`ReceiverReports`], or
-//! plays [`PingPong`]. [`Sweep`] finds the rate at which loss starts. [`ProbeSession`] compares multicast with unicast,
-//! or shows which sizes and hop limits arrive; [`ProbeResponder`] is its other end.
+//! messages. [`Replier`] is the receiving end of all of them: it replies to probes and pings, and keeps an account of
+//! senders ([`Sessions`]): datagrams sent, received, lost, duplicated and reordered, jitter (RFC 3550), and delays. A
+//! sender sends [`NumberedDatagrams`], and collects [`ReceiverReports`], or plays [`PingPong`]. [`Sweep`] finds the rate
+//! at which loss starts. [`ProbeSession`] compares multicast with unicast, or shows which sizes and hop limits arrive.
 //!
 //! [`LossCounter`] and [`Jitter`] are of use to others too.
 //!
@@ -17,6 +17,8 @@
 
 extern crate alloc;
 
+#[cfg(feature = "std")]
+mod arrivals;
 mod drops;
 #[cfg(feature = "std")]
 mod histogram;
@@ -26,15 +28,12 @@ mod loss;
 mod message_meter;
 mod numbered;
 #[cfg(feature = "std")]
-mod perf_receiver;
-#[cfg(feature = "std")]
-mod perf_responder;
-#[cfg(feature = "std")]
 mod ping_pong;
 #[cfg(feature = "std")]
 mod probes;
+#[cfg(feature = "std")]
+mod replier;
 mod reports;
-mod responder;
 #[cfg(feature = "std")]
 mod session;
 #[cfg(feature = "std")]
@@ -43,28 +42,28 @@ mod sessions;
 mod sweep;
 pub mod wire;
 
+#[cfg(feature = "std")]
+pub use arrivals::SessionArrivals;
 pub use drops::{DropCounts, DropPoint};
 #[cfg(feature = "std")]
 pub use histogram::{Histogram, HistogramBar};
 pub use jitter::Jitter;
 pub use loss::{LossCounter, LossCounts, SequenceOrder, lost_percent};
+pub use mcast_pace::ClockTime;
 #[cfg(feature = "std")]
 pub use message_meter::{MessageCounts, MessageMeter};
 pub use numbered::NumberedDatagrams;
 #[cfg(feature = "std")]
-pub use perf_receiver::{EndedSession, PerfArrival, PerfReceiver, RunTally, SessionProgress};
-#[cfg(feature = "std")]
-pub use perf_responder::PerfResponder;
-#[cfg(feature = "std")]
 pub use ping_pong::{PingPong, PingPongLimit, PingPongStep};
 #[cfg(feature = "std")]
 pub use probes::{AcceptedReply, ProbeResults, ProbeSession, RespondingHost, SizeLimit};
+#[cfg(feature = "std")]
+pub use replier::{MessageArrival, Replier, ReplierHost, ReplierKind};
 pub use reports::{ReceiverReports, ReportingReceiver};
-pub use responder::{ProbeArrival, ProbeResponder, SessionArrivals};
 #[cfg(feature = "std")]
 pub use session::{Session, SessionTotals, SystemCounters};
 #[cfg(feature = "std")]
-pub use sessions::{SessionKey, Sessions};
+pub use sessions::{EndedSession, RunTally, SessionKey, SessionProgress, Sessions};
 #[cfg(feature = "std")]
 pub use sweep::{Knee, Sweep, SweepStep};
 pub use wire::{ClockRelation, Percentiles, ProbeCase};

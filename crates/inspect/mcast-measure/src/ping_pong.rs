@@ -247,8 +247,10 @@ impl PingPong {
 
 #[cfg(test)]
 mod tests {
+    use mcast_pace::ClockTime;
+
     use super::*;
-    use crate::PerfResponder;
+    use crate::{MessageArrival, Replier, ReplierHost, ReplierKind, Sessions, SystemCounters};
 
     const ID: SessionId = SessionId(7);
 
@@ -260,6 +262,39 @@ mod tests {
         ([10, 0, 0, 2], 5_000).into()
     }
 
+    /// A receiver that replies to pings.
+    struct Partner(Replier);
+
+    impl ReplierHost for () {
+        fn counters(&mut self) -> SystemCounters {
+            SystemCounters::default()
+        }
+
+        fn examine(&mut self, _session: SessionId) -> (Option<u64>, String) {
+            (None, String::new())
+        }
+    }
+
+    impl Partner {
+        fn new() -> Self {
+            let sessions = Sessions::new(1, 0, TIMEOUT, SystemCounters::default());
+            Self(Replier::new(ReplierKind::Perf { pings: true }, 1, 0, sessions))
+        }
+
+        fn reply_to(&mut self, message: &[u8]) -> Vec<u8> {
+            let (time, length) = (UnixNanos(1), message.len());
+            let arrival = MessageArrival {
+                source: source(),
+                interface: 1,
+                hop_limit: None,
+                by_unicast: false,
+                time,
+                length,
+            };
+            self.0.handle_datagram(ClockTime(0), message, &arrival, &mut ()).unwrap().to_vec()
+        }
+    }
+
     /// Returns the next message to send, and `None` for anything else.
     fn sent(game: &mut PingPong, now: Duration) -> Option<Vec<u8>> {
         match game.poll_step(now, UnixNanos(1)) {
@@ -269,20 +304,19 @@ mod tests {
     }
 
     /// Returns a ping-pong that has found its partner, and that partner.
-    fn started(limit: PingPongLimit, rate: Option<Rate>) -> (PingPong, PerfResponder) {
-        let (mut game, mut partner) = (PingPong::new(ID, 64, 0, limit, rate), PerfResponder::new());
+    fn started(limit: PingPongLimit, rate: Option<Rate>) -> (PingPong, Partner) {
+        let (mut game, mut partner) = (PingPong::new(ID, 64, 0, limit, rate), Partner::new());
         let call = sent(&mut game, Duration::ZERO).unwrap();
-        let token = partner.reply_to(&call, source(), Duration::ZERO).unwrap();
-        game.record(token, source(), Duration::ZERO);
+        game.record(&partner.reply_to(&call), source(), Duration::ZERO);
         assert_eq!(game.partner(), Some(source().ip()));
         (game, partner)
     }
 
     /// Sends the next ping and returns its pong.
-    fn pong(game: &mut PingPong, partner: &mut PerfResponder, now: Duration) -> Vec<u8> {
+    fn pong(game: &mut PingPong, partner: &mut Partner, now: Duration) -> Vec<u8> {
         let ping = sent(game, now).unwrap();
         assert_eq!(ping.len(), 64);
-        partner.reply_to(&ping, source(), now).unwrap().to_vec()
+        partner.reply_to(&ping)
     }
 
     #[test]

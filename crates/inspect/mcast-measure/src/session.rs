@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use mcast_pace::ClockTime;
+
 use crate::wire::{ReceiverReport, SessionHeader, SessionSettings, UnixNanos};
 use crate::{ClockRelation, DropCounts, Histogram, Jitter, LossCounter};
 
@@ -68,7 +70,7 @@ pub struct Session {
     first: Option<UnixNanos>,
     last: UnixNanos,
     /// Time of the latest message, by the receiver's own clock.
-    last_message: Duration,
+    last_message: ClockTime,
     /// The system's counters before the session.
     before: SystemCounters,
     reports: u32,
@@ -100,7 +102,7 @@ impl Session {
 
     /// Records a datagram of `length` bytes that arrived at `arrival`, which is `now` by the receiver's own
     /// clock.
-    pub fn data(&mut self, header: &SessionHeader, length: usize, arrival: UnixNanos, now: Duration) {
+    pub fn data(&mut self, header: &SessionHeader, length: usize, arrival: UnixNanos, now: ClockTime) {
         let transit = arrival.since(header.time);
         let stream = self.stream(header.stream);
         stream.counter.record(header.sequence);
@@ -116,14 +118,14 @@ impl Session {
     }
 
     /// Records the start of a stream.
-    pub fn open(&mut self, header: &SessionHeader, settings: &SessionSettings, now: Duration) {
+    pub fn open(&mut self, header: &SessionHeader, settings: &SessionSettings, now: ClockTime) {
         self.settings = Some(*settings);
         self.stream(header.stream).counter.begin(0);
         self.last_message = now;
     }
 
     /// Records the end of a stream. The end of a stream of which nothing was received is ignored.
-    pub fn close(&mut self, header: &SessionHeader, settings: &SessionSettings, now: Duration) {
+    pub fn close(&mut self, header: &SessionHeader, settings: &SessionSettings, now: ClockTime) {
         self.settings = Some(*settings);
         if self.has_stream(header.stream) {
             let stream = self.stream(header.stream);
@@ -265,8 +267,8 @@ impl Session {
 
     /// Returns the time since the latest message.
     #[must_use]
-    pub fn silence(&self, now: Duration) -> Duration {
-        now.saturating_sub(self.last_message)
+    pub fn silence(&self, now: ClockTime) -> Duration {
+        now.since(self.last_message).into()
     }
 }
 
@@ -275,26 +277,28 @@ mod tests {
     use super::*;
     use crate::wire::{MessageType, SessionId};
 
+    const START: ClockTime = ClockTime(0);
+
     fn header(stream: u16, sequence: u64, time: u64) -> SessionHeader {
         let time = UnixNanos(time);
         SessionHeader { stream, sequence, time, ..SessionHeader::new(MessageType::Data, SessionId(1)) }
     }
 
     fn receive(session: &mut Session, stream: u16, sequence: u64, sent: u64, arrived: u64) {
-        session.data(&header(stream, sequence, sent), 100, UnixNanos(arrived), Duration::ZERO);
+        session.data(&header(stream, sequence, sent), 100, UnixNanos(arrived), START);
     }
 
     #[test]
     fn streams_are_counted_separately_and_totalled() {
         let mut session = Session::new(0, SystemCounters::default());
-        session.open(&header(1, 0, 0), &SessionSettings::default(), Duration::ZERO);
-        session.open(&header(700, 0, 0), &SessionSettings::default(), Duration::ZERO);
+        session.open(&header(1, 0, 0), &SessionSettings::default(), START);
+        session.open(&header(700, 0, 0), &SessionSettings::default(), START);
         for (stream, sequence) in [(1, 0), (700, 0), (1, 1), (700, 2), (700, 2)] {
             receive(&mut session, stream, sequence, 0, 10);
         }
-        session.close(&header(1, 2, 0), &SessionSettings::default(), Duration::ZERO);
+        session.close(&header(1, 2, 0), &SessionSettings::default(), START);
         assert!(!session.is_closed());
-        session.close(&header(700, 4, 0), &SessionSettings::default(), Duration::ZERO);
+        session.close(&header(700, 4, 0), &SessionSettings::default(), START);
         assert!(session.is_closed());
         let totals = session.totals();
         assert_eq!((totals.sent, totals.received, totals.lost, totals.duplicated), (6, 4, 2, 1));
@@ -305,7 +309,7 @@ mod tests {
     fn closing_an_unknown_stream_has_no_effect() {
         let mut session = Session::new(0, SystemCounters::default());
         receive(&mut session, 0, 0, 0, 1);
-        session.close(&header(1, 1_000, 0), &SessionSettings::default(), Duration::ZERO);
+        session.close(&header(1, 1_000, 0), &SessionSettings::default(), START);
         assert_eq!((session.totals().sent, session.is_closed()), (1, false));
     }
 
@@ -314,7 +318,7 @@ mod tests {
         let mut session = Session::new(7, SystemCounters::default());
         assert_eq!(session.clocks(), ClockRelation::Unknown);
         let settings = SessionSettings { clock: 7, ..SessionSettings::default() };
-        session.open(&header(0, 0, 0), &settings, Duration::ZERO);
+        session.open(&header(0, 0, 0), &settings, START);
         receive(&mut session, 0, 0, 1_000, 1_100);
         assert_eq!(session.clocks(), ClockRelation::Same);
         assert_eq!(session.delays().unwrap().min(), Some(Duration::from_nanos(100)));
@@ -336,8 +340,9 @@ mod tests {
     #[test]
     fn silence_is_measured_by_the_receivers_own_clock() {
         let mut session = Session::new(0, SystemCounters::default());
-        session.data(&header(0, 0, 0), 1, UnixNanos(0), Duration::from_secs(3));
-        assert_eq!(session.silence(Duration::from_secs(5)), Duration::from_secs(2));
-        assert_eq!(session.silence(Duration::from_secs(1)), Duration::ZERO);
+        let at = |seconds| START + Duration::from_secs(seconds);
+        session.data(&header(0, 0, 0), 1, UnixNanos(0), at(3));
+        assert_eq!(session.silence(at(5)), Duration::from_secs(2));
+        assert_eq!(session.silence(at(1)), Duration::ZERO);
     }
 }

@@ -19,12 +19,11 @@ const MESSAGE: [u8; 1_100] = [7; 1_100];
 const MESSAGES: u64 = 4_096;
 
 fn publisher(key: &std::sync::Arc<SigningKey>, keys: &Keys) -> PublisherMachine {
-    let config = PublisherConfig {
-        flow: FlowControl::None,
-        keys: keys.clone(),
-        signer: Some(key.clone()),
-        ..PublisherConfig::new(STREAM, Incarnation(1))
-    };
+    let config = PublisherConfig::new(STREAM, Incarnation(1)).with(|config| {
+        config.flow = FlowControl::None;
+        config.keys = keys.clone();
+        config.signer = Some(key.clone());
+    });
     PublisherMachine::new(config, NOW).unwrap()
 }
 
@@ -64,12 +63,11 @@ fn streams(criterion: &mut Criterion) {
             [("receive verified", key.public_key().pinned()), ("receive", PinnedKeys::none())]
         {
             let subscriber = || {
-                let config = SubscriberConfig {
-                    start: Start::Oldest,
-                    keys: keys.clone(),
-                    signed_by: signed_by.clone(),
-                    ..SubscriberConfig::new(STREAM)
-                };
+                let config = SubscriberConfig::new(STREAM).with(|config| {
+                    config.start = Start::Oldest;
+                    config.keys = keys.clone();
+                    config.signed_by = signed_by.clone();
+                });
                 SubscriberMachine::new(config, NOW)
             };
             group.bench_function(name, |bencher| {

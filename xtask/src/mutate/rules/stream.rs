@@ -7,13 +7,13 @@ pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "missing datagrams are requested",
         "subscriber/feedback.rs",
-        "self.requests_repairs() && is_heard && !self.delivery.has_ended() && !self.naks.is_empty()",
+        "self.requests_repairs() && is_heard && !self.delivery.has_ended() && !self.followed.naks.is_empty()",
         "false",
     ),
     STREAM.rule(
         "a datagram received before is a duplicate",
         "subscriber/arrive.rs",
-        "Some(_) => !self.window.has(sequence) && !is_current,",
+        "Some(_) => !self.followed.window.has(sequence) && !is_current,",
         "Some(_) => true,",
     ),
     STREAM.rule(
@@ -37,14 +37,14 @@ pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "datagrams beyond the window are dropped",
         "subscriber/arrive.rs",
-        "Some(ahead) if ahead >= self.window.length() => {",
+        "Some(ahead) if ahead >= self.followed.window.length() => {",
         "Some(ahead) if ahead == u64::MAX => {",
     ),
     STREAM.rule(
         "buffered datagrams are acknowledged only up to the first gap",
         "subscriber/feedback.rs",
-        "let missing = self.naks.first_gap().map_or(self.highest, |gap| gap.first);",
-        "let missing = self.highest;",
+        "let missing = self.followed.naks.first_gap().map_or(self.followed.highest, |gap| gap.first);",
+        "let missing = self.followed.highest;",
     ),
     STREAM.rule(
         "buffered datagrams reduce the advertised window",
@@ -55,7 +55,7 @@ pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "a subscriber whose gap stops the publisher may send another NAK",
         "subscriber/feedback.rs",
-        "self.end.is_some() || self.used_credit() >= self.credit / 2",
+        "self.followed.end.is_some() || self.used_credit() >= self.followed.credit / 2",
         "false",
     ),
     STREAM.rule(
@@ -121,7 +121,7 @@ pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "repairable datagrams are not given up",
         "subscriber/deliver.rs",
-        "_ if self.base < self.oldest_retained => {\n                (gap_end.min(self.oldest_retained)",
+        "_ if self.followed.base < self.followed.oldest_retained => {\n                (gap_end.min(self.followed.oldest_retained)",
         "_ if true => {\n                (gap_end",
     ),
     STREAM.rule(
@@ -151,8 +151,8 @@ pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "fragments of a message are assembled only if they are consecutive",
         "subscriber/deliver.rs",
-        "self.discard_staged_before(self.base);\n        self.assembly.abandon();",
-        "self.discard_staged_before(self.base);",
+        "self.discard_staged_before(self.followed.base);\n        self.followed.assembly.abandon();",
+        "self.discard_staged_before(self.followed.base);",
     ),
     STREAM.rule(
         "an earlier incarnation of the publisher is ignored",
@@ -162,8 +162,8 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "a new incarnation starts with an empty window",
-        "subscriber/publisher_state.rs",
-        "        self.window.clear();\n",
+        "subscriber/followed.rs",
+        "        window.clear();\n",
         "",
     ),
     STREAM.rule(
@@ -175,13 +175,13 @@ pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "symbols that complete no block do not stop requests",
         "subscriber/feedback.rs",
-        "gap.tries < 2 && !self.recovery.is_idle()",
-        "!self.recovery.is_idle()",
+        "gap.tries < 2 && !self.followed.recovery.is_idle()",
+        "!self.followed.recovery.is_idle()",
     ),
     STREAM.rule(
         "a subscriber of a one-way publisher sends nothing",
         "subscriber/recovery.rs",
-        "self.config.mute || self.heartbeat.flow == FlowControl::OneWay",
+        "self.config.mute || self.followed.heartbeat.flow == FlowControl::OneWay",
         "self.config.mute",
     ),
     STREAM.rule(
@@ -469,7 +469,7 @@ pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "what a repairer sends without a request is not delivered",
         "subscriber/repairing.rs",
-        "            && self.naks.awaits_repairer(sequence);",
+        "            && self.followed.naks.awaits_repairer(sequence);",
         ";",
     ),
     STREAM.rule(
@@ -697,8 +697,8 @@ pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "a small group acknowledges without a heartbeat",
         "subscriber/account.rs",
-        "self.account.is_requested && self.heartbeat.group_size <= SMALL_GROUP",
-        "self.account.is_requested && self.heartbeat.group_size > SMALL_GROUP",
+        "self.account.is_requested && self.followed.heartbeat.group_size <= SMALL_GROUP",
+        "self.account.is_requested && self.followed.heartbeat.group_size > SMALL_GROUP",
     ),
     STREAM.rule(
         "a subscriber acknowledges only messages after its last loss",
@@ -738,67 +738,67 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "a message that came from the history is not delivered again from the live stream",
-        "history/machine.rs",
+        "history/machine/live.rs",
         "LiveContent::Message { .. } if is_past => {}",
         "LiveContent::Message { .. } if is_past && at.number.0 == u64::MAX => {}",
     ),
     STREAM.rule(
         "what the history lacks is reported as lost",
-        "history/machine.rs",
-        "            self.skip_to(first, Cause::NotInHistory);\n            self.record_progress();",
-        "            self.position = Some(first);\n            self.record_progress();",
+        "history/machine/records.rs",
+        "            self.delivery.skip_to(first, Cause::NotInHistory);\n            self.record_progress();",
+        "            self.delivery.position = Some(first);\n            self.record_progress();",
     ),
     STREAM.rule(
         "a gap in the history is reported as lost",
-        "history/machine.rs",
-        "self.skip_to(end, cause.reported());",
-        "self.position = Some(end);",
+        "history/machine/records.rs",
+        "self.delivery.skip_to(end, cause.reported());",
+        "self.delivery.position = Some(end);",
     ),
     STREAM.rule(
         "what a history brings that was delivered is skipped",
-        "history/machine.rs",
+        "history/machine/records.rs",
         "if end < position || end == position && matches!(record.content, HistoryContent::Message { .. }) {",
         "if end < position && first.number.0 == u64::MAX {",
     ),
     STREAM.rule(
         "a history that brings nothing ends the wait",
-        "history/machine.rs",
-        "|| self.clock.now() >= self.given_up_at(&reading)\n",
+        "history/machine/records.rs",
+        "|| self.clock.now() >= self.given_up_at(reading)\n",
         "\n",
     ),
     STREAM.rule(
         "what is discarded of a full backlog comes from the history",
-        "history/machine.rs",
+        "history/machine/live.rs",
         "            self.backlog.pop();\n        }\n    }",
-        "            self.backlog.pop();\n            self.position = self.backlog.front();\n        }\n    }",
+        "            self.backlog.pop();\n            self.delivery.position = self.backlog.front();\n        }\n    }",
     ),
     STREAM.rule(
         "a start waits longer for a server than a loss",
-        "history/machine.rs",
+        "history/machine/records.rs",
         "            true => START_TIMEOUT * Nanos::from(self.config.timeout),",
         "            true => self.config.timeout.into(),",
     ),
     STREAM.rule(
         "a start with the oldest message waits for a server that was shown",
-        "history/machine.rs",
+        "history/machine/records.rs",
         "self.is_at_oldest() && self.config.searches && !self.search.exists()",
         "self.is_at_oldest() && self.config.searches",
     ),
     STREAM.rule(
         "messages before those that the publisher retains are not left out silently",
-        "history/machine.rs",
+        "history/machine/records.rs",
         "self.has_no_server() && front.number == MessageNumber(0);",
         "self.has_no_server();",
     ),
     STREAM.rule(
         "a start whose server does not answer is a loss",
-        "history/machine.rs",
+        "history/machine/records.rs",
         "Some(HistoryStart::Oldest) => self.is_at_oldest() && !self.has_no_server(),",
         "Some(HistoryStart::Oldest) => false,",
     ),
     STREAM.rule(
         "losses that wait behind one that no server answers have the same timeout",
-        "history/machine.rs",
+        "history/machine/live.rs",
         "self.unanswered_since.map_or_else(|| self.clock.now(), |since| since.max(noticed));",
         "self.clock.now();",
     ),
@@ -828,9 +828,9 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "a start in the past includes what the publisher discards before it knows the subscriber",
-        "history/machine.rs",
-        "Start::Reached => cause == Cause::Unrecoverable,",
-        "Start::Reached => false,",
+        "history/machine/live.rs",
+        "Healing::Reached => self.config.heal || cause == Cause::Unrecoverable,",
+        "Healing::Reached => self.config.heal,",
     ),
     STREAM.rule(
         "a subscriber that reads a history does not have everything",

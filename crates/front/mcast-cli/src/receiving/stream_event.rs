@@ -1,7 +1,5 @@
 //! Events of a stream, as text and as JSON.
 
-use std::time::Duration;
-
 use mcast_stream::history::LONGEST_EXPECTED;
 use mcast_stream::subscriber::{Cause, SubscriberEvent, VerificationFailure};
 use mcast_stream::wire::MessageNumber;
@@ -112,10 +110,9 @@ impl EventFields {
                 Self::OtherStream { publisher: publisher.to_string(), stream: stream.to_string() }
             }
             SubscriberEvent::StreamChanged { to, .. } => Self::Stream { stream: to.to_string() },
-            SubscriberEvent::HistoryQueued { server, expected } => Self::Queued {
-                server: server.to_string(),
-                expected_seconds: Duration::from(expected).as_secs_f64(),
-            },
+            SubscriberEvent::HistoryQueued { server, expected } => {
+                Self::Queued { server: server.to_string(), expected_seconds: expected.as_secs_f64() }
+            }
             _ => return None,
         })
     }
@@ -186,8 +183,7 @@ pub(crate) fn describe(event: &SubscriberEvent, has_key_file: bool) -> (Importan
             (Importance::Warning, text)
         }
         SubscriberEvent::HistoryQueued { server, expected } => {
-            let expected = Duration::from(expected);
-            let time = match expected < Duration::from(LONGEST_EXPECTED) {
+            let time = match expected < LONGEST_EXPECTED {
                 true => format!("for about {}", seconds(expected)),
                 false => format!("for {} or more", seconds(expected)),
             };
@@ -325,7 +321,7 @@ mod tests {
             SubscriberEvent::HistoryFailed { first: Some(MessageNumber(4)) },
             SubscriberEvent::HistoryQueued {
                 server: ([10, 0, 0, 1], 7).into(),
-                expected: mcast_stream::Nanos::SECOND,
+                expected: std::time::Duration::from_secs(1),
             },
         ];
         for event in events {

@@ -151,6 +151,30 @@ fn a_remedy_after_which_nothing_arrives_is_undone() {
 
 /// The rule that drops reports is in a separate table and chain.
 #[test]
+fn datagrams_are_accepted_before_a_rule_of_the_old_iptables() {
+    if std::process::Command::new("iptables-legacy").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: this test needs iptables-legacy");
+        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "no skip is allowed");
+        return;
+    }
+    let ward = Ward::new().streaming();
+    let rules = "iptables-legacy -A INPUT -p tcp -j ACCEPT && \
+                 iptables-legacy -A INPUT -p udp -m multiport --dports 53,5000 -j DROP";
+    let mut sh = ward.lan.b.command("sh").unwrap();
+    assert!(sh.args(["-c", rules]).status().unwrap().success());
+    let ended = ward.doctor(&[GROUP, "-W", "1s", "--apply", "firewall-drops-data", "--yes"]).succeeded();
+    let command =
+        "running: iptables-legacy -t filter -I INPUT 2 -i eth0 -d 239.1.2.3 -p udp --dport 5000 -j ACCEPT";
+    assert!(ended.stderr.contains(command), "{ended:?}");
+    let text = String::from_utf8(ended.stdout.clone()).unwrap();
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("`iptables-legacy -t filter INPUT rule 2` matches them"), "{ended:?}");
+    assert!(ended.stderr.contains("firewall-drops-data is gone: datagrams arrive"), "{ended:?}");
+    ward.doctor(&["--undo"]).succeeded();
+    assert_eq!(ward.doctor(&[GROUP, "-W", "1s"]).status, Some(1));
+}
+
+#[test]
 fn reports_are_accepted_before_the_rule_that_drops_them() {
     if std::process::Command::new("nft").arg("--version").output().is_err() {
         eprintln!("SKIPPED: this test needs nft");

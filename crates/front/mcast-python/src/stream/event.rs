@@ -1,7 +1,5 @@
 //! The items that a subscriber returns: messages and events.
 
-use std::time::Duration;
-
 use mcast_stream::subscriber::{Item, Position, SubscriberEvent};
 use mcast_stream::wire::{Incarnation, MessageNumber};
 use pyo3::IntoPyObjectExt;
@@ -161,11 +159,9 @@ impl From<&SubscriberEvent> for StreamEvent {
             SubscriberEvent::OtherStream { publisher, .. } => {
                 Self { sender: Some(publisher.to_string()), ..plain }
             }
-            SubscriberEvent::HistoryQueued { server, expected } => Self {
-                server: Some(server.to_string()),
-                expected: Some(Duration::from(expected).as_secs_f64()),
-                ..plain
-            },
+            SubscriberEvent::HistoryQueued { server, expected } => {
+                Self { server: Some(server.to_string()), expected: Some(expected.as_secs_f64()), ..plain }
+            }
             _ => plain,
         }
     }

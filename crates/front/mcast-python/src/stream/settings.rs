@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use mcast_stream::SubscriberBuilder;
 use mcast_stream::history::HistoryStart;
 use mcast_stream::publisher::Fec;
 use mcast_stream::subscriber::{OnLoss, Policy, Start};
 use mcast_stream::wire::FlowControl;
-use mcast_stream::{Nanos, SubscriberBuilder};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
@@ -14,7 +14,7 @@ use crate::error::value_error;
 use crate::number::{ByteRate, MessageNumber};
 
 /// How long the best-effort policy waits for datagrams that arrive out of order.
-const REORDERING_WINDOW: Nanos = Nanos::from_millis(1);
+const REORDERING_WINDOW: Duration = Duration::from_millis(1);
 
 /// Where a subscriber starts.
 #[derive(Clone, Copy, Debug)]
@@ -129,7 +129,7 @@ pub(super) fn policy(
         ("reliable", None) => Ok(Policy::Reliable(on_loss)),
         ("best-effort", None) => Ok(Policy::BestEffort(REORDERING_WINDOW)),
         ("latest", None) => Ok(Policy::Latest),
-        ("deadline", Some(seconds)) => Ok(Policy::Deadline(time(seconds)?.into())),
+        ("deadline", Some(seconds)) => Ok(Policy::Deadline(time(seconds)?)),
         ("deadline", None) => {
             Err(value_error("policy=\"deadline\" requires a deadline in seconds, such as deadline=0.05"))
         }

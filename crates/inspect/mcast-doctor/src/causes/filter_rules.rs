@@ -45,7 +45,7 @@ impl Suspects {
     /// Returns a clause that names the rules, to put behind a sentence.
     pub(crate) fn clause(&self) -> String {
         match &self.rules[..] {
-            [] => "no nftables rule that could be read matches them".to_owned(),
+            [] => "no rule that could be read matches them".to_owned(),
             [only] if self.is_proven => format!("`{}` matches them", only.rule.location()),
             [only] => format!("`{}` may match them", only.rule.location()),
             [first, rest @ ..] => {
@@ -121,9 +121,21 @@ pub(crate) fn met_by(
     device: &str,
     effects: &[RuleEffect],
 ) -> Vec<Outcome> {
-    let mut outcomes = trace(observation, packet, place, device);
+    let mut outcomes = trace(observation, packet, place, device, None);
     outcomes.retain(|outcome| effects.contains(&outcome.effect));
     outcomes
+}
+
+/// Returns a rule of another table than this one, at the same hook, that is certain to drop what this one lets pass.
+pub(super) fn dropping_beside(
+    observation: &Observation,
+    packet: &KnownPacket,
+    rule: &DroppingRule,
+    device: &str,
+) -> Option<DroppingRule> {
+    let outcomes = trace(observation, packet, (rule.layer, rule.hook), device, Some(rule));
+    let mut outcomes = outcomes.into_iter();
+    Some(outcomes.find(|outcome| outcome.is_certain && outcome.effect == RuleEffect::Drop)?.rule)
 }
 
 /// Returns the rules and policies that a packet meets at a hook. The frames of bridges may also meet those of the IP layer.
@@ -132,9 +144,10 @@ fn trace(
     packet: &KnownPacket,
     (layer, hook): (Layer, Hook),
     device: &str,
+    beside: Option<&DroppingRule>,
 ) -> Vec<Outcome> {
     let ruleset = &observation.after.ruleset;
-    let mut outcomes = ruleset.trace(packet, layer, hook, device);
+    let mut outcomes = ruleset.trace_beside(packet, (layer, hook), device, beside);
     let port = observation.after.link_named(device).filter(|_| layer == Layer::Bridge);
     let bridge = port.and_then(|port| observation.bridge_of(port));
     if let Some((bridge, _)) = bridge.filter(|_| observation.is_bridge_filtered_by_ip(packet.family())) {
@@ -142,7 +155,7 @@ fn trace(
         let (index, name) = (bridge.index(), bridge.name());
         let packet = packet.clone().arriving_on(index, name);
         let packet = if hook == Hook::Prerouting { packet } else { packet.leaving_by(index, name) };
-        outcomes.extend(ruleset.trace(&packet, Layer::Ip, hook, name));
+        outcomes.extend(ruleset.trace_beside(&packet, (Layer::Ip, hook), name, beside));
     }
     outcomes
 }
@@ -291,7 +304,7 @@ pub(super) fn loss_at<'a>(
     is_serious(reached, passed).then_some(())?;
     let device = observation.link_name(flow.key.interface);
     let packet = arriving(observation, flow);
-    let mut outcomes = trace(observation, &packet, place, &device);
+    let mut outcomes = trace(observation, &packet, place, &device, None);
     outcomes.retain(|outcome| outcome.effect != RuleEffect::Masquerade);
     let suspects = responsible(observation, outcomes, reached - passed);
     let effect = suspects.effect().or_else(|| by_legacy_rule(observation, flow, hook, reached - passed));
@@ -309,7 +322,7 @@ fn by_legacy_rule(observation: &Observation, flow: &Flow, hook: Hook, lost: u64)
     (has_table && hook == Hook::Prerouting && explains(delivered, lost)).then_some(RuleEffect::Redirect)
 }
 
-/// Returns the tables of the old `iptables` as evidence if no other rule is known: their rules cannot be read.
+/// Returns the tables of the old `iptables` that could not be read as evidence if no other rule is known.
 pub(super) fn legacy_tables(observation: &Observation, suspects: &Suspects) -> Option<Evidence> {
     let tables = &observation.after.ruleset.legacy_tables;
     (suspects.is_empty() && !tables.is_empty())

@@ -8,8 +8,8 @@
 use std::net::SocketAddr;
 
 use super::filter_rules::{
-    HookLoss, INCOMING, Suspects, arriving, arriving_for, hook_losses, legacy_tables, loss_at, met_by,
-    responsible,
+    HookLoss, INCOMING, Suspects, arriving, arriving_for, dropping_beside, hook_losses, legacy_tables,
+    loss_at, met_by, responsible,
 };
 use super::{Cause, Check, reverse_path_filter};
 use crate::depth::{Depth, LostFlow};
@@ -145,21 +145,42 @@ pub(super) fn ahead(
     let places = INCOMING.into_iter().skip(reached.map_or(0, |index| index + 1));
     let finding = |place: (Layer, Hook)| {
         let mut outcomes = met_by(observation, packet, place, device, &DROPS).into_iter();
-        let (hook, rule) = (place.1, outcomes.find(|outcome| outcome.is_certain)?.rule);
-        let location = rule.location();
-        let cause = format!(
-            "This machine's firewall drops {what} as soon as they get to its {} hook: `{location}` matches them.",
-            hook.name()
-        );
-        let finding = Finding::fault(Id::FirewallDropsData, cause)
-            .on_interface(device)
-            .for_group(to)
-            .at_hook(hook)
-            .evidence(EvidenceKind::Rule, location, format!("at {}; matches", hook.name()))
-            .with_remedies(admit(observation, device, to, (hook, Some(&rule))));
-        Some(finding)
+        let rule = outcomes.find(|outcome| outcome.is_certain)?.rule;
+        let beside = beside(observation, packet, &rule, device, (what, to));
+        Some([finding_ahead(observation, &rule, device, (what, to))].into_iter().chain(beside))
     };
-    places.filter_map(finding).collect()
+    places.filter_map(finding).flatten().collect()
+}
+
+/// Returns the finding about datagrams that this rule lets pass, and that another table at the same hook is certain to drop.
+pub(super) fn beside(
+    observation: &Observation,
+    packet: &KnownPacket,
+    rule: &DroppingRule,
+    device: &str,
+    (what, to): (&str, SocketAddr),
+) -> Option<Finding> {
+    let other = dropping_beside(observation, packet, rule, device)?;
+    Some(finding_ahead(observation, &other, device, (what, to)))
+}
+
+fn finding_ahead(
+    observation: &Observation,
+    rule: &DroppingRule,
+    device: &str,
+    (what, to): (&str, SocketAddr),
+) -> Finding {
+    let (hook, location) = (rule.hook, rule.location());
+    let cause = format!(
+        "This machine's firewall drops {what} as soon as they get to its {} hook: `{location}` matches them.",
+        hook.name()
+    );
+    Finding::fault(Id::FirewallDropsData, cause)
+        .on_interface(device)
+        .for_group(to)
+        .at_hook(hook)
+        .evidence(EvidenceKind::Rule, location, format!("at {}; matches", hook.name()))
+        .with_remedies(admit(observation, device, to, (hook, Some(rule))))
 }
 
 /// Returns the lost flows of an interest that the kernel does not drop before the firewall for another reason.
@@ -317,8 +338,8 @@ fn dropped_when_forwarded(observation: &Observation, interest: &Interest<'_>) ->
     losses.flatten().map(finding).collect()
 }
 
-/// Returns the remedies that admit the datagrams. Rules of the old `iptables` cannot be read: if no other is known, they
-/// are preceded where its tables are.
+/// Returns the remedies that admit the datagrams. Where rules of the old `iptables` could not be read, and no other is known,
+/// they are preceded where its tables are.
 fn admit(
     observation: &Observation,
     interface: &str,

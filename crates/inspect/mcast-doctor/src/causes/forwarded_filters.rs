@@ -133,7 +133,7 @@ mod tests {
         observation.kernel_drops.drops = vec![kernel_drop("NETFILTER_DROP", "10.9.0.1:6000", TO, 10)];
         let [finding] = &findings(&observation)[..] else { panic!() };
         assert_eq!(finding.id, Id::FirewallDropsData);
-        assert!(finding.cause.contains("no nftables rule that could be read"), "{}", finding.cause);
+        assert!(finding.cause.contains("no rule that could be read"), "{}", finding.cause);
     }
 
     #[test]

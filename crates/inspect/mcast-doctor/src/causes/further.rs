@@ -6,16 +6,16 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use super::filter_rules::{INCOMING, arriving, arriving_for};
+use super::filter_rules::{INCOMING, arriving, arriving_for, loss_at};
 use super::{
     Check, bad_checksum, defective_flows, firewall_drops_data, frames_to_another_host, invalid_source,
-    ipsec_policy, lost_before_this_machine, order, redirected, reverse_path_filter, source_is_local,
-    source_zero, tc_drops,
+    ipsec_policy, lost_before_this_machine, order, redirected, reverse_path_filter, socket_filter,
+    source_is_local, source_zero, tc_drops, vlan_tagged,
 };
 use crate::acceptance::{Blocked, Refusal};
 use crate::finding::Subject;
 use crate::netfilter::{Hook, KnownPacket, Layer};
-use crate::observation::{Interest, Observation, explains};
+use crate::observation::{ExaminationTarget, Interest, Observation, explains};
 use crate::wire::{Flow, FlowKey};
 use crate::{Finding, Id, Severity};
 
@@ -35,6 +35,68 @@ pub(super) fn findings(observation: &Observation, found: &[Finding]) -> Vec<Find
             reported.insert((finding.id, finding.hook.map(Hook::name), interface, group))
         })
         .collect()
+}
+
+/// Returns the faults that flows with a tag would meet without it, and the tag as the first fault, if no interface of this machine
+/// is in their VLAN. They are judged as if they had no tag.
+pub(super) fn behind_tags(observation: &Observation, found: &[Finding]) -> Vec<Finding> {
+    /// The faults that follow from tables and from what arrives: they are the same on an interface in the VLAN.
+    const OF_TABLES: [Id; 6] = [
+        Id::NotJoined,
+        Id::JoinedOtherInterface,
+        Id::SourceNotAdmitted,
+        Id::OwnGroupsOnly,
+        Id::WrongPort,
+        Id::MembershipLimit,
+    ];
+    // On a trunk, other machines have the groups of all VLANs.
+    let is_trunk = |key: &FlowKey| {
+        let mut links = observation.after.links.iter();
+        links.any(|link| link.lower == Some(key.interface) && link.is_vlan())
+    };
+    let is_tagged = |flow: &Flow| {
+        let mut same = observation.wire.incoming(flow.key.group);
+        let has_tag = |flow: &Flow| flow.key.vlan.is_some_and(|tagging| tagging.id != 0);
+        !flow.key.outgoing && has_tag(flow) && !is_trunk(&flow.key) && same.all(has_tag)
+    };
+    let tagged: Vec<_> = observation.wire.flows.iter().filter(|flow| is_tagged(flow)).collect();
+    let is_one =
+        matches!(&observation.target, ExaminationTarget::Membership(_) | ExaminationTarget::Program(_));
+    if tagged.is_empty() || !is_one {
+        return Vec::new();
+    }
+    let mut untagged = observation.clone();
+    let keys: Vec<_> = tagged.iter().map(|flow| &flow.key).collect();
+    for flow in untagged.wire.flows.iter_mut().filter(|flow| keys.contains(&&flow.key)) {
+        flow.key.vlan = None;
+    }
+    let judged = OF_TABLES.iter().flat_map(|id| id.cause().judge(&untagged));
+    let is_new = |finding: &Finding| {
+        finding.severity == Severity::Fault
+            && tagged.iter().any(|flow| is_about(finding, flow))
+            && !found.iter().any(|own| own.id == finding.id)
+    };
+    let mut findings: Vec<_> = judged.filter(is_new).collect();
+    let is_hidden = |flow: &&&Flow| {
+        let of_tables = |finding: &Finding| {
+            finding.severity == Severity::Fault && OF_TABLES.contains(&finding.id) && is_about(finding, flow)
+        };
+        findings.iter().chain(found).any(of_tables)
+    };
+    let first = tagged.iter().find(is_hidden).filter(|_| !found.iter().any(|own| own.id == Id::VlanTagged));
+    findings.extend(first.and_then(|flow| vlan_tagged::of_flow(observation, flow)));
+    findings
+}
+
+/// Returns whether a finding names the group of a flow.
+fn is_about(finding: &Finding, flow: &Flow) -> bool {
+    let group = flow.key.group.to_string();
+    let named = finding.subject.group.iter().flat_map(|named| named.split(", "));
+    let mut groups = named.map(|named| match named.parse::<SocketAddr>() {
+        Ok(named) => named.ip().to_string(),
+        Err(_) => named.to_owned(),
+    });
+    groups.any(|named| named == group)
 }
 
 /// Returns whether a flow arrives in whole datagrams.
@@ -105,7 +167,21 @@ fn behind(observation: &Observation, (seen, meant): (&Flow, &Flow), found: &[Fin
         let source = has_usable_source(observation, meant).then_some(meant.key.source);
         behind.extend(ipsec_policy::ahead(observation, &interface, source, meant.destination()));
     }
+    if observation.program().is_some() && !has(Id::SocketFilter) {
+        let what = format!("the datagrams from {} to {}", meant.key.source, meant.key.group);
+        let packet = as_known(observation, meant);
+        behind.extend(socket_filter::ahead(observation, &packet, (&what, meant.key.group)));
+    }
     behind
+}
+
+/// Returns a datagram of a flow. A source that the system refuses has to change, so that it is not known.
+fn as_known(observation: &Observation, flow: &Flow) -> KnownPacket {
+    match has_usable_source(observation, flow) {
+        true => arriving(observation, flow),
+        false => KnownPacket::from_anyone(flow.destination())
+            .arriving_on(flow.key.interface, &observation.link_name(flow.key.interface)),
+    }
 }
 
 /// Returns the rules of the packet filter that take a flow, behind the hook at which it is dropped.
@@ -113,18 +189,19 @@ fn by_rule(observation: &Observation, flow: &Flow, has: &dyn Fn(Id) -> bool) -> 
     let (device, to, source) =
         (observation.link_name(flow.key.interface), flow.destination(), flow.key.source);
     let is_usable = has_usable_source(observation, flow);
-    let packet = match is_usable {
-        true => arriving(observation, flow),
-        false => KnownPacket::from_anyone(to).arriving_on(flow.key.interface, &device),
-    };
+    let packet = as_known(observation, flow);
     let what = format!("the datagrams from {source} to {to}");
     let is_lost_at = |(layer, hook): &(Layer, Hook)| {
         let counted = observation.hooks.of_flow(*layer, *hook, &flow.key);
         counted.is_some_and(|(reached, passed)| reached > passed)
     };
-    let last = INCOMING.iter().rev().find(|place| is_lost_at(place)).map(|(_, hook)| *hook);
-    let last = last.filter(|_| has(Id::FirewallDropsData));
+    let place = INCOMING.into_iter().rev().find(is_lost_at).filter(|_| has(Id::FirewallDropsData));
+    let last = place.map(|(_, hook)| hook);
     let mut findings = Vec::new();
+    let loss = place.filter(|_| is_usable).and_then(|place| loss_at(observation, flow, place));
+    if let Some(rule) = loss.as_ref().and_then(|loss| loss.suspects.rule()) {
+        findings.extend(firewall_drops_data::beside(observation, &packet, rule, &device, (&what, to)));
+    }
     if !has(Id::Redirected) && last.is_none_or(|hook| hook == Hook::Ingress) {
         let what = format!("The datagrams from {source} to {to}");
         findings.extend(redirected::ahead(observation, &packet, &device, (&what, to)));
@@ -153,6 +230,7 @@ fn behind_silence(observation: &Observation, fault: &Finding, found: &[Finding])
         let mut findings = firewall_drops_data::ahead(observation, &packet, (&device, None), (&what, to));
         findings.extend(redirected::ahead(observation, &packet, &device, (&at_start, to)));
         findings.extend(ipsec_policy::ahead(observation, &device, None, to));
+        findings.extend(socket_filter::ahead(observation, &packet, (&what, to.ip())));
         findings.retain(|finding| found.iter().all(|own| own.id != finding.id));
         findings
     };

@@ -361,6 +361,7 @@ pub(crate) fn judge(observation: &Observation) -> Vec<Finding> {
     };
     let judged = Id::ALL.iter().flat_map(|id| traced(id, id.cause().judge(observation)));
     let mut findings: Vec<_> = judged.collect();
+    findings.extend(further::behind_tags(observation, &findings));
     let mut unexplained = observation.expected_flows();
     unexplained.retain(|flow| {
         let is_missing = flow.status.depth.is_lost_here() || flow.status.depth.is_silent();

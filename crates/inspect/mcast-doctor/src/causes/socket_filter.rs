@@ -1,14 +1,17 @@
 //! A filter on the socket, or on the cgroup of the program, rejects datagrams.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use mcast::Family;
 use mcast_sys::SocketFilter;
+use mcast_sys::capture::FilterInstruction;
 
 use super::{Cause, Check};
 use crate::acceptance::ExaminedSocket;
+use crate::classic_filter;
 use crate::kernel_drops::evidence;
+use crate::netfilter::KnownPacket;
 use crate::observation::Observation;
 use crate::snapshot::Counter;
 use crate::socket_losses::REJECTED;
@@ -18,6 +21,8 @@ pub(super) const CAUSE: Cause = Cause::new(
     Check::Socket(check),
     &["socket(7): SO_ATTACH_FILTER", "systemd.resource-control(5): IPAddressDeny"],
 );
+
+const ATTACHED: &str = "Remove or correct the filter that the program attaches to the socket (SO_ATTACH_FILTER, SO_ATTACH_BPF; SO_DETACH_FILTER removes it).";
 
 fn check(observation: &Observation, examined: &ExaminedSocket<'_>) -> Option<Finding> {
     let (program, socket) = (examined.program, examined.socket);
@@ -33,7 +38,7 @@ fn check(observation: &Observation, examined: &ExaminedSocket<'_>) -> Option<Fin
     let local = socket.local?;
     let to = flows.first().map_or(local, |flow| flow.destination());
     let cgroup = socket.processes.iter().find_map(|process| process.cgroup.as_deref());
-    let filter = socket.options.as_ref().and_then(|options| options.filter);
+    let filter = socket.options.as_ref().and_then(|options| options.filter.as_ref());
     let addresses = flows.iter().map(|flow| flow.key.source.ip()).collect();
     let (who, remedy) = rejecter(program, filter, cgroup, &addresses);
     let sources: Vec<_> = flows.iter().map(|flow| flow.key.source.to_string()).collect();
@@ -57,19 +62,17 @@ fn check(observation: &Observation, examined: &ExaminedSocket<'_>) -> Option<Fin
 /// Returns what rejects datagrams, and what to do about it.
 fn rejecter(
     program: &str,
-    filter: Option<SocketFilter>,
+    filter: Option<&SocketFilter>,
     cgroup: Option<&str>,
     sources: &BTreeSet<IpAddr>,
 ) -> (String, Remedy) {
-    let attached = "Remove or correct the filter that the program attaches to the socket (SO_ATTACH_FILTER, SO_ATTACH_BPF; SO_DETACH_FILTER removes it).";
     let list = "`bpftool cgroup tree` lists the programs at cgroups.";
     let (who, advice) = match (filter, cgroup) {
-        (Some(SocketFilter::Classic(count)), _) => (
-            format!("The socket filter of {program} (SO_ATTACH_FILTER, {count} instructions)"),
-            attached.to_owned(),
-        ),
+        (Some(SocketFilter::Classic(instructions)), _) => {
+            (classic(program, instructions), ATTACHED.to_owned())
+        }
         (Some(SocketFilter::Extended), _) => {
-            (format!("The socket filter of {program} (SO_ATTACH_BPF)"), attached.to_owned())
+            (format!("The socket filter of {program} (SO_ATTACH_BPF)"), ATTACHED.to_owned())
         }
         (None, Some(cgroup)) => {
             let who =
@@ -79,10 +82,43 @@ fn rejecter(
             (who, advice)
         }
         (None, None) => {
-            (format!("A filter of the socket or of the cgroup of {program}"), format!("{attached} {list}"))
+            (format!("A filter of the socket or of the cgroup of {program}"), format!("{ATTACHED} {list}"))
         }
     };
     (who, Remedy::advice(Tool::Program, advice))
+}
+
+fn classic(program: &str, instructions: &[FilterInstruction]) -> String {
+    let plural = if instructions.len() == 1 { "" } else { "s" };
+    format!("The socket filter of {program} (SO_ATTACH_FILTER, {} instruction{plural})", instructions.len())
+}
+
+/// Returns the findings about filters of the examined program's sockets that are certain to reject a datagram, which something
+/// else keeps from them.
+pub(super) fn ahead(
+    observation: &Observation,
+    packet: &KnownPacket,
+    (what, group): (&str, IpAddr),
+) -> Vec<Finding> {
+    let examined = observation.examined_sockets();
+    let finding = |examined: &ExaminedSocket<'_>| {
+        let (program, socket) = (examined.program, examined.socket);
+        let Some(SocketFilter::Classic(instructions)) = socket.options.as_ref()?.filter.as_ref() else {
+            return None;
+        };
+        let local = socket.local?;
+        classic_filter::rejects(instructions, packet, local.port()).then_some(())?;
+        let who = classic(program, instructions);
+        let cause = format!("{who} rejects {what} as soon as they get to its socket on {local}.");
+        let location = format!("socket {} of {program}", socket.inode);
+        let finding = Finding::new(Id::SocketFilter, examined.severity, cause)
+            .for_group(SocketAddr::new(group, local.port()))
+            .in_program(program)
+            .evidence(EvidenceKind::Socket, location, "its filter rejects every such datagram")
+            .with_remedies([Remedy::advice(Tool::Program, ATTACHED)]);
+        Some(finding)
+    };
+    examined.iter().filter_map(finding).collect()
 }
 
 /// Returns how a unit of systemd admits sources, if systemd rejects them.
@@ -105,7 +141,9 @@ mod tests {
             let (who, remedy) = rejecter("player (7)", filter, cgroup, &sources);
             format!("{who}: {:?}", remedy.instructions)
         };
-        let classic = outcome(Some(SocketFilter::Classic(5)), Some("/x.service"));
+        let nothing = FilterInstruction { code: 6, jt: 0, jf: 0, k: 0 };
+        let filter = SocketFilter::Classic(vec![nothing; 5]);
+        let classic = outcome(Some(&filter), Some("/x.service"));
         assert!(classic.contains("player (7) (SO_ATTACH_FILTER, 5 instructions)"), "{classic}");
         let unit = outcome(None, Some("/system.slice/player.service"));
         assert!(unit.contains("systemctl show player.service"), "{unit}");

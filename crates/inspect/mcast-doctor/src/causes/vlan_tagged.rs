@@ -75,15 +75,11 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     };
     let flows: Vec<_> = incoming().filter(tagged).filter(|flow| !is_copy(flow)).collect();
     let flow = flows.first()?;
-    let tagging = flow.key.vlan?;
-    let vlan = tagging.id;
     let arrives = !observation.arrivals(interest).is_empty();
     // Other VLANs of a trunk may carry the same group.
     if arrives && (is_trunk || !interest.sources.admits(flow.key.source.ip())) {
         return None;
     }
-    let sources = list(flows.iter().map(|flow| flow.key.source));
-    let interface = observation.link_name(wire);
     let to = interest.destination();
     let others: u64 = untagged(flow).iter().map(|other| other.datagrams).sum();
     let what = match others {
@@ -96,21 +92,31 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
             flow.key.source.ip()
         ),
     };
+    let sources = list(flows.iter().map(|flow| flow.key.source));
+    Some(finding(observation, flow, flow.key.vlan?, &what).for_group(to).from_source(sources))
+}
+
+/// Returns the finding about a flow that has only this tag, and whose group need not be joined where it arrives.
+pub(super) fn of_flow(observation: &Observation, flow: &Flow) -> Option<Finding> {
+    let to = flow.destination();
+    let finding = finding(observation, flow, flow.key.vlan?, &to.to_string());
+    Some(finding.for_group(to).from_source(flow.key.source.to_string()))
+}
+
+fn finding(observation: &Observation, flow: &Flow, tagging: Tagging, what: &str) -> Finding {
+    let (vlan, interface) = (tagging.id, observation.link_name(flow.key.interface));
     let cause = format!(
         "{what} arrives on {interface} in VLAN {vlan}, but no interface of this machine is in that VLAN."
     );
-    let finding = Finding::fault(Id::VlanTagged, cause)
+    Finding::fault(Id::VlanTagged, cause)
         .on_interface(&interface)
-        .for_group(interest.destination())
-        .from_source(sources)
         .evidence(
             EvidenceKind::Packet,
             &interface,
             format!("{} datagrams with VLAN tag {vlan}", flow.datagrams),
         )
         .with_remedies(create_vlan_interface(&interface, tagging))
-        .advise(Tool::Network, format!("Or configure the switch to send VLAN {vlan} to this port untagged."));
-    Some(finding)
+        .advise(Tool::Network, format!("Or configure the switch to send VLAN {vlan} to this port untagged."))
 }
 
 /// Returns the remedies that create an interface in the VLAN, give it an address, and join on it.

@@ -16,7 +16,7 @@ use super::message::{
     ProbedCase, ProbedPeer,
 };
 use super::switch_ports::SwitchPorts;
-use crate::{Error, PathTest, ProbeListener, Result, Severity, UnicastPath, examine_machine};
+use crate::{Error, Listener, PathTest, Result, Severity, UnicastPath, examine_machine};
 
 /// The longest command in bytes.
 const MAX_COMMAND: u64 = 1 << 20;
@@ -38,7 +38,7 @@ pub struct MemberTarget {
 /// what has arrived and what it found out about itself.
 #[derive(Debug)]
 pub struct FleetMember {
-    listener: ProbeListener,
+    listener: Listener,
     targets: Vec<MemberTarget>,
     interfaces: Vec<Interface>,
 }
@@ -49,7 +49,7 @@ impl FleetMember {
     /// # Errors
     /// If a group cannot be joined, or the interfaces cannot be listed.
     pub fn join(memberships: Vec<Membership>, targets: Vec<MemberTarget>) -> Result<Self> {
-        let listener = ProbeListener::for_path_tests(memberships)?;
+        let listener = Listener::path_tests(memberships)?;
         let statuses = listener.receiver().memberships();
         let joined = |interface: &Interface| {
             let of = |status: &mcast::MembershipStatus| {
@@ -78,8 +78,9 @@ impl FleetMember {
         let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         thread::scope(|scope| {
             let stopped = &*is_stopped;
-            let listening =
-                scope.spawn(|| self.listener.run(None, || !stopped.load(Ordering::Relaxed), |_| ()));
+            let listening = scope.spawn(|| {
+                self.listener.run(None, |_| Ok::<_, Error>(!stopped.load(Ordering::Relaxed)), |_| ())
+            });
             scope.spawn(|| ports.listen(&names, stopped));
             let mut session = Session { member: self, ports: &ports, is_stopped: stopped, output };
             let followed = session.follow(&commands, end);

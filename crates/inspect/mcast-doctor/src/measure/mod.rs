@@ -1,11 +1,10 @@
 //! Measurement of paths with sockets: the loops around the sessions of `mcast-measure`.
 
-mod perf_listener;
+mod listener;
 mod perf_sender;
 mod perf_worker;
 mod ping_pong;
 mod pinger;
-mod probe_listener;
 mod self_examination;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -14,11 +13,10 @@ use std::time::Duration;
 
 use mcast::Family;
 
-pub use perf_listener::PerfListener;
+pub use listener::{Listener, ListenerCounts, UNICAST_PROBE_PORT};
 pub use perf_sender::{PerfSendPlan, PerfSendProgress, PerfSendResult, PerfSender};
 pub use ping_pong::PingPongPlayer;
 pub use pinger::{PingSchedule, Pinger};
-pub use probe_listener::{ProbeListener, ProbeListenerCounts, UNICAST_PROBE_PORT};
 pub(crate) use self_examination::{EXAMINED, UNDER_WAY};
 
 use crate::{Error, Result};

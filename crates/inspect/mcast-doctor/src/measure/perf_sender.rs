@@ -83,7 +83,7 @@ impl Drop for WorkerEnd<'_> {
 }
 
 /// Sends numbered datagrams as fast as possible or at a rate, and collects the reports of each
-/// [`PerfListener`](crate::PerfListener). Its sessions run one after another.
+/// [`Listener`](crate::Listener). Its sessions run one after another.
 ///
 /// ```no_run
 /// use mcast::{Outgoing, Sender};

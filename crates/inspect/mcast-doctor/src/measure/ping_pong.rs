@@ -19,7 +19,7 @@ const MAX_WAIT: Duration = Duration::from_millis(50);
 const REPEATS: u32 = 5;
 const BETWEEN_REPEATS: Duration = Duration::from_millis(2);
 
-/// Plays a [`PingPong`] with the first receiver that answers (a [`PerfListener`](crate::PerfListener) that replies).
+/// Plays a [`PingPong`] with the first receiver that answers (a [`Listener`](crate::Listener) that replies).
 #[derive(Debug)]
 pub struct PingPongPlayer<'a> {
     game: PingPong,

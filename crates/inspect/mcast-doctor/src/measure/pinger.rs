@@ -29,7 +29,7 @@ pub struct PingSchedule {
 }
 
 /// Sends probes to a group, and to each host that answers by unicast, so that both can be compared. A
-/// [`ProbeListener`](crate::ProbeListener) answers.
+/// [`Listener`](crate::Listener) answers.
 ///
 /// ```no_run
 /// use std::time::Duration;

@@ -12,8 +12,8 @@ pub(crate) use packet::{ControlKind, KnownPacket};
 #[cfg(any(test, target_os = "linux", target_os = "android"))]
 pub(crate) use ruleset::{BaseChain, Chain, Expression, Rule, RuleVerdict, TableFamily};
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) use ruleset::{Comparison, Header, LookupResult, Register, RuleSet, SetElement};
-pub(crate) use ruleset::{RuleEffect, Ruleset};
+pub(crate) use ruleset::{Comparison, LookupResult, Register, RuleSet, SetElement};
+pub(crate) use ruleset::{Header, RuleEffect, Ruleset};
 pub(crate) use trace::Outcome;
 
 /// The part of the network stack that a hook belongs to.

@@ -103,7 +103,7 @@ impl KnownPacket {
     }
 
     /// Returns bytes of a header; those outside it are unknown.
-    pub(super) fn bytes(&self, header: Header, offset: usize, length: usize) -> Bytes {
+    pub(crate) fn bytes(&self, header: Header, offset: usize, length: usize) -> Bytes {
         let bytes = match header {
             Header::Link => &self.link,
             Header::Network => &self.network,
@@ -120,7 +120,7 @@ impl KnownPacket {
     }
 
     /// Returns the value of a key of `meta` (`NFT_META_…`); `None` if it is unknown.
-    pub(super) fn meta(&self, key: u32) -> Option<Bytes> {
+    pub(crate) fn meta(&self, key: u32) -> Option<Bytes> {
         let index = |link: &Option<(InterfaceIndex, String)>| {
             link.as_ref().map(|(index, _)| known(&index.number().to_ne_bytes()))
         };

@@ -1,13 +1,13 @@
-//! The rules of nftables, as far as they decide what happens to a packet.
+//! The rules of nftables and of the old `iptables`, as far as they decide what happens to a packet.
 
 use super::{Hook, Layer};
 
-/// The tables of nftables.
+/// The tables of the packet filter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ruleset {
     pub(crate) chains: Vec<Chain>,
     pub(crate) sets: Vec<RuleSet>,
-    /// The tables of the old `iptables`, whose rules cannot be read: `raw`, `filter`…, as `iptables raw`.
+    /// The tables of the old `iptables` whose rules could not be read, as `iptables raw`.
     pub(crate) legacy_tables: Vec<String>,
 }
 
@@ -19,6 +19,10 @@ pub(crate) enum TableFamily {
     Ip6,
     Netdev,
     Bridge,
+    /// The tables of the old `iptables`.
+    Iptables,
+    /// The tables of the old `ip6tables`.
+    Ip6tables,
     Other,
 }
 
@@ -49,6 +53,7 @@ pub(crate) struct BaseChain {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rule {
+    /// Its handle; the position in the chain, from 1, of a rule of the old `iptables`.
     pub(crate) handle: u64,
     pub(crate) expressions: Vec<Expression>,
     /// The number of packets, if the rule has a counter.
@@ -211,6 +216,8 @@ impl TableFamily {
             Self::Ip6 => "ip6",
             Self::Netdev => "netdev",
             Self::Bridge => "bridge",
+            Self::Iptables => "iptables",
+            Self::Ip6tables => "ip6tables",
             Self::Other => "unknown",
         }
     }

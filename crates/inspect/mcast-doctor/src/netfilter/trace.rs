@@ -69,44 +69,70 @@ impl Ruleset {
         let chain = self.chains.iter().find(same)?;
         match rule.part.as_str() {
             POLICY => chain.base.as_ref()?.packets,
-            part => chain.rules.iter().find(|each| part == part_of(each))?.packets,
+            part => chain.rules.iter().find(|each| part == part_of(chain, each))?.packets,
         }
     }
 
-    /// Returns the rules and policies of a hook that drop or divert a packet, or may do so. `device` is that of a
-    /// hook of a device.
+    /// The same for all tables.
+    #[cfg(test)]
     pub(crate) fn trace(&self, packet: &KnownPacket, layer: Layer, hook: Hook, device: &str) -> Vec<Outcome> {
+        self.trace_beside(packet, (layer, hook), device, None)
+    }
+
+    /// Returns the rules and policies of a hook that drop or divert a packet, or may do so. `device` is that of a hook of a
+    /// device. The table of the rule `beside` is left out, as if it let the packet pass.
+    pub(crate) fn trace_beside(
+        &self,
+        packet: &KnownPacket,
+        (layer, hook): (Layer, Hook),
+        device: &str,
+        beside: Option<&DroppingRule>,
+    ) -> Vec<Outcome> {
+        let is_beside = |chain: &Chain| {
+            beside.is_none_or(|rule| (chain.family.name(), &chain.table) != (&rule.family, &rule.table))
+        };
         let is_met = |chain: &&Chain| {
             let family = match chain.family {
-                TableFamily::Ip => packet.family() == Family::V4,
-                TableFamily::Ip6 => packet.family() == Family::V6,
+                TableFamily::Ip | TableFamily::Iptables => packet.family() == Family::V4,
+                TableFamily::Ip6 | TableFamily::Ip6tables => packet.family() == Family::V6,
                 _ => true,
             };
             let base = chain.base.as_ref().filter(|base| (base.layer, base.hook) == (layer, hook));
             family
+                && is_beside(chain)
                 && base.is_some_and(|base| {
                     layer != Layer::Device || base.devices.iter().any(|each| is_device(each, device))
                 })
         };
         let mut chains: Vec<_> = self.chains.iter().filter(is_met).collect();
-        chains.sort_by_key(|chain| chain.base.as_ref().map(|base| base.priority));
+        let priority = |chain: &Chain| chain.base.as_ref().map(|base| base.priority);
+        chains.sort_by_key(|chain| priority(chain));
         let untracks = |rule: &Rule| rule.expressions.contains(&Expression::Untrack);
         let untracked = self.chains.iter().flat_map(|chain| &chain.rules).any(untracks);
         // Which of the packets connection tracking sees is not known then.
         let packet = &if untracked { packet.clone().with_unknown_state() } else { packet.clone() };
         let mut tracer = Tracer { rules: self, packet, layer, hook, outcomes: Vec::new(), budget: MAX_RULES };
         let mut reach = Certainly;
-        for chain in chains {
-            let exits = tracer.walk(chain, reach, 0);
-            reach = exits.accepted.max(tracer.apply_policy(chain, exits.returned));
+        // Of chains with the same priority, the kernel does not report which comes first.
+        for chains in chains.chunk_by(|one, other| priority(one) == priority(other)) {
+            let passed = chains.iter().map(|chain| {
+                let exits = tracer.walk(chain, reach, 0);
+                exits.accepted.max(tracer.apply_policy(chain, exits.returned))
+            });
+            reach = passed.min().unwrap_or(reach);
         }
         tracer.outcomes
     }
 }
 
 /// Returns the part of the location of a rule that names it in its chain.
-fn part_of(rule: &Rule) -> String {
-    format!("handle {}", rule.handle)
+fn part_of(chain: &Chain, rule: &Rule) -> String {
+    let kind = match chain.family {
+        // They have no handles, but numbers.
+        TableFamily::Iptables | TableFamily::Ip6tables => "rule",
+        _ => "handle",
+    };
+    format!("{kind} {}", rule.handle)
 }
 
 /// Returns whether a chain's device is this one. It may end with an asterisk.
@@ -201,7 +227,7 @@ impl<'a> Tracer<'a> {
             _ => None,
         });
         let opaque = opaque.collect();
-        let rule = self.location(chain, part_of(rule), rule.packets);
+        let rule = self.location(chain, part_of(chain, rule), rule.packets);
         self.outcomes.push(Outcome { rule, effect, is_certain: reach == Certainly, opaque });
     }
 

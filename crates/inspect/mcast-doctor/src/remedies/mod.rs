@@ -183,24 +183,32 @@ pub(crate) fn keep_destination(
     let raw = ["{", "type", "filter", "hook", hook.name(), "priority", "-300", ";", "}"];
     let chain = ["add", "chain", "inet", "mcast", "untracked"].into_iter().chain(raw);
     let port = to.port().to_string();
+    let scope = RemedyScope::new(format!("datagrams to {to}: connection tracking ignores them"));
+    let untracked = match rule.and_then(legacy_program) {
+        Some(program) => {
+            let chain = if matches!(hook, Hook::Output) { "OUTPUT" } else { "PREROUTING" };
+            let at = ["-t", "raw", "-I", chain, "1"];
+            let matches = ["-d", &group, "-p", "udp", "--dport", &port, "-j", "CT", "--notrack"];
+            let action = legacy_run(program, &[&at[..], &matches].concat());
+            Remedy::with_actions(Tool::Iptables, Persistence::Now, vec![action])
+        }
+        None => Remedy::now(Tool::Nft, ["add", "table", "inet", "mcast"]).then(chain).then([
+            "add",
+            "rule",
+            "inet",
+            "mcast",
+            "untracked",
+            family,
+            "daddr",
+            &group,
+            "udp",
+            "dport",
+            &port,
+            "notrack",
+        ]),
+    };
     vec![
-        Remedy::now(Tool::Nft, ["add", "table", "inet", "mcast"])
-            .then(chain)
-            .then([
-                "add",
-                "rule",
-                "inet",
-                "mcast",
-                "untracked",
-                family,
-                "daddr",
-                &group,
-                "udp",
-                "dport",
-                &port,
-                "notrack",
-            ])
-            .with_scope(RemedyScope::new(format!("datagrams to {to}: connection tracking ignores them"))),
+        untracked.with_scope(scope),
         Remedy::advice(
             Tool::Nft,
             "Permanently: restrict the rule to the unicast addresses that it is meant for.",
@@ -212,6 +220,13 @@ pub(crate) fn keep_destination(
 fn permanently(ufw: Remedy, rule: Option<&DroppingRule>) -> Option<Remedy> {
     match rule {
         Some(rule) if rule.is_of_firewalld() => None,
+        Some(rule) if rule.is_legacy() && !rule.may_be_of_ufw() => Some(Remedy::advice(
+            Tool::Iptables,
+            format!(
+                "Permanently: save the rules where they are restored at boot: `{}-legacy-save` prints them, `netfilter-persistent save` stores them on Debian and Ubuntu.",
+                rule.family
+            ),
+        )),
         Some(rule) if !rule.may_be_of_ufw() => Some(Remedy::advice(
             Tool::Nft,
             format!(
@@ -239,7 +254,56 @@ fn admit_by_rule(interface: &str, to: SocketAddr, rule: Option<&DroppingRule>) -
     let family = if to.is_ipv4() { "ip" } else { "ip6" };
     let (group, port) = (to.ip().to_string(), to.port().to_string());
     let matches = [family, "daddr", &group, "udp", "dport", &port];
-    vec![accept(&matches, interface, rule, &scope_of_flow(interface, to))]
+    let scope = scope_of_flow(interface, to);
+    let by_legacy = rule.and_then(|rule| {
+        let matches = ["-d", &group, "-p", "udp", "--dport", &port];
+        accept_by_legacy_rules(rule, interface, &[&matches], &scope)
+    });
+    vec![by_legacy.unwrap_or_else(|| accept(&matches, interface, rule, &scope))]
+}
+
+/// Returns the program for a rule of the old `iptables`; `None` if it is of nftables.
+fn legacy_program(rule: &DroppingRule) -> Option<&'static str> {
+    match rule.family.as_str() {
+        "iptables" => Some("iptables-legacy"),
+        "ip6tables" => Some("ip6tables-legacy"),
+        _ => None,
+    }
+}
+
+fn legacy_run(program: &str, args: &[&str]) -> Action {
+    let args = args.iter().map(|word| (*word).to_owned()).collect();
+    Action::Run { program: program.to_owned(), args }
+}
+
+/// Inserts rules of the old `iptables` in front of the one that drops. `None` if that one is of nftables.
+fn accept_by_legacy_rules(
+    rule: &DroppingRule,
+    interface: &str,
+    matches: &[&[&str]],
+    scope: &RemedyScope,
+) -> Option<Remedy> {
+    let program = legacy_program(rule)?;
+    // A chain that is jumped to may be used in both directions.
+    let side = match rule.hook {
+        _ if !rule.is_base => None,
+        Hook::Input | Hook::Prerouting | Hook::Forward => Some("-i"),
+        Hook::Output | Hook::Postrouting => Some("-o"),
+        Hook::Ingress | Hook::Egress => None,
+    };
+    let on = side.map(|side| [side, interface]);
+    let place = match rule.part.strip_prefix("rule ") {
+        Some(number) => ["-I", &rule.chain, number].to_vec(),
+        None => ["-A", &rule.chain].to_vec(),
+    };
+    let action = |matches: &&[&str]| {
+        let mut args = vec!["-t", &rule.table];
+        args.extend(place.iter().chain(on.iter().flatten()).chain(*matches));
+        args.extend(["-j", "ACCEPT"]);
+        legacy_run(program, &args)
+    };
+    let actions = matches.iter().map(action).collect();
+    Some(Remedy::with_actions(Tool::Iptables, Persistence::Now, actions).with_scope(scope.clone()))
 }
 
 /// Inserts a rule in front of the one that drops, or advises to do so if it is not known.
@@ -260,12 +324,22 @@ pub(crate) fn admit_membership_protocol(
     interface: &str,
     rule: Option<&DroppingRule>,
 ) -> Vec<Remedy> {
-    let matches: &[&str] = match family {
-        Family::V4 => &["ip", "protocol", "igmp"],
-        Family::V6 => &["icmpv6", "type", "{", "130,", "131,", "132,", "143", "}"],
+    const MLD: [[&str; 4]; 4] = [
+        ["-p", "icmpv6", "--icmpv6-type", "130"],
+        ["-p", "icmpv6", "--icmpv6-type", "131"],
+        ["-p", "icmpv6", "--icmpv6-type", "132"],
+        ["-p", "icmpv6", "--icmpv6-type", "143"],
+    ];
+    let (matches, legacy): (&[&str], Vec<&[&str]>) = match family {
+        Family::V4 => (&["ip", "protocol", "igmp"], vec![&["-p", "igmp"]]),
+        Family::V6 => {
+            let matches = &["icmpv6", "type", "{", "130,", "131,", "132,", "143", "}"];
+            (matches, MLD.iter().map(<[&str; 4]>::as_slice).collect())
+        }
     };
     let scope = RemedyScope::new(format!("{} on {interface}; no other traffic", protocol(family)));
-    let mut remedies = vec![accept(matches, interface, rule, &scope)];
+    let by_legacy = rule.and_then(|rule| accept_by_legacy_rules(rule, interface, &legacy, &scope));
+    let mut remedies = vec![by_legacy.unwrap_or_else(|| accept(matches, interface, rule, &scope))];
     if family == Family::V4 {
         remedies.push(Remedy::advice(
             Tool::Ufw,

@@ -44,11 +44,11 @@ pub(crate) struct MulticastRoute {
 /// An nftables rule or chain policy that drops or diverts packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DroppingRule {
-    /// `inet`, `ip`, `ip6`, `netdev`…
+    /// `inet`, `ip`, `ip6`, `netdev`…; `iptables` or `ip6tables` for rules of the old programs.
     pub(crate) family: String,
     pub(crate) table: String,
     pub(crate) chain: String,
-    /// The rule in the chain: `handle 4` or `policy drop`.
+    /// The rule in the chain: `handle 4`, `rule 4` or `policy drop`.
     pub(crate) part: String,
     pub(crate) layer: Layer,
     /// The hook from which packets reach it.
@@ -60,9 +60,18 @@ pub(crate) struct DroppingRule {
 }
 
 impl DroppingRule {
-    /// Returns its location in `nft` syntax: `nft inet filter input handle 4`.
+    /// Returns its location in `nft` syntax: `nft inet filter input handle 4`; that of a rule of the old `iptables` as its
+    /// options name it: `iptables-legacy -t filter INPUT rule 4`.
     pub(crate) fn location(&self) -> String {
-        format!("nft {} {} {} {}", self.family, self.table, self.chain, self.part)
+        match self.is_legacy() {
+            true => format!("{}-legacy -t {} {} {}", self.family, self.table, self.chain, self.part),
+            false => format!("nft {} {} {} {}", self.family, self.table, self.chain, self.part),
+        }
+    }
+
+    /// Returns whether it is a rule of the old `iptables` or `ip6tables`.
+    pub(crate) fn is_legacy(&self) -> bool {
+        self.family.ends_with("tables")
     }
 
     /// Returns whether ufw may have created the rule or policy.

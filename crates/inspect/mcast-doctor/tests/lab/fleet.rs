@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use mcast::{Outgoing, Sender};
-use mcast_doctor::{PathTest, ProbeListener, Report};
+use mcast_doctor::{Error, Listener, PathTest, Report};
 use mcast_lab::{Host, Impairment, Lab};
 use mcast_measure::wire::SessionId;
 
@@ -21,11 +21,11 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Probes a group from one host while another listens.
 fn probe(sender: &Host, receiver: &Host, to: &str, peers: &[&str]) -> Report {
     let listen = vec![to.parse().unwrap()];
-    let listener = receiver.run(|| ProbeListener::for_path_tests(listen).unwrap()).unwrap();
+    let listener = receiver.run(|| Listener::path_tests(listen).unwrap()).unwrap();
     let is_done = &AtomicBool::new(false);
     let report = thread::scope(|scope| {
         scope.spawn(|| {
-            let keep_going = || !is_done.load(Ordering::Relaxed);
+            let keep_going = |_| Ok::<_, Error>(!is_done.load(Ordering::Relaxed));
             receiver.run(|| listener.run(Some(TIMEOUT), keep_going, |_| ()))
         });
         let report = timed(|| report_of(sender, to, peers, 10));

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use mcast::{Family, Outgoing, Receiver, Sender};
 use mcast_doctor::{
-    Error, PathTest, PerfListener, PerfSendPlan, PerfSender, PingPongPlayer, PingSchedule, Pinger,
-    ProbeListener, clock_id,
+    Error, Listener, PathTest, PerfSendPlan, PerfSender, PingPongPlayer, PingSchedule, Pinger, clock_id,
 };
 use mcast_measure::wire::SessionId;
 use mcast_measure::{EndedSession, PingPong, PingPongLimit, ProbeCase};
@@ -32,12 +31,13 @@ fn with_listener(net: &Net, answers_pings: bool, act: impl FnOnce() + Send) -> V
         let listening = scope.spawn(|| {
             net.receiver
                 .run(|| {
-                    let mut listener = PerfListener::new(&receiver, IDLE, answers_pings);
+                    let listener = Listener::perf(receiver, IDLE, answers_pings);
                     let mut ended = Vec::new();
-                    while !is_done.load(Ordering::Relaxed) {
-                        let now = listener.receive().unwrap();
-                        ended.extend(listener.take_ended(now));
-                    }
+                    let keep_going = |_| {
+                        ended.extend(listener.take_ended());
+                        Ok::<_, Error>(!is_done.load(Ordering::Relaxed))
+                    };
+                    listener.run(Some(TIMEOUT), keep_going, |_| ()).unwrap();
                     ended.extend(listener.take_all());
                     ended
                 })
@@ -96,12 +96,12 @@ fn ping_pong_measures_round_trips() {
 fn pings_are_answered_by_multicast_and_by_unicast() {
     let net = Net::new();
     let listener =
-        net.receiver.run(|| ProbeListener::join(vec![LISTEN.parse().unwrap()], Some(Family::V4)).unwrap());
+        net.receiver.run(|| Listener::probes(vec![LISTEN.parse().unwrap()], Some(Family::V4)).unwrap());
     let listener = listener.unwrap();
     let (is_done, probers) = (&AtomicBool::new(false), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         scope.spawn(|| {
-            let keep_going = || !is_done.load(Ordering::Relaxed);
+            let keep_going = |_| Ok::<_, Error>(!is_done.load(Ordering::Relaxed));
             net.receiver.run(|| {
                 listener.run(Some(TIMEOUT), keep_going, |prober| probers.lock().unwrap().push(prober))
             })
@@ -118,12 +118,12 @@ fn pings_are_answered_by_multicast_and_by_unicast() {
 #[test]
 fn good_path_has_no_findings() {
     let net = Net::new();
-    let listener = net.receiver.run(|| ProbeListener::join(vec![LISTEN.parse().unwrap()], None).unwrap());
+    let listener = net.receiver.run(|| Listener::probes(vec![LISTEN.parse().unwrap()], None).unwrap());
     let listener = listener.unwrap();
     let is_done = &AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
-            let keep_going = || !is_done.load(Ordering::Relaxed);
+            let keep_going = |_| Ok::<_, Error>(!is_done.load(Ordering::Relaxed));
             net.receiver.run(|| listener.run(Some(TIMEOUT), keep_going, |_| ()))
         });
         let test = net.sender.run(|| {

@@ -2,7 +2,8 @@
 //!
 //! In [`combined`](crate::combined), most faults have a source of their own. Here all datagrams come from one source, so that the
 //! first fault hides the second, which the doctor has to find by evaluating what a datagram would meet next.
-//! `MCAST_PAIRS=all` runs every pair, `MCAST_PAIRS=name,name` runs one.
+//! `MCAST_PAIRS=all` runs every pair, `MCAST_PAIRS=name,name` one, and `MCAST_PAIRS=name` all whose second fault is this one.
+//! Several are separated by semicolons.
 
 use std::any::Any;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -36,6 +37,7 @@ enum Part {
     Translation,
     Rules,
     LegacyRules,
+    SecondTable,
     Policy,
     Port,
     Checksum,
@@ -115,6 +117,9 @@ faults! {
     };
     "legacy rule": FirewallDropsData, LegacyRules, |scene| {
         run(&scene.net.receiver, "iptables-legacy -A INPUT -p udp -d 239.1.2.3 -j DROP");
+    };
+    "second table": FirewallDropsData, SecondTable, |scene| {
+        nft_named(&scene.net.receiver, "ip", "s", "hook input", "ip daddr 239.1.2.3 drop");
     };
     "checksum": BadChecksum, Checksum, |scene| scene.flips_checksum = true;
     "port": WrongPort, Port, |scene| scene.to = "239.1.2.3:5001";
@@ -282,20 +287,7 @@ fn name(pair: Pair) -> String {
 const UNKNOWN: &[(&str, &[&str])] = &[
     // A program that has joined nothing, and that nothing reaches, shows no interest in the group.
     ("not joined", &["port", "unicast", "bound group", "connected"]),
-    (
-        "limit",
-        &[
-            "unicast",
-            "bound group",
-            "connected",
-            "port",
-            "header checksum",
-            "checksum",
-            "tag",
-            "two tags",
-            "tc steals",
-        ],
-    ),
+    ("limit", &["port", "tc steals"]),
     // The checksum of UDP is not examined in a packet with a damaged header.
     ("header checksum", &["checksum"]),
     ("unicast", &["own groups"]),
@@ -306,66 +298,52 @@ const UNKNOWN: &[(&str, &[&str])] = &[
     // Nor need a stream of another group that something else keeps from this program.
     (
         "other group",
-        &[
-            "xdp",
-            "tag",
-            "two tags",
-            "not joined",
-            "joined on eth1",
-            "sources",
-            "limit",
-            "bound group",
-            "tc steals",
-        ],
+        &["xdp", "tag", "two tags", "not joined", "joined on eth1", "sources", "limit", "tc steals"],
     ),
     // A network that the interface does not belong to need not be the one that is down.
     ("down", &["other group", "numbers", "limit", "not joined", "joined on eth1", "own groups"]),
-    // Traffic control sees the tag, and the interface of the VLAN, with its filter and memberships, does not exist yet.
-    ("tc", &["tag", "two tags"]),
     // What is handed to another interface leaves no reason, and is counted only for groups that are joined.
-    ("tc steals", &["tag", "two tags", "port", "not joined", "own groups"]),
+    ("tc steals", &["port", "not joined", "own groups"]),
     // A device that runs the program shows no frames.
     ("numbers", &["xdp"]),
-    ("ingress rule", &["tag", "two tags"]),
-    // Nor are datagrams counted at hooks for a socket that has not joined their group itself.
-    ("legacy rule", &["own groups"]),
     // Connection tracking translates nothing with a wrong checksum.
     ("translation", &["checksum"]),
-    ("tag", TAGGED),
-    ("two tags", TAGGED),
-];
-/// What acts on the interface of a VLAN.
-const TAGGED: &[&str] = &[
-    "reverse path",
-    "other way back",
-    "port",
-    "not joined",
-    "joined on eth1",
-    "sources",
-    "own groups",
-    "limit",
-    "prerouting rule",
-    "translation",
+    // The interface of the VLAN, which does not exist yet, has a reverse-path filter and routes of its own.
+    ("tag", &["reverse path", "other way back"]),
+    ("two tags", &["reverse path", "other way back"]),
 ];
 /// Faults behind which no datagram is seen, neither its frame nor its source.
 const BLIND: [&str; 2] = ["down", "xdp"];
 
-/// Pairs in which the second is another fault: nobody has joined the group that the socket gets.
-const CONTRADICTING: &[(&str, &str)] = &[("bound group", "own groups"), ("other group", "own groups")];
+/// Pairs in which the second is another fault, because nobody has joined the group that the socket gets, or none.
+const CONTRADICTING: &[(&str, &str)] = &[
+    ("bound group", "own groups"),
+    ("other group", "own groups"),
+    // The filter is for the protocol IP, and the kernel takes tagged frames for those of another one.
+    ("tc", "tag"),
+    ("tc", "two tags"),
+    ("tc steals", "tag"),
+    ("tc steals", "two tags"),
+];
 
 /// Returns whether both faults show. What a filter of the socket rejects, what the program does not read, and what rules of
 /// `iptables-legacy` drop, which cannot be evaluated, shows only when datagrams get there.
 fn is_known([first, second]: Pair) -> bool {
     let is_listed = |(name, others): &(&str, &[&str])| *name == first.name && others.contains(&second.name);
-    let shows_when_reached = matches!(second.part, Part::Filter | Part::Reader | Part::LegacyRules);
+    let shows_when_reached = second.part == Part::Reader;
     let is_in_order = first.part == Part::Numbers;
     let is_known_blindly = matches!(
         second.part,
-        Part::Ingress | Part::Prerouting | Part::Translation | Part::Rules | Part::Policy | Part::Bind
+        Part::Ingress
+            | Part::Prerouting
+            | Part::Translation
+            | Part::Rules
+            | Part::LegacyRules
+            | Part::Policy
+            | Part::Bind
     );
     (is_in_order || !shows_when_reached)
         && (!BLIND.contains(&first.name) || is_known_blindly)
-        && (second.part != Part::LegacyRules || first.part != Part::Rules)
         && !UNKNOWN.iter().any(is_listed)
 }
 
@@ -469,7 +447,11 @@ fn chosen(seed: u64) -> Vec<Pair> {
     let pairs = pairs(seed);
     match std::env::var("MCAST_PAIRS").as_deref() {
         Ok("all") => pairs,
-        Ok(one) => pairs.into_iter().filter(|pair| name(*pair) == one).collect(),
+        Ok(chosen) => {
+            let is_chosen =
+                |pair: &Pair| chosen.split(';').any(|each| each == name(*pair) || each == pair[1].name);
+            pairs.into_iter().filter(is_chosen).collect()
+        }
         Err(_) => pairs.into_iter().take(DRAWN).collect(),
     }
 }

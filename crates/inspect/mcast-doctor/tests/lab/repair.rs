@@ -4,7 +4,9 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use mcast_doctor::{AppliedRemedies, Finding, Id, Journal, Remedy, RemedyEffect, Report, Tool};
+use mcast_doctor::{
+    Action, AppliedRemedies, Finding, Id, Journal, Remedy, RemedyEffect, Report, SocketAction, Tool,
+};
 use mcast_lab::{Child, Host};
 
 use crate::net::{Net, Stream, examine_process, has_programs};
@@ -18,24 +20,33 @@ struct Running(Child);
 impl Running {
     /// Starts a program, and waits until it has a socket bound to port 5000, or to any port if it `sends`.
     fn start(host: &Host, program: &str, args: &[&str], sends: bool) -> Self {
+        Self::start_on(host, program, args, (!sends).then_some(5000))
+    }
+
+    /// Starts a program, and waits until it has a socket bound to a port, or to any.
+    fn start_on(host: &Host, program: &str, args: &[&str], port: Option<u16>) -> Self {
         let mut command = host.command(program).unwrap();
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        let running = Self(command.spawn().unwrap());
+        let mut running = Self(command.spawn().unwrap());
         let begin = Instant::now();
-        while !running.has_socket(sends) {
-            assert!(begin.elapsed() < Duration::from_secs(30), "{program} has opened no socket");
+        while !running.has_socket(port) {
+            assert!(begin.elapsed() < Duration::from_secs(60), "{program} has opened no socket");
+            assert!(running.0.try_wait().unwrap().is_none(), "{program} has ended");
             std::thread::sleep(Duration::from_millis(20));
         }
         running
     }
 
-    /// Returns whether a socket of its network namespace is bound to port 5000, or to any.
-    fn has_socket(&self, any: bool) -> bool {
+    /// Returns whether a socket of its network namespace is bound to a port, or to any.
+    fn has_socket(&self, port: Option<u16>) -> bool {
         let table =
             |name| std::fs::read_to_string(format!("/proc/{}/net/{name}", self.0.id())).unwrap_or_default();
         let tables = [table("udp"), table("udp6")];
         let mut lines = tables.iter().flat_map(|table| table.lines().skip(1));
-        lines.any(|line| any || line.split_whitespace().nth(1).is_some_and(|local| local.ends_with(":1388")))
+        let is_on = |local: &str, port: u16| local.ends_with(&format!(":{port:04X}"));
+        lines.any(|line| {
+            port.is_none_or(|port| line.split_whitespace().nth(1).is_some_and(|local| is_on(local, port)))
+        })
     }
 
     fn is_alive(&self) -> bool {
@@ -56,7 +67,8 @@ fn is_installed(program: &str) -> bool {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&folders).any(|folder| folder.join(program).is_file());
     if !found {
-        println!("not tried: {program} is not installed");
+        eprintln!("SKIPPED: this test needs {program}");
+        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "no skip is allowed");
     }
     found
 }
@@ -74,6 +86,10 @@ fn on_socket(report: &Report, id: Id) -> Remedy {
 /// Applies the remedy of a finding about a process; the examination after it must show success. Undoes it from the journal, as
 /// after a kill, and the finding must be back.
 fn repair_and_undo(net: &Net, running: &Running, id: Id) {
+    repair(net, running, id, RemedyEffect::is_success);
+}
+
+fn repair(net: &Net, running: &Running, id: Id, is_expected: impl Fn(RemedyEffect) -> bool) {
     let folder = tempfile::tempdir().unwrap();
     let journal = || Journal::at(folder.path().join("doctor.jsonl"));
     let host = &net.receiver;
@@ -83,7 +99,7 @@ fn repair_and_undo(net: &Net, running: &Running, id: Id) {
     host.run(|| applied.apply(&remedy)).unwrap().unwrap();
     let after = examine_process(host, running.0.id());
     let effect = RemedyEffect::of(id, &before, &after, true);
-    assert!(effect.is_success(), "{id}: {effect:?} {after:#?}");
+    assert!(is_expected(effect), "{id}: {effect:?} {after:#?}");
     // The process that applied it is killed: nothing is undone, and the journal stays.
     std::mem::forget(applied);
     host.run(|| journal().undo(|_| {})).unwrap().unwrap();
@@ -145,6 +161,130 @@ fn java_without_a_membership_receives_the_group() {
 
 fn path(path: &Path) -> &str {
     path.to_str().unwrap()
+}
+
+/// Repairs a receiver that has joined on the interface that it was given, which is the wrong one.
+fn on_the_wrong_interface(net: &Net, running: &Running) {
+    let _stream = Stream::to(&net.sender, GROUP);
+    repair_and_undo(net, running, Id::JoinedOtherInterface);
+}
+
+#[test]
+fn vlc_that_joined_on_the_wrong_interface_is_moved_to_the_right_one() {
+    if !has_programs() || !is_installed("cvlc") {
+        return;
+    }
+    let net = Net::new();
+    let _second = net.second_lan();
+    // VLC does not run as root.
+    let ordinary = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
+    let play = [
+        "cvlc",
+        "-q",
+        "--intf",
+        "dummy",
+        "--no-audio",
+        "--no-video",
+        "--miface",
+        "eth1",
+        "udp://@239.1.2.3:5000",
+    ];
+    let running = Running::start(&net.receiver, "setpriv", &[&ordinary[..], &play].concat(), false);
+    on_the_wrong_interface(&net, &running);
+}
+
+#[test]
+fn go_that_joined_on_the_wrong_interface_is_moved_to_the_right_one() {
+    if !has_programs() || !is_installed("go") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (source, binary) = (folder.path().join("reader.go"), folder.path().join("reader"));
+    let program = r#"package main
+import "net"
+func main() {
+    eth1, err := net.InterfaceByName("eth1")
+    if err != nil { panic(err) }
+    socket, err := net.ListenMulticastUDP("udp4", eth1, &net.UDPAddr{IP: net.IPv4(239, 1, 2, 3), Port: 5000})
+    if err != nil { panic(err) }
+    buffer := make([]byte, 2000)
+    for { socket.Read(buffer) }
+}"#;
+    std::fs::write(&source, program).unwrap();
+    let mut build = std::process::Command::new("go");
+    build.args(["build", "-o", path(&binary), path(&source)]);
+    build.env("GOCACHE", folder.path().join("cache")).env("GO111MODULE", "off").env("CGO_ENABLED", "0");
+    assert!(build.status().unwrap().success());
+    let net = Net::new();
+    let _second = net.second_lan();
+    let running = Running::start(&net.receiver, path(&binary), &[], false);
+    on_the_wrong_interface(&net, &running);
+}
+
+/// A participant of DDS finds others by a group and port that follow from the number of its domain.
+#[test]
+fn participant_of_dds_on_the_wrong_interface_hears_the_others() {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../target/engines/bin/python");
+    let has_dds = std::process::Command::new(&python).args(["-c", "import cyclonedds"]).output();
+    if !has_programs() || !has_dds.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: this test needs cyclonedds (`cargo verify --only has:engines`)");
+        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "no skip is allowed");
+        return;
+    }
+    let net = Net::new();
+    let _second = net.second_lan();
+    let interface =
+        "<General><Interfaces><NetworkInterface name='eth1' multicast='true'/></Interfaces></General>";
+    let configuration = format!("CYCLONEDDS_URI=<CycloneDDS><Domain>{interface}</Domain></CycloneDDS>");
+    let program = "import time; from cyclonedds.domain import DomainParticipant; p = DomainParticipant(0); time.sleep(1000)";
+    let args = [configuration.as_str(), path(&python), "-c", program];
+    let running = Running::start_on(&net.receiver, "env", &args, Some(7400));
+    let _stream = Stream::to(&net.sender, "239.255.0.1:7400");
+    // Its other socket, for data, has nothing to receive.
+    repair(&net, &running, Id::JoinedOtherInterface, |effect| matches!(effect, RemedyEffect::MoreArrive));
+}
+
+/// Something else has taken its membership away.
+#[test]
+fn avahi_that_lost_its_group_hears_queries_again() {
+    if !has_programs() || !Path::new("/usr/sbin/avahi-daemon").exists() {
+        eprintln!("SKIPPED: this test needs avahi-daemon");
+        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "no skip is allowed");
+        return;
+    }
+    let net = Net::new();
+    let folder = tempfile::tempdir().unwrap();
+    let configuration = folder.path().join("avahi.conf");
+    let options = "[server]\nuse-ipv6=no\nallow-interfaces=eth0\nenable-dbus=no\n[publish]\n";
+    std::fs::write(&configuration, options).unwrap();
+    // Its files of the running system are those of another daemon.
+    let run = format!(
+        "mount -t tmpfs tmpfs /run && exec /usr/sbin/avahi-daemon -f {} --no-drop-root --no-chroot --no-rlimits",
+        path(&configuration)
+    );
+    let running = Running::start_on(&net.receiver, "unshare", &["--mount", "sh", "-c", &run], Some(5353));
+    wait_until("it joins", || net.receiver.read_proc_net("igmp").unwrap().contains("FB0000E0"));
+    let eth0 = net.receiver.interface_index("eth0").unwrap();
+    let leave = SocketAction {
+        pid: running.0.id(),
+        socket: inode_of(&net.receiver, 5353),
+        change: format!("leave 224.0.0.251%{eth0}").parse().unwrap(),
+    };
+    let mut broken = AppliedRemedies::default();
+    let leave = Remedy::of_socket(Action::Socket(leave));
+    net.receiver.run(|| broken.apply(&leave)).unwrap().unwrap();
+    std::mem::forget(broken);
+    let _stream = Stream::to(&net.sender, "224.0.0.251:5353");
+    repair_and_undo(&net, &running, Id::NotJoined);
+}
+
+/// Returns the inode of the socket that is bound to a port.
+fn inode_of(host: &Host, port: u16) -> u64 {
+    let table = host.read_proc_net("udp").unwrap();
+    let fields = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let mut bound =
+        fields.filter(|fields| fields.get(1).is_some_and(|local| local.ends_with(&format!(":{port:04X}"))));
+    bound.next().unwrap()[9].parse().unwrap()
 }
 
 /// Runs this Python with a socket `s` of a family.

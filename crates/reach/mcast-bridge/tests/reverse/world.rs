@@ -78,11 +78,10 @@ impl World {
         let engine = Engine::new(&mut dice);
         let subscriber = |index: u64| Subscriber {
             machine: SubscriberMachine::new(
-                SubscriberConfig {
-                    start: Start::Oldest,
-                    seed: seed * 8 + index,
-                    ..SubscriberConfig::new(STREAM)
-                },
+                SubscriberConfig::new(STREAM).with(|config| {
+                    config.start = Start::Oldest;
+                    config.seed = seed * 8 + index;
+                }),
                 ClockTime(0),
             ),
             address: SocketAddr::from(([10, 0, 1, index as u8], 7000)),
@@ -323,14 +322,13 @@ impl Bridge {
     fn act(&mut self, now: ClockTime, action: PublisherAction) {
         match (action, &mut self.publisher) {
             (PublisherAction::Begin { incarnation, origin, first }, _) => {
-                let config = PublisherConfig {
-                    first_message: first,
-                    origin: Some(origin),
-                    idle_interval: (250 * MILLISECOND).into(),
-                    history: 256 << 10,
-                    seed: u64::from(incarnation.0) << 32 | u64::from(origin.publisher),
-                    ..PublisherConfig::new(STREAM, incarnation)
-                };
+                let config = PublisherConfig::new(STREAM, incarnation).with(|config| {
+                    config.first_message = first;
+                    config.origin = Some(origin);
+                    config.idle_interval = (250 * MILLISECOND).into();
+                    config.retransmission_buffer = 256 << 10;
+                    config.seed = u64::from(incarnation.0) << 32 | u64::from(origin.publisher);
+                });
                 self.publisher = Some(PublisherMachine::new(config, now).unwrap());
             }
             (PublisherAction::Skip(number), Some(publisher)) => publisher.skip_to(now, number).unwrap(),

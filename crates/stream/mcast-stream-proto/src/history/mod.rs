@@ -7,7 +7,7 @@
 
 mod announcement;
 mod backlog;
-mod joined;
+mod config;
 mod machine;
 mod reading;
 mod record;
@@ -19,9 +19,8 @@ mod simulation;
 mod wire;
 
 pub use announcement::{AnnouncementSchedule, HistoryAnnouncement, HistorySearch};
-pub use machine::{
-    HistoryConfig, HistoryMachine, HistoryQuery, HistoryStart, HistoryStatistics, LiveIdentity,
-};
+pub use config::{HistoryConfig, HistoryQuery, HistoryStart, HistoryStatistics, LiveIdentity};
+pub use machine::HistoryMachine;
 pub use reading::LONGEST_EXPECTED;
 pub use record::{GapCause, HistoryContent, HistoryRecord, Position};
 pub use wire::{

@@ -1,8 +1,12 @@
 //! One reading of a history, from the position on: what is requested, and how long that may take.
 
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::time::Duration;
+
 use super::record::Position;
 use super::running::RunTime;
-use super::wire::AnswerStatus;
+use super::wire::{AnswerStatus, RecordReader};
 use crate::random::Random;
 use crate::subscriber::Cause;
 use crate::{ClockTime, Nanos};
@@ -20,14 +24,14 @@ pub(super) const SHORTEST_WAIT: Nanos = Nanos::from_millis(50);
 pub(super) const LONGEST_WAIT: Nanos = Nanos::from_secs(60);
 /// The longest time until its turn that a client can expect, because servers send it away for half of that. It stands for
 /// longer times, too.
-pub const LONGEST_EXPECTED: Nanos = Nanos(2 * LONGEST_WAIT.0);
+pub const LONGEST_EXPECTED: Duration = Duration::from_nanos(2 * LONGEST_WAIT.0);
 /// All subscribers that search a server see the same announcement. Each waits for a random part of this time before it
 /// connects, so that the server can accept all.
 const SPREAD: Nanos = Nanos::from_millis(500);
 
 /// The request of a reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Exchange {
+enum Exchange {
     /// None is under way. The next one is sent when its time has come.
     None,
     /// The one with this number is under way.
@@ -37,11 +41,13 @@ pub(super) enum Exchange {
 }
 
 /// Reading the history from the position on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Reading {
     /// Why the messages are missing.
     pub(super) cause: Cause,
-    pub(super) exchange: Exchange,
+    exchange: Exchange,
+    /// The frames of the answer, whose records are still to be taken. A message that is delivered is in the first.
+    pub(super) frames: VecDeque<(Vec<u8>, RecordReader)>,
     /// The backlog is full, and the history brings nothing.
     pub(super) must_give_up: bool,
     /// When the position last advanced.
@@ -66,6 +72,7 @@ impl Reading {
         Self {
             cause,
             exchange: Exchange::None,
+            frames: VecDeque::new(),
             must_give_up: false,
             progress_at: run,
             next_request_at: now,

@@ -12,6 +12,7 @@ use crate::wire::{FlowControl, Incarnation, MessageNumber, Origin, StreamId};
 
 /// Settings of a [`PublisherMachine`](super::PublisherMachine).
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct PublisherConfig {
     /// The stream.
     pub stream: StreamId,
@@ -28,7 +29,7 @@ pub struct PublisherConfig {
     /// Size of the retransmission buffer in bytes: about as many bytes of payload as it keeps for repairs and late
     /// joiners. It takes a third more memory for headers, and an index entry for each datagram, of which there are
     /// at most one per 64 bytes. Default: 8 MiB.
-    pub history: usize,
+    pub retransmission_buffer: usize,
     /// Size of the longest message in bytes. Default: 16 MiB.
     pub longest_message: usize,
     /// Flow control: whether the publisher waits for subscribers. Default: it waits for the slowest.
@@ -151,7 +152,7 @@ impl PublisherConfig {
             origin: None,
             idle_interval: Duration::from_secs(1),
             datagram: 1232,
-            history: 8 << 20,
+            retransmission_buffer: 8 << 20,
             longest_message: 16 << 20,
             flow: FlowControl::Slowest,
             fec: Fec::Crowd,
@@ -175,54 +176,15 @@ impl PublisherConfig {
             signer: None,
         }
     }
-}
 
-/// A setting that is out of range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// The datagram size is out of range.
-    #[error("a datagram size of {0} bytes is out of range: use 256 to 65,507")]
-    Datagram(usize),
-    /// The retransmission buffer is too small.
-    #[error("a retransmission buffer of {0} bytes holds fewer than 16 datagrams: use a larger one")]
-    History(usize),
-    /// The length of a message is a 32-bit field.
-    #[error("a message size of {0} bytes is out of range: use less than 4 GiB")]
-    LongestMessage(usize),
-    /// A rate of 0 would never send anything.
-    #[error("the rate must not be 0: set none for an unlimited rate")]
-    Rate,
-    /// A block, or its parity, has an impossible size.
-    #[error(
-        "forward error correction with {data}+{parity} is out of range: use 1 to 64 datagrams and 1 to 64 parity symbols"
-    )]
-    Fec {
-        /// The datagrams.
-        data: u8,
-        /// The parity symbols.
-        parity: u8,
-    },
-    /// A block waits for 1 ms to 10 s to be full.
-    #[error("a forward error correction delay of {} µs is out of range: use 1 ms to 10 s", .0.as_micros())]
-    FecDelay(Duration),
-    /// Without feedback, loss cannot be measured.
-    #[error("a one-way publisher cannot measure loss: set a fixed forward error correction")]
-    OneWayAuto,
-    /// Without feedback, nothing is acknowledged.
-    #[error("a one-way publisher receives no acknowledgements: require none")]
-    OneWayQuorum,
-    /// Without feedback, what arrives cannot be measured.
-    #[error(
-        "a one-way publisher does not learn how much arrives, which an automatic rate follows: set a fixed rate"
-    )]
-    OneWayAutoRate,
-    /// A quorum of nobody would acknowledge nothing.
-    #[error("a quorum of nobody acknowledges nothing: require at least one subscriber")]
-    Quorum,
-}
+    /// Returns these settings with a change: outside this crate, they cannot be written as a literal, so that new ones can be
+    /// added.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
 
-impl PublisherConfig {
     /// Checks the ranges that the types do not express.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if !(256..=65_507).contains(&self.datagram) {
@@ -256,9 +218,54 @@ impl PublisherConfig {
             Some(Acknowledgers::Named(names)) if names.is_empty() => return Err(ConfigError::Quorum),
             _ => {}
         }
-        if self.history / self.datagram < 16 {
-            return Err(ConfigError::History(self.history));
+        if self.retransmission_buffer / self.datagram < 16 {
+            return Err(ConfigError::RetransmissionBuffer(self.retransmission_buffer));
         }
         Ok(())
     }
+}
+
+/// A setting that is out of range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The datagram size is out of range.
+    #[error("a datagram size of {0} bytes is out of range: use 256 to 65,507")]
+    Datagram(usize),
+    /// The retransmission buffer is too small.
+    #[error("a retransmission buffer of {0} bytes holds fewer than 16 datagrams: use a larger one")]
+    RetransmissionBuffer(usize),
+    /// The length of a message is a 32-bit field.
+    #[error("a message size of {0} bytes is out of range: use less than 4 GiB")]
+    LongestMessage(usize),
+    /// A rate of 0 would never send anything.
+    #[error("the rate must not be 0: set none for an unlimited rate")]
+    Rate,
+    /// A block, or its parity, has an impossible size.
+    #[error(
+        "forward error correction with {data}+{parity} is out of range: use 1 to 64 datagrams and 1 to 64 parity symbols"
+    )]
+    Fec {
+        /// The datagrams.
+        data: u8,
+        /// The parity symbols.
+        parity: u8,
+    },
+    /// A block waits for 1 ms to 10 s to be full.
+    #[error("a forward error correction delay of {} µs is out of range: use 1 ms to 10 s", .0.as_micros())]
+    FecDelay(Duration),
+    /// Without feedback, loss cannot be measured.
+    #[error("a one-way publisher cannot measure loss: set a fixed forward error correction")]
+    OneWayAuto,
+    /// Without feedback, nothing is acknowledged.
+    #[error("a one-way publisher receives no acknowledgements: require none")]
+    OneWayQuorum,
+    /// Without feedback, what arrives cannot be measured.
+    #[error(
+        "a one-way publisher does not learn how much arrives, which an automatic rate follows: set a fixed rate"
+    )]
+    OneWayAutoRate,
+    /// A quorum of nobody would acknowledge nothing.
+    #[error("a quorum of nobody acknowledges nothing: require at least one subscriber")]
+    Quorum,
 }

@@ -3,6 +3,7 @@
 //! Time in which the publisher does not run does not count.
 
 use alloc::collections::BTreeMap;
+use core::time::Duration;
 
 use super::PublisherMachine;
 use super::members::Role;
@@ -103,21 +104,21 @@ impl Ending {
 impl PublisherMachine {
     /// Sets for how long the publisher waits for its subscribers at the end: from now on, or from when the last datagram is
     /// sent, if that is later.
-    pub fn wait_at_end(&mut self, now: ClockTime, timeout: Nanos) {
-        self.ending.timeout = timeout;
+    pub fn wait_at_end(&mut self, now: ClockTime, timeout: Duration) {
+        self.ending.timeout = timeout.into();
         (self.ending.since, self.ending.sent) = (now, self.statistics.datagrams);
     }
 
     /// Returns how much of the time is left for which it [waits at the end](Self::wait_at_end).
-    pub fn left_at_end(&mut self, now: ClockTime) -> Nanos {
+    pub fn left_at_end(&mut self, now: ClockTime) -> Duration {
         self.run_timers(now);
-        self.ending.left(now)
+        self.ending.left(now).into()
     }
 
     /// Ends the stream like [`close`](Self::close), and then waits for the subscribers, for at most this time: until all have
     /// received everything and have read their histories, and for one second of it until their applications have read
     /// everything. [`is_over`](Self::is_over) returns when that is done.
-    pub fn finish(&mut self, now: ClockTime, timeout: Nanos) {
+    pub fn finish(&mut self, now: ClockTime, timeout: Duration) {
         self.close(now);
         self.wait_at_end(now, timeout);
         // One whose echoes were lost for that time may be joining still: it probes again once it learns of the end.

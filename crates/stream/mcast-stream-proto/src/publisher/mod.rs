@@ -138,7 +138,7 @@ impl PublisherMachine {
         config.check()?;
         let mut random = Random::new(config.seed);
         Ok(Self {
-            ring: Ring::new(config.history, config.datagram),
+            ring: Ring::new(config.retransmission_buffer, config.datagram),
             open: None,
             long_message: None,
             next_message: config.first_message,

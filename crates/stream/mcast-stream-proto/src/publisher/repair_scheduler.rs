@@ -76,7 +76,11 @@ impl RepairScheduler {
             turn_taken: 0,
             next_at: ClockTime(0),
             single_bytes: 0,
-            allowance: TokenBucket::new(config.repair_floor, (config.history / 4) as u64, now.0),
+            allowance: TokenBucket::new(
+                config.repair_floor,
+                (config.retransmission_buffer / 4) as u64,
+                now.0,
+            ),
             share: 0,
             percent: config.repair_percent,
             requested: 0,

@@ -62,14 +62,14 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// Creates a buffer for `history` bytes of payload in datagrams of at most `datagram` bytes.
-    pub(crate) fn new(history: usize, datagram: usize) -> Self {
+    /// Creates a buffer for `retained` bytes of payload in datagrams of at most `datagram` bytes.
+    pub(crate) fn new(retained: usize, datagram: usize) -> Self {
         Self {
             // A third more than the payload: headers of datagrams of a hundred bytes.
-            memory: vec![0; (history + history / 3).max(2 * datagram)],
+            memory: vec![0; (retained + retained / 3).max(2 * datagram)],
             entries: VecDeque::new(),
             datagram,
-            most_entries: (history / BYTES_PER_ENTRY).max(16),
+            most_entries: (retained / BYTES_PER_ENTRY).max(16),
             tail: 0,
             oldest_retained: Sequence(1),
             sent: Sequence(1),
@@ -254,11 +254,11 @@ mod tests {
     proptest! {
         #[test]
         fn retained_datagrams_are_unchanged(
-            history in 4_096_usize..20_000,
+            retained in 4_096_usize..20_000,
             lengths in prop::collection::vec(34_usize..=256, 1..400),
             reserve in 0_u64..40,
         ) {
-            let mut ring = Ring::new(history, 256);
+            let mut ring = Ring::new(retained, 256);
             for length in lengths {
                 let keep = Sequence(ring.next.0.saturating_sub(reserve)).max(ring.oldest_retained);
                 let had_room = ring.has_room(1, keep);

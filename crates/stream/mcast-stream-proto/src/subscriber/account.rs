@@ -293,13 +293,13 @@ impl SubscriberMachine {
     fn report_soon(&mut self, now: ClockTime) {
         let interval = self.status_interval();
         let earliest = self.statuses.last() + interval / 2;
-        let at = match self.heartbeat.group_size > SMALL_GROUP {
+        let at = match self.followed.heartbeat.group_size > SMALL_GROUP {
             true => now.max(earliest) + self.random.below(interval),
             false => now.max(earliest),
         };
         if self.delivery.has_ended() {
             self.statuses.confirm_end(at);
-        } else if !self.statuses.is_scheduled() || self.heartbeat.group_size <= SMALL_GROUP {
+        } else if !self.statuses.is_scheduled() || self.followed.heartbeat.group_size <= SMALL_GROUP {
             self.statuses.schedule(at);
         }
     }
@@ -314,6 +314,6 @@ impl SubscriberMachine {
 
     /// Whether the publisher expects acknowledgements, and the group is small enough to send them at once.
     pub(super) const fn acknowledges_soon(&self) -> bool {
-        self.account.is_requested && self.heartbeat.group_size <= SMALL_GROUP
+        self.account.is_requested && self.followed.heartbeat.group_size <= SMALL_GROUP
     }
 }

@@ -5,6 +5,7 @@ use core::ops::Range;
 
 use super::deliver::Current;
 use super::event::SubscriberEvent;
+use super::followed::Followed;
 use super::item::BodyLocation;
 use super::naks::Responder;
 use super::window::Meta;
@@ -93,21 +94,23 @@ impl SubscriberMachine {
         }
         let (sequence, is_repair) = (Sequence(view.header.sequence), view.header.flags.has(Flags::REPAIR));
         self.record_repair(arrival, is_repair);
-        let is_current = self.current.as_ref().is_some_and(|current| current.sequence == sequence);
-        let is_new = match sequence.offset_from(self.base) {
+        let is_current = self.followed.current.as_ref().is_some_and(|current| current.sequence == sequence);
+        let is_new = match sequence.offset_from(self.followed.base) {
             None => false,
-            Some(ahead) if ahead >= self.window.length() => {
+            Some(ahead) if ahead >= self.followed.window.length() => {
                 self.statistics.beyond += 1;
                 return;
             }
-            Some(_) => !self.window.has(sequence) && !is_current,
+            Some(_) => !self.followed.window.has(sequence) && !is_current,
         };
         if !is_new {
             self.statistics.copies += 1;
             self.record_arrival_path(now, arrival, false);
             return;
         }
-        if sequence != self.base && !self.window.has_room(datagram.len() + self.recovery.bytes()) {
+        if sequence != self.followed.base
+            && !self.followed.window.has_room(datagram.len() + self.followed.recovery.bytes())
+        {
             self.statistics.beyond += 1;
             return;
         }
@@ -116,14 +119,15 @@ impl SubscriberMachine {
         self.record_arrival(now, sequence, arrival.repaired_by(is_repair));
         self.keep_copy(sequence, datagram);
         let meta = Meta::of(view);
-        let is_delivered_now = sequence == self.base && self.current.is_none() && self.delivery.is_active()
-            || self.config.policy == Policy::Latest
-                && meta.is_whole()
-                && meta.keyed
-                && self.current.is_none()
-                && self.delivery.may_be_early();
+        let is_delivered_now =
+            sequence == self.followed.base && self.followed.current.is_none() && self.delivery.is_active()
+                || self.config.policy == Policy::Latest
+                    && meta.is_whole()
+                    && meta.keyed
+                    && self.followed.current.is_none()
+                    && self.delivery.may_be_early();
         if is_delivered_now {
-            self.current = Some(Current::new(sequence, meta, location, range));
+            self.followed.current = Some(Current::new(sequence, meta, location, range));
             return;
         }
         let body = match location {
@@ -134,10 +138,10 @@ impl SubscriberMachine {
             return impossible!(self, "the body of a datagram is outside of it");
         };
         debug_assert!(
-            sequence.ahead_of(self.base) < self.window.length(),
+            sequence.ahead_of(self.followed.base) < self.followed.window.length(),
             "a datagram beyond the window is buffered"
         );
-        self.window.buffer(sequence, meta, body);
+        self.followed.window.buffer(sequence, meta, body);
         if self.delivery.is_buffering() {
             self.schedule_status_after_progress();
         }
@@ -160,8 +164,8 @@ impl SubscriberMachine {
             return false;
         }
         // A datagram longer than the publisher announces is forged, and would exceed the memory planned for the window.
-        let is_too_long =
-            self.heartbeat.datagram != 0 && datagram.len() > usize::from(self.heartbeat.datagram);
+        let is_too_long = self.followed.heartbeat.datagram != 0
+            && datagram.len() > usize::from(self.followed.heartbeat.datagram);
         self.statistics.malformed += u64::from(is_too_long);
         !is_too_long
     }
@@ -221,28 +225,29 @@ impl SubscriberMachine {
             self.repairers.record_answer();
         }
         self.statistics.repaired += u64::from(repaired_by.is_some());
-        if sequence >= self.highest {
+        if sequence >= self.followed.highest {
             self.record_sent_before(now, sequence);
-            self.highest = sequence + 1;
+            self.followed.highest = sequence + 1;
             return;
         }
         if repaired_by.is_none() {
             self.losses.record_overtaken();
         }
-        self.naks.fill(now, sequence, repaired_by);
+        self.followed.naks.fill(now, sequence, repaired_by);
     }
 
     /// Notes that everything before `end` has been sent: what did not arrive of it is a gap.
     pub(super) fn record_sent_before(&mut self, now: ClockTime, end: Sequence) {
-        let end = end.min(self.base + self.window.length());
-        let first = self.highest.max(self.base);
+        let end = end.min(self.followed.base + self.followed.window.length());
+        let first = self.followed.highest.max(self.followed.base);
         if first >= end {
             return;
         }
-        debug_assert!(end > self.highest, "what is known to have been sent grows");
-        self.highest = end;
-        let due = now + self.naks.reorder_guard(self.round_trip()) + self.parity_delay() + self.backoff();
-        let Self { verification, naks, statistics, .. } = self;
+        debug_assert!(end > self.followed.highest, "what is known to have been sent grows");
+        self.followed.highest = end;
+        let due =
+            now + self.followed.naks.reorder_guard(self.round_trip()) + self.parity_delay() + self.backoff();
+        let (Followed { verification, naks, .. }, statistics) = (&mut self.followed, &mut self.statistics);
         for missing in verification.stage.missing(first..end) {
             statistics.missed += missing.end - missing.start;
             naks.open_gap(missing, now, due);
@@ -272,12 +277,12 @@ impl SubscriberMachine {
         let is_lent = |current: &mut Current| {
             matches!(current.location, BodyLocation::Datagram | BodyLocation::Decrypted)
         };
-        if let Some(current) = self.current.take_if(is_lent)
-            && current.sequence >= self.base
+        if let Some(current) = self.followed.current.take_if(is_lent)
+            && current.sequence >= self.followed.base
         {
             let due = now + self.round_trip();
-            self.naks.reopen(current.sequence, now, due);
-            self.recovery.forget(current.sequence);
+            self.followed.naks.reopen(current.sequence, now, due);
+            self.followed.recovery.forget(current.sequence);
         }
     }
 }

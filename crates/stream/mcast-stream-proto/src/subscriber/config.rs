@@ -2,7 +2,6 @@
 
 use core::time::Duration;
 
-use crate::Nanos;
 use crate::seal::Keys;
 use crate::sign::PinnedKeys;
 use crate::wire::{Manifest, StreamId, SubscriberName};
@@ -31,10 +30,10 @@ pub enum Policy {
     /// Waits until each is repaired. Losses that cannot be repaired are reported and then handled like this.
     Reliable(OnLoss),
     /// Waits for at most this time, then reports the loss and continues.
-    Deadline(Nanos),
+    Deadline(Duration),
     /// Requests no repairs. Waits this long for datagrams that are out of order, then reports the loss and
     /// continues.
-    BestEffort(Nanos),
+    BestEffort(Duration),
     /// Delivers only the latest message of each key: each message as soon as it arrives, and a repaired one only if no
     /// later message of its key was delivered. Messages without a key are delivered as with `Reliable`.
     Latest,
@@ -70,6 +69,7 @@ impl LocalRepair {
 
 /// Settings of a [`SubscriberMachine`](super::SubscriberMachine).
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct SubscriberConfig {
     /// The stream.
     pub stream: StreamId,
@@ -144,6 +144,14 @@ impl SubscriberConfig {
             keys: Keys::none(),
             signed_by: PinnedKeys::none(),
         }
+    }
+
+    /// Returns these settings with a change: outside this crate, they cannot be written as a literal, so that new ones can be
+    /// added.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
     }
 
     /// The size of the window in slots.

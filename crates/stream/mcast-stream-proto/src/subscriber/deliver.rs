@@ -1,6 +1,7 @@
 //! Delivery: messages in order, borrowed from where they are.
 
 use core::ops::Range;
+use core::time::Duration;
 
 use super::assembly::AssemblyOutcome;
 use super::event::{Cause, SubscriberEvent};
@@ -56,7 +57,7 @@ impl SubscriberMachine {
             }
             if let Some(cause) = self.abandoned.filter(|_| self.delivery.awaits_snapshot()) {
                 // Without the snapshot, the messages after it are of no use.
-                let known = self.heartbeat.next_message;
+                let known = self.followed.heartbeat.next_message;
                 self.delivery.give_up_snapshot();
                 if self.expected < known {
                     return Some(Step(StepKind::Event(self.report_lost(known, cause))));
@@ -65,7 +66,7 @@ impl SubscriberMachine {
             if self.delivery.is_closed() {
                 return None;
             }
-            let progress = match self.current.is_some() {
+            let progress = match self.followed.current.is_some() {
                 true => self.continue_current(datagram),
                 false => self.next_in_order(now)?,
             };
@@ -109,8 +110,8 @@ impl SubscriberMachine {
         match location {
             BodyLocation::Datagram => datagram,
             BodyLocation::Decrypted => &self.decrypted,
-            BodyLocation::Window(sequence) => self.window.body(sequence),
-            BodyLocation::Assembly => self.assembly.bytes(),
+            BodyLocation::Window(sequence) => self.followed.window.body(sequence),
+            BodyLocation::Assembly => self.followed.assembly.bytes(),
         }
     }
 
@@ -121,18 +122,23 @@ impl SubscriberMachine {
             return None;
         }
         if let Some((sequence, meta)) = self.next_early() {
-            let range = 0..self.window.body(sequence).len();
-            self.current = Some(Current::new(sequence, meta, BodyLocation::Window(sequence), range));
+            let range = 0..self.followed.window.body(sequence).len();
+            self.followed.current = Some(Current::new(sequence, meta, BodyLocation::Window(sequence), range));
             return Some(None);
         }
-        match self.window.content(self.base) {
+        match self.followed.window.content(self.followed.base) {
             Some(SlotContent::Buffered(meta)) => {
-                let range = 0..self.window.body(self.base).len();
-                self.current = Some(Current::new(self.base, meta, BodyLocation::Window(self.base), range));
+                let range = 0..self.followed.window.body(self.followed.base).len();
+                self.followed.current = Some(Current::new(
+                    self.followed.base,
+                    meta,
+                    BodyLocation::Window(self.followed.base),
+                    range,
+                ));
                 Some(None)
             }
             Some(SlotContent::Manifest) => {
-                self.assembly.skip(self.base);
+                self.followed.assembly.skip(self.followed.base);
                 self.advance_base();
                 Some(None)
             }
@@ -148,11 +154,11 @@ impl SubscriberMachine {
             None if self.incarnations.is_continued() => {
                 self.follow_successor(now).map(|event| Some(Step(StepKind::Event(event))))
             }
-            None if self.base < self.highest => self.give_up(now).then_some(None),
-            None if self.base < self.heartbeat.next => {
+            None if self.followed.base < self.followed.highest => self.give_up(now).then_some(None),
+            None if self.followed.base < self.followed.heartbeat.next => {
                 if !self.skip_unavailable() {
                     // The window did not reach this far before.
-                    self.record_sent_before(now, self.heartbeat.next);
+                    self.record_sent_before(now, self.followed.heartbeat.next);
                 }
                 Some(None)
             }
@@ -162,9 +168,9 @@ impl SubscriberMachine {
 
     /// Checks how the stream continues where nothing more is known to have been sent.
     fn check_end(&mut self, now: ClockTime) -> Option<SubscriberEvent> {
-        let next_message = self.heartbeat.next_message;
-        let is_whole = self.assembly.is_empty() || self.abandoned.is_some();
-        if self.base >= self.heartbeat.next && is_whole && self.expected < next_message {
+        let next_message = self.followed.heartbeat.next_message;
+        let is_whole = self.followed.assembly.is_empty() || self.abandoned.is_some();
+        if self.followed.base >= self.followed.heartbeat.next && is_whole && self.expected < next_message {
             return match self.delivery.is_bridging() && self.abandoned.is_none() {
                 true => self.request_newer_snapshot(next_message),
                 false => Some(self.report_lost(next_message, self.abandoned.unwrap_or(self.cause))),
@@ -177,9 +183,10 @@ impl SubscriberMachine {
             self.reported.record_unknown_loss();
             return Some(self.report_unknown_loss());
         }
-        let (end, messages) = self.end.filter(|(end, _)| *end <= self.base && !self.delivery.has_ended())?;
+        let (end, messages) =
+            self.followed.end.filter(|(end, _)| *end <= self.followed.base && !self.delivery.has_ended())?;
         self.delivery.end();
-        self.base = end;
+        self.followed.base = end;
         if !self.sends_nothing() {
             let at = now + self.jitter();
             self.statuses.confirm_end(at);
@@ -190,10 +197,10 @@ impl SubscriberMachine {
 
     /// Whether the application stops while a publisher is silent that has not ended its stream: it may have sent more.
     fn is_cut_off(&self, now: ClockTime) -> bool {
-        let is_silent = now >= self.liveness.after(ADDRESS_TIME);
+        let is_silent = now >= self.followed.liveness.after(ADDRESS_TIME);
         self.abandoned == Some(Cause::Abandoned)
             && self.incarnations.current().is_some()
-            && self.end.is_none()
+            && self.followed.end.is_none()
             && is_silent
             && !self.reported.has_unknown_loss()
     }
@@ -201,23 +208,25 @@ impl SubscriberMachine {
     /// Skips, in one step, datagrams beyond the window that cannot be repaired or are not awaited: a forged heartbeat
     /// may claim too many to count through. Returns `false` if they may still arrive.
     fn skip_unavailable(&mut self) -> bool {
-        let next = self.heartbeat.next;
+        let next = self.followed.heartbeat.next;
         let (end, cause) = match self.config.policy {
-            _ if self.base < self.oldest_retained => (self.oldest_retained.min(next), self.retention_cause()),
+            _ if self.followed.base < self.followed.oldest_retained => {
+                (self.followed.oldest_retained.min(next), self.retention_cause())
+            }
             _ if self.incarnations.has_successor() => (next, Cause::Restart),
             _ if self.abandoned.is_some() => (next, self.abandoned.unwrap_or(Cause::Abandoned)),
-            Policy::Deadline(Nanos::ZERO) => (next, Cause::Deadline),
-            Policy::BestEffort(Nanos::ZERO) => (next, Cause::NotRepaired),
+            Policy::Deadline(Duration::ZERO) => (next, Cause::Deadline),
+            Policy::BestEffort(Duration::ZERO) => (next, Cause::NotRepaired),
             _ => return false,
         };
-        let passed = end - self.base;
+        let passed = end - self.followed.base;
         self.statistics.missed = self.statistics.missed.saturating_add(passed);
         self.record_given_up(passed);
-        (self.base, self.cause) = (end, cause);
-        self.highest = self.highest.max(end);
-        self.naks.trim(end);
+        (self.followed.base, self.cause) = (end, cause);
+        self.followed.highest = self.followed.highest.max(end);
+        self.followed.naks.trim(end);
         self.discard_staged_before(end);
-        self.assembly.abandon();
+        self.followed.assembly.abandon();
         true
     }
 
@@ -231,63 +240,71 @@ impl SubscriberMachine {
 
     /// Returns why datagrams are lost that the publisher no longer retains.
     fn retention_cause(&self) -> Cause {
-        if self.heartbeat.flow == FlowControl::OneWay { Cause::NotRepaired } else { Cause::Unrecoverable }
+        if self.followed.heartbeat.flow == FlowControl::OneWay {
+            Cause::NotRepaired
+        } else {
+            Cause::Unrecoverable
+        }
     }
 
     /// Gives up datagrams that cannot be repaired or are not awaited; returns `false` if they may still arrive.
     fn give_up(&mut self, now: ClockTime) -> bool {
-        if self.naks.first_gap().is_none_or(|gap| gap.first > self.base) {
+        if self.followed.naks.first_gap().is_none_or(|gap| gap.first > self.followed.base) {
             let due = now + self.round_trip();
-            self.naks.reopen(self.base, now, due);
+            self.followed.naks.reopen(self.followed.base, now, due);
         }
-        let gap_end = self.naks.first_gap().map_or(self.highest, |gap| gap.end.max(self.base + 1));
-        let noticed = self.naks.first_gap().map_or(now, |gap| gap.noticed);
+        let gap_end = self
+            .followed
+            .naks
+            .first_gap()
+            .map_or(self.followed.highest, |gap| gap.end.max(self.followed.base + 1));
+        let noticed = self.followed.naks.first_gap().map_or(now, |gap| gap.noticed);
         // What has arrived waits for its manifest, also if nothing else is waited for.
-        let least = self.verification.stage.timeout(self.base);
+        let least = self.followed.verification.stage.timeout(self.followed.base);
         let is_over = |limit: Nanos| now >= noticed + limit.max(least);
         let (end, cause) = match self.config.policy {
-            _ if self.base < self.oldest_retained => {
-                (gap_end.min(self.oldest_retained), self.retention_cause())
+            _ if self.followed.base < self.followed.oldest_retained => {
+                (gap_end.min(self.followed.oldest_retained), self.retention_cause())
             }
             _ if self.incarnations.has_successor() => (gap_end, Cause::Restart),
             _ if self.abandoned.is_some() => (gap_end, self.abandoned.unwrap_or(Cause::Abandoned)),
-            Policy::Deadline(limit) if is_over(limit) => (gap_end, Cause::Deadline),
+            Policy::Deadline(limit) if is_over(limit.into()) => (gap_end, Cause::Deadline),
             Policy::BestEffort(_) if self.awaits_manifest() => return false,
-            Policy::BestEffort(limit) if is_over(limit) => (gap_end, Cause::NotRepaired),
+            Policy::BestEffort(limit) if is_over(limit.into()) => (gap_end, Cause::NotRepaired),
             _ if self.sends_nothing() && is_over(self.config.stalled_after.into()) => {
                 (gap_end, Cause::NotRepaired)
             }
             _ => return false,
         };
         self.cause = cause;
-        let end = end.min(self.highest);
-        while self.base < end && !self.window.has(self.base) {
-            self.base += 1;
+        let end = end.min(self.followed.highest);
+        while self.followed.base < end && !self.followed.window.has(self.followed.base) {
+            self.followed.base += 1;
             self.record_given_up(1);
         }
-        self.naks.trim(self.base);
-        self.discard_staged_before(self.base);
-        self.assembly.abandon();
+        self.followed.naks.trim(self.followed.base);
+        self.discard_staged_before(self.followed.base);
+        self.followed.assembly.abandon();
         true
     }
 
     /// Whether the next datagram is here, and its manifest was not sent yet as far as is known: a publisher with a low rate, or
     /// without room at another subscriber, sends it later. Without repairs, what is here would otherwise be lost.
     pub(super) fn awaits_manifest(&self) -> bool {
-        let known = self.heartbeat.next.max(self.highest);
+        let known = self.followed.heartbeat.next.max(self.followed.highest);
         matches!(self.config.policy, Policy::BestEffort(_))
-            && self.end.is_none()
-            && self.verification.stage.may_be_covered(self.base, known)
+            && self.followed.end.is_none()
+            && self.followed.verification.stage.may_be_covered(self.followed.base, known)
     }
 
     /// Delivers the next message of the current datagram.
     fn continue_current(&mut self, datagram: &[u8]) -> Option<Step> {
-        let mut current = self.current.take()?;
+        let mut current = self.followed.current.take()?;
         let flags = current.meta.flags;
         if current.number.is_none() {
             let number = self.expected.nearest(current.meta.message);
             if flags.has(Flags::BATCH) || flags.has(Flags::BEGIN) {
-                if current.sequence == self.base
+                if current.sequence == self.followed.base
                     && let Some(step) = self.lost_before(number)
                 {
                     // The datagram stays current, unless delivery now waits for a snapshot.
@@ -313,7 +330,7 @@ impl SubscriberMachine {
             BodyLocation::Window(_) | BodyLocation::Assembly => return current,
         };
         let body = body.unwrap_or_default();
-        self.window.buffer(current.sequence, current.meta, body);
+        self.followed.window.buffer(current.sequence, current.meta, body);
         (current.location, current.range) = (BodyLocation::Window(current.sequence), 0..body.len());
         current
     }
@@ -321,7 +338,7 @@ impl SubscriberMachine {
     /// Keeps the current datagram for later.
     fn put_back(&mut self, current: Current, datagram: &[u8]) {
         if !self.delivery.is_closed() {
-            self.current = Some(current);
+            self.followed.current = Some(current);
             return;
         }
         let body = match current.location {
@@ -329,7 +346,7 @@ impl SubscriberMachine {
             BodyLocation::Decrypted => self.decrypted.get(current.range),
             _ => return,
         };
-        self.window.buffer(current.sequence, current.meta, body.unwrap_or_default());
+        self.followed.window.buffer(current.sequence, current.meta, body.unwrap_or_default());
     }
 
     fn next_of_batch(&mut self, mut current: Current, first: MessageNumber, datagram: &[u8]) -> Option<Step> {
@@ -351,21 +368,21 @@ impl SubscriberMachine {
         current.range.start = range.end;
         current.number = Some(first + 1);
         let (location, keyed, in_order) =
-            (current.location, current.meta.keyed, current.sequence == self.base);
-        self.current = Some(current);
+            (current.location, current.meta.keyed, current.sequence == self.followed.base);
+        self.followed.current = Some(current);
         self.deliver(first, keyed, location, range, in_order, datagram)
     }
 
     fn next_fragment(&mut self, current: &Current, number: MessageNumber, datagram: &[u8]) -> Option<Step> {
         let flags = current.meta.flags;
         let (is_first, is_last) = (flags.has(Flags::BEGIN), flags.has(Flags::END));
-        let in_order = current.sequence == self.base;
+        let in_order = current.sequence == self.followed.base;
         if is_first && is_last {
             let (location, range) = (current.location, current.range.clone());
             self.finish_after_delivery(current, number + 1);
             return self.deliver(number, current.meta.keyed, location, range, in_order, datagram);
         }
-        let mut assembly = core::mem::take(&mut self.assembly);
+        let mut assembly = core::mem::take(&mut self.followed.assembly);
         let fragment =
             self.bytes_at(current.location, datagram).get(current.range.clone()).unwrap_or_default();
         let total = current.meta.total.map_or(0, |total| total as usize);
@@ -378,7 +395,7 @@ impl SubscriberMachine {
             false => assembly.add(number, current.sequence, fragment, is_last),
         };
         let (range, keyed) = (0..assembly.bytes().len(), assembly.keyed);
-        self.assembly = assembly;
+        self.followed.assembly = assembly;
         self.finish(current, number);
         match outcome {
             AssemblyOutcome::Complete => {
@@ -428,7 +445,7 @@ impl SubscriberMachine {
         let flags = current.meta.flags.without(Flags::BEGIN.with(Flags::END)).with(Flags::BATCH);
         let meta = Meta { flags, ..current.meta };
         let range = current.range.end..current.range.end;
-        self.current = Some(Current {
+        self.followed.current = Some(Current {
             sequence: current.sequence,
             location: current.location,
             meta,
@@ -439,22 +456,22 @@ impl SubscriberMachine {
 
     /// Notes that a datagram was delivered completely. `next` is one past its last message.
     fn finish(&mut self, current: &Current, next: MessageNumber) {
-        if current.sequence == self.base {
+        if current.sequence == self.followed.base {
             self.advance_base();
         } else {
             let first = self.expected.nearest(current.meta.message);
-            self.window.mark_delivered(current.sequence, first, next.ahead_of(first));
+            self.followed.window.mark_delivered(current.sequence, first, next.ahead_of(first));
         }
     }
 
     fn advance_base(&mut self) {
         debug_assert!(
-            self.naks.first_gap().is_none_or(|gap| gap.first > self.base),
+            self.followed.naks.first_gap().is_none_or(|gap| gap.first > self.followed.base),
             "a missing datagram is passed over"
         );
-        self.window.release(self.base);
-        self.base += 1;
-        self.highest = self.highest.max(self.base);
+        self.followed.window.release(self.followed.base);
+        self.followed.base += 1;
+        self.followed.highest = self.followed.highest.max(self.followed.base);
         self.schedule_status_after_progress();
         self.report_acknowledgement_soon();
     }
@@ -482,7 +499,7 @@ impl SubscriberMachine {
         debug_assert!(first < end, "nothing is lost: {first} to {end}");
         self.expected = end;
         self.account.record_loss(end);
-        self.assembly.abandon();
+        self.followed.assembly.abandon();
         self.statistics.lost_messages = self.statistics.lost_messages.saturating_add(end.ahead_of(first));
         if cause == Cause::Unreadable {
             // Its datagrams have arrived, so nothing else counts this loss.

@@ -4,8 +4,8 @@ use core::time::Duration;
 
 use core::net::SocketAddr;
 
+use crate::ClockTime;
 use crate::wire::{Incarnation, KeyEpoch, MessageNumber, Sequence, SignerId, StreamId};
-use crate::{ClockTime, Nanos};
 
 /// Why messages were lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,7 +168,7 @@ pub enum SubscriberEvent {
         server: SocketAddr,
         /// The time until it is this subscriber's turn, as the server expects;
         /// [`LONGEST_EXPECTED`](crate::history::LONGEST_EXPECTED) stands for longer times, too.
-        expected: Nanos,
+        expected: Duration,
     },
     /// No history server could be used. Messages that only a history has are reported as lost, from this one on if its
     /// number is known.

@@ -74,10 +74,10 @@ impl SubscriberMachine {
         if !self.outbox.is_empty() || !self.events.is_empty() && !self.delivery.is_buffering() {
             return Some(ClockTime(0));
         }
-        let mut deadline = self.liveness.after(self.config.publisher_silence.into());
+        let mut deadline = self.followed.liveness.after(self.config.publisher_silence.into());
         if self.has_everything() {
             deadline = ClockTime::NEVER;
-        } else if self.liveness.is_silent() {
+        } else if self.followed.liveness.is_silent() {
             deadline = self.gone_at();
         }
         deadline = deadline.min(self.paths.next_silence_check(self.config.path_silence.into()));
@@ -86,16 +86,21 @@ impl SubscriberMachine {
             return if is_due { Some(ClockTime(0)) } else { deadline.unless_never() };
         }
         if self.incarnations.current().is_some() && !self.sends_nothing() {
-            let probe = if self.liveness.is_silent() { ClockTime::NEVER } else { self.publisher.probe_at() };
+            let probe =
+                if self.followed.liveness.is_silent() { ClockTime::NEVER } else { self.publisher.probe_at() };
             deadline = deadline.min(probe).min(self.repairer_probe_at()).min(self.local_repair_at());
             if self.publisher.is_proven() {
                 deadline = deadline.min(self.statuses.deadline(self.idle_interval()));
             }
         }
         if self.needs_naks() {
-            deadline = if self.is_repairer_too_slow() { ClockTime(0) } else { deadline.min(self.naks.at()) };
+            deadline = if self.is_repairer_too_slow() {
+                ClockTime(0)
+            } else {
+                deadline.min(self.followed.naks.at())
+            };
         }
-        if let Some(gap) = self.naks.first_gap().filter(|_| self.delivery.is_active()) {
+        if let Some(gap) = self.followed.naks.first_gap().filter(|_| self.delivery.is_active()) {
             deadline = deadline.min(self.gap_deadline(gap.noticed));
         }
         deadline.unless_never()
@@ -103,23 +108,23 @@ impl SubscriberMachine {
 
     /// Whether repairs are to be requested, of a publisher that can answer.
     fn needs_naks(&self) -> bool {
-        let is_heard = self.publisher.is_proven() && !self.liveness.is_silent();
-        self.requests_repairs() && is_heard && !self.delivery.has_ended() && !self.naks.is_empty()
+        let is_heard = self.publisher.is_proven() && !self.followed.liveness.is_silent();
+        self.requests_repairs() && is_heard && !self.delivery.has_ended() && !self.followed.naks.is_empty()
     }
 
     /// Returns how much of the credit is in use: what was sent since the first datagram that is missing.
     fn used_credit(&self) -> u64 {
-        self.known_end().ahead_of(self.base)
+        self.known_end().ahead_of(self.followed.base)
     }
 
     /// Whether there is time to ask a repairer before the publisher has to wait for this subscriber.
     fn has_time_for_repairer(&self) -> bool {
-        self.used_credit() < self.credit / 4 * 3
+        self.used_credit() < self.followed.credit / 4 * 3
     }
 
     /// Whether a repairer was asked, and there is no time to wait for it any more.
     fn is_repairer_too_slow(&self) -> bool {
-        self.naks.may_await_repairer() && !self.has_time_for_repairer()
+        self.followed.naks.may_await_repairer() && !self.has_time_for_repairer()
     }
 
     /// When a gap that was noticed at this time is given up, or reported as a stall.
@@ -130,9 +135,10 @@ impl SubscriberMachine {
         };
         match self.config.policy {
             Policy::BestEffort(_) if self.awaits_manifest() => stalled,
-            Policy::Deadline(timeout) | Policy::BestEffort(timeout) => {
-                stalled.min(noticed + timeout.max(self.verification.stage.timeout(self.base)))
-            }
+            Policy::Deadline(timeout) | Policy::BestEffort(timeout) => stalled.min(
+                noticed
+                    + Nanos::from(timeout).max(self.followed.verification.stage.timeout(self.followed.base)),
+            ),
             _ => stalled,
         }
     }
@@ -153,16 +159,16 @@ impl SubscriberMachine {
             }
             return;
         }
-        if now >= self.publisher.probe_at() && !self.liveness.is_silent() {
+        if now >= self.publisher.probe_at() && !self.followed.liveness.is_silent() {
             self.probe(now);
         }
         if now >= self.repairer_probe_at() {
             self.probe_repairer(now);
         }
         if self.needs_naks() && self.is_repairer_too_slow() {
-            self.naks.stop_awaiting_repairer(now);
+            self.followed.naks.stop_awaiting_repairer(now);
         }
-        if self.needs_naks() && now >= self.naks.at() {
+        if self.needs_naks() && now >= self.followed.naks.at() {
             self.send_naks(now);
         }
         if !self.publisher.is_proven() {
@@ -198,66 +204,74 @@ impl SubscriberMachine {
     }
 
     fn check_publisher_silence(&mut self, now: ClockTime) {
-        let is_silent = now >= self.liveness.after(self.config.publisher_silence.into());
-        let has_fallen_silent = is_silent && !self.has_everything() && self.liveness.record_silence();
+        let is_silent = now >= self.followed.liveness.after(self.config.publisher_silence.into());
+        let has_fallen_silent =
+            is_silent && !self.has_everything() && self.followed.liveness.record_silence();
         if has_fallen_silent && self.incarnations.current().is_some() {
             self.emit(SubscriberEvent::PublisherSilent);
         }
         // After a close and a long silence, no publisher is left that could repair anything.
-        if self.liveness.is_silent() && now >= self.gone_at() && !self.has_everything() {
+        if self.followed.liveness.is_silent() && now >= self.gone_at() && !self.has_everything() {
             self.abandon_as(Cause::PublisherGone);
         }
     }
 
     /// When a publisher that has closed its stream, and has been silent since, counts as gone.
     fn gone_at(&self) -> ClockTime {
-        match self.end.is_some() && self.abandoned.is_none() {
-            true => self.liveness.after(PUBLISHER_GONE.max(self.config.publisher_silence.into())),
+        match self.followed.end.is_some() && self.abandoned.is_none() {
+            true => self.followed.liveness.after(PUBLISHER_GONE.max(self.config.publisher_silence.into())),
             false => ClockTime::NEVER,
         }
     }
 
     fn check_stall(&mut self, now: ClockTime) {
-        let Some(gap) = self.naks.first_gap().copied().filter(|_| self.delivery.is_active()) else { return };
+        let Some(gap) = self.followed.naks.first_gap().copied().filter(|_| self.delivery.is_active()) else {
+            return;
+        };
         if self.reported.is_new_stall(gap.noticed) && now >= gap.noticed + self.config.stalled_after {
             // All gaps that exist by now are reported as one stall.
             self.reported.record_stall(now);
-            self.emit(SubscriberEvent::Stalled { datagram: self.base, waiting: self.window.len() as u64 });
+            self.emit(SubscriberEvent::Stalled {
+                datagram: self.followed.base,
+                waiting: self.followed.window.len() as u64,
+            });
         }
     }
 
     /// Returns a random delay, by which few of many subscribers request the same repair.
     pub(super) fn backoff(&mut self) -> Nanos {
-        let longest = u64::from(self.heartbeat.backoff.max(1)) * self.round_trip().max(MIN_BACKOFF_UNIT);
-        backoff(longest, self.heartbeat.group_size, &mut self.random)
+        let longest =
+            u64::from(self.followed.heartbeat.backoff.max(1)) * self.round_trip().max(MIN_BACKOFF_UNIT);
+        backoff(longest, self.followed.heartbeat.group_size, &mut self.random)
     }
 
     /// Requests everything that is due, in as few NAKs as possible and within the allowance.
     fn send_naks(&mut self, now: ClockTime) {
         let Some(publisher) = self.publisher.get() else { return };
-        let (group_size, received) = (self.heartbeat.group_size, self.statistics.received);
+        let (group_size, received) = (self.followed.heartbeat.group_size, self.statistics.received);
         // The publisher waits for this subscriber, or will soon.
-        let is_urgent = self.end.is_some() || self.used_credit() >= self.credit / 2;
+        let is_urgent = self.followed.end.is_some() || self.used_credit() >= self.followed.credit / 2;
         let urgent_interval = is_urgent.then(|| self.urgent_interval());
-        let allowed = self.naks.allowed(now, group_size, received, urgent_interval).min(MAX_NAKS);
+        let allowed = self.followed.naks.allowed(now, group_size, received, urgent_interval).min(MAX_NAKS);
         // Another subscriber is asked first, if there is time to ask the publisher after that.
         let repairer = self.repairers.usable().filter(|_| self.has_time_for_repairer());
         let mut to_repairer = repairer.map(|UsableRepairer { address, token, .. }| {
-            let allowed = self.naks.allowed_for_repairer(now, group_size, received).min(MAX_NAKS);
+            let allowed = self.followed.naks.allowed_for_repairer(now, group_size, received).min(MAX_NAKS);
             NakList::new(address, token, allowed)
         });
         if allowed == 0 && to_repairer.as_ref().is_none_or(NakList::is_used_up) {
-            return self.naks.wait_for_allowance(now, self.urgent_interval());
+            return self.followed.naks.wait_for_allowance(now, self.urgent_interval());
         }
         let round_trip = self.round_trip();
         let soon = now + round_trip / 4;
-        let timeout = self.naks.repair_patience(round_trip);
-        let repairer_patience = repairer
-            .map_or(Nanos::ZERO, |repairer| self.naks.repairer_patience(repairer.round_trip, round_trip));
+        let timeout = self.followed.naks.repair_patience(round_trip);
+        let repairer_patience = repairer.map_or(Nanos::ZERO, |repairer| {
+            self.followed.naks.repairer_patience(repairer.round_trip, round_trip)
+        });
         let longest = MAX_RETRY_DELAY.max(2 * round_trip);
         // A repair that would arrive after the deadline is not requested.
         let too_late = match self.config.policy {
-            Policy::Deadline(timeout) => now + round_trip - timeout,
+            Policy::Deadline(timeout) => now + round_trip - Nanos::from(timeout),
             _ => ClockTime(0),
         };
         let spread = self.backoff();
@@ -265,9 +279,9 @@ impl SubscriberMachine {
         let mut to_publisher = NakList::new(publisher, self.publisher.token(), allowed);
         let mut replaced = Replaced::default();
         let (mut is_starved, mut is_given_up) = (false, false);
-        let mut gaps = self.naks.take_gaps();
+        let mut gaps = self.followed.naks.take_gaps();
         for gap in gaps.iter_mut().filter(|gap| gap.due <= soon) {
-            if gap.noticed < too_late || gap.end <= self.oldest_retained {
+            if gap.noticed < too_late || gap.end <= self.followed.oldest_retained {
                 gap.due = ClockTime::NEVER;
                 continue;
             }
@@ -286,9 +300,9 @@ impl SubscriberMachine {
                 is_starved = true;
                 continue;
             }
-            let first = gap.first.max(self.base).max(self.oldest_retained);
+            let first = gap.first.max(self.followed.base).max(self.followed.oldest_retained);
             // Symbols that do not complete their block after all replace nothing for long.
-            let replaced = Some(&mut replaced).filter(|_| gap.tries < 2 && !self.recovery.is_idle());
+            let replaced = Some(&mut replaced).filter(|_| gap.tries < 2 && !self.followed.recovery.is_idle());
             self.add_missing(first..gap.end, replaced, list);
             if is_for_repairer {
                 (gap.due, gap.asked_repairer) = (now + repairer_patience, Some(now));
@@ -308,12 +322,12 @@ impl SubscriberMachine {
         }
         self.send_last_nak(&mut to_publisher);
         self.statistics.naks_to_repairers += sent_to_repairer;
-        self.naks.record_sent(now, to_publisher.sent, sent_to_repairer, gaps);
+        self.followed.naks.record_sent(now, to_publisher.sent, sent_to_repairer, gaps);
         if is_given_up {
-            self.naks.stop_awaiting_repairer(now);
+            self.followed.naks.stop_awaiting_repairer(now);
         }
         if is_starved && to_publisher.allowed == 0 {
-            self.naks.wait_for_allowance(now, self.urgent_interval());
+            self.followed.naks.wait_for_allowance(now, self.urgent_interval());
         }
     }
 
@@ -365,9 +379,10 @@ impl SubscriberMachine {
             next,
             highest: self.known_end().max(next),
             window: (self.room_end() - next) as u32,
-            missed: self.losses.missed(&self.statistics).saturating_sub(self.naks.maybe_late(now)) as u32,
-            clock: self.heartbeat.clock,
-            held: self.liveness.elapsed(now).as_wire_micros(),
+            missed: self.losses.missed(&self.statistics).saturating_sub(self.followed.naks.maybe_late(now))
+                as u32,
+            clock: self.followed.heartbeat.clock,
+            held: self.followed.liveness.elapsed(now).as_wire_micros(),
             flags,
             token: self.publisher.token(),
             received: self.arrived(),
@@ -394,7 +409,7 @@ impl SubscriberMachine {
         self.statistics.statuses += 1;
         let interval = self.status_interval().max(END_CONFIRMATION_INTERVAL).max(2 * self.round_trip());
         // Subscribers that joined together do not send statuses together ever after.
-        let quarter = (self.credit / 4) as f64;
+        let quarter = (self.followed.credit / 4) as f64;
         let spread = if self.is_large_group() { (self.random.unit() * quarter) as u64 } else { 0 };
         self.statuses.record_sent(now, status, interval, spread);
     }
@@ -416,7 +431,8 @@ impl SubscriberMachine {
 
     /// Returns whether a heartbeat with these flags requests a status of this subscriber soon.
     pub(super) fn is_awaited(&self, flags: Flags) -> bool {
-        let concerns = !flags.has(Flags::NO_ROOM) || self.statuses.reported_room() <= self.heartbeat.next;
+        let concerns =
+            !flags.has(Flags::NO_ROOM) || self.statuses.reported_room() <= self.followed.heartbeat.next;
         flags.has(Flags::URGENT) && concerns
     }
 
@@ -437,7 +453,7 @@ impl SubscriberMachine {
             false => IDLE_STATUS / 2,
         };
         let is_latest = has_news || now >= self.statuses.last() + timeout;
-        let is_late = self.end.is_some() && self.base < self.heartbeat.next;
+        let is_late = self.followed.end.is_some() && self.followed.base < self.followed.heartbeat.next;
         // A time that was drawn is kept: the minimum of many draws would be about the same for all subscribers.
         if (is_latest || is_late) && (is_urgent || !self.statuses.is_scheduled()) {
             let interval = if is_urgent { self.urgent_interval() } else { self.status_interval() };
@@ -459,14 +475,14 @@ impl SubscriberMachine {
         let reported_room = self.statuses.reported_room();
         let next = self.confirmed();
         let enough = match self.known_end().ahead_of(confirmed) {
-            unconfirmed if unconfirmed >= self.credit / 4 * 3 => self.credit / 16,
-            _ => self.credit / 4 + self.statuses.spread(),
+            unconfirmed if unconfirmed >= self.followed.credit / 4 * 3 => self.followed.credit / 16,
+            _ => self.followed.credit / 4 + self.statuses.spread(),
         };
-        let is_end = self.end.is_some_and(|(end, _)| next >= end);
+        let is_end = self.followed.end.is_some_and(|(end, _)| next >= end);
         let has_progress = next >= confirmed + enough || self.room_end() >= reported_room + enough;
         // The publisher does not wait for a subscriber that requests no repairs. In a small group, statuses also show
         // early that a link is too narrow.
-        let is_needed = self.heartbeat.flow != FlowControl::None || self.acks_requested();
+        let is_needed = self.followed.heartbeat.flow != FlowControl::None || self.acks_requested();
         if has_progress && self.requests_repairs() && (is_needed || !self.is_large_group()) || is_end {
             self.statuses.schedule(self.statuses.last() + self.urgent_interval());
         }
@@ -480,7 +496,8 @@ impl SubscriberMachine {
         }
         self.paths.record_repair(path);
         let unreported = (self.paths.repairs() as u32).wrapping_sub(self.statuses.reported().repairs);
-        let is_news = unreported >= REPAIRS_PER_STATUS.saturating_mul(self.heartbeat.group_size.max(1));
+        let is_news =
+            unreported >= REPAIRS_PER_STATUS.saturating_mul(self.followed.heartbeat.group_size.max(1));
         if is_news && self.requests_repairs() {
             self.statuses.schedule(self.statuses.last() + self.urgent_interval());
         }
@@ -496,16 +513,16 @@ impl SubscriberMachine {
 
     /// Returns whether the group is so large that what each subscriber sends must be spared.
     const fn is_large_group(&self) -> bool {
-        self.heartbeat.group_size > SMALL_GROUP
+        self.followed.heartbeat.group_size > SMALL_GROUP
     }
 
     pub(super) fn status_interval(&self) -> Nanos {
-        Nanos::from_micros(self.heartbeat.status_interval.into())
+        Nanos::from_micros(self.followed.heartbeat.status_interval.into())
     }
 
     /// The interval when the publisher waits for the status, or will soon.
     pub(super) fn urgent_interval(&self) -> Nanos {
-        u64::from(self.heartbeat.group_size) * URGENT_SPACING
+        u64::from(self.followed.heartbeat.group_size) * URGENT_SPACING
     }
 
     fn idle_interval(&self) -> Nanos {
@@ -515,7 +532,8 @@ impl SubscriberMachine {
     /// The flags of a status. A subscriber that requests no repairs is passive: the publisher does not wait for it.
     fn flags(&self) -> u32 {
         let passive = if self.requests_repairs() { 0 } else { Status::PASSIVE };
-        let catching_up = if self.highest < self.heartbeat.next { Status::CATCHING_UP } else { 0 };
+        let catching_up =
+            if self.followed.highest < self.followed.heartbeat.next { Status::CATCHING_UP } else { 0 };
         // While it waits for a snapshot, or has stopped, what it has will not be delivered.
         let has_all = self.delivery.has_ended() || self.has_everything() && !self.delivery.is_closed();
         let ended = if has_all { Status::ENDED } else { 0 };
@@ -531,29 +549,30 @@ impl SubscriberMachine {
     fn confirmed(&self) -> Sequence {
         let arrived = match self.delivery.is_buffering() {
             true => {
-                let missing = self.naks.first_gap().map_or(self.highest, |gap| gap.first);
-                self.verification.stage.first().map_or(missing, |unverified| missing.min(unverified))
+                let missing = self.followed.naks.first_gap().map_or(self.followed.highest, |gap| gap.first);
+                self.followed.verification.stage.first().map_or(missing, |unverified| missing.min(unverified))
             }
-            false => self.base,
+            false => self.followed.base,
         };
-        arrived.max(self.base).max(self.statuses.reported().next)
+        arrived.max(self.followed.base).max(self.statuses.reported().next)
     }
 
     /// The first datagram for which there is no room: in the window, or in the socket's receive buffer.
     fn room_end(&self) -> Sequence {
-        (self.base + self.window.length()).min(self.known_end().max(self.base) + self.socket_room())
+        (self.followed.base + self.followed.window.length())
+            .min(self.known_end().max(self.followed.base) + self.socket_room())
     }
 
     /// One past the last datagram that is known to have been sent, including those that have arrived and wait for their
     /// manifest.
     fn known_end(&self) -> Sequence {
-        self.highest.max(self.verification.stage.end())
+        self.followed.highest.max(self.followed.verification.stage.end())
     }
 
     /// The number of datagrams that the socket's receive buffer holds. The kernel counts its overhead separately (Linux
     /// doubles `SO_RCVBUF` for it), which is enough for datagrams that are not tiny.
     pub(super) fn socket_room(&self) -> u64 {
-        match self.heartbeat.datagram {
+        match self.followed.heartbeat.datagram {
             0 => u64::MAX,
             longest => (self.config.socket_buffer as u64 / u64::from(longest)).max(self.least_room()),
         }
@@ -566,7 +585,7 @@ impl SubscriberMachine {
 
     /// Whether the end is known, and no datagram before it is missing.
     fn has_everything(&self) -> bool {
-        self.delivery.has_ended() || self.end.is_some_and(|(end, _)| self.confirmed() >= end)
+        self.delivery.has_ended() || self.followed.end.is_some_and(|(end, _)| self.confirmed() >= end)
     }
 
     pub(super) fn push_control(

@@ -8,11 +8,11 @@ mod deliver;
 mod delivery;
 mod event;
 mod feedback;
+mod followed;
 mod former;
 mod incarnations;
 mod item;
 mod latest;
-mod liveness;
 mod losses;
 mod naks;
 mod paths;
@@ -23,7 +23,6 @@ mod repairers;
 mod repairing;
 mod reported;
 mod statuses;
-mod transit;
 mod verify;
 mod window;
 
@@ -44,31 +43,19 @@ use crate::random::Random;
 use crate::repairer::Repairer;
 use crate::seal::{Ciphers, Keys};
 use crate::sign::PinnedKeys;
-use crate::wire::{
-    Heartbeat, Incarnation, MessageNumber, Origin, Sequence, ServedHistory, StreamId, SubscriberId,
-};
+use crate::wire::{Incarnation, MessageNumber, Origin, ServedHistory, StreamId, SubscriberId};
 use crate::{ClockTime, Nanos};
 use account::Account;
-use assembly::Assembly;
-use deliver::Current;
 use delivery::Delivery;
+use followed::Followed;
 use incarnations::Incarnations;
 use latest::Latest;
-use liveness::Liveness;
 use losses::LossAccount;
-use naks::NakScheduler;
 use paths::Paths;
 use peer::{MAX_ROUND_TRIP, MIN_ROUND_TRIP, Peer};
-use recovery::Recovery;
 use repairers::Repairers;
 use reported::Reported;
 use statuses::StatusScheduler;
-use transit::Transit;
-use verify::Verification;
-use window::Window;
-
-/// Credit until the heartbeats of a publisher that has just started show how much it retains, in datagrams.
-const MIN_CREDIT: u64 = 256;
 
 /// Limit of the queue of events that were not fetched. Further events are dropped.
 const MAX_EVENTS: usize = 256;
@@ -83,30 +70,14 @@ pub struct SubscriberMachine {
     id: SubscriberId,
     random: Random,
     incarnations: Incarnations,
-    heartbeat: Heartbeat,
-    liveness: Liveness,
+    followed: Followed,
     publisher: Peer,
     /// The other subscribers that repair for this one.
     repairers: Repairers,
     /// What it retains for others, if it repairs for them.
     repairer: Option<Box<Repairer>>,
-    /// The next datagram to deliver.
-    base: Sequence,
-    /// One past the last datagram that is known to have been sent.
-    highest: Sequence,
-    /// The oldest datagram that the publisher retains: those before it cannot be repaired.
-    oldest_retained: Sequence,
-    /// How far the publisher may send beyond the last status: what it retains, or the window if that is less.
-    credit: u64,
     /// The next message to deliver.
     expected: MessageNumber,
-    /// Where the stream ends: one past the last datagram, and the number of messages.
-    end: Option<(Sequence, MessageNumber)>,
-    window: Window,
-    recovery: Recovery,
-    naks: NakScheduler,
-    assembly: Assembly,
-    current: Option<Current>,
     delivery: Delivery,
     /// No repair is awaited any more: everything missing is lost, for this reason.
     abandoned: Option<Cause>,
@@ -119,12 +90,10 @@ pub struct SubscriberMachine {
     ciphers: Ciphers,
     decrypted: Vec<u8>,
     control_count: u64,
-    transit: Transit,
     statuses: StatusScheduler,
     losses: LossAccount,
     account: Account,
     reported: Reported,
-    verification: Verification,
     statistics: SubscriberStatistics,
 }
 
@@ -139,25 +108,14 @@ impl SubscriberMachine {
             id: SubscriberId(random.next()),
             random,
             incarnations: Incarnations::none(),
-            heartbeat: Heartbeat { round_trip: 1_000, ..Heartbeat::default() },
-            liveness: Liveness::new(now),
+            followed: Followed::nothing(&config, now),
             publisher: Peer::unknown(now),
             repairers: Repairers::new(config.seed),
             repairer: config
                 .repair_for_others
                 .filter(|_| config.repairs())
                 .map(|LocalRepair { bytes, seed }| Box::new(Repairer::new(bytes, seed, now))),
-            base: Sequence::default(),
-            highest: Sequence::default(),
-            oldest_retained: Sequence::default(),
-            credit: MIN_CREDIT,
             expected: MessageNumber(0),
-            end: None,
-            window: Window::new(config.slots(), config.window_bytes),
-            recovery: Recovery::new(config.window_bytes / 4),
-            naks: NakScheduler::new(now),
-            assembly: Assembly::default(),
-            current: None,
             delivery: Delivery::new(),
             abandoned: None,
             has_left: false,
@@ -169,12 +127,10 @@ impl SubscriberMachine {
             ciphers: Ciphers::default(),
             decrypted: Vec::new(),
             control_count: 0,
-            transit: Transit::default(),
             statuses: StatusScheduler::default(),
             losses: LossAccount::default(),
             account: Account::new(config.has_history),
             reported: Reported::nothing(),
-            verification: Verification::new(&config, now),
             statistics: SubscriberStatistics::default(),
             config,
         }
@@ -195,7 +151,7 @@ impl SubscriberMachine {
     pub fn set_signed_by(&mut self, keys: PinnedKeys) {
         if self.is_verifying() && !keys.is_empty() {
             self.config.signed_by = keys;
-            self.verification.forget_reports();
+            self.followed.verification.forget_reports();
         }
     }
 
@@ -211,13 +167,13 @@ impl SubscriberMachine {
     /// Whether datagrams are missing that are known to have been sent and are not yet reported as lost.
     #[must_use]
     pub fn has_gaps(&self) -> bool {
-        !self.naks.is_empty()
+        !self.followed.naks.is_empty()
     }
 
     /// Returns the size of the longest datagram that the publisher sends, in bytes; 0 until it is known.
     #[must_use]
     pub const fn longest_datagram(&self) -> u16 {
-        self.heartbeat.datagram
+        self.followed.heartbeat.datagram
     }
 
     /// Stops waiting for repairs, for an application that is about to stop. [`poll_item`](Self::poll_item) then returns the
@@ -230,7 +186,7 @@ impl SubscriberMachine {
     /// Continues after a snapshot that covers all messages before this number.
     pub fn resume(&mut self, message: MessageNumber) {
         if self.delivery.resume() {
-            self.assembly.abandon();
+            self.followed.assembly.abandon();
             self.expected = message;
             self.account.skip_to(message);
         }
@@ -242,8 +198,8 @@ impl SubscriberMachine {
     /// much room is left.
     pub fn start_buffering(&mut self, datagram: &[u8]) {
         self.delivery.set_buffering(true);
-        if let Some(current) = self.current.take() {
-            self.current = Some(self.move_to_window(current, datagram));
+        if let Some(current) = self.followed.current.take() {
+            self.followed.current = Some(self.move_to_window(current, datagram));
         }
     }
 
@@ -344,9 +300,9 @@ impl SubscriberMachine {
     pub fn statistics(&self) -> SubscriberStatistics {
         SubscriberStatistics {
             round_trip: self.round_trip().into(),
-            reordering: self.naks.reordering().into(),
-            waiting: self.window.len() as u64,
-            unverified: self.verification.stage.len() as u64,
+            reordering: self.followed.naks.reordering().into(),
+            waiting: self.followed.window.len() as u64,
+            unverified: self.followed.verification.stage.len() as u64,
             ..self.statistics
         }
     }
@@ -360,7 +316,7 @@ impl SubscriberMachine {
     /// Returns the number of datagrams in its window.
     #[must_use]
     pub fn kept(&self) -> usize {
-        self.window.len()
+        self.followed.window.len()
     }
 
     fn record_internal_error(&mut self, what: &'static str) {
@@ -373,9 +329,12 @@ impl SubscriberMachine {
     /// Checks what always holds between two calls.
     fn assert_invariants(&self) {
         let counted = &self.statistics;
-        debug_assert!(self.window.len() as u64 <= self.window.length(), "more datagrams than the window has");
         debug_assert!(
-            self.naks.first_gap().is_none_or(|gap| gap.first < gap.end),
+            self.followed.window.len() as u64 <= self.followed.window.length(),
+            "more datagrams than the window has"
+        );
+        debug_assert!(
+            self.followed.naks.first_gap().is_none_or(|gap| gap.first < gap.end),
             "nothing is missing in a gap"
         );
         debug_assert!(counted.recovered <= counted.received, "more was recovered than received");
@@ -397,18 +356,18 @@ impl SubscriberMachine {
     fn round_trip(&self) -> Nanos {
         match self.publisher.round_trip() {
             Nanos::ZERO => self.group_round_trip(),
-            own => own + self.transit.queueing(),
+            own => own + self.followed.transit.queueing(),
         }
     }
 
     /// The group's round-trip time.
     fn group_round_trip(&self) -> Nanos {
-        Nanos::from_micros(self.heartbeat.round_trip.into()).clamp(MIN_ROUND_TRIP, MAX_ROUND_TRIP)
+        Nanos::from_micros(self.followed.heartbeat.round_trip.into()).clamp(MIN_ROUND_TRIP, MAX_ROUND_TRIP)
     }
 
     /// Whether the stream has other subscribers.
     const fn has_other_subscribers(&self) -> bool {
-        self.heartbeat.group_size > 1
+        self.followed.heartbeat.group_size > 1
     }
 }
 
@@ -418,8 +377,8 @@ impl fmt::Debug for SubscriberMachine {
             .field("stream", &self.config.stream)
             .field("id", &self.id)
             .field("incarnation", &self.incarnations.current())
-            .field("base", &self.base)
-            .field("highest", &self.highest)
+            .field("base", &self.followed.base)
+            .field("highest", &self.followed.highest)
             .field("expected", &self.expected)
             .finish_non_exhaustive()
     }

@@ -8,8 +8,7 @@ use super::event::{Cause, SubscriberEvent};
 use super::former::FormerIncarnation;
 use super::incarnations::{IncarnationIdentity, Successor};
 use super::losses::LossAccount;
-use super::transit::Transit;
-use super::{MIN_CREDIT, Start, SubscriberMachine};
+use super::{Start, SubscriberMachine};
 use crate::backoff::SMALL_GROUP;
 use crate::sign::SIGNATURE_EXTENSION;
 use crate::wire::{
@@ -115,7 +114,7 @@ impl SubscriberMachine {
             }
             Kind::Parity => {
                 let Ok(parity) = Parity::read(body) else { return false };
-                if self.is_verifying() && !self.verification.record_parity(header.sequence) {
+                if self.is_verifying() && !self.followed.verification.record_parity(header.sequence) {
                     self.statistics.copies += 1;
                     return true;
                 }
@@ -148,28 +147,29 @@ impl SubscriberMachine {
         if !self.publisher.record_heard(now, from) && self.publisher.is_outdated(now) {
             self.publisher.change(now, from);
         }
-        if self.liveness.record_heard() {
+        if self.followed.liveness.record_heard() {
             self.emit(SubscriberEvent::PublisherBack);
         }
-        self.transit.note(now, heartbeat.clock);
+        self.followed.transit.note(now, heartbeat.clock);
         // A publisher's position never decreases, so this heartbeat is older than the last one.
-        if heartbeat.next < self.heartbeat.next || heartbeat.oldest_retained < self.heartbeat.oldest_retained
+        if heartbeat.next < self.followed.heartbeat.next
+            || heartbeat.oldest_retained < self.followed.heartbeat.oldest_retained
         {
             return;
         }
-        self.heartbeat = heartbeat;
-        self.recovery.set_on(heartbeat.block > 0);
+        self.followed.heartbeat = heartbeat;
+        self.followed.recovery.set_on(heartbeat.block > 0);
         if let Some(repairer) = &mut self.repairer {
             repairer.set_rate(now, heartbeat.rate);
         }
         self.account.request(header.flags.has(Flags::ACKNOWLEDGE));
-        self.liveness.record_heartbeat(now);
+        self.followed.liveness.record_heartbeat(now);
         self.incarnations.set_epoch(header.epoch);
-        self.oldest_retained = self.oldest_retained.max(heartbeat.oldest_retained);
+        self.followed.oldest_retained = self.followed.oldest_retained.max(heartbeat.oldest_retained);
         self.record_credit(&heartbeat);
         if header.flags.has(Flags::END_OF_STREAM) {
-            self.publisher.probe_at_the_end(now, self.end.is_none());
-            self.end = Some((heartbeat.next, heartbeat.next_message));
+            self.publisher.probe_at_the_end(now, self.followed.end.is_none());
+            self.followed.end = Some((heartbeat.next, heartbeat.next_message));
         }
         self.record_sent_before(now, heartbeat.next);
         self.schedule_status_after_heartbeat(now, self.is_awaited(header.flags));
@@ -188,7 +188,7 @@ impl SubscriberMachine {
     /// Spreads the requests for everything that was missing before the publisher would accept NAKs from this address.
     fn postpone_naks(&mut self, now: ClockTime) {
         let until = now + self.backoff();
-        self.naks.postpone_all(until);
+        self.followed.naks.postpone_all(until);
     }
 
     fn on_reset(&mut self, reason: ResetReason) {
@@ -207,16 +207,18 @@ impl SubscriberMachine {
     fn record_credit(&mut self, heartbeat: &Heartbeat) {
         let shown = heartbeat.next.ahead_of(heartbeat.oldest_retained);
         let stated = if heartbeat.group_size > SMALL_GROUP { u64::from(heartbeat.capacity) } else { 0 };
-        let most = self.window.length().min(self.socket_room());
-        self.credit = shown.max(stated).max(self.credit).min(most);
+        let most = self.followed.window.length().min(self.socket_room());
+        self.followed.credit = shown.max(stated).max(self.followed.credit).min(most);
     }
 
     fn on_confirmation(&mut self, now: ClockTime, confirmation: &Ncf<'_>) {
-        self.oldest_retained =
-            self.oldest_retained.max(confirmation.oldest_retained.min(self.heartbeat.next.max(self.highest)));
+        self.followed.oldest_retained = self
+            .followed
+            .oldest_retained
+            .max(confirmation.oldest_retained.min(self.followed.heartbeat.next.max(self.followed.highest)));
         let until = now + 2 * self.round_trip();
         for (first, count) in confirmation.coming {
-            self.naks.postpone(first..first + u64::from(count), until);
+            self.followed.naks.postpone(first..first + u64::from(count), until);
         }
     }
 
@@ -259,13 +261,13 @@ impl SubscriberMachine {
         heartbeat: Heartbeat,
     ) {
         self.statistics.other += 1;
-        let is_over = self.liveness.is_silent() || self.delivery.has_ended();
+        let is_over = self.followed.liveness.is_silent() || self.delivery.has_ended();
         if !self.incarnations.record_older(now, identity.incarnation) {
             return;
         }
         // A recording of a sealed stream is older than the incarnation that was followed.
         let is_recorded = self.proves_age(&identity)
-            && (self.is_stale(now, &heartbeat) || heartbeat.unix_time <= self.heartbeat.unix_time);
+            && (self.is_stale(now, &heartbeat) || heartbeat.unix_time <= self.followed.heartbeat.unix_time);
         if is_over && !is_recorded {
             self.incarnations.clear_rival();
             return self.incarnations.set_successor(identity, heartbeat, from);
@@ -330,12 +332,13 @@ impl SubscriberMachine {
     /// Remembers the current incarnation, which is about to be left.
     fn remember_current_incarnation(&mut self) {
         let Some(incarnation) = self.incarnations.current() else { return };
-        let announced = (self.heartbeat.next, self.heartbeat.next_message);
+        let announced = (self.followed.heartbeat.next, self.followed.heartbeat.next_message);
         // Everything announced and not delivered has been reported as lost.
-        let position = if self.expected > announced.1 { (self.base, self.expected) } else { announced };
+        let position =
+            if self.expected > announced.1 { (self.followed.base, self.expected) } else { announced };
         let former = FormerIncarnation {
             incarnation,
-            clock: self.heartbeat.clock,
+            clock: self.followed.heartbeat.clock,
             position,
             given_up: self.losses.given_up(),
             lost_messages: self.losses.lost_messages(&self.statistics),
@@ -359,7 +362,7 @@ impl SubscriberMachine {
         }
         // The end is not reported before an application is done with the last messages.
         if let Some((_, messages)) =
-            self.end.filter(|(end, _)| *end <= self.base && !self.delivery.has_ended())
+            self.followed.end.filter(|(end, _)| *end <= self.followed.base && !self.delivery.has_ended())
         {
             self.delivery.end();
             return Some(SubscriberEvent::Ended { messages: messages.0 });
@@ -419,38 +422,24 @@ impl SubscriberMachine {
         publisher: SocketAddr,
         base: Sequence,
     ) {
-        self.heartbeat = heartbeat;
-        self.liveness.record_heartbeat(now);
-        self.publisher.change(now, publisher);
-        (self.base, self.highest) = (base, base);
-        (self.oldest_retained, self.credit) = (heartbeat.oldest_retained, MIN_CREDIT);
+        self.followed.begin(now, heartbeat, base);
         self.record_credit(&heartbeat);
-        self.transit = Transit::default();
-        self.transit.note(now, heartbeat.clock);
-        self.end = None;
-        self.window.clear();
-        self.verification.begin();
-        self.recovery.clear();
-        self.recovery.set_on(heartbeat.block > 0);
-        self.naks.clear();
+        self.publisher.change(now, publisher);
         self.repairers.begin();
         if let Some(repairer) = &mut self.repairer {
             repairer.begin();
         }
-        self.assembly.abandon();
-        self.current = None;
-        self.statuses.restart(self.window.length() as u32);
-        self.liveness.record_heard();
+        self.statuses.restart(self.followed.window.length() as u32);
     }
 
     /// Reports the known losses of the old incarnation and then, unless it ended its stream, an unknown loss.
     fn report_remaining_loss(&mut self, successor: Successor) -> Option<SubscriberEvent> {
-        let ended = self.end.map_or(MessageNumber(0), |(_, messages)| messages);
-        let known = self.expected.max(self.heartbeat.next_message).max(ended);
+        let ended = self.followed.end.map_or(MessageNumber(0), |(_, messages)| messages);
+        let known = self.expected.max(self.followed.heartbeat.next_message).max(ended);
         if self.expected < known {
             return Some(self.report_lost(known, Cause::Restart));
         }
-        if self.end.is_some() || successor.is_unknown_reported {
+        if self.followed.end.is_some() || successor.is_unknown_reported {
             return None;
         }
         self.incarnations.record_unknown_reported();

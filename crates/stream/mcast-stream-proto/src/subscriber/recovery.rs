@@ -34,8 +34,8 @@ impl PartialBlock {
 }
 
 /// Copies of recent datagrams as they arrived, and the parity symbols of their blocks. They are kept only while the
-/// publisher sends parity.
-#[derive(Debug)]
+/// publisher sends parity. The default has no room.
+#[derive(Debug, Default)]
 pub(super) struct Recovery {
     is_on: bool,
     /// The symbols of the datagrams from `first` on; an empty one is missing.
@@ -52,16 +52,7 @@ pub(super) struct Recovery {
 
 impl Recovery {
     pub(super) fn new(max_bytes: usize) -> Self {
-        Self {
-            is_on: false,
-            first: Sequence::default(),
-            copies: VecDeque::new(),
-            blocks: BTreeMap::new(),
-            due: BTreeSet::new(),
-            bytes: 0,
-            max_bytes,
-            spare: Vec::new(),
-        }
+        Self { max_bytes, ..Self::default() }
     }
 
     /// Begins or ends to keep copies.
@@ -236,7 +227,7 @@ pub(super) struct Replaced(BTreeMap<Sequence, u64>);
 impl SubscriberMachine {
     /// Whether it sends nothing: by its settings, or because the publisher receives nothing.
     pub(super) fn sends_nothing(&self) -> bool {
-        self.config.mute || self.heartbeat.flow == FlowControl::OneWay
+        self.config.mute || self.followed.heartbeat.flow == FlowControl::OneWay
     }
 
     /// Whether it requests repairs.
@@ -246,38 +237,43 @@ impl SubscriberMachine {
 
     /// Returns how long the request for a missing datagram waits for the parity of its block.
     pub(super) const fn parity_delay(&self) -> Nanos {
-        if self.heartbeat.block > 0 && self.heartbeat.parity > 0 { BLOCK_TIME } else { Nanos::ZERO }
+        if self.followed.heartbeat.block > 0 && self.followed.heartbeat.parity > 0 {
+            BLOCK_TIME
+        } else {
+            Nanos::ZERO
+        }
     }
 
     /// Handles a parity symbol.
     pub(super) fn on_parity(&mut self, now: ClockTime, header: &Header, parity: &Parity<'_>) {
         self.statistics.parity += 1;
         let end = parity.end();
-        let is_known = self.recovery.is_on && end <= self.base + self.window.length();
-        if !is_known || end <= self.base {
+        let is_known =
+            self.followed.recovery.is_on && end <= self.followed.base + self.followed.window.length();
+        if !is_known || end <= self.followed.base {
             return;
         }
         if !self.is_verifying() {
             self.record_sent_before(now, end);
         }
-        self.recovery.trim(self.base);
+        self.followed.recovery.trim(self.followed.base);
         if Sequence::each(parity.base..end).any(|sequence| self.is_unsettled(sequence)) {
-            self.recovery.add(parity);
+            self.followed.recovery.add(parity);
         }
         if header.flags.has(Flags::REPAIR) {
             return;
         }
         // No more parity follows for this block, or for those before it: what is still missing is due.
         let settled = if header.flags.has(Flags::LAST_AHEAD) { end } else { parity.base };
-        let due = now + self.naks.reorder_guard(self.round_trip());
-        self.naks.schedule_soon(settled, due);
+        let due = now + self.followed.naks.reorder_guard(self.round_trip());
+        self.followed.naks.schedule_soon(settled, due);
     }
 
     /// Keeps a copy of a datagram that arrived, verified or not.
     #[inline]
     pub(super) fn keep_copy(&mut self, sequence: Sequence, datagram: &[u8]) {
-        self.recovery.keep(self.base, sequence, datagram);
-        self.recovery.record_change(sequence);
+        self.followed.recovery.keep(self.followed.base, sequence, datagram);
+        self.followed.recovery.record_change(sequence);
         self.retain_for_others(sequence, datagram);
     }
 
@@ -291,8 +287,8 @@ impl SubscriberMachine {
 
     /// Forgets the copy of a datagram that was discarded: symbols may recover the genuine one.
     pub(super) fn forget_copy(&mut self, sequence: Sequence) {
-        self.recovery.forget(sequence);
-        self.recovery.record_change(sequence);
+        self.followed.recovery.forget(sequence);
+        self.followed.recovery.record_change(sequence);
         if let Some(repairer) = &mut self.repairer {
             repairer.discard(sequence);
         }
@@ -301,34 +297,36 @@ impl SubscriberMachine {
     /// Recovers the rest of the blocks that may be complete now. Each is decoded once, and needs further symbols for another
     /// time.
     pub(super) fn recover_due(&mut self, now: ClockTime) {
-        while let Some(base) = self.recovery.due.pop_first() {
+        while let Some(base) = self.followed.recovery.due.pop_first() {
             self.recover(now, base);
         }
     }
 
     /// Whether a datagram was neither accepted nor given up. It may have arrived, and wait for its manifest.
     fn is_unsettled(&self, sequence: Sequence) -> bool {
-        let is_current = self.current.as_ref().is_some_and(|current| current.sequence == sequence);
-        sequence >= self.base && !is_current && !self.window.has(sequence)
+        let is_current = self.followed.current.as_ref().is_some_and(|current| current.sequence == sequence);
+        sequence >= self.followed.base && !is_current && !self.followed.window.has(sequence)
     }
 
     /// Whether a datagram neither arrived nor was given up.
     fn is_missing(&self, sequence: Sequence) -> bool {
-        self.is_unsettled(sequence) && !self.verification.stage.has(sequence)
+        self.is_unsettled(sequence) && !self.followed.verification.stage.has(sequence)
     }
 
     /// Recovers what is missing of a block, if enough of it has arrived. The symbols of a block whose datagrams wait for
     /// their manifest are kept: one of these may turn out to be forged.
     fn recover(&mut self, now: ClockTime, base: Sequence) {
-        let Some(range) = self.recovery.blocks.get(&base).map(|block| block.range(base)) else { return };
+        let Some(range) = self.followed.recovery.blocks.get(&base).map(|block| block.range(base)) else {
+            return;
+        };
         if !Sequence::each(range.clone()).any(|sequence| self.is_unsettled(sequence)) {
-            return self.recovery.remove(base);
+            return self.followed.recovery.remove(base);
         }
         let has_missing = Sequence::each(range.clone()).any(|sequence| self.is_missing(sequence));
-        if !has_missing || self.recovery.shortage(base) > 0 {
+        if !has_missing || self.followed.recovery.shortage(base) > 0 {
             return;
         }
-        let recovered = self.recovery.decode(base);
+        let recovered = self.followed.recovery.decode(base);
         // The present message may be in this buffer.
         let decrypted = core::mem::take(&mut self.decrypted);
         if let Some((epoch, symbols)) = recovered {
@@ -341,8 +339,8 @@ impl SubscriberMachine {
         }
         self.decrypted = decrypted;
         // Symbols that were forged recover nothing: the datagrams are requested.
-        let due = now + self.naks.reorder_guard(self.round_trip());
-        self.naks.schedule_soon(range.end, due);
+        let due = now + self.followed.naks.reorder_guard(self.round_trip());
+        self.followed.naks.schedule_soon(range.end, due);
     }
 
     /// Handles a datagram that was recovered, like one that arrived.
@@ -354,12 +352,14 @@ impl SubscriberMachine {
             self.statistics.malformed += 1;
             return;
         };
-        if sequence != self.base && !self.window.has_room(datagram.len() + self.recovery.bytes()) {
+        if sequence != self.followed.base
+            && !self.followed.window.has_room(datagram.len() + self.followed.recovery.bytes())
+        {
             self.statistics.beyond += 1;
             return;
         }
         if view.header.kind == Kind::Manifest {
-            let was_noticed = sequence < self.highest;
+            let was_noticed = sequence < self.followed.highest;
             if self.open_manifest(now, Arrival::Recovered, None, &datagram, &view) {
                 self.statistics.repaired += 1;
                 self.record_recovered(was_noticed);
@@ -382,9 +382,9 @@ impl SubscriberMachine {
         } else {
             self.record_arrival(now, sequence, Arrival::Recovered.repaired_by(true));
             self.record_recovered(true);
-            self.recovery.keep(self.base, sequence, &datagram);
+            self.followed.recovery.keep(self.followed.base, sequence, &datagram);
             self.retain_for_others(sequence, &datagram);
-            self.window.buffer(sequence, Meta::of(&view), body);
+            self.followed.window.buffer(sequence, Meta::of(&view), body);
             if self.delivery.is_buffering() {
                 self.schedule_status_after_progress();
             }
@@ -403,7 +403,7 @@ impl SubscriberMachine {
 
     /// Whether a datagram may be of this publisher: not too long, and sealed if the group seals.
     fn is_plausible(&self, datagram: &[u8]) -> bool {
-        let longest = usize::from(self.heartbeat.datagram);
+        let longest = usize::from(self.followed.heartbeat.datagram);
         let is_short = longest == 0 || datagram.len() <= longest;
         let is_clear = datagram.get(6..8).is_some_and(|epoch| *epoch == [0, 0]);
         is_short && (self.config.keys.is_empty() || !is_clear)
@@ -411,11 +411,12 @@ impl SubscriberMachine {
 
     /// Returns whether a missing datagram need not be requested, because a symbol of its block replaces it.
     pub(super) fn is_replaced(&self, sequence: Sequence, replaced: &mut Replaced) -> bool {
-        let Some(base) = self.recovery.block_of(sequence) else { return false };
+        let Some(base) = self.followed.recovery.block_of(sequence) else { return false };
         let left = replaced.0.entry(base).or_insert_with(|| {
-            let range = self.recovery.blocks.get(&base).map_or(base..base, |block| block.range(base));
+            let range =
+                self.followed.recovery.blocks.get(&base).map_or(base..base, |block| block.range(base));
             let missing = Sequence::each(range).filter(|sequence| self.is_missing(*sequence)).count();
-            missing.saturating_sub(self.recovery.shortage(base)) as u64
+            missing.saturating_sub(self.followed.recovery.shortage(base)) as u64
         });
         let is_replaced = *left > 0;
         *left = left.saturating_sub(1);

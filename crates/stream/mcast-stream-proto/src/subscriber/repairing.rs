@@ -38,7 +38,7 @@ impl SubscriberMachine {
             return;
         };
         let request = Request { now, subscriber, from, view, datagram };
-        let stage = &self.verification.stage;
+        let stage = &self.followed.verification.stage;
         match repairer.handle(&request, &self.config.keys, round_trip, |sequence| stage.has(sequence)) {
             Answer::Echo(clock, token) => {
                 let echo = Probe { clock, token, subscriber };
@@ -86,8 +86,8 @@ impl SubscriberMachine {
             && self.publisher.round_trip() > Nanos::ZERO
             && self.losses.missed(&self.statistics) > 0;
         if is_needed && self.repairers.is_to_choose() {
-            self.naks.forget_repairer();
-            self.repairers.choose(now, self.id, self.publisher.get(), self.heartbeat.group_size);
+            self.followed.naks.forget_repairer();
+            self.repairers.choose(now, self.id, self.publisher.get(), self.followed.heartbeat.group_size);
         }
     }
 
@@ -99,13 +99,14 @@ impl SubscriberMachine {
 
     /// Requests of the publisher what was requested of a repairer that was given up, and chooses another one.
     fn replace_repairer(&mut self, now: ClockTime) {
-        self.naks.stop_awaiting_repairer(now);
+        self.followed.naks.stop_awaiting_repairer(now);
         self.choose_repairer(now);
     }
 
     /// Returns when the next probe of the repairer is due.
     pub(super) fn repairer_probe_at(&self) -> ClockTime {
-        let is_idle = self.liveness.is_silent() || self.delivery.has_ended() || !self.requests_repairs();
+        let is_idle =
+            self.followed.liveness.is_silent() || self.delivery.has_ended() || !self.requests_repairs();
         if is_idle { ClockTime::NEVER } else { self.repairers.probe_at() }
     }
 
@@ -162,7 +163,7 @@ impl SubscriberMachine {
         let sequence = Sequence(view.header.sequence);
         let is_requested = self.repairers.is_chosen(from)
             && self.incarnations.is_current(view.header.incarnation)
-            && self.naks.awaits_repairer(sequence);
+            && self.followed.naks.awaits_repairer(sequence);
         self.statistics.unrequested += u64::from(!is_requested);
         is_requested.then_some(Arrival::Repairer)
     }

@@ -54,8 +54,8 @@ pub(super) enum SlotContent {
 /// Longer buffers are freed instead of reused, in bytes.
 const MAX_SPARE: usize = 16_384;
 
-/// A ring of datagrams by sequence, which reuses its buffers.
-#[derive(Debug)]
+/// A ring of datagrams by sequence, which reuses its buffers. The default has no room.
+#[derive(Debug, Default)]
 pub(super) struct Window {
     slots: Vec<Slot>,
     spare: Vec<Vec<u8>>,

@@ -45,6 +45,7 @@ const LARGEST: u64 = 1 << 62;
 
 /// The body of a heartbeat: 80 bytes. A longer body comes from a later version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Heartbeat {
     /// The sequence of the next datagram of data.
     pub next: Sequence,
@@ -87,6 +88,13 @@ pub struct Heartbeat {
 impl Heartbeat {
     /// The length of the body in bytes.
     pub const LENGTH: usize = 80;
+
+    /// Returns the heartbeat with a change. Outside this crate, it cannot be written as a literal, so that fields can be added.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
 
     /// Reads a body.
     ///

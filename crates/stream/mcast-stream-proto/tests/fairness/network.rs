@@ -153,15 +153,14 @@ fn address(index: usize) -> SocketAddr {
 
 impl<'s> Network<'s> {
     fn new(scene: &'s Scene) -> Self {
-        let config = PublisherConfig {
-            datagram: DATAGRAM,
-            rate: PublisherRate::Auto(AutoRate { evict_below: scene.evict_below }),
-            fec: scene.fec,
-            seed: scene.seed,
-            ..PublisherConfig::new(STREAM, Incarnation(1))
-        };
+        let config = PublisherConfig::new(STREAM, Incarnation(1)).with(|config| {
+            config.datagram = DATAGRAM;
+            config.rate = PublisherRate::Auto(AutoRate { evict_below: scene.evict_below });
+            config.fec = scene.fec;
+            config.seed = scene.seed;
+        });
         let subscriber = |index: usize| {
-            let config = SubscriberConfig { seed: 100 + index as u64, ..SubscriberConfig::new(STREAM) };
+            let config = SubscriberConfig::new(STREAM).with(|config| config.seed = 100 + index as u64);
             SubscriberMachine::new(config, ClockTime(SECOND))
         };
         let count = scene.subscribers.len();

@@ -252,15 +252,14 @@ impl<'s> Group<'s> {
     fn join(&mut self, index: usize) {
         let joiner = self.scene.joiners[index];
         let has_new = self.keys.used_from.is_some();
-        let config = SubscriberConfig {
-            start: joiner.start,
-            policy: joiner.policy,
-            window: SLOTS,
-            keys: keys(self.scene, &self.notary, has_new),
-            unix_offset: Some(SECOND),
-            seed: index as u64 + 1,
-            ..SubscriberConfig::new(STREAM)
-        };
+        let config = SubscriberConfig::new(STREAM).with(|config| {
+            config.start = joiner.start;
+            config.policy = joiner.policy;
+            config.window = SLOTS;
+            config.keys = keys(self.scene, &self.notary, has_new);
+            config.unix_offset = Some(SECOND);
+            config.seed = index as u64 + 1;
+        });
         let node = &mut self.nodes[index];
         (node.has_new_key, node.has_old_key) = (has_new, self.scene.sealed);
         node.subscriber = Some(SubscriberMachine::new(config, ClockTime(self.now)));
@@ -476,14 +475,13 @@ fn address(index: usize) -> SocketAddr {
 }
 
 fn new_publisher(incarnation: u32, keys: Keys, now: u64) -> PublisherMachine {
-    let config = PublisherConfig {
-        datagram: 256,
-        history: SLOTS * 256,
-        flow: FlowControl::None,
-        unix_offset: Some(SECOND),
-        seed: u64::from(incarnation),
-        keys,
-        ..PublisherConfig::new(STREAM, Incarnation(incarnation))
-    };
+    let config = PublisherConfig::new(STREAM, Incarnation(incarnation)).with(|config| {
+        config.datagram = 256;
+        config.retransmission_buffer = SLOTS * 256;
+        config.flow = FlowControl::None;
+        config.unix_offset = Some(SECOND);
+        config.seed = u64::from(incarnation);
+        config.keys = keys;
+    });
     PublisherMachine::new(config, ClockTime(now)).unwrap()
 }

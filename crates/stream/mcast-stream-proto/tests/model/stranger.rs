@@ -30,14 +30,13 @@ pub(crate) fn datagrams(incarnation: u32, next: u64, now: u64, is_excluded: bool
 
 /// Returns the datagrams of a forged stream up to the message after `next`.
 fn forge(keys: Keys, incarnation: u32, next: u64, now: u64) -> Vec<Vec<u8>> {
-    let config = PublisherConfig {
-        datagram: 256,
-        history: 32 * 256,
-        flow: FlowControl::None,
-        unix_offset: Some(1_000_000_000),
-        keys,
-        ..PublisherConfig::new(STREAM, Incarnation(incarnation))
-    };
+    let config = PublisherConfig::new(STREAM, Incarnation(incarnation)).with(|config| {
+        config.datagram = 256;
+        config.retransmission_buffer = 32 * 256;
+        config.flow = FlowControl::None;
+        config.unix_offset = Some(1_000_000_000);
+        config.keys = keys;
+    });
     let mut publisher = PublisherMachine::new(config, ClockTime(now)).unwrap();
     for number in 0..next + 2 {
         publisher.publish(ClockTime(now), &[FORGED, &number.to_be_bytes()].concat()).unwrap();

@@ -1,11 +1,13 @@
 //! Limits of what one subscriber can cause, with two machines and direct control over what arrives.
 
+use core::time::Duration;
+
 use std::net::SocketAddr;
 
 use mcast_stream_proto::publisher::{PublisherConfig, PublisherEvent, Transmit};
 use mcast_stream_proto::subscriber::{Item, OnLoss, Policy, SubscriberConfig, SubscriberEvent};
 use mcast_stream_proto::wire::{DatagramView, HEADER_LENGTH, Incarnation, Kind, Sequence, Status, StreamId};
-use mcast_stream_proto::{ClockTime, Nanos, PublisherMachine, SubscriberMachine};
+use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
 
 const MILLISECOND: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MILLISECOND;
@@ -38,7 +40,8 @@ impl Two {
 
     fn with(subscriber: SubscriberConfig) -> Self {
         let now = SECOND;
-        let config = PublisherConfig { history: HISTORY, ..PublisherConfig::new(STREAM, Incarnation(1)) };
+        let config = PublisherConfig::new(STREAM, Incarnation(1))
+            .with(|config| config.retransmission_buffer = HISTORY);
         let mut two = Self {
             now,
             publisher: PublisherMachine::new(config, ClockTime(now)).unwrap(),
@@ -184,7 +187,7 @@ fn a_subscriber_with_a_busy_application_keeps_sending_feedback() {
 #[test]
 fn a_subscriber_with_a_busy_application_buffers_at_most_its_window() {
     const ALL: u64 = 4_000;
-    let mut two = Two::with(SubscriberConfig { window: 64, ..SubscriberConfig::new(STREAM) });
+    let mut two = Two::with(SubscriberConfig::new(STREAM).with(|config| config.window = 64));
     let mut published = two.publish_from(0, 1);
     two.run(SECOND, Arrivals::Everything, |two| two.messages == 1);
     let mut turns = 0;
@@ -249,7 +252,7 @@ fn repairs_keep_to_their_allowance() {
 #[test]
 fn an_evicted_subscriber_that_returns_is_reported_with_its_loss() {
     for (published, lacks) in [(30_000, true), (20, false)] {
-        let mut two = Two::with(SubscriberConfig { window: 64, ..SubscriberConfig::new(STREAM) });
+        let mut two = Two::with(SubscriberConfig::new(STREAM).with(|config| config.window = 64));
         two.make_busy();
         let (mut number, mut events) = (0, Vec::new());
         let began = two.now;
@@ -272,10 +275,12 @@ fn an_evicted_subscriber_that_returns_is_reported_with_its_loss() {
 /// through.
 #[test]
 fn a_forged_oldest_retained_does_not_block_the_subscriber() {
-    for policy in
-        [Policy::Reliable(OnLoss::Continue), Policy::BestEffort(Nanos::ZERO), Policy::Deadline(Nanos::ZERO)]
-    {
-        let config = SubscriberConfig { policy, ..SubscriberConfig::new(STREAM) };
+    for policy in [
+        Policy::Reliable(OnLoss::Continue),
+        Policy::BestEffort(Duration::ZERO),
+        Policy::Deadline(Duration::ZERO),
+    ] {
+        let config = SubscriberConfig::new(STREAM).with(|config| config.policy = policy);
         let mut two = Two::with(config);
         let forged = two.forged_heartbeat((1 << 62) - 1, (1 << 62) - 2);
         let from = SocketAddr::from(([10, 0, 0, 1], 7000));
@@ -340,7 +345,7 @@ fn a_subscriber_reports_each_32_repairs() {
 #[test]
 fn a_publisher_that_was_stopped_neither_forgets_nor_evicts_a_subscriber() {
     for (window, messages, pause) in [(64, 4_000, 4 * SECOND), (4_096, 10, 12 * SECOND)] {
-        let mut two = Two::with(SubscriberConfig { window, ..SubscriberConfig::new(STREAM) });
+        let mut two = Two::with(SubscriberConfig::new(STREAM).with(|config| config.window = window));
         two.publish_from(0, messages);
         while two.publisher.poll_transmit(ClockTime(two.now)).is_some() {}
         two.now += pause;

@@ -10,7 +10,8 @@ use crate::plan::{MILLISECOND, SECOND};
 const HISTORY: usize = 8 << 20;
 
 fn publisher() -> PublisherMachine {
-    let config = PublisherConfig { history: HISTORY, ..PublisherConfig::new(StreamId(7), Incarnation(1)) };
+    let config = PublisherConfig::new(StreamId(7), Incarnation(1))
+        .with(|config| config.retransmission_buffer = HISTORY);
     PublisherMachine::new(config, ClockTime(SECOND)).unwrap()
 }
 

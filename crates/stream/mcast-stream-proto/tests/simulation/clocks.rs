@@ -27,14 +27,15 @@ struct Ends {
 impl Ends {
     fn new(publisher: u64, subscriber: u64) -> Self {
         let keys = Keys::one(KeyEpoch(1), Notary::default().secret(5));
-        let config = PublisherConfig {
-            keys: keys.clone(),
-            unix_offset: Some(publisher),
-            ..PublisherConfig::new(STREAM, Incarnation(1))
-        };
+        let config = PublisherConfig::new(STREAM, Incarnation(1)).with(|config| {
+            config.keys = keys.clone();
+            config.unix_offset = Some(publisher);
+        });
         let publisher = PublisherMachine::new(config, ClockTime(SECOND)).unwrap();
-        let config =
-            SubscriberConfig { keys, unix_offset: Some(subscriber), ..SubscriberConfig::new(STREAM) };
+        let config = SubscriberConfig::new(STREAM).with(|config| {
+            config.keys = keys;
+            config.unix_offset = Some(subscriber);
+        });
         Self { publisher, subscriber: SubscriberMachine::new(config, ClockTime(SECOND)), now: SECOND }
     }
 

@@ -109,14 +109,13 @@ struct Settings {
 impl Publisher {
     fn new(now: u64, number: u32, from: u64, records: &[Record], origin: Origin) -> Self {
         let next = records.iter().position(|record| record.end() > from).unwrap_or(records.len());
-        let config = PublisherConfig {
-            first_message: MessageNumber(from),
-            origin: Some(origin),
-            idle_interval: Duration::from_millis(250),
-            history: 64 << 10,
-            seed: number.into(),
-            ..PublisherConfig::new(STREAM, Incarnation(number))
-        };
+        let config = PublisherConfig::new(STREAM, Incarnation(number)).with(|config| {
+            config.first_message = MessageNumber(from);
+            config.origin = Some(origin);
+            config.idle_interval = Duration::from_millis(250);
+            config.retransmission_buffer = 64 << 10;
+            config.seed = number.into();
+        });
         let machine = PublisherMachine::new(config, ClockTime(now)).unwrap();
         let address = SocketAddr::from(([10, 0, 0, number as u8], 7000));
         Self { machine, address, since: now, next, confirmed: from, first_data: None, began: now }
@@ -133,17 +132,16 @@ impl Publisher {
     ) -> Self {
         let old = records[..accepted].iter().filter(|record| record.end() > confirmed);
         let size: usize = old.clone().map(Record::size).sum();
-        let config = PublisherConfig {
-            first_message: MessageNumber(old.clone().next().map_or(confirmed, Record::first)),
-            origin: Some(origin(1, 5)),
-            idle_interval: Duration::from_millis(250),
-            history: (64 << 10).max(size + (16 << 10)),
-            seed: number.into(),
-            signer: settings.is_signed.then(|| signer::key(1, false) as Arc<dyn Signer>),
-            rate: settings.rate.into(),
-            fec: settings.fec,
-            ..PublisherConfig::new(STREAM, Incarnation(number))
-        };
+        let config = PublisherConfig::new(STREAM, Incarnation(number)).with(|config| {
+            config.first_message = MessageNumber(old.clone().next().map_or(confirmed, Record::first));
+            config.origin = Some(origin(1, 5));
+            config.idle_interval = Duration::from_millis(250);
+            config.retransmission_buffer = (64 << 10).max(size + (16 << 10));
+            config.seed = number.into();
+            config.signer = settings.is_signed.then(|| signer::key(1, false) as Arc<dyn Signer>);
+            config.rate = settings.rate.into();
+            config.fec = settings.fec;
+        });
         let mut machine = PublisherMachine::new(config, ClockTime(now)).unwrap();
         for record in old {
             match record {
@@ -214,12 +212,11 @@ impl World {
         let loss = dice.pick(&[0.0, 0.01, 0.05]);
         let subscribers = (0..dice.between(1, 3)).map(|index| Subscriber {
             machine: SubscriberMachine::new(
-                SubscriberConfig {
-                    start: Start::Oldest,
-                    seed: seed * 8 + index,
-                    signed_by: signed_by.clone(),
-                    ..SubscriberConfig::new(STREAM)
-                },
+                SubscriberConfig::new(STREAM).with(|config| {
+                    config.start = Start::Oldest;
+                    config.seed = seed * 8 + index;
+                    config.signed_by = signed_by.clone();
+                }),
                 ClockTime(SECOND),
             ),
             address: SocketAddr::from(([10, 0, 1, index as u8], 7000)),

@@ -1,5 +1,6 @@
 //! The publisher's reaction to single feedback datagrams: where it sends repairs.
 
+use core::time::Duration;
 use std::net::SocketAddr;
 
 use mcast_sim::Dice;
@@ -10,7 +11,7 @@ use mcast_stream_proto::wire::{
     Acknowledgement, AddressToken, DatagramView, DatagramWriter, Header, Incarnation, Kind, MessageNumber,
     NakWriter, Probe, Sequence, Status, StreamId, SubscriberId, SubscriberName, WriteError,
 };
-use mcast_stream_proto::{ClockTime, Nanos, PublisherMachine, Target};
+use mcast_stream_proto::{ClockTime, PublisherMachine, Target};
 
 use crate::plan::SECOND;
 
@@ -23,7 +24,7 @@ fn publisher(config: PublisherConfig) -> PublisherMachine {
 }
 
 fn settings() -> PublisherConfig {
-    PublisherConfig { history: 1 << 20, ..PublisherConfig::new(STREAM, Incarnation(1)) }
+    PublisherConfig::new(STREAM, Incarnation(1)).with(|config| config.retransmission_buffer = 1 << 20)
 }
 
 /// Returns a datagram of the subscriber, with this count.
@@ -117,7 +118,7 @@ fn a_request_of_a_subscriber_that_returns_acknowledges_nothing() {
     let own = SocketAddr::from(([10, 0, 0, 2], 7000));
     let (now, other) = (2 * SECOND, SubscriberId(0xccdd));
     let quorum = Some(Quorum::new(Acknowledgers::All));
-    let mut publisher = publisher(PublisherConfig { quorum, ..settings() });
+    let mut publisher = publisher(settings().with(|config| config.quorum = quorum));
     let token = token_for(&mut publisher, now, own, SUBSCRIBER);
     let report = |id, count, flags, received| {
         datagram_of(id, Kind::Status, count, |writer| {
@@ -150,7 +151,7 @@ fn acknowledgements_only_move_forward_and_omitted_messages_follow_settled_ones()
     let own = SocketAddr::from(([10, 0, 0, 2], 7000));
     let (now, names) = (2 * SECOND, vec!["db".parse().unwrap()]);
     let quorum = Some(Quorum::new(Acknowledgers::Named(names)));
-    let mut publisher = publisher(PublisherConfig { quorum, ..settings() });
+    let mut publisher = publisher(settings().with(|config| config.quorum = quorum));
     assert_eq!(publisher.publish(ClockTime(now), b"a"), Err(Refusal::NoQuorum));
     let token = token_for(&mut publisher, now, own, SUBSCRIBER);
     let mut count = 1;
@@ -171,7 +172,10 @@ fn acknowledgements_only_move_forward_and_omitted_messages_follow_settled_ones()
     assert_eq!(publisher.publish(ClockTime(now), b"a"), Err(Refusal::NoQuorum));
 
     let quorum = Some(Quorum::new(Acknowledgers::Count(1)));
-    let mut publisher = self::publisher(PublisherConfig { quorum, seed: 0, ..settings() });
+    let mut publisher = self::publisher(settings().with(|config| {
+        config.quorum = quorum;
+        config.seed = 0;
+    }));
     assert_eq!(settled(&mut publisher, "db", [0, 0, 0]), 0);
     (0..10).for_each(|_| _ = publisher.publish(ClockTime(now), b"a").unwrap());
     assert_eq!(settled(&mut publisher, "db", [0, 10, 0]), 10);
@@ -185,7 +189,7 @@ fn acknowledgements_only_move_forward_and_omitted_messages_follow_settled_ones()
 fn requests_that_parity_does_not_end_are_answered_with_datagrams() {
     let own = SocketAddr::from(([10, 0, 0, 2], 7000));
     let (mut now, both) = (2 * SECOND, [SUBSCRIBER, SubscriberId(0xccdd)]);
-    let mut publisher = publisher(PublisherConfig { fec: Fec::Fixed { data: 4, parity: 1 }, ..settings() });
+    let mut publisher = publisher(settings().with(|config| config.fec = Fec::Fixed { data: 4, parity: 1 }));
     let token = token_for(&mut publisher, now, own, SUBSCRIBER);
     for (id, count) in both.into_iter().zip([2, 1]) {
         let (next, highest) = (Sequence(1), Sequence(1));
@@ -223,7 +227,10 @@ fn statuses_with_impossible_numbers_are_no_danger() {
         let (mut dice, mut now) = (Dice::new(seed), 2 * SECOND);
         let rate =
             if seed % 2 == 0 { PublisherRate::Auto(AutoRate::default()) } else { PublisherRate::Unlimited };
-        let mut publisher = publisher(PublisherConfig { rate, seed, ..settings() });
+        let mut publisher = publisher(settings().with(|config| {
+            config.rate = rate;
+            config.seed = seed;
+        }));
         let token = token_for(&mut publisher, now, own, SUBSCRIBER);
         for count in 2..60 {
             let mut number = || if dice.chance(0.3) { count } else { dice.pick(&EXTREMES) };
@@ -360,7 +367,7 @@ fn a_subscriber_that_joined_in_vain_gets_another_chance_at_the_end() {
     assert!(is_complete(&mut publisher, begin + SECOND / 4, end), "it was expected for half a second");
     probe(&mut publisher, end, 2);
     assert!(is_complete(&mut publisher, end, end), "what else it sends holds nothing up");
-    publisher.finish(ClockTime(end), Nanos::from_secs(10));
+    publisher.finish(ClockTime(end), Duration::from_secs(10));
     probe(&mut publisher, end, 3);
     assert!(!is_complete(&mut publisher, end, end + SECOND / 4), "it is expected again");
     assert!(is_complete(&mut publisher, end + SECOND / 4, end + SECOND));

@@ -14,7 +14,7 @@ use mcast_stream_proto::publisher::{
 };
 use mcast_stream_proto::subscriber::{Item, Start, SubscriberConfig, SubscriberEvent};
 use mcast_stream_proto::wire::{FlowControl, Incarnation, MessageNumber, Sequence, StreamId};
-use mcast_stream_proto::{ClockTime, Nanos, PublisherMachine, SubscriberMachine};
+use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
 
 use crate::plan::{MILLISECOND, SECOND};
 
@@ -23,7 +23,7 @@ const CONTENT: Incarnation = Incarnation(1);
 /// One in two milliseconds.
 const MESSAGES: u64 = 2_000;
 const LENGTH: usize = 500;
-const LINGER: Nanos = Nanos::from_secs(30);
+const LINGER: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy)]
 struct Scene {
@@ -80,23 +80,25 @@ impl World {
             on_loss,
             ..Quorum::new(Acknowledgers::Named(["db".parse().unwrap()].into()))
         });
-        let publisher = PublisherConfig {
-            history: 64 << 10,
-            flow: FlowControl::None,
-            congestion: Congestion::Ignore,
-            quorum,
-            ..PublisherConfig::new(STREAM, CONTENT)
-        };
+        let publisher = PublisherConfig::new(STREAM, CONTENT).with(|config| {
+            config.retransmission_buffer = 64 << 10;
+            config.flow = FlowControl::None;
+            config.congestion = Congestion::Ignore;
+            config.quorum = quorum;
+        });
         let start = if scene.start.is_some() { Start::Oldest } else { Start::Now };
-        let subscriber = SubscriberConfig {
-            name: Some("db".parse().unwrap()),
-            has_history: true,
-            seed: 7,
-            start,
-            ..SubscriberConfig::new(STREAM)
-        };
+        let subscriber = SubscriberConfig::new(STREAM).with(|config| {
+            config.name = Some("db".parse().unwrap());
+            config.has_history = true;
+            config.seed = 7;
+            config.start = start;
+        });
         let timeout = Duration::from_secs(30);
-        let history = HistoryConfig { start: scene.start, heal: true, timeout, ..HistoryConfig::default() };
+        let history = HistoryConfig::default().with(|config| {
+            config.start = scene.start;
+            config.heal = true;
+            config.timeout = timeout;
+        });
         Self {
             scene,
             now: SECOND,
@@ -383,7 +385,7 @@ fn a_publisher_without_subscribers_is_over_soon_and_one_that_waits_when_its_time
         let _ = world.publisher.publish(world.now(), &[1; LENGTH]);
         world.steps(1);
     }
-    world.publisher.finish(world.now(), Nanos::from_secs(3));
+    world.publisher.finish(world.now(), Duration::from_secs(3));
     world.steps(2_500);
     assert_eq!((world.over_at, world.standing()), (None, Some(SubscriberProgress::Unread)));
     // Time in which the publisher does not run does not count.

@@ -23,7 +23,7 @@ struct Subscriber {
 
 impl Subscriber {
     fn new() -> Self {
-        let config = SubscriberConfig { start: Start::Oldest, ..SubscriberConfig::new(STREAM) };
+        let config = SubscriberConfig::new(STREAM).with(|config| config.start = Start::Oldest);
         Self {
             subscriber: SubscriberMachine::new(config, ClockTime(SECOND)),
             now: SECOND,

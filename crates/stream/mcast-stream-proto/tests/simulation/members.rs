@@ -35,7 +35,8 @@ fn resident() -> Option<usize> {
 #[test]
 fn a_publisher_knows_10_000_subscribers_by_default() {
     const SUBSCRIBERS: u64 = 10_000;
-    let config = PublisherConfig { history: 1 << 20, ..PublisherConfig::new(STREAM, Incarnation(1)) };
+    let config =
+        PublisherConfig::new(STREAM, Incarnation(1)).with(|config| config.retransmission_buffer = 1 << 20);
     let mut publisher = PublisherMachine::new(config, NOW).unwrap();
     join(&mut publisher, SUBSCRIBERS);
     let before = resident();

@@ -243,7 +243,11 @@ struct Finished {
 }
 
 fn publisher(fec: Fec, flow: FlowControl, seed: u64) -> PublisherConfig {
-    PublisherConfig { fec, flow, seed, ..PublisherConfig::new(STREAM, Incarnation(1)) }
+    PublisherConfig::new(STREAM, Incarnation(1)).with(|config| {
+        config.fec = fec;
+        config.flow = flow;
+        config.seed = seed;
+    })
 }
 
 /// Makes the publisher sign, and the subscriber verify.
@@ -268,7 +272,7 @@ fn at_most_as_many_losses_in_each_block_as_parity_cause_no_nak() {
                 let keys = if sealed { keys(&notary) } else { Keys::none() };
                 let mut publisher = publisher(Fec::Fixed { data, parity }, flow, u64::from(data));
                 publisher.keys = keys.clone();
-                let mut subscriber = SubscriberConfig { keys, ..SubscriberConfig::new(STREAM) };
+                let mut subscriber = SubscriberConfig::new(STREAM).with(|config| config.keys = keys);
                 if signed {
                     sign(&mut publisher, &mut subscriber);
                 }

@@ -2,8 +2,9 @@
 
 mod troubles;
 
+use core::time::Duration;
+
 use mcast_sim::Dice;
-use mcast_stream_proto::Nanos;
 use mcast_stream_proto::publisher::Fec;
 use mcast_stream_proto::subscriber::{OnLoss, Policy, Start};
 
@@ -549,8 +550,8 @@ impl SubscriberPlan {
     fn draw(dice: &mut Dice, sealed: bool, keyed: bool) -> Self {
         let reliable = [OnLoss::Continue, OnLoss::Continue, OnLoss::Snapshot, OnLoss::Stop];
         let policy = match dice.below(8) {
-            0 => Policy::Deadline(Nanos(dice.pick(&[MILLISECOND, 20 * MILLISECOND]))),
-            1 => Policy::BestEffort(Nanos(dice.pick(&[0, MILLISECOND]))),
+            0 => Policy::Deadline(Duration::from_nanos(dice.pick(&[MILLISECOND, 20 * MILLISECOND]))),
+            1 => Policy::BestEffort(Duration::from_nanos(dice.pick(&[0, MILLISECOND]))),
             2 if keyed => Policy::Latest,
             _ => Policy::Reliable(dice.pick(&reliable)),
         };

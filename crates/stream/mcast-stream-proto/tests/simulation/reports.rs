@@ -1,7 +1,8 @@
 //! Losses are reported, to the application and by the publisher. `World::judge` compares the reports with the published
 //! messages. These are cases in which messages are certainly lost.
 
-use mcast_stream_proto::Nanos;
+use core::time::Duration;
+
 use mcast_stream_proto::subscriber::{Policy, Start};
 
 use crate::link::Quality;
@@ -54,7 +55,7 @@ fn without_flow_control_a_subscriber_that_missed_some_is_not_reported_complete()
 #[test]
 fn a_subscriber_that_skips_what_comes_late_is_not_reported_complete() {
     let down = Quality { loss: 0.1, delay: 2 * MILLISECOND, ..Quality::GOOD };
-    let policy = Policy::Deadline(Nanos::from_millis(2));
+    let policy = Policy::Deadline(Duration::from_millis(2));
     let impatient = SubscriberPlan { policy, down, start: Start::Oldest, ..SubscriberPlan::simple() };
     loses_some(&feed(2_000, vec![impatient, SubscriberPlan::simple()]));
 }

@@ -118,10 +118,8 @@ impl Verifier for CountingKey {
 #[test]
 fn a_flood_of_wrong_signatures_is_checked_at_most_a_thousand_times_per_second() {
     let signer = signer::key(1, false);
-    let config = PublisherConfig {
-        signer: Some(signer.clone() as Arc<dyn Signer>),
-        ..PublisherConfig::new(StreamId(7), Incarnation(1))
-    };
+    let config = PublisherConfig::new(StreamId(7), Incarnation(1))
+        .with(|config| config.signer = Some(signer.clone() as Arc<dyn Signer>));
     let mut publisher = PublisherMachine::new(config, ClockTime(SECOND)).unwrap();
     let mut heartbeat = || match publisher.poll_transmit(ClockTime(SECOND)) {
         Some(Transmit::Control(control)) => control.bytes().to_vec(),
@@ -129,7 +127,7 @@ fn a_flood_of_wrong_signatures_is_checked_at_most_a_thousand_times_per_second() 
     };
     let (genuine, from) = (heartbeat(), ([10, 0, 0, 66], 7).into());
     let key = Arc::new(CountingKey(signer, AtomicU64::new(0)));
-    let config = SubscriberConfig { signed_by: pinned(key.clone()), ..SubscriberConfig::new(StreamId(7)) };
+    let config = SubscriberConfig::new(StreamId(7)).with(|config| config.signed_by = pinned(key.clone()));
     let mut subscriber = SubscriberMachine::new(config, ClockTime(SECOND));
 
     let mut forged = genuine.clone();
@@ -158,11 +156,10 @@ impl Pair {
     const SUBSCRIBER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2);
 
     fn new() -> Self {
-        let config = SubscriberConfig {
-            start: Start::Oldest,
-            signed_by: pinned(signer::key(1, false)),
-            ..SubscriberConfig::new(StreamId(7))
-        };
+        let config = SubscriberConfig::new(StreamId(7)).with(|config| {
+            config.start = Start::Oldest;
+            config.signed_by = pinned(signer::key(1, false));
+        });
         let now = ClockTime(SECOND);
         Self { publisher: publisher(1, 1), subscriber: SubscriberMachine::new(config, now), now }
     }
@@ -222,11 +219,10 @@ fn pinned(key: Arc<dyn Verifier>) -> PinnedKeys {
 
 /// A publisher of incarnation 1 with this key.
 fn publisher(key: u64, seed: u64) -> PublisherMachine {
-    let config = PublisherConfig {
-        signer: Some(signer::key(key, false) as Arc<dyn Signer>),
-        seed,
-        ..PublisherConfig::new(StreamId(7), Incarnation(1))
-    };
+    let config = PublisherConfig::new(StreamId(7), Incarnation(1)).with(|config| {
+        config.signer = Some(signer::key(key, false) as Arc<dyn Signer>);
+        config.seed = seed;
+    });
     PublisherMachine::new(config, ClockTime(SECOND)).unwrap()
 }
 

@@ -159,7 +159,10 @@ fn a_heartbeat_names_the_subscribers_that_repair_for_others() {
     let header = Header::new(Kind::Heartbeat, StreamId(1), Incarnation(2), 3);
     let mut writer = DatagramWriter::new(&mut buffer, &header).unwrap();
     repairers.write(&mut writer).unwrap();
-    let heartbeat = Heartbeat { next: Sequence(1), oldest_retained: Sequence(1), ..Heartbeat::default() };
+    let heartbeat = Heartbeat::default().with(|heartbeat| {
+        heartbeat.next = Sequence(1);
+        heartbeat.oldest_retained = Sequence(1);
+    });
     heartbeat.write(&mut writer).unwrap();
     let length = writer.finish();
     let shown = text(&buffer[..length]).unwrap();

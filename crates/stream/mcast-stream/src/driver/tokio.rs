@@ -100,7 +100,7 @@ impl Publisher {
     /// Ends the stream, waits up to `timeout` until all subscribers have everything, and returns the standing of each,
     /// like the blocking [`close`](crate::Publisher::close).
     pub async fn close(&self, timeout: Duration) -> Closing {
-        self.run(|machine, now| machine.finish(now, timeout.into())).await;
+        self.run(|machine, now| machine.finish(now, timeout)).await;
         loop {
             let progress = self.0.next_progress();
             let left = self.run(|machine, now| {

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mcast_disk::Disk;
 use mcast_log::{
@@ -239,40 +240,40 @@ impl Feed {
         }
         let lineage = *self.lineage.get_or_insert(incarnation);
         let first = tail.items.front().map_or(next, TailItem::first);
-        let config = PublisherConfig {
-            datagram: DATAGRAM,
-            history: match tail.items.is_empty() {
+        let config = PublisherConfig::new(STREAM, incarnation).with(|config| {
+            config.datagram = DATAGRAM;
+            config.retransmission_buffer = match tail.items.is_empty() {
                 true => self.plan.buffer,
                 // New messages have room beside it.
                 false => self.plan.buffer.max(tail.bytes + self.plan.buffer / 4),
-            },
-            flow: match (self.plan.one_way, self.plan.waits) {
+            };
+            config.flow = match (self.plan.one_way, self.plan.waits) {
                 (true, _) => FlowControl::OneWay,
                 (_, true) => FlowControl::Slowest,
                 _ => FlowControl::None,
-            },
-            rate: self.plan.rate.into(),
-            fec: match (self.plan.one_way, self.plan.parity) {
+            };
+            config.rate = self.plan.rate.into();
+            config.fec = match (self.plan.one_way, self.plan.parity) {
                 (true, _) => Fec::Fixed { data: 8, parity: 4 },
                 (_, true) => Fec::Auto,
                 _ => Fec::Off,
-            },
-            paths: self.plan.paths,
-            signer: self.plan.signed.then(|| signer::key(self.seed, self.is_key_changed) as Arc<dyn Signer>),
-            unix_offset: self.unix_offset(),
-            seed: self.seed ^ u64::from(incarnation.0),
-            keys: self.keys.clone(),
-            quorum: self.quorum(),
-            first_message: first,
-            acknowledge_from: next,
-            origin: (!self.plan.unlogged).then_some(Origin {
+            };
+            config.paths = self.plan.paths;
+            config.signer =
+                self.plan.signed.then(|| signer::key(self.seed, self.is_key_changed) as Arc<dyn Signer>);
+            config.unix_offset = self.unix_offset();
+            config.seed = self.seed ^ u64::from(incarnation.0);
+            config.keys = self.keys.clone();
+            config.quorum = self.quorum();
+            config.first_message = first;
+            config.acknowledge_from = next;
+            config.origin = (!self.plan.unlogged).then_some(Origin {
                 stream: STREAM,
                 incarnation: lineage,
                 publisher: self.lives,
                 engines: VisitedEngines::EMPTY,
-            }),
-            ..PublisherConfig::new(STREAM, incarnation)
-        };
+            });
+        });
         let mut machine = PublisherMachine::new(config, ClockTime(now)).unwrap();
         for item in &tail.items {
             let recalled = match item {
@@ -529,10 +530,10 @@ impl Feed {
         let (time, at) = (self.log_time(now), ClockTime(now));
         let Some(process) = &mut self.process else { return };
         let machine = &mut process.machine;
-        let left = machine.left_at_end(at);
+        let left = Nanos::from(machine.left_at_end(at));
         match process.phase {
             Phase::Publishing if is_input_over => {
-                machine.wait_at_end(at, Nanos(self.plan.linger));
+                machine.wait_at_end(at, Duration::from_nanos(self.plan.linger));
                 process.phase = Phase::Draining;
             }
             Phase::Publishing => {}
@@ -688,7 +689,7 @@ impl Process {
     /// Ends the stream, or only the process if something was not sent.
     fn finish(&mut self, now: ClockTime, timeout: Nanos, time: LogTime) {
         if self.waiting.is_empty() {
-            self.machine.finish(now, timeout);
+            self.machine.finish(now, timeout.into());
             self.record_end(time);
             self.phase = Phase::Closing;
         } else {

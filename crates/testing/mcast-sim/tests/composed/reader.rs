@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use mcast_stream_proto::history::{
     AnswerFrame, HistoryConfig, HistoryMachine, HistoryQuery, HistoryStart, Position,
@@ -11,7 +12,7 @@ use mcast_stream_proto::subscriber::{
     Item, LocalRepair, OnLoss, Policy, Start, SubscriberConfig, SubscriberEvent,
 };
 use mcast_stream_proto::wire::{Incarnation, MessageNumber, SubscriberId};
-use mcast_stream_proto::{ClockTime, Nanos, SubscriberMachine, Target};
+use mcast_stream_proto::{ClockTime, SubscriberMachine, Target};
 
 use crate::audit::Audit;
 use crate::feed::{Destination, Feed, STREAM, name_of};
@@ -178,39 +179,37 @@ impl Reader {
             _ => Start::Now,
         };
         let on_loss = if begin == Begin::Snapshot { OnLoss::Snapshot } else { OnLoss::Continue };
-        let config = SubscriberConfig {
-            start: core_start,
-            policy: match self.plan.gaps {
+        let config = SubscriberConfig::new(STREAM).with(|config| {
+            config.start = core_start;
+            config.policy = match self.plan.gaps {
                 Gaps::Reliable => Policy::Reliable(on_loss),
-                Gaps::Deadline(time) => Policy::Deadline(Nanos(time)),
-                Gaps::BestEffort => Policy::BestEffort(Nanos::from_millis(1)),
+                Gaps::Deadline(time) => Policy::Deadline(Duration::from_nanos(time)),
+                Gaps::BestEffort => Policy::BestEffort(Duration::from_millis(1)),
                 Gaps::Latest => Policy::Latest,
-            },
-            paths: feed.paths,
-            mute: feed.one_way,
-            signed_by,
-            window: WINDOW,
-            unix_offset: u64::try_from(1_700_000_000 * SECOND as i64 + wall).ok(),
-            name: is_named.then(|| name_of(self.index)),
-            keys: keys.clone(),
-            repair_for_others: self
+            };
+            config.paths = feed.paths;
+            config.mute = feed.one_way;
+            config.signed_by = signed_by;
+            config.window = WINDOW;
+            config.unix_offset = u64::try_from(1_700_000_000 * SECOND as i64 + wall).ok();
+            config.name = is_named.then(|| name_of(self.index));
+            config.keys = keys.clone();
+            config.repair_for_others = self
                 .plan
                 .repairs_for_others
-                .then_some(LocalRepair { bytes: LocalRepair::BYTES, seed: seed ^ 1 }),
-            has_history: self.plan.uses_history(),
-            seed,
-            ..SubscriberConfig::new(STREAM)
-        };
+                .then_some(LocalRepair { bytes: LocalRepair::BYTES, seed: seed ^ 1 });
+            config.has_history = self.plan.uses_history();
+            config.seed = seed;
+        });
         let history = self.plan.uses_history().then(|| {
-            let config = HistoryConfig {
-                start,
-                heal: self.plan.heals,
-                searches: true,
+            let config = HistoryConfig::default().with(|config| {
+                config.start = start;
+                config.heal = self.plan.heals;
+                config.searches = true;
                 // Acknowledgements count by name.
-                processed_since: self.audit.unbroken_since().filter(|_| is_named).map(MessageNumber),
-                seed,
-                ..HistoryConfig::default()
-            };
+                config.processed_since = self.audit.unbroken_since().filter(|_| is_named).map(MessageNumber);
+                config.seed = seed;
+            });
             HistoryMachine::new(config, ClockTime(now))
         });
         let core = SubscriberMachine::new(config, ClockTime(now));

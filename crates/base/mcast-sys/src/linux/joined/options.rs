@@ -7,9 +7,11 @@ use std::os::fd::AsRawFd;
 use mcast_group::{Family, InterfaceIndex};
 use socket2::{Domain, Protocol, SockRef, Type};
 
-use super::borrow::{Lender, Mark};
 use super::processes;
+use super::processes::{Lender, Mark};
 use super::socket::{BorrowedSocket, SO_BINDTOIFINDEX, option_of};
+use crate::capture::FilterInstruction;
+use crate::socket_option::check;
 use crate::{Encapsulation, GroupOptions, SocketFilter, SocketOptions};
 
 /// From `linux/udp.h`.
@@ -103,29 +105,44 @@ impl BorrowedSocket {
         })
     }
 
-    /// Asks for the filter with room for none of its instructions: the kernel returns their number, or refuses to show a
-    /// filter that is not classic BPF.
+    /// Returns its filter. One that is not classic BPF is not shown by the kernel.
     fn attached_filter(&self) -> Option<SocketFilter> {
-        let mut instructions: libc::socklen_t = 0;
-        // SAFETY: the kernel writes nothing to a buffer of length 0, and the number to `instructions`.
-        let result = unsafe {
+        match self.read_filter(&mut []) {
+            Ok(0) => None,
+            Ok(count) => {
+                let mut instructions = vec![[0; INSTRUCTION]; count];
+                // The program may have replaced it by a longer one meanwhile.
+                let count = self.read_filter(&mut instructions).unwrap_or(0);
+                instructions.truncate(count);
+                Some(SocketFilter::Classic(instructions.into_iter().map(instruction).collect()))
+            }
+            Err(error) => (error.raw_os_error() == Some(libc::EACCES)).then_some(SocketFilter::Extended),
+        }
+    }
+
+    /// Reads the instructions of its filter if there is room for all; returns their number.
+    fn read_filter(&self, instructions: &mut [[u8; INSTRUCTION]]) -> io::Result<usize> {
+        // The kernel counts instructions, not bytes.
+        let mut count = instructions.len() as libc::socklen_t;
+        // SAFETY: the kernel writes as many instructions as it has room for, or none.
+        check(unsafe {
             libc::getsockopt(
                 self.descriptor.as_raw_fd(),
                 libc::SOL_SOCKET,
                 libc::SO_ATTACH_FILTER,
-                std::ptr::null_mut(),
-                &raw mut instructions,
+                instructions.as_mut_ptr().cast(),
+                &raw mut count,
             )
-        };
-        match (result, instructions) {
-            (0, 0) => None,
-            (0, _) => Some(SocketFilter::Classic(instructions)),
-            _ => {
-                let error = io::Error::last_os_error();
-                (error.raw_os_error() == Some(libc::EACCES)).then_some(SocketFilter::Extended)
-            }
-        }
+        })?;
+        Ok(count as usize)
     }
+}
+
+/// The size of `struct sock_filter`.
+const INSTRUCTION: usize = 8;
+
+const fn instruction([c, d, jt, jf, k @ ..]: [u8; INSTRUCTION]) -> FilterInstruction {
+    FilterInstruction { code: u16::from_ne_bytes([c, d]), jt, jf, k: u32::from_ne_bytes(k) }
 }
 
 #[cfg(test)]
@@ -175,7 +192,8 @@ mod tests {
         assert_eq!(options(&socket).filter, None);
         socket.attach_filter(&[SockFilter::new(RETURN, 0, 0, 0)]).unwrap();
         let read = options(&socket);
-        assert_eq!((read.filter, read.v6_only), (Some(SocketFilter::Classic(1)), false));
+        let returns = FilterInstruction { code: RETURN, jt: 0, jf: 0, k: 0 };
+        assert_eq!((read.filter, read.v6_only), (Some(SocketFilter::Classic(vec![returns])), false));
         assert_eq!(read.groups.keys().collect::<Vec<_>>(), [&Family::V4]);
     }
 }

@@ -117,6 +117,7 @@ const DECISIONS: &[(&str, &str)] = &[
     ("Subscribers repair for each other, and the publisher introduces them", "design/024-local-repair.md"),
     ("Engines are reached by one kind of connection", "design/025-engine-connections.md"),
     ("Receivers can take frames off the interface, beside their sockets", "design/026-past-the-socket.md"),
+    ("Every measurement has one replier and one driver per end", "design/027-one-measurement.md"),
 ];
 
 /// Returns the text of `SUMMARY.md` in mdBook's format.

@@ -7,6 +7,7 @@ pub(crate) mod counting_rules;
 mod freezer;
 mod ipsec;
 mod kernel_drops;
+mod legacy_tables;
 mod links;
 mod multicast_routes;
 mod nft_expressions;
@@ -15,6 +16,7 @@ pub(crate) mod processes;
 mod relays;
 mod sockets;
 mod traffic_filters;
+mod xt_extensions;
 
 pub(crate) use counters::{accepted_packets, host_drops};
 pub(crate) use kernel_drops::DropCounter;
@@ -41,9 +43,12 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
     // Without `CAP_NET_ADMIN`, there is no evidence of rules.
     let mut ruleset = read("nftables rules", nftables::ruleset(), &mut parts);
     // The rules of the old iptables are not nftables rules.
-    ruleset.legacy_tables = legacy_tables();
+    legacy_tables::add_to(&mut ruleset);
     if !ruleset.legacy_tables.is_empty() {
-        parts.push(ExaminedPart::new("rules of iptables-legacy").without("mcast does not read them"));
+        let names = ruleset.legacy_tables.join(", ");
+        parts.push(
+            ExaminedPart::new("rules of iptables-legacy").without(format!("{names} could not be read")),
+        );
     }
     let mut tables = bridges::BridgeTables::default();
     if links.iter().any(|link| link.bridge.is_some()) {
@@ -103,14 +108,6 @@ fn counters() -> Counters {
     // Kernels without IPsec have none.
     counters.extend(counters::lines(&net_table("xfrm_stat")));
     counters.into_iter().collect()
-}
-
-/// Returns the tables of the old `iptables` and `ip6tables`, each with its program.
-fn legacy_tables() -> Vec<String> {
-    let tables = [("iptables", "ip_tables_names"), ("ip6tables", "ip6_tables_names")];
-    let names =
-        |(program, file)| net_table(file).lines().map(|name| format!("{program} {name}")).collect::<Vec<_>>();
-    tables.into_iter().flat_map(names).collect()
 }
 
 /// Returns whether IPv4 has rules for routing (`ip rule`) besides those for the tables `local`, `main` and `default`.

@@ -3,6 +3,7 @@
 use mcast_sys::netlink::{attribute, text};
 
 use super::nftables::be32_at;
+use super::xt_extensions::target;
 use crate::netfilter::{Comparison, Expression, Header, LookupResult, Register, RuleEffect, RuleVerdict};
 
 /// Returns an expression. One that is malformed or of an unknown kind is opaque.
@@ -67,7 +68,7 @@ fn known(name: &str, data: &[u8]) -> Option<Expression> {
         "notrack" => Expression::Untrack,
         "fib" | "rt" | "xfrm" | "osf" | "exthdr" | "numgen" => return opaque(register(1)),
         "socket" | "tunnel" | "hash" | "byteorder" => return opaque(register(2)),
-        // `limit`, `quota`, `connlimit`, `match`
+        // `limit`, `quota`, `connlimit`
         _ => return None,
     })
 }
@@ -113,22 +114,6 @@ pub(super) fn verdict(data: &[u8]) -> Option<RuleVerdict> {
         -5 => RuleVerdict::Return,
         _ => return None,
     })
-}
-
-/// Returns what a target of `iptables` does.
-fn target(name: &str) -> Option<Expression> {
-    let effect = match name {
-        "REJECT" => RuleEffect::Drop,
-        "DNAT" | "REDIRECT" => RuleEffect::Redirect,
-        "SNAT" | "MASQUERADE" => RuleEffect::Masquerade,
-        "TPROXY" => RuleEffect::Proxy,
-        "NFQUEUE" => RuleEffect::Queue,
-        "LOG" | "NFLOG" | "MARK" | "CONNMARK" | "CLASSIFY" | "TTL" | "HL" | "TEE" | "TRACE" | "CHECKSUM"
-        | "DSCP" | "SET" => return Some(Expression::Neutral),
-        "CT" | "NOTRACK" => return Some(Expression::Untrack),
-        _ => return None,
-    };
-    Some(Expression::Verdict(RuleVerdict::Effect(effect)))
 }
 
 /// Returns the position of a register; `None` for that of verdicts.

@@ -9,8 +9,11 @@ use mcast_sys::netlink::{
 };
 
 use super::counting_rules::TABLE_PREFIX;
+use super::xt_extensions::Owner;
 use super::{dump, nft_expressions};
-use crate::netfilter::{BaseChain, Chain, Hook, Layer, Rule, RuleSet, Ruleset, SetElement, TableFamily};
+use crate::netfilter::{
+    BaseChain, Chain, Expression, Hook, Layer, Rule, RuleSet, Ruleset, SetElement, TableFamily,
+};
 
 // Messages and attributes from linux/netfilter/nf_tables.h.
 pub(super) const SUBSYSTEM_NUMBER: u16 = 10;
@@ -51,14 +54,18 @@ pub(super) fn ruleset() -> io::Result<Ruleset> {
     let mut chains: Vec<_> =
         dump(NetlinkProtocol::Netfilter, GET_CHAIN, &HEADER)?.iter().filter_map(chain).collect();
     let mut rules: BTreeMap<_, Vec<Rule>> = BTreeMap::new();
-    for (id, rule) in dump(NetlinkProtocol::Netfilter, GET_RULE, &HEADER)?.iter().filter_map(rule) {
-        rules.entry(id).or_default().push(rule);
+    let mut sets_of_matches = Vec::new();
+    for message in dump(NetlinkProtocol::Netfilter, GET_RULE, &HEADER)? {
+        if let Some((id, rule)) = rule(&message, &mut sets_of_matches) {
+            rules.entry(id).or_default().push(rule);
+        }
     }
     for chain in &mut chains {
         let id = (chain.family, chain.table.clone(), chain.name.clone());
         chain.rules = rules.remove(&id).unwrap_or_default();
     }
-    let sets = if chains.is_empty() { Vec::new() } else { sets()? };
+    let mut sets = if chains.is_empty() { Vec::new() } else { sets()? };
+    sets.append(&mut sets_of_matches);
     Ok(Ruleset { chains, sets, legacy_tables: Vec::new() })
 }
 
@@ -113,7 +120,7 @@ fn layer_and_hook(family: TableFamily, number: u32) -> Option<(Layer, Hook)> {
         TableFamily::Netdev => return Some((Layer::Device, Hook::Egress)),
         TableFamily::Bridge => Layer::Bridge,
         TableFamily::Inet | TableFamily::Ip | TableFamily::Ip6 => Layer::Ip,
-        TableFamily::Other => return None,
+        TableFamily::Iptables | TableFamily::Ip6tables | TableFamily::Other => return None,
     };
     let hook = match number {
         0 => Hook::Prerouting,
@@ -126,7 +133,8 @@ fn layer_and_hook(family: TableFamily, number: u32) -> Option<(Layer, Hook)> {
     Some((layer, hook))
 }
 
-fn rule(message: &NetlinkReply) -> Option<(ChainId, Rule)> {
+/// Returns a rule, and adds the sets that its matches of `iptables` need.
+fn rule(message: &NetlinkReply, sets: &mut Vec<RuleSet>) -> Option<(ChainId, Rule)> {
     let body = message.payload.get(HEADER.len()..)?;
     let id = (
         family(*message.payload.first()?),
@@ -143,9 +151,26 @@ fn rule(message: &NetlinkReply) -> Option<(ChainId, Rule)> {
             // NFTA_COUNTER_PACKETS
             rule.packets = attribute(data, 2).and_then(|value| be64_at(value, 0));
         }
-        rule.expressions.push(nft_expressions::expression(&name, data));
+        match matching(&name, data, &id, sets) {
+            Some(conditions) => rule.expressions.extend(conditions),
+            None => rule.expressions.push(nft_expressions::expression(&name, data)),
+        }
     }
     Some((id, rule))
+}
+
+/// Returns the conditions of an expression that is a match of `iptables`.
+fn matching(
+    name: &str,
+    data: &[u8],
+    (family, table, _): &ChainId,
+    sets: &mut Vec<RuleSet>,
+) -> Option<Vec<Expression>> {
+    let kind = attribute(data, 1).filter(|_| name == "match").map(text)?;
+    let revision =
+        attribute(data, 2).and_then(|value| be32_at(value, 0)).and_then(|value| u8::try_from(value).ok())?;
+    let is_ipv6 = *family == TableFamily::Ip6;
+    Some(Owner { family: *family, table, is_ipv6, sets }.matching(&kind, revision, attribute(data, 3)?))
 }
 
 fn sets() -> io::Result<Vec<RuleSet>> {
@@ -218,7 +243,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::netfilter::{Comparison, Expression, Header, KnownPacket, RuleEffect, RuleVerdict};
+    use crate::netfilter::{Comparison, Header, KnownPacket, RuleEffect, RuleVerdict};
 
     /// What Linux 6.18 reports for `udp dport 5000 counter packets 7 bytes 224 drop` in the chain `c` of `ip t`.
     const RULE: &str = "02000004060001007400000006000200630000000c000300000000000000000220010400340001000c0001007061796c6f616400 \
@@ -235,7 +260,7 @@ mod tests {
     }
 
     fn parsed_rule() -> (ChainId, Rule) {
-        rule(&NetlinkReply { kind: NEW_RULE, payload: bytes(RULE) }).unwrap()
+        rule(&NetlinkReply { kind: NEW_RULE, payload: bytes(RULE) }, &mut Vec::new()).unwrap()
     }
 
     #[test]
@@ -330,7 +355,7 @@ mod tests {
             let end = payload.len().min(start + noise.len());
             payload.splice(start..end, noise);
             let reply = NetlinkReply { kind: NEW_RULE, payload };
-            let _ = (chain(&reply), rule(&reply), set(&reply), element(&reply.payload));
+            let _ = (chain(&reply), rule(&reply, &mut Vec::new()), set(&reply), element(&reply.payload));
             let _ = elements(&[reply]);
         }
 

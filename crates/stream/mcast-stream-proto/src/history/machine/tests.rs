@@ -1,7 +1,13 @@
 //! What a machine that reads a history asks for, and when it gives up.
 
+use core::time::Duration;
+
+use super::super::config::LiveIdentity;
+use super::super::search;
+use super::delivery::UNKNOWN;
 use super::*;
 use crate::side_channel::QueueToken;
+use crate::wire::MessageNumber;
 
 const START: ClockTime = ClockTime(1_000_000_000);
 const CONTENT: Incarnation = Incarnation(7);
@@ -84,7 +90,7 @@ fn each_wait_in_the_queue_of_a_server_is_reported_once() {
         };
         assert!(machine.handle_frame(now, query.id, UNKNOWN, frame));
         let event = machine.poll_step(now).and_then(|step| step.event());
-        let queued = SubscriberEvent::HistoryQueued { server: UNKNOWN, expected: Nanos::from_secs(6) };
+        let queued = SubscriberEvent::HistoryQueued { server: UNKNOWN, expected: Duration::from_secs(6) };
         assert_eq!(event, is_reported.then_some(queued));
     }
 }

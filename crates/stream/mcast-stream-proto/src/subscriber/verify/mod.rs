@@ -89,9 +89,18 @@ impl Suspicion {
 impl Verification {
     pub(super) fn new(config: &SubscriberConfig, now: ClockTime) -> Self {
         let slots = if config.signed_by.is_empty() { 0 } else { config.slots() };
+        Self::with_room(slots, config.window_bytes / 4, now)
+    }
+
+    /// Returns one of a stream that is not signed.
+    pub(super) fn nothing(now: ClockTime) -> Self {
+        Self::with_room(0, 0, now)
+    }
+
+    fn with_room(slots: usize, staged_bytes: usize, now: ClockTime) -> Self {
         let refusals = TokenBucket::new(REFUSALS, REFUSALS_AT_ONCE, now.0);
         Self {
-            stage: Stage::new(slots.min(MOST_STAGED), config.window_bytes / 4),
+            stage: Stage::new(slots.min(MOST_STAGED), staged_bytes),
             expected: alloc::vec![(Sequence(0), Digest::default()); slots],
             early: VecDeque::new(),
             from_publisher: refusals,
@@ -153,7 +162,7 @@ impl SubscriberMachine {
     /// Whether a datagram has arrived, verified or not.
     #[inline]
     pub(super) fn has_arrived(&self, sequence: Sequence) -> bool {
-        self.window.has(sequence) || self.verification.stage.has(sequence)
+        self.followed.window.has(sequence) || self.followed.verification.stage.has(sequence)
     }
 
     /// Returns whether a datagram of data may be handled: in a signed stream, once it matches a signed digest. Until that is
@@ -169,14 +178,16 @@ impl SubscriberMachine {
             return true;
         }
         let sequence = Sequence(view.header.sequence);
-        let is_current = self.current.as_ref().is_some_and(|current| current.sequence == sequence);
-        let is_in_window = sequence.offset_from(self.base).is_some_and(|ahead| ahead < self.window.length());
-        if !is_in_window || is_current || self.window.has(sequence) {
+        let is_current = self.followed.current.as_ref().is_some_and(|current| current.sequence == sequence);
+        let is_in_window = sequence
+            .offset_from(self.followed.base)
+            .is_some_and(|ahead| ahead < self.followed.window.length());
+        if !is_in_window || is_current || self.followed.window.has(sequence) {
             // It is counted as a copy, or as beyond the window.
             return true;
         }
         let Some(digest) = self.config.signed_by.digest(datagram) else { return false };
-        match self.verification.expected(sequence) {
+        match self.followed.verification.expected(sequence) {
             Some(expected) if expected == digest => {
                 self.statistics.verified += 1;
                 true
@@ -206,7 +217,7 @@ impl SubscriberMachine {
         let is_repair = view.header.flags.has(Flags::REPAIR);
         // What was recovered may come from a forged symbol: it does not keep out what arrives.
         let is_doubtful = |staged: &Staged| staged.arrival == Arrival::Recovered && staged.digest != digest;
-        if self.verification.stage.get(sequence).is_some_and(|staged| !is_doubtful(staged)) {
+        if self.followed.verification.stage.get(sequence).is_some_and(|staged| !is_doubtful(staged)) {
             // It may be a copy of what a repairer sent, and the publisher expects to see its own repair counted.
             self.record_repair(arrival, is_repair);
             self.statistics.copies += 1;
@@ -214,27 +225,27 @@ impl SubscriberMachine {
             return;
         }
         let Some((location, range)) = self.open(view, datagram) else { return };
-        if let Some(doubtful) = self.verification.stage.take(sequence) {
-            self.window.reuse(doubtful.body);
+        if let Some(doubtful) = self.followed.verification.stage.take(sequence) {
+            self.followed.window.reuse(doubtful.body);
         }
         let body = match location {
             BodyLocation::Decrypted => self.decrypted.get(range),
             _ => datagram.get(range),
         };
-        let body = self.window.copy(body.unwrap_or_default());
+        let body = self.followed.window.copy(body.unwrap_or_default());
         self.record_arrival_path(now, arrival, true);
-        let is_late = sequence < self.highest;
+        let is_late = sequence < self.followed.highest;
         self.record_repair(arrival, is_repair);
         if arrival == Arrival::Repairer {
             self.repairers.record_answer();
         }
         if is_late {
-            self.naks.fill(now, sequence, arrival.repaired_by(is_repair));
+            self.followed.naks.fill(now, sequence, arrival.repaired_by(is_repair));
         }
         self.keep_copy(sequence, datagram);
         let is_repair = is_repair || !matches!(arrival, Arrival::Path(_));
         let staged = Staged { meta: Meta::of(view), digest, body, arrival, is_repair, is_late };
-        if let Some((last, staged)) = self.verification.stage.insert(sequence, staged) {
+        if let Some((last, staged)) = self.followed.verification.stage.insert(sequence, staged) {
             self.statistics.beyond += 1;
             self.discard_staged(now, last, staged);
         }
@@ -255,12 +266,12 @@ impl SubscriberMachine {
         }
         let sequence = Sequence(view.header.sequence);
         let is_repair = view.header.flags.has(Flags::REPAIR);
-        match sequence.offset_from(self.base) {
-            Some(ahead) if ahead >= self.window.length() => {
+        match sequence.offset_from(self.followed.base) {
+            Some(ahead) if ahead >= self.followed.window.length() => {
                 self.statistics.beyond += 1;
                 return;
             }
-            Some(_) if !self.window.has(sequence) => {}
+            Some(_) if !self.followed.window.has(sequence) => {}
             _ => {
                 self.record_repair(arrival, is_repair);
                 self.statistics.copies += 1;
@@ -313,8 +324,8 @@ impl SubscriberMachine {
     ) {
         let sequence = Sequence(view.header.sequence);
         // What was taken for this datagram is another one.
-        if let Some(staged) = self.verification.stage.take(sequence) {
-            self.window.reuse(staged.body);
+        if let Some(staged) = self.followed.verification.stage.take(sequence) {
+            self.followed.window.reuse(staged.body);
             self.record_forged(now, 1);
         }
         // A manifest that was recovered was never requested.
@@ -322,7 +333,7 @@ impl SubscriberMachine {
         let repaired_by = if arrival == Arrival::Recovered { None } else { arrival.repaired_by(is_repair) };
         self.record_arrival(now, sequence, repaired_by);
         self.keep_copy(sequence, datagram);
-        self.window.mark_manifest(sequence);
+        self.followed.window.mark_manifest(sequence);
         if self.is_verifying() {
             for (covered, digest) in manifest.covered(sequence) {
                 self.verify_through(now, covered, digest);
@@ -333,24 +344,28 @@ impl SubscriberMachine {
 
     /// Notes the signed digest of a datagram, and releases the datagram if it has arrived.
     fn verify_through(&mut self, now: ClockTime, sequence: Sequence, digest: Digest) {
-        let is_in_window = sequence.offset_from(self.base).is_some_and(|ahead| ahead < self.window.length());
-        if !is_in_window || self.window.has(sequence) {
+        let is_in_window = sequence
+            .offset_from(self.followed.base)
+            .is_some_and(|ahead| ahead < self.followed.window.length());
+        if !is_in_window || self.followed.window.has(sequence) {
             return;
         }
-        self.verification.expect(sequence, digest);
-        let Some(staged) = self.verification.stage.take(sequence) else { return };
+        self.followed.verification.expect(sequence, digest);
+        let Some(staged) = self.followed.verification.stage.take(sequence) else { return };
         if staged.digest != digest {
             self.record_forged(now, 1);
             self.blame(now, staged.arrival);
             return self.discard_staged(now, sequence, staged);
         }
-        if sequence != self.base && !self.window.has_room(staged.body.len() + self.recovery.bytes()) {
+        if sequence != self.followed.base
+            && !self.followed.window.has_room(staged.body.len() + self.followed.recovery.bytes())
+        {
             self.statistics.beyond += 1;
             return self.discard_staged(now, sequence, staged);
         }
         self.statistics.verified += 1;
         self.statistics.received += 1;
-        self.naks.remove(sequence);
+        self.followed.naks.remove(sequence);
         match staged.arrival {
             Arrival::Path(_) => {}
             Arrival::Repairer => self.statistics.repaired_locally += 1,
@@ -362,17 +377,19 @@ impl SubscriberMachine {
             (false, false) => {}
         }
         let is_early = self.config.policy == Policy::Latest && staged.meta.is_whole() && staged.meta.keyed;
-        self.window.insert(sequence, staged.meta, staged.body);
-        if is_early && sequence != self.base {
-            self.verification.early.push_back(sequence);
+        self.followed.window.insert(sequence, staged.meta, staged.body);
+        if is_early && sequence != self.followed.base {
+            self.followed.verification.early.push_back(sequence);
         }
     }
 
     /// Returns the next datagram to deliver out of order.
     pub(super) fn next_early(&mut self) -> Option<(Sequence, Meta)> {
-        while let Some(sequence) = self.verification.early.pop_front() {
-            let is_early = sequence > self.base && self.delivery.may_be_early();
-            if let Some(SlotContent::Buffered(meta)) = self.window.content(sequence).filter(|_| is_early) {
+        while let Some(sequence) = self.followed.verification.early.pop_front() {
+            let is_early = sequence > self.followed.base && self.delivery.may_be_early();
+            if let Some(SlotContent::Buffered(meta)) =
+                self.followed.window.content(sequence).filter(|_| is_early)
+            {
                 return Some((sequence, meta));
             }
         }
@@ -381,40 +398,43 @@ impl SubscriberMachine {
 
     /// Requests a datagram again that was discarded.
     fn discard_staged(&mut self, now: ClockTime, sequence: Sequence, staged: Staged) {
-        self.window.reuse(staged.body);
+        self.followed.window.reuse(staged.body);
         self.forget_copy(sequence);
-        if (self.base..self.highest).contains(&sequence) {
-            self.naks.reopen(sequence, now, now);
+        if (self.followed.base..self.followed.highest).contains(&sequence) {
+            self.followed.naks.reopen(sequence, now, now);
         }
     }
 
     /// Discards unverified datagrams that were given up.
     pub(super) fn discard_staged_before(&mut self, end: Sequence) {
-        while let Some((_, staged)) = self.verification.stage.take_before(end) {
-            self.window.reuse(staged.body);
+        while let Some((_, staged)) = self.followed.verification.stage.take_before(end) {
+            self.followed.window.reuse(staged.body);
         }
     }
 
     /// Discards what waits for a manifest that must have arrived: a forged datagram has taken its place.
     pub(super) fn distrust_staged(&mut self, now: ClockTime) {
-        let next = self.heartbeat.next;
-        if self.verification.sent.0 != next {
-            self.verification.sent = (next, now);
+        let next = self.followed.heartbeat.next;
+        if self.followed.verification.sent.0 != next {
+            self.followed.verification.sent = (next, now);
         }
-        if !self.verification.stage.has(self.base) || self.awaits_manifest() {
+        if !self.followed.verification.stage.has(self.followed.base) || self.awaits_manifest() {
             return;
         }
-        let latest = self.base + Manifest::MOST as u64;
+        let latest = self.followed.base + Manifest::MOST as u64;
         let pause = PAUSE.max(4 * self.round_trip());
-        let is_overdue = self.highest > latest || now >= self.verification.sent.1 + pause;
-        let end = self.highest.min(latest + 1);
-        let may_be_forged = is_overdue && self.verification.suspicion.admits(self.base, now, pause);
-        if !may_be_forged || !Sequence::each(self.base..end).all(|sequence| self.has_arrived(sequence)) {
+        let Verification { sent, suspicion, .. } = &self.followed.verification;
+        let is_overdue = self.followed.highest > latest || now >= sent.1 + pause;
+        let end = self.followed.highest.min(latest + 1);
+        let may_be_forged = is_overdue && suspicion.admits(self.followed.base, now, pause);
+        if !may_be_forged
+            || !Sequence::each(self.followed.base..end).all(|sequence| self.has_arrived(sequence))
+        {
             return;
         }
-        self.verification.suspicion.note(self.base, now);
+        self.followed.verification.suspicion.note(self.followed.base, now);
         let mut is_from_repairer = false;
-        while let Some((sequence, staged)) = self.verification.stage.take_before(end) {
+        while let Some((sequence, staged)) = self.followed.verification.stage.take_before(end) {
             is_from_repairer |= staged.arrival == Arrival::Repairer;
             self.discard_staged(now, sequence, staged);
         }
@@ -444,7 +464,7 @@ impl SubscriberMachine {
             Some((id, _)) if !self.config.signed_by.has(id) => Some(VerificationFailure::UnknownKey(id)),
             Some((id, signature)) => {
                 let is_from_publisher = from.is_some() && self.publisher.get() == from;
-                let Verification { from_publisher, from_others, text, .. } = &mut self.verification;
+                let Verification { from_publisher, from_others, text, .. } = &mut self.followed.verification;
                 let refusals = if is_from_publisher { from_publisher } else { from_others };
                 refusals.refill(now.0);
                 if !refusals.has(1) {
@@ -477,7 +497,7 @@ impl SubscriberMachine {
             VerificationFailure::UnknownKey(_) => 1,
             VerificationFailure::WrongSignature(_) => 2,
         };
-        if self.verification.reported[reported].replace(distrust).is_none() {
+        if self.followed.verification.reported[reported].replace(distrust).is_none() {
             self.emit(SubscriberEvent::NotVerified(distrust));
         }
     }
@@ -491,10 +511,10 @@ impl SubscriberMachine {
 
     fn record_forged(&mut self, now: ClockTime, datagrams: u64) {
         self.statistics.forged += datagrams;
-        self.verification.forged += datagrams;
-        if now >= self.verification.report_at {
-            self.verification.report_at = now + REPORT_INTERVAL;
-            let datagrams = core::mem::take(&mut self.verification.forged);
+        self.followed.verification.forged += datagrams;
+        if now >= self.followed.verification.report_at {
+            self.followed.verification.report_at = now + REPORT_INTERVAL;
+            let datagrams = core::mem::take(&mut self.followed.verification.forged);
             self.emit(SubscriberEvent::Forged { datagrams });
         }
     }

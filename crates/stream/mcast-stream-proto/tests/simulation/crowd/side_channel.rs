@@ -183,12 +183,11 @@ impl SideChannel {
     fn add_reader(&mut self, index: usize) {
         let is_one_in = |every: Option<usize>| every.is_some_and(|every| index.is_multiple_of(every));
         let at = START + self.dice.below(self.case.spread + 1);
-        let config = HistoryConfig {
-            start: Some(HistoryStart::Oldest),
-            backlog: self.case.backlog,
-            seed: index as u64,
-            ..HistoryConfig::default()
-        };
+        let config = HistoryConfig::default().with(|config| {
+            config.start = Some(HistoryStart::Oldest);
+            config.backlog = self.case.backlog;
+            config.seed = index as u64;
+        });
         self.readers.push(Reader {
             machine: HistoryMachine::new(config, ClockTime(at)),
             has_joined: false,

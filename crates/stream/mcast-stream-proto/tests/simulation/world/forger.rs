@@ -82,14 +82,13 @@ impl World<'_> {
         let is_parity = !matches!(self.plan.fec, Fec::Off | Fec::Crowd) && self.dice.chance(0.3);
         let reason = self.dice.pick(&[ResetReason::Evicted, ResetReason::EndConfirmed, ResetReason::Full]);
         let digests = vec![Digest([7; 16]); self.dice.between(1, 7) as usize];
-        let heartbeat = Heartbeat {
-            next: ahead,
-            next_message: message,
-            oldest_retained: if self.dice.chance(0.5) { ahead } else { Sequence(1) },
-            clock: u64::MAX / 2,
-            datagram: self.plan.datagram as u16,
-            ..Heartbeat::default()
-        };
+        let heartbeat = Heartbeat::default().with(|heartbeat| {
+            heartbeat.next = ahead;
+            heartbeat.next_message = message;
+            heartbeat.oldest_retained = if self.dice.chance(0.5) { ahead } else { Sequence(1) };
+            heartbeat.clock = u64::MAX / 2;
+            heartbeat.datagram = self.plan.datagram as u16;
+        });
         if self.dice.chance(0.1) && !self.recorded.is_empty() {
             let which = self.dice.below(self.recorded.len() as u64) as usize;
             return self.recorded.get(which).cloned();

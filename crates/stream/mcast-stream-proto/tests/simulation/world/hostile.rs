@@ -42,13 +42,12 @@ impl World<'_> {
             kind = Kind::Parity;
         }
         let header = Header::new(kind, STREAM, incarnation, self.dice.between(1, 100));
-        let heartbeat = Heartbeat {
-            next: Sequence(90),
-            next_message: MessageNumber(200),
-            oldest_retained: Sequence(80),
-            oldest_message: MessageNumber(100),
-            ..Heartbeat::default()
-        };
+        let heartbeat = Heartbeat::default().with(|heartbeat| {
+            heartbeat.next = Sequence(90);
+            heartbeat.next_message = MessageNumber(200);
+            heartbeat.oldest_retained = Sequence(80);
+            heartbeat.oldest_message = MessageNumber(100);
+        });
         let mut bytes = vec![0; 200];
         let mut writer = DatagramWriter::new(&mut bytes, &header).unwrap();
         if kind == Kind::Parity {

@@ -233,24 +233,23 @@ fn quorum(plan: AckPlan) -> Quorum {
 }
 
 pub(super) fn new_publisher(plan: &Plan, incarnation: u32, keys: &Keys, now: u64) -> PublisherMachine {
-    let config = PublisherConfig {
-        datagram: plan.datagram,
-        history: plan.slots * plan.datagram,
-        flow: match plan.waits {
+    let config = PublisherConfig::new(STREAM, Incarnation(incarnation)).with(|config| {
+        config.datagram = plan.datagram;
+        config.retransmission_buffer = plan.slots * plan.datagram;
+        config.flow = match plan.waits {
             _ if plan.one_way => FlowControl::OneWay,
             true => FlowControl::Slowest,
             false => FlowControl::None,
-        },
-        fec: plan.fec,
-        rate: if plan.auto { PublisherRate::Auto(AutoRate::default()) } else { plan.rate.into() },
-        unix_offset: Some(SECOND),
-        seed: plan.seed ^ u64::from(incarnation),
-        keys: keys.clone(),
-        signer: plan.signed.then(|| signer::key(plan.seed, false) as _),
-        paths: plan.paths,
-        quorum: plan.acknowledge.map(quorum),
-        most_subscribers: plan.subscribers.len().max(16_384),
-        ..PublisherConfig::new(STREAM, Incarnation(incarnation))
-    };
+        };
+        config.fec = plan.fec;
+        config.rate = if plan.auto { PublisherRate::Auto(AutoRate::default()) } else { plan.rate.into() };
+        config.unix_offset = Some(SECOND);
+        config.seed = plan.seed ^ u64::from(incarnation);
+        config.keys = keys.clone();
+        config.signer = plan.signed.then(|| signer::key(plan.seed, false) as _);
+        config.paths = plan.paths;
+        config.quorum = plan.acknowledge.map(quorum);
+        config.most_subscribers = plan.subscribers.len().max(16_384);
+    });
     PublisherMachine::new(config, ClockTime(now)).unwrap()
 }

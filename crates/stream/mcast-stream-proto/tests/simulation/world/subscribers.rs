@@ -29,23 +29,23 @@ impl World<'_> {
         let plan = &self.plan.subscribers[index];
         let node = &mut self.nodes[index];
         node.starts += 1;
-        let config = SubscriberConfig {
-            start: plan.start,
-            policy: plan.policy,
-            window: plan.window,
-            socket_buffer: if plan.knows_buffer { BUFFER * self.plan.datagram } else { usize::MAX },
-            paths: self.plan.paths,
-            name: self.plan.acknowledge.filter(|plan| plan.has_names()).map(|_| name_of(index)),
-            keys: self.keys.clone(),
-            signed_by: if plan.verifies { signer::pinned(self.plan.seed) } else { PinnedKeys::none() },
-            unix_offset: Some(SECOND),
-            repair_for_others: plan.repairs.map(|_| LocalRepair {
+        let config = SubscriberConfig::new(STREAM).with(|config| {
+            config.start = plan.start;
+            config.policy = plan.policy;
+            config.window = plan.window;
+            config.socket_buffer = if plan.knows_buffer { BUFFER * self.plan.datagram } else { usize::MAX };
+            config.paths = self.plan.paths;
+            config.name = self.plan.acknowledge.filter(|plan| plan.has_names()).map(|_| name_of(index));
+            config.keys = self.keys.clone();
+            config.signed_by =
+                if plan.verifies { signer::pinned(self.plan.seed) } else { PinnedKeys::none() };
+            config.unix_offset = Some(SECOND);
+            config.repair_for_others = plan.repairs.map(|_| LocalRepair {
                 bytes: self.plan.slots * self.plan.datagram / 2,
                 seed: self.plan.seed ^ (index as u64) << 40 ^ node.starts << 30 ^ 0x7365,
-            }),
-            seed: self.plan.seed ^ (index as u64) << 32 ^ node.starts << 20,
-            ..SubscriberConfig::new(STREAM)
-        };
+            });
+            config.seed = self.plan.seed ^ (index as u64) << 32 ^ node.starts << 20;
+        });
         node.subscriber = Some(SubscriberMachine::new(config, ClockTime(self.now + node.clock)));
         node.inbox.clear();
         node.busy_until = 0;

@@ -48,7 +48,10 @@ impl HistorySubscription {
     ) -> Self {
         // Subscribers that start together do not come back together.
         let seed = config.seed ^ clock::seed();
-        let config = HistoryConfig { seed, searches: servers.is_empty(), ..config };
+        let config = config.with(|config| {
+            config.seed = seed;
+            config.searches = servers.is_empty();
+        });
         Self {
             machine: HistoryMachine::new(config, now),
             config: ReaderConfig { servers, longest_message },

@@ -126,14 +126,14 @@ impl LoggedPublisherBuilder {
         let next = found.recovery().next;
         let beginning = Lineages::plan(&found, boot().as_deref(), sync)?;
         let (start, lineage) = (beginning.start, beginning.lineages.present());
-        let history = builder.config.history;
+        let retained = builder.config.retransmission_buffer;
         let recall = Recall {
             since: lineage.incarnation,
             next,
             unconfirmed: beginning.unconfirmed,
-            least: if builder.config.flow == FlowControl::OneWay { 0 } else { history },
+            least: if builder.config.flow == FlowControl::OneWay { 0 } else { retained },
             // What it retained, with what headers took, and what was not sent yet.
-            most: history.saturating_add(history / 3).saturating_add(stage::MOST_WAITING),
+            most: retained.saturating_add(retained / 3).saturating_add(stage::MOST_WAITING),
         };
         let tail = LogTail::read(Arc::clone(&files), keys.clone(), recall)?;
         let first = tail.items.front().map_or(next, TailItem::first);
@@ -149,7 +149,7 @@ impl LoggedPublisherBuilder {
             config.origin = Some(origin);
             if !tail.items.is_empty() {
                 // New messages have room beside it.
-                config.history = history.max(tail.bytes.saturating_add(history / 4));
+                config.retransmission_buffer = retained.max(tail.bytes.saturating_add(retained / 4));
             }
         });
         let unopened = tail.unopened;

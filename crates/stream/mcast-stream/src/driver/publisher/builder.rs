@@ -216,7 +216,7 @@ impl PublisherBuilder {
 
     /// Sets the size of the retransmission buffer in bytes. Default: 8 MiB, which fits a processor's cache.
     pub const fn retransmission_buffer(mut self, bytes: usize) -> Self {
-        self.config.history = bytes;
+        self.config.retransmission_buffer = bytes;
         self
     }
 

@@ -140,13 +140,13 @@ impl Publisher {
     /// Sets for how long the caller waits for subscribers before it [closes](Self::close) the publisher: from now on, or from
     /// when the last datagram is sent, if that is later.
     pub fn wait_at_end(&self, time: Duration) {
-        self.shared.core().machine.wait_at_end(self.shared.clock.now(), time.into());
+        self.shared.core().machine.wait_at_end(self.shared.clock.now(), time);
     }
 
     /// Returns how much of that time is left. Time in which this process does not run does not count.
     #[must_use]
     pub fn left_at_end(&self) -> Duration {
-        self.shared.core().machine.left_at_end(self.shared.clock.now()).into()
+        self.shared.core().machine.left_at_end(self.shared.clock.now())
     }
 
     /// Waits until all subscribers have everything, for at most `timeout`, without ending the stream.
@@ -193,7 +193,7 @@ impl Shared {
     /// Ends the stream, and waits until the machine has finished.
     fn finish(&self, timeout: Duration) {
         let mut core = self.core();
-        core.machine.finish(self.clock.now(), timeout.into());
+        core.machine.finish(self.clock.now(), timeout);
         while !core.machine.is_over(self.clock.now()) {
             self.send(&mut core);
             let sleep = self

@@ -32,7 +32,7 @@ use super::transmit::{EndpointSocket, PublisherSockets};
 use super::unicast::UnicastSockets;
 use crate::ClockTime;
 use crate::publisher::{
-    Audience, OutgoingMessage, PublisherConfig, PublisherEvent, PublisherRate, PublisherStatistics, Refusal,
+    Audience, OutgoingMessage, PublisherEvent, PublisherRate, PublisherStatistics, Refusal,
     SubscriberProgress,
 };
 use crate::seal::Keys;
@@ -143,7 +143,13 @@ impl Publisher {
         };
         let paths = u8::try_from(endpoints.len()).unwrap_or(u8::MAX);
         let announcement = builder.name.map(|name| Announcement::new(name, &endpoints));
-        let config = PublisherConfig { datagram, paths, rate, unix_offset, seed, ..builder.config };
+        let config = builder.config.with(|config| {
+            config.datagram = datagram;
+            config.paths = paths;
+            config.rate = rate;
+            config.unix_offset = unix_offset;
+            config.seed = seed;
+        });
         let unicast = UnicastSockets::open(family).map_err(StreamError::Control)?;
         let span = trace_span!("publisher", stream = config.stream, to = first.address);
         trace_event!(span, INFO, "publishes", paths = paths, incarnation = config.incarnation);

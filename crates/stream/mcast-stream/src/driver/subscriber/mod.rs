@@ -523,53 +523,59 @@ impl Subscriber {
     pub(crate) fn poll(&mut self) -> Result<Poll, StreamError> {
         let mut batches = 0;
         loop {
-            if self.is_joining {
-                match self.poll_history()? {
-                    Some(poll) => return Ok(poll),
-                    None => continue,
-                }
+            let outcome = if self.is_joining { self.poll_history()? } else { self.poll_live(&mut batches)? };
+            if let Some(poll) = outcome {
+                return Ok(poll);
             }
-            if let Some(step) = self.step() {
-                return Ok(Poll::Step(step));
-            }
-            if self.is_joining {
-                continue;
-            }
-            if self.handle_next() {
-                continue;
-            }
-            self.now = self.clock.now();
-            self.check_clock();
-            self.send_control();
-            if let Some(step) = self.step() {
-                return Ok(Poll::Step(step));
-            }
-            if self.is_joining {
-                continue;
-            }
-            if self.change_stream() {
-                continue;
-            }
-            if self.is_over() {
-                return Ok(Poll::Ended);
-            }
-            if self.handle_unicast()? {
-                continue;
-            }
-            let has_more_unicast = core::mem::take(&mut self.unicast_handled) == UNICAST_BATCH;
-            let more = self.refill()?;
-            batches += usize::from(more);
-            if more && batches < MAX_BATCHES {
-                continue;
-            }
-            if core::mem::take(&mut self.woken) {
-                return Ok(Poll::Woken);
-            }
-            if more || has_more_unicast {
-                return Ok(Poll::Pending(Duration::ZERO));
-            }
-            return Ok(Poll::Pending(self.poll_timeout()));
         }
+    }
+
+    /// Delivers what was handled, before the next datagram of the batch takes its place; after the last one, sends what is
+    /// due, and receives more. Returns `None` if there is more to deliver, or if an event has led back to the history.
+    #[inline]
+    fn poll_live(&mut self, batches: &mut usize) -> Result<Option<Poll>, StreamError> {
+        if let Some(step) = self.step() {
+            return Ok(Some(Poll::Step(step)));
+        }
+        if self.is_joining || self.handle_next() {
+            return Ok(None);
+        }
+        self.run_timers();
+        if let Some(step) = self.step() {
+            return Ok(Some(Poll::Step(step)));
+        }
+        if self.is_joining || self.change_stream() {
+            return Ok(None);
+        }
+        if self.is_over() {
+            return Ok(Some(Poll::Ended));
+        }
+        self.receive(batches)
+    }
+
+    /// Receives unicast datagrams and the next batch; `None` if something has arrived that is to be handled first.
+    fn receive(&mut self, batches: &mut usize) -> Result<Option<Poll>, StreamError> {
+        if self.handle_unicast()? {
+            return Ok(None);
+        }
+        let has_more_unicast = core::mem::take(&mut self.unicast_handled) == UNICAST_BATCH;
+        let has_batch = self.refill()?;
+        *batches += usize::from(has_batch);
+        if has_batch && *batches < MAX_BATCHES {
+            return Ok(None);
+        }
+        if core::mem::take(&mut self.woken) {
+            return Ok(Some(Poll::Woken));
+        }
+        let wait = if has_batch || has_more_unicast { Duration::ZERO } else { self.poll_timeout() };
+        Ok(Some(Poll::Pending(wait)))
+    }
+
+    /// Reads the clock, and sends what is due.
+    fn run_timers(&mut self) {
+        self.now = self.clock.now();
+        self.check_clock();
+        self.send_control();
     }
 
     /// Returns a message of the history, or one that waited for it, and receives the live stream meanwhile; `None` when the live
@@ -630,9 +636,7 @@ impl Subscriber {
             if self.handle_next() {
                 continue;
             }
-            self.now = self.clock.now();
-            self.check_clock();
-            self.send_control();
+            self.run_timers();
             self.take_live();
             if self.handle_unicast()? {
                 continue;

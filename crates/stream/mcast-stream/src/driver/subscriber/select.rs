@@ -56,7 +56,10 @@ impl StreamSelector {
                 return None;
             }
         }
-        let config = SubscriberConfig { stream: header.stream, seed: clock::seed(), ..config.clone() };
+        let config = config.clone().with(|config| {
+            config.stream = header.stream;
+            config.seed = clock::seed();
+        });
         Some(crate::SubscriberMachine::new(config, now))
     }
 

@@ -32,7 +32,7 @@ fn a_flooded_group_does_not_block_the_caller() {
 #[test]
 fn a_flooded_unicast_socket_does_not_block_the_group() {
     run_on_a_lab_host(|mut subscriber| {
-        let config = SubscriberConfig { stream: StreamId(1), ..subscriber.config.clone() };
+        let config = subscriber.config.clone().with(|config| config.stream = StreamId(1));
         subscriber.machine = Some(crate::SubscriberMachine::new(config, subscriber.now));
         let port = subscriber.control.local_addr().unwrap().port();
         let flood = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -54,7 +54,7 @@ fn with_keys_a_stream_that_they_do_not_open_is_not_selected() {
 
     let keys = |epoch, byte| Keys::one(KeyEpoch(epoch), GroupSecret::new(&[byte; 32], Algorithm::Aes128Gcm));
     let heartbeat = |keys| {
-        let config = PublisherConfig { keys, ..PublisherConfig::new(StreamId(7), Incarnation(1)) };
+        let config = PublisherConfig::new(StreamId(7), Incarnation(1)).with(|config| config.keys = keys);
         match crate::PublisherMachine::new(config, NOW).unwrap().poll_transmit(NOW) {
             Some(Transmit::Control(control)) => control.bytes().to_vec(),
             other => unreachable!("{other:?}"),
@@ -72,7 +72,7 @@ fn with_keys_a_stream_that_they_do_not_open_is_not_selected() {
         "a header alone is a stray datagram"
     );
 
-    let config = SubscriberConfig { keys: keys(1, 7), ..config };
+    let config = config.with(|config| config.keys = keys(1, 7));
     for other in [&clear.bytes()[..], &forged, &heartbeat(keys(1, 8)), &heartbeat(keys(2, 7))] {
         assert!(selector.select(None, &config, other, NOW).is_none());
     }
@@ -97,7 +97,7 @@ fn a_setting_without_an_effect_is_refused() {
     use crate::UnusedSetting;
     use crate::subscriber::Policy;
 
-    const BEST_EFFORT: Policy = Policy::BestEffort(crate::Nanos::ZERO);
+    const BEST_EFFORT: Policy = Policy::BestEffort(Duration::ZERO);
     let refused =
         |change: fn(SubscriberBuilder) -> SubscriberBuilder| match change(Subscriber::builder()).check() {
             Ok(()) => None,

@@ -8,7 +8,7 @@ pub(super) use probe::interface_of;
 
 use mcast::group::{PickOptions, pick};
 use mcast::{Family, Interface};
-use mcast_doctor::ProbeListener;
+use mcast_doctor::Listener;
 use mcast_terminal::Console;
 
 use super::{Arguments, RIGHTS};
@@ -40,7 +40,7 @@ fn listen(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let Arguments { interfaces, admission, .. } = arguments;
     let (sources, families) = (&admission.sources, admission.families);
     let chosen = select_memberships(&groups(arguments)?, interfaces, sources, families, console)?;
-    let listener = ProbeListener::for_path_tests(chosen.items)?;
+    let listener = Listener::path_tests(chosen.items)?;
     rights::keep(&RIGHTS)?;
     crate::probe::respond(&listener, arguments.timing.timeout, console)
 }

@@ -6,7 +6,7 @@ mod stream;
 use std::time::Duration;
 
 use mcast::{Receiver, ReceiverBuilder};
-use mcast_doctor::PerfListener;
+use mcast_doctor::Listener;
 use mcast_terminal::Console;
 
 use crate::arguments::{
@@ -146,54 +146,52 @@ fn measure(plan: Plan<'_>, console: &Console) -> anyhow::Result<Outcome> {
     receiver.memberships().iter().for_each(|status| console.detail(status));
     let wire = print_wire(&receiver, console);
     // Created before the note that invites senders, because it reads the system's counters.
-    let mut listener = PerfListener::new(&receiver, plan.limits.idle, plan.answers_pings);
+    let listener = Listener::perf(receiver, plan.limits.idle, plan.answers_pings);
     console.note(format_args!(
         "waiting for mcast perf send on {} (receive buffer: {})",
         plan.memberships,
-        bytes(receiver.receive_buffer() as u64)
+        bytes(listener.receiver().receive_buffer() as u64)
     ));
     let mut printer = RunPrinter::new(console, plan.json);
-    listen(&mut listener, &mut printer, plan.limits, &interrupt)?;
+    listen(&listener, &mut printer, plan.limits, &interrupt)?;
     printer.summaries(&listener.take_all())?;
-    print_wire_changes(&wire, &receiver, console);
+    print_wire_changes(&wire, listener.receiver(), console);
     record_strays(&listener, console);
     Ok(interrupt.outcome().unwrap_or_else(|| judge(&listener, plan.limits, console)))
 }
 
 /// Receives until enough runs have ended, the time is over, or an interrupt arrives.
 fn listen(
-    listener: &mut PerfListener<'_>,
+    listener: &Listener,
     printer: &mut RunPrinter<'_>,
     limits: &Limits,
     interrupt: &Interrupt,
 ) -> anyhow::Result<()> {
     let mut next_line = SECOND;
-    loop {
-        let now = listener.receive()?;
+    let keep_going = |now: Duration| -> anyhow::Result<bool> {
         if interrupt.has_arrived() {
-            return Ok(());
+            return Ok(false);
         }
         if now >= next_line {
             next_line += SECOND * (1 + (now - next_line).as_secs() as u32);
-            printer.lines(now, listener.progress())?;
+            listener.progress(|session| printer.line(now, &session))?;
+            printer.flush()?;
         }
-        printer.summaries(&listener.take_ended(now))?;
-        let account = listener.account();
-        let is_enough = !limits.keep && account.tally().runs >= limits.count && account.is_idle();
-        if is_enough || limits.timeout.is_some_and(|timeout| now >= timeout) {
-            return Ok(());
-        }
-    }
+        printer.summaries(&listener.take_ended())?;
+        let is_enough = !limits.keep && listener.tally().runs >= limits.count && listener.is_idle();
+        Ok(!is_enough)
+    };
+    listener.run(limits.timeout, keep_going, |_| ())
 }
 
 /// Notes counts of datagrams that belong to no run, and of answers that were not sent.
-fn record_strays(listener: &PerfListener<'_>, console: &Console) {
-    let account = listener.account();
+fn record_strays(listener: &Listener, console: &Console) {
+    let counts = listener.counts();
     for (number, what) in [
-        (account.foreign(), "ignored: not from mcast perf send"),
-        (account.rejected(), "ignored: too many sessions or streams at once"),
-        (account.refused(), "requests not answered (rate limit)"),
-        (listener.unsent(), "answers could not be sent"),
+        (counts.foreign, "ignored: not from mcast perf send"),
+        (counts.rejected, "ignored: too many sessions or streams at once"),
+        (counts.refused, "requests not answered (rate limit)"),
+        (counts.failed, "answers could not be sent"),
     ] {
         if number > 0 {
             console.note(format_args!("{} {what}", count(number)));
@@ -201,8 +199,8 @@ fn record_strays(listener: &PerfListener<'_>, console: &Console) {
     }
 }
 
-fn judge(listener: &PerfListener<'_>, limits: &Limits, console: &Console) -> Outcome {
-    let tally = listener.account().tally();
+fn judge(listener: &Listener, limits: &Limits, console: &Console) -> Outcome {
+    let tally = listener.tally();
     let mut misses = Vec::new();
     if let Some(required) = limits.expect.filter(|required| tally.datagrams < *required) {
         misses.push(too_few(&count(tally.datagrams), required));

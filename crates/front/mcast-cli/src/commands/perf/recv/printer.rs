@@ -42,17 +42,13 @@ impl<'a> RunPrinter<'a> {
         Self { console, out: console.output(), names: InterfaceNames::new(), json }
     }
 
-    /// Prints what each session has received since the last lines.
-    pub(super) fn lines<'s>(
-        &mut self,
-        now: Duration,
-        mut sessions: impl Iterator<Item = SessionProgress<'s>>,
-    ) -> io::Result<()> {
-        sessions.try_for_each(|session| self.line(now, &session))?;
+    /// Shows what was printed.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
 
-    fn line(&mut self, now: Duration, progress: &SessionProgress<'_>) -> io::Result<()> {
+    /// Prints what a session has received since the last line.
+    pub(super) fn line(&mut self, now: Duration, progress: &SessionProgress<'_>) -> io::Result<()> {
         /// The shortest time for which a rate is meaningful.
         const SHORTEST: Duration = Duration::from_millis(50);
 

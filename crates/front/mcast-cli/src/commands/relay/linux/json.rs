@@ -55,7 +55,7 @@ impl EventRecord {
         Self { event, time: rfc3339(now), at: Some(now), ..Self::default() }
     }
 
-    /// Returns its kind: what others name, such as an address, is not part of it.
+    /// Returns its kind, without what others name, such as addresses.
     pub(super) fn kind(&self) -> EventKind {
         let of_rules = [&self.rule, &self.from, &self.to, &self.leg, &self.other_leg];
         let name = if self.event == "not-forwarded" { self.reason.clone() } else { None };

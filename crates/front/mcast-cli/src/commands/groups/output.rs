@@ -1,0 +1,282 @@
+//! Memberships as text (the table, and their holders, sources and sockets) and as JSON (`schemas/membership.json`).
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::SystemTime;
+
+use mcast::SourceFilter;
+use mcast::joined::{Holder, Holding, JoinedSocket, Process, SocketHolder, SocketKind};
+use mcast_doctor::{JournalEntry, SocketAction};
+use mcast_packet::protocol;
+use mcast_terminal::Console;
+use serde::Serialize;
+
+use crate::output::{Cell, InterfaceNames, Palette, SafeText, Table, count, record, rfc3339};
+
+/// Longer names are cut without `-v`.
+const NAME_WIDTH: usize = 24;
+
+/// Returns the table of memberships.
+pub(super) fn table(holdings: &[&Holding], console: &Console) -> Table {
+    let palette = console.palette();
+    let titles =
+        ["group", "name", "interface", "version", "sources", "process", "port", "buffer", "drops", "note"];
+    let mut table = Table::new(&titles, palette.heading);
+    for holding in holdings {
+        let (group, interface) = (holding.group.to_string(), &holding.interface_name);
+        let head = [
+            Cell::new(group).style(palette.group),
+            Cell::new(shown_name(holding, console.is_verbose())).style(palette.dim),
+            Cell::new(interface).style(palette.interface),
+            Cell::new(holding.version.map_or_else(|| "?".into(), |version| version.to_string())),
+        ];
+        let rest = match &holding.holder {
+            Holder::Socket(held) => socket(holding, held, console.is_verbose(), palette),
+            holder => other(holder, palette),
+        };
+        table.row(head.into_iter().chain(rest));
+    }
+    table
+}
+
+fn socket(holding: &Holding, held: &SocketHolder, more: bool, palette: &Palette) -> Vec<Cell> {
+    let socket = &held.socket;
+    let drops = socket.drops.unwrap_or(0);
+    let drops_style = if drops > 0 { palette.bad } else { palette.dim };
+    vec![
+        Cell::of_lines(sources(&held.filter)).style(palette.address),
+        Cell::of_lines(processes(socket)),
+        Cell::new(socket.port().map(|port| port.to_string()).unwrap_or_default()).right(),
+        Cell::new(count(socket.receive_buffer as u64)).right(),
+        Cell::new(socket.drops.map(|drops| count(drops.into())).unwrap_or_default())
+            .right()
+            .style(drops_style),
+        Cell::of_lines(remarks(holding, held, more)).style(palette.warning),
+    ]
+}
+
+fn other(holder: &Holder, palette: &Palette) -> Vec<Cell> {
+    let style = if *holder == Holder::Kernel { palette.dim } else { palette.warning };
+    vec![Cell::default(), Cell::new(other_holder(holder)).style(style)]
+}
+
+fn shown_name(holding: &Holding, whole: bool) -> String {
+    let name = name(holding).unwrap_or_default();
+    if whole || name.chars().count() <= NAME_WIDTH {
+        return name.to_owned();
+    }
+    let cut: String = name.chars().take(NAME_WIDTH - 1).collect();
+    format!("{}…", cut.trim_end())
+}
+
+/// Returns the name of the group's use at the port of the socket. Without a known port: the short name of the group
+/// if it has one, otherwise the name in the registry.
+pub(super) fn name(holding: &Holding) -> Option<&'static str> {
+    let group = holding.group;
+    if let Holder::Socket(held) = &holding.holder
+        && let Some(port) = held.socket.port()
+    {
+        return group.name_at(port);
+    }
+    group.usual_name()
+}
+
+/// Returns the sources of a filter, one line each.
+pub(super) fn sources(filter: &SourceFilter) -> Vec<String> {
+    let listed = filter.sources().map(|source| source.to_string());
+    match filter {
+        SourceFilter::Exclude(sources) if sources.is_empty() => vec!["any".into()],
+        SourceFilter::Exclude(_) => listed.map(|source| format!("not {source}")).collect(),
+        SourceFilter::Include(_) => listed.collect(),
+    }
+}
+
+/// Returns the processes that have a socket open, one line each. Their names are escaped, because processes choose
+/// them.
+pub(super) fn processes(socket: &JoinedSocket) -> Vec<String> {
+    socket.processes.iter().map(process).collect()
+}
+
+fn process(process: &Process) -> String {
+    format!("{} ({})", SafeText::new(process.name.as_bytes()), process.pid)
+}
+
+/// Returns the holder of a membership that is not a socket.
+pub(super) fn other_holder(holder: &Holder) -> String {
+    match holder {
+        Holder::Unseen { sockets: Some(1) } => "not seen".into(),
+        Holder::Unseen { sockets: Some(number) } => format!("{number} not seen"),
+        Holder::Kernel => "kernel".into(),
+        _ => "unknown".into(),
+    }
+}
+
+/// Returns remarks about properties of a socket that may keep it from receiving what it has joined. With `more`, also
+/// other properties.
+pub(super) fn remarks(holding: &Holding, held: &SocketHolder, more: bool) -> Vec<String> {
+    let socket = &held.socket;
+    let mut remarks = Vec::new();
+    remarks.extend(binding(holding, socket));
+    remarks.extend(socket.peer.map(|peer| format!("connected: receives from {peer} only")));
+    remarks.extend(bound_interface(holding, socket, more));
+    let filtered = !held.filter.is_any();
+    remarks.extend(
+        holding
+            .version
+            .filter(|version| filtered && !version.has_sources())
+            .map(|version| format!("{version} cannot report sources to the network")),
+    );
+    if more {
+        remarks.push(options(held));
+    } else if held.loopback == Some(false) {
+        remarks.push("does not loop back what it sends".into());
+    }
+    remarks
+}
+
+/// Returns the options that decide which datagrams the socket receives, and which sockets receive its own.
+fn options(held: &SocketHolder) -> String {
+    let shown =
+        |name, option: Option<bool>| option.map(|on| format!("{name} {}", if on { "on" } else { "off" }));
+    let options = [shown("MULTICAST_LOOP", held.loopback), shown("MULTICAST_ALL", held.multicast_all)];
+    options.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// Returns a remark about the local address, which restricts what the socket can receive.
+fn binding(holding: &Holding, socket: &JoinedSocket) -> Option<String> {
+    match (socket.kind, socket.local) {
+        (SocketKind::Raw { protocol }, _) => Some(format!("raw, IP protocol {protocol}")),
+        (SocketKind::Udp, None) => Some("not bound: receives nothing, only keeps the membership".into()),
+        (_, Some(local)) if local.ip().is_unspecified() || local.ip() == holding.group.addr() => None,
+        (_, Some(local)) => Some(format!("bound to {}: cannot receive this group", local.ip())),
+        (_, None) => None,
+    }
+}
+
+fn bound_interface(holding: &Holding, socket: &JoinedSocket, more: bool) -> Option<String> {
+    match socket.bound_interface? {
+        own if own == holding.interface => more.then(|| "bound to this interface".into()),
+        other => Some(format!("bound to {}: receives nothing here", InterfaceNames::new().of(other))),
+    }
+}
+
+record! {
+    pub(super) fn new(holding: &'a Holding) {
+        let (holder, sockets, holder_record) = match &holding.holder {
+            Holder::Socket(holder_record) => ("socket", Some(1), SocketRecord::new(holder_record)),
+            Holder::Kernel => ("kernel", Some(0), SocketRecord::default()),
+            Holder::Unseen { sockets } => ("unknown", *sockets, SocketRecord::default()),
+            _ => ("unknown", None, SocketRecord::default()),
+        };
+    }
+
+    /// A membership and its holder.
+    pub(super) struct MembershipRecord<'a> {
+        group: IpAddr = holding.group.addr(),
+        name: Option<&'static str> = name(holding),
+        interface: &'a str = &holding.interface_name,
+        index: u32 = holding.interface.number(),
+        version: Option<String> = holding.version.map(|version| version.to_string()),
+        /// `socket`, `kernel` or `unseen`.
+        holder: &'static str = holder,
+        /// The number of sockets that hold it; `null` if the system does not count them.
+        sockets: Option<u32> = sockets,
+        #[serde(flatten)]
+        holder_record: SocketRecord<'a> = holder_record,
+    }
+}
+
+/// The socket: all fields are `null` or empty if no socket was seen.
+#[derive(Default, Serialize)]
+struct SocketRecord<'a> {
+    mode: Option<&'static str>,
+    sources: Vec<IpAddr>,
+    pid: Option<u32>,
+    process: Option<&'a str>,
+    port: Option<u16>,
+    drops: Option<u32>,
+    buffer_bytes: Option<usize>,
+    socket_kind: Option<&'static str>,
+    protocol: Option<String>,
+    local: Option<SocketAddr>,
+    peer: Option<SocketAddr>,
+    bound_index: Option<u32>,
+    multicast_all: Option<bool>,
+    loopback: Option<bool>,
+    inode: Option<u64>,
+    processes: Vec<ProcessRecord<'a>>,
+}
+
+/// A process that has the socket open.
+#[derive(Serialize)]
+struct ProcessRecord<'a> {
+    pid: u32,
+    process: &'a str,
+    descriptor: i32,
+}
+
+impl<'a> SocketRecord<'a> {
+    fn new(holder_record: &'a SocketHolder) -> Self {
+        let socket = &holder_record.socket;
+        let first = socket.processes.first();
+        let (kind, protocol) = match socket.kind {
+            SocketKind::Udp => ("udp", Some("udp".into())),
+            SocketKind::Raw { protocol: number } => (
+                "raw",
+                Some(protocol::name(number).map_or_else(|| number.to_string(), str::to_ascii_lowercase)),
+            ),
+            _ => ("other", None),
+        };
+        let processes = socket.processes.iter().map(|process| ProcessRecord {
+            pid: process.pid,
+            process: &process.name,
+            descriptor: process.descriptor,
+        });
+        Self {
+            mode: Some(match holder_record.filter {
+                SourceFilter::Include(_) => "include",
+                SourceFilter::Exclude(_) => "exclude",
+            }),
+            sources: holder_record.filter.sources().collect(),
+            pid: first.map(|process| process.pid),
+            process: first.map(|process| process.name.as_str()),
+            port: socket.port(),
+            drops: socket.drops,
+            buffer_bytes: Some(socket.receive_buffer),
+            socket_kind: Some(kind),
+            protocol,
+            local: socket.local,
+            peer: socket.peer,
+            bound_index: socket.bound_interface.map(mcast::InterfaceIndex::number),
+            multicast_all: holder_record.multicast_all,
+            loopback: holder_record.loopback,
+            inode: Some(socket.inode),
+            processes: processes.collect(),
+        }
+    }
+}
+
+record! {
+    pub(super) fn new(action: &SocketAction, entry: &'a JournalEntry) {}
+
+    /// A change of a socket that the doctor made: `schemas/socket-change.json`.
+    pub(super) struct SocketChangeRecord<'a> {
+        pid: u32 = action.pid,
+        inode: u64 = action.socket,
+        change: String = action.change.to_string(),
+        by: &'a str = &entry.by,
+        time: &'a str = &entry.time,
+    }
+}
+
+record! {
+    pub(super) fn new(time: SystemTime, event: &'static str, holding: &'a Holding) {}
+
+    /// A change of a membership: `schemas/membership-event.json`.
+    pub(super) struct MembershipEventRecord<'a> {
+        time: String = rfc3339(time),
+        /// `present`, `joined`, `left` or `changed`.
+        event: &'static str = event,
+        #[serde(flatten)]
+        holding: MembershipRecord<'a> = MembershipRecord::new(holding),
+    }
+}

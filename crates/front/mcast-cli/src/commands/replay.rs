@@ -1,0 +1,327 @@
+//! `mcast replay`: sends the datagrams of a capture file again.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use mcast::{InterfaceSelector, LaunchClock, Rate};
+use mcast_capture::{AddressMapping, Capture, CaptureOptions, Filter, Replay, SkippedFrames, TransmitTimes};
+use mcast_measure::Histogram;
+use mcast_terminal::Console;
+use mcast_traffic::{
+    DispatchCounts, ReplayHops, ReplayNotice, ReplayPlan, ReplayReport, ReplaySender, ReplayTiming,
+    TransmitErrors,
+};
+use serde::Serialize;
+
+use crate::arguments::{Families, parse_count, parse_duration, parse_speed, select_memberships};
+use crate::capturing::open_file;
+use crate::exit::{Failure, Outcome};
+use crate::interrupt::Interrupt;
+use crate::output::{count, count_of, record, seconds, traffic_in, write_record};
+use crate::rights::{self, Capability};
+use crate::sending::{self, warn_of_refusal};
+
+/// Send the datagrams of a capture file again, with their timing
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// The capture file, pcap or pcapng, also compressed (.gz); `-` for standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+
+    /// Send only datagrams to these groups (from these sources): `[SOURCE@]GROUP:PORT`, a range, a
+    /// name [default: every group in the file]
+    #[arg(value_name = "MEMBERSHIP")]
+    only: Vec<String>,
+
+    /// Send to another group or port: FROM=TO, each `GROUP:PORT`, `GROUP` or `:PORT`, and TO also
+    /// `GROUP%INTERFACE:PORT`; repeatable, the first match applies
+    #[arg(long, value_name = "FROM=TO")]
+    map: Vec<AddressMapping>,
+
+    /// Send on this interface: a name, index or address, or `all`; repeatable [default: the route to the group]
+    #[arg(short, long = "interface", value_name = "INTERFACE")]
+    interfaces: Vec<InterfaceSelector>,
+
+    /// How many networks to cross, or `recorded` for the TTL of each recorded datagram
+    /// [default: 1, this network; 0 is this host]
+    #[arg(short, long, value_name = "HOPS", value_parser = parse_hops)]
+    ttl: Option<ReplayHops>,
+
+    /// Do not deliver to receivers on this host
+    #[arg(long)]
+    no_loopback: bool,
+
+    /// Print the summary as a JSON object on standard output
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    timing: TimingOptions,
+}
+
+/// Options for speed and repetition.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "How fast and how often")]
+struct TimingOptions {
+    /// Speed up or slow down by FACTOR: 2, or 0.5
+    #[arg(long, value_name = "FACTOR", value_parser = parse_speed, conflicts_with_all = ["rate", "flat_out"])]
+    speed: Option<f64>,
+
+    /// Pace evenly, ignoring recorded times: 200kpps, or 10Mbit of payload
+    #[arg(long, value_name = "RATE", conflicts_with = "flat_out")]
+    rate: Option<Rate>,
+
+    /// Send as fast as possible
+    #[arg(long)]
+    flat_out: bool,
+
+    /// Shorten pauses that are longer than TIME
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with_all = ["rate", "flat_out"])]
+    max_gap: Option<Duration>,
+
+    /// Send the file N times; 0: until Ctrl-C
+    #[arg(long, value_name = "N", default_value = "1", hide_default_value = true)]
+    r#loop: u64,
+
+    /// Stop after N datagrams
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = parse_count)]
+    count: Option<u64>,
+
+    /// Stop after TIME
+    #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
+    timeout: Option<Duration>,
+
+    /// Pass datagrams to the kernel early, with launch times; needs the queue discipline fq or etf on the interface
+    /// (Linux)
+    #[arg(long, requires = "interfaces", conflicts_with_all = ["rate", "flat_out"])]
+    txtime: bool,
+
+    /// Capture the sent datagrams, and report how much the kernel's transmit times differ from the recorded ones; needs
+    /// CAP_NET_RAW
+    #[arg(long, requires = "interfaces", conflicts_with_all = ["rate", "flat_out"])]
+    measure: bool,
+}
+
+const EXAMPLES: &str = "\
+Complete UDP datagrams to groups are sent with their payload, DSCP and timing, from this machine's
+own address and a free port. Everything else in the file (other packets, truncated ones, fragments)
+is counted and reported. The TTL is 1 by default, as with every command, so that a recording does
+not leave this network by accident. Sending times are accurate to microseconds, because replay
+busy-waits shortly before each datagram.
+
+Exit status 1 if the kernel refused some datagrams, or there was nothing to send.
+
+Examples:
+  mcast replay stream.pcapng -i lo                           as recorded, to this machine only
+  mcast replay stream.pcapng -i lo --speed 2 --loop 10
+  mcast replay stream.pcapng -i lo --rate 10Mbit -t recorded
+  mcast replay stream.pcapng -i lo --map 239.255.1.2:5000=239.255.9.9:6000
+  mcast replay stream.pcapng 239.255.1.2:5000 -i lo --measure   one group, with a report on its timing";
+
+pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    let Arguments { file, only, map, interfaces, timing, .. } = arguments;
+    let only = select_memberships(only, &[], &[], Families::default(), console)?.items;
+    let is_read_again = timing.r#loop != 1;
+    if is_read_again && file.as_os_str() == "-" {
+        return Err(Failure::usage("standard input can be read only once")
+            .remedy("replay a file, or remove --loop")
+            .into());
+    }
+    let plan = arguments.plan()?;
+    let sender = plan.sender().loopback(!arguments.no_loopback).build()?;
+    let capture: Option<Capture> = timing.measure.then(|| open_capture(interfaces)).transpose()?;
+    // Files may be hostile, so they are read without the capabilities that opening the capture required.
+    let rounds = if timing.r#loop == 0 { u64::MAX } else { timing.r#loop };
+    let replay = Replay::of(open_file(file)?).only(only).map(map.clone()).rounds(rounds);
+    let kept: &[Capability] = if is_read_again { &[Capability::DacOverride] } else { &[] };
+    rights::keep(kept)?;
+    let interrupt = Interrupt::catch(|| {})?;
+    let times = capture.map(TransmitTimes::record).transpose().context("cannot start a thread")?;
+    let replay_sender = ReplaySender::new(&plan, &sender, times, interrupt.clone());
+    let report = replay_sender.run(replay, &mut |notice| print_notice(&notice, plan.hops, console))?;
+    if arguments.json {
+        let mut out = console.output();
+        write_record(&mut out, "summary", &Summary::new(&report))?;
+        out.flush()?;
+    }
+    print(&report, console);
+    let has_failed = report.counts.refused > 0 || report.counts.sent == 0 || report.is_damaged;
+    Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(!has_failed)))
+}
+
+impl Arguments {
+    /// Returns how to send the datagrams of the file.
+    fn plan(&self) -> anyhow::Result<ReplayPlan> {
+        let Self { interfaces, ttl, timing, .. } = self;
+        let is_paced = timing.rate.is_some() || timing.flat_out;
+        Ok(ReplayPlan {
+            interfaces: interfaces.clone(),
+            hops: *ttl,
+            timing: match is_paced {
+                true => ReplayTiming::Paced(timing.rate),
+                false => {
+                    ReplayTiming::Recorded { speed: timing.speed.unwrap_or(1.0), max_gap: timing.max_gap }
+                }
+            },
+            count: timing.count,
+            timeout: timing.timeout,
+            launch_clock: timing.txtime.then(|| launch_clock(interfaces)).transpose()?,
+        })
+    }
+}
+
+fn launch_clock(interfaces: &[InterfaceSelector]) -> anyhow::Result<LaunchClock> {
+    mcast_traffic::launch_clock(interfaces)?
+        .ok_or_else(|| Failure::usage("--txtime needs an interface: -i").into())
+}
+
+fn print_notice(notice: &ReplayNotice<'_>, hops: Option<ReplayHops>, console: &Console) {
+    match *notice {
+        ReplayNotice::Destination(destination, found) => match hops {
+            None => sending::print(found, 1, true, console),
+            Some(ReplayHops::Fixed(hops)) => sending::print(found, hops, false, console),
+            Some(ReplayHops::Recorded) => {
+                console.note(format_args!("to {destination}, hop limits as recorded"));
+            }
+        },
+        ReplayNotice::Refused(error, vanished) => warn_of_refusal(error, vanished, console),
+        ReplayNotice::Damaged(failure) => {
+            console.warn(format_args!("{failure}; everything before it was sent"));
+        }
+        _ => {}
+    }
+}
+
+/// Opens a capture of what is sent on these interfaces.
+fn open_capture(interfaces: &[InterfaceSelector]) -> anyhow::Result<Capture> {
+    let names = interfaces.iter().map(|selector| Ok(mcast::find(selector)?.name));
+    let options = CaptureOptions::on_names(names.collect::<mcast::Result<Vec<_>>>()?);
+    Ok(Capture::open(options.filter(Filter::Multicast).buffer_size(32 << 20))?)
+}
+
+fn parse_hops(text: &str) -> Result<ReplayHops, String> {
+    match text {
+        "recorded" => Ok(ReplayHops::Recorded),
+        number => number.parse().map(ReplayHops::Fixed).map_err(|_| "write 0 to 255, or recorded".into()),
+    }
+}
+
+fn print(report: &ReplayReport, console: &Console) {
+    let DispatchCounts { sent, bytes, refused } = report.counts;
+    let text = traffic_in(sent, "datagram", bytes, report.elapsed, 2);
+    console.note(format_args!("sent {text}; refused by the kernel: {}", count(refused)));
+    print_timing(report, console);
+    if let Some(words) = skipped_text(&report.skipped) {
+        console.note(format_args!("not sent: {words}"));
+    }
+    if report.bad_checksums > 0 {
+        console.note(format_args!(
+            "{} had a wrong checksum in the file; sent with a correct one",
+            count_of(report.bad_checksums, "datagram")
+        ));
+    }
+    if report.clock_jumps > 0 {
+        let times = count_of(report.clock_jumps, "time");
+        console.warn(format_args!("the clock was set back {times} during the recording; sent without a gap"));
+    }
+    if sent == 0 && refused == 0 {
+        console.error("the file contains nothing that can be sent");
+    }
+}
+
+fn print_timing(report: &ReplayReport, console: &Console) {
+    if let Some(late) = report.late.percentiles() {
+        console.note(format_args!(
+            "send lateness: p50 {}, p99 {}, max {}",
+            seconds(late.p50),
+            seconds(late.p99),
+            seconds(late.max)
+        ));
+    }
+    let measured = match &report.transmit_errors {
+        TransmitErrors::NotMeasured => return,
+        TransmitErrors::Unknown => None,
+        TransmitErrors::Known(errors) => {
+            errors.percentiles().map(|percentiles| (errors.count(), percentiles))
+        }
+    };
+    match measured {
+        Some((datagrams, errors)) => console.note(format_args!(
+            "kernel transmit times of {} are off by {} (half), {} (99%), {} (all)",
+            count_of(datagrams, "datagram"),
+            seconds(errors.p50),
+            seconds(errors.p99),
+            seconds(errors.max)
+        )),
+        None => console.warn("not every datagram was captured when it was sent: the accuracy is unknown"),
+    }
+}
+
+/// Returns the counts of skipped frames as text; `None` if nothing was skipped.
+fn skipped_text(skipped: &SkippedFrames) -> Option<String> {
+    let reasons = [
+        (skipped.not_udp, "not UDP"),
+        (skipped.not_multicast, "not to a group"),
+        (skipped.fragments, "fragments"),
+        (skipped.truncated, "truncated by the capture"),
+        (skipped.malformed, "malformed"),
+        (skipped.unsupported_link_type, "of an unsupported link type"),
+        (skipped.not_selected, "not selected"),
+    ];
+    let parts: Vec<_> = reasons
+        .iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, reason)| format!("{} {reason}", count(*number)))
+        .collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+record! {
+    fn new(report: &ReplayReport) {
+        let late = report.late.percentiles();
+        let exact = match &report.transmit_errors {
+            TransmitErrors::Known(errors) => Histogram::percentiles(errors),
+            TransmitErrors::Unknown | TransmitErrors::NotMeasured => None,
+        };
+        let DispatchCounts { sent, bytes, refused } = report.counts;
+    }
+
+    /// The summary: `schemas/replay-summary.json`.
+    struct Summary {
+        sent: u64 = sent,
+        bytes: u64 = bytes,
+        seconds: f64 = report.elapsed.as_secs_f64(),
+        refused: u64 = refused,
+        rounds: u64 = report.rounds,
+        #[serde(with = "SkippedRecord")]
+        skipped: SkippedFrames = report.skipped,
+        bad_checksums: u64 = report.bad_checksums,
+        clock_jumps: u64 = report.clock_jumps,
+        late_p50_us: Option<f64> = late.map(|late| microseconds(late.p50)),
+        late_p99_us: Option<f64> = late.map(|late| microseconds(late.p99)),
+        late_max_us: Option<f64> = late.map(|late| microseconds(late.max)),
+        transmit_error_p50_us: Option<f64> = exact.map(|exact| microseconds(exact.p50)),
+        transmit_error_p99_us: Option<f64> = exact.map(|exact| microseconds(exact.p99)),
+        transmit_error_max_us: Option<f64> = exact.map(|exact| microseconds(exact.max)),
+    }
+}
+
+fn microseconds(time: Duration) -> f64 {
+    time.as_nanos() as f64 / 1e3
+}
+
+/// Frames that were not sent, by reason.
+#[derive(Serialize)]
+#[serde(remote = "SkippedFrames")]
+struct SkippedRecord {
+    not_udp: u64,
+    not_multicast: u64,
+    fragments: u64,
+    truncated: u64,
+    malformed: u64,
+    unsupported_link_type: u64,
+    not_selected: u64,
+}

@@ -1,0 +1,429 @@
+//! The rules of the old `iptables` and `ip6tables`, as those of nftables.
+
+use std::collections::BTreeMap;
+
+use mcast::Family;
+use mcast_sys::xtables::{self, Table};
+
+use super::net_table;
+use super::xt_extensions::{Owner, comparison, masked, payload, target, u16_at, u32_at, u64_at};
+use crate::netfilter::{
+    BaseChain, Chain, Expression, Header, Hook, Layer, Rule, RuleEffect, RuleSet, RuleVerdict, Ruleset,
+    TableFamily,
+};
+
+/// Limits the memory for tables with many rules.
+const MAX_ENTRIES: usize = 100_000;
+
+/// Adds the chains of all tables to a ruleset, or their names where they cannot be read.
+pub(super) fn add_to(ruleset: &mut Ruleset) {
+    for (family, names) in [(Family::V4, "ip_tables_names"), (Family::V6, "ip6_tables_names")] {
+        for name in net_table(names).lines() {
+            let parsed = xtables::table(family, name).ok().and_then(|table| chains(&table, family, name));
+            match parsed {
+                Some((chains, sets)) => {
+                    ruleset.chains.extend(chains);
+                    ruleset.sets.extend(sets);
+                }
+                None => ruleset.legacy_tables.push(format!("{} {name}", table_family(family).name())),
+            }
+        }
+    }
+}
+
+const fn table_family(family: Family) -> TableFamily {
+    match family {
+        Family::V4 => TableFamily::Iptables,
+        Family::V6 => TableFamily::Ip6tables,
+    }
+}
+
+/// Where the parts of `struct ipt_entry` or `struct ip6t_entry` are.
+struct Layout {
+    /// The length of an address.
+    address: usize,
+    /// The names of the interfaces and their masks.
+    interfaces: usize,
+    protocol: usize,
+    flags: usize,
+    inverted: usize,
+    /// The offset of the target; that of the next entry follows.
+    offsets: usize,
+    packets: usize,
+    matches: usize,
+    /// The offsets of the addresses in a packet.
+    in_packet: [usize; 2],
+    is_goto: u8,
+    /// Flags whose conditions are not evaluated: fragments, the traffic class.
+    is_opaque: u8,
+}
+
+const V4: Layout = Layout {
+    address: 4,
+    interfaces: 16,
+    protocol: 80,
+    flags: 82,
+    inverted: 83,
+    offsets: 88,
+    packets: 96,
+    matches: 112,
+    in_packet: [12, 16],
+    is_goto: 2,
+    is_opaque: 1,
+};
+const V6: Layout = Layout {
+    address: 16,
+    interfaces: 64,
+    protocol: 128,
+    flags: 131,
+    inverted: 132,
+    offsets: 140,
+    packets: 152,
+    matches: 168,
+    in_packet: [8, 24],
+    is_goto: 4,
+    is_opaque: 2,
+};
+
+/// One entry: a rule, a policy, or the head of a chain.
+struct Entry<'a> {
+    position: usize,
+    next: usize,
+    /// Where the target begins in `bytes`.
+    target: usize,
+    bytes: &'a [u8],
+}
+
+impl<'a> Entry<'a> {
+    fn read(entries: &'a [u8], position: usize, layout: &Layout) -> Option<Self> {
+        let bytes = entries.get(position..)?;
+        let target = usize::from(u16_at(bytes, layout.offsets)?);
+        let length = usize::from(u16_at(bytes, layout.offsets + 2)?);
+        let bytes = bytes.get(..length)?;
+        let is_plausible = layout.matches <= target && target + EXTENSION <= length;
+        is_plausible.then_some(Self { position, next: position + length, target, bytes })
+    }
+
+    fn target(&self) -> Option<(String, &'a [u8])> {
+        let (name, _, data) = extension(self.bytes.get(self.target..)?)?;
+        Some((name, data))
+    }
+
+    /// Returns the name of the chain that begins behind this entry, if it is a head.
+    fn head(&self) -> Option<String> {
+        let (name, data) = self.target()?;
+        (name == "ERROR").then(|| text(data))
+    }
+}
+
+/// The length of the header of a match or target: its length, name and revision.
+const EXTENSION: usize = 32;
+
+/// Returns the name, revision and data of a match or target at the start of `bytes`.
+fn extension(bytes: &[u8]) -> Option<(String, u8, &[u8])> {
+    let length = usize::from(u16_at(bytes, 0)?);
+    Some((text(bytes.get(2..31)?), *bytes.get(31)?, bytes.get(EXTENSION..length)?))
+}
+
+fn text(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+/// Returns the chains of a table and the sets that their rules need; `None` if its entries cannot be understood.
+fn chains(table: &Table, family: Family, name: &str) -> Option<(Vec<Chain>, Vec<RuleSet>)> {
+    let layout = if family == Family::V4 { &V4 } else { &V6 };
+    let mut entries = Vec::new();
+    let mut position = 0;
+    while position < table.entries.len() {
+        let entry = Entry::read(&table.entries, position, layout)?;
+        position = entry.next;
+        entries.push(entry);
+        if entries.len() > MAX_ENTRIES {
+            return None;
+        }
+    }
+    let names = names(table, &entries);
+    let (mut chains, mut sets): (Vec<Chain>, Vec<RuleSet>) = Default::default();
+    for entry in &entries {
+        if let Some(chain) = names.get(&entry.position) {
+            let family = table_family(family);
+            let (table, name) = (name.to_owned(), chain.clone());
+            chains.push(Chain { family, table, name, base: None, rules: Vec::new() });
+        }
+        let Some(chain) = chains.last_mut().filter(|_| entry.head().is_none()) else { continue };
+        let handle = chain.rules.len() as u64 + 1;
+        let owner =
+            Owner { family: chain.family, table: name, is_ipv6: family == Family::V6, sets: &mut sets };
+        chain.rules.push(rule(entry, handle, layout, &names, owner)?);
+    }
+    for (number, positions) in table.hooks.iter().enumerate() {
+        let Some((first, policy)) = *positions else { continue };
+        let chain = chains.iter_mut().find(|chain| names.get(&first) == Some(&chain.name))?;
+        let policy = policy_of(chain, &entries, policy)?;
+        chain.base = Some(base_chain(name, number, policy));
+    }
+    // The last entry of a chain that is jumped to returns, as does its end.
+    Some((chains, sets))
+}
+
+/// Returns the names of all chains by the position of their first entry.
+fn names(table: &Table, entries: &[Entry<'_>]) -> BTreeMap<usize, String> {
+    const BUILT_IN: [&str; 5] = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
+    let built_in = table.hooks.iter().zip(BUILT_IN);
+    let built_in = built_in.filter_map(|(positions, name)| Some(((*positions)?.0, name.to_owned())));
+    // Behind the last head, there is no entry.
+    let others = entries.iter().filter_map(|entry| Some((entry.next, entry.head()?)));
+    built_in.chain(others).collect()
+}
+
+/// Takes the last rule of a chain, which is its policy; returns whether it drops, and how many packets it has counted.
+fn policy_of(chain: &mut Chain, entries: &[Entry<'_>], position: usize) -> Option<(bool, u64)> {
+    entries.iter().find(|entry| entry.position == position)?;
+    let policy = chain.rules.pop()?;
+    let drops = policy.expressions.contains(&Expression::Verdict(RuleVerdict::Effect(RuleEffect::Drop)));
+    Some((drops, policy.packets.unwrap_or_default()))
+}
+
+fn base_chain(table: &str, number: usize, (drops, packets): (bool, u64)) -> BaseChain {
+    const HOOKS: [Hook; 5] = [Hook::Prerouting, Hook::Input, Hook::Forward, Hook::Output, Hook::Postrouting];
+    let hook = HOOKS[number];
+    // `NF_IP_PRI_…`
+    let priority = match (table, hook) {
+        ("raw", _) => -300,
+        ("mangle", _) => -150,
+        ("nat", Hook::Prerouting | Hook::Output) => -100,
+        ("security", _) => 50,
+        ("nat", _) => 100,
+        _ => 0,
+    };
+    let devices = Vec::new();
+    BaseChain { layer: Layer::Ip, hook, priority, devices, drops, packets: Some(packets) }
+}
+
+fn rule(
+    entry: &Entry<'_>,
+    handle: u64,
+    layout: &Layout,
+    names: &BTreeMap<usize, String>,
+    mut owner: Owner<'_>,
+) -> Option<Rule> {
+    let flags = *entry.bytes.get(layout.flags)?;
+    let mut expressions = conditions(entry.bytes, layout)?;
+    if flags & layout.is_opaque != 0 {
+        expressions.push(Expression::Opaque { name: "fragment or class".to_owned(), writes: None });
+    }
+    let mut position = layout.matches;
+    while position < entry.target {
+        let bytes = entry.bytes.get(position..entry.target)?;
+        let (name, revision, data) = extension(bytes)?;
+        expressions.extend(owner.matching(&name, revision, data));
+        position += usize::from(u16_at(bytes, 0)?);
+    }
+    expressions.push(verdict(entry, flags & layout.is_goto != 0, names)?);
+    Some(Rule { handle, expressions, packets: u64_at(entry.bytes, layout.packets) })
+}
+
+/// Returns the conditions on addresses, interfaces and protocol that each rule has room for.
+fn conditions(bytes: &[u8], layout: &Layout) -> Option<Vec<Expression>> {
+    const INTERFACE: usize = 16;
+    // `IPT_INV_…`
+    const INVERTED: [u8; 2] = [8, 16];
+    const INCOMING: u32 = 6;
+    const OUTGOING: u32 = 7;
+    const PROTOCOL: u32 = 16;
+    let inverted = *bytes.get(layout.inverted)?;
+    let part = |start: usize, length: usize| Some(bytes.get(start..)?.get(..length)?.to_vec());
+    let mut expressions = Vec::new();
+    for (side, inverts) in INVERTED.into_iter().enumerate() {
+        let mask = part((2 + side) * layout.address, layout.address)?;
+        if mask.iter().any(|byte| *byte != 0) {
+            let with = part(side * layout.address, layout.address)?;
+            expressions.push(payload(Header::Network, layout.in_packet[side], layout.address));
+            expressions.extend(masked(inverted & inverts != 0, mask, with));
+        }
+    }
+    for (side, key) in [INCOMING, OUTGOING].into_iter().enumerate() {
+        let mask = part(layout.interfaces + (2 + side) * INTERFACE, INTERFACE)?;
+        if mask.iter().any(|byte| *byte != 0) {
+            let with = part(layout.interfaces + side * INTERFACE, INTERFACE)?;
+            expressions.push(Expression::Meta { key, to: 0 });
+            expressions.extend(masked(inverted & (1 << side) != 0, mask, with));
+        }
+    }
+    let protocol = u16_at(bytes, layout.protocol)?;
+    if protocol != 0 {
+        expressions.push(Expression::Meta { key: PROTOCOL, to: 0 });
+        // The protocols that datagrams and membership messages have fit into a byte.
+        expressions.push(comparison(inverted & 0x40 != 0, vec![u8::try_from(protocol).unwrap_or(u8::MAX)]));
+    }
+    Some(expressions)
+}
+
+/// Returns what the target of an entry does.
+fn verdict(entry: &Entry<'_>, is_goto: bool, names: &BTreeMap<usize, String>) -> Option<Expression> {
+    let (name, data) = entry.target()?;
+    if !name.is_empty() {
+        return Some(target(&name).unwrap_or(Expression::Opaque { name, writes: None }));
+    }
+    let verdict = match u32_at(data, 0)?.cast_signed() {
+        // `-NF_DROP - 1`
+        -1 => RuleVerdict::Effect(RuleEffect::Drop),
+        -2 => RuleVerdict::Accept,
+        -4 => RuleVerdict::Effect(RuleEffect::Queue),
+        -5 => RuleVerdict::Return,
+        // A rule without a target continues with the next one.
+        next if usize::try_from(next) == Ok(entry.next) => RuleVerdict::Continue,
+        position => {
+            let name = names.get(&usize::try_from(position).ok()?)?.clone();
+            if is_goto { RuleVerdict::Goto(name) } else { RuleVerdict::Jump(name) }
+        }
+    };
+    Some(Expression::Verdict(verdict))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::process::Command;
+
+    use mcast::InterfaceIndex;
+    use mcast_lab::Lab;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::netfilter::KnownPacket;
+
+    /// Returns what the tables of a host are after a command of the shell, and whether it succeeded.
+    fn tables_after(command: &str) -> Ruleset {
+        let lab = Lab::new().unwrap();
+        let host = lab.host("a").unwrap();
+        host.run(|| {
+            let lock = tempfile::NamedTempFile::new().unwrap();
+            let done =
+                Command::new("sh").args(["-ec", command]).env("XTABLES_LOCKFILE", lock.path()).status();
+            let done = done.unwrap();
+            assert!(done.success(), "{command}");
+            let mut ruleset = Ruleset::default();
+            add_to(&mut ruleset);
+            ruleset
+        })
+        .unwrap()
+    }
+
+    /// Returns the rules that take a datagram to this group, as their locations.
+    fn taken(ruleset: &Ruleset, to: &str, interface: &str, hook: Hook) -> Vec<String> {
+        let to: SocketAddr = to.parse().unwrap();
+        let source = if to.is_ipv4() { "10.9.0.1:6000" } else { "[fe80::7]:6000" };
+        let index = InterfaceIndex::new(4).unwrap();
+        let packet =
+            KnownPacket::datagram(source.parse().unwrap(), to, Some(1)).arriving_on(index, interface);
+        let outcomes = ruleset.trace(&packet, Layer::Ip, hook, interface);
+        outcomes
+            .iter()
+            .map(|outcome| format!("{}, {}", outcome.rule.location(), outcome.is_certain))
+            .collect()
+    }
+
+    fn has_programs() -> bool {
+        let found =
+            Command::new("iptables-legacy").arg("-V").output().is_ok_and(|output| output.status.success());
+        if !found {
+            eprintln!("SKIPPED: this test needs iptables-legacy");
+            assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "no skip is allowed");
+        }
+        found
+    }
+
+    #[test]
+    fn rule_takes_what_its_conditions_name() {
+        if !has_programs() {
+            return;
+        }
+        const TAKEN: [(&str, &str, bool); 15] = [
+            ("-d 239.1.2.3", "-p udp", true),
+            ("-d 239.1.0.0/16", "-p udp", true),
+            ("! -d 239.1.2.0/24", "", false),
+            ("-s 10.9.0.0/24", "", true),
+            ("-i eth+", "", true),
+            ("-i eth1", "", false),
+            ("! -i eth1", "", true),
+            ("-p udp", "--dport 5000", true),
+            ("-p udp", "--dport 5001:6000", false),
+            ("-p udp", "--sport 6000 ! --dport 4000", true),
+            ("-p udp", "-m multiport --dports 53,4000:4999,5000", true),
+            ("-p udp", "-m multiport ! --dports 53,4990:5010", false),
+            ("-m pkttype", "--pkt-type multicast", true),
+            ("-m conntrack", "--ctstate RELATED,ESTABLISHED", false),
+            ("-m iprange", "--dst-range 239.1.2.0-239.1.2.9 -m ttl --ttl-lt 2", true),
+        ];
+        for (first, second, is_taken) in TAKEN {
+            let ruleset = tables_after(&format!(
+                "iptables-legacy -A INPUT {first} {second} -m comment --comment why -j DROP"
+            ));
+            let expected = is_taken.then(|| "iptables-legacy -t filter INPUT rule 1, true".to_owned());
+            let taken = taken(&ruleset, "239.1.2.3:5000", "eth0", Hook::Input);
+            assert_eq!(taken, Vec::from_iter(expected), "{first} {second}");
+            assert_eq!(ruleset.legacy_tables, Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn chains_policies_and_tables_are_followed() {
+        if !has_programs() {
+            return;
+        }
+        let ruleset = tables_after(
+            "iptables-legacy -N groups; iptables-legacy -A groups -d 239.9.0.0/16 -j RETURN
+             iptables-legacy -A groups -m addrtype --dst-type MULTICAST -j REJECT; iptables-legacy -A groups -j ACCEPT
+             iptables-legacy -A INPUT -p tcp -j ACCEPT; iptables-legacy -A INPUT -p udp -j groups; iptables-legacy -P INPUT DROP
+             iptables-legacy -t raw -N early; iptables-legacy -t raw -A early -d 239.7.7.7 -j DROP
+             iptables-legacy -t raw -A PREROUTING -d 239.0.0.0/8 -g early; iptables-legacy -t raw -A PREROUTING -j DROP
+             ip6tables-legacy -A INPUT -p udp -s fe80::/10 -d ff15::7 -m udp --dport 5000 -m hl --hl-eq 1 -j DROP",
+        );
+        let taken = |to: &str, hook| taken(&ruleset, to, "eth0", hook);
+        let rejected = ["iptables-legacy -t filter groups rule 2, true"];
+        assert_eq!(taken("239.1.2.3:5000", Hook::Input), rejected);
+        assert_eq!(
+            taken("239.9.2.3:5000", Hook::Input),
+            ["iptables-legacy -t filter INPUT policy drop, true"]
+        );
+        assert_eq!(taken("239.1.2.3:5000", Hook::Prerouting), Vec::<String>::new());
+        assert_eq!(taken("239.7.7.7:5000", Hook::Prerouting), ["iptables-legacy -t raw early rule 1, true"]);
+        assert_eq!(taken("[ff15::7]:5000", Hook::Input), ["ip6tables-legacy -t filter INPUT rule 1, true"]);
+        assert_eq!(taken("[ff15::8]:5000", Hook::Input), Vec::<String>::new());
+    }
+
+    #[test]
+    fn rule_with_an_unknown_match_takes_perhaps() {
+        if !has_programs() {
+            return;
+        }
+        let ruleset = tables_after("iptables-legacy -A INPUT -p udp -m limit --limit 5/s -j DROP");
+        let taken = taken(&ruleset, "239.1.2.3:5000", "eth0", Hook::Input);
+        assert_eq!(taken, ["iptables-legacy -t filter INPUT rule 1, false"]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_table_is_parsed_without_panic(
+            entries in proptest::collection::vec(any::<u8>(), 0..600),
+            lengths in proptest::collection::vec((112_u16..400, 112_u16..400), 0..4),
+            hooks in any::<[Option<(u16, u16)>; 5]>(),
+        ) {
+            let mut entries = entries;
+            // Lengths that lead from one entry to the next.
+            let mut position = 0;
+            for (target, length) in lengths {
+                if let Some(place) = entries.get_mut(position + V4.offsets..position + V4.offsets + 4) {
+                    place[..2].copy_from_slice(&target.to_ne_bytes());
+                    place[2..].copy_from_slice(&length.to_ne_bytes());
+                }
+                position += usize::from(length);
+            }
+            let hooks = hooks.map(|positions| positions.map(|(first, last)| (first.into(), last.into())));
+            let table = Table { hooks, entries };
+            let _ = (chains(&table, Family::V4, "filter"), chains(&table, Family::V6, "raw"));
+        }
+    }
+}
