@@ -60,77 +60,78 @@ mod platform;
     target_os = "freebsd",
     windows
 )))]
-#[path = "unsupported/mod.rs"]
+#[path = "unsupported.rs"]
 mod platform;
 
 pub mod capture;
+mod exchange;
+#[cfg(not(target_os = "linux"))]
+mod fallbacks;
+#[cfg(any(target_os = "linux", target_os = "android", windows))]
+mod gso;
+mod kernel_share;
+pub mod ready;
+pub mod trace;
+mod values;
+
 #[cfg(unix)]
 mod cmsg;
 #[cfg(unix)]
 mod errno;
-
-mod exchange;
-#[cfg(any(target_os = "linux", target_os = "android", windows))]
-mod gso;
-#[cfg(not(any(target_os = "linux", target_os = "android", windows)))]
-#[path = "unsupported/gso.rs"]
-mod gso;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-mod plain;
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-#[path = "unsupported/bridge.rs"]
-pub mod bridge;
-#[cfg(all(unix, feature = "tokio"))]
-pub mod registration;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-#[path = "unsupported/timing.rs"]
-pub mod timing;
-
-#[cfg(any(target_os = "android", target_vendor = "apple", target_os = "freebsd"))]
-mod getifaddrs;
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-mod pause;
-
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple", target_os = "freebsd"))]
 mod interface_names;
 #[cfg(unix)]
 pub mod interrupts;
 #[cfg(unix)]
-pub mod readable;
-
-pub mod ready;
-
-#[cfg_attr(not(unix), path = "unsupported/process.rs")]
 pub mod process;
-
-#[cfg_attr(any(not(unix), target_os = "android"), path = "unsupported/terminal.rs")]
-pub mod terminal;
-
-#[cfg_attr(not(any(target_os = "linux", target_os = "android")), path = "unsupported/unicast.rs")]
-pub mod unicast;
-
+#[cfg(unix)]
+pub mod readable;
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple", target_os = "freebsd"))]
 mod requests;
+#[cfg(all(unix, not(target_os = "android")))]
+pub mod terminal;
 
-#[cfg(target_os = "linux")]
-mod ethtool;
-mod kernel_share;
 #[cfg(target_os = "linux")]
 pub mod lab;
-#[cfg_attr(not(target_os = "linux"), path = "unsupported/service.rs")]
-pub mod service;
-
 #[cfg(target_os = "linux")]
-mod packet_socket;
+pub mod service;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod socket_option;
-pub mod trace;
-mod values;
-#[cfg_attr(not(target_os = "linux"), path = "unsupported/wire.rs")]
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub mod unicast;
+#[cfg(target_os = "linux")]
 pub mod wire;
 
-pub use exchange::{KernelClock, OutgoingDatagram, Received, SendRequest, Sent};
+pub use exchange::{KernelClock, OutgoingDatagram, ReceiveBuffer, Received, SendRequest, Sent};
+#[cfg(not(unix))]
+pub use fallbacks::process;
+#[cfg(any(not(unix), target_os = "android"))]
+pub use fallbacks::terminal;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub use fallbacks::{bridge, timing, unicast};
+#[cfg(not(target_os = "linux"))]
+pub use fallbacks::{service, wire};
 pub use platform::*;
 pub use values::*;
+
+#[cfg(all(unix, feature = "tokio"))]
+pub mod registration {
+    //! Registering a descriptor with tokio.
+
+    use std::io;
+    use std::os::fd::{BorrowedFd, OwnedFd};
+
+    use tokio::io::Interest;
+    use tokio::io::unix::AsyncFd;
+    use tokio::runtime::Handle;
+
+    /// Registers a duplicate of this descriptor with the current tokio runtime; fails outside of one.
+    pub fn register(descriptor: BorrowedFd<'_>, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+        // Outside a runtime, tokio would panic.
+        Handle::try_current().map_err(io::Error::other)?;
+        let own = descriptor.try_clone_to_owned()?;
+        // SAFETY: an `OwnedFd` returns the same open descriptor for as long as it lives, and only the
+        // registration holds this one.
+        unsafe { AsyncFd::register_with_interest(own, interest) }.map_err(io::Error::from)
+    }
+}

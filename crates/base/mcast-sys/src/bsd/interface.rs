@@ -10,7 +10,7 @@ use mcast_group::InterfaceIndex;
 use socket2::{Domain, Socket, Type};
 
 use super::os;
-use crate::getifaddrs::{Entries, Entry};
+use crate::interface_names::getifaddrs::{Entries, Entry};
 use crate::{AddressState, HardwareAddress, Interface, InterfaceAddress};
 
 pub use crate::interface_names::{index_of, name_of};

@@ -2,15 +2,14 @@
 //! holders nor their number.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::net::{IpAddr, Ipv6Addr};
-use std::ptr;
+use std::{io, ptr};
 
 use mcast_group::{Group, InterfaceIndex};
 
 use super::{interface, sockaddr_length};
+pub use crate::fallbacks::plain::Notices;
 use crate::kernel_share::KernelShare;
-pub use crate::pause::Notices;
 use crate::{Holding, Visibility};
 
 /// Returns every membership of this machine (FreeBSD: of this jail's network stack), in no

@@ -9,13 +9,12 @@ use std::sync::PoisonError;
 use mcast_group::{Family, Group, InterfaceIndex};
 use socket2::SockAddr;
 
-use super::control::SEND_SPACE;
 use super::layout::is_scoped;
 use super::os;
+use super::receive::SEND_SPACE;
 use super::socket::{MulticastV4, Socket};
-use crate::Interface;
-use crate::SendRequest;
 use crate::cmsg::{Space, Writer};
+use crate::{Interface, SendRequest};
 
 impl Socket {
     /// Sends one datagram.

@@ -10,11 +10,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::{Mutex, PoisonError};
 
-use mcast_group::{Family, Group, InterfaceIndex};
+use mcast_group::{Family, Group, InterfaceIndex, SourceFilter};
 use socket2::{Domain, Protocol, SockAddr, Type};
 
+use super::address::request_address;
 use super::os;
-pub use crate::plain::ReceiveSlots;
+pub use crate::fallbacks::plain::ReceiveSlots;
 
 /// The send buffer of every socket. It limits the size of a datagram, and the default (9,216 bytes
 /// on macOS) is less than the maximum of UDP.
@@ -260,5 +261,53 @@ fn unspecified(family: Family) -> IpAddr {
     match family {
         Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
         Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+/// Source filter modes (`netinet/in.h`).
+const MCAST_INCLUDE: u32 = 1;
+const MCAST_EXCLUDE: u32 = 2;
+
+unsafe extern "C" {
+    /// RFC 3678 section 5.2.1; part of the C library of both systems.
+    fn setsourcefilter(
+        socket: libc::c_int,
+        interface: u32,
+        group: *mut libc::sockaddr,
+        group_length: libc::socklen_t,
+        mode: u32,
+        count: u32,
+        sources: *mut libc::sockaddr_storage,
+    ) -> libc::c_int;
+}
+
+impl Socket {
+    /// Replaces the source filter of a joined group atomically.
+    pub fn change_filter(
+        &self,
+        group: Group,
+        interface: InterfaceIndex,
+        filter: &SourceFilter,
+    ) -> io::Result<()> {
+        let (mode, sources) = match filter {
+            SourceFilter::Include(sources) => (MCAST_INCLUDE, sources),
+            SourceFilter::Exclude(sources) => (MCAST_EXCLUDE, sources),
+        };
+        let mut group = request_address(group.addr());
+        let mut sources: Vec<_> = sources.iter().copied().map(request_address).collect();
+        // SAFETY: the group is a complete address of the given length, and `sources` is a live list
+        // of the given number of addresses; neither is modified.
+        let result = unsafe {
+            setsourcefilter(
+                self.socket.as_raw_fd(),
+                interface.number(),
+                (&raw mut group).cast(),
+                group.ss_len.into(),
+                mode,
+                sources.len() as u32,
+                sources.as_mut_ptr(),
+            )
+        };
+        if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 }

@@ -13,7 +13,7 @@ use std::{
 use mcast_group::InterfaceIndex;
 
 use super::socket_option;
-use crate::packet_socket;
+use crate::socket_option::packet_socket;
 
 /// The size of a slot in bytes: room for the kernel's header and a frame of 1,514 bytes.
 const SLOT_SIZE: usize = 2048;

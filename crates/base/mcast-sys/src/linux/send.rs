@@ -6,14 +6,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 
 use super::address::{outward, storage};
-use super::control::SEND_SPACE;
-use super::offload::lesson;
+use super::receive::SEND_SPACE;
 use super::socket::Socket;
 use super::timing::SO_TXTIME;
-use crate::OutgoingDatagram;
 use crate::cmsg::{Space, Writer};
-use crate::gso::{Refused, segmentable_count};
-use crate::{SendRequest, Sent};
+use crate::gso::{Lesson, Refused, segmentable_count};
+use crate::{OutgoingDatagram, SendRequest, Sent};
 
 /// The number of messages per `sendmmsg`: enough to make the cost of the call negligible beside
 /// that of the network stack, few enough to fit on the thread's stack.
@@ -237,4 +235,41 @@ fn push_control_v4(control: &mut Writer<'_, SEND_SPACE>, transmit: &SendRequest<
 #[inline]
 fn vector_of(payload: &[u8]) -> libc::iovec {
     libc::iovec { iov_base: payload.as_ptr().cast_mut().cast(), iov_len: payload.len() }
+}
+
+/// The maximum number of segments: 128 since Linux 6.9, 64 before (`UDP_MAX_SEGMENTS`).
+pub(super) const MAX_SEGMENTS: usize = 128;
+const MAX_SEGMENTS_BEFORE_6_9: usize = 64;
+
+/// Returns the limit that the refusal of a buffer with this number of segments shows.
+pub(super) fn lesson(error: &io::Error, segments: usize) -> Option<Lesson> {
+    match error.raw_os_error() {
+        // The device cannot compute checksums, and this kernel does not compute them instead.
+        Some(libc::EIO) => Some(Lesson::None),
+        Some(libc::EINVAL) if segments > MAX_SEGMENTS_BEFORE_6_9 => {
+            Some(Lesson::Shorter(MAX_SEGMENTS_BEFORE_6_9))
+        }
+        // The segments exceed the MTU (which older kernels report as EINVAL), or the kernel does
+        // not support segmentation, which then fails at every size.
+        Some(libc::EMSGSIZE | libc::EINVAL) => Some(Lesson::TooLarge),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lesson_of(number: i32, segments: usize) -> Option<Lesson> {
+        lesson(&io::Error::from_raw_os_error(number), segments)
+    }
+
+    #[test]
+    fn each_refusal_shows_its_limit() {
+        assert_eq!(lesson_of(libc::EINVAL, 128), Some(Lesson::Shorter(64)));
+        assert_eq!(lesson_of(libc::EINVAL, 64), Some(Lesson::TooLarge));
+        assert_eq!(lesson_of(libc::EMSGSIZE, 128), Some(Lesson::TooLarge));
+        assert_eq!(lesson_of(libc::EIO, 2), Some(Lesson::None));
+        assert_eq!(lesson_of(libc::ENOBUFS, 64), None);
+    }
 }

@@ -5,14 +5,14 @@ use std::mem::size_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use mcast_group::{Family, Group, InterfaceIndex};
+use mcast_group::{Family, Group, InterfaceIndex, SourceFilter};
 use socket2::{Domain, Protocol, SockAddr, Type};
 
-use super::address::outward;
-use super::offload::MAX_SEGMENTS;
-
+use super::address::{outward, request_address};
 pub use super::receive::ReceiveSlots;
+use super::send::MAX_SEGMENTS;
 use crate::gso::Offload;
+use crate::requests::option_level;
 
 /// A nonblocking UDP socket.
 #[derive(Debug)]
@@ -367,4 +367,42 @@ pub(super) fn as_bytes<T: Copy>(values: &[T]) -> &[u8] {
     // SAFETY: the slice is live and has the given length. Padding bytes may be indeterminate; the
     // kernel copies them without interpreting them.
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
+}
+
+impl Socket {
+    /// Replaces the source filter of a joined group atomically.
+    pub fn change_filter(
+        &self,
+        group: Group,
+        interface: InterfaceIndex,
+        filter: &SourceFilter,
+    ) -> io::Result<()> {
+        let (mode, sources) = match filter {
+            SourceFilter::Include(sources) => (libc::MCAST_INCLUDE as u32, sources),
+            SourceFilter::Exclude(sources) => (libc::MCAST_EXCLUDE as u32, sources),
+        };
+        // `struct group_filter` of RFC 3678 section 5.1.2: a head, then a list of addresses.
+        let head = GroupFilterHead {
+            interface: interface.number(),
+            group: request_address(group.addr()),
+            mode,
+            count: sources.len() as u32,
+        };
+        let list: Vec<libc::sockaddr_storage> =
+            sources.iter().map(|source| request_address(*source)).collect();
+        let mut bytes = Vec::with_capacity(size_of::<GroupFilterHead>() + size_of_val(&list[..]));
+        bytes.extend_from_slice(as_bytes(std::slice::from_ref(&head)));
+        bytes.extend_from_slice(as_bytes(&list));
+        self.set_bytes(option_level(group.family()), libc::MCAST_MSFILTER, &bytes)
+    }
+}
+
+/// The fixed part of `struct group_filter`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct GroupFilterHead {
+    interface: u32,
+    group: libc::sockaddr_storage,
+    mode: u32,
+    count: u32,
 }

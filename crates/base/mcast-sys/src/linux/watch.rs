@@ -10,7 +10,7 @@ use mcast_group::InterfaceIndex;
 use socket2::Socket;
 
 use super::netlink::{Netlink, NetlinkProtocol, listen, messages};
-use super::{interface, neighbour, route};
+use super::{interface, route};
 use crate::readable::readable;
 use crate::{HardwareAddress, Interface, Notice};
 
@@ -54,7 +54,7 @@ impl InterfaceWatch {
         interface: InterfaceIndex,
         address: IpAddr,
     ) -> io::Result<Option<HardwareAddress>> {
-        neighbour::hardware_address_through(&mut self.requests(), interface, address)
+        route::hardware_address_through(&mut self.requests(), interface, address)
     }
 
     fn requests(&self) -> MutexGuard<'_, Netlink> {

@@ -10,7 +10,7 @@ use std::os::fd::AsRawFd;
 
 use mcast_group::InterfaceIndex;
 
-use crate::getifaddrs::{Entries, Entry};
+use crate::interface_names::getifaddrs::{Entries, Entry};
 use crate::{AddressState, Interface, InterfaceAddress};
 
 pub(crate) fn list(_refusal: io::Error) -> io::Result<Vec<Interface>> {

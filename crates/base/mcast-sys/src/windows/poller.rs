@@ -1,16 +1,17 @@
 //! Waiting for many sockets, or a wake-up (`WSAPoll`).
 
 use std::io;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::os::windows::io::{AsRawSocket, AsSocket, BorrowedSocket};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use windows_sys::Win32::Networking::WinSock::{POLLRDNORM, POLLWRNORM, SOCKET, WSAPOLLFD, WSAPoll};
+use windows_sys::Win32::Networking::WinSock::{
+    POLLRDNORM, POLLWRNORM, SOCKET, WSAPOLL_EVENT_FLAGS, WSAPOLLFD, WSAPoll,
+};
 
 use super::errors::last_socket_error;
-use super::readable::{milliseconds_until, wait_for};
-use super::signal::Signal;
 use super::socket::Socket;
 use crate::ready::{READY_AT_ONCE, Ready, WakeReason};
 
@@ -161,4 +162,87 @@ pub fn wait_readable(socket: &Socket, timeout: Option<Duration>) -> io::Result<b
 
 fn raw(socket: BorrowedSocket<'_>) -> SOCKET {
     socket.as_raw_socket() as SOCKET
+}
+
+/// Waits until the socket is readable (or failed, which a read then reports); returns `false` on
+/// timeout. Without a timeout it waits without limit.
+pub(crate) fn readable(socket: BorrowedSocket<'_>, timeout: Option<Duration>) -> io::Result<bool> {
+    wait_for(socket, POLLRDNORM, timeout)
+}
+
+/// Waits until one of these events (`POLL…`) happens; returns `false` on timeout.
+pub(crate) fn wait_for(
+    socket: BorrowedSocket<'_>,
+    events: WSAPOLL_EVENT_FLAGS,
+    timeout: Option<Duration>,
+) -> io::Result<bool> {
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    loop {
+        let mut poll = WSAPOLLFD { fd: socket.as_raw_socket() as SOCKET, events, revents: 0 };
+        // SAFETY: `poll` is one valid entry, and the socket is borrowed for the call.
+        match unsafe { WSAPoll(&raw mut poll, 1, milliseconds_until(deadline)) } {
+            0 if deadline.is_none_or(|deadline| Instant::now() < deadline) => {}
+            0 => return Ok(false),
+            count if count > 0 => return Ok(true),
+            _ => return Err(last_socket_error()),
+        }
+    }
+}
+
+/// Returns the time left, rounded up so that a wait never ends early and spins; -1 means no limit.
+pub(crate) fn milliseconds_until(deadline: Option<Instant>) -> i32 {
+    let Some(deadline) = deadline else { return -1 };
+    let left = deadline.saturating_duration_since(Instant::now());
+    left.as_micros().div_ceil(1000).try_into().unwrap_or(i32::MAX)
+}
+
+// A signal that socket polls notice. Windows can wait for sockets only together with other
+// sockets.
+
+/// Two connected sockets on the loopback interface, so that no other program can raise the signal.
+#[derive(Debug)]
+pub(crate) struct Signal {
+    raising: UdpSocket,
+    raised: UdpSocket,
+}
+
+impl Signal {
+    pub(crate) fn new() -> io::Result<Self> {
+        let raising = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let raised = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        raising.connect(raised.local_addr()?)?;
+        raised.connect(raising.local_addr()?)?;
+        raising.set_nonblocking(true)?;
+        raised.set_nonblocking(true)?;
+        Ok(Self { raising, raised })
+    }
+
+    /// Raises the signal. Raising it again has no effect; a full socket buffer means that it is
+    /// raised.
+    pub(crate) fn raise(&self) -> io::Result<()> {
+        match self.raising.send(&[1]) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Clears the signal; returns whether it was raised. Only one of several threads gets it.
+    pub(crate) fn take(&self) -> bool {
+        let mut byte = [0];
+        let raised = self.raised.recv(&mut byte).is_ok();
+        while self.raised.recv(&mut byte).is_ok() {}
+        raised
+    }
+
+    /// Waits until the signal is raised; returns `false` on timeout.
+    pub(crate) fn wait(&self, timeout: Option<Duration>) -> io::Result<bool> {
+        readable(self.as_socket(), timeout)
+    }
+}
+
+impl AsSocket for Signal {
+    fn as_socket(&self) -> BorrowedSocket<'_> {
+        self.raised.as_socket()
+    }
 }

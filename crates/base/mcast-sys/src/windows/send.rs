@@ -1,8 +1,7 @@
 //! Sending.
 
-use std::io;
-use std::ptr;
 use std::sync::{MutexGuard, PoisonError};
+use std::{io, ptr};
 
 use mcast_group::{Family, Group, InterfaceIndex, SourceFilter};
 use socket2::SockAddr;
@@ -11,14 +10,12 @@ use windows_sys::Win32::Networking::WinSock::{
     WSABUF, WSAEINVAL, WSAEMSGSIZE, WSAENETUNREACH, WSAEOPNOTSUPP, WSAMSG, WSASendMsg,
 };
 
-use super::control::Space;
 use super::errors::last_socket_error;
 use super::interface;
-use super::membership::{address_of, in_addr};
-use super::socket::{MulticastOptions, Socket};
-use crate::OutgoingDatagram;
+use super::receive::Space;
+use super::socket::{MulticastOptions, Socket, address_of, in_addr};
 use crate::gso::{Lesson, Refused, segmentable_count};
-use crate::{SendRequest, Sent};
+use crate::{OutgoingDatagram, SendRequest, Sent};
 
 /// The maximum number of segments. Windows accepts more, but no buffer of datagrams of usual
 /// network size holds more than this.

@@ -2,12 +2,11 @@
 //! whose callbacks raise a signal.
 
 use std::ffi::c_void;
-use std::io;
 use std::net::IpAddr;
 use std::os::windows::io::{AsSocket, BorrowedSocket};
-use std::ptr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use std::{io, ptr};
 
 use mcast_group::InterfaceIndex;
 use windows_sys::Win32::Foundation::{HANDLE, NO_ERROR};
@@ -17,7 +16,7 @@ use windows_sys::Win32::NetworkManagement::IpHelper::{
 };
 use windows_sys::Win32::Networking::WinSock::AF_UNSPEC;
 
-use super::signal::Signal;
+use super::poller::Signal;
 use super::{interface, route};
 use crate::{Interface, Notice};
 

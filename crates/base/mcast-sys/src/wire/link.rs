@@ -8,8 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use mcast_group::InterfaceIndex;
 
 use super::WireRefusal;
-use crate::ethtool;
 use crate::netlink::{Netlink, NetlinkProtocol, attribute, attributes, text, u16_at, u32_at};
+use crate::socket_option::ethtool;
 
 /// The size of `struct ifinfomsg`.
 const LINK_HEADER: usize = 16;

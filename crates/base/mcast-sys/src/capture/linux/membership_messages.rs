@@ -8,8 +8,8 @@ use libc::c_int;
 use mcast_group::InterfaceIndex;
 use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 
-use crate::packet_socket::index_number;
 use crate::socket_option;
+use crate::socket_option::packet_socket::index_number;
 
 /// A raw socket, bound to an address of an interface.
 #[derive(Debug)]

@@ -7,8 +7,8 @@ use std::os::fd::AsFd;
 
 use mcast_group::Family;
 
-use super::borrow::{Lender, Mark};
 use super::processes;
+use super::processes::{Lender, Mark};
 use super::socket::{BorrowedSocket, option_of};
 use crate::address::request_address;
 use crate::requests::option_level;

@@ -7,8 +7,8 @@ use std::os::fd::AsRawFd;
 use mcast_group::{Family, InterfaceIndex};
 use socket2::{Domain, Protocol, SockRef, Type};
 
-use super::borrow::{Lender, Mark};
 use super::processes;
+use super::processes::{Lender, Mark};
 use super::socket::{BorrowedSocket, SO_BINDTOIFINDEX, option_of};
 use crate::capture::FilterInstruction;
 use crate::socket_option::check;

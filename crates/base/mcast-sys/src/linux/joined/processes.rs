@@ -1,10 +1,14 @@
-//! The processes of this machine and their open sockets.
+//! The processes of this machine, their open sockets, and borrowing one of those.
 
-use std::fs;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
 use std::io;
+use std::mem::ManuallyDrop;
+use std::ops::Deref;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-
-use super::borrow;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A process that can have sockets open.
 pub(super) struct Process {
@@ -53,12 +57,12 @@ impl Process {
     pub(super) fn open(&self) -> io::Result<Open> {
         let is_own = self.pid == std::process::id();
         // Locked until all are listed.
-        let borrowed = is_own.then(borrow::borrowed);
+        let borrowed = is_own.then(borrowed);
         let mut open = Open::default();
         for entry in fs::read_dir(format!("/proc/{}/fd", self.pid))? {
             let path = entry?.path();
             let Some(target) = target(&path)? else { continue };
-            open.surveys |= !is_own && target == borrow::MARK;
+            open.surveys |= !is_own && target == MARK;
             let descriptor = path.file_name().and_then(|name| name.to_str()?.parse().ok());
             open.sockets.extend(descriptor.zip(socket_inode(&target)));
         }
@@ -78,7 +82,7 @@ pub(super) fn open(pid: u32) -> io::Result<Open> {
 /// Returns whether a process carries the mark of a survey.
 pub(super) fn surveys(pid: u32) -> bool {
     let targets = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
-    targets.filter_map(|entry| target(&entry.ok()?.path()).ok()?).any(|target| target == borrow::MARK)
+    targets.filter_map(|entry| target(&entry.ok()?.path()).ok()?).any(|target| target == MARK)
 }
 
 /// Returns whether a descriptor of a process still refers to this socket.
@@ -101,10 +105,110 @@ fn socket_inode(link: &str) -> Option<u64> {
     link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
+// Borrowing a socket of another process: a descriptor of this process for the same socket. Other
+// surveys running at the same time see it among the descriptors of this process and must not
+// report it as a holder.
+
+/// A process that descriptors are borrowed from.
+pub(super) enum Lender {
+    /// The calling process, where duplicating the descriptor works on every kernel and in every
+    /// sandbox.
+    Self_,
+    /// Another process, referred to by a pidfd.
+    Other(OwnedFd),
+}
+
+impl Lender {
+    /// Opens a process with `pidfd_open` (Linux 5.3).
+    pub(super) fn open(pid: u32) -> io::Result<Self> {
+        if pid == std::process::id() {
+            return Ok(Self::Self_);
+        }
+        let pid = libc::pid_t::try_from(pid).map_err(|_| io::ErrorKind::InvalidInput)?;
+        // SAFETY: the call takes two numbers.
+        let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+        owned(descriptor).map(Self::Other)
+    }
+
+    /// Duplicates a descriptor of that process into this one with `pidfd_getfd` (Linux 5.6), which
+    /// requires permission to trace it (`PTRACE_MODE_ATTACH_REALCREDS`).
+    pub(super) fn lend(&self, descriptor: RawFd) -> io::Result<Loan> {
+        let mut borrowed = borrowed();
+        let lent = match self {
+            // SAFETY: the call takes numbers and refuses a number that is not a descriptor.
+            Self::Self_ => owned(unsafe { libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, 0) }.into()),
+            Self::Other(process) => {
+                // SAFETY: the call takes three numbers.
+                owned(unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), descriptor, 0) })
+            }
+        }?;
+        let file = File::from(lent);
+        let inode = file.metadata()?.ino();
+        borrowed.insert(file.as_raw_fd());
+        Ok(Loan { descriptor: ManuallyDrop::new(file.into()), inode })
+    }
+}
+
+/// The descriptors that this process has currently borrowed. While the lock is held, none is added
+/// or removed.
+static BORROWED: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
+
+pub(super) fn borrowed() -> MutexGuard<'static, BTreeSet<RawFd>> {
+    BORROWED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A borrowed descriptor, which is returned on drop.
+pub(super) struct Loan {
+    descriptor: ManuallyDrop<OwnedFd>,
+    pub(super) inode: u64,
+}
+
+impl Deref for Loan {
+    type Target = OwnedFd;
+
+    fn deref(&self) -> &OwnedFd {
+        &self.descriptor
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        // Both under the lock; otherwise the number could already be another descriptor.
+        let mut borrowed = borrowed();
+        borrowed.remove(&self.descriptor.as_raw_fd());
+        // SAFETY: it is dropped only here and not used afterwards.
+        unsafe { ManuallyDrop::drop(&mut self.descriptor) };
+    }
+}
+
+/// The name of the mark in `/proc`.
+pub(super) const MARK: &str = "/memfd:mcast-survey (deleted)";
+
+/// Shows other processes that this one is surveying, until it is dropped. If it cannot be created,
+/// the survey runs without it.
+pub(super) struct Mark(#[allow(dead_code)] Option<OwnedFd>);
+
+impl Mark {
+    pub(super) fn set() -> Self {
+        // SAFETY: the name is a NUL-terminated string.
+        let descriptor = unsafe { libc::memfd_create(c"mcast-survey".as_ptr(), libc::MFD_CLOEXEC) };
+        Self(owned(descriptor.into()).ok())
+    }
+}
+
+fn owned(result: libc::c_long) -> io::Result<OwnedFd> {
+    match RawFd::try_from(result) {
+        // SAFETY: the kernel just created this descriptor, and it has no other owner.
+        Ok(descriptor) if descriptor >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(descriptor) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn a_name_may_hold_parentheses_and_spaces() {
@@ -132,7 +236,7 @@ mod tests {
         let descriptor = std::os::fd::AsRawFd::as_raw_fd(&socket);
         let has = |descriptor| own.open().unwrap().sockets.iter().any(|(each, _)| *each == descriptor);
         assert!(has(descriptor));
-        let lender = borrow::Lender::open(own.pid).unwrap();
+        let lender = Lender::open(own.pid).unwrap();
         let loan = lender.lend(descriptor).unwrap();
         let lent = std::os::fd::AsRawFd::as_raw_fd(&*loan);
         assert!(!has(lent), "a borrowed socket was listed as its own");

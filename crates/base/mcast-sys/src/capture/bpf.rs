@@ -1,19 +1,42 @@
-//! A BPF device: opening, configuring and reading it.
+//! macOS and FreeBSD: BPF devices (`bpf(4)`).
+//!
+//! They do not report a frame's direction, nor whether a checksum was left to the device, so frames that this
+//! machine sends may appear to have bad checksums. The interface's address filter cannot be opened for single
+//! groups or for all groups, so promiscuous mode is used instead. The capture filter is applied in user
+//! space.
 
 use std::cell::Cell;
 use std::ffi::CString;
-use std::io;
 use std::mem::zeroed;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::ptr;
+use std::{io, ptr};
 
 use libc::{c_int, c_uint, c_ulong, c_void};
 use mcast_group::InterfaceIndex;
 
-use super::super::{BatchPacket, CaptureSettings, LinkLayer, PacketBatch};
-use super::LAYOUT;
-use crate::Direction;
-use crate::interface;
+use super::bpf_records::Layout;
+use super::{BatchPacket, CaptureSettings, LinkLayer, PacketBatch};
+use crate::{Direction, interface};
+
+/// The header layout of this system.
+const LAYOUT: Layout = if cfg!(target_vendor = "apple") {
+    Layout { time: 4, alignment: libc::BPF_ALIGNMENT }
+} else {
+    Layout { time: 8, alignment: libc::BPF_ALIGNMENT }
+};
+
+/// Checks the layout against the system's.
+const _: () = {
+    use std::mem::offset_of;
+    assert!(offset_of!(libc::bpf_hdr, bh_tstamp) == 0);
+    assert!(offset_of!(libc::bpf_hdr, bh_caplen) == 2 * LAYOUT.time);
+    assert!(offset_of!(libc::bpf_hdr, bh_datalen) == 2 * LAYOUT.time + 4);
+    assert!(offset_of!(libc::bpf_hdr, bh_hdrlen) == 2 * LAYOUT.time + 8);
+    assert!(LAYOUT.alignment == LAYOUT.time);
+    assert!(std::mem::size_of::<libc::ifreq>() == 32);
+    assert!(libc::DLT_NULL == 0 && libc::DLT_EN10MB == 1 && libc::DLT_RAW == 12 && libc::DLT_LOOP == 108);
+    assert!(libc::EVFILT_READ == -1 && libc::EV_ADD == 1);
+};
 
 /// The default maximum of both systems (`debug.bpf_maxbufsize`, `net.bpf.maxbufsize`).
 pub const BATCH_BYTES: usize = 512 << 10;
