@@ -1,18 +1,18 @@
-//! The command-line grammar.
+//! The command-line grammar, its short help (`-h`), and the text of `--version`.
 
 use std::ffi::OsString;
+use std::sync::LazyLock;
 
 use clap::builder::StyledStr;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{CommandFactory, Parser};
 
 use crate::commands::{Command, HEADINGS};
-use crate::short_help::with_short_help;
 use crate::{exit, notes};
 
 /// Show, send, receive and explain IP multicast.
 #[derive(Debug, Parser)]
-#[command(name = "mcast", version, long_version = crate::version::long(), styles = STYLES, disable_help_subcommand = true, subcommand_value_name = "COMMAND")]
+#[command(name = "mcast", version, long_version = long(), styles = STYLES, disable_help_subcommand = true, subcommand_value_name = "COMMAND")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -112,4 +112,157 @@ fn overview(command: &clap::Command) -> String {
     let statuses: Vec<_> =
         exit::STATUSES.iter().map(|(status, meaning)| format!("{status} {meaning}")).collect();
     text + &statuses.join("; ") + "."
+}
+
+/// The subcommands with more options than fit one screen, and those of their options that `-h` shows.
+const DAILY: &[(&str, &[&str])] = &[
+    ("bridge", &["interface", "name", "key", "from", "timeout", "json", "metrics"]),
+    ("doctor", &["interface", "pid", "read", "probe", "watch", "apply", "undo", "timeout", "json"]),
+    ("perf recv", &["interface", "reply", "stream", "repeat", "max-loss", "json"]),
+    ("perf send", &["interface", "size", "rate", "duration", "count", "sweep", "latency", "stream", "json"]),
+    ("ping", &["reply", "interface", "ttl", "size", "count", "every", "timeout", "json"]),
+    ("publish", &["interface", "ttl", "name", "announce", "rate", "key", "ack", "log", "json"]),
+    ("querier", &["interface", "timeout", "watch", "provoke", "become", "json"]),
+    ("record", &["interface", "source", "write", "rotate", "keep", "count", "timeout", "json"]),
+    ("recv", &["interface", "source", "count", "timeout", "idle", "expect", "format", "json", "exec"]),
+    (
+        "relay",
+        &["config", "check", "tunnel", "listen-tunnel", "key", "priority", "timeout", "json", "metrics"],
+    ),
+    ("replay", &["map", "interface", "ttl", "speed", "rate", "loop", "count", "json"]),
+    ("send", &["interface", "ttl", "file", "random", "lines", "count", "every", "rate", "json"]),
+    (
+        "sniff",
+        &["interface", "read", "write", "join", "port", "protocol", "count", "timeout", "hexdump", "json"],
+    ),
+    ("subscribe", &["interface", "from", "resume", "as", "policy", "key", "count", "timeout", "json"]),
+    ("top", &["interface", "read", "join", "once", "interval", "timeout", "sort", "json", "metrics"]),
+];
+
+/// The number of examples that short help shows.
+const EXAMPLES: usize = 2;
+
+/// Returns a definition whose help is short, for `-h`. The notes of both are in the source format of [`crate::notes`].
+fn with_short_help(command: clap::Command) -> clap::Command {
+    command.mut_subcommands(|subcommand| of_subcommand("", subcommand))
+}
+
+fn of_subcommand(parent: &str, command: clap::Command) -> clap::Command {
+    let name = format!("{parent}{}", command.get_name());
+    let nested = format!("{name} ");
+    let command = command.mut_subcommands(|subcommand| of_subcommand(&nested, subcommand));
+    let Some((_, daily)) = DAILY.iter().find(|(of, _)| *of == name) else { return command };
+    let notes = command.get_after_long_help().or_else(|| command.get_after_help());
+    let notes = notes.map(ToString::to_string).unwrap_or_default();
+    let short = format!("{}\n`mcast {name} --help` shows all options.", first_examples(&notes));
+    let command = command.after_long_help(None::<&str>).after_help(short);
+    command.mut_args(|arg| {
+        let is_daily = arg.is_positional() || arg.get_long().is_some_and(|long| daily.contains(&long));
+        arg.hide(!is_daily)
+    })
+}
+
+/// Returns the heading and the first examples of notes.
+fn first_examples(notes: &str) -> String {
+    let Some((_, examples)) = notes.split_once("Examples:\n") else { return String::new() };
+    let mut text = "Examples:\n".to_owned();
+    let mut count = 0;
+    for line in examples.lines().take_while(|line| !line.is_empty()) {
+        count += usize::from(line.starts_with("  ") && !line.starts_with("   "));
+        if count > EXAMPLES {
+            break;
+        }
+        text += line;
+        text.push('\n');
+    }
+    text
+}
+
+/// The commit, if the build was given it.
+const COMMIT: Option<&str> = option_env!("MCAST_COMMIT");
+
+/// Returns the text of `--version`; `-V` prints only the number.
+pub(crate) fn long() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(text);
+    &TEXT
+}
+
+fn text() -> String {
+    let commit = COMMIT.map_or_else(|| "built from source".to_owned(), |commit| format!("commit {commit}"));
+    let mut text = format!("{} ({}, {commit})", env!("CARGO_PKG_VERSION"), system());
+    for (capability, description) in capabilities() {
+        text += &format!("\n{capability:<10}{description}");
+    }
+    text
+}
+
+/// `x86_64 linux musl`
+fn system() -> String {
+    let library = if cfg!(target_env = "musl") {
+        " musl"
+    } else if cfg!(target_env = "msvc") {
+        " msvc"
+    } else if cfg!(target_env = "gnu") {
+        " gnu"
+    } else {
+        ""
+    };
+    format!("{} {}{library}", std::env::consts::ARCH, std::env::consts::OS)
+}
+
+fn capabilities() -> [(&'static str, &'static str); 4] {
+    let linux = cfg!(target_os = "linux");
+    let batches = if cfg!(any(target_os = "linux", target_os = "android")) {
+        "recvmmsg, sendmmsg, UDP segmentation and receive offload where the kernel has them"
+    } else if cfg!(windows) {
+        "UDP segmentation offload where the system has it"
+    } else {
+        "one system call per datagram"
+    };
+    let capture = if linux {
+        "live with packet sockets and kernel ring buffers; pcap and pcapng files"
+    } else if cfg!(any(target_vendor = "apple", target_os = "freebsd")) {
+        "live with BPF devices; pcap and pcapng files"
+    } else {
+        "pcap and pcapng files"
+    };
+    let ciphers =
+        if cfg!(feature = "seal") { "AES-128-GCM, ChaCha20-Poly1305" } else { "none: built without `seal`" };
+    let lab = if linux { "network namespaces" } else { "none: it needs Linux" };
+    [("batches", batches), ("capture", capture), ("ciphers", ciphers), ("lab", lab)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_daily_option_exists() {
+        let command = super::source();
+        for (name, daily) in DAILY {
+            let found = name.split(' ').try_fold(&command, |command, name| command.find_subcommand(name));
+            let found = found.unwrap_or_else(|| panic!("there is no subcommand {name}"));
+            for long in *daily {
+                let is_there = found.get_arguments().any(|arg| arg.get_long() == Some(long));
+                assert!(is_there, "{name} has no option --{long}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_examples_end_before_the_third() {
+        let notes = "Exit status: 0.\n\nExamples:\n  mcast a  one\n      more\n  mcast b\n  mcast c\n";
+        assert_eq!(first_examples(notes), "Examples:\n  mcast a  one\n      more\n  mcast b\n");
+        assert_eq!(first_examples("none"), "");
+    }
+
+    #[test]
+    fn the_first_line_has_number_system_and_commit() {
+        let text = long();
+        let first = text.lines().next().unwrap_or_default();
+
+        assert!(first.starts_with(env!("CARGO_PKG_VERSION")), "{first}");
+        assert!(first.contains(std::env::consts::ARCH) && first.contains(std::env::consts::OS), "{first}");
+        assert!(first.contains("commit") || first.contains("built from source"), "{first}");
+    }
 }

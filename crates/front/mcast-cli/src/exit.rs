@@ -12,7 +12,7 @@ use mcast_sys::{ClassifiedError, FailureClass};
 use mcast_traffic::TrafficError;
 use mcast_watch::live::LiveError;
 
-use crate::suggestion::closest;
+use crate::errors::closest;
 
 /// The exit statuses with their meanings, as help and the manual describe them.
 pub const STATUSES: &[(&str, &str)] = &[

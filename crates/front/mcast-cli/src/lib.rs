@@ -25,12 +25,7 @@ mod receiving;
 mod rights;
 mod sending;
 mod service;
-mod short_help;
-mod stream_metrics;
-mod suggestion;
 mod sys;
-mod tracing;
-mod version;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -74,5 +69,33 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     match commands::run(&cli.command, &console) {
         Ok(outcome) => outcome.into(),
         Err(error) => errors::print(&error, &console),
+    }
+}
+
+mod tracing {
+    //! What the libraries record, on standard error, if the environment requests it.
+
+    use tracing_subscriber::Layer;
+    use tracing_subscriber::filter::Targets;
+    use tracing_subscriber::layer::SubscriberExt;
+    use tracing_subscriber::util::SubscriberInitExt;
+
+    use crate::exit::Failure;
+
+    /// A level, or a list of levels of crates.
+    const VARIABLE: &str = "MCAST_LOG";
+
+    /// Prints from now on what [`VARIABLE`] selects; nothing if it is not set.
+    pub(crate) fn start() -> anyhow::Result<()> {
+        let Some(text) = std::env::var_os(VARIABLE).filter(|text| !text.is_empty()) else { return Ok(()) };
+        let targets: Targets = text.to_string_lossy().parse().map_err(|error| {
+            Failure::usage(format!("{VARIABLE}: {error}")).remedy(
+                "write a level, such as debug, or levels of crates: mcast_stream=debug,mcast_relay=info",
+            )
+        })?;
+        let is_coloured = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
+        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(is_coloured);
+        tracing_subscriber::registry().with(lines.with_filter(targets)).try_init()?;
+        Ok(())
     }
 }

@@ -1,15 +1,18 @@
 //! The packet filter of `mcast sniff`: groups, memberships, sources, ports and protocols.
 
+use std::fmt;
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 
-use mcast::group::{Expand, GroupRange};
+use mcast::group::{Expand, GroupPattern, GroupRange};
 use mcast::{Group, InterfaceSelector, Membership};
 use mcast_capture::{PacketFilter, PacketProtocol};
 use mcast_packet::protocol;
 use mcast_terminal::Console;
 
+use super::memberships::{self, is_description};
+use super::read_description;
 use super::selected::{Families, PacketInput, Selected, filter_of_sources};
-use super::{Pattern, read_description};
 use crate::exit::Failure;
 
 /// `--port` and `--protocol`.
@@ -129,6 +132,44 @@ impl Target {
         const ANY_PORT: u16 = 9;
         let membership = |group| Membership::new(mcast::GroupAddr::new(group, ANY_PORT));
         Ok(groups.into_iter().map(membership).collect())
+    }
+}
+
+/// One or several groups, as typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pattern {
+    text: String,
+    groups: GroupPattern,
+}
+
+impl Pattern {
+    pub(crate) fn contains(&self, group: Group) -> bool {
+        self.groups.contains(group)
+    }
+
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = GroupRange> {
+        self.groups.ranges()
+    }
+}
+
+impl FromStr for Pattern {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let groups = match is_description(text) {
+            true => {
+                let description = memberships::open(text).map_err(|error| format!("{error:#}"))?;
+                description.streams.iter().map(|stream| stream.membership.address.group).collect()
+            }
+            false => text.parse::<GroupPattern>().map_err(|error| error.to_string())?,
+        };
+        Ok(Self { text: text.to_owned(), groups })
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
     }
 }
 

@@ -9,7 +9,7 @@ use mcast_stream::{AnnouncedStream, StreamError, SubscriberBuilder, find_stream}
 use mcast_stream::{find_signed_stream, sign::PinnedKeys};
 use mcast_terminal::Console;
 
-use super::start::all_hosts;
+use super::all_hosts;
 use crate::arguments::{Admission, BroadcastOption, hosts_on_each, is_stream_name, select_memberships};
 use crate::exit::Failure;
 

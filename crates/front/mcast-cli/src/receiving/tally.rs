@@ -7,7 +7,7 @@ use mcast::{Arrival, Drops, InterfaceIndex, Statistics};
 use mcast_terminal::Console;
 use mcast_watch::{FlowVolumes, TrafficVolume};
 
-use super::flows::flow_table;
+use super::flow_table;
 use crate::output::{InterfaceNames, count, record, traffic_in};
 
 /// The destination, interface and source of datagrams.

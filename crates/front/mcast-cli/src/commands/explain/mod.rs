@@ -1,7 +1,6 @@
 //! `mcast explain`: explains a group, or a finding of the doctor.
 
-mod json;
-mod text;
+mod output;
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -13,10 +12,10 @@ use mcast_doctor::Id;
 use mcast_terminal::Console;
 
 use crate::arguments::{Families, read_description};
+use crate::errors::closest;
 use crate::exit::{Failure, Outcome};
 use crate::output::write_record;
-use crate::suggestion::closest;
-use json::{ExplanationRecord, NameRecord, PageRecord};
+use output::{ExplanationRecord, NameRecord, PageRecord};
 
 /// Explain a multicast address, or a finding of `mcast doctor`
 #[derive(Debug, clap::Args)]
@@ -65,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         (true, true) => {
             Id::ALL.iter().try_for_each(|id| write_record(&mut out, "page", &PageRecord::new(*id)))?;
         }
-        (true, false) => text::write_findings(palette, &mut out)?,
+        (true, false) => output::write_findings(palette, &mut out)?,
         (false, _) => {}
     }
     match (arguments.names, arguments.json) {
@@ -73,7 +72,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
             let mut names = WellKnown::all().iter().map(NameRecord::new);
             names.try_for_each(|name| write_record(&mut out, "name", &name))?;
         }
-        (true, false) => text::write_names(palette, &mut out)?,
+        (true, false) => output::write_names(palette, &mut out)?,
         (false, _) => {}
     }
     for (number, subject) in subjects.into_iter().enumerate() {
@@ -84,9 +83,9 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
             (Subject::Group(group), true) => {
                 write_record(&mut out, "explanation", &ExplanationRecord::new(&group.explain()))?;
             }
-            (Subject::Group(group), false) => text::write_group(&group.explain(), console, &mut out)?,
+            (Subject::Group(group), false) => output::write_group(&group.explain(), console, &mut out)?,
             (Subject::Finding(id), true) => write_record(&mut out, "page", &PageRecord::new(id))?,
-            (Subject::Finding(id), false) => text::write_page(id, palette, &mut out)?,
+            (Subject::Finding(id), false) => output::write_page(id, palette, &mut out)?,
         }
     }
     out.flush()?;

@@ -1,7 +1,6 @@
 //! `mcast groups`: which processes on this machine have joined which groups.
 
-mod json;
-mod text;
+mod output;
 mod watch;
 
 use std::io::Write;
@@ -15,7 +14,7 @@ use crate::arguments::Pattern;
 use crate::exit::Outcome;
 use crate::output::{count_of, write_record};
 use crate::rights;
-use json::{MembershipRecord, SocketChangeRecord};
+use output::{MembershipRecord, SocketChangeRecord};
 
 /// Show which processes on this machine have joined which groups
 #[derive(Debug, clap::Args)]
@@ -68,7 +67,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
             .iter()
             .try_for_each(|holding| write_record(&mut out, "present", &MembershipRecord::new(holding)))?;
     } else if !holdings.is_empty() {
-        text::table(&holdings, console).write(&mut out)?;
+        output::table(&holdings, console).write(&mut out)?;
     }
     for entry in Journal::socket_changes() {
         let Some(action) = entry.socket() else { continue };

@@ -8,8 +8,7 @@ use anyhow::Context;
 use mcast::joined::{Holder, Holding, MembershipChange, Memberships, Watcher};
 use mcast_terminal::{Console, Output};
 
-use super::json::MembershipEventRecord;
-use super::text::{other_holder, processes, remarks, sources, table};
+use super::output::{MembershipEventRecord, other_holder, processes, remarks, sources, table};
 use super::{Plan, print_notes};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;

@@ -15,7 +15,7 @@ use mcast_stream::wire::{MessageNumber, StreamId};
 use mcast_terminal::Console;
 
 use super::LogArguments;
-use super::json::{DamageRecord, EventRecord};
+use super::verify::{DamageRecord, EventRecord};
 use crate::arguments::parse_moment;
 use crate::exit::{Failure, Outcome};
 use crate::message_layer::MessageRecord;

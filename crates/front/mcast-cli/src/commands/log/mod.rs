@@ -1,9 +1,6 @@
 //! `mcast log`: shows, checks, exports and prunes the log of a stream.
 
 mod export;
-mod json;
-mod list;
-mod prune;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -83,5 +80,154 @@ fn files(directory: &Path) -> anyhow::Result<Arc<dyn Files>> {
             let message = format!("cannot read the log in {}: {error}", directory.display());
             Err(Failure::environment(message).remedy("name the directory of a log").into())
         }
+    }
+}
+
+mod list {
+    //! `mcast log list`: the segments of a log.
+
+    use std::io::Write;
+
+    use mcast_log::{SegmentSummary, segments};
+    use mcast_terminal::Console;
+
+    use super::LogArguments;
+    use super::verify::SegmentRecord;
+    use crate::exit::Outcome;
+    use crate::output::{Cell, SafeText, Table, bytes, count, count_of, rfc3339, write_record};
+
+    /// List the segments of a log, the oldest first
+    ///
+    /// Segments that are being written, or were not closed, are read completely; the others have an index.
+    #[derive(Debug, clap::Args)]
+    #[command(after_help = EXAMPLES)]
+    pub(super) struct Arguments {
+        #[command(flatten)]
+        log: LogArguments,
+
+        /// Print one JSON object per segment
+        #[arg(long)]
+        json: bool,
+    }
+
+    const EXAMPLES: &str = "\
+    Examples:
+      mcast log list prices-log
+      mcast log list prices-log --json";
+
+    pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+        let keys = arguments.log.keys(console)?;
+        let segments = segments(arguments.log.files()?, &keys)?;
+        let mut out = console.output();
+        if arguments.json {
+            for segment in &segments {
+                write_record(&mut out, "segment", &SegmentRecord::new(segment))?;
+            }
+        } else if !segments.is_empty() {
+            table(&segments, console).write(&mut out)?;
+        }
+        out.flush()?;
+        if segments.is_empty() {
+            console.note(format_args!("there is no log in {}", arguments.log.directory.display()));
+        } else if let Some(header) = segments.iter().rev().find_map(|segment| segment.header.as_ref()) {
+            let (name, stream) = (SafeText::new(header.name.as_bytes()), header.stream);
+            let records = count_of(segments.iter().map(|segment| segment.records).sum(), "record");
+            let size = bytes(segments.iter().map(|segment| segment.bytes).sum());
+            console.note(format_args!("stream {stream} {name}: {records}, {size}"));
+        }
+        Ok(Outcome::of(!segments.is_empty()))
+    }
+
+    fn table(segments: &[SegmentSummary], console: &Console) -> Table {
+        let palette = console.palette();
+        let titles = ["segment", "incarnation", "first", "end", "records", "bytes", "latest", "note"];
+        let mut table = Table::new(&titles, palette.heading);
+        for segment in segments {
+            let note = match &segment.header {
+                None => "damaged header",
+                Some(_) if !segment.is_closed => "not closed",
+                Some(header) if header.epoch.0 != 0 => "sealed",
+                Some(_) => "",
+            };
+            let latest = segment.latest.map(|time| rfc3339(time.system_time())).unwrap_or_default();
+            table.row([
+                Cell::new(segment.name.segment.to_string()).right(),
+                Cell::new(segment.name.first.incarnation.to_string()).right(),
+                Cell::new(segment.name.first.number.to_string()).right(),
+                Cell::new(segment.end.to_string()).right(),
+                Cell::new(count(segment.records)).right(),
+                Cell::new(count(segment.bytes)).right(),
+                Cell::new(latest),
+                Cell::new(note).style(palette.dim),
+            ]);
+        }
+        table
+    }
+}
+
+mod prune {
+    //! `mcast log prune`: removes old segments.
+
+    use std::io::Write;
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use mcast_log::{LogReader, LogTime, Retention, prune};
+    use mcast_stream::seal::Keys;
+    use mcast_terminal::Console;
+
+    use super::files;
+    use super::verify::RemovedRecord;
+    use crate::arguments::{parse_duration, parse_size};
+    use crate::exit::Outcome;
+    use crate::output::{count_of, write_record};
+
+    /// Remove the oldest segments of a log
+    ///
+    /// Whole segments are removed, and never the newest one. Subscribers that request removed messages get the oldest ones
+    /// that are left.
+    #[derive(Debug, clap::Args)]
+    #[command(after_help = EXAMPLES, group = clap::ArgGroup::new("limit").required(true).multiple(true))]
+    pub(super) struct Arguments {
+        /// The directory of the log
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+
+        /// Remove segments while the log is larger than SIZE
+        #[arg(long, value_name = "SIZE", value_parser = parse_size, group = "limit")]
+        max_size: Option<usize>,
+
+        /// Remove segments whose messages are all older than TIME
+        #[arg(long, value_name = "TIME", value_parser = parse_duration, group = "limit")]
+        max_age: Option<Duration>,
+
+        /// Print one JSON object per removed segment
+        #[arg(long)]
+        json: bool,
+    }
+
+    const EXAMPLES: &str = "\
+    Examples:
+      mcast log prune prices-log --max-age 24h
+      mcast log prune prices-log --max-size 10G --max-age 24h";
+
+    pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+        let files = files(&arguments.directory)?;
+        // A directory without a log is an error.
+        LogReader::open_files(files.clone(), Keys::none())?;
+        let retention =
+            Retention { bytes: arguments.max_size.map(|bytes| bytes as u64), age: arguments.max_age };
+        let removed = prune(&files, &retention, LogTime::now())?;
+        let mut out = console.output();
+        for segment in &removed {
+            if arguments.json {
+                write_record(&mut out, "removed", &RemovedRecord::new(&arguments.directory, segment))?;
+            } else {
+                writeln!(out, "{}", arguments.directory.join(segment.segment_file()).display())?;
+            }
+        }
+        out.flush()?;
+        console.note(format_args!("{} removed", count_of(removed.len() as u64, "segment")));
+        Ok(Outcome::Yes)
     }
 }

@@ -18,9 +18,8 @@ use crate::arguments::{
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::excess_loss;
-use crate::probe;
-use crate::rights;
-use crate::sending::{Target, targets};
+use crate::sending::{self, Target};
+use crate::{probe, rights};
 
 /// Ping a group, by multicast and by unicast
 #[derive(Debug, clap::Args)]
@@ -157,7 +156,7 @@ fn plan(arguments: &Arguments, console: &Console) -> anyhow::Result<Plan> {
     let TimingOptions { every, wait, count, timeout } = *timing;
     Ok(Plan {
         family: destination.address.group.family(),
-        targets: targets::resolve(&[destination], &arguments.interfaces)?,
+        targets: sending::resolve(&[destination], &arguments.interfaces)?,
         sender: with_dscp(Sender::builder().hop_limit(hop_limit), arguments.dscp),
         case: ProbeCase { size: *size, hop_limit },
         is_default_reach: reach.is_none(),
@@ -171,7 +170,7 @@ fn plan(arguments: &Arguments, console: &Console) -> anyhow::Result<Plan> {
 fn ping(plan: Plan, console: &Console) -> anyhow::Result<Outcome> {
     let sender = plan.sender.build()?;
     let interrupt = Interrupt::catch(|| {})?;
-    targets::print(&plan.targets, plan.case.hop_limit, plan.is_default_reach, console);
+    sending::print(&plan.targets, plan.case.hop_limit, plan.is_default_reach, console);
     let targets = plan.targets.iter().map(Target::template).collect();
     let pinger = Pinger::new(sender, targets, plan.family, plan.case, plan.schedule)?;
     let live = !plan.json && !console.is_quiet();

@@ -1,15 +1,27 @@
-//! What messages are given to: a publisher, with a log or without.
+//! From where messages come, and what they are given to: a publisher, with a log on the disk or without.
 
-use std::path::Path;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mcast_stream::log::LogOptions;
+use anyhow::Context;
+use mcast_stream::log::{LogOptions, Retention, SyncPolicy};
 use mcast_stream::publisher::OutgoingMessage;
 use mcast_stream::seal::Keys;
-use mcast_stream::wire::MessageNumber;
-use mcast_stream::{Closing, LogStart, LoggedPublisher, Publisher, PublisherBuilder, StreamError};
+use mcast_stream::wire::{MessageKey, MessageNumber};
+use mcast_stream::{
+    Closing, HistoryListener, LogStart, LoggedPublisher, Publisher, PublisherBuilder, ReadAhead, StreamError,
+    framing,
+};
 use mcast_terminal::Console;
 
+use super::Content;
+use crate::arguments::{parse_bits, parse_duration, parse_size};
+use crate::exit::Failure;
+use crate::message_layer::listen_for_history;
 use crate::output::{bytes, count_of};
 
 #[derive(Debug)]
@@ -157,5 +169,136 @@ fn report_log(publisher: &LoggedPublisher, console: &Console) {
             "log {directory}: {} are damaged; `mcast log verify {directory}` reports where",
             bytes(recovery.damaged_bytes)
         ));
+    }
+}
+
+/// The maximum length of a message: the default limit of a stream.
+const MAX_LENGTH: u32 = 16 << 20;
+
+/// Starts to read the messages that the arguments select: the words, the contents of files, or standard input.
+pub(super) fn read(words: Vec<OsString>, content: &Content) -> anyhow::Result<ReadAhead<anyhow::Error>> {
+    let mut words = words.into_iter();
+    match (words.len() == 0, content.files) {
+        (true, true) => Err(Failure::usage("--files needs at least one file").into()),
+        (false, true) => Ok(ReadAhead::start(move || {
+            let file =
+                |name: OsString| read_file(&name).with_context(|| format!("cannot read {}", name.display()));
+            words.next().map(file).transpose()
+        })?),
+        (false, false) if content.lines || content.records => {
+            Err(Failure::usage("both messages and standard input are given")
+                .remedy("pass either messages or --lines/--records, not both")
+                .into())
+        }
+        (false, false) => Ok(ReadAhead::start(move || Ok(words.next().map(OsString::into_encoded_bytes)))?),
+        (true, false) => read_input(content.records),
+    }
+}
+
+fn read_file(name: &OsStr) -> io::Result<Vec<u8>> {
+    framing::read_file(File::open(name)?, MAX_LENGTH)
+}
+
+/// Reads lines or records from standard input.
+fn read_input(records: bool) -> anyhow::Result<ReadAhead<anyhow::Error>> {
+    let mut input = BufReader::with_capacity(1 << 16, io::stdin());
+    Ok(ReadAhead::start(move || {
+        let read = if records { framing::read_record } else { framing::read_line };
+        read(&mut input, MAX_LENGTH).context("cannot read standard input")
+    })?)
+}
+
+/// Returns the key of a message for `--keyed`, which its first word determines.
+pub(super) fn key_of(message: &[u8]) -> MessageKey {
+    let mut words = message.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    MessageKey::of(words.next().unwrap_or_default())
+}
+
+/// The log of the stream.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Log")]
+pub(super) struct LogArguments {
+    /// Store the messages in this directory before they are sent; the next publisher with it continues the stream,
+    /// also after a crash; needs --name or --announce
+    #[arg(long = "log", value_name = "DIR", conflicts_with = "state")]
+    pub(super) directory: Option<PathBuf>,
+
+    /// When messages are synced to the disk: `each` before it is sent, at an INTERVAL (`100ms`), or `none`: when the
+    /// system does it
+    #[arg(long, value_name = "WHEN", requires = "directory", default_value = "each", value_parser = parse_sync)]
+    sync: SyncPolicy,
+
+    /// Remove segments while the log is larger than SIZE
+    #[arg(long, value_name = "SIZE", requires = "directory", value_parser = parse_size)]
+    max_size: Option<usize>,
+
+    /// Remove segments whose messages are all older than TIME
+    #[arg(long, value_name = "TIME", requires = "directory", value_parser = parse_duration)]
+    max_age: Option<Duration>,
+
+    /// Serve what is stored to subscribers at this TCP address, and announce it to them, for `mcast subscribe` with
+    /// `--from` or `--heal`; port 0 selects a free one
+    #[arg(long, value_name = "ADDRESS:PORT", requires = "directory")]
+    serve_history: Option<SocketAddr>,
+
+    /// Send at most RATE (`100Mbit`; at least 8Mbit) to all that read what is stored, so that the stream has room
+    /// beside them [default: 512Mbit]
+    #[arg(long, value_name = "RATE", requires = "serve_history", value_parser = parse_bits)]
+    serve_rate: Option<u64>,
+}
+
+impl LogArguments {
+    /// Listens for subscribers that read the log, if it is served.
+    pub(super) fn listen(&self) -> Result<Option<HistoryListener>, StreamError> {
+        self.serve_history.map(|at| listen_for_history(at, self.serve_rate)).transpose()
+    }
+
+    /// Returns the directory, and how to write the log there.
+    pub(super) fn log(&self) -> Option<(PathBuf, LogOptions)> {
+        let retention = Retention { bytes: self.max_size.map(|bytes| bytes as u64), age: self.max_age };
+        let mut options = LogOptions { sync: self.sync, retention, ..LogOptions::default() };
+        if let Some(bytes) = retention.bytes {
+            // Segments are removed whole, so a small log needs small ones.
+            options.segment_bytes = options.segment_bytes.min(bytes / SEGMENTS);
+        }
+        Some((self.directory.clone()?, options))
+    }
+}
+
+/// How many segments a log with a greatest size has.
+const SEGMENTS: u64 = 8;
+
+fn parse_sync(text: &str) -> Result<SyncPolicy, String> {
+    match text {
+        "each" => Ok(SyncPolicy::Each),
+        "none" => Ok(SyncPolicy::None),
+        _ => parse_duration(text)
+            .map(SyncPolicy::Interval)
+            .map_err(|_| "write each, none, or an interval such as 100ms".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mcast_stream::wire::StreamId;
+
+    use super::*;
+
+    #[test]
+    fn the_key_is_the_hash_of_the_first_word() {
+        assert_eq!(key_of(b"apples 5").0, StreamId::named("apples").0);
+        assert_eq!(key_of(b"  apples\t7"), key_of(b"apples"));
+        assert_ne!(key_of(b"\xff 1"), key_of(b"\xfe 1"));
+        assert_eq!(key_of(b""), key_of(b" \n"));
+    }
+
+    #[test]
+    fn syncs_are_each_none_or_at_an_interval() {
+        assert_eq!(parse_sync("each"), Ok(SyncPolicy::Each));
+        assert_eq!(parse_sync("none"), Ok(SyncPolicy::None));
+        assert_eq!(parse_sync("100ms"), Ok(SyncPolicy::Interval(Duration::from_millis(100))));
+        for text in ["", "sometimes", "-1s"] {
+            parse_sync(text).unwrap_err();
+        }
     }
 }

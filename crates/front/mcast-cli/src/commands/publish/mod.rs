@@ -1,10 +1,7 @@
 //! `mcast publish`: publishes messages with repair of losses.
 
 mod acknowledgements;
-mod correction;
 mod feed;
-mod log;
-mod messages;
 mod rate;
 mod report;
 mod session;
@@ -30,9 +27,8 @@ use crate::arguments::{
 };
 use crate::exit::{Failure, Outcome};
 use acknowledgements::AckOptions;
-use correction::CorrectionOptions;
-use log::LogArguments;
-use rate::StreamRate;
+use feed::LogArguments;
+use rate::{CorrectionOptions, StreamRate};
 use session::Session;
 use snapshot::StateSource;
 
@@ -262,7 +258,7 @@ struct Plan<'a> {
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
-    let messages = messages::read(arguments.messages.clone(), &arguments.content)?;
+    let messages = feed::read(arguments.messages.clone(), &arguments.content)?;
     // Before anything that takes time, so that SIGHUP does not end the process meanwhile.
     let key_file = arguments.stream.key.as_deref().map(KeyFile::watch).transpose()?;
     #[cfg(feature = "seal")]

@@ -1,14 +1,16 @@
-//! The rate of a stream: fixed, or automatic.
+//! The rate of a stream, fixed or automatic, and what makes up for losses without feedback (`--fec`, `--one-way`).
 
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use mcast::Rate;
-use mcast_stream::publisher::{AutoRate, PublisherStatistics};
+use mcast_stream::publisher::{AutoRate, Fec, PublisherStatistics};
+use mcast_stream::wire::FlowControl;
 use mcast_stream::{Publisher, PublisherBuilder};
 use serde::Serialize;
 
 use super::acknowledgements::name_of;
+use crate::arguments::parse_duration;
 use crate::exit::Failure;
 use crate::log_lines::LogLines;
 
@@ -104,5 +106,86 @@ impl RateReport {
             limited_by: statistics.limiting.map(|subscriber| subscriber.to_string()),
             queueing_seconds: statistics.queueing.as_secs_f64(),
         })
+    }
+}
+
+/// Options of forward error correction.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Forward error correction")]
+pub(super) struct CorrectionOptions {
+    /// Send parity, from which subscribers recover lost datagrams: `off`, `crowd` (only if more than eight subscribers lose
+    /// different datagrams, and a quarter of all must be repaired), `auto` (as much as the measured losses
+    /// require), or K+M (M symbols after each block of K datagrams, which survives any M losses)
+    #[arg(long, value_name = "off|crowd|auto|K+M", default_value = "crowd", value_parser = parse_fec)]
+    fec: Fec,
+
+    /// With --fec, how long a block waits to be full before its parity is sent: with a longer time, a slow stream needs
+    /// less parity, and what is lost is recovered later
+    #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = parse_duration)]
+    fec_delay: Duration,
+
+    /// Publish without feedback: wait for no subscriber, and repair nothing; subscribers send nothing
+    #[arg(long, conflicts_with_all = ["flow", "evict_after", "wait_for", "ack", "congestion"])]
+    pub(super) one_way: bool,
+}
+
+impl CorrectionOptions {
+    pub(super) fn apply_to(&self, builder: PublisherBuilder) -> anyhow::Result<PublisherBuilder> {
+        if self.one_way && self.fec == Fec::Auto {
+            return Err(Failure::usage("--fec auto measures losses, which --one-way cannot")
+                .remedy("choose the parity, for instance --fec 20+4")
+                .into());
+        }
+        let builder = builder.fec(self.fec).fec_delay(self.fec_delay);
+        Ok(if self.one_way { builder.flow(FlowControl::OneWay) } else { builder })
+    }
+}
+
+fn parse_fec(text: &str) -> Result<Fec, String> {
+    let size = |text: &str| text.parse::<u8>().ok().filter(|size| (1..=64).contains(size));
+    match text {
+        "off" => Ok(Fec::Off),
+        "crowd" => Ok(Fec::Crowd),
+        "auto" => Ok(Fec::Auto),
+        _ => text
+            .split_once('+')
+            .and_then(|(data, parity)| Some(Fec::Fixed { data: size(data)?, parity: size(parity)? }))
+            .ok_or_else(|| {
+                "must be off, crowd, auto, or K+M with 1 to 64 datagrams and 1 to 64 symbols, such as 20+4"
+                    .into()
+            }),
+    }
+}
+
+/// The parity that was sent without a request.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct ParityReport {
+    pub(super) datagrams: u64,
+    bytes: u64,
+    requested: u64,
+}
+
+impl ParityReport {
+    pub(super) const fn of(statistics: &PublisherStatistics) -> Self {
+        Self {
+            datagrams: statistics.parity,
+            bytes: statistics.parity_bytes,
+            requested: statistics.parity_repairs,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_and_parity_have_1_to_64_datagrams() {
+        assert_eq!(parse_fec("crowd"), Ok(Fec::default()));
+        assert_eq!(parse_fec("20+4"), Ok(Fec::Fixed { data: 20, parity: 4 }));
+        assert_eq!(parse_fec("64+64"), Ok(Fec::Fixed { data: 64, parity: 64 }));
+        for wrong in ["0+4", "20+0", "65+1", "1+65", "20", "20+", "+4", "20+4+1", "on", ""] {
+            assert!(parse_fec(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -10,8 +10,7 @@ use mcast_terminal::Console;
 use serde::Serialize;
 
 use super::acknowledgements::{AckReport, name_of};
-use super::correction::ParityReport;
-use super::rate::RateReport;
+use super::rate::{ParityReport, RateReport};
 use crate::log_lines::LogLines;
 use crate::message_layer::{Repairs, ServedHistory};
 use crate::output::{bits_per_second, bytes, count, count_of, seconds, write_record};

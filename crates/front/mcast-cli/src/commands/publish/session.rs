@@ -9,8 +9,7 @@ use mcast_sys::ClassifiedError;
 use mcast_terminal::Console;
 
 use super::acknowledgements::AckReporter;
-use super::feed::Feed;
-use super::messages::key_of;
+use super::feed::{Feed, key_of};
 use super::rate::{RateReport, RateReporter, StreamRate};
 use super::report::{self, Report};
 use super::snapshot::Snapshots;
@@ -22,10 +21,10 @@ use crate::exit::Outcome;
 use crate::interrupt::{Hangup, Interrupt};
 use crate::log_lines::LogLines;
 use crate::message_layer::refusal_text;
+use crate::metrics::StreamMetrics;
 use crate::output::{count_of, seconds};
 use crate::sending::MessagePacer;
 use crate::service::Service;
-use crate::stream_metrics::StreamMetrics;
 
 /// What the manager of a service shows.
 const STATUS: &str = "publishing";

@@ -1,7 +1,6 @@
 //! `mcast querier`: shows queriers, or acts as one.
 
-mod json;
-mod text;
+mod output;
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +14,7 @@ use crate::exit::{Failure, Outcome};
 use crate::interrupt::{Hangup, Interrupt};
 use crate::rights::{self, Capability};
 use crate::service::Service;
-use text::EventPrinter;
+use output::EventPrinter;
 
 /// Show IGMP and MLD queriers, or act as one
 #[derive(Debug, clap::Args)]
@@ -127,7 +126,7 @@ fn listen(arguments: &Arguments, targets: &[QuerierInterface], console: &Console
         Ok(listener) => listener,
         Err(error) => {
             // The state of the bridges is shown in any case.
-            text::print_table(targets, &[], &known_bridges, None, &mut printer)?;
+            output::print_table(targets, &[], &known_bridges, None, &mut printer)?;
             return Err(error.into());
         }
     };
@@ -158,7 +157,7 @@ fn listen(arguments: &Arguments, targets: &[QuerierInterface], console: &Console
     }
     // Bridges may have learned of queriers meanwhile.
     let (bridges, listened) = (bridges(console), Some(listener.elapsed()));
-    let is_known = text::print_table(targets, &listener.observed(), &bridges, listened, &mut printer)?;
+    let is_known = output::print_table(targets, &listener.observed(), &bridges, listened, &mut printer)?;
     Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(is_known)))
 }
 
@@ -195,7 +194,7 @@ fn send_queries(
     let mut printer = EventPrinter::new(arguments.json, console);
     let ended = serve(&mut queriers, arguments.timeout, &mut printer, &service, &interrupt);
     service.stopping();
-    queriers.states().for_each(|(target, state, sent)| console.note(text::summary(target, state, sent)));
+    queriers.states().for_each(|(target, state, sent)| console.note(output::summary(target, state, sent)));
     ended?;
     Ok(interrupt.outcome().unwrap_or(Outcome::Yes))
 }

@@ -1,25 +1,24 @@
 //! `mcast record`: records the datagrams of groups into capture files, with the kernel's timestamps.
 
-mod json;
 mod recording;
-mod rotation;
 mod session;
-mod source;
-mod text;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
-use mcast_capture::{FileError, FileErrorKind, Recorder, RecorderOptions};
+use mcast_capture::{FileError, FileErrorKind, RecordedFile, Recorder, RecorderOptions};
 use mcast_terminal::Console;
-use mcast_watch::live::GroupFramesOptions;
+use mcast_watch::live::{FrameLosses, GroupFramesOptions};
 
 use crate::arguments::{Limits, MembershipArguments, parse_size};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
+use crate::output::{InterfaceNames, bytes, count, count_of, record, rfc3339, seconds};
+use crate::receiving::{FlowSummary, Tally, drops_text};
 use crate::rights::{self, Capability};
 use crate::sys;
-use rotation::Limit;
+use recording::{Limit, Totals};
 use session::Session;
 
 /// Record the datagrams of groups into a capture file
@@ -78,7 +77,7 @@ struct Output {
 
     /// Start a new file before the current one exceeds a size (100MB), an age (60s, 1h), or either (100MB,1h); SIGHUP
     /// also starts one
-    #[arg(long, value_name = "LIMIT", value_parser = rotation::parse_limit, value_delimiter = ',')]
+    #[arg(long, value_name = "LIMIT", value_parser = recording::parse_limit, value_delimiter = ',')]
     rotate: Vec<Limit>,
 
     /// Keep the newest N files, counting those of earlier runs, and delete older ones
@@ -117,7 +116,7 @@ struct Plan<'a> {
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let plan = Plan::new(arguments, console)?;
-    let (kind, source) = source::open(&plan.reception, plan.via, console)?;
+    let (kind, source) = session::open(&plan.reception, plan.via, console)?;
     let recorder = plan.open(kind.comment)?;
     plan.drop_capabilities()?;
     let interrupt = Interrupt::catch(|| {})?;
@@ -140,7 +139,7 @@ impl<'a> Plan<'a> {
                 .into());
         }
         let path = if to_standard_output { "standard output".into() } else { output.write.clone() };
-        let (max_bytes, max_age) = rotation::smallest(&output.rotate);
+        let (max_bytes, max_age) = recording::smallest(&output.rotate);
         let reception = GroupFramesOptions {
             memberships: joining.selected(console)?.items,
             any_source: joining.any_source,
@@ -186,5 +185,94 @@ impl<'a> Plan<'a> {
         kept.extend(self.reception.follow.then_some(Capability::NetRaw));
         kept.extend(self.is_series.then_some(Capability::DacOverride));
         rights::keep(&kept)
+    }
+}
+
+/// Prints a complete file.
+fn print_file(file: &RecordedFile, console: &Console) {
+    match &file.failure {
+        // The reader closed the pipe, so nothing is missing.
+        Some(failure) if failure.kind() == FileErrorKind::BrokenPipe => console.note(failure),
+        Some(failure) => console.error(failure),
+        None => {}
+    }
+    let (frames, length) = (count_of(file.frames, "frame"), bytes(file.bytes));
+    console.note(format_args!("{}: {frames}, {length}", file.path.display()));
+}
+
+/// Prints the summary.
+fn print_summary(
+    tally: &Tally,
+    totals: &Totals,
+    losses: FrameLosses,
+    time: Duration,
+    names: &mut InterfaceNames,
+    console: &Console,
+) {
+    if console.is_quiet() {
+        return;
+    }
+    let mut text = format!(
+        "recorded {} ({} of payload) as {} in {}",
+        count_of(tally.datagrams(), "datagram"),
+        bytes(tally.bytes()),
+        count_of(totals.frames, "frame"),
+        seconds(time)
+    );
+    if totals.fragments > 0 {
+        text += &format!(", of which {}", count_of(totals.fragments, "later fragment"));
+    }
+    text += &format!("; {}, {}", count_of(totals.files, "file"), bytes(totals.file_bytes));
+    text += &format!("; dropped by this machine: {}", drops_text(losses.dropped));
+    if losses.unreadable > 0 {
+        text += &format!("; unreadable: {}", count(losses.unreadable));
+    }
+    console.note(text);
+    if totals.unwritten > 0 {
+        console.error(format_args!("{} could not be written", count_of(totals.unwritten, "frame")));
+    }
+    if tally.datagrams() > 0 {
+        console.note(tally.table(names, console));
+    }
+}
+
+record! {
+    fn new(file: &RecordedFile) {}
+
+    /// A complete file: `schemas/record-file.json`.
+    struct FileRecord {
+        path: String = file.path.display().to_string(),
+        started: String = rfc3339(file.begin),
+        frames: u64 = file.frames,
+        bytes: u64 = file.bytes,
+        unwritten: u64 = file.unwritten,
+        error: Option<String> = file.failure.as_ref().map(ToString::to_string),
+    }
+}
+
+record! {
+    fn new(
+        tally: &Tally,
+        totals: Totals,
+        losses: FrameLosses,
+        time: Duration,
+        via: &'static str,
+        names: &mut InterfaceNames,
+    ) {}
+
+    /// The summary: `schemas/record-summary.json`.
+    struct SummaryRecord {
+        via: &'static str = via,
+        datagrams: u64 = tally.datagrams(),
+        bytes: u64 = tally.bytes(),
+        #[serde(flatten)]
+        totals: Totals = totals,
+        seconds: f64 = time.as_secs_f64(),
+        dropped: Option<u64> = losses.dropped.count(),
+        dropped_certainty: &'static str = losses.dropped.certainty(),
+        unwritten: u64 = totals.unwritten,
+        unreadable: u64 = losses.unreadable,
+        flows: Vec<FlowSummary> = tally.flows(names),
+        other_datagrams: u64 = tally.other_datagrams(),
     }
 }

@@ -2,7 +2,6 @@
 
 mod deliver;
 mod payloads;
-mod split;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -16,7 +15,7 @@ use crate::arguments::{
     select_destinations, with_dscp,
 };
 use crate::exit::Outcome;
-use crate::sending::{Target, targets};
+use crate::sending::{self, Target};
 use payloads::Payloads;
 
 /// Send datagrams to groups, or to hosts
@@ -156,7 +155,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
 
 fn plan<'a>(arguments: &'a Arguments, console: &Console) -> anyhow::Result<Plan<'a>> {
     let Arguments { egress, content, timing, broadcast, .. } = arguments;
-    let split = split::split(&arguments.words, &arguments.messages, egress.families.only())?;
+    let split = deliver::split(&arguments.words, &arguments.messages, egress.families.only())?;
     let (hosts, groups) = broadcast.split(&split.groups, egress.families)?;
     let chosen = select_destinations(&groups, egress.families, console)?;
     let hop_limit = egress.hop_limit(chosen.hop_limit);
@@ -168,7 +167,7 @@ fn plan<'a>(arguments: &'a Arguments, console: &Console) -> anyhow::Result<Plan<
         .loopback(!arguments.no_loopback)
         .source_port(arguments.source_port);
     Ok(Plan {
-        targets: targets::resolve_all(&chosen.items, &hosts, &egress.interfaces)?,
+        targets: sending::resolve_all(&chosen.items, &hosts, &egress.interfaces)?,
         hop_limit,
         is_default_reach: egress.ttl.is_none(),
         builder: with_dscp(builder, arguments.dscp),

@@ -12,8 +12,7 @@ use mcast_terminal::{Console, Output};
 use mcast_watch::live::{PacketSummaryRecord, StreamFilter};
 use mcast_watch::{FragmentPorts, PacketTally, Time};
 
-use super::join_monitor::JoinMonitor;
-use super::source::Source;
+use super::source::{JoinMonitor, Source};
 use super::text::{Ending, Printer, print_summary};
 use super::{Content, Plan};
 use crate::arguments::Goal;

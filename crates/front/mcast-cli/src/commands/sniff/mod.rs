@@ -1,6 +1,5 @@
 //! `mcast sniff`: shows multicast packets on the interfaces, whether or not anything has joined the groups.
 
-mod join_monitor;
 mod listen;
 mod source;
 mod text;
@@ -15,9 +14,8 @@ use crate::arguments::{FilterOptions, Limits, PacketInput, parse_size, read_targ
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::rights;
-use join_monitor::JoinMonitor;
 use listen::Sniffer;
-use source::Source;
+use source::{JoinMonitor, Source};
 
 /// Show multicast packets as they cross the interfaces
 #[derive(Debug, clap::Args)]

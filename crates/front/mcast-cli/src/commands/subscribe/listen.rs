@@ -11,10 +11,9 @@ use mcast_stream::{Snapshot, SnapshotFetcher, StreamError, Subscriber, Worker};
 use mcast_terminal::Console;
 
 use super::Plan;
-use super::format::Printer;
+use super::format::{Printer, Summary};
 use super::output_worker::{JobQueue, OutputWorker, Unfinished};
 use super::resume::ResumeFile;
-use super::summary::Summary;
 #[cfg(feature = "seal")]
 use crate::arguments::PublicKeys;
 use crate::arguments::{Goal, KeyFile, Limits};
@@ -22,10 +21,10 @@ use crate::execute::Call;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::{Hangup, Interrupt};
 use crate::log_lines::LogLines;
+use crate::metrics::StreamMetrics;
 use crate::output::{bits_per_second, bytes, count, count_of, seconds};
 use crate::receiving::{Importance, describe, print_hosts};
 use crate::service::Service;
-use crate::stream_metrics::StreamMetrics;
 
 /// What the manager of a service shows.
 const STATUS: &str = "subscribed";

@@ -1,12 +1,10 @@
 //! `mcast subscribe`: receives all messages of a stream in order, and reports losses.
 
 mod format;
-mod from;
 mod listen;
 mod output_worker;
 mod policy;
 mod resume;
-mod summary;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -29,9 +27,8 @@ use crate::arguments::{Admission, BroadcastOption, KeyFile, Limits, is_stream_na
 use crate::arguments::{PublicKeys, SignedBy};
 use crate::exit::{Failure, Outcome};
 use crate::receiving::{StreamPlace, locate_stream};
-use from::From;
 use listen::Listener;
-use policy::{AfterLoss, PolicyArgument};
+use policy::{AfterLoss, From, PolicyArgument};
 use resume::{ResumeFile, Stored};
 
 /// Receive all messages of a stream
@@ -84,7 +81,7 @@ struct StreamOptions {
 
     /// Where to start: `now`, at the `oldest` message available, with a message NUMBER, at a TIME
     /// (`2026-11-22T09:30:00Z`, or `24h` ago), or with a `snapshot` of the state
-    #[arg(long, value_name = "WHERE", default_value = "now", value_parser = from::parse)]
+    #[arg(long, value_name = "WHERE", default_value = "now", value_parser = policy::parse_from)]
     from: From,
 
     /// Keep in this file which messages were processed, and continue after them, with a history if necessary: after a
@@ -102,7 +99,7 @@ struct StreamOptions {
     history_servers: Vec<SocketAddr>,
 
     /// How to handle gaps: `reliable`, `deadline=50ms`, `best-effort` or `latest`; see below
-    #[arg(long, value_name = "POLICY", default_value = "reliable", value_parser = policy::parse)]
+    #[arg(long, value_name = "POLICY", default_value = "reliable", value_parser = policy::parse_policy)]
     policy: PolicyArgument,
 
     /// After an unrecoverable loss: `continue` with the next message, fetch a new `snapshot`, or `stop`; only with

@@ -2,7 +2,6 @@
 
 mod report;
 mod screen;
-mod table;
 mod text;
 
 use std::sync::Arc;
@@ -29,7 +28,7 @@ use crate::metrics;
 use crate::output::count_of;
 use crate::rights::{self, Capability};
 use crate::service::Service;
-use table::Column;
+use text::Column;
 
 /// Watch live streams: rates, loss, jitter, who joined
 #[derive(Debug, clap::Args)]

@@ -8,15 +8,13 @@ use mcast_stream::wire::StreamId;
 use mcast_terminal::{Console, Output};
 use mcast_watch::Row;
 
-use super::table::{self, Column};
-use super::text;
+use super::text::{self, Column};
 use super::{Display, Plan};
 use crate::exit::Failure;
 use crate::interrupt::{Hangup, Interrupt};
 use crate::output::{Cell, SafeText, Table, bits_per_second, count, count_of, rfc3339};
 use crate::service::Service;
-use mcast_watch::live::Monitor;
-use mcast_watch::live::MonitorReport;
+use mcast_watch::live::{Monitor, MonitorReport};
 
 /// The interval of checks for the end of a file.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -129,7 +127,7 @@ impl Printer<'_> {
     fn print(&mut self, now: SystemTime) -> io::Result<()> {
         let picture = self.monitor.report(now);
         let mut rows: Vec<&Row> = picture.watch.streams.iter().collect();
-        table::sort(&mut rows, |row| row, self.plan.sort, false, &picture);
+        text::sort(&mut rows, |row| row, self.plan.sort, false, &picture);
         if self.plan.display == Display::Json {
             picture.write_json(&mut self.out, &rows, now)?;
         } else {

@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use mcast::{Family, Membership, SourceFilter};
-use mcast_doctor::{FleetHost, FleetMember, FleetPlan, FleetReport, FleetVerdict, MemberTarget};
-use mcast_doctor::{examine_fleet, parse_fleet};
+use mcast_doctor::{
+    FleetHost, FleetMember, FleetPlan, FleetReport, FleetVerdict, MemberTarget, examine_fleet, parse_fleet,
+};
 use mcast_terminal::{Console, Output};
 
 use super::path::{groups, interface_of, is_here};
@@ -23,8 +24,7 @@ use super::{Arguments, RIGHTS, history};
 use crate::arguments::{parse_duration, select_destinations, select_memberships};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
-use crate::rights;
-use crate::sending::targets;
+use crate::{rights, sending};
 
 /// Many machines.
 #[derive(Debug, clap::Args)]
@@ -209,7 +209,7 @@ fn be_member(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome
     let memberships = select_memberships(&groups, interfaces, &admission.sources, families, console)?.items;
     let mut probed = Vec::new();
     for destination in &select_destinations(&groups, families, console)?.items {
-        for target in targets::resolve(std::slice::from_ref(destination), interfaces)? {
+        for target in sending::resolve(std::slice::from_ref(destination), interfaces)? {
             let address = destination.address;
             // Without it, an interface of the usual MTU is assumed.
             let interface = interface_of(std::slice::from_ref(&target), address.group).unwrap_or_default();

@@ -14,7 +14,7 @@ use crate::arguments::select_destinations;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::rights::{self, Capability};
-use crate::sending::{Target, targets};
+use crate::sending::{self, Target};
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let chosen = select_destinations(&super::groups(arguments)?, arguments.admission.families, console)?;
@@ -75,13 +75,13 @@ struct Prober<'a> {
 
 impl Prober<'_> {
     fn probe(&self, destination: &Destination) -> anyhow::Result<PathTest> {
-        let targets = targets::resolve(std::slice::from_ref(destination), &self.arguments.interfaces)?;
+        let targets = sending::resolve(std::slice::from_ref(destination), &self.arguments.interfaces)?;
         let interface = interface_of(&targets, destination.address.group)?;
         let id = SessionId::random();
         let peers = self.arguments.path.peers.iter().copied();
         let test = PathTest::new(destination.address, interface.as_ref(), self.highest, id);
         let mut test = test.with_peers(peers.map(|peer| SocketAddr::new(peer, 0)));
-        targets::print(&targets, self.highest, self.arguments.path.ttl.is_none(), self.console);
+        sending::print(&targets, self.highest, self.arguments.path.ttl.is_none(), self.console);
         let targets: Vec<_> = targets.iter().map(Target::template).collect();
         test.run(&self.sender, &targets, self.arguments.path.count, || !self.interrupt.has_arrived())?;
         Ok(test)

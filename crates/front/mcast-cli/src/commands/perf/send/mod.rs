@@ -18,7 +18,7 @@ use crate::arguments::{
 };
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
-use crate::sending::{Target, targets};
+use crate::sending::{self, Target};
 
 /// Send numbered datagrams, and print what receivers report
 #[derive(Debug, clap::Args)]
@@ -146,7 +146,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     }
     let plan = plan(arguments, console)?;
     let interrupt = Interrupt::catch(|| {})?;
-    targets::print(&plan.targets, plan.hop_limit, plan.is_default_reach, console);
+    sending::print(&plan.targets, plan.hop_limit, plan.is_default_reach, console);
     match &arguments.measure {
         Measure { latency: true, .. } => latency::run(&plan, &interrupt, console),
         Measure { sweep: true, .. } => sweep::run(&plan, &interrupt, console),
@@ -158,7 +158,7 @@ fn plan<'a>(arguments: &'a Arguments, console: &Console) -> anyhow::Result<Plan<
     let Arguments { egress, streams, rate, duration, count, criteria, json, .. } = arguments;
     let size = checked_size(arguments)?;
     let chosen = select_destinations(&arguments.groups, egress.families, console)?;
-    let targets = targets::resolve(&chosen.items, &egress.interfaces)?;
+    let targets = sending::resolve(&chosen.items, &egress.interfaces)?;
     check_streams(&targets, *streams)?;
     let hop_limit = egress.hop_limit(chosen.hop_limit);
     let builder = Sender::builder()

@@ -8,11 +8,11 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::super::table::trend;
+use super::super::text::trend;
 use super::super::text::{self, short, sources, span};
+use super::Theme;
 use super::network::scrolled;
 use super::state::State;
-use super::theme::Theme;
 use crate::output::{SafeText, count, count_of};
 use mcast_watch::live::MonitorReport;
 

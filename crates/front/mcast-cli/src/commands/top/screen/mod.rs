@@ -1,30 +1,29 @@
 //! The interactive screen.
 
 mod detail;
-mod help;
 mod keys;
 mod network;
 mod state;
 mod streams;
-mod terminal;
-mod theme;
 
+use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use mcast_metrics::Exporter;
 use mcast_terminal::Console;
-use ratatui::Frame;
-use ratatui::crossterm::event;
+use mcast_watch::live::Monitor;
+use ratatui::crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
+use ratatui::crossterm::{event, execute, queue};
 use ratatui::layout::{Constraint, Layout};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::{DefaultTerminal, Frame};
 
 use super::Plan;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use keys::KeyAction;
-use mcast_watch::live::Monitor;
 use state::{State, View};
-use terminal::Screen;
 
 /// The longest wait for a key before checking for a request to terminate.
 const WAIT: Duration = Duration::from_millis(100);
@@ -98,7 +97,79 @@ fn draw(frame: &mut Frame<'_>, state: &mut State<'_>) {
         View::Streams => streams::draw(frame, body, state),
         View::Detail => detail::draw(frame, body, state),
         View::Network => network::draw(frame, body, state),
-        View::Help => help::draw(frame, body, state),
+        View::Help => keys::draw(frame, body, state),
     }
     streams::draw_foot(frame, foot, state);
+}
+
+/// The terminal while it shows the screen. Dropping it restores the terminal; a panic restores it before the message is
+/// printed.
+struct Screen {
+    terminal: DefaultTerminal,
+}
+
+impl Screen {
+    fn open() -> io::Result<Self> {
+        match ratatui::try_init() {
+            Ok(terminal) => Ok(Self { terminal }),
+            Err(error) => {
+                // The setup may have been done in part.
+                let _ = ratatui::try_restore();
+                Err(error)
+            }
+        }
+    }
+
+    /// Draws a picture. Terminals with synchronized updates show it only when it is complete.
+    fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
+        queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
+        let drawn = self.terminal.draw(render).map(drop);
+        execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)?;
+        drawn
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        // Errors cannot be reported anywhere.
+        let _ = self.terminal.show_cursor();
+        let _ = ratatui::try_restore();
+    }
+}
+
+/// A style for each kind of output; all are plain without colours.
+#[derive(Clone, Copy, Debug)]
+struct Theme {
+    title: Style,
+    heading: Style,
+    group: Style,
+    address: Style,
+    interface: Style,
+    trend: Style,
+    dim: Style,
+    warning: Style,
+    bad: Style,
+    selected: Style,
+    key: Style,
+}
+
+impl Theme {
+    fn new(coloured: bool) -> Self {
+        let plain = Style::new();
+        let bold = plain.add_modifier(Modifier::BOLD);
+        let colour = |style: Style, colour| if coloured { style.fg(colour) } else { style };
+        Self {
+            title: bold,
+            heading: bold.add_modifier(Modifier::UNDERLINED),
+            group: colour(plain, Color::Cyan),
+            address: colour(plain, Color::Green),
+            interface: colour(plain, Color::Blue),
+            trend: colour(plain, Color::Cyan),
+            dim: plain.add_modifier(Modifier::DIM),
+            warning: colour(bold, Color::Yellow),
+            bad: colour(bold, Color::Red),
+            selected: plain.add_modifier(Modifier::REVERSED),
+            key: bold,
+        }
+    }
 }

@@ -14,8 +14,8 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::super::text::{self, sources, span};
+use super::Theme;
 use super::state::State;
-use super::theme::Theme;
 use crate::output::{SafeText, clock_time, count_of};
 use mcast_watch::live::MonitorReport;
 

@@ -6,11 +6,10 @@ use std::time::{Duration, Instant, SystemTime};
 use mcast_terminal::Console;
 use mcast_watch::{Row, StreamKey};
 
-use super::super::table::{self, Column};
-use super::theme::Theme;
+use super::super::text::{self, Column};
+use super::Theme;
 use crate::output::{count_of, rfc3339};
-use mcast_watch::live::Monitor;
-use mcast_watch::live::{MonitorReport, RecordingStatus};
+use mcast_watch::live::{Monitor, MonitorReport, RecordingStatus};
 
 /// The view in the middle of the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,7 +174,7 @@ impl<'a> State<'a> {
     fn arrange(&mut self) {
         let streams = self.picture.watch.streams.iter().enumerate();
         let mut rows: Vec<_> = streams.filter(|(_, row)| self.admits(row)).collect();
-        table::sort(&mut rows, |(_, row)| row, self.sort, self.reversed, &self.picture);
+        text::sort(&mut rows, |(_, row)| row, self.sort, self.reversed, &self.picture);
         self.order = rows.into_iter().map(|(place, _)| place).collect();
     }
 

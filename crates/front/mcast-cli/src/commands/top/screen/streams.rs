@@ -7,7 +7,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Cell, Paragraph, Row as TableRow, Table};
 
-use super::super::table::Column;
+use super::super::text::Column;
 use super::super::text::{self, short};
 use super::state::{State, View, describe_recording};
 use crate::output::count;

@@ -1,6 +1,16 @@
-//! Numbers in readable form.
+//! Output that subcommands share.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mcast::{Family, InterfaceIndex};
+
+pub(crate) use mcast::group::SafeText;
+pub(crate) use mcast_json::{
+    PayloadRecord as Payload, as_text, clock_time, record, rfc3339, write_json, write_record,
+};
+pub(crate) use mcast_terminal::{Cell, Palette, Table, columns, fit_line, text_width, wrap};
 
 /// `12,345`.
 pub(crate) fn count(number: u64) -> String {
@@ -88,6 +98,51 @@ pub(crate) fn traffic_in(number: u64, thing: &str, volume: u64, time: Duration, 
 /// Returns a rate; `None` if `time` is zero.
 pub(crate) fn per_second(number: f64, time: Duration) -> Option<f64> {
     (!time.is_zero()).then(|| number / time.as_secs_f64())
+}
+
+/// How long a known name is used before it is looked up again. A name, and the interface that an index belongs to,
+/// may change.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Interface names, listed again when an unknown index appears, and otherwise at most once per second.
+#[derive(Debug)]
+pub(crate) struct InterfaceNames {
+    names: HashMap<InterfaceIndex, Arc<str>>,
+    listed: Option<Instant>,
+}
+
+impl InterfaceNames {
+    pub(crate) fn new() -> Self {
+        Self { names: HashMap::new(), listed: None }
+    }
+
+    /// Sets the name of a tunnel, which the system does not list as an interface.
+    pub(crate) fn insert(&mut self, index: InterfaceIndex, name: &str) {
+        self.names.insert(index, name.into());
+    }
+
+    /// Returns the name of this interface, or the last name that it had; its index if no name is known.
+    pub(crate) fn of(&mut self, index: InterfaceIndex) -> Arc<str> {
+        let is_fresh = self.listed.is_some_and(|listed| listed.elapsed() < FRESH);
+        if !is_fresh || !self.names.contains_key(&index) {
+            self.list();
+        }
+        // An unknown interface keeps its index until the next listing, so that it is not looked up for
+        // every datagram.
+        Arc::clone(self.names.entry(index).or_insert_with(|| index.to_string().into()))
+    }
+
+    fn list(&mut self) {
+        self.listed = Some(Instant::now());
+        // The old names stay, for interfaces that have vanished or can no longer be listed.
+        let Ok(interfaces) = mcast::interfaces() else { return };
+        for interface in interfaces {
+            let name: Arc<str> = interface.name.as_str().into();
+            for family in [Family::V4, Family::V6] {
+                self.names.insert(interface.index_for(family), Arc::clone(&name));
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,25 +1,27 @@
 //! `mcast replay`: sends the datagrams of a capture file again.
 
-mod json;
-mod text;
-
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
 use mcast::{InterfaceSelector, LaunchClock, Rate};
-use mcast_capture::{AddressMapping, Capture, CaptureOptions, Filter, Replay, TransmitTimes};
+use mcast_capture::{AddressMapping, Capture, CaptureOptions, Filter, Replay, SkippedFrames, TransmitTimes};
+use mcast_measure::Histogram;
 use mcast_terminal::Console;
-use mcast_traffic::{ReplayHops, ReplayNotice, ReplayPlan, ReplaySender, ReplayTiming};
+use mcast_traffic::{
+    DispatchCounts, ReplayHops, ReplayNotice, ReplayPlan, ReplayReport, ReplaySender, ReplayTiming,
+    TransmitErrors,
+};
+use serde::Serialize;
 
 use crate::arguments::{Families, parse_count, parse_duration, parse_speed, select_memberships};
 use crate::capturing::open_file;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
-use crate::output::write_record;
+use crate::output::{count, count_of, record, seconds, traffic_in, write_record};
 use crate::rights::{self, Capability};
-use crate::sending::{targets, warn_of_refusal};
+use crate::sending::{self, warn_of_refusal};
 
 /// Send the datagrams of a capture file again, with their timing
 #[derive(Debug, clap::Args)]
@@ -142,10 +144,10 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let report = replay_sender.run(replay, &mut |notice| print_notice(&notice, plan.hops, console))?;
     if arguments.json {
         let mut out = console.output();
-        write_record(&mut out, "summary", &json::Summary::new(&report))?;
+        write_record(&mut out, "summary", &Summary::new(&report))?;
         out.flush()?;
     }
-    text::print(&report, console);
+    print(&report, console);
     let has_failed = report.counts.refused > 0 || report.counts.sent == 0 || report.is_damaged;
     Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(!has_failed)))
 }
@@ -179,8 +181,8 @@ fn launch_clock(interfaces: &[InterfaceSelector]) -> anyhow::Result<LaunchClock>
 fn print_notice(notice: &ReplayNotice<'_>, hops: Option<ReplayHops>, console: &Console) {
     match *notice {
         ReplayNotice::Destination(destination, found) => match hops {
-            None => targets::print(found, 1, true, console),
-            Some(ReplayHops::Fixed(hops)) => targets::print(found, hops, false, console),
+            None => sending::print(found, 1, true, console),
+            Some(ReplayHops::Fixed(hops)) => sending::print(found, hops, false, console),
             Some(ReplayHops::Recorded) => {
                 console.note(format_args!("to {destination}, hop limits as recorded"));
             }
@@ -205,4 +207,121 @@ fn parse_hops(text: &str) -> Result<ReplayHops, String> {
         "recorded" => Ok(ReplayHops::Recorded),
         number => number.parse().map(ReplayHops::Fixed).map_err(|_| "write 0 to 255, or recorded".into()),
     }
+}
+
+fn print(report: &ReplayReport, console: &Console) {
+    let DispatchCounts { sent, bytes, refused } = report.counts;
+    let text = traffic_in(sent, "datagram", bytes, report.elapsed, 2);
+    console.note(format_args!("sent {text}; refused by the kernel: {}", count(refused)));
+    print_timing(report, console);
+    if let Some(words) = skipped_text(&report.skipped) {
+        console.note(format_args!("not sent: {words}"));
+    }
+    if report.bad_checksums > 0 {
+        console.note(format_args!(
+            "{} had a wrong checksum in the file; sent with a correct one",
+            count_of(report.bad_checksums, "datagram")
+        ));
+    }
+    if report.clock_jumps > 0 {
+        let times = count_of(report.clock_jumps, "time");
+        console.warn(format_args!("the clock was set back {times} during the recording; sent without a gap"));
+    }
+    if sent == 0 && refused == 0 {
+        console.error("the file contains nothing that can be sent");
+    }
+}
+
+fn print_timing(report: &ReplayReport, console: &Console) {
+    if let Some(late) = report.late.percentiles() {
+        console.note(format_args!(
+            "send lateness: p50 {}, p99 {}, max {}",
+            seconds(late.p50),
+            seconds(late.p99),
+            seconds(late.max)
+        ));
+    }
+    let measured = match &report.transmit_errors {
+        TransmitErrors::NotMeasured => return,
+        TransmitErrors::Unknown => None,
+        TransmitErrors::Known(errors) => {
+            errors.percentiles().map(|percentiles| (errors.count(), percentiles))
+        }
+    };
+    match measured {
+        Some((datagrams, errors)) => console.note(format_args!(
+            "kernel transmit times of {} are off by {} (half), {} (99%), {} (all)",
+            count_of(datagrams, "datagram"),
+            seconds(errors.p50),
+            seconds(errors.p99),
+            seconds(errors.max)
+        )),
+        None => console.warn("not every datagram was captured when it was sent: the accuracy is unknown"),
+    }
+}
+
+/// Returns the counts of skipped frames as text; `None` if nothing was skipped.
+fn skipped_text(skipped: &SkippedFrames) -> Option<String> {
+    let reasons = [
+        (skipped.not_udp, "not UDP"),
+        (skipped.not_multicast, "not to a group"),
+        (skipped.fragments, "fragments"),
+        (skipped.truncated, "truncated by the capture"),
+        (skipped.malformed, "malformed"),
+        (skipped.unsupported_link_type, "of an unsupported link type"),
+        (skipped.not_selected, "not selected"),
+    ];
+    let parts: Vec<_> = reasons
+        .iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, reason)| format!("{} {reason}", count(*number)))
+        .collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+record! {
+    fn new(report: &ReplayReport) {
+        let late = report.late.percentiles();
+        let exact = match &report.transmit_errors {
+            TransmitErrors::Known(errors) => Histogram::percentiles(errors),
+            TransmitErrors::Unknown | TransmitErrors::NotMeasured => None,
+        };
+        let DispatchCounts { sent, bytes, refused } = report.counts;
+    }
+
+    /// The summary: `schemas/replay-summary.json`.
+    struct Summary {
+        sent: u64 = sent,
+        bytes: u64 = bytes,
+        seconds: f64 = report.elapsed.as_secs_f64(),
+        refused: u64 = refused,
+        rounds: u64 = report.rounds,
+        #[serde(with = "SkippedRecord")]
+        skipped: SkippedFrames = report.skipped,
+        bad_checksums: u64 = report.bad_checksums,
+        clock_jumps: u64 = report.clock_jumps,
+        late_p50_us: Option<f64> = late.map(|late| microseconds(late.p50)),
+        late_p99_us: Option<f64> = late.map(|late| microseconds(late.p99)),
+        late_max_us: Option<f64> = late.map(|late| microseconds(late.max)),
+        transmit_error_p50_us: Option<f64> = exact.map(|exact| microseconds(exact.p50)),
+        transmit_error_p99_us: Option<f64> = exact.map(|exact| microseconds(exact.p99)),
+        transmit_error_max_us: Option<f64> = exact.map(|exact| microseconds(exact.max)),
+    }
+}
+
+fn microseconds(time: Duration) -> f64 {
+    time.as_nanos() as f64 / 1e3
+}
+
+/// Frames that were not sent, by reason.
+#[derive(Serialize)]
+#[serde(remote = "SkippedFrames")]
+struct SkippedRecord {
+    not_udp: u64,
+    not_multicast: u64,
+    fragments: u64,
+    truncated: u64,
+    malformed: u64,
+    unsupported_link_type: u64,
+    not_selected: u64,
 }

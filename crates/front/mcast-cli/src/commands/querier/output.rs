@@ -1,17 +1,18 @@
-//! Events as lines, and the final table of queriers.
+//! Events and queriers as text and as JSON.
 
 use std::io::Write;
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use mcast::{Bridge, BridgeQuerier, Family};
 use mcast_capture::QuerierState;
 use mcast_packet::gmp::querier::Role;
 use mcast_terminal::{Console, Output};
-use mcast_watch::ObservedQuerier;
 use mcast_watch::live::{ActiveQuerierEvent, CapturedQuery, QuerierInterface, QuerierTrouble};
+use mcast_watch::{ObservedQuerier, ObservedQuery};
+use serde::Serialize;
 
-use super::json::Event;
-use crate::output::{Cell, Table, clock_time, seconds, write_json};
+use crate::output::{Cell, Table, clock_time, rfc3339, seconds, write_json};
 
 /// Prints events, as lines of text or as JSON.
 pub(super) struct EventPrinter<'a> {
@@ -241,4 +242,71 @@ fn explain(silent: &[&QuerierInterface], listened: Option<Duration>, printer: &E
 
 fn whole(time: Duration) -> String {
     format!("{} s", time.as_secs())
+}
+
+/// An event as JSON: `schemas/querier-event.json`. Fields that do not apply to an event are null.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(super) struct Event {
+    pub(super) event: &'static str,
+    pub(super) time: String,
+    pub(super) interface: String,
+    pub(super) protocol: String,
+    pub(super) address: Option<IpAddr>,
+    pub(super) version: Option<u8>,
+    pub(super) group: Option<IpAddr>,
+    pub(super) queries: Option<u64>,
+    pub(super) interval_seconds: Option<f64>,
+    pub(super) observed_interval_seconds: Option<f64>,
+    pub(super) robustness: Option<u8>,
+    pub(super) max_response_seconds: Option<f64>,
+    pub(super) expires_seconds: Option<f64>,
+}
+
+impl Event {
+    pub(super) fn new(event: &'static str, target: &QuerierInterface) -> Self {
+        Self {
+            event,
+            time: rfc3339(SystemTime::now()),
+            interface: target.name.clone(),
+            protocol: target.protocol().to_ascii_lowercase(),
+            ..Self::default()
+        }
+    }
+
+    /// Creates the event of a received query.
+    pub(super) fn query(captured: &CapturedQuery<'_>) -> Self {
+        let CapturedQuery { target, query, time, .. } = captured;
+        Self { time: rfc3339(*time), ..Self::new("query-received", target).with_query(query) }
+    }
+
+    /// Creates the event of a querier that a bridge knows.
+    pub(super) fn of_bridge(target: &QuerierInterface, querier: &BridgeQuerier) -> Self {
+        Self {
+            address: Some(querier.address),
+            expires_seconds: querier.expires.map(|expires| expires.as_secs_f64()),
+            ..Self::new("bridge", target)
+        }
+    }
+
+    /// Creates the event of a known querier.
+    pub(super) fn known(target: &QuerierInterface, known: &ObservedQuerier) -> Self {
+        Self {
+            queries: Some(known.queries),
+            observed_interval_seconds: known.mean_interval.map(|interval| interval.as_secs_f64()),
+            expires_seconds: Some(known.expires.as_secs_f64()),
+            ..Self::new("querier", target).with_query(&known.query)
+        }
+    }
+
+    fn with_query(self, query: &ObservedQuery) -> Self {
+        Self {
+            address: Some(query.source),
+            version: Some(query.version),
+            group: query.group,
+            interval_seconds: query.interval.map(|interval| interval.as_secs_f64()),
+            robustness: query.robustness,
+            max_response_seconds: Some(query.max_response_time.as_secs_f64()),
+            ..self
+        }
+    }
 }

@@ -1,0 +1,207 @@
+//! Platform-specific functions.
+//!
+//! The platform modules offer:
+//! - `catch_interrupts(action)`: from now on Ctrl-C and a request to terminate call `action` with the exit status for
+//!   them, on some thread, instead of ending the process. A second one ends the process at once.
+//! - `catch_hangups(flag)`: from now on a hang-up (SIGHUP) sets the flag instead of ending the process, on systems with
+//!   that signal.
+//! - `standard_output()`: standard output as an unbuffered file.
+//! - `keep_capabilities(kept)`: drops all capabilities except these for the calling thread and the threads that it
+//!   starts later, on systems with capabilities.
+//! - `shell(text)`: a process that runs the text in the system's shell.
+//!
+//! Process groups are those of `mcast-sys`.
+
+#[cfg(target_os = "linux")]
+pub(crate) use capabilities::keep_capabilities;
+pub(crate) use mcast_sys::process::{end_group, lead_group};
+pub(crate) use platform::{catch_hangups, catch_interrupts, shell, standard_output};
+
+/// A capability that may be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Capability {
+    /// To open packet and raw sockets.
+    NetRaw,
+    /// To read firewall rules, and to find the network namespace of a socket.
+    NetAdmin,
+    /// To create files in folders of other users.
+    DacOverride,
+    /// To list the open files of other users' processes.
+    DacReadSearch,
+    /// To inspect the sockets of other users' processes.
+    SysPtrace,
+    /// To enter the network namespaces of processes.
+    SysAdmin,
+    /// To load BPF programs.
+    Bpf,
+    /// To attach them to tracepoints, and to read the kernel's memory in them.
+    PerfMon,
+    /// To read the addresses of the kernel's functions.
+    SysLog,
+}
+
+/// Does nothing: this system has no capabilities to drop.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn keep_capabilities(_kept: &[Capability]) -> std::io::Result<()> {
+    Ok(())
+}
+
+#[cfg(unix)]
+mod platform {
+    //! Unix: signals.
+
+    use std::fs::File;
+    use std::io::{self, Read, Write};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+    use std::process::Command;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use mcast_sys::interrupts;
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    use signal_hook::{flag, low_level::pipe};
+
+    pub(crate) fn catch_interrupts(action: impl Fn(u8) + Send + 'static) -> io::Result<()> {
+        let (mut reader, mut writer) = UnixStream::pair()?;
+        let exit_status = Arc::new(AtomicUsize::new(0));
+        let arrived = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            let status = 128 + signal;
+            // While its first action is registered, `signal-hook` loses a signal that does not end the process any more, unless
+            // another handler is there already.
+            interrupts::note(signal)?;
+            // In this order: from the first one on, the signal no longer ends the process; and the conditional shutdown must
+            // not see the flag that the same signal sets.
+            flag::register_usize(signal, Arc::clone(&exit_status), status as usize)?;
+            flag::register_conditional_shutdown(signal, status, Arc::clone(&arrived))?;
+            flag::register(signal, Arc::clone(&arrived))?;
+            pipe::register(signal, writer.try_clone()?)?;
+        }
+        if let Some(signal) = [SIGINT, SIGTERM].into_iter().find(|signal| interrupts::has_arrived(*signal)) {
+            exit_status.store(128 + signal as usize, Ordering::Release);
+        }
+        if exit_status.load(Ordering::Acquire) != 0 {
+            // It may have arrived before it could write to the pipe.
+            arrived.store(true, Ordering::Release);
+            writer.write_all(&[0])?;
+        }
+        let wait = move || {
+            while reader.read_exact(&mut [0]).is_ok() {
+                action(u8::try_from(exit_status.load(Ordering::Acquire)).unwrap_or(u8::MAX));
+            }
+        };
+        std::thread::Builder::new().name("interrupt".into()).spawn(wait).map(drop)
+    }
+
+    pub(crate) fn catch_hangups(arrived: Arc<AtomicBool>) -> io::Result<()> {
+        flag::register(SIGHUP, arrived).map(drop)
+    }
+
+    pub(crate) fn standard_output() -> io::Result<File> {
+        io::stdout().as_fd().try_clone_to_owned().map(File::from)
+    }
+
+    pub(crate) fn shell(text: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", text]);
+        command
+    }
+}
+
+#[cfg(windows)]
+mod platform {
+    //! Windows: console control events.
+
+    use std::fs::File;
+    use std::io;
+    use std::os::windows::io::AsHandle;
+    use std::os::windows::process::CommandExt;
+    use std::process::Command;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
+    pub(crate) use mcast_sys::console::catch_interrupts;
+
+    pub(crate) fn catch_hangups(_arrived: Arc<AtomicBool>) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub(crate) fn standard_output() -> io::Result<File> {
+        io::stdout().as_handle().try_clone_to_owned().map(File::from)
+    }
+
+    pub(crate) fn shell(text: &str) -> Command {
+        let mut command = Command::new("cmd");
+        // Unquoted: cmd has its own quoting rules.
+        command.arg("/C").raw_arg(text);
+        command
+    }
+}
+
+#[cfg(not(any(unix, windows)))]
+mod platform {
+    //! Systems where Ctrl-C cannot be caught: it ends the process, as by default.
+
+    use std::fs::File;
+    use std::io;
+    use std::process::Command;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
+    pub(crate) fn catch_interrupts(_action: impl Fn(u8) + Send + 'static) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub(crate) fn catch_hangups(_arrived: Arc<AtomicBool>) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub(crate) fn standard_output() -> io::Result<File> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn shell(text: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", text]);
+        command
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod capabilities {
+    //! Linux: capabilities (`capabilities(7)`) of the calling thread, and of those that it starts later.
+
+    use std::io;
+
+    use rustix::thread::{CapabilitySet, capabilities, clear_ambient_capability_set, set_capabilities};
+
+    use super::Capability;
+
+    impl Capability {
+        const fn set(self) -> CapabilitySet {
+            match self {
+                Self::NetRaw => CapabilitySet::NET_RAW,
+                Self::NetAdmin => CapabilitySet::NET_ADMIN,
+                Self::DacOverride => CapabilitySet::DAC_OVERRIDE,
+                Self::DacReadSearch => CapabilitySet::DAC_READ_SEARCH,
+                Self::SysPtrace => CapabilitySet::SYS_PTRACE,
+                Self::SysAdmin => CapabilitySet::SYS_ADMIN,
+                Self::Bpf => CapabilitySet::BPF,
+                Self::PerfMon => CapabilitySet::PERFMON,
+                Self::SysLog => CapabilitySet::SYSLOG,
+            }
+        }
+    }
+
+    /// Drops all capabilities except these.
+    pub(crate) fn keep_capabilities(kept: &[Capability]) -> io::Result<()> {
+        let kept: CapabilitySet = kept.iter().map(|capability| capability.set()).collect();
+        let mut sets = capabilities(None)?;
+        sets.effective &= kept;
+        sets.permitted &= kept;
+        sets.inheritable = CapabilitySet::empty();
+        set_capabilities(None, sets)?;
+        Ok(clear_ambient_capability_set()?)
+    }
+}
