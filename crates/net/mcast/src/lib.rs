@@ -56,7 +56,6 @@
 mod batch;
 mod datagram;
 mod error;
-mod exchange;
 pub mod interface;
 pub mod joined;
 mod outgoing;
@@ -67,9 +66,8 @@ mod timing;
 pub mod tokio;
 
 pub use batch::{Batch, Cursor};
-pub use datagram::{Arrival, Datagram, OwnedDatagram};
+pub use datagram::{Arrival, Datagram, DatagramSink, DatagramSource, OwnedDatagram};
 pub use error::{Error, ErrorKind, Operation, Result};
-pub use exchange::{DatagramSink, DatagramSource};
 pub use interface::{
     Bridge, BridgeQuerier, Interface, InterfaceChange, InterfaceWatcher, bridges, default_interface,
     default_interface_of, find, interface_towards, interfaces, queue_disciplines,

@@ -4,10 +4,7 @@ mod builder;
 mod egress;
 mod expand;
 mod pace;
-mod patience;
 mod reply;
-mod run;
-mod statistics;
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -18,12 +15,11 @@ use mcast_group::{Family, GroupAddr};
 pub use builder::SenderBuilder;
 #[cfg(feature = "tokio")]
 pub(crate) use expand::is_stale;
-pub use pace::{PaceDecision, Pacer, ParseRateError, Rate, pause};
-pub(crate) use patience::send_patiently;
-pub use reply::Reply;
 #[cfg(feature = "tokio")]
-pub(crate) use run::RunOutcome;
-pub use statistics::SendStatistics;
+pub(crate) use pace::RunOutcome;
+pub(crate) use pace::send_patiently;
+pub use pace::{PaceDecision, Pacer, ParseRateError, Rate, pause};
+pub use reply::{Reply, SendStatistics};
 
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::outgoing::Outgoing;
@@ -31,7 +27,7 @@ use builder::{Addressee, Settings};
 use egress::{Addressed, Egress};
 use mcast_sys::Sent;
 use mcast_sys::socket::Socket;
-use statistics::Counters;
+use reply::Counters;
 
 /// A single datagram, for the counters.
 const ONE: Sent = Sent { datagrams: 1, segmented: 0 };
