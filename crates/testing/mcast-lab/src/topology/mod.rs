@@ -3,10 +3,8 @@
 mod build;
 mod check;
 mod file;
-mod membership;
 mod program_run;
 mod programs;
-mod units;
 
 use std::{fs, net::IpAddr, path::Path, time::Duration};
 
