@@ -3,16 +3,14 @@
 use std::time::Duration;
 
 use crate::announcements::StreamAnnouncement;
-use crate::history::IntervalCounts;
-use crate::jitter::JitterValue;
+use crate::clock::Time;
 use crate::ledger::StreamIdentity;
 use crate::log::LogEntry;
 use crate::members::GroupMember;
 use crate::queriers::ObservedQuerier;
 use crate::routers::{PimNeighbor, RouterAdvertisement};
 use crate::sequence_meter::{Format, SequenceStatistics};
-use crate::stream::StreamKey;
-use crate::time::Time;
+use crate::stream::{IntervalCounts, JitterValue, StreamKey};
 
 /// Everything the table knows at one moment.
 #[derive(Clone, Debug, Default)]
