@@ -43,14 +43,17 @@ mod destination;
 mod ethernet;
 mod expand;
 mod explain;
+mod filter;
 mod group;
 mod host;
 mod interface;
 mod kind;
 mod membership;
+mod parse_error;
 mod pattern;
 mod pick;
 mod plan;
+mod reference;
 mod registry;
 mod safe_text;
 mod scope;
@@ -63,22 +66,24 @@ pub use advice::{Advice, AdviceSeverity, Statement};
 pub use destination::{Destination, GroupAddr};
 pub use ethernet::EthernetAddress;
 pub use expand::{AddrRange, Expand, Expansion, Hints};
-pub use explain::{Explanation, Reference, WithReference};
+pub use explain::Explanation;
+pub use filter::SourceFilter;
 pub use group::{Family, Group, GroupFlags, NotMulticast};
 pub use host::{HostAddr, IsMulticast};
 pub use interface::{InterfaceIndex, InterfaceSelector};
 pub use kind::{AdHocBlock, AdministrativeRange, GroupKind, Malformation, Prefix, SourceSpecificRange};
-pub use membership::{Membership, SourceFilter};
+pub use membership::Membership;
+pub use parse_error::ParseError;
 pub use pattern::{GroupPattern, GroupPatternError};
 pub use pick::{PickError, PickOptions, pick};
 pub use plan::{AddressPlan, PlanCheck, PlanEntry, PlanFinding, PlanLine, PlanSeverity};
+pub use reference::{Reference, WithReference};
 pub use registry::{
     Assignment, GroupRange, IPV4_REGISTRY_DATE, IPV6_REGISTRY_DATE, RegistryStanding, Relative, WellKnown,
 };
 pub use safe_text::SafeText;
 pub use scope::Scope;
 pub use sdp::{DescribedStream, SdpError, SessionDescription};
-pub use text::ParseError;
 
 /// The example of the product's README, compiled as a doctest.
 #[cfg(doctest)]

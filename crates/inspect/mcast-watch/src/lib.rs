@@ -44,6 +44,7 @@
 mod announcements;
 mod clock;
 mod fragments;
+mod history;
 mod ledger;
 #[cfg(feature = "live")]
 pub mod live;
@@ -62,6 +63,7 @@ mod watch;
 pub use announcements::{AnnouncementContent, StreamAnnouncement};
 pub use clock::Time;
 pub use fragments::FragmentPorts;
+pub use history::{IntervalCounts, JitterBasis, JitterValue};
 pub use ledger::{SequenceInfo, StreamIdentity};
 pub use log::LogEntry;
 pub use members::GroupMember;
@@ -70,6 +72,6 @@ pub use report::{Row, StreamRate, WatchReport, WatchTotals};
 pub use routers::{PimNeighbor, RouterAdvertisement};
 pub use rtp_flows::RtpFlows;
 pub use sequence_meter::{Format, SequenceMeter, SequenceStatistics, SequenceUpdate, Unit};
-pub use stream::{IntervalCounts, JitterBasis, JitterValue, StreamKey};
+pub use stream::StreamKey;
 pub use tally::{FlowVolumes, PacketCounts, PacketFlow, PacketTally, TrafficVolume};
 pub use watch::{ObservedPacket, Watch, WatchOptions};

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use crate::announcements::StreamAnnouncement;
 use crate::clock::Time;
+use crate::history::{IntervalCounts, JitterValue};
 use crate::ledger::StreamIdentity;
 use crate::log::LogEntry;
 use crate::members::GroupMember;
 use crate::queriers::ObservedQuerier;
 use crate::routers::{PimNeighbor, RouterAdvertisement};
 use crate::sequence_meter::{Format, SequenceStatistics};
-use crate::stream::{IntervalCounts, JitterValue, StreamKey};
+use crate::stream::StreamKey;
 
 /// Everything the table knows at one moment.
 #[derive(Clone, Debug, Default)]

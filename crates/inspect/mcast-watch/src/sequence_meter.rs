@@ -10,8 +10,8 @@ use mcast_packet::Payload;
 use mcast_packet::payload::{ContinuityTracker, MpegTs, Rtp, recognize};
 use mcast_packet::sequence::SequenceField;
 
+use crate::history::SendTime;
 use crate::ledger::{self, Ledger, SequenceInfo, StreamIdentity};
-use crate::stream::SendTime;
 
 /// The payload format of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

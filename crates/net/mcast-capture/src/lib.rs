@@ -63,6 +63,7 @@ mod kernel_filter;
 mod options;
 mod packet_filter;
 mod replay;
+mod source;
 mod tap;
 
 pub use capture::{Capture, CaptureStatistics, CapturedInterface};
@@ -72,7 +73,7 @@ pub use file::{
     CaptureFile, CaptureWriter, FileError, FileErrorKind, FileFormat, FileInterface, FileStatistics,
     LinkNumber, RecordedFile, Recorder, RecorderEvent, RecorderOptions, WriteFormat,
 };
-pub use frame::{Frame, FrameSource, SourceError};
+pub use frame::Frame;
 #[doc(inline)]
 pub use mcast_sys::Direction;
 pub use options::{CaptureOptions, Filter};
@@ -81,6 +82,7 @@ pub use replay::{
     AddressMapping, DatagramBatch, MappingError, RecordedDatagram, Replay, ReplayEvent, ReplayRound,
     ReplaySchedule, SkippedFrames, TransmitTimes,
 };
+pub use source::{FrameSource, SourceError};
 
 /// The result of a capture operation.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -1,18 +1,12 @@
-//! A datagram and its metadata, and the interface shared by all sources and sinks of datagrams.
+//! A datagram and its metadata.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use mcast_group::{GroupAddr, InterfaceIndex};
-
-use crate::batch::Batch;
-use crate::error::Result;
-use crate::outgoing::Outgoing;
-use crate::receiver::Receiver;
-use crate::sender::Sender;
 
 /// The metadata of a datagram: destination, interface, source, time of arrival, and losses before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,61 +198,5 @@ impl fmt::Debug for OwnedDatagram {
             .field("arrival", &self.arrival)
             .field("bytes", &self.range.len())
             .finish()
-    }
-}
-
-// Sources and sinks of datagrams: the interface shared by receivers, captures, files and
-// simulators.
-
-/// A source of datagrams.
-///
-/// A [`Receiver`] is one; a capture, a file or a simulator can be one, too. Code that takes a `dyn
-/// DatagramSource` works with all of them and can be tested without a network.
-pub trait DatagramSource {
-    /// Receives datagrams into the batch and returns their number. Waits at most `timeout` for the
-    /// first one (`None`: without limit). The previous contents of the batch are removed.
-    ///
-    /// Returns 0 on timeout and at the end of the source ([`is_at_end`](Self::is_at_end)).
-    ///
-    /// # Errors
-    /// Those of the source.
-    fn receive_batch(&mut self, batch: &mut Batch, timeout: Option<Duration>) -> Result<usize>;
-
-    /// Returns whether the source is exhausted, such as at the end of a file.
-    fn is_at_end(&self) -> bool {
-        false
-    }
-}
-
-/// A destination of datagrams.
-pub trait DatagramSink {
-    /// Sends datagrams in order and returns the number sent.
-    ///
-    /// # Errors
-    /// If the first datagram cannot be sent.
-    fn send_batch(&mut self, outgoing: &[Outgoing<'_>]) -> Result<usize>;
-}
-
-impl DatagramSource for &Receiver {
-    fn receive_batch(&mut self, batch: &mut Batch, timeout: Option<Duration>) -> Result<usize> {
-        self.recv_batch_until(batch, timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
-    }
-}
-
-impl DatagramSource for Receiver {
-    fn receive_batch(&mut self, batch: &mut Batch, timeout: Option<Duration>) -> Result<usize> {
-        (&*self).receive_batch(batch, timeout)
-    }
-}
-
-impl DatagramSink for &Sender {
-    fn send_batch(&mut self, outgoing: &[Outgoing<'_>]) -> Result<usize> {
-        Sender::send_batch(self, outgoing)
-    }
-}
-
-impl DatagramSink for Sender {
-    fn send_batch(&mut self, outgoing: &[Outgoing<'_>]) -> Result<usize> {
-        Self::send_batch(self, outgoing)
     }
 }

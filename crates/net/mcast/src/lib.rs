@@ -56,6 +56,7 @@
 mod batch;
 mod datagram;
 mod error;
+mod exchange;
 pub mod interface;
 pub mod joined;
 mod outgoing;
@@ -66,8 +67,9 @@ mod timing;
 pub mod tokio;
 
 pub use batch::{Batch, Cursor};
-pub use datagram::{Arrival, Datagram, DatagramSink, DatagramSource, OwnedDatagram};
+pub use datagram::{Arrival, Datagram, OwnedDatagram};
 pub use error::{Error, ErrorKind, Operation, Result};
+pub use exchange::{DatagramSink, DatagramSource};
 pub use interface::{
     Bridge, BridgeQuerier, Interface, InterfaceChange, InterfaceWatcher, bridges, default_interface,
     default_interface_of, find, interface_towards, interfaces, queue_disciplines,

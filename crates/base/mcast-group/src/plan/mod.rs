@@ -7,10 +7,9 @@ mod tests;
 
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
-use alloc::format;
 use alloc::string::{String, ToString};
-use alloc::vec;
 use alloc::vec::Vec;
+use alloc::{format, vec};
 use core::cmp::Reverse;
 
 use crate::{Expand, Membership, ParseError, SessionDescription, WellKnown};

@@ -5,6 +5,7 @@ mod egress;
 mod expand;
 mod pace;
 mod reply;
+mod run;
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -15,11 +16,11 @@ use mcast_group::{Family, GroupAddr};
 pub use builder::SenderBuilder;
 #[cfg(feature = "tokio")]
 pub(crate) use expand::is_stale;
-#[cfg(feature = "tokio")]
-pub(crate) use pace::RunOutcome;
 pub(crate) use pace::send_patiently;
 pub use pace::{PaceDecision, Pacer, ParseRateError, Rate, pause};
 pub use reply::{Reply, SendStatistics};
+#[cfg(feature = "tokio")]
+pub(crate) use run::RunOutcome;
 
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::outgoing::Outgoing;

@@ -3,6 +3,7 @@
 mod build;
 mod check;
 mod file;
+mod membership;
 mod program_run;
 mod programs;
 

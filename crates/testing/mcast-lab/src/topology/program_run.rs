@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{LabNetwork, Program, ReadyWhen, programs};
+use super::{LabNetwork, Program, ReadyWhen, membership};
 use crate::{Child, Command, LabError, error::ErrorContext};
 
 /// How long programs have to end after a signal, before they are killed.
@@ -209,7 +209,7 @@ impl<'a> ProgramRun<'a> {
             ProgramState::Waiting if self.may_start(plan) => self.start(program, plan)?,
             ProgramState::Running(running) if !running.is_ready => {
                 if let ReadyWhen::Joined(group) = plan.ready
-                    && programs::has_joined(self.network, &plan.host, group)?
+                    && membership::has_joined(self.network, &plan.host, group)?
                 {
                     self.set_ready(program);
                 }
