@@ -6,20 +6,43 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::command::{finish, program};
+use crate::command::{finish, program, succeeds};
 
 /// The files of the repository, for links from the pages to what is not in `docs`.
 const REPOSITORY: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main");
 /// Where it is written, as `docs/book.toml` says.
 const FOLDER: &str = "target/book";
 
-/// Builds the site; returns whether all its links lead somewhere.
+/// Builds the site and shows where it is; returns whether all its links lead somewhere.
 pub(crate) fn build() -> Result<bool> {
-    let root = crate::root();
-    let Ok(built) = finish(program("mdbook", ["build".as_ref(), root.join("docs").as_os_str()]), false)
-    else {
+    if !has_mdbook() {
         bail!("mdBook is not installed (`cargo install --locked mdbook`)");
-    };
+    }
+    let site = write()?;
+    for link in &site.broken {
+        anstream::eprintln!("broken: {link}");
+    }
+    anstream::println!("{} pages: {}", site.pages, site.folder.join("index.html").display());
+    Ok(site.broken.is_empty())
+}
+
+/// Returns whether mdBook is installed.
+pub(crate) fn has_mdbook() -> bool {
+    succeeds(program("mdbook", ["--version"]))
+}
+
+/// A site that was written.
+pub(crate) struct Site {
+    folder: PathBuf,
+    pub(crate) pages: usize,
+    /// The links that lead nowhere, each with its page.
+    pub(crate) broken: Vec<String>,
+}
+
+/// Builds the site.
+pub(crate) fn write() -> Result<Site> {
+    let root = crate::root();
+    let built = finish(program("mdbook", ["build".as_ref(), root.join("docs").as_os_str()]), false)?;
     if !built.success {
         bail!("mdBook failed ({}):\n{}", built.status, built.output);
     }
@@ -34,12 +57,7 @@ pub(crate) fn build() -> Result<bool> {
         fs::write(site.join(page), &linked).with_context(|| format!("writing {}", page.display()))?;
         *text = linked;
     }
-    let broken = broken(&pages, &files);
-    for link in &broken {
-        anstream::eprintln!("broken: {link}");
-    }
-    anstream::println!("{} pages: {}", pages.len(), site.join("index.html").display());
-    Ok(broken.is_empty())
+    Ok(Site { pages: pages.len(), broken: broken(&pages, &files), folder: site })
 }
 
 /// All files below a folder, relative to it.

@@ -10,10 +10,11 @@ const MESSAGES: u32 = 1_000_000;
 const ROUNDS: u32 = 100;
 const SECONDS: u32 = 30;
 /// The tests, with each engine.
-const TESTS: [&str; 7] = [
+const TESTS: [&str; 8] = [
     "every_message_is_stored_once_and_in_order_over_a_network_that_loses_a_twentieth",
     "the_engine_is_complete_after_kills_at_random_moments",
     "while_the_engine_stands_still_memory_is_bounded_and_nothing_is_lost",
+    "the_command_stores_everything_by_tls_and_scram_although_the_broker_and_the_bridge_are_killed",
     "everything_is_stored_by_tls_although_the_bridge_is_killed_and_connections_are_cut",
     "a_bridge_follows_the_primary_that_sentinels_name_and_stores_what_the_old_one_took_with_it",
     "everything_is_stored_although_slots_move_and_primaries_are_killed",
@@ -34,7 +35,7 @@ fn run(seed: u32, options: &RunOptions) -> Result<Outcome> {
         return Ok(installed);
     }
     // One at a time: a bridge records a gap if another one does not get to run for too long.
-    let head = ["test", "--quiet", "--package", "mcast-cli", "--test", "bridge", "--"];
+    let head = ["test", "--quiet", "--package", "mcast-cli", "--all-features", "--test", "bridge", "--"];
     let mut command = cargo(head.iter().chain(&TESTS).chain(&["--nocapture", "--test-threads", "1"]));
     command.env("MCAST_SEED", seed.to_string()).env("MCAST_BRIDGE_MESSAGES", MESSAGES.to_string());
     command.env("MCAST_BRIDGE_ROUNDS", ROUNDS.to_string()).env("MCAST_BRIDGE_STILL", SECONDS.to_string());

@@ -54,8 +54,12 @@ const PACKAGES: [(&str, &str); 38] = [
 ];
 
 /// Tools of cargo, with the versions that the checks are written for.
-const TOOLS: [(&str, &str); 3] =
-    [("cargo-deny", "0.20.2"), ("cargo-nextest", "0.9.143"), ("cargo-public-api", "0.52.0")];
+const TOOLS: [(&str, &str); 4] = [
+    ("cargo-deny", "0.20.2"),
+    ("cargo-nextest", "0.9.143"),
+    ("cargo-public-api", "0.52.0"),
+    ("mdbook", "0.5.4"),
+];
 
 /// While this file exists and says so, Debian's packages do not start their services: what is tested runs in networks of
 /// its own.
@@ -127,8 +131,10 @@ fn missing_toolchains() -> Result<Vec<String>> {
 }
 
 fn has_tool(name: &str) -> bool {
-    let subcommand = name.trim_start_matches("cargo-");
-    succeeds(cargo([subcommand, "--version"]))
+    match name.strip_prefix("cargo-") {
+        Some(subcommand) => succeeds(cargo([subcommand, "--version"])),
+        None => succeeds(program(name, ["--version"])),
+    }
 }
 
 fn confirm() -> Result<bool> {

@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::command::{cargo, command_line, finish};
+use crate::site;
 use crate::step::{Outcome, RunOptions, Step, Verdict};
 
 /// The fuzz targets are a workspace of their own.
@@ -55,6 +56,7 @@ pub(super) fn steps() -> Vec<Step> {
         Step::new("doc", "the documentation builds without a warning", |options| {
             check(documentation(), options)
         }),
+        Step::new("site", "the pages are a site whose links and pictures exist", |_| site()),
     ]
 }
 
@@ -87,6 +89,17 @@ fn documentation() -> Command {
     let mut command = cargo(["doc", "--quiet", "--workspace", "--no-deps", "--all-features"]);
     command.env("RUSTDOCFLAGS", "--deny warnings");
     command
+}
+
+fn site() -> Result<Outcome> {
+    if !site::has_mdbook() {
+        return Ok(Outcome::skipped("mdBook is not installed"));
+    }
+    let site = site::write()?;
+    Ok(match site.broken.is_empty() {
+        true => Outcome::passed(format!("{} pages", site.pages)),
+        false => Outcome::failed("links lead nowhere", site.broken.join("\n") + "\n"),
+    })
 }
 
 #[cfg(test)]

@@ -109,7 +109,7 @@ fn manifests_of_kubernetes_fit_its_schemas() {
         let output = Command::new(&program).arg("--strict").arg(path).output().unwrap();
         output.status.success()
     };
-    for name in ["relay.yaml", "bridge.yaml"] {
+    for name in ["relay.yaml", "bridge.yaml", "sidecar.yaml"] {
         let path = packaged("kubernetes").join(name);
         assert!(is_valid(&path), "{name}");
         let folder = tempfile::tempdir().unwrap();

@@ -4,11 +4,11 @@ use core::net::{IpAddr, SocketAddr};
 
 use mcast_group::Group;
 
-use crate::bytes::Writer;
 use crate::checksum::InternetChecksum;
 use crate::gmp::{Address, GmpMessage};
 use crate::ip::protocol;
 use crate::link::{Ethernet, MacAddress, ether_type};
+use crate::list::Writer;
 use crate::pim::{self, PimMessage};
 use crate::udp::Udp;
 

@@ -2,8 +2,8 @@
 //! captures "cooked".
 
 use crate::EmitError;
-use crate::bytes::{Writer, array_at, u8_at, u16_at, u32_at};
 use crate::link::{LinkType, MacAddress, Vlan, Vlans};
+use crate::list::{Writer, array_at, u8_at, u16_at, u32_at};
 
 /// A header of `LINKTYPE_LINUX_SLL` or `LINKTYPE_LINUX_SLL2`, with the VLAN tags that follow it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

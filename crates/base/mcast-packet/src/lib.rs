@@ -26,12 +26,9 @@
 #[cfg(test)]
 extern crate std;
 
-mod bytes;
 mod checksum;
 mod compose;
-mod control_groups;
 mod cooked;
-mod extension;
 pub mod gmp;
 mod hexdump;
 mod ip;
@@ -41,8 +38,6 @@ mod lldp;
 mod packet;
 pub mod payload;
 pub mod pim;
-mod ppp;
-mod segment;
 pub mod sequence;
 mod summary;
 mod udp;
@@ -57,7 +52,6 @@ pub use link::{Ethernet, LinkType, MacAddress, Vlan, ether_type};
 pub use lldp::{Lldp, LldpId, LldpText};
 pub use packet::{Arp, DecodeError, DecodeErrorKind, Gmp, Layer, Network, Packet, Pim, Transport};
 pub use payload::Payload;
-pub use segment::Segments;
 pub use summary::summary;
-pub use udp::{Udp, fill_udp_checksum};
+pub use udp::{Segments, Udp, fill_udp_checksum};
 pub use wireless::{Wireless, WirelessKind};

@@ -2,8 +2,8 @@
 
 use core::fmt;
 
-use crate::bytes::u16_at;
 use crate::link::MacAddress;
+use crate::list::u16_at;
 
 /// An LLDP data unit, which a switch sends about itself and the port by which it sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,9 +9,8 @@ use crate::checksum::{ChecksumStatus, Checksums};
 use crate::cooked::{Cooked, CookedKind};
 use crate::gmp::{Address, GmpError, GmpMessage};
 use crate::ip::{Ip, protocol};
-use crate::link::{Ethernet, LinkType, MacAddress, Vlan, ether_type};
+use crate::link::{Ethernet, LinkType, MacAddress, Ppp, Vlan, ether_type};
 use crate::pim::{PimError, PimMessage};
-use crate::ppp::Ppp;
 use crate::udp::Udp;
 use crate::wireless::{Wireless, WirelessKind};
 

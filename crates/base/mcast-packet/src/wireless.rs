@@ -1,7 +1,7 @@
 //! Captures of wireless networks: IEEE 802.11 frames, with or without the radiotap header in front of them.
 
-use crate::bytes::{array_at, u8_at, u16_at};
 use crate::link::MacAddress;
+use crate::list::{array_at, u8_at, u16_at};
 
 /// The header of an IEEE 802.11 frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

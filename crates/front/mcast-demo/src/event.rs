@@ -1,7 +1,7 @@
-//! Events of the demonstration, as text and as JSON.
+//! What a demonstration shows, in order: its events, as text and as JSON.
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::{fmt, io};
 
 use mcast::GroupAddr;
 use serde::{Serialize, Serializer};
@@ -148,4 +148,54 @@ impl fmt::Display for Endpoint {
 fn as_hexadecimal<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     serializer.serialize_str(&text)
+}
+
+/// A part of a demonstration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Scene<'a> {
+    /// What is demonstrated.
+    Title(&'static str),
+    /// An act begins.
+    Act {
+        /// A short name that identifies it.
+        name: &'static str,
+        /// Its title.
+        title: &'static str,
+    },
+    /// A drawing of the network, made of line-drawing characters.
+    Picture(&'static str),
+    /// A paragraph that explains what the steps show.
+    Explanation(&'static str),
+    /// Something happened at a host.
+    Step {
+        /// The name of the host.
+        host: &'a str,
+        /// What happened.
+        event: &'a Event,
+        /// What should have happened; `None` for an action, which cannot differ.
+        expected: Option<&'a Event>,
+    },
+}
+
+/// Shows a scene.
+pub type Show<'a> = &'a mut dyn FnMut(Scene<'_>) -> io::Result<()>;
+
+/// Where a demonstration plays.
+pub(crate) struct Stage<'a>(pub(crate) Show<'a>);
+
+impl Stage<'_> {
+    pub(crate) fn show(&mut self, scene: Scene<'_>) -> io::Result<()> {
+        (self.0)(scene)
+    }
+
+    /// Reports an action at a host.
+    pub(crate) fn report(&mut self, host: &str, event: &Event) -> io::Result<()> {
+        self.show(Scene::Step { host, event, expected: None })
+    }
+
+    /// Reports an event at a host, and what was expected.
+    pub(crate) fn check(&mut self, host: &str, event: &Event, expected: &Event) -> io::Result<()> {
+        self.show(Scene::Step { host, event, expected: Some(expected) })
+    }
 }

@@ -23,18 +23,15 @@ mod event;
 #[cfg(target_os = "linux")]
 mod hosts;
 mod listener;
-mod loopback;
 mod narrator;
-mod stage;
 
 use std::{error, io};
 
 use mcast_sys::{ClassifiedError, FailureClass};
 
 pub use command::{Arguments, run};
-pub use event::{Endpoint, Event};
-pub use loopback::play as on_loopback;
-pub use stage::{Scene, Show};
+pub use event::{Endpoint, Event, Scene, Show};
+pub use listener::play as on_loopback;
 
 /// The hosts of [`on_virtual_hosts`].
 pub const VIRTUAL_HOSTS: &[&str] = &["eastny", "midwood", "flatbush", "bushwick"];

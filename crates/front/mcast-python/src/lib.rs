@@ -10,20 +10,18 @@ mod datagram;
 mod doctor;
 mod error;
 mod explain;
-mod fork;
 mod group;
 mod interface;
+mod lifetime;
 mod membership;
 mod number;
 mod outgoing;
-mod payload;
 mod pickle;
 mod receiver;
 mod sender;
 mod stream;
 #[allow(unsafe_code)]
 mod sys;
-mod unclosed;
 
 use pyo3::prelude::*;
 

@@ -1,14 +1,14 @@
-//! Datagrams to send.
+//! Datagrams to send, and payloads: any Python object with the buffer protocol.
 
 use mcast::{GroupAddr, InterfaceIndex, InterfaceSelector};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyMemoryView};
 
 use crate::error::OrRaise;
 use crate::interface::Selector;
 use crate::membership::Target;
 use crate::number::{HopLimit, TrafficClass};
-use crate::payload::Payload;
 
 /// A datagram to send, with options that override the sender's settings.
 ///
@@ -128,5 +128,29 @@ impl<'py> FromPyObject<'_, 'py> for Item<'py> {
             return Ok(Self { payload, options: outgoing.options });
         }
         Ok(Self { payload: object.extract::<Payload<'py>>()?.0, options: SendOptions::default() })
+    }
+}
+
+/// Immutable bytes to send: a `bytes` object is used as it is, any other buffer is copied.
+pub(crate) struct Payload<'py>(pub(crate) Bound<'py, PyBytes>);
+
+impl<'py> FromPyObject<'_, 'py> for Payload<'py> {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(bytes) = object.cast::<PyBytes>() {
+            return Ok(Self(bytes.to_owned()));
+        }
+        if object.extract::<&str>().is_ok() {
+            return Err(PyTypeError::new_err("a payload is bytes, not text: encode it, as in text.encode()"));
+        }
+        let view = PyMemoryView::from(&object)?;
+        Ok(Self(view.call_method0("tobytes")?.cast_into()?))
+    }
+}
+
+impl Payload<'_> {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.0.as_bytes()
     }
 }

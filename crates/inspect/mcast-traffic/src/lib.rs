@@ -29,19 +29,17 @@ mod message_publisher;
 mod message_run;
 mod pace;
 mod replay;
-mod stop_signal;
-mod target;
 
-pub use dispatch::{Dispatch, DispatchCounts};
+pub use dispatch::{
+    Dispatch, DispatchCounts, SendTarget, resolve_targets, resolve_targets_with_hosts, vanished_interface,
+};
 pub use error::TrafficError;
 pub use message_publisher::{
     BackPressure, MessagePublisher, PublishEvent, PublishPlan, PublishReport, PublishSecond,
 };
 pub use message_run::{MessageRun, RunEnd, RunEvent, RunSecond, RunStart};
-pub use pace::{MessagePacer, Pace};
+pub use pace::{MessagePacer, Pace, StopSignal};
 pub use replay::{
     ReplayHops, ReplayNotice, ReplayPlan, ReplayReport, ReplaySender, ReplayTiming, TransmitErrors,
     launch_clock,
 };
-pub use stop_signal::StopSignal;
-pub use target::{SendTarget, resolve_targets, resolve_targets_with_hosts, vanished_interface};

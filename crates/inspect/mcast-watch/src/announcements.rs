@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use mcast_group::InterfaceIndex;
 
+use crate::clock::Time;
 use crate::ledger::StreamIdentity;
-use crate::time::Time;
 
 /// An announcement of a stream, read by a caller that knows its protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -43,10 +43,8 @@
 
 mod announcements;
 mod clock;
-mod flows;
 mod fragments;
 mod history;
-mod jitter;
 mod ledger;
 #[cfg(feature = "live")]
 pub mod live;
@@ -60,14 +58,12 @@ mod rtp_flows;
 mod sequence_meter;
 mod stream;
 mod tally;
-mod time;
 mod watch;
 
 pub use announcements::{AnnouncementContent, StreamAnnouncement};
-pub use flows::{FlowVolumes, TrafficVolume};
+pub use clock::Time;
 pub use fragments::FragmentPorts;
-pub use history::IntervalCounts;
-pub use jitter::{JitterBasis, JitterValue};
+pub use history::{IntervalCounts, JitterBasis, JitterValue};
 pub use ledger::{SequenceInfo, StreamIdentity};
 pub use log::LogEntry;
 pub use members::GroupMember;
@@ -77,6 +73,5 @@ pub use routers::{PimNeighbor, RouterAdvertisement};
 pub use rtp_flows::RtpFlows;
 pub use sequence_meter::{Format, SequenceMeter, SequenceStatistics, SequenceUpdate, Unit};
 pub use stream::StreamKey;
-pub use tally::{PacketCounts, PacketFlow, PacketTally};
-pub use time::Time;
+pub use tally::{FlowVolumes, PacketCounts, PacketFlow, PacketTally, TrafficVolume};
 pub use watch::{ObservedPacket, Watch, WatchOptions};

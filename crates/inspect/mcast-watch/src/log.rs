@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use mcast_group::InterfaceIndex;
 
-use crate::time::Time;
+use crate::clock::Time;
 
 /// One logged message.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use std::time::Duration;
 use mcast_group::{Group, InterfaceIndex, SourceFilter};
 use mcast_packet::gmp::{Address, GmpMessage, Record, RecordKind};
 
+use crate::clock::Time;
 use crate::lru::Lru;
-use crate::time::Time;
 
 /// A host that has reported membership of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,10 +8,10 @@ use mcast_packet::gmp::querier::QuerierSettings;
 use mcast_packet::gmp::{Address, GmpMessage, Query};
 use mcast_packet::{Packet, Transport};
 
+use crate::clock::Time;
 use crate::lru::Lru;
 use crate::members::PacketOrigin;
 use crate::routers::{RouterKey, key, sorted};
-use crate::time::Time;
 
 /// The group management protocol of a querier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

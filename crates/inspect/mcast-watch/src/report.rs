@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::announcements::StreamAnnouncement;
-use crate::history::IntervalCounts;
-use crate::jitter::JitterValue;
+use crate::clock::Time;
+use crate::history::{IntervalCounts, JitterValue};
 use crate::ledger::StreamIdentity;
 use crate::log::LogEntry;
 use crate::members::GroupMember;
@@ -12,7 +12,6 @@ use crate::queriers::ObservedQuerier;
 use crate::routers::{PimNeighbor, RouterAdvertisement};
 use crate::sequence_meter::{Format, SequenceStatistics};
 use crate::stream::StreamKey;
-use crate::time::Time;
 
 /// Everything the table knows at one moment.
 #[derive(Clone, Debug, Default)]

@@ -7,10 +7,10 @@ use mcast_group::InterfaceIndex;
 use mcast_packet::gmp::RouterDiscovery;
 use mcast_packet::pim::{HelloOption, PimMessage};
 
+use crate::clock::Time;
 use crate::lru::Lru;
 use crate::members::PacketOrigin;
 use crate::queriers::QuerierTable;
-use crate::time::Time;
 
 /// A router that sends PIM Hello messages.
 #[derive(Clone, Debug, PartialEq, Eq)]

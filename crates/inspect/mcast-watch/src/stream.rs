@@ -7,13 +7,11 @@ use mcast_group::{Group, InterfaceIndex};
 use mcast_packet::sequence::SequenceField;
 use mcast_packet::{ChecksumStatus, Ip, Udp};
 
-use crate::clock::Clock;
-use crate::history::{History, IntervalCounts};
-use crate::jitter::JitterMeter;
+use crate::clock::{Clock, Time};
+use crate::history::{History, IntervalCounts, JitterMeter};
 use crate::ledger::SequenceInfo;
 use crate::report::{Row, StreamRate};
 use crate::sequence_meter::SequenceMeter;
-use crate::time::Time;
 
 /// What identifies a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -8,7 +8,7 @@ use mcast_packet::sequence::SequenceField;
 use mcast_packet::{Ip, Packet, Transport, Udp};
 
 use crate::announcements::{Announcements, StreamAnnouncement};
-use crate::clock::Clock;
+use crate::clock::{Clock, Time};
 use crate::ledger::SequenceInfo;
 use crate::log::Log;
 use crate::lru::Lru;
@@ -17,7 +17,6 @@ use crate::queriers::ObservedQuery;
 use crate::report::{Row, WatchReport, WatchTotals};
 use crate::routers::Routers;
 use crate::stream::{Datagram, Stream, StreamKey};
-use crate::time::Time;
 
 /// Configuration of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

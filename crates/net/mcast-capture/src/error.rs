@@ -1,7 +1,6 @@
 //! Errors of a live capture.
 
-use std::fmt;
-use std::io;
+use std::{fmt, io};
 
 use mcast_sys::{ClassifiedError, FailureClass, Operation, capture};
 

@@ -5,9 +5,9 @@
 //! IPv6 extension headers is checked again in user space.
 
 use libc::{
-    BPF_ABS, BPF_B, BPF_H, BPF_IND, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_LDX, BPF_MSH, BPF_RET, BPF_W,
+    BPF_ABS, BPF_ALU, BPF_AND, BPF_B, BPF_H, BPF_IND, BPF_JEQ, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_LDX,
+    BPF_MSH, BPF_RET, BPF_W,
 };
-use libc::{BPF_ALU, BPF_AND, BPF_JEQ};
 use mcast_packet::{ether_type, protocol};
 use mcast_sys::capture::FilterInstruction;
 

@@ -57,9 +57,7 @@ mod capture;
 mod control;
 mod error;
 mod file;
-mod filter;
 mod frame;
-mod interface_querier;
 #[cfg_attr(not(target_os = "linux"), path = "unsupported.rs")]
 mod kernel_filter;
 mod options;
@@ -67,28 +65,24 @@ mod packet_filter;
 mod replay;
 mod source;
 mod tap;
-mod transmit_times;
 
 pub use capture::{Capture, CaptureStatistics, CapturedInterface};
-pub use control::ControlSender;
+pub use control::{ControlSender, InterfaceQuerier, QuerierEvent, QuerierState};
 pub use error::{Error, ErrorKind};
 pub use file::{
     CaptureFile, CaptureWriter, FileError, FileErrorKind, FileFormat, FileInterface, FileStatistics,
     LinkNumber, RecordedFile, Recorder, RecorderEvent, RecorderOptions, WriteFormat,
 };
-pub use filter::Filter;
 pub use frame::Frame;
-pub use interface_querier::{InterfaceQuerier, QuerierEvent, QuerierState};
 #[doc(inline)]
 pub use mcast_sys::Direction;
-pub use options::CaptureOptions;
+pub use options::{CaptureOptions, Filter};
 pub use packet_filter::{PacketContext, PacketFilter, PacketProtocol};
 pub use replay::{
     AddressMapping, DatagramBatch, MappingError, RecordedDatagram, Replay, ReplayEvent, ReplayRound,
-    ReplaySchedule, SkippedFrames,
+    ReplaySchedule, SkippedFrames, TransmitTimes,
 };
 pub use source::{FrameSource, SourceError};
-pub use transmit_times::TransmitTimes;
 
 /// The result of a capture operation.
 pub type Result<T> = std::result::Result<T, Error>;

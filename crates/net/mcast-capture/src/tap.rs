@@ -6,13 +6,11 @@ use std::time::SystemTime;
 
 use mcast_group::InterfaceIndex;
 use mcast_packet::{Checksums, LinkType, MacAddress, Segments};
-use mcast_sys::HardwareAddress;
 use mcast_sys::capture::{self, BatchPacket, CaptureSettings, CaptureSocket, LinkLayer, PacketBatch};
-use mcast_sys::interface;
+use mcast_sys::{HardwareAddress, interface};
 
-use crate::kernel_filter;
 use crate::options::InterfaceName;
-use crate::{CaptureOptions, CaptureStatistics, Error, ErrorKind, Filter, Frame, Result};
+use crate::{CaptureOptions, CaptureStatistics, Error, ErrorKind, Filter, Frame, Result, kernel_filter};
 
 /// One interface of a capture.
 #[derive(Debug)]

@@ -12,7 +12,7 @@
 //! | `guard` | boxes that relay without announcing themselves: proof of a loop, and its end |
 //! | `paths` | the sockets by which replies come back |
 //! | `demand` | what hosts downstream have joined (RFC 4605) |
-//! | `trails` | datagrams that come through several tunnels |
+//! | `arrival` | datagrams that arrive, also through several tunnels |
 //! | `mdns` | mDNS by service, without conflicts of names |
 //! | `http` | with the feature `http`: groups for HTTP clients |
 //! | [`amt`] | Automatic Multicast Tunneling: gateway and relay |
@@ -44,14 +44,11 @@ mod event;
 mod guard;
 #[cfg(feature = "http")]
 pub mod http;
-mod limits;
 mod mdns;
 mod paths;
 mod peers;
 mod relay;
 mod rule;
-mod target;
-mod trails;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

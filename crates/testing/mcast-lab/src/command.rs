@@ -17,10 +17,11 @@ use std::{
 use mcast_sys::lab::process as sys;
 use mcast_sys::readable::{is_readable, wait_for_any};
 
-use crate::{
-    LabError, LabErrorKind, error::ErrorContext, namespace::LiveNamespace, spawner::Spawner,
-    watchdog::Watchdog, worker::Worker,
-};
+use crate::error::ErrorContext;
+use crate::namespace::{LiveNamespace, Worker};
+use crate::spawner::Spawner;
+use crate::watchdog::Watchdog;
+use crate::{LabError, LabErrorKind};
 
 /// How long a killed process may take to end. Waiting has a limit so that a stuck kernel does not block the drop of
 /// the lab.

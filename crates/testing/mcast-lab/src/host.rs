@@ -1,22 +1,24 @@
-//! A virtual host: a network namespace and the threads and programs in it.
+//! A virtual host: a network namespace and the threads and programs in it, its interfaces, and the access of its programs to
+//! other hosts.
 
-use std::{
-    collections::HashMap,
-    ffi::OsStr,
-    fmt,
-    panic::resume_unwind,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering::Relaxed},
-    },
-    thread::{self, JoinHandle},
-};
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::panic::resume_unwind;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::{env, fmt};
 
+use mcast_sys::lab as sys;
 use mcast_sys::lab::scoped;
 
-use crate::{
-    Command, LabError, LabErrorKind, command::Children, error::ErrorContext, name, namespace::Namespace,
-};
+use crate::command::Children;
+use crate::error::ErrorContext;
+use crate::namespace::Namespace;
+use crate::{CidrAddress, Command, LabError, LabErrorKind, address};
 
 /// A virtual host of a [`Lab`](crate::Lab). Clones are the same host.
 ///
@@ -147,7 +149,7 @@ impl Node {
 
     /// Checks the name of an interface that is about to be created, and returns its hardware address.
     pub(crate) fn new_hardware_address(&self, name: &str) -> Result<[u8; 6], LabError> {
-        if name::is_interface_name(name) {
+        if address::is_interface_name(name) {
             return Ok(self.hardware_address(name));
         }
         let operation = format!("create an interface '{name}' on '{}'", self.namespace.name());
@@ -170,4 +172,97 @@ impl Node {
     pub(crate) fn next_interface_name(&self) -> String {
         format!("w{}", self.generated_names.fetch_add(1, Relaxed))
     }
+}
+
+/// An interface of a host, in its state right after it was created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostInterface {
+    /// The name of the host.
+    pub host: String,
+    /// The name of the interface.
+    pub name: String,
+    /// The index of the interface in the host.
+    pub index: u32,
+    /// The Ethernet address: locally administered, and the same whenever the lab is built the same way.
+    pub hardware_address: [u8; 6],
+    /// The assigned addresses, without the IPv6 link-local address that every interface has.
+    pub addresses: Vec<CidrAddress>,
+}
+
+impl HostInterface {
+    /// Returns the first assigned IPv4 address.
+    #[must_use]
+    pub fn ipv4(&self) -> Option<Ipv4Addr> {
+        self.addresses.iter().find_map(|address| match address.address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        })
+    }
+
+    /// Returns the first assigned IPv6 address.
+    #[must_use]
+    pub fn ipv6(&self) -> Option<Ipv6Addr> {
+        self.addresses.iter().find_map(|address| match address.address {
+            IpAddr::V6(address) => Some(address),
+            IpAddr::V4(_) => None,
+        })
+    }
+
+    /// Returns the link-local address that the kernel derives from the hardware address (RFC 4291, appendix A).
+    #[must_use]
+    pub fn link_local(&self) -> Ipv6Addr {
+        link_local(self.hardware_address)
+    }
+}
+
+pub(crate) fn link_local([a, b, c, d, e, f]: [u8; 6]) -> Ipv6Addr {
+    Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f])
+}
+
+/// The environment variable that lists the accessible hosts: `NAME=DESCRIPTOR`, separated by commas.
+const VARIABLE: &str = "MCAST_LAB_HOSTS";
+
+impl Command {
+    /// Allows the program, and the programs that it starts, to enter these hosts of the same lab with [`enter_host`].
+    ///
+    /// # Errors
+    ///
+    /// [`LabErrorKind::Gone`] when the lab was dropped.
+    pub fn grant_access_to<'a>(
+        &mut self,
+        hosts: impl IntoIterator<Item = &'a Host>,
+    ) -> Result<&mut Self, LabError> {
+        let mut entries = Vec::new();
+        for host in hosts {
+            let live = host.node.namespace.live()?;
+            entries.push(format!("{}={}", host.name(), live.as_fd().as_raw_fd()));
+            sys::host_access::keep_open_in_child(&mut self.command, live);
+        }
+        Ok(self.env(VARIABLE, entries.join(",")))
+    }
+}
+
+/// Moves the calling thread to another host of the lab in which this program was started.
+///
+/// # Errors
+///
+/// [`LabErrorKind::Unsupported`] in a program without [access](Command::grant_access_to) to any host,
+/// [`LabErrorKind::Missing`] for a host to which it has no access, or the system's error.
+pub fn enter_host(name: &str) -> Result<(), LabError> {
+    let failed = |kind| LabError::new(format!("enter the host '{name}'"), kind);
+    let no_lab =
+        || failed(LabErrorKind::Unsupported("this program was not started in a lab's shell".to_owned()));
+    let entries = env::var(VARIABLE).map_err(|_| no_lab())?;
+    let hosts: Vec<(&str, RawFd)> = entries.split(',').filter_map(parse_entry).collect();
+    let Some((_, descriptor)) = hosts.iter().find(|(host, _)| *host == name) else {
+        let names: Vec<&str> = hosts.iter().map(|(host, _)| *host).collect();
+        let missing = format!("there is no such host; the hosts are {}", names.join(", "));
+        return Err(failed(LabErrorKind::Missing(missing)));
+    };
+    sys::host_access::enter(*descriptor, name).context(|| format!("enter the host '{name}'"))
+}
+
+fn parse_entry(text: &str) -> Option<(&str, RawFd)> {
+    let (host, descriptor) = text.rsplit_once('=')?;
+    Some((host, descriptor.parse().ok()?))
 }

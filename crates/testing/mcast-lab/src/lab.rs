@@ -6,10 +6,15 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use crate::command::Children;
+use crate::host::Node;
+use crate::namespace::Namespace;
+use crate::netlink::VethEnd;
+use crate::router::MulticastRouting;
+use crate::spawner::Spawner;
 use crate::{
     BadLink, CidrAddress, Host, HostInterface, Impairment, LabError, LabErrorKind, Router, Switch,
-    SwitchOptions, command::Children, host::Node, name, namespace::Namespace, netlink::VethEnd,
-    router::MulticastRouting, spawner::Spawner, stray_processes,
+    SwitchOptions, address, watchdog,
 };
 
 /// The initial sysctls of a host. They are all set explicitly because some kernels copy the machine's own
@@ -236,7 +241,7 @@ impl Lab {
     ) -> Result<Arc<Node>, LabError> {
         let mut nodes = lock(&self.nodes);
         let operation = || format!("add '{name}' to the lab");
-        if !name::is_host_name(name) {
+        if !address::is_host_name(name) {
             let problem = "a name must consist of 1 to 63 letters, digits, '-', '_' and '.'".to_owned();
             return Err(LabError::new(operation(), LabErrorKind::Invalid(problem)));
         }
@@ -259,7 +264,7 @@ impl Lab {
     fn kill_stray_processes(&self) {
         let nodes = lock(&self.nodes);
         let live: Vec<_> = nodes.values().filter_map(|node| node.namespace.live().ok()).collect();
-        stray_processes::kill_all(&live);
+        watchdog::kill_all(&live);
     }
 }
 

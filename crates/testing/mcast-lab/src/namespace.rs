@@ -1,16 +1,18 @@
 //! A network namespace and the thread that keeps it.
 
-use std::{
-    fs, io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::resume_unwind;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::{self, JoinHandle, ThreadId};
+use std::{fs, io};
 
 use mcast_sys::lab as sys;
+use mcast_sys::lab::scoped::{self, Job};
 
-use crate::{
-    LabError, LabErrorKind, error::ErrorContext, netlink::Netlink, spawner::Spawner, worker::Worker,
-};
+use crate::error::ErrorContext;
+use crate::netlink::Netlink;
+use crate::spawner::Spawner;
+use crate::{LabError, LabErrorKind};
 
 /// A network namespace that exists until [`release`](Self::release).
 #[derive(Debug)]
@@ -142,4 +144,47 @@ fn read_only(error: io::Error) -> LabError {
 
 fn gone(name: &str) -> LabError {
     LabError::new(format!("reach '{name}'"), LabErrorKind::Gone)
+}
+
+/// A thread started by a [`Spawner`] that runs jobs until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    jobs: Option<mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    id: ThreadId,
+}
+
+impl Worker {
+    /// Starts a thread with this name.
+    pub(crate) fn start(spawner: Spawner, name: &str) -> io::Result<Self> {
+        let (jobs, inbox) = mpsc::channel::<Job>();
+        let thread = spawner.spawn(name, move || inbox.into_iter().for_each(|job| job()))?;
+        let id = thread.thread().id();
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), id })
+    }
+
+    /// Runs `work` on the thread and waits for it. A panic in it is resumed in the caller.
+    ///
+    /// Returns `None` if the thread has ended.
+    pub(crate) fn call<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Option<T> {
+        let result = scoped::run_elsewhere(work, |job| {
+            if let Some(jobs) = &self.jobs {
+                let _ = jobs.send(job);
+            }
+        })?;
+        Some(result.unwrap_or_else(|panic| resume_unwind(panic)))
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.jobs.take();
+        // A job may hold the last reference to its own worker; a thread cannot join itself.
+        if thread::current().id() == self.id {
+            return;
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
 }

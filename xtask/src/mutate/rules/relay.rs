@@ -504,13 +504,13 @@ pub(super) const RULES: &[Rule] = &[
     ),
     RELAY.rule(
         "a datagram does not come back through tunnels",
-        "trails.rs",
+        "arrival.rs",
         "if trail.relays().contains(&self.relay) {",
         "if false {",
     ),
     RELAY.rule(
         "a datagram that comes by two tunnels is forwarded once",
-        "trails.rs",
+        "arrival.rs",
         "if !window.is_new(trail.number) {",
         "if false {",
     ),

@@ -1,7 +1,6 @@
 //! Memberships and destinations as users type them: ranges, names and URLs in addition to the plain form.
 
 mod targets;
-mod url;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -145,8 +144,8 @@ impl Expand {
     }
 
     fn parse(&self, text: &str) -> Result<ParsedText, ParseError> {
-        let parsed = match url::split_scheme(text) {
-            Some((scheme, rest)) => url::parse(scheme, rest, self)?,
+        let parsed = match targets::split_scheme(text) {
+            Some((scheme, rest)) => targets::parse_url(scheme, rest, self)?,
             None => self.parse_plain(text)?,
         };
         // Checking the first target suffices: all targets are of one family.

@@ -3,7 +3,7 @@
 use core::net::Ipv6Addr;
 
 use super::{GroupKind, Malformation, Prefix, SourceSpecificRange};
-use crate::flags::GroupFlags;
+use crate::group::GroupFlags;
 use crate::{Reference, WithReference};
 
 /// The prefix length that marks a link-scoped group (RFC 4489 section 3).

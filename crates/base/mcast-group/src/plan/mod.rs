@@ -1,18 +1,18 @@
 //! Plans: lists of named memberships, and what is wrong with them.
 
-mod entry;
 mod finding;
 mod groups;
-mod pairs;
 #[cfg(test)]
 mod tests;
 
+use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
-use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use alloc::{format, vec};
 use core::cmp::Reverse;
 
-pub use entry::PlanEntry;
+use crate::{Expand, Membership, ParseError, SessionDescription, WellKnown};
 pub use finding::{PlanCheck, PlanFinding, PlanLine, PlanSeverity};
 
 /// A plan of the groups in a network: named memberships, and the pairs that carry the same data redundantly.
@@ -54,7 +54,7 @@ impl AddressPlan {
         check_names(entries, &mut findings);
         entries.iter().for_each(|entry| groups::check_each(entry, &mut findings));
         groups::check_together(entries, &mut findings);
-        pairs::check(entries, &mut findings);
+        groups::check(entries, &mut findings);
         findings.retain(|finding| !is_allowed(entries, finding));
         let files: Vec<&str> = entries.iter().map(|entry| entry.line.file.as_str()).collect();
         let rank = |finding: &PlanFinding| files.iter().position(|file| *file == finding.line.file);
@@ -87,5 +87,137 @@ fn check_names(entries: &[PlanEntry], findings: &mut Vec<PlanFinding>) {
                 findings.push(PlanFinding::of(entry, PlanCheck::NameTwice, message));
             }
         }
+    }
+}
+
+/// A line of a plan, or a medium of a session description.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PlanEntry {
+    /// The line that it is in.
+    pub line: PlanLine,
+    /// The name.
+    pub name: String,
+    /// The memberships; several if the line gives a range.
+    pub memberships: Vec<Membership>,
+    /// The name that redundant feeds have in common.
+    pub pair: Option<String>,
+    /// The hop limit that the sender uses.
+    pub hop_limit: Option<u8>,
+    /// The findings that are intended.
+    pub allowed: Vec<PlanCheck>,
+    /// Whether the group is given by its registered name.
+    pub by_name: bool,
+    /// The ids of intended findings that do not exist.
+    unknown_ids: Vec<String>,
+}
+
+impl AddressPlan {
+    /// Adds the entries of a text: a list, or a session description. `file` is its name in findings. A line that cannot
+    /// be parsed becomes a finding.
+    ///
+    /// A line of a list is `NAME MEMBERSHIP [pair=NAME] [ttl=N] [allow=ID,…]`, with the memberships of [`Expand`]; `#`
+    /// starts a comment.
+    pub fn add(&mut self, file: &str, text: &str) {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        if text.starts_with("v=0") {
+            return match text.parse::<SessionDescription>() {
+                Ok(description) => self.add_description(file, description),
+                Err(error) => {
+                    let line = PlanLine::new(file, error.line());
+                    self.unreadable.push(PlanFinding::unreadable(line, error.error().to_string()));
+                }
+            };
+        }
+        for (index, line) in text.lines().enumerate() {
+            let content = line.split('#').next().unwrap_or_default().trim();
+            if content.is_empty() {
+                continue;
+            }
+            let line = PlanLine::new(file, index + 1);
+            match PlanEntry::parse(line.clone(), content) {
+                Ok(entry) => self.entries.push(entry),
+                Err(message) => self.unreadable.push(PlanFinding::unreadable(line, message)),
+            }
+        }
+    }
+
+    /// Adds one entry per medium of a session description. Its name is its own if it has one, otherwise its kind and
+    /// line.
+    fn add_description(&mut self, file: &str, description: SessionDescription) {
+        let first = self.entries.len();
+        for stream in description.streams {
+            let same = self.entries.iter_mut().skip(first).find(|each| each.line.number == stream.line);
+            if let Some(entry) = same {
+                entry.memberships.push(stream.membership);
+                continue;
+            }
+            self.entries.push(PlanEntry {
+                name: stream.id.unwrap_or_else(|| format!("{}-{}", stream.media, stream.line)),
+                pair: stream.duplicates.map(|set| format!("{file} DUP {}", set + 1)),
+                hop_limit: stream.hop_limit,
+                ..PlanEntry::new(PlanLine::new(file, stream.line), vec![stream.membership])
+            });
+        }
+    }
+}
+
+impl PlanEntry {
+    fn new(line: PlanLine, memberships: Vec<Membership>) -> Self {
+        Self {
+            line,
+            name: String::new(),
+            memberships,
+            pair: None,
+            hop_limit: None,
+            allowed: Vec::new(),
+            by_name: false,
+            unknown_ids: Vec::new(),
+        }
+    }
+
+    /// `NAME MEMBERSHIP [KEY=VALUE…]`.
+    fn parse(line: PlanLine, text: &str) -> Result<Self, String> {
+        let mut words = text.split_whitespace();
+        let (Some(name), Some(membership)) = (words.next(), words.next()) else {
+            return Err(format!("\"{text}\" is a name without a membership: write NAME GROUP:PORT"));
+        };
+        let is_membership = |text: &str| Expand::default().memberships(text).is_ok();
+        if is_membership(name) && !is_membership(membership) {
+            return Err(format!("\"{name}\" is a membership without a name before it: write NAME {name}"));
+        }
+        let expansion =
+            Expand::default().memberships(membership).map_err(|error: ParseError| error.to_string())?;
+        let host = membership.split([':', '%']).next().unwrap_or(membership);
+        let mut entry = Self {
+            name: name.to_owned(),
+            hop_limit: expansion.hints.hop_limit,
+            by_name: !WellKnown::named(host).is_empty(),
+            ..Self::new(line, expansion.items)
+        };
+        words.try_for_each(|word| entry.option(word))?;
+        Ok(entry)
+    }
+
+    fn option(&mut self, word: &str) -> Result<(), String> {
+        match word.split_once('=') {
+            Some(("pair", name)) if !name.is_empty() => self.pair = Some(name.to_owned()),
+            Some(("ttl", number)) => {
+                let invalid = |_| format!("\"{word}\" is not a valid TTL: write ttl=0 to ttl=255");
+                self.hop_limit = Some(number.parse().map_err(invalid)?);
+            }
+            Some(("allow", ids)) if !ids.is_empty() => {
+                for id in ids.split(',') {
+                    match PlanCheck::with_id(id) {
+                        Some(check) => self.allowed.push(check),
+                        None => self.unknown_ids.push(id.to_owned()),
+                    }
+                }
+            }
+            _ => {
+                return Err(format!("\"{word}\" is not understood: write pair=NAME, ttl=N or allow=ID,ID"));
+            }
+        }
+        Ok(())
     }
 }

@@ -1,18 +1,18 @@
 //! Session descriptions (SDP, RFC 8866): the memberships that a `.sdp` file describes.
 
-mod connection;
-mod source_filter;
+#[cfg(test)]
+mod tests;
 
 use alloc::borrow::ToOwned;
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::net::IpAddr;
 use core::str::FromStr;
 
-use crate::{Membership, ParseError};
-use connection::Connection;
-use source_filter::SourceFilterAttribute;
+use crate::{Group, Membership, ParseError, SourceFilter};
 
 /// The multicast streams of a session description (RFC 8866), each with the membership that receives it.
 ///
@@ -233,9 +233,11 @@ impl<'a> Parser<'a> {
         let stream = |(group, port): (usize, u16)| {
             let (group, hop_limit) = *groups.get(group)?;
             Some(DescribedStream {
-                membership: Membership::new(crate::GroupAddr::new(group, port)).from_sources(
-                    source_filter::filter_for(group, &media.section.filters, &self.session.filters),
-                ),
+                membership: Membership::new(crate::GroupAddr::new(group, port)).from_sources(filter_for(
+                    group,
+                    &media.section.filters,
+                    &self.session.filters,
+                )),
                 hop_limit,
                 media: media.kind.to_owned(),
                 rtp: media.is_rtp(),
@@ -304,5 +306,143 @@ impl<'a> Media<'a> {
     }
 }
 
-#[cfg(test)]
-mod tests;
+/// Consecutive groups.
+#[derive(Clone, Copy, Debug)]
+struct Connection {
+    first: Group,
+    count: u32,
+    hop_limit: Option<u8>,
+}
+
+impl Connection {
+    /// Parses `IN IP4 239.1.2.3/16/3` or `IN IP6 ff15::1/3`. Returns `None` for a unicast address.
+    fn parse(text: &str) -> Result<Option<Self>, ParseError> {
+        let error = |problem| ParseError::new(text, problem);
+        let mut words = text.split_ascii_whitespace();
+        let (Some("IN"), Some(family @ ("IP4" | "IP6")), Some(address)) =
+            (words.next(), words.next(), words.next())
+        else {
+            return Err(error("is not a valid connection").with_remedy("IN IP4 GROUP/TTL or IN IP6 GROUP"));
+        };
+        let (address, numbers) = address.split_once('/').unwrap_or((address, ""));
+        let Ok(address) = address.parse::<IpAddr>() else {
+            return Err(error("contains a host name, which is not resolved").with_remedy("an address"));
+        };
+        if address.is_ipv4() != (family == "IP4") {
+            return Err(
+                error("has an address of the other family").with_remedy("IN IP4 GROUP/TTL or IN IP6 GROUP")
+            );
+        }
+        let Ok(first) = Group::new(address) else { return Ok(None) };
+        let numbers = (!numbers.is_empty()).then_some(numbers);
+        let (hop_limit, count) = match (family, numbers) {
+            // RFC 8866 requires the TTL of an IPv4 group, but many files omit it.
+            ("IP4", Some(numbers)) => {
+                let (limit, count) = numbers.split_once('/').unwrap_or((numbers, "1"));
+                (
+                    Some(limit.parse().map_err(|_| error("has no TTL").with_remedy("GROUP/TTL[/NUMBER]"))?),
+                    count,
+                )
+            }
+            (_, count) => (None, count.unwrap_or("1")),
+        };
+        let count: u32 = count
+            .parse()
+            .map_err(|_| error("has an invalid number of groups").with_remedy("a number of at least 1"))?;
+        let connection = Self { first, count, hop_limit };
+        if count == 0 || count > 65_536 || connection.group(count - 1).is_none() {
+            return Err(error("has too few or too many groups")
+                .with_remedy("a number from 1 to 65536 that stays within the multicast addresses"));
+        }
+        Ok(Some(connection))
+    }
+
+    /// Returns each group with its hop limit.
+    fn groups(&self) -> impl Iterator<Item = (Group, Option<u8>)> + '_ {
+        (0..self.count).filter_map(|number| Some((self.group(number)?, self.hop_limit)))
+    }
+
+    fn group(&self, number: u32) -> Option<Group> {
+        let address = match self.first.addr() {
+            IpAddr::V4(address) => IpAddr::V4(address.to_bits().checked_add(number)?.into()),
+            IpAddr::V6(address) => IpAddr::V6(address.to_bits().checked_add(number.into())?.into()),
+        };
+        Group::new(address).ok()
+    }
+}
+
+/// One `a=source-filter` attribute, for one destination or for all.
+#[derive(Clone, Debug)]
+struct SourceFilterAttribute {
+    /// `None` stands for every destination of the sources' families.
+    destination: Option<IpAddr>,
+    exclude: bool,
+    sources: BTreeSet<IpAddr>,
+}
+
+impl SourceFilterAttribute {
+    /// Parses ` incl IN IP4 232.1.2.3 10.0.0.7 10.0.0.8`.
+    fn parse(text: &str) -> Result<Self, ParseError> {
+        let error = |problem| {
+            ParseError::new(text, problem)
+                .with_remedy("incl IN IP4 GROUP SOURCE…, or excl to exclude sources")
+        };
+        let mut words = text.split_ascii_whitespace();
+        let exclude = match words.next() {
+            Some("incl") => false,
+            Some("excl") => true,
+            _ => return Err(error("is not a valid source filter")),
+        };
+        let (Some("IN"), Some("IP4" | "IP6" | "*"), Some(destination)) =
+            (words.next(), words.next(), words.next())
+        else {
+            return Err(error("is not a valid source filter"));
+        };
+        let host_name = "contains a host name, which is not resolved";
+        let destination = match destination {
+            "*" => None,
+            // Some files append the TTL, as in a connection.
+            address => {
+                let address = address.split('/').next().unwrap_or(address);
+                Some(address.parse().map_err(|_| error(host_name))?)
+            }
+        };
+        let sources: BTreeSet<IpAddr> =
+            words.map(|source| source.parse().map_err(|_| error(host_name))).collect::<Result<_, _>>()?;
+        if sources.is_empty() {
+            return Err(error("names no source"));
+        }
+        if sources.iter().any(|source| source.is_multicast() || source.is_unspecified()) {
+            return Err(error("contains a source that is not a unicast address"));
+        }
+        Ok(Self { destination, exclude, sources })
+    }
+
+    fn applies_to(&self, group: Group) -> bool {
+        self.destination.is_none_or(|destination| destination == group.addr())
+            && self.sources.iter().any(|source| source.is_ipv4() == group.addr().is_ipv4())
+    }
+}
+
+/// Returns the filter for a group. Attributes of the medium override those of the session, and included
+/// sources take precedence over excluded ones.
+fn filter_for(
+    group: Group,
+    medium: &[SourceFilterAttribute],
+    session: &[SourceFilterAttribute],
+) -> SourceFilter {
+    let applies =
+        |attributes: &[SourceFilterAttribute]| attributes.iter().any(|attribute| attribute.applies_to(group));
+    let attributes = if applies(medium) { medium } else { session };
+    let listed = |exclude: bool| -> BTreeSet<IpAddr> {
+        let attributes =
+            attributes.iter().filter(|attribute| attribute.exclude == exclude && attribute.applies_to(group));
+        let sources = attributes.flat_map(|attribute| attribute.sources.iter().copied());
+        sources.filter(|source| source.is_ipv4() == group.addr().is_ipv4()).collect()
+    };
+    let (included, excluded) = (listed(false), listed(true));
+    match included.is_empty() {
+        true => SourceFilter::Exclude(excluded),
+        false => SourceFilter::Include(&included - &excluded),
+    }
+}

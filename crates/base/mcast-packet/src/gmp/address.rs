@@ -5,10 +5,9 @@ use core::hash::Hash;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
-use super::time;
-use crate::bytes::array_at;
+use super::parse;
 use crate::ip::protocol;
-use crate::list::Element;
+use crate::list::{Element, array_at};
 
 /// Seals [`Address`]: other crates cannot name this trait.
 mod private {
@@ -148,13 +147,13 @@ impl Address for Ipv4Addr {
 
     fn read_response_time(message: &[u8], floating: bool) -> Option<Duration> {
         let code = *message.get(1)?;
-        let tenths = if floating { time::decode_8(code) } else { u16::from(code) };
+        let tenths = if floating { parse::decode_8(code) } else { u16::from(code) };
         Some(Duration::from_millis(u64::from(tenths) * 100))
     }
 
     fn response_time_fields(time: Duration, floating: bool) -> (u8, Option<u16>) {
         let tenths = time.as_millis() / 100;
-        let code = if floating { time::encode_8(tenths) } else { tenths.min(0xff) as u8 };
+        let code = if floating { parse::encode_8(tenths) } else { tenths.min(0xff) as u8 };
         (code, None)
     }
 }
@@ -198,13 +197,13 @@ impl Address for Ipv6Addr {
 
     fn read_response_time(message: &[u8], floating: bool) -> Option<Duration> {
         let code = u16::from_be_bytes(array_at(message, 4)?);
-        let milliseconds = if floating { time::decode_16(code) } else { u32::from(code) };
+        let milliseconds = if floating { parse::decode_16(code) } else { u32::from(code) };
         Some(Duration::from_millis(u64::from(milliseconds)))
     }
 
     fn response_time_fields(time: Duration, floating: bool) -> (u8, Option<u16>) {
         let milliseconds = time.as_millis();
-        let code = if floating { time::encode_16(milliseconds) } else { milliseconds.min(0xffff) as u16 };
+        let code = if floating { parse::encode_16(milliseconds) } else { milliseconds.min(0xffff) as u16 };
         (0, Some(code))
     }
 }

@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::Address;
 use super::parse::GmpError;
 use crate::EmitError;
-use crate::bytes::{Writer, u8_at, u16_at};
+use crate::list::{Writer, u8_at, u16_at};
 
 /// A message of multicast router discovery. It is sent as IGMP or ICMPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

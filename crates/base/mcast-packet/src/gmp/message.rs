@@ -1,8 +1,10 @@
-//! The messages of all versions of IGMP and MLD.
+//! The messages of all versions of IGMP and MLD, the group records of reports, and their text representation.
 
+use core::fmt;
 use core::time::Duration;
 
-use super::{Address, Records, RouterDiscovery, Sources};
+use super::{Address, RouterDiscovery};
+use crate::list::{Element, List, u8_at, u16_at, write_separated};
 
 /// A message of IGMP (`A` is `Ipv4Addr`) or MLD (`A` is `Ipv6Addr`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,4 +107,208 @@ pub struct SourceQuery<'a, A: Address> {
     pub interval: Duration,
     /// The queried sources. An empty list queries the whole group.
     pub sources: Sources<'a, A>,
+}
+
+/// The records of a report.
+pub type Records<'a, A> = List<'a, Record<'a, A>>;
+
+/// The sources of a query or a record.
+pub type Sources<'a, A> = List<'a, A>;
+
+/// A group record of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a, A: Address> {
+    /// The record type: a current state or a change.
+    pub kind: RecordKind,
+    /// The group.
+    pub group: A,
+    /// The sources.
+    pub sources: Sources<'a, A>,
+}
+
+impl<A: Address> Record<'_, A> {
+    /// The length of type, auxiliary data length and number of sources.
+    pub(super) const HEADER_LENGTH: usize = 4;
+
+    /// Returns the length of the record in a packet, in bytes.
+    #[must_use]
+    pub const fn length(&self) -> usize {
+        Self::HEADER_LENGTH + A::LENGTH * (1 + self.sources.len())
+    }
+}
+
+impl<'a, A: Address> Element<'a> for Record<'a, A> {
+    fn split(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let kind = RecordKind::from(u8_at(bytes, 0)?);
+        let auxiliary_length = usize::from(u8_at(bytes, 1)?) * 4;
+        let count = usize::from(u16_at(bytes, 2)?);
+        let (group, rest) = A::split(bytes.get(Self::HEADER_LENGTH..)?)?;
+        let (sources, rest) = rest.split_at_checked(count * A::LENGTH)?;
+        let record = Self { kind, group, sources: Sources::in_packet(sources, count) };
+        Some((record, rest.get(auxiliary_length..)?))
+    }
+}
+
+/// The type of a record (RFC 3376 section 4.2.12).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RecordKind {
+    /// Current state, in response to a query: include mode with the listed sources.
+    ModeIsInclude,
+    /// Current state, in response to a query: exclude mode with the listed sources.
+    ModeIsExclude,
+    /// Change to include mode with the listed sources. An empty list is a leave.
+    ChangeToInclude,
+    /// Change to exclude mode with the listed sources. An empty list is an any-source join.
+    ChangeToExclude,
+    /// Change of the source list: the listed sources are additionally requested.
+    AllowNewSources,
+    /// Change of the source list: the listed sources are no longer requested.
+    BlockOldSources,
+    /// An undefined type. Receivers must ignore the record.
+    Unknown(u8),
+}
+
+impl RecordKind {
+    /// Returns the number of the type in a packet.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::ModeIsInclude => 1,
+            Self::ModeIsExclude => 2,
+            Self::ChangeToInclude => 3,
+            Self::ChangeToExclude => 4,
+            Self::AllowNewSources => 5,
+            Self::BlockOldSources => 6,
+            Self::Unknown(number) => number,
+        }
+    }
+}
+
+impl From<u8> for RecordKind {
+    fn from(number: u8) -> Self {
+        match number {
+            1 => Self::ModeIsInclude,
+            2 => Self::ModeIsExclude,
+            3 => Self::ChangeToInclude,
+            4 => Self::ChangeToExclude,
+            5 => Self::AllowNewSources,
+            6 => Self::BlockOldSources,
+            _ => Self::Unknown(number),
+        }
+    }
+}
+
+impl<A: Address> fmt::Display for GmpMessage<'_, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.title(), self.content())
+    }
+}
+
+impl<'a, A: Address> GmpMessage<'a, A> {
+    /// Returns protocol, version and type: `IGMPv3 report`.
+    #[must_use]
+    pub fn title(&self) -> impl fmt::Display + use<A> {
+        let kind = match self {
+            Self::Query(Query { group: None, .. }) => "general query",
+            Self::Query(_) => "query",
+            Self::Leave { .. } => A::LEAVE_NAME,
+            Self::V1Report { .. } | Self::Report { .. } | Self::V3Report(_) => "report",
+            Self::RouterDiscovery(discovery) => discovery.name(),
+        };
+        Title { protocol: A::NAME, version: self.version(), kind }
+    }
+
+    /// Returns the content of the message: `join 234.3.2.1 (exclude none)`.
+    #[must_use]
+    pub fn content(&self) -> impl fmt::Display + use<'a, A> {
+        Content(*self)
+    }
+}
+
+struct Title {
+    protocol: &'static str,
+    version: u8,
+    kind: &'static str,
+}
+
+impl fmt::Display for Title {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.version {
+            0 => write!(f, "{} {}", self.protocol, self.kind),
+            version => write!(f, "{}v{version} {}", self.protocol, self.kind),
+        }
+    }
+}
+
+struct Content<'a, A: Address>(GmpMessage<'a, A>);
+
+impl<A: Address> fmt::Display for Content<'_, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            GmpMessage::Query(query) => query.fmt(f),
+            GmpMessage::V1Report { group } | GmpMessage::Report { group } => write!(f, "member of {group}"),
+            GmpMessage::Leave { group } => write!(f, "leave {group}"),
+            GmpMessage::V3Report(records) if records.is_empty() => f.write_str("no records"),
+            GmpMessage::V3Report(records) => write_separated(f, "; ", *records),
+            GmpMessage::RouterDiscovery(discovery) => discovery.fmt(f),
+        }
+    }
+}
+
+impl<A: Address> fmt::Display for Query<'_, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.group {
+            Some(group) => write!(f, "members of {group}")?,
+            None => f.write_str("members of any group")?,
+        }
+        if let Some(extension) = self.source_query.filter(|extension| !extension.sources.is_empty()) {
+            write!(f, " from {}", SourceList(extension.sources))?;
+        }
+        f.write_str(", answer within ")?;
+        // RFC 2236 section 4: the zero of an IGMPv1 query means 10 s.
+        match self.version() {
+            1 if A::V1_REPORT.is_some() => Seconds(Duration::from_secs(10)).fmt(f),
+            _ => Seconds(self.max_response_time).fmt(f),
+        }
+    }
+}
+
+impl<A: Address> fmt::Display for Record<'_, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { group, sources, .. } = self;
+        let list = SourceList(*sources);
+        match self.kind {
+            RecordKind::ModeIsInclude => write!(f, "member of {group} (include {list})"),
+            RecordKind::ModeIsExclude => write!(f, "member of {group} (exclude {list})"),
+            RecordKind::ChangeToInclude if sources.is_empty() => {
+                write!(f, "leave {group} (include {list})")
+            }
+            RecordKind::ChangeToInclude => write!(f, "change {group} (include {list})"),
+            RecordKind::ChangeToExclude => write!(f, "join {group} (exclude {list})"),
+            RecordKind::AllowNewSources => write!(f, "allow {list} to {group}"),
+            RecordKind::BlockOldSources => write!(f, "block {list} to {group}"),
+            RecordKind::Unknown(number) => write!(f, "record of unknown type {number} for {group}"),
+        }
+    }
+}
+
+/// Writes sources separated by commas, or "none" if there are none.
+struct SourceList<'a, A>(Sources<'a, A>);
+
+impl<A: Address> fmt::Display for SourceList<'_, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("none");
+        }
+        write_separated(f, ", ", self.0)
+    }
+}
+
+/// Writes seconds with the necessary decimals: `10 s`, `0.1 s`.
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} s", self.0.as_secs_f64())
+    }
 }

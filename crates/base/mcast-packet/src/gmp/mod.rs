@@ -23,22 +23,17 @@
 //! ```
 
 mod address;
-mod describe;
 mod discovery;
-mod emit;
 mod message;
 mod parse;
 pub mod querier;
-mod record;
-mod time;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 pub use address::Address;
 pub use discovery::RouterDiscovery;
-pub use message::{GmpMessage, Query, SourceQuery};
+pub use message::{GmpMessage, Query, Record, RecordKind, Records, SourceQuery, Sources};
 pub use parse::GmpError;
-pub use record::{Record, RecordKind, Records, Sources};
 
 pub use crate::list::{List, ListIter};
 

@@ -1,12 +1,11 @@
-//! Parsing messages.
+//! Parsing and writing messages.
 
 use core::time::Duration;
 
-use super::{Address, GmpMessage, Query, Record, Records, RouterDiscovery};
-use super::{SourceQuery, Sources, time};
-use crate::bytes::{u8_at, u16_at};
+use super::{Address, GmpMessage, Query, Record, Records, RouterDiscovery, SourceQuery, Sources};
+use crate::EmitError;
 use crate::checksum::{ChecksumStatus, InternetChecksum};
-use crate::list::Element;
+use crate::list::{Element, Writer, u8_at, u16_at};
 
 /// Why bytes are not a valid IGMP or MLD message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -115,7 +114,7 @@ fn parse_source_query<A: Address>(extension: &[u8]) -> Option<SourceQuery<'_, A>
     Some(SourceQuery {
         suppress: flags & SUPPRESS != 0,
         robustness: flags & ROBUSTNESS,
-        interval: Duration::from_secs(u64::from(time::decode_8(u8_at(extension, 1)?))),
+        interval: Duration::from_secs(u64::from(decode_8(u8_at(extension, 1)?))),
         sources: Sources::in_packet(extension.get(4..4 + count * A::LENGTH)?, count),
     })
 }
@@ -144,4 +143,179 @@ fn group_of<A: Address>(bytes: &[u8]) -> Result<A, GmpError> {
         .and_then(A::split)
         .map(|(group, _)| group)
         .ok_or(GmpError::TooShort(bytes.len()))
+}
+
+impl<A: Address> GmpMessage<'_, A> {
+    /// Returns the length of the message in bytes.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        let plain = A::GROUP_OFFSET + A::LENGTH;
+        match self {
+            Self::Query(Query { source_query: Some(extension), .. }) => {
+                plain + 4 + extension.sources.len() * A::LENGTH
+            }
+            Self::Query(_) | Self::V1Report { .. } | Self::Report { .. } | Self::Leave { .. } => plain,
+            Self::RouterDiscovery(discovery) => discovery.length(),
+            Self::V3Report(records) => 8 + records.iter().map(|record| record.length()).sum::<usize>(),
+        }
+    }
+
+    /// Writes the message with its checksum to the start of the buffer and returns its length. The checksum
+    /// of MLD covers the addresses, that of IGMP does not.
+    ///
+    /// # Errors
+    /// Returns [`EmitError::BufferTooShort`] if the message does not fit, [`EmitError::TooMany`] if there are
+    /// more than 65,535 sources or records, and [`EmitError::NoSuchMessage`] for [`Self::V1Report`] in MLD.
+    pub fn emit(&self, buffer: &mut [u8], source: A, destination: A) -> Result<usize, EmitError> {
+        let mut writer = Writer::new(buffer);
+        match self {
+            Self::Query(query) => emit_query(&mut writer, query)?,
+            Self::V1Report { group } => {
+                emit_plain(&mut writer, A::V1_REPORT.ok_or(EmitError::NoSuchMessage)?, *group)?;
+            }
+            Self::Report { group } => emit_plain(&mut writer, A::REPORT, *group)?,
+            Self::Leave { group } => emit_plain(&mut writer, A::LEAVE, *group)?,
+            Self::V3Report(records) => emit_records(&mut writer, *records)?,
+            Self::RouterDiscovery(discovery) => discovery.put::<A>(&mut writer)?,
+        }
+        let sum =
+            sum_without_field(writer.written(0), source, destination).ok_or(EmitError::NoSuchMessage)?;
+        writer.patch_u16(2, sum.finish())?;
+        Ok(writer.position())
+    }
+}
+
+fn emit_query<A: Address>(writer: &mut Writer<'_>, query: &Query<'_, A>) -> Result<(), EmitError> {
+    let (code, time) = A::response_time_fields(query.max_response_time, query.source_query.is_some());
+    emit_header(writer, A::QUERY, code)?;
+    if let Some(time) = time {
+        writer.put_u16(time)?;
+        writer.put_u16(0)?;
+    }
+    put_address(writer, query.group.unwrap_or(A::UNSPECIFIED))?;
+    match &query.source_query {
+        Some(extension) => emit_source_query(writer, extension),
+        None => Ok(()),
+    }
+}
+
+fn emit_source_query<A: Address>(
+    writer: &mut Writer<'_>,
+    extension: &SourceQuery<'_, A>,
+) -> Result<(), EmitError> {
+    const SUPPRESS: u8 = 0x08;
+    // RFC 3376 section 4.1.6: a robustness above 7 is sent as zero.
+    let robustness = if extension.robustness > 7 { 0 } else { extension.robustness };
+    writer.put_u8(robustness | if extension.suppress { SUPPRESS } else { 0 })?;
+    writer.put_u8(encode_8(u128::from(extension.interval.as_secs())))?;
+    writer.put_u16(count(extension.sources.len())?)?;
+    put_sources(writer, extension.sources)
+}
+
+fn emit_plain<A: Address>(writer: &mut Writer<'_>, kind: u8, group: A) -> Result<(), EmitError> {
+    emit_header(writer, kind, 0)?;
+    if A::GROUP_OFFSET > 4 {
+        writer.put(&[0; 4])?;
+    }
+    put_address(writer, group)
+}
+
+fn emit_records<A: Address>(writer: &mut Writer<'_>, records: Records<'_, A>) -> Result<(), EmitError> {
+    emit_header(writer, A::V3_REPORT, 0)?;
+    writer.put_u16(0)?;
+    writer.put_u16(count(records.len())?)?;
+    records.iter().try_for_each(|record| emit_record(writer, &record))
+}
+
+fn emit_record<A: Address>(writer: &mut Writer<'_>, record: &Record<'_, A>) -> Result<(), EmitError> {
+    writer.put_u8(record.kind.number())?;
+    writer.put_u8(0)?;
+    writer.put_u16(count(record.sources.len())?)?;
+    put_address(writer, record.group)?;
+    put_sources(writer, record.sources)
+}
+
+/// Writes type and code, and zero in place of the checksum.
+fn emit_header(writer: &mut Writer<'_>, kind: u8, code: u8) -> Result<(), EmitError> {
+    writer.put(&[kind, code, 0, 0])
+}
+
+fn put_sources<A: Address>(writer: &mut Writer<'_>, sources: Sources<'_, A>) -> Result<(), EmitError> {
+    sources.iter().try_for_each(|source| put_address(writer, source))
+}
+
+fn put_address<A: Address>(writer: &mut Writer<'_>, address: A) -> Result<(), EmitError> {
+    address.with_bytes(|bytes| writer.put(bytes))
+}
+
+fn count(number: usize) -> Result<u16, EmitError> {
+    u16::try_from(number).map_err(|_| EmitError::TooMany)
+}
+
+// The encoding of times in IGMPv3 and MLDv2: integers below a limit, and above it floating-point numbers
+// with a hidden leading one (RFC 3376 sections 4.1.1 and 4.1.7, RFC 3810 sections 5.1.3 and 5.1.9). Times
+// that cannot be represented are rounded down.
+
+/// Decodes a format bit, a 3-bit exponent and a 4-bit mantissa.
+pub(super) const fn decode_8(code: u8) -> u16 {
+    if code < 0x80 {
+        return code as u16;
+    }
+    let mantissa = (code & 0x0f) as u16 | 0x10;
+    let exponent = (code >> 4) & 0x07;
+    mantissa << (exponent + 3)
+}
+
+/// Decodes a format bit, a 3-bit exponent and a 12-bit mantissa.
+pub(super) const fn decode_16(code: u16) -> u32 {
+    if code < 0x8000 {
+        return code as u32;
+    }
+    let mantissa = (code & 0x0fff) as u32 | 0x1000;
+    let exponent = (code >> 12) & 0x07;
+    mantissa << (exponent + 3)
+}
+
+pub(super) const fn encode_8(value: u128) -> u8 {
+    encode(value, 4) as u8
+}
+
+pub(super) const fn encode_16(value: u128) -> u16 {
+    encode(value, 12)
+}
+
+const fn encode(value: u128, mantissa_bits: u32) -> u16 {
+    let first_float = 1 << (mantissa_bits + 3);
+    let largest = ((2 << mantissa_bits) - 1) << 10;
+    if value < first_float {
+        return value as u16;
+    }
+    let value = if value < largest { value } else { largest };
+    let exponent = value.ilog2() - mantissa_bits - 3;
+    let mantissa = (value >> (exponent + 3)) & ((1 << mantissa_bits) - 1);
+    (first_float | ((exponent as u128) << mantissa_bits) | mantissa) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_round_trips() {
+        for code in 0..=u8::MAX {
+            assert_eq!(encode_8(u128::from(decode_8(code))), code);
+        }
+        for code in 0..=u16::MAX {
+            assert_eq!(encode_16(u128::from(decode_16(code))), code);
+        }
+    }
+
+    #[test]
+    fn values_are_rounded_down_and_capped_at_the_largest() {
+        assert_eq!(decode_8(encode_8(127)), 127);
+        assert_eq!(decode_8(encode_8(135)), 128);
+        assert_eq!(decode_8(encode_8(u128::MAX)), 31_744);
+        assert_eq!(decode_16(encode_16(32_775)), 32_768);
+        assert_eq!(decode_16(encode_16(u128::MAX)), 8_387_584);
+    }
 }

@@ -5,7 +5,7 @@ use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::EmitError;
-use crate::bytes::{Writer, array_at, u8_at, u16_at, u32_at};
+use crate::list::{Writer, array_at, u8_at, u16_at, u32_at};
 use crate::packet::Packet;
 
 /// A message of AMT (RFC 7450 section 5.1).

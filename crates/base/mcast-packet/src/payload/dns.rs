@@ -7,7 +7,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub use name::Name;
 
-use crate::bytes::{array_at, u16_at, u32_at};
+use crate::list::{array_at, u16_at, u32_at};
 
 /// A DNS message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

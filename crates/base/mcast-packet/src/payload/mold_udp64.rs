@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::EscapedText;
 use crate::EmitError;
-use crate::bytes::{Writer, array_at, u16_at, u64_at};
+use crate::list::{Writer, array_at, u16_at, u64_at};
 
 /// A downstream packet of MoldUDP64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

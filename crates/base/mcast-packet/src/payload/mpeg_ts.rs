@@ -7,7 +7,7 @@ use core::fmt;
 pub use continuity::{ContinuityCounts, ContinuityTracker, PidCounts};
 
 use crate::EmitError;
-use crate::bytes::{Writer, u8_at, u16_at};
+use crate::list::{Writer, u8_at, u16_at};
 
 /// The transport stream packets of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

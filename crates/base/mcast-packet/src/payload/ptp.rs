@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::EmitError;
-use crate::bytes::{Writer, array_at, u8_at, u16_at, u64_at};
+use crate::list::{Writer, array_at, u8_at, u16_at, u64_at};
 
 /// The common header of PTP messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

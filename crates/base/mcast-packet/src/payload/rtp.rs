@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::MpegTs;
 use crate::EmitError;
-use crate::bytes::{Writer, u8_at, u16_at, u32_at};
+use crate::list::{Writer, u8_at, u16_at, u32_at};
 
 /// An RTP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,9 +4,9 @@ use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Dns, EscapedText};
-use crate::bytes::{array_at, u8_at, u16_at, u32_at};
 use crate::ip::protocol;
 use crate::link::MacAddress;
+use crate::list::{array_at, u8_at, u16_at, u32_at};
 
 /// A message of a protocol that is named and summarized. Its fields are read from the bytes when they are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,8 +3,7 @@
 use core::net::IpAddr;
 
 use crate::EmitError;
-use crate::bytes::{Writer, array_at, u8_at};
-use crate::list::Element;
+use crate::list::{Element, Writer, array_at, u8_at};
 
 const FAMILY_IPV4: u8 = 1;
 const FAMILY_IPV6: u8 = 2;

@@ -1,11 +1,11 @@
-//! The options of a Hello message (RFC 7761 section 4.9.2).
+//! The bodies of messages: options of Hello (RFC 7761 section 4.9.2), Join/Prune and Graft (section 4.9.5, RFC 3973), and
+//! Bootstrap and Candidate-RP-Advertisement (RFC 5059).
 
 use core::net::IpAddr;
 
-use super::address::put_unicast;
+use super::address::{EncodedGroup, EncodedSource, put_unicast};
 use crate::EmitError;
-use crate::bytes::{Writer, u16_at, u32_at};
-use crate::list::{Element, List};
+use crate::list::{Element, List, Writer, u8_at, u16_at, u32_at};
 
 /// An option of a Hello message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,5 +121,193 @@ impl<'a> Element<'a> for HelloOption<'a> {
         let length = usize::from(u16_at(bytes, 2)?);
         let (value, rest) = bytes.get(4..)?.split_at_checked(length)?;
         Some((Self::decode(kind, value), rest))
+    }
+}
+
+/// The joins and prunes that a router sends to its upstream neighbor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JoinPrune<'a> {
+    /// The upstream neighbor, to which the message is addressed.
+    pub upstream_neighbor: IpAddr,
+    /// The holdtime in seconds; 65535 means forever.
+    pub hold_time: u16,
+    /// The joins and prunes per group.
+    pub groups: List<'a, GroupSet<'a>>,
+}
+
+/// The joined and pruned sources of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupSet<'a> {
+    /// The group.
+    pub group: EncodedGroup,
+    /// The joined sources.
+    pub joined: List<'a, EncodedSource>,
+    /// The pruned sources.
+    pub pruned: List<'a, EncodedSource>,
+}
+
+impl<'a> JoinPrune<'a> {
+    /// Parses the part after the header. Returns `None` if it is truncated.
+    pub(super) fn parse(body: &'a [u8]) -> Option<Self> {
+        let (upstream_neighbor, rest) = IpAddr::split(body)?;
+        let count = usize::from(u8_at(rest, 1)?);
+        let hold_time = u16_at(rest, 2)?;
+        let (groups, _) = List::take(rest.get(4..)?, count)?;
+        Some(Self { upstream_neighbor, hold_time, groups })
+    }
+
+    pub(super) fn put(&self, writer: &mut Writer<'_>) -> Result<(), EmitError> {
+        put_unicast(writer, self.upstream_neighbor)?;
+        let count = u8::try_from(self.groups.len()).map_err(|_| EmitError::TooMany)?;
+        writer.put(&[0, count])?;
+        writer.put_u16(self.hold_time)?;
+        self.groups.iter().try_for_each(|group| group.put(writer))
+    }
+}
+
+impl GroupSet<'_> {
+    fn put(&self, writer: &mut Writer<'_>) -> Result<(), EmitError> {
+        let count =
+            |sources: List<'_, EncodedSource>| u16::try_from(sources.len()).map_err(|_| EmitError::TooMany);
+        self.group.put(writer)?;
+        writer.put_u16(count(self.joined)?)?;
+        writer.put_u16(count(self.pruned)?)?;
+        self.joined.iter().chain(self.pruned).try_for_each(|source| source.put(writer))
+    }
+}
+
+impl<'a> Element<'a> for GroupSet<'a> {
+    fn split(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (group, rest) = EncodedGroup::split(bytes)?;
+        let (joined, pruned) = (u16_at(rest, 0)?, u16_at(rest, 2)?);
+        let (joined, rest) = List::take(rest.get(4..)?, usize::from(joined))?;
+        let (pruned, rest) = List::take(rest, usize::from(pruned))?;
+        Some((Self { group, joined, pruned }, rest))
+    }
+}
+
+// Bootstrap and Candidate-RP-Advertisement messages, which map groups to rendezvous points (RFC 5059 section
+// 4).
+
+/// A Bootstrap message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bootstrap<'a> {
+    /// The fragment tag, which all fragments of a message share.
+    pub fragment_tag: u16,
+    /// The number of group address bits in the hash that selects among several rendezvous points.
+    pub hash_mask_length: u8,
+    /// The priority of the bootstrap router; the highest wins the election.
+    pub priority: u8,
+    /// The bootstrap router.
+    pub router: IpAddr,
+    /// The ranges of groups with their rendezvous points.
+    pub mappings: List<'a, GroupMapping<'a>>,
+}
+
+/// A range of groups with its rendezvous points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupMapping<'a> {
+    /// The groups.
+    pub groups: EncodedGroup,
+    /// The number of rendezvous points of the range in all fragments together.
+    pub total: u8,
+    /// The rendezvous points in this fragment.
+    pub rendezvous_points: List<'a, RendezvousPoint>,
+}
+
+/// A rendezvous point in a Bootstrap message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RendezvousPoint {
+    /// The router.
+    pub address: IpAddr,
+    /// The holdtime in seconds.
+    pub hold_time: u16,
+    /// The priority; the lowest value wins.
+    pub priority: u8,
+}
+
+/// A Candidate-RP-Advertisement, sent to the bootstrap router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CandidateRp<'a> {
+    /// The priority; the lowest value wins.
+    pub priority: u8,
+    /// The holdtime in seconds; 0 withdraws the candidacy.
+    pub hold_time: u16,
+    /// The address of the candidate.
+    pub address: IpAddr,
+    /// The ranges of groups of the candidate; an empty list stands for all groups.
+    pub groups: List<'a, EncodedGroup>,
+}
+
+impl<'a> Bootstrap<'a> {
+    /// Parses the part after the header. Returns `None` if it is truncated.
+    pub(super) fn parse(body: &'a [u8]) -> Option<Self> {
+        let (router, rest) = IpAddr::split(body.get(4..)?)?;
+        Some(Self {
+            fragment_tag: u16_at(body, 0)?,
+            hash_mask_length: u8_at(body, 2)?,
+            priority: u8_at(body, 3)?,
+            router,
+            mappings: List::take_all(rest)?,
+        })
+    }
+
+    pub(super) fn put(&self, writer: &mut Writer<'_>) -> Result<(), EmitError> {
+        writer.put_u16(self.fragment_tag)?;
+        writer.put(&[self.hash_mask_length, self.priority])?;
+        put_unicast(writer, self.router)?;
+        self.mappings.iter().try_for_each(|mapping| mapping.put(writer))
+    }
+}
+
+impl GroupMapping<'_> {
+    fn put(&self, writer: &mut Writer<'_>) -> Result<(), EmitError> {
+        let count = u8::try_from(self.rendezvous_points.len()).map_err(|_| EmitError::TooMany)?;
+        self.groups.put(writer)?;
+        writer.put(&[self.total, count, 0, 0])?;
+        self.rendezvous_points.iter().try_for_each(|point| point.put(writer))
+    }
+}
+
+impl RendezvousPoint {
+    fn put(&self, writer: &mut Writer<'_>) -> Result<(), EmitError> {
+        put_unicast(writer, self.address)?;
+        writer.put_u16(self.hold_time)?;
+        writer.put(&[self.priority, 0])
+    }
+}
+
+impl<'a> CandidateRp<'a> {
+    /// Parses the part after the header. Returns `None` if it is truncated.
+    pub(super) fn parse(body: &'a [u8]) -> Option<Self> {
+        let count = usize::from(u8_at(body, 0)?);
+        let (address, rest) = IpAddr::split(body.get(4..)?)?;
+        let (groups, _) = List::take(rest, count)?;
+        Some(Self { priority: u8_at(body, 1)?, hold_time: u16_at(body, 2)?, address, groups })
+    }
+
+    pub(super) fn put(&self, writer: &mut Writer<'_>) -> Result<(), EmitError> {
+        let count = u8::try_from(self.groups.len()).map_err(|_| EmitError::TooMany)?;
+        writer.put(&[count, self.priority])?;
+        writer.put_u16(self.hold_time)?;
+        put_unicast(writer, self.address)?;
+        self.groups.iter().try_for_each(|group| group.put(writer))
+    }
+}
+
+impl<'a> Element<'a> for GroupMapping<'a> {
+    fn split(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (groups, rest) = EncodedGroup::split(bytes)?;
+        let (total, count) = (u8_at(rest, 0)?, u8_at(rest, 1)?);
+        let (rendezvous_points, rest) = List::take(rest.get(4..)?, usize::from(count))?;
+        Some((Self { groups, total, rendezvous_points }, rest))
+    }
+}
+
+impl<'a> Element<'a> for RendezvousPoint {
+    fn split(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (address, rest) = IpAddr::split(bytes)?;
+        let point = Self { address, hold_time: u16_at(rest, 0)?, priority: u8_at(rest, 2)? };
+        Some((point, rest.get(4..)?))
     }
 }

@@ -18,19 +18,13 @@
 //! ```
 
 mod address;
-mod bootstrap;
-mod describe;
-mod emit;
 mod hello;
-mod join_prune;
 mod message;
 mod parse;
 
 pub use crate::list::{List, ListIter};
 pub use address::{EncodedGroup, EncodedSource};
-pub use bootstrap::{Bootstrap, CandidateRp, GroupMapping, RendezvousPoint};
-pub use hello::HelloOption;
-pub use join_prune::{GroupSet, JoinPrune};
+pub use hello::{Bootstrap, CandidateRp, GroupMapping, GroupSet, HelloOption, JoinPrune, RendezvousPoint};
 pub use message::{Assert, DfElection, DfStep, Metric, PimMessage, Register};
 pub use parse::PimError;
 

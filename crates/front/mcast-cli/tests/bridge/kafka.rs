@@ -182,3 +182,68 @@ fn of_two_bridges_one_appends_and_the_other_takes_over_when_it_is_killed() {
     let stored = audit(&kafka.entries(), |_, number| Some(text(number)));
     assert_eq!((stored.messages, stored.gaps.len(), stored.ends), (3_000, 0, 1));
 }
+
+/// What an operator types for a broker with TLS, certificates of clients and SCRAM.
+#[cfg(feature = "kafka-tls")]
+#[test]
+fn the_command_stores_everything_by_tls_and_scram_although_the_broker_and_the_bridge_are_killed() {
+    use crate::certificates::Certificates;
+    use crate::kafka_server::Security;
+
+    let network = Network::new([0.01, 0.0]);
+    let certificates = Certificates::make();
+    certificates.name_server(&["127.0.0.1", ENGINE]);
+    let security = Security {
+        password: Some("secret"),
+        mechanism: Some("SCRAM-SHA-256"),
+        certificates: Some(&certificates),
+        proves_clients: true,
+    };
+    let Some(mut server) = KafkaServer::start(&network.engine, ENGINE, "prices", &security) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (password, wrong) = (file("password", "secret\n"), file("wrong", "guessed\n"));
+    let [authority, own, own_key] =
+        ["ca.pem", "bridge.pem", "bridge.key"].map(|name| certificates.text(name));
+    let url = format!("kafka+tls://feeds@{}/prices?sasl=scram-sha-256", server.address());
+    let options =
+        ["--tls-ca", &authority, "--tls-certificate", &own, "--tls-key", &own_key, "--password-file"];
+    let bridge = |password: &str| network.start_bridge(0, &url, &[&options[..], &[password]].concat());
+    let refused = bridge(&wrong).end();
+    assert_eq!(refused.status, Some(4), "{refused:?}");
+    assert!(refused.stderr.contains("remedy: ") && !refused.stderr.contains("guessed"), "{refused:?}");
+    let connected = || {
+        let bridge = bridge(&password);
+        bridge.stdout.wait_for(r#""event":"connected""#);
+        bridge
+    };
+    let mut running = connected();
+    let mut publisher = network.publish(&["--wait-for", "1", "--linger", "60s", "--evict-after", "60s"]);
+    let rounds = mcast_sim::number("MCAST_BRIDGE_ROUNDS").unwrap_or(4);
+    for round in 0..rounds {
+        write(&mut publisher, round * 1_000..round * 1_000 + 500);
+        match round % 2 {
+            0 => {
+                server.kill();
+                write(&mut publisher, round * 1_000 + 500..(round + 1) * 1_000);
+                server.restart();
+            }
+            _ => {
+                running.child.kill().unwrap();
+                write(&mut publisher, round * 1_000 + 500..(round + 1) * 1_000);
+                running = connected();
+            }
+        }
+    }
+    close(&mut publisher);
+    publisher.end();
+    running.end().succeeded();
+    let messages = server.request(&json!(["dump"]));
+    let entries: Vec<Entry> = messages.as_array().into_iter().flatten().map(entry).collect();
+    let stored = audit(&entries, |_, number| Some(text(number)));
+    assert_eq!((stored.messages, stored.gaps.len()), (rounds * 1_000, 0), "{stored:?}");
+}

@@ -9,6 +9,7 @@ mod combinations;
 mod forwarding;
 mod hostile;
 mod http;
+mod kubernetes;
 mod loops;
 mod namespaces;
 mod network;

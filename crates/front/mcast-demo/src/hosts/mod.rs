@@ -1,16 +1,20 @@
 //! The whole demonstration: three acts on virtual hosts.
 
-mod flooding;
 mod network;
-mod snooping;
-mod tutorial;
-mod two_interfaces;
-mod wire;
 
-use mcast_lab::{Lab, LabErrorKind};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::ops::Range;
+use std::time::Instant;
 
-use crate::DemoError;
-use crate::stage::{Scene, Show, Stage};
+use mcast::{GroupAddr, InterfaceSelector, Membership, ParseError};
+use mcast_capture::Filter;
+use mcast_lab::{Lab, LabErrorKind, SwitchOptions};
+
+use crate::event::{Scene, Show, Stage};
+use crate::listener::{SILENCE, TIMEOUT, left};
+use crate::{DemoError, Event};
+use network::{Network, Station, Wire};
 
 pub(crate) fn play(show: Show<'_>) -> Result<(), DemoError> {
     if let Err(error) = Lab::new() {
@@ -23,7 +27,313 @@ pub(crate) fn play(show: Show<'_>) -> Result<(), DemoError> {
     }
     let mut stage = Stage(show);
     stage.show(Scene::Title("real packets between virtual hosts; nothing leaves this machine"))?;
-    flooding::play(&mut stage)?;
-    snooping::play(&mut stage)?;
-    two_interfaces::play(&mut stage)
+    play_flooding(&mut stage)?;
+    play_snooping(&mut stage)?;
+    play_two_interfaces(&mut stage)
+}
+
+const FLOODING_PICTURE: &str = "
+    eastny            midwood           flatbush          bushwick
+    192.168.56.101    192.168.56.103    192.168.56.104    192.168.56.105
+    receives          sends to          receives          receives 234.3.2.1
+    224.1.1.5         224.1.1.5         224.1.1.5         and captures
+        │                 │                 │                 │
+    ────┴─────────────────┴─────────────────┴─────────────────┴────  one switch
+";
+
+const FLOODING_WHY: &str = "Why: this switch does not know groups and copies every frame to all ports. So bushwick's \
+    capture, which shows what its network card receives, contains it. Its receiver joined another group, and \
+    receives only what is sent to that group:";
+
+fn play_flooding(stage: &mut Stage<'_>) -> Result<(), DemoError> {
+    let network = Network::new(SwitchOptions::default())?;
+    let (first, second) = (first_group()?, second_group()?);
+    stage.show(Scene::Picture(FLOODING_PICTURE))?;
+    stage.show(Scene::Act { name: "flooding", title: "1  A switch that floods" })?;
+
+    let mut wires = network.bushwick.capture(Filter::UdpPort(PORT))?;
+    let [eastny, flatbush, bushwick] = &network.listen(stage)?;
+    network.midwood.send(TEXT, first, stage)?;
+    eastny.check_received(TEXT, "eth0", stage)?;
+    flatbush.check_received(TEXT, "eth0", stage)?;
+    bushwick.check_silence(Instant::now() + SILENCE, stage)?;
+    for wire in &mut wires {
+        let summary = format!("Ether / IP / {} / Raw", network.midwood.datagram_to(first));
+        let captured = wire.frame(TIMEOUT)?;
+        // Its bytes are compared with the tutorial's in the next step.
+        let expected = Event::captured("eth0", summary, captured.bytes().to_vec());
+        stage.check("bushwick", &captured, &expected)?;
+        let compared = Event::Compared { differences: differences(captured.bytes()) };
+        stage.check("bushwick", &compared, &Event::Compared { differences: DIFFERENCES.to_vec() })?;
+    }
+    stage.show(Scene::Explanation(FLOODING_WHY))?;
+
+    network.midwood.send(SECOND_TEXT, second, stage)?;
+    bushwick.check_received(SECOND_TEXT, "eth0", stage)?;
+    let quiet_until = Instant::now() + SILENCE;
+    eastny.check_silence(quiet_until, stage)?;
+    flatbush.check_silence(quiet_until, stage)
+}
+
+const SNOOPING_WHY: &str = "Why: a host that joins sends a report (IGMP). A snooping switch reads it, and forwards a \
+    group only to ports with members. Now not even bushwick's capture sees the other group: capturing does \
+    not join it.";
+
+fn play_snooping(stage: &mut Stage<'_>) -> Result<(), DemoError> {
+    let network = Network::new(SwitchOptions::managed())?;
+    let (first, second) = (first_group()?, second_group()?);
+    stage.show(Scene::Act {
+        name: "snooping",
+        title: "2  The same on a switch with snooping and a querier",
+    })?;
+
+    let mut wires = network.bushwick.capture(Filter::UdpPort(PORT))?;
+    let [eastny, flatbush, bushwick] = &network.listen(stage)?;
+    let members = [(&network.eastny, eastny), (&network.flatbush, flatbush), (&network.bushwick, bushwick)];
+    for (station, listener) in members {
+        network.switch.wait_for_member(&station.host, "eth0", listener.group.group.addr(), TIMEOUT)?;
+    }
+    check_table(&network, first.group.addr(), &["eastny", "flatbush"], stage)?;
+    check_table(&network, second.group.addr(), &["bushwick"], stage)?;
+
+    network.midwood.send(TEXT, first, stage)?;
+    eastny.check_received(TEXT, "eth0", stage)?;
+    flatbush.check_received(TEXT, "eth0", stage)?;
+    let quiet_until = Instant::now() + SILENCE;
+    bushwick.check_silence(quiet_until, stage)?;
+    for wire in &mut wires {
+        stage.check("bushwick", &wire.datagram(left(quiet_until))?, &wire.no_datagram())?;
+    }
+
+    network.midwood.send(SECOND_TEXT, second, stage)?;
+    bushwick.check_received(SECOND_TEXT, "eth0", stage)?;
+    let expected = Event::captured("eth0", network.midwood.datagram_to(second), Vec::new());
+    for wire in &mut wires {
+        stage.check("bushwick", &wire.datagram(TIMEOUT)?, &expected)?;
+    }
+    Ok(stage.show(Scene::Explanation(SNOOPING_WHY))?)
+}
+
+/// Checks for which hosts the switch forwards a group.
+fn check_table(
+    network: &Network,
+    group: IpAddr,
+    expected: &[&str],
+    stage: &mut Stage<'_>,
+) -> Result<(), DemoError> {
+    let members = network.switch.members()?.into_iter().filter(|member| member.group == group);
+    let mut hosts: Vec<String> = members.map(|member| member.host).collect();
+    hosts.sort();
+    let expected = expected.iter().map(ToString::to_string).collect();
+    Ok(stage.check("switch", &Event::Learned { group, hosts }, &Event::Learned { group, hosts: expected })?)
+}
+
+const TWO_INTERFACES_PICTURE: &str = "
+    the way out                                            midwood
+    10.0.2.2               ┌──────────────┐                192.168.56.103
+        │             eth0 │   flatbush   │ eth1               │
+    ────┴──────────────────┤              ├────────────────────┴────
+                 10.0.2.15 └──────────────┘ 192.168.56.104
+";
+
+const QUESTION: &str = "flatbush joins on INADDR_ANY, to receive on any interface, but nothing arrives. Why? \
+    Captures on both its interfaces show where it reports its membership:";
+
+const ANSWER: &str = "Why: INADDR_ANY does not mean any interface. It leaves the choice to the routing \
+    table, whose default route uses eth0: the report was sent there. The datagram arrived on eth1, where \
+    no program had joined. With that interface named:";
+
+const REMEDY: &str = "To receive on every interface, join on each of them, which is what mcast does by \
+    default:";
+
+fn play_two_interfaces(stage: &mut Stage<'_>) -> Result<(), DemoError> {
+    stage.show(Scene::Act { name: "two interfaces", title: "3  A host with two interfaces" })?;
+    stage.show(Scene::Picture(TWO_INTERFACES_PICTURE))?;
+    stage.show(Scene::Explanation(QUESTION))?;
+    leave_it_to_the_kernel(stage)?;
+    stage.show(Scene::Explanation(ANSWER))?;
+    let group = first_group()?;
+    let named = Membership::new(group).on(InterfaceSelector::Name("eth1".to_owned()));
+    join(named, &["eth1"], stage)?;
+    stage.show(Scene::Explanation(REMEDY))?;
+    join(Membership::new(group), &["eth0", "eth1"], stage)
+}
+
+/// Joins as the tutorial's revised receiver does.
+fn leave_it_to_the_kernel(stage: &mut Stage<'_>) -> Result<(), DemoError> {
+    let group = first_group()?;
+    let mut network = TwoNetworks::new()?;
+    let socket = network.flatbush.host.run(|| join_anywhere(group))??;
+    stage.report("flatbush", &Event::JoinedAnywhere { group: group.into() })?;
+    network.check_reports(&["eth0"], stage)?;
+    network.send(stage)?;
+    let observed = receive_plainly(&socket, group)?;
+    Ok(stage.check("flatbush", &observed, &Event::ReceivedNothing { group: group.into() })?)
+}
+
+/// Joins with the library, and checks that it joins on these interfaces and receives the datagram on eth1.
+fn join(membership: Membership, interfaces: &[&str], stage: &mut Stage<'_>) -> Result<(), DemoError> {
+    let mut network = TwoNetworks::new()?;
+    let listener = network.flatbush.listen(membership, interfaces, &network.midwood, stage)?;
+    network.check_reports(interfaces, stage)?;
+    network.send(stage)?;
+    listener.check_received(TEXT, "eth1", stage)
+}
+
+/// The tutorial's socket: bound to the group, joined on INADDR_ANY.
+fn join_anywhere(group: GroupAddr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(SocketAddr::from(group))?;
+    if let IpAddr::V4(address) = group.group.addr() {
+        socket.join_multicast_v4(&address, &Ipv4Addr::UNSPECIFIED)?;
+    }
+    socket.set_read_timeout(Some(SILENCE))?;
+    Ok(socket)
+}
+
+fn receive_plainly(socket: &UdpSocket, group: GroupAddr) -> io::Result<Event> {
+    let mut buffer = [0; 2048];
+    match socket.recv_from(&mut buffer) {
+        Ok((length, source)) => Ok(Event::Received {
+            group: group.into(),
+            interface: "an unknown interface".to_owned(),
+            source: source.ip(),
+            ttl: None,
+            text: String::from_utf8_lossy(&buffer[..length]).into_owned(),
+        }),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Ok(Event::ReceivedNothing { group: group.into() })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// flatbush between two switches, and midwood on the second; captures on both interfaces of flatbush.
+struct TwoNetworks {
+    flatbush: Station,
+    midwood: Station,
+    reports: Vec<Wire>,
+    datagrams: Vec<Wire>,
+    /// The last field, because dropping it removes all hosts.
+    _lab: Lab,
+}
+
+impl TwoNetworks {
+    fn new() -> Result<Self, DemoError> {
+        let lab = Lab::new()?;
+        let (outside, inside) = (lab.switch("outside")?, lab.switch("inside")?);
+        let links = [(&outside, "10.0.2.15/24"), (&inside, "192.168.56.104/24")];
+        let flatbush = Station::new(&lab, "flatbush", &links)?;
+        flatbush.host.add_route_via("0.0.0.0/0", "10.0.2.2")?;
+        let midwood = Station::new(&lab, "midwood", &[(&inside, "192.168.56.103/24")])?;
+        let reports = flatbush.capture(Filter::Control)?;
+        let datagrams = flatbush.capture(Filter::UdpPort(PORT))?;
+        Ok(Self { flatbush, midwood, reports, datagrams, _lab: lab })
+    }
+
+    /// Checks on which interfaces flatbush reports its membership.
+    fn check_reports(&mut self, expected_on: &[&str], stage: &mut Stage<'_>) -> Result<(), DemoError> {
+        let IpAddr::V4(group) = first_group()?.group.addr() else { return Ok(()) };
+        for wire in &mut self.reports {
+            let is_expected = expected_on.contains(&wire.interface.as_str());
+            let observed = wire.join_report(group, if is_expected { TIMEOUT } else { SILENCE })?;
+            let report = || format!("IGMPv3 report: join {group} (exclude none)");
+            let expected = match is_expected {
+                true => Event::captured(&wire.interface, report(), Vec::new()),
+                false => wire.no_report(group),
+            };
+            stage.check("flatbush", &observed, &expected)?;
+        }
+        Ok(())
+    }
+
+    /// Sends from midwood, and checks that the datagram reaches eth1 of flatbush.
+    fn send(&mut self, stage: &mut Stage<'_>) -> Result<(), DemoError> {
+        let group = first_group()?;
+        self.midwood.send(TEXT, group, stage)?;
+        let expected = Event::captured("eth1", self.midwood.datagram_to(group), Vec::new());
+        for wire in self.datagrams.iter_mut().filter(|wire| wire.interface == "eth1") {
+            stage.check("flatbush", &wire.datagram(TIMEOUT)?, &expected)?;
+        }
+        Ok(())
+    }
+}
+
+/// The UDP port of both groups.
+const PORT: u16 = 50001;
+/// What midwood sends.
+const TEXT: &str = "Hello, World!";
+/// What midwood sends to the second group.
+const SECOND_TEXT: &str = "Hello, bushwick!";
+
+/// The frame that the tutorial's bushwick captured, with padding to Ethernet's minimum of 60 bytes.
+const FRAME: &[u8] = &[
+    0x01, 0x00, 0x5e, 0x01, 0x01, 0x05, 0x08, 0x00, 0x27, 0xa1, 0x33, 0xb4, 0x08, 0x00, 0x45, 0x00, //
+    0x00, 0x29, 0x0d, 0xc7, 0x40, 0x00, 0x01, 0x11, 0x91, 0xe7, 0xc0, 0xa8, 0x38, 0x67, 0xe0, 0x01, //
+    0x01, 0x05, 0xcd, 0x66, 0xc3, 0x51, 0x00, 0x15, 0x53, 0xc9, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x2c, //
+    0x20, 0x57, 0x6f, 0x72, 0x6c, 0x64, 0x21, 0x00, 0x00, 0x00, 0x00, 0x00,
+];
+
+/// The fields of a frame with a UDP datagram in IPv4.
+const FIELDS: &[(Range<usize>, &str)] = &[
+    (0..6, "Ethernet destination"),
+    (6..12, OTHER_CARD),
+    (12..14, "Ethernet type"),
+    (14..18, "IP length"),
+    (18..20, OTHER_IDENTIFICATION),
+    (20..22, "fragment field"),
+    (22..24, "TTL and protocol"),
+    (24..26, OTHER_HEADER_CHECKSUM),
+    (26..34, "IP addresses"),
+    (34..40, "UDP ports and length"),
+    (40..42, "UDP checksum"),
+    (42..55, "text"),
+    (55..60, NO_PADDING),
+];
+
+const OTHER_CARD: &str = "Ethernet source";
+const OTHER_IDENTIFICATION: &str = "IP identification";
+const OTHER_HEADER_CHECKSUM: &str = "IP checksum";
+const NO_PADDING: &str = "padding";
+
+/// The fields that must differ: another network card, another packet count, and virtual links that do not pad.
+const DIFFERENCES: &[&str] = &[OTHER_CARD, OTHER_IDENTIFICATION, OTHER_HEADER_CHECKSUM, NO_PADDING];
+
+/// The group that eastny and flatbush join.
+fn first_group() -> Result<GroupAddr, ParseError> {
+    "224.1.1.5:50001".parse()
+}
+
+/// The group that bushwick joins.
+fn second_group() -> Result<GroupAddr, ParseError> {
+    "234.3.2.1:50001".parse()
+}
+
+/// Returns the fields in which a frame differs from the tutorial's.
+fn differences(frame: &[u8]) -> Vec<&'static str> {
+    let differs = |range: &Range<usize>| frame.get(range.clone()) != FRAME.get(range.clone());
+    FIELDS.iter().filter(|(range, _)| differs(range)).map(|(_, name)| *name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fields_cover_the_frame() {
+        let mut end = 0;
+        for (range, name) in FIELDS {
+            assert_eq!(range.start, end, "{name}");
+            end = range.end;
+        }
+        assert_eq!(end, FRAME.len());
+    }
+
+    #[test]
+    fn a_frame_differs_where_it_was_changed() {
+        assert_eq!(differences(FRAME), [""; 0]);
+        let mut frame = FRAME.to_vec();
+        frame[41] ^= 1;
+        assert_eq!(differences(&frame), ["UDP checksum"]);
+        assert_eq!(differences(&FRAME[..55]), ["padding"]);
+    }
 }

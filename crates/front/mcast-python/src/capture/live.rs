@@ -9,8 +9,8 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use super::error::raise;
 use super::packet::{OwnedFrame, Packet};
+use super::raise;
 use crate::error::{OrRaise, closed_error, timeout_error, value_error};
 use crate::group::Group;
 use crate::interface::Selector;
@@ -159,7 +159,7 @@ impl Capture {
 impl Drop for Capture {
     fn drop(&mut self) {
         if self.open.get_mut().unwrap_or_else(PoisonError::into_inner).is_some() {
-            crate::unclosed::warn(&self.__repr__());
+            crate::lifetime::warn(&self.__repr__());
         }
     }
 }

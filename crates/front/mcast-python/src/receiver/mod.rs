@@ -1,10 +1,7 @@
 //! Receiving datagrams.
 
 mod open;
-mod reader;
 mod settings;
-mod status;
-mod wait;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,14 +15,12 @@ use crate::error::{OrRaise, already_open_error, closed_error, timeout_error, val
 use crate::interface::Selectors;
 use crate::membership::{Address, Hosts, Membership, set_of};
 use crate::number::{Bytes, Port};
-use crate::payload::Payload;
+use crate::outgoing::Payload;
 use crate::sys;
 use open::Open;
-pub(crate) use reader::Reader;
+pub(crate) use open::{Reader, Timeout};
 use settings::Settings;
-pub(crate) use settings::{expand, listen_broadcasts};
-pub(crate) use status::{_statistics, MembershipStatus, Statistics};
-pub(crate) use wait::Timeout;
+pub(crate) use settings::{_statistics, MembershipStatus, Statistics, expand, listen_broadcasts};
 
 /// Receives the datagrams of the memberships that it joined, and no others: each once, with its group, interface and
 /// source.
@@ -139,7 +134,7 @@ impl Receiver {
     #[pyo3(signature = (timeout=None))]
     fn recv(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<Datagram>> {
         let open = self.opened(py)?;
-        wait::until(py, &open, Timeout::new(timeout)?, |py| open.try_datagram(py))?.ok_or_else(timeout_error)
+        open::until(py, &open, Timeout::new(timeout)?, |py| open.try_datagram(py))?.ok_or_else(timeout_error)
     }
 
     /// Returns a datagram if one is available, else None.
@@ -155,7 +150,7 @@ impl Receiver {
         let open = self.opened(py)?;
         let timeout = Timeout::new(timeout)?;
         let received = match buffer.cast::<PyByteArray>() {
-            Ok(bytes) => wait::until(py, &open, timeout, |py| {
+            Ok(bytes) => open::until(py, &open, timeout, |py| {
                 let received = sys::with_bytes_mut(bytes, |bytes| open.try_bytes(bytes));
                 open.or_raise(py, received)
             })?,
@@ -166,7 +161,7 @@ impl Receiver {
                 }
                 let room = view.len()?;
                 let copied = |py: Python<'_>| open.try_copy(py, room);
-                let payload = wait::until(py, &open, timeout, copied)?;
+                let payload = open::until(py, &open, timeout, copied)?;
                 payload.map(|payload| fill(&view, payload.bind(py))).transpose()?
             }
         };
@@ -178,7 +173,7 @@ impl Receiver {
     #[pyo3(signature = (timeout=None))]
     fn recv_batch<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyList>> {
         let open = self.opened(py)?;
-        let batch = wait::until(py, &open, Timeout::new(timeout)?, |py| open.try_batch(py))?;
+        let batch = open::until(py, &open, Timeout::new(timeout)?, |py| open.try_batch(py))?;
         PyList::new(py, batch.ok_or_else(timeout_error)?)
     }
 
@@ -198,7 +193,7 @@ impl Receiver {
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let open = self.opened(py)?;
-        wait::until_ready(py, &open, Timeout::new(timeout)?)
+        open::until_ready(py, &open, Timeout::new(timeout)?)
     }
 
     /// Sends a reply to a datagram's source, on the interface where the datagram was received, from the port it was
@@ -298,7 +293,7 @@ impl Receiver {
     /// Returns the next datagram; iteration ends when the receiver is closed.
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<Datagram>>> {
         let Some(open) = self.lock().clone() else { return Ok(None) };
-        match wait::until(py, &open, Timeout::NEVER, |py| open.try_datagram(py)) {
+        match open::until(py, &open, Timeout::NEVER, |py| open.try_datagram(py)) {
             Err(_) if open.has_ended() => Ok(None),
             result => result,
         }
@@ -314,7 +309,7 @@ impl Receiver {
 impl Drop for Receiver {
     fn drop(&mut self) {
         if !self.closed() {
-            crate::unclosed::warn(&self.__repr__());
+            crate::lifetime::warn(&self.__repr__());
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Sending datagrams.
 
 mod answer;
-mod settings;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,11 +15,10 @@ use crate::error::{OrRaise, already_open_error, closed_error, timeout_error, val
 use crate::interface::{Selector, Selectors};
 use crate::membership::{Address, Hosts, Target};
 use crate::number::{Bytes, HopLimit, Port, TrafficClass};
-use crate::outgoing::{Item, SendOptions};
-use crate::payload::Payload;
+use crate::outgoing::{Item, Payload, SendOptions};
 use crate::receiver::Timeout;
+use answer::Settings;
 pub(crate) use answer::{Answer, SendStatistics};
-use settings::Settings;
 
 /// How often a wait for replies checks for signals.
 const SLICE: Duration = Duration::from_millis(50);
@@ -315,7 +313,7 @@ impl Sender {
 impl Drop for Sender {
     fn drop(&mut self) {
         if !self.closed() {
-            crate::unclosed::warn(&self.__repr__());
+            crate::lifetime::warn(&self.__repr__());
         }
     }
 }

@@ -9,13 +9,12 @@ use mcast_stream::{AnnouncedStream, StreamError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use super::error::raise_stream;
 use super::keys::{Secrets, SignedBy};
-use super::sealing;
 use super::snapshot::pair;
+use super::{raise_stream, sealing};
 use crate::error::{closed_error, timeout_error, value_error};
-use crate::fork::OwnerProcess;
 use crate::interface::Selector;
+use crate::lifetime::OwnerProcess;
 use crate::membership::PyMembership;
 use crate::receiver::Timeout;
 

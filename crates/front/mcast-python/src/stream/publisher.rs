@@ -9,21 +9,20 @@ use mcast_stream::{PublisherBuilder, SnapshotServer, StreamError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use super::acknowledgement::{AckBy, Watermark};
-use super::audience::{Closing, PublisherEvent};
-use super::error::raise_stream;
+use super::audience::{AckBy, Closing, PublisherEvent, Watermark};
 use super::keys::{Secrets, SigningFile};
+use super::raise_stream;
 use super::settings::{self, StreamRate};
 use super::snapshot::{self, SocketAddress};
 use super::statistics::PublisherStatistics;
 use crate::error::{closed_error, no_room_error, value_error};
-use crate::fork::OwnerProcess;
 use crate::interface::Selectors;
+use crate::lifetime::OwnerProcess;
+use crate::lifetime::{self, warn_of_loss, warn_unraisable};
 use crate::membership::{Hosts, Target};
 use crate::number::{ByteRate, Bytes, HopLimit, MessageKey, MessageNumber, Subscribers};
-use crate::payload::Payload;
+use crate::outgoing::Payload;
 use crate::receiver::Timeout;
-use crate::unclosed::{self, warn_of_loss, warn_unraisable};
 
 /// How often a wait for space in the retransmission buffer tries again.
 const ROOM_CHECK_INTERVAL: Duration = Duration::from_millis(10);
@@ -420,7 +419,7 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 impl Drop for Publisher {
     fn drop(&mut self) {
         if !self.closed() {
-            unclosed::warn(&self.__repr__());
+            lifetime::warn(&self.__repr__());
         }
         let open = self.open.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(publisher) = open.as_ref().filter(|_| !self.owner.is_another_process()) {

@@ -7,7 +7,7 @@ use pyo3::types::PyBytes;
 
 use crate::membership::Address;
 use crate::number::{MessageNumber, Port};
-use crate::payload::Payload;
+use crate::outgoing::Payload;
 
 /// A state that includes all messages before number `message`.
 #[pyclass(frozen, get_all, module = "pymcast")]

@@ -14,14 +14,13 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use super::acknowledgement;
 use super::discovery::FoundStream;
-use super::error::raise_stream;
 use super::event::{Message, item_to_python};
 use super::keys::{Secrets, SignedBy};
 use super::settings::{self, StartAt};
 use super::snapshot::{Snapshot, SocketAddress, SocketAddresses};
 use super::statistics::SubscriberStatistics;
+use super::{audience, raise_stream};
 use crate::error::{closed_error, timeout_error, value_error};
 use crate::interface::Selectors;
 use crate::membership::{Hosts, Membership};
@@ -165,7 +164,7 @@ impl Subscriber {
             builder = builder.stream(stream);
         }
         if let Some(name) = subscriber_name {
-            builder = builder.name(acknowledgement::subscriber_name(name)?);
+            builder = builder.name(audience::subscriber_name(name)?);
         }
         if let Some(bytes) = receive_buffer {
             builder = builder.receive_buffer(bytes.0);
@@ -404,7 +403,7 @@ fn paths(arguments: &Bound<'_, PyTuple>) -> PyResult<(Vec<Membership>, Option<An
 impl Drop for Subscriber {
     fn drop(&mut self) {
         if !self.closed() {
-            crate::unclosed::warn(&self.__repr__());
+            crate::lifetime::warn(&self.__repr__());
         }
     }
 }

@@ -1,23 +1,29 @@
 //! Tests of the path between two machines: which probes to send, and what the replies mean.
 
-mod cases;
 mod findings;
 mod loss;
-mod reply_tap;
 mod run;
-mod silence;
 #[cfg(test)]
 mod tests;
-mod unicast;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::{io, iter};
 
-use mcast::{GroupAddr, Interface};
+use mcast::{Family, GroupAddr, Interface};
 use mcast_measure::wire::{Examination, SessionId};
-use mcast_measure::{ProbeSession, RespondingHost};
+use mcast_measure::{ProbeCase, ProbeSession, RespondingHost};
 
 pub(crate) use loss::{Tally, is_certain};
-pub use unicast::{UnicastFailure, UnicastPath};
+
+/// The smallest probe, with which hop limits are tested.
+const SMALLEST: usize = 64;
+/// Sizes that every network should carry.
+const SMALL: [usize; 2] = [512, 1_200];
+/// Sizes of a few fragments, and of many.
+const LARGE: [usize; 2] = [4_000, 16_000];
+/// Used if the MTU is unknown.
+const DEFAULT_MTU: u32 = 1_500;
 
 /// A test of the path to the listeners of a group: which sizes and hop limits arrive, and how often, by multicast and
 /// beside it by unicast.
@@ -73,8 +79,8 @@ impl PathTest {
     /// interface.
     #[must_use]
     pub fn new(address: GroupAddr, interface: Option<&Interface>, highest: u8, id: SessionId) -> Self {
-        let frame = cases::payload_of_frame(interface, address.group.family());
-        let session = ProbeSession::path_test(id, cases::cases(frame, highest));
+        let frame = payload_of_frame(interface, address.group.family());
+        let session = ProbeSession::path_test(id, cases(frame, highest));
         Self {
             address,
             interface: interface.map(|interface| interface.name.clone()),
@@ -132,5 +138,89 @@ impl PathTest {
     /// Returns what a responder found out about itself.
     fn examination_of(&self, responder: u64) -> Option<&Examination> {
         self.examinations.iter().map(|each| &each.result).find(|result| result.responder == responder)
+    }
+}
+
+/// Returns the largest payload that fits in one frame of this interface.
+fn payload_of_frame(interface: Option<&Interface>, family: Family) -> usize {
+    let headers = match family {
+        Family::V4 => 20 + 8,
+        Family::V6 => 40 + 8,
+    };
+    let mtu = interface.map_or(DEFAULT_MTU, |interface| interface.mtu);
+    usize::try_from(mtu).unwrap_or(usize::MAX).saturating_sub(headers).clamp(SMALLEST, 65_000)
+}
+
+/// Returns every size with the highest hop limit, and the smallest size with lower hop limits, each twice the
+/// one before.
+fn cases(frame: usize, highest: u8) -> Vec<ProbeCase> {
+    let mut sizes = vec![SMALLEST];
+    sizes.extend(SMALL.into_iter().filter(|size| *size < frame));
+    sizes.extend([frame, frame + 1]);
+    sizes.extend(LARGE.into_iter().filter(|size| *size > frame + 1));
+    sizes.dedup();
+    let by_size = sizes.into_iter().map(|size| ProbeCase { size, hop_limit: highest });
+    let doubling = iter::successors(Some(1_u8), |hops| hops.checked_mul(2));
+    let lower = doubling.take_while(|hops| *hops < highest);
+    by_size.chain(lower.map(|hop_limit| ProbeCase { size: SMALLEST, hop_limit })).collect()
+}
+
+/// Probes of each size to one host by unicast.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct UnicastPath {
+    /// The host, with the port of its listener.
+    pub address: SocketAddr,
+    /// The probes and their replies; the results are those of [`RespondingHost::multicast`].
+    pub session: ProbeSession,
+    /// Why the host or its port cannot be reached, if the system knows.
+    pub failure: Option<UnicastFailure>,
+}
+
+/// Why a host does not answer by unicast, as the system reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnicastFailure {
+    /// The host is up, and no program has the port open, or its firewall rejects datagrams to it.
+    Refused,
+    /// There is no way to the host, or it does not answer at the link layer.
+    Unreachable,
+}
+
+impl UnicastPath {
+    /// Probes with the sizes of these cases that have the highest hop limit.
+    fn new(address: SocketAddr, id: SessionId, cases: &[ProbeCase], highest: u8) -> Self {
+        let sizes: BTreeSet<usize> =
+            cases.iter().filter(|case| case.hop_limit == highest).map(|case| case.size).collect();
+        let cases = sizes.into_iter().map(|size| ProbeCase { size, hop_limit: 0 }).collect();
+        Self { address, session: ProbeSession::unicast_path_test(id, cases), failure: None }
+    }
+
+    /// Returns the listener that answers at this address.
+    #[must_use]
+    pub fn responder(&self) -> Option<&RespondingHost> {
+        self.session.responders().first()
+    }
+
+    /// Returns the number of probes of these sizes that were answered, and the number sent.
+    #[must_use]
+    pub fn answered(&self, sizes: impl Fn(usize) -> bool) -> (u64, u64) {
+        let cases = self.session.cases().iter().enumerate().filter(|(_, case)| sizes(case.size));
+        let count = |index| {
+            let received = self.responder().map_or(0, |responder| responder.multicast(index).received());
+            (received, self.session.sent(index))
+        };
+        cases.map(|(index, _)| count(index)).fold((0, 0), |sum, each| (sum.0 + each.0, sum.1 + each.1))
+    }
+
+    /// Records a failure to send or receive; others than those of the path do not count.
+    fn note(&mut self, error: &io::Error) {
+        self.failure = match error.kind() {
+            io::ErrorKind::ConnectionRefused => Some(UnicastFailure::Refused),
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                Some(UnicastFailure::Unreachable)
+            }
+            _ => self.failure,
+        };
     }
 }

@@ -1,14 +1,15 @@
 //! Sends the probes of a test and receives the replies.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use mcast::{ErrorKind, Outgoing, Reply, Sender};
-use mcast_measure::wire::{MessageType, SessionHeader, SessionMessage, examination_request};
+use mcast_capture::{Capture, CaptureOptions, Filter};
+use mcast_measure::wire::{MessageType, SessionHeader, SessionId, SessionMessage, examination_request};
+use mcast_packet::{Network, Transport};
 
-use super::reply_tap::ReplyTap;
-use super::unicast::connected;
 use super::{ListenerExamination, PathTest};
 use crate::Id;
 use crate::measure::UNDER_WAY;
@@ -274,5 +275,63 @@ impl PathTest {
         let is_done = |id| self.examination_of(id).is_some_and(|result| result.text != UNDER_WAY);
         let all_done = self.examinations.iter().all(|each| each.result.text != UNDER_WAY);
         !self.examinations.is_empty() && all_done && listeners.all(is_done)
+    }
+}
+
+/// Opens a socket that exchanges datagrams with one host only, so that the system reports its ICMP errors.
+fn connected(to: SocketAddr) -> io::Result<UdpSocket> {
+    let any = match to {
+        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+    };
+    let socket = UdpSocket::bind(any)?;
+    socket.connect(to)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// The maximum number of listeners whose replies are counted.
+const MAX_LISTENERS: usize = 256;
+
+/// A capture of the replies to one session.
+struct ReplyTap {
+    capture: Capture,
+    session: SessionId,
+    replies: BTreeMap<IpAddr, u64>,
+}
+
+impl ReplyTap {
+    /// Captures what arrives for this port on an interface, or on all that are used by default. Returns `None` without
+    /// the right to capture.
+    fn open(interface: Option<&str>, port: u16, session: SessionId) -> Option<Self> {
+        let names = match interface {
+            Some(name) => vec![name.to_owned()],
+            None => {
+                let all = mcast::interfaces().ok()?.into_iter();
+                all.filter(mcast::Interface::is_joined_by_default).map(|each| each.name).collect()
+            }
+        };
+        let options = CaptureOptions::on_names(names).filter(Filter::UdpPort(port)).outgoing(false);
+        Some(Self { capture: Capture::open(options).ok()?, session, replies: BTreeMap::new() })
+    }
+
+    /// Counts all replies captured so far.
+    fn drain(&mut self) {
+        while let Ok(Some(frame)) = self.capture.next(Some(Duration::ZERO)) {
+            let packet = frame.packet();
+            let (Some(Network::Ip(ip)), Some(Transport::Udp(udp))) = (packet.network, packet.transport)
+            else {
+                continue;
+            };
+            let is_reply = matches!(SessionMessage::decode(udp.payload),
+                Some((header, SessionMessage::Reply(_))) if header.session == self.session);
+            if is_reply && (self.replies.len() < MAX_LISTENERS || self.replies.contains_key(&ip.source)) {
+                *self.replies.entry(ip.source).or_default() += 1;
+            }
+        }
+    }
+
+    fn into_counts(self) -> Vec<(IpAddr, u64)> {
+        self.replies.into_iter().collect()
     }
 }

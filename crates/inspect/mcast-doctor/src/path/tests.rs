@@ -219,3 +219,26 @@ fn replies_that_do_not_come_back_are_not_lost_probes() {
     assert_eq!(finding.id, Id::RepliesLost);
     assert!(finding.cause.contains("A firewall on this machine drops them"), "{finding:?}");
 }
+
+#[test]
+fn sizes_are_around_one_frame() {
+    let sizes = |frame| cases(frame, 1).iter().map(|case| case.size).collect::<Vec<_>>();
+    assert_eq!(sizes(1_472), [64, 512, 1_200, 1_472, 1_473, 4_000, 16_000]);
+    assert_eq!(sizes(8_972), [64, 512, 1_200, 8_972, 8_973, 16_000]);
+    assert_eq!(sizes(64), [64, 65, 4_000, 16_000]);
+}
+
+#[test]
+fn hop_limits_double_up_to_the_highest() {
+    let lower: Vec<_> =
+        cases(1_472, 10).iter().map(|case| case.hop_limit).filter(|hops| *hops < 10).collect();
+    assert_eq!(lower, [1, 2, 4, 8]);
+    assert!(cases(1_472, 255).iter().any(|case| case.hop_limit == 128));
+    assert!(cases(1_472, 1).iter().all(|case| case.hop_limit == 1));
+}
+
+#[test]
+fn a_frame_has_headers_of_its_family() {
+    assert_eq!(payload_of_frame(None, Family::V4), 1_472);
+    assert_eq!(payload_of_frame(None, Family::V6), 1_452);
+}

@@ -9,7 +9,7 @@ use mcast_capture::{Capture, ErrorKind, InterfaceQuerier, QuerierEvent, QuerierS
 use mcast_packet::gmp::querier::QuerierSettings;
 
 use super::LiveError;
-use super::querier_interface::{CapturedQuery, QuerierInterface, capture_control, own_address};
+use super::querier_listener::{CapturedQuery, QuerierInterface, capture_control, own_address};
 use crate::ObservedQuery;
 
 /// The interval of checks for changed interfaces.

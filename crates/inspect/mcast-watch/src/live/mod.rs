@@ -19,42 +19,77 @@
 //! ```
 
 mod active_queriers;
-mod error;
 mod feed;
 mod frames;
 mod group_frames;
-mod held_memberships;
-mod interfaces;
 #[cfg(feature = "json")]
 mod json;
-mod local_members;
+mod memberships;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod monitor;
 mod payload;
-mod querier_interface;
 mod querier_listener;
 mod recording;
-mod report;
-mod stream_filter;
-mod traffic_monitor;
+
+use std::{error, io};
+
+use mcast_sys::{ClassifiedError, FailureClass};
 
 pub use active_queriers::{ActiveQuerierEvent, ActiveQueriers, QuerierTrouble};
-pub use error::LiveError;
 pub use feed::sequence_info;
 pub use frames::{InterfaceFollower, LiveFrames};
 pub use group_frames::{
     FrameLosses, GroupFrameKind, GroupFrames, GroupFramesOptions, NextGroupFrame, SocketFrames, WireFrames,
 };
-pub use held_memberships::HeldMemberships;
-pub use interfaces::selected_interfaces;
 #[cfg(feature = "json")]
 pub use json::{PacketRecord, PacketSummaryRecord};
-pub use local_members::{LocalMember, LocalMembers, LocalMembersWatcher};
-pub use monitor::{Monitor, MonitorOptions};
+pub use memberships::{HeldMemberships, LocalMember, LocalMembers, LocalMembersWatcher, TrafficMonitor};
+pub use monitor::{Monitor, MonitorOptions, MonitorReport, RecordingStatus};
 pub use payload::RecognizedPayload;
-pub use querier_interface::{CapturedQuery, QuerierInterface};
-pub use querier_listener::QuerierListener;
-pub use report::{MonitorReport, RecordingStatus};
-pub use stream_filter::StreamFilter;
-pub use traffic_monitor::TrafficMonitor;
+pub use querier_listener::{CapturedQuery, QuerierInterface, QuerierListener, selected_interfaces};
+pub use recording::StreamFilter;
+
+/// The reason why live traffic cannot be watched.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LiveError {
+    /// No interface to capture on.
+    #[error("no interface is up and can multicast, except loopback")]
+    NoInterface,
+    /// No interface is the default for multicast.
+    #[error("there is no route for multicast, so no default interface")]
+    NoDefaultInterface,
+    /// All ports are in use.
+    #[error("cannot find an unused port")]
+    Port(#[source] io::Error),
+    /// A group cannot be joined, or an interface was not found.
+    #[error(transparent)]
+    Multicast(#[from] mcast::Error),
+    /// A capture failed.
+    #[error(transparent)]
+    Capture(#[from] mcast_capture::Error),
+}
+
+impl ClassifiedError for LiveError {
+    fn class(&self) -> Option<FailureClass> {
+        // The system's error, if there is one, decides.
+        matches!(self, Self::NoInterface | Self::NoDefaultInterface).then_some(FailureClass::Environment)
+    }
+
+    fn remedy(&self) -> Option<String> {
+        match self {
+            Self::NoInterface => Some("name one: `-i lo`; `mcast interfaces` lists them".into()),
+            Self::NoDefaultInterface => Some("name an interface: `mcast interfaces` lists them".into()),
+            _ => None,
+        }
+    }
+
+    fn transparent(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Multicast(error) => Some(error),
+            Self::Capture(error) => Some(error),
+            _ => None,
+        }
+    }
+}

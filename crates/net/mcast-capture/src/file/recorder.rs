@@ -8,9 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 use mcast_group::InterfaceIndex;
 use mcast_packet::LinkType;
 
-use super::error::{FileError, FileErrorKind};
 use super::series::Series;
 use super::writer::{CaptureWriter, WriteFormat};
+use super::{FileError, FileErrorKind};
 use crate::{CaptureStatistics, CapturedInterface, Frame};
 
 /// Records frames into a pcapng file, or into a series of files with a maximum size or age.

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 
-use super::error::FileError;
+use super::FileError;
 
 /// The names of the files of one recording.
 #[derive(Clone, Debug)]

@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use mcast_group::{Family, Group, GroupAddr, InterfaceIndex, SourceFilter};
 
-use super::host_filter::{HostFilter, HostSocket};
 use super::membership_sockets::{MembershipSockets, is_limit};
 use super::sockets::BindTarget;
-use super::table::Table;
+use super::table::{HostFilter, HostSocket, Table};
 use super::wire::Joined;
 use crate::datagram::Arrival;
 use mcast_sys::Received;

@@ -3,19 +3,14 @@
 mod builder;
 mod control;
 mod data_socket;
-mod host_filter;
 mod membership_sockets;
 mod reader;
 mod receive;
 mod requested;
-mod segments;
 mod sockets;
-mod statistics;
 mod status;
 mod table;
-mod thread;
 mod waiting;
-mod waker;
 mod wire;
 
 use std::sync::atomic::{AtomicBool, AtomicU32};
@@ -25,13 +20,11 @@ use std::time::{Duration, Instant};
 use mcast_group::{Family, HostAddr, Membership, SourceFilter};
 
 pub use builder::ReceiverBuilder;
-pub use reader::Reader;
-pub use statistics::{Drops, Statistics};
-pub use status::{InterfaceStatus, MembershipStatus};
-pub use thread::ReaderThread;
+pub use reader::{Reader, ReaderThread};
+pub use status::{Drops, InterfaceStatus, MembershipStatus, Statistics};
+pub use waiting::Waker;
 #[cfg(feature = "tokio")]
 pub(crate) use waiting::{PollResult, PollerCheck};
-pub use waker::Waker;
 pub use wire::{Wire, WireStatus};
 
 use crate::batch::Batch;
@@ -42,10 +35,10 @@ use data_socket::DataSocket;
 use mcast_sys::SendRequest;
 use mcast_sys::poller::Poller;
 use mcast_sys::ready::WakeReason;
+use receive::SegmentBuffer;
 use requested::Key;
-use segments::SegmentBuffer;
 use sockets::Sockets;
-use statistics::Counters;
+use status::Counters;
 use wire::Wires;
 
 /// Receives the datagrams of the groups that it joined, and no others. Each datagram is delivered

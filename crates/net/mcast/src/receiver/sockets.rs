@@ -14,9 +14,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use mcast_group::{Family, GroupAddr, HostAddr, InterfaceIndex, SourceFilter};
 
 use super::data_socket::{DataSocket, SocketOptions};
-use super::host_filter::sockets_for;
 use super::membership_sockets::MembershipSockets;
 use super::requested::Key;
+use super::table::sockets_for;
 use super::wire::{Shared, WirePort, Wires};
 use crate::datagram::Arrival;
 use crate::error::{Error, ErrorKind, Operation, Result};

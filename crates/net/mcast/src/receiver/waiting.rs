@@ -2,14 +2,16 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+use mcast_sys::poller::Poller;
+use mcast_sys::ready::{Ready, WakeReason};
 
 use super::Receiver;
 use super::control::Control;
 use super::sockets::Sockets;
 use crate::error::{Error, ErrorKind, Operation, Result};
-use mcast_sys::ready::{Ready, WakeReason};
 
 /// The result of an attempt to receive.
 #[derive(Debug)]
@@ -148,5 +150,26 @@ pub(super) fn retry_while_again<T>(mut attempt: impl FnMut() -> Result<PollResul
             PollResult::Again => {}
             PollResult::Nothing => return Ok(None),
         }
+    }
+}
+
+/// Ends a receiver's wait from another thread.
+///
+/// A wake-up ends one call: the current wait, or else the next. That call returns an error of kind
+/// [`ErrorKind::Woken`](crate::ErrorKind::Woken); a [`Reader`](crate::Reader) returns `None`.
+#[derive(Clone, Debug)]
+pub struct Waker {
+    pub(super) poller: Arc<Poller>,
+    pub(super) woken: Arc<AtomicBool>,
+}
+
+impl Waker {
+    /// Wakes the receiver.
+    ///
+    /// # Errors
+    /// The system's error; no case is known.
+    pub fn wake(&self) -> Result<()> {
+        self.woken.store(true, Ordering::Release);
+        self.poller.wake().map_err(|error| Error::os(Operation::Receive, error))
     }
 }

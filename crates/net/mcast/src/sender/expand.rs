@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use mcast_group::{Family, InterfaceIndex};
 
 use super::egress::{self, Egress};
-use super::patience::{is_busy, send_patiently};
+use super::pace::{is_busy, send_patiently};
 use super::{ONE, Sender, first_error, no_destination};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::outgoing::Outgoing;

@@ -4,10 +4,8 @@ mod builder;
 mod egress;
 mod expand;
 mod pace;
-mod patience;
 mod reply;
 mod run;
-mod statistics;
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -18,12 +16,11 @@ use mcast_group::{Family, GroupAddr};
 pub use builder::SenderBuilder;
 #[cfg(feature = "tokio")]
 pub(crate) use expand::is_stale;
+pub(crate) use pace::send_patiently;
 pub use pace::{PaceDecision, Pacer, ParseRateError, Rate, pause};
-pub(crate) use patience::send_patiently;
-pub use reply::Reply;
+pub use reply::{Reply, SendStatistics};
 #[cfg(feature = "tokio")]
 pub(crate) use run::RunOutcome;
-pub use statistics::SendStatistics;
 
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::outgoing::Outgoing;
@@ -31,7 +28,7 @@ use builder::{Addressee, Settings};
 use egress::{Addressed, Egress};
 use mcast_sys::Sent;
 use mcast_sys::socket::Socket;
-use statistics::Counters;
+use reply::Counters;
 
 /// A single datagram, for the counters.
 const ONE: Sent = Sent { datagrams: 1, segmented: 0 };

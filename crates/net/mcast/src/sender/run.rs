@@ -6,7 +6,7 @@ use mcast_group::{Family, InterfaceIndex};
 
 use super::Sender;
 use super::expand::{is_stale, transmit};
-use super::patience::is_busy;
+use super::pace::is_busy;
 use crate::error::{Error, Operation, Result};
 use crate::outgoing::Outgoing;
 
@@ -31,7 +31,7 @@ impl Sender {
                 RunOutcome::Full(family) => {
                     let socket = self.socket(family)?;
                     self.forget_errors(socket);
-                    super::patience::wait(socket).map_err(|error| Error::os(Operation::Send, error))?;
+                    super::pace::wait(socket).map_err(|error| Error::os(Operation::Send, error))?;
                 }
             }
         }

@@ -32,16 +32,22 @@ impl Certificates {
         let certificate = authority.self_signed(&key).unwrap();
         std::fs::write(folder.path().join("ca.pem"), certificate.pem()).unwrap();
         let made = Self { folder, issuer: Issuer::new(authority, key) };
-        made.sign("server", "127.0.0.1", ExtendedKeyUsagePurpose::ServerAuth, 4000);
-        made.sign("named", "engine.example", ExtendedKeyUsagePurpose::ServerAuth, 4000);
-        made.sign("old", "127.0.0.1", ExtendedKeyUsagePurpose::ServerAuth, 2001);
-        made.sign("bridge", "feeds", ExtendedKeyUsagePurpose::ClientAuth, 4000);
+        made.name_server(&["127.0.0.1"]);
+        made.sign("named", &["engine.example"], ExtendedKeyUsagePurpose::ServerAuth, 4000);
+        made.sign("old", &["127.0.0.1"], ExtendedKeyUsagePurpose::ServerAuth, 2001);
+        made.sign("bridge", &["feeds"], ExtendedKeyUsagePurpose::ClientAuth, 4000);
         made
     }
 
-    fn sign(&self, file: &str, name: &str, usage: ExtendedKeyUsagePurpose, until: i32) {
-        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
+    /// Makes `server` again, for these names and addresses.
+    pub(crate) fn name_server(&self, names: &[&str]) {
+        self.sign("server", names, ExtendedKeyUsagePurpose::ServerAuth, 4000);
+    }
+
+    fn sign(&self, file: &str, names: &[&str], usage: ExtendedKeyUsagePurpose, until: i32) {
+        let owned: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(owned).unwrap();
+        params.distinguished_name.push(DnType::CommonName, names[0]);
         params.extended_key_usages = vec![usage];
         params.not_before = date_time_ymd(2000, 1, 1);
         params.not_after = date_time_ymd(until, 1, 1);

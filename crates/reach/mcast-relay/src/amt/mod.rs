@@ -7,7 +7,6 @@
 mod driad;
 mod gateway;
 mod inner;
-mod outgoing;
 #[cfg(feature = "seal")]
 mod relay;
 mod relay_name;
@@ -17,8 +16,8 @@ mod secret;
 
 pub use driad::{DriadRelay, DriadTarget, driad_query, parse_driad_response};
 pub use gateway::{AmtGateway, GatewayCounts, GatewayEvent, GatewayOutput, RelayFailure};
+pub use inner::encapsulate;
 pub use inner::{InvalidPacket, TunnelledDatagram};
-pub use outgoing::encapsulate;
 #[cfg(feature = "seal")]
 pub use relay::{AmtRelay, AmtRelayCounts, AmtRelayLimits};
 pub use relay_name::{AmtRelayName, InvalidRelayName};

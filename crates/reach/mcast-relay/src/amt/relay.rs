@@ -10,8 +10,8 @@ use mcast_packet::gmp::{Address, GmpMessage, Query, SourceQuery};
 use mcast_packet::payload::{AmtMac, AmtMessage};
 use mcast_packet::{ChecksumStatus, ControlPacket, Packet, Transport};
 
+use super::inner::bytes;
 use super::inner::is_host;
-use super::outgoing::bytes;
 use super::secret::{MacSecrets, NoRandom};
 use crate::demand::Demand;
 

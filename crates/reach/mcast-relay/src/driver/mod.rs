@@ -4,15 +4,12 @@
 //! namespace of the leg by a short-lived thread, and used from this one.
 
 mod amt;
-mod batches;
-mod containers;
 mod error;
 mod event;
 mod http;
 mod http_thread;
 mod interfaces;
 mod leg;
-mod loops;
 mod members;
 mod namespace;
 mod outputs;
@@ -34,21 +31,21 @@ use mcast_sys::trace::{Described, Span};
 use mcast_sys::{trace_event, trace_span};
 
 pub use amt::AmtReceiver;
-pub use containers::ContainerLookup;
 pub use error::DriverError;
 pub use event::{AmtStatistics, CheckReport, DriverCounts, DriverEvent};
+pub use namespace::ContainerLookup;
 pub use tunnels::{TunnelDial, TunnelOptions};
 
 use crate::http::{HttpChannel, HttpConfig, HttpCounts};
 use crate::{Authenticator, LegId, PathId, PortBlock, Relay, RelayConfig, Rule};
 use amt::{AddedListeners, AmtListener, GatewaySocket};
-use batches::Batches;
-use containers::Containers;
 use http::HttpSide;
+use interfaces::PendingLoop;
 use leg::DriverLeg;
-use loops::PendingLoop;
+use namespace::Containers;
 use namespace::LegNamespace;
 use path::PathSocket;
+use receive::Batches;
 use registry::Registry;
 use tunnels::Tunnels;
 
@@ -375,7 +372,7 @@ impl Driver {
     fn deadline(&self) -> Duration {
         let members = self.legs.iter().filter_map(|leg| leg.open.as_ref()?.members.as_ref());
         let queries = members.filter_map(members::MemberListener::deadline);
-        let loops = self.loops.iter().map(|_| self.now() + loops::POLL_INTERVAL);
+        let loops = self.loops.iter().map(|_| self.now() + interfaces::POLL_INTERVAL);
         queries.chain(loops).chain(self.amt_deadline()).chain(self.tunnels.deadline()).fold(
             self.relay.poll_timeout().min(self.next_namespace_check).min(self.next_member_check),
             Duration::min,

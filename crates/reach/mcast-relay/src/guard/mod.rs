@@ -2,7 +2,6 @@
 
 mod allowance;
 mod contents;
-mod drain;
 mod own;
 mod probe;
 mod suspect;

@@ -1,9 +1,11 @@
-//! A group that is received for clients, in each form that they want.
+//! A group that is received for clients, in each form that they want, and which groups a server wants to receive.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mcast_group::{GroupAddr, SourceFilter};
 use mcast_packet::payload::{MpegTs, Rtp};
 
 use super::HttpDatagram;
@@ -11,6 +13,7 @@ use super::encode::{self, GapReason};
 use super::feed::{Chunk, Cursor, Feed};
 use super::reorder::Reorder;
 use super::resource::StreamKind;
+use crate::LegId;
 
 /// The time for which a stream is kept after its last client has left, so that one that returns misses nothing.
 pub(super) const LINGER: Duration = Duration::from_secs(2);
@@ -238,4 +241,34 @@ fn event_id(epoch: u64, number: u64) -> String {
 fn number_of(epoch: u64, id: &str) -> Option<u64> {
     let (given, number) = id.split_once('-')?;
     (u64::from_str_radix(given, 16).ok()? == epoch).then(|| number.parse().ok())?
+}
+
+/// The groups that clients receive, each with its sources and the number of the rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpDemand(BTreeMap<(LegId, GroupAddr), (SourceFilter, usize)>);
+
+impl HttpDemand {
+    /// Adds a group.
+    pub(super) fn add(&mut self, leg: LegId, address: GroupAddr, sources: &SourceFilter, rule: usize) {
+        let (known, _) = self.0.entry((leg, address)).or_insert((SourceFilter::NONE, rule));
+        *known = known.union(sources);
+    }
+
+    /// Returns the rule by which a datagram is wanted.
+    #[must_use]
+    pub fn rule_for(&self, leg: LegId, address: GroupAddr, source: IpAddr) -> Option<usize> {
+        let (sources, rule) = self.0.get(&(leg, address))?;
+        sources.admits(source).then_some(*rule)
+    }
+
+    /// Returns the groups to receive on a leg.
+    pub fn on(&self, leg: LegId) -> impl Iterator<Item = (GroupAddr, &SourceFilter)> {
+        let of_leg = self.0.iter().filter(move |((known, _), _)| *known == leg);
+        of_leg.map(|((_, address), (sources, _))| (*address, sources))
+    }
+
+    /// Returns the legs with groups to receive.
+    pub fn legs(&self) -> impl Iterator<Item = LegId> {
+        self.0.keys().map(|(leg, _)| *leg)
+    }
 }

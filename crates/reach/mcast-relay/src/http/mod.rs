@@ -27,16 +27,13 @@
 mod access;
 mod channel;
 mod client;
-mod demand;
 mod encode;
 mod feed;
-mod listing;
 mod playlist;
 mod refusal;
 mod reorder;
 mod request;
 mod resource;
-mod response;
 mod server;
 mod status;
 mod websocket;
@@ -49,7 +46,7 @@ use mcast_group::GroupAddr;
 
 use crate::{LegId, Traffic};
 
-pub use demand::HttpDemand;
+pub use channel::HttpDemand;
 pub use playlist::{HttpChannel, Playlist, PlaylistError};
 pub use refusal::{HttpCounts, HttpRefusal};
 pub use server::{HttpClientId, HttpServer};

@@ -9,17 +9,16 @@ use mcast_group::{GroupAddr, Membership, SourceFilter};
 use mcast_pace::{ReportLimiter, ReportQuota, WithheldReport};
 
 use super::access;
+use super::channel::HttpDemand;
 use super::channel::{Channel, Start};
 use super::client::{Client, ClientState, Outbox, Subscription};
-use super::demand::HttpDemand;
 use super::encode;
 use super::feed::Feed;
-use super::listing::Listings;
 use super::playlist;
+use super::playlist::Listings;
 use super::refusal::{HttpCounts, HttpRefusal, Refusal};
 use super::request::{self, MAX_HEAD, Request};
 use super::resource::{self, Resource, StreamKind};
-use super::response;
 use super::websocket::{self, ClientFrame, CloseCode, FrameReader, Opcode};
 use super::{HttpChannel, HttpConfig, HttpDatagram, HttpEvent, HttpRule};
 use crate::LegId;
@@ -391,7 +390,7 @@ impl HttpServer {
         (content_type, body): &(&str, String),
         origin: Option<&str>,
     ) -> Result<(), Refusal> {
-        let page = response::page(content_type, body, origin, request.is_head);
+        let page = resource::page(content_type, body, origin, request.is_head);
         self.end(now, id, &page);
         Ok(())
     }
@@ -408,10 +407,10 @@ impl HttpServer {
         let Some(client) = self.clients.get(&id) else { return Ok(()) };
         let (rule, key) = self.find_channel(client.listener, membership)?;
         let mut head = match (kind.is_websocket(), &request.websocket_key) {
-            (false, _) => response::stream_head(kind, origin),
+            (false, _) => resource::stream_head(kind, origin),
             (true, Some(key)) if !request.is_head => {
                 let accept = websocket::accept_key(key).ok_or_else(not_a_websocket)?;
-                response::upgrade(&accept)
+                resource::upgrade(&accept)
             }
             (true, _) => return Err(not_a_websocket()),
         };
@@ -575,7 +574,7 @@ impl HttpServer {
     fn refuse(&mut self, now: Duration, id: HttpClientId, refusal: &Refusal, is_head: bool) {
         let Some(client) = self.clients.get(&id) else { return };
         self.refused(now, client.listener, client.address, refusal);
-        self.end(now, id, &response::refusal(refusal, is_head));
+        self.end(now, id, &resource::refusal(refusal, is_head));
     }
 
     /// Sends a last response.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use mcast_group::Family;
 use mcast_tunnel::RelayPath;
 
+use crate::arrival::CopyTrails;
 use crate::arrival::LegArrival;
 use crate::event::{CopyPayload, RefusalReason, RelayEvent, RelayOutput};
 use crate::guard::{ContentKey, Culprit, GuardOutput, GuardVerdict, LegSource, PendingRepeat};
@@ -14,7 +15,6 @@ use crate::paths::{PathKey, PathPort, PathSide};
 use crate::relay::rules::PairState;
 use crate::relay::{PathId, Relay};
 use crate::rule::DiscoveryProtocol;
-use crate::trails::CopyTrails;
 
 impl Relay {
     /// Handles a datagram for a group or for all hosts. All outputs of earlier calls must have been taken.

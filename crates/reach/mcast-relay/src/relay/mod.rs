@@ -6,7 +6,6 @@ mod membership;
 mod neighbours;
 mod replies;
 mod rules;
-mod status;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -16,6 +15,7 @@ use std::time::Duration;
 
 use mcast_group::{Group, SourceFilter};
 
+use crate::arrival::Trails;
 use crate::counts::RuleCounts;
 use crate::demand::{Demand, MAX_GROUPS, MAX_GROUPS_OF_HOST};
 use crate::event::{RelayEvent, RelayOutput};
@@ -24,13 +24,12 @@ use crate::mdns::ClaimedNames;
 use crate::paths::{PathSide, Paths};
 use crate::peers::{Authenticator, Peers, PortBlock, RelayId};
 use crate::rule::{Leg, Rule};
-use crate::trails::Trails;
 use election::Announcer;
 use neighbours::Neighbour;
 pub use neighbours::Subnet;
 pub use rules::PairState;
 use rules::{Pair, RuleState};
-pub use status::{PairStatus, PeerStatus};
+pub use rules::{PairStatus, PeerStatus};
 
 /// The number of a leg, given by the relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,14 +1,11 @@
 //! Rules: what is forwarded, from where, to where.
 
 mod check;
-mod discovery;
 mod error;
-mod file;
 mod leg;
 mod parse;
 mod rewrite;
 mod traffic;
-mod words;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -17,13 +14,13 @@ use std::time::Duration;
 use mcast_pace::Rate;
 
 pub(crate) use check::MAX_ALWAYS;
-pub use discovery::DiscoveryProtocol;
 pub use error::{RuleError, RuleFileError};
-pub use file::parse_rules;
 pub use leg::{Leg, Namespace};
+use parse::Separated;
+pub use parse::parse_rules;
 pub use rewrite::{Rewrite, RewriteTarget};
+pub use traffic::DiscoveryProtocol;
 pub use traffic::{Selection, Traffic};
-use words::Separated;
 
 /// One entry of the allow-list: only what a rule names is forwarded.
 ///

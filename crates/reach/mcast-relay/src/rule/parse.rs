@@ -1,5 +1,6 @@
-//! The parser of rules.
+//! The parser of rules and of files of rules.
 
+use std::fmt;
 use std::iter::Peekable;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
@@ -7,10 +8,9 @@ use std::time::Duration;
 
 use mcast_group::{Expand, Family, Group, SourceFilter};
 
-use super::words::{items, words};
 use super::{
-    DiscoveryProtocol, Leg, Rewrite, RewriteTarget, Route, Rule, RuleError, RuleTarget, Selection,
-    ServiceFilter, Traffic, check,
+    DiscoveryProtocol, Leg, Rewrite, RewriteTarget, Route, Rule, RuleError, RuleFileError, RuleTarget,
+    Selection, ServiceFilter, Traffic, check,
 };
 use crate::amt::AmtRelayName;
 
@@ -236,6 +236,79 @@ fn parse_rewrite(text: &str) -> Result<Rewrite, RuleError> {
             Ok(Rewrite { target: RewriteTarget::Groups(range.groups), port: Some(*range.ports.start()) })
         }
         _ => Err(RuleError::Rewrite(text.to_owned(), "it needs one range of groups and one port")),
+    }
+}
+
+/// Parses a file of rules: one per line; empty lines and what follows a `#` are ignored.
+///
+/// ```
+/// let rules = mcast_relay::parse_rules("# Printers\nmdns between eth0 and eth1 allow ipp\n")?;
+/// assert_eq!(rules.len(), 1);
+/// # Ok::<(), mcast_relay::RuleFileError>(())
+/// ```
+///
+/// # Errors
+/// Returns the first line that is not a valid rule.
+pub fn parse_rules(text: &str) -> Result<Vec<Rule>, RuleFileError> {
+    let lines = text.lines().map(without_comment).map(str::trim).zip(1..);
+    lines
+        .filter(|(rule, _)| !rule.is_empty())
+        .map(|(rule, line)| rule.parse().map_err(|error| RuleFileError { line, error }))
+        .collect()
+}
+
+/// Splits a text at spaces. A comma at the end of a word continues the list with the next word.
+pub(super) fn words(text: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    for word in split(text, char::is_whitespace).into_iter().filter(|word| !word.is_empty()) {
+        match words.last_mut().filter(|last| last.ends_with(',') || word.starts_with(',')) {
+            Some(last) => last.push_str(word),
+            None => words.push(word.to_owned()),
+        }
+    }
+    words
+}
+
+/// Splits a list at commas.
+pub(super) fn items(list: &str) -> Vec<&str> {
+    split(list, |character| character == ',')
+}
+
+/// Returns the text before a `#` outside quotation marks.
+pub(super) fn without_comment(line: &str) -> &str {
+    split(line, |character| character == '#').first().copied().unwrap_or_default()
+}
+
+fn split(text: &str, is_separator: impl Fn(char) -> bool) -> Vec<&str> {
+    let (mut parts, mut start, mut quoted, mut escaped) = (Vec::new(), 0, false, false);
+    for (position, character) in text.char_indices() {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            _ if !quoted && is_separator(character) => {
+                parts.push(&text[start..position]);
+                start = position + character.len_utf8();
+            }
+            _ => {}
+        }
+    }
+    parts.push(&text[start..]);
+    parts
+}
+
+/// Items with a separator between them.
+pub(super) struct Separated<'a, T>(pub(super) &'static str, pub(super) &'a [T]);
+
+impl<T: fmt::Display> fmt::Display for Separated<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, item) in self.1.iter().enumerate() {
+            if position > 0 {
+                f.write_str(self.0)?;
+            }
+            item.fmt(f)?;
+        }
+        Ok(())
     }
 }
 

@@ -6,7 +6,6 @@ mod file;
 mod membership;
 mod program_run;
 mod programs;
-mod units;
 
 use std::{fs, net::IpAddr, path::Path, time::Duration};
 

@@ -18,14 +18,13 @@
 //! assert_eq!(querier.poll_timeout(), Duration::from_millis(31_250)); // the startup query interval
 //! ```
 
-mod outgoing_query;
 mod settings;
 mod specific_queries;
 
 use core::time::Duration;
 
-pub use outgoing_query::OutgoingQuery;
 pub use settings::{QuerierSettings, SettingsError};
+pub use specific_queries::OutgoingQuery;
 
 use super::{Address, GmpMessage, Query, RecordKind, Sources};
 use specific_queries::SpecificQueries;

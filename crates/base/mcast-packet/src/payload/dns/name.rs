@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::bytes::{u8_at, u16_at};
+use crate::list::{u8_at, u16_at};
 
 /// A name in a message.
 #[derive(Clone, Copy)]

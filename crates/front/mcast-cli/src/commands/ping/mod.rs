@@ -1,7 +1,6 @@
 //! `mcast ping`: shows which hosts answer, their distance and delay, and whether multicast or unicast fails.
 
-mod json;
-mod text;
+mod results;
 
 use std::time::Duration;
 
@@ -179,16 +178,16 @@ fn ping(plan: Plan, console: &Console) -> anyhow::Result<Outcome> {
         || !interrupt.has_arrived(),
         |responder, reply| {
             if live {
-                text::print_reply(responder, reply, palette);
+                results::print_reply(responder, reply, palette);
             }
         },
     )?;
     let (session, now) = (pinger.session(), pinger.now());
     match plan.json {
-        true => json::write(&session, now, console)?,
-        false => text::write(&session, now, console)?,
+        true => results::write_json(&session, now, console)?,
+        false => results::write_text(&session, now, console)?,
     }
-    text::note_totals(&session, console);
+    results::note_totals(&session, console);
     let outcome = judge(&plan.criteria, &session, now, console);
     Ok(interrupt.outcome().unwrap_or(outcome))
 }

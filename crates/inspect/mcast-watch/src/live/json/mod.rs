@@ -1,6 +1,5 @@
 //! Packets and the table as JSON.
 
-mod dns;
 mod packet;
 mod table;
 

@@ -6,13 +6,11 @@
 
 mod frame;
 mod port;
-mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::{fmt, io};
 
 use mcast_group::{Family, Group, GroupAddr, InterfaceIndex, SourceFilter};
 
@@ -20,8 +18,8 @@ use super::requested::Key;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use mcast_sys::poller::Poller;
 use mcast_sys::wire::{Bystander, Bystanders, WireProgram, WireRefusal, WireSettings, in_namespace};
+use port::Watch;
 pub(crate) use port::{RingCount, WirePort};
-use watch::Watch;
 
 /// Tokens of rings start here, far above those of sockets.
 const FIRST_TOKEN: usize = 1 << 24;

@@ -1,23 +1,26 @@
-//! The rings of an interface.
+//! The rings of an interface, and the thread that notices others who would miss frames.
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, SystemTime};
 
 use mcast_group::{GroupAddr, InterfaceIndex, SourceFilter};
-
-use super::Joined;
-use super::frame::WireDatagram;
-use crate::batch::Batch;
-use crate::datagram::Arrival;
-use crate::receiver::table::AddressHasher;
 use mcast_sys::KernelClock;
 use mcast_sys::poller::Poller;
 use mcast_sys::timing::clock_time;
 use mcast_sys::wire::{FrameRing, WireFrame, WireProgram};
+
+use super::frame::WireDatagram;
+use super::{Joined, Shared};
+use crate::batch::Batch;
+use crate::datagram::Arrival;
+use crate::receiver::table::AddressHasher;
 
 /// An interface from which frames are taken.
 #[derive(Debug)]
@@ -95,7 +98,7 @@ impl WirePort {
     /// Moves datagrams from one ring into the free part of a batch.
     pub(crate) fn fill_from(&self, ring: usize, batch: &mut Batch, taken: &mut RingCount) {
         let Some(ring) = self.rings.get(ring) else { return };
-        let ring = &mut *lock(ring);
+        let ring = &mut *lock_ring(ring);
         if !ring.frames.is_readable() || batch.free().is_none() {
             return;
         }
@@ -135,7 +138,7 @@ impl WirePort {
 
     /// Stops waiting for a ring whose interface is gone.
     pub(crate) fn check(&self, ring: usize, poller: &Poller) {
-        if let Some(ring) = self.rings.get(ring).map(lock)
+        if let Some(ring) = self.rings.get(ring).map(lock_ring)
             && !ring.frames.is_readable()
             && ring.frames.failure().is_some()
         {
@@ -146,18 +149,18 @@ impl WirePort {
 
     /// Returns whether the interface is gone.
     pub(super) fn has_failed(&self) -> bool {
-        self.rings.iter().any(|ring| lock(ring).frames.failure().is_some())
+        self.rings.iter().any(|ring| lock_ring(ring).frames.failure().is_some())
     }
 
     pub(super) fn unregister(&self, poller: &Poller) {
         for ring in &self.rings {
             // Closing it removes it in any case.
-            let _ = lock(ring).frames.unregister(poller);
+            let _ = lock_ring(ring).frames.unregister(poller);
         }
     }
 
     pub(super) fn drops(&self) -> Option<u64> {
-        self.rings.iter().try_fold(0, |sum, ring| Some(sum + lock(ring).frames.drops().ok()?))
+        self.rings.iter().try_fold(0, |sum, ring| Some(sum + lock_ring(ring).frames.drops().ok()?))
     }
 
     /// Returns whether the kernel would discard a datagram because its source is an address of this host.
@@ -210,6 +213,41 @@ impl Clock {
     }
 }
 
-fn lock(ring: &Mutex<Ring>) -> MutexGuard<'_, Ring> {
+fn lock_ring(ring: &Mutex<Ring>) -> MutexGuard<'_, Ring> {
     ring.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How often the sockets of the machine are listed: how long another program that begins to receive may miss datagrams.
+pub(crate) const INTERVAL: Duration = Duration::from_millis(100);
+
+/// Watches until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    /// Nothing is ever sent; dropping it ends the thread.
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watch {
+    /// Starts watching in the calling thread's network namespace.
+    pub(crate) fn start(shared: Arc<Mutex<Shared>>) -> io::Result<Self> {
+        let (stop, stopped) = mpsc::channel();
+        let watch = move || {
+            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(INTERVAL) {
+                super::lock(&shared).yield_to_others();
+            }
+        };
+        let thread = Builder::new().name("mcast wire".into()).spawn(watch)?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic there is already reported.
+            let _ = thread.join();
+        }
+    }
 }
