@@ -49,14 +49,14 @@ fuzz_target!(|messages: Vec<&[u8]>| {
         pings.record(bytes, source.ip(), step % 2 == 1, now);
         path.record(bytes, source.ip(), false, now);
         reports.record(source.ip(), bytes);
-        game.poll_step(now, time);
-        game.record(bytes, source, now);
+        game.poll_transmit(ClockTime(time.0), time);
+        game.handle_datagram(ClockTime(time.0), bytes, source);
         let (by_unicast, length) = (step % 2 == 1, bytes.len());
         let arrival = MessageArrival { source, interface: 1, hop_limit: None, by_unicast, time, length };
         for replier in &mut repliers {
             let reply = replier.handle_datagram(ClockTime(time.0), bytes, &arrival, &mut Host);
             assert!(reply.is_none_or(|reply| reply.len() <= bytes.len()));
-            for ended in replier.sessions_mut().take_ended(ClockTime(time.0), SystemCounters::default) {
+            for ended in replier.sessions().take_ended(ClockTime(time.0), SystemCounters::default) {
                 let totals = ended.session.totals();
                 assert_eq!(totals.sent, totals.received + totals.lost);
             }

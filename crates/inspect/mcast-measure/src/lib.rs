@@ -54,7 +54,7 @@ pub use mcast_pace::ClockTime;
 pub use message_meter::{MessageCounts, MessageMeter};
 pub use numbered::NumberedDatagrams;
 #[cfg(feature = "std")]
-pub use ping_pong::{PingPong, PingPongLimit, PingPongStep};
+pub use ping_pong::{PingPong, PingPongLimit};
 #[cfg(feature = "std")]
 pub use probes::{AcceptedReply, ProbeResults, ProbeSession, RespondingHost, SizeLimit};
 #[cfg(feature = "std")]

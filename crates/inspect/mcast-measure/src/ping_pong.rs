@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::wire::{
     MessageType, PING_LENGTH, SessionHeader, SessionId, SessionMessage, SessionSettings, UnixNanos,
 };
-use mcast_pace::{PaceDecision, PaceSchedule, Rate};
+use mcast_pace::{ClockTime, PaceDecision, PaceSchedule, Rate};
 
 use crate::Histogram;
 
@@ -15,17 +15,9 @@ const CALLS: u32 = 30;
 const BETWEEN_CALLS: Duration = Duration::from_millis(100);
 /// A pong that takes longer counts as lost.
 const TIMEOUT: Duration = Duration::from_secs(1);
-
-/// What to do next in a ping-pong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PingPongStep<'a> {
-    /// Send this message to the group.
-    Send(&'a [u8]),
-    /// Wait at most this long for a message, and record it.
-    Receive(Duration),
-    /// The ping-pong has ended. Without a [partner](PingPong::partner), no receiver answered.
-    End,
-}
+/// The number of opening and closing messages, so that hardly any receiver misses all of them.
+const REPEATS: u32 = 5;
+const BETWEEN_REPEATS: Duration = Duration::from_millis(2);
 
 /// When a ping-pong ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,37 +30,50 @@ pub enum PingPongLimit {
 
 #[derive(Clone, Copy, Debug)]
 enum PingPongState {
-    /// Looking for a partner.
-    Calling { calls: u32, next: Duration },
-    /// The next ping may be sent.
-    Ready,
+    /// Opens the session: the number of messages sent, and when the next is due.
+    Opening { sent: u32, next: ClockTime },
+    /// Looks for a partner.
+    Calling { calls: u32, next: ClockTime },
+    /// The next ping may be sent from this time on.
+    Ready(ClockTime),
     /// A ping was sent at this time.
-    InFlight(Duration),
+    InFlight(ClockTime),
+    /// Closes the session: the number of messages sent, and when the next is due.
+    Closing { sent: u32, next: ClockTime },
+    /// There is nothing more to send.
+    Over,
 }
 
-/// A ping-pong with the first receiver that answers, with at most one ping in flight.
+/// A ping-pong with the first receiver that answers, with at most one ping in flight. It opens and closes its session.
 ///
 /// ```
 /// use mcast_measure::wire::{SessionId, UnixNanos};
-/// use mcast_measure::{PingPong, PingPongLimit, PingPongStep};
-/// use std::time::Duration;
+/// use mcast_measure::{ClockTime, PingPong, PingPongLimit};
 ///
 /// let mut game = PingPong::new(SessionId(7), 64, 0, PingPongLimit::Count(10), None);
-/// // First, it calls for a receiver.
-/// assert!(matches!(game.poll_step(Duration::ZERO, UnixNanos(5)), PingPongStep::Send(_)));
-/// assert!(matches!(game.poll_step(Duration::ZERO, UnixNanos(5)), PingPongStep::Receive(_)));
+/// let mut now = ClockTime(0);
+/// while let Some(next) = game.poll_timeout() {
+///     now = now.max(next);
+///     while let Some(message) = game.poll_transmit(now, UnixNanos(5)) {
+///         // Send it to the group here, and pass what arrives until `poll_timeout` to `handle_datagram`.
+///     }
+/// }
+/// assert_eq!(game.partner(), None);
 /// ```
 #[derive(Clone, Debug)]
 pub struct PingPong {
     header: SessionHeader,
     settings: SessionSettings,
-    call: Vec<u8>,
+    /// The latest opening, calling or closing message.
+    message: Vec<u8>,
     ping: Vec<u8>,
     limit: PingPongLimit,
     pace: Option<PaceSchedule>,
     state: PingPongState,
     partner: Option<IpAddr>,
-    start: Duration,
+    /// When the partner was found, and when the last ping was answered or lost.
+    start: ClockTime,
+    end: Option<ClockTime>,
     sent: u64,
     lost: u64,
     duplicated: u64,
@@ -89,8 +94,6 @@ impl PingPong {
     ) -> Self {
         let size = size.max(PING_LENGTH);
         let header = SessionHeader::new(MessageType::Ping, session);
-        let mut call = header.with_kind(MessageType::Call).encode().to_vec();
-        call.resize(PING_LENGTH, 0);
         let settings = SessionSettings {
             size: u32::try_from(size).unwrap_or(u32::MAX),
             clock,
@@ -101,13 +104,14 @@ impl PingPong {
         Self {
             header,
             settings,
-            call,
+            message: Vec::new(),
             ping: vec![0; size],
             limit,
             pace: rate.map(PaceSchedule::new),
-            state: PingPongState::Calling { calls: 0, next: Duration::ZERO },
+            state: PingPongState::Opening { sent: 0, next: ClockTime(0) },
             partner: None,
-            start: Duration::ZERO,
+            start: ClockTime(0),
+            end: None,
             sent: 0,
             lost: 0,
             duplicated: 0,
@@ -116,90 +120,129 @@ impl PingPong {
         }
     }
 
-    /// Returns the message that opens the session, to be sent a few times before the first step.
-    #[must_use]
-    pub fn opening(&self, time: UnixNanos) -> Vec<u8> {
-        self.settings.opening(SessionHeader { time, ..self.header })
-    }
-
-    /// Returns the message that closes the session, to be sent a few times at the end.
-    #[must_use]
-    pub fn closing(&self, time: UnixNanos) -> Vec<u8> {
-        self.settings.closing(SessionHeader { sequence: self.sent, time, ..self.header })
-    }
-
-    /// Returns what to do next. `now` counts from any fixed moment; `time` is the time of this host's clock.
-    pub fn poll_step(&mut self, now: Duration, time: UnixNanos) -> PingPongStep<'_> {
+    /// Returns the next message to send to the group, if one is due. `time` is the time of this host's clock.
+    pub fn poll_transmit(&mut self, now: ClockTime, time: UnixNanos) -> Option<&[u8]> {
+        if let PingPongState::InFlight(since) = self.state
+            && now >= since + TIMEOUT
+        {
+            self.lost += 1;
+            self.state = PingPongState::Ready(now);
+        }
+        if let PingPongState::Ready(from) = self.state
+            && now >= from
+            && self.is_complete(now)
+        {
+            self.close(now);
+        }
         match self.state {
-            PingPongState::Calling { next, .. } if now < next => PingPongStep::Receive(next - now),
-            PingPongState::Calling { calls: CALLS, .. } => PingPongStep::End,
-            PingPongState::Calling { calls, .. } => {
+            PingPongState::Opening { sent, next } if now >= next => {
+                let (sent, next) = (sent + 1, now + BETWEEN_REPEATS);
+                self.state = match sent {
+                    REPEATS => PingPongState::Calling { calls: 0, next },
+                    _ => PingPongState::Opening { sent, next },
+                };
+                self.message = self.settings.opening(SessionHeader { time, ..self.header });
+                Some(&self.message)
+            }
+            PingPongState::Calling { calls: CALLS, next } if now >= next => {
+                // No receiver answers, so that none has to learn that the session ends.
+                self.state = PingPongState::Over;
+                None
+            }
+            PingPongState::Calling { calls, next } if now >= next => {
                 self.state = PingPongState::Calling { calls: calls + 1, next: now + BETWEEN_CALLS };
-                PingPongStep::Send(&self.call)
+                self.message = self.header.with_kind(MessageType::Call).encode().to_vec();
+                self.message.resize(PING_LENGTH, 0);
+                Some(&self.message)
             }
-            PingPongState::InFlight(since) if now < since + TIMEOUT => {
-                PingPongStep::Receive(since + TIMEOUT - now)
+            PingPongState::Ready(from) if now >= from => self.ping(now, time),
+            PingPongState::Closing { sent, next } if now >= next => {
+                let (sent, next) = (sent + 1, now + BETWEEN_REPEATS);
+                self.state = match sent {
+                    REPEATS => PingPongState::Over,
+                    _ => PingPongState::Closing { sent, next },
+                };
+                self.message =
+                    self.settings.closing(SessionHeader { sequence: self.sent, time, ..self.header });
+                Some(&self.message)
             }
-            PingPongState::Ready | PingPongState::InFlight(_) => {
-                self.give_up();
-                self.ping(now, time)
-            }
+            _ => None,
         }
     }
 
-    fn ping(&mut self, now: Duration, time: UnixNanos) -> PingPongStep<'_> {
-        let is_over = match self.limit {
+    fn is_complete(&self, now: ClockTime) -> bool {
+        match self.limit {
             PingPongLimit::Count(count) => self.sent >= count,
-            PingPongLimit::Duration(duration) => now.saturating_sub(self.start) >= duration,
-        };
-        if is_over {
-            return PingPongStep::End;
+            PingPongLimit::Duration(duration) => now >= self.start + duration,
         }
+    }
+
+    fn ping(&mut self, now: ClockTime, time: UnixNanos) -> Option<&[u8]> {
         let size = self.ping.len();
-        if let Some(PaceDecision::After(time)) = self.pace.as_mut().map(|pace| pace.allow(now, [size])) {
-            return PingPongStep::Receive(time.min(TIMEOUT));
+        let pace = self.pace.as_mut().map(|pace| pace.allow(Duration::from_nanos(now.0), [size]));
+        if let Some(PaceDecision::After(wait)) = pace {
+            self.state = PingPongState::Ready(now + wait.min(TIMEOUT));
+            return None;
         }
         SessionHeader::renumber(&mut self.ping, self.sent, time);
         self.sent += 1;
         self.state = PingPongState::InFlight(now);
-        PingPongStep::Send(&self.ping)
+        Some(&self.ping)
     }
 
-    /// Records a message from a receiver.
-    pub fn record(&mut self, message: &[u8], source: SocketAddr, now: Duration) {
+    /// Returns when to call [`poll_transmit`](Self::poll_transmit) again, unless a message arrives before; `None` when
+    /// the ping-pong is over. Without a [partner](Self::partner), no receiver answered.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<ClockTime> {
+        match self.state {
+            PingPongState::Opening { next, .. }
+            | PingPongState::Calling { next, .. }
+            | PingPongState::Closing { next, .. }
+            | PingPongState::Ready(next) => Some(next),
+            PingPongState::InFlight(since) => Some(since + TIMEOUT),
+            PingPongState::Over => None,
+        }
+    }
+
+    /// Handles a message from a receiver.
+    pub fn handle_datagram(&mut self, now: ClockTime, message: &[u8], source: SocketAddr) {
         match SessionMessage::decode(message) {
             Some((header, _)) if header.session != self.header.session => {}
-            Some((_, SessionMessage::Token(token))) if self.partner.is_none() => {
+            Some((_, SessionMessage::Token(token)))
+                if matches!(self.state, PingPongState::Calling { .. }) =>
+            {
                 self.header.write(&mut self.ping);
                 if let Some(bytes) = self.ping.get_mut(PING_LENGTH - 8..PING_LENGTH) {
                     bytes.copy_from_slice(&token.to_be_bytes());
                 }
                 self.partner = Some(source.ip());
                 self.start = now;
-                self.state = PingPongState::Ready;
+                self.state = PingPongState::Ready(now);
             }
             Some((header, SessionMessage::Pong)) => self.pong(header.sequence, now),
             _ => {}
         }
     }
 
-    fn pong(&mut self, sequence: u64, now: Duration) {
+    fn pong(&mut self, sequence: u64, now: ClockTime) {
         if sequence.checked_add(1) != Some(self.sent) {
             self.late += u64::from(sequence < self.sent);
         } else if let PingPongState::InFlight(since) = self.state {
-            self.times.record_duration(now.saturating_sub(since));
-            self.state = PingPongState::Ready;
+            self.times.record_duration(now.since(since).into());
+            self.state = PingPongState::Ready(now);
         } else {
             self.duplicated += 1;
         }
     }
 
-    /// Counts the ping in flight, if any, as lost.
-    pub const fn give_up(&mut self) {
-        if let PingPongState::InFlight(_) = self.state {
-            self.lost += 1;
-            self.state = PingPongState::Ready;
+    /// Ends the ping-pong: a ping in flight counts as lost, and receivers learn that the session ends.
+    pub fn close(&mut self, now: ClockTime) {
+        if matches!(self.state, PingPongState::Closing { .. } | PingPongState::Over) {
+            return;
         }
+        self.lost += u64::from(matches!(self.state, PingPongState::InFlight(_)));
+        self.end = Some(now);
+        self.state = PingPongState::Closing { sent: 0, next: now };
     }
 
     /// Returns the receiver that answers; `None` until there is one.
@@ -208,10 +251,10 @@ impl PingPong {
         self.partner
     }
 
-    /// Returns the time since the partner was found.
+    /// Returns the time from finding the partner to the end.
     #[must_use]
-    pub const fn elapsed(&self, now: Duration) -> Duration {
-        now.saturating_sub(self.start)
+    pub fn elapsed(&self) -> Duration {
+        self.end.map_or(Duration::ZERO, |end| end.since(self.start).into())
     }
 
     /// Returns the number of pings sent.
@@ -247,15 +290,17 @@ impl PingPong {
 
 #[cfg(test)]
 mod tests {
-    use mcast_pace::ClockTime;
-
     use super::*;
     use crate::{MessageArrival, Replier, ReplierHost, ReplierKind, Sessions, SystemCounters};
 
     const ID: SessionId = SessionId(7);
 
-    fn micros(number: u64) -> Duration {
-        Duration::from_micros(number)
+    fn micros(number: u64) -> ClockTime {
+        ClockTime(number * 1_000)
+    }
+
+    fn second(micros: u64) -> ClockTime {
+        ClockTime(micros * 1_000) + TIMEOUT
     }
 
     fn source() -> SocketAddr {
@@ -281,7 +326,7 @@ mod tests {
             Self(Replier::new(ReplierKind::Perf { pings: true }, 1, 0, sessions))
         }
 
-        fn reply_to(&mut self, message: &[u8]) -> Vec<u8> {
+        fn reply_to(&mut self, message: &[u8]) -> Option<Vec<u8>> {
             let (time, length) = (UnixNanos(1), message.len());
             let arrival = MessageArrival {
                 source: source(),
@@ -291,32 +336,69 @@ mod tests {
                 time,
                 length,
             };
-            self.0.handle_datagram(ClockTime(0), message, &arrival, &mut ()).unwrap().to_vec()
+            self.0.handle_datagram(ClockTime(0), message, &arrival, &mut ()).map(<[u8]>::to_vec)
         }
     }
 
-    /// Returns the next message to send, and `None` for anything else.
-    fn sent(game: &mut PingPong, now: Duration) -> Option<Vec<u8>> {
-        match game.poll_step(now, UnixNanos(1)) {
-            PingPongStep::Send(message) => Some(message.to_vec()),
-            _ => None,
-        }
+    fn sent(game: &mut PingPong, now: ClockTime) -> Option<Vec<u8>> {
+        game.poll_transmit(now, UnixNanos(1)).map(<[u8]>::to_vec)
     }
 
-    /// Returns a ping-pong that has found its partner, and that partner.
+    fn kinds(messages: &[Vec<u8>]) -> Vec<MessageType> {
+        messages.iter().map(|message| SessionHeader::decode(message).unwrap().kind).collect()
+    }
+
+    /// Plays until `end` or for five minutes, and returns the messages. Each reaches the partner, if there is one.
+    fn play(
+        game: &mut PingPong,
+        mut partner: Option<&mut Partner>,
+        mut now: ClockTime,
+        end: impl Fn(&PingPong) -> bool,
+    ) -> Vec<Vec<u8>> {
+        let mut messages = Vec::new();
+        while let Some(next) = game.poll_timeout().filter(|next| *next < micros(300_000_000) && !end(game)) {
+            now = now.max(next);
+            while let Some(message) = sent(game, now) {
+                if let Some(reply) = partner.as_mut().and_then(|partner| partner.reply_to(&message)) {
+                    game.handle_datagram(now, &reply, source());
+                }
+                messages.push(message);
+            }
+        }
+        messages
+    }
+
+    /// Returns a ping-pong that has found its partner, with the clock back at 0, and that partner.
     fn started(limit: PingPongLimit, rate: Option<Rate>) -> (PingPong, Partner) {
         let (mut game, mut partner) = (PingPong::new(ID, 64, 0, limit, rate), Partner::new());
-        let call = sent(&mut game, Duration::ZERO).unwrap();
-        game.record(&partner.reply_to(&call), source(), Duration::ZERO);
+        let mut calls = play(&mut game, None, micros(0), |game| {
+            matches!(game.state, PingPongState::Calling { calls: 1, .. })
+        });
+        let token = partner.reply_to(&calls.pop().unwrap()).unwrap();
+        game.handle_datagram(micros(0), &token, source());
         assert_eq!(game.partner(), Some(source().ip()));
         (game, partner)
     }
 
     /// Sends the next ping and returns its pong.
-    fn pong(game: &mut PingPong, partner: &mut Partner, now: Duration) -> Vec<u8> {
+    fn pong(game: &mut PingPong, partner: &mut Partner, now: ClockTime) -> Vec<u8> {
         let ping = sent(game, now).unwrap();
         assert_eq!(ping.len(), 64);
-        partner.reply_to(&ping)
+        partner.reply_to(&ping).unwrap()
+    }
+
+    #[test]
+    fn a_session_is_opened_played_and_closed() {
+        let (mut game, mut partner) =
+            (PingPong::new(ID, 64, 0, PingPongLimit::Count(2), None), Partner::new());
+        let messages = play(&mut game, Some(&mut partner), micros(0), |_| false);
+        use MessageType::{Call, Closing, Opening, Ping};
+        let mut expected = vec![Opening; 5];
+        expected.extend([Call, Ping, Ping]);
+        expected.extend([Closing; 5]);
+        assert_eq!(kinds(&messages), expected);
+        assert_eq!(SessionHeader::decode(messages.last().unwrap()).unwrap().sequence, 2);
+        assert_eq!((game.times().count(), game.lost(), game.poll_timeout()), (2, 0, None));
     }
 
     #[test]
@@ -324,40 +406,42 @@ mod tests {
         let (mut game, mut partner) = started(PingPongLimit::Count(2), None);
         for start in [10, 50] {
             let pong = pong(&mut game, &mut partner, micros(start));
-            assert_eq!(game.poll_step(micros(start), UnixNanos(0)), PingPongStep::Receive(TIMEOUT));
-            game.record(&pong, source(), micros(start + 7));
-            game.record(&pong, source(), micros(start + 8));
+            assert_eq!((sent(&mut game, micros(start)), game.poll_timeout()), (None, Some(second(start))));
+            game.handle_datagram(micros(start + 7), &pong, source());
+            game.handle_datagram(micros(start + 8), &pong, source());
         }
-        assert_eq!(game.poll_step(micros(60), UnixNanos(0)), PingPongStep::End);
-        assert_eq!((game.times().count(), game.times().min()), (2, Some(micros(7))));
+        assert_eq!(kinds(&[sent(&mut game, micros(60)).unwrap()]), [MessageType::Closing]);
+        assert_eq!((game.times().count(), game.times().min()), (2, Some(Duration::from_micros(7))));
         assert_eq!((game.sent(), game.lost(), game.duplicated(), game.late()), (2, 0, 2, 0));
+        assert_eq!(game.elapsed(), Duration::from_micros(60));
     }
 
     #[test]
     fn late_pong_counts_as_lost_and_late() {
-        let (mut game, mut partner) = started(PingPongLimit::Duration(TIMEOUT + micros(5)), None);
+        let limit = PingPongLimit::Duration(TIMEOUT + Duration::from_micros(5));
+        let (mut game, mut partner) = started(limit, None);
         let late = pong(&mut game, &mut partner, micros(0));
-        let second = pong(&mut game, &mut partner, TIMEOUT);
-        game.record(&late, source(), TIMEOUT + micros(1));
-        game.record(&second, source(), TIMEOUT + micros(5));
-        assert_eq!(game.poll_step(TIMEOUT + micros(5), UnixNanos(0)), PingPongStep::End);
+        let in_time = pong(&mut game, &mut partner, second(0));
+        game.handle_datagram(second(1), &late, source());
+        game.handle_datagram(second(5), &in_time, source());
+        assert_eq!(kinds(&[sent(&mut game, second(5)).unwrap()]), [MessageType::Closing]);
         assert_eq!((game.sent(), game.lost(), game.late(), game.times().count()), (2, 1, 1, 1));
     }
 
     #[test]
     fn without_an_answer_calls_end() {
         let mut game = PingPong::new(ID, 64, 0, PingPongLimit::Count(1), None);
-        let calls = (0..100).filter(|step| sent(&mut game, *step * BETWEEN_CALLS).is_some()).count();
-        assert_eq!((calls, game.partner()), (CALLS as usize, None));
-        assert_eq!(game.poll_step(100 * BETWEEN_CALLS, UnixNanos(0)), PingPongStep::End);
+        let messages = play(&mut game, None, micros(0), |_| false);
+        let calls = kinds(&messages).into_iter().filter(|kind| *kind == MessageType::Call).count();
+        assert_eq!((calls, game.partner(), game.poll_timeout()), (CALLS as usize, None, None));
     }
 
     #[test]
     fn pings_keep_the_pace() {
         let (mut game, mut partner) = started(PingPongLimit::Count(2), Some(Rate::Datagrams(100.0)));
         let pong = pong(&mut game, &mut partner, micros(0));
-        game.record(&pong, source(), micros(100));
-        assert_eq!(game.poll_step(micros(100), UnixNanos(0)), PingPongStep::Receive(micros(9_900)));
+        game.handle_datagram(micros(100), &pong, source());
+        assert_eq!((sent(&mut game, micros(100)), game.poll_timeout()), (None, Some(micros(10_000))));
         assert!(sent(&mut game, micros(10_000)).is_some());
     }
 
@@ -365,9 +449,17 @@ mod tests {
     fn messages_of_other_sessions_are_ignored() {
         let (mut game, mut partner) = started(PingPongLimit::Count(2), None);
         let mut other = PingPong::new(SessionId(8), 64, 0, PingPongLimit::Count(2), None);
-        other.record(&pong(&mut game, &mut partner, micros(0)), source(), micros(1));
+        other.handle_datagram(micros(1), &pong(&mut game, &mut partner, micros(0)), source());
         assert_eq!((other.times().count(), other.late(), other.duplicated()), (0, 0, 0));
-        game.give_up();
-        assert_eq!(game.lost(), 1);
+    }
+
+    #[test]
+    fn the_ping_in_flight_is_lost_when_the_caller_closes() {
+        let (mut game, mut partner) = started(PingPongLimit::Count(2), None);
+        let _ = pong(&mut game, &mut partner, micros(0));
+        game.close(micros(1));
+        game.close(micros(2));
+        assert_eq!((game.lost(), game.elapsed()), (1, Duration::from_micros(1)));
+        assert_eq!(play(&mut game, None, micros(1), |_| false).len(), REPEATS as usize);
     }
 }

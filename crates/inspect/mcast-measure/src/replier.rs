@@ -105,7 +105,7 @@ pub trait ReplierHost {
 /// let closing = SessionSettings::default().closing(SessionHeader { sequence: 2, ..header });
 /// assert!(replier.handle_datagram(now, &closing, &arrival, &mut Host).is_some());
 /// let end = now + Duration::from_secs(1);
-/// let ended = replier.sessions_mut().take_ended(end, SystemCounters::default);
+/// let ended = replier.sessions().take_ended(end, SystemCounters::default);
 /// assert_eq!((ended[0].report.received, ended[0].report.lost), (1, 1));
 /// ```
 #[derive(Debug)]
@@ -119,6 +119,8 @@ pub struct Replier {
     arrivals: Arrivals,
     foreign: u64,
     reply: Vec<u8>,
+    /// A ping that is not yet counted: the pong is sent first, because the sender measures the time until it arrives.
+    latest_ping: Option<(SessionHeader, MessageArrival, ClockTime)>,
 }
 
 impl Replier {
@@ -137,6 +139,7 @@ impl Replier {
             arrivals: Arrivals::default(),
             foreign: 0,
             reply: Vec::new(),
+            latest_ping: None,
         }
     }
 
@@ -149,6 +152,7 @@ impl Replier {
         arrival: &MessageArrival,
         host: &mut impl ReplierHost,
     ) -> Option<&[u8]> {
+        self.count_latest_ping();
         self.reply.clear();
         match (self.kind, SessionHeader::decode(message)) {
             (_, None) => self.foreign += 1,
@@ -193,12 +197,13 @@ impl Replier {
                 }
             }
             Some((_, SessionMessage::Ping(own))) => {
-                // The pong is the ping itself. A ping to another receiver counts as data, too.
+                // A ping to another receiver counts as data, too.
+                self.latest_ping = Some((*header, *arrival, now));
                 if pings && own == token() {
+                    // The pong is the ping itself.
                     self.reply.extend_from_slice(message);
                     header.with_kind(MessageType::Pong).write(&mut self.reply);
                 }
-                self.sessions.data(key, header, arrival.length, arrival.time, now);
             }
             Some((_, SessionMessage::Probe(_) | SessionMessage::Reply(_))) | None => self.foreign += 1,
             // A message for senders, or a call that others answer.
@@ -237,6 +242,12 @@ impl Replier {
         }
     }
 
+    fn count_latest_ping(&mut self) {
+        if let Some((header, arrival, now)) = self.latest_ping.take() {
+            self.sessions.data(key(&header, &arrival), &header, arrival.length, arrival.time, now);
+        }
+    }
+
     fn describe(
         &self,
         now: ClockTime,
@@ -262,14 +273,9 @@ impl Replier {
         self.id
     }
 
-    /// Returns the sessions of senders.
-    #[must_use]
-    pub const fn sessions(&self) -> &Sessions {
-        &self.sessions
-    }
-
     /// Returns the sessions of senders, to end them and to read their progress.
-    pub const fn sessions_mut(&mut self) -> &mut Sessions {
+    pub fn sessions(&mut self) -> &mut Sessions {
+        self.count_latest_ping();
         &mut self.sessions
     }
 

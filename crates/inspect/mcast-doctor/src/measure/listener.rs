@@ -323,7 +323,7 @@ impl Listener {
     /// Returns what was done so far.
     #[must_use]
     pub fn counts(&self) -> ListenerCounts {
-        let state = self.state();
+        let mut state = self.state();
         ListenerCounts {
             answered: state.answered,
             refused: state.replier.refused(),
@@ -344,14 +344,14 @@ impl Listener {
     pub fn take_ended(&self) -> Vec<EndedSession> {
         let mut state = self.state();
         let calls = state.calls;
-        state.replier.sessions_mut().take_ended(self.now(), || system_counters(&self.receiver, calls))
+        state.replier.sessions().take_ended(self.now(), || system_counters(&self.receiver, calls))
     }
 
     /// Ends all sessions of senders, and returns them.
     pub fn take_all(&self) -> Vec<EndedSession> {
         let mut state = self.state();
         let calls = state.calls;
-        state.replier.sessions_mut().take_all(self.now(), || system_counters(&self.receiver, calls))
+        state.replier.sessions().take_all(self.now(), || system_counters(&self.receiver, calls))
     }
 
     /// Calls `show` with what each session of a sender has received since the last call, until it fails.
@@ -365,7 +365,7 @@ impl Listener {
         let mut state = self.state();
         let calls = state.calls;
         let counters = || system_counters(&self.receiver, calls);
-        state.replier.sessions_mut().progress(UnixNanos::now(), counters).try_for_each(show)
+        state.replier.sessions().progress(UnixNanos::now(), counters).try_for_each(show)
     }
 
     /// Returns the results of the runs of senders that have ended.

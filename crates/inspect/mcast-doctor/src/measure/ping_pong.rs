@@ -1,12 +1,11 @@
 //! Ping-pong with one receiver.
 
 use std::net::IpAddr;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use mcast::{Family, Outgoing, Sender};
 use mcast_measure::wire::UnixNanos;
-use mcast_measure::{PingPong, PingPongStep};
+use mcast_measure::{ClockTime, PingPong};
 
 use super::BUFFER;
 use crate::Result;
@@ -15,9 +14,6 @@ use crate::Result;
 const ATTEMPTS: u32 = 16;
 /// The longest wait before checking whether to continue.
 const MAX_WAIT: Duration = Duration::from_millis(50);
-/// The number of opening and closing messages.
-const REPEATS: u32 = 5;
-const BETWEEN_REPEATS: Duration = Duration::from_millis(2);
 
 /// Plays a [`PingPong`] with the first receiver that answers (a [`Listener`](crate::Listener) that replies).
 #[derive(Debug)]
@@ -52,7 +48,6 @@ impl<'a> PingPongPlayer<'a> {
     /// # Errors
     /// If the system cannot send or receive.
     pub fn call(&mut self, keep_going: impl Fn() -> bool) -> Result<Option<IpAddr>> {
-        self.announce(PingPong::opening)?;
         self.play_while(|game| keep_going() && game.partner().is_none())?;
         Ok(self.game.partner())
     }
@@ -61,30 +56,21 @@ impl<'a> PingPongPlayer<'a> {
     ///
     /// # Errors
     /// If the system cannot send or receive.
-    pub fn play(mut self, keep_going: impl Fn() -> bool) -> Result<(PingPong, Duration)> {
+    pub fn play(mut self, keep_going: impl Fn() -> bool) -> Result<PingPong> {
         self.play_while(|_| keep_going())?;
-        self.game.give_up();
-        let elapsed = self.game.elapsed(self.start.elapsed());
-        self.announce(PingPong::closing)?;
-        Ok((self.game, elapsed))
-    }
-
-    fn announce(&self, message: fn(&PingPong, UnixNanos) -> Vec<u8>) -> Result<()> {
-        let message = message(&self.game, UnixNanos::now());
-        for _ in 0..REPEATS {
-            self.sender.send_one(&self.target.with_payload(&message))?;
-            thread::sleep(BETWEEN_REPEATS);
-        }
-        Ok(())
+        self.game.close(self.now());
+        self.play_while(|_| true)?;
+        Ok(self.game)
     }
 
     fn play_while(&mut self, keep_going: impl Fn(&PingPong) -> bool) -> Result<()> {
         while keep_going(&self.game) {
-            match self.game.poll_step(self.start.elapsed(), UnixNanos::now()) {
-                PingPongStep::Send(message) => self.sender.send_one(&self.target.with_payload(message))?,
-                PingPongStep::Receive(time) => self.receive(time)?,
-                PingPongStep::End => return Ok(()),
+            let now = self.now();
+            if let Some(message) = self.game.poll_transmit(now, UnixNanos::now()) {
+                self.sender.send_one(&self.target.with_payload(message))?;
             }
+            let Some(next) = self.game.poll_timeout() else { return Ok(()) };
+            self.receive(next.since(now).into())?;
         }
         Ok(())
     }
@@ -96,10 +82,15 @@ impl<'a> PingPongPlayer<'a> {
             if self.is_spinning { (ATTEMPTS, Duration::ZERO) } else { (1, time.min(MAX_WAIT)) };
         for _ in 0..attempts {
             if let Some(answer) = self.sender.recv_answer(self.family, &mut self.buffer, wait)? {
-                self.game.record(answer.payload, answer.source, self.start.elapsed());
+                let now = ClockTime(0) + self.start.elapsed();
+                self.game.handle_datagram(now, answer.payload, answer.source);
                 return Ok(());
             }
         }
         Ok(())
+    }
+
+    fn now(&self) -> ClockTime {
+        ClockTime(0) + self.start.elapsed()
     }
 }

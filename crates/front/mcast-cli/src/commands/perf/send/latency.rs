@@ -41,7 +41,8 @@ pub(super) fn run(plan: &Plan<'_>, interrupt: &Interrupt, console: &Console) -> 
         return Ok(interrupt.outcome().unwrap_or(Outcome::No));
     };
     console.note(format_args!("ping-pong with {partner}, {} per datagram", bytes(plan.size as u64)));
-    let (game, elapsed) = player.play(keep_going)?;
+    let game = player.play(keep_going)?;
+    let elapsed = game.elapsed();
     match plan.json {
         true => {
             let mut out = console.output();
