@@ -1,6 +1,7 @@
 //! Maintainer tasks: `cargo verify`, `cargo soak`, `cargo dist-local`, `cargo xtask registry`, `cargo xtask docs`.
 
 mod api;
+mod circles;
 mod command;
 mod dist;
 mod docs;

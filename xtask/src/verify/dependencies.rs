@@ -4,8 +4,8 @@ use anyhow::Result;
 
 use super::sources::check;
 use crate::command::{cargo, rustup, succeeds};
-use crate::products;
 use crate::step::{Lane, Outcome, RunOptions, Step, Verdict};
+use crate::{circles, products};
 
 pub(super) fn steps() -> Vec<Step> {
     vec![
@@ -13,6 +13,12 @@ pub(super) fn steps() -> Vec<Step> {
             Ok(match products::check_arrows() {
                 Ok(()) => Outcome::passed(""),
                 Err(error) => Outcome::failed("see xtask/src/products.rs", format!("{error:#}\n")),
+            })
+        }),
+        Step::new("circles", "no files import each other, except a module and those inside it", |_| {
+            Ok(match circles::check() {
+                Ok(()) => Outcome::passed(""),
+                Err(error) => Outcome::failed("break the circle", format!("{error:#}\n")),
             })
         }),
         Step::new("package", "the published crates can be packaged", package),

@@ -8,27 +8,9 @@ use crate::checksum::InternetChecksum;
 use crate::gmp::{Address, GmpMessage};
 use crate::ip::protocol;
 use crate::link::{Ethernet, MacAddress, ether_type};
-use crate::list::Writer;
+use crate::list::{EmitError, Writer};
 use crate::pim::{self, PimMessage};
 use crate::udp::Udp;
-
-/// Why a packet could not be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum EmitError {
-    /// The buffer is too short for the packet.
-    #[error("the buffer is too short for the packet")]
-    BufferTooShort,
-    /// A length, a count or an index exceeds its limit, usually that of an 8-bit or 16-bit field.
-    #[error("too many bytes or items for a field of the packet")]
-    TooMany,
-    /// The protocol has no such message.
-    #[error("the protocol has no such message")]
-    NoSuchMessage,
-    /// Source and destination are of different families.
-    #[error("source and destination must be of the same address family")]
-    MixedFamilies,
-}
 
 /// A UDP datagram in an Ethernet frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -44,11 +44,12 @@ mod udp;
 mod wireless;
 
 pub use checksum::{ChecksumStatus, Checksums, InternetChecksum};
-pub use compose::{ControlFrame, ControlPacket, EmitError, PimFrame, UdpFrame, UdpPacket};
+pub use compose::{ControlFrame, ControlPacket, PimFrame, UdpFrame, UdpPacket};
 pub use cooked::{Cooked, CookedKind};
 pub use hexdump::{Hexdump, hexdump};
 pub use ip::{Fragment, Ip, protocol};
 pub use link::{Ethernet, LinkType, MacAddress, Vlan, ether_type};
+pub use list::EmitError;
 pub use lldp::{Lldp, LldpId, LldpText};
 pub use packet::{Arp, DecodeError, DecodeErrorKind, Gmp, Layer, Network, Packet, Pim, Transport};
 pub use payload::Payload;

@@ -1,9 +1,7 @@
-//! The lists in IGMP, MLD and PIM messages.
+//! The lists in IGMP, MLD and PIM messages, reading and writing fields, and why writing fails.
 
 use core::fmt;
 use core::marker::PhantomData;
-
-use crate::EmitError;
 
 /// An element of a [`List`].
 pub trait Element<'a>: Copy {
@@ -250,4 +248,22 @@ impl<'a> Writer<'a> {
     pub(crate) const fn skip(&mut self, length: usize) {
         self.position += length;
     }
+}
+
+/// Why a packet could not be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EmitError {
+    /// The buffer is too short for the packet.
+    #[error("the buffer is too short for the packet")]
+    BufferTooShort,
+    /// A length, a count or an index exceeds its limit, usually that of an 8-bit or 16-bit field.
+    #[error("too many bytes or items for a field of the packet")]
+    TooMany,
+    /// The protocol has no such message.
+    #[error("the protocol has no such message")]
+    NoSuchMessage,
+    /// Source and destination are of different families.
+    #[error("source and destination must be of the same address family")]
+    MixedFamilies,
 }

@@ -70,16 +70,6 @@ pub(crate) fn describe(error: &anyhow::Error) -> String {
     text
 }
 
-/// Returns the most similar word, if one is similar enough.
-pub(crate) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    const MIN_SIMILARITY: f64 = 0.6;
-
-    let word = word.to_lowercase();
-    let rated = known.into_iter().map(|known| (strsim::normalized_damerau_levenshtein(&word, known), known));
-    let best = rated.max_by(|(one, _), (other, _)| one.total_cmp(other));
-    best.filter(|(similarity, _)| *similarity >= MIN_SIMILARITY).map(|(_, known)| known)
-}
-
 #[cfg(test)]
 mod tests {
     use std::io;
@@ -100,14 +90,5 @@ mod tests {
     fn a_broken_pipe_is_not_a_failure() {
         let error = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe)).context("cannot write");
         assert_eq!(exit::judge(&error), None);
-    }
-
-    #[test]
-    fn misspelled_words_are_recognized_and_other_words_are_not() {
-        let closest = |word| closest(word, ["mdns", "ssdp", "ptp", "no-querier"]);
-        assert_eq!(closest("mdsn"), Some("mdns"));
-        assert_eq!(closest("SDSP"), Some("ssdp"));
-        assert_eq!(closest("no-queirer"), Some("no-querier"));
-        assert_eq!(closest("weather"), None);
     }
 }

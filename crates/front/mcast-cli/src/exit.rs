@@ -12,8 +12,6 @@ use mcast_sys::{ClassifiedError, FailureClass};
 use mcast_traffic::TrafficError;
 use mcast_watch::live::LiveError;
 
-use crate::errors::closest;
-
 /// The exit statuses with their meanings, as help and the manual describe them.
 pub const STATUSES: &[(&str, &str)] = &[
     ("0", "success"),
@@ -313,6 +311,16 @@ fn suggested_name(error: &mcast::ParseError) -> Option<String> {
     Some(format!("did you mean `{name}`? `mcast explain --names` lists all names"))
 }
 
+/// Returns the most similar word, if one is similar enough.
+pub(crate) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    const MIN_SIMILARITY: f64 = 0.6;
+
+    let word = word.to_lowercase();
+    let rated = known.into_iter().map(|known| (strsim::normalized_damerau_levenshtein(&word, known), known));
+    let best = rated.max_by(|(one, _), (other, _)| one.total_cmp(other));
+    best.filter(|(similarity, _)| *similarity >= MIN_SIMILARITY).map(|(_, known)| known)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -345,5 +353,14 @@ mod tests {
         let denied = io::Error::from(io::ErrorKind::PermissionDenied);
         let error = mcast_doctor::Error::System { what: "a table".into(), source: denied };
         assert_eq!(judged(error).0, PERMISSION);
+    }
+
+    #[test]
+    fn misspelled_words_are_recognized_and_other_words_are_not() {
+        let closest = |word| closest(word, ["mdns", "ssdp", "ptp", "no-querier"]);
+        assert_eq!(closest("mdsn"), Some("mdns"));
+        assert_eq!(closest("SDSP"), Some("ssdp"));
+        assert_eq!(closest("no-queirer"), Some("no-querier"));
+        assert_eq!(closest("weather"), None);
     }
 }

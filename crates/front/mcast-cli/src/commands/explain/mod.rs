@@ -12,8 +12,7 @@ use mcast_doctor::Id;
 use mcast_terminal::Console;
 
 use crate::arguments::{Families, read_description};
-use crate::errors::closest;
-use crate::exit::{Failure, Outcome};
+use crate::exit::{Failure, Outcome, closest};
 use crate::output::write_record;
 use output::{ExplanationRecord, NameRecord, PageRecord};
 

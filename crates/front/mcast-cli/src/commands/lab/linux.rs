@@ -21,8 +21,7 @@ use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGQUIT};
 
 use super::{Action, ListArguments, OnArguments, RunArguments, ShellArguments, ShowArguments};
-use crate::errors::closest;
-use crate::exit::{Failure, Outcome};
+use crate::exit::{Failure, Outcome, closest};
 use crate::interrupt::Interrupt;
 use crate::output::{text_width, wrap, write_record};
 use printer::Printer;
