@@ -8,7 +8,7 @@ use std::time::Duration;
 use mcast::Family;
 
 use super::filter_rules::{INCOMING, OUTGOING, dropping_control, met_by, responsible};
-use super::{Cause, Check, ignored_query};
+use super::{Cause, Check, queriers};
 use crate::kernel_drops::FILTERED;
 use crate::netfilter::{ControlKind, Hook, KnownPacket, Layer, RuleEffect};
 use crate::observation::{ExaminationTarget, Interest, Observation, protocol};
@@ -175,7 +175,7 @@ fn missing_reports(observation: &Observation, interest: &Interest<'_>) -> Option
     {
         return None;
     }
-    if let Some(finding) = ignored_query::finding(observation, interest) {
+    if let Some(finding) = queriers::ignored_query_finding(observation, interest) {
         return Some(finding);
     }
     // The kernel knows better.

@@ -8,9 +8,8 @@ use std::net::SocketAddr;
 
 use super::filter_rules::{INCOMING, arriving, arriving_for, loss_at};
 use super::{
-    Check, bad_checksum, defective_flows, firewall_drops_data, frames_to_another_host, invalid_source,
-    ipsec_policy, lost_before_this_machine, order, redirected, reverse_path_filter, socket_filter,
-    source_is_local, source_zero, tc_drops, vlan_tagged,
+    Check, damage, early_filters, firewall_drops_data, frames_to_another_host, lost_before_this_machine,
+    order, programs, redirected, reverse_path_filter, sources, tunnels, vlan_tagged,
 };
 use crate::acceptance::{Blocked, Refusal};
 use crate::finding::Subject;
@@ -132,12 +131,12 @@ fn behind(observation: &Observation, (seen, meant): (&Flow, &Flow), found: &[Fin
     }
     const OF_FLOW: [fn(&Observation, &Flow) -> Option<Finding>; 7] = [
         lost_before_this_machine::judge,
-        tc_drops::ahead,
+        early_filters::tc_drops_ahead,
         frames_to_another_host::ahead,
-        defective_flows::judge,
-        source_zero::ahead,
-        source_is_local::ahead,
-        invalid_source::ahead,
+        damage::defective_flow,
+        sources::source_zero_ahead,
+        sources::source_is_local_ahead,
+        sources::invalid_source_ahead,
     ];
     let of_flow = OF_FLOW.into_iter().filter_map(|ahead| ahead(observation, seen));
     let mut behind: Vec<_> = of_flow.filter(|finding| !has(finding.id)).collect();
@@ -157,7 +156,7 @@ fn behind(observation: &Observation, (seen, meant): (&Flow, &Flow), found: &[Fin
         by_rule.retain(|finding| !is_only_last || by_route.is_some() || finding.id == Id::Redirected);
         behind.extend(by_rule);
     }
-    let by_checksum = bad_checksum::ahead(observation, seen).filter(|_| !has(Id::BadChecksum));
+    let by_checksum = damage::bad_checksum_ahead(observation, seen).filter(|_| !has(Id::BadChecksum));
     behind.extend(by_route.into_iter().chain(by_checksum));
     behind.extend(by_socket(observation, meant).into_iter().filter(|finding| !has(finding.id)));
     let is_before_policies =
@@ -165,12 +164,12 @@ fn behind(observation: &Observation, (seen, meant): (&Flow, &Flow), found: &[Fin
     if faults.iter().any(is_before_policies) {
         let interface = observation.link_name(meant.key.interface);
         let source = has_usable_source(observation, meant).then_some(meant.key.source);
-        behind.extend(ipsec_policy::ahead(observation, &interface, source, meant.destination()));
+        behind.extend(tunnels::ipsec_policy_ahead(observation, &interface, source, meant.destination()));
     }
     if observation.program().is_some() && !has(Id::SocketFilter) {
         let what = format!("the datagrams from {} to {}", meant.key.source, meant.key.group);
         let packet = as_known(observation, meant);
-        behind.extend(socket_filter::ahead(observation, &packet, (&what, meant.key.group)));
+        behind.extend(programs::socket_filter_ahead(observation, &packet, (&what, meant.key.group)));
     }
     behind
 }
@@ -229,8 +228,8 @@ fn behind_silence(observation: &Observation, fault: &Finding, found: &[Finding])
         let (what, at_start) = (format!("the datagrams to {to}"), format!("The datagrams to {to}"));
         let mut findings = firewall_drops_data::ahead(observation, &packet, (&device, None), (&what, to));
         findings.extend(redirected::ahead(observation, &packet, &device, (&at_start, to)));
-        findings.extend(ipsec_policy::ahead(observation, &device, None, to));
-        findings.extend(socket_filter::ahead(observation, &packet, (&what, to.ip())));
+        findings.extend(tunnels::ipsec_policy_ahead(observation, &device, None, to));
+        findings.extend(programs::socket_filter_ahead(observation, &packet, (&what, to.ip())));
         findings.retain(|finding| found.iter().all(|own| own.id != finding.id));
         findings
     };

@@ -8,7 +8,7 @@ use super::filter_rules::{
     HookLoss, INCOMING, Suspects, arriving, explained, hook_losses, leaving, legacy_tables, masquerading,
     met_by, responsible,
 };
-use super::firewall_drops_output::{ends, is_lost};
+use super::sending::{ends, is_lost};
 use super::{Cause, Check};
 use crate::depth::LostFlow;
 use crate::netfilter::{Hook, HookCount, KnownPacket, Layer, RuleEffect};

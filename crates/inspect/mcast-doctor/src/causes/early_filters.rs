@@ -1,0 +1,235 @@
+//! What drops datagrams before the IP layer receives them or after it has sent them: traffic control and XDP.
+
+use std::fmt;
+
+use super::{Cause, Check, tc_filters};
+use crate::kernel_drops::{KernelDrop, evidence};
+use crate::observation::{Interest, Observation, explains};
+use crate::snapshot::XdpProgram;
+use crate::wire::Flow;
+use crate::{EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
+
+/// A traffic control filter drops the datagrams, before the IP layer receives them or after it has sent them.
+pub(super) const TC_DROPS: Cause = Cause::new(Check::Observation(tc_drops), &["tc(8)", "tc-bpf(8)"])
+    .offering(|on| vec![tc_filters::delete(on.name(), "ingress", "PREFERENCE")]);
+
+fn tc_drops(observation: &Observation) -> Vec<Finding> {
+    let interests = observation.interests();
+    let counted = tc_filters::check(observation);
+    let is_counted = |finding: &Finding| {
+        let group = &finding.subject.group;
+        counted.iter().any(|counted| counted.subject.group.is_none() || counted.subject.group == *group)
+    };
+    let by_reason = interests.iter().filter_map(|interest| arriving(observation, interest));
+    let by_reason = by_reason.chain(leaving(observation)).filter(|finding| !is_counted(finding));
+    let mut findings: Vec<_> = counted.iter().cloned().chain(by_reason).collect();
+    // The same filter drops the reports.
+    if findings.is_empty() {
+        findings.extend(interests.iter().filter_map(|interest| reports(observation, interest)));
+    }
+    findings
+}
+
+/// Returns the finding about a flow whose group is not joined where it arrives.
+pub(super) fn tc_drops_ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
+    let drops = observation.kernel_drops.drops.iter();
+    let drops: Vec<_> = drops.filter(|drop| is_filter(drop) && drop.is_of(&flow.key)).collect();
+    let dropped = drops.iter().map(|drop| drop.packets).sum();
+    let by_reason = explains(dropped, flow.datagrams).then(|| {
+        let (interface, to) = (observation.link_name(flow.key.interface), flow.destination());
+        let what = format!("the datagrams to {to} when they arrive, before the IP layer sees them");
+        tc_drops_finding(&interface, to, &what, "ingress").with_all_evidence(evidence(drops))
+    });
+    by_reason.or_else(|| tc_filters::ahead(observation, flow))
+}
+
+fn is_filter(drop: &KernelDrop) -> bool {
+    drop.reason.starts_with("TC_")
+}
+
+fn arriving(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let flows = observation.dropped_flows(interest, is_filter);
+    let to = interest.destination();
+    let drops: Vec<_> = flows.iter().flat_map(|flow| flow.drops.iter().copied()).collect();
+    let interface = observation.link_name(drops.first()?.arrived_on?);
+    let what = format!("the datagrams to {to} when they arrive, before the IP layer sees them");
+    Some(tc_drops_finding(&interface, to, &what, "ingress").with_all_evidence(evidence(drops)))
+}
+
+fn leaving(observation: &Observation) -> Option<Finding> {
+    let drops = observation.dropped_sending(is_filter);
+    let first = drops.first()?;
+    let (interface, to) = (observation.link_name(first.interface?), first.destination);
+    let what = format!("the datagrams to {to} that this machine sends, so they do not leave it");
+    Some(tc_drops_finding(&interface, to, &what, "egress").with_all_evidence(evidence(drops)))
+}
+
+fn reports(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let mut drops = observation.dropped_reports(interest);
+    drops.retain(|drop| is_filter(drop));
+    let interface = observation.link_name(drops.first()?.interface?);
+    let (protocol, group) = (interest.protocol(), interest.group);
+    let what = format!(
+        "the {protocol} reports of this machine, so switches and routers do not learn that it has joined {group}"
+    );
+    Some(tc_drops_finding(&interface, group, &what, "egress").with_all_evidence(evidence(drops)))
+}
+
+fn tc_drops_finding(interface: &str, to: impl fmt::Display, what: &str, direction: &str) -> Finding {
+    let advice = format!(
+        "List the filters: tc -s filter show dev {interface} {direction}, and those attached by BPF: bpftool net show dev {interface}. Delete the one that drops: tc filter del dev {interface} {direction} pref PREF. The network plugin of a container platform may have put it there, and other traffic may depend on it: change the plugin's policy instead."
+    );
+    let cause = format!("A traffic control filter (tc) of {interface} drops {what}.");
+    Finding::fault(Id::TcDrops, cause).on_interface(interface).for_group(to).advise(Tool::Tc, advice)
+}
+
+/// An XDP program drops the datagrams, before a capture or the IP layer sees them.
+pub(super) const XDP_DROPS: Cause = Cause::new(Check::Interest(xdp_drops), &["ip-link(8): xdp"])
+    .offering(|on| vec![detach_program(on.name(), "xdp")]);
+
+fn xdp_drops(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let counted = dropping_program(observation, interest);
+    if counted.as_ref().is_some_and(|finding| finding.severity == Severity::Fault) {
+        return counted;
+    }
+    by_reason(observation, interest).or(counted)
+}
+
+/// Judges by the packets whose drop the kernel reports.
+fn by_reason(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let dropped = observation.dropped_flows(interest, KernelDrop::is_by_xdp);
+    if dropped.is_empty() {
+        return None;
+    }
+    let (interface, to) = (observation.link_name(interest.interface), interest.destination());
+    let cause = format!(
+        "An XDP program of {interface} drops the datagrams to {to}, so that neither a capture nor the IP layer sees them."
+    );
+    let advice = format!(
+        "See which program it is: ip -details link show dev {interface}. Remove it with ip link set dev {interface} xdp off, or correct it. It may protect this machine from floods or balance load, and other traffic may depend on it."
+    );
+    let finding = Finding::fault(Id::XdpDrops, cause)
+        .on_interface(&interface)
+        .for_group(to)
+        .with_all_evidence(evidence(dropped.iter().flat_map(|flow| flow.drops.iter().copied())))
+        .advise(Tool::Ip, advice);
+    Some(finding)
+}
+
+/// Fewer frames may have arrived before the tap was open.
+const MIN_FRAMES: u64 = 10;
+
+/// Returns the finding that the counters of the device and a tap without a filter prove: an XDP program drops or diverts
+/// frames before packet taps see them.
+fn dropping_program(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let link = observation.link(interest.interface)?;
+    let XdpProgram { id: program, mode } = link.xdp_program?;
+    let (before, after) = (observation.before.link(link.index())?.statistics, link.statistics);
+    let (seen, seen_bytes) = *observation.wire.unfiltered.get(&link.index())?;
+    let received = after.received.saturating_sub(before.received);
+    let bytes = after.received_bytes.saturating_sub(before.received_bytes);
+    // Coalesced packets are fewer frames than the device received, but not fewer bytes.
+    let missing = received.saturating_sub(seen);
+    let is_dropping = missing >= MIN_FRAMES
+        && bytes.saturating_sub(seen_bytes).saturating_mul(10) >= bytes.saturating_mul(3);
+    if !is_dropping || !observation.arrivals(interest).is_empty() {
+        return None;
+    }
+    let (name, to) = (link.name(), interest.destination());
+    // Without any frame behind the program, nothing else can be what it lets through.
+    let severity = if seen.saturating_mul(10) < received { Severity::Fault } else { Severity::Warning };
+    let certainly = if severity == Severity::Fault { "drops or diverts" } else { "may drop or divert" };
+    let finding = Finding::new(
+        Id::XdpDrops,
+        severity,
+        format!("The XDP program {program} of {name} {certainly} the datagrams to {to}: {name} received {received} frames, and {missing} of them came no further than the program."),
+    )
+    .on_interface(name)
+    .for_group(to)
+    .change(EvidenceKind::Counter, format!("{name} rx_packets"), before.received, after.received)
+    .evidence(EvidenceKind::Packet, name, format!("{seen} frames behind the program"))
+    .evidence(EvidenceKind::Interface, format!("ip link show dev {name}"), format!("XDP program {program}"))
+    .with_remedies([detach_program(name, mode)]).advise(Tool::Ip, format!("Detaching the program also ends what it does to other traffic. `bpftool prog show id {program}` names it: if it is needed, let it pass the group instead."));
+    Some(finding)
+}
+
+/// Detaches the program of an interface.
+fn detach_program(interface: &str, mode: &str) -> Remedy {
+    let scope = RemedyScope::new(format!("everything that arrives on {interface}"))
+        .warning("what the program does to other traffic ends, too, such as protection or load balancing");
+    Remedy::now(Tool::Ip, ["link", "set", "dev", interface, mode, "off"]).with_scope(scope)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Severity::{Fault, Warning};
+    use crate::causes::fixtures::{ETH0, flow, kernel_drop, membership};
+
+    const TO: &str = "239.1.2.3:5000";
+
+    fn observation(received: u64, drop: KernelDrop) -> Observation {
+        let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], received);
+        observation.kernel_drops.drops = vec![drop];
+        observation
+    }
+
+    fn causes(observation: &Observation) -> Vec<String> {
+        TC_DROPS.judge(observation).into_iter().map(|finding| finding.cause).collect()
+    }
+
+    #[test]
+    fn direction_follows_from_where_the_packet_came_from() {
+        let arriving = kernel_drop("TC_INGRESS", "10.9.0.1:6000", TO, 10);
+        let [cause] = &causes(&observation(0, arriving.clone()))[..] else { panic!("no finding") };
+        assert!(cause.contains("of eth0 drops the datagrams to 239.1.2.3:5000 when they arrive"), "{cause}");
+        let leaving = KernelDrop { reason: "TC_EGRESS".into(), arrived_on: None, ..arriving };
+        let [cause] = &causes(&observation(10, leaving))[..] else { panic!("no finding") };
+        assert!(cause.contains("that this machine sends"), "{cause}");
+    }
+
+    #[test]
+    fn drops_of_other_datagrams_or_for_other_reasons_are_no_evidence() {
+        let drop = |reason, from, to| observation(0, kernel_drop(reason, from, to, 10));
+        assert_eq!(causes(&drop("NETFILTER_DROP", "10.9.0.1:6000", TO)), Vec::<String>::new());
+        assert_eq!(causes(&drop("TC_INGRESS", "10.9.0.1:6000", "239.1.2.3:5001")), Vec::<String>::new());
+        let received = observation(10, kernel_drop("TC_INGRESS", "10.9.0.1:6000", TO, 10));
+        assert_eq!(causes(&received), Vec::<String>::new());
+    }
+
+    #[test]
+    fn function_of_the_driver_shows_what_the_reason_does_not() {
+        let findings = |function: Option<&str>, reason| {
+            let mut observation = membership(TO, Vec::new(), 0);
+            let drop = kernel_drop(reason, "10.9.0.1:6000", TO, 10);
+            observation.kernel_drops.drops =
+                vec![KernelDrop { function: function.map(str::to_owned), ..drop }];
+            XDP_DROPS.judge(&observation).len()
+        };
+        assert_eq!(findings(Some("veth_xdp_rcv_skb"), "NOT_SPECIFIED"), 1);
+        assert_eq!((findings(None, "XDP"), findings(Some("ip_rcv"), "NOT_SPECIFIED")), (1, 0));
+    }
+
+    /// Returns the severities of the findings if the device received 100 frames and a tap saw `seen` of them.
+    fn severities(program: Option<u32>, seen: u64) -> Vec<Severity> {
+        let mut observation = membership("239.1.2.3:5000", Vec::new(), 0);
+        let link = &mut observation.after.links[1];
+        link.xdp_program = program.map(|id| XdpProgram { id, mode: "xdpdrv" });
+        (link.statistics.received, link.statistics.received_bytes) = (100, 10_000);
+        observation.wire.unfiltered.insert(ETH0, (seen, seen * 100));
+        observation
+            .interests()
+            .iter()
+            .filter_map(|interest| dropping_program(&observation, interest))
+            .map(|finding| finding.severity)
+            .collect()
+    }
+
+    #[test]
+    fn program_is_reported_if_frames_do_not_get_behind_it() {
+        assert_eq!(severities(Some(5), 0), [Fault]);
+        assert_eq!(severities(Some(5), 50), [Warning]);
+        assert_eq!(severities(Some(5), 95), []);
+        assert_eq!(severities(None, 0), []);
+    }
+}

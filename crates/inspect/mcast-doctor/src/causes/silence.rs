@@ -1,0 +1,316 @@
+//! Groups of which nothing arrives, here or at other members, without a cause that the machine shows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
+
+use mcast::{Group, InterfaceIndex};
+
+use super::{Cause, Check, sent_to_another_group};
+use crate::depth::{Depth, ExpectedFlow};
+use crate::finding::list;
+use crate::observation::{ExaminationTarget, Observation};
+use crate::wire::{ControlMessage, Tagging};
+use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Severity, Tool, remedies};
+
+/// Nothing for a group reached this machine, and no other finding explains it.
+pub(super) const NOTHING_ARRIVES: Cause = Cause::new(Check::Unexplained(nothing_arrives), &[]);
+
+/// The maximum number of groups that a sentence names.
+const MAX_NAMED: usize = 3;
+/// Fewer packets of another protocol are not a stream.
+const MIN_PACKETS: u64 = 3;
+
+fn nothing_arrives(observation: &Observation, unexplained: &[ExpectedFlow<'_>]) -> Vec<Finding> {
+    let silent: Vec<_> = unexplained.iter().filter(|flow| flow.status.depth.is_silent()).collect();
+    let Some(one) = silent.first() else { return Vec::new() };
+    let list = |mut texts: Vec<String>| {
+        texts.sort();
+        texts.dedup();
+        match texts.len().saturating_sub(MAX_NAMED) {
+            0 => texts.join(", "),
+            more => format!("{} and {more} others", texts[..MAX_NAMED].join(", ")),
+        }
+    };
+    let groups = list(silent.iter().map(|flow| flow.status.destination.to_string()).collect());
+    let names = list(silent.iter().map(|flow| flow.status.interface.clone()).collect());
+    let seconds = observation.listened().as_secs_f64();
+    let to = one.status.destination;
+    // One group of several may be silent in a sound network.
+    let others_arrive = observation.expected_flows().iter().any(|flow| flow.status.depth == Depth::Arrives);
+    let severity = if others_arrive { Severity::Warning } else { Severity::Fault };
+    let hints: String = silent.iter().take(MAX_NAMED).flat_map(|flow| hints(observation, flow)).collect();
+    let finding = Finding::new(
+        Id::NothingArrives,
+        severity,
+        format!("Nothing for {groups} reached {names} in {seconds:.1} s.{hints}"),
+    )
+    .on_interface(&names)
+    .for_group(to)
+    .explaining(silent.iter().map(|flow| ExplainedFlow::from(&flow.status)))
+    .evidence(EvidenceKind::Packet, &names, format!("no datagram to {groups} in {seconds:.1} s"))
+    .with_all_evidence(others(observation, one))
+    .with_remedies([remedies::mcast::listen(to)]).advise(Tool::Network, format!("Meanwhile, run `mcast {}` on the sender: the probes that arrive show where the path ends.", remedies::mcast::probe(to).join(" "))).advise(Tool::Network, "Also run `mcast doctor` on the sender: the datagrams must leave on the right interface, with a hop limit above 1 if there is a router in between, and that router must route the group.");
+    vec![match observation.program() {
+        Some(program) => finding.in_program(&program.name),
+        None => finding,
+    }]
+}
+
+/// Returns sentences on what may explain the silence.
+fn hints(observation: &Observation, silent: &ExpectedFlow<'_>) -> Vec<String> {
+    let interest = &silent.interest;
+    let mut sent = observation.wire.outgoing(interest.group.addr());
+    let own = sent.find(|flow| flow.key.port == interest.port);
+    let own = own.map(|own| {
+        let by = observation.link_name(own.key.interface);
+        format!(
+            " This machine itself sends it by {by}: a program that should receive it here must join on {by}."
+        )
+    });
+    let others = observation.kernel_drops.drops.iter().find_map(|drop| {
+        let is_here = drop.arrived_on == Some(interest.interface)
+            && drop.destination.ip() == interest.group.addr()
+            && drop.packets >= MIN_PACKETS;
+        drop.other_protocol().filter(|_| is_here).map(|protocol| (drop, protocol))
+    });
+    let others = others.map(|(drop, protocol)| {
+        format!(
+            " {} sends packets of {protocol} (IP protocol {}) to {}, which are not UDP and which no program here takes.",
+            drop.source.ip(),
+            drop.protocol,
+            interest.group
+        )
+    });
+    let link = observation.link(interest.interface);
+    let macvlan = link.filter(|link| link.kind.as_deref() == Some("macvlan")).map(|link| {
+        format!(" {} is a macvlan: it exchanges nothing with the host whose interface it is on.", link.name())
+    });
+    own.into_iter().chain(others).chain(macvlan).collect()
+}
+
+/// Returns what arrives on the same interface for the same group on another port.
+fn others<'a>(
+    observation: &'a Observation,
+    silent: &ExpectedFlow<'a>,
+) -> impl Iterator<Item = Evidence> + use<'a> {
+    let interface = silent.interest.interface;
+    let group = silent.interest.group.addr();
+    let here = observation.wire.incoming(group).filter(move |flow| flow.key.interface == interface);
+    here.take(MAX_NAMED).map(|flow| observation.packets_of(flow))
+}
+
+/// In a capture, hosts report that they are members of a group, and no datagram to it is there.
+pub(super) const MEMBERS_GET_NOTHING: Cause =
+    Cause::new(Check::Observation(members_get_nothing), &["RFC 9776 section 4", "RFC 4541 section 2.1.1"])
+        .without_loss();
+
+/// The reports for a group in one VLAN of one interface.
+struct Membership {
+    first: SystemTime,
+    hosts: BTreeSet<IpAddr>,
+}
+
+type Key = (Group, InterfaceIndex, Option<Tagging>);
+
+fn members_get_nothing(observation: &Observation) -> Vec<Finding> {
+    if !matches!(observation.target, ExaminationTarget::File) {
+        return Vec::new();
+    }
+    let memberships = memberships(observation);
+    memberships
+        .iter()
+        .filter_map(|(key, membership)| members_get_nothing_judge(observation, *key, membership))
+        .collect()
+}
+
+/// Returns the memberships at the end of the capture.
+fn memberships(observation: &Observation) -> BTreeMap<Key, Membership> {
+    let mut memberships = BTreeMap::<Key, Membership>::new();
+    for packet in &observation.wire.control {
+        let ControlMessage::Report { joined, left, .. } = &packet.message else { continue };
+        let key = |group: &IpAddr| Some((Group::new(*group).ok()?, packet.interface, packet.vlan));
+        for key in joined.iter().filter_map(key) {
+            let new = || Membership { first: packet.time, hosts: BTreeSet::new() };
+            memberships.entry(key).or_insert_with(new).hosts.insert(packet.source);
+        }
+        for key in left.iter().filter_map(key) {
+            if let Some(membership) = memberships.get_mut(&key) {
+                membership.hosts.remove(&packet.source);
+            }
+        }
+    }
+    memberships.retain(|_, membership| !membership.hosts.is_empty());
+    memberships
+}
+
+fn members_get_nothing_judge(
+    observation: &Observation,
+    key: Key,
+    membership: &Membership,
+) -> Option<Finding> {
+    /// A shorter capture proves nothing.
+    const AT_LEAST: Duration = Duration::from_secs(2);
+    let (group, interface, vlan) = key;
+    let (_, until) = observation.wire.span?;
+    let silence = until.duration_since(membership.first).ok().filter(|silence| *silence >= AT_LEAST)?;
+    let mut flows = observation.wire.flows.iter();
+    let arrives = flows.any(|flow| {
+        flow.key.group == group.addr() && flow.key.interface == interface && flow.key.vlan == vlan
+    });
+    // Many well-known protocols are silent until queried.
+    if arrives || group.scope().stays_on_link() || group.name().is_some() {
+        return None;
+    }
+    let name = observation.link_name(interface);
+    let hosts = list(membership.hosts.iter().take(3));
+    let elsewhere = observation.wire.flows.iter().find(|flow| flow.key.group == group.addr());
+    let similar = observation.wire.flows.iter().find(|flow| {
+        flow.key.interface == interface
+            && sent_to_another_group::similarity(group.addr(), flow.key.group).is_some()
+    });
+    let seconds = silence.as_secs_f64();
+    let (severity, cause) = match elsewhere {
+        Some(flow) if flow.key.vlan != vlan => (
+            Severity::Fault,
+            format!(
+                "{hosts} joined {group} {}, but its datagrams are {}.",
+                in_vlan(vlan),
+                in_vlan(flow.key.vlan)
+            ),
+        ),
+        _ => (
+            Severity::Warning,
+            format!(
+                "{hosts} joined {group}, and the capture shows no datagram to it in the {seconds:.1} s after that."
+            ),
+        ),
+    };
+    let finding = Finding::new(Id::MembersGetNothing, severity, cause)
+        .on_interface(&name)
+        .for_group(group)
+        .evidence(EvidenceKind::Packet, &name, format!("reports for {group} from {hosts}, {}", in_vlan(vlan)))
+        .with_all_evidence(elsewhere.or(similar).map(|flow| observation.packets_of(flow)))
+        .advise(Tool::Network, format!("If {group} is being sent, it is lost before the place of this capture: make the next one on the other side of the switch or router, towards the sender.")).advise(Tool::Network, "If the capture was made on a port that does not lead to these hosts (a router port, for instance), datagrams need not appear in it.");
+    Some(finding)
+}
+
+fn in_vlan(vlan: Option<Tagging>) -> String {
+    vlan.map_or_else(|| "without a VLAN tag".to_owned(), |tagging| format!("in VLAN {}", tagging.id))
+}
+
+#[cfg(test)]
+mod tests {
+    use mcast::SourceFilter;
+    use mcast::interface::InterfaceAddress;
+
+    use super::*;
+    use crate::causes::fixtures::{
+        self, ETH0, ETH1, control, flow, joined_socket, kernel_drop, membership, program,
+    };
+    use crate::causes::judge;
+    use crate::kernel_drops::KernelDrop;
+    use crate::wire::ControlPacket;
+
+    const TO: &str = "239.1.2.3:5000";
+
+    fn silence(observation: &Observation) -> Option<Finding> {
+        judge(observation).into_iter().find(|finding| finding.id == Id::NothingArrives)
+    }
+
+    #[test]
+    fn receiver_listens_and_sender_probes() {
+        let mut observation = membership("[ff15::1234]:5000", Vec::new(), 0);
+        let address = "fe80::2".parse().unwrap();
+        observation.after.links[1].interface.addresses.push(InterfaceAddress::new(address, 64));
+        let finding = silence(&observation).unwrap();
+        assert_eq!(finding.subject.group.as_deref(), Some("[ff15::1234]:5000"));
+        let quote = if cfg!(windows) { '"' } else { '\'' };
+        let listen = format!("mcast doctor --listen {quote}[ff15::1234]:5000{quote}");
+        assert_eq!(finding.remedies[0].command().unwrap(), listen);
+        let advice = format!("{:?}", finding.remedies[1].instructions);
+        assert!(advice.contains("`mcast doctor --probe [ff15::1234]:5000` on the sender"), "{advice}");
+    }
+
+    #[test]
+    fn group_that_this_machine_sends_by_another_interface_is_named() {
+        let mut own = flow(ETH1, "10.8.0.2:6000", TO);
+        own.key.outgoing = true;
+        let finding = silence(&program(vec![joined_socket(ETH0, SourceFilter::ANY)], vec![own])).unwrap();
+        assert!(finding.cause.contains("This machine itself sends it by eth1"), "{}", finding.cause);
+    }
+
+    #[test]
+    fn packets_of_another_protocol_are_named() {
+        let mut observation = membership(TO, Vec::new(), 0);
+        let drop = kernel_drop("NOT_SPECIFIED", "10.9.0.1:0", "239.1.2.3:0", 9);
+        observation.kernel_drops.drops = vec![KernelDrop { protocol: 136, ..drop }];
+        let finding = silence(&observation).unwrap();
+        assert!(
+            finding.cause.contains("10.9.0.1 sends packets of UDP-Lite (IP protocol 136) to 239.1.2.3"),
+            "{}",
+            finding.cause
+        );
+    }
+
+    #[test]
+    fn silence_is_reported_only_with_a_complete_capture() {
+        assert!(silence(&membership(TO, Vec::new(), 0)).is_some());
+        let mut uncaptured = membership(TO, Vec::new(), 0);
+        uncaptured.wire.taps[0].refused = Some("no right".into());
+        assert_eq!(silence(&uncaptured), None);
+        assert_eq!(silence(&membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], 0)), None);
+    }
+
+    /// Returns the severities for a capture in which a host reports this group.
+    fn severities(group: &str, change: impl FnOnce(&mut Observation)) -> Vec<Severity> {
+        let mut observation = membership("239.1.2.3:5000", Vec::new(), 0);
+        observation.target = ExaminationTarget::File;
+        let (start, _) = observation.wire.span.unwrap();
+        observation.wire.span = Some((start, start + Duration::from_secs(5)));
+        observation.wire.control.push(report(start, vec![group.parse().unwrap()], Vec::new()));
+        change(&mut observation);
+        fixtures::severities(&MEMBERS_GET_NOTHING, &observation)
+    }
+
+    fn report(time: SystemTime, joined: Vec<IpAddr>, left: Vec<IpAddr>) -> ControlPacket {
+        control(time, "10.9.0.2", ControlMessage::Report { version: 3, joined, left, sources: Vec::new() })
+    }
+
+    #[test]
+    fn member_without_datagrams_is_a_warning() {
+        assert_eq!(severities("239.61.7.7", |_| {}), [Severity::Warning]);
+        let arriving = |observation: &mut Observation| {
+            observation.wire.flows = vec![flow(ETH0, "10.9.0.1:6000", "239.61.7.7:5000")];
+        };
+        assert_eq!(severities("239.61.7.7", arriving), []);
+        let short = |observation: &mut Observation| {
+            let (start, _) = observation.wire.span.unwrap();
+            observation.wire.span = Some((start, start + Duration::from_secs(1)));
+        };
+        assert_eq!(severities("239.61.7.7", short), []);
+        let leaving = |observation: &mut Observation| {
+            let (start, _) = observation.wire.span.unwrap();
+            let group = "239.61.7.7".parse().unwrap();
+            observation.wire.control.push(report(start + Duration::from_secs(1), Vec::new(), vec![group]));
+        };
+        assert_eq!(severities("239.61.7.7", leaving), []);
+    }
+
+    #[test]
+    fn silent_protocols_are_not_reported() {
+        for group in ["224.0.0.251", "239.255.255.250"] {
+            assert_eq!(severities(group, |_| {}), [], "{group}");
+        }
+    }
+
+    #[test]
+    fn datagrams_in_another_vlan_are_a_fault() {
+        let tagged = |observation: &mut Observation| {
+            let mut flow = flow(ETH0, "10.9.0.1:6000", "239.61.7.7:5000");
+            flow.key.vlan = Some(Tagging { id: 42, protocol: 0x8100, inner: None });
+            observation.wire.flows = vec![flow];
+        };
+        assert_eq!(severities("239.61.7.7", tagged), [Severity::Fault]);
+    }
+}

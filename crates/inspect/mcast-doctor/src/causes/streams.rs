@@ -1,0 +1,374 @@
+//! Streams that disturb each other, or that end.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
+
+use mcast_watch::Format;
+
+use super::{Cause, Check};
+use crate::finding::list;
+use crate::observation::{ExaminationTarget, Interest, Observation, RejoinOutcome};
+use crate::wire::Flow;
+use crate::{EvidenceKind, Finding, Id, Tool, remedies};
+
+/// Several senders send different streams to one group and port, and a program that has joined it gets a mixture.
+pub(super) const CONFLICTING_STREAMS: Cause = Cause::new(
+    Check::Observation(conflicting_streams),
+    &["RFC 3550 section 8.2", "ISO/IEC 13818-1 section 2.4.4"],
+)
+.without_loss();
+
+/// Fewer datagrams are not a stream.
+const MIN_DATAGRAMS: u64 = 20;
+/// A device that takes over from another changes the Ethernet address less often.
+const MIN_CHANGES: u64 = 10;
+/// For how long two streams must be there at the same time. One may replace the other.
+const MIN_OVERLAP: Duration = Duration::from_millis(500);
+
+fn conflicting_streams(observation: &Observation) -> Vec<Finding> {
+    let mut groups: Vec<Vec<&Flow>> = Vec::new();
+    for interest in observation.interests() {
+        groups.push(observation.expected(&interest));
+    }
+    if matches!(observation.target, ExaminationTarget::File) {
+        let arrivals = observation.all_arrivals();
+        for flow in &arrivals {
+            let key = |flow: &Flow| (flow.key.interface, flow.destination(), flow.key.vlan);
+            groups.push(arrivals.iter().copied().filter(|other| key(other) == key(flow)).collect());
+        }
+    }
+    let mut findings: Vec<Finding> = Vec::new();
+    let flows = groups.iter().flatten();
+    let shared = flows.filter_map(|flow| shared_address(observation, flow));
+    for finding in
+        groups.iter().filter_map(|flows| conflicting_streams_judge(observation, flows)).chain(shared)
+    {
+        if !findings.contains(&finding) {
+            findings.push(finding);
+        }
+    }
+    findings
+}
+
+/// Judges a flow from an address of this network: whether several hosts have it and send in turn.
+fn shared_address(observation: &Observation, flow: &Flow) -> Option<Finding> {
+    let source = flow.key.source.ip();
+    let link = observation.link(flow.key.interface).filter(|link| link.is_next_to(source))?;
+    // A router or bond that takes over changes it once, and the copies of a redundant path repeat the payloads.
+    if flow.mac_changes < MIN_CHANGES || flow.repeats_by_other_path.saturating_mul(10) >= flow.datagrams {
+        return None;
+    }
+    let to = flow.destination();
+    let cause = format!(
+        "{} hosts send to {to} as {}, in turn and with different payloads: they have the same IP address {source}, and a receiver takes both for one stream.",
+        flow.macs.len(),
+        flow.key.source
+    );
+    let finding = Finding::warning(Id::ConflictingStreams, cause)
+        .about_flow(link.name(), flow)
+        .with_evidence(observation.packets_of(flow))
+        .evidence(EvidenceKind::Packet, link.name(), format!("Ethernet addresses {}, {} changes", flow.mac_list(), flow.mac_changes))
+        .advise(Tool::Network, format!("Give one of them another address. `arping -D -I {} {source}` and the switch's table of Ethernet addresses show where they are.", link.name()));
+    Some(finding)
+}
+
+/// Judges the flows to one group and port.
+fn conflicting_streams_judge(observation: &Observation, flows: &[&Flow]) -> Option<Finding> {
+    let conflict = flows.iter().enumerate().find_map(|(index, one)| {
+        let others: Vec<_> =
+            flows[index + 1..].iter().filter_map(|other| Some((*other, mixture(one, other)?))).collect();
+        let (_, mixture) = *others.first()?;
+        let all: Vec<&Flow> =
+            std::iter::once(*one).chain(others.into_iter().map(|(other, _)| other)).collect();
+        Some((all, mixture))
+    });
+    let (flows, mixture) = conflict?;
+    let first = flows.first()?;
+    let (to, interface) = (first.destination(), observation.link_name(first.key.interface));
+    let sources = list(flows.iter().map(|flow| flow.key.source));
+    let mut addresses: Vec<_> = flows.iter().map(|flow| flow.key.source.ip()).collect();
+    addresses.dedup();
+    let cause = format!(
+        "{} senders send different streams to {to} on {interface} at the same time, {sources}: {mixture}.",
+        flows.len()
+    );
+    let finding = Finding::warning(Id::ConflictingStreams, cause)
+        .on_interface(&interface)
+        .for_group(to)
+        .from_source(sources)
+        .with_all_evidence(flows.iter().map(|flow| observation.packets_of(flow)))
+        .evidence(EvidenceKind::Packet, &interface, "payloads of one sender are not among those of the other")
+        .with_remedies(addresses.first().filter(|_| addresses.len() > 1).map(|source| {
+            remedies::mcast::recv_from(&[*source], to)
+        }))
+        .advise(Tool::Program, "Give each stream a group or a port of its own, or stop the sender that should not be there. Receivers can also join with the source that they want (source-specific).");
+    Some(finding)
+}
+
+/// Returns what a receiver of two flows gets, if it cannot distinguish them.
+fn mixture(one: &Flow, other: &Flow) -> Option<&'static str> {
+    let is_stream = |flow: &Flow| flow.datagrams >= MIN_DATAGRAMS;
+    let overlap = one.last.min(other.last).duration_since(one.first.max(other.first)).unwrap_or_default();
+    if !is_stream(one) || !is_stream(other) || overlap < MIN_OVERLAP || one.has_payloads_of(other) {
+        return None;
+    }
+    match (one.numbering.format()?, other.numbering.format()?) {
+        (Format::MpegTs, Format::MpegTs) => Some(
+            "a receiver gets one transport stream whose continuity counters and tables contradict each other",
+        ),
+        (Format::RtpMpegTs, Format::RtpMpegTs) => {
+            Some("a receiver gets one transport stream with two sequences of RTP")
+        }
+        (Format::Rtp, Format::Rtp) if one.numbering.ssrc()? == other.numbering.ssrc()? => {
+            Some("both have the same SSRC, so a receiver takes them for one stream of RTP with two sequences")
+        }
+        // Otherwise, receivers distinguish sources by what the payloads state, or by their addresses.
+        _ => None,
+    }
+}
+
+/// A stream that arrived at regular intervals stopped while the doctor listened.
+pub(super) const STREAM_STOPPED: Cause =
+    Cause::new(Check::Observation(stream_stopped), &["packet(7)"]).without_loss();
+/// A shorter transmission may be one of several, or complete.
+const MIN_DURATION: Duration = Duration::from_secs(1);
+/// A stream that arrives when the doctor begins to listen does so within this time, or two of its pauses.
+const BEGIN: Duration = Duration::from_millis(500);
+/// The shortest silence, and the number of the longest pauses before that it must last.
+const MIN_SILENCE: Duration = Duration::from_millis(1500);
+const MIN_PAUSES: u32 = 10;
+
+fn stream_stopped(observation: &Observation) -> Vec<Finding> {
+    if matches!(observation.target, ExaminationTarget::File) {
+        return Vec::new();
+    }
+    let mut reported = BTreeSet::new();
+    let interests = observation.interests();
+    let stopped = interests.iter().flat_map(|interest| stopped(observation, interest));
+    stopped
+        .filter(|(flow, _)| reported.insert(flow.key))
+        .map(|(flow, silence)| stream_stopped_finding(observation, flow, silence))
+        .collect()
+}
+
+/// Returns the flows of an interest that have stopped, and for how long they have been silent, unless another admitted source
+/// sends to the group instead, or the network has forgotten the membership (`no-querier`).
+fn stopped<'a>(observation: &'a Observation, interest: &Interest<'_>) -> Vec<(&'a Flow, Duration)> {
+    let Some((from, until)) = observation.wire.span else { return Vec::new() };
+    let is_forgotten = observation.rejoin(interest) == Some(RejoinOutcome::CameBack);
+    let link = observation.after.link(interest.interface);
+    let is_working = link.is_some_and(|link| link.interface.up && link.interface.running);
+    if is_forgotten || !is_working || !observation.wire.is_complete(interest.interface) {
+        return Vec::new();
+    }
+    let is_same = |flow: &&Flow| {
+        flow.destination() == interest.destination() && interest.sources.admits(flow.key.source.ip())
+    };
+    let mut same = observation.wire.flows.iter().filter(is_same);
+    if same.any(|flow| silence(flow, until) < MIN_SILENCE) {
+        return Vec::new();
+    }
+    let flows = observation.expected(interest).into_iter();
+    flows.filter(|flow| has_stopped(flow, from, until)).map(|flow| (flow, silence(flow, until))).collect()
+}
+
+/// Returns whether a flow arrived from the beginning and then stopped.
+fn has_stopped(flow: &Flow, from: SystemTime, until: SystemTime) -> bool {
+    let since = |earlier, later: SystemTime| later.duration_since(earlier).unwrap_or_default();
+    flow.datagrams >= MIN_DATAGRAMS
+        && since(flow.first, flow.last) >= MIN_DURATION
+        && since(from, flow.first) <= BEGIN.max(flow.longest_pause * 2)
+        && silence(flow, until) >= MIN_SILENCE.max(flow.longest_pause.saturating_mul(MIN_PAUSES))
+}
+
+fn silence(flow: &Flow, until: SystemTime) -> Duration {
+    until.duration_since(flow.last).unwrap_or_default()
+}
+
+fn stream_stopped_finding(observation: &Observation, flow: &Flow, silence: Duration) -> Finding {
+    let interface = observation.link_name(flow.key.interface);
+    let (to, source) = (flow.destination(), flow.key.source);
+    let (silence, pause) = (silence.as_secs_f64(), flow.longest_pause.as_secs_f64() * 1000.0);
+    let stayed_silent = observation.interests().iter().any(|interest| {
+        interest.destination() == to && observation.rejoin(interest) == Some(RejoinOutcome::StayedSilent)
+    });
+    let why = match stayed_silent {
+        true => "It did not come back when the group was reported again: its sender has stopped.",
+        false => "Its sender has stopped, or the network no longer forwards it.",
+    };
+    let cause = format!(
+        "{to} from {source} arrived on {interface} until {}, and nothing came in the {silence:.1} s after that, although no pause before was longer than {pause:.0} ms. {why}",
+        time_of_day(flow.last)
+    );
+    let seen = format!("{} datagrams from {source} to {to}, then none for {silence:.1} s", flow.datagrams);
+    // A sender may end, and nothing is wrong then.
+    let finding = if stayed_silent { Finding::note } else { Finding::warning };
+    finding(Id::StreamStopped, cause)
+        .about_flow(&interface, flow)
+        .evidence(EvidenceKind::Packet, &interface, seen)
+        .advise(
+            Tool::Program,
+            format!("See on {} whether the program still sends: `mcast doctor --port {}` there.", source.ip(), source.port()),
+        )
+        .advise(
+            Tool::Network,
+            format!("If it does, `mcast doctor {to} --soak` shows whether a switch forgets this member, and `mcast doctor {to} --watch` when the stream comes back."),
+        )
+}
+
+/// Returns a time as `02:14:07 UTC`.
+fn time_of_day(time: SystemTime) -> String {
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    format!("{:02}:{:02}:{:02} UTC", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Severity;
+    use crate::causes::fixtures::{self, ETH0, begin, datagram, flow, membership, severities};
+
+    const TO: &str = "239.1.2.3:5000";
+
+    /// Returns a flow of RTP with these payload hashes, 100 per second.
+    fn rtp(source: &str, ssrc: u32, hashes: std::ops::Range<u64>) -> Flow {
+        let at = |number: u64| begin() + Duration::from_millis(number * 10);
+        let key = flow(ETH0, source, TO).key;
+        let mut flow = Flow::new(key, &datagram(begin(), 0));
+        for (number, hash) in (0..).zip(hashes) {
+            // As evenly distributed as hashes are.
+            flow.add(datagram(at(number), hash.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+            flow.numbering.observe(&key, &fixtures::rtp(number as u16, ssrc), at(number));
+        }
+        flow
+    }
+
+    fn conflicts(other: Flow) -> Vec<Severity> {
+        let flows = vec![rtp("10.9.0.1:6000", 7, 0..100), other];
+        severities(&CONFLICTING_STREAMS, &membership(TO, flows, 100))
+    }
+
+    #[test]
+    fn two_streams_with_the_same_ssrc_conflict() {
+        assert_eq!(conflicts(rtp("10.9.0.7:6000", 7, 1000..1100)), [Severity::Warning]);
+        assert_eq!(conflicts(rtp("10.9.0.1:6001", 7, 1000..1100)), [Severity::Warning], "of one host");
+    }
+
+    #[test]
+    fn two_hosts_with_one_address_that_send_in_turn_conflict() {
+        let outcome = |turns: u64, source: &str, copies: bool| {
+            let mut one = flow(ETH0, source, TO);
+            for number in 0..100 {
+                let mac = mcast_packet::MacAddress([2, 0, 0, 0, 0, (number * turns / 100 % 2) as u8]);
+                let hash = if copies { number / 2 } else { number };
+                let time = begin() + Duration::from_millis(number * 10);
+                let summary = fixtures::datagram(time, 1000 + hash);
+                one.add(crate::wire::DatagramSummary { mac: Some(mac), identification: 7, ..summary });
+            }
+            severities(&CONFLICTING_STREAMS, &membership(TO, vec![one], 100))
+        };
+        assert_eq!(outcome(100, "10.9.0.1:6000", false), [Severity::Warning]);
+        assert_eq!(outcome(2, "10.9.0.1:6000", false), [], "a device takes over");
+        assert_eq!(outcome(100, "10.9.0.1:6000", true), [], "copies of a redundant path");
+        assert_eq!(outcome(100, "192.0.2.1:6000", false), [], "routers that share the load");
+    }
+
+    #[test]
+    fn several_sources_and_copies_of_one_stream_are_fine() {
+        assert_eq!(conflicts(rtp("10.9.0.7:6000", 8, 1000..1100)), [], "another participant");
+        assert_eq!(conflicts(rtp("10.9.0.7:6000", 7, 2..102)), [], "a redundant path");
+        assert_eq!(conflicts(rtp("10.9.0.7:6000", 7, 1000..1010)), [], "too few");
+        let mut later = rtp("10.9.0.7:6000", 7, 1000..1100);
+        (later.first, later.last) =
+            (later.first + Duration::from_secs(1), later.last + Duration::from_secs(1));
+        assert_eq!(conflicts(later), [], "a restarted sender");
+        assert_eq!(conflicts(flow(ETH0, "10.9.0.7:6000", TO)), [], "an announcement");
+    }
+
+    #[test]
+    fn copies_are_recognised_in_long_streams_with_an_offset() {
+        let copy = rtp("10.9.0.7:6000", 7, 300..3300);
+        let flows = vec![rtp("10.9.0.1:6000", 7, 0..3000), copy];
+        assert_eq!(severities(&CONFLICTING_STREAMS, &membership(TO, flows, 100)), []);
+    }
+
+    fn at(milliseconds: u64) -> SystemTime {
+        begin() + Duration::from_millis(milliseconds)
+    }
+
+    /// Returns a flow with datagrams at these milliseconds.
+    fn sent(source: &str, times: impl IntoIterator<Item = u64>) -> Flow {
+        let times: Vec<_> = times.into_iter().collect();
+        let key = flow(ETH0, source, TO).key;
+        let mut flow = Flow::new(key, &datagram(at(times[0]), 0));
+        times.into_iter().for_each(|time| flow.add(datagram(at(time), time)));
+        flow
+    }
+
+    /// Returns the examination of these flows in 5 s.
+    fn observed(flows: Vec<Flow>) -> Observation {
+        let mut observation = membership(TO, flows, 10);
+        observation.wire.span = Some((begin(), at(5000)));
+        observation
+    }
+
+    fn silences(times: impl IntoIterator<Item = u64>) -> Vec<Severity> {
+        severities(&STREAM_STOPPED, &observed(vec![sent("10.9.0.1:6000", times)]))
+    }
+
+    #[test]
+    fn regular_stream_that_stops_is_a_warning_with_the_time() {
+        assert_eq!(silences((0..2000).step_by(10)), [Severity::Warning]);
+        let observation = observed(vec![sent("10.9.0.1:6000", (0..2000).step_by(10))]);
+        let [stream_stopped_finding] = &stream_stopped(&observation)[..] else { panic!() };
+        assert!(
+            stream_stopped_finding.cause.contains("until 22:13:21 UTC, and nothing came in the 3.0 s"),
+            "{}",
+            stream_stopped_finding.cause
+        );
+    }
+
+    #[test]
+    fn streams_that_go_on_or_end_by_themselves_are_fine() {
+        assert_eq!(silences((0..5000).step_by(10)), [], "continues");
+        assert_eq!(silences((0..4500).step_by(10)), [], "may be a pause");
+        assert_eq!(silences((0..300).step_by(10)), [], "a burst");
+        assert_eq!(silences((1500..3000).step_by(10)), [], "begins and ends");
+        assert_eq!(
+            silences((0..2000).step_by(10).filter(|time| !(500..1000).contains(time))),
+            [],
+            "irregular"
+        );
+        assert_eq!(silences((0..2000).step_by(500)), [], "slow");
+    }
+
+    #[test]
+    fn another_source_may_take_over() {
+        let flows = vec![
+            sent("10.9.0.1:6000", (0..2000).step_by(10)),
+            sent("10.9.0.7:6000", (2000..5000).step_by(10)),
+        ];
+        assert_eq!(severities(&STREAM_STOPPED, &observed(flows)), []);
+    }
+
+    #[test]
+    fn source_that_the_membership_does_not_admit_takes_nothing_over() {
+        let flows =
+            vec![sent("10.9.0.1:6000", (0..2000).step_by(10)), sent("10.9.0.7:6000", (0..5000).step_by(10))];
+        let mut observation = observed(flows);
+        observation.trial_mut().membership = format!("10.9.0.1@{TO}").parse().unwrap();
+        assert_eq!(severities(&STREAM_STOPPED, &observation), [Severity::Warning]);
+    }
+
+    #[test]
+    fn stream_that_comes_back_after_rejoining_was_forgotten() {
+        let outcome = |rejoin| {
+            let mut observation = observed(vec![sent("10.9.0.1:6000", (0..2000).step_by(10))]);
+            observation.trial_mut().rejoin = Some(rejoin);
+            stream_stopped(&observation).pop().map(|finding| (finding.severity, finding.cause))
+        };
+        assert_eq!(outcome(RejoinOutcome::CameBack), None);
+        let (severity, cause) = outcome(RejoinOutcome::StayedSilent).unwrap();
+        assert!(severity == Severity::Note && cause.ends_with("its sender has stopped."), "{cause}");
+    }
+}
