@@ -1,10 +1,8 @@
 //! Linux: netlink, `/proc/thread-self/net` and `/proc/sys/net`, all in the network namespace of the calling thread.
 
 mod bridges;
-mod config_services;
 mod counters;
 pub(crate) mod counting_rules;
-mod freezer;
 mod ipsec;
 mod kernel_drops;
 mod legacy_tables;
@@ -38,7 +36,7 @@ use crate::{ExaminedPart, Result};
 /// Takes a snapshot of this machine.
 pub(crate) fn snapshot() -> Result<Snapshot> {
     let mut links = links::list()?;
-    config_services::add_config_services(&mut links);
+    links::add_config_services(&mut links);
     let mut parts = Vec::new();
     // Without `CAP_NET_ADMIN`, there is no evidence of rules.
     let mut ruleset = read("nftables rules", nftables::ruleset(), &mut parts);
