@@ -8,8 +8,8 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use mcast_measure::wire::{SessionId, UnixNanos};
 use mcast_measure::{
-    MessageArrival, ClockTime, PingPong, PingPongLimit, ProbeCase, ProbeSession, ReceiverReports, Replier, ReplierHost,
-    ReplierKind, Sessions, SystemCounters,
+    ClockTime, MessageArrival, PingPong, PingPongLimit, ProbeCase, ProbeSession, ReceiverReports, Replier,
+    ReplierHost, ReplierKind, Sessions, SystemCounters,
 };
 
 const KINDS: [ReplierKind; 3] = [

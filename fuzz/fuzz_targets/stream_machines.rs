@@ -3,9 +3,9 @@
 
 #![no_main]
 
-use std::time::Duration;
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use mcast_stream_proto::publisher::{Fec, PublisherConfig, Transmit};
@@ -117,14 +117,14 @@ fuzz_target!(|input: (u8, u8, Vec<(u16, &[u8])>)| {
     };
     let starts_with_snapshot = choice & 0x80 != 0 && verifies == Verifies::Nothing;
     let config = SubscriberConfig::new(StreamId(7)).with(|config| {
-config.policy = policy;
-config.start = if starts_with_snapshot { Start::Snapshot } else { Start::Oldest };
-config.window = WINDOW;
-config.longest_message = LONGEST;
-config.paths = 2;
-config.signed_by = verifies.keys();
-config.repair_for_others = (choice & 0x40 == 0).then_some(LocalRepair { bytes: 4096, seed: 3 });
-});
+        config.policy = policy;
+        config.start = if starts_with_snapshot { Start::Snapshot } else { Start::Oldest };
+        config.window = WINDOW;
+        config.longest_message = LONGEST;
+        config.paths = 2;
+        config.signed_by = verifies.keys();
+        config.repair_for_others = (choice & 0x40 == 0).then_some(LocalRepair { bytes: 4096, seed: 3 });
+    });
     let most_kept = if config.signed_by.is_empty() { WINDOW } else { VERIFIED_WINDOW };
     let mut subscriber = SubscriberMachine::new(config, ClockTime(1));
     let fec = match choice / 3 % 3 {
@@ -133,10 +133,10 @@ config.repair_for_others = (choice & 0x40 == 0).then_some(LocalRepair { bytes: 4
         _ => Fec::Fixed { data: 4, parity: 2 },
     };
     let config = PublisherConfig::new(StreamId(7), Incarnation(1)).with(|config| {
-config.retransmission_buffer = 32 * 1232;
-config.fec = fec;
-config.signer = is_signed.then(|| Arc::clone(&*KEY) as Arc<dyn Signer>);
-});
+        config.retransmission_buffer = 32 * 1232;
+        config.fec = fec;
+        config.signer = is_signed.then(|| Arc::clone(&*KEY) as Arc<dyn Signer>);
+    });
     let Ok(mut publisher) = PublisherMachine::new(config, ClockTime(1)) else { return };
     let (mut published, mut genuine): (Vec<&[u8]>, Vec<Vec<u8>>) = (Vec::new(), Vec::new());
     let addresses = [9, 10].map(|port| SocketAddr::from(([10, 0, 0, 1], port)));
