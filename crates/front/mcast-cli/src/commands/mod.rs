@@ -142,10 +142,10 @@ mod help {
     }
 
     const EXAMPLES: &str = "\
-    Examples:
-      mcast help
-      mcast help recv
-      mcast help perf send";
+Examples:
+  mcast help
+  mcast help recv
+  mcast help perf send";
 
     pub(crate) fn run(arguments: &Arguments, _console: &Console) -> anyhow::Result<Outcome> {
         let words = [OsString::from("mcast")].into_iter().chain(arguments.command.iter().cloned());
@@ -180,13 +180,13 @@ mod completions {
     }
 
     const EXAMPLES: &str = "\
-    Examples:
-      source <(mcast completions bash)           bash: in ~/.bashrc
-      source <(mcast completions zsh)            zsh: in ~/.zshrc, after compinit
-      mcast completions fish | source            fish: in ~/.config/fish/config.fish
-      mcast completions powershell | Out-String | Invoke-Expression
-                                                 PowerShell: in $PROFILE
-      eval (mcast completions elvish | slurp)    elvish: in ~/.config/elvish/rc.elv";
+Examples:
+  source <(mcast completions bash)           bash: in ~/.bashrc
+  source <(mcast completions zsh)            zsh: in ~/.zshrc, after compinit
+  mcast completions fish | source            fish: in ~/.config/fish/config.fish
+  mcast completions powershell | Out-String | Invoke-Expression
+                                             PowerShell: in $PROFILE
+  eval (mcast completions elvish | slurp)    elvish: in ~/.config/elvish/rc.elv";
 
     pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
         let mut out = console.output();

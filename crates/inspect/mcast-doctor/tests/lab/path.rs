@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mcast_doctor::{Id, Options, Report};
+use mcast_doctor::{Id, Options, Report, Severity};
 use mcast_lab::Impairment;
 
 use crate::net::{
@@ -45,8 +45,11 @@ pub(crate) fn vlan_tagged() -> Report {
     })
 }
 
-/// A VLAN tag and another port.
-pub(crate) fn vlan_tagged_to_another_port() -> Report {
+#[test]
+fn tag_and_another_port_are_two_faults() {
+    if !crate::net::has_programs() {
+        return;
+    }
     let net = Net::new();
     let frame = |number| {
         let mut frame = net.frame("10.9.0.1", "239.1.2.3:5001", number);
@@ -54,7 +57,9 @@ pub(crate) fn vlan_tagged_to_another_port() -> Report {
         frame
     };
     let _injection = inject(&net.sender, "eth0", &(0..20).map(frame).collect::<Vec<_>>());
-    examine(&net.receiver, "239.1.2.3%eth0:5000")
+    let report = examine(&net.receiver, "239.1.2.3%eth0:5000");
+    let faults = report.findings.iter().filter(|finding| finding.severity == Severity::Fault);
+    assert_eq!(faults.map(|finding| finding.id).collect::<Vec<_>>(), [Id::VlanTagged, Id::WrongPort]);
 }
 
 /// A VLAN tag on every second datagram.

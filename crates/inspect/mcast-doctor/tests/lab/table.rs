@@ -97,7 +97,6 @@ cases! {
     vlan_tagged: VlanTagged, "frames with VLAN tag 42", path::vlan_tagged;
     vlan_tagged_in_part: VlanTagged, "every second frame with VLAN tag 42", path::vlan_tagged_in_part;
     vlan_tagged_in_part_v6: VlanTagged, "some frames with VLAN tag 42, equal payloads, IPv6", path::vlan_tagged_in_part_v6;
-    vlan_tagged_to_another_port: VlanTagged, "frames with VLAN tag 42 to port 5001", path::vlan_tagged_to_another_port;
     connected_elsewhere: ConnectedElsewhere, "a socket connected to another host", sockets::connected_elsewhere;
     not_joined: NotJoined, "a program that binds but does not join", sockets::not_joined;
     router_wrong_interface: RouterWrongInterface, "a multicast route that expects the group on the other interface", routers::wrong_interface;

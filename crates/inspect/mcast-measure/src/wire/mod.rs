@@ -27,6 +27,7 @@ pub use header::{MessageType, SessionHeader, SessionId, UnixNanos};
 pub use probe::{
     EXAMINATION_LENGTH, Examination, PROBE_LENGTH, ProbeCase, ProbeReply, ProbeRequest, examination_request,
 };
+#[cfg(feature = "std")]
 pub(crate) use report::nanoseconds;
 pub use report::{CLOSING_LENGTH, ClockRelation, Percentiles, ReceiverReport, SessionSettings};
 pub use stream_message::{STREAM_MESSAGE_LENGTH, StreamMessage};

@@ -111,9 +111,9 @@ mod list {
     }
 
     const EXAMPLES: &str = "\
-    Examples:
-      mcast log list prices-log
-      mcast log list prices-log --json";
+Examples:
+  mcast log list prices-log
+  mcast log list prices-log --json";
 
     pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
         let keys = arguments.log.keys(console)?;
@@ -207,9 +207,9 @@ mod prune {
     }
 
     const EXAMPLES: &str = "\
-    Examples:
-      mcast log prune prices-log --max-age 24h
-      mcast log prune prices-log --max-size 10G --max-age 24h";
+Examples:
+  mcast log prune prices-log --max-age 24h
+  mcast log prune prices-log --max-size 10G --max-age 24h";
 
     pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
         let files = files(&arguments.directory)?;
