@@ -195,6 +195,23 @@ mod tests {
     }
 
     #[test]
+    fn many_sources_share_what_a_person_can_read() {
+        let mut limiter = ReportLimiter::new(ReportQuota::LOG);
+        let mut pass = |second, numbers: core::ops::Range<u32>| {
+            numbers
+                .filter_map(|number| limiter.handle_report(at(second), "refused", source(number), number))
+                .count()
+        };
+        assert_eq!(pass(0, 0..100), 10);
+        let latest = limiter.poll_report(at(10)).unwrap();
+        assert_eq!((latest.latest, latest.more), (99, 89));
+        // The latest was one of this window.
+        let passed =
+            (100..200).filter_map(|number| limiter.handle_report(at(11), "refused", source(number), number));
+        assert_eq!(passed.count(), 9);
+    }
+
+    #[test]
     fn kinds_do_not_hide_each_other() {
         let mut limiter = ReportLimiter::new(ReportQuota::LOG);
         for number in 0..100 {
@@ -219,7 +236,7 @@ mod tests {
     #[test]
     fn memory_is_bounded() {
         let mut limiter = ReportLimiter::new(ReportQuota::LOG);
-        for number in 0..20_000 {
+        for number in 0..2 * MAX_KINDS as u32 {
             limiter.handle_report(at(0), number, None, ());
             limiter.handle_report(at(0), 0, source(number), ());
         }

@@ -547,17 +547,18 @@ mod tests {
 
     #[test]
     fn each_source_and_all_together_are_limited() {
-        let mut replier = replier(PROBES);
-        let mut answered = |last: u8| {
-            let source = SocketAddr::from((IpAddr::from([10, 0, 0, last]), 1));
-            let arrival = MessageArrival { source, ..arrival(1, false) };
-            let is_answered = |_: &u32| {
-                replier.handle_datagram(START, &probe(64, false, false), &arrival, &mut Host).is_some()
+        for request in [probe(64, false, false), examination_request(header(MessageType::Examine))] {
+            let mut replier = replier(PATH_TESTS);
+            let mut answered = |last: u8| {
+                let source = SocketAddr::from((IpAddr::from([10, 0, 0, last]), 1));
+                let arrival = MessageArrival { source, ..arrival(1, false) };
+                let is_answered =
+                    |_: &u32| replier.handle_datagram(START, &request, &arrival, &mut Host).is_some();
+                (0..1_000).filter(is_answered).count()
             };
-            (0..1_000).filter(is_answered).count()
-        };
-        let counts: Vec<usize> = (1..=10).map(&mut answered).collect();
-        assert_eq!(counts, [50, 50, 50, 50, 50, 50, 50, 50, 0, 0]);
-        assert_eq!(replier.refused(), 9_600);
+            let counts: Vec<usize> = (1..=10).map(&mut answered).collect();
+            assert_eq!(counts, [50, 50, 50, 50, 50, 50, 50, 50, 0, 0]);
+            assert_eq!(replier.refused(), 9_600);
+        }
     }
 }

@@ -165,10 +165,10 @@ struct ClosedPort<'a> {
 
 fn port_not_forwarding(observation: &Observation) -> Vec<Finding> {
     let ports = observation.after.links.iter().filter(|link| link.interface.up && link.interface.running);
-    ports.filter_map(|port| port_not_forwarding_judge(observation, port)).collect()
+    ports.filter_map(|port| judge_port_not_forwarding(observation, port)).collect()
 }
 
-fn port_not_forwarding_judge(observation: &Observation, port: &Link) -> Option<Finding> {
+fn judge_port_not_forwarding(observation: &Observation, port: &Link) -> Option<Finding> {
     let (bridge, settings) = observation.bridge_of(port)?;
     let spanning_tree = settings.spanning_tree;
     let now = port.port?.state;

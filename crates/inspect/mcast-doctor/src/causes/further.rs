@@ -289,3 +289,58 @@ fn arrives(observation: &Observation, flow: &Flow) -> bool {
     let mut expected = observation.expected_flows().into_iter().map(|expected| expected.status);
     expected.any(|status| same(&status) && (status.depth == crate::Depth::Arrives || status.some_arrive))
 }
+
+#[cfg(test)]
+mod tests {
+    use mcast::{InterfaceIndex, SourceFilter};
+    use mcast_packet::ether_type;
+
+    use super::super::fixtures::{ETH0, ETH1, flow, joined_socket, program};
+    use super::*;
+    use crate::wire::Tagging;
+
+    const TO: &str = "239.1.2.3:5000";
+
+    fn tagged(interface: InterfaceIndex, to: &str) -> Flow {
+        let mut flow = flow(interface, "10.9.0.1:6000", to);
+        flow.key.vlan = Some(Tagging { id: 7, protocol: ether_type::VLAN, inner: None });
+        flow
+    }
+
+    /// A program that has the port open and joined nothing.
+    fn not_joined(flows: Vec<Flow>) -> Observation {
+        let mut socket = joined_socket(ETH0, SourceFilter::ANY);
+        (socket.memberships, socket.memberships_after) = (Vec::new(), Vec::new());
+        let mut observation = program(vec![socket], flows);
+        (observation.before.joined, observation.after.joined) = (Vec::new(), Vec::new());
+        observation
+    }
+
+    fn faults(observation: &Observation) -> Vec<Id> {
+        let findings = super::super::judge(observation);
+        let faults = findings.iter().filter(|finding| finding.severity == Severity::Fault);
+        faults.map(|finding| finding.id).collect()
+    }
+
+    #[test]
+    fn what_is_wrong_besides_the_tag_is_named_behind_it() {
+        assert_eq!(faults(&not_joined(vec![tagged(ETH0, TO)])), [Id::VlanTagged, Id::NotJoined]);
+        let elsewhere = program(vec![joined_socket(ETH1, SourceFilter::ANY)], vec![tagged(ETH0, TO)]);
+        assert_eq!(faults(&elsewhere), [Id::VlanTagged, Id::JoinedOtherInterface]);
+        let other = SourceFilter::Include(["10.9.0.9".parse().unwrap()].into());
+        let other = program(vec![joined_socket(ETH0, other)], vec![tagged(ETH0, TO)]);
+        assert_eq!(faults(&other), [Id::VlanTagged, Id::SourceNotAdmitted]);
+    }
+
+    #[test]
+    fn groups_of_other_vlans_accuse_nobody() {
+        let mut trunk = not_joined(vec![tagged(ETH0, TO)]);
+        trunk.after.links[2].lower = Some(ETH0);
+        trunk.after.links[2].kind = Some("vlan".into());
+        assert!(!faults(&trunk).contains(&Id::VlanTagged));
+        let both = not_joined(vec![tagged(ETH0, TO), flow(ETH0, "10.9.0.1:6000", TO)]);
+        assert_eq!(faults(&both), [Id::NotJoined]);
+        let other_group = not_joined(vec![tagged(ETH0, "239.7.7.7:7000")]);
+        assert_eq!(faults(&other_group), []);
+    }
+}

@@ -185,11 +185,11 @@ pub(super) const NO_SUCH_INTERFACE: Cause =
     Cause::new(Check::Observation(no_such_interface), &["RFC 3678 section 4", "ip(7)"]);
 
 fn no_such_interface(observation: &Observation) -> Vec<Finding> {
-    let judged = observation.program().and_then(|program| no_such_interface_judge(observation, program));
+    let judged = observation.program().and_then(|program| judge_no_such_interface(observation, program));
     judged.into_iter().collect()
 }
 
-fn no_such_interface_judge(observation: &Observation, program: &Program) -> Option<Finding> {
+fn judge_no_such_interface(observation: &Observation, program: &Program) -> Option<Finding> {
     let failed = |kind| program.failed_with(kind, &observation.wire).first().copied();
     let foreign = program.arguments.iter().find_map(|argument| foreign_address(observation, argument));
     // Without a route, a join that names no interface fails in the same way.

@@ -21,10 +21,10 @@ fn not_joined(observation: &Observation) -> Vec<Finding> {
     if program.sockets.iter().any(is_member) || !program.visible {
         return Vec::new();
     }
-    program.sockets.iter().filter_map(|socket| not_joined_judge(observation, program, socket)).collect()
+    program.sockets.iter().filter_map(|socket| judge_not_joined(observation, program, socket)).collect()
 }
 
-fn not_joined_judge(observation: &Observation, program: &Program, socket: &ProgramSocket) -> Option<Finding> {
+fn judge_not_joined(observation: &Observation, program: &Program, socket: &ProgramSocket) -> Option<Finding> {
     let local = socket.local?;
     let flow = observation.wire.flows.iter().find(|flow| {
         let matches_group = socket.bound_group().is_none_or(|group| group == flow.key.group);
@@ -77,10 +77,10 @@ fn left_group(observation: &Observation) -> Vec<Finding> {
         return Vec::new();
     }
     let examined = observation.examined_sockets();
-    examined.iter().flat_map(|socket| left_group_judge(observation, socket, &examined)).collect()
+    examined.iter().flat_map(|socket| judge_left_group(observation, socket, &examined)).collect()
 }
 
-fn left_group_judge(
+fn judge_left_group(
     observation: &Observation,
     examined: &ExaminedSocket<'_>,
     all: &[ExaminedSocket<'_>],

@@ -30,12 +30,12 @@ pub(super) const PROGRAM_ENDED: Cause =
 fn program_ended(observation: &Observation) -> Vec<Finding> {
     observation
         .program()
-        .and_then(|program| program_ended_judge(observation, &program.name, program.ended?))
+        .and_then(|program| judge_program_ended(observation, &program.name, program.ended?))
         .into_iter()
         .collect()
 }
 
-fn program_ended_judge(observation: &Observation, program: &str, status: ExitStatus) -> Option<Finding> {
+fn judge_program_ended(observation: &Observation, program: &str, status: ExitStatus) -> Option<Finding> {
     let severity = if status.success() { Severity::Note } else { Severity::Fault };
     let outcome = match status.success() {
         true => "",
@@ -66,7 +66,7 @@ fn program_stopped(observation: &Observation) -> Vec<Finding> {
     for finding in observation
         .examined_sockets()
         .iter()
-        .filter_map(|examined| program_stopped_judge(observation, examined))
+        .filter_map(|examined| judge_program_stopped(observation, examined))
     {
         // One finding per program, however many sockets it has.
         if findings.iter().all(|known| known.subject.program != finding.subject.program) {
@@ -76,7 +76,7 @@ fn program_stopped(observation: &Observation) -> Vec<Finding> {
     findings
 }
 
-fn program_stopped_judge(observation: &Observation, examined: &ExaminedSocket<'_>) -> Option<Finding> {
+fn judge_program_stopped(observation: &Observation, examined: &ExaminedSocket<'_>) -> Option<Finding> {
     let (program, socket) = (examined.program, examined.socket);
     let process = socket.stopped()?;
     // A process that runs may have left reading to the one that is stopped.

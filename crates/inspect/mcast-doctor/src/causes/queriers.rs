@@ -115,7 +115,7 @@ fn querier_misconfigured(observation: &Observation) -> Vec<Finding> {
         }
     }
     let judged = queriers.iter().filter_map(|((interface, source), querier)| {
-        let (cause, evidence, remedy) = querier_misconfigured_judge(*source, querier)?;
+        let (cause, evidence, remedy) = judge_querier_misconfigured(*source, querier)?;
         let interface = observation.link_name(*interface);
         let finding = Finding::warning(
             Id::QuerierMisconfigured,
@@ -162,7 +162,7 @@ fn forgetful_bridges(observation: &Observation) -> impl Iterator<Item = Finding>
 }
 
 /// Returns what is wrong with a querier, the evidence, and the remedy.
-fn querier_misconfigured_judge(
+fn judge_querier_misconfigured(
     source: IpAddr,
     querier: &QuerierSettings,
 ) -> Option<(String, String, String)> {
@@ -340,7 +340,7 @@ mod tests {
     }
 
     fn cause(source: &str, querier: &QuerierSettings) -> Option<String> {
-        querier_misconfigured_judge(source.parse().unwrap(), querier).map(|(cause, ..)| cause)
+        judge_querier_misconfigured(source.parse().unwrap(), querier).map(|(cause, ..)| cause)
     }
 
     #[test]

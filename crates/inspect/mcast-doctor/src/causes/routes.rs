@@ -252,7 +252,7 @@ fn without_address(observation: &Observation) -> Vec<Finding> {
     names.dedup();
     names
         .iter()
-        .filter_map(|name| ipv6_not_ready_judge(observation, observation.after.link_named(name)?))
+        .filter_map(|name| judge_ipv6_not_ready(observation, observation.after.link_named(name)?))
         .collect()
 }
 
@@ -270,11 +270,11 @@ fn disabled_under_program(observation: &Observation) -> Vec<Finding> {
     links
         .into_values()
         .filter(is_disabled)
-        .filter_map(|link| ipv6_not_ready_judge(observation, link))
+        .filter_map(|link| judge_ipv6_not_ready(observation, link))
         .collect()
 }
 
-fn ipv6_not_ready_judge(observation: &Observation, link: &Link) -> Option<Finding> {
+fn judge_ipv6_not_ready(observation: &Observation, link: &Link) -> Option<Finding> {
     if link.interface.loopback || !link.interface.up {
         return None;
     }

@@ -21,10 +21,10 @@ pub(super) const SENDER_QUEUE_DROPS: Cause =
         .offering(|on| vec![enlarge_queue(&Queue { kind: "pfifo_fast".into(), dropped: 0 }, &on.link)]);
 
 fn sender_queue_drops(observation: &Observation) -> Vec<Finding> {
-    observation.after.links.iter().filter_map(|link| sender_queue_drops_judge(observation, link)).collect()
+    observation.after.links.iter().filter_map(|link| judge_sender_queue_drops(observation, link)).collect()
 }
 
-fn sender_queue_drops_judge(observation: &Observation, link: &Link) -> Option<Finding> {
+fn judge_sender_queue_drops(observation: &Observation, link: &Link) -> Option<Finding> {
     let (queue, before) = dropping_queue(observation, link)?;
     let sends = |flow: &&Flow| {
         flow.key.outgoing && flow.key.interface == link.index() && is_examined(observation, flow)
@@ -214,7 +214,7 @@ pub(super) const FIREWALL_DROPS_OUTPUT: Cause = Cause::new(Check::Observation(fi
 fn firewall_drops_output(observation: &Observation) -> Vec<Finding> {
     let counts = observation.hooks.counts.iter();
     let lost = counts.filter(|count| is_lost(observation, count) && !observation.hooks.is_translated(count));
-    lost.filter_map(|count| firewall_drops_output_judge(observation, count)).collect()
+    lost.filter_map(|count| judge_firewall_drops_output(observation, count)).collect()
 }
 
 /// Returns whether a count is of datagrams of this machine that did not pass a hook on the way out.
@@ -227,7 +227,7 @@ pub(super) fn is_lost(observation: &Observation, count: &HookCount) -> bool {
     is_own && OUTGOING.contains(&(count.layer, count.hook)) && is_serious(count.reached, count.passed)
 }
 
-fn firewall_drops_output_judge(observation: &Observation, count: &HookCount) -> Option<Finding> {
+fn judge_firewall_drops_output(observation: &Observation, count: &HookCount) -> Option<Finding> {
     let (source, to) = ends(observation, count)?;
     let interface = observation.link_name(count.interface);
     let packet = leaving(observation, count.interface, source, to);

@@ -120,7 +120,7 @@ fn members_get_nothing(observation: &Observation) -> Vec<Finding> {
     let memberships = memberships(observation);
     memberships
         .iter()
-        .filter_map(|(key, membership)| members_get_nothing_judge(observation, *key, membership))
+        .filter_map(|(key, membership)| judge_members_get_nothing(observation, *key, membership))
         .collect()
 }
 
@@ -144,7 +144,7 @@ fn memberships(observation: &Observation) -> BTreeMap<Key, Membership> {
     memberships
 }
 
-fn members_get_nothing_judge(
+fn judge_members_get_nothing(
     observation: &Observation,
     key: Key,
     membership: &Membership,

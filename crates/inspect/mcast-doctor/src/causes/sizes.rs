@@ -31,7 +31,7 @@ const MIN_DROPS: u64 = 3;
 fn mtu_too_small(observation: &Observation) -> Vec<Finding> {
     let mut interests = observation.interests();
     interests.dedup_by_key(|interest| interest.interface);
-    let judged = interests.iter().filter_map(|interest| mtu_too_small_judge(observation, interest));
+    let judged = interests.iter().filter_map(|interest| judge_mtu_too_small(observation, interest));
     judged.chain(printed(observation)).collect()
 }
 
@@ -58,7 +58,7 @@ fn printed(observation: &Observation) -> Option<Finding> {
     Some(finding)
 }
 
-fn mtu_too_small_judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+fn judge_mtu_too_small(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let after = observation.after.link(interest.interface)?;
     let (old, new) = observation.wire.refused.get(&interest.interface).copied()?;
     // An interface also refuses the frames of protocols that this machine does not handle: LLDP, say.
@@ -145,7 +145,7 @@ fn fragments_lost(observation: &Observation) -> Vec<Finding> {
     if matches!(observation.target, ExaminationTarget::File) {
         interests = fragmented_groups(observation);
     }
-    interests.iter().filter_map(|interest| fragments_lost_judge(observation, interest)).collect()
+    interests.iter().filter_map(|interest| judge_fragments_lost(observation, interest)).collect()
 }
 
 /// Returns every group that arrives in fragments in a capture file.
@@ -189,7 +189,7 @@ fn are_missing(
     received.map(|count| count.datagrams).sum::<u64>() * 2 < complete
 }
 
-fn fragments_lost_judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+fn judge_fragments_lost(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let (_, until) = observation.wire.span?;
     let here = |datagram: &&FragmentedDatagram| {
         !datagram.outgoing

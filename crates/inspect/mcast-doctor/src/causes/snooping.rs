@@ -190,7 +190,7 @@ struct Limit {
 fn port_group_limit(observation: &Observation) -> Vec<Finding> {
     let ports = observation.after.links.iter();
     ports
-        .flat_map(|port| limits(port).filter_map(|limit| port_group_limit_judge(observation, port, limit)))
+        .flat_map(|port| limits(port).filter_map(|limit| judge_port_group_limit(observation, port, limit)))
         .collect()
 }
 
@@ -207,7 +207,7 @@ pub(super) fn has_all_groups(port: &Link) -> bool {
     limits(port).next().is_some()
 }
 
-fn port_group_limit_judge(observation: &Observation, port: &Link, reached: Limit) -> Option<Finding> {
+fn judge_port_group_limit(observation: &Observation, port: &Link, reached: Limit) -> Option<Finding> {
     let (bridge, _) = observation.bridge_of(port)?;
     let (groups, limit) = (reached.groups, reached.limit);
     let (name, of) = (port.name(), bridge.name());

@@ -41,7 +41,7 @@ fn conflicting_streams(observation: &Observation) -> Vec<Finding> {
     let flows = groups.iter().flatten();
     let shared = flows.filter_map(|flow| shared_address(observation, flow));
     for finding in
-        groups.iter().filter_map(|flows| conflicting_streams_judge(observation, flows)).chain(shared)
+        groups.iter().filter_map(|flows| judge_conflicting_streams(observation, flows)).chain(shared)
     {
         if !findings.contains(&finding) {
             findings.push(finding);
@@ -73,7 +73,7 @@ fn shared_address(observation: &Observation, flow: &Flow) -> Option<Finding> {
 }
 
 /// Judges the flows to one group and port.
-fn conflicting_streams_judge(observation: &Observation, flows: &[&Flow]) -> Option<Finding> {
+fn judge_conflicting_streams(observation: &Observation, flows: &[&Flow]) -> Option<Finding> {
     let conflict = flows.iter().enumerate().find_map(|(index, one)| {
         let others: Vec<_> =
             flows[index + 1..].iter().filter_map(|other| Some((*other, mixture(one, other)?))).collect();

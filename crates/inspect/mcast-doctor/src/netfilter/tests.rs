@@ -163,3 +163,31 @@ fn chains_are_met_by_their_family_hook_and_device() {
     assert!(on_device(&["eth0"]) && on_device(&["eth1", "eth*"]) && !on_device(&["eth1"]));
     assert!(is_met(TableFamily::Bridge, Layer::Bridge, &[], ""));
 }
+
+#[test]
+fn of_two_tables_at_the_same_place_both_may_be_first() {
+    let table = |name: &str, priority, rules| {
+        let mut chain = input(rules);
+        chain.table = name.into();
+        chain.base.as_mut().unwrap().priority = priority;
+        chain
+    };
+    let drops = |handle| vec![rule(handle, Vec::new(), DROP)];
+    let ruleset = |second| Ruleset {
+        chains: vec![table("a", 0, drops(1)), table("b", second, drops(2))],
+        ..Ruleset::default()
+    };
+    let traced = |second| traced(&ruleset(second), Layer::Ip, Hook::Input, "");
+    assert_eq!(traced(0), [("handle 1".to_owned(), true), ("handle 2".to_owned(), true)]);
+    // Behind a rule that drops everything, nothing is reached.
+    assert_eq!(traced(5), [("handle 1".to_owned(), true)]);
+    let ruleset = ruleset(5);
+    let (source, to) = ("10.9.0.1:6000".parse().unwrap(), "239.1.2.3:5000".parse().unwrap());
+    let packet = KnownPacket::datagram(source, to, None);
+    let first = &ruleset.trace(&packet, Layer::Ip, Hook::Input, "")[0].rule;
+    let beside = ruleset.trace_beside(&packet, (Layer::Ip, Hook::Input), "", Some(first));
+    assert_eq!(
+        beside.iter().map(|outcome| outcome.rule.location()).collect::<Vec<_>>(),
+        ["nft inet b input handle 2"]
+    );
+}

@@ -6,6 +6,8 @@ const CLOCK = 90_000;
 const PACKET = 188;
 // Seconds that are kept behind what is shown, and how far behind the newest it may fall.
 const KEPT = 20, FURTHEST_BEHIND = 4;
+// More packets than a picture has: 6 MB. A stream that never ends one is not kept.
+const MOST_PARTS = 32_768;
 
 const TYPES = {
   0x01: "MPEG-1 video", 0x02: "MPEG-2 video", 0x03: "MPEG audio", 0x04: "MPEG audio", 0x0f: "AAC", 0x11: "AAC in LATM",
@@ -147,9 +149,12 @@ class Demultiplexer {
     } else if (pid === this.tablePid && starts && !this.types) {
       this.table(payload.subarray(payload[0] + 1));
     } else if (this.types?.has(pid)) {
-      if (starts) this.flush(pid);
-      else if (!this.parts.has(pid)) return;
-      this.parts.set(pid, [...this.parts.get(pid) ?? [], payload]);
+      if (starts) {
+        this.flush(pid);
+        this.parts.set(pid, []);
+      }
+      const parts = this.parts.get(pid);
+      if (parts && parts.push(payload) > MOST_PARTS) this.parts.delete(pid);
     }
   }
 
@@ -196,8 +201,10 @@ class Track {
 async function play(url, element, signal, say) {
   if (!window.MediaSource) throw new Error("this browser does not play streams that a page passes to it");
   const source = new MediaSource();
-  element.src = URL.createObjectURL(source);
+  const address = URL.createObjectURL(source);
+  element.src = address;
   await new Promise(opened => source.addEventListener("sourceopen", opened, { once: true }));
+  URL.revokeObjectURL(address);
   const failed = new Promise((_, fail) => { element.onerror = () => fail(new Error(element.error.message)); });
   let pictures = null, sounds = null, base = null, sps = null, pps = null, waiting = null, number = 0, types = [], heard = null, keys = 0;
   // Of MPEG audio, browsers play layer III.
