@@ -259,6 +259,19 @@ mod tests {
     }
 
     #[test]
+    fn filter_with_too_many_ways_is_undecided() {
+        // Each step adds its bit to the index or not, by a byte that is not known: 2^31 ways, which all drop.
+        let step = |bit: u32| {
+            let add = [new(0x87, 0, 0, 0), new(0x04, 0, 0, 1 << bit), new(0x07, 0, 0, 0)];
+            [new(0x30, 0, 0, 8), new(0x15, 0, 3, 1)].into_iter().chain(add)
+        };
+        let program: Vec<_> = (0..31).flat_map(step).chain([DROP]).collect();
+        assert!(!is_rejected(&program));
+        let few: Vec<_> = (0..5).flat_map(step).chain([DROP]).collect();
+        assert!(is_rejected(&few));
+    }
+
+    #[test]
     fn arithmetic_is_that_of_the_kernel() {
         let drops_if_is = |code: u16, operand: u32, result: u32| {
             is_rejected(&[new(0x00, 0, 0, 7), new(code, 0, 0, operand), new(0x15, 0, 1, result), DROP, TAKE])

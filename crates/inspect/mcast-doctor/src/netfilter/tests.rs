@@ -179,7 +179,12 @@ fn of_two_tables_at_the_same_place_both_may_be_first() {
     };
     let traced = |second| traced(&ruleset(second), Layer::Ip, Hook::Input, "");
     assert_eq!(traced(0), [("handle 1".to_owned(), true), ("handle 2".to_owned(), true)]);
+    let third = Ruleset {
+        chains: vec![table("a", 0, drops(1)), table("b", 0, Vec::new()), table("c", 5, drops(3))],
+        ..Ruleset::default()
+    };
     // Behind a rule that drops everything, nothing is reached.
+    assert_eq!(self::traced(&third, Layer::Ip, Hook::Input, ""), [("handle 1".to_owned(), true)]);
     assert_eq!(traced(5), [("handle 1".to_owned(), true)]);
     let ruleset = ruleset(5);
     let (source, to) = ("10.9.0.1:6000".parse().unwrap(), "239.1.2.3:5000".parse().unwrap());

@@ -340,7 +340,7 @@ mod tests {
         if !has_programs() {
             return;
         }
-        const TAKEN: [(&str, &str, bool); 15] = [
+        const TAKEN: [(&str, &str, bool); 21] = [
             ("-d 239.1.2.3", "-p udp", true),
             ("-d 239.1.0.0/16", "-p udp", true),
             ("! -d 239.1.2.0/24", "", false),
@@ -348,6 +348,8 @@ mod tests {
             ("-i eth+", "", true),
             ("-i eth1", "", false),
             ("! -i eth1", "", true),
+            ("! -p tcp", "", true),
+            ("! -p udp", "", false),
             ("-p udp", "--dport 5000", true),
             ("-p udp", "--dport 5001:6000", false),
             ("-p udp", "--sport 6000 ! --dport 4000", true),
@@ -355,6 +357,10 @@ mod tests {
             ("-p udp", "-m multiport ! --dports 53,4990:5010", false),
             ("-m pkttype", "--pkt-type multicast", true),
             ("-m conntrack", "--ctstate RELATED,ESTABLISHED", false),
+            ("-m conntrack", "! --ctstate RELATED,ESTABLISHED", true),
+            ("-m state", "! --state NEW", false),
+            ("-m addrtype", "! --dst-type MULTICAST", false),
+            ("-m iprange", "! --dst-range 239.1.2.0-239.1.2.9", false),
             ("-m iprange", "--dst-range 239.1.2.0-239.1.2.9 -m ttl --ttl-lt 2", true),
         ];
         for (first, second, is_taken) in TAKEN {
@@ -379,6 +385,7 @@ mod tests {
              iptables-legacy -A INPUT -p tcp -j ACCEPT; iptables-legacy -A INPUT -p udp -j groups; iptables-legacy -P INPUT DROP
              iptables-legacy -t raw -N early; iptables-legacy -t raw -A early -d 239.7.7.7 -j DROP
              iptables-legacy -t raw -A PREROUTING -d 239.0.0.0/8 -g early; iptables-legacy -t raw -A PREROUTING -j DROP
+             iptables-legacy -t mangle -A PREROUTING -d 239.7.7.7 -j DROP
              ip6tables-legacy -A INPUT -p udp -s fe80::/10 -d ff15::7 -m udp --dport 5000 -m hl --hl-eq 1 -j DROP",
         );
         let taken = |to: &str, hook| taken(&ruleset, to, "eth0", hook);

@@ -170,6 +170,8 @@ fn state(states: u32, is_negated: bool) -> Vec<Expression> {
 fn conntrack(data: &[u8], revision: u8) -> Option<Vec<Expression>> {
     /// `XT_CONNTRACK_STATE`
     const STATE: u16 = 1;
+    /// `XT_CONNTRACK_STATE_ALIAS`: the rule was written with `-m state`.
+    const ALIAS: u16 = 1 << 13;
     const SAME_IN_NFTABLES: u16 = 0b1111;
     const TRANSLATED: u16 = 0b1100_0000;
     const UNTRACKED: u16 = 1 << 8;
@@ -178,7 +180,7 @@ fn conntrack(data: &[u8], revision: u8) -> Option<Vec<Expression>> {
         1 => u16::from(*data.get(150)?),
         _ => u16_at(data, 150)?,
     };
-    if matched != STATE || states & TRANSLATED != 0 {
+    if matched & !ALIAS != STATE || states & TRANSLATED != 0 {
         return None;
     }
     let untracked = if states & UNTRACKED != 0 { 64 } else { 0 };
