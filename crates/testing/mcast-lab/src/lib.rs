@@ -42,7 +42,6 @@ mod address;
 mod bad_link;
 mod command;
 mod error;
-mod forwarder;
 mod host;
 mod impairment;
 mod interfaces;
@@ -51,11 +50,10 @@ mod lane;
 mod namespace;
 mod netlink;
 mod router;
-mod spawner;
 mod switch;
 pub mod topology;
-mod watchdog;
 
+pub use crate::namespace::enter;
 pub use address::{AddressError, CidrAddress};
 pub use bad_link::{BadLink, LinkStatistics};
 pub use command::{Child, Command};
@@ -65,7 +63,6 @@ pub use impairment::{Fate, Impairment, ImpairmentScope, LinkDirection};
 pub use interfaces::Offload;
 pub use lab::Lab;
 pub use router::{RouteGroup, Router};
-pub use spawner::enter;
 pub use switch::{SnoopedMember, Switch, SwitchOptions};
 pub use topology::{LabNetwork, Program, Topology};
 
