@@ -41,7 +41,7 @@ pub(super) struct Source {
 
 /// Where the code of a rule stands.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Found<'code> {
+pub(super) struct Anchor<'code> {
     /// Index of the source.
     pub(super) source: usize,
     range: Range<usize>,
@@ -56,7 +56,7 @@ impl Source {
     }
 
     /// Returns this source with the code at `place` replaced by `broken`, whose names are renamed as those of the code were.
-    pub(super) fn replaced(&self, place: &Found<'_>, broken: &str) -> String {
+    pub(super) fn replaced(&self, place: &Anchor<'_>, broken: &str) -> String {
         let mut renamed = String::new();
         let mut end = 0;
         for token in tokens(broken) {
@@ -71,7 +71,7 @@ impl Source {
 
     /// Returns this source with the first name at `place` replaced by `name` everywhere.
     #[cfg(test)]
-    pub(super) fn with_renamed(&self, place: &Found<'_>, name: &str) -> Self {
+    pub(super) fn with_renamed(&self, place: &Anchor<'_>, name: &str) -> Self {
         let first = self
             .tokens
             .iter()
@@ -119,10 +119,10 @@ impl Source {
 }
 
 /// Finds the one place of `code` in `sources`.
-pub(super) fn find<'code, F>(sources: &[(F, Source)], code: &'code str) -> Result<Found<'code>> {
+pub(super) fn find<'code, F>(sources: &[(F, Source)], code: &'code str) -> Result<Anchor<'code>> {
     let quoted = tokens(code);
     ensure!(!quoted.is_empty(), "the rule quotes no code");
-    let mut best: Option<(usize, Found<'_>)> = None;
+    let mut best: Option<(usize, Anchor<'_>)> = None;
     let mut is_tie = false;
     for (index, (_, source)) in sources.iter().enumerate() {
         for at in 0..source.tokens.len() {
@@ -132,7 +132,7 @@ pub(super) fn find<'code, F>(sources: &[(F, Source)], code: &'code str) -> Resul
                 std::cmp::Ordering::Less => {}
                 std::cmp::Ordering::Equal => is_tie = true,
                 std::cmp::Ordering::Greater => {
-                    best = Some((same, Found { source: index, range, names }));
+                    best = Some((same, Anchor { source: index, range, names }));
                     is_tie = false;
                 }
             }
