@@ -1,7 +1,7 @@
 //! A second implementation, written in Python from docs/protocol.md alone, interoperates with this one, so that the
 //! document describes what is on the wire.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::thread;
 
