@@ -1,7 +1,7 @@
 //! Live captures in a lab: several interfaces at once, and a comparison with tcpdump.
 
 use std::net::UdpSocket;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use mcast_capture::{Capture, CaptureOptions, CaptureWriter, ErrorKind, Filter, WriteFormat};
