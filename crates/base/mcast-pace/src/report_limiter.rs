@@ -4,6 +4,8 @@ use alloc::collections::BTreeMap;
 use core::net::IpAddr;
 use core::time::Duration;
 
+use crate::ClockTime;
+
 /// Maximum number of kinds that are tracked at once. Reports of more are withheld.
 const MAX_KINDS: usize = 4_096;
 /// Maximum number of sources per kind that are remembered at once.
@@ -34,13 +36,15 @@ impl ReportQuota {
 ///
 /// ```
 /// use core::time::Duration;
-/// use mcast_pace::{ReportLimiter, ReportQuota, WithheldReport};
+/// use mcast_pace::{ClockTime, ReportLimiter, ReportQuota, WithheldReport};
 ///
 /// let mut limiter = ReportLimiter::new(ReportQuota::LOG);
-/// let passed = (1..=50).filter_map(|number| limiter.handle_report(Duration::ZERO, "refused", None, number));
+/// let start = ClockTime::START;
+/// let passed = (1..=50).filter_map(|number| limiter.handle_report(start, "refused", None, number));
 /// assert_eq!(passed.count(), 10);
-/// assert_eq!(limiter.poll_timeout(), Some(Duration::from_secs(10)));
-/// let latest = limiter.poll_report(Duration::from_secs(10));
+/// let over = start + Duration::from_secs(10);
+/// assert_eq!(limiter.poll_timeout(), Some(over));
+/// let latest = limiter.poll_report(over);
 /// assert_eq!(latest, Some(WithheldReport { kind: "refused", latest: 50, more: 39 }));
 /// ```
 #[derive(Clone, Debug)]
@@ -63,13 +67,13 @@ pub struct WithheldReport<K, T> {
 
 #[derive(Clone, Debug)]
 struct Kind<T> {
-    until: Duration,
+    until: ClockTime,
     /// Passed on in this window.
     passed: u32,
     /// Passed on in this window and those before it without a pause, by source.
     sources: BTreeMap<Option<IpAddr>, u32>,
     /// The latest one that was withheld, and when.
-    latest: Option<(Duration, T)>,
+    latest: Option<(ClockTime, T)>,
     more: u64,
 }
 
@@ -82,7 +86,7 @@ impl<K: Ord + Clone, T> ReportLimiter<K, T> {
 
     /// Handles a report about a source, or about none. Returns it if it may be passed on at once; otherwise it is withheld,
     /// in place of the one before.
-    pub fn handle_report(&mut self, now: Duration, kind: K, source: Option<IpAddr>, report: T) -> Option<T> {
+    pub fn handle_report(&mut self, now: ClockTime, kind: K, source: Option<IpAddr>, report: T) -> Option<T> {
         let quota = self.quota;
         if !self.kinds.contains_key(&kind) && !self.has_room(now) {
             self.withheld += 1;
@@ -102,13 +106,13 @@ impl<K: Ord + Clone, T> ReportLimiter<K, T> {
 
     /// Returns the latest report of a kind whose window is over, if some were withheld. Call it until it returns `None`: those
     /// of several kinds come in the order in which they were made.
-    pub fn poll_report(&mut self, now: Duration) -> Option<WithheldReport<K, T>> {
+    pub fn poll_report(&mut self, now: ClockTime) -> Option<WithheldReport<K, T>> {
         let due = self.kinds.iter_mut().filter(|(_, known)| known.until <= now);
         let withheld = due.filter_map(|(kind, known)| Some((known.latest.as_ref()?.0, kind, known)));
         let (_, kind, known) = withheld.min_by_key(|(time, ..)| *time)?;
         let (_, latest) = known.latest.take()?;
         let report = WithheldReport { kind: kind.clone(), latest, more: core::mem::take(&mut known.more) };
-        known.until = now.saturating_add(self.quota.window);
+        known.until = now + self.quota.window;
         // The report counts, as it is one of this window.
         known.passed = 1;
         Some(report)
@@ -116,7 +120,7 @@ impl<K: Ord + Clone, T> ReportLimiter<K, T> {
 
     /// Returns when [`poll_report`](Self::poll_report) has to be called next.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<Duration> {
+    pub fn poll_timeout(&self) -> Option<ClockTime> {
         self.kinds.values().filter(|known| known.latest.is_some()).map(|known| known.until).min()
     }
 
@@ -127,7 +131,7 @@ impl<K: Ord + Clone, T> ReportLimiter<K, T> {
     }
 
     /// Returns whether a new kind can be tracked. Kinds whose window passed without a flood are forgotten.
-    fn has_room(&mut self, now: Duration) -> bool {
+    fn has_room(&mut self, now: ClockTime) -> bool {
         if self.kinds.len() >= MAX_KINDS {
             self.kinds.retain(|_, known| known.latest.is_some() || known.until > now);
         }
@@ -136,8 +140,8 @@ impl<K: Ord + Clone, T> ReportLimiter<K, T> {
 }
 
 impl<T> Kind<T> {
-    fn new(now: Duration, quota: ReportQuota) -> Self {
-        let until = now.saturating_add(quota.window);
+    fn new(now: ClockTime, quota: ReportQuota) -> Self {
+        let until = now + quota.window;
         Self { until, passed: 0, sources: BTreeMap::new(), latest: None, more: 0 }
     }
 
@@ -165,8 +169,8 @@ mod tests {
 
     use super::*;
 
-    const fn at(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
+    fn at(seconds: u64) -> ClockTime {
+        ClockTime::START + Duration::from_secs(seconds)
     }
 
     fn source(number: u32) -> Option<IpAddr> {
@@ -251,22 +255,22 @@ mod tests {
             reports in proptest::collection::vec((0_u8..3, 0_u32..4, 0_u64..3_000), 1..400),
         ) {
             let mut limiter = ReportLimiter::new(ReportQuota::LOG);
-            let (mut now, mut passed, mut more) = (Duration::ZERO, Vec::new(), 0);
+            let (mut now, mut passed, mut more) = (ClockTime::START, Vec::new(), 0);
             for (kind, number, pause) in &reports {
-                now += Duration::from_millis(*pause);
+                now = now + Duration::from_millis(*pause);
                 while let Some(report) = limiter.poll_report(now) {
                     passed.push((now, report.kind));
                     more += report.more;
                 }
                 passed.extend(limiter.handle_report(now, *kind, source(*number), (now, *kind)));
             }
-            while let Some(report) = limiter.poll_report(Duration::MAX) {
-                passed.push((Duration::MAX, report.kind));
+            while let Some(report) = limiter.poll_report(ClockTime::NEVER) {
+                passed.push((ClockTime::NEVER, report.kind));
                 more += report.more;
             }
             prop_assert_eq!(passed.len() as u64 + more, reports.len() as u64);
             for (start, kind) in &passed {
-                let end = start.saturating_add(ReportQuota::LOG.window);
+                let end = *start + ReportQuota::LOG.window;
                 let within = passed.iter().filter(|(time, other)| other == kind && time >= start && *time < end);
                 // Two windows may meet in it.
                 prop_assert!(within.count() <= 20);
