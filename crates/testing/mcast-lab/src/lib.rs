@@ -42,7 +42,6 @@ mod address;
 mod bad_link;
 mod command;
 mod error;
-mod forwarder;
 mod host;
 mod impairment;
 mod interfaces;
@@ -52,11 +51,10 @@ mod namespace;
 mod netlink;
 mod router;
 mod skip;
-mod spawner;
 mod switch;
 pub mod topology;
-mod watchdog;
 
+pub use crate::namespace::enter;
 pub use address::{AddressError, CidrAddress};
 pub use bad_link::{BadLink, LinkStatistics};
 pub use command::{Child, Command};
@@ -67,7 +65,6 @@ pub use interfaces::Offload;
 pub use lab::Lab;
 pub use router::{RouteGroup, Router};
 pub use skip::{REQUIRE_ALL, SKIPS, Skip, has_program, skip};
-pub use spawner::enter;
 pub use switch::{SnoopedMember, Switch, SwitchOptions};
 pub use topology::{LabNetwork, Program, Topology};
 

@@ -1,20 +1,19 @@
 //! The whole demonstration: three acts on virtual hosts.
 
-mod network;
-
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use mcast::{GroupAddr, InterfaceSelector, Membership, ParseError};
-use mcast_capture::Filter;
-use mcast_lab::{Lab, LabErrorKind, SwitchOptions};
+use mcast::{GroupAddr, InterfaceSelector, Membership, ParseError, Receiver, Sender};
+use mcast_capture::{Capture, CaptureOptions, Filter, Frame};
+use mcast_lab::{Host, HostInterface, Lab, LabError, LabErrorKind, Offload, Switch, SwitchOptions};
+use mcast_packet::gmp::{IgmpMessage, Record, RecordKind};
+use mcast_packet::{Gmp, Packet, Transport};
 
-use crate::event::{Scene, Show, Stage};
-use crate::listener::{SILENCE, TIMEOUT, left};
+use crate::listener::{Listener, Origin, SILENCE, TIMEOUT, left};
+use crate::narrator::{Scene, Show, Stage};
 use crate::{DemoError, Event};
-use network::{Network, Station, Wire};
 
 pub(crate) fn play(show: Show<'_>) -> Result<(), DemoError> {
     if let Err(error) = Lab::new() {
@@ -312,6 +311,197 @@ fn second_group() -> Result<GroupAddr, ParseError> {
 fn differences(frame: &[u8]) -> Vec<&'static str> {
     let differs = |range: &Range<usize>| frame.get(range.clone()) != FRAME.get(range.clone());
     FIELDS.iter().filter(|(range, _)| differs(range)).map(|(_, name)| *name).collect()
+}
+
+/// The source port of midwood, the same as in the tutorial's captured packet.
+const SOURCE_PORT: u16 = 52582;
+
+/// A host, and its interfaces `eth0`, `eth1` and so on.
+#[derive(Debug)]
+struct Station {
+    host: Host,
+    ports: Vec<HostInterface>,
+}
+
+/// Four hosts on one switch.
+#[derive(Debug)]
+struct Network {
+    eastny: Station,
+    midwood: Station,
+    flatbush: Station,
+    bushwick: Station,
+    switch: Switch,
+    /// The last field, because dropping it removes all hosts.
+    _lab: Lab,
+}
+
+impl Network {
+    fn new(options: SwitchOptions) -> Result<Self, LabError> {
+        let lab = Lab::new()?;
+        let switch = lab.switch_with("switch", options)?;
+        let station = |name, address| Station::new(&lab, name, &[(&switch, address)]);
+        Ok(Self {
+            eastny: station("eastny", "192.168.56.101/24")?,
+            midwood: station("midwood", "192.168.56.103/24")?,
+            flatbush: station("flatbush", "192.168.56.104/24")?,
+            bushwick: station("bushwick", "192.168.56.105/24")?,
+            switch,
+            _lab: lab,
+        })
+    }
+
+    /// Joins on the three receiving hosts.
+    fn listen(&self, stage: &mut Stage<'_>) -> Result<[Listener; 3], DemoError> {
+        let (first, second) = (first_group()?, second_group()?);
+        let mut listen = |station: &Station, group| {
+            station.listen(Membership::new(group), &["eth0"], &self.midwood, stage)
+        };
+        Ok([listen(&self.eastny, first)?, listen(&self.flatbush, first)?, listen(&self.bushwick, second)?])
+    }
+}
+
+impl Station {
+    /// Creates a host with one interface per switch. It computes its checksums itself, so that a capture shows what a
+    /// wire would carry.
+    fn new(lab: &Lab, name: &str, links: &[(&Switch, &str)]) -> Result<Self, LabError> {
+        let host = lab.host(name)?;
+        let mut ports = Vec::new();
+        for (number, (switch, address)) in links.iter().enumerate() {
+            let interface = format!("eth{number}");
+            ports.push(host.connect(&interface, switch, &[address])?);
+            host.offload(&interface, Offload::none())?;
+        }
+        Ok(Self { host, ports })
+    }
+
+    fn address(&self) -> IpAddr {
+        let address = self.ports.iter().find_map(HostInterface::ipv4);
+        address.unwrap_or(Ipv4Addr::UNSPECIFIED).into()
+    }
+
+    /// Joins on this host, checks on which interfaces, and expects datagrams from `sender`.
+    fn listen(
+        &self,
+        membership: Membership,
+        expected_on: &[&str],
+        sender: &Self,
+        stage: &mut Stage<'_>,
+    ) -> Result<Listener, DemoError> {
+        let expected = (membership.address, expected_on);
+        let receiver = self.host.run(|| Receiver::join_one(membership))??;
+        let interfaces = self.ports.iter().map(|port| (port.index, port.name.clone())).collect();
+        let origin = Origin { address: sender.address(), port: SOURCE_PORT, ttl: Some(1) };
+        Listener::new(self.host.name(), receiver, expected, interfaces, origin, stage)
+    }
+
+    /// Captures on each interface of this host.
+    fn capture(&self, filter: Filter) -> Result<Vec<Wire>, DemoError> {
+        self.ports.iter().map(|port| Wire::tap(&self.host, port, filter)).collect()
+    }
+
+    /// Sends on this host's first interface like the tutorial's sender: from the same port, with "don't fragment" set.
+    fn send(&self, text: &str, to: GroupAddr, stage: &mut Stage<'_>) -> Result<(), DemoError> {
+        let interface = InterfaceSelector::Name("eth0".into());
+        let sender = Sender::builder().interface(interface).source_port(SOURCE_PORT).dont_fragment(true);
+        self.host.run(|| sender.build()?.send_to(text.as_bytes(), to))??;
+        let sent = Event::Sent { group: to.into(), interface: "eth0".into(), text: text.to_owned() };
+        Ok(stage.report(self.host.name(), &sent)?)
+    }
+
+    /// Returns the summary of a datagram from this host.
+    fn datagram_to(&self, to: GroupAddr) -> String {
+        format!("UDP {}:{SOURCE_PORT} > {to}", self.address())
+    }
+}
+
+/// A capture on an interface of a host.
+#[derive(Debug)]
+struct Wire {
+    capture: Capture,
+    interface: String,
+}
+
+impl Wire {
+    fn tap(host: &Host, port: &HostInterface, filter: Filter) -> Result<Self, DemoError> {
+        let options = CaptureOptions::on_name(&port.name).filter(filter);
+        let capture = host.run(|| Capture::open(options))??;
+        Ok(Self { capture, interface: port.name.clone() })
+    }
+
+    /// The next frame with all of its bytes.
+    fn frame(&mut self, timeout: Duration) -> Result<Event, DemoError> {
+        self.find(DATAGRAM, timeout, |frame| Some((frame.packet().to_string(), frame.bytes.to_vec())))
+    }
+
+    /// The next datagram as a summary.
+    fn datagram(&mut self, timeout: Duration) -> Result<Event, DemoError> {
+        self.find(DATAGRAM, timeout, |frame| Some((datagram(&frame.packet())?, Vec::new())))
+    }
+
+    /// The next IGMP report that joins this group.
+    fn join_report(&mut self, group: Ipv4Addr, timeout: Duration) -> Result<Event, DemoError> {
+        let what = report_for(group);
+        self.find(&what, timeout, |frame| Some((join_report(&frame.packet(), group)?, Vec::new())))
+    }
+
+    /// The absence of a datagram.
+    fn no_datagram(&self) -> Event {
+        self.nothing(DATAGRAM)
+    }
+
+    /// The absence of a report that joins this group.
+    fn no_report(&self, group: Ipv4Addr) -> Event {
+        self.nothing(&report_for(group))
+    }
+
+    fn nothing(&self, what: &str) -> Event {
+        Event::CapturedNothing { interface: self.interface.clone(), packet: what.to_owned() }
+    }
+
+    /// The next frame for which `describe` returns a summary and the bytes to show. `what` names it in the event of its
+    /// absence.
+    fn find(
+        &mut self,
+        what: &str,
+        timeout: Duration,
+        describe: impl Fn(&Frame<'_>) -> Option<(String, Vec<u8>)>,
+    ) -> Result<Event, DemoError> {
+        let until = Instant::now() + timeout;
+        loop {
+            let left = left(until);
+            match self.capture.next(Some(left))?.map(|frame| describe(&frame)) {
+                Some(Some((summary, bytes))) => return Ok(Event::captured(&self.interface, summary, bytes)),
+                None if left.is_zero() => return Ok(self.nothing(what)),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The name of a datagram in the event of its absence.
+const DATAGRAM: &str = "datagram";
+
+/// Returns the name of a report in the event of its absence.
+fn report_for(group: Ipv4Addr) -> String {
+    format!("report for {group}")
+}
+
+fn datagram(packet: &Packet<'_>) -> Option<String> {
+    let (ip, udp) = (packet.ip_layer()?, packet.udp()?);
+    let from = SocketAddr::new(ip.source, udp.source_port);
+    Some(format!("UDP {from} > {}", SocketAddr::new(ip.destination, udp.destination_port)))
+}
+
+/// Returns the message if it joins this group for all sources.
+fn join_report(packet: &Packet<'_>, joined: Ipv4Addr) -> Option<String> {
+    let Some(Transport::Igmp(Gmp { message, .. })) = packet.transport else { return None };
+    let joins = |record: Record<'_, _>| record.kind == RecordKind::ChangeToExclude && record.group == joined;
+    let is_join = match message {
+        IgmpMessage::V3Report(records) => records.iter().any(joins),
+        IgmpMessage::Report { group } | IgmpMessage::V1Report { group } => group == joined,
+        _ => false,
+    };
+    is_join.then(|| message.to_string())
 }
 
 #[cfg(test)]

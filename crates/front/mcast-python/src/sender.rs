@@ -1,24 +1,21 @@
-//! Sending datagrams.
+//! Sending datagrams, the replies to them, and the statistics of a sender.
 
-mod answer;
-
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use mcast::{Family, Rate};
+use mcast::{Destination, Family, HostAddr, InterfaceSelector, Rate, SenderBuilder};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyList, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyTuple};
 
-use crate::datagram::socket_address;
+use crate::datagram::{
+    InterfaceNames, Item, Payload, SendOptions, nanoseconds, seconds, socket_address, source_address,
+};
 use crate::error::{OrRaise, already_open_error, closed_error, timeout_error, value_error};
-use crate::interface::{Selector, Selectors};
-use crate::membership::{Address, Hosts, Target};
-use crate::number::{Bytes, HopLimit, Port, TrafficClass};
-use crate::outgoing::{Item, Payload, SendOptions};
+use crate::membership::{Address, Hosts, Selector, Selectors, Target};
 use crate::receiver::Timeout;
-use answer::Settings;
-pub(crate) use answer::{Answer, SendStatistics};
+use crate::values::{Bytes, HopLimit, Port, TrafficClass};
 
 /// How often a wait for replies checks for signals.
 const SLICE: Duration = Duration::from_millis(50);
@@ -413,5 +410,162 @@ fn pace(rate: Option<f64>, bit_rate: Option<f64>) -> PyResult<Option<Rate>> {
     match number > 0.0 {
         true => Ok(Some(pace)),
         false => Err(value_error("a rate must be greater than zero")),
+    }
+}
+
+/// A unicast datagram received on a sender's port, in reply to what it sent.
+#[pyclass(frozen, module = "pymcast")]
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// The payload.
+    #[pyo3(get)]
+    payload: Py<PyBytes>,
+    source: SocketAddr,
+    /// The index of the receiving interface; None where the system does not report it.
+    #[pyo3(get)]
+    interface_index: Option<u32>,
+    /// The remaining hop limit; None where the system does not report it.
+    #[pyo3(get)]
+    hop_limit: Option<u8>,
+    time: Option<SystemTime>,
+    /// Whether the payload was cut off because it was longer than the buffer.
+    #[pyo3(get)]
+    truncated: bool,
+}
+
+impl Answer {
+    fn new(py: Python<'_>, answer: &mcast::Reply<'_>) -> Self {
+        Self {
+            payload: PyBytes::new(py, answer.payload).unbind(),
+            source: answer.source,
+            interface_index: answer.interface.map(mcast::InterfaceIndex::number),
+            hop_limit: answer.hop_limit,
+            time: answer.time,
+            truncated: answer.truncated,
+        }
+    }
+}
+
+#[pymethods]
+impl Answer {
+    /// The source address: an ipaddress.IPv4Address or IPv6Address, with its scope if it is link-local. It is not
+    /// authenticated: a sender can forge it.
+    #[getter]
+    fn source<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        source_address(py, self.source, || {
+            let index = self.interface_index.and_then(mcast::InterfaceIndex::new);
+            index.map_or_else(String::new, |index| InterfaceNames::default().of(index))
+        })
+    }
+
+    /// The source UDP port.
+    #[getter]
+    fn source_port(&self) -> u16 {
+        self.source.port()
+    }
+
+    /// The source in the format of the socket module.
+    #[getter]
+    fn address<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        socket_address(py, self.source)
+    }
+
+    /// When the kernel received it, in nanoseconds since 1970; None where it does not report that.
+    #[getter]
+    fn time_ns(&self) -> Option<u128> {
+        self.time.map(nanoseconds)
+    }
+
+    /// The same in seconds, as time.time().
+    #[getter]
+    fn time(&self) -> Option<f64> {
+        self.time.map(seconds)
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        format!("<Answer of {} bytes from {}>", self.payload.as_bytes(py).len(), self.source)
+    }
+}
+
+/// Statistics of a sender.
+#[pyclass(frozen, eq, get_all, module = "pymcast")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SendStatistics {
+    /// Datagrams sent.
+    datagrams: u64,
+    /// System calls that sent them.
+    calls: u64,
+    /// Buffers of several datagrams that the system split into segments (GSO, Linux).
+    trains: u64,
+    /// Times at which hosts or routers had reported that datagrams sent earlier did not arrive (Linux).
+    unreachable: u64,
+}
+
+#[pymethods]
+impl SendStatistics {
+    fn __repr__(&self) -> String {
+        let Self { datagrams, calls, trains, unreachable } = self;
+        format!(
+            "<SendStatistics datagrams={datagrams} calls={calls} trains={trains} unreachable={unreachable}>"
+        )
+    }
+}
+
+impl From<mcast::SendStatistics> for SendStatistics {
+    fn from(sent: mcast::SendStatistics) -> Self {
+        let mcast::SendStatistics { datagrams, calls, trains, unreachable, .. } = sent;
+        Self { datagrams, calls, trains, unreachable }
+    }
+}
+
+/// The settings of a sender, kept so that it can be reopened.
+#[derive(Debug)]
+struct Settings {
+    destinations: Vec<Destination>,
+    hosts: Vec<HostAddr>,
+    broadcast: bool,
+    interfaces: Vec<InterfaceSelector>,
+    hop_limit: Option<u8>,
+    loopback: bool,
+    traffic_class: Option<u8>,
+    source_port: u16,
+    source_address: Option<IpAddr>,
+    send_buffer: Option<usize>,
+    dont_fragment: bool,
+    segmentation: bool,
+    pace: Option<Rate>,
+    follow: bool,
+}
+
+impl Settings {
+    fn open(&self) -> mcast::Result<mcast::Sender> {
+        let mut builder = mcast::Sender::builder()
+            .broadcast(self.broadcast)
+            .loopback(self.loopback)
+            .source_port(self.source_port)
+            .dont_fragment(self.dont_fragment)
+            .segmentation(self.segmentation)
+            .follow(self.follow);
+        for destination in &self.destinations {
+            builder = builder.to(destination.clone());
+        }
+        builder = self.hop_limit.into_iter().fold(builder, SenderBuilder::hop_limit);
+        builder = self.hosts.iter().cloned().fold(builder, SenderBuilder::to_host);
+        for interface in &self.interfaces {
+            builder = builder.interface(interface.clone());
+        }
+        if let Some(class) = self.traffic_class {
+            builder = builder.traffic_class(class);
+        }
+        if let Some(address) = self.source_address {
+            builder = builder.source_address(address);
+        }
+        if let Some(bytes) = self.send_buffer {
+            builder = builder.send_buffer(bytes);
+        }
+        if let Some(pace) = self.pace {
+            builder = builder.pace(pace);
+        }
+        builder.build()
     }
 }

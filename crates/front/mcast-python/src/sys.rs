@@ -3,13 +3,6 @@
 //! Each platform module has `receiver_descriptor`, `subscriber_descriptors` and `capture_descriptor`, which return the
 //! pollable descriptors of an object, or raise OSError.
 
-#[cfg(not(unix))]
-#[path = "no_descriptor.rs"]
-mod platform;
-#[cfg(unix)]
-#[path = "unix.rs"]
-mod platform;
-
 use pyo3::prelude::*;
 use pyo3::sync::critical_section::with_critical_section;
 use pyo3::types::PyByteArray;
@@ -32,4 +25,45 @@ pub(crate) fn untracked<T>(object: Bound<'_, T>) -> Bound<'_, T> {
     // it yet. Untracking it again, as its deallocation does, is allowed.
     unsafe { pyo3::ffi::PyObject_GC_UnTrack(object.as_ptr().cast()) };
     object
+}
+
+#[cfg(unix)]
+mod platform {
+    //! Unix: a receiver has one descriptor, a subscriber two.
+
+    use std::os::fd::{AsFd, AsRawFd};
+
+    use pyo3::prelude::*;
+
+    pub(crate) fn receiver_descriptor(receiver: &mcast::Receiver) -> PyResult<i64> {
+        Ok(receiver.as_fd().as_raw_fd().into())
+    }
+
+    pub(crate) fn capture_descriptor(capture: &mcast_capture::Capture) -> PyResult<i64> {
+        Ok(capture.as_fd().as_raw_fd().into())
+    }
+
+    pub(crate) fn subscriber_descriptors(subscriber: &mcast_stream::Subscriber) -> PyResult<Vec<i64>> {
+        Ok(subscriber.descriptors().iter().map(|each| each.as_raw_fd().into()).collect())
+    }
+}
+
+#[cfg(not(unix))]
+mod platform {
+    //! Systems where a receiver has no single pollable descriptor.
+
+    use pyo3::exceptions::PyOSError;
+    use pyo3::prelude::*;
+
+    pub(crate) fn receiver_descriptor(_receiver: &mcast::Receiver) -> PyResult<i64> {
+        Err(PyOSError::new_err("a receiver has no descriptor on this system: use Receiver.wait"))
+    }
+
+    pub(crate) fn capture_descriptor(_capture: &mcast_capture::Capture) -> PyResult<i64> {
+        Err(PyOSError::new_err("a capture has no descriptor on this system"))
+    }
+
+    pub(crate) fn subscriber_descriptors(_subscriber: &mcast_stream::Subscriber) -> PyResult<Vec<i64>> {
+        Err(PyOSError::new_err("a subscriber has no descriptors on this system"))
+    }
 }
