@@ -70,6 +70,11 @@ pub(crate) fn parse_entries(text: &str) -> Vec<Entry> {
     entries.into_iter().map(entry).collect()
 }
 
+/// Returns the text of the entry that `redis-cli XREVRANGE` prints last.
+pub(crate) fn last_text(printed: &str) -> String {
+    printed.trim().lines().last().unwrap_or_default().to_owned()
+}
+
 impl Engine for Redis {
     const REJECTED: [&'static str; 2] = ["NOAUTH", "remedy: give the right user and password"];
     const NO_ROOM: &'static str = "remedy: raise `maxmemory`";
@@ -92,12 +97,7 @@ impl Engine for Redis {
     }
 
     fn last_text(&self) -> String {
-        self.cli(&["XREVRANGE", "prices", "+", "-", "COUNT", "1"])
-            .trim()
-            .lines()
-            .last()
-            .unwrap_or_default()
-            .to_owned()
+        last_text(&self.cli(&["XREVRANGE", "prices", "+", "-", "COUNT", "1"]))
     }
 
     fn kill(&mut self) {

@@ -102,6 +102,18 @@ fn every_unit_is_tested_here() {
     assert_eq!(packaged, tested);
 }
 
+/// Unless a unit says otherwise, systemd gives up after it has started a service five times within ten seconds.
+#[test]
+fn services_that_fail_are_restarted_without_limit() {
+    for (name, instance, settings) in UNITS {
+        let unit = Unit::read(name, instance, settings);
+        let delay: u32 = unit.value("RestartSec").parse().unwrap();
+        let has_no_limit = unit.values("StartLimitIntervalSec") == ["0"];
+        assert!(has_no_limit || 5 * delay > 10, "systemd gives {name} up within 10 s");
+        assert_eq!(unit.value("Restart"), "on-failure", "{name}");
+    }
+}
+
 #[test]
 fn units_are_valid_and_give_few_rights() {
     if Command::new("systemd-analyze").arg("--version").output().is_err() {
