@@ -566,6 +566,6 @@ mod tests {
         let [stdout, stderr] = read_to_end([Some(stdout), Some(stderr)]).unwrap();
         assert_eq!((stdout.len(), stderr.len()), (300_003, 200_000));
         assert!(stdout.ends_with(b"end") && child.wait().unwrap().success());
-        assert_eq!(read_to_end([None, None]).unwrap(), [Vec::new(), Vec::new()]);
+        assert_eq!(read_to_end([None, None]).unwrap(), [Vec::<u8>::new(), Vec::new()]);
     }
 }

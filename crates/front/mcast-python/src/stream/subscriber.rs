@@ -320,7 +320,7 @@ impl Subscriber {
                 Err(_) => break,
             }
         }
-        let due = self.with(py, |open| open.subscriber.poll_timeout()).unwrap_or_default();
+        let due = self.with(py, |open| open.subscriber.max_wait()).unwrap_or_default();
         Ok((items, ended, due.as_secs_f64()))
     }
 

@@ -3,26 +3,26 @@
 //!
 //! A switch with snooping forgets a group that is not reported, and hosts report only in response to queries,
 //! so a network needs a querier. This state machine decides which queries to send and when. Its inputs are
-//! the received messages and the time since an arbitrary start; its outputs are queries. It uses no sockets
+//! the received messages and the time; its outputs are queries. It uses no sockets
 //! and no clock.
 //!
 //! ```
 //! use core::time::Duration;
-//! use mcast_packet::gmp::querier::{Querier, QuerierSettings};
 //! use core::net::Ipv4Addr;
+//! use mcast_packet::gmp::querier::{ClockTime, Querier, QuerierSettings};
 //!
 //! let own = Ipv4Addr::new(10, 0, 0, 7);
-//! let mut querier: Querier<Ipv4Addr> = Querier::new(QuerierSettings::default(), own, Duration::ZERO);
-//! let query = querier.poll_transmit(Duration::ZERO).expect("a general query is due at once");
+//! let mut querier: Querier<Ipv4Addr> = Querier::new(QuerierSettings::default(), own, ClockTime::START);
+//! let query = querier.poll_transmit(ClockTime::START).expect("a general query is due at once");
 //! assert_eq!(query.message().to_string(), "IGMPv3 general query: members of any group, answer within 10 s");
-//! assert_eq!(querier.poll_timeout(), Duration::from_millis(31_250)); // the startup query interval
+//! // The startup query interval.
+//! assert_eq!(querier.poll_timeout(), Some(ClockTime::START + Duration::from_millis(31_250)));
 //! ```
 
 mod settings;
 mod specific_queries;
 
-use core::time::Duration;
-
+pub use mcast_pace::ClockTime;
 pub use settings::{QuerierSettings, SettingsError};
 pub use specific_queries::OutgoingQuery;
 
@@ -38,7 +38,7 @@ pub struct Querier<A: Address, const PENDING: usize = 256> {
     role: Role<A>,
     /// For the querier, when the next general query is due; for a listener, when the other querier counts as
     /// gone.
-    due: Duration,
+    due: ClockTime,
     /// The number of general queries still to be sent at the startup query interval.
     startup_remaining: u8,
     specific: SpecificQueries<A, PENDING>,
@@ -69,7 +69,7 @@ impl<A: Address, const PENDING: usize> Querier<A, PENDING> {
     /// Creates a querier with this address. It starts as the querier (RFC 3376 section 8.6), and the first
     /// general query is due at once.
     #[must_use]
-    pub fn new(settings: QuerierSettings, own: A, now: Duration) -> Self {
+    pub fn new(settings: QuerierSettings, own: A, now: ClockTime) -> Self {
         Self {
             settings,
             own,
@@ -84,7 +84,7 @@ impl<A: Address, const PENDING: usize> Querier<A, PENDING> {
     /// valid checksum, hop limit 1, and router alert where the RFCs require it.
     pub fn handle_message(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         source: A,
         message: &GmpMessage<'_, A>,
     ) -> Option<RoleChange<A>> {
@@ -109,7 +109,7 @@ impl<A: Address, const PENDING: usize> Querier<A, PENDING> {
     }
 
     /// Returns the next query that is due. Call again until it returns `None`.
-    pub fn poll_transmit(&mut self, now: Duration) -> Option<OutgoingQuery<A>> {
+    pub fn poll_transmit(&mut self, now: ClockTime) -> Option<OutgoingQuery<A>> {
         if self.role != Role::Querier {
             return None;
         }
@@ -120,7 +120,7 @@ impl<A: Address, const PENDING: usize> Querier<A, PENDING> {
                 0 => self.settings.query_interval(),
                 _ => self.settings.startup_query_interval(),
             };
-            self.due = now.saturating_add(interval);
+            self.due = now + interval;
             return Some(match is_startup {
                 true => OutgoingQuery::at_startup(&self.settings),
                 false => OutgoingQuery::general(&self.settings),
@@ -131,7 +131,7 @@ impl<A: Address, const PENDING: usize> Querier<A, PENDING> {
     }
 
     /// Checks whether the other querier has been silent for too long. Call before [`Self::poll_transmit`].
-    pub fn check(&mut self, now: Duration) -> Option<RoleChange<A>> {
+    pub fn check(&mut self, now: ClockTime) -> Option<RoleChange<A>> {
         match self.role {
             Role::Listener { querier } if now >= self.due => {
                 self.role = Role::Querier;
@@ -143,12 +143,12 @@ impl<A: Address, const PENDING: usize> Querier<A, PENDING> {
         }
     }
 
-    /// Returns when to call [`Self::check`] and [`Self::poll_transmit`] next.
+    /// Returns when to call [`Self::check`] and [`Self::poll_transmit`] next: a querier always waits for something.
     #[must_use]
-    pub fn poll_timeout(&self) -> Duration {
+    pub fn poll_timeout(&self) -> Option<ClockTime> {
         match self.role {
-            Role::Querier => self.specific.deadline().map_or(self.due, |next| next.min(self.due)),
-            Role::Listener { .. } => self.due,
+            Role::Querier => self.specific.deadline().into_iter().chain([self.due]).min(),
+            Role::Listener { .. } => Some(self.due),
         }
     }
 
@@ -171,7 +171,7 @@ impl<A: Address, const PENDING: usize> Querier<A, PENDING> {
     }
 
     /// Yields to a querier with a lower address (RFC 3376 section 6.6.2).
-    fn handle_query(&mut self, now: Duration, source: A, query: &Query<'_, A>) -> Option<RoleChange<A>> {
+    fn handle_query(&mut self, now: ClockTime, source: A, query: &Query<'_, A>) -> Option<RoleChange<A>> {
         // A switch that sends queries from the unspecified address does not take part (RFC 4541 section
         // 2.1.1).
         if !source.can_be_querier() || source >= self.own {
@@ -182,12 +182,12 @@ impl<A: Address, const PENDING: usize> Querier<A, PENDING> {
         // Group-specific queries state another response time, so this querier's own is used for all queries.
         let present =
             self.settings.other_querier_present_interval(query.robustness(), query.interval(), None);
-        self.due = now.saturating_add(present);
+        self.due = now + present;
         self.specific.clear();
         changed.then_some(RoleChange::YieldedTo(source))
     }
 
-    fn query_group(&mut self, now: Duration, group: A, sources: Sources<'_, A>) {
+    fn query_group(&mut self, now: ClockTime, group: A, sources: Sources<'_, A>) {
         if group.is_forwarded_by_membership() {
             let sources = if self.settings.has_source_lists::<A>() { sources } else { Sources::none() };
             self.specific.add(now, group, sources, &self.settings);

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::QuerierSettings;
+use super::{ClockTime, QuerierSettings};
 use crate::gmp::{Address, GmpMessage, Query, SourceQuery, Sources};
 
 /// The group-specific queries that are still to be sent, in memory of a fixed size.
@@ -17,7 +17,7 @@ struct PendingGroup<A> {
     group: A,
     sources: SourceList<A>,
     /// When the next query is due.
-    next: Duration,
+    next: ClockTime,
     /// How many queries are still to be sent.
     remaining: u8,
 }
@@ -31,7 +31,7 @@ impl<A: Address, const PENDING: usize> SpecificQueries<A, PENDING> {
     /// section 3), but as a whole if the sources differ.
     pub(super) fn add(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         group: A,
         sources: Sources<'_, A>,
         settings: &QuerierSettings,
@@ -55,20 +55,20 @@ impl<A: Address, const PENDING: usize> SpecificQueries<A, PENDING> {
     /// Returns the group and sources of the next query that is due.
     pub(super) fn take_due(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         settings: &QuerierSettings,
     ) -> Option<(A, SourceList<A>)> {
         let slot = self.pending.iter_mut().find(|slot| slot.is_some_and(|pending| now >= pending.next))?;
         let mut pending = (*slot)?;
         let query = (pending.group, pending.sources);
         pending.remaining = pending.remaining.saturating_sub(1);
-        pending.next = now.saturating_add(settings.last_member_query_interval());
+        pending.next = now + settings.last_member_query_interval();
         *slot = (pending.remaining > 0).then_some(pending);
         Some(query)
     }
 
     /// Returns when the next query is due.
-    pub(super) fn deadline(&self) -> Option<Duration> {
+    pub(super) fn deadline(&self) -> Option<ClockTime> {
         self.pending.iter().flatten().map(|pending| pending.next).min()
     }
 
