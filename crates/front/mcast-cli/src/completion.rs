@@ -10,6 +10,7 @@ use mcast::group::WellKnown;
 use mcast_doctor::Id;
 
 use crate::cli::{self, Shell};
+use crate::commands;
 
 /// The environment variable that a completion script sets when it requests candidates; its value names the shell.
 const VARIABLE: &str = "MCAST_COMPLETE";
@@ -130,8 +131,11 @@ impl Values {
             Self::Interfaces => interfaces(),
             Self::Groups => groups(),
             Self::Findings => findings(),
-            Self::GroupsAndFindings => groups().into_iter().chain(findings()).collect(),
-            Self::Labs => crate::commands::lab_names().map(CompletionCandidate::new).collect(),
+            Self::GroupsAndFindings => {
+                let terms = commands::explained_terms().map(CompletionCandidate::new);
+                groups().into_iter().chain(findings()).chain(terms).collect()
+            }
+            Self::Labs => commands::lab_names().map(CompletionCandidate::new).collect(),
             Self::Words(words) => words.iter().map(CompletionCandidate::new).collect(),
         }
     }

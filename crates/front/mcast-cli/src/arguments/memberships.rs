@@ -1,14 +1,14 @@
 //! What subcommands receive: memberships, typed or found by the name of a stream, or for networks without multicast hosts
 //! and broadcasts; and the options for how they are received.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
-use mcast::group::Expand;
+use mcast::group::{Expand, WellKnown};
 use mcast::{Family, HostAddr, InterfaceSelector, Membership, Receiver, Wire, WireStatus};
 use mcast_terminal::Console;
 
 use super::selected::{Admission, Families, Selected, is_description, select_memberships};
-use crate::exit::Failure;
+use crate::exit::{Failure, closest};
 
 /// The memberships of `recv`, `record` and `perf recv`.
 #[derive(Debug, clap::Args)]
@@ -178,6 +178,67 @@ pub(crate) fn is_host(text: &str) -> bool {
     text.parse::<HostAddr>().is_ok()
 }
 
+/// Returns the address, with its port, for the name of a host such as `receiver.example:5000`, and notes which one it is; `None`
+/// if the text is not such a name.
+pub(crate) fn resolve_host(
+    text: &str,
+    families: Families,
+    console: &Console,
+) -> Result<Option<String>, Failure> {
+    let Some((name, port)) = split_host_name(text) else { return Ok(None) };
+    let found = (name, port).to_socket_addrs().map_err(|error| {
+        Failure::environment(format!("cannot resolve \"{name}\": {error}")).remedy(
+            "write the address of the host, or a group; `mcast explain --names` lists the names of groups",
+        )
+    })?;
+    let found: Vec<SocketAddr> = found.collect();
+    let address = choose_address(name, &found, families)?;
+    let others =
+        found.iter().filter(|other| other.is_ipv4() == address.is_ipv4() && **other != address).count();
+    match others {
+        0 => console.note(format_args!("{name} is {}", address.ip())),
+        others => {
+            console.note(format_args!("{name} is {}, the first of {} addresses", address.ip(), others + 1));
+        }
+    }
+    Ok(Some(address.to_string()))
+}
+
+/// Splits the name of a host and a port. Names of groups are not looked up as hosts, not even misspelled ones: the error about
+/// them is clearer, and nothing is asked on the network.
+fn split_host_name(text: &str) -> Option<(&str, u16)> {
+    let (name, port) = text.split_once(':')?;
+    let port = port.parse().ok().filter(|port| *port > 0)?;
+    let has_form = name.split('.').all(|label| {
+        !label.is_empty()
+            && label.chars().all(|letter| letter.is_alphanumeric() || letter == '-' || letter == '_')
+    });
+    let is_word = name.rsplit('.').next().is_some_and(|last| last.contains(char::is_alphabetic));
+    let is_like_a_group =
+        || !name.contains('.') && closest(name, WellKnown::all().iter().map(|known| known.name)).is_some();
+    (has_form && is_word && !is_like_a_group()).then_some((name, port))
+}
+
+/// Chooses one of the addresses of a host: the first, if all that may be used are of one family.
+fn choose_address(name: &str, found: &[SocketAddr], families: Families) -> Result<SocketAddr, Failure> {
+    let is_selected =
+        |address: &&SocketAddr| families.only().is_none_or(|only| only == Family::of(address.ip()));
+    let mut usable = found.iter().filter(is_selected);
+    let Some(first) = usable.next() else {
+        let family = families.only().map(|only| format!(" {only}")).unwrap_or_default();
+        return Err(Failure::usage(format!("\"{name}\" has no{family} address")));
+    };
+    match usable.find(|other| other.is_ipv4() != first.is_ipv4()) {
+        Some(other) => Err(Failure::usage(format!(
+            "\"{name}\" has addresses of both families: {} and {}",
+            first.ip(),
+            other.ip()
+        ))
+        .remedy("choose one with -4 or -6, or write the address")),
+        None => Ok(*first),
+    }
+}
+
 /// Returns hosts on each interface, unless they name one themselves.
 pub(crate) fn hosts_on_each(hosts: Vec<HostAddr>, interfaces: &[InterfaceSelector]) -> Vec<HostAddr> {
     let on_each = |host: HostAddr| match host.interface {
@@ -257,6 +318,44 @@ mod tests {
         }
         for text in ["", ":", "0", "65536", "mdns", "239.1.2.3:5000", "10.0.0.255"] {
             split(true, &[text]).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn names_of_hosts_have_a_port_and_are_not_names_of_groups() {
+        assert_eq!(split_host_name("receiver.example:5000"), Some(("receiver.example", 5000)));
+        assert_eq!(split_host_name("localhost:1"), Some(("localhost", 1)));
+        for other in [
+            "localhost",
+            "localhost:0",
+            "localhost:x",
+            "239.1.2.3:5000",
+            "10.0.0.1:5000",
+            "[::1]:5000",
+            "mdns:5353",
+            "mdsn:5353",
+            "udp://239.1.2.3:1",
+            "a..b:1",
+            "a b:1",
+            "a%eth0:1",
+            ":5000",
+        ] {
+            assert_eq!(split_host_name(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_host_with_addresses_of_both_families_needs_a_choice() {
+        let [v4, other_v4, v6] =
+            ["10.0.0.5:1", "10.0.0.6:1", "[fd00::5]:1"].map(|text| text.parse::<SocketAddr>().unwrap());
+        let only = Families::only_in;
+        assert_eq!(choose_address("a", &[v4, other_v4], Families::default()).ok(), Some(v4));
+        assert_eq!(choose_address("a", &[v4, v6], only(Family::V6)).ok(), Some(v6));
+        assert_eq!(choose_address("a", &[v6, v4], only(Family::V4)).ok(), Some(v4));
+        for (found, families) in
+            [(&[v4, v6][..], Families::default()), (&[v4], only(Family::V6)), (&[], Families::default())]
+        {
+            assert!(choose_address("a", found, families).is_err(), "{found:?}");
         }
     }
 }

@@ -1,12 +1,13 @@
-//! `mcast explain`: explains a group, or a finding of the doctor, as text or as JSON.
+//! `mcast explain`: explains a group, a range of groups, a finding of the doctor, or a term, as text or as JSON.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::net::IpAddr;
 
 use anstyle::Style;
 use mcast::group::{
-    Advice, AdviceSeverity, Assignment, Expand, Explanation, Reference, WellKnown, WithReference,
+    Advice, AdviceSeverity, Assignment, Expand, Explanation, GroupKind, GroupPattern, GroupRange, Reference,
+    Scope, WellKnown, WithReference,
 };
 use mcast::{Group, Membership};
 use mcast_doctor::Id;
@@ -16,13 +17,14 @@ use serde::Serialize;
 
 use crate::arguments::{Families, read_description};
 use crate::exit::{Failure, Outcome, closest};
-use crate::output::{Cell, Palette, Table, as_text, record, text_width, wrap, write_record};
+use crate::output::{Cell, Palette, Table, as_text, count, record, text_width, wrap, write_record};
 
-/// Explain a multicast address, or a finding of `mcast doctor`
+/// Explain a multicast address, a range, a term or a finding
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// A group, a short name (mdns), a membership as in `mcast recv`, or a finding (no-querier)
+    /// A group, a range (224.0.0.0/24), a short name (mdns), a membership as in `mcast recv`, a finding (no-querier), or a
+    /// term: anycast, broadcast, broker, ssm, ttl, unicast
     #[arg(required_unless_present_any = ["findings", "names"], value_name = "ADDRESS|FINDING")]
     subjects: Vec<String>,
 
@@ -34,14 +36,15 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with = "subjects")]
     names: bool,
 
-    /// Print one JSON object per group, finding or name
+    /// Print one JSON object per group, range, finding, term or name
     #[arg(long)]
     json: bool,
 }
 
 const EXAMPLES: &str = "\
 About a group: scope, kind, Ethernet address and the groups that share it, names, ports, and advice,
-each with its reference. With -v, all groups that share the Ethernet address. About a finding:
+each with its reference. With -v, all groups that share the Ethernet address. About a range: its kinds,
+scopes and names; with -v, all of them. About a finding:
 symptoms, cause, evidence, remedies for each system, and how to check them.
 
 Examples:
@@ -51,6 +54,8 @@ Examples:
   mcast explain 233.8.9.1                     its owner, from the AS number in the address
   mcast explain ff7e:140:2001:db8:beef:feed::1    a group and its rendezvous point
   mcast explain 239.128.0.5 --json            for programs
+  mcast explain 224.0.0.0/24                  a range of groups
+  mcast explain ttl                           a term
   mcast explain no-querier                    what a finding means, and its remedies
   mcast explain --findings                    all findings of the doctor
   mcast explain --names                       all short names";
@@ -85,6 +90,12 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
                 write_record(&mut out, "explanation", &ExplanationRecord::new(&group.explain()))?;
             }
             (Subject::Group(group), false) => write_group(&group.explain(), console, &mut out)?,
+            (Subject::Range(range), true) => {
+                write_record(&mut out, "range", &RangeRecord::new(&RangeExplanation::new(range)))?;
+            }
+            (Subject::Range(range), false) => write_range(&RangeExplanation::new(range), console, &mut out)?,
+            (Subject::Term(term), true) => write_record(&mut out, "term", &TermRecord::new(term))?,
+            (Subject::Term(term), false) => write_markdown(term.text, palette, &mut out)?,
             (Subject::Finding(id), true) => write_record(&mut out, "page", &PageRecord::new(id))?,
             (Subject::Finding(id), false) => write_page(id, palette, &mut out)?,
         }
@@ -97,12 +108,44 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
 #[derive(Clone, Copy, Debug)]
 enum Subject {
     Group(Group),
+    Range(GroupRange),
     Finding(Id),
+    Term(&'static Term),
+}
+
+/// A term that is not an address.
+#[derive(Debug)]
+struct Term {
+    names: &'static [&'static str],
+    /// The explanation, in Markdown.
+    text: &'static str,
+}
+
+const TERMS: &[Term] = &[
+    Term { names: &["anycast"], text: include_str!("explain/anycast.md") },
+    Term { names: &["broadcast"], text: include_str!("explain/broadcast.md") },
+    Term { names: &["broker"], text: include_str!("explain/broker.md") },
+    Term { names: &["ssm", "asm"], text: include_str!("explain/ssm.md") },
+    Term { names: &["ttl", "hop-limit"], text: include_str!("explain/ttl.md") },
+    Term { names: &["unicast"], text: include_str!("explain/unicast.md") },
+];
+
+/// Returns the terms that can be explained.
+pub(crate) fn terms() -> impl Iterator<Item = &'static str> {
+    TERMS.iter().flat_map(|term| term.names).copied()
 }
 
 fn subjects_of(text: &str, console: &Console) -> anyhow::Result<Vec<Subject>> {
     if let Ok(id) = text.parse() {
         return Ok(vec![Subject::Finding(id)]);
+    }
+    if let Some(term) =
+        TERMS.iter().find(|term| term.names.iter().any(|name| name.eq_ignore_ascii_case(text)))
+    {
+        return Ok(vec![Subject::Term(term)]);
+    }
+    if let Some(range) = range_of(text)? {
+        return Ok(vec![Subject::Range(range)]);
     }
     // Names of findings contain hyphens, those of groups rarely do.
     let is_name = !WellKnown::named(text).is_empty();
@@ -117,6 +160,18 @@ fn subjects_of(text: &str, console: &Console) -> anyhow::Result<Vec<Subject>> {
             .into());
     }
     Ok(groups_of(text, console)?.into_iter().map(Subject::Group).collect())
+}
+
+/// Returns the range that a text such as `224.0.0.0/24` means; `None` if it does not have that form, or has a port as memberships
+/// have.
+fn range_of(text: &str) -> anyhow::Result<Option<GroupRange>> {
+    let Some((address, length)) = text.split_once('/') else { return Ok(None) };
+    if address.parse::<IpAddr>().is_err() || length.contains(':') {
+        return Ok(None);
+    }
+    let pattern: GroupPattern =
+        text.parse().map_err(|error| Failure::usage(format!("\"{text}\": {error}")))?;
+    Ok(pattern.ranges().next())
 }
 
 /// Returns the groups that a text names.
@@ -237,6 +292,14 @@ impl GroupWriter<'_> {
         self.fact("short", text, &[known.reference])
     }
 
+    /// Writes how many others there are, if any.
+    fn more(&mut self, number: usize, what: &str) -> io::Result<()> {
+        match number {
+            0 => Ok(()),
+            number => self.fact("", format_args!("and {number} more {what} (-v shows all)"), &[]),
+        }
+    }
+
     fn advice(&mut self, advice: &Advice) -> io::Result<()> {
         let style = match advice.severity {
             AdviceSeverity::Avoid => self.palette.bad,
@@ -255,6 +318,101 @@ fn port_list(ports: &[u16]) -> String {
         1 => format!(", port {}", numbers[0]),
         _ => format!(", ports {}", numbers.join(", ")),
     }
+}
+
+/// What is known about a range: of a large one only about its ends, because each group has to be looked at.
+struct RangeExplanation {
+    range: GroupRange,
+    /// The parts in ascending order. Only the first and the last group if the range is large.
+    parts: Vec<Part>,
+    /// The names in ascending order of their groups.
+    names: Vec<(GroupRange, &'static str)>,
+    is_complete: bool,
+}
+
+/// Consecutive groups of the same kind and scope.
+#[derive(Debug)]
+struct Part {
+    range: GroupRange,
+    kind: WithReference<GroupKind>,
+    scope: WithReference<Scope>,
+}
+
+impl Part {
+    fn of(explanation: &Explanation) -> Self {
+        Self { range: explanation.group.into(), kind: explanation.kind, scope: explanation.scope }
+    }
+}
+
+impl RangeExplanation {
+    /// The largest range whose groups are all looked at, which takes a fraction of a second.
+    const MAX_GROUPS: u128 = 1 << 16;
+
+    fn new(range: GroupRange) -> Self {
+        let is_complete = range.count() <= Self::MAX_GROUPS;
+        let mut parts: Vec<Part> = Vec::new();
+        let mut names = BTreeMap::new();
+        if is_complete {
+            for group in range.groups() {
+                let explanation = group.explain();
+                let next = Part::of(&explanation);
+                match parts.last_mut() {
+                    Some(part) if (part.kind, part.scope) == (next.kind, next.scope) => {
+                        part.range.last = group;
+                    }
+                    _ => parts.push(next),
+                }
+                for assignment in explanation.assignments {
+                    names.insert((assignment.addresses, assignment.name), ());
+                }
+            }
+        } else {
+            parts.extend([range.first, range.last].map(|group| Part::of(&group.explain())));
+        }
+        let short = WellKnown::all().iter().filter(|known| !is_complete && range.contains(known.group));
+        names.extend(short.map(|known| ((known.group.into(), known.name), ())));
+        Self { range, parts, names: names.into_keys().collect(), is_complete }
+    }
+}
+
+/// Parts and names that are shown without `-v`.
+const PARTS_SHOWN: usize = 8;
+const NAMES_SHOWN: usize = 16;
+
+/// Writes the explanation of a range.
+fn write_range(explanation: &RangeExplanation, console: &Console, out: &mut Output) -> io::Result<()> {
+    let RangeExplanation { range, parts, names, is_complete } = explanation;
+    let palette = console.palette();
+    let mut writer = GroupWriter { out, palette, is_verbose: console.is_verbose() };
+    let (parts_shown, names_shown) = match console.is_verbose() {
+        true => (parts.len(), names.len()),
+        false => (PARTS_SHOWN, NAMES_SHOWN),
+    };
+    let style = palette.group;
+    writeln!(writer.out, "{style}{range}{style:#}")?;
+    let groups = match u64::try_from(range.count()) {
+        Ok(number) => count(number),
+        Err(_) => format!("2^{}", range.count().ilog2()),
+    };
+    writer.fact("groups", groups, &[])?;
+    for part in parts.iter().take(parts_shown) {
+        let place = match (*is_complete, parts.len()) {
+            (true, 1) => String::new(),
+            _ => format!(" ({})", part.range),
+        };
+        writer.fact("kind", format_args!("{}{place}", part.kind.value), &[part.kind.reference])?;
+        writer.fact("scope", part.scope.value, &[part.scope.reference])?;
+    }
+    writer.more(parts.len().saturating_sub(parts_shown), "parts of other kinds")?;
+    for (groups, name) in names.iter().take(names_shown) {
+        writer.fact("name", format_args!("{name} ({groups})"), &[])?;
+    }
+    writer.more(names.len().saturating_sub(names_shown), "names")?;
+    if !is_complete {
+        let text = "only the first and the last group, and short names: name a smaller range for all kinds and names";
+        writer.fact("shown", text, &[])?;
+    }
+    Ok(())
 }
 
 /// Writes the names of groups as a table, one row per group.
@@ -284,8 +442,12 @@ fn write_findings(palette: &Palette, out: &mut Output) -> io::Result<()> {
 
 /// Writes the page of a finding, which is part of the guide as well.
 fn write_page(id: Id, palette: &Palette, out: &mut Output) -> io::Result<()> {
+    write_markdown(&id.page(), palette, out)
+}
+
+fn write_markdown(text: &str, palette: &Palette, out: &mut Output) -> io::Result<()> {
     let mut writer = PageWriter { out, palette, is_first: true, text: String::new(), rows: Vec::new() };
-    Parser::new_ext(&id.page(), Options::ENABLE_TABLES).try_for_each(|event| writer.event(event))
+    Parser::new_ext(text, Options::ENABLE_TABLES).try_for_each(|event| writer.event(event))
 }
 
 /// Writes the blocks of a page as the parser reports them.
@@ -502,5 +664,50 @@ record! {
         summary: String = id.summary(),
         references: &'static [&'static str] = id.references(),
         text: String = id.page(),
+    }
+}
+
+record! {
+    fn new(explanation: &RangeExplanation) {}
+
+    /// A range of groups: `schemas/range.json`.
+    struct RangeRecord {
+        first: String = explanation.range.first.to_string(),
+        last: String = explanation.range.last.to_string(),
+        /// Text, because it may exceed what a number in JSON holds exactly.
+        groups: String = explanation.range.count().to_string(),
+        is_complete: bool = explanation.is_complete,
+        parts: Vec<PartRecord> = explanation.parts.iter().map(PartRecord::new).collect(),
+        names: Vec<RangeNameRecord> = explanation.names.iter().map(RangeNameRecord::new).collect(),
+    }
+}
+
+record! {
+    fn new(part: &Part) {}
+
+    struct PartRecord {
+        first: String = part.range.first.to_string(),
+        last: String = part.range.last.to_string(),
+        kind: StatementRecord = StatementRecord::new(part.kind),
+        scope: StatementRecord = StatementRecord::new(part.scope),
+    }
+}
+
+record! {
+    fn new(named: &(GroupRange, &'static str)) {}
+
+    struct RangeNameRecord {
+        addresses: String = named.0.to_string(),
+        name: &'static str = named.1,
+    }
+}
+
+record! {
+    fn new(term: &Term) {}
+
+    /// A term: `schemas/term.json`.
+    struct TermRecord {
+        names: &'static [&'static str] = term.names,
+        text: &'static str = term.text,
     }
 }

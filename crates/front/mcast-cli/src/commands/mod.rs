@@ -25,6 +25,7 @@ mod sniff;
 mod subscribe;
 mod top;
 
+pub(crate) use explain::terms as explained_terms;
 pub(crate) use lab::names as lab_names;
 
 use clap::Subcommand;

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::arguments::{
     BroadcastOption, Egress, is_host, parse_count, parse_dscp, parse_duration, parse_positive_size,
-    parse_size, select_destinations, with_dscp,
+    parse_size, resolve_host, select_destinations, with_dscp,
 };
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
@@ -28,7 +28,8 @@ use crate::sending::{self, Count, Dispatch, Pace, Target};
 #[command(after_help = EXAMPLES, override_usage = USAGE)]
 pub(crate) struct Arguments {
     /// Where to send: `GROUP[%INTERFACE]:PORT`, a range, a name (`mdns`) or a URL
-    /// (`udp://GROUP:PORT`), or without multicast a host (`10.0.0.5:5000`); then the messages, one datagram each
+    /// (`udp://GROUP:PORT`), or without multicast a host (`10.0.0.5:5000`, `receiver.example:5000`); then the
+    /// messages, one datagram each
     /// [default: standard input]
     #[arg(required = true, value_name = "GROUP:PORT… [MESSAGE…]")]
     words: Vec<OsString>,
@@ -127,8 +128,8 @@ struct TimingOptions {
 const USAGE: &str = "mcast send [OPTIONS] GROUP:PORT... [MESSAGE...]\n       mcast send [OPTIONS] GROUP:PORT... -- MESSAGE...";
 
 const EXAMPLES: &str = "\
-The first arguments are groups or hosts, up to the first one that is not an address; a name such as mdns is a
-group only as the first argument. The rest are messages, as is everything after --. Exit status 1 if
+The first arguments are groups or hosts, up to the first one that is not an address; the name of a
+group, such as mdns, or of a host with a port counts only as the first argument. The rest are messages, as is everything after --. Exit status 1 if
 the kernel refused a datagram.
 
 Examples:
@@ -140,6 +141,7 @@ Examples:
   mcast send 239.255.1.2:5000 --random 1316 --rate 10Mbit -W 5 -i lo
   mcast send '[ff15::1]:5000' --hex 48656c6c6f          IPv6, bytes in hexadecimal
   mcast send 10.0.0.5:5000 10.0.0.6:5000 hello          to two hosts, without multicast
+  mcast send receiver.example:5000 hello                to the host of this name
   mcast send --broadcast 5000 -i eth0 hello             to all hosts on the link";
 
 /// What to send, and where: the arguments, resolved.
@@ -160,7 +162,14 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
 
 fn plan<'a>(arguments: &'a Arguments, console: &Console) -> anyhow::Result<Plan<'a>> {
     let Arguments { egress, content, timing, broadcast, .. } = arguments;
-    let split = split(&arguments.words, &arguments.messages, egress.families.only())?;
+    let mut split = split(&arguments.words, &arguments.messages, egress.families.only())?;
+    if !broadcast.broadcast {
+        for text in &mut split.groups {
+            if let Some(address) = resolve_host(text, egress.families, console)? {
+                *text = address;
+            }
+        }
+    }
     let (hosts, groups) = broadcast.split(&split.groups, egress.families)?;
     let chosen = select_destinations(&groups, egress.families, console)?;
     let hop_limit = egress.hop_limit(chosen.hop_limit);
