@@ -18,7 +18,7 @@ use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::excess_loss;
 use crate::sending::{self, Target};
-use crate::{probe, rights};
+use crate::{probe, sys};
 
 /// Ping a group, by multicast and by unicast
 #[derive(Debug, clap::Args)]
@@ -223,6 +223,6 @@ fn reply(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
             .into());
     };
     let listener = Listener::probes(chosen.items, Some(family))?;
-    rights::keep(&[])?;
+    sys::keep_rights(&[])?;
     probe::respond(&listener, arguments.timing.timeout, console)
 }

@@ -1,22 +1,156 @@
-//! Explanations as text and as JSON.
+//! `mcast explain`: explains a group, or a finding of the doctor, as text or as JSON.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
+use std::net::IpAddr;
 
 use anstyle::Style;
-use mcast::Group;
-use mcast::group::{Advice, AdviceSeverity, Assignment, Explanation, Reference, WellKnown, WithReference};
+use mcast::group::{
+    Advice, AdviceSeverity, Assignment, Expand, Explanation, Reference, WellKnown, WithReference,
+};
+use mcast::{Group, Membership};
 use mcast_doctor::Id;
 use mcast_terminal::{Console, Output};
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 use serde::Serialize;
 
-use crate::output::{Cell, Palette, Table, as_text, record, text_width, wrap};
+use crate::arguments::{Families, read_description};
+use crate::exit::{Failure, Outcome, closest};
+use crate::output::{Cell, Palette, Table, as_text, record, text_width, wrap, write_record};
+
+/// Explain a multicast address, or a finding of `mcast doctor`
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// A group, a short name (mdns), a membership as in `mcast recv`, or a finding (no-querier)
+    #[arg(required_unless_present_any = ["findings", "names"], value_name = "ADDRESS|FINDING")]
+    subjects: Vec<String>,
+
+    /// List all findings with a summary of each
+    #[arg(long, conflicts_with = "subjects")]
+    findings: bool,
+
+    /// List the short names of groups, with their ports
+    #[arg(long, conflicts_with = "subjects")]
+    names: bool,
+
+    /// Print one JSON object per group, finding or name
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+About a group: scope, kind, Ethernet address and the groups that share it, names, ports, and advice,
+each with its reference. With -v, all groups that share the Ethernet address. About a finding:
+symptoms, cause, evidence, remedies for each system, and how to check them.
+
+Examples:
+  mcast explain 239.255.255.250               a group
+  mcast explain ff02::fb 224.0.0.251          two groups
+  mcast explain mdns                          a name: its IPv4 and its IPv6 group
+  mcast explain 233.8.9.1                     its owner, from the AS number in the address
+  mcast explain ff7e:140:2001:db8:beef:feed::1    a group and its rendezvous point
+  mcast explain 239.128.0.5 --json            for programs
+  mcast explain no-querier                    what a finding means, and its remedies
+  mcast explain --findings                    all findings of the doctor
+  mcast explain --names                       all short names";
+
+pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    let mut subjects = Vec::new();
+    for text in &arguments.subjects {
+        subjects.extend(subjects_of(text, console)?);
+    }
+    let (mut out, palette) = (console.output(), console.palette());
+    match (arguments.findings, arguments.json) {
+        (true, true) => {
+            Id::ALL.iter().try_for_each(|id| write_record(&mut out, "page", &PageRecord::new(*id)))?;
+        }
+        (true, false) => write_findings(palette, &mut out)?,
+        (false, _) => {}
+    }
+    match (arguments.names, arguments.json) {
+        (true, true) => {
+            let mut names = WellKnown::all().iter().map(NameRecord::new);
+            names.try_for_each(|name| write_record(&mut out, "name", &name))?;
+        }
+        (true, false) => write_names(palette, &mut out)?,
+        (false, _) => {}
+    }
+    for (number, subject) in subjects.into_iter().enumerate() {
+        if number > 0 && !arguments.json {
+            writeln!(out)?;
+        }
+        match (subject, arguments.json) {
+            (Subject::Group(group), true) => {
+                write_record(&mut out, "explanation", &ExplanationRecord::new(&group.explain()))?;
+            }
+            (Subject::Group(group), false) => write_group(&group.explain(), console, &mut out)?,
+            (Subject::Finding(id), true) => write_record(&mut out, "page", &PageRecord::new(id))?,
+            (Subject::Finding(id), false) => write_page(id, palette, &mut out)?,
+        }
+    }
+    out.flush()?;
+    Ok(Outcome::Yes)
+}
+
+/// The subject of an explanation.
+#[derive(Clone, Copy, Debug)]
+enum Subject {
+    Group(Group),
+    Finding(Id),
+}
+
+fn subjects_of(text: &str, console: &Console) -> anyhow::Result<Vec<Subject>> {
+    if let Ok(id) = text.parse() {
+        return Ok(vec![Subject::Finding(id)]);
+    }
+    // Names of findings contain hyphens, those of groups rarely do.
+    let is_name = !WellKnown::named(text).is_empty();
+    if !is_name
+        && text.contains('-')
+        && text.chars().all(|letter| letter.is_ascii_lowercase() || letter == '-')
+    {
+        let meant = closest(text, Id::ALL.iter().map(|id| id.as_str()));
+        let meant = meant.map(|name| format!("did you mean `{name}`? ")).unwrap_or_default();
+        return Err(Failure::usage(format!("no finding is called \"{text}\""))
+            .remedy(format!("{meant}`mcast explain --findings` lists all findings"))
+            .into());
+    }
+    Ok(groups_of(text, console)?.into_iter().map(Subject::Group).collect())
+}
+
+/// Returns the groups that a text names.
+fn groups_of(text: &str, console: &Console) -> anyhow::Result<Vec<Group>> {
+    let named = WellKnown::named(text);
+    if !named.is_empty() {
+        return Ok(named.iter().map(|known| known.group).collect());
+    }
+    if let Some(memberships) = read_description(text, Families::default(), console)? {
+        return Ok(distinct(&memberships));
+    }
+    let address = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    match address.parse::<Group>() {
+        Ok(group) => Ok(vec![group]),
+        // With a port the text may be a membership; otherwise the error about an address is clearer.
+        Err(error) => match Expand::default().memberships(text) {
+            Ok(expansion) => Ok(distinct(&expansion.items)),
+            Err(_) if address.parse::<IpAddr>().is_ok() => Err(error.into()),
+            Err(error) => Err(error.into()),
+        },
+    }
+}
+
+/// Returns the groups of memberships in ascending order, without duplicates.
+fn distinct(memberships: &[Membership]) -> Vec<Group> {
+    let groups: BTreeSet<Group> = memberships.iter().map(|each| each.address.group).collect();
+    groups.into_iter().collect()
+}
 
 /// Ethernet aliases that are shown without `-v`.
 const ALIASES_SHOWN: usize = 3;
 
 /// Writes the explanation of a group.
-pub(super) fn write_group(explanation: &Explanation, console: &Console, out: &mut Output) -> io::Result<()> {
+fn write_group(explanation: &Explanation, console: &Console, out: &mut Output) -> io::Result<()> {
     GroupWriter { out, palette: console.palette(), is_verbose: console.is_verbose() }.write(explanation)
 }
 
@@ -124,7 +258,7 @@ fn port_list(ports: &[u16]) -> String {
 }
 
 /// Writes the names of groups as a table, one row per group.
-pub(super) fn write_names(palette: &Palette, out: &mut Output) -> io::Result<()> {
+fn write_names(palette: &Palette, out: &mut Output) -> io::Result<()> {
     let mut table = Table::new(&["name", "group", "ports", "reference"], palette.heading);
     for known in WellKnown::all() {
         let ports: Vec<String> = known.ports.iter().map(ToString::to_string).collect();
@@ -139,7 +273,7 @@ pub(super) fn write_names(palette: &Palette, out: &mut Output) -> io::Result<()>
 }
 
 /// Writes the findings as a table, one row each.
-pub(super) fn write_findings(palette: &Palette, out: &mut Output) -> io::Result<()> {
+fn write_findings(palette: &Palette, out: &mut Output) -> io::Result<()> {
     let mut table = Table::new(&["finding", "what it is"], palette.heading);
     for id in Id::ALL {
         let name = Cell::new(id.as_str()).style(palette.group);
@@ -149,7 +283,7 @@ pub(super) fn write_findings(palette: &Palette, out: &mut Output) -> io::Result<
 }
 
 /// Writes the page of a finding, which is part of the guide as well.
-pub(super) fn write_page(id: Id, palette: &Palette, out: &mut Output) -> io::Result<()> {
+fn write_page(id: Id, palette: &Palette, out: &mut Output) -> io::Result<()> {
     let mut writer = PageWriter { out, palette, is_first: true, text: String::new(), rows: Vec::new() };
     Parser::new_ext(&id.page(), Options::ENABLE_TABLES).try_for_each(|event| writer.event(event))
 }
@@ -271,10 +405,10 @@ fn spelled(word: &str) -> Option<&str> {
 }
 
 record! {
-    pub(super) fn new(explanation: &'a Explanation) {}
+    fn new(explanation: &'a Explanation) {}
 
     /// An explanation: `schemas/explanation.json`.
-    pub(super) struct ExplanationRecord<'a> {
+    struct ExplanationRecord<'a> {
         #[serde(serialize_with = "as_text")]
         group: Group = explanation.group,
         family: &'static str = match explanation.group.family() {
@@ -346,10 +480,10 @@ impl StatementRecord {
 }
 
 record! {
-    pub(super) fn new(known: &WellKnown) {}
+    fn new(known: &WellKnown) {}
 
     /// A group and its name: `schemas/name.json`.
-    pub(super) struct NameRecord {
+    struct NameRecord {
         name: &'static str = known.name,
         #[serde(serialize_with = "as_text")]
         group: Group = known.group,
@@ -360,10 +494,10 @@ record! {
 }
 
 record! {
-    pub(super) fn new(id: Id) {}
+    fn new(id: Id) {}
 
     /// The page of a finding: `schemas/finding-page.json`.
-    pub(super) struct PageRecord {
+    struct PageRecord {
         finding: Id = id,
         summary: String = id.summary(),
         references: &'static [&'static str] = id.references(),
