@@ -96,13 +96,13 @@ pub(super) const RULES: &[Rule] = &[
     ),
     LOG.rule(
         "an index by time is right although clocks go back",
-        "format/index.rs",
+        "format/header.rs",
         "latest_before: self.state.latest",
         "latest_before: time",
     ),
     LOG.rule(
         "removed segments leave no hole",
-        "retention.rs",
+        "catalog.rs",
         "files.sync_directory()",
         "Ok::<(), std::io::Error>(())",
     ),
