@@ -22,18 +22,23 @@ mod arrivals;
 mod drops;
 #[cfg(feature = "std")]
 mod histogram;
+#[cfg(feature = "std")]
+mod inquiry;
 mod jitter;
 mod loss;
 #[cfg(feature = "std")]
 mod message_meter;
 mod numbered;
 #[cfg(feature = "std")]
+mod perf_session;
+#[cfg(feature = "std")]
 mod ping_pong;
+#[cfg(feature = "std")]
+mod pings;
 #[cfg(feature = "std")]
 mod probes;
 #[cfg(feature = "std")]
 mod replier;
-mod reports;
 #[cfg(feature = "std")]
 mod session;
 #[cfg(feature = "std")]
@@ -47,6 +52,8 @@ pub use arrivals::SessionArrivals;
 pub use drops::{DropCounts, DropPoint};
 #[cfg(feature = "std")]
 pub use histogram::{Histogram, HistogramBar};
+#[cfg(feature = "std")]
+pub use inquiry::{Inquiry, Question, Recipient};
 pub use jitter::Jitter;
 pub use loss::{LossCounter, LossCounts, SequenceOrder, lost_percent};
 pub use mcast_pace::ClockTime;
@@ -54,12 +61,15 @@ pub use mcast_pace::ClockTime;
 pub use message_meter::{MessageCounts, MessageMeter};
 pub use numbered::NumberedDatagrams;
 #[cfg(feature = "std")]
+pub use perf_session::{PerfSession, ReceiverReports, ReportingReceiver};
+#[cfg(feature = "std")]
 pub use ping_pong::{PingPong, PingPongLimit};
+#[cfg(feature = "std")]
+pub use pings::{PingSchedule, Pings};
 #[cfg(feature = "std")]
 pub use probes::{AcceptedReply, ProbeResults, ProbeSession, RespondingHost, SizeLimit};
 #[cfg(feature = "std")]
 pub use replier::{MessageArrival, Replier, ReplierHost, ReplierKind};
-pub use reports::{ReceiverReports, ReportingReceiver};
 #[cfg(feature = "std")]
 pub use session::{Session, SessionTotals, SystemCounters};
 #[cfg(feature = "std")]

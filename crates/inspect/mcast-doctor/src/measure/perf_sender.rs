@@ -5,17 +5,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use mcast::{Family, Outgoing, Rate, Sender};
-use mcast_measure::wire::{HEADER_LENGTH, MessageType, SessionHeader, SessionId, SessionSettings, UnixNanos};
-use mcast_measure::{DropCounts, DropPoint, ReceiverReports};
+use mcast::{Outgoing, Rate, Sender};
+use mcast_measure::wire::{HEADER_LENGTH, SessionId, SessionSettings};
+use mcast_measure::{DropCounts, DropPoint, Inquiry, PerfSession, ReceiverReports};
 
+use super::asker::{Asker, families_of};
 use super::clock_id;
 use super::perf_worker::{PerfWorker, SharedCounts, WorkerTask};
 use crate::{Error, Result, host_drops};
 
-/// The number of opening messages, so that hardly any receiver misses all of them.
-const OPENINGS: u32 = 5;
-const BETWEEN_OPENINGS: Duration = Duration::from_millis(2);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// How much a session sends, and how fast.
@@ -100,9 +98,10 @@ impl Drop for WorkerEnd<'_> {
 pub struct PerfSender {
     control: Sender,
     workers: Vec<PerfWorker>,
-    families: Vec<Family>,
+    targets: Vec<Outgoing<'static>>,
     settings: SessionSettings,
-    session: SessionId,
+    /// The latest session.
+    session: Option<PerfSession>,
 }
 
 impl PerfSender {
@@ -118,10 +117,6 @@ impl PerfSender {
         open: impl Fn() -> mcast::Result<Sender>,
     ) -> Result<Self> {
         let size = size.max(HEADER_LENGTH);
-        let groups = targets.iter().filter_map(Outgoing::group);
-        let mut families: Vec<Family> = groups.map(|address| address.group.family()).collect();
-        families.sort();
-        families.dedup();
         let mut workers = Vec::new();
         let number = |stream: usize| u16::try_from(stream).unwrap_or(u16::MAX);
         for first in (0..usize::from(streams)).map(|worker| worker * targets.len()) {
@@ -134,7 +129,7 @@ impl PerfSender {
             streams: number(targets.len() * usize::from(streams)),
             ..SessionSettings::default()
         };
-        Ok(Self { control: open()?, workers, families, settings, session: SessionId(0) })
+        Ok(Self { control: open()?, workers, targets: targets.to_vec(), settings, session: None })
     }
 
     /// Runs a session until it is complete or `keep_going` returns `false`. `each_second` is called while sending; its
@@ -148,24 +143,22 @@ impl PerfSender {
         keep_going: &(dyn Fn() -> bool + Sync),
         each_second: impl FnMut(&PerfSendProgress) -> std::result::Result<(), E>,
     ) -> std::result::Result<PerfSendResult, E> {
-        self.session = SessionId::random();
-        self.settings = SessionSettings {
+        let settings = SessionSettings {
             rate: plan.rate.map(|rate| rate.datagrams_per_second(self.settings.size as usize)),
             gso: self.uses_gso()?,
             more_follows: plan.more_follows,
             ..self.settings
         };
-        let (drops, before) = (drops_in_sending(), self.system_work());
-        for round in 0..OPENINGS {
-            if round > 0 {
-                thread::sleep(BETWEEN_OPENINGS);
-            }
-            self.announce(|header| self.settings.opening(header))?;
-        }
+        let numbers = self.workers.iter().flat_map(PerfWorker::streams).map(|(number, _)| number);
+        let session = PerfSession::new(SessionId::random(), settings, numbers);
+        let (drops, before) = (drops_in_sending(), system_work(&self.workers));
+        let mut asker = Asker::new(&self.control, &self.targets);
+        let session = self.session.insert(session);
+        ask(&mut asker, session)?;
         let counts = SharedCounts::default();
         let start = Instant::now();
         let task = WorkerTask {
-            session: self.session,
+            session: session.id(),
             rate: plan.rate.map(|rate| rate.divided_by(self.workers.len())),
             deadline: plan.duration.and_then(|duration| start.checked_add(duration)),
             count: plan.count,
@@ -174,54 +167,27 @@ impl PerfSender {
         };
         send(&mut self.workers, &task, start, each_second)?;
         let elapsed = start.elapsed();
-        let after = self.system_work();
-        self.settings.gso = after.segmented > before.segmented;
-        let reports = self.close_streams()?;
+        let after = system_work(&self.workers);
+        let sent = self.workers.iter().flat_map(PerfWorker::streams).map(|(_, sent)| sent);
+        session.close_streams(asker.now(), after.segmented > before.segmented, sent);
+        ask(&mut asker, session)?;
         Ok(PerfSendResult {
-            settings: self.settings,
+            settings: *session.settings(),
             sent: counts.sent.load(Ordering::Relaxed),
             refused: counts.refused.load(Ordering::Relaxed),
             elapsed,
             calls: after.calls - before.calls,
-            reports,
+            reports: session.reports().clone(),
             drops: drops_in_sending().since(&drops),
         })
     }
 
     fn uses_gso(&self) -> Result<bool> {
         let mut takes = true;
-        for (family, worker) in self.families.iter().zip(self.workers.iter().cycle()) {
-            takes &= worker.sender().segments_at_once(*family)? > 1;
+        for (family, worker) in families_of(&self.targets).into_iter().zip(self.workers.iter().cycle()) {
+            takes &= worker.sender().segments_at_once(family)? > 1;
         }
         Ok(takes)
-    }
-
-    fn system_work(&self) -> SystemWork {
-        let each = || self.workers.iter().map(|worker| worker.sender().statistics());
-        SystemWork {
-            calls: each().map(|statistics| statistics.calls).sum(),
-            segmented: each().map(|statistics| statistics.trains).sum(),
-        }
-    }
-
-    /// Sends a message of each stream to its group.
-    fn announce(&self, message: impl Fn(SessionHeader) -> Vec<u8>) -> Result<()> {
-        for (target, (stream, sequence)) in self.workers.iter().flat_map(PerfWorker::streams) {
-            let (kind, session, time) = (MessageType::Opening, self.session, UnixNanos::now());
-            let header = SessionHeader { kind, stream, session, sequence, time };
-            self.control.send_one(&target.with_payload(&message(header)))?;
-        }
-        Ok(())
-    }
-
-    /// Repeats the closing message until the receivers have reported.
-    fn close_streams(&self) -> Result<ReceiverReports> {
-        let mut reports = ReceiverReports::new(self.session);
-        while let Some(pause) = reports.next_pause() {
-            self.announce(|header| self.settings.closing(header))?;
-            self.collect(&mut reports, pause)?;
-        }
-        Ok(reports)
     }
 
     /// Announces that no further session follows: a sweep has ended.
@@ -229,32 +195,22 @@ impl PerfSender {
     /// # Errors
     /// If the system cannot send.
     pub fn finish(&mut self) -> Result<()> {
-        self.settings.more_follows = false;
-        for _ in 0..OPENINGS {
-            self.announce(|header| self.settings.closing(header))?;
-            thread::sleep(BETWEEN_OPENINGS);
-        }
-        Ok(())
+        let Some(session) = &mut self.session else { return Ok(()) };
+        let mut asker = Asker::new(&self.control, &self.targets);
+        session.close(asker.now());
+        ask(&mut asker, session)
     }
+}
 
-    /// Collects reports for this time.
-    fn collect(&self, reports: &mut ReceiverReports, time: Duration) -> Result<()> {
-        let end = Instant::now() + time;
-        let mut buffer = [0; 2_048];
-        let share = time / u32::try_from(self.families.len()).unwrap_or(1).max(1);
-        for family in &self.families {
-            let end = end.min(Instant::now() + share);
-            loop {
-                let left = end.saturating_duration_since(Instant::now());
-                let Some(answer) = self.control.recv_answer(*family, &mut buffer, left)? else { break };
-                reports.record(answer.source.ip(), answer.payload);
-                // A flood of datagrams to the port must not prolong this loop.
-                if left.is_zero() {
-                    break;
-                }
-            }
-        }
-        Ok(())
+fn ask(asker: &mut Asker<'_>, session: &mut PerfSession) -> Result<()> {
+    Ok(asker.run(session, || true, |_, event| match event {})?)
+}
+
+fn system_work(workers: &[PerfWorker]) -> SystemWork {
+    let each = || workers.iter().map(|worker| worker.sender().statistics());
+    SystemWork {
+        calls: each().map(|statistics| statistics.calls).sum(),
+        segmented: each().map(|statistics| statistics.trains).sum(),
     }
 }
 

@@ -70,9 +70,9 @@ impl PerfWorker {
         Self { sender, targets, datagrams: NumberedDatagrams::new(size, numbers), size }
     }
 
-    /// Returns the target of each stream, its number, and how many datagrams it has sent.
-    pub(super) fn streams(&self) -> impl Iterator<Item = (&Outgoing<'static>, (u16, u64))> {
-        self.targets.iter().zip(self.datagrams.streams())
+    /// Returns the number of each stream, and how many datagrams it has sent. There is one per target, in their order.
+    pub(super) fn streams(&self) -> impl Iterator<Item = (u16, u64)> {
+        self.datagrams.streams()
     }
 
     pub(super) const fn sender(&self) -> &Sender {

@@ -8,9 +8,10 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use mcast_pace::ClockTime;
+
 use crate::wire::{
     MessageType, ProbeCase, ProbeReply, ProbeRequest, SessionHeader, SessionId, SessionMessage, UnixNanos,
-    nanoseconds,
 };
 use responder::SentProbes;
 pub use responder::{ProbeResults, RespondingHost};
@@ -35,6 +36,15 @@ enum Purpose {
 impl Purpose {
     const fn is_path_test(self) -> bool {
         matches!(self, Self::PathTest | Self::UnicastPathTest)
+    }
+
+    /// Returns whether a reply to a probe by unicast, or to the group, belongs to such a session.
+    const fn expects(self, by_unicast: bool) -> bool {
+        match self {
+            Self::Ping => true,
+            Self::PathTest => !by_unicast,
+            Self::UnicastPathTest => by_unicast,
+        }
     }
 }
 
@@ -69,7 +79,7 @@ pub struct AcceptedReply {
     pub round_trip: Duration,
 }
 
-/// The probes sent and the responders, in bounded memory. All times count from the start of the session.
+/// The probes sent and the responders, in bounded memory.
 #[derive(Clone, Debug)]
 pub struct ProbeSession {
     id: SessionId,
@@ -124,7 +134,7 @@ impl ProbeSession {
 
     /// Returns the next probe of a case to the group; `None` if there is no such case.
     #[must_use]
-    pub fn probe(&self, case: usize, now: Duration) -> Option<Vec<u8>> {
+    pub fn probe(&self, now: ClockTime, case: usize) -> Option<Vec<u8>> {
         let ProbeCase { size, hop_limit } = *self.cases.get(case)?;
         let by_unicast = self.purpose == Purpose::UnicastPathTest;
         let probe = ProbeRequest { hop_limit, by_unicast, short_reply: self.purpose.is_path_test() };
@@ -132,7 +142,7 @@ impl ProbeSession {
     }
 
     /// Counts the next probe of a case as sent now.
-    pub fn record_probe(&mut self, case: usize, now: Duration) {
+    pub fn handle_sent(&mut self, now: ClockTime, case: usize) {
         if let Some(sent) = self.sent.get_mut(case) {
             sent.record(now);
         }
@@ -140,15 +150,15 @@ impl ProbeSession {
 
     /// Counts a unicast probe to a responder as sent now, and returns it; `None` if there is no such
     /// responder.
-    pub fn unicast_probe(&mut self, responder: usize, now: Duration) -> Option<Vec<u8>> {
+    pub fn unicast_probe(&mut self, now: ClockTime, responder: usize) -> Option<Vec<u8>> {
         let number = self.responders.get_mut(responder)?.unicast_sent.record(now);
         let size = self.cases.first()?.size;
         let probe = ProbeRequest { hop_limit: 0, by_unicast: true, short_reply: false };
         Some(probe.encode(self.header(0, number, now), size))
     }
 
-    fn header(&self, stream: u16, sequence: u64, now: Duration) -> SessionHeader {
-        let time = UnixNanos(nanoseconds(now));
+    fn header(&self, stream: u16, sequence: u64, now: ClockTime) -> SessionHeader {
+        let time = UnixNanos(now.0);
         SessionHeader { kind: MessageType::Probe, stream, session: self.id, sequence, time }
     }
 
@@ -162,22 +172,20 @@ impl ProbeSession {
         Some(usize::from(case)).filter(|case| *case < self.cases.len())
     }
 
-    /// Records a message that arrived now, by unicast or at the socket that probes the group. Returns the
-    /// reply, if it answers a probe of this session.
-    pub fn record(
+    /// Handles a message to the socket that sends the probes. Returns the reply, if it answers a probe of this session.
+    pub fn handle_datagram(
         &mut self,
+        now: ClockTime,
         message: &[u8],
         source: IpAddr,
-        by_unicast: bool,
-        now: Duration,
     ) -> Option<AcceptedReply> {
         let decoded = match SessionMessage::decode(message) {
             Some((header, SessionMessage::Reply(reply)))
-                if header.session == self.id && reply.by_unicast == by_unicast =>
+                if header.session == self.id && self.purpose.expects(reply.by_unicast) =>
             {
                 // The reply echoes the send time of its probe.
-                now.checked_sub(Duration::from_nanos(header.time.0))
-                    .map(|round_trip| (header, reply, round_trip))
+                let round_trip = now.0.checked_sub(header.time.0).map(Duration::from_nanos);
+                round_trip.map(|round_trip| (header, reply, round_trip))
             }
             _ => None,
         };
@@ -238,7 +246,7 @@ impl ProbeSession {
         let probes = self.sent.get(case)?;
         let sent = probes.time_of(number)?;
         let start = probes.time_of(0).unwrap_or_default();
-        let joined = sent.checked_sub(reply.joined).filter(|joined| *joined > start);
+        let joined = Some(sent - reply.joined).filter(|joined| *joined > start);
         let first = joined.map_or(0, |joined| probes.before(joined).min(number));
         self.responders.push(RespondingHost {
             address,
@@ -275,21 +283,21 @@ impl ProbeSession {
     /// Returns the number of a ping's probes to the group to include for this responder: those sent since it
     /// joined that have been answered or whose timeout has passed.
     #[must_use]
-    pub fn sent_to_group(&self, responder: &RespondingHost, now: Duration) -> u64 {
+    pub fn sent_to_group(&self, responder: &RespondingHost, now: ClockTime) -> u64 {
         let expired = self.sent.first().map_or(0, |sent| sent.before(self.expired_before(now)));
         responder.multicast(0).sent(expired)
     }
 
     /// Returns the number of unicast probes to include for this responder.
     #[must_use]
-    pub fn sent_to(&self, responder: &RespondingHost, now: Duration) -> u64 {
+    pub fn sent_to(&self, responder: &RespondingHost, now: ClockTime) -> u64 {
         responder.unicast.sent(responder.unicast_sent.before(self.expired_before(now)))
     }
 
     /// Returns the time before which probes without a reply count as lost.
-    fn expired_before(&self, now: Duration) -> Duration {
+    fn expired_before(&self, now: ClockTime) -> ClockTime {
         // A probe that is exactly as old as the timeout has expired.
-        (now + Duration::from_nanos(1)).saturating_sub(self.timeout)
+        now + Duration::from_nanos(1) - self.timeout
     }
 
     /// Returns whether there is a responder and every responder has replied to every probe so far.

@@ -4,6 +4,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use mcast_pace::ClockTime;
+
 use super::MAX_RESPONDERS;
 use crate::wire::ProbeReply;
 use crate::{Histogram, LossCounter, SequenceOrder};
@@ -17,12 +19,12 @@ static NO_RESULTS: ProbeResults = ProbeResults::new(0);
 #[derive(Clone, Debug, Default)]
 pub(super) struct SentProbes {
     discarded: u64,
-    pub(super) times: VecDeque<Duration>,
+    pub(super) times: VecDeque<ClockTime>,
 }
 
 impl SentProbes {
     /// Counts a probe as sent now, and returns its number.
-    pub(super) fn record(&mut self, now: Duration) -> u64 {
+    pub(super) fn record(&mut self, now: ClockTime) -> u64 {
         if self.times.len() == MAX_TIMES {
             self.times.pop_front();
             self.discarded += 1;
@@ -38,13 +40,13 @@ impl SentProbes {
     }
 
     /// Returns the send time of a probe, if it is still retained.
-    pub(super) fn time_of(&self, number: u64) -> Option<Duration> {
+    pub(super) fn time_of(&self, number: u64) -> Option<ClockTime> {
         let index = usize::try_from(number.checked_sub(self.discarded)?).ok()?;
         self.times.get(index).copied()
     }
 
     /// Returns the number of probes sent before `time`.
-    pub(super) fn before(&self, time: Duration) -> u64 {
+    pub(super) fn before(&self, time: ClockTime) -> u64 {
         self.discarded + self.times.partition_point(|sent| *sent < time) as u64
     }
 }

@@ -4,10 +4,10 @@ mod results;
 
 use std::time::Duration;
 
-use mcast::{Family, InterfaceSelector, Sender, SenderBuilder};
-use mcast_doctor::{Listener, PingSchedule, Pinger};
-use mcast_measure::wire::PROBE_LENGTH;
-use mcast_measure::{ProbeCase, ProbeResults, ProbeSession, lost_percent};
+use mcast::{InterfaceSelector, Sender, SenderBuilder};
+use mcast_doctor::{Asker, Listener};
+use mcast_measure::wire::{PROBE_LENGTH, SessionId};
+use mcast_measure::{ClockTime, PingSchedule, Pings, ProbeCase, ProbeResults, ProbeSession, lost_percent};
 use mcast_terminal::Console;
 
 use crate::arguments::{
@@ -122,7 +122,6 @@ const MAX_LENGTH: usize = 65_527;
 /// What to ping and how: the arguments, resolved.
 #[derive(Debug)]
 struct Plan {
-    family: Family,
     targets: Vec<Target>,
     sender: SenderBuilder,
     case: ProbeCase,
@@ -154,7 +153,6 @@ fn plan(arguments: &Arguments, console: &Console) -> anyhow::Result<Plan> {
     let hop_limit = reach.unwrap_or(1);
     let TimingOptions { every, wait, count, timeout } = *timing;
     Ok(Plan {
-        family: destination.address.group.family(),
         targets: sending::resolve(&[destination], &arguments.interfaces)?,
         sender: with_dscp(Sender::builder().hop_limit(hop_limit), arguments.dscp),
         case: ProbeCase { size: *size, hop_limit },
@@ -170,29 +168,30 @@ fn ping(plan: Plan, console: &Console) -> anyhow::Result<Outcome> {
     let sender = plan.sender.build()?;
     let interrupt = Interrupt::catch(|| {})?;
     sending::print(&plan.targets, plan.case.hop_limit, plan.is_default_reach, console);
-    let targets = plan.targets.iter().map(Target::template).collect();
-    let pinger = Pinger::new(sender, targets, plan.family, plan.case, plan.schedule)?;
+    let targets: Vec<_> = plan.targets.iter().map(Target::template).collect();
+    let mut pings = Pings::new(SessionId::random(), plan.case, plan.schedule);
     let live = !plan.json && !console.is_quiet();
     let palette = console.palette_for_notes();
-    pinger.run(
+    let mut asker = Asker::new(&sender, &targets);
+    asker.run(
+        &mut pings,
         || !interrupt.has_arrived(),
-        |responder, reply| {
-            if live {
-                results::print_reply(responder, reply, palette);
-            }
+        |pings, reply| match pings.session().responders().get(reply.responder) {
+            Some(responder) if live => results::print_reply(responder, &reply, palette),
+            _ => {}
         },
     )?;
-    let (session, now) = (pinger.session(), pinger.now());
+    let (session, now) = (pings.session(), asker.now());
     match plan.json {
-        true => results::write_json(&session, now, console)?,
-        false => results::write_text(&session, now, console)?,
+        true => results::write_json(session, now, console)?,
+        false => results::write_text(session, now, console)?,
     }
-    results::note_totals(&session, console);
-    let outcome = judge(&plan.criteria, &session, now, console);
+    results::note_totals(session, console);
+    let outcome = judge(&plan.criteria, session, now, console);
     Ok(interrupt.outcome().unwrap_or(outcome))
 }
 
-fn judge(criteria: &SuccessCriteria, session: &ProbeSession, now: Duration, console: &Console) -> Outcome {
+fn judge(criteria: &SuccessCriteria, session: &ProbeSession, now: ClockTime, console: &Console) -> Outcome {
     let (answering, required) = (session.responders().len(), criteria.expect.unwrap_or(1));
     let losses = session
         .responders()

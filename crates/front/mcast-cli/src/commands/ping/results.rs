@@ -2,9 +2,8 @@
 
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::time::Duration;
 
-use mcast_measure::{AcceptedReply, ProbeResults, ProbeSession, RespondingHost};
+use mcast_measure::{AcceptedReply, ClockTime, ProbeResults, ProbeSession, RespondingHost};
 use mcast_terminal::Console;
 
 use super::lost;
@@ -28,7 +27,7 @@ pub(super) fn print_reply(responder: &RespondingHost, accepted: &AcceptedReply, 
 }
 
 /// Writes a row per responder.
-pub(super) fn write_text(pings: &ProbeSession, now: Duration, console: &Console) -> io::Result<()> {
+pub(super) fn write_text(pings: &ProbeSession, now: ClockTime, console: &Console) -> io::Result<()> {
     let mut out = console.output();
     if pings.responders().is_empty() {
         return Ok(());
@@ -56,7 +55,7 @@ pub(super) fn note_totals(pings: &ProbeSession, console: &Console) {
     }
 }
 
-fn table(pings: &ProbeSession, now: Duration, palette: &Palette) -> Table {
+fn table(pings: &ProbeSession, now: ClockTime, palette: &Palette) -> Table {
     let titles = [
         "responder",
         "distance",
@@ -100,7 +99,7 @@ fn cells(results: &ProbeResults, sent: u64, palette: &Palette) -> [Cell; 6] {
 }
 
 /// Writes a JSON object per responder.
-pub(super) fn write_json(pings: &ProbeSession, now: Duration, console: &Console) -> io::Result<()> {
+pub(super) fn write_json(pings: &ProbeSession, now: ClockTime, console: &Console) -> io::Result<()> {
     let mut out = console.output();
     let mut responders = pings.responders().iter();
     responders.try_for_each(|responder| {
@@ -110,7 +109,7 @@ pub(super) fn write_json(pings: &ProbeSession, now: Duration, console: &Console)
 }
 
 record! {
-    fn new(pings: &ProbeSession, responder: &RespondingHost, now: Duration) {}
+    fn new(pings: &ProbeSession, responder: &RespondingHost, now: ClockTime) {}
 
     /// A responder as JSON: `schemas/ping.json`.
     struct Figures {

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mcast_doctor::{PingPongPlayer, clock_id};
+use mcast_doctor::{Asker, clock_id};
 use mcast_measure::wire::SessionId;
 use mcast_measure::{Percentiles, PingPong, PingPongLimit, lost_percent};
 use mcast_terminal::Console;
@@ -30,18 +30,22 @@ pub(super) fn run(plan: &Plan<'_>, interrupt: &Interrupt, console: &Console) -> 
         None => PingPongLimit::Duration(plan.duration.unwrap_or(DURATION)),
     };
     let sender = plan.builder.clone().build()?;
-    let game = PingPong::new(SessionId::random(), plan.size, clock_id(), limit, plan.rate);
-    let family = target.family();
-    let mut player = PingPongPlayer::new(game, &sender, target.template(), family, plan.spin);
-    let keep_going = || !interrupt.has_arrived();
-    let Some(partner) = player.call(keep_going)? else {
+    let mut game = PingPong::new(SessionId::random(), plan.size, clock_id(), limit, plan.rate);
+    let templates = [target.template()];
+    Asker::new(&sender, &templates).spin(plan.spin).run(
+        &mut game,
+        || !interrupt.has_arrived(),
+        |_, partner| {
+            let size = bytes(plan.size as u64);
+            console.note(format_args!("ping-pong with {partner}, {size} per datagram"));
+        },
+    )?;
+    let Some(partner) = game.partner() else {
         if !interrupt.has_arrived() {
             console.error("no host answers: --latency needs `mcast perf recv --reply` on another host");
         }
         return Ok(interrupt.outcome().unwrap_or(Outcome::No));
     };
-    console.note(format_args!("ping-pong with {partner}, {} per datagram", bytes(plan.size as u64)));
-    let game = player.play(keep_going)?;
     let elapsed = game.elapsed();
     match plan.json {
         true => {
