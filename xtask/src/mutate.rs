@@ -13,7 +13,9 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::command::{finish, program};
 use crate::products;
-use package::{AMT, BRIDGE, COMPOSED, FAIRNESS, HTTP, KAFKA, LOG, RABBITMQ, RELAY, REVERSE, STREAM, TUNNEL};
+use package::{
+    AMT, BRIDGE, COMPOSED, FAIRNESS, HTTP, KAFKA, LOG, NATS, RABBITMQ, RELAY, REVERSE, STREAM, TUNNEL,
+};
 use rules::Rule;
 use trial::{Trial, Verdict};
 
@@ -39,7 +41,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let selected = |rule: &&Rule| only.is_empty() || only.iter().any(|name| rule.name.contains(name));
     for package in [
         &COMPOSED, &STREAM, &FAIRNESS, &RELAY, &TUNNEL, &AMT, &HTTP, &BRIDGE, &REVERSE, &RABBITMQ, &KAFKA,
-        &LOG,
+        &NATS, &LOG,
     ] {
         if rules::all().filter(selected).any(|rule| rule.package == package)
             && let Verdict::Caught { by, .. } = trial.run(package)?

@@ -1,7 +1,7 @@
 //! The rules of bridges.
 
 use super::Rule;
-use crate::mutate::package::{BRIDGE, KAFKA, RABBITMQ, REVERSE};
+use crate::mutate::package::{BRIDGE, KAFKA, NATS, RABBITMQ, REVERSE};
 
 pub(super) const RULES: &[Rule] = &[
     REVERSE.rule(
@@ -141,6 +141,42 @@ pub(super) const RULES: &[Rule] = &[
         "machine/numbering.rs",
         "        if self.numbering.is_alone {\n            return Ok(());\n        }\n",
         "",
+    ),
+    NATS.rule(
+        "of two bridges, one stores a batch behind the last message of copies in NATS",
+        "nats/sink.rs",
+        "headers.set(entry::EXPECTED_SEQUENCE, sequence);",
+        "",
+    ),
+    NATS.rule(
+        "a batch for copies in NATS follows the record that is expected",
+        "nats/sink.rs",
+        "if before != known || !self.is_stored(batch, records, sequence)? {",
+        "if !self.is_stored(batch, records, sequence)? {",
+    ),
+    NATS.rule(
+        "a large batch for copies in NATS is stored in parts",
+        "nats/sink.rs",
+        "const MOST_IN_BATCH: usize = 1_000;",
+        "const MOST_IN_BATCH: usize = 1_100;",
+    ),
+    NATS.rule(
+        "a part of a batch for copies in NATS follows the one before it",
+        "nats/sink.rs",
+        "self.unnamed = (last, sequence + records.len() as u64);",
+        "self.unnamed = (last, sequence);",
+    ),
+    NATS.rule(
+        "the last record of copies in NATS is known after it was removed",
+        "nats/sink.rs",
+        "&& last == sequence",
+        "&& last > sequence",
+    ),
+    NATS.rule(
+        "notes have as many copies in NATS as the stream",
+        "nats/sink.rs",
+        "\"num_replicas\": self.stream.copies,",
+        "\"num_replicas\": 1,",
     ),
     RABBITMQ.rule(
         "a record in RabbitMQ is effective only behind the one that it names",

@@ -70,6 +70,8 @@ enum Kill {
     EngineAndPublisher,
 }
 
+/// Longer than it takes to store what is left, and clients of others to read hundreds of thousands of messages.
+const END: Duration = Duration::from_secs(300);
 const CONNECTED: &str = r#""event":"connected""#;
 const KILLS: [Kill; 10] = [
     Kill::Engine,
@@ -243,8 +245,17 @@ impl<'a> Storm<'a> {
 
     fn end(mut self) {
         self.write_up_to(300);
-        let (engine, last) = (&self.engine, text(self.next - 1));
-        eventually_within(Duration::from_secs(60), "the last message", || engine.last_text() == last);
+        let (last, until) = (text(self.next - 1), Instant::now() + END);
+        loop {
+            let stored = self.engine.last_text();
+            if stored == last {
+                break;
+            }
+            if Instant::now() > until {
+                let printed = self.bridges.each_ref().map(|bridge| bridge.stdout.text());
+                panic!("{stored:?} is the last one, not {last:?}\n{printed:?}\n{}", self.log.join("\n"));
+            }
+        }
         for bridge in self.bridges {
             let ended = bridge.signalled(libc::SIGINT);
             self.log.push(format!("a bridge had printed:\n{}", String::from_utf8_lossy(&ended.stdout)));
