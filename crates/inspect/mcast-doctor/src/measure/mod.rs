@@ -3,7 +3,6 @@
 mod asker;
 mod listener;
 mod perf_sender;
-mod perf_worker;
 mod self_examination;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};

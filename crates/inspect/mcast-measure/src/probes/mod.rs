@@ -1,10 +1,9 @@
 //! Probes and replies: the session of `mcast ping` and `mcast doctor --probe`.
 
-mod responder;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -13,8 +12,7 @@ use mcast_pace::ClockTime;
 use crate::wire::{
     MessageType, ProbeCase, ProbeReply, ProbeRequest, SessionHeader, SessionId, SessionMessage, UnixNanos,
 };
-use responder::SentProbes;
-pub use responder::{ProbeResults, RespondingHost};
+use crate::{Histogram, LossCounter, SequenceOrder};
 
 /// Maximum number of responders tracked.
 const MAX_RESPONDERS: usize = 256;
@@ -360,5 +358,139 @@ impl ProbeSession {
     #[must_use]
     pub const fn refused(&self) -> u64 {
         self.refused
+    }
+}
+
+/// Maximum number of probes whose send times are retained.
+const MAX_TIMES: usize = 4_096;
+/// The results of a case that a session does not have.
+static NO_RESULTS: ProbeResults = ProbeResults::new(0);
+
+/// The probes sent so far, with the send times of the latest.
+#[derive(Clone, Debug, Default)]
+struct SentProbes {
+    discarded: u64,
+    times: VecDeque<ClockTime>,
+}
+
+impl SentProbes {
+    /// Counts a probe as sent now, and returns its number.
+    fn record(&mut self, now: ClockTime) -> u64 {
+        if self.times.len() == MAX_TIMES {
+            self.times.pop_front();
+            self.discarded += 1;
+        }
+        let number = self.count();
+        self.times.push_back(now);
+        number
+    }
+
+    /// Returns the number of probes sent.
+    fn count(&self) -> u64 {
+        self.discarded + self.times.len() as u64
+    }
+
+    /// Returns the send time of a probe, if it is still retained.
+    fn time_of(&self, number: u64) -> Option<ClockTime> {
+        let index = usize::try_from(number.checked_sub(self.discarded)?).ok()?;
+        self.times.get(index).copied()
+    }
+
+    /// Returns the number of probes sent before `time`.
+    fn before(&self, time: ClockTime) -> u64 {
+        self.discarded + self.times.partition_point(|sent| *sent < time) as u64
+    }
+}
+
+/// The replies to the probes sent by multicast, or to those sent by unicast.
+#[derive(Clone, Debug)]
+pub struct ProbeResults {
+    /// The first probe that is included in the statistics.
+    first: u64,
+    replies: LossCounter,
+    round_trips: Histogram,
+}
+
+impl ProbeResults {
+    /// Creates empty results, which include the probes from `first` on.
+    const fn new(first: u64) -> Self {
+        Self { first, replies: LossCounter::of_session(), round_trips: Histogram::new() }
+    }
+
+    /// Records a reply; a duplicate has no round-trip time.
+    fn record(&mut self, number: u64, round_trip: Duration) {
+        if !matches!(self.replies.record(number), SequenceOrder::Duplicate | SequenceOrder::Stray) {
+            self.round_trips.record_duration(round_trip);
+        }
+    }
+
+    /// Returns the number of probes with a reply.
+    #[must_use]
+    pub const fn received(&self) -> u64 {
+        self.replies.counts().received
+    }
+
+    /// Returns the number of duplicate replies.
+    #[must_use]
+    pub const fn duplicated(&self) -> u64 {
+        self.replies.counts().duplicates
+    }
+
+    /// Returns the round-trip times.
+    #[must_use]
+    pub const fn round_trips(&self) -> &Histogram {
+        &self.round_trips
+    }
+
+    /// Returns the number of probes to include: those that have been answered or whose timeout has passed.
+    fn sent(&self, expired: u64) -> u64 {
+        let end = expired.max(self.replies.next().unwrap_or(0));
+        end.saturating_sub(self.first).max(self.received())
+    }
+}
+
+/// A host that replies to probes.
+#[derive(Clone, Debug)]
+pub struct RespondingHost {
+    /// The address of its first reply.
+    pub address: IpAddr,
+    /// Its random id, because several responders may share an address.
+    pub id: u64,
+    /// The port on which it replies to unicast probes; 0 for none.
+    pub unicast_port: u16,
+    /// Minimum and maximum number of routers on the path, if both ends report hop limits.
+    pub hops: Option<(u8, u8)>,
+    /// The indices of the interfaces on which it received probes to the group, as reported by its host.
+    pub interfaces: BTreeSet<u32>,
+    /// Time from its join to the first probe that reached it, if it joined after probing started; `None` if
+    /// it had joined before.
+    pub join_to_first: Option<Duration>,
+    multicast: Vec<ProbeResults>,
+    unicast: ProbeResults,
+    unicast_sent: SentProbes,
+}
+
+impl RespondingHost {
+    /// Returns the results of the probes of a case that were sent to the group; a ping has one case, 0.
+    #[must_use]
+    pub fn multicast(&self, case: usize) -> &ProbeResults {
+        self.multicast.get(case).unwrap_or(&NO_RESULTS)
+    }
+
+    /// Returns the results of the probes sent to this responder by unicast.
+    #[must_use]
+    pub const fn unicast(&self) -> &ProbeResults {
+        &self.unicast
+    }
+
+    fn update(&mut self, reply: &ProbeReply) {
+        self.unicast_port = reply.unicast_port;
+        if self.interfaces.len() < MAX_RESPONDERS {
+            self.interfaces.insert(reply.interface);
+        }
+        if let Some(hops) = reply.hops() {
+            let (min, max) = self.hops.unwrap_or((hops, hops));
+            self.hops = Some((min.min(hops), max.max(hops)));
+        }
     }
 }

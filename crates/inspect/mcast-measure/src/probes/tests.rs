@@ -2,7 +2,6 @@
 
 use proptest::prelude::*;
 
-use super::responder::MAX_TIMES;
 use super::*;
 
 const ID: SessionId = SessionId(7);
