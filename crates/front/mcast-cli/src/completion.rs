@@ -9,22 +9,11 @@ use clap_complete::env::{Bash, CompleteEnv, Elvish, EnvCompleter, Fish, Powershe
 use mcast::group::WellKnown;
 use mcast_doctor::Id;
 
-use crate::cli;
+use crate::cli::{self, Shell};
 
 /// The environment variable that a completion script sets when it requests candidates; its value names the shell.
 const VARIABLE: &str = "MCAST_COMPLETE";
 const PROGRAM: &str = "mcast";
-
-/// A shell with completion.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Shell {
-    Bash,
-    Zsh,
-    Fish,
-    #[value(name = "powershell", alias = "pwsh")]
-    Power,
-    Elvish,
-}
 
 impl Shell {
     /// Returns the file name under which the shell finds its script, and what writes the script.

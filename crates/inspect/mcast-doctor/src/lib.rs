@@ -32,7 +32,6 @@ mod classic_filter;
 mod depth;
 mod error;
 mod examine;
-mod exit_status;
 mod finding;
 mod fleet;
 mod forwarding;
@@ -48,24 +47,21 @@ mod measure;
 mod netfilter;
 mod observation;
 mod options;
+mod outcome;
 mod path;
-mod printed_error;
-mod querier_log;
 mod remedies;
 mod remedy;
 mod report;
-mod scope;
 mod snapshot;
-mod socket_losses;
 mod started_program;
 mod undo;
 mod wire;
 
 pub use applying::{AppliedRemedies, RemedyEffect};
 pub use causes::{Id, UnknownId};
-pub use depth::{Depth, FlowStatus};
+pub use depth::{ArrivalStatus, Depth, FlowStatus};
 pub use error::Error;
-pub use examine::{ProgramSelector, examine_machine, examine_membership, examine_program, explain_capture};
+pub use examine::{examine_machine, examine_membership, examine_program, explain_capture};
 pub use finding::{Evidence, EvidenceKind, ExplainedFlow, Finding, Severity, Subject};
 pub use fleet::{
     FleetCell, FleetEdge, FleetFinding, FleetHost, FleetHostError, FleetHostReport, FleetHostStatus,
@@ -75,20 +71,20 @@ pub use fleet::{
 pub use history::{
     History, HistoryEntry, HistoryPath, HistoryQuerier, HistoryStream, HistoryTimeline, Onset,
 };
-pub use journal::{Journal, JournalEntry};
+pub use journal::{Journal, JournalEntry, QuerierLog, QuerierSighting};
 pub use mcast_sys::{InvalidSocketChange, SocketChange};
 pub use measure::{
     Asker, Listener, ListenerCounts, PerfSendPlan, PerfSendProgress, PerfSendResult, PerfSender,
     UNICAST_PROBE_PORT, clock_id,
 };
-pub use options::{Options, Progress, ProgressCallback};
+pub use options::{Options, ProgramSelector, Progress, ProgressCallback};
 pub use path::{ListenerExamination, PathTest, UnicastFailure, UnicastPath};
-pub use querier_log::{QuerierLog, QuerierSighting};
 #[doc(hidden)]
 pub use remedies::mcast::suggestions;
-pub use remedy::{Action, Instructions, Persistence, Remedy, SocketAction, Tool, command_line};
-pub use report::{ArrivalStatus, Effect, ExaminedPart, LayerObservation, OpenQuestion, Report, Verdict};
-pub use scope::{Effective, RemedyScope};
+pub use remedy::{
+    Action, Effective, Instructions, Persistence, Remedy, RemedyScope, SocketAction, Tool, command_line,
+};
+pub use report::{Effect, ExaminedPart, LayerObservation, OpenQuestion, Report, Verdict};
 pub use started_program::StartedProgram;
 
 /// Returns what this host has dropped so far, in the network namespace of the calling thread; only the backlog is

@@ -21,8 +21,8 @@ use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{Cell, Palette, Table, count, count_of, excess_loss, record, seconds, write_record};
 use crate::probe::{self, distance, millis, round_trip};
-use crate::rights;
 use crate::sending::{self, Target};
+use crate::sys;
 
 /// Ping a group, by multicast and by unicast
 #[derive(Debug, clap::Args)]
@@ -226,7 +226,7 @@ fn reply(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
             .into());
     };
     let listener = Listener::probes(chosen.items, Some(family))?;
-    rights::keep(&[])?;
+    sys::keep_rights(&[])?;
     probe::respond(&listener, arguments.timing.timeout, console)
 }
 
