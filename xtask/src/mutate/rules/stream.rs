@@ -168,7 +168,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "any symbols of a block recover as many datagrams",
-        "fec/mod.rs",
+        "fec.rs",
         "quotient(255 ^ datagram, (255 - symbol) ^ datagram)",
         "quotient(255 ^ datagram, 255 ^ datagram)",
     ),
@@ -564,7 +564,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "a buffer of parity counts with what it takes",
-        "fec/mod.rs",
+        "fec.rs",
         "self.chunks.capacity() * CHUNK",
         "self.chunks.len() * CHUNK",
     ),
@@ -726,7 +726,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "another publisher of the same messages continues the stream",
-        "subscriber/incarnations.rs",
+        "subscriber/followed.rs",
         "self.successor.is_some_and(|successor| self.is_continued_by(&successor.identity))",
         "false",
     ),
