@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::{fs, io, process};
 
-use mcast_sys::lab::{process as sys_process, watchdog as sys};
+use mcast_sys::lab::process as sys;
 
 use crate::namespace::LiveNamespace;
 
@@ -23,7 +23,7 @@ impl Watchdog {
     /// Forks the watchdog. It must be dropped by a thread of the same process, which waits for it then.
     pub(crate) fn start() -> io::Result<Self> {
         let (requests, inbox) = UnixStream::pair()?;
-        let id = sys::fork(&inbox)?;
+        let id = sys::fork_watchdog(&inbox)?;
         Ok(Self { id, requests: Some(requests) })
     }
 
@@ -43,7 +43,7 @@ impl Watchdog {
 impl Drop for Watchdog {
     fn drop(&mut self) {
         self.requests.take();
-        let _ = sys::wait(self.id);
+        let _ = sys::wait_for_watchdog(self.id);
     }
 }
 
@@ -87,10 +87,10 @@ fn kill_if_in(process: u32, namespaces: &[Identity]) -> io::Result<bool> {
     if !is_ours()? {
         return Ok(false);
     }
-    let descriptor = sys_process::pidfd_open(process)?;
+    let descriptor = sys::pidfd_open(process)?;
     let is_ours = is_ours()?;
     if is_ours {
-        sys_process::kill(descriptor.as_fd())?;
+        sys::kill(descriptor.as_fd())?;
     }
     Ok(is_ours)
 }
