@@ -256,6 +256,7 @@ impl<'a> Storm<'a> {
     fn connect(&mut self, index: usize) {
         let until = Instant::now() + END;
         let mut ends = Vec::new();
+        self.bridges[index] = start_bridge(self.network, self.engine, index);
         while !self.bridges[index].stdout.text().contains(CONNECTED) {
             assert!(Instant::now() < until, "{ends:?}\n{}", self.log.join("\n"));
             if self.bridges[index].child.try_wait().unwrap().is_some() {
