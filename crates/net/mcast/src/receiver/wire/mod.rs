@@ -83,7 +83,7 @@ pub struct WireSupport {
 /// [`ErrorKind::Unsupported`] except on Linux, or the system's error, such as that the interface does not exist.
 pub fn wire_support(interface: InterfaceIndex) -> Result<WireSupport> {
     let support = mcast_sys::wire::WireProbe::read(interface)
-        .map_err(|error| Error::os(Operation::TakeFrames, error).on_interface(&interface.to_string()))?;
+        .map_err(|error| Error::os(Operation::TakeFrames, error).on_interface(interface.to_string()))?;
     let features = support.features;
     Ok(WireSupport {
         driver: support.driver,
