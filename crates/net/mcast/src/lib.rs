@@ -80,7 +80,7 @@ pub use mcast_group::{
 };
 pub use receiver::{
     Drops, InterfaceStatus, MembershipStatus, Reader, ReaderThread, Receiver, ReceiverBuilder, Statistics,
-    Waker, Wire, WireStatus,
+    Waker, Wire, WireStatus, WireSupport, wire_support,
 };
 pub use sender::{
     PaceDecision, Pacer, ParseRateError, Rate, Reply, SendStatistics, Sender, SenderBuilder, pause,
