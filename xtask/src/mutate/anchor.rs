@@ -96,7 +96,11 @@ impl Source {
     ) -> Option<(usize, HashMap<&'code str, String>)> {
         let here = self.tokens.get(at..at + quoted.len())?;
         // Nearly all places differ at once: this comparison decides how long a search takes.
-        if here.iter().zip(quoted).any(|(token, quoted)| token.kind != quoted.kind) {
+        let fixed = quoted.iter().position(|token| token.kind == Kind::Fixed).unwrap_or(0);
+        let (expected, is) = (&quoted[fixed], &here[fixed]);
+        if is.kind != expected.kind
+            || (is.kind == Kind::Fixed && self.text[is.range.clone()] != code[expected.range.clone()])
+        {
             return None;
         }
         let mut names: HashMap<&str, String> = HashMap::new();

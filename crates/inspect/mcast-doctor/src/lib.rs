@@ -20,8 +20,8 @@
 //! from it (`src/gather`). A cause is reported only if nothing else explains the observations equally well,
 //! because a false alarm does more harm than a missed cause. Open questions are in [`Report::open_questions`].
 //!
-//! Two machines measure the path between them: a [`Pinger`], a [`PathTest`], a [`PerfSender`] or a
-//! [`PingPongPlayer`], and a [`Listener`]. These are the sessions of `mcast-measure` on sockets.
+//! Two machines measure the path between them: an [`Asker`] with pings, a ping-pong or a [`PathTest`], or a
+//! [`PerfSender`], and a [`Listener`]. These are the sessions of `mcast-measure` on sockets.
 #![forbid(unsafe_code)]
 
 mod acceptance;
@@ -73,8 +73,8 @@ pub use history::{
 pub use journal::{Journal, JournalEntry, QuerierLog, QuerierSighting};
 pub use mcast_sys::{InvalidSocketChange, SocketChange};
 pub use measure::{
-    Listener, ListenerCounts, PerfSendPlan, PerfSendProgress, PerfSendResult, PerfSender, PingPongPlayer,
-    PingSchedule, Pinger, UNICAST_PROBE_PORT, clock_id,
+    Asker, Listener, ListenerCounts, PerfSendPlan, PerfSendProgress, PerfSendResult, PerfSender,
+    UNICAST_PROBE_PORT, clock_id,
 };
 pub use options::{Options, ProgramSelector, Progress, ProgressCallback};
 pub use path::{ListenerExamination, PathTest, UnicastFailure, UnicastPath};

@@ -59,7 +59,6 @@ mod error;
 mod exchange;
 pub mod interface;
 pub mod joined;
-mod outgoing;
 mod receiver;
 mod sender;
 mod timing;
@@ -69,7 +68,7 @@ pub mod tokio;
 pub use batch::{Batch, Cursor};
 pub use datagram::{Arrival, Datagram, OwnedDatagram};
 pub use error::{Error, ErrorKind, Operation, Result};
-pub use exchange::{DatagramSink, DatagramSource};
+pub use exchange::{DatagramSink, DatagramSource, Outgoing};
 pub use interface::{
     Bridge, BridgeQuerier, Interface, InterfaceChange, InterfaceWatcher, bridges, default_interface,
     default_interface_of, find, interface_towards, interfaces, queue_disciplines,
@@ -79,7 +78,6 @@ pub use mcast_group::{
     Destination, Family, Group, GroupAddr, HostAddr, InterfaceIndex, InterfaceSelector, Membership,
     ParseError, SourceFilter,
 };
-pub use outgoing::Outgoing;
 pub use receiver::{
     Drops, InterfaceStatus, MembershipStatus, Reader, ReaderThread, Receiver, ReceiverBuilder, Statistics,
     Waker, Wire, WireStatus,

@@ -12,7 +12,7 @@ use mcast_capture::{
     Capture, CaptureOptions, ErrorKind, Filter, Frame, InterfaceQuerier, QuerierEvent, QuerierState,
 };
 use mcast_packet::Transport;
-use mcast_packet::gmp::querier::QuerierSettings;
+use mcast_packet::gmp::querier::{ClockTime, QuerierSettings};
 
 use super::LiveError;
 use crate::{ObservedQuerier, ObservedQuery, QuerierTable, Time};
@@ -420,7 +420,7 @@ impl ActiveQueriers {
         if is_stale {
             self.capture = capture_control(self.queriers.iter().map(|querier| &querier.target))?;
         }
-        let now = self.start.elapsed();
+        let now = self.now();
         for (number, querier) in self.queriers.iter_mut().enumerate() {
             if let Some(event) = querier.follow(&interfaces, self.settings, now)? {
                 self.events.push_back((number, event));
@@ -440,8 +440,8 @@ impl ActiveQueriers {
         }
         self.take_events();
         let running = || self.queriers.iter().filter_map(|querier| querier.running.as_ref());
-        let due = running().map(|querier| querier.state().deadline).min();
-        let wait = due.map_or(wait, |due| due.saturating_sub(self.start.elapsed()).min(wait));
+        let due = running().filter_map(|querier| querier.state().deadline).min();
+        let wait = due.map_or(wait, |due| Duration::from(due.since(self.now())).min(wait));
         let frame = match self.capture.next(Some(wait)) {
             Ok(Some(frame)) if !frame.direction.is_outgoing() => frame,
             Ok(_) => return Ok(None),
@@ -451,7 +451,7 @@ impl ActiveQueriers {
         };
         let query = ObservedQuery::in_packet(&frame.packet())
             .filter(|query| !running().any(|querier| querier.state().address == query.source));
-        let now = self.start.elapsed();
+        let now = ClockTime::START + self.start.elapsed();
         let running = self.queriers.iter_mut().filter_map(|querier| querier.running.as_mut());
         running.for_each(|querier| querier.handle(&frame, now));
         let targets = self.queriers.iter().map(|querier| &querier.target);
@@ -467,8 +467,12 @@ impl ActiveQueriers {
         Some((&self.queriers[number].target, event))
     }
 
+    fn now(&self) -> ClockTime {
+        ClockTime::START + self.start.elapsed()
+    }
+
     fn take_events(&mut self) {
-        let now = self.start.elapsed();
+        let now = self.now();
         for (number, querier) in self.queriers.iter_mut().enumerate() {
             while let Some(event) = querier.running.as_mut().and_then(|running| running.next_event(now)) {
                 self.events.extend(querier.event_of(event).map(|event| (number, event)));
@@ -491,7 +495,7 @@ impl ActiveQuerier {
         &mut self,
         interfaces: &[Interface],
         settings: QuerierSettings,
-        now: Duration,
+        now: ClockTime,
     ) -> Result<Option<ActiveQuerierEvent>, LiveError> {
         let found = interfaces.iter().find(|interface| interface.name == self.target.name && interface.up);
         let own = found.and_then(|found| Some((found.index, own_address(found, self.target.family)?)));

@@ -14,7 +14,7 @@ use std::{fmt, io};
 
 use mcast_group::{Family, Group, GroupAddr, InterfaceIndex, SourceFilter};
 
-use super::requested::Key;
+use super::table::Key;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use mcast_sys::poller::Poller;
 use mcast_sys::wire::{Bystander, Bystanders, WireProgram, WireRefusal, WireSettings, in_namespace};

@@ -316,7 +316,7 @@ impl Subscriber {
     /// Returns the longest time to wait before the next call if nothing arrives, because it must send something then.
     /// This is for callers that wait for the [descriptors](Self::descriptors) themselves.
     #[must_use]
-    pub fn poll_timeout(&self) -> Duration {
+    pub fn max_wait(&self) -> Duration {
         let due = self
             .machine
             .as_ref()
@@ -332,11 +332,11 @@ impl Subscriber {
     /// # Errors
     /// If a socket fails.
     pub fn wait(&self, timeout: Duration) -> Result<(), StreamError> {
-        wait_for_either(&self.receiver, &self.control, timeout.min(self.poll_timeout()))
+        wait_for_either(&self.receiver, &self.control, timeout.min(self.max_wait()))
             .map_err(StreamError::Control)
     }
 
-    /// Returns the descriptors that become readable when a call has something to do before it is [due](Self::poll_timeout).
+    /// Returns the descriptors that become readable when a call has something to do before it is [due](Self::max_wait).
     #[cfg(unix)]
     #[must_use]
     pub fn descriptors(&self) -> [std::os::fd::BorrowedFd<'_>; 2] {
@@ -564,7 +564,7 @@ impl Subscriber {
         if core::mem::take(&mut self.woken) {
             return Ok(Some(Poll::Woken));
         }
-        let wait = if has_batch || has_more_unicast { Duration::ZERO } else { self.poll_timeout() };
+        let wait = if has_batch || has_more_unicast { Duration::ZERO } else { self.max_wait() };
         Ok(Some(Poll::Pending(wait)))
     }
 
@@ -598,7 +598,7 @@ impl Subscriber {
         if self.is_over() {
             return Ok(Some(Poll::Ended));
         }
-        Ok(Some(Poll::Pending(self.poll_timeout())))
+        Ok(Some(Poll::Pending(self.max_wait())))
     }
 
     /// Returns the next step while messages of the history are delivered.
