@@ -205,8 +205,6 @@ fn signal(number: i32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::process::ExitStatusExt;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -265,8 +263,11 @@ mod tests {
         }
     }
 
+    #[cfg(unix)]
     #[test]
     fn signal_is_named_whether_a_shell_waited_or_not() {
+        use std::os::unix::process::ExitStatusExt;
+
         let text = |status| Outcome(ExitStatus::from_raw(status)).to_string();
         assert_eq!(text(11), "signal: 11 (SIGSEGV)");
         assert_eq!(
