@@ -26,8 +26,8 @@ pub(super) const RULES: &[Rule] = &[
     ),
     AMT.rule(
         "a flood of requests is not answered",
-        "if limiter.allows(from.ip(), now) {",
-        "if limiter.allows(from.ip(), now) || !from.ip().is_loopback() {",
+        "if limiter.allows(ClockTime::START + now, from.ip()) {",
+        "if limiter.allows(ClockTime::START + now, from.ip()) || !from.ip().is_loopback() {",
     ),
     AMT.rule(
         "a gateway takes data only of its relay",
