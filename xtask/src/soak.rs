@@ -72,7 +72,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         doctor::step(seed),
         relay::step(arguments.relay_minutes, seed),
         bridge::step(seed),
-        bridge::rabbitmq(),
+        bridge::rabbitmq(seed),
         bridge::kafka(),
         bridge::joining(),
         log::step(),

@@ -13,10 +13,9 @@ use mcast_sys::process;
 use mcast_sys::terminal::PseudoTerminal;
 
 use crate::examine::{examine_started, explain_failure};
-use crate::exit_status::Outcome;
 use crate::gather::{processes, program};
 use crate::observation::Program;
-use crate::printed_error::ProgramOutput;
+use crate::outcome::{Outcome, ProgramOutput};
 use crate::{Error, Options, ProgramSelector, ProgressCallback, Report, Result};
 
 /// How long to wait until the program opens a UDP socket.

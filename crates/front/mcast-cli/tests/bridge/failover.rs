@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use mcast_lab::{Child, Host};
 
-use crate::audit::audit;
+use crate::audit::{Entry, audit};
 use crate::certificates::Certificates;
 use crate::engine::{Engine, Setup};
+use crate::killed::{Victim, is_complete_after_kills};
 use crate::network::{ENGINE, Network, close, text, write};
 use crate::python_client::{absent, installed};
-use crate::rabbitmq_server::{self, PROGRAMS, users};
-use crate::redis::{Redis, parse_entries};
+use crate::redis::{Redis, last_text, parse_entries};
 use crate::support::{eventually, eventually_within, start};
 
 const MESSAGES: u64 = 20_000;
@@ -129,6 +129,143 @@ fn a_bridge_follows_the_primary_that_sentinels_name_and_stores_what_the_old_one_
     assert_eq!((audit.messages, audit.gaps.len()), (rounds * MESSAGES, 0), "{audit:?}");
 }
 
+/// A primary, its replica, and a sentinel, which all require TLS and certificates.
+struct SafeRedis {
+    host: Host,
+    certificates: Certificates,
+    /// One of them is the primary.
+    servers: [Server; 2],
+    sentinel: Server,
+    /// The port of the primary that was killed last.
+    killed: Option<u16>,
+}
+
+impl SafeRedis {
+    fn start(host: &Host) -> Option<Self> {
+        let program = Path::new("/usr/bin/redis-server");
+        if !program.exists() {
+            return absent("redis-server");
+        }
+        let certificates = Certificates::make();
+        certificates.name_server(&["127.0.0.1", ENGINE]);
+        let start = |port, more: &[&str]| Self::server(host, &certificates, port, more);
+        let servers = [start(7001, &[]), start(7002, &["--replicaof", ENGINE, "8001"])];
+        let files: String =
+            tls_files(&certificates).iter().map(|[name, file]| format!("{name} {file}\n")).collect();
+        // Without TLS it listens for `redis-cli` alone.
+        let settings = format!(
+            "port 26380\ntls-port 26379\nprotected-mode no\ntls-replication yes\n{files}\
+             sentinel monitor prices {ENGINE} 8001 1\n\
+             sentinel down-after-milliseconds prices 1000\nsentinel failover-timeout prices 5000\n"
+        );
+        let arguments = ["sentinel.conf", "--sentinel"];
+        let sentinel = Server::start(host, program, 26380, &arguments, &[("sentinel.conf", &settings)]);
+        let safe = Self { host: host.clone(), certificates, servers, sentinel, killed: None };
+        safe.wait();
+        Some(safe)
+    }
+
+    /// Starts a server, by TLS at a port that is greater by 1,000, and without it for `redis-cli` alone.
+    fn server(host: &Host, certificates: &Certificates, port: u16, more: &[&str]) -> Server {
+        let files = tls_files(certificates);
+        let files: Vec<String> =
+            files.into_iter().flat_map(|[name, file]| [format!("--{name}"), file]).collect();
+        let files: Vec<&str> = files.iter().map(String::as_str).collect();
+        let port_by_tls = (port + 1_000).to_string();
+        let by_tls = ["--tls-port", &port_by_tls, "--tls-replication", "yes"];
+        redis_server(host, port, &[&by_tls[..], &files, more].concat())
+    }
+
+    /// Waits until the sentinel knows a primary, and a replica that is up to date and could replace it.
+    fn wait(&self) {
+        eventually_within(Duration::from_secs(120), "a primary and a replica", || {
+            let Some(primary) = self.primary() else { return false };
+            let replica = &self.servers[1 - primary];
+            let replication = replica.cli(&["INFO", "replication"]);
+            let known = self.sentinel.cli(&["SENTINEL", "replicas", "prices"]);
+            let at = |name: &str, value: &str| known.contains(&format!("{name}\n{value}\n"));
+            let is_known = at("port", &(replica.port + 1_000).to_string()) && at("flags", "slave");
+            is_known
+                && at("master-link-status", "ok")
+                && replication.contains("role:slave")
+                && replication.contains("master_link_status:up")
+                && self.servers[primary].cli(&["ROLE"]).starts_with("master")
+        });
+    }
+
+    /// Returns the index of the primary that the sentinel names, if it regards that as healthy.
+    fn primary(&self) -> Option<usize> {
+        let named = self.sentinel.cli(&["SENTINEL", "master", "prices"]);
+        let port = named.split("port\n").nth(1)?.lines().next()?.parse::<u16>().ok()?;
+        let is_healthy = named.contains("flags\nmaster\n");
+        self.servers.iter().position(|server| is_healthy && server.port + 1_000 == port)
+    }
+}
+
+/// Returns the settings of Redis that name the files of certificates.
+pub(crate) fn tls_files(certificates: &Certificates) -> [[String; 2]; 6] {
+    [
+        ["tls-ca-cert-file", "ca.pem"],
+        ["tls-cert-file", "server.pem"],
+        ["tls-key-file", "server.key"],
+        ["tls-client-cert-file", "bridge.pem"],
+        ["tls-client-key-file", "bridge.key"],
+        ["tls-auth-clients", "yes"],
+    ]
+    .map(|[name, value]| {
+        let value = if value == "yes" { value.to_owned() } else { certificates.text(value) };
+        [name.to_owned(), value]
+    })
+}
+
+impl Victim for SafeRedis {
+    fn url(&self) -> String {
+        format!("rediss+sentinel://{ENGINE}:9,{ENGINE}/prices?key=prices")
+    }
+
+    fn options(&self) -> Vec<String> {
+        self.certificates.arguments()
+    }
+
+    fn kill(&mut self) {
+        let primary = self.primary().unwrap();
+        self.servers[primary].kill();
+        self.killed = Some(self.servers[primary].port);
+    }
+
+    /// As when the unit of the server is started again, it is a replica, of the primary that the sentinel names now.
+    fn restart(&mut self) {
+        let killed = self.killed.take().unwrap();
+        let at_present = |redis: &Self| redis.primary().map(|primary| redis.servers[primary].port);
+        eventually_within(Duration::from_secs(120), "another primary", || {
+            at_present(self).is_some_and(|port| port != killed)
+        });
+        let primary = self.primary().unwrap();
+        let port = (self.servers[primary].port + 1_000).to_string();
+        self.servers[1 - primary] =
+            Self::server(&self.host, &self.certificates, killed, &["--replicaof", ENGINE, &port]);
+        self.wait();
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        let primary = &self.servers[self.primary().unwrap()];
+        parse_entries(&primary.cli(&["--json", "XRANGE", "prices", "-", "+"]))
+    }
+
+    fn last_text(&self) -> String {
+        let newest =
+            |primary: usize| self.servers[primary].cli(&["XREVRANGE", "prices", "+", "-", "COUNT", "1"]);
+        self.primary().map(|primary| last_text(&newest(primary))).unwrap_or_default()
+    }
+}
+
+#[test]
+fn redis_by_tls_with_a_sentinel_is_complete_after_kills_of_everything() {
+    let network = Network::new([0.01, 0.01]);
+    let Some(mut redis) = SafeRedis::start(&network.engine) else { return };
+    is_complete_after_kills(&network, &mut redis);
+}
+
 #[test]
 fn a_bridge_uses_the_primary_of_several_servers() {
     let network = Network::new([0.0, 0.0]);
@@ -238,77 +375,6 @@ fn a_bridge_uses_another_server_of_a_cluster_of_nats() {
     publisher.end().succeeded();
     let ended = bridge.end();
     assert_eq!(ended.status, Some(0), "{ended:?}");
-    assert!(ended.stderr.contains("messages are buffered until the engine can be used"), "{ended:?}");
-    let stdout = String::from_utf8_lossy(&ended.stdout);
-    assert!(stdout.contains(&format!(r#""appended":{}"#, MESSAGES + 1)), "{ended:?}");
-}
-
-/// Returns three servers of one cluster of RabbitMQ.
-fn rabbitmq(host: &Host) -> Option<Vec<Server>> {
-    let server = Path::new(PROGRAMS).join("rabbitmq-server");
-    if !server.exists() {
-        return absent("rabbitmq-server");
-    }
-    let start = |index: u16| {
-        let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, content: String| std::fs::write(folder.path().join(name), content).unwrap();
-        let port = 5552 + index;
-        write(
-            "rabbitmq.conf",
-            format!(
-                "listeners.tcp = none\nstream.listeners.tcp.1 = 0.0.0.0:{port}\nstream.advertised_host = {ENGINE}\n\
-                 loopback_users = none\nlog.console = false\nload_definitions = {}\ndisk_free_limit.absolute = 1MB\n\
-                 cluster_formation.peer_discovery_backend = classic_config\n\
-                 cluster_formation.classic_config.nodes.1 = r0@localhost\n\
-                 cluster_formation.classic_config.nodes.2 = r1@localhost\n\
-                 cluster_formation.classic_config.nodes.3 = r2@localhost\n\
-                 cluster_formation.randomized_startup_delay_range.min = 0\n\
-                 cluster_formation.randomized_startup_delay_range.max = 0\n",
-                folder.path().join("users.json").display(),
-            ),
-        );
-        write("users.json", users().to_string());
-        write("plugins", "[rabbitmq_stream].".into());
-        // The secret that nodes share.
-        write(".erlang.cookie", "TEST".into());
-        let cookie = folder.path().join(".erlang.cookie");
-        std::fs::set_permissions(cookie, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        let mut command = rabbitmq_server::program(host, folder.path(), &server);
-        command.env("RABBITMQ_NODENAME", format!("r{index}@localhost"));
-        command.env("RABBITMQ_DIST_PORT", (25672 + index).to_string());
-        let server = Server { child: command.own_group().spawn().unwrap(), host: host.clone(), folder, port };
-        eventually_within(Duration::from_secs(120), "a server", || {
-            host.run(|| TcpStream::connect(("127.0.0.1", port))).unwrap().is_ok()
-        });
-        server
-    };
-    Some((0..3).map(start).collect())
-}
-
-#[test]
-fn a_bridge_follows_the_leader_of_a_stream_in_a_cluster_of_rabbitmq() {
-    let network = Network::new([0.0, 0.0]);
-    let Some(servers) = rabbitmq(&network.engine) else { return };
-    let url = |ports: &[u16]| {
-        let addresses: Vec<String> = ports.iter().map(|port| format!("{ENGINE}:{port}")).collect();
-        format!("rabbitmq-stream://feeds:secret@{}?stream=prices", addresses.join(","))
-    };
-    // The first one creates the stream, with copies on the others, and leads it.
-    eventually_within(Duration::from_secs(60), "a stream", || {
-        let ended = network.start_bridge(0, &url(&[5552]), &["-W", "5s"]).end();
-        String::from_utf8_lossy(&ended.stdout).contains(r#""event":"connected""#)
-    });
-    let bridge = network.start_bridge(0, &url(&[5553, 5554]), &[]);
-    bridge.stdout.wait_for(r#""event":"connected""#);
-    let mut publisher = network.publish(&["--wait-for", "1", "--evict-after", "60s"]);
-    write(&mut publisher, 0..MESSAGES / 2);
-    servers[0].kill();
-    write(&mut publisher, MESSAGES / 2..MESSAGES);
-    close(&mut publisher);
-    publisher.end().succeeded();
-    let ended = bridge.end();
-    assert_eq!(ended.status, Some(0), "{ended:?}");
-    // It wrote to the leader, which no URL named, and found the next one.
     assert!(ended.stderr.contains("messages are buffered until the engine can be used"), "{ended:?}");
     let stdout = String::from_utf8_lossy(&ended.stdout);
     assert!(stdout.contains(&format!(r#""appended":{}"#, MESSAGES + 1)), "{ended:?}");

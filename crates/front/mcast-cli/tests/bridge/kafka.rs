@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use crate::audit::{Entry, audit, records};
 use crate::engine::{Engine, Setup, SourceEngine, Stored};
 use crate::kafka_server::KafkaServer;
+#[cfg(feature = "kafka-tls")]
+use crate::killed::{Victim, is_complete_after_kills};
 use crate::network::{ENGINE, Network, close, text, write};
 use crate::support::{eventually, start};
 
@@ -183,41 +185,88 @@ fn of_two_bridges_one_appends_and_the_other_takes_over_when_it_is_killed() {
     assert_eq!((stored.messages, stored.gaps.len(), stored.ends), (3_000, 0, 1));
 }
 
+/// A broker with TLS, certificates of clients and SCRAM.
+#[cfg(feature = "kafka-tls")]
+struct SafeKafka {
+    server: KafkaServer,
+    certificates: crate::certificates::Certificates,
+    /// The file of the password.
+    password: tempfile::NamedTempFile,
+}
+
+#[cfg(feature = "kafka-tls")]
+impl SafeKafka {
+    fn start(network: &Network) -> Option<Self> {
+        let certificates = crate::certificates::Certificates::make();
+        certificates.name_server(&["127.0.0.1", ENGINE]);
+        let security = crate::kafka_server::Security {
+            password: Some("secret"),
+            mechanism: Some("SCRAM-SHA-256"),
+            certificates: Some(&certificates),
+            proves_clients: true,
+        };
+        let server = KafkaServer::start(&network.engine, ENGINE, "prices", &security)?;
+        let password = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(password.path(), "secret\n").unwrap();
+        Some(Self { server, certificates, password })
+    }
+}
+
+#[cfg(feature = "kafka-tls")]
+impl Victim for SafeKafka {
+    fn url(&self) -> String {
+        format!("kafka+tls://feeds@{}/prices?sasl=scram-sha-256", self.server.address())
+    }
+
+    fn options(&self) -> Vec<String> {
+        let password = self.password.path().to_str().unwrap();
+        let password = ["--password-file", password].map(str::to_owned);
+        self.certificates.arguments().into_iter().chain(password).collect()
+    }
+
+    fn kill(&mut self) {
+        self.server.kill();
+    }
+
+    fn restart(&mut self) {
+        self.server.restart();
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        let messages = self.server.request(&json!(["dump"]));
+        messages.as_array().into_iter().flatten().map(entry).collect()
+    }
+
+    fn last_text(&self) -> String {
+        self.server.request(&json!(["last"]))[2].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+#[cfg(feature = "kafka-tls")]
+#[test]
+fn kafka_by_tls_and_scram_is_complete_after_kills_of_everything() {
+    let network = Network::new([0.01, 0.01]);
+    let Some(mut kafka) = SafeKafka::start(&network) else { return };
+    is_complete_after_kills(&network, &mut kafka);
+}
+
 /// What an operator types for a broker with TLS, certificates of clients and SCRAM.
 #[cfg(feature = "kafka-tls")]
 #[test]
 fn the_command_stores_everything_by_tls_and_scram_although_the_broker_and_the_bridge_are_killed() {
-    use crate::certificates::Certificates;
-    use crate::kafka_server::Security;
-
     let network = Network::new([0.01, 0.0]);
-    let certificates = Certificates::make();
-    certificates.name_server(&["127.0.0.1", ENGINE]);
-    let security = Security {
-        password: Some("secret"),
-        mechanism: Some("SCRAM-SHA-256"),
-        certificates: Some(&certificates),
-        proves_clients: true,
-    };
-    let Some(mut server) = KafkaServer::start(&network.engine, ENGINE, "prices", &security) else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let file = |name: &str, text: &str| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path.display().to_string()
-    };
-    let (password, wrong) = (file("password", "secret\n"), file("wrong", "guessed\n"));
-    let [authority, own, own_key] =
-        ["ca.pem", "bridge.pem", "bridge.key"].map(|name| certificates.text(name));
-    let url = format!("kafka+tls://feeds@{}/prices?sasl=scram-sha-256", server.address());
-    let options =
-        ["--tls-ca", &authority, "--tls-certificate", &own, "--tls-key", &own_key, "--password-file"];
-    let bridge = |password: &str| network.start_bridge(0, &url, &[&options[..], &[password]].concat());
-    let refused = bridge(&wrong).end();
+    let Some(mut kafka) = SafeKafka::start(&network) else { return };
+    let wrong = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(wrong.path(), "guessed\n").unwrap();
+    let (url, right) = (kafka.url(), kafka.options());
+    let right: Vec<&str> = right.iter().map(String::as_str).collect();
+    let mut refused = right.clone();
+    *refused.last_mut().unwrap() = wrong.path().to_str().unwrap();
+    let refused = network.start_bridge(0, &url, &refused).end();
     assert_eq!(refused.status, Some(4), "{refused:?}");
     assert!(refused.stderr.contains("remedy: ") && !refused.stderr.contains("guessed"), "{refused:?}");
     let connected = || {
-        let bridge = bridge(&password);
+        let bridge = network.start_bridge(0, &url, &right);
         bridge.stdout.wait_for(r#""event":"connected""#);
         bridge
     };
@@ -228,9 +277,9 @@ fn the_command_stores_everything_by_tls_and_scram_although_the_broker_and_the_br
         write(&mut publisher, round * 1_000..round * 1_000 + 500);
         match round % 2 {
             0 => {
-                server.kill();
+                kafka.kill();
                 write(&mut publisher, round * 1_000 + 500..(round + 1) * 1_000);
-                server.restart();
+                kafka.restart();
             }
             _ => {
                 running.child.kill().unwrap();
@@ -242,8 +291,6 @@ fn the_command_stores_everything_by_tls_and_scram_although_the_broker_and_the_br
     close(&mut publisher);
     publisher.end();
     running.end().succeeded();
-    let messages = server.request(&json!(["dump"]));
-    let entries: Vec<Entry> = messages.as_array().into_iter().flatten().map(entry).collect();
-    let stored = audit(&entries, |_, number| Some(text(number)));
+    let stored = audit(&kafka.entries(), |_, number| Some(text(number)));
     assert_eq!((stored.messages, stored.gaps.len()), (rounds * 1_000, 0), "{stored:?}");
 }

@@ -26,6 +26,7 @@ mod network;
 #[path = "../../../../reach/mcast-bridge/tests/servers/client.rs"]
 mod python_client;
 mod rabbitmq;
+mod rabbitmq_cluster;
 #[path = "../../../../reach/mcast-bridge/tests/servers/rabbitmq.rs"]
 mod rabbitmq_server;
 mod redis;

@@ -153,7 +153,7 @@ fn message(record: &Stored, after: Option<String>) -> Value {
 }
 
 /// Returns the entry that a message is: its properties and its text.
-fn entry(message: &Value) -> Entry {
+pub(crate) fn entry(message: &Value) -> Entry {
     let id = format!("{}-{}", message[0]["mcast-incarnation"], message[0]["mcast-number"]);
     Entry::of(&id, &message[0], &message[1], &FIELDS)
 }

@@ -20,9 +20,7 @@ pub(crate) struct Redis {
 impl Redis {
     /// Starts a server; `None` if it is not installed, unless that is required.
     pub(crate) fn launch(setup: Setup) -> Option<Self> {
-        if Command::new("redis-server").arg("--version").stdout(Stdio::null()).status().is_err() {
-            assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "redis-server is not installed");
-            eprintln!("SKIPPED: redis-server is not installed");
+        if !mcast_lab::has_program("redis-server", "--version", "a bridge to Redis") {
             return None;
         }
         let folder = tempfile::tempdir().unwrap();
@@ -72,6 +70,11 @@ pub(crate) fn parse_entries(text: &str) -> Vec<Entry> {
     entries.into_iter().map(entry).collect()
 }
 
+/// Returns the text of the entry that `redis-cli XREVRANGE` prints last.
+pub(crate) fn last_text(printed: &str) -> String {
+    printed.trim().lines().last().unwrap_or_default().to_owned()
+}
+
 impl Engine for Redis {
     const REJECTED: [&'static str; 2] = ["NOAUTH", "remedy: give the right user and password"];
     const NO_ROOM: &'static str = "remedy: raise `maxmemory`";
@@ -94,12 +97,7 @@ impl Engine for Redis {
     }
 
     fn last_text(&self) -> String {
-        self.cli(&["XREVRANGE", "prices", "+", "-", "COUNT", "1"])
-            .trim()
-            .lines()
-            .last()
-            .unwrap_or_default()
-            .to_owned()
+        last_text(&self.cli(&["XREVRANGE", "prices", "+", "-", "COUNT", "1"]))
     }
 
     fn kill(&mut self) {

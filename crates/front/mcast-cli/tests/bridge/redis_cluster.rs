@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use mcast_lab::Host;
 
-use crate::audit::audit;
+use crate::audit::{Entry, audit};
+use crate::certificates::Certificates;
+use crate::failover::tls_files;
+use crate::killed::{Victim, is_complete_after_kills};
 use crate::network::{ENGINE, Network, close, text, write};
 use crate::python_client::absent;
-use crate::redis::parse_entries;
+use crate::redis::{last_text, parse_entries};
 use crate::support::eventually_within;
 
 const PORTS: std::ops::Range<u16> = 7001..7007;
@@ -22,16 +25,21 @@ const MESSAGES: u64 = 2_000;
 struct Cluster {
     host: Host,
     folder: tempfile::TempDir,
+    /// If all speak only TLS.
+    certificates: Option<Certificates>,
     servers: Vec<Option<mcast_lab::Child>>,
+    /// The port of the server that was killed last.
+    killed: Option<u16>,
 }
 
 impl Cluster {
-    fn start(host: &Host) -> Option<Self> {
+    fn start(host: &Host, certificates: Option<Certificates>) -> Option<Self> {
         if !Path::new("/usr/bin/redis-server").exists() {
             return absent("redis-server");
         }
         let folder = tempfile::tempdir().unwrap();
-        let mut cluster = Self { host: host.clone(), folder, servers: Vec::new() };
+        let mut cluster =
+            Self { host: host.clone(), folder, certificates, servers: Vec::new(), killed: None };
         cluster.servers = PORTS.map(|port| Some(cluster.spawn(port))).collect();
         PORTS.for_each(|port| {
             eventually_within(Duration::from_secs(30), "a server", || {
@@ -43,7 +51,7 @@ impl Cluster {
         let create =
             [&["--cluster", "create"], &addresses[..], &["--cluster-replicas", "1", "--cluster-yes"]];
         let mut command = cluster.host.command("redis-cli").unwrap();
-        let made = command.args(create.concat()).output().unwrap();
+        let made = command.args(cluster.client_options()).args(create.concat()).output().unwrap();
         assert!(made.status.success(), "{made:?}");
         cluster.wait();
         Some(cluster)
@@ -53,19 +61,38 @@ impl Cluster {
         let folder = self.folder.path().join(port.to_string());
         std::fs::create_dir_all(&folder).unwrap();
         let port = port.to_string();
-        let own = ["--port", &port, "--save", "", "--appendonly", "yes", "--protected-mode", "no"];
+        let at = match self.certificates {
+            Some(_) => ["--tls-port", &port, "--port", "0"],
+            None => ["--port", &port, "--tls-port", "0"],
+        };
+        let own = ["--save", "", "--appendonly", "yes", "--protected-mode", "no"];
         let of_cluster = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
         let open = ["--cluster-announce-ip", ENGINE, "--repl-diskless-sync-delay", "0"];
         let mut command = self.host.command("redis-server").unwrap();
-        command.args([&own[..], &of_cluster, &open].concat()).current_dir(folder);
+        command.args([&at[..], &own, &of_cluster, &open].concat()).current_dir(folder);
+        if let Some(certificates) = &self.certificates {
+            command.args(["--tls-cluster", "yes", "--tls-replication", "yes"]);
+            for [name, value] in tls_files(certificates) {
+                command.args([format!("--{name}"), value]);
+            }
+        }
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
     /// Returns what `redis-cli` prints.
     fn cli(&self, port: u16, arguments: &[&str]) -> String {
         let mut command = self.host.command("redis-cli").unwrap();
-        let output = command.args(["-p", &port.to_string()]).args(arguments).output().unwrap();
+        command.args(self.client_options()).args(["-p", &port.to_string()]);
+        let output = command.args(arguments).output().unwrap();
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Returns what `redis-cli` needs to connect.
+    fn client_options(&self) -> Vec<String> {
+        let Some(certificates) = &self.certificates else { return Vec::new() };
+        let files = [["--cacert", "ca.pem"], ["--cert", "bridge.pem"], ["--key", "bridge.key"]];
+        let files = files.into_iter().flat_map(|[name, file]| [name.to_owned(), certificates.text(file)]);
+        std::iter::once("--tls".to_owned()).chain(files).collect()
     }
 
     /// Waits until all servers run, each primary has a replica that is up to date, and all agree on that.
@@ -94,14 +121,28 @@ impl Cluster {
         self.cli(port, &["CLUSTER", "MYID"])
     }
 
-    fn kill(&mut self, port: u16) {
+    /// Kills the primary that has the stream.
+    fn kill_owner(&mut self) {
+        let port = self.owner().unwrap();
         let mut child = self.servers[usize::from(port - PORTS.start)].take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
+        self.killed = Some(port);
     }
 
-    fn restart(&mut self, port: u16) {
-        self.servers[usize::from(port - PORTS.start)] = Some(self.spawn(port));
+    /// Starts the server that was killed again, once another one has the stream.
+    fn restart_killed(&mut self) {
+        let killed = self.killed.take().unwrap();
+        eventually_within(Duration::from_secs(30), "another primary", || {
+            self.owner().is_some_and(|port| port != killed)
+        });
+        self.servers[usize::from(killed - PORTS.start)] = Some(self.spawn(killed));
+        self.wait();
+    }
+
+    fn all(&self) -> Vec<Entry> {
+        let owner = self.owner().unwrap();
+        parse_entries(&self.cli(owner, &["--json", "XRANGE", "prices", "-", "+"]))
     }
 
     /// Moves the slot of the stream to another primary, with this beside each key.
@@ -136,11 +177,48 @@ impl Drop for Cluster {
     }
 }
 
+impl Victim for Cluster {
+    fn url(&self) -> String {
+        let scheme = if self.certificates.is_some() { "rediss+cluster" } else { "redis+cluster" };
+        format!("{scheme}://{ENGINE}:9,{ENGINE}:7001,{ENGINE}:7002,{ENGINE}:7004?key=prices")
+    }
+
+    fn options(&self) -> Vec<String> {
+        self.certificates.as_ref().map(Certificates::arguments).unwrap_or_default()
+    }
+
+    fn kill(&mut self) {
+        self.kill_owner();
+    }
+
+    fn restart(&mut self) {
+        self.restart_killed();
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        self.all()
+    }
+
+    fn last_text(&self) -> String {
+        let newest = |owner| self.cli(owner, &["XREVRANGE", "prices", "+", "-", "COUNT", "1"]);
+        self.owner().map(|owner| last_text(&newest(owner))).unwrap_or_default()
+    }
+}
+
+#[test]
+fn a_cluster_of_redis_by_tls_is_complete_after_kills_of_everything() {
+    let network = Network::new([0.01, 0.01]);
+    let certificates = Certificates::make();
+    certificates.name_server(&["127.0.0.1", ENGINE]);
+    let Some(mut cluster) = Cluster::start(&network.engine, Some(certificates)) else { return };
+    is_complete_after_kills(&network, &mut cluster);
+}
+
 #[test]
 fn everything_is_stored_although_slots_move_and_primaries_are_killed() {
     let network = Network::new([0.0, 0.0]);
-    let Some(mut cluster) = Cluster::start(&network.engine) else { return };
-    let url = format!("redis+cluster://{ENGINE}:9,{ENGINE}:7001,{ENGINE}:7002,{ENGINE}:7004?key=prices");
+    let Some(mut cluster) = Cluster::start(&network.engine, None) else { return };
+    let url = cluster.url();
     // Two bridges on two paths.
     let bridges = [0, 1].map(|index| network.start_bridge(index, &url, &[]));
     bridges.iter().for_each(|bridge| bridge.stdout.wait_for(r#""event":"connected""#));
@@ -156,15 +234,10 @@ fn everything_is_stored_although_slots_move_and_primaries_are_killed() {
                 written += 100;
             }),
             _ => {
-                let owner = cluster.owner().unwrap();
-                cluster.kill(owner);
+                cluster.kill_owner();
                 write(&mut publisher, written..written + MESSAGES / 2);
                 written += MESSAGES / 2;
-                eventually_within(Duration::from_secs(30), "another primary", || {
-                    cluster.owner().is_some_and(|port| port != owner)
-                });
-                cluster.restart(owner);
-                cluster.wait();
+                cluster.restart_killed();
             }
         }
     }
@@ -174,10 +247,9 @@ fn everything_is_stored_although_slots_move_and_primaries_are_killed() {
         let ended = bridge.end();
         assert_eq!(ended.status, Some(0), "{ended:?}");
     }
-    let owner = cluster.owner().unwrap();
-    let entries = parse_entries(&cluster.cli(owner, &["--json", "XRANGE", "prices", "-", "+"]));
-    let audit = audit(&entries, |_, number| Some(text(number)));
+    let audit = audit(&cluster.all(), |_, number| Some(text(number)));
     assert_eq!((audit.messages, audit.gaps.len()), (written, 0), "{audit:?}");
+    let owner = cluster.owner().unwrap();
     let at = |key: &str| cluster.cli(owner, &["EXISTS", key]);
     assert_eq!(KEYS.map(at), ["1", "1", "1"]);
 }
@@ -185,7 +257,7 @@ fn everything_is_stored_although_slots_move_and_primaries_are_killed() {
 #[test]
 fn a_cluster_is_named_to_bridges_that_do_not_expect_one() {
     let network = Network::new([0.0, 0.0]);
-    let Some(cluster) = Cluster::start(&network.engine) else { return };
+    let Some(cluster) = Cluster::start(&network.engine, None) else { return };
     let other = PORTS.into_iter().find(|port| Some(*port) != cluster.owner()).unwrap();
     let ended = network.start_bridge(0, &format!("redis://{ENGINE}:{other}?key=prices"), &[]).end();
     assert!(ended.status == Some(4) && ended.stderr.contains("redis+cluster://HOST"), "{ended:?}");

@@ -12,11 +12,11 @@ use super::filter_rules::{
     loss_at, met_by, responsible,
 };
 use super::{Cause, Check, reverse_path_filter};
-use crate::depth::{Depth, LostFlow};
-use crate::kernel_drops::{FILTERED, KernelVerdict, evidence};
+use crate::depth::{Depth, KernelVerdict, LostFlow};
+use crate::kernel_drops::{FILTERED, evidence};
 use crate::netfilter::{Hook, KnownPacket, Layer, RuleEffect};
-use crate::observation::{Interest, Observation, TrialMembership, explains};
-use crate::snapshot::{Counter, DroppingRule};
+use crate::observation::{Interest, Observation, TrialMembership};
+use crate::snapshot::{Counter, DroppingRule, explains};
 use crate::wire::Flow;
 use crate::{
     Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies,

@@ -14,7 +14,8 @@ use super::{
 use crate::acceptance::{Blocked, Refusal};
 use crate::finding::Subject;
 use crate::netfilter::{Hook, KnownPacket, Layer};
-use crate::observation::{ExaminationTarget, Interest, Observation, explains};
+use crate::observation::{ExaminationTarget, Interest, Observation};
+use crate::snapshot::explains;
 use crate::wire::{Flow, FlowKey};
 use crate::{Finding, Id, Severity};
 

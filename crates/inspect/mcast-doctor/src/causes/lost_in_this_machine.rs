@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use super::filter_rules::{INCOMING, arriving, arriving_for, met_by};
 use super::{Cause, Check};
+use crate::depth::BUFFER_FULL;
 use crate::depth::{Depth, ExpectedFlow};
 use crate::kernel_drops::{KernelDrop, evidence};
 use crate::netfilter::{Hook, Layer, RuleEffect};
-use crate::observation::{Observation, explains};
-use crate::snapshot::{Counter, DroppingRule};
-use crate::socket_losses::BUFFER_FULL;
+use crate::observation::Observation;
+use crate::snapshot::{Counter, DroppingRule, explains};
 use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Tool};
 
 pub(super) const CAUSE: Cause =

@@ -5,7 +5,7 @@ use mcast::{ErrorKind, Family, Membership, SourceFilter};
 use super::{Cause, Check, Placeholders};
 use crate::acceptance::ExaminedSocket;
 use crate::observation::{Observation, Program, ProgramSocket, index_of};
-use crate::printed_error::PrintedErrorKind;
+use crate::outcome::PrintedErrorKind;
 use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 

@@ -4,11 +4,11 @@ use mcast::InterfaceIndex;
 
 use super::{Cause, Check};
 use crate::acceptance::ExaminedSocket;
+use crate::depth::BUFFER_FULL;
 use crate::depth::Depth;
 use crate::kernel_drops::evidence;
 use crate::observation::{Interest, Observation, ProgramSocket};
 use crate::snapshot::{Counter, UdpSocket};
-use crate::socket_losses::BUFFER_FULL;
 use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, Tool, remedies};
 
 /// The device's ring or the kernel's backlog queue is full: datagrams are lost before the IP layer.

@@ -7,11 +7,10 @@ use std::net::IpAddr;
 use mcast::Family;
 
 use super::{Cause, Check};
-use crate::depth::LostFlow;
+use crate::depth::{KernelVerdict, LostFlow};
 use crate::finding::list;
-use crate::kernel_drops::KernelVerdict;
-use crate::observation::{Interest, Observation, explains};
-use crate::snapshot::interface_setting;
+use crate::observation::{Interest, Observation};
+use crate::snapshot::{explains, interface_setting};
 use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, remedies};
 

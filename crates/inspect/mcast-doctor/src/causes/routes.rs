@@ -6,9 +6,9 @@ use mcast::interface::AddressState;
 use mcast::{ErrorKind, Family, InterfaceSelector};
 
 use super::{Cause, Check};
-use crate::kernel_drops::KernelVerdict;
+use crate::depth::KernelVerdict;
 use crate::observation::{Interest, Observation, Program, ProgramSocket};
-use crate::printed_error::PrintedErrorKind;
+use crate::outcome::PrintedErrorKind;
 use crate::snapshot::{Link, interface_setting};
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 

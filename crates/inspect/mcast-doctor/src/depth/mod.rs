@@ -4,18 +4,19 @@
 //! received is known exactly. What another program has read follows only from sums of counters, so its flows have a
 //! known depth only where the sums prove it.
 
-pub(crate) mod program;
+mod losses;
+mod program;
 mod status;
 
 use std::net::{IpAddr, SocketAddr};
 
 use mcast::Family;
 
-use crate::ArrivalStatus;
-use crate::kernel_drops::{DroppedFlow, FRAGMENTS_MISSING};
+use crate::kernel_drops::FRAGMENTS_MISSING;
 use crate::observation::{ExaminationTarget, Interest, Loss, Observation, ReceivedCount, TrialMembership};
 use crate::wire::Flow;
-pub use status::{Depth, FlowStatus};
+pub(crate) use losses::{BUFFER_FULL, DroppedFlow, KernelVerdict, REJECTED, UNKNOWN_ESP};
+pub use status::{ArrivalStatus, Depth, FlowStatus};
 
 /// Fewer datagrams that this machine sends prove nothing: the last one may still be on its way back.
 const MIN_OWN_DATAGRAMS: u64 = 3;

@@ -3,10 +3,10 @@
 use mcast::Family;
 
 use super::Depth;
+use super::losses::{MIN_QUEUED, share_passed, unicast_packets};
 use crate::netfilter::{Hook, Layer};
-use crate::observation::{Interest, Observation, explains};
-use crate::snapshot::{Counter, UdpSocket};
-use crate::socket_losses::{MIN_QUEUED, share_passed};
+use crate::observation::{Interest, Observation};
+use crate::snapshot::{Counter, UdpSocket, explains};
 use crate::wire::Flow;
 
 /// Fewer datagrams may still be on their way.
@@ -146,18 +146,4 @@ fn dropped_at(observation: &Observation, socket: &UdpSocket) -> u64 {
     let mut before = observation.before.udp_sockets.iter();
     let before = before.find(|earlier| earlier.inode == socket.inode).map_or(0, |earlier| earlier.drops);
     socket.drops.saturating_sub(before)
-}
-
-/// Returns the number of packets that arrived, were not sent to a group, and may have been delivered to a socket.
-pub(crate) fn unicast_packets(observation: &Observation, family: Family) -> Option<u64> {
-    let received = observation.rise(Counter::InReceives, family)?;
-    let (unclaimed, forwarded) = match family {
-        Family::V4 => ("UdpNoPorts", "IpForwDatagrams"),
-        Family::V6 => ("Udp6NoPorts", "Ip6OutForwDatagrams"),
-    };
-    // The counter includes the groups that a multicast router forwards.
-    let forwarded = Some(forwarded).filter(|_| observation.after.multicast_routes.is_empty());
-    let others = [Some(unclaimed), forwarded].into_iter().flatten();
-    let others: u64 = others.filter_map(|name| observation.rise_of(name)).sum();
-    Some(received.saturating_sub(observation.rise(Counter::InMulticast, family)?).saturating_sub(others))
 }

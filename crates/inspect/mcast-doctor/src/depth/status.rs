@@ -28,6 +28,24 @@ pub enum Depth {
     Unknown,
 }
 
+/// Whether datagrams are received by the socket that has joined the group. It follows from [`Report::flows`](crate::Report::flows).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ArrivalStatus {
+    /// The datagrams of every expected flow arrive.
+    Arrives,
+    /// They arrived, and at least one stream has stopped since (`stream-stopped`).
+    Stopped,
+    /// Some flows arrive, and others do not.
+    Incomplete,
+    /// No flow arrives.
+    Nothing,
+    /// Not observed: a machine or a file was examined, or the examination could not see it.
+    #[default]
+    NotObserved,
+}
+
 /// An expected flow, and how far it came.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -67,6 +85,23 @@ impl Depth {
     #[must_use]
     pub const fn is_silent(self) -> bool {
         matches!(self, Self::NotOnWire | Self::OtherInterface)
+    }
+}
+
+impl ArrivalStatus {
+    /// Returns the status of two memberships together.
+    pub(crate) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (one, other) if one == other => one,
+            (Self::Arrives | Self::Stopped, Self::Arrives | Self::Stopped) => Self::Stopped,
+            (Self::Incomplete | Self::Arrives | Self::Stopped, Self::Incomplete | Self::Nothing)
+            | (Self::Incomplete | Self::Nothing, Self::Incomplete | Self::Arrives | Self::Stopped) => {
+                Self::Incomplete
+            }
+            (Self::NotObserved, lost @ (Self::Incomplete | Self::Nothing))
+            | (lost @ (Self::Incomplete | Self::Nothing), Self::NotObserved) => lost,
+            _ => Self::NotObserved,
+        }
     }
 }
 

@@ -2,10 +2,9 @@
 
 use mcast::{ErrorKind, InterfaceIndex, Membership, Receiver, SourceFilter};
 
-use super::ProgramSelector;
+use crate::ProgramSelector;
 use crate::gather::experiment::{ExaminedTraffic, HookExperiment};
-use crate::gather::listen::{GroupFilter, Taps, listen};
-use crate::gather::rejoin::{Rejoin, RejoinMethod};
+use crate::gather::listen::{GroupFilter, Rejoin, RejoinMethod, Taps, listen};
 use crate::gather::{DropCounter, program, refresh_counters, snapshot};
 use crate::observation::{ExaminationTarget, Failure, Observation, TrialMembership};
 use crate::snapshot::{Link, Snapshot};

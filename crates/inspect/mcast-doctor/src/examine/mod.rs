@@ -9,7 +9,7 @@ mod summary;
 
 pub use file::explain_capture;
 pub use membership::examine_membership;
-pub use program::{ProgramSelector, examine_program};
+pub use program::examine_program;
 pub(crate) use program::{examine_started, explain_failure};
 
 use mcast::joined::Visibility;

@@ -1,25 +1,13 @@
 //! Examination of another program.
 
-use std::fmt;
-
 use mcast::Membership;
 
 use crate::gather::experiment::{ExaminedTraffic, HookExperiment};
-use crate::gather::listen::{GroupFilter, Taps, listen};
-use crate::gather::rejoin::{Rejoin, RejoinMethod};
+use crate::gather::listen::{GroupFilter, Rejoin, RejoinMethod, Taps, listen};
 use crate::gather::{DropCounter, program, refresh_counters, snapshot};
 use crate::observation::{ExaminationTarget, Observation, Program, index_of};
 use crate::snapshot::Snapshot;
-use crate::{Error, Options, ProgressCallback, Report, Result};
-
-/// How to select the program to examine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ProgramSelector {
-    /// The process with this id, and its descendants.
-    Process(u32),
-    /// Every program that has this UDP port open.
-    Port(u16),
-}
+use crate::{Error, Options, ProgramSelector, ProgressCallback, Report, Result};
 
 /// Examines the sockets of another program, and the traffic on the wire for them. Joins nothing. If nothing for its
 /// first membership arrives, sends another report for it, which shows whether a switch has forgotten it.
@@ -125,14 +113,4 @@ fn rejoin<'a>(membership: &'a Membership, machine: &'a Snapshot) -> Option<Rejoi
     let version = machine.igmp_versions.get(link.name()).copied();
     let method = RejoinMethod::Report(vec![(link, version)], &membership.sources);
     is_snooped.then_some(Rejoin { address: membership.address, method })
-}
-
-/// Writes `process ID` or `port PORT`.
-impl fmt::Display for ProgramSelector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Process(id) => write!(f, "process {id}"),
-            Self::Port(port) => write!(f, "port {port}"),
-        }
-    }
 }

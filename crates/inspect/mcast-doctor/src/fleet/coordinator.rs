@@ -2,10 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::collection::{Collection, Member};
 use super::hosts::FleetHost;
 use super::message::{Hello, MemberCommand, MemberEvent, PROTOCOL, Peer};
-use super::report::{FleetHostReport, FleetReport};
+use super::report::{Collection, FleetHostReport, FleetReport, Member};
 use super::session::{MemberSession, SessionError, SshOptions};
 use super::status::{FleetHostStatus, status_of};
 

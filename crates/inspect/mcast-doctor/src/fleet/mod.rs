@@ -4,7 +4,6 @@
 //! [`examine_fleet`] starts the sessions, lets one machine after the other probe, collects the reports, and judges
 //! them with [`judge_fleet`], which is a pure function.
 
-mod collection;
 mod coordinator;
 mod decision;
 mod edges;
@@ -15,7 +14,6 @@ mod member;
 mod message;
 mod report;
 mod session;
-mod sizes;
 mod status;
 mod switch_ports;
 

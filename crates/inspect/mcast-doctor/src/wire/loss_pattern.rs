@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::numbering::{Gap, Numbering, SLOT};
+use super::flow::{Gap, Numbering, SLOT};
 
 /// How losses are distributed over time.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -66,6 +66,14 @@ impl Certificates {
         self.path(file).into_os_string().into_string().unwrap()
     }
 
+    /// Returns what `mcast bridge` is started with to trust the authority, and to have a certificate.
+    #[allow(dead_code)]
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let files =
+            [["--tls-ca", "ca.pem"], ["--tls-certificate", "bridge.pem"], ["--tls-key", "bridge.key"]];
+        files.into_iter().flat_map(|[name, file]| [name.to_owned(), self.text(file)]).collect()
+    }
+
     /// Returns the options of a bridge that trusts the authority.
     #[allow(dead_code)]
     pub(crate) fn trusting(&self) -> TlsOptions {

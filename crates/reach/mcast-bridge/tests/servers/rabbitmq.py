@@ -4,14 +4,16 @@ Which records are effective follows from the rule in docs/how-to/keep-in-rabbitm
 """
 
 import asyncio
+import contextlib
 import json
 import logging
+import socket
 import sys
 import time
 
 from rstream import AMQPMessage, OffsetType, Producer, amqp_decoder
 from rstream.client import Client
-from rstream.exceptions import ServerError, StreamDoesNotExist
+from rstream.exceptions import LeaderNotAvailable, ServerError, StreamDoesNotExist
 from rstream.schema import Deliver, OffsetSpec
 
 host, user, password = sys.argv[1:]
@@ -99,15 +101,30 @@ async def respond(client, request, stream, *arguments):
                 for body, properties in arguments[0]:
                     message = AMQPMessage(body=body.encode("latin-1"), application_properties=properties)
                     await producer.send_wait(stream, message)
+        case "leader":
+            # The port of the server that leads the stream of a cluster.
+            try:
+                leader, _ = await client.query_leader_and_replicas(stream)
+                return leader.port
+            except LeaderNotAvailable:
+                return None
         case "age":
             # How old the latest note is, in seconds.
             found = await chunk(client, stream, OffsetType.LAST)
             return time.time() - found.timestamp / 1000
 
 
+def first_port():
+    """Returns the port of the first server that is there, of the three that a cluster has."""
+    for port in (5552, 5553):
+        with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=5):
+            return port
+    return 5554
+
+
 async def main():
     for line in sys.stdin:
-        client = Client(host, 5552, frame_max=1 << 20, heartbeat=60)
+        client = Client(host, first_port(), frame_max=1 << 20, heartbeat=60)
         result = None
         try:
             await client.start()

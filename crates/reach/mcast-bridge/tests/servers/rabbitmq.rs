@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::certificates::Certificates;
 use crate::python_client::{PythonClient, absent, installed};
 
-const SCRIPT: &str = include_str!("rabbitmq.py");
+pub(crate) const SCRIPT: &str = include_str!("rabbitmq.py");
 /// The programs of the package, which do not change to another user.
 pub(crate) const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
 

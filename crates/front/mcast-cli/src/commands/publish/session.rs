@@ -17,13 +17,12 @@ use crate::arguments::KeyFile;
 #[cfg(feature = "seal")]
 use crate::arguments::SigningFile;
 use crate::exit::Outcome;
-use crate::interrupt::{Hangup, Interrupt};
+use crate::interrupt::{Hangup, Interrupt, Service};
 use crate::log_lines::LogLines;
 use crate::message_layer::refusal_text;
 use crate::metrics::StreamMetrics;
 use crate::output::{count_of, seconds};
 use crate::sending::MessagePacer;
-use crate::service::Service;
 
 /// What the manager of a service shows.
 const STATUS: &str = "publishing";

@@ -12,11 +12,9 @@ use mcast_terminal::{Console, Output};
 use mcast_watch::live::{PacketSummaryRecord, StreamFilter};
 use mcast_watch::{FragmentPorts, PacketTally, Time};
 
-use super::source::{JoinMonitor, Source};
 use super::text::{Ending, Printer, print_summary};
-use super::{Content, Plan};
-use crate::arguments::Goal;
-use crate::capturing::interface_name;
+use super::{Content, JoinMonitor, Plan, Source};
+use crate::arguments::{Goal, interface_name};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{count_of, write_record};

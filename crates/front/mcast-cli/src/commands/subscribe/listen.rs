@@ -18,12 +18,11 @@ use crate::arguments::PublicKeys;
 use crate::arguments::{Goal, KeyFile, Limits};
 use crate::execute::Call;
 use crate::exit::{Failure, Outcome};
-use crate::interrupt::{Hangup, Interrupt};
+use crate::interrupt::{Hangup, Interrupt, Service};
 use crate::log_lines::LogLines;
 use crate::metrics::StreamMetrics;
 use crate::output::{bits_per_second, bytes, count, count_of, seconds};
 use crate::receiving::{Importance, describe, print_hosts};
-use crate::service::Service;
 
 /// What the manager of a service shows.
 const STATUS: &str = "subscribed";

@@ -8,7 +8,6 @@ mod kernel_drops;
 mod legacy_tables;
 mod links;
 mod multicast_routes;
-mod nft_expressions;
 mod nftables;
 pub(crate) mod processes;
 mod relays;
@@ -22,8 +21,7 @@ pub(crate) use links::refused_frames;
 pub(crate) use sockets::queues;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io;
+use std::{fs, io};
 
 use mcast::Family;
 use mcast::joined::Version;
