@@ -9,26 +9,6 @@
 #define BUFFER_BYTES 65536
 #define CONTROL_BYTES 256
 
-/* What the loop has counted; stored once a call where the sampler sees it. */
-struct tally {
-    uint64_t datagrams, bytes, touched;
-};
-
-static inline void consume(struct tally *tally, const unsigned char *payload, size_t length)
-{
-    tally->datagrams++;
-    tally->bytes += length;
-    if (length)
-        tally->touched += payload[0];
-}
-
-static inline void publish(const struct tally *tally)
-{
-    atomic_store_explicit(&counters.datagrams, tally->datagrams, memory_order_relaxed);
-    atomic_store_explicit(&counters.bytes, tally->bytes, memory_order_relaxed);
-    atomic_store_explicit(&counters.touched, tally->touched, memory_order_relaxed);
-}
-
 /* Hands out the datagrams that a buffer holds. */
 static inline void unpack(struct tally *tally, const unsigned char *bytes, size_t length, size_t segment)
 {
@@ -116,6 +96,8 @@ void receive(const struct work *work)
     struct place place = place_of(work, 0);
     int socket_ = receiving_socket(work);
 
+    if (work->calls == WIRE)
+        receive_from_wire(work, &place);
     start_sampler(work);
     ready();
     if (work->calls == PLAIN)

@@ -20,6 +20,7 @@ enum calls {
     PLAIN,  /* sendmsg, recvmsg: one datagram a call */
     MANY,   /* sendmmsg, recvmmsg */
     TRAINS, /* the same with UDP_SEGMENT and UDP_GRO: many datagrams a message */
+    WIRE,   /* AF_XDP; receiving only */
 };
 
 struct work {
@@ -56,6 +57,26 @@ struct counters {
 
 extern struct counters counters;
 
+/* What a receiving loop has counted; stored once a call where the sampler sees it. */
+struct tally {
+    uint64_t datagrams, bytes, touched;
+};
+
+static inline void consume(struct tally *tally, const unsigned char *payload, size_t length)
+{
+    tally->datagrams++;
+    tally->bytes += length;
+    if (length)
+        tally->touched += payload[0];
+}
+
+static inline void publish(const struct tally *tally)
+{
+    atomic_store_explicit(&counters.datagrams, tally->datagrams, memory_order_relaxed);
+    atomic_store_explicit(&counters.bytes, tally->bytes, memory_order_relaxed);
+    atomic_store_explicit(&counters.touched, tally->touched, memory_order_relaxed);
+}
+
 /* work.c */
 void parse_work(int count, char **arguments, struct work *work);
 struct place place_of(const struct work *work, unsigned number);
@@ -75,6 +96,7 @@ void ready(void);
 
 /* The programs. */
 void receive(const struct work *work) __attribute__((noreturn));
+void receive_from_wire(const struct work *work, const struct place *place) __attribute__((noreturn));
 void send_on(const struct work *work) __attribute__((noreturn));
 void ping(const struct work *work) __attribute__((noreturn));
 void pong(const struct work *work) __attribute__((noreturn));

@@ -99,6 +99,9 @@ void send_on(const struct work *work)
     int socket_ = sending_socket(work);
     double start;
 
+    errno = EOPNOTSUPP;
+    if (work->calls == WIRE)
+        fail("sending by AF_XDP");
     if (!space || !payload)
         fail("calloc");
     if (!work->count)

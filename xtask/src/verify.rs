@@ -10,6 +10,7 @@ pub(crate) mod kernel;
 mod ordinary_user;
 pub(crate) mod packages;
 mod python;
+mod skips;
 mod sources;
 pub(crate) mod targets;
 pub(crate) mod tests;

@@ -14,6 +14,8 @@ pub const ALL: &[Contestant] = &[
     both("c-mmsg", "C: recvmmsg and sendmmsg", c("mmsg")),
     both("mcast-mmsg", "mcast: batches with merging and segmentation off", without("mcast-batched")),
     receiver("mcast-wire", "mcast: `recv_batch` past the socket (AF_XDP)", rust("mcast-wire")),
+    receiver("c-wire", "C: AF_XDP, read where the kernel puts it", c("wire")),
+    receiver("c-wire-bare", "C, the same without details and checks: less than mcast gives", bare("wire")),
     both("c-plain", "C: recvmsg and sendmsg", c("plain")),
     both("mcast-single", "mcast: `recv`, `send`", rust("mcast-single")),
     receiver("mcast-lean", "mcast: `recv`, without details", rust("mcast-lean")),

@@ -73,6 +73,7 @@ pub(super) fn goals(results: &Results) -> Vec<Goal> {
     let mut goals = Vec::new();
     beside_c(results, &mut goals);
     beside_others(results, &mut goals);
+    past_the_socket(results, &mut goals);
     single(results, &mut goals);
     latency(results, &mut goals);
     loss(results, &mut goals);
@@ -113,6 +114,35 @@ fn beside_others(results: &Results, goals: &mut Vec<Goal>) {
                 let names = ("mcast-reader", other, "rate");
                 goals.push(ratio(results, table, promise, names, Bound::AtLeast(factor)));
             }
+        }
+    }
+}
+
+fn past_the_socket(results: &Results, goals: &mut Vec<Goal>) {
+    for (promise, other, series, bounds) in [
+        (
+            "`mcast-wire`, receiving, at least 1.25 (64 bytes) and 1.5 (1,400 bytes) times C recvmmsg",
+            "c-mmsg",
+            "rate",
+            [Bound::AtLeast(1.25), Bound::AtLeast(1.5)],
+        ),
+        (
+            "`mcast-wire`, receiving, at least 0.95 of C with AF_XDP",
+            "c-wire",
+            "rate",
+            [Bound::AtLeast(0.95); 2],
+        ),
+        (
+            "`mcast-wire`, processor time per datagram at most 0.4 of C recvmmsg",
+            "c-mmsg",
+            "cpu_ns",
+            [Bound::AtMost(0.4); 2],
+        ),
+    ] {
+        for (size, bound) in SIZES.into_iter().zip(bounds) {
+            let table = format!("receive-{}-{size}", Link::Frames.letter());
+            let names = ("mcast-wire", other, series);
+            goals.push(ratio(results, table, promise.to_owned(), names, bound));
         }
     }
 }

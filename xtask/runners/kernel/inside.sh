@@ -1,6 +1,6 @@
 # Runs the tests in the machine that `cargo verify --only kernel` boots. `given` says where things are.
 . /run/exchange/given
-export HOME=/tmp NO_COLOR=1 NEXTEST_HIDE_PROGRESS_BAR=1 LC_ALL=C.UTF-8
+export HOME=/tmp NO_COLOR=1 MCAST_SKIPS=/run/exchange/skips NEXTEST_HIDE_PROGRESS_BAR=1 LC_ALL=C.UTF-8
 mkdir -p /dev/pts /dev/shm /dev/net /lib/modules
 # What udev adds elsewhere.
 ln -s /proc/self/fd /dev/fd

@@ -14,9 +14,7 @@ pub(super) struct Rule {
     pub(super) name: &'static str,
     /// The package that implements it.
     pub(super) package: &'static Package,
-    /// The file that implements it, below the sources of the package.
-    pub(super) file: &'static str,
-    /// The code that implements it, which occurs once in the file.
+    /// The code that implements it, which is found in the sources of the package by its shape and its names.
     pub(super) code: &'static str,
     /// The replacement that breaks it.
     pub(super) broken: &'static str,
@@ -24,14 +22,8 @@ pub(super) struct Rule {
 
 impl Package {
     /// Returns a rule of this package.
-    const fn rule(
-        &'static self,
-        name: &'static str,
-        file: &'static str,
-        code: &'static str,
-        broken: &'static str,
-    ) -> Rule {
-        Rule { name, package: self, file, code, broken }
+    const fn rule(&'static self, name: &'static str, code: &'static str, broken: &'static str) -> Rule {
+        Rule { name, package: self, code, broken }
     }
 }
 

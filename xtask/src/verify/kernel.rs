@@ -89,7 +89,7 @@ fn outcome(options: &RunOptions) -> Result<Outcome> {
         return Ok(Outcome::failed(format!("no test matches {ONLY}"), ""));
     }
     let booted = machine::run(&system, &exchange, options)?;
-    Ok(judge::judge(&listed, &exchange, &booted))
+    judge::judge(&listed, &exchange, &booted)
 }
 
 /// Required programs with their Debian packages. The tests call the last three.

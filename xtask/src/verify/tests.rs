@@ -1,4 +1,4 @@
-//! Runs tests, and reads the number of tests and skips from their output.
+//! Runs tests, and reads the number of tests from their output.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::built;
 use super::environment;
+use super::skips::Skips;
 use super::sources::check;
 use crate::command::{Finished, cargo, command_line, finish, program, succeeds};
 use crate::step::{Count, Outcome, RunOptions, Step, Verdict};
@@ -81,9 +82,7 @@ fn run_of(
 }
 
 fn with_nextest(packages: &[String], suite: Suite) -> Command {
-    // Prints the output of passed tests at the end, because it contains the skips.
-    let reporting =
-        ["--no-fail-fast", "--status-level", "fail", "--success-output", "final", "--cargo-quiet"];
+    let reporting = ["--no-fail-fast", "--status-level", "fail", "--cargo-quiet"];
     // A merge should not fail because the machine was busy for a moment. The report lists the tests that needed a second
     // attempt; `cargo soak --only runs` does not retry.
     let which: &[&str] = match suite {
@@ -135,8 +134,9 @@ pub(super) fn run_demo(mut command: Command, options: &RunOptions) -> Result<Out
 pub(crate) fn outcome(mut command: Command, runner: &str, options: &RunOptions) -> Result<Outcome> {
     demand_all(&mut command, options);
     let called = command_line(&command);
+    let skips = Skips::of(&mut command)?;
     let finished = finish(command, options.verbose)?;
-    let reasons = reasons_to_skip(&finished.output);
+    let reasons = skips.read()?;
     let count = count(&finished, reasons.len());
     let evidence = format!("`{called}`:\n{}", evidence(&finished));
     if finished.success && count == Count::default() {
@@ -171,13 +171,8 @@ fn second_attempts(output: &str) -> Vec<String> {
     names.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// Returns the reasons of skipped tests.
-fn reasons_to_skip(output: &str) -> Vec<&str> {
-    output.lines().filter_map(|line| line.split_once("SKIPPED: ")).map(|(_, why)| why.trim()).collect()
-}
-
 /// Each reason once, with the number of tests that gave it.
-fn tallied(reasons: Vec<&str>) -> Vec<String> {
+fn tallied(reasons: Vec<String>) -> Vec<String> {
     let mut tally = BTreeMap::new();
     for reason in reasons {
         *tally.entry(reason).or_insert(0) += 1;
@@ -299,11 +294,10 @@ mod checks {
     }
 
     #[test]
-    fn reasons_to_skip_are_found_anywhere_and_reported_once() {
-        let output =
-            "    SKIPPED: socat is not installed\nok\nSKIPPED: socat is not installed\nSKIPPED: no lab\n";
+    fn a_reason_to_skip_is_reported_once() {
+        let reasons = ["socat is not installed", "no lab", "socat is not installed"];
 
-        let tally = tallied(reasons_to_skip(output));
+        let tally = tallied(reasons.map(str::to_owned).into());
 
         assert_eq!(tally, ["no lab (1 tests)", "socat is not installed (2 tests)"]);
     }

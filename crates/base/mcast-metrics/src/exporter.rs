@@ -1,18 +1,16 @@
 //! A minimal HTTP server that answers `GET /metrics`, and `/live` and `/ready` where a program has them.
 
-use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fmt, thread};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::request::{Page, Request};
-use crate::{Exposition, Health};
+use crate::Exposition;
 
 /// The address of a server of metrics: `ADDRESS:PORT`, or `:PORT` for every address of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -270,6 +268,109 @@ fn bind_both_families(port: u16) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// What is responded to requests for `/live` and `/ready`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It does what it is for.
+    Ready,
+    /// It cannot do that at present, for this reason, and continues when it can: `/ready` responds with status 503.
+    NotReady(String),
+    /// It does nothing any more, for this reason, and should be started again: both respond with status 503.
+    Stuck(String),
+}
+
+impl Health {
+    /// Returns whether `/live` or `/ready` succeeds, and the text of the response.
+    fn respond(&self, is_readiness: bool) -> (bool, String) {
+        match self {
+            Self::Ready if is_readiness => (true, "ready\n".to_owned()),
+            Self::NotReady(reason) if is_readiness => (false, format!("not ready: {reason}\n")),
+            Self::Ready | Self::NotReady(_) => (true, "live\n".to_owned()),
+            Self::Stuck(reason) => (false, format!("stuck: {reason}\n")),
+        }
+    }
+}
+
+/// An HTTP request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Request {
+    /// `GET` of a page.
+    Get(Page),
+    /// `HEAD` of a page.
+    Head(Page),
+    /// Another path.
+    Elsewhere,
+    /// Another method.
+    OtherMethod,
+    /// Not HTTP, or too long.
+    Malformed,
+}
+
+/// What can be requested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Page {
+    /// `/metrics`
+    Metrics,
+    /// `/live`
+    Liveness,
+    /// `/ready`
+    Readiness,
+}
+
+impl Page {
+    fn of_path(path: &str) -> Option<Self> {
+        match path {
+            "/metrics" => Some(Self::Metrics),
+            "/live" => Some(Self::Liveness),
+            "/ready" => Some(Self::Readiness),
+            _ => None,
+        }
+    }
+}
+
+impl Request {
+    /// The maximum length of the head; no real client sends more.
+    const LONGEST: u64 = 8 << 10;
+
+    /// Reads up to the empty line after the head.
+    pub(super) fn read(stream: impl Read) -> io::Result<Self> {
+        let mut stream = stream.take(Self::LONGEST);
+        let mut head = Vec::new();
+        let mut chunk = [0; 1024];
+        loop {
+            match stream.read(&mut chunk)? {
+                0 => return Ok(Self::Malformed),
+                count => head.extend_from_slice(&chunk[..count]),
+            }
+            if has_end(&head) {
+                return Ok(Self::of_head(&head));
+            }
+        }
+    }
+
+    fn of_head(head: &[u8]) -> Self {
+        let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let Ok(line) = std::str::from_utf8(line) else { return Self::Malformed };
+        let words: Vec<&str> = line.trim_end().split(' ').collect();
+        let [method, target, version] = words[..] else { return Self::Malformed };
+        if target.is_empty() || !version.starts_with("HTTP/1.") {
+            return Self::Malformed;
+        }
+        let path = target.split('?').next().unwrap_or_default();
+        match (method, Page::of_path(path)) {
+            ("GET", Some(page)) => Self::Get(page),
+            ("HEAD", Some(page)) => Self::Head(page),
+            ("GET" | "HEAD", None) => Self::Elsewhere,
+            _ => Self::OtherMethod,
+        }
+    }
+}
+
+/// Lines end in `\r\n`; a bare `\n` is accepted, too (RFC 9112 section 2.2).
+fn has_end(head: &[u8]) -> bool {
+    head.windows(2).any(|pair| pair == b"\n\n") || head.windows(4).any(|four| four == b"\r\n\r\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -365,5 +466,37 @@ mod tests {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let listen: ExporterAddress = taken.local_addr().unwrap().to_string().parse().unwrap();
         assert_eq!(listen.bind().unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    fn read(text: &str) -> Request {
+        Request::read(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn three_paths_exist() {
+        assert_eq!(read("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"), Request::Get(Page::Metrics));
+        assert_eq!(read("GET /metrics?name[]=a HTTP/1.0\n\n"), Request::Get(Page::Metrics));
+        assert_eq!(read("HEAD /metrics HTTP/1.1\r\n\r\n"), Request::Head(Page::Metrics));
+        assert_eq!(read("GET /live HTTP/1.1\r\n\r\n"), Request::Get(Page::Liveness));
+        assert_eq!(read("GET /ready HTTP/1.1\r\n\r\n"), Request::Get(Page::Readiness));
+        assert_eq!(read("GET / HTTP/1.1\r\n\r\n"), Request::Elsewhere);
+        assert_eq!(read("GET /metrics/../../etc/passwd HTTP/1.1\r\n\r\n"), Request::Elsewhere);
+        assert_eq!(read("POST /metrics HTTP/1.1\r\n\r\n"), Request::OtherMethod);
+    }
+
+    #[test]
+    fn an_invalid_request_is_nonsense() {
+        for text in [
+            "",
+            "GET /metrics HTTP/1.1\r\n",
+            "hello\r\n\r\n",
+            "GET  HTTP/1.1\r\n\r\n",
+            "GET /metrics\r\n\r\n",
+        ] {
+            assert_eq!(read(text), Request::Malformed, "{text:?}");
+        }
+        assert_eq!(Request::read(&[0xff, b'\n', b'\n'][..]).unwrap(), Request::Malformed);
+        let endless = format!("GET /metrics HTTP/1.1\r\n{}", "X: y\r\n".repeat(10_000));
+        assert_eq!(read(&endless), Request::Malformed);
     }
 }

@@ -21,15 +21,10 @@
 
 mod exporter;
 mod exposition;
-mod health;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod local;
-mod request;
-mod samples;
 
-pub use exporter::{BoundExporter, Exporter, ExporterAddress, InvalidAddress};
-pub use exposition::{Exposition, MetricFamily, MetricKind};
-pub use health::Health;
+pub use exporter::{BoundExporter, Exporter, ExporterAddress, Health, InvalidAddress};
+pub use exposition::{Exposition, MetricFamily, MetricKind, samples};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use local::{fetch_locally, local_exporters, serve_locally};
-pub use samples::samples;

@@ -27,13 +27,9 @@ extern crate alloc;
 mod limiter;
 mod pace;
 mod rate;
-mod report_limiter;
 mod time;
-mod token_bucket;
 
-pub use limiter::{Limiter, Quota};
-pub use pace::{PaceDecision, PaceSchedule};
+pub use limiter::{Limiter, Quota, ReportLimiter, ReportQuota, WithheldReport};
+pub use pace::{PaceDecision, PaceSchedule, TokenBucket};
 pub use rate::{ParseRateError, Rate};
-pub use report_limiter::{ReportLimiter, ReportQuota, WithheldReport};
 pub use time::{ClockTime, Nanos};
-pub use token_bucket::TokenBucket;

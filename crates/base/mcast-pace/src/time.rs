@@ -8,6 +8,8 @@ use core::time::Duration;
 pub struct ClockTime(pub u64);
 
 impl ClockTime {
+    /// The moment from which the clock counts.
+    pub const START: Self = Self(0);
     /// Later than every time: what is due then never happens.
     pub const NEVER: Self = Self(u64::MAX);
 

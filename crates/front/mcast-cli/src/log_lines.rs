@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mcast_metrics::{Exposition, MetricKind};
-use mcast_pace::{ReportLimiter, ReportQuota, WithheldReport};
+use mcast_pace::{ClockTime, ReportLimiter, ReportQuota, WithheldReport};
 use mcast_terminal::Console;
 
 /// Lines that this process did not print at once.
@@ -37,7 +37,7 @@ impl<K: Ord + Clone, T> LogLimiter<K, T> {
 
     /// Returns what may be printed at once.
     pub(crate) fn admit(&mut self, kind: K, source: Option<IpAddr>, item: T) -> Option<T> {
-        let admitted = self.limiter.handle_report(self.start.elapsed(), kind, source, item);
+        let admitted = self.limiter.handle_report(self.now(), kind, source, item);
         if admitted.is_none() {
             WITHHELD.fetch_add(1, Ordering::Relaxed);
         }
@@ -49,15 +49,19 @@ impl<K: Ord + Clone, T> LogLimiter<K, T> {
     pub(crate) fn due(&mut self) -> Option<(T, u64)> {
         // Nearly always there is nothing, and main loops ask for each message.
         self.limiter.poll_timeout()?;
-        self.poll(self.start.elapsed())
+        self.poll(self.now())
     }
 
     /// Returns what is left at the end, in the same way.
     pub(crate) fn rest(&mut self) -> Option<(T, u64)> {
-        self.poll(Duration::MAX)
+        self.poll(ClockTime::NEVER)
     }
 
-    fn poll(&mut self, now: Duration) -> Option<(T, u64)> {
+    fn now(&self) -> ClockTime {
+        ClockTime::START + self.start.elapsed()
+    }
+
+    fn poll(&mut self, now: ClockTime) -> Option<(T, u64)> {
         let WithheldReport { latest, more, .. } = self.limiter.poll_report(now)?;
         Some((latest, more))
     }

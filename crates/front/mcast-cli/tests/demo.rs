@@ -123,11 +123,10 @@ fn on_a_terminal(environment: &[(&str, &str)]) -> Option<Output> {
     command.env("TERM", "xterm-256color").env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
     match command.envs(environment.iter().copied()).output() {
         Ok(output) => Some(output),
-        Err(error) if std::env::var_os("MCAST_REQUIRE_ALL").is_none() => {
-            eprintln!("SKIPPED: colours on a terminal: cannot run script(1): {error}");
+        Err(error) => {
+            mcast_lab::skip(format_args!("colours on a terminal: cannot run script(1): {error}"));
             None
         }
-        Err(error) => panic!("cannot run script(1): {error}"),
     }
 }
 

@@ -18,8 +18,6 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod command;
-mod event;
 #[cfg(target_os = "linux")]
 mod hosts;
 mod listener;
@@ -29,8 +27,8 @@ use std::{error, io};
 
 use mcast_sys::{ClassifiedError, FailureClass};
 
-pub use command::{Arguments, run};
-pub use event::{Endpoint, Event, Scene, Show};
+pub use crate::listener::{Arguments, run};
+pub use crate::narrator::{Endpoint, Event, Scene, Show};
 pub use listener::play as on_loopback;
 
 /// The hosts of [`on_virtual_hosts`].

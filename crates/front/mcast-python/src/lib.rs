@@ -5,23 +5,21 @@
 //! GIL is released while a call waits, and once per batch.
 
 mod capture;
-mod command;
 mod datagram;
 mod doctor;
 mod error;
-mod explain;
 mod group;
-mod interface;
 mod lifetime;
 mod membership;
-mod number;
-mod outgoing;
-mod pickle;
 mod receiver;
 mod sender;
 mod stream;
 #[allow(unsafe_code)]
 mod sys;
+mod values;
+
+use std::ffi::OsString;
+use std::io::Write;
 
 use pyo3::prelude::*;
 
@@ -36,25 +34,25 @@ mod _pymcast {
         FileInterface, Packet,
     };
     #[pymodule_export]
-    use super::command::run_command;
+    use super::datagram::PyOutgoing;
     #[pymodule_export]
     use super::datagram::{_datagram, Datagram};
     #[pymodule_export]
     use super::doctor::examine;
     #[pymodule_export]
-    use super::explain::{Advice, Assignment, Explanation, ShortName, Statement, explain, pick};
-    #[pymodule_export]
     use super::group::PyGroup;
     #[pymodule_export]
-    use super::interface::{
-        _interface, Interface, default_interface, find_interface, interface_towards, interfaces,
-    };
+    use super::group::{Advice, Assignment, Explanation, ShortName, Statement, explain, pick};
     #[pymodule_export]
     use super::membership::PyMembership;
     #[pymodule_export]
-    use super::outgoing::PyOutgoing;
+    use super::membership::{
+        _interface, Interface, default_interface, find_interface, interface_towards, interfaces,
+    };
     #[pymodule_export]
     use super::receiver::{_statistics, MembershipStatus, Reader, Receiver, Statistics};
+    #[pymodule_export]
+    use super::run_command;
     #[pymodule_export]
     use super::sender::{Answer, SendStatistics, Sender};
     #[pymodule_export]
@@ -67,4 +65,19 @@ mod _pymcast {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
+}
+
+/// Runs the command `mcast` with these arguments, of which the first is the name of the program, and returns its
+/// exit status. It writes to the process's standard output and error, not to sys.stdout.
+///
+/// Call it before any thread is started: a lab may have to enter a user namespace, which only a single-threaded
+/// process can do.
+#[pyfunction]
+fn run_command(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
+    py.detach(|| {
+        let status = mcast_cli::run(arguments);
+        // The command relies on the flush at exit, and this process does not exit here.
+        let _ = std::io::stdout().flush();
+        status
+    })
 }

@@ -32,7 +32,6 @@ def other() -> Iterator[lab.Host]:
         reason = f"this machine does not allow network namespaces: {_skip_reason}"
         if os.environ.get("MCAST_REQUIRE_ALL"):
             pytest.fail(reason)
-        print(f"SKIPPED: {reason}")
         pytest.skip(reason)
     host = lab.Host()
     lab.connect(host)

@@ -27,7 +27,6 @@ def redis(tmp_path: Path) -> Iterator[Path]:
     if shutil.which("redis-server") is None:
         if os.environ.get("MCAST_REQUIRE_ALL"):
             pytest.fail("redis-server is not installed")
-        print("SKIPPED: redis-server is not installed")
         pytest.skip("redis-server is not installed")
     path = tmp_path / "redis.sock"
     server = subprocess.Popen(

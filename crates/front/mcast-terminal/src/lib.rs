@@ -13,11 +13,9 @@
 #![forbid(unsafe_code)]
 
 mod console;
-mod palette;
 mod table;
-mod wrap;
 
+pub use crate::console::Palette;
+pub use crate::table::{columns, fit_line, text_width, wrap};
 pub use console::{Console, Data, Level, Output, is_terminal, width};
-pub use palette::Palette;
 pub use table::{Cell, Table};
-pub use wrap::{columns, fit_line, text_width, wrap};

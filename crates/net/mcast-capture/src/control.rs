@@ -3,10 +3,9 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::time::Duration;
 
 use mcast_group::InterfaceIndex;
-use mcast_packet::gmp::querier::{Querier, QuerierSettings, Role, RoleChange};
+use mcast_packet::gmp::querier::{ClockTime, Querier, QuerierSettings, Role, RoleChange};
 use mcast_packet::gmp::{Address, GmpMessage};
 use mcast_packet::{Packet, Transport};
 use mcast_sys::capture::MembershipSocket;
@@ -15,7 +14,7 @@ use mcast_sys::interface;
 use crate::{Error, Frame, Result};
 
 /// Sends queries on one interface unless a querier with a lower address does: the [`Querier`] of IGMP or MLD with its
-/// socket. Times are since an arbitrary start. Linux only, because it sends with a [`ControlSender`].
+/// socket. Linux only, because it sends with a [`ControlSender`].
 ///
 /// ```no_run
 /// use std::net::Ipv4Addr;
@@ -23,22 +22,23 @@ use crate::{Error, Frame, Result};
 ///
 /// use mcast_capture::{Capture, CaptureOptions, Filter, InterfaceQuerier};
 /// use mcast_group::InterfaceIndex;
-/// use mcast_packet::gmp::querier::QuerierSettings;
+/// use mcast_packet::gmp::querier::{ClockTime, QuerierSettings};
 ///
 /// let interface = InterfaceIndex::new(2).ok_or("no index")?;
 /// // Reports are sent to groups that this host need not have joined.
 /// let options = CaptureOptions::on(interface).filter(Filter::Control).all_multicast(true);
 /// let mut capture = Capture::open(options)?;
 /// let start = Instant::now();
+/// let now = || ClockTime::START + start.elapsed();
 /// let own = Ipv4Addr::new(10, 0, 0, 7).into();
-/// let mut querier = InterfaceQuerier::open(interface, own, QuerierSettings::default(), start.elapsed())?;
+/// let mut querier = InterfaceQuerier::open(interface, own, QuerierSettings::default(), now())?;
 /// loop {
-///     while let Some(event) = querier.next_event(start.elapsed()) {
+///     while let Some(event) = querier.next_event(now()) {
 ///         println!("{:?}", event?);
 ///     }
-///     let wait = querier.state().deadline.saturating_sub(start.elapsed());
-///     if let Some(frame) = capture.next(Some(wait))? {
-///         querier.handle(&frame, start.elapsed());
+///     let wait = querier.state().deadline.map(|deadline| deadline.since(now()).into());
+///     if let Some(frame) = capture.next(wait)? {
+///         querier.handle(&frame, now());
 ///     }
 /// }
 /// # #[allow(unreachable_code)]
@@ -86,7 +86,7 @@ pub struct QuerierState {
     /// Its role in the querier election.
     pub role: Role<IpAddr>,
     /// When to call [`InterfaceQuerier::next_event`] next.
-    pub deadline: Duration,
+    pub deadline: Option<ClockTime>,
     /// The number of groups that were not queried after a leave, because too many were being queried.
     pub unqueried_groups: u64,
 }
@@ -115,7 +115,7 @@ impl InterfaceQuerier {
         interface: InterfaceIndex,
         source: IpAddr,
         settings: QuerierSettings,
-        now: Duration,
+        now: ClockTime,
     ) -> Result<Self> {
         let machine = match source {
             IpAddr::V4(own) => Machine::Igmp(FamilyQuerier::open(interface, own, settings, now)?),
@@ -126,7 +126,7 @@ impl InterfaceQuerier {
 
     /// Handles a captured frame. Ignores frames of other interfaces, and messages that a router would not accept: those
     /// with a wrong checksum, and MLD messages without hop limit 1 or a link-local source (RFC 3810 section 5).
-    pub fn handle(&mut self, frame: &Frame<'_>, now: Duration) {
+    pub fn handle(&mut self, frame: &Frame<'_>, now: ClockTime) {
         if frame.interface == self.interface {
             self.machine.handle(&frame.packet(), now);
         }
@@ -136,7 +136,7 @@ impl InterfaceQuerier {
     ///
     /// # Errors
     /// As for [`ControlSender::send`]. The query is lost; later ones are sent when they are due.
-    pub fn next_event(&mut self, now: Duration) -> Option<Result<QuerierEvent>> {
+    pub fn next_event(&mut self, now: ClockTime) -> Option<Result<QuerierEvent>> {
         match &mut self.machine {
             Machine::Igmp(querier) => querier.next_event(now),
             Machine::Mld(querier) => querier.next_event(now),
@@ -160,7 +160,7 @@ impl InterfaceQuerier {
 }
 
 impl Machine {
-    fn handle(&mut self, packet: &Packet<'_>, now: Duration) {
+    fn handle(&mut self, packet: &Packet<'_>, now: ClockTime) {
         let (Some(ip), Some(transport)) = (packet.ip_layer(), packet.transport) else { return };
         match (self, transport, ip.source) {
             (Self::Igmp(querier), Transport::Igmp(control), IpAddr::V4(source))
@@ -181,12 +181,12 @@ impl Machine {
 }
 
 impl<A: Address> FamilyQuerier<A> {
-    fn open(interface: InterfaceIndex, own: A, settings: QuerierSettings, now: Duration) -> Result<Self> {
+    fn open(interface: InterfaceIndex, own: A, settings: QuerierSettings, now: ClockTime) -> Result<Self> {
         let sender = ControlSender::open(interface, own)?;
         Ok(Self { own, sender, querier: Box::new(Querier::new(settings, own, now)), events: VecDeque::new() })
     }
 
-    fn handle(&mut self, source: A, message: &GmpMessage<'_, A>, now: Duration) {
+    fn handle(&mut self, source: A, message: &GmpMessage<'_, A>, now: ClockTime) {
         let change = self.querier.handle_message(now, source, message);
         let version = message.version();
         let is_other = source.can_be_querier() && source != self.own;
@@ -199,7 +199,7 @@ impl<A: Address> FamilyQuerier<A> {
         self.events.extend(change.map(QuerierEvent::from));
     }
 
-    fn next_event(&mut self, now: Duration) -> Option<Result<QuerierEvent>> {
+    fn next_event(&mut self, now: ClockTime) -> Option<Result<QuerierEvent>> {
         let change = self.querier.check(now);
         self.events.extend(change.map(QuerierEvent::from));
         if let Some(event) = self.events.pop_front() {

@@ -5,8 +5,11 @@
 use std::time::Duration;
 
 use allocation_counter::measure;
-use mcast::{Batch, ErrorKind, Outgoing, Receiver, Sender, Wire};
-use mcast_lab::Lab;
+use mcast::{
+    Batch, ErrorKind, HostAddr, InterfaceSelector, Membership, Outgoing, Receiver, ReceiverBuilder, Sender,
+    Wire,
+};
+use mcast_lab::{Host, Lab};
 
 /// Returns the number of allocations of this thread during `work`.
 fn allocations(work: impl FnOnce()) -> u64 {
@@ -20,23 +23,6 @@ fn assert_none_once_warm(what: &str, mut work: impl FnMut()) {
     assert_eq!(allocations(|| (0..20).for_each(|_| work())), 0, "{what}");
 }
 
-#[test]
-fn sending_and_receiving_allocate_nothing() {
-    let lab = Lab::new().unwrap();
-    let host = lab.host("alone").unwrap();
-    host.run(|| {
-        let single: Vec<_> = ["239.1.2.3%lo:7000"].map(|text| text.parse().unwrap()).into();
-        let many: Vec<_> =
-            (0..100).map(|number| format!("239.1.3.{number}%lo:7001").parse().unwrap()).collect();
-        for (memberships, to) in [(single, "239.1.2.3%lo:7000"), (many, "239.1.3.7%lo:7001")] {
-            let receiver = Receiver::builder().join_all(memberships).build().unwrap();
-            let sender = Sender::to(to.parse().unwrap()).unwrap();
-            exchange(&receiver, &sender);
-        }
-    })
-    .unwrap();
-}
-
 /// Returns whether an ordinary user runs this, whose namespaces give no right to load programs of BPF.
 fn is_ordinary_user() -> bool {
     let read = |name: &str| std::fs::read_to_string(format!("/proc/self/{name}")).unwrap();
@@ -44,54 +30,148 @@ fn is_ordinary_user() -> bool {
     !is_root || !read("uid_map").contains("4294967295")
 }
 
-#[test]
-fn datagrams_taken_off_an_interface_allocate_nothing() {
-    let lab = Lab::new().unwrap();
-    let (one, two) = (lab.host("one").unwrap(), lab.host("two").unwrap());
-    lab.link(&one, "eth0", &["10.0.0.1/24"], &two, "eth0", &["10.0.0.2/24"]).unwrap();
-    let receiver = two.run(|| {
-        let membership = "239.1.2.3%eth0:7000".parse().unwrap();
-        Receiver::builder().join(membership).wire(Wire::Require).build()
-    });
-    let receiver = match receiver.unwrap() {
-        Ok(receiver) => receiver,
-        // The right answer, and there is nothing else to test.
-        Err(error) if error.kind() == ErrorKind::Permission && is_ordinary_user() => return,
-        Err(error) if error.kind() == ErrorKind::Permission => {
-            assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "no skip is allowed: {error}");
-            return eprintln!("SKIPPED: {error}");
-        }
-        Err(error) => panic!("{error}"),
-    };
-    let sender = one.run(|| Sender::to("239.1.2.3%eth0:7000".parse().unwrap()).unwrap()).unwrap();
-    exchange(&receiver, &sender);
-    assert!(receiver.wire_status()[0].is_taken());
+/// Two hosts, and the groups that the second joins.
+struct Pair {
+    _lab: Lab,
+    sender: Host,
+    receiver: Host,
 }
 
-fn exchange(receiver: &Receiver, sender: &Sender) {
-    let payload = [7; 100];
-    let outgoing = [Outgoing::new(&payload); 200];
+/// The destinations to try: of both families, as one of few groups and as one of many.
+const DESTINATIONS: [(&str, usize); 4] =
+    [("239.1.2.3", 1), ("239.1.2.3", 100), ("ff15::3", 1), ("ff15::3", 100)];
+
+impl Pair {
+    fn new() -> Self {
+        let lab = Lab::new().unwrap();
+        let (sender, receiver) = (lab.host("one").unwrap(), lab.host("two").unwrap());
+        let (one, two) = (["10.0.0.1/24", "fd00::1/64"], ["10.0.0.2/24", "fd00::2/64"]);
+        lab.link(&sender, "eth0", &one, &receiver, "eth0", &two).unwrap();
+        Self { _lab: lab, sender, receiver }
+    }
+
+    /// Opens a receiver of this number of groups, the first of which is `group`.
+    fn receiver(
+        &self,
+        (group, count): (&str, usize),
+        set: impl FnOnce(ReceiverBuilder) -> ReceiverBuilder + Send,
+    ) -> mcast::Result<Receiver> {
+        let others = (1..count).map(|number| match group.contains(':') {
+            true => format!("[ff15::1:{number:x}%eth0]:7000"),
+            false => format!("239.2.0.{number}%eth0:7000"),
+        });
+        let all: Vec<Membership> =
+            std::iter::once(address(group)).chain(others).map(|text| text.parse().unwrap()).collect();
+        self.receiver.run(|| set(Receiver::builder().join_all(all)).build()).unwrap()
+    }
+
+    fn sender_to(&self, (group, _): (&str, usize)) -> Sender {
+        self.sender.run(|| Sender::to(address(group).parse().unwrap()).unwrap()).unwrap()
+    }
+}
+
+fn address(group: &str) -> String {
+    if group.contains(':') { format!("[{group}%eth0]:7000") } else { format!("{group}%eth0:7000") }
+}
+
+#[test]
+fn datagrams_received_by_sockets_allocate_nothing() {
+    let pair = Pair::new();
+    for destination in DESTINATIONS {
+        for (gro, details) in [(true, true), (true, false), (false, true), (false, false)] {
+            let receiver = pair.receiver(destination, |builder| builder.gro(gro).details(details));
+            exchange(&format!("{destination:?}"), &receiver.unwrap(), &pair.sender_to(destination));
+        }
+    }
+}
+
+#[test]
+fn datagrams_to_hosts_and_broadcasts_allocate_nothing() {
+    let pair = Pair::new();
+    let broadcast = HostAddr::broadcast(7000).on(InterfaceSelector::Name("eth0".into()));
+    for host in ["10.0.0.2:7000".parse().unwrap(), "[fd00::2]:7000".parse().unwrap(), broadcast] {
+        let receiver =
+            pair.receiver.run(|| Receiver::builder().listen(host.clone()).build()).unwrap().unwrap();
+        let sender = pair
+            .sender
+            .run(|| Sender::builder().broadcast(true).to_host(host.clone()).build())
+            .unwrap()
+            .unwrap();
+        exchange(&format!("to {host}"), &receiver, &sender);
+    }
+}
+
+#[test]
+fn datagrams_taken_off_an_interface_allocate_nothing() {
+    let pair = Pair::new();
+    for destination in DESTINATIONS {
+        for details in [true, false] {
+            let receiver = pair.receiver(destination, |builder| builder.details(details).wire(Wire::Require));
+            let receiver = match receiver {
+                Ok(receiver) => receiver,
+                // The right answer, and there is nothing else to test.
+                Err(error) if error.kind() == ErrorKind::Permission && is_ordinary_user() => return,
+                Err(error) if error.kind() == ErrorKind::Permission => {
+                    return mcast_lab::skip(error);
+                }
+                Err(error) => panic!("{error}"),
+            };
+            exchange(&format!("{destination:?}"), &receiver, &pair.sender_to(destination));
+            assert!(receiver.wire_status()[0].is_taken());
+        }
+    }
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn datagrams_received_on_tokio_allocate_nothing() {
+    let pair = Pair::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for destination in DESTINATIONS {
+        let sender = pair.sender_to(destination);
+        let receiver = pair.receiver(destination, |builder| builder).unwrap();
+        let receiver = runtime.block_on(async { mcast::tokio::Receiver::new(receiver).unwrap() });
+        let outgoing = [Outgoing::new(&PAYLOAD); 200];
+        let (mut buffer, mut batch) = ([0; 2048], Batch::new(32, 65_536));
+        assert_none_once_warm(&format!("one at a time on tokio, {destination:?}"), || {
+            sender.send(&PAYLOAD).unwrap();
+            assert_eq!(runtime.block_on(receiver.recv(&mut buffer)).unwrap().payload(), PAYLOAD);
+        });
+        assert_none_once_warm(&format!("in batches on tokio, {destination:?}"), || {
+            assert_eq!(sender.send_batch(&outgoing).unwrap(), outgoing.len());
+            let mut count = 0;
+            while count < outgoing.len() {
+                count += runtime.block_on(receiver.recv_batch(&mut batch)).unwrap();
+            }
+        });
+    }
+}
+
+const PAYLOAD: [u8; 100] = [7; 100];
+
+fn exchange(what: &str, receiver: &Receiver, sender: &Sender) {
+    let outgoing = [Outgoing::new(&PAYLOAD); 200];
     let mut buffer = [0; 2048];
     let mut batch = Batch::new(32, 65_536);
     let timeout = Duration::from_secs(30);
 
-    assert_none_once_warm("one at a time", || {
-        sender.send(&payload).unwrap();
+    assert_none_once_warm(&format!("one at a time, {what}"), || {
+        sender.send(&PAYLOAD).unwrap();
         assert!(receiver.recv_timeout(&mut buffer, timeout).unwrap().is_some());
     });
-    assert_none_once_warm("in batches", || {
+    assert_none_once_warm(&format!("in batches, {what}"), || {
         assert_eq!(sender.send_batch(&outgoing).unwrap(), outgoing.len());
         let mut count = 0;
         while count < outgoing.len() {
             count += receiver.recv_batch_timeout(&mut batch, timeout).unwrap();
-            assert!(batch.iter().all(|datagram| datagram.payload() == payload));
+            assert!(batch.iter().all(|datagram| datagram.payload() == PAYLOAD));
         }
     });
     let mut reader = receiver.reader();
-    assert_none_once_warm("by a reader", || {
+    assert_none_once_warm(&format!("by a reader, {what}"), || {
         assert_eq!(sender.send_batch(&outgoing).unwrap(), outgoing.len());
         for _ in 0..outgoing.len() {
-            assert_eq!(reader.next_timeout(timeout).unwrap().unwrap().payload(), payload);
+            assert_eq!(reader.next_timeout(timeout).unwrap().unwrap().payload(), PAYLOAD);
         }
     });
 }

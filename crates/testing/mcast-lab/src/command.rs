@@ -1,26 +1,22 @@
-//! Programs that run in hosts.
+//! Programs that run in hosts, and what ends them when the process of the lab has been killed.
 
-use std::{
-    ffi::OsStr,
-    fs::File,
-    io::{self, Read},
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::process::CommandExt,
-    },
-    path::Path,
-    process::{self, ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output, Stdio},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-    time::{Duration, Instant},
-};
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{self, ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use mcast_sys::lab::process as sys;
 use mcast_sys::readable::{is_readable, wait_for_any};
 
 use crate::error::ErrorContext;
-use crate::namespace::{LiveNamespace, Worker};
-use crate::spawner::Spawner;
-use crate::watchdog::Watchdog;
+use crate::namespace::{LiveNamespace, Spawner, Worker};
 use crate::{LabError, LabErrorKind};
 
 /// How long a killed process may take to end. Waiting has a limit so that a stuck kernel does not block the drop of
@@ -443,8 +439,91 @@ impl Children {
     }
 }
 
+/// A process that kills the process groups of a lab's programs when this process has ended.
+#[derive(Debug)]
+pub(crate) struct Watchdog {
+    id: i32,
+    /// The watchdog ends, and kills the groups it watches, when this end of the connection is closed.
+    requests: Option<UnixStream>,
+}
+
+impl Watchdog {
+    /// Forks the watchdog. It must be dropped by a thread of the same process, which waits for it then.
+    pub(crate) fn start() -> io::Result<Self> {
+        let (requests, inbox) = UnixStream::pair()?;
+        let id = sys::fork_watchdog(&inbox)?;
+        Ok(Self { id, requests: Some(requests) })
+    }
+
+    /// Makes the watchdog watch the process group that `command` will lead, from before the program starts.
+    pub(crate) fn watch(&self, command: &mut process::Command) {
+        if let Some(requests) = &self.requests {
+            sys::announce_before_exec(command, requests.as_fd());
+        }
+    }
+
+    /// Makes the watchdog forget a group that has just been killed, because its id may be reused.
+    pub(crate) fn forget(&self, group: u32) -> io::Result<()> {
+        self.requests.as_ref().map_or(Ok(()), |requests| sys::forget(requests.as_fd(), group))
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.requests.take();
+        let _ = sys::wait_for_watchdog(self.id);
+    }
+}
+
+/// Processes that start while others are being killed are killed in a further round.
+const MAX_ROUNDS: usize = 16;
+
+/// The device and inode number that identify a namespace.
+type Identity = (u64, u64);
+
+/// Kills every other process that is in one of these namespaces.
+pub(crate) fn kill_all(namespaces: &[Arc<LiveNamespace>]) {
+    let ours: Vec<Identity> = namespaces.iter().filter_map(|live| identity(live).ok()).collect();
+    for _ in 0..MAX_ROUNDS {
+        let killed = processes().filter(|process| kill_if_in(*process, &ours).unwrap_or(false)).count();
+        if killed == 0 {
+            return;
+        }
+    }
+}
+
+fn identity(namespace: &LiveNamespace) -> io::Result<Identity> {
+    identity_at(&format!("/proc/self/fd/{}", namespace.as_fd().as_raw_fd()))
+}
+
+fn identity_at(path: &str) -> io::Result<Identity> {
+    fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+/// Returns the ids of all processes except this one, whose own threads are in the namespaces of its labs.
+fn processes() -> impl Iterator<Item = u32> {
+    mcast_sys::process::ids().into_iter().flatten().filter(|id| *id != std::process::id())
+}
+
+/// Kills a process if it is in one of the namespaces, and returns whether it was.
+///
+/// The namespace is checked again after the process descriptor was opened, so that a process which has taken over
+/// the id in between is not killed.
+fn kill_if_in(process: u32, namespaces: &[Identity]) -> io::Result<bool> {
+    let is_ours =
+        || identity_at(&format!("/proc/{process}/ns/net")).map(|identity| namespaces.contains(&identity));
+    if !is_ours()? {
+        return Ok(false);
+    }
+    let descriptor = sys::pidfd_open(process)?;
+    let is_ours = is_ours()?;
+    if is_ours {
+        sys::kill(descriptor.as_fd())?;
+    }
+    Ok(is_ours)
+}
+
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use std::io::{BufRead, BufReader, Write};
 
@@ -487,6 +566,6 @@ mod tests {
         let [stdout, stderr] = read_to_end([Some(stdout), Some(stderr)]).unwrap();
         assert_eq!((stdout.len(), stderr.len()), (300_003, 200_000));
         assert!(stdout.ends_with(b"end") && child.wait().unwrap().success());
-        assert_eq!(read_to_end([None, None]).unwrap(), [Vec::new(), Vec::new()]);
+        assert_eq!(read_to_end([None, None]).unwrap(), [Vec::<u8>::new(), Vec::new()]);
     }
 }

@@ -1,20 +1,14 @@
 //! The interfaces, addresses and routes of a host.
 
+use std::io;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
-use std::{io, thread};
 
 use mcast_sys::lab as sys;
 
 use crate::error::ErrorContext;
 use crate::host::Node;
-use crate::netlink::{Netlink, Route};
+use crate::netlink::{Netlink, Route, SETUP_TIMEOUT, wait_until};
 use crate::{CidrAddress, Host, HostInterface, LabError, LabErrorKind, Switch};
-
-/// How long the kernel may take until a new interface carries traffic or a new querier is active. It takes a few
-/// milliseconds, unless many namespaces are being created and removed at the same time.
-pub(crate) const SETUP_TIMEOUT: Duration = Duration::from_secs(20);
-const POLL_INTERVAL: Duration = Duration::from_micros(200);
 
 impl Host {
     /// Connects an interface of this host to a switch, and waits until it carries traffic.
@@ -376,22 +370,6 @@ impl Node {
             Err(error) => Err(error),
         }
     }
-}
-
-/// Waits until `condition` returns true, or returns the error of `timed_out` after `timeout`.
-pub(crate) fn wait_until(
-    timeout: Duration,
-    mut condition: impl FnMut() -> Result<bool, LabError>,
-    timed_out: impl FnOnce() -> LabError,
-) -> Result<(), LabError> {
-    let deadline = Instant::now() + timeout;
-    while !condition()? {
-        if Instant::now() > deadline {
-            return Err(timed_out());
-        }
-        thread::sleep(POLL_INTERVAL);
-    }
-    Ok(())
 }
 
 fn has_link_local(addresses: &[CidrAddress]) -> bool {

@@ -9,12 +9,12 @@ use std::{
 use crate::command::Children;
 use crate::host::Node;
 use crate::namespace::Namespace;
+use crate::namespace::Spawner;
 use crate::netlink::VethEnd;
 use crate::router::MulticastRouting;
-use crate::spawner::Spawner;
 use crate::{
     BadLink, CidrAddress, Host, HostInterface, Impairment, LabError, LabErrorKind, Router, Switch,
-    SwitchOptions, address, watchdog,
+    SwitchOptions, address, command,
 };
 
 /// The initial sysctls of a host. They are all set explicitly because some kernels copy the machine's own
@@ -264,7 +264,7 @@ impl Lab {
     fn kill_stray_processes(&self) {
         let nodes = lock(&self.nodes);
         let live: Vec<_> = nodes.values().filter_map(|node| node.namespace.live().ok()).collect();
-        watchdog::kill_all(&live);
+        command::kill_all(&live);
     }
 }
 

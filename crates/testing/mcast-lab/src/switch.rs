@@ -10,8 +10,7 @@ use std::time::Duration;
 use netlink_packet_route::link::InfoBridge;
 
 use crate::host::{self, Node};
-use crate::interfaces::{SETUP_TIMEOUT, wait_until};
-use crate::netlink::{Bridge, Netlink, VethEnd};
+use crate::netlink::{Bridge, Netlink, SETUP_TIMEOUT, VethEnd, wait_until};
 use crate::{CidrAddress, Host, LabError, LabErrorKind};
 
 /// A switch of a [`Lab`](crate::Lab): a kernel bridge in a namespace of its own. Clones are the same switch.

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::step::{Count, Outcome, Verdict};
+use crate::verify::skips;
 
 /// A test, as nextest names it: `mcast::contract exact::v4::ignores_other_interfaces`.
 pub(super) type TestName = String;
@@ -28,12 +29,12 @@ pub(super) fn listed(list: &str) -> Result<Vec<TestName>> {
 }
 
 /// Compares the tests to run with the results that the machine wrote.
-pub(super) fn judge(listed: &[TestName], exchange: &Path, console: &Option<String>) -> Outcome {
+pub(super) fn judge(listed: &[TestName], exchange: &Path, console: &Option<String>) -> Result<Outcome> {
     let read = |file: &str| fs::read_to_string(exchange.join(file)).unwrap_or_default();
     let (log, release, ended) = (read("log"), read("release"), read("ended"));
     let console = console.as_deref().unwrap_or("stopped after the time limit");
     if release.is_empty() {
-        return Outcome::failed("the machine did not start the tests", format!("{console}\n"));
+        return Ok(Outcome::failed("the machine did not start the tests", format!("{console}\n")));
     }
     let results = results(&log);
     let (mut count, mut bad) = (Count::default(), Vec::new());
@@ -45,8 +46,7 @@ pub(super) fn judge(listed: &[TestName], exchange: &Path, console: &Option<Strin
         }
     }
     count.failed = bad.len();
-    let skips: Vec<_> =
-        log.lines().filter_map(|line| line.split_once("SKIPPED: ")).map(|(_, why)| why.to_owned()).collect();
+    let skips = skips::read(&exchange.join("skips"))?;
     count.skipped = skips.len();
     count.passed = count.passed.saturating_sub(skips.len());
     let kernel = format!("Linux {}, up for {} s", release.trim(), ended.trim());
@@ -56,7 +56,7 @@ pub(super) fn judge(listed: &[TestName], exchange: &Path, console: &Option<Strin
     };
     let verdict = if bad.is_empty() { Verdict::Passed } else { Verdict::Failed };
     let evidence = format!("{}\n{}\nthe console:\n{console}\n", bad.join("\n"), up_to_summary(&log));
-    Outcome { verdict, count, note, skips, second_attempts: Vec::new(), evidence }
+    Ok(Outcome { verdict, count, note, skips, second_attempts: Vec::new(), evidence })
 }
 
 fn some(names: &[String]) -> String {
@@ -101,15 +101,16 @@ fn up_to_summary(log: &str) -> String {
 mod checks {
     use super::*;
 
-    const LOG: &str = "    Starting 3 tests\n        PASS [   1.231s] (1/3) a::b one\n        SLOW [> 30.000s] a::b two\n        FAIL [   2.0s] a::b two\n     Summary [ 3s] 2 tests run\n    SKIPPED: no socat\n";
+    const LOG: &str = "    Starting 3 tests\n        PASS [   1.231s] (1/3) a::b one\n        SLOW [> 30.000s] a::b two\n        FAIL [   2.0s] a::b two\n     Summary [ 3s] 2 tests run\n";
 
     fn judged(listed: &[&str], release: &str) -> Outcome {
         let folder = std::env::temp_dir().join(format!("judge-{}-{}", std::process::id(), listed.len()));
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("log"), LOG).unwrap();
         fs::write(folder.join("release"), release).unwrap();
+        fs::write(folder.join("skips"), "{\"test\":\"one\",\"reason\":\"no socat\"}\n").unwrap();
         let listed: Vec<_> = listed.iter().map(|name| (*name).to_owned()).collect();
-        let outcome = judge(&listed, &folder, &None);
+        let outcome = judge(&listed, &folder, &None).unwrap();
         fs::remove_dir_all(&folder).unwrap();
         outcome
     }

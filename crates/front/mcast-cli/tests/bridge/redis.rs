@@ -20,9 +20,7 @@ pub(crate) struct Redis {
 impl Redis {
     /// Starts a server; `None` if it is not installed, unless that is required.
     pub(crate) fn launch(setup: Setup) -> Option<Self> {
-        if Command::new("redis-server").arg("--version").stdout(Stdio::null()).status().is_err() {
-            assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "redis-server is not installed");
-            eprintln!("SKIPPED: redis-server is not installed");
+        if !mcast_lab::has_program("redis-server", "--version", "a bridge to Redis") {
             return None;
         }
         let folder = tempfile::tempdir().unwrap();

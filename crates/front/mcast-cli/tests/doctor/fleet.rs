@@ -30,8 +30,7 @@ fn has_sshd() -> bool {
     let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
     let has_all = Path::new(SSHD).exists() && Command::new("ssh").arg("-V").output().is_ok() && is_root;
     if !has_all {
-        eprintln!("SKIPPED: this test needs root and openssh-server");
-        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "no skip is allowed");
+        mcast_lab::skip("this test needs root and openssh-server");
     }
     has_all
 }
@@ -40,8 +39,7 @@ fn has_sshd() -> bool {
 fn has_sudo() -> bool {
     let has_sudo = Command::new("sudo").arg("-V").output().is_ok();
     if !has_sudo {
-        eprintln!("SKIPPED: this test needs sudo");
-        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "no skip is allowed");
+        mcast_lab::skip("this test needs sudo");
     }
     has_sudo
 }
@@ -167,8 +165,7 @@ fn all_paths_of_a_healthy_fleet_are_complete() {
 fn assert_shown(page: &Path, element: &str, count: usize) {
     let has = |name: &&&str| Command::new(name).arg("--version").output().is_ok();
     let Some(browser) = ["chromium", "chromium-browser", "google-chrome"].iter().find(has) else {
-        eprintln!("SKIPPED: this test needs chromium");
-        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "no skip is allowed");
+        mcast_lab::skip("this test needs chromium");
         return;
     };
     let folder = tempfile::tempdir().unwrap();

@@ -126,8 +126,8 @@ fn remedies_for_linux_are_accepted() {
     for program in ["ip", "sysctl", "bridge", "tc"] {
         assert!(taken.iter().any(|other| other == program), "{program} was not tried: {taken:?}");
     }
-    if std::env::var_os("MCAST_REQUIRE_ALL").is_some() {
-        assert!(taken.iter().any(|other| other == "nft"), "nft is not installed");
+    if !taken.iter().any(|other| other == "nft") {
+        mcast_lab::skip("remedies by nft: it is not installed");
     }
 }
 

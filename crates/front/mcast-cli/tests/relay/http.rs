@@ -445,9 +445,7 @@ fn streams(host: &Host, url: &str) -> String {
 #[test]
 fn ffprobe_and_vlc_play_the_streams_of_a_transmitter() {
     for needed in [["ffprobe", "-version"], ["cvlc", "--help"]] {
-        if Command::new(needed[0]).arg(needed[1]).output().is_err() {
-            eprintln!("SKIPPED: playing over HTTP: {} is not installed", needed[0]);
-            assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none_or(|value| value != "1"));
+        if !mcast_lab::has_program(needed[0], needed[1], "playing over HTTP") {
             return;
         }
     }
@@ -533,8 +531,7 @@ fn browser() -> Option<&'static str> {
     let has = |name: &&&str| Command::new(name).arg("--version").stdout(Stdio::null()).status().is_ok();
     let browser = ["chromium", "chromium-browser", "google-chrome"].iter().find(has).copied();
     if browser.is_none() {
-        eprintln!("SKIPPED: a live page: chromium is not installed");
-        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none_or(|value| value != "1"));
+        mcast_lab::skip("a live page: chromium is not installed");
     }
     browser
 }
@@ -639,9 +636,7 @@ fn played_in_chromium(host: &Host, browser: &str, group: &str, expression: &str)
 #[test]
 fn chromium_plays_what_it_can_and_says_what_it_cannot() {
     let Some(browser) = browser() else { return };
-    if Command::new("ffmpeg").arg("-version").output().is_err() {
-        eprintln!("SKIPPED: playing in a browser: ffmpeg is not installed");
-        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none_or(|value| value != "1"));
+    if !mcast_lab::has_program("ffmpeg", "-version", "playing in a browser") {
         return;
     }
     let network = Network::new(1);

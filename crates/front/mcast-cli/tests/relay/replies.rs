@@ -62,9 +62,7 @@ fn the_firewall_of_the_guide_lets_answers_pass() {
 }
 
 fn ask_through(firewall: &str) {
-    if std::process::Command::new("nft").arg("--version").output().is_err() {
-        eprintln!("SKIPPED: answers through a stateful firewall: nft is not installed");
-        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none_or(|value| value != "1"));
+    if !mcast_lab::has_program("nft", "--version", "answers through a stateful firewall") {
         return;
     }
     let network = Network::new(2);

@@ -104,12 +104,7 @@ impl Site {
 
 /// Returns whether there is a NAT on this machine; says so if there is none.
 pub(crate) fn has_nft() -> bool {
-    let is_there = std::process::Command::new("nft").arg("--version").output().is_ok();
-    if !is_there {
-        eprintln!("SKIPPED: tunnels through NATs: nft is not installed");
-        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none_or(|value| value != "1"));
-    }
-    is_there
+    mcast_lab::has_program("nft", "--version", "tunnels through NATs")
 }
 
 /// Sends a datagram again and again until one arrives.

@@ -289,13 +289,7 @@ fn a_truncated_file_is_read_up_to_its_end() {
 
 /// Returns whether tshark is installed; prints a note if not.
 fn has_tshark() -> bool {
-    let tshark = Command::new("tshark").arg("--version").output();
-    let is_installed = tshark.is_ok_and(|output| output.status.success());
-    if !is_installed {
-        eprintln!("SKIPPED: agreement with tshark: it is not installed");
-        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "no skip is allowed");
-    }
-    is_installed
+    mcast_lab::has_program("tshark", "--version", "agreement with tshark")
 }
 
 #[test]

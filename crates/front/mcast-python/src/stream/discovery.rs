@@ -9,13 +9,14 @@ use mcast_stream::{AnnouncedStream, StreamError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use super::keys::sealing;
 use super::keys::{Secrets, SignedBy};
+use super::raise_stream;
 use super::snapshot::pair;
-use super::{raise_stream, sealing};
 use crate::error::{closed_error, timeout_error, value_error};
-use crate::interface::Selector;
 use crate::lifetime::OwnerProcess;
 use crate::membership::PyMembership;
+use crate::membership::Selector;
 use crate::receiver::Timeout;
 
 /// How often a wait checks for signals.

@@ -9,7 +9,6 @@ use pyo3::exceptions::PyNotImplementedError;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-use super::sealing;
 use crate::error::value_error;
 
 /// The keys that seal and open streams, read from a file such as `mcast keys make FILE` creates. Anybody with
@@ -111,5 +110,99 @@ pub(super) fn access_error(error: KeyFileAccessError) -> PyErr {
             PyNotImplementedError::new_err("this build has no ciphers: build with the feature `seal`")
         }
         error => value_error(error),
+    }
+}
+
+#[cfg(feature = "seal")]
+pub(super) mod sealing {
+    //! Keys, in a build with ciphers.
+
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use mcast_stream::seal::{Algorithm, Keys};
+    use mcast_stream::sign::{PinnedKeys, PublicKey, Signer};
+    use mcast_stream::{KeyFile, KeyFileAccessError};
+    use pyo3::prelude::*;
+
+    use crate::error::value_error;
+
+    /// Parses the text of a key file.
+    pub(super) fn read(text: &str) -> PyResult<Keys> {
+        Keys::read(text).map_err(value_error)
+    }
+
+    /// Returns a line for a key file, with a new secret.
+    pub(super) fn new_line(epoch: u16, algorithm: &str) -> PyResult<String> {
+        let algorithm = Algorithm::named(algorithm).ok_or_else(|| {
+            value_error(format_args!(
+                "{algorithm:?} is not an algorithm: use aes-128-gcm or chacha20-poly1305"
+            ))
+        })?;
+        Keys::new_line(epoch, algorithm).map_err(value_error)
+    }
+
+    /// Reads the signing key from a file.
+    pub(super) fn signing_key(path: &Path) -> Result<Arc<dyn Signer>, KeyFileAccessError> {
+        KeyFile::new(path).read_signing().map(|key| key as Arc<dyn Signer>)
+    }
+
+    /// Reads public keys from a file.
+    pub(super) fn public_keys(path: &Path) -> Result<PinnedKeys, KeyFileAccessError> {
+        KeyFile::new(path).read_public()
+    }
+
+    /// Parses a public key.
+    pub(super) fn public_key(text: &str) -> PyResult<PinnedKeys> {
+        text.parse().map(PublicKey::pinned).map_err(value_error)
+    }
+
+    /// Returns a public key as text, which [`public_key`] parses.
+    pub(in crate::stream) fn public_key_text(key: [u8; 32]) -> Option<String> {
+        Some(PublicKey::new(key).to_string())
+    }
+}
+
+#[cfg(not(feature = "seal"))]
+pub(super) mod sealing {
+    //! Keys, in a build without ciphers: using them raises an error.
+
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use mcast_stream::KeyFileAccessError;
+    use mcast_stream::seal::Keys;
+    use mcast_stream::sign::{PinnedKeys, Signer};
+    use pyo3::prelude::*;
+
+    use super::access_error;
+
+    pub(super) fn read(_: &str) -> PyResult<Keys> {
+        Err(without_ciphers())
+    }
+
+    pub(super) fn new_line(_: u16, _: &str) -> PyResult<String> {
+        Err(without_ciphers())
+    }
+
+    pub(super) const fn signing_key(_: &Path) -> Result<Arc<dyn Signer>, KeyFileAccessError> {
+        Err(KeyFileAccessError::NoCiphers)
+    }
+
+    pub(super) const fn public_keys(_: &Path) -> Result<PinnedKeys, KeyFileAccessError> {
+        Err(KeyFileAccessError::NoCiphers)
+    }
+
+    pub(super) fn public_key(_: &str) -> PyResult<PinnedKeys> {
+        Err(without_ciphers())
+    }
+
+    /// Signatures are not checked, so an announced key proves nothing.
+    pub(in crate::stream) const fn public_key_text(_: [u8; 32]) -> Option<String> {
+        None
+    }
+
+    fn without_ciphers() -> PyErr {
+        access_error(KeyFileAccessError::NoCiphers)
     }
 }

@@ -9,20 +9,20 @@ use mcast_stream::{PublisherBuilder, SnapshotServer, StreamError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use super::StreamRate;
+use super::audience::PublisherStatistics;
 use super::audience::{AckBy, Closing, PublisherEvent, Watermark};
 use super::keys::{Secrets, SigningFile};
 use super::raise_stream;
-use super::settings::{self, StreamRate};
 use super::snapshot::{self, SocketAddress};
-use super::statistics::PublisherStatistics;
+use crate::datagram::Payload;
 use crate::error::{closed_error, no_room_error, value_error};
-use crate::interface::Selectors;
 use crate::lifetime::OwnerProcess;
 use crate::lifetime::{self, warn_of_loss, warn_unraisable};
+use crate::membership::Selectors;
 use crate::membership::{Hosts, Target};
-use crate::number::{ByteRate, Bytes, HopLimit, MessageKey, MessageNumber, Subscribers};
-use crate::outgoing::Payload;
 use crate::receiver::Timeout;
+use crate::values::{ByteRate, Bytes, HopLimit, MessageKey, MessageNumber, Subscribers};
 
 /// How often a wait for space in the retransmission buffer tries again.
 const ROOM_CHECK_INTERVAL: Duration = Duration::from_millis(10);
@@ -117,13 +117,13 @@ impl Publisher {
         ack_when: &str,
         ack_lost: &str,
         evict_below: Option<ByteRate>,
-        fec: Option<settings::Correction>,
+        fec: Option<super::Correction>,
         fec_delay: Option<f64>,
         signing_key: Option<SigningFile>,
     ) -> PyResult<Self> {
         let interfaces = interface.map_or_else(Vec::new, |interfaces| interfaces.0);
         let mut builder = mcast_stream::Publisher::builder()
-            .flow(settings::flow(flow)?)
+            .flow(super::flow(flow)?)
             .broadcast(broadcast)
             .loopback(loopback);
         builder = hop_limit.map(|hops| hops.0).into_iter().fold(builder, PublisherBuilder::hop_limit);
@@ -150,10 +150,10 @@ impl Publisher {
             builder = builder.fec(fec.fec()?);
         }
         if let Some(seconds) = fec_delay {
-            builder = builder.fec_delay(settings::time(seconds)?);
+            builder = builder.fec_delay(super::time(seconds)?);
         }
         let evict_below = evict_below.map(|rate| rate.0);
-        builder = match rate.map(|rate| settings::rate(&rate)).transpose()? {
+        builder = match rate.map(|rate| super::rate(&rate)).transpose()? {
             Some(StreamRate::Auto) => builder.auto_rate(AutoRate { evict_below }),
             _ if evict_below.is_some() => return Err(value_error("evict_below needs rate=\"auto\"")),
             Some(StreamRate::Fixed(rate)) => builder.rate(rate),
@@ -163,7 +163,7 @@ impl Publisher {
             builder = builder.retransmission_buffer(bytes.0);
         }
         if let Some(seconds) = eviction {
-            builder = builder.eviction(settings::time(seconds)?);
+            builder = builder.eviction(super::time(seconds)?);
         }
         if let Some(bytes) = longest_message {
             builder = builder.longest_message(bytes.0);
@@ -385,7 +385,7 @@ impl Publisher {
     /// result, or None if it was already closed.
     #[pyo3(signature = (timeout=5.0))]
     fn close(&self, py: Python<'_>, timeout: f64) -> PyResult<Option<Closing>> {
-        let timeout = settings::time(timeout)?;
+        let timeout = super::time(timeout)?;
         self.end(py, timeout)
     }
 

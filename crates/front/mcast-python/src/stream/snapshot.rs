@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::datagram::Payload;
 use crate::membership::Address;
-use crate::number::{MessageNumber, Port};
-use crate::outgoing::Payload;
+use crate::values::{MessageNumber, Port};
 
 /// A state that includes all messages before number `message`.
 #[pyclass(frozen, get_all, module = "pymcast")]

@@ -14,19 +14,19 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use super::StartAt;
+use super::audience::SubscriberStatistics;
 use super::discovery::FoundStream;
 use super::event::{Message, item_to_python};
 use super::keys::{Secrets, SignedBy};
-use super::settings::{self, StartAt};
 use super::snapshot::{Snapshot, SocketAddress, SocketAddresses};
-use super::statistics::SubscriberStatistics;
 use super::{audience, raise_stream};
 use crate::error::{closed_error, timeout_error, value_error};
-use crate::interface::Selectors;
+use crate::membership::Selectors;
 use crate::membership::{Hosts, Membership};
-use crate::number::{Bytes, MessageNumber, Port};
 use crate::receiver::{Timeout, expand, listen_broadcasts};
 use crate::sys;
+use crate::values::{Bytes, MessageNumber, Port};
 
 /// How often a wait checks for signals.
 const SLICE: Duration = Duration::from_millis(50);
@@ -143,7 +143,7 @@ impl Subscriber {
         let mut hosts = listen.map_or_else(Vec::new, |hosts| hosts.0);
         hosts.extend(found.iter().flat_map(|found| found.hosts.clone()));
         let keys = keys.map_or_else(Keys::none, |keys| keys.0);
-        let policy = settings::policy(policy, deadline, on_loss, start.of_stream())?;
+        let policy = super::policy(policy, deadline, on_loss, start.of_stream())?;
         let builder =
             mcast_stream::Subscriber::builder().policy(policy).keys(keys.clone()).follow_restarts(stay);
         let mut builder = start.apply(builder, policy, signed_by.is_some());
@@ -320,7 +320,7 @@ impl Subscriber {
                 Err(_) => break,
             }
         }
-        let due = self.with(py, |open| open.subscriber.poll_timeout()).unwrap_or_default();
+        let due = self.with(py, |open| open.subscriber.max_wait()).unwrap_or_default();
         Ok((items, ended, due.as_secs_f64()))
     }
 
@@ -445,7 +445,7 @@ impl Subscriber {
         max_size: u64,
         abandoned: Option<Py<PyAny>>,
     ) -> PyResult<Snapshot> {
-        let timeout = settings::time(timeout)?;
+        let timeout = super::time(timeout)?;
         let wanted = self.with(py, |open| {
             let stream = open.subscriber.stream()?;
             Some((stream, open.incarnation?, open.snapshot_wanted?, open.keys.clone()))

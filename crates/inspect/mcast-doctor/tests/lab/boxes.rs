@@ -198,7 +198,7 @@ fn has_group_limits() -> bool {
     let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
     let has_limits = (numbers.next(), numbers.next()) >= (Some(6), Some(3));
     if !has_limits {
-        eprintln!("SKIPPED: Linux {} has no limits of groups", release.trim());
+        mcast_lab::skip(format_args!("Linux {} has no limits of groups", release.trim()));
     }
     has_limits
 }

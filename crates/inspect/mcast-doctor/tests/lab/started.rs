@@ -146,12 +146,7 @@ fn program_with_a_route_joins_after_the_remedy() {
 
 /// Returns whether socat is installed; prints a note if not.
 fn has_socat() -> bool {
-    let is_installed = std::process::Command::new("socat").arg("-V").output().is_ok();
-    if !is_installed {
-        eprintln!("SKIPPED: this test needs socat");
-        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "no skip is allowed");
-    }
-    is_installed
+    mcast_lab::has_program("socat", "-V", "a program that the doctor starts")
 }
 
 #[test]

@@ -214,9 +214,7 @@ fn lines_name_the_protocol_and_its_fields() {
 
 #[test]
 fn tshark_names_the_same_protocols_and_reads_the_same_fields() {
-    if !Command::new("tshark").arg("--version").output().is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIPPED: agreement with tshark: it is not installed");
-        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "no skip is allowed");
+    if !mcast_lab::has_program("tshark", "--version", "agreement with tshark") {
         return;
     }
     let folder = tempdir().unwrap();

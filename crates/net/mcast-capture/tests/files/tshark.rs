@@ -31,12 +31,7 @@ const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 1, 7));
 
 /// Returns whether tshark is installed; prints a notice if not.
 fn has_tshark() -> bool {
-    let there = Command::new("tshark").arg("--version").output().is_ok_and(|output| output.status.success());
-    if !there {
-        eprintln!("SKIPPED: agreement with tshark: it is not installed");
-        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "no skip is allowed");
-    }
-    there
+    mcast_lab::has_program("tshark", "--version", "agreement with tshark")
 }
 
 /// Returns tshark's output: a line per packet with tab-separated fields. It reports PIM groups twice, once as

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::net::IpAddr;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use mcast::joined::{self, Holder, Holding, Memberships, SocketHolder};
@@ -90,9 +90,7 @@ impl Program {
     /// Starts a script after the preamble, and waits until the script is done. Returns `None` if
     /// Python is missing, which is printed.
     pub(crate) fn start(host: &Host, script: &str) -> Option<Self> {
-        if !Command::new("python3").arg("--version").output().is_ok_and(|output| output.status.success()) {
-            eprintln!("SKIPPED: this test needs python3");
-            assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "skipping is not allowed");
+        if !mcast_lab::has_program("python3", "--version", "the sockets of a program in Python") {
             return None;
         }
         let script =

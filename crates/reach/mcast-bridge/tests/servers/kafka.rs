@@ -135,7 +135,7 @@ impl KafkaServer {
             return Self::start(host, address, topic, &Security { password, ..Security::default() });
         };
         if password.is_some() {
-            eprintln!("SKIPPED: the broker of {USERS} is used without a password");
+            mcast_lab::skip(format_args!("the broker of {USERS} is used without a password"));
             return None;
         }
         let python = python().or_else(|| absent("confluent-kafka"))?;
@@ -167,7 +167,7 @@ impl KafkaServer {
     pub(crate) fn is_of_tests(&self) -> bool {
         let is_of_tests = matches!(self.broker, Broker::Tests(_));
         if !is_of_tests {
-            eprintln!("SKIPPED: only with the broker of the tests, not with that of {USERS}");
+            mcast_lab::skip(format_args!("only with the broker of the tests, not with that of {USERS}"));
         }
         is_of_tests
     }

@@ -8,7 +8,7 @@ use mcast::{Interface, InterfaceIndex};
 use mcast_capture::{Capture, CaptureOptions, Filter, InterfaceQuerier};
 use mcast_group::{Family, Group};
 use mcast_packet::Transport;
-use mcast_packet::gmp::querier::QuerierSettings;
+use mcast_packet::gmp::querier::{ClockTime, QuerierSettings};
 use mcast_sys::joined::{TableEntry, table};
 
 use super::leg::{OpenLeg, usable_addresses};
@@ -70,7 +70,7 @@ impl MemberListener {
             let settings = QuerierSettings::default()
                 .with_startup_response_interval(STARTUP_RESPONSE)
                 .unwrap_or_default();
-            let open = || InterfaceQuerier::open(self.interface, *own, settings, now);
+            let open = || InterfaceQuerier::open(self.interface, *own, settings, ClockTime::START + now);
             self.queriers.push(namespace.run(open)??);
         }
         Ok(())
@@ -106,7 +106,7 @@ impl MemberListener {
             if frame.direction.is_outgoing() {
                 continue;
             }
-            queriers.iter_mut().for_each(|querier| querier.handle(&frame, now));
+            queriers.iter_mut().for_each(|querier| querier.handle(&frame, ClockTime::START + now));
             let packet = frame.packet();
             let (Some(ip), Some(transport)) = (packet.ip_layer(), packet.transport) else { continue };
             match transport {
@@ -128,7 +128,7 @@ impl MemberListener {
     /// Sends the queries that are due.
     pub(super) fn send_due(&mut self, now: Duration) -> Result<(), DriverError> {
         for querier in &mut self.queriers {
-            while let Some(event) = querier.next_event(now) {
+            while let Some(event) = querier.next_event(ClockTime::START + now) {
                 event?;
             }
         }
@@ -137,7 +137,8 @@ impl MemberListener {
 
     /// Returns when to call [`Self::send_due`], and [`Self::receive`] if it has more.
     pub(super) fn deadline(&self) -> Option<Duration> {
-        let queries = self.queriers.iter().map(|querier| querier.state().deadline);
+        let queries = self.queriers.iter().filter_map(|querier| querier.state().deadline);
+        let queries = queries.map(|deadline| deadline.since(ClockTime::START).into());
         queries.chain(self.has_more.then_some(Duration::ZERO)).min()
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use lru::LruCache;
 use mcast_group::{Family, GroupAddr, SourceFilter};
-use mcast_pace::{ReportLimiter, ReportQuota, WithheldReport};
+use mcast_pace::{ClockTime, ReportLimiter, ReportQuota, WithheldReport};
 use mcast_sys::poller::wait_writable;
 use mcast_sys::socket::{ReceiveSlots, Socket};
 use mcast_sys::{ReceiveBuffer, SendRequest};
@@ -131,7 +131,8 @@ impl Tunnels {
     pub(super) fn deadline(&self) -> Option<Duration> {
         let of_socket =
             |socket: &TunnelSocket| socket.endpoint.poll_timeout().into_iter().chain(socket.resolve_at).min();
-        self.sockets.iter().filter_map(of_socket).chain(self.strangers.poll_timeout()).min()
+        let reports = self.strangers.poll_timeout().map(|due| due.since(ClockTime::START).into());
+        self.sockets.iter().filter_map(of_socket).chain(reports).min()
     }
 }
 
@@ -494,12 +495,14 @@ impl Driver {
             _ => return,
         };
         let now = self.now();
-        let report = self.tunnels.strangers.handle_report(now, kind, Some(address.ip()), report);
+        let report =
+            self.tunnels.strangers.handle_report(ClockTime::START + now, kind, Some(address.ip()), report);
         self.events.extend(report);
     }
 
     /// Reports how many strangers there were beside those that were reported.
     fn report_withheld_strangers(&mut self, now: Duration) {
+        let now = ClockTime::START + now;
         while let Some(WithheldReport { mut latest, more, .. }) = self.tunnels.strangers.poll_report(now) {
             if let DriverEvent::WrongTunnelKey { count, .. } | DriverEvent::UnknownTunnel { count, .. } =
                 &mut latest

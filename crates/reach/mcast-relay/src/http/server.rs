@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use mcast_group::{GroupAddr, Membership, SourceFilter};
-use mcast_pace::{ReportLimiter, ReportQuota, WithheldReport};
+use mcast_pace::{ClockTime, ReportLimiter, ReportQuota, WithheldReport};
 
 use super::access;
 use super::channel::HttpDemand;
@@ -248,7 +248,8 @@ impl HttpServer {
         let before = self.channels.len();
         self.channels.retain(|_, channel| channel.expire(now, capacity));
         self.is_demand_changed |= self.channels.len() < before;
-        while let Some(WithheldReport { latest, more, .. }) = self.reports.poll_report(now) {
+        while let Some(WithheldReport { latest, more, .. }) = self.reports.poll_report(ClockTime::START + now)
+        {
             self.events.push_back(HttpEvent { count: more + 1, ..latest });
         }
         if now < self.next_tick {
@@ -266,7 +267,8 @@ impl HttpServer {
     pub fn poll_timeout(&self) -> Option<Duration> {
         let channels = self.channels.values().filter_map(Channel::deadline).min();
         let tick = (!self.clients.is_empty()).then_some(self.next_tick);
-        channels.into_iter().chain(tick).chain(self.reports.poll_timeout()).min()
+        let reports = self.reports.poll_timeout().map(|due| due.since(ClockTime::START).into());
+        channels.into_iter().chain(tick).chain(reports).min()
     }
 
     /// Returns the groups to receive, if they have changed.
@@ -591,7 +593,12 @@ impl HttpServer {
         let Refusal { reason, ref text } = *refusal;
         self.counts.refuse(reason);
         let event = HttpEvent { listener, client, reason, count: 1, text: text.clone() };
-        self.events.extend(self.reports.handle_report(now, reason, Some(client.ip()), event));
+        self.events.extend(self.reports.handle_report(
+            ClockTime::START + now,
+            reason,
+            Some(client.ip()),
+            event,
+        ));
     }
 
     /// Returns a number that no other channel has had, here or after a restart.

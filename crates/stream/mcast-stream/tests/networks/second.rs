@@ -1,7 +1,7 @@
 //! A second implementation, written in Python from docs/protocol.md alone, interoperates with this one, so that the
 //! document describes what is on the wire.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::thread;
 
@@ -30,12 +30,7 @@ fn lossy() -> Impairment {
 }
 
 fn has_python() -> bool {
-    let found = Command::new("python3").arg("--version").output().is_ok_and(|output| output.status.success());
-    if !found {
-        eprintln!("SKIPPED: this test needs python3");
-        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "no skip is allowed");
-    }
-    found
+    mcast_lab::has_program("python3", "--version", "a second implementation")
 }
 
 fn program(host: &Host, name: &str, arguments: &[&str], keys: &Keys) -> mcast_lab::Child {

@@ -3,9 +3,7 @@
 mod build;
 mod check;
 mod file;
-mod membership;
 mod program_run;
-mod programs;
 
 use std::{fs, net::IpAddr, path::Path, time::Duration};
 

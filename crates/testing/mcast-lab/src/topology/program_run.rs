@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{LabNetwork, Program, ReadyWhen, membership};
+use super::{LabNetwork, Program, ReadyWhen, build};
 use crate::{Child, Command, LabError, error::ErrorContext};
 
 /// How long programs have to end after a signal, before they are killed.
@@ -34,6 +34,13 @@ pub struct ProgramRun<'a> {
     /// When the programs that have received a signal and are still running are killed.
     kill_at: Option<Instant>,
     stopped: bool,
+}
+
+impl LabNetwork {
+    /// Runs all programs in their order. `prepare` may change each command before it starts.
+    pub fn run<'a>(&'a self, prepare: impl FnMut(&Program, &mut Command) + 'a) -> ProgramRun<'a> {
+        ProgramRun::new(self, prepare, self.topology().time_limit)
+    }
 }
 
 /// Changes a command before it starts.
@@ -209,7 +216,7 @@ impl<'a> ProgramRun<'a> {
             ProgramState::Waiting if self.may_start(plan) => self.start(program, plan)?,
             ProgramState::Running(running) if !running.is_ready => {
                 if let ReadyWhen::Joined(group) = plan.ready
-                    && membership::has_joined(self.network, &plan.host, group)?
+                    && build::has_joined(self.network, &plan.host, group)?
                 {
                     self.set_ready(program);
                 }

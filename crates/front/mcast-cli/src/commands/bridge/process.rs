@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::figures::Figures;
-use crate::interrupt::Interrupt;
-use crate::service::Service;
+use crate::interrupt::{Interrupt, Service};
 
 /// The process of a bridge.
 #[derive(Clone, Debug, Default)]

@@ -18,14 +18,13 @@ use super::history::History;
 use super::json::{BridgeRecord, Summary};
 use super::process::Process;
 use super::text::{backlog_text, describe_bridge, summary_text};
-use crate::arguments::KeyFile;
+use crate::arguments::{KeyFile, KeyReload};
 use crate::exit::Outcome;
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, Service};
 use crate::log_lines::{LogLimiter, LogLines, and_more};
 use crate::message_layer::{ServedHistory, refusal_text};
 use crate::output::{rfc3339, write_json, write_record};
 use crate::receiving::{EventRecord, Importance, describe};
-use crate::service::{KeyReload, Service};
 
 /// The longest wait before checking for the end.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);

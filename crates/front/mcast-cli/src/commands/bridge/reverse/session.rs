@@ -12,15 +12,14 @@ use super::export::State;
 use super::json::{EventRecord, Summary};
 use super::running::Running;
 use super::text;
-use crate::arguments::KeyFile;
+use crate::arguments::{KeyFile, KeyReload};
 use crate::commands::bridge::Arguments;
 use crate::commands::bridge::figures::{Figures, Latest};
 use crate::commands::bridge::process::Process;
 use crate::exit::Outcome;
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, Service};
 use crate::log_lines::LogLines;
 use crate::output::{write_json, write_record};
-use crate::service::{KeyReload, Service};
 
 /// The longest wait before checking for the end.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);

@@ -21,7 +21,7 @@ use super::Plan;
 use super::tunnels::DialedTunnel;
 use crate::exit::Outcome;
 use crate::metrics;
-use crate::rights::{self, Capability};
+use crate::sys::{self, Capability};
 use session::Session;
 
 pub(super) fn run(plan: Plan<'_>, console: &Console) -> anyhow::Result<Outcome> {
@@ -98,7 +98,7 @@ fn keep_rights(needs_namespaces: bool) -> anyhow::Result<()> {
     if needs_namespaces {
         kept.extend([Capability::SysAdmin, Capability::SysPtrace, Capability::DacReadSearch]);
     }
-    rights::keep(&kept)
+    sys::keep_rights(&kept)
 }
 
 fn enters_namespaces(rules: &[Rule]) -> bool {

@@ -13,8 +13,7 @@ use super::names::Names;
 use super::text::{EventPrinter, summary_lines};
 use crate::commands::relay::Arguments;
 use crate::exit::Outcome;
-use crate::interrupt::{Hangup, Interrupt};
-use crate::service::Service;
+use crate::interrupt::{Hangup, Interrupt, Service};
 
 /// The longest wait before checking for the end.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
