@@ -320,7 +320,7 @@ fn a_stream_is_kept_in_redis_and_published_by_one_of_two_bridges() {
     redis_server.signalled(libc::SIGTERM);
 }
 
-/// Redis by TLS with a certificate, at 10.0.0.3, for the user `feeds` with the password `secret`; by itself, as a primary that a
+/// Redis by TLS with a certificate, at 10.0.0.3, for the user `feeds` with the password `secret`; alone, as a primary that a
 /// sentinel knows, and as a cluster of one server.
 struct Engines {
     network: Network,
