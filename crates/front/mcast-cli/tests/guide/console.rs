@@ -6,7 +6,7 @@
 //! pressed when all lines before it were printed and all other commands have ended. A command ends with status 0, or 130
 //! after Ctrl-C, unless `(status 1)` follows its output.
 //!
-//! A block of `sh` is a script that must succeed; one of `sh elsewhere` cannot run in a lab. A block with
+//! A block of `sh` is a script that must succeed; one of `sh elsewhere` names what the reader has (`elsewhere.rs`). A block with
 //! `file=NAME` is written to that file first; one with `from=PATH` is an excerpt of that file of the project, which has
 //! tests of its own. `<!-- lab: NAME -->` on a page selects that network, and `<!-- needs: PROGRAM -->` names a program of
 //! others without which it cannot be followed. `<!-- broker: kafka -->` starts a broker of Kafka on the host *other*, and needs

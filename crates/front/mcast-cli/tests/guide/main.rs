@@ -7,16 +7,23 @@
 #[path = "../../../../reach/mcast-bridge/tests/servers/certificates.rs"]
 mod certificates;
 mod console;
+mod elsewhere;
 mod equivalents;
 #[allow(dead_code)]
 #[path = "../../../../reach/mcast-bridge/tests/servers/kafka.rs"]
 mod kafka_server;
 mod links;
 mod markdown;
+#[allow(dead_code)]
+#[path = "../../../../reach/mcast-bridge/tests/servers/nats.rs"]
+mod nats_server;
 mod network;
 #[allow(dead_code)]
 #[path = "../../../../reach/mcast-bridge/tests/servers/client.rs"]
 mod python_client;
+#[allow(dead_code)]
+#[path = "../../../../reach/mcast-bridge/tests/servers/rabbitmq.rs"]
+mod rabbitmq_server;
 mod remedies;
 #[allow(dead_code)]
 #[path = "../command/support.rs"]

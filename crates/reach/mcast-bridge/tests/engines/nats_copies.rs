@@ -186,9 +186,12 @@ fn of_two_bridges_that_know_the_same_record_one_appends(engine: ThreeCopies) {
     call(&mut *one, &presence(1, None));
     assert_eq!(call(&mut *other, &presence(2, None)), last);
     let all: Vec<_> = (1..4).map(|number| message(1, number, b"x")).collect();
-    assert_eq!(call(&mut *one, &batch(known, all.clone())), Response::Appended);
+    assert_eq!(call(&mut *one, &batch(known, all)), Response::Appended);
+    // Its id is another one, so that the server does not refuse it as a repetition.
+    let gap = Content::Gap { first: MessageNumber(1), cause: GapCause::JoinedLate };
+    let gap = StreamRecord { content: gap, ..message(1, 9, b"") };
     let refused = Response::Refused { tail: tail(position(1, 3), false) };
-    assert_eq!(call(&mut *other, &batch(known, all)), refused);
+    assert_eq!(call(&mut *other, &batch(known, vec![gap])), refused);
     assert_eq!(engine.length(), 4);
 }
 
