@@ -247,7 +247,7 @@ struct Ordered<'a>(&'a Value);
 
 impl Serialize for Ordered<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        const ORDER: [&str; 10] = [
+        const ORDER: [&str; 9] = [
             "$schema",
             "title",
             "type",
@@ -257,7 +257,6 @@ impl Serialize for Ordered<'_> {
             "required",
             "properties",
             "items",
-            "",
         ];
         let object = match self.0 {
             Value::Object(object) => object,
@@ -275,7 +274,7 @@ impl Serialize for Ordered<'_> {
         for key in keys {
             match &object[key] {
                 Value::Object(fields) if key == "properties" => {
-                    map.serialize_entry(key, &Fields(fields, required))?
+                    map.serialize_entry(key, &Fields(fields, required))?;
                 }
                 value => map.serialize_entry(key, &Ordered(value))?,
             }
