@@ -2,8 +2,8 @@
 //! pages and the guide's reference from [`definition`].
 //!
 //! A subcommand is a file or folder in `commands`: its arguments, what it does, and what it prints. Shared code is in
-//! `arguments` (what is typed), `output` (what is shown), `sending` and `receiving`, `exit` (the exit statuses) and
-//! `errors` (how a failure is printed).
+//! `arguments` (what is typed), `output` (what is shown), `sending` and `receiving`, `interrupt` (what ends a loop), and
+//! `exit` (the exit statuses, and how a failure is printed).
 #![forbid(unsafe_code)]
 
 mod arguments;

@@ -26,7 +26,6 @@
 
 mod acceptance;
 mod applying;
-mod borrowed;
 mod causes;
 mod classic_filter;
 mod depth;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 /// Options of an examination.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Options {
     /// How long to listen. Default: 5 s.
     pub listen: Duration,
@@ -36,6 +37,13 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Returns these options with changes: `Options::default().with(|options| options.experiments = false)`.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
     /// Sets how long to listen.
     #[must_use]
     pub fn listening(self, listen: Duration) -> Self {

@@ -66,9 +66,9 @@ mod timing;
 pub mod tokio;
 
 pub use batch::{Batch, Cursor};
-pub use datagram::{Arrival, Datagram, OwnedDatagram};
+pub use datagram::{Arrival, Datagram, Outgoing, OwnedDatagram};
 pub use error::{Error, ErrorKind, Operation, Result};
-pub use exchange::{DatagramSink, DatagramSource, Outgoing};
+pub use exchange::{DatagramSink, DatagramSource};
 pub use interface::{
     Bridge, BridgeQuerier, Interface, InterfaceChange, InterfaceWatcher, bridges, default_interface,
     default_interface_of, find, interface_towards, interfaces, queue_disciplines,
@@ -80,7 +80,7 @@ pub use mcast_group::{
 };
 pub use receiver::{
     Drops, InterfaceStatus, MembershipStatus, Reader, ReaderThread, Receiver, ReceiverBuilder, Statistics,
-    Waker, Wire, WireStatus,
+    Waker, Wire, WireStatus, WireSupport, wire_support,
 };
 pub use sender::{
     PaceDecision, Pacer, ParseRateError, Rate, Reply, SendStatistics, Sender, SenderBuilder, pause,

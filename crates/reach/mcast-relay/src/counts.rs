@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mcast_pace::{Limiter, Rate, TokenBucket};
+use mcast_pace::{ClockTime, Limiter, Rate, TokenBucket};
 
 use crate::event::{RefusalReason, RelayEvent};
 use crate::rule::{DiscoveryProtocol, Rule};
@@ -86,7 +86,7 @@ impl Limits {
     /// Returns whether a datagram of this length passes.
     pub(crate) fn allow(&mut self, now: Duration, source: IpAddr, length: usize) -> bool {
         if let Some(limiter) = &mut self.sources
-            && !limiter.allows(source, now)
+            && !limiter.allows(ClockTime::START + now, source)
         {
             return false;
         }

@@ -5,18 +5,16 @@
 //! known depth only where the sums prove it.
 
 mod losses;
-mod program;
-mod status;
 
 use std::net::{IpAddr, SocketAddr};
 
 use mcast::Family;
 
+pub use crate::finding::{ArrivalStatus, Depth, FlowStatus};
 use crate::kernel_drops::FRAGMENTS_MISSING;
 use crate::observation::{ExaminationTarget, Interest, Loss, Observation, ReceivedCount, TrialMembership};
 use crate::wire::Flow;
 pub(crate) use losses::{BUFFER_FULL, DroppedFlow, KernelVerdict, REJECTED, UNKNOWN_ESP};
-pub use status::{ArrivalStatus, Depth, FlowStatus};
 
 /// Fewer datagrams that this machine sends prove nothing: the last one may still be on its way back.
 const MIN_OWN_DATAGRAMS: u64 = 3;
@@ -179,7 +177,7 @@ impl Observation {
         let depth = match received {
             _ if on_wire == 0 => Depth::NotOnWire,
             Some(received) => self.depth_of_trial(flow, on_wire, received),
-            None => program::depth(self, interest, flow),
+            None => losses::depth(self, interest, flow),
         };
         let status = FlowStatus {
             source: Some(flow.key.source),
@@ -187,7 +185,7 @@ impl Observation {
             received,
             depth,
             some_arrive: received
-                .map_or_else(|| program::reads_some(self, interest, flow), |received| received > 0),
+                .map_or_else(|| losses::reads_some(self, interest, flow), |received| received > 0),
             ..self.status(interest)
         };
         ExpectedFlow { interest: *interest, flow: Some(flow), status }

@@ -6,11 +6,10 @@ use mcast::GroupAddr;
 use serde::Serialize;
 
 use super::decision::{FleetFinding, judge_fleet};
-use super::hosts::FleetHost;
+use super::hosts::{FleetHost, FleetHostStatus};
 use super::matrix::{FleetCell, FleetMatrix, FleetTarget, UnicastCell};
 use super::message::{Hello, MemberReport, OwnFinding, Probed, ProbedCase, SwitchPort};
 use super::session::MemberSession;
-use super::status::FleetHostStatus;
 use crate::{Finding, Id, Remedy, Severity, Tool};
 
 /// The maximum number of machines that a sentence names besides the first and the last.

@@ -259,7 +259,7 @@ pub(super) const SLOT: Duration = Duration::from_millis(100);
 /// The maximum number of slots: ten minutes.
 const MAX_SLOTS: usize = 6_000;
 /// A number missing for less than this may still arrive late.
-const SETTLED_AFTER: Duration = Duration::from_millis(250);
+const MAX_LATENESS: Duration = Duration::from_millis(250);
 
 /// Tracks the sequence numbers in the payloads of a flow.
 #[derive(Clone, Debug, Default)]
@@ -302,6 +302,7 @@ impl Numbering {
         if self.meter.format().is_none()
             && let Some(samples) = self.search.add(payload, time)
         {
+            // The meter has seen these payloads without the field, so it begins again with all of them.
             (self.meter, self.previous) = (SequenceMeter::default(), None);
             self.gaps.clear();
             self.counted = 0;
@@ -327,6 +328,7 @@ impl Numbering {
             Ok(missing) if self.gaps.len() < MAX_GAPS => {
                 self.gaps.push(Gap { time, pause, missing, position });
             }
+            // The meter has counted it: only its place is not remembered.
             Ok(_) => {}
             Err(_) => self.fill(update.lost.unsigned_abs()),
         }
@@ -368,9 +370,8 @@ impl Numbering {
 
     /// Returns the gaps that will not be filled any more by datagrams that arrive late.
     pub(crate) fn gaps(&self, until: SystemTime) -> impl Iterator<Item = &Gap> {
-        let is_settled =
-            move |gap: &&Gap| until.duration_since(gap.time).is_ok_and(|age| age >= SETTLED_AFTER);
-        self.gaps.iter().filter(is_settled)
+        let is_final = move |gap: &&Gap| until.duration_since(gap.time).is_ok_and(|age| age >= MAX_LATENESS);
+        self.gaps.iter().filter(is_final)
     }
 
     /// Returns the number of datagrams that arrived in each [`SLOT`].

@@ -23,7 +23,7 @@ pub use status::{Drops, InterfaceStatus, MembershipStatus, Statistics};
 pub use waiting::Waker;
 #[cfg(feature = "tokio")]
 pub(crate) use waiting::{PollResult, PollerCheck};
-pub use wire::{Wire, WireStatus};
+pub use wire::{Wire, WireStatus, WireSupport, wire_support};
 
 use crate::batch::Batch;
 use crate::datagram::{Arrival, Datagram};

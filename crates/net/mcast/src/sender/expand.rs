@@ -9,8 +9,8 @@ use mcast_sys::SendRequest;
 use super::egress::{self, Egress};
 use super::pace::{is_busy, send_patiently};
 use super::{ONE, Sender, first_error, no_destination};
+use crate::datagram::Outgoing;
 use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::exchange::Outgoing;
 
 impl Sender {
     /// Returns a datagram for every group, host and interface that this one is sent to, for use with

@@ -21,8 +21,8 @@ pub(crate) use pace::send_patiently;
 pub use pace::{PaceDecision, Pacer, ParseRateError, Rate, pause};
 pub use reply::{Reply, SendStatistics};
 
+use crate::datagram::Outgoing;
 use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::exchange::Outgoing;
 use builder::{Addressee, Settings};
 use egress::{Addressed, Egress};
 use mcast_sys::Sent;

@@ -124,7 +124,12 @@ impl Engine for ThreeCopies {
 
 /// What a stream with one copy need not do.
 pub(crate) fn own_tests() {
-    for test in [a_batch_is_stored_by_the_next_leader, a_stream_and_its_notes_have_three_copies] {
+    for test in [
+        a_stream_and_its_notes_have_three_copies,
+        of_two_bridges_that_know_the_same_record_one_appends,
+        a_large_batch_is_stored_in_parts,
+        a_batch_is_stored_by_the_next_leader,
+    ] {
         test(ThreeCopies::start().unwrap());
     }
 }
@@ -171,4 +176,24 @@ fn a_stream_and_its_notes_have_three_copies(engine: ThreeCopies) {
         let info = engine.request(&json!(["api", format!("STREAM.INFO.{stream}"), null]));
         assert_eq!(info["config"]["num_replicas"], 3, "{info}");
     }
+}
+
+fn of_two_bridges_that_know_the_same_record_one_appends(engine: ThreeCopies) {
+    let (mut one, mut other) = (engine.sink(), engine.sink());
+    assert_eq!(append(&mut *one, None, vec![message(1, 0, b"a")]), Response::Appended);
+    let known = Some(position(1, 0));
+    let last = Response::LastRecord { tail: tail(position(1, 0), false), others: vec![None] };
+    call(&mut *one, &presence(1, None));
+    assert_eq!(call(&mut *other, &presence(2, None)), last);
+    let all: Vec<_> = (1..4).map(|number| message(1, number, b"x")).collect();
+    assert_eq!(call(&mut *one, &batch(known, all.clone())), Response::Appended);
+    let refused = Response::Refused { tail: tail(position(1, 3), false) };
+    assert_eq!(call(&mut *other, &batch(known, all)), refused);
+    assert_eq!(engine.length(), 4);
+}
+
+fn a_large_batch_is_stored_in_parts(engine: ThreeCopies) {
+    let all: Vec<_> = (0..2_500).map(|number| message(1, number, b"x")).collect();
+    assert_eq!(append(&mut *engine.sink(), None, all), Response::Appended);
+    assert_eq!(engine.length(), 2_500);
 }

@@ -31,12 +31,14 @@ pub(super) fn run(
     // A remedy may cut the session from which it is applied.
     let hangup = Hangup::catch()?;
     let mut applied = AppliedRemedies::recorded_in(Journal::here());
+    // Each remedy may reveal the next fault, so the findings are looked up in the latest report.
     let (mut now, mut effect) = (Cow::Borrowed(report), None);
     for id in ids {
         let Some(remedy) = remedy_of(*id, &now)? else {
             doctor.console.note(format_args!("{id} was not found: its remedy was not applied"));
             break;
         };
+        // Nobody is asked, and nobody watches: only what can be taken back is run.
         if is_agreed && remedy.undo.is_none() {
             let command = remedy.command().unwrap_or_default();
             let question = "nothing was changed: run it without --yes, which asks, or by hand";
@@ -56,6 +58,7 @@ pub(super) fn run(
             undo(applied, doctor)?;
             return Ok(doctor.interrupt.outcome().unwrap_or(Outcome::No));
         }
+        // Compared with the first report: of two faults that hide each other, the first remedy alone changes nothing visible.
         let own = effect_of(*id, remedy, report, &after, doctor);
         doctor.console.note(format_args!("{id} {own}"));
         effect = Some(own);
@@ -75,6 +78,7 @@ pub(super) fn undo_all(console: &Console) -> anyhow::Result<Outcome> {
             let command = mcast_doctor::command_line(&entry.undo);
             console.note(format_args!("undoing what {} did at {}: {command}", entry.by, entry.time));
         })?);
+        // What could not be undone stays in the journal, for a call in the namespace where it was done.
         left.extend(journal.entries()?);
     }
     for entry in left.iter().filter(|entry| !entry.is_here()) {

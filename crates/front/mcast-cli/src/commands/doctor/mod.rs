@@ -337,7 +337,7 @@ impl Arguments {
             None => Options::default(),
         };
         let options = if self.timing.soak { options.soaking() } else { options };
-        Options { experiments: !self.no_experiments, ..options }
+        options.with(|options| options.experiments = !self.no_experiments)
     }
 }
 

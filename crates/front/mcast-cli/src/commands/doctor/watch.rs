@@ -71,6 +71,7 @@ pub(super) fn run(
         match examined {
             Ok(report) => {
                 examinations.add(&report, start.elapsed());
+                // What is applied now is judged by an examination that begins at once, not after the interval.
                 let is_to_be_verified = repairer.handle(&report);
                 reporter.report(report)?;
                 if is_to_be_verified {

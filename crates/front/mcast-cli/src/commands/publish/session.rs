@@ -9,10 +9,9 @@ use mcast_sys::ClassifiedError;
 use mcast_terminal::Console;
 
 use super::acknowledgements::AckReporter;
-use super::feed::{Feed, key_of};
+use super::feed::{Feed, Snapshots, key_of};
 use super::rate::{RateReport, RateReporter, StreamRate};
 use super::report::{self, Report};
-use super::snapshot::Snapshots;
 use super::{Arguments, Plan};
 use crate::arguments::KeyFile;
 #[cfg(feature = "seal")]

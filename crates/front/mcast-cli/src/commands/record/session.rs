@@ -107,6 +107,8 @@ impl<'a> Session<'a> {
     }
 
     fn record(&mut self) -> anyhow::Result<End> {
+        // After a frame the wait is short, so that the end of a burst is soon in the file. Once that is flushed, only signals and
+        // interfaces are waited for.
         let mut max_wait = FLUSH_AFTER;
         loop {
             if self.interrupt.has_arrived() {

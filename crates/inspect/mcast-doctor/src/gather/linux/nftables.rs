@@ -9,7 +9,7 @@ use mcast_sys::netlink::{
 };
 
 use super::dump;
-use super::xt_extensions::{Owner, target};
+use super::legacy_tables::{Owner, target};
 use crate::netfilter::{
     BaseChain, Chain, Comparison, Expression, Header, Hook, Layer, LookupResult, Register, Rule, RuleEffect,
     RuleSet, RuleVerdict, Ruleset, SetElement, TableFamily,

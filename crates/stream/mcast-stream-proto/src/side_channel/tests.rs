@@ -277,3 +277,36 @@ fn the_queue_is_bounded() {
     let (_, ticket) = later(asks(&mut admission, START, 99, QueueToken::NONE).1);
     assert_eq!((ticket, admission.waiting()), (QueueToken::NONE, MOST_WAITING));
 }
+
+const MILLISECOND: usize = 64_000;
+
+#[test]
+fn all_clients_together_get_64_mb_per_second_and_each_the_same() {
+    let mut pace = SharedPace::new(ClockTime(0), SharedPace::RATE);
+    let (mut sent, mut next) = ([0_u64; 3], [ClockTime(0); 3]);
+    while let Some(client) = (0..3).min_by_key(|client| next[*client])
+        && next[client] < ClockTime(0) + Nanos::SECOND
+    {
+        let now = next[client];
+        sent[client] += MILLISECOND as u64;
+        // What is sent takes time of its own.
+        next[client] = now + pace.spend(now, MILLISECOND) + Nanos::from_micros(50);
+    }
+    let total: u64 = sent.iter().sum();
+    assert!((64_000_000..66_000_000).contains(&total), "{total}");
+    assert!(sent.iter().all(|sent| sent.abs_diff(total / 3) < total / 20), "{sent:?}");
+}
+
+#[test]
+fn an_idle_server_may_not_catch_up_for_longer_than_the_burst() {
+    let mut pace = SharedPace::new(ClockTime(0), SharedPace::RATE);
+    let now = ClockTime(0) + Nanos::from_secs(60);
+    let without_waiting = (0..1_000).take_while(|_| pace.spend(now, MILLISECOND) == Nanos::ZERO).count();
+    assert_eq!(without_waiting, 10);
+}
+
+#[test]
+fn the_rate_can_be_chosen() {
+    let mut pace = SharedPace::new(ClockTime(0), NonZeroU64::new(1_000_000).unwrap());
+    assert_eq!(pace.spend(ClockTime(0) + Nanos::SECOND, 500_000), Nanos::from_millis(490));
+}
