@@ -1,5 +1,5 @@
-//! Man pages, shell completions and the guide's reference, which are generated from the command's definitions and
-//! committed.
+//! Man pages, shell completions, the guide's reference and the schemas of records, which are generated from the command's
+//! definitions and committed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,12 +20,18 @@ const GENERATED: [&str; 4] = ["man", "completions", "reference", "findings"];
 /// The guide's table of contents, which is also generated.
 const CONTENTS: &str = "SUMMARY.md";
 
+/// The schemas of records, beside the types that they are made from.
+const SCHEMAS: &str = "crates/front/mcast-cli/schemas";
+
 /// Generates them under `docs/`, and removes pages of commands that no longer exist.
 pub(crate) fn write() -> Result<bool> {
     let docs = crate::root().join("docs");
-    generate(cargo(["run", "--quiet", "--package", "mcast-cli", "--example", GENERATOR, "--"]), &docs)?;
+    let schemas = crate::root().join(SCHEMAS);
+    let head =
+        ["run", "--quiet", "--package", "mcast-cli", "--features", "schema", "--example", GENERATOR, "--"];
+    generate(cargo(head), &docs, &schemas)?;
     anstream::println!(
-        "written: {}",
+        "written: {}, {SCHEMAS}",
         GENERATED.map(|folder| docs.join(folder).display().to_string()).join(", ")
     );
     Ok(true)
@@ -33,33 +39,34 @@ pub(crate) fn write() -> Result<bool> {
 
 /// A step that fails if the committed files are out of date.
 pub(crate) fn step() -> Step {
-    Step::new("docs", "man pages, completions and reference are up to date", check)
+    Step::new("docs", "man pages, completions, reference and schemas are up to date", check)
 }
 
 fn check(_: &RunOptions) -> Result<Outcome> {
     let fresh = crate::root().join("target/generated-docs");
     match built::program(GENERATOR)? {
-        Ok(generator) => generate(program(generator, [""; 0]), &fresh)?,
+        Ok(generator) => generate(program(generator, [""; 0]), &fresh, &fresh.join("schemas"))?,
         Err(failed) => return Ok(failed),
     }
-    let stale = differences(&files(&crate::root().join("docs"))?, &files(&fresh)?);
+    let mut stale = differences(&files(&crate::root().join("docs"))?, &files(&fresh)?);
+    stale.extend(stale_schemas(&fresh.join("schemas"))?);
     Ok(match stale.is_empty() {
         true => Outcome::passed(""),
         false => Outcome::failed(
             "run `cargo xtask docs`",
-            format!("out of date under docs/:\n{}\n", stale.join("\n")),
+            format!("out of date under docs/ and {SCHEMAS}:\n{}\n", stale.join("\n")),
         ),
     })
 }
 
-fn generate(mut command: Command, into: &Path) -> Result<()> {
+fn generate(mut command: Command, into: &Path, schemas: &Path) -> Result<()> {
     for folder in GENERATED.map(|folder| into.join(folder)) {
         if folder.exists() {
             fs::remove_dir_all(&folder).with_context(|| format!("emptying {}", folder.display()))?;
         }
         fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     }
-    command.arg(into);
+    command.args([into, schemas]);
     let finished = finish(command, false)?;
     if !finished.success {
         bail!("the command could not write its documentation ({}):\n{}", finished.status, finished.output);
@@ -81,6 +88,20 @@ fn files(top: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
         found.insert(CONTENTS.into(), bytes);
     }
     Ok(found)
+}
+
+/// Lists the committed schemas that differ from generated ones. Which are generated is checked by a test of mcast-cli.
+fn stale_schemas(fresh: &Path) -> Result<Vec<String>> {
+    let mut stale = Vec::new();
+    for entry in fs::read_dir(fresh).with_context(|| format!("listing {}", fresh.display()))? {
+        let path = entry?.path();
+        let name = path.strip_prefix(fresh)?;
+        let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        if fs::read(crate::root().join(SCHEMAS).join(name)).ok() != Some(bytes) {
+            stale.push(format!("  changed  schemas/{}", name.display()));
+        }
+    }
+    Ok(stale)
 }
 
 fn differences(committed: &BTreeMap<PathBuf, Vec<u8>>, fresh: &BTreeMap<PathBuf, Vec<u8>>) -> Vec<String> {

@@ -30,6 +30,9 @@
 //! ```
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "schema")]
+mod schema;
+
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::time::SystemTime;
@@ -38,6 +41,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
+
+#[cfg(feature = "schema")]
+pub use schema::RecordSchema;
 
 /// Defines a record, and the function that makes it: each field with its type and its value. The statements in the
 /// body of the function are for values that several fields need. The caller's crate needs `serde`; see the crate's
@@ -94,9 +100,12 @@ pub fn write_record(out: &mut impl Write, event: &'static str, fields: &impl Ser
 
 /// Bytes as fields of an object: `text` if they are UTF-8, otherwise `base64`.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PayloadRecord<'a> {
+    /// Payload, if it is valid UTF-8
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<&'a str>,
+    /// Payload in base64 (RFC 4648, section 4), if it is not valid UTF-8
     #[serde(skip_serializing_if = "Option::is_none")]
     base64: Option<String>,
 }

@@ -32,6 +32,8 @@ use mcast_terminal::Console;
 use crate::exit::Outcome;
 
 pub use cli::{HEADINGS, command, source as definition};
+#[cfg(feature = "schema")]
+pub use commands::schemas;
 pub use completion::scripts as completion_scripts;
 pub use exit::{STATUSES as EXIT_STATUSES, VARIABLES as ENVIRONMENT_VARIABLES, statuses_of};
 

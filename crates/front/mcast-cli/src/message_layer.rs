@@ -10,15 +10,24 @@ use serde::Serialize;
 
 use crate::output::{Payload, SafeText, bytes, count_of, rfc3339};
 
-/// A message: `schemas/message.json`.
+/// One object per message. Either `text` or `base64` is present.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct MessageRecord<'a> {
+    /// Stream ID, 16 hexadecimal digits
     stream: String,
+    /// Publisher's incarnation; null if unknown
     incarnation: Option<u32>,
+    /// Message number, from 0
+    #[cfg_attr(feature = "schema", schemars(with = "u64"))]
     sequence: MessageNumber,
+    /// Key of the message; omitted if it was published without one
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "u64"))]
     key: Option<MessageKey>,
+    /// Length of the message in bytes
     length: usize,
+    /// Time of delivery; in a log, time at which it was appended (RFC 3339, UTC, with nanoseconds)
     time: String,
     #[serde(flatten)]
     payload: Payload<'a>,
@@ -117,4 +126,20 @@ pub(crate) fn listen_for_history(at: SocketAddr, rate: Option<u64>) -> Result<Hi
 pub(crate) fn refusal_text(what: &str, refused: &RefusedRequest) -> String {
     let RefusedRequest { client, reason } = refused;
     format!("a request for {what} from {client} was refused: {}", SafeText::new(reason.as_bytes()))
+}
+
+/// The schemas of its records.
+#[cfg(feature = "schema")]
+pub(crate) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    use mcast_json::RecordSchema;
+
+    vec![
+        RecordSchema::new::<MessageRecord<'_>>(
+            "message",
+            "Message (`mcast subscribe --json`, `mcast log export`)",
+        )
+        .event("message")
+        .describe("text", "Message, if it is valid UTF-8")
+        .describe("base64", "Message in base64 (RFC 4648, section 4), if it is not valid UTF-8"),
+    ]
 }

@@ -156,16 +156,33 @@ impl Printer {
 record! {
     fn new(answer: &Reply<'a>, after: Duration, interface: Option<&'a str>) {}
 
-    /// An answer as JSON: `schemas/answer.json`.
+    /// One object per answer. Either `text` or `base64` is present.
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct Record<'a> {
+        /// Time at which the kernel received the answer (RFC 3339, UTC, with nanoseconds); on systems without
+        /// receive timestamps (Windows), time at which the command received it
         time: String = rfc3339(answer.time.unwrap_or_else(SystemTime::now)),
+        /// Address of the host that answered
         source: IpAddr = answer.source.ip(),
+        /// UDP source port of the answer
         source_port: u16 = answer.source.port(),
+        /// Interface on which the answer arrived; null if the system does not report it
         interface: Option<&'a str> = interface,
+        /// Time from the question to the answer, in seconds
         seconds: f64 = after.as_secs_f64(),
+        /// Length of the payload in bytes
         length: usize = answer.payload.len(),
+        /// Whether the payload was truncated
         truncated: bool = answer.truncated,
         #[serde(flatten)]
         payload: Payload<'a> = Payload::new(answer.payload),
     }
+}
+
+/// The schemas of its records.
+#[cfg(feature = "schema")]
+pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    use mcast_json::RecordSchema;
+
+    vec![RecordSchema::new::<Record<'_>>("answer", "Answer (`mcast ask --json`)").event("answer")]
 }

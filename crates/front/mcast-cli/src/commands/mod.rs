@@ -94,3 +94,28 @@ pub(crate) fn run(command: &Command, console: &Console) -> anyhow::Result<Outcom
         Command::Lab(arguments) => lab::run(arguments, console),
     }
 }
+
+/// The schemas of the records that subcommands write.
+#[cfg(feature = "schema")]
+#[must_use]
+pub fn schemas() -> Vec<mcast_json::RecordSchema> {
+    let schemas = [
+        ask::schemas(),
+        explain::schemas(),
+        groups::schemas(),
+        keys::schemas(),
+        #[cfg(target_os = "linux")]
+        lab::schemas(),
+        log::schemas(),
+        crate::message_layer::schemas(),
+        pick::schemas(),
+        plan::schemas(),
+        querier::schemas(),
+        crate::receiving::schemas(),
+        record::schemas(),
+        recv::schemas(),
+        replay::schemas(),
+        send::schemas(),
+    ];
+    schemas.concat()
+}

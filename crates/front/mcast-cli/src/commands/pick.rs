@@ -86,13 +86,31 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     Ok(Outcome::Yes)
 }
 
-/// A chosen group as JSON: `schemas/pick.json`.
+/// One object per name.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct PickRecord<'a> {
+    /// Name given on the command line
     name: &'a str,
+    /// Group for the name
     #[serde(serialize_with = "crate::output::as_text")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     group: Group,
+    /// Scope of the group
     #[serde(serialize_with = "crate::output::as_text")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     scope: Scope,
+    /// Whether receivers join the group with a source (SSM)
     source_specific: bool,
+}
+
+/// The schemas of its records.
+#[cfg(feature = "schema")]
+pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    use mcast_json::RecordSchema;
+
+    vec![
+        RecordSchema::new::<PickRecord<'_>>("pick", "Group for a purpose (`mcast pick --json`)")
+            .event("pick"),
+    ]
 }

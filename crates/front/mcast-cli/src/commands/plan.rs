@@ -124,16 +124,37 @@ fn print(out: &mut Output, finding: &PlanFinding, palette: &Palette) -> io::Resu
 record! {
     fn new(finding: &'a PlanFinding) {}
 
-    /// A finding as JSON: `schemas/plan-finding.json`.
+    /// One object per finding, ordered by file and line.
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct FindingRecord<'a> {
+        /// File, as given on the command line
         file: &'a str = &finding.line.file,
+        /// Line number, from 1
         line: usize = finding.line.number,
+        /// Severity; the exit status is 1 for faults, and with `--strict` also for warnings
         #[serde(serialize_with = "as_text")]
+        #[cfg_attr(feature = "schema", schemars(with = "String", extend("enum" = ["fault", "warning", "note"])))]
         severity: PlanSeverity = finding.severity(),
+        /// Stable ID of the finding; `allow=ID` on the line permits it there
         #[serde(serialize_with = "as_text")]
+        #[cfg_attr(feature = "schema", schemars(with = "String"))]
         id: PlanCheck = finding.check,
+        /// Name on the line; null if it could not be parsed
         name: Option<&'a str> = finding.name.as_deref(),
+        /// Description of the problem
         message: &'a str = &finding.message,
+        /// Document that states the rule; null if there is none
         reference: Option<&'a str> = finding.reference.as_deref(),
     }
+}
+
+/// The schemas of its records.
+#[cfg(feature = "schema")]
+pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    use mcast_json::RecordSchema;
+
+    vec![
+        RecordSchema::new::<FindingRecord<'_>>("plan-finding", "Finding in a plan (`mcast plan --json`)")
+            .event("finding"),
+    ]
 }

@@ -479,21 +479,42 @@ fn whole(time: Duration) -> String {
     format!("{} s", time.as_secs())
 }
 
-/// An event as JSON: `schemas/querier-event.json`. Fields that do not apply to an event are null.
+/// One object per event. Fields that do not apply to an event are null.
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Event {
+    /// Event: a query was received (`heard`); with `--become`: the querier started (`begins`), sent a query
+    /// (`asked`), stopped because a querier with a lower address is present (`yielded`), or resumed because that
+    /// querier fell silent (`took-over`); at the end, for each interface: a known querier (`querier`), a querier
+    /// known to a bridge (`bridge`), or no known querier (`silent`)
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["query-received", "started", "query-sent", "yielded", "took-over", "querier", "bridge", "silent"])))]
     event: &'static str,
+    /// Time of the event (RFC 3339, UTC, with nanoseconds); for a received query, the kernel's receive time
     time: String,
+    /// Name of the interface
     interface: String,
+    /// Protocol
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["igmp", "mld"])))]
     protocol: String,
+    /// Address of the querier, or own address with `--become`; 0.0.0.0 for a switch that sends queries without
+    /// being a router
     address: Option<IpAddr>,
+    /// Version of the query: 1 to 3 for IGMP, 1 or 2 for MLD
     version: Option<u8>,
+    /// Group of a group-specific query; null for a general query
     group: Option<IpAddr>,
+    /// Queries received
     queries: Option<u64>,
+    /// Query interval that the querier announces, in seconds; null if it announces none
     interval_seconds: Option<f64>,
+    /// Mean time between received general queries, in seconds; null before the second one
     observed_interval_seconds: Option<f64>,
+    /// Robustness variable that the querier announces; null if it announces none
     robustness: Option<u8>,
+    /// Maximum response time for hosts, in seconds
     max_response_seconds: Option<f64>,
+    /// Time until the querier counts as gone without another query, in seconds; null if the bridge itself is the
+    /// querier
     expires_seconds: Option<f64>,
 }
 
@@ -544,4 +565,12 @@ impl Event {
             ..self
         }
     }
+}
+
+/// The schemas of its records.
+#[cfg(feature = "schema")]
+pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    use mcast_json::RecordSchema;
+
+    vec![RecordSchema::new::<Event>("querier-event", "Querier event (`mcast querier --json`)")]
 }

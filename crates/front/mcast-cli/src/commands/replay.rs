@@ -288,22 +288,41 @@ record! {
         let DispatchCounts { sent, bytes, refused } = report.counts;
     }
 
-    /// The summary: `schemas/replay-summary.json`.
+    /// One object at the end.
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct Summary {
+        /// Datagrams sent, counted per interface
         sent: u64 = sent,
+        /// Payload bytes sent
         bytes: u64 = bytes,
+        /// Duration, in seconds
         seconds: f64 = report.elapsed.as_secs_f64(),
+        /// Datagrams refused by the kernel
         refused: u64 = refused,
+        /// Number of times that the file was sent to its end
         rounds: u64 = report.rounds,
+        /// Frames of the file that were not sent, by reason
         #[serde(with = "SkippedRecord")]
         skipped: SkippedFrames = report.skipped,
+        /// Datagrams with a wrong checksum in the file; they were sent with a correct one
         bad_checksums: u64 = report.bad_checksums,
+        /// Number of times that the clock was set back during the recording
         clock_jumps: u64 = report.clock_jumps,
+        /// Delay after the due time at which datagrams were passed to the kernel, median, in microseconds; null if
+        /// no datagram had a due time, or with `--txtime`
         late_p50_us: Option<f64> = late.map(|late| microseconds(late.p50)),
+        /// Delay after the due time, 99th percentile, in microseconds; null if no datagram had a due time, or with
+        /// `--txtime`
         late_p99_us: Option<f64> = late.map(|late| microseconds(late.p99)),
+        /// Delay after the due time, maximum, in microseconds; null if no datagram had a due time, or with
+        /// `--txtime`
         late_max_us: Option<f64> = late.map(|late| microseconds(late.max)),
+        /// Deviation of the kernel's transmit time from the due time, median, in microseconds; null without
+        /// `--measure`
         transmit_error_p50_us: Option<f64> = exact.map(|exact| microseconds(exact.p50)),
+        /// Deviation of the transmit time, 99th percentile, in microseconds; null without `--measure`
         transmit_error_p99_us: Option<f64> = exact.map(|exact| microseconds(exact.p99)),
+        /// Deviation of the transmit time, maximum, in microseconds; null without `--measure`
         transmit_error_max_us: Option<f64> = exact.map(|exact| microseconds(exact.max)),
     }
 }
@@ -314,13 +333,29 @@ fn microseconds(time: Duration) -> f64 {
 
 /// Frames that were not sent, by reason.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "SkippedFrames")]
 struct SkippedRecord {
+    /// Not UDP: for example IGMP, ARP or TCP
     not_udp: u64,
+    /// UDP to a unicast or broadcast address
     not_multicast: u64,
+    /// Fragments of datagrams
     fragments: u64,
+    /// Frames that the file contains only in part
     truncated: u64,
+    /// Malformed frames
     malformed: u64,
+    /// Frames with an unsupported link type
     unsupported_link_type: u64,
+    /// Datagrams of groups or sources that were not selected
     not_selected: u64,
+}
+
+/// The schemas of its records.
+#[cfg(feature = "schema")]
+pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    use mcast_json::RecordSchema;
+
+    vec![RecordSchema::new::<Summary>("replay-summary", "Summary (`mcast replay --json`)").event("summary")]
 }

@@ -388,16 +388,30 @@ pub(crate) fn drops_text(dropped: Drops) -> String {
 record! {
     fn new(tally: &Tally, statistics: &Statistics, time: Duration, names: &mut InterfaceNames) {}
 
-    /// A summary as JSON: `schemas/recv-summary.json`.
+    /// One object at the end.
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(crate) struct Summary {
+        /// Datagrams received
         datagrams: u64 = tally.datagrams(),
+        /// Payload bytes received
         bytes: u64 = tally.bytes(),
+        /// Running time, in seconds
         seconds: f64 = time.as_secs_f64(),
+        /// Datagrams that this machine dropped because the receive buffer was full; null if the system does not
+        /// count them
         dropped: Option<u64> = statistics.dropped.count(),
+        /// Accuracy of `dropped`: coalesced buffers hide some drops, and a socket may also count datagrams of
+        /// groups that other sockets joined
+        #[cfg_attr(feature = "schema", schemars(extend("enum" = ["unknown", "exactly", "at least", "at most", "about"])))]
         dropped_certainty: &'static str = statistics.dropped.certainty(),
+        /// Datagrams filtered out: of groups that were not joined here, or from sources that are not accepted; not
+        /// counted as loss
         filtered_out: u64 = statistics.refused,
+        /// Truncated datagrams
         truncated: u64 = tally.truncated,
+        /// Datagrams by group, interface and source, busiest first
         flows: Vec<FlowSummary> = tally.flows(names),
+        /// Datagrams of flows that are not listed
         other_datagrams: u64 = tally.other_datagrams(),
     }
 }
@@ -405,14 +419,33 @@ record! {
 record! {
     fn new(flow: &Flow, volume: TrafficVolume, names: &mut InterfaceNames) {}
 
+    /// Flow
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(crate) struct FlowSummary {
+        /// Group; with unicast or broadcast, the destination address
         group: IpAddr = flow.destination.ip(),
+        /// UDP destination port
         port: u16 = flow.destination.port(),
+        /// Name of the interface
         interface: String = names.of(flow.interface).to_string(),
+        /// Source address
         source: IpAddr = flow.source,
+        /// Datagrams received
         datagrams: u64 = volume.count,
+        /// Payload bytes received
         bytes: u64 = volume.bytes,
     }
+}
+
+/// The schemas of its records.
+#[cfg(feature = "schema")]
+pub(crate) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    use mcast_json::RecordSchema;
+
+    vec![
+        RecordSchema::new::<Summary>("recv-summary", "Summary (`mcast recv --discard --json`)")
+            .event("summary"),
+    ]
 }
 
 #[cfg(test)]

@@ -1,10 +1,85 @@
 //! What all schema files have in common.
 
+#[cfg(feature = "schema")]
+use std::collections::BTreeSet;
 use std::fs;
 
 use serde_json::Value;
 
 use crate::schemas::{check, folder};
+
+/// The schemas that are written by hand. All others are generated from the types of the records (`schemas()`), and so
+/// is a new one: this list only becomes shorter.
+#[cfg(feature = "schema")]
+const BY_HAND: [&str; 46] = [
+    "bridge-event",
+    "bridge-publish-event",
+    "bridge-publish-summary",
+    "bridge-summary",
+    "demo-fact",
+    "demo-verdict",
+    "doctor-change",
+    "doctor-examined",
+    "doctor-finding",
+    "doctor-fleet-finding",
+    "doctor-fleet-machine",
+    "doctor-fleet-path",
+    "doctor-fleet-verdict",
+    "doctor-flow",
+    "doctor-history",
+    "doctor-observation",
+    "doctor-open-question",
+    "doctor-path",
+    "doctor-since",
+    "doctor-verdict",
+    "interface",
+    "interface-event",
+    "packet",
+    "perf-latency",
+    "perf-recv",
+    "perf-send",
+    "perf-stream-recv",
+    "perf-stream-send",
+    "perf-sweep",
+    "ping",
+    "publish-report",
+    "range",
+    "relay-event",
+    "relay-http-event",
+    "relay-http-status",
+    "relay-summary",
+    "sniff-summary",
+    "stream-event",
+    "subscribe-summary",
+    "term",
+    "top-announced",
+    "top-member",
+    "top-querier",
+    "top-router",
+    "top-stream",
+    "top-summary",
+];
+
+#[cfg(feature = "schema")]
+#[test]
+fn every_schema_is_that_of_its_type_or_known_to_be_written_by_hand() {
+    let files: BTreeSet<String> = fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    let generated = mcast_cli::schemas();
+    let names = generated.iter().map(mcast_json::RecordSchema::name).chain(BY_HAND).map(str::to_owned);
+    assert_eq!(files, names.collect(), "a schema has no type, or is generated and written by hand");
+    assert_eq!(files.len(), generated.len() + BY_HAND.len(), "a schema has two types, or two entries");
+    for schema in generated {
+        let path = folder().join(schema.name()).with_extension("json");
+        assert!(
+            fs::read_to_string(&path).unwrap() == schema.to_json().unwrap(),
+            "run `cargo xtask docs`: {}",
+            path.display()
+        );
+    }
+}
 
 #[test]
 fn the_check_detects_violations() {

@@ -2,6 +2,9 @@
 
 mod output;
 
+#[cfg(feature = "schema")]
+pub(super) use output::schemas;
+
 use std::io::{self, Write};
 use std::sync::mpsc;
 use std::time::SystemTime;

@@ -169,16 +169,24 @@ record! {
         };
     }
 
-    /// A membership and its holder.
+    /// One object per group, interface and holder.
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(super) struct MembershipRecord<'a> {
+        /// Group address
         group: IpAddr = holding.group.addr(),
+        /// Name of the group; null if it has none
         name: Option<&'static str> = name(holding),
+        /// Name of the interface on which the group is joined
         interface: &'a str = &holding.interface_name,
+        /// Interface index
         index: u32 = holding.interface.number(),
+        /// Version of IGMP or MLD in use on the interface; null if the system does not report it
+        #[cfg_attr(feature = "schema", schemars(extend("enum" = ["IGMPv1", "IGMPv2", "IGMPv3", "MLDv1", "MLDv2"])))]
         version: Option<String> = holding.version.map(|version| version.to_string()),
-        /// `socket`, `kernel` or `unseen`.
+        /// Holder of the membership: a known socket, the kernel, or sockets that could not be inspected (`unknown`)
+        #[cfg_attr(feature = "schema", schemars(extend("enum" = ["socket", "kernel", "unknown"])))]
         holder: &'static str = holder,
-        /// The number of sockets that hold it; `null` if the system does not count them.
+        /// Number of sockets that hold the membership; null if the system does not count them
         sockets: Option<u32> = sockets,
         #[serde(flatten)]
         holder_record: SocketRecord<'a> = holder_record,
@@ -187,30 +195,57 @@ record! {
 
 /// The socket: all fields are `null` or empty if no socket was seen.
 #[derive(Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct SocketRecord<'a> {
+    /// Mode of the source filter: `include` accepts only the sources, `exclude` accepts all others; null without a
+    /// socket
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["include", "exclude"])))]
     mode: Option<&'static str>,
+    /// Sources of the filter; with `exclude`, an empty list accepts any source
     sources: Vec<IpAddr>,
+    /// ID of the process that has the socket open, the lowest if there are several; null without a known process
     pid: Option<u32>,
+    /// Name of that process, as set by the process; null without a known process
     process: Option<&'a str>,
+    /// UDP port that the socket is bound to; null if there is none
     port: Option<u16>,
+    /// Datagrams that the kernel dropped on the socket because the receive buffer was full; null if unknown
     drops: Option<u32>,
+    /// Size of the receive buffer in bytes, as requested by programs; null without a socket
     buffer_bytes: Option<usize>,
+    /// Kind of socket; null without a socket
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["udp", "raw", "other"])))]
     socket_kind: Option<&'static str>,
+    /// `udp`, or the protocol of a raw socket: its name, or its number if it has no name here; null if unknown
     protocol: Option<String>,
+    /// Address and port that the socket is bound to; null if there are none
     local: Option<SocketAddr>,
+    /// Address and port that the socket is connected to: it receives from this peer only; null if it is not
+    /// connected
     peer: Option<SocketAddr>,
+    /// Index of the interface that the socket is bound to; null if it is not bound to one
     bound_index: Option<u32>,
+    /// Whether the socket also receives groups that only other sockets have joined (IP_MULTICAST_ALL,
+    /// IPV6_MULTICAST_ALL); null if unknown
     multicast_all: Option<bool>,
+    /// Whether datagrams that the socket sends are looped back to this host (IP_MULTICAST_LOOP,
+    /// IPV6_MULTICAST_LOOP); null if unknown
     loopback: Option<bool>,
+    /// Inode number of the socket, the same in every process; null without a socket
     inode: Option<u64>,
+    /// All processes that have the socket open
     processes: Vec<ProcessRecord<'a>>,
 }
 
-/// A process that has the socket open.
+/// Process
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct ProcessRecord<'a> {
+    /// Process ID
     pid: u32,
+    /// Name of the process
     process: &'a str,
+    /// Lowest file descriptor of the socket in the process
     descriptor: i32,
 }
 
@@ -258,12 +293,18 @@ impl<'a> SocketRecord<'a> {
 record! {
     pub(super) fn new(action: &SocketAction, entry: &'a JournalEntry) {}
 
-    /// A change of a socket that the doctor made: `schemas/socket-change.json`.
+    /// One object per change of a socket that `mcast doctor` made and that still holds.
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(super) struct SocketChangeRecord<'a> {
+        /// Id of the process that has the socket open
         pid: u32 = action.pid,
+        /// Inode number of the socket
         inode: u64 = action.socket,
+        /// What was changed, such as `join 239.1.2.3%2` or `hops ipv4 16`; interfaces are indices
         change: String = action.change.to_string(),
+        /// The user and the process that changed it
         by: &'a str = &entry.by,
+        /// When it was changed (RFC 3339, UTC)
         time: &'a str = &entry.time,
     }
 }
@@ -271,12 +312,38 @@ record! {
 record! {
     pub(super) fn new(time: SystemTime, event: &'static str, holding: &'a Holding) {}
 
-    /// A change of a membership: `schemas/membership-event.json`.
+    /// First one object for each present membership, then one object per change. Each describes the membership
+    /// after the change; for a membership that ended, its last known state.
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(super) struct MembershipEventRecord<'a> {
+        /// Time at which the change was noticed (RFC 3339, UTC, with nanoseconds)
         time: String = rfc3339(time),
-        /// `present`, `joined`, `left` or `changed`.
+        /// Type of change
+        #[cfg_attr(feature = "schema", schemars(extend("enum" = ["present", "joined", "left", "changed"])))]
         event: &'static str = event,
         #[serde(flatten)]
         holding: MembershipRecord<'a> = MembershipRecord::new(holding),
     }
+}
+
+/// The schemas of its records.
+#[cfg(feature = "schema")]
+pub(crate) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    use mcast_json::RecordSchema;
+
+    vec![
+        RecordSchema::new::<MembershipRecord<'_>>("membership", "Membership (`mcast groups --json`)")
+            .describe("sources[]", "Source address")
+            .event("present"),
+        RecordSchema::new::<MembershipEventRecord<'_>>(
+            "membership-event",
+            "Membership change (`mcast groups --watch --json`)",
+        )
+        .describe("sources[]", "Source address"),
+        RecordSchema::new::<SocketChangeRecord<'_>>(
+            "socket-change",
+            "Change of a socket (`mcast groups --json`)",
+        )
+        .event("borrowed"),
+    ]
 }

@@ -181,14 +181,28 @@ fn keys(content: &KeyFileContent) -> Vec<KeyRecord> {
     }
 }
 
-/// A key as JSON, without what must stay secret: `schemas/key.json`.
+/// One object per key of a file, the latest one last. A secret has an epoch, an algorithm and a fingerprint; a
+/// signing key or its public key has the latter.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum KeyRecord {
     /// A secret of a group; the latest one seals.
-    Secret { epoch: u16, algorithm: &'static str, fingerprint: String, seals: bool },
+    Secret {
+        /// Epoch of a secret
+        epoch: u16,
+        /// Algorithm of a secret
+        algorithm: &'static str,
+        /// Fingerprint of a secret, 16 hexadecimal digits: equal for equal secrets
+        fingerprint: String,
+        /// Whether a publisher seals with this secret: the latest one of the file
+        seals: bool,
+    },
     /// The public key of a signing key.
-    Public { public_key: String },
+    Public {
+        /// Public key, for `mcast subscribe --signed-by`
+        public_key: String,
+    },
 }
 
 impl fmt::Display for KeyRecord {
@@ -201,4 +215,16 @@ impl fmt::Display for KeyRecord {
             Self::Public { public_key } => f.write_str(public_key),
         }
     }
+}
+
+/// The schemas of its records.
+#[cfg(feature = "schema")]
+pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    use mcast_json::RecordSchema;
+
+    vec![
+        RecordSchema::new::<KeyRecord>("key", "Key (`mcast keys --json`)")
+            .event("key")
+            .describe("kind", "Whether it is a secret of a group, or the public key of a publisher"),
+    ]
 }

@@ -48,11 +48,15 @@ fn show(show: &ShowArguments, console: &Console) -> anyhow::Result<Outcome> {
     Ok(Outcome::Yes)
 }
 
-/// A network as JSON.
+/// One object per network.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct NetworkRecord<'a> {
+    /// Name of the network for `mcast lab run` and `mcast lab shell`
     name: &'a str,
+    /// Purpose of the network
     description: &'a str,
+    /// Hosts and routers
     hosts: Vec<&'a str>,
 }
 
@@ -327,13 +331,20 @@ enum End {
     Skipped,
 }
 
-/// An event as JSON.
+/// One object per event.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Object<'a> {
+    /// Time at which the command noticed the event (RFC 3339, UTC, with nanoseconds)
     time: String,
+    /// Event: a program started, is ready (programs that wait for it may start), wrote a line, ended, or was
+    /// skipped because the event it waits for did not occur; or the time limit was reached
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["started", "ready", "line", "ended", "skipped", "time_limit"])))]
     event: &'static str,
+    /// Host that runs the program; omitted for `time_limit`
     #[serde(skip_serializing_if = "Option::is_none")]
     host: Option<&'a str>,
+    /// Name of the program in the topology; omitted for `time_limit`
     #[serde(skip_serializing_if = "Option::is_none")]
     program: Option<&'a str>,
     #[serde(flatten)]
@@ -342,20 +353,27 @@ struct Object<'a> {
 
 /// The fields of specific events.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 enum Detail<'a> {
     Nothing {},
     Command {
+        /// `started`: command line of the program
         command: &'a str,
     },
     Line {
+        /// `line`: standard output or standard error
+        #[cfg_attr(feature = "schema", schemars(extend("enum" = ["output", "error"])))]
         stream: &'static str,
         #[serde(flatten)]
         payload: Payload<'a>,
     },
     Ended {
+        /// `ended`: exit status; null if a signal ended the program
         status: Option<i32>,
+        /// `ended`: number of the signal that ended the program; null if the program exited
         signal: Option<i32>,
+        /// `ended`: whether the program ended as the topology expects
         as_expected: bool,
     },
 }
@@ -559,4 +577,19 @@ fn unexpected(status: ExitStatus, expect: i32) -> String {
         (None, None) => "ended".to_owned(),
     };
     format!("{how}, expected {expect},")
+}
+
+/// The schemas of its records.
+#[cfg(feature = "schema")]
+pub(crate) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    use mcast_json::RecordSchema;
+
+    vec![
+        RecordSchema::new::<NetworkRecord<'_>>("lab-network", "Built-in network (`mcast lab list --json`)")
+            .describe("hosts[]", "Name of a host")
+            .event("network"),
+        RecordSchema::new::<Object<'_>>("lab-event", "Lab event (`mcast lab run --json`)")
+            .describe("text", "`line`: the line without its newline, if it is valid UTF-8")
+            .describe("base64", "`line`: the line in base64 (RFC 4648, section 4), if it is not valid UTF-8"),
+    ]
 }

@@ -3,6 +3,9 @@
 #[cfg(target_os = "linux")]
 mod linux;
 
+#[cfg(all(feature = "schema", target_os = "linux"))]
+pub(super) use linux::schemas;
+
 use std::ffi::OsString;
 use std::time::Duration;
 

@@ -159,20 +159,37 @@ record! {
         let header = segment.header.as_ref();
     }
 
-    /// A segment: `schemas/log-segment.json`.
+    /// One object per segment, the oldest first. If the header is damaged, what it contains is null, and the counts
+    /// are 0.
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(super) struct SegmentRecord {
+        /// Path of the file
         path: String = segment.path.display().to_string(),
+        /// Stream ID, 16 hexadecimal digits
         stream: Option<String> = header.map(|header| header.stream.to_string()),
+        /// Name of the stream; empty if it has none
         name: Option<String> = header.map(|header| header.name.clone()),
+        /// Number of the segment
         segment: u64 = segment.name.segment,
+        /// Publisher's incarnation
         incarnation: u32 = segment.name.first.incarnation.0,
+        /// Number of the first message
+        #[cfg_attr(feature = "schema", schemars(with = "u64"))]
         first: MessageNumber = segment.name.first.number,
+        /// One past the number of the last message
+        #[cfg_attr(feature = "schema", schemars(with = "u64"))]
         end: MessageNumber = segment.end,
+        /// Records in the segment
         records: u64 = segment.records,
+        /// Length of the file in bytes
         bytes: u64 = segment.bytes,
+        /// Time at which the segment was begun (RFC 3339, UTC, with nanoseconds)
         begun: Option<String> = header.map(|header| rfc3339(header.begun.system_time())),
+        /// Latest time of a record (RFC 3339, UTC, with nanoseconds); null without records
         latest: Option<String> = segment.latest.map(|time| rfc3339(time.system_time())),
+        /// Epoch of the secret that seals the records; 0 if they are not sealed
         epoch: Option<u16> = header.map(|header| header.epoch.0),
+        /// Whether the segment is complete and has a valid index
         closed: bool = segment.is_closed,
     }
 }
@@ -180,11 +197,17 @@ record! {
 record! {
     pub(super) fn new(directory: &Path, segment: &SegmentName) {}
 
-    /// A removed segment: `schemas/log-removed.json`.
+    /// One object per removed segment, the oldest first.
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(super) struct RemovedRecord {
+        /// Path of the file
         path: String = directory.join(segment.segment_file()).display().to_string(),
+        /// Number of the segment
         segment: u64 = segment.segment,
+        /// Publisher's incarnation
         incarnation: u32 = segment.first.incarnation.0,
+        /// Number of its first message
+        #[cfg_attr(feature = "schema", schemars(with = "u64"))]
         first: MessageNumber = segment.first.number,
     }
 }
@@ -192,40 +215,69 @@ record! {
 record! {
     pub(super) fn new(damage: &Damage) {}
 
-    /// Damaged bytes, or missing messages: `schemas/log-damage.json`.
+    /// One object per place where bytes are damaged or messages are missing.
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(super) struct DamageRecord {
+        /// Path of the segment
         path: String = damage.path.display().to_string(),
+        /// Offset of the damaged bytes in the file
         offset: u64 = damage.offset,
+        /// Damaged bytes; 0 if messages are missing where no bytes are damaged, because a segment was removed
         bytes: u64 = damage.bytes,
+        /// Publisher's incarnation
         incarnation: u32 = damage.first.incarnation.0,
+        /// Number of the first missing message
+        #[cfg_attr(feature = "schema", schemars(with = "u64"))]
         first: MessageNumber = damage.first.number,
+        /// One past the number of the last missing message; the same as `first` if none is missing
+        #[cfg_attr(feature = "schema", schemars(with = "u64"))]
         end: MessageNumber = damage.end,
+        /// Epoch of the secret that sealed these messages, if they are intact and it is not among the keys
         sealed: Option<u16> = damage.sealed.map(|epoch| epoch.0),
     }
 }
 
-/// What `mcast log verify` found: `schemas/log-summary.json`.
+/// One object at the end.
 #[derive(Debug, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(super) struct SummaryRecord {
+    /// Stream ID, 16 hexadecimal digits
     pub(super) stream: String,
+    /// Name of the stream; empty if it has none
     pub(super) name: String,
+    /// Records that were read
     pub(super) records: u64,
+    /// Messages among them
     pub(super) messages: u64,
+    /// Length of all segments in bytes
     pub(super) bytes: u64,
+    /// Incarnations of the publisher
     pub(super) incarnations: u64,
+    /// Places where bytes are damaged or messages are missing
     pub(super) damaged: u64,
+    /// Missing messages
     pub(super) missing: u64,
+    /// Messages whose secret is not among the keys, and was replaced by a later one
     pub(super) unopened: u64,
 }
 
-/// A record that is not a message: `schemas/log-event.json`.
+/// One object per gap, and per end of the stream. Messages are as in `message.json`.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(super) struct EventRecord {
+    /// Stream ID, 16 hexadecimal digits
     stream: String,
+    /// Publisher's incarnation
     incarnation: u32,
+    /// Number of the first missing message; at the end, the number of messages
+    #[cfg_attr(feature = "schema", schemars(with = "u64"))]
     first: MessageNumber,
+    /// One past the number of the last missing message; null if it is unknown, and at the end of the stream
+    #[cfg_attr(feature = "schema", schemars(with = "Option<u64>"))]
     end: Option<MessageNumber>,
+    /// Why messages are missing; null at the end of the stream
     cause: Option<&'static str>,
+    /// Time of the record (RFC 3339, UTC, with nanoseconds)
     time: String,
 }
 

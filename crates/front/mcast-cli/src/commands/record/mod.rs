@@ -236,13 +236,20 @@ fn print_summary(
 record! {
     fn new(file: &RecordedFile) {}
 
-    /// A complete file: `schemas/record-file.json`.
+    /// One object per complete file.
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct FileRecord {
+        /// Path of the file, or `standard output`
         path: String = file.path.display().to_string(),
+        /// Time at which the file was started (RFC 3339, UTC, with nanoseconds)
         started: String = rfc3339(file.begin),
+        /// Frames in the file
         frames: u64 = file.frames,
+        /// Length of the file in bytes
         bytes: u64 = file.bytes,
+        /// Frames that were accepted but could not be written
         unwritten: u64 = file.unwritten,
+        /// Why frames could not be written; null if there was no error
         error: Option<String> = file.failure.as_ref().map(ToString::to_string),
     }
 }
@@ -257,19 +264,47 @@ record! {
         names: &mut InterfaceNames,
     ) {}
 
-    /// The summary: `schemas/record-summary.json`.
+    /// One object at the end, for the whole recording.
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct SummaryRecord {
+        /// Where datagrams were recorded: on the wire or from sockets
+        #[cfg_attr(feature = "schema", schemars(extend("enum" = ["wire", "sockets"])))]
         via: &'static str = via,
+        /// Datagrams recorded
         datagrams: u64 = tally.datagrams(),
+        /// Payload bytes
         bytes: u64 = tally.bytes(),
         #[serde(flatten)]
         totals: Totals = totals,
+        /// Duration of the recording, in seconds
         seconds: f64 = time.as_secs_f64(),
+        /// Datagrams that this machine dropped because a buffer was full; null if the system does not count them
         dropped: Option<u64> = losses.dropped.count(),
+        /// Accuracy of `dropped`
+        #[cfg_attr(feature = "schema", schemars(extend("enum" = ["exactly", "at least", "at most", "about", "unknown"])))]
         dropped_certainty: &'static str = losses.dropped.certainty(),
+        /// Frames that could not be written
         unwritten: u64 = totals.unwritten,
+        /// Datagrams that arrived but could not be recorded
         unreadable: u64 = losses.unreadable,
+        /// Datagrams by group, interface and source, busiest first
         flows: Vec<FlowSummary> = tally.flows(names),
+        /// Datagrams of flows beyond the first 10,000
         other_datagrams: u64 = tally.other_datagrams(),
     }
+}
+
+/// The schemas of its records.
+#[cfg(feature = "schema")]
+pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    use mcast_json::RecordSchema;
+
+    vec![
+        RecordSchema::new::<FileRecord>("record-file", "Recorded file (`mcast record --json`)").event("file"),
+        RecordSchema::new::<SummaryRecord>("record-summary", "Recording summary (`mcast record --json`)")
+            .describe("flows[].group", "Destination group")
+            .describe("flows[].datagrams", "Datagrams recorded")
+            .describe("flows[].bytes", "Payload bytes")
+            .event("summary"),
+    ]
 }

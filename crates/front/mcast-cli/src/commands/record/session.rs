@@ -261,11 +261,15 @@ pub(super) struct Counts<'a> {
 
 /// Counts of frames and files.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(super) struct Totals {
+    /// Frames in the files: datagrams and their fragments
     pub(super) frames: u64,
-    /// The fragments among them, except first ones.
+    /// Frames that are later fragments of a datagram
     pub(super) fragments: u64,
+    /// Files written
     pub(super) files: u64,
+    /// Total length of the files in bytes
     pub(super) file_bytes: u64,
     /// Frames that could not be written.
     #[serde(skip)]

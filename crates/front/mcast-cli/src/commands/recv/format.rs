@@ -201,20 +201,33 @@ pub(super) fn time_of(arrival: &Arrival) -> SystemTime {
     arrival.time.unwrap_or_else(SystemTime::now)
 }
 
-/// A datagram as JSON: `schemas/datagram.json`.
+/// One object per datagram. Either `text` or `base64` is present.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Record<'a> {
+    /// Time at which the kernel received the datagram (RFC 3339, UTC, with nanoseconds); on systems without receive
+    /// timestamps (Windows), time at which the command received it
     time: String,
-    /// The group, or the address of this host or of a broadcast.
+    /// Destination group; with unicast or broadcast, the destination address
     group: IpAddr,
+    /// UDP destination port
     port: u16,
+    /// Name of the interface on which the datagram arrived, or its index if it no longer has a name
     interface: &'a str,
+    /// Source address
     source: IpAddr,
+    /// UDP source port
     source_port: u16,
+    /// Hop limit (IPv4: TTL) on arrival; null if the system does not report it
     ttl: Option<u8>,
+    /// Differentiated services code point, 0 to 63; null if the system does not report it
     dscp: Option<u8>,
+    /// Length of the payload as sent, in bytes
     length: usize,
+    /// Datagrams that this machine dropped on the same socket since the previous record because the receive buffer
+    /// was full; null if the system does not count them
     lost: Option<u64>,
+    /// Whether the payload was truncated
     truncated: bool,
     #[serde(flatten)]
     payload: Payload<'a>,
@@ -239,4 +252,12 @@ impl<'a> Record<'a> {
             payload: Payload::new(datagram.payload()),
         }
     }
+}
+
+/// The schemas of its records.
+#[cfg(feature = "schema")]
+pub(crate) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    use mcast_json::RecordSchema;
+
+    vec![RecordSchema::new::<Record<'_>>("datagram", "Datagram (`mcast recv --json`)").event("datagram")]
 }

@@ -3,6 +3,9 @@
 mod format;
 mod listen;
 
+#[cfg(feature = "schema")]
+pub(super) use format::schemas;
+
 #[cfg(target_os = "linux")]
 use amt as platform;
 #[cfg(not(target_os = "linux"))]

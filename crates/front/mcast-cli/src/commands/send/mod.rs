@@ -317,12 +317,17 @@ fn print_summary(
     Ok(())
 }
 
-/// A summary as JSON: `schemas/send-summary.json`.
+/// One object at the end.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Summary {
+    /// Datagrams sent, counted per group and interface
     sent: u64,
+    /// Payload bytes sent
     bytes: u64,
+    /// Duration, in seconds
     seconds: f64,
+    /// Datagrams refused by the kernel
     refused: u64,
 }
 
@@ -371,6 +376,14 @@ fn mistaken(word: &str, expand: &Expand) -> Option<String> {
         return None;
     }
     expand.destinations(word).err().map(|error| error.to_string())
+}
+
+/// The schemas of its records.
+#[cfg(feature = "schema")]
+pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    use mcast_json::RecordSchema;
+
+    vec![RecordSchema::new::<Summary>("send-summary", "Summary (`mcast send --json`)").event("summary")]
 }
 
 #[cfg(test)]
